@@ -1,1 +1,16 @@
-//! Placeholder.
+//! The rules of Enact, without any I/O.
+//!
+//! Nothing here reads a clock, a file, a socket or a random number: time is an argument ([`time::Millis`]) and every function gives the
+//! same answer for the same input. Controllers observe the world, ask this crate what to do, and do it.
+
+pub mod approval;
+pub mod assignment;
+pub mod attempt;
+pub mod condition;
+pub mod digest;
+pub mod graph;
+pub mod names;
+pub mod plan;
+pub mod record;
+pub mod speckit;
+pub mod time;

@@ -1,0 +1,417 @@
+//! What the operator tells a pod to do, and what the pod answers: the wire between operator, runner, server and record.
+//!
+//! An [`Assignment`] is the JSON in the environment variable [`ASSIGNMENT_ENV`]. The answer comes in three layers: the exit code (class
+//! only, see [`exit`]), a [`Report`] of at most 4 KiB as the container's termination message, and the whole [`AttemptResult`] sent to
+//! the server. Everything that comes back is data from an untrusted pod.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Environment variable that holds the assignment.
+pub const ASSIGNMENT_ENV: &str = "ENACT_ASSIGNMENT";
+/// Largest termination message that the kubelet keeps, in bytes.
+pub const MAX_REPORT_BYTES: usize = 4096;
+/// Largest sum of names and values of a task's outputs, in bytes: they travel in the report and in the Task's status.
+pub const MAX_OUTPUT_BYTES: usize = 2048;
+/// Largest result that the server takes, in bytes.
+pub const MAX_RESULT_BYTES: usize = 1 << 20;
+/// Largest message in a report, in bytes; longer ones are cut.
+pub const MAX_MESSAGE_BYTES: usize = 1024;
+
+/// Exit codes of the runner: the class of the end and nothing more.
+pub mod exit {
+    /// The attempt did what it was asked, and its gates passed.
+    pub const SUCCEEDED: i32 = 0;
+    /// The work failed: the same attempt again may well fail again.
+    pub const FAILED: i32 = 1;
+    /// The surroundings failed (Git or server unreachable): another attempt may pass.
+    pub const INFRASTRUCTURE: i32 = 75;
+    /// The assignment cannot be carried out as it stands; another attempt is pointless.
+    pub const INVALID: i32 = 78;
+}
+
+/// Paths in a pod, as the operator mounts them and the runner finds them.
+pub mod paths {
+    /// Projected token for the server.
+    pub const TOKEN: &str = "/var/run/enact/token/token";
+    /// CA certificate of the server, when it serves TLS; absent otherwise.
+    pub const SERVER_CA: &str = "/var/run/enact/ca/ca.crt";
+    /// Git credentials: `username` and `password`, or `ssh-privatekey` (and `known_hosts`).
+    pub const GIT_CREDENTIALS: &str = "/var/run/enact/git";
+    /// Recorded work for the adapter `replay`.
+    pub const REPLAY: &str = "/var/run/enact/replay";
+    /// Scratch space: HOME, the clone, the prompt.
+    pub const WORK: &str = "/work";
+    /// What one step of an integration hands to the next, out of reach of the gates.
+    pub const HANDOVER: &str = "/var/run/enact/handover";
+}
+
+/// One attempt at one task, or one integration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Assignment {
+    /// Tenant that owns the namespace.
+    pub tenant: String,
+    /// Namespace of plan and pod.
+    pub namespace: String,
+    /// Name of the Plan.
+    pub plan: String,
+    /// UID of the Plan.
+    pub plan_uid: String,
+    /// UID of the Task, or of the Plan for an integration.
+    pub subject_uid: String,
+    /// Number of the attempt, from 1.
+    pub attempt: u32,
+    /// Where to send the result: base URL of the server; none means that only the report is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_url: Option<String>,
+    /// Digest of the specification that the plan is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec_digest: Option<String>,
+    /// The Git workspace; none for a task that needs no repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<GitWork>,
+    /// What to do.
+    pub work: Work,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Work {
+    /// One task.
+    Task(TaskWork),
+    /// Merge, check and publish the finished tasks' branches.
+    Integration(IntegrationWork),
+}
+
+/// A task for an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskWork {
+    /// The task's id in its plan, `T001`.
+    pub id: String,
+    /// One line.
+    pub title: String,
+    /// What the agent is told; written to the file named by `ENACT_PROMPT_FILE`.
+    pub prompt: String,
+    /// How the agent runs.
+    pub adapter: Adapter,
+    /// Name of the Agent.
+    pub agent: String,
+    /// Outputs of the tasks that this one depends on: task id → name → value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, BTreeMap<String, String>>,
+    /// Commands that must succeed in the working tree before the work counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<Gate>,
+}
+
+/// How an agent's work is brought about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Adapter {
+    /// `/bin/sh -e` runs this script in the working tree.
+    Command {
+        /// The script.
+        script: String,
+    },
+    /// Recorded work is applied: `<task id>.patch` (an mbox for `git am`) and `<task id>.transcript` in the replay volume.
+    Replay {},
+}
+
+/// A command that must succeed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Gate {
+    /// Short name, shown in conditions.
+    pub name: String,
+    /// Script for `/bin/sh -e`, run at the root of the working tree.
+    pub script: String,
+}
+
+/// The Git side of an attempt. All names were checked by [`check_url`] and [`check_ref`] before they got here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GitWork {
+    /// `https://`, `http://` or `ssh://` URL.
+    pub url: String,
+    /// Branch, tag or commit that the plan starts from.
+    pub revision: String,
+    /// Branches to merge into the working tree before the work starts, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merge: Vec<String>,
+    /// Branch to push the work to.
+    pub branch: String,
+}
+
+/// The work of an integration pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IntegrationWork {
+    /// The branch that receives the plan's work.
+    pub target: String,
+    /// Commands that must succeed on the merged tree before it is published.
+    pub gates: Vec<Gate>,
+}
+
+/// Why an attempt ended as it did. CamelCase in JSON, used as the condition's reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Reason {
+    /// Done, gates passed.
+    Succeeded,
+    /// The agent or script exited with an error.
+    AgentFailed,
+    /// A gate's command failed.
+    GateFailed,
+    /// Branches do not merge; the files are in `conflicts`.
+    MergeConflict,
+    /// An output is larger than allowed, or its name is not one.
+    OutputTooLarge,
+    /// Recorded work is missing for this task, or does not apply.
+    ReplayFailed,
+    /// The assignment cannot be read or carried out.
+    InvalidAssignment,
+    /// The repository cannot be reached.
+    RepositoryUnreachable,
+    /// The repository refused the credential.
+    RepositoryDenied,
+    /// The revision does not exist in the repository.
+    RevisionNotFound,
+    /// The push was refused.
+    PushRejected,
+    /// The result could not be delivered to the server.
+    DeliveryFailed,
+    /// The attempt took longer than its time limit.
+    DeadlineExceeded,
+    /// The attempt was asked to stop.
+    Cancelled,
+    /// The container was killed for using more memory than its limit.
+    OutOfMemory,
+    /// The container was killed by a signal that nobody of ours sent.
+    Killed,
+    /// The pod was evicted, preempted or its node shut down.
+    Evicted,
+    /// The image cannot be pulled.
+    ImagePullFailed,
+    /// The container cannot be created (a Secret or ConfigMap is missing, a field is refused).
+    ContainerConfigError,
+    /// The node or the pod disappeared before an end was seen, and no result was delivered.
+    Lost,
+    /// The container ended without a readable report.
+    NoReport,
+}
+
+impl Reason {
+    /// The name in conditions and in the record.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "Succeeded",
+            Self::AgentFailed => "AgentFailed",
+            Self::GateFailed => "GateFailed",
+            Self::MergeConflict => "MergeConflict",
+            Self::OutputTooLarge => "OutputTooLarge",
+            Self::ReplayFailed => "ReplayFailed",
+            Self::InvalidAssignment => "InvalidAssignment",
+            Self::RepositoryUnreachable => "RepositoryUnreachable",
+            Self::RepositoryDenied => "RepositoryDenied",
+            Self::RevisionNotFound => "RevisionNotFound",
+            Self::PushRejected => "PushRejected",
+            Self::DeliveryFailed => "DeliveryFailed",
+            Self::DeadlineExceeded => "DeadlineExceeded",
+            Self::Cancelled => "Cancelled",
+            Self::OutOfMemory => "OutOfMemory",
+            Self::Killed => "Killed",
+            Self::Evicted => "Evicted",
+            Self::ImagePullFailed => "ImagePullFailed",
+            Self::ContainerConfigError => "ContainerConfigError",
+            Self::Lost => "Lost",
+            Self::NoReport => "NoReport",
+        }
+    }
+}
+
+/// The short answer: a container's termination message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// How it ended.
+    pub reason: Reason,
+    /// For a person; at most [`MAX_MESSAGE_BYTES`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Commit that was pushed, 40 or 64 hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Small named values for the tasks that depend on this one; together at most [`MAX_OUTPUT_BYTES`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<String, String>,
+    /// Files in conflict, cut to what fits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<String>,
+    /// What the agent used.
+    #[serde(default, skip_serializing_if = "Usage::is_empty")]
+    pub usage: Usage,
+}
+
+impl Report {
+    /// A report with a reason and a message, cut to [`MAX_MESSAGE_BYTES`] at a character boundary.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
+        Self {
+            reason,
+            message,
+            commit: None,
+            outputs: BTreeMap::new(),
+            conflicts: Vec::new(),
+            usage: Usage::default(),
+        }
+    }
+}
+
+/// What an agent used, as it said itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Usage {
+    /// Tokens read.
+    pub input_tokens: u64,
+    /// Tokens written.
+    pub output_tokens: u64,
+    /// Price in millionths of a US dollar.
+    pub cost_micro_usd: u64,
+}
+
+impl Usage {
+    /// Whether nothing was used.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The whole answer, sent to the server as JSON of at most [`MAX_RESULT_BYTES`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AttemptResult {
+    /// UID of the Task or Plan that was worked on; must be the pod's own.
+    pub subject_uid: String,
+    /// Number of the attempt; must be the pod's own.
+    pub attempt: u32,
+    /// The short answer.
+    pub report: Report,
+    /// What the agent printed, the last part when it was long.
+    #[serde(default)]
+    pub transcript: String,
+    /// How each gate went.
+    #[serde(default)]
+    pub gates: Vec<GateResult>,
+    /// How long the work took, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// How one gate went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GateResult {
+    /// The gate's name.
+    pub name: String,
+    /// Exit code; none when it was killed by a signal.
+    pub exit_code: Option<i32>,
+    /// The end of what it printed.
+    pub output: String,
+}
+
+/// What is wrong with a Git URL, revision or branch.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} `{value}` {problem}")]
+pub struct GitNameError {
+    what: &'static str,
+    value: String,
+    problem: &'static str,
+}
+
+/// Checks that `url` is one that `git` fetches over the network without being led elsewhere.
+///
+/// # Errors
+/// When it is another scheme (`ext::`, `file:`, a local path), looks like an option, or carries a credential.
+pub fn check_url(url: &str) -> Result<(), GitNameError> {
+    let fail = |problem| Err(GitNameError { what: "repository URL", value: url.escape_debug().to_string(), problem });
+    let Some(rest) = ["https://", "http://", "ssh://"].iter().find_map(|s| url.strip_prefix(s)) else {
+        return fail("must start with https://, http:// or ssh://");
+    };
+    if url.len() > 2048 || url.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return fail("must be at most 2048 characters, without white space or control characters");
+    }
+    let authority = rest.split('/').next().unwrap_or_default();
+    if authority.is_empty() || authority.starts_with('-') {
+        return fail("needs a host name that does not start with `-`");
+    }
+    match authority.split_once('@') {
+        Some((user, _)) if user.contains(':') || !url.starts_with("ssh://") => {
+            fail("must not carry a credential; name a Secret in credentialsSecretRef instead")
+        }
+        Some((user, host)) if user.starts_with('-') || host.starts_with('-') => fail("must not look like an option"),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that `name` is a branch, tag or commit, by the rules of `git check-ref-format`, and cannot be taken for an option.
+///
+/// # Errors
+/// The first rule that it breaks.
+pub fn check_ref(name: &str) -> Result<(), GitNameError> {
+    let fail = |problem| Err(GitNameError { what: "Git revision", value: name.escape_debug().to_string(), problem });
+    if name.is_empty() || name.len() > 255 {
+        return fail("must have 1 to 255 characters");
+    }
+    if name.starts_with('-') {
+        return fail("must not start with `-`: it would be taken for an option");
+    }
+    if name.chars().any(|c| c.is_control() || " ~^:?*[\\".contains(c)) {
+        return fail("must not hold white space, control characters or any of ~ ^ : ? * [ \\");
+    }
+    let component = |c: &str| c.is_empty() || c.starts_with('.') || c.to_ascii_lowercase().ends_with(".lock");
+    if name.contains("..") || name.contains("@{") || name == "@" || name.ends_with('.') || name.split('/').any(component) {
+        return fail("must not hold `..`, `@{`, empty parts, parts that start with `.` or end with `.lock`, or end with `.`");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn hostile_git_names_are_refused() {
+        for url in [
+            "--upload-pack=touch /tmp/x", "ext::sh -c id", "file:///etc", "/srv/git/x", "https://", "ssh://-oProxyCommand=id/x",
+            "https://user:pw@host/x", "https://token@host/x", "ssh://git@-oProxyCommand=x/r", "http://h/a b", "git@host:x",
+        ] {
+            assert!(check_url(url).is_err(), "{url}");
+        }
+        for url in ["https://example.org/a/b.git", "http://git-server.enact:8080/a", "ssh://git@example.org/a.git"] {
+            assert_eq!(check_url(url), Ok(()), "{url}");
+        }
+        for name in ["--upload-pack=x", "-b", "a..b", "a b", "a~1", "HEAD^", "x.lock", "a//b", "/a", "a/", ".a", "a\0", "@", "a@{1}", ""] {
+            assert!(check_ref(name).is_err(), "{name:?}");
+        }
+        for name in ["main", "v1.2.3", "enact/shop/t001-1", "0123456789abcdef0123456789abcdef01234567"] {
+            assert_eq!(check_ref(name), Ok(()), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn our_branches_are_refs(plan in "[a-z]([a-z0-9-]{0,50}[a-z0-9])?", id in "[A-Z]{1,3}[0-9.]{1,6}[a-z]?", n in 1u32..100) {
+            prop_assert_eq!(check_ref(&crate::names::task_branch(&plan, &id, n)), Ok(()));
+        }
+
+        #[test]
+        fn messages_are_cut_at_characters(text in "\\PC{0,900}") {
+            let report = Report::new(Reason::AgentFailed, text.clone());
+            prop_assert!(report.message.len() <= MAX_MESSAGE_BYTES && text.starts_with(&report.message));
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! How an attempt stands, told from what a pod shows.
+//!
+//! The kubelet, the image, the node and the agent all end a pod in their own ways; this module tells failure of the task from failure
+//! of its surroundings, since they are retried by different rules.
+
+use crate::assignment::{Reason, Report, exit};
+use crate::time::Millis;
+
+/// What a pod shows of one attempt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodView {
+    /// `status.phase`.
+    pub phase: PodPhase,
+    /// `status.reason`: `Evicted`, `DeadlineExceeded`, `NodeLost`, …
+    pub reason: Option<String>,
+    /// `status.message`.
+    pub message: Option<String>,
+    /// When the pod object was created.
+    pub created: Millis,
+    /// When the kubelet took it.
+    pub started: Option<Millis>,
+    /// When its deletion was asked for.
+    pub deleting: Option<Millis>,
+    /// Whether a `DisruptionTarget` condition holds (eviction, preemption, node shutdown).
+    pub disrupted: bool,
+    /// The container that decides: the first that failed, or the main one.
+    pub container: ContainerView,
+}
+
+/// `status.phase` of a pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PodPhase {
+    /// Not running yet.
+    #[default]
+    Pending,
+    /// A container runs.
+    Running,
+    /// All containers exited with 0.
+    Succeeded,
+    /// A container failed, or the pod was ended from outside.
+    Failed,
+    /// The node cannot be asked.
+    Unknown,
+}
+
+/// What a container shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContainerView {
+    /// `state.waiting.reason`: `ImagePullBackOff`, `CreateContainerConfigError`, …
+    pub waiting: Option<String>,
+    /// `state.waiting.message`.
+    pub waiting_message: Option<String>,
+    /// How it ended.
+    pub terminated: Option<Terminated>,
+}
+
+/// `state.terminated` of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terminated {
+    /// Exit code.
+    pub exit_code: i32,
+    /// `OOMKilled`, `Error`, `Completed`, …
+    pub reason: Option<String>,
+    /// Termination message: the runner's [`Report`] as JSON, or anything else.
+    pub message: Option<String>,
+    /// When it ended.
+    pub finished: Option<Millis>,
+}
+
+/// Who is to blame for a failure: decides which retry limit it counts against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureClass {
+    /// The work itself.
+    Task,
+    /// Node, image registry, Git or server.
+    Infrastructure,
+    /// What was asked is impossible: never retried.
+    Invalid,
+    /// Nobody knows whether the work was done: not retried where that could do harm.
+    Unknown,
+}
+
+impl FailureClass {
+    /// The name in the record.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Task => "Task",
+            Self::Infrastructure => "Infrastructure",
+            Self::Invalid => "Invalid",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+/// Where an attempt stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AttemptState {
+    /// Waiting for a node, an image, a volume.
+    Pending,
+    /// Cannot start for a reason that often passes (an image registry that is down); it has lasted since the pod was created.
+    Stuck {
+        /// What holds it.
+        reason: Reason,
+        /// For a person.
+        message: String,
+    },
+    /// The agent works.
+    Running,
+    /// Ended well.
+    Succeeded(Report),
+    /// Ended badly.
+    Failed {
+        /// Who is to blame.
+        class: FailureClass,
+        /// What the pod reported, or what was made of it.
+        report: Report,
+    },
+}
+
+/// Tells where an attempt stands.
+pub fn classify(pod: &PodView) -> AttemptState {
+    match pod.phase {
+        PodPhase::Succeeded => succeeded(pod),
+        PodPhase::Failed => failed(pod),
+        PodPhase::Unknown => {
+            AttemptState::Failed { class: FailureClass::Unknown, report: Report::new(Reason::Lost, "the node cannot be asked about the pod") }
+        }
+        PodPhase::Pending | PodPhase::Running => match waiting(&pod.container) {
+            Some(stuck) => stuck,
+            None if pod.phase == PodPhase::Running => AttemptState::Running,
+            None => AttemptState::Pending,
+        },
+    }
+}
+
+/// The class of a failure that was reported with `reason`.
+pub fn class_of(reason: Reason) -> FailureClass {
+    match reason {
+        Reason::Succeeded
+        | Reason::AgentFailed
+        | Reason::GateFailed
+        | Reason::MergeConflict
+        | Reason::OutputTooLarge
+        | Reason::DeadlineExceeded
+        | Reason::OutOfMemory
+        | Reason::Killed
+        | Reason::Cancelled
+        | Reason::NoReport
+        | Reason::PushRejected => FailureClass::Task,
+        Reason::ReplayFailed | Reason::InvalidAssignment | Reason::RevisionNotFound | Reason::RepositoryDenied => FailureClass::Invalid,
+        Reason::RepositoryUnreachable
+        | Reason::DeliveryFailed
+        | Reason::Evicted
+        | Reason::ImagePullFailed
+        | Reason::ContainerConfigError => FailureClass::Infrastructure,
+        Reason::Lost => FailureClass::Unknown,
+    }
+}
+
+fn report_of(pod: &PodView) -> Option<Report> {
+    let text = pod.container.terminated.as_ref()?.message.as_deref()?;
+    serde_json::from_str(text).ok()
+}
+
+fn succeeded(pod: &PodView) -> AttemptState {
+    match report_of(pod) {
+        Some(report) if report.reason == Reason::Succeeded => AttemptState::Succeeded(report),
+        // Exit code 0 alone never means done: a shell that replaced the runner, an image with another entry point.
+        _ => failure(Report::new(Reason::NoReport, "the pod exited with 0 but left no report of the runner; check the Agent's image")),
+    }
+}
+
+fn failed(pod: &PodView) -> AttemptState {
+    let outer = pod.reason.as_deref().unwrap_or_default();
+    let why = || pod.message.clone().unwrap_or_default();
+    if outer == "DeadlineExceeded" {
+        return failure(Report::new(Reason::DeadlineExceeded, "the attempt took longer than its time limit"));
+    }
+    if pod.disrupted || matches!(outer, "Evicted" | "Preempting" | "NodeShutdown" | "Terminated" | "NodeAffinity" | "OutOfcpu" | "OutOfmemory" | "OutOfpods" | "UnexpectedAdmissionError") {
+        return failure(Report::new(Reason::Evicted, format!("the pod was ended from outside ({outer}): {}", why())));
+    }
+    if outer == "NodeLost" {
+        return failure(Report::new(Reason::Lost, "the node was lost"));
+    }
+    if let Some(report) = report_of(pod).filter(|r| r.reason != Reason::Succeeded) {
+        return failure(report);
+    }
+    match &pod.container.terminated {
+        Some(t) if t.reason.as_deref() == Some("OOMKilled") => {
+            failure(Report::new(Reason::OutOfMemory, "the container used more memory than its limit; raise resources.memory"))
+        }
+        Some(t) if t.reason.as_deref() == Some("StartError") || t.reason.as_deref() == Some("ContainerCannotRun") => {
+            failure(Report::new(Reason::ContainerConfigError, format!("the container cannot run: {}", t.message.as_deref().unwrap_or_default())))
+        }
+        Some(t) if t.exit_code > 128 => {
+            failure(Report::new(Reason::Killed, format!("the container was killed by signal {}", t.exit_code - 128)))
+        }
+        Some(t) if t.exit_code == exit::INFRASTRUCTURE => failure(Report::new(Reason::DeliveryFailed, "the surroundings failed; see the pod's log")),
+        Some(t) => failure(Report::new(Reason::NoReport, format!("the container exited with {} and left no report", t.exit_code))),
+        None => failure(Report::new(Reason::Lost, format!("the pod failed without a container's end: {outer} {}", why()))),
+    }
+}
+
+fn failure(report: Report) -> AttemptState {
+    AttemptState::Failed { class: class_of(report.reason), report }
+}
+
+fn waiting(container: &ContainerView) -> Option<AttemptState> {
+    let waiting = container.waiting.as_deref()?;
+    let told = container.waiting_message.as_deref().unwrap_or_default();
+    match waiting {
+        "InvalidImageName" => Some(AttemptState::Failed {
+            class: FailureClass::Invalid,
+            report: Report::new(Reason::ImagePullFailed, format!("the Agent's image name is not valid: {told}")),
+        }),
+        "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "ImageInspectError" | "RegistryUnavailable" => Some(AttemptState::Stuck {
+            reason: Reason::ImagePullFailed,
+            message: format!("the image cannot be pulled ({waiting}): {told}; check the Agent's image"),
+        }),
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => Some(AttemptState::Stuck {
+            reason: Reason::ContainerConfigError,
+            message: format!("the container cannot be created ({waiting}): {told}"),
+        }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(exit_code: i32, reason: &str, message: Option<&str>) -> PodView {
+        PodView {
+            phase: if exit_code == 0 { PodPhase::Succeeded } else { PodPhase::Failed },
+            container: ContainerView {
+                terminated: Some(Terminated {
+                    exit_code,
+                    reason: Some(reason.into()),
+                    message: message.map(Into::into),
+                    finished: Some(Millis(5)),
+                }),
+                ..ContainerView::default()
+            },
+            ..PodView::default()
+        }
+    }
+
+    fn reason(pod: &PodView) -> (Option<FailureClass>, Reason) {
+        match classify(pod) {
+            AttemptState::Failed { class, report } => (Some(class), report.reason),
+            AttemptState::Succeeded(report) => (None, report.reason),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn ends_are_told_apart() {
+        use FailureClass::{Infrastructure, Task, Unknown};
+        let done = r#"{"reason":"Succeeded","commit":"abc"}"#;
+        assert_eq!(reason(&ended(0, "Completed", Some(done))), (None, Reason::Succeeded));
+        assert_eq!(reason(&ended(0, "Completed", Some("all good"))), (Some(Task), Reason::NoReport));
+        assert_eq!(reason(&ended(0, "Completed", None)), (Some(Task), Reason::NoReport));
+        assert_eq!(reason(&ended(1, "Error", Some(r#"{"reason":"GateFailed"}"#))), (Some(Task), Reason::GateFailed));
+        // A report that claims success with a failed container is not believed.
+        assert_eq!(reason(&ended(1, "Error", Some(done))), (Some(Task), Reason::NoReport));
+        assert_eq!(reason(&ended(137, "OOMKilled", None)), (Some(Task), Reason::OutOfMemory));
+        assert_eq!(reason(&ended(137, "Error", None)), (Some(Task), Reason::Killed));
+        let evicted = PodView { phase: PodPhase::Failed, reason: Some("Evicted".into()), ..PodView::default() };
+        assert_eq!(reason(&evicted), (Some(Infrastructure), Reason::Evicted));
+        let late = PodView { phase: PodPhase::Failed, reason: Some("DeadlineExceeded".into()), ..PodView::default() };
+        assert_eq!(reason(&late), (Some(Task), Reason::DeadlineExceeded));
+        let lost = PodView { phase: PodPhase::Unknown, ..PodView::default() };
+        assert_eq!(reason(&lost), (Some(Unknown), Reason::Lost));
+    }
+
+    #[test]
+    fn image_trouble_is_not_the_tasks_fault() {
+        let mut pod = PodView::default();
+        pod.container.waiting = Some("ImagePullBackOff".into());
+        assert!(matches!(classify(&pod), AttemptState::Stuck { reason: Reason::ImagePullFailed, .. }));
+        pod.container.waiting = Some("InvalidImageName".into());
+        assert_eq!(reason(&pod), (Some(FailureClass::Invalid), Reason::ImagePullFailed));
+        pod.container.waiting = Some("PodInitializing".into());
+        assert_eq!(classify(&pod), AttemptState::Pending);
+    }
+}

@@ -1,0 +1,166 @@
+//! What goes to the record in Postgres before it happens in Kubernetes.
+//!
+//! Each [`Record`] is idempotent: it is keyed by the UID of its object and a key of its own, so that recording it twice changes nothing.
+
+use serde::{Deserialize, Serialize};
+
+use crate::assignment::Report;
+use crate::attempt::FailureClass;
+use crate::digest::Digest;
+use crate::time::Millis;
+
+/// The kinds whose life is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Kind {
+    /// A tenant of the installation.
+    Tenant,
+    /// A constitution.
+    Constitution,
+    /// A specification.
+    Specification,
+    /// A plan.
+    Plan,
+    /// A task of a plan.
+    Task,
+    /// A coding agent's configuration.
+    Agent,
+    /// A person's decision.
+    Approval,
+}
+
+impl Kind {
+    /// Kubernetes' name of the kind.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tenant => "Tenant",
+            Self::Constitution => "Constitution",
+            Self::Specification => "Specification",
+            Self::Plan => "Plan",
+            Self::Task => "Task",
+            Self::Agent => "Agent",
+            Self::Approval => "Approval",
+        }
+    }
+}
+
+/// The object that a record is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Subject {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace; empty for a Tenant.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID: a namesake is another subject.
+    pub uid: String,
+}
+
+/// One thing to remember.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Tenant that it belongs to.
+    pub tenant: String,
+    /// What it is about.
+    pub subject: Subject,
+    /// When it was decided.
+    pub at: Millis,
+    /// Who did it: a user's name, or `system:enact`.
+    pub actor: String,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Event {
+    /// A document has this content (constitution, specification, plan). Keyed by the digest.
+    Revision {
+        /// Digest of `content`.
+        digest: Digest,
+        /// The version that the document gives itself, if any.
+        version: Option<String>,
+        /// The document, or the canonical JSON of the content.
+        content: String,
+    },
+    /// The subject came into a state. Keyed by `key`.
+    Transition {
+        /// Unique for the subject: the state and what makes it unlike an earlier one (`Running/2`, say).
+        key: String,
+        /// The state.
+        state: String,
+        /// CamelCase reason.
+        reason: String,
+        /// For a person.
+        message: String,
+        /// For a Task: UID of its Plan and id in it.
+        task: Option<TaskRef>,
+    },
+    /// An attempt begins; written before its pod is created. Keyed by the number.
+    AttemptStarted {
+        /// UID of the plan.
+        plan_uid: String,
+        /// Number of the attempt.
+        number: u32,
+        /// Name of the pod.
+        pod: String,
+        /// Name of the Agent.
+        agent: String,
+    },
+    /// An attempt ended. Keyed by the number.
+    AttemptFinished {
+        /// UID of the plan.
+        plan_uid: String,
+        /// Number of the attempt.
+        number: u32,
+        /// Class of the failure; none on success.
+        failure: Option<FailureKind>,
+        /// What the pod reported.
+        report: Report,
+        /// When its work began.
+        started: Option<Millis>,
+    },
+    /// A person decided. Keyed by the Approval's UID, which is the subject's.
+    Decision {
+        /// Kind of what was decided on.
+        about: Kind,
+        /// Name of what was decided on.
+        name: String,
+        /// Content that was decided on.
+        digest: Digest,
+        /// Whether it was approved.
+        approved: bool,
+        /// The person's words.
+        comment: String,
+    },
+}
+
+/// A task's place in its plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskRef {
+    /// UID of the Plan.
+    pub plan_uid: String,
+    /// The task's id in the plan.
+    pub id: String,
+}
+
+/// [`FailureClass`] as it is stored.
+pub type FailureKind = String;
+
+/// The stored word for a class.
+pub fn failure_kind(class: FailureClass) -> FailureKind {
+    class.as_str().to_owned()
+}
+
+/// An attempt as the record has it: what a restarted operator needs to know so that nothing is done twice.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecordedAttempt {
+    /// UID of the Task, or of the Plan for an integration.
+    pub subject_uid: String,
+    /// Number of the attempt.
+    pub number: u32,
+    /// Whether its end is recorded, and if it is, with which failure.
+    pub finished: Option<Option<FailureKind>>,
+    /// What the pod itself delivered to the server, if it did.
+    pub delivered: Option<Report>,
+}

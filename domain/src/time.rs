@@ -1,0 +1,20 @@
+//! Time as a value that callers pass in.
+
+use serde::{Deserialize, Serialize};
+
+/// A moment: milliseconds since the Unix epoch, UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Millis(pub i64);
+
+impl Millis {
+    /// This moment plus `seconds`; stays at the end of the range instead of overflowing.
+    pub fn plus_seconds(self, seconds: u32) -> Self {
+        Self(self.0.saturating_add(i64::from(seconds) * 1000))
+    }
+
+    /// Milliseconds from `earlier` to this moment; zero when `earlier` is later.
+    pub fn since(self, earlier: Self) -> u64 {
+        u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
+    }
+}
