@@ -1,0 +1,37 @@
+//! Debian packages: what a command needs, it installs.
+
+use anyhow::{Context, Result, bail};
+
+use crate::cmd::{CommandExt, cmd};
+
+/// Installs those of `packages` that are missing. Does nothing, and asks no mirror, when all are there.
+pub(crate) fn ensure(packages: &[&str]) -> Result<()> {
+    let missing = missing(packages);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    if !is_root() {
+        bail!("Debian packages are missing: run `apt-get install {list}` as root");
+    }
+    eprintln!("installing Debian packages: {list}");
+    let apt = |args: &[&str]| cmd("apt-get", args).env("DEBIAN_FRONTEND", "noninteractive").read();
+    apt(&["update", "-q"])?;
+    let install = [["install", "-q", "-y", "--no-install-recommends"].as_slice(), &missing].concat();
+    apt(&install).with_context(|| format!("cannot install {list}"))?;
+    Ok(())
+}
+
+fn missing<'a>(packages: &[&'a str]) -> Vec<&'a str> {
+    let installed = |package: &str| {
+        cmd("dpkg-query", ["-W", "-f", "${db:Status-Status}", package])
+            .read()
+            .is_ok_and(|status| status == "installed")
+    };
+    packages.iter().copied().filter(|package| !installed(package)).collect()
+}
+
+/// Whether this process runs as root.
+pub(crate) fn is_root() -> bool {
+    cmd("id", ["-u"]).read().is_ok_and(|uid| uid == "0")
+}
