@@ -1,0 +1,130 @@
+//! Clarifications that were given, and markers of what is still open.
+
+use super::Clarification;
+use crate::speckit::markdown::{Item, Markdown, Section, Span, joined, strip_marker};
+
+const MARKER: &str = "NEEDS CLARIFICATION";
+
+/// Every `[NEEDS CLARIFICATION: …]` in the content; mentions of the marker in inline code or without a question are not counted.
+pub(super) fn open(markdown: &Markdown) -> Vec<Item> {
+    let whole = Span {
+        start: 0,
+        end: markdown.source.len(),
+    };
+    let text = markdown.clean(whole);
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices(MARKER) {
+        let opened = text[..at].trim_end_matches(['*', ' ', '_']);
+        let Some(start) = opened.strip_suffix('[').map(str::len) else {
+            continue;
+        };
+        let rest = text[at + MARKER.len()..].trim_start_matches(['*', '_']);
+        let Some(question) = rest
+            .strip_prefix([':', '：'])
+            .or_else(|| rest.strip_prefix(" -"))
+            .or_else(|| rest.strip_prefix(" —"))
+        else {
+            continue;
+        };
+        let Some(len) = closing(question) else { continue };
+        if markdown.in_code_span(at) || question[..len].trim().is_empty() {
+            continue;
+        }
+        let end = text.len() - question.len() + len + 1;
+        let line = markdown.line_number(start);
+        found.push(Item {
+            text: joined(&question[..len]),
+            line,
+            span: Span { start, end },
+        });
+    }
+    found
+}
+
+/// Length of the text up to the bracket that closes the marker, which may be some lines further down.
+fn closing(text: &str) -> Option<usize> {
+    const MAX_QUESTION_BYTES: usize = 4_096;
+    let mut depth = 0_u32;
+    for (at, c) in text.char_indices() {
+        match c {
+            '[' => depth += 1,
+            ']' if depth == 0 => return Some(at),
+            ']' => depth -= 1,
+            // A blank line ends the paragraph, and with it the marker.
+            '\n' if text[at + 1..].trim_start_matches(['\r', ' ', '\t']).starts_with('\n') => return None,
+            _ if at > MAX_QUESTION_BYTES => return None,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The answers below a `## Clarifications` heading, with the date of the nearest session heading.
+pub(super) fn answered(markdown: &Markdown, section: &Section) -> Vec<Clarification> {
+    let from = markdown.sections.partition_point(|s| s.heading < section.heading);
+    let session = markdown.sections[from..].iter().take_while(|s| s.heading < section.end);
+    let mut found = Vec::new();
+    for part in session {
+        let date = date_in(&part.title);
+        for item in markdown.items_in(part.heading + 1..part.own_end) {
+            let own = strip_marker(markdown.clean(item.own)).trim_start_matches(['*', '_']);
+            if !own.starts_with(['Q', '问']) {
+                continue;
+            }
+            let text = joined(strip_marker(markdown.clean(item.span)));
+            let plain = text.trim_start_matches(['*', '_']);
+            let Some(question) = plain.strip_prefix('Q').or_else(|| plain.strip_prefix("问")) else {
+                continue;
+            };
+            let question = question.trim_start_matches(|c: char| c.is_ascii_digit());
+            let question = question.trim_start_matches(['*', '_']);
+            let Some(question) = question.strip_prefix([':', '：']) else {
+                continue;
+            };
+            let (question, answer) = split_answer(question.trim_start_matches(['*', '_']));
+            let span = Span {
+                start: item.span.start,
+                end: item.span.start + markdown.clean(item.span).trim_end().len(),
+            };
+            let line = markdown.line_number(item.span.start);
+            found.push(Clarification {
+                question,
+                answer,
+                session: date.clone(),
+                line,
+                span,
+            });
+        }
+    }
+    found
+}
+
+fn split_answer(text: &str) -> (String, String) {
+    const ARROWS: [&str; 7] = ["→ A:", "-> A:", "→ **A**:", "→ **A:**", "-> **A**:", "→", "->"];
+    const MARKS: [&str; 6] = ["**A**:", "**A:**", " A:", " A：", "答：", "答:"];
+    let clean = |t: &str| t.trim().trim_matches('*').trim().to_owned();
+    for mark in ARROWS.iter().chain(&MARKS) {
+        if let Some((question, answer)) = text.split_once(mark) {
+            let answer = answer.trim_start();
+            let answer = answer.strip_prefix("A:").unwrap_or(answer);
+            return (clean(question.trim_end_matches(['-', '–', '—', ' '])), clean(answer));
+        }
+    }
+    (clean(text), String::new())
+}
+
+/// The first date of the form `YYYY-MM-DD` in a text.
+pub(super) fn date_in(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+    (0..bytes.len()).find_map(|at| {
+        let shape = (0..10).all(|i| {
+            if i == 4 || i == 7 {
+                bytes.get(at + i) == Some(&b'-')
+            } else {
+                digit(at + i)
+            }
+        });
+        (shape && !digit(at + 10) && (at == 0 || !digit(at - 1))).then(|| text[at..at + 10].to_owned())
+    })
+}

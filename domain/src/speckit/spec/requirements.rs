@@ -1,0 +1,166 @@
+//! Requirements and success criteria: `- **FR-001**: …`, as list items, headings, table rows or paragraphs.
+
+use super::Requirement;
+use crate::speckit::markdown::{LineKind, Markdown, Section, Span, joined, strip_marker};
+
+/// Length of an identifier such as `FR-001`, `FR-012a`, `FR-3.1` or `FR-DIAG-001` at the start of `text`.
+pub(super) fn id_len(text: &str) -> Option<usize> {
+    let end = text
+        .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.')))
+        .unwrap_or(text.len());
+    let id = text[..end].trim_end_matches(['.', '-']);
+    let (prefix, number) = id.rsplit_once('-')?;
+    let words = prefix
+        .split('-')
+        .all(|w| !w.is_empty() && w.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()));
+    let digits = number.bytes().take_while(u8::is_ascii_digit).count();
+    let suffix = number[digits..]
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.');
+    let letters = prefix.bytes().take_while(u8::is_ascii_uppercase).count();
+    (words && digits > 0 && digits < 7 && suffix && number.len() - digits < 5 && (2..=8).contains(&letters))
+        .then_some(id.len())
+}
+
+/// What the identifier of a definition says about its kind.
+pub(super) fn is_criterion(id: &str) -> bool {
+    id.starts_with("SC-")
+}
+
+fn is_requirement(id: &str, under_requirements: bool) -> bool {
+    let prefix = id.split('-').next().unwrap_or_default();
+    matches!(
+        prefix,
+        "FR" | "NFR" | "SR" | "PR" | "UX" | "SC" | "DR" | "IR" | "TR" | "QR" | "REQ"
+    ) || (under_requirements && !matches!(prefix, "US" | "AC" | "ADR" | "RFC" | "ISO" | "UTF" | "SHA" | "HTTP"))
+}
+
+/// Every definition in the document, in order: requirements and criteria alike, repeated ones too.
+pub(super) fn find(markdown: &Markdown) -> Vec<Requirement> {
+    let mut found = Vec::new();
+    let mut roles: Vec<Role> = Vec::with_capacity(markdown.sections.len());
+    for section in &markdown.sections {
+        let role = Role::of(section, section.parent.map(|parent| roles[parent]));
+        roles.push(role);
+        if role != Role::Refers {
+            in_section(markdown, section, role == Role::Defines, &mut found);
+        }
+    }
+    found
+}
+
+/// What identifiers in a section are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Defines,
+    /// Identifiers here point to definitions elsewhere.
+    Refers,
+    Unknown,
+}
+
+impl Role {
+    fn of(section: &Section, above: Option<Self>) -> Self {
+        const REFERS: [&str; 5] = ["coverage", "traceab", "clarification", "追溯", "覆盖"];
+        const DEFINES: [&str; 8] = [
+            "requirement",
+            "criteria",
+            "measurable outcome",
+            "requisit",
+            "critério",
+            "需求",
+            "成功标准",
+            "要件",
+        ];
+        let above = above.unwrap_or(Self::Unknown);
+        let title = section.title.to_lowercase();
+        if section.level == 1 {
+            Self::Unknown
+        } else if above == Self::Refers || REFERS.iter().any(|word| title.contains(word)) {
+            Self::Refers
+        } else if above == Self::Defines || DEFINES.iter().any(|word| title.contains(word)) {
+            Self::Defines
+        } else {
+            Self::Unknown
+        }
+    }
+}
+
+fn in_section(markdown: &Markdown, section: &Section, defining: bool, found: &mut Vec<Requirement>) {
+    let lines = section.heading + 1..section.own_end;
+    if let Some((id, text)) = definition(&section.title).filter(|(id, _)| is_requirement(id, defining)) {
+        let body = markdown.prose(lines.clone()).map(|p| p.text).unwrap_or_default();
+        let text = [text.as_str(), body.as_str()]
+            .into_iter()
+            .filter(|t| !t.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ");
+        let span = markdown.span_of(section.heading..section.own_end);
+        push(
+            found,
+            (id, text),
+            &section.title,
+            markdown.lines[section.heading].number,
+            span,
+        );
+    }
+    let mut pieces: Vec<(u32, Span, String)> = Vec::new();
+    for item in markdown.items_in(lines.clone()) {
+        let item = markdown.item(item);
+        pieces.push((item.line, item.span, item.text));
+    }
+    for index in lines.clone().filter(|i| markdown.lines[*i].kind == LineKind::Text) {
+        let text = markdown.text(index);
+        if strip_marker(text) == text.trim_start() && text.starts_with("**") {
+            let span = markdown.lines[index].span;
+            pieces.push((markdown.lines[index].number, span, joined(text)));
+        }
+    }
+    for row in markdown.rows_in(lines).iter().filter(|_| defining) {
+        if let Some((id, rest)) = row.cells.split_first() {
+            pieces.push((
+                row.line,
+                row.span,
+                format!("{}: {}", id.trim_matches(['*', '`']), rest.join(" | ")),
+            ));
+        }
+    }
+    pieces.sort_by_key(|(line, ..)| *line);
+    pieces.dedup_by_key(|(line, ..)| *line);
+    for (line, span, text) in pieces {
+        if let Some(parts) = definition(&text).filter(|(id, _)| is_requirement(id, defining)) {
+            push(found, parts, &section.title, line, span);
+        }
+    }
+}
+
+fn push(found: &mut Vec<Requirement>, (id, text): (String, String), section: &str, line: u32, span: Span) {
+    found.push(Requirement {
+        id,
+        text,
+        section: section.to_owned(),
+        line,
+        span,
+    });
+}
+
+/// Splits `**FR-001** (P1): text` into identifier and text. A mention such as `FR-001 and FR-002 are …` is no definition.
+fn definition(text: &str) -> Option<(String, String)> {
+    let plain = text.trim_start_matches(['*', '_', '`', '[', ' ', '~']);
+    let box_free = ["x] ", "X] ", " ] "]
+        .iter()
+        .find_map(|b| plain.strip_prefix(b))
+        .unwrap_or(plain)
+        .trim_start_matches(['*', '_', '`', ' ']);
+    let len = id_len(box_free)?;
+    let (id, rest) = box_free.split_at(len);
+    let bold = text.contains("**") && rest.trim_start_matches(['`', ']']).starts_with("**")
+        || text.trim_start().starts_with("**");
+    let rest = rest.trim_start_matches(['*', '_', '`', ']', '~']);
+    let after = rest.trim_start();
+    let separated = after.starts_with([':', '：', '—', '–', '-', '(', '（', '[']) || after.is_empty();
+    if !separated && !bold {
+        return None;
+    }
+    let text = after.trim_start_matches([':', '：', '—', '–', '-', ' ', '*']);
+    Some((id.to_owned(), text.to_owned()))
+}

@@ -1,0 +1,176 @@
+//! User stories and their acceptance scenarios.
+
+use std::ops::Range;
+
+use super::{Scenario, UserStory};
+use crate::speckit::ids::{self, StoryKey};
+use crate::speckit::markdown::{Item, LineKind, Markdown, Section, joined, strip_marker};
+
+/// Words that open the heading of a story, before its number.
+const WORDS: [&str; 9] = [
+    "user story ",
+    "用户故事",
+    "ユーザーストーリー",
+    "história de usuário ",
+    "historia de usuario ",
+    "us-",
+    "us ",
+    "us",
+    "story ",
+];
+
+/// A story heading taken apart: key, title, priority.
+pub(super) fn heading(title: &str) -> Option<(StoryKey, String, Option<String>)> {
+    let plain = title.trim_start_matches(|c: char| !c.is_alphanumeric());
+    let lower = plain.to_lowercase();
+    if lower.starts_with("primary user story") {
+        return Some((StoryKey::from_number("1"), "Primary User Story".to_owned(), None));
+    }
+    let word = WORDS.iter().find(|w| lower.starts_with(**w))?;
+    let rest = plain.get(word.len()..)?.trim_start();
+    let len = ids::story_number_len(rest);
+    if len == 0 {
+        return None;
+    }
+    let key = StoryKey::from_number(&rest[..len]);
+    let rest = rest[len..].trim_start_matches(|c: char| c.is_whitespace() || ":：-–—.、)".contains(c));
+    let (title, priority) = split_priority(rest);
+    Some((key, title, priority))
+}
+
+/// Splits `Title (Priority: P1) 🎯` into title and priority; the brackets may be full-width.
+fn split_priority(text: &str) -> (String, Option<String>) {
+    for (open, _) in text.match_indices(['(', '（', '[', '【']).rev().take(4) {
+        let inner = text[open..].trim_start_matches(['(', '（', '[', '【']);
+        let inner = inner.split([')', '）', ']', '】']).next().unwrap_or_default();
+        let value = inner.rsplit([':', '：']).next().unwrap_or_default().trim();
+        let value = value.split([',', ' ', '，']).next().unwrap_or_default();
+        if value
+            .strip_prefix(['P', 'p'])
+            .is_some_and(|n| !n.is_empty() && n.len() < 4 && n.bytes().all(|b| b.is_ascii_digit()))
+        {
+            return (text[..open].trim().to_owned(), Some(value.to_uppercase()));
+        }
+    }
+    (text.trim().to_owned(), None)
+}
+
+/// Reads the story under a heading.
+pub(super) fn read(markdown: &Markdown, section: &Section) -> Option<UserStory> {
+    let (key, title, mut priority) = heading(&section.title)?;
+    let lines = section.heading + 1..section.end;
+    if priority.is_none() {
+        priority = labelled(markdown, lines.clone(), &["priority", "优先级"])
+            .map(|i| i.text)
+            .filter(|t| t.len() < 16);
+    }
+    let independent_test = labelled(
+        markdown,
+        lines.clone(),
+        &["independent test", "独立测试", "teste independente"],
+    );
+    let scenarios = scenarios(markdown, lines, &key);
+    let span = markdown.span_of(section.heading..section.end);
+    Some(UserStory {
+        key,
+        title,
+        priority,
+        independent_test,
+        scenarios,
+        line: markdown.lines[section.heading].number,
+        span,
+    })
+}
+
+/// The text after `**Label**:` up to the end of its paragraph.
+pub(super) fn labelled(markdown: &Markdown, lines: Range<usize>, labels: &[&str]) -> Option<Item> {
+    let end = lines.end;
+    for index in lines {
+        if markdown.lines.get(index)?.kind != LineKind::Text {
+            continue;
+        }
+        let text = strip_marker(markdown.text(index));
+        let Some((label, _)) = label(text) else { continue };
+        let label = label.to_lowercase();
+        if !labels.iter().any(|wanted| label == *wanted) {
+            continue;
+        }
+        let goes_on = |i: &usize| {
+            let text = markdown.text(*i).trim_start();
+            markdown.lines[*i].kind == LineKind::Text && strip_marker(text) == text && self::label(text).is_none()
+        };
+        let last = (index + 1..end).take_while(goes_on).last().unwrap_or(index);
+        let span = markdown.span_of(index..last + 1);
+        let text = self::label(strip_marker(markdown.clean(span)))
+            .map(|(_, text)| joined(text))
+            .unwrap_or_default();
+        return Some(Item {
+            text,
+            line: markdown.lines[index].number,
+            span,
+        });
+    }
+    None
+}
+
+/// `**Label**: text`, `**Label:** text`, with either mark of emphasis.
+pub(super) fn label(text: &str) -> Option<(&str, &str)> {
+    let text = text.trim_start();
+    let mark = ["**", "__"].into_iter().find(|m| text.starts_with(m))?;
+    let (label, rest) = text[mark.len()..].split_once(mark)?;
+    let (label, rest) = match label.trim_end().strip_suffix([':', '：']) {
+        Some(label) => (label, rest),
+        None => (label, rest.trim_start().strip_prefix([':', '：'])?),
+    };
+    Some((label.trim(), rest.trim_start()))
+}
+
+/// Scenarios: list items that speak of Given, When and Then, in any language's bold words after an acceptance label.
+fn scenarios(markdown: &Markdown, lines: Range<usize>, key: &StoryKey) -> Vec<Scenario> {
+    let accepts = |text: &str| {
+        let lower = text.trim().trim_matches(['#', '*', '_', ' ']).to_lowercase();
+        [
+            "acceptance",
+            "验收",
+            "受け入れ",
+            "cenários de aceita",
+            "criterios de acepta",
+        ]
+        .iter()
+        .any(|w| lower.starts_with(w))
+    };
+    let from = lines.clone().find(|i| accepts(markdown.text(*i)));
+    let items = markdown.items_in(from.unwrap_or(lines.start)..lines.end);
+    let depth = items.iter().map(|i| i.depth).min().unwrap_or_default();
+    let mut found = Vec::new();
+    for item in items.iter().filter(|i| i.depth == depth) {
+        let Item {
+            mut text,
+            line,
+            mut span,
+        } = markdown.item(item);
+        let whole = joined(strip_marker(markdown.clean(item.span)));
+        if !is_scenario(&text) && is_scenario(&whole) {
+            // Given, When and Then as nested items.
+            text = whole;
+            span.end = item.span.start + markdown.clean(item.span).trim_end().len();
+        }
+        if is_scenario(&text) || (from.is_some() && text.starts_with("**")) {
+            let number = found.len() + 1;
+            found.push(Scenario {
+                key: format!("{key}/AC{number}"),
+                text,
+                line,
+                span,
+            });
+        }
+    }
+    found
+}
+
+fn is_scenario(text: &str) -> bool {
+    let lower = text.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|w| lower.contains(w));
+    has(&["given", "假设", "给定", "假如", "前提", "dado", "étant donné"])
+        && has(&["then", "那么", "则", "ならば", "então", "entonces", "alors"])
+}

@@ -1,0 +1,237 @@
+//! The effective order of tasks: explicit statements, and Spec Kit's rules where they say nothing.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+
+use super::{Group, PhaseKind, TasksFile};
+use crate::speckit::ids::TaskId;
+
+impl TasksFile {
+    /// What each task waits for. Every task has an entry; cancelled tasks take part like others.
+    ///
+    /// Explicit statements about tasks ([`Task::depends_on`](super::Task::depends_on)) are always in it, even where they form a
+    /// cycle. The rest follows Spec Kit's rules, and gives way where an explicit statement says the opposite:
+    ///
+    /// - **Phases** go in the order of the document: all tasks of one wait for the one before. Only stories may run side by side:
+    ///   a story waits for the last phase before it that is no story, and for another story only when a
+    ///   [`Precedence`](super::Precedence) says so or when both are parts of one story; whatever follows waits for all of them.
+    ///   A dotted phase (`3.2`, the layout of 2025) is never a story in this sense.
+    /// - **Inside a phase**: a task without `[P]` waits for those before it; consecutive `[P]` tasks run side by side, after
+    ///   the last task without `[P]`.
+    ///
+    /// Only direct edges are given: a task waits for the end of what stands before it, which waits for the rest.
+    pub fn dependencies(&self) -> BTreeMap<TaskId, BTreeSet<TaskId>> {
+        let order = Order::new(self);
+        let mut edges: BTreeMap<TaskId, BTreeSet<TaskId>> =
+            self.tasks.iter().map(|t| (t.id.clone(), BTreeSet::new())).collect();
+        for (task, waits) in order.edges().into_iter().enumerate() {
+            if let Some(set) = edges.get_mut(&self.tasks[task].id) {
+                set.extend(waits.into_iter().map(|on| self.tasks[on].id.clone()));
+            }
+        }
+        edges
+    }
+}
+
+/// Tasks by their index in the file.
+struct Order<'a> {
+    file: &'a TasksFile,
+    /// Explicit statements: for each task, whom it waits for.
+    explicit: Vec<BTreeSet<usize>>,
+    /// Phases in the order in which they run.
+    phases: Vec<usize>,
+    /// Place of each phase in that order.
+    place: Vec<usize>,
+    /// For each phase, those that the document says come before it.
+    stated: Vec<BTreeSet<usize>>,
+    /// Place of each task in an order that respects the explicit statements and otherwise the document.
+    rank: Vec<usize>,
+    /// Tasks of each phase, by rank, in groups: a single task, or neighbours that run side by side.
+    groups: Vec<Vec<Vec<usize>>>,
+}
+
+impl<'a> Order<'a> {
+    fn new(file: &'a TasksFile) -> Self {
+        let explicit = explicit(file);
+        let stated = phase_statements(file);
+        let phases = sorted(&stated, |phase| phase);
+        let mut place = vec![0; file.phases.len()];
+        phases.iter().enumerate().for_each(|(at, phase)| place[*phase] = at);
+        let tasks = sorted(&explicit, |task| (place[file.tasks[task].phase], task));
+        let mut rank = vec![0; file.tasks.len()];
+        tasks.iter().enumerate().for_each(|(at, task)| rank[*task] = at);
+        let mut groups: Vec<Vec<Vec<usize>>> = vec![Vec::new(); file.phases.len()];
+        for &task in &tasks {
+            let phase = &mut groups[file.tasks[task].phase];
+            match phase.last_mut() {
+                Some(group) if file.tasks[task].parallel && file.tasks[group[0]].parallel => group.push(task),
+                _ => phase.push(vec![task]),
+            }
+        }
+        Self {
+            file,
+            explicit,
+            phases,
+            place,
+            stated,
+            rank,
+            groups,
+        }
+    }
+
+    fn edges(&self) -> Vec<BTreeSet<usize>> {
+        let mut edges = self.explicit.clone();
+        let before = self.phases_before();
+        for (phase, groups) in self.groups.iter().enumerate() {
+            for (at, group) in groups.iter().enumerate() {
+                for &task in group {
+                    match at.checked_sub(1) {
+                        Some(previous) => edges[task].extend(&groups[previous]),
+                        None => before[phase]
+                            .iter()
+                            .for_each(|b| edges[task].extend(self.end_of(*b, self.rank[task]))),
+                    }
+                }
+            }
+        }
+        edges
+    }
+
+    /// The last tasks of a phase, as far as they rank before `rank`.
+    fn end_of(&self, phase: usize, rank: usize) -> impl Iterator<Item = usize> {
+        let earlier = move |task: &&usize| self.rank[**task] < rank;
+        let group = self.groups[phase]
+            .iter()
+            .rev()
+            .find(|g| g.iter().any(|t| self.rank[*t] < rank));
+        group.into_iter().flatten().filter(earlier).copied()
+    }
+
+    /// For each phase, the phases that hold tasks whose end it waits for directly.
+    fn phases_before(&self) -> Vec<BTreeSet<usize>> {
+        let phases = &self.file.phases;
+        let mut before: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); phases.len()];
+        // The last phases for which all that follow must wait, and the stories that have begun since.
+        let mut barrier: BTreeSet<usize> = BTreeSet::new();
+        let mut stories: Vec<usize> = Vec::new();
+        for &phase in &self.phases {
+            let key = |p: usize| {
+                if let PhaseKind::Story(key) = &phases[p].kind {
+                    Some(key)
+                } else {
+                    None
+                }
+            };
+            let dotted = phases[phase].number.as_ref().is_some_and(|n| n.contains('.'));
+            let mut waits = barrier.clone();
+            if let (Some(key_here), false) = (key(phase), dotted) {
+                waits.extend(stories.iter().rev().find(|s| key(**s) == Some(key_here)));
+                waits.extend(
+                    self.stated[phase]
+                        .iter()
+                        .filter(|p| self.place[**p] < self.place[phase]),
+                );
+                if !self.groups[phase].is_empty() {
+                    stories.push(phase);
+                }
+            } else {
+                waits.extend(&stories);
+                if !self.groups[phase].is_empty() {
+                    barrier = BTreeSet::from([phase]);
+                    stories.clear();
+                }
+            }
+            before[phase] = waits;
+        }
+        self.bridged(before)
+    }
+
+    /// A phase without tasks holds nobody up: who waits for it waits for what it waits for. Who waits for two phases of which
+    /// one waits for the other names only the later.
+    fn bridged(&self, before: Vec<BTreeSet<usize>>) -> Vec<BTreeSet<usize>> {
+        let mut result: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); before.len()];
+        for &phase in &self.phases {
+            let (empty, held): (BTreeSet<usize>, BTreeSet<usize>) =
+                before[phase].iter().partition(|p| self.groups[**p].is_empty());
+            let mut waits = held;
+            empty.iter().for_each(|p| waits.extend(&result[*p]));
+            let covered: BTreeSet<usize> = waits.iter().flat_map(|p| result[*p].iter().copied()).collect();
+            result[phase] = &waits - &covered;
+        }
+        result
+    }
+}
+
+fn explicit(file: &TasksFile) -> Vec<BTreeSet<usize>> {
+    let mut index: HashMap<&TaskId, usize> = HashMap::new();
+    for (at, task) in file.tasks.iter().enumerate() {
+        for id in &task.also {
+            index.entry(id).or_insert(at);
+        }
+        index.insert(&task.id, at);
+    }
+    let on = |at: usize| {
+        file.tasks[at]
+            .depends_on
+            .iter()
+            .filter_map(|d| index.get(&d.on).copied())
+            .filter(move |on| *on != at)
+    };
+    (0..file.tasks.len()).map(|at| on(at).collect()).collect()
+}
+
+/// For each phase, those that the document says come before it.
+fn phase_statements(file: &TasksFile) -> Vec<BTreeSet<usize>> {
+    let members = |group: &Group| -> Vec<usize> {
+        match group {
+            Group::Phase(index) => vec![*index],
+            Group::Story(key) => {
+                let of_story = |(_, p): &(usize, &super::Phase)| p.kind == PhaseKind::Story(key.clone());
+                file.phases
+                    .iter()
+                    .enumerate()
+                    .filter(of_story)
+                    .map(|(index, _)| index)
+                    .collect()
+            }
+        }
+    };
+    let mut before = vec![BTreeSet::new(); file.phases.len()];
+    for precedence in &file.precedences {
+        for subject in members(&precedence.subject) {
+            before[subject].extend(members(&precedence.on).into_iter().filter(|on| *on != subject));
+        }
+    }
+    before
+}
+
+/// The nodes in an order in which each comes after those it waits for, and otherwise by key; a cycle is entered at its
+/// smallest key.
+fn sorted<K: Ord>(waits: &[BTreeSet<usize>], key: impl Fn(usize) -> K) -> Vec<usize> {
+    let mut missing: Vec<usize> = waits.iter().map(BTreeSet::len).collect();
+    let mut unblocks: Vec<Vec<usize>> = vec![Vec::new(); waits.len()];
+    for (node, on) in waits.iter().enumerate() {
+        on.iter().for_each(|o| unblocks[*o].push(node));
+    }
+    let mut ready: BinaryHeap<Reverse<(K, usize)>> = BinaryHeap::new();
+    let mut stuck: BinaryHeap<Reverse<(K, usize)>> = BinaryHeap::new();
+    for node in 0..waits.len() {
+        let heap = if missing[node] == 0 { &mut ready } else { &mut stuck };
+        heap.push(Reverse((key(node), node)));
+    }
+    let mut order = Vec::with_capacity(waits.len());
+    let mut placed = vec![false; waits.len()];
+    while let Some(Reverse((_, node))) = ready.pop().or_else(|| stuck.pop()) {
+        if std::mem::replace(&mut placed[node], true) {
+            continue;
+        }
+        order.push(node);
+        for &next in &unblocks[node] {
+            missing[next] = missing[next].saturating_sub(1);
+            if missing[next] == 0 && !placed[next] {
+                ready.push(Reverse((key(next), next)));
+            }
+        }
+    }
+    order
+}

@@ -1,0 +1,775 @@
+//! From the Markdown tree to phases and tasks.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
+
+use super::line::{self, Form, TaskLine};
+use super::phase::{self, Role};
+use super::prose::{self, Context, Ref, Statement};
+use super::{Dependency, Group, Phase, PhaseKind, Precedence, Task, TaskState, TasksFile, paths};
+use crate::speckit::diagnostic::{Diagnostic, Parsed};
+use crate::speckit::ids::{Mention, TaskId};
+use crate::speckit::markdown::{self, Item, LineKind, Markdown, Span, joined};
+
+/// Most tasks that one file may hold: the edges between two phases of parallel tasks grow with the product.
+pub const MAX_TASKS: usize = 2_000;
+
+/// Most statements about order that are kept from one file.
+const MAX_STATEMENTS: usize = 20_000;
+
+/// Most phases and stories that one side of a statement may name.
+const MAX_GROUPS: usize = 64;
+
+/// Reads a task file.
+pub fn parse(bytes: &[u8]) -> Parsed<TasksFile> {
+    let (markdown, diagnostics) = match markdown::read(bytes) {
+        Ok(read) => read,
+        Err(diagnostic) => return Parsed::new(TasksFile::default(), vec![diagnostic]),
+    };
+    let mut builder = Builder {
+        scopes: scopes(&markdown),
+        markdown,
+        diagnostics,
+        phases: BTreeMap::new(),
+        related: HashSet::new(),
+        budget: MAX_STATEMENTS,
+    };
+    let model = builder.build();
+    Parsed::new(model, builder.diagnostics)
+}
+
+/// What the headings above a line mean for it.
+#[derive(Debug, Clone, Copy)]
+struct Scope {
+    /// Line index of the heading of the phase.
+    phase: Option<usize>,
+    role: Role,
+    /// Whether that phase is one story's.
+    in_story: bool,
+    /// Line index of the nearest heading.
+    heading: usize,
+}
+
+/// A line that may be a task, before repeated identifiers are sorted out.
+struct Candidate {
+    line: usize,
+    parsed: TaskLine,
+    /// A box or heading where tasks are expected: never a mere mention of a task that is defined elsewhere.
+    strong: bool,
+    scope: Scope,
+}
+
+struct Builder {
+    markdown: Markdown,
+    scopes: Vec<Scope>,
+    diagnostics: Vec<Diagnostic>,
+    /// Phases by the line index of their heading.
+    phases: BTreeMap<usize, Phase>,
+    /// Statements that are recorded already.
+    related: HashSet<(Waiter, Waiter)>,
+    /// How many statements may still be looked at.
+    budget: usize,
+}
+
+/// A task by its index, or a group.
+type Waiter = Result<usize, Group>;
+
+/// The scope of every line.
+fn scopes(markdown: &Markdown) -> Vec<Scope> {
+    let outside = Scope {
+        phase: None,
+        role: Role::Work,
+        in_story: false,
+        heading: 0,
+    };
+    let mut scopes = vec![outside; markdown.lines.len()];
+    let mut of_section: Vec<Scope> = Vec::with_capacity(markdown.sections.len());
+    for section in &markdown.sections {
+        let above = section.parent.map_or(outside, |parent| of_section[parent]);
+        let phase = phase::heading(&section.title).filter(|p| above.role == Role::Work && opens(p, above));
+        let is_title = section.level == 1 && section.parent.is_none() && phase.is_none();
+        let scope = match phase {
+            Some(heading) => {
+                let in_story = matches!(heading.kind, PhaseKind::Story(_));
+                Scope {
+                    phase: Some(section.heading),
+                    role: Role::Work,
+                    in_story,
+                    heading: section.heading,
+                }
+            }
+            None if is_title || line::parse(markdown.text(section.heading), true).is_some() => Scope {
+                heading: section.heading,
+                ..above
+            },
+            None => match phase::role(&section.title) {
+                Role::Work => Scope {
+                    heading: section.heading,
+                    ..above
+                },
+                role => Scope {
+                    role,
+                    heading: section.heading,
+                    ..above
+                },
+            },
+        };
+        of_section.push(scope);
+        scopes[section.heading..section.own_end].fill(scope);
+    }
+    scopes
+}
+
+/// Whether a heading opens a phase where it stands: one without a number inside a phase is only a part of it, unless it names a
+/// story and the phase around it is no story itself.
+fn opens(heading: &phase::PhaseHeading, above: Scope) -> bool {
+    let names_story = matches!(heading.kind, PhaseKind::Story(_));
+    above.phase.is_none() || heading.number.is_some() || (names_story && !above.in_story)
+}
+
+impl Builder {
+    fn build(&mut self) -> TasksFile {
+        self.open_phases();
+        let accepted = self.accepted();
+        let starts: Vec<usize> = accepted.iter().map(|c| c.line).collect();
+        let mut tasks = Vec::with_capacity(accepted.len());
+        let mut texts = Vec::with_capacity(accepted.len());
+        let items = self.item_ends();
+        for (at, candidate) in accepted.into_iter().enumerate() {
+            let next = starts.get(at + 1).copied().unwrap_or(self.markdown.lines.len());
+            let lines = candidate.line..self.end_of(&candidate, &items, next);
+            let (task, text) = self.task(candidate, lines);
+            tasks.push(task);
+            texts.push(text);
+        }
+        let mut file = TasksFile {
+            source: String::new(),
+            title: self.title(),
+            phases: Vec::new(),
+            tasks,
+            precedences: Vec::new(),
+        };
+        self.settle_phases(&mut file);
+        let resolver = Resolver::new(&file);
+        let stated = self.statements(&file, &texts, &resolver);
+        self.apply(&mut file, stated, &resolver);
+        if file.tasks.is_empty() {
+            self.diagnostics.push(Diagnostic::error(
+                1,
+                "NoTasks",
+                "no task was found",
+                "write tasks as `- [ ] T001 description`, under phase headings",
+            ));
+        }
+        file.source = std::mem::take(&mut self.markdown.source);
+        file
+    }
+
+    fn title(&self) -> Option<Item> {
+        let section = self.markdown.sections.iter().find(|s| s.level == 1)?;
+        let line = self.markdown.lines[section.heading];
+        let text = ["Tasks:", "Task List:", "Tasks -", "Tasks —", "Tasks"]
+            .iter()
+            .find_map(|p| section.title.strip_prefix(p));
+        let text = text
+            .map(str::trim)
+            .filter(|t| !t.is_empty())
+            .unwrap_or(&section.title)
+            .to_owned();
+        Some(Item {
+            text,
+            line: line.number,
+            span: line.span,
+        })
+    }
+
+    fn open_phases(&mut self) {
+        let mut opened = Vec::new();
+        for section in &self.markdown.sections {
+            if self.scopes[section.heading].phase == Some(section.heading)
+                && let Some(heading) = phase::heading(&section.title)
+            {
+                opened.push((section.heading, section.end, heading));
+            }
+        }
+        for (line, end, heading) in opened {
+            let phase = self.phase(line..end, heading.number, heading.title, heading.kind);
+            self.phases.insert(line, phase);
+        }
+        for index in 0..self.markdown.lines.len() {
+            self.phase_label(index);
+        }
+    }
+
+    fn phase(&self, lines: Range<usize>, number: Option<String>, title: String, kind: PhaseKind) -> Phase {
+        let span = self.markdown.span_of(lines.clone());
+        let line = self.markdown.lines.get(lines.start).map_or(1, |l| l.number);
+        Phase {
+            number,
+            title,
+            kind,
+            purpose: None,
+            independent_test: None,
+            checkpoint: None,
+            line,
+            span,
+        }
+    }
+
+    /// Reads `**Purpose**: …` and its like; wrapped lines belong to it.
+    fn phase_label(&mut self, index: usize) {
+        let line = self.markdown.lines[index];
+        let Some(opened) = self.scopes[index].phase.filter(|_| line.kind == LineKind::Text) else {
+            return;
+        };
+        let Some((label, _)) = bold_label(self.markdown.text(index)) else {
+            return;
+        };
+        let label = label.to_lowercase();
+        let wanted = |p: &mut Phase| -> bool {
+            let field = match label.as_str() {
+                "purpose" | "goal" => &mut p.purpose,
+                "independent test" => &mut p.independent_test,
+                "checkpoint" => &mut p.checkpoint,
+                _ => return false,
+            };
+            field.is_none()
+        };
+        if !self.phases.get_mut(&opened).is_some_and(wanted) {
+            return;
+        }
+        let end = self.paragraph_end(index);
+        let span = self.markdown.span_of(index..end);
+        let text = bold_label(self.markdown.clean(span))
+            .map(|(_, text)| joined(text))
+            .unwrap_or_default();
+        let item = Some(Item {
+            text,
+            line: line.number,
+            span,
+        });
+        if let Some(phase) = self.phases.get_mut(&opened) {
+            match label.as_str() {
+                "checkpoint" => phase.checkpoint = item,
+                "independent test" => phase.independent_test = item,
+                _ => phase.purpose = item,
+            }
+        }
+    }
+
+    /// One past the last line of the paragraph that begins here.
+    fn paragraph_end(&self, start: usize) -> usize {
+        let goes_on = |index: usize| {
+            let text = self.markdown.text(index).trim_start();
+            self.markdown.lines[index].kind == LineKind::Text
+                && markdown::strip_marker(text) == text
+                && bold_label(text).is_none()
+                && !is_rule(text)
+        };
+        (start + 1..self.markdown.lines.len())
+            .find(|i| !goes_on(*i))
+            .unwrap_or(self.markdown.lines.len())
+    }
+
+    /// The lines that are tasks, in order, each identifier once.
+    fn accepted(&mut self) -> Vec<Candidate> {
+        let mut candidates: Vec<Candidate> = Vec::new();
+        for (index, line) in self.markdown.lines.iter().enumerate() {
+            let heading = matches!(line.kind, LineKind::Heading(_));
+            if !heading && line.kind != LineKind::Text {
+                continue;
+            }
+            let Some(parsed) = line::parse(self.markdown.text(index), heading) else {
+                continue;
+            };
+            let scope = self.scopes[index];
+            let notes = scope.role != Role::Work;
+            if parsed.form == Form::Unboxed && (notes || scope.phase.is_none()) || (notes && heading) {
+                continue;
+            }
+            let strong = !notes && parsed.form != Form::Unboxed;
+            candidates.push(Candidate {
+                line: index,
+                parsed,
+                strong,
+                scope,
+            });
+        }
+        let mut first: HashMap<TaskId, (usize, bool)> = HashMap::new();
+        for candidate in candidates
+            .iter()
+            .filter(|c| c.strong)
+            .chain(candidates.iter().filter(|c| !c.strong))
+        {
+            first
+                .entry(candidate.parsed.ids[0].first.clone())
+                .or_insert((candidate.line, candidate.strong));
+        }
+        let mut accepted = Vec::new();
+        for candidate in candidates {
+            let id = &candidate.parsed.ids[0].first;
+            let (line, strong) = first.get(id).copied().unwrap_or((candidate.line, candidate.strong));
+            if line == candidate.line {
+                accepted.push(candidate);
+            } else if strong == candidate.strong {
+                let (here, there) = (
+                    self.markdown.lines[candidate.line].number,
+                    self.markdown.lines[line].number,
+                );
+                self.diagnostics.push(Diagnostic::error(
+                    here,
+                    "DuplicateTask",
+                    format!("{id} stands on line {there} and again on line {here}; the second is left out"),
+                    "give one of them another identifier",
+                ));
+            }
+        }
+        if accepted.len() > MAX_TASKS {
+            let line = self.markdown.lines[accepted[MAX_TASKS].line].number;
+            self.diagnostics.push(Diagnostic::error(
+                line,
+                "TooManyTasks",
+                format!(
+                    "the file holds {} tasks; from here on they are left out",
+                    accepted.len()
+                ),
+                format!("split the feature, so that no file holds more than {MAX_TASKS}"),
+            ));
+            accepted.truncate(MAX_TASKS);
+        }
+        accepted
+    }
+
+    /// For each line that begins a list item, one past the last line of the innermost such item.
+    fn item_ends(&self) -> HashMap<usize, usize> {
+        let line = |offset| self.markdown.line_index(offset);
+        self.markdown
+            .items
+            .iter()
+            .map(|i| {
+                (
+                    line(i.span.start),
+                    line(i.span.end.saturating_sub(1).max(i.span.start)) + 1,
+                )
+            })
+            .collect()
+    }
+
+    /// One past the last line that belongs to a task.
+    fn end_of(&self, candidate: &Candidate, items: &HashMap<usize, usize>, next: usize) -> usize {
+        let start = candidate.line;
+        if candidate.parsed.form == Form::Heading {
+            let at = self.markdown.sections.partition_point(|s| s.heading < start);
+            return self.markdown.sections.get(at).map_or(start + 1, |s| s.end).min(next);
+        }
+        let limit = items
+            .get(&start)
+            .copied()
+            .unwrap_or_else(|| self.paragraph_end(start))
+            .min(next);
+        let foreign = |index: &usize| {
+            let text = self.markdown.text(*index);
+            let label = bold_label(text).is_some_and(|(label, _)| label.eq_ignore_ascii_case("checkpoint"));
+            matches!(self.markdown.lines[*index].kind, LineKind::Heading(_)) || label || is_rule(text)
+        };
+        (start + 1..limit).find(foreign).unwrap_or(limit)
+    }
+
+    /// A task, and the pieces of its text that may speak about order: each with its line.
+    fn task(&mut self, candidate: Candidate, lines: Range<usize>) -> (Task, Vec<Item>) {
+        let Candidate {
+            line: start,
+            mut parsed,
+            scope,
+            ..
+        } = candidate;
+        let wrapped = if parsed.form == Form::Heading {
+            start + 1
+        } else {
+            self.paragraph_end(start).min(lines.end)
+        };
+        if wrapped > start + 1 {
+            let text = self
+                .markdown
+                .clean(self.markdown.span_of(start..wrapped))
+                .lines()
+                .enumerate()
+                .map(|(i, l)| if i == 0 { l } else { l.trim() });
+            let logical = text.collect::<Vec<_>>().join(" ");
+            parsed = line::parse(&logical, false).unwrap_or(parsed);
+        }
+        let offset = self.markdown.lines[start].span.start;
+        let span = Span {
+            start: offset,
+            end: self
+                .markdown
+                .span_of(lines.clone())
+                .end
+                .max(self.markdown.lines[start].span.end),
+        };
+        let detail = |index: usize| {
+            let line = self.markdown.lines[index];
+            Item {
+                text: line.span.text(&self.markdown.source).trim().to_owned(),
+                line: line.number,
+                span: line.span,
+            }
+        };
+        let details: Vec<Item> = (wrapped..lines.end)
+            .map(detail)
+            .filter(|d| !d.text.is_empty())
+            .collect();
+        let line = self.markdown.lines[start].number;
+        let mut prose = vec![Item {
+            text: parsed.text.clone(),
+            line,
+            span,
+        }];
+        let content = (wrapped..lines.end).filter(|i| self.markdown.lines[*i].kind == LineKind::Text);
+        prose.extend(content.map(|i| Item {
+            text: self.markdown.text(i).to_owned(),
+            ..detail(i)
+        }));
+        let named = prose.iter().map(|p| p.text.as_str()).collect::<Vec<_>>().join("\n");
+        let phase = scope.phase.unwrap_or_else(|| self.implicit_phase(scope.heading));
+        let task = Task {
+            id: parsed.ids[0].first.clone(),
+            also: further_ids(&parsed.ids),
+            title: parsed.text,
+            parallel: parsed.tags.parallel,
+            stories: parsed.tags.stories,
+            tags: parsed.tags.other,
+            state: parsed.state,
+            checkbox: parsed.checkbox.map(|s| Span {
+                start: offset + s.start,
+                end: offset + s.end,
+            }),
+            line,
+            span,
+            phase,
+            paths: paths::find(&named),
+            details,
+            depends_on: Vec::new(),
+        };
+        if task.title.is_empty() && task.state != TaskState::Cancelled {
+            self.diagnostics.push(Diagnostic::warning(
+                line,
+                "TaskWithoutDescription",
+                format!("{} says nothing about what to do", task.id),
+                "write what to do, and name the files, behind the tags",
+            ));
+        }
+        (task, prose)
+    }
+
+    /// The phase of tasks that stand under no phase heading: the nearest heading, whatever it says.
+    fn implicit_phase(&mut self, heading: usize) -> usize {
+        if !self.phases.contains_key(&heading) {
+            let at = self.markdown.sections.binary_search_by_key(&heading, |s| s.heading);
+            let section = at.ok().map(|at| &self.markdown.sections[at]);
+            let title = section.map(|s| s.title.clone()).unwrap_or_default();
+            let end = section.map_or_else(
+                || {
+                    self.markdown
+                        .sections
+                        .first()
+                        .map_or(self.markdown.lines.len(), |s| s.heading)
+                },
+                |s| s.own_end,
+            );
+            let phase = self.phase(heading..end, None, title, PhaseKind::Other);
+            self.phases.insert(heading, phase);
+        }
+        heading
+    }
+
+    /// Gives phases their index, where the tasks still name the line of the heading.
+    fn settle_phases(&mut self, file: &mut TasksFile) {
+        let index: HashMap<usize, usize> = self.phases.keys().enumerate().map(|(at, line)| (*line, at)).collect();
+        for task in &mut file.tasks {
+            task.phase = index.get(&task.phase).copied().unwrap_or_default();
+        }
+        file.phases = std::mem::take(&mut self.phases).into_values().collect();
+    }
+
+    /// All statements about order, with the task they belong to and their line.
+    fn statements(
+        &mut self,
+        file: &TasksFile,
+        texts: &[Vec<Item>],
+        resolver: &Resolver,
+    ) -> Vec<(Option<usize>, u32, Statement)> {
+        let mut found = Vec::new();
+        for (at, task) in file.tasks.iter().enumerate() {
+            for item in &texts[at] {
+                let statements = prose::statements(&item.text, Context::Task(&task.id));
+                found.extend(statements.into_iter().map(|s| (Some(at), item.line, s)));
+            }
+        }
+        for section in self
+            .markdown
+            .sections
+            .iter()
+            .filter(|s| self.scopes[s.heading].role == Role::Dependencies)
+        {
+            for item in self.paragraphs(section.heading + 1..section.own_end) {
+                if resolver.line_of_task(item.line) {
+                    continue;
+                }
+                let statements = prose::statements(&item.text, Context::Section);
+                found.extend(statements.into_iter().map(|s| (None, item.line, s)));
+            }
+        }
+        found
+    }
+
+    /// Paragraphs and list items of these lines, wrapped lines joined.
+    fn paragraphs(&self, lines: Range<usize>) -> Vec<Item> {
+        let mut found = Vec::new();
+        let mut at = lines.start;
+        while at < lines.end {
+            if self.markdown.lines[at].kind != LineKind::Text {
+                at += 1;
+                continue;
+            }
+            let end = self.paragraph_end(at).min(lines.end);
+            let span = self.markdown.span_of(at..end);
+            let text = joined(markdown::strip_marker(self.markdown.clean(span)));
+            found.push(Item {
+                text,
+                line: self.markdown.lines[at].number,
+                span,
+            });
+            at = end;
+        }
+        found
+    }
+
+    fn apply(&mut self, file: &mut TasksFile, stated: Vec<(Option<usize>, u32, Statement)>, resolver: &Resolver) {
+        for (owner, line, statement) in stated {
+            if self.budget == 0 {
+                break;
+            }
+            let (who, on) = (
+                resolver.resolve(&statement.who, owner),
+                resolver.resolve(&statement.on, owner),
+            );
+            for id in who.unknown.iter().chain(&on.unknown) {
+                self.diagnostics.push(Diagnostic::warning(
+                    line,
+                    "UnknownTask",
+                    format!("{id} is named as a dependency, but no task has this identifier"),
+                    "correct the identifier, or remove the statement",
+                ));
+            }
+            self.relate(file, line, &who, &on);
+        }
+        if self.budget == 0 {
+            self.diagnostics.push(Diagnostic::warning(
+                1,
+                "TooManyDependencies",
+                format!("the file states more than {MAX_STATEMENTS} dependencies; the rest is left out"),
+                "state only direct dependencies",
+            ));
+        }
+    }
+
+    /// Records that each of `who` waits for each of `on`.
+    fn relate(&mut self, file: &mut TasksFile, line: u32, who: &Resolved, on: &Resolved) {
+        let members = |groups: &[Group], other: &[usize]| -> Vec<usize> {
+            let of_group = |t: &usize| groups.iter().any(|g| belongs(file, *t, g));
+            // A statement about a phase and one of its own tasks says nothing about the rest of the phase.
+            if other.iter().any(|t| of_group(t)) {
+                Vec::new()
+            } else {
+                (0..file.tasks.len()).filter(of_group).collect()
+            }
+        };
+        let (mut waiting, mut first) = (who.tasks.clone(), on.tasks.clone());
+        if !waiting.is_empty() && !on.groups.is_empty() {
+            first.extend(members(&on.groups, &waiting));
+        }
+        if !first.is_empty() && waiting.is_empty() {
+            waiting.extend(members(&who.groups, &first));
+        }
+        for &task in &waiting {
+            for &other in first.iter().filter(|o| **o != task) {
+                if self.is_new(Ok(task), Ok(other)) {
+                    let on = file.tasks[other].id.clone();
+                    file.tasks[task].depends_on.push(Dependency { on, line });
+                }
+            }
+        }
+        if who.tasks.is_empty() && on.tasks.is_empty() {
+            for subject in &who.groups {
+                for group in on.groups.iter().filter(|g| *g != subject) {
+                    if self.is_new(Err(subject.clone()), Err(group.clone())) {
+                        file.precedences.push(Precedence {
+                            subject: subject.clone(),
+                            on: group.clone(),
+                            line,
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether this statement is to be recorded: it is not yet, and there is room for it.
+    fn is_new(&mut self, who: Waiter, on: Waiter) -> bool {
+        let room = self.budget > 0;
+        self.budget = self.budget.saturating_sub(1);
+        room && self.related.insert((who, on))
+    }
+}
+
+fn belongs(file: &TasksFile, task: usize, group: &Group) -> bool {
+    let phase = file.tasks[task].phase;
+    match group {
+        Group::Phase(index) => phase == *index,
+        Group::Story(key) => {
+            file.phases[phase].kind == PhaseKind::Story(key.clone()) || file.tasks[task].stories.contains(key)
+        }
+    }
+}
+
+/// Identifiers of a line after its first: the rest of a range or list.
+fn further_ids(mentions: &[Mention]) -> Vec<TaskId> {
+    const MAX_RANGE: u32 = 500;
+    let mut ids: Vec<TaskId> = Vec::new();
+    for mention in mentions {
+        let last = mention.last.as_ref().map_or(mention.first.number(), TaskId::number);
+        let width = mention
+            .first
+            .as_str()
+            .bytes()
+            .skip(1)
+            .take_while(u8::is_ascii_digit)
+            .count();
+        let between = (mention.first.number() + 1..last).take(MAX_RANGE as usize);
+        let between = between.filter_map(|n| TaskId::parse(&format!("T{n:0width$}")));
+        ids.extend(
+            std::iter::once(mention.first.clone())
+                .chain(between)
+                .chain(mention.last.clone()),
+        );
+    }
+    ids.remove(0);
+    ids
+}
+
+/// `**Label**: text` or `**Label:** text`.
+fn bold_label(text: &str) -> Option<(&str, &str)> {
+    let (label, rest) = text.trim_start().strip_prefix("**")?.split_once("**")?;
+    let (label, rest) = match label.trim_end().strip_suffix([':', '：']) {
+        Some(label) => (label, rest),
+        None => (label, rest.trim_start().strip_prefix([':', '：'])?),
+    };
+    Some((label.trim(), rest.trim_start()))
+}
+
+fn is_rule(text: &str) -> bool {
+    let text = text.trim();
+    text.len() >= 3
+        && ["-", "*", "_"].iter().any(|c| {
+            text.trim_matches(|t: char| t.is_whitespace() || c.starts_with(t))
+                .is_empty()
+        })
+}
+
+/// What the references of a statement stand for.
+#[derive(Default)]
+struct Resolved {
+    tasks: Vec<usize>,
+    groups: Vec<Group>,
+    unknown: Vec<String>,
+}
+
+/// Finds tasks and phases by the names that prose gives them.
+struct Resolver {
+    tasks: HashMap<TaskId, usize>,
+    /// Task identifiers in natural order, for ranges.
+    sorted: Vec<(TaskId, usize)>,
+    numbers: HashMap<String, usize>,
+    named: HashMap<&'static str, usize>,
+    lines: Vec<u32>,
+}
+
+impl Resolver {
+    fn new(file: &TasksFile) -> Self {
+        let mut tasks = HashMap::new();
+        for (at, task) in file.tasks.iter().enumerate() {
+            for id in &task.also {
+                tasks.entry(id.clone()).or_insert(at);
+            }
+            tasks.insert(task.id.clone(), at);
+        }
+        let mut sorted: Vec<(TaskId, usize)> = tasks.iter().map(|(id, at)| (id.clone(), *at)).collect();
+        sorted.sort();
+        let mut numbers = HashMap::new();
+        let mut named = HashMap::new();
+        for (at, phase) in file.phases.iter().enumerate() {
+            if let Some(number) = &phase.number {
+                numbers.entry(number.clone()).or_insert(at);
+            }
+            let name = match phase.kind {
+                PhaseKind::Setup => "setup",
+                PhaseKind::Foundational => "foundational",
+                _ => continue,
+            };
+            named.entry(name).or_insert(at);
+        }
+        Self {
+            tasks,
+            sorted,
+            numbers,
+            named,
+            lines: file.tasks.iter().map(|t| t.line).collect(),
+        }
+    }
+
+    fn line_of_task(&self, line: u32) -> bool {
+        self.lines.binary_search(&line).is_ok()
+    }
+
+    fn resolve(&self, refs: &[Ref], owner: Option<usize>) -> Resolved {
+        let mut resolved = Resolved::default();
+        for what in refs {
+            match what {
+                Ref::Itself => resolved.tasks.extend(owner),
+                Ref::Tasks(mention) if resolved.tasks.len() < MAX_STATEMENTS => self.mention(mention, &mut resolved),
+                Ref::Tasks(_) => {}
+                Ref::Phase(number) => resolved
+                    .groups
+                    .extend(self.numbers.get(number).map(|p| Group::Phase(*p))),
+                Ref::Named(name) => resolved.groups.extend(self.named.get(name).map(|p| Group::Phase(*p))),
+                Ref::Story(key) => resolved.groups.push(Group::Story(key.clone())),
+            }
+        }
+        resolved.groups.sort();
+        resolved.groups.dedup();
+        resolved.groups.truncate(MAX_GROUPS);
+        resolved.tasks.truncate(MAX_STATEMENTS);
+        resolved
+    }
+
+    fn mention(&self, mention: &Mention, resolved: &mut Resolved) {
+        let known = match &mention.last {
+            None => self.tasks.get(&mention.first).copied().into_iter().collect::<Vec<_>>(),
+            Some(_) => {
+                let from = self.sorted.partition_point(|(id, _)| *id < mention.first);
+                self.sorted[from..]
+                    .iter()
+                    .take_while(|(id, _)| mention.covers(id))
+                    .map(|(_, at)| *at)
+                    .collect()
+            }
+        };
+        if known.is_empty() {
+            let last = mention.last.as_ref().map(|l| format!("–{l}")).unwrap_or_default();
+            resolved.unknown.push(format!("{}{last}", mention.first));
+        }
+        resolved.tasks.extend(known);
+        resolved.tasks.dedup();
+    }
+}

@@ -1,0 +1,96 @@
+//! Files and folders that a task names.
+
+/// Extensions that make a bare word a file name.
+const EXTENSIONS: [&str; 58] = [
+    "c", "cc", "cfg", "conf", "cpp", "cs", "css", "csv", "env", "go", "gradle", "graphql", "h", "hpp", "html", "ini",
+    "ipynb", "java", "js", "json", "jsonl", "jsx", "jungle", "kt", "less", "lock", "lua", "mc", "md", "mdx", "mjs",
+    "mod", "php", "pike", "png", "proto", "ps1", "py", "rb", "rs", "scss", "sh", "sql", "sum", "svelte", "svg",
+    "swift", "tf", "toml", "ts", "tsx", "txt", "vue", "xml", "yaml", "yml", "zig", "zsh",
+];
+
+/// Most paths kept from one task.
+const MAX_PATHS: usize = 128;
+
+/// Every path named in `text`, in order, without repetition: back-ticked, or a word that looks like one.
+pub(super) fn find(text: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for (index, piece) in text.split('`').enumerate() {
+        let quoted = index % 2 == 1;
+        let words =
+            piece.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '"' | '\'' | '→' | '<' | '>' | '|'));
+        for word in words {
+            let word = trimmed(word);
+            if found.len() < MAX_PATHS
+                && is_path(word, quoted && word == piece.trim())
+                && !found.iter().any(|f| f == word)
+            {
+                found.push(word.to_owned());
+            }
+        }
+    }
+    found
+}
+
+fn trimmed(word: &str) -> &str {
+    let word = word
+        .trim_matches(['*', ':', '!', '?', '=', '—', '–'])
+        .trim_end_matches('.');
+    let word = word.strip_prefix('(').unwrap_or(word);
+    let open = |c: char| word.matches(c).count();
+    let word = if open(')') > open('(') {
+        word.trim_end_matches([')', '.'])
+    } else {
+        word
+    };
+    // A link `[label](target)` names its target.
+    match word.split_once("](") {
+        Some((_, target)) => target.trim_end_matches(')'),
+        None => word,
+    }
+}
+
+fn is_path(word: &str, quoted: bool) -> bool {
+    let allowed = |c: char| c.is_alphanumeric() || "/._-@[]{}()*+#~$".contains(c);
+    if word.len() < 3 || word.len() > 256 || word.contains("//") || !word.chars().all(allowed) {
+        return false;
+    }
+    let name = word.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let file = name.rsplit_once('.').is_some_and(|(stem, extension)| {
+        let known = EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str());
+        known && (!stem.is_empty() || quoted) && !stem.contains('(')
+    });
+    let hidden = name.starts_with('.') && name.len() > 2 && name[1..].starts_with(char::is_alphabetic);
+    if !word.contains('/') {
+        return file || (quoted && hidden) || matches!(word, "Makefile" | "Dockerfile" | "Containerfile");
+    }
+    // Routes such as `/api/events` start with a slash and have no extension; `and/or` has neither dot nor quotes.
+    let folder = !word.starts_with('/') && (word.ends_with('/') || (quoted && !word.contains(['(', '*'])));
+    (file || hidden || folder) && word.chars().any(char::is_alphabetic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find;
+
+    #[test]
+    fn paths_are_found_with_and_without_quotes() {
+        assert_eq!(
+            find("Write `src/door/mod.rs` and tests/door_test.rs (see docs/a.md)."),
+            ["src/door/mod.rs", "tests/door_test.rs", "docs/a.md"]
+        );
+        assert_eq!(
+            find("Route in src/app/api/[id]/route.ts, folder `charts/door` and `Cargo.toml`"),
+            ["src/app/api/[id]/route.ts", "charts/door", "Cargo.toml"]
+        );
+        assert_eq!(find("Folders `apps/` and lib/"), ["apps/", "lib/"]);
+        assert_eq!(find("In `a.rs`, again a.rs, and **b.py**:"), ["a.rs", "b.py"]);
+    }
+
+    #[test]
+    fn other_words_are_no_paths() {
+        assert!(
+            find("Serve POST /api/doors and/or read https://doors.example/a.html, e.g. v1.2.3 of `door.open()`")
+                .is_empty()
+        );
+    }
+}
