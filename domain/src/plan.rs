@@ -136,10 +136,6 @@ pub struct Node {
     pub current: Current,
     /// Rules for further attempts.
     pub retry: Retry,
-    /// Not to be started now.
-    pub suspended: bool,
-    /// To be stopped.
-    pub cancelled: bool,
     /// A person asks for another attempt although the node is finished.
     pub reopen: bool,
     /// Its work reaches beyond the workspace: never repeated blindly.
@@ -323,16 +319,15 @@ impl Pass<'_> {
             }
             return node.phase;
         }
-        let stop = self.stop || node.cancelled;
         match &node.current {
-            Current::None if stop => {
+            Current::None if self.stop => {
                 let reason = if self.expired { Reason::DeadlineExceeded } else { Reason::Cancelled };
                 self.actions.push(Action::Close { node: i, phase: TaskPhase::Cancelled, reason });
                 TaskPhase::Cancelled
             }
             Current::None => TaskPhase::Pending,
             Current::Absent { delivered: Some(report), .. } => self.delivered(i, node, report),
-            Current::Absent { seen: false, .. } if !stop && !node.external_effect => {
+            Current::Absent { seen: false, .. } if !self.stop && !node.external_effect => {
                 self.actions.push(Action::Start { node: i, attempt: node.attempts });
                 TaskPhase::Running
             }
@@ -340,15 +335,15 @@ impl Pass<'_> {
                 let report = Report::new(Reason::Lost, "the pod disappeared before its end was seen, and delivered no result");
                 self.end(i, node, Some(FailureClass::Unknown), report, false)
             }
-            Current::Pod { state, created, deleting } => self.pod(i, node, state, *created, *deleting, stop),
+            Current::Pod { state, created, deleting } => self.pod(i, node, state, *created, *deleting),
         }
     }
 
-    fn pod(&mut self, i: usize, node: &Node, state: &AttemptState, created: Millis, deleting: Option<Millis>, stop: bool) -> TaskPhase {
+    fn pod(&mut self, i: usize, node: &Node, state: &AttemptState, created: Millis, deleting: Option<Millis>) -> TaskPhase {
         match state {
             AttemptState::Succeeded(report) => self.end(i, node, None, report.clone(), false),
             AttemptState::Failed { class, report } => self.end(i, node, Some(*class), report.clone(), false),
-            _ if stop => {
+            _ if self.stop => {
                 let reason = if self.expired { Reason::DeadlineExceeded } else { Reason::Cancelled };
                 let report = Report::new(reason, "stopped before the end");
                 self.end(i, node, Some(FailureClass::Task), report, true)
@@ -376,10 +371,9 @@ impl Pass<'_> {
     }
 
     fn end(&mut self, i: usize, node: &Node, failure: Option<FailureClass>, report: Report, delete_pod: bool) -> TaskPhase {
-        let stopped = self.stop || node.cancelled;
         let then = match failure {
             None => After::Finish(TaskPhase::Succeeded),
-            Some(_) if stopped => After::Finish(TaskPhase::Cancelled),
+            Some(_) if self.stop => After::Finish(TaskPhase::Cancelled),
             Some(class) => self.after_failure(node, class),
         };
         self.actions.push(Action::End { node: i, attempt: node.attempts, failure, report, then, delete_pod });
@@ -407,7 +401,7 @@ impl Pass<'_> {
 
     /// Whether a pending node may start as far as it alone is concerned.
     fn may_start(&mut self, node: &Node) -> bool {
-        if node.suspended || node.cancelled || node.phase.is_finished() || !matches!(node.current, Current::None) {
+        if node.phase.is_finished() || !matches!(node.current, Current::None) {
             return false;
         }
         node.retry_at.is_none_or(|at| self.due(at))

@@ -1,0 +1,138 @@
+//! Between the API's types and the domain's.
+
+use enact_domain::{approval, assignment, attempt, condition, plan as scheduling};
+use k8s_openapi::jiff::Timestamp;
+
+use crate::common::{ApprovalPolicy, Condition, Gate, RetryPolicy, Time};
+use crate::{approval as api, plan, task};
+
+pub use enact_domain::time::Millis;
+
+/// A Kubernetes time as milliseconds.
+pub fn millis(time: &Time) -> Millis {
+    Millis(time.0.as_millisecond())
+}
+
+/// Milliseconds as a Kubernetes time, cut to whole seconds as the API server keeps them.
+pub fn time(millis: Millis) -> Time {
+    Time(Timestamp::from_second(millis.0.div_euclid(1000)).unwrap_or(Timestamp::UNIX_EPOCH))
+}
+
+impl From<&ApprovalPolicy> for approval::Policy {
+    fn from(policy: &ApprovalPolicy) -> Self {
+        Self { required: policy.required, groups: policy.groups.clone(), four_eyes: policy.four_eyes }
+    }
+}
+
+/// What a person decided, as the domain weighs it; none when the webhook has not stamped who it was.
+pub fn decision(name: &str, spec: &api::ApprovalSpec) -> Option<approval::Decision> {
+    let by = spec.by.as_ref()?;
+    Some(approval::Decision {
+        name: name.to_owned(),
+        user: by.user.clone(),
+        groups: by.groups.clone(),
+        digest: spec.digest.clone().into(),
+        choice: match spec.decision {
+            api::Choice::Approve => approval::Choice::Approve,
+            api::Choice::Reject => approval::Choice::Reject,
+        },
+        comment: spec.comment.clone(),
+    })
+}
+
+/// Rules for further attempts: the task's where it says so, then the plan's, then the defaults.
+pub fn retry(own: Option<&RetryPolicy>, fallback: &RetryPolicy) -> scheduling::Retry {
+    let default = scheduling::Retry::default();
+    let pick = |field: fn(&RetryPolicy) -> Option<u32>, last| own.and_then(field).or_else(|| field(fallback)).unwrap_or(last);
+    scheduling::Retry {
+        limit: pick(|r| r.limit, default.limit),
+        infrastructure_limit: pick(|r| r.infrastructure_limit, default.infrastructure_limit),
+        backoff_seconds: pick(|r| r.backoff_seconds, default.backoff_seconds),
+        max_backoff_seconds: pick(|r| r.max_backoff_seconds, default.max_backoff_seconds),
+    }
+}
+
+impl From<plan::OnFailure> for scheduling::OnFailure {
+    fn from(value: plan::OnFailure) -> Self {
+        match value {
+            plan::OnFailure::Halt => Self::Halt,
+            plan::OnFailure::Continue => Self::Continue,
+        }
+    }
+}
+
+impl From<task::Phase> for scheduling::TaskPhase {
+    fn from(phase: task::Phase) -> Self {
+        match phase {
+            task::Phase::Pending => Self::Pending,
+            task::Phase::Running => Self::Running,
+            task::Phase::Succeeded => Self::Succeeded,
+            task::Phase::Failed => Self::Failed,
+            task::Phase::Cancelled => Self::Cancelled,
+            task::Phase::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl From<scheduling::TaskPhase> for task::Phase {
+    fn from(phase: scheduling::TaskPhase) -> Self {
+        match phase {
+            scheduling::TaskPhase::Pending => Self::Pending,
+            scheduling::TaskPhase::Running => Self::Running,
+            scheduling::TaskPhase::Succeeded => Self::Succeeded,
+            scheduling::TaskPhase::Failed => Self::Failed,
+            scheduling::TaskPhase::Cancelled => Self::Cancelled,
+            scheduling::TaskPhase::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl From<scheduling::Counts> for plan::TaskCounts {
+    fn from(c: scheduling::Counts) -> Self {
+        Self {
+            total: c.total,
+            pending: c.pending,
+            running: c.running,
+            succeeded: c.succeeded,
+            failed: c.failed,
+            cancelled: c.cancelled,
+            retries: c.retries,
+        }
+    }
+}
+
+/// Gates as the runner takes them.
+pub fn gates(gates: &[Gate]) -> Vec<assignment::Gate> {
+    gates.iter().map(|g| assignment::Gate { name: g.name.clone(), script: g.script.clone() }).collect()
+}
+
+/// Conditions after `new` replaced `old`; see [`condition::merge`].
+pub fn conditions(old: &[Condition], new: Vec<condition::Condition>, generation: Option<i64>, now: Millis) -> Vec<Condition> {
+    let old: Vec<condition::Dated> = old.iter().map(dated).collect();
+    condition::merge(&old, new, now)
+        .into_iter()
+        .map(|d| Condition {
+            type_: d.condition.type_,
+            status: d.condition.status.as_str().to_owned(),
+            reason: d.condition.reason,
+            message: d.condition.message,
+            observed_generation: generation,
+            last_transition_time: time(d.since),
+        })
+        .collect()
+}
+
+fn dated(c: &Condition) -> condition::Dated {
+    let status = match c.status.as_str() {
+        "True" => condition::Truth::True,
+        "False" => condition::Truth::False,
+        _ => condition::Truth::Unknown,
+    };
+    condition::Dated {
+        condition: condition::Condition::new(&c.type_, status, &c.reason, c.message.clone()),
+        since: millis(&c.last_transition_time),
+    }
+}
+
+/// What a pod shows of an attempt, for [`attempt::classify`].
+pub use attempt::PodView;
