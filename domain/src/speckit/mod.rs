@@ -6,6 +6,8 @@
 //!
 //! The work is linear in the size of the document, which is at most [`MAX_DOCUMENT_BYTES`].
 
+pub mod constitution;
+pub mod plan;
 pub mod spec;
 pub mod tasks;
 

@@ -59,7 +59,7 @@ fn header(markdown: &Markdown, spec: &mut Spec) {
         .iter()
         .find(|s| s.level > 1)
         .map_or(markdown.lines.len(), |s| s.heading);
-    let read = |labels: &[&str]| stories::labelled(markdown, 0..end, labels);
+    let read = |labels: &[&str]| markdown.labelled(0..end, labels);
     spec.branch = read(&["feature branch", "branch", "功能分支"]).map(|i| Item {
         text: i.text.trim_matches('`').to_owned(),
         ..i
@@ -89,7 +89,7 @@ fn read_section(markdown: &Markdown, section: &Section, spec: &mut Spec) {
 
 fn entity(item: Item) -> Entity {
     let Item { text, line, span } = item;
-    let (name, text) = match stories::label(&text) {
+    let (name, text) = match markdown::label(&text) {
         Some((name, text)) => (name.to_owned(), text.to_owned()),
         None => match text.split_once([':', '：', '—']) {
             Some((name, text)) => (name.trim_matches(['*', '`', ' ']).to_owned(), text.trim().to_owned()),

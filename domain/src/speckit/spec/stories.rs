@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{Scenario, UserStory};
 use crate::speckit::ids::{self, StoryKey};
-use crate::speckit::markdown::{Item, LineKind, Markdown, Section, joined, strip_marker};
+use crate::speckit::markdown::{Item, Markdown, Section, joined, strip_marker};
 
 /// Words that open the heading of a story, before its number.
 const WORDS: [&str; 9] = [
@@ -60,13 +60,11 @@ pub(super) fn read(markdown: &Markdown, section: &Section) -> Option<UserStory> 
     let (key, title, mut priority) = heading(&section.title)?;
     let lines = section.heading + 1..section.end;
     if priority.is_none() {
-        priority = labelled(markdown, lines.clone(), &["priority", "优先级"])
+        priority = markdown.labelled(lines.clone(), &["priority", "优先级"])
             .map(|i| i.text)
             .filter(|t| t.len() < 16);
     }
-    let independent_test = labelled(
-        markdown,
-        lines.clone(),
+    let independent_test = markdown.labelled(lines.clone(),
         &["independent test", "独立测试", "teste independente"],
     );
     let scenarios = scenarios(markdown, lines, &key);
@@ -80,49 +78,6 @@ pub(super) fn read(markdown: &Markdown, section: &Section) -> Option<UserStory> 
         line: markdown.lines[section.heading].number,
         span,
     })
-}
-
-/// The text after `**Label**:` up to the end of its paragraph.
-pub(super) fn labelled(markdown: &Markdown, lines: Range<usize>, labels: &[&str]) -> Option<Item> {
-    let end = lines.end;
-    for index in lines {
-        if markdown.lines.get(index)?.kind != LineKind::Text {
-            continue;
-        }
-        let text = strip_marker(markdown.text(index));
-        let Some((label, _)) = label(text) else { continue };
-        let label = label.to_lowercase();
-        if !labels.iter().any(|wanted| label == *wanted) {
-            continue;
-        }
-        let goes_on = |i: &usize| {
-            let text = markdown.text(*i).trim_start();
-            markdown.lines[*i].kind == LineKind::Text && strip_marker(text) == text && self::label(text).is_none()
-        };
-        let last = (index + 1..end).take_while(goes_on).last().unwrap_or(index);
-        let span = markdown.span_of(index..last + 1);
-        let text = self::label(strip_marker(markdown.clean(span)))
-            .map(|(_, text)| joined(text))
-            .unwrap_or_default();
-        return Some(Item {
-            text,
-            line: markdown.lines[index].number,
-            span,
-        });
-    }
-    None
-}
-
-/// `**Label**: text`, `**Label:** text`, with either mark of emphasis.
-pub(super) fn label(text: &str) -> Option<(&str, &str)> {
-    let text = text.trim_start();
-    let mark = ["**", "__"].into_iter().find(|m| text.starts_with(m))?;
-    let (label, rest) = text[mark.len()..].split_once(mark)?;
-    let (label, rest) = match label.trim_end().strip_suffix([':', '：']) {
-        Some(label) => (label, rest),
-        None => (label, rest.trim_start().strip_prefix([':', '：'])?),
-    };
-    Some((label.trim(), rest.trim_start()))
 }
 
 /// Scenarios: list items that speak of Given, When and Then, in any language's bold words after an acceptance label.

@@ -222,7 +222,7 @@ impl Builder {
         let Some(opened) = self.scopes[index].phase.filter(|_| line.kind == LineKind::Text) else {
             return;
         };
-        let Some((label, _)) = bold_label(self.markdown.text(index)) else {
+        let Some((label, _)) = markdown::label(self.markdown.text(index)) else {
             return;
         };
         let label = label.to_lowercase();
@@ -238,9 +238,9 @@ impl Builder {
         if !self.phases.get_mut(&opened).is_some_and(wanted) {
             return;
         }
-        let end = self.paragraph_end(index);
+        let end = self.markdown.paragraph_end(index);
         let span = self.markdown.span_of(index..end);
-        let text = bold_label(self.markdown.clean(span))
+        let text = markdown::label(self.markdown.clean(span))
             .map(|(_, text)| joined(text))
             .unwrap_or_default();
         let item = Some(Item {
@@ -255,20 +255,6 @@ impl Builder {
                 _ => phase.purpose = item,
             }
         }
-    }
-
-    /// One past the last line of the paragraph that begins here.
-    fn paragraph_end(&self, start: usize) -> usize {
-        let goes_on = |index: usize| {
-            let text = self.markdown.text(index).trim_start();
-            self.markdown.lines[index].kind == LineKind::Text
-                && markdown::strip_marker(text) == text
-                && bold_label(text).is_none()
-                && !is_rule(text)
-        };
-        (start + 1..self.markdown.lines.len())
-            .find(|i| !goes_on(*i))
-            .unwrap_or(self.markdown.lines.len())
     }
 
     /// The lines that are tasks, in order, each identifier once.
@@ -365,12 +351,12 @@ impl Builder {
         let limit = items
             .get(&start)
             .copied()
-            .unwrap_or_else(|| self.paragraph_end(start))
+            .unwrap_or_else(|| self.markdown.paragraph_end(start))
             .min(next);
         let foreign = |index: &usize| {
             let text = self.markdown.text(*index);
-            let label = bold_label(text).is_some_and(|(label, _)| label.eq_ignore_ascii_case("checkpoint"));
-            matches!(self.markdown.lines[*index].kind, LineKind::Heading(_)) || label || is_rule(text)
+            let label = markdown::label(text).is_some_and(|(label, _)| label.eq_ignore_ascii_case("checkpoint"));
+            matches!(self.markdown.lines[*index].kind, LineKind::Heading(_)) || label || markdown::is_rule(text)
         };
         (start + 1..limit).find(foreign).unwrap_or(limit)
     }
@@ -386,7 +372,7 @@ impl Builder {
         let wrapped = if parsed.form == Form::Heading {
             start + 1
         } else {
-            self.paragraph_end(start).min(lines.end)
+            self.markdown.paragraph_end(start).min(lines.end)
         };
         if wrapped > start + 1 {
             let text = self
@@ -512,35 +498,13 @@ impl Builder {
             .iter()
             .filter(|s| self.scopes[s.heading].role == Role::Dependencies)
         {
-            for item in self.paragraphs(section.heading + 1..section.own_end) {
+            for item in self.markdown.paragraphs(section.heading + 1..section.own_end) {
                 if resolver.line_of_task(item.line) {
                     continue;
                 }
                 let statements = prose::statements(&item.text, Context::Section);
                 found.extend(statements.into_iter().map(|s| (None, item.line, s)));
             }
-        }
-        found
-    }
-
-    /// Paragraphs and list items of these lines, wrapped lines joined.
-    fn paragraphs(&self, lines: Range<usize>) -> Vec<Item> {
-        let mut found = Vec::new();
-        let mut at = lines.start;
-        while at < lines.end {
-            if self.markdown.lines[at].kind != LineKind::Text {
-                at += 1;
-                continue;
-            }
-            let end = self.paragraph_end(at).min(lines.end);
-            let span = self.markdown.span_of(at..end);
-            let text = joined(markdown::strip_marker(self.markdown.clean(span)));
-            found.push(Item {
-                text,
-                line: self.markdown.lines[at].number,
-                span,
-            });
-            at = end;
         }
         found
     }
@@ -656,25 +620,6 @@ fn further_ids(mentions: &[Mention]) -> Vec<TaskId> {
     }
     ids.remove(0);
     ids
-}
-
-/// `**Label**: text` or `**Label:** text`.
-fn bold_label(text: &str) -> Option<(&str, &str)> {
-    let (label, rest) = text.trim_start().strip_prefix("**")?.split_once("**")?;
-    let (label, rest) = match label.trim_end().strip_suffix([':', '：']) {
-        Some(label) => (label, rest),
-        None => (label, rest.trim_start().strip_prefix([':', '：'])?),
-    };
-    Some((label.trim(), rest.trim_start()))
-}
-
-fn is_rule(text: &str) -> bool {
-    let text = text.trim();
-    text.len() >= 3
-        && ["-", "*", "_"].iter().any(|c| {
-            text.trim_matches(|t: char| t.is_whitespace() || c.starts_with(t))
-                .is_empty()
-        })
 }
 
 /// What the references of a statement stand for.

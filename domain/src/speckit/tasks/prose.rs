@@ -352,15 +352,9 @@ fn located(text: &str) -> Vec<Located> {
     let mut found: Vec<Located> = tasks.collect();
     let mut at = 0;
     while let Some(word) = next_word(text, at) {
-        at = word.1;
-        for (what, end) in group_at(text, word) {
-            at = at.max(end);
-            found.push(Located {
-                what,
-                start: word.0,
-                end,
-            });
-        }
+        let groups = group_at(text, word);
+        at = groups.last().map_or(word.1, |last| last.end.max(word.1));
+        found.extend(groups);
     }
     found.sort_by_key(|l| l.start);
     found
@@ -375,19 +369,17 @@ fn next_word(text: &str, from: usize) -> Option<(usize, usize)> {
 }
 
 /// The phases or stories named by the word at this place: `Phase 3`, `Phases 3-5`, `US1`, `User Story 2`, `Setup`.
-fn group_at(text: &str, (start, end): (usize, usize)) -> Vec<(Ref, usize)> {
+fn group_at(text: &str, (start, end): (usize, usize)) -> Vec<Located> {
     let word = &text[start..end];
+    let one = |what, end| vec![Located { what, start, end }];
     match word.to_ascii_lowercase().as_str() {
-        "phase" | "phases" => numbers(text, end, |n| Ref::Phase(n.to_owned())),
-        "story" | "stories" => numbers(text, end, |n| Ref::Story(StoryKey::from_number(n))),
-        "setup" if word.starts_with('S') => vec![(Ref::Named("setup"), end)],
-        "foundational" | "foundation" if word.starts_with('F') => vec![(Ref::Named("foundational"), end)],
+        "phase" | "phases" => numbers(text, start, end, |n| Ref::Phase(n.to_owned())),
+        "story" | "stories" => numbers(text, start, end, |n| Ref::Story(StoryKey::from_number(n))),
+        "setup" if word.starts_with('S') => one(Ref::Named("setup"), end),
+        "foundational" | "foundation" if word.starts_with('F') => one(Ref::Named("foundational"), end),
         lower if lower.starts_with("us") => {
             let end = start + key_len(text, start);
-            StoryKey::parse(&text[start..end])
-                .map(|key| (Ref::Story(key), end))
-                .into_iter()
-                .collect()
+            StoryKey::parse(&text[start..end]).map_or_else(Vec::new, |key| one(Ref::Story(key), end))
         }
         _ => Vec::new(),
     }
@@ -395,49 +387,42 @@ fn group_at(text: &str, (start, end): (usize, usize)) -> Vec<(Ref, usize)> {
 
 /// Length of `US1`, `US-1` or `US1.5` at this place.
 fn key_len(text: &str, start: usize) -> usize {
-    let prefix = if text[start..].get(2..3) == Some("-") { 3 } else { 2 };
+    let prefix = if text[start..].as_bytes().get(2) == Some(&b'-') { 3 } else { 2 };
     prefix + ids::story_number_len(text.get(start + prefix..).unwrap_or_default())
 }
 
-/// The numbers after `Phase` or `User Stories`: `3`, `3-5`, `1 and 2`, `1, 2`.
-fn numbers(text: &str, from: usize, make: impl Fn(&str) -> Ref) -> Vec<(Ref, usize)> {
-    let mut found = Vec::new();
-    let mut at = from;
+/// The numbers after `Phase` or `User Stories`, which is the word at `start..end`: `3`, `3-5`, `1 and 2`, `1, 2`.
+fn numbers(text: &str, start: usize, end: usize, make: impl Fn(&str) -> Ref) -> Vec<Located> {
+    let mut found: Vec<Located> = Vec::new();
+    let mut at = end;
     loop {
         let rest = &text[at..];
-        let skipped = match found.is_empty() {
-            true => rest.len() - rest.trim_start().len(),
-            false => match [", and ", ", ", " and ", "/", "+", " & "]
-                .iter()
-                .find(|s| rest.starts_with(**s))
-            {
-                Some(separator) => separator.len(),
-                None => break,
-            },
+        let skipped = if found.is_empty() {
+            rest.len() - rest.trim_start().len()
+        } else {
+            [", and ", ", ", " and ", "/", "+", " & "].iter().find(|s| rest.starts_with(**s)).map_or(0, |s| s.len())
         };
         let number = &rest[skipped..];
         let len = ids::story_number_len(number);
-        if len == 0 || (found.is_empty() && skipped == 0) {
-            break;
+        if len == 0 || skipped == 0 {
+            return found;
         }
         at += skipped + len;
-        found.push((make(&number[..len]), at));
-        let after = &text[at..];
-        let dash = ["-", "–"]
-            .iter()
-            .find(|d| after.starts_with(**d))
-            .map_or(0, |d| d.len());
-        let last_len = ids::story_number_len(&after[dash..]);
-        let (first, last) = (
-            number[..len].parse::<u16>(),
-            after[dash..dash + last_len].parse::<u16>(),
-        );
-        if let (true, Ok(first), Ok(last)) = (dash > 0, first, last)
-            && last.saturating_sub(first) < 50
-        {
-            at += dash + last_len;
-            found.extend((first + 1..=last).map(|n| (make(&n.to_string()), at)));
-        }
+        found.push(Located { what: make(&number[..len]), start: if found.is_empty() { start } else { at - len }, end: at });
+        at = range_end(text, &number[..len], at, &make, &mut found);
     }
-    found
+}
+
+/// Adds the rest of a range such as `3-5`, whose first number ends at `at`, and returns where it ends.
+fn range_end(text: &str, first: &str, at: usize, make: &impl Fn(&str) -> Ref, found: &mut Vec<Located>) -> usize {
+    let after = &text[at..];
+    let Some(dash) = ["-", "–"].iter().find(|d| after.starts_with(**d)).map(|d| d.len()) else { return at };
+    let len = ids::story_number_len(&after[dash..]);
+    let (Ok(first), Ok(last)) = (first.parse::<u16>(), after[dash..dash + len].parse::<u16>()) else { return at };
+    if last.saturating_sub(first) > 50 {
+        return at;
+    }
+    let end = at + dash + len;
+    found.extend((first + 1..=last).map(|n| Located { what: make(&n.to_string()), start: end, end }));
+    end
 }

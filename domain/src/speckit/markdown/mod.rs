@@ -1,0 +1,419 @@
+//! The Markdown tree, reduced to what the parsers ask: lines that are content, headings, list items and table rows.
+
+mod reader;
+mod text;
+
+use std::ops::Range;
+
+use serde::Serialize;
+
+use super::diagnostic::Diagnostic;
+use reader::Reader;
+pub(super) use text::{fields, is_rule, joined, label, strip_marker};
+use text::{blank, heading_text, is_placeholder, short_until};
+
+/// Largest document that is read, in bytes.
+pub const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
+
+/// A range of bytes in a document's source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Span {
+    /// First byte.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
+}
+
+impl Span {
+    /// The text under this span, empty when `source` is another document.
+    pub fn text<'a>(&self, source: &'a str) -> &'a str {
+        source.get(self.start..self.end).unwrap_or_default()
+    }
+
+    pub(in crate::speckit) fn contains(&self, offset: usize) -> bool {
+        self.start <= offset && offset < self.end
+    }
+}
+
+impl From<Range<usize>> for Span {
+    fn from(range: Range<usize>) -> Self {
+        Self {
+            start: range.start,
+            end: range.end,
+        }
+    }
+}
+
+/// A piece of prose with its place.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Item {
+    /// The text, with wrapped lines joined by one space.
+    pub text: String,
+    /// First line, counted from 1.
+    pub line: u32,
+    /// The whole of it in the source.
+    pub span: Span,
+}
+
+/// What a line is, as far as a parser cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::speckit) enum LineKind {
+    /// Nothing but white space, once comments are taken away.
+    Blank,
+    /// A heading of this level.
+    Heading(u8),
+    /// Part of a code block or of front matter.
+    Verbatim,
+    /// Part of a table.
+    Table,
+    /// Anything else.
+    Text,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(in crate::speckit) struct Line {
+    /// Counted from 1.
+    pub(in crate::speckit) number: u32,
+    /// Without the line break.
+    pub(in crate::speckit) span: Span,
+    pub(in crate::speckit) kind: LineKind,
+}
+
+/// A list item: the whole, and its own text before any nested list.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::speckit) struct ListItem {
+    pub(in crate::speckit) span: Span,
+    pub(in crate::speckit) own: Span,
+    pub(in crate::speckit) depth: usize,
+}
+
+/// A table row that is not a header, by its cells.
+#[derive(Debug, Clone)]
+pub(in crate::speckit) struct Row {
+    pub(in crate::speckit) line: u32,
+    pub(in crate::speckit) span: Span,
+    pub(in crate::speckit) cells: Vec<String>,
+    /// Which table it belongs to, as an index into [`Markdown::headers`].
+    pub(in crate::speckit) table: usize,
+}
+
+/// A heading and the lines under it, as indices into [`Markdown::lines`].
+#[derive(Debug, Clone)]
+pub(in crate::speckit) struct Section {
+    pub(in crate::speckit) level: u8,
+    pub(in crate::speckit) title: String,
+    /// Line of the heading.
+    pub(in crate::speckit) heading: usize,
+    /// One past the last line before any other heading.
+    pub(in crate::speckit) own_end: usize,
+    /// One past the last line before a heading of the same or a higher level.
+    pub(in crate::speckit) end: usize,
+    /// The section that holds this one.
+    pub(in crate::speckit) parent: Option<usize>,
+}
+
+/// A document whose comments, code blocks and front matter are blanked, with the same offsets as its source.
+#[derive(Debug, Default)]
+pub(in crate::speckit) struct Markdown {
+    pub(in crate::speckit) source: String,
+    /// As long as `source`; what is not content is spaces.
+    clean: String,
+    pub(in crate::speckit) lines: Vec<Line>,
+    pub(in crate::speckit) items: Vec<ListItem>,
+    pub(in crate::speckit) rows: Vec<Row>,
+    /// First cell of each table's header.
+    pub(in crate::speckit) headers: Vec<String>,
+    pub(in crate::speckit) sections: Vec<Section>,
+    code_spans: Vec<Span>,
+}
+
+/// Decodes a document and reads its tree, or says why it cannot be read at all.
+pub(in crate::speckit) fn read(bytes: &[u8]) -> Result<(Markdown, Vec<Diagnostic>), Diagnostic> {
+    if bytes.len() > MAX_DOCUMENT_BYTES {
+        return Err(Diagnostic::error(
+            1,
+            "DocumentTooLarge",
+            format!(
+                "the document has {} bytes; at most {MAX_DOCUMENT_BYTES} are read",
+                bytes.len()
+            ),
+            "split it, or move long material to files of its own",
+        ));
+    }
+    let line_at = |offset: usize| line_number(1 + bytes[..offset].iter().filter(|b| **b == b'\n').count());
+    if let Some(nul) = bytes.iter().position(|b| *b == 0) {
+        return Err(Diagnostic::error(
+            line_at(nul),
+            "BinaryDocument",
+            format!("byte {nul} is NUL, so this is not a text document"),
+            "give a Markdown document in UTF-8",
+        ));
+    }
+    let source = match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(e) => {
+            return Err(Diagnostic::error(
+                line_at(e.valid_up_to()),
+                "InvalidUtf8",
+                format!("byte {} is not UTF-8", e.valid_up_to()),
+                "save the document as UTF-8",
+            ));
+        }
+    };
+    if source.trim_start_matches('\u{feff}').trim().is_empty() {
+        return Err(Diagnostic::error(
+            1,
+            "EmptyDocument",
+            "the document is empty",
+            "write it, or remove the reference to it",
+        ));
+    }
+    Ok(Markdown::new(source))
+}
+
+fn line_number(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+impl Markdown {
+    fn new(source: String) -> (Self, Vec<Diagnostic>) {
+        let mut reader = Reader::new(&source);
+        reader.read();
+        let Reader {
+            lines,
+            mut items,
+            rows,
+            headers,
+            blanked,
+            mut code_spans,
+            diagnostics,
+            ..
+        } = reader;
+        items.sort_by_key(|i| (i.span.start, i.depth));
+        code_spans.sort_by_key(|s| s.start);
+        let clean = blank(&source, blanked);
+        let mut markdown = Self {
+            clean,
+            lines,
+            items,
+            rows,
+            headers,
+            sections: Vec::new(),
+            code_spans,
+            source,
+        };
+        markdown.mark_blank_lines();
+        markdown.sections = markdown.find_sections();
+        (markdown, diagnostics)
+    }
+
+    fn mark_blank_lines(&mut self) {
+        for line in &mut self.lines {
+            if line.kind == LineKind::Text && line.span.text(&self.clean).trim().is_empty() {
+                line.kind = LineKind::Blank;
+            }
+        }
+    }
+
+    fn find_sections(&self) -> Vec<Section> {
+        let mut sections: Vec<Section> = Vec::new();
+        let mut open: Vec<usize> = Vec::new();
+        for (index, line) in self.lines.iter().enumerate() {
+            let LineKind::Heading(level) = line.kind else { continue };
+            if let Some(last) = sections.last_mut() {
+                last.own_end = index;
+            }
+            while let Some(&top) = open.last()
+                && sections[top].level >= level
+            {
+                sections[top].end = index;
+                open.pop();
+            }
+            let title = heading_text(self.text(index));
+            let parent = open.last().copied();
+            open.push(sections.len());
+            let end = self.lines.len();
+            sections.push(Section {
+                level,
+                title,
+                heading: index,
+                own_end: end,
+                end,
+                parent,
+            });
+        }
+        sections
+    }
+
+    /// Content of a line: comments and code blocks are blank.
+    pub(in crate::speckit) fn text(&self, line: usize) -> &str {
+        self.lines.get(line).map_or("", |l| l.span.text(&self.clean))
+    }
+
+    /// Content under a span.
+    pub(in crate::speckit) fn clean(&self, span: Span) -> &str {
+        span.text(&self.clean)
+    }
+
+    /// Index of the line that holds this byte.
+    pub(in crate::speckit) fn line_index(&self, offset: usize) -> usize {
+        self.lines.partition_point(|l| l.span.start <= offset).saturating_sub(1)
+    }
+
+    /// Number, from 1, of the line that holds this byte.
+    pub(in crate::speckit) fn line_number(&self, offset: usize) -> u32 {
+        self.lines.get(self.line_index(offset)).map_or(1, |l| l.number)
+    }
+
+    /// Bytes of a range of lines, without the last line break and without blank lines at the end.
+    pub(in crate::speckit) fn span_of(&self, lines: Range<usize>) -> Span {
+        let start = self.lines.get(lines.start).map_or(self.source.len(), |l| l.span.start);
+        let last = lines.rev().find(|i| {
+            self.lines
+                .get(*i)
+                .is_some_and(|l| !l.span.text(&self.source).trim().is_empty())
+        });
+        Span {
+            start,
+            end: last.map_or(start, |i| self.lines[i].span.end),
+        }
+    }
+
+    /// Whether this byte lies in inline code.
+    pub(in crate::speckit) fn in_code_span(&self, offset: usize) -> bool {
+        let after = self.code_spans.partition_point(|s| s.start <= offset);
+        after > 0 && self.code_spans[after - 1].contains(offset)
+    }
+
+    /// List items that begin in these lines.
+    pub(in crate::speckit) fn items_in(&self, lines: Range<usize>) -> &[ListItem] {
+        let offset = |line: usize| self.lines.get(line).map_or(self.source.len(), |l| l.span.start);
+        let from = self.items.partition_point(|i| i.span.start < offset(lines.start));
+        let to = self.items.partition_point(|i| i.span.start < offset(lines.end));
+        self.items.get(from..to).unwrap_or_default()
+    }
+
+    /// Table rows that lie in these lines.
+    pub(in crate::speckit) fn rows_in(&self, lines: Range<usize>) -> &[Row] {
+        let number = |line: usize| line_number(line + 1);
+        let from = self.rows.partition_point(|r| r.line < number(lines.start));
+        let to = self.rows.partition_point(|r| r.line < number(lines.end));
+        self.rows.get(from..to).unwrap_or_default()
+    }
+
+    /// The text of a list item without its marker, its wrapped lines joined.
+    pub(in crate::speckit) fn item(&self, item: &ListItem) -> Item {
+        let text = joined(strip_marker(self.clean(item.own)));
+        let end = item.own.start + self.clean(item.own).trim_end().len();
+        Item {
+            text,
+            line: self.line_number(item.span.start),
+            span: Span {
+                start: item.own.start,
+                end,
+            },
+        }
+    }
+
+    /// The items of the outermost list in these lines, in order.
+    pub(in crate::speckit) fn top_items(&self, lines: Range<usize>) -> Vec<Item> {
+        let items = self.items_in(lines);
+        let depth = items.iter().map(|i| i.depth).min().unwrap_or_default();
+        items
+            .iter()
+            .filter(|i| i.depth == depth)
+            .map(|i| self.item(i))
+            .filter(|i| !i.text.is_empty())
+            .collect()
+    }
+
+    /// A warning for each line that still holds a placeholder of the template: `[FEATURE NAME]`, `[###-feature-name]`,
+    /// `TODO(FIELD)`.
+    pub(in crate::speckit) fn placeholders(&self) -> Vec<Diagnostic> {
+        let mut found = Vec::new();
+        for line in self
+            .lines
+            .iter()
+            .filter(|l| matches!(l.kind, LineKind::Text | LineKind::Heading(_)))
+        {
+            let text = self.clean(line.span);
+            let bracketed = text.match_indices('[').filter_map(|(at, _)| {
+                let (inner, after) = short_until(&text[at + 1..], ']')?;
+                (!self.in_code_span(line.span.start + at) && !after.starts_with('(') && is_placeholder(inner))
+                    .then(|| format!("[{inner}]"))
+            });
+            let todo = text.match_indices("TODO(").filter_map(|(at, _)| {
+                let (inner, _) = short_until(&text[at + 5..], ')')?;
+                (!self.in_code_span(line.span.start + at)).then(|| format!("TODO({inner})"))
+            });
+            let names: Vec<String> = bracketed.chain(todo).collect();
+            if !names.is_empty() {
+                let message = format!("the template's {} is not filled in", names.join(", "));
+                found.push(Diagnostic::warning(
+                    line.number,
+                    "UnfilledTemplate",
+                    message,
+                    "replace it, or remove the line",
+                ));
+            }
+        }
+        found
+    }
+
+    /// The paragraphs and items of these lines as prose: one item a block of text.
+    pub(in crate::speckit) fn prose(&self, lines: Range<usize>) -> Option<Item> {
+        let first = lines
+            .clone()
+            .find(|i| self.lines.get(*i).is_some_and(|l| l.kind == LineKind::Text))?;
+        let span = self.span_of(first..lines.end);
+        Some(Item {
+            text: joined(self.clean(span)),
+            line: self.lines[first].number,
+            span,
+        })
+    }
+
+    /// One past the last line of the paragraph that begins here: a list item, a label or a rule begins another.
+    pub(in crate::speckit) fn paragraph_end(&self, start: usize) -> usize {
+        let goes_on = |index: usize| {
+            let text = self.text(index).trim_start();
+            self.lines[index].kind == LineKind::Text
+                && strip_marker(text).len() == text.len()
+                && label(text).is_none()
+                && !is_rule(text)
+        };
+        let end = self.lines.len();
+        (start + 1..end).find(|i| !goes_on(*i)).unwrap_or(end)
+    }
+
+    /// Paragraphs and list items of these lines, each once, wrapped lines joined.
+    pub(in crate::speckit) fn paragraphs(&self, lines: Range<usize>) -> Vec<Item> {
+        let mut found = Vec::new();
+        let mut at = lines.start;
+        while at < lines.end.min(self.lines.len()) {
+            if self.lines[at].kind != LineKind::Text {
+                at += 1;
+                continue;
+            }
+            let end = self.paragraph_end(at).min(lines.end);
+            let span = self.span_of(at..end);
+            let text = joined(strip_marker(self.clean(span)));
+            found.push(Item { text, line: self.lines[at].number, span });
+            at = end;
+        }
+        found
+    }
+
+    /// The text after the first `**Label**:` of these names, up to the end of its paragraph.
+    pub(in crate::speckit) fn labelled(&self, lines: Range<usize>, names: &[&str]) -> Option<Item> {
+        let named = |index: &usize| {
+            let found = self.lines.get(*index).filter(|l| l.kind == LineKind::Text);
+            let found = found.and_then(|_| label(strip_marker(self.text(*index))));
+            found.is_some_and(|(name, _)| names.contains(&name.to_lowercase().as_str()))
+        };
+        let index = lines.clone().find(named)?;
+        let span = self.span_of(index..self.paragraph_end(index).min(lines.end));
+        let text = label(strip_marker(self.clean(span))).map(|(_, text)| joined(text)).unwrap_or_default();
+        Some(Item { text, line: self.lines[index].number, span })
+    }
+}

@@ -1,0 +1,244 @@
+//! From the events of the Markdown parser to lines, list items and table rows.
+
+use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
+
+use super::{Line, LineKind, ListItem, Row, Span, line_number};
+use crate::speckit::diagnostic::Diagnostic;
+
+/// A swallowed rest of a document (unclosed fence or comment) is read again, but not for ever: this keeps the work linear.
+const MAX_RECOVERIES: usize = 8;
+
+/// Collects what [`Markdown`] needs from the events of the Markdown parser.
+pub(super) struct Reader<'a> {
+    source: &'a str,
+    pub(super) lines: Vec<Line>,
+    pub(super) items: Vec<ListItem>,
+    pub(super) rows: Vec<Row>,
+    /// First cell of each table's header, by table.
+    pub(super) headers: Vec<String>,
+    pub(super) blanked: Vec<Span>,
+    pub(super) code_spans: Vec<Span>,
+    pub(super) diagnostics: Vec<Diagnostic>,
+    open_items: Vec<ListItem>,
+    cells: Option<(Span, Vec<String>)>,
+    cell: String,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(source: &'a str) -> Self {
+        let mut lines = Vec::new();
+        let mut start = 0;
+        for (index, raw) in source.split_inclusive('\n').enumerate() {
+            let text = raw.trim_end_matches(['\n', '\r']);
+            let span = Span {
+                start,
+                end: start + text.len(),
+            };
+            lines.push(Line {
+                number: line_number(index + 1),
+                span,
+                kind: LineKind::Text,
+            });
+            start += raw.len();
+        }
+        Self {
+            source,
+            lines,
+            items: Vec::new(),
+            rows: Vec::new(),
+            headers: Vec::new(),
+            blanked: Vec::new(),
+            code_spans: Vec::new(),
+            diagnostics: Vec::new(),
+            open_items: Vec::new(),
+            cells: None,
+            cell: String::new(),
+        }
+    }
+
+    /// Reads the whole source; where an unclosed block swallows the rest, reads on after its first line.
+    pub(super) fn read(&mut self) {
+        let mut base = if self.source.starts_with('\u{feff}') {
+            '\u{feff}'.len_utf8()
+        } else {
+            0
+        };
+        for _ in 0..MAX_RECOVERIES {
+            match self.read_from(base, true) {
+                Some(next) => base = next,
+                None => return,
+            }
+        }
+        self.read_from(base, false);
+    }
+
+    /// Reads from `base`, and returns where to go on when an unclosed block was met.
+    fn read_from(&mut self, base: usize, recover: bool) -> Option<usize> {
+        let text = &self.source[base..];
+        let mut options = Options::ENABLE_TABLES;
+        if base <= '\u{feff}'.len_utf8() {
+            options |= Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
+        }
+        for (event, range) in Parser::new_ext(text, options).into_offset_iter() {
+            let span = Span {
+                start: base + range.start,
+                end: base + range.end,
+            };
+            if recover && let Some(next) = self.unclosed(&event, span) {
+                self.close_items(span.start);
+                return Some(next);
+            }
+            self.event(event, span);
+        }
+        self.close_items(self.source.len());
+        None
+    }
+
+    fn event(&mut self, event: Event<'_>, span: Span) {
+        match event {
+            Event::Start(Tag::Heading { level, .. }) => self.heading(level as u8, span),
+            Event::Start(Tag::CodeBlock(_) | Tag::MetadataBlock(_)) => {
+                self.mark(span, LineKind::Verbatim);
+                self.blanked.push(span);
+            }
+            Event::Html(_) | Event::InlineHtml(_) => self.comments(span),
+            Event::Code(_) => {
+                self.code_spans.push(span);
+                self.cell.push_str(span.text(self.source));
+            }
+            Event::Start(Tag::List(_)) => {
+                if let Some(item) = self.open_items.last_mut() {
+                    item.own.end = item.own.end.min(span.start);
+                }
+            }
+            Event::Start(Tag::Item) => {
+                let depth = self.open_items.len();
+                self.open_items.push(ListItem { span, own: span, depth });
+            }
+            Event::End(TagEnd::Item) => self.items.extend(self.open_items.pop()),
+            Event::Start(Tag::Table(_)) => self.mark(span, LineKind::Table),
+            Event::Start(Tag::TableHead) => self.cells = Some((span, Vec::new())),
+            Event::End(TagEnd::TableHead) => {
+                let first = self.cells.take().and_then(|(_, cells)| cells.into_iter().next());
+                self.headers.push(first.unwrap_or_default());
+            }
+            Event::Start(Tag::TableRow) => self.cells = Some((span, Vec::new())),
+            Event::Start(Tag::TableCell) => self.cell.clear(),
+            Event::End(TagEnd::TableCell) => {
+                let cell = self.cell.trim().to_owned();
+                self.cells.iter_mut().for_each(|(_, cells)| cells.push(cell.clone()));
+            }
+            Event::End(TagEnd::TableRow) => {
+                if let Some((span, cells)) = self.cells.take() {
+                    let line = self.lines[self.line_index(span.start)].number;
+                    let table = self.headers.len().saturating_sub(1);
+                    self.rows.push(Row { line, span, cells, table });
+                }
+            }
+            Event::Text(text) => self.cell.push_str(&text),
+            _ => {}
+        }
+    }
+
+    fn heading(&mut self, level: u8, span: Span) {
+        let first = self.line_index(span.start);
+        let text = span.text(self.source).trim();
+        let underlined = !text.starts_with('#');
+        if underlined {
+            // A rule right below a paragraph is a heading only by the letter of CommonMark.
+            let lines = text.lines().count();
+            if lines != 2 || text.starts_with(['*', '_', '>', '|']) {
+                return;
+            }
+            self.lines[first + 1].kind = LineKind::Verbatim;
+        }
+        self.lines[first].kind = LineKind::Heading(level);
+    }
+
+    fn comments(&mut self, span: Span) {
+        let text = span.text(self.source);
+        let mut at = 0;
+        // Inside a block of HTML each line is an event, so a comment may begin in one and end in another.
+        if let Some(open) = self.blanked.last_mut()
+            && open.end >= span.start
+            && self.source[open.start..open.end].starts_with("<!--")
+            && !self.source[open.start..open.end].ends_with("-->")
+        {
+            at = text.find("-->").map_or(text.len(), |end| end + 3);
+            open.end = span.start + at;
+        }
+        while let Some(start) = text[at..].find("<!--") {
+            let end = text[at + start..]
+                .find("-->")
+                .map_or(text.len(), |end| at + start + end + 3);
+            self.blanked.push(Span {
+                start: span.start + at + start,
+                end: span.start + end,
+            });
+            at = end;
+        }
+    }
+
+    /// Where to read on when this event opens a block that nobody closed.
+    fn unclosed(&mut self, event: &Event<'_>, span: Span) -> Option<usize> {
+        let what = match event {
+            Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(_))) if !fence_is_closed(span.text(self.source)) => {
+                "code fence"
+            }
+            Event::Start(Tag::HtmlBlock) => {
+                let text = span.text(self.source).trim_start();
+                (text.starts_with("<!--") && !text.contains("-->")).then_some("comment")?
+            }
+            _ => return None,
+        };
+        let first = self.line_index(span.start);
+        let line = self.lines[first];
+        let rest = self.lines.get(first + 1)?.span.start;
+        if self.source[rest..].trim().is_empty() {
+            return None;
+        }
+        self.diagnostics.push(Diagnostic::warning(
+            line.number,
+            "UnclosedBlock",
+            format!("the {what} that opens here is never closed; what follows is read as if it were not there"),
+            format!("close the {what}"),
+        ));
+        self.lines[first].kind = LineKind::Verbatim;
+        self.blanked.push(line.span);
+        Some(rest)
+    }
+
+    fn close_items(&mut self, end: usize) {
+        while let Some(mut item) = self.open_items.pop() {
+            item.span.end = item.span.end.min(end);
+            item.own.end = item.own.end.min(end);
+            self.items.push(item);
+        }
+    }
+
+    fn mark(&mut self, span: Span, kind: LineKind) {
+        let first = self.line_index(span.start);
+        for line in self.lines[first..].iter_mut().take_while(|l| l.span.start < span.end) {
+            line.kind = kind;
+        }
+    }
+
+    fn line_index(&self, offset: usize) -> usize {
+        self.lines.partition_point(|l| l.span.start <= offset).saturating_sub(1)
+    }
+}
+
+/// Whether the last line of a fenced block is its closing fence.
+fn fence_is_closed(block: &str) -> bool {
+    let block = block.trim();
+    let Some(fence) = block.chars().next() else {
+        return false;
+    };
+    let width = block.chars().take_while(|c| *c == fence).count();
+    let last = block
+        .lines()
+        .skip(1)
+        .last()
+        .map_or("", |l| l.trim_start_matches(['>', ' ', '\t']).trim_end());
+    last.chars().count() >= width && last.chars().all(|c| c == fence)
+}

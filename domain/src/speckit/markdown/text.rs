@@ -1,0 +1,114 @@
+//! Small questions about pieces of Markdown text.
+
+use super::Span;
+
+/// `**Label**: text`, `**Label:** text` or `__Label__: text`.
+pub(in crate::speckit) fn label(text: &str) -> Option<(&str, &str)> {
+    let text = text.trim_start();
+    let mark = ["**", "__"].into_iter().find(|m| text.starts_with(m))?;
+    let (label, rest) = text[mark.len()..].split_once(mark)?;
+    let (label, rest) = match label.trim_end().strip_suffix([':', '：']) {
+        Some(label) => (label, rest),
+        None => (label, rest.trim_start().strip_prefix([':', '：'])?),
+    };
+    Some((label.trim(), rest.trim_start()))
+}
+
+/// The labels of a line such as `**Version**: 1.0.0 | **Ratified**: 2026-01-31`, in lower case, with their values.
+pub(in crate::speckit) fn fields(line: &str) -> impl Iterator<Item = (String, &str)> {
+    line.split('|').filter_map(|part| {
+        let part = strip_marker(part.trim_start_matches(['>', ' ']));
+        let (name, value) = label(part).or_else(|| part.split_once([':', '：']))?;
+        Some((name.trim_matches(['*', '_', ' ']).to_lowercase(), value.trim()))
+    })
+}
+
+/// Whether a line is a horizontal rule.
+pub(in crate::speckit) fn is_rule(text: &str) -> bool {
+    let text = text.trim();
+    let only = |mark: char| text.chars().all(|c| c == mark || c.is_whitespace());
+    text.len() >= 3 && ['-', '*', '_'].into_iter().any(only)
+}
+
+/// The text up to a closing bracket that is not far away, and what follows it.
+pub(super) fn short_until(text: &str, close: char) -> Option<(&str, &str)> {
+    let end = text.char_indices().take(200).find(|(_, c)| *c == close)?.0;
+    Some((&text[..end], &text[end + close.len_utf8()..]))
+}
+
+/// Whether the text between square brackets is a name that a template leaves to be filled in.
+pub(super) fn is_placeholder(inner: &str) -> bool {
+    let words = inner.trim();
+    let capitals = words.bytes().filter(u8::is_ascii_uppercase).count();
+    let named = capitals >= 4
+        && words.contains(['_', ' '])
+        && words
+            .bytes()
+            .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || matches!(b, b'_' | b' ' | b'-'));
+    let example = words.starts_with("e.g., ") || words.starts_with("e.g. ");
+    let known = [
+        "###-feature-name",
+        "FEATURE",
+        "DATE",
+        "Brief Title",
+        "Entity 1",
+        "Entity 2",
+        "initial state",
+        "action",
+        "expected outcome",
+    ];
+    (named && words != "NEEDS CLARIFICATION") || example || known.contains(&words)
+}
+
+/// Wrapped lines as one, with single spaces.
+pub(in crate::speckit) fn joined(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Text after a list marker, or the text itself.
+pub(in crate::speckit) fn strip_marker(text: &str) -> &str {
+    let text = text.trim_start();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let rest = if digits > 0 && digits <= 9 {
+        text[digits..].strip_prefix(['.', ')'])
+    } else {
+        text.strip_prefix(['-', '*', '+'])
+    };
+    match rest {
+        Some(rest) if rest.starts_with([' ', '\t']) || rest.is_empty() => rest.trim_start(),
+        _ => text,
+    }
+}
+
+/// Text of a heading line without its `#` marks.
+pub(in crate::speckit) fn heading_text(line: &str) -> String {
+    let text = line
+        .trim_start_matches('\u{feff}')
+        .trim()
+        .trim_start_matches('#')
+        .trim();
+    let stripped = text.trim_end_matches('#');
+    (if stripped.ends_with([' ', '\t']) {
+        stripped.trim_end()
+    } else {
+        text
+    })
+    .to_owned()
+}
+
+/// `source` with the given ranges as spaces; line breaks stay.
+pub(super) fn blank(source: &str, mut ranges: Vec<Span>) -> String {
+    ranges.sort_by_key(|r| r.start);
+    let mut clean = String::with_capacity(source.len());
+    let mut ranges = ranges.into_iter().peekable();
+    for (offset, c) in source.char_indices() {
+        while ranges.next_if(|r| r.end <= offset).is_some() {}
+        let hidden = ranges.peek().is_some_and(|r| r.contains(offset)) && !matches!(c, '\n' | '\r');
+        if hidden {
+            clean.extend(std::iter::repeat_n(' ', c.len_utf8()))
+        } else {
+            clean.push(c)
+        }
+    }
+    clean
+}
