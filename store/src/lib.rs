@@ -1,1 +1,25 @@
-//! Placeholder.
+//! The record in Postgres: what was decided and done, kept for longer than Kubernetes keeps its objects.
+//!
+//! A controller hands its [`Record`](enact_domain::record::Record)s to a [`Recorder`] before it acts on them. All tables are in the
+//! schema `enact`; every row belongs to a tenant, and row-level security lets a transaction see the rows of one tenant only. The
+//! schema, its rules and its roles are in `migrations/`.
+
+mod config;
+mod error;
+mod journal;
+mod migrate;
+mod projections;
+mod queries;
+mod recorder;
+mod results;
+mod sanitise;
+mod session;
+mod store;
+
+pub use config::Config;
+pub use error::{Class, StoreError};
+pub use migrate::{AppLogin, migrate};
+pub use queries::{Revision, Summary};
+pub use recorder::{Flusher, Recorder};
+pub use results::{Delivered, Delivery, StoredResult};
+pub use store::Store;

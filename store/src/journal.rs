@@ -1,0 +1,124 @@
+//! The audit table as the journal: a record that is new to it is new to all tables, any other is known everywhere.
+
+use enact_domain::record::{Event, Kind, Record};
+use serde_json::{Value, json};
+
+use crate::error::StoreError;
+use crate::session::Session;
+
+const DOING: &str = "append to the audit record";
+
+/// What the journal says of one record.
+struct Entry {
+    event: &'static str,
+    /// Unique among the subject's entries of the same event.
+    key: String,
+    plan_uid: Option<String>,
+    details: Value,
+}
+
+/// Appends the records that are not known yet, with an outgoing event for each, and returns these.
+pub(crate) async fn append<'r>(
+    session: &mut Session,
+    tenant: &str,
+    records: &[&'r Record],
+) -> Result<Vec<&'r Record>, StoreError> {
+    let mut entries = Vec::with_capacity(records.len());
+    for record in records {
+        entries.push(entry(record)?);
+    }
+    let column = |of: fn(&'r Record) -> &'r str| records.iter().map(|record| of(record)).collect::<Vec<_>>();
+    let at: Vec<i64> = records.iter().map(|record| record.at.0).collect();
+    let events: Vec<&str> = entries.iter().map(|entry| entry.event).collect();
+    let keys: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
+    let plans: Vec<Option<&str>> = entries.iter().map(|entry| entry.plan_uid.as_deref()).collect();
+    let details: Vec<&Value> = entries.iter().map(|entry| &entry.details).collect();
+    let new = sqlx::query_scalar!(
+        r#"with input as (
+            select to_timestamp(at / 1000.0) as at, actor, event, key, kind, namespace, name, subject_uid, plan_uid, details, ord
+            from unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+                        $10::text[], $11::jsonb[])
+                with ordinality
+                as t (at, actor, event, key, kind, namespace, name, subject_uid, plan_uid, details, ord)
+        ), new as (
+            insert into enact.audit (tenant_id, at, actor, event, key, kind, namespace, name, subject_uid, plan_uid, details)
+            select $1, at, actor, event, key, kind, namespace, name, subject_uid, plan_uid, details from input order by ord
+            on conflict (tenant_id, subject_uid, event, key) do nothing
+            returning *
+        ), sent as (
+            insert into enact.outbox (tenant_id, at, actor, event, kind, namespace, name, subject_uid, plan_uid, payload)
+            select $1, at, actor, event, kind, namespace, name, subject_uid, plan_uid, details from new order by id
+        )
+        select min(ord) as "ord!" from new join input using (subject_uid, event, key) group by id order by id"#,
+        tenant,
+        &at,
+        &column(|record| &record.actor) as &[&str],
+        &events as &[&str],
+        &keys as &[&str],
+        &column(|record| record.subject.kind.as_str()) as &[&str],
+        &column(|record| &record.subject.namespace) as &[&str],
+        &column(|record| &record.subject.name) as &[&str],
+        &column(|record| &record.subject.uid) as &[&str],
+        &plans as &[Option<&str>],
+        &details as &[&Value],
+    )
+    .fetch_all(session.statement())
+    .await
+    .map_err(StoreError::while_doing(DOING))?;
+    // Ordinals count from 1.
+    Ok(new.into_iter().filter_map(|ord| records.get(usize::try_from(ord - 1).ok()?).copied()).collect())
+}
+
+fn entry(record: &Record) -> Result<Entry, StoreError> {
+    let own_plan = || (record.subject.kind == Kind::Plan).then(|| record.subject.uid.clone());
+    Ok(match &record.event {
+        Event::Revision { digest, version, .. } => Entry {
+            event: "Revision",
+            key: digest.as_str().to_owned(),
+            plan_uid: own_plan(),
+            details: json!({ "digest": digest, "version": version }),
+        },
+        Event::Transition { key, state, reason, message, task } => Entry {
+            event: "Transition",
+            key: key.clone(),
+            plan_uid: task.as_ref().map(|task| task.plan_uid.clone()).or_else(own_plan),
+            details: json!({
+                "state": state,
+                "reason": reason,
+                "message": message,
+                "task": task.as_ref().map(|task| &task.id),
+            }),
+        },
+        Event::AttemptStarted { plan_uid, number, pod, agent } => Entry {
+            event: "AttemptStarted",
+            key: number.to_string(),
+            plan_uid: Some(plan_uid.clone()),
+            details: json!({ "attempt": number, "pod": pod, "agent": agent }),
+        },
+        Event::AttemptFinished { plan_uid, number, failure, report, started } => Entry {
+            event: "AttemptFinished",
+            key: number.to_string(),
+            plan_uid: Some(plan_uid.clone()),
+            details: json!({
+                "attempt": number,
+                "failure": failure,
+                "reason": report.reason,
+                "message": report.message,
+                "commit": report.commit,
+                "workStartedMs": started,
+            }),
+        },
+        Event::Decision { about, name, digest, approved, comment } => Entry {
+            event: "Decision",
+            key: String::new(),
+            plan_uid: None,
+            details: json!({
+                "about": about,
+                "name": name,
+                "digest": digest,
+                "approved": approved,
+                "comment": comment,
+            }),
+        },
+    })
+}

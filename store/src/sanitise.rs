@@ -1,0 +1,95 @@
+//! Makes records fit for Postgres: neither `text` nor `jsonb` can hold a NUL, and a record refused for it would be refused for ever.
+
+use std::collections::BTreeMap;
+
+use enact_domain::assignment::{AttemptResult, MAX_RESULT_BYTES, Report};
+use enact_domain::record::{Event, Record};
+
+use crate::error::StoreError;
+use crate::session::check_tenant;
+
+/// Largest message or comment that is kept, in bytes; a longer one is cut.
+const MAX_TEXT_BYTES: usize = 32 << 10;
+
+/// Checks a record's tenant and cleans its texts. Names and keys are left alone: cut, they would mean something else, so the database
+/// refuses those that are too long. A document is kept as bytes, and may hold anything.
+pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
+    check_tenant(&record.tenant)?;
+    for name in [&mut record.actor, &mut record.subject.namespace, &mut record.subject.name, &mut record.subject.uid] {
+        clean(name);
+    }
+    match &mut record.event {
+        Event::Revision { version, digest: _, content: _ } => version.iter_mut().for_each(clean),
+        Event::Transition { key, state, reason, message, task } => {
+            [key, state, reason].into_iter().for_each(clean);
+            shorten(message, MAX_TEXT_BYTES);
+            if let Some(task) = task {
+                [&mut task.plan_uid, &mut task.id].into_iter().for_each(clean);
+            }
+        }
+        Event::AttemptStarted { plan_uid, pod, agent, number: _ } => [plan_uid, pod, agent].into_iter().for_each(clean),
+        Event::AttemptFinished { plan_uid, failure, report, number: _, started: _ } => {
+            clean(plan_uid);
+            failure.iter_mut().for_each(clean);
+            sanitise_report(report);
+        }
+        Event::Decision { name, comment, about: _, digest: _, approved: _ } => {
+            clean(name);
+            shorten(comment, MAX_TEXT_BYTES);
+        }
+    }
+    Ok(())
+}
+
+/// Cleans what a pod delivered, and cuts it to what the server takes.
+pub(crate) fn sanitise_result(result: &mut AttemptResult) {
+    clean(&mut result.subject_uid);
+    sanitise_report(&mut result.report);
+    shorten(&mut result.transcript, MAX_RESULT_BYTES);
+    for gate in &mut result.gates {
+        clean(&mut gate.name);
+        shorten(&mut gate.output, MAX_RESULT_BYTES);
+    }
+}
+
+fn sanitise_report(report: &mut Report) {
+    shorten(&mut report.message, MAX_TEXT_BYTES);
+    report.commit.iter_mut().for_each(clean);
+    report.conflicts.iter_mut().for_each(clean);
+    report.outputs = std::mem::take(&mut report.outputs)
+        .into_iter()
+        .map(|(mut name, mut value)| {
+            clean(&mut name);
+            shorten(&mut value, MAX_TEXT_BYTES);
+            (name, value)
+        })
+        .collect::<BTreeMap<_, _>>();
+}
+
+fn clean(text: &mut String) {
+    if text.contains('\0') {
+        *text = text.replace('\0', "\u{FFFD}");
+    }
+}
+
+fn shorten(text: &mut String, bytes: usize) {
+    clean(text);
+    text.truncate(text.floor_char_boundary(bytes));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use enact_domain::assignment::Reason;
+
+    #[test]
+    fn reports_hold_no_nul_and_stay_bounded() {
+        let mut report = Report::new(Reason::AgentFailed, "a\0b");
+        report.outputs.insert("na\0me".into(), "ü".repeat(MAX_TEXT_BYTES));
+        report.conflicts.push("\0".into());
+        sanitise_report(&mut report);
+        assert_eq!(report.message, "a\u{FFFD}b");
+        assert_eq!(report.conflicts, ["\u{FFFD}"]);
+        assert_eq!(report.outputs["na\u{FFFD}me"].len(), MAX_TEXT_BYTES);
+    }
+}
