@@ -1,0 +1,140 @@
+//! Leader election: one process acts, the others wait.
+//!
+//! A `Lease` is taken and renewed by replacing it with its `resourceVersion`, so that of two processes that believe themselves entitled
+//! only one succeeds. A leader that cannot renew in time gives up before another may take over (ADR 0001).
+
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use kube::api::{Api, ObjectMeta, PostParams};
+use tokio::time::{Instant, sleep, timeout};
+
+/// Name of the lease.
+const LEASE: &str = "enact-operator";
+
+/// A candidate for leadership.
+pub struct Candidate {
+    leases: Api<Lease>,
+    identity: String,
+    seconds: u16,
+    /// The lease as it was last seen to change, by our own clock: other clocks are not trusted.
+    seen: Option<(String, Instant)>,
+}
+
+/// Whether the lease is ours now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Ours for another period.
+    Leader,
+    /// Somebody else's.
+    Follower,
+}
+
+impl Candidate {
+    /// A candidate under `identity`, which must be unique among the processes.
+    pub fn new(client: Client, namespace: &str, identity: String, seconds: u16) -> Self {
+        Self { leases: Api::namespaced(client, namespace), identity, seconds, seen: None }
+    }
+
+    fn period(&self) -> Duration {
+        Duration::from_secs(u64::from(self.seconds))
+    }
+
+    /// Returns when the lease is ours.
+    pub async fn elected(&mut self) {
+        loop {
+            match self.attempt().await {
+                Ok(Standing::Leader) => return,
+                Ok(Standing::Follower) => {}
+                Err(e) => tracing::warn!(error = %e, "cannot read or write the leader lease"),
+            }
+            sleep(self.period() / 5).await;
+        }
+    }
+
+    /// Renews the lease; returns when it is lost or can no longer be known to be ours.
+    pub async fn lost(&mut self) {
+        let mut renewed = Instant::now();
+        loop {
+            sleep(self.period() / 5).await;
+            let patience = (self.period() * 2 / 3).saturating_sub(renewed.elapsed());
+            match timeout(patience, self.attempt()).await {
+                Ok(Ok(Standing::Leader)) => renewed = Instant::now(),
+                Ok(Ok(Standing::Follower)) => return,
+                Ok(Err(e)) => tracing::warn!(error = %e, "cannot renew the leader lease"),
+                Err(_) => return,
+            }
+            if renewed.elapsed() > self.period() * 2 / 3 {
+                return;
+            }
+        }
+    }
+
+    /// Gives the lease back, so that the next process need not wait for its end.
+    pub async fn resign(&mut self) {
+        let Ok(mut lease) = self.leases.get(LEASE).await else { return };
+        if let Some(spec) = lease.spec.as_mut().filter(|s| s.holder_identity.as_ref() == Some(&self.identity)) {
+            spec.holder_identity = None;
+            if let Err(e) = self.leases.replace(LEASE, &PostParams::default(), &lease).await {
+                tracing::warn!(error = %e, "cannot give the leader lease back; it ends by itself");
+            }
+        }
+    }
+
+    async fn attempt(&mut self) -> Result<Standing, kube::Error> {
+        let written = match self.leases.get_opt(LEASE).await? {
+            None => {
+                let lease = Lease {
+                    metadata: ObjectMeta { name: Some(LEASE.into()), ..ObjectMeta::default() },
+                    spec: Some(self.claim(None)),
+                };
+                self.leases.create(&PostParams::default(), &lease).await
+            }
+            Some(mut lease) => {
+                if !self.may_take(&lease) {
+                    return Ok(Standing::Follower);
+                }
+                lease.spec = Some(self.claim(lease.spec.take()));
+                self.leases.replace(LEASE, &PostParams::default(), &lease).await
+            }
+        };
+        match written {
+            Ok(_) => Ok(Standing::Leader),
+            Err(kube::Error::Api(e)) if e.code == 409 => Ok(Standing::Follower),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Ours, free, or unchanged for a whole period as measured here.
+    fn may_take(&mut self, lease: &Lease) -> bool {
+        let holder = lease.spec.as_ref().and_then(|s| s.holder_identity.as_deref()).unwrap_or_default();
+        if holder.is_empty() || holder == self.identity {
+            return true;
+        }
+        let version = lease.metadata.resource_version.clone().unwrap_or_default();
+        match &self.seen {
+            Some((seen, since)) if *seen == version => since.elapsed() > self.period(),
+            _ => {
+                self.seen = Some((version, Instant::now()));
+                false
+            }
+        }
+    }
+
+    fn claim(&self, old: Option<LeaseSpec>) -> LeaseSpec {
+        let now = MicroTime(Timestamp::now());
+        let old = old.unwrap_or_default();
+        let ours = old.holder_identity.as_ref() == Some(&self.identity);
+        LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: Some(i32::from(self.seconds)),
+            acquire_time: if ours { old.acquire_time } else { Some(now.clone()) },
+            renew_time: Some(now),
+            lease_transitions: Some(old.lease_transitions.unwrap_or(0) + i32::from(!ours)),
+            ..LeaseSpec::default()
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The controllers of Enact.
+//!
+//! One folder a kind, and in it one file a step: observe → validate → decide → record → apply → status. What a step decides comes from
+//! `enact-domain`; this crate watches, asks, records and carries out.
+
+pub mod agent;
+pub mod approval;
+pub mod backoff;
+pub mod config;
+pub mod context;
+pub mod controller;
+pub mod documents;
+pub mod error;
+pub mod health;
+pub mod index;
+pub mod leader;
+pub mod ledger;
+pub mod metrics;
+pub mod patch;
+pub mod plan;
+pub mod pods;
+pub mod run;
+pub mod task;
+pub mod tenant;

@@ -1,0 +1,99 @@
+//! Prometheus metrics. Labels are kinds, outcomes and reasons, never names of objects.
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+/// Every metric of the operator.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Reconciles by kind and outcome (`ok`, or an error's category).
+    pub reconciles: IntCounterVec,
+    /// Time of a reconcile by kind, in seconds.
+    pub reconcile_seconds: HistogramVec,
+    /// Attempts that ended, by reason.
+    pub attempts: IntCounterVec,
+    /// Writes to the API server by verb and kind.
+    pub api_writes: IntCounterVec,
+    /// From the end of a task's pod to the creation of the first pod that waited for it, in seconds.
+    pub step_seconds: Histogram,
+    /// Attempts under way by tenant's tier of use; one series in all.
+    pub running: IntGauge,
+    /// 1 while this process leads.
+    pub leader: IntGauge,
+    /// Watches that broke and were taken up again, by kind.
+    pub watch_errors: IntCounterVec,
+    /// Round trips to Postgres.
+    pub database_round_trips: IntGauge,
+    /// Records written to Postgres.
+    pub records: IntCounter,
+}
+
+impl Metrics {
+    /// New metrics in a registry of their own.
+    ///
+    /// # Errors
+    /// When a metric is declared twice, which a test would show.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let seconds = |name: &str, help: &str, buckets: &[f64]| HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        let buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+        let metrics = Self {
+            reconciles: IntCounterVec::new(Opts::new("enact_reconciles_total", "Reconciles by kind and outcome."), &["kind", "outcome"])?,
+            reconcile_seconds: HistogramVec::new(
+                seconds("enact_reconcile_duration_seconds", "Time of a reconcile.", &buckets),
+                &["kind"],
+            )?,
+            attempts: IntCounterVec::new(Opts::new("enact_attempts_total", "Attempts that ended, by reason."), &["reason"])?,
+            api_writes: IntCounterVec::new(
+                Opts::new("enact_api_writes_total", "Writes to the API server by verb and kind."),
+                &["verb", "kind"],
+            )?,
+            step_seconds: Histogram::with_opts(seconds(
+                "enact_step_latency_seconds",
+                "From the end of a task's pod, as the kubelet tells it, to the creation of a pod that waited for it.",
+                &buckets,
+            ))?,
+            running: IntGauge::new("enact_running_attempts", "Attempts under way.")?,
+            leader: IntGauge::new("enact_leader", "1 while this process leads.")?,
+            watch_errors: IntCounterVec::new(Opts::new("enact_watch_errors_total", "Watches that broke and were taken up again."), &["kind"])?,
+            database_round_trips: IntGauge::new("enact_database_round_trips", "Round trips to Postgres since the start.")?,
+            records: IntCounter::new("enact_records_total", "Records written to Postgres.")?,
+            registry,
+        };
+        let info = IntGaugeVec::new(Opts::new("enact_build_info", "The running release."), &["version"])?;
+        info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let m = &metrics;
+        let all: [Box<dyn prometheus::core::Collector>; 11] = [
+            Box::new(m.reconciles.clone()),
+            Box::new(m.reconcile_seconds.clone()),
+            Box::new(m.attempts.clone()),
+            Box::new(m.api_writes.clone()),
+            Box::new(m.step_seconds.clone()),
+            Box::new(m.running.clone()),
+            Box::new(m.leader.clone()),
+            Box::new(m.watch_errors.clone()),
+            Box::new(m.database_round_trips.clone()),
+            Box::new(m.records.clone()),
+            Box::new(info),
+        ];
+        for collector in all {
+            m.registry.register(collector)?;
+        }
+        Ok(metrics)
+    }
+
+    /// The metrics in Prometheus' text format.
+    ///
+    /// # Errors
+    /// When they cannot be encoded.
+    pub fn encode(&self) -> prometheus::Result<String> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
+    /// Counts a write to the API server.
+    pub fn wrote(&self, verb: &str, kind: &str) {
+        self.api_writes.with_label_values(&[verb, kind]).inc();
+    }
+}

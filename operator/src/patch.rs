@@ -1,0 +1,86 @@
+//! Status writes: one merge patch with the fields that changed, and none when nothing changed.
+
+use enact_domain::condition::Condition as Wanted;
+use enact_domain::time::Millis;
+use kube::api::{Api, Patch, PatchParams};
+use kube::{Resource, ResourceExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use crate::context::Context;
+use crate::error::Error;
+
+/// The one field manager of all our writes.
+pub const FIELD_MANAGER: &str = "enact-operator";
+
+/// The merge patch (RFC 7396) that makes `new` of `old`: changed fields, `null` for fields that are gone; none when they are equal.
+pub fn merge_diff(old: &Value, new: &Value) -> Option<Value> {
+    if old == new {
+        return None;
+    }
+    let (Value::Object(before), Value::Object(after)) = (old, new) else { return Some(new.clone()) };
+    let mut patch = Map::new();
+    for (key, value) in after {
+        if let Some(change) = merge_diff(before.get(key).unwrap_or(&Value::Null), value) {
+            patch.insert(key.clone(), change);
+        }
+    }
+    for key in before.keys().filter(|k| !after.contains_key(*k)) {
+        patch.insert(key.clone(), Value::Null);
+    }
+    Some(Value::Object(patch))
+}
+
+/// Writes what changed between `old` and `new` to the object's status; the new object, or none when nothing changed.
+///
+/// # Errors
+/// When the API server refuses; an object that is gone is no error.
+pub async fn status<K, S>(ctx: &Context, api: &Api<K>, name: &str, old: Option<&S>, new: &S) -> Result<Option<K>, Error>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+    S: Serialize,
+{
+    let kind = K::kind(&());
+    let json = |s: &S| serde_json::to_value(s).map_err(|source| Error::Json { what: "a status", source });
+    let before = old.map(json).transpose()?.unwrap_or(Value::Null);
+    let Some(changes) = merge_diff(&before, &json(new)?) else { return Ok(None) };
+    ctx.metrics.wrote("patch", &kind);
+    match api.patch_status(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(json!({ "status": changes }))).await {
+        Ok(object) => Ok(Some(object)),
+        Err(kube::Error::Api(e)) if e.code == 404 => Ok(None),
+        Err(e) => Err(Error::kube(format!("patch the status of {kind} {name}"))(e)),
+    }
+}
+
+/// Conditions for a status, merged with those that the object has.
+pub fn conditions<K: Resource>(
+    object: &K,
+    old: &[enact_crds::common::Condition],
+    new: Vec<Wanted>,
+    now: Millis,
+) -> Vec<enact_crds::common::Condition> {
+    enact_crds::convert::conditions(old, new, object.meta().generation, now)
+}
+
+/// `namespace/name` of an object, for messages.
+pub fn full_name<K: Resource>(object: &K) -> String {
+    match object.namespace() {
+        Some(namespace) => format!("{namespace}/{}", object.name_any()),
+        None => object.name_any(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_changed() {
+        let old = json!({"a": 1, "b": {"c": [1, 2], "d": "x"}, "e": true});
+        assert_eq!(merge_diff(&old, &old), None);
+        let new = json!({"a": 1, "b": {"c": [2], "d": "x"}});
+        assert_eq!(merge_diff(&old, &new), Some(json!({"b": {"c": [2]}, "e": null})));
+        assert_eq!(merge_diff(&Value::Null, &new), Some(new));
+    }
+}

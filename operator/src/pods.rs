@@ -1,0 +1,136 @@
+//! Pods as the operator keeps them: only what tells how an attempt stands.
+
+use enact_domain::attempt::{ContainerView, PodPhase, PodView, Terminated};
+use enact_domain::time::Millis;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Resource;
+use kube::api::ObjectMeta;
+use serde::{Deserialize, Serialize};
+
+/// A Pod of which only the fields below are read: ten thousand of them fit in a few megabytes.
+#[derive(Resource, Clone, Debug, Default, Serialize, Deserialize)]
+#[resource(inherit = Pod)]
+pub struct AttemptPod {
+    /// Metadata.
+    pub metadata: ObjectMeta,
+    /// What the kubelet says.
+    #[serde(default)]
+    pub status: Status,
+}
+
+/// The fields of a pod's status that tell how it stands.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Status {
+    phase: Option<String>,
+    reason: Option<String>,
+    message: Option<String>,
+    start_time: Option<Time>,
+    conditions: Vec<PodCondition>,
+    init_container_statuses: Vec<Container>,
+    container_statuses: Vec<Container>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct PodCondition {
+    #[serde(rename = "type")]
+    type_: String,
+    status: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Container {
+    state: State,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct State {
+    waiting: Option<Waiting>,
+    terminated: Option<End>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Waiting {
+    reason: Option<String>,
+    message: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct End {
+    exit_code: i32,
+    reason: Option<String>,
+    message: Option<String>,
+    finished_at: Option<Time>,
+}
+
+impl AttemptPod {
+    /// What the pod shows of its attempt. The container that decides is the first that failed or cannot start; else the last one.
+    pub fn view(&self) -> PodView {
+        let status = &self.status;
+        let containers = || status.init_container_statuses.iter().chain(&status.container_statuses);
+        let troubled = containers().find(|c| {
+            c.state.terminated.as_ref().is_some_and(|t| t.exit_code != 0)
+                || c.state.waiting.as_ref().is_some_and(|w| !matches!(w.reason.as_deref(), None | Some("PodInitializing" | "ContainerCreating")))
+        });
+        let deciding = troubled.or_else(|| containers().last());
+        PodView {
+            phase: match status.phase.as_deref() {
+                Some("Running") => PodPhase::Running,
+                Some("Succeeded") => PodPhase::Succeeded,
+                Some("Failed") => PodPhase::Failed,
+                Some("Unknown") => PodPhase::Unknown,
+                _ => PodPhase::Pending,
+            },
+            reason: status.reason.clone(),
+            message: status.message.clone(),
+            created: self.metadata.creation_timestamp.as_ref().map_or(Millis(0), enact_crds::convert::millis),
+            started: status.start_time.as_ref().map(enact_crds::convert::millis),
+            deleting: self.metadata.deletion_timestamp.as_ref().map(enact_crds::convert::millis),
+            disrupted: status.conditions.iter().any(|c| c.type_ == "DisruptionTarget" && c.status == "True"),
+            container: deciding.map(Container::view).unwrap_or_default(),
+        }
+    }
+}
+
+impl Container {
+    fn view(&self) -> ContainerView {
+        ContainerView {
+            waiting: self.state.waiting.as_ref().and_then(|w| w.reason.clone()),
+            waiting_message: self.state.waiting.as_ref().and_then(|w| w.message.clone()),
+            terminated: self.state.terminated.as_ref().map(|t| Terminated {
+                exit_code: t.exit_code,
+                reason: t.reason.clone(),
+                message: t.message.clone(),
+                finished: t.finished_at.as_ref().map(enact_crds::convert::millis),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_troubled_container_decides() {
+        let pod: AttemptPod = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "p", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"containers": []},
+            "status": {"phase": "Failed",
+                "initContainerStatuses": [
+                    {"name": "merge", "state": {"terminated": {"exitCode": 0}}},
+                    {"name": "gate", "state": {"terminated": {"exitCode": 1, "message": "{\"reason\":\"GateFailed\"}"}}}],
+                "containerStatuses": [{"name": "publish", "state": {"waiting": {"reason": "PodInitializing"}}}]}
+        }))
+        .unwrap();
+        let view = pod.view();
+        assert_eq!(view.phase, PodPhase::Failed);
+        assert_eq!(view.container.terminated.unwrap().message.as_deref(), Some("{\"reason\":\"GateFailed\"}"));
+    }
+}

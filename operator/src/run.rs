@@ -1,0 +1,223 @@
+//! The process: waits to lead, then runs the controllers until it is told to stop or no longer leads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use enact_crds::approval::SubjectKind;
+use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Task, Tenant};
+use enact_domain::names;
+use enact_store::{Recorder, Store};
+use futures::{Stream, StreamExt as _, future};
+use kube::runtime::events::{Recorder as Events, Reporter};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{Controller, WatchStreamExt as _};
+use kube::{Api, Client, ResourceExt as _};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::backoff::Backoff;
+use crate::config::Config;
+use crate::context::{Caches, Context};
+use crate::controller::drive;
+use crate::health::{self, Health};
+use crate::index::Index;
+use crate::ledger::Ledger;
+use crate::leader::Candidate;
+use crate::metrics::Metrics;
+use crate::plan::Runtimes;
+use crate::pods::AttemptPod;
+use crate::{agent, approval, documents, plan, tenant};
+
+/// How long running reconciles may take to end after a signal; below a pod's usual grace period of 30 s.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Runs the operator until SIGTERM, SIGINT or the loss of its leadership.
+///
+/// # Errors
+/// When it cannot start, or when a controller ended by itself.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let metrics = Metrics::new()?;
+    let store = Store::connect(&enact_store::Config::new(&config.database_url))?;
+    let shutdown = CancellationToken::new();
+    let alive = Arc::new(AtomicBool::new(true));
+    let health = Health { store: store.clone(), metrics: metrics.clone(), alive: alive.clone() };
+    let probes = tokio::spawn(health::serve(health, config.listen, shutdown.clone()));
+    let client = Client::try_default().await.context("no way to an API server; set KUBECONFIG or run in a pod")?;
+    let mut candidate = Candidate::new(client.clone(), &config.namespace, config.pod_name.clone(), config.lease_seconds);
+
+    tokio::select! {
+        () = candidate.elected() => {}
+        () = stop_signal() => return Ok(()),
+    }
+    tracing::info!(identity = config.pod_name, "leading");
+    metrics.leader.set(1);
+    let (recorder, flusher) = Recorder::start(store.clone());
+    let (ctx, controllers) = assemble(client, config, store, recorder, metrics);
+    let mut tasks = controllers.spawn(&ctx, &shutdown);
+    let failure = tokio::select! {
+        () = stop_signal() => None,
+        () = candidate.lost() => Some("the leader lease is lost"),
+        _ = tasks.join_next() => Some("a controller has ended by itself"),
+    };
+    if let Some(reason) = failure {
+        alive.store(false, Ordering::Relaxed);
+        tracing::error!(reason, "stopping");
+    }
+    shutdown.cancel();
+    if tokio::time::timeout(GRACE, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
+        tracing::warn!("some reconciles did not end in time; what they did is repeated without effect after the restart");
+        tasks.abort_all();
+    }
+    ctx.metrics.leader.set(0);
+    drop(ctx);
+    flusher.close().await;
+    candidate.resign().await;
+    probes.abort();
+    failure.map_or(Ok(()), |reason| Err(anyhow::anyhow!(reason)))
+}
+
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let wait = |kind| async move {
+        match signal(kind) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot listen for signals");
+                future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        () = wait(SignalKind::terminate()) => {}
+        () = wait(SignalKind::interrupt()) => {}
+    }
+}
+
+/// The controllers before they run.
+struct Controllers {
+    tenants: Controller<Tenant>,
+    constitutions: Controller<Constitution>,
+    specifications: Controller<Specification>,
+    plans: Controller<Plan>,
+    agents: Controller<Agent>,
+    approvals: Controller<Approval>,
+}
+
+fn assemble(client: Client, config: Config, store: Store, recorder: Recorder, metrics: Metrics) -> (Arc<Context>, Controllers) {
+    let (index, woken) = Index::new();
+    let config_watch = watcher::Config::default;
+    let approvals = || Api::<Approval>::all(client.clone());
+    let subject = |kind: SubjectKind| move |a: Approval| subject_of(&a, kind).map(|(namespace, name)| (namespace, name));
+    let tenants = Controller::new(Api::<Tenant>::all(client.clone()), config_watch());
+    let constitutions = Controller::new(Api::<Constitution>::all(client.clone()), config_watch()).watches(
+        approvals(),
+        config_watch(),
+        move |a| subject(SubjectKind::Constitution)(a).map(|(ns, name)| ObjectRef::new(&name).within(&ns)),
+    );
+    let specifications = Controller::new(Api::<Specification>::all(client.clone()), config_watch()).watches(
+        approvals(),
+        config_watch(),
+        move |a| subject(SubjectKind::Specification)(a).map(|(ns, name)| ObjectRef::new(&name).within(&ns)),
+    );
+    let agents = Controller::new(Api::<Agent>::all(client.clone()), config_watch());
+    let approval_controller = Controller::new(approvals(), config_watch());
+    let plans = Controller::new(Api::<Plan>::all(client.clone()), config_watch());
+    let plan_store = plans.store();
+    let by_specification = plan_store.clone();
+    let by_agent = plan_store.clone();
+    let plans = plans
+        .watches(approvals(), config_watch(), move |a| {
+            subject(SubjectKind::Plan)(a).map(|(ns, name)| ObjectRef::new(&name).within(&ns))
+        })
+        .watches(Api::<Specification>::all(client.clone()), config_watch(), move |s| {
+            plan::waiting_for(&by_specification, &s, |plan, name| {
+                plan.spec.specification_ref.as_ref().is_some_and(|r| r.name == name)
+            })
+        })
+        .watches(Api::<Agent>::all(client.clone()), config_watch(), move |a| {
+            plan::waiting_for(&by_agent, &a, |plan, name| plan::uses_agent(plan, name))
+        })
+        .reconcile_on(woken);
+    let caches = Caches {
+        tenants: tenants.store(),
+        constitutions: constitutions.store(),
+        specifications: specifications.store(),
+        plans: plan_store,
+        agents: agents.store(),
+        approvals: approval_controller.store(),
+    };
+    let reporter = Reporter { controller: "enact-operator".into(), instance: Some(config.pod_name.clone()) };
+    let ctx = Arc::new(Context {
+        events: Events::new(client.clone(), reporter),
+        client,
+        config,
+        store,
+        recorder,
+        metrics,
+        caches,
+        index,
+        ledger: Ledger::default(),
+        backoff: Backoff::default(),
+        plans: Runtimes::default(),
+    });
+    (ctx, Controllers { tenants, constitutions, specifications, plans, agents, approvals: approval_controller })
+}
+
+fn subject_of(approval: &Approval, kind: SubjectKind) -> Option<(String, String)> {
+    (approval.spec.subject.kind == kind).then(|| Some((approval.namespace()?, approval.spec.subject.name.clone())))?
+}
+
+impl Controllers {
+    fn spawn(self, ctx: &Arc<Context>, shutdown: &CancellationToken) -> JoinSet<()> {
+        let mut set = JoinSet::new();
+        let (ctx, stop) = (|| ctx.clone(), || shutdown.clone());
+        set.spawn(follow_tasks(ctx(), stop()));
+        set.spawn(follow_pods(ctx(), stop()));
+        set.spawn(drive(self.tenants, ctx(), stop(), tenant::reconcile));
+        set.spawn(drive(self.constitutions, ctx(), stop(), documents::reconcile_constitution));
+        set.spawn(drive(self.specifications, ctx(), stop(), documents::reconcile_specification));
+        set.spawn(drive(self.plans, ctx(), stop(), plan::reconcile));
+        set.spawn(drive(self.agents, ctx(), stop(), agent::reconcile));
+        set.spawn(drive(self.approvals, ctx(), stop(), approval::reconcile));
+        set
+    }
+}
+
+async fn follow_tasks(ctx: Arc<Context>, shutdown: CancellationToken) {
+    let stream = watcher::watcher(Api::<Task>::all(ctx.client.clone()), watcher::Config::default().page_size(500));
+    ctx.index.follow_tasks(steady(stream, "Task", ctx.clone()).take_until(shutdown.cancelled_owned())).await;
+}
+
+async fn follow_pods(ctx: Arc<Context>, shutdown: CancellationToken) {
+    let config = watcher::Config::default().labels(names::LABEL_PLAN_UID).page_size(500);
+    let stream = watcher::watcher(Api::<AttemptPod>::all(ctx.client.clone()), config);
+    let events = steady(stream, "Pod", ctx.clone()).take_until(shutdown.cancelled_owned());
+    let freed = |freed: crate::index::Freed| {
+        let Some(member) = ctx.tenant_of(&freed.namespace) else { return };
+        if let Some(plan) = ctx.ledger.release(&member.tenant, &freed.namespace, &freed.pod) {
+            ctx.index.wake(plan);
+        }
+        ctx.metrics.running.set(i64::from(ctx.ledger.running(&member.tenant)));
+    };
+    ctx.index.follow_pods(events, freed).await;
+}
+
+/// A watch that takes itself up again, with a growing wait.
+fn steady<K: Send + 'static>(
+    stream: impl Stream<Item = watcher::Result<Event<K>>> + Send,
+    kind: &'static str,
+    ctx: Arc<Context>,
+) -> impl Stream<Item = Event<K>> + Send {
+    stream.default_backoff().filter_map(move |event| {
+        let event = event.inspect_err(|error| {
+            ctx.metrics.watch_errors.with_label_values(&[kind]).inc();
+            tracing::warn!(kind, %error, "a watch broke; it is taken up again");
+        });
+        future::ready(event.ok())
+    })
+}
