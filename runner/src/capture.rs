@@ -1,0 +1,118 @@
+//! Output of a child, read in bounded memory.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::thread::JoinHandle;
+
+/// The last bytes of a stream.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    bytes: VecDeque<u8>,
+    limit: usize,
+    cut: bool,
+}
+
+impl Tail {
+    /// Keeps at most the last `limit` bytes.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            ..Self::default()
+        }
+    }
+
+    /// Adds what came next.
+    pub(crate) fn push(&mut self, chunk: &[u8]) {
+        let chunk = &chunk[chunk.len().saturating_sub(self.limit)..];
+        let excess = (self.bytes.len() + chunk.len()).saturating_sub(self.limit);
+        self.cut |= excess > 0;
+        self.bytes.drain(..excess);
+        self.bytes.extend(chunk);
+    }
+
+    /// Whether something was left out.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut
+    }
+
+    /// What was kept, as text that Postgres takes: what is not UTF-8, and NUL, become U+FFFD.
+    pub(crate) fn into_text(self) -> String {
+        self.into_raw_text().replace('\0', "\u{fffd}")
+    }
+
+    /// What was kept, as text that may hold NUL.
+    pub(crate) fn into_raw_text(self) -> String {
+        let bytes: Vec<u8> = self.bytes.into();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+/// Reads `stream` to its end in a thread of its own and keeps the last `limit` bytes; `echo` passes everything on to standard output.
+pub(crate) fn follow(mut stream: impl Read + Send + 'static, limit: usize, echo: bool) -> JoinHandle<Tail> {
+    std::thread::spawn(move || {
+        let mut tail = Tail::new(limit);
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            match stream.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => {
+                    tail.push(&buffer[..count]);
+                    if echo {
+                        // A log that nobody takes is no reason to stop the work.
+                        let _ = io::stdout().write_all(&buffer[..count]);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        let _ = io::stdout().flush();
+        tail
+    })
+}
+
+/// What a follower kept; nothing when its thread died.
+pub(crate) fn collect(follower: JoinHandle<Tail>) -> Tail {
+    follower.join().unwrap_or_default()
+}
+
+/// The last lines of `text`, at most `limit` bytes, without white space at the ends.
+pub(crate) fn last_lines(text: &str, limit: usize) -> &str {
+    let text = text.trim();
+    if text.len() <= limit {
+        return text;
+    }
+    let tail = &text[text.ceil_char_boundary(text.len() - limit)..];
+    // A whole line reads better than the end of one, where there is one.
+    tail.split_once('\n').map_or(tail, |(_, rest)| rest).trim_start()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_is_bounded_and_says_so() {
+        let mut tail = Tail::new(4);
+        tail.push(b"ab");
+        assert!(!tail.is_cut());
+        tail.push(b"cdefgh");
+        tail.push(b"i");
+        assert!(tail.is_cut());
+        assert_eq!(tail.into_text(), "fghi");
+    }
+
+    #[test]
+    fn hostile_bytes_become_text() {
+        let mut tail = Tail::new(16);
+        tail.push(b"a\0b\xffc");
+        assert_eq!(tail.into_text(), "a\u{fffd}b\u{fffd}c");
+    }
+
+    #[test]
+    fn last_lines_are_whole() {
+        assert_eq!(last_lines("one\ntwo\nthree\n", 8), "three");
+        assert_eq!(last_lines("one\ntwo", 100), "one\ntwo");
+        assert_eq!(last_lines("ääää", 3), "ä");
+    }
+}

@@ -1,0 +1,56 @@
+//! A Git credential helper that reads the mounted Secret: <https://git-scm.com/docs/gitcredentials>.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Answers `get` with what is mounted; storing and erasing a mounted Secret means nothing.
+pub(crate) fn answer(directory: &Path, operation: &str, mut out: impl Write) -> io::Result<()> {
+    if operation != "get" {
+        return Ok(());
+    }
+    let read = |key: &str| fs::read_to_string(directory.join(key)).ok();
+    if let Some(password) = read("password") {
+        // Servers that know tokens only take any name, but not an empty one.
+        let username = read("username").unwrap_or_else(|| "git".into());
+        for (key, value) in [("username", &username), ("password", &password)] {
+            let value = value.trim_end_matches(['\r', '\n']);
+            if value.contains(['\n', '\0']) {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("{key} has more than one line"),
+                ));
+            }
+            writeln!(out, "{key}={value}")?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(files: &[(&str, &str)], operation: &str) -> io::Result<String> {
+        let directory = tempfile::tempdir()?;
+        for (name, content) in files {
+            fs::write(directory.path().join(name), content)?;
+        }
+        let mut out = Vec::new();
+        answer(directory.path(), operation, &mut out)?;
+        Ok(String::from_utf8_lossy(&out).into_owned())
+    }
+
+    #[test]
+    fn the_mounted_secret_is_the_answer() {
+        let secret = [("username", "bot\n"), ("password", "p w\n")];
+        assert_eq!(answered(&secret, "get").unwrap(), "username=bot\npassword=p w\n");
+        assert_eq!(
+            answered(&[("password", "token")], "get").unwrap(),
+            "username=git\npassword=token\n"
+        );
+        assert_eq!(answered(&secret, "store").unwrap(), "");
+        assert_eq!(answered(&[], "get").unwrap(), "");
+        assert!(answered(&[("password", "a\nprotocol=b")], "get").is_err());
+    }
+}

@@ -1,0 +1,102 @@
+//! Small values that a task leaves for the tasks that depend on it: one file each.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use enact_domain::assignment::{MAX_OUTPUT_BYTES, Reason};
+
+use crate::failure::Failure;
+use crate::settings::is_file_name;
+
+/// Reads the outputs. The files were written by an agent, whose processes are gone: only plain files are read, and no more of them
+/// than is allowed.
+pub(crate) fn read(directory: &Path) -> Result<BTreeMap<String, String>, Failure> {
+    let refuse = |problem: String| Failure::new(Reason::OutputTooLarge, problem);
+    let unreadable = |error: io::Error| refuse(format!("outputs cannot be read: {error}"));
+    let mut outputs = BTreeMap::new();
+    for entry in std::fs::read_dir(directory).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str().filter(|name| is_file_name(name)) else {
+            return Err(refuse(format!(
+                "output name `{}` must be 1 to 63 letters, digits, `.`, `-` or `_`",
+                name.to_string_lossy().escape_debug()
+            )));
+        };
+        if !entry.file_type().map_err(unreadable)?.is_file() {
+            return Err(refuse(format!("output `{name}` is not a plain file")));
+        }
+        let mut bytes = Vec::new();
+        let limit = MAX_OUTPUT_BYTES as u64 + 1;
+        File::open(entry.path())
+            .and_then(|file| file.take(limit).read_to_end(&mut bytes))
+            .map_err(unreadable)?;
+        let Ok(value) = String::from_utf8(bytes) else {
+            return Err(refuse(format!(
+                "output `{name}` is not UTF-8 text of at most {MAX_OUTPUT_BYTES} bytes"
+            )));
+        };
+        if value.contains('\0') {
+            return Err(refuse(format!("output `{name}` holds a NUL character")));
+        }
+        // What `echo value > file` writes is meant to be the value.
+        let value = value.strip_suffix('\n').map_or(value.as_str(), |line| line);
+        outputs.insert(name.to_owned(), value.to_owned());
+        // Measured as they travel, so that they always fit in the report.
+        let size = serde_json::to_string(&outputs).map_or(usize::MAX, |json| json.len());
+        if size > MAX_OUTPUT_BYTES {
+            return Err(refuse(format!(
+                "outputs up to `{name}` take {size} bytes or more as JSON; at most {MAX_OUTPUT_BYTES} are kept: commit large results as files"
+            )));
+        }
+    }
+    Ok(outputs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_one(name: &str, value: &[u8]) -> Result<BTreeMap<String, String>, Failure> {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(name), value).unwrap();
+        read(directory.path())
+    }
+
+    #[test]
+    fn values_are_read_without_their_last_line_end() {
+        assert_eq!(read_one("version", b"1.2.3\n").unwrap()["version"], "1.2.3");
+        assert_eq!(read_one("text", b"a\n\n").unwrap()["text"], "a\n");
+        assert_eq!(read_one("fits", &[b'x'; 2030]).unwrap()["fits"].len(), 2030);
+    }
+
+    #[test]
+    fn what_is_no_output_is_refused() {
+        for (name, value) in [
+            ("big", vec![b'x'; 1 << 20]),
+            ("with space", vec![]),
+            ("raw", vec![0xff]),
+            ("nul", vec![0]),
+        ] {
+            assert_eq!(
+                read_one(name, &value).unwrap_err().reason,
+                Reason::OutputTooLarge,
+                "{name}"
+            );
+        }
+        // Escapes count as they travel.
+        assert_eq!(
+            read_one("escaped", &[1; 600]).unwrap_err().reason,
+            Reason::OutputTooLarge
+        );
+    }
+
+    #[test]
+    fn links_and_pipes_are_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/zero", directory.path().join("zero")).unwrap();
+        assert!(read(directory.path()).unwrap_err().message.contains("not a plain file"));
+    }
+}

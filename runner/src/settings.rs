@@ -1,0 +1,91 @@
+//! Where things are, and the assignment.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use enact_domain::assignment::{ASSIGNMENT_ENV, Assignment, GitWork, Reason, Work, check_ref, check_url, paths};
+
+use crate::failure::Failure;
+
+/// Where the pod's volumes are mounted. The defaults are what the operator mounts.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Settings {
+    /// Scratch space: HOME, the clone, the prompt
+    #[arg(long, env = "ENACT_WORK_DIR", default_value = paths::WORK)]
+    pub(crate) work_dir: PathBuf,
+    /// Projected token for the server; without it results are kept in the termination message only
+    #[arg(long, env = "ENACT_TOKEN_FILE", default_value = paths::TOKEN)]
+    pub(crate) token_file: PathBuf,
+    /// CA certificate of the server, where there is one
+    #[arg(long, env = "ENACT_SERVER_CA_FILE", default_value = paths::SERVER_CA)]
+    pub(crate) server_ca_file: PathBuf,
+    /// Directory of the Git credential: `username` and `password`, or `ssh-privatekey` and `known_hosts`; `ca.crt` if the server
+    /// needs one
+    #[arg(long, env = "ENACT_GIT_CREDENTIALS_DIR", default_value = paths::GIT_CREDENTIALS)]
+    pub(crate) git_credentials_dir: PathBuf,
+    /// Directory of recorded work for the adapter `replay`
+    #[arg(long, env = "ENACT_REPLAY_DIR", default_value = paths::REPLAY)]
+    pub(crate) replay_dir: PathBuf,
+    /// Directory that `merge` and `publish` share, out of reach of `gate`
+    #[arg(long, env = "ENACT_HANDOVER_DIR", default_value = paths::HANDOVER)]
+    pub(crate) handover_dir: PathBuf,
+    /// File that receives the report
+    #[arg(long, env = "ENACT_TERMINATION_LOG", default_value = "/dev/termination-log")]
+    pub(crate) termination_log: PathBuf,
+}
+
+/// Reads the assignment from its environment variable and checks every name in it that Git will see.
+pub(crate) fn assignment() -> Result<Assignment, Failure> {
+    let invalid = |problem: String| Failure::new(Reason::InvalidAssignment, problem);
+    let text = std::env::var(ASSIGNMENT_ENV).map_err(|error| invalid(format!("{ASSIGNMENT_ENV}: {error}")))?;
+    let assignment: Assignment = serde_json::from_str(&text)
+        .map_err(|error| invalid(format!("{ASSIGNMENT_ENV} is not an assignment: {error}")))?;
+    check(&assignment).map_err(invalid)?;
+    Ok(assignment)
+}
+
+fn check(assignment: &Assignment) -> Result<(), String> {
+    let told = |error: enact_domain::assignment::GitNameError| error.to_string();
+    if let Some(GitWork {
+        url,
+        revision,
+        merge,
+        branch,
+    }) = &assignment.git
+    {
+        check_url(url).map_err(told)?;
+        for name in [revision, branch].into_iter().chain(merge) {
+            check_ref(name).map_err(told)?;
+        }
+    }
+    match &assignment.work {
+        Work::Task(task) if !is_file_name(&task.id) => Err(format!(
+            "task id `{}` must be letters, digits, `.`, `-` or `_`",
+            task.id.escape_debug()
+        )),
+        Work::Task(_) => Ok(()),
+        Work::Integration(integration) => check_ref(&integration.target).map_err(told),
+    }
+}
+
+/// Whether `name` is 1 to 63 of `[A-Za-z0-9_.-]` and not a relative directory: fit for a file and for a ConfigMap key.
+pub(crate) fn is_file_name(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+        && !matches!(name, "." | "..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names() {
+        for name in ["T001", "T001.1", "a_b-c", ".x"] {
+            assert!(is_file_name(name), "{name}");
+        }
+        for name in ["", ".", "..", "a/b", "a b", "ä", "a\0", &"x".repeat(64)] {
+            assert!(!is_file_name(name), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! A pod's surroundings on one machine: a Git server over HTTP with a password, an Enact server, and the volumes.
+
+// Each test binary uses its own part.
+#![allow(dead_code)]
+
+pub mod http;
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use enact_domain::assignment::{
+    ASSIGNMENT_ENV, Adapter, Assignment, AttemptResult, Gate, GitWork, IntegrationWork, Report, TaskWork, Work,
+};
+use tempfile::TempDir;
+
+use self::http::{Request, response, serve};
+
+/// A bare repository behind `git http-backend`, which asks for a password.
+pub struct GitServer {
+    directory: TempDir,
+    pub url: String,
+}
+
+impl GitServer {
+    /// With a branch `main` that holds README.md.
+    pub fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().to_owned();
+        git(
+            &root,
+            &["init", "--quiet", "--bare", "--initial-branch=main", "repository.git"],
+        );
+        let base = serve(move |request| backend(&root, &request));
+        let server = Self {
+            directory,
+            url: format!("{base}/repository.git"),
+        };
+        server.commit("main", &[("README.md", "hello\n")]);
+        server
+    }
+
+    fn repository(&self) -> PathBuf {
+        self.directory.path().join("repository.git")
+    }
+
+    /// Runs git in the bare repository.
+    pub fn git(&self, args: &[&str]) -> String {
+        git(&self.repository(), args)
+    }
+
+    /// Adds a commit to `branch`, which starts from `main` if it is new; returns its id.
+    pub fn commit(&self, branch: &str, files: &[(&str, &str)]) -> String {
+        let clone = tempfile::tempdir().unwrap();
+        let path = clone.path();
+        git(path, &["clone", "--quiet", &self.repository().to_string_lossy(), "."]);
+        if !git_ok(
+            path,
+            &["checkout", "--quiet", "-B", branch, &format!("origin/{branch}")],
+        ) {
+            git_ok(path, &["checkout", "--quiet", "-B", branch]);
+        }
+        for (name, content) in files {
+            fs::write(path.join(name), content).unwrap();
+        }
+        git(path, &["add", "--all"]);
+        git(path, &["commit", "--quiet", "--message", "By a test"]);
+        git(
+            path,
+            &["push", "--quiet", "origin", &format!("HEAD:refs/heads/{branch}")],
+        );
+        git(path, &["rev-parse", "HEAD"])
+    }
+
+    /// The commit of a branch; none when there is no such branch.
+    pub fn tip(&self, branch: &str) -> Option<String> {
+        let name = format!("refs/heads/{branch}");
+        git_ok(&self.repository(), &["show-ref", "--verify", "--quiet", &name]).then(|| self.git(&["rev-parse", &name]))
+    }
+}
+
+fn git_command(directory: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new("git");
+    command
+        .current_dir(directory)
+        .args(args)
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null");
+    for (name, value) in [("NAME", "A test"), ("EMAIL", "test@example.org")] {
+        command
+            .env(format!("GIT_AUTHOR_{name}"), value)
+            .env(format!("GIT_COMMITTER_{name}"), value);
+    }
+    command
+}
+
+fn git(directory: &Path, args: &[&str]) -> String {
+    let output = git_command(directory, args).output().unwrap();
+    assert!(
+        output.status.success(),
+        "git {args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn git_ok(directory: &Path, args: &[&str]) -> bool {
+    git_command(directory, args).output().unwrap().status.success()
+}
+
+/// Runs `git http-backend` as CGI.
+fn backend(root: &Path, request: &Request) -> Vec<u8> {
+    let wanted = format!(
+        "Basic {}",
+        base64::engine::general_purpose::STANDARD.encode("bot:secret")
+    );
+    if request.header("authorization") != wanted {
+        return response("401 Unauthorized", &[("www-authenticate", "Basic realm=\"git\"")], b"");
+    }
+    let mut child = git_command(root, &["http-backend"])
+        .env("GIT_PROJECT_ROOT", root)
+        .env("GIT_HTTP_EXPORT_ALL", "1")
+        .env("REMOTE_USER", "bot")
+        .env("REQUEST_METHOD", &request.method)
+        .env("PATH_INFO", &request.path)
+        .env("QUERY_STRING", &request.query)
+        .env("CONTENT_TYPE", request.header("content-type"))
+        .env("CONTENT_LENGTH", request.body.len().to_string())
+        .env("HTTP_CONTENT_ENCODING", request.header("content-encoding"))
+        .env("GIT_PROTOCOL", request.header("git-protocol"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let body = request.body.clone();
+    let writer = std::thread::spawn(move || {
+        let _ = stdin.write_all(&body);
+    });
+    let output = child.wait_with_output().unwrap().stdout;
+    writer.join().unwrap();
+    let end = output.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8_lossy(&output[..end]).into_owned();
+    let headers: Vec<(&str, &str)> = head.lines().filter_map(|line| line.split_once(": ")).collect();
+    let status = headers
+        .iter()
+        .find(|(name, _)| *name == "Status")
+        .map_or("200 OK", |(_, status)| status);
+    response(status, &headers, &output[end + 4..])
+}
+
+/// The intake of results: answers as it is told, then with 204.
+#[derive(Clone)]
+pub struct EnactServer {
+    pub url: String,
+    /// Path, `Authorization` and body of each request.
+    pub requests: Arc<Mutex<Vec<(String, String, Vec<u8>)>>>,
+}
+
+impl EnactServer {
+    pub fn start(answers: &[&'static str]) -> Self {
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let answers = Mutex::new(answers.iter().copied().collect::<VecDeque<_>>());
+        let seen = Arc::clone(&requests);
+        let url = serve(move |request| {
+            let entry = (
+                request.path.clone(),
+                request.header("authorization").to_owned(),
+                request.body,
+            );
+            seen.lock().unwrap().push(entry);
+            let status = answers.lock().unwrap().pop_front().unwrap_or("204 No Content");
+            response(status, &[("retry-after", "0")], br#"{"detail":"said the test"}"#)
+        });
+        Self { url, requests }
+    }
+
+    /// The last result that came.
+    pub fn result(&self) -> AttemptResult {
+        serde_json::from_slice(&self.requests.lock().unwrap().last().expect("a result").2).unwrap()
+    }
+
+    pub fn count(&self) -> usize {
+        self.requests.lock().unwrap().len()
+    }
+}
+
+/// The volumes of a pod.
+pub struct Pod {
+    directory: TempDir,
+    assignment: Assignment,
+    environment: Vec<(String, String)>,
+}
+
+/// How a container ended.
+pub struct Ended {
+    pub code: Option<i32>,
+    pub report: Report,
+    pub log: String,
+}
+
+impl Pod {
+    /// A pod for a task whose script is `script`.
+    pub fn task(server: &GitServer, script: &str) -> Self {
+        Self::new(assignment(
+            &server.url,
+            "enact/shop/t001-1",
+            Work::Task(task(Adapter::Command { script: script.into() })),
+        ))
+    }
+
+    /// A pod that integrates `merge` into `plan/shop`.
+    pub fn integration(server: &GitServer, merge: &[&str], gate: &str) -> Self {
+        let gates = vec![Gate {
+            name: "check".into(),
+            script: gate.into(),
+        }];
+        let work = Work::Integration(IntegrationWork {
+            target: "plan/shop".into(),
+            gates,
+        });
+        let mut assignment = assignment(&server.url, "enact/shop/candidate-1", work);
+        assignment.git.as_mut().unwrap().merge = merge.iter().map(ToString::to_string).collect();
+        Self::new(assignment)
+    }
+
+    pub fn new(assignment: Assignment) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["work", "git", "replay", "handover"] {
+            fs::create_dir(directory.path().join(name)).unwrap();
+        }
+        let pod = Self {
+            directory,
+            assignment,
+            environment: Vec::new(),
+        };
+        pod.write("git/username", "bot");
+        pod.write("git/password", "secret\n");
+        pod.write("token", "a.b.c\n");
+        pod
+    }
+
+    pub fn with(mut self, change: impl FnOnce(&mut Assignment)) -> Self {
+        change(&mut self.assignment);
+        self
+    }
+
+    pub fn with_task(self, change: impl FnOnce(&mut TaskWork)) -> Self {
+        self.with(|assignment| match &mut assignment.work {
+            Work::Task(task) => change(task),
+            Work::Integration(_) => panic!("not a task"),
+        })
+    }
+
+    pub fn with_server(self, server: &EnactServer) -> Self {
+        self.with(|assignment| assignment.server_url = Some(server.url.clone()))
+    }
+
+    pub fn with_environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// A file in one of the volumes.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, content: &str) {
+        fs::write(self.path(name), content).unwrap();
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn command(&self, step: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_enact-runner"));
+        command
+            .arg(step)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env(ASSIGNMENT_ENV, serde_json::to_string(&self.assignment).unwrap())
+            .env("ENACT_WORK_DIR", self.path("work"))
+            .env("ENACT_TOKEN_FILE", self.path("token"))
+            .env("ENACT_GIT_CREDENTIALS_DIR", self.path("git"))
+            .env("ENACT_REPLAY_DIR", self.path("replay"))
+            .env("ENACT_HANDOVER_DIR", self.path("handover"))
+            .env("ENACT_TERMINATION_LOG", self.path("report"))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        command
+    }
+
+    /// Starts a container.
+    pub fn start(&self, step: &str) -> Child {
+        self.command(step).spawn().unwrap()
+    }
+
+    /// Waits for its end.
+    pub fn finish(&self, container: Child) -> Ended {
+        let output = container.wait_with_output().unwrap();
+        let report = fs::read(self.path("report")).unwrap();
+        assert!(report.len() <= 4096, "{}", report.len());
+        Ended {
+            code: output.status.code(),
+            report: serde_json::from_slice(&report).unwrap(),
+            log: String::from_utf8_lossy(&output.stdout).into_owned(),
+        }
+    }
+
+    pub fn run(&self, step: &str) -> Ended {
+        self.finish(self.start(step))
+    }
+}
+
+pub fn task(adapter: Adapter) -> TaskWork {
+    TaskWork {
+        id: "T001".into(),
+        title: "Create the cart".into(),
+        prompt: "Create the cart, please.\n".into(),
+        adapter,
+        agent: "scribe".into(),
+        inputs: std::collections::BTreeMap::default(),
+        gates: Vec::new(),
+    }
+}
+
+pub fn assignment(url: &str, branch: &str, work: Work) -> Assignment {
+    Assignment {
+        tenant: "acme".into(),
+        namespace: "team-a".into(),
+        plan: "shop".into(),
+        plan_uid: "plan-uid".into(),
+        subject_uid: "task-uid".into(),
+        attempt: 1,
+        server_url: None,
+        spec_digest: Some("sha256:abc".into()),
+        git: Some(GitWork {
+            url: url.into(),
+            revision: "main".into(),
+            merge: Vec::new(),
+            branch: branch.into(),
+        }),
+        work,
+    }
+}
+
+/// Waits until `condition` holds; fails after a minute.
+pub fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < Duration::from_mins(1), "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
