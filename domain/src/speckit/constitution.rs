@@ -45,7 +45,10 @@ pub fn parse(bytes: &[u8]) -> Parsed<Constitution> {
         Ok(read) => read,
         Err(diagnostic) => return Parsed::new(Constitution::default(), vec![diagnostic]),
     };
-    let mut constitution = Constitution { title: title(&markdown), ..Constitution::default() };
+    let mut constitution = Constitution {
+        title: title(&markdown),
+        ..Constitution::default()
+    };
     footer(&markdown, &mut constitution, &mut diagnostics);
     constitution.principles = principles(&markdown);
     check(&markdown, &constitution, &mut diagnostics);
@@ -56,9 +59,16 @@ pub fn parse(bytes: &[u8]) -> Parsed<Constitution> {
 fn title(markdown: &Markdown) -> Option<Item> {
     let section = markdown.sections.iter().find(|s| s.level == 1)?;
     let line = markdown.lines[section.heading];
-    let text = section.title.trim_end_matches("Constitution").trim_end_matches([' ', '-', '–', '—', ':']);
+    let text = section
+        .title
+        .trim_end_matches("Constitution")
+        .trim_end_matches([' ', '-', '–', '—', ':']);
     let text = if text.is_empty() { &section.title } else { text };
-    Some(Item { text: text.to_owned(), line: line.number, span: line.span })
+    Some(Item {
+        text: text.to_owned(),
+        line: line.number,
+        span: line.span,
+    })
 }
 
 /// Reads every line of the form of the footer; the last one counts.
@@ -71,8 +81,12 @@ fn footer(markdown: &Markdown, constitution: &mut Constitution, diagnostics: &mu
         for (name, value) in markdown::fields(text) {
             let field = match name.as_str() {
                 "version" | "versão" | "versión" | "版本" | "バージョン" => &mut constitution.version,
-                "ratified" | "ratificada" | "ratificado" | "批准日期" | "批准" | "制定日" => &mut constitution.ratified,
-                "last amended" | "última emenda" | "última enmienda" | "最后修订" | "最終改定" => &mut constitution.last_amended,
+                "ratified" | "ratificada" | "ratificado" | "批准日期" | "批准" | "制定日" => {
+                    &mut constitution.ratified
+                }
+                "last amended" | "última emenda" | "última enmienda" | "最后修订" | "最終改定" => {
+                    &mut constitution.last_amended
+                }
                 _ => continue,
             };
             let value = value.trim_matches(['*', '`', ' ']).to_owned();
@@ -80,11 +94,18 @@ fn footer(markdown: &Markdown, constitution: &mut Constitution, diagnostics: &mu
                 diagnostics.push(Diagnostic::warning(
                     line.number,
                     "ConflictingFooter",
-                    format!("{name} is {value} here, but {} on line {}; the last one counts", earlier.text, earlier.line),
+                    format!(
+                        "{name} is {value} here, but {} on line {}; the last one counts",
+                        earlier.text, earlier.line
+                    ),
                     "keep one footer, at the end",
                 ));
             }
-            *field = Some(Item { text: value, line: line.number, span: line.span });
+            *field = Some(Item {
+                text: value,
+                line: line.number,
+                span: line.span,
+            });
         }
     }
 }
@@ -93,38 +114,66 @@ fn principles(markdown: &Markdown) -> Vec<Principle> {
     let mut found = Vec::new();
     for section in &markdown.sections {
         let (number, name) = numbered(&section.title);
-        let below = section.parent.is_some_and(|p| holds_principles(&markdown.sections[p].title));
+        let below = section
+            .parent
+            .is_some_and(|p| holds_principles(&markdown.sections[p].title));
         // Roman numbers mark a principle wherever it stands; other numbers are common in any section.
         let roman = section.level <= 3 && number.as_ref().is_some_and(|n| n.starts_with(char::is_alphabetic));
         if section.level < 2 || holds_principles(&section.title) || !(below || roman) {
             continue;
         }
         let lines = section.heading + 1..section.end;
-        let (heading, span) = (markdown.lines[section.heading], markdown.span_of(section.heading..section.end));
-        let body = Span { start: heading.span.end.min(span.end), end: span.end };
+        let (heading, span) = (
+            markdown.lines[section.heading],
+            markdown.span_of(section.heading..section.end),
+        );
+        let body = Span {
+            start: heading.span.end.min(span.end),
+            end: span.end,
+        };
         let musts = musts(markdown, lines);
-        found.push(Principle { number, name, line: heading.number, span, body, musts });
+        found.push(Principle {
+            number,
+            name,
+            line: heading.number,
+            span,
+            body,
+            musts,
+        });
     }
     found
 }
 
 fn holds_principles(title: &str) -> bool {
     let title = title.to_lowercase();
-    let words = ["core principle", "principles", "articles", "princípios", "principios", "原则", "原則"];
+    let words = [
+        "core principle",
+        "principles",
+        "articles",
+        "princípios",
+        "principios",
+        "原则",
+        "原則",
+    ];
     words.iter().any(|word| title.contains(word))
 }
 
 /// Splits `IV. Name`, `4) Name` or `Article IV — Name` into number and name.
 fn numbered(title: &str) -> (Option<String>, String) {
-    let plain = title.trim_start_matches(|c: char| !(c.is_alphanumeric() || c == '[')).trim();
-    let worded = ["Article ", "Principle ", "Artigo ", "Princípio "].iter().find_map(|w| plain.strip_prefix(w));
+    let plain = title
+        .trim_start_matches(|c: char| !(c.is_alphanumeric() || c == '['))
+        .trim();
+    let worded = ["Article ", "Principle ", "Artigo ", "Princípio "]
+        .iter()
+        .find_map(|w| plain.strip_prefix(w));
     let rest = worded.unwrap_or(plain);
     let len = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
     let number = &rest[..len];
     let roman = !number.is_empty() && number.len() <= 6 && number.bytes().all(|b| b"IVXLC".contains(&b));
     let arabic = !number.is_empty() && number.len() <= 3 && number.bytes().all(|b| b.is_ascii_digit());
     let after = rest[len..].trim_start();
-    let marked = rest[len..].starts_with(['.', ')', ':']) || (worded.is_some() && (after.is_empty() || after.starts_with(['—', '–', '-'])));
+    let marked = rest[len..].starts_with(['.', ')', ':'])
+        || (worded.is_some() && (after.is_empty() || after.starts_with(['—', '–', '-'])));
     if !(roman || arabic) || !marked {
         return (None, plain.to_owned());
     }
@@ -142,9 +191,17 @@ fn musts(markdown: &Markdown, lines: std::ops::Range<usize>) -> Vec<Item> {
             let end = sentence_end(&text[start..]) + start;
             let sentence = joined(strip_marker(&text[start..end]));
             if demands(&sentence) {
-                let begin = paragraph.span.start + start + (text[start..end].len() - text[start..end].trim_start().len());
-                let span = Span { start: begin, end: paragraph.span.start + start + text[start..end].trim_end().len() };
-                found.push(Item { text: sentence, line: markdown.line_number(begin), span });
+                let begin =
+                    paragraph.span.start + start + (text[start..end].len() - text[start..end].trim_start().len());
+                let span = Span {
+                    start: begin,
+                    end: paragraph.span.start + start + text[start..end].trim_end().len(),
+                };
+                found.push(Item {
+                    text: sentence,
+                    line: markdown.line_number(begin),
+                    span,
+                });
             }
             start = end;
         }
@@ -157,7 +214,9 @@ fn sentence_end(text: &str) -> usize {
     let mut characters = text.char_indices().peekable();
     while let Some((at, c)) = characters.next() {
         let spaced = characters.peek().is_none_or(|(_, next)| next.is_whitespace());
-        if (matches!(c, '.' | '!' | '?') && spaced && !text[..at].ends_with("e.g") && !text[..at].ends_with("i.e")) || c == '。' {
+        if (matches!(c, '.' | '!' | '?') && spaced && !text[..at].ends_with("e.g") && !text[..at].ends_with("i.e"))
+            || c == '。'
+        {
             return at + c.len_utf8();
         }
     }
@@ -166,7 +225,9 @@ fn sentence_end(text: &str) -> usize {
 
 fn demands(sentence: &str) -> bool {
     let words = || sentence.split(|c: char| !c.is_alphanumeric());
-    words().any(|w| matches!(w, "MUST" | "SHALL" | "REQUIRED" | "DEVE" | "DEVEM" | "DEBE")) || sentence.contains("必须") || sentence.contains("必須")
+    words().any(|w| matches!(w, "MUST" | "SHALL" | "REQUIRED" | "DEVE" | "DEVEM" | "DEBE"))
+        || sentence.contains("必须")
+        || sentence.contains("必須")
 }
 
 fn check(markdown: &Markdown, constitution: &Constitution, diagnostics: &mut Vec<Diagnostic>) {
@@ -187,17 +248,27 @@ fn check(markdown: &Markdown, constitution: &Constitution, diagnostics: &mut Vec
     match &constitution.version {
         None => {
             let remedy = "end with `**Version**: 1.0.0 | **Ratified**: YYYY-MM-DD | **Last Amended**: YYYY-MM-DD`";
-            diagnostics.push(Diagnostic::warning(1, "MissingVersion", "the constitution has no version", remedy));
+            diagnostics.push(Diagnostic::warning(
+                1,
+                "MissingVersion",
+                "the constitution has no version",
+                remedy,
+            ));
         }
-        Some(version) if !is_version(&version.text) && !unfilled(version.line) => diagnostics.push(Diagnostic::warning(
-            version.line,
-            "InvalidVersion",
-            format!("version {:?} is not of the form MAJOR.MINOR.PATCH", version.text),
-            "write it like 1.2.0",
-        )),
+        Some(version) if !is_version(&version.text) && !unfilled(version.line) => {
+            diagnostics.push(Diagnostic::warning(
+                version.line,
+                "InvalidVersion",
+                format!("version {:?} is not of the form MAJOR.MINOR.PATCH", version.text),
+                "write it like 1.2.0",
+            ))
+        }
         Some(_) => {}
     }
-    for (what, date) in [("ratification", &constitution.ratified), ("last amendment", &constitution.last_amended)] {
+    for (what, date) in [
+        ("ratification", &constitution.ratified),
+        ("last amendment", &constitution.last_amended),
+    ] {
         if let Some(date) = date.as_ref().filter(|d| !is_date(&d.text) && !unfilled(d.line)) {
             diagnostics.push(Diagnostic::warning(
                 date.line,
@@ -212,15 +283,24 @@ fn check(markdown: &Markdown, constitution: &Constitution, diagnostics: &mut Vec
 
 fn is_version(text: &str) -> bool {
     let parts: Vec<&str> = text.trim_start_matches('v').split('.').collect();
-    parts.len() == 3 && parts.iter().all(|p| !p.is_empty() && p.len() < 6 && p.bytes().all(|b| b.is_ascii_digit()))
+    parts.len() == 3
+        && parts
+            .iter()
+            .all(|p| !p.is_empty() && p.len() < 6 && p.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Whether a text is a day of the Gregorian calendar, written `YYYY-MM-DD`.
 fn is_date(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
-    let [year, month, day] = parts.as_slice() else { return false };
-    let shape = [(year, 4), (month, 2), (day, 2)].iter().all(|(p, len)| p.len() == *len && p.bytes().all(|b| b.is_ascii_digit()));
-    let (Ok(year), Ok(month), Ok(day)) = (year.parse::<u16>(), month.parse::<u8>(), day.parse::<u8>()) else { return false };
+    let [year, month, day] = parts.as_slice() else {
+        return false;
+    };
+    let shape = [(year, 4), (month, 2), (day, 2)]
+        .iter()
+        .all(|(p, len)| p.len() == *len && p.bytes().all(|b| b.is_ascii_digit()));
+    let (Ok(year), Ok(month), Ok(day)) = (year.parse::<u16>(), month.parse::<u8>(), day.parse::<u8>()) else {
+        return false;
+    };
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let days = match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::diagnostic::Diagnostic;
 use reader::Reader;
-pub(super) use text::{fields, is_rule, joined, label, strip_marker};
 use text::{blank, heading_text, is_placeholder, short_until};
+pub(super) use text::{fields, is_rule, joined, label, strip_marker};
 
 /// Largest document that is read, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
@@ -398,7 +398,11 @@ impl Markdown {
             let end = self.paragraph_end(at).min(lines.end);
             let span = self.span_of(at..end);
             let text = joined(strip_marker(self.clean(span)));
-            found.push(Item { text, line: self.lines[at].number, span });
+            found.push(Item {
+                text,
+                line: self.lines[at].number,
+                span,
+            });
             at = end;
         }
         found
@@ -413,7 +417,13 @@ impl Markdown {
         };
         let index = lines.clone().find(named)?;
         let span = self.span_of(index..self.paragraph_end(index).min(lines.end));
-        let text = label(strip_marker(self.clean(span))).map(|(_, text)| joined(text)).unwrap_or_default();
-        Some(Item { text, line: self.lines[index].number, span })
+        let text = label(strip_marker(self.clean(span)))
+            .map(|(_, text)| joined(text))
+            .unwrap_or_default();
+        Some(Item {
+            text,
+            line: self.lines[index].number,
+            span,
+        })
     }
 }

@@ -132,7 +132,12 @@ impl<'a> Reader<'a> {
                 if let Some((span, cells)) = self.cells.take() {
                     let line = self.lines[self.line_index(span.start)].number;
                     let table = self.headers.len().saturating_sub(1);
-                    self.rows.push(Row { line, span, cells, table });
+                    self.rows.push(Row {
+                        line,
+                        span,
+                        cells,
+                        table,
+                    });
                 }
             }
             Event::Text(text) => self.cell.push_str(&text),

@@ -1,7 +1,7 @@
 //! Requirements and success criteria: `- **FR-001**: …`, as list items, headings, table rows or paragraphs.
 
 use super::Requirement;
-use crate::speckit::markdown::{LineKind, Markdown, Section, Span, joined, strip_marker};
+use crate::speckit::markdown::{self, LineKind, Markdown, Section, Span, joined, strip_marker};
 
 /// Length of an identifier such as `FR-001`, `FR-012a`, `FR-3.1` or `FR-DIAG-001` at the start of `text`.
 pub(super) fn id_len(text: &str) -> Option<usize> {
@@ -153,8 +153,8 @@ fn definition(text: &str) -> Option<(String, String)> {
         .trim_start_matches(['*', '_', '`', ' ']);
     let len = id_len(box_free)?;
     let (id, rest) = box_free.split_at(len);
-    let bold = text.contains("**") && rest.trim_start_matches(['`', ']']).starts_with("**")
-        || text.trim_start().starts_with("**");
+    // `**FR-001**` and `**FR-001 Title**:` are names, `**FR-001 was removed.**` is a sentence.
+    let bold = rest.trim_start_matches(['`', ']', '~']).starts_with(['*', '_']) || markdown::label(text).is_some();
     let rest = rest.trim_start_matches(['*', '_', '`', ']', '~']);
     let after = rest.trim_start();
     let separated = after.starts_with([':', '：', '—', '–', '-', '(', '（', '[']) || after.is_empty();

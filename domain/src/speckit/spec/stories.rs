@@ -60,13 +60,12 @@ pub(super) fn read(markdown: &Markdown, section: &Section) -> Option<UserStory> 
     let (key, title, mut priority) = heading(&section.title)?;
     let lines = section.heading + 1..section.end;
     if priority.is_none() {
-        priority = markdown.labelled(lines.clone(), &["priority", "优先级"])
+        priority = markdown
+            .labelled(lines.clone(), &["priority", "优先级"])
             .map(|i| i.text)
             .filter(|t| t.len() < 16);
     }
-    let independent_test = markdown.labelled(lines.clone(),
-        &["independent test", "独立测试", "teste independente"],
-    );
+    let independent_test = markdown.labelled(lines.clone(), &["independent test", "独立测试", "teste independente"]);
     let scenarios = scenarios(markdown, lines, &key);
     let span = markdown.span_of(section.heading..section.end);
     Some(UserStory {

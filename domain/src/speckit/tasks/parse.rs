@@ -302,11 +302,17 @@ impl Builder {
                     self.markdown.lines[candidate.line].number,
                     self.markdown.lines[line].number,
                 );
-                self.diagnostics.push(Diagnostic::error(
+                // A second line about work that is not to be done takes nothing away.
+                let new = if candidate.parsed.state == TaskState::Cancelled {
+                    Diagnostic::warning
+                } else {
+                    Diagnostic::error
+                };
+                self.diagnostics.push(new(
                     here,
                     "DuplicateTask",
                     format!("{id} stands on line {there} and again on line {here}; the second is left out"),
-                    "give one of them another identifier",
+                    "give one of them another identifier".to_owned(),
                 ));
             }
         }
@@ -411,11 +417,7 @@ impl Builder {
             line,
             span,
         }];
-        let content = (wrapped..lines.end).filter(|i| self.markdown.lines[*i].kind == LineKind::Text);
-        prose.extend(content.map(|i| Item {
-            text: self.markdown.text(i).to_owned(),
-            ..detail(i)
-        }));
+        prose.extend(self.markdown.paragraphs(wrapped..lines.end));
         let named = prose.iter().map(|p| p.text.as_str()).collect::<Vec<_>>().join("\n");
         let phase = scope.phase.unwrap_or_else(|| self.implicit_phase(scope.heading));
         let task = Task {

@@ -90,6 +90,34 @@ const ENDS: [&str; 14] = [
     " then ",
 ];
 
+/// Phrases that say what a task waits for wherever they stand in its text; the others may speak of anything there.
+const CERTAIN: [&str; 5] = ["depend", "wait", "blocked", "依", "depende"];
+
+/// Words before a statement that make it a recommendation: one way to go, not what must wait for what.
+const ADVICE: [&str; 8] = [
+    "recommend",
+    "sequentially",
+    "in practice",
+    "ideally",
+    "suggest",
+    "priority order",
+    "benefit",
+    "developer ",
+];
+
+/// Words behind a statement that do the same.
+const SOFT: [&str; 3] = ["easiest", "easier", "working sequentially"];
+
+/// Words after which those are named who go side by side.
+const BESIDE: [&str; 6] = [
+    " parallel with",
+    " parallel to",
+    " alongside",
+    " independent of",
+    " together with",
+    " independently of",
+];
+
 /// Every statement in `text`, a paragraph or a list item.
 pub(super) fn statements(text: &str, context: Context<'_>) -> Vec<Statement> {
     if !text.contains('T') && context != Context::Section {
@@ -136,6 +164,11 @@ fn sentences(text: &str) -> impl Iterator<Item = &str> {
         .flat_map(|part| part.split(". "))
 }
 
+fn is_advice(before: &str) -> bool {
+    let lower = before.to_ascii_lowercase();
+    ADVICE.iter().any(|word| lower.contains(word))
+}
+
 struct Phrase {
     start: usize,
     end: usize,
@@ -145,36 +178,60 @@ struct Phrase {
 fn phrases(sentence: &str, context: Context<'_>, found: &mut Vec<Statement>) {
     let lower = sentence.to_ascii_lowercase();
     let verbs = verbs(&lower);
+    let mut subject: Vec<Ref> = Vec::new();
     for (index, verb) in verbs.iter().enumerate() {
-        let previous = index.checked_sub(1).map(|i| verbs[i].end);
+        let from = index.checked_sub(1).map(|i| verbs[i].end);
         let next = verbs.get(index + 1).map(|v| v.start);
-        if negated(&lower[previous.unwrap_or(0)..verb.start]) {
+        let left = &sentence[from.unwrap_or(0)..verb.start];
+        if negated(&lower[from.unwrap_or(0)..verb.start]) {
             continue;
         }
-        let left = &sentence[previous.unwrap_or(0)..verb.start];
-        let mut right = located(object(&sentence[verb.end..next.unwrap_or(sentence.len())]));
-        if let (Some(next), Some(last)) = (next, right.last()) {
-            // `T002 depends on T001, T003 depends on T002`: the last one belongs to the next phrase.
-            let between = &sentence[verb.end + last.end..next];
-            if right.len() > 1 && between.trim_matches([' ', '*', '`']).is_empty() {
-                right.pop();
-            }
+        if context != Context::Section && !speaks_of_task(left, &lower[verb.start..verb.end]) {
+            continue;
         }
-        let named = specific(right.into_iter().map(|l| l.what).collect());
-        let subject = subject(left, previous.is_some(), context);
-        let statement = if verb.waits {
-            Statement {
-                who: subject,
-                on: named,
-            }
-        } else {
-            Statement {
-                who: named,
-                on: subject,
-            }
+        subject = match (context, from) {
+            (Context::Task(_), _) => vec![adjacent(left).unwrap_or(Ref::Itself)],
+            (Context::Section, Some(_)) => adjacent(left).map_or(subject, |own| vec![own]),
+            (Context::Section, None) => section_subject(left),
         };
-        found.push(statement);
+        let behind = &lower[verb.end..next.unwrap_or(lower.len())];
+        if is_advice(left) || SOFT.iter().any(|word| behind.contains(word)) {
+            continue;
+        }
+        let named = specific(objects(sentence, verb, next));
+        let (who, on) = if verb.waits {
+            (subject.clone(), named)
+        } else {
+            (named, subject.clone())
+        };
+        found.push(Statement { who, on });
     }
+}
+
+/// Whether a phrase in a task's own text is about its order: certain words are, others where they begin a sentence or a remark.
+fn speaks_of_task(left: &str, phrase: &str) -> bool {
+    let begins = left
+        .rsplit('(')
+        .next()
+        .is_some_and(|t| t.trim_matches([' ', '*', '_', '-', '–', '—', ':']).is_empty());
+    begins || CERTAIN.iter().any(|word| phrase.starts_with(word))
+}
+
+/// The references after a phrase.
+fn objects(sentence: &str, verb: &Phrase, next: Option<usize>) -> Vec<Ref> {
+    let text = object(&sentence[verb.end..next.unwrap_or(sentence.len())]);
+    if text.starts_with([',', '.', ')']) {
+        return Vec::new();
+    }
+    let mut refs = located(text);
+    if let (Some(next), Some(last)) = (next, refs.last()) {
+        // `T002 depends on T001, T003 depends on T002`: the last one belongs to the next phrase.
+        let between = &sentence[verb.end + last.end..next];
+        if refs.len() > 1 && between.trim_matches([' ', '*', '`']).is_empty() {
+            refs.pop();
+        }
+    }
+    refs.into_iter().map(|l| l.what).collect()
 }
 
 fn verbs(lower: &str) -> Vec<Phrase> {
@@ -250,25 +307,50 @@ fn is_range(after: &str, before: &str) -> bool {
     ids::id_len(after).is_some() && before.ends_with(|c: char| c.is_ascii_digit())
 }
 
-/// Who waits, or who comes first, in the words before a phrase.
-fn subject(left: &str, after_phrase: bool, context: Context<'_>) -> Vec<Ref> {
-    let inner = left.rfind('(').filter(|at| !left[*at..].contains(')'));
-    let (outer, text) = inner.map_or(("", left), |at| (&left[..at], &left[at + 1..]));
-    let refs = located(text);
-    if let Context::Task(_) = context {
-        // In a task's own text only an identifier right before the phrase is its subject.
-        let direct = refs
-            .last()
-            .filter(|last| text[last.end..].trim_matches([' ', '*', '`']).is_empty());
-        return vec![direct.map_or(Ref::Itself, |last| last.what.clone())];
-    }
-    let refs = if refs.is_empty() { last_operand(outer) } else { refs };
-    let refs = if after_phrase {
-        refs.into_iter().next_back().into_iter().collect()
-    } else {
-        refs
+/// The reference that stands right before a phrase.
+fn adjacent(left: &str) -> Option<Ref> {
+    let last = located(left).pop()?;
+    left[last.end..]
+        .trim_matches([' ', '*', '`'])
+        .is_empty()
+        .then_some(last.what)
+}
+
+/// Who is spoken of in the words before a phrase: those in an open bracket, or right before it; else tasks that are named first,
+/// or whom the label names.
+fn section_subject(left: &str) -> Vec<Ref> {
+    let refs = match left.rfind('(').filter(|at| !left[*at..].contains(')')) {
+        Some(bracket) => {
+            let inside = located(&left[bracket..]);
+            if inside.is_empty() {
+                last_operand(&left[..bracket])
+            } else {
+                inside
+            }
+        }
+        None => {
+            let (label, rest) = left.split_once(": ").unwrap_or(("", left));
+            let lower = rest.to_ascii_lowercase();
+            let end = BESIDE
+                .iter()
+                .filter_map(|word| lower.find(word))
+                .min()
+                .unwrap_or(rest.len());
+            let (label, named) = (first_operand(label), first_operand(&rest[..end]));
+            let tasks = named.iter().any(|l| matches!(l.what, Ref::Tasks(_)));
+            if label.is_empty() || tasks { named } else { label }
+        }
     };
     specific(refs.into_iter().map(|l| l.what).collect())
+}
+
+/// The first run of references in `text`; it begins at the first task, if tasks are named.
+fn first_operand(text: &str) -> Vec<Located> {
+    let refs = located(text);
+    let from = refs.iter().position(|l| matches!(l.what, Ref::Tasks(_))).unwrap_or(0);
+    let joined = |i: &usize| is_joint(without_remark(&text[refs[*i].end..refs[*i + 1].start]));
+    let len = (from..refs.len().saturating_sub(1)).take_while(joined).count() + 1;
+    refs.iter().skip(from).take(len).cloned().collect()
 }
 
 /// The last run of references in `text` that are joined by nothing but commas and conjunctions.
@@ -282,8 +364,8 @@ fn last_operand(text: &str) -> Vec<Located> {
 }
 
 fn is_joint(between: &str) -> bool {
-    let words =
-        between.trim_matches(|c: char| c.is_whitespace() || matches!(c, ',' | '/' | '+' | '&' | '*' | '`' | '、'));
+    let words = between
+        .trim_matches(|c: char| c.is_whitespace() || matches!(c, ',' | '/' | '+' | '&' | '*' | '`' | '、' | '(' | ')'));
     matches!(words, "" | "and" | "or")
 }
 
@@ -299,7 +381,7 @@ fn specific(refs: Vec<Ref>) -> Vec<Ref> {
 fn chains(sentence: &str, found: &mut Vec<Statement>) {
     const FORWARD: [&str; 7] = ["→", "->", "-->", "⇒", "=>", "─►", "➔"];
     const BACKWARD: [&str; 3] = ["←", "<-", "<--"];
-    let refs = located(sentence);
+    let refs = outside_remarks(sentence, located(sentence));
     let mut operands: Vec<(Vec<Ref>, Option<bool>)> = Vec::new();
     for (index, r) in refs.iter().enumerate() {
         let between = index
@@ -316,6 +398,9 @@ fn chains(sentence: &str, found: &mut Vec<Statement>) {
             _ => operands.push((vec![r.what.clone()], None)),
         }
     }
+    if refs.first().is_none_or(|first| is_advice(&sentence[..first.start])) {
+        return;
+    }
     for pair in operands.windows(2) {
         let (left, right) = (specific(pair[0].0.clone()), specific(pair[1].0.clone()));
         match pair[1].1 {
@@ -326,12 +411,31 @@ fn chains(sentence: &str, found: &mut Vec<Statement>) {
     }
 }
 
+/// The references of a chain, without those in a bracket behind a phase or story: `Phase 1 (T001) → Phase 2`.
+fn outside_remarks(sentence: &str, refs: Vec<Located>) -> Vec<Located> {
+    let mut kept: Vec<Located> = Vec::with_capacity(refs.len());
+    for found in refs {
+        let remark = kept.last().is_some_and(|last| {
+            let between = &sentence[last.end..found.start];
+            !matches!(last.what, Ref::Tasks(_)) && between.rfind('(') > between.rfind(')')
+        });
+        if !remark {
+            kept.push(found);
+        }
+    }
+    kept
+}
+
 /// What stands between two references, without marks of emphasis and without one remark in brackets.
 fn without_remark(between: &str) -> &str {
-    let trimmed = between.trim_matches([' ', '*', '`', '\t']);
-    match trimmed.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
-        Some((_, rest)) => rest.trim_matches([' ', '*', '`', '\t']),
-        None => trimmed,
+    const MARKS: [char; 6] = [' ', '*', '`', '\t', '(', ')'];
+    match between
+        .trim_start_matches([' ', '*', '`'])
+        .strip_prefix('(')
+        .and_then(|rest| rest.split_once(')'))
+    {
+        Some((_, rest)) => rest.trim_matches(MARKS),
+        None => between.trim_matches(MARKS),
     }
 }
 
@@ -379,7 +483,13 @@ fn group_at(text: &str, (start, end): (usize, usize)) -> Vec<Located> {
         "foundational" | "foundation" if word.starts_with('F') => one(Ref::Named("foundational"), end),
         lower if lower.starts_with("us") => {
             let end = start + key_len(text, start);
-            StoryKey::parse(&text[start..end]).map_or_else(Vec::new, |key| one(Ref::Story(key), end))
+            let Some(key) = StoryKey::parse(&text[start..end]) else {
+                return Vec::new();
+            };
+            let first = key.as_str().trim_start_matches("US").to_owned();
+            let mut found = one(Ref::Story(key), end);
+            range_end(text, &first, end, &|n| Ref::Story(StoryKey::from_number(n)), &mut found);
+            found
         }
         _ => Vec::new(),
     }
@@ -387,7 +497,11 @@ fn group_at(text: &str, (start, end): (usize, usize)) -> Vec<Located> {
 
 /// Length of `US1`, `US-1` or `US1.5` at this place.
 fn key_len(text: &str, start: usize) -> usize {
-    let prefix = if text[start..].as_bytes().get(2) == Some(&b'-') { 3 } else { 2 };
+    let prefix = if text[start..].as_bytes().get(2) == Some(&b'-') {
+        3
+    } else {
+        2
+    };
     prefix + ids::story_number_len(text.get(start + prefix..).unwrap_or_default())
 }
 
@@ -400,7 +514,10 @@ fn numbers(text: &str, start: usize, end: usize, make: impl Fn(&str) -> Ref) -> 
         let skipped = if found.is_empty() {
             rest.len() - rest.trim_start().len()
         } else {
-            [", and ", ", ", " and ", "/", "+", " & "].iter().find(|s| rest.starts_with(**s)).map_or(0, |s| s.len())
+            [", and ", ", ", " and ", "/", "+", " & "]
+                .iter()
+                .find(|s| rest.starts_with(**s))
+                .map_or(0, |s| s.len())
         };
         let number = &rest[skipped..];
         let len = ids::story_number_len(number);
@@ -408,7 +525,11 @@ fn numbers(text: &str, start: usize, end: usize, make: impl Fn(&str) -> Ref) -> 
             return found;
         }
         at += skipped + len;
-        found.push(Located { what: make(&number[..len]), start: if found.is_empty() { start } else { at - len }, end: at });
+        found.push(Located {
+            what: make(&number[..len]),
+            start: if found.is_empty() { start } else { at - len },
+            end: at,
+        });
         at = range_end(text, &number[..len], at, &make, &mut found);
     }
 }
@@ -416,13 +537,25 @@ fn numbers(text: &str, start: usize, end: usize, make: impl Fn(&str) -> Ref) -> 
 /// Adds the rest of a range such as `3-5`, whose first number ends at `at`, and returns where it ends.
 fn range_end(text: &str, first: &str, at: usize, make: &impl Fn(&str) -> Ref, found: &mut Vec<Located>) -> usize {
     let after = &text[at..];
-    let Some(dash) = ["-", "–"].iter().find(|d| after.starts_with(**d)).map(|d| d.len()) else { return at };
+    let Some(dash) = ["-", "–"].iter().find(|d| after.starts_with(**d)).map(|d| d.len()) else {
+        return at;
+    };
+    let dash = dash + if after[dash..].starts_with("US") { 2 } else { 0 };
     let len = ids::story_number_len(&after[dash..]);
-    let (Ok(first), Ok(last)) = (first.parse::<u16>(), after[dash..dash + len].parse::<u16>()) else { return at };
+    let (Ok(first), Ok(last)) = (first.parse::<u16>(), after[dash..dash + len].parse::<u16>()) else {
+        return at;
+    };
     if last.saturating_sub(first) > 50 {
         return at;
     }
     let end = at + dash + len;
-    found.extend((first + 1..=last).map(|n| Located { what: make(&n.to_string()), start: end, end }));
+    if let Some(first) = found.last_mut() {
+        first.end = end;
+    }
+    found.extend((first + 1..=last).map(|n| Located {
+        what: make(&n.to_string()),
+        start: end,
+        end,
+    }));
     end
 }
