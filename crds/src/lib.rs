@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod approval;
 pub mod common;
+pub mod compile;
 pub mod constitution;
 pub mod convert;
 pub mod plan;
