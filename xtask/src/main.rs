@@ -1,9 +1,15 @@
 //! The project's own commands: `cargo xtask --help`.
 
 mod apt;
+mod binaries;
+mod cluster;
 mod cmd;
+mod daemon;
+mod digest;
 mod dirs;
+mod images;
 mod postgres;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -14,9 +20,31 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask")]
 enum Xtask {
+    /// A real Kubernetes on this machine, without Docker
+    Cluster(cluster::Cluster),
+
+    /// Build the container images, and bring them to a cluster or registry
+    Images(images::Build),
+
     /// A real Postgres with pgvector on loopback, for tests that need no cluster
     #[command(subcommand)]
     Postgres(postgres::Action),
+
+    /// Run kubectl against the cluster of this machine, or the one that KUBECONFIG names
+    #[command(disable_help_flag = true)]
+    Kubectl(tools::Arguments),
+
+    /// Run Helm against the cluster of this machine, or the one that KUBECONFIG names
+    #[command(disable_help_flag = true)]
+    Helm(tools::Arguments),
+
+    /// Run Helm's unit tests of charts
+    #[command(disable_help_flag = true)]
+    HelmUnittest(tools::Arguments),
+
+    /// Check manifests against schemas
+    #[command(disable_help_flag = true)]
+    Kubeconform(tools::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -31,6 +59,12 @@ fn main() -> ExitCode {
 
 fn run(task: Xtask) -> Result<()> {
     match task {
+        Xtask::Cluster(cluster) => cluster::run(cluster),
+        Xtask::Images(build) => images::run(&build),
         Xtask::Postgres(action) => postgres::run(&action),
+        Xtask::Kubectl(arguments) => tools::exec("kubectl", &arguments),
+        Xtask::Helm(arguments) => tools::exec("helm", &arguments),
+        Xtask::HelmUnittest(arguments) => tools::exec("helm-unittest", &arguments),
+        Xtask::Kubeconform(arguments) => tools::exec("kubeconform", &arguments),
     }
 }

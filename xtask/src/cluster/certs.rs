@@ -1,0 +1,249 @@
+//! Certificates and kubeconfigs: three authorities (the API's, etcd's, and the front proxy's, which must not vouch for each
+//! other's clients), and who each component is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
+use super::layout::Layout;
+use super::net::{LOOPBACK, Ranges};
+use super::{API_PORT, NODE};
+use crate::cmd::{CommandExt, cmd};
+
+const DAYS: &str = "3650";
+
+/// A certificate to be made: file name, authority, subject, names it answers to.
+struct Certificate<'a> {
+    name: &'a str,
+    authority: &'a str,
+    subject: String,
+    alternatives: String,
+}
+
+/// Components with a kubeconfig of their own: file name, user, group.
+const CLIENTS: [(&str, &str, &str); 6] = [
+    ("admin", "enact-admin", "system:masters"),
+    ("kube-controller-manager", "system:kube-controller-manager", ""),
+    ("kube-scheduler", "system:kube-scheduler", ""),
+    ("kube-proxy", "system:kube-proxy", ""),
+    ("kubelet", "system:node:enact", "system:nodes"),
+    ("volumes", "enact-volumes", "system:masters"),
+];
+
+/// Makes what is missing of certificates, keys and kubeconfigs.
+pub(super) fn ensure(layout: &Layout, ranges: &Ranges) -> Result<()> {
+    for authority in ["ca", "etcd-ca", "front-proxy-ca"] {
+        self_signed(layout, authority)?;
+    }
+    service_account_key(layout)?;
+    let api_names = format!(
+        "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local,\
+         DNS:localhost,IP:127.0.0.1,IP:{},IP:{}",
+        ranges.node(),
+        ranges.api_service()
+    );
+    let servers = [
+        ("apiserver", "ca", "kube-apiserver", api_names),
+        (
+            "kubelet-server",
+            "ca",
+            "kubelet",
+            format!("DNS:{NODE},IP:{}", ranges.node()),
+        ),
+        ("etcd", "etcd-ca", "etcd", format!("IP:{LOOPBACK}")),
+    ];
+    for (name, authority, common_name, alternatives) in servers {
+        sign(
+            layout,
+            &Certificate {
+                name,
+                authority,
+                subject: subject(common_name, &[])?,
+                alternatives,
+            },
+        )?;
+    }
+    let clients = [
+        ("apiserver-etcd", "etcd-ca", "kube-apiserver", ""),
+        ("apiserver-kubelet", "ca", "kube-apiserver-kubelet", "system:masters"),
+        ("front-proxy", "front-proxy-ca", "front-proxy-client", ""),
+    ];
+    for (name, authority, common_name, group) in clients {
+        let subject = subject(common_name, &[group])?;
+        sign(
+            layout,
+            &Certificate {
+                name,
+                authority,
+                subject,
+                alternatives: String::new(),
+            },
+        )?;
+    }
+    for (name, user, group) in CLIENTS {
+        kubeconfig(
+            layout,
+            ranges,
+            name,
+            user,
+            &[group],
+            &layout.path(&format!("{name}.kubeconfig")),
+        )?;
+    }
+    Ok(())
+}
+
+/// Makes a kubeconfig with which the API server sees `user` in `groups`, and returns its path.
+pub(super) fn user_kubeconfig(layout: &Layout, ranges: &Ranges, user: &str, groups: &[String]) -> Result<PathBuf> {
+    if user.is_empty() || user.starts_with('.') || user.contains('/') {
+        bail!("{user:?} cannot be a user's name here: it names a file");
+    }
+    let name = format!("user-{user}");
+    for extension in ["crt", "key"] {
+        // Groups may have changed since.
+        let path = file(layout, &name, extension);
+        if path.exists() {
+            fs::remove_file(path)?;
+        }
+    }
+    let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+    let path = layout.path(&format!("users/{user}.kubeconfig"));
+    kubeconfig(layout, ranges, &name, user, &groups, &path)?;
+    Ok(path)
+}
+
+fn kubeconfig(layout: &Layout, ranges: &Ranges, name: &str, user: &str, groups: &[&str], path: &Path) -> Result<()> {
+    let certificate = Certificate {
+        name,
+        authority: "ca",
+        subject: subject(user, groups)?,
+        alternatives: String::new(),
+    };
+    sign(layout, &certificate)?;
+    let data = |path: PathBuf| fs::read(path).map(|bytes| STANDARD.encode(bytes));
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{ "name": "enact", "cluster": {
+            "server": format!("https://{}:{API_PORT}", ranges.node()),
+            "certificate-authority-data": data(file(layout, "ca", "crt"))?,
+        }}],
+        "users": [{ "name": user, "user": {
+            "client-certificate-data": data(file(layout, name, "crt"))?,
+            "client-key-data": data(file(layout, name, "key"))?,
+        }}],
+        "contexts": [{ "name": "enact", "context": { "cluster": "enact", "user": user } }],
+        "current-context": "enact",
+    });
+    fs::write(path, serde_json::to_string_pretty(&config)?)?;
+    Ok(())
+}
+
+fn file(layout: &Layout, name: &str, extension: &str) -> PathBuf {
+    layout.path(&format!("certs/{name}.{extension}"))
+}
+
+/// A distinguished name in the form that `openssl` reads; separators in names are escaped.
+fn subject(common_name: &str, groups: &[&str]) -> Result<String> {
+    let mut subject = String::new();
+    let organisations = groups
+        .iter()
+        .filter(|group| !group.is_empty())
+        .map(|group| ("O", *group));
+    for (attribute, value) in organisations.chain([("CN", common_name)]) {
+        if value.chars().any(char::is_control) {
+            bail!("{value:?} holds a control character");
+        }
+        let escaped = value.replace('\\', "\\\\").replace('/', "\\/").replace('+', "\\+");
+        subject += &format!("/{attribute}={escaped}");
+    }
+    Ok(subject)
+}
+
+fn self_signed(layout: &Layout, name: &str) -> Result<()> {
+    if file(layout, name, "crt").exists() {
+        return Ok(());
+    }
+    request(layout, name, &format!("/CN=enact-{name}"), DAYS)
+        .args([
+            "-addext",
+            "basicConstraints=critical,CA:TRUE",
+            "-addext",
+            "keyUsage=critical,keyCertSign,cRLSign",
+        ])
+        .read()?;
+    Ok(())
+}
+
+fn sign(layout: &Layout, certificate: &Certificate) -> Result<()> {
+    let Certificate {
+        name,
+        authority,
+        subject,
+        alternatives,
+    } = certificate;
+    if file(layout, name, "crt").exists() {
+        return Ok(());
+    }
+    let mut request = request(layout, name, subject, DAYS);
+    request
+        .arg("-CA")
+        .arg(file(layout, authority, "crt"))
+        .arg("-CAkey")
+        .arg(file(layout, authority, "key"));
+    request.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+    request.args(["-addext", "extendedKeyUsage=clientAuth,serverAuth"]);
+    if !alternatives.is_empty() {
+        request.args(["-addext", &format!("subjectAltName={alternatives}")]);
+    }
+    request.read()?;
+    Ok(())
+}
+
+fn request(layout: &Layout, name: &str, subject: &str, days: &str) -> std::process::Command {
+    let mut command = cmd(
+        "openssl",
+        [
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+        ],
+    );
+    command.args(["-utf8", "-days", days, "-subj", subject]);
+    command
+        .arg("-keyout")
+        .arg(file(layout, name, "key"))
+        .arg("-out")
+        .arg(file(layout, name, "crt"));
+    command
+}
+
+/// The key pair that signs service accounts' tokens.
+fn service_account_key(layout: &Layout) -> Result<()> {
+    let (private, public) = (
+        file(layout, "service-account", "key"),
+        file(layout, "service-account", "pub"),
+    );
+    if !public.exists() {
+        cmd(
+            "openssl",
+            ["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out"],
+        )
+        .arg(&private)
+        .read()?;
+        cmd("openssl", ["ec", "-pubout", "-in"])
+            .arg(&private)
+            .arg("-out")
+            .arg(&public)
+            .read()?;
+    }
+    Ok(())
+}

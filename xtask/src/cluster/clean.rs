@@ -1,0 +1,142 @@
+//! Takes a cluster away, whatever state it is in: nothing here asks a component to help.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::layout::Layout;
+use super::{net, node};
+use crate::cmd::{CommandExt, cmd};
+use crate::daemon::{self, Daemons, until};
+
+/// Ends every process, unmounts, removes links, rules and control groups, and deletes the directory.
+pub(super) fn clean(layout: &Layout, daemons: &Daemons) -> Result<()> {
+    daemons.kill_all()?;
+    end_cgroup(&layout.cgroup())?;
+    remove_shim_sockets(layout);
+    unmount_below(layout.dir())?;
+    net::down(layout)?;
+    remove_traces(layout);
+    if layout.dir().exists() {
+        fs::remove_dir_all(layout.dir()).with_context(|| format!("cannot delete {}", layout.dir().display()))?;
+    }
+    Ok(())
+}
+
+/// Kills what runs in pods, and removes their control groups.
+fn end_cgroup(name: &str) -> Result<()> {
+    let roots: Vec<PathBuf> = node::cgroup_folders(name)?
+        .into_iter()
+        .filter(|root| root.is_dir())
+        .collect();
+    let mut folders = Vec::new();
+    for root in &roots {
+        folders_below(root, &mut folders);
+    }
+    let ended = || {
+        let processes = |folder: &PathBuf| fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+        let pids: Vec<u32> = folders
+            .iter()
+            .flat_map(|folder| processes(folder).lines().map(str::parse).collect::<Vec<_>>())
+            .flatten()
+            .collect();
+        daemon::kill(&pids);
+        Ok(pids.is_empty())
+    };
+    if !until(Duration::from_secs(20), ended)? {
+        bail!("processes in control group {name} cannot be killed");
+    }
+    // Deepest first; a folder of a control group is deleted with the files in it. Zombies hold it for a moment.
+    let removed = || {
+        let left = folders
+            .iter()
+            .filter(|folder| folder.exists() && fs::remove_dir(folder).is_err())
+            .count();
+        Ok(left == 0)
+    };
+    if !until(Duration::from_secs(10), removed)? {
+        bail!("control group {name} cannot be removed: something else runs in it");
+    }
+    Ok(())
+}
+
+/// `root` after everything below it.
+fn folders_below(root: &Path, folders: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            folders_below(&entry.path(), folders);
+        }
+    }
+    folders.push(root.to_owned());
+}
+
+/// containerd keeps its shims' sockets in a place of its own, under names that only the shims' folders tell.
+fn remove_shim_sockets(layout: &Layout) {
+    let tasks = layout.path("containerd/state/io.containerd.runtime.v2.task/k8s.io");
+    for task in fs::read_dir(tasks).into_iter().flatten().flatten() {
+        let address = fs::read_to_string(task.path().join("address")).unwrap_or_default();
+        if let Some(socket) = address
+            .trim()
+            .strip_prefix("unix://")
+            .filter(|path| path.starts_with("/run/containerd/s/"))
+        {
+            // It is gone already when the shim ended by itself.
+            let _ = fs::remove_file(socket);
+        }
+    }
+}
+
+fn unmount_below(dir: &Path) -> Result<()> {
+    // Later mounts may lie on earlier ones.
+    for target in mounts_below(dir)?.iter().rev() {
+        if !cmd("umount", ["--no-mtab", "--"]).arg(target).succeeds() {
+            // Still in use by something that is just going: out of sight now, gone when that ends.
+            cmd("umount", ["--no-mtab", "--lazy", "--"]).arg(target).read()?;
+        }
+    }
+    let left = mounts_below(dir)?;
+    if !left.is_empty() {
+        bail!("these mounts cannot be removed: {left:?}");
+    }
+    Ok(())
+}
+
+fn mounts_below(dir: &Path) -> Result<Vec<PathBuf>> {
+    let table = fs::read_to_string("/proc/self/mountinfo")?;
+    let targets = table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(|target| PathBuf::from(unescape(target)));
+    Ok(targets
+        .filter(|target| target.starts_with(dir) && target != dir)
+        .collect())
+}
+
+/// The kernel writes blanks and backslashes in octal.
+fn unescape(target: &str) -> String {
+    target
+        .replace("\\040", " ")
+        .replace("\\011", "\t")
+        .replace("\\012", "\n")
+        .replace("\\134", "\\")
+}
+
+/// What components leave in fixed places: CNI's notes of our network, and the kubelet's links to our logs.
+fn remove_traces(layout: &Layout) {
+    let ours = |entry: &fs::DirEntry| {
+        let results = entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with(&format!("{}-", node::NETWORK));
+        let log = fs::read_link(entry.path()).is_ok_and(|target| target.starts_with(layout.dir()));
+        results || log
+    };
+    for folder in ["/var/lib/cni/results", "/var/log/containers"] {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten().filter(ours) {
+            // Notes that could not be removed are harmless.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}

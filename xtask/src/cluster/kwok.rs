@@ -1,0 +1,101 @@
+//! Nodes that only play being nodes: pods placed on them start, and end, in the API alone. For measuring the control side.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::net::LOOPBACK;
+use super::{Running, layout::Layout};
+use crate::daemon::Spec;
+use crate::tools;
+
+/// Marks the nodes that kwok plays, in the form that kwok's users know.
+const ANNOTATION: &str = "kwok.x-k8s.io/node";
+
+/// Reads `kwok:N`.
+pub(super) fn parse(text: &str) -> Result<u32, String> {
+    let number = text.strip_prefix("kwok:").and_then(|number| number.parse().ok());
+    number
+        .filter(|number| *number <= 5000)
+        .ok_or_else(|| "expected kwok:N, N up to 5000".to_owned())
+}
+
+/// Makes the cluster have `count` played nodes: more, fewer or none.
+pub(super) fn ensure(cluster: &Running, count: u32) -> Result<()> {
+    let tools = tools::cluster()?;
+    let present = cluster.kubectl(&tools, &["get", "nodes", "-l", "type=kwok", "-o", "name"])?;
+    let wanted: Vec<String> = (0..count).map(|number| format!("node/kwok-{number}")).collect();
+    let surplus: Vec<&str> = present
+        .lines()
+        .filter(|name| !wanted.iter().any(|wanted| wanted == name))
+        .collect();
+    if !surplus.is_empty() {
+        cluster.kubectl(&tools, &[["delete", "--wait=false"].as_slice(), &surplus].concat())?;
+    }
+    if count == 0 {
+        return cluster.daemons.stop("kwok");
+    }
+    let kwok = spec(&cluster.layout, &tools::kwok()?)?;
+    cluster.daemons.ensure(&kwok)?;
+    let nodes: Vec<Value> = wanted
+        .iter()
+        .map(|name| node(name.trim_start_matches("node/")))
+        .collect();
+    cluster.apply(
+        &tools,
+        &json!({ "apiVersion": "v1", "kind": "List", "items": nodes }).to_string(),
+    )?;
+    cluster.daemons.await_ready("kwok", super::PATIENCE, || {
+        let args = [
+            "wait",
+            "--for=condition=Ready",
+            "--timeout=1s",
+            "node",
+            "-l",
+            "type=kwok",
+        ];
+        cluster
+            .kubectl(&tools, &args)
+            .map(drop)
+            .context("the played nodes are not ready")
+    })
+}
+
+fn spec(layout: &Layout, tools: &Path) -> Result<Spec> {
+    let stages = layout.write("config/kwok-stages.yaml", include_str!("kwok-stages.yaml"))?;
+    let args = vec![
+        format!("--kubeconfig={}", layout.admin_kubeconfig().display()),
+        format!("--config={}", stages.display()),
+        format!("--manage-nodes-with-annotation-selector={ANNOTATION}=fake"),
+        format!("--server-address={LOOPBACK}:10247"),
+        "--node-lease-duration-seconds=40".to_owned(),
+    ];
+    Ok(Spec {
+        name: "kwok",
+        program: tools.join("kwok"),
+        args,
+        files: vec![stages, layout.path("certs/ca.crt")],
+    })
+}
+
+fn node(name: &str) -> Value {
+    let capacity = json!({ "cpu": "64", "memory": "512Gi", "pods": "1000", "ephemeral-storage": "1Ti" });
+    json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": name,
+            "annotations": { ANNOTATION: "fake" },
+            "labels": {
+                "type": "kwok",
+                "kubernetes.io/hostname": name,
+                "kubernetes.io/os": "linux",
+                "kubernetes.io/arch": "amd64",
+            },
+        },
+        // Only who asks for them lands there.
+        "spec": { "taints": [{ "key": ANNOTATION, "value": "fake", "effect": "NoSchedule" }] },
+        "status": { "capacity": capacity, "allocatable": capacity },
+    })
+}

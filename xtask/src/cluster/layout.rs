@@ -1,0 +1,120 @@
+//! The files of a cluster, and what is decided once for its life.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::net::Ranges;
+use crate::digest::Inputs;
+
+/// Sockets live below the directory, and the kernel takes 107 bytes.
+const LONGEST_DIR: usize = 70;
+
+/// Paths below the cluster's directory.
+#[derive(Clone)]
+pub(super) struct Layout {
+    dir: PathBuf,
+}
+
+impl Layout {
+    pub(super) fn new(dir: PathBuf) -> Result<Self> {
+        if !dir.is_absolute() || dir.as_os_str().len() > LONGEST_DIR {
+            bail!(
+                "--dir {} must be an absolute path of at most {LONGEST_DIR} bytes",
+                dir.display()
+            );
+        }
+        Ok(Self { dir })
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(super) fn path(&self, below: &str) -> PathBuf {
+        self.dir.join(below)
+    }
+
+    /// A path as an argument of a program. The directory came from a flag or the environment, and lossy text would only be shown.
+    pub(super) fn arg(&self, below: &str) -> String {
+        self.path(below).to_string_lossy().into_owned()
+    }
+
+    pub(super) fn logs(&self) -> PathBuf {
+        self.path("log")
+    }
+
+    pub(super) fn admin_kubeconfig(&self) -> PathBuf {
+        self.path("admin.kubeconfig")
+    }
+
+    pub(super) fn containerd_socket(&self) -> PathBuf {
+        self.path("containerd/containerd.sock")
+    }
+
+    /// The control group that holds every pod, and only ours.
+    pub(super) fn cgroup(&self) -> String {
+        format!("enact-{}", Inputs::default().text(&self.dir.to_string_lossy()).short())
+    }
+
+    /// Makes the directory, open to nobody else: it holds keys.
+    pub(super) fn create(&self) -> Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        for below in [
+            "certs",
+            "config",
+            "log",
+            "containerd",
+            "kubelet",
+            "cni/net.d",
+            "volumes",
+            "users",
+        ] {
+            let path = self.path(below);
+            fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        }
+        fs::set_permissions(&self.dir, fs::Permissions::from_mode(0o700))?;
+        Ok(())
+    }
+
+    /// Writes a configuration file and returns its path.
+    pub(super) fn write(&self, below: &str, content: &str) -> Result<PathBuf> {
+        let path = self.path(below);
+        fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
+    }
+}
+
+/// What an earlier `up` found and decided, for the next `up` and for `down`.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Machine {
+    /// Changes when the machine starts: what was running then is gone.
+    pub(super) boot: String,
+    pub(super) ranges: Ranges,
+    /// Kernel settings as they were before.
+    pub(super) sysctls: Vec<(String, String)>,
+}
+
+impl Machine {
+    /// What was written down; nothing when there is no cluster or it cannot be read.
+    pub(super) fn load(layout: &Layout) -> Option<Self> {
+        serde_json::from_str(&fs::read_to_string(layout.path("machine.json")).ok()?).ok()
+    }
+
+    pub(super) fn save(&self, layout: &Layout) -> Result<()> {
+        layout.write("machine.json", &serde_json::to_string_pretty(self)?)?;
+        Ok(())
+    }
+
+    /// Whether the machine has not been started since.
+    pub(super) fn is_current(&self) -> bool {
+        boot_id().is_ok_and(|boot| boot == self.boot)
+    }
+}
+
+/// The kernel's name for the time since the machine started.
+pub(super) fn boot_id() -> Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}

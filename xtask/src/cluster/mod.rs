@@ -1,0 +1,390 @@
+//! A real Kubernetes on this machine, without Docker: `up`, `down`, and what developers need around it.
+//!
+//! Control plane, kubelet and kube-proxy are host processes from `tools/cluster`; containerd and CNI's plugins are Debian's; pods
+//! hang on a bridge of their own. `up` brings what is missing or has changed; when that does not lead to a healthy cluster, it takes
+//! everything away and starts anew.
+
+mod certs;
+mod clean;
+mod control_plane;
+mod kwok;
+mod layout;
+mod net;
+mod node;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+
+use self::layout::{Layout, Machine};
+use self::net::Ranges;
+use crate::cmd::{CommandExt, cmd};
+use crate::daemon::{self, Daemons};
+use crate::images;
+use crate::{apt, dirs, tools};
+
+/// The name of the one real node.
+const NODE: &str = "enact";
+const API_PORT: u16 = 6443;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Debian's part of the cluster.
+const PACKAGES: [&str; 11] = [
+    "buildah",
+    "conntrack",
+    "containerd",
+    "containernetworking-plugins",
+    "iproute2",
+    "iptables",
+    "kmod",
+    "openssl",
+    "procps",
+    "runc",
+    "util-linux",
+];
+
+/// Every component, in the order of `status`.
+const COMPONENTS: [&str; 8] = [
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "containerd",
+    "kubelet",
+    "kube-proxy",
+    "volumes",
+];
+
+/// The cluster of this machine.
+#[derive(Args)]
+pub(crate) struct Cluster {
+    /// Where its state is kept [default: $XDG_STATE_HOME/enact/cluster]
+    #[arg(long, env = "ENACT_CLUSTER_DIR", global = true)]
+    dir: Option<PathBuf>,
+
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Start it, or bring what is missing or changed: as often as you like
+    Up(Options),
+    /// Take it away: processes, pods, mounts, links, firewall rules, data
+    Down,
+    /// Say what runs
+    Status,
+    /// Print the path of the administrator's kubeconfig
+    Kubeconfig,
+    /// Load images from OCI archives into the node
+    Load {
+        /// The archives
+        #[arg(required = true)]
+        archives: Vec<PathBuf>,
+    },
+    /// Print the path of a kubeconfig for a person of this name
+    User {
+        /// Who the API server sees
+        name: String,
+        /// A group that the person is in; may be repeated
+        #[arg(long = "group")]
+        groups: Vec<String>,
+    },
+}
+
+/// How the cluster is to be.
+#[derive(Args, Clone, Default)]
+pub(crate) struct Options {
+    /// Log every request to the API server (who, what, answer; no contents) in log/audit.log
+    #[arg(long)]
+    pub(crate) audit: bool,
+
+    /// Let pods reach the outer world, and resolve its names
+    #[arg(long)]
+    pub(crate) internet: bool,
+
+    /// Nodes beside the real one: `kwok:N` for N that only play being nodes
+    #[arg(long, value_name = "kwok:N", value_parser = kwok::parse)]
+    pub(crate) nodes: Option<u32>,
+
+    /// Take away what an earlier `up` left, and start anew
+    #[arg(long)]
+    pub(crate) fresh: bool,
+}
+
+/// Does what the command line asks.
+pub(crate) fn run(cluster: Cluster) -> Result<()> {
+    let running = Running::new(cluster.dir)?;
+    match cluster.action {
+        Action::Up(options) => running.up(&options),
+        Action::Down => running.down(),
+        Action::Status => running.status(),
+        Action::Kubeconfig => running.kubeconfig().map(|path| println!("{}", path.display())),
+        Action::Load { archives } => running.load(&archives),
+        Action::User { name, groups } => {
+            let path = certs::user_kubeconfig(&running.layout, &running.ranges()?, &name, &groups)?;
+            println!("{}", path.display());
+            Ok(())
+        }
+    }
+}
+
+/// Starts the cluster in its usual place, for commands that need one.
+pub(crate) fn up(options: &Options) -> Result<()> {
+    Running::new(None)?.up(options)
+}
+
+/// Loads archives into the cluster in its usual place.
+pub(crate) fn load(archives: &[PathBuf]) -> Result<()> {
+    Running::new(None)?.load(archives)
+}
+
+/// The administrator's kubeconfig of the cluster in its usual place.
+pub(crate) fn default_kubeconfig() -> Result<PathBuf> {
+    Running::new(None)?.kubeconfig()
+}
+
+struct Running {
+    layout: Layout,
+    daemons: Daemons,
+}
+
+impl Running {
+    fn new(dir: Option<PathBuf>) -> Result<Self> {
+        let dir = match dir.or_else(|| std::env::var_os("ENACT_CLUSTER_DIR").map(PathBuf::from)) {
+            Some(dir) => dir,
+            None => dirs::state()?.join("cluster"),
+        };
+        let layout = Layout::new(dir)?;
+        let daemons = Daemons::new(layout.dir(), layout.logs());
+        Ok(Self { layout, daemons })
+    }
+
+    fn up(&self, options: &Options) -> Result<()> {
+        let started = Instant::now();
+        if !apt::is_root() {
+            bail!("a node needs network namespaces, mounts and control groups: run this as root");
+        }
+        apt::ensure(&PACKAGES)?;
+        let tools = tools::cluster()?;
+        let base = images::cluster_base(&tools)?;
+        let _lock = self.lock()?;
+        self.refuse_second_cluster()?;
+
+        let earlier = Machine::load(&self.layout);
+        let keep = !options.fresh && earlier.as_ref().is_some_and(Machine::is_current);
+        if !keep {
+            self.clean()?;
+        }
+        let result = self.attempt(&tools, &base, options);
+        if let (Err(error), true) = (&result, keep) {
+            eprintln!("what an earlier `up` left cannot be made whole, starting anew: {error:#}");
+            self.clean()?;
+            self.attempt(&tools, &base, options)?;
+        } else {
+            result?;
+        }
+        eprintln!("the cluster is up after {:.1} s", started.elapsed().as_secs_f32());
+        eprintln!("  export KUBECONFIG={}", self.layout.admin_kubeconfig().display());
+        Ok(())
+    }
+
+    fn attempt(&self, tools: &Path, base: &images::Archive, options: &Options) -> Result<()> {
+        self.layout.create()?;
+        let machine = match Machine::load(&self.layout) {
+            Some(machine) => machine,
+            None => Machine {
+                boot: layout::boot_id()?,
+                ranges: Ranges::choose()?,
+                sysctls: net::sysctls(),
+            },
+        };
+        machine.save(&self.layout)?;
+        let ranges = &machine.ranges;
+        net::up(ranges, options.internet)?;
+        certs::ensure(&self.layout, ranges)?;
+
+        let (layout, daemons) = (&self.layout, &self.daemons);
+        daemons.ensure(&control_plane::etcd(layout, tools))?;
+        daemons.ensure(&control_plane::api_server(layout, tools, ranges, options)?)?;
+        daemons.ensure(&node::containerd(layout, ranges, options, &base.name)?)?;
+        daemons.await_ready("etcd", PATIENCE, || self.etcd_listens())?;
+        daemons.await_ready("kube-apiserver", PATIENCE, || {
+            self.kubectl(tools, &["get", "--raw=/readyz"]).map(drop)
+        })?;
+        daemons.ensure(&control_plane::controller_manager(layout, tools))?;
+        daemons.ensure(&control_plane::scheduler(layout, tools))?;
+        daemons.ensure(&control_plane::volumes(layout, tools))?;
+        daemons.ensure(&node::kube_proxy(layout, tools, ranges)?)?;
+        daemons.await_ready("containerd", PATIENCE, || {
+            node::ctr(layout).arg("version").read().map(drop)
+        })?;
+        self.load(std::slice::from_ref(&base.path))?;
+        daemons.ensure(&node::kubelet(layout, tools, ranges)?)?;
+        self.apply_addons(tools, ranges, base, options)?;
+        self.await_node(tools)?;
+        kwok::ensure(self, options.nodes.unwrap_or(0))
+    }
+
+    /// Ready is what can run a pod that resolves names: the node's own word for it may be of an earlier life.
+    fn await_node(&self, tools: &Path) -> Result<()> {
+        let node = format!("node/{NODE}");
+        let alive = format!("/api/v1/nodes/{NODE}/proxy/healthz");
+        self.daemons.await_ready("kubelet", PATIENCE, || {
+            self.kubectl(tools, &["get", "--raw", &alive]).map(drop)
+        })?;
+        self.daemons.await_ready("kubelet", PATIENCE, || {
+            self.kubectl(tools, &["wait", "--for=condition=Ready", "--timeout=1s", &node])
+                .map(drop)
+        })?;
+        self.daemons.await_ready("kubelet", PATIENCE, || {
+            let args = [
+                "-n",
+                "kube-system",
+                "rollout",
+                "status",
+                "deployment/coredns",
+                "--timeout=1s",
+            ];
+            self.kubectl(tools, &args).map(drop)
+        })?;
+        self.daemons.await_ready("kube-controller-manager", PATIENCE, || {
+            self.kubectl(tools, &["-n", "default", "get", "serviceaccount", "default"])
+                .map(drop)
+        })
+    }
+
+    fn apply_addons(&self, tools: &Path, ranges: &Ranges, base: &images::Archive, options: &Options) -> Result<()> {
+        // A name outside the cluster does not exist, unless pods may go there.
+        let outward = if options.internet {
+            "forward . /etc/resolv.conf"
+        } else {
+            "template ANY ANY { rcode NXDOMAIN }"
+        };
+        let manifests = include_str!("addons.yaml")
+            .replace("@DNS@", &ranges.dns().to_string())
+            .replace("@IMAGE@", &base.name)
+            .replace("@OUTWARD@", outward);
+        self.apply(tools, &manifests)
+    }
+
+    fn apply(&self, tools: &Path, manifests: &str) -> Result<()> {
+        let args = [
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--field-manager=enact-cluster",
+            "-f",
+            "-",
+        ];
+        let mut command = self.kubectl_command(tools);
+        command
+            .args(args)
+            .read_with(manifests)
+            .context("cannot apply the cluster's own manifests")?;
+        Ok(())
+    }
+
+    fn kubectl_command(&self, tools: &Path) -> Command {
+        let mut command = cmd(tools.join("kubectl"), ["--request-timeout=20s", "--kubeconfig"]);
+        command.arg(self.layout.admin_kubeconfig());
+        command
+    }
+
+    fn kubectl(&self, tools: &Path, args: &[&str]) -> Result<String> {
+        self.kubectl_command(tools).args(args).read()
+    }
+
+    fn etcd_listens(&self) -> Result<()> {
+        let address = (net::LOOPBACK, 2379);
+        std::net::TcpStream::connect(address).with_context(|| format!("nobody listens on {address:?}"))?;
+        Ok(())
+    }
+
+    fn down(&self) -> Result<()> {
+        let _lock = self.lock()?;
+        self.clean()
+    }
+
+    fn clean(&self) -> Result<()> {
+        clean::clean(&self.layout, &self.daemons)
+    }
+
+    fn status(&self) -> Result<()> {
+        let mut missing = 0;
+        for name in COMPONENTS {
+            let state = if let Some(process) = self.daemons.find(name)? {
+                format!("runs, process {}", process.pid)
+            } else {
+                missing += 1;
+                "does not run".to_owned()
+            };
+            println!("{name:<24} {state}");
+        }
+        if missing > 0 {
+            bail!(
+                "{missing} of {} components do not run: `cargo xtask cluster up` starts them",
+                COMPONENTS.len()
+            );
+        }
+        let tools = tools::cluster()?;
+        println!("\n{}", self.kubectl(&tools, &["get", "nodes", "-o", "wide"])?);
+        println!("\nkubeconfig {}", self.kubeconfig()?.display());
+        println!("logs       {}", self.layout.logs().display());
+        Ok(())
+    }
+
+    fn kubeconfig(&self) -> Result<PathBuf> {
+        self.ranges()?;
+        Ok(self.layout.admin_kubeconfig())
+    }
+
+    fn ranges(&self) -> Result<Ranges> {
+        let machine = Machine::load(&self.layout).filter(Machine::is_current);
+        Ok(machine
+            .context("there is no cluster: start one with `cargo xtask cluster up`")?
+            .ranges)
+    }
+
+    fn load(&self, archives: &[PathBuf]) -> Result<()> {
+        self.ranges()?;
+        for archive in archives {
+            // In a terminal it draws a progress bar on standard output.
+            let mut import = node::ctr(&self.layout);
+            import.args(["images", "import"]).arg(archive);
+            import
+                .read()
+                .with_context(|| format!("cannot load {}", archive.display()))?;
+        }
+        Ok(())
+    }
+
+    /// One `up` or `down` at a time; beside the directory, because that goes.
+    fn lock(&self) -> Result<File> {
+        let path = self.layout.dir().with_extension("lock");
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        file.lock()?;
+        Ok(file)
+    }
+
+    /// The bridge, and much in the kernel, is there once.
+    fn refuse_second_cluster(&self) -> Result<()> {
+        let processes = daemon::all_processes()?;
+        match processes.iter().find(|process| process.owner != self.layout.dir()) {
+            None => Ok(()),
+            Some(other) => bail!(
+                "another cluster runs on this machine (process {}, {}): end it with `cargo xtask cluster down --dir {}`",
+                other.pid,
+                other.name,
+                other.owner.display()
+            ),
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The pod network's ground: address ranges, a bridge, the few firewall rules and kernel settings it needs, and their removal.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::layout::{Layout, Machine};
+use crate::cmd::{CommandExt, cmd};
+
+/// The bridge that pods hang on; the node's address is on it.
+pub(super) const BRIDGE: &str = "enact0";
+
+/// Where what only this machine's own processes need listens: a loopback address that nothing else uses.
+pub(super) const LOOPBACK: &str = "127.28.0.1";
+
+const INPUT: &str = "ENACT-INPUT";
+const FORWARD: &str = "ENACT-FORWARD";
+
+/// Pods' and Services' ranges, /16 each, in order of preference. The last is reserved for tests of networks.
+const CANDIDATES: [(Ipv4Addr, Ipv4Addr); 6] = [
+    (Ipv4Addr::new(172, 28, 0, 0), Ipv4Addr::new(172, 29, 0, 0)),
+    (Ipv4Addr::new(172, 26, 0, 0), Ipv4Addr::new(172, 27, 0, 0)),
+    (Ipv4Addr::new(172, 24, 0, 0), Ipv4Addr::new(172, 25, 0, 0)),
+    (Ipv4Addr::new(172, 22, 0, 0), Ipv4Addr::new(172, 23, 0, 0)),
+    (Ipv4Addr::new(172, 20, 0, 0), Ipv4Addr::new(172, 21, 0, 0)),
+    (Ipv4Addr::new(198, 18, 0, 0), Ipv4Addr::new(198, 19, 0, 0)),
+];
+
+/// Kernel settings that the cluster or its kubelet changes.
+const SYSCTLS: [&str; 7] = [
+    "net/ipv4/ip_forward",
+    "net/bridge/bridge-nf-call-iptables",
+    "vm/overcommit_memory",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys",
+    "kernel/keys/root_maxbytes",
+];
+
+/// The cluster's addresses.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Ranges {
+    pods: Ipv4Addr,
+    services: Ipv4Addr,
+}
+
+impl Ranges {
+    /// The first candidate that no route of this machine leads into.
+    pub(super) fn choose() -> Result<Self> {
+        let routes = cmd("ip", ["-4", "route", "show", "table", "all"]).read()?;
+        let routes: Vec<(Ipv4Addr, u32)> = routes.lines().filter_map(destination).collect();
+        let free = |range: Ipv4Addr| !routes.iter().any(|route| overlap(*route, (range, 16)));
+        let found = CANDIDATES
+            .into_iter()
+            .find(|(pods, services)| free(*pods) && free(*services));
+        let (pods, services) = found.with_context(|| {
+            format!("this machine's routes lead into every range that the cluster could use: {CANDIDATES:?}")
+        })?;
+        Ok(Self { pods, services })
+    }
+
+    pub(super) fn pods(&self) -> String {
+        format!("{}/16", self.pods)
+    }
+
+    pub(super) fn services(&self) -> String {
+        format!("{}/16", self.services)
+    }
+
+    /// The machine's address on the bridge: the node's, the API server's, and the pods' gateway.
+    pub(super) fn node(&self) -> Ipv4Addr {
+        host(self.pods, 1)
+    }
+
+    /// The address of the Service `kubernetes`.
+    pub(super) fn api_service(&self) -> Ipv4Addr {
+        host(self.services, 1)
+    }
+
+    /// The address of the Service `kube-dns`.
+    pub(super) fn dns(&self) -> Ipv4Addr {
+        host(self.services, 10)
+    }
+}
+
+fn host(network: Ipv4Addr, number: u8) -> Ipv4Addr {
+    let [a, b, c, _] = network.octets();
+    Ipv4Addr::new(a, b, c, number)
+}
+
+/// Where a line of `ip route` leads; nothing for the default route and for our own.
+fn destination(line: &str) -> Option<(Ipv4Addr, u32)> {
+    if line.contains(&format!("dev {BRIDGE}")) {
+        return None;
+    }
+    let types = ["local", "broadcast", "unreachable", "blackhole", "prohibit"];
+    let word = line.split_whitespace().find(|word| !types.contains(word))?;
+    let (address, length) = word.split_once('/').unwrap_or((word, "32"));
+    Some((address.parse().ok()?, length.parse().ok()?))
+}
+
+fn overlap(a: (Ipv4Addr, u32), b: (Ipv4Addr, u32)) -> bool {
+    let mask = u32::MAX.checked_shl(32 - a.1.min(b.1)).unwrap_or(0);
+    a.0.to_bits() & mask == b.0.to_bits() & mask
+}
+
+/// The kernel settings that [`up`] changes, as they are.
+pub(super) fn sysctls() -> Vec<(String, String)> {
+    let read = |name: &&str| {
+        let value = fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?;
+        Some(((*name).to_owned(), value.trim().to_owned()))
+    };
+    SYSCTLS.iter().filter_map(read).collect()
+}
+
+/// Makes the bridge, the firewall rules and the kernel settings, whatever of them exists already.
+pub(super) fn up(ranges: &Ranges, internet: bool) -> Result<()> {
+    set_sysctl("net/ipv4/ip_forward", "1")?;
+    // Without it, the answer of a pod to its neighbour would pass the bridge unseen, with the wrong sender. As a module it is
+    // perhaps not loaded; where it is missing, kube-proxy warns.
+    if !Path::new("/proc/sys/net/bridge").exists() {
+        cmd("modprobe", ["br_netfilter"]).succeeds();
+    }
+    if Path::new("/proc/sys/net/bridge").exists() {
+        set_sysctl("net/bridge/bridge-nf-call-iptables", "1")?;
+    }
+    if !Path::new("/sys/class/net").join(BRIDGE).exists() {
+        cmd("ip", ["link", "add", BRIDGE, "type", "bridge"]).read()?;
+        // Of its own, or it would change with the pods that come and go, and connections would stall.
+        cmd("ip", ["link", "set", BRIDGE, "address", "02:65:6e:61:63:74"]).read()?;
+    }
+    cmd(
+        "ip",
+        ["address", "replace", &format!("{}/16", ranges.node()), "dev", BRIDGE],
+    )
+    .read()?;
+    cmd("ip", ["link", "set", BRIDGE, "up"]).read()?;
+    firewall(internet)
+}
+
+fn set_sysctl(name: &str, value: &str) -> Result<()> {
+    let path = Path::new("/proc/sys").join(name);
+    if fs::read_to_string(&path)?.trim() != value {
+        fs::write(&path, value).with_context(|| format!("cannot write {value} to {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Pods reach each other and the API server whatever else the firewall says, and the outer world only when that was asked for.
+fn firewall(internet: bool) -> Result<()> {
+    let outward = if internet { "ACCEPT" } else { "REJECT" };
+    let rules = format!(
+        "*filter\n\
+         :{INPUT} - [0:0]\n\
+         :{FORWARD} - [0:0]\n\
+         -A {INPUT} -i {BRIDGE} -p tcp --dport 6443 -j ACCEPT\n\
+         -A {FORWARD} -i {BRIDGE} -o {BRIDGE} -j ACCEPT\n\
+         -A {FORWARD} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n\
+         -A {FORWARD} -i {BRIDGE} -j {outward}\n\
+         COMMIT\n"
+    );
+    // Declaring a chain empties it, so that this can be repeated.
+    cmd("iptables-restore", ["-w", "10", "--noflush"]).read_with(&rules)?;
+    for (chain, ours) in [("INPUT", INPUT), ("FORWARD", FORWARD)] {
+        if !cmd("iptables", ["-w", "10", "-C", chain, "-j", ours]).succeeds() {
+            cmd("iptables", ["-w", "10", "-I", chain, "-j", ours]).read()?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes away the bridge with all that hangs on it, every chain of Kubernetes, CNI and ours, and puts kernel settings back.
+pub(super) fn down(layout: &Layout) -> Result<()> {
+    if Path::new("/sys/class/net").join(BRIDGE).exists() {
+        for link in cmd("ip", ["-o", "link", "show", "master", BRIDGE]).read()?.lines() {
+            if let Some(name) = link.split(": ").nth(1).and_then(|name| name.split('@').next()) {
+                // Its other end may just be going with its namespace.
+                cmd("ip", ["link", "delete", name]).succeeds();
+            }
+        }
+        cmd("ip", ["link", "delete", BRIDGE]).read()?;
+    }
+    for family in ["iptables", "ip6tables"] {
+        if let Ok(saved) = cmd(format!("{family}-save"), [""; 0]).read() {
+            let removal = removal(&saved);
+            if !removal.is_empty() {
+                cmd(format!("{family}-restore"), ["-w", "10", "--noflush"]).read_with(&removal)?;
+            }
+        }
+    }
+    for (name, value) in Machine::load(layout).map(|machine| machine.sysctls).unwrap_or_default() {
+        set_sysctl(&name, &value)?;
+    }
+    Ok(())
+}
+
+/// What to feed to `iptables-restore --noflush` to take our chains, and the rules that lead into them, out of what
+/// `iptables-save` printed. Nobody else's rule is touched.
+fn removal(saved: &str) -> String {
+    let ours = |chain: &str| {
+        ["KUBE-", "CNI-", "ENACT-"]
+            .iter()
+            .any(|prefix| chain.starts_with(prefix))
+    };
+    let mut output = String::new();
+    let (mut table, mut rules, mut flushes, mut deletions) = (String::new(), Vec::new(), Vec::new(), Vec::new());
+    for line in saved.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if line.starts_with('*') {
+            line.clone_into(&mut table);
+        } else if let Some(chain) = words
+            .first()
+            .and_then(|word| word.strip_prefix(':'))
+            .filter(|chain| ours(chain))
+        {
+            flushes.push(format!("-F {chain}"));
+            deletions.push(format!("-X {chain}"));
+        } else if let ["-A", chain, rest @ ..] = words.as_slice() {
+            // The last of its kind: a comment may hold anything.
+            let jump = rest.windows(2).rfind(|pair| matches!(pair[0], "-j" | "-g"));
+            if jump.is_some_and(|jump| ours(jump[1])) && !ours(chain) {
+                rules.push(line.replacen("-A", "-D", 1));
+            }
+        } else if line == "COMMIT" && !(rules.is_empty() && flushes.is_empty()) {
+            let lines = [
+                vec![table.clone()],
+                rules.split_off(0),
+                flushes.split_off(0),
+                deletions.split_off(0),
+            ]
+            .concat();
+            output += &lines.join("\n");
+            output += "\nCOMMIT\n";
+        }
+    }
+    output
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_into_a_range_is_seen_from_both_sides() {
+        let range = (Ipv4Addr::new(172, 28, 0, 0), 16);
+        assert!(overlap((Ipv4Addr::new(172, 16, 0, 0), 12), range));
+        assert!(overlap((Ipv4Addr::new(172, 28, 3, 4), 32), range));
+        assert!(!overlap((Ipv4Addr::new(172, 29, 0, 0), 16), range));
+        assert!(overlap((Ipv4Addr::UNSPECIFIED, 0), range));
+    }
+
+    #[test]
+    fn destinations_are_read_from_every_form_of_a_route() {
+        assert_eq!(
+            destination("172.17.0.0/16 dev docker0 scope link"),
+            Some((Ipv4Addr::new(172, 17, 0, 0), 16))
+        );
+        assert_eq!(
+            destination("local 172.28.0.9 dev x table local"),
+            Some((Ipv4Addr::new(172, 28, 0, 9), 32))
+        );
+        assert_eq!(destination("default via 192.0.2.1 dev eth0"), None);
+        assert_eq!(destination("172.28.0.0/16 dev enact0 proto kernel"), None);
+        assert_eq!(destination("fe80::/64 dev eth0"), None);
+    }
+
+    #[test]
+    fn removal_takes_our_chains_and_leaves_the_rest() {
+        let saved = "# comment\n*nat\n:PREROUTING ACCEPT [0:0]\n:DOCKER - [0:0]\n:KUBE-SERVICES - [0:0]\n\
+            -A PREROUTING -m comment --comment \"to -j KUBE-X\" -j DOCKER\n\
+            -A PREROUTING -m comment --comment \"a b\" -j KUBE-SERVICES\n-A KUBE-SERVICES -j RETURN\nCOMMIT\n\
+            *filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n";
+        let expected = "*nat\n-D PREROUTING -m comment --comment \"a b\" -j KUBE-SERVICES\n-F KUBE-SERVICES\n\
+            -X KUBE-SERVICES\nCOMMIT\n";
+        assert_eq!(removal(saved), expected);
+    }
+}
