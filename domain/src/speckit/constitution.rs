@@ -256,12 +256,13 @@ fn check(markdown: &Markdown, constitution: &Constitution, diagnostics: &mut Vec
             ));
         }
         Some(version) if !is_version(&version.text) && !unfilled(version.line) => {
+            let message = format!("version {:?} is not of the form MAJOR.MINOR.PATCH", version.text);
             diagnostics.push(Diagnostic::warning(
                 version.line,
                 "InvalidVersion",
-                format!("version {:?} is not of the form MAJOR.MINOR.PATCH", version.text),
+                message,
                 "write it like 1.2.0",
-            ))
+            ));
         }
         Some(_) => {}
     }

@@ -140,7 +140,7 @@ pub(in crate::speckit) fn read(bytes: &[u8]) -> Result<(Markdown, Vec<Diagnostic
             "split it, or move long material to files of its own",
         ));
     }
-    let line_at = |offset: usize| line_number(1 + bytes[..offset].iter().filter(|b| **b == b'\n').count());
+    let line_at = |offset: usize| line_number(bytes[..offset].split(|b| *b == b'\n').count());
     if let Some(nul) = bytes.iter().position(|b| *b == 0) {
         return Err(Diagnostic::error(
             line_at(nul),
@@ -410,12 +410,12 @@ impl Markdown {
 
     /// The text after the first `**Label**:` of these names, up to the end of its paragraph.
     pub(in crate::speckit) fn labelled(&self, lines: Range<usize>, names: &[&str]) -> Option<Item> {
-        let named = |index: &usize| {
+        let matches = |index: &usize| {
             let found = self.lines.get(*index).filter(|l| l.kind == LineKind::Text);
             let found = found.and_then(|_| label(strip_marker(self.text(*index))));
             found.is_some_and(|(name, _)| names.contains(&name.to_lowercase().as_str()))
         };
-        let index = lines.clone().find(named)?;
+        let index = lines.clone().find(matches)?;
         let span = self.span_of(index..self.paragraph_end(index).min(lines.end));
         let text = label(strip_marker(self.clean(span)))
             .map(|(_, text)| joined(text))

@@ -117,12 +117,11 @@ impl<'a> Reader<'a> {
             }
             Event::End(TagEnd::Item) => self.items.extend(self.open_items.pop()),
             Event::Start(Tag::Table(_)) => self.mark(span, LineKind::Table),
-            Event::Start(Tag::TableHead) => self.cells = Some((span, Vec::new())),
             Event::End(TagEnd::TableHead) => {
                 let first = self.cells.take().and_then(|(_, cells)| cells.into_iter().next());
                 self.headers.push(first.unwrap_or_default());
             }
-            Event::Start(Tag::TableRow) => self.cells = Some((span, Vec::new())),
+            Event::Start(Tag::TableHead | Tag::TableRow) => self.cells = Some((span, Vec::new())),
             Event::Start(Tag::TableCell) => self.cell.clear(),
             Event::End(TagEnd::TableCell) => {
                 let cell = self.cell.trim().to_owned();

@@ -105,9 +105,9 @@ pub(super) fn blank(source: &str, mut ranges: Vec<Span>) -> String {
         while ranges.next_if(|r| r.end <= offset).is_some() {}
         let hidden = ranges.peek().is_some_and(|r| r.contains(offset)) && !matches!(c, '\n' | '\r');
         if hidden {
-            clean.extend(std::iter::repeat_n(' ', c.len_utf8()))
+            clean.extend(std::iter::repeat_n(' ', c.len_utf8()));
         } else {
-            clean.push(c)
+            clean.push(c);
         }
     }
     clean

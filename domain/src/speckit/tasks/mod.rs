@@ -6,6 +6,7 @@ mod parse;
 mod paths;
 mod phase;
 mod prose;
+mod relate;
 
 use serde::Serialize;
 

@@ -143,18 +143,20 @@ impl<'a> Order<'a> {
             }
             before[phase] = waits;
         }
-        self.bridged(before)
+        self.bridged(&before)
     }
 
     /// A phase without tasks holds nobody up: who waits for it waits for what it waits for. Who waits for two phases of which
     /// one waits for the other names only the later.
-    fn bridged(&self, before: Vec<BTreeSet<usize>>) -> Vec<BTreeSet<usize>> {
+    fn bridged(&self, before: &[BTreeSet<usize>]) -> Vec<BTreeSet<usize>> {
         let mut result: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); before.len()];
         for &phase in &self.phases {
             let (empty, held): (BTreeSet<usize>, BTreeSet<usize>) =
                 before[phase].iter().partition(|p| self.groups[**p].is_empty());
             let mut waits = held;
-            empty.iter().for_each(|p| waits.extend(&result[*p]));
+            for p in &empty {
+                waits.extend(&result[*p]);
+            }
             let covered: BTreeSet<usize> = waits.iter().flat_map(|p| result[*p].iter().copied()).collect();
             result[phase] = &waits - &covered;
         }
@@ -211,12 +213,14 @@ fn sorted<K: Ord>(waits: &[BTreeSet<usize>], key: impl Fn(usize) -> K) -> Vec<us
     let mut missing: Vec<usize> = waits.iter().map(BTreeSet::len).collect();
     let mut unblocks: Vec<Vec<usize>> = vec![Vec::new(); waits.len()];
     for (node, on) in waits.iter().enumerate() {
-        on.iter().for_each(|o| unblocks[*o].push(node));
+        for o in on {
+            unblocks[*o].push(node);
+        }
     }
     let mut ready: BinaryHeap<Reverse<(K, usize)>> = BinaryHeap::new();
     let mut stuck: BinaryHeap<Reverse<(K, usize)>> = BinaryHeap::new();
-    for node in 0..waits.len() {
-        let heap = if missing[node] == 0 { &mut ready } else { &mut stuck };
+    for (node, on) in waits.iter().enumerate() {
+        let heap = if on.is_empty() { &mut ready } else { &mut stuck };
         heap.push(Reverse((key(node), node)));
     }
     let mut order = Vec::with_capacity(waits.len());

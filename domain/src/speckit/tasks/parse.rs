@@ -1,24 +1,19 @@
 //! From the Markdown tree to phases and tasks.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use super::line::{self, Form, TaskLine};
 use super::phase::{self, Role};
-use super::prose::{self, Context, Ref, Statement};
-use super::{Dependency, Group, Phase, PhaseKind, Precedence, Task, TaskState, TasksFile, paths};
+use super::prose::{self, Context};
+use super::relate::{self, Stated};
+use super::{Phase, PhaseKind, Task, TaskState, TasksFile, paths};
 use crate::speckit::diagnostic::{Diagnostic, Parsed};
 use crate::speckit::ids::{Mention, TaskId};
 use crate::speckit::markdown::{self, Item, LineKind, Markdown, Span, joined};
 
 /// Most tasks that one file may hold: the edges between two phases of parallel tasks grow with the product.
 pub const MAX_TASKS: usize = 2_000;
-
-/// Most statements about order that are kept from one file.
-const MAX_STATEMENTS: usize = 20_000;
-
-/// Most phases and stories that one side of a statement may name.
-const MAX_GROUPS: usize = 64;
 
 /// Reads a task file.
 pub fn parse(bytes: &[u8]) -> Parsed<TasksFile> {
@@ -31,8 +26,6 @@ pub fn parse(bytes: &[u8]) -> Parsed<TasksFile> {
         markdown,
         diagnostics,
         phases: BTreeMap::new(),
-        related: HashSet::new(),
-        budget: MAX_STATEMENTS,
     };
     let model = builder.build();
     Parsed::new(model, builder.diagnostics)
@@ -65,14 +58,7 @@ struct Builder {
     diagnostics: Vec<Diagnostic>,
     /// Phases by the line index of their heading.
     phases: BTreeMap<usize, Phase>,
-    /// Statements that are recorded already.
-    related: HashSet<(Waiter, Waiter)>,
-    /// How many statements may still be looked at.
-    budget: usize,
 }
-
-/// A task by its index, or a group.
-type Waiter = Result<usize, Group>;
 
 /// The scope of every line.
 fn scopes(markdown: &Markdown) -> Vec<Scope> {
@@ -150,9 +136,8 @@ impl Builder {
             precedences: Vec::new(),
         };
         self.settle_phases(&mut file);
-        let resolver = Resolver::new(&file);
-        let stated = self.statements(&file, &texts, &resolver);
-        self.apply(&mut file, stated, &resolver);
+        let stated = self.statements(&file, &texts);
+        self.diagnostics.extend(relate::apply(&mut file, stated));
         if file.tasks.is_empty() {
             self.diagnostics.push(Diagnostic::error(
                 1,
@@ -480,122 +465,37 @@ impl Builder {
         file.phases = std::mem::take(&mut self.phases).into_values().collect();
     }
 
-    /// All statements about order, with the task they belong to and their line.
-    fn statements(
-        &mut self,
-        file: &TasksFile,
-        texts: &[Vec<Item>],
-        resolver: &Resolver,
-    ) -> Vec<(Option<usize>, u32, Statement)> {
+    /// All statements about order, in the text of tasks and in sections about dependencies.
+    fn statements(&self, file: &TasksFile, texts: &[Vec<Item>]) -> Vec<Stated> {
         let mut found = Vec::new();
-        for (at, task) in file.tasks.iter().enumerate() {
-            for item in &texts[at] {
-                let statements = prose::statements(&item.text, Context::Task(&task.id));
-                found.extend(statements.into_iter().map(|s| (Some(at), item.line, s)));
+        for (owner, items) in texts.iter().enumerate() {
+            for item in items {
+                let statements = prose::statements(&item.text, Context::Task);
+                found.extend(statements.into_iter().map(|statement| Stated {
+                    owner: Some(owner),
+                    line: item.line,
+                    statement,
+                }));
             }
         }
+        let lines: Vec<u32> = file.tasks.iter().map(|t| t.line).collect();
         for section in self
             .markdown
             .sections
             .iter()
             .filter(|s| self.scopes[s.heading].role == Role::Dependencies)
         {
-            for item in self.markdown.paragraphs(section.heading + 1..section.own_end) {
-                if resolver.line_of_task(item.line) {
-                    continue;
-                }
+            let items = self.markdown.paragraphs(section.heading + 1..section.own_end);
+            for item in items.into_iter().filter(|i| lines.binary_search(&i.line).is_err()) {
                 let statements = prose::statements(&item.text, Context::Section);
-                found.extend(statements.into_iter().map(|s| (None, item.line, s)));
+                found.extend(statements.into_iter().map(|statement| Stated {
+                    owner: None,
+                    line: item.line,
+                    statement,
+                }));
             }
         }
         found
-    }
-
-    fn apply(&mut self, file: &mut TasksFile, stated: Vec<(Option<usize>, u32, Statement)>, resolver: &Resolver) {
-        for (owner, line, statement) in stated {
-            if self.budget == 0 {
-                break;
-            }
-            let (who, on) = (
-                resolver.resolve(&statement.who, owner),
-                resolver.resolve(&statement.on, owner),
-            );
-            for id in who.unknown.iter().chain(&on.unknown) {
-                self.diagnostics.push(Diagnostic::warning(
-                    line,
-                    "UnknownTask",
-                    format!("{id} is named as a dependency, but no task has this identifier"),
-                    "correct the identifier, or remove the statement",
-                ));
-            }
-            self.relate(file, line, &who, &on);
-        }
-        if self.budget == 0 {
-            self.diagnostics.push(Diagnostic::warning(
-                1,
-                "TooManyDependencies",
-                format!("the file states more than {MAX_STATEMENTS} dependencies; the rest is left out"),
-                "state only direct dependencies",
-            ));
-        }
-    }
-
-    /// Records that each of `who` waits for each of `on`.
-    fn relate(&mut self, file: &mut TasksFile, line: u32, who: &Resolved, on: &Resolved) {
-        let members = |groups: &[Group], other: &[usize]| -> Vec<usize> {
-            let of_group = |t: &usize| groups.iter().any(|g| belongs(file, *t, g));
-            // A statement about a phase and one of its own tasks says nothing about the rest of the phase.
-            if other.iter().any(|t| of_group(t)) {
-                Vec::new()
-            } else {
-                (0..file.tasks.len()).filter(of_group).collect()
-            }
-        };
-        let (mut waiting, mut first) = (who.tasks.clone(), on.tasks.clone());
-        if !waiting.is_empty() && !on.groups.is_empty() {
-            first.extend(members(&on.groups, &waiting));
-        }
-        if !first.is_empty() && waiting.is_empty() {
-            waiting.extend(members(&who.groups, &first));
-        }
-        for &task in &waiting {
-            for &other in first.iter().filter(|o| **o != task) {
-                if self.is_new(Ok(task), Ok(other)) {
-                    let on = file.tasks[other].id.clone();
-                    file.tasks[task].depends_on.push(Dependency { on, line });
-                }
-            }
-        }
-        if who.tasks.is_empty() && on.tasks.is_empty() {
-            for subject in &who.groups {
-                for group in on.groups.iter().filter(|g| *g != subject) {
-                    if self.is_new(Err(subject.clone()), Err(group.clone())) {
-                        file.precedences.push(Precedence {
-                            subject: subject.clone(),
-                            on: group.clone(),
-                            line,
-                        });
-                    }
-                }
-            }
-        }
-    }
-
-    /// Whether this statement is to be recorded: it is not yet, and there is room for it.
-    fn is_new(&mut self, who: Waiter, on: Waiter) -> bool {
-        let room = self.budget > 0;
-        self.budget = self.budget.saturating_sub(1);
-        room && self.related.insert((who, on))
-    }
-}
-
-fn belongs(file: &TasksFile, task: usize, group: &Group) -> bool {
-    let phase = file.tasks[task].phase;
-    match group {
-        Group::Phase(index) => phase == *index,
-        Group::Story(key) => {
-            file.phases[phase].kind == PhaseKind::Story(key.clone()) || file.tasks[task].stories.contains(key)
-        }
     }
 }
 
@@ -622,101 +522,4 @@ fn further_ids(mentions: &[Mention]) -> Vec<TaskId> {
     }
     ids.remove(0);
     ids
-}
-
-/// What the references of a statement stand for.
-#[derive(Default)]
-struct Resolved {
-    tasks: Vec<usize>,
-    groups: Vec<Group>,
-    unknown: Vec<String>,
-}
-
-/// Finds tasks and phases by the names that prose gives them.
-struct Resolver {
-    tasks: HashMap<TaskId, usize>,
-    /// Task identifiers in natural order, for ranges.
-    sorted: Vec<(TaskId, usize)>,
-    numbers: HashMap<String, usize>,
-    named: HashMap<&'static str, usize>,
-    lines: Vec<u32>,
-}
-
-impl Resolver {
-    fn new(file: &TasksFile) -> Self {
-        let mut tasks = HashMap::new();
-        for (at, task) in file.tasks.iter().enumerate() {
-            for id in &task.also {
-                tasks.entry(id.clone()).or_insert(at);
-            }
-            tasks.insert(task.id.clone(), at);
-        }
-        let mut sorted: Vec<(TaskId, usize)> = tasks.iter().map(|(id, at)| (id.clone(), *at)).collect();
-        sorted.sort();
-        let mut numbers = HashMap::new();
-        let mut named = HashMap::new();
-        for (at, phase) in file.phases.iter().enumerate() {
-            if let Some(number) = &phase.number {
-                numbers.entry(number.clone()).or_insert(at);
-            }
-            let name = match phase.kind {
-                PhaseKind::Setup => "setup",
-                PhaseKind::Foundational => "foundational",
-                _ => continue,
-            };
-            named.entry(name).or_insert(at);
-        }
-        Self {
-            tasks,
-            sorted,
-            numbers,
-            named,
-            lines: file.tasks.iter().map(|t| t.line).collect(),
-        }
-    }
-
-    fn line_of_task(&self, line: u32) -> bool {
-        self.lines.binary_search(&line).is_ok()
-    }
-
-    fn resolve(&self, refs: &[Ref], owner: Option<usize>) -> Resolved {
-        let mut resolved = Resolved::default();
-        for what in refs {
-            match what {
-                Ref::Itself => resolved.tasks.extend(owner),
-                Ref::Tasks(mention) if resolved.tasks.len() < MAX_STATEMENTS => self.mention(mention, &mut resolved),
-                Ref::Tasks(_) => {}
-                Ref::Phase(number) => resolved
-                    .groups
-                    .extend(self.numbers.get(number).map(|p| Group::Phase(*p))),
-                Ref::Named(name) => resolved.groups.extend(self.named.get(name).map(|p| Group::Phase(*p))),
-                Ref::Story(key) => resolved.groups.push(Group::Story(key.clone())),
-            }
-        }
-        resolved.groups.sort();
-        resolved.groups.dedup();
-        resolved.groups.truncate(MAX_GROUPS);
-        resolved.tasks.truncate(MAX_STATEMENTS);
-        resolved
-    }
-
-    fn mention(&self, mention: &Mention, resolved: &mut Resolved) {
-        let known = match &mention.last {
-            None => self.tasks.get(&mention.first).copied().into_iter().collect::<Vec<_>>(),
-            Some(_) => {
-                let from = self.sorted.partition_point(|(id, _)| *id < mention.first);
-                self.sorted[from..]
-                    .iter()
-                    .take_while(|(id, _)| mention.covers(id))
-                    .map(|(_, at)| *at)
-                    .collect()
-            }
-        };
-        if known.is_empty() {
-            let last = mention.last.as_ref().map(|l| format!("–{l}")).unwrap_or_default();
-            resolved.unknown.push(format!("{}{last}", mention.first));
-        }
-        resolved.tasks.extend(known);
-        resolved.tasks.dedup();
-    }
 }

@@ -51,7 +51,8 @@ fn trimmed(word: &str) -> &str {
 
 fn is_path(word: &str, quoted: bool) -> bool {
     let allowed = |c: char| c.is_alphanumeric() || "/._-@[]{}()*+#~$".contains(c);
-    if word.len() < 3 || word.len() > 256 || word.contains("//") || !word.chars().all(allowed) {
+    let balanced = word.contains('{') == word.contains('}');
+    if !balanced || word.len() < 3 || word.len() > 256 || word.contains("//") || !word.chars().all(allowed) {
         return false;
     }
     let name = word.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
@@ -59,7 +60,7 @@ fn is_path(word: &str, quoted: bool) -> bool {
         let known = EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str());
         known && (!stem.is_empty() || quoted) && !stem.contains('(')
     });
-    let hidden = name.starts_with('.') && name.len() > 2 && name[1..].starts_with(char::is_alphabetic);
+    let hidden = name.starts_with('.') && name.len() > 3 && name[1..].starts_with(char::is_alphabetic);
     if !word.contains('/') {
         return file || (quoted && hidden) || matches!(word, "Makefile" | "Dockerfile" | "Containerfile");
     }

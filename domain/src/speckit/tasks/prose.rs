@@ -1,6 +1,6 @@
 //! Statements about order in prose: `T002 depends on T001`, `US2 after US1`, `T001 → T002`, `Blocks: T005`.
 
-use crate::speckit::ids::{self, Mention, StoryKey, TaskId};
+use crate::speckit::ids::{self, Mention, StoryKey};
 
 /// Somebody who waits or is waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,9 +24,9 @@ pub(super) struct Statement {
 
 /// Whose text is read: it decides who is meant when a sentence has no subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Context<'a> {
+pub(super) enum Context {
     /// A task and the lines below it.
-    Task(&'a TaskId),
+    Task,
     /// A section about dependencies.
     Section,
 }
@@ -119,7 +119,7 @@ const BESIDE: [&str; 6] = [
 ];
 
 /// Every statement in `text`, a paragraph or a list item.
-pub(super) fn statements(text: &str, context: Context<'_>) -> Vec<Statement> {
+pub(super) fn statements(text: &str, context: Context) -> Vec<Statement> {
     if !text.contains('T') && context != Context::Section {
         return Vec::new();
     }
@@ -175,7 +175,7 @@ struct Phrase {
     waits: bool,
 }
 
-fn phrases(sentence: &str, context: Context<'_>, found: &mut Vec<Statement>) {
+fn phrases(sentence: &str, context: Context, found: &mut Vec<Statement>) {
     let lower = sentence.to_ascii_lowercase();
     let verbs = verbs(&lower);
     let mut subject: Vec<Ref> = Vec::new();
@@ -190,7 +190,7 @@ fn phrases(sentence: &str, context: Context<'_>, found: &mut Vec<Statement>) {
             continue;
         }
         subject = match (context, from) {
-            (Context::Task(_), _) => vec![adjacent(left).unwrap_or(Ref::Itself)],
+            (Context::Task, _) => vec![adjacent(left).unwrap_or(Ref::Itself)],
             (Context::Section, Some(_)) => adjacent(left).map_or(subject, |own| vec![own]),
             (Context::Section, None) => section_subject(left),
         };
@@ -319,27 +319,24 @@ fn adjacent(left: &str) -> Option<Ref> {
 /// Who is spoken of in the words before a phrase: those in an open bracket, or right before it; else tasks that are named first,
 /// or whom the label names.
 fn section_subject(left: &str) -> Vec<Ref> {
-    let refs = match left.rfind('(').filter(|at| !left[*at..].contains(')')) {
-        Some(bracket) => {
-            let inside = located(&left[bracket..]);
-            if inside.is_empty() {
-                last_operand(&left[..bracket])
-            } else {
-                inside
-            }
+    let refs = if let Some(bracket) = left.rfind('(').filter(|at| !left[*at..].contains(')')) {
+        let inside = located(&left[bracket..]);
+        if inside.is_empty() {
+            last_operand(&left[..bracket])
+        } else {
+            inside
         }
-        None => {
-            let (label, rest) = left.split_once(": ").unwrap_or(("", left));
-            let lower = rest.to_ascii_lowercase();
-            let end = BESIDE
-                .iter()
-                .filter_map(|word| lower.find(word))
-                .min()
-                .unwrap_or(rest.len());
-            let (label, named) = (first_operand(label), first_operand(&rest[..end]));
-            let tasks = named.iter().any(|l| matches!(l.what, Ref::Tasks(_)));
-            if label.is_empty() || tasks { named } else { label }
-        }
+    } else {
+        let (label, rest) = left.split_once(": ").unwrap_or(("", left));
+        let lower = rest.to_ascii_lowercase();
+        let end = BESIDE
+            .iter()
+            .filter_map(|word| lower.find(word))
+            .min()
+            .unwrap_or(rest.len());
+        let (label, named) = (first_operand(label), first_operand(&rest[..end]));
+        let tasks = named.iter().any(|l| matches!(l.what, Ref::Tasks(_)));
+        if label.is_empty() || tasks { named } else { label }
     };
     specific(refs.into_iter().map(|l| l.what).collect())
 }
@@ -497,7 +494,7 @@ fn group_at(text: &str, (start, end): (usize, usize)) -> Vec<Located> {
 
 /// Length of `US1`, `US-1` or `US1.5` at this place.
 fn key_len(text: &str, start: usize) -> usize {
-    let prefix = if text[start..].as_bytes().get(2) == Some(&b'-') {
+    let prefix = if text.as_bytes().get(start + 2) == Some(&b'-') {
         3
     } else {
         2

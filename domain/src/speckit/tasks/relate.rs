@@ -1,0 +1,220 @@
+//! Statements about order, once the tasks and phases that they name are known.
+
+use std::collections::{HashMap, HashSet};
+
+use super::prose::{Ref, Statement};
+use super::{Dependency, Group, PhaseKind, Precedence, TasksFile};
+use crate::speckit::diagnostic::Diagnostic;
+use crate::speckit::ids::{Mention, TaskId};
+
+/// Most pairs of tasks or groups that are looked at: a statement about two ranges stands for their product.
+const MAX_PAIRS: usize = 20_000;
+
+/// Most phases and stories that one side of a statement may name.
+const MAX_GROUPS: usize = 64;
+
+/// A statement with its place.
+pub(super) struct Stated {
+    /// The task in whose text it stands, as an index.
+    pub(super) owner: Option<usize>,
+    pub(super) line: u32,
+    pub(super) statement: Statement,
+}
+
+/// Records all statements in the file, and returns what is wrong with them.
+pub(super) fn apply(file: &mut TasksFile, stated: Vec<Stated>) -> Vec<Diagnostic> {
+    let resolver = Resolver::new(file);
+    let mut relations = Relations {
+        file,
+        seen: HashSet::new(),
+        left: MAX_PAIRS,
+    };
+    let mut diagnostics = Vec::new();
+    for Stated { owner, line, statement } in stated {
+        let (who, on) = (
+            resolver.resolve(&statement.who, owner),
+            resolver.resolve(&statement.on, owner),
+        );
+        diagnostics.extend(who.unknown.iter().chain(&on.unknown).map(|id| {
+            let message = format!("{id} is named as a dependency, but no task has this identifier");
+            Diagnostic::warning(
+                line,
+                "UnknownTask",
+                message,
+                "correct the identifier, or remove the statement",
+            )
+        }));
+        relations.relate(line, &who, &on);
+        if relations.left == 0 {
+            let message = format!("the file states more than {MAX_PAIRS} dependencies; from here on they are left out");
+            diagnostics.push(Diagnostic::warning(
+                line,
+                "TooManyDependencies",
+                message,
+                "state only direct dependencies",
+            ));
+            break;
+        }
+    }
+    diagnostics
+}
+
+/// A task by its index, or a group.
+#[derive(PartialEq, Eq, Hash)]
+enum Node {
+    Task(usize),
+    Group(Group),
+}
+
+struct Relations<'a> {
+    file: &'a mut TasksFile,
+    /// Pairs that are recorded already: who waits, and for whom.
+    seen: HashSet<(Node, Node)>,
+    /// How many pairs may still be looked at.
+    left: usize,
+}
+
+impl Relations<'_> {
+    /// Records that each of `who` waits for each of `on`.
+    fn relate(&mut self, line: u32, who: &Resolved, on: &Resolved) {
+        match (who.tasks.is_empty(), on.tasks.is_empty()) {
+            (true, true) => self.relate_groups(line, &who.groups, &on.groups),
+            (true, false) => self.relate_tasks(line, &self.members(&who.groups, &on.tasks), &on.tasks),
+            (false, true) => self.relate_tasks(line, &who.tasks, &self.members(&on.groups, &who.tasks)),
+            (false, false) => self.relate_tasks(line, &who.tasks, &on.tasks),
+        }
+    }
+
+    /// The tasks of these groups, unless some of `others` are among them: a statement about a phase and one of its own tasks
+    /// says nothing about the rest of the phase.
+    fn members(&self, groups: &[Group], others: &[usize]) -> Vec<usize> {
+        let in_groups = |task: &usize| groups.iter().any(|group| self.belongs(*task, group));
+        if others.iter().any(in_groups) {
+            Vec::new()
+        } else {
+            (0..self.file.tasks.len()).filter(in_groups).collect()
+        }
+    }
+
+    fn belongs(&self, task: usize, group: &Group) -> bool {
+        let task = &self.file.tasks[task];
+        match group {
+            Group::Phase(index) => task.phase == *index,
+            Group::Story(key) => {
+                let phase = &self.file.phases[task.phase].kind;
+                matches!(phase, PhaseKind::Story(own) if own == key) || task.stories.contains(key)
+            }
+        }
+    }
+
+    fn relate_tasks(&mut self, line: u32, who: &[usize], on: &[usize]) {
+        for &task in who {
+            for &other in on.iter().filter(|other| **other != task) {
+                if self.left == 0 {
+                    return;
+                }
+                if self.is_new(Node::Task(task), Node::Task(other)) {
+                    let on = self.file.tasks[other].id.clone();
+                    self.file.tasks[task].depends_on.push(Dependency { on, line });
+                }
+            }
+        }
+    }
+
+    fn relate_groups(&mut self, line: u32, who: &[Group], on: &[Group]) {
+        for subject in who {
+            for group in on.iter().filter(|group| *group != subject) {
+                if self.left > 0 && self.is_new(Node::Group(subject.clone()), Node::Group(group.clone())) {
+                    self.file.precedences.push(Precedence {
+                        subject: subject.clone(),
+                        on: group.clone(),
+                        line,
+                    });
+                }
+            }
+        }
+    }
+
+    fn is_new(&mut self, who: Node, on: Node) -> bool {
+        self.left -= 1;
+        self.seen.insert((who, on))
+    }
+}
+
+/// What the references of a statement stand for.
+#[derive(Default)]
+struct Resolved {
+    tasks: Vec<usize>,
+    groups: Vec<Group>,
+    unknown: Vec<String>,
+}
+
+/// Finds tasks and phases by the names that prose gives them.
+struct Resolver {
+    /// Task identifiers in natural order.
+    sorted: Vec<(TaskId, usize)>,
+    numbers: HashMap<String, usize>,
+    named: HashMap<&'static str, usize>,
+}
+
+impl Resolver {
+    fn new(file: &TasksFile) -> Self {
+        let mut index: HashMap<&TaskId, usize> = HashMap::new();
+        for (at, task) in file.tasks.iter().enumerate() {
+            for id in &task.also {
+                index.entry(id).or_insert(at);
+            }
+            index.insert(&task.id, at);
+        }
+        let mut sorted: Vec<(TaskId, usize)> = index.into_iter().map(|(id, at)| (id.clone(), at)).collect();
+        sorted.sort();
+        let mut numbers = HashMap::new();
+        let mut named = HashMap::new();
+        for (at, phase) in file.phases.iter().enumerate() {
+            if let Some(number) = &phase.number {
+                numbers.entry(number.clone()).or_insert(at);
+            }
+            let name = match phase.kind {
+                PhaseKind::Setup => "setup",
+                PhaseKind::Foundational => "foundational",
+                _ => continue,
+            };
+            named.entry(name).or_insert(at);
+        }
+        Self { sorted, numbers, named }
+    }
+
+    fn resolve(&self, refs: &[Ref], owner: Option<usize>) -> Resolved {
+        let mut resolved = Resolved::default();
+        for what in refs {
+            match what {
+                Ref::Itself => resolved.tasks.extend(owner),
+                Ref::Tasks(mention) if resolved.tasks.len() < MAX_PAIRS => self.mention(mention, &mut resolved),
+                Ref::Tasks(_) => {}
+                Ref::Phase(number) => resolved
+                    .groups
+                    .extend(self.numbers.get(number).map(|p| Group::Phase(*p))),
+                Ref::Named(name) => resolved.groups.extend(self.named.get(name).map(|p| Group::Phase(*p))),
+                Ref::Story(key) => resolved.groups.push(Group::Story(key.clone())),
+            }
+        }
+        resolved.tasks.sort_unstable();
+        resolved.tasks.dedup();
+        resolved.groups.sort();
+        resolved.groups.dedup();
+        resolved.groups.truncate(MAX_GROUPS);
+        resolved
+    }
+
+    fn mention(&self, mention: &Mention, resolved: &mut Resolved) {
+        // A range takes what there is between its ends.
+        let from = self.sorted.partition_point(|(id, _)| *id < mention.first);
+        let named = self.sorted[from..].iter().take_while(|(id, _)| mention.covers(id));
+        let known: Vec<usize> = named.map(|(_, at)| *at).collect();
+        if known.is_empty() {
+            let last = mention.last.as_ref().map(|l| format!("–{l}")).unwrap_or_default();
+            resolved.unknown.push(format!("{}{last}", mention.first));
+        }
+        resolved.tasks.extend(known);
+    }
+}
