@@ -84,12 +84,13 @@ impl<'a> Order<'a> {
         let before = self.phases_before();
         for (phase, groups) in self.groups.iter().enumerate() {
             for (at, group) in groups.iter().enumerate() {
+                // What the phase waits for may rank between its own groups, when statements moved it.
+                let previous = at.checked_sub(1).map(|previous| &groups[previous]);
+                let since = previous.map_or(0, |group| self.rank[group[0]]);
                 for &task in group {
-                    match at.checked_sub(1) {
-                        Some(previous) => edges[task].extend(&groups[previous]),
-                        None => before[phase]
-                            .iter()
-                            .for_each(|b| edges[task].extend(self.end_of(*b, self.rank[task]))),
+                    edges[task].extend(previous.into_iter().flatten());
+                    for &phase in &before[phase] {
+                        edges[task].extend(self.end_of(phase, self.rank[task]).filter(|on| self.rank[*on] >= since));
                     }
                 }
             }

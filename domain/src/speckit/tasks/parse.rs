@@ -70,35 +70,34 @@ fn scopes(markdown: &Markdown) -> Vec<Scope> {
     };
     let mut scopes = vec![outside; markdown.lines.len()];
     let mut of_section: Vec<Scope> = Vec::with_capacity(markdown.sections.len());
+    let mut opened = None;
     for section in &markdown.sections {
         let above = section.parent.map_or(outside, |parent| of_section[parent]);
-        let phase = phase::heading(&section.title).filter(|p| above.role == Role::Work && opens(p, above));
-        let is_title = section.level == 1 && section.parent.is_none() && phase.is_none();
-        let scope = match phase {
-            Some(heading) => {
-                let in_story = matches!(heading.kind, PhaseKind::Story(_));
-                Scope {
-                    phase: Some(section.heading),
-                    role: Role::Work,
-                    in_story,
-                    heading: section.heading,
-                }
-            }
-            None if is_title || line::parse(markdown.text(section.heading), true).is_some() => Scope {
-                heading: section.heading,
+        // Behind a phase that lies within another, the outer one is over.
+        let phase = above.phase.filter(|phase| opened == Some(*phase));
+        let above = Scope {
+            phase,
+            in_story: above.in_story && phase.is_some(),
+            heading: section.heading,
+            ..above
+        };
+        let opens = phase::heading(&section.title).filter(|p| above.role == Role::Work && opens(p, above));
+        let scope = if let Some(heading) = opens {
+            opened = Some(section.heading);
+            Scope {
+                phase: opened,
+                in_story: matches!(heading.kind, PhaseKind::Story(_)),
                 ..above
-            },
-            None => match phase::role(&section.title) {
-                Role::Work => Scope {
-                    heading: section.heading,
-                    ..above
-                },
-                role => Scope {
-                    role,
-                    heading: section.heading,
-                    ..above
-                },
-            },
+            }
+        } else if section.level == 1 && section.parent.is_none()
+            || line::parse(markdown.text(section.heading), true).is_some()
+        {
+            above
+        } else {
+            match phase::role(&section.title) {
+                Role::Work => above,
+                role => Scope { role, ..above },
+            }
         };
         of_section.push(scope);
         scopes[section.heading..section.own_end].fill(scope);

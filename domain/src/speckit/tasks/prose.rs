@@ -102,7 +102,7 @@ const ADVICE: [&str; 8] = [
     "suggest",
     "priority order",
     "benefit",
-    "developer ",
+    "developer",
 ];
 
 /// Words behind a statement that do the same.
