@@ -1,0 +1,47 @@
+//! `enact import`: from a Spec Kit project to manifests.
+
+mod check;
+mod manifest;
+mod names;
+mod project;
+mod yaml;
+
+use anyhow::{Context as _, Result, bail};
+
+use self::project::Wanted;
+use crate::args::Import;
+use crate::terminal;
+
+/// With client-side apply kubectl keeps a second copy of an object in an annotation of at most this many bytes.
+const CLIENT_SIDE_LIMIT: usize = 262_144;
+
+/// Reads, checks and prints.
+pub fn run(options: &Import, namespace: Option<&str>) -> Result<()> {
+    let wanted = match &options.constitution {
+        Some(file) => Wanted::File(file),
+        None if options.no_constitution => Wanted::None,
+        None => Wanted::Nearest,
+    };
+    let project = project::find(&options.path, wanted)?;
+    for missing in &project.missing {
+        terminal::note(&format!("note: {missing}"));
+    }
+    let unusable = check::report(&project);
+    if unusable > 0 {
+        bail!(
+            "{unusable} document(s) cannot be used as they are, so nothing was printed; a constitution is left out with --no-constitution"
+        );
+    }
+    let manifests = manifest::render(&project, options, namespace)?;
+    let largest = manifests.iter().map(String::len).max().unwrap_or_default();
+    if largest > CLIENT_SIDE_LIMIT {
+        terminal::note(&format!(
+            "note: the largest object has {largest} bytes; use `kubectl apply --server-side`, which takes more than {CLIENT_SIDE_LIMIT}"
+        ));
+    }
+    let text = manifests.join("---\n");
+    match &options.out {
+        Some(file) => std::fs::write(file, text).with_context(|| format!("{} cannot be written", file.display())),
+        None => terminal::print(&text),
+    }
+}

@@ -1,0 +1,271 @@
+//! `enact import`, as a user calls it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+#[path = "support/manifests.rs"]
+mod manifests;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use enact_crds::common::{ApprovalPolicy, LocalRef};
+use enact_crds::{Constitution, Plan, Specification};
+use manifests::Manifests;
+
+fn feature() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/speckit/specs/001-word-count")
+}
+
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn import(path: &Path, options: &[&str]) -> Ran {
+    let output = Command::new(env!("CARGO_BIN_EXE_enact"))
+        .arg("import")
+        .arg(path)
+        .args(options)
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ran {
+        code: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}
+
+/// A feature with these files, in a directory `001-door` of its own repository.
+fn with(files: &[(&str, &[u8])]) -> (tempfile::TempDir, PathBuf) {
+    let root = tempfile::tempdir().unwrap();
+    let feature = root.path().join("specs/001-door");
+    fs::create_dir_all(&feature).unwrap();
+    fs::create_dir(root.path().join(".git")).unwrap();
+    for (name, content) in files {
+        let file = feature.join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, content).unwrap();
+    }
+    (root, feature)
+}
+
+const SPEC: &[u8] = b"# Feature Specification: Door\n\n## Requirements\n\n- **FR-001**: The door MUST open.\n";
+const TASKS: &[u8] = b"# Tasks: Door\n\n## Phase 1: Setup\n\n- [ ] T001 Hang the door\n- [ ] T002 Oil the hinge\n";
+
+#[test]
+fn a_project_becomes_objects_with_its_very_words() {
+    let ran = import(&feature(), &["--namespace", "demo", "--agent", "scripts"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let manifests = Manifests::parse(&ran.stdout);
+    assert_eq!(manifests.kinds(), ["Constitution", "Plan", "Specification"]);
+    let document = |name: &str| Some(fs::read_to_string(feature().join(name)).unwrap());
+    let constitution: Constitution = manifests.only();
+    let specification: Specification = manifests.only();
+    let plan: Plan = manifests.only();
+    assert_eq!(
+        constitution.spec.source.inline,
+        document("../../.specify/memory/constitution.md")
+    );
+    assert_eq!(specification.spec.source.inline, document("spec.md"));
+    assert_eq!(plan.spec.source.clone().unwrap().inline, document("tasks.md"));
+    assert_eq!(
+        specification.spec.constitution_ref,
+        Some(LocalRef {
+            name: "constitution".into()
+        })
+    );
+    assert_eq!(
+        plan.spec.specification_ref,
+        Some(LocalRef {
+            name: "f001-word-count".into()
+        })
+    );
+    assert_eq!(plan.spec.agent_ref.name, "scripts");
+    assert_eq!(plan.spec.workspace, None);
+    for metadata in [constitution.metadata, specification.metadata, plan.metadata] {
+        assert_eq!(metadata.namespace.as_deref(), Some("demo"));
+    }
+    assert!(
+        ran.stderr.contains("tasks.md: 8 tasks (7 open) in 5 phases"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        !ran.stderr.contains("error") && !ran.stderr.contains("warning"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn the_same_documents_give_the_same_bytes() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_string_lossy().into_owned();
+    assert_eq!(import(&feature(), &["--out", &path]).code, Some(0));
+    assert_eq!(fs::read_to_string(file.path()).unwrap(), import(&feature(), &[]).stdout);
+}
+
+#[test]
+fn options_become_fields() {
+    let options = "--name door --approve-groups leads,security --git-url https://git.example.com/door.git --revision v1 \
+                   --credentials-secret read --integration-branch main --integration-secret write --no-constitution";
+    let ran = import(&feature(), &options.split_whitespace().collect::<Vec<_>>());
+    let manifests = Manifests::parse(&ran.stdout);
+    assert_eq!(manifests.kinds(), ["Plan", "Specification"]);
+    let plan: Plan = manifests.only();
+    let approval = ApprovalPolicy {
+        required: 1,
+        groups: vec!["leads".into(), "security".into()],
+        four_eyes: true,
+    };
+    assert_eq!(
+        (plan.metadata.name.as_deref(), &plan.spec.approval),
+        (Some("door"), &approval)
+    );
+    assert_eq!(manifests.only::<Specification>().spec.approval, approval);
+    let workspace = plan.spec.workspace.unwrap();
+    let name = |reference: Option<LocalRef>| reference.unwrap().name;
+    assert_eq!(
+        (workspace.url.as_str(), workspace.revision.as_str()),
+        ("https://git.example.com/door.git", "v1")
+    );
+    assert_eq!(name(workspace.credentials_secret_ref), "read");
+    assert_eq!(workspace.integration.branch.as_deref(), Some("main"));
+    assert_eq!(name(workspace.integration.credentials_secret_ref), "write");
+}
+
+#[test]
+fn what_is_missing_is_told() {
+    let (_root, feature) = with(&[("tasks.md", TASKS)]);
+    let ran = import(&feature, &[]);
+    assert_eq!(Manifests::parse(&ran.stdout).kinds(), ["Plan"]);
+    for missing in ["spec.md", "plan.md", "constitution.md"] {
+        assert!(ran.stderr.contains(missing), "{missing} is not told in: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn an_old_layout_is_read() {
+    let (_root, feature) = with(&[
+        ("spec.md", SPEC),
+        (
+            "../../memory/constitution.md",
+            b"# C\n\n## Core Principles\n\n### I. Oil\n\nHinges MUST be oiled.\n",
+        ),
+    ]);
+    assert_eq!(
+        Manifests::parse(&import(&feature, &[]).stdout).kinds(),
+        ["Constitution", "Specification"]
+    );
+}
+
+#[test]
+fn one_file_becomes_one_object() {
+    let (_root, feature) = with(&[("spec.md", SPEC), ("tasks.md", TASKS), ("Notes on doors.md", SPEC)]);
+    for (file, kind, name) in [
+        ("spec.md", "Specification", "f001-door"),
+        ("tasks.md", "Plan", "f001-door"),
+        ("Notes on doors.md", "Specification", "notes-on-doors"),
+    ] {
+        let ran = import(&feature.join(file), &[]);
+        assert_eq!(Manifests::parse(&ran.stdout).kinds(), [kind]);
+        assert!(ran.stdout.contains(&format!("name: {name}\n")), "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn carriage_returns_survive() {
+    let text = String::from_utf8_lossy(SPEC).replace('\n', "\r\n");
+    let (_root, feature) = with(&[("spec.md", text.as_bytes())]);
+    let specification: Specification = Manifests::parse(&import(&feature, &[]).stdout).only();
+    assert_eq!(specification.spec.source.inline, Some(text));
+}
+
+#[test]
+fn what_cannot_be_used_is_refused_with_its_place() {
+    let cycle = b"# Tasks: Door\n\n## Phase 1: Setup\n\n- [ ] T001 Hang it (depends on T002)\n- [ ] T002 Oil it (depends on T001)\n";
+    for (file, content, told) in [
+        (
+            "tasks.md",
+            cycle.as_slice(),
+            "tasks.md:5: error: tasks wait for each other: T001 → T002 → T001",
+        ),
+        ("spec.md", b" \n".as_slice(), "spec.md:1: error: the document is empty"),
+        ("spec.md", b"one\ntwo \0".as_slice(), "spec.md:2: error: byte 8 is NUL"),
+        (
+            "spec.md",
+            vec![b'a'; (1 << 20) + 5].as_slice(),
+            "spec.md:1: error: the document has 1048577 bytes",
+        ),
+    ] {
+        let (_root, feature) = with(&[(file, content)]);
+        let ran = import(&feature, &[]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{told}");
+        assert!(ran.stderr.contains(told), "{told} is not in: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn wrong_calls_say_what_is_right() {
+    let (root, feature) = with(&[("spec.md", SPEC), ("plan.md", b"# Implementation Plan: Door\n")]);
+    let ran = import(root.path(), &[]);
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.stderr.contains("import one of its features") && ran.stderr.contains("001-door"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(import(&feature.join("plan.md"), &[]).code, Some(1));
+    for options in [
+        ["--git-url", "ext::sh -c true"],
+        ["--revision", "main"],
+        ["--agent", "Not A Name"],
+    ] {
+        assert_eq!(import(&feature, &options).code, Some(2), "{options:?}");
+    }
+    assert_eq!(
+        import(&feature, &["--git-url", "https://x/y", "--revision=--upload-pack=x"]).code,
+        Some(2)
+    );
+}
+
+/// Real projects, where they are at hand.
+#[test]
+fn real_projects_are_kept_byte_for_byte() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus/dev");
+    let Ok(projects) = fs::read_dir(&corpus) else {
+        eprintln!("skipped: {} is not there", corpus.display());
+        return;
+    };
+    let mut imported = 0;
+    let features = projects.flat_map(|project| {
+        fs::read_dir(project.unwrap().path().join("specs"))
+            .into_iter()
+            .flatten()
+    });
+    for feature in features
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.join("spec.md").is_file())
+    {
+        let ran = import(&feature, &["--no-constitution"]);
+        if ran.code == Some(1) {
+            assert!(
+                ran.stderr.contains(".md:") && ran.stderr.contains("error: "),
+                "{}: {}",
+                feature.display(),
+                ran.stderr
+            );
+            continue;
+        }
+        let specification: Specification = Manifests::parse(&ran.stdout).only();
+        assert_eq!(
+            specification.spec.source.inline,
+            fs::read_to_string(feature.join("spec.md")).ok()
+        );
+        imported += 1;
+    }
+    assert!(imported >= 40, "{imported} features were imported");
+}
