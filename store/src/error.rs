@@ -18,7 +18,9 @@ pub enum Class {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// Postgres cannot be reached, or is not able to answer.
-    #[error("cannot {doing}: Postgres is unavailable ({source}); check that the database runs and that postgres.url points to it")]
+    #[error(
+        "cannot {doing}: Postgres is unavailable ({source}); check that the database runs and that postgres.url points to it"
+    )]
     Unavailable {
         /// What was being done.
         doing: &'static str,
@@ -34,7 +36,9 @@ pub enum StoreError {
         after: Duration,
     },
     /// Postgres refused the login, or rights are missing.
-    #[error("cannot {doing}: Postgres denied it ({source}); check the user and password in postgres.url and its membership in enact_app")]
+    #[error(
+        "cannot {doing}: Postgres denied it ({source}); check the user and password in postgres.url and its membership in enact_app"
+    )]
     Denied {
         /// What was being done.
         doing: &'static str,
@@ -42,7 +46,9 @@ pub enum StoreError {
         source: Arc<sqlx::Error>,
     },
     /// The login would make row-level security void.
-    #[error("role `{role}` {problem}, so tenants would not be kept apart; use a login that is only a member of enact_app")]
+    #[error(
+        "role `{role}` {problem}, so tenants would not be kept apart; use a login that is only a member of enact_app"
+    )]
     UnsafeRole {
         /// The login's role.
         role: String,
@@ -88,7 +94,9 @@ pub enum StoreError {
         source: Arc<serde_json::Error>,
     },
     /// The installed migrations are not those of this release.
-    #[error("cannot migrate the database: {source}; restore the schema `enact` from a backup, or start with an empty database")]
+    #[error(
+        "cannot migrate the database: {source}; restore the schema `enact` from a backup, or start with an empty database"
+    )]
     Migration {
         /// What is wrong with them.
         source: Arc<MigrateError>,
@@ -102,9 +110,11 @@ impl StoreError {
     /// What to do about it.
     pub fn class(&self) -> Class {
         match self {
-            Self::Unavailable { .. } | Self::TimedOut { .. } | Self::Denied { .. } | Self::Schema { .. } | Self::Closed => {
-                Class::Transient
-            }
+            Self::Unavailable { .. }
+            | Self::TimedOut { .. }
+            | Self::Denied { .. }
+            | Self::Schema { .. }
+            | Self::Closed => Class::Transient,
             Self::Conflict { .. } => Class::Conflict,
             Self::UnsafeRole { .. }
             | Self::Refused { .. }
@@ -139,14 +149,19 @@ impl StoreError {
                 let code = error.code().unwrap_or_default();
                 // The first two characters of a SQLSTATE are its class; appendix A of Postgres' manual lists them.
                 match (code.get(..2).unwrap_or_default(), &*code) {
-                    (_, "42P01" | "3F000" | "42703" | "42704") => Self::Schema { found: error.message().to_owned() },
+                    (_, "42P01" | "3F000" | "42703" | "42704") => Self::Schema {
+                        found: error.message().to_owned(),
+                    },
                     ("28" | "3D", _) | (_, "42501") => Self::Denied { doing, source },
                     ("40", _) | (_, "55P03") => Self::Conflict { doing, source },
                     ("08" | "25" | "53" | "57" | "58" | "XX", _) => Self::Unavailable { doing, source },
                     _ => Self::Refused { doing, source },
                 }
             }
-            sqlx::Error::Configuration(error) => Self::Invalid { what: "postgres.url", problem: error.to_string() },
+            sqlx::Error::Configuration(error) => Self::Invalid {
+                what: "postgres.url",
+                problem: error.to_string(),
+            },
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_)
@@ -163,15 +178,22 @@ impl StoreError {
     }
 
     pub(crate) fn unreadable(what: &'static str) -> impl Fn(serde_json::Error) -> Self {
-        move |source| Self::Unreadable { what, source: Arc::new(source) }
+        move |source| Self::Unreadable {
+            what,
+            source: Arc::new(source),
+        }
     }
 }
 
 impl From<MigrateError> for StoreError {
     fn from(error: MigrateError) -> Self {
         match error {
-            MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => Self::new("migrate the database", source),
-            other => Self::Migration { source: Arc::new(other) },
+            MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => {
+                Self::new("migrate the database", source)
+            }
+            other => Self::Migration {
+                source: Arc::new(other),
+            },
         }
     }
 }

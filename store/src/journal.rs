@@ -23,10 +23,7 @@ pub(crate) async fn append<'r>(
     tenant: &str,
     records: &[&'r Record],
 ) -> Result<Vec<&'r Record>, StoreError> {
-    let mut entries = Vec::with_capacity(records.len());
-    for record in records {
-        entries.push(entry(record)?);
-    }
+    let entries: Vec<Entry> = records.iter().map(|record| entry(record)).collect();
     let column = |of: fn(&'r Record) -> &'r str| records.iter().map(|record| of(record)).collect::<Vec<_>>();
     let at: Vec<i64> = records.iter().map(|record| record.at.0).collect();
     let events: Vec<&str> = entries.iter().map(|entry| entry.event).collect();
@@ -66,19 +63,28 @@ pub(crate) async fn append<'r>(
     .await
     .map_err(StoreError::while_doing(DOING))?;
     // Ordinals count from 1.
-    Ok(new.into_iter().filter_map(|ord| records.get(usize::try_from(ord - 1).ok()?).copied()).collect())
+    Ok(new
+        .into_iter()
+        .filter_map(|ord| records.get(usize::try_from(ord - 1).ok()?).copied())
+        .collect())
 }
 
-fn entry(record: &Record) -> Result<Entry, StoreError> {
+fn entry(record: &Record) -> Entry {
     let own_plan = || (record.subject.kind == Kind::Plan).then(|| record.subject.uid.clone());
-    Ok(match &record.event {
+    match &record.event {
         Event::Revision { digest, version, .. } => Entry {
             event: "Revision",
             key: digest.as_str().to_owned(),
             plan_uid: own_plan(),
             details: json!({ "digest": digest, "version": version }),
         },
-        Event::Transition { key, state, reason, message, task } => Entry {
+        Event::Transition {
+            key,
+            state,
+            reason,
+            message,
+            task,
+        } => Entry {
             event: "Transition",
             key: key.clone(),
             plan_uid: task.as_ref().map(|task| task.plan_uid.clone()).or_else(own_plan),
@@ -89,13 +95,24 @@ fn entry(record: &Record) -> Result<Entry, StoreError> {
                 "task": task.as_ref().map(|task| &task.id),
             }),
         },
-        Event::AttemptStarted { plan_uid, number, pod, agent } => Entry {
+        Event::AttemptStarted {
+            plan_uid,
+            number,
+            pod,
+            agent,
+        } => Entry {
             event: "AttemptStarted",
             key: number.to_string(),
             plan_uid: Some(plan_uid.clone()),
             details: json!({ "attempt": number, "pod": pod, "agent": agent }),
         },
-        Event::AttemptFinished { plan_uid, number, failure, report, started } => Entry {
+        Event::AttemptFinished {
+            plan_uid,
+            number,
+            failure,
+            report,
+            started,
+        } => Entry {
             event: "AttemptFinished",
             key: number.to_string(),
             plan_uid: Some(plan_uid.clone()),
@@ -108,7 +125,13 @@ fn entry(record: &Record) -> Result<Entry, StoreError> {
                 "workStartedMs": started,
             }),
         },
-        Event::Decision { about, name, digest, approved, comment } => Entry {
+        Event::Decision {
+            about,
+            name,
+            digest,
+            approved,
+            comment,
+        } => Entry {
             event: "Decision",
             key: String::new(),
             plan_uid: None,
@@ -120,5 +143,5 @@ fn entry(record: &Record) -> Result<Entry, StoreError> {
                 "comment": comment,
             }),
         },
-    })
+    }
 }

@@ -1,0 +1,211 @@
+//! Tenants are kept apart by the database itself.
+
+mod support;
+
+use enact_store::Store;
+use sqlx::{AssertSqlSafe, Connection, Executor, Row};
+use support::{Database, plan_turn, tables};
+
+const TENANT_POLICY: &str =
+    "((tenant_id)::text = ( SELECT current_setting('enact.tenant'::text, true) AS current_setting))";
+
+#[tokio::test]
+async fn every_table_forces_row_level_security() {
+    let database = Database::migrated().await;
+    let mut connection = database.superuser().await;
+    let rows = sqlx::query(
+        "select c.relname::text as name, c.relrowsecurity and c.relforcerowsecurity as forced,
+                exists (select from pg_attribute a where a.attrelid = c.oid and attname = 'tenant_id' and attnotnull) as has_tenant,
+                (select count(*) from pg_policy where polrelid = c.oid) as policies,
+                pg_get_expr(p.polqual, c.oid) as visible, pg_get_expr(p.polwithcheck, c.oid) as writable,
+                p.polpermissive and p.polcmd = '*' and p.polroles = '{0}' as for_all
+        from pg_class c left join pg_policy p on p.polrelid = c.oid
+        where c.relnamespace = 'enact'::regnamespace and c.relkind in ('r', 'p') and c.relname <> 'migrations'",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    assert!(rows.len() >= 12, "{} tables", rows.len());
+    for row in rows {
+        let name: String = row.get("name");
+        assert!(row.get::<bool, _>("forced"), "{name} forces row-level security");
+        assert!(row.get::<bool, _>("has_tenant"), "{name} has a tenant_id");
+        assert_eq!(row.get::<i64, _>("policies"), 1, "{name}");
+        assert!(
+            row.get::<bool, _>("for_all"),
+            "{name}'s policy is for all commands and roles"
+        );
+        assert_eq!(
+            row.get::<Option<&str>, _>("visible"),
+            Some(TENANT_POLICY),
+            "{name} USING"
+        );
+        assert_eq!(
+            row.get::<Option<&str>, _>("writable"),
+            Some(TENANT_POLICY),
+            "{name} WITH CHECK"
+        );
+    }
+}
+
+#[tokio::test]
+async fn indexes_begin_with_the_tenant() {
+    let database = Database::migrated().await;
+    // The outbox is read for all tenants, in the order of commits.
+    let others: Vec<String> = sqlx::query_scalar(
+        "select i.indexrelid::regclass::text from pg_index i join pg_class c on c.oid = i.indrelid
+        join pg_attribute a on a.attrelid = c.oid and a.attnum = i.indkey[0]
+        where c.relnamespace = 'enact'::regnamespace and c.relname <> 'migrations' and a.attname <> 'tenant_id'",
+    )
+    .fetch_all(&mut database.superuser().await)
+    .await
+    .unwrap();
+    assert_eq!(others, ["outbox_in_order"]);
+}
+
+#[tokio::test]
+async fn the_application_owns_nothing_and_has_only_what_it_needs() {
+    let database = Database::migrated().await;
+    let mut connection = database.superuser().await;
+    for role in ["enact_app", &database.name] {
+        let row = sqlx::query(
+            "select rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication as mighty,
+                    exists (select from pg_class where relowner = r.oid) or exists (select from pg_namespace where nspowner = r.oid)
+                        as owner,
+                    has_schema_privilege(rolname, 'enact', 'create') as creates
+            from pg_roles r where rolname = $1",
+        )
+        .bind(role)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+        for right in ["mighty", "owner", "creates"] {
+            assert!(!row.get::<bool, _>(right), "{role} {right}");
+        }
+    }
+    let mut rights = Vec::new();
+    for table in tables(&mut connection).await {
+        let held: Vec<String> = sqlx::query_scalar(
+            "select privilege from unnest(array['select', 'insert', 'update', 'delete', 'truncate', 'references', 'trigger']) as privilege
+            where has_table_privilege($1, format('enact.%I', $2), privilege)",
+        )
+        .bind(&database.name)
+        .bind(&table)
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+        rights.push(format!("{table}: {}", held.join(" ")));
+    }
+    assert_eq!(
+        rights,
+        [
+            "approvals: select insert",
+            "attempts: select insert update",
+            "audit: select insert",
+            "contents: select insert",
+            "decisions: select insert",
+            "outbox: insert",
+            "plans: select insert update",
+            "results: select insert",
+            "revisions: select insert",
+            "tasks: select insert update",
+            "tenants: select insert update",
+            "usage: select insert",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn without_a_tenant_nothing_is_seen_or_written() {
+    let database = Database::migrated().await;
+    database
+        .store()
+        .record(vec![plan_turn("a", "p", "Running", 1)])
+        .await
+        .unwrap();
+    let mut app = database.app().await;
+    let seen = "select count(*) from enact.plans";
+    assert_eq!(sqlx::query_scalar::<_, i64>(seen).fetch_one(&mut app).await.unwrap(), 0);
+    // A connection that had a tenant keeps an empty setting behind.
+    let mut transaction = app.begin().await.unwrap();
+    transaction
+        .execute("select set_config('enact.tenant', 'a', true)")
+        .await
+        .unwrap();
+    assert_eq!(
+        sqlx::query_scalar::<_, i64>(seen)
+            .fetch_one(&mut *transaction)
+            .await
+            .unwrap(),
+        1
+    );
+    transaction.commit().await.unwrap();
+    assert_eq!(sqlx::query_scalar::<_, i64>(seen).fetch_one(&mut app).await.unwrap(), 0);
+    for tenant in ["a", ""] {
+        let insert = format!("insert into enact.tenants values ('{tenant}', 'uid', now(), now())");
+        assert!(app.execute(AssertSqlSafe(insert)).await.is_err(), "tenant `{tenant}`");
+    }
+}
+
+#[tokio::test]
+async fn two_tenants_share_one_connection() {
+    let database = Database::migrated().await;
+    let mut config = database.config();
+    config.max_connections = 1;
+    let store = Store::connect(&config).unwrap();
+    let mut turns = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        let (store, tenant) = (store.clone(), if number % 2 == 0 { "a" } else { "b" });
+        turns.spawn(async move {
+            store
+                .record(vec![plan_turn(tenant, "p", "Running", number)])
+                .await
+                .unwrap();
+            let summary = store.tenant_summary(tenant).await.unwrap();
+            assert!((1..=10).contains(&summary.transitions), "{summary:?}");
+        });
+    }
+    while let Some(turn) = turns.join_next().await {
+        turn.unwrap();
+    }
+    for tenant in ["a", "b"] {
+        assert_eq!(store.tenant_summary(tenant).await.unwrap().transitions, 10);
+    }
+    assert_eq!(store.tenant_summary("c").await.unwrap().audit_entries, 0);
+    assert_eq!(store.revisions("a", "uid-p").await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn another_tenants_rows_can_be_neither_written_nor_changed() {
+    let database = Database::migrated().await;
+    database
+        .store()
+        .record(vec![plan_turn("b", "p", "Running", 1)])
+        .await
+        .unwrap();
+    let mut app = database.app().await;
+    let mut transaction = app.begin().await.unwrap();
+    transaction
+        .execute("select set_config('enact.tenant', 'a', true)")
+        .await
+        .unwrap();
+    let changed = transaction
+        .execute("update enact.plans set state = 'Stolen'")
+        .await
+        .unwrap();
+    assert_eq!(changed.rows_affected(), 0);
+    let error = transaction
+        .execute("insert into enact.tenants values ('b', 'uid', now(), now())")
+        .await
+        .expect_err("a row of another tenant is refused");
+    assert!(error.to_string().contains("row-level security"), "{error}");
+    drop(transaction);
+    for statement in [
+        "delete from enact.audit",
+        "update enact.audit set actor = 'x'",
+        "truncate enact.audit",
+    ] {
+        let error = app.execute(statement).await.expect_err(statement);
+        assert!(error.to_string().contains("permission denied"), "{error}");
+    }
+}

@@ -1,0 +1,141 @@
+//! Installing the schema, and noticing that something is wrong with the database.
+
+mod support;
+
+use std::time::Duration;
+
+use enact_store::{AppLogin, Class, Config, Store, StoreError, migrate};
+use sqlx::{AssertSqlSafe, Executor};
+use support::Database;
+
+#[tokio::test]
+async fn migrating_is_idempotent_and_safe_from_two_sides() {
+    let database = Database::empty().await;
+    let (url, login) = (database.owner_url(), database.login());
+    let (one, other) = tokio::join!(migrate(&url, Some(&login)), migrate(&url, Some(&login)));
+    one.unwrap();
+    other.unwrap();
+    migrate(&url, Some(&login)).await.unwrap();
+    migrate(&url, None).await.unwrap();
+    database.store().ready().await.unwrap();
+    assert_eq!(database.number("select count(*) from enact.migrations").await, 1);
+}
+
+#[tokio::test]
+async fn a_login_gets_its_new_password() {
+    let database = Database::migrated().await;
+    let changed = AppLogin {
+        password: "another".into(),
+        ..database.login()
+    };
+    migrate(&database.owner_url(), Some(&changed)).await.unwrap();
+    let error = database.store().ready().await.expect_err("the old password");
+    assert_eq!(
+        (error.category(), error.class()),
+        ("denied", Class::Transient),
+        "{error}"
+    );
+    let (host, port) = database.server();
+    let url = format!("postgres://{0}:another@{host}:{port}/{0}", database.name);
+    Store::connect(&Config::new(url)).unwrap().ready().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_login_that_bypasses_row_level_security_is_refused() {
+    let database = Database::migrated().await;
+    let mut superuser = database.superuser().await;
+    for (on, off) in [("superuser", "nosuperuser"), ("bypassrls", "nobypassrls")] {
+        superuser
+            .execute(AssertSqlSafe(format!("alter role {} {on}", database.name)))
+            .await
+            .unwrap();
+        let ready = database.store().ready().await;
+        assert!(matches!(ready, Err(StoreError::UnsafeRole { .. })), "{on}: {ready:?}");
+        let migrated = migrate(&database.owner_url(), Some(&database.login())).await;
+        assert!(
+            matches!(migrated, Err(StoreError::UnsafeRole { .. })),
+            "{on}: {migrated:?}"
+        );
+        superuser
+            .execute(AssertSqlSafe(format!("alter role {} {off}", database.name)))
+            .await
+            .unwrap();
+    }
+    superuser
+        .execute(AssertSqlSafe(format!(
+            "alter table enact.audit owner to {}",
+            database.name
+        )))
+        .await
+        .unwrap();
+    let ready = database.store().ready().await;
+    assert!(
+        matches!(
+            ready,
+            Err(StoreError::UnsafeRole {
+                problem: "owns the tables",
+                ..
+            })
+        ),
+        "{ready:?}"
+    );
+}
+
+#[tokio::test]
+async fn readiness_needs_the_schema() {
+    let database = Database::empty().await;
+    let mut config = database.config();
+    config.url = database.owner_url();
+    let store = Store::connect(&config).unwrap();
+    let error = store.ready().await.expect_err("there is no schema");
+    assert_eq!(
+        (error.category(), error.class()),
+        ("schema", Class::Transient),
+        "{error}"
+    );
+    migrate(&database.owner_url(), Some(&database.login())).await.unwrap();
+    let mut superuser = database.superuser().await;
+    superuser
+        .execute("update migrations set version = version - 1")
+        .await
+        .unwrap();
+    let error = database.store().ready().await.expect_err("the schema is too old");
+    assert!(error.to_string().contains("is at version 0, not 1"), "{error}");
+    // A newer release only adds to the schema, so that this one still works, also when it is rolled back to.
+    superuser.execute("update migrations set version = 1").await.unwrap();
+    superuser
+        .execute(
+            "insert into migrations select 9999, 'later', now(), true, checksum, 0 from migrations where version = 1",
+        )
+        .await
+        .unwrap();
+    database.store().ready().await.unwrap();
+    migrate(&database.owner_url(), None).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_unreachable_server_is_told_soon() {
+    let mut config = Config::new("postgres://nobody:secret-canary@127.0.0.1:1/none");
+    config.connect_timeout = Duration::from_millis(200);
+    let error = Store::connect(&config)
+        .unwrap()
+        .ready()
+        .await
+        .expect_err("nobody listens there");
+    assert_eq!(
+        (error.category(), error.class()),
+        ("unavailable", Class::Transient),
+        "{error}"
+    );
+    for shown in [format!("{error} {error:?}"), format!("{config:?}")] {
+        assert!(!shown.contains("secret-canary"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_bad_url_is_permanent() {
+    for url in ["", "mysql://x", "postgres://[::1", "postgres://h/db?sslmode=sometimes"] {
+        let error = Store::connect(&Config::new(url)).expect_err(url);
+        assert_eq!(error.class(), Class::Permanent, "{url}: {error}");
+    }
+}

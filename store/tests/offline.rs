@@ -1,0 +1,56 @@
+//! The checked-in descriptions of queries, by which the crate is built without a database, fit the migrations.
+//!
+//! `store/README.md` says how they are renewed.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Column, Either, Executor, SqlSafeStr, Statement, TypeInfo};
+use support::Database;
+
+#[tokio::test]
+async fn descriptions_fit_the_migrations() {
+    let database = Database::migrated().await;
+    let mut connection = database.app().await;
+    let mut described = 0;
+    for file in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".sqlx")).unwrap() {
+        let path = file.unwrap().path();
+        let data: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let query = data["query"].as_str().unwrap().to_owned();
+        let statement = (&mut connection)
+            .prepare(AssertSqlSafe(query).into_sql_str())
+            .await
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let columns: Vec<Value> = statement
+            .columns()
+            .iter()
+            .map(|column| json!([column.name(), column.type_info().name()]))
+            .collect();
+        let expected: Vec<Value> = data["describe"]["columns"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|column| json!([column["name"], column["type_info"].as_str().unwrap().to_uppercase()]))
+            .collect();
+        assert_eq!(columns, expected, "columns of {}", path.display());
+        let Some(Either::Left(parameters)) = statement.parameters() else {
+            panic!("{}", path.display())
+        };
+        let expected = data["describe"]["parameters"]["Left"].as_array().unwrap();
+        assert_eq!(parameters.len(), expected.len(), "parameters of {}", path.display());
+        for (parameter, expected) in parameters.iter().zip(expected) {
+            // Types of our own are described by structure, which the migrations alone define.
+            if let Some(expected) = expected.as_str() {
+                assert_eq!(
+                    parameter.name().replace("[]", "Array").to_uppercase(),
+                    expected.to_uppercase()
+                );
+            }
+        }
+        described += 1;
+    }
+    assert!(described > 10, "{described} descriptions");
+}

@@ -1,0 +1,304 @@
+//! Many callers share one writer, and an outage loses and doubles nothing.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use enact_domain::record::{Event, Record};
+use enact_store::{Class, Recorder, Store, StoreError};
+use support::proxy::{Network, Proxy};
+use support::{Database, end, plan_turn, start, turn};
+use tokio::task::JoinSet;
+
+/// A store that reaches its database through a network that can break.
+async fn behind_proxy(database: &Database) -> (Store, Proxy) {
+    let proxy = Proxy::to(database.server()).await;
+    let mut config = database.config();
+    config.url = database.app_url_at(&proxy.address.ip().to_string(), proxy.address.port());
+    config.connect_timeout = Duration::from_millis(500);
+    config.operation_timeout = Duration::from_secs(2);
+    (Store::connect(&config).expect("the URL is right"), proxy)
+}
+
+/// Records until it is acknowledged, as a controller does.
+async fn insist(recorder: &Recorder, records: Vec<Record>) -> u32 {
+    for tries in 1.. {
+        match recorder.record(records.clone()).await {
+            Ok(()) => return tries,
+            Err(error) => assert_eq!(error.class(), Class::Transient, "{error}"),
+        }
+    }
+    unreachable!("a range without an end")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_callers_share_round_trips() {
+    let database = Database::migrated().await;
+    let (store, proxy) = behind_proxy(&database).await;
+    let (recorder, flusher) = Recorder::start(store.clone());
+    recorder.record(vec![plan_turn("a", "p", "Running", 0)]).await.unwrap();
+    let (counted, answered) = (store.round_trips(), proxy.answers());
+    let mut callers = JoinSet::new();
+    for caller in 0..100 {
+        let recorder = recorder.clone();
+        callers.spawn(async move {
+            for turn_number in 0..5 {
+                recorder
+                    .record(vec![turn("a", &format!("t{caller}"), "Running", turn_number)])
+                    .await
+                    .unwrap();
+            }
+        });
+    }
+    callers.join_all().await;
+    let (counted, answered) = (store.round_trips() - counted, proxy.answers() - answered);
+    println!("500 transitions of 100 callers: {counted} round trips counted, {answered} seen on the wire");
+    assert!(counted <= 50, "{counted} round trips for 500 transitions");
+    // Seen from outside it is not more, but for what each connection does once.
+    assert!(
+        answered <= counted + 10,
+        "{answered} answers of Postgres for {counted} counted round trips"
+    );
+    assert_eq!(database.number("select count(*) from decisions").await, 501);
+    assert_eq!(
+        database
+            .number("select count(*) from tasks where state_at = to_timestamp(0.004)")
+            .await,
+        100
+    );
+    flusher.close().await;
+}
+
+#[tokio::test]
+async fn a_bad_record_fails_alone() {
+    let database = Database::migrated().await;
+    let (recorder, flusher) = Recorder::start(database.store());
+    let mut callers = JoinSet::new();
+    for caller in 0..40_u32 {
+        let recorder = recorder.clone();
+        callers.spawn(async move {
+            let mut own = turn("a", &format!("t{caller}"), "Running", 1);
+            if caller % 13 == 0 {
+                own.subject.uid = "u".repeat(1000);
+            }
+            (
+                caller,
+                recorder.record(vec![own, start("a", &format!("t{caller}"), 1)]).await,
+            )
+        });
+    }
+    for (caller, outcome) in callers.join_all().await {
+        match outcome {
+            Ok(()) => assert_ne!(caller % 13, 0),
+            Err(error) => {
+                assert_eq!(
+                    (caller % 13, error.category(), error.class()),
+                    (0, "refused", Class::Permanent),
+                    "{error}"
+                );
+                assert!(error.to_string().contains("uid_length"), "{error}");
+            }
+        }
+    }
+    // What was refused with a bad record is not there by halves.
+    assert_eq!(database.number("select count(*) from attempts").await, 36);
+    assert_eq!(database.number("select count(*) from decisions").await, 36);
+    flusher.close().await;
+}
+
+#[tokio::test]
+async fn tenants_do_not_disturb_each_other() {
+    let database = Database::migrated().await;
+    let (recorder, flusher) = Recorder::start(database.store());
+    let bad = start("a", "t", 0);
+    let mixed = recorder.record(vec![turn("b", "t", "Running", 1), bad]);
+    let good = recorder.record(vec![turn("a", "t", "Running", 1)]);
+    let (mixed, good) = tokio::join!(mixed, good);
+    assert_eq!(mixed.expect_err("a part was refused").class(), Class::Permanent);
+    good.unwrap();
+    assert_eq!(
+        database.number("select count(distinct tenant_id) from decisions").await,
+        2
+    );
+    let invalid = recorder.record(vec![turn("", "t", "Running", 1)]).await;
+    assert!(matches!(invalid, Err(StoreError::Invalid { .. })), "{invalid:?}");
+    flusher.close().await;
+}
+
+#[tokio::test]
+async fn a_terminated_connection_is_replaced_unseen() {
+    let database = Database::migrated().await;
+    let (recorder, flusher) = Recorder::start(database.store());
+    for number in 0..5 {
+        recorder.record(vec![turn("a", "t", "Running", number)]).await.unwrap();
+        let ended = "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity where datname = current_database() and usename <> current_user";
+        assert!(database.number(ended).await > 0);
+    }
+    assert_eq!(database.number("select count(*) from decisions").await, 5);
+    flusher.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_loses_and_doubles_nothing() {
+    let database = Database::migrated().await;
+    let (store, proxy) = behind_proxy(&database).await;
+    let (recorder, flusher) = Recorder::start(store);
+    let mut callers = JoinSet::new();
+    for caller in 0..20 {
+        let recorder = recorder.clone();
+        callers.spawn(async move {
+            let mut tries = 0;
+            for number in 0..10 {
+                let records = vec![
+                    turn(["a", "b"][caller % 2], &format!("t{caller}"), "Running", number),
+                    start("a", &format!("t{caller}"), u32::try_from(number).unwrap() + 1),
+                ];
+                tries += insist(&recorder, records).await;
+            }
+            tries
+        });
+    }
+    let outage = Instant::now();
+    for network in [Network::Down, Network::Silent, Network::Down, Network::Silent] {
+        proxy.set(network);
+        // The writer notices: a record of its own comes back refused.
+        let error = loop {
+            if let Err(error) = recorder.record(vec![plan_turn("c", "p", "Running", 1)]).await {
+                break error;
+            }
+        };
+        assert_eq!(error.class(), Class::Transient, "{error}");
+        proxy.set(Network::Up);
+        insist(&recorder, vec![plan_turn("c", "p", "Running", 2)]).await;
+    }
+    println!("four outages took {:?}", outage.elapsed());
+    let tries: u32 = callers.join_all().await.into_iter().sum();
+    println!("200 submissions took {tries} tries");
+    assert_eq!(
+        database
+            .number("select count(*) from decisions where tenant_id <> 'c'")
+            .await,
+        200
+    );
+    assert_eq!(database.number("select count(*) from attempts").await, 200);
+    let audit = database
+        .number("select count(*) from audit where tenant_id <> 'c'")
+        .await;
+    let outbox = database
+        .number("select count(*) from outbox where tenant_id <> 'c'")
+        .await;
+    assert_eq!((audit, outbox), (400, 400));
+    flusher.close().await;
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_counts_once() {
+    let database = Database::migrated().await;
+    let (store, proxy) = behind_proxy(&database).await;
+    let (recorder, flusher) = Recorder::start(store);
+    for number in 0..6 {
+        proxy.lose_next_commit();
+        insist(
+            &recorder,
+            vec![
+                turn("a", "t", "Running", number),
+                end("a", "t", 1, None, support::done()),
+            ],
+        )
+        .await;
+        assert!(!proxy.waits_for_commit(), "a commit was lost");
+    }
+    for (table, count) in database.rows().await {
+        let expected = match table.as_str() {
+            "decisions" => 6,
+            "audit" | "outbox" => 7,
+            "attempts" | "tasks" => 1,
+            _ => 0,
+        };
+        assert_eq!(count, expected, "{table}");
+    }
+    flusher.close().await;
+}
+
+#[tokio::test]
+async fn an_outage_is_answered_soon_for_all_tenants() {
+    let database = Database::migrated().await;
+    let (store, proxy) = behind_proxy(&database).await;
+    proxy.set(Network::Silent);
+    let (recorder, flusher) = Recorder::start(store.clone());
+    let started = Instant::now();
+    let records = (0..50)
+        .map(|tenant| turn(&format!("t{tenant}"), "t", "Running", 1))
+        .collect();
+    let error = recorder.record(records).await.expect_err("nobody answers");
+    assert_eq!(error.class(), Class::Transient, "{error}");
+    // Fifty tenants do not wait one after the other.
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert_eq!(
+        store.ready().await.expect_err("nobody answers").class(),
+        Class::Transient
+    );
+    proxy.set(Network::Up);
+    insist(&recorder, vec![turn("a", "t", "Running", 1)]).await;
+    flusher.close().await;
+}
+
+#[tokio::test]
+async fn closing_answers_what_was_taken() {
+    let database = Database::migrated().await;
+    let (recorder, flusher) = Recorder::start(database.store());
+    let mut callers = JoinSet::new();
+    for caller in 0..50 {
+        let recorder = recorder.clone();
+        callers.spawn(async move {
+            recorder
+                .record(vec![turn("a", &format!("t{caller}"), "Running", 1)])
+                .await
+        });
+    }
+    // Lets the callers submit before the end.
+    tokio::task::yield_now().await;
+    flusher.close().await;
+    let outcomes = callers.join_all().await;
+    let written = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    assert!(written > 0);
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| matches!(outcome, Ok(()) | Err(StoreError::Closed))),
+        "{outcomes:?}"
+    );
+    assert_eq!(
+        database.number("select count(*) from decisions").await,
+        i64::try_from(written).unwrap()
+    );
+    assert!(matches!(
+        recorder.record(vec![start("a", "t", 1)]).await,
+        Err(StoreError::Closed)
+    ));
+    recorder.record(Vec::new()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_documents_are_written_in_parts() {
+    let database = Database::migrated().await;
+    let (recorder, flusher) = Recorder::start(database.store());
+    let mut callers = JoinSet::new();
+    for caller in 0..24 {
+        let recorder = recorder.clone();
+        callers.spawn(async move {
+            let mut record = support::revision(
+                "a",
+                support::subject(enact_domain::record::Kind::Specification, &format!("s{caller}")),
+                &format!("{caller}{}", "x".repeat(1 << 20)),
+            );
+            if let Event::Revision { version, .. } = &mut record.event {
+                *version = None;
+            }
+            recorder.record(vec![record]).await.unwrap();
+        });
+    }
+    callers.join_all().await;
+    assert_eq!(database.number("select count(*) from revisions").await, 24);
+    flusher.close().await;
+}

@@ -1,0 +1,275 @@
+//! A database a test, on the Postgres that `ENACT_TEST_DATABASE_URL` names.
+
+// Each test program compiles this module and uses a part of it.
+#![allow(dead_code, clippy::unwrap_used)]
+
+pub mod proxy;
+
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use enact_domain::assignment::{Reason, Report};
+use enact_domain::digest::Digest;
+use enact_domain::record::{Event, Kind, Record, Subject, TaskRef};
+use enact_domain::time::Millis;
+use enact_store::{AppLogin, Config, Store, migrate};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection};
+
+/// A password that is only safe when it is quoted, and as it stands in a URL.
+const PASSWORD: (&str, &str) = (r#"p'w"\; drop"#, "p%27w%22%5C%3B%20drop");
+
+/// A database with the schema and a login of its own; both go when it is dropped, also by a panic.
+pub struct Database {
+    pub name: String,
+    server: String,
+}
+
+impl Database {
+    /// An empty database.
+    pub async fn empty() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let server = std::env::var("ENACT_TEST_DATABASE_URL").expect(
+            "ENACT_TEST_DATABASE_URL must name a Postgres server as its superuser: run `cargo xtask postgres up`, \
+             and set it to what `cargo xtask postgres url` prints",
+        );
+        let name = format!(
+            "enact_test_{}_{}",
+            std::process::id(),
+            NUMBER.fetch_add(1, Ordering::Relaxed)
+        );
+        let mut connection = PgConnection::connect(&server)
+            .await
+            .expect("the server for tests answers");
+        for leftover in leftovers(&mut connection, &name).await {
+            remove(&mut connection, &leftover).await;
+        }
+        connection
+            .execute(AssertSqlSafe(format!("create database {name}")))
+            .await
+            .unwrap();
+        Self { name, server }
+    }
+
+    /// A database with the schema and a login.
+    pub async fn migrated() -> Self {
+        let database = Self::empty().await;
+        migrate(&database.owner_url(), Some(&database.login())).await.unwrap();
+        database
+    }
+
+    pub fn login(&self) -> AppLogin {
+        AppLogin {
+            user: self.name.clone(),
+            password: PASSWORD.0.to_owned(),
+        }
+    }
+
+    pub fn server(&self) -> (String, u16) {
+        let options = PgConnectOptions::from_str(&self.server).unwrap();
+        (options.get_host().to_owned(), options.get_port())
+    }
+
+    pub fn owner_url(&self) -> String {
+        let (before, _) = self.server.rsplit_once('/').unwrap();
+        format!("{before}/{}", self.name)
+    }
+
+    /// URL of the application's login, by way of `host` and `port`.
+    pub fn app_url_at(&self, host: &str, port: u16) -> String {
+        format!("postgres://{0}:{1}@{host}:{port}/{0}", self.name, PASSWORD.1)
+    }
+
+    pub fn config(&self) -> Config {
+        let (host, port) = self.server();
+        Config::new(self.app_url_at(&host, port))
+    }
+
+    pub fn store(&self) -> Store {
+        Store::connect(&self.config()).unwrap()
+    }
+
+    /// A connection as the superuser, who sees all rows.
+    pub async fn superuser(&self) -> PgConnection {
+        let options = PgConnectOptions::from_str(&self.owner_url()).unwrap();
+        options.options([("search_path", "enact")]).connect().await.unwrap()
+    }
+
+    /// A connection as the application.
+    pub async fn app(&self) -> PgConnection {
+        PgConnection::connect(&self.config().url).await.unwrap()
+    }
+
+    /// The number that `query` gives the superuser.
+    pub async fn number(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query)
+            .fetch_one(&mut self.superuser().await)
+            .await
+            .unwrap()
+    }
+
+    /// How many rows each table holds.
+    pub async fn rows(&self) -> Vec<(String, i64)> {
+        let mut connection = self.superuser().await;
+        let mut rows = Vec::new();
+        for table in tables(&mut connection).await {
+            let count = format!("select count(*) from enact.{table}");
+            rows.push((
+                table,
+                sqlx::query_scalar(AssertSqlSafe(count))
+                    .fetch_one(&mut connection)
+                    .await
+                    .unwrap(),
+            ));
+        }
+        rows
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let (server, name) = (self.server.clone(), self.name.clone());
+        // A runtime of its own: that of the test may be the one that is unwinding.
+        let removal = std::thread::spawn(move || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap()
+                .block_on(async {
+                    remove(&mut PgConnection::connect(&server).await.unwrap(), &name).await;
+                });
+        });
+        assert!(
+            removal.join().is_ok() || std::thread::panicking(),
+            "database {} is removed",
+            self.name
+        );
+    }
+}
+
+/// The tables of a tenant's rows.
+pub async fn tables(connection: &mut PgConnection) -> Vec<String> {
+    sqlx::query_scalar(
+        "select tablename::text from pg_tables where schemaname = 'enact' and tablename <> 'migrations' order by 1",
+    )
+    .fetch_all(connection)
+    .await
+    .unwrap()
+}
+
+/// Databases and logins of test programs that were killed.
+async fn leftovers(connection: &mut PgConnection, own: &str) -> Vec<String> {
+    let names: Vec<String> = sqlx::query_scalar(
+        "select datname::text from pg_database where datname like 'enact\\_test\\_%'
+        union select rolname::text from pg_roles where rolname like 'enact\\_test\\_%'",
+    )
+    .fetch_all(connection)
+    .await
+    .unwrap();
+    let process = |name: &str| name.split('_').nth(2).map(ToOwned::to_owned).unwrap_or_default();
+    let own = process(own);
+    names
+        .into_iter()
+        .filter(|name| process(name) != own && !Path::new("/proc").join(process(name)).exists())
+        .collect()
+}
+
+async fn remove(connection: &mut PgConnection, name: &str) {
+    for statement in [
+        format!("drop database if exists {name} with (force)"),
+        format!("drop role if exists {name}"),
+    ] {
+        // Two test programs may remove the same leftover.
+        if let Err(error) = connection.execute(AssertSqlSafe(statement)).await {
+            eprintln!("{name} is left behind: {error}");
+        }
+    }
+}
+
+pub fn subject(kind: Kind, name: &str) -> Subject {
+    Subject {
+        kind,
+        namespace: "team".into(),
+        name: name.into(),
+        uid: format!("uid-{name}"),
+    }
+}
+
+pub fn record(tenant: &str, subject: Subject, at: i64, event: Event) -> Record {
+    Record {
+        tenant: tenant.into(),
+        subject,
+        at: Millis(at),
+        actor: "system:enact".into(),
+        event,
+    }
+}
+
+/// A plan's transition.
+pub fn plan_turn(tenant: &str, plan: &str, state: &str, at: i64) -> Record {
+    let event = Event::Transition {
+        key: format!("{state}/{at}"),
+        state: state.into(),
+        reason: "Because".into(),
+        message: "said so".into(),
+        task: None,
+    };
+    record(tenant, subject(Kind::Plan, plan), at, event)
+}
+
+/// A transition of a task of the plan `p`.
+pub fn turn(tenant: &str, task: &str, state: &str, at: i64) -> Record {
+    let event = Event::Transition {
+        key: format!("{state}/{at}"),
+        state: state.into(),
+        reason: "Because".into(),
+        message: "said so".into(),
+        task: Some(TaskRef {
+            plan_uid: "uid-p".into(),
+            id: task.to_uppercase(),
+        }),
+    };
+    record(tenant, subject(Kind::Task, task), at, event)
+}
+
+/// The start of an attempt at a task of the plan `p`.
+pub fn start(tenant: &str, task: &str, number: u32) -> Record {
+    let event = Event::AttemptStarted {
+        plan_uid: "uid-p".into(),
+        number,
+        pod: format!("{task}-{number}"),
+        agent: "coder".into(),
+    };
+    record(tenant, subject(Kind::Task, task), 1_000, event)
+}
+
+/// The end of an attempt at a task of the plan `p`.
+pub fn end(tenant: &str, task: &str, number: u32, failure: Option<&str>, report: Report) -> Record {
+    let event = Event::AttemptFinished {
+        plan_uid: "uid-p".into(),
+        number,
+        failure: failure.map(Into::into),
+        report,
+        started: Some(Millis(1_500)),
+    };
+    record(tenant, subject(Kind::Task, task), 2_000, event)
+}
+
+pub fn revision(tenant: &str, subject: Subject, content: &str) -> Record {
+    let digest = Digest::of_bytes(content.as_bytes());
+    record(
+        tenant,
+        subject,
+        500,
+        Event::Revision {
+            digest,
+            version: Some("1.0.0".into()),
+            content: content.into(),
+        },
+    )
+}
+
+pub fn done() -> Report {
+    Report::new(Reason::Succeeded, "done")
+}
