@@ -139,6 +139,10 @@ pub struct Execution {
     /// When the pods of finished attempts are deleted.
     #[serde(default)]
     pub cleanup: Cleanup,
+    /// Seconds that pods stay after the plan has finished, for their logs to be read. Default: 300.
+    #[serde(default = "default_pod_ttl")]
+    #[schemars(range(min = 0, max = 604_800))]
+    pub pod_ttl_seconds: u32,
 }
 
 impl Default for Execution {
@@ -152,12 +156,17 @@ impl Default for Execution {
             timeout_seconds: default_timeout(),
             resources: Resources::default(),
             cleanup: Cleanup::default(),
+            pod_ttl_seconds: default_pod_ttl(),
         }
     }
 }
 
 fn default_parallelism() -> u32 {
     10
+}
+
+fn default_pod_ttl() -> u32 {
+    300
 }
 
 fn default_timeout() -> u32 {

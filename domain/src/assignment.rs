@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 
 /// Environment variable that holds the assignment.
 pub const ASSIGNMENT_ENV: &str = "ENACT_ASSIGNMENT";
+/// Prefix of the variables of the pod that an Agent's own variables are passed in; the agent sees them without it, and no others.
+pub const AGENT_ENV_PREFIX: &str = "ENACT_ENV_";
+/// Largest assignment as JSON, in bytes: Linux takes no larger string in an environment.
+pub const MAX_ASSIGNMENT_BYTES: usize = 128 * 1024 - 64;
 /// Largest termination message that the kubelet keeps, in bytes.
 pub const MAX_REPORT_BYTES: usize = 4096;
 /// Largest sum of names and values of a task's outputs, in bytes: they travel in the report and in the Task's status.

@@ -107,6 +107,23 @@ impl Graph {
         Ok(Self { dependencies, dependents, order, remaining })
     }
 
+    /// This graph and one more task, which waits for all others (for those that nothing else waits for).
+    #[must_use]
+    pub fn with_last(&self) -> Self {
+        let mut graph = self.clone();
+        let last = narrow(graph.len());
+        let ends: Vec<u32> = (0..last).filter(|&i| self.dependents[i as usize].is_empty()).collect();
+        for &end in &ends {
+            graph.dependents[end as usize].push(last);
+        }
+        graph.dependencies.push(ends);
+        graph.dependents.push(Vec::new());
+        graph.order.push(last);
+        graph.remaining.iter_mut().for_each(|n| *n += 1);
+        graph.remaining.push(1);
+        graph
+    }
+
     /// How many tasks there are.
     pub fn len(&self) -> usize {
         self.dependencies.len()
@@ -231,6 +248,8 @@ mod tests {
         assert_eq!(graph.critical_path(), vec![0, 2, 3, 4]);
         assert_eq!(graph.remaining(0), 4);
         assert_eq!(graph.dependents(0), [1, 2]);
+        let whole = graph.with_last();
+        assert_eq!((whole.dependencies(5), whole.order().last(), whole.remaining(0)), ([4].as_slice(), Some(&5), 5));
     }
 
     proptest! {

@@ -243,7 +243,9 @@ pub enum PlanState {
 pub struct Decision {
     /// What to do, in order of importance.
     pub actions: Vec<Action>,
-    /// How the nodes stand when that is done.
+    /// How each node stands when that is done.
+    pub phases: Vec<TaskPhase>,
+    /// How many nodes stand where then.
     pub counts: Counts,
     /// Where the plan stands when that is done.
     pub state: PlanState,
@@ -293,6 +295,7 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &[Node], room: u32, now: Mi
     Decision {
         counts: count(&phases, retries),
         state,
+        phases,
         actions: pass.actions,
         wake: pass.wake,
         starved: u32::try_from(starved).unwrap_or(u32::MAX),

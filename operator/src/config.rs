@@ -60,9 +60,12 @@ pub struct Config {
     /// Seconds that the leader lease holds without being renewed.
     #[arg(long, env = "ENACT_LEASE_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u16).range(3..=300))]
     pub lease_seconds: u16,
-    /// Node selector of agent pods, `key=value`; may be given more than once.
+    /// Node selector of agent pods, `key=value`; separated by commas.
     #[arg(long, env = "ENACT_AGENT_NODE_SELECTOR", value_delimiter = ',')]
     pub agent_node_selector: Vec<String>,
+    /// Keys of taints that agent pods tolerate; separated by commas.
+    #[arg(long, env = "ENACT_AGENT_TOLERATIONS", value_delimiter = ',')]
+    pub agent_tolerations: Vec<String>,
     /// How logs are written, and how much.
     #[command(flatten)]
     pub log: Log,

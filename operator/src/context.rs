@@ -81,6 +81,20 @@ impl Context {
         Millis(Timestamp::now().as_millisecond())
     }
 
+    /// Returns when every cache holds what exists: what is missing before that proves nothing.
+    pub async fn synced(&self) {
+        let caches = &self.caches;
+        self.index.synced().await;
+        // A cache whose writer is gone belongs to a process that ends.
+        let _ = tokio::join!(
+            caches.tenants.wait_until_ready(),
+            caches.constitutions.wait_until_ready(),
+            caches.specifications.wait_until_ready(),
+            caches.agents.wait_until_ready(),
+            caches.approvals.wait_until_ready(),
+        );
+    }
+
     /// The tenant that owns `namespace`; none when nobody does.
     pub fn tenant_of(&self, namespace: &str) -> Option<Membership> {
         let owner = self.caches.tenants.find(|t| t.spec.namespaces.iter().any(|n| n == namespace));

@@ -17,6 +17,7 @@ use futures::{Stream, StreamExt as _};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt as _};
+use tokio::sync::watch;
 
 use crate::pods::AttemptPod;
 
@@ -84,13 +85,23 @@ pub struct Freed {
 pub struct Index {
     plans: Mutex<HashMap<String, Children>>,
     wake: mpsc::UnboundedSender<ObjectRef<Plan>>,
+    /// Whether tasks, and pods, were listed once.
+    listed: [watch::Sender<bool>; 2],
 }
 
 impl Index {
     /// An empty index, and the stream of plans whose children changed.
     pub fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<ObjectRef<Plan>>) {
         let (wake, woken) = mpsc::unbounded();
-        (Arc::new(Self { plans: Mutex::default(), wake }), woken)
+        (Arc::new(Self { plans: Mutex::default(), wake, listed: [watch::Sender::new(false), watch::Sender::new(false)] }), woken)
+    }
+
+    /// Returns when tasks and pods were listed once: before that, a child that is missing here may well exist.
+    pub async fn synced(&self) {
+        for listed in &self.listed {
+            // The sender lives as long as the index.
+            let _ = listed.subscribe().wait_for(|done| *done).await;
+        }
     }
 
     /// The children of a plan as they were last seen. Cheap: the entries are shared.
@@ -157,6 +168,7 @@ impl Index {
                     if let Some(seen) = seen.take() {
                         self.retain(|c| c.tasks.retain(|_, t| seen.contains(&t.uid)));
                     }
+                    self.listed[0].send_replace(true);
                 }
             }
         }
@@ -189,6 +201,7 @@ impl Index {
                     if let Some(seen) = seen.take() {
                         self.retain(|c| c.pods.retain(|_, p| seen.contains(&p.uid)));
                     }
+                    self.listed[1].send_replace(true);
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Prometheus metrics. Labels are kinds, outcomes and reasons, never names of objects.
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 /// Every metric of the operator.
@@ -16,9 +16,7 @@ pub struct Metrics {
     pub attempts: IntCounterVec,
     /// Writes to the API server by verb and kind.
     pub api_writes: IntCounterVec,
-    /// From the end of a task's pod to the creation of the first pod that waited for it, in seconds.
-    pub step_seconds: Histogram,
-    /// Attempts under way by tenant's tier of use; one series in all.
+    /// Attempts under way of all tenants.
     pub running: IntGauge,
     /// 1 while this process leads.
     pub leader: IntGauge,
@@ -50,11 +48,6 @@ impl Metrics {
                 Opts::new("enact_api_writes_total", "Writes to the API server by verb and kind."),
                 &["verb", "kind"],
             )?,
-            step_seconds: Histogram::with_opts(seconds(
-                "enact_step_latency_seconds",
-                "From the end of a task's pod, as the kubelet tells it, to the creation of a pod that waited for it.",
-                &buckets,
-            ))?,
             running: IntGauge::new("enact_running_attempts", "Attempts under way.")?,
             leader: IntGauge::new("enact_leader", "1 while this process leads.")?,
             watch_errors: IntCounterVec::new(Opts::new("enact_watch_errors_total", "Watches that broke and were taken up again."), &["kind"])?,
@@ -65,12 +58,11 @@ impl Metrics {
         let info = IntGaugeVec::new(Opts::new("enact_build_info", "The running release."), &["version"])?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let m = &metrics;
-        let all: [Box<dyn prometheus::core::Collector>; 11] = [
+        let all: [Box<dyn prometheus::core::Collector>; 10] = [
             Box::new(m.reconciles.clone()),
             Box::new(m.reconcile_seconds.clone()),
             Box::new(m.attempts.clone()),
             Box::new(m.api_writes.clone()),
-            Box::new(m.step_seconds.clone()),
             Box::new(m.running.clone()),
             Box::new(m.leader.clone()),
             Box::new(m.watch_errors.clone()),

@@ -1,0 +1,154 @@
+//! What a pod is told to do: its assignment, and the pod itself.
+
+use std::collections::BTreeMap;
+
+use enact_crds::common::Resources;
+use enact_crds::convert;
+use enact_crds::plan::Workspace;
+use enact_crds::task::TaskTemplate;
+use enact_domain::assignment::{Assignment, GitWork, IntegrationWork, Reason, Report, TaskWork, Work};
+use enact_domain::names;
+use enact_domain::plan::Action;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+
+use super::Pass;
+use super::validate::{agent_of, target_branch};
+use crate::task::{build, pod};
+
+const NONE: Resources = Resources { cpu: None, memory: None, ephemeral_storage: None };
+
+/// The pod of a node's attempt.
+///
+/// # Errors
+/// A report when what is asked cannot be put into a pod.
+pub fn pod(pass: &Pass, node: usize, attempt: u32, name: String) -> Result<Pod, Report> {
+    match pass.valid.content.compiled.tasks.get(node) {
+        Some(template) => task(pass, node, template, attempt, name),
+        None => integration(pass, attempt, name),
+    }
+}
+
+fn task(pass: &Pass, node: usize, template: &TaskTemplate, attempt: u32, name: String) -> Result<Pod, Report> {
+    let (observed, plan) = (pass.observed, &pass.observed.plan);
+    let plan_name = plan.name_any();
+    let task_name = &pass.valid.content.compiled.names[node];
+    let entry = observed.children.tasks.get(task_name).ok_or_else(|| invalid("the Task is gone"))?;
+    let agent_name = agent_of(observed, template);
+    let agent = &observed.agents.get(agent_name).ok_or_else(|| invalid("the Agent is gone"))?.spec;
+    let adapter = pod::adapter(agent_name, agent, template.script.as_deref()).map_err(|why| invalid(&why))?;
+    let workspace = plan.spec.workspace.as_ref();
+    let work = TaskWork {
+        id: template.id.clone(),
+        title: template.title.clone(),
+        prompt: template.prompt.clone().unwrap_or_else(|| template.title.clone()),
+        adapter,
+        agent: agent_name.to_owned(),
+        inputs: inputs(pass, node),
+        gates: convert::gates(&template.gates),
+    };
+    let git = workspace.map(|w| {
+        let dependencies = pass.valid.graph.dependencies(node).iter().copied();
+        git(w, branches(pass, dependencies), names::task_branch(&plan_name, &template.id, attempt))
+    });
+    let mut owner = build::controlled_by(plan.as_ref());
+    owner.kind = "Task".into();
+    owner.name.clone_from(task_name);
+    owner.uid.clone_from(&entry.uid);
+    let frame = pod::Frame {
+        config: &pass.ctx.config,
+        member: &pass.valid.member,
+        name,
+        plan: &plan_name,
+        task: task_name,
+        role: "task",
+        owner,
+        assignment: &assignment(pass, &entry.uid, attempt, git, Work::Task(work)),
+        timeout_seconds: template.timeout_seconds.unwrap_or(plan.spec.execution.timeout_seconds),
+        resources: [template.resources.as_ref().unwrap_or(&NONE), &agent.resources, &plan.spec.execution.resources],
+    };
+    pod::for_task(&frame, agent, workspace.and_then(|w| w.credentials_secret_ref.as_ref()))
+}
+
+fn integration(pass: &Pass, attempt: u32, name: String) -> Result<Pod, Report> {
+    let (observed, plan) = (pass.observed, &pass.observed.plan);
+    let plan_name = plan.name_any();
+    let workspace = plan.spec.workspace.as_ref().ok_or_else(|| invalid("a plan without workspace has no integration"))?;
+    let work = IntegrationWork { target: target_branch(observed, workspace), gates: convert::gates(&plan.spec.gates) };
+    let merged = branches(pass, pass.valid.graph.order().iter().copied());
+    let git = git(workspace, merged, names::candidate_branch(&plan_name, attempt));
+    let frame = pod::Frame {
+        config: &pass.ctx.config,
+        member: &pass.valid.member,
+        name,
+        plan: &plan_name,
+        task: names::INTEGRATION,
+        role: names::INTEGRATION,
+        owner: build::controlled_by(plan.as_ref()),
+        assignment: &assignment(pass, &observed.uid, attempt, Some(git), Work::Integration(work)),
+        timeout_seconds: plan.spec.execution.timeout_seconds,
+        resources: [&NONE, &NONE, &plan.spec.execution.resources],
+    };
+    let integration = workspace.integration.credentials_secret_ref.as_ref();
+    pod::for_integration(&frame, workspace.credentials_secret_ref.as_ref(), integration)
+}
+
+fn assignment(pass: &Pass, subject_uid: &str, attempt: u32, git: Option<GitWork>, work: Work) -> Assignment {
+    Assignment {
+        tenant: pass.valid.member.tenant.clone(),
+        namespace: pass.observed.namespace.clone(),
+        plan: pass.observed.plan.name_any(),
+        plan_uid: pass.observed.uid.clone(),
+        subject_uid: subject_uid.to_owned(),
+        attempt,
+        server_url: pass.ctx.config.server_url.clone(),
+        spec_digest: pass.valid.specification_digest.clone(),
+        git,
+        work,
+    }
+}
+
+fn git(workspace: &Workspace, merge: Vec<String>, branch: String) -> GitWork {
+    GitWork { url: workspace.url.clone(), revision: workspace.revision.clone(), merge, branch }
+}
+
+fn invalid(why: &str) -> Report {
+    Report::new(Reason::InvalidAssignment, why)
+}
+
+/// Branches of these tasks' work, in the order given. What succeeded in this very pass is not in the index yet: its branch is known all
+/// the same.
+fn branches(pass: &Pass, nodes: impl Iterator<Item = u32>) -> Vec<String> {
+    let compiled = &pass.valid.content.compiled;
+    let plan = pass.observed.plan.name_any();
+    nodes
+        .map(|n| n as usize)
+        .filter(|&n| !pass.is_integration(n))
+        .map(|n| {
+            let kept = pass.observed.children.tasks.get(&compiled.names[n]).and_then(|t| t.branch.clone());
+            kept.unwrap_or_else(|| names::task_branch(&plan, &compiled.tasks[n].id, pass.nodes[n].attempts))
+        })
+        .collect()
+}
+
+/// Outputs of the tasks that this one depends on.
+fn inputs(pass: &Pass, node: usize) -> BTreeMap<String, BTreeMap<String, String>> {
+    let compiled = &pass.valid.content.compiled;
+    let just_ended = |n: usize| {
+        pass.decision.actions.iter().find_map(|a| match a {
+            Action::End { node, failure: None, report, .. } if *node == n => Some(report.outputs.clone()),
+            _ => None,
+        })
+    };
+    pass.valid
+        .graph
+        .dependencies(node)
+        .iter()
+        .map(|&n| n as usize)
+        .filter_map(|n| {
+            let kept = || pass.observed.children.tasks.get(&compiled.names[n]).map(|t| t.outputs.clone());
+            let outputs = just_ended(n).or_else(kept).filter(|o| !o.is_empty())?;
+            Some((compiled.tasks[n].id.clone(), outputs))
+        })
+        .collect()
+}

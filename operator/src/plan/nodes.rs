@@ -1,0 +1,166 @@
+//! The plan's nodes, as the scheduler wants to see them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use enact_crds::convert;
+use enact_crds::plan::IntegrationStatus;
+use enact_crds::task::Phase;
+use enact_domain::attempt::classify;
+use enact_domain::names;
+use enact_domain::plan::{Current, Node, TaskPhase};
+use enact_domain::time::Millis;
+use kube::ResourceExt as _;
+
+use super::observe::Observed;
+use super::validate::Valid;
+use super::{Open, Runtime};
+use crate::context::Context;
+use crate::error::Error;
+use crate::index::{PodEntry, TaskEntry};
+
+/// Brings back what the record knows of attempts, once after a start of the process, and whenever a pod that was seen is gone: what that
+/// pod delivered is there.
+///
+/// # Errors
+/// When the record cannot be read.
+pub async fn hydrate(ctx: &Context, observed: &Observed, valid: &Valid, runtime: &mut Runtime) -> Result<(), Error> {
+    let pods = newest(observed);
+    let vanished = |(node, open): (&usize, &Open)| {
+        open.seen && open.result.is_none() && pods.get(label(valid, *node)).is_none_or(|p| p.attempt < open.number)
+    };
+    if runtime.hydrated && !runtime.open.iter().any(vanished) {
+        return Ok(());
+    }
+    let known = ctx.store.recorded_attempts(&valid.member.tenant, &observed.uid).await?;
+    let nodes: HashMap<&str, usize> = entries(observed, valid).map(|(i, t)| (t.uid.as_str(), i)).collect();
+    for attempt in known {
+        let integration = attempt.subject_uid == observed.uid;
+        let node = if integration { Some(valid.content.compiled.tasks.len()) } else { nodes.get(attempt.subject_uid.as_str()).copied() };
+        let Some(node) = node else { continue };
+        let open = runtime.open.entry(node).or_default();
+        if attempt.number > open.number {
+            *open = Open { number: attempt.number, seen: false, result: attempt.delivered };
+        } else if attempt.number == open.number && open.result.is_none() {
+            open.result = attempt.delivered;
+        }
+    }
+    runtime.hydrated = true;
+    Ok(())
+}
+
+/// All nodes: the tasks by their index, then the integration if the plan has a workspace.
+pub fn nodes(observed: &Observed, valid: &Valid, runtime: &mut Runtime) -> Vec<Node> {
+    let pods = newest(observed);
+    let execution = &observed.plan.spec.execution;
+    let mut nodes = Vec::with_capacity(valid.graph.len());
+    for (i, (task, name)) in valid.content.compiled.tasks.iter().zip(&valid.content.compiled.names).enumerate() {
+        let rules = Node {
+            retry: convert::retry(task.retry.as_ref(), &execution.retry),
+            external_effect: task.external_effect,
+            priority: task.priority,
+            ..Node::default()
+        };
+        nodes.push(match observed.children.tasks.get(name) {
+            Some(entry) => place(rules, &Standing::of(entry), pods.get(name.as_str()).copied(), runtime, i),
+            None => rules,
+        });
+    }
+    if valid.graph.len() > nodes.len() {
+        let status = observed.plan.status.as_ref().and_then(|s| s.integration.clone()).unwrap_or_default();
+        let rerun = observed.plan.annotations().get(names::ANNOTATION_RERUN);
+        let rules = Node { retry: convert::retry(None, &execution.retry), ..Node::default() };
+        let i = nodes.len();
+        nodes.push(place(rules, &Standing::of_integration(&status, rerun), pods.get(names::INTEGRATION).copied(), runtime, i));
+    }
+    nodes
+}
+
+/// What a status says of a node.
+struct Standing {
+    phase: Phase,
+    attempts: u32,
+    failures: u32,
+    infrastructure_failures: u32,
+    retry_at: Option<Millis>,
+    reopen: bool,
+}
+
+impl Standing {
+    fn of(task: &TaskEntry) -> Self {
+        Self {
+            phase: task.phase,
+            attempts: task.attempts,
+            failures: task.failures,
+            infrastructure_failures: task.infrastructure_failures,
+            retry_at: task.retry_at,
+            reopen: task.rerun.is_some() && task.rerun != task.observed_rerun && task.phase != Phase::Succeeded,
+        }
+    }
+
+    fn of_integration(status: &IntegrationStatus, rerun: Option<&String>) -> Self {
+        Self {
+            phase: status.phase,
+            attempts: status.attempts,
+            failures: status.failures,
+            infrastructure_failures: status.infrastructure_failures,
+            retry_at: status.retry_at.as_ref().map(convert::millis),
+            reopen: rerun.is_some() && rerun != status.observed_rerun.as_ref() && status.phase != Phase::Succeeded,
+        }
+    }
+}
+
+fn place(rules: Node, standing: &Standing, pod: Option<&PodEntry>, runtime: &mut Runtime, i: usize) -> Node {
+    // A running task's last attempt is open; everybody else's has ended.
+    let closed = if standing.phase == Phase::Running { standing.attempts.saturating_sub(1) } else { standing.attempts };
+    if let Some(pod) = pod.filter(|p| p.attempt > closed) {
+        let open = runtime.open.entry(i).or_default();
+        if pod.attempt >= open.number {
+            *open = Open { number: pod.attempt, seen: true, result: None };
+        }
+    }
+    let open = runtime.open.get(&i).filter(|o| o.number > closed);
+    let attempts = open.map_or(standing.attempts, |o| o.number);
+    let current = match (open, pod.filter(|p| p.attempt == attempts)) {
+        _ if TaskPhase::from(standing.phase).is_finished() => Current::None,
+        (Some(_), Some(pod)) => {
+            Current::Pod { state: classify(&pod.view), created: pod.view.created, deleting: pod.view.deleting }
+        }
+        (Some(open), None) => Current::Absent { seen: open.seen, delivered: open.result.clone() },
+        (None, _) if standing.phase == Phase::Running => Current::Absent { seen: true, delivered: None },
+        (None, _) => Current::None,
+    };
+    Node {
+        exists: true,
+        phase: standing.phase.into(),
+        attempts,
+        failures: standing.failures,
+        infrastructure_failures: standing.infrastructure_failures,
+        retry_at: standing.retry_at,
+        current,
+        reopen: standing.reopen,
+        ..rules
+    }
+}
+
+/// The newest pod of each task, by the value of its task label.
+fn newest(observed: &Observed) -> HashMap<&str, &PodEntry> {
+    let mut newest: HashMap<&str, &PodEntry> = HashMap::with_capacity(observed.children.pods.len());
+    for pod in observed.children.pods.values() {
+        let known = newest.entry(pod.task.as_str()).or_insert(pod);
+        if known.attempt < pod.attempt {
+            *known = pod;
+        }
+    }
+    newest
+}
+
+/// The Task objects that exist, with their node.
+fn entries<'a>(observed: &'a Observed, valid: &'a Valid) -> impl Iterator<Item = (usize, &'a Arc<TaskEntry>)> {
+    valid.content.compiled.names.iter().enumerate().filter_map(|(i, name)| Some((i, observed.children.tasks.get(name)?)))
+}
+
+/// The value of the task label of a node's pods.
+fn label(valid: &Valid, node: usize) -> &str {
+    valid.content.compiled.names.get(node).map_or(names::INTEGRATION, String::as_str)
+}

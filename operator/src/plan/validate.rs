@@ -1,0 +1,273 @@
+//! From what was observed to something that can be run, or the reason why it cannot.
+
+use std::sync::Arc;
+
+use enact_crds::common::{Finding, Gate, LocalRef, MAX_FINDINGS};
+use enact_crds::compile;
+use enact_crds::plan::{Cleanup, Workspace};
+use enact_crds::task::TaskTemplate;
+use enact_crds::convert;
+use enact_domain::approval::{Verdict, evaluate};
+use enact_domain::assignment::{check_ref, check_url};
+use enact_domain::condition::{Progress, READY};
+use enact_domain::digest::Digest;
+use enact_domain::graph::Graph;
+use enact_domain::names;
+use enact_domain::plan::Policy;
+use enact_domain::speckit::Diagnostic;
+use enact_domain::time::Millis;
+use kube::ResourceExt as _;
+use serde::Serialize;
+
+use super::observe::Observed;
+use super::{Runtime, Tasks, is_finished, started};
+use crate::context::Membership;
+use crate::task::pod;
+
+/// What the plan says is to be done: what is approved, recorded and run.
+#[derive(Debug)]
+pub struct Content {
+    /// The tasks and their graph.
+    pub compiled: Tasks,
+    /// Canonical JSON.
+    pub canonical: String,
+    /// Digest of `canonical`.
+    pub digest: Digest,
+}
+
+/// A plan that can be run.
+pub struct Valid {
+    /// The tenant.
+    pub member: Membership,
+    /// What is to be done.
+    pub content: Arc<Content>,
+    /// The graph of all nodes: the tasks, then the integration if there is a workspace.
+    pub graph: Graph,
+    /// What holds for the whole plan.
+    pub policy: Policy,
+    /// Digest of the specification that it is for.
+    pub specification_digest: Option<String>,
+}
+
+/// Why a plan does not go on, as its conditions say it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// Whether it is on its way or stuck.
+    pub progress: Progress,
+    /// CamelCase.
+    pub reason: &'static str,
+    /// For a person.
+    pub message: String,
+    /// What is wrong with its tasks.md.
+    pub findings: Vec<Finding>,
+    /// Digest of its content, when it could be read.
+    pub digest: Option<Digest>,
+}
+
+impl Blocked {
+    fn stalled(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { progress: Progress::Stalled, reason, message: message.into(), findings: Vec::new(), digest: None }
+    }
+
+    fn waiting(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { progress: Progress::Reconciling, ..Self::stalled(reason, message) }
+    }
+}
+
+impl Valid {
+    /// When the pods of a finished plan are to be deleted; none while it is not finished or they stay.
+    pub fn cleanup_at(&self, observed: &Observed) -> Option<Millis> {
+        let status = observed.plan.status.as_ref()?;
+        let execution = &observed.plan.spec.execution;
+        let wanted = match execution.cleanup {
+            Cleanup::OnSuccess => status.phase == enact_crds::plan::Phase::Succeeded,
+            Cleanup::Always => is_finished(status.phase),
+            Cleanup::Never => false,
+        };
+        let finished = status.finished_at.as_ref().map(convert::millis)?;
+        (wanted && !observed.children.pods.is_empty()).then(|| finished.plus_seconds(execution.pod_ttl_seconds))
+    }
+}
+
+/// Checks everything that a plan needs before and while it runs.
+///
+/// # Errors
+/// Why it does not go on.
+pub fn validate(observed: &Observed, runtime: &mut Runtime) -> Result<Valid, Blocked> {
+    let plan = &observed.plan;
+    let Some(member) = observed.member.clone() else {
+        return Err(Blocked::stalled(
+            "NotInTenant",
+            format!("namespace {} belongs to no Tenant; add it to a Tenant's spec.namespaces", observed.namespace),
+        ));
+    };
+    let content = content(observed, runtime)?;
+    let with_digest = |mut blocked: Blocked| {
+        blocked.digest = Some(content.digest.clone());
+        blocked
+    };
+    workspace(plan.spec.workspace.as_ref()).map_err(with_digest)?;
+    agents(observed, &content.compiled.tasks).map_err(with_digest)?;
+    let status = plan.status.as_ref();
+    let specification_digest = if started(plan).is_some() {
+        if status.and_then(|s| s.approved_digest.as_deref()) != Some(content.digest.as_str()) {
+            return Err(with_digest(Blocked::stalled(
+                "ContentChanged",
+                "the plan's content was changed after its start; put it back, or create a new Plan",
+            )));
+        }
+        status.and_then(|s| s.specification_digest.clone())
+    } else if plan.spec.cancel {
+        None
+    } else {
+        let digest = specification(observed).map_err(with_digest)?;
+        approved(observed, &content.digest).map_err(with_digest)?;
+        digest
+    };
+    let execution = &plan.spec.execution;
+    let policy = Policy {
+        parallelism: execution.parallelism,
+        on_failure: execution.on_failure.into(),
+        suspended: plan.spec.suspend,
+        cancelled: plan.spec.cancel,
+        deadline: execution.deadline_seconds.zip(started(plan)).map(|(seconds, at)| at.plus_seconds(seconds)),
+    };
+    let graph = if plan.spec.workspace.is_some() { content.compiled.graph.with_last() } else { content.compiled.graph.clone() };
+    Ok(Valid { member, graph, policy, specification_digest, content })
+}
+
+/// The plan's tasks; made anew only when what they are made from changed.
+fn content(observed: &Observed, runtime: &mut Runtime) -> Result<Arc<Content>, Blocked> {
+    let spec = &observed.plan.spec;
+    let document = match (&spec.source, &observed.document) {
+        (Some(_), Some(Ok(bytes))) => Some(bytes.as_slice()),
+        (Some(_), Some(Err(why))) => return Err(Blocked::stalled("SourceMissing", why.clone())),
+        (Some(source), None) => source.inline.as_deref().map(str::as_bytes),
+        (None, _) => None,
+    };
+    #[derive(Serialize)]
+    struct Key<'a>(&'a enact_crds::PlanSpec, Option<&'a [u8]>);
+    let key = Digest::of_json(&Key(spec, document.filter(|_| observed.document.is_some())))
+        .map_err(|e| Blocked::stalled("InvalidPlan", e.to_string()))?;
+    if let Some((made_from, content)) = &runtime.compiled {
+        if *made_from == key {
+            return Ok(content.clone());
+        }
+    }
+    let (tasks, diagnostics) = document.map_or_else(|| (spec.tasks.clone(), Vec::new()), compile::from_markdown);
+    let compiled = compile::compile(&observed.plan.name_any(), tasks).map_err(|errors| refused(&errors, &diagnostics))?;
+    let canonical = canonical(spec, &compiled.tasks).map_err(|e| Blocked::stalled("InvalidPlan", e.to_string()))?;
+    let content = Arc::new(Content { digest: Digest::of_bytes(canonical.as_bytes()), canonical, compiled });
+    runtime.compiled = Some((key, content.clone()));
+    Ok(content)
+}
+
+/// What an approval is bound to: everything that decides what is done, and nothing that decides only when.
+fn canonical(spec: &enact_crds::PlanSpec, tasks: &[TaskTemplate]) -> serde_json::Result<String> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Canonical<'a> {
+        specification_ref: &'a Option<LocalRef>,
+        agent_ref: &'a LocalRef,
+        tasks: &'a [TaskTemplate],
+        workspace: &'a Option<Workspace>,
+        gates: &'a [Gate],
+    }
+    let canonical = Canonical {
+        specification_ref: &spec.specification_ref,
+        agent_ref: &spec.agent_ref,
+        tasks,
+        workspace: &spec.workspace,
+        gates: &spec.gates,
+    };
+    Ok(serde_json::to_value(canonical)?.to_string())
+}
+
+fn refused(errors: &[compile::CompileError], diagnostics: &[Diagnostic]) -> Blocked {
+    let document = diagnostics.iter().find(|d| d.severity == enact_domain::speckit::Severity::Error);
+    let message = document.map_or_else(
+        || errors.iter().take(5).map(ToString::to_string).collect::<Vec<_>>().join("; "),
+        |first| format!("tasks.md: {first}"),
+    );
+    Blocked { findings: findings(diagnostics), ..Blocked::stalled("InvalidPlan", message) }
+}
+
+/// The first findings, as a status shows them.
+pub fn findings(diagnostics: &[Diagnostic]) -> Vec<Finding> {
+    let mut sorted: Vec<&Diagnostic> = diagnostics.iter().collect();
+    sorted.sort_by_key(|d| (std::cmp::Reverse(d.severity), d.line));
+    sorted
+        .into_iter()
+        .take(MAX_FINDINGS)
+        .map(|d| Finding {
+            line: d.line,
+            code: d.code.to_owned(),
+            severity: format!("{:?}", d.severity),
+            message: d.message.clone(),
+            remedy: d.remedy.clone(),
+        })
+        .collect()
+}
+
+fn workspace(workspace: Option<&Workspace>) -> Result<(), Blocked> {
+    let Some(workspace) = workspace else { return Ok(()) };
+    let refs = [Some(&workspace.revision), workspace.integration.branch.as_ref()];
+    check_url(&workspace.url)
+        .and_then(|()| refs.into_iter().flatten().try_for_each(|name| check_ref(name)))
+        .map_err(|e| Blocked::stalled("InvalidWorkspace", format!("spec.workspace: {e}")))
+}
+
+fn agents(observed: &Observed, tasks: &[TaskTemplate]) -> Result<(), Blocked> {
+    for task in tasks {
+        let name = agent_of(observed, task);
+        let Some(agent) = observed.agents.get(name) else {
+            return Err(Blocked::waiting("AgentNotFound", format!("task {}: there is no Agent {name} in this namespace; create it", task.id)));
+        };
+        pod::adapter(name, &agent.spec, task.script.as_deref())
+            .map_err(|why| Blocked::stalled("InvalidPlan", format!("task {}: {why}", task.id)))?;
+    }
+    Ok(())
+}
+
+/// Name of the agent of a task.
+pub fn agent_of<'a>(observed: &'a Observed, task: &'a TaskTemplate) -> &'a str {
+    task.agent_ref.as_ref().map_or(&observed.plan.spec.agent_ref.name, |r| &r.name)
+}
+
+/// The digest of the specification as it was approved.
+fn specification(observed: &Observed) -> Result<Option<String>, Blocked> {
+    let Some(reference) = &observed.plan.spec.specification_ref else { return Ok(None) };
+    let Some(specification) = &observed.specification else {
+        return Err(Blocked::waiting("SpecificationNotFound", format!("there is no Specification {} in this namespace; create it", reference.name)));
+    };
+    let status = specification.status.clone().unwrap_or_default();
+    let ready = status.conditions.iter().find(|c| c.type_ == READY);
+    let current = status.observed_generation == specification.metadata.generation;
+    match ready {
+        Some(c) if c.status == "True" && current => Ok(status.approved_digest),
+        Some(c) if current => {
+            Err(Blocked::waiting("WaitingForSpecification", format!("Specification {} is not ready: {}", reference.name, c.message)))
+        }
+        _ => Err(Blocked::waiting("WaitingForSpecification", format!("Specification {} was not looked at yet", reference.name))),
+    }
+}
+
+fn approved(observed: &Observed, digest: &Digest) -> Result<(), Blocked> {
+    let name = observed.plan.name_any();
+    match evaluate(&(&observed.plan.spec.approval).into(), digest, observed.author.as_deref(), &observed.decisions) {
+        Verdict::Approved(_) => Ok(()),
+        Verdict::Rejected { user, comment } => Err(Blocked::stalled(
+            "Rejected",
+            format!("{user} rejected this content: {comment}; change the plan, or delete the Approval"),
+        )),
+        Verdict::Waiting { have, need } => Err(Blocked::waiting(
+            "WaitingForApproval",
+            format!("{have} of {need} approvals; approve with `kubectl enact approve plan/{name}`"),
+        )),
+    }
+}
+
+/// The branch that receives the plan's work.
+pub fn target_branch(observed: &Observed, workspace: &Workspace) -> String {
+    workspace.integration.branch.clone().unwrap_or_else(|| names::integration_branch(&observed.plan.name_any()))
+}

@@ -1,0 +1,307 @@
+//! The pods of attempts: hardened, without a service-account token but one for the server, named for their attempt.
+
+use std::collections::BTreeMap;
+
+use enact_crds::agent::{Adapter as Kind, AgentSpec, EnvVar as AgentVar};
+use enact_crds::common::{LocalRef, Resources};
+use enact_domain::assignment::{self, AGENT_ENV_PREFIX, ASSIGNMENT_ENV, Assignment, MAX_ASSIGNMENT_BYTES, Reason, Report, paths};
+use enact_domain::names;
+use k8s_openapi::api::core::v1::{
+    Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, Pod, PodSecurityContext, PodSpec,
+    ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecretKeySelector, SecretVolumeSource, SecurityContext,
+    ServiceAccountTokenProjection, Toleration, Volume, VolumeMount, VolumeProjection,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::ObjectMeta;
+
+use crate::config::Config;
+use crate::context::Membership;
+
+/// User and group of the processes in a pod; the agent image has no other.
+const UID: i64 = 10_001;
+/// Lifetime of the token for the server, in seconds; the kubelet renews it.
+const TOKEN_SECONDS: i64 = 3600;
+/// Seconds between the request to end and the kill; the runner gives its agent ten of them.
+const GRACE_SECONDS: i64 = 30;
+/// Where the runner lies in a foreign image's pod.
+const INJECTED: &str = "/opt/enact";
+/// The runner in our own images.
+const RUNNER: &str = "/usr/local/bin/enact-runner";
+
+/// What all pods of a plan's attempt have in common.
+pub struct Frame<'a> {
+    /// Settings of the installation.
+    pub config: &'a Config,
+    /// The tenant.
+    pub member: &'a Membership,
+    /// Name of the pod.
+    pub name: String,
+    /// The plan.
+    pub plan: &'a str,
+    /// Value of [`names::LABEL_TASK`].
+    pub task: &'a str,
+    /// Value of [`names::LABEL_ROLE`].
+    pub role: &'static str,
+    /// Who owns the pod.
+    pub owner: OwnerReference,
+    /// What is to be done.
+    pub assignment: &'a Assignment,
+    /// Longest time, in seconds.
+    pub timeout_seconds: u32,
+    /// Compute resources: the first that names a value counts.
+    pub resources: [&'a Resources; 3],
+}
+
+/// The pod of a task's attempt.
+///
+/// # Errors
+/// A report when the assignment does not fit in a pod.
+pub fn for_task(frame: &Frame, agent: &AgentSpec, credentials: Option<&LocalRef>) -> Result<Pod, Report> {
+    let mut volumes = vec![scratch("work", frame), scratch("tmp", frame), token()];
+    let mut mounts = vec![mount("work", paths::WORK), mount("tmp", "/tmp"), read_only("token", &parent(paths::TOKEN))];
+    if let Some(secret) = credentials {
+        volumes.push(secret_volume("git", secret));
+        mounts.push(read_only("git", paths::GIT_CREDENTIALS));
+    }
+    if let (Kind::Replay, Some(replay)) = (agent.adapter, &agent.replay) {
+        volumes.push(config_map("replay", &replay.config_map_ref));
+        mounts.push(read_only("replay", paths::REPLAY));
+    }
+    let mut init = Vec::new();
+    let image = agent.image.as_deref().unwrap_or(&frame.config.agent_image);
+    let runner = if agent.image.is_some() {
+        volumes.push(scratch("runner", frame));
+        mounts.push(read_only("runner", INJECTED));
+        let from = frame.config.runner_image.as_deref().unwrap_or(&frame.config.agent_image);
+        let mut copy = container(frame, "runner", from, vec![mount("runner", INJECTED)]);
+        copy.command = Some([RUNNER, "install", INJECTED].map(String::from).into());
+        init.push(copy);
+        format!("{INJECTED}/enact-runner")
+    } else {
+        RUNNER.to_owned()
+    };
+    let mut main = container(frame, "agent", image, mounts);
+    main.command = Some(vec![runner, "task".into()]);
+    main.env = Some([vec![assigned(frame)?], agent.env.iter().map(agent_var).collect()].concat());
+    Ok(pod(frame, init, main, volumes))
+}
+
+/// The pod of a plan's integration: merge, check, publish, each in a container of its own, so that what the agents wrote runs without any
+/// credential, and the credential for the target branch is in reach of nothing else.
+///
+/// # Errors
+/// A report when the assignment does not fit in a pod.
+pub fn for_integration(frame: &Frame, tasks: Option<&LocalRef>, integration: Option<&LocalRef>) -> Result<Pod, Report> {
+    let image = &frame.config.agent_image;
+    let mut volumes =
+        ["work", "tmp", "publish", "publish-tmp", "handover"].map(|name| scratch(name, frame)).to_vec();
+    volumes.push(token());
+    let env = vec![assigned(frame)?];
+    let step = |name: &str, mounts: Vec<VolumeMount>| {
+        let mut step = container(frame, name, image, mounts);
+        step.command = Some(vec![RUNNER.into(), name.into()]);
+        step.env = Some(env.clone());
+        step
+    };
+    let token = || read_only("token", &parent(paths::TOKEN));
+    let mut merge = vec![mount("work", paths::WORK), mount("tmp", "/tmp"), mount("handover", paths::HANDOVER), token()];
+    let gate = vec![mount("work", paths::WORK), mount("tmp", "/tmp")];
+    let mut publish =
+        vec![mount("publish", paths::WORK), mount("publish-tmp", "/tmp"), read_only("handover", paths::HANDOVER), token()];
+    if let Some(secret) = tasks {
+        volumes.push(secret_volume("git", secret));
+        merge.push(read_only("git", paths::GIT_CREDENTIALS));
+    }
+    if let Some(secret) = integration.or(tasks) {
+        volumes.push(secret_volume("git-integration", secret));
+        publish.push(read_only("git-integration", paths::GIT_CREDENTIALS));
+    }
+    Ok(pod(frame, vec![step("merge", merge), step("gate", gate)], step("publish", publish), volumes))
+}
+
+fn assigned(frame: &Frame) -> Result<EnvVar, Report> {
+    let invalid = |why: String| Report::new(Reason::InvalidAssignment, why);
+    let json = serde_json::to_string(frame.assignment).map_err(|e| invalid(e.to_string()))?;
+    if json.len() > MAX_ASSIGNMENT_BYTES {
+        let why = format!("prompt, script and gates have {} bytes, and at most {MAX_ASSIGNMENT_BYTES} fit in a pod; shorten them", json.len());
+        return Err(invalid(why));
+    }
+    Ok(EnvVar { name: ASSIGNMENT_ENV.into(), value: Some(json), value_from: None })
+}
+
+fn agent_var(var: &AgentVar) -> EnvVar {
+    EnvVar {
+        name: format!("{AGENT_ENV_PREFIX}{}", var.name),
+        // The kubelet expands $(NAME) in values; a doubled $ is a plain one.
+        value: var.value.as_ref().map(|v| v.replace('$', "$$")),
+        value_from: var.secret_key_ref.as_ref().map(|key| EnvVarSource {
+            secret_key_ref: Some(SecretKeySelector { name: key.name.clone(), key: key.key.clone(), optional: None }),
+            ..EnvVarSource::default()
+        }),
+    }
+}
+
+fn pod(frame: &Frame, init: Vec<Container>, main: Container, volumes: Vec<Volume>) -> Pod {
+    let label = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    Pod {
+        metadata: ObjectMeta {
+            name: Some(frame.name.clone()),
+            namespace: Some(frame.assignment.namespace.clone()),
+            labels: Some(BTreeMap::from([
+                label(names::LABEL_TENANT, &frame.member.tenant),
+                label(names::LABEL_PLAN, frame.plan),
+                label(names::LABEL_PLAN_UID, &frame.assignment.plan_uid),
+                label(names::LABEL_TASK, frame.task),
+                label(names::LABEL_ATTEMPT, &frame.assignment.attempt.to_string()),
+                label(names::LABEL_ROLE, frame.role),
+            ])),
+            owner_references: Some(vec![frame.owner.clone()]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(PodSpec {
+            init_containers: (!init.is_empty()).then_some(init),
+            containers: vec![main],
+            volumes: Some(volumes),
+            restart_policy: Some("Never".into()),
+            active_deadline_seconds: Some(i64::from(frame.timeout_seconds)),
+            termination_grace_period_seconds: Some(GRACE_SECONDS),
+            automount_service_account_token: Some(false),
+            enable_service_links: Some(false),
+            runtime_class_name: frame.member.runtime_class.clone(),
+            node_selector: node_selector(frame.config),
+            tolerations: tolerations(frame.config),
+            security_context: Some(PodSecurityContext {
+                run_as_non_root: Some(true),
+                run_as_user: Some(UID),
+                run_as_group: Some(UID),
+                fs_group: Some(UID),
+                seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), localhost_profile: None }),
+                ..PodSecurityContext::default()
+            }),
+            ..PodSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn container(frame: &Frame, name: &str, image: &str, mounts: Vec<VolumeMount>) -> Container {
+    Container {
+        name: name.into(),
+        image: Some(image.into()),
+        volume_mounts: Some(mounts),
+        resources: Some(resources(&frame.resources)),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".into()]), add: None }),
+            ..SecurityContext::default()
+        }),
+        ..Container::default()
+    }
+}
+
+fn resources(wanted: &[&Resources]) -> ResourceRequirements {
+    let pick = |field: fn(&Resources) -> &Option<String>, last: &str| {
+        Quantity(wanted.iter().find_map(|r| field(r).clone()).unwrap_or_else(|| last.to_owned()))
+    };
+    let memory = pick(|r| &r.memory, "256Mi");
+    let storage = pick(|r| &r.ephemeral_storage, "1Gi");
+    ResourceRequirements {
+        requests: Some(BTreeMap::from([
+            ("cpu".into(), pick(|r| &r.cpu, "50m")),
+            ("memory".into(), memory.clone()),
+            ("ephemeral-storage".into(), Quantity("64Mi".into())),
+        ])),
+        limits: Some(BTreeMap::from([("memory".into(), memory), ("ephemeral-storage".into(), storage)])),
+        claims: None,
+    }
+}
+
+fn node_selector(config: &Config) -> Option<BTreeMap<String, String>> {
+    let pairs: BTreeMap<String, String> = config
+        .agent_node_selector
+        .iter()
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
+    (!pairs.is_empty()).then_some(pairs)
+}
+
+fn tolerations(config: &Config) -> Option<Vec<Toleration>> {
+    let tolerated = |key: &String| Toleration { key: Some(key.clone()), operator: Some("Exists".into()), ..Toleration::default() };
+    let list: Vec<Toleration> = config.agent_tolerations.iter().map(tolerated).collect();
+    (!list.is_empty()).then_some(list)
+}
+
+fn scratch(name: &str, frame: &Frame) -> Volume {
+    let limit = frame.resources.iter().find_map(|r| r.ephemeral_storage.clone()).unwrap_or_else(|| "1Gi".into());
+    Volume {
+        name: name.into(),
+        empty_dir: Some(EmptyDirVolumeSource { size_limit: Some(Quantity(limit)), medium: None }),
+        ..Volume::default()
+    }
+}
+
+fn token() -> Volume {
+    Volume {
+        name: "token".into(),
+        projected: Some(ProjectedVolumeSource {
+            default_mode: Some(0o440),
+            sources: Some(vec![VolumeProjection {
+                service_account_token: Some(ServiceAccountTokenProjection {
+                    audience: Some(names::RESULT_AUDIENCE.into()),
+                    expiration_seconds: Some(TOKEN_SECONDS),
+                    path: "token".into(),
+                }),
+                ..VolumeProjection::default()
+            }]),
+        }),
+        ..Volume::default()
+    }
+}
+
+fn secret_volume(name: &str, secret: &LocalRef) -> Volume {
+    Volume {
+        name: name.into(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(secret.name.clone()),
+            default_mode: Some(0o440),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
+}
+
+fn config_map(name: &str, config_map: &LocalRef) -> Volume {
+    Volume {
+        name: name.into(),
+        config_map: Some(ConfigMapVolumeSource { name: config_map.name.clone(), ..ConfigMapVolumeSource::default() }),
+        ..Volume::default()
+    }
+}
+
+fn mount(name: &str, path: &str) -> VolumeMount {
+    VolumeMount { name: name.into(), mount_path: path.into(), ..VolumeMount::default() }
+}
+
+fn read_only(name: &str, path: &str) -> VolumeMount {
+    VolumeMount { read_only: Some(true), ..mount(name, path) }
+}
+
+fn parent(path: &str) -> String {
+    path.rsplit_once('/').map_or(path, |(dir, _)| dir).to_owned()
+}
+
+/// How an agent runs a task, for the runner.
+///
+/// # Errors
+/// What is missing, for a condition on the plan.
+pub fn adapter(agent_name: &str, agent: &AgentSpec, script: Option<&str>) -> Result<assignment::Adapter, String> {
+    match agent.adapter {
+        Kind::Replay => Ok(assignment::Adapter::Replay {}),
+        Kind::Command => script.or(agent.script.as_deref()).map(|script| assignment::Adapter::Command { script: script.to_owned() }).ok_or_else(|| {
+            format!("Agent {agent_name} runs scripts, and neither it nor the task has one; set script in one of them")
+        }),
+    }
+}

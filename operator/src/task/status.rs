@@ -1,0 +1,140 @@
+//! What happens to a task, as its status.
+
+use enact_crds::common::Condition;
+use enact_crds::convert;
+use enact_crds::task::Phase;
+use enact_domain::assignment::{Reason, Report};
+use enact_domain::attempt::FailureClass;
+use enact_domain::condition::{Condition as Wanted, Progress, Truth};
+use enact_domain::names;
+use enact_domain::plan::{After, TaskPhase};
+use enact_domain::time::Millis;
+use serde_json::{Value, json};
+
+use crate::index::TaskEntry;
+
+/// The work was carried out.
+pub const EXECUTED: &str = "Executed";
+/// Its gates passed, or there were none.
+pub const VERIFIED: &str = "Verified";
+/// Its result is kept: the commit was pushed, or the report stored.
+pub const DELIVERED: &str = "Delivered";
+
+/// The end of an attempt.
+pub struct End<'a> {
+    /// Number of the attempt.
+    pub attempt: u32,
+    /// Class of the failure; none on success.
+    pub failure: Option<FailureClass>,
+    /// How it ended.
+    pub report: &'a Report,
+    /// What follows.
+    pub then: After,
+    /// Branch that the work was pushed to.
+    pub branch: Option<String>,
+    /// When the attempt's pod was created.
+    pub started: Option<Millis>,
+}
+
+/// The merge patch for the end of an attempt.
+pub fn ended(task: &TaskEntry, end: &End, now: Millis) -> Value {
+    let (failures, infrastructure) = counted(task.failures, task.infrastructure_failures, end.failure);
+    let succeeded = end.failure.is_none();
+    let (phase, retry_at) = match end.then {
+        After::Finish(phase) => (phase, None),
+        After::Retry(at) => (TaskPhase::Pending, Some(at)),
+    };
+    json!({
+        "phase": Phase::from(phase),
+        "attempts": end.attempt,
+        "failures": nonzero(failures),
+        "infrastructureFailures": nonzero(infrastructure),
+        "retryAt": retry_at.map(convert::time),
+        "startedAt": end.started.map(convert::time),
+        "finishedAt": phase.is_finished().then(|| convert::time(now)),
+        "commit": end.report.commit.as_deref().filter(|_| succeeded),
+        "branch": end.branch.as_deref().filter(|_| succeeded),
+        "outputs": Some(&end.report.outputs).filter(|o| succeeded && !o.is_empty()),
+        "conditions": conditions(phase, end, now),
+    })
+}
+
+/// Failures of the work and of the surroundings after one more end.
+pub fn counted(failures: u32, infrastructure: u32, failure: Option<FailureClass>) -> (u32, u32) {
+    match failure {
+        None => (failures, infrastructure),
+        Some(FailureClass::Task | FailureClass::Invalid) => (failures + 1, infrastructure),
+        Some(FailureClass::Infrastructure | FailureClass::Unknown) => (failures, infrastructure + 1),
+    }
+}
+
+fn conditions(phase: TaskPhase, end: &End, now: Millis) -> Vec<Condition> {
+    let report = end.report;
+    let reason = report.reason.as_str();
+    let (progress, message) = match phase {
+        TaskPhase::Succeeded => (Progress::Ready, format!("attempt {} succeeded", end.attempt)),
+        TaskPhase::Pending | TaskPhase::Running => {
+            (Progress::Reconciling, format!("attempt {} failed and is made again: {}", end.attempt, report.message))
+        }
+        TaskPhase::Failed => (Progress::Stalled, format!("attempt {} failed for good: {}", end.attempt, report.message)),
+        TaskPhase::Cancelled => (Progress::Stalled, report.message.clone()),
+        TaskPhase::Unknown => {
+            (Progress::Stalled, format!("{}; find out what became of the work, then run `enact retry`", report.message))
+        }
+    };
+    let mut wanted = progress.conditions(reason, &message);
+    if phase == TaskPhase::Succeeded {
+        let delivered = report.commit.as_deref().map_or_else(|| "the report is kept".into(), |c| format!("commit {c} is pushed"));
+        wanted.push(Wanted::new(EXECUTED, Truth::True, "Succeeded", ""));
+        wanted.push(Wanted::new(VERIFIED, Truth::True, "GatesPassed", ""));
+        wanted.push(Wanted::new(DELIVERED, Truth::True, "Delivered", delivered));
+    } else if report.reason == Reason::GateFailed {
+        wanted.push(Wanted::new(EXECUTED, Truth::True, "Succeeded", ""));
+        wanted.push(Wanted::new(VERIFIED, Truth::False, reason, report.message.clone()));
+    }
+    convert::conditions(&[], wanted, None, now)
+}
+
+/// The merge patch of a task that is finished without an attempt.
+pub fn closed(phase: TaskPhase, reason: Reason, now: Millis) -> Value {
+    let wanted = Progress::Stalled.conditions(reason.as_str(), "stopped before it was started");
+    json!({
+        "phase": Phase::from(phase),
+        "finishedAt": convert::time(now),
+        "retryAt": null,
+        "conditions": convert::conditions(&[], wanted, None, now),
+    })
+}
+
+/// The merge patch of a task whose attempt runs.
+pub fn running(attempt: u32, since: Millis, now: Millis) -> Value {
+    let wanted = Progress::Reconciling.conditions("Running", &format!("attempt {attempt} is under way"));
+    json!({
+        "phase": Phase::Running,
+        "attempts": attempt,
+        "retryAt": null,
+        "startedAt": convert::time(since),
+        "conditions": convert::conditions(&[], wanted, None, now),
+    })
+}
+
+/// The merge patch of a finished task that is to be tried again because a person asked for it.
+pub fn reopened(rerun: Option<&str>, now: Millis) -> Value {
+    let wanted = Progress::Reconciling.conditions("Rerun", &format!("another attempt was asked for by {}", names::ANNOTATION_RERUN));
+    json!({
+        "phase": Phase::Pending,
+        "failures": null,
+        "infrastructureFailures": null,
+        "retryAt": null,
+        "finishedAt": null,
+        "commit": null,
+        "branch": null,
+        "outputs": null,
+        "observedRerun": rerun,
+        "conditions": convert::conditions(&[], wanted, None, now),
+    })
+}
+
+fn nonzero(n: u32) -> Option<u32> {
+    (n > 0).then_some(n)
+}
