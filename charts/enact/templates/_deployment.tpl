@@ -37,7 +37,7 @@ spec:
         - name: {{ .component }}
           image: {{ include "enact.image" (list .root .root.Values.image) }}
           imagePullPolicy: {{ .root.Values.image.pullPolicy }}
-          command: [/enact-{{ .component }}]
+          command: [enact-{{ .component }}]
           {{- with .args }}
           args:
             {{- toYaml . | nindent 12 }}
