@@ -12,7 +12,7 @@ use crate::report::result_json;
 use crate::settings::Settings;
 
 /// How long all tries together may take.
-const TOTAL: Duration = Duration::from_secs(60);
+const TOTAL: Duration = Duration::from_mins(1);
 /// The same, once the runner was asked to stop: it is killed soon.
 const TOTAL_CANCELLED: Duration = Duration::from_secs(10);
 /// How long one try may take.

@@ -21,6 +21,7 @@ mod repository;
 mod settings;
 mod task;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -54,6 +55,11 @@ enum Step {
     Gate,
     /// Integration, third step: move the target branch to the candidate that passed
     Publish,
+    /// Copy the runner to a file, for images that do not have it: run as an init container that shares a volume with them
+    Install {
+        /// The file
+        target: PathBuf,
+    },
     /// Git credential helper that answers from the mounted Secret
     #[command(hide = true)]
     Credential {
@@ -76,16 +82,31 @@ pub(crate) fn say(line: &str) {
 
 fn main() -> ExitCode {
     let Arguments { step, settings } = Arguments::parse();
-    if let Step::Credential { operation } = step {
-        return match credential::answer(&settings.git_credentials_dir, &operation, std::io::stdout()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("enact-runner: the Git credential cannot be used: {error}");
-                ExitCode::FAILURE
-            }
-        };
+    let told = |result: std::io::Result<()>, problem: &str| match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("enact-runner: {problem}: {error}");
+            ExitCode::FAILURE
+        }
+    };
+    match step {
+        Step::Credential { operation } => {
+            let answer = credential::answer(&settings.git_credentials_dir, &operation, std::io::stdout());
+            told(answer, "the Git credential cannot be used")
+        }
+        Step::Install { target } => told(install(&target), "the runner cannot be installed"),
+        Step::Task | Step::Merge | Step::Gate | Step::Publish => carry_out(&step, &settings),
     }
-    let report = attempt(&step, &settings);
+}
+
+/// Copies this program, mode and all.
+fn install(target: &Path) -> std::io::Result<()> {
+    std::fs::copy(std::env::current_exe()?, target).map(drop)
+}
+
+/// Does a step and leaves its report.
+fn carry_out(step: &Step, settings: &Settings) -> ExitCode {
+    let report = attempt(step, settings);
     report::write(&settings.termination_log, &report);
     say(&format!("{} {}", report.reason.as_str(), report.message));
     // Exit codes of the runner are below 256.
@@ -167,7 +188,7 @@ fn delivers(step: &Step, report: &Report) -> bool {
     match step {
         Step::Task | Step::Publish => true,
         Step::Merge => report.reason != Reason::Succeeded,
-        Step::Gate | Step::Credential { .. } => false,
+        Step::Gate | Step::Install { .. } | Step::Credential { .. } => false,
     }
 }
 

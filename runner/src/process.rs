@@ -7,12 +7,13 @@
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, kill_process, kill_process_group, set_child_subreaper, wait,
+    Pid, Signal, WaitOptions, WaitStatus, kill_process, kill_process_group, set_child_subreaper,
+    test_kill_process_group, wait,
 };
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -104,11 +105,16 @@ impl Supervisor {
         Ok(end)
     }
 
+    /// Waits for the leader of `group`; for the whole group, once it is being stopped.
     fn attend(&mut self, group: Pid, deadline: Option<Instant>) -> io::Result<End> {
         let mut stopping: Option<Stopping> = None;
+        let mut ended = None;
         loop {
-            if let Some(status) = reap_until(group)? {
-                return Ok(stopping.map_or_else(|| end_of(status), |s| s.end));
+            ended = ended.or(reap(group)?);
+            match (&stopping, ended) {
+                (None, Some(status)) => return Ok(end_of(status)),
+                (Some(stopping), Some(_)) if !stopping.listens(group) => return Ok(stopping.end),
+                _ => {}
             }
             let next = stopping.as_ref().map_or(deadline, |s| s.kill_at);
             match (self.next_signal(next), &mut stopping) {
@@ -129,15 +135,12 @@ impl Supervisor {
 
     /// The next signal; none when `until` came first.
     fn next_signal(&self, until: Option<Instant>) -> Option<i32> {
-        let Some(until) = until else {
-            return self.signals.recv().ok();
-        };
-        match self
-            .signals
-            .recv_timeout(until.saturating_duration_since(Instant::now()))
-        {
-            Ok(signal) => Some(signal),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        match until {
+            Some(until) => self
+                .signals
+                .recv_timeout(until.saturating_duration_since(Instant::now()))
+                .ok(),
+            None => self.signals.recv().ok(),
         }
     }
 }
@@ -145,10 +148,14 @@ impl Supervisor {
 impl Stopping {
     fn begin(group: Pid, end: End) -> io::Result<Self> {
         signal_group(group, Signal::TERM)?;
-        Ok(Self {
-            end,
-            kill_at: Some(Instant::now() + GRACE),
-        })
+        let kill_at = Some(Instant::now() + GRACE);
+        Ok(Self { end, kill_at })
+    }
+
+    /// Whether processes of the group are left that may still end by themselves: a shell ends at once, its children may have work to
+    /// put in order.
+    fn listens(&self, group: Pid) -> bool {
+        self.kill_at.is_some() && test_kill_process_group(group).is_ok()
     }
 }
 
@@ -159,13 +166,14 @@ fn end_of(status: WaitStatus) -> End {
     }
 }
 
-/// Reaps all that has ended, up to `child`; its status when it was among them.
-fn reap_until(child: Pid) -> io::Result<Option<WaitStatus>> {
+/// Reaps all that has ended; the status of `child` when it was among them.
+fn reap(child: Pid) -> io::Result<Option<WaitStatus>> {
+    let mut found = None;
     loop {
         match wait(WaitOptions::NOHANG) {
-            Ok(Some((pid, status))) if pid == child => return Ok(Some(status)),
+            Ok(Some((pid, status))) if pid == child => found = Some(status),
             Ok(Some(_)) | Err(Errno::INTR) => {}
-            Ok(None) => return Ok(None),
+            Ok(None) | Err(Errno::CHILD) => return Ok(found),
             Err(error) => return Err(error.into()),
         }
     }

@@ -29,7 +29,7 @@ pub(crate) fn run(
     let desk = Desk::of(settings);
     desk.clear()?;
     desk.lay_out(task, &trailers(assignment, task))?;
-    let environment = environment(&desk, task);
+    let environment = environment(&desk, assignment, task);
     let (commit, outputs) = if let Some(work) = &assignment.git {
         let mut git = Git::new(supervisor, settings)?;
         let attempt = Attempt {
@@ -161,9 +161,10 @@ fn run_script(
     checked
 }
 
-fn environment(desk: &Desk, task: &TaskWork) -> Environment {
+fn environment(desk: &Desk, assignment: &Assignment, task: &TaskWork) -> Environment {
     let mut environment = Environment::new(desk, &Identity::agent(&task.agent));
-    environment.set("ENACT_TASK", &task.id);
+    environment.set("ENACT_TASK_ID", &task.id);
+    environment.set("ENACT_ATTEMPT", assignment.attempt.to_string());
     environment.set("ENACT_PROMPT_FILE", &desk.prompt);
     environment.set("ENACT_INPUTS_FILE", &desk.inputs);
     environment.set("ENACT_OUTPUT_DIR", &desk.outputs);

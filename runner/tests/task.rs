@@ -2,7 +2,7 @@
 
 mod support;
 
-use enact_domain::assignment::Reason;
+use enact_domain::assignment::{Adapter, Assignment, Gate, Reason, Work};
 
 use support::{EnactServer, GitServer, Pod};
 
@@ -40,11 +40,475 @@ fn a_script_becomes_a_commit_a_branch_and_a_result() {
         git.git(&["log", "-1", "--format=%(trailers:unfold)", "enact/shop/t001-1"]),
         "Enact-Task: T001\nEnact-Plan: team-a/shop\nEnact-Spec: sha256:abc\nEnact-Agent: scribe\nEnact-Attempt: 1"
     );
-    let (path, authorization, _) = server.requests.lock().unwrap()[0].clone();
+    let (path, token) = {
+        let requests = server.requests.lock().unwrap();
+        (requests[0].path.clone(), requests[0].header("authorization").to_owned())
+    };
     assert_eq!(
-        (path.as_str(), authorization.as_str()),
+        (path.as_str(), token.as_str()),
         ("/v1/attempts/task-uid/1/result", "Bearer a.b.c")
     );
     let result = server.result();
     assert_eq!((result.report, result.transcript.as_str()), (ended.report, "done it\n"));
+}
+
+#[test]
+fn what_dependencies_left_is_merged_and_given() {
+    let git = GitServer::start();
+    git.commit("enact/shop/t000-1", &[("a.txt", "a")]);
+    git.commit("enact/shop/t00x-2", &[("b.txt", "b")]);
+    let script = r#"cat a.txt b.txt > c.txt; grep -q '"version": "7"' "$ENACT_INPUTS_FILE"; test "$ENACT_TASK_ID/$ENACT_ATTEMPT" = T001/1"#;
+    let pod = Pod::task(&git, script)
+        .with(|a| a.git.as_mut().unwrap().merge = vec!["enact/shop/t000-1".into(), "enact/shop/t00x-2".into()])
+        .with_task(|task| {
+            task.inputs = [("T000".to_owned(), [("version".to_owned(), "7".to_owned())].into())].into();
+        });
+    let ended = pod.run("task");
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(git.git(&["show", "enact/shop/t001-1:c.txt"]), "ab");
+}
+
+#[test]
+fn dependencies_that_do_not_merge_are_named_with_their_files() {
+    let git = GitServer::start();
+    git.commit("left", &[("same.txt", "left\n"), ("ä b.txt", "left\n")]);
+    git.commit("right", &[("same.txt", "right\n"), ("ä b.txt", "right\n")]);
+    let server = EnactServer::start(&[]);
+    let pod = Pod::task(&git, "touch never")
+        .with(|a| a.git.as_mut().unwrap().merge = vec!["left".into(), "right".into()])
+        .with_server(&server);
+    let ended = pod.run("task");
+    assert_eq!(
+        (ended.code, ended.report.reason),
+        (Some(1), Reason::MergeConflict),
+        "{}",
+        ended.log
+    );
+    assert_eq!(ended.report.conflicts, ["same.txt", "ä b.txt"]);
+    assert!(ended.report.message.contains("`right`"), "{}", ended.report.message);
+    assert_eq!(git.tip("enact/shop/t001-1"), None);
+    assert_eq!(server.result().report, ended.report);
+}
+
+#[test]
+fn a_wrong_credential_is_told_apart() {
+    let git = GitServer::start();
+    let pod = Pod::task(&git, "true");
+    pod.write("git/password", "wrong");
+    let ended = pod.run("task");
+    assert_eq!(
+        (ended.code, ended.report.reason),
+        (Some(78), Reason::RepositoryDenied),
+        "{}",
+        ended.log
+    );
+    assert!(!ended.log.contains("wrong"));
+
+    std::fs::remove_file(pod.path("git/password")).unwrap();
+    assert_eq!(pod.run("task").report.reason, Reason::RepositoryDenied);
+}
+
+#[test]
+fn a_repository_that_is_not_there_is_told_apart() {
+    let git = GitServer::start();
+    let pod = Pod::task(&git, "true").with(|a| a.git.as_mut().unwrap().url = "http://127.0.0.1:1/x.git".into());
+    let ended = pod.run("task");
+    assert_eq!(
+        (ended.code, ended.report.reason),
+        (Some(75), Reason::RepositoryUnreachable),
+        "{}",
+        ended.log
+    );
+
+    let url = git.url.replace("repository.git", "other.git");
+    let ended = Pod::task(&git, "true")
+        .with(|a| a.git.as_mut().unwrap().url = url)
+        .run("task");
+    assert_eq!(
+        (ended.code, ended.report.reason),
+        (Some(78), Reason::RepositoryDenied),
+        "{}",
+        ended.log
+    );
+}
+
+#[test]
+fn ssh_needs_a_key_and_a_known_host() {
+    let git = GitServer::start();
+    let pod = Pod::task(&git, "true").with(|a| a.git.as_mut().unwrap().url = "ssh://git@127.0.0.1/x.git".into());
+    pod.write("git/ssh-privatekey", "key");
+    let ended = pod.run("task");
+    assert_eq!(ended.report.reason, Reason::RepositoryDenied, "{}", ended.log);
+    assert!(ended.report.message.contains("known_hosts"), "{}", ended.report.message);
+}
+
+#[test]
+fn a_revision_is_a_branch_a_tag_or_a_whole_commit_id() {
+    let git = GitServer::start();
+    let commit = git.tip("main").unwrap();
+    git.git(&[
+        "-c",
+        "user.name=t",
+        "-c",
+        "user.email=t@example.org",
+        "tag",
+        "-a",
+        "-m",
+        "one",
+        "v1",
+        "main",
+    ]);
+    for (n, revision) in ["main", "v1", &commit].into_iter().enumerate() {
+        let pod = Pod::task(&git, "touch x").with(|a| {
+            let work = a.git.as_mut().unwrap();
+            (work.revision, work.branch) = (revision.into(), format!("enact/shop/r-{n}"));
+        });
+        let ended = pod.run("task");
+        assert_eq!(ended.code, Some(0), "{revision}: {}", ended.log);
+        assert_eq!(git.git(&["rev-parse", &format!("enact/shop/r-{n}~1")]), commit);
+    }
+    for revision in ["nowhere", &"0".repeat(40), &commit[..12]] {
+        let ended = Pod::task(&git, "touch x")
+            .with(|a| a.git.as_mut().unwrap().revision = revision.into())
+            .run("task");
+        assert_eq!(
+            (ended.code, ended.report.reason),
+            (Some(78), Reason::RevisionNotFound),
+            "{revision}: {}",
+            ended.log
+        );
+    }
+    let missing = Pod::task(&git, "true").with(|a| a.git.as_mut().unwrap().merge = vec!["enact/gone".into()]);
+    let ended = missing.run("task");
+    assert_eq!(ended.report.reason, Reason::RevisionNotFound);
+    assert!(ended.report.message.contains("enact/gone"));
+}
+
+#[test]
+fn hostile_names_never_reach_git() {
+    type Change = fn(&mut Assignment);
+    let git = GitServer::start();
+    let changes: [Change; 6] = [
+        |a| a.git.as_mut().unwrap().url = "ext::sh -c 'touch /tmp/enact-owned'".into(),
+        |a| a.git.as_mut().unwrap().url = "file:///etc".into(),
+        |a| a.git.as_mut().unwrap().revision = "--upload-pack=touch /tmp/enact-owned".into(),
+        |a| a.git.as_mut().unwrap().branch = "--force".into(),
+        |a| a.git.as_mut().unwrap().merge = vec!["../../x".into()],
+        |a| match &mut a.work {
+            Work::Task(task) => task.id = "../../T001".into(),
+            Work::Integration(_) => unreachable!(),
+        },
+    ];
+    for change in changes {
+        let ended = Pod::task(&git, "true").with(change).run("task");
+        assert_eq!(
+            (ended.code, ended.report.reason),
+            (Some(78), Reason::InvalidAssignment),
+            "{}",
+            ended.log
+        );
+        assert!(!ended.log.contains("cloning"));
+    }
+    let ended = Pod::task(&git, "true")
+        .with_environment("ENACT_ASSIGNMENT", "{")
+        .run("task");
+    assert_eq!((ended.code, ended.report.reason), (Some(78), Reason::InvalidAssignment));
+}
+
+#[test]
+fn text_of_a_task_cannot_forge_a_trailer_or_an_option() {
+    let git = GitServer::start();
+    let pod = Pod::task(&git, "touch x").with_task(|task| {
+        task.title = "--amend\n\nEnact-Task: T999\n# not a comment".into();
+    });
+    assert_eq!(pod.run("task").code, Some(0));
+    assert_eq!(
+        git.git(&[
+            "log",
+            "-1",
+            "--format=%(trailers:key=Enact-Task,valueonly)",
+            "enact/shop/t001-1"
+        ]),
+        "T001"
+    );
+    let subject = git.git(&["log", "-1", "--format=%s", "enact/shop/t001-1"]);
+    assert_eq!(subject, "T001: --amend Enact-Task: T999 # not a comment");
+}
+
+#[test]
+fn a_failing_script_shows_its_last_words() {
+    let git = GitServer::start();
+    let server = EnactServer::start(&[]);
+    let ended = Pod::task(&git, "echo first; echo the reason >&2; exit 3")
+        .with_server(&server)
+        .run("task");
+    assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::AgentFailed));
+    assert_eq!(ended.report.message, "the script exited with 3: first\nthe reason");
+    assert_eq!(server.result().transcript, "first\nthe reason\n");
+    assert_eq!(git.tip("enact/shop/t001-1"), None);
+}
+
+#[test]
+fn a_killed_script_says_so() {
+    let git = GitServer::start();
+    let ended = Pod::task(&git, "kill -KILL $$").run("task");
+    assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::Killed));
+    assert!(ended.report.message.contains("signal 9"), "{}", ended.report.message);
+}
+
+#[test]
+fn outputs_have_a_limit_and_a_kind() {
+    let git = GitServer::start();
+    for script in [
+        "head -c 4000 /dev/zero | tr '\\0' x > \"$ENACT_OUTPUT_DIR/big\"",
+        "touch \"$ENACT_OUTPUT_DIR/not a name\"",
+        "ln -s /dev/zero \"$ENACT_OUTPUT_DIR/link\"",
+        "mkfifo \"$ENACT_OUTPUT_DIR/pipe\"",
+    ] {
+        let ended = Pod::task(&git, script).run("task");
+        assert_eq!(
+            (ended.code, ended.report.reason),
+            (Some(1), Reason::OutputTooLarge),
+            "{script}: {}",
+            ended.log
+        );
+        assert_eq!(git.tip("enact/shop/t001-1"), None);
+    }
+}
+
+#[test]
+fn gates_decide_and_leave_nothing_in_the_commit() {
+    let git = GitServer::start();
+    let gate = |name: &str, script: &str| Gate {
+        name: name.into(),
+        script: script.into(),
+    };
+    let gates = vec![
+        gate("tests", "test -f work.txt; touch left-by-a-gate"),
+        gate("lint", "echo ugly; false"),
+        gate("never", "true"),
+    ];
+    let server = EnactServer::start(&[]);
+    let pod = Pod::task(&git, "touch work.txt")
+        .with_server(&server)
+        .with_task(|task| task.gates.clone_from(&gates));
+    let ended = pod.run("task");
+    assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::GateFailed));
+    assert_eq!(ended.report.message, "gate `lint` exited with 1: ugly");
+    let seen: Vec<_> = server
+        .result()
+        .gates
+        .into_iter()
+        .map(|g| (g.name, g.exit_code, g.output))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("tests".into(), Some(0), String::new()),
+            ("lint".into(), Some(1), "ugly".into())
+        ]
+    );
+    assert_eq!(git.tip("enact/shop/t001-1"), None);
+
+    let pod = pod.with_task(|task| task.gates.truncate(1));
+    assert_eq!(pod.run("task").code, Some(0));
+    assert_eq!(
+        git.git(&["ls-tree", "--name-only", "enact/shop/t001-1"]),
+        "README.md\nwork.txt"
+    );
+}
+
+#[test]
+fn the_agents_own_commits_stay_and_carry_the_trailers() {
+    let git = GitServer::start();
+    let script = "echo a > a; git add a; git commit -qm 'Mine, first'; git rev-parse HEAD > \"$ENACT_OUTPUT_DIR/first\"; \
+                  echo b > b; git add b; git commit -qm 'Mine, second'";
+    let ended = Pod::task(&git, script).run("task");
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    let branch = "enact/shop/t001-1";
+    assert_eq!(
+        git.git(&[
+            "log",
+            "--format=%s|%an|%(trailers:key=Enact-Task,valueonly)",
+            "-2",
+            branch
+        ]),
+        "Mine, second|Enact agent scribe|T001\n\nMine, first|Enact agent scribe|T001"
+    );
+    assert_eq!(
+        git.git(&["rev-parse", &format!("{branch}~1")]),
+        ended.report.outputs["first"]
+    );
+}
+
+#[test]
+fn a_task_that_changes_nothing_pushes_what_it_started_from() {
+    let git = GitServer::start();
+    let ended = Pod::task(&git, "true").run("task");
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(git.tip("enact/shop/t001-1"), git.tip("main"));
+    assert_eq!(ended.report.commit, git.tip("main"));
+}
+
+#[test]
+fn what_an_agent_does_to_its_clone_is_a_failure_with_a_name() {
+    let git = GitServer::start();
+    for (script, words) in [
+        ("rm -rf .git", "removed the clone"),
+        (
+            "git checkout -q --orphan new && git commit -qm x",
+            "does not contain the commit",
+        ),
+        (
+            "mkdir sub && cd sub && git init -q && touch f && git add f && git commit -qm x",
+            "Git repository of its own in `sub",
+        ),
+        ("cd .. && rm -rf tree", "removed the clone"),
+    ] {
+        let ended = Pod::task(&git, script).run("task");
+        assert_eq!(
+            (ended.code, ended.report.reason),
+            (Some(1), Reason::AgentFailed),
+            "{script}: {}",
+            ended.log
+        );
+        assert!(
+            ended.report.message.contains(words),
+            "{script}: {}",
+            ended.report.message
+        );
+    }
+    // Traps in the clone's configuration and a leftover lock do not matter.
+    let script = "git config core.fsmonitor 'touch ../owned; false'; git config core.hooksPath ../evil; touch .git/index.lock; touch x";
+    let pod = Pod::task(&git, script);
+    assert_eq!(pod.run("task").code, Some(0));
+    assert!(!pod.path("work/owned").exists());
+}
+
+#[test]
+fn the_agent_sees_its_own_variables_and_nothing_else() {
+    let git = GitServer::start();
+    let pod = Pod::task(
+        &git,
+        "env | cut -d= -f1 | sort > names; printf %s \"$MODEL\" > model; id -u > /dev/null",
+    )
+    .with_environment("ENACT_ENV_MODEL", "small one")
+    .with_environment("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    .with_environment("SECRET", "x");
+    assert_eq!(pod.run("task").code, Some(0));
+    let branch = "enact/shop/t001-1";
+    assert_eq!(git.git(&["show", &format!("{branch}:model")]), "small one");
+    let names = git.git(&["show", &format!("{branch}:names")]);
+    let mut names: Vec<&str> = names
+        .lines()
+        .filter(|name| !["_", "PWD", "OLDPWD", "SHLVL"].contains(name))
+        .collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        [
+            "ENACT_ATTEMPT",
+            "ENACT_INPUTS_FILE",
+            "ENACT_OUTPUT_DIR",
+            "ENACT_PROMPT_FILE",
+            "ENACT_TASK_ID",
+            "GIT_AUTHOR_EMAIL",
+            "GIT_AUTHOR_NAME",
+            "GIT_COMMITTER_EMAIL",
+            "GIT_COMMITTER_NAME",
+            "GIT_CONFIG_COUNT",
+            "GIT_CONFIG_KEY_0",
+            "GIT_CONFIG_VALUE_0",
+            "HOME",
+            "LANG",
+            "MODEL",
+            "PATH",
+            "TERM",
+            "TMPDIR"
+        ]
+    );
+}
+
+#[test]
+fn a_second_run_of_an_attempt_ends_as_the_first() {
+    let git = GitServer::start();
+    let pod = Pod::task(&git, "echo same > work.txt; echo 1 > \"$ENACT_OUTPUT_DIR/n\"");
+    let first = pod.run("task");
+    let second = pod.run("task");
+    assert_eq!((first.code, second.code), (Some(0), Some(0)), "{}", second.log);
+    assert_eq!(first.report, second.report);
+    assert_eq!(git.tip("enact/shop/t001-1"), first.report.commit);
+
+    // Other work takes the place of what was never reported.
+    let pod = pod.with_task(|task| {
+        task.adapter = Adapter::Command {
+            script: "echo other > work.txt".into(),
+        }
+    });
+    let third = pod.run("task");
+    assert_eq!(third.code, Some(0), "{}", third.log);
+    assert_ne!(third.report.commit, first.report.commit);
+    assert_eq!(git.tip("enact/shop/t001-1"), third.report.commit);
+}
+
+#[test]
+fn recorded_work_is_played_back() {
+    let git = GitServer::start();
+    let recorded = git.commit("recorded", &[("cart.txt", "cart\n"), ("b.txt", "b\n")]);
+    let patch = git.git(&["format-patch", "-1", "--stdout", &recorded]);
+    let server = EnactServer::start(&[]);
+    let pod = Pod::task(&git, "")
+        .with_server(&server)
+        .with_task(|task| task.adapter = Adapter::Replay {});
+    pod.write("replay/T001.patch", &format!("{patch}\n"));
+    pod.write("replay/T001.transcript", "I wrote the cart.\n");
+    let ended = pod.run("task");
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    let branch = "enact/shop/t001-1";
+    assert_eq!(git.git(&["show", &format!("{branch}:cart.txt")]), "cart");
+    assert_eq!(
+        git.git(&["log", "-1", "--format=%s|%an|%cn", branch]),
+        "By a test|A test|Enact agent scribe"
+    );
+    assert_eq!(
+        git.git(&["log", "-1", "--format=%(trailers:key=Enact-Plan,valueonly)", branch]),
+        "team-a/shop"
+    );
+    assert_eq!(server.result().transcript, "I wrote the cart.\n");
+    assert!(ended.log.contains("I wrote the cart."));
+}
+
+#[test]
+fn recorded_work_that_is_missing_or_does_not_apply_is_named() {
+    let git = GitServer::start();
+    let pod = Pod::task(&git, "").with_task(|task| task.adapter = Adapter::Replay {});
+    let ended = pod.run("task");
+    assert_eq!((ended.code, ended.report.reason), (Some(78), Reason::ReplayFailed));
+    assert!(ended.report.message.contains("T001.patch"), "{}", ended.report.message);
+
+    pod.write("replay/T001.patch", "From nobody\n\nnot a patch\n");
+    assert_eq!(pod.run("task").report.reason, Reason::ReplayFailed);
+
+    pod.write("replay/T001.patch", "\n");
+    let ended = pod.run("task");
+    assert_eq!(
+        (ended.code, ended.report.commit),
+        (Some(0), git.tip("main")),
+        "{}",
+        ended.log
+    );
+}
+
+#[test]
+fn a_task_without_a_repository_runs_in_an_empty_tree() {
+    let git = GitServer::start();
+    let pod = Pod::task(&git, "test -z \"$(ls -A)\"; echo 4 > \"$ENACT_OUTPUT_DIR/answer\"").with(|a| a.git = None);
+    let ended = pod.run("task");
+    assert_eq!(
+        (ended.code, ended.report.commit.as_deref()),
+        (Some(0), None),
+        "{}",
+        ended.log
+    );
+    assert_eq!(ended.report.outputs["answer"], "4");
 }

@@ -1,7 +1,7 @@
 //! A pod's surroundings on one machine: a Git server over HTTP with a password, an Enact server, and the volumes.
 
-// Each test binary uses its own part.
-#![allow(dead_code)]
+// Each test binary uses its own part; a helper that fails fails its test.
+#![allow(dead_code, clippy::unwrap_used)]
 
 pub mod http;
 
@@ -158,8 +158,7 @@ fn backend(root: &Path, request: &Request) -> Vec<u8> {
 #[derive(Clone)]
 pub struct EnactServer {
     pub url: String,
-    /// Path, `Authorization` and body of each request.
-    pub requests: Arc<Mutex<Vec<(String, String, Vec<u8>)>>>,
+    pub requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl EnactServer {
@@ -168,12 +167,7 @@ impl EnactServer {
         let answers = Mutex::new(answers.iter().copied().collect::<VecDeque<_>>());
         let seen = Arc::clone(&requests);
         let url = serve(move |request| {
-            let entry = (
-                request.path.clone(),
-                request.header("authorization").to_owned(),
-                request.body,
-            );
-            seen.lock().unwrap().push(entry);
+            seen.lock().unwrap().push(request);
             let status = answers.lock().unwrap().pop_front().unwrap_or("204 No Content");
             response(status, &[("retry-after", "0")], br#"{"detail":"said the test"}"#)
         });
@@ -182,7 +176,7 @@ impl EnactServer {
 
     /// The last result that came.
     pub fn result(&self) -> AttemptResult {
-        serde_json::from_slice(&self.requests.lock().unwrap().last().expect("a result").2).unwrap()
+        serde_json::from_slice(&self.requests.lock().unwrap().last().expect("a result").body).unwrap()
     }
 
     pub fn count(&self) -> usize {

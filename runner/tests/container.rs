@@ -1,0 +1,201 @@
+//! The runner as the first process of a container: signals, orphans, logs, and the delivery of results.
+
+mod support;
+
+use std::path::Path;
+
+use enact_domain::assignment::Reason;
+use rustix::process::{Pid, Signal, kill_process};
+
+use support::{EnactServer, GitServer, Pod, eventually};
+
+fn terminate(container: &std::process::Child) {
+    kill_process(Pid::from_child(container), Signal::TERM).expect("the container runs");
+}
+
+#[test]
+fn a_request_to_stop_reaches_the_agent_and_is_no_success() {
+    let git = GitServer::start();
+    let server = EnactServer::start(&[]);
+    // The agent takes its leave with exit code 0, as some do.
+    let pod = Pod::task(
+        &git,
+        "trap 'echo bye; exit 0' TERM; touch \"$ENACT_OUTPUT_DIR/started\"; sleep 1000 & wait",
+    )
+    .with_server(&server);
+    let container = pod.start("task");
+    eventually("the script runs", || pod.path("work/outputs/started").exists());
+    terminate(&container);
+    let ended = pod.finish(container);
+    assert_eq!(
+        (ended.code, ended.report.reason),
+        (Some(1), Reason::Cancelled),
+        "{}",
+        ended.log
+    );
+    assert!(ended.log.contains("bye"));
+    assert_eq!(server.result().report, ended.report);
+    assert_eq!(server.result().transcript, "bye\n");
+    assert_eq!(git.tip("enact/shop/t001-1"), None);
+}
+
+#[test]
+fn what_a_script_runs_may_put_its_work_in_order_too() {
+    let git = GitServer::start();
+    let agent = "trap 'sleep 0.3; echo in order; exit 0' TERM; touch \"$ENACT_OUTPUT_DIR/started\"; sleep 1000 & wait";
+    let pod = Pod::task(&git, &format!("sh -c '{}'; true", agent.replace('\'', "'\\''")));
+    let container = pod.start("task");
+    eventually("the agent runs", || pod.path("work/outputs/started").exists());
+    terminate(&container);
+    let ended = pod.finish(container);
+    assert_eq!(
+        (ended.code, ended.report.reason),
+        (Some(1), Reason::Cancelled),
+        "{}",
+        ended.log
+    );
+    assert!(ended.log.contains("in order"), "{}", ended.log);
+}
+
+#[test]
+fn an_agent_that_does_not_listen_is_killed() {
+    let git = GitServer::start();
+    let pod = Pod::task(
+        &git,
+        "trap '' TERM; touch \"$ENACT_OUTPUT_DIR/started\"; while :; do sleep 1; done",
+    );
+    let container = pod.start("task");
+    eventually("the script runs", || pod.path("work/outputs/started").exists());
+    terminate(&container);
+    let ended = pod.finish(container);
+    assert_eq!(
+        (ended.code, ended.report.reason),
+        (Some(1), Reason::Cancelled),
+        "{}",
+        ended.log
+    );
+}
+
+#[test]
+fn nothing_that_an_agent_started_survives_it() {
+    let git = GitServer::start();
+    let script = "setsid sh -c 'echo $$ > \"$ENACT_OUTPUT_DIR/orphan\"; exec sleep 1000' & \
+                  while ! test -s \"$ENACT_OUTPUT_DIR/orphan\"; do sleep 0.05; done";
+    let ended = Pod::task(&git, script).run("task");
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    let orphan = Path::new("/proc").join(&ended.report.outputs["orphan"]);
+    assert!(!orphan.exists());
+}
+
+#[test]
+fn a_long_log_passes_through_and_its_end_is_kept() {
+    let git = GitServer::start();
+    let server = EnactServer::start(&[]);
+    let ended = Pod::task(
+        &git,
+        "i=0; while test $i -lt 40; do head -c 100000 /dev/zero; i=$((i+1)); done; echo; echo the end",
+    )
+    .with_server(&server)
+    .run("task");
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.log.len() > 4_000_000);
+    let transcript = server.result().transcript;
+    assert!(transcript.ends_with("the end\n") && !transcript.contains('\0'));
+    assert!(server.requests.lock().unwrap()[0].body.len() <= 1 << 20);
+}
+
+#[test]
+fn a_server_that_is_busy_gets_the_result_later() {
+    let git = GitServer::start();
+    let server = EnactServer::start(&["503 Service Unavailable", "429 Too Many Requests"]);
+    let ended = Pod::task(&git, "touch x").with_server(&server).run("task");
+    assert_eq!(
+        (ended.code, ended.report.reason),
+        (Some(0), Reason::Succeeded),
+        "{}",
+        ended.log
+    );
+    assert_eq!(server.count(), 3);
+}
+
+#[test]
+fn a_result_that_is_refused_is_no_success_and_not_repeated() {
+    let git = GitServer::start();
+    let server = EnactServer::start(&["403 Forbidden"]);
+    let ended = Pod::task(&git, "touch x").with_server(&server).run("task");
+    assert_eq!(
+        (ended.code, ended.report.reason),
+        (Some(75), Reason::DeliveryFailed),
+        "{}",
+        ended.log
+    );
+    assert!(
+        ended.report.message.contains("said the test"),
+        "{}",
+        ended.report.message
+    );
+    // The work is not lost.
+    assert_eq!(ended.report.commit, git.tip("enact/shop/t001-1"));
+    assert_eq!(server.count(), 1);
+
+    // A failure keeps its own reason.
+    let server = EnactServer::start(&["403 Forbidden"]);
+    let ended = Pod::task(&git, "exit 1").with_server(&server).run("task");
+    assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::AgentFailed));
+}
+
+#[test]
+fn a_request_to_stop_shortens_the_wait_for_a_server_that_is_away() {
+    let git = GitServer::start();
+    let pod = Pod::task(&git, "touch x").with(|a| a.server_url = Some("http://127.0.0.1:1".into()));
+    let container = pod.start("task");
+    eventually("the work is pushed", || git.tip("enact/shop/t001-1").is_some());
+    terminate(&container);
+    let ended = pod.finish(container);
+    // The signal may come before or after the end of the attempt is decided; it is no success either way.
+    assert!([Some(75), Some(1)].contains(&ended.code), "{}", ended.log);
+    assert!(
+        [Reason::DeliveryFailed, Reason::Cancelled].contains(&ended.report.reason),
+        "{}",
+        ended.log
+    );
+}
+
+#[test]
+fn a_volume_that_cannot_be_written_is_not_the_tasks_fault() {
+    let git = GitServer::start();
+    let ended = Pod::task(&git, "true")
+        .with_environment("ENACT_WORK_DIR", "/proc/enact")
+        .run("task");
+    assert_eq!(
+        (ended.code, ended.report.reason),
+        (Some(75), Reason::ContainerConfigError),
+        "{}",
+        ended.log
+    );
+}
+
+#[test]
+fn the_runner_installs_itself_where_other_images_find_it() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = tempfile::tempdir().unwrap();
+    let installed = directory.path().join("enact-runner");
+    for _ in 0..2 {
+        let runner = env!("CARGO_BIN_EXE_enact-runner");
+        assert!(
+            std::process::Command::new(runner)
+                .arg("install")
+                .arg(&installed)
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+    assert_eq!(installed.metadata().unwrap().permissions().mode() & 0o111, 0o111);
+    let version = std::process::Command::new(&installed)
+        .arg("--version")
+        .output()
+        .unwrap();
+    assert!(version.status.success());
+}
