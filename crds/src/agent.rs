@@ -100,6 +100,13 @@ pub struct SecretKey {
     pub key: String,
 }
 
+/// Whether a text can be the reference of an image, as far as its form tells.
+pub fn is_image(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
+    let starts_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    starts_well && text.chars().all(allowed) && !text.contains("//") && !text.ends_with(['/', ':', '@'])
+}
+
 /// What the operator observed of an agent.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -111,4 +118,19 @@ pub struct AgentStatus {
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images() {
+        for good in ["a", "localhost:5000/enact/agent:v1", "ghcr.io/a/b@sha256:0123"] {
+            assert!(is_image(good), "{good}");
+        }
+        for bad in ["https://ghcr.io/a", "-a", "a b", "a\nb", "a:", "", "a//b", "$(id)"] {
+            assert!(!is_image(bad), "{bad}");
+        }
+    }
 }

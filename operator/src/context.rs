@@ -16,6 +16,7 @@ use crate::index::Index;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::plan::Runtimes;
+use crate::references::References;
 
 /// Name of the tenant of an installation without Tenants.
 pub const DEFAULT_TENANT: &str = "default";
@@ -38,6 +39,8 @@ pub struct Context {
     pub events: Events,
     /// Objects of our kinds, as they were last seen.
     pub caches: Caches,
+    /// What refers to what.
+    pub references: References,
     /// Tasks and pods by plan.
     pub index: Arc<Index>,
     /// The tenants' room.

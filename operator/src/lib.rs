@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod patch;
 pub mod plan;
 pub mod pods;
+pub mod references;
 pub mod run;
 pub mod task;
 pub mod tenant;

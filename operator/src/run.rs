@@ -1,5 +1,6 @@
 //! The process: waits to lead, then runs the controllers until it is told to stop or no longer leads.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,11 +11,14 @@ use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Task, Tenan
 use enact_domain::names;
 use enact_store::{Recorder, Store};
 use futures::{Stream, StreamExt as _, future};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::core::PartialObjectMeta;
 use kube::runtime::events::{Recorder as Events, Reporter};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{Controller, WatchStreamExt as _};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +33,7 @@ use crate::leader::Candidate;
 use crate::metrics::Metrics;
 use crate::plan::Runtimes;
 use crate::pods::AttemptPod;
+use crate::references::{References, Referrers, Target};
 use crate::{agent, approval, documents, plan, tenant};
 
 /// How long running reconciles may take to end after a signal; below a pod's usual grace period of 30 s.
@@ -143,6 +148,20 @@ fn assemble(client: Client, config: Config, store: Store, recorder: Recorder, me
             plan::waiting_for(&by_agent, &a, |plan, name| plan::uses_agent(plan, name))
         })
         .reconcile_on(woken);
+    let (of_tenants, tenants) = referring(tenants);
+    let (of_constitutions, constitutions) = referring(constitutions);
+    let (of_specifications, specifications) = referring(specifications);
+    let (of_plans, plans) = referring(plans);
+    let (of_agents, agents) = referring(agents);
+    let (of_approvals, approval_controller) = referring(approval_controller);
+    let references = References {
+        tenants: of_tenants,
+        constitutions: of_constitutions,
+        specifications: of_specifications,
+        plans: of_plans,
+        agents: of_agents,
+        approvals: of_approvals,
+    };
     let caches = Caches {
         tenants: tenants.store(),
         constitutions: constitutions.store(),
@@ -160,12 +179,22 @@ fn assemble(client: Client, config: Config, store: Store, recorder: Recorder, me
         recorder,
         metrics,
         caches,
+        references,
         index,
         ledger: Ledger::default(),
         backoff: Backoff::default(),
         plans: Runtimes::default(),
     });
     (ctx, Controllers { tenants, constitutions, specifications, plans, agents, approvals: approval_controller })
+}
+
+/// A controller that also looks again at what depends on something that changed.
+fn referring<K>(controller: Controller<K>) -> (Referrers<K>, Controller<K>)
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    let (referrers, woken) = Referrers::new(controller.store());
+    (referrers, controller.reconcile_on(woken))
 }
 
 fn subject_of(approval: &Approval, kind: SubjectKind) -> Option<(String, String)> {
@@ -178,6 +207,7 @@ impl Controllers {
         let (ctx, stop) = (|| ctx.clone(), || shutdown.clone());
         set.spawn(follow_tasks(ctx(), stop()));
         set.spawn(follow_pods(ctx(), stop()));
+        set.spawn(follow_config_maps(ctx(), stop()));
         set.spawn(drive(self.tenants, ctx(), stop(), tenant::reconcile));
         set.spawn(drive(self.constitutions, ctx(), stop(), documents::reconcile_constitution));
         set.spawn(drive(self.specifications, ctx(), stop(), documents::reconcile_specification));
@@ -205,6 +235,18 @@ async fn follow_pods(ctx: Arc<Context>, shutdown: CancellationToken) {
         ctx.metrics.running.set(i64::from(ctx.ledger.running(&member.tenant)));
     };
     ctx.index.follow_pods(events, freed).await;
+}
+
+/// Documents and recorded work are in ConfigMaps: one watch of their metadata for all kinds that read them.
+async fn follow_config_maps(ctx: Arc<Context>, shutdown: CancellationToken) {
+    let api = Api::<PartialObjectMeta<ConfigMap>>::all(ctx.client.clone());
+    let stream = watcher::watcher(api, watcher::Config::default().page_size(500));
+    let mut events = Box::pin(steady(stream, "ConfigMap", ctx.clone()).take_until(shutdown.cancelled_owned()));
+    while let Some(event) = events.next().await {
+        if let Event::Apply(map) | Event::InitApply(map) | Event::Delete(map) = event {
+            ctx.references.touched(&Target::config_map(&map.namespace().unwrap_or_default(), &map.name_any()));
+        }
+    }
 }
 
 /// A watch that takes itself up again, with a growing wait.

@@ -1,17 +1,69 @@
-//! Agent.
+//! Agents: whether one can run at all.
+
+pub mod decide;
 
 use std::sync::Arc;
 
-use enact_crds::Agent;
+use enact_crds::{Agent, AgentStatus};
+use enact_domain::condition::Progress;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt as _;
+use kube::api::Api;
 use kube::runtime::controller::Action;
+use kube::runtime::events::EventType;
 
 use crate::context::Context;
+use crate::documents::RESYNC;
 use crate::error::Error;
+use crate::patch;
+use crate::references::Target;
 
-/// One reconcile of a Agent.
+/// One reconcile of an Agent.
 ///
 /// # Errors
-/// When the API server or the record fails.
-pub async fn reconcile(_object: Arc<Agent>, _ctx: Arc<Context>) -> Result<Action, Error> {
-    Ok(Action::await_change())
+/// When the API server fails.
+pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, Error> {
+    if object.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    ctx.synced().await;
+    ctx.references.touched(&Target::of(&*object));
+    let namespace = object.namespace().unwrap_or_default();
+    let recorded = object.spec.replay.as_ref().map(|r| r.config_map_ref.name.as_str());
+    let map = recorded.map(|name| Target::config_map(&namespace, name));
+    ctx.references
+        .agents
+        .set(&object, map.into_iter().chain([Target::namespace(&namespace)]));
+    let recorded = match recorded {
+        Some(name) => decide::Recorded::new(name, keys(&ctx, &namespace, name).await?),
+        None => decide::Recorded::NotAsked,
+    };
+    let in_tenant = ctx.tenant_of(&namespace).is_some();
+    let (progress, reason, message) = decide::decide(&object.spec, in_tenant, &recorded);
+    let api = Api::<Agent>::namespaced(ctx.client.clone(), &namespace);
+    let old = object.status.as_ref().map_or(&[][..], |s| &s.conditions);
+    let status = AgentStatus {
+        observed_generation: object.metadata.generation,
+        conditions: patch::conditions(&*object, old, progress.conditions(reason, &message), ctx.now()),
+    };
+    let turn = !old.iter().any(|c| c.reason == reason);
+    patch::status(&ctx, &api, &object.name_any(), object.status.as_ref(), &status).await?;
+    if turn && progress == Progress::Stalled {
+        ctx.event(&*object, EventType::Warning, reason, message).await;
+    }
+    Ok(Action::requeue(RESYNC))
+}
+
+/// The keys of a ConfigMap; none when there is no such object.
+async fn keys(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Vec<String>>, Error> {
+    let api = Api::<ConfigMap>::namespaced(ctx.client.clone(), namespace);
+    let found = api
+        .get_opt(name)
+        .await
+        .map_err(Error::kube(format!("get ConfigMap {namespace}/{name}")))?;
+    Ok(found.map(|map| {
+        let text = map.data.into_iter().flatten().map(|(key, _)| key);
+        text.chain(map.binary_data.into_iter().flatten().map(|(key, _)| key))
+            .collect()
+    }))
 }

@@ -1,17 +1,89 @@
-//! Approval.
+//! Approvals: whether a person's decision counts, and the memory of it.
+
+pub mod decide;
+pub mod observe;
 
 use std::sync::Arc;
 
-use enact_crds::Approval;
+use enact_crds::approval::{Choice, SubjectKind};
+use enact_crds::{Approval, ApprovalStatus, convert};
+use enact_domain::record::{Event, Kind, Record, Subject};
+use enact_domain::time::Millis;
+use kube::ResourceExt as _;
+use kube::api::Api;
 use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
 
 use crate::context::Context;
+use crate::documents::RESYNC;
 use crate::error::Error;
+use crate::patch;
 
-/// One reconcile of a Approval.
+/// One reconcile of an Approval.
 ///
 /// # Errors
 /// When the API server or the record fails.
-pub async fn reconcile(_object: Arc<Approval>, _ctx: Arc<Context>) -> Result<Action, Error> {
-    Ok(Action::await_change())
+pub async fn reconcile(object: Arc<Approval>, ctx: Arc<Context>) -> Result<Action, Error> {
+    if object.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    ctx.synced().await;
+    if object.status.is_none() && object.spec.subject.kind == SubjectKind::Plan {
+        // From here on the plan's pass finds this Approval in the cache, which it may not when its own watch tells of it.
+        let namespace = object.namespace().unwrap_or_default();
+        ctx.index
+            .wake(ObjectRef::new(&object.spec.subject.name).within(&namespace));
+    }
+    let seen = observe::observe(&object, &ctx).await?;
+    let (progress, reason, message) = decide::decide(&object, &seen);
+    // What the person did is remembered before anything is said about it, and a status is the proof that it was.
+    if object.status.is_none() {
+        ctx.recorder
+            .record(
+                seen.tenant
+                    .and_then(|tenant| decision(&object, tenant))
+                    .into_iter()
+                    .collect(),
+            )
+            .await?;
+    }
+    let api = Api::<Approval>::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default());
+    let old = object.status.as_ref().map_or(&[][..], |s| &s.conditions);
+    let status = ApprovalStatus {
+        observed_generation: object.metadata.generation,
+        conditions: patch::conditions(&*object, old, progress.conditions(reason, &message), ctx.now()),
+    };
+    patch::status(&ctx, &api, &object.name_any(), object.status.as_ref(), &status).await?;
+    Ok(Action::requeue(RESYNC))
+}
+
+/// What the person decided, when it was; none when nobody knows who it was.
+fn decision(object: &Approval, tenant: String) -> Option<Record> {
+    let by = object.spec.by.as_ref()?;
+    Some(Record {
+        tenant,
+        subject: Subject {
+            kind: Kind::Approval,
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+            uid: object.uid().unwrap_or_default(),
+        },
+        at: object
+            .metadata
+            .creation_timestamp
+            .as_ref()
+            .map_or(Millis(0), convert::millis),
+        actor: by.user.clone(),
+        event: Event::Decision {
+            about: match object.spec.subject.kind {
+                SubjectKind::Constitution => Kind::Constitution,
+                SubjectKind::Specification => Kind::Specification,
+                SubjectKind::Plan => Kind::Plan,
+            },
+            name: object.spec.subject.name.clone(),
+            digest: object.spec.digest.clone().into(),
+            approved: object.spec.decision == Choice::Approve,
+            comment: object.spec.comment.clone(),
+        },
+    })
 }

@@ -1,0 +1,109 @@
+//! Decide: whether a decision counts.
+
+use enact_crds::{Approval, convert};
+use enact_domain::approval::{Void, counts};
+use enact_domain::condition::Progress;
+use kube::ResourceExt as _;
+
+use super::observe::{Observed, Subject};
+
+/// Which of the kstatus conditions holds, its reason, and a message for a person.
+pub fn decide(object: &Approval, seen: &Observed) -> (Progress, &'static str, String) {
+    use Progress::{Ready, Reconciling, Stalled};
+    let subject = format!("{:?} {}", object.spec.subject.kind, object.spec.subject.name);
+    if seen.tenant.is_none() {
+        let message = "the namespace belongs to no tenant, so nothing in it can be decided on; add it to a Tenant's spec.namespaces";
+        return (Stalled, "NotInTenant", message.into());
+    }
+    let Some(decision) = convert::decision(&object.name_any(), &object.spec) else {
+        let message = "spec.by is empty: the admission webhook did not see this object; create another one while enact-webhook runs";
+        return (Stalled, "NotStamped", message.into());
+    };
+    let (policy, digest, author) = match &seen.subject {
+        Subject::Missing => {
+            return (
+                Stalled,
+                "SubjectNotFound",
+                format!("there is no {subject} in this namespace; check spec.subject"),
+            );
+        }
+        Subject::Unread => return (Reconciling, "WaitingForSubject", format!("{subject} was not read yet")),
+        Subject::Known { policy, digest, author } => (policy, digest, author.as_deref()),
+    };
+    match counts(policy, digest, author, &decision) {
+        Ok(()) => (
+            Ready,
+            "Counts",
+            format!("{subject} has the content that {} decided on", decision.user),
+        ),
+        Err(void) => {
+            let reason = match void {
+                Void::ContentChanged => "ContentChanged",
+                Void::NotInGroup => "NotInGroup",
+                Void::OwnWork => "OwnWork",
+            };
+            (Stalled, reason, void.to_string())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use enact_domain::approval::Policy;
+    use enact_domain::digest::Digest;
+    use serde_json::json;
+
+    use super::*;
+
+    fn approval(by: Option<&str>) -> Approval {
+        let mut spec = json!({
+            "subject": {"kind": "Specification", "name": "shop"},
+            "digest": Digest::of_bytes(b"now"), "decision": "Approve",
+        });
+        if let Some(user) = by {
+            spec["by"] = json!({"user": user, "groups": ["leads"]});
+        }
+        Approval::new("ann-1", serde_json::from_value(spec).unwrap())
+    }
+
+    fn known(content: &str, groups: &[&str]) -> Subject {
+        let groups = groups.iter().map(ToString::to_string).collect();
+        Subject::Known {
+            policy: Policy {
+                required: 1,
+                groups,
+                four_eyes: true,
+            },
+            digest: Digest::of_bytes(content.as_bytes()),
+            author: Some("bob".into()),
+        }
+    }
+
+    #[test]
+    fn every_state_has_its_reason() {
+        let shown = |by, tenant: Option<&str>, subject| {
+            let (progress, reason, message) = decide(
+                &approval(by),
+                &Observed {
+                    tenant: tenant.map(Into::into),
+                    subject,
+                },
+            );
+            format!("{progress:?} {reason}: {message}\n")
+        };
+        let acme = Some("acme");
+        insta::assert_snapshot!(
+            [
+                shown(Some("ann"), acme, known("now", &["leads"])),
+                shown(Some("ann"), None, known("now", &[])),
+                shown(None, acme, known("now", &[])),
+                shown(Some("ann"), acme, Subject::Missing),
+                shown(Some("ann"), acme, Subject::Unread),
+                shown(Some("ann"), acme, known("later", &[])),
+                shown(Some("ann"), acme, known("now", &["owners"])),
+                shown(Some("bob"), acme, known("now", &[])),
+            ]
+            .concat()
+        );
+    }
+}

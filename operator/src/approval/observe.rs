@@ -1,0 +1,110 @@
+//! Observe: the subject of an Approval as it is now, read from the API server, because a cache may be behind what woke this reconcile.
+
+use enact_crds::approval::SubjectKind;
+use enact_crds::common::ApprovalPolicy;
+use enact_crds::{Approval, Constitution, Plan, Specification};
+use enact_domain::approval::Policy;
+use enact_domain::digest::Digest;
+use enact_domain::names;
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::Api;
+use kube::{Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::references::Target;
+
+/// What was observed of an Approval.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The tenant that owns its namespace.
+    pub tenant: Option<String>,
+    /// What it is about.
+    pub subject: Subject,
+}
+
+/// What an Approval is about.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// There is none.
+    Missing,
+    /// It was not looked at yet.
+    Unread,
+    /// It has a content.
+    Known {
+        /// What it asks of approvals.
+        policy: Policy,
+        /// Its content.
+        digest: Digest,
+        /// Who wrote it.
+        author: Option<String>,
+    },
+}
+
+/// Observes an Approval's subject, and notes first to watch it.
+///
+/// # Errors
+/// When the API server fails.
+pub async fn observe(object: &Approval, ctx: &Context) -> Result<Observed, Error> {
+    let namespace = object.namespace().unwrap_or_default();
+    let name = &object.spec.subject.name;
+    let target = match object.spec.subject.kind {
+        SubjectKind::Constitution => Target::new::<Constitution>(&namespace, name),
+        SubjectKind::Specification => Target::new::<Specification>(&namespace, name),
+        SubjectKind::Plan => Target::new::<Plan>(&namespace, name),
+    };
+    ctx.references
+        .approvals
+        .set(object, [target, Target::namespace(&namespace)]);
+    let subject = match object.spec.subject.kind {
+        SubjectKind::Constitution => {
+            read(ctx, &namespace, name, |c: &Constitution| {
+                Some((&c.spec.approval, c.status.as_ref()?.digest.as_ref()?))
+            })
+            .await
+        }
+        SubjectKind::Specification => {
+            read(ctx, &namespace, name, |s: &Specification| {
+                Some((&s.spec.approval, s.status.as_ref()?.digest.as_ref()?))
+            })
+            .await
+        }
+        SubjectKind::Plan => {
+            read(ctx, &namespace, name, |p: &Plan| {
+                Some((&p.spec.approval, p.status.as_ref()?.digest.as_ref()?))
+            })
+            .await
+        }
+    }?;
+    Ok(Observed {
+        tenant: ctx.tenant_of(&namespace).map(|m| m.tenant),
+        subject,
+    })
+}
+
+async fn read<K>(
+    ctx: &Context,
+    namespace: &str,
+    name: &str,
+    content: impl FnOnce(&K) -> Option<(&ApprovalPolicy, &String)>,
+) -> Result<Subject, Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+{
+    let api = Api::<K>::namespaced(ctx.client.clone(), namespace);
+    let found = api
+        .get_opt(name)
+        .await
+        .map_err(Error::kube(format!("get {} {namespace}/{name}", K::kind(&()))))?;
+    let Some(found) = found else {
+        return Ok(Subject::Missing);
+    };
+    Ok(
+        content(&found).map_or(Subject::Unread, |(policy, digest)| Subject::Known {
+            policy: policy.into(),
+            digest: digest.clone().into(),
+            author: found.annotations().get(names::ANNOTATION_AUTHOR).cloned(),
+        }),
+    )
+}

@@ -1,0 +1,83 @@
+//! Apply: the decision goes to the status, to people, and to those that depend on the document.
+
+use enact_domain::condition::Progress;
+use enact_store::{Class, StoreError};
+use kube::ResourceExt as _;
+use kube::api::Api;
+use kube::runtime::controller::Action;
+use kube::runtime::events::EventType;
+
+use super::decide::Decision;
+use super::observe::Observed;
+use super::record::is_turn;
+use super::status::Standing;
+use super::validate::Facts;
+use super::{Document, RESYNC};
+use crate::context::Context;
+use crate::error::Error;
+use crate::patch;
+
+/// Writes the status, and tells of a turn.
+///
+/// # Errors
+/// When the API server fails.
+pub async fn apply<D: Document>(
+    object: &D,
+    ctx: &Context,
+    seen: Observed,
+    before: Standing,
+    decision: Decision,
+) -> Result<(), Error> {
+    let turn = is_turn(&before, &decision);
+    let checked = seen.content.ok().map(|c| c.checked);
+    let standing = before.after(&decision, checked.as_ref(), object.meta().generation, ctx.now());
+    write(object, ctx, standing, checked.map(|c| c.facts)).await?;
+    if turn {
+        let type_ = if decision.progress == Progress::Stalled {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        };
+        ctx.event(object, type_, decision.reason, decision.message).await;
+    }
+    Ok(())
+}
+
+/// Says once that nothing is decided while the record cannot be written.
+///
+/// # Errors
+/// The failure of the record, to be tried again; that of the API server.
+pub async fn without_record<D: Document>(
+    object: &D,
+    ctx: &Context,
+    before: Standing,
+    error: StoreError,
+) -> Result<Action, Error> {
+    let (progress, reason, message) = match error.class() {
+        // The text is the same at every try, so that it is written once.
+        Class::Transient | Class::Conflict => {
+            let message =
+                "the record in Postgres cannot be written at the moment, so nothing is decided; this goes on by itself";
+            (Progress::Reconciling, "RecordUnavailable", message.to_owned())
+        }
+        Class::Permanent => (Progress::Stalled, "RecordRefused", error.to_string()),
+    };
+    let standing = before.with(
+        progress.conditions(reason, &message),
+        object.meta().generation,
+        ctx.now(),
+    );
+    write(object, ctx, standing, None).await?;
+    if error.class() == Class::Permanent {
+        Ok(Action::requeue(RESYNC))
+    } else {
+        Err(error.into())
+    }
+}
+
+async fn write<D: Document>(object: &D, ctx: &Context, standing: Standing, facts: Option<Facts>) -> Result<(), Error> {
+    let api = Api::<D>::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default());
+    let status = D::with(object.status().cloned().unwrap_or_default(), standing, facts);
+    patch::status(ctx, &api, &object.name_any(), object.status(), &status).await?;
+    Ok(())
+}
