@@ -5,19 +5,14 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
+use enact_crds::approval::{Subject, SubjectKind};
 use enact_domain::assignment;
 
 /// Turn written specifications into working software on Kubernetes
 ///
 /// `enact import` prints manifests of a Spec Kit project for `kubectl apply`; the other commands talk to the cluster of your kubeconfig.
 #[derive(Debug, Parser)]
-#[command(
-    name = "enact",
-    version,
-    propagate_version = true,
-    arg_required_else_help = true,
-    max_term_width = 110
-)]
+#[command(name = "enact", version, propagate_version = true, arg_required_else_help = true, max_term_width = 110)]
 pub struct Cli {
     /// Where the objects are.
     #[command(flatten)]
@@ -40,13 +35,39 @@ pub struct Target {
     /// Namespace; default: the context's
     #[arg(short, long, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
+    /// Look in every namespace
+    #[arg(short = 'A', long, global = true, conflicts_with = "namespace")]
+    pub all_namespaces: bool,
+    /// User to act for, as far as your rights reach
+    #[arg(long = "as", global = true, value_name = "USER")]
+    pub as_user: Option<String>,
+    /// Group to act for; may be repeated
+    #[arg(long, global = true, value_name = "GROUP", requires = "as_user")]
+    pub as_group: Vec<String>,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Print manifests of a Spec Kit feature
-    Import(Import),
+    Import(Box<Import>),
+    /// Show how plans go
+    #[command(visible_alias = "st")]
+    Status(Status),
+    /// Approve the present content of a Constitution, Specification or Plan
+    Approve(Decide),
+    /// Send the present content of a Constitution, Specification or Plan back
+    Reject(Decide),
+    /// Print what an attempt printed
+    Logs(Logs),
+    /// Try failed work again
+    Retry(Retry),
+    /// Start nothing new of a plan; what runs may end
+    Suspend(PlanName),
+    /// Let a suspended plan go on
+    Resume(PlanName),
+    /// Stop a plan for good
+    Cancel(Cancel),
     /// Print a script that completes commands in a shell
     #[command(after_help = "Example: source <(enact completion bash)")]
     Completion {
@@ -69,7 +90,7 @@ pub struct Import {
     /// Directory of a feature (specs/001-photo-albums), or one Markdown file
     pub path: PathBuf,
     /// Name of the Specification and the Plan; default: from the directory's
-    #[arg(long, value_parser = object_name)]
+    #[arg(long, value_parser = plan_name)]
     pub name: Option<String>,
     /// Agent of the plan's tasks
     #[arg(long, value_name = "NAME", default_value = "default", value_parser = object_name)]
@@ -96,8 +117,8 @@ pub struct Import {
 #[command(next_help_heading = "Workspace")]
 pub struct Git {
     /// Repository that the tasks work on: https://, http:// or ssh://, without a credential
-    #[arg(long, value_name = "URL", value_parser = git_url)]
-    pub git_url: Option<String>,
+    #[arg(id = "git_url", long = "git-url", value_name = "URL", value_parser = git_url)]
+    pub url: Option<String>,
     /// Branch, tag or commit to start from; default: main
     #[arg(long, requires = "git_url", value_parser = git_revision)]
     pub revision: Option<String>,
@@ -110,6 +131,76 @@ pub struct Git {
     /// Secret that the integration alone pushes that branch with; default: the tasks'
     #[arg(long, requires = "git_url", value_name = "SECRET", value_parser = object_name)]
     pub integration_secret: Option<String>,
+}
+
+/// Show how plans go
+#[derive(Args, Debug)]
+#[command(after_help = "Example: enact status shop --watch --until-finished")]
+pub struct Status {
+    /// The plan to show as a tree; default: all plans as a table
+    pub plan: Option<String>,
+    /// Go on showing it: redrawn in place on a terminal, as one line a change elsewhere
+    #[arg(short, long, requires = "plan")]
+    pub watch: bool,
+    /// Watch until the plan is finished: exit 0 when it succeeded, and 1, with the reason, when it failed or is stuck
+    #[arg(long, requires = "plan")]
+    pub until_finished: bool,
+}
+
+/// Decide on the present content of an object
+#[derive(Args, Debug)]
+#[command(after_help = "Example: enact approve specification/shop --comment 'as discussed'")]
+pub struct Decide {
+    /// What is decided on: constitution/NAME, specification/NAME or plan/NAME
+    #[arg(value_name = "KIND/NAME", value_parser = subject)]
+    pub subject: Subject,
+    /// Your words; a rejection needs them
+    #[arg(short = 'm', long, value_name = "TEXT")]
+    pub comment: Option<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// Print what an attempt printed
+#[derive(Args, Debug)]
+#[command(after_help = "Examples: enact logs shop/T003 --attempt 1\n          enact logs shop/integration -f")]
+pub struct Logs {
+    /// PLAN/TASKID, PLAN/integration, or the name of a Task
+    #[arg(value_name = "TASK")]
+    pub task: String,
+    /// Number of the attempt; default: the last
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub attempt: Option<u32>,
+    /// Wait for the attempt, and print as it goes on
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+/// Try failed work again
+#[derive(Args, Debug)]
+#[command(after_help = "Examples: enact retry shop/T003\n          enact retry shop")]
+pub struct Retry {
+    /// A task, as PLAN/TASKID or by its name; or a plan, for everything in it that failed
+    #[arg(value_name = "TASK|PLAN")]
+    pub target: String,
+}
+
+/// A plan.
+#[derive(Args, Debug)]
+pub struct PlanName {
+    /// Name of the plan
+    pub plan: String,
+}
+
+/// Stop a plan for good
+#[derive(Args, Debug)]
+pub struct Cancel {
+    /// Name of the plan
+    pub plan: String,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 /// Reads the command line, or ends the program with a message as clap does.
@@ -139,14 +230,30 @@ fn object_name(text: &str) -> Result<String, String> {
     }
 }
 
+fn subject(text: &str) -> Result<Subject, String> {
+    let wanted = "write constitution/NAME, specification/NAME or plan/NAME";
+    let (kind, name) = text.split_once('/').filter(|(_, name)| !name.is_empty()).ok_or(wanted)?;
+    let kind = match kind.to_ascii_lowercase().as_str() {
+        "constitution" | "constitutions" | "const" => SubjectKind::Constitution,
+        "specification" | "specifications" | "spec" => SubjectKind::Specification,
+        "plan" | "plans" | "pl" => SubjectKind::Plan,
+        _ => return Err(wanted.into()),
+    };
+    Ok(Subject { kind, name: name.to_owned() })
+}
+
+fn plan_name(text: &str) -> Result<String, String> {
+    if object_name(text).is_ok() && text.len() <= 52 && text.starts_with(|c: char| c.is_ascii_lowercase()) {
+        Ok(text.to_owned())
+    } else {
+        Err("a Plan's name begins the names of its tasks: 1 to 52 of a-z, 0-9 and -, the first a letter".into())
+    }
+}
+
 fn git_url(text: &str) -> Result<String, String> {
-    assignment::check_url(text)
-        .map(|()| text.to_owned())
-        .map_err(|error| error.to_string())
+    assignment::check_url(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
 }
 
 fn git_revision(text: &str) -> Result<String, String> {
-    assignment::check_ref(text)
-        .map(|()| text.to_owned())
-        .map_err(|error| error.to_string())
+    assignment::check_ref(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
 }

@@ -3,18 +3,25 @@
 //! As `kubectl-enact` on the search path it is also `kubectl enact`.
 
 mod args;
+mod cluster;
+mod control;
+mod decide;
 mod import;
+mod logs;
+mod status;
 mod terminal;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
+use enact_crds::approval::Choice;
 
-use args::Command;
+use args::{Cli, Command};
+use cluster::Cluster;
 
-fn main() -> ExitCode {
-    let cli = args::parse();
-    match run(cli) {
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(args::parse()).await {
         Ok(code) => code,
         Err(error) if terminal::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -24,9 +31,19 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: args::Cli) -> Result<ExitCode> {
+async fn run(cli: Cli) -> Result<ExitCode> {
+    let target = &cli.target;
+    let cluster = || Cluster::connect(target);
     match cli.command {
-        Command::Import(import) => import::run(&import, cli.target.namespace.as_deref()),
+        Command::Import(import) => import::run(&import, target.namespace.as_deref()),
+        Command::Status(options) => return status::run(&cluster().await?, &options, target.all_namespaces).await,
+        Command::Approve(options) => return decide::run(&cluster().await?, &options, Choice::Approve).await,
+        Command::Reject(options) => return decide::run(&cluster().await?, &options, Choice::Reject).await,
+        Command::Logs(options) => return logs::run(&cluster().await?, &options).await,
+        Command::Retry(options) => return control::retry(&cluster().await?, &options.target).await,
+        Command::Suspend(options) => return control::suspend(&cluster().await?, &options.plan, true).await,
+        Command::Resume(options) => return control::suspend(&cluster().await?, &options.plan, false).await,
+        Command::Cancel(options) => return control::cancel(&cluster().await?, &options).await,
         Command::Completion { shell } => args::completion(shell),
         Command::Version => terminal::print(&format!("enact {}\n", env!("CARGO_PKG_VERSION"))),
     }

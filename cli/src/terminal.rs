@@ -1,6 +1,6 @@
 //! What is printed, and whether it may be coloured.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
@@ -25,11 +25,7 @@ impl Paint {
 
     /// The text in this style.
     pub fn with(self, style: Style, text: &str) -> String {
-        if self.enabled {
-            format!("{style}{text}{style:#}")
-        } else {
-            text.to_owned()
-        }
+        if self.enabled { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 }
 
@@ -40,9 +36,27 @@ pub const WARNING: Style = AnsiColor::Yellow.on_default();
 
 /// Writes to standard output.
 pub fn print(text: &str) -> Result<()> {
+    print_bytes(text.as_bytes())
+}
+
+/// Writes to standard output what need not be text.
+pub fn print_bytes(bytes: &[u8]) -> Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    out.write_all(bytes)?;
     Ok(out.flush()?)
+}
+
+/// Asks a person at the terminal; where none is, whoever wrote the call has decided already.
+pub fn confirm(question: &str) -> Result<bool> {
+    if !io::stdin().is_terminal() {
+        return Ok(true);
+    }
+    let mut errors = io::stderr();
+    write!(errors, "{question} [y/N] ")?;
+    errors.flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 /// Writes one line to standard error; a person who reads along learns from it, a pipe is not disturbed.
@@ -59,7 +73,5 @@ pub fn complain(error: &anyhow::Error) {
 
 /// Whether the reader of standard output has gone, as `head` does: no failure of ours.
 pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

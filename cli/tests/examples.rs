@@ -25,10 +25,7 @@ fn examples() -> PathBuf {
 
 /// The objects of a folder's YAML files, in the order of their names.
 fn load(folder: &Path) -> Manifests {
-    let mut files: Vec<PathBuf> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
     files.sort();
     let texts: Vec<String> = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
@@ -38,18 +35,7 @@ fn load(folder: &Path) -> Manifests {
 #[test]
 fn every_object_is_one_that_the_api_takes() {
     let shop = load(&examples());
-    assert_eq!(
-        shop.kinds(),
-        [
-            "Agent",
-            "Agent",
-            "ConfigMap",
-            "Constitution",
-            "Plan",
-            "Specification",
-            "Tenant"
-        ]
-    );
+    assert_eq!(shop.kinds(), ["Agent", "Agent", "ConfigMap", "Constitution", "Plan", "Specification", "Tenant"]);
     let minimal = load(&examples().join("minimal"));
     assert_eq!(minimal.kinds(), ["Agent", "Plan", "Tenant"]);
 }
@@ -59,30 +45,13 @@ fn references_and_graphs_hold() {
     for folder in [examples(), examples().join("minimal")] {
         let example = load(&folder);
         let plan: Plan = example.only();
-        let agents: BTreeSet<String> = example
-            .all::<Agent>()
-            .into_iter()
-            .filter_map(|a| a.metadata.name)
-            .collect();
-        let named = plan
-            .spec
-            .tasks
-            .iter()
-            .filter_map(|t| t.agent_ref.as_ref())
-            .chain([&plan.spec.agent_ref]);
+        let agents: BTreeSet<String> = example.all::<Agent>().into_iter().filter_map(|a| a.metadata.name).collect();
+        let named = plan.spec.tasks.iter().filter_map(|t| t.agent_ref.as_ref()).chain([&plan.spec.agent_ref]);
         for agent in named {
-            assert!(
-                agents.contains(&agent.name),
-                "{} is no agent of {}",
-                agent.name,
-                folder.display()
-            );
+            assert!(agents.contains(&agent.name), "{} is no agent of {}", agent.name, folder.display());
         }
         if let Some(specification) = &plan.spec.specification_ref {
-            assert_eq!(
-                example.only::<Specification>().metadata.name.as_ref(),
-                Some(&specification.name)
-            );
+            assert_eq!(example.only::<Specification>().metadata.name.as_ref(), Some(&specification.name));
         }
         let graph = graph(&plan).unwrap();
         assert_eq!(graph.len(), plan.spec.tasks.len());
@@ -100,11 +69,7 @@ fn the_shop_shows_what_spec_kit_has() {
     assert_eq!(stories, BTreeSet::from(["US1", "US2", "US3"]));
     assert!(tasks.iter().any(|t| t.title.starts_with("[P]")));
     let critical = graph(&plan).unwrap().critical_path().len();
-    assert!(
-        critical < tasks.len() / 2,
-        "the longest chain has {critical} of {} tasks",
-        tasks.len()
-    );
+    assert!(critical < tasks.len() / 2, "the longest chain has {critical} of {} tasks", tasks.len());
 }
 
 /// Every task in the order of the graph: on a branch that starts from the merged branches of what it depends on, with its attempts and
@@ -114,22 +79,15 @@ fn the_shop_is_built() {
     let example = load(&examples());
     let plan: Plan = example.only();
     let recorded: ConfigMap = example.only();
-    let agents: BTreeMap<String, Agent> = example
-        .all::<Agent>()
-        .into_iter()
-        .map(|a| (a.metadata.name.clone().unwrap(), a))
-        .collect();
+    let agents: BTreeMap<String, Agent> =
+        example.all::<Agent>().into_iter().map(|a| (a.metadata.name.clone().unwrap(), a)).collect();
     let tree = Tree::new();
     let mut outputs: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     let mut retried = Vec::new();
     let graph = graph(&plan).unwrap();
     for &index in graph.order() {
         let task = &plan.spec.tasks[index as usize];
-        let inputs = task
-            .depends_on
-            .iter()
-            .map(|id| (id.clone(), outputs[id].clone()))
-            .collect();
+        let inputs = task.depends_on.iter().map(|id| (id.clone(), outputs[id].clone())).collect();
         let allowed = 1 + convert::retry(task.retry.as_ref(), &plan.spec.execution.retry).limit;
         let agent = &agents[&task.agent_ref.as_ref().unwrap_or(&plan.spec.agent_ref).name];
         let mut attempt = 0;
@@ -154,35 +112,22 @@ fn the_shop_is_built() {
         }
         outputs.insert(task.id.clone(), done);
     }
-    let order: Vec<String> = graph
-        .order()
-        .iter()
-        .map(|&i| plan.spec.tasks[i as usize].id.clone())
-        .collect();
+    let order: Vec<String> = graph.order().iter().map(|&i| plan.spec.tasks[i as usize].id.clone()).collect();
     tree.start("integration", &order);
     gates(&tree, "integration", &plan.spec.gates).unwrap();
 
     assert_eq!(retried, ["T003"], "one task fails on its first attempt, on purpose");
     assert_eq!(outputs["T001"]["version"], "0.1.0");
     let changelog = fs::read_to_string(tree.root().join("CHANGELOG.md")).unwrap();
-    assert!(
-        changelog.contains("## 0.1.0") && changelog.contains("## 0.2.0"),
-        "{changelog}"
-    );
+    assert!(changelog.contains("## 0.1.0") && changelog.contains("## 0.2.0"), "{changelog}");
 }
 
 fn gates(tree: &Tree, id: &str, gates: &[Gate]) -> Result<(), String> {
     gates.iter().try_for_each(|gate| {
-        tree.script(id, 1, &gate.script, &BTreeMap::new())
-            .map_err(|problem| format!("gate {}: {problem}", gate.name))
+        tree.script(id, 1, &gate.script, &BTreeMap::new()).map_err(|problem| format!("gate {}: {problem}", gate.name))
     })
 }
 
 fn graph(plan: &Plan) -> Result<Graph, Vec<enact_domain::graph::GraphError>> {
-    Graph::build(
-        plan.spec
-            .tasks
-            .iter()
-            .map(|t| (t.id.as_str(), t.depends_on.iter().map(String::as_str))),
-    )
+    Graph::build(plan.spec.tasks.iter().map(|t| (t.id.as_str(), t.depends_on.iter().map(String::as_str))))
 }

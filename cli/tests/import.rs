@@ -24,18 +24,9 @@ struct Ran {
 }
 
 fn import(path: &Path, options: &[&str]) -> Ran {
-    let output = Command::new(env!("CARGO_BIN_EXE_enact"))
-        .arg("import")
-        .arg(path)
-        .args(options)
-        .output()
-        .unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_enact")).arg("import").arg(path).args(options).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    Ran {
-        code: output.status.code(),
-        stdout: text(output.stdout),
-        stderr: text(output.stderr),
-    }
+    Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
 /// A feature with these files, in a directory `001-door` of its own repository.
@@ -65,39 +56,18 @@ fn a_project_becomes_objects_with_its_very_words() {
     let constitution: Constitution = manifests.only();
     let specification: Specification = manifests.only();
     let plan: Plan = manifests.only();
-    assert_eq!(
-        constitution.spec.source.inline,
-        document("../../.specify/memory/constitution.md")
-    );
+    assert_eq!(constitution.spec.source.inline, document("../../.specify/memory/constitution.md"));
     assert_eq!(specification.spec.source.inline, document("spec.md"));
     assert_eq!(plan.spec.source.clone().unwrap().inline, document("tasks.md"));
-    assert_eq!(
-        specification.spec.constitution_ref,
-        Some(LocalRef {
-            name: "constitution".into()
-        })
-    );
-    assert_eq!(
-        plan.spec.specification_ref,
-        Some(LocalRef {
-            name: "f001-word-count".into()
-        })
-    );
+    assert_eq!(specification.spec.constitution_ref, Some(LocalRef { name: "constitution".into() }));
+    assert_eq!(plan.spec.specification_ref, Some(LocalRef { name: "f001-word-count".into() }));
     assert_eq!(plan.spec.agent_ref.name, "scripts");
     assert_eq!(plan.spec.workspace, None);
     for metadata in [constitution.metadata, specification.metadata, plan.metadata] {
         assert_eq!(metadata.namespace.as_deref(), Some("demo"));
     }
-    assert!(
-        ran.stderr.contains("tasks.md: 8 tasks (7 open) in 5 phases"),
-        "{}",
-        ran.stderr
-    );
-    assert!(
-        !ran.stderr.contains("error") && !ran.stderr.contains("warning"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains("tasks.md: 8 tasks (7 open) in 5 phases"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("error") && !ran.stderr.contains("warning"), "{}", ran.stderr);
 }
 
 #[test]
@@ -116,22 +86,12 @@ fn options_become_fields() {
     let manifests = Manifests::parse(&ran.stdout);
     assert_eq!(manifests.kinds(), ["Plan", "Specification"]);
     let plan: Plan = manifests.only();
-    let approval = ApprovalPolicy {
-        required: 1,
-        groups: vec!["leads".into(), "security".into()],
-        four_eyes: true,
-    };
-    assert_eq!(
-        (plan.metadata.name.as_deref(), &plan.spec.approval),
-        (Some("door"), &approval)
-    );
+    let approval = ApprovalPolicy { required: 1, groups: vec!["leads".into(), "security".into()], four_eyes: true };
+    assert_eq!((plan.metadata.name.as_deref(), &plan.spec.approval), (Some("door"), &approval));
     assert_eq!(manifests.only::<Specification>().spec.approval, approval);
     let workspace = plan.spec.workspace.unwrap();
     let name = |reference: Option<LocalRef>| reference.unwrap().name;
-    assert_eq!(
-        (workspace.url.as_str(), workspace.revision.as_str()),
-        ("https://git.example.com/door.git", "v1")
-    );
+    assert_eq!((workspace.url.as_str(), workspace.revision.as_str()), ("https://git.example.com/door.git", "v1"));
     assert_eq!(name(workspace.credentials_secret_ref), "read");
     assert_eq!(workspace.integration.branch.as_deref(), Some("main"));
     assert_eq!(name(workspace.integration.credentials_secret_ref), "write");
@@ -151,15 +111,9 @@ fn what_is_missing_is_told() {
 fn an_old_layout_is_read() {
     let (_root, feature) = with(&[
         ("spec.md", SPEC),
-        (
-            "../../memory/constitution.md",
-            b"# C\n\n## Core Principles\n\n### I. Oil\n\nHinges MUST be oiled.\n",
-        ),
+        ("../../memory/constitution.md", b"# C\n\n## Core Principles\n\n### I. Oil\n\nHinges MUST be oiled.\n"),
     ]);
-    assert_eq!(
-        Manifests::parse(&import(&feature, &[]).stdout).kinds(),
-        ["Constitution", "Specification"]
-    );
+    assert_eq!(Manifests::parse(&import(&feature, &[]).stdout).kinds(), ["Constitution", "Specification"]);
 }
 
 #[test]
@@ -188,18 +142,10 @@ fn carriage_returns_survive() {
 fn what_cannot_be_used_is_refused_with_its_place() {
     let cycle = b"# Tasks: Door\n\n## Phase 1: Setup\n\n- [ ] T001 Hang it (depends on T002)\n- [ ] T002 Oil it (depends on T001)\n";
     for (file, content, told) in [
-        (
-            "tasks.md",
-            cycle.as_slice(),
-            "tasks.md:5: error: tasks wait for each other: T001 → T002 → T001",
-        ),
+        ("tasks.md", cycle.as_slice(), "tasks.md:5: error: tasks wait for each other: T001 → T002 → T001"),
         ("spec.md", b" \n".as_slice(), "spec.md:1: error: the document is empty"),
         ("spec.md", b"one\ntwo \0".as_slice(), "spec.md:2: error: byte 8 is NUL"),
-        (
-            "spec.md",
-            vec![b'a'; (1 << 20) + 5].as_slice(),
-            "spec.md:1: error: the document has 1048577 bytes",
-        ),
+        ("spec.md", vec![b'a'; (1 << 20) + 5].as_slice(), "spec.md:1: error: the document has 1048577 bytes"),
     ] {
         let (_root, feature) = with(&[(file, content)]);
         let ran = import(&feature, &[]);
@@ -213,23 +159,12 @@ fn wrong_calls_say_what_is_right() {
     let (root, feature) = with(&[("spec.md", SPEC), ("plan.md", b"# Implementation Plan: Door\n")]);
     let ran = import(root.path(), &[]);
     assert_eq!(ran.code, Some(1));
-    assert!(
-        ran.stderr.contains("import one of its features") && ran.stderr.contains("001-door"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains("import one of its features") && ran.stderr.contains("001-door"), "{}", ran.stderr);
     assert_eq!(import(&feature.join("plan.md"), &[]).code, Some(1));
-    for options in [
-        ["--git-url", "ext::sh -c true"],
-        ["--revision", "main"],
-        ["--agent", "Not A Name"],
-    ] {
+    for options in [["--git-url", "ext::sh -c true"], ["--revision", "main"], ["--agent", "Not A Name"]] {
         assert_eq!(import(&feature, &options).code, Some(2), "{options:?}");
     }
-    assert_eq!(
-        import(&feature, &["--git-url", "https://x/y", "--revision=--upload-pack=x"]).code,
-        Some(2)
-    );
+    assert_eq!(import(&feature, &["--git-url", "https://x/y", "--revision=--upload-pack=x"]).code, Some(2));
 }
 
 /// Real projects, where they are at hand.
@@ -241,15 +176,9 @@ fn real_projects_are_kept_byte_for_byte() {
         return;
     };
     let mut imported = 0;
-    let features = projects.flat_map(|project| {
-        fs::read_dir(project.unwrap().path().join("specs"))
-            .into_iter()
-            .flatten()
-    });
-    for feature in features
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.join("spec.md").is_file())
-    {
+    let features =
+        projects.flat_map(|project| fs::read_dir(project.unwrap().path().join("specs")).into_iter().flatten());
+    for feature in features.map(|entry| entry.unwrap().path()).filter(|path| path.join("spec.md").is_file()) {
         let ran = import(&feature, &["--no-constitution"]);
         if ran.code == Some(1) {
             assert!(
@@ -261,10 +190,7 @@ fn real_projects_are_kept_byte_for_byte() {
             continue;
         }
         let specification: Specification = Manifests::parse(&ran.stdout).only();
-        assert_eq!(
-            specification.spec.source.inline,
-            fs::read_to_string(feature.join("spec.md")).ok()
-        );
+        assert_eq!(specification.spec.source.inline, fs::read_to_string(feature.join("spec.md")).ok());
         imported += 1;
     }
     assert!(imported >= 40, "{imported} features were imported");

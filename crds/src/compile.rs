@@ -78,7 +78,8 @@ pub fn from_markdown(document: &[u8]) -> (Vec<TaskTemplate>, Vec<Diagnostic>) {
     }
     let file = parsed.model;
     let edges = file.dependencies();
-    let open: HashSet<&TaskId> = file.tasks.iter().filter(|t| t.state == tasks::TaskState::Open).map(|t| &t.id).collect();
+    let open: HashSet<&TaskId> =
+        file.tasks.iter().filter(|t| t.state == tasks::TaskState::Open).map(|t| &t.id).collect();
     let templates = file
         .tasks
         .iter()

@@ -43,7 +43,8 @@ pub fn decision(name: &str, spec: &api::ApprovalSpec) -> Option<approval::Decisi
 /// Rules for further attempts: the task's where it says so, then the plan's, then the defaults.
 pub fn retry(own: Option<&RetryPolicy>, fallback: &RetryPolicy) -> scheduling::Retry {
     let default = scheduling::Retry::default();
-    let pick = |field: fn(&RetryPolicy) -> Option<u32>, last| own.and_then(field).or_else(|| field(fallback)).unwrap_or(last);
+    let pick =
+        |field: fn(&RetryPolicy) -> Option<u32>, last| own.and_then(field).or_else(|| field(fallback)).unwrap_or(last);
     scheduling::Retry {
         limit: pick(|r| r.limit, default.limit),
         infrastructure_limit: pick(|r| r.infrastructure_limit, default.infrastructure_limit),
@@ -107,7 +108,12 @@ pub fn gates(gates: &[Gate]) -> Vec<assignment::Gate> {
 }
 
 /// Conditions after `new` replaced `old`; see [`condition::merge`].
-pub fn conditions(old: &[Condition], new: Vec<condition::Condition>, generation: Option<i64>, now: Millis) -> Vec<Condition> {
+pub fn conditions(
+    old: &[Condition],
+    new: Vec<condition::Condition>,
+    generation: Option<i64>,
+    now: Millis,
+) -> Vec<Condition> {
     let old: Vec<condition::Dated> = old.iter().map(dated).collect();
     condition::merge(&old, new, now)
         .into_iter()

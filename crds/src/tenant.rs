@@ -32,7 +32,11 @@ pub struct TenantSpec {
     /// Namespaces that belong to this tenant. They are created when missing, and kept when the tenant goes. No namespace may belong to two
     /// tenants.
     #[x_kube(merge_strategy = ListMerge::Set)]
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 63)), inner(regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")))]
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(length(min = 1, max = 63)),
+        inner(regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))
+    )]
     pub namespaces: Vec<String>,
     /// Who owns the tenant: gets the role `enact-tenant-owner` in its namespaces.
     #[serde(default)]

@@ -264,14 +264,7 @@ impl Report {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         let mut message = message.into();
         message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
-        Self {
-            reason,
-            message,
-            commit: None,
-            outputs: BTreeMap::new(),
-            conflicts: Vec::new(),
-            usage: Usage::default(),
-        }
+        Self { reason, message, commit: None, outputs: BTreeMap::new(), conflicts: Vec::new(), usage: Usage::default() }
     }
 }
 
@@ -376,8 +369,15 @@ pub fn check_ref(name: &str) -> Result<(), GitNameError> {
         return fail("must not hold white space, control characters or any of ~ ^ : ? * [ \\");
     }
     let component = |c: &str| c.is_empty() || c.starts_with('.') || c.to_ascii_lowercase().ends_with(".lock");
-    if name.contains("..") || name.contains("@{") || name == "@" || name.ends_with('.') || name.split('/').any(component) {
-        return fail("must not hold `..`, `@{`, empty parts, parts that start with `.` or end with `.lock`, or end with `.`");
+    if name.contains("..")
+        || name.contains("@{")
+        || name == "@"
+        || name.ends_with('.')
+        || name.split('/').any(component)
+    {
+        return fail(
+            "must not hold `..`, `@{`, empty parts, parts that start with `.` or end with `.lock`, or end with `.`",
+        );
     }
     Ok(())
 }
@@ -390,15 +390,40 @@ mod tests {
     #[test]
     fn hostile_git_names_are_refused() {
         for url in [
-            "--upload-pack=touch /tmp/x", "ext::sh -c id", "file:///etc", "/srv/git/x", "https://", "ssh://-oProxyCommand=id/x",
-            "https://user:pw@host/x", "https://token@host/x", "ssh://git@-oProxyCommand=x/r", "http://h/a b", "git@host:x",
+            "--upload-pack=touch /tmp/x",
+            "ext::sh -c id",
+            "file:///etc",
+            "/srv/git/x",
+            "https://",
+            "ssh://-oProxyCommand=id/x",
+            "https://user:pw@host/x",
+            "https://token@host/x",
+            "ssh://git@-oProxyCommand=x/r",
+            "http://h/a b",
+            "git@host:x",
         ] {
             assert!(check_url(url).is_err(), "{url}");
         }
         for url in ["https://example.org/a/b.git", "http://git-server.enact:8080/a", "ssh://git@example.org/a.git"] {
             assert_eq!(check_url(url), Ok(()), "{url}");
         }
-        for name in ["--upload-pack=x", "-b", "a..b", "a b", "a~1", "HEAD^", "x.lock", "a//b", "/a", "a/", ".a", "a\0", "@", "a@{1}", ""] {
+        for name in [
+            "--upload-pack=x",
+            "-b",
+            "a..b",
+            "a b",
+            "a~1",
+            "HEAD^",
+            "x.lock",
+            "a//b",
+            "/a",
+            "a/",
+            ".a",
+            "a\0",
+            "@",
+            "a@{1}",
+            "",
+        ] {
             assert!(check_ref(name).is_err(), "{name:?}");
         }
         for name in ["main", "v1.2.3", "enact/shop/t001-1", "0123456789abcdef0123456789abcdef01234567"] {

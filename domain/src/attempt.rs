@@ -122,9 +122,10 @@ pub fn classify(pod: &PodView) -> AttemptState {
     match pod.phase {
         PodPhase::Succeeded => succeeded(pod),
         PodPhase::Failed => failed(pod),
-        PodPhase::Unknown => {
-            AttemptState::Failed { class: FailureClass::Unknown, report: Report::new(Reason::Lost, "the node cannot be asked about the pod") }
-        }
+        PodPhase::Unknown => AttemptState::Failed {
+            class: FailureClass::Unknown,
+            report: Report::new(Reason::Lost, "the node cannot be asked about the pod"),
+        },
         PodPhase::Pending | PodPhase::Running => match waiting(&pod.container) {
             Some(stuck) => stuck,
             None if pod.phase == PodPhase::Running => AttemptState::Running,
@@ -147,7 +148,9 @@ pub fn class_of(reason: Reason) -> FailureClass {
         | Reason::Cancelled
         | Reason::NoReport
         | Reason::PushRejected => FailureClass::Task,
-        Reason::ReplayFailed | Reason::InvalidAssignment | Reason::RevisionNotFound | Reason::RepositoryDenied => FailureClass::Invalid,
+        Reason::ReplayFailed | Reason::InvalidAssignment | Reason::RevisionNotFound | Reason::RepositoryDenied => {
+            FailureClass::Invalid
+        }
         Reason::RepositoryUnreachable
         | Reason::DeliveryFailed
         | Reason::Evicted
@@ -166,7 +169,10 @@ fn succeeded(pod: &PodView) -> AttemptState {
     match report_of(pod) {
         Some(report) if report.reason == Reason::Succeeded => AttemptState::Succeeded(report),
         // Exit code 0 alone never means done: a shell that replaced the runner, an image with another entry point.
-        _ => failure(Report::new(Reason::NoReport, "the pod exited with 0 but left no report of the runner; check the Agent's image")),
+        _ => failure(Report::new(
+            Reason::NoReport,
+            "the pod exited with 0 but left no report of the runner; check the Agent's image",
+        )),
     }
 }
 
@@ -176,7 +182,20 @@ fn failed(pod: &PodView) -> AttemptState {
     if outer == "DeadlineExceeded" {
         return failure(Report::new(Reason::DeadlineExceeded, "the attempt took longer than its time limit"));
     }
-    if pod.disrupted || matches!(outer, "Evicted" | "Preempting" | "NodeShutdown" | "Terminated" | "NodeAffinity" | "OutOfcpu" | "OutOfmemory" | "OutOfpods" | "UnexpectedAdmissionError") {
+    if pod.disrupted
+        || matches!(
+            outer,
+            "Evicted"
+                | "Preempting"
+                | "NodeShutdown"
+                | "Terminated"
+                | "NodeAffinity"
+                | "OutOfcpu"
+                | "OutOfmemory"
+                | "OutOfpods"
+                | "UnexpectedAdmissionError"
+        )
+    {
         return failure(Report::new(Reason::Evicted, format!("the pod was ended from outside ({outer}): {}", why())));
     }
     if outer == "NodeLost" {
@@ -186,18 +205,29 @@ fn failed(pod: &PodView) -> AttemptState {
         return failure(report);
     }
     match &pod.container.terminated {
-        Some(t) if t.reason.as_deref() == Some("OOMKilled") => {
-            failure(Report::new(Reason::OutOfMemory, "the container used more memory than its limit; raise resources.memory"))
-        }
+        Some(t) if t.reason.as_deref() == Some("OOMKilled") => failure(Report::new(
+            Reason::OutOfMemory,
+            "the container used more memory than its limit; raise resources.memory",
+        )),
         Some(t) if t.reason.as_deref() == Some("StartError") || t.reason.as_deref() == Some("ContainerCannotRun") => {
-            failure(Report::new(Reason::ContainerConfigError, format!("the container cannot run: {}", t.message.as_deref().unwrap_or_default())))
+            failure(Report::new(
+                Reason::ContainerConfigError,
+                format!("the container cannot run: {}", t.message.as_deref().unwrap_or_default()),
+            ))
         }
         Some(t) if t.exit_code > 128 => {
             failure(Report::new(Reason::Killed, format!("the container was killed by signal {}", t.exit_code - 128)))
         }
-        Some(t) if t.exit_code == exit::INFRASTRUCTURE => failure(Report::new(Reason::DeliveryFailed, "the surroundings failed; see the pod's log")),
-        Some(t) => failure(Report::new(Reason::NoReport, format!("the container exited with {} and left no report", t.exit_code))),
-        None => failure(Report::new(Reason::Lost, format!("the pod failed without a container's end: {outer} {}", why()))),
+        Some(t) if t.exit_code == exit::INFRASTRUCTURE => {
+            failure(Report::new(Reason::DeliveryFailed, "the surroundings failed; see the pod's log"))
+        }
+        Some(t) => failure(Report::new(
+            Reason::NoReport,
+            format!("the container exited with {} and left no report", t.exit_code),
+        )),
+        None => {
+            failure(Report::new(Reason::Lost, format!("the pod failed without a container's end: {outer} {}", why())))
+        }
     }
 }
 
@@ -213,10 +243,12 @@ fn waiting(container: &ContainerView) -> Option<AttemptState> {
             class: FailureClass::Invalid,
             report: Report::new(Reason::ImagePullFailed, format!("the Agent's image name is not valid: {told}")),
         }),
-        "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "ImageInspectError" | "RegistryUnavailable" => Some(AttemptState::Stuck {
-            reason: Reason::ImagePullFailed,
-            message: format!("the image cannot be pulled ({waiting}): {told}; check the Agent's image"),
-        }),
+        "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "ImageInspectError" | "RegistryUnavailable" => {
+            Some(AttemptState::Stuck {
+                reason: Reason::ImagePullFailed,
+                message: format!("the image cannot be pulled ({waiting}): {told}; check the Agent's image"),
+            })
+        }
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => Some(AttemptState::Stuck {
             reason: Reason::ContainerConfigError,
             message: format!("the container cannot be created ({waiting}): {told}"),

@@ -224,10 +224,7 @@ mod tests {
     fn cycle_is_named_without_what_hangs_on_it() {
         let errors = build(&[("a", &["c"]), ("b", &["a"]), ("c", &["b"]), ("d", &["c"]), ("e", &[])]).unwrap_err();
         assert_eq!(errors.len(), 1);
-        assert_eq!(
-            errors[0].to_string(),
-            "tasks wait for each other: a → c → b → a; remove one of these dependencies"
-        );
+        assert_eq!(errors[0].to_string(), "tasks wait for each other: a → c → b → a; remove one of these dependencies");
     }
 
     #[test]

@@ -277,7 +277,8 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &[Node], room: u32, now: Mi
             ready.push(i);
         }
     }
-    let halted = policy.on_failure == OnFailure::Halt && phases.iter().any(|p| matches!(p, TaskPhase::Failed | TaskPhase::Unknown));
+    let halted = policy.on_failure == OnFailure::Halt
+        && phases.iter().any(|p| matches!(p, TaskPhase::Failed | TaskPhase::Unknown));
     if halted || policy.suspended || pass.stop {
         ready.clear();
     }
@@ -335,14 +336,22 @@ impl Pass<'_> {
                 TaskPhase::Running
             }
             Current::Absent { .. } => {
-                let report = Report::new(Reason::Lost, "the pod disappeared before its end was seen, and delivered no result");
+                let report =
+                    Report::new(Reason::Lost, "the pod disappeared before its end was seen, and delivered no result");
                 self.end(i, node, Some(FailureClass::Unknown), report, false)
             }
             Current::Pod { state, created, deleting } => self.pod(i, node, state, *created, *deleting),
         }
     }
 
-    fn pod(&mut self, i: usize, node: &Node, state: &AttemptState, created: Millis, deleting: Option<Millis>) -> TaskPhase {
+    fn pod(
+        &mut self,
+        i: usize,
+        node: &Node,
+        state: &AttemptState,
+        created: Millis,
+        deleting: Option<Millis>,
+    ) -> TaskPhase {
         match state {
             AttemptState::Succeeded(report) => self.end(i, node, None, report.clone(), false),
             AttemptState::Failed { class, report } => self.end(i, node, Some(*class), report.clone(), false),
@@ -373,7 +382,14 @@ impl Pass<'_> {
         self.end(i, node, failure, report.clone(), false)
     }
 
-    fn end(&mut self, i: usize, node: &Node, failure: Option<FailureClass>, report: Report, delete_pod: bool) -> TaskPhase {
+    fn end(
+        &mut self,
+        i: usize,
+        node: &Node,
+        failure: Option<FailureClass>,
+        report: Report,
+        delete_pod: bool,
+    ) -> TaskPhase {
         let then = match failure {
             None => After::Finish(TaskPhase::Succeeded),
             Some(_) if self.stop => After::Finish(TaskPhase::Cancelled),
@@ -394,7 +410,9 @@ impl Pass<'_> {
             FailureClass::Invalid => return After::Finish(TaskPhase::Failed),
             FailureClass::Unknown if node.external_effect => return After::Finish(TaskPhase::Unknown),
             FailureClass::Task => (node.failures, node.retry.limit),
-            FailureClass::Infrastructure | FailureClass::Unknown => (node.infrastructure_failures, node.retry.infrastructure_limit),
+            FailureClass::Infrastructure | FailureClass::Unknown => {
+                (node.infrastructure_failures, node.retry.infrastructure_limit)
+            }
         };
         if so_far >= limit {
             return After::Finish(TaskPhase::Failed);
@@ -441,7 +459,14 @@ fn count(phases: &[TaskPhase], retries: u32) -> Counts {
     counts
 }
 
-fn state_of(policy: &Policy, expired: bool, halted: bool, waits: bool, graph: &Graph, phases: &[TaskPhase]) -> PlanState {
+fn state_of(
+    policy: &Policy,
+    expired: bool,
+    halted: bool,
+    waits: bool,
+    graph: &Graph,
+    phases: &[TaskPhase],
+) -> PlanState {
     let any = |phase| phases.contains(&phase);
     if any(TaskPhase::Running) {
         return PlanState::Running;

@@ -43,7 +43,10 @@ fn world() -> impl Strategy<Value = World> {
 
 fn graph(world: &World) -> Graph {
     let ids: Vec<String> = (0..world.edges.len()).map(|i| format!("T{i:03}")).collect();
-    let list = ids.iter().zip(&world.edges).map(|(id, e)| (id.as_str(), e.iter().map(|&d| ids[d].as_str()).collect::<Vec<_>>()));
+    let list = ids
+        .iter()
+        .zip(&world.edges)
+        .map(|(id, e)| (id.as_str(), e.iter().map(|&d| ids[d].as_str()).collect::<Vec<_>>()));
     Graph::build(list).unwrap()
 }
 
@@ -66,7 +69,9 @@ fn run(world: &World, choices: &mut dyn Iterator<Item = usize>) -> (Vec<TaskPhas
         let before: Vec<TaskPhase> = nodes.iter().map(|n| n.phase).collect();
         let decision = decide(&policy, &graph, &nodes, u32::MAX, now);
         // A crash after any number of actions: the rest is decided again.
-        let keep = choices.next().map_or(usize::MAX, |c| if c % 5 == 0 { c / 5 % (decision.actions.len() + 1) } else { usize::MAX });
+        let keep = choices
+            .next()
+            .map_or(usize::MAX, |c| if c % 5 == 0 { c / 5 % (decision.actions.len() + 1) } else { usize::MAX });
         let mut did = 0;
         for action in decision.actions.iter().take(keep) {
             did += 1;
@@ -77,7 +82,9 @@ fn run(world: &World, choices: &mut dyn Iterator<Item = usize>) -> (Vec<TaskPhas
         for (node, was) in nodes.iter().zip(before) {
             assert!(!was.is_finished() || node.phase == was, "a finished state changed");
         }
-        let live: Vec<usize> = (0..nodes.len()).filter(|&i| matches!(nodes[i].current, Current::Pod { state: AttemptState::Running, .. })).collect();
+        let live: Vec<usize> = (0..nodes.len())
+            .filter(|&i| matches!(nodes[i].current, Current::Pod { state: AttemptState::Running, .. }))
+            .collect();
         if !live.is_empty() {
             let i = live[choices.next().unwrap_or(0) % live.len()];
             let fails = nodes[i].attempts <= world.failures_first[i];
@@ -86,7 +93,11 @@ fn run(world: &World, choices: &mut dyn Iterator<Item = usize>) -> (Vec<TaskPhas
         } else if let Some(wake) = decision.wake {
             now = now.max(wake);
         } else if did == 0 && decision.actions.is_empty() {
-            assert_ne!(decision.state, PlanState::Running, "nothing to do, nothing to wait for, and not finished: {nodes:?}");
+            assert_ne!(
+                decision.state,
+                PlanState::Running,
+                "nothing to do, nothing to wait for, and not finished: {nodes:?}"
+            );
             return (nodes.iter().map(|n| n.phase).collect(), decision.state);
         }
     }
@@ -160,7 +171,10 @@ fn an_end_releases_dependents_in_the_same_pass() {
     nodes[0].attempts = 1;
     nodes[0].current = Current::Pod { state: report(Reason::Succeeded), created: Millis(0), deleting: None };
     let decision = decide(&policy(), &graph, &nodes, 9, Millis(5));
-    assert!(matches!(decision.actions[0], Action::End { node: 0, failure: None, then: After::Finish(TaskPhase::Succeeded), .. }));
+    assert!(matches!(
+        decision.actions[0],
+        Action::End { node: 0, failure: None, then: After::Finish(TaskPhase::Succeeded), .. }
+    ));
     assert_eq!(decision.actions[1], Action::Start { node: 1, attempt: 1 });
 }
 
@@ -174,7 +188,10 @@ fn a_vanished_pod_counts_by_what_it_delivered() {
 
     nodes[0].current = Current::Absent { seen: true, delivered: None };
     let lost = decide(&policy(), &graph, &nodes, 9, Millis(5));
-    assert!(matches!(&lost.actions[0], Action::End { failure: Some(FailureClass::Unknown), then: After::Retry(_), .. }));
+    assert!(matches!(
+        &lost.actions[0],
+        Action::End { failure: Some(FailureClass::Unknown), then: After::Retry(_), .. }
+    ));
 
     nodes[0].external_effect = true;
     let unknown = decide(&policy(), &graph, &nodes, 9, Millis(5));
@@ -199,7 +216,9 @@ fn cancel_and_deadline_stop_everything_and_suspend_stops_what_is_new() {
     nodes[0].current = Current::Pod { state: AttemptState::Running, created: Millis(0), deleting: None };
     let cancelled = decide(&Policy { cancelled: true, ..policy() }, &graph, &nodes, 9, Millis(5));
     assert_eq!(cancelled.state, PlanState::Cancelled);
-    assert!(matches!(&cancelled.actions[0], Action::End { delete_pod: true, report, .. } if report.reason == Reason::Cancelled));
+    assert!(
+        matches!(&cancelled.actions[0], Action::End { delete_pod: true, report, .. } if report.reason == Reason::Cancelled)
+    );
     assert!(matches!(cancelled.actions[1], Action::Close { node: 1, phase: TaskPhase::Cancelled, .. }));
     let expired = decide(&Policy { deadline: Some(Millis(5)), ..policy() }, &graph, &nodes, 9, Millis(5));
     assert_eq!(expired.state, PlanState::DeadlineExceeded);
@@ -240,5 +259,8 @@ fn an_image_that_never_comes_ends_the_attempt_after_a_while() {
     let early = decide(&policy(), &graph, &nodes, 9, Millis(1000));
     assert_eq!(early.wake, Some(Millis(120_000)));
     let late = decide(&policy(), &graph, &nodes, 9, Millis(120_000));
-    assert!(matches!(&late.actions[0], Action::End { failure: Some(FailureClass::Infrastructure), delete_pod: true, .. }));
+    assert!(matches!(
+        &late.actions[0],
+        Action::End { failure: Some(FailureClass::Infrastructure), delete_pod: true, .. }
+    ));
 }

@@ -114,25 +114,16 @@ fn a_box_may_be_missing_struck_or_odd() {
     assert_eq!(one("- [~] T001 Hang it").state, TaskState::Cancelled);
     assert_eq!(one("- [⚠] T001 Hang it").state, TaskState::Open);
     let struck = one("- [x] ~~T001 [US1] Hang it~~ — given up");
-    assert_eq!(
-        (struck.state, struck.title.as_str()),
-        (TaskState::Cancelled, "Hang it — given up")
-    );
+    assert_eq!((struck.state, struck.title.as_str()), (TaskState::Cancelled, "Hang it — given up"));
     let bare = one("- T001 [CORE][P] Hang it");
-    assert_eq!(
-        (bare.checkbox, bare.parallel, bare.title.as_str()),
-        (None, true, "Hang it")
-    );
+    assert_eq!((bare.checkbox, bare.parallel, bare.title.as_str()), (None, true, "Hang it"));
     assert_eq!(bare.tags, ["CORE"]);
 }
 
 #[test]
 fn an_identifier_may_be_bold_bracketed_lettered_or_dotted() {
     assert_eq!(one("- [ ] **T001** Hang it").title, "Hang it");
-    assert_eq!(
-        one("- [ ] **T001 [P] [US2] Hang it** in `a.rs`").title,
-        "Hang it in `a.rs`"
-    );
+    assert_eq!(one("- [ ] **T001 [P] [US2] Hang it** in `a.rs`").title, "Hang it in `a.rs`");
     assert_eq!(one("- [ ] [T001] [P] Hang it").title, "Hang it");
     assert_eq!(one("- [ ] T001: Hang it").title, "Hang it");
     assert_eq!(one("* [ ] T001 — Hang it").title, "Hang it");
@@ -144,14 +135,7 @@ fn an_identifier_may_be_bold_bracketed_lettered_or_dotted() {
 
 #[test]
 fn tags_may_stand_in_any_order_and_name_several_stories() {
-    let keys = |line: &str| {
-        one(line)
-            .stories
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
+    let keys = |line: &str| one(line).stories.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     assert_eq!(keys("- [ ] T001 [US4] [P] Hang it"), "US4");
     assert_eq!(keys("- [ ] T001 [US1][US2] Hang it"), "US1 US2");
     assert_eq!(keys("- [ ] T001 [US3+US4] Hang it"), "US3 US4");
@@ -161,10 +145,7 @@ fn tags_may_stand_in_any_order_and_name_several_stories() {
     assert!(cross.parallel);
     assert_eq!(cross.tags, ["RED", "cross-cutting"]);
     let linked = one("- [ ] T001 [the door](docs/door.md) must be hung");
-    assert_eq!(
-        (linked.tags.len(), linked.title.as_str()),
-        (0, "[the door](docs/door.md) must be hung")
-    );
+    assert_eq!((linked.tags.len(), linked.title.as_str()), (0, "[the door](docs/door.md) must be hung"));
 }
 
 #[test]
@@ -233,10 +214,7 @@ fn mentions_tables_and_legends_are_no_tasks() {
 - [ ] T001 is done
 ";
     let file = file(text);
-    assert_eq!(
-        file.tasks.iter().map(|t| t.id.as_str()).collect::<Vec<_>>(),
-        ["T001", "T002"]
-    );
+    assert_eq!(file.tasks.iter().map(|t| t.id.as_str()).collect::<Vec<_>>(), ["T001", "T002"]);
     assert_eq!(diagnostics(text), []);
 }
 
@@ -259,10 +237,7 @@ fn carriage_returns_a_byte_order_mark_and_front_matter_are_accepted() {
     assert_eq!(file.title.as_ref().unwrap().text, "Door");
     assert_eq!(file.tasks[0].title, "Hang it");
     assert_eq!(file.tasks[0].line, 9);
-    assert_eq!(
-        tasks::set_done(text, &id("T001"), true).unwrap(),
-        text.replace("[ ]", "[x]")
-    );
+    assert_eq!(tasks::set_done(text, &id("T001"), true).unwrap(), text.replace("[ ]", "[x]"));
 }
 
 #[test]
@@ -291,10 +266,7 @@ fn tasks_without_a_phase_have_the_nearest_heading_as_theirs() {
 fn stories_below_a_phase_of_stories_are_phases_of_their_own() {
     let text = "## Phase 3 - User Stories\n\n### User Story 1 - Open (P1)\n\n- [ ] T001 [US1] A\n\n#### Tests for it\n\n- [ ] T002 [US1] B\n\n### User Story 2 - Close (P2)\n\n- [ ] T003 [US2] C\n\n### Afterwards\n\n- [ ] T004 D\n";
     let kinds: Vec<String> = file(text).phases.iter().map(|p| format!("{:?}", p.kind)).collect();
-    assert_eq!(
-        kinds,
-        ["Other", "Story(StoryKey(\"US1\"))", "Story(StoryKey(\"US2\"))", "Other"]
-    );
+    assert_eq!(kinds, ["Other", "Story(StoryKey(\"US1\"))", "Story(StoryKey(\"US2\"))", "Other"]);
     assert_eq!(order(text), "T002: T001; T004: T002 T003");
 }
 
@@ -332,24 +304,12 @@ fn other_mentions_are_no_dependencies() {
 fn a_section_says_who_waits_for_whom() {
     let section = |text: &str| stated(&format!("\n\n## Dependencies\n\n{text}"));
     assert_eq!(section("- T002 depends on T001"), "T002: T001");
-    assert_eq!(
-        section("- T002 depends on T001, T003 depends on T002."),
-        "T002: T001; T003: T002"
-    );
-    assert_eq!(
-        section("- T003 and T004 can run in parallel after T001."),
-        "T003: T001; T004: T001"
-    );
-    assert_eq!(
-        section("T001 → T002, T003 → T004"),
-        "T002: T001; T003: T001; T004: T002 T003"
-    );
+    assert_eq!(section("- T002 depends on T001, T003 depends on T002."), "T002: T001; T003: T002");
+    assert_eq!(section("- T003 and T004 can run in parallel after T001."), "T003: T001; T004: T001");
+    assert_eq!(section("T001 → T002, T003 → T004"), "T002: T001; T003: T001; T004: T002 T003");
     assert_eq!(section("`T001` -> **T002** (first) -> T003"), "T002: T001; T003: T002");
     assert_eq!(section("- T004 ← T003"), "T004: T003");
-    assert_eq!(
-        section("- Doors (T001-T002) must be hung before paint (T003)"),
-        "T003: T001 T002"
-    );
+    assert_eq!(section("- Doors (T001-T002) must be hung before paint (T003)"), "T003: T001 T002");
     assert_eq!(section("- T001 blocks T003, T004"), "T003: T001; T004: T001");
     assert_eq!(section("- For one developer: T001 → T002"), "");
     assert_eq!(section("```text\nT001 → T002\n```"), "");
@@ -370,28 +330,19 @@ fn phases_and_stories_wait_as_the_document_says() {
         grouped("- **User Story 2 (P2)**: Can start after Foundational - No dependencies on other stories"),
         plain
     );
-    assert_eq!(
-        grouped("- **User Stories (Phase 3+)**: All depend on Foundational phase completion"),
-        plain
-    );
+    assert_eq!(grouped("- **User Stories (Phase 3+)**: All depend on Foundational phase completion"), plain);
     assert_eq!(grouped("- Or sequentially in priority order: US1 → US2"), plain);
     assert_eq!(grouped("- **US2 (Phase 4)**: Depends on US1 (its door)"), chained);
     assert_eq!(grouped("- Phase 4 depends on Phases 2 and 3"), chained);
     assert_eq!(grouped("- Phase 1 (T001) → Phase 2 → Phase 3 → Phase 4"), chained);
     assert_eq!(grouped("- US1 depends on US2"), "T002: T001; T003: T004; T004: T002");
-    assert_eq!(
-        grouped("- US2 depends on T003"),
-        "T002: T001; T003: T002; T004: T002 T003"
-    );
+    assert_eq!(grouped("- US2 depends on T003"), "T002: T001; T003: T002; T004: T002 T003");
 }
 
 #[test]
 fn the_layout_of_2025_goes_phase_by_phase() {
     let text = "## Phase 3.1: Setup\n\n- [ ] T001 a\n\n## Phase 3.2: Tests First\n\n- [ ] T002 [P] b\n- [ ] T003 [P] c\n\n## Phase 3.3: Core\n\n- [ ] T004 [P] d\n- [ ] T005 e\n\n## Phase 3.5: Polish\n\n- [ ] T006 f\n";
-    assert_eq!(
-        order(text),
-        "T002: T001; T003: T001; T004: T002 T003; T005: T004; T006: T005"
-    );
+    assert_eq!(order(text), "T002: T001; T003: T001; T004: T002 T003; T005: T004; T006: T005");
 }
 
 #[test]
@@ -402,10 +353,7 @@ fn rules_give_way_to_what_is_stated() {
 
 #[test]
 fn a_stated_cycle_is_kept() {
-    assert_eq!(
-        stated(" (depends on T001)\n\n## Dependencies\n\n- T001 depends on T004"),
-        "T001: T004; T004: T001"
-    );
+    assert_eq!(stated(" (depends on T001)\n\n## Dependencies\n\n- T001 depends on T004"), "T001: T004; T004: T001");
 }
 
 #[test]

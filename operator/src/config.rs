@@ -114,8 +114,9 @@ impl Log {
     /// # Errors
     /// When the filter cannot be read.
     pub fn init(&self) -> anyhow::Result<()> {
-        let filter = tracing_subscriber::EnvFilter::try_new(&self.log_filter)
-            .map_err(|e| anyhow::anyhow!("--log {:?}: {e}; write for example info,enact_operator=debug", self.log_filter))?;
+        let filter = tracing_subscriber::EnvFilter::try_new(&self.log_filter).map_err(|e| {
+            anyhow::anyhow!("--log {:?}: {e}; write for example info,enact_operator=debug", self.log_filter)
+        })?;
         let builder = tracing_subscriber::fmt().with_env_filter(filter);
         match self.log_format {
             LogFormat::Json => builder.json().flatten_event(true).with_current_span(true).init(),
@@ -175,7 +176,8 @@ mod tests {
         std::fs::create_dir_all(&dir).unwrap();
         let file = dir.join("operator.yaml");
         std::fs::write(&file, "database-url: postgres://a\nagent-image: img\nconcurrency: 3\n").unwrap();
-        let args = ["enact-operator", "run", "--config", file.to_str().unwrap(), "--concurrency", "5"].map(String::from);
+        let args =
+            ["enact-operator", "run", "--config", file.to_str().unwrap(), "--concurrency", "5"].map(String::from);
         let cli = Cli::parse_from(with_file(args).unwrap());
         std::fs::remove_dir_all(&dir).unwrap();
         let Command::Run(config) = cli.command else { panic!("run") };

@@ -113,10 +113,17 @@ impl Context {
     }
 
     /// Tells people about an object by a Kubernetes Event. A failure to do so is logged and changes nothing else.
-    pub async fn event<K: Resource<DynamicType = ()>>(&self, object: &K, type_: EventType, reason: &str, note: impl Into<String>) {
+    pub async fn event<K: Resource<DynamicType = ()>>(
+        &self,
+        object: &K,
+        type_: EventType,
+        reason: &str,
+        note: impl Into<String>,
+    ) {
         let mut note: String = note.into();
         note.truncate(note.floor_char_boundary(1024));
-        let event = Event { type_, reason: reason.into(), note: Some(note), action: "Reconcile".into(), secondary: None };
+        let event =
+            Event { type_, reason: reason.into(), note: Some(note), action: "Reconcile".into(), secondary: None };
         if let Err(error) = self.events.publish(&event, &object.object_ref(&())).await {
             tracing::warn!(%error, reason, "cannot write an Event");
         }

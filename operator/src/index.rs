@@ -93,7 +93,14 @@ impl Index {
     /// An empty index, and the stream of plans whose children changed.
     pub fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<ObjectRef<Plan>>) {
         let (wake, woken) = mpsc::unbounded();
-        (Arc::new(Self { plans: Mutex::default(), wake, listed: [watch::Sender::new(false), watch::Sender::new(false)] }), woken)
+        (
+            Arc::new(Self {
+                plans: Mutex::default(),
+                wake,
+                listed: [watch::Sender::new(false), watch::Sender::new(false)],
+            }),
+            woken,
+        )
     }
 
     /// Returns when tasks and pods were listed once: before that, a child that is missing here may well exist.

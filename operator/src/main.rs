@@ -9,8 +9,11 @@ use enact_store::{AppLogin, Class};
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse_from(with_file(std::env::args())?);
-    rustls::crypto::ring::default_provider().install_default().map_err(|_| anyhow::anyhow!("a TLS provider is installed twice"))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("a TLS provider is installed twice"))?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     match cli.command {
         Command::Run(config) => {
             config.log.init()?;
@@ -45,7 +48,8 @@ async fn migrate(settings: &Migrate) -> anyhow::Result<()> {
 /// User and password of a Postgres URL.
 fn login(url: &str) -> anyhow::Result<AppLogin> {
     let url = url::Url::parse(url).context("ENACT_DATABASE_URL is not a URL")?;
-    let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().map(std::borrow::Cow::into_owned);
+    let decode =
+        |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().map(std::borrow::Cow::into_owned);
     let user = decode(url.username()).context("the user in ENACT_DATABASE_URL is not UTF-8")?;
     let password = decode(url.password().context("ENACT_DATABASE_URL needs a password for the application's login")?)
         .context("the password in ENACT_DATABASE_URL is not UTF-8")?;

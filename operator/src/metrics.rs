@@ -35,23 +35,36 @@ impl Metrics {
     /// When a metric is declared twice, which a test would show.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let seconds = |name: &str, help: &str, buckets: &[f64]| HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        let seconds =
+            |name: &str, help: &str, buckets: &[f64]| HistogramOpts::new(name, help).buckets(buckets.to_vec());
         let buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
         let metrics = Self {
-            reconciles: IntCounterVec::new(Opts::new("enact_reconciles_total", "Reconciles by kind and outcome."), &["kind", "outcome"])?,
+            reconciles: IntCounterVec::new(
+                Opts::new("enact_reconciles_total", "Reconciles by kind and outcome."),
+                &["kind", "outcome"],
+            )?,
             reconcile_seconds: HistogramVec::new(
                 seconds("enact_reconcile_duration_seconds", "Time of a reconcile.", &buckets),
                 &["kind"],
             )?,
-            attempts: IntCounterVec::new(Opts::new("enact_attempts_total", "Attempts that ended, by reason."), &["reason"])?,
+            attempts: IntCounterVec::new(
+                Opts::new("enact_attempts_total", "Attempts that ended, by reason."),
+                &["reason"],
+            )?,
             api_writes: IntCounterVec::new(
                 Opts::new("enact_api_writes_total", "Writes to the API server by verb and kind."),
                 &["verb", "kind"],
             )?,
             running: IntGauge::new("enact_running_attempts", "Attempts under way.")?,
             leader: IntGauge::new("enact_leader", "1 while this process leads.")?,
-            watch_errors: IntCounterVec::new(Opts::new("enact_watch_errors_total", "Watches that broke and were taken up again."), &["kind"])?,
-            database_round_trips: IntGauge::new("enact_database_round_trips", "Round trips to Postgres since the start.")?,
+            watch_errors: IntCounterVec::new(
+                Opts::new("enact_watch_errors_total", "Watches that broke and were taken up again."),
+                &["kind"],
+            )?,
+            database_round_trips: IntGauge::new(
+                "enact_database_round_trips",
+                "Round trips to Postgres since the start.",
+            )?,
             records: IntCounter::new("enact_records_total", "Records written to Postgres.")?,
             registry,
         };

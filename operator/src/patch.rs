@@ -46,7 +46,8 @@ where
     let before = old.map(json).transpose()?.unwrap_or(Value::Null);
     let Some(changes) = merge_diff(&before, &json(new)?) else { return Ok(None) };
     ctx.metrics.wrote("patch", &kind);
-    match api.patch_status(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(json!({ "status": changes }))).await {
+    match api.patch_status(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(json!({ "status": changes }))).await
+    {
         Ok(object) => Ok(Some(object)),
         Err(kube::Error::Api(e)) if e.code == 404 => Ok(None),
         Err(e) => Err(Error::kube(format!("patch the status of {kind} {name}"))(e)),

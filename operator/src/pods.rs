@@ -76,7 +76,9 @@ impl AttemptPod {
         let containers = || status.init_container_statuses.iter().chain(&status.container_statuses);
         let troubled = containers().find(|c| {
             c.state.terminated.as_ref().is_some_and(|t| t.exit_code != 0)
-                || c.state.waiting.as_ref().is_some_and(|w| !matches!(w.reason.as_deref(), None | Some("PodInitializing" | "ContainerCreating")))
+                || c.state.waiting.as_ref().is_some_and(|w| {
+                    !matches!(w.reason.as_deref(), None | Some("PodInitializing" | "ContainerCreating"))
+                })
         });
         let deciding = troubled.or_else(|| containers().last());
         PodView {

@@ -24,11 +24,7 @@ pub struct Target {
 impl Target {
     /// The object of kind `K` with this name; `namespace` is empty for a kind without one.
     pub fn new<K: Resource<DynamicType = ()>>(namespace: &str, name: &str) -> Self {
-        Self {
-            kind: K::kind(&()),
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        }
+        Self { kind: K::kind(&()), namespace: namespace.to_owned(), name: name.to_owned() }
     }
 
     /// A ConfigMap.
@@ -64,19 +60,8 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Referrers<K> {
     /// None yet, among `objects`; and the stream of those to look at again.
     pub fn new(objects: Store<K>) -> (Self, mpsc::UnboundedReceiver<ObjectRef<K>>) {
         let (wake, woken) = mpsc::unbounded();
-        let known = Known {
-            targets: HashMap::new(),
-            referrers: HashMap::new(),
-            sweep_at: FIRST_SWEEP,
-        };
-        (
-            Self {
-                known: Mutex::new(known),
-                objects,
-                wake,
-            },
-            woken,
-        )
+        let known = Known { targets: HashMap::new(), referrers: HashMap::new(), sweep_at: FIRST_SWEEP };
+        (Self { known: Mutex::new(known), objects, wake }, woken)
     }
 
     /// Notes everything that `object` depends on, in place of what it depended on before. To be called before the targets are read, so
@@ -121,12 +106,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Known<K> {
 
     /// Forgets objects that are gone; their deletion is not told to controllers.
     fn sweep(&mut self, objects: &Store<K>) {
-        let gone: Vec<_> = self
-            .targets
-            .keys()
-            .filter(|o| objects.get(o).is_none())
-            .cloned()
-            .collect();
+        let gone: Vec<_> = self.targets.keys().filter(|o| objects.get(o).is_none()).cloned().collect();
         for object in &gone {
             self.remove(object);
         }
@@ -176,9 +156,7 @@ mod tests {
     }
 
     fn woken(stream: &mut mpsc::UnboundedReceiver<ObjectRef<Agent>>) -> HashSet<String> {
-        std::iter::from_fn(|| stream.try_recv().ok())
-            .map(|object| object.name)
-            .collect()
+        std::iter::from_fn(|| stream.try_recv().ok()).map(|object| object.name).collect()
     }
 
     #[test]

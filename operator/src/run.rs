@@ -28,8 +28,8 @@ use crate::context::{Caches, Context};
 use crate::controller::drive;
 use crate::health::{self, Health};
 use crate::index::Index;
-use crate::ledger::Ledger;
 use crate::leader::Candidate;
+use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::plan::Runtimes;
 use crate::pods::AttemptPod;
@@ -51,7 +51,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let health = Health { store: store.clone(), metrics: metrics.clone(), alive: alive.clone() };
     let probes = tokio::spawn(health::serve(health, config.listen, shutdown.clone()));
     let client = Client::try_default().await.context("no way to an API server; set KUBECONFIG or run in a pod")?;
-    let mut candidate = Candidate::new(client.clone(), &config.namespace, config.pod_name.clone(), config.lease_seconds);
+    let mut candidate =
+        Candidate::new(client.clone(), &config.namespace, config.pod_name.clone(), config.lease_seconds);
 
     tokio::select! {
         () = candidate.elected() => {}
@@ -73,7 +74,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     shutdown.cancel();
     if tokio::time::timeout(GRACE, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
-        tracing::warn!("some reconciles did not end in time; what they did is repeated without effect after the restart");
+        tracing::warn!(
+            "some reconciles did not end in time; what they did is repeated without effect after the restart"
+        );
         tasks.abort_all();
     }
     ctx.metrics.leader.set(0);
@@ -113,11 +116,18 @@ struct Controllers {
     approvals: Controller<Approval>,
 }
 
-fn assemble(client: Client, config: Config, store: Store, recorder: Recorder, metrics: Metrics) -> (Arc<Context>, Controllers) {
+fn assemble(
+    client: Client,
+    config: Config,
+    store: Store,
+    recorder: Recorder,
+    metrics: Metrics,
+) -> (Arc<Context>, Controllers) {
     let (index, woken) = Index::new();
     let config_watch = watcher::Config::default;
     let approvals = || Api::<Approval>::all(client.clone());
-    let subject = |kind: SubjectKind| move |a: Approval| subject_of(&a, kind).map(|(namespace, name)| (namespace, name));
+    let subject =
+        |kind: SubjectKind| move |a: Approval| subject_of(&a, kind).map(|(namespace, name)| (namespace, name));
     let tenants = Controller::new(Api::<Tenant>::all(client.clone()), config_watch());
     let constitutions = Controller::new(Api::<Constitution>::all(client.clone()), config_watch()).watches(
         approvals(),

@@ -37,10 +37,8 @@ impl Environment {
             environment.set(name, value);
         }
         for (name, value) in std::env::vars_os() {
-            if let Some(name) = name
-                .to_str()
-                .and_then(|name| name.strip_prefix(PASSED_ON))
-                .filter(|name| !name.is_empty())
+            if let Some(name) =
+                name.to_str().and_then(|name| name.strip_prefix(PASSED_ON)).filter(|name| !name.is_empty())
             {
                 environment.set(name, value);
             }
@@ -87,11 +85,7 @@ impl Script<'_> {
         let follower = follow(reader, keep, true);
         let end = supervisor.run(command, None).map_err(shell)?;
         let printed = collect(follower).into_text();
-        Ok(Ran {
-            end,
-            out_of_memory: out_of_memory_kills() > killed_before,
-            printed,
-        })
+        Ok(Ran { end, out_of_memory: out_of_memory_kills() > killed_before, printed })
     }
 }
 
@@ -130,12 +124,7 @@ pub(crate) fn run_gates(
 ) -> Result<(), Failure> {
     for gate in gates {
         crate::say(&format!("gate {}", gate.name));
-        let ran = Script {
-            text: &gate.script,
-            tree,
-            environment,
-        }
-        .run(supervisor, MAX_GATE_OUTPUT)?;
+        let ran = Script { text: &gate.script, tree, environment }.run(supervisor, MAX_GATE_OUTPUT)?;
         results.push(GateResult {
             name: gate.name.clone(),
             exit_code: ran.exit_code(),
@@ -149,8 +138,6 @@ pub(crate) fn run_gates(
 /// How many processes of this container the kernel has killed for want of memory; zero where that cannot be read.
 fn out_of_memory_kills() -> u64 {
     let counters = std::fs::read_to_string(MEMORY_EVENTS).unwrap_or_default();
-    let count = counters
-        .lines()
-        .find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());
+    let count = counters.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());
     count.unwrap_or_default()
 }

@@ -15,10 +15,7 @@ pub(crate) struct Tail {
 impl Tail {
     /// Keeps at most the last `limit` bytes.
     pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            ..Self::default()
-        }
+        Self { limit, ..Self::default() }
     }
 
     /// Adds what came next.

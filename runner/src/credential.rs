@@ -16,10 +16,7 @@ pub(crate) fn answer(directory: &Path, operation: &str, mut out: impl Write) -> 
         for (key, value) in [("username", &username), ("password", &password)] {
             let value = value.trim_end_matches(['\r', '\n']);
             if value.contains(['\n', '\0']) {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("{key} has more than one line"),
-                ));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{key} has more than one line")));
             }
             writeln!(out, "{key}={value}")?;
         }
@@ -45,10 +42,7 @@ mod tests {
     fn the_mounted_secret_is_the_answer() {
         let secret = [("username", "bot\n"), ("password", "p w\n")];
         assert_eq!(answered(&secret, "get").unwrap(), "username=bot\npassword=p w\n");
-        assert_eq!(
-            answered(&[("password", "token")], "get").unwrap(),
-            "username=git\npassword=token\n"
-        );
+        assert_eq!(answered(&[("password", "token")], "get").unwrap(), "username=git\npassword=token\n");
         assert_eq!(answered(&secret, "store").unwrap(), "");
         assert_eq!(answered(&[], "get").unwrap(), "");
         assert!(answered(&[("password", "a\nprotocol=b")], "get").is_err());

@@ -110,10 +110,7 @@ fn post(agent: &ureq::Agent, url: &str, token: &Path, body: &str) -> Result<(), 
         .header(header::AUTHORIZATION, format!("Bearer {}", token.trim()))
         .header(header::CONTENT_TYPE, "application/json")
         .send(body)
-        .map_err(|error| Miss::Passing {
-            why: error.to_string(),
-            wait: None,
-        })?;
+        .map_err(|error| Miss::Passing { why: error.to_string(), wait: None })?;
     let status = response.status();
     if status.is_success() {
         return Ok(());
@@ -123,12 +120,7 @@ fn post(agent: &ureq::Agent, url: &str, token: &Path, body: &str) -> Result<(), 
         .get(header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.parse().ok())
         .map(Duration::from_secs);
-    let told = response
-        .body_mut()
-        .with_config()
-        .limit(MAX_REFUSAL_BYTES)
-        .read_to_string()
-        .unwrap_or_default();
+    let told = response.body_mut().with_config().limit(MAX_REFUSAL_BYTES).read_to_string().unwrap_or_default();
     let why = format!("the server answered {status} {}", detail(&told));
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
         Err(Miss::Passing { why, wait })

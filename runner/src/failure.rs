@@ -17,11 +17,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-            conflicts: Vec::new(),
-        }
+        Self { reason, message: message.into(), conflicts: Vec::new() }
     }
 
     pub(crate) fn cancelled() -> Self {
@@ -32,10 +28,7 @@ impl Failure {
     pub(crate) fn volume(path: &Path, error: &io::Error) -> Self {
         Self::new(
             Reason::ContainerConfigError,
-            format!(
-                "{} cannot be used: {error}; check the pod's volumes and their size limits",
-                path.display()
-            ),
+            format!("{} cannot be used: {error}; check the pod's volumes and their size limits", path.display()),
         )
     }
 

@@ -24,14 +24,7 @@ const MAX_OUTPUT: usize = 8 << 20;
 /// How much of the errors of one call is kept.
 const MAX_ERRORS: usize = 16 << 10;
 /// Variables that lead to a proxy, passed on as they are.
-const PROXY_VARIABLES: [&str; 6] = [
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-];
+const PROXY_VARIABLES: [&str; 6] = ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
 
 /// Options of every call. Configuration in the clone may have been written by an agent; these win over it.
 const HARDENING: [&str; 10] = [
@@ -57,22 +50,13 @@ pub(crate) struct Identity {
 impl Identity {
     /// The runner itself, which merges.
     pub(crate) fn enact() -> Self {
-        Self {
-            name: "Enact".into(),
-            email: "enact@enact.dev".into(),
-        }
+        Self { name: "Enact".into(), email: "enact@enact.dev".into() }
     }
 
     /// An agent. What Git does not take in a name is left out.
     pub(crate) fn agent(agent: &str) -> Self {
-        let name: String = agent
-            .chars()
-            .filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c))
-            .collect();
-        Self {
-            name: format!("Enact agent {name}"),
-            email: format!("{name}@agents.enact.dev"),
-        }
+        let name: String = agent.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).collect();
+        Self { name: format!("Enact agent {name}"), email: format!("{name}@agents.enact.dev") }
     }
 
     /// The variables by which Git knows it.
@@ -131,13 +115,7 @@ impl<'a> Git<'a> {
             ssh_command: ssh_command(&directory),
             directory,
         };
-        Ok(Self {
-            supervisor,
-            desk: Desk::of(settings),
-            identity: Identity::enact(),
-            credentials,
-            hooks: None,
-        })
+        Ok(Self { supervisor, desk: Desk::of(settings), identity: Identity::enact(), credentials, hooks: None })
     }
 
     /// The working tree.
@@ -162,10 +140,7 @@ impl<'a> Git<'a> {
             return Ok(output.stdout);
         }
         let verb = args.first().copied().unwrap_or_default();
-        Err(Failure::new(
-            reason,
-            explain(&format!("`git {verb}` failed"), &output.told()),
-        ))
+        Err(Failure::new(reason, explain(&format!("`git {verb}` failed"), &output.told())))
     }
 
     /// A local call that may fail.
@@ -181,12 +156,8 @@ impl<'a> Git<'a> {
 
     /// A call that talks to the repository at `url`, and must succeed.
     pub(crate) fn remote(&mut self, url: &str, args: &[&str]) -> Result<String, Failure> {
-        let unreachable = |why: &str| {
-            Failure::new(
-                Reason::RepositoryUnreachable,
-                explain(&format!("{url} cannot be reached"), why),
-            )
-        };
+        let unreachable =
+            |why: &str| Failure::new(Reason::RepositoryUnreachable, explain(&format!("{url} cannot be reached"), why));
         if url.starts_with("ssh://") {
             self.credentials.check_ssh()?;
         }
@@ -204,10 +175,7 @@ impl<'a> Git<'a> {
         let (command, stdout, stderr) = self.command(args).map_err(|error| Failure::program("git", &error))?;
         let stdout = follow(stdout, MAX_OUTPUT, false);
         let stderr = follow(stderr, MAX_ERRORS, false);
-        let end = self
-            .supervisor
-            .run(command, Some(limit))
-            .map_err(|error| Failure::program("git", &error))?;
+        let end = self.supervisor.run(command, Some(limit)).map_err(|error| Failure::program("git", &error))?;
         let (stdout, stderr) = (collect(stdout), collect(stderr));
         if stdout.is_cut() {
             return Err(Failure::new(
@@ -221,22 +189,14 @@ impl<'a> Git<'a> {
             End::Exited(code) => Some(code),
             End::Signalled(_) => None,
         };
-        Ok(Some(Output {
-            code,
-            stdout: stdout.into_raw_text(),
-            stderr: stderr.into_text(),
-        }))
+        Ok(Some(Output { code, stdout: stdout.into_raw_text(), stderr: stderr.into_text() }))
     }
 
     fn command(&self, args: &[&str]) -> io::Result<(Command, io::PipeReader, io::PipeReader)> {
         let (stdout, stdout_writer) = io::pipe()?;
         let (stderr, stderr_writer) = io::pipe()?;
         let mut command = Command::new("git");
-        command
-            .env_clear()
-            .current_dir(&self.desk.tree)
-            .stdout(stdout_writer)
-            .stderr(stderr_writer);
+        command.env_clear().current_dir(&self.desk.tree).stdout(stdout_writer).stderr(stderr_writer);
         for option in HARDENING {
             command.args(["-c", option]);
         }
@@ -245,9 +205,7 @@ impl<'a> Git<'a> {
             option.push(hooks);
             command.arg("-c").arg(option);
         }
-        command
-            .args(["-c", "credential.helper=", "-c"])
-            .arg(format!("credential.helper={}", self.credentials.helper));
+        command.args(["-c", "credential.helper=", "-c"]).arg(format!("credential.helper={}", self.credentials.helper));
         command.args(args);
         self.environment(&mut command);
         Ok((command, stdout, stderr))
@@ -275,11 +233,7 @@ impl<'a> Git<'a> {
         if ca.exists() {
             command.env("GIT_SSL_CAINFO", ca);
         }
-        command.envs(
-            PROXY_VARIABLES
-                .iter()
-                .filter_map(|name| Some((name, std::env::var_os(name)?))),
-        );
+        command.envs(PROXY_VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
     }
 }
 
@@ -306,10 +260,7 @@ pub(crate) fn search_path() -> OsString {
 }
 
 fn ssh_command(credentials: &Path) -> String {
-    let (key, hosts) = (
-        quoted(&credentials.join("ssh-privatekey")),
-        quoted(&credentials.join("known_hosts")),
-    );
+    let (key, hosts) = (quoted(&credentials.join("ssh-privatekey")), quoted(&credentials.join("known_hosts")));
     format!(
         "ssh -F /dev/null -i {key} -o IdentitiesOnly=yes -o BatchMode=yes -o StrictHostKeyChecking=yes \
          -o UserKnownHostsFile={hosts} -o GlobalKnownHostsFile=/dev/null -o ConnectTimeout=20 -o ServerAliveInterval=15"
@@ -325,12 +276,7 @@ fn quoted(path: &Path) -> String {
 fn trouble(url: &str, told: &str) -> Option<Failure> {
     let has = |words: &[&str]| words.iter().any(|word| told.contains(word));
     let failure = |reason, head: String| Some(Failure::new(reason, explain(&head, told)));
-    if has(&[
-        "[rejected]",
-        "[remote rejected]",
-        "pre-receive hook declined",
-        "failed to push some refs",
-    ]) {
+    if has(&["[rejected]", "[remote rejected]", "pre-receive hook declined", "failed to push some refs"]) {
         return failure(Reason::PushRejected, format!("{url} refused the push"));
     }
     if has(&["No user exists for uid"]) {
@@ -355,16 +301,8 @@ fn trouble(url: &str, told: &str) -> Option<Failure> {
             format!("{url} refused the credential; check workspace.credentialsSecretRef"),
         );
     }
-    if has(&[
-        "couldn't find remote ref",
-        "not our ref",
-        "unadvertised object",
-        "bad object",
-    ]) {
-        return failure(
-            Reason::RevisionNotFound,
-            format!("{url} does not have what was asked for"),
-        );
+    if has(&["couldn't find remote ref", "not our ref", "unadvertised object", "bad object"]) {
+        return failure(Reason::RevisionNotFound, format!("{url} does not have what was asked for"));
     }
     if has(&["not found", "does not appear to be a git repository", "error: 404"]) {
         return failure(

@@ -35,12 +35,7 @@ pub(crate) fn merge(
 ) -> Result<Report, Failure> {
     Desk::of(settings).clear()?;
     let mut git = Git::new(supervisor, settings)?;
-    say(&format!(
-        "merging {} branch(es) for {} in {}",
-        work.merge.len(),
-        integration.target,
-        work.url
-    ));
+    say(&format!("merging {} branch(es) for {} in {}", work.merge.len(), integration.target, work.url));
     let checkout = repository::prepare(&mut git, work, Some(&integration.target))?;
     let candidate = checkout.base.clone();
     let pushed = repository::push_work(&mut git, work, &checkout, candidate)?;
@@ -62,13 +57,7 @@ pub(crate) fn gate(
     let desk = Desk::of(settings);
     desk.make_home().map_err(|error| Failure::volume(&desk.root, &error))?;
     let environment = Environment::new(&desk, &Identity::enact());
-    run_gates(
-        supervisor,
-        &integration.gates,
-        &desk.tree,
-        &environment,
-        &mut evidence.gates,
-    )?;
+    run_gates(supervisor, &integration.gates, &desk.tree, &environment, &mut evidence.gates)?;
     Ok(Report::new(Reason::Succeeded, ""))
 }
 
@@ -85,10 +74,7 @@ pub(crate) fn publish(
     let handed_over = settings.handover_dir.join(HANDOVER_FILE);
     let candidate = fs::read_to_string(&handed_over).map_err(|error| Failure::volume(&handed_over, &error))?;
     if !repository::is_commit_id(&candidate) {
-        return Err(Failure::new(
-            Reason::InvalidAssignment,
-            format!("{} holds no commit", handed_over.display()),
-        ));
+        return Err(Failure::new(Reason::InvalidAssignment, format!("{} holds no commit", handed_over.display())));
     }
     Desk::of(settings).clear()?;
     let mut git = Git::new(supervisor, settings)?;
@@ -126,9 +112,5 @@ fn moved(failure: Failure, integration: &IntegrationWork) -> Failure {
 }
 
 fn passed(gate: &Gate) -> GateResult {
-    GateResult {
-        name: gate.name.clone(),
-        exit_code: Some(0),
-        output: String::new(),
-    }
+    GateResult { name: gate.name.clone(), exit_code: Some(0), output: String::new() }
 }

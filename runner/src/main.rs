@@ -34,10 +34,7 @@ use crate::settings::Settings;
 
 /// Runs one attempt of an Enact plan inside its pod
 #[derive(Parser)]
-#[command(
-    version,
-    after_help = "The assignment is read from the environment variable ENACT_ASSIGNMENT."
-)]
+#[command(version, after_help = "The assignment is read from the environment variable ENACT_ASSIGNMENT.")]
 struct Arguments {
     #[command(subcommand)]
     step: Step,
@@ -119,10 +116,7 @@ fn attempt(step: &Step, settings: &Settings) -> Report {
     let mut supervisor = match Supervisor::start() {
         Ok(supervisor) => supervisor,
         Err(error) => {
-            return Report::new(
-                Reason::ContainerConfigError,
-                format!("signals cannot be handled: {error}"),
-            );
+            return Report::new(Reason::ContainerConfigError, format!("signals cannot be handled: {error}"));
         }
     };
     let assignment = match settings::assignment() {
@@ -133,11 +127,7 @@ fn attempt(step: &Step, settings: &Settings) -> Report {
     let outcome = work(step, &mut supervisor, settings, &assignment, &mut evidence);
     // An attempt that was asked to stop has not succeeded, whatever it got done. From here on its end is decided: the result that is
     // delivered, the report and the exit code always say the same.
-    let outcome = if supervisor.cancelled() {
-        Err(Failure::cancelled())
-    } else {
-        outcome
-    };
+    let outcome = if supervisor.cancelled() { Err(Failure::cancelled()) } else { outcome };
     let report = outcome.unwrap_or_else(Failure::into_report);
     let Some(server) = assignment.server_url.as_deref().filter(|_| delivers(step, &report)) else {
         return report;
@@ -176,10 +166,7 @@ fn work(
         (Step::Publish, Work::Integration(integration)) => {
             integration::publish(supervisor, settings, git()?, integration, evidence)
         }
-        _ => Err(Failure::new(
-            Reason::InvalidAssignment,
-            "the assignment is for another step than this container's",
-        )),
+        _ => Err(Failure::new(Reason::InvalidAssignment, "the assignment is for another step than this container's")),
     }
 }
 

@@ -30,13 +30,9 @@ pub(crate) fn read(directory: &Path) -> Result<BTreeMap<String, String>, Failure
         }
         let mut bytes = Vec::new();
         let limit = MAX_OUTPUT_BYTES as u64 + 1;
-        File::open(entry.path())
-            .and_then(|file| file.take(limit).read_to_end(&mut bytes))
-            .map_err(unreadable)?;
+        File::open(entry.path()).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(unreadable)?;
         let Ok(value) = String::from_utf8(bytes) else {
-            return Err(refuse(format!(
-                "output `{name}` is not UTF-8 text of at most {MAX_OUTPUT_BYTES} bytes"
-            )));
+            return Err(refuse(format!("output `{name}` is not UTF-8 text of at most {MAX_OUTPUT_BYTES} bytes")));
         };
         if value.contains('\0') {
             return Err(refuse(format!("output `{name}` holds a NUL character")));
@@ -74,23 +70,13 @@ mod tests {
 
     #[test]
     fn what_is_no_output_is_refused() {
-        for (name, value) in [
-            ("big", vec![b'x'; 1 << 20]),
-            ("with space", vec![]),
-            ("raw", vec![0xff]),
-            ("nul", vec![0]),
-        ] {
-            assert_eq!(
-                read_one(name, &value).unwrap_err().reason,
-                Reason::OutputTooLarge,
-                "{name}"
-            );
+        for (name, value) in
+            [("big", vec![b'x'; 1 << 20]), ("with space", vec![]), ("raw", vec![0xff]), ("nul", vec![0])]
+        {
+            assert_eq!(read_one(name, &value).unwrap_err().reason, Reason::OutputTooLarge, "{name}");
         }
         // Escapes count as they travel.
-        assert_eq!(
-            read_one("escaped", &[1; 600]).unwrap_err().reason,
-            Reason::OutputTooLarge
-        );
+        assert_eq!(read_one("escaped", &[1; 600]).unwrap_err().reason, Reason::OutputTooLarge);
     }
 
     #[test]

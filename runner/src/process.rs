@@ -60,10 +60,7 @@ impl Supervisor {
                 }
             }
         });
-        Ok(Self {
-            signals,
-            cancelled: false,
-        })
+        Ok(Self { signals, cancelled: false })
     }
 
     /// Whether the runner has been asked to stop.
@@ -78,10 +75,7 @@ impl Supervisor {
     pub(crate) fn pause(&mut self, time: Duration) {
         let until = Instant::now() + time;
         while !self.cancelled {
-            match self
-                .signals
-                .recv_timeout(until.saturating_duration_since(Instant::now()))
-            {
+            match self.signals.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(signal) => self.cancelled |= signal != SIGCHLD,
                 Err(_) => break,
             }
@@ -136,10 +130,7 @@ impl Supervisor {
     /// The next signal; none when `until` came first.
     fn next_signal(&self, until: Option<Instant>) -> Option<i32> {
         match until {
-            Some(until) => self
-                .signals
-                .recv_timeout(until.saturating_duration_since(Instant::now()))
-                .ok(),
+            Some(until) => self.signals.recv_timeout(until.saturating_duration_since(Instant::now())).ok(),
             None => self.signals.recv().ok(),
         }
     }
@@ -218,11 +209,8 @@ fn children() -> io::Result<Vec<Pid>> {
             continue;
         };
         // `pid (name) state parent …`, where the name may hold anything.
-        let parent = stat
-            .rsplit(')')
-            .next()
-            .and_then(|rest| rest.split_whitespace().nth(1))
-            .and_then(|p| p.parse().ok());
+        let parent =
+            stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)).and_then(|p| p.parse().ok());
         if parent == Some(own) {
             found.extend(Pid::from_raw(pid));
         }

@@ -49,9 +49,7 @@ pub(crate) fn result_json(mut result: AttemptResult) -> String {
             return json;
         }
         if !result.transcript.is_empty() {
-            let keep = result
-                .transcript
-                .ceil_char_boundary(result.transcript.len().div_ceil(2));
+            let keep = result.transcript.ceil_char_boundary(result.transcript.len().div_ceil(2));
             result.transcript.drain(..keep);
         } else if result.gates.iter().any(|gate| !gate.output.is_empty()) {
             result.gates.iter_mut().for_each(|gate| halve(&mut gate.output));
@@ -88,10 +86,7 @@ mod tests {
         let json = short_json(report);
         assert!(json.len() <= MAX_REPORT_BYTES);
         let back: Report = serde_json::from_str(&json).unwrap();
-        assert_eq!(
-            (back.reason, back.commit.as_deref()),
-            (Reason::MergeConflict, Some("a".repeat(40).as_str()))
-        );
+        assert_eq!((back.reason, back.commit.as_deref()), (Reason::MergeConflict, Some("a".repeat(40).as_str())));
         assert!(!back.message.is_empty());
     }
 
@@ -106,11 +101,7 @@ mod tests {
 
     #[test]
     fn a_result_fits_whatever_is_in_it() {
-        let gate = GateResult {
-            name: "g".into(),
-            exit_code: Some(1),
-            output: "\u{1}".repeat(4096),
-        };
+        let gate = GateResult { name: "g".into(), exit_code: Some(1), output: "\u{1}".repeat(4096) };
         let result = AttemptResult {
             subject_uid: "u".into(),
             attempt: 1,

@@ -29,21 +29,13 @@ pub(crate) struct Checkout {
 pub(crate) fn prepare(git: &mut Git, work: &GitWork, target: Option<&str>) -> Result<Checkout, Failure> {
     git.local(Reason::ContainerConfigError, &["init", "--quiet", "."])?;
     let refs = remote_refs(git, work, target)?;
-    let start = target
-        .map(head)
-        .filter(|name| refs.contains_key(name))
-        .map_or_else(|| start(&refs, work), Ok)?;
+    let start = target.map(head).filter(|name| refs.contains_key(name)).map_or_else(|| start(&refs, work), Ok)?;
     let missing = work.merge.iter().find(|branch| !refs.contains_key(&head(branch)));
     if let Some(branch) = missing {
         return Err(not_found(work, &format!("branch `{branch}`, which is to be merged,")));
     }
     let mut refspecs = vec![format!("+{start}:{BASE}")];
-    refspecs.extend(
-        work.merge
-            .iter()
-            .enumerate()
-            .map(|(n, branch)| format!("+{}:{}", head(branch), merged(n))),
-    );
+    refspecs.extend(work.merge.iter().enumerate().map(|(n, branch)| format!("+{}:{}", head(branch), merged(n))));
     fetch(git, &work.url, &refspecs)?;
     let base = format!("{BASE}^{{commit}}");
     let checkout = git.call(&["checkout", "--quiet", "--no-track", "-B", &work.branch, &base])?;
@@ -56,10 +48,7 @@ pub(crate) fn prepare(git: &mut Git, work: &GitWork, target: Option<&str>) -> Re
     for (n, branch) in work.merge.iter().enumerate() {
         merge(git, branch, &merged(n))?;
     }
-    Ok(Checkout {
-        base: commit_id(git, "HEAD")?,
-        earlier: refs.get(&head(&work.branch)).cloned(),
-    })
+    Ok(Checkout { base: commit_id(git, "HEAD")?, earlier: refs.get(&head(&work.branch)).cloned() })
 }
 
 /// Fetches `branch` alone and returns its commit.
@@ -81,16 +70,11 @@ pub(crate) fn commit(git: &mut Git, base: &str, message: &str, trailers: &[Strin
     let _ = std::fs::remove_file(git.tree().join(".git/index.lock"));
     let unmerged = unmerged(git)?;
     if !unmerged.is_empty() {
-        return fault(format!(
-            "the agent left conflicts of a merge unresolved in {}",
-            unmerged.join(", ")
-        ));
+        return fault(format!("the agent left conflicts of a merge unresolved in {}", unmerged.join(", ")));
     }
     git.local(Reason::AgentFailed, &["add", "--all", "."])?;
     if let Some(path) = nested_repository(git)? {
-        return fault(format!(
-            "the agent left a Git repository of its own in `{path}`; its files would be lost"
-        ));
+        return fault(format!("the agent left a Git repository of its own in `{path}`; its files would be lost"));
     }
     if !git.call(&["diff", "--cached", "--quiet"])?.ok() {
         let mut args = vec!["commit", "--quiet", "--cleanup=whitespace", "--message", message];
@@ -99,9 +83,7 @@ pub(crate) fn commit(git: &mut Git, base: &str, message: &str, trailers: &[Strin
     }
     let head = commit_id(git, "HEAD")?;
     if !git.call(&["merge-base", "--is-ancestor", base, &head])?.ok() {
-        return fault(format!(
-            "the agent left a history that does not contain the commit {base} that it was given"
-        ));
+        return fault(format!("the agent left a history that does not contain the commit {base} that it was given"));
     }
     Ok(head)
 }
@@ -116,11 +98,7 @@ pub(crate) fn push_work(git: &mut Git, work: &GitWork, checkout: &Checkout, comm
     };
     fetch(git, &work.url, &[format!("+{}:{EARLIER}", head(&work.branch))])?;
     let same_tree = git.call(&["diff", "--quiet", EARLIER, &commit])?.ok();
-    if same_tree
-        && git
-            .call(&["merge-base", "--is-ancestor", &checkout.base, EARLIER])?
-            .ok()
-    {
+    if same_tree && git.call(&["merge-base", "--is-ancestor", &checkout.base, EARLIER])?.ok() {
         return Ok(earlier.clone());
     }
     push(git, &work.url, &commit, &work.branch, Some(earlier))?;
@@ -137,13 +115,7 @@ pub(crate) fn push(
 ) -> Result<(), Failure> {
     let refspec = format!("{commit}:{}", head(branch));
     let lease = replaced.map(|replaced| format!("--force-with-lease={}:{replaced}", head(branch)));
-    let mut args = vec![
-        "push",
-        "--quiet",
-        "--porcelain",
-        "--no-verify",
-        "--recurse-submodules=no",
-    ];
+    let mut args = vec!["push", "--quiet", "--porcelain", "--no-verify", "--recurse-submodules=no"];
     args.extend(lease.as_deref());
     args.extend(["--", url, &refspec]);
     git.remote(url, &args).map(drop)
@@ -157,10 +129,7 @@ fn remote_refs(git: &mut Git, work: &GitWork, target: Option<&str>) -> Result<BT
     let listed = git.remote(&work.url, &args)?;
     // A pattern matches the end of a name, too: only whole names count.
     let pairs = listed.lines().filter_map(|line| line.split_once('\t'));
-    Ok(pairs
-        .filter(|(_, name)| names.iter().any(|n| n == name))
-        .map(|(id, name)| (name.into(), id.into()))
-        .collect())
+    Ok(pairs.filter(|(_, name)| names.iter().any(|n| n == name)).map(|(id, name)| (name.into(), id.into())).collect())
 }
 
 /// What to fetch for the revision.
@@ -172,31 +141,15 @@ fn start(refs: &BTreeMap<String, String>, work: &GitWork) -> Result<String, Fail
     [head(revision), tag(revision)]
         .into_iter()
         .find(|name| refs.contains_key(name))
-        .ok_or_else(|| {
-            not_found(
-                work,
-                &format!("branch or tag `{revision}` (a commit must be named by its whole id)"),
-            )
-        })
+        .ok_or_else(|| not_found(work, &format!("branch or tag `{revision}` (a commit must be named by its whole id)")))
 }
 
 fn not_found(work: &GitWork, what: &str) -> Failure {
-    Failure::new(
-        Reason::RevisionNotFound,
-        format!("{what} does not exist in {}; check workspace.revision", work.url),
-    )
+    Failure::new(Reason::RevisionNotFound, format!("{what} does not exist in {}; check workspace.revision", work.url))
 }
 
 fn fetch(git: &mut Git, url: &str, refspecs: &[String]) -> Result<(), Failure> {
-    let mut args = vec![
-        "fetch",
-        "--quiet",
-        "--no-tags",
-        "--no-write-fetch-head",
-        "--no-recurse-submodules",
-        "--",
-        url,
-    ];
+    let mut args = vec!["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--", url];
     args.extend(refspecs.iter().map(String::as_str));
     git.remote(url, &args).map(drop)
 }
@@ -208,25 +161,14 @@ fn merge(git: &mut Git, branch: &str, commit: &str) -> Result<(), Failure> {
         return Ok(());
     }
     let mut conflicts = unmerged(git)?;
-    let (count, named) = (
-        conflicts.len(),
-        conflicts.iter().take(5).cloned().collect::<Vec<_>>().join(", "),
-    );
+    let (count, named) = (conflicts.len(), conflicts.iter().take(5).cloned().collect::<Vec<_>>().join(", "));
     conflicts.truncate(MAX_CONFLICTS);
     let head = match count {
         0 => format!("branch `{branch}` does not merge"),
         _ => format!("branch `{branch}` conflicts with what was merged before it in {count} file(s): {named}"),
     };
-    let message = if count == 0 {
-        explain(&head, &output.told())
-    } else {
-        head
-    };
-    Err(Failure {
-        reason: Reason::MergeConflict,
-        message,
-        conflicts,
-    })
+    let message = if count == 0 { explain(&head, &output.told()) } else { head };
+    Err(Failure { reason: Reason::MergeConflict, message, conflicts })
 }
 
 /// Files with conflicts in the index.
@@ -237,10 +179,7 @@ fn unmerged(git: &mut Git) -> Result<Vec<String>, Failure> {
 
 /// A repository inside the tree that was staged as a bare link.
 fn nested_repository(git: &mut Git) -> Result<Option<String>, Failure> {
-    let staged = git.local(
-        Reason::AgentFailed,
-        &["diff", "--cached", "--raw", "--diff-filter=A", "-z"],
-    )?;
+    let staged = git.local(Reason::AgentFailed, &["diff", "--cached", "--raw", "--diff-filter=A", "-z"])?;
     let mut fields = staged.split_terminator('\0');
     while let (Some(entry), Some(path)) = (fields.next(), fields.next()) {
         // `:<old mode> <new mode> …`
@@ -252,10 +191,7 @@ fn nested_repository(git: &mut Git) -> Result<Option<String>, Failure> {
 }
 
 fn commit_id(git: &mut Git, name: &str) -> Result<String, Failure> {
-    let id = git.local(
-        Reason::AgentFailed,
-        &["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")],
-    )?;
+    let id = git.local(Reason::AgentFailed, &["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")])?;
     Ok(id.trim().to_owned())
 }
 

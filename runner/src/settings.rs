@@ -46,23 +46,16 @@ pub(crate) fn assignment() -> Result<Assignment, Failure> {
 
 fn check(assignment: &Assignment) -> Result<(), String> {
     let told = |error: enact_domain::assignment::GitNameError| error.to_string();
-    if let Some(GitWork {
-        url,
-        revision,
-        merge,
-        branch,
-    }) = &assignment.git
-    {
+    if let Some(GitWork { url, revision, merge, branch }) = &assignment.git {
         check_url(url).map_err(told)?;
         for name in [revision, branch].into_iter().chain(merge) {
             check_ref(name).map_err(told)?;
         }
     }
     match &assignment.work {
-        Work::Task(task) if !is_file_name(&task.id) => Err(format!(
-            "task id `{}` must be letters, digits, `.`, `-` or `_`",
-            task.id.escape_debug()
-        )),
+        Work::Task(task) if !is_file_name(&task.id) => {
+            Err(format!("task id `{}` must be letters, digits, `.`, `-` or `_`", task.id.escape_debug()))
+        }
         Work::Task(_) => Ok(()),
         Work::Integration(integration) => check_ref(&integration.target).map_err(told),
     }

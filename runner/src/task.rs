@@ -32,21 +32,11 @@ pub(crate) fn run(
     let environment = environment(&desk, assignment, task);
     let (commit, outputs) = if let Some(work) = &assignment.git {
         let mut git = Git::new(supervisor, settings)?;
-        let attempt = Attempt {
-            settings,
-            assignment,
-            task,
-            work,
-            desk: &desk,
-            environment: &environment,
-        };
+        let attempt = Attempt { settings, assignment, task, work, desk: &desk, environment: &environment };
         attempt.in_repository(&mut git, evidence)?
     } else {
         let Adapter::Command { script } = &task.adapter else {
-            return Err(Failure::new(
-                Reason::InvalidAssignment,
-                "the adapter `replay` needs a plan with a workspace",
-            ));
+            return Err(Failure::new(Reason::InvalidAssignment, "the adapter `replay` needs a plan with a workspace"));
         };
         run_script(supervisor, script, &desk, &environment, evidence)?;
         let outputs = outputs::read(&desk.outputs)?;
@@ -74,12 +64,7 @@ type Done = (Option<String>, std::collections::BTreeMap<String, String>);
 impl Attempt<'_> {
     fn in_repository(&self, git: &mut Git, evidence: &mut Evidence) -> Result<Done, Failure> {
         let (task, work) = (self.task, self.work);
-        say(&format!(
-            "cloning {} at {} and merging {} branch(es)",
-            work.url,
-            work.revision,
-            work.merge.len()
-        ));
+        say(&format!("cloning {} at {} and merging {} branch(es)", work.url, work.revision, work.merge.len()));
         let checkout = repository::prepare(git, work, None)?;
         git.act_as(Identity::agent(&task.agent));
         match &task.adapter {
@@ -89,13 +74,7 @@ impl Attempt<'_> {
         let trailers = trailers(self.assignment, task);
         let commit = repository::commit(git, &checkout.base, &message(self.assignment, task), &trailers)?;
         let outputs = outputs::read(&self.desk.outputs)?;
-        run_gates(
-            git.supervisor,
-            &task.gates,
-            &self.desk.tree,
-            self.environment,
-            &mut evidence.gates,
-        )?;
+        run_gates(git.supervisor, &task.gates, &self.desk.tree, self.environment, &mut evidence.gates)?;
         if commit == checkout.base {
             say("nothing was changed");
         }
@@ -109,10 +88,7 @@ impl Attempt<'_> {
         let id = &self.task.id;
         let patch = self.settings.replay_dir.join(format!("{id}.patch"));
         let recorded = fs::read(&patch).map_err(|error| {
-            Failure::new(
-                Reason::ReplayFailed,
-                format!("there is no recorded work `{id}.patch` for task {id}: {error}"),
-            )
+            Failure::new(Reason::ReplayFailed, format!("there is no recorded work `{id}.patch` for task {id}: {error}"))
         })?;
         evidence.transcript = transcript(&self.settings.replay_dir.join(format!("{id}.transcript")));
         if !evidence.transcript.is_empty() {
@@ -123,23 +99,13 @@ impl Attempt<'_> {
             return Ok(());
         }
         git.use_hooks(Some(self.desk.hooks.clone()));
-        let applied = git.call(&[
-            "am",
-            "--quiet",
-            "--3way",
-            "--whitespace=nowarn",
-            "--",
-            &patch.to_string_lossy(),
-        ]);
+        let applied = git.call(&["am", "--quiet", "--3way", "--whitespace=nowarn", "--", &patch.to_string_lossy()]);
         git.use_hooks(None);
         let applied = applied?;
         if applied.ok() {
             return Ok(());
         }
-        Err(Failure::new(
-            Reason::ReplayFailed,
-            explain(&format!("`{id}.patch` does not apply"), &applied.told()),
-        ))
+        Err(Failure::new(Reason::ReplayFailed, explain(&format!("`{id}.patch` does not apply"), &applied.told())))
     }
 }
 
@@ -150,12 +116,7 @@ fn run_script(
     environment: &Environment,
     evidence: &mut Evidence,
 ) -> Result<(), Failure> {
-    let ran = Script {
-        text: script,
-        tree: &desk.tree,
-        environment,
-    }
-    .run(supervisor, MAX_TRANSCRIPT)?;
+    let ran = Script { text: script, tree: &desk.tree, environment }.run(supervisor, MAX_TRANSCRIPT)?;
     let checked = ran.check("the script", Reason::AgentFailed);
     evidence.transcript = ran.printed;
     checked
@@ -183,30 +144,17 @@ fn transcript(path: &Path) -> String {
 }
 
 fn trailers(assignment: &Assignment, task: &TaskWork) -> Vec<String> {
-    let mut trailers = vec![
-        format!("Enact-Task: {}", task.id),
-        format!("Enact-Plan: {}/{}", assignment.namespace, assignment.plan),
-    ];
-    trailers.extend(
-        assignment
-            .spec_digest
-            .as_ref()
-            .map(|digest| format!("Enact-Spec: {digest}")),
-    );
+    let mut trailers =
+        vec![format!("Enact-Task: {}", task.id), format!("Enact-Plan: {}/{}", assignment.namespace, assignment.plan)];
+    trailers.extend(assignment.spec_digest.as_ref().map(|digest| format!("Enact-Spec: {digest}")));
     trailers.push(format!("Enact-Agent: {}", task.agent));
     trailers.push(format!("Enact-Attempt: {}", assignment.attempt));
     trailers.iter().map(|trailer| one_line(trailer)).collect()
 }
 
 fn message(assignment: &Assignment, task: &TaskWork) -> String {
-    let subject: String = one_line(&format!("{}: {}", task.id, task.title))
-        .chars()
-        .take(MAX_SUBJECT)
-        .collect();
-    let body = format!(
-        "Work of the agent {} for the plan {}/{}.",
-        task.agent, assignment.namespace, assignment.plan
-    );
+    let subject: String = one_line(&format!("{}: {}", task.id, task.title)).chars().take(MAX_SUBJECT).collect();
+    let body = format!("Work of the agent {} for the plan {}/{}.", task.agent, assignment.namespace, assignment.plan);
     format!("{subject}\n\n{}", one_line(&body))
 }
 

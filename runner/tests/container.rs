@@ -18,21 +18,13 @@ fn a_request_to_stop_reaches_the_agent_and_is_no_success() {
     let git = GitServer::start();
     let server = EnactServer::start(&[]);
     // The agent takes its leave with exit code 0, as some do.
-    let pod = Pod::task(
-        &git,
-        "trap 'echo bye; exit 0' TERM; touch \"$ENACT_OUTPUT_DIR/started\"; sleep 1000 & wait",
-    )
-    .with_server(&server);
+    let pod = Pod::task(&git, "trap 'echo bye; exit 0' TERM; touch \"$ENACT_OUTPUT_DIR/started\"; sleep 1000 & wait")
+        .with_server(&server);
     let container = pod.start("task");
     eventually("the script runs", || pod.path("work/outputs/started").exists());
     terminate(&container);
     let ended = pod.finish(container);
-    assert_eq!(
-        (ended.code, ended.report.reason),
-        (Some(1), Reason::Cancelled),
-        "{}",
-        ended.log
-    );
+    assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::Cancelled), "{}", ended.log);
     assert!(ended.log.contains("bye"));
     assert_eq!(server.result().report, ended.report);
     assert_eq!(server.result().transcript, "bye\n");
@@ -48,32 +40,19 @@ fn what_a_script_runs_may_put_its_work_in_order_too() {
     eventually("the agent runs", || pod.path("work/outputs/started").exists());
     terminate(&container);
     let ended = pod.finish(container);
-    assert_eq!(
-        (ended.code, ended.report.reason),
-        (Some(1), Reason::Cancelled),
-        "{}",
-        ended.log
-    );
+    assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::Cancelled), "{}", ended.log);
     assert!(ended.log.contains("in order"), "{}", ended.log);
 }
 
 #[test]
 fn an_agent_that_does_not_listen_is_killed() {
     let git = GitServer::start();
-    let pod = Pod::task(
-        &git,
-        "trap '' TERM; touch \"$ENACT_OUTPUT_DIR/started\"; while :; do sleep 1; done",
-    );
+    let pod = Pod::task(&git, "trap '' TERM; touch \"$ENACT_OUTPUT_DIR/started\"; while :; do sleep 1; done");
     let container = pod.start("task");
     eventually("the script runs", || pod.path("work/outputs/started").exists());
     terminate(&container);
     let ended = pod.finish(container);
-    assert_eq!(
-        (ended.code, ended.report.reason),
-        (Some(1), Reason::Cancelled),
-        "{}",
-        ended.log
-    );
+    assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::Cancelled), "{}", ended.log);
 }
 
 #[test]
@@ -91,12 +70,10 @@ fn nothing_that_an_agent_started_survives_it() {
 fn a_long_log_passes_through_and_its_end_is_kept() {
     let git = GitServer::start();
     let server = EnactServer::start(&[]);
-    let ended = Pod::task(
-        &git,
-        "i=0; while test $i -lt 40; do head -c 100000 /dev/zero; i=$((i+1)); done; echo; echo the end",
-    )
-    .with_server(&server)
-    .run("task");
+    let ended =
+        Pod::task(&git, "i=0; while test $i -lt 40; do head -c 100000 /dev/zero; i=$((i+1)); done; echo; echo the end")
+            .with_server(&server)
+            .run("task");
     assert_eq!(ended.code, Some(0));
     assert!(ended.log.len() > 4_000_000);
     let transcript = server.result().transcript;
@@ -109,12 +86,7 @@ fn a_server_that_is_busy_gets_the_result_later() {
     let git = GitServer::start();
     let server = EnactServer::start(&["503 Service Unavailable", "429 Too Many Requests"]);
     let ended = Pod::task(&git, "touch x").with_server(&server).run("task");
-    assert_eq!(
-        (ended.code, ended.report.reason),
-        (Some(0), Reason::Succeeded),
-        "{}",
-        ended.log
-    );
+    assert_eq!((ended.code, ended.report.reason), (Some(0), Reason::Succeeded), "{}", ended.log);
     assert_eq!(server.count(), 3);
 }
 
@@ -123,17 +95,8 @@ fn a_result_that_is_refused_is_no_success_and_not_repeated() {
     let git = GitServer::start();
     let server = EnactServer::start(&["403 Forbidden"]);
     let ended = Pod::task(&git, "touch x").with_server(&server).run("task");
-    assert_eq!(
-        (ended.code, ended.report.reason),
-        (Some(75), Reason::DeliveryFailed),
-        "{}",
-        ended.log
-    );
-    assert!(
-        ended.report.message.contains("said the test"),
-        "{}",
-        ended.report.message
-    );
+    assert_eq!((ended.code, ended.report.reason), (Some(75), Reason::DeliveryFailed), "{}", ended.log);
+    assert!(ended.report.message.contains("said the test"), "{}", ended.report.message);
     // The work is not lost.
     assert_eq!(ended.report.commit, git.tip("enact/shop/t001-1"));
     assert_eq!(server.count(), 1);
@@ -154,25 +117,14 @@ fn a_request_to_stop_shortens_the_wait_for_a_server_that_is_away() {
     let ended = pod.finish(container);
     // The signal may come before or after the end of the attempt is decided; it is no success either way.
     assert!([Some(75), Some(1)].contains(&ended.code), "{}", ended.log);
-    assert!(
-        [Reason::DeliveryFailed, Reason::Cancelled].contains(&ended.report.reason),
-        "{}",
-        ended.log
-    );
+    assert!([Reason::DeliveryFailed, Reason::Cancelled].contains(&ended.report.reason), "{}", ended.log);
 }
 
 #[test]
 fn a_volume_that_cannot_be_written_is_not_the_tasks_fault() {
     let git = GitServer::start();
-    let ended = Pod::task(&git, "true")
-        .with_environment("ENACT_WORK_DIR", "/proc/enact")
-        .run("task");
-    assert_eq!(
-        (ended.code, ended.report.reason),
-        (Some(75), Reason::ContainerConfigError),
-        "{}",
-        ended.log
-    );
+    let ended = Pod::task(&git, "true").with_environment("ENACT_WORK_DIR", "/proc/enact").run("task");
+    assert_eq!((ended.code, ended.report.reason), (Some(75), Reason::ContainerConfigError), "{}", ended.log);
 }
 
 #[test]
@@ -183,19 +135,9 @@ fn the_runner_installs_itself_where_other_images_find_it() {
     let installed = directory.path().join("enact-runner");
     for _ in 0..2 {
         let runner = env!("CARGO_BIN_EXE_enact-runner");
-        assert!(
-            std::process::Command::new(runner)
-                .arg("install")
-                .arg(&installed)
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(std::process::Command::new(runner).arg("install").arg(&installed).status().unwrap().success());
     }
     assert_eq!(installed.metadata().unwrap().permissions().mode() & 0o111, 0o111);
-    let version = std::process::Command::new(&installed)
-        .arg("--version")
-        .output()
-        .unwrap();
+    let version = std::process::Command::new(&installed).arg("--version").output().unwrap();
     assert!(version.status.success());
 }

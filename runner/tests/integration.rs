@@ -30,21 +30,10 @@ fn finished_branches_are_merged_checked_and_published() {
     assert_eq!(server.count(), 0, "only the last step speaks for the attempt");
 
     let published = pod.run("publish");
-    assert_eq!(
-        (published.code, published.report.commit.clone()),
-        (Some(0), git.tip("plan/shop")),
-        "{}",
-        published.log
-    );
-    assert_eq!(
-        git.git(&["ls-tree", "--name-only", "plan/shop"]),
-        "README.md\na.txt\nb.txt"
-    );
+    assert_eq!((published.code, published.report.commit.clone()), (Some(0), git.tip("plan/shop")), "{}", published.log);
+    assert_eq!(git.git(&["ls-tree", "--name-only", "plan/shop"]), "README.md\na.txt\nb.txt");
     let result = server.result();
-    assert_eq!(
-        (result.report, result.gates[0].exit_code),
-        (published.report.clone(), Some(0))
-    );
+    assert_eq!((result.report, result.gates[0].exit_code), (published.report.clone(), Some(0)));
 
     // Again: nothing changes.
     let again = pod.run("publish");
@@ -56,10 +45,7 @@ fn finished_branches_are_merged_checked_and_published() {
         .with(|a| a.git.as_mut().unwrap().branch = "enact/shop/candidate-2".into());
     assert_eq!(pod.run("merge").code, Some(0));
     assert_eq!(pod.run("publish").code, Some(0));
-    assert_eq!(
-        git.git(&["ls-tree", "--name-only", "plan/shop"]),
-        "README.md\na.txt\nb.txt\nc.txt"
-    );
+    assert_eq!(git.git(&["ls-tree", "--name-only", "plan/shop"]), "README.md\na.txt\nb.txt\nc.txt");
 }
 
 #[test]
@@ -69,18 +55,9 @@ fn a_conflict_names_branch_and_files_and_changes_nothing() {
     let server = EnactServer::start(&[]);
     let pod = Pod::integration(&git, &["enact/shop/t001-1", "enact/shop/t003-1"], "true").with_server(&server);
     let ended = pod.run("merge");
-    assert_eq!(
-        (ended.code, ended.report.reason),
-        (Some(1), Reason::MergeConflict),
-        "{}",
-        ended.log
-    );
+    assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::MergeConflict), "{}", ended.log);
     assert_eq!(ended.report.conflicts, ["a.txt"]);
-    assert!(
-        ended.report.message.contains("enact/shop/t003-1"),
-        "{}",
-        ended.report.message
-    );
+    assert!(ended.report.message.contains("enact/shop/t003-1"), "{}", ended.report.message);
     assert_eq!((git.tip("enact/shop/candidate-1"), git.tip("plan/shop")), (None, None));
     assert_eq!(server.result().report, ended.report);
 }
@@ -95,12 +72,7 @@ fn a_gate_that_fails_is_named_and_needs_no_credential() {
         std::fs::remove_file(pod.path(file)).unwrap();
     }
     let ended = pod.run("gate");
-    assert_eq!(
-        (ended.code, ended.report.reason),
-        (Some(1), Reason::GateFailed),
-        "{}",
-        ended.log
-    );
+    assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::GateFailed), "{}", ended.log);
     assert_eq!(ended.report.message, "gate `check` exited with 4: 3 tests failed");
     assert_eq!(server.count(), 0);
     // Without the first step's word there is nothing to publish.
@@ -115,12 +87,7 @@ fn only_the_commit_that_was_checked_is_published() {
     assert_eq!(pod.run("merge").code, Some(0));
     git.commit("enact/shop/candidate-1", &[("sneaked.txt", "in\n")]);
     let ended = pod.run("publish");
-    assert_eq!(
-        (ended.code, ended.report.reason),
-        (Some(1), Reason::PushRejected),
-        "{}",
-        ended.log
-    );
+    assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::PushRejected), "{}", ended.log);
     assert_eq!(git.tip("plan/shop"), None);
 
     pod.write("handover/commit", "--force");
@@ -134,12 +101,7 @@ fn a_target_that_moved_is_never_overwritten() {
     assert_eq!(pod.run("merge").code, Some(0));
     let moved = git.commit("plan/shop", &[("person.txt", "by a person\n")]);
     let ended = pod.run("publish");
-    assert_eq!(
-        (ended.code, ended.report.reason),
-        (Some(1), Reason::PushRejected),
-        "{}",
-        ended.log
-    );
+    assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::PushRejected), "{}", ended.log);
     assert!(ended.report.message.contains("moved"), "{}", ended.report.message);
     assert_eq!(git.tip("plan/shop"), Some(moved.clone()));
 
@@ -154,12 +116,6 @@ fn a_target_that_moved_is_never_overwritten() {
 #[test]
 fn a_step_refuses_another_steps_assignment() {
     let git = with_two_tasks();
-    assert_eq!(
-        Pod::integration(&git, &TASKS, "true").run("task").report.reason,
-        Reason::InvalidAssignment
-    );
-    assert_eq!(
-        Pod::task(&git, "true").run("merge").report.reason,
-        Reason::InvalidAssignment
-    );
+    assert_eq!(Pod::integration(&git, &TASKS, "true").run("task").report.reason, Reason::InvalidAssignment);
+    assert_eq!(Pod::task(&git, "true").run("merge").report.reason, Reason::InvalidAssignment);
 }

@@ -18,20 +18,12 @@ fn a_script_becomes_a_commit_a_branch_and_a_result() {
 
     let ended = pod.run("task");
 
-    assert_eq!(
-        (ended.code, ended.report.reason),
-        (Some(0), Reason::Succeeded),
-        "{}",
-        ended.log
-    );
+    assert_eq!((ended.code, ended.report.reason), (Some(0), Reason::Succeeded), "{}", ended.log);
     let tip = git.tip("enact/shop/t001-1");
     assert_eq!(ended.report.commit, tip);
     assert_eq!(ended.report.outputs["version"], "1.2");
     assert!(ended.log.contains("done it"));
-    assert_eq!(
-        git.git(&["show", "enact/shop/t001-1:cart.txt"]),
-        "Create the cart, please."
-    );
+    assert_eq!(git.git(&["show", "enact/shop/t001-1:cart.txt"]), "Create the cart, please.");
     assert_eq!(
         git.git(&["log", "-1", "--format=%s|%an|%ae", "enact/shop/t001-1"]),
         "T001: Create the cart|Enact agent scribe|scribe@agents.enact.dev"
@@ -44,10 +36,7 @@ fn a_script_becomes_a_commit_a_branch_and_a_result() {
         let requests = server.requests.lock().unwrap();
         (requests[0].path.clone(), requests[0].header("authorization").to_owned())
     };
-    assert_eq!(
-        (path.as_str(), token.as_str()),
-        ("/v1/attempts/task-uid/1/result", "Bearer a.b.c")
-    );
+    assert_eq!((path.as_str(), token.as_str()), ("/v1/attempts/task-uid/1/result", "Bearer a.b.c"));
     let result = server.result();
     assert_eq!((result.report, result.transcript.as_str()), (ended.report, "done it\n"));
 }
@@ -78,12 +67,7 @@ fn dependencies_that_do_not_merge_are_named_with_their_files() {
         .with(|a| a.git.as_mut().unwrap().merge = vec!["left".into(), "right".into()])
         .with_server(&server);
     let ended = pod.run("task");
-    assert_eq!(
-        (ended.code, ended.report.reason),
-        (Some(1), Reason::MergeConflict),
-        "{}",
-        ended.log
-    );
+    assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::MergeConflict), "{}", ended.log);
     assert_eq!(ended.report.conflicts, ["same.txt", "ä b.txt"]);
     assert!(ended.report.message.contains("`right`"), "{}", ended.report.message);
     assert_eq!(git.tip("enact/shop/t001-1"), None);
@@ -96,12 +80,7 @@ fn a_wrong_credential_is_told_apart() {
     let pod = Pod::task(&git, "true");
     pod.write("git/password", "wrong");
     let ended = pod.run("task");
-    assert_eq!(
-        (ended.code, ended.report.reason),
-        (Some(78), Reason::RepositoryDenied),
-        "{}",
-        ended.log
-    );
+    assert_eq!((ended.code, ended.report.reason), (Some(78), Reason::RepositoryDenied), "{}", ended.log);
     assert!(!ended.log.contains("wrong"));
 
     std::fs::remove_file(pod.path("git/password")).unwrap();
@@ -113,23 +92,11 @@ fn a_repository_that_is_not_there_is_told_apart() {
     let git = GitServer::start();
     let pod = Pod::task(&git, "true").with(|a| a.git.as_mut().unwrap().url = "http://127.0.0.1:1/x.git".into());
     let ended = pod.run("task");
-    assert_eq!(
-        (ended.code, ended.report.reason),
-        (Some(75), Reason::RepositoryUnreachable),
-        "{}",
-        ended.log
-    );
+    assert_eq!((ended.code, ended.report.reason), (Some(75), Reason::RepositoryUnreachable), "{}", ended.log);
 
     let url = git.url.replace("repository.git", "other.git");
-    let ended = Pod::task(&git, "true")
-        .with(|a| a.git.as_mut().unwrap().url = url)
-        .run("task");
-    assert_eq!(
-        (ended.code, ended.report.reason),
-        (Some(78), Reason::RepositoryDenied),
-        "{}",
-        ended.log
-    );
+    let ended = Pod::task(&git, "true").with(|a| a.git.as_mut().unwrap().url = url).run("task");
+    assert_eq!((ended.code, ended.report.reason), (Some(78), Reason::RepositoryDenied), "{}", ended.log);
 }
 
 #[test]
@@ -146,18 +113,7 @@ fn ssh_needs_a_key_and_a_known_host() {
 fn a_revision_is_a_branch_a_tag_or_a_whole_commit_id() {
     let git = GitServer::start();
     let commit = git.tip("main").unwrap();
-    git.git(&[
-        "-c",
-        "user.name=t",
-        "-c",
-        "user.email=t@example.org",
-        "tag",
-        "-a",
-        "-m",
-        "one",
-        "v1",
-        "main",
-    ]);
+    git.git(&["-c", "user.name=t", "-c", "user.email=t@example.org", "tag", "-a", "-m", "one", "v1", "main"]);
     for (n, revision) in ["main", "v1", &commit].into_iter().enumerate() {
         let pod = Pod::task(&git, "touch x").with(|a| {
             let work = a.git.as_mut().unwrap();
@@ -168,9 +124,7 @@ fn a_revision_is_a_branch_a_tag_or_a_whole_commit_id() {
         assert_eq!(git.git(&["rev-parse", &format!("enact/shop/r-{n}~1")]), commit);
     }
     for revision in ["nowhere", &"0".repeat(40), &commit[..12]] {
-        let ended = Pod::task(&git, "touch x")
-            .with(|a| a.git.as_mut().unwrap().revision = revision.into())
-            .run("task");
+        let ended = Pod::task(&git, "touch x").with(|a| a.git.as_mut().unwrap().revision = revision.into()).run("task");
         assert_eq!(
             (ended.code, ended.report.reason),
             (Some(78), Reason::RevisionNotFound),
@@ -201,17 +155,10 @@ fn hostile_names_never_reach_git() {
     ];
     for change in changes {
         let ended = Pod::task(&git, "true").with(change).run("task");
-        assert_eq!(
-            (ended.code, ended.report.reason),
-            (Some(78), Reason::InvalidAssignment),
-            "{}",
-            ended.log
-        );
+        assert_eq!((ended.code, ended.report.reason), (Some(78), Reason::InvalidAssignment), "{}", ended.log);
         assert!(!ended.log.contains("cloning"));
     }
-    let ended = Pod::task(&git, "true")
-        .with_environment("ENACT_ASSIGNMENT", "{")
-        .run("task");
+    let ended = Pod::task(&git, "true").with_environment("ENACT_ASSIGNMENT", "{").run("task");
     assert_eq!((ended.code, ended.report.reason), (Some(78), Reason::InvalidAssignment));
 }
 
@@ -222,15 +169,7 @@ fn text_of_a_task_cannot_forge_a_trailer_or_an_option() {
         task.title = "--amend\n\nEnact-Task: T999\n# not a comment".into();
     });
     assert_eq!(pod.run("task").code, Some(0));
-    assert_eq!(
-        git.git(&[
-            "log",
-            "-1",
-            "--format=%(trailers:key=Enact-Task,valueonly)",
-            "enact/shop/t001-1"
-        ]),
-        "T001"
-    );
+    assert_eq!(git.git(&["log", "-1", "--format=%(trailers:key=Enact-Task,valueonly)", "enact/shop/t001-1"]), "T001");
     let subject = git.git(&["log", "-1", "--format=%s", "enact/shop/t001-1"]);
     assert_eq!(subject, "T001: --amend Enact-Task: T999 # not a comment");
 }
@@ -239,9 +178,7 @@ fn text_of_a_task_cannot_forge_a_trailer_or_an_option() {
 fn a_failing_script_shows_its_last_words() {
     let git = GitServer::start();
     let server = EnactServer::start(&[]);
-    let ended = Pod::task(&git, "echo first; echo the reason >&2; exit 3")
-        .with_server(&server)
-        .run("task");
+    let ended = Pod::task(&git, "echo first; echo the reason >&2; exit 3").with_server(&server).run("task");
     assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::AgentFailed));
     assert_eq!(ended.report.message, "the script exited with 3: first\nthe reason");
     assert_eq!(server.result().transcript, "first\nthe reason\n");
@@ -266,12 +203,7 @@ fn outputs_have_a_limit_and_a_kind() {
         "mkfifo \"$ENACT_OUTPUT_DIR/pipe\"",
     ] {
         let ended = Pod::task(&git, script).run("task");
-        assert_eq!(
-            (ended.code, ended.report.reason),
-            (Some(1), Reason::OutputTooLarge),
-            "{script}: {}",
-            ended.log
-        );
+        assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::OutputTooLarge), "{script}: {}", ended.log);
         assert_eq!(git.tip("enact/shop/t001-1"), None);
     }
 }
@@ -279,43 +211,24 @@ fn outputs_have_a_limit_and_a_kind() {
 #[test]
 fn gates_decide_and_leave_nothing_in_the_commit() {
     let git = GitServer::start();
-    let gate = |name: &str, script: &str| Gate {
-        name: name.into(),
-        script: script.into(),
-    };
+    let gate = |name: &str, script: &str| Gate { name: name.into(), script: script.into() };
     let gates = vec![
         gate("tests", "test -f work.txt; touch left-by-a-gate"),
         gate("lint", "echo ugly; false"),
         gate("never", "true"),
     ];
     let server = EnactServer::start(&[]);
-    let pod = Pod::task(&git, "touch work.txt")
-        .with_server(&server)
-        .with_task(|task| task.gates.clone_from(&gates));
+    let pod = Pod::task(&git, "touch work.txt").with_server(&server).with_task(|task| task.gates.clone_from(&gates));
     let ended = pod.run("task");
     assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::GateFailed));
     assert_eq!(ended.report.message, "gate `lint` exited with 1: ugly");
-    let seen: Vec<_> = server
-        .result()
-        .gates
-        .into_iter()
-        .map(|g| (g.name, g.exit_code, g.output))
-        .collect();
-    assert_eq!(
-        seen,
-        [
-            ("tests".into(), Some(0), String::new()),
-            ("lint".into(), Some(1), "ugly".into())
-        ]
-    );
+    let seen: Vec<_> = server.result().gates.into_iter().map(|g| (g.name, g.exit_code, g.output)).collect();
+    assert_eq!(seen, [("tests".into(), Some(0), String::new()), ("lint".into(), Some(1), "ugly".into())]);
     assert_eq!(git.tip("enact/shop/t001-1"), None);
 
     let pod = pod.with_task(|task| task.gates.truncate(1));
     assert_eq!(pod.run("task").code, Some(0));
-    assert_eq!(
-        git.git(&["ls-tree", "--name-only", "enact/shop/t001-1"]),
-        "README.md\nwork.txt"
-    );
+    assert_eq!(git.git(&["ls-tree", "--name-only", "enact/shop/t001-1"]), "README.md\nwork.txt");
 }
 
 #[test]
@@ -327,18 +240,10 @@ fn the_agents_own_commits_stay_and_carry_the_trailers() {
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     let branch = "enact/shop/t001-1";
     assert_eq!(
-        git.git(&[
-            "log",
-            "--format=%s|%an|%(trailers:key=Enact-Task,valueonly)",
-            "-2",
-            branch
-        ]),
+        git.git(&["log", "--format=%s|%an|%(trailers:key=Enact-Task,valueonly)", "-2", branch]),
         "Mine, second|Enact agent scribe|T001\n\nMine, first|Enact agent scribe|T001"
     );
-    assert_eq!(
-        git.git(&["rev-parse", &format!("{branch}~1")]),
-        ended.report.outputs["first"]
-    );
+    assert_eq!(git.git(&["rev-parse", &format!("{branch}~1")]), ended.report.outputs["first"]);
 }
 
 #[test]
@@ -355,10 +260,7 @@ fn what_an_agent_does_to_its_clone_is_a_failure_with_a_name() {
     let git = GitServer::start();
     for (script, words) in [
         ("rm -rf .git", "removed the clone"),
-        (
-            "git checkout -q --orphan new && git commit -qm x",
-            "does not contain the commit",
-        ),
+        ("git checkout -q --orphan new && git commit -qm x", "does not contain the commit"),
         (
             "mkdir sub && cd sub && git init -q && touch f && git add f && git commit -qm x",
             "Git repository of its own in `sub",
@@ -366,17 +268,8 @@ fn what_an_agent_does_to_its_clone_is_a_failure_with_a_name() {
         ("cd .. && rm -rf tree", "removed the clone"),
     ] {
         let ended = Pod::task(&git, script).run("task");
-        assert_eq!(
-            (ended.code, ended.report.reason),
-            (Some(1), Reason::AgentFailed),
-            "{script}: {}",
-            ended.log
-        );
-        assert!(
-            ended.report.message.contains(words),
-            "{script}: {}",
-            ended.report.message
-        );
+        assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::AgentFailed), "{script}: {}", ended.log);
+        assert!(ended.report.message.contains(words), "{script}: {}", ended.report.message);
     }
     // Traps in the clone's configuration and a leftover lock do not matter.
     let script = "git config core.fsmonitor 'touch ../owned; false'; git config core.hooksPath ../evil; touch .git/index.lock; touch x";
@@ -388,21 +281,15 @@ fn what_an_agent_does_to_its_clone_is_a_failure_with_a_name() {
 #[test]
 fn the_agent_sees_its_own_variables_and_nothing_else() {
     let git = GitServer::start();
-    let pod = Pod::task(
-        &git,
-        "env | cut -d= -f1 | sort > names; printf %s \"$MODEL\" > model; id -u > /dev/null",
-    )
-    .with_environment("ENACT_ENV_MODEL", "small one")
-    .with_environment("KUBERNETES_SERVICE_HOST", "10.0.0.1")
-    .with_environment("SECRET", "x");
+    let pod = Pod::task(&git, "env | cut -d= -f1 | sort > names; printf %s \"$MODEL\" > model; id -u > /dev/null")
+        .with_environment("ENACT_ENV_MODEL", "small one")
+        .with_environment("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+        .with_environment("SECRET", "x");
     assert_eq!(pod.run("task").code, Some(0));
     let branch = "enact/shop/t001-1";
     assert_eq!(git.git(&["show", &format!("{branch}:model")]), "small one");
     let names = git.git(&["show", &format!("{branch}:names")]);
-    let mut names: Vec<&str> = names
-        .lines()
-        .filter(|name| !["_", "PWD", "OLDPWD", "SHLVL"].contains(name))
-        .collect();
+    let mut names: Vec<&str> = names.lines().filter(|name| !["_", "PWD", "OLDPWD", "SHLVL"].contains(name)).collect();
     names.sort_unstable();
     assert_eq!(
         names,
@@ -440,11 +327,7 @@ fn a_second_run_of_an_attempt_ends_as_the_first() {
     assert_eq!(git.tip("enact/shop/t001-1"), first.report.commit);
 
     // Other work takes the place of what was never reported.
-    let pod = pod.with_task(|task| {
-        task.adapter = Adapter::Command {
-            script: "echo other > work.txt".into(),
-        }
-    });
+    let pod = pod.with_task(|task| task.adapter = Adapter::Command { script: "echo other > work.txt".into() });
     let third = pod.run("task");
     assert_eq!(third.code, Some(0), "{}", third.log);
     assert_ne!(third.report.commit, first.report.commit);
@@ -457,23 +340,15 @@ fn recorded_work_is_played_back() {
     let recorded = git.commit("recorded", &[("cart.txt", "cart\n"), ("b.txt", "b\n")]);
     let patch = git.git(&["format-patch", "-1", "--stdout", &recorded]);
     let server = EnactServer::start(&[]);
-    let pod = Pod::task(&git, "")
-        .with_server(&server)
-        .with_task(|task| task.adapter = Adapter::Replay {});
+    let pod = Pod::task(&git, "").with_server(&server).with_task(|task| task.adapter = Adapter::Replay {});
     pod.write("replay/T001.patch", &format!("{patch}\n"));
     pod.write("replay/T001.transcript", "I wrote the cart.\n");
     let ended = pod.run("task");
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     let branch = "enact/shop/t001-1";
     assert_eq!(git.git(&["show", &format!("{branch}:cart.txt")]), "cart");
-    assert_eq!(
-        git.git(&["log", "-1", "--format=%s|%an|%cn", branch]),
-        "By a test|A test|Enact agent scribe"
-    );
-    assert_eq!(
-        git.git(&["log", "-1", "--format=%(trailers:key=Enact-Plan,valueonly)", branch]),
-        "team-a/shop"
-    );
+    assert_eq!(git.git(&["log", "-1", "--format=%s|%an|%cn", branch]), "By a test|A test|Enact agent scribe");
+    assert_eq!(git.git(&["log", "-1", "--format=%(trailers:key=Enact-Plan,valueonly)", branch]), "team-a/shop");
     assert_eq!(server.result().transcript, "I wrote the cart.\n");
     assert!(ended.log.contains("I wrote the cart."));
 }
@@ -491,12 +366,7 @@ fn recorded_work_that_is_missing_or_does_not_apply_is_named() {
 
     pod.write("replay/T001.patch", "\n");
     let ended = pod.run("task");
-    assert_eq!(
-        (ended.code, ended.report.commit),
-        (Some(0), git.tip("main")),
-        "{}",
-        ended.log
-    );
+    assert_eq!((ended.code, ended.report.commit), (Some(0), git.tip("main")), "{}", ended.log);
 }
 
 #[test]
@@ -504,11 +374,6 @@ fn a_task_without_a_repository_runs_in_an_empty_tree() {
     let git = GitServer::start();
     let pod = Pod::task(&git, "test -z \"$(ls -A)\"; echo 4 > \"$ENACT_OUTPUT_DIR/answer\"").with(|a| a.git = None);
     let ended = pod.run("task");
-    assert_eq!(
-        (ended.code, ended.report.commit.as_deref()),
-        (Some(0), None),
-        "{}",
-        ended.log
-    );
+    assert_eq!((ended.code, ended.report.commit.as_deref()), (Some(0), None), "{}", ended.log);
     assert_eq!(ended.report.outputs["answer"], "4");
 }

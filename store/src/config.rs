@@ -35,20 +35,16 @@ impl Config {
     }
 
     pub(crate) fn pool_options(&self) -> PgPoolOptions {
-        PgPoolOptions::new()
-            .max_connections(self.max_connections)
-            .acquire_timeout(self.connect_timeout)
+        PgPoolOptions::new().max_connections(self.max_connections).acquire_timeout(self.connect_timeout)
     }
 
     pub(crate) fn connect_options(&self) -> Result<PgConnectOptions, StoreError> {
         // The server gives up first, so that the client learns why.
         let patience = self.operation_timeout.mul_f32(0.8).as_millis().to_string();
-        Ok(connect_options(&self.url)?
-            .statement_cache_capacity(self.statement_cache)
-            .options([
-                ("statement_timeout", patience.as_str()),
-                ("idle_in_transaction_session_timeout", patience.as_str()),
-            ]))
+        Ok(connect_options(&self.url)?.statement_cache_capacity(self.statement_cache).options([
+            ("statement_timeout", patience.as_str()),
+            ("idle_in_transaction_session_timeout", patience.as_str()),
+        ]))
     }
 }
 
@@ -67,17 +63,9 @@ impl fmt::Debug for Config {
 /// Options for `url` with the search path pinned: nothing that somebody else creates can be taken for a table of ours.
 pub(crate) fn connect_options(url: &str) -> Result<PgConnectOptions, StoreError> {
     // The driver would take any scheme, and whatever is missing from the environment.
-    if !["postgres://", "postgresql://"]
-        .iter()
-        .any(|scheme| url.starts_with(scheme))
-    {
-        return Err(StoreError::Invalid {
-            what: "postgres.url",
-            problem: "must start with postgres://".to_owned(),
-        });
+    if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+        return Err(StoreError::Invalid { what: "postgres.url", problem: "must start with postgres://".to_owned() });
     }
     let options = PgConnectOptions::from_str(url).map_err(StoreError::while_doing("read postgres.url"))?;
-    Ok(options
-        .application_name("enact")
-        .options([("search_path", "enact,pg_temp")]))
+    Ok(options.application_name("enact").options([("search_path", "enact,pg_temp")]))
 }

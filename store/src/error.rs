@@ -149,19 +149,14 @@ impl StoreError {
                 let code = error.code().unwrap_or_default();
                 // The first two characters of a SQLSTATE are its class; appendix A of Postgres' manual lists them.
                 match (code.get(..2).unwrap_or_default(), &*code) {
-                    (_, "42P01" | "3F000" | "42703" | "42704") => Self::Schema {
-                        found: error.message().to_owned(),
-                    },
+                    (_, "42P01" | "3F000" | "42703" | "42704") => Self::Schema { found: error.message().to_owned() },
                     ("28" | "3D", _) | (_, "42501") => Self::Denied { doing, source },
                     ("40", _) | (_, "55P03") => Self::Conflict { doing, source },
                     ("08" | "25" | "53" | "57" | "58" | "XX", _) => Self::Unavailable { doing, source },
                     _ => Self::Refused { doing, source },
                 }
             }
-            sqlx::Error::Configuration(error) => Self::Invalid {
-                what: "postgres.url",
-                problem: error.to_string(),
-            },
+            sqlx::Error::Configuration(error) => Self::Invalid { what: "postgres.url", problem: error.to_string() },
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_)
@@ -178,10 +173,7 @@ impl StoreError {
     }
 
     pub(crate) fn unreadable(what: &'static str) -> impl Fn(serde_json::Error) -> Self {
-        move |source| Self::Unreadable {
-            what,
-            source: Arc::new(source),
-        }
+        move |source| Self::Unreadable { what, source: Arc::new(source) }
     }
 }
 
@@ -191,9 +183,7 @@ impl From<MigrateError> for StoreError {
             MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => {
                 Self::new("migrate the database", source)
             }
-            other => Self::Migration {
-                source: Arc::new(other),
-            },
+            other => Self::Migration { source: Arc::new(other) },
         }
     }
 }

@@ -63,10 +63,7 @@ pub(crate) async fn append<'r>(
     .await
     .map_err(StoreError::while_doing(DOING))?;
     // Ordinals count from 1.
-    Ok(new
-        .into_iter()
-        .filter_map(|ord| records.get(usize::try_from(ord - 1).ok()?).copied())
-        .collect())
+    Ok(new.into_iter().filter_map(|ord| records.get(usize::try_from(ord - 1).ok()?).copied()).collect())
 }
 
 fn entry(record: &Record) -> Entry {
@@ -78,13 +75,7 @@ fn entry(record: &Record) -> Entry {
             plan_uid: own_plan(),
             details: json!({ "digest": digest, "version": version }),
         },
-        Event::Transition {
-            key,
-            state,
-            reason,
-            message,
-            task,
-        } => Entry {
+        Event::Transition { key, state, reason, message, task } => Entry {
             event: "Transition",
             key: key.clone(),
             plan_uid: task.as_ref().map(|task| task.plan_uid.clone()).or_else(own_plan),
@@ -95,24 +86,13 @@ fn entry(record: &Record) -> Entry {
                 "task": task.as_ref().map(|task| &task.id),
             }),
         },
-        Event::AttemptStarted {
-            plan_uid,
-            number,
-            pod,
-            agent,
-        } => Entry {
+        Event::AttemptStarted { plan_uid, number, pod, agent } => Entry {
             event: "AttemptStarted",
             key: number.to_string(),
             plan_uid: Some(plan_uid.clone()),
             details: json!({ "attempt": number, "pod": pod, "agent": agent }),
         },
-        Event::AttemptFinished {
-            plan_uid,
-            number,
-            failure,
-            report,
-            started,
-        } => Entry {
+        Event::AttemptFinished { plan_uid, number, failure, report, started } => Entry {
             event: "AttemptFinished",
             key: number.to_string(),
             plan_uid: Some(plan_uid.clone()),
@@ -125,13 +105,7 @@ fn entry(record: &Record) -> Entry {
                 "workStartedMs": started,
             }),
         },
-        Event::Decision {
-            about,
-            name,
-            digest,
-            approved,
-            comment,
-        } => Entry {
+        Event::Decision { about, name, digest, approved, comment } => Entry {
             event: "Decision",
             key: String::new(),
             plan_uid: None,

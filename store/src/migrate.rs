@@ -20,9 +20,7 @@ pub struct AppLogin {
 /// Hides the password.
 impl fmt::Debug for AppLogin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AppLogin")
-            .field("user", &self.user)
-            .finish_non_exhaustive()
+        f.debug_struct("AppLogin").field("user", &self.user).finish_non_exhaustive()
     }
 }
 
@@ -35,18 +33,12 @@ impl fmt::Debug for AppLogin {
 /// the login exist), or `login` would bypass row-level security.
 pub async fn migrate(owner_url: &str, login: Option<&AppLogin>) -> Result<(), StoreError> {
     let options = connect_options(owner_url)?;
-    let mut connection = options
-        .connect()
-        .await
-        .map_err(StoreError::while_doing("reach the database as its owner"))?;
+    let mut connection = options.connect().await.map_err(StoreError::while_doing("reach the database as its owner"))?;
     migrator().run_direct(None, &mut connection, false).await?;
     if let Some(login) = login {
         grant(&mut connection, login).await?;
     }
-    connection
-        .close()
-        .await
-        .map_err(StoreError::while_doing("end the migration"))
+    connection.close().await.map_err(StoreError::while_doing("end the migration"))
 }
 
 fn migrator() -> Migrator {
@@ -59,11 +51,7 @@ fn migrator() -> Migrator {
 
 /// Version of the newest migration of this release.
 pub(crate) fn newest() -> i64 {
-    migrator()
-        .iter()
-        .map(|migration| migration.version)
-        .max()
-        .unwrap_or_default()
+    migrator().iter().map(|migration| migration.version).max().unwrap_or_default()
 }
 
 async fn grant(connection: &mut PgConnection, login: &AppLogin) -> Result<(), StoreError> {
@@ -84,12 +72,7 @@ async fn grant(connection: &mut PgConnection, login: &AppLogin) -> Result<(), St
     .fetch_optional(&mut *transaction)
     .await
     .map_err(doing(DOING))?;
-    let unsafe_role = |problem| {
-        Err(StoreError::UnsafeRole {
-            role: login.user.clone(),
-            problem,
-        })
-    };
+    let unsafe_role = |problem| Err(StoreError::UnsafeRole { role: login.user.clone(), problem });
     let verb = match role {
         None => "create",
         Some(role) if role.bypasses => return unsafe_role("bypasses row-level security"),
@@ -110,9 +93,6 @@ async fn grant(connection: &mut PgConnection, login: &AppLogin) -> Result<(), St
     .fetch_one(&mut *transaction)
     .await
     .map_err(doing(DOING))?;
-    raw_sql(AssertSqlSafe(statements))
-        .execute(&mut *transaction)
-        .await
-        .map_err(doing(DOING))?;
+    raw_sql(AssertSqlSafe(statements)).execute(&mut *transaction).await.map_err(doing(DOING))?;
     transaction.commit().await.map_err(doing(DOING))
 }

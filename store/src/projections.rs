@@ -17,11 +17,7 @@ pub(crate) async fn apply(session: &mut Session, tenant: &str, records: &[&Recor
 
 async fn revisions(session: &mut Session, tenant: &str, records: &[&Record]) -> Result<(), StoreError> {
     let rows = select(records, |event| match event {
-        Event::Revision {
-            digest,
-            version,
-            content,
-        } => Some((digest, version, content)),
+        Event::Revision { digest, version, content } => Some((digest, version, content)),
         _ => None,
     });
     if rows.is_empty() {
@@ -61,13 +57,7 @@ async fn revisions(session: &mut Session, tenant: &str, records: &[&Record]) -> 
 /// of decisions.
 async fn transitions(session: &mut Session, tenant: &str, records: &[&Record]) -> Result<(), StoreError> {
     let rows = select(records, |event| match event {
-        Event::Transition {
-            key,
-            state,
-            reason,
-            message,
-            task,
-        } => Some((key, state, reason, message, task.as_ref())),
+        Event::Transition { key, state, reason, message, task } => Some((key, state, reason, message, task.as_ref())),
         _ => None,
     });
     if rows.is_empty() {
@@ -124,12 +114,7 @@ async fn transitions(session: &mut Session, tenant: &str, records: &[&Record]) -
 
 async fn starts(session: &mut Session, tenant: &str, records: &[&Record]) -> Result<(), StoreError> {
     let rows = select(records, |event| match event {
-        Event::AttemptStarted {
-            plan_uid,
-            number,
-            pod,
-            agent,
-        } => Some((plan_uid, *number, pod, agent)),
+        Event::AttemptStarted { plan_uid, number, pod, agent } => Some((plan_uid, *number, pod, agent)),
         _ => None,
     });
     if rows.is_empty() {
@@ -163,22 +148,15 @@ async fn starts(session: &mut Session, tenant: &str, records: &[&Record]) -> Res
 /// An end is written once; a start that was never recorded (a restored backup) is made up for.
 async fn ends(session: &mut Session, tenant: &str, records: &[&Record]) -> Result<(), StoreError> {
     let rows = select(records, |event| match event {
-        Event::AttemptFinished {
-            plan_uid,
-            number,
-            failure,
-            report,
-            started,
-        } => Some((plan_uid, *number, failure, *started, report)),
+        Event::AttemptFinished { plan_uid, number, failure, report, started } => {
+            Some((plan_uid, *number, failure, *started, report))
+        }
         _ => None,
     });
     if rows.is_empty() {
         return Ok(());
     }
-    let reports = rows
-        .iter()
-        .map(|(_, (.., report))| serde_json::to_value(report))
-        .collect::<Result<Vec<Value>, _>>();
+    let reports = rows.iter().map(|(_, (.., report))| serde_json::to_value(report)).collect::<Result<Vec<Value>, _>>();
     let figure = |figure: u64| i64::try_from(figure).unwrap_or(i64::MAX);
     sqlx::query!(
         "with input as (
@@ -228,13 +206,7 @@ async fn ends(session: &mut Session, tenant: &str, records: &[&Record]) -> Resul
 
 async fn approvals(session: &mut Session, tenant: &str, records: &[&Record]) -> Result<(), StoreError> {
     let rows = select(records, |event| match event {
-        Event::Decision {
-            about,
-            name,
-            digest,
-            approved,
-            comment,
-        } => Some((about, name, digest, *approved, comment)),
+        Event::Decision { about, name, digest, approved, comment } => Some((about, name, digest, *approved, comment)),
         _ => None,
     });
     if rows.is_empty() {
@@ -268,10 +240,7 @@ async fn approvals(session: &mut Session, tenant: &str, records: &[&Record]) -> 
 
 /// The records with an event that `of` wants, each with what `of` takes from it.
 fn select<'r, T>(records: &[&'r Record], of: impl Fn(&'r Event) -> Option<T>) -> Vec<(&'r Record, T)> {
-    records
-        .iter()
-        .filter_map(|record| Some((*record, of(&record.event)?)))
-        .collect()
+    records.iter().filter_map(|record| Some((*record, of(&record.event)?))).collect()
 }
 
 /// A column of `rows`.

@@ -60,10 +60,7 @@ impl Recorder {
             sanitise(record)?;
         }
         let (done, answer) = oneshot::channel();
-        self.queue
-            .send(Submission { records, done })
-            .await
-            .map_err(|_| StoreError::Closed)?;
+        self.queue.send(Submission { records, done }).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 }
@@ -128,10 +125,7 @@ impl Writer {
                 let shares = tenants.entry(&record.tenant).or_default();
                 match shares.last_mut() {
                     Some(share) if share.submitter == submitter => share.records.push(record),
-                    _ => shares.push(Share {
-                        submitter,
-                        records: vec![record],
-                    }),
+                    _ => shares.push(Share { submitter, records: vec![record] }),
                 }
             }
         }

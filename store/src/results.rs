@@ -63,13 +63,7 @@ impl Store {
     /// When it cannot be written; it can be delivered again.
     pub async fn deliver(&self, delivery: Delivery) -> Result<Delivered, StoreError> {
         const DOING: &str = "store an attempt's result";
-        let Delivery {
-            tenant,
-            namespace,
-            pod_uid,
-            plan_uid,
-            mut result,
-        } = delivery;
+        let Delivery { tenant, namespace, pod_uid, plan_uid, mut result } = delivery;
         sanitise_result(&mut result);
         let report = serde_json::to_value(&result.report).map_err(StoreError::unreadable("the report"))?;
         let gates = serde_json::to_value(&result.gates).map_err(StoreError::unreadable("the gates' results"))?;

@@ -15,57 +15,25 @@ const MAX_TEXT_BYTES: usize = 32 << 10;
 /// refuses those that are too long. A document is kept as bytes, and may hold anything.
 pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
     check_tenant(&record.tenant)?;
-    for name in [
-        &mut record.actor,
-        &mut record.subject.namespace,
-        &mut record.subject.name,
-        &mut record.subject.uid,
-    ] {
+    for name in [&mut record.actor, &mut record.subject.namespace, &mut record.subject.name, &mut record.subject.uid] {
         clean(name);
     }
     match &mut record.event {
-        Event::Revision {
-            version,
-            digest: _,
-            content: _,
-        } => version.iter_mut().for_each(clean),
-        Event::Transition {
-            key,
-            state,
-            reason,
-            message,
-            task,
-        } => {
+        Event::Revision { version, digest: _, content: _ } => version.iter_mut().for_each(clean),
+        Event::Transition { key, state, reason, message, task } => {
             [key, state, reason].into_iter().for_each(clean);
             shorten(message, MAX_TEXT_BYTES);
             if let Some(task) = task {
                 [&mut task.plan_uid, &mut task.id].into_iter().for_each(clean);
             }
         }
-        Event::AttemptStarted {
-            plan_uid,
-            pod,
-            agent,
-            number: _,
-        } => [plan_uid, pod, agent].into_iter().for_each(clean),
-        Event::AttemptFinished {
-            plan_uid,
-            failure,
-            report,
-            number: _,
-            started: _,
-        } => {
+        Event::AttemptStarted { plan_uid, pod, agent, number: _ } => [plan_uid, pod, agent].into_iter().for_each(clean),
+        Event::AttemptFinished { plan_uid, failure, report, number: _, started: _ } => {
             clean(plan_uid);
             failure.iter_mut().for_each(clean);
             sanitise_report(report);
         }
-        Event::Decision {
-            name,
-            comment,
-            about: _,
-            digest: _,
-            approved: _,
-        } => {
+        Event::Decision { name, comment, about: _, digest: _, approved: _ } => {
             clean(name);
             shorten(comment, MAX_TEXT_BYTES);
         }

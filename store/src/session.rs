@@ -18,11 +18,7 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(connection: PoolConnection<Postgres>, trips: Arc<AtomicU64>) -> Self {
-        Self {
-            connection,
-            trips,
-            in_transaction: false,
-        }
+        Self { connection, trips, in_transaction: false }
     }
 
     /// The connection, for one statement.
@@ -37,10 +33,7 @@ impl Session {
         // One message for both, which takes no parameters; the name was checked to need no quoting.
         let begin = format!("begin; select set_config('enact.tenant', '{tenant}', true)");
         self.in_transaction = true;
-        raw_sql(AssertSqlSafe(begin))
-            .execute(self.statement())
-            .await
-            .map_err(StoreError::while_doing(doing))?;
+        raw_sql(AssertSqlSafe(begin)).execute(self.statement()).await.map_err(StoreError::while_doing(doing))?;
         Ok(())
     }
 
@@ -55,10 +48,7 @@ impl Session {
     }
 
     async fn end(&mut self, doing: &'static str, how: &'static str) -> Result<(), StoreError> {
-        raw_sql(how)
-            .execute(self.statement())
-            .await
-            .map_err(StoreError::while_doing(doing))?;
+        raw_sql(how).execute(self.statement()).await.map_err(StoreError::while_doing(doing))?;
         self.in_transaction = false;
         Ok(())
     }

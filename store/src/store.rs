@@ -61,19 +61,14 @@ impl Store {
                 .map_err(StoreError::while_doing(DOING))
             })
             .await?;
-        let unsafe_role = |problem| {
-            Err(StoreError::UnsafeRole {
-                role: found.role.clone(),
-                problem,
-            })
-        };
+        let unsafe_role = |problem| Err(StoreError::UnsafeRole { role: found.role.clone(), problem });
         let needed = migrate::newest();
         match &found {
             row if row.bypasses => unsafe_role("bypasses row-level security"),
             row if row.owns => unsafe_role("owns the tables"),
-            row if row.version < needed => Err(StoreError::Schema {
-                found: format!("it is at version {}, not {needed}", row.version),
-            }),
+            row if row.version < needed => {
+                Err(StoreError::Schema { found: format!("it is at version {}, not {needed}", row.version) })
+            }
             _ => Ok(()),
         }
     }
@@ -165,10 +160,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         match tokio::time::timeout(self.operation_timeout, operation).await {
             Ok(done) => done,
-            Err(_) => Err(StoreError::TimedOut {
-                doing,
-                after: self.operation_timeout,
-            }),
+            Err(_) => Err(StoreError::TimedOut { doing, after: self.operation_timeout }),
         }
     }
 

@@ -31,20 +31,9 @@ async fn every_table_forces_row_level_security() {
         assert!(row.get::<bool, _>("forced"), "{name} forces row-level security");
         assert!(row.get::<bool, _>("has_tenant"), "{name} has a tenant_id");
         assert_eq!(row.get::<i64, _>("policies"), 1, "{name}");
-        assert!(
-            row.get::<bool, _>("for_all"),
-            "{name}'s policy is for all commands and roles"
-        );
-        assert_eq!(
-            row.get::<Option<&str>, _>("visible"),
-            Some(TENANT_POLICY),
-            "{name} USING"
-        );
-        assert_eq!(
-            row.get::<Option<&str>, _>("writable"),
-            Some(TENANT_POLICY),
-            "{name} WITH CHECK"
-        );
+        assert!(row.get::<bool, _>("for_all"), "{name}'s policy is for all commands and roles");
+        assert_eq!(row.get::<Option<&str>, _>("visible"), Some(TENANT_POLICY), "{name} USING");
+        assert_eq!(row.get::<Option<&str>, _>("writable"), Some(TENANT_POLICY), "{name} WITH CHECK");
     }
 }
 
@@ -118,27 +107,14 @@ async fn the_application_owns_nothing_and_has_only_what_it_needs() {
 #[tokio::test]
 async fn without_a_tenant_nothing_is_seen_or_written() {
     let database = Database::migrated().await;
-    database
-        .store()
-        .record(vec![plan_turn("a", "p", "Running", 1)])
-        .await
-        .unwrap();
+    database.store().record(vec![plan_turn("a", "p", "Running", 1)]).await.unwrap();
     let mut app = database.app().await;
     let seen = "select count(*) from enact.plans";
     assert_eq!(sqlx::query_scalar::<_, i64>(seen).fetch_one(&mut app).await.unwrap(), 0);
     // A connection that had a tenant keeps an empty setting behind.
     let mut transaction = app.begin().await.unwrap();
-    transaction
-        .execute("select set_config('enact.tenant', 'a', true)")
-        .await
-        .unwrap();
-    assert_eq!(
-        sqlx::query_scalar::<_, i64>(seen)
-            .fetch_one(&mut *transaction)
-            .await
-            .unwrap(),
-        1
-    );
+    transaction.execute("select set_config('enact.tenant', 'a', true)").await.unwrap();
+    assert_eq!(sqlx::query_scalar::<_, i64>(seen).fetch_one(&mut *transaction).await.unwrap(), 1);
     transaction.commit().await.unwrap();
     assert_eq!(sqlx::query_scalar::<_, i64>(seen).fetch_one(&mut app).await.unwrap(), 0);
     for tenant in ["a", ""] {
@@ -157,10 +133,7 @@ async fn two_tenants_share_one_connection() {
     for number in 0..20 {
         let (store, tenant) = (store.clone(), if number % 2 == 0 { "a" } else { "b" });
         turns.spawn(async move {
-            store
-                .record(vec![plan_turn(tenant, "p", "Running", number)])
-                .await
-                .unwrap();
+            store.record(vec![plan_turn(tenant, "p", "Running", number)]).await.unwrap();
             let summary = store.tenant_summary(tenant).await.unwrap();
             assert!((1..=10).contains(&summary.transitions), "{summary:?}");
         });
@@ -178,21 +151,11 @@ async fn two_tenants_share_one_connection() {
 #[tokio::test]
 async fn another_tenants_rows_can_be_neither_written_nor_changed() {
     let database = Database::migrated().await;
-    database
-        .store()
-        .record(vec![plan_turn("b", "p", "Running", 1)])
-        .await
-        .unwrap();
+    database.store().record(vec![plan_turn("b", "p", "Running", 1)]).await.unwrap();
     let mut app = database.app().await;
     let mut transaction = app.begin().await.unwrap();
-    transaction
-        .execute("select set_config('enact.tenant', 'a', true)")
-        .await
-        .unwrap();
-    let changed = transaction
-        .execute("update enact.plans set state = 'Stolen'")
-        .await
-        .unwrap();
+    transaction.execute("select set_config('enact.tenant', 'a', true)").await.unwrap();
+    let changed = transaction.execute("update enact.plans set state = 'Stolen'").await.unwrap();
     assert_eq!(changed.rows_affected(), 0);
     let error = transaction
         .execute("insert into enact.tenants values ('b', 'uid', now(), now())")
@@ -200,11 +163,7 @@ async fn another_tenants_rows_can_be_neither_written_nor_changed() {
         .expect_err("a row of another tenant is refused");
     assert!(error.to_string().contains("row-level security"), "{error}");
     drop(transaction);
-    for statement in [
-        "delete from enact.audit",
-        "update enact.audit set actor = 'x'",
-        "truncate enact.audit",
-    ] {
+    for statement in ["delete from enact.audit", "update enact.audit set actor = 'x'", "truncate enact.audit"] {
         let error = app.execute(statement).await.expect_err(statement);
         assert!(error.to_string().contains("permission denied"), "{error}");
     }

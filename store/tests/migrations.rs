@@ -24,17 +24,10 @@ async fn migrating_is_idempotent_and_safe_from_two_sides() {
 #[tokio::test]
 async fn a_login_gets_its_new_password() {
     let database = Database::migrated().await;
-    let changed = AppLogin {
-        password: "another".into(),
-        ..database.login()
-    };
+    let changed = AppLogin { password: "another".into(), ..database.login() };
     migrate(&database.owner_url(), Some(&changed)).await.unwrap();
     let error = database.store().ready().await.expect_err("the old password");
-    assert_eq!(
-        (error.category(), error.class()),
-        ("denied", Class::Transient),
-        "{error}"
-    );
+    assert_eq!((error.category(), error.class()), ("denied", Class::Transient), "{error}");
     let (host, port) = database.server();
     let url = format!("postgres://{0}:another@{host}:{port}/{0}", database.name);
     Store::connect(&Config::new(url)).unwrap().ready().await.unwrap();
@@ -45,40 +38,16 @@ async fn a_login_that_bypasses_row_level_security_is_refused() {
     let database = Database::migrated().await;
     let mut superuser = database.superuser().await;
     for (on, off) in [("superuser", "nosuperuser"), ("bypassrls", "nobypassrls")] {
-        superuser
-            .execute(AssertSqlSafe(format!("alter role {} {on}", database.name)))
-            .await
-            .unwrap();
+        superuser.execute(AssertSqlSafe(format!("alter role {} {on}", database.name))).await.unwrap();
         let ready = database.store().ready().await;
         assert!(matches!(ready, Err(StoreError::UnsafeRole { .. })), "{on}: {ready:?}");
         let migrated = migrate(&database.owner_url(), Some(&database.login())).await;
-        assert!(
-            matches!(migrated, Err(StoreError::UnsafeRole { .. })),
-            "{on}: {migrated:?}"
-        );
-        superuser
-            .execute(AssertSqlSafe(format!("alter role {} {off}", database.name)))
-            .await
-            .unwrap();
+        assert!(matches!(migrated, Err(StoreError::UnsafeRole { .. })), "{on}: {migrated:?}");
+        superuser.execute(AssertSqlSafe(format!("alter role {} {off}", database.name))).await.unwrap();
     }
-    superuser
-        .execute(AssertSqlSafe(format!(
-            "alter table enact.audit owner to {}",
-            database.name
-        )))
-        .await
-        .unwrap();
+    superuser.execute(AssertSqlSafe(format!("alter table enact.audit owner to {}", database.name))).await.unwrap();
     let ready = database.store().ready().await;
-    assert!(
-        matches!(
-            ready,
-            Err(StoreError::UnsafeRole {
-                problem: "owns the tables",
-                ..
-            })
-        ),
-        "{ready:?}"
-    );
+    assert!(matches!(ready, Err(StoreError::UnsafeRole { problem: "owns the tables", .. })), "{ready:?}");
 }
 
 #[tokio::test]
@@ -88,17 +57,10 @@ async fn readiness_needs_the_schema() {
     config.url = database.owner_url();
     let store = Store::connect(&config).unwrap();
     let error = store.ready().await.expect_err("there is no schema");
-    assert_eq!(
-        (error.category(), error.class()),
-        ("schema", Class::Transient),
-        "{error}"
-    );
+    assert_eq!((error.category(), error.class()), ("schema", Class::Transient), "{error}");
     migrate(&database.owner_url(), Some(&database.login())).await.unwrap();
     let mut superuser = database.superuser().await;
-    superuser
-        .execute("update migrations set version = version - 1")
-        .await
-        .unwrap();
+    superuser.execute("update migrations set version = version - 1").await.unwrap();
     let error = database.store().ready().await.expect_err("the schema is too old");
     assert!(error.to_string().contains("is at version 0, not 1"), "{error}");
     // A newer release only adds to the schema, so that this one still works, also when it is rolled back to.
@@ -117,16 +79,8 @@ async fn readiness_needs_the_schema() {
 async fn an_unreachable_server_is_told_soon() {
     let mut config = Config::new("postgres://nobody:secret-canary@127.0.0.1:1/none");
     config.connect_timeout = Duration::from_millis(200);
-    let error = Store::connect(&config)
-        .unwrap()
-        .ready()
-        .await
-        .expect_err("nobody listens there");
-    assert_eq!(
-        (error.category(), error.class()),
-        ("unavailable", Class::Transient),
-        "{error}"
-    );
+    let error = Store::connect(&config).unwrap().ready().await.expect_err("nobody listens there");
+    assert_eq!((error.category(), error.class()), ("unavailable", Class::Transient), "{error}");
     for shown in [format!("{error} {error:?}"), format!("{config:?}")] {
         assert!(!shown.contains("secret-canary"), "{shown}");
     }

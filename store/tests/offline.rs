@@ -24,11 +24,8 @@ async fn descriptions_fit_the_migrations() {
             .prepare(AssertSqlSafe(query).into_sql_str())
             .await
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let columns: Vec<Value> = statement
-            .columns()
-            .iter()
-            .map(|column| json!([column.name(), column.type_info().name()]))
-            .collect();
+        let columns: Vec<Value> =
+            statement.columns().iter().map(|column| json!([column.name(), column.type_info().name()])).collect();
         let expected: Vec<Value> = data["describe"]["columns"]
             .as_array()
             .unwrap()
@@ -36,18 +33,13 @@ async fn descriptions_fit_the_migrations() {
             .map(|column| json!([column["name"], column["type_info"].as_str().unwrap().to_uppercase()]))
             .collect();
         assert_eq!(columns, expected, "columns of {}", path.display());
-        let Some(Either::Left(parameters)) = statement.parameters() else {
-            panic!("{}", path.display())
-        };
+        let Some(Either::Left(parameters)) = statement.parameters() else { panic!("{}", path.display()) };
         let expected = data["describe"]["parameters"]["Left"].as_array().unwrap();
         assert_eq!(parameters.len(), expected.len(), "parameters of {}", path.display());
         for (parameter, expected) in parameters.iter().zip(expected) {
             // Types of our own are described by structure, which the migrations alone define.
             if let Some(expected) = expected.as_str() {
-                assert_eq!(
-                    parameter.name().replace("[]", "Array").to_uppercase(),
-                    expected.to_uppercase()
-                );
+                assert_eq!(parameter.name().replace("[]", "Array").to_uppercase(), expected.to_uppercase());
             }
         }
         described += 1;

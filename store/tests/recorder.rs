@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use enact_domain::record::{Event, Record};
 use enact_store::{Class, Recorder, Store, StoreError};
+use sqlx::{AssertSqlSafe, Connection};
 use support::proxy::{Network, Proxy};
 use support::{Database, end, plan_turn, start, turn};
 use tokio::task::JoinSet;
@@ -43,10 +44,7 @@ async fn many_callers_share_round_trips() {
         let recorder = recorder.clone();
         callers.spawn(async move {
             for turn_number in 0..5 {
-                recorder
-                    .record(vec![turn("a", &format!("t{caller}"), "Running", turn_number)])
-                    .await
-                    .unwrap();
+                recorder.record(vec![turn("a", &format!("t{caller}"), "Running", turn_number)]).await.unwrap();
             }
         });
     }
@@ -55,17 +53,9 @@ async fn many_callers_share_round_trips() {
     println!("500 transitions of 100 callers: {counted} round trips counted, {answered} seen on the wire");
     assert!(counted <= 50, "{counted} round trips for 500 transitions");
     // Seen from outside it is not more, but for what each connection does once.
-    assert!(
-        answered <= counted + 10,
-        "{answered} answers of Postgres for {counted} counted round trips"
-    );
+    assert!(answered <= counted + 10, "{answered} answers of Postgres for {counted} counted round trips");
     assert_eq!(database.number("select count(*) from decisions").await, 501);
-    assert_eq!(
-        database
-            .number("select count(*) from tasks where state_at = to_timestamp(0.004)")
-            .await,
-        100
-    );
+    assert_eq!(database.number("select count(*) from tasks where state_at = to_timestamp(0.004)").await, 100);
     flusher.close().await;
 }
 
@@ -81,21 +71,14 @@ async fn a_bad_record_fails_alone() {
             if caller % 13 == 0 {
                 own.subject.uid = "u".repeat(1000);
             }
-            (
-                caller,
-                recorder.record(vec![own, start("a", &format!("t{caller}"), 1)]).await,
-            )
+            (caller, recorder.record(vec![own, start("a", &format!("t{caller}"), 1)]).await)
         });
     }
     for (caller, outcome) in callers.join_all().await {
         match outcome {
             Ok(()) => assert_ne!(caller % 13, 0),
             Err(error) => {
-                assert_eq!(
-                    (caller % 13, error.category(), error.class()),
-                    (0, "refused", Class::Permanent),
-                    "{error}"
-                );
+                assert_eq!((caller % 13, error.category(), error.class()), (0, "refused", Class::Permanent), "{error}");
                 assert!(error.to_string().contains("uid_length"), "{error}");
             }
         }
@@ -116,13 +99,43 @@ async fn tenants_do_not_disturb_each_other() {
     let (mixed, good) = tokio::join!(mixed, good);
     assert_eq!(mixed.expect_err("a part was refused").class(), Class::Permanent);
     good.unwrap();
-    assert_eq!(
-        database.number("select count(distinct tenant_id) from decisions").await,
-        2
-    );
+    assert_eq!(database.number("select count(distinct tenant_id) from decisions").await, 2);
     let invalid = recorder.record(vec![turn("", "t", "Running", 1)]).await;
     assert!(matches!(invalid, Err(StoreError::Invalid { .. })), "{invalid:?}");
     flusher.close().await;
+}
+
+#[tokio::test]
+async fn a_deadlock_is_a_conflict_and_is_over_with_the_next_try() {
+    let database = Database::migrated().await;
+    let mut other = database.superuser().await;
+    // The store's side notices first, and gives way.
+    let patience = format!("alter role {} set deadlock_timeout = '2s'; set deadlock_timeout = '60s'", database.name);
+    sqlx::raw_sql(AssertSqlSafe(patience)).execute(&mut other).await.unwrap();
+    let known = |task: &'static str| {
+        sqlx::query(
+            "insert into audit (tenant_id, at, actor, event, key, kind, namespace, subject_uid, details)
+            values ('a', now(), 'x', 'Transition', 'Running/1', 'Task', 'team', $1, '{}')",
+        )
+        .bind(task)
+    };
+    let mut transaction = other.begin().await.unwrap();
+    known("uid-t2").execute(&mut *transaction).await.unwrap();
+    let store = database.store();
+    let records = vec![turn("a", "t1", "Running", 1), turn("a", "t2", "Running", 1)];
+    let recording = tokio::spawn({
+        let (store, records) = (store.clone(), records.clone());
+        async move { store.record(records).await }
+    });
+    let waiting =
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    while database.number(waiting).await == 0 {}
+    known("uid-t1").execute(&mut *transaction).await.unwrap();
+    let error = recording.await.unwrap().expect_err("each has what the other waits for");
+    assert_eq!((error.category(), error.class()), ("conflict", Class::Conflict), "{error}");
+    transaction.rollback().await.unwrap();
+    store.record(records).await.unwrap();
+    assert_eq!(database.number("select count(*) from decisions").await, 2);
 }
 
 #[tokio::test]
@@ -174,19 +187,10 @@ async fn an_outage_loses_and_doubles_nothing() {
     println!("four outages took {:?}", outage.elapsed());
     let tries: u32 = callers.join_all().await.into_iter().sum();
     println!("200 submissions took {tries} tries");
-    assert_eq!(
-        database
-            .number("select count(*) from decisions where tenant_id <> 'c'")
-            .await,
-        200
-    );
+    assert_eq!(database.number("select count(*) from decisions where tenant_id <> 'c'").await, 200);
     assert_eq!(database.number("select count(*) from attempts").await, 200);
-    let audit = database
-        .number("select count(*) from audit where tenant_id <> 'c'")
-        .await;
-    let outbox = database
-        .number("select count(*) from outbox where tenant_id <> 'c'")
-        .await;
+    let audit = database.number("select count(*) from audit where tenant_id <> 'c'").await;
+    let outbox = database.number("select count(*) from outbox where tenant_id <> 'c'").await;
     assert_eq!((audit, outbox), (400, 400));
     flusher.close().await;
 }
@@ -198,14 +202,7 @@ async fn a_commit_whose_answer_is_lost_counts_once() {
     let (recorder, flusher) = Recorder::start(store);
     for number in 0..6 {
         proxy.lose_next_commit();
-        insist(
-            &recorder,
-            vec![
-                turn("a", "t", "Running", number),
-                end("a", "t", 1, None, support::done()),
-            ],
-        )
-        .await;
+        insist(&recorder, vec![turn("a", "t", "Running", number), end("a", "t", 1, None, support::done())]).await;
         assert!(!proxy.waits_for_commit(), "a commit was lost");
     }
     for (table, count) in database.rows().await {
@@ -227,17 +224,12 @@ async fn an_outage_is_answered_soon_for_all_tenants() {
     proxy.set(Network::Silent);
     let (recorder, flusher) = Recorder::start(store.clone());
     let started = Instant::now();
-    let records = (0..50)
-        .map(|tenant| turn(&format!("t{tenant}"), "t", "Running", 1))
-        .collect();
+    let records = (0..50).map(|tenant| turn(&format!("t{tenant}"), "t", "Running", 1)).collect();
     let error = recorder.record(records).await.expect_err("nobody answers");
     assert_eq!(error.class(), Class::Transient, "{error}");
     // Fifty tenants do not wait one after the other.
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
-    assert_eq!(
-        store.ready().await.expect_err("nobody answers").class(),
-        Class::Transient
-    );
+    assert_eq!(store.ready().await.expect_err("nobody answers").class(), Class::Transient);
     proxy.set(Network::Up);
     insist(&recorder, vec![turn("a", "t", "Running", 1)]).await;
     flusher.close().await;
@@ -250,11 +242,7 @@ async fn closing_answers_what_was_taken() {
     let mut callers = JoinSet::new();
     for caller in 0..50 {
         let recorder = recorder.clone();
-        callers.spawn(async move {
-            recorder
-                .record(vec![turn("a", &format!("t{caller}"), "Running", 1)])
-                .await
-        });
+        callers.spawn(async move { recorder.record(vec![turn("a", &format!("t{caller}"), "Running", 1)]).await });
     }
     // Lets the callers submit before the end.
     tokio::task::yield_now().await;
@@ -262,20 +250,9 @@ async fn closing_answers_what_was_taken() {
     let outcomes = callers.join_all().await;
     let written = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     assert!(written > 0);
-    assert!(
-        outcomes
-            .iter()
-            .all(|outcome| matches!(outcome, Ok(()) | Err(StoreError::Closed))),
-        "{outcomes:?}"
-    );
-    assert_eq!(
-        database.number("select count(*) from decisions").await,
-        i64::try_from(written).unwrap()
-    );
-    assert!(matches!(
-        recorder.record(vec![start("a", "t", 1)]).await,
-        Err(StoreError::Closed)
-    ));
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(()) | Err(StoreError::Closed))), "{outcomes:?}");
+    assert_eq!(database.number("select count(*) from decisions").await, i64::try_from(written).unwrap());
+    assert!(matches!(recorder.record(vec![start("a", "t", 1)]).await, Err(StoreError::Closed)));
     recorder.record(Vec::new()).await.unwrap();
 }
 

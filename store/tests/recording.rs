@@ -11,24 +11,15 @@ use sqlx::Row;
 use support::{Database, done, end, plan_turn, record, revision, start, subject, turn};
 
 fn approval(tenant: &str, plan: &str, digest: Digest) -> Record {
-    let event = Event::Decision {
-        about: Kind::Plan,
-        name: plan.into(),
-        digest,
-        approved: true,
-        comment: "fine".into(),
-    };
+    let event =
+        Event::Decision { about: Kind::Plan, name: plan.into(), digest, approved: true, comment: "fine".into() };
     record(tenant, subject(Kind::Approval, "yes"), 700, event)
 }
 
 /// One of everything.
 fn everything(tenant: &str) -> Vec<Record> {
     let mut report = done();
-    report.usage = Usage {
-        input_tokens: 10,
-        output_tokens: 20,
-        cost_micro_usd: u64::MAX,
-    };
+    report.usage = Usage { input_tokens: 10, output_tokens: 20, cost_micro_usd: u64::MAX };
     vec![
         revision(tenant, subject(Kind::Plan, "p"), "the plan"),
         approval(tenant, "p", Digest::of_bytes(b"the plan")),
@@ -85,33 +76,15 @@ async fn a_finished_attempt_stays_as_it_ended() {
     let database = Database::migrated().await;
     let store = database.store();
     store.record(vec![start("a", "t", 1)]).await.unwrap();
-    let known = |finished| RecordedAttempt {
-        subject_uid: "uid-t".into(),
-        number: 1,
-        finished,
-        delivered: None,
-    };
+    let known = |finished| RecordedAttempt { subject_uid: "uid-t".into(), number: 1, finished, delivered: None };
     assert_eq!(store.recorded_attempts("a", "uid-p").await.unwrap(), [known(None)]);
     store.record(vec![end("a", "t", 1, None, done())]).await.unwrap();
     let lost = || end("a", "t", 1, Some("Unknown"), Report::new(Reason::Lost, "gone"));
     store.record(vec![lost()]).await.unwrap();
     store.record(vec![start("a", "t", 1), lost()]).await.unwrap();
-    assert_eq!(
-        store.recorded_attempts("a", "uid-p").await.unwrap(),
-        [known(Some(None))]
-    );
-    assert_eq!(
-        database
-            .number("select count(*) from attempts where report ->> 'reason' = 'Succeeded'")
-            .await,
-        1
-    );
-    assert_eq!(
-        database
-            .number("select count(*) from audit where event = 'AttemptFinished'")
-            .await,
-        1
-    );
+    assert_eq!(store.recorded_attempts("a", "uid-p").await.unwrap(), [known(Some(None))]);
+    assert_eq!(database.number("select count(*) from attempts where report ->> 'reason' = 'Succeeded'").await, 1);
+    assert_eq!(database.number("select count(*) from audit where event = 'AttemptFinished'").await, 1);
     assert_eq!(store.recorded_attempts("b", "uid-p").await.unwrap(), []);
 }
 
@@ -119,10 +92,7 @@ async fn a_finished_attempt_stays_as_it_ended() {
 async fn an_end_without_a_start_is_kept_and_the_start_completes_it() {
     let database = Database::migrated().await;
     let store = database.store();
-    store
-        .record(vec![end("a", "t", 1, Some("Task"), done())])
-        .await
-        .unwrap();
+    store.record(vec![end("a", "t", 1, Some("Task"), done())]).await.unwrap();
     store.record(vec![start("a", "t", 1)]).await.unwrap();
     let complete = "select count(*) from attempts where pod = 't-1' and failure = 'Task' and started_at is not null";
     assert_eq!(database.number(complete).await, 1);
@@ -133,43 +103,14 @@ async fn states_go_forward_only() {
     let database = Database::migrated().await;
     let store = database.store();
     // In one batch, and across batches; what was decided last among equals counts.
-    store
-        .record(vec![turn("a", "t", "Running", 20), turn("a", "t", "Pending", 10)])
-        .await
-        .unwrap();
-    assert_eq!(
-        database
-            .number("select count(*) from tasks where state = 'Running'")
-            .await,
-        1
-    );
-    store
-        .record(vec![turn("a", "t", "Ready", 15), plan_turn("a", "p", "Running", 5)])
-        .await
-        .unwrap();
-    assert_eq!(
-        database
-            .number("select count(*) from tasks where state = 'Running' and task_id = 'T'")
-            .await,
-        1
-    );
-    store
-        .record(vec![turn("a", "t", "Verifying", 20), turn("a", "t", "Succeeded", 20)])
-        .await
-        .unwrap();
-    assert_eq!(
-        database
-            .number("select count(*) from tasks where state = 'Succeeded'")
-            .await,
-        1
-    );
+    store.record(vec![turn("a", "t", "Running", 20), turn("a", "t", "Pending", 10)]).await.unwrap();
+    assert_eq!(database.number("select count(*) from tasks where state = 'Running'").await, 1);
+    store.record(vec![turn("a", "t", "Ready", 15), plan_turn("a", "p", "Running", 5)]).await.unwrap();
+    assert_eq!(database.number("select count(*) from tasks where state = 'Running' and task_id = 'T'").await, 1);
+    store.record(vec![turn("a", "t", "Verifying", 20), turn("a", "t", "Succeeded", 20)]).await.unwrap();
+    assert_eq!(database.number("select count(*) from tasks where state = 'Succeeded'").await, 1);
     assert_eq!(database.number("select count(*) from decisions").await, 6);
-    assert_eq!(
-        database
-            .number("select count(*) from plans where name = 'p' and state = 'Running'")
-            .await,
-        1
-    );
+    assert_eq!(database.number("select count(*) from plans where name = 'p' and state = 'Running'").await, 1);
 }
 
 #[tokio::test]
@@ -186,10 +127,7 @@ async fn a_namesake_is_another_subject() {
 async fn times_keep_their_milliseconds() {
     let database = Database::migrated().await;
     let store = database.store();
-    for (number, at) in [0, 1, -1, 1_700_000_000_123, 1_767_225_599_999, 253_402_300_799_999]
-        .into_iter()
-        .enumerate()
-    {
+    for (number, at) in [0, 1, -1, 1_700_000_000_123, 1_767_225_599_999, 253_402_300_799_999].into_iter().enumerate() {
         let mut record = revision("a", subject(Kind::Specification, &format!("s{number}")), "text");
         record.at = Millis(at);
         store.record(vec![record]).await.unwrap();
@@ -208,20 +146,8 @@ async fn documents_are_kept_as_they_are_and_once() {
     let store = database.store();
     let spec = subject(Kind::Specification, "s");
     let text = "# Spec\r\n\0 \u{1F600}";
-    store
-        .record(vec![
-            revision("a", spec.clone(), text),
-            revision("a", spec.clone(), "newer"),
-        ])
-        .await
-        .unwrap();
-    store
-        .record(vec![
-            revision("a", spec.clone(), text),
-            revision("a", subject(Kind::Plan, "p"), text),
-        ])
-        .await
-        .unwrap();
+    store.record(vec![revision("a", spec.clone(), text), revision("a", spec.clone(), "newer")]).await.unwrap();
+    store.record(vec![revision("a", spec.clone(), text), revision("a", subject(Kind::Plan, "p"), text)]).await.unwrap();
     let revisions = store.revisions("a", &spec.uid).await.unwrap();
     assert_eq!(revisions.len(), 2);
     let digest = Digest::of_bytes(text.as_bytes());
@@ -231,10 +157,7 @@ async fn documents_are_kept_as_they_are_and_once() {
         actor: "system:enact".into(),
         at: Millis(500),
     }));
-    assert_eq!(
-        store.content("a", &digest).await.unwrap().as_deref(),
-        Some(text.as_bytes())
-    );
+    assert_eq!(store.content("a", &digest).await.unwrap().as_deref(), Some(text.as_bytes()));
     assert_eq!(store.content("b", &digest).await.unwrap(), None);
     assert_eq!(database.number("select count(*) from contents").await, 2);
 
@@ -242,10 +165,7 @@ async fn documents_are_kept_as_they_are_and_once() {
     if let Event::Revision { content, .. } = &mut forged.event {
         content.push_str(" else");
     }
-    let error = store
-        .record(vec![forged])
-        .await
-        .expect_err("the digest is of another content");
+    let error = store.record(vec![forged]).await.expect_err("the digest is of another content");
     assert!(error.to_string().contains("contents_digest_is_of_content"), "{error}");
     assert_eq!(error.class(), Class::Permanent);
 }
@@ -262,20 +182,15 @@ async fn what_postgres_cannot_hold_is_cleaned_and_what_is_too_long_is_cut_or_ref
     }
     let mut report = Report::new(Reason::AgentFailed, "a\0b \\u0000 \u{FFFF}");
     report.outputs.insert("k\0".into(), "v\0".into());
-    store
-        .record(vec![odd, end("a", "t", 1, Some("Task"), report)])
-        .await
-        .unwrap();
+    store.record(vec![odd, end("a", "t", 1, Some("Task"), report)]).await.unwrap();
     let row = sqlx::query("select reason, octet_length(message) as length, actor from decisions")
         .fetch_one(&mut database.superuser().await)
         .await
         .unwrap();
     assert_eq!((row.get("reason"), row.get("actor")), ("Nu\u{FFFD}l", "x\u{FFFD}y"));
     assert!(row.get::<i32, _>("length") <= 32 << 10);
-    let report: serde_json::Value = sqlx::query_scalar("select report from attempts")
-        .fetch_one(&mut database.superuser().await)
-        .await
-        .unwrap();
+    let report: serde_json::Value =
+        sqlx::query_scalar("select report from attempts").fetch_one(&mut database.superuser().await).await.unwrap();
     assert_eq!(report["message"], "a\u{FFFD}b \\u0000 \u{FFFF}");
     assert_eq!(report["outputs"]["k\u{FFFD}"], "v\u{FFFD}");
 
@@ -286,19 +201,13 @@ async fn what_postgres_cannot_hold_is_cleaned_and_what_is_too_long_is_cut_or_ref
     let none = start("a", "t", 0);
     let beyond = start("a", "t", u32::MAX);
     for bad in [long, huge, none, beyond] {
-        let error = store
-            .record(vec![bad, plan_turn("a", "p", "Running", 2)])
-            .await
-            .expect_err("refused");
+        let error = store.record(vec![bad, plan_turn("a", "p", "Running", 2)]).await.expect_err("refused");
         assert_eq!(error.class(), Class::Permanent, "{error}");
         assert!(error.to_string().len() < 1024, "{error}");
     }
     let mut nobody = plan_turn("a", "p", "Running", 1);
     nobody.tenant = "a'; drop schema enact".into();
-    assert_eq!(
-        store.record(vec![nobody]).await.expect_err("no tenant").category(),
-        "invalid"
-    );
+    assert_eq!(store.record(vec![nobody]).await.expect_err("no tenant").category(), "invalid");
     assert_eq!(database.rows().await, rows, "a refused batch leaves nothing behind");
 }
 
@@ -306,16 +215,11 @@ async fn what_postgres_cannot_hold_is_cleaned_and_what_is_too_long_is_cut_or_ref
 async fn outgoing_events_carry_their_transaction() {
     let database = Database::migrated().await;
     let store = database.store();
-    store
-        .record(vec![turn("a", "t1", "Running", 1), turn("a", "t2", "Running", 1)])
-        .await
-        .unwrap();
+    store.record(vec![turn("a", "t1", "Running", 1), turn("a", "t2", "Running", 1)]).await.unwrap();
     store.record(vec![turn("a", "t3", "Running", 1)]).await.unwrap();
     assert_eq!(database.number("select count(distinct xid) from outbox").await, 2);
     assert_eq!(
-        database
-            .number("select count(*) from outbox where xid < pg_snapshot_xmin(pg_current_snapshot())")
-            .await,
+        database.number("select count(*) from outbox where xid < pg_snapshot_xmin(pg_current_snapshot())").await,
         3
     );
     let names: Vec<String> = sqlx::query_scalar("select name::text from outbox order by xid, id")
@@ -331,17 +235,10 @@ async fn a_tenant_is_remembered() {
     let store = database.store();
     store.upsert_tenant("a", "uid-1", Millis(5)).await.unwrap();
     store.upsert_tenant("a", "uid-1", Millis(9)).await.unwrap();
-    assert_eq!(
-        database
-            .number("select count(*) from tenants where updated_at = to_timestamp(0.005)")
-            .await,
-        1
-    );
+    assert_eq!(database.number("select count(*) from tenants where updated_at = to_timestamp(0.005)").await, 1);
     store.upsert_tenant("a", "uid-2", Millis(9)).await.unwrap();
     assert_eq!(
-        database
-            .number("select count(*) from tenants where uid = 'uid-2' and updated_at > created_at")
-            .await,
+        database.number("select count(*) from tenants where uid = 'uid-2' and updated_at > created_at").await,
         1
     );
 }

@@ -18,25 +18,15 @@ fn delivery(task: &str, attempt: u32, message: &str) -> Delivery {
             attempt,
             report: Report::new(Reason::Succeeded, message),
             transcript: "thinking …".into(),
-            gates: vec![GateResult {
-                name: "build".into(),
-                exit_code: Some(0),
-                output: "ok".into(),
-            }],
+            gates: vec![GateResult { name: "build".into(), exit_code: Some(0), output: "ok".into() }],
             duration_ms: 1234,
         },
     }
 }
 
 async fn delivered(store: &Store) -> Vec<(u32, Option<String>)> {
-    let attempts = store
-        .recorded_attempts("a", "uid-p")
-        .await
-        .expect("the attempts can be read");
-    attempts
-        .into_iter()
-        .map(|attempt| (attempt.number, attempt.delivered.map(|report| report.message)))
-        .collect()
+    let attempts = store.recorded_attempts("a", "uid-p").await.expect("the attempts can be read");
+    attempts.into_iter().map(|attempt| (attempt.number, attempt.delivered.map(|report| report.message))).collect()
 }
 
 #[tokio::test]
@@ -44,19 +34,10 @@ async fn the_first_result_counts() {
     let database = Database::migrated().await;
     let store = database.store();
     store.record(vec![start("a", "t", 1)]).await.unwrap();
-    assert_eq!(
-        store.deliver(delivery("t", 1, "first")).await.unwrap(),
-        Delivered::Stored
-    );
+    assert_eq!(store.deliver(delivery("t", 1, "first")).await.unwrap(), Delivered::Stored);
     let rows = database.rows().await;
-    assert_eq!(
-        store.deliver(delivery("t", 1, "first")).await.unwrap(),
-        Delivered::AlreadyThere
-    );
-    assert_eq!(
-        store.deliver(delivery("t", 1, "second")).await.unwrap(),
-        Delivered::AlreadyThere
-    );
+    assert_eq!(store.deliver(delivery("t", 1, "first")).await.unwrap(), Delivered::AlreadyThere);
+    assert_eq!(store.deliver(delivery("t", 1, "second")).await.unwrap(), Delivered::AlreadyThere);
     assert_eq!(database.rows().await, rows);
     assert_eq!(delivered(&store).await, [(1, Some("first".to_owned()))]);
     assert_eq!(
@@ -66,18 +47,10 @@ async fn the_first_result_counts() {
     );
     let results = store.attempt_results("a", "uid-p").await.unwrap();
     assert_eq!(results.len(), 1);
-    assert_eq!(
-        (results[0].attempt, results[0].duration_ms, results[0].stale),
-        (1, 1234, false)
-    );
+    assert_eq!((results[0].attempt, results[0].duration_ms, results[0].stale), (1, 1234, false));
     assert_eq!(results[0].transcript_bytes, "thinking …".len() as u64);
     assert!(results[0].received.0 > 0);
-    assert_eq!(
-        database
-            .number("select count(*) from audit where actor = 'pod:team/pod-t-1'")
-            .await,
-        1
-    );
+    assert_eq!(database.number("select count(*) from audit where actor = 'pod:team/pod-t-1'").await, 1);
     assert_eq!(store.attempt_result("b", "uid-t", 1).await.unwrap(), None);
 }
 
@@ -85,14 +58,8 @@ async fn the_first_result_counts() {
 async fn a_result_after_the_attempts_success_is_no_news_but_is_kept() {
     let database = Database::migrated().await;
     let store = database.store();
-    store
-        .record(vec![start("a", "t", 1), end("a", "t", 1, None, done())])
-        .await
-        .unwrap();
-    assert_eq!(
-        store.deliver(delivery("t", 1, "late")).await.unwrap(),
-        Delivered::Stored
-    );
+    store.record(vec![start("a", "t", 1), end("a", "t", 1, None, done())]).await.unwrap();
+    assert_eq!(store.deliver(delivery("t", 1, "late")).await.unwrap(), Delivered::Stored);
 }
 
 #[tokio::test]
@@ -100,39 +67,16 @@ async fn a_result_of_an_attempt_that_does_not_count_is_evidence_only() {
     let database = Database::migrated().await;
     let store = database.store();
     let lost = Report::new(Reason::Lost, "the node was lost");
-    store
-        .record(vec![start("a", "t", 1), end("a", "t", 1, Some("Unknown"), lost)])
-        .await
-        .unwrap();
+    store.record(vec![start("a", "t", 1), end("a", "t", 1, Some("Unknown"), lost)]).await.unwrap();
     for _ in 0..2 {
-        assert_eq!(
-            store.deliver(delivery("t", 1, "too late")).await.unwrap(),
-            Delivered::Stale
-        );
+        assert_eq!(store.deliver(delivery("t", 1, "too late")).await.unwrap(), Delivered::Stale);
     }
-    store
-        .record(vec![start("a", "t", 2), start("a", "t", 3)])
-        .await
-        .unwrap();
-    assert_eq!(
-        store.deliver(delivery("t", 2, "overtaken")).await.unwrap(),
-        Delivered::Stale
-    );
-    assert_eq!(
-        store.deliver(delivery("t", 3, "in time")).await.unwrap(),
-        Delivered::Stored
-    );
-    assert_eq!(
-        delivered(&store).await,
-        [(1, None), (2, None), (3, Some("in time".to_owned()))]
-    );
+    store.record(vec![start("a", "t", 2), start("a", "t", 3)]).await.unwrap();
+    assert_eq!(store.deliver(delivery("t", 2, "overtaken")).await.unwrap(), Delivered::Stale);
+    assert_eq!(store.deliver(delivery("t", 3, "in time")).await.unwrap(), Delivered::Stored);
+    assert_eq!(delivered(&store).await, [(1, None), (2, None), (3, Some("in time".to_owned()))]);
     assert_eq!(database.number("select count(*) from results where stale").await, 2);
-    assert_eq!(
-        database
-            .number("select count(*) from attempts where failure = 'Unknown'")
-            .await,
-        1
-    );
+    assert_eq!(database.number("select count(*) from attempts where failure = 'Unknown'").await, 1);
 }
 
 #[tokio::test]
@@ -146,18 +90,9 @@ async fn deliveries_at_once_store_one() {
         deliveries.spawn(async move { store.deliver(delivery("t", 1, &number.to_string())).await.unwrap() });
     }
     let outcomes = deliveries.join_all().await;
-    assert_eq!(
-        outcomes.iter().filter(|outcome| **outcome == Delivered::Stored).count(),
-        1,
-        "{outcomes:?}"
-    );
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Delivered::Stored).count(), 1, "{outcomes:?}");
     assert!(!outcomes.contains(&Delivered::Stale));
-    assert_eq!(
-        database
-            .number("select count(*) from outbox where event = 'ResultDelivered'")
-            .await,
-        1
-    );
+    assert_eq!(database.number("select count(*) from outbox where event = 'ResultDelivered'").await, 1);
 }
 
 #[tokio::test]
@@ -171,10 +106,7 @@ async fn an_end_and_a_result_at_once_agree() {
         let (ended, outcome) = tokio::join!(store.record(vec![lost]), store.deliver(delivery(&task, 1, "here")));
         ended.unwrap();
         let attempts = store.recorded_attempts("a", "uid-p").await.unwrap();
-        let attempt = attempts
-            .iter()
-            .find(|attempt| attempt.subject_uid == format!("uid-{task}"))
-            .unwrap();
+        let attempt = attempts.iter().find(|attempt| attempt.subject_uid == format!("uid-{task}")).unwrap();
         assert_eq!(attempt.finished, Some(Some("Unknown".into())));
         assert_eq!(attempt.delivered.is_some(), outcome.unwrap() == Delivered::Stored);
     }
@@ -190,19 +122,25 @@ async fn hostile_results_are_cleaned_and_bounded() {
     hostile.result.duration_ms = u64::MAX;
     assert_eq!(store.deliver(hostile).await.unwrap(), Delivered::Stored);
     let kept = store.attempt_result("a", "uid-t", 1).await.unwrap().unwrap();
-    assert_eq!(
-        (kept.report.message.as_str(), kept.gates[0].output.as_str()),
-        ("a\u{FFFD}b", "x\u{FFFD}")
-    );
+    assert_eq!((kept.report.message.as_str(), kept.gates[0].output.as_str()), ("a\u{FFFD}b", "x\u{FFFD}"));
     assert!(kept.transcript.len() <= MAX_RESULT_BYTES);
     for attempt in [0, u32::MAX] {
-        let error = store
-            .deliver(delivery("t", attempt, ""))
-            .await
-            .expect_err("no such attempt");
+        let error = store.deliver(delivery("t", attempt, "")).await.expect_err("no such attempt");
         assert_eq!(error.class(), Class::Permanent, "{error}");
     }
     let mut other = delivery("t", 2, "");
     other.tenant = "a' or true --".into();
     assert_eq!(store.deliver(other).await.expect_err("no tenant").category(), "invalid");
+}
+
+#[tokio::test]
+async fn a_report_of_a_newer_release_is_an_error_and_not_a_guess() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    store.record(vec![start("a", "t", 1)]).await.unwrap();
+    store.deliver(delivery("t", 1, "done")).await.unwrap();
+    let newer = r#"update results set report = '{"reason": "FromTheFuture"}'"#;
+    sqlx::query(newer).execute(&mut database.superuser().await).await.unwrap();
+    let error = store.recorded_attempts("a", "uid-p").await.expect_err("nobody knows whether the work was done");
+    assert_eq!((error.category(), error.class()), ("unreadable", Class::Permanent), "{error}");
 }

@@ -24,9 +24,7 @@ pub(crate) fn ensure(packages: &[&str]) -> Result<()> {
 
 fn missing<'a>(packages: &[&'a str]) -> Vec<&'a str> {
     let installed = |package: &str| {
-        cmd("dpkg-query", ["-W", "-f", "${db:Status-Status}", package])
-            .read()
-            .is_ok_and(|status| status == "installed")
+        cmd("dpkg-query", ["-W", "-f", "${db:Status-Status}", package]).read().is_ok_and(|status| status == "installed")
     };
     packages.iter().copied().filter(|package| !installed(package)).collect()
 }

@@ -10,13 +10,7 @@ use crate::cmd::{CommandExt, cmd};
 use crate::dirs;
 
 /// The programs that go into images.
-pub(crate) const NAMES: [&str; 5] = [
-    "enact",
-    "enact-operator",
-    "enact-runner",
-    "enact-server",
-    "enact-webhook",
-];
+pub(crate) const NAMES: [&str; 5] = ["enact", "enact-operator", "enact-runner", "enact-server", "enact-webhook"];
 
 /// One line of `cargo build --message-format=json`, as far as it matters here.
 #[derive(Deserialize)]
@@ -33,16 +27,8 @@ struct Target {
 /// Builds the programs and puts them into `dist/`. The whole workspace is built, with the features that tests use, so that nothing is
 /// compiled twice.
 pub(crate) fn build(release: bool) -> Result<()> {
-    let mut cargo = cmd(
-        "cargo",
-        [
-            "build",
-            "--workspace",
-            "--bins",
-            "--exclude=xtask",
-            "--message-format=json-render-diagnostics",
-        ],
-    );
+    let mut cargo =
+        cmd("cargo", ["build", "--workspace", "--bins", "--exclude=xtask", "--message-format=json-render-diagnostics"]);
     if release {
         cargo.arg("--release");
     }
@@ -51,20 +37,12 @@ pub(crate) fn build(release: bool) -> Result<()> {
     fs::create_dir_all(&dist)?;
     let mut missing = NAMES.to_vec();
     for line in messages.lines() {
-        let Ok(Message {
-            target: Some(target),
-            executable: Some(executable),
-        }) = serde_json::from_str(line)
-        else {
+        let Ok(Message { target: Some(target), executable: Some(executable) }) = serde_json::from_str(line) else {
             continue;
         };
         if NAMES.contains(&target.name.as_str()) {
             let stripped = dist.join(&target.name);
-            cmd("strip", ["-o"])
-                .arg(&stripped)
-                .arg(&executable)
-                .read()
-                .context("cannot strip a program")?;
+            cmd("strip", ["-o"]).arg(&stripped).arg(&executable).read().context("cannot strip a program")?;
             missing.retain(|name| *name != target.name);
         }
     }

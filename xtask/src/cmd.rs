@@ -44,10 +44,7 @@ impl CommandExt for Command {
         self.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.spawn().with_context(|| format!("cannot run {}", line(self)))?;
         // A program that fails early closes its input; its own message says more than the broken pipe.
-        let written = child
-            .stdin
-            .take()
-            .map_or(Ok(()), |mut stdin| stdin.write_all(input.as_bytes()));
+        let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(input.as_bytes()));
         let output = child.wait_with_output()?;
         let text = checked(self, &output)?;
         written.with_context(|| format!("cannot write to {}", line(self)))?;

@@ -76,13 +76,7 @@ fn inspect(pid: u32, proc: &Path) -> Option<Process> {
     let stat = fs::read_to_string(proc.join("stat")).ok()?;
     // After the name, which is in parentheses and may hold anything: state, parent, group, session.
     let session: u32 = stat.rsplit_once(')')?.1.split_whitespace().nth(3)?.parse().ok()?;
-    Some(Process {
-        pid,
-        owner,
-        name: variable(NAME)?,
-        digest: variable(DIGEST)?,
-        main: session == pid,
-    })
+    Some(Process { pid, owner, name: variable(NAME)?, digest: variable(DIGEST)?, main: session == pid })
 }
 
 /// Kills processes at once.
@@ -93,35 +87,24 @@ pub(crate) fn kill(pids: &[u32]) {
 fn signal(signal: &str, pids: &[u32]) {
     if !pids.is_empty() {
         // Fails when one is gone already, which is what was wanted.
-        cmd("kill", [signal, "--"])
-            .args(pids.iter().map(u32::to_string))
-            .succeeds();
+        cmd("kill", [signal, "--"]).args(pids.iter().map(u32::to_string)).succeeds();
     }
 }
 
 impl Daemons {
     /// Those of `owner`, with their logs in `logs`.
     pub(crate) fn new(owner: &Path, logs: PathBuf) -> Self {
-        Self {
-            owner: owner.to_owned(),
-            logs,
-        }
+        Self { owner: owner.to_owned(), logs }
     }
 
     /// Its own processes and their children.
     pub(crate) fn processes(&self) -> Result<Vec<Process>> {
-        Ok(all_processes()?
-            .into_iter()
-            .filter(|process| process.owner == self.owner)
-            .collect())
+        Ok(all_processes()?.into_iter().filter(|process| process.owner == self.owner).collect())
     }
 
     /// The process called `name`, when it runs.
     pub(crate) fn find(&self, name: &str) -> Result<Option<Process>> {
-        Ok(self
-            .processes()?
-            .into_iter()
-            .find(|process| process.main && process.name == name))
+        Ok(self.processes()?.into_iter().find(|process| process.main && process.name == name))
     }
 
     /// Where `name` logs.
@@ -166,9 +149,7 @@ impl Daemons {
             .spawn()
             .with_context(|| format!("cannot start {}", spec.name))?;
         // It is recognised as soon as `setsid` has done its work, which may be after the first probe for it.
-        until(Duration::from_secs(5), || {
-            Ok(child.try_wait()?.is_some() || self.find(spec.name)?.is_some())
-        })?;
+        until(Duration::from_secs(5), || Ok(child.try_wait()?.is_some() || self.find(spec.name)?.is_some()))?;
         Ok(())
     }
 
@@ -193,11 +174,7 @@ impl Daemons {
             Ok(pids.is_empty())
         };
         if !until(Duration::from_secs(20), gone)? {
-            bail!(
-                "processes of {} cannot be killed: {:?}",
-                self.owner.display(),
-                self.processes()?
-            );
+            bail!("processes of {} cannot be killed: {:?}", self.owner.display(), self.processes()?);
         }
         Ok(())
     }
@@ -214,11 +191,7 @@ impl Daemons {
             let Err(error) = probe() else { return Ok(()) };
             let ended = self.find(name)?.is_none();
             if ended || Instant::now() > deadline {
-                let how = if ended {
-                    "ended".to_owned()
-                } else {
-                    format!("was not ready in {patience:?}")
-                };
+                let how = if ended { "ended".to_owned() } else { format!("was not ready in {patience:?}") };
                 let log = self.log(name);
                 return Err(error.context(format!("{name} {how}; the end of {}:\n{}", log.display(), tail(&log))));
             }
@@ -253,9 +226,7 @@ pub(crate) fn until(patience: Duration, mut condition: impl FnMut() -> Result<bo
 }
 
 fn tail(log: &Path) -> String {
-    let text = fs::read(log)
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .unwrap_or_default();
+    let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
 }

@@ -24,9 +24,7 @@ pub(crate) fn state() -> Result<PathBuf> {
 fn xdg(variable: &str, below_home: &str) -> Result<PathBuf> {
     let base = match env::var_os(variable).filter(|value| Path::new(value).is_absolute()) {
         Some(value) => PathBuf::from(value),
-        None => env::home_dir()
-            .with_context(|| format!("neither {variable} nor HOME is set"))?
-            .join(below_home),
+        None => env::home_dir().with_context(|| format!("neither {variable} nor HOME is set"))?.join(below_home),
     };
     Ok(base.join("enact"))
 }

@@ -25,12 +25,8 @@ const BASE_SUITE: &str = "trixie";
 const PACKAGES: [&str; 4] = ["binutils", "buildah", "golang-github-containers-common", "mmdebstrap"];
 
 /// Our images, and the programs that lie in the build context; without any, the context is the Containerfile's folder.
-const IMAGES: [(&str, &[&str]); 4] = [
-    ("enact", &binaries::NAMES),
-    ("agent", &["enact-runner"]),
-    ("postgres", &[]),
-    ("git-server", &[]),
-];
+const IMAGES: [(&str, &[&str]); 4] =
+    [("enact", &binaries::NAMES), ("agent", &["enact-runner"]), ("postgres", &[]), ("git-server", &[])];
 
 /// Builds our images
 #[derive(Args)]
@@ -92,19 +88,13 @@ pub(crate) fn run(build: &Build) -> Result<()> {
 pub(crate) fn cluster_base(tools: &Path) -> Result<Archive> {
     let files = vec![tools.join("pause"), tools.join("coredns")];
     let containerfile = dirs::workspace().join("tools/cluster/Containerfile");
-    let image = Image {
-        name: "cluster".to_owned(),
-        containerfile,
-        files,
-    };
+    let image = Image { name: "cluster".to_owned(), containerfile, files };
     let tag = image.digest()?;
     Store::open()?.archive(&image, &[format!("enact.dev/cluster:{tag}")])
 }
 
 fn build_all(store: &Store, only: &[String], release: bool) -> Result<Vec<Archive>> {
-    let chosen = IMAGES
-        .iter()
-        .filter(|(name, _)| only.is_empty() || only.iter().any(|wanted| wanted == name));
+    let chosen = IMAGES.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|wanted| wanted == name));
     let chosen: Vec<_> = chosen.collect();
     if chosen.iter().any(|(_, programs)| !programs.is_empty()) {
         binaries::build(release)?;
@@ -115,16 +105,9 @@ fn build_all(store: &Store, only: &[String], release: bool) -> Result<Vec<Archiv
         let files = if programs.is_empty() {
             files_in(&folder)?
         } else {
-            programs
-                .iter()
-                .map(|program| dirs::workspace().join("dist").join(program))
-                .collect()
+            programs.iter().map(|program| dirs::workspace().join("dist").join(program)).collect()
         };
-        let image = Image {
-            name: (*name).to_owned(),
-            containerfile: folder.join("Containerfile"),
-            files,
-        };
+        let image = Image { name: (*name).to_owned(), containerfile: folder.join("Containerfile"), files };
         let tags = [env!("CARGO_PKG_VERSION"), "dev"].map(|tag| format!("{REGISTRY}/{name}:{tag}"));
         archives.push(store.archive(&image, &tags)?);
     }
@@ -141,10 +124,8 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn load_with(command: &str, archive: &Path) -> Result<()> {
-    let words: Vec<String> = command
-        .split_whitespace()
-        .map(|word| word.replace("{}", &archive.to_string_lossy()))
-        .collect();
+    let words: Vec<String> =
+        command.split_whitespace().map(|word| word.replace("{}", &archive.to_string_lossy())).collect();
     match words.as_slice() {
         [program, args @ ..] if command.contains("{}") => cmd(program, args).show(),
         _ => bail!("--load-command {command:?} does not say with {{}} where the archive goes"),
@@ -163,9 +144,7 @@ impl Image {
     fn digest(&self) -> Result<String> {
         let mut inputs = Inputs::default().text(BASE_SUITE).path(&self.containerfile)?;
         for file in &self.files {
-            inputs = inputs
-                .text(&file.file_name().unwrap_or_default().to_string_lossy())
-                .path(file)?;
+            inputs = inputs.text(&file.file_name().unwrap_or_default().to_string_lossy()).path(file)?;
         }
         Ok(inputs.short())
     }
@@ -188,11 +167,7 @@ impl Store {
         fs::create_dir_all(&folder)?;
         let lock = File::create(folder.join("lock"))?;
         lock.lock()?;
-        let mut store = Self {
-            folder,
-            driver: "overlay",
-            _lock: lock,
-        };
+        let mut store = Self { folder, driver: "overlay", _lock: lock };
         // Within a container, say, there is no overlay on overlay; copies are slow but always possible.
         if !store.buildah().arg("images").succeeds() {
             store.driver = "vfs";
@@ -203,9 +178,7 @@ impl Store {
     fn buildah(&self) -> Command {
         let mut command = cmd("buildah", ["--storage-driver", self.driver, "--root"]);
         command.arg(self.folder.join(format!("storage-{}", self.driver)));
-        command
-            .arg("--runroot")
-            .arg(self.folder.join(format!("run-{}", self.driver)));
+        command.arg("--runroot").arg(self.folder.join(format!("run-{}", self.driver)));
         command.env("BUILDAH_ISOLATION", "chroot");
         command
     }
@@ -218,15 +191,11 @@ impl Store {
         let path = self.folder.join(file);
         if !path.exists() {
             eprintln!("building image {name}");
-            self.build(image, names)
-                .with_context(|| format!("cannot build {name}"))?;
+            self.build(image, names).with_context(|| format!("cannot build {name}"))?;
             self.export(names, &path)?;
             self.forget_older(&image.name, &path)?;
         }
-        Ok(Archive {
-            name: name.clone(),
-            path,
-        })
+        Ok(Archive { name: name.clone(), path })
     }
 
     fn build(&self, image: &Image, names: &[String]) -> Result<()> {
@@ -241,9 +210,7 @@ impl Store {
             cmd("cp", ["-R", "--"]).arg(file).arg(&context).read()?;
         }
         let mut build = self.buildah();
-        build
-            .args(["build", "--quiet", "--layers", "--pull-never", "--file"])
-            .arg(&image.containerfile);
+        build.args(["build", "--quiet", "--layers", "--pull-never", "--file"]).arg(&image.containerfile);
         for name in names {
             build.args(["--tag", name]);
         }
@@ -257,18 +224,11 @@ impl Store {
         remove_dir(&layout)?;
         for name in names {
             let target = format!("oci:{}:{name}", layout.display());
-            self.buildah()
-                .args(["push", "--quiet", "--disable-compression", name, &target])
-                .read()?;
+            self.buildah().args(["push", "--quiet", "--disable-compression", name, &target]).read()?;
         }
         let partial = path.with_extension("partial");
         // The index first: it tells what is inside without reading on.
-        cmd("tar", ["-C"])
-            .arg(&layout)
-            .arg("-cf")
-            .arg(&partial)
-            .args(["index.json", "oci-layout", "blobs"])
-            .read()?;
+        cmd("tar", ["-C"]).arg(&layout).arg("-cf").arg(&partial).args(["index.json", "oci-layout", "blobs"]).read()?;
         fs::rename(&partial, path)?;
         remove_dir(&layout)
     }
@@ -278,9 +238,7 @@ impl Store {
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let digest = name
-                .strip_prefix(&format!("{image}-"))
-                .and_then(|rest| rest.strip_suffix(".tar"));
+            let digest = name.strip_prefix(&format!("{image}-")).and_then(|rest| rest.strip_suffix(".tar"));
             if path != newest && digest.is_some_and(|digest| digest.len() == 16 && !digest.contains('-')) {
                 fs::remove_file(path)?;
             }
@@ -296,45 +254,28 @@ impl Store {
         eprintln!("making the base image {BASE}");
         let tar = self.folder.join("base.tar");
         cmd("mmdebstrap", ["--variant=minbase", "--quiet"])
-            .args([
-                "--dpkgopt=path-exclude=/usr/share/man/*",
-                "--dpkgopt=path-exclude=/usr/share/locale/*",
-            ])
-            .args([
-                "--dpkgopt=path-exclude=/usr/share/doc/*",
-                "--dpkgopt=path-include=/usr/share/doc/*/copyright",
-            ])
+            .args(["--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*"])
+            .args(["--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright"])
             .arg(BASE_SUITE)
             .arg(&tar)
             .read()?;
         let container = self.buildah().args(["from", "scratch"]).read()?;
-        self.buildah()
-            .args(["add", "--quiet", &container])
-            .arg(&tar)
-            .arg("/")
-            .read()?;
+        self.buildah().args(["add", "--quiet", &container]).arg(&tar).arg("/").read()?;
         self.buildah().args(["config", "--cmd", "bash", &container]).read()?;
-        self.buildah()
-            .args(["commit", "--quiet", "--rm", &container, BASE])
-            .read()?;
+        self.buildah().args(["commit", "--quiet", "--rm", &container, BASE]).read()?;
         fs::remove_file(&tar)?;
         Ok(())
     }
 
     fn push(&self, archive: &Archive, registry: &str) -> Result<()> {
-        let id = self
-            .buildah()
-            .args(["pull", "--quiet"])
-            .arg(format!("oci-archive:{}", archive.path.display()))
-            .read()?;
+        let id =
+            self.buildah().args(["pull", "--quiet"]).arg(format!("oci-archive:{}", archive.path.display())).read()?;
         let short = archive.name.rsplit('/').next().unwrap_or(&archive.name);
         let target = format!("docker://{registry}/{short}");
         let host = registry.split([':', '/']).next().unwrap_or_default();
         // A registry on this machine has no certificate.
         let verify = !matches!(host, "localhost" | "127.0.0.1");
-        self.buildah()
-            .args(["push", &format!("--tls-verify={verify}"), &id, &target])
-            .show()?;
+        self.buildah().args(["push", &format!("--tls-verify={verify}"), &id, &target]).show()?;
         println!("pushed {registry}/{short}");
         Ok(())
     }

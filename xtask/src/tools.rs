@@ -19,15 +19,8 @@ use crate::dirs;
 const KUBERNETES_VERSION: &str = "v1.35.4";
 
 /// The names by which the multi-call binary is called.
-const COMPONENTS: [&str; 7] = [
-    "etcd",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-proxy",
-    "kube-scheduler",
-    "kubectl",
-    "kubelet",
-];
+const COMPONENTS: [&str; 7] =
+    ["etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet"];
 
 /// A Go module below `tools/` and the packages built from it.
 struct Module {
@@ -35,14 +28,8 @@ struct Module {
     packages: &'static [&'static str],
 }
 
-const CLUSTER: Module = Module {
-    folder: "cluster",
-    packages: &["./cmd/...", "tool"],
-};
-const KWOK: Module = Module {
-    folder: "kwok",
-    packages: &["tool"],
-};
+const CLUSTER: Module = Module { folder: "cluster", packages: &["./cmd/...", "tool"] };
+const KWOK: Module = Module { folder: "kwok", packages: &["tool"] };
 
 /// The folder with Kubernetes, `CoreDNS`, Helm and the tools for charts. The first call on a machine takes minutes.
 pub(crate) fn cluster() -> Result<PathBuf> {

@@ -104,22 +104,16 @@ struct Integration<'a> {
 /// # Errors
 /// When a document is not UTF-8, which the check finds first.
 pub fn render(project: &Project, options: &Import, namespace: Option<&str>) -> Result<Vec<String>> {
-    let name = options.name.as_deref().unwrap_or(&project.name);
+    let name = project.name.as_str();
     let metadata = |name| Metadata { name, namespace };
     let approval = || {
         let groups = options.approve_groups.as_slice();
-        (!groups.is_empty()).then_some(Approval {
-            required: 1,
-            groups,
-            four_eyes: true,
-        })
+        (!groups.is_empty()).then_some(Approval { required: 1, groups, four_eyes: true })
     };
     let reference = |document: &Option<Document>, name| document.as_ref().map(|_| Ref::new(name));
     let mut manifests = Vec::new();
     if let Some(document) = &project.constitution {
-        let spec = Constitution {
-            source: source(document)?,
-        };
+        let spec = Constitution { source: source(document)? };
         manifests.push(object("Constitution", metadata(CONSTITUTION), spec)?);
     }
     if let Some(document) = &project.spec {
@@ -144,12 +138,7 @@ pub fn render(project: &Project, options: &Import, namespace: Option<&str>) -> R
 }
 
 fn object<S: Serialize>(kind: &'static str, metadata: Metadata<'_>, spec: S) -> Result<String> {
-    yaml::to_string(&Manifest {
-        api_version: "enact.dev/v1alpha1",
-        kind,
-        metadata,
-        spec,
-    })
+    yaml::to_string(&Manifest { api_version: "enact.dev/v1alpha1", kind, metadata, spec })
 }
 
 fn source(document: &Document) -> Result<Source<'_>> {
@@ -164,7 +153,7 @@ fn workspace(git: &Git) -> Option<Workspace<'_>> {
         credentials_secret_ref: git.integration_secret.as_deref().map(Ref::new),
     };
     Some(Workspace {
-        url: git.git_url.as_deref()?,
+        url: git.url.as_deref()?,
         revision: git.revision.as_deref(),
         credentials_secret_ref: git.credentials_secret.as_deref().map(Ref::new),
         integration: (integration.branch.is_some() || integration.credentials_secret_ref.is_some())

@@ -22,15 +22,21 @@ pub fn run(options: &Import, namespace: Option<&str>) -> Result<()> {
         None if options.no_constitution => Wanted::None,
         None => Wanted::Nearest,
     };
-    let project = project::find(&options.path, wanted)?;
+    let mut project = project::find(&options.path, wanted)?;
+    if let Some(name) = &options.name {
+        project.name.clone_from(name);
+    }
     for missing in &project.missing {
         terminal::note(&format!("note: {missing}"));
     }
-    let unusable = check::report(&project);
+    let check::Verdict { unusable, all_done } = check::report(&project);
     if unusable > 0 {
         bail!(
             "{unusable} document(s) cannot be used as they are, so nothing was printed; a constitution is left out with --no-constitution"
         );
+    }
+    if all_done {
+        project.tasks = None;
     }
     let manifests = manifest::render(&project, options, namespace)?;
     let largest = manifests.iter().map(String::len).max().unwrap_or_default();

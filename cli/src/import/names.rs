@@ -14,20 +14,13 @@ const HASH_LEN: usize = 8;
 /// begins with a letter. A name that had to be shortened, or that lost letters of other scripts, ends in a digest of the whole.
 pub fn of_feature(directory: &str) -> String {
     let slug = slug(directory);
-    let name = if slug.starts_with(|c: char| c.is_ascii_lowercase()) {
-        slug
-    } else {
-        format!("f{slug}")
-    };
+    let name = if slug.starts_with(|c: char| c.is_ascii_lowercase()) { slug } else { format!("f{slug}") };
     if directory.is_ascii() && name.len() <= MAX_NAME && name.len() > 1 {
         return name;
     }
     let digest = Digest::of_bytes(directory.as_bytes());
     let hash = digest.short().get(..HASH_LEN).unwrap_or_default();
-    let head = name
-        .get(..name.len().min(MAX_NAME - HASH_LEN - 1))
-        .unwrap_or_default()
-        .trim_end_matches('-');
+    let head = name.get(..name.len().min(MAX_NAME - HASH_LEN - 1)).unwrap_or_default().trim_end_matches('-');
     format!("{head}-{hash}")
 }
 

@@ -57,17 +57,11 @@ pub struct Project {
 /// When there is nothing to import at `path`, or a file cannot be read.
 pub fn find(path: &Path, constitution: Wanted<'_>) -> Result<Project> {
     let kind = fs::metadata(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    if kind.is_dir() {
-        directory(path, constitution)
-    } else {
-        single(path, constitution)
-    }
+    if kind.is_dir() { directory(path, constitution) } else { single(path, constitution) }
 }
 
 fn directory(path: &Path, constitution: Wanted<'_>) -> Result<Project> {
-    let whole = path
-        .canonicalize()
-        .with_context(|| format!("{} cannot be read", path.display()))?;
+    let whole = path.canonicalize().with_context(|| format!("{} cannot be read", path.display()))?;
     let mut project = Project {
         name: names::of_feature(&file_name(&whole)),
         spec: optional(&path.join("spec.md"))?,
@@ -80,19 +74,15 @@ fn directory(path: &Path, constitution: Wanted<'_>) -> Result<Project> {
         bail!("{shown} has neither spec.md nor tasks.md{}", advice(path));
     }
     if project.spec.is_none() {
-        project.missing.push(format!(
-            "{shown} has no spec.md: there will be no Specification, and the Plan is for none"
-        ));
+        project
+            .missing
+            .push(format!("{shown} has no spec.md: there will be no Specification, and the Plan is for none"));
     }
     if project.tasks.is_none() {
-        project
-            .missing
-            .push(format!("{shown} has no tasks.md: there will be no Plan"));
+        project.missing.push(format!("{shown} has no tasks.md: there will be no Plan"));
     }
     if project.plan.is_none() {
-        project
-            .missing
-            .push(format!("{shown} has no plan.md: nothing to check there"));
+        project.missing.push(format!("{shown} has no plan.md: nothing to check there"));
     }
     project.constitution = match constitution {
         Wanted::File(file) => Some(read(file)?),
@@ -101,18 +91,14 @@ fn directory(path: &Path, constitution: Wanted<'_>) -> Result<Project> {
     };
     if project.constitution.is_none() && matches!(constitution, Wanted::Nearest) {
         let places = CONSTITUTIONS.join(" or ");
-        project.missing.push(format!(
-            "no {places} in or above {shown}: there will be no Constitution"
-        ));
+        project.missing.push(format!("no {places} in or above {shown}: there will be no Constitution"));
     }
     Ok(project)
 }
 
 fn single(path: &Path, constitution: Wanted<'_>) -> Result<Project> {
     let document = read(path)?;
-    let whole = path
-        .canonicalize()
-        .with_context(|| format!("{} cannot be read", path.display()))?;
+    let whole = path.canonicalize().with_context(|| format!("{} cannot be read", path.display()))?;
     let file = file_name(&whole);
     let feature = whole.parent().map(file_name).unwrap_or_default();
     let stem = whole.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -121,33 +107,17 @@ fn single(path: &Path, constitution: Wanted<'_>) -> Result<Project> {
         Wanted::Nearest | Wanted::None => None,
     };
     let project = match file.as_str() {
-        "plan.md" => bail!(
-            "{} alone becomes no object: import its directory, or spec.md or tasks.md",
-            path.display()
-        ),
-        "tasks.md" => Project {
-            name: names::of_feature(&feature),
-            tasks: Some(document),
-            constitution,
-            ..Project::default()
-        },
-        "constitution.md" => Project {
-            name: names::of_feature(&stem),
-            constitution: Some(document),
-            ..Project::default()
-        },
-        "spec.md" => Project {
-            name: names::of_feature(&feature),
-            spec: Some(document),
-            constitution,
-            ..Project::default()
-        },
-        _ => Project {
-            name: names::of_feature(&stem),
-            spec: Some(document),
-            constitution,
-            ..Project::default()
-        },
+        "plan.md" => bail!("{} alone becomes no object: import its directory, or spec.md or tasks.md", path.display()),
+        "tasks.md" => {
+            Project { name: names::of_feature(&feature), tasks: Some(document), constitution, ..Project::default() }
+        }
+        "constitution.md" => {
+            Project { name: names::of_feature(&stem), constitution: Some(document), ..Project::default() }
+        }
+        "spec.md" => {
+            Project { name: names::of_feature(&feature), spec: Some(document), constitution, ..Project::default() }
+        }
+        _ => Project { name: names::of_feature(&stem), spec: Some(document), constitution, ..Project::default() },
     };
     Ok(project)
 }
@@ -181,20 +151,13 @@ fn parent(shown: &Path, whole: &Path) -> PathBuf {
 
 /// What to import instead of a project's root.
 fn advice(path: &Path) -> String {
-    let is_feature = |directory: &Path| {
-        ["spec.md", "tasks.md"]
-            .iter()
-            .any(|name| directory.join(name).is_file())
-    };
+    let is_feature = |directory: &Path| ["spec.md", "tasks.md"].iter().any(|name| directory.join(name).is_file());
     for place in FEATURES {
         let Ok(entries) = fs::read_dir(path.join(place)) else {
             continue;
         };
-        let mut features: Vec<PathBuf> = entries
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|d| is_feature(d))
-            .collect();
+        let mut features: Vec<PathBuf> =
+            entries.flatten().map(|entry| entry.path()).filter(|d| is_feature(d)).collect();
         features.sort();
         if !features.is_empty() {
             let names: Vec<String> = features.iter().map(|feature| feature.display().to_string()).collect();
@@ -215,13 +178,8 @@ fn read(path: &Path) -> Result<Document> {
         file.take(MAX_DOCUMENT_BYTES as u64 + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    let bytes = fs::File::open(path)
-        .and_then(limited)
-        .with_context(|| format!("{} cannot be read", path.display()))?;
-    Ok(Document {
-        path: path.to_owned(),
-        bytes,
-    })
+    let bytes = fs::File::open(path).and_then(limited).with_context(|| format!("{} cannot be read", path.display()))?;
+    Ok(Document { path: path.to_owned(), bytes })
 }
 
 fn file_name(path: &Path) -> String {

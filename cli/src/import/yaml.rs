@@ -39,11 +39,7 @@ mod tests {
 
     /// What libyaml's rules make of it: those that kubectl's reader follows.
     fn read_back(text: &str) -> (String, String) {
-        let yaml = to_string(&Outer {
-            inline: Text(text),
-            after: "x",
-        })
-        .unwrap();
+        let yaml = to_string(&Outer { inline: Text(text), after: "x" }).unwrap();
         let value: serde_json::Value = serde_yaml::from_str(&yaml).unwrap_or_else(|error| panic!("{error}:\n{yaml}"));
         assert_eq!(value["after"], "x", "{yaml}");
         (yaml, value["inline"].as_str().unwrap().to_owned())
@@ -51,13 +47,9 @@ mod tests {
 
     #[test]
     fn readable_documents_are_blocks() {
-        for text in [
-            "# Tasks 🎯\n\n\ta tab\n  spaces  \n",
-            "  first\nsecond",
-            "one\n\n\n",
-            "\n\nlate\n",
-            "---\n- a: b\n# c\n",
-        ] {
+        for text in
+            ["# Tasks 🎯\n\n\ta tab\n  spaces  \n", "  first\nsecond", "one\n\n\n", "\n\nlate\n", "---\n- a: b\n# c\n"]
+        {
             let (yaml, read) = read_back(text);
             assert_eq!(read, text);
             assert!(yaml.starts_with("inline: |"), "{yaml}");
@@ -66,13 +58,7 @@ mod tests {
 
     #[test]
     fn what_a_block_cannot_hold_is_quoted() {
-        for text in [
-            "a\r\nb\r\n",
-            "\u{feff}# BOM\n",
-            "a\u{2028}b\n",
-            "bell\u{7}\n",
-            "\tfirst\n",
-        ] {
+        for text in ["a\r\nb\r\n", "\u{feff}# BOM\n", "a\u{2028}b\n", "bell\u{7}\n", "\tfirst\n"] {
             let (yaml, read) = read_back(text);
             assert_eq!(read, text);
             assert!(yaml.starts_with("inline: \""), "{yaml}");

@@ -32,9 +32,7 @@ impl Manifests {
     /// All objects of a kind.
     pub fn all<K: Resource<DynamicType = ()> + DeserializeOwned>(&self) -> Vec<K> {
         let of_kind = self.0.iter().filter(|object| object["kind"] == *K::kind(&()));
-        of_kind
-            .map(|object| serde_json::from_value(object.clone()).unwrap())
-            .collect()
+        of_kind.map(|object| serde_json::from_value(object.clone()).unwrap()).collect()
     }
 
     /// The one object of a kind.
@@ -60,22 +58,17 @@ fn check(object: &Value) -> Result<(), String> {
 /// Whether the type knows every field, as the API server's strict validation asks.
 fn same<K: Serialize + DeserializeOwned>(object: &Value) -> Result<(), String> {
     let read: K = serde_json::from_value(object.clone()).map_err(|error| error.to_string())?;
-    kept(
-        object,
-        &serde_json::to_value(&read).map_err(|error| error.to_string())?,
-        "",
-    )
+    kept(object, &serde_json::to_value(&read).map_err(|error| error.to_string())?, "")
 }
 
 fn kept(written: &Value, read: &Value, path: &str) -> Result<(), String> {
     match (written, read) {
-        (Value::Object(fields), _) => fields
-            .iter()
-            .try_for_each(|(name, value)| kept(value, &read[name], &format!("{path}.{name}"))),
-        (Value::Array(items), Value::Array(others)) if items.len() == others.len() => items
-            .iter()
-            .zip(others)
-            .try_for_each(|(item, other)| kept(item, other, &format!("{path}[]"))),
+        (Value::Object(fields), _) => {
+            fields.iter().try_for_each(|(name, value)| kept(value, &read[name], &format!("{path}.{name}")))
+        }
+        (Value::Array(items), Value::Array(others)) if items.len() == others.len() => {
+            items.iter().zip(others).try_for_each(|(item, other)| kept(item, other, &format!("{path}[]")))
+        }
         _ if written == read => Ok(()),
         _ => Err(format!("{path} is {written}, and is read as {read}")),
     }

@@ -13,13 +13,10 @@ pub struct Tree {
 impl Tree {
     /// An empty repository with one commit on `main`.
     pub fn new() -> Self {
-        let tree = Self {
-            scratch: tempfile::tempdir().unwrap(),
-        };
+        let tree = Self { scratch: tempfile::tempdir().unwrap() };
         fs::create_dir_all(tree.root()).unwrap();
         tree.git(&["init", "--quiet", "--initial-branch=main"]).unwrap();
-        tree.git(&["commit", "--quiet", "--allow-empty", "--message=Begin"])
-            .unwrap();
+        tree.git(&["commit", "--quiet", "--allow-empty", "--message=Begin"]).unwrap();
         tree
     }
 
@@ -40,8 +37,7 @@ impl Tree {
         }
         fs::create_dir_all(&outputs).unwrap();
         self.git(&["clean", "--quiet", "-ffdx"]).unwrap();
-        self.git(&["checkout", "--quiet", "--force", "-B", branch, "main"])
-            .unwrap();
+        self.git(&["checkout", "--quiet", "--force", "-B", branch, "main"]).unwrap();
         for other in merge {
             self.git(&["merge", "--quiet", "--no-edit", other]).unwrap();
         }
@@ -58,13 +54,8 @@ impl Tree {
         let file = self.scratch.path().join("inputs.json");
         fs::write(&file, serde_json::to_string(inputs).unwrap()).unwrap();
         let mut command = Command::new("/bin/sh");
-        command
-            .args(["-e", "-c", script])
-            .env("ENACT_TASK_ID", id)
-            .env("ENACT_ATTEMPT", attempt.to_string());
-        command
-            .env("ENACT_OUTPUT_DIR", self.outputs_dir())
-            .env("ENACT_INPUTS_FILE", file);
+        command.args(["-e", "-c", script]).env("ENACT_TASK_ID", id).env("ENACT_ATTEMPT", attempt.to_string());
+        command.env("ENACT_OUTPUT_DIR", self.outputs_dir()).env("ENACT_INPUTS_FILE", file);
         // Bytecode is kept by the second: a module that is replaced within one would be taken for the old one.
         command.env("PYTHONDONTWRITEBYTECODE", "1");
         self.run(&mut command)
@@ -74,14 +65,7 @@ impl Tree {
     pub fn apply(&self, patch: &str) -> Result<(), String> {
         let file = self.scratch.path().join("recorded.patch");
         fs::write(&file, patch).unwrap();
-        self.git(&[
-            "am",
-            "--quiet",
-            "--3way",
-            "--whitespace=nowarn",
-            "--",
-            &file.to_string_lossy(),
-        ])
+        self.git(&["am", "--quiet", "--3way", "--whitespace=nowarn", "--", &file.to_string_lossy()])
     }
 
     /// Commits what changed, if anything did.
@@ -96,15 +80,9 @@ impl Tree {
     pub fn outputs(&self) -> BTreeMap<String, String> {
         let read = |entry: fs::DirEntry| {
             let value = fs::read_to_string(entry.path()).unwrap();
-            (
-                entry.file_name().into_string().unwrap(),
-                value.strip_suffix('\n').unwrap_or(&value).to_owned(),
-            )
+            (entry.file_name().into_string().unwrap(), value.strip_suffix('\n').unwrap_or(&value).to_owned())
         };
-        fs::read_dir(self.outputs_dir())
-            .unwrap()
-            .map(|entry| read(entry.unwrap()))
-            .collect()
+        fs::read_dir(self.outputs_dir()).unwrap().map(|entry| read(entry.unwrap())).collect()
     }
 
     fn git(&self, args: &[&str]) -> Result<(), String> {
@@ -113,22 +91,14 @@ impl Tree {
 
     fn run(&self, command: &mut Command) -> Result<(), String> {
         for role in ["AUTHOR", "COMMITTER"] {
-            command
-                .env(format!("GIT_{role}_NAME"), "Enact")
-                .env(format!("GIT_{role}_EMAIL"), "enact@example.com");
+            command.env(format!("GIT_{role}_NAME"), "Enact").env(format!("GIT_{role}_EMAIL"), "enact@example.com");
         }
-        command
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_CONFIG_NOSYSTEM", "1");
+        command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
         let output = command.current_dir(self.root()).stdin(Stdio::null()).output().unwrap();
         if output.status.success() {
             return Ok(());
         }
         let printed = [output.stdout, output.stderr].concat();
-        Err(format!(
-            "{command:?} ended with {}: {}",
-            output.status,
-            String::from_utf8_lossy(&printed)
-        ))
+        Err(format!("{command:?} ended with {}: {}", output.status, String::from_utf8_lossy(&printed)))
     }
 }

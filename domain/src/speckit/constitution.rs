@@ -45,10 +45,7 @@ pub fn parse(bytes: &[u8]) -> Parsed<Constitution> {
         Ok(read) => read,
         Err(diagnostic) => return Parsed::new(Constitution::default(), vec![diagnostic]),
     };
-    let mut constitution = Constitution {
-        title: title(&markdown),
-        ..Constitution::default()
-    };
+    let mut constitution = Constitution { title: title(&markdown), ..Constitution::default() };
     footer(&markdown, &mut constitution, &mut diagnostics);
     constitution.principles = principles(&markdown);
     check(&markdown, &constitution, &mut diagnostics);
@@ -59,16 +56,9 @@ pub fn parse(bytes: &[u8]) -> Parsed<Constitution> {
 fn title(markdown: &Markdown) -> Option<Item> {
     let section = markdown.sections.iter().find(|s| s.level == 1)?;
     let line = markdown.lines[section.heading];
-    let text = section
-        .title
-        .trim_end_matches("Constitution")
-        .trim_end_matches([' ', '-', '–', '—', ':']);
+    let text = section.title.trim_end_matches("Constitution").trim_end_matches([' ', '-', '–', '—', ':']);
     let text = if text.is_empty() { &section.title } else { text };
-    Some(Item {
-        text: text.to_owned(),
-        line: line.number,
-        span: line.span,
-    })
+    Some(Item { text: text.to_owned(), line: line.number, span: line.span })
 }
 
 /// Reads every line of the form of the footer; the last one counts.
@@ -101,11 +91,7 @@ fn footer(markdown: &Markdown, constitution: &mut Constitution, diagnostics: &mu
                     "keep one footer, at the end",
                 ));
             }
-            *field = Some(Item {
-                text: value,
-                line: line.number,
-                span: line.span,
-            });
+            *field = Some(Item { text: value, line: line.number, span: line.span });
         }
     }
 }
@@ -114,58 +100,31 @@ fn principles(markdown: &Markdown) -> Vec<Principle> {
     let mut found = Vec::new();
     for section in &markdown.sections {
         let (number, name) = numbered(&section.title);
-        let below = section
-            .parent
-            .is_some_and(|p| holds_principles(&markdown.sections[p].title));
+        let below = section.parent.is_some_and(|p| holds_principles(&markdown.sections[p].title));
         // Roman numbers mark a principle wherever it stands; other numbers are common in any section.
         let roman = section.level <= 3 && number.as_ref().is_some_and(|n| n.starts_with(char::is_alphabetic));
         if section.level < 2 || holds_principles(&section.title) || !(below || roman) {
             continue;
         }
         let lines = section.heading + 1..section.end;
-        let (heading, span) = (
-            markdown.lines[section.heading],
-            markdown.span_of(section.heading..section.end),
-        );
-        let body = Span {
-            start: heading.span.end.min(span.end),
-            end: span.end,
-        };
+        let (heading, span) = (markdown.lines[section.heading], markdown.span_of(section.heading..section.end));
+        let body = Span { start: heading.span.end.min(span.end), end: span.end };
         let musts = musts(markdown, lines);
-        found.push(Principle {
-            number,
-            name,
-            line: heading.number,
-            span,
-            body,
-            musts,
-        });
+        found.push(Principle { number, name, line: heading.number, span, body, musts });
     }
     found
 }
 
 fn holds_principles(title: &str) -> bool {
     let title = title.to_lowercase();
-    let words = [
-        "core principle",
-        "principles",
-        "articles",
-        "princípios",
-        "principios",
-        "原则",
-        "原則",
-    ];
+    let words = ["core principle", "principles", "articles", "princípios", "principios", "原则", "原則"];
     words.iter().any(|word| title.contains(word))
 }
 
 /// Splits `IV. Name`, `4) Name` or `Article IV — Name` into number and name.
 fn numbered(title: &str) -> (Option<String>, String) {
-    let plain = title
-        .trim_start_matches(|c: char| !(c.is_alphanumeric() || c == '['))
-        .trim();
-    let worded = ["Article ", "Principle ", "Artigo ", "Princípio "]
-        .iter()
-        .find_map(|w| plain.strip_prefix(w));
+    let plain = title.trim_start_matches(|c: char| !(c.is_alphanumeric() || c == '[')).trim();
+    let worded = ["Article ", "Principle ", "Artigo ", "Princípio "].iter().find_map(|w| plain.strip_prefix(w));
     let rest = worded.unwrap_or(plain);
     let len = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
     let number = &rest[..len];
@@ -193,15 +152,8 @@ fn musts(markdown: &Markdown, lines: std::ops::Range<usize>) -> Vec<Item> {
             if demands(&sentence) {
                 let begin =
                     paragraph.span.start + start + (text[start..end].len() - text[start..end].trim_start().len());
-                let span = Span {
-                    start: begin,
-                    end: paragraph.span.start + start + text[start..end].trim_end().len(),
-                };
-                found.push(Item {
-                    text: sentence,
-                    line: markdown.line_number(begin),
-                    span,
-                });
+                let span = Span { start: begin, end: paragraph.span.start + start + text[start..end].trim_end().len() };
+                found.push(Item { text: sentence, line: markdown.line_number(begin), span });
             }
             start = end;
         }
@@ -248,28 +200,15 @@ fn check(markdown: &Markdown, constitution: &Constitution, diagnostics: &mut Vec
     match &constitution.version {
         None => {
             let remedy = "end with `**Version**: 1.0.0 | **Ratified**: YYYY-MM-DD | **Last Amended**: YYYY-MM-DD`";
-            diagnostics.push(Diagnostic::warning(
-                1,
-                "MissingVersion",
-                "the constitution has no version",
-                remedy,
-            ));
+            diagnostics.push(Diagnostic::warning(1, "MissingVersion", "the constitution has no version", remedy));
         }
         Some(version) if !is_version(&version.text) && !unfilled(version.line) => {
             let message = format!("version {:?} is not of the form MAJOR.MINOR.PATCH", version.text);
-            diagnostics.push(Diagnostic::warning(
-                version.line,
-                "InvalidVersion",
-                message,
-                "write it like 1.2.0",
-            ));
+            diagnostics.push(Diagnostic::warning(version.line, "InvalidVersion", message, "write it like 1.2.0"));
         }
         Some(_) => {}
     }
-    for (what, date) in [
-        ("ratification", &constitution.ratified),
-        ("last amendment", &constitution.last_amended),
-    ] {
+    for (what, date) in [("ratification", &constitution.ratified), ("last amendment", &constitution.last_amended)] {
         if let Some(date) = date.as_ref().filter(|d| !is_date(&d.text) && !unfilled(d.line)) {
             diagnostics.push(Diagnostic::warning(
                 date.line,
@@ -284,10 +223,7 @@ fn check(markdown: &Markdown, constitution: &Constitution, diagnostics: &mut Vec
 
 fn is_version(text: &str) -> bool {
     let parts: Vec<&str> = text.trim_start_matches('v').split('.').collect();
-    parts.len() == 3
-        && parts
-            .iter()
-            .all(|p| !p.is_empty() && p.len() < 6 && p.bytes().all(|b| b.is_ascii_digit()))
+    parts.len() == 3 && parts.iter().all(|p| !p.is_empty() && p.len() < 6 && p.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Whether a text is a day of the Gregorian calendar, written `YYYY-MM-DD`.

@@ -42,13 +42,7 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     pub(super) fn error(line: u32, code: &'static str, message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            line,
-            code,
-            severity: Severity::Error,
-            message: message.into(),
-            remedy: remedy.into(),
-        }
+        Self { line, code, severity: Severity::Error, message: message.into(), remedy: remedy.into() }
     }
 
     pub(super) fn warning(
@@ -57,23 +51,11 @@ impl Diagnostic {
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self {
-            line,
-            code,
-            severity: Severity::Warning,
-            message: message.into(),
-            remedy: remedy.into(),
-        }
+        Self { line, code, severity: Severity::Warning, message: message.into(), remedy: remedy.into() }
     }
 
     pub(super) fn info(line: u32, code: &'static str, message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            line,
-            code,
-            severity: Severity::Info,
-            message: message.into(),
-            remedy: remedy.into(),
-        }
+        Self { line, code, severity: Severity::Info, message: message.into(), remedy: remedy.into() }
     }
 }
 

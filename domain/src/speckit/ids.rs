@@ -174,10 +174,7 @@ pub(super) fn mentions(text: &str) -> Vec<Mention> {
     let mut at = 0;
     while let Some(offset) = text[at..].find('T') {
         let start = at + offset;
-        let attached = text[..start]
-            .chars()
-            .next_back()
-            .is_some_and(|c| c.is_alphanumeric() || c == '_');
+        let attached = text[..start].chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '_');
         match (attached, id_len(&text[start..])) {
             (false, Some(len)) => {
                 let mention = mention_at(text, start, len);
@@ -194,26 +191,9 @@ pub(super) fn mentions(text: &str) -> Vec<Mention> {
 pub(super) fn mention_at(text: &str, start: usize, len: usize) -> Mention {
     let id = |range: &str| TaskId(range.to_owned());
     let first = id(&text[start..start + len]);
-    let mut mention = Mention {
-        first,
-        last: None,
-        start,
-        end: start + len,
-    };
+    let mut mention = Mention { first, last: None, start, end: start + len };
     let rest = &text[mention.end..];
-    for separator in [
-        "-",
-        "–",
-        "—",
-        "..=",
-        "...",
-        "..",
-        "~",
-        " - ",
-        " – ",
-        " to ",
-        " through ",
-    ] {
+    for separator in ["-", "–", "—", "..=", "...", "..", "~", " - ", " – ", " to ", " through "] {
         let Some(after) = rest.strip_prefix(separator) else {
             continue;
         };

@@ -66,10 +66,7 @@ pub fn parse(bytes: &[u8]) -> Parsed<Plan> {
         Ok(read) => read,
         Err(diagnostic) => return Parsed::new(Plan::default(), vec![diagnostic]),
     };
-    let mut plan = Plan {
-        title: title(&markdown),
-        ..Plan::default()
-    };
+    let mut plan = Plan { title: title(&markdown), ..Plan::default() };
     header(&markdown, &mut plan);
     for section in &markdown.sections {
         read_section(&markdown, section, &mut plan);
@@ -84,23 +81,13 @@ fn title(markdown: &Markdown) -> Option<Item> {
     let section = markdown.sections.iter().find(|s| s.level == 1)?;
     let line = markdown.lines[section.heading];
     let (before, after) = section.title.split_once([':', '：']).unwrap_or(("", &section.title));
-    let prefixed = ["plan", "计划", "plano", "計画"]
-        .iter()
-        .any(|w| before.to_lowercase().contains(w));
+    let prefixed = ["plan", "计划", "plano", "計画"].iter().any(|w| before.to_lowercase().contains(w));
     let text = if prefixed { after.trim() } else { &section.title };
-    Some(Item {
-        text: text.to_owned(),
-        line: line.number,
-        span: line.span,
-    })
+    Some(Item { text: text.to_owned(), line: line.number, span: line.span })
 }
 
 fn header(markdown: &Markdown, plan: &mut Plan) {
-    let end = markdown
-        .sections
-        .iter()
-        .find(|s| s.level > 1)
-        .map_or(markdown.lines.len(), |s| s.heading);
+    let end = markdown.sections.iter().find(|s| s.level > 1).map_or(markdown.lines.len(), |s| s.heading);
     for line in markdown.lines[..end].iter().filter(|l| l.kind == LineKind::Text) {
         for (name, value) in markdown::fields(markdown.clean(line.span)) {
             let field = match name.as_str() {
@@ -110,11 +97,7 @@ fn header(markdown: &Markdown, plan: &mut Plan) {
                 _ => continue,
             };
             if field.is_none() {
-                *field = Some(Item {
-                    text: value.trim_matches('`').to_owned(),
-                    line: line.number,
-                    span: line.span,
-                });
+                *field = Some(Item { text: value.trim_matches('`').to_owned(), line: line.number, span: line.span });
             }
         }
     }
@@ -135,18 +118,9 @@ fn read_section(markdown: &Markdown, section: &Section, plan: &mut Plan) {
         if plan.constitution_check.is_none() {
             let span = markdown.span_of(section.heading..section.end);
             let text = joined(markdown.clean(markdown.span_of(whole)));
-            plan.constitution_check = Some(Item {
-                text,
-                line: markdown.lines[section.heading].number,
-                span,
-            });
+            plan.constitution_check = Some(Item { text, line: markdown.lines[section.heading].number, span });
         }
-    } else if starts(&[
-        "complexity tracking",
-        "复杂度",
-        "复杂性",
-        "rastreamento de complexidade",
-    ]) {
+    } else if starts(&["complexity tracking", "复杂度", "复杂性", "rastreamento de complexidade"]) {
         plan.complexity.extend(complexity(markdown, section));
     }
 }
@@ -166,18 +140,10 @@ fn context(markdown: &Markdown, section: &Section) -> Vec<ContextEntry> {
         let heading = |i: &usize| matches!(markdown.lines[*i].kind, LineKind::Heading(_));
         let end = (index + 1..next).find(heading).unwrap_or(next);
         let span = markdown.span_of(*index..end);
-        let value = markdown::label(strip_marker(markdown.clean(span)))
-            .map(|(_, v)| joined(v))
-            .unwrap_or_default();
+        let value = markdown::label(strip_marker(markdown.clean(span))).map(|(_, v)| joined(v)).unwrap_or_default();
         let needs_clarification = value.contains("NEEDS CLARIFICATION") && !value.contains("or NEEDS CLARIFICATION");
         let line = markdown.lines[*index].number;
-        entries.push(ContextEntry {
-            key: key.clone(),
-            value,
-            needs_clarification,
-            line,
-            span,
-        });
+        entries.push(ContextEntry { key: key.clone(), value, needs_clarification, line, span });
     }
     if entries.is_empty() {
         entries.extend(markdown.rows_in(lines).iter().filter_map(|row| {
@@ -186,13 +152,7 @@ fn context(markdown: &Markdown, section: &Section) -> Vec<ContextEntry> {
             };
             let key = key.trim_matches(['*', '`', ' ']).to_owned();
             let needs_clarification = value.contains("NEEDS CLARIFICATION");
-            Some(ContextEntry {
-                key,
-                value: value.clone(),
-                needs_clarification,
-                line: row.line,
-                span: row.span,
-            })
+            Some(ContextEntry { key, value: value.clone(), needs_clarification, line: row.line, span: row.span })
         }));
     }
     entries
@@ -201,11 +161,7 @@ fn context(markdown: &Markdown, section: &Section) -> Vec<ContextEntry> {
 fn complexity<'a>(markdown: &'a Markdown, section: &Section) -> impl Iterator<Item = Complexity> + 'a {
     let rows = markdown.rows_in(section.heading + 1..section.end).iter();
     rows.filter(|row| {
-        let header = markdown
-            .headers
-            .get(row.table)
-            .map(|h| h.to_lowercase())
-            .unwrap_or_default();
+        let header = markdown.headers.get(row.table).map(|h| h.to_lowercase()).unwrap_or_default();
         ["violation", "违", "violação"].iter().any(|w| header.contains(w))
     })
     .filter_map(|row| {
@@ -220,13 +176,7 @@ fn complexity<'a>(markdown: &'a Markdown, section: &Section) -> impl Iterator<It
             return None;
         }
         let (violation, reason, alternative) = (violation.clone(), reason.clone(), alternative.clone());
-        Some(Complexity {
-            violation,
-            reason,
-            alternative,
-            line: row.line,
-            span: row.span,
-        })
+        Some(Complexity { violation, reason, alternative, line: row.line, span: row.span })
     })
 }
 
@@ -243,10 +193,8 @@ fn check(markdown: &Markdown, plan: &Plan, diagnostics: &mut Vec<Diagnostic>) {
         ));
     }
     if plan.constitution_check.is_none() {
-        diagnostics.push(missing(
-            "constitution check",
-            "add `## Constitution Check`, and say how each principle is kept",
-        ));
+        diagnostics
+            .push(missing("constitution check", "add `## Constitution Check`, and say how each principle is kept"));
     }
     for entry in plan.context.iter().filter(|e| e.needs_clarification) {
         let message = format!("{} still needs clarification", entry.key);

@@ -37,18 +37,15 @@ pub fn decide(spec: &AgentSpec, in_tenant: bool, recorded: &Recorded) -> (Progre
         return stalled("NotInTenant", message.into());
     }
     if let Some(image) = spec.image.as_deref().filter(|i| !is_image(i)) {
-        let message = format!(
-            "spec.image: `{}` is no reference of an image; write `registry/name:tag`",
-            image.escape_debug()
-        );
+        let message =
+            format!("spec.image: `{}` is no reference of an image; write `registry/name:tag`", image.escape_debug());
         return stalled("InvalidImage", message);
     }
     let field = "spec.replay.configMapRef";
     match recorded {
-        Recorded::Missing(name) => stalled(
-            "SourceMissing",
-            format!("{field}: there is no ConfigMap {name} in this namespace; create it"),
-        ),
+        Recorded::Missing(name) => {
+            stalled("SourceMissing", format!("{field}: there is no ConfigMap {name} in this namespace; create it"))
+        }
         Recorded::Empty(name) => stalled(
             "SourceMissing",
             format!("{field}: ConfigMap {name} has no key `<task id>.patch`; add recorded work"),
@@ -73,11 +70,7 @@ mod tests {
         insta::assert_snapshot!(
             [
                 shown(None, true, &Recorded::NotAsked),
-                shown(
-                    Some("ghcr.io/a/b:1"),
-                    true,
-                    &Recorded::new("work", Some(vec!["T001.patch".into()]))
-                ),
+                shown(Some("ghcr.io/a/b:1"), true, &Recorded::new("work", Some(vec!["T001.patch".into()]))),
                 shown(None, false, &Recorded::NotAsked),
                 shown(Some("https://ghcr.io/a\nb"), true, &Recorded::NotAsked),
                 shown(None, true, &Recorded::new("work", None)),

@@ -31,9 +31,7 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
     let namespace = object.namespace().unwrap_or_default();
     let recorded = object.spec.replay.as_ref().map(|r| r.config_map_ref.name.as_str());
     let map = recorded.map(|name| Target::config_map(&namespace, name));
-    ctx.references
-        .agents
-        .set(&object, map.into_iter().chain([Target::namespace(&namespace)]));
+    ctx.references.agents.set(&object, map.into_iter().chain([Target::namespace(&namespace)]));
     let recorded = match recorded {
         Some(name) => decide::Recorded::new(name, keys(&ctx, &namespace, name).await?),
         None => decide::Recorded::NotAsked,
@@ -57,13 +55,9 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
 /// The keys of a ConfigMap; none when there is no such object.
 async fn keys(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Vec<String>>, Error> {
     let api = Api::<ConfigMap>::namespaced(ctx.client.clone(), namespace);
-    let found = api
-        .get_opt(name)
-        .await
-        .map_err(Error::kube(format!("get ConfigMap {namespace}/{name}")))?;
+    let found = api.get_opt(name).await.map_err(Error::kube(format!("get ConfigMap {namespace}/{name}")))?;
     Ok(found.map(|map| {
         let text = map.data.into_iter().flatten().map(|(key, _)| key);
-        text.chain(map.binary_data.into_iter().flatten().map(|(key, _)| key))
-            .collect()
+        text.chain(map.binary_data.into_iter().flatten().map(|(key, _)| key)).collect()
     }))
 }

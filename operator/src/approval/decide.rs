@@ -31,11 +31,7 @@ pub fn decide(object: &Approval, seen: &Observed) -> (Progress, &'static str, St
         Subject::Known { policy, digest, author } => (policy, digest, author.as_deref()),
     };
     match counts(policy, digest, author, &decision) {
-        Ok(()) => (
-            Ready,
-            "Counts",
-            format!("{subject} has the content that {} decided on", decision.user),
-        ),
+        Ok(()) => (Ready, "Counts", format!("{subject} has the content that {} decided on", decision.user)),
         Err(void) => {
             let reason = match void {
                 Void::ContentChanged => "ContentChanged",
@@ -69,11 +65,7 @@ mod tests {
     fn known(content: &str, groups: &[&str]) -> Subject {
         let groups = groups.iter().map(ToString::to_string).collect();
         Subject::Known {
-            policy: Policy {
-                required: 1,
-                groups,
-                four_eyes: true,
-            },
+            policy: Policy { required: 1, groups, four_eyes: true },
             digest: Digest::of_bytes(content.as_bytes()),
             author: Some("bob".into()),
         }
@@ -82,13 +74,8 @@ mod tests {
     #[test]
     fn every_state_has_its_reason() {
         let shown = |by, tenant: Option<&str>, subject| {
-            let (progress, reason, message) = decide(
-                &approval(by),
-                &Observed {
-                    tenant: tenant.map(Into::into),
-                    subject,
-                },
-            );
+            let (progress, reason, message) =
+                decide(&approval(by), &Observed { tenant: tenant.map(Into::into), subject });
             format!("{progress:?} {reason}: {message}\n")
         };
         let acme = Some("acme");

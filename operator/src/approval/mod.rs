@@ -31,21 +31,13 @@ pub async fn reconcile(object: Arc<Approval>, ctx: Arc<Context>) -> Result<Actio
     if object.status.is_none() && object.spec.subject.kind == SubjectKind::Plan {
         // From here on the plan's pass finds this Approval in the cache, which it may not when its own watch tells of it.
         let namespace = object.namespace().unwrap_or_default();
-        ctx.index
-            .wake(ObjectRef::new(&object.spec.subject.name).within(&namespace));
+        ctx.index.wake(ObjectRef::new(&object.spec.subject.name).within(&namespace));
     }
     let seen = observe::observe(&object, &ctx).await?;
     let (progress, reason, message) = decide::decide(&object, &seen);
     // What the person did is remembered before anything is said about it, and a status is the proof that it was.
     if object.status.is_none() {
-        ctx.recorder
-            .record(
-                seen.tenant
-                    .and_then(|tenant| decision(&object, tenant))
-                    .into_iter()
-                    .collect(),
-            )
-            .await?;
+        ctx.recorder.record(seen.tenant.and_then(|tenant| decision(&object, tenant)).into_iter().collect()).await?;
     }
     let api = Api::<Approval>::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default());
     let old = object.status.as_ref().map_or(&[][..], |s| &s.conditions);
@@ -68,11 +60,7 @@ fn decision(object: &Approval, tenant: String) -> Option<Record> {
             name: object.name_any(),
             uid: object.uid().unwrap_or_default(),
         },
-        at: object
-            .metadata
-            .creation_timestamp
-            .as_ref()
-            .map_or(Millis(0), convert::millis),
+        at: object.metadata.creation_timestamp.as_ref().map_or(Millis(0), convert::millis),
         actor: by.user.clone(),
         event: Event::Decision {
             about: match object.spec.subject.kind {

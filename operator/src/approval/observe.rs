@@ -54,9 +54,7 @@ pub async fn observe(object: &Approval, ctx: &Context) -> Result<Observed, Error
         SubjectKind::Specification => Target::new::<Specification>(&namespace, name),
         SubjectKind::Plan => Target::new::<Plan>(&namespace, name),
     };
-    ctx.references
-        .approvals
-        .set(object, [target, Target::namespace(&namespace)]);
+    ctx.references.approvals.set(object, [target, Target::namespace(&namespace)]);
     let subject = match object.spec.subject.kind {
         SubjectKind::Constitution => {
             read(ctx, &namespace, name, |c: &Constitution| {
@@ -71,16 +69,10 @@ pub async fn observe(object: &Approval, ctx: &Context) -> Result<Observed, Error
             .await
         }
         SubjectKind::Plan => {
-            read(ctx, &namespace, name, |p: &Plan| {
-                Some((&p.spec.approval, p.status.as_ref()?.digest.as_ref()?))
-            })
-            .await
+            read(ctx, &namespace, name, |p: &Plan| Some((&p.spec.approval, p.status.as_ref()?.digest.as_ref()?))).await
         }
     }?;
-    Ok(Observed {
-        tenant: ctx.tenant_of(&namespace).map(|m| m.tenant),
-        subject,
-    })
+    Ok(Observed { tenant: ctx.tenant_of(&namespace).map(|m| m.tenant), subject })
 }
 
 async fn read<K>(
@@ -93,18 +85,13 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
 {
     let api = Api::<K>::namespaced(ctx.client.clone(), namespace);
-    let found = api
-        .get_opt(name)
-        .await
-        .map_err(Error::kube(format!("get {} {namespace}/{name}", K::kind(&()))))?;
+    let found = api.get_opt(name).await.map_err(Error::kube(format!("get {} {namespace}/{name}", K::kind(&()))))?;
     let Some(found) = found else {
         return Ok(Subject::Missing);
     };
-    Ok(
-        content(&found).map_or(Subject::Unread, |(policy, digest)| Subject::Known {
-            policy: policy.into(),
-            digest: digest.clone().into(),
-            author: found.annotations().get(names::ANNOTATION_AUTHOR).cloned(),
-        }),
-    )
+    Ok(content(&found).map_or(Subject::Unread, |(policy, digest)| Subject::Known {
+        policy: policy.into(),
+        digest: digest.clone().into(),
+        author: found.annotations().get(names::ANNOTATION_AUTHOR).cloned(),
+    }))
 }

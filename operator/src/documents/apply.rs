@@ -33,11 +33,7 @@ pub async fn apply<D: Document>(
     let standing = before.after(&decision, checked.as_ref(), object.meta().generation, ctx.now());
     write(object, ctx, standing, checked.map(|c| c.facts)).await?;
     if turn {
-        let type_ = if decision.progress == Progress::Stalled {
-            EventType::Warning
-        } else {
-            EventType::Normal
-        };
+        let type_ = if decision.progress == Progress::Stalled { EventType::Warning } else { EventType::Normal };
         ctx.event(object, type_, decision.reason, decision.message).await;
     }
     Ok(())
@@ -62,17 +58,9 @@ pub async fn without_record<D: Document>(
         }
         Class::Permanent => (Progress::Stalled, "RecordRefused", error.to_string()),
     };
-    let standing = before.with(
-        progress.conditions(reason, &message),
-        object.meta().generation,
-        ctx.now(),
-    );
+    let standing = before.with(progress.conditions(reason, &message), object.meta().generation, ctx.now());
     write(object, ctx, standing, None).await?;
-    if error.class() == Class::Permanent {
-        Ok(Action::requeue(RESYNC))
-    } else {
-        Err(error.into())
-    }
+    if error.class() == Class::Permanent { Ok(Action::requeue(RESYNC)) } else { Err(error.into()) }
 }
 
 async fn write<D: Document>(object: &D, ctx: &Context, standing: Standing, facts: Option<Facts>) -> Result<(), Error> {

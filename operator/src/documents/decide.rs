@@ -24,36 +24,21 @@ pub struct Decision {
 
 /// Decides on what was observed, after what was known `before`.
 pub fn decide(seen: &Observed, before: &Standing) -> Decision {
-    let digest = seen
-        .content
-        .as_ref()
-        .ok()
-        .map(|c| c.checked.digest.clone())
-        .or_else(|| before.digest.clone());
+    let digest = seen.content.as_ref().ok().map(|c| c.checked.digest.clone()).or_else(|| before.digest.clone());
     let (progress, reason, message) = stand(seen);
     let approved = match progress {
         Progress::Ready => digest.clone(),
         // What is neither approved now nor replaced by something newer has lost its approval.
         _ => before.approved_digest.clone().filter(|a| Some(a) != digest.as_ref()),
     };
-    Decision {
-        progress,
-        reason,
-        message,
-        digest,
-        approved,
-    }
+    Decision { progress, reason, message, digest, approved }
 }
 
 fn stand(seen: &Observed) -> (Progress, &'static str, String) {
     use Progress::{Ready, Reconciling, Stalled};
     if seen.tenant.is_none() {
         let remedy = "add it to spec.namespaces of a Tenant, or move the object to a namespace of one";
-        return (
-            Stalled,
-            "NotInTenant",
-            format!("the namespace belongs to no tenant; {remedy}"),
-        );
+        return (Stalled, "NotInTenant", format!("the namespace belongs to no tenant; {remedy}"));
     }
     let checked = match &seen.content {
         Ok(content) => &content.checked,
@@ -103,16 +88,8 @@ fn stand(seen: &Observed) -> (Progress, &'static str, String) {
             (Reconciling, "WaitingForApproval", message)
         }
         Verdict::Rejected { user, comment } => {
-            let said = if comment.is_empty() {
-                String::new()
-            } else {
-                format!(": {comment}")
-            };
-            (
-                Stalled,
-                "Rejected",
-                format!("rejected by {user}{said}; change the document"),
-            )
+            let said = if comment.is_empty() { String::new() } else { format!(": {comment}") };
+            (Stalled, "Rejected", format!("rejected by {user}{said}; change the document"))
         }
     }
 }

@@ -134,11 +134,7 @@ impl Document for Constitution {
 
     fn with(mut status: ConstitutionStatus, standing: Standing, facts: Option<Facts>) -> ConstitutionStatus {
         if let Some(Facts::Constitution { version, principles }) = facts {
-            status = ConstitutionStatus {
-                version,
-                principles,
-                ..status
-            };
+            status = ConstitutionStatus { version, principles, ..status };
         }
         ConstitutionStatus {
             observed_generation: standing.observed_generation,
@@ -197,22 +193,8 @@ impl Document for Specification {
     }
 
     fn with(mut status: SpecificationStatus, standing: Standing, facts: Option<Facts>) -> SpecificationStatus {
-        if let Some(Facts::Specification {
-            title,
-            stories,
-            requirements,
-            success_criteria,
-            open_questions,
-        }) = facts
-        {
-            status = SpecificationStatus {
-                title,
-                stories,
-                requirements,
-                success_criteria,
-                open_questions,
-                ..status
-            };
+        if let Some(Facts::Specification { title, stories, requirements, success_criteria, open_questions }) = facts {
+            status = SpecificationStatus { title, stories, requirements, success_criteria, open_questions, ..status };
         }
         SpecificationStatus {
             observed_generation: standing.observed_generation,

@@ -85,13 +85,8 @@ pub enum Superior {
 pub async fn observe<D: Document>(object: &D, ctx: &Context) -> Result<Observed, Error> {
     let namespace = object.namespace().unwrap_or_default();
     let source = object.source();
-    let config_map = source
-        .config_map_key_ref
-        .as_ref()
-        .map(|k| Target::config_map(&namespace, &k.name));
-    let superior = object
-        .constitution()
-        .map(|c| Target::new::<Constitution>(&namespace, &c.name));
+    let config_map = source.config_map_key_ref.as_ref().map(|k| Target::config_map(&namespace, &k.name));
+    let superior = object.constitution().map(|c| Target::new::<Constitution>(&namespace, &c.name));
     let targets = [Some(Target::namespace(&namespace)), config_map, superior];
     D::referrers(&ctx.references).set(object, targets.into_iter().flatten());
 
@@ -103,10 +98,7 @@ pub async fn observe<D: Document>(object: &D, ctx: &Context) -> Result<Observed,
     Ok(Observed {
         handle: format!("{}/{} -n {namespace}", D::kind(&()).to_lowercase(), object.name_any()),
         tenant: ctx.tenant_of(&namespace).map(|m| m.tenant),
-        content: bytes.map(|bytes| Content {
-            checked: D::check(&bytes),
-            bytes,
-        }),
+        content: bytes.map(|bytes| Content { checked: D::check(&bytes), bytes }),
         constitution: constitution(ctx, &namespace, object.constitution()).await?,
         policy: object.policy().into(),
         author: object.annotations().get(names::ANNOTATION_AUTHOR).cloned(),
@@ -116,22 +108,13 @@ pub async fn observe<D: Document>(object: &D, ctx: &Context) -> Result<Observed,
 
 async fn read(ctx: &Context, namespace: &str, key: &ConfigMapKey) -> Result<Result<Vec<u8>, Missing>, Error> {
     let api = Api::<ConfigMap>::namespaced(ctx.client.clone(), namespace);
-    let found = api
-        .get_opt(&key.name)
-        .await
-        .map_err(Error::kube(format!("get ConfigMap {namespace}/{}", key.name)))?;
+    let found = api.get_opt(&key.name).await.map_err(Error::kube(format!("get ConfigMap {namespace}/{}", key.name)))?;
     let Some(map) = found else {
         return Ok(Err(Missing::ConfigMap(key.name.clone())));
     };
-    let text = map
-        .data
-        .and_then(|mut data| data.remove(&key.key))
-        .map(String::into_bytes);
+    let text = map.data.and_then(|mut data| data.remove(&key.key)).map(String::into_bytes);
     let bytes = text.or_else(|| map.binary_data.and_then(|mut data| data.remove(&key.key)).map(|b| b.0));
-    Ok(bytes.ok_or_else(|| Missing::Key {
-        name: key.name.clone(),
-        key: key.key.clone(),
-    }))
+    Ok(bytes.ok_or_else(|| Missing::Key { name: key.name.clone(), key: key.key.clone() }))
 }
 
 async fn constitution(ctx: &Context, namespace: &str, reference: Option<&LocalRef>) -> Result<Superior, Error> {
@@ -139,30 +122,22 @@ async fn constitution(ctx: &Context, namespace: &str, reference: Option<&LocalRe
         return Ok(Superior::None);
     };
     let api = Api::<Constitution>::namespaced(ctx.client.clone(), namespace);
-    let found = api
-        .get_opt(&name)
-        .await
-        .map_err(Error::kube(format!("get Constitution {namespace}/{name}")))?;
+    let found = api.get_opt(&name).await.map_err(Error::kube(format!("get Constitution {namespace}/{name}")))?;
     let Some(found) = found else {
         return Ok(Superior::Missing(name));
     };
     let conditions = found.status.map(|s| s.conditions).unwrap_or_default();
-    let ready = conditions
-        .iter()
-        .any(|c| c.type_ == condition::READY && c.status == "True");
-    Ok(if ready {
-        Superior::Ready
-    } else {
-        Superior::NotReady(name)
-    })
+    let ready = conditions.iter().any(|c| c.type_ == condition::READY && c.status == "True");
+    Ok(if ready { Superior::Ready } else { Superior::NotReady(name) })
 }
 
 async fn decisions(ctx: &Context, namespace: &str, kind: SubjectKind, name: &str) -> Result<Vec<Decision>, Error> {
     let of_subject = ListParams::default().fields(&format!("spec.subject.kind={kind:?},spec.subject.name={name}"));
     let api = Api::<Approval>::namespaced(ctx.client.clone(), namespace);
-    let list = api.list(&of_subject).await.map_err(Error::kube(format!(
-        "list the Approvals of {kind:?} {namespace}/{name}"
-    )))?;
+    let list = api
+        .list(&of_subject)
+        .await
+        .map_err(Error::kube(format!("list the Approvals of {kind:?} {namespace}/{name}")))?;
     let kept = list.items.iter().filter(|a| a.metadata.deletion_timestamp.is_none());
     Ok(kept.filter_map(|a| convert::decision(&a.name_any(), &a.spec)).collect())
 }

@@ -46,10 +46,7 @@ pub fn records<D: Document>(
         records.extend(revision(seen).map(|event| record(author, event)));
     }
     if is_turn(before, decision) {
-        records.push(record(
-            ACTOR,
-            transition(&object.resource_version().unwrap_or_default(), decision),
-        ));
+        records.push(record(ACTOR, transition(&object.resource_version().unwrap_or_default(), decision)));
     }
     records
 }
@@ -57,9 +54,7 @@ pub fn records<D: Document>(
 /// The content, if it is a text. What is no text, or is too large to be read, is not kept.
 fn revision(seen: &Observed) -> Option<Event> {
     let content = seen.content.as_ref().ok()?;
-    let text = str::from_utf8(&content.bytes)
-        .ok()
-        .filter(|t| t.len() <= MAX_DOCUMENT_BYTES)?;
+    let text = str::from_utf8(&content.bytes).ok().filter(|t| t.len() <= MAX_DOCUMENT_BYTES)?;
     Some(Event::Revision {
         digest: content.checked.digest.clone(),
         version: content.checked.facts.version().map(str::to_owned),
@@ -99,10 +94,7 @@ mod tests {
         Observed {
             handle: String::new(),
             tenant: Some("acme".into()),
-            content: Ok(Content {
-                checked: validate::specification(bytes),
-                bytes: bytes.to_vec(),
-            }),
+            content: Ok(Content { checked: validate::specification(bytes), bytes: bytes.to_vec() }),
             constitution: Superior::None,
             policy: Policy::default(),
             author: Some("ann".into()),

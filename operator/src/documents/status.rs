@@ -29,10 +29,7 @@ pub struct Standing {
 impl Standing {
     /// The reason of `Ready`.
     pub fn reason(&self) -> Option<&str> {
-        self.conditions
-            .iter()
-            .find(|c| c.type_ == READY)
-            .map(|c| c.reason.as_str())
+        self.conditions.iter().find(|c| c.type_ == READY).map(|c| c.reason.as_str())
     }
 
     /// What is so after a decision; findings stay as they are when there is no content to find anything in.

@@ -60,8 +60,11 @@ enum Done {
 /// Carries out every action of the pass, several at once; one that fails does not keep the others.
 pub async fn apply(pass: &Pass<'_>, runtime: &mut Runtime) -> Applied {
     let limit = usize::from(pass.ctx.config.requests_in_flight);
-    let results: Vec<Result<Done, Error>> =
-        stream::iter(&pass.decision.actions).map(|action| carry_out(pass, action)).buffer_unordered(limit).collect().await;
+    let results: Vec<Result<Done, Error>> = stream::iter(&pass.decision.actions)
+        .map(|action| carry_out(pass, action))
+        .buffer_unordered(limit)
+        .collect()
+        .await;
     let mut applied = Applied::default();
     for result in results {
         match result {
@@ -77,7 +80,9 @@ pub async fn apply(pass: &Pass<'_>, runtime: &mut Runtime) -> Applied {
                 runtime.open.remove(&node);
             }
             Ok(Done::Integration(status)) => {
-                runtime.open.retain(|node, _| !pass.is_integration(*node) || status.phase == enact_crds::task::Phase::Running);
+                runtime
+                    .open
+                    .retain(|node, _| !pass.is_integration(*node) || status.phase == enact_crds::task::Phase::Running);
                 applied.integration = Some(status);
             }
             Ok(Done::Later(at)) => applied.wake = Some(applied.wake.map_or(at, |w| w.min(at))),
@@ -107,11 +112,16 @@ async fn carry_out(pass: &Pass<'_>, action: &Action) -> Result<Done, Error> {
         Action::Reopen(node) => {
             let now = pass.observed.now;
             let rerun = pass.observed.plan.annotations().get(names::ANNOTATION_RERUN).cloned();
-            change(pass, *node, |t| status::reopened(t.rerun.as_deref(), now), |_| IntegrationStatus {
-                attempts: pass.nodes[*node].attempts,
-                observed_rerun: rerun,
-                ..IntegrationStatus::default()
-            })
+            change(
+                pass,
+                *node,
+                |t| status::reopened(t.rerun.as_deref(), now),
+                |_| IntegrationStatus {
+                    attempts: pass.nodes[*node].attempts,
+                    observed_rerun: rerun,
+                    ..IntegrationStatus::default()
+                },
+            )
             .await
         }
         Action::MarkRunning { node, since } => {
@@ -158,7 +168,11 @@ async fn start(pass: &Pass<'_>, node: usize, attempt: u32) -> Result<Done, Error
         Err(report) => return Ok(Done::Refused(node, attempt, report)),
     };
     if !ctx.ledger.reserve(&member.tenant, member.parallelism, namespace, &name) {
-        ctx.ledger.wait(&member.tenant, super::reference(&pass.observed.plan), pass.observed.plan.spec.execution.priority);
+        ctx.ledger.wait(
+            &member.tenant,
+            super::reference(&pass.observed.plan),
+            pass.observed.plan.spec.execution.priority,
+        );
         return Ok(Done::Nothing);
     }
     ctx.metrics.wrote("create", "Pod");
@@ -226,7 +240,14 @@ async fn end(pass: &Pass<'_>, action: &Action) -> Result<Done, Error> {
     let branch = pass.observed.plan.spec.workspace.as_ref().filter(|_| !pass.is_integration(*node)).map(|_| {
         names::task_branch(&pass.observed.plan.name_any(), &pass.valid.content.compiled.tasks[*node].id, *attempt)
     });
-    let end = status::End { attempt: *attempt, failure: *failure, report, then: *then, branch, started: created(pass, *node) };
+    let end = status::End {
+        attempt: *attempt,
+        failure: *failure,
+        report,
+        then: *then,
+        branch,
+        started: created(pass, *node),
+    };
     if failure.is_some() {
         let subject = match pass.valid.content.compiled.tasks.get(*node) {
             Some(task) => format!("task {}", task.id),
@@ -303,5 +324,8 @@ async fn clean_up(pass: &Pass<'_>) -> Result<(), Error> {
     let pods: Api<Pod> = Api::namespaced(pass.ctx.client.clone(), &pass.observed.namespace);
     let ours = ListParams::default().labels(&format!("{}={}", names::LABEL_PLAN_UID, pass.observed.uid));
     pass.ctx.metrics.wrote("deletecollection", "Pod");
-    pods.delete_collection(&DeleteParams::default(), &ours).await.map(drop).map_err(Error::kube("delete the pods of a finished plan"))
+    pods.delete_collection(&DeleteParams::default(), &ours)
+        .await
+        .map(drop)
+        .map_err(Error::kube("delete the pods of a finished plan"))
 }

@@ -73,7 +73,8 @@ fn task(pass: &Pass, node: usize, template: &TaskTemplate, attempt: u32, name: S
 fn integration(pass: &Pass, attempt: u32, name: String) -> Result<Pod, Report> {
     let (observed, plan) = (pass.observed, &pass.observed.plan);
     let plan_name = plan.name_any();
-    let workspace = plan.spec.workspace.as_ref().ok_or_else(|| invalid("a plan without workspace has no integration"))?;
+    let workspace =
+        plan.spec.workspace.as_ref().ok_or_else(|| invalid("a plan without workspace has no integration"))?;
     let work = IntegrationWork { target: target_branch(observed, workspace), gates: convert::gates(&plan.spec.gates) };
     let merged = branches(pass, pass.valid.graph.order().iter().copied());
     let git = git(workspace, merged, names::candidate_branch(&plan_name, attempt));

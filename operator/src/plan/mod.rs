@@ -156,7 +156,11 @@ pub fn uses_agent(plan: &Plan, agent: &str) -> bool {
 }
 
 /// Unfinished plans in the namespace of `object` that refer to it.
-pub fn waiting_for<K: Resource>(plans: &Store<Plan>, object: &K, refers: impl Fn(&Plan, &str) -> bool) -> Vec<ObjectRef<Plan>> {
+pub fn waiting_for<K: Resource>(
+    plans: &Store<Plan>,
+    object: &K,
+    refers: impl Fn(&Plan, &str) -> bool,
+) -> Vec<ObjectRef<Plan>> {
     let (namespace, name) = (object.meta().namespace.as_deref(), object.meta().name.as_deref().unwrap_or_default());
     plans
         .state_filter(|plan| {

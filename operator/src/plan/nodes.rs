@@ -36,7 +36,11 @@ pub async fn hydrate(ctx: &Context, observed: &Observed, valid: &Valid, runtime:
     let nodes: HashMap<&str, usize> = entries(observed, valid).map(|(i, t)| (t.uid.as_str(), i)).collect();
     for attempt in known {
         let integration = attempt.subject_uid == observed.uid;
-        let node = if integration { Some(valid.content.compiled.tasks.len()) } else { nodes.get(attempt.subject_uid.as_str()).copied() };
+        let node = if integration {
+            Some(valid.content.compiled.tasks.len())
+        } else {
+            nodes.get(attempt.subject_uid.as_str()).copied()
+        };
         let Some(node) = node else { continue };
         let open = runtime.open.entry(node).or_default();
         if attempt.number > open.number {
@@ -71,7 +75,13 @@ pub fn nodes(observed: &Observed, valid: &Valid, runtime: &mut Runtime) -> Vec<N
         let rerun = observed.plan.annotations().get(names::ANNOTATION_RERUN);
         let rules = Node { retry: convert::retry(None, &execution.retry), ..Node::default() };
         let i = nodes.len();
-        nodes.push(place(rules, &Standing::of_integration(&status, rerun), pods.get(names::INTEGRATION).copied(), runtime, i));
+        nodes.push(place(
+            rules,
+            &Standing::of_integration(&status, rerun),
+            pods.get(names::INTEGRATION).copied(),
+            runtime,
+            i,
+        ));
     }
     nodes
 }
@@ -157,7 +167,13 @@ fn newest(observed: &Observed) -> HashMap<&str, &PodEntry> {
 
 /// The Task objects that exist, with their node.
 fn entries<'a>(observed: &'a Observed, valid: &'a Valid) -> impl Iterator<Item = (usize, &'a Arc<TaskEntry>)> {
-    valid.content.compiled.names.iter().enumerate().filter_map(|(i, name)| Some((i, observed.children.tasks.get(name)?)))
+    valid
+        .content
+        .compiled
+        .names
+        .iter()
+        .enumerate()
+        .filter_map(|(i, name)| Some((i, observed.children.tasks.get(name)?)))
 }
 
 /// The value of the task label of a node's pods.

@@ -93,7 +93,9 @@ fn decisions(plan: &Plan, ctx: &Context, namespace: &str) -> Vec<Decision> {
     }
     let name = plan.name_any();
     let about = |a: &enact_crds::Approval| {
-        a.spec.subject.kind == SubjectKind::Plan && a.spec.subject.name == name && a.metadata.namespace.as_deref() == Some(namespace)
+        a.spec.subject.kind == SubjectKind::Plan
+            && a.spec.subject.name == name
+            && a.metadata.namespace.as_deref() == Some(namespace)
     };
     ctx.caches.approvals.state_filter(about).iter().filter_map(|a| convert::decision(&a.name_any(), &a.spec)).collect()
 }

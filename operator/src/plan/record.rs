@@ -69,7 +69,8 @@ fn events(pass: &Pass, action: &Action, out: &mut Vec<Record>) {
         Action::Reopen(node) => {
             if !pass.is_integration(*node) {
                 let attempts = pass.nodes[*node].attempts;
-                let event = finished(pass, *node, TaskPhase::Pending, attempts, "Rerun", "another attempt was asked for");
+                let event =
+                    finished(pass, *node, TaskPhase::Pending, attempts, "Rerun", "another attempt was asked for");
                 out.extend(subject(pass, *node).map(|s| record(pass, s, event)));
             }
         }
@@ -108,7 +109,12 @@ fn subject(pass: &Pass, node: usize) -> Option<Subject> {
     }
     let name = &pass.valid.content.compiled.names[node];
     let entry = pass.observed.children.tasks.get(name)?;
-    Some(Subject { kind: Kind::Task, namespace: pass.observed.namespace.clone(), name: name.clone(), uid: entry.uid.clone() })
+    Some(Subject {
+        kind: Kind::Task,
+        namespace: pass.observed.namespace.clone(),
+        name: name.clone(),
+        uid: entry.uid.clone(),
+    })
 }
 
 /// Name of the pod of a node's attempt.

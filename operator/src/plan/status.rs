@@ -59,23 +59,39 @@ fn standing(pass: &Pass) -> Standing {
     let tasks = pass.valid.content.compiled.tasks.len();
     let counts = task_counts(pass);
     let progress = format!("{} of {} tasks done, {} running", counts.succeeded, counts.total, counts.running);
-    let make = |phase, progress, reason: &str, message: String| Standing { phase, progress, reason: reason.to_owned(), message };
+    let make = |phase, progress, reason: &str, message: String| Standing {
+        phase,
+        progress,
+        reason: reason.to_owned(),
+        message,
+    };
     match pass.decision.state {
-        PlanState::Succeeded => make(Phase::Succeeded, Progress::Ready, "Succeeded", format!("all {tasks} tasks are done")),
-        PlanState::Cancelled => make(Phase::Cancelled, Progress::Stalled, "Cancelled", progress),
-        PlanState::DeadlineExceeded => {
-            make(Phase::Failed, Progress::Stalled, "DeadlineExceeded", format!("the plan's time limit was reached: {progress}"))
+        PlanState::Succeeded => {
+            make(Phase::Succeeded, Progress::Ready, "Succeeded", format!("all {tasks} tasks are done"))
         }
+        PlanState::Cancelled => make(Phase::Cancelled, Progress::Stalled, "Cancelled", progress),
+        PlanState::DeadlineExceeded => make(
+            Phase::Failed,
+            Progress::Stalled,
+            "DeadlineExceeded",
+            format!("the plan's time limit was reached: {progress}"),
+        ),
         PlanState::Failed | PlanState::Unknown => {
             let (reason, message) = failure(pass);
             make(Phase::Failed, Progress::Stalled, &reason, message)
         }
-        PlanState::Suspended => {
-            make(phase_so_far(pass), Progress::Reconciling, "Suspended", format!("suspended: {progress}; resume with `kubectl enact resume`"))
-        }
-        PlanState::Running if counts.succeeded == counts.total => {
-            make(Phase::Integrating, Progress::Reconciling, "Integrating", "the tasks' work is being merged, checked and published".into())
-        }
+        PlanState::Suspended => make(
+            phase_so_far(pass),
+            Progress::Reconciling,
+            "Suspended",
+            format!("suspended: {progress}; resume with `kubectl enact resume`"),
+        ),
+        PlanState::Running if counts.succeeded == counts.total => make(
+            Phase::Integrating,
+            Progress::Reconciling,
+            "Integrating",
+            "the tasks' work is being merged, checked and published".into(),
+        ),
         PlanState::Running => make(Phase::Running, Progress::Reconciling, "Running", progress),
     }
 }
@@ -88,7 +104,9 @@ fn phase_so_far(pass: &Pass) -> Phase {
 fn failure(pass: &Pass) -> (String, String) {
     let said = |node: usize| {
         pass.decision.actions.iter().find_map(|action| match action {
-            Action::End { node: n, report, .. } if *n == node => Some((report.reason.as_str().to_owned(), report.message.clone())),
+            Action::End { node: n, report, .. } if *n == node => {
+                Some((report.reason.as_str().to_owned(), report.message.clone()))
+            }
             _ => None,
         })
     };
@@ -102,10 +120,19 @@ fn failure(pass: &Pass) -> (String, String) {
     let Some(task) = pass.valid.content.compiled.tasks.get(node) else {
         let old = pass.observed.plan.status.as_ref().and_then(|s| s.integration.clone()).unwrap_or_default();
         let (reason, message) = said(node).unwrap_or((old.reason.unwrap_or_default(), old.message.unwrap_or_default()));
-        return (reason, format!("the integration failed: {message}; mend it, then run `kubectl enact retry plan/{}`", pass.observed.plan.name_any()));
+        return (
+            reason,
+            format!(
+                "the integration failed: {message}; mend it, then run `kubectl enact retry plan/{}`",
+                pass.observed.plan.name_any()
+            ),
+        );
     };
     let message = said(node).map(|(reason, message)| format!(": {reason}: {message}")).unwrap_or_default();
-    ("TaskFailed".into(), format!("task {} failed{message}; see its status, mend it, then run `kubectl enact retry`", task.id))
+    (
+        "TaskFailed".into(),
+        format!("task {} failed{message}; see its status, mend it, then run `kubectl enact retry`", task.id),
+    )
 }
 
 /// The transition of the plan's phase in this pass, if there is one: key, phase, reason, message.
@@ -115,7 +142,8 @@ pub fn transition(pass: &Pass) -> Option<(String, Phase, String, String)> {
     let first = started(&pass.observed.plan).is_none();
     (old != now.phase || first).then(|| {
         let rerun = pass.decision.counts.retries + pass.nodes.iter().map(|n| n.attempts).sum::<u32>();
-        let key = if now.phase == Phase::Running && first { "Running".into() } else { format!("{:?}/{rerun}", now.phase) };
+        let key =
+            if now.phase == Phase::Running && first { "Running".into() } else { format!("{:?}/{rerun}", now.phase) };
         (key, now.phase, now.reason, now.message)
     })
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use enact_crds::common::{Finding, Gate, LocalRef, MAX_FINDINGS};
 use enact_crds::compile;
+use enact_crds::convert;
 use enact_crds::plan::{Cleanup, Workspace};
 use enact_crds::task::TaskTemplate;
-use enact_crds::convert;
 use enact_domain::approval::{Verdict, evaluate};
 use enact_domain::assignment::{check_ref, check_url};
 use enact_domain::condition::{Progress, READY};
@@ -132,7 +132,8 @@ pub fn validate(observed: &Observed, runtime: &mut Runtime) -> Result<Valid, Blo
         cancelled: plan.spec.cancel,
         deadline: execution.deadline_seconds.zip(started(plan)).map(|(seconds, at)| at.plus_seconds(seconds)),
     };
-    let graph = if plan.spec.workspace.is_some() { content.compiled.graph.with_last() } else { content.compiled.graph.clone() };
+    let graph =
+        if plan.spec.workspace.is_some() { content.compiled.graph.with_last() } else { content.compiled.graph.clone() };
     Ok(Valid { member, graph, policy, specification_digest, content })
 }
 
@@ -155,7 +156,8 @@ fn content(observed: &Observed, runtime: &mut Runtime) -> Result<Arc<Content>, B
         }
     }
     let (tasks, diagnostics) = document.map_or_else(|| (spec.tasks.clone(), Vec::new()), compile::from_markdown);
-    let compiled = compile::compile(&observed.plan.name_any(), tasks).map_err(|errors| refused(&errors, &diagnostics))?;
+    let compiled =
+        compile::compile(&observed.plan.name_any(), tasks).map_err(|errors| refused(&errors, &diagnostics))?;
     let canonical = canonical(spec, &compiled.tasks).map_err(|e| Blocked::stalled("InvalidPlan", e.to_string()))?;
     let content = Arc::new(Content { digest: Digest::of_bytes(canonical.as_bytes()), canonical, compiled });
     runtime.compiled = Some((key, content.clone()));
@@ -221,7 +223,10 @@ fn agents(observed: &Observed, tasks: &[TaskTemplate]) -> Result<(), Blocked> {
     for task in tasks {
         let name = agent_of(observed, task);
         let Some(agent) = observed.agents.get(name) else {
-            return Err(Blocked::waiting("AgentNotFound", format!("task {}: there is no Agent {name} in this namespace; create it", task.id)));
+            return Err(Blocked::waiting(
+                "AgentNotFound",
+                format!("task {}: there is no Agent {name} in this namespace; create it", task.id),
+            ));
         };
         pod::adapter(name, &agent.spec, task.script.as_deref())
             .map_err(|why| Blocked::stalled("InvalidPlan", format!("task {}: {why}", task.id)))?;
@@ -238,17 +243,24 @@ pub fn agent_of<'a>(observed: &'a Observed, task: &'a TaskTemplate) -> &'a str {
 fn specification(observed: &Observed) -> Result<Option<String>, Blocked> {
     let Some(reference) = &observed.plan.spec.specification_ref else { return Ok(None) };
     let Some(specification) = &observed.specification else {
-        return Err(Blocked::waiting("SpecificationNotFound", format!("there is no Specification {} in this namespace; create it", reference.name)));
+        return Err(Blocked::waiting(
+            "SpecificationNotFound",
+            format!("there is no Specification {} in this namespace; create it", reference.name),
+        ));
     };
     let status = specification.status.clone().unwrap_or_default();
     let ready = status.conditions.iter().find(|c| c.type_ == READY);
     let current = status.observed_generation == specification.metadata.generation;
     match ready {
         Some(c) if c.status == "True" && current => Ok(status.approved_digest),
-        Some(c) if current => {
-            Err(Blocked::waiting("WaitingForSpecification", format!("Specification {} is not ready: {}", reference.name, c.message)))
-        }
-        _ => Err(Blocked::waiting("WaitingForSpecification", format!("Specification {} was not looked at yet", reference.name))),
+        Some(c) if current => Err(Blocked::waiting(
+            "WaitingForSpecification",
+            format!("Specification {} is not ready: {}", reference.name, c.message),
+        )),
+        _ => Err(Blocked::waiting(
+            "WaitingForSpecification",
+            format!("Specification {} was not looked at yet", reference.name),
+        )),
     }
 }
 

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use enact_crds::agent::{Adapter as Kind, AgentSpec, EnvVar as AgentVar};
 use enact_crds::common::{LocalRef, Resources};
-use enact_domain::assignment::{self, AGENT_ENV_PREFIX, ASSIGNMENT_ENV, Assignment, MAX_ASSIGNMENT_BYTES, Reason, Report, paths};
+use enact_domain::assignment::{
+    self, AGENT_ENV_PREFIX, ASSIGNMENT_ENV, Assignment, MAX_ASSIGNMENT_BYTES, Reason, Report, paths,
+};
 use enact_domain::names;
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, Pod, PodSecurityContext, PodSpec,
-    ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecretKeySelector, SecretVolumeSource, SecurityContext,
-    ServiceAccountTokenProjection, Toleration, Volume, VolumeMount, VolumeProjection,
+    Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, Pod,
+    PodSecurityContext, PodSpec, ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecretKeySelector,
+    SecretVolumeSource, SecurityContext, ServiceAccountTokenProjection, Toleration, Volume, VolumeMount,
+    VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -94,8 +97,7 @@ pub fn for_task(frame: &Frame, agent: &AgentSpec, credentials: Option<&LocalRef>
 /// A report when the assignment does not fit in a pod.
 pub fn for_integration(frame: &Frame, tasks: Option<&LocalRef>, integration: Option<&LocalRef>) -> Result<Pod, Report> {
     let image = &frame.config.agent_image;
-    let mut volumes =
-        ["work", "tmp", "publish", "publish-tmp", "handover"].map(|name| scratch(name, frame)).to_vec();
+    let mut volumes = ["work", "tmp", "publish", "publish-tmp", "handover"].map(|name| scratch(name, frame)).to_vec();
     volumes.push(token());
     let env = vec![assigned(frame)?];
     let step = |name: &str, mounts: Vec<VolumeMount>| {
@@ -107,8 +109,12 @@ pub fn for_integration(frame: &Frame, tasks: Option<&LocalRef>, integration: Opt
     let token = || read_only("token", &parent(paths::TOKEN));
     let mut merge = vec![mount("work", paths::WORK), mount("tmp", "/tmp"), mount("handover", paths::HANDOVER), token()];
     let gate = vec![mount("work", paths::WORK), mount("tmp", "/tmp")];
-    let mut publish =
-        vec![mount("publish", paths::WORK), mount("publish-tmp", "/tmp"), read_only("handover", paths::HANDOVER), token()];
+    let mut publish = vec![
+        mount("publish", paths::WORK),
+        mount("publish-tmp", "/tmp"),
+        read_only("handover", paths::HANDOVER),
+        token(),
+    ];
     if let Some(secret) = tasks {
         volumes.push(secret_volume("git", secret));
         merge.push(read_only("git", paths::GIT_CREDENTIALS));
@@ -124,7 +130,10 @@ fn assigned(frame: &Frame) -> Result<EnvVar, Report> {
     let invalid = |why: String| Report::new(Reason::InvalidAssignment, why);
     let json = serde_json::to_string(frame.assignment).map_err(|e| invalid(e.to_string()))?;
     if json.len() > MAX_ASSIGNMENT_BYTES {
-        let why = format!("prompt, script and gates have {} bytes, and at most {MAX_ASSIGNMENT_BYTES} fit in a pod; shorten them", json.len());
+        let why = format!(
+            "prompt, script and gates have {} bytes, and at most {MAX_ASSIGNMENT_BYTES} fit in a pod; shorten them",
+            json.len()
+        );
         return Err(invalid(why));
     }
     Ok(EnvVar { name: ASSIGNMENT_ENV.into(), value: Some(json), value_from: None })
@@ -229,7 +238,8 @@ fn node_selector(config: &Config) -> Option<BTreeMap<String, String>> {
 }
 
 fn tolerations(config: &Config) -> Option<Vec<Toleration>> {
-    let tolerated = |key: &String| Toleration { key: Some(key.clone()), operator: Some("Exists".into()), ..Toleration::default() };
+    let tolerated =
+        |key: &String| Toleration { key: Some(key.clone()), operator: Some("Exists".into()), ..Toleration::default() };
     let list: Vec<Toleration> = config.agent_tolerations.iter().map(tolerated).collect();
     (!list.is_empty()).then_some(list)
 }
@@ -300,8 +310,13 @@ fn parent(path: &str) -> String {
 pub fn adapter(agent_name: &str, agent: &AgentSpec, script: Option<&str>) -> Result<assignment::Adapter, String> {
     match agent.adapter {
         Kind::Replay => Ok(assignment::Adapter::Replay {}),
-        Kind::Command => script.or(agent.script.as_deref()).map(|script| assignment::Adapter::Command { script: script.to_owned() }).ok_or_else(|| {
-            format!("Agent {agent_name} runs scripts, and neither it nor the task has one; set script in one of them")
-        }),
+        Kind::Command => script
+            .or(agent.script.as_deref())
+            .map(|script| assignment::Adapter::Command { script: script.to_owned() })
+            .ok_or_else(|| {
+                format!(
+                    "Agent {agent_name} runs scripts, and neither it nor the task has one; set script in one of them"
+                )
+            }),
     }
 }

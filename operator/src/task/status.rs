@@ -76,7 +76,9 @@ fn conditions(phase: TaskPhase, end: &End, now: Millis) -> Vec<Condition> {
         TaskPhase::Pending | TaskPhase::Running => {
             (Progress::Reconciling, format!("attempt {} failed and is made again: {}", end.attempt, report.message))
         }
-        TaskPhase::Failed => (Progress::Stalled, format!("attempt {} failed for good: {}", end.attempt, report.message)),
+        TaskPhase::Failed => {
+            (Progress::Stalled, format!("attempt {} failed for good: {}", end.attempt, report.message))
+        }
         TaskPhase::Cancelled => (Progress::Stalled, report.message.clone()),
         TaskPhase::Unknown => {
             (Progress::Stalled, format!("{}; find out what became of the work, then run `enact retry`", report.message))
@@ -84,7 +86,8 @@ fn conditions(phase: TaskPhase, end: &End, now: Millis) -> Vec<Condition> {
     };
     let mut wanted = progress.conditions(reason, &message);
     if phase == TaskPhase::Succeeded {
-        let delivered = report.commit.as_deref().map_or_else(|| "the report is kept".into(), |c| format!("commit {c} is pushed"));
+        let delivered =
+            report.commit.as_deref().map_or_else(|| "the report is kept".into(), |c| format!("commit {c} is pushed"));
         wanted.push(Wanted::new(EXECUTED, Truth::True, "Succeeded", ""));
         wanted.push(Wanted::new(VERIFIED, Truth::True, "GatesPassed", ""));
         wanted.push(Wanted::new(DELIVERED, Truth::True, "Delivered", delivered));
@@ -120,7 +123,8 @@ pub fn running(attempt: u32, since: Millis, now: Millis) -> Value {
 
 /// The merge patch of a finished task that is to be tried again because a person asked for it.
 pub fn reopened(rerun: Option<&str>, now: Millis) -> Value {
-    let wanted = Progress::Reconciling.conditions("Rerun", &format!("another attempt was asked for by {}", names::ANNOTATION_RERUN));
+    let wanted = Progress::Reconciling
+        .conditions("Rerun", &format!("another attempt was asked for by {}", names::ANNOTATION_RERUN));
     json!({
         "phase": Phase::Pending,
         "failures": null,

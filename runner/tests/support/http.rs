@@ -42,10 +42,7 @@ pub fn serve(answer: impl Fn(Request) -> Vec<u8> + Send + Sync + 'static) -> Str
 
 /// A whole response.
 pub fn response(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
-    let mut text = format!(
-        "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n",
-        body.len()
-    );
+    let mut text = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
         text.extend([name, ": ", value, "\r\n"]);
     }
@@ -83,13 +80,7 @@ fn read(stream: &TcpStream) -> Option<Request> {
         (&mut reader).take(size).read_to_end(&mut body).ok()?;
     }
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    Some(Request {
-        method,
-        path: path.to_owned(),
-        query: query.to_owned(),
-        headers,
-        body,
-    })
+    Some(Request { method, path: path.to_owned(), query: query.to_owned(), headers, body })
 }
 
 fn line(reader: &mut impl BufRead) -> Option<String> {

@@ -32,15 +32,9 @@ impl GitServer {
     pub fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().to_owned();
-        git(
-            &root,
-            &["init", "--quiet", "--bare", "--initial-branch=main", "repository.git"],
-        );
+        git(&root, &["init", "--quiet", "--bare", "--initial-branch=main", "repository.git"]);
         let base = serve(move |request| backend(&root, &request));
-        let server = Self {
-            directory,
-            url: format!("{base}/repository.git"),
-        };
+        let server = Self { directory, url: format!("{base}/repository.git") };
         server.commit("main", &[("README.md", "hello\n")]);
         server
     }
@@ -59,10 +53,7 @@ impl GitServer {
         let clone = tempfile::tempdir().unwrap();
         let path = clone.path();
         git(path, &["clone", "--quiet", &self.repository().to_string_lossy(), "."]);
-        if !git_ok(
-            path,
-            &["checkout", "--quiet", "-B", branch, &format!("origin/{branch}")],
-        ) {
+        if !git_ok(path, &["checkout", "--quiet", "-B", branch, &format!("origin/{branch}")]) {
             git_ok(path, &["checkout", "--quiet", "-B", branch]);
         }
         for (name, content) in files {
@@ -70,10 +61,7 @@ impl GitServer {
         }
         git(path, &["add", "--all"]);
         git(path, &["commit", "--quiet", "--message", "By a test"]);
-        git(
-            path,
-            &["push", "--quiet", "origin", &format!("HEAD:refs/heads/{branch}")],
-        );
+        git(path, &["push", "--quiet", "origin", &format!("HEAD:refs/heads/{branch}")]);
         git(path, &["rev-parse", "HEAD"])
     }
 
@@ -86,26 +74,16 @@ impl GitServer {
 
 fn git_command(directory: &Path, args: &[&str]) -> Command {
     let mut command = Command::new("git");
-    command
-        .current_dir(directory)
-        .args(args)
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null");
+    command.current_dir(directory).args(args).env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
     for (name, value) in [("NAME", "A test"), ("EMAIL", "test@example.org")] {
-        command
-            .env(format!("GIT_AUTHOR_{name}"), value)
-            .env(format!("GIT_COMMITTER_{name}"), value);
+        command.env(format!("GIT_AUTHOR_{name}"), value).env(format!("GIT_COMMITTER_{name}"), value);
     }
     command
 }
 
 fn git(directory: &Path, args: &[&str]) -> String {
     let output = git_command(directory, args).output().unwrap();
-    assert!(
-        output.status.success(),
-        "git {args:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
@@ -115,10 +93,7 @@ fn git_ok(directory: &Path, args: &[&str]) -> bool {
 
 /// Runs `git http-backend` as CGI.
 fn backend(root: &Path, request: &Request) -> Vec<u8> {
-    let wanted = format!(
-        "Basic {}",
-        base64::engine::general_purpose::STANDARD.encode("bot:secret")
-    );
+    let wanted = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode("bot:secret"));
     if request.header("authorization") != wanted {
         return response("401 Unauthorized", &[("www-authenticate", "Basic realm=\"git\"")], b"");
     }
@@ -147,10 +122,7 @@ fn backend(root: &Path, request: &Request) -> Vec<u8> {
     let end = output.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
     let head = String::from_utf8_lossy(&output[..end]).into_owned();
     let headers: Vec<(&str, &str)> = head.lines().filter_map(|line| line.split_once(": ")).collect();
-    let status = headers
-        .iter()
-        .find(|(name, _)| *name == "Status")
-        .map_or("200 OK", |(_, status)| status);
+    let status = headers.iter().find(|(name, _)| *name == "Status").map_or("200 OK", |(_, status)| status);
     response(status, &headers, &output[end + 4..])
 }
 
@@ -210,14 +182,8 @@ impl Pod {
 
     /// A pod that integrates `merge` into `plan/shop`.
     pub fn integration(server: &GitServer, merge: &[&str], gate: &str) -> Self {
-        let gates = vec![Gate {
-            name: "check".into(),
-            script: gate.into(),
-        }];
-        let work = Work::Integration(IntegrationWork {
-            target: "plan/shop".into(),
-            gates,
-        });
+        let gates = vec![Gate { name: "check".into(), script: gate.into() }];
+        let work = Work::Integration(IntegrationWork { target: "plan/shop".into(), gates });
         let mut assignment = assignment(&server.url, "enact/shop/candidate-1", work);
         assignment.git.as_mut().unwrap().merge = merge.iter().map(ToString::to_string).collect();
         Self::new(assignment)
@@ -228,11 +194,7 @@ impl Pod {
         for name in ["work", "git", "replay", "handover"] {
             fs::create_dir(directory.path().join(name)).unwrap();
         }
-        let pod = Self {
-            directory,
-            assignment,
-            environment: Vec::new(),
-        };
+        let pod = Self { directory, assignment, environment: Vec::new() };
         pod.write("git/username", "bot");
         pod.write("git/password", "secret\n");
         pod.write("token", "a.b.c\n");
@@ -336,12 +298,7 @@ pub fn assignment(url: &str, branch: &str, work: Work) -> Assignment {
         attempt: 1,
         server_url: None,
         spec_digest: Some("sha256:abc".into()),
-        git: Some(GitWork {
-            url: url.into(),
-            revision: "main".into(),
-            merge: Vec::new(),
-            branch: branch.into(),
-        }),
+        git: Some(GitWork { url: url.into(), revision: "main".into(), merge: Vec::new(), branch: branch.into() }),
         work,
     }
 }

@@ -34,21 +34,12 @@ impl Database {
             "ENACT_TEST_DATABASE_URL must name a Postgres server as its superuser: run `cargo xtask postgres up`, \
              and set it to what `cargo xtask postgres url` prints",
         );
-        let name = format!(
-            "enact_test_{}_{}",
-            std::process::id(),
-            NUMBER.fetch_add(1, Ordering::Relaxed)
-        );
-        let mut connection = PgConnection::connect(&server)
-            .await
-            .expect("the server for tests answers");
+        let name = format!("enact_test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let mut connection = PgConnection::connect(&server).await.expect("the server for tests answers");
         for leftover in leftovers(&mut connection, &name).await {
             remove(&mut connection, &leftover).await;
         }
-        connection
-            .execute(AssertSqlSafe(format!("create database {name}")))
-            .await
-            .unwrap();
+        connection.execute(AssertSqlSafe(format!("create database {name}"))).await.unwrap();
         Self { name, server }
     }
 
@@ -60,10 +51,7 @@ impl Database {
     }
 
     pub fn login(&self) -> AppLogin {
-        AppLogin {
-            user: self.name.clone(),
-            password: PASSWORD.0.to_owned(),
-        }
+        AppLogin { user: self.name.clone(), password: PASSWORD.0.to_owned() }
     }
 
     pub fn server(&self) -> (String, u16) {
@@ -103,10 +91,7 @@ impl Database {
 
     /// The number that `query` gives the superuser.
     pub async fn number(&self, query: &'static str) -> i64 {
-        sqlx::query_scalar(query)
-            .fetch_one(&mut self.superuser().await)
-            .await
-            .unwrap()
+        sqlx::query_scalar(query).fetch_one(&mut self.superuser().await).await.unwrap()
     }
 
     /// How many rows each table holds.
@@ -115,13 +100,7 @@ impl Database {
         let mut rows = Vec::new();
         for table in tables(&mut connection).await {
             let count = format!("select count(*) from enact.{table}");
-            rows.push((
-                table,
-                sqlx::query_scalar(AssertSqlSafe(count))
-                    .fetch_one(&mut connection)
-                    .await
-                    .unwrap(),
-            ));
+            rows.push((table, sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(&mut connection).await.unwrap()));
         }
         rows
     }
@@ -132,19 +111,11 @@ impl Drop for Database {
         let (server, name) = (self.server.clone(), self.name.clone());
         // A runtime of its own: that of the test may be the one that is unwinding.
         let removal = std::thread::spawn(move || {
-            tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap()
-                .block_on(async {
-                    remove(&mut PgConnection::connect(&server).await.unwrap(), &name).await;
-                });
+            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+                remove(&mut PgConnection::connect(&server).await.unwrap(), &name).await;
+            });
         });
-        assert!(
-            removal.join().is_ok() || std::thread::panicking(),
-            "database {} is removed",
-            self.name
-        );
+        assert!(removal.join().is_ok() || std::thread::panicking(), "database {} is removed", self.name);
     }
 }
 
@@ -169,17 +140,11 @@ async fn leftovers(connection: &mut PgConnection, own: &str) -> Vec<String> {
     .unwrap();
     let process = |name: &str| name.split('_').nth(2).map(ToOwned::to_owned).unwrap_or_default();
     let own = process(own);
-    names
-        .into_iter()
-        .filter(|name| process(name) != own && !Path::new("/proc").join(process(name)).exists())
-        .collect()
+    names.into_iter().filter(|name| process(name) != own && !Path::new("/proc").join(process(name)).exists()).collect()
 }
 
 async fn remove(connection: &mut PgConnection, name: &str) {
-    for statement in [
-        format!("drop database if exists {name} with (force)"),
-        format!("drop role if exists {name}"),
-    ] {
+    for statement in [format!("drop database if exists {name} with (force)"), format!("drop role if exists {name}")] {
         // Two test programs may remove the same leftover.
         if let Err(error) = connection.execute(AssertSqlSafe(statement)).await {
             eprintln!("{name} is left behind: {error}");
@@ -188,22 +153,11 @@ async fn remove(connection: &mut PgConnection, name: &str) {
 }
 
 pub fn subject(kind: Kind, name: &str) -> Subject {
-    Subject {
-        kind,
-        namespace: "team".into(),
-        name: name.into(),
-        uid: format!("uid-{name}"),
-    }
+    Subject { kind, namespace: "team".into(), name: name.into(), uid: format!("uid-{name}") }
 }
 
 pub fn record(tenant: &str, subject: Subject, at: i64, event: Event) -> Record {
-    Record {
-        tenant: tenant.into(),
-        subject,
-        at: Millis(at),
-        actor: "system:enact".into(),
-        event,
-    }
+    Record { tenant: tenant.into(), subject, at: Millis(at), actor: "system:enact".into(), event }
 }
 
 /// A plan's transition.
@@ -225,10 +179,7 @@ pub fn turn(tenant: &str, task: &str, state: &str, at: i64) -> Record {
         state: state.into(),
         reason: "Because".into(),
         message: "said so".into(),
-        task: Some(TaskRef {
-            plan_uid: "uid-p".into(),
-            id: task.to_uppercase(),
-        }),
+        task: Some(TaskRef { plan_uid: "uid-p".into(), id: task.to_uppercase() }),
     };
     record(tenant, subject(Kind::Task, task), at, event)
 }
@@ -258,16 +209,7 @@ pub fn end(tenant: &str, task: &str, number: u32, failure: Option<&str>, report:
 
 pub fn revision(tenant: &str, subject: Subject, content: &str) -> Record {
     let digest = Digest::of_bytes(content.as_bytes());
-    record(
-        tenant,
-        subject,
-        500,
-        Event::Revision {
-            digest,
-            version: Some("1.0.0".into()),
-            content: content.into(),
-        },
-    )
+    record(tenant, subject, 500, Event::Revision { digest, version: Some("1.0.0".into()), content: content.into() })
 }
 
 pub fn done() -> Report {

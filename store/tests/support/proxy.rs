@@ -47,12 +47,7 @@ impl Proxy {
                 tokio::spawn(pass(client, server.clone(), seen.clone(), Arc::clone(&shared)));
             }
         });
-        Self {
-            address,
-            network,
-            state,
-            listener,
-        }
+        Self { address, network, state, listener }
     }
 
     pub fn set(&self, network: Network) {

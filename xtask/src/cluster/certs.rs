@@ -48,24 +48,11 @@ pub(super) fn ensure(layout: &Layout, ranges: &Ranges) -> Result<()> {
     );
     let servers = [
         ("apiserver", "ca", "kube-apiserver", api_names),
-        (
-            "kubelet-server",
-            "ca",
-            "kubelet",
-            format!("DNS:{NODE},IP:{}", ranges.node()),
-        ),
+        ("kubelet-server", "ca", "kubelet", format!("DNS:{NODE},IP:{}", ranges.node())),
         ("etcd", "etcd-ca", "etcd", format!("IP:{LOOPBACK}")),
     ];
     for (name, authority, common_name, alternatives) in servers {
-        sign(
-            layout,
-            &Certificate {
-                name,
-                authority,
-                subject: subject(common_name, &[])?,
-                alternatives,
-            },
-        )?;
+        sign(layout, &Certificate { name, authority, subject: subject(common_name, &[])?, alternatives })?;
     }
     let clients = [
         ("apiserver-etcd", "etcd-ca", "kube-apiserver", ""),
@@ -74,25 +61,10 @@ pub(super) fn ensure(layout: &Layout, ranges: &Ranges) -> Result<()> {
     ];
     for (name, authority, common_name, group) in clients {
         let subject = subject(common_name, &[group])?;
-        sign(
-            layout,
-            &Certificate {
-                name,
-                authority,
-                subject,
-                alternatives: String::new(),
-            },
-        )?;
+        sign(layout, &Certificate { name, authority, subject, alternatives: String::new() })?;
     }
     for (name, user, group) in CLIENTS {
-        kubeconfig(
-            layout,
-            ranges,
-            name,
-            user,
-            &[group],
-            &layout.path(&format!("{name}.kubeconfig")),
-        )?;
+        kubeconfig(layout, ranges, name, user, &[group], &layout.path(&format!("{name}.kubeconfig")))?;
     }
     Ok(())
 }
@@ -117,12 +89,8 @@ pub(super) fn user_kubeconfig(layout: &Layout, ranges: &Ranges, user: &str, grou
 }
 
 fn kubeconfig(layout: &Layout, ranges: &Ranges, name: &str, user: &str, groups: &[&str], path: &Path) -> Result<()> {
-    let certificate = Certificate {
-        name,
-        authority: "ca",
-        subject: subject(user, groups)?,
-        alternatives: String::new(),
-    };
+    let certificate =
+        Certificate { name, authority: "ca", subject: subject(user, groups)?, alternatives: String::new() };
     sign(layout, &certificate)?;
     let data = |path: PathBuf| fs::read(path).map(|bytes| STANDARD.encode(bytes));
     let config = json!({
@@ -150,10 +118,7 @@ fn file(layout: &Layout, name: &str, extension: &str) -> PathBuf {
 /// A distinguished name in the form that `openssl` reads; separators in names are escaped.
 fn subject(common_name: &str, groups: &[&str]) -> Result<String> {
     let mut subject = String::new();
-    let organisations = groups
-        .iter()
-        .filter(|group| !group.is_empty())
-        .map(|group| ("O", *group));
+    let organisations = groups.iter().filter(|group| !group.is_empty()).map(|group| ("O", *group));
     for (attribute, value) in organisations.chain([("CN", common_name)]) {
         if value.chars().any(char::is_control) {
             bail!("{value:?} holds a control character");
@@ -169,32 +134,18 @@ fn self_signed(layout: &Layout, name: &str) -> Result<()> {
         return Ok(());
     }
     request(layout, name, &format!("/CN=enact-{name}"), DAYS)
-        .args([
-            "-addext",
-            "basicConstraints=critical,CA:TRUE",
-            "-addext",
-            "keyUsage=critical,keyCertSign,cRLSign",
-        ])
+        .args(["-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign"])
         .read()?;
     Ok(())
 }
 
 fn sign(layout: &Layout, certificate: &Certificate) -> Result<()> {
-    let Certificate {
-        name,
-        authority,
-        subject,
-        alternatives,
-    } = certificate;
+    let Certificate { name, authority, subject, alternatives } = certificate;
     if file(layout, name, "crt").exists() {
         return Ok(());
     }
     let mut request = request(layout, name, subject, DAYS);
-    request
-        .arg("-CA")
-        .arg(file(layout, authority, "crt"))
-        .arg("-CAkey")
-        .arg(file(layout, authority, "key"));
+    request.arg("-CA").arg(file(layout, authority, "crt")).arg("-CAkey").arg(file(layout, authority, "key"));
     request.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
     request.args(["-addext", "extendedKeyUsage=clientAuth,serverAuth"]);
     if !alternatives.is_empty() {
@@ -205,45 +156,19 @@ fn sign(layout: &Layout, certificate: &Certificate) -> Result<()> {
 }
 
 fn request(layout: &Layout, name: &str, subject: &str, days: &str) -> std::process::Command {
-    let mut command = cmd(
-        "openssl",
-        [
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-        ],
-    );
+    let mut command =
+        cmd("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]);
     command.args(["-utf8", "-days", days, "-subj", subject]);
-    command
-        .arg("-keyout")
-        .arg(file(layout, name, "key"))
-        .arg("-out")
-        .arg(file(layout, name, "crt"));
+    command.arg("-keyout").arg(file(layout, name, "key")).arg("-out").arg(file(layout, name, "crt"));
     command
 }
 
 /// The key pair that signs service accounts' tokens.
 fn service_account_key(layout: &Layout) -> Result<()> {
-    let (private, public) = (
-        file(layout, "service-account", "key"),
-        file(layout, "service-account", "pub"),
-    );
+    let (private, public) = (file(layout, "service-account", "key"), file(layout, "service-account", "pub"));
     if !public.exists() {
-        cmd(
-            "openssl",
-            ["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out"],
-        )
-        .arg(&private)
-        .read()?;
-        cmd("openssl", ["ec", "-pubout", "-in"])
-            .arg(&private)
-            .arg("-out")
-            .arg(&public)
-            .read()?;
+        cmd("openssl", ["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out"]).arg(&private).read()?;
+        cmd("openssl", ["ec", "-pubout", "-in"]).arg(&private).arg("-out").arg(&public).read()?;
     }
     Ok(())
 }

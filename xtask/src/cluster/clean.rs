@@ -11,6 +11,9 @@ use super::{net, node};
 use crate::cmd::{CommandExt, cmd};
 use crate::daemon::{self, Daemons, until};
 
+/// Where every kubelet listens for plugins.
+const DEVICE_PLUGINS: &str = "/var/lib/kubelet/device-plugins";
+
 /// Ends every process, unmounts, removes links, rules and control groups, and deletes the directory.
 pub(super) fn clean(layout: &Layout, daemons: &Daemons) -> Result<()> {
     daemons.kill_all()?;
@@ -27,10 +30,7 @@ pub(super) fn clean(layout: &Layout, daemons: &Daemons) -> Result<()> {
 
 /// Kills what runs in pods, and removes their control groups.
 fn end_cgroup(name: &str) -> Result<()> {
-    let roots: Vec<PathBuf> = node::cgroup_folders(name)?
-        .into_iter()
-        .filter(|root| root.is_dir())
-        .collect();
+    let roots: Vec<PathBuf> = node::cgroup_folders(name)?.into_iter().filter(|root| root.is_dir()).collect();
     let mut folders = Vec::new();
     for root in &roots {
         folders_below(root, &mut folders);
@@ -50,10 +50,7 @@ fn end_cgroup(name: &str) -> Result<()> {
     }
     // Deepest first; a folder of a control group is deleted with the files in it. Zombies hold it for a moment.
     let removed = || {
-        let left = folders
-            .iter()
-            .filter(|folder| folder.exists() && fs::remove_dir(folder).is_err())
-            .count();
+        let left = folders.iter().filter(|folder| folder.exists() && fs::remove_dir(folder).is_err()).count();
         Ok(left == 0)
     };
     if !until(Duration::from_secs(10), removed)? {
@@ -77,10 +74,8 @@ fn remove_shim_sockets(layout: &Layout) {
     let tasks = layout.path("containerd/state/io.containerd.runtime.v2.task/k8s.io");
     for task in fs::read_dir(tasks).into_iter().flatten().flatten() {
         let address = fs::read_to_string(task.path().join("address")).unwrap_or_default();
-        if let Some(socket) = address
-            .trim()
-            .strip_prefix("unix://")
-            .filter(|path| path.starts_with("/run/containerd/s/"))
+        if let Some(socket) =
+            address.trim().strip_prefix("unix://").filter(|path| path.starts_with("/run/containerd/s/"))
         {
             // It is gone already when the shim ended by itself.
             let _ = fs::remove_file(socket);
@@ -105,31 +100,19 @@ fn unmount_below(dir: &Path) -> Result<()> {
 
 fn mounts_below(dir: &Path) -> Result<Vec<PathBuf>> {
     let table = fs::read_to_string("/proc/self/mountinfo")?;
-    let targets = table
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(|target| PathBuf::from(unescape(target)));
-    Ok(targets
-        .filter(|target| target.starts_with(dir) && target != dir)
-        .collect())
+    let targets = table.lines().filter_map(|line| line.split(' ').nth(4)).map(|target| PathBuf::from(unescape(target)));
+    Ok(targets.filter(|target| target.starts_with(dir) && target != dir).collect())
 }
 
 /// The kernel writes blanks and backslashes in octal.
 fn unescape(target: &str) -> String {
-    target
-        .replace("\\040", " ")
-        .replace("\\011", "\t")
-        .replace("\\012", "\n")
-        .replace("\\134", "\\")
+    target.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
 
 /// What components leave in fixed places: CNI's notes of our network, and the kubelet's links to our logs.
 fn remove_traces(layout: &Layout) {
     let ours = |entry: &fs::DirEntry| {
-        let results = entry
-            .file_name()
-            .to_string_lossy()
-            .starts_with(&format!("{}-", node::NETWORK));
+        let results = entry.file_name().to_string_lossy().starts_with(&format!("{}-", node::NETWORK));
         let log = fs::read_link(entry.path()).is_ok_and(|target| target.starts_with(layout.dir()));
         results || log
     };
@@ -138,5 +121,10 @@ fn remove_traces(layout: &Layout) {
             // Notes that could not be removed are harmless.
             let _ = fs::remove_file(entry.path());
         }
+    }
+    let _ = fs::remove_file(DEVICE_PLUGINS.to_owned() + "/kubelet.sock");
+    for folder in [DEVICE_PLUGINS, "/var/lib/kubelet", "/var/lib/cni/results", "/var/lib/cni", "/var/log/containers"] {
+        // Only when it is empty: somebody else's files stay.
+        let _ = fs::remove_dir(folder);
     }
 }

@@ -35,12 +35,7 @@ pub(super) fn etcd(layout: &Layout, tools: &Path) -> Spec {
     ];
     args.extend(certificate(""));
     args.extend(certificate("peer-"));
-    Spec {
-        name: "etcd",
-        program: tools.join("etcd"),
-        args,
-        files: vec![layout.path("certs/etcd.crt")],
-    }
+    Spec { name: "etcd", program: tools.join("etcd"), args, files: vec![layout.path("certs/etcd.crt")] }
 }
 
 pub(super) fn api_server(layout: &Layout, tools: &Path, ranges: &Ranges, options: &Options) -> Result<Spec> {
@@ -83,12 +78,7 @@ pub(super) fn api_server(layout: &Layout, tools: &Path, ranges: &Ranges, options
         args.push("--audit-log-mode=batch".to_owned());
         files.push(policy);
     }
-    Ok(Spec {
-        name: "kube-apiserver",
-        program: tools.join("kube-apiserver"),
-        args,
-        files,
-    })
+    Ok(Spec { name: "kube-apiserver", program: tools.join("kube-apiserver"), args, files })
 }
 
 /// One line a request, when it is complete: who did what to which object, with which answer, and no contents.
@@ -113,20 +103,12 @@ pub(super) fn controller_manager(layout: &Layout, tools: &Path) -> Spec {
         "--leader-elect=false".to_owned(),
         "--use-service-account-credentials=true".to_owned(),
         format!("--root-ca-file={ca}"),
-        format!(
-            "--service-account-private-key-file={}",
-            layout.arg("certs/service-account.key")
-        ),
+        format!("--service-account-private-key-file={}", layout.arg("certs/service-account.key")),
         format!("--cluster-signing-cert-file={ca}"),
         format!("--cluster-signing-key-file={}", layout.arg("certs/ca.key")),
     ];
     let program = tools.join("kube-controller-manager");
-    Spec {
-        name: "kube-controller-manager",
-        program,
-        args,
-        files: vec![layout.path("certs/ca.crt")],
-    }
+    Spec { name: "kube-controller-manager", program, args, files: vec![layout.path("certs/ca.crt")] }
 }
 
 pub(super) fn scheduler(layout: &Layout, tools: &Path) -> Spec {
@@ -153,10 +135,5 @@ pub(super) fn volumes(layout: &Layout, tools: &Path) -> Spec {
         format!("--directory={}", layout.arg("volumes")),
         format!("--node={}", super::NODE),
     ];
-    Spec {
-        name: "volumes",
-        program: tools.join("volumes"),
-        args,
-        files: vec![layout.path("certs/ca.crt")],
-    }
+    Spec { name: "volumes", program: tools.join("volumes"), args, files: vec![layout.path("certs/ca.crt")] }
 }

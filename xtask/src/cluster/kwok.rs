@@ -16,9 +16,7 @@ const ANNOTATION: &str = "kwok.x-k8s.io/node";
 /// Reads `kwok:N`.
 pub(super) fn parse(text: &str) -> Result<u32, String> {
     let number = text.strip_prefix("kwok:").and_then(|number| number.parse().ok());
-    number
-        .filter(|number| *number <= 5000)
-        .ok_or_else(|| "expected kwok:N, N up to 5000".to_owned())
+    number.filter(|number| *number <= 5000).ok_or_else(|| "expected kwok:N, N up to 5000".to_owned())
 }
 
 /// Makes the cluster have `count` played nodes: more, fewer or none.
@@ -26,10 +24,7 @@ pub(super) fn ensure(cluster: &Running, count: u32) -> Result<()> {
     let tools = tools::cluster()?;
     let present = cluster.kubectl(&tools, &["get", "nodes", "-l", "type=kwok", "-o", "name"])?;
     let wanted: Vec<String> = (0..count).map(|number| format!("node/kwok-{number}")).collect();
-    let surplus: Vec<&str> = present
-        .lines()
-        .filter(|name| !wanted.iter().any(|wanted| wanted == name))
-        .collect();
+    let surplus: Vec<&str> = present.lines().filter(|name| !wanted.iter().any(|wanted| wanted == name)).collect();
     if !surplus.is_empty() {
         cluster.kubectl(&tools, &[["delete", "--wait=false"].as_slice(), &surplus].concat())?;
     }
@@ -38,27 +33,11 @@ pub(super) fn ensure(cluster: &Running, count: u32) -> Result<()> {
     }
     let kwok = spec(&cluster.layout, &tools::kwok()?)?;
     cluster.daemons.ensure(&kwok)?;
-    let nodes: Vec<Value> = wanted
-        .iter()
-        .map(|name| node(name.trim_start_matches("node/")))
-        .collect();
-    cluster.apply(
-        &tools,
-        &json!({ "apiVersion": "v1", "kind": "List", "items": nodes }).to_string(),
-    )?;
+    let nodes: Vec<Value> = wanted.iter().map(|name| node(name.trim_start_matches("node/"))).collect();
+    cluster.apply(&tools, &json!({ "apiVersion": "v1", "kind": "List", "items": nodes }).to_string())?;
     cluster.daemons.await_ready("kwok", super::PATIENCE, || {
-        let args = [
-            "wait",
-            "--for=condition=Ready",
-            "--timeout=1s",
-            "node",
-            "-l",
-            "type=kwok",
-        ];
-        cluster
-            .kubectl(&tools, &args)
-            .map(drop)
-            .context("the played nodes are not ready")
+        let args = ["wait", "--for=condition=Ready", "--timeout=1s", "node", "-l", "type=kwok"];
+        cluster.kubectl(&tools, &args).map(drop).context("the played nodes are not ready")
     })
 }
 
@@ -71,12 +50,7 @@ fn spec(layout: &Layout, tools: &Path) -> Result<Spec> {
         format!("--server-address={LOOPBACK}:10247"),
         "--node-lease-duration-seconds=40".to_owned(),
     ];
-    Ok(Spec {
-        name: "kwok",
-        program: tools.join("kwok"),
-        args,
-        files: vec![stages, layout.path("certs/ca.crt")],
-    })
+    Ok(Spec { name: "kwok", program: tools.join("kwok"), args, files: vec![stages, layout.path("certs/ca.crt")] })
 }
 
 fn node(name: &str) -> Value {

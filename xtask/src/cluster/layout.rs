@@ -21,10 +21,7 @@ pub(super) struct Layout {
 impl Layout {
     pub(super) fn new(dir: PathBuf) -> Result<Self> {
         if !dir.is_absolute() || dir.as_os_str().len() > LONGEST_DIR {
-            bail!(
-                "--dir {} must be an absolute path of at most {LONGEST_DIR} bytes",
-                dir.display()
-            );
+            bail!("--dir {} must be an absolute path of at most {LONGEST_DIR} bytes", dir.display());
         }
         Ok(Self { dir })
     }
@@ -62,16 +59,7 @@ impl Layout {
     /// Makes the directory, open to nobody else: it holds keys.
     pub(super) fn create(&self) -> Result<()> {
         use std::os::unix::fs::PermissionsExt;
-        for below in [
-            "certs",
-            "config",
-            "log",
-            "containerd",
-            "kubelet",
-            "cni/net.d",
-            "volumes",
-            "users",
-        ] {
+        for below in ["certs", "config", "log", "containerd", "kubelet", "cni/net.d", "volumes", "users"] {
             let path = self.path(below);
             fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
         }

@@ -12,6 +12,7 @@ mod layout;
 mod net;
 mod node;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,13 +20,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
+use serde::Deserialize;
 
 use self::layout::{Layout, Machine};
 use self::net::Ranges;
 use crate::cmd::{CommandExt, cmd};
 use crate::daemon::{self, Daemons};
-use crate::images;
-use crate::{apt, dirs, tools};
+use crate::digest::Inputs;
+use crate::{apt, dirs, images, tools};
 
 /// The name of the one real node.
 const NODE: &str = "enact";
@@ -197,11 +199,7 @@ impl Running {
         self.layout.create()?;
         let machine = match Machine::load(&self.layout) {
             Some(machine) => machine,
-            None => Machine {
-                boot: layout::boot_id()?,
-                ranges: Ranges::choose()?,
-                sysctls: net::sysctls(),
-            },
+            None => Machine { boot: layout::boot_id()?, ranges: Ranges::choose()?, sysctls: net::sysctls() },
         };
         machine.save(&self.layout)?;
         let ranges = &machine.ranges;
@@ -213,16 +211,12 @@ impl Running {
         daemons.ensure(&control_plane::api_server(layout, tools, ranges, options)?)?;
         daemons.ensure(&node::containerd(layout, ranges, options, &base.name)?)?;
         daemons.await_ready("etcd", PATIENCE, || self.etcd_listens())?;
-        daemons.await_ready("kube-apiserver", PATIENCE, || {
-            self.kubectl(tools, &["get", "--raw=/readyz"]).map(drop)
-        })?;
+        daemons.await_ready("kube-apiserver", PATIENCE, || self.kubectl(tools, &["get", "--raw=/readyz"]).map(drop))?;
         daemons.ensure(&control_plane::controller_manager(layout, tools))?;
         daemons.ensure(&control_plane::scheduler(layout, tools))?;
         daemons.ensure(&control_plane::volumes(layout, tools))?;
         daemons.ensure(&node::kube_proxy(layout, tools, ranges)?)?;
-        daemons.await_ready("containerd", PATIENCE, || {
-            node::ctr(layout).arg("version").read().map(drop)
-        })?;
+        daemons.await_ready("containerd", PATIENCE, || node::ctr(layout).arg("version").read().map(drop))?;
         self.load(std::slice::from_ref(&base.path))?;
         daemons.ensure(&node::kubelet(layout, tools, ranges)?)?;
         self.apply_addons(tools, ranges, base, options)?;
@@ -234,27 +228,16 @@ impl Running {
     fn await_node(&self, tools: &Path) -> Result<()> {
         let node = format!("node/{NODE}");
         let alive = format!("/api/v1/nodes/{NODE}/proxy/healthz");
+        self.daemons.await_ready("kubelet", PATIENCE, || self.kubectl(tools, &["get", "--raw", &alive]).map(drop))?;
         self.daemons.await_ready("kubelet", PATIENCE, || {
-            self.kubectl(tools, &["get", "--raw", &alive]).map(drop)
+            self.kubectl(tools, &["wait", "--for=condition=Ready", "--timeout=1s", &node]).map(drop)
         })?;
         self.daemons.await_ready("kubelet", PATIENCE, || {
-            self.kubectl(tools, &["wait", "--for=condition=Ready", "--timeout=1s", &node])
-                .map(drop)
-        })?;
-        self.daemons.await_ready("kubelet", PATIENCE, || {
-            let args = [
-                "-n",
-                "kube-system",
-                "rollout",
-                "status",
-                "deployment/coredns",
-                "--timeout=1s",
-            ];
+            let args = ["-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=1s"];
             self.kubectl(tools, &args).map(drop)
         })?;
         self.daemons.await_ready("kube-controller-manager", PATIENCE, || {
-            self.kubectl(tools, &["-n", "default", "get", "serviceaccount", "default"])
-                .map(drop)
+            self.kubectl(tools, &["-n", "default", "get", "serviceaccount", "default"]).map(drop)
         })
     }
 
@@ -263,29 +246,20 @@ impl Running {
         let outward = if options.internet {
             "forward . /etc/resolv.conf"
         } else {
-            "template ANY ANY { rcode NXDOMAIN }"
+            "template ANY ANY {\n            rcode NXDOMAIN\n        }"
         };
-        let manifests = include_str!("addons.yaml")
+        let manifests = include_str!("addons.yaml").replace("@OUTWARD@", outward);
+        let manifests = manifests
+            .replace("@DIGEST@", &Inputs::default().text(&manifests).short())
             .replace("@DNS@", &ranges.dns().to_string())
-            .replace("@IMAGE@", &base.name)
-            .replace("@OUTWARD@", outward);
+            .replace("@IMAGE@", &base.name);
         self.apply(tools, &manifests)
     }
 
     fn apply(&self, tools: &Path, manifests: &str) -> Result<()> {
-        let args = [
-            "apply",
-            "--server-side",
-            "--force-conflicts",
-            "--field-manager=enact-cluster",
-            "-f",
-            "-",
-        ];
+        let args = ["apply", "--server-side", "--force-conflicts", "--field-manager=enact-cluster", "-f", "-"];
         let mut command = self.kubectl_command(tools);
-        command
-            .args(args)
-            .read_with(manifests)
-            .context("cannot apply the cluster's own manifests")?;
+        command.args(args).read_with(manifests).context("cannot apply the cluster's own manifests")?;
         Ok(())
     }
 
@@ -326,10 +300,7 @@ impl Running {
             println!("{name:<24} {state}");
         }
         if missing > 0 {
-            bail!(
-                "{missing} of {} components do not run: `cargo xtask cluster up` starts them",
-                COMPONENTS.len()
-            );
+            bail!("{missing} of {} components do not run: `cargo xtask cluster up` starts them", COMPONENTS.len());
         }
         let tools = tools::cluster()?;
         println!("\n{}", self.kubectl(&tools, &["get", "nodes", "-o", "wide"])?);
@@ -345,20 +316,16 @@ impl Running {
 
     fn ranges(&self) -> Result<Ranges> {
         let machine = Machine::load(&self.layout).filter(Machine::is_current);
-        Ok(machine
-            .context("there is no cluster: start one with `cargo xtask cluster up`")?
-            .ranges)
+        Ok(machine.context("there is no cluster: start one with `cargo xtask cluster up`")?.ranges)
     }
 
     fn load(&self, archives: &[PathBuf]) -> Result<()> {
         self.ranges()?;
-        for archive in archives {
-            // In a terminal it draws a progress bar on standard output.
+        let present = node::ctr(&self.layout).args(["images", "list"]).read()?;
+        for archive in archives.iter().filter(|archive| !is_loaded(&present, archive)) {
             let mut import = node::ctr(&self.layout);
             import.args(["images", "import"]).arg(archive);
-            import
-                .read()
-                .with_context(|| format!("cannot load {}", archive.display()))?;
+            import.read().with_context(|| format!("cannot load {}", archive.display()))?;
         }
         Ok(())
     }
@@ -387,4 +354,31 @@ impl Running {
             ),
         }
     }
+}
+
+/// The part of an OCI archive's index that says what is inside.
+#[derive(Deserialize)]
+struct Index {
+    manifests: Vec<Descriptor>,
+}
+
+#[derive(Deserialize)]
+struct Descriptor {
+    digest: String,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+/// Whether containerd's list of images, one a line with name and digest, has all that `archive` holds. An archive in another format
+/// counts as not loaded.
+fn is_loaded(present: &str, archive: &Path) -> bool {
+    let index = cmd("tar", ["-x", "-O", "--occurrence=1", "-f"]).arg(archive).arg("index.json").read();
+    let Some(index) = index.ok().and_then(|text| serde_json::from_str::<Index>(&text).ok()) else { return false };
+    index.manifests.iter().all(|manifest| {
+        let name = manifest.annotations.get("org.opencontainers.image.ref.name");
+        present.lines().any(|line| {
+            let mut words = line.split_whitespace();
+            words.next() == name.map(String::as_str) && words.any(|word| word == manifest.digest)
+        })
+    })
 }

@@ -53,9 +53,7 @@ impl Ranges {
         let routes = cmd("ip", ["-4", "route", "show", "table", "all"]).read()?;
         let routes: Vec<(Ipv4Addr, u32)> = routes.lines().filter_map(destination).collect();
         let free = |range: Ipv4Addr| !routes.iter().any(|route| overlap(*route, (range, 16)));
-        let found = CANDIDATES
-            .into_iter()
-            .find(|(pods, services)| free(*pods) && free(*services));
+        let found = CANDIDATES.into_iter().find(|(pods, services)| free(*pods) && free(*services));
         let (pods, services) = found.with_context(|| {
             format!("this machine's routes lead into every range that the cluster could use: {CANDIDATES:?}")
         })?;
@@ -132,11 +130,7 @@ pub(super) fn up(ranges: &Ranges, internet: bool) -> Result<()> {
         // Of its own, or it would change with the pods that come and go, and connections would stall.
         cmd("ip", ["link", "set", BRIDGE, "address", "02:65:6e:61:63:74"]).read()?;
     }
-    cmd(
-        "ip",
-        ["address", "replace", &format!("{}/16", ranges.node()), "dev", BRIDGE],
-    )
-    .read()?;
+    cmd("ip", ["address", "replace", &format!("{}/16", ranges.node()), "dev", BRIDGE]).read()?;
     cmd("ip", ["link", "set", BRIDGE, "up"]).read()?;
     firewall(internet)
 }
@@ -200,22 +194,14 @@ pub(super) fn down(layout: &Layout) -> Result<()> {
 /// What to feed to `iptables-restore --noflush` to take our chains, and the rules that lead into them, out of what
 /// `iptables-save` printed. Nobody else's rule is touched.
 fn removal(saved: &str) -> String {
-    let ours = |chain: &str| {
-        ["KUBE-", "CNI-", "ENACT-"]
-            .iter()
-            .any(|prefix| chain.starts_with(prefix))
-    };
+    let ours = |chain: &str| ["KUBE-", "CNI-", "ENACT-"].iter().any(|prefix| chain.starts_with(prefix));
     let mut output = String::new();
     let (mut table, mut rules, mut flushes, mut deletions) = (String::new(), Vec::new(), Vec::new(), Vec::new());
     for line in saved.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         if line.starts_with('*') {
             line.clone_into(&mut table);
-        } else if let Some(chain) = words
-            .first()
-            .and_then(|word| word.strip_prefix(':'))
-            .filter(|chain| ours(chain))
-        {
+        } else if let Some(chain) = words.first().and_then(|word| word.strip_prefix(':')).filter(|chain| ours(chain)) {
             flushes.push(format!("-F {chain}"));
             deletions.push(format!("-X {chain}"));
         } else if let ["-A", chain, rest @ ..] = words.as_slice() {
@@ -225,13 +211,8 @@ fn removal(saved: &str) -> String {
                 rules.push(line.replacen("-A", "-D", 1));
             }
         } else if line == "COMMIT" && !(rules.is_empty() && flushes.is_empty()) {
-            let lines = [
-                vec![table.clone()],
-                rules.split_off(0),
-                flushes.split_off(0),
-                deletions.split_off(0),
-            ]
-            .concat();
+            let lines =
+                [vec![table.clone()], rules.split_off(0), flushes.split_off(0), deletions.split_off(0)].concat();
             output += &lines.join("\n");
             output += "\nCOMMIT\n";
         }
@@ -254,14 +235,8 @@ mod tests {
 
     #[test]
     fn destinations_are_read_from_every_form_of_a_route() {
-        assert_eq!(
-            destination("172.17.0.0/16 dev docker0 scope link"),
-            Some((Ipv4Addr::new(172, 17, 0, 0), 16))
-        );
-        assert_eq!(
-            destination("local 172.28.0.9 dev x table local"),
-            Some((Ipv4Addr::new(172, 28, 0, 9), 32))
-        );
+        assert_eq!(destination("172.17.0.0/16 dev docker0 scope link"), Some((Ipv4Addr::new(172, 17, 0, 0), 16)));
+        assert_eq!(destination("local 172.28.0.9 dev x table local"), Some((Ipv4Addr::new(172, 28, 0, 9), 32)));
         assert_eq!(destination("default via 192.0.2.1 dev eth0"), None);
         assert_eq!(destination("172.28.0.0/16 dev enact0 proto kernel"), None);
         assert_eq!(destination("fe80::/64 dev eth0"), None);

@@ -46,12 +46,7 @@ pub(super) fn containerd(layout: &Layout, ranges: &Ranges, options: &Options, sa
     let config = containerd_config(layout, sandbox_image);
     let config = layout.write("config/containerd.toml", &config)?;
     let args = vec!["--config".to_owned(), config.to_string_lossy().into_owned()];
-    Ok(Spec {
-        name: "containerd",
-        program: PathBuf::from("/usr/bin/containerd"),
-        args,
-        files: vec![config, network],
-    })
+    Ok(Spec { name: "containerd", program: PathBuf::from("/usr/bin/containerd"), args, files: vec![config, network] })
 }
 
 fn containerd_config(layout: &Layout, sandbox_image: &str) -> String {
@@ -86,6 +81,7 @@ runtime_type = "io.containerd.runc.v2"
 
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
 SystemdCgroup = false
+Root = {runc}
 
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "{CNI_PLUGINS}"
@@ -94,6 +90,7 @@ conf_dir = {cni}
         root = path("containerd/root"),
         state = path("containerd/state"),
         socket = json!(layout.containerd_socket()),
+        runc = path("containerd/runc"),
         cni = path("cni/net.d"),
     )
 }
@@ -152,12 +149,7 @@ pub(super) fn kubelet(layout: &Layout, tools: &Path, ranges: &Ranges) -> Result<
         format!("--hostname-override={NODE}"),
         format!("--node-ip={}", ranges.node()),
     ];
-    Ok(Spec {
-        name: "kubelet",
-        program: tools.join("kubelet"),
-        args,
-        files: vec![config, layout.path("certs/ca.crt")],
-    })
+    Ok(Spec { name: "kubelet", program: tools.join("kubelet"), args, files: vec![config, layout.path("certs/ca.crt")] })
 }
 
 pub(super) fn kube_proxy(layout: &Layout, tools: &Path, ranges: &Ranges) -> Result<Spec> {
@@ -181,12 +173,7 @@ pub(super) fn kube_proxy(layout: &Layout, tools: &Path, ranges: &Ranges) -> Resu
     let config = layout.write("config/kube-proxy.json", &config.to_string())?;
     let args = vec![format!("--config={}", config.display())];
     let files = vec![config, layout.path("certs/ca.crt")];
-    Ok(Spec {
-        name: "kube-proxy",
-        program: tools.join("kube-proxy"),
-        args,
-        files,
-    })
+    Ok(Spec { name: "kube-proxy", program: tools.join("kube-proxy"), args, files })
 }
 
 /// The folders of control group `name`: one in version 2, one a hierarchy in version 1.

@@ -37,10 +37,7 @@ impl Span {
 
 impl From<Range<usize>> for Span {
     fn from(range: Range<usize>) -> Self {
-        Self {
-            start: range.start,
-            end: range.end,
-        }
+        Self { start: range.start, end: range.end }
     }
 }
 
@@ -133,10 +130,7 @@ pub(in crate::speckit) fn read(bytes: &[u8]) -> Result<(Markdown, Vec<Diagnostic
         return Err(Diagnostic::error(
             1,
             "DocumentTooLarge",
-            format!(
-                "the document has {} bytes; at most {MAX_DOCUMENT_BYTES} are read",
-                bytes.len()
-            ),
+            format!("the document has {} bytes; at most {MAX_DOCUMENT_BYTES} are read", bytes.len()),
             "split it, or move long material to files of its own",
         ));
     }
@@ -179,29 +173,11 @@ impl Markdown {
     fn new(source: String) -> (Self, Vec<Diagnostic>) {
         let mut reader = Reader::new(&source);
         reader.read();
-        let Reader {
-            lines,
-            mut items,
-            rows,
-            headers,
-            blanked,
-            mut code_spans,
-            diagnostics,
-            ..
-        } = reader;
+        let Reader { lines, mut items, rows, headers, blanked, mut code_spans, diagnostics, .. } = reader;
         items.sort_by_key(|i| (i.span.start, i.depth));
         code_spans.sort_by_key(|s| s.start);
         let clean = blank(&source, blanked);
-        let mut markdown = Self {
-            clean,
-            lines,
-            items,
-            rows,
-            headers,
-            sections: Vec::new(),
-            code_spans,
-            source,
-        };
+        let mut markdown = Self { clean, lines, items, rows, headers, sections: Vec::new(), code_spans, source };
         markdown.mark_blank_lines();
         markdown.sections = markdown.find_sections();
         (markdown, diagnostics)
@@ -233,14 +209,7 @@ impl Markdown {
             let parent = open.last().copied();
             open.push(sections.len());
             let end = self.lines.len();
-            sections.push(Section {
-                level,
-                title,
-                heading: index,
-                own_end: end,
-                end,
-                parent,
-            });
+            sections.push(Section { level, title, heading: index, own_end: end, end, parent });
         }
         sections
     }
@@ -268,15 +237,9 @@ impl Markdown {
     /// Bytes of a range of lines, without the last line break and without blank lines at the end.
     pub(in crate::speckit) fn span_of(&self, lines: Range<usize>) -> Span {
         let start = self.lines.get(lines.start).map_or(self.source.len(), |l| l.span.start);
-        let last = lines.rev().find(|i| {
-            self.lines
-                .get(*i)
-                .is_some_and(|l| !l.span.text(&self.source).trim().is_empty())
-        });
-        Span {
-            start,
-            end: last.map_or(start, |i| self.lines[i].span.end),
-        }
+        let last =
+            lines.rev().find(|i| self.lines.get(*i).is_some_and(|l| !l.span.text(&self.source).trim().is_empty()));
+        Span { start, end: last.map_or(start, |i| self.lines[i].span.end) }
     }
 
     /// Whether this byte lies in inline code.
@@ -305,37 +268,21 @@ impl Markdown {
     pub(in crate::speckit) fn item(&self, item: &ListItem) -> Item {
         let text = joined(strip_marker(self.clean(item.own)));
         let end = item.own.start + self.clean(item.own).trim_end().len();
-        Item {
-            text,
-            line: self.line_number(item.span.start),
-            span: Span {
-                start: item.own.start,
-                end,
-            },
-        }
+        Item { text, line: self.line_number(item.span.start), span: Span { start: item.own.start, end } }
     }
 
     /// The items of the outermost list in these lines, in order.
     pub(in crate::speckit) fn top_items(&self, lines: Range<usize>) -> Vec<Item> {
         let items = self.items_in(lines);
         let depth = items.iter().map(|i| i.depth).min().unwrap_or_default();
-        items
-            .iter()
-            .filter(|i| i.depth == depth)
-            .map(|i| self.item(i))
-            .filter(|i| !i.text.is_empty())
-            .collect()
+        items.iter().filter(|i| i.depth == depth).map(|i| self.item(i)).filter(|i| !i.text.is_empty()).collect()
     }
 
     /// A warning for each line that still holds a placeholder of the template: `[FEATURE NAME]`, `[###-feature-name]`,
     /// `TODO(FIELD)`.
     pub(in crate::speckit) fn placeholders(&self) -> Vec<Diagnostic> {
         let mut found = Vec::new();
-        for line in self
-            .lines
-            .iter()
-            .filter(|l| matches!(l.kind, LineKind::Text | LineKind::Heading(_)))
-        {
+        for line in self.lines.iter().filter(|l| matches!(l.kind, LineKind::Text | LineKind::Heading(_))) {
             let text = self.clean(line.span);
             let bracketed = text.match_indices('[').filter_map(|(at, _)| {
                 let (inner, after) = short_until(&text[at + 1..], ']')?;
@@ -362,15 +309,9 @@ impl Markdown {
 
     /// The paragraphs and items of these lines as prose: one item a block of text.
     pub(in crate::speckit) fn prose(&self, lines: Range<usize>) -> Option<Item> {
-        let first = lines
-            .clone()
-            .find(|i| self.lines.get(*i).is_some_and(|l| l.kind == LineKind::Text))?;
+        let first = lines.clone().find(|i| self.lines.get(*i).is_some_and(|l| l.kind == LineKind::Text))?;
         let span = self.span_of(first..lines.end);
-        Some(Item {
-            text: joined(self.clean(span)),
-            line: self.lines[first].number,
-            span,
-        })
+        Some(Item { text: joined(self.clean(span)), line: self.lines[first].number, span })
     }
 
     /// One past the last line of the paragraph that begins here: a list item, a label or a rule begins another.
@@ -398,11 +339,7 @@ impl Markdown {
             let end = self.paragraph_end(at).min(lines.end);
             let span = self.span_of(at..end);
             let text = joined(strip_marker(self.clean(span)));
-            found.push(Item {
-                text,
-                line: self.lines[at].number,
-                span,
-            });
+            found.push(Item { text, line: self.lines[at].number, span });
             at = end;
         }
         found
@@ -417,13 +354,7 @@ impl Markdown {
         };
         let index = lines.clone().find(matches)?;
         let span = self.span_of(index..self.paragraph_end(index).min(lines.end));
-        let text = label(strip_marker(self.clean(span)))
-            .map(|(_, text)| joined(text))
-            .unwrap_or_default();
-        Some(Item {
-            text,
-            line: self.lines[index].number,
-            span,
-        })
+        let text = label(strip_marker(self.clean(span))).map(|(_, text)| joined(text)).unwrap_or_default();
+        Some(Item { text, line: self.lines[index].number, span })
     }
 }

@@ -30,15 +30,8 @@ impl<'a> Reader<'a> {
         let mut start = 0;
         for (index, raw) in source.split_inclusive('\n').enumerate() {
             let text = raw.trim_end_matches(['\n', '\r']);
-            let span = Span {
-                start,
-                end: start + text.len(),
-            };
-            lines.push(Line {
-                number: line_number(index + 1),
-                span,
-                kind: LineKind::Text,
-            });
+            let span = Span { start, end: start + text.len() };
+            lines.push(Line { number: line_number(index + 1), span, kind: LineKind::Text });
             start += raw.len();
         }
         Self {
@@ -58,11 +51,7 @@ impl<'a> Reader<'a> {
 
     /// Reads the whole source; where an unclosed block swallows the rest, reads on after its first line.
     pub(super) fn read(&mut self) {
-        let mut base = if self.source.starts_with('\u{feff}') {
-            '\u{feff}'.len_utf8()
-        } else {
-            0
-        };
+        let mut base = if self.source.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
         for _ in 0..MAX_RECOVERIES {
             match self.read_from(base, true) {
                 Some(next) => base = next,
@@ -80,10 +69,7 @@ impl<'a> Reader<'a> {
             options |= Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
         }
         for (event, range) in Parser::new_ext(text, options).into_offset_iter() {
-            let span = Span {
-                start: base + range.start,
-                end: base + range.end,
-            };
+            let span = Span { start: base + range.start, end: base + range.end };
             if recover && let Some(next) = self.unclosed(&event, span) {
                 self.close_items(span.start);
                 return Some(next);
@@ -131,12 +117,7 @@ impl<'a> Reader<'a> {
                 if let Some((span, cells)) = self.cells.take() {
                     let line = self.lines[self.line_index(span.start)].number;
                     let table = self.headers.len().saturating_sub(1);
-                    self.rows.push(Row {
-                        line,
-                        span,
-                        cells,
-                        table,
-                    });
+                    self.rows.push(Row { line, span, cells, table });
                 }
             }
             Event::Text(text) => self.cell.push_str(&text),
@@ -172,13 +153,8 @@ impl<'a> Reader<'a> {
             open.end = span.start + at;
         }
         while let Some(start) = text[at..].find("<!--") {
-            let end = text[at + start..]
-                .find("-->")
-                .map_or(text.len(), |end| at + start + end + 3);
-            self.blanked.push(Span {
-                start: span.start + at + start,
-                end: span.start + end,
-            });
+            let end = text[at + start..].find("-->").map_or(text.len(), |end| at + start + end + 3);
+            self.blanked.push(Span { start: span.start + at + start, end: span.start + end });
             at = end;
         }
     }
@@ -239,10 +215,6 @@ fn fence_is_closed(block: &str) -> bool {
         return false;
     };
     let width = block.chars().take_while(|c| *c == fence).count();
-    let last = block
-        .lines()
-        .skip(1)
-        .last()
-        .map_or("", |l| l.trim_start_matches(['>', ' ', '\t']).trim_end());
+    let last = block.lines().skip(1).last().map_or("", |l| l.trim_start_matches(['>', ' ', '\t']).trim_end());
     last.chars().count() >= width && last.chars().all(|c| c == fence)
 }

@@ -42,9 +42,7 @@ pub(super) fn is_placeholder(inner: &str) -> bool {
     let capitals = words.bytes().filter(u8::is_ascii_uppercase).count();
     let named = capitals >= 4
         && words.contains(['_', ' '])
-        && words
-            .bytes()
-            .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || matches!(b, b'_' | b' ' | b'-'));
+        && words.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || matches!(b, b'_' | b' ' | b'-'));
     let example = words.starts_with("e.g., ") || words.starts_with("e.g. ");
     let known = [
         "###-feature-name",
@@ -82,18 +80,9 @@ pub(in crate::speckit) fn strip_marker(text: &str) -> &str {
 
 /// Text of a heading line without its `#` marks.
 pub(in crate::speckit) fn heading_text(line: &str) -> String {
-    let text = line
-        .trim_start_matches('\u{feff}')
-        .trim()
-        .trim_start_matches('#')
-        .trim();
+    let text = line.trim_start_matches('\u{feff}').trim().trim_start_matches('#').trim();
     let stripped = text.trim_end_matches('#');
-    (if stripped.ends_with([' ', '\t']) {
-        stripped.trim_end()
-    } else {
-        text
-    })
-    .to_owned()
+    (if stripped.ends_with([' ', '\t']) { stripped.trim_end() } else { text }).to_owned()
 }
 
 /// `source` with the given ranges as spaces; line breaks stay.

@@ -12,26 +12,17 @@ pub fn parse(bytes: &[u8]) -> Parsed<Spec> {
         Ok(read) => read,
         Err(diagnostic) => return Parsed::new(Spec::default(), vec![diagnostic]),
     };
-    let mut spec = Spec {
-        title: title(&markdown),
-        ..Spec::default()
-    };
+    let mut spec = Spec { title: title(&markdown), ..Spec::default() };
     header(&markdown, &mut spec);
     for section in &markdown.sections {
         read_section(&markdown, section, &mut spec);
     }
     let found = requirements::find(&markdown);
     let found = unique(found, |r| &r.id, |r| r.line, "DuplicateRequirement", &mut diagnostics);
-    (spec.success_criteria, spec.requirements) = found
-        .into_iter()
-        .partition(|r: &Requirement| requirements::is_criterion(&r.id));
-    spec.stories = unique(
-        std::mem::take(&mut spec.stories),
-        |s| s.key.as_str(),
-        |s| s.line,
-        "DuplicateStory",
-        &mut diagnostics,
-    );
+    (spec.success_criteria, spec.requirements) =
+        found.into_iter().partition(|r: &Requirement| requirements::is_criterion(&r.id));
+    spec.stories =
+        unique(std::mem::take(&mut spec.stories), |s| s.key.as_str(), |s| s.line, "DuplicateStory", &mut diagnostics);
     spec.open_questions = questions::open(&markdown);
     check(&markdown, &spec, &mut diagnostics);
     spec.source = markdown.source;
@@ -46,24 +37,14 @@ fn title(markdown: &Markdown) -> Option<Item> {
         .iter()
         .any(|w| before.to_lowercase().contains(w));
     let text = if prefixed { after.trim() } else { &section.title };
-    Some(Item {
-        text: text.to_owned(),
-        line: line.number,
-        span: line.span,
-    })
+    Some(Item { text: text.to_owned(), line: line.number, span: line.span })
 }
 
 fn header(markdown: &Markdown, spec: &mut Spec) {
-    let end = markdown
-        .sections
-        .iter()
-        .find(|s| s.level > 1)
-        .map_or(markdown.lines.len(), |s| s.heading);
+    let end = markdown.sections.iter().find(|s| s.level > 1).map_or(markdown.lines.len(), |s| s.heading);
     let read = |labels: &[&str]| markdown.labelled(0..end, labels);
-    spec.branch = read(&["feature branch", "branch", "功能分支"]).map(|i| Item {
-        text: i.text.trim_matches('`').to_owned(),
-        ..i
-    });
+    spec.branch = read(&["feature branch", "branch", "功能分支"])
+        .map(|i| Item { text: i.text.trim_matches('`').to_owned(), ..i });
     spec.created = read(&["created", "创建日期", "date"]);
     spec.status = read(&["status", "状态"]);
     spec.input = read(&["input", "输入"]);
@@ -119,10 +100,7 @@ fn unique<T>(
             Some(there) => diagnostics.push(Diagnostic::error(
                 here,
                 code,
-                format!(
-                    "{} stands on line {there} and again on line {here}; the second is left out",
-                    key(&item)
-                ),
+                format!("{} stands on line {there} and again on line {here}; the second is left out", key(&item)),
                 "give one of them another identifier",
             )),
         }
@@ -148,16 +126,10 @@ fn check(markdown: &Markdown, spec: &Spec, diagnostics: &mut Vec<Diagnostic>) {
         ));
     }
     if spec.requirements.is_empty() {
-        diagnostics.push(missing(
-            "requirements",
-            "add `- **FR-001**: …` under `### Functional Requirements`",
-        ));
+        diagnostics.push(missing("requirements", "add `- **FR-001**: …` under `### Functional Requirements`"));
     }
     if spec.success_criteria.is_empty() {
-        diagnostics.push(missing(
-            "success criteria",
-            "add `- **SC-001**: …` under `## Success Criteria`",
-        ));
+        diagnostics.push(missing("success criteria", "add `- **SC-001**: …` under `## Success Criteria`"));
     }
     for question in &spec.open_questions {
         let text = format!("open question: {}", question.text);

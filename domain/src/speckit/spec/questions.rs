@@ -7,10 +7,7 @@ const MARKER: &str = "NEEDS CLARIFICATION";
 
 /// Every `[NEEDS CLARIFICATION: …]` in the content; mentions of the marker in inline code or without a question are not counted.
 pub(super) fn open(markdown: &Markdown) -> Vec<Item> {
-    let whole = Span {
-        start: 0,
-        end: markdown.source.len(),
-    };
+    let whole = Span { start: 0, end: markdown.source.len() };
     let text = markdown.clean(whole);
     let mut found = Vec::new();
     for (at, _) in text.match_indices(MARKER) {
@@ -19,10 +16,8 @@ pub(super) fn open(markdown: &Markdown) -> Vec<Item> {
             continue;
         };
         let rest = text[at + MARKER.len()..].trim_start_matches(['*', '_']);
-        let Some(question) = rest
-            .strip_prefix([':', '：'])
-            .or_else(|| rest.strip_prefix(" -"))
-            .or_else(|| rest.strip_prefix(" —"))
+        let Some(question) =
+            rest.strip_prefix([':', '：']).or_else(|| rest.strip_prefix(" -")).or_else(|| rest.strip_prefix(" —"))
         else {
             continue;
         };
@@ -32,11 +27,7 @@ pub(super) fn open(markdown: &Markdown) -> Vec<Item> {
         }
         let end = text.len() - question.len() + len + 1;
         let line = markdown.line_number(start);
-        found.push(Item {
-            text: joined(&question[..len]),
-            line,
-            span: Span { start, end },
-        });
+        found.push(Item { text: joined(&question[..len]), line, span: Span { start, end } });
     }
     found
 }
@@ -82,18 +73,10 @@ pub(super) fn answered(markdown: &Markdown, section: &Section) -> Vec<Clarificat
                 continue;
             };
             let (question, answer) = split_answer(question.trim_start_matches(['*', '_']));
-            let span = Span {
-                start: item.span.start,
-                end: item.span.start + markdown.clean(item.span).trim_end().len(),
-            };
+            let span =
+                Span { start: item.span.start, end: item.span.start + markdown.clean(item.span).trim_end().len() };
             let line = markdown.line_number(item.span.start);
-            found.push(Clarification {
-                question,
-                answer,
-                session: date.clone(),
-                line,
-                span,
-            });
+            found.push(Clarification { question, answer, session: date.clone(), line, span });
         }
     }
     found
@@ -118,13 +101,7 @@ pub(super) fn date_in(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
     (0..bytes.len()).find_map(|at| {
-        let shape = (0..10).all(|i| {
-            if i == 4 || i == 7 {
-                bytes.get(at + i) == Some(&b'-')
-            } else {
-                digit(at + i)
-            }
-        });
+        let shape = (0..10).all(|i| if i == 4 || i == 7 { bytes.get(at + i) == Some(&b'-') } else { digit(at + i) });
         (shape && !digit(at + 10) && (at == 0 || !digit(at - 1))).then(|| text[at..at + 10].to_owned())
     })
 }

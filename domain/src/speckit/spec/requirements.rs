@@ -5,18 +5,13 @@ use crate::speckit::markdown::{self, LineKind, Markdown, Section, Span, joined, 
 
 /// Length of an identifier such as `FR-001`, `FR-012a`, `FR-3.1` or `FR-DIAG-001` at the start of `text`.
 pub(super) fn id_len(text: &str) -> Option<usize> {
-    let end = text
-        .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.')))
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.'))).unwrap_or(text.len());
     let id = text[..end].trim_end_matches(['.', '-']);
     let (prefix, number) = id.rsplit_once('-')?;
-    let words = prefix
-        .split('-')
-        .all(|w| !w.is_empty() && w.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()));
+    let words =
+        prefix.split('-').all(|w| !w.is_empty() && w.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()));
     let digits = number.bytes().take_while(u8::is_ascii_digit).count();
-    let suffix = number[digits..]
-        .bytes()
-        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.');
+    let suffix = number[digits..].bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.');
     let letters = prefix.bytes().take_while(u8::is_ascii_uppercase).count();
     (words && digits > 0 && digits < 7 && suffix && number.len() - digits < 5 && (2..=8).contains(&letters))
         .then_some(id.len())
@@ -29,10 +24,8 @@ pub(super) fn is_criterion(id: &str) -> bool {
 
 fn is_requirement(id: &str, under_requirements: bool) -> bool {
     let prefix = id.split('-').next().unwrap_or_default();
-    matches!(
-        prefix,
-        "FR" | "NFR" | "SR" | "PR" | "UX" | "SC" | "DR" | "IR" | "TR" | "QR" | "REQ"
-    ) || (under_requirements && !matches!(prefix, "US" | "AC" | "ADR" | "RFC" | "ISO" | "UTF" | "SHA" | "HTTP"))
+    matches!(prefix, "FR" | "NFR" | "SR" | "PR" | "UX" | "SC" | "DR" | "IR" | "TR" | "QR" | "REQ")
+        || (under_requirements && !matches!(prefix, "US" | "AC" | "ADR" | "RFC" | "ISO" | "UTF" | "SHA" | "HTTP"))
 }
 
 /// Every definition in the document, in order: requirements and criteria alike, repeated ones too.
@@ -61,16 +54,8 @@ enum Role {
 impl Role {
     fn of(section: &Section, above: Option<Self>) -> Self {
         const REFERS: [&str; 5] = ["coverage", "traceab", "clarification", "追溯", "覆盖"];
-        const DEFINES: [&str; 8] = [
-            "requirement",
-            "criteria",
-            "measurable outcome",
-            "requisit",
-            "critério",
-            "需求",
-            "成功标准",
-            "要件",
-        ];
+        const DEFINES: [&str; 8] =
+            ["requirement", "criteria", "measurable outcome", "requisit", "critério", "需求", "成功标准", "要件"];
         let above = above.unwrap_or(Self::Unknown);
         let title = section.title.to_lowercase();
         if section.level == 1 {
@@ -89,19 +74,9 @@ fn in_section(markdown: &Markdown, section: &Section, defining: bool, found: &mu
     let lines = section.heading + 1..section.own_end;
     if let Some((id, text)) = definition(&section.title).filter(|(id, _)| is_requirement(id, defining)) {
         let body = markdown.prose(lines.clone()).map(|p| p.text).unwrap_or_default();
-        let text = [text.as_str(), body.as_str()]
-            .into_iter()
-            .filter(|t| !t.is_empty())
-            .collect::<Vec<_>>()
-            .join(" ");
+        let text = [text.as_str(), body.as_str()].into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>().join(" ");
         let span = markdown.span_of(section.heading..section.own_end);
-        push(
-            found,
-            (id, text),
-            &section.title,
-            markdown.lines[section.heading].number,
-            span,
-        );
+        push(found, (id, text), &section.title, markdown.lines[section.heading].number, span);
     }
     let mut pieces: Vec<(u32, Span, String)> = Vec::new();
     for item in markdown.items_in(lines.clone()) {
@@ -117,11 +92,7 @@ fn in_section(markdown: &Markdown, section: &Section, defining: bool, found: &mu
     }
     for row in markdown.rows_in(lines).iter().filter(|_| defining) {
         if let Some((id, rest)) = row.cells.split_first() {
-            pieces.push((
-                row.line,
-                row.span,
-                format!("{}: {}", id.trim_matches(['*', '`']), rest.join(" | ")),
-            ));
+            pieces.push((row.line, row.span, format!("{}: {}", id.trim_matches(['*', '`']), rest.join(" | "))));
         }
     }
     pieces.sort_by_key(|(line, ..)| *line);
@@ -134,13 +105,7 @@ fn in_section(markdown: &Markdown, section: &Section, defining: bool, found: &mu
 }
 
 fn push(found: &mut Vec<Requirement>, (id, text): (String, String), section: &str, line: u32, span: Span) {
-    found.push(Requirement {
-        id,
-        text,
-        section: section.to_owned(),
-        line,
-        span,
-    });
+    found.push(Requirement { id, text, section: section.to_owned(), line, span });
 }
 
 /// Splits `**FR-001** (P1): text` into identifier and text. A mention such as `FR-001 and FR-002 are …` is no definition.

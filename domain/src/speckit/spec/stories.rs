@@ -60,10 +60,7 @@ pub(super) fn read(markdown: &Markdown, section: &Section) -> Option<UserStory> 
     let (key, title, mut priority) = heading(&section.title)?;
     let lines = section.heading + 1..section.end;
     if priority.is_none() {
-        priority = markdown
-            .labelled(lines.clone(), &["priority", "优先级"])
-            .map(|i| i.text)
-            .filter(|t| t.len() < 16);
+        priority = markdown.labelled(lines.clone(), &["priority", "优先级"]).map(|i| i.text).filter(|t| t.len() < 16);
     }
     let independent_test = markdown.labelled(lines.clone(), &["independent test", "独立测试", "teste independente"]);
     let scenarios = scenarios(markdown, lines, &key);
@@ -83,26 +80,16 @@ pub(super) fn read(markdown: &Markdown, section: &Section) -> Option<UserStory> 
 fn scenarios(markdown: &Markdown, lines: Range<usize>, key: &StoryKey) -> Vec<Scenario> {
     let accepts = |text: &str| {
         let lower = text.trim().trim_matches(['#', '*', '_', ' ']).to_lowercase();
-        [
-            "acceptance",
-            "验收",
-            "受け入れ",
-            "cenários de aceita",
-            "criterios de acepta",
-        ]
-        .iter()
-        .any(|w| lower.starts_with(w))
+        ["acceptance", "验收", "受け入れ", "cenários de aceita", "criterios de acepta"]
+            .iter()
+            .any(|w| lower.starts_with(w))
     };
     let from = lines.clone().find(|i| accepts(markdown.text(*i)));
     let items = markdown.items_in(from.unwrap_or(lines.start)..lines.end);
     let depth = items.iter().map(|i| i.depth).min().unwrap_or_default();
     let mut found = Vec::new();
     for item in items.iter().filter(|i| i.depth == depth) {
-        let Item {
-            mut text,
-            line,
-            mut span,
-        } = markdown.item(item);
+        let Item { mut text, line, mut span } = markdown.item(item);
         let whole = joined(strip_marker(markdown.clean(item.span)));
         if !is_scenario(&text) && is_scenario(&whole) {
             // Given, When and Then as nested items.
@@ -111,12 +98,7 @@ fn scenarios(markdown: &Markdown, lines: Range<usize>, key: &StoryKey) -> Vec<Sc
         }
         if is_scenario(&text) || (from.is_some() && text.starts_with("**")) {
             let number = found.len() + 1;
-            found.push(Scenario {
-                key: format!("{key}/AC{number}"),
-                text,
-                line,
-                span,
-            });
+            found.push(Scenario { key: format!("{key}/AC{number}"), text, line, span });
         }
     }
     found

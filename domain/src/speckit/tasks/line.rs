@@ -48,11 +48,7 @@ impl Tags {
             self.other.push(content.to_owned());
             return;
         }
-        for part in content
-            .split(['+', ',', '/', '&'])
-            .map(str::trim)
-            .filter(|p| !p.is_empty())
-        {
+        for part in content.split(['+', ',', '/', '&']).map(str::trim).filter(|p| !p.is_empty()) {
             match StoryKey::parse(part) {
                 Some(key) if self.stories.contains(&key) => {}
                 Some(key) => self.stories.push(key),
@@ -70,11 +66,7 @@ const PROSE: [&str; 22] = [
 
 /// Takes a line apart, or says that it is no task line.
 pub(super) fn parse(line: &str, heading: bool) -> Option<TaskLine> {
-    let mut scan = Scan {
-        line,
-        at: 0,
-        marks: Vec::new(),
-    };
+    let mut scan = Scan { line, at: 0, marks: Vec::new() };
     scan.skip(|c| c.is_whitespace() || (heading && c == '#') || c == '\u{feff}');
     if !heading {
         scan.list_marker()?;
@@ -99,19 +91,8 @@ pub(super) fn parse(line: &str, heading: bool) -> Option<TaskLine> {
     scan.separators(&mut tags);
     let text = without_trailing_tags(scan.description(), &mut tags);
     let mark = checkbox.and_then(|span| span.text(line).chars().next());
-    let state = if struck {
-        TaskState::Cancelled
-    } else {
-        TaskState::of(mark)
-    };
-    Some(TaskLine {
-        form,
-        ids,
-        checkbox,
-        state,
-        tags,
-        text,
-    })
+    let state = if struck { TaskState::Cancelled } else { TaskState::of(mark) };
+    Some(TaskLine { form, ids, checkbox, state, tags, text })
 }
 
 struct Scan<'a> {
@@ -164,17 +145,11 @@ impl<'a> Scan<'a> {
         }
         let start = self.at + 1;
         self.at = self.line.len() - tail.trim_start().len();
-        Some(Span {
-            start,
-            end: self.line.len() - tail.len() - 1,
-        })
+        Some(Span { start, end: self.line.len() - tail.len() - 1 })
     }
 
     fn open_marks(&mut self) {
-        while let Some(mark) = ["~~", "**", "__", "`", "*"]
-            .into_iter()
-            .find(|m| self.rest().starts_with(m))
-        {
+        while let Some(mark) = ["~~", "**", "__", "`", "*"].into_iter().find(|m| self.rest().starts_with(m)) {
             self.at += mark.len();
             self.marks.push(mark);
         }
@@ -207,11 +182,7 @@ impl<'a> Scan<'a> {
             let mention = ids::mention_at(self.line, self.at, len);
             self.at = mention.end;
             found.push(mention);
-            let next = self
-                .rest()
-                .trim_start()
-                .trim_start_matches([',', '/', '+', '&'])
-                .trim_start();
+            let next = self.rest().trim_start().trim_start_matches([',', '/', '+', '&']).trim_start();
             let joined =
                 self.line.len() - next.len() > self.at && self.rest().trim_start().starts_with([',', '/', '+', '&']);
             if !joined || ids::id_len(next).is_none() {
@@ -247,11 +218,7 @@ impl<'a> Scan<'a> {
                 self.marks.pop();
             }
             for dash in ["—", "–", "--", "-", "·"] {
-                if self
-                    .rest()
-                    .strip_prefix(dash)
-                    .is_some_and(|r| r.starts_with(char::is_whitespace))
-                {
+                if self.rest().strip_prefix(dash).is_some_and(|r| r.starts_with(char::is_whitespace)) {
                     self.at += dash.len();
                 }
             }

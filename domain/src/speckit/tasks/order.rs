@@ -68,15 +68,7 @@ impl<'a> Order<'a> {
                 _ => phase.push(vec![task]),
             }
         }
-        Self {
-            file,
-            explicit,
-            phases,
-            place,
-            stated,
-            rank,
-            groups,
-        }
+        Self { file, explicit, phases, place, stated, rank, groups }
     }
 
     fn edges(&self) -> Vec<BTreeSet<usize>> {
@@ -101,10 +93,7 @@ impl<'a> Order<'a> {
     /// The last tasks of a phase, as far as they rank before `rank`.
     fn end_of(&self, phase: usize, rank: usize) -> impl Iterator<Item = usize> {
         let earlier = move |task: &&usize| self.rank[**task] < rank;
-        let group = self.groups[phase]
-            .iter()
-            .rev()
-            .find(|g| g.iter().any(|t| self.rank[*t] < rank));
+        let group = self.groups[phase].iter().rev().find(|g| g.iter().any(|t| self.rank[*t] < rank));
         group.into_iter().flatten().filter(earlier).copied()
     }
 
@@ -117,21 +106,13 @@ impl<'a> Order<'a> {
         let mut stories: Vec<usize> = Vec::new();
         for &phase in &self.phases {
             let key = |p: usize| {
-                if let PhaseKind::Story(key) = &phases[p].kind {
-                    Some(key)
-                } else {
-                    None
-                }
+                if let PhaseKind::Story(key) = &phases[p].kind { Some(key) } else { None }
             };
             let dotted = phases[phase].number.as_ref().is_some_and(|n| n.contains('.'));
             let mut waits = barrier.clone();
             if let (Some(key_here), false) = (key(phase), dotted) {
                 waits.extend(stories.iter().rev().find(|s| key(**s) == Some(key_here)));
-                waits.extend(
-                    self.stated[phase]
-                        .iter()
-                        .filter(|p| self.place[**p] < self.place[phase]),
-                );
+                waits.extend(self.stated[phase].iter().filter(|p| self.place[**p] < self.place[phase]));
                 if !self.groups[phase].is_empty() {
                     stories.push(phase);
                 }
@@ -174,11 +155,7 @@ fn explicit(file: &TasksFile) -> Vec<BTreeSet<usize>> {
         index.insert(&task.id, at);
     }
     let on = |at: usize| {
-        file.tasks[at]
-            .depends_on
-            .iter()
-            .filter_map(|d| index.get(&d.on).copied())
-            .filter(move |on| *on != at)
+        file.tasks[at].depends_on.iter().filter_map(|d| index.get(&d.on).copied()).filter(move |on| *on != at)
     };
     (0..file.tasks.len()).map(|at| on(at).collect()).collect()
 }
@@ -190,12 +167,7 @@ fn phase_statements(file: &TasksFile) -> Vec<BTreeSet<usize>> {
             Group::Phase(index) => vec![*index],
             Group::Story(key) => {
                 let of_story = |(_, p): &(usize, &super::Phase)| p.kind == PhaseKind::Story(key.clone());
-                file.phases
-                    .iter()
-                    .enumerate()
-                    .filter(of_story)
-                    .map(|(index, _)| index)
-                    .collect()
+                file.phases.iter().enumerate().filter(of_story).map(|(index, _)| index).collect()
             }
         }
     };

@@ -21,12 +21,7 @@ pub fn parse(bytes: &[u8]) -> Parsed<TasksFile> {
         Ok(read) => read,
         Err(diagnostic) => return Parsed::new(TasksFile::default(), vec![diagnostic]),
     };
-    let mut builder = Builder {
-        scopes: scopes(&markdown),
-        markdown,
-        diagnostics,
-        phases: BTreeMap::new(),
-    };
+    let mut builder = Builder { scopes: scopes(&markdown), markdown, diagnostics, phases: BTreeMap::new() };
     let model = builder.build();
     Parsed::new(model, builder.diagnostics)
 }
@@ -62,12 +57,7 @@ struct Builder {
 
 /// The scope of every line.
 fn scopes(markdown: &Markdown) -> Vec<Scope> {
-    let outside = Scope {
-        phase: None,
-        role: Role::Work,
-        in_story: false,
-        heading: 0,
-    };
+    let outside = Scope { phase: None, role: Role::Work, in_story: false, heading: 0 };
     let mut scopes = vec![outside; markdown.lines.len()];
     let mut of_section: Vec<Scope> = Vec::with_capacity(markdown.sections.len());
     let mut opened = None;
@@ -75,20 +65,11 @@ fn scopes(markdown: &Markdown) -> Vec<Scope> {
         let above = section.parent.map_or(outside, |parent| of_section[parent]);
         // Behind a phase that lies within another, the outer one is over.
         let phase = above.phase.filter(|phase| opened == Some(*phase));
-        let above = Scope {
-            phase,
-            in_story: above.in_story && phase.is_some(),
-            heading: section.heading,
-            ..above
-        };
+        let above = Scope { phase, in_story: above.in_story && phase.is_some(), heading: section.heading, ..above };
         let opens = phase::heading(&section.title).filter(|p| above.role == Role::Work && opens(p, above));
         let scope = if let Some(heading) = opens {
             opened = Some(section.heading);
-            Scope {
-                phase: opened,
-                in_story: matches!(heading.kind, PhaseKind::Story(_)),
-                ..above
-            }
+            Scope { phase: opened, in_story: matches!(heading.kind, PhaseKind::Story(_)), ..above }
         } else if section.level == 1 && section.parent.is_none()
             || line::parse(markdown.text(section.heading), true).is_some()
         {
@@ -152,19 +133,10 @@ impl Builder {
     fn title(&self) -> Option<Item> {
         let section = self.markdown.sections.iter().find(|s| s.level == 1)?;
         let line = self.markdown.lines[section.heading];
-        let text = ["Tasks:", "Task List:", "Tasks -", "Tasks —", "Tasks"]
-            .iter()
-            .find_map(|p| section.title.strip_prefix(p));
-        let text = text
-            .map(str::trim)
-            .filter(|t| !t.is_empty())
-            .unwrap_or(&section.title)
-            .to_owned();
-        Some(Item {
-            text,
-            line: line.number,
-            span: line.span,
-        })
+        let text =
+            ["Tasks:", "Task List:", "Tasks -", "Tasks —", "Tasks"].iter().find_map(|p| section.title.strip_prefix(p));
+        let text = text.map(str::trim).filter(|t| !t.is_empty()).unwrap_or(&section.title).to_owned();
+        Some(Item { text, line: line.number, span: line.span })
     }
 
     fn open_phases(&mut self) {
@@ -188,16 +160,7 @@ impl Builder {
     fn phase(&self, lines: Range<usize>, number: Option<String>, title: String, kind: PhaseKind) -> Phase {
         let span = self.markdown.span_of(lines.clone());
         let line = self.markdown.lines.get(lines.start).map_or(1, |l| l.number);
-        Phase {
-            number,
-            title,
-            kind,
-            purpose: None,
-            independent_test: None,
-            checkpoint: None,
-            line,
-            span,
-        }
+        Phase { number, title, kind, purpose: None, independent_test: None, checkpoint: None, line, span }
     }
 
     /// Reads `**Purpose**: …` and its like; wrapped lines belong to it.
@@ -224,14 +187,8 @@ impl Builder {
         }
         let end = self.markdown.paragraph_end(index);
         let span = self.markdown.span_of(index..end);
-        let text = markdown::label(self.markdown.clean(span))
-            .map(|(_, text)| joined(text))
-            .unwrap_or_default();
-        let item = Some(Item {
-            text,
-            line: line.number,
-            span,
-        });
+        let text = markdown::label(self.markdown.clean(span)).map(|(_, text)| joined(text)).unwrap_or_default();
+        let item = Some(Item { text, line: line.number, span });
         if let Some(phase) = self.phases.get_mut(&opened) {
             match label.as_str() {
                 "checkpoint" => phase.checkpoint = item,
@@ -258,22 +215,11 @@ impl Builder {
                 continue;
             }
             let strong = !notes && parsed.form != Form::Unboxed;
-            candidates.push(Candidate {
-                line: index,
-                parsed,
-                strong,
-                scope,
-            });
+            candidates.push(Candidate { line: index, parsed, strong, scope });
         }
         let mut first: HashMap<TaskId, (usize, bool)> = HashMap::new();
-        for candidate in candidates
-            .iter()
-            .filter(|c| c.strong)
-            .chain(candidates.iter().filter(|c| !c.strong))
-        {
-            first
-                .entry(candidate.parsed.ids[0].first.clone())
-                .or_insert((candidate.line, candidate.strong));
+        for candidate in candidates.iter().filter(|c| c.strong).chain(candidates.iter().filter(|c| !c.strong)) {
+            first.entry(candidate.parsed.ids[0].first.clone()).or_insert((candidate.line, candidate.strong));
         }
         let mut accepted = Vec::new();
         for candidate in candidates {
@@ -282,10 +228,7 @@ impl Builder {
             if line == candidate.line {
                 accepted.push(candidate);
             } else if strong == candidate.strong {
-                let (here, there) = (
-                    self.markdown.lines[candidate.line].number,
-                    self.markdown.lines[line].number,
-                );
+                let (here, there) = (self.markdown.lines[candidate.line].number, self.markdown.lines[line].number);
                 // A second line about work that is not to be done takes nothing away.
                 let new = if candidate.parsed.state == TaskState::Cancelled {
                     Diagnostic::warning
@@ -305,10 +248,7 @@ impl Builder {
             self.diagnostics.push(Diagnostic::error(
                 line,
                 "TooManyTasks",
-                format!(
-                    "the file holds {} tasks; from here on they are left out",
-                    accepted.len()
-                ),
+                format!("the file holds {} tasks; from here on they are left out", accepted.len()),
                 format!("split the feature, so that no file holds more than {MAX_TASKS}"),
             ));
             accepted.truncate(MAX_TASKS);
@@ -322,12 +262,7 @@ impl Builder {
         self.markdown
             .items
             .iter()
-            .map(|i| {
-                (
-                    line(i.span.start),
-                    line(i.span.end.saturating_sub(1).max(i.span.start)) + 1,
-                )
-            })
+            .map(|i| (line(i.span.start), line(i.span.end.saturating_sub(1).max(i.span.start)) + 1))
             .collect()
     }
 
@@ -338,11 +273,7 @@ impl Builder {
             let at = self.markdown.sections.partition_point(|s| s.heading < start);
             return self.markdown.sections.get(at).map_or(start + 1, |s| s.end).min(next);
         }
-        let limit = items
-            .get(&start)
-            .copied()
-            .unwrap_or_else(|| self.markdown.paragraph_end(start))
-            .min(next);
+        let limit = items.get(&start).copied().unwrap_or_else(|| self.markdown.paragraph_end(start)).min(next);
         let foreign = |index: &usize| {
             let text = self.markdown.text(*index);
             let label = markdown::label(text).is_some_and(|(label, _)| label.eq_ignore_ascii_case("checkpoint"));
@@ -353,17 +284,9 @@ impl Builder {
 
     /// A task, and the pieces of its text that may speak about order: each with its line.
     fn task(&mut self, candidate: Candidate, lines: Range<usize>) -> (Task, Vec<Item>) {
-        let Candidate {
-            line: start,
-            mut parsed,
-            scope,
-            ..
-        } = candidate;
-        let wrapped = if parsed.form == Form::Heading {
-            start + 1
-        } else {
-            self.markdown.paragraph_end(start).min(lines.end)
-        };
+        let Candidate { line: start, mut parsed, scope, .. } = candidate;
+        let wrapped =
+            if parsed.form == Form::Heading { start + 1 } else { self.markdown.paragraph_end(start).min(lines.end) };
         if wrapped > start + 1 {
             let text = self
                 .markdown
@@ -377,30 +300,15 @@ impl Builder {
         let offset = self.markdown.lines[start].span.start;
         let span = Span {
             start: offset,
-            end: self
-                .markdown
-                .span_of(lines.clone())
-                .end
-                .max(self.markdown.lines[start].span.end),
+            end: self.markdown.span_of(lines.clone()).end.max(self.markdown.lines[start].span.end),
         };
         let detail = |index: usize| {
             let line = self.markdown.lines[index];
-            Item {
-                text: line.span.text(&self.markdown.source).trim().to_owned(),
-                line: line.number,
-                span: line.span,
-            }
+            Item { text: line.span.text(&self.markdown.source).trim().to_owned(), line: line.number, span: line.span }
         };
-        let details: Vec<Item> = (wrapped..lines.end)
-            .map(detail)
-            .filter(|d| !d.text.is_empty())
-            .collect();
+        let details: Vec<Item> = (wrapped..lines.end).map(detail).filter(|d| !d.text.is_empty()).collect();
         let line = self.markdown.lines[start].number;
-        let mut prose = vec![Item {
-            text: parsed.text.clone(),
-            line,
-            span,
-        }];
+        let mut prose = vec![Item { text: parsed.text.clone(), line, span }];
         prose.extend(self.markdown.paragraphs(wrapped..lines.end));
         let named = prose.iter().map(|p| p.text.as_str()).collect::<Vec<_>>().join("\n");
         let phase = scope.phase.unwrap_or_else(|| self.implicit_phase(scope.heading));
@@ -412,10 +320,7 @@ impl Builder {
             stories: parsed.tags.stories,
             tags: parsed.tags.other,
             state: parsed.state,
-            checkbox: parsed.checkbox.map(|s| Span {
-                start: offset + s.start,
-                end: offset + s.end,
-            }),
+            checkbox: parsed.checkbox.map(|s| Span { start: offset + s.start, end: offset + s.end }),
             line,
             span,
             phase,
@@ -441,12 +346,7 @@ impl Builder {
             let section = at.ok().map(|at| &self.markdown.sections[at]);
             let title = section.map(|s| s.title.clone()).unwrap_or_default();
             let end = section.map_or_else(
-                || {
-                    self.markdown
-                        .sections
-                        .first()
-                        .map_or(self.markdown.lines.len(), |s| s.heading)
-                },
+                || self.markdown.sections.first().map_or(self.markdown.lines.len(), |s| s.heading),
                 |s| s.own_end,
             );
             let phase = self.phase(heading..end, None, title, PhaseKind::Other);
@@ -478,12 +378,7 @@ impl Builder {
             }
         }
         let lines: Vec<u32> = file.tasks.iter().map(|t| t.line).collect();
-        for section in self
-            .markdown
-            .sections
-            .iter()
-            .filter(|s| self.scopes[s.heading].role == Role::Dependencies)
-        {
+        for section in self.markdown.sections.iter().filter(|s| self.scopes[s.heading].role == Role::Dependencies) {
             let items = self.markdown.paragraphs(section.heading + 1..section.own_end);
             for item in items.into_iter().filter(|i| lines.binary_search(&i.line).is_err()) {
                 let statements = prose::statements(&item.text, Context::Section);
@@ -504,20 +399,10 @@ fn further_ids(mentions: &[Mention]) -> Vec<TaskId> {
     let mut ids: Vec<TaskId> = Vec::new();
     for mention in mentions {
         let last = mention.last.as_ref().map_or(mention.first.number(), TaskId::number);
-        let width = mention
-            .first
-            .as_str()
-            .bytes()
-            .skip(1)
-            .take_while(u8::is_ascii_digit)
-            .count();
+        let width = mention.first.as_str().bytes().skip(1).take_while(u8::is_ascii_digit).count();
         let between = (mention.first.number() + 1..last).take(MAX_RANGE as usize);
         let between = between.filter_map(|n| TaskId::parse(&format!("T{n:0width$}")));
-        ids.extend(
-            std::iter::once(mention.first.clone())
-                .chain(between)
-                .chain(mention.last.clone()),
-        );
+        ids.extend(std::iter::once(mention.first.clone()).chain(between).chain(mention.last.clone()));
     }
     ids.remove(0);
     ids

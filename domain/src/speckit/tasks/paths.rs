@@ -32,16 +32,10 @@ pub(super) fn find(text: &str) -> Vec<String> {
 }
 
 fn trimmed(word: &str) -> &str {
-    let word = word
-        .trim_matches(['*', ':', '!', '?', '=', '—', '–'])
-        .trim_end_matches('.');
+    let word = word.trim_matches(['*', ':', '!', '?', '=', '—', '–']).trim_end_matches('.');
     let word = word.strip_prefix('(').unwrap_or(word);
     let open = |c: char| word.matches(c).count();
-    let word = if open(')') > open('(') {
-        word.trim_end_matches([')', '.'])
-    } else {
-        word
-    };
+    let word = if open(')') > open('(') { word.trim_end_matches([')', '.']) } else { word };
     // A link `[label](target)` names its target.
     match word.split_once("](") {
         Some((_, target)) => target.trim_end_matches(')'),

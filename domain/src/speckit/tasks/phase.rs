@@ -37,39 +37,21 @@ pub(super) fn heading(title: &str) -> Option<PhaseHeading> {
             let len = ids::story_number_len(after);
             if len > 0 {
                 let title = title_text(&after[len..]);
-                return Some(PhaseHeading {
-                    number: Some(after[..len].to_owned()),
-                    kind: kind(&title),
-                    title,
-                });
+                return Some(PhaseHeading { number: Some(after[..len].to_owned()), kind: kind(&title), title });
             }
             if word == "phase" && after.starts_with(['N', 'n', 'X']) && !after[1..].starts_with(char::is_alphanumeric) {
                 let title = title_text(&after[1..]);
-                return Some(PhaseHeading {
-                    number: None,
-                    kind: kind(&title),
-                    title,
-                });
+                return Some(PhaseHeading { number: None, kind: kind(&title), title });
             }
         }
     }
     if lower.starts_with("final phase") {
         let title = title_text(plain.get("final phase".len()..).unwrap_or_default());
-        return Some(PhaseHeading {
-            number: None,
-            kind: PhaseKind::Polish,
-            title,
-        });
+        return Some(PhaseHeading { number: None, kind: PhaseKind::Polish, title });
     }
     let starts_story = story(&lower, &["user story ", "story "]).is_some();
-    let named = ["setup", "foundational", "polish"]
-        .iter()
-        .any(|name| lower.starts_with(name));
-    (starts_story || named).then(|| PhaseHeading {
-        number: None,
-        title: title_text(plain),
-        kind: kind(plain),
-    })
+    let named = ["setup", "foundational", "polish"].iter().any(|name| lower.starts_with(name));
+    (starts_story || named).then(|| PhaseHeading { number: None, title: title_text(plain), kind: kind(plain) })
 }
 
 /// What kind of lines a heading that opens no phase announces.
@@ -131,18 +113,13 @@ fn kind(title: &str) -> PhaseKind {
 /// The story a phase title names: `User Story 1 - …`, `US1: …`, `Tokens (US1)`.
 fn story_in(title: &str) -> Option<StoryKey> {
     let lower = title.to_lowercase();
-    if let Some(key) = lower
-        .find("user story ")
-        .and_then(|at| story(&lower[at..], &["user story "]))
-    {
+    if let Some(key) = lower.find("user story ").and_then(|at| story(&lower[at..], &["user story "])) {
         return Some(key);
     }
-    let mut stories = title
-        .split(|c: char| !(c.is_alphanumeric() || c == '.' || c == '-'))
-        .filter_map(|word| {
-            let word = word.trim_end_matches(['.', '-']);
-            StoryKey::parse(word).filter(|key| key.as_str().contains(|c: char| c.is_ascii_digit()))
-        });
+    let mut stories = title.split(|c: char| !(c.is_alphanumeric() || c == '.' || c == '-')).filter_map(|word| {
+        let word = word.trim_end_matches(['.', '-']);
+        StoryKey::parse(word).filter(|key| key.as_str().contains(|c: char| c.is_ascii_digit()))
+    });
     // A phase that names several stories belongs to none of them alone.
     stories.next().filter(|_| stories.next().is_none())
 }
@@ -169,22 +146,13 @@ mod tests {
     fn phases_are_recognised_in_their_many_spellings() {
         let numbered = |n: &str, kind| Some((Some(n.to_owned()), kind));
         assert_eq!(read("Phase 1: Setup (Shared)"), numbered("1", PhaseKind::Setup));
-        assert_eq!(
-            read("Phase 2 — Foundational (blocks every story)"),
-            numbered("2", PhaseKind::Foundational)
-        );
-        assert_eq!(
-            read("Phase 3: User Story 1 - Open the door (Priority: P1) 🎯 MVP"),
-            numbered("3", story("1"))
-        );
+        assert_eq!(read("Phase 2 — Foundational (blocks every story)"), numbered("2", PhaseKind::Foundational));
+        assert_eq!(read("Phase 3: User Story 1 - Open the door (Priority: P1) 🎯 MVP"), numbered("3", story("1")));
         assert_eq!(read("Phase 3.1: Setup"), numbered("3.1", PhaseKind::Setup));
         assert_eq!(read("Phase 4a: Doors (US5a)"), numbered("4a", story("5a")));
         assert_eq!(read("阶段 2：基础"), numbered("2", PhaseKind::Other));
         assert_eq!(read("✅ PHASE 6: US1.5 Windows"), numbered("6", story("1.5")));
-        assert_eq!(
-            read("Final Phase - Polish & Cross-cutting"),
-            Some((None, PhaseKind::Polish))
-        );
+        assert_eq!(read("Final Phase - Polish & Cross-cutting"), Some((None, PhaseKind::Polish)));
         assert_eq!(read("Phase N: Polish"), Some((None, PhaseKind::Polish)));
         assert_eq!(read("User Story 2 - Close it (P2)"), Some((None, story("2"))));
         assert_eq!(read("Phase 7: Doors (US3+US4)"), numbered("7", PhaseKind::Other));
@@ -192,13 +160,9 @@ mod tests {
 
     #[test]
     fn other_headings_are_no_phases() {
-        for title in [
-            "Phase Dependencies",
-            "User Story Dependencies",
-            "Tests for User Story 1",
-            "Notes",
-            "Phased rollout",
-        ] {
+        for title in
+            ["Phase Dependencies", "User Story Dependencies", "Tests for User Story 1", "Notes", "Phased rollout"]
+        {
             assert_eq!(read(title), None, "{title}");
         }
         assert_eq!(role("Dependencies & Execution Order"), Role::Dependencies);

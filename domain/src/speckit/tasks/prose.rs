@@ -94,29 +94,15 @@ const ENDS: [&str; 14] = [
 const CERTAIN: [&str; 5] = ["depend", "wait", "blocked", "依", "depende"];
 
 /// Words before a statement that make it a recommendation: one way to go, not what must wait for what.
-const ADVICE: [&str; 8] = [
-    "recommend",
-    "sequentially",
-    "in practice",
-    "ideally",
-    "suggest",
-    "priority order",
-    "benefit",
-    "developer",
-];
+const ADVICE: [&str; 8] =
+    ["recommend", "sequentially", "in practice", "ideally", "suggest", "priority order", "benefit", "developer"];
 
 /// Words behind a statement that do the same.
 const SOFT: [&str; 3] = ["easiest", "easier", "working sequentially"];
 
 /// Words after which those are named who go side by side.
-const BESIDE: [&str; 6] = [
-    " parallel with",
-    " parallel to",
-    " alongside",
-    " independent of",
-    " together with",
-    " independently of",
-];
+const BESIDE: [&str; 6] =
+    [" parallel with", " parallel to", " alongside", " independent of", " together with", " independently of"];
 
 /// Every statement in `text`, a paragraph or a list item.
 pub(super) fn statements(text: &str, context: Context) -> Vec<Statement> {
@@ -141,27 +127,17 @@ fn label(text: &str) -> Option<Statement> {
     let (name, rest) = plain.split_once([':', '：'])?;
     let name = name.trim_matches(['*', '_', ' ']).to_lowercase();
     let (_, waits) = LABELS.iter().find(|(label, _)| *label == name)?;
-    let named: Vec<Ref> = located(cut(rest, &[" - ", " — ", ". "]))
-        .into_iter()
-        .map(|l| l.what)
-        .collect();
+    let named: Vec<Ref> = located(cut(rest, &[" - ", " — ", ". "])).into_iter().map(|l| l.what).collect();
     let named = specific(named);
     Some(if *waits {
-        Statement {
-            who: vec![Ref::Itself],
-            on: named,
-        }
+        Statement { who: vec![Ref::Itself], on: named }
     } else {
-        Statement {
-            who: named,
-            on: vec![Ref::Itself],
-        }
+        Statement { who: named, on: vec![Ref::Itself] }
     })
 }
 
 fn sentences(text: &str) -> impl Iterator<Item = &str> {
-    text.split([';', '；', '。', '|', '\n'])
-        .flat_map(|part| part.split(". "))
+    text.split([';', '；', '。', '|', '\n']).flat_map(|part| part.split(". "))
 }
 
 fn is_advice(before: &str) -> bool {
@@ -199,21 +175,15 @@ fn phrases(sentence: &str, context: Context, found: &mut Vec<Statement>) {
             continue;
         }
         let named = specific(objects(sentence, verb, next));
-        let (who, on) = if verb.waits {
-            (subject.clone(), named)
-        } else {
-            (named, subject.clone())
-        };
+        let (who, on) = if verb.waits { (subject.clone(), named) } else { (named, subject.clone()) };
         found.push(Statement { who, on });
     }
 }
 
 /// Whether a phrase in a task's own text is about its order: certain words are, others where they begin a sentence or a remark.
 fn speaks_of_task(left: &str, phrase: &str) -> bool {
-    let begins = left
-        .rsplit('(')
-        .next()
-        .is_some_and(|t| t.trim_matches([' ', '*', '_', '-', '–', '—', ':']).is_empty());
+    let begins =
+        left.rsplit('(').next().is_some_and(|t| t.trim_matches([' ', '*', '_', '-', '–', '—', ':']).is_empty());
     begins || CERTAIN.iter().any(|word| phrase.starts_with(word))
 }
 
@@ -236,11 +206,7 @@ fn objects(sentence: &str, verb: &Phrase, next: Option<usize>) -> Vec<Ref> {
 
 fn verbs(lower: &str) -> Vec<Phrase> {
     let mut verbs: Vec<Phrase> = Vec::new();
-    for (words, waits) in WAITS
-        .iter()
-        .map(|w| (w, true))
-        .chain(PRECEDES.iter().map(|w| (w, false)))
-    {
+    for (words, waits) in WAITS.iter().map(|w| (w, true)).chain(PRECEDES.iter().map(|w| (w, false))) {
         for (start, _) in lower.match_indices(words) {
             let end = start + words.len();
             let attached = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
@@ -271,11 +237,7 @@ fn negated(before: &str) -> bool {
 fn object(text: &str) -> &str {
     let text = cut(text, &[" - ", " — ", " – ", "—", "→", "->", "←"]);
     let lower = text.to_ascii_lowercase();
-    let end = ENDS
-        .iter()
-        .filter_map(|word| lower.find(word))
-        .min()
-        .unwrap_or(text.len());
+    let end = ENDS.iter().filter_map(|word| lower.find(word)).min().unwrap_or(text.len());
     let text = &text[..end];
     // A bracket that was opened before the phrase ends the list.
     let mut depth = 0_i32;
@@ -295,9 +257,7 @@ fn cut<'a>(text: &'a str, ends: &[&str]) -> &'a str {
     let end = ends
         .iter()
         .filter_map(|end| {
-            text.match_indices(end)
-                .map(|(at, _)| at)
-                .find(|at| !is_range(&text[at + end.len()..], &text[..*at]))
+            text.match_indices(end).map(|(at, _)| at).find(|at| !is_range(&text[at + end.len()..], &text[..*at]))
         })
         .min();
     &text[..end.unwrap_or(text.len())]
@@ -310,10 +270,7 @@ fn is_range(after: &str, before: &str) -> bool {
 /// The reference that stands right before a phrase.
 fn adjacent(left: &str) -> Option<Ref> {
     let last = located(left).pop()?;
-    left[last.end..]
-        .trim_matches([' ', '*', '`'])
-        .is_empty()
-        .then_some(last.what)
+    left[last.end..].trim_matches([' ', '*', '`']).is_empty().then_some(last.what)
 }
 
 /// Who is spoken of in the words before a phrase: those in an open bracket, or right before it; else tasks that are named first,
@@ -321,19 +278,11 @@ fn adjacent(left: &str) -> Option<Ref> {
 fn section_subject(left: &str) -> Vec<Ref> {
     let refs = if let Some(bracket) = left.rfind('(').filter(|at| !left[*at..].contains(')')) {
         let inside = located(&left[bracket..]);
-        if inside.is_empty() {
-            last_operand(&left[..bracket])
-        } else {
-            inside
-        }
+        if inside.is_empty() { last_operand(&left[..bracket]) } else { inside }
     } else {
         let (label, rest) = left.split_once(": ").unwrap_or(("", left));
         let lower = rest.to_ascii_lowercase();
-        let end = BESIDE
-            .iter()
-            .filter_map(|word| lower.find(word))
-            .min()
-            .unwrap_or(rest.len());
+        let end = BESIDE.iter().filter_map(|word| lower.find(word)).min().unwrap_or(rest.len());
         let (label, named) = (first_operand(label), first_operand(&rest[..end]));
         let tasks = named.iter().any(|l| matches!(l.what, Ref::Tasks(_)));
         if label.is_empty() || tasks { named } else { label }
@@ -381,9 +330,7 @@ fn chains(sentence: &str, found: &mut Vec<Statement>) {
     let refs = outside_remarks(sentence, located(sentence));
     let mut operands: Vec<(Vec<Ref>, Option<bool>)> = Vec::new();
     for (index, r) in refs.iter().enumerate() {
-        let between = index
-            .checked_sub(1)
-            .map(|i| without_remark(&sentence[refs[i].end..r.start]));
+        let between = index.checked_sub(1).map(|i| without_remark(&sentence[refs[i].end..r.start]));
         match between {
             Some(b) if is_joint(b) && !operands.is_empty() => {
                 if let Some((operand, _)) = operands.last_mut() {
@@ -426,11 +373,7 @@ fn outside_remarks(sentence: &str, refs: Vec<Located>) -> Vec<Located> {
 /// What stands between two references, without marks of emphasis and without one remark in brackets.
 fn without_remark(between: &str) -> &str {
     const MARKS: [char; 6] = [' ', '*', '`', '\t', '(', ')'];
-    match between
-        .trim_start_matches([' ', '*', '`'])
-        .strip_prefix('(')
-        .and_then(|rest| rest.split_once(')'))
-    {
+    match between.trim_start_matches([' ', '*', '`']).strip_prefix('(').and_then(|rest| rest.split_once(')')) {
         Some((_, rest)) => rest.trim_matches(MARKS),
         None => between.trim_matches(MARKS),
     }
@@ -445,11 +388,7 @@ struct Located {
 
 /// Every reference in `text`, in order.
 fn located(text: &str) -> Vec<Located> {
-    let tasks = ids::mentions(text).into_iter().map(|m| Located {
-        start: m.start,
-        end: m.end,
-        what: Ref::Tasks(m),
-    });
+    let tasks = ids::mentions(text).into_iter().map(|m| Located { start: m.start, end: m.end, what: Ref::Tasks(m) });
     let mut found: Vec<Located> = tasks.collect();
     let mut at = 0;
     while let Some(word) = next_word(text, at) {
@@ -463,9 +402,7 @@ fn located(text: &str) -> Vec<Located> {
 
 fn next_word(text: &str, from: usize) -> Option<(usize, usize)> {
     let start = from + text[from..].find(char::is_alphanumeric)?;
-    let len = text[start..]
-        .find(|c: char| !c.is_alphanumeric())
-        .unwrap_or(text.len() - start);
+    let len = text[start..].find(|c: char| !c.is_alphanumeric()).unwrap_or(text.len() - start);
     Some((start, start + len))
 }
 
@@ -494,11 +431,7 @@ fn group_at(text: &str, (start, end): (usize, usize)) -> Vec<Located> {
 
 /// Length of `US1`, `US-1` or `US1.5` at this place.
 fn key_len(text: &str, start: usize) -> usize {
-    let prefix = if text.as_bytes().get(start + 2) == Some(&b'-') {
-        3
-    } else {
-        2
-    };
+    let prefix = if text.as_bytes().get(start + 2) == Some(&b'-') { 3 } else { 2 };
     prefix + ids::story_number_len(text.get(start + prefix..).unwrap_or_default())
 }
 
@@ -511,10 +444,7 @@ fn numbers(text: &str, start: usize, end: usize, make: impl Fn(&str) -> Ref) -> 
         let skipped = if found.is_empty() {
             rest.len() - rest.trim_start().len()
         } else {
-            [", and ", ", ", " and ", "/", "+", " & "]
-                .iter()
-                .find(|s| rest.starts_with(**s))
-                .map_or(0, |s| s.len())
+            [", and ", ", ", " and ", "/", "+", " & "].iter().find(|s| rest.starts_with(**s)).map_or(0, |s| s.len())
         };
         let number = &rest[skipped..];
         let len = ids::story_number_len(number);
@@ -549,10 +479,6 @@ fn range_end(text: &str, first: &str, at: usize, make: &impl Fn(&str) -> Ref, fo
     if let Some(first) = found.last_mut() {
         first.end = end;
     }
-    found.extend((first + 1..=last).map(|n| Located {
-        what: make(&n.to_string()),
-        start: end,
-        end,
-    }));
+    found.extend((first + 1..=last).map(|n| Located { what: make(&n.to_string()), start: end, end }));
     end
 }

@@ -24,25 +24,13 @@ pub(super) struct Stated {
 /// Records all statements in the file, and returns what is wrong with them.
 pub(super) fn apply(file: &mut TasksFile, stated: Vec<Stated>) -> Vec<Diagnostic> {
     let resolver = Resolver::new(file);
-    let mut relations = Relations {
-        file,
-        seen: HashSet::new(),
-        left: MAX_PAIRS,
-    };
+    let mut relations = Relations { file, seen: HashSet::new(), left: MAX_PAIRS };
     let mut diagnostics = Vec::new();
     for Stated { owner, line, statement } in stated {
-        let (who, on) = (
-            resolver.resolve(&statement.who, owner),
-            resolver.resolve(&statement.on, owner),
-        );
+        let (who, on) = (resolver.resolve(&statement.who, owner), resolver.resolve(&statement.on, owner));
         diagnostics.extend(who.unknown.iter().chain(&on.unknown).map(|id| {
             let message = format!("{id} is named as a dependency, but no task has this identifier");
-            Diagnostic::warning(
-                line,
-                "UnknownTask",
-                message,
-                "correct the identifier, or remove the statement",
-            )
+            Diagnostic::warning(line, "UnknownTask", message, "correct the identifier, or remove the statement")
         }));
         relations.relate(line, &who, &on);
         if relations.left == 0 {
@@ -89,11 +77,7 @@ impl Relations<'_> {
     /// says nothing about the rest of the phase.
     fn members(&self, groups: &[Group], others: &[usize]) -> Vec<usize> {
         let in_groups = |task: &usize| groups.iter().any(|group| self.belongs(*task, group));
-        if others.iter().any(in_groups) {
-            Vec::new()
-        } else {
-            (0..self.file.tasks.len()).filter(in_groups).collect()
-        }
+        if others.iter().any(in_groups) { Vec::new() } else { (0..self.file.tasks.len()).filter(in_groups).collect() }
     }
 
     fn belongs(&self, task: usize, group: &Group) -> bool {
@@ -125,11 +109,7 @@ impl Relations<'_> {
         for subject in who {
             for group in on.iter().filter(|group| *group != subject) {
                 if self.left > 0 && self.is_new(Node::Group(subject.clone()), Node::Group(group.clone())) {
-                    self.file.precedences.push(Precedence {
-                        subject: subject.clone(),
-                        on: group.clone(),
-                        line,
-                    });
+                    self.file.precedences.push(Precedence { subject: subject.clone(), on: group.clone(), line });
                 }
             }
         }
@@ -191,9 +171,7 @@ impl Resolver {
                 Ref::Itself => resolved.tasks.extend(owner),
                 Ref::Tasks(mention) if resolved.tasks.len() < MAX_PAIRS => self.mention(mention, &mut resolved),
                 Ref::Tasks(_) => {}
-                Ref::Phase(number) => resolved
-                    .groups
-                    .extend(self.numbers.get(number).map(|p| Group::Phase(*p))),
+                Ref::Phase(number) => resolved.groups.extend(self.numbers.get(number).map(|p| Group::Phase(*p))),
                 Ref::Named(name) => resolved.groups.extend(self.named.get(name).map(|p| Group::Phase(*p))),
                 Ref::Story(key) => resolved.groups.push(Group::Story(key.clone())),
             }

@@ -8,10 +8,7 @@ const GOOD: &str =
     "# Feature Specification: Shop\n\n## Requirements\n\n### Functional Requirements\n\n- **FR-001**: It MUST sell.\n";
 
 fn content(text: &str) -> Content {
-    Content {
-        checked: validate::specification(text.as_bytes()),
-        bytes: text.into(),
-    }
+    Content { checked: validate::specification(text.as_bytes()), bytes: text.into() }
 }
 
 fn seen() -> Observed {
@@ -38,11 +35,7 @@ fn said(user: &str, choice: Choice, text: &str) -> approval::Decision {
 }
 
 fn policy() -> Policy {
-    Policy {
-        required: 1,
-        groups: vec!["leads".into()],
-        four_eyes: true,
-    }
+    Policy { required: 1, groups: vec!["leads".into()], four_eyes: true }
 }
 
 fn shown(seen: &Observed) -> String {
@@ -61,25 +54,14 @@ fn every_state_says_what_to_do() {
     case("no tenant", &|s| s.tenant = None);
     case("no source", &|s| s.content = Err(Missing::Unnamed));
     case("no ConfigMap", &|s| s.content = Err(Missing::ConfigMap("docs".into())));
-    case("no key", &|s| {
-        s.content = Err(Missing::Key {
-            name: "docs".into(),
-            key: "spec.md".into(),
-        })
-    });
+    case("no key", &|s| s.content = Err(Missing::Key { name: "docs".into(), key: "spec.md".into() }));
     case("empty", &|s| s.content = Ok(content("")));
-    case("two errors", &|s| {
-        s.content = Ok(content(&format!("{GOOD}- **FR-001**: Again.\n- **FR-001**: Again.\n")))
-    });
+    case("two errors", &|s| s.content = Ok(content(&format!("{GOOD}- **FR-001**: Again.\n- **FR-001**: Again.\n"))));
     case("open question", &|s| {
-        s.content = Ok(content(&format!(
-            "{GOOD}- **FR-002**: It MUST [NEEDS CLARIFICATION: what?]\n"
-        )));
+        s.content = Ok(content(&format!("{GOOD}- **FR-002**: It MUST [NEEDS CLARIFICATION: what?]\n")));
     });
     case("no constitution", &|s| s.constitution = Superior::Missing("law".into()));
-    case("constitution not in force", &|s| {
-        s.constitution = Superior::NotReady("law".into())
-    });
+    case("constitution not in force", &|s| s.constitution = Superior::NotReady("law".into()));
     case("waiting", &|s| s.policy = policy());
     case("own work", &|s| {
         s.policy = policy();
@@ -95,10 +77,7 @@ fn every_state_says_what_to_do() {
     });
     case("rejected", &|s| {
         s.policy = policy();
-        let no = approval::Decision {
-            comment: "no prices".into(),
-            ..said("cem", Choice::Reject, GOOD)
-        };
+        let no = approval::Decision { comment: "no prices".into(), ..said("cem", Choice::Reject, GOOD) };
         s.decisions = vec![said("bob", Choice::Approve, GOOD), no];
     });
     let table: String = all.iter().map(|(name, shown)| format!("{name} -> {shown}\n")).collect();
@@ -110,44 +89,18 @@ fn an_approval_lasts_until_it_is_withdrawn() {
     let approved = decide(&seen(), &Standing::default());
     let digest = Digest::of_bytes(GOOD.as_bytes());
     assert_eq!(approved.approved, Some(digest.clone()));
-    let before = Standing {
-        digest: Some(digest.clone()),
-        approved_digest: Some(digest.clone()),
-        ..Standing::default()
-    };
+    let before =
+        Standing { digest: Some(digest.clone()), approved_digest: Some(digest.clone()), ..Standing::default() };
 
-    let mut changed = Observed {
-        policy: policy(),
-        ..seen()
-    };
+    let mut changed = Observed { policy: policy(), ..seen() };
     changed.content = Ok(content("# Feature Specification: Shop\n\n- **FR-002**: It MUST buy.\n"));
     let after = decide(&changed, &before);
     assert_eq!(after.reason, "WaitingForApproval");
-    assert_eq!(
-        after.approved,
-        Some(digest.clone()),
-        "the older content is still the one that was approved"
-    );
+    assert_eq!(after.approved, Some(digest.clone()), "the older content is still the one that was approved");
 
-    let withdrawn = decide(
-        &Observed {
-            policy: policy(),
-            ..seen()
-        },
-        &before,
-    );
+    let withdrawn = decide(&Observed { policy: policy(), ..seen() }, &before);
     assert_eq!(withdrawn.approved, None, "the same content is not approved any more");
 
-    let gone = decide(
-        &Observed {
-            content: Err(Missing::Unnamed),
-            ..seen()
-        },
-        &before,
-    );
-    assert_eq!(
-        (gone.reason, gone.digest),
-        ("SourceMissing", Some(digest)),
-        "the last digest stays"
-    );
+    let gone = decide(&Observed { content: Err(Missing::Unnamed), ..seen() }, &before);
+    assert_eq!((gone.reason, gone.digest), ("SourceMissing", Some(digest)), "the last digest stays");
 }

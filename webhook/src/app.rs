@@ -1,0 +1,139 @@
+//! The whole webhook: caches, certificates and both servers, until it is told to stop.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use enact_crds::Tenant;
+use futures::StreamExt as _;
+use kube::runtime::{WatchStreamExt as _, reflector, watcher};
+use kube::{Api, Client, ResourceExt as _};
+use tokio::net::TcpListener;
+use tokio::time::sleep;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::certs::rotation::Rotation;
+use crate::certs::serving::Serving;
+use crate::certs::{ClusterVault, files};
+use crate::config::Config;
+use crate::health::{self, Readiness};
+use crate::metrics::Metrics;
+use crate::validate::Admission;
+use crate::world::ClusterWorld;
+use crate::{admission, server};
+
+/// Why the webhook cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A flag's value cannot be used.
+    #[error("{0}")]
+    Config(String),
+    /// A port cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The TLS configuration cannot be made.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The metrics cannot be set up.
+    #[error("metrics cannot be set up: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Runs the webhook until `stop`; then fails readiness, serves on for the drain time, and lets the requests under way end.
+///
+/// # Errors
+/// When it cannot start. Once it runs, what fails is tried again.
+pub async fn run(config: Config, client: Client, stop: CancellationToken) -> Result<(), StartError> {
+    let drain =
+        Duration::try_from(config.drain).map_err(|_| StartError::Config("--drain must not be negative".into()))?;
+    if let Some(problem) = config.lifetimes().problem() {
+        return Err(StartError::Config(problem));
+    }
+    let (metrics, readiness, serving) = (Metrics::new()?, Readiness::default(), Serving::default());
+    let tls = TlsAcceptor::from(Arc::new(serving.config()?));
+    let (https, http) = (listen(config.listen).await?, listen(config.health_listen).await?);
+    tracing::info!(admission = %config.listen, health = %config.health_listen, "listening");
+
+    let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let world = world(&config, client.clone(), &readiness, &tasks, &end);
+    certificates(config.clone(), &client, serving, &readiness, &metrics, &tasks, &end);
+    let admission = Admission { world, settings: config.settings() };
+    let routes = warp::service(admission::routes(admission, metrics.clone()));
+    tasks.spawn(server::serve(https, Some(tls), routes, metrics.connections.clone(), end.clone()));
+    let health = warp::service(health::routes(readiness.clone(), metrics.clone()));
+    tasks.spawn(server::serve(http, None, health, metrics.connections.clone(), end.clone()));
+
+    stop.cancelled().await;
+    tracing::info!("leaving");
+    readiness.leaving();
+    sleep(drain).await;
+    end.cancel();
+    tasks.close();
+    tasks.wait().await;
+    Ok(())
+}
+
+async fn listen(address: std::net::SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+}
+
+/// The world of the rules, with a cache of Tenants that is kept in a task.
+fn world(
+    config: &Config,
+    client: Client,
+    readiness: &Readiness,
+    tasks: &TaskTracker,
+    end: &CancellationToken,
+) -> ClusterWorld {
+    let (tenants, writer) = reflector::store::<Tenant>();
+    let events = watcher(Api::<Tenant>::all(client.clone()), watcher::Config::default()).default_backoff();
+    let trimmed = events.modify(|tenant| {
+        tenant.managed_fields_mut().clear();
+        tenant.annotations_mut().clear();
+        tenant.status = None;
+    });
+    let watching = trimmed.reflect(writer).for_each(async |event| {
+        if let Err(error) = event {
+            tracing::warn!(%error, "watch of Tenants interrupted");
+        }
+    });
+    tasks.spawn(end.clone().run_until_cancelled_owned(watching));
+    let (filled, readiness) = (tenants.clone(), readiness.clone());
+    tasks.spawn(end.clone().run_until_cancelled_owned(async move {
+        if filled.wait_until_ready().await.is_ok() {
+            readiness.caches_synced();
+        }
+    }));
+    ClusterWorld::new(client, tenants, config.default_namespaces())
+}
+
+/// Keeps the certificate that is served, in a task.
+fn certificates(
+    config: Config,
+    client: &Client,
+    serving: Serving,
+    readiness: &Readiness,
+    metrics: &Metrics,
+    tasks: &TaskTracker,
+    end: &CancellationToken,
+) {
+    let (readiness, metrics, end) = (readiness.clone(), metrics.clone(), end.clone());
+    if let Some(folder) = config.tls_dir {
+        tasks.spawn(async move { files::run(&folder, &serving, &readiness, &metrics, end).await });
+        return;
+    }
+    let vault = ClusterVault::new(client, config.names());
+    let (hosts, lifetimes) = (config.hosts(), config.lifetimes());
+    tasks.spawn(async move {
+        let triggers = vault.triggers();
+        Rotation { vault, hosts, lifetimes, serving, readiness, metrics }.run(triggers, end).await;
+    });
+}

@@ -1,0 +1,65 @@
+//! Certificates that something else keeps in files, as cert-manager does in a mounted Secret.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::fs;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::CertificateError;
+use super::serving::Serving;
+use crate::health::Readiness;
+use crate::metrics::Metrics;
+
+/// How often the files are read. The kubelet itself takes up to a minute to bring a changed Secret into a pod.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// Serves `tls.crt` and `tls.key` of `folder`, and again whenever they change, until `stop`.
+pub async fn run(folder: &Path, serving: &Serving, readiness: &Readiness, metrics: &Metrics, stop: CancellationToken) {
+    let mut served = None;
+    let mut reported = None;
+    loop {
+        match reload(folder, serving, &mut served).await {
+            Ok(true) => {
+                readiness.certificate_loaded();
+                metrics.certificate_events.with_label_values(&["loaded"]).inc();
+                tracing::info!("certificate loaded");
+                reported = None;
+            }
+            Ok(false) => {}
+            Err(error) => {
+                metrics.certificate_events.with_label_values(&["failed"]).inc();
+                let text = error.to_string();
+                if reported.as_ref() != Some(&text) {
+                    tracing::error!(error = text, "the certificate cannot be loaded; trying again");
+                    reported = Some(text);
+                }
+            }
+        }
+        tokio::select! {
+            () = sleep(INTERVAL) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Loads the files when they differ from what is served. A pair that does not belong together, read in the middle of a change, is an
+/// error, and what is served stays.
+async fn reload(
+    folder: &Path,
+    serving: &Serving,
+    served: &mut Option<(Vec<u8>, Vec<u8>)>,
+) -> Result<bool, CertificateError> {
+    let pair = (read(&folder.join("tls.crt")).await?, read(&folder.join("tls.key")).await?);
+    if served.as_ref() == Some(&pair) {
+        return Ok(false);
+    }
+    serving.replace(&pair.0, &pair.1)?;
+    *served = Some(pair);
+    Ok(true)
+}
+
+async fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
+    fs::read(path).await.map_err(|source| CertificateError::File { path: path.display().to_string(), source })
+}

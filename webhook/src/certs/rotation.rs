@@ -1,0 +1,142 @@
+//! The loop that keeps the keyring fresh, served and trusted.
+
+use std::future::Future;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt as _};
+use k8s_openapi::jiff::Timestamp;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::CertificateError;
+use super::keyring::{Due, Keyring, Lifetimes};
+use super::serving::Serving;
+use crate::health::Readiness;
+use crate::metrics::Metrics;
+
+/// Longest time without looking, whatever the triggers say.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
+/// First and longest pause after a failure.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// Steps of one pass: more than ever follow each other, so that a disagreement of clocks cannot spin.
+const MAX_STEPS: usize = 8;
+
+/// Where the keyring is kept, and who must trust it.
+pub trait Vault: Send + Sync {
+    /// What a write is compared with.
+    type Version: Send;
+
+    /// The keyring as it is now, not from a cache; none when there is none that can be read.
+    fn load(&self) -> impl Future<Output = Result<(Option<Keyring>, Self::Version), CertificateError>> + Send;
+    /// Writes the keyring, unless somebody else has written since `version` was read. Whether it did.
+    fn store(
+        &self,
+        keyring: &Keyring,
+        version: Self::Version,
+    ) -> impl Future<Output = Result<bool, CertificateError>> + Send;
+    /// Sees that whoever calls trusts this bundle.
+    fn publish(&self, bundle: &str) -> impl Future<Output = Result<(), CertificateError>> + Send;
+}
+
+/// Keeps one keyring.
+pub struct Rotation<V> {
+    /// Where the keyring is kept.
+    pub vault: V,
+    /// Host names that the webhook is called by.
+    pub hosts: Vec<String>,
+    /// How long certificates are good for.
+    pub lifetimes: Lifetimes,
+    /// Where the certificate is served.
+    pub serving: Serving,
+    /// Told when there is a certificate.
+    pub readiness: Readiness,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+impl<V: Vault> Rotation<V> {
+    /// Runs until `stop`: at every trigger, and when something is due. A failure is tried again, with growing pauses.
+    pub async fn run(&self, triggers: impl Stream<Item = ()>, stop: CancellationToken) {
+        let mut triggers = std::pin::pin!(triggers.fuse());
+        let mut served = None;
+        let mut pause = PAUSE.0;
+        loop {
+            let wait = match self.pass(&mut served).await {
+                Ok(until) => {
+                    pause = PAUSE.0;
+                    Duration::try_from(Timestamp::now().duration_until(until)).unwrap_or_default().min(LONGEST_WAIT)
+                }
+                Err(error) => {
+                    self.metrics.certificate_events.with_label_values(&["failed"]).inc();
+                    tracing::error!(%error, "certificates are not as they should be; trying again");
+                    let wait = pause;
+                    pause = (pause * 2).min(PAUSE.1);
+                    wait
+                }
+            };
+            tokio::select! {
+                () = sleep(wait) => {}
+                Some(()) = triggers.next() => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Does all that is due, and says when something is due again.
+    async fn pass(&self, served: &mut Option<Keyring>) -> Result<Timestamp, CertificateError> {
+        for _ in 0..MAX_STEPS {
+            let (found, version) = self.vault.load().await?;
+            let now = Timestamp::now();
+            let Some(keyring) = found else {
+                let new = Keyring::new(&self.hosts, &self.lifetimes, now)?;
+                self.write(&new, version, "created").await?;
+                continue;
+            };
+            let due = keyring.due(&self.hosts, &self.lifetimes, now);
+            match due {
+                Due::Authority => {
+                    let next = keyring.with_authority(&self.hosts, &self.lifetimes, now)?;
+                    self.write(&next, version, "authority_renewed").await?;
+                    continue;
+                }
+                Due::Leaf => {
+                    let next = keyring.with_leaf(&self.hosts, &self.lifetimes, now)?;
+                    self.write(&next, version, "leaf_renewed").await?;
+                    continue;
+                }
+                Due::Nothing { .. } | Due::Publication => {}
+            }
+            self.serve(&keyring, served)?;
+            self.vault.publish(&keyring.bundle()).await?;
+            match due {
+                Due::Nothing { until } => return Ok(until),
+                _ => self.write(&keyring.published(Timestamp::now()), version, "published").await?,
+            }
+        }
+        Ok(Timestamp::now())
+    }
+
+    /// Writes what was decided. When another replica was faster, its decision is read in the next step.
+    async fn write(&self, keyring: &Keyring, version: V::Version, event: &str) -> Result<(), CertificateError> {
+        if self.vault.store(keyring, version).await? {
+            self.metrics.certificate_events.with_label_values(&[event]).inc();
+            tracing::info!(event, ends = %keyring.ends(), "certificates changed");
+        }
+        Ok(())
+    }
+
+    fn serve(&self, keyring: &Keyring, served: &mut Option<Keyring>) -> Result<(), CertificateError> {
+        if served.as_ref() == Some(keyring) {
+            return Ok(());
+        }
+        let (certificate, key) = keyring.serving();
+        self.serving.replace(certificate.as_bytes(), key.as_bytes())?;
+        self.readiness.certificate_loaded();
+        self.metrics.certificate_expiry.set(keyring.ends().as_second());
+        *served = Some(keyring.clone());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

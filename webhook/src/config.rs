@@ -1,0 +1,115 @@
+//! Configuration, from flags and the environment.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use k8s_openapi::jiff::SignedDuration;
+
+use crate::certs::Names;
+use crate::certs::keyring::Lifetimes;
+use crate::validate::Settings;
+
+/// Admission webhook of Enact: refuses what must not be stored, and stamps who decided, who wrote, and whose it is.
+///
+/// It needs the API server only; Postgres may be down. Every flag can also be given by its environment variable.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "enact-webhook", version)]
+pub struct Config {
+    /// Address and port for admission, over HTTPS.
+    #[arg(long, env = "ENACT_WEBHOOK_LISTEN", default_value = "0.0.0.0:9443")]
+    pub listen: SocketAddr,
+    /// Address and port for /healthz, /readyz and /metrics, over HTTP.
+    #[arg(long, env = "ENACT_WEBHOOK_HEALTH_LISTEN", default_value = "0.0.0.0:8081")]
+    pub health_listen: SocketAddr,
+    /// Namespace of this installation. No tenant may own it; the certificates' Secret is in it.
+    #[arg(long, env = "ENACT_NAMESPACE")]
+    pub namespace: String,
+    /// Service that the API server calls this webhook by.
+    #[arg(long, env = "ENACT_WEBHOOK_SERVICE", default_value = "enact-webhook")]
+    pub service_name: String,
+    /// Secret that the self-made certificates are kept in; made when missing.
+    #[arg(long, env = "ENACT_WEBHOOK_SECRET", default_value = "enact-webhook-tls")]
+    pub secret_name: String,
+    /// ValidatingWebhookConfiguration whose caBundle is kept current.
+    #[arg(long, env = "ENACT_VALIDATING_CONFIGURATION", default_value = "enact")]
+    pub validating_configuration: String,
+    /// MutatingWebhookConfiguration whose caBundle is kept current.
+    #[arg(long, env = "ENACT_MUTATING_CONFIGURATION", default_value = "enact")]
+    pub mutating_configuration: String,
+    /// User name of the operator, as system:serviceaccount:<namespace>:<name>. It alone writes statuses, Tasks and tenant labels.
+    #[arg(long, env = "ENACT_OPERATOR_USER")]
+    pub operator_user: String,
+    /// Namespaces of the tenant "default", for an installation without Tenant objects; separated by commas.
+    #[arg(long, env = "ENACT_DEFAULT_TENANT_NAMESPACES", value_delimiter = ',')]
+    pub default_tenant_namespaces: Vec<String>,
+    /// Folder with tls.crt and tls.key that something else keeps (cert-manager, say). Then no certificate is made here and the
+    /// webhook configurations are left alone.
+    #[arg(long, env = "ENACT_TLS_DIR")]
+    pub tls_dir: Option<PathBuf>,
+    /// How long a self-made authority is good for; renewed after two thirds.
+    #[arg(long, env = "ENACT_CA_LIFETIME", default_value = "8760h")]
+    pub ca_lifetime: SignedDuration,
+    /// How long a self-made serving certificate is good for; renewed after two thirds.
+    #[arg(long, env = "ENACT_LEAF_LIFETIME", default_value = "1440h")]
+    pub leaf_lifetime: SignedDuration,
+    /// How long the API server is given to learn of a new authority before something signed by it is served.
+    #[arg(long, env = "ENACT_CA_PROPAGATION", default_value = "60s")]
+    pub ca_propagation: SignedDuration,
+    /// How long requests are still taken after the signal to end, until no Service sends them here any more.
+    #[arg(long, env = "ENACT_DRAIN", default_value = "5s")]
+    pub drain: SignedDuration,
+    /// Form of the logs. What is logged is chosen by RUST_LOG.
+    #[arg(long, env = "ENACT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    pub log_format: LogFormat,
+}
+
+/// Form of the logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Config {
+    /// What the rules are told about the installation.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            operator_user: self.operator_user.clone(),
+            namespace: self.namespace.clone(),
+            default_namespaces: self.default_namespaces(),
+        }
+    }
+
+    /// Namespaces of the default tenant; an empty environment variable means none.
+    pub fn default_namespaces(&self) -> Vec<String> {
+        self.default_tenant_namespaces.iter().map(|n| n.trim()).filter(|n| !n.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// How long certificates are good for.
+    pub fn lifetimes(&self) -> Lifetimes {
+        Lifetimes { authority: self.ca_lifetime, leaf: self.leaf_lifetime, propagation: self.ca_propagation }
+    }
+
+    /// Host names that the API server calls a Service by.
+    pub fn hosts(&self) -> Vec<String> {
+        let (service, namespace) = (&self.service_name, &self.namespace);
+        vec![
+            format!("{service}.{namespace}.svc"),
+            format!("{service}.{namespace}.svc.cluster.local"),
+            format!("{service}.{namespace}"),
+        ]
+    }
+
+    /// Names of the objects that hold the certificates and the trust in them.
+    pub fn names(&self) -> Names {
+        Names {
+            namespace: self.namespace.clone(),
+            secret: self.secret_name.clone(),
+            validating: self.validating_configuration.clone(),
+            mutating: self.mutating_configuration.clone(),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+use serde_json::{Value, json};
+
+use super::stamp;
+use crate::testing::{ANN, Fixed, by, create, object, of, request, update, with};
+
+const AUTHOR: &str = "/metadata/annotations/enact.dev~1author";
+const TENANT: &str = "/metadata/labels/enact.dev~1tenant";
+
+/// The object as the API server has it after our patch.
+async fn stamped(review: &Value) -> Value {
+    let patch = stamp(&request(review), &Fixed::two_tenants()).await.unwrap();
+    let mut object = review["request"]["object"].clone();
+    // What travels is the JSON text of the patch, and the API server applies it to the object it sent.
+    let patch: json_patch::Patch = serde_json::from_slice(&serde_json::to_vec(&patch).unwrap()).unwrap();
+    json_patch::patch(&mut object, &patch).unwrap();
+    object
+}
+
+fn bare(kind: &str, spec: &Value) -> Value {
+    with(with(object(kind, "o", spec), "/metadata/labels", Value::Null), "/metadata/annotations", Value::Null)
+}
+
+#[tokio::test]
+async fn an_approval_is_signed_by_who_asks() {
+    let spec = json!({
+        "subject": { "kind": "Plan", "name": "shop" }, "digest": "sha256:0", "decision": "Approve",
+        "by": { "user": "boss", "groups": ["system:masters"] },
+    });
+    let after = stamped(&create(&bare("Approval", &spec))).await;
+    assert_eq!(after["spec"]["by"], json!({ "user": ANN, "groups": ["leads", "system:authenticated"] }));
+    assert_eq!(after.pointer(TENANT), Some(&json!("acme")));
+    assert_eq!(after.pointer(AUTHOR), None);
+    let unsigned = with(spec, "/by", Value::Null);
+    assert_eq!(stamped(&create(&bare("Approval", &unsigned))).await["spec"]["by"]["user"], ANN);
+}
+
+#[tokio::test]
+async fn a_stored_approval_is_never_signed_again() {
+    let spec = json!({ "decision": "Approve", "by": { "user": "boss" } });
+    let old = object("Approval", "a", &spec);
+    let new = with(old.clone(), "/metadata/labels/team", json!("red"));
+    assert_eq!(stamped(&update(&old, &new)).await, new);
+}
+
+#[tokio::test]
+async fn the_author_is_who_wrote_the_content() {
+    let spec = json!({ "agentRef": { "name": "a" }, "tasks": [{ "id": "T1", "title": "t" }] });
+    let forged = with(bare("Plan", &spec), AUTHOR, json!("bob"));
+    assert_eq!(stamped(&create(&forged)).await.pointer(AUTHOR), Some(&json!(ANN)));
+
+    let old = with(object("Plan", "o", &spec), AUTHOR, json!("bob"));
+    let rewritten = with(old.clone(), "/spec/tasks/0/title", json!("other"));
+    assert_eq!(stamped(&update(&old, &rewritten)).await.pointer(AUTHOR), Some(&json!(ANN)));
+    // Handling a plan makes nobody its author: else a colleague's `suspend` would let the author approve the own work.
+    for (field, value) in [
+        ("/spec/suspend", json!(true)),
+        ("/spec/execution", json!({ "parallelism": 3 })),
+        ("/spec/approval", json!({ "required": 1 })),
+        ("/metadata/labels/team", json!("red")),
+    ] {
+        let handled = with(old.clone(), field, value);
+        assert_eq!(stamped(&update(&old, &handled)).await.pointer(AUTHOR), Some(&json!("bob")), "{field}");
+    }
+    // A client that replaces the whole object, or tries to put the blame on somebody else, changes nothing.
+    let dropped = with(old.clone(), "/metadata/annotations", Value::Null);
+    assert_eq!(stamped(&update(&old, &dropped)).await.pointer(AUTHOR), Some(&json!("bob")));
+    let blamed = with(old.clone(), AUTHOR, json!("eve"));
+    assert_eq!(stamped(&update(&old, &blamed)).await.pointer(AUTHOR), Some(&json!("bob")));
+    let unknown = with(old.clone(), AUTHOR, Value::Null);
+    assert_eq!(stamped(&update(&unknown, &old)).await.pointer(AUTHOR), None);
+}
+
+#[tokio::test]
+async fn the_tenant_label_is_set_when_the_client_left_it_alone() {
+    let spec = json!({ "adapter": "Command" });
+    assert_eq!(stamped(&create(&bare("Agent", &spec))).await.pointer(TENANT), Some(&json!("acme")));
+    // A label that the client chose is left for the validator to refuse.
+    let chosen = with(object("Agent", "o", &spec), TENANT, json!("other"));
+    assert_eq!(stamped(&create(&chosen)).await.pointer(TENANT), Some(&json!("other")));
+    // The namespace went to another tenant since.
+    let moved = with(with(chosen, "/metadata/namespace", json!("team-a")), "/spec/script", json!("true"));
+    let old = with(moved.clone(), "/spec/script", Value::Null);
+    assert_eq!(stamped(&update(&old, &moved)).await.pointer(TENANT), Some(&json!("acme")));
+}
+
+#[tokio::test]
+async fn nothing_else_is_touched() {
+    let spec = json!({ "source": { "inline": "x" }, "unknown~field/here": [1, null, { "by": 1 }] });
+    let before = with(object("Specification", "o", &spec), "/status", json!({ "digest": "sha256:1" }));
+    assert_eq!(stamped(&create(&before)).await, before);
+    let bare = bare("Specification", &spec);
+    let after = stamped(&create(&bare)).await;
+    assert_eq!((&after["spec"], &after["metadata"]["name"]), (&bare["spec"], &bare["metadata"]["name"]));
+    let outside = with(bare.clone(), "/metadata/namespace", json!("kube-system"));
+    let review = by(create(&outside), "eve");
+    assert_eq!(stamped(&review).await.pointer(TENANT), None);
+    assert_eq!(stamped(&of(update(&before, &bare), "status")).await, bare);
+    for odd in [json!(null), json!("text"), json!([1])] {
+        let review = create(&with(bare.clone(), "/spec", odd));
+        stamped(&review).await;
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_tenant_is_an_error() {
+    let review = create(&bare("Agent", &json!({})));
+    let broken = Fixed { broken: true, ..Fixed::two_tenants() };
+    assert!(stamp(&request(&review), &broken).await.is_err());
+}

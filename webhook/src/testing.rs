@@ -1,0 +1,198 @@
+//! A world of fixed answers, and requests as the API server writes them.
+
+use std::collections::HashMap;
+
+use enact_crds::approval::SubjectKind;
+use enact_domain::approval::Policy;
+use enact_domain::digest::Digest;
+use kube::core::DynamicObject;
+use kube::core::admission::{AdmissionRequest, AdmissionReview};
+use serde_json::{Value, json};
+
+use crate::denial::{Denial, Outcome};
+use crate::request::Request;
+use crate::validate::{Admission, Settings};
+use crate::world::{ApprovalSubject, Claim, LookupError, Referent, World, owner};
+
+pub const OPERATOR: &str = "system:serviceaccount:enact:enact-operator";
+pub const ANN: &str = "ann@example.org";
+
+/// A world that knows what a test tells it. Asked for anything while `broken`, it fails.
+#[derive(Clone, Default)]
+pub struct Fixed {
+    pub claims: Vec<Claim>,
+    pub subjects: HashMap<String, ApprovalSubject>,
+    pub unfinished: Vec<String>,
+    pub existing: Vec<String>,
+    pub broken: bool,
+}
+
+impl Fixed {
+    /// Tenant `acme` owns `team-a` and `team-b`, tenant `other` owns `team-x`.
+    pub fn two_tenants() -> Self {
+        Self { claims: vec![claim("acme", &["team-a", "team-b"]), claim("other", &["team-x"])], ..Self::default() }
+    }
+
+    /// A subject by `bob`, with this policy, whose content is `text`.
+    pub fn with_subject(mut self, path: &str, text: &str, policy: Policy) -> Self {
+        let digest = Some(Digest::of_bytes(text.as_bytes()));
+        self.subjects.insert(path.into(), ApprovalSubject { digest, author: Some("bob@example.org".into()), policy });
+        self
+    }
+
+    fn up<T>(&self, answer: T) -> Result<T, LookupError> {
+        if self.broken { Err(LookupError::Timeout) } else { Ok(answer) }
+    }
+}
+
+pub fn claim(tenant: &str, namespaces: &[&str]) -> Claim {
+    let namespaces = namespaces.iter().map(|n| (*n).to_owned()).collect();
+    Claim { since: "2026-01-01T00:00:00Z".into(), tenant: tenant.into(), namespaces, ending: false }
+}
+
+impl World for Fixed {
+    async fn tenant_of(&self, namespace: &str) -> Result<Option<String>, LookupError> {
+        self.up(owner(self.claims.clone(), namespace).filter(|c| !c.ending).map(|c| c.tenant))
+    }
+
+    async fn claims(&self) -> Result<Vec<Claim>, LookupError> {
+        self.up(self.claims.clone())
+    }
+
+    async fn approval_subject(
+        &self,
+        kind: SubjectKind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<ApprovalSubject>, LookupError> {
+        self.up(self.subjects.get(&format!("{kind:?} {namespace}/{name}")).cloned())
+    }
+
+    async fn unfinished_plans(&self, namespaces: &[String]) -> Result<Vec<String>, LookupError> {
+        let inside = |p: &&String| p.split_once('/').is_some_and(|(n, _)| namespaces.iter().any(|x| x == n));
+        self.up(self.unfinished.iter().filter(inside).cloned().collect())
+    }
+
+    async fn exists(&self, kind: Referent, namespace: &str, name: &str) -> Result<bool, LookupError> {
+        self.up(self.existing.contains(&format!("{} {namespace}/{name}", kind.as_str())))
+    }
+}
+
+/// The rules of an installation in namespace `enact`, in this world.
+pub fn admission(world: Fixed) -> Admission<Fixed> {
+    let settings = Settings {
+        operator_user: OPERATOR.into(),
+        namespace: "enact".into(),
+        default_namespaces: vec!["team-default".into()],
+    };
+    Admission { world, settings }
+}
+
+/// What the rules say to a review.
+pub async fn admit(world: &Fixed, review: &Value) -> Outcome {
+    admission(world.clone()).admit(&request(review)).await
+}
+
+/// Asserts a refusal whose message holds all of `parts`.
+#[track_caller]
+pub fn assert_refused(outcome: Outcome, category: &str, parts: &[&str]) {
+    let denial: Denial = match outcome {
+        Err(denial) => denial,
+        Ok(warnings) => panic!("admitted with {warnings:?}; expected {parts:?}"),
+    };
+    let text = denial.to_string();
+    assert_eq!(denial.category(), category, "{text}");
+    for part in parts {
+        assert!(text.contains(part), "`{part}` is not in: {text}");
+    }
+}
+
+/// Asserts an admission.
+#[track_caller]
+pub fn assert_admitted(outcome: Outcome) -> Vec<String> {
+    outcome.unwrap_or_else(|denial| panic!("refused: {denial}"))
+}
+
+pub fn request(review: &Value) -> Request {
+    let review: AdmissionReview<DynamicObject> = serde_json::from_value(review.clone()).unwrap();
+    let request: AdmissionRequest<DynamicObject> = review.try_into().unwrap();
+    request.into()
+}
+
+/// An object of ours in `team-a`, stamped as `ann` wrote it.
+pub fn object(kind: &str, name: &str, spec: &Value) -> Value {
+    json!({
+        "apiVersion": "enact.dev/v1alpha1", "kind": kind,
+        "metadata": {
+            "name": name, "namespace": "team-a",
+            "labels": { "enact.dev/tenant": "acme" }, "annotations": { "enact.dev/author": ANN },
+        },
+        "spec": spec,
+    })
+}
+
+pub fn create(object: &Value) -> Value {
+    review("CREATE", object, None, ANN)
+}
+
+pub fn update(old: &Value, new: &Value) -> Value {
+    review("UPDATE", new, Some(old), ANN)
+}
+
+pub fn delete(old: &Value) -> Value {
+    review("DELETE", &Value::Null, Some(old), ANN)
+}
+
+/// The review with another user.
+pub fn by(mut review: Value, user: &str) -> Value {
+    review["request"]["userInfo"] = json!({ "username": user, "groups": ["system:authenticated"] });
+    review
+}
+
+/// The review for a subresource.
+pub fn of(mut review: Value, subresource: &str) -> Value {
+    review["request"]["subResource"] = subresource.into();
+    review
+}
+
+/// The value with the one at a JSON pointer replaced, or removed when it is null. Missing objects on the way are made.
+pub fn with(mut value: Value, pointer: &str, new: Value) -> Value {
+    let mut tokens: Vec<String> =
+        pointer.trim_start_matches('/').split('/').map(|t| t.replace("~1", "/").replace("~0", "~")).collect();
+    let last = tokens.pop().unwrap();
+    let parent = tokens.iter().fold(&mut value, |at, token| match token.parse::<usize>() {
+        Ok(index) if at.is_array() => &mut at[index],
+        _ => &mut at[token.as_str()],
+    });
+    if new.is_null() {
+        parent.as_object_mut().unwrap().remove(&last);
+    } else {
+        parent[last.as_str()] = new;
+    }
+    value
+}
+
+fn review(operation: &str, object: &Value, old: Option<&Value>, user: &str) -> Value {
+    let shown = old.unwrap_or(object);
+    let kind = shown["kind"].as_str().unwrap();
+    let (group, version) = shown["apiVersion"].as_str().and_then(|v| v.split_once('/')).unwrap_or(("", "v1"));
+    let gvk = json!({ "group": group, "version": version, "kind": kind });
+    let resource = format!("{}s", kind.to_ascii_lowercase());
+    let gvr = json!({ "group": group, "version": version, "resource": resource });
+    let namespace = match kind {
+        "Tenant" => &Value::Null,
+        "Namespace" => &shown["metadata"]["name"],
+        _ => &shown["metadata"]["namespace"],
+    };
+    json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {
+            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
+            "kind": gvk, "resource": gvr, "requestKind": gvk, "requestResource": gvr,
+            "name": shown["metadata"]["name"], "namespace": namespace, "operation": operation,
+            "userInfo": { "username": user, "uid": "u1", "groups": ["leads", "system:authenticated"] },
+            "object": object, "oldObject": old, "dryRun": false,
+            "options": { "apiVersion": "meta.k8s.io/v1", "kind": "CreateOptions" },
+        },
+    })
+}

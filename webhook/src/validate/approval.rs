@@ -1,0 +1,95 @@
+//! Approval: a person hears at once whether the decision will count.
+
+use enact_crds::approval::SubjectKind;
+use enact_crds::{ApprovalSpec, convert};
+use enact_domain::approval::{Void, counts};
+use enact_domain::digest::Digest;
+use kube::core::admission::Operation;
+
+use super::{Admission, Validate};
+use crate::denial::{Denial, Outcome};
+use crate::request::Request;
+use crate::world::{ApprovalSubject, World};
+
+impl<W: World> Validate<ApprovalSpec> for Admission<W> {
+    async fn validate(&self, request: &Request, spec: ApprovalSpec) -> Outcome {
+        if request.operation() == &Operation::Update {
+            return Err(Denial::invalid("spec", "an Approval cannot be changed; create another one"));
+        }
+        check_signature(request, &spec)?;
+        let (kind, name) = (kind(spec.subject.kind), &spec.subject.name);
+        let found = self.world.approval_subject(spec.subject.kind, request.namespace(), name).await?;
+        let Some(subject) = found else {
+            let message = format!("there is no {kind} {name} in namespace {}; correct the name", request.namespace());
+            return Err(Denial::invalid("spec.subject.name", message));
+        };
+        let Some(digest) = &subject.digest else {
+            let message = format!(
+                "{kind} {name} has no status.digest yet; wait until the operator has read it, then look at it again"
+            );
+            return Err(Denial::invalid("spec.digest", message));
+        };
+        let decision = convert::decision(request.name(), &spec)
+            .ok_or_else(|| Denial::forbidden("spec.by", "missing, although the mutating webhook sets it"))?;
+        match counts(&subject.policy, digest, subject.author.as_deref(), &decision) {
+            Ok(()) => Ok(Vec::new()),
+            Err(void) => Err(explain(void, request, &spec, &subject, digest)),
+        }
+    }
+}
+
+/// Refuses a decision in somebody else's name.
+fn check_signature(request: &Request, spec: &ApprovalSpec) -> Result<(), Denial> {
+    match &spec.by {
+        Some(by) if by.user == request.user() && by.groups == request.groups() => Ok(()),
+        Some(by) => {
+            let message = format!(
+                "says {}, but the request is by {}; leave the field out, it is set for you",
+                by.user,
+                request.user()
+            );
+            Err(Denial::forbidden("spec.by", message))
+        }
+        None => {
+            let message = "missing, although the mutating webhook sets it; see that the installation's MutatingWebhookConfiguration exists \
+                           and has not been changed";
+            Err(Denial::forbidden("spec.by", message))
+        }
+    }
+}
+
+fn explain(void: Void, request: &Request, spec: &ApprovalSpec, subject: &ApprovalSubject, digest: &Digest) -> Denial {
+    let (kind, name) = (kind(spec.subject.kind), &spec.subject.name);
+    match void {
+        Void::ContentChanged => Denial::invalid(
+            "spec.digest",
+            format!(
+                "is {}, but {kind} {name} is now {digest}; look at the present content and decide with its digest",
+                spec.digest
+            ),
+        ),
+        Void::NotInGroup => Denial::forbidden(
+            "spec.by.groups",
+            format!(
+                "{} is in none of the groups that may decide on {kind} {name} ({}); ask one of their members",
+                request.user(),
+                subject.policy.groups.join(", ")
+            ),
+        ),
+        Void::OwnWork => Denial::forbidden(
+            "spec.by.user",
+            format!(
+                "{} wrote the content of {kind} {name}, whose policy wants four eyes; ask somebody else",
+                request.user()
+            ),
+        ),
+    }
+}
+
+fn kind(kind: SubjectKind) -> &'static str {
+    match kind {
+        SubjectKind::Constitution => "Constitution",
+        SubjectKind::Specification => "Specification",
+        SubjectKind::Plan => "Plan",
+    }
+}

@@ -1,0 +1,131 @@
+use serde_json::{Value, json};
+
+use crate::testing::{Fixed, admit, assert_admitted, assert_refused, create, object, update, with};
+
+fn plan(tasks: &Value) -> Value {
+    object("Plan", "shop", &json!({ "agentRef": { "name": "coder" }, "tasks": tasks }))
+}
+
+fn chain() -> Value {
+    json!([{ "id": "T001", "title": "a" }, { "id": "T002", "title": "b", "dependsOn": ["T001"] }])
+}
+
+fn written(text: &str) -> Value {
+    object("Plan", "shop", &json!({ "agentRef": { "name": "coder" }, "source": { "inline": text } }))
+}
+
+fn world() -> Fixed {
+    Fixed { existing: vec!["Agent team-a/coder".into()], ..Fixed::two_tenants() }
+}
+
+#[tokio::test]
+async fn a_graph_that_can_be_run_is_admitted() {
+    assert_eq!(assert_admitted(admit(&world(), &create(&plan(&chain()))).await), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_agent_that_is_still_missing_is_only_a_warning() {
+    let warnings = assert_admitted(admit(&Fixed::two_tenants(), &create(&plan(&chain()))).await);
+    assert!(warnings.len() == 1 && warnings[0].contains("no Agent coder in namespace team-a"), "{warnings:?}");
+}
+
+#[tokio::test]
+async fn graphs_that_cannot_be_run_are_refused() {
+    let cases = [
+        (
+            json!([{ "id": "a", "title": "a", "dependsOn": ["b"] }, { "id": "b", "title": "b", "dependsOn": ["a"] }]),
+            &["spec.tasks[0].dependsOn", "a → b → a", "remove one"][..],
+        ),
+        (json!([{ "id": "a", "title": "a", "dependsOn": ["x"] }]), &["spec.tasks[0].dependsOn", "depends on x"]),
+        (json!([{ "id": "a", "title": "a" }, { "id": "a", "title": "b" }]), &["spec.tasks[1].id", "declared twice"]),
+        (
+            json!([{ "id": "T1a", "title": "a" }, { "id": "T1A", "title": "b" }, { "id": "t1a", "title": "c" }]),
+            &["spec.tasks[2].id", "both become Task shop-t1a", "another id"],
+        ),
+    ];
+    for (tasks, parts) in cases {
+        assert_refused(admit(&world(), &create(&plan(&tasks))).await, "invalid", parts);
+    }
+}
+
+#[tokio::test]
+async fn a_written_plan_is_read() {
+    let good = "# Tasks: Shop\n\n## Phase 1: Setup\n\n- [ ] T001 Make the project\n- [ ] T002 [P] Add a linter\n";
+    assert_admitted(admit(&world(), &create(&written(good))).await);
+    let cycle =
+        "# Tasks: Shop\n\n## Phase 1: Setup\n\n- [ ] T001 A (depends on T002)\n- [ ] T002 B (depends on T001)\n";
+    assert_refused(
+        admit(&world(), &create(&written(cycle))).await,
+        "invalid",
+        &["spec.source.inline", "line 5: tasks wait for each other", "T001 → T002 → T001"],
+    );
+    for (text, parts) in [
+        ("", &["spec.source.inline", "line 1", "empty"][..]),
+        ("nothing to do", &["line 1: no task was found", "write tasks as"]),
+        ("- [ ] T001 a\n- [ ] T001 b\n", &["line 2", "T001"]),
+        ("\0\0", &["NUL"]),
+    ] {
+        assert_refused(admit(&world(), &create(&written(text))).await, "invalid", parts);
+    }
+    let huge = format!("- [ ] T001 {}\n", "x".repeat(1 << 20));
+    assert_refused(admit(&world(), &create(&written(&huge))).await, "invalid", &["at most 1048576"]);
+}
+
+#[tokio::test]
+async fn git_names_cannot_be_options() {
+    let workspace = |field: &str, value: &str| {
+        let space = json!({ "url": "https://git.example.org/a.git", "revision": "main" });
+        with(plan(&chain()), "/spec/workspace", with(space, field, json!(value)))
+    };
+    assert_admitted(admit(&world(), &create(&workspace("/revision", "v1.2"))).await);
+    for (field, value, part) in [
+        ("/url", "ext::sh -c id", "spec.workspace.url"),
+        ("/url", "https://user:pw@example.org/a", "credentialsSecretRef"),
+        ("/revision", "--upload-pack=x", "taken for an option"),
+        ("/integration/branch", "-b", "spec.workspace.integration.branch"),
+        ("/integration/credentialsSecretRef/name", "../../kube-system/x", "same namespace"),
+        ("/credentialsSecretRef/name", "UPPER", "lower-case"),
+    ] {
+        assert_refused(admit(&world(), &create(&workspace(field, value))).await, "invalid", &[part]);
+    }
+}
+
+#[tokio::test]
+async fn references_stay_in_the_namespace() {
+    for (field, value) in [
+        ("/spec/agentRef/name", "team-b/coder"),
+        ("/spec/specificationRef/name", "team-b/shop"),
+        ("/spec/tasks/1/agentRef/name", "../coder"),
+    ] {
+        let plan = with(plan(&chain()), field, json!(value));
+        assert_refused(admit(&world(), &create(&plan)).await, "invalid", &["same namespace"]);
+    }
+}
+
+#[tokio::test]
+async fn a_started_plan_keeps_its_content() {
+    let old = with(plan(&chain()), "/status", json!({ "startedAt": "2026-01-01T00:00:00Z" }));
+    for (field, value) in [
+        ("/spec/suspend", json!(true)),
+        ("/spec/cancel", json!(true)),
+        ("/spec/execution", json!({ "parallelism": 2, "priority": 5 })),
+        ("/metadata/labels/team", json!("red")),
+    ] {
+        assert_admitted(admit(&world(), &update(&old, &with(old.clone(), field, value))).await);
+    }
+    for (field, value) in [
+        ("/spec/tasks/0/title", json!("other")),
+        ("/spec/workspace", json!({ "url": "https://example.org/x", "revision": "main" })),
+        ("/spec/gates", json!([{ "name": "g", "script": "true" }])),
+        ("/spec/agentRef/name", json!("other")),
+    ] {
+        let change = update(&old, &with(old.clone(), field, value.clone()));
+        assert_refused(
+            admit(&world(), &change).await,
+            "invalid",
+            &["cannot change once it has started", "suspend, cancel"],
+        );
+        let waiting = with(old.clone(), "/status", json!({ "digest": "sha256:0" }));
+        assert_admitted(admit(&world(), &update(&waiting, &with(waiting.clone(), field, value))).await);
+    }
+}

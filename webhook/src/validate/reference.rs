@@ -1,0 +1,91 @@
+//! Names that objects give themselves and each other. A reference is a name in the object's own namespace, never a path elsewhere.
+
+use enact_crds::common::LocalRef;
+use enact_domain::names::{MAX_LABEL, is_label};
+
+use super::Admission;
+use crate::denial::{Cause, Denial, warning};
+use crate::request::Request;
+use crate::world::{Referent, World};
+
+/// Longest name of a Secret or ConfigMap (RFC 1123 subdomain).
+const MAX_SUBDOMAIN: usize = 253;
+
+/// Refuses an object whose name cannot be a label's value, as which it is used on children.
+pub(super) fn own_name(request: &Request) -> Result<(), Denial> {
+    let name = request.name();
+    if name.len() <= MAX_LABEL {
+        return Ok(());
+    }
+    let message = format!("has {} characters; names are used as labels, choose one of at most {MAX_LABEL}", name.len());
+    Err(Denial::invalid("metadata.name", message))
+}
+
+/// What is wrong with a reference to an object of ours.
+pub(super) fn check(field: &str, kind: Referent, reference: &LocalRef) -> Option<Cause> {
+    let problem = problem(&reference.name, is_label(&reference.name), &format!("the {}", kind.as_str()));
+    problem.map(|p| Cause::new(format!("{field}.name"), p))
+}
+
+/// What is wrong with a reference to a Secret or ConfigMap.
+pub(super) fn check_object(field: &str, kind: &str, name: &str) -> Option<Cause> {
+    let valid = name.len() <= MAX_SUBDOMAIN && name.split('.').all(is_subdomain_part);
+    problem(name, valid, &format!("the {kind}")).map(|p| Cause::new(format!("{field}.name"), p))
+}
+
+/// What is wrong with a key of a Secret or ConfigMap.
+pub(super) fn check_key(field: &str, key: &str) -> Option<Cause> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    if !key.is_empty() && key.len() <= MAX_SUBDOMAIN && key.chars().all(allowed) && key != "." && !key.starts_with("..")
+    {
+        return None;
+    }
+    let message =
+        format!("`{}` is no key of a Secret or ConfigMap; use letters, digits, `-`, `_` and `.`", key.escape_debug());
+    Some(Cause::new(format!("{field}.key"), message))
+}
+
+fn is_subdomain_part(part: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !part.is_empty() && part.chars().all(inner) && !part.starts_with('-') && !part.ends_with('-')
+}
+
+fn problem(name: &str, valid: bool, what: &str) -> Option<String> {
+    let shown = name.escape_debug();
+    if valid {
+        None
+    } else if name.contains('/') {
+        Some(format!(
+            "`{shown}` names another namespace; give only the name of {what}, which must be in the same namespace"
+        ))
+    } else {
+        Some(format!(
+            "`{shown}` cannot be the name of {what}; use lower-case letters, digits and `-`, at most {MAX_LABEL} characters"
+        ))
+    }
+}
+
+impl<W: World> Admission<W> {
+    /// A warning when what is referred to does not exist yet. No reason to refuse: a GitOps tool may apply it next.
+    pub(super) async fn warn_unless_exists(
+        &self,
+        request: &Request,
+        field: &str,
+        kind: Referent,
+        reference: &LocalRef,
+    ) -> Option<String> {
+        match self.world.exists(kind, request.namespace(), &reference.name).await {
+            Ok(true) => None,
+            Ok(false) => Some(warning(format!(
+                "{field}: there is no {} {} in namespace {} yet; this object waits for it",
+                kind.as_str(),
+                reference.name,
+                request.namespace()
+            ))),
+            Err(error) => {
+                tracing::warn!(%error, "no hint about a reference");
+                None
+            }
+        }
+    }
+}

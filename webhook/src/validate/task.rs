@@ -1,0 +1,52 @@
+//! Task: the operator's to create; people may only ask for a rerun.
+
+use enact_crds::TaskSpec;
+use enact_domain::names::GROUP;
+use kube::ResourceExt as _;
+use kube::core::DynamicObject;
+use kube::core::admission::Operation;
+
+use super::{Admission, Validate};
+use crate::denial::{Denial, Outcome};
+use crate::request::Request;
+use crate::world::World;
+
+/// Users as which the garbage collector changes owner references, by how the controller manager authenticates.
+const GARBAGE_COLLECTORS: [&str; 2] =
+    ["system:serviceaccount:kube-system:generic-garbage-collector", "system:kube-controller-manager"];
+
+impl<W: World> Validate<TaskSpec> for Admission<W> {
+    async fn validate(&self, request: &Request, spec: TaskSpec) -> Outcome {
+        if request.operation() == &Operation::Create {
+            let message = format!(
+                "only the operator creates Tasks; write the task into spec.tasks of Plan {}",
+                spec.plan_ref.name
+            );
+            return Err(Denial::forbidden("metadata.name", message));
+        }
+        if request.changes_spec() {
+            let message = "a Task cannot be changed; change its Plan, or annotate enact.dev/rerun to try again";
+            return Err(Denial::invalid("spec", message));
+        }
+        let (new, old) = (request.object(), request.old());
+        if our_labels(new) != our_labels(old) {
+            let message =
+                "the labels enact.dev/… tie the Task to its Plan and only the operator sets them; take the change back";
+            return Err(Denial::forbidden("metadata.labels", message));
+        }
+        if owners(new) != owners(old) && !GARBAGE_COLLECTORS.contains(&request.user()) {
+            let message = "the owner ties the Task to its Plan and only the operator sets it; take the change back";
+            return Err(Denial::forbidden("metadata.ownerReferences", message));
+        }
+        Ok(Vec::new())
+    }
+}
+
+fn our_labels(object: Option<&DynamicObject>) -> Vec<(&String, &String)> {
+    let ours = |(name, _): &(&String, &String)| name.split_once('/').is_some_and(|(prefix, _)| prefix == GROUP);
+    object.into_iter().flat_map(|o| o.labels()).filter(ours).collect()
+}
+
+fn owners(object: Option<&DynamicObject>) -> &[k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference] {
+    object.map(|o| o.owner_references()).unwrap_or_default()
+}

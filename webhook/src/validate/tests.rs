@@ -1,0 +1,300 @@
+//! What holds for every kind: tenancy, stamps, who may write what.
+
+use enact_domain::approval::Policy;
+use enact_domain::digest::Digest;
+use serde_json::{Value, json};
+
+use crate::testing::{
+    ANN, Fixed, OPERATOR, admit, assert_admitted, assert_refused, by, claim, create, delete, object, of, update, with,
+};
+
+const AUTHOR: &str = "/metadata/annotations/enact.dev~1author";
+const TENANT: &str = "/metadata/labels/enact.dev~1tenant";
+const DOCUMENT: &str = "# Feature Specification: Shop\n\n## Requirements\n\n- **FR-001**: The shop MUST sell.\n";
+
+fn specification() -> Value {
+    object("Specification", "shop", &json!({ "source": { "inline": DOCUMENT } }))
+}
+
+fn agent() -> Value {
+    object("Agent", "coder", &json!({ "adapter": "Command" }))
+}
+
+fn task() -> Value {
+    let spec = json!({ "planRef": { "name": "shop" }, "id": "T001", "title": "a" });
+    with(object("Task", "shop-t001", &spec), "/metadata/labels/enact.dev~1plan", json!("shop"))
+}
+
+fn namespace(name: &str, labels: &Value) -> Value {
+    json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } })
+}
+
+fn digest(text: &str) -> String {
+    Digest::of_bytes(text.as_bytes()).to_string()
+}
+
+/// An approval by `ann` of group `leads`, as the mutating side leaves it.
+fn approval(kind: &str, name: &str, content: &str) -> Value {
+    let spec = json!({
+        "subject": { "kind": kind, "name": name }, "digest": digest(content), "decision": "Approve",
+        "by": { "user": ANN, "groups": ["leads", "system:authenticated"] },
+    });
+    with(object("Approval", "ok", &spec), "/metadata/annotations", Value::Null)
+}
+
+#[tokio::test]
+async fn objects_live_in_a_tenants_namespace() {
+    let world = Fixed::two_tenants();
+    for kind in [specification(), agent()] {
+        assert_admitted(admit(&world, &create(&kind)).await);
+        for outside in ["kube-system", "enact", "default", "nobody"] {
+            let kind = with(kind.clone(), "/metadata/namespace", json!(outside));
+            assert_refused(
+                admit(&world, &create(&kind)).await,
+                "forbidden",
+                &["metadata.namespace", outside, "spec.namespaces of a Tenant"],
+            );
+        }
+    }
+    let mut ending = Fixed { claims: vec![claim("acme", &["team-a"])], ..Fixed::default() };
+    ending.claims[0].ending = true;
+    assert_refused(admit(&ending, &create(&agent())).await, "forbidden", &["belongs to no tenant"]);
+    let broken = Fixed { broken: true, ..world };
+    assert_refused(admit(&broken, &create(&agent())).await, "error", &["try again"]);
+}
+
+#[tokio::test]
+async fn stamps_are_true() {
+    let world = Fixed::two_tenants();
+    for (object, field, value, parts) in [
+        (agent(), TENANT, json!("other"), &["names tenant other", "belongs to tenant acme"][..]),
+        (agent(), TENANT, Value::Null, &["MutatingWebhookConfiguration"]),
+        (specification(), AUTHOR, json!("bob"), &["by ann@example.org, not by bob"]),
+        (specification(), AUTHOR, Value::Null, &["MutatingWebhookConfiguration"]),
+    ] {
+        let forged = with(object.clone(), field, value);
+        assert_refused(admit(&world, &create(&forged)).await, "forbidden", parts);
+        assert_refused(admit(&world, &update(&object, &forged)).await, "forbidden", parts);
+    }
+}
+
+#[tokio::test]
+async fn content_by_another_is_not_mine_by_handling_it() {
+    let world = Fixed::two_tenants();
+    let old = with(specification(), AUTHOR, json!("bob"));
+    assert_admitted(admit(&world, &update(&old, &with(old.clone(), "/spec/suspend", json!(true)))).await);
+    let stolen = with(with(old.clone(), "/spec/suspend", json!(true)), AUTHOR, json!(ANN));
+    assert_refused(admit(&world, &update(&old, &stolen)).await, "forbidden", &["by bob, not by ann"]);
+    let silent = with(old.clone(), "/spec/source/inline", json!(format!("{DOCUMENT}more\n")));
+    assert_refused(admit(&world, &update(&old, &silent)).await, "forbidden", &["by ann@example.org, not by bob"]);
+}
+
+#[tokio::test]
+async fn metadata_passes_without_a_look_at_the_world() {
+    let broken = Fixed { broken: true, ..Fixed::default() };
+    // Stored before there were rules, in no tenant's namespace: finalizers and labels of others must still go.
+    for object in [specification(), agent(), object("Plan", "p", &json!({ "tasks": "nonsense" }))] {
+        let held = with(object.clone(), "/metadata/finalizers", json!(["example.org/x"]));
+        assert_admitted(admit(&broken, &update(&held, &object)).await);
+        assert_admitted(
+            admit(&broken, &update(&object, &with(object.clone(), "/metadata/labels/a", json!("b")))).await,
+        );
+    }
+}
+
+#[tokio::test]
+async fn deletes_pass() {
+    let broken = Fixed { broken: true, ..Fixed::default() };
+    let odd = object("Plan", &"x".repeat(80), &json!("nonsense"));
+    for object in
+        [specification(), agent(), task(), odd, approval("Plan", "shop", "v1"), namespace("team-a", &json!({}))]
+    {
+        assert_admitted(admit(&broken, &delete(&object)).await);
+    }
+}
+
+#[tokio::test]
+async fn the_operator_alone_writes_status_and_tasks() {
+    let world = Fixed::two_tenants();
+    for object in [specification(), agent(), task(), approval("Plan", "shop", "v1")] {
+        let done = with(object.clone(), "/status", json!({ "digest": "sha256:1" }));
+        assert_refused(
+            admit(&world, &of(update(&object, &done), "status")).await,
+            "forbidden",
+            &["only the operator", "change the spec instead"],
+        );
+    }
+    let done = with(task(), "/status", json!({ "phase": "Succeeded" }));
+    assert_admitted(admit(&world, &by(of(update(&task(), &done), "status"), OPERATOR)).await);
+    assert_admitted(admit(&world, &by(create(&task()), OPERATOR)).await);
+    assert_refused(
+        admit(&world, &create(&task())).await,
+        "forbidden",
+        &["only the operator creates Tasks", "Plan shop"],
+    );
+    // The same name in another namespace is another user.
+    let impostor = by(create(&task()), "system:serviceaccount:team-a:enact-operator");
+    assert_refused(admit(&world, &impostor).await, "forbidden", &["only the operator"]);
+}
+
+#[tokio::test]
+async fn people_may_only_ask_for_a_rerun_of_a_task() {
+    let world = Fixed::two_tenants();
+    let rerun = |n: &str| with(task(), "/metadata/annotations/enact.dev~1rerun", json!(n));
+    assert_admitted(admit(&world, &update(&task(), &rerun("1"))).await);
+    assert_admitted(admit(&world, &update(&rerun("9"), &rerun("10"))).await);
+    for (old, new) in
+        [(task(), rerun("soon")), (task(), rerun("-1")), (rerun("2"), rerun("2 ")), (rerun("3"), rerun("2"))]
+    {
+        assert_refused(admit(&world, &update(&old, &new)).await, "invalid", &["enact.dev/rerun", "grows"]);
+    }
+    let owner =
+        json!([{ "apiVersion": "enact.dev/v1alpha1", "kind": "Plan", "name": "mine", "uid": "1", "controller": true }]);
+    let adopted = with(task(), "/metadata/ownerReferences", owner);
+    assert_refused(admit(&world, &update(&task(), &adopted)).await, "forbidden", &["metadata.ownerReferences"]);
+    let collector = "system:serviceaccount:kube-system:generic-garbage-collector";
+    assert_admitted(admit(&world, &by(update(&adopted, &task()), collector)).await);
+    let relabelled = with(task(), "/metadata/labels/enact.dev~1plan", json!("other"));
+    assert_refused(admit(&world, &update(&task(), &relabelled)).await, "forbidden", &["metadata.labels"]);
+    let changed = with(task(), "/spec/title", json!("b"));
+    assert_refused(admit(&world, &update(&task(), &changed)).await, "invalid", &["cannot be changed"]);
+    assert_admitted(admit(&world, &update(&task(), &with(task(), "/metadata/labels/mine", json!("x")))).await);
+}
+
+/// Every verb, patch type and subresource ends in one of these reviews: patches reach admission as the object they make.
+#[tokio::test]
+async fn a_namespace_cannot_be_hijacked() {
+    let world = Fixed::two_tenants();
+    let label = |tenant: &str| json!({ "enact.dev/tenant": tenant });
+    let none = json!({});
+    for (name, old, new, ok) in [
+        ("free", &none, &label("acme"), false),
+        ("team-a", &label("acme"), &label("other"), false),
+        ("team-a", &label("acme"), &none, false),
+        ("team-a", &none, &label("other"), false),
+        ("kube-system", &none, &label("acme"), false),
+        ("team-a", &none, &label("acme"), true),
+        ("team-a", &label("other"), &label("acme"), true),
+        ("free", &label("gone"), &none, true),
+        ("free", &label("gone"), &label("gone"), true),
+    ] {
+        let (before, after) = (namespace(name, old), namespace(name, new));
+        let forged = with(after.clone(), "/metadata/uid", json!("0000"));
+        let owned = with(after.clone(), "/metadata/ownerReferences", json!([{ "kind": "Tenant", "name": "other" }]));
+        for new in [&after, &forged, &owned] {
+            let mut reviews = vec![update(&before, new)];
+            reviews.extend(["status", "finalize"].map(|s| of(update(&before, new), s)));
+            for review in reviews {
+                assert_admitted(admit(&world, &by(review.clone(), OPERATOR)).await);
+                let outcome = admit(&world, &review).await;
+                if ok {
+                    assert_admitted(outcome);
+                } else {
+                    assert_refused(outcome, "forbidden", &["metadata.labels[enact.dev/tenant]"]);
+                }
+            }
+        }
+    }
+    assert_refused(admit(&world, &create(&namespace("free", &label("acme")))).await, "forbidden", &["does not belong"]);
+    assert_refused(
+        admit(&world, &create(&namespace("team-a", &label("other")))).await,
+        "forbidden",
+        &["belongs to tenant acme"],
+    );
+    assert_admitted(admit(&world, &create(&namespace("team-a", &label("acme")))).await);
+    let broken = Fixed { broken: true, ..world };
+    assert_refused(admit(&broken, &create(&namespace("free", &label("acme")))).await, "error", &["try again"]);
+    // What leaves the label alone is none of our business, whatever state we are in.
+    assert_admitted(admit(&broken, &create(&namespace("free", &none))).await);
+}
+
+#[tokio::test]
+async fn approvals_are_weighed_at_once() {
+    let policy = |groups: &[&str], four_eyes| Policy {
+        required: 1,
+        groups: groups.iter().map(|g| (*g).to_owned()).collect(),
+        four_eyes,
+    };
+    let world = Fixed::two_tenants().with_subject("Plan team-a/shop", "v2", policy(&["leads"], true)).with_subject(
+        "Specification team-a/spec",
+        "v1",
+        policy(&["owners"], false),
+    );
+    let admitted = approval("Plan", "shop", "v2");
+    assert_admitted(admit(&world, &create(&admitted)).await);
+    assert_refused(
+        admit(&world, &create(&approval("Plan", "shop", "v1"))).await,
+        "invalid",
+        &["spec.digest", &digest("v1"), &digest("v2"), "look at the present content"],
+    );
+    assert_refused(admit(&world, &create(&approval("Plan", "gone", "v1"))).await, "invalid", &["no Plan gone"]);
+    assert_refused(
+        admit(&world, &create(&approval("Specification", "spec", "v1"))).await,
+        "forbidden",
+        &["none of the groups", "(owners)"],
+    );
+    // A service account of a GitOps tool counts like any user: here it is the author.
+    let robot = "system:serviceaccount:flux-system:kustomize-controller";
+    let mut own = world.clone();
+    own.subjects.get_mut("Plan team-a/shop").unwrap().author = Some(robot.into());
+    own.subjects.get_mut("Plan team-a/shop").unwrap().policy.groups = vec![];
+    let signed = with(admitted.clone(), "/spec/by", json!({ "user": robot, "groups": ["system:authenticated"] }));
+    assert_refused(admit(&own, &by(create(&signed), robot)).await, "forbidden", &["four eyes", "somebody else"]);
+
+    let forged = with(admitted.clone(), "/spec/by/user", json!("boss"));
+    assert_refused(admit(&world, &create(&forged)).await, "forbidden", &["spec.by", "says boss", ANN]);
+    let unsigned = with(admitted.clone(), "/spec/by", Value::Null);
+    assert_refused(admit(&world, &create(&unsigned)).await, "forbidden", &["MutatingWebhookConfiguration"]);
+    // The operator is no person: it signs like everybody, as itself.
+    assert_refused(admit(&world, &by(create(&admitted), OPERATOR)).await, "forbidden", &["spec.by"]);
+    let broken = Fixed { broken: true, ..world.clone() };
+    assert_refused(admit(&broken, &create(&admitted)).await, "error", &["try again"]);
+
+    let changed = with(admitted.clone(), "/spec/comment", json!("on second thought"));
+    assert_refused(admit(&world, &update(&admitted, &changed)).await, "invalid", &["cannot be changed"]);
+
+    let mut unread = world;
+    unread.subjects.get_mut("Plan team-a/shop").unwrap().digest = None;
+    assert_refused(admit(&unread, &create(&admitted)).await, "invalid", &["no status.digest yet", "wait"]);
+}
+
+#[tokio::test]
+async fn documents_and_names_are_checked() {
+    let world = Fixed::two_tenants();
+    let long = with(agent(), "/metadata/name", json!("a".repeat(64)));
+    assert_refused(admit(&world, &create(&long)).await, "invalid", &["metadata.name", "64 characters", "at most 63"]);
+    for (kind, text, parts) in [
+        ("Specification", "", &["spec.source.inline", "line 1", "empty"][..]),
+        ("Constitution", " \n\t\n", &["empty"]),
+        ("Specification", "a\0b", &["line 1", "NUL", "UTF-8"]),
+    ] {
+        let object = object(kind, "o", &json!({ "source": { "inline": text } }));
+        assert_refused(admit(&world, &create(&object)).await, "invalid", parts);
+    }
+    let from_map = |name: &str, key: &str| {
+        let source = json!({ "source": { "configMapKeyRef": { "name": name, "key": key } } });
+        object("Constitution", "o", &source)
+    };
+    assert_admitted(admit(&world, &create(&from_map("docs.v1", "constitution.md"))).await);
+    assert_refused(admit(&world, &create(&from_map("other/docs", "k"))).await, "invalid", &["same namespace"]);
+    assert_refused(admit(&world, &create(&from_map("docs", "../k"))).await, "invalid", &["no key"]);
+    let secret =
+        json!({ "adapter": "Command", "env": [{ "name": "KEY", "secretKeyRef": { "name": "a/b", "key": "k" } }] });
+    assert_refused(
+        admit(&world, &create(&object("Agent", "o", &secret))).await,
+        "invalid",
+        &["spec.env[0].secretKeyRef.name", "same namespace"],
+    );
+    let unknown = object("Agent", "o", &json!({ "adapter": "Command", "hostNetwork": true }));
+    assert_refused(admit(&world, &create(&unknown)).await, "invalid", &["hostNetwork", "kubectl explain"]);
+}
+
+#[tokio::test]
+async fn kinds_without_rules_are_refused() {
+    let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "p", "namespace": "team-a" } });
+    assert_refused(
+        admit(&Fixed::two_tenants(), &create(&pod)).await,
+        "invalid",
+        &["no rules", "webhook configuration"],
+    );
+}

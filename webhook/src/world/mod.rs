@@ -1,0 +1,106 @@
+//! What the rules need to know besides the request.
+
+mod cluster;
+
+use std::future::Future;
+
+use enact_crds::approval::SubjectKind;
+use enact_domain::approval::Policy;
+use enact_domain::digest::Digest;
+
+pub use cluster::ClusterWorld;
+
+/// Names under which an installation's default tenant goes.
+pub const DEFAULT_TENANT: &str = "default";
+
+/// What could not be found out.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupError {
+    /// The API server did not answer a question.
+    #[error("looking up {what} failed: {source}")]
+    Api {
+        /// What was asked.
+        what: String,
+        /// What went wrong.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// There was no answer in time.
+    #[error("the API server or this webhook is too slow")]
+    Timeout,
+}
+
+/// A Tenant's claim to its namespaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claim {
+    /// When the Tenant was created, as RFC 3339: of two claims to one namespace the older counts.
+    pub since: String,
+    /// Name of the Tenant.
+    pub tenant: String,
+    /// The namespaces.
+    pub namespaces: Vec<String>,
+    /// Whether the Tenant is being deleted: its namespaces take no new objects.
+    pub ending: bool,
+}
+
+/// The tenant that owns `namespace` by these claims: the oldest that names it.
+pub fn owner(claims: impl IntoIterator<Item = Claim>, namespace: &str) -> Option<Claim> {
+    claims.into_iter().filter(|c| c.namespaces.iter().any(|n| n == namespace)).min()
+}
+
+/// What can be approved, as far as an Approval's admission depends on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApprovalSubject {
+    /// Digest of the content as it is now; none until the operator has read it.
+    pub digest: Option<Digest>,
+    /// Who wrote the content.
+    pub author: Option<String>,
+    /// What the subject asks of approvals.
+    pub policy: Policy,
+}
+
+/// Kinds that another object's spec refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Referent {
+    /// A Constitution.
+    Constitution,
+    /// A Specification.
+    Specification,
+    /// An Agent.
+    Agent,
+}
+
+impl Referent {
+    /// The kind's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Constitution => "Constitution",
+            Self::Specification => "Specification",
+            Self::Agent => "Agent",
+        }
+    }
+}
+
+/// Where the rules look things up. An answer may be as old as a watch's delay only where that is said.
+pub trait World: Send + Sync {
+    /// The tenant that owns a namespace and takes new objects; a known owner may be as old as a watch's delay.
+    fn tenant_of(&self, namespace: &str) -> impl Future<Output = Result<Option<String>, LookupError>> + Send;
+    /// Every Tenant's claim, as it is now.
+    fn claims(&self) -> impl Future<Output = Result<Vec<Claim>, LookupError>> + Send;
+    /// What an Approval is about, as it is now.
+    fn approval_subject(
+        &self,
+        kind: SubjectKind,
+        namespace: &str,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<ApprovalSubject>, LookupError>> + Send;
+    /// Some Plans of these namespaces that are not finished, as `namespace/name`.
+    fn unfinished_plans(&self, namespaces: &[String]) -> impl Future<Output = Result<Vec<String>, LookupError>> + Send;
+    /// Whether an object exists.
+    fn exists(
+        &self,
+        kind: Referent,
+        namespace: &str,
+        name: &str,
+    ) -> impl Future<Output = Result<bool, LookupError>> + Send;
+}
