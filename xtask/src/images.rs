@@ -15,7 +15,7 @@ use crate::digest::Inputs;
 use crate::{apt, binaries, cluster, dirs};
 
 /// Where our images are published.
-const REGISTRY: &str = "ghcr.io/enact-dev";
+pub(crate) const REGISTRY: &str = "ghcr.io/enact-dev";
 
 /// The image that Containerfiles start from; here it is made from Debian's packages.
 const BASE: &str = "docker.io/library/debian:trixie-slim";
@@ -62,26 +62,37 @@ pub(crate) struct Archive {
 
 /// Builds what is asked for and brings it where it is asked for.
 pub(crate) fn run(build: &Build) -> Result<()> {
-    let store = Store::open()?;
-    let archives = build_all(&store, &build.only, build.release)?;
+    let archives = archives(&build.only, build.release)?;
     for archive in &archives {
         println!("{} {}", archive.name, archive.path.display());
     }
-    let paths: Vec<PathBuf> = archives.iter().map(|archive| archive.path.clone()).collect();
     if build.load {
+        let paths: Vec<PathBuf> = archives.iter().map(|archive| archive.path.clone()).collect();
         cluster::load(&paths)?;
     }
     if let Some(command) = &build.load_command {
-        for path in &paths {
-            load_with(command, path)?;
-        }
+        load_with(command, &archives)?;
     }
     if let Some(registry) = &build.push {
-        for archive in &archives {
-            store.push(archive, registry)?;
-        }
+        push(&archives, registry)?;
     }
     Ok(())
+}
+
+/// Builds the images called `only`, or all of them.
+pub(crate) fn archives(only: &[String], release: bool) -> Result<Vec<Archive>> {
+    build_all(&Store::open()?, only, release)
+}
+
+/// Loads each archive with a command, in which `{}` stands for its path.
+pub(crate) fn load_with(command: &str, archives: &[Archive]) -> Result<()> {
+    archives.iter().try_for_each(|archive| load_one_with(command, &archive.path))
+}
+
+/// Pushes archives to a registry and path.
+pub(crate) fn push(archives: &[Archive], registry: &str) -> Result<()> {
+    let store = Store::open()?;
+    archives.iter().try_for_each(|archive| store.push(archive, registry))
 }
 
 /// The image that a cluster itself needs: the sandbox's process and DNS, from the folder of its tools.
@@ -123,7 +134,7 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn load_with(command: &str, archive: &Path) -> Result<()> {
+fn load_one_with(command: &str, archive: &Path) -> Result<()> {
     let words: Vec<String> =
         command.split_whitespace().map(|word| word.replace("{}", &archive.to_string_lossy())).collect();
     match words.as_slice() {

@@ -2,13 +2,19 @@
 
 mod apt;
 mod binaries;
+mod charts;
 mod cluster;
 mod cmd;
 mod daemon;
+mod demo;
 mod digest;
 mod dirs;
 mod images;
+mod install;
+mod kube;
 mod postgres;
+mod random;
+mod test;
 mod tools;
 
 use std::process::ExitCode;
@@ -20,6 +26,12 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask")]
 enum Xtask {
+    /// Show the whole way, from `helm install` to a product that pods have built
+    Demo(demo::Demo),
+
+    /// Check everything, as CI does
+    Test(test::Test),
+
     /// A real Kubernetes on this machine, without Docker
     Cluster(cluster::Cluster),
 
@@ -59,6 +71,8 @@ fn main() -> ExitCode {
 
 fn run(task: Xtask) -> Result<()> {
     match task {
+        Xtask::Demo(demo) => demo::run(&demo),
+        Xtask::Test(test) => test::run(&test),
         Xtask::Cluster(cluster) => cluster::run(cluster),
         Xtask::Images(build) => images::run(&build),
         Xtask::Postgres(action) => postgres::run(&action),

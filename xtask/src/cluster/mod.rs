@@ -140,6 +140,11 @@ pub(crate) fn up(options: &Options) -> Result<()> {
     Running::new(None)?.up(options)
 }
 
+/// Takes the cluster in its usual place away.
+pub(crate) fn down() -> Result<()> {
+    Running::new(None)?.down()
+}
+
 /// Loads archives into the cluster in its usual place.
 pub(crate) fn load(archives: &[PathBuf]) -> Result<()> {
     Running::new(None)?.load(archives)

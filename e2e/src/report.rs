@@ -1,0 +1,43 @@
+//! What the cluster says about a test that failed.
+
+use std::fmt::Write as _;
+
+use crate::stage::Stage;
+use crate::{output, program};
+
+/// Objects, events and the last words of pods in the stage's namespace, and of Enact itself.
+pub(crate) async fn report(stage: &Stage) -> String {
+    let mut text = String::new();
+    let namespace = stage.name.as_str();
+    for args in [
+        &[
+            "get",
+            "tenants,plans,tasks,approvals,specifications,pods",
+            "--ignore-not-found",
+            "-o",
+            "wide",
+            "-n",
+            namespace,
+        ][..],
+        &["get", "plans", "-o", "yaml", "-n", namespace],
+        &["get", "events", "--sort-by=.lastTimestamp", "-n", namespace],
+        &[
+            "logs",
+            "-n",
+            namespace,
+            "-l",
+            "enact.dev/plan",
+            "--all-containers",
+            "--prefix",
+            "--tail=20",
+            "--ignore-errors",
+        ],
+        &["logs", "-n", "enact-system", "deployment/enact-operator", "--tail=40"],
+    ] {
+        let said = program("kubectl").and_then(|mut kubectl| output(kubectl.args(args)));
+        let said = said.map_or_else(|e| e.to_string(), |o| String::from_utf8_lossy(&o.stdout).into_owned());
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "--- kubectl {}\n{said}", args.join(" "));
+    }
+    text
+}

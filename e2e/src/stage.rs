@@ -1,0 +1,342 @@
+//! A tenant and a namespace for one test.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use enact_crds::common::Condition;
+use enact_crds::plan::Phase;
+use enact_crds::{Plan, Task, Tenant};
+use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PropagationPolicy, WatchEvent,
+};
+use kube::api::{GroupVersionKind, WatchParams};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Config, Resource, ResourceExt as _};
+use serde::Deserialize as _;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::{Answer, PATIENCE, program, run, until};
+
+/// The field manager of what tests apply.
+const MANAGER: &str = "enact-e2e";
+
+/// A tenant and a namespace for one test, both of the same name.
+#[derive(Clone)]
+pub struct Stage {
+    /// Name of the tenant and of its namespace.
+    pub name: String,
+    /// The administrator's client.
+    pub client: Client,
+}
+
+impl Stage {
+    /// Makes the tenant and its namespace, anew.
+    pub(crate) async fn set(name: &str) -> Result<Self> {
+        let config = Config::infer().await.context("KUBECONFIG names no cluster; run `cargo xtask test cluster`")?;
+        let stage = Self { name: format!("e2e-{name}"), client: Client::try_from(config)? };
+        stage.clear().await?;
+        stage.apply(&stage.tenant("")).await?;
+        stage
+            .await_condition::<Tenant>(Api::all(stage.client.clone()), &stage.name, "Ready", |t| {
+                t.status.as_ref().map(|s| s.conditions.clone())
+            })
+            .await?;
+        Ok(stage)
+    }
+
+    /// The manifest of the stage's tenant, with `more` lines below `spec`.
+    pub fn tenant(&self, more: &str) -> String {
+        let name = &self.name;
+        format!(
+            "apiVersion: enact.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: {name}}}\nspec:\n  namespaces: [{name}]\n  \
+             owners: {{groups: [{name}-people]}}\n  isolation: {{egress: [{{namespace: {name}-git, ports: [8080]}}]}}\n{more}"
+        )
+    }
+
+    /// Takes everything of the test away, in the order in which a person would.
+    pub(crate) async fn clear(&self) -> Result<()> {
+        let plans: Api<Plan> = self.api();
+        let foreground = DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..Default::default() };
+        plans.delete_collection(&foreground, &ListParams::default()).await?;
+        let tenants: Api<Tenant> = Api::all(self.client.clone());
+        gone(&tenants, &self.name).await.context("the tenant does not go")?;
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        for name in [self.name.clone(), format!("{}-git", self.name)] {
+            gone(&namespaces, &name).await.with_context(|| format!("namespace {name} does not go"))?;
+        }
+        Ok(())
+    }
+
+    /// Objects of a kind in the stage's namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &self.name)
+    }
+
+    /// Applies YAML documents as the administrator; objects without a namespace go to the stage's.
+    ///
+    /// # Errors
+    /// What the API server, or the webhook behind it, refuses.
+    pub async fn apply(&self, yaml: &str) -> Result<()> {
+        self.apply_with(&self.client, yaml).await
+    }
+
+    /// Applies YAML documents as somebody else.
+    ///
+    /// # Errors
+    /// What the API server, or the webhook behind it, refuses.
+    pub async fn apply_as(&self, user: &str, groups: &[&str], yaml: &str) -> Result<()> {
+        self.apply_with(&self.client_of(user, groups).await?, yaml).await
+    }
+
+    /// A client that acts for a user in these groups.
+    ///
+    /// # Errors
+    /// When there is no usable kubeconfig.
+    pub async fn client_of(&self, user: &str, groups: &[&str]) -> Result<Client> {
+        let mut config = Config::infer().await?;
+        config.auth_info.impersonate = Some(user.to_owned());
+        config.auth_info.impersonate_groups = Some(groups.iter().map(|&g| g.to_owned()).collect());
+        Ok(Client::try_from(config)?)
+    }
+
+    async fn apply_with(&self, client: &Client, yaml: &str) -> Result<()> {
+        for document in serde_yaml::Deserializer::from_str(yaml) {
+            let value = serde_json::Value::deserialize(document).context("the test's YAML is not YAML")?;
+            if value.is_null() {
+                continue;
+            }
+            let object: DynamicObject = serde_json::from_value(value)?;
+            let types = object.types.clone().context("a document without kind")?;
+            let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(types)?);
+            let cluster_wide = ["Namespace", "Tenant"].contains(&resource.kind.as_str());
+            let api: Api<DynamicObject> = if cluster_wide {
+                Api::all_with(client.clone(), &resource)
+            } else {
+                let namespace = object.namespace().unwrap_or_else(|| self.name.clone());
+                Api::namespaced_with(client.clone(), &namespace, &resource)
+            };
+            if object.metadata.name.is_none() {
+                api.create(&kube::api::PostParams::default(), &object).await?;
+            } else {
+                api.patch(&object.name_any(), &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the cluster answers when this is applied: its refusal.
+    ///
+    /// # Errors
+    /// When it is taken.
+    pub async fn refusal(&self, yaml: &str) -> Result<String> {
+        match self.apply(yaml).await {
+            Ok(()) => bail!("this was taken, and should not have been:\n{yaml}"),
+            Err(error) => Ok(format!("{error:#}")),
+        }
+    }
+
+    /// A patch of a Plan's spec.
+    ///
+    /// # Errors
+    /// What the API server refuses.
+    pub async fn change_plan(&self, name: &str, spec: serde_json::Value) -> Result<()> {
+        let patch = Patch::Merge(json!({ "spec": spec }));
+        self.api::<Plan>().patch(name, &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
+    /// Waits until a Plan is finished, and expects that phase.
+    ///
+    /// # Errors
+    /// When it ends otherwise, or not in time.
+    pub async fn finished(&self, name: &str, phase: Phase, patience: Duration) -> Result<Plan> {
+        let over = |p: &Plan| {
+            let phase = p.status.as_ref().map(|s| s.phase).unwrap_or_default();
+            matches!(phase, Phase::Succeeded | Phase::Failed | Phase::Cancelled)
+        };
+        let plan = self.watch(&self.api::<Plan>(), name, "the end of the plan", patience, over).await?;
+        let status = plan.status.clone().unwrap_or_default();
+        if status.phase != phase {
+            bail!("Plan {name} is {:?}, not {phase:?}: {}", status.phase, told(&status.conditions));
+        }
+        Ok(plan)
+    }
+
+    /// Waits until a Plan's condition `Ready` has this reason.
+    ///
+    /// # Errors
+    /// When that does not come in time.
+    pub async fn plan_reason(&self, name: &str, reason: &str) -> Result<Plan> {
+        let has = |p: &Plan| {
+            p.status.as_ref().is_some_and(|s| condition(&s.conditions, "Ready").is_some_and(|c| c.reason == reason))
+        };
+        self.watch(&self.api::<Plan>(), name, &format!("reason {reason}"), PATIENCE, has).await
+    }
+
+    /// Waits until a condition is True.
+    ///
+    /// # Errors
+    /// When that does not come in time.
+    pub async fn await_condition<K>(
+        &self,
+        api: Api<K>,
+        name: &str,
+        type_: &str,
+        conditions: impl Fn(&K) -> Option<Vec<Condition>>,
+    ) -> Result<K>
+    where
+        K: Resource + Clone + Debug + DeserializeOwned,
+    {
+        let holds =
+            |object: &K| conditions(object).is_some_and(|c| condition(&c, type_).is_some_and(|c| c.status == "True"));
+        self.watch(&api, name, &format!("condition {type_}"), PATIENCE, holds).await
+    }
+
+    /// Watches an object until `holds`.
+    ///
+    /// # Errors
+    /// When that does not come in time, with the object as it last was.
+    pub async fn watch<K>(
+        &self,
+        api: &Api<K>,
+        name: &str,
+        what: &str,
+        patience: Duration,
+        holds: impl Fn(&K) -> bool,
+    ) -> Result<K>
+    where
+        K: Resource + Clone + Debug + DeserializeOwned,
+    {
+        let mut last = None;
+        let found = tokio::time::timeout(patience, async {
+            loop {
+                // A watch ends by itself from time to time.
+                if let Some(object) = one_watch(api, name, &holds, &mut last).await? {
+                    return Ok::<K, kube::Error>(object);
+                }
+            }
+        });
+        match found.await {
+            Ok(object) => Ok(object?),
+            Err(_) => Err(anyhow!("waited {} s for {what} of {name}; it is {last:#?}", patience.as_secs())),
+        }
+    }
+
+    /// The Task with this id of a plan.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn task(&self, plan: &str, id: &str) -> Result<Task> {
+        let fields = ListParams::default().fields(&format!("spec.planRef.name={plan},spec.id={id}"));
+        let found = self.api::<Task>().list(&fields).await?.items.pop();
+        found.with_context(|| format!("Plan {plan} has no task {id}"))
+    }
+
+    /// Pods of a plan's attempts.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub async fn pods(&self, plan: &str) -> Result<Vec<Pod>> {
+        let labels = ListParams::default().labels(&format!("{}={plan}", enact_domain::names::LABEL_PLAN));
+        Ok(self.api::<Pod>().list(&labels).await?.items)
+    }
+
+    /// Rows that a query on the record gives, as the tenant of this stage: values separated by `|`.
+    ///
+    /// # Errors
+    /// When Postgres refuses it.
+    pub fn record(&self, query: &str) -> Result<Vec<String>> {
+        let sql = format!("set enact.tenant = '{}'; set role enact_app; {query}", self.name);
+        let psql =
+            "PGPASSWORD=$POSTGRES_PASSWORD exec psql -qAt --host=127.0.0.1 --username=enact --dbname=enact -c \"$0\"";
+        let mut exec = program("kubectl")?;
+        exec.args(["exec", "--namespace", "enact-system", "statefulset/enact-postgres", "--", "sh", "-c", psql, &sql]);
+        Ok(run(&mut exec)?.lines().map(str::to_owned).collect())
+    }
+
+    /// Runs the command line tool in the stage's namespace.
+    ///
+    /// # Errors
+    /// With its standard error, when it fails.
+    pub fn enact(&self, args: &[&str]) -> Result<String> {
+        run(program("enact")?.args(args).args(["--namespace", &self.name]))
+    }
+}
+
+/// One watch of one object: the object when `holds`, none when the watch ended before.
+async fn one_watch<K>(
+    api: &Api<K>,
+    name: &str,
+    holds: &impl Fn(&K) -> bool,
+    last: &mut Option<K>,
+) -> Result<Option<K>, kube::Error>
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
+    let fields = format!("metadata.name={name}");
+    let list = api.list(&ListParams::default().fields(&fields)).await?;
+    let version = list.metadata.resource_version.clone().unwrap_or_default();
+    if let Some(object) = list.items.into_iter().next() {
+        if holds(&object) {
+            return Ok(Some(object));
+        }
+        *last = Some(object);
+    }
+    let mut events = api.watch(&WatchParams::default().fields(&fields).timeout(60), &version).await?.boxed();
+    while let Ok(Some(event)) = events.try_next().await {
+        if let WatchEvent::Added(object) | WatchEvent::Modified(object) = event {
+            if holds(&object) {
+                return Ok(Some(object));
+            }
+            *last = Some(object);
+        }
+    }
+    Ok(None)
+}
+
+/// The condition of a type.
+pub fn condition<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|c| c.type_ == type_)
+}
+
+/// Conditions in one line.
+pub fn told(conditions: &[Condition]) -> String {
+    let words = conditions.iter().map(|c| format!("{}={} {}: {}", c.type_, c.status, c.reason, c.message));
+    words.collect::<Vec<_>>().join("; ")
+}
+
+/// Deletes an object and waits until it is gone.
+async fn gone<K>(api: &Api<K>, name: &str) -> Result<()>
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
+    match api.delete(name, &DeleteParams::default()).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(e)) if e.code == 404 => return Ok(()),
+        // A tenant that still holds work; asked again below.
+        Err(kube::Error::Api(e)) if e.code == 403 || e.code == 409 || e.code == 422 => {}
+        Err(e) => return Err(e.into()),
+    }
+    until("its end", PATIENCE, || async {
+        match api.get_opt(name).await? {
+            None => Ok(Answer::Yes(())),
+            Some(object) => {
+                let mut why = String::from("it is being deleted");
+                if object.meta().deletion_timestamp.is_none() {
+                    if let Err(error) = api.delete(name, &DeleteParams::default()).await {
+                        why = error.to_string();
+                    }
+                }
+                Ok(Answer::NotYet(why))
+            }
+        }
+    })
+    .await
+}

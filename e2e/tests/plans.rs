@@ -1,0 +1,96 @@
+//! Plans carried out by real pods.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use enact_crds::plan::Phase;
+use enact_e2e::git::Git;
+use enact_e2e::{PATIENCE, on_stage};
+
+/// An agent that runs scripts, small enough for many at once.
+const SCRIPTS: &str = "---
+apiVersion: enact.dev/v1alpha1
+kind: Agent
+metadata: {name: scripts}
+spec: {adapter: Command, resources: {cpu: 10m, memory: 64Mi, ephemeralStorage: 64Mi}}
+---
+";
+
+fn plan(name: &str, spec: &str) -> String {
+    format!(
+        "{SCRIPTS}apiVersion: enact.dev/v1alpha1\nkind: Plan\nmetadata: {{name: {name}}}\nspec:\n  agentRef: {{name: scripts}}\n{spec}"
+    )
+}
+
+#[test]
+fn outputs_reach_the_tasks_that_depend_on_them() {
+    on_stage("outputs", |stage| async move {
+        stage
+            .apply(&plan(
+                "greet",
+                r#"  tasks:
+    - {id: T001, title: greeting, script: 'printf Hello > "$ENACT_OUTPUT_DIR/greeting"'}
+    - {id: T002, title: name, script: 'printf world > "$ENACT_OUTPUT_DIR/name"'}
+    - id: T003
+      title: greet
+      dependsOn: [T001, T002]
+      script: |
+        grep -q '"greeting": *"Hello"' "$ENACT_INPUTS_FILE"
+        grep -q '"name": *"world"' "$ENACT_INPUTS_FILE"
+"#,
+            ))
+            .await?;
+        let done = stage.finished("greet", Phase::Succeeded, PATIENCE).await?;
+        ensure!(done.status.unwrap_or_default().tasks.succeeded == 3);
+        let attempts = stage.record("select count(*) from enact.attempts where finished_at is not null")?;
+        ensure!(attempts == ["3"], "the record has {attempts:?} finished attempts");
+        let results = stage.record("select count(*) from enact.results where not stale")?;
+        ensure!(results == ["3"], "the record has {results:?} results");
+        Ok(())
+    });
+}
+
+#[test]
+fn branches_are_integrated_and_only_then_published() {
+    on_stage("integrate", |stage| async move {
+        let git = Git::start(&stage, &[("README.md", "work")]).await?;
+        let workspace = git.workspace();
+        let tasks = r#"  gates: [{name: both, script: 'test -f a.txt && test -f b.txt && test -f c.txt'}]
+  tasks:
+    - {id: T001, title: a, script: 'echo a > a.txt'}
+    - {id: T002, title: b, script: 'echo b > b.txt'}
+    - {id: T003, title: c, dependsOn: [T001, T002], script: 'cat a.txt b.txt > c.txt'}
+"#;
+        stage.apply(&plan("merge", &format!("{workspace}{tasks}"))).await?;
+        let done = stage.finished("merge", Phase::Succeeded, Duration::from_secs(240)).await?;
+        let commit = done.status.unwrap_or_default().integration.and_then(|i| i.commit).unwrap_or_default();
+        ensure!(git.git(&["rev-parse", "plan/merge"])?.trim() == commit, "the status names another commit");
+        ensure!(git.git(&["show", "plan/merge:c.txt"])? == "a\nb\n");
+        ensure!(git.git(&["log", "--format=%B", "plan/merge"])?.contains("T003"), "no commit names its task");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_conflict_is_named_with_its_files_and_nothing_is_lost() {
+    on_stage("conflict", |stage| async move {
+        let git = Git::start(&stage, &[("README.md", "work")]).await?;
+        let workspace = git.workspace();
+        let tasks = r#"  tasks:
+    - {id: T001, title: one, script: 'echo one > README.md'}
+    - {id: T002, title: two, script: 'echo two > README.md'}
+"#;
+        stage.apply(&plan("clash", &format!("{workspace}{tasks}"))).await?;
+        let failed = stage.finished("clash", Phase::Failed, Duration::from_secs(240)).await?;
+        let integration = failed.status.unwrap_or_default().integration.unwrap_or_default();
+        ensure!(integration.reason.as_deref() == Some("MergeConflict"), "{integration:?}");
+        ensure!(integration.conflicts == ["README.md"], "{integration:?}");
+        for id in ["T001", "T002"] {
+            let task = stage.task("clash", id).await?.status.unwrap_or_default();
+            let branch = task.branch.unwrap_or_default();
+            ensure!(git.git(&["rev-parse", &branch])?.trim() == task.commit.unwrap_or_default(), "{id}'s work is lost");
+        }
+        ensure!(git.git(&["rev-parse", "--verify", "plan/clash"]).is_err(), "a conflict was published");
+        Ok(())
+    });
+}

@@ -1,0 +1,52 @@
+//! The checks of the Helm charts that need no cluster.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use crate::cmd::{CommandExt, cmd};
+use crate::{apt, dirs, tools};
+
+/// Values under which the chart must render: the production way, and with everything on.
+const VARIANTS: [(&str, &[&str]); 2] = [
+    ("the defaults", &["postgres.existingSecret=enact-postgres"]),
+    (
+        "everything",
+        &[
+            "postgres.bundled.enabled=true",
+            "postgres.existingSecret=enact-postgres",
+            "webhook.certManager.enabled=true",
+            "metrics.serviceMonitor.enabled=true",
+            "metrics.prometheusRule.enabled=true",
+            "metrics.dashboard.enabled=true",
+            "operator.replicas=2",
+        ],
+    ),
+];
+
+/// Lints and renders the charts, runs their unit tests and those of the alerts.
+pub(crate) fn check() -> Result<()> {
+    let tools = tools::cluster()?;
+    let chart = dirs::workspace().join("charts/enact");
+    let subchart = chart.join("charts/enact-crds");
+    let helm = tools.join("helm");
+    cmd(&helm, ["lint", "--strict"]).arg(&subchart).show()?;
+    for (name, values) in VARIANTS {
+        println!("--- {name}");
+        let set = || values.iter().flat_map(|value| ["--set", value]);
+        cmd(&helm, ["lint", "--strict"]).arg(&chart).args(set()).show()?;
+        let render = || cmd(&helm, ["template", "enact"]).arg(&chart).args(set()).read();
+        if render()? != render()? {
+            bail!("{name}: two renderings of the chart differ, so every upgrade would change something");
+        }
+    }
+    cmd(tools.join("helm-unittest"), ["--strict"]).arg(&chart).show()?;
+    alerts(&chart)
+}
+
+fn alerts(chart: &Path) -> Result<()> {
+    apt::ensure(&["prometheus"])?;
+    cmd("promtool", ["check", "rules"]).arg(chart.join("files/alerts.yaml")).show()?;
+    let tests: PathBuf = chart.join("tests/prometheus/alerts.yaml");
+    cmd("promtool", ["test", "rules"]).arg(tests).show()
+}

@@ -1,0 +1,180 @@
+//! `cargo xtask demo`: from nothing to a product that was built by pods, on a real cluster, as a user would do it.
+
+mod show;
+
+use std::fs;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde_json::json;
+
+use crate::cmd::{CommandExt, cmd};
+use crate::images::{self, Archive};
+use crate::install::{self, Delivery};
+use crate::kube::Kube;
+use crate::{apt, cluster, dirs, random};
+
+/// The namespace of the Git server.
+const GIT_NAMESPACE: &str = "enact-demo";
+/// The namespace of the example's tenant, and the name of its plan.
+const SHOP: &str = "shop";
+/// The example's tenant.
+const TENANT: &str = "acme";
+
+/// The people of the demonstration, as kubectl's flags: one writes, the other decides.
+const DEVELOPER: [&str; 2] = ["--as=dana", "--as-group=developers"];
+const LEAD: [&str; 2] = ["--as=lee", "--as-group=leads"];
+
+/// Shows the whole way: install Enact, apply a constitution, a specification and a plan, approve them, and watch it being built
+#[derive(Args)]
+pub(crate) struct Demo {
+    /// Use the cluster of this kubeconfig context, instead of starting one on this machine
+    #[arg(long)]
+    context: Option<String>,
+
+    #[command(flatten)]
+    delivery: Delivery,
+
+    /// Take everything away that the demonstration made; on this machine's own cluster, the cluster too
+    #[arg(long)]
+    down: bool,
+}
+
+/// Runs the demonstration, or takes it away.
+pub(crate) fn run(demo: &Demo) -> Result<()> {
+    if demo.down {
+        return down(demo);
+    }
+    let clock = Clock(Instant::now());
+    clock.step("A Kubernetes cluster");
+    let kube = if let Some(context) = &demo.context {
+        Kube::of_context(context)?
+    } else {
+        cluster::up(&cluster::Options::default())?;
+        Kube::own()?
+    };
+    clock.step("The images, from their Containerfiles");
+    let (archives, place) = install::deliver_images(&kube, &demo.delivery)?;
+    clear(&kube)?;
+    clock.step("Enact and its Postgres, by `helm install`");
+    install::helm(&kube, &archives, &place, &[])?;
+    clock.step("A Git server, and the tenant `acme`");
+    git_server(&kube, &archives, &place)?;
+    tenant(&kube)?;
+    clock.step("dana, a developer, applies the constitution, the specification and the plan");
+    for file in ["10-agents", "11-recorded-work", "20-constitution", "30-specification", "40-plan"] {
+        kube.apply(&example(&format!("{file}.yaml"))?, &DEVELOPER).with_context(|| format!("cannot apply {file}"))?;
+    }
+    clock.step("lee, a lead, approves what was written");
+    approve(&kube, "specification")?;
+    approve(&kube, "plan")?;
+    clock.step("The plan is carried out");
+    kube.enact(["status", SHOP, "--namespace", SHOP, "--until-finished"])
+        .show()
+        .context("the plan did not succeed: the lines above say why")?;
+    clock.step("What came of it");
+    show::outcome(&kube, &archives, &place)?;
+    println!("\nAll of it took {:.0} s. {}", clock.0.elapsed().as_secs_f32(), show::look_further(&kube));
+    Ok(())
+}
+
+/// Tells what begins, and when.
+struct Clock(Instant);
+
+impl Clock {
+    fn step(&self, what: &str) {
+        println!("\n=== {what} (after {:.0} s)", self.0.elapsed().as_secs_f32());
+    }
+}
+
+fn example(file: &str) -> Result<String> {
+    let path = dirs::workspace().join("examples").join(file);
+    fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Deletes what an earlier run applied, so that this one shows everything again. The release stays.
+fn clear(kube: &Kube) -> Result<()> {
+    if kube.kubectl(["get", "crd", "plans.enact.dev"]).succeeds() {
+        let all = "plans,specifications,constitutions,agents,approvals";
+        kube.kubectl(["delete", all, "--all", "--namespace", SHOP, "--ignore-not-found", "--timeout=60s"]).read()?;
+    }
+    kube.kubectl(["delete", "deployment", "git-server", "--namespace", GIT_NAMESPACE, "--ignore-not-found"])
+        .read()
+        .map(drop)
+}
+
+/// Where an image is for this cluster.
+pub(crate) fn image(archives: &[Archive], place: &str, name: &str) -> Result<String> {
+    let wanted = format!("{}/{name}:", images::REGISTRY);
+    let archive = archives.iter().find(|archive| archive.name.starts_with(&wanted));
+    let tag = archive.and_then(|archive| archive.name.rsplit(':').next()).context("an image was not built")?;
+    Ok(format!("{place}/{name}:{tag}"))
+}
+
+/// A Git server with two users: agents push branches of their own, the integrator every branch.
+fn git_server(kube: &Kube, archives: &[Archive], place: &str) -> Result<()> {
+    apt::ensure(&["openssl"])?;
+    let manifests = example("git-server/git-server.yaml")?;
+    let published = format!("{}/git-server:{}", images::REGISTRY, env!("CARGO_PKG_VERSION"));
+    let manifests = manifests.replace(&published, &image(archives, place, "git-server")?);
+    let mut users = String::new();
+    let mut secrets = vec![namespace(SHOP)];
+    for (user, secret) in [("agent", "git-agent"), ("integrator", "git-integrator")] {
+        let password = random::hex()?;
+        let hash = cmd("openssl", ["passwd", "-apr1", "-stdin"]).read_with(&password)?;
+        users.push_str(&format!("{user}:{hash}\n"));
+        secrets.push(json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": { "name": secret, "namespace": SHOP },
+            "stringData": { "username": user, "password": password },
+        }));
+    }
+    secrets.push(namespace(GIT_NAMESPACE));
+    secrets.push(json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": { "name": "git-server", "namespace": GIT_NAMESPACE },
+        "stringData": { "htpasswd": users, "integrators": "integrator\n" },
+    }));
+    kube.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": secrets }).to_string(), &[])?;
+    kube.apply(&manifests, &[])?;
+    let rollout = ["rollout", "status", "deployment/git-server", "--namespace", GIT_NAMESPACE, "--timeout=120s"];
+    kube.kubectl(rollout).read().context("the Git server does not start").map(drop)
+}
+
+fn namespace(name: &str) -> serde_json::Value {
+    json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })
+}
+
+fn tenant(kube: &Kube) -> Result<()> {
+    kube.apply(&example("00-tenant.yaml")?, &[])?;
+    kube.wait("default", &format!("tenant/{TENANT}"), "condition=Ready", 60).context("the tenant does not become ready")
+}
+
+/// Approves as a lead, when the operator has read what there is to approve.
+fn approve(kube: &Kube, kind: &str) -> Result<()> {
+    let object = format!("{kind}/{SHOP}");
+    kube.wait(SHOP, &object, "jsonpath={.status.digest}", 60)
+        .with_context(|| format!("the operator has not read {object}"))?;
+    let mut approve = kube.enact(["approve", &object, "--namespace", SHOP, "--yes", "--comment", "as discussed"]);
+    approve.args(LEAD).show()
+}
+
+/// Takes everything away.
+fn down(demo: &Demo) -> Result<()> {
+    let Some(context) = &demo.context else {
+        return cluster::down();
+    };
+    let kube = Kube::of_context(context)?;
+    clear(&kube)?;
+    let gone = |args: &[&str]| kube.kubectl(args).args(["--ignore-not-found", "--timeout=120s"]).read().map(drop);
+    if kube.kubectl(["get", "crd", "tenants.enact.dev"]).succeeds() {
+        gone(&["delete", "tenant", TENANT])?;
+    }
+    kube.helm(["uninstall", install::RELEASE, "--namespace", install::NAMESPACE, "--ignore-not-found", "--wait"])
+        .read()?;
+    gone(&["delete", "namespace", SHOP, GIT_NAMESPACE, install::NAMESPACE])?;
+    gone(&["delete", "crd", "--selector", "app.kubernetes.io/part-of=enact"])?;
+    println!("the demonstration is gone from {context}");
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! What a person wants to see at the end: the commits, the product's own tests, the record, and where to look further.
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+
+use super::{GIT_NAMESPACE, SHOP, TENANT, image};
+use crate::cmd::CommandExt;
+use crate::images::Archive;
+use crate::install::NAMESPACE;
+use crate::kube::Kube;
+
+/// Runs in a pod of the agent's image beside the Git server: what a user of the branch would do.
+const PRODUCT: &str = r#"
+git clone --quiet --branch plan/shop http://git-server:8080/shop.git /tmp/shop
+cd /tmp/shop
+echo "--- the last commits of the branch plan/shop"
+git log --graph --format='%h %an: %s' | head -n 30
+echo "--- whose work the last one is"
+git log -1 --no-merges --format=%B
+echo "--- the product's own tests"
+python3 -m unittest discover --start-directory tests --top-level-directory . 2>&1 | tail -n 3
+python3 -m unittest discover --quiet --start-directory tests --top-level-directory . 2>/dev/null
+echo "--- the product"
+python3 -m shop --data /tmp/data add tea 3
+python3 -m shop --data /tmp/data checkout --code TEATIME
+"#;
+
+/// Rows of one tenant, as row-level security shows them.
+const RECORD: &str = "
+begin;
+select set_config('enact.tenant', 'acme', true) as tenant;
+select (select count(*) from enact.revisions where tenant_id = 'acme') as revisions,
+       (select count(*) from enact.approvals where tenant_id = 'acme') as approvals,
+       (select count(*) from enact.attempts where tenant_id = 'acme') as attempts,
+       (select count(*) from enact.attempts where tenant_id = 'acme' and failure is not null) as failed,
+       (select count(*) from enact.results where tenant_id = 'acme') as results,
+       (select count(*) from enact.audit where tenant_id = 'acme') as audit_entries;
+select to_char(at, 'HH24:MI:SS') as at, actor, event, kind, name, key from enact.audit
+where tenant_id = 'acme' order by id desc limit 12;
+commit;";
+
+/// Prints what came of the plan.
+pub(super) fn outcome(kube: &Kube, archives: &[Archive], place: &str) -> Result<()> {
+    println!("{}", product(kube, &image(archives, place, "agent")?)?);
+    println!("--- the record in Postgres of the tenant {TENANT}, the last entries first");
+    let psql = "PGPASSWORD=$POSTGRES_PASSWORD exec psql --quiet --host=127.0.0.1 --username=enact --dbname=enact";
+    let args = ["exec", "--stdin", "--namespace", NAMESPACE, "statefulset/enact-postgres", "--", "sh", "-c", psql];
+    println!("{}", kube.kubectl(args).read_with(RECORD).context("cannot read the record")?);
+    kube.kubectl(["get", "specifications,plans,approvals", "--namespace", SHOP]).show()
+}
+
+/// Clones the integrated branch in a pod and runs the product's tests; what the pod printed.
+fn product(kube: &Kube, image: &str) -> Result<String> {
+    const POD: &str = "product";
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": POD, "namespace": GIT_NAMESPACE },
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": false,
+            "securityContext": {
+                "runAsNonRoot": true, "runAsUser": 10001, "seccompProfile": { "type": "RuntimeDefault" },
+            },
+            "containers": [{
+                "name": POD, "image": image, "command": ["/bin/sh", "-ec", PRODUCT],
+                "env": [{ "name": "HOME", "value": "/tmp" }],
+                "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
+            }],
+        },
+    });
+    let delete = || kube.kubectl(["delete", "pod", POD, "--namespace", GIT_NAMESPACE, "--ignore-not-found"]).read();
+    delete()?;
+    kube.apply(&pod.to_string(), &[])?;
+    kube.wait(GIT_NAMESPACE, "pod/product", "jsonpath={.status.containerStatuses[0].state.terminated}", 120)?;
+    let said = kube.kubectl(["logs", POD, "--namespace", GIT_NAMESPACE]).read()?;
+    let phase = ["get", "pod", POD, "--namespace", GIT_NAMESPACE, "--output=jsonpath={.status.phase}"];
+    if kube.kubectl(phase).read()? != "Succeeded" {
+        bail!("the product does not work:\n{said}");
+    }
+    delete()?;
+    Ok(said)
+}
+
+/// The commands with which a person goes on.
+pub(super) fn look_further(kube: &Kube) -> String {
+    format!(
+        "To look further:
+  {reach}
+  export PATH=\"$PWD/dist:$PATH\"
+  enact status {SHOP} --namespace {SHOP}
+  enact logs {SHOP}/T003 --attempt 1 --namespace {SHOP}    # failed on purpose, and was tried again
+  kubectl get enact --namespace {SHOP}                     # or `cargo xtask kubectl get …`
+  kubectl describe plan {SHOP} --namespace {SHOP}
+To take everything away: cargo xtask demo --down",
+        reach = kube.how_to_reach()
+    )
+}

@@ -1,0 +1,100 @@
+//! The cluster that a command works on: the one of this machine, or the one of a kubeconfig's context.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::cmd::{CommandExt, cmd};
+use crate::{cluster, dirs, tools};
+
+/// A cluster, and the programs that talk to it.
+pub(crate) struct Kube {
+    kubectl: PathBuf,
+    helm: PathBuf,
+    /// The kubeconfig of this machine's cluster; otherwise `KUBECONFIG` and its like decide.
+    kubeconfig: Option<PathBuf>,
+    context: Option<String>,
+}
+
+impl Kube {
+    /// The cluster that `cargo xtask cluster up` started.
+    pub(crate) fn own() -> Result<Self> {
+        let tools = tools::cluster()?;
+        let kubeconfig = Some(cluster::default_kubeconfig()?);
+        Ok(Self { kubectl: tools.join("kubectl"), helm: tools.join("helm"), kubeconfig, context: None })
+    }
+
+    /// The cluster of a context. kubectl and Helm are those of the machine, or else built.
+    pub(crate) fn of_context(context: &str) -> Result<Self> {
+        let program = |name: &str| match on_path(name) {
+            Some(path) => Ok(path),
+            None => tools::cluster().map(|tools| tools.join(name)),
+        };
+        let (kubectl, helm) = (program("kubectl")?, program("helm")?);
+        Ok(Self { kubectl, helm, kubeconfig: None, context: Some(context.to_owned()) })
+    }
+
+    /// Whether this is the cluster of this machine.
+    pub(crate) fn is_own(&self) -> bool {
+        self.context.is_none()
+    }
+
+    pub(crate) fn kubectl<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        self.command(&self.kubectl, "--context", args)
+    }
+
+    pub(crate) fn helm<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        self.command(&self.helm, "--kube-context", args)
+    }
+
+    /// Our own command line tool, from `dist/`.
+    pub(crate) fn enact<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        self.command(&dirs::workspace().join("dist/enact"), "--context", args)
+    }
+
+    fn command<S: AsRef<std::ffi::OsStr>>(
+        &self,
+        program: &Path,
+        flag: &str,
+        args: impl IntoIterator<Item = S>,
+    ) -> Command {
+        let mut command = cmd(program, [] as [&str; 0]);
+        if let Some(context) = &self.context {
+            command.args([flag, context]);
+        }
+        if let Some(kubeconfig) = &self.kubeconfig {
+            command.env("KUBECONFIG", kubeconfig);
+        }
+        command.args(args);
+        command
+    }
+
+    /// Applies manifests; `who` are kubectl's flags `--as` and `--as-group`, or nothing.
+    pub(crate) fn apply(&self, manifests: &str, who: &[&str]) -> Result<()> {
+        let mut apply = self.kubectl(["apply", "--filename", "-"]);
+        apply.args(who).read_with(manifests).map(drop)
+    }
+
+    /// Waits until `condition` (as `kubectl wait --for` takes it) holds.
+    pub(crate) fn wait(&self, namespace: &str, object: &str, condition: &str, seconds: u32) -> Result<()> {
+        let timeout = format!("--timeout={seconds}s");
+        let condition = format!("--for={condition}");
+        self.kubectl(["wait", "--namespace", namespace, object, &condition, &timeout]).read().map(drop)
+    }
+
+    /// The shell's words to reach this cluster with, for people.
+    pub(crate) fn how_to_reach(&self) -> String {
+        match (&self.kubeconfig, &self.context) {
+            (Some(path), _) => format!("export KUBECONFIG={}", path.display()),
+            (None, Some(context)) => format!("kubectl config use-context {context}"),
+            (None, None) => String::new(),
+        }
+    }
+}
+
+/// Where a program lies, if it is installed.
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}

@@ -1,0 +1,13 @@
+//! Random text for passwords.
+
+use std::fs::File;
+use std::io::Read;
+
+use anyhow::{Context, Result};
+
+/// 128 random bits in hexadecimal.
+pub(crate) fn hex() -> Result<String> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes)).context("no random numbers")?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

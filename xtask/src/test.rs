@@ -1,0 +1,170 @@
+//! `cargo xtask test`: everything that CI checks, in the order in which a mistake is found soonest, with the time that each step took.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::cmd::{CommandExt, cmd};
+use crate::install::{self, Delivery};
+use crate::kube::Kube;
+use crate::{apt, charts, cluster, dirs, postgres, tools};
+
+/// Checks everything: what it needs, it installs
+#[derive(Args)]
+pub(crate) struct Test {
+    /// Run these steps only; default: all
+    #[arg(value_enum)]
+    steps: Vec<Step>,
+
+    /// Leave the cluster running that was started for the tests
+    #[arg(long)]
+    keep: bool,
+
+    /// Of the tests on the cluster, run only those whose name contains this
+    #[arg(long, value_name = "NAME")]
+    filter: Option<String>,
+}
+
+/// A part of the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Step {
+    /// Formatting of the sources
+    Format,
+    /// Clippy and the compiler's lints, as errors
+    Lint,
+    /// Licences, sources and duplicates of dependencies
+    Deny,
+    /// Unit, property and snapshot tests, and those on a real Postgres
+    Unit,
+    /// Helm charts: lint, unit tests, schemas, alerts
+    Charts,
+    /// On a real cluster: installation, plans by real pods, faults, upgrade
+    Cluster,
+}
+
+/// Runs the steps; the first that fails ends the run.
+pub(crate) fn run(test: &Test) -> Result<()> {
+    let steps = if test.steps.is_empty() { Step::value_variants() } else { &test.steps };
+    let mut times = Vec::new();
+    let mut failure = None;
+    for step in steps {
+        println!("\n=== {step:?}");
+        let began = Instant::now();
+        let result = step.run(test);
+        times.push((*step, began.elapsed()));
+        if let Err(error) = result {
+            failure = Some(error.context(format!("the step `{step:?}` failed")));
+            break;
+        }
+    }
+    report(&times);
+    failure.map_or(Ok(()), Err)
+}
+
+fn report(times: &[(Step, Duration)]) {
+    println!("\nWhere the time went:");
+    for (step, time) in times {
+        println!("  {:8} {:6.0} s", format!("{step:?}"), time.as_secs_f32());
+    }
+    let total: Duration = times.iter().map(|(_, time)| *time).sum();
+    println!("  {:8} {:6.0} s", "in all", total.as_secs_f32());
+}
+
+impl Step {
+    fn run(self, test: &Test) -> Result<()> {
+        match self {
+            Self::Format => cargo(["fmt", "--all", "--check"]).show(),
+            Self::Lint => cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).show(),
+            Self::Deny => deny(),
+            Self::Unit => unit(),
+            Self::Charts => charts::check(),
+            Self::Cluster => on_cluster(test),
+        }
+    }
+}
+
+fn cargo<const N: usize>(args: [&str; N]) -> Command {
+    let mut cargo = cmd("cargo", args);
+    cargo.current_dir(dirs::workspace());
+    cargo
+}
+
+fn deny() -> Result<()> {
+    let deny = tools::cargo_program("cargo-deny", "0.20.2")?;
+    // Advisories are in a Git repository that is not reached from everywhere; `cargo deny check advisories` looks there.
+    let mut check = cmd(deny, ["check", "bans", "licenses", "sources"]);
+    check.current_dir(dirs::workspace()).show()
+}
+
+fn unit() -> Result<()> {
+    apt::ensure(&["git"])?;
+    let url = postgres::ensure()?;
+    let mut tests = cargo(["test", "--workspace", "--exclude", "enact-e2e"]);
+    tests.env("ENACT_TEST_DATABASE_URL", url).show()
+}
+
+/// Brings up a cluster, installs the release, and runs the tests of `e2e/` against it.
+fn on_cluster(test: &Test) -> Result<()> {
+    let was_there = cluster::default_kubeconfig().is_ok();
+    cluster::up(&cluster::Options::default())?;
+    let result = tests_on_cluster(test);
+    if !was_there && !test.keep {
+        cluster::down()?;
+    }
+    result
+}
+
+fn tests_on_cluster(test: &Test) -> Result<()> {
+    let kube = Kube::own()?;
+    let (archives, place) = install::deliver_images(&kube, &Delivery::default())?;
+    install::helm(&kube, &archives, &place, &[])?;
+    let tests = cargo(["test", "--package", "enact-e2e", "--no-run", "--message-format=json-render-diagnostics"]);
+    let programs = built_tests(tests)?;
+    if programs.is_empty() {
+        bail!("enact-e2e has no tests");
+    }
+    for program in programs {
+        run_tests(&kube, &program, test.filter.as_deref())
+            .with_context(|| format!("{} failed", program.file_name().unwrap_or_default().display()))?;
+    }
+    Ok(())
+}
+
+fn run_tests(kube: &Kube, program: &Path, filter: Option<&str>) -> Result<()> {
+    let tools = tools::cluster()?;
+    let mut run = cmd(program, filter);
+    // Two cores and one real node: more at once would only wait for each other.
+    run.args(["--test-threads", "4"]);
+    run.current_dir(dirs::workspace().join("e2e"));
+    run.env("KUBECONFIG", cluster::default_kubeconfig()?);
+    run.env("ENACT_E2E_BIN", dirs::workspace().join("dist"));
+    run.env("ENACT_E2E_HELM", tools.join("helm"));
+    run.env("ENACT_E2E_KUBECTL", tools.join("kubectl"));
+    debug_assert!(kube.is_own());
+    run.show()
+}
+
+/// Builds tests; their programs, in the order of their names.
+fn built_tests(mut cargo: Command) -> Result<Vec<PathBuf>> {
+    #[derive(serde::Deserialize)]
+    struct Message {
+        executable: Option<PathBuf>,
+        profile: Option<Profile>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Profile {
+        test: bool,
+    }
+    let messages = cargo.read()?;
+    let mut programs: Vec<PathBuf> = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Message>(line).ok())
+        .filter(|message| message.profile.as_ref().is_some_and(|profile| profile.test))
+        .filter_map(|message| message.executable)
+        .collect();
+    programs.sort();
+    Ok(programs)
+}
