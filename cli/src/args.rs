@@ -84,8 +84,13 @@ pub enum Command {
 /// missing, and prints a Constitution, a Specification and a Plan as YAML: for `kubectl apply -f -`, or for a GitOps repository. The same
 /// documents always give the same bytes. A single Markdown file is taken as well: tasks.md becomes a Plan, constitution.md a Constitution,
 /// any other a Specification.
+///
+/// Tasks that are ticked in tasks.md count as done and get no Task; tasks that are struck out get none either.
 #[derive(Args, Debug)]
-#[command(after_help = "Example: enact import specs/001-photo-albums -n shop --agent scripts | kubectl apply -f -")]
+#[command(after_help = "Examples:\n  \
+    enact import specs/001-photo-albums -n shop --agent scripts | kubectl apply --server-side -f -\n  \
+    enact import specs/001-photo-albums -n shop --include-done --agent notes --script notes.sh --git-url https://git.example.com/shop.git \\\n    \
+        --credentials-secret git --integration-branch main --out shop.yaml")]
 pub struct Import {
     /// Directory of a feature (specs/001-photo-albums), or one Markdown file
     pub path: PathBuf,
@@ -95,6 +100,12 @@ pub struct Import {
     /// Agent of the plan's tasks
     #[arg(long, value_name = "NAME", default_value = "default", value_parser = object_name)]
     pub agent: String,
+    /// Print that agent too: one that runs this shell script for every task, whose prompt is in the file $ENACT_PROMPT_FILE
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
+    /// Take the tasks that are ticked for open ones: their boxes are cleared in the Plan's copy of tasks.md
+    #[arg(long)]
+    pub include_done: bool,
     /// The constitution; default: .specify/memory/constitution.md or memory/constitution.md in a directory above
     #[arg(long, value_name = "FILE")]
     pub constitution: Option<PathBuf>,
@@ -145,6 +156,9 @@ pub struct Status {
     /// Watch until the plan is finished: exit 0 when it succeeded, and 1, with the reason, when it failed or is stuck
     #[arg(long, requires = "plan")]
     pub until_finished: bool,
+    /// Show every task, also where there are hundreds; default: what is done or has not begun is folded then
+    #[arg(long, requires = "plan", conflicts_with_all = ["watch", "until_finished"])]
+    pub expand: bool,
 }
 
 /// Decide on the present content of an object
@@ -154,6 +168,9 @@ pub struct Decide {
     /// What is decided on: constitution/NAME, specification/NAME or plan/NAME
     #[arg(value_name = "KIND/NAME", value_parser = subject)]
     pub subject: Subject,
+    /// Decide only if this is still the content's digest, or how that begins: twelve hex digits or more
+    #[arg(long, value_name = "DIGEST", value_parser = digest)]
+    pub digest: Option<String>,
     /// Your words; a rejection needs them
     #[arg(short = 'm', long, value_name = "TEXT")]
     pub comment: Option<String>,
@@ -227,6 +244,16 @@ fn object_name(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("a name has 1 to 63 of a-z, 0-9 and -, and begins and ends with a letter or digit".into())
+    }
+}
+
+fn digest(text: &str) -> Result<String, String> {
+    let hex = text.strip_prefix("sha256:").unwrap_or(text);
+    let is_hex = hex.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
+    if is_hex && (12..=64).contains(&hex.len()) {
+        Ok(format!("sha256:{hex}"))
+    } else {
+        Err("a digest is 12 to 64 lower-case hex digits, with or without sha256: before them".into())
     }
 }
 

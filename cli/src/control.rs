@@ -103,12 +103,12 @@ async fn rerun_task(cluster: &Cluster, task: &Task) -> Result<()> {
         bail!("Task {name} is {phase:?}: only one that failed, was cancelled or is of unknown end is tried again");
     }
     count_up(&tasks(cluster), &name).await?;
-    terminal::print(&format!("{} of Plan {} is tried again\n", task.spec.work.id, task.spec.plan_ref.name))
+    terminal::say(&format!("{} of Plan {} is tried again", task.spec.work.id, task.spec.plan_ref.name))
 }
 
 async fn rerun_plan(cluster: &Cluster, plan: &str) -> Result<()> {
     count_up(&plans(cluster), plan).await?;
-    terminal::print(&format!("the integration of Plan {plan} is tried again\n"))
+    terminal::say(&format!("the integration of Plan {plan} is tried again"))
 }
 
 /// Adds one to the annotation that asks for another attempt; two people who ask at the same time get two different numbers.
@@ -136,7 +136,7 @@ where
 pub async fn suspend(cluster: &Cluster, plan: &str, suspend: bool) -> Result<ExitCode> {
     patch(cluster, plan, &json!({ "spec": { "suspend": suspend } })).await?;
     let said = if suspend { "starts nothing new; what runs may end" } else { "goes on" };
-    terminal::print(&format!("Plan {plan} {said}\n"))?;
+    terminal::say(&format!("Plan {plan} {said}"))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -148,7 +148,7 @@ pub async fn cancel(cluster: &Cluster, options: &Cancel) -> Result<ExitCode> {
         bail!("nothing was stopped");
     }
     patch(cluster, plan, &json!({ "spec": { "cancel": true } })).await?;
-    terminal::print(&format!("Plan {plan} is being stopped\n"))?;
+    terminal::say(&format!("Plan {plan} is being stopped"))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,26 +5,35 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use enact_crds::approval::{ApprovalSpec, Choice, Subject, SubjectKind};
-use enact_crds::common::ApprovalPolicy;
-use enact_crds::{Approval, Constitution, Plan, Specification};
+use enact_crds::common::{ApprovalPolicy, Finding, Source};
+use enact_crds::{Approval, Constitution, Plan, Specification, convert};
+use enact_domain::approval::{Decision, Verdict, evaluate};
 use enact_domain::digest::Digest;
-use kube::api::{ObjectMeta, PostParams};
+use enact_domain::names::ANNOTATION_AUTHOR;
+use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::{Api, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
 use crate::args::Decide;
 use crate::cluster::{Cluster, told};
-use crate::status::one_line;
-use crate::terminal;
+use crate::terminal::{self, note};
+use crate::text::one_line;
+
+/// Most findings that are shown.
+const FINDINGS: usize = 5;
 
 /// What a person is shown before they decide.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Content {
     digest: Option<String>,
+    approved: Option<String>,
     observed: Option<i64>,
     generation: Option<i64>,
+    author: Option<String>,
     policy: ApprovalPolicy,
     summary: String,
+    source: Option<Source>,
+    findings: Vec<Finding>,
 }
 
 /// Shows the subject, asks, and records the decision.
@@ -36,17 +45,20 @@ pub async fn run(cluster: &Cluster, options: &Decide, choice: Choice) -> Result<
     }
     let content = look_at(cluster, &options.subject).await?;
     let subject = format!("{kind:?} {name}");
-    let Some(digest) = content.digest else {
+    let Some(digest) = content.digest.clone() else {
         bail!("{subject} has no digest yet: the operator has not read it; see its conditions with `kubectl describe`");
     };
     if content.observed != content.generation {
         bail!("{subject} was changed and the operator has not read the change yet; try again in a moment");
     }
-    terminal::note(&format!("{subject} in namespace {}: {}", cluster.namespace, content.summary));
-    terminal::note(&format!("content {}", Digest::from(digest.clone()).short()));
-    if content.policy.required == 0 {
-        terminal::note("note: its policy asks for no approval");
+    if let Some(wanted) = options.digest.as_ref().filter(|wanted| !digest.starts_with(wanted.as_str())) {
+        bail!("{subject} has another content now, {digest}, and not {wanted}; look at it again");
     }
+    note(&format!("{subject} in namespace {}: {}", cluster.namespace, content.summary));
+    for line in card(cluster, &options.subject, &content, &digest) {
+        note(&line);
+    }
+    note(&standing(cluster, &options.subject, &content, &digest).await);
     let verb = if choice == Choice::Approve { "Approve" } else { "Reject" };
     if !options.yes && !terminal::confirm(&format!("{verb} this content?"))? {
         bail!("nothing was decided");
@@ -60,63 +72,154 @@ pub async fn run(cluster: &Cluster, options: &Decide, choice: Choice) -> Result<
         spec: ApprovalSpec { subject: options.subject.clone(), digest, decision: choice, comment, by: None },
         status: None,
     };
-    let api: Api<Approval> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    let created = api
+    let created = approvals(cluster)
         .create(&PostParams::default(), &approval)
         .await
         .map_err(told)
         .with_context(|| format!("the decision on {subject} was not taken"))?;
     let done = if choice == Choice::Approve { "approved" } else { "rejected" };
-    let by = created.spec.by.as_ref().map_or_else(String::new, |by| format!(" by {}", by.user));
-    terminal::print(&format!("{subject} {done}{by} ({})\n", created.name_any()))?;
+    let by = created.spec.by.as_ref().map_or_else(String::new, |by| format!(" by {}", one_line(&by.user)));
+    terminal::say(&format!("{subject} {done}{by} ({})", created.name_any()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What else there is to know about the content, one string a line.
+fn card(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -> Vec<String> {
+    let short = |digest: &str| Digest::from(digest.to_owned()).short().to_owned();
+    let before = match &content.approved {
+        Some(approved) if approved == digest => " (approved already)".to_owned(),
+        Some(approved) => format!(" ({} was approved before)", short(approved)),
+        None => String::new(),
+    };
+    let mut lines = vec![format!("  content {}{before}", short(digest))];
+    if let Some(author) = &content.author {
+        lines.push(format!("  by {}", one_line(author)));
+    }
+    for finding in content.findings.iter().take(FINDINGS) {
+        let Finding { line, severity, message, remedy, .. } = finding;
+        lines.push(format!("  line {line}: {}", one_line(&format!("{severity}: {message}; {remedy}"))));
+    }
+    if content.findings.len() > FINDINGS {
+        lines.push(format!("  and {} more findings", content.findings.len() - FINDINGS));
+    }
+    let place = format!("--namespace {}", cluster.namespace);
+    lines.push(match &content.source {
+        Some(Source { config_map_key_ref: Some(key), .. }) => {
+            format!(
+                "  read it: kubectl get configmap {} {place} -o yaml (key {})",
+                one_line(&key.name),
+                one_line(&key.key)
+            )
+        }
+        Some(_) => {
+            let kind = format!("{:?}", subject.kind).to_ascii_lowercase();
+            format!("  read it: kubectl get {kind} {} {place} -o jsonpath='{{.spec.source.inline}}'", subject.name)
+        }
+        None => format!("  read it: kubectl get plan {} {place} -o yaml", subject.name),
+    });
+    lines
+}
+
+/// Where the content stands with people.
+async fn standing(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -> String {
+    let policy = &content.policy;
+    if policy.required == 0 {
+        return "  its policy asks for no approval".into();
+    }
+    let fields = format!("spec.subject.kind={:?},spec.subject.name={}", subject.kind, subject.name);
+    let known = match approvals(cluster).list(&ListParams::default().fields(&fields)).await {
+        Ok(known) => known,
+        // Whoever may create an Approval need not be allowed to list them.
+        Err(error) => return format!("  who has decided so far cannot be told: {:#}", told(error)),
+    };
+    let decisions: Vec<Decision> = known.iter().filter_map(|a| convert::decision(&a.name_any(), &a.spec)).collect();
+    let verdict = evaluate(&policy.into(), &Digest::from(digest.to_owned()), content.author.as_deref(), &decisions);
+    let who = if policy.groups.is_empty() { String::new() } else { format!(" of {}", policy.groups.join(" or ")) };
+    let but = if policy.four_eyes { ", and not the author" } else { "" };
+    match verdict {
+        Verdict::Approved(people) => format!("  enough people have approved it: {}", one_line(&people.join(", "))),
+        Verdict::Rejected { user, comment } => {
+            format!("  it stands rejected by {}: {}", one_line(&user), one_line(&comment))
+        }
+        Verdict::Waiting { have, need } => format!("  {have} of {need} approvals{who}{but}"),
+    }
 }
 
 async fn look_at(cluster: &Cluster, subject: &Subject) -> Result<Content> {
     let name = subject.name.as_str();
     match subject.kind {
-        SubjectKind::Constitution => get::<Constitution>(cluster, name).await.map(|constitution| {
-            let status = constitution.status.clone().unwrap_or_default();
-            let version = status.version.map_or_else(String::new, |version| format!("version {version}, "));
-            Content {
-                digest: status.digest,
-                observed: status.observed_generation,
-                generation: constitution.metadata.generation,
-                policy: constitution.spec.approval,
-                summary: format!("{version}{} principles", status.principles),
-            }
-        }),
-        SubjectKind::Specification => get::<Specification>(cluster, name).await.map(|specification| {
-            let status = specification.status.clone().unwrap_or_default();
-            Content {
-                digest: status.digest,
-                observed: status.observed_generation,
-                generation: specification.metadata.generation,
-                policy: specification.spec.approval,
-                summary: format!(
-                    "“{}”, {} stories, {} requirements, {} open questions",
-                    one_line(status.title.as_deref().unwrap_or("untitled")),
-                    status.stories,
-                    status.requirements,
-                    status.open_questions
-                ),
-            }
-        }),
-        SubjectKind::Plan => get::<Plan>(cluster, name).await.map(|plan| {
-            let status = plan.status.clone().unwrap_or_default();
-            let workspace = plan.spec.workspace.as_ref();
-            let place = workspace.map_or_else(String::new, |workspace| format!(" on {}", one_line(&workspace.url)));
-            let tasks = plan.spec.tasks.len().max(status.tasks.total as usize);
-            let tasks = if tasks > 0 { format!("{tasks} tasks") } else { "the tasks of its tasks.md".into() };
-            Content {
-                digest: status.digest,
-                observed: status.observed_generation,
-                generation: plan.metadata.generation,
-                policy: plan.spec.approval,
-                summary: format!("{tasks}{place}"),
-            }
-        }),
+        SubjectKind::Constitution => get::<Constitution>(cluster, name).await.map(of_constitution),
+        SubjectKind::Specification => get::<Specification>(cluster, name).await.map(of_specification),
+        SubjectKind::Plan => get::<Plan>(cluster, name).await.map(of_plan),
     }
+}
+
+fn author<K: Resource>(object: &K) -> Option<String> {
+    object.annotations().get(ANNOTATION_AUTHOR).cloned()
+}
+
+fn of_constitution(constitution: Constitution) -> Content {
+    let author = author(&constitution);
+    let status = constitution.status.unwrap_or_default();
+    let version = status.version.map_or_else(String::new, |version| format!("version {}, ", one_line(&version)));
+    Content {
+        digest: status.digest,
+        approved: status.approved_digest,
+        observed: status.observed_generation,
+        generation: constitution.metadata.generation,
+        author,
+        policy: constitution.spec.approval,
+        summary: format!("{version}{} principles", status.principles),
+        source: Some(constitution.spec.source),
+        findings: status.top_findings,
+    }
+}
+
+fn of_specification(specification: Specification) -> Content {
+    let author = author(&specification);
+    let status = specification.status.unwrap_or_default();
+    Content {
+        digest: status.digest,
+        approved: status.approved_digest,
+        observed: status.observed_generation,
+        generation: specification.metadata.generation,
+        author,
+        policy: specification.spec.approval,
+        summary: format!(
+            "“{}”, {} stories, {} requirements, {} open questions",
+            one_line(status.title.as_deref().unwrap_or("untitled")),
+            status.stories,
+            status.requirements,
+            status.open_questions
+        ),
+        source: Some(specification.spec.source),
+        findings: status.top_findings,
+    }
+}
+
+fn of_plan(plan: Plan) -> Content {
+    let author = author(&plan);
+    let status = plan.status.unwrap_or_default();
+    let spec = plan.spec;
+    let tasks = spec.tasks.len().max(status.tasks.total as usize);
+    let tasks = if tasks > 0 { format!("{tasks} tasks") } else { "the tasks of its tasks.md".into() };
+    let place = spec.workspace.as_ref().map_or_else(String::new, |w| format!(" on {}", one_line(&w.url)));
+    let serves = spec.specification_ref.as_ref().map_or_else(String::new, |s| format!(" for Specification {}", s.name));
+    Content {
+        digest: status.digest,
+        approved: status.approved_digest,
+        observed: status.observed_generation,
+        generation: plan.metadata.generation,
+        author,
+        policy: spec.approval,
+        summary: format!("{tasks} by agent {}{place}{serves}", spec.agent_ref.name),
+        source: spec.source,
+        findings: status.top_findings,
+    }
+}
+
+fn approvals(cluster: &Cluster) -> Api<Approval> {
+    Api::namespaced(cluster.client.clone(), &cluster.namespace)
 }
 
 async fn get<K>(cluster: &Cluster, name: &str) -> Result<K>

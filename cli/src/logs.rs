@@ -1,31 +1,123 @@
 //! `enact logs`: what an attempt printed, from its pod.
 
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use enact_crds::task::Phase;
 use enact_crds::{Plan, Task};
-use enact_domain::names::{INTEGRATION, integration_pod_name, pod_name};
+use enact_domain::names::{INTEGRATION, LABEL_TENANT, integration_pod_name, pod_name};
 use futures::AsyncReadExt as _;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::api::LogParams;
 use kube::runtime::wait::await_condition;
-use kube::{Api, ResourceExt as _};
+use kube::{Api, Resource, ResourceExt as _};
 
 use crate::args::Logs;
 use crate::cluster::{Cluster, told};
 use crate::control::{Named, task_of};
+use crate::status::phase_of;
 use crate::terminal;
+use crate::text::{Sieve, one_line};
+
+/// What was attempted.
+struct Work {
+    /// `T003`, or `the integration`.
+    what: String,
+    /// Name of its Task, or of its plan for an integration.
+    name: String,
+    is_integration: bool,
+    uid: String,
+    tenant: Option<String>,
+    phase: Phase,
+    attempts: u32,
+    /// Why the last attempt ended as it did.
+    reason: Option<String>,
+}
+
+impl Work {
+    fn of_task(task: &Task) -> Self {
+        let status = task.status.clone().unwrap_or_default();
+        let ready = status.conditions.iter().find(|condition| condition.type_ == enact_domain::condition::READY);
+        Self {
+            what: task.spec.work.id.clone(),
+            name: task.name_any(),
+            is_integration: false,
+            uid: task.uid().unwrap_or_default(),
+            tenant: tenant(task),
+            phase: phase_of(task),
+            attempts: status.attempts,
+            reason: ready.map(|ready| format!("{}: {}", ready.reason, ready.message)),
+        }
+    }
+
+    fn of_integration(plan: &Plan) -> Self {
+        let status = plan.status.as_ref().and_then(|status| status.integration.clone()).unwrap_or_default();
+        let message = status.message.unwrap_or_default();
+        Self {
+            what: "the integration".into(),
+            name: plan.name_any(),
+            is_integration: true,
+            uid: plan.uid().unwrap_or_default(),
+            tenant: tenant(plan),
+            phase: status.phase,
+            attempts: status.attempts,
+            reason: status.reason.map(|reason| format!("{reason}: {message}")),
+        }
+    }
+
+    fn pod(&self, attempt: u32) -> String {
+        if self.is_integration { integration_pod_name(&self.name, attempt) } else { pod_name(&self.name, attempt) }
+    }
+
+    /// Whether an attempt is known to be over.
+    fn is_over(&self, attempt: u32) -> bool {
+        attempt < self.attempts || (attempt == self.attempts && self.phase != Phase::Running)
+    }
+
+    /// What to tell about an attempt whose pod is not there.
+    fn gone(&self, attempt: u32) -> String {
+        let (pod, what) = (self.pod(attempt), &self.what);
+        if attempt > self.attempts {
+            return format!("attempt {attempt} at {what} was not started yet: there is no pod {pod}");
+        }
+        if !self.is_over(attempt) {
+            return format!(
+                "attempt {attempt} at {what} is under way, and its pod {pod} is gone: the operator will say how it ended"
+            );
+        }
+        let last = self.reason.as_ref().filter(|_| attempt == self.attempts);
+        let last = last.map_or_else(String::new, |reason| format!(" ({:?}, {})", self.phase, one_line(reason)));
+        let tenant = self.tenant.as_deref().unwrap_or("TENANT");
+        format!(
+            "attempt {attempt} at {what} is over{last}, and its pod {pod} is cleaned up. What its agent printed is in the record; in \
+             Postgres:\n  begin;\n  select set_config('enact.tenant', '{tenant}', true);\n  select transcript from enact.results where \
+             subject_uid = '{}' and number = {attempt};\n  commit;",
+            self.uid
+        )
+    }
+}
+
+fn tenant<K: Resource>(object: &K) -> Option<String> {
+    object.labels().get(LABEL_TENANT).cloned()
+}
 
 /// Prints the logs of an attempt's containers, in the order in which they run.
 pub async fn run(cluster: &Cluster, options: &Logs) -> Result<ExitCode> {
-    let name = pod(cluster, options).await?;
+    let work = find(cluster, &options.task).await?;
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    let Some(pod) = find(&api, &name, options.follow).await? else {
-        bail!(
-            "pod {name} is not there: it was not started yet, or it is cleaned up; what it printed last is in the record, \
-             and `--attempt N` shows another attempt"
-        );
+    let (attempt, pod) = match options.attempt {
+        Some(attempt) => (attempt, api.get_opt(&work.pod(attempt)).await.map_err(told)?),
+        None => last(&api, &work).await?,
     };
+    let name = work.pod(attempt);
+    let pod = if pod.is_none() && options.follow && !work.is_over(attempt) {
+        terminal::note(&format!("waiting for pod {name}"));
+        await_condition(api.clone(), &name, |pod: Option<&Pod>| pod.is_some()).await?
+    } else {
+        pod
+    };
+    let Some(pod) = pod else { bail!(work.gone(attempt)) };
     let names = containers(&pod);
     for container in &names {
         if names.len() > 1 {
@@ -38,29 +130,33 @@ pub async fn run(cluster: &Cluster, options: &Logs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The name of the attempt's pod.
-async fn pod(cluster: &Cluster, options: &Logs) -> Result<String> {
-    let attempt = |last: u32, what: &str| match options.attempt {
-        Some(attempt) => Ok(attempt),
-        None if last > 0 || options.follow => Ok(last.max(1)),
-        None => bail!("no attempt at {what} was started yet"),
-    };
-    let of_task = |task: &Task| {
-        let last = task.status.as_ref().map_or(0, |status| status.attempts);
-        Ok(pod_name(&task.name_any(), attempt(last, &task.spec.work.id)?))
-    };
-    match Named::parse(&options.task) {
+/// The number of the last attempt, and its pod. A pod may be there before the status counts its attempt.
+async fn last(api: &Api<Pod>, work: &Work) -> Result<(u32, Option<Pod>)> {
+    let next = work.attempts + 1;
+    if work.phase == Phase::Pending {
+        let pod = api.get_opt(&work.pod(next)).await.map_err(told)?;
+        if pod.is_some() || work.attempts == 0 {
+            return Ok((next, pod));
+        }
+    }
+    let attempt = work.attempts.max(1);
+    Ok((attempt, api.get_opt(&work.pod(attempt)).await.map_err(told)?))
+}
+
+async fn find(cluster: &Cluster, named: &str) -> Result<Work> {
+    match Named::parse(named) {
         Named::Of(plan, id) if id == INTEGRATION => {
             let api: Api<Plan> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-            let status = api.get(&plan).await.map_err(told)?.status.and_then(|status| status.integration);
-            let last = status.map_or(0, |integration| integration.attempts);
-            Ok(integration_pod_name(&plan, attempt(last, "the integration")?))
+            match api.get_opt(&plan).await.map_err(told)? {
+                Some(plan) => Ok(Work::of_integration(&plan)),
+                None => bail!("there is no Plan {plan} in namespace {}", cluster.namespace),
+            }
         }
-        Named::Of(plan, id) => of_task(&task_of(cluster, &plan, &id).await?),
+        Named::Of(plan, id) => Ok(Work::of_task(&task_of(cluster, &plan, &id).await?)),
         Named::Name(name) => {
             let api: Api<Task> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
             match api.get_opt(&name).await.map_err(told)? {
-                Some(task) => of_task(&task),
+                Some(task) => Ok(Work::of_task(&task)),
                 None => bail!(
                     "there is no Task {name} in namespace {}; name it PLAN/TASKID or by its name",
                     cluster.namespace
@@ -68,15 +164,6 @@ async fn pod(cluster: &Cluster, options: &Logs) -> Result<String> {
             }
         }
     }
-}
-
-async fn find(api: &Api<Pod>, name: &str, wait: bool) -> Result<Option<Pod>> {
-    let pod = api.get_opt(name).await.map_err(told)?;
-    if pod.is_some() || !wait {
-        return Ok(pod);
-    }
-    terminal::note(&format!("waiting for pod {name}"));
-    Ok(await_condition(api.clone(), name, |pod: Option<&Pod>| pod.is_some()).await?)
 }
 
 /// All containers of a pod, in the order in which they run.
@@ -101,12 +188,17 @@ async fn print(api: &Api<Pod>, pod: &str, container: &str, follow: bool) -> Resu
     let params = LogParams { container: Some(container.to_owned()), follow, ..LogParams::default() };
     let mut stream = std::pin::pin!(api.log_stream(pod, &params).await.map_err(told)?);
     let mut chunk = vec![0; 16 * 1024];
+    // A file gets every byte; a terminal would obey what an agent chose to print.
+    let mut sieve = io::stdout().is_terminal().then(Sieve::default);
     loop {
         let count = stream.read(&mut chunk).await?;
         if count == 0 {
             return Ok(true);
         }
-        terminal::print_bytes(&chunk[..count])?;
+        match &mut sieve {
+            Some(sieve) => terminal::print(&sieve.push(&chunk[..count]))?,
+            None => terminal::print_bytes(&chunk[..count])?,
+        }
     }
 }
 

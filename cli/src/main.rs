@@ -10,6 +10,7 @@ mod import;
 mod logs;
 mod status;
 mod terminal;
+mod text;
 
 use std::process::ExitCode;
 
@@ -45,7 +46,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Resume(options) => return control::suspend(&cluster().await?, &options.plan, false).await,
         Command::Cancel(options) => return control::cancel(&cluster().await?, &options).await,
         Command::Completion { shell } => args::completion(shell),
-        Command::Version => terminal::print(&format!("enact {}\n", env!("CARGO_PKG_VERSION"))),
+        Command::Version => terminal::say(&format!("enact {}", env!("CARGO_PKG_VERSION"))),
     }
     .map(|()| ExitCode::SUCCESS)
 }

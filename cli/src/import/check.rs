@@ -1,15 +1,16 @@
 //! Tells on standard error what the parsers find.
 
 use std::collections::BTreeSet;
-use std::io;
 
+use anstyle::Style;
 use enact_crds::compile::{self, CompileError};
 use enact_domain::graph::GraphError;
 use enact_domain::speckit::tasks::{TaskState, TasksFile};
 use enact_domain::speckit::{Diagnostic, Severity, TaskId, constitution, plan, spec, tasks};
 
 use super::project::{Document, Project};
-use crate::terminal::{BAD, Paint, WARNING, note};
+use crate::terminal::{BAD, WARNING, mark, note};
+use crate::text::one_line;
 
 /// What the check says about a project as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub struct Verdict {
 
 /// Prints every finding with file and line, and a summary of each document.
 pub fn report(project: &Project) -> Verdict {
-    let mut report = Report { paint: Paint::of(&io::stderr()), verdict: Verdict::default() };
+    let mut report = Report { verdict: Verdict::default() };
     if let Some(document) = &project.constitution {
         let parsed = constitution::parse(&document.bytes);
         report.document(document, &parsed.diagnostics, || format!("{} principles", parsed.model.principles.len()));
@@ -48,7 +49,6 @@ pub fn report(project: &Project) -> Verdict {
 }
 
 struct Report {
-    paint: Paint,
     verdict: Verdict,
 }
 
@@ -56,7 +56,14 @@ impl Report {
     /// Whether the document can be used.
     fn document(&mut self, document: &Document, findings: &[Diagnostic], summary: impl FnOnce() -> String) -> bool {
         for finding in findings {
-            self.finding(document, finding.line, finding.severity, &finding.message, &finding.remedy);
+            let style = match finding.severity {
+                Severity::Error => BAD,
+                Severity::Warning => WARNING,
+                Severity::Info => Style::new(),
+            };
+            let place = format!("{}:{}: ", document.path.display(), finding.line);
+            let said = one_line(&format!("{}; {}", finding.message, finding.remedy));
+            mark(&place, style, &finding.severity.to_string(), &format!(": {said}"));
         }
         let usable = findings.iter().all(|finding| finding.severity != Severity::Error);
         if usable {
@@ -65,16 +72,6 @@ impl Report {
             self.verdict.unusable += 1;
         }
         usable
-    }
-
-    fn finding(&self, document: &Document, line: u32, severity: Severity, message: &str, remedy: &str) {
-        let word = severity.to_string();
-        let word = match severity {
-            Severity::Error => self.paint.with(BAD, &word),
-            Severity::Warning => self.paint.with(WARNING, &word),
-            Severity::Info => word,
-        };
-        note(&format!("{}:{line}: {word}: {message}; {remedy}", document.path.display()));
     }
 
     /// Tells whether a Plan can be made of the tasks, by the operator's own rules.
@@ -87,13 +84,15 @@ impl Report {
             }
             Err(errors) if errors.contains(&CompileError::Empty) => {
                 self.verdict.all_done = true;
-                note(&format!("note: {path}: every task is ticked or struck out: there will be no Plan"));
+                note(&format!(
+                    "note: {path}: every task is ticked or struck out: there will be no Plan; --include-done takes the ticked ones"
+                ));
             }
             Err(errors) => {
                 self.verdict.unusable += 1;
                 for error in errors {
                     let line = line_of(file, &error);
-                    note(&format!("{path}:{line}: {}: {error}", self.paint.with(BAD, "error")));
+                    mark(&format!("{path}:{line}: "), BAD, "error", &format!(": {}", one_line(&error.to_string())));
                 }
             }
         }
@@ -121,7 +120,13 @@ fn summary_of_spec(spec: &spec::Spec) -> String {
 }
 
 fn summary_of_tasks(file: &TasksFile) -> String {
-    let open = file.tasks.iter().filter(|task| task.state == TaskState::Open).count();
+    let count = |state| file.tasks.iter().filter(|task| task.state == state).count();
+    let (all, open, done) = (file.tasks.len(), count(TaskState::Open), count(TaskState::Done));
     let edges: usize = file.dependencies().values().map(BTreeSet::len).sum();
-    format!("{} tasks ({open} open) in {} phases, {edges} dependencies", file.tasks.len(), file.phases.len())
+    let left = match done {
+        0 => String::new(),
+        1 => "; the one that is ticked is left out, --include-done takes it".to_owned(),
+        _ => format!("; the {done} that are ticked are left out, --include-done takes them"),
+    };
+    format!("{all} tasks ({open} open) in {} phases, {edges} dependencies{left}", file.phases.len())
 }

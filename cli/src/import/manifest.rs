@@ -51,6 +51,12 @@ struct Source<'a> {
 }
 
 #[derive(Serialize)]
+struct Agent<'a> {
+    adapter: &'static str,
+    script: Text<'a>,
+}
+
+#[derive(Serialize)]
 struct Constitution<'a> {
     source: Source<'a>,
 }
@@ -103,7 +109,12 @@ struct Integration<'a> {
 ///
 /// # Errors
 /// When a document is not UTF-8, which the check finds first.
-pub fn render(project: &Project, options: &Import, namespace: Option<&str>) -> Result<Vec<String>> {
+pub fn render(
+    project: &Project,
+    script: Option<&str>,
+    options: &Import,
+    namespace: Option<&str>,
+) -> Result<Vec<String>> {
     let name = project.name.as_str();
     let metadata = |name| Metadata { name, namespace };
     let approval = || {
@@ -112,6 +123,10 @@ pub fn render(project: &Project, options: &Import, namespace: Option<&str>) -> R
     };
     let reference = |document: &Option<Document>, name| document.as_ref().map(|_| Ref::new(name));
     let mut manifests = Vec::new();
+    if let Some(script) = script {
+        let spec = Agent { adapter: "Command", script: Text(script) };
+        manifests.push(object("Agent", metadata(&options.agent), spec)?);
+    }
     if let Some(document) = &project.constitution {
         let spec = Constitution { source: source(document)? };
         manifests.push(object("Constitution", metadata(CONSTITUTION), spec)?);

@@ -4,6 +4,7 @@ mod check;
 mod manifest;
 mod names;
 mod project;
+mod reopen;
 mod yaml;
 
 use anyhow::{Context as _, Result, bail};
@@ -29,6 +30,10 @@ pub fn run(options: &Import, namespace: Option<&str>) -> Result<()> {
     for missing in &project.missing {
         terminal::note(&format!("note: {missing}"));
     }
+    if options.include_done {
+        project.reopen();
+    }
+    let script = options.script.as_deref().map(project::script).transpose()?;
     let check::Verdict { unusable, all_done } = check::report(&project);
     if unusable > 0 {
         bail!(
@@ -38,7 +43,7 @@ pub fn run(options: &Import, namespace: Option<&str>) -> Result<()> {
     if all_done {
         project.tasks = None;
     }
-    let manifests = manifest::render(&project, options, namespace)?;
+    let manifests = manifest::render(&project, script.as_deref(), options, namespace)?;
     let largest = manifests.iter().map(String::len).max().unwrap_or_default();
     if largest > CLIENT_SIDE_LIMIT {
         terminal::note(&format!(

@@ -8,11 +8,16 @@ use anyhow::{Context as _, Result, bail};
 use enact_domain::speckit::MAX_DOCUMENT_BYTES;
 
 use super::names;
+use super::reopen::reopen;
+use crate::terminal::note;
 
 /// Places of the constitution below a project's root, the present one first.
 const CONSTITUTIONS: [&str; 2] = [".specify/memory/constitution.md", "memory/constitution.md"];
 /// Places of features below a project's root.
 const FEATURES: [&str; 2] = ["specs", ".specify/specs"];
+
+/// Most characters of an Agent's script.
+const MAX_SCRIPT: usize = 65_536;
 
 /// A document as it lies on the disk.
 #[derive(Debug)]
@@ -49,6 +54,38 @@ pub struct Project {
     pub tasks: Option<Document>,
     /// What was looked for and not found, and what follows from that.
     pub missing: Vec<String>,
+}
+
+impl Project {
+    /// Takes the tasks that are ticked for open ones.
+    pub fn reopen(&mut self) {
+        let Some(document) = &mut self.tasks else { return };
+        // What is not text is refused later, with its place.
+        if let Some((bytes, count)) = reopen(&document.bytes) {
+            document.bytes = bytes;
+            note(&format!("note: {}: {count} ticked tasks are taken for open ones", document.path.display()));
+        }
+    }
+}
+
+/// Reads the script of an agent.
+///
+/// # Errors
+/// When an Agent cannot hold it.
+pub fn script(path: &Path) -> Result<String> {
+    let document = read(path)?;
+    let text = String::from_utf8(document.bytes).with_context(|| format!("{} is not UTF-8", path.display()))?;
+    if text.trim().is_empty() {
+        bail!("{} is empty: an agent needs something to run", path.display());
+    }
+    let length = text.chars().count();
+    if length > MAX_SCRIPT {
+        bail!(
+            "{} has {length} characters, and an Agent's script may have {MAX_SCRIPT}: put it into the image",
+            path.display()
+        );
+    }
+    Ok(text)
 }
 
 /// Reads the feature in a directory, or a single file.

@@ -6,14 +6,17 @@ use enact_crds::task::Phase;
 use kube::ResourceExt as _;
 
 use super::snapshot::{Row, Snapshot};
-use super::text::{elapsed, one_line};
+use crate::text::{cut, elapsed, one_line};
+
+/// Columns of the longest line: a message may have thousands.
+const MAX_WIDTH: usize = 500;
 
 /// The lines to print after `before` has become `after`; all that is so when there was nothing before.
 pub fn changes(before: Option<&Snapshot>, after: &Snapshot) -> Vec<String> {
     let mut lines = Vec::new();
     let mut tell = |old: Option<String>, new: String| {
         if !new.is_empty() && old.as_ref() != Some(&new) {
-            lines.push(new);
+            lines.push(cut(&new, MAX_WIDTH));
         }
     };
     let old_rows: BTreeMap<String, String> = before

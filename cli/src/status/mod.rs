@@ -3,7 +3,6 @@
 mod changes;
 mod snapshot;
 mod table;
-mod text;
 mod tree;
 mod watch;
 
@@ -12,6 +11,7 @@ mod tests;
 
 use std::io;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use enact_crds::{Approval, Plan, Specification, Task};
@@ -20,16 +20,17 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 
 pub use snapshot::phase_of;
-pub use text::one_line;
 
 use self::snapshot::Snapshot;
-use self::tree::Look;
+use self::tree::{Length, Look};
 use crate::args::Status;
 use crate::cluster::{Cluster, told};
 use crate::terminal::{self, Paint};
 
 /// Columns where no terminal says how many there are.
 const DEFAULT_WIDTH: usize = 160;
+/// Lines of a tree that is folded when it would be longer.
+const MAX_LINES: usize = 200;
 
 /// Shows one plan or all, once or as they go on.
 pub async fn run(cluster: &Cluster, options: &Status, all_namespaces: bool) -> Result<ExitCode> {
@@ -40,7 +41,8 @@ pub async fn run(cluster: &Cluster, options: &Status, all_namespaces: bool) -> R
         return watch::run(cluster, name, options.until_finished).await;
     }
     let snapshot = fetch(cluster, name).await?;
-    let lines = tree::render(&snapshot, Timestamp::now(), Look { height: None, ..look() });
+    let length = if options.expand { Length::Whole } else { Length::Folded(MAX_LINES) };
+    let lines = tree::render(&snapshot, Timestamp::now(), Look { length, ..look() });
     print(&lines)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -73,7 +75,9 @@ async fn fetch(cluster: &Cluster, name: &str) -> Result<Snapshot> {
         Some(reference) => specifications(cluster).get_opt(&reference.name).await.map_err(told)?,
         None => None,
     };
-    Ok(Snapshot { plan, specification, tasks: tasks.items, approvals: approvals.items })
+    let tasks = tasks.items.into_iter().map(Arc::new).collect();
+    let approvals = approvals.items.into_iter().map(Arc::new).collect();
+    Ok(Snapshot { plan, specification, tasks, approvals })
 }
 
 fn tasks(cluster: &Cluster) -> Api<Task> {
@@ -90,11 +94,12 @@ fn specifications(cluster: &Cluster) -> Api<Specification> {
 
 /// How the terminal wants it.
 fn look() -> Look {
-    let size = terminal_size::terminal_size();
+    let size = terminal_size::terminal_size_of(io::stdout());
     Look {
         paint: Paint::of(&io::stdout()),
         width: size.map_or(DEFAULT_WIDTH, |(width, _)| width.0.into()),
-        height: size.map(|(_, height)| usize::from(height.0).saturating_sub(1)),
+        // The cursor stands on a line of its own below.
+        length: size.map_or(Length::Whole, |(_, height)| Length::Cut(usize::from(height.0).saturating_sub(1))),
     }
 }
 

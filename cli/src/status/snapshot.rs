@@ -1,6 +1,7 @@
 //! A plan and all that is shown with it, at one moment.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use enact_crds::approval::SubjectKind;
 use enact_crds::common::{ApprovalPolicy, Condition, Time};
@@ -21,9 +22,9 @@ pub struct Snapshot {
     /// Its specification, when it names one that exists.
     pub specification: Option<Specification>,
     /// Its tasks, as far as they exist.
-    pub tasks: Vec<Task>,
+    pub tasks: Vec<Arc<Task>>,
     /// The decisions of people in its namespace.
-    pub approvals: Vec<Approval>,
+    pub approvals: Vec<Arc<Approval>>,
 }
 
 /// What is shown of one task.
@@ -70,7 +71,8 @@ pub enum Outcome {
 impl Snapshot {
     /// Every task in the plan's order, whether its object exists or not.
     pub fn rows(&self) -> Vec<Row<'_>> {
-        let objects: BTreeMap<&str, &Task> = self.tasks.iter().map(|task| (task.spec.work.id.as_str(), task)).collect();
+        let objects: BTreeMap<&str, &Task> =
+            self.tasks.iter().map(|task| (task.spec.work.id.as_str(), task.as_ref())).collect();
         let mut works: Vec<&TaskTemplate> = self.plan.spec.tasks.iter().collect();
         if works.is_empty() {
             works = objects.values().map(|task| &task.spec.work).collect();
@@ -105,7 +107,8 @@ impl Snapshot {
         }
         let Some(digest) = digest.map(|digest| Digest::from(digest.to_owned())) else { return Standing::Unseen };
         let name = subject.name_any();
-        let on_it = |approval: &&Approval| approval.spec.subject.kind == kind && approval.spec.subject.name == name;
+        let on_it =
+            |approval: &&Arc<Approval>| approval.spec.subject.kind == kind && approval.spec.subject.name == name;
         let decisions: Vec<Decision> =
             self.approvals.iter().filter(on_it).filter_map(|a| convert::decision(&a.name_any(), &a.spec)).collect();
         let author = subject.annotations().get(names::ANNOTATION_AUTHOR).map(String::as_str);
@@ -113,19 +116,17 @@ impl Snapshot {
         Standing::Decided(digest, verdict)
     }
 
-    /// Where the plan itself stands.
-    pub fn phase(&self) -> plan::Phase {
-        self.plan.status.as_ref().map(|status| status.phase).unwrap_or_default()
-    }
-
     /// The plan's condition `Ready`.
     pub fn ready(&self) -> Option<&Condition> {
         condition(&self.plan.status.as_ref()?.conditions, READY)
     }
 
-    /// How the plan ended; none while it may go on by itself.
+    /// How the plan ended; none while it may go on by itself, or when somebody asked for another attempt that the operator has not begun.
     pub fn outcome(&self) -> Option<Outcome> {
         let status = self.plan.status.as_ref()?;
+        if status.phase != plan::Phase::Cancelled && self.is_asked_again() {
+            return None;
+        }
         let current = status.observed_generation == self.plan.metadata.generation;
         let stalled = condition(&status.conditions, STALLED).filter(|condition| current && condition.status == "True");
         let why = || match stalled.or(self.ready()) {
@@ -141,6 +142,19 @@ impl Snapshot {
             _ => None,
         }
     }
+
+    fn is_asked_again(&self) -> bool {
+        let observed = |task: &Task| task.status.as_ref().and_then(|status| status.observed_rerun.clone());
+        let integration = self.plan.status.as_ref().and_then(|status| status.integration.clone()).unwrap_or_default();
+        self.tasks.iter().any(|task| asks(task.as_ref(), phase_of(task), observed(task).as_ref()))
+            || asks(&self.plan, integration.phase, integration.observed_rerun.as_ref())
+    }
+}
+
+/// Whether the annotation asks for another attempt that was not acted upon yet.
+fn asks<K: kube::Resource>(object: &K, phase: Phase, observed: Option<&String>) -> bool {
+    let asked = object.annotations().get(names::ANNOTATION_RERUN);
+    asked.is_some() && asked != observed && phase != Phase::Succeeded
 }
 
 /// Where a task stands.

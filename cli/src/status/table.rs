@@ -1,13 +1,14 @@
 //! All plans, one line each.
 
+use anstyle::Style;
 use enact_crds::Plan;
 use enact_domain::condition::READY;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::snapshot::condition;
-use super::text::{elapsed, fit, one_line, pad, width};
 use super::tree::{Look, plan_symbol};
+use crate::text::{elapsed, one_line, pad, width};
 
 /// The table; with the namespaces where plans of several are shown.
 pub fn render(plans: &[Plan], namespaces: bool, now: Timestamp, look: Look) -> Vec<String> {
@@ -19,18 +20,18 @@ pub fn render(plans: &[Plan], namespaces: bool, now: Timestamp, look: Look) -> V
     let columns: Vec<usize> = (0..titles.len())
         .map(|at| rows.iter().map(|row| width(&row[at])).chain([width(titles[at])]).max().unwrap_or_default() + 2)
         .collect();
-    let mut lines =
-        vec![titles.iter().zip(&columns).map(|(title, columns)| pad(title, *columns)).collect::<String>() + "REASON"];
-    let room = look.width.saturating_sub(columns.iter().sum());
+    let mut heading = look.line();
+    for (title, columns) in titles.iter().zip(&columns) {
+        heading = heading.plain(&pad(title, *columns));
+    }
+    let mut lines = vec![heading.plain("REASON").end()];
     for (plan, row) in plans.iter().zip(&rows) {
-        let mut line = String::new();
+        let mut line = look.line();
         for (at, (cell, columns)) in row.iter().zip(&columns).enumerate() {
-            let cell = pad(cell, *columns);
-            let is_phase = titles[at] == "PHASE";
-            line.push_str(&if is_phase { look.paint.with(plan_symbol(phase(plan)).1, &cell) } else { cell });
+            let style = if titles[at] == "PHASE" { plan_symbol(phase(plan)).1 } else { Style::new() };
+            line = line.add(style, &pad(cell, *columns));
         }
-        line.push_str(&fit(&reason(plan), room));
-        lines.push(line.trim_end().to_owned());
+        lines.push(line.plain(&reason(plan)).end());
     }
     lines
 }

@@ -1,1 +1,420 @@
+//! What is shown of made-up plans.
 
+use std::sync::Arc;
+
+use enact_crds::approval::{ApprovalSpec, Choice, Person, Subject, SubjectKind};
+use enact_crds::common::{ApprovalPolicy, Condition, LocalRef, Time};
+use enact_crds::plan::{self, Integration, IntegrationStatus, PlanStatus, TaskCounts, Workspace};
+use enact_crds::specification::SpecificationStatus;
+use enact_crds::task::{Phase, TaskStatus, TaskTemplate};
+use enact_crds::{Approval, Plan, PlanSpec, Specification, SpecificationSpec, Task, TaskSpec};
+use enact_domain::names::ANNOTATION_RERUN;
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+
+use super::changes::changes;
+use super::snapshot::{Outcome, Snapshot};
+use super::table;
+use super::tree::{Length, Look, render};
+use crate::terminal::Paint;
+use crate::text::width;
+
+const SPEC_DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const PLAN_DIGEST: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+/// So many seconds after the beginning.
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_700_000_000 + seconds)
+}
+
+fn time(seconds: i64) -> Option<Time> {
+    Some(Time(at(seconds)))
+}
+
+fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Condition {
+    Condition {
+        type_: type_.into(),
+        status: status.into(),
+        reason: reason.into(),
+        message: message.into(),
+        observed_generation: None,
+        last_transition_time: Time(at(0)),
+    }
+}
+
+fn work(id: &str, title: &str, phase: &str, depends_on: &[&str]) -> TaskTemplate {
+    TaskTemplate {
+        id: id.into(),
+        title: title.into(),
+        phase: Some(phase.into()),
+        depends_on: depends_on.iter().map(|&id| id.into()).collect(),
+        ..TaskTemplate::default()
+    }
+}
+
+fn task(work: &TaskTemplate, status: TaskStatus) -> Arc<Task> {
+    let spec = TaskSpec { plan_ref: LocalRef { name: "door".into() }, work: work.clone() };
+    Arc::new(Task { status: Some(status), ..Task::new(&format!("door-{}", work.id), spec) })
+}
+
+fn done(start: i64, end: i64) -> TaskStatus {
+    let (started_at, finished_at) = (time(start), time(end));
+    TaskStatus { phase: Phase::Succeeded, attempts: 1, started_at, finished_at, ..TaskStatus::default() }
+}
+
+/// A plan with a task in every state.
+fn snapshot() -> Snapshot {
+    let works = vec![
+        work("T001", "Hang the door", "Setup", &[]),
+        work("T002", "Oil the hinge", "Setup", &["T001"]),
+        work("T003", "Paint it", "Story 1", &["T002"]),
+        work("T004", "Fit a lock", "Story 1", &["T002"]),
+        work("T005", "Cut the keys", "Story 1", &["T004"]),
+        work("T006", "Ring the bell", "Story 1", &["T002"]),
+        work("T007", "Sweep up", "Polish", &["T003", "T004", "T005", "T006", "T002"]),
+    ];
+    let failed = TaskStatus {
+        phase: Phase::Failed,
+        attempts: 3,
+        started_at: time(70),
+        finished_at: time(75),
+        conditions: vec![condition("Ready", "False", "GateFailed", "gate `fits`: exit code 1")],
+        ..TaskStatus::default()
+    };
+    let again = TaskStatus {
+        phase: Phase::Pending,
+        attempts: 1,
+        retry_at: time(130),
+        conditions: vec![condition("Ready", "False", "Evicted", "the node ran out of memory")],
+        ..TaskStatus::default()
+    };
+    let running = TaskStatus { phase: Phase::Running, attempts: 2, started_at: time(60), ..TaskStatus::default() };
+    let tasks = vec![
+        task(&works[1], done(8, 65)),
+        task(&works[0], done(1, 7)),
+        task(&works[2], running),
+        task(&works[3], failed),
+        task(&works[5], again),
+    ];
+    let mut plan = Plan::new(
+        "door",
+        PlanSpec {
+            specification_ref: Some(LocalRef { name: "house".into() }),
+            agent_ref: LocalRef { name: "scripts".into() },
+            tasks: works,
+            workspace: Some(Workspace { url: "https://git.example.com/door.git".into(), ..Workspace::default() }),
+            approval: ApprovalPolicy { required: 2, groups: vec!["leads".into(), "owners".into()], four_eyes: false },
+            ..PlanSpec::default()
+        },
+    );
+    plan.metadata.namespace = Some("home".into());
+    plan.metadata.generation = Some(1);
+    plan.status = Some(PlanStatus {
+        observed_generation: Some(1),
+        phase: plan::Phase::Running,
+        digest: Some(PLAN_DIGEST.into()),
+        conditions: vec![condition("Ready", "False", "Running", "2 of 7 tasks done, 1 running")],
+        tasks: TaskCounts { total: 7, pending: 3, running: 1, succeeded: 2, failed: 1, retries: 3, cancelled: 0 },
+        started_at: time(0),
+        ..PlanStatus::default()
+    });
+    let mut specification = Specification::new(
+        "house",
+        SpecificationSpec {
+            approval: ApprovalPolicy { required: 1, ..ApprovalPolicy::default() },
+            ..Default::default()
+        },
+    );
+    specification.status = Some(SpecificationStatus { digest: Some(SPEC_DIGEST.into()), ..Default::default() });
+    let approvals = vec![
+        approval(SubjectKind::Specification, "house", SPEC_DIGEST, "anna"),
+        approval(SubjectKind::Plan, "door", PLAN_DIGEST, "lee"),
+        approval(SubjectKind::Plan, "door", SPEC_DIGEST, "kim"),
+    ];
+    Snapshot { plan, specification: Some(specification), tasks, approvals }
+}
+
+fn approval(kind: SubjectKind, name: &str, digest: &str, user: &str) -> Arc<Approval> {
+    let spec = ApprovalSpec {
+        subject: Subject { kind, name: name.into() },
+        digest: digest.into(),
+        decision: Choice::Approve,
+        comment: String::new(),
+        by: Some(Person { user: user.into(), groups: vec!["leads".into()] }),
+    };
+    Arc::new(Approval::new(&format!("{name}-{user}"), spec))
+}
+
+fn look(width: usize, length: Length) -> Look {
+    Look { paint: Paint::new(false), width, length }
+}
+
+fn shown(snapshot: &Snapshot, width: usize, length: Length) -> String {
+    render(snapshot, at(125), look(width, length)).join("\n")
+}
+
+#[test]
+fn a_tree_shows_every_state_in_words() {
+    let wanted = "\
+Plan home/door  ◐ Running  2m05s
+██████░░░░░░░░░░░░░░░░░░  2 of 7 done, 1 running, 1 failed, 3 retried
+Specification house  ✓ approved by anna  aaaaaaaaaaaa
+Plan door  ○ waits for approval by leads or owners, 1 of 2  bbbbbbbbbbbb: enact approve plan/door
+Running: 2 of 7 tasks done, 1 running
+├─ Setup  2/2
+│  ├─ ✓ Succeeded T001      6s Hang the door
+│  └─ ✓ Succeeded T002     57s Oil the hinge
+├─ Story 1  0/4
+│  ├─ ◐ Running   T003   1m05s Paint it  attempt 2
+│  ├─ ✗ Failed    T004      5s Fit a lock  attempt 3: GateFailed: gate `fits`: exit code 1
+│  ├─ ○ Pending   T005         Cut the keys  waits for T004
+│  └─ ○ Pending   T006         Ring the bell  again in 5s, Evicted: the node ran out of memory
+├─ Polish  0/1
+│  └─ ○ Pending   T007         Sweep up  waits for T003, T004, T005, T006
+└─ Integration  ○ Pending    into plan/door";
+    assert_eq!(shown(&snapshot(), 120, Length::Whole), wanted);
+}
+
+#[test]
+fn an_integration_says_how_it_ended() {
+    let mut snapshot = snapshot();
+    let last = |snapshot: &Snapshot| shown(snapshot, 120, Length::Whole).lines().last().map(str::to_owned).unwrap();
+    let mut set = |status: IntegrationStatus| {
+        snapshot.plan.status.as_mut().unwrap().integration = Some(status);
+        last(&snapshot)
+    };
+    let failed = IntegrationStatus {
+        phase: Phase::Failed,
+        attempts: 2,
+        reason: Some("Conflict".into()),
+        message: Some("the branches of T003 and T004\ndo not merge".into()),
+        conflicts: vec!["lock.rs".into(), "door.rs".into()],
+        ..IntegrationStatus::default()
+    };
+    assert_eq!(
+        set(failed),
+        "└─ Integration  ✗ Failed     into plan/door, attempt 2  Conflict (lock.rs, door.rs): the branches of T003 and T004 do \
+         not merge"
+            .chars()
+            .take(119)
+            .collect::<String>()
+            + "…"
+    );
+    let succeeded = IntegrationStatus {
+        phase: Phase::Succeeded,
+        attempts: 1,
+        branch: Some("main".into()),
+        commit: Some("0123456789abcdef0123456789abcdef01234567".into()),
+        ..IntegrationStatus::default()
+    };
+    assert_eq!(set(succeeded), "└─ Integration  ✓ Succeeded  into main at 0123456789ab");
+    snapshot.plan.spec.workspace.as_mut().unwrap().integration =
+        Integration { branch: Some("release".into()), ..Integration::default() };
+    snapshot.plan.status.as_mut().unwrap().integration = None;
+    assert!(last(&snapshot).ends_with("into release"));
+}
+
+#[test]
+fn a_stop_is_explained() {
+    let mut snapshot = snapshot();
+    snapshot.plan.spec.suspend = true;
+    snapshot.plan.spec.approval.required = 0;
+    snapshot.specification.as_mut().unwrap().status = None;
+    let mut no = Approval::clone(&snapshot.approvals[0]);
+    no.spec.decision = Choice::Reject;
+    no.spec.comment = "no\nkeyhole".into();
+    let text = shown(&snapshot, 120, Length::Whole);
+    assert!(text.contains("◐ Running, suspended"), "{text}");
+    assert!(text.contains("Plan door  asks for no approval"), "{text}");
+    assert!(text.contains("Specification house  not looked at yet"), "{text}");
+    let mut rejected = self::snapshot();
+    rejected.approvals = vec![Arc::new(no)];
+    let text = shown(&rejected, 120, Length::Whole);
+    assert!(text.contains("Specification house  ✗ rejected by anna: no keyhole"), "{text}");
+}
+
+/// A plan of so many tasks in four phases: done, under way with one failure, and two that wait.
+fn large(tasks: usize) -> Snapshot {
+    let mut snapshot = snapshot();
+    let phases = ["Setup", "Core", "Story", "Polish"];
+    let works: Vec<TaskTemplate> =
+        (0..tasks).map(|i| work(&format!("T{i:04}"), &format!("Do part {i}"), phases[i * 4 / tasks], &[])).collect();
+    let core = tasks / 4;
+    snapshot.tasks = works[..core].iter().map(|work| task(work, done(1, 5))).collect();
+    let running = TaskStatus { phase: Phase::Running, attempts: 1, started_at: time(100), ..TaskStatus::default() };
+    let failed = TaskStatus { phase: Phase::Failed, attempts: 1, ..TaskStatus::default() };
+    snapshot.tasks.push(task(&works[core + 7], running));
+    snapshot.tasks.push(task(&works[core + 9], failed));
+    snapshot.tasks.push(task(&works[core], done(1, 5)));
+    snapshot.plan.spec.tasks = works;
+    snapshot
+}
+
+#[test]
+fn a_large_plan_is_folded_to_what_matters() {
+    let snapshot = large(2000);
+    assert_eq!(render(&snapshot, at(125), look(80, Length::Whole)).len(), 5 + 4 + 2000 + 1);
+    let folded = shown(&snapshot, 80, Length::Folded(200));
+    let tree: Vec<&str> = folded.lines().skip(5).collect();
+    assert_eq!(
+        tree,
+        [
+            "├─ Setup  500/500",
+            "├─ Core  1/500",
+            "│  ├─ ◐ Running   T0507     25s Do part 507",
+            "│  ├─ ✗ Failed    T0509         Do part 509",
+            "│  └─ 1 more are done, 497 wait",
+            "├─ Story  0/500",
+            "├─ Polish  0/500",
+            "└─ Integration  ○ Pending    into plan/door",
+        ]
+    );
+    // No more is folded than must be.
+    assert!(shown(&large(40), 80, Length::Folded(200)).contains("Do part 0"));
+    let finished = shown(&large(40), 80, Length::Folded(45));
+    assert!(!finished.contains("Do part 0") && finished.contains("Do part 39"), "{finished}");
+    let quiet = shown(&large(40), 80, Length::Folded(30));
+    assert!(!quiet.contains("Do part 39") && quiet.contains("Do part 18"), "{quiet}");
+}
+
+#[test]
+fn a_terminal_is_never_overrun() {
+    let snapshot = large(2000);
+    for height in [0, 1, 2, 5, 9, 13] {
+        let lines = render(&snapshot, at(125), look(80, Length::Cut(height)));
+        assert!(lines.len() <= height.max(1), "{} lines for {height}", lines.len());
+    }
+    let cut = render(&snapshot, at(125), look(80, Length::Cut(9)));
+    assert_eq!(cut[7..], ["… 5 more lines", "└─ Integration  ○ Pending    into plan/door"]);
+}
+
+#[test]
+fn tasks_of_a_document_stand_in_their_own_order() {
+    let mut snapshot = snapshot();
+    snapshot.plan.spec.tasks.clear();
+    let text = shown(&snapshot, 120, Length::Whole);
+    let at = |id: &str| text.find(id).unwrap_or_else(|| panic!("{id} is missing in {text}"));
+    assert!(at(" T001 ") < at(" T002 ") && at(" T004 ") < at(" T006 "), "{text}");
+    assert!(text.contains("2 of 7 done"), "those that have no object yet are counted: {text}");
+}
+
+#[test]
+fn a_table_has_a_line_a_plan() {
+    let running = snapshot().plan;
+    let mut stuck = running.clone();
+    stuck.metadata.name = Some("a-much-longer-name".into());
+    stuck.metadata.namespace = Some("elsewhere".into());
+    stuck.status = Some(PlanStatus {
+        conditions: vec![condition("Ready", "False", "AgentMissing", "there is no\u{1b}[31m Agent scripts")],
+        ..PlanStatus::default()
+    });
+    let plans = [running, stuck];
+    let lines = table::render(&plans, true, at(125), look(96, Length::Whole));
+    let wanted = "\
+NAMESPACE  NAME                PHASE    DONE  RUNNING  FAILED  TIME   REASON
+home       door                Running  2/7   1        1       2m05s  Running: 2 of 7 tasks done, 1…
+elsewhere  a-much-longer-name  Pending  0/0   0        0              AgentMissing: there is no [31…";
+    assert_eq!(lines.join("\n"), wanted);
+    let own = table::render(&plans[..1], false, at(125), look(200, Length::Whole));
+    assert!(own[0].starts_with("NAME  PHASE"), "{own:?}");
+}
+
+#[test]
+fn changes_are_lines() {
+    let before = snapshot();
+    let first = changes(None, &before);
+    assert_eq!(
+        first,
+        [
+            "T001 Succeeded after 6s  Hang the door",
+            "T002 Succeeded after 57s  Oil the hinge",
+            "T003 Running, attempt 2  Paint it",
+            "T004 Failed: gate `fits`: exit code 1  Fit a lock",
+            "T006 Pending: the node ran out of memory  Ring the bell",
+            "Plan door Running",
+        ]
+    );
+    assert!(changes(Some(&before), &before).is_empty(), "what did not change is not told");
+    let mut after = before.clone();
+    after.tasks[2] = task(&after.plan.spec.tasks[2], done(60, 180));
+    let status = after.plan.status.as_mut().unwrap();
+    status.phase = plan::Phase::Failed;
+    status.conditions = vec![
+        condition("Ready", "False", "TaskFailed", "task T004 failed\u{1b}[2J"),
+        condition("Stalled", "True", "TaskFailed", "task T004 failed"),
+    ];
+    status.integration = Some(IntegrationStatus { phase: Phase::Running, attempts: 1, ..IntegrationStatus::default() });
+    assert_eq!(
+        changes(Some(&before), &after),
+        ["T003 Succeeded after 2m00s  Paint it", "Integration Running", "Plan door Failed: task T004 failed [2J",]
+    );
+}
+
+#[test]
+fn an_end_is_told_from_a_pause() {
+    let mut snapshot = snapshot();
+    assert_eq!(snapshot.outcome(), None);
+    let status = snapshot.plan.status.as_mut().unwrap();
+    status.conditions.push(condition("Stalled", "True", "AgentMissing", "there is no Agent scripts"));
+    let stuck = Outcome::Failed("Stalled, AgentMissing: there is no Agent scripts".into());
+    assert_eq!(snapshot.outcome(), Some(stuck));
+    snapshot.plan.metadata.generation = Some(2);
+    assert_eq!(snapshot.outcome(), None, "the operator has not seen the change");
+
+    let mut finished = self::snapshot();
+    finished.plan.status.as_mut().unwrap().phase = plan::Phase::Failed;
+    assert!(matches!(finished.outcome(), Some(Outcome::Failed(why)) if why.starts_with("Failed, Running: ")));
+    let mut asked = Task::clone(&finished.tasks[3]);
+    asked.metadata.annotations.get_or_insert_default().insert(ANNOTATION_RERUN.into(), "1".into());
+    finished.tasks[3] = Arc::new(asked.clone());
+    assert_eq!(finished.outcome(), None, "somebody asked for another attempt");
+    asked.status.as_mut().unwrap().observed_rerun = Some("1".into());
+    finished.tasks[3] = Arc::new(asked);
+    assert!(finished.outcome().is_some(), "that attempt was made");
+    finished.plan.metadata.annotations.get_or_insert_default().insert(ANNOTATION_RERUN.into(), "4".into());
+    assert_eq!(finished.outcome(), None, "somebody asked for another integration");
+    finished.plan.status.as_mut().unwrap().phase = plan::Phase::Succeeded;
+    finished.plan.metadata.annotations = None;
+    assert_eq!(finished.outcome(), Some(Outcome::Succeeded));
+}
+
+/// What somebody may put into a field to deceive whoever looks.
+const HOSTILE: &str = "\\PC{0,30}[\u{1b}\u{9b}\r\n\u{202e}\u{7}\u{2028}]{0,3}[0-9A-Z;\\[\\]]{0,6}.{0,30}";
+
+proptest! {
+    #[test]
+    fn nothing_that_others_wrote_leaves_its_line(
+        texts in proptest::collection::vec(HOSTILE, 8),
+        columns in 1usize..140,
+        height in 1usize..30,
+    ) {
+        let mut snapshot = snapshot();
+        let status = snapshot.plan.status.as_mut().unwrap();
+        status.conditions[0].message.clone_from(&texts[0]);
+        status.conditions[0].reason.clone_from(&texts[1]);
+        status.integration = Some(IntegrationStatus {
+            phase: Phase::Failed,
+            branch: Some(texts[2].clone()),
+            reason: Some(texts[3].clone()),
+            message: Some(texts[4].clone()),
+            conflicts: vec![texts[5].clone()],
+            ..IntegrationStatus::default()
+        });
+        snapshot.plan.spec.tasks[2].title.clone_from(&texts[6]);
+        snapshot.plan.spec.tasks[3].phase = Some(texts[7].clone());
+        snapshot.plan.spec.tasks[4].depends_on = texts.clone();
+        snapshot.plan.metadata.name = Some(texts[5].clone());
+        let mut by = Approval::clone(&snapshot.approvals[0]);
+        by.spec.by = Some(Person { user: texts[1].clone(), groups: vec![] });
+        snapshot.approvals[0] = Arc::new(by);
+        let mut lines = render(&snapshot, at(125), look(columns, Length::Cut(height)));
+        lines.extend(table::render(std::slice::from_ref(&snapshot.plan), true, at(125), look(columns, Length::Whole)));
+        for line in &lines {
+            prop_assert!(width(line) <= columns, "{} of {columns} columns: {line:?}", width(line));
+        }
+        lines.extend(changes(None, &snapshot));
+        for line in &lines {
+            prop_assert!(!line.contains(|c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}')), "{line:?}");
+        }
+    }
+}

@@ -1,28 +1,34 @@
 //! The tree of a plan, as text. Everything here is a function of its arguments: the time is one of them.
 
+use std::fmt::Write as _;
+
 use anstyle::{AnsiColor, Effects, Style};
 use enact_crds::common::Time;
 use enact_crds::plan;
 use enact_crds::task::Phase;
 use enact_domain::approval::Verdict;
 use enact_domain::digest::Digest;
+use enact_domain::names;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::snapshot::{Row, Snapshot, Standing};
-use super::text::{elapsed, fit, one_line, pad, width};
-use crate::terminal::{BAD, Paint, WARNING};
+use crate::terminal::{BAD, Line, Paint, WARNING};
+use crate::text::{elapsed, fit, one_line, pad, some, width};
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const BUSY: Style = AnsiColor::Cyan.on_default().bold();
 const FAINT: Style = Style::new().effects(Effects::DIMMED);
 const STRONG: Style = Style::new().bold();
+const PLAIN: Style = Style::new();
 /// Columns of the bar of progress.
 const BAR: usize = 24;
-/// Columns of a state's word, the longest being `Succeeded`.
-const WORD: usize = 10;
+/// Columns of a state's sign and word, the longest being `Succeeded`.
+const STATE: usize = 11;
 /// Columns of a duration.
 const TIME: usize = 7;
+/// Most names of tasks that one line shows.
+const NAMES: usize = 4;
 
 /// How to show it.
 #[derive(Clone, Copy, Debug)]
@@ -31,42 +37,80 @@ pub struct Look {
     pub paint: Paint,
     /// Columns of the terminal.
     pub width: usize,
-    /// Lines of the terminal; none when there is no end to them.
-    pub height: Option<usize>,
+    /// How long it may become.
+    pub length: Length,
 }
 
-/// The tree, one string a line. With a height it is folded, and then cut, until it fits.
+impl Look {
+    /// An empty line of this width.
+    pub fn line(self) -> Line {
+        Line::new(self.paint, self.width)
+    }
+}
+
+/// How many lines are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// Every task.
+    Whole,
+    /// Folded when there would be more lines than this, which it may still have then.
+    Folded(usize),
+    /// Folded, and then cut, to so many lines.
+    Cut(usize),
+}
+
+/// What is left out.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fold {
+    Nothing,
+    /// Tasks of phases in which all are done.
+    Finished,
+    /// And of those in which nothing has begun.
+    Quiet,
+    /// And all others that are done or have not begun.
+    Calm,
+}
+
+/// The tree, one string a line.
 pub fn render(snapshot: &Snapshot, now: Timestamp, look: Look) -> Vec<String> {
     let rows = snapshot.rows();
     let phases = by_phase(&rows);
-    let mut lines = Vec::new();
-    for fold in [Fold::Nothing, Fold::Finished, Fold::Quiet] {
-        lines = heading(snapshot, &rows, now, look);
-        for (at, (title, rows)) in phases.iter().enumerate() {
-            let last = at + 1 == phases.len() && snapshot.plan.spec.workspace.is_none();
-            lines.extend(phase(title, rows, now, look, last, fold));
-        }
-        lines.extend(integration(snapshot, look));
-        if look.height.is_none_or(|height| lines.len() <= height) {
+    let mut lines = folded(snapshot, &rows, &phases, now, look, Fold::Nothing);
+    let (Length::Folded(most) | Length::Cut(most)) = look.length else { return lines };
+    for fold in [Fold::Finished, Fold::Quiet, Fold::Calm] {
+        if lines.len() <= most {
             return lines;
         }
+        lines = folded(snapshot, &rows, &phases, now, look, fold);
     }
-    if let Some(height) = look.height.filter(|height| *height > 0) {
-        let more = lines.len() + 1 - height;
-        lines.truncate(height - 1);
-        lines.push(look.paint.with(FAINT, &fit(&format!("… {more} more lines"), look.width)));
+    if look.length == Length::Cut(most) && lines.len() > most {
+        // The last line stays: it is what all the others lead to.
+        let last = lines.pop();
+        let kept = most.saturating_sub(2);
+        let more = lines.len() - kept;
+        lines.truncate(kept);
+        lines.push(look.line().add(FAINT, &format!("… {more} more lines")).end());
+        lines.extend(last);
+        lines.truncate(most);
     }
     lines
 }
 
-/// Which phases are shown as one line.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fold {
-    Nothing,
-    /// Those whose tasks are all done.
-    Finished,
-    /// And those in which nothing has begun.
-    Quiet,
+fn folded(
+    snapshot: &Snapshot,
+    rows: &[Row<'_>],
+    phases: &[(&str, Vec<&Row<'_>>)],
+    now: Timestamp,
+    look: Look,
+    fold: Fold,
+) -> Vec<String> {
+    let mut lines = heading(snapshot, rows, now, look);
+    for (at, (title, rows)) in phases.iter().enumerate() {
+        let last = at + 1 == phases.len() && snapshot.plan.spec.workspace.is_none();
+        lines.extend(phase(title, rows, now, look, last, fold));
+    }
+    lines.extend(integration(snapshot, look));
+    lines
 }
 
 fn by_phase<'a, 'b>(rows: &'b [Row<'a>]) -> Vec<(&'a str, Vec<&'b Row<'a>>)> {
@@ -85,127 +129,131 @@ fn heading(snapshot: &Snapshot, rows: &[Row<'_>], now: Timestamp, look: Look) ->
     let plan = &snapshot.plan;
     let status = plan.status.clone().unwrap_or_default();
     let (symbol, style) = plan_symbol(status.phase);
-    let name = format!("{}/{}", plan.namespace().unwrap_or_default(), plan.name_any());
     let suspended = if plan.spec.suspend { ", suspended" } else { "" };
     let time =
         status.started_at.as_ref().map_or_else(String::new, |start| between(start, status.finished_at.as_ref(), now));
-    let mut lines = vec![format!(
-        "{} {}  {}",
-        look.paint.with(STRONG, &format!("Plan {name}")),
-        look.paint.with(style, &format!("{symbol} {:?}{suspended}", status.phase)),
-        look.paint.with(FAINT, &time)
-    )];
-    let count = |phase| rows.iter().filter(|row| row.phase == phase).count();
-    let done = count(Phase::Succeeded);
-    let mut counts = format!("{done} of {} done", rows.len());
-    let failed = count(Phase::Failed) + count(Phase::Unknown);
-    let retried = status.tasks.retries as usize;
-    for (number, word) in [(count(Phase::Running), "running"), (failed, "failed"), (retried, "retried")] {
-        if number > 0 {
-            counts.push_str(&format!(", {number} {word}"));
-        }
-    }
-    lines.push(format!("{}  {counts}", bar(done, rows.len(), look.paint)));
+    let title = look
+        .line()
+        .add(STRONG, &format!("Plan {}/{}", plan.namespace().unwrap_or_default(), plan.name_any()))
+        .add(style, &format!("  {symbol} {:?}{suspended}", status.phase))
+        .add(FAINT, &format!("  {time}"));
+    let mut lines = vec![title.end(), progress(snapshot, rows, look)];
     if let Some(specification) = &snapshot.specification {
         let standing = snapshot.specification_standing(specification);
-        lines.push(subject(
-            "specification",
-            &specification.name_any(),
-            &standing,
-            &specification.spec.approval.groups,
-            look,
-        ));
+        let groups = &specification.spec.approval.groups;
+        lines.push(subject("specification", &specification.name_any(), &standing, groups, look));
     }
     lines.push(subject("plan", &plan.name_any(), &snapshot.plan_standing(), &plan.spec.approval.groups, look));
     let unfinished = status.phase != plan::Phase::Succeeded;
     if let Some(ready) = snapshot.ready().filter(|ready| unfinished && ready.status != "True") {
         let style = if snapshot.outcome().is_some() { BAD } else { FAINT };
-        lines
-            .push(look.paint.with(style, &fit(&format!("{}: {}", ready.reason, one_line(&ready.message)), look.width)));
+        lines.push(look.line().add(style, &format!("{}: {}", ready.reason, one_line(&ready.message))).end());
     }
     lines
 }
 
-fn bar(done: usize, all: usize, paint: Paint) -> String {
-    let full = (done * BAR).checked_div(all).unwrap_or_default();
-    format!("{}{}", paint.with(GOOD, &"█".repeat(full)), paint.with(FAINT, &"░".repeat(BAR - full)))
+/// The bar and the counts.
+fn progress(snapshot: &Snapshot, rows: &[Row<'_>], look: Look) -> String {
+    let counts = snapshot.plan.status.as_ref().map(|status| status.tasks.clone()).unwrap_or_default();
+    let count = |phase| rows.iter().filter(|row| row.phase == phase).count();
+    let done = count(Phase::Succeeded);
+    // The tasks of a tasks.md are counted before they exist.
+    let all = rows.len().max(counts.total as usize);
+    let mut said = format!("  {done} of {all} done");
+    let failed = count(Phase::Failed) + count(Phase::Unknown);
+    let more = [
+        (count(Phase::Running), "running"),
+        (failed, "failed"),
+        (count(Phase::Cancelled), "cancelled"),
+        (counts.retries as usize, "retried"),
+    ];
+    for (number, word) in more.into_iter().filter(|(number, _)| *number > 0) {
+        // Writing to a string cannot fail.
+        let _ = write!(said, ", {number} {word}");
+    }
+    let full = (done * BAR).checked_div(all).unwrap_or_default().min(BAR);
+    look.line().add(GOOD, &"█".repeat(full)).add(FAINT, &"░".repeat(BAR - full)).plain(&said).end()
 }
 
 /// Where a subject stands with people.
 fn subject(kind: &str, name: &str, standing: &Standing, groups: &[String], look: Look) -> String {
-    let short = |digest: &Digest| format!("  {}", digest.short());
     let (style, said) = match standing {
         Standing::Unseen => (FAINT, "not looked at yet".to_owned()),
         Standing::Unasked => (FAINT, "asks for no approval".to_owned()),
         Standing::Decided(digest, Verdict::Approved(people)) => {
-            (GOOD, format!("✓ approved by {}{}", people.join(", "), short(digest)))
+            (GOOD, format!("✓ approved by {}  {}", people.join(", "), digest.short()))
         }
         Standing::Decided(_, Verdict::Rejected { user, comment }) => {
             (BAD, format!("✗ rejected by {user}: {}", one_line(comment)))
         }
         Standing::Decided(digest, Verdict::Waiting { have, need }) => {
-            let by = if groups.is_empty() { String::new() } else { format!(" by {}", groups.join(" or ")) };
-            (
-                WARNING,
-                format!("○ waits for approval{by}, {have} of {need}{}: enact approve {kind}/{name}", short(digest)),
-            )
+            (WARNING, waiting(kind, name, digest, groups, *have, *need))
         }
     };
-    let label = format!("{} {name}", if kind == "plan" { "Plan" } else { "Specification" });
-    format!("{label}  {}", look.paint.with(style, &fit(&said, look.width.saturating_sub(width(&label) + 2))))
+    let label = format!("{} {name}  ", if kind == "plan" { "Plan" } else { "Specification" });
+    look.line().plain(&label).add(style, &said).end()
+}
+
+fn waiting(kind: &str, name: &str, digest: &Digest, groups: &[String], have: u32, need: u32) -> String {
+    let by = if groups.is_empty() { String::new() } else { format!(" by {}", groups.join(" or ")) };
+    format!("○ waits for approval{by}, {have} of {need}  {}: enact approve {kind}/{name}", digest.short())
 }
 
 fn phase(title: &str, rows: &[&Row<'_>], now: Timestamp, look: Look, last: bool, fold: Fold) -> Vec<String> {
     let done = rows.iter().filter(|row| row.phase == Phase::Succeeded).count();
     let finished = done == rows.len();
-    let quiet = rows.iter().all(|row| row.phase == Phase::Pending && row.attempts == 0);
-    let folded = (fold != Fold::Nothing && finished) || (fold == Fold::Quiet && quiet);
+    let quiet = rows.iter().all(|row| has_not_begun(row));
     let (branch, trunk) = if last { ("└─", "  ") } else { ("├─", "│ ") };
     let count = format!("{done}/{}", rows.len());
-    let style = if finished { GOOD } else { FAINT };
     let room = look.width.saturating_sub(width(&count) + 5);
-    let mut lines =
-        vec![format!("{branch} {}  {}", look.paint.with(STRONG, &fit(title, room)), look.paint.with(style, &count))];
-    if folded {
+    let heading = look.line().plain(branch).plain(" ").add(STRONG, &fit(title, room)).plain("  ");
+    let mut lines = vec![heading.add(if finished { GOOD } else { FAINT }, &count).end()];
+    if (fold >= Fold::Finished && finished) || (fold >= Fold::Quiet && quiet) {
         return lines;
     }
-    let ids = rows.iter().map(|row| width(&row.work.id)).max().unwrap_or_default();
-    for (at, row) in rows.iter().enumerate() {
-        let branch = if at + 1 == rows.len() { "└─" } else { "├─" };
-        lines.push(task(row, ids, &format!("{trunk} {branch}"), now, look));
+    let is_calm = |row: &Row<'_>| row.phase == Phase::Succeeded || has_not_begun(row);
+    let (calm, shown): (Vec<&Row<'_>>, Vec<&Row<'_>>) = rows.iter().partition(|row| fold == Fold::Calm && is_calm(row));
+    let ids = shown.iter().map(|row| width(&row.work.id)).max().unwrap_or_default();
+    for (at, row) in shown.iter().enumerate() {
+        let branch = if at + 1 == shown.len() && calm.is_empty() { "└─" } else { "├─" };
+        lines.push(task(row, ids, &format!("{trunk} {branch} "), now, look));
+    }
+    if !calm.is_empty() {
+        let waiting = calm.iter().filter(|row| has_not_begun(row)).count();
+        let said = format!("{} more are done, {waiting} wait", calm.len() - waiting);
+        lines.push(look.line().plain(trunk).plain(" └─ ").add(FAINT, &said).end());
     }
     lines
 }
 
+fn has_not_begun(row: &Row<'_>) -> bool {
+    row.phase == Phase::Pending && row.attempts == 0
+}
+
 fn task(row: &Row<'_>, ids: usize, prefix: &str, now: Timestamp, look: Look) -> String {
     let (symbol, style) = symbol(row.phase);
-    let state = pad(&format!("{symbol} {:?}", row.phase), WORD + 2);
     let time = match row.started {
         Some(start) if row.phase == Phase::Running || row.finished.is_some() => between(start, row.finished, now),
         _ => String::new(),
     };
-    let id = pad(&row.work.id, ids);
-    let time = format!("{time:>TIME$}");
+    let line = look
+        .line()
+        .plain(prefix)
+        .add(style, &pad(&format!("{symbol} {:?}", row.phase), STATE))
+        .plain(&format!(" {} ", pad(&row.work.id, ids)))
+        .add(FAINT, &format!("{time:>TIME$} "));
     let mut said = said(row, now);
     if row.attempts > 1 {
         let attempt = format!("attempt {}", row.attempts);
         said = if said.is_empty() { attempt } else { format!("{attempt}: {said}") };
     }
-    let used = width(prefix) + WORD + 2 + ids + TIME + 5;
-    let room = look.width.saturating_sub(used);
     // The reason is worth more than the end of the title, but some of the title must stay.
+    let room = line.room();
     let title = fit(&row.work.title, room.saturating_sub(width(&said) + 2).max(room / 2));
-    let said = fit(&said, room.saturating_sub(width(&title) + 2));
-    let faint = if row.phase == Phase::Pending { FAINT } else { Style::new() };
-    let line = format!(
-        "{prefix} {} {} {} {}  {}",
-        look.paint.with(style, &state),
-        id,
-        look.paint.with(FAINT, &time),
-        look.paint.with(faint, &title),
-        look.paint.with(if row.phase == Phase::Failed { BAD } else { FAINT }, &said)
-    );
-    line.trim_end().to_owned()
+    line.add(if row.phase == Phase::Pending { FAINT } else { PLAIN }, &title)
+        .plain("  ")
+        .add(if row.phase == Phase::Failed { BAD } else { FAINT }, &said)
+        .end()
 }
 
 /// What there is to say about a task beyond its state.
@@ -214,12 +262,12 @@ fn said(row: &Row<'_>, now: Timestamp) -> String {
     match (row.phase, ready) {
         (Phase::Succeeded | Phase::Running, _) => String::new(),
         (Phase::Pending, Some((reason, message))) if row.attempts > 0 => {
-            let again = row.retry_at.map(|at| now.until(at.0).map_or(0, |wait| wait.get_seconds().max(0)));
+            let again = row.retry_at.map(|at| at.0.duration_since(now).as_secs().max(0));
             let again = again.map_or_else(String::new, |seconds| format!("again in {seconds}s, "));
             format!("{again}{reason}: {message}")
         }
         (Phase::Pending, _) if row.waits_for.is_empty() => String::new(),
-        (Phase::Pending, _) => format!("waits for {}", row.waits_for.join(", ")),
+        (Phase::Pending, _) => format!("waits for {}", some(&row.waits_for, NAMES)),
         (_, Some((reason, message))) => format!("{reason}: {message}"),
         (_, None) => String::new(),
     }
@@ -230,23 +278,31 @@ fn integration(snapshot: &Snapshot, look: Look) -> Option<String> {
     let status = snapshot.plan.status.as_ref().and_then(|status| status.integration.clone()).unwrap_or_default();
     let (symbol, style) = symbol(status.phase);
     let asked = workspace.integration.branch.clone();
-    let branch =
-        status.branch.or(asked).unwrap_or_else(|| enact_domain::names::integration_branch(&snapshot.plan.name_any()));
-    let mut said = format!("into {branch}");
+    let branch = status.branch.or(asked).unwrap_or_else(|| names::integration_branch(&snapshot.plan.name_any()));
+    let mut said = format!(" into {branch}");
     if let Some(commit) = status.commit.as_deref().and_then(|commit| commit.get(..12)) {
-        said.push_str(&format!(" at {commit}"));
+        said.push_str(" at ");
+        said.push_str(commit);
     }
     if status.attempts > 1 {
-        said.push_str(&format!(", attempt {}", status.attempts));
+        let _ = write!(said, ", attempt {}", status.attempts);
     }
+    let mut line = look
+        .line()
+        .plain("└─ ")
+        .add(STRONG, "Integration")
+        .add(style, &pad(&format!("  {symbol} {:?}", status.phase), STATE + 2))
+        .plain(&said);
     if status.phase != Phase::Succeeded
         && let Some(reason) = &status.reason
     {
-        said.push_str(&format!("  {reason}: {}", one_line(status.message.as_deref().unwrap_or_default())));
+        let files: Vec<&str> = status.conflicts.iter().map(String::as_str).collect();
+        let files = if files.is_empty() { String::new() } else { format!(" ({})", some(&files, NAMES)) };
+        let message = one_line(status.message.as_deref().unwrap_or_default());
+        line =
+            line.add(if status.phase == Phase::Failed { BAD } else { FAINT }, &format!("  {reason}{files}: {message}"));
     }
-    let state = pad(&format!("{symbol} {:?}", status.phase), WORD + 2);
-    let said = fit(&said, look.width.saturating_sub(WORD + 2 + 17));
-    Some(format!("└─ {} {} {said}", look.paint.with(STRONG, "Integration"), look.paint.with(style, &state)))
+    Some(line.end())
 }
 
 fn between(start: &Time, end: Option<&Time>, now: Timestamp) -> String {

@@ -1,0 +1,452 @@
+//! The commands that talk to a cluster, as a user calls them, against an API server that a test plays.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+#[path = "support/fake.rs"]
+mod fake;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use fake::{Answer, Fake, Request};
+use serde_json::{Value, json};
+
+const ENACT: &str = "/apis/enact.dev/v1alpha1/namespaces/demo";
+const PODS: &str = "/api/v1/namespaces/demo/pods";
+const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+fn object(kind: &str, name: &str, more: Value) -> Value {
+    let mut object = json!({
+        "apiVersion": "enact.dev/v1alpha1",
+        "kind": kind,
+        "metadata": { "name": name, "namespace": "demo", "uid": format!("uid-of-{name}"), "generation": 1, "resourceVersion": "7" },
+    });
+    merge(&mut object, more);
+    object
+}
+
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (name, value) in from {
+                merge(into.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
+
+fn list(kind: &str, items: &[Value]) -> Answer {
+    Answer::Ok(json!({
+        "apiVersion": "enact.dev/v1alpha1", "kind": format!("{kind}List"), "metadata": { "resourceVersion": "9" }, "items": items,
+    }))
+}
+
+fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Value {
+    json!({
+        "type": type_, "status": status, "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z",
+    })
+}
+
+fn specification() -> Value {
+    object(
+        "Specification",
+        "shop",
+        json!({
+            "metadata": { "annotations": { "enact.dev/author": "ann\u{1b}[2Ja" } },
+            "spec": { "source": { "inline": "# Shop" }, "approval": { "required": 2, "groups": ["leads"] } },
+            "status": {
+                "observedGeneration": 1, "conditions": [], "digest": DIGEST, "title": "The \u{1b}]0;shop", "stories": 3, "requirements": 12,
+                "topFindings": [{ "line": 4, "code": "X", "severity": "Warning", "message": "no priority", "remedy": "give one" }],
+            },
+        }),
+    )
+}
+
+fn task(id: &str, phase: &str, attempts: u32) -> Value {
+    object(
+        "Task",
+        &format!("shop-{}", id.to_lowercase()),
+        json!({
+            "metadata": { "labels": { "enact.dev/tenant": "acme" }, "annotations": { "enact.dev/rerun": "3" } },
+            "spec": { "planRef": { "name": "shop" }, "id": id, "title": "Sell things" },
+            "status": {
+                "phase": phase, "attempts": attempts, "observedRerun": "3",
+                "conditions": [condition("Ready", "False", "GateFailed", "gate `sells`: exit code 1")],
+            },
+        }),
+    )
+}
+
+fn plan(phase: &str, more: Value) -> Value {
+    let mut plan = object(
+        "Plan",
+        "shop",
+        json!({
+            "spec": { "agentRef": { "name": "scripts" }, "source": { "inline": "# Tasks" }, "workspace": { "url": "https://x/y" } },
+            "status": { "observedGeneration": 1, "conditions": [], "phase": phase, "digest": DIGEST },
+        }),
+    );
+    merge(&mut plan, more);
+    plan
+}
+
+fn pod(name: &str, phase: &str) -> Value {
+    let container = |name: &str| json!({ "name": name, "state": { "terminated": { "exitCode": 0 } } });
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "namespace": "demo", "resourceVersion": "7" },
+        "spec": { "initContainers": [{ "name": "prepare" }], "containers": [{ "name": "agent" }] },
+        "status": {
+            "phase": phase, "initContainerStatuses": [container("prepare")], "containerStatuses": [container("agent")],
+        },
+    })
+}
+
+// Decisions.
+
+fn approvals(request: &Request) -> Answer {
+    match request.line().strip_prefix("GET ").map_or("POST", |path| path.trim_start_matches(ENACT)) {
+        "/specifications/shop" => Answer::Ok(specification()),
+        "/approvals" => list(
+            "Approval",
+            &[object(
+                "Approval",
+                "shop-1",
+                json!({ "spec": {
+                    "subject": { "kind": "Specification", "name": "shop" }, "digest": DIGEST, "decision": "Approve",
+                    "by": { "user": "kim", "groups": ["leads"] },
+                }}),
+            )],
+        ),
+        "POST" => {
+            let stamped = json!({ "metadata": { "name": "shop-x7" }, "spec": { "by": { "user": "lee\u{7}" } } });
+            let mut created = request.body.clone();
+            merge(&mut created, stamped);
+            Answer::Ok(created)
+        }
+        _ => Answer::Failure(404, "not found"),
+    }
+}
+
+#[test]
+fn an_approval_is_bound_to_what_was_shown() {
+    let api = Fake::start(approvals);
+    let ran = api.enact(&["approve", "spec/shop", "--yes", "-m", "as discussed", "--digest", "0123456789abcd"]);
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (Some(0), "Specification shop approved by lee (shop-x7)\n"),
+        "{}",
+        ran.stderr
+    );
+    for shown in [
+        "Specification shop in namespace demo: “The ]0;shop”, 3 stories, 12 requirements, 0 open questions\n",
+        "content 0123456789ab\n",
+        "by ann [2Ja\n",
+        "line 4: Warning: no priority; give one\n",
+        "read it: kubectl get specification shop --namespace demo",
+        "1 of 2 approvals of leads\n",
+    ] {
+        assert!(ran.stderr.contains(shown), "{shown:?} is not in: {}", ran.stderr);
+    }
+    let writes = api.writes();
+    assert_eq!(writes.len(), 1);
+    assert_eq!(writes[0].line(), format!("POST {ENACT}/approvals"));
+    assert_eq!(writes[0].body["metadata"]["generateName"], "shop-");
+    let wanted = json!({
+        "subject": { "kind": "Specification", "name": "shop" }, "digest": DIGEST, "decision": "Approve", "comment": "as discussed",
+    });
+    assert_eq!(writes[0].body["spec"], wanted);
+    let asked: Vec<String> = api
+        .seen()
+        .iter()
+        .filter(|r| r.path.ends_with("/approvals"))
+        .map(|r| r.parameter("fieldSelector").to_owned())
+        .collect();
+    assert_eq!(asked[0], "spec.subject.kind=Specification,spec.subject.name=shop");
+}
+
+#[test]
+fn nothing_is_decided_by_accident() {
+    let api = Fake::start(approvals);
+    for (arguments, told) in [
+        (vec!["approve", "spec/shop"], "say --yes"),
+        (vec!["reject", "spec/shop", "--yes"], "a rejection needs --comment"),
+        (vec!["approve", "spec/shop", "--yes", "--digest", "ffffffffffff"], "another content now, sha256:0123"),
+        (vec!["approve", "plan/shop", "--yes"], "there is no Plan shop in namespace demo"),
+    ] {
+        let ran = api.enact(&arguments);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{arguments:?}");
+        assert!(ran.stderr.contains(told), "{told:?} is not in: {}", ran.stderr);
+    }
+    assert_eq!(api.enact(&["approve", "shop"]).code, Some(2));
+    assert_eq!(api.enact(&["approve", "spec/shop", "--digest", "xyz"]).code, Some(2));
+    assert_eq!(api.writes(), []);
+}
+
+#[test]
+fn content_that_the_operator_has_not_read_is_not_decided_on() {
+    for status in [json!({ "digest": null }), json!({ "observedGeneration": 0 })] {
+        let api = Fake::start(move |_| {
+            let mut stale = specification();
+            merge(&mut stale["status"], status.clone());
+            Answer::Ok(stale)
+        });
+        let ran = api.enact(&["reject", "spec/shop", "--yes", "-m", "no"]);
+        assert_eq!(ran.code, Some(1));
+        assert!(ran.stderr.contains("the operator has not read"), "{}", ran.stderr);
+        assert_eq!(api.writes(), []);
+    }
+}
+
+#[test]
+fn a_denial_says_why() {
+    let api = Fake::start(|request| match request.method.as_str() {
+        "POST" => {
+            Answer::Failure(403, "admission webhook \"a.enact.dev\" denied the request: you are the author\u{1b}[2J")
+        }
+        _ => approvals(request),
+    });
+    let ran = api.enact(&["approve", "spec/shop", "--yes"]);
+    assert_eq!(ran.code, Some(1));
+    let told = "error: the decision on Specification shop was not taken: you are the author\u{fffd}[2J\n";
+    assert!(ran.stderr.ends_with(told), "{:?}", ran.stderr);
+}
+
+// What a person asks of a plan.
+
+#[test]
+fn a_failed_task_is_tried_again_also_when_others_change_it() {
+    let patches = AtomicUsize::new(0);
+    let api = Fake::start(move |request| match request.method.as_str() {
+        "PATCH" if patches.fetch_add(1, Ordering::SeqCst) == 0 => Answer::Failure(409, "the object has been modified"),
+        _ if request.path.ends_with("/tasks") => list("Task", &[task("T003", "Failed", 2)]),
+        _ => Answer::Ok(task("T003", "Failed", 2)),
+    });
+    let ran = api.enact(&["retry", "shop/T003"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "T003 of Plan shop is tried again\n"), "{}", ran.stderr);
+    assert_eq!(api.seen()[0].parameter("fieldSelector"), "spec.planRef.name=shop,spec.id=T003");
+    let writes = api.writes();
+    assert_eq!(writes.len(), 2, "the first was refused");
+    for write in writes {
+        assert_eq!(write.line(), format!("PATCH {ENACT}/tasks/shop-t003"));
+        assert_eq!(write.content_type, "application/merge-patch+json");
+        let metadata = &write.body["metadata"];
+        assert_eq!(metadata["annotations"], json!({ "enact.dev/rerun": "4" }));
+        assert_eq!(metadata["resourceVersion"], "7", "only the object that was read is changed");
+    }
+}
+
+#[test]
+fn all_that_failed_in_a_plan_is_tried_again() {
+    let api = Fake::start(|request| match request.path.trim_start_matches(ENACT) {
+        "/tasks" => {
+            let phases = [
+                ("T001", "Succeeded"),
+                ("T002", "Failed"),
+                ("T003", "Running"),
+                ("T004", "Unknown"),
+                ("T005", "Pending"),
+            ];
+            list("Task", &phases.map(|(id, phase)| task(id, phase, 1)))
+        }
+        "/plans/shop" => {
+            Answer::Ok(plan("Failed", json!({ "status": { "integration": { "phase": "Failed", "attempts": 1 } } })))
+        }
+        _ => Answer::Ok(task("T002", "Failed", 1)),
+    });
+    let ran = api.enact(&["retry", "plan/shop"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let wanted = ["tasks/shop-t002", "tasks/shop-t004", "plans/shop"].map(|path| format!("PATCH {ENACT}/{path}"));
+    assert_eq!(api.writes().iter().map(Request::line).collect::<Vec<_>>(), wanted);
+    assert_eq!(api.writes()[2].body["metadata"]["annotations"]["enact.dev/rerun"], "1");
+}
+
+#[test]
+fn what_did_not_fail_is_not_tried_again() {
+    let api = Fake::start(|request| match request.path.trim_start_matches(ENACT) {
+        "/tasks" => list("Task", &[task("T001", "Succeeded", 1)]),
+        "/plans/shop" => Answer::Ok(plan("Running", json!({}))),
+        _ => Answer::Failure(404, "not found"),
+    });
+    for (target, told) in [
+        ("shop/T001", "Task shop-t001 is Succeeded"),
+        ("shop", "nothing of Plan shop has failed"),
+        ("nobody", "neither a Plan nor a Task nobody in namespace demo"),
+    ] {
+        let ran = api.enact(&["retry", target]);
+        assert_eq!(ran.code, Some(1));
+        assert!(ran.stderr.contains(told), "{told:?} is not in: {}", ran.stderr);
+    }
+    assert_eq!(api.writes(), []);
+}
+
+#[test]
+fn a_plan_is_held_and_released_and_stopped() {
+    let api = Fake::start(|_| Answer::Ok(plan("Running", json!({}))));
+    assert_eq!(api.enact(&["cancel", "shop"]).code, Some(1), "nobody was asked");
+    for (command, spec) in [
+        (vec!["suspend", "shop"], json!({ "suspend": true })),
+        (vec!["resume", "shop"], json!({ "suspend": false })),
+        (vec!["cancel", "shop", "--yes"], json!({ "cancel": true })),
+    ] {
+        let ran = api.enact(&command);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let last = api.writes().pop().unwrap();
+        assert_eq!((last.line(), &last.body), (format!("PATCH {ENACT}/plans/shop"), &json!({ "spec": spec })));
+    }
+    assert_eq!(api.writes().len(), 3);
+}
+
+// Logs.
+
+#[test]
+fn a_log_is_every_byte_of_every_container() {
+    let api = Fake::start(|request| match request.path.as_str() {
+        path if path.ends_with("/tasks") => list("Task", &[task("T003", "Failed", 2)]),
+        path if path.ends_with("-2") => Answer::Ok(pod("shop-t003-2", "Failed")),
+        path if path.ends_with("/log") && request.parameter("container") == "prepare" => Answer::Bytes(b"ready\n"),
+        path if path.ends_with("/log") => Answer::Bytes(b"\x1b[1mbold\xff\r\n"),
+        _ => Answer::Failure(404, "not found"),
+    });
+    let ran = api.enact(&["logs", "shop/T003"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!(ran.bytes, b"ready\n\x1b[1mbold\xff\r\n");
+    assert_eq!(ran.stderr, "── prepare\n── agent\n");
+    let logs: Vec<Request> = api.seen().into_iter().filter(|request| request.path.ends_with("/log")).collect();
+    assert!(logs.iter().all(|request| request.line() == format!("GET {PODS}/shop-t003-2/log")), "{logs:?}");
+}
+
+#[test]
+fn a_log_that_is_gone_is_in_the_record() {
+    let api = Fake::start(|request| match request.path.as_str() {
+        path if path.ends_with("/tasks") => list("Task", &[task("T003", "Failed", 2)]),
+        path if path.ends_with("/plans/shop") => {
+            let integration = json!({ "phase": "Failed", "attempts": 1, "reason": "Conflict", "message": "door.rs" });
+            Answer::Ok(plan("Failed", json!({ "status": { "integration": integration } })))
+        }
+        _ => Answer::Failure(404, "not found"),
+    });
+    for (arguments, told) in [
+        (
+            vec!["logs", "shop/T003"],
+            vec!["attempt 2 at T003 is over (Failed, GateFailed: gate `sells`: exit code 1)", "number = 2"],
+        ),
+        (
+            vec!["logs", "shop/T003", "--attempt", "1", "-f"],
+            vec![
+                "attempt 1 at T003 is over, and its pod shop-t003-1 is cleaned up",
+                "set_config('enact.tenant', 'acme', true)",
+                "subject_uid = 'uid-of-shop-t003' and number = 1",
+            ],
+        ),
+        (vec!["logs", "shop/T003", "--attempt", "3"], vec!["attempt 3 at T003 was not started yet"]),
+        (
+            vec!["logs", "shop/integration"],
+            vec!["(Failed, Conflict: door.rs)", "pod shop-integration-1", "uid-of-shop' and"],
+        ),
+        (vec!["logs", "shop-t009"], vec!["there is no Task shop-t009"]),
+    ] {
+        let ran = api.enact(&arguments);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{arguments:?}");
+        for told in told {
+            assert!(ran.stderr.contains(told), "{told:?} is not in: {}", ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_log_is_waited_for() {
+    let there = AtomicUsize::new(0);
+    let api = Fake::start(move |request| match request.path.as_str() {
+        path if path.ends_with("/tasks") => list("Task", &[task("T003", "Pending", 0)]),
+        PODS if request.is_watch() => {
+            there.store(1, Ordering::SeqCst);
+            Answer::Changes(vec![json!({ "type": "ADDED", "object": pod("shop-t003-1", "Succeeded") })])
+        }
+        PODS if there.load(Ordering::SeqCst) == 0 => list("Pod", &[]),
+        PODS => list("Pod", &[pod("shop-t003-1", "Succeeded")]),
+        path if path.ends_with("/log") => Answer::Bytes(b"done\n"),
+        _ if there.load(Ordering::SeqCst) == 0 => Answer::Failure(404, "not found"),
+        _ => Answer::Ok(pod("shop-t003-1", "Succeeded")),
+    });
+    let ran = api.enact(&["logs", "shop/T003", "--follow"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "done\ndone\n"), "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("waiting for pod shop-t003-1\n"), "{}", ran.stderr);
+    let logs = api.seen().into_iter().filter(|request| request.path.ends_with("/log"));
+    assert!(logs.into_iter().all(|request| request.parameter("follow") == "true"));
+}
+
+// Status.
+
+fn of_shop(request: &Request, now: &Value, next: &Value) -> Answer {
+    let kind = match request.path.trim_start_matches(ENACT) {
+        "/plans/shop" => return Answer::Ok(now.clone()),
+        "/plans" if request.is_watch() => {
+            return Answer::Changes(vec![json!({ "type": "MODIFIED", "object": next })]);
+        }
+        _ if request.is_watch() => return Answer::Changes(vec![]),
+        "/plans" => return list("Plan", std::slice::from_ref(now)),
+        "/tasks" => return list("Task", &[task("T001", "Succeeded", 1), task("T002", "Failed", 2)]),
+        "/approvals" => "Approval",
+        "/specifications" => "Specification",
+        _ => return Answer::Failure(404, "the server could not find the requested resource"),
+    };
+    list(kind, &[])
+}
+
+#[test]
+fn a_plan_is_shown_as_a_tree_and_all_as_a_table() {
+    let running = plan("Running", json!({ "spec": { "specificationRef": { "name": "gone" } } }));
+    let api = Fake::start(move |request| of_shop(request, &running, &running));
+    let tree = api.enact(&["status", "shop"]);
+    assert_eq!(tree.code, Some(0), "{}", tree.stderr);
+    assert!(tree.stdout.starts_with("Plan demo/shop  ◐ Running\n"), "{}", tree.stdout);
+    assert!(tree.stdout.contains("✗ Failed    T002"), "{}", tree.stdout);
+    assert!(!tree.stdout.contains('\u{1b}'), "no colours where nobody sees them");
+    let table = api.enact(&["status"]);
+    assert!(table.stdout.starts_with("NAME  PHASE    DONE"), "{}", table.stdout);
+    let missing = api.enact(&["status", "shed"]);
+    assert_eq!(missing.code, Some(1));
+    assert_eq!(missing.stderr, "error: there is no Plan shed in namespace demo\n");
+    assert_eq!(api.writes(), []);
+}
+
+#[test]
+fn a_plan_is_watched_until_it_succeeds() {
+    let (now, next) =
+        (plan("Running", json!({})), plan("Succeeded", json!({ "metadata": { "resourceVersion": "10" } })));
+    let api = Fake::start(move |request| of_shop(request, &now, &next));
+    let ran = api.enact(&["status", "shop", "--until-finished"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let lines: Vec<&str> = ran.stdout.lines().filter_map(|line| line.split_once("  ")).map(|(_, line)| line).collect();
+    assert!(lines.contains(&"T002 Failed: gate `sells`: exit code 1  Sell things"), "{lines:?}");
+    assert_eq!(lines.last(), Some(&"Plan shop Succeeded"), "{lines:?}");
+    let watches: Vec<Request> = api.seen().into_iter().filter(Request::is_watch).collect();
+    let selected =
+        |path: &str| watches.iter().find(|r| r.path.ends_with(path)).map(|r| r.parameter("fieldSelector").to_owned());
+    assert_eq!(selected("/plans").as_deref(), Some("metadata.name=shop"));
+    if let Some(tasks) = selected("/tasks") {
+        assert_eq!(tasks, "spec.planRef.name=shop");
+    }
+}
+
+#[test]
+fn a_plan_is_watched_until_it_fails() {
+    let failed = json!({
+        "metadata": { "resourceVersion": "10" },
+        "status": { "conditions": [condition("Ready", "False", "TaskFailed", "task T002 failed")] },
+    });
+    let (now, next) = (plan("Running", json!({})), plan("Failed", failed));
+    let api = Fake::start(move |request| of_shop(request, &now, &next));
+    let ran = api.enact(&["status", "shop", "--until-finished"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    assert!(ran.stderr.ends_with("error: Plan shop: Failed, TaskFailed: task T002 failed\n"), "{}", ran.stderr);
+    assert!(ran.stdout.ends_with("Plan shop Failed: task T002 failed\n"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_cluster_without_enact_is_told() {
+    let api = Fake::start(|_| Answer::Failure(403, "plans.enact.dev is forbidden: User \"eve\" cannot list"));
+    let ran = api.enact(&["status"]);
+    assert_eq!(ran.code, Some(1));
+    assert_eq!(ran.stderr, "error: plans.enact.dev is forbidden: User \"eve\" cannot list\n");
+}
