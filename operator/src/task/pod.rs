@@ -136,19 +136,23 @@ fn assigned(frame: &Frame) -> Result<EnvVar, Report> {
         );
         return Err(invalid(why));
     }
-    Ok(EnvVar { name: ASSIGNMENT_ENV.into(), value: Some(json), value_from: None })
+    Ok(EnvVar { name: ASSIGNMENT_ENV.into(), value: Some(plain(&json)), value_from: None })
 }
 
 fn agent_var(var: &AgentVar) -> EnvVar {
     EnvVar {
         name: format!("{AGENT_ENV_PREFIX}{}", var.name),
-        // The kubelet expands $(NAME) in values; a doubled $ is a plain one.
-        value: var.value.as_ref().map(|v| v.replace('$', "$$")),
+        value: var.value.as_deref().map(plain),
         value_from: var.secret_key_ref.as_ref().map(|key| EnvVarSource {
             secret_key_ref: Some(SecretKeySelector { name: key.name.clone(), key: key.key.clone(), optional: None }),
             ..EnvVarSource::default()
         }),
     }
+}
+
+/// A value as it stands: the kubelet expands `$(NAME)` and makes one `$` of two, so that each is doubled here.
+fn plain(value: &str) -> String {
+    value.replace('$', "$$")
 }
 
 fn pod(frame: &Frame, init: Vec<Container>, main: Container, volumes: Vec<Volume>) -> Pod {
