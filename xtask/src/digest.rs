@@ -51,3 +51,27 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_that_moves_to_the_next_field_is_a_change() {
+        let digest =
+            |fields: &[&str]| fields.iter().fold(Inputs::default(), |inputs, field| inputs.text(field)).short();
+        assert_eq!(digest(&["ab", "c"]), digest(&["ab", "c"]));
+        assert_ne!(digest(&["ab", "c"]), digest(&["a", "bc"]));
+        assert_ne!(digest(&["a"]), digest(&["a", ""]));
+        assert_eq!(digest(&["a"]).len(), 16);
+    }
+
+    #[test]
+    fn names_and_contents_below_a_folder_count() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let folder = |path: &Path| Inputs::default().path(path).unwrap().short();
+        assert_eq!(folder(&source), folder(&source));
+        assert_ne!(folder(&source), folder(&source.join("cluster")));
+        assert!(Inputs::default().path(&source.join("none")).is_err(), "a missing input is not an empty one");
+    }
+}

@@ -172,3 +172,25 @@ fn service_account_key(layout: &Layout) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn separators_in_names_stay_within_the_name() {
+        assert_eq!(subject("alice", &["leads", "", "a/b"]).unwrap(), r"/O=leads/O=a\/b/CN=alice");
+        assert_eq!(subject("a+O=system:masters", &[]).unwrap(), r"/CN=a\+O=system:masters");
+        assert!(subject("a\nb", &[]).is_err());
+    }
+
+    #[test]
+    fn a_user_without_a_fit_name_gets_no_file() {
+        let layout = Layout::new(PathBuf::from("/nonexistent")).unwrap();
+        let ranges: Ranges = serde_json::from_str(r#"{"pods":"172.28.0.0","services":"172.29.0.0"}"#).unwrap();
+        for name in ["", "../admin", ".hidden", "a/b"] {
+            let error = user_kubeconfig(&layout, &ranges, name, &[]).unwrap_err();
+            assert!(error.to_string().contains("cannot be a user's name"), "{error}");
+        }
+    }
+}

@@ -109,22 +109,41 @@ fn unescape(target: &str) -> String {
     target.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
 
-/// What components leave in fixed places: CNI's notes of our network, and the kubelet's links to our logs.
+/// What components leave in fixed places: CNI's notes of our pods' networks, and the kubelet's links to our logs.
 fn remove_traces(layout: &Layout) {
-    let ours = |entry: &fs::DirEntry| {
-        let results = entry.file_name().to_string_lossy().starts_with(&format!("{}-", node::NETWORK));
-        let log = fs::read_link(entry.path()).is_ok_and(|target| target.starts_with(layout.dir()));
-        results || log
-    };
+    let dir = layout.dir().to_string_lossy();
+    let note = |path: &Path| fs::read_to_string(path).is_ok_and(|note| note.contains(dir.as_ref()));
+    let link = |path: &Path| fs::read_link(path).is_ok_and(|target| target.starts_with(layout.dir()));
     for folder in ["/var/lib/cni/results", "/var/log/containers"] {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten().filter(ours) {
-            // Notes that could not be removed are harmless.
-            let _ = fs::remove_file(entry.path());
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            if link(&entry.path()) || note(&entry.path()) {
+                // Notes that could not be removed are harmless.
+                let _ = fs::remove_file(entry.path());
+            }
         }
     }
     let _ = fs::remove_file(DEVICE_PLUGINS.to_owned() + "/kubelet.sock");
-    for folder in [DEVICE_PLUGINS, "/var/lib/kubelet", "/var/lib/cni/results", "/var/lib/cni", "/var/log/containers"] {
+    for folder in [
+        DEVICE_PLUGINS,
+        "/var/lib/kubelet",
+        "/var/lib/cni/results",
+        "/var/lib/cni",
+        "/var/log/containers",
+        "/run/containerd/s",
+        "/run/containerd",
+    ] {
         // Only when it is empty: somebody else's files stay.
         let _ = fs::remove_dir(folder);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mount_points_are_read_as_the_kernel_writes_them() {
+        assert_eq!(unescape(r"/a\040b\134c"), r"/a b\c");
+        assert_eq!(unescape(r"/a\134040b"), r"/a\040b", "an escaped backslash begins no other escape");
     }
 }

@@ -106,6 +106,8 @@ pub(super) fn controller_manager(layout: &Layout, tools: &Path) -> Spec {
         format!("--service-account-private-key-file={}", layout.arg("certs/service-account.key")),
         format!("--cluster-signing-cert-file={ca}"),
         format!("--cluster-signing-key-file={}", layout.arg("certs/ca.key")),
+        // It makes this folder; by default one in /usr.
+        format!("--flex-volume-plugin-dir={}", layout.arg("kubelet/volume-plugins")),
     ];
     let program = tools.join("kube-controller-manager");
     Spec { name: "kube-controller-manager", program, args, files: vec![layout.path("certs/ca.crt")] }

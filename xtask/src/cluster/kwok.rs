@@ -73,3 +73,17 @@ fn node(name: &str) -> Value {
         "status": { "capacity": capacity, "allocatable": capacity },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_are_counted_up_to_a_limit() {
+        assert_eq!(parse("kwok:5"), Ok(5));
+        assert_eq!(parse("kwok:0"), Ok(0));
+        for wrong in ["5", "kwok:", "kwok:-1", "kwok:5001", "kind:5"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -67,10 +67,13 @@ impl Layout {
         Ok(())
     }
 
-    /// Writes a configuration file and returns its path.
+    /// Writes a configuration file and returns its path. A file that is so already stays untouched: some components end when theirs
+    /// is written.
     pub(super) fn write(&self, below: &str, content: &str) -> Result<PathBuf> {
         let path = self.path(below);
-        fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+        if fs::read(&path).ok().as_deref() != Some(content.as_bytes()) {
+            fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+        }
         Ok(path)
     }
 }
@@ -105,4 +108,33 @@ impl Machine {
 /// The kernel's name for the time since the machine started.
 pub(super) fn boot_id() -> Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_too_deep_for_sockets_or_without_a_root_is_refused() {
+        assert!(Layout::new(PathBuf::from("relative")).is_err());
+        assert!(Layout::new(PathBuf::from("/").join("x".repeat(LONGEST_DIR))).is_err());
+        let longest = Layout::new(PathBuf::from("/").join("x".repeat(LONGEST_DIR - 1))).unwrap();
+        assert!(longest.containerd_socket().as_os_str().len() < 108);
+    }
+
+    #[test]
+    fn clusters_in_different_directories_have_different_control_groups() {
+        let cgroup = |dir: &str| Layout::new(PathBuf::from(dir)).unwrap().cgroup();
+        assert_eq!(cgroup("/a"), cgroup("/a"));
+        assert_ne!(cgroup("/a"), cgroup("/b"));
+    }
+
+    #[test]
+    fn a_machine_that_was_started_since_is_another() {
+        let ranges = serde_json::from_str(r#"{"pods":"172.28.0.0","services":"172.29.0.0"}"#).unwrap();
+        let mut machine = Machine { boot: boot_id().unwrap(), ranges, sysctls: Vec::new() };
+        assert!(machine.is_current());
+        "another".clone_into(&mut machine.boot);
+        assert!(!machine.is_current());
+    }
 }

@@ -225,12 +225,12 @@ impl Running {
         self.load(std::slice::from_ref(&base.path))?;
         daemons.ensure(&node::kubelet(layout, tools, ranges)?)?;
         self.apply_addons(tools, ranges, base, options)?;
-        self.await_node(tools)?;
+        self.await_node(tools, ranges)?;
         kwok::ensure(self, options.nodes.unwrap_or(0))
     }
 
     /// Ready is what can run a pod that resolves names: the node's own word for it may be of an earlier life.
-    fn await_node(&self, tools: &Path) -> Result<()> {
+    fn await_node(&self, tools: &Path, ranges: &Ranges) -> Result<()> {
         let node = format!("node/{NODE}");
         let alive = format!("/api/v1/nodes/{NODE}/proxy/healthz");
         self.daemons.await_ready("kubelet", PATIENCE, || self.kubectl(tools, &["get", "--raw", &alive]).map(drop))?;
@@ -241,6 +241,7 @@ impl Running {
             let args = ["-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=1s"];
             self.kubectl(tools, &args).map(drop)
         })?;
+        self.daemons.await_ready("kubelet", PATIENCE, || net::resolves(ranges.dns()))?;
         self.daemons.await_ready("kube-controller-manager", PATIENCE, || {
             self.kubectl(tools, &["-n", "default", "get", "serviceaccount", "default"]).map(drop)
         })

@@ -1,10 +1,11 @@
 //! The pod network's ground: address ranges, a bridge, the few firewall rules and kernel settings it needs, and their removal.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::layout::{Layout, Machine};
@@ -166,6 +167,43 @@ fn firewall(internet: bool) -> Result<()> {
     Ok(())
 }
 
+/// Whether the cluster's DNS at `server` knows the API server's Service: that takes a running pod, and kube-proxy's rules to it.
+pub(super) fn resolves(server: Ipv4Addr) -> Result<()> {
+    let name = "kubernetes.default.svc.cluster.local";
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.set_read_timeout(Some(Duration::from_millis(500)))?;
+    socket.connect((server, 53))?;
+    let query = dns_query(name);
+    socket.send(&query)?;
+    let mut answer = [0; 512];
+    let length = socket.recv(&mut answer).with_context(|| format!("{server} does not answer"))?;
+    if !dns_found(&query, &answer[..length]) {
+        bail!("{server} does not know {name}");
+    }
+    Ok(())
+}
+
+/// A question of DNS for the addresses of `name`.
+fn dns_query(name: &str) -> Vec<u8> {
+    // Identifier, "recursion desired", one question; then the question: the name's labels, type A, class IN.
+    let mut query = vec![0x65, 0x6e, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.split('.') {
+        query.extend(u8::try_from(label.len()));
+        query.extend(label.as_bytes());
+    }
+    query.extend([0, 0, 1, 0, 1]);
+    query
+}
+
+/// Whether `answer` is one to `query`, without an error, and with at least one record.
+fn dns_found(query: &[u8], answer: &[u8]) -> bool {
+    answer.len() > 12
+        && answer[..2] == query[..2]
+        && answer[2] & 0x80 != 0
+        && answer[3] & 0x0f == 0
+        && answer[6..8] != [0, 0]
+}
+
 /// Takes away the bridge with all that hangs on it, every chain of Kubernetes, CNI and ours, and puts kernel settings back.
 pub(super) fn down(layout: &Layout) -> Result<()> {
     if Path::new("/sys/class/net").join(BRIDGE).exists() {
@@ -234,12 +272,42 @@ mod tests {
     }
 
     #[test]
+    fn every_candidate_gives_the_cluster_its_addresses() {
+        for (pods, services) in CANDIDATES {
+            assert!(!overlap((pods, 16), (services, 16)), "{pods} {services}");
+            let ranges = Ranges { pods, services };
+            assert!(overlap((ranges.node(), 32), (pods, 16)));
+            assert!(overlap((ranges.api_service(), 32), (services, 16)));
+            assert_ne!(ranges.api_service(), ranges.dns());
+        }
+        let ranges = Ranges { pods: CANDIDATES[0].0, services: CANDIDATES[0].1 };
+        assert_eq!((ranges.pods(), ranges.node().to_string()), ("172.28.0.0/16".to_owned(), "172.28.0.1".to_owned()));
+        assert_eq!(
+            (ranges.services(), ranges.dns().to_string()),
+            ("172.29.0.0/16".to_owned(), "172.29.0.10".to_owned())
+        );
+    }
+
+    #[test]
     fn destinations_are_read_from_every_form_of_a_route() {
         assert_eq!(destination("172.17.0.0/16 dev docker0 scope link"), Some((Ipv4Addr::new(172, 17, 0, 0), 16)));
         assert_eq!(destination("local 172.28.0.9 dev x table local"), Some((Ipv4Addr::new(172, 28, 0, 9), 32)));
         assert_eq!(destination("default via 192.0.2.1 dev eth0"), None);
         assert_eq!(destination("172.28.0.0/16 dev enact0 proto kernel"), None);
         assert_eq!(destination("fe80::/64 dev eth0"), None);
+    }
+
+    #[test]
+    fn dns_answers_are_told_from_refusals() {
+        let query = dns_query("a.bc");
+        assert_eq!(query[12..], [1, b'a', 2, b'b', b'c', 0, 0, 1, 0, 1]);
+        let mut answer = query.clone();
+        assert!(!dns_found(&query, &answer), "an echo is no answer");
+        (answer[2], answer[7]) = (0x81, 1);
+        assert!(dns_found(&query, &answer));
+        answer[3] = 3;
+        assert!(!dns_found(&query, &answer), "the name does not exist");
+        assert!(!dns_found(&query, &[]));
     }
 
     #[test]

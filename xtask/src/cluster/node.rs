@@ -16,8 +16,8 @@ use crate::daemon::Spec;
 /// Debian's folder of CNI plugins.
 const CNI_PLUGINS: &str = "/usr/lib/cni";
 
-/// The name of the pod network, by which CNI's plugins keep their own files.
-pub(super) const NETWORK: &str = "enact";
+/// The name of the pod network.
+const NETWORK: &str = "enact";
 
 /// Writes the configuration of containerd and of the pod network.
 pub(super) fn containerd(layout: &Layout, ranges: &Ranges, options: &Options, sandbox_image: &str) -> Result<Spec> {
