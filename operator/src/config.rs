@@ -1,15 +1,22 @@
 //! Configuration by flags, environment and file.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use anyhow::Context as _;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 /// The Enact operator: controllers that turn constitutions, specifications and plans into finished work.
 ///
-/// Every flag can also be set by the environment variable that its help names.
+/// Every setting is a flag, a variable of the environment (see each flag's help), or a line of the file that --config names; the first of
+/// these that is there counts.
 #[derive(Debug, Parser)]
 #[command(name = "enact-operator", version)]
 pub struct Cli {
+    /// File of settings: a YAML map of flags without their dashes to values, such as `concurrency: 8`.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -60,6 +67,18 @@ pub struct Config {
     /// Seconds that the leader lease holds without being renewed.
     #[arg(long, env = "ENACT_LEASE_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u16).range(3..=300))]
     pub lease_seconds: u16,
+    /// Labels of the server's pods, `key=value`, to which tenants' pods may connect; separated by commas.
+    #[arg(
+        long,
+        env = "ENACT_SERVER_POD_LABELS",
+        value_delimiter = ',',
+        default_value = "app.kubernetes.io/part-of=enact,app.kubernetes.io/component=server"
+    )]
+    pub server_pod_labels: Vec<String>,
+    /// Namespace of the cluster's DNS, to which tenants' pods may connect; empty lets them ask any address on port 53, for DNS that runs on
+    /// the nodes.
+    #[arg(long, env = "ENACT_DNS_NAMESPACE", default_value = "kube-system")]
+    pub dns_namespace: String,
     /// Node selector of agent pods, `key=value`; separated by commas.
     #[arg(long, env = "ENACT_AGENT_NODE_SELECTOR", value_delimiter = ',')]
     pub agent_node_selector: Vec<String>,
@@ -108,6 +127,18 @@ pub enum LogFormat {
     Human,
 }
 
+impl Config {
+    /// The port of the server's pods, if pods reach a server.
+    pub fn server_port(&self) -> Option<u16> {
+        url::Url::parse(self.server_url.as_deref()?).ok()?.port_or_known_default()
+    }
+
+    /// The labels of the server's pods.
+    pub fn server_labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.server_pod_labels.iter().filter_map(|pair| pair.split_once('='))
+    }
+}
+
 impl Log {
     /// Starts logging.
     ///
@@ -126,44 +157,65 @@ impl Log {
     }
 }
 
-/// Puts the settings of `--config FILE` (a YAML map of long flag names to values) before the other arguments, which therefore win. A
-/// setting in the environment wins over the file as well.
+/// Adds the settings of `--config FILE` (a YAML map of long flag names to values) to the arguments. A flag wins over them, and so does a
+/// variable of the environment.
 ///
 /// # Errors
-/// When the file cannot be read or is no map of plain values.
-pub fn with_file(args: impl IntoIterator<Item = String>) -> anyhow::Result<Vec<String>> {
-    use anyhow::Context as _;
+/// When the file cannot be read, or holds anything but settings of the command.
+pub fn with_file(
+    args: impl IntoIterator<Item = String>,
+    is_set: impl Fn(&OsStr) -> bool,
+) -> anyhow::Result<Vec<String>> {
     let mut args: Vec<String> = args.into_iter().collect();
-    let Some(at) = args.iter().position(|a| a == "--config") else { return Ok(args) };
-    anyhow::ensure!(at + 1 < args.len(), "--config needs a file name");
-    let path = PathBuf::from(args.remove(at + 1));
-    args.remove(at);
-    let text = std::fs::read_to_string(&path).with_context(|| format!("--config {}", path.display()))?;
-    let map: std::collections::BTreeMap<String, serde_yaml::Value> = serde_yaml::from_str(&text)
-        .with_context(|| format!("--config {}: not a map of flags to values", path.display()))?;
-    let mut from_file = Vec::new();
+    let Some(path) = file(&args)? else { return Ok(args) };
+    let text = std::fs::read_to_string(&path).with_context(|| format!("--config {path}"))?;
+    let map: BTreeMap<String, serde_yaml::Value> = serde_yaml::from_str(&text).with_context(|| {
+        format!("--config {path}: not a map of flags to values; write for example `concurrency: 8`")
+    })?;
+    let cli = Cli::command();
+    let command = args.iter().find_map(|a| cli.find_subcommand(a)).context("name a command first: run, or migrate")?;
     for (key, value) in map {
-        let env = format!("ENACT_{}", key.trim_start_matches("log-").to_uppercase().replace('-', "_"));
+        let flag = command.get_arguments().find(|a| a.get_long() == Some(key.as_str())).with_context(|| {
+            format!("--config {path}: {} has no setting `{key}`; see `enact-operator {0} --help`", command.get_name())
+        })?;
         let given = args.iter().any(|a| a == &format!("--{key}") || a.starts_with(&format!("--{key}=")));
-        if given || std::env::var_os(env).is_some() {
+        if given || flag.get_env().is_some_and(&is_set) {
             continue;
         }
-        let value = match value {
-            serde_yaml::Value::String(s) => s,
-            serde_yaml::Value::Number(n) => n.to_string(),
-            serde_yaml::Value::Bool(b) => b.to_string(),
-            other => anyhow::bail!("--config {}: {key} is not a plain value: {other:?}", path.display()),
-        };
-        from_file.push(format!("--{key}={value}"));
+        let value = plain(&value)
+            .with_context(|| format!("--config {path}: {key} must be a text, a number, or a list of texts"))?;
+        args.push(format!("--{key}={value}"));
     }
-    args.extend(from_file);
     Ok(args)
+}
+
+/// The file that the arguments name.
+fn file(args: &[String]) -> anyhow::Result<Option<String>> {
+    for (i, arg) in args.iter().enumerate() {
+        if let Some(path) = arg.strip_prefix("--config=") {
+            return Ok(Some(path.to_owned()));
+        }
+        if arg == "--config" {
+            return Ok(Some(args.get(i + 1).context("--config needs a file name")?.clone()));
+        }
+    }
+    Ok(None)
+}
+
+/// A setting as a flag's value.
+fn plain(value: &serde_yaml::Value) -> Option<String> {
+    match value {
+        serde_yaml::Value::String(s) => Some(s.clone()),
+        serde_yaml::Value::Number(n) => Some(n.to_string()),
+        serde_yaml::Value::Bool(b) => Some(b.to_string()),
+        serde_yaml::Value::Sequence(items) => Some(items.iter().map(plain).collect::<Option<Vec<_>>>()?.join(",")),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_sound() {
@@ -171,16 +223,22 @@ mod tests {
     }
 
     #[test]
-    fn flags_win_over_the_file() {
-        let dir = std::env::temp_dir().join(format!("enact-config-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let file = dir.join("operator.yaml");
-        std::fs::write(&file, "database-url: postgres://a\nagent-image: img\nconcurrency: 3\n").unwrap();
-        let args =
-            ["enact-operator", "run", "--config", file.to_str().unwrap(), "--concurrency", "5"].map(String::from);
-        let cli = Cli::parse_from(with_file(args).unwrap());
-        std::fs::remove_dir_all(&dir).unwrap();
+    fn flags_and_environment_win_over_the_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        let text = "database-url: postgres://a\nagent-image: img\nconcurrency: 3\nlog-format: human\nlease-seconds: 9\n\
+                    default-tenant-namespaces: [a, b]\n";
+        std::fs::write(path, text).unwrap();
+        let args = ["enact-operator", "run", "--config", path, "--concurrency", "5"].map(String::from);
+        let args = with_file(args, |name| name == "ENACT_LEASE_SECONDS" || name == "ENACT_LOG_FORMAT").unwrap();
+        assert!(!args.iter().any(|a| a.starts_with("--lease-seconds") || a.starts_with("--log-format")), "{args:?}");
+        let cli = Cli::parse_from(args);
         let Command::Run(config) = cli.command else { panic!("run") };
         assert_eq!((config.concurrency, config.agent_image.as_str()), (5, "img"));
+        assert_eq!(config.default_tenant_namespaces, ["a", "b"]);
+
+        std::fs::write(path, "concurency: 3\n").unwrap();
+        let error = with_file(["enact-operator", "run", &format!("--config={path}")].map(String::from), |_| false);
+        assert!(error.unwrap_err().to_string().ends_with("no setting `concurency`; see `enact-operator run --help`"));
     }
 }

@@ -4,19 +4,24 @@ use std::sync::Arc;
 
 use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Tenant};
 use enact_domain::time::Millis;
-use enact_store::{Recorder, Store as Record};
+use enact_store::{Recorder, Store as Database};
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::events::{Event, EventType, Recorder as Events};
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt as _};
+
+use enact_domain::record::Record;
 
 use crate::backoff::Backoff;
 use crate::config::Config;
+use crate::error::Error;
 use crate::index::Index;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::plan::Runtimes;
 use crate::references::References;
+use crate::tenant::cluster::{Cluster, NamespaceEntry};
+use crate::tenant::status::is_stalled;
 
 /// Name of the tenant of an installation without Tenants.
 pub const DEFAULT_TENANT: &str = "default";
@@ -30,7 +35,7 @@ pub struct Context {
     /// Settings.
     pub config: Config,
     /// The record, for reading.
-    pub store: Record,
+    pub store: Database,
     /// The record, for writing.
     pub recorder: Recorder,
     /// Metrics.
@@ -49,6 +54,8 @@ pub struct Context {
     pub backoff: Backoff,
     /// What is kept of a plan between its passes.
     pub plans: Runtimes,
+    /// Namespaces, and our objects in them.
+    pub cluster: Cluster,
 }
 
 /// Objects of our kinds, as they were last seen.
@@ -88,20 +95,29 @@ impl Context {
     pub async fn synced(&self) {
         let caches = &self.caches;
         self.index.synced().await;
+        self.cluster.synced().await;
         // A cache whose writer is gone belongs to a process that ends.
         let _ = tokio::join!(
             caches.tenants.wait_until_ready(),
             caches.constitutions.wait_until_ready(),
             caches.specifications.wait_until_ready(),
+            caches.plans.wait_until_ready(),
             caches.agents.wait_until_ready(),
             caches.approvals.wait_until_ready(),
         );
     }
 
-    /// The tenant that owns `namespace`; none when nobody does.
+    /// The Tenant of this name.
+    pub fn tenant(&self, name: &str) -> Option<Arc<Tenant>> {
+        self.caches.tenants.get(&ObjectRef::new(name))
+    }
+
+    /// The tenant that owns `namespace`; none when nobody does, or it is not set up yet. The label says it: the tenant controller sets it
+    /// when everything that bounds the namespace is in place. The namespaces of the installation's default tenant need none.
     pub fn tenant_of(&self, namespace: &str) -> Option<Membership> {
-        let owner = self.caches.tenants.find(|t| t.spec.namespaces.iter().any(|n| n == namespace));
-        if let Some(tenant) = owner {
+        let label =
+            self.cluster.namespaces.get("", namespace).as_ref().and_then(NamespaceEntry::tenant).map(str::to_owned);
+        if let Some(tenant) = label.and_then(|name| self.tenant(&name)) {
             return Some(Membership {
                 tenant: tenant.name_any(),
                 parallelism: tenant.spec.parallelism,
@@ -110,6 +126,39 @@ impl Context {
         }
         let default = self.config.default_tenant_namespaces.iter().any(|n| n == namespace);
         default.then(|| Membership { tenant: DEFAULT_TENANT.into(), parallelism: u32::MAX, runtime_class: None })
+    }
+
+    /// Wakes the next plan that waits for room in its tenant, if there is room.
+    pub fn hand_on(&self, tenant: &str) {
+        let parallelism = self.tenant(tenant).map_or(u32::MAX, |t| t.spec.parallelism);
+        if let Some(plan) = self.ledger.next(tenant, parallelism, |plan| self.caches.plans.get(plan).is_some()) {
+            self.index.wake(plan);
+        }
+    }
+
+    /// Whether `namespace` belongs to nobody now, but a Tenant names it and is about to set it up: too early to judge what is in it.
+    pub fn settling(&self, namespace: &str) -> bool {
+        self.tenant_of(namespace).is_none()
+            && self
+                .caches
+                .tenants
+                .find(|t| {
+                    t.spec.namespaces.iter().any(|n| n == namespace)
+                        && t.metadata.deletion_timestamp.is_none()
+                        && !is_stalled(t)
+                })
+                .is_some()
+    }
+
+    /// Writes to the record, and counts it.
+    ///
+    /// # Errors
+    /// When it cannot be written; the same again is fine.
+    pub async fn record(&self, records: Vec<Record>) -> Result<(), Error> {
+        let count = u64::try_from(records.len()).unwrap_or(u64::MAX);
+        self.recorder.record(records).await?;
+        self.metrics.records.inc_by(count);
+        Ok(())
     }
 
     /// Tells people about an object by a Kubernetes Event. A failure to do so is logged and changes nothing else.
@@ -135,5 +184,5 @@ pub fn lookup<K>(store: &Store<K>, namespace: &str, name: &str) -> Option<Arc<K>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
-    store.get(&kube::runtime::reflector::ObjectRef::new(name).within(namespace))
+    store.get(&ObjectRef::new(name).within(namespace))
 }

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use anyhow::Context as _;
 use enact_store::Store;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use warp::Filter as _;
 use warp::http::StatusCode;
@@ -22,12 +24,18 @@ pub struct Health {
     pub alive: Arc<AtomicBool>,
 }
 
-/// Serves the probes and the metrics until `shutdown`.
+/// Takes the address of the probes and metrics.
 ///
 /// # Errors
-/// When the address cannot be bound.
-pub async fn serve(health: Health, listen: SocketAddr, shutdown: CancellationToken) -> std::io::Result<()> {
-    let listener = tokio::net::TcpListener::bind(listen).await?;
+/// When it is taken already, or not ours to take.
+pub async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}; choose another address with --listen"))
+}
+
+/// Serves the probes and the metrics until `shutdown`.
+pub async fn serve(health: Health, listener: TcpListener, shutdown: CancellationToken) {
     let with = warp::any().map(move || health.clone());
     let healthz = warp::path!("healthz").and(with.clone()).map(|h: Health| {
         let alive = h.alive.load(Ordering::Relaxed);
@@ -42,7 +50,6 @@ pub async fn serve(health: Health, listen: SocketAddr, shutdown: CancellationTok
     });
     let routes = warp::get().and(healthz.or(readyz).or(metrics));
     warp::serve(routes).incoming(listener).graceful(shutdown.cancelled_owned()).run().await;
-    Ok(())
 }
 
 fn status(result: Result<String, String>) -> impl warp::Reply {

@@ -4,12 +4,13 @@
 //! as the few hundred bytes that the passes read. Every change wakes the plan's reconcile.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use enact_crds::common::Outputs;
 use enact_crds::task::Phase;
 use enact_crds::{Plan, Task, convert};
-use enact_domain::attempt::{PodPhase, PodView};
+use enact_domain::attempt::PodView;
 use enact_domain::names;
 use enact_domain::time::Millis;
 use futures::channel::mpsc;
@@ -20,6 +21,7 @@ use kube::{Resource, ResourceExt as _};
 use tokio::sync::watch;
 
 use crate::pods::AttemptPod;
+use crate::shelf::version;
 
 /// A Task as the passes need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +61,12 @@ pub struct PodEntry {
     pub task: String,
     /// Number of the attempt.
     pub attempt: u32,
+    /// UID of the object that controls it.
+    pub owner: String,
+    /// The tenant that its place is counted for.
+    pub tenant: String,
+    /// When it was first seen to have ended.
+    pub ended: Option<Instant>,
     /// What it shows.
     pub view: PodView,
 }
@@ -66,41 +74,51 @@ pub struct PodEntry {
 /// The children of one plan, by name.
 #[derive(Clone, Debug, Default)]
 pub struct Children {
+    /// The plan.
+    plan: Option<ObjectRef<Plan>>,
     /// Tasks.
     pub tasks: HashMap<String, Arc<TaskEntry>>,
     /// Pods.
     pub pods: HashMap<String, Arc<PodEntry>>,
 }
 
-/// A pod that needs no place any more: namespace and name.
+/// What became known of a pod's place among its tenant's attempts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Freed {
-    /// Its namespace.
+pub struct Occupancy {
+    /// The tenant.
+    pub tenant: String,
+    /// The pod's namespace.
     pub namespace: String,
-    /// Its name.
+    /// The pod's name.
     pub pod: String,
+    /// Whether it needs a place; otherwise it has ended, or vanished.
+    pub taken: bool,
 }
 
 /// Children by the UID of their plan.
 pub struct Index {
-    plans: Mutex<HashMap<String, Children>>,
+    known: Mutex<Known>,
     wake: mpsc::UnboundedSender<ObjectRef<Plan>>,
     /// Whether tasks, and pods, were listed once.
     listed: [watch::Sender<bool>; 2],
 }
 
+#[derive(Default)]
+struct Known {
+    plans: HashMap<String, Children>,
+    /// UIDs of the tasks, and of the pods, that were entered since the present list began: a list does not show what was made after it.
+    fresh: [Option<HashSet<String>>; 2],
+}
+
+const TASKS: usize = 0;
+const PODS: usize = 1;
+
 impl Index {
     /// An empty index, and the stream of plans whose children changed.
     pub fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<ObjectRef<Plan>>) {
         let (wake, woken) = mpsc::unbounded();
-        (
-            Arc::new(Self {
-                plans: Mutex::default(),
-                wake,
-                listed: [watch::Sender::new(false), watch::Sender::new(false)],
-            }),
-            woken,
-        )
+        let listed = [watch::Sender::new(false), watch::Sender::new(false)];
+        (Arc::new(Self { known: Mutex::default(), wake, listed }), woken)
     }
 
     /// Returns when tasks and pods were listed once: before that, a child that is missing here may well exist.
@@ -113,7 +131,11 @@ impl Index {
 
     /// The children of a plan as they were last seen. Cheap: the entries are shared.
     pub fn children(&self, plan_uid: &str) -> Children {
-        self.plans.lock().unwrap_or_else(PoisonError::into_inner).get(plan_uid).cloned().unwrap_or_default()
+        self.lock().plans.get(plan_uid).cloned().unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has the plan looked at again.
@@ -124,102 +146,109 @@ impl Index {
 
     /// Enters a Task as the API server returned it or a watch told it; an older version than the known one is ignored.
     pub fn put_task(&self, task: &Task) {
-        let Some((uid, _)) = owner(task) else { return };
+        let Some((uid, plan)) = owner(task) else { return };
         let entry = TaskEntry::of(task);
-        self.edit(&uid, |c| insert(&mut c.tasks, task.name_any(), entry, |e| e.version));
-    }
-
-    /// Enters a pod likewise; true when it has ended.
-    pub fn put_pod(&self, pod: &AttemptPod) -> bool {
-        let (Some(uid), Some(entry)) = (label(pod, names::LABEL_PLAN_UID), PodEntry::of(pod)) else { return false };
-        let ended = matches!(entry.view.phase, PodPhase::Succeeded | PodPhase::Failed);
-        self.edit(&uid, |c| insert(&mut c.pods, pod.name_any(), entry, |e| e.version));
-        ended
-    }
-
-    /// Forgets a pod.
-    pub fn drop_pod(&self, plan_uid: &str, pod: &str) {
-        self.edit(plan_uid, |c| c.pods.remove(pod));
-    }
-
-    fn edit<T>(&self, plan_uid: &str, f: impl FnOnce(&mut Children) -> T) {
-        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        let children = plans.entry(plan_uid.to_owned()).or_default();
-        f(children);
-        if children.tasks.is_empty() && children.pods.is_empty() {
-            plans.remove(plan_uid);
+        let mut known = self.lock();
+        known.note(TASKS, &entry.uid);
+        let children = known.children(&uid, task, &plan);
+        if children.tasks.get(&task.name_any()).is_none_or(|old| old.version <= entry.version) {
+            children.tasks.insert(task.name_any(), Arc::new(entry));
         }
+    }
+
+    /// Enters a pod likewise; whether it now shows something else.
+    pub fn put_pod(&self, pod: &AttemptPod) -> bool {
+        let (Some(uid), Some(plan)) = (label(pod, names::LABEL_PLAN_UID), label(pod, names::LABEL_PLAN)) else {
+            return false;
+        };
+        let Some(mut entry) = PodEntry::of(pod) else { return false };
+        let mut known = self.lock();
+        known.note(PODS, &entry.uid);
+        let children = known.children(&uid, pod, &plan);
+        let old = children.pods.get(&pod.name_any());
+        if old.is_some_and(|old| old.version > entry.version) {
+            return false;
+        }
+        let same = old.filter(|old| old.uid == entry.uid);
+        let news = same.is_none_or(|old| old.view != entry.view);
+        entry.ended = same.and_then(|old| old.ended).or(entry.ended);
+        children.pods.insert(pod.name_any(), Arc::new(entry));
+        news
     }
 
     /// Keeps the tasks current from a watch; returns when the watch ends, which it does not by itself.
     pub async fn follow_tasks(&self, events: impl Stream<Item = Event<Task>>) {
-        let mut seen: Option<HashSet<String>> = None;
         let mut events = std::pin::pin!(events);
         while let Some(event) = events.next().await {
             match event {
-                Event::Init => seen = Some(HashSet::new()),
+                Event::Init => self.lock().fresh[TASKS] = Some(HashSet::new()),
                 Event::Apply(task) | Event::InitApply(task) => {
-                    if let (Some(seen), Some(uid)) = (&mut seen, task.uid()) {
-                        seen.insert(uid);
-                    }
                     self.put_task(&task);
                     self.wake_owner(&task);
                 }
                 Event::Delete(task) => {
                     if let Some((uid, _)) = owner(&task) {
-                        self.edit(&uid, |c| c.tasks.remove(&task.name_any()));
+                        // A namesake may have been created meanwhile.
+                        self.lock()
+                            .edit(&uid, |c| remove(&mut c.tasks, &task.name_any(), |t| t.version <= version(&task)));
                     }
                     self.wake_owner(&task);
                 }
                 Event::InitDone => {
-                    if let Some(seen) = seen.take() {
-                        self.retain(|c| c.tasks.retain(|_, t| seen.contains(&t.uid)));
-                    }
-                    self.listed[0].send_replace(true);
+                    let bereft = self.lock().sweep(TASKS, |children, fresh| {
+                        let before = children.tasks.len();
+                        children.tasks.retain(|_, t| fresh.contains(&t.uid));
+                        before > children.tasks.len()
+                    });
+                    bereft.into_iter().for_each(|plan| self.wake(plan));
+                    self.listed[TASKS].send_replace(true);
                 }
             }
         }
     }
 
-    /// Keeps the pods current from a watch; tells `freed` of each pod that ended or vanished.
-    pub async fn follow_pods(&self, events: impl Stream<Item = Event<AttemptPod>>, mut freed: impl FnMut(Freed)) {
-        let mut seen: Option<HashSet<String>> = None;
+    /// Keeps the pods current from a watch; tells `told` of each pod whether it needs a place.
+    pub async fn follow_pods(&self, events: impl Stream<Item = Event<AttemptPod>>, mut told: impl FnMut(Occupancy)) {
         let mut events = std::pin::pin!(events);
         while let Some(event) = events.next().await {
             match event {
-                Event::Init => seen = Some(HashSet::new()),
+                Event::Init => self.lock().fresh[PODS] = Some(HashSet::new()),
                 Event::Apply(pod) | Event::InitApply(pod) => {
-                    if let (Some(seen), Some(uid)) = (&mut seen, pod.uid()) {
-                        seen.insert(uid);
+                    let news = self.put_pod(&pod);
+                    told(Occupancy::of(&pod, !pod.has_ended()));
+                    if news {
+                        self.wake_labelled(&pod);
                     }
-                    if self.put_pod(&pod) {
-                        freed(Freed::of(&pod));
-                    }
-                    self.wake_labelled(&pod);
                 }
                 Event::Delete(pod) => {
                     if let Some(uid) = label(&pod, names::LABEL_PLAN_UID) {
-                        self.drop_pod(&uid, &pod.name_any());
+                        self.lock()
+                            .edit(&uid, |c| remove(&mut c.pods, &pod.name_any(), |p| p.version <= version(&pod)));
                     }
-                    freed(Freed::of(&pod));
+                    told(Occupancy::of(&pod, false));
                     self.wake_labelled(&pod);
                 }
                 Event::InitDone => {
-                    if let Some(seen) = seen.take() {
-                        self.retain(|c| c.pods.retain(|_, p| seen.contains(&p.uid)));
-                    }
-                    self.listed[1].send_replace(true);
+                    let mut gone = Vec::new();
+                    let bereft = self.lock().sweep(PODS, |children, fresh| {
+                        let namespace = children.plan.as_ref().and_then(|p| p.namespace.clone()).unwrap_or_default();
+                        let before = gone.len();
+                        children.pods.retain(|name, pod| {
+                            let stays = fresh.contains(&pod.uid);
+                            if !stays {
+                                let (tenant, namespace) = (pod.tenant.clone(), namespace.clone());
+                                gone.push(Occupancy { tenant, namespace, pod: name.clone(), taken: false });
+                            }
+                            stays
+                        });
+                        gone.len() > before
+                    });
+                    gone.into_iter().for_each(&mut told);
+                    bereft.into_iter().for_each(|plan| self.wake(plan));
+                    self.listed[PODS].send_replace(true);
                 }
             }
         }
-    }
-
-    fn retain(&self, f: impl Fn(&mut Children)) {
-        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        plans.retain(|_, children| {
-            f(children);
-            !(children.tasks.is_empty() && children.pods.is_empty())
-        });
     }
 
     fn wake_owner(&self, task: &Task) {
@@ -232,6 +261,46 @@ impl Index {
         if let (Some(plan), Some(namespace)) = (label(pod, names::LABEL_PLAN), pod.namespace()) {
             self.wake(ObjectRef::new(&plan).within(&namespace));
         }
+    }
+}
+
+impl Known {
+    /// Notes that an object is there, whatever the list that is being read says.
+    fn note(&mut self, which: usize, uid: &str) {
+        if let Some(fresh) = &mut self.fresh[which] {
+            fresh.insert(uid.to_owned());
+        }
+    }
+
+    fn children<K: Resource>(&mut self, plan_uid: &str, child: &K, plan: &str) -> &mut Children {
+        let children = self.plans.entry(plan_uid.to_owned()).or_default();
+        children.plan.get_or_insert_with(|| ObjectRef::new(plan).within(&child.namespace().unwrap_or_default()));
+        children
+    }
+
+    fn edit(&mut self, plan_uid: &str, f: impl FnOnce(&mut Children)) {
+        let Some(children) = self.plans.get_mut(plan_uid) else { return };
+        f(children);
+        if children.tasks.is_empty() && children.pods.is_empty() {
+            self.plans.remove(plan_uid);
+        }
+    }
+
+    /// At the end of a list: forgets what was deleted while nothing watched; the plans that lost something.
+    fn sweep(
+        &mut self,
+        which: usize,
+        mut lose: impl FnMut(&mut Children, &HashSet<String>) -> bool,
+    ) -> Vec<ObjectRef<Plan>> {
+        let Some(fresh) = self.fresh[which].take() else { return Vec::new() };
+        let mut bereft = Vec::new();
+        self.plans.retain(|_, children| {
+            if lose(children, &fresh) {
+                bereft.extend(children.plan.clone());
+            }
+            !(children.tasks.is_empty() && children.pods.is_empty())
+        });
+        bereft
     }
 }
 
@@ -256,25 +325,34 @@ impl TaskEntry {
 
 impl PodEntry {
     fn of(pod: &AttemptPod) -> Option<Self> {
+        let owner = pod.owner_references().iter().find(|o| o.controller == Some(true))?;
         Some(Self {
             uid: pod.uid()?,
             version: version(pod),
             task: label(pod, names::LABEL_TASK)?,
             attempt: label(pod, names::LABEL_ATTEMPT)?.parse().ok()?,
+            owner: owner.uid.clone(),
+            tenant: label(pod, names::LABEL_TENANT).unwrap_or_default(),
+            ended: pod.has_ended().then(Instant::now),
             view: pod.view(),
         })
     }
 }
 
-impl Freed {
-    fn of(pod: &AttemptPod) -> Self {
-        Self { namespace: pod.namespace().unwrap_or_default(), pod: pod.name_any() }
+impl Occupancy {
+    fn of(pod: &AttemptPod, taken: bool) -> Self {
+        Self {
+            tenant: label(pod, names::LABEL_TENANT).unwrap_or_default(),
+            namespace: pod.namespace().unwrap_or_default(),
+            pod: pod.name_any(),
+            taken,
+        }
     }
 }
 
-fn insert<E>(map: &mut HashMap<String, Arc<E>>, name: String, entry: E, version: impl Fn(&E) -> u64) {
-    if map.get(&name).is_none_or(|known| version(known) <= version(&entry)) {
-        map.insert(name, Arc::new(entry));
+fn remove<E>(map: &mut HashMap<String, Arc<E>>, name: &str, is: impl Fn(&E) -> bool) {
+    if map.get(name).is_some_and(|entry| is(entry)) {
+        map.remove(name);
     }
 }
 
@@ -286,11 +364,6 @@ fn owner(task: &Task) -> Option<(String, String)> {
 
 fn label<K: Resource>(object: &K, key: &str) -> Option<String> {
     object.labels().get(key).cloned()
-}
-
-/// Resource versions are decimal numbers that grow, by the contract of Kubernetes 1.35 (KEP-5504).
-fn version<K: Resource>(object: &K) -> u64 {
-    object.resource_version().and_then(|v| v.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -309,21 +382,67 @@ mod tests {
         .unwrap()
     }
 
+    fn pod(name: &str, uid: &str, version: u32, phase: &str) -> AttemptPod {
+        serde_json::from_value(serde_json::json!({
+            "metadata": {"name": name, "namespace": "ns", "uid": uid, "resourceVersion": version.to_string(),
+                "labels": {"enact.dev/tenant": "t", "enact.dev/plan": "p", "enact.dev/plan-uid": "plan",
+                    "enact.dev/task": "a", "enact.dev/attempt": "1"},
+                "ownerReferences": [{"apiVersion": "enact.dev/v1alpha1", "kind": "Task", "name": "a", "uid": "1", "controller": true}]},
+            "status": {"phase": phase}
+        }))
+        .unwrap()
+    }
+
+    /// Names of the pods that need a place, and those that need none, in the order of the news.
+    async fn follow(index: &Index, events: Vec<Event<AttemptPod>>) -> Vec<(String, bool)> {
+        let mut news = Vec::new();
+        index.follow_pods(stream::iter(events), |o| news.push((o.pod, o.taken))).await;
+        news
+    }
+
     #[tokio::test]
     async fn older_news_are_ignored_and_a_new_list_forgets_what_is_gone() {
         let (index, mut woken) = Index::new();
         index.put_task(&task("a", "1", 7, "Succeeded"));
-        let events = vec![
-            Event::Apply(task("a", "1", 5, "Running")),
-            Event::Apply(task("b", "2", 6, "Pending")),
-            Event::Init,
-            Event::InitApply(task("a", "1", 7, "Succeeded")),
-            Event::InitDone,
-        ];
+        let events = vec![Event::Apply(task("a", "1", 5, "Running")), Event::Apply(task("b", "2", 6, "Pending"))];
         index.follow_tasks(stream::iter(events)).await;
-        let children = index.children("plan");
-        assert_eq!(children.tasks.len(), 1, "b was deleted while the watch was down");
-        assert_eq!(children.tasks["a"].phase, Phase::Succeeded);
-        assert_eq!(woken.try_recv().unwrap(), ObjectRef::new("p").within("ns"));
+        while woken.try_recv().is_ok() {}
+        let list = vec![Event::Init, Event::InitDone];
+        index.follow_tasks(stream::iter(list)).await;
+        assert!(index.children("plan").tasks.is_empty(), "they were deleted while the watch was down");
+        assert_eq!(woken.try_recv().unwrap(), ObjectRef::new("p").within("ns"), "their plan is told");
+        index.put_task(&task("a", "1", 7, "Succeeded"));
+        let list = vec![Event::Init, Event::InitApply(task("a", "1", 5, "Running")), Event::InitDone];
+        index.follow_tasks(stream::iter(list)).await;
+        assert_eq!(index.children("plan").tasks["a"].phase, Phase::Succeeded);
+    }
+
+    #[tokio::test]
+    async fn a_pod_keeps_its_place_from_the_first_list_to_its_end() {
+        let (index, _woken) = Index::new();
+        let list = vec![Event::Init, Event::InitApply(pod("a-1", "x", 3, "Running")), Event::InitDone];
+        assert_eq!(follow(&index, list).await, [("a-1".into(), true)], "what runs after a restart is counted");
+        let gone = vec![Event::Init, Event::InitDone];
+        assert_eq!(follow(&index, gone).await, [("a-1".into(), false)], "and freed when it vanished unseen");
+        assert_eq!(follow(&index, vec![Event::Apply(pod("b-1", "y", 4, "Failed"))]).await, [("b-1".into(), false)]);
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_was_made_meanwhile_is_not_lost() {
+        let (index, _woken) = Index::new();
+        follow(&index, vec![Event::Init]).await;
+        index.put_pod(&pod("a-1", "new", 9, "Pending"));
+        assert_eq!(follow(&index, vec![Event::InitDone]).await, [], "a list does not show what was made after it");
+        assert_eq!(follow(&index, vec![Event::Delete(pod("a-1", "old", 5, "Failed"))]).await, [("a-1".into(), false)]);
+        assert_eq!(index.children("plan").pods["a-1"].uid, "new", "the end of a namesake says nothing of it");
+    }
+
+    #[tokio::test]
+    async fn news_that_change_nothing_wake_nobody() {
+        let (index, mut woken) = Index::new();
+        follow(&index, vec![Event::Apply(pod("a-1", "x", 3, "Running"))]).await;
+        assert!(woken.try_recv().is_ok());
+        follow(&index, vec![Event::Apply(pod("a-1", "x", 4, "Running"))]).await;
+        assert!(woken.try_recv().is_err(), "an annotation, say");
     }
 }

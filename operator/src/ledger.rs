@@ -39,26 +39,46 @@ impl Ledger {
         self.with(tenant, |a| a.running.insert((namespace.to_owned(), pod.to_owned())));
     }
 
-    /// Frees the place of a pod; the waiting plan of the highest priority, which can go on now.
-    pub fn release(&self, tenant: &str, namespace: &str, pod: &str) -> Option<ObjectRef<Plan>> {
-        self.with(tenant, |a| {
-            if !a.running.remove(&(namespace.to_owned(), pod.to_owned())) {
-                return None;
-            }
-            let next = a.waiting.iter().max_by_key(|(_, priority)| **priority).map(|(plan, _)| plan.clone())?;
-            a.waiting.remove(&next);
-            Some(next)
-        })
+    /// Frees the place of a pod; whether it had one.
+    pub fn release(&self, tenant: &str, namespace: &str, pod: &str) -> bool {
+        self.with(tenant, |a| a.running.remove(&(namespace.to_owned(), pod.to_owned())))
     }
 
-    /// Notes that a plan could start more if there were room.
+    /// Notes that a plan could start more if its tenant had room.
     pub fn wait(&self, tenant: &str, plan: ObjectRef<Plan>, priority: i32) {
         self.with(tenant, |a| a.waiting.insert(plan, priority));
+    }
+
+    /// The waiting plan of the highest priority, if the tenant has room for it now. Plans that are not there any more are passed over.
+    /// Whoever frees a place, or leaves room unused, must wake the plan that this returns: no other is woken until it has had its turn.
+    pub fn next(
+        &self,
+        tenant: &str,
+        parallelism: u32,
+        is_there: impl Fn(&ObjectRef<Plan>) -> bool,
+    ) -> Option<ObjectRef<Plan>> {
+        self.with(tenant, |a| {
+            while count(a) < parallelism {
+                let next = a.waiting.iter().max_by_key(|(_, priority)| **priority).map(|(plan, _)| plan.clone())?;
+                a.waiting.remove(&next);
+                if is_there(&next) {
+                    return Some(next);
+                }
+            }
+            None
+        })
     }
 
     /// Attempts under way of one tenant.
     pub fn running(&self, tenant: &str) -> u32 {
         self.with(tenant, |a| count(a))
+    }
+
+    /// Attempts under way of all tenants, and plans that wait for room.
+    pub fn totals(&self) -> (u32, u32) {
+        let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let sum = |f: fn(&Account) -> usize| u32::try_from(accounts.values().map(f).sum::<usize>()).unwrap_or(u32::MAX);
+        (sum(|a| a.running.len()), sum(|a| a.waiting.len()))
     }
 
     fn with<T>(&self, tenant: &str, f: impl FnOnce(&mut Account) -> T) -> T {
@@ -86,8 +106,24 @@ mod tests {
         let plan = |name: &str| ObjectRef::new(name).within("ns");
         ledger.wait("t", plan("slow"), 0);
         ledger.wait("t", plan("urgent"), 5);
-        assert_eq!(ledger.release("t", "ns", "a-1"), Some(plan("urgent")));
-        assert_eq!(ledger.release("t", "ns", "a-1"), None, "released once");
+        ledger.wait("t", plan("gone"), 9);
+        let there = |plan: &ObjectRef<Plan>| plan.name != "gone";
+        assert_eq!(ledger.next("t", 2, there), None, "no room yet");
+        assert!(ledger.release("t", "ns", "a-1"));
+        assert!(!ledger.release("t", "ns", "a-1"), "released once");
         assert_eq!(ledger.room("t", 2), 1);
+        assert_eq!(ledger.next("t", 2, there), Some(plan("urgent")), "a plan that is gone keeps nobody waiting");
+        assert_eq!(ledger.next("t", 2, there), Some(plan("slow")), "the urgent one left the room unused");
+        assert_eq!(ledger.next("t", 2, there), None);
+    }
+
+    #[test]
+    fn pods_that_run_after_a_restart_have_their_places() {
+        let ledger = Ledger::default();
+        ledger.enter("t", "ns", "a-1");
+        ledger.enter("t", "ns", "a-1");
+        ledger.enter("t", "ns", "b-1");
+        assert!(!ledger.reserve("t", 2, "ns", "c-1"));
+        assert_eq!((ledger.totals(), ledger.room("t", 1)), ((2, 0), 0), "more than a parallelism that was lowered");
     }
 }

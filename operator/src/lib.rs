@@ -11,6 +11,7 @@ pub mod context;
 pub mod controller;
 pub mod documents;
 pub mod error;
+pub mod follow;
 pub mod health;
 pub mod index;
 pub mod leader;
@@ -21,5 +22,8 @@ pub mod plan;
 pub mod pods;
 pub mod references;
 pub mod run;
+pub mod shelf;
 pub mod task;
 pub mod tenant;
+#[cfg(test)]
+mod testing;

@@ -8,7 +8,7 @@ use enact_operator::config::{Cli, Command, Migrate, with_file};
 use enact_store::{AppLogin, Class};
 
 fn main() -> anyhow::Result<()> {
-    let cli = Cli::parse_from(with_file(std::env::args())?);
+    let cli = Cli::parse_from(with_file(std::env::args(), |name| std::env::var_os(name).is_some())?);
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider is installed twice"))?;

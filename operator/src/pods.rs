@@ -70,6 +70,11 @@ struct End {
 }
 
 impl AttemptPod {
+    /// Whether nothing of it runs any more.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed"))
+    }
+
     /// What the pod shows of its attempt. The container that decides is the first that failed or cannot start; else the last one.
     pub fn view(&self) -> PodView {
         let status = &self.status;

@@ -76,8 +76,17 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Referrers<K> {
 
     /// Has everything looked at again that depends on `target`.
     pub fn wake(&self, target: &Target) {
+        self.send(target, |_| true);
+    }
+
+    /// Has everything but `object` looked at again that depends on `target`.
+    pub fn wake_others(&self, target: &Target, object: &ObjectRef<K>) {
+        self.send(target, |referrer| referrer != object);
+    }
+
+    fn send(&self, target: &Target, wanted: impl Fn(&ObjectRef<K>) -> bool) {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        for referrer in known.referrers.get(target).into_iter().flatten() {
+        for referrer in known.referrers.get(target).into_iter().flatten().filter(|r| wanted(r)) {
             // The receiver is gone only when the process ends.
             let _ = self.wake.unbounded_send(referrer.clone());
         }
@@ -116,13 +125,13 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Known<K> {
 
 /// The references of every kind.
 pub struct References {
-    /// Of Tenants: to older Tenants that hold a namespace of theirs.
+    /// Of Tenants: to their namespaces, and to other Tenants that have one of them.
     pub tenants: Referrers<Tenant>,
     /// Of Constitutions: to ConfigMaps and the namespace.
     pub constitutions: Referrers<Constitution>,
     /// Of Specifications: to ConfigMaps, Constitutions and the namespace.
     pub specifications: Referrers<Specification>,
-    /// Of Plans: to ConfigMaps and the namespace.
+    /// Of Plans: to ConfigMaps, Specifications, Agents and the namespace.
     pub plans: Referrers<Plan>,
     /// Of Agents: to ConfigMaps and the namespace.
     pub agents: Referrers<Agent>,
@@ -134,6 +143,11 @@ impl References {
     /// Has every object looked at again that depends on `target`.
     pub fn touched(&self, target: &Target) {
         self.tenants.wake(target);
+        self.members_touched(target);
+    }
+
+    /// The same, but for Tenants.
+    pub fn members_touched(&self, target: &Target) {
         self.constitutions.wake(target);
         self.specifications.wake(target);
         self.plans.wake(target);

@@ -7,16 +7,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use enact_crds::approval::SubjectKind;
-use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Task, Tenant};
-use enact_domain::names;
+use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Tenant};
 use enact_store::{Recorder, Store};
-use futures::{Stream, StreamExt as _, future};
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::core::PartialObjectMeta;
+use futures::future;
+use kube::runtime::Controller;
 use kube::runtime::events::{Recorder as Events, Reporter};
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{Controller, WatchStreamExt as _};
+use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
@@ -32,9 +29,9 @@ use crate::leader::Candidate;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::plan::Runtimes;
-use crate::pods::AttemptPod;
-use crate::references::{References, Referrers, Target};
-use crate::{agent, approval, documents, plan, tenant};
+use crate::references::{References, Referrers};
+use crate::tenant::cluster::{Cluster, follow_namespaces, follow_objects};
+use crate::{agent, approval, documents, follow, plan, tenant};
 
 /// How long running reconciles may take to end after a signal; below a pod's usual grace period of 30 s.
 const GRACE: Duration = Duration::from_secs(20);
@@ -46,10 +43,11 @@ const GRACE: Duration = Duration::from_secs(20);
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let metrics = Metrics::new()?;
     let store = Store::connect(&enact_store::Config::new(&config.database_url))?;
-    let shutdown = CancellationToken::new();
+    let probes_stop = CancellationToken::new();
     let alive = Arc::new(AtomicBool::new(true));
     let health = Health { store: store.clone(), metrics: metrics.clone(), alive: alive.clone() };
-    let probes = tokio::spawn(health::serve(health, config.listen, shutdown.clone()));
+    let listener = health::bind(config.listen).await?;
+    let probes = tokio::spawn(health::serve(health, listener, probes_stop.clone()));
     let client = Client::try_default().await.context("no way to an API server; set KUBECONFIG or run in a pod")?;
     let mut candidate =
         Candidate::new(client.clone(), &config.namespace, config.pod_name.clone(), config.lease_seconds);
@@ -60,12 +58,31 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     tracing::info!(identity = config.pod_name, "leading");
     metrics.leader.set(1);
+    let failure = lead(client, config, store, metrics.clone(), &alive, &mut candidate).await;
+    metrics.leader.set(0);
+    probes_stop.cancel();
+    // The probes have nothing to finish; a scrape that hangs must not keep the process.
+    probes.abort();
+    failure.map_or(Ok(()), |reason| Err(anyhow::anyhow!(reason)))
+}
+
+/// Runs the controllers while the lease is ours; why that ended, when nobody asked for it.
+async fn lead(
+    client: Client,
+    config: Config,
+    store: Store,
+    metrics: Metrics,
+    alive: &AtomicBool,
+    candidate: &mut Candidate,
+) -> Option<&'static str> {
+    const LOST: &str = "the leader lease is lost";
+    let shutdown = CancellationToken::new();
     let (recorder, flusher) = Recorder::start(store.clone());
     let (ctx, controllers) = assemble(client, config, store, recorder, metrics);
     let mut tasks = controllers.spawn(&ctx, &shutdown);
-    let failure = tokio::select! {
+    let mut failure = tokio::select! {
         () = stop_signal() => None,
-        () = candidate.lost() => Some("the leader lease is lost"),
+        () = candidate.lost() => Some(LOST),
         _ = tasks.join_next() => Some("a controller has ended by itself"),
     };
     if let Some(reason) = failure {
@@ -73,18 +90,24 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         tracing::error!(reason, "stopping");
     }
     shutdown.cancel();
-    if tokio::time::timeout(GRACE, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
-        tracing::warn!(
-            "some reconciles did not end in time; what they did is repeated without effect after the restart"
-        );
-        tasks.abort_all();
+    if failure != Some(LOST) {
+        // The lease is kept while running reconciles come to their end.
+        let drained = async { while tasks.join_next().await.is_some() {} };
+        tokio::select! {
+            done = tokio::time::timeout(GRACE, drained) => if done.is_err() {
+                tracing::warn!("some reconciles did not end in time; what they did is repeated without effect after the restart");
+            },
+            () = candidate.lost() => failure = Some(LOST),
+        }
     }
-    ctx.metrics.leader.set(0);
+    // Whoever leads next may begin at any moment: nothing of this process writes after that.
+    tasks.shutdown().await;
     drop(ctx);
     flusher.close().await;
-    candidate.resign().await;
-    probes.abort();
-    failure.map_or(Ok(()), |reason| Err(anyhow::anyhow!(reason)))
+    if failure != Some(LOST) {
+        candidate.resign().await;
+    }
+    failure
 }
 
 async fn stop_signal() {
@@ -143,19 +166,9 @@ fn assemble(
     let approval_controller = Controller::new(approvals(), config_watch());
     let plans = Controller::new(Api::<Plan>::all(client.clone()), config_watch());
     let plan_store = plans.store();
-    let by_specification = plan_store.clone();
-    let by_agent = plan_store.clone();
     let plans = plans
         .watches(approvals(), config_watch(), move |a| {
             subject(SubjectKind::Plan)(a).map(|(ns, name)| ObjectRef::new(&name).within(&ns))
-        })
-        .watches(Api::<Specification>::all(client.clone()), config_watch(), move |s| {
-            plan::waiting_for(&by_specification, &s, |plan, name| {
-                plan.spec.specification_ref.as_ref().is_some_and(|r| r.name == name)
-            })
-        })
-        .watches(Api::<Agent>::all(client.clone()), config_watch(), move |a| {
-            plan::waiting_for(&by_agent, &a, |plan, name| plan::uses_agent(plan, name))
         })
         .reconcile_on(woken);
     let (of_tenants, tenants) = referring(tenants);
@@ -194,6 +207,7 @@ fn assemble(
         ledger: Ledger::default(),
         backoff: Backoff::default(),
         plans: Runtimes::default(),
+        cluster: Cluster::default(),
     });
     (ctx, Controllers { tenants, constitutions, specifications, plans, agents, approvals: approval_controller })
 }
@@ -215,9 +229,13 @@ impl Controllers {
     fn spawn(self, ctx: &Arc<Context>, shutdown: &CancellationToken) -> JoinSet<()> {
         let mut set = JoinSet::new();
         let (ctx, stop) = (|| ctx.clone(), || shutdown.clone());
-        set.spawn(follow_tasks(ctx(), stop()));
-        set.spawn(follow_pods(ctx(), stop()));
-        set.spawn(follow_config_maps(ctx(), stop()));
+        set.spawn(follow::tasks(ctx(), stop()));
+        set.spawn(follow::pods(ctx(), stop()));
+        set.spawn(follow::config_maps(ctx(), stop()));
+        set.spawn(follow_namespaces(ctx(), stop()));
+        for kind in tenant::objects::Kind::ALL {
+            set.spawn(follow_objects(kind, ctx(), stop()));
+        }
         set.spawn(drive(self.tenants, ctx(), stop(), tenant::reconcile));
         set.spawn(drive(self.constitutions, ctx(), stop(), documents::reconcile_constitution));
         set.spawn(drive(self.specifications, ctx(), stop(), documents::reconcile_specification));
@@ -226,50 +244,4 @@ impl Controllers {
         set.spawn(drive(self.approvals, ctx(), stop(), approval::reconcile));
         set
     }
-}
-
-async fn follow_tasks(ctx: Arc<Context>, shutdown: CancellationToken) {
-    let stream = watcher::watcher(Api::<Task>::all(ctx.client.clone()), watcher::Config::default().page_size(500));
-    ctx.index.follow_tasks(steady(stream, "Task", ctx.clone()).take_until(shutdown.cancelled_owned())).await;
-}
-
-async fn follow_pods(ctx: Arc<Context>, shutdown: CancellationToken) {
-    let config = watcher::Config::default().labels(names::LABEL_PLAN_UID).page_size(500);
-    let stream = watcher::watcher(Api::<AttemptPod>::all(ctx.client.clone()), config);
-    let events = steady(stream, "Pod", ctx.clone()).take_until(shutdown.cancelled_owned());
-    let freed = |freed: crate::index::Freed| {
-        let Some(member) = ctx.tenant_of(&freed.namespace) else { return };
-        if let Some(plan) = ctx.ledger.release(&member.tenant, &freed.namespace, &freed.pod) {
-            ctx.index.wake(plan);
-        }
-        ctx.metrics.running.set(i64::from(ctx.ledger.running(&member.tenant)));
-    };
-    ctx.index.follow_pods(events, freed).await;
-}
-
-/// Documents and recorded work are in ConfigMaps: one watch of their metadata for all kinds that read them.
-async fn follow_config_maps(ctx: Arc<Context>, shutdown: CancellationToken) {
-    let api = Api::<PartialObjectMeta<ConfigMap>>::all(ctx.client.clone());
-    let stream = watcher::watcher(api, watcher::Config::default().page_size(500));
-    let mut events = Box::pin(steady(stream, "ConfigMap", ctx.clone()).take_until(shutdown.cancelled_owned()));
-    while let Some(event) = events.next().await {
-        if let Event::Apply(map) | Event::InitApply(map) | Event::Delete(map) = event {
-            ctx.references.touched(&Target::config_map(&map.namespace().unwrap_or_default(), &map.name_any()));
-        }
-    }
-}
-
-/// A watch that takes itself up again, with a growing wait.
-fn steady<K: Send + 'static>(
-    stream: impl Stream<Item = watcher::Result<Event<K>>> + Send,
-    kind: &'static str,
-    ctx: Arc<Context>,
-) -> impl Stream<Item = Event<K>> + Send {
-    stream.default_backoff().filter_map(move |event| {
-        let event = event.inspect_err(|error| {
-            ctx.metrics.watch_errors.with_label_values(&[kind]).inc();
-            tracing::warn!(kind, %error, "a watch broke; it is taken up again");
-        });
-        future::ready(event.ok())
-    })
 }

@@ -60,11 +60,8 @@ enum Done {
 /// Carries out every action of the pass, several at once; one that fails does not keep the others.
 pub async fn apply(pass: &Pass<'_>, runtime: &mut Runtime) -> Applied {
     let limit = usize::from(pass.ctx.config.requests_in_flight);
-    let results: Vec<Result<Done, Error>> = stream::iter(&pass.decision.actions)
-        .map(|action| carry_out(pass, action))
-        .buffer_unordered(limit)
-        .collect()
-        .await;
+    let work: Vec<_> = pass.decision.actions.iter().map(|action| carry_out(pass, action)).collect();
+    let results: Vec<Result<Done, Error>> = stream::iter(work).buffer_unordered(limit).collect().await;
     let mut applied = Applied::default();
     for result in results {
         match result {

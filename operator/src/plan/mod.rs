@@ -145,7 +145,7 @@ fn reference(plan: &Plan) -> ObjectRef<Plan> {
 }
 
 /// Whether the plan has come to an end.
-fn is_finished(phase: Phase) -> bool {
+pub(crate) fn is_finished(phase: Phase) -> bool {
     matches!(phase, Phase::Succeeded | Phase::Failed | Phase::Cancelled)
 }
 

@@ -1,17 +1,69 @@
-//! Tenant.
+//! Tenants: their namespaces, and what keeps each within its bounds.
+//!
+//! A namespace is set up first and labelled last: the label `enact.dev/tenant` is what makes it the tenant's for every other controller,
+//! so that nothing ever runs in a namespace that is not closed yet. When a Tenant goes, its namespaces and everything that people made in
+//! them stay.
+
+pub mod apply;
+pub mod cluster;
+pub mod decide;
+pub mod objects;
+pub mod observe;
+pub mod record;
+pub mod status;
+pub mod validate;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use enact_crds::Tenant;
+use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 
 use crate::context::Context;
+use crate::documents::RESYNC;
 use crate::error::Error;
+use crate::references::Target;
+use decide::Finalizer;
+
+/// What keeps a Tenant until its namespaces are tidied up.
+pub const FINALIZER: &str = "enact.dev/tenant";
+/// How soon a Tenant is looked at again while something goes on in it: its counts move, and nothing tells of a Plan that was deleted.
+const BUSY: Duration = Duration::from_secs(10);
 
 /// One reconcile of a Tenant.
 ///
 /// # Errors
 /// When the API server or the record fails.
-pub async fn reconcile(_object: Arc<Tenant>, _ctx: Arc<Context>) -> Result<Action, Error> {
-    Ok(Action::await_change())
+pub async fn reconcile(object: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action, Error> {
+    ctx.synced().await;
+    let seen = observe::observe(&object, &ctx).await?;
+    if seen.deleting.is_some() && !seen.claimed {
+        return Ok(Action::await_change());
+    }
+    if object.status.as_ref().and_then(|s| s.observed_generation) != object.metadata.generation {
+        // Others may want what this one has taken or given up; its plans may have got more room.
+        ctx.references.tenants.wake(&Target::of(&*object));
+        seen.places.keys().for_each(|name| ctx.references.plans.wake(&Target::namespace(name)));
+    }
+    let valid = validate::validate(&object.spec, &seen, &ctx.config);
+    let decision = decide::decide(&seen, &valid);
+    let done = match record::record(&object, &ctx, &seen, &decision).await {
+        Ok(()) => apply::apply(&object, &ctx, &decision).await,
+        Err(error) => Err(error),
+    };
+    if done.is_ok() && decision.finalizer == Finalizer::Remove {
+        ctx.cluster.wrote(&object.uid().unwrap_or_default(), None);
+        return Ok(Action::await_change());
+    }
+    let turn = record::is_turn(&object, &decision);
+    status::write(&object, &ctx, &seen, &decision, done.as_ref().err()).await?;
+    done?;
+    if turn {
+        // Plans and documents of a namespace that is not set up wait for this word.
+        object.spec.namespaces.iter().for_each(|name| ctx.references.members_touched(&Target::namespace(name)));
+    }
+    let busy = seen.active_plans > 0 || seen.running_attempts > 0 || seen.deleting.is_some();
+    let leaving = seen.places.values().any(|place| !place.unfinished.is_empty());
+    Ok(Action::requeue(if busy || leaving { BUSY } else { RESYNC }))
 }

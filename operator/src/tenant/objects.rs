@@ -1,0 +1,284 @@
+//! What a tenant's namespaces hold: the objects that are kept there, and the labels of the namespaces themselves.
+
+use std::collections::BTreeMap;
+
+use enact_crds::TenantSpec;
+use enact_crds::tenant::{Egress, Owners, PodSecurity, Quota};
+use enact_domain::names::LABEL_TENANT;
+use k8s_openapi::api::core::v1::{LimitRange, ResourceQuota};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::core::{ApiResource, DynamicObject};
+use serde_json::{Map, Value, json};
+
+use crate::config::Config;
+
+/// Label that tells our objects from those of the tenant's people.
+pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Its value.
+pub const MANAGER: &str = "enact-operator";
+/// The role that owners get; the chart makes it, and the operator may bind no other.
+const OWNER_ROLE: &str = "enact-tenant-owner";
+/// The label by which every namespace can be selected by name; the API server sets it.
+const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+/// What containers get that name no CPU, in a namespace whose CPU is bounded.
+const DEFAULT_CPU: &str = "50m";
+/// What containers get that name no memory, in a namespace whose memory is bounded.
+const DEFAULT_MEMORY: &str = "256Mi";
+
+/// A kind of object that a tenant's namespaces hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Who may connect to whom. First, so that no pod ever runs without it.
+    NetworkPolicy,
+    /// How much there may be.
+    ResourceQuota,
+    /// What pods get that ask for nothing.
+    LimitRange,
+    /// Who may do what.
+    RoleBinding,
+}
+
+impl Kind {
+    /// All, in the order in which they are set up.
+    pub const ALL: [Self; 4] = [Self::NetworkPolicy, Self::ResourceQuota, Self::LimitRange, Self::RoleBinding];
+
+    /// How the API server names it.
+    pub fn resource(self) -> ApiResource {
+        match self {
+            Self::NetworkPolicy => ApiResource::erase::<NetworkPolicy>(&()),
+            Self::ResourceQuota => ApiResource::erase::<ResourceQuota>(&()),
+            Self::LimitRange => ApiResource::erase::<LimitRange>(&()),
+            Self::RoleBinding => ApiResource::erase::<RoleBinding>(&()),
+        }
+    }
+
+    /// Kubernetes' name of the kind.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NetworkPolicy => "NetworkPolicy",
+            Self::ResourceQuota => "ResourceQuota",
+            Self::LimitRange => "LimitRange",
+            Self::RoleBinding => "RoleBinding",
+        }
+    }
+
+    /// The name of our object of this kind: one in each namespace.
+    pub fn object_name(self) -> &'static str {
+        match self {
+            Self::RoleBinding => OWNER_ROLE,
+            _ => "enact-tenant",
+        }
+    }
+
+    /// The fields that hold what the object says.
+    fn fields(self) -> &'static [&'static str] {
+        match self {
+            Self::RoleBinding => &["roleRef", "subjects"],
+            _ => &["spec"],
+        }
+    }
+
+    /// What an object says, without what the API server or a controller notes in it.
+    pub fn content(self, object: &DynamicObject) -> Value {
+        let fields = self.fields().iter().filter_map(|f| Some(((*f).to_owned(), object.data.get(f)?.clone())));
+        Value::Object(fields.collect::<Map<_, _>>())
+    }
+}
+
+/// What every namespace of a tenant holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// Contents of the objects; a kind that is missing is not wanted.
+    pub objects: BTreeMap<Kind, Value>,
+    /// Labels of the namespace, besides the tenant's own.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Wanted {
+    /// What `spec` asks for, in the installation that `config` describes.
+    pub fn new(spec: &TenantSpec, config: &Config) -> Self {
+        let objects = [
+            (Kind::NetworkPolicy, Some(network_policy(&spec.isolation.egress, config))),
+            (Kind::ResourceQuota, resource_quota(&spec.quota)),
+            (Kind::LimitRange, limit_range(&spec.quota)),
+            (Kind::RoleBinding, role_binding(&spec.owners)),
+        ];
+        let level = match spec.isolation.pod_security {
+            PodSecurity::Restricted => "restricted",
+            PodSecurity::Baseline => "baseline",
+        };
+        Self {
+            objects: objects.into_iter().filter_map(|(kind, content)| Some((kind, content?))).collect(),
+            labels: pod_security_labels().map(|key| (key, level.to_owned())).collect(),
+        }
+    }
+}
+
+/// The keys of the labels that hold a namespace to a Pod Security Standard.
+pub fn pod_security_labels() -> impl Iterator<Item = String> {
+    ["enforce", "audit", "warn"].into_iter().map(|mode| format!("pod-security.kubernetes.io/{mode}"))
+}
+
+/// The manifest of an object, for server-side apply.
+pub fn manifest(kind: Kind, tenant: &str, namespace: &str, content: &Value) -> Value {
+    let resource = kind.resource();
+    let mut manifest = json!({
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {
+            "name": kind.object_name(),
+            "namespace": namespace,
+            "labels": { LABEL_TENANT: tenant, LABEL_MANAGED_BY: MANAGER },
+        },
+    });
+    for (field, value) in content.as_object().into_iter().flatten() {
+        manifest[field] = value.clone();
+    }
+    manifest
+}
+
+fn resource_quota(quota: &Quota) -> Option<Value> {
+    let number = |n: Option<u32>| n.map(|n| n.to_string());
+    let lines = [
+        ("pods", number(quota.pods)),
+        ("requests.cpu", quota.cpu.clone()),
+        ("limits.memory", quota.memory.clone()),
+        ("count/tasks.enact.dev", number(quota.tasks)),
+        ("count/plans.enact.dev", number(quota.plans)),
+    ];
+    let hard: Map<String, Value> =
+        lines.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.into()))).collect();
+    (!hard.is_empty()).then(|| json!({ "spec": { "hard": hard } }))
+}
+
+/// A quota of CPU or memory refuses pods that name none: they get a little, so that people's own pods are still admitted.
+fn limit_range(quota: &Quota) -> Option<Value> {
+    let mut item = json!({ "type": "Container" });
+    if quota.cpu.is_some() {
+        item["defaultRequest"]["cpu"] = DEFAULT_CPU.into();
+    }
+    if quota.memory.is_some() {
+        item["defaultRequest"]["memory"] = DEFAULT_MEMORY.into();
+        item["default"]["memory"] = DEFAULT_MEMORY.into();
+    }
+    item.get("defaultRequest").is_some().then(|| json!({ "spec": { "limits": [item] } }))
+}
+
+fn role_binding(owners: &Owners) -> Option<Value> {
+    const RBAC: &str = "rbac.authorization.k8s.io";
+    let subject = |kind: &str, name: &String| json!({ "apiGroup": RBAC, "kind": kind, "name": name });
+    let users = owners.users.iter().map(|name| subject("User", name));
+    let subjects: Vec<Value> = users.chain(owners.groups.iter().map(|name| subject("Group", name))).collect();
+    (!subjects.is_empty()).then(|| {
+        json!({
+            "roleRef": { "apiGroup": RBAC, "kind": "ClusterRole", "name": OWNER_ROLE },
+            "subjects": subjects,
+        })
+    })
+}
+
+fn network_policy(egress: &[Egress], config: &Config) -> Value {
+    let namespace = |name: &str| json!({ "namespaceSelector": { "matchLabels": { NAMESPACE_NAME: name } } });
+    let port = |protocol: &str, port: i64| json!({ "protocol": protocol, "port": port });
+    let dns_ports = [port("UDP", 53), port("TCP", 53)];
+    let mut rules = vec![match config.dns_namespace.as_str() {
+        "" => json!({ "ports": dns_ports }),
+        name => json!({ "ports": dns_ports, "to": [namespace(name)] }),
+    }];
+    if let Some(server) = config.server_port() {
+        let mut to = namespace(&config.namespace);
+        let labels: Map<String, Value> = config.server_labels().map(|(k, v)| (k.to_owned(), v.into())).collect();
+        to["podSelector"] = json!({ "matchLabels": labels });
+        rules.push(json!({ "ports": [port("TCP", server.into())], "to": [to] }));
+    }
+    rules.extend(egress.iter().map(|place| {
+        let to = match (&place.cidr, &place.namespace) {
+            (Some(cidr), _) => json!({ "ipBlock": { "cidr": cidr } }),
+            (None, name) => namespace(name.as_deref().unwrap_or_default()),
+        };
+        let ports: Vec<Value> = place.ports.iter().map(|p| port("TCP", (*p).into())).collect();
+        if ports.is_empty() { json!({ "to": [to] }) } else { json!({ "ports": ports, "to": [to] }) }
+    }));
+    json!({ "spec": { "podSelector": {}, "policyTypes": ["Ingress", "Egress"], "egress": rules } })
+}
+
+/// Whether two contents say the same; quantities may be written in different ways, since the API server rewrites them.
+pub fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, value)| b.get(key).is_some_and(|other| same(value, other)))
+        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Value::String(a), Value::String(b)) => a == b || quantity(a).is_some_and(|n| Some(n) == quantity(b)),
+        (a, b) => a == b,
+    }
+}
+
+/// A quantity in thousandths; none for what is no quantity as a Tenant may hold it.
+fn quantity(text: &str) -> Option<u128> {
+    const SUFFIXES: [(&str, u128); 9] = [
+        ("Ki", 1 << 10),
+        ("Mi", 1 << 20),
+        ("Gi", 1 << 30),
+        ("Ti", 1 << 40),
+        ("k", 1_000),
+        ("M", 1_000_000),
+        ("G", 1_000_000_000),
+        ("T", 1_000_000_000_000),
+        ("", 1),
+    ];
+    if let Some(thousandths) = text.strip_suffix('m') {
+        return thousandths.parse().ok();
+    }
+    let (number, factor) = SUFFIXES.iter().find_map(|(suffix, factor)| Some((text.strip_suffix(suffix)?, factor)))?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits = |text: &str| text.chars().all(|c| c.is_ascii_digit());
+    if whole.is_empty() || whole.len() > 20 || fraction.len() > 12 || !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let scale = 10u128.pow(u32::try_from(fraction.len()).ok()?);
+    let scaled: u128 = format!("{whole}{fraction}").parse().ok()?;
+    // The API server rounds up what is finer than a thousandth.
+    Some(scaled.checked_mul(*factor)?.checked_mul(1000)?.div_ceil(scale))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::config;
+
+    #[test]
+    fn a_tenants_objects() {
+        let spec: TenantSpec = serde_json::from_value(json!({
+            "namespaces": ["shop"],
+            "owners": {"users": ["ann"], "groups": ["leads"]},
+            "quota": {"pods": 20, "cpu": "4", "memory": "8Gi", "tasks": 1000, "plans": 50},
+            "isolation": {"podSecurity": "baseline", "egress": [
+                {"namespace": "git", "ports": [8080]}, {"cidr": "203.0.113.0/24"}]},
+        }))
+        .unwrap();
+        let wanted = Wanted::new(&spec, &config());
+        let manifests: Vec<Value> =
+            wanted.objects.iter().map(|(kind, content)| manifest(*kind, "acme", "shop", content)).collect();
+        insta::assert_yaml_snapshot!((manifests, wanted.labels));
+    }
+
+    #[test]
+    fn what_is_not_asked_for_is_not_made() {
+        let spec: TenantSpec = serde_json::from_value(json!({"namespaces": ["a"]})).unwrap();
+        let kinds: Vec<Kind> = Wanted::new(&spec, &config()).objects.into_keys().collect();
+        assert_eq!(kinds, [Kind::NetworkPolicy], "egress is denied whatever a Tenant says");
+    }
+
+    #[test]
+    fn quantities_are_compared_by_what_they_mean() {
+        for (a, b) in [("1000m", "1"), ("0.5", "500m"), ("1Gi", "1024Mi"), ("1.5Gi", "1536Mi"), ("2k", "2000")] {
+            assert!(same(&json!({ "x": [a] }), &json!({ "x": [b] })), "{a} = {b}");
+        }
+        for (a, b) in [("1", "2"), ("1Gi", "1G"), ("a", "b"), ("", "0"), ("1e3", "1000")] {
+            assert!(!same(&a.into(), &b.into()), "{a} ≠ {b}");
+        }
+        assert!(!same(&json!({"a": 1}), &json!({"a": 1, "ingress": [{}]})), "what somebody added counts");
+    }
+}

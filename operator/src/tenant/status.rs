@@ -1,0 +1,90 @@
+//! Status: what a Tenant's status says.
+
+use enact_crds::{Tenant, TenantStatus};
+use enact_domain::condition::{Progress, READY};
+use enact_domain::time::Millis;
+use kube::ResourceExt as _;
+use kube::api::Api;
+use kube::runtime::events::EventType;
+
+use super::decide::Decision;
+use super::observe::Observed;
+use crate::context::Context;
+use crate::error::Error;
+use crate::patch;
+
+/// Shortest time between two writes of which only the counts differ, in seconds.
+const COALESCE_SECONDS: u32 = 5;
+
+/// The reason of a Tenant's `Ready`.
+pub fn reason_of(object: &Tenant) -> Option<&str> {
+    let conditions = &object.status.as_ref()?.conditions;
+    conditions.iter().find(|c| c.type_ == READY).map(|c| c.reason.as_str())
+}
+
+/// Whether a Tenant was found to be in no way of being set up, as it is now.
+pub fn is_stalled(object: &Tenant) -> bool {
+    object.status.as_ref().is_some_and(|s| {
+        s.observed_generation == object.metadata.generation
+            && s.conditions.iter().any(|c| c.type_ == enact_domain::condition::STALLED && c.status == "True")
+    })
+}
+
+/// The status after a decision that was carried out, or failed.
+fn status(object: &Tenant, seen: &Observed, decision: &Decision, failure: Option<&Error>, now: Millis) -> TenantStatus {
+    let old = object.status.clone().unwrap_or_default();
+    let (wanted, namespaces) = match failure {
+        None => (decision.progress.conditions(decision.reason, &decision.message), decision.namespaces),
+        Some(Error::Store(_)) => {
+            // The text is the same at every try, so that it is written once.
+            let message = "the record in Postgres cannot be written at the moment, so nothing is decided; what is set up stays, and this goes on by itself";
+            (Progress::Reconciling.conditions("RecordUnavailable", message), old.namespaces)
+        }
+        Some(error) => (Progress::Reconciling.conditions("SettingUp", &error.to_string()), old.namespaces),
+    };
+    TenantStatus {
+        observed_generation: object.metadata.generation,
+        conditions: patch::conditions(object, &old.conditions, wanted, now),
+        namespaces,
+        active_plans: seen.active_plans,
+        running_attempts: seen.running_attempts,
+    }
+}
+
+/// Writes what changed, and tells of a turn. Counts alone are written from time to time only.
+///
+/// # Errors
+/// When the API server fails.
+pub async fn write(
+    object: &Tenant,
+    ctx: &Context,
+    seen: &Observed,
+    decision: &Decision,
+    failure: Option<&Error>,
+) -> Result<(), Error> {
+    let now = ctx.now();
+    let new = status(object, seen, decision, failure, now);
+    let uid = object.uid().unwrap_or_default();
+    let counts_only = object.status.as_ref().is_some_and(|old| {
+        let counted =
+            TenantStatus { active_plans: new.active_plans, running_attempts: new.running_attempts, ..old.clone() };
+        counted == new
+    });
+    if counts_only && ctx.cluster.written(&uid).is_some_and(|at| now < at.plus_seconds(COALESCE_SECONDS)) {
+        return Ok(());
+    }
+    let api = Api::<Tenant>::all(ctx.client.clone());
+    if patch::status(ctx, &api, &object.name_any(), object.status.as_ref(), &new).await?.is_some() {
+        ctx.cluster.wrote(&uid, Some(now));
+        let Some(ready) = new.conditions.first().filter(|ready| reason_of(object) != Some(&ready.reason)) else {
+            return Ok(());
+        };
+        let good = failure.is_none() && decision.progress != Progress::Stalled;
+        let type_ = if good { EventType::Normal } else { EventType::Warning };
+        ctx.event(object, type_, &ready.reason, ready.message.clone()).await;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

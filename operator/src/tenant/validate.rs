@@ -1,0 +1,94 @@
+//! Validate: what a Tenant asks for, and what of it cannot be given.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use enact_crds::TenantSpec;
+use enact_crds::tenant::Egress;
+
+use super::objects::Wanted;
+use super::observe::Observed;
+use crate::config::Config;
+use crate::context::DEFAULT_TENANT;
+
+/// Namespaces that hold the cluster itself, or what nobody put anywhere else.
+const RESERVED: [&str; 4] = ["kube-system", "kube-public", "kube-node-lease", "default"];
+
+/// What a Tenant asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Valid {
+    /// What each of its namespaces is to hold.
+    pub wanted: Wanted,
+    /// Why the whole cannot be given.
+    pub problem: Option<Problem>,
+    /// Namespaces that it cannot have, and why.
+    pub refused: BTreeMap<String, Problem>,
+}
+
+/// Why something cannot be given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// CamelCase.
+    pub reason: &'static str,
+    /// What is so, and what to do about it.
+    pub message: String,
+}
+
+/// Checks what a Tenant asks for. The webhook refuses most of this before it is stored; it may have been down.
+pub fn validate(spec: &TenantSpec, seen: &Observed, config: &Config) -> Valid {
+    let listed = seen.places.iter().filter(|(_, place)| place.listed);
+    let refused = listed
+        .filter_map(|(name, place)| {
+            let problem = reserved(&seen.tenant, name, config).or_else(|| {
+                place.rival.as_ref().map(|rival| Problem {
+                    reason: "NamespaceTaken",
+                    message: format!(
+                        "namespace {name} belongs to Tenant {rival}; take it out of that Tenant's spec.namespaces, or out of this one's"
+                    ),
+                })
+            })?;
+            Some((name.clone(), problem))
+        })
+        .collect();
+    let egress = spec.isolation.egress.iter().enumerate().find_map(|(i, e)| egress_problem(i, e));
+    Valid { wanted: Wanted::new(spec, config), problem: egress, refused }
+}
+
+fn reserved(tenant: &str, namespace: &str, config: &Config) -> Option<Problem> {
+    let defaults = &config.default_tenant_namespaces;
+    let of_default = tenant != DEFAULT_TENANT && defaults.iter().any(|n| n == namespace);
+    let (reason, message) = if of_default {
+        let message = format!(
+            "namespace {namespace} belongs to the default tenant; take it out of defaultTenant.namespaces in the installation's values first"
+        );
+        ("NamespaceTaken", message)
+    } else if namespace == config.namespace {
+        let message = format!("namespace {namespace} holds the installation of Enact; take it out of spec.namespaces");
+        ("NamespaceReserved", message)
+    } else if RESERVED.contains(&namespace) {
+        let message = format!("namespace {namespace} is the cluster's own; take it out of spec.namespaces");
+        ("NamespaceReserved", message)
+    } else {
+        return None;
+    };
+    Some(Problem { reason, message })
+}
+
+fn egress_problem(index: usize, egress: &Egress) -> Option<Problem> {
+    let cidr = egress.cidr.as_deref().filter(|c| !is_cidr(c))?;
+    let message = format!(
+        "spec.isolation.egress[{index}].cidr: `{}` is no range of addresses; write one as 203.0.113.0/24 or 2001:db8::/32",
+        cidr.escape_debug()
+    );
+    Some(Problem { reason: "InvalidEgress", message })
+}
+
+fn is_cidr(text: &str) -> bool {
+    let Some((address, prefix)) = text.split_once('/') else { return false };
+    let longest = match address.parse::<IpAddr>() {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    prefix.parse::<u8>().is_ok_and(|p| p <= longest)
+}
