@@ -1,0 +1,297 @@
+//! Serving HTTP over plain TCP or TLS: each connection in a task of its own, bounds on everything, an end that drops no request.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use prometheus::IntGauge;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_service::Service;
+use warp::reply::Response;
+
+/// Pause after a failure to accept (too many open files), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Largest buffer of a connection over HTTP/1, in bytes; also bounds the headers of a request.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// Bounds on what clients may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Most connections at once; more wait in the listener's queue.
+    pub connections: usize,
+    /// Longest TLS handshake, and longest time without the whole headers of a request, also between two requests.
+    pub headers: Duration,
+    /// Age at which a connection is closed as soon as its request is answered.
+    pub age: Duration,
+    /// Longest time for a request under way to end, when its connection is too old or the server stops.
+    pub farewell: Duration,
+    /// Whether HTTP/2 is spoken besides HTTP/1.1.
+    pub http2: bool,
+}
+
+/// Serves `service` on `listener`, over TLS when there is an acceptor, until `stop`; then lets the requests under way end. `open` shows
+/// the number of connections. A panic in `service` ends one connection.
+pub async fn serve<S>(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    service: S,
+    limits: Limits,
+    open: IntGauge,
+    stop: CancellationToken,
+) where
+    S: Service<hyper::Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let room = Arc::new(Semaphore::new(limits.connections));
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &room) => accepted,
+            () = stop.cancelled() => break,
+        };
+        let (stream, permit) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let connection = Connection { service: service.clone(), limits, stop: stop.clone() };
+        let (tls, counted) = (tls.clone(), Counted::new(&open));
+        connections.spawn(async move {
+            connection.run(stream, tls).await;
+            drop((permit, counted));
+        });
+    }
+    drop(listener);
+    connections.close();
+    // Each ends within the time of its farewell.
+    connections.wait().await;
+}
+
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, permit))
+}
+
+/// Adds one to a gauge for as long as it lives, also when a panic ends it.
+#[derive(Debug)]
+pub struct Counted(IntGauge);
+
+impl Counted {
+    /// Adds one.
+    pub fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+struct Connection<S> {
+    service: S,
+    limits: Limits,
+    stop: CancellationToken,
+}
+
+impl<S> Connection<S>
+where
+    S: Service<hyper::Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    async fn run(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
+        // Answers are small and awaited: they must not wait for more to send. Without the option it is only slower.
+        let _ = stream.set_nodelay(true);
+        let Some(acceptor) = tls else {
+            return self.http(stream).await;
+        };
+        match timeout(self.limits.headers, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => self.http(stream).await,
+            Ok(Err(error)) => tracing::debug!(%error, "handshake failed"),
+            Err(_) => tracing::debug!("handshake took too long"),
+        }
+    }
+
+    async fn http<I>(self, stream: I)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Limits { headers, age, farewell, http2, .. } = self.limits;
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(headers).max_buf_size(BUFFER_BYTES);
+        builder.http2().timer(TokioTimer::new());
+        let builder = if http2 { builder } else { builder.http1_only() };
+        let mut connection =
+            pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.service)));
+        tokio::select! {
+            ended = connection.as_mut() => return log(ended),
+            () = self.stop.cancelled() => {}
+            () = sleep(age) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        if let Ok(ended) = timeout(farewell, connection).await {
+            log(ended);
+        } else {
+            tracing::warn!("a request did not end in time; its connection is cut");
+        }
+    }
+}
+
+fn log<E: std::fmt::Display>(ended: Result<(), E>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::mpsc;
+    use tokio::task::JoinHandle;
+    use warp::Filter as _;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        connections: 4,
+        headers: Duration::from_millis(200),
+        age: Duration::from_mins(1),
+        farewell: Duration::from_secs(30),
+        http2: false,
+    };
+
+    struct Server {
+        address: SocketAddr,
+        open: IntGauge,
+        stop: CancellationToken,
+        task: JoinHandle<()>,
+        /// Says that a request to `/wait` has come.
+        waiting: mpsc::Receiver<()>,
+        go_on: Arc<Semaphore>,
+    }
+
+    async fn server(limits: Limits) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (open, stop) = (IntGauge::new("open", "open").unwrap(), CancellationToken::new());
+        let (arrived, waiting) = mpsc::channel(8);
+        let go_on = Arc::new(Semaphore::new(0));
+        let gate = Arc::clone(&go_on);
+        let wait = warp::path!("wait").then(move || {
+            let (arrived, gate) = (arrived.clone(), Arc::clone(&gate));
+            async move {
+                arrived.send(()).await.unwrap();
+                gate.acquire().await.unwrap().forget();
+                "done"
+            }
+        });
+        let fail = warp::path!("panic").map(|| -> &'static str { panic!("on purpose") });
+        let routes = wait.or(fail).unify().or(warp::path!("ok").map(|| "ok")).unify();
+        let routes = routes.map(warp::reply::Reply::into_response);
+        let address = listener.local_addr().unwrap();
+        let task = tokio::spawn(serve(listener, None, warp::service(routes), limits, open.clone(), stop.clone()));
+        Server { address, open, stop, task, waiting, go_on }
+    }
+
+    /// Sends `text` and gives back all that is answered until the connection is closed.
+    async fn exchange(address: SocketAddr, text: String) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        timeout(Duration::from_mins(1), stream.read_to_string(&mut answer)).await.expect("it is closed").unwrap();
+        answer
+    }
+
+    fn get(path: &str) -> String {
+        format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_one_connection() {
+        let server = server(LIMITS).await;
+        assert_eq!(exchange(server.address, get("/panic")).await, "");
+        assert!(exchange(server.address, get("/ok")).await.starts_with("HTTP/1.1 200"));
+        while server.open.get() != 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn slow_headers_and_idle_connections_are_cut() {
+        let server = server(LIMITS).await;
+        let cut = exchange(server.address, "GET /ok HTTP/1.1\r\nhost: ".into()).await;
+        assert!(cut.is_empty() || cut.starts_with("HTTP/1.1 408"), "{cut}");
+        let idle = exchange(server.address, get("/ok").replace("connection: close\r\n", "")).await;
+        assert!(idle.starts_with("HTTP/1.1 200"), "{idle}");
+    }
+
+    #[tokio::test]
+    async fn a_request_under_way_is_answered_after_the_stop_and_no_new_one_is() {
+        let mut server = server(LIMITS).await;
+        let answer = tokio::spawn(exchange(server.address, get("/wait")));
+        server.waiting.recv().await.unwrap();
+        server.stop.cancel();
+        while TcpStream::connect(server.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!server.task.is_finished());
+        server.go_on.add_permits(1);
+        assert!(answer.await.unwrap().ends_with("done"));
+        server.task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_does_not_end_is_cut() {
+        let mut server = server(Limits { farewell: Duration::from_millis(50), ..LIMITS }).await;
+        let answer = tokio::spawn(exchange(server.address, get("/wait")));
+        server.waiting.recv().await.unwrap();
+        server.stop.cancel();
+        server.task.await.unwrap();
+        assert_eq!(answer.await.unwrap(), "");
+    }
+
+    #[tokio::test]
+    async fn an_old_connection_is_closed_after_its_answer() {
+        let mut server = server(Limits { age: Duration::from_millis(50), ..LIMITS }).await;
+        let keep = get("/wait").replace("close", "keep-alive");
+        let answer = tokio::spawn(exchange(server.address, keep));
+        server.waiting.recv().await.unwrap();
+        sleep(Duration::from_millis(100)).await;
+        server.go_on.add_permits(1);
+        let answer = answer.await.unwrap();
+        assert!(answer.contains("connection: close") && answer.ends_with("done"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn more_connections_wait_for_room() {
+        let mut server = server(Limits { connections: 2, ..LIMITS }).await;
+        let answers: Vec<_> = (0..3).map(|_| tokio::spawn(exchange(server.address, get("/wait")))).collect();
+        server.waiting.recv().await.unwrap();
+        server.waiting.recv().await.unwrap();
+        assert_eq!(server.open.get(), 2);
+        server.go_on.add_permits(3);
+        server.waiting.recv().await.unwrap();
+        for answer in answers {
+            assert!(answer.await.unwrap().ends_with("done"));
+        }
+    }
+}
