@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -24,23 +25,30 @@ struct Target {
     name: String,
 }
 
-/// Builds the programs and puts them into `dist/`. The whole workspace is built, with the features that tests use, so that nothing is
+/// Builds `programs` and puts them into `dist/`. Features are those of the whole workspace, as tests use them, so that nothing is
 /// compiled twice.
-pub(crate) fn build(release: bool) -> Result<()> {
-    let mut cargo =
-        cmd("cargo", ["build", "--workspace", "--bins", "--exclude=xtask", "--message-format=json-render-diagnostics"]);
+pub(crate) fn build(programs: &[&str], release: bool) -> Result<()> {
+    let mut cargo = cmd("cargo", ["build", "--workspace", "--message-format=json-render-diagnostics"]);
+    for program in programs {
+        cargo.args(["--bin", program]);
+    }
     if release {
         cargo.arg("--release");
     }
-    let messages = cargo.current_dir(dirs::workspace()).read()?;
+    // What cargo says goes to the terminal at once: the first build takes minutes.
+    let built = cargo.current_dir(dirs::workspace()).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    if !built.status.success() {
+        bail!("cargo cannot build the programs: {}", built.status);
+    }
+    let messages = String::from_utf8_lossy(&built.stdout);
     let dist = dirs::workspace().join("dist");
     fs::create_dir_all(&dist)?;
-    let mut missing = NAMES.to_vec();
+    let mut missing = programs.to_vec();
     for line in messages.lines() {
         let Ok(Message { target: Some(target), executable: Some(executable) }) = serde_json::from_str(line) else {
             continue;
         };
-        if NAMES.contains(&target.name.as_str()) {
+        if missing.contains(&target.name.as_str()) {
             let stripped = dist.join(&target.name);
             cmd("strip", ["-o"]).arg(&stripped).arg(&executable).read().context("cannot strip a program")?;
             missing.retain(|name| *name != target.name);

@@ -107,8 +107,11 @@ pub(crate) fn cluster_base(tools: &Path) -> Result<Archive> {
 fn build_all(store: &Store, only: &[String], release: bool) -> Result<Vec<Archive>> {
     let chosen = IMAGES.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|wanted| wanted == name));
     let chosen: Vec<_> = chosen.collect();
-    if chosen.iter().any(|(_, programs)| !programs.is_empty()) {
-        binaries::build(release)?;
+    let mut programs: Vec<&str> = chosen.iter().flat_map(|(_, programs)| programs.iter().copied()).collect();
+    programs.sort_unstable();
+    programs.dedup();
+    if !programs.is_empty() {
+        binaries::build(&programs, release)?;
     }
     let mut archives = Vec::new();
     for (name, programs) in chosen {
