@@ -1,0 +1,150 @@
+//! The whole server, from its settings to its end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use enact_service::health::{self, Health};
+use enact_service::http::{Limits, serve};
+use enact_store::Store;
+use kube::Client;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Settings;
+use crate::identity::Cluster;
+use crate::intake::{Intake, Times};
+use crate::metrics::Metrics;
+use crate::routes::routes;
+use crate::turnstile::Turnstile;
+
+/// Names of what must hold before pods deliver here.
+const CHECKS: [&str; 2] = ["postgres", "api-server"];
+/// Between two rounds of a check, and for each.
+const CHECK: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(4));
+/// How long a delivery waits for a place.
+const WAIT: Duration = Duration::from_secs(3);
+/// How long one operation in Postgres may take.
+const OPERATION: Duration = Duration::from_secs(6);
+/// Bounds on pods' connections. A pod delivers once, so none has to live long; the farewell is shorter than a pod's grace period.
+const LIMITS: Limits = Limits {
+    connections: 0,
+    headers: Duration::from_secs(10),
+    age: Duration::from_mins(1),
+    farewell: Duration::from_secs(20),
+    http2: false,
+};
+/// Bounds on the connections of probes and of Prometheus.
+const HEALTH_LIMITS: Limits = Limits {
+    connections: 64,
+    headers: Duration::from_mins(2),
+    age: Duration::from_mins(10),
+    farewell: Duration::from_secs(2),
+    http2: false,
+};
+
+/// A server whose ports are open.
+pub struct App {
+    http: TcpListener,
+    health_http: TcpListener,
+    intake: Arc<Intake>,
+    limits: Limits,
+}
+
+impl App {
+    /// Opens the ports. Neither Postgres nor the API server has to be there yet.
+    ///
+    /// # Errors
+    /// When a port cannot be opened, or a setting cannot be used.
+    pub async fn bind(settings: &Settings, client: Client) -> anyhow::Result<Self> {
+        let metrics = Metrics::new()?;
+        let store = Store::connect(&enact_store::Config {
+            max_connections: settings.database_connections,
+            operation_timeout: OPERATION,
+            ..enact_store::Config::new(&settings.database_url)
+        })
+        .context("--database-url")?;
+        let intake = Intake {
+            cluster: Cluster::new(client, &settings.default_tenant_namespaces),
+            store,
+            turnstile: Turnstile::new(usize::from(settings.deliveries), WAIT),
+            times: Times::default(),
+            metrics,
+        };
+        Ok(Self {
+            http: listen(settings.listen).await?,
+            health_http: listen(settings.health_listen).await?,
+            intake: Arc::new(intake),
+            limits: Limits { connections: usize::from(settings.connections), ..LIMITS },
+        })
+    }
+
+    /// With other times than the usual ones.
+    #[must_use]
+    pub fn with(mut self, times: Times, headers: Duration) -> Self {
+        if let Some(intake) = Arc::get_mut(&mut self.intake) {
+            intake.times = times;
+        }
+        self.limits.headers = headers;
+        self
+    }
+
+    /// The addresses of deliveries and of health.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn addresses(&self) -> std::io::Result<(SocketAddr, SocketAddr)> {
+        Ok((self.http.local_addr()?, self.health_http.local_addr()?))
+    }
+
+    /// Serves until `stop`; then lets the requests under way end.
+    ///
+    /// # Errors
+    /// When it cannot start.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let (delivering, watched) = self.addresses()?;
+        tracing::info!(%delivering, health = %watched, "listening");
+        let Self { http, health_http, intake, limits } = self;
+        let (health, metrics) = (Health::new(CHECKS), intake.metrics.clone());
+        let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
+        check(&health, &intake, &tasks, &end);
+        let probes = warp::service(health::routes(health.clone(), metrics.registry.clone()));
+        tasks.spawn(serve(health_http, None, probes, HEALTH_LIMITS, metrics.health_connections, end.clone()));
+        let leaving = {
+            let (stop, health) = (stop.clone(), health.clone());
+            async move {
+                stop.cancelled().await;
+                tracing::info!("leaving");
+                health.leave();
+            }
+        };
+        let deliveries = warp::service(routes(Arc::clone(&intake)));
+        tokio::join!(serve(http, None, deliveries, limits, metrics.connections, stop), leaving);
+        end.cancel();
+        tasks.close();
+        tasks.wait().await;
+        intake.store.close().await;
+        tracing::info!("ended");
+        Ok(())
+    }
+}
+
+/// Keeps asking, in tasks, whether Postgres and the API server answer.
+fn check(health: &Health, intake: &Arc<Intake>, tasks: &TaskTracker, end: &CancellationToken) {
+    let (pause, patience) = CHECK;
+    let [postgres, api_server] = CHECKS;
+    let store = intake.store.clone();
+    let ready = async move || store.ready().await.map_err(|error| error.to_string());
+    let checking = health.clone().keep_checking(postgres, pause, patience, ready);
+    tasks.spawn(end.clone().run_until_cancelled_owned(checking));
+    let cluster = Arc::clone(intake);
+    let ready = async move || cluster.cluster.ready().await;
+    let checking = health.clone().keep_checking(api_server, pause, patience, ready);
+    tasks.spawn(end.clone().run_until_cancelled_owned(checking));
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}

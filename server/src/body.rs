@@ -1,0 +1,72 @@
+//! Reading a body, bounded in size and time.
+
+use std::time::Duration;
+
+use bytes::Buf;
+use futures::{Stream, StreamExt as _};
+use tokio::time::{Instant, timeout_at};
+
+use crate::problem::{Kind, Problem};
+
+/// How much of a refused body is read before the answer, in bytes, and for how long: a sender that is still writing when its connection
+/// is closed would see that and not the answer.
+const DISCARDED: (usize, Duration) = (4 << 20, Duration::from_secs(2));
+
+/// The body of a request.
+pub struct Body<S>(S);
+
+impl<S, B, E> Body<S>
+where
+    S: Stream<Item = Result<B, E>> + Unpin,
+    B: Buf,
+{
+    /// The body that `stream` brings.
+    pub fn new(stream: S) -> Self {
+        Self(stream)
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// When it has more than `limit` bytes, takes longer than `within`, or ends before its end.
+    pub async fn read(&mut self, limit: usize, within: Duration) -> Result<Vec<u8>, Problem> {
+        let end = Instant::now() + within;
+        let mut all = Vec::new();
+        loop {
+            let Ok(next) = timeout_at(end, self.0.next()).await else {
+                let why = format!("the body did not arrive within {} s; try again", within.as_secs_f32());
+                return Err(Problem::new(Kind::SlowBody, why));
+            };
+            match next {
+                None => return Ok(all),
+                Some(Err(_)) => return Err(Problem::new(Kind::Malformed, "the body ended before its end")),
+                Some(Ok(chunk)) if all.len() + chunk.remaining() > limit => return Err(too_large(limit)),
+                Some(Ok(mut chunk)) => {
+                    while chunk.has_remaining() {
+                        let part = chunk.chunk();
+                        all.extend_from_slice(part);
+                        let length = part.len();
+                        chunk.advance(length);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads on and forgets it, for a while.
+    pub async fn discard(&mut self) {
+        let end = Instant::now() + DISCARDED.1;
+        let mut length = 0;
+        while let Ok(Some(Ok(chunk))) = timeout_at(end, self.0.next()).await {
+            length += chunk.remaining();
+            if length > DISCARDED.0 {
+                return;
+            }
+        }
+    }
+}
+
+/// What is said about a body of more than `limit` bytes.
+pub fn too_large(limit: usize) -> Problem {
+    Problem::new(Kind::TooLarge, format!("a result has at most {limit} bytes; shorten the transcript"))
+}

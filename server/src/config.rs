@@ -1,0 +1,68 @@
+//! Configuration by flags, environment and file.
+
+use std::net::SocketAddr;
+
+use clap::{Args, Parser};
+use enact_service::config::ConfigFile;
+use enact_service::log::Log;
+
+/// The Enact server: takes the results of attempts from the pods that made them.
+///
+/// Every flag can also be set by the environment variable that its help names, or in the file of --config.
+#[derive(Debug, Parser)]
+#[command(name = "enact-server", version)]
+pub struct Cli {
+    /// What it does.
+    #[command(flatten)]
+    pub settings: Settings,
+    /// How logs are written, and how much.
+    #[command(flatten)]
+    pub log: Log,
+    /// Settings from a file.
+    #[command(flatten)]
+    pub file: ConfigFile,
+}
+
+/// Settings of the server.
+#[derive(Clone, Debug, Args)]
+pub struct Settings {
+    /// Address and port that pods deliver to.
+    #[arg(long, env = "ENACT_LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// Address and port of /healthz, /readyz and /metrics.
+    #[arg(long, env = "ENACT_HEALTH_LISTEN", default_value = "0.0.0.0:8081")]
+    pub health_listen: SocketAddr,
+    /// Postgres URL of the application's login.
+    #[arg(long, env = "ENACT_DATABASE_URL", hide_env_values = true)]
+    pub database_url: String,
+    /// Most connections to Postgres.
+    #[arg(long, env = "ENACT_DATABASE_CONNECTIONS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub database_connections: u32,
+    /// Namespaces of the tenant `default`, for an installation without Tenants; separated by commas.
+    #[arg(long, env = "ENACT_DEFAULT_TENANT_NAMESPACES", value_delimiter = ',')]
+    pub default_tenant_namespaces: Vec<String>,
+    /// Most deliveries that are read and stored at once; half of them for one tenant. Each takes up to 5 MiB of memory.
+    #[arg(long, env = "ENACT_DELIVERIES", default_value_t = 24, value_parser = clap::value_parser!(u16).range(2..=1024))]
+    pub deliveries: u16,
+    /// Most connections of pods at once.
+    #[arg(long, env = "ENACT_CONNECTIONS", default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..=16384))]
+    pub connections: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn one_url_is_enough() {
+        let cli = Cli::try_parse_from(["enact-server", "--database-url", "postgres://x"]).unwrap();
+        assert_eq!((cli.settings.listen.port(), cli.settings.health_listen.port()), (8080, 8081));
+    }
+}

@@ -1,0 +1,152 @@
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
+use super::*;
+
+fn bound() -> BoundPod {
+    BoundPod { namespace: "team".into(), name: "shop-t001-2".into(), uid: "pod-uid".into() }
+}
+
+fn labelled(labels: &[(&str, &str)]) -> ObjectMeta {
+    let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }
+}
+
+fn owner(kind: &str, uid: &str) -> OwnerReference {
+    OwnerReference {
+        api_version: "enact.dev/v1alpha1".into(),
+        kind: kind.into(),
+        name: "shop-t001".into(),
+        uid: uid.into(),
+        controller: Some(true),
+        ..OwnerReference::default()
+    }
+}
+
+fn pod() -> ObjectMeta {
+    ObjectMeta {
+        uid: Some("pod-uid".into()),
+        owner_references: Some(vec![owner("Task", "task-uid")]),
+        ..labelled(&[(LABEL_TENANT, "acme"), (LABEL_PLAN_UID, "plan-uid"), (LABEL_ATTEMPT, "2"), (LABEL_ROLE, "task")])
+    }
+}
+
+fn of_acme() -> ObjectMeta {
+    labelled(&[(LABEL_TENANT, "acme")])
+}
+
+#[track_caller]
+fn refused(pod: &ObjectMeta, namespace: &ObjectMeta, part: &str) {
+    let problem = worker(bound(), pod, namespace, &[]).expect_err("it is refused");
+    assert_eq!(problem.kind, Kind::NotYours);
+    assert!(problem.detail.contains(part), "{}", problem.detail);
+}
+
+#[test]
+fn a_tasks_pod_works_on_its_owner() {
+    let expected = Worker {
+        tenant: "acme".into(),
+        namespace: "team".into(),
+        pod: "shop-t001-2".into(),
+        pod_uid: "pod-uid".into(),
+        plan_uid: "plan-uid".into(),
+        subject_uid: "task-uid".into(),
+        attempt: 2,
+    };
+    assert_eq!(worker(bound(), &pod(), &of_acme(), &[]), Ok(expected));
+}
+
+#[test]
+fn an_integration_works_on_the_plan_that_its_label_names() {
+    let mut pod = pod();
+    pod.labels.as_mut().unwrap().insert(LABEL_ROLE.into(), INTEGRATION.into());
+    refused(&pod, &of_acme(), "no Plan as its controller");
+    pod.owner_references = Some(vec![owner("Plan", "other-plan")]);
+    refused(&pod, &of_acme(), "is not the UID of the Plan");
+    pod.owner_references = Some(vec![owner("Plan", "plan-uid")]);
+    assert_eq!(worker(bound(), &pod, &of_acme(), &[]).unwrap().subject_uid, "plan-uid");
+}
+
+#[test]
+fn the_namespace_says_which_tenant() {
+    refused(&pod(), &labelled(&[(LABEL_TENANT, "other")]), "is not other");
+    refused(&pod(), &labelled(&[]), "namespace team belongs to no tenant");
+    let mut default = pod();
+    default.labels.as_mut().unwrap().insert(LABEL_TENANT.into(), DEFAULT_TENANT.into());
+    let ours = ["team".to_owned()];
+    assert_eq!(worker(bound(), &default, &labelled(&[]), &ours).unwrap().tenant, "default");
+    assert!(worker(bound(), &default, &of_acme(), &ours).is_err(), "a label goes before the configuration");
+    assert!(worker(bound(), &default, &labelled(&[(LABEL_TENANT, "")]), &["teams".to_owned()]).is_err());
+}
+
+#[test]
+fn another_pod_of_the_name_is_not_the_pod() {
+    refused(&ObjectMeta { uid: Some("later".into()), ..pod() }, &of_acme(), "is gone");
+    refused(&ObjectMeta { uid: None, ..pod() }, &of_acme(), "is gone");
+}
+
+#[test]
+fn pods_that_are_none_of_ours_are_refused() {
+    let without = |key: &str| {
+        let mut pod = pod();
+        pod.labels.as_mut().unwrap().remove(key);
+        pod
+    };
+    for key in [LABEL_TENANT, LABEL_PLAN_UID, LABEL_ATTEMPT] {
+        refused(&without(key), &of_acme(), key);
+    }
+    for attempt in ["0", "-1", "two", "", "4294967296"] {
+        let mut pod = pod();
+        pod.labels.as_mut().unwrap().insert(LABEL_ATTEMPT.into(), attempt.into());
+        refused(&pod, &of_acme(), LABEL_ATTEMPT);
+    }
+    let foreign = OwnerReference { api_version: "enact.dev.example.org/v1".into(), ..owner("Task", "task-uid") };
+    let no_controller = OwnerReference { controller: None, ..owner("Task", "task-uid") };
+    for owners in [vec![], vec![owner("Plan", "plan-uid")], vec![foreign], vec![no_controller]] {
+        refused(&ObjectMeta { owner_references: Some(owners), ..pod() }, &of_acme(), "no Task as its controller");
+    }
+}
+
+fn review(audiences: &[&str], username: &str, extra: &[(&str, &[&str])]) -> TokenReviewStatus {
+    let texts = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>();
+    let extra = extra.iter().map(|(key, values)| ((*key).to_owned(), texts(values))).collect::<BTreeMap<_, _>>();
+    let user = UserInfo { username: Some(username.into()), extra: Some(extra), ..UserInfo::default() };
+    TokenReviewStatus { authenticated: Some(true), audiences: Some(texts(audiences)), user: Some(user), error: None }
+}
+
+#[test]
+fn only_a_pods_token_for_this_audience_is_accepted() {
+    let extra: [(&str, &[&str]); 2] = [(POD_NAME, &["shop-t001-2"]), (POD_UID, &["pod-uid"])];
+    let account = "system:serviceaccount:team:default";
+    let good = review(&[RESULT_AUDIENCE], account, &extra);
+    assert_eq!(bound_pod(good.clone()), Ok(bound()));
+    let kind = |status| bound_pod(status).expect_err("it is refused").kind;
+    for audiences in [&[][..], &["https://kubernetes.default.svc"][..]] {
+        assert_eq!(kind(review(audiences, account, &extra)), Kind::TokenRefused);
+    }
+    for authenticated in [None, Some(false)] {
+        assert_eq!(kind(TokenReviewStatus { authenticated, ..good.clone() }), Kind::TokenRefused);
+    }
+    assert_eq!(kind(review(&[RESULT_AUDIENCE], "ann@example.org", &extra)), Kind::NotYours);
+    assert_eq!(kind(review(&[RESULT_AUDIENCE], account, &extra[..1])), Kind::NotYours);
+    let two: [(&str, &[&str]); 2] = [(POD_NAME, &["a", "b"]), (POD_UID, &["pod-uid"])];
+    assert_eq!(kind(review(&[RESULT_AUDIENCE], account, &two)), Kind::NotYours);
+}
+
+#[test]
+fn tokens_are_one_header_of_plain_characters() {
+    let headers = |values: &[&str]| {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::AUTHORIZATION, value.parse().unwrap());
+        }
+        headers
+    };
+    assert_eq!(Token::of(&headers(&["Bearer abc.d-e_f"])).map(|token| token.0), Ok("abc.d-e_f".into()));
+    assert_eq!(Token::of(&headers(&["bearer abc"])).map(|token| token.0), Ok("abc".into()));
+    let long = format!("Bearer {}", "a".repeat(MAX_TOKEN_BYTES + 1));
+    for bad in [&[][..], &["Bearer a", "Bearer b"], &["Basic abc"], &["Bearer "], &["Bearer a b"], &[long.as_str()]] {
+        assert_eq!(Token::of(&headers(bad)).map(|token| token.0).expect_err("refused").kind, Kind::TokenRefused);
+    }
+}

@@ -1,0 +1,65 @@
+//! Metrics, without names of objects in labels.
+
+use enact_service::metrics::{register, registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
+
+use crate::problem::Kind;
+
+/// What became of deliveries that were not refused.
+pub const TAKEN: [&str; 2] = ["stored", "already-there"];
+
+/// Every metric of the server.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// All of them.
+    pub registry: Registry,
+    /// `enact_server_requests_total{route,status}`.
+    pub requests: IntCounterVec,
+    /// `enact_server_request_duration_seconds{route}`.
+    pub duration: HistogramVec,
+    /// `enact_server_deliveries_total{outcome}`: `stored`, `already-there`, or the kind of the problem.
+    pub deliveries: IntCounterVec,
+    /// `enact_server_requests_in_flight`.
+    pub in_flight: IntGauge,
+    /// `enact_server_connections`: open connections of pods.
+    pub connections: IntGauge,
+    /// `enact_server_health_connections`: open connections of probes.
+    pub health_connections: IntGauge,
+}
+
+impl Metrics {
+    /// Metrics in a registry of their own.
+    ///
+    /// # Errors
+    /// When two metrics share a name, which is a mistake of this crate.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = registry("enact_server", env!("CARGO_PKG_VERSION"))?;
+        let buckets = vec![0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0];
+        let requests = IntCounterVec::new(
+            Opts::new("enact_server_requests_total", "Requests by route and status."),
+            &["route", "status"],
+        )?;
+        let duration = HistogramVec::new(
+            HistogramOpts::new("enact_server_request_duration_seconds", "Time to answer a request.").buckets(buckets),
+            &["route"],
+        )?;
+        let deliveries = IntCounterVec::new(
+            Opts::new("enact_server_deliveries_total", "Deliveries by what became of them."),
+            &["outcome"],
+        )?;
+        // Each is there from the start, so that the first one shows as an increase.
+        for outcome in TAKEN.into_iter().chain(Kind::ALL.map(Kind::as_str)) {
+            deliveries.with_label_values(&[outcome]);
+        }
+        let gauge = |name: &str, help: &str| register(&registry, IntGauge::new(name, help)?);
+        Ok(Self {
+            requests: register(&registry, requests)?,
+            duration: register(&registry, duration)?,
+            deliveries: register(&registry, deliveries)?,
+            in_flight: gauge("enact_server_requests_in_flight", "Requests that are being answered.")?,
+            connections: gauge("enact_server_connections", "Open connections of pods.")?,
+            health_connections: gauge("enact_server_health_connections", "Open connections of probes.")?,
+            registry,
+        })
+    }
+}

@@ -1,0 +1,149 @@
+//! Refusals, as RFC 9457 has them.
+
+use serde::Serialize;
+use warp::http::{HeaderValue, StatusCode, header};
+use warp::reply::{Reply, Response};
+
+/// What kind of problem it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The body is not the JSON that is expected.
+    Malformed,
+    /// There is no token, or it is not accepted.
+    TokenRefused,
+    /// The pod does not work on what it speaks of.
+    NotYours,
+    /// There is nothing at this path.
+    NotFound,
+    /// The path takes another method.
+    MethodNotAllowed,
+    /// The body did not arrive in time.
+    SlowBody,
+    /// The attempt does not count any more.
+    StaleAttempt,
+    /// The body is larger than allowed.
+    TooLarge,
+    /// The body is not JSON by its headers.
+    UnsupportedMediaType,
+    /// Too many deliveries at once.
+    Busy,
+    /// A mistake of the server's own.
+    Internal,
+    /// Postgres or the API server is away.
+    Unavailable,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 12] = [
+        Self::Malformed,
+        Self::TokenRefused,
+        Self::NotYours,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::SlowBody,
+        Self::StaleAttempt,
+        Self::TooLarge,
+        Self::UnsupportedMediaType,
+        Self::Busy,
+        Self::Internal,
+        Self::Unavailable,
+    ];
+
+    /// Status, word and title. The runner tries again after 408, 429 and 5xx, and after nothing else.
+    fn facts(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The body is not a result"),
+            Self::TokenRefused => (StatusCode::UNAUTHORIZED, "token-refused", "The token is not accepted"),
+            Self::NotYours => (StatusCode::FORBIDDEN, "not-yours", "The pod does not work on this attempt"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is nothing at this path"),
+            Self::MethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The path takes another method")
+            }
+            Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow-body", "The body did not arrive in time"),
+            Self::StaleAttempt => (StatusCode::CONFLICT, "stale-attempt", "The attempt does not count any more"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The result is too large"),
+            Self::UnsupportedMediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is not JSON")
+            }
+            Self::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy", "Too many deliveries at once"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server made a mistake"),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The result cannot be taken now"),
+        }
+    }
+
+    /// The status of the answer.
+    pub fn status(self) -> StatusCode {
+        self.facts().0
+    }
+
+    /// A word for metrics and logs, and the end of the problem's `type`.
+    pub fn as_str(self) -> &'static str {
+        self.facts().1
+    }
+
+    /// Seconds after which trying again makes sense.
+    fn retry_after(self) -> Option<u16> {
+        match self {
+            Self::Busy => Some(1),
+            Self::Unavailable => Some(2),
+            _ => None,
+        }
+    }
+}
+
+/// A refusal, with what to tell the sender. `detail` is not logged: it may quote what was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What kind it is.
+    pub kind: Kind,
+    /// For a person.
+    pub detail: String,
+    /// Line and column of the body where the problem is, from 1.
+    pub at: Option<(usize, usize)>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
+}
+
+impl Problem {
+    /// A problem.
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), at: None }
+    }
+}
+
+impl Reply for Problem {
+    fn into_response(self) -> Response {
+        let (status, word, title) = self.kind.facts();
+        let document = Document {
+            r#type: format!("tag:enact.dev,2026:problem/{word}"),
+            title,
+            status: status.as_u16(),
+            detail: &self.detail,
+            line: self.at.map(|(line, _)| line),
+            column: self.at.map(|(_, column)| column),
+        };
+        let mut response = warp::reply::with_status(warp::reply::json(&document), status).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.kind.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        match self.kind {
+            Kind::TokenRefused => headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
+            Kind::MethodNotAllowed => headers.insert(header::ALLOW, HeaderValue::from_static("POST")),
+            _ => None,
+        };
+        response
+    }
+}
