@@ -122,7 +122,7 @@ fn post(agent: &ureq::Agent, url: &str, token: &Path, body: &str) -> Result<(), 
         .map(Duration::from_secs);
     let told = response.body_mut().with_config().limit(MAX_REFUSAL_BYTES).read_to_string().unwrap_or_default();
     let why = format!("the server answered {status} {}", detail(&told));
-    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+    if status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) {
         Err(Miss::Passing { why, wait })
     } else {
         Err(Miss::Refused(why))
