@@ -128,7 +128,8 @@ pub enum PodSecurity {
 /// A place that pods may connect to.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("has(self.cidr) != has(self.namespace)").message("set exactly one of cidr and namespace"))]
+// `namespace` is a reserved word of CEL, and escaped as Kubernetes does it.
+#[x_kube(validation = Rule::new("has(self.cidr) != has(self.__namespace__)").message("set exactly one of cidr and namespace"))]
 pub struct Egress {
     /// A range of addresses, `203.0.113.0/24`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
