@@ -1,6 +1,8 @@
 //! Manifests, each read as its kind.
 
-use enact_crds::{Agent, Constitution, Plan, Specification, Tenant};
+#![allow(dead_code, reason = "not every test uses all of it")]
+
+use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Tenant};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Resource;
 use serde::de::DeserializeOwned;
@@ -50,6 +52,7 @@ fn check(object: &Value) -> Result<(), String> {
         Some("Constitution") => same::<Constitution>(object),
         Some("Specification") => same::<Specification>(object),
         Some("Plan") => same::<Plan>(object),
+        Some("Approval") => same::<Approval>(object),
         Some("ConfigMap") => same::<ConfigMap>(object),
         other => Err(format!("unexpected kind {other:?}")),
     }
