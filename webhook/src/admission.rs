@@ -1,17 +1,19 @@
 //! The HTTP side of admission: a review comes in, the rules are asked, a review goes out.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use futures::{Stream, TryStreamExt as _};
+use k8s_openapi::jiff::SignedDuration;
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview, Operation};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout_at;
 use tracing::Instrument as _;
 use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
-use warp::{Filter, Rejection};
+use warp::{Buf, Filter, Rejection};
 
 use crate::denial::Denial;
 use crate::metrics::Metrics;
@@ -20,11 +22,14 @@ use crate::request::Request;
 use crate::validate::Admission;
 use crate::world::{LookupError, World};
 
-/// Largest review: two objects of the API server's limit of 3 MiB each, with room for the escapes of its JSON.
-pub const MAX_REVIEW_BYTES: u64 = 16 << 20;
-/// Reviews that are worked on at once; more wait for their turn.
-const MAX_CONCURRENT: usize = 64;
-/// Longest time for an answer: below the timeout of the webhook configurations, so that the person gets our message and not theirs.
+/// Largest review: an object as large as the API server takes (3 MiB) and one as large as it stores (1.5 MiB), with room for the escapes
+/// of the review's JSON.
+pub const MAX_REVIEW_BYTES: u64 = 8 << 20;
+/// What all reviews that are read or worked on at once may hold; more wait for their turn. Read, a review takes several times its size.
+const MAX_BYTES_AT_ONCE: u32 = 16 << 20;
+/// What a small review counts for, so that not too many lookups are under way at once.
+const LEAST_BYTES: u32 = 64 << 10;
+/// Longest time for an answer, and the default when the caller does not say how long it waits.
 const DEADLINE: Duration = Duration::from_secs(8);
 
 /// Which of the two webhooks is asked.
@@ -46,7 +51,23 @@ impl Webhook {
 struct Service<W> {
     admission: Admission<W>,
     metrics: Metrics,
-    turns: Semaphore,
+    room: Semaphore,
+}
+
+/// What a caller says of a review before its body.
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    webhook: Webhook,
+    start: Instant,
+    deadline: Instant,
+    length: u64,
+}
+
+/// A body in which no request could be found, with its answer.
+struct Unread {
+    status: StatusCode,
+    outcome: &'static str,
+    problem: String,
 }
 
 /// The routes `POST /mutate` and `POST /validate`.
@@ -54,7 +75,7 @@ pub fn routes<W: World + 'static>(
     admission: Admission<W>,
     metrics: Metrics,
 ) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone {
-    let service = Arc::new(Service { admission, metrics, turns: Semaphore::new(MAX_CONCURRENT) });
+    let service = Arc::new(Service { admission, metrics, room: Semaphore::new(MAX_BYTES_AT_ONCE as usize) });
     let mutate = warp::path!("mutate").map(|| Webhook::Mutate);
     let validate = warp::path!("validate").map(|| Webhook::Validate);
     mutate
@@ -62,13 +83,25 @@ pub fn routes<W: World + 'static>(
         .unify()
         .and(warp::post())
         .and(warp::body::content_length_limit(MAX_REVIEW_BYTES))
-        .and(warp::body::bytes())
-        .then(move |webhook, body: Bytes| {
+        .and(warp::header("content-length"))
+        .and(warp::query::raw().or(warp::any().map(String::new)).unify())
+        .and(warp::body::stream())
+        .then(move |webhook, length: u64, query: String, body| {
             let service = Arc::clone(&service);
-            async move { service.answer(webhook, &body).await }
+            let start = Instant::now();
+            let call = Call { webhook, start, deadline: start + patience(&query), length };
+            async move { service.answer(call, body).await }
         })
         .recover(explain)
         .unify()
+}
+
+/// Time for the answer. The API server says in `?timeout=10s` how long it waits; a fifth of that is left for the way, so that the person
+/// gets our message and not its.
+fn patience(query: &str) -> Duration {
+    let given = query.split('&').find_map(|p| p.strip_prefix("timeout="));
+    let given = given.and_then(|t| Duration::try_from(t.parse::<SignedDuration>().ok()?).ok());
+    given.map_or(DEADLINE, |given| (given / 5 * 4).min(DEADLINE))
 }
 
 /// Answers what is no admission request: another path or method, a body without length or too large.
@@ -89,24 +122,49 @@ async fn explain(rejection: Rejection) -> Result<Response, Rejection> {
 }
 
 impl<W: World> Service<W> {
-    async fn answer(&self, webhook: Webhook, body: &[u8]) -> Response {
-        let start = Instant::now();
-        let request = match read(body) {
-            Ok(request) => request,
-            Err(problem) => {
-                self.observe(webhook, None, "malformed", start);
-                tracing::warn!(webhook = webhook.as_str(), problem, "malformed review");
-                return warp::reply::with_status(problem, StatusCode::BAD_REQUEST).into_response();
+    async fn answer<B: Buf>(&self, call: Call, body: impl Stream<Item = Result<B, warp::Error>>) -> Response {
+        let read = timeout_at(call.deadline.into(), self.read(call.length, body)).await;
+        let (request, _room) = match read.unwrap_or_else(|_| Err(Unread::late())) {
+            Ok(read) => read,
+            Err(Unread { status, outcome, problem }) => {
+                self.observe(call, None, outcome);
+                tracing::warn!(webhook = call.webhook.as_str(), problem, "cannot read a review");
+                return warp::reply::with_status(problem, status).into_response();
             }
         };
-        let span = tracing::info_span!("review", webhook = webhook.as_str(), uid = request.inner().uid);
-        let (response, outcome) = self.review(webhook, &request).instrument(span).await;
-        self.observe(webhook, Some(&request), outcome, start);
+        let span = tracing::info_span!("review", webhook = call.webhook.as_str(), uid = request.inner().uid);
+        let (response, outcome) = self.review(call, &request).instrument(span).await;
+        self.observe(call, Some(&request), outcome);
         warp::reply::json(&response.into_review()).into_response()
     }
 
-    async fn review(&self, webhook: Webhook, request: &Request) -> (AdmissionResponse, &'static str) {
-        let decided = timeout(DEADLINE, self.decide(webhook, request)).await;
+    /// Reads a body when there is room for it, which is taken until the permit is dropped.
+    async fn read<B: Buf>(
+        &self,
+        length: u64,
+        body: impl Stream<Item = Result<B, warp::Error>>,
+    ) -> Result<(Request, SemaphorePermit<'_>), Unread> {
+        let weight = u32::try_from(length).unwrap_or(MAX_BYTES_AT_ONCE).clamp(LEAST_BYTES, MAX_BYTES_AT_ONCE);
+        // The semaphore is never closed.
+        let room = self.room.acquire_many(weight).await.map_err(|_| Unread::late())?;
+        let mut text = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+        let mut body = pin!(body);
+        while let Some(mut part) = body.try_next().await.map_err(|e| Unread::malformed(e.to_string()))? {
+            if (text.len() + part.remaining()) as u64 > length {
+                return Err(Unread::malformed("the body is longer than its content-length".into()));
+            }
+            while part.has_remaining() {
+                let chunk = part.chunk();
+                text.extend_from_slice(chunk);
+                let read = chunk.len();
+                part.advance(read);
+            }
+        }
+        Ok((parse(&text).map_err(Unread::malformed)?, room))
+    }
+
+    async fn review(&self, call: Call, request: &Request) -> (AdmissionResponse, &'static str) {
+        let decided = timeout_at(call.deadline.into(), self.decide(call.webhook, request)).await;
         let decided = decided.unwrap_or(Err(Denial::Lookup(LookupError::Timeout)));
         match decided {
             Ok(response) => {
@@ -125,8 +183,6 @@ impl<W: World> Service<W> {
     }
 
     async fn decide(&self, webhook: Webhook, request: &Request) -> Result<AdmissionResponse, Denial> {
-        // The semaphore is never closed, so that waiting for it never fails.
-        let _turn = self.turns.acquire().await.ok();
         let mut response = AdmissionResponse::from(request.inner());
         match webhook {
             Webhook::Mutate => {
@@ -145,7 +201,7 @@ impl<W: World> Service<W> {
         Ok(response)
     }
 
-    fn observe(&self, webhook: Webhook, request: Option<&Request>, outcome: &str, start: Instant) {
+    fn observe(&self, call: Call, request: Option<&Request>, outcome: &str) {
         let kind = request.map_or("none", |r| if r.kind().is_some() { r.kind_name() } else { "other" });
         let operation = match request.map(Request::operation) {
             Some(Operation::Create) => "create",
@@ -154,13 +210,24 @@ impl<W: World> Service<W> {
             Some(Operation::Connect) => "connect",
             None => "none",
         };
-        let labels = [webhook.as_str(), kind, operation, outcome];
-        self.metrics.duration.with_label_values(&labels).observe(start.elapsed().as_secs_f64());
+        let labels = [call.webhook.as_str(), kind, operation, outcome];
+        self.metrics.duration.with_label_values(&labels).observe(call.start.elapsed().as_secs_f64());
+    }
+}
+
+impl Unread {
+    fn malformed(problem: String) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, outcome: "malformed", problem }
+    }
+
+    fn late() -> Self {
+        let problem = "the review did not arrive in time, or there were too many others; try again".into();
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, outcome: "error", problem }
     }
 }
 
 /// Reads a review, or says what is wrong with it.
-fn read(body: &[u8]) -> Result<Request, String> {
+fn parse(body: &[u8]) -> Result<Request, String> {
     let review: AdmissionReview<DynamicObject> =
         serde_json::from_slice(body).map_err(|e| format!("not an AdmissionReview: {e}"))?;
     if review.types.kind != "AdmissionReview" || review.types.api_version != "admission.k8s.io/v1" {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use enact_crds::Tenant;
 use futures::StreamExt as _;
+use k8s_openapi::jiff::Timestamp;
 use kube::runtime::{WatchStreamExt as _, reflector, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::net::TcpListener;
@@ -14,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::certs::rotation::Rotation;
+use crate::certs::rotation::{Clock, Rotation};
 use crate::certs::serving::Serving;
 use crate::certs::{ClusterVault, files};
 use crate::config::Config;
@@ -52,6 +53,22 @@ pub enum StartError {
 /// # Errors
 /// When it cannot start. Once it runs, what fails is tried again.
 pub async fn run(config: Config, client: Client, stop: CancellationToken) -> Result<(), StartError> {
+    let (https, http) = (listen(config.listen).await?, listen(config.health_listen).await?);
+    tracing::info!(admission = %config.listen, health = %config.health_listen, "listening");
+    run_on(https, http, config, client, stop).await
+}
+
+/// [`run`] on listeners that are there already: for admission, and for health and metrics.
+///
+/// # Errors
+/// When it cannot start.
+pub async fn run_on(
+    https: TcpListener,
+    http: TcpListener,
+    config: Config,
+    client: Client,
+    stop: CancellationToken,
+) -> Result<(), StartError> {
     let drain =
         Duration::try_from(config.drain).map_err(|_| StartError::Config("--drain must not be negative".into()))?;
     if let Some(problem) = config.lifetimes().problem() {
@@ -59,8 +76,6 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> Res
     }
     let (metrics, readiness, serving) = (Metrics::new()?, Readiness::default(), Serving::default());
     let tls = TlsAcceptor::from(Arc::new(serving.config()?));
-    let (https, http) = (listen(config.listen).await?, listen(config.health_listen).await?);
-    tracing::info!(admission = %config.listen, health = %config.health_listen, "listening");
 
     let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
     let world = world(&config, client.clone(), &readiness, &tasks, &end);
@@ -134,6 +149,11 @@ fn certificates(
     let (hosts, lifetimes) = (config.hosts(), config.lifetimes());
     tasks.spawn(async move {
         let triggers = vault.triggers();
-        Rotation { vault, hosts, lifetimes, serving, readiness, metrics }.run(triggers, end).await;
+        let clock: Clock = Arc::new(Timestamp::now);
+        let rotation = Rotation { vault, hosts, lifetimes, serving, readiness, metrics, clock };
+        Box::pin(rotation.run(triggers, end)).await;
     });
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,7 +38,7 @@ pub struct Config {
     #[arg(long, env = "ENACT_MUTATING_CONFIGURATION", default_value = "enact")]
     pub mutating_configuration: String,
     /// User name of the operator, as system:serviceaccount:<namespace>:<name>. It alone writes statuses, Tasks and tenant labels.
-    #[arg(long, env = "ENACT_OPERATOR_USER")]
+    #[arg(long, env = "ENACT_OPERATOR_USER", value_parser = service_account)]
     pub operator_user: String,
     /// Namespaces of the tenant "default", for an installation without Tenant objects; separated by commas.
     #[arg(long, env = "ENACT_DEFAULT_TENANT_NAMESPACES", value_delimiter = ',')]
@@ -59,18 +59,31 @@ pub struct Config {
     /// How long requests are still taken after the signal to end, until no Service sends them here any more.
     #[arg(long, env = "ENACT_DRAIN", default_value = "5s")]
     pub drain: SignedDuration,
-    /// Form of the logs. What is logged is chosen by RUST_LOG.
+    /// Form of the log lines.
     #[arg(long, env = "ENACT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
     pub log_format: LogFormat,
+    /// What is logged, in the syntax of `tracing` filters: `info,enact_webhook=debug`.
+    #[arg(long = "log", env = "ENACT_LOG", default_value = "info")]
+    pub log_filter: String,
 }
 
-/// Form of the logs.
+/// Takes the user name of a service account. The namespace is part of it, so that nobody becomes the operator by a name elsewhere.
+fn service_account(text: &str) -> Result<String, String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    if matches!(parts[..], ["system", "serviceaccount", namespace, name] if !namespace.is_empty() && !name.is_empty()) {
+        Ok(text.to_owned())
+    } else {
+        Err("write system:serviceaccount:<namespace>:<name>".into())
+    }
+}
+
+/// Form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// One JSON object a line.
     Json,
-    /// For people.
-    Text,
+    /// For a person's eyes.
+    Human,
 }
 
 impl Config {
@@ -111,5 +124,54 @@ impl Config {
             validating: self.validating_configuration.clone(),
             mutating: self.mutating_configuration.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(args: &[&str]) -> Config {
+        let fixed = ["enact-webhook", "--namespace", "ns", "--operator-user", "system:serviceaccount:ns:op"];
+        Config::try_parse_from(fixed.iter().chain(args)).unwrap()
+    }
+
+    #[test]
+    fn the_defaults_can_be_used() {
+        Config::command().debug_assert();
+        let config = parse(&[]);
+        assert_eq!(config.lifetimes().problem(), None);
+        assert_eq!(config.hosts()[0], "enact-webhook.ns.svc");
+        assert_eq!(config.default_namespaces(), Vec::<String>::new());
+        assert_eq!(parse(&["--default-tenant-namespaces", "a, b,,"]).default_namespaces(), ["a", "b"]);
+        assert_eq!(parse(&["--default-tenant-namespaces", ""]).default_namespaces(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_operator_is_a_service_account_with_its_namespace() {
+        for user in ["enact-operator", "system:serviceaccount:enact-operator", "system:serviceaccount::op", ""] {
+            let error = Config::try_parse_from(["x", "--namespace", "ns", "--operator-user", user]).unwrap_err();
+            assert!(error.to_string().contains("system:serviceaccount:<namespace>:<name>"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_chart_sets_what_there_is() {
+        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/enact/templates");
+        let read = |file: &str| fs::read_to_string(chart.join(file)).unwrap();
+        let helpers = read("_helpers.tpl");
+        let logs = helpers.split("define \"enact.log.env\"").nth(1).unwrap().split("define").next().unwrap();
+        let text = read("webhook/deployment.yaml") + logs;
+        let set: BTreeSet<&str> = text.lines().filter_map(|l| l.trim().strip_prefix("- name: ENACT_")).collect();
+        let command = Config::command();
+        let names = command.get_arguments().filter_map(|a| a.get_env()?.to_str()?.strip_prefix("ENACT_"));
+        let known: BTreeSet<&str> = names.collect();
+        assert!(set.len() > 8 && set.is_subset(&known), "{:?}", set.difference(&known));
     }
 }

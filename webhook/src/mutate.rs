@@ -2,11 +2,10 @@
 
 use enact_crds::approval::Person;
 use enact_domain::names::{ANNOTATION_AUTHOR, LABEL_TENANT};
-use json_patch::Patch;
-use kube::ResourceExt as _;
-use kube::core::DynamicObject;
+use json_patch::jsonptr::PointerBuf;
+use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation};
 use kube::core::admission::Operation;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::denial::Denial;
 use crate::request::{Kind, Request};
@@ -24,22 +23,28 @@ pub async fn stamp<W: World>(request: &Request, world: &W) -> Result<Patch, Deni
     if !writes || matches!(kind, Kind::Namespace | Kind::Tenant) || request.subresource().is_some() {
         return Ok(Patch::default());
     }
-    let mut stamped = object.clone();
-    if keeps_tenant_label(request) {
-        if let Some(tenant) = world.tenant_of(request.namespace()).await? {
-            stamped.labels_mut().insert(LABEL_TENANT.into(), tenant);
+    // Written by hand, and not as a difference of two copies: documents are large.
+    let mut patch = Vec::new();
+    if keeps_tenant_label(request)
+        && let Some(tenant) = world.tenant_of(request.namespace()).await?
+        && request.tenant_label() != Some(&tenant)
+    {
+        if object.metadata.labels.is_none() {
+            patch.push(add(["metadata", "labels"], json!({})));
         }
+        patch.push(add(["metadata", "labels", LABEL_TENANT], json!(tenant)));
     }
-    if kind.has_author() {
-        match request.due_author() {
-            Some(author) => stamped.annotations_mut().insert(ANNOTATION_AUTHOR.into(), author.to_owned()),
-            None => stamped.metadata.annotations.as_mut().and_then(|a| a.remove(ANNOTATION_AUTHOR)),
-        };
+    if kind.has_author() && request.author() != request.due_author() {
+        if object.metadata.annotations.is_none() {
+            patch.push(add(["metadata", "annotations"], json!({})));
+        }
+        let stamp = ["metadata", "annotations", ANNOTATION_AUTHOR];
+        patch.push(request.due_author().map_or_else(|| remove(stamp), |author| add(stamp, json!(author))));
     }
     if kind == Kind::Approval && request.operation() == &Operation::Create {
-        sign(&mut stamped, request);
+        patch.extend(sign(request));
     }
-    Ok(diff(object, &stamped))
+    Ok(Patch(patch))
 }
 
 /// Whether the label is the webhook's to set: the client has left it alone. One that a client chose is the validator's to refuse.
@@ -48,15 +53,19 @@ fn keeps_tenant_label(request: &Request) -> bool {
 }
 
 /// Writes who asks into `spec.by`. A spec that is no object is left to the schema to refuse.
-fn sign(approval: &mut DynamicObject, request: &Request) {
-    if let Some(spec) = approval.data.get_mut("spec").and_then(serde_json::Value::as_object_mut) {
-        let by = Person { user: request.user().to_owned(), groups: request.groups().to_vec() };
-        spec.insert("by".into(), json!(by));
-    }
+fn sign(request: &Request) -> Option<PatchOperation> {
+    let spec = request.object()?.data.get("spec")?.as_object()?;
+    let by = json!(Person { user: request.user().to_owned(), groups: request.groups().to_vec() });
+    (spec.get("by") != Some(&by)).then(|| add(["spec", "by"], by))
 }
 
-fn diff(from: &DynamicObject, to: &DynamicObject) -> Patch {
-    json_patch::diff(&json!(from), &json!(to))
+/// Sets a field, whether it is there or not.
+fn add<const N: usize>(path: [&str; N], value: Value) -> PatchOperation {
+    PatchOperation::Add(AddOperation { path: PointerBuf::from_tokens(path), value })
+}
+
+fn remove<const N: usize>(path: [&str; N]) -> PatchOperation {
+    PatchOperation::Remove(RemoveOperation { path: PointerBuf::from_tokens(path) })
 }
 
 #[cfg(test)]

@@ -26,7 +26,10 @@ const MAX_CONNECTIONS: usize = 1024;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Longest time without the headers of a request, also between requests: longer than the API server keeps an idle connection (90 s), so
 /// that it is the side that closes and never writes into a connection that is just being closed.
-const HEADERS: Duration = Duration::from_secs(120);
+const HEADERS: Duration = Duration::from_mins(2);
+/// How often an HTTP/2 connection is asked whether its other end is still there, and how long that may take to say so.
+const PING: Duration = Duration::from_secs(30);
+const PONG: Duration = Duration::from_secs(20);
 /// Longest time for the requests under way to end.
 const FAREWELL: Duration = Duration::from_secs(20);
 /// Pause after a failure to accept (too many open files), so that the loop does not spin.
@@ -111,7 +114,7 @@ where
     {
         let mut builder = Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
-        builder.http2().timer(TokioTimer::new());
+        builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(PING)).keep_alive_timeout(PONG);
         let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.service));
         if let Err(error) = self.watcher.watch(connection.into_owned()).await {
             tracing::debug!(%error, "connection ended early");

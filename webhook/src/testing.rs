@@ -1,5 +1,8 @@
 //! A world of fixed answers, and requests as the API server writes them.
 
+pub mod api;
+pub mod https;
+
 use std::collections::HashMap;
 
 use enact_crds::approval::SubjectKind;

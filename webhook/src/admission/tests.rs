@@ -1,37 +1,23 @@
-use std::io::Cursor;
-use std::sync::Arc;
+use std::convert::Infallible;
+use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
+use futures::stream;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::Frame;
 use hyper::{Method, StatusCode};
-use hyper_util::rt::TokioIo;
 use proptest::prelude::*;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
-use tokio_util::sync::CancellationToken;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tower_service::Service as _;
 
-use super::{MAX_REVIEW_BYTES, routes};
-use crate::certs::keyring::{Keyring, Lifetimes};
+use super::{DEADLINE, MAX_REVIEW_BYTES, patience, routes};
+use crate::certs::keyring::Keyring;
 use crate::certs::serving::Serving;
 use crate::metrics::Metrics;
-use crate::server;
+use crate::testing::https::{Connection, Hands, Listening, hosts, lifetimes};
 use crate::testing::{Fixed, admission, create, object, with};
-
-const HOST: &str = "enact-webhook.enact.svc";
-
-fn lifetimes() -> Lifetimes {
-    use k8s_openapi::jiff::SignedDuration;
-    Lifetimes {
-        authority: SignedDuration::from_hours(9),
-        leaf: SignedDuration::from_hours(3),
-        propagation: SignedDuration::from_secs(1),
-    }
-}
 
 /// Sends a request without a network.
 async fn call(path: &str, method: Method, body: Vec<u8>) -> (StatusCode, Bytes) {
@@ -72,57 +58,91 @@ async fn a_refusal_names_object_field_and_remedy() {
     assert_eq!(status["details"]["causes"][0]["field"], "metadata.namespace");
 }
 
-/// The API server's side of one HTTPS request.
-async fn post(address: std::net::SocketAddr, bundle: &str, path: &str, body: &Value) -> (StatusCode, Value) {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_reader_iter(Cursor::new(bundle)) {
-        roots.add(certificate.unwrap()).unwrap();
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = config.with_root_certificates(roots).with_no_client_auth();
-    let stream = TcpStream::connect(address).await.unwrap();
-    let stream =
-        TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(HOST).unwrap(), stream).await.unwrap();
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-    let connection = tokio::spawn(connection);
-    let request = hyper::Request::post(path).header("host", HOST).header("content-type", "application/json");
-    let response = sender.send_request(request.body(Full::new(Bytes::from(body.to_string()))).unwrap()).await.unwrap();
-    let status = response.status();
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    drop(sender);
-    connection.await.unwrap().unwrap();
-    (status, serde_json::from_slice(&body).unwrap())
-}
-
 #[tokio::test]
 async fn over_https_with_self_made_certificates() {
-    let keyring = Keyring::new(&[HOST.to_owned()], &lifetimes(), k8s_openapi::jiff::Timestamp::now()).unwrap();
+    let hands = Hands::new();
+    let keyring = Keyring::new(&hosts(), &lifetimes(), hands.now()).unwrap();
     let serving = Serving::default();
     serving.replace(keyring.serving().0.as_bytes(), keyring.serving().1.as_bytes()).unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(serving.config().unwrap()));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (metrics, stop) = (Metrics::new().unwrap(), CancellationToken::new());
-    let service = warp::service(routes(admission(Fixed::two_tenants()), metrics.clone()));
-    let serving =
-        tokio::spawn(server::serve(listener, Some(acceptor), service, metrics.connections.clone(), stop.clone()));
+    let webhook = Listening::start(&serving).await;
+    let mut api = Connection::open(webhook.address, &keyring.bundle(), &hands).await.unwrap();
 
     let task = |id: &str, on: &str| json!({ "id": id, "title": id, "dependsOn": [on] });
     let plan =
         object("Plan", "shop", &json!({ "agentRef": { "name": "a" }, "tasks": [task("a", "b"), task("b", "a")] }));
-    let (status, answer) = post(address, &keyring.bundle(), "/validate", &create(&plan)).await;
-    assert_eq!((status, &answer["response"]["status"]["code"]), (StatusCode::OK, &json!(422)));
+    let answer = api.review("/validate?timeout=10s", &create(&plan)).await.unwrap();
+    assert_eq!(answer["response"]["status"]["code"], 422);
     assert!(answer.to_string().contains("a → b → a"), "{answer}");
     let bare = with(plan, "/metadata/annotations", Value::Null);
-    let (_, answer) = post(address, &keyring.bundle(), "/mutate", &create(&bare)).await;
+    let answer = api.review("/mutate?timeout=10s", &create(&bare)).await.unwrap();
     assert_eq!((&answer["response"]["allowed"], &answer["response"]["patchType"]), (&json!(true), &json!("JSONPatch")));
+    // What is wrong ends the request, not the connection.
+    assert_eq!(api.post("/validate", "{").await.unwrap().0, StatusCode::BAD_REQUEST);
+    assert_eq!(api.post("/elsewhere", "{}").await.unwrap().0, StatusCode::NOT_FOUND);
 
-    stop.cancel();
-    serving.await.unwrap();
-    let text = String::from_utf8(metrics.render().unwrap()).unwrap();
+    // Another authority is not trusted, and plain HTTP is not spoken.
+    let other = Keyring::new(&hosts(), &lifetimes(), hands.now()).unwrap();
+    assert!(Connection::open(webhook.address, &other.bundle(), &hands).await.is_err());
+    let mut raw = TcpStream::connect(webhook.address).await.unwrap();
+    raw.write_all(b"POST /validate HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    let mut heard = Vec::new();
+    let _ = raw.read_to_end(&mut heard).await;
+    assert!(!heard.starts_with(b"HTTP"), "{heard:?}");
+
+    let large = vec![b' '; usize::try_from(MAX_REVIEW_BYTES).unwrap() + 1];
+    let mut other = Connection::open(webhook.address, &keyring.bundle(), &hands).await.unwrap();
+    // The answer may come before the body is sent, and the connection is closed then.
+    if let Ok((status, _)) = other.post("/validate", large).await {
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    let most = [create(&bare).to_string().into_bytes(), vec![b' '; 4 << 20]].concat();
+    assert_eq!(api.post("/validate", most).await.unwrap().0, StatusCode::OK);
+
+    webhook.stop.cancel();
+    webhook.task.await.unwrap();
+    let text = String::from_utf8(webhook.metrics.render().unwrap()).unwrap();
     assert!(text.contains(r#"kind="Plan",operation="create",outcome="invalid",webhook="validate"} 1"#), "{text}");
+    assert!(text.contains("enact_webhook_connections 0"), "{text}");
     assert!(!text.contains("shop"), "names of objects must not be in metrics: {text}");
+}
+
+/// Nothing here has side effects, so a dry run is answered as what it tries out.
+#[tokio::test]
+async fn a_dry_run_is_answered_alike() {
+    let approval =
+        json!({ "subject": { "kind": "Plan", "name": "shop" }, "digest": "sha256:0", "decision": "Approve" });
+    let objects = [object("Agent", "a", &json!({ "adapter": "Command" })), object("Approval", "a", &approval)];
+    for (object, path) in objects.iter().flat_map(|o| [(o, "/mutate"), (o, "/validate")]) {
+        let real = create(object);
+        let dry = with(real.clone(), "/request/dryRun", json!(true));
+        let answers = [real, dry].map(|review| call(path, Method::POST, review.to_string().into_bytes()));
+        let [real, dry] = answers.map(Box::pin);
+        assert_eq!(real.await, dry.await);
+    }
+}
+
+#[tokio::test]
+async fn who_sends_slowly_gives_up_its_turn() {
+    let metrics = Metrics::new().unwrap();
+    let mut service = warp::service(routes(admission(Fixed::two_tenants()), metrics.clone()));
+    let body = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
+    let request = hyper::Request::post("/validate?timeout=500ms").header("content-length", MAX_REVIEW_BYTES);
+    let response = service.call(request.body(body).unwrap()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let text = String::from_utf8(metrics.render().unwrap()).unwrap();
+    assert!(text.contains(r#"outcome="error",webhook="validate"} 1"#), "{text}");
+}
+
+#[test]
+fn the_caller_says_how_long_it_waits() {
+    for (query, milliseconds) in
+        [("timeout=5s", 4000), ("a=b&timeout=1s", 800), ("timeout=30s", 8000), ("", 8000), ("timeout=-1s", 8000)]
+    {
+        assert_eq!(patience(query), Duration::from_millis(milliseconds), "{query}");
+    }
+    for odd in ["timeout=", "timeout=x", "timeout=99999999999999999999h", "timeout", "&&="] {
+        assert_eq!(patience(odd), DEADLINE, "{odd}");
+    }
 }
 
 fn json_value() -> impl Strategy<Value = Value> {

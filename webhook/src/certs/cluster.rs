@@ -9,9 +9,9 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams, PostParams};
+use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -78,7 +78,8 @@ where
 {
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     watcher(api, config).default_backoff().filter_map(async |event| match event {
-        Ok(_) => Some(()),
+        Ok(Event::Init | Event::InitApply(_)) => None,
+        Ok(Event::InitDone | Event::Apply(_) | Event::Delete(_)) => Some(()),
         Err(error) => {
             tracing::warn!(%error, "watch interrupted");
             None
@@ -86,12 +87,20 @@ where
     })
 }
 
-impl Vault for ClusterVault {
-    type Version = Option<Secret>;
+/// The Secret and the configurations, as they were looked at.
+pub struct Seen {
+    secret: Option<Secret>,
+    validating: Option<ValidatingWebhookConfiguration>,
+    mutating: Option<MutatingWebhookConfiguration>,
+}
 
-    async fn load(&self) -> Result<(Option<Keyring>, Self::Version), CertificateError> {
-        let secret = self.secrets.get_opt(&self.names.secret).await;
-        let secret = secret.map_err(|e| failed(format!("reading Secret {}", self.names.secret), e))?;
+impl Vault for ClusterVault {
+    type Seen = Seen;
+
+    async fn load(&self) -> Result<(Option<Keyring>, Seen), CertificateError> {
+        let validating = read(&self.validating, &self.names.validating).await?;
+        let mutating = read(&self.mutating, &self.names.mutating).await?;
+        let secret = read(&self.secrets, &self.names.secret).await?;
         let text = secret.as_ref().and_then(|s| s.data.as_ref()?.get(KEYRING));
         let keyring = text.and_then(|text| match serde_json::from_slice(&text.0) {
             Ok(keyring) => Some(keyring),
@@ -100,12 +109,12 @@ impl Vault for ClusterVault {
                 None
             }
         });
-        Ok((keyring, secret))
+        Ok((keyring, Seen { secret, validating, mutating }))
     }
 
-    async fn store(&self, keyring: &Keyring, version: Self::Version) -> Result<bool, CertificateError> {
-        let exists = version.is_some();
-        let mut secret = version.unwrap_or_default();
+    async fn store(&self, keyring: &Keyring, seen: Seen) -> Result<bool, CertificateError> {
+        let exists = seen.secret.is_some();
+        let mut secret = seen.secret.unwrap_or_default();
         secret.metadata.name = Some(self.names.secret.clone());
         let data = secret.data.get_or_insert_default();
         data.insert(KEYRING.into(), ByteString(serde_json::to_vec(keyring)?));
@@ -119,60 +128,81 @@ impl Vault for ClusterVault {
         };
         match written {
             Ok(_) => Ok(true),
-            Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => Ok(false),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+            // It was removed since.
+            Err(kube::Error::Api(status)) if exists && status.code == 404 => Ok(false),
             Err(error) => Err(failed(format!("writing Secret {}", self.names.secret), error)),
         }
     }
 
-    async fn publish(&self, bundle: &str) -> Result<(), CertificateError> {
-        let (validating, mutating) = (&self.names.validating, &self.names.mutating);
-        let trust = |config: &ValidatingWebhookConfiguration| -> Vec<(String, WebhookClientConfig)> {
-            config.webhooks.iter().flatten().map(|w| (w.name.clone(), w.client_config.clone())).collect()
-        };
-        keep_trust(&self.validating, validating, bundle, trust).await?;
-        let trust = |config: &MutatingWebhookConfiguration| -> Vec<(String, WebhookClientConfig)> {
-            config.webhooks.iter().flatten().map(|w| (w.name.clone(), w.client_config.clone())).collect()
-        };
-        keep_trust(&self.mutating, mutating, bundle, trust).await
+    async fn publish(&self, bundle: &str, seen: &Seen) -> Result<bool, CertificateError> {
+        let (validating, mutating) = (seen.validating.as_ref(), seen.mutating.as_ref());
+        Ok(keep_trust(&self.validating, validating, bundle).await?
+            && keep_trust(&self.mutating, mutating, bundle).await?)
+    }
+}
+
+/// A webhook configuration of either kind.
+trait Configuration: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned {
+    /// Names of its webhooks, and how each is called.
+    fn clients(&self) -> Vec<(&str, &WebhookClientConfig)>;
+}
+
+impl Configuration for ValidatingWebhookConfiguration {
+    fn clients(&self) -> Vec<(&str, &WebhookClientConfig)> {
+        self.webhooks.iter().flatten().map(|w| (w.name.as_str(), &w.client_config)).collect()
+    }
+}
+
+impl Configuration for MutatingWebhookConfiguration {
+    fn clients(&self) -> Vec<(&str, &WebhookClientConfig)> {
+        self.webhooks.iter().flatten().map(|w| (w.name.as_str(), &w.client_config)).collect()
     }
 }
 
 /// Sets the bundle of every webhook of one configuration that has another. A missing configuration is no error: it may be created later,
 /// or just have been removed with the installation.
-async fn keep_trust<K>(
+async fn keep_trust<K: Configuration>(
     api: &Api<K>,
-    name: &str,
+    config: Option<&K>,
     bundle: &str,
-    webhooks: impl Fn(&K) -> Vec<(String, WebhookClientConfig)>,
-) -> Result<(), CertificateError>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
-{
-    let what = || format!("{} {name}", K::kind(&()));
-    let found = api.get_opt(name).await.map_err(|e| failed(format!("reading {}", what()), e))?;
-    let Some(config) = found else {
-        tracing::debug!(name, "there is no such webhook configuration");
-        return Ok(());
+) -> Result<bool, CertificateError> {
+    let Some(config) = config else {
+        tracing::debug!(kind = %K::kind(&()), "there is no such webhook configuration");
+        return Ok(true);
     };
-    let wanted = ByteString(bundle.as_bytes().to_vec());
-    let stale: Vec<_> = webhooks(&config)
-        .into_iter()
-        .filter(|(_, client)| client.ca_bundle.as_ref() != Some(&wanted))
-        .map(|(name, _)| json!({ "name": name, "clientConfig": { "caBundle": wanted } }))
-        .collect();
+    let (name, wanted) = (config.name_any(), ByteString(bundle.as_bytes().to_vec()));
+    let clients = config.clients();
+    let stale = clients.iter().filter(|(_, client)| client.ca_bundle.as_ref() != Some(&wanted));
+    let stale: Vec<_> =
+        stale.map(|(name, _)| json!({ "name": name, "clientConfig": { "caBundle": wanted } })).collect();
     if stale.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
-    // Webhooks are merged by name, so that one which somebody adds meanwhile stays. The resourceVersion keeps one that somebody removes
-    // meanwhile from coming back.
+    // Webhooks are merged by name. The resourceVersion keeps one that somebody removes meanwhile from coming back, and an older bundle
+    // from replacing a newer one: whoever set that had stored the keyring before, so we would have read it.
     let patch = json!({ "metadata": { "resourceVersion": config.resource_version() }, "webhooks": stale });
     let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-    let patched = api.patch(name, &params, &Patch::Strategic(patch)).await;
-    patched.map_err(|e| failed(format!("setting caBundle of {}", what()), e))?;
-    tracing::info!(name, "caBundle set");
-    Ok(())
+    match api.patch(&name, &params, &Patch::Strategic(patch)).await {
+        Ok(_) => {
+            tracing::info!(name, kind = %K::kind(&()), "caBundle set");
+            Ok(true)
+        }
+        Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => Ok(false),
+        Err(error) => Err(failed(format!("setting caBundle of {} {name}", K::kind(&())), error)),
+    }
+}
+
+async fn read<K>(api: &Api<K>, name: &str) -> Result<Option<K>, CertificateError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    api.get_opt(name).await.map_err(|e| failed(format!("reading {} {name}", K::kind(&())), e))
 }
 
 fn failed(what: String, source: kube::Error) -> CertificateError {
     CertificateError::Api { what, source: Box::new(source) }
 }
+
+#[cfg(test)]
+mod tests;

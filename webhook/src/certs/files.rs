@@ -7,8 +7,8 @@ use tokio::fs;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::CertificateError;
 use super::serving::Serving;
+use super::{CertificateError, serving};
 use crate::health::Readiness;
 use crate::metrics::Metrics;
 
@@ -21,13 +21,14 @@ pub async fn run(folder: &Path, serving: &Serving, readiness: &Readiness, metric
     let mut reported = None;
     loop {
         match reload(folder, serving, &mut served).await {
-            Ok(true) => {
+            Ok(Some(ends)) => {
+                metrics.certificate_expiry.set(ends);
                 readiness.certificate_loaded();
                 metrics.certificate_events.with_label_values(&["loaded"]).inc();
-                tracing::info!("certificate loaded");
+                tracing::info!(ends, "certificate loaded");
                 reported = None;
             }
-            Ok(false) => {}
+            Ok(None) => {}
             Err(error) => {
                 metrics.certificate_events.with_label_values(&["failed"]).inc();
                 let text = error.to_string();
@@ -44,20 +45,21 @@ pub async fn run(folder: &Path, serving: &Serving, readiness: &Readiness, metric
     }
 }
 
-/// Loads the files when they differ from what is served. A pair that does not belong together, read in the middle of a change, is an
+/// Loads the files when they differ from what is served, and says when their certificate ends (in seconds since 1970). A pair that does not belong together, read in the middle of a change, is an
 /// error, and what is served stays.
 async fn reload(
     folder: &Path,
-    serving: &Serving,
+    place: &Serving,
     served: &mut Option<(Vec<u8>, Vec<u8>)>,
-) -> Result<bool, CertificateError> {
+) -> Result<Option<i64>, CertificateError> {
     let pair = (read(&folder.join("tls.crt")).await?, read(&folder.join("tls.key")).await?);
     if served.as_ref() == Some(&pair) {
-        return Ok(false);
+        return Ok(None);
     }
-    serving.replace(&pair.0, &pair.1)?;
+    let ends = serving::ends(&pair.0)?;
+    place.replace(&pair.0, &pair.1)?;
     *served = Some(pair);
-    Ok(true)
+    Ok(Some(ends))
 }
 
 async fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {

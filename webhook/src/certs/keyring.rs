@@ -8,10 +8,12 @@ use rcgen::{
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::CertificateError;
+use super::{CertificateError, serving};
 
 /// Certificates begin this much before they are made, for clocks that are behind.
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
+/// Longest lifetime: a hundred years.
+const LONGEST: SignedDuration = SignedDuration::from_hours(100 * 366 * 24);
 
 /// How long certificates are good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,8 @@ impl Lifetimes {
     pub fn problem(&self) -> Option<String> {
         if self.propagation.is_negative() || self.leaf <= SignedDuration::ZERO {
             Some("lifetimes must be positive".into())
+        } else if self.authority.max(self.leaf).max(self.propagation) > LONGEST {
+            Some("lifetimes must be at most a hundred years".into())
         } else if self.propagation * 3 >= self.leaf {
             Some("the propagation time must be less than a third of the leaf's lifetime".into())
         } else if self.leaf * 3 > self.authority {
@@ -110,8 +114,7 @@ impl Keyring {
         let Some(newest) = self.authorities.last().filter(|a| a.ends > now) else {
             return Due::Authority;
         };
-        let unusable = self.leaf.ends <= now || self.leaf.hosts != hosts;
-        if unusable {
+        if self.leaf.ends <= now || !self.leaf.covers(hosts) {
             return Due::Leaf;
         }
         let renewal = two_thirds(newest.made, newest.ends);
@@ -152,17 +155,36 @@ impl Keyring {
         Ok(next)
     }
 
-    /// The keyring with a new serving certificate.
+    /// The keyring with a new serving certificate. When the present one lacks a host, the new one has its hosts as well: replicas of two
+    /// releases that go by different names must not take turns.
     ///
     /// # Errors
     /// When a key or certificate cannot be made.
     pub fn with_leaf(&self, hosts: &[String], lifetimes: &Lifetimes, now: Timestamp) -> Result<Self, CertificateError> {
         let key = KeyPair::from_pem(&self.authority_key)?;
         let issuer = self.authorities.last().map(|a| a.name.clone()).unwrap_or_default();
-        Ok(Self { leaf: Leaf::make(&issuer, &key, hosts, lifetimes, now)?, ..self.clone() })
+        let mut all = hosts.to_vec();
+        if !self.leaf.covers(hosts) {
+            all.extend(self.leaf.hosts.iter().filter(|h| !hosts.contains(h)).cloned());
+        }
+        Ok(Self { leaf: Leaf::make(&issuer, &key, &all, lifetimes, now)?, ..self.clone() })
+    }
+
+    /// Checks that everything in it can be read and that the serving certificate belongs to its key.
+    ///
+    /// # Errors
+    /// What cannot be used.
+    pub fn check(&self) -> Result<(), CertificateError> {
+        KeyPair::from_pem(&self.authority_key)?;
+        for authority in &self.authorities {
+            serving::chain(authority.certificate.as_bytes())?;
+        }
+        serving::certified(self.leaf.certificate.as_bytes(), self.leaf.key.as_bytes())?;
+        Ok(())
     }
 
     /// The keyring with the note that the newest authority is trusted since `now`.
+    #[must_use]
     pub fn published(&self, now: Timestamp) -> Self {
         let mut next = self.clone();
         if let Some(newest) = next.authorities.last_mut() {
@@ -199,6 +221,10 @@ impl Authority {
 }
 
 impl Leaf {
+    fn covers(&self, hosts: &[String]) -> bool {
+        hosts.iter().all(|h| self.hosts.contains(h))
+    }
+
     fn make(
         issuer: &str,
         issuer_key: &KeyPair,

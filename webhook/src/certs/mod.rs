@@ -30,6 +30,9 @@ pub enum CertificateError {
     /// The keyring cannot be written as JSON.
     #[error("writing the keyring failed: {0}")]
     Encode(#[from] serde_json::Error),
+    /// Other replicas, or somebody else, changed the certificates again and again.
+    #[error("the certificates or the webhook configurations are changed by others all the time")]
+    Unsettled,
     /// The API server refused or did not answer.
     #[error("{what}: {source}")]
     Api {

@@ -29,12 +29,7 @@ impl Serving {
     /// # Errors
     /// When they cannot be read or do not belong together; the one before stays.
     pub fn replace(&self, certificate: &[u8], key: &[u8]) -> Result<(), CertificateError> {
-        let unusable = |e: &dyn fmt::Display| CertificateError::Unusable(e.to_string());
-        let chain: Vec<CertificateDer<'static>> =
-            CertificateDer::pem_slice_iter(certificate).collect::<Result<_, _>>().map_err(|e| unusable(&e))?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| unusable(&e))?;
-        let certified = CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|e| unusable(&e))?;
-        self.0.send_replace(Some(Arc::new(certified)));
+        self.0.send_replace(Some(Arc::new(certified(certificate, key)?)));
         Ok(())
     }
 
@@ -50,6 +45,30 @@ impl Serving {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }
+}
+
+/// A certificate with its chain, and the key that belongs to it, both PEM.
+pub(super) fn certified(certificate: &[u8], key: &[u8]) -> Result<CertifiedKey, CertificateError> {
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| unusable(&e))?;
+    CertifiedKey::from_der(chain(certificate)?, key, &ring::default_provider()).map_err(|e| unusable(&e))
+}
+
+/// The certificates of a PEM text, at least one.
+pub(super) fn chain(certificate: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(certificate).collect::<Result<_, _>>().map_err(|e| unusable(&e))?;
+    if chain.is_empty() { Err(unusable(&"there is no certificate in it")) } else { Ok(chain) }
+}
+
+/// When the first certificate of a PEM text ends, in seconds since 1970.
+pub(super) fn ends(certificate: &[u8]) -> Result<i64, CertificateError> {
+    let chain = chain(certificate)?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(&chain[0]).map_err(|e| unusable(&e))?;
+    Ok(parsed.validity().not_after.timestamp())
+}
+
+fn unusable(error: &dyn fmt::Display) -> CertificateError {
+    CertificateError::Unusable(error.to_string())
 }
 
 #[derive(Debug)]

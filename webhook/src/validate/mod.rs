@@ -80,7 +80,8 @@ impl<W: World> Admission<W> {
         tenancy::author(request)?;
         match kind {
             Kind::Task => self.spec::<TaskSpec>(request).await,
-            _ if !request.changes_spec() => Ok(Vec::new()),
+            // How an object is handled (suspend, cancel, …) can always be changed, also where a later release is stricter about content.
+            _ if !request.changes_content() => Ok(Vec::new()),
             Kind::Constitution => self.spec::<ConstitutionSpec>(request).await,
             Kind::Specification => self.spec::<SpecificationSpec>(request).await,
             Kind::Plan => self.spec::<PlanSpec>(request).await,

@@ -30,7 +30,7 @@ impl<W: World> Validate<PlanSpec> for Admission<W> {
         if let Some(source) = &spec.source {
             let checked = document::check("spec.source", source, tasks::parse);
             causes.extend(checked.causes);
-            causes.extend(checked.model.as_ref().and_then(|file| written_tasks(file)));
+            causes.extend(checked.model.as_ref().and_then(written_tasks));
             warnings = checked.warnings;
         }
         Denial::unless_empty(causes)?;

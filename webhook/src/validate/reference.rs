@@ -1,23 +1,35 @@
 //! Names that objects give themselves and each other. A reference is a name in the object's own namespace, never a path elsewhere.
 
+use std::time::Duration;
+
 use enact_crds::common::LocalRef;
 use enact_domain::names::{MAX_LABEL, is_label};
+use kube::core::admission::Operation;
+use tokio::time::timeout;
 
 use super::Admission;
 use crate::denial::{Cause, Denial, warning};
-use crate::request::Request;
-use crate::world::{Referent, World};
+use crate::request::{Kind, Request};
+use crate::world::{LookupError, Referent, World};
 
+/// Longest time for a hint: the answer is worth more.
+const HINT: Duration = Duration::from_secs(1);
 /// Longest name of a Secret or ConfigMap (RFC 1123 subdomain).
 const MAX_SUBDOMAIN: usize = 253;
 
-/// Refuses an object whose name cannot be a label's value, as which it is used on children.
+/// Refuses a new object whose name cannot be a label's value, as which it is used on children, or cannot be referred to.
 pub(super) fn own_name(request: &Request) -> Result<(), Denial> {
     let name = request.name();
-    if name.len() <= MAX_LABEL {
+    let referred = matches!(request.kind(), Some(Kind::Constitution | Kind::Specification | Kind::Agent));
+    let message = if request.operation() != &Operation::Create {
         return Ok(());
-    }
-    let message = format!("has {} characters; names are used as labels, choose one of at most {MAX_LABEL}", name.len());
+    } else if name.len() > MAX_LABEL {
+        format!("has {} characters; names are used as labels, choose one of at most {MAX_LABEL}", name.len())
+    } else if referred && !is_label(name) {
+        format!("`{}` cannot be referred to; use lower-case letters, digits and `-`", name.escape_debug())
+    } else {
+        return Ok(());
+    };
     Err(Denial::invalid("metadata.name", message))
 }
 
@@ -74,7 +86,8 @@ impl<W: World> Admission<W> {
         kind: Referent,
         reference: &LocalRef,
     ) -> Option<String> {
-        match self.world.exists(kind, request.namespace(), &reference.name).await {
+        let exists = timeout(HINT, self.world.exists(kind, request.namespace(), &reference.name)).await;
+        match exists.unwrap_or(Err(LookupError::Timeout)) {
             Ok(true) => None,
             Ok(false) => Some(warning(format!(
                 "{field}: there is no {} {} in namespace {} yet; this object waits for it",

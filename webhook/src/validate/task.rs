@@ -2,7 +2,7 @@
 
 use enact_crds::TaskSpec;
 use enact_domain::names::GROUP;
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 use kube::core::DynamicObject;
 use kube::core::admission::Operation;
 
@@ -34,7 +34,7 @@ impl<W: World> Validate<TaskSpec> for Admission<W> {
                 "the labels enact.dev/… tie the Task to its Plan and only the operator sets them; take the change back";
             return Err(Denial::forbidden("metadata.labels", message));
         }
-        if owners(new) != owners(old) && !GARBAGE_COLLECTORS.contains(&request.user()) {
+        if !keeps_owners(request) {
             let message = "the owner ties the Task to its Plan and only the operator sets it; take the change back";
             return Err(Denial::forbidden("metadata.ownerReferences", message));
         }
@@ -42,11 +42,20 @@ impl<W: World> Validate<TaskSpec> for Admission<W> {
     }
 }
 
+/// Whether an update leaves alone what ties a Task to its Plan, or is the garbage collector's.
+pub(super) fn keeps_ties(request: &Request) -> bool {
+    our_labels(request.object()) == our_labels(request.old()) && keeps_owners(request)
+}
+
+fn keeps_owners(request: &Request) -> bool {
+    owners(request.object()) == owners(request.old()) || GARBAGE_COLLECTORS.contains(&request.user())
+}
+
 fn our_labels(object: Option<&DynamicObject>) -> Vec<(&String, &String)> {
     let ours = |(name, _): &(&String, &String)| name.split_once('/').is_some_and(|(prefix, _)| prefix == GROUP);
-    object.into_iter().flat_map(|o| o.labels()).filter(ours).collect()
+    object.into_iter().flat_map(ResourceExt::labels).filter(ours).collect()
 }
 
 fn owners(object: Option<&DynamicObject>) -> &[k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference] {
-    object.map(|o| o.owner_references()).unwrap_or_default()
+    object.map(ResourceExt::owner_references).unwrap_or_default()
 }

@@ -3,7 +3,7 @@
 use enact_domain::names::{ANNOTATION_AUTHOR, ANNOTATION_RERUN, LABEL_TENANT};
 use kube::core::admission::Operation;
 
-use super::Admission;
+use super::{Admission, task};
 use crate::denial::Denial;
 use crate::request::{Kind, Request, annotation};
 use crate::world::World;
@@ -49,7 +49,7 @@ pub(super) fn author(request: &Request) -> Result<(), Denial> {
 pub(super) fn keeps_guarded(request: &Request) -> bool {
     let label = request.tenant_label() == request.old_tenant_label();
     let author = request.author() == annotation(request.old(), ANNOTATION_AUTHOR);
-    label && author && request.kind() != Some(Kind::Task)
+    label && author && (request.kind() != Some(Kind::Task) || task::keeps_ties(request))
 }
 
 /// Refuses a rerun that the operator could not tell from the one before.

@@ -1,1 +1,250 @@
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use futures::stream;
+use k8s_openapi::jiff::SignedDuration;
+use serde_json::json;
+use tokio::sync::{Barrier, watch};
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::*;
+use crate::testing::https::{Connection, Hands, Listening, hosts, lifetimes};
+use crate::testing::{create, object};
+
+/// Longest wait for what must come: only a broken test gets there.
+const GENEROUS: Duration = Duration::from_mins(2);
+
+/// A keyring and the trust in it, both written by compare-and-swap.
+#[derive(Default)]
+struct Memory {
+    state: Mutex<State>,
+    /// Failures that are still to come.
+    failing: AtomicUsize,
+    /// First readers wait for each other here.
+    together: Option<Barrier>,
+}
+
+#[derive(Clone, Default)]
+struct State {
+    keyring: Option<Keyring>,
+    written: u64,
+    bundle: String,
+    trusted: u64,
+}
+
+impl Memory {
+    fn state(&self) -> State {
+        self.state.lock().unwrap().clone()
+    }
+}
+
+impl Vault for Arc<Memory> {
+    type Seen = State;
+
+    async fn load(&self) -> Result<(Option<Keyring>, State), CertificateError> {
+        let fails = self.failing.try_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        if fails.is_ok() {
+            return Err(CertificateError::Unusable("the cluster is away".into()));
+        }
+        let state = self.state();
+        if let (Some(together), None) = (&self.together, &state.keyring) {
+            together.wait().await;
+        }
+        Ok((state.keyring.clone(), state))
+    }
+
+    async fn store(&self, keyring: &Keyring, seen: State) -> Result<bool, CertificateError> {
+        let mut state = self.state.lock().unwrap();
+        let unchanged = state.written == seen.written;
+        if unchanged {
+            state.keyring = Some(keyring.clone());
+            state.written += 1;
+        }
+        Ok(unchanged)
+    }
+
+    async fn publish(&self, bundle: &str, seen: &State) -> Result<bool, CertificateError> {
+        if seen.bundle == bundle {
+            return Ok(true);
+        }
+        let mut state = self.state.lock().unwrap();
+        let unchanged = state.trusted == seen.trusted;
+        if unchanged {
+            state.bundle = bundle.into();
+            state.trusted += 1;
+        }
+        Ok(unchanged)
+    }
+}
+
+/// One replica of the webhook.
+struct Replica {
+    serving: Serving,
+    readiness: Readiness,
+    metrics: Metrics,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Replica {
+    /// Starts a replica that looks whenever the watch changes, and when something is due.
+    fn start(memory: &Arc<Memory>, hands: &Hands, triggers: &watch::Sender<()>) -> Self {
+        let (serving, readiness, metrics) = (Serving::default(), Readiness::default(), Metrics::new().unwrap());
+        readiness.caches_synced();
+        let rotation = Rotation {
+            vault: Arc::clone(memory),
+            hosts: hosts(),
+            lifetimes: lifetimes(),
+            serving: serving.clone(),
+            readiness: readiness.clone(),
+            metrics: metrics.clone(),
+            clock: hands.clock(),
+        };
+        let changes = stream::unfold(triggers.subscribe(), async |mut changes| {
+            changes.changed().await.ok().map(|()| ((), changes))
+        });
+        let task = tokio::spawn(async move { rotation.run(changes, CancellationToken::new()).await });
+        Self { serving, readiness, metrics, _task: AbortOnDropHandle::new(task) }
+    }
+
+    fn count(&self, event: &str) -> u64 {
+        self.metrics.certificate_events.with_label_values(&[event]).get()
+    }
+
+    /// Whether it serves the present leaf and nothing is due.
+    fn settled(&self, memory: &Memory, hands: &Hands) -> bool {
+        let Some(keyring) = memory.state().keyring else { return false };
+        let idle = matches!(keyring.due(&hosts(), &lifetimes(), hands.now()), Due::Nothing { .. });
+        idle && self.metrics.certificate_expiry.get() == keyring.ends().as_second()
+    }
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let waiting = async {
+        while !holds() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(timeout(GENEROUS, waiting).await.is_ok(), "{what}");
+}
+
+#[tokio::test]
+async fn two_replicas_begin_with_one_authority() {
+    let memory = Arc::new(Memory { together: Some(Barrier::new(2)), ..Memory::default() });
+    let (hands, triggers) = (Hands::new(), watch::Sender::new(()));
+    let replicas = [(), ()].map(|()| Replica::start(&memory, &hands, &triggers));
+    for replica in &replicas {
+        until("both serve", || replica.settled(&memory, &hands)).await;
+        assert_eq!(replica.readiness.missing(), None);
+    }
+    assert_eq!(replicas.iter().map(|r| r.count("created")).sum::<u64>(), 1);
+    assert_eq!(replicas.iter().map(|r| r.count("failed")).sum::<u64>(), 0);
+    let state = memory.state();
+    assert_eq!(state.bundle, state.keyring.unwrap().bundle());
+    for replica in &replicas {
+        let webhook = Listening::start(&replica.serving).await;
+        let mut api = Connection::open(webhook.address, &state.bundle, &hands).await.unwrap();
+        api.review("/validate", &create(&object("Agent", "a", &json!({ "adapter": "Command" })))).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_fails_is_tried_again() {
+    let memory = Arc::new(Memory { failing: AtomicUsize::new(2), ..Memory::default() });
+    let (hands, triggers) = (Hands::new(), watch::Sender::new(()));
+    let replica = Replica::start(&memory, &hands, &triggers);
+    until("it has failed", || replica.count("failed") > 0).await;
+    assert_eq!(replica.readiness.missing(), Some("there is no certificate yet"));
+    until("it serves", || replica.settled(&memory, &hands)).await;
+    assert_eq!((replica.count("failed"), replica.readiness.missing()), (2, None));
+}
+
+#[tokio::test]
+async fn damage_and_loss_are_mended() {
+    let memory = Arc::new(Memory::default());
+    let (hands, triggers) = (Hands::new(), watch::Sender::new(()));
+    let replica = Replica::start(&memory, &hands, &triggers);
+    until("it serves", || replica.settled(&memory, &hands)).await;
+    let mut damaged = json!(memory.state().keyring);
+    damaged["leaf"]["key"] = json!("");
+    for (found, created) in [(Some(serde_json::from_value(damaged).unwrap()), 2), (None, 3)] {
+        {
+            let mut state = memory.state.lock().unwrap();
+            state.keyring = found;
+            state.bundle = "somebody else's".into();
+            state.written += 1;
+            state.trusted += 1;
+        }
+        triggers.send_replace(());
+        until("it is mended", || replica.count("created") == created && replica.settled(&memory, &hands)).await;
+        let state = memory.state();
+        assert_eq!(state.bundle, state.keyring.unwrap().bundle());
+    }
+    assert_eq!(replica.count("failed"), 0);
+}
+
+/// Requests never stop, certificates and authorities change again and again, the API server learns of every change late, and no request
+/// fails.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rotation_is_never_seen_by_a_client() {
+    let memory = Arc::new(Memory { together: Some(Barrier::new(2)), ..Memory::default() });
+    let (hands, triggers) = (Hands::new(), watch::Sender::new(()));
+    let replicas = [(), ()].map(|()| Replica::start(&memory, &hands, &triggers));
+    for replica in &replicas {
+        until("both serve", || replica.settled(&memory, &hands)).await;
+    }
+    let known = Arc::new(Mutex::new(memory.state().bundle));
+    let mut webhooks = Vec::new();
+    let mut clients = Vec::new();
+    let review = create(&object("Agent", "a", &json!({ "adapter": "Command" })));
+    for replica in &replicas {
+        let webhook = Listening::start(&replica.serving).await;
+        for lasting in [false, true] {
+            let (known, hands, review, address) = (Arc::clone(&known), hands.clone(), review.clone(), webhook.address);
+            let answered = Arc::new(AtomicU64::new(0));
+            let counter = Arc::clone(&answered);
+            let requests = async move {
+                let mut kept: Option<Connection> = None;
+                loop {
+                    let bundle = known.lock().unwrap().clone();
+                    let mut api = match kept.take() {
+                        Some(kept) => kept,
+                        None => Connection::open(address, &bundle, &hands).await.unwrap(),
+                    };
+                    let answer = api.review("/validate", &review).await.unwrap();
+                    assert_eq!(answer["response"]["allowed"], true);
+                    counter.fetch_add(1, Ordering::SeqCst);
+                    kept = lasting.then_some(api);
+                    sleep(Duration::from_millis(2)).await;
+                }
+            };
+            clients.push((AbortOnDropHandle::new(tokio::spawn(requests)), answered));
+        }
+        webhooks.push(webhook);
+    }
+    let half_an_hour = SignedDuration::from_mins(30);
+    for step in 0..42 {
+        // What was published a step ago, which is longer than the propagation, is known now, and no more.
+        *known.lock().unwrap() = memory.state().bundle;
+        hands.forward(half_an_hour);
+        triggers.send_replace(());
+        for replica in &replicas {
+            until("both serve", || replica.settled(&memory, &hands)).await;
+        }
+        // Two answers each: the second request began after the step.
+        let before: Vec<u64> = clients.iter().map(|(_, n)| n.load(Ordering::SeqCst)).collect();
+        for ((client, answered), before) in clients.iter().zip(before) {
+            let went_on = || client.is_finished() || answered.load(Ordering::SeqCst) >= before + 2;
+            until("requests are answered", went_on).await;
+            assert!(!client.is_finished(), "a request failed in step {step}");
+        }
+    }
+    let sum = |event: &str| replicas.iter().map(|r| r.count(event)).sum::<u64>();
+    assert!(
+        sum("authority_renewed") >= 3 && sum("leaf_renewed") >= 8,
+        "{} {}",
+        sum("authority_renewed"),
+        sum("leaf_renewed")
+    );
+    assert_eq!((sum("created"), sum("failed")), (1, 0));
+}
