@@ -42,7 +42,7 @@ pub struct Condition {
     pub type_: String,
     /// Whether it holds.
     pub status: Truth,
-    /// CamelCase reason, documented in `docs/reference/reasons.md`.
+    /// CamelCase reason, explained in `docs/guide/troubleshooting.md`.
     pub reason: String,
     /// For a person: what is so and what to do about it.
     pub message: String,
