@@ -259,7 +259,7 @@ pub struct Decision {
 pub fn decide(policy: &Policy, graph: &Graph, nodes: &[Node], room: u32, now: Millis) -> Decision {
     debug_assert_eq!(graph.len(), nodes.len());
     let expired = policy.deadline.is_some_and(|d| now >= d);
-    let mut pass = Pass { policy, now, stop: policy.cancelled || expired, expired, actions: Vec::new(), wake: None };
+    let mut pass = Pass { now, stop: policy.cancelled || expired, expired, actions: Vec::new(), wake: None };
     let mut phases: Vec<TaskPhase> = Vec::with_capacity(nodes.len());
     let mut ready = Vec::new();
     let mut retries = 0;
@@ -269,6 +269,11 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &[Node], room: u32, now: Mi
         let node = &nodes[i];
         retries += node.failures + node.infrastructure_failures;
         if !node.exists {
+            if pass.stop {
+                // What was never made need not be made to be stopped.
+                phases[i] = TaskPhase::Cancelled;
+                continue;
+            }
             pass.actions.push(Action::Create(i));
         }
         phases[i] = pass.advance(i, node);
@@ -291,8 +296,13 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &[Node], room: u32, now: Mi
         pass.actions.push(Action::Start { node: i, attempt });
         phases[i] = TaskPhase::Running;
     }
-    let waits = pass.wake.is_some() || nodes.iter().any(|n| !n.exists);
+    let waits = pass.wake.is_some() || (!pass.stop && nodes.iter().any(|n| !n.exists));
     let state = state_of(policy, expired, halted, waits || starved > 0, graph, &phases);
+    if let Some(deadline) =
+        policy.deadline.filter(|_| !pass.stop && matches!(state, PlanState::Running | PlanState::Suspended))
+    {
+        pass.wake_at(deadline);
+    }
     Decision {
         counts: count(&phases, retries),
         state,
@@ -304,8 +314,7 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &[Node], room: u32, now: Mi
 }
 
 /// What one look at all nodes collects.
-struct Pass<'a> {
-    policy: &'a Policy,
+struct Pass {
     now: Millis,
     stop: bool,
     expired: bool,
@@ -313,7 +322,7 @@ struct Pass<'a> {
     wake: Option<Millis>,
 }
 
-impl Pass<'_> {
+impl Pass {
     /// Brings one node as far as it gets without starting an attempt; its phase after that.
     fn advance(&mut self, i: usize, node: &Node) -> TaskPhase {
         if node.phase.is_finished() {
@@ -439,9 +448,6 @@ impl Pass<'_> {
 
     fn wake_at(&mut self, at: Millis) {
         self.wake = Some(self.wake.map_or(at, |w| w.min(at)));
-        if let Some(deadline) = self.policy.deadline {
-            self.wake = self.wake.map(|w| w.min(deadline));
-        }
     }
 }
 
@@ -492,4 +498,38 @@ fn state_of(
         return PlanState::Unknown;
     }
     if any(TaskPhase::Failed) { PlanState::Failed } else { PlanState::Cancelled }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn graph() -> Graph {
+        Graph::build([("a", vec![]), ("b", vec!["a"])]).expect("two tasks in a row")
+    }
+
+    fn running() -> Node {
+        let pod = Current::Pod { state: AttemptState::Running, created: Millis(0), deleting: None };
+        Node { exists: true, phase: TaskPhase::Running, attempts: 1, current: pod, ..Node::default() }
+    }
+
+    #[test]
+    fn a_plan_is_looked_at_at_its_deadline_though_nothing_happens() {
+        let nodes = [running(), Node { exists: true, ..Node::default() }];
+        let policy = Policy { parallelism: 1, deadline: Some(Millis(5000)), ..Policy::default() };
+        let before = decide(&policy, &graph(), &nodes, 9, Millis(1000));
+        assert_eq!((before.state, before.wake), (PlanState::Running, Some(Millis(5000))));
+        let at = decide(&policy, &graph(), &nodes, 9, Millis(5000));
+        assert!(matches!(at.actions[0], Action::End { delete_pod: true, .. }), "{:?}", at.actions);
+        assert_eq!(at.state, PlanState::DeadlineExceeded);
+    }
+
+    #[test]
+    fn what_is_cancelled_before_it_was_made_is_not_made() {
+        let nodes = [Node::default(), Node::default()];
+        let policy = Policy { parallelism: 1, cancelled: true, ..Policy::default() };
+        let decision = decide(&policy, &graph(), &nodes, 9, Millis(0));
+        assert_eq!((decision.actions, decision.state), (vec![], PlanState::Cancelled));
+        assert_eq!(decision.counts.cancelled, 2);
+    }
 }

@@ -9,6 +9,7 @@ pub struct Millis(pub i64);
 
 impl Millis {
     /// This moment plus `seconds`; stays at the end of the range instead of overflowing.
+    #[must_use]
     pub fn plus_seconds(self, seconds: u32) -> Self {
         Self(self.0.saturating_add(i64::from(seconds) * 1000))
     }

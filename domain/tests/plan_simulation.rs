@@ -47,7 +47,7 @@ fn graph(world: &World) -> Graph {
         .iter()
         .zip(&world.edges)
         .map(|(id, e)| (id.as_str(), e.iter().map(|&d| ids[d].as_str()).collect::<Vec<_>>()));
-    Graph::build(list).unwrap()
+    Graph::build(list).expect("edges to earlier tasks only")
 }
 
 fn report(reason: Reason) -> AttemptState {
@@ -157,7 +157,7 @@ proptest! {
 }
 
 fn two_tasks() -> (Graph, Vec<Node>) {
-    let graph = Graph::build([("a", vec![]), ("b", vec!["a"])]).unwrap();
+    let graph = Graph::build([("a", vec![]), ("b", vec!["a"])]).expect("a chain");
     (graph, vec![Node { exists: true, ..Node::default() }; 2])
 }
 

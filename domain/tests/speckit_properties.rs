@@ -103,7 +103,7 @@ fn task_file() -> impl Strategy<Value = String> {
             let ids = waits.iter().map(|n| format!("T{n:03}")).collect::<Vec<_>>().join(", ");
             let tag = if *parallel { " [P]" } else { "" };
             let tail = if ids.is_empty() { ids } else { format!(" (depends on {ids})") };
-            text.push_str(&format!("- [ ] T{number:03}{tag} do it{tail}\n"));
+            text.extend([format!("- [ ] T{number:03}{tag} do it{tail}\n")]);
         }
         text.push_str("\n## Dependencies\n\n- US1 depends on US2\n");
         text

@@ -12,13 +12,13 @@ fn diagnostics(text: &str) -> Vec<Diagnostic> {
 }
 
 fn id(text: &str) -> TaskId {
-    TaskId::parse(text).unwrap()
+    TaskId::parse(text).expect(text)
 }
 
 fn one(line: &str) -> Task {
     let file = file(&format!("# Tasks: One\n\n## Phase 1: Setup\n\n{line}\n"));
     assert_eq!(file.tasks.len(), 1, "{line}: {:?}", file.tasks);
-    file.tasks.into_iter().next().unwrap()
+    file.tasks.into_iter().next().expect(line)
 }
 
 /// The effective edges as `T002: T001; T003: T001 T002`, without tasks that wait for nobody.

@@ -98,12 +98,14 @@ fn footer(markdown: &Markdown, constitution: &mut Constitution, diagnostics: &mu
 
 fn principles(markdown: &Markdown) -> Vec<Principle> {
     let mut found = Vec::new();
-    for section in &markdown.sections {
+    // Once for each title: many sections may stand below a long one.
+    let holding: Vec<bool> = markdown.sections.iter().map(|section| holds_principles(&section.title)).collect();
+    for (section, holds) in markdown.sections.iter().zip(&holding) {
         let (number, name) = numbered(&section.title);
-        let below = section.parent.is_some_and(|p| holds_principles(&markdown.sections[p].title));
+        let below = section.parent.is_some_and(|parent| holding[parent]);
         // Roman numbers mark a principle wherever it stands; other numbers are common in any section.
         let roman = section.level <= 3 && number.as_ref().is_some_and(|n| n.starts_with(char::is_alphabetic));
-        if section.level < 2 || holds_principles(&section.title) || !(below || roman) {
+        if section.level < 2 || *holds || !(below || roman) {
             continue;
         }
         let lines = section.heading + 1..section.end;

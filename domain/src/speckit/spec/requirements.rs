@@ -3,6 +3,9 @@
 use super::Requirement;
 use crate::speckit::markdown::{self, LineKind, Markdown, Section, Span, joined, strip_marker};
 
+/// How much of a section's title is kept with each of its requirements: thousands may stand under one long title.
+const MAX_SECTION_BYTES: usize = 256;
+
 /// Length of an identifier such as `FR-001`, `FR-012a`, `FR-3.1` or `FR-DIAG-001` at the start of `text`.
 pub(super) fn id_len(text: &str) -> Option<usize> {
     let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.'))).unwrap_or(text.len());
@@ -105,7 +108,8 @@ fn in_section(markdown: &Markdown, section: &Section, defining: bool, found: &mu
 }
 
 fn push(found: &mut Vec<Requirement>, (id, text): (String, String), section: &str, line: u32, span: Span) {
-    found.push(Requirement { id, text, section: section.to_owned(), line, span });
+    let section = section[..section.floor_char_boundary(MAX_SECTION_BYTES)].to_owned();
+    found.push(Requirement { id, text, section, line, span });
 }
 
 /// Splits `**FR-001** (P1): text` into identifier and text. A mention such as `FR-001 and FR-002 are …` is no definition.

@@ -1,0 +1,201 @@
+//! Documents that somebody made to cost time: sixteen times the size may cost about sixteen times as much, never its square.
+
+use std::time::{Duration, Instant};
+
+use enact_domain::speckit::{constitution, plan, spec, tasks};
+
+const SMALL: usize = 4 << 10;
+const LARGE: usize = 64 << 10;
+/// What growth is allowed. Linear is 16 and a square is 256; a busy machine needs room.
+const ALLOWED: u32 = 80;
+/// Below this, time says nothing.
+const FLOOR: Duration = Duration::from_millis(1);
+
+/// What is repeated to fill a document.
+const REPEATED: [&str; 73] = [
+    "[",
+    "(",
+    "# (",
+    "*",
+    "**",
+    "- ",
+    "> ",
+    "T000-",
+    "T000 ",
+    "T000→",
+    "T000-T999→",
+    "Phase 1-50, ",
+    "US1-US50 ",
+    "us-",
+    "US1-",
+    "1.",
+    "~~~a\n",
+    "```a\n",
+    "<!--",
+    "<!--\n",
+    "-->\n",
+    "|",
+    "a|b\n",
+    "`",
+    "``` `",
+    "TODO(",
+    "- [ ] T001 ",
+    "- [ ] T001\n",
+    "## Phase 1\n",
+    "## Dependencies\n",
+    "## Clarifications\n",
+    "- Q: a\n",
+    "## Dependencies\n\nT000 after T000 after\n",
+    "[NEEDS CLARIFICATION: ",
+    "[NEEDS CLARIFICATION: \n  ",
+    "**a**: ",
+    "**a**: b\n",
+    "### I. a\n",
+    "MUST. ",
+    "- **FR-001**: a\n",
+    "# Requirements FR-001 ",
+    "   ",
+    "\n",
+    "\t- [ ] T001\n",
+    "&amp;",
+    "a.b ",
+    "src/a.rs ",
+    "`src/a.rs` ",
+    "given then ",
+    "1. **Given** a **Then** b\n",
+    "## User Story 1\n",
+    "### User Story 1 (P1\n",
+    "Setup ",
+    "depends on ",
+    "depends on T001 ",
+    ", and ",
+    "not after ",
+    "(after ",
+    "![a](",
+    "[a]: b\n",
+    "[a][",
+    "<a ",
+    "<div>\n",
+    "\\",
+    "&",
+    "- - ",
+    "1) ",
+    "_",
+    "_a ",
+    "*a ",
+    "__a",
+    "|a|\n|-|\n",
+    "[^a]: b\n",
+];
+
+/// What stands before the repetition, so that it falls on prose about order, too.
+const BEGINNINGS: [&str; 2] = ["", "# Tasks: a\n\n## Phase 1: Setup\n\n- [ ] T001 a\n\n## Dependencies\n\n"];
+
+fn read_all(document: &str) {
+    let bytes = document.as_bytes();
+    let parsed = tasks::parse(bytes);
+    parsed.model.dependencies();
+    spec::parse(bytes);
+    plan::parse(bytes);
+    constitution::parse(bytes);
+}
+
+fn time(document: &str) -> Duration {
+    let begun = Instant::now();
+    read_all(document);
+    begun.elapsed()
+}
+
+/// Fails when the larger document takes far more than its share, again and again.
+fn grows_with_its_size(name: &str, document: impl Fn(usize) -> String) {
+    let (small, large) = (document(SMALL), document(LARGE));
+    assert!(small.len() <= SMALL && large.len() <= LARGE && large.len() >= 12 * small.len().min(LARGE / 16));
+    let (mut short, mut long) = (FLOOR, Duration::MAX);
+    for _ in 0..4 {
+        short = short.max(time(&small));
+        long = long.min(time(&large));
+        if long <= short * ALLOWED {
+            return;
+        }
+    }
+    panic!("{name}: {} bytes take {short:?}, and {} bytes take {long:?}", small.len(), large.len());
+}
+
+fn filled(beginning: &str, piece: &str, size: usize) -> String {
+    let mut document = beginning.to_owned();
+    document.push_str(&piece.repeat((size - beginning.len()) / piece.len()));
+    document
+}
+
+#[test]
+fn repetition_costs_its_length() {
+    for beginning in BEGINNINGS {
+        for piece in REPEATED {
+            grows_with_its_size(&format!("{piece:?} repeated"), |size| filled(beginning, piece, size));
+        }
+    }
+}
+
+#[test]
+fn fences_of_every_length_cost_their_length() {
+    grows_with_its_size("fences", |size| {
+        let mut document = String::new();
+        // The fences of 1 to n characters, and their line ends, are n (n + 3) / 2 bytes.
+        let longest = (1..size).take_while(|n| n * (n + 3) / 2 <= size).count();
+        (3..=longest).rev().for_each(|n| document.extend(["`".repeat(n), "\n".into()]));
+        document
+    });
+}
+
+#[test]
+fn ever_deeper_lists_cost_their_length() {
+    grows_with_its_size("nested tasks", |size| {
+        let mut document = String::new();
+        for depth in 0.. {
+            let line = format!("{}- [ ] T{depth:04} x\n", "  ".repeat(depth));
+            if document.len() + line.len() > size {
+                break;
+            }
+            document.push_str(&line);
+        }
+        document
+    });
+}
+
+#[test]
+fn a_long_title_is_not_copied_to_all_that_stands_below() {
+    for title in ["# Requirements ", "# Core Principles ", "# Phase 1 User Story 1 "] {
+        for below in ["## a\n", "### I. a\n", "- **FR-001**: a\n", "- [ ] T001 a\n", "- Q: a\n"] {
+            grows_with_its_size(&format!("{below:?} below a long {title:?}"), |size| {
+                let beginning = format!("{title}{}\n", "x".repeat(size / 2));
+                filled(&beginning, below, size)
+            });
+        }
+    }
+}
+
+#[test]
+fn a_long_title_is_not_kept_with_all_that_stands_below() {
+    let document = filled(&format!("## Requirements {}\n", "é".repeat(LARGE / 4)), "- **FR-001**: a\n", LARGE);
+    let requirements = spec::parse(document.as_bytes()).model.requirements;
+    assert_eq!(requirements.len(), 1);
+    assert!(requirements[0].section.starts_with("Requirements é") && requirements[0].section.len() <= 256);
+}
+
+#[test]
+fn many_tasks_that_are_said_to_wait_for_all_cost_their_length() {
+    grows_with_its_size("ranges of ranges", |size| {
+        let tasks = size / 130;
+        let mut document = String::from("## Phase 1: Setup\n");
+        for number in 0..tasks {
+            if number == tasks / 2 {
+                document.push_str("\n## Phase 2: Foundational\n");
+            }
+            document.extend([format!("- [ ] T{number:04} [P] a\n")]);
+        }
+        document.push_str("\n## Dependencies\n\n");
+        let statement =
+            format!("- T0000-T{:04} → T0000-T{:04} depends on T0000-T{:04}, Phase 1, US1\n", tasks - 1, tasks, tasks);
+        filled(&document, &statement, size)
+    });
+}
