@@ -25,7 +25,7 @@ pub async fn stamp<W: World>(request: &Request, world: &W) -> Result<Patch, Deni
     }
     // Written by hand, and not as a difference of two copies: documents are large.
     let mut patch = Vec::new();
-    if keeps_tenant_label(request)
+    if labels(request)
         && let Some(tenant) = world.tenant_of(request.namespace()).await?
         && request.tenant_label() != Some(&tenant)
     {
@@ -47,9 +47,11 @@ pub async fn stamp<W: World>(request: &Request, world: &W) -> Result<Patch, Deni
     Ok(Patch(patch))
 }
 
-/// Whether the label is the webhook's to set: the client has left it alone. One that a client chose is the validator's to refuse.
-fn keeps_tenant_label(request: &Request) -> bool {
-    request.tenant_label().is_none_or(|label| request.old_tenant_label() == Some(label))
+/// Whether the tenant label is to be set. Not where a client chose one: that is the validator's to refuse. And not where only other
+/// metadata changes, so that finalizers and owners go whatever can be looked up.
+fn labels(request: &Request) -> bool {
+    let (new, old) = (request.tenant_label(), request.old_tenant_label());
+    if new == old { request.changes_spec() } else { new.is_none() }
 }
 
 /// Writes who asks into `spec.by`. A spec that is no object is left to the schema to refuse.

@@ -84,6 +84,17 @@ async fn the_tenant_label_is_set_when_the_client_left_it_alone() {
 }
 
 #[tokio::test]
+async fn metadata_of_others_is_stamped_without_a_look() {
+    let broken = Fixed { broken: true, ..Fixed::default() };
+    let old = object("Plan", "o", &json!({ "agentRef": { "name": "a" } }));
+    let new = with(old.clone(), "/metadata/finalizers", json!(["example.org/x"]));
+    assert!(stamp(&request(&update(&old, &new)), &broken).await.unwrap().0.is_empty());
+    // Taken away, the label comes back.
+    let bared = with(old.clone(), "/metadata/labels", Value::Null);
+    assert_eq!(stamped(&update(&old, &bared)).await.pointer(TENANT), Some(&json!("acme")));
+}
+
+#[tokio::test]
 async fn nothing_else_is_touched() {
     let spec = json!({ "source": { "inline": "x" }, "unknown~field/here": [1, null, { "by": 1 }] });
     let before = with(object("Specification", "o", &spec), "/status", json!({ "digest": "sha256:1" }));

@@ -1,7 +1,7 @@
 //! Task: the operator's to create; people may only ask for a rerun.
 
 use enact_crds::TaskSpec;
-use enact_domain::names::GROUP;
+use enact_domain::names::{GROUP, LABEL_TENANT};
 use kube::ResourceExt;
 use kube::core::DynamicObject;
 use kube::core::admission::Operation;
@@ -52,7 +52,10 @@ fn keeps_owners(request: &Request) -> bool {
 }
 
 fn our_labels(object: Option<&DynamicObject>) -> Vec<(&String, &String)> {
-    let ours = |(name, _): &(&String, &String)| name.split_once('/').is_some_and(|(prefix, _)| prefix == GROUP);
+    // The tenant's label is looked at for every kind alike.
+    let ours = |(name, _): &(&String, &String)| {
+        *name != LABEL_TENANT && name.split_once('/').is_some_and(|(prefix, _)| prefix == GROUP)
+    };
     object.into_iter().flat_map(ResourceExt::labels).filter(ours).collect()
 }
 

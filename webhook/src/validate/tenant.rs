@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{Admission, Validate};
 use crate::denial::{Cause, Denial, Outcome};
 use crate::request::{Request, part};
-use crate::world::{Claim, DEFAULT_TENANT, World};
+use crate::world::{Claim, DEFAULT_TENANT, World, owner};
 
 /// Namespaces that hold the cluster itself.
 const RESERVED: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
@@ -33,21 +33,30 @@ impl<W: World> Validate<TenantSpec> for Admission<W> {
         Denial::unless_empty(causes)?;
         let gone: Vec<String> =
             stored_namespaces(request).into_iter().filter(|n| !spec.namespaces.contains(n)).collect();
-        self.refuse_while_busy(&gone, "spec.namespaces", "taken out").await
+        self.refuse_while_busy(request, gone, "spec.namespaces", "taken out").await
     }
 }
 
 impl<W: World> Admission<W> {
     /// Refuses the end of a tenant that holds unfinished Plans. Nothing else about the stored object counts, however wrong it is.
     pub(super) async fn tenant_may_go(&self, request: &Request) -> Outcome {
-        self.refuse_while_busy(&stored_namespaces(request), "metadata.deletionTimestamp", "deleted").await
+        self.refuse_while_busy(request, stored_namespaces(request), "metadata.deletionTimestamp", "deleted").await
     }
 
-    async fn refuse_while_busy(&self, namespaces: &[String], field: &str, what: &str) -> Outcome {
+    async fn refuse_while_busy(
+        &self,
+        request: &Request,
+        mut namespaces: Vec<String>,
+        field: &str,
+        what: &str,
+    ) -> Outcome {
         if namespaces.is_empty() {
             return Ok(Vec::new());
         }
-        let plans = self.world.unfinished_plans(namespaces).await?;
+        // Work in a namespace that an older Tenant owns is not this one's.
+        let claims = self.world.claims().await?;
+        namespaces.retain(|n| owner(claims.iter().cloned(), n).is_none_or(|c| c.tenant == request.name()));
+        let plans = self.world.unfinished_plans(&namespaces).await?;
         if plans.is_empty() {
             return Ok(Vec::new());
         }

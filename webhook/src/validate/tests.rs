@@ -4,8 +4,10 @@ use enact_domain::approval::Policy;
 use enact_domain::digest::Digest;
 use serde_json::{Value, json};
 
+use crate::mutate::stamp;
 use crate::testing::{
-    ANN, Fixed, OPERATOR, admit, assert_admitted, assert_refused, by, claim, create, delete, object, of, update, with,
+    ANN, Fixed, OPERATOR, admit, assert_admitted, assert_refused, by, claim, create, delete, object, of, request,
+    update, with,
 };
 
 const AUTHOR: &str = "/metadata/annotations/enact.dev~1author";
@@ -161,6 +163,43 @@ async fn people_may_only_ask_for_a_rerun_of_a_task() {
     assert_admitted(admit(&world, &update(&task(), &with(task(), "/metadata/labels/mine", json!("x")))).await);
 }
 
+#[tokio::test]
+async fn clean_up_is_never_blocked() {
+    // No tenant is left, and nothing can be looked up.
+    let broken = Fixed { broken: true, ..Fixed::default() };
+    let plan = json!([{ "apiVersion": "enact.dev/v1alpha1", "kind": "Plan", "name": "shop", "uid": "1" }]);
+    let owned = with(task(), "/metadata/ownerReferences", plan);
+    let held = with(owned.clone(), "/metadata/finalizers", json!(["foregroundDeletion"]));
+    for user in ["system:serviceaccount:kube-system:generic-garbage-collector", "system:kube-controller-manager"] {
+        for (old, new) in [(&held, &owned), (&owned, &held), (&held, &task())] {
+            assert_admitted(admit(&broken, &by(update(old, new), user)).await);
+            let patch = stamp(&request(&by(update(old, new), user)), &broken).await.unwrap();
+            assert!(patch.0.is_empty(), "{patch:?}");
+        }
+    }
+    // Anybody may hold or release an object, but not take it from its owner.
+    assert_admitted(admit(&broken, &update(&held, &owned)).await);
+    assert_refused(
+        admit(&Fixed::two_tenants(), &update(&owned, &task())).await,
+        "forbidden",
+        &["metadata.ownerReferences"],
+    );
+}
+
+/// The mutating side writes the true label, which must not be taken for a person's doing.
+#[tokio::test]
+async fn a_task_of_a_namespace_that_changed_hands_can_be_changed() {
+    let old = with(task(), TENANT, json!("former"));
+    let rerun = with(task(), "/metadata/annotations/enact.dev~1rerun", json!("1"));
+    assert_admitted(admit(&Fixed::two_tenants(), &update(&old, &rerun)).await);
+    let forged = with(task(), TENANT, json!("other"));
+    assert_refused(
+        admit(&Fixed::two_tenants(), &update(&old, &forged)).await,
+        "forbidden",
+        &["belongs to tenant acme"],
+    );
+}
+
 /// Every verb, patch type and subresource ends in one of these reviews: patches reach admission as the object they make.
 #[tokio::test]
 async fn a_namespace_cannot_be_hijacked() {
@@ -263,6 +302,10 @@ async fn documents_and_names_are_checked() {
     let world = Fixed::two_tenants();
     let long = with(agent(), "/metadata/name", json!("a".repeat(64)));
     assert_refused(admit(&world, &create(&long)).await, "invalid", &["metadata.name", "64 characters", "at most 63"]);
+    for (kind, name) in [("Agent", "coder.v1"), ("Specification", "a.b"), ("Constitution", "x.")] {
+        let object = object(kind, name, &json!({ "adapter": "Command", "source": { "inline": "x" } }));
+        assert_refused(admit(&world, &create(&object)).await, "invalid", &["metadata.name", "cannot be referred to"]);
+    }
     for (kind, text, parts) in [
         ("Specification", "", &["spec.source.inline", "line 1", "empty"][..]),
         ("Constitution", " \n\t\n", &["empty"]),

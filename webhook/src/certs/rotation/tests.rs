@@ -223,21 +223,25 @@ async fn rotation_is_never_seen_by_a_client() {
         webhooks.push(webhook);
     }
     let half_an_hour = SignedDuration::from_mins(30);
-    for step in 0..42 {
-        // What was published a step ago, which is longer than the propagation, is known now, and no more.
-        *known.lock().unwrap() = memory.state().bundle;
-        hands.forward(half_an_hour);
-        triggers.send_replace(());
-        for replica in &replicas {
-            until("both serve", || replica.settled(&memory, &hands)).await;
-        }
-        // Two answers each: the second request began after the step.
+    // Two answers each: the second request began after the call.
+    let everybody_is_answered = async |step: usize| {
         let before: Vec<u64> = clients.iter().map(|(_, n)| n.load(Ordering::SeqCst)).collect();
         for ((client, answered), before) in clients.iter().zip(before) {
             let went_on = || client.is_finished() || answered.load(Ordering::SeqCst) >= before + 2;
             until("requests are answered", went_on).await;
             assert!(!client.is_finished(), "a request failed in step {step}");
         }
+    };
+    for step in 0..42 {
+        // What was published a step ago, which is longer than the propagation, is known now, and no more.
+        *known.lock().unwrap() = memory.state().bundle;
+        everybody_is_answered(step).await;
+        hands.forward(half_an_hour);
+        triggers.send_replace(());
+        for replica in &replicas {
+            until("both serve", || replica.settled(&memory, &hands)).await;
+        }
+        everybody_is_answered(step).await;
     }
     let sum = |event: &str| replicas.iter().map(|r| r.count(event)).sum::<u64>();
     assert!(

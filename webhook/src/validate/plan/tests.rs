@@ -102,6 +102,17 @@ async fn references_stay_in_the_namespace() {
     }
 }
 
+/// A release that is stricter must not keep people from stopping what an earlier one let in.
+#[tokio::test]
+async fn a_plan_that_is_wrong_can_still_be_stopped() {
+    let wrong = plan(&json!([{ "id": "a", "title": "a", "dependsOn": ["a"] }]));
+    for (field, value) in [("/spec/suspend", json!(true)), ("/spec/cancel", json!(true))] {
+        assert_admitted(admit(&world(), &update(&wrong, &with(wrong.clone(), field, value))).await);
+    }
+    let changed = with(wrong.clone(), "/spec/tasks/0/title", json!("b"));
+    assert_refused(admit(&world(), &update(&wrong, &changed)).await, "invalid", &["spec.tasks[0].dependsOn"]);
+}
+
 #[tokio::test]
 async fn a_started_plan_keeps_its_content() {
     let old = with(plan(&chain()), "/status", json!({ "startedAt": "2026-01-01T00:00:00Z" }));

@@ -1,7 +1,8 @@
 use serde_json::{Value, json};
 
 use super::is_cidr;
-use crate::testing::{Fixed, admit, assert_admitted, assert_refused, by, create, delete, update, with};
+use crate::testing::{Fixed, admit, assert_admitted, assert_refused, by, claim, create, delete, update, with};
+use crate::world::Claim;
 
 fn tenant(name: &str, namespaces: &Value) -> Value {
     json!({
@@ -41,6 +42,11 @@ async fn a_tenant_with_work_stays() {
     assert_refused(admit(&busy(), &update(&acme, &less)).await, "forbidden", &["cannot be taken out", "team-a/shop"]);
     let other = tenant("acme", &json!(["team-a"]));
     assert_admitted(admit(&busy(), &update(&acme, &other)).await);
+    // Another Tenant that names the namespace too, but is younger, has no work there.
+    let mut twice = busy();
+    twice.claims.push(Claim { since: "2026-02-01T00:00:00Z".into(), ..claim("young", &["team-a"]) });
+    assert_admitted(admit(&twice, &delete(&tenant("young", &json!(["team-a"])))).await);
+    assert_refused(admit(&twice, &delete(&acme)).await, "forbidden", &["team-a/shop"]);
     let broken = Fixed { broken: true, ..busy() };
     assert_refused(admit(&broken, &delete(&acme)).await, "error", &["try again"]);
 }
