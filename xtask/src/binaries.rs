@@ -25,9 +25,17 @@ struct Target {
     name: String,
 }
 
-/// Builds `programs` and puts them into `dist/`. Features are those of the whole workspace, as tests use them, so that nothing is
-/// compiled twice.
-pub(crate) fn build(programs: &[&str], release: bool) -> Result<()> {
+/// A program as cargo left it.
+pub(crate) struct Program {
+    name: String,
+    executable: PathBuf,
+}
+
+/// Compiles `programs`. Features are those of the whole workspace, as tests use them, so that nothing is compiled twice.
+pub(crate) fn compile(programs: &[&str], release: bool) -> Result<Vec<Program>> {
+    if programs.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut cargo = cmd("cargo", ["build", "--workspace", "--message-format=json-render-diagnostics"]);
     for program in programs {
         cargo.args(["--bin", program]);
@@ -40,22 +48,49 @@ pub(crate) fn build(programs: &[&str], release: bool) -> Result<()> {
     if !built.status.success() {
         bail!("cargo cannot build the programs: {}", built.status);
     }
-    let messages = String::from_utf8_lossy(&built.stdout);
+    let compiled = executables(&String::from_utf8_lossy(&built.stdout), programs);
+    if let Some(missing) = programs.iter().find(|name| !compiled.iter().any(|program| program.name == **name)) {
+        bail!("the workspace has no program called {missing}");
+    }
+    Ok(compiled)
+}
+
+/// Where cargo's messages, one a line, say that it put `programs`.
+fn executables(messages: &str, programs: &[&str]) -> Vec<Program> {
+    let program = |line: &str| {
+        let Message { target: Some(Target { name }), executable: Some(executable) } =
+            serde_json::from_str(line).ok()?
+        else {
+            return None;
+        };
+        programs.contains(&name.as_str()).then_some(Program { name, executable })
+    };
+    messages.lines().filter_map(program).collect()
+}
+
+/// Puts `programs` into `dist/`, stripped.
+pub(crate) fn collect(programs: &[Program]) -> Result<()> {
     let dist = dirs::workspace().join("dist");
     fs::create_dir_all(&dist)?;
-    let mut missing = programs.to_vec();
-    for line in messages.lines() {
-        let Ok(Message { target: Some(target), executable: Some(executable) }) = serde_json::from_str(line) else {
-            continue;
-        };
-        if missing.contains(&target.name.as_str()) {
-            let stripped = dist.join(&target.name);
-            cmd("strip", ["-o"]).arg(&stripped).arg(&executable).read().context("cannot strip a program")?;
-            missing.retain(|name| *name != target.name);
-        }
-    }
-    if !missing.is_empty() {
-        bail!("the workspace has no program called {}", missing.join(", "));
+    for Program { name, executable } in programs {
+        cmd("strip", ["-o"]).arg(dist.join(name)).arg(executable).read().context("cannot strip a program")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_in_what_cargo_says() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"enact-runner"},"executable":null}
+{"reason":"compiler-artifact","target":{"name":"enact-runner"},"executable":"/target/enact-runner"}
+{"reason":"compiler-artifact","target":{"name":"other"},"executable":"/target/other"}
+no JSON
+{"reason":"build-finished","success":true}"#;
+        let found = executables(messages, &["enact-runner", "enact"]);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].executable, PathBuf::from("/target/enact-runner"));
+    }
 }

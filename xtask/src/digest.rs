@@ -31,7 +31,9 @@ impl Inputs {
 
     /// The first 64 bits of SHA-256 over everything added, in hexadecimal: enough to tell versions of our own files apart.
     pub(crate) fn short(self) -> String {
-        self.0.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        let digest = self.0.finalize();
+        let first = digest.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        format!("{first:016x}")
     }
 
     /// Lengths go in too, so that moving a byte from one field to the next is a change.

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use serde_json::{Value, json};
 
 use crate::cmd::{CommandExt, cmd};
 use crate::digest::Inputs;
@@ -81,7 +82,16 @@ pub(crate) fn run(build: &Build) -> Result<()> {
 
 /// Builds the images called `only`, or all of them.
 pub(crate) fn archives(only: &[String], release: bool) -> Result<Vec<Archive>> {
-    build_all(&Store::open()?, only, release)
+    let chosen = IMAGES.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|wanted| wanted == name));
+    let chosen: Vec<_> = chosen.collect();
+    let mut programs: Vec<&str> = chosen.iter().flat_map(|(_, programs)| programs.iter().copied()).collect();
+    programs.sort_unstable();
+    programs.dedup();
+    let compiled = binaries::compile(&programs, release)?;
+    // From here on, `dist/` too belongs to one process at a time.
+    let store = Store::open()?;
+    binaries::collect(&compiled)?;
+    chosen.into_iter().map(|(name, programs)| store.archive_of(name, programs)).collect()
 }
 
 /// Loads each archive with a command, in which `{}` stands for its path.
@@ -102,30 +112,6 @@ pub(crate) fn cluster_base(tools: &Path) -> Result<Archive> {
     let image = Image { name: "cluster".to_owned(), containerfile, files };
     let tag = image.digest()?;
     Store::open()?.archive(&image, &[format!("enact.dev/cluster:{tag}")])
-}
-
-fn build_all(store: &Store, only: &[String], release: bool) -> Result<Vec<Archive>> {
-    let chosen = IMAGES.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|wanted| wanted == name));
-    let chosen: Vec<_> = chosen.collect();
-    let mut programs: Vec<&str> = chosen.iter().flat_map(|(_, programs)| programs.iter().copied()).collect();
-    programs.sort_unstable();
-    programs.dedup();
-    if !programs.is_empty() {
-        binaries::build(&programs, release)?;
-    }
-    let mut archives = Vec::new();
-    for (name, programs) in chosen {
-        let folder = dirs::workspace().join("images").join(name);
-        let files = if programs.is_empty() {
-            files_in(&folder)?
-        } else {
-            programs.iter().map(|program| dirs::workspace().join("dist").join(program)).collect()
-        };
-        let image = Image { name: (*name).to_owned(), containerfile: folder.join("Containerfile"), files };
-        let tags = [env!("CARGO_PKG_VERSION"), "dev"].map(|tag| format!("{REGISTRY}/{name}:{tag}"));
-        archives.push(store.archive(&image, &tags)?);
-    }
-    Ok(archives)
 }
 
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -197,6 +183,19 @@ impl Store {
         command
     }
 
+    /// The archive of one of our images, with `programs` from `dist/` in it.
+    fn archive_of(&self, name: &str, programs: &[&str]) -> Result<Archive> {
+        let folder = dirs::workspace().join("images").join(name);
+        let files = if programs.is_empty() {
+            files_in(&folder)?
+        } else {
+            programs.iter().map(|program| dirs::workspace().join("dist").join(program)).collect()
+        };
+        let image = Image { name: name.to_owned(), containerfile: folder.join("Containerfile"), files };
+        let tags = [env!("CARGO_PKG_VERSION"), "dev"].map(|tag| format!("{REGISTRY}/{name}:{tag}"));
+        self.archive(&image, &tags)
+    }
+
     /// The archive of `image` under `names`, built unless it is there.
     fn archive(&self, image: &Image, names: &[String]) -> Result<Archive> {
         let (Some(name), file) = (names.first(), format!("{}-{}.tar", image.name, image.digest()?)) else {
@@ -228,18 +227,31 @@ impl Store {
         for name in names {
             build.args(["--tag", name]);
         }
+        let replaced = names.first().and_then(|name| self.image_id(name));
         build.arg(&context).read()?;
+        if let Some(old) =
+            replaced.filter(|old| names.first().and_then(|name| self.image_id(name)).as_ref() != Some(old))
+        {
+            // With its layers, but for those that others use: each holds all programs. It may have a name that somebody else gave it.
+            self.buildah().args(["rmi", &old]).succeeds();
+        }
         remove_dir(&context)
+    }
+
+    fn image_id(&self, name: &str) -> Option<String> {
+        self.buildah().args(["inspect", "--type", "image", "--format", "{{.FromImageID}}", name]).read().ok()
     }
 
     /// Writes an archive that carries every name. It is not compressed: it only goes from this disk to this disk.
     fn export(&self, names: &[String], path: &Path) -> Result<()> {
-        let layout = self.folder.join("export");
+        let (layout, Some(first)) = (self.folder.join("export"), names.first()) else {
+            bail!("an image without a name cannot be exported");
+        };
         remove_dir(&layout)?;
-        for name in names {
-            let target = format!("oci:{}:{name}", layout.display());
-            self.buildah().args(["push", "--quiet", "--disable-compression", name, &target]).read()?;
-        }
+        let target = format!("oci:{}:{first}", layout.display());
+        self.buildah().args(["push", "--quiet", "--disable-compression", first, &target]).read()?;
+        let index = layout.join("index.json");
+        fs::write(&index, under_names(&fs::read_to_string(&index)?, names)?)?;
         let partial = path.with_extension("partial");
         // The index first: it tells what is inside without reading on.
         cmd("tar", ["-C"]).arg(&layout).arg("-cf").arg(&partial).args(["index.json", "oci-layout", "blobs"]).read()?;
@@ -247,7 +259,7 @@ impl Store {
         remove_dir(&layout)
     }
 
-    /// Deletes archives of an image but the newest, and layers that no image needs.
+    /// Deletes archives of an image but the newest.
     fn forget_older(&self, image: &str, newest: &Path) -> Result<()> {
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
@@ -295,9 +307,61 @@ impl Store {
     }
 }
 
+/// The index of an OCI layout that holds one image, with an entry for each name.
+fn under_names(index: &str, names: &[String]) -> Result<String> {
+    let mut index: Value = serde_json::from_str(index).context("the index of the exported image is not JSON")?;
+    let Some([image]) = index["manifests"].as_array().map(Vec::as_slice) else {
+        bail!("the exported layout does not hold one image: {index}");
+    };
+    let under = |name: &String| {
+        let mut entry = image.clone();
+        entry["annotations"]["org.opencontainers.image.ref.name"] = json!(name);
+        entry
+    };
+    index["manifests"] = names.iter().map(under).collect();
+    Ok(index.to_string())
+}
+
 fn remove_dir(path: &Path) -> Result<()> {
     if path.exists() {
         fs::remove_dir_all(path).with_context(|| format!("cannot delete {}", path.display()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_image_stands_under_every_name() {
+        let index = r#"{"schemaVersion":2,"manifests":[{"digest":"sha256:1","size":3}]}"#;
+        let names = ["a:1".to_owned(), "a:dev".to_owned()];
+        let with_names: Value = serde_json::from_str(&under_names(index, &names).unwrap()).unwrap();
+        let [_, second] = with_names["manifests"].as_array().unwrap().as_slice() else { panic!("{with_names}") };
+        assert_eq!(second["digest"], "sha256:1");
+        assert_eq!(second["annotations"]["org.opencontainers.image.ref.name"], "a:dev");
+        assert!(under_names(r#"{"manifests":[]}"#, &names).is_err());
+    }
+
+    #[test]
+    fn every_image_has_a_containerfile_that_copies_what_its_context_holds() {
+        for (name, programs) in IMAGES {
+            let file = dirs::workspace().join("images").join(name).join("Containerfile");
+            let text = fs::read_to_string(&file).unwrap();
+            for program in programs {
+                assert!(
+                    text.lines().any(|line| line.starts_with("COPY ") && line.contains(program)),
+                    "{name}: {program}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_load_command_says_where_the_archive_goes() {
+        let error = load_one_with("true", Path::new("/a.tar")).unwrap_err();
+        assert!(error.to_string().contains("{}"), "{error}");
+        load_one_with("test /a.tar = {}", Path::new("/a.tar")).unwrap();
+    }
 }

@@ -35,7 +35,7 @@ const CLIENTS: [(&str, &str, &str); 6] = [
 ];
 
 /// Makes what is missing of certificates, keys and kubeconfigs.
-pub(super) fn ensure(layout: &Layout, ranges: &Ranges) -> Result<()> {
+pub(super) fn ensure(layout: &Layout, ranges: Ranges) -> Result<()> {
     for authority in ["ca", "etcd-ca", "front-proxy-ca"] {
         self_signed(layout, authority)?;
     }
@@ -70,7 +70,7 @@ pub(super) fn ensure(layout: &Layout, ranges: &Ranges) -> Result<()> {
 }
 
 /// Makes a kubeconfig with which the API server sees `user` in `groups`, and returns its path.
-pub(super) fn user_kubeconfig(layout: &Layout, ranges: &Ranges, user: &str, groups: &[String]) -> Result<PathBuf> {
+pub(super) fn user_kubeconfig(layout: &Layout, ranges: Ranges, user: &str, groups: &[String]) -> Result<PathBuf> {
     if user.is_empty() || user.starts_with('.') || user.contains('/') {
         bail!("{user:?} cannot be a user's name here: it names a file");
     }
@@ -88,7 +88,7 @@ pub(super) fn user_kubeconfig(layout: &Layout, ranges: &Ranges, user: &str, grou
     Ok(path)
 }
 
-fn kubeconfig(layout: &Layout, ranges: &Ranges, name: &str, user: &str, groups: &[&str], path: &Path) -> Result<()> {
+fn kubeconfig(layout: &Layout, ranges: Ranges, name: &str, user: &str, groups: &[&str], path: &Path) -> Result<()> {
     let certificate =
         Certificate { name, authority: "ca", subject: subject(user, groups)?, alternatives: String::new() };
     sign(layout, &certificate)?;
@@ -124,7 +124,7 @@ fn subject(common_name: &str, groups: &[&str]) -> Result<String> {
             bail!("{value:?} holds a control character");
         }
         let escaped = value.replace('\\', "\\\\").replace('/', "\\/").replace('+', "\\+");
-        subject += &format!("/{attribute}={escaped}");
+        subject.extend(["/", attribute, "=", &escaped]);
     }
     Ok(subject)
 }
@@ -189,7 +189,7 @@ mod tests {
         let layout = Layout::new(PathBuf::from("/nonexistent")).unwrap();
         let ranges: Ranges = serde_json::from_str(r#"{"pods":"172.28.0.0","services":"172.29.0.0"}"#).unwrap();
         for name in ["", "../admin", ".hidden", "a/b"] {
-            let error = user_kubeconfig(&layout, &ranges, name, &[]).unwrap_err();
+            let error = user_kubeconfig(&layout, ranges, name, &[]).unwrap_err();
             assert!(error.to_string().contains("cannot be a user's name"), "{error}");
         }
     }

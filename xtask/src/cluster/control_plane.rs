@@ -38,7 +38,7 @@ pub(super) fn etcd(layout: &Layout, tools: &Path) -> Spec {
     Spec { name: "etcd", program: tools.join("etcd"), args, files: vec![layout.path("certs/etcd.crt")] }
 }
 
-pub(super) fn api_server(layout: &Layout, tools: &Path, ranges: &Ranges, options: &Options) -> Result<Spec> {
+pub(super) fn api_server(layout: &Layout, tools: &Path, ranges: Ranges, options: &Options) -> Result<Spec> {
     let cert = |name: &str| layout.arg(&format!("certs/{name}"));
     let mut args = vec![
         format!("--advertise-address={}", ranges.node()),

@@ -32,7 +32,7 @@ use crate::{apt, dirs, images, tools};
 /// The name of the one real node.
 const NODE: &str = "enact";
 const API_PORT: u16 = 6443;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Debian's part of the cluster.
 const PACKAGES: [&str; 11] = [
@@ -128,7 +128,7 @@ pub(crate) fn run(cluster: Cluster) -> Result<()> {
         Action::Kubeconfig => running.kubeconfig().map(|path| println!("{}", path.display())),
         Action::Load { archives } => running.load(&archives),
         Action::User { name, groups } => {
-            let path = certs::user_kubeconfig(&running.layout, &running.ranges()?, &name, &groups)?;
+            let path = certs::user_kubeconfig(&running.layout, running.ranges()?, &name, &groups)?;
             println!("{}", path.display());
             Ok(())
         }
@@ -138,6 +138,11 @@ pub(crate) fn run(cluster: Cluster) -> Result<()> {
 /// Starts the cluster in its usual place, for commands that need one.
 pub(crate) fn up(options: &Options) -> Result<()> {
     Running::new(None)?.up(options)
+}
+
+/// The API server's audit log of the cluster in its usual place, which is written with [`Options::audit`].
+pub(crate) fn audit_log() -> Result<PathBuf> {
+    Ok(Running::new(None)?.layout.logs().join("audit.log"))
 }
 
 /// Takes the cluster in its usual place away.
@@ -207,7 +212,7 @@ impl Running {
             None => Machine { boot: layout::boot_id()?, ranges: Ranges::choose()?, sysctls: net::sysctls() },
         };
         machine.save(&self.layout)?;
-        let ranges = &machine.ranges;
+        let ranges = machine.ranges;
         net::up(ranges, options.internet)?;
         certs::ensure(&self.layout, ranges)?;
 
@@ -215,7 +220,7 @@ impl Running {
         daemons.ensure(&control_plane::etcd(layout, tools))?;
         daemons.ensure(&control_plane::api_server(layout, tools, ranges, options)?)?;
         daemons.ensure(&node::containerd(layout, ranges, options, &base.name)?)?;
-        daemons.await_ready("etcd", PATIENCE, || self.etcd_listens())?;
+        daemons.await_ready("etcd", PATIENCE, etcd_listens)?;
         daemons.await_ready("kube-apiserver", PATIENCE, || self.kubectl(tools, &["get", "--raw=/readyz"]).map(drop))?;
         daemons.ensure(&control_plane::controller_manager(layout, tools))?;
         daemons.ensure(&control_plane::scheduler(layout, tools))?;
@@ -230,7 +235,7 @@ impl Running {
     }
 
     /// Ready is what can run a pod that resolves names: the node's own word for it may be of an earlier life.
-    fn await_node(&self, tools: &Path, ranges: &Ranges) -> Result<()> {
+    fn await_node(&self, tools: &Path, ranges: Ranges) -> Result<()> {
         let node = format!("node/{NODE}");
         let alive = format!("/api/v1/nodes/{NODE}/proxy/healthz");
         self.daemons.await_ready("kubelet", PATIENCE, || self.kubectl(tools, &["get", "--raw", &alive]).map(drop))?;
@@ -247,7 +252,7 @@ impl Running {
         })
     }
 
-    fn apply_addons(&self, tools: &Path, ranges: &Ranges, base: &images::Archive, options: &Options) -> Result<()> {
+    fn apply_addons(&self, tools: &Path, ranges: Ranges, base: &images::Archive, options: &Options) -> Result<()> {
         // A name outside the cluster does not exist, unless pods may go there.
         let outward = if options.internet {
             "forward . /etc/resolv.conf"
@@ -277,12 +282,6 @@ impl Running {
 
     fn kubectl(&self, tools: &Path, args: &[&str]) -> Result<String> {
         self.kubectl_command(tools).args(args).read()
-    }
-
-    fn etcd_listens(&self) -> Result<()> {
-        let address = (net::LOOPBACK, 2379);
-        std::net::TcpStream::connect(address).with_context(|| format!("nobody listens on {address:?}"))?;
-        Ok(())
     }
 
     fn down(&self) -> Result<()> {
@@ -360,6 +359,12 @@ impl Running {
             ),
         }
     }
+}
+
+fn etcd_listens() -> Result<()> {
+    let address = (net::LOOPBACK, 2379);
+    std::net::TcpStream::connect(address).with_context(|| format!("nobody listens on {address:?}"))?;
+    Ok(())
 }
 
 /// The part of an OCI archive's index that says what is inside.

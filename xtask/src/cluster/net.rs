@@ -61,26 +61,26 @@ impl Ranges {
         Ok(Self { pods, services })
     }
 
-    pub(super) fn pods(&self) -> String {
+    pub(super) fn pods(self) -> String {
         format!("{}/16", self.pods)
     }
 
-    pub(super) fn services(&self) -> String {
+    pub(super) fn services(self) -> String {
         format!("{}/16", self.services)
     }
 
     /// The machine's address on the bridge: the node's, the API server's, and the pods' gateway.
-    pub(super) fn node(&self) -> Ipv4Addr {
+    pub(super) fn node(self) -> Ipv4Addr {
         host(self.pods, 1)
     }
 
     /// The address of the Service `kubernetes`.
-    pub(super) fn api_service(&self) -> Ipv4Addr {
+    pub(super) fn api_service(self) -> Ipv4Addr {
         host(self.services, 1)
     }
 
     /// The address of the Service `kube-dns`.
-    pub(super) fn dns(&self) -> Ipv4Addr {
+    pub(super) fn dns(self) -> Ipv4Addr {
         host(self.services, 10)
     }
 }
@@ -116,7 +116,7 @@ pub(super) fn sysctls() -> Vec<(String, String)> {
 }
 
 /// Makes the bridge, the firewall rules and the kernel settings, whatever of them exists already.
-pub(super) fn up(ranges: &Ranges, internet: bool) -> Result<()> {
+pub(super) fn up(ranges: Ranges, internet: bool) -> Result<()> {
     set_sysctl("net/ipv4/ip_forward", "1")?;
     // Without it, the answer of a pod to its neighbour would pass the bridge unseen, with the wrong sender. As a module it is
     // perhaps not loaded; where it is missing, kube-proxy warns.
@@ -197,11 +197,9 @@ fn dns_query(name: &str) -> Vec<u8> {
 
 /// Whether `answer` is one to `query`, without an error, and with at least one record.
 fn dns_found(query: &[u8], answer: &[u8]) -> bool {
-    answer.len() > 12
-        && answer[..2] == query[..2]
-        && answer[2] & 0x80 != 0
-        && answer[3] & 0x0f == 0
-        && answer[6..8] != [0, 0]
+    let [id1, id2, flags, code, _, _, records1, records2, ..] = answer else { return false };
+    let error = code % 16;
+    query.starts_with(&[*id1, *id2]) && *flags >= 0x80 && error == 0 && (*records1, *records2) != (0, 0)
 }
 
 /// Takes away the bridge with all that hangs on it, every chain of Kubernetes, CNI and ours, and puts kernel settings back.

@@ -20,7 +20,7 @@ const CNI_PLUGINS: &str = "/usr/lib/cni";
 const NETWORK: &str = "enact";
 
 /// Writes the configuration of containerd and of the pod network.
-pub(super) fn containerd(layout: &Layout, ranges: &Ranges, options: &Options, sandbox_image: &str) -> Result<Spec> {
+pub(super) fn containerd(layout: &Layout, ranges: Ranges, options: &Options, sandbox_image: &str) -> Result<Spec> {
     let network = json!({
         "cniVersion": "1.0.0",
         "name": NETWORK,
@@ -102,7 +102,7 @@ pub(super) fn ctr(layout: &Layout) -> Command {
     command
 }
 
-pub(super) fn kubelet(layout: &Layout, tools: &Path, ranges: &Ranges) -> Result<Spec> {
+pub(super) fn kubelet(layout: &Layout, tools: &Path, ranges: Ranges) -> Result<Spec> {
     make_cgroup(&layout.cgroup())?;
     // Nothing of the machine's own name resolution leads into pods.
     let resolv_conf = layout.write("config/resolv.conf", "")?;
@@ -152,7 +152,7 @@ pub(super) fn kubelet(layout: &Layout, tools: &Path, ranges: &Ranges) -> Result<
     Ok(Spec { name: "kubelet", program: tools.join("kubelet"), args, files: vec![config, layout.path("certs/ca.crt")] })
 }
 
-pub(super) fn kube_proxy(layout: &Layout, tools: &Path, ranges: &Ranges) -> Result<Spec> {
+pub(super) fn kube_proxy(layout: &Layout, tools: &Path, ranges: Ranges) -> Result<Spec> {
     let config = json!({
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
