@@ -17,7 +17,7 @@ use crate::certs::keyring::Keyring;
 use crate::certs::serving::Serving;
 use crate::metrics::Metrics;
 use crate::testing::https::{Connection, Hands, Listening, hosts, lifetimes};
-use crate::testing::{Fixed, admission, create, object, with};
+use crate::testing::{Fixed, admission, create, object, update, with};
 
 /// Sends a request without a network.
 async fn call(path: &str, method: Method, body: Vec<u8>) -> (StatusCode, Bytes) {
@@ -180,6 +180,31 @@ proptest! {
     fn arbitrary_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let (code, _) = block_on(call("/validate", Method::POST, bytes));
         prop_assert_eq!(code, StatusCode::BAD_REQUEST);
+    }
+
+    #[test]
+    fn arbitrary_parts_are_answered(
+        part in prop::sample::select(vec![
+            "", "/kind", "/request", "/request/uid", "/request/kind", "/request/operation", "/request/userInfo",
+            "/request/object", "/request/object/metadata", "/request/object/metadata/labels",
+            "/request/object/metadata/annotations", "/request/object/metadata/ownerReferences", "/request/object/spec",
+            "/request/object/status", "/request/oldObject", "/request/oldObject/metadata", "/request/dryRun",
+            "/request/subResource", "/request/namespace", "/request/name", "/request/options",
+        ]),
+        kind in prop::sample::select(vec!["Tenant", "Specification", "Plan", "Task", "Approval", "Namespace"]),
+        value in json_value(),
+    ) {
+        let before = object(kind, "o", &json!({ "source": { "inline": "x" } }));
+        let mut review = update(&before, &before);
+        if let Some(place) = review.pointer_mut(part) {
+            *place = value;
+        } else {
+            review["request"]["subResource"] = value;
+        }
+        for path in ["/mutate", "/validate"] {
+            let (code, body) = block_on(call(path, Method::POST, review.to_string().into_bytes()));
+            prop_assert!(code == StatusCode::OK || code == StatusCode::BAD_REQUEST, "{code}: {body:?}");
+        }
     }
 
     #[test]
