@@ -1,0 +1,210 @@
+//! Results over HTTP: who may deliver what, and what becomes of it.
+
+mod support;
+
+use enact_domain::assignment::MAX_RESULT_BYTES;
+use enact_domain::assignment::{Reason, Report};
+use futures::future::join_all;
+use support::database::end;
+use support::http::Request;
+use support::{SUBJECT, begun, delivery, result, scene};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pods_result_is_kept_once() {
+    let (database, _api, server) = scene().await;
+    let first = server.deliver("token", &result(SUBJECT, 1)).await;
+    assert_eq!((first.status, first.json()["outcome"].as_str()), (201, Some("stored")), "{}", first.text());
+    let rows = database.rows().await;
+    let again = server.deliver("token", &result(SUBJECT, 1)).await;
+    assert_eq!((again.status, again.json()["outcome"].as_str()), (200, Some("already-there")));
+    assert_eq!(database.rows().await, rows, "a repeated delivery changes nothing");
+    let kept = database.store().attempt_result("acme", SUBJECT, 1).await.unwrap();
+    assert_eq!(kept, Some(result(SUBJECT, 1)), "the tenant is that of the namespace");
+    let actor = "select count(*) from audit where actor = 'pod:team/uid-shop-t001-1' and plan_uid = 'uid-p'";
+    assert_eq!(database.number(actor).await, 1);
+    for outcome in ["stored", "already-there"] {
+        assert_eq!(server.metric(&format!("enact_server_deliveries_total{{outcome=\"{outcome}\"}}")).await, 1);
+    }
+    assert_eq!(server.metric("enact_server_requests_total{route=\"result\",status=\"201\"}").await, 1);
+    assert_eq!(server.metric("enact_server_requests_in_flight").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_of_an_attempt_that_does_not_count_is_refused_for_good_and_kept_as_evidence() {
+    let (database, api, server) = scene().await;
+    begun(&database, SUBJECT, 2).await;
+    for _ in 0..2 {
+        let answer = server.deliver("token", &result(SUBJECT, 1)).await;
+        answer.assert_problem(409, "stale-attempt", "sending it again is of no use");
+        assert_eq!(answer.header("retry-after"), None);
+    }
+    assert_eq!(database.number("select count(*) from results where stale").await, 1);
+    api.change(|world| world.pod("token-2", "team", "acme", "shop-t001-2", SUBJECT, 2));
+    assert_eq!(server.deliver("token-2", &result(SUBJECT, 2)).await.status, 201);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_honest_retry_after_the_attempts_end_was_recorded_succeeds() {
+    let (database, _api, server) = scene().await;
+    assert_eq!(server.deliver("token", &result(SUBJECT, 1)).await.status, 201);
+    // The answer was lost, and meanwhile the operator found the attempt's end another way.
+    let mut lost = end("acme", "shop-t001", 1, Some("Unknown"), Report::new(Reason::Lost, "gone"));
+    lost.subject.uid = SUBJECT.into();
+    database.store().record(vec![lost]).await.unwrap();
+    assert_eq!(server.deliver("token", &result(SUBJECT, 1)).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_that_are_none_of_a_pods_for_us_are_refused() {
+    let (database, api, server) = scene().await;
+    api.change(|world| {
+        let mut other = world.tokens["token"].clone();
+        other.audience = "https://kubernetes.default.svc".into();
+        world.tokens.insert("other-audience".into(), other);
+    });
+    let body = serde_json::to_vec(&result(SUBJECT, 1)).unwrap();
+    for token in ["unknown", "other-audience"] {
+        let answer = server.send(&delivery(SUBJECT, 1, token, &body)).await;
+        answer.assert_problem(401, "token-refused", "audience enact-server");
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+        assert!(!answer.text().contains(token), "no token comes back");
+    }
+    let without = delivery(SUBJECT, 1, "token", &body).without("authorization");
+    server.send(&without).await.assert_problem(401, "token-refused", "Authorization: Bearer");
+    let basic = without.header("authorization", "Basic dG9rZW46");
+    server.send(&basic).await.assert_problem(401, "token-refused", "bearer");
+    assert_eq!(database.number("select count(*) from results").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_was_made_again_under_the_name_does_not_inherit_the_token() {
+    let (database, api, server) = scene().await;
+    let key = ("team".to_owned(), "shop-t001-1".to_owned());
+    api.change(|world| world.pods.get_mut(&key).unwrap()["uid"] = "another".into());
+    server.deliver("token", &result(SUBJECT, 1)).await.assert_problem(403, "not-yours", "is gone");
+    api.change(|world| drop(world.pods.remove(&key)));
+    server.deliver("token", &result(SUBJECT, 1)).await.assert_problem(403, "not-yours", "is gone");
+    assert_eq!(database.number("select count(*) from results").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_speaks_for_its_own_attempt_only() {
+    let (database, api, server) = scene().await;
+    let another = "11111111-6a4c-4f6f-a6a3-5a1e5d0b6d1e";
+    api.change(|world| {
+        world.pod("stranger", "elsewhere", "other", "mine-1", another, 1);
+        // Labels can be written by whoever makes a pod; the namespace's cannot.
+        world.pod("liar", "elsewhere", "acme", "lie-1", SUBJECT, 1);
+        world.pod("nobodys", "kube-system", "acme", "system-1", SUBJECT, 1);
+    });
+    let ours = serde_json::to_vec(&result(SUBJECT, 1)).unwrap();
+    let path = server.send(&delivery(SUBJECT, 1, "stranger", &ours)).await;
+    path.assert_problem(403, "not-yours", "the path names another");
+    let body = server.send(&delivery(another, 1, "stranger", &ours)).await;
+    body.assert_problem(403, "not-yours", "the body names another");
+    let other_attempt = server.deliver("token", &result(SUBJECT, 2)).await;
+    other_attempt.assert_problem(403, "not-yours", "works on attempt 1");
+    server.send(&delivery(SUBJECT, 1, "liar", &ours)).await.assert_problem(403, "not-yours", "is not other");
+    server.send(&delivery(SUBJECT, 1, "nobodys", &ours)).await.assert_problem(403, "not-yours", "no tenant");
+    assert_eq!(database.number("select count(*) from results").await, 0);
+    assert_eq!(server.metric("enact_server_deliveries_total{outcome=\"not-yours\"}").await, 5);
+    // Its own result is kept, under its own tenant.
+    assert_eq!(server.deliver("stranger", &result(another, 1)).await.status, 201);
+    assert_eq!(database.number("select count(*) from results where tenant_id = 'other'").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_of_the_configuration_belongs_to_the_default_tenant() {
+    let (database, api, server) = scene().await;
+    api.change(|world| world.pod("free", "free", "default", "free-1", SUBJECT, 1));
+    assert_eq!(server.deliver("free", &result(SUBJECT, 1)).await.status, 201);
+    assert_eq!(database.number("select count(*) from results where tenant_id = 'default'").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_is_too_large_is_refused_however_it_comes() {
+    let (database, api, server) = scene().await;
+    let mut large = result(SUBJECT, 1);
+    large.transcript = "x".repeat(MAX_RESULT_BYTES);
+    let large = serde_json::to_vec(&large).unwrap();
+    let declared = server.send(&delivery(SUBJECT, 1, "token", &large)).await;
+    declared.assert_problem(413, "too-large", "at most 1048576 bytes");
+    assert_eq!(api.asked("tokenreviews"), 0, "its headers are enough");
+    let chunked = server.send(&delivery(SUBJECT, 1, "token", &large).chunked()).await;
+    chunked.assert_problem(413, "too-large", "at most 1048576 bytes");
+    assert_eq!(database.number("select count(*) from results").await, 0);
+    let mut fits = result(SUBJECT, 1);
+    let around = serde_json::to_vec(&fits).unwrap().len() - fits.transcript.len();
+    fits.transcript = "x".repeat(MAX_RESULT_BYTES - around);
+    let fits = serde_json::to_vec(&fits).unwrap();
+    assert_eq!(fits.len(), MAX_RESULT_BYTES);
+    assert_eq!(server.send(&delivery(SUBJECT, 1, "token", &fits).chunked()).await.status, 201);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_is_no_result_is_told_where() {
+    let (database, _api, server) = scene().await;
+    let send = async |body: &[u8]| server.send(&delivery(SUBJECT, 1, "token", body)).await;
+    let syntax = send(b"{\"subjectUid\": \"u\",\n  oops}").await;
+    syntax.assert_problem(400, "malformed", "key must be a string");
+    assert_eq!((syntax.json()["line"].as_u64(), syntax.json()["column"].as_u64()), (Some(2), Some(3)));
+    send(b"").await.assert_problem(400, "malformed", "EOF");
+    send(b"{}").await.assert_problem(400, "malformed", "missing field");
+    send(&[b'"', 0xff, b'"']).await.assert_problem(400, "malformed", "");
+    send(&b"[".repeat(MAX_RESULT_BYTES)).await.assert_problem(400, "malformed", "");
+    let plain = delivery(SUBJECT, 1, "token", b"{}").without("content-type").header("content-type", "text/plain");
+    server.send(&plain).await.assert_problem(415, "unsupported-media-type", "application/json");
+    let zipped = delivery(SUBJECT, 1, "token", b"{}").header("content-encoding", "gzip");
+    server.send(&zipped).await.assert_problem(415, "unsupported-media-type", "Content-Encoding");
+    assert_eq!(database.number("select count(*) from results").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_text_is_kept_clean() {
+    let (database, _api, server) = scene().await;
+    let mut hostile = result(SUBJECT, 1);
+    hostile.transcript = "\0'; drop table enact.results; --\u{202e}\u{1b}[2J".into();
+    hostile.report.message = "a\0b".into();
+    let hostile_json = serde_json::to_vec(&hostile).unwrap();
+    let typed = delivery(SUBJECT, 1, "token", &hostile_json)
+        .without("content-type")
+        .header("content-type", "Application/JSON; charset=utf-8");
+    assert_eq!(server.send(&typed).await.status, 201);
+    let kept = database.store().attempt_result("acme", SUBJECT, 1).await.unwrap().unwrap();
+    assert_eq!(kept.report.message, "a\u{fffd}b");
+    assert_eq!(kept.transcript, hostile.transcript.replace('\0', "\u{fffd}"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_paths_and_methods_are_problems_too() {
+    let (_database, _api, server) = scene().await;
+    server.send(&Request::get("/")).await.assert_problem(404, "not-found", "docs/reference/server.md");
+    let path = format!("/v1/attempts/{SUBJECT}/1/result");
+    let get = server.send(&Request::get(&path)).await;
+    get.assert_problem(405, "method-not-allowed", "POST");
+    assert_eq!(get.header("allow"), Some("POST"));
+    for path in [format!("/v1/attempts/{SUBJECT}/01/result"), "/v1/attempts/%0a/1/result".into()] {
+        server.send(&Request::post(&path)).await.assert_problem(404, "not-found", "UID");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_pods_at_once() {
+    let (database, api, server) = scene().await;
+    let subjects: Vec<String> = (0..100).map(|number| format!("{number:08}-0000-4000-8000-000000000000")).collect();
+    for (number, subject) in subjects.iter().enumerate() {
+        begun(&database, subject, 1).await;
+        api.change(|world| {
+            world.pod(&format!("t{number}"), "team", "acme", &format!("pod-{number}"), subject, 1);
+        });
+    }
+    let deliveries = subjects.iter().enumerate().map(|(number, subject)| {
+        let mut result = result(subject, 1);
+        result.transcript = "x".repeat(200_000);
+        let server = &server;
+        async move { server.deliver(&format!("t{number}"), &result).await.status }
+    });
+    assert_eq!(join_all(deliveries).await, vec![201; 100]);
+    assert_eq!(database.number("select count(*) from results where not stale").await, 100);
+    assert_eq!(server.metric("enact_server_deliveries_total{outcome=\"stored\"}").await, 100);
+}

@@ -1,0 +1,179 @@
+//! An API server that knows tokens, pods and namespaces.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use warp::http::StatusCode;
+use warp::reply::{Reply, Response};
+use warp::{Filter, path};
+
+/// What a token was made for.
+#[derive(Clone)]
+pub struct Token {
+    pub audience: String,
+    pub namespace: String,
+    pub pod: String,
+    pub pod_uid: String,
+}
+
+/// What there is.
+#[derive(Default)]
+pub struct World {
+    pub tokens: HashMap<String, Token>,
+    /// Metadata by namespace and name.
+    pub pods: HashMap<(String, String), Value>,
+    /// Labels by name.
+    pub namespaces: HashMap<String, Value>,
+    /// Whether every question is answered with an error.
+    pub down: bool,
+    /// Questions so far: method and path.
+    pub asked: Vec<String>,
+}
+
+impl World {
+    /// Tenant `acme` owns `team`, tenant `other` owns `elsewhere`, nobody owns `kube-system`; and one pod in `team`.
+    pub fn with_pod(token: &str, pod: &str, subject: &str, attempt: u32) -> Self {
+        let tenant = |name: &str| json!({ "enact.dev/tenant": name });
+        let namespaces = [
+            ("team".to_owned(), tenant("acme")),
+            ("elsewhere".to_owned(), tenant("other")),
+            ("kube-system".to_owned(), json!({})),
+            ("free".to_owned(), json!({})),
+        ];
+        let mut world = Self { namespaces: namespaces.into(), ..Self::default() };
+        world.pod(token, "team", "acme", pod, subject, attempt);
+        world
+    }
+
+    /// Adds a pod and its token. Its UID is `uid-<name>`.
+    pub fn pod(&mut self, token: &str, namespace: &str, tenant: &str, pod: &str, subject: &str, attempt: u32) {
+        let metadata = json!({
+            "name": pod, "namespace": namespace, "uid": format!("uid-{pod}"),
+            "labels": {
+                "enact.dev/tenant": tenant, "enact.dev/plan": "shop", "enact.dev/plan-uid": "uid-p",
+                "enact.dev/task": "shop-t001", "enact.dev/attempt": attempt.to_string(), "enact.dev/role": "task",
+            },
+            "ownerReferences": [{
+                "apiVersion": "enact.dev/v1alpha1", "kind": "Task", "name": "shop-t001", "uid": subject,
+                "controller": true, "blockOwnerDeletion": true,
+            }],
+        });
+        self.pods.insert((namespace.into(), pod.into()), metadata);
+        let made_for = Token {
+            audience: "enact-server".into(),
+            namespace: namespace.into(),
+            pod: pod.into(),
+            pod_uid: format!("uid-{pod}"),
+        };
+        self.tokens.insert(token.into(), made_for);
+    }
+}
+
+/// The running API server.
+pub struct Api {
+    pub address: SocketAddr,
+    pub world: Arc<Mutex<World>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Api {
+    pub async fn start(world: World) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, world) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(world)));
+        let task = tokio::spawn(warp::serve(routes(Arc::clone(&world))).incoming(listener).run());
+        Self { address, world, task }
+    }
+
+    pub fn change(&self, change: impl FnOnce(&mut World)) {
+        change(&mut self.world.lock().unwrap());
+    }
+
+    /// How often something was asked.
+    pub fn asked(&self, what: &str) -> usize {
+        self.world.lock().unwrap().asked.iter().filter(|asked| asked.contains(what)).count()
+    }
+}
+
+fn routes(world: Arc<Mutex<World>>) -> impl Filter<Extract = (Response,), Error = warp::Rejection> + Clone {
+    warp::method().and(path::full()).and(warp::body::bytes()).map(
+        move |method: warp::http::Method, path: path::FullPath, body: bytes::Bytes| {
+            let mut world = world.lock().unwrap();
+            world.asked.push(format!("{method} {}", path.as_str()));
+            if world.down {
+                return status(500, "InternalError");
+            }
+            let parts: Vec<&str> = path.as_str().trim_matches('/').split('/').collect();
+            match (method.as_str(), parts.as_slice()) {
+                ("POST", ["apis", "authentication.k8s.io", "v1", "tokenreviews"]) => review(&world, &body),
+                ("POST", ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"]) => ok(&json!({
+                    "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+                    "spec": {}, "status": { "allowed": true },
+                })),
+                ("GET", ["api", "v1", "namespaces", namespace, "pods", pod]) => {
+                    let key = ((*namespace).to_owned(), (*pod).to_owned());
+                    world.pods.get(&key).map_or_else(|| status(404, "NotFound"), metadata)
+                }
+                ("GET", ["api", "v1", "namespaces", namespace]) => world.namespaces.get(*namespace).map_or_else(
+                    || status(404, "NotFound"),
+                    |labels| metadata(&json!({ "name": namespace, "labels": labels })),
+                ),
+                // The server's ClusterRole has nothing else.
+                _ => status(403, "Forbidden"),
+            }
+        },
+    )
+}
+
+fn review(world: &World, body: &[u8]) -> Response {
+    let review: Value = serde_json::from_slice(body).unwrap();
+    let token = review["spec"]["token"].as_str().and_then(|token| world.tokens.get(token));
+    let asked = review["spec"]["audiences"].as_array().cloned().unwrap_or_default();
+    let accepted = token.filter(|token| asked.iter().any(|audience| audience == token.audience.as_str()));
+    let status = accepted.map_or_else(
+        || json!({ "error": "[invalid bearer token, token audiences are invalid for the target audiences]", "user": {} }),
+        |token| {
+            json!({
+                "authenticated": true, "audiences": [token.audience],
+                "user": {
+                    "username": format!("system:serviceaccount:{}:default", token.namespace), "uid": "account-uid",
+                    "groups": ["system:serviceaccounts", "system:authenticated"],
+                    "extra": {
+                        "authentication.kubernetes.io/pod-name": [token.pod],
+                        "authentication.kubernetes.io/pod-uid": [token.pod_uid],
+                    },
+                },
+            })
+        },
+    );
+    let review = json!({
+        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "metadata": {},
+        "spec": review["spec"], "status": status,
+    });
+    warp::reply::with_status(warp::reply::json(&review), StatusCode::CREATED).into_response()
+}
+
+fn metadata(metadata: &Value) -> Response {
+    ok(&json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata }))
+}
+
+fn ok(value: &Value) -> Response {
+    warp::reply::json(value).into_response()
+}
+
+fn status(code: u16, reason: &str) -> Response {
+    let body = json!({
+        "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure", "reason": reason, "code": code,
+        "message": reason,
+    });
+    warp::reply::with_status(warp::reply::json(&body), StatusCode::from_u16(code).unwrap()).into_response()
+}
