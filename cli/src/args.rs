@@ -49,7 +49,7 @@ pub struct Target {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Print manifests of a Spec Kit feature
+    // Its long help stands with its arguments; a comment for documentation here would replace that.
     Import(Box<Import>),
     /// Show how plans go
     #[command(visible_alias = "st")]
@@ -89,8 +89,8 @@ pub enum Command {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     enact import specs/001-photo-albums -n shop --agent scripts | kubectl apply --server-side -f -\n  \
-    enact import specs/001-photo-albums -n shop --include-done --agent notes --script notes.sh --git-url https://git.example.com/shop.git \\\n    \
-        --credentials-secret git --integration-branch main --out shop.yaml")]
+    enact import specs/001-photo-albums -n shop --include-done --agent notes --script notes.sh \\\n    \
+    --git-url https://git.example.com/shop.git --credentials-secret git --out shop.yaml")]
 pub struct Import {
     /// Directory of a feature (specs/001-photo-albums), or one Markdown file
     pub path: PathBuf,

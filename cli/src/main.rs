@@ -22,7 +22,7 @@ use cluster::Cluster;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(args::parse()).await {
+    match Box::pin(run(args::parse())).await {
         Ok(code) => code,
         Err(error) if terminal::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -40,7 +40,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Status(options) => return status::run(&cluster().await?, &options, target.all_namespaces).await,
         Command::Approve(options) => return decide::run(&cluster().await?, &options, Choice::Approve).await,
         Command::Reject(options) => return decide::run(&cluster().await?, &options, Choice::Reject).await,
-        Command::Logs(options) => return logs::run(&cluster().await?, &options).await,
+        Command::Logs(options) => return Box::pin(logs::run(&cluster().await?, &options)).await,
         Command::Retry(options) => return control::retry(&cluster().await?, &options.target).await,
         Command::Suspend(options) => return control::suspend(&cluster().await?, &options.plan, true).await,
         Command::Resume(options) => return control::suspend(&cluster().await?, &options.plan, false).await,

@@ -9,8 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use enact_crds::agent::Adapter;
 use enact_crds::common::{ApprovalPolicy, LocalRef};
-use enact_crds::{Constitution, Plan, Specification};
+use enact_crds::{Agent, Constitution, Plan, Specification};
 use manifests::Manifests;
 
 fn feature() -> PathBuf {
@@ -95,6 +96,37 @@ fn options_become_fields() {
     assert_eq!(name(workspace.credentials_secret_ref), "read");
     assert_eq!(workspace.integration.branch.as_deref(), Some("main"));
     assert_eq!(name(workspace.integration.credentials_secret_ref), "write");
+}
+
+#[test]
+fn done_tasks_are_left_out_unless_they_are_wanted() {
+    let done = b"# Tasks: Door\n\n## Phase 1: Setup\n\n- [x] T001 Hang the door\n- [X] T002 Oil the hinge\n- [-] T003 Paint it\n";
+    let (_root, feature) = with(&[("tasks.md", done)]);
+    let ran = import(&feature, &[]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("there will be no Plan; --include-done takes the ticked ones"), "{}", ran.stderr);
+    let ran = import(&feature, &["--include-done"]);
+    let plan: Plan = Manifests::parse(&ran.stdout).only();
+    let wanted = String::from_utf8_lossy(done).replace("[x]", "[ ]").replace("[X]", "[ ]");
+    assert_eq!(plan.spec.source.unwrap().inline, Some(wanted));
+    assert!(ran.stderr.contains("2 ticked tasks are taken for open ones"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_agent_comes_along_with_its_script() {
+    let script = "grep -o 'T[0-9]*' \"$ENACT_PROMPT_FILE\" | head -1 > done.txt\n";
+    let (_root, feature) = with(&[("tasks.md", TASKS), ("work.sh", script.as_bytes()), ("empty.sh", b"\n")]);
+    let path = |name: &str| feature.join(name).to_string_lossy().into_owned();
+    let ran = import(&feature, &["--agent", "notes", "--script", &path("work.sh")]);
+    let manifests = Manifests::parse(&ran.stdout);
+    assert_eq!(manifests.kinds(), ["Agent", "Plan"]);
+    let agent: Agent = manifests.only();
+    assert_eq!((agent.metadata.name.as_deref(), agent.spec.adapter), (Some("notes"), Adapter::Command));
+    assert_eq!(agent.spec.script.as_deref(), Some(script));
+    assert_eq!(manifests.only::<Plan>().spec.agent_ref.name, "notes");
+    let refused = import(&feature, &["--script", &path("empty.sh")]);
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""));
+    assert!(refused.stderr.contains("empty.sh is empty"), "{}", refused.stderr);
 }
 
 #[test]

@@ -61,3 +61,11 @@ fn a_reader_that_leaves_early_is_no_failure() {
     child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
     assert_eq!((child.wait().unwrap().code(), told.as_str()), (Some(0), ""));
 }
+
+#[test]
+fn the_help_of_an_import_says_what_becomes_of_done_tasks() {
+    let long = String::from_utf8(run(&["import", "--help"]).stdout).unwrap();
+    assert!(long.contains("count as done") && long.contains("--include-done"), "{long}");
+    let short = String::from_utf8(run(&["--help"]).stdout).unwrap();
+    assert!(short.contains("import      Print manifests of a Spec Kit feature"), "{short}");
+}

@@ -27,8 +27,8 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_700_000_000 + seconds)
 }
 
-fn time(seconds: i64) -> Option<Time> {
-    Some(Time(at(seconds)))
+fn time(seconds: i64) -> Time {
+    Time(at(seconds))
 }
 
 fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Condition {
@@ -38,7 +38,7 @@ fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Conditio
         reason: reason.into(),
         message: message.into(),
         observed_generation: None,
-        last_transition_time: Time(at(0)),
+        last_transition_time: time(0),
     }
 }
 
@@ -58,7 +58,7 @@ fn task(work: &TaskTemplate, status: TaskStatus) -> Arc<Task> {
 }
 
 fn done(start: i64, end: i64) -> TaskStatus {
-    let (started_at, finished_at) = (time(start), time(end));
+    let (started_at, finished_at) = (Some(time(start)), Some(time(end)));
     TaskStatus { phase: Phase::Succeeded, attempts: 1, started_at, finished_at, ..TaskStatus::default() }
 }
 
@@ -76,19 +76,20 @@ fn snapshot() -> Snapshot {
     let failed = TaskStatus {
         phase: Phase::Failed,
         attempts: 3,
-        started_at: time(70),
-        finished_at: time(75),
+        started_at: Some(time(70)),
+        finished_at: Some(time(75)),
         conditions: vec![condition("Ready", "False", "GateFailed", "gate `fits`: exit code 1")],
         ..TaskStatus::default()
     };
     let again = TaskStatus {
         phase: Phase::Pending,
         attempts: 1,
-        retry_at: time(130),
+        retry_at: Some(time(130)),
         conditions: vec![condition("Ready", "False", "Evicted", "the node ran out of memory")],
         ..TaskStatus::default()
     };
-    let running = TaskStatus { phase: Phase::Running, attempts: 2, started_at: time(60), ..TaskStatus::default() };
+    let running =
+        TaskStatus { phase: Phase::Running, attempts: 2, started_at: Some(time(60)), ..TaskStatus::default() };
     let tasks = vec![
         task(&works[1], done(8, 65)),
         task(&works[0], done(1, 7)),
@@ -115,7 +116,7 @@ fn snapshot() -> Snapshot {
         digest: Some(PLAN_DIGEST.into()),
         conditions: vec![condition("Ready", "False", "Running", "2 of 7 tasks done, 1 running")],
         tasks: TaskCounts { total: 7, pending: 3, running: 1, succeeded: 2, failed: 1, retries: 3, cancelled: 0 },
-        started_at: time(0),
+        started_at: Some(time(0)),
         ..PlanStatus::default()
     });
     let mut specification = Specification::new(
@@ -171,7 +172,7 @@ Running: 2 of 7 tasks done, 1 running
 │  └─ ○ Pending   T006         Ring the bell  again in 5s, Evicted: the node ran out of memory
 ├─ Polish  0/1
 │  └─ ○ Pending   T007         Sweep up  waits for T003, T004, T005, T006
-└─ Integration  ○ Pending    into plan/door";
+└─ Integration  ○ Pending   into plan/door";
     assert_eq!(shown(&snapshot(), 120, Length::Whole), wanted);
 }
 
@@ -193,7 +194,7 @@ fn an_integration_says_how_it_ended() {
     };
     assert_eq!(
         set(failed),
-        "└─ Integration  ✗ Failed     into plan/door, attempt 2  Conflict (lock.rs, door.rs): the branches of T003 and T004 do \
+        "└─ Integration  ✗ Failed    into plan/door, attempt 2  Conflict (lock.rs, door.rs): the branches of T003 and T004 do \
          not merge"
             .chars()
             .take(119)
@@ -207,7 +208,7 @@ fn an_integration_says_how_it_ended() {
         commit: Some("0123456789abcdef0123456789abcdef01234567".into()),
         ..IntegrationStatus::default()
     };
-    assert_eq!(set(succeeded), "└─ Integration  ✓ Succeeded  into main at 0123456789ab");
+    assert_eq!(set(succeeded), "└─ Integration  ✓ Succeeded into main at 0123456789ab");
     snapshot.plan.spec.workspace.as_mut().unwrap().integration =
         Integration { branch: Some("release".into()), ..Integration::default() };
     snapshot.plan.status.as_mut().unwrap().integration = None;
@@ -241,7 +242,8 @@ fn large(tasks: usize) -> Snapshot {
         (0..tasks).map(|i| work(&format!("T{i:04}"), &format!("Do part {i}"), phases[i * 4 / tasks], &[])).collect();
     let core = tasks / 4;
     snapshot.tasks = works[..core].iter().map(|work| task(work, done(1, 5))).collect();
-    let running = TaskStatus { phase: Phase::Running, attempts: 1, started_at: time(100), ..TaskStatus::default() };
+    let running =
+        TaskStatus { phase: Phase::Running, attempts: 1, started_at: Some(time(100)), ..TaskStatus::default() };
     let failed = TaskStatus { phase: Phase::Failed, attempts: 1, ..TaskStatus::default() };
     snapshot.tasks.push(task(&works[core + 7], running));
     snapshot.tasks.push(task(&works[core + 9], failed));
@@ -263,10 +265,10 @@ fn a_large_plan_is_folded_to_what_matters() {
             "├─ Core  1/500",
             "│  ├─ ◐ Running   T0507     25s Do part 507",
             "│  ├─ ✗ Failed    T0509         Do part 509",
-            "│  └─ 1 more are done, 497 wait",
+            "│  └─ 1 more done, 497 more waiting",
             "├─ Story  0/500",
             "├─ Polish  0/500",
-            "└─ Integration  ○ Pending    into plan/door",
+            "└─ Integration  ○ Pending   into plan/door",
         ]
     );
     // No more is folded than must be.
@@ -285,7 +287,7 @@ fn a_terminal_is_never_overrun() {
         assert!(lines.len() <= height.max(1), "{} lines for {height}", lines.len());
     }
     let cut = render(&snapshot, at(125), look(80, Length::Cut(9)));
-    assert_eq!(cut[7..], ["… 5 more lines", "└─ Integration  ○ Pending    into plan/door"]);
+    assert_eq!(cut[7..], ["… 5 more lines", "└─ Integration  ○ Pending   into plan/door"]);
 }
 
 #[test]
@@ -309,7 +311,7 @@ fn a_table_has_a_line_a_plan() {
         ..PlanStatus::default()
     });
     let plans = [running, stuck];
-    let lines = table::render(&plans, true, at(125), look(96, Length::Whole));
+    let lines = table::render(&plans, true, at(125), look(100, Length::Whole));
     let wanted = "\
 NAMESPACE  NAME                PHASE    DONE  RUNNING  FAILED  TIME   REASON
 home       door                Running  2/7   1        1       2m05s  Running: 2 of 7 tasks done, 1…

@@ -220,7 +220,11 @@ fn phase(title: &str, rows: &[&Row<'_>], now: Timestamp, look: Look, last: bool,
     }
     if !calm.is_empty() {
         let waiting = calm.iter().filter(|row| has_not_begun(row)).count();
-        let said = format!("{} more are done, {waiting} wait", calm.len() - waiting);
+        let said = match (calm.len() - waiting, waiting) {
+            (done, 0) => format!("{done} more done"),
+            (0, waiting) => format!("{waiting} more waiting"),
+            (done, waiting) => format!("{done} more done, {waiting} more waiting"),
+        };
         lines.push(look.line().plain(trunk).plain(" └─ ").add(FAINT, &said).end());
     }
     lines

@@ -36,7 +36,8 @@ const GRACE: Duration = Duration::from_secs(3);
 pub async fn run(cluster: &Cluster, name: &str, until_finished: bool) -> Result<ExitCode> {
     // A wrong name or a missing right is told at once, and not tried for ever.
     let first = super::fetch(cluster, name).await?;
-    let view = View::start(cluster, name, first.plan.spec.specification_ref.map(|reference| reference.name));
+    let view =
+        View::start(cluster, name, first.plan.spec.specification_ref.as_ref().map(|reference| reference.name.as_str()));
     view.ready().await?;
     let mut screen = Screen::new();
     let mut shown: Option<Snapshot> = None;
@@ -77,12 +78,12 @@ struct View {
 }
 
 impl View {
-    fn start(cluster: &Cluster, plan: &str, specification: Option<String>) -> Self {
+    fn start(cluster: &Cluster, plan: &str, specification: Option<&str>) -> Self {
         let mut watches = Watches::default();
         let named = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
         let of_plan = watcher::Config::default().fields(&format!("spec.planRef.name={plan}"));
         // Without a specification nothing is to be found under a name that none can have.
-        let specification = named(specification.as_deref().unwrap_or("-"));
+        let specification = named(specification.unwrap_or("-"));
         Self {
             plan: watches.keep(cluster, named(plan)),
             tasks: watches.keep(cluster, of_plan),
@@ -183,8 +184,11 @@ impl Screen {
         }
         self.told = trouble;
         let clock = Zoned::now().strftime("%H:%M:%S").to_string();
-        let lines: String = changes::changes(before, now).iter().map(|line| format!("{clock}  {line}\n")).collect();
-        terminal::print(&lines)
+        let mut text = String::new();
+        for line in changes::changes(before, now) {
+            text.extend([clock.as_str(), "  ", line.as_str(), "\n"]);
+        }
+        terminal::print(&text)
     }
 
     /// What draws the tree over the one that stands there.
@@ -198,7 +202,7 @@ impl Screen {
                 None => lines.push(line),
             }
         }
-        let start = match self.drawn {
+        let mut text = match self.drawn {
             (0, _) => String::new(),
             // Up to the first line of what was drawn before.
             (drawn, width) if width == look.width => format!("\x1b[{drawn}F"),
@@ -206,9 +210,12 @@ impl Screen {
             _ => "\x1b[2J\x1b[H".to_owned(),
         };
         self.drawn = (lines.len(), look.width);
-        let text: String = lines.iter().map(|line| format!("{line}\x1b[K\n")).collect();
+        for line in &lines {
+            text.extend([line.as_str(), "\x1b[K\n"]);
+        }
         // Nothing is left below.
-        format!("{start}{text}\x1b[J")
+        text.push_str("\x1b[J");
+        text
     }
 }
 
