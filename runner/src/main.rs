@@ -54,7 +54,7 @@ enum Step {
     Publish,
     /// Copy the runner to a file, for images that do not have it: run as an init container that shares a volume with them
     Install {
-        /// The file
+        /// The file, or a directory that it is put in under its own name
         target: PathBuf,
     },
     /// Git credential helper that answers from the mounted Secret
@@ -98,7 +98,9 @@ fn main() -> ExitCode {
 
 /// Copies this program, mode and all.
 fn install(target: &Path) -> std::io::Result<()> {
-    std::fs::copy(std::env::current_exe()?, target).map(drop)
+    let own = std::env::current_exe()?;
+    let target = if target.is_dir() { &target.join("enact-runner") } else { target };
+    std::fs::copy(own, target).map(drop)
 }
 
 /// Does a step and leaves its report.

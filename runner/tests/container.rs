@@ -133,9 +133,10 @@ fn the_runner_installs_itself_where_other_images_find_it() {
 
     let directory = tempfile::tempdir().unwrap();
     let installed = directory.path().join("enact-runner");
-    for _ in 0..2 {
+    // Into the directory, as the operator asks, and over what is there.
+    for target in [directory.path(), &installed] {
         let runner = env!("CARGO_BIN_EXE_enact-runner");
-        assert!(std::process::Command::new(runner).arg("install").arg(&installed).status().unwrap().success());
+        assert!(std::process::Command::new(runner).arg("install").arg(target).status().unwrap().success());
     }
     assert_eq!(installed.metadata().unwrap().permissions().mode() & 0o111, 0o111);
     let version = std::process::Command::new(&installed).arg("--version").output().unwrap();
