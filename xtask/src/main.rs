@@ -1,6 +1,7 @@
 //! The project's own commands: `cargo xtask --help`.
 
 mod apt;
+mod bench;
 mod binaries;
 mod charts;
 mod cluster;
@@ -31,6 +32,9 @@ enum Xtask {
 
     /// Check everything, as CI does
     Test(test::Test),
+
+    /// Measure on a real API server, beside a reference
+    Bench(bench::Bench),
 
     /// A real Kubernetes on this machine, without Docker
     Cluster(cluster::Cluster),
@@ -73,6 +77,7 @@ fn run(task: Xtask) -> Result<()> {
     match task {
         Xtask::Demo(demo) => demo::run(&demo),
         Xtask::Test(test) => test::run(&test),
+        Xtask::Bench(bench) => bench::run(&bench),
         Xtask::Cluster(cluster) => cluster::run(cluster),
         Xtask::Images(build) => images::run(&build),
         Xtask::Postgres(action) => postgres::run(&action),

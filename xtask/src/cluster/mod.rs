@@ -50,7 +50,7 @@ const PACKAGES: [&str; 11] = [
 ];
 
 /// Every component, in the order of `status`.
-const COMPONENTS: [&str; 8] = [
+const COMPONENTS: [&str; 9] = [
     "etcd",
     "kube-apiserver",
     "kube-controller-manager",
@@ -58,6 +58,7 @@ const COMPONENTS: [&str; 8] = [
     "containerd",
     "kubelet",
     "kube-proxy",
+    "network-policies",
     "volumes",
 ];
 
@@ -226,6 +227,8 @@ impl Running {
         daemons.ensure(&control_plane::scheduler(layout, tools))?;
         daemons.ensure(&control_plane::volumes(layout, tools))?;
         daemons.ensure(&node::kube_proxy(layout, tools, ranges)?)?;
+        daemons.ensure(&node::network_policies(layout, tools))?;
+        daemons.await_ready("network-policies", PATIENCE, net::queues_are_served)?;
         daemons.await_ready("containerd", PATIENCE, || node::ctr(layout).arg("version").read().map(drop))?;
         self.load(std::slice::from_ref(&base.path))?;
         daemons.ensure(&node::kubelet(layout, tools, ranges)?)?;

@@ -1,0 +1,83 @@
+//! Measures Enact on a real API server whose nodes are played by kwok, beside a reference in the same run. `cargo xtask bench` prepares
+//! the cluster and runs this; figures without the reference of the same run say little, since machines differ and are noisy.
+
+mod audit;
+mod figures;
+mod namespace;
+mod operator;
+mod plan;
+mod reference;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Parser;
+use kube::Client;
+
+use crate::figures::Figures;
+use crate::namespace::Namespace;
+
+/// Measures an installation of Enact
+#[derive(Parser)]
+struct Bench {
+    /// Tasks of the plan that runs all at once
+    #[arg(long, default_value_t = 1000)]
+    parallel: u32,
+
+    /// Tasks of the plan in which each waits for the one before
+    #[arg(long, default_value_t = 50)]
+    chain: u32,
+
+    /// Tasks, in plans of a thousand, that live at once for the memory figure; 0 leaves it out
+    #[arg(long, default_value_t = 10_000)]
+    live: u32,
+
+    /// The API server's audit log, at the level Metadata
+    #[arg(long)]
+    audit_log: PathBuf,
+
+    /// User that the operator acts as
+    #[arg(long, default_value = "system:serviceaccount:enact-system:enact-operator")]
+    operator_user: String,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let bench = Bench::parse();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = Client::try_default().await?;
+    let namespace = Namespace::set(&client).await?;
+    let mut figures = Figures::default();
+
+    let pods = reference::pods(&namespace, bench.parallel).await?;
+    figures.add("reference: bare pods", f64::from(bench.parallel), "");
+    figures.add("reference: wall time", pods.as_secs_f64(), "s");
+
+    let before = audit::Mark::now(&bench.audit_log)?;
+    let parallel = plan::parallel(&namespace, "parallel", bench.parallel).await?;
+    let writes = before.writes(&bench.audit_log, &bench.operator_user)?;
+    figures.add("parallel plan: tasks", f64::from(bench.parallel), "");
+    figures.add("parallel plan: wall time", parallel.as_secs_f64(), "s");
+    figures.add("parallel plan: against the reference", parallel.as_secs_f64() / pods.as_secs_f64(), "x");
+    figures.add("API writes of the operator a task", f64::from(writes.all) / f64::from(bench.parallel), "");
+    for (what, count) in &writes.by_kind {
+        println!("  {what}: {count}");
+    }
+
+    let steps = plan::chain(&namespace, "chain", bench.chain).await?;
+    figures.add("chain: steps", f64::from(bench.chain), "");
+    figures.add("chain: added latency of a step, p50", steps.percentile(50) * 1000.0, "ms");
+    figures.add("chain: added latency of a step, p95", steps.percentile(95) * 1000.0, "ms");
+    figures.add("operator: memory after these, peak", operator::peak_mebibytes()?, "MiB");
+
+    if bench.live > 0 {
+        let wall = plan::live(&namespace, bench.live).await?;
+        figures.add("live tasks", f64::from(bench.live), "");
+        figures.add("live tasks: until all were done", wall.as_secs_f64(), "s");
+        figures.add("operator: memory at the live tasks, peak", operator::peak_mebibytes()?, "MiB");
+    }
+    let load = operator::record_load(&client).await?;
+    figures.add("record: round trips a record", load.round_trips / load.records, "");
+    figures.print();
+    namespace.clear().await
+}

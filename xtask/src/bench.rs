@@ -1,0 +1,48 @@
+//! `cargo xtask bench`: figures on a real API server with nodes that kwok plays, beside a reference in the same run.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::cluster::{self, Options};
+use crate::cmd::{CommandExt, cmd};
+use crate::dirs;
+use crate::images;
+use crate::install;
+use crate::kube::Kube;
+
+/// The most that a played node takes, and enough of them for all pods at once.
+const NODES: u32 = 20;
+
+/// Measures Enact: wall time, latency of a step, API writes, memory, database round trips
+#[derive(Args)]
+pub(crate) struct Bench {
+    /// Flags of the measuring program, as in `-- --parallel 200 --live 0`
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+/// Prepares the cluster, installs programs that are optimised as for a release, measures, and puts the usual installation back.
+pub(crate) fn run(bench: &Bench) -> Result<()> {
+    let options = Options { audit: true, nodes: Some(NODES), ..Options::default() };
+    cluster::up(&options)?;
+    let kube = Kube::own()?;
+    let archives = images::archives(&[], true)?;
+    let paths: Vec<_> = archives.iter().map(|archive| archive.path.clone()).collect();
+    cluster::load(&paths)?;
+    install::helm(
+        &kube,
+        &archives,
+        images::REGISTRY,
+        &[
+            "--set=operator.extraEnv[0].name=ENACT_AGENT_NODE_SELECTOR",
+            "--set=operator.extraEnv[0].value=type=kwok",
+            "--set=operator.extraEnv[1].name=ENACT_AGENT_TOLERATIONS",
+            "--set=operator.extraEnv[1].value=kwok.x-k8s.io/node",
+            "--set=operator.resources.limits.memory=1Gi",
+        ],
+    )?;
+    let mut measure = cmd("cargo", ["run", "--quiet", "--release", "--package", "enact-bench", "--", "--audit-log"]);
+    measure.arg(cluster::audit_log()?).args(&bench.arguments);
+    measure.env("KUBECONFIG", cluster::default_kubeconfig()?);
+    measure.current_dir(dirs::workspace()).show()
+}
