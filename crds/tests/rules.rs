@@ -1,0 +1,203 @@
+//! The CEL rules of the schemas, evaluated as the API server does: for each rule, what it lets pass and what it refuses.
+
+use std::collections::BTreeSet;
+
+use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Task, Tenant, all};
+use serde_json::{Value, json};
+
+/// What the rules say of a new object, or of a change from `old`: the messages.
+fn messages(kind: &str, old: Option<&Value>, new: &Value) -> BTreeSet<String> {
+    macro_rules! check {
+        ($kind:ty) => {{
+            let read = |value: &Value| -> $kind {
+                serde_json::from_value(value.clone()).unwrap_or_else(|error| panic!("{kind}: {error}: {value}"))
+            };
+            match old {
+                Some(old) => read(new).validate_cel_update(&read(old)),
+                None => read(new).validate_cel(),
+            }
+        }};
+    }
+    let result = match kind {
+        "Agent" => check!(Agent),
+        "Approval" => check!(Approval),
+        "Constitution" => check!(Constitution),
+        "Plan" => check!(Plan),
+        "Specification" => check!(Specification),
+        "Task" => check!(Task),
+        "Tenant" => check!(Tenant),
+        _ => panic!("no kind {kind}"),
+    };
+    result.err().into_iter().flat_map(|errors| errors.into_vec()).map(|error| error.message).collect()
+}
+
+fn object(kind: &str, name: &str, spec: &Value) -> Value {
+    json!({"apiVersion": "enact.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec})
+}
+
+/// A spec that every rule lets pass.
+fn good(kind: &str) -> Value {
+    match kind {
+        "Agent" => json!({"adapter": "Command", "script": "true"}),
+        "Approval" => json!({
+            "subject": {"kind": "Plan", "name": "shop"}, "digest": "sha256:0", "decision": "Approve"
+        }),
+        "Constitution" | "Specification" => json!({"source": {"inline": "# A"}}),
+        "Plan" => json!({"agentRef": {"name": "scribe"}, "tasks": [{"id": "T001", "title": "One"}]}),
+        "Task" => json!({"planRef": {"name": "shop"}, "id": "T001", "title": "One", "dependsOn": ["T000"]}),
+        "Tenant" => json!({"namespaces": ["team-a"]}),
+        _ => panic!("no kind {kind}"),
+    }
+}
+
+/// The good spec with fields replaced, or removed where the value is null.
+fn with(kind: &str, fields: &Value) -> Value {
+    let mut spec = good(kind);
+    for (field, value) in fields.as_object().expect("fields") {
+        if value.is_null() {
+            spec.as_object_mut().expect("a spec").remove(field);
+        } else {
+            spec[field] = value.clone();
+        }
+    }
+    spec
+}
+
+/// What a rule refuses: its kind, the words of its message, and the fields that differ from the good spec.
+fn refused() -> Vec<(&'static str, &'static str, Value)> {
+    let env = |var: Value| json!({"env": [var]});
+    let egress = |to: Value| json!({"isolation": {"egress": [to]}});
+    let key = json!({"name": "llm", "key": "token"});
+    vec![
+        ("Agent", "adapter Replay needs the field replay", json!({"adapter": "Replay"})),
+        ("Agent", "exactly one of value and secretKeyRef", env(json!({"name": "A"}))),
+        ("Agent", "exactly one of value and secretKeyRef", env(json!({"name": "A", "value": "", "secretKeyRef": key}))),
+        ("Agent", "start with ENACT_ are reserved", env(json!({"name": "ENACT_X", "value": "1"}))),
+        ("Constitution", "exactly one of inline and configMapKeyRef", json!({"source": {}})),
+        (
+            "Specification",
+            "exactly one of inline and configMapKeyRef",
+            json!({"source": {"inline": "", "configMapKeyRef": {"name": "a", "key": "b"}}}),
+        ),
+        ("Plan", "exactly one of inline and configMapKeyRef", json!({"tasks": null, "source": {}})),
+        ("Plan", "exactly one of tasks and source", json!({"tasks": null})),
+        ("Plan", "exactly one of tasks and source", json!({"tasks": []})),
+        ("Plan", "exactly one of tasks and source", json!({"source": {"inline": "# Tasks: A"}})),
+        ("Tenant", "exactly one of cidr and namespace", egress(json!({"ports": [443]}))),
+        ("Tenant", "exactly one of cidr and namespace", egress(json!({"cidr": "10.0.0.0/8", "namespace": "git"}))),
+    ]
+}
+
+/// What every rule lets pass.
+fn accepted() -> Vec<(&'static str, Value)> {
+    let key = json!({"name": "llm", "key": "token"});
+    vec![
+        ("Agent", json!({"adapter": "Replay", "replay": {"configMapRef": {"name": "work"}}})),
+        ("Agent", json!({"env": [{"name": "A", "value": ""}, {"name": "B", "secretKeyRef": key}]})),
+        ("Agent", json!({"env": [{"name": "MY_ENACT_X", "value": "1"}]})),
+        ("Constitution", json!({"source": {"configMapKeyRef": {"name": "a", "key": "b"}}})),
+        ("Plan", json!({"tasks": null, "source": {"inline": "# Tasks: A"}})),
+        ("Plan", json!({"tasks": null, "source": {"configMapKeyRef": {"name": "a", "key": "b"}}})),
+        ("Tenant", json!({"isolation": {"egress": [{"cidr": "10.0.0.0/8"}, {"namespace": "git", "ports": [80]}]}})),
+    ]
+}
+
+/// Changes that a rule refuses: kind, words of the message, fields before and after.
+fn refused_changes() -> Vec<(&'static str, &'static str, Value, Value)> {
+    vec![
+        ("Approval", "an Approval cannot be changed", json!({}), json!({"decision": "Reject"})),
+        ("Approval", "an Approval cannot be changed", json!({}), json!({"by": {"user": "eve"}})),
+        ("Task", "a Task cannot be changed", json!({}), json!({"title": "Another"})),
+        ("Task", "a Task cannot be changed", json!({}), json!({"dependsOn": []})),
+        ("Plan", "a cancelled Plan cannot be taken up again", json!({"cancel": true}), json!({"cancel": false})),
+        ("Plan", "a cancelled Plan cannot be taken up again", json!({"cancel": true}), json!({})),
+    ]
+}
+
+#[test]
+fn good_objects_pass() {
+    let bare = all().into_iter().map(|crd| (crd.spec.names.kind, json!({})));
+    let more = accepted().into_iter().map(|(kind, fields)| (kind.to_owned(), fields));
+    for (kind, fields) in bare.chain(more) {
+        let new = object(&kind, "a-1", &with(&kind, &fields));
+        assert_eq!(messages(&kind, None, &new), BTreeSet::new(), "{new}");
+        assert_eq!(messages(&kind, Some(&new), &new), BTreeSet::new(), "unchanged: {new}");
+    }
+}
+
+#[test]
+fn each_rule_refuses_what_it_is_for_and_nothing_else_does() {
+    for (kind, words, fields) in refused() {
+        let found = messages(kind, None, &object(kind, "a", &with(kind, &fields)));
+        assert!(found.len() == 1 && found.iter().all(|message| message.contains(words)), "{kind} {fields}: {found:?}");
+    }
+}
+
+#[test]
+fn each_rule_about_changes_refuses_them() {
+    for (kind, words, before, after) in refused_changes() {
+        let [old, new] = [before, after].map(|fields| object(kind, "a", &with(kind, &fields)));
+        let found = messages(kind, Some(&old), &new);
+        assert!(found.len() == 1 && found.iter().all(|message| message.contains(words)), "{kind} {new}: {found:?}");
+    }
+    // Suspending, resuming, cancelling and asking again is what a Plan is changed for.
+    let plan = |fields: Value| object("Plan", "a", &with("Plan", &fields));
+    let changes = [json!({"suspend": true}), json!({"cancel": true}), json!({"execution": {"parallelism": 2}})];
+    for change in changes {
+        assert_eq!(messages("Plan", Some(&plan(json!({}))), &plan(change)), BTreeSet::new());
+    }
+}
+
+#[test]
+fn names_are_bounded_where_other_names_are_made_of_them() {
+    for (kind, words, longest) in [("Plan", "the name of a Plan", 52), ("Tenant", "the name of a Tenant", 63)] {
+        let found = |name: &str| messages(kind, None, &object(kind, name, &good(kind)));
+        for name in ["a", "shop-2", &"a".repeat(longest)] {
+            assert_eq!(found(name), BTreeSet::new(), "{kind} {name}");
+        }
+        for name in ["shop.2", "a-", &"a".repeat(longest + 1)] {
+            let found = found(name);
+            assert!(found.len() == 1 && found.iter().all(|m| m.contains(words)), "{kind} {name}: {found:?}");
+        }
+    }
+    assert!(!messages("Plan", None, &object("Plan", "2-shop", &good("Plan"))).is_empty());
+    assert!(messages("Tenant", None, &object("Tenant", "2-shop", &good("Tenant"))).is_empty());
+}
+
+#[test]
+fn every_rule_has_a_message_and_a_case() {
+    let names = [("Plan", "the name of a Plan"), ("Tenant", "the name of a Tenant")];
+    let cases: Vec<(&str, &str)> = refused()
+        .into_iter()
+        .map(|(kind, words, _)| (kind, words))
+        .chain(refused_changes().into_iter().map(|(kind, words, ..)| (kind, words)))
+        .chain(names)
+        .collect();
+    let mut count = 0;
+    for crd in all() {
+        let kind = crd.spec.names.kind.as_str();
+        let schema = serde_json::to_value(&crd.spec.versions[0].schema).expect("plain data");
+        let mut found = Vec::new();
+        rules(&schema, &mut found);
+        for (rule, message) in found {
+            count += 1;
+            let tried = cases.iter().any(|(of, words)| *of == kind && message.contains(words));
+            assert!(tried, "{kind}: no case refuses `{rule}` ({message:?})");
+        }
+    }
+    assert!(count >= 10, "{count} rules");
+}
+
+/// All rules below, with their messages.
+fn rules<'a>(schema: &'a Value, found: &mut Vec<(&'a str, &'a str)>) {
+    match schema {
+        Value::Object(fields) => {
+            for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+                found.push((rule["rule"].as_str().unwrap_or_default(), rule["message"].as_str().unwrap_or_default()));
+            }
+            fields.values().for_each(|child| rules(child, found));
+        }
+        Value::Array(items) => items.iter().for_each(|child| rules(child, found)),
+        _ => {}
+    }
+}
