@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Tenant};
 use enact_domain::time::Millis;
-use enact_store::{Recorder, Store as Database};
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::events::{Event, EventType, Recorder as Events};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -17,6 +16,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::index::Index;
 use crate::ledger::Ledger;
+use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::plan::Runtimes;
 use crate::references::References;
@@ -28,16 +28,24 @@ pub const DEFAULT_TENANT: &str = "default";
 /// Who acts when nobody else does; the actor of our own records.
 pub const ACTOR: &str = "system:enact";
 
+/// Tells the time, to the millisecond.
+pub type Clock = Box<dyn Fn() -> Millis + Send + Sync>;
+
+/// The time of this machine.
+pub fn wall_clock() -> Clock {
+    Box::new(|| Millis(Timestamp::now().as_millisecond()))
+}
+
 /// What every reconcile can reach. One for the process.
 pub struct Context {
+    /// Tells the time.
+    pub clock: Clock,
     /// The API server.
     pub client: Client,
     /// Settings.
     pub config: Config,
-    /// The record, for reading.
-    pub store: Database,
-    /// The record, for writing.
-    pub recorder: Recorder,
+    /// The record.
+    pub memory: Box<dyn Memory>,
     /// Metrics.
     pub metrics: Metrics,
     /// Kubernetes Events.
@@ -88,7 +96,7 @@ pub struct Membership {
 impl Context {
     /// Now, to the millisecond: the only clock of the controllers.
     pub fn now(&self) -> Millis {
-        Millis(Timestamp::now().as_millisecond())
+        (self.clock)()
     }
 
     /// Returns when every cache holds what exists: what is missing before that proves nothing.
@@ -156,7 +164,7 @@ impl Context {
     /// When it cannot be written; the same again is fine.
     pub async fn record(&self, records: Vec<Record>) -> Result<(), Error> {
         let count = u64::try_from(records.len()).unwrap_or(u64::MAX);
-        self.recorder.record(records).await?;
+        self.memory.record(records).await?;
         self.metrics.records.inc_by(count);
         Ok(())
     }

@@ -10,6 +10,7 @@ use futures::StreamExt as _;
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config};
 use kube::{Resource, ResourceExt as _};
+use prometheus::IntGauge;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -19,6 +20,9 @@ use crate::error::Error;
 
 /// Longest time of one reconcile. Work that may take longer goes on in the next.
 const LONGEST: Duration = Duration::from_secs(120);
+
+/// Longest wait after a failure of the record.
+const LONGEST_OUTAGE_WAIT: Duration = Duration::from_secs(10);
 
 /// Runs a controller until `shutdown`; what runs then may end.
 pub async fn drive<K, F, Fut>(controller: Controller<K>, ctx: Arc<Context>, shutdown: CancellationToken, reconcile: F)
@@ -30,7 +34,8 @@ where
 {
     let kind = K::kind(&());
     let timed = move |object: Arc<K>, ctx: Arc<Context>| {
-        let span = tracing::info_span!("reconcile", kind = %K::kind(&()), namespace = object.namespace(), name = object.name_any());
+        let trace_id = format!("{:032x}", rand::random::<u128>());
+        let span = tracing::info_span!("reconcile", kind = %K::kind(&()), namespace = object.namespace(), name = object.name_any(), trace_id);
         once(object, ctx, reconcile.clone()).instrument(span)
     };
     controller
@@ -55,10 +60,12 @@ where
 {
     let kind = K::kind(&());
     let timer = ctx.metrics.reconcile_seconds.with_label_values(&[&*kind]).start_timer();
+    let under_way = UnderWay::new(ctx.metrics.reconciling.with_label_values(&[&*kind]));
     let result = match tokio::time::timeout(LONGEST, reconcile(object.clone(), ctx.clone())).await {
         Ok(result) => result,
         Err(_) => Err(Error::TimedOut { seconds: LONGEST.as_secs() }),
     };
+    drop(under_way);
     timer.observe_duration();
     let outcome = result.as_ref().map_or_else(Error::category, |_| "ok");
     ctx.metrics.reconciles.with_label_values(&[&*kind, outcome]).inc();
@@ -68,9 +75,27 @@ where
     result
 }
 
+/// Counts a reconcile as under way until it is dropped.
+struct UnderWay(IntGauge);
+
+impl UnderWay {
+    fn new(gauge: IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 #[allow(clippy::needless_pass_by_value, reason = "the signature that the controller asks for")]
 fn after_failure<K: Resource<DynamicType = ()>>(object: Arc<K>, error: &Error, ctx: Arc<Context>) -> Action {
-    let wait = ctx.backoff.failed(object.meta().uid.as_deref().unwrap_or_default());
+    let grown = ctx.backoff.failed(object.meta().uid.as_deref().unwrap_or_default());
+    // When Postgres is back, everything is to go on soon, however long it was away; one try for all objects costs it little.
+    let wait = if error.is_outage() { grown.min(LONGEST_OUTAGE_WAIT) } else { grown };
     let name = object.name_any();
     if error.is_conflict() {
         tracing::debug!(kind = %K::kind(&()), namespace = object.namespace(), name, %error, "changed meanwhile; looking again");

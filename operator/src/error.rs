@@ -1,6 +1,6 @@
 //! Errors of the controllers: what stopped a reconcile, and whether trying again can help.
 
-use enact_store::StoreError;
+use enact_store::{Class, StoreError};
 
 /// What stopped a reconcile. What is wrong with an object itself is no error but a condition on it.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,11 @@ impl Error {
             Self::Json { .. } => "json",
             Self::TimedOut { .. } => "timeout",
         }
+    }
+
+    /// Whether the record cannot be reached, and will be again.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Store(error) if error.class() == Class::Transient)
     }
 
     /// Whether somebody else changed the object meanwhile: looking again at once helps.

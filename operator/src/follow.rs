@@ -38,6 +38,9 @@ fn count(ctx: &Context, told: &Occupancy) {
     } else if ctx.ledger.release(&told.tenant, &told.namespace, &told.pod) {
         ctx.hand_on(&told.tenant);
     }
+    let (running, waiting) = ctx.ledger.totals();
+    ctx.metrics.running.set(running.into());
+    ctx.metrics.waiting_plans.set(waiting.into());
 }
 
 /// Documents and recorded work are in ConfigMaps: one watch of their metadata for all kinds that read them.

@@ -45,7 +45,8 @@ pub async fn serve(health: Health, listener: TcpListener, shutdown: Cancellation
         status(h.store.ready().await.map(|()| "ok".into()).map_err(|e| e.to_string()))
     });
     let metrics = warp::path!("metrics").and(with).map(|h: Health| {
-        h.metrics.database_round_trips.set(i64::try_from(h.store.round_trips()).unwrap_or(i64::MAX));
+        let counted = h.metrics.database_round_trips.get();
+        h.metrics.database_round_trips.inc_by(h.store.round_trips().saturating_sub(counted));
         status(h.metrics.encode().map_err(|e| e.to_string()))
     });
     let routes = warp::get().and(healthz.or(readyz).or(metrics));

@@ -16,6 +16,7 @@ pub mod health;
 pub mod index;
 pub mod leader;
 pub mod ledger;
+pub mod memory;
 pub mod metrics;
 pub mod patch;
 pub mod plan;

@@ -1,7 +1,8 @@
 //! Prometheus metrics. Labels are kinds, outcomes and reasons, never names of objects.
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 /// Every metric of the operator.
@@ -16,14 +17,20 @@ pub struct Metrics {
     pub attempts: IntCounterVec,
     /// Writes to the API server by verb and kind.
     pub api_writes: IntCounterVec,
+    /// Reconciles under way, by kind.
+    pub reconciling: IntGaugeVec,
+    /// From the news of an attempt's end to the creation of a pod that waited for it, in seconds.
+    pub step_latency: Histogram,
     /// Attempts under way of all tenants.
     pub running: IntGauge,
+    /// Plans that could start more if their tenant had room.
+    pub waiting_plans: IntGauge,
     /// 1 while this process leads.
     pub leader: IntGauge,
     /// Watches that broke and were taken up again, by kind.
     pub watch_errors: IntCounterVec,
     /// Round trips to Postgres.
-    pub database_round_trips: IntGauge,
+    pub database_round_trips: IntCounter,
     /// Records written to Postgres.
     pub records: IntCounter,
 }
@@ -55,14 +62,27 @@ impl Metrics {
                 Opts::new("enact_api_writes_total", "Writes to the API server by verb and kind."),
                 &["verb", "kind"],
             )?,
+            reconciling: IntGaugeVec::new(
+                Opts::new("enact_reconciles_in_progress", "Reconciles under way."),
+                &["kind"],
+            )?,
+            step_latency: Histogram::with_opts(seconds(
+                "enact_step_latency_seconds",
+                "From the news of an attempt's end to the creation of a pod that waited for it.",
+                &buckets,
+            ))?,
             running: IntGauge::new("enact_running_attempts", "Attempts under way.")?,
+            waiting_plans: IntGauge::new(
+                "enact_waiting_plans",
+                "Plans that could start more if their tenant had room.",
+            )?,
             leader: IntGauge::new("enact_leader", "1 while this process leads.")?,
             watch_errors: IntCounterVec::new(
                 Opts::new("enact_watch_errors_total", "Watches that broke and were taken up again."),
                 &["kind"],
             )?,
-            database_round_trips: IntGauge::new(
-                "enact_database_round_trips",
+            database_round_trips: IntCounter::new(
+                "enact_database_round_trips_total",
                 "Round trips to Postgres since the start.",
             )?,
             records: IntCounter::new("enact_records_total", "Records written to Postgres.")?,
@@ -71,12 +91,15 @@ impl Metrics {
         let info = IntGaugeVec::new(Opts::new("enact_build_info", "The running release."), &["version"])?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let m = &metrics;
-        let all: [Box<dyn prometheus::core::Collector>; 10] = [
+        let all: [Box<dyn prometheus::core::Collector>; 13] = [
             Box::new(m.reconciles.clone()),
             Box::new(m.reconcile_seconds.clone()),
             Box::new(m.attempts.clone()),
             Box::new(m.api_writes.clone()),
+            Box::new(m.reconciling.clone()),
+            Box::new(m.step_latency.clone()),
             Box::new(m.running.clone()),
+            Box::new(m.waiting_plans.clone()),
             Box::new(m.leader.clone()),
             Box::new(m.watch_errors.clone()),
             Box::new(m.database_round_trips.clone()),

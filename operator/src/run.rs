@@ -21,12 +21,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::config::Config;
-use crate::context::{Caches, Context};
+use crate::context::{Caches, Context, wall_clock};
 use crate::controller::drive;
 use crate::health::{self, Health};
 use crate::index::Index;
 use crate::leader::Candidate;
 use crate::ledger::Ledger;
+use crate::memory::{Memory, Postgres};
 use crate::metrics::Metrics;
 use crate::plan::Runtimes;
 use crate::references::{References, Referrers};
@@ -78,7 +79,8 @@ async fn lead(
     const LOST: &str = "the leader lease is lost";
     let shutdown = CancellationToken::new();
     let (recorder, flusher) = Recorder::start(store.clone());
-    let (ctx, controllers) = assemble(client, config, store, recorder, metrics);
+    let memory = Box::new(Postgres { store, recorder });
+    let (ctx, controllers) = assemble(client, config, memory, metrics);
     let mut tasks = controllers.spawn(&ctx, &shutdown);
     let mut failure = tokio::select! {
         () = stop_signal() => None,
@@ -139,13 +141,7 @@ struct Controllers {
     approvals: Controller<Approval>,
 }
 
-fn assemble(
-    client: Client,
-    config: Config,
-    store: Store,
-    recorder: Recorder,
-    metrics: Metrics,
-) -> (Arc<Context>, Controllers) {
+fn assemble(client: Client, config: Config, memory: Box<dyn Memory>, metrics: Metrics) -> (Arc<Context>, Controllers) {
     let (index, woken) = Index::new();
     let config_watch = watcher::Config::default;
     let approvals = || Api::<Approval>::all(client.clone());
@@ -195,11 +191,11 @@ fn assemble(
     };
     let reporter = Reporter { controller: "enact-operator".into(), instance: Some(config.pod_name.clone()) };
     let ctx = Arc::new(Context {
+        clock: wall_clock(),
         events: Events::new(client.clone(), reporter),
         client,
         config,
-        store,
-        recorder,
+        memory,
         metrics,
         caches,
         references,

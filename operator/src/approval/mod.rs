@@ -37,7 +37,7 @@ pub async fn reconcile(object: Arc<Approval>, ctx: Arc<Context>) -> Result<Actio
     let (progress, reason, message) = decide::decide(&object, &seen);
     // What the person did is remembered before anything is said about it, and a status is the proof that it was.
     if object.status.is_none() {
-        ctx.recorder.record(seen.tenant.and_then(|tenant| decision(&object, tenant)).into_iter().collect()).await?;
+        ctx.record(seen.tenant.and_then(|tenant| decision(&object, tenant)).into_iter().collect()).await?;
     }
     let api = Api::<Approval>::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default());
     let old = object.status.as_ref().map_or(&[][..], |s| &s.conditions);

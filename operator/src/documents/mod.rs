@@ -89,8 +89,10 @@ async fn reconcile<D: Document>(object: &D, ctx: &Context) -> Result<Action, Err
     let before = object.status().map(D::standing).unwrap_or_default();
     let decision = decide::decide(&seen, &before);
     let records = record::records(object, &seen, &before, &decision, ctx.now());
-    if let Err(error) = ctx.recorder.record(records).await {
-        return apply::without_record(object, ctx, before, error).await;
+    match ctx.record(records).await {
+        Ok(()) => {}
+        Err(Error::Store(error)) => return apply::without_record(object, ctx, before, error).await,
+        Err(error) => return Err(error),
     }
     apply::apply(object, ctx, seen, before, decision).await?;
     Ok(Action::requeue(RESYNC))

@@ -1,5 +1,7 @@
 //! Carries a decision out: task objects, pods, and the tasks' status.
 
+use std::time::Instant;
+
 use enact_crds::plan::IntegrationStatus;
 use enact_crds::{Task, convert};
 use enact_domain::assignment::{Reason, Report};
@@ -13,6 +15,7 @@ use kube::runtime::events::EventType;
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
+use super::observe::Observed;
 use super::record::{created, pod_name};
 use super::validate::target_branch;
 use super::{Open, Pass, Runtime, assign};
@@ -31,7 +34,7 @@ const SHOW_RUNNING_SECONDS: u32 = 2;
 pub struct Applied {
     /// The integration's new status, when it changed; it is written with the plan's.
     pub integration: Option<IntegrationStatus>,
-    /// The first thing that failed. The others were carried out all the same.
+    /// One of the things that failed, the same at each try. The others were carried out all the same.
     pub failure: Option<Error>,
     /// When to look again.
     pub wake: Option<Millis>,
@@ -83,10 +86,13 @@ pub async fn apply(pass: &Pass<'_>, runtime: &mut Runtime) -> Applied {
                 applied.integration = Some(status);
             }
             Ok(Done::Later(at)) => applied.wake = Some(applied.wake.map_or(at, |w| w.min(at))),
-            Err(error) => applied.failure = applied.failure.or(Some(error)),
+            Err(error) => {
+                let first = applied.failure.take().filter(|other| other.to_string() <= error.to_string());
+                applied.failure = first.or(Some(error));
+            }
         }
     }
-    if let Err(error) = clean_up(pass).await {
+    if let Err(error) = clean_up(pass.ctx, pass.observed).await {
         applied.failure = applied.failure.or(Some(error));
     }
     applied
@@ -162,22 +168,20 @@ async fn start(pass: &Pass<'_>, node: usize, attempt: u32) -> Result<Done, Error
     let name = pod_name(pass, node, attempt);
     let pod = match assign::pod(pass, node, attempt, name.clone()) {
         Ok(pod) => pod,
-        Err(report) => return Ok(Done::Refused(node, attempt, report)),
+        Err(report) => {
+            ctx.ledger.release(&member.tenant, namespace, &name);
+            return Ok(Done::Refused(node, attempt, report));
+        }
     };
-    if !ctx.ledger.reserve(&member.tenant, member.parallelism, namespace, &name) {
-        ctx.ledger.wait(
-            &member.tenant,
-            super::reference(&pass.observed.plan),
-            pass.observed.plan.spec.execution.priority,
-        );
-        return Ok(Done::Nothing);
-    }
     ctx.metrics.wrote("create", "Pod");
     let owner = pod.owner_references().first().map(|o| o.uid.clone());
     let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), namespace);
     match pods.create(&PostParams::default(), &pod).await {
         Ok(created) => {
             put(ctx, &created)?;
+            if let Some(news) = released_at(pass, node) {
+                ctx.metrics.step_latency.observe(news.elapsed().as_secs_f64());
+            }
             Ok(Done::Started(node, attempt))
         }
         Err(kube::Error::Api(e)) if e.code == 409 && e.reason == "AlreadyExists" => {
@@ -197,15 +201,21 @@ async fn start(pass: &Pass<'_>, node: usize, attempt: u32) -> Result<Done, Error
         Err(e) => {
             // A quota that is full, an API server that is down: the same attempt is started again later.
             ctx.ledger.release(&member.tenant, namespace, &name);
-            if let kube::Error::Api(status) = &e {
-                if status.code == 403 {
-                    let note = format!("Pod {name} is not admitted: {}", status.message);
-                    ctx.event(pass.observed.plan.as_ref(), EventType::Warning, "PodNotAdmitted", note).await;
-                }
-            }
             Err(Error::kube(format!("create Pod {name}"))(e))
         }
     }
+}
+
+/// When the end became known that released this node: the last of those that this very pass deals with.
+fn released_at(pass: &Pass, node: usize) -> Option<Instant> {
+    let dependencies = pass.valid.graph.dependencies(node);
+    let ends = pass.decision.actions.iter().filter_map(|action| match action {
+        Action::End { node, attempt, failure: None, .. } if dependencies.iter().any(|d| *d as usize == *node) => {
+            pass.observed.children.pods.get(&pod_name(pass, *node, *attempt))?.ended
+        }
+        _ => None,
+    });
+    ends.max()
 }
 
 fn put(ctx: &Context, pod: &Pod) -> Result<(), Error> {
@@ -233,7 +243,6 @@ async fn delete(pass: &Pass<'_>, node: usize, attempt: u32) -> Result<(), Error>
 
 async fn end(pass: &Pass<'_>, action: &Action) -> Result<Done, Error> {
     let Action::End { node, attempt, failure, report, then, .. } = action else { return Ok(Done::Nothing) };
-    pass.ctx.metrics.attempts.with_label_values(&[report.reason.as_str()]).inc();
     let branch = pass.observed.plan.spec.workspace.as_ref().filter(|_| !pass.is_integration(*node)).map(|_| {
         names::task_branch(&pass.observed.plan.name_any(), &pass.valid.content.compiled.tasks[*node].id, *attempt)
     });
@@ -254,7 +263,9 @@ async fn end(pass: &Pass<'_>, action: &Action) -> Result<Done, Error> {
         pass.ctx.event(pass.observed.plan.as_ref(), EventType::Warning, report.reason.as_str(), note).await;
     }
     let now = pass.observed.now;
-    change(pass, *node, |task| status::ended(task, &end, now), |s| integrated(pass, s, &end)).await
+    let done = change(pass, *node, |task| status::ended(task, &end, now), |s| integrated(pass, s, &end)).await?;
+    pass.ctx.metrics.attempts.with_label_values(&[report.reason.as_str()]).inc();
+    Ok(done)
 }
 
 /// Changes a node's status: a Task's by a patch, the integration's with the plan's.
@@ -314,13 +325,16 @@ fn integrated(pass: &Pass, old: IntegrationStatus, end: &status::End) -> Integra
 }
 
 /// Deletes the pods of a plan that finished long enough ago.
-async fn clean_up(pass: &Pass<'_>) -> Result<(), Error> {
-    if pass.valid.cleanup_at(pass.observed).is_none_or(|at| pass.observed.now < at) {
+///
+/// # Errors
+/// When the API server fails.
+pub async fn clean_up(ctx: &Context, observed: &Observed) -> Result<(), Error> {
+    if !observed.cleanup_is_due() {
         return Ok(());
     }
-    let pods: Api<Pod> = Api::namespaced(pass.ctx.client.clone(), &pass.observed.namespace);
-    let ours = ListParams::default().labels(&format!("{}={}", names::LABEL_PLAN_UID, pass.observed.uid));
-    pass.ctx.metrics.wrote("deletecollection", "Pod");
+    let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), &observed.namespace);
+    let ours = ListParams::default().labels(&format!("{}={}", names::LABEL_PLAN_UID, observed.uid));
+    ctx.metrics.wrote("deletecollection", "Pod");
     pods.delete_collection(&DeleteParams::default(), &ours)
         .await
         .map(drop)

@@ -8,10 +8,11 @@ mod assign;
 mod nodes;
 mod observe;
 mod record;
+mod room;
 mod status;
 mod validate;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,9 +23,9 @@ use enact_domain::assignment::Report;
 use enact_domain::digest::Digest;
 use enact_domain::plan as scheduling;
 use enact_domain::time::Millis;
+use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Resource, ResourceExt as _};
 
 use crate::context::Context;
 use crate::error::Error;
@@ -32,17 +33,46 @@ use crate::error::Error;
 /// Most actions of one pass; the rest is for the next, so that ends of attempts are never kept waiting by many starts.
 const MAX_ACTIONS: usize = 256;
 
+/// How long after the last look an unfinished plan is looked at again though nothing told of a change.
+const RESYNC_SECONDS: u32 = 600;
+/// The same, as the controller takes it.
+const RESYNC: Duration = Duration::from_secs(600);
+/// How long after the pods of a finished plan were to go it is seen whether they went.
+const CLEANUP_RESYNC_SECONDS: u32 = 30;
+/// Plans that are remembered before those that are gone are swept out for the first time.
+const FIRST_SWEEP: usize = 64;
+
 /// What is kept of a plan between its passes. All of it can be had again from Kubernetes and the record.
 #[derive(Debug, Default)]
 pub struct Runtime {
-    /// The plan's tasks, by the generation and source that they were made from.
-    compiled: Option<(Digest, Arc<validate::Content>)>,
+    /// The plan's tasks as they were last made.
+    made: Option<Made>,
     /// Attempts that are recorded as started, by node.
     open: HashMap<usize, Open>,
     /// Whether `open` holds what the record knows from before this process.
     hydrated: bool,
     /// When the status was last written.
     written: Option<Millis>,
+}
+
+/// A plan's tasks, and what they were made from.
+#[derive(Debug)]
+struct Made {
+    /// The generation of the plan.
+    generation: Option<i64>,
+    /// Digest of the document in a ConfigMap.
+    document: Option<Digest>,
+    content: Arc<validate::Content>,
+}
+
+impl Runtime {
+    /// The content that a started plan is pinned to, if it is at hand.
+    fn pinned(&self, plan: &Plan) -> Option<Arc<validate::Content>> {
+        started(plan)?;
+        let approved = plan.status.as_ref()?.approved_digest.as_deref()?;
+        let made = self.made.as_ref().filter(|m| m.generation == plan.metadata.generation)?;
+        (made.content.digest.as_str() == approved).then(|| made.content.clone())
+    }
 }
 
 /// An attempt that is recorded as started.
@@ -63,8 +93,14 @@ pub struct Runtimes {
 }
 
 impl Runtimes {
-    fn of(&self, uid: &str) -> Arc<tokio::sync::Mutex<Runtime>> {
-        self.plans.lock().unwrap_or_else(PoisonError::into_inner).entry(uid.to_owned()).or_default().clone()
+    /// The runtime of a plan. Now and then those of plans that are gone are forgotten: their deletion is not told to controllers.
+    fn of(&self, uid: &str, plans: &Store<Plan>) -> Arc<tokio::sync::Mutex<Runtime>> {
+        let mut known = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= FIRST_SWEEP && known.len() >= plans.len() * 2 {
+            let there: HashSet<String> = plans.state_filter(|_| true).iter().filter_map(|p| p.uid()).collect();
+            known.retain(|uid, _| there.contains(uid));
+        }
+        known.entry(uid.to_owned()).or_default().clone()
     }
 
     fn forget(&self, uid: &str) {
@@ -83,34 +119,67 @@ pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Err
         return Ok(Action::await_change());
     }
     ctx.synced().await;
-    let runtime = ctx.plans.of(&uid);
+    let runtime = ctx.plans.of(&uid, &ctx.caches.plans);
     let mut runtime = runtime.lock().await;
-    let now = ctx.now();
-    let observed = observe::observe(&plan, &ctx, now).await?;
+    let observed = observe::observe(&plan, &ctx, ctx.now(), &runtime).await?;
+    if observed.is_settled() {
+        return settled(&ctx, &observed).await;
+    }
+    if ctx.settling(&observed.namespace) {
+        return Ok(Action::requeue(RESYNC));
+    }
     let valid = match validate::validate(&observed, &mut runtime) {
         Ok(valid) => valid,
         Err(blocked) => return status::blocked(&ctx, &observed, &runtime, blocked).await,
     };
-    nodes::hydrate(&ctx, &observed, &valid, &mut runtime).await?;
-    let nodes = nodes::nodes(&observed, &valid, &mut runtime);
+    let result = pass_over(&ctx, &observed, &valid, &mut runtime).await;
+    // Places that the pass freed, or found and left unused, are the next plan's.
+    ctx.hand_on(&valid.member.tenant);
+    match result {
+        Err(Error::Store(error)) => status::without_record(&ctx, &observed, error).await,
+        result => result,
+    }
+}
+
+/// A finished plan that nobody asks anything of: only its pods may have to go.
+async fn settled(ctx: &Context, observed: &observe::Observed) -> Result<Action, Error> {
+    let Some(at) = observed.cleanup_at() else { return Ok(Action::await_change()) };
+    apply::clean_up(ctx, observed).await?;
+    Ok(next(false, [Some(at)], observed.now))
+}
+
+async fn pass_over(
+    ctx: &Context,
+    observed: &observe::Observed,
+    valid: &validate::Valid,
+    runtime: &mut Runtime,
+) -> Result<Action, Error> {
+    let now = observed.now;
+    nodes::hydrate(ctx, observed, valid, runtime).await?;
+    let nodes = nodes::nodes(observed, valid, runtime);
     let room = ctx.ledger.room(&valid.member.tenant, valid.member.parallelism);
     let mut decision = scheduling::decide(&valid.policy, &valid.graph, &nodes, room, now);
     let unfinished = decision.actions.len() > MAX_ACTIONS;
     // Ends first: they free room and release dependents.
     decision.actions.sort_by_key(apply::rank);
     decision.actions.truncate(MAX_ACTIONS);
-    if decision.starved > 0 {
-        ctx.ledger.wait(&valid.member.tenant, reference(&plan), plan.spec.execution.priority);
+    let refused = {
+        let pass = Pass { ctx, observed, valid, nodes: &nodes, decision: &decision, unfinished };
+        room::refused(&pass, room)
+    };
+    room::withdraw(&mut decision, &refused);
+    let pass = Pass { ctx, observed, valid, nodes: &nodes, decision: &decision, unfinished };
+    if let Err(error) = ctx.record(record::records(&pass)).await {
+        room::give_back(&pass);
+        return Err(error);
     }
-    let pass = Pass { ctx: &ctx, observed: &observed, valid: &valid, nodes: &nodes, decision: &decision };
-    ctx.recorder.record(record::records(&pass)).await?;
-    ctx.metrics.records.inc();
-    let applied = apply::apply(&pass, &mut runtime).await;
-    let wake = status::write(&pass, &applied, &mut runtime).await?;
+    let applied = apply::apply(&pass, runtime).await;
+    let wake = status::write(&pass, &applied, runtime).await?;
     if let Some(error) = applied.failure {
         return Err(error);
     }
-    Ok(next(unfinished, [decision.wake, applied.wake, wake, valid.cleanup_at(&observed)], now))
+    let resync = (!is_finished(status::phase(&pass))).then(|| now.plus_seconds(RESYNC_SECONDS));
+    Ok(next(unfinished, [decision.wake, applied.wake, wake, observed.cleanup_at(), resync], now))
 }
 
 /// One pass, from the decision on.
@@ -120,6 +189,8 @@ struct Pass<'a> {
     valid: &'a validate::Valid,
     nodes: &'a [scheduling::Node],
     decision: &'a scheduling::Decision,
+    /// Whether more was decided than one pass carries out.
+    unfinished: bool,
 }
 
 impl Pass<'_> {
@@ -129,7 +200,7 @@ impl Pass<'_> {
     }
 }
 
-fn next(unfinished: bool, wakes: [Option<Millis>; 4], now: Millis) -> Action {
+fn next<const N: usize>(unfinished: bool, wakes: [Option<Millis>; N], now: Millis) -> Action {
     if unfinished {
         return Action::requeue(Duration::ZERO);
     }
@@ -149,30 +220,6 @@ pub(crate) fn is_finished(phase: Phase) -> bool {
     matches!(phase, Phase::Succeeded | Phase::Failed | Phase::Cancelled)
 }
 
-/// Whether a task of the plan names this agent, or the plan itself does.
-pub fn uses_agent(plan: &Plan, agent: &str) -> bool {
-    plan.spec.agent_ref.name == agent
-        || plan.spec.tasks.iter().any(|t| t.agent_ref.as_ref().is_some_and(|r| r.name == agent))
-}
-
-/// Unfinished plans in the namespace of `object` that refer to it.
-pub fn waiting_for<K: Resource>(
-    plans: &Store<Plan>,
-    object: &K,
-    refers: impl Fn(&Plan, &str) -> bool,
-) -> Vec<ObjectRef<Plan>> {
-    let (namespace, name) = (object.meta().namespace.as_deref(), object.meta().name.as_deref().unwrap_or_default());
-    plans
-        .state_filter(|plan| {
-            plan.metadata.namespace.as_deref() == namespace
-                && refers(plan, name)
-                && !is_finished(plan.status.as_ref().map(|s| s.phase).unwrap_or_default())
-        })
-        .iter()
-        .map(|plan| reference(plan))
-        .collect()
-}
-
 /// When the plan was started, if it was.
 fn started(plan: &Plan) -> Option<Millis> {
     plan.status.as_ref()?.started_at.as_ref().map(convert::millis)
@@ -180,3 +227,6 @@ fn started(plan: &Plan) -> Option<Millis> {
 
 /// The compiled tasks, for the modules of this folder.
 type Tasks = Compiled;
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,7 @@ pub async fn hydrate(ctx: &Context, observed: &Observed, valid: &Valid, runtime:
     if runtime.hydrated && !runtime.open.iter().any(vanished) {
         return Ok(());
     }
-    let known = ctx.store.recorded_attempts(&valid.member.tenant, &observed.uid).await?;
+    let known = ctx.memory.attempts(&valid.member.tenant, &observed.uid).await?;
     let nodes: HashMap<&str, usize> = entries(observed, valid).map(|(i, t)| (t.uid.as_str(), i)).collect();
     for attempt in known {
         let integration = attempt.subject_uid == observed.uid;
@@ -44,7 +44,8 @@ pub async fn hydrate(ctx: &Context, observed: &Observed, valid: &Valid, runtime:
         let Some(node) = node else { continue };
         let open = runtime.open.entry(node).or_default();
         if attempt.number > open.number {
-            *open = Open { number: attempt.number, seen: false, result: attempt.delivered };
+            // An attempt whose end is recorded had a pod: it is never started a second time.
+            *open = Open { number: attempt.number, seen: attempt.finished.is_some(), result: attempt.delivered };
         } else if attempt.number == open.number && open.result.is_none() {
             open.result = attempt.delivered;
         }
@@ -153,10 +154,15 @@ fn place(rules: Node, standing: &Standing, pod: Option<&PodEntry>, runtime: &mut
     }
 }
 
-/// The newest pod of each task, by the value of its task label.
+/// The newest pod of each task, by the value of its task label. A pod that something else controls is none of the plan's, whatever its
+/// labels say.
 fn newest(observed: &Observed) -> HashMap<&str, &PodEntry> {
+    let owner = |pod: &PodEntry| match pod.task.as_str() {
+        names::INTEGRATION => Some(observed.uid.as_str()),
+        task => observed.children.tasks.get(task).map(|t| t.uid.as_str()),
+    };
     let mut newest: HashMap<&str, &PodEntry> = HashMap::with_capacity(observed.children.pods.len());
-    for pod in observed.children.pods.values() {
+    for pod in observed.children.pods.values().filter(|p| owner(p) == Some(&p.owner)) {
         let known = newest.entry(pod.task.as_str()).or_insert(pod);
         if known.attempt < pod.attempt {
             *known = pod;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use enact_crds::approval::SubjectKind;
+use enact_crds::plan::{Cleanup, Phase};
 use enact_crds::{Agent, Plan, Specification, convert};
 use enact_domain::approval::Decision;
 use enact_domain::names;
@@ -11,9 +12,12 @@ use enact_domain::time::Millis;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt as _};
 
+use super::validate::Content;
+use super::{CLEANUP_RESYNC_SECONDS, Runtime, is_finished};
 use crate::context::{Context, Membership, lookup};
 use crate::error::Error;
 use crate::index::Children;
+use crate::references::Target;
 
 /// What one pass knows.
 pub struct Observed {
@@ -31,7 +35,9 @@ pub struct Observed {
     pub member: Option<Membership>,
     /// Its specification, if it names one that exists.
     pub specification: Option<Arc<Specification>>,
-    /// The text of its tasks.md from a ConfigMap: none when it has no such source, an error text when it cannot be had.
+    /// The content that it is pinned to, when it was started and that is at hand.
+    pub pinned: Option<Arc<Content>>,
+    /// The text of its tasks.md from a ConfigMap: none when it has no such source or is pinned, an error text when it cannot be had.
     pub document: Option<Result<Vec<u8>, String>>,
     /// Agents of its namespace that it may name.
     pub agents: HashMap<String, Arc<Agent>>,
@@ -41,29 +47,72 @@ pub struct Observed {
     pub author: Option<String>,
 }
 
-/// Looks at everything that a pass over `plan` needs. Only a tasks.md in a ConfigMap, and only before the start, costs a request.
+impl Observed {
+    /// Whether the plan is finished, and nobody asks anything more of it.
+    pub fn is_settled(&self) -> bool {
+        let Some(status) = &self.plan.status else { return false };
+        let asked = self.children.tasks.values().any(|t| t.rerun.is_some() && t.rerun != t.observed_rerun);
+        let rerun = self.plan.annotations().get(names::ANNOTATION_RERUN);
+        let integration = status.integration.as_ref().and_then(|i| i.observed_rerun.as_ref());
+        is_finished(status.phase)
+            && status.observed_generation == self.plan.metadata.generation
+            && !asked
+            && (rerun.is_none() || rerun == integration || status.integration.is_none())
+    }
+
+    /// When the pods of a finished plan are to be deleted; none while it is not finished or they stay.
+    fn cleanup_due(&self) -> Option<Millis> {
+        let status = self.plan.status.as_ref()?;
+        let execution = &self.plan.spec.execution;
+        let wanted = match execution.cleanup {
+            Cleanup::OnSuccess => status.phase == Phase::Succeeded,
+            Cleanup::Always => is_finished(status.phase),
+            Cleanup::Never => false,
+        };
+        let finished = status.finished_at.as_ref().map(convert::millis)?;
+        (wanted && !self.children.pods.is_empty()).then(|| finished.plus_seconds(execution.pod_ttl_seconds))
+    }
+
+    /// Whether the pods of a finished plan are to be deleted now.
+    pub fn cleanup_is_due(&self) -> bool {
+        self.cleanup_due().is_some_and(|at| self.now >= at)
+    }
+
+    /// When to look at the pods of a finished plan again: those that were told to go may take their time.
+    pub fn cleanup_at(&self) -> Option<Millis> {
+        let due = self.cleanup_due()?;
+        Some(if self.now < due { due } else { self.now.plus_seconds(CLEANUP_RESYNC_SECONDS) })
+    }
+}
+
+/// Looks at everything that a pass over `plan` needs, and notes first what to watch for it. Only a tasks.md in a ConfigMap, and only before
+/// the start, costs a request.
 ///
 /// # Errors
 /// When the API server cannot be asked.
-pub async fn observe(plan: &Arc<Plan>, ctx: &Context, now: Millis) -> Result<Observed, Error> {
+pub async fn observe(plan: &Arc<Plan>, ctx: &Context, now: Millis, runtime: &Runtime) -> Result<Observed, Error> {
     let namespace = plan.namespace().unwrap_or_default();
     let uid = plan.uid().unwrap_or_default();
+    ctx.references.plans.set(plan, targets(plan, &namespace));
     let specification =
         plan.spec.specification_ref.as_ref().and_then(|r| lookup(&ctx.caches.specifications, &namespace, &r.name));
-    let named = plan.spec.tasks.iter().filter_map(|t| t.agent_ref.as_ref()).chain([&plan.spec.agent_ref]);
     let mut agents = HashMap::new();
-    for reference in named {
-        if !agents.contains_key(&reference.name) {
-            if let Some(agent) = lookup(&ctx.caches.agents, &namespace, &reference.name) {
-                agents.insert(reference.name.clone(), agent);
+    for name in agents_of(plan) {
+        if !agents.contains_key(name) {
+            if let Some(agent) = lookup(&ctx.caches.agents, &namespace, name) {
+                agents.insert(name.to_owned(), agent);
             }
         }
     }
+    let pinned = runtime.pinned(plan);
+    let finished = is_finished(plan.status.as_ref().map(|s| s.phase).unwrap_or_default());
+    let document = if pinned.is_some() || finished { None } else { document(plan, ctx, &namespace).await? };
     Ok(Observed {
         member: ctx.tenant_of(&namespace),
         children: ctx.index.children(&uid),
         specification,
-        document: document(plan, ctx, &namespace).await?,
+        pinned,
+        document,
         agents,
         decisions: decisions(plan, ctx, &namespace),
         author: plan.annotations().get(names::ANNOTATION_AUTHOR).cloned(),
@@ -72,6 +121,25 @@ pub async fn observe(plan: &Arc<Plan>, ctx: &Context, now: Millis) -> Result<Obs
         uid,
         now,
     })
+}
+
+/// What a change of wakes the plan. A finished plan waits for nothing but its own.
+fn targets(plan: &Plan, namespace: &str) -> Vec<Target> {
+    if is_finished(plan.status.as_ref().map(|s| s.phase).unwrap_or_default()) {
+        return Vec::new();
+    }
+    let specification = plan.spec.specification_ref.as_ref().map(|r| Target::new::<Specification>(namespace, &r.name));
+    let document = plan.spec.source.as_ref().and_then(|s| s.config_map_key_ref.as_ref());
+    let mut targets: Vec<Target> = agents_of(plan).map(|name| Target::new::<Agent>(namespace, name)).collect();
+    targets.push(Target::namespace(namespace));
+    targets.extend(specification);
+    targets.extend(document.map(|key| Target::config_map(namespace, &key.name)));
+    targets
+}
+
+fn agents_of(plan: &Plan) -> impl Iterator<Item = &str> {
+    let named = plan.spec.tasks.iter().filter_map(|t| t.agent_ref.as_ref());
+    named.chain([&plan.spec.agent_ref]).map(|r| r.name.as_str())
 }
 
 async fn document(plan: &Plan, ctx: &Context, namespace: &str) -> Result<Option<Result<Vec<u8>, String>>, Error> {

@@ -6,6 +6,7 @@ use enact_crds::{Plan, convert};
 use enact_domain::condition::Progress;
 use enact_domain::plan::{Action, Counts, PlanState, TaskPhase};
 use enact_domain::time::Millis;
+use enact_store::{Class, StoreError};
 use kube::runtime::controller::Action as Next;
 use kube::runtime::events::EventType;
 use kube::{Api, ResourceExt as _};
@@ -13,10 +14,11 @@ use kube::{Api, ResourceExt as _};
 use super::apply::Applied;
 use super::observe::Observed;
 use super::validate::Blocked;
-use super::{Pass, Runtime, is_finished, started};
+use super::{Pass, RESYNC, Runtime, is_finished, started};
 use crate::context::Context;
 use crate::error::Error;
 use crate::patch;
+use crate::references::Target;
 
 /// Shortest time between two writes of which only the counts differ, in seconds.
 const COALESCE_SECONDS: u32 = 1;
@@ -29,22 +31,63 @@ pub async fn blocked(ctx: &Context, observed: &Observed, runtime: &Runtime, bloc
     new.observed_generation = plan.metadata.generation;
     new.digest = blocked.digest.as_ref().map(|d| d.as_str().to_owned()).or(new.digest);
     new.top_findings.clone_from(&blocked.findings);
-    if let (None, Some((_, content))) = (started(plan), &runtime.compiled) {
+    if let (None, Some(content)) = (started(plan), runtime.made.as_ref().map(|m| &m.content)) {
         let total = u32::try_from(content.compiled.tasks.len()).unwrap_or(u32::MAX);
         new.tasks = TaskCounts { total, pending: total, ..TaskCounts::default() };
         new.critical_path = u32::try_from(content.compiled.graph.critical_path().len()).unwrap_or(u32::MAX);
     }
     let wanted = blocked.progress.conditions(blocked.reason, &blocked.message);
     new.conditions = patch::conditions(plan.as_ref(), &old.conditions, wanted, observed.now);
-    let api: Api<Plan> = Api::namespaced(ctx.client.clone(), &observed.namespace);
-    let written = patch::status(ctx, &api, &plan.name_any(), plan.status.as_ref(), &new).await?;
-    let news = old.conditions.first().is_none_or(|c| c.reason != blocked.reason);
-    if written.is_some() && news && blocked.progress == Progress::Stalled {
+    let turn = put(ctx, observed, &new).await?;
+    if turn && blocked.progress == Progress::Stalled {
         ctx.event(plan.as_ref(), EventType::Warning, blocked.reason, blocked.message).await;
     }
-    // Everything that can end the wait wakes the plan, but for a ConfigMap, which is looked at from time to time.
-    let polls = blocked.reason == "SourceMissing";
-    Ok(if polls { Next::requeue(std::time::Duration::from_secs(15)) } else { Next::await_change() })
+    Ok(Next::requeue(RESYNC))
+}
+
+/// Says once that nothing is decided while the record cannot be written.
+///
+/// # Errors
+/// The failure of the record, to be tried again; that of the API server.
+pub async fn without_record(ctx: &Context, observed: &Observed, error: StoreError) -> Result<Next, Error> {
+    let plan = &observed.plan;
+    let (progress, reason, message) = match error.class() {
+        // The text is the same at every try, so that it is written once.
+        Class::Transient | Class::Conflict => {
+            let message = "the record in Postgres cannot be reached at the moment: pods that run go on, and nothing new is decided; \
+                           this goes on by itself";
+            (Progress::Reconciling, "RecordUnavailable", message.to_owned())
+        }
+        Class::Permanent => (Progress::Stalled, "RecordRefused", error.to_string()),
+    };
+    let mut new = plan.status.clone().unwrap_or_default();
+    new.observed_generation = plan.metadata.generation;
+    new.conditions =
+        patch::conditions(plan.as_ref(), &new.conditions, progress.conditions(reason, &message), observed.now);
+    if put(ctx, observed, &new).await? {
+        ctx.event(plan.as_ref(), EventType::Warning, reason, message).await;
+    }
+    if error.class() == Class::Permanent { Ok(Next::requeue(RESYNC)) } else { Err(error.into()) }
+}
+
+/// Writes what changed, and wakes those that depend on it; whether the plan's reason is another than before.
+async fn put(ctx: &Context, observed: &Observed, new: &PlanStatus) -> Result<bool, Error> {
+    let plan = &observed.plan;
+    let api: Api<Plan> = Api::namespaced(ctx.client.clone(), &observed.namespace);
+    if patch::status(ctx, &api, &plan.name_any(), plan.status.as_ref(), new).await?.is_none() {
+        return Ok(false);
+    }
+    let old = plan.status.as_ref();
+    if old.is_none_or(|old| old.digest != new.digest) {
+        // Whether an approval counts depends on the digest.
+        ctx.references.approvals.wake(&Target::of(plan.as_ref()));
+    }
+    if old.is_none_or(|old| is_finished(old.phase) != is_finished(new.phase)) {
+        // Tenants count their unfinished plans.
+        ctx.references.tenants.wake(&Target::namespace(&observed.namespace));
+    }
+    let reason = |s: &PlanStatus| s.conditions.first().map(|c| c.reason.clone());
+    Ok(old.and_then(reason) != reason(new))
 }
 
 /// How the plan stands after a pass.
@@ -164,30 +207,69 @@ pub async fn write(pass: &Pass<'_>, applied: &Applied, runtime: &mut Runtime) ->
             return Ok((old != new).then_some(due));
         }
     }
-    let api: Api<Plan> = Api::namespaced(pass.ctx.client.clone(), &pass.observed.namespace);
-    if patch::status(pass.ctx, &api, &plan.name_any(), plan.status.as_ref(), &new).await?.is_some() {
+    let turn = put(pass.ctx, pass.observed, &new).await?;
+    if old != new {
         runtime.written = Some(now);
-        if old.phase != new.phase {
-            tell(pass, &new).await;
-        }
+    }
+    if turn || old.phase != new.phase {
+        tell(pass, &new).await;
     }
     Ok(None)
+}
+
+/// The phase after a pass.
+pub fn phase(pass: &Pass) -> Phase {
+    standing(pass).phase
+}
+
+/// How the plan stands after what was decided was carried out, or not.
+fn standing_after(pass: &Pass, failure: Option<&Error>) -> Standing {
+    let mut standing = standing(pass);
+    if is_finished(standing.phase) && (pass.unfinished || failure.is_some()) {
+        // It is finished when everything is carried out that makes it so.
+        let counts = task_counts(pass);
+        let message = format!("{} of {} tasks done, {} running", counts.succeeded, counts.total, counts.running);
+        standing =
+            Standing { phase: phase_so_far(pass), progress: Progress::Reconciling, reason: "Running".into(), message };
+    }
+    if let Some((reason, message)) = failure.and_then(told) {
+        standing = Standing { progress: Progress::Reconciling, reason: reason.into(), message, ..standing };
+    }
+    standing
+}
+
+/// What a person should know of a failure: that which does not pass by itself.
+fn told(failure: &Error) -> Option<(&'static str, String)> {
+    match failure {
+        Error::Taken { .. } => Some(("NameTaken", failure.to_string())),
+        Error::Kube { source, .. } => match source.as_ref() {
+            kube::Error::Api(status) if status.code == 403 && status.message.contains("exceeded quota") => {
+                Some(("QuotaExceeded", format!("{failure}; it is tried again until there is room")))
+            }
+            kube::Error::Api(status) if status.code == 403 => Some(("NotAdmitted", failure.to_string())),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn status(pass: &Pass, applied: &Applied, old: &PlanStatus) -> PlanStatus {
     let plan = &pass.observed.plan;
     let now = pass.observed.now;
-    let standing = standing(pass);
+    let standing = standing_after(pass, applied.failure.as_ref());
     let mut new = old.clone();
     new.observed_generation = plan.metadata.generation;
     new.phase = standing.phase;
     let digest = Some(pass.valid.content.digest.as_str().to_owned());
     new.digest.clone_from(&digest);
-    new.approved_digest = digest;
+    if started(plan).is_some() || !plan.spec.cancel {
+        // What was cancelled before its start was neither approved nor started.
+        new.approved_digest = digest;
+        new.started_at = new.started_at.or_else(|| Some(convert::time(now)));
+    }
     new.specification_digest.clone_from(&pass.valid.specification_digest);
     new.tasks = task_counts(pass).into();
     new.critical_path = u32::try_from(pass.valid.content.compiled.graph.critical_path().len()).unwrap_or(u32::MAX);
-    new.started_at = new.started_at.or_else(|| Some(convert::time(now)));
     new.finished_at = match (is_finished(new.phase), old.finished_at.clone()) {
         (false, _) => None,
         (true, Some(at)) => Some(at),
@@ -219,7 +301,8 @@ fn task_counts(pass: &Pass) -> Counts {
 }
 
 async fn tell(pass: &Pass<'_>, new: &PlanStatus) {
-    let type_ = if new.phase == Phase::Failed { EventType::Warning } else { EventType::Normal };
     let Some(ready) = new.conditions.first() else { return };
+    let trouble = ["NameTaken", "QuotaExceeded", "NotAdmitted"].contains(&ready.reason.as_str());
+    let type_ = if trouble || new.phase == Phase::Failed { EventType::Warning } else { EventType::Normal };
     pass.ctx.event(pass.observed.plan.as_ref(), type_, &ready.reason, ready.message.clone()).await;
 }

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use enact_crds::common::{Finding, Gate, LocalRef, MAX_FINDINGS};
 use enact_crds::compile;
-use enact_crds::convert;
-use enact_crds::plan::{Cleanup, Workspace};
+use enact_crds::plan::Workspace;
 use enact_crds::task::TaskTemplate;
 use enact_domain::approval::{Verdict, evaluate};
 use enact_domain::assignment::{check_ref, check_url};
@@ -15,12 +14,11 @@ use enact_domain::graph::Graph;
 use enact_domain::names;
 use enact_domain::plan::Policy;
 use enact_domain::speckit::Diagnostic;
-use enact_domain::time::Millis;
 use kube::ResourceExt as _;
 use serde::Serialize;
 
 use super::observe::Observed;
-use super::{Runtime, Tasks, is_finished, started};
+use super::{Made, Runtime, Tasks, is_finished, started};
 use crate::context::Membership;
 use crate::task::pod;
 
@@ -74,21 +72,6 @@ impl Blocked {
     }
 }
 
-impl Valid {
-    /// When the pods of a finished plan are to be deleted; none while it is not finished or they stay.
-    pub fn cleanup_at(&self, observed: &Observed) -> Option<Millis> {
-        let status = observed.plan.status.as_ref()?;
-        let execution = &observed.plan.spec.execution;
-        let wanted = match execution.cleanup {
-            Cleanup::OnSuccess => status.phase == enact_crds::plan::Phase::Succeeded,
-            Cleanup::Always => is_finished(status.phase),
-            Cleanup::Never => false,
-        };
-        let finished = status.finished_at.as_ref().map(convert::millis)?;
-        (wanted && !observed.children.pods.is_empty()).then(|| finished.plus_seconds(execution.pod_ttl_seconds))
-    }
-}
-
 /// Checks everything that a plan needs before and while it runs.
 ///
 /// # Errors
@@ -106,8 +89,11 @@ pub fn validate(observed: &Observed, runtime: &mut Runtime) -> Result<Valid, Blo
         blocked.digest = Some(content.digest.clone());
         blocked
     };
-    workspace(plan.spec.workspace.as_ref()).map_err(with_digest)?;
-    agents(observed, &content.compiled.tasks).map_err(with_digest)?;
+    if !plan.spec.cancel && !is_finished(plan.status.as_ref().map(|s| s.phase).unwrap_or_default()) {
+        // What is over, or is to be stopped, needs nothing any more.
+        workspace(plan.spec.workspace.as_ref()).map_err(with_digest)?;
+        agents(observed, &content.compiled.tasks).map_err(with_digest)?;
+    }
     let status = plan.status.as_ref();
     let specification_digest = if started(plan).is_some() {
         if status.and_then(|s| s.approved_digest.as_deref()) != Some(content.digest.as_str()) {
@@ -122,6 +108,10 @@ pub fn validate(observed: &Observed, runtime: &mut Runtime) -> Result<Valid, Blo
     } else {
         let digest = specification(observed).map_err(with_digest)?;
         approved(observed, &content.digest).map_err(with_digest)?;
+        if plan.spec.suspend {
+            let message = "suspended before its start; start it with `kubectl enact resume`";
+            return Err(with_digest(Blocked::waiting("Suspended", message)));
+        }
         digest
     };
     let execution = &plan.spec.execution;
@@ -139,6 +129,9 @@ pub fn validate(observed: &Observed, runtime: &mut Runtime) -> Result<Valid, Blo
 
 /// The plan's tasks; made anew only when what they are made from changed.
 fn content(observed: &Observed, runtime: &mut Runtime) -> Result<Arc<Content>, Blocked> {
+    if let Some(pinned) = &observed.pinned {
+        return Ok(pinned.clone());
+    }
     let spec = &observed.plan.spec;
     let document = match (&spec.source, &observed.document) {
         (Some(_), Some(Ok(bytes))) => Some(bytes.as_slice()),
@@ -146,21 +139,17 @@ fn content(observed: &Observed, runtime: &mut Runtime) -> Result<Arc<Content>, B
         (Some(source), None) => source.inline.as_deref().map(str::as_bytes),
         (None, _) => None,
     };
-    #[derive(Serialize)]
-    struct Key<'a>(&'a enact_crds::PlanSpec, Option<&'a [u8]>);
-    let key = Digest::of_json(&Key(spec, document.filter(|_| observed.document.is_some())))
-        .map_err(|e| Blocked::stalled("InvalidPlan", e.to_string()))?;
-    if let Some((made_from, content)) = &runtime.compiled {
-        if *made_from == key {
-            return Ok(content.clone());
-        }
+    let generation = observed.plan.metadata.generation;
+    let digest = document.filter(|_| observed.document.is_some()).map(Digest::of_bytes);
+    if let Some(made) = runtime.made.as_ref().filter(|m| m.generation == generation && m.document == digest) {
+        return Ok(made.content.clone());
     }
     let (tasks, diagnostics) = document.map_or_else(|| (spec.tasks.clone(), Vec::new()), compile::from_markdown);
     let compiled =
         compile::compile(&observed.plan.name_any(), tasks).map_err(|errors| refused(&errors, &diagnostics))?;
     let canonical = canonical(spec, &compiled.tasks).map_err(|e| Blocked::stalled("InvalidPlan", e.to_string()))?;
     let content = Arc::new(Content { digest: Digest::of_bytes(canonical.as_bytes()), canonical, compiled });
-    runtime.compiled = Some((key, content.clone()));
+    runtime.made = Some(Made { generation, document: digest, content: content.clone() });
     Ok(content)
 }
 

@@ -139,3 +139,24 @@ pub async fn follow_objects(kind: Kind, ctx: Arc<Context>, shutdown: Cancellatio
     let news = |place: &(String, String)| ctx.references.tenants.wake(&Target::namespace(&place.0));
     ctx.cluster.objects[kind as usize].follow(events, |o| entry(kind, o), news).await;
 }
+
+#[cfg(test)]
+impl Cluster {
+    /// As if everything had been listed, and nothing were there.
+    pub async fn follow_nothing(&self) {
+        use futures::stream;
+        use kube::runtime::watcher::Event;
+        let list = || stream::iter([Event::<PartialObjectMeta<Namespace>>::Init, Event::InitDone]);
+        self.namespaces.follow(list(), |n| Some(NamespaceEntry::of(n)), |_| {}).await;
+        for kind in Kind::ALL {
+            let list = stream::iter([Event::<DynamicObject>::Init, Event::InitDone]);
+            self.objects[kind as usize].follow(list, |o| entry(kind, o), |_| {}).await;
+        }
+    }
+
+    /// As if a watch told of an object.
+    pub async fn tell(&self, kind: Kind, object: DynamicObject) {
+        let event = futures::stream::iter([kube::runtime::watcher::Event::Apply(object)]);
+        self.objects[kind as usize].follow(event, |o| entry(kind, o), |_| {}).await;
+    }
+}

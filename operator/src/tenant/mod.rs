@@ -67,3 +67,6 @@ pub async fn reconcile(object: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action,
     let leaving = seen.places.values().any(|place| !place.unfinished.is_empty());
     Ok(Action::requeue(if busy || leaving { BUSY } else { RESYNC }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,7 +74,7 @@ pub async fn record(object: &Tenant, ctx: &Context, seen: &Observed, decision: &
     let now = ctx.now();
     let written = async {
         if !seen.claimed {
-            ctx.store.upsert_tenant(&seen.tenant, &object.uid().unwrap_or_default(), now).await?;
+            ctx.memory.tenant(&seen.tenant, &object.uid().unwrap_or_default(), now).await?;
         }
         ctx.record(records(object, seen, decision, now)).await
     };

@@ -85,6 +85,3 @@ pub async fn write(
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

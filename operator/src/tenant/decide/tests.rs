@@ -1,1 +1,145 @@
+use std::fmt::Write as _;
 
+use enact_crds::TenantSpec;
+use enact_domain::names::LABEL_TENANT;
+use enact_domain::time::Millis;
+use serde_json::json;
+
+use super::*;
+use crate::tenant::cluster::{NamespaceEntry, ObjectEntry};
+use crate::tenant::validate::validate;
+use crate::testing::config;
+
+fn spec() -> TenantSpec {
+    serde_json::from_value(json!({
+        "namespaces": ["shop"], "owners": {"groups": ["leads"]}, "quota": {"pods": 5, "memory": "1Gi"},
+    }))
+    .unwrap()
+}
+
+fn valid(seen: &Observed) -> Valid {
+    validate(&spec(), seen, &config())
+}
+
+fn namespace(labels: &[(&str, &str)]) -> NamespaceEntry {
+    let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    NamespaceEntry { uid: "n1".into(), labels, terminating: false }
+}
+
+/// The namespace `shop` as it is when everything is done.
+fn set_up() -> Place {
+    let wanted = valid(&Observed::default()).wanted;
+    let mut labels = wanted.labels.clone();
+    labels.insert(LABEL_TENANT.into(), "acme".into());
+    let object = |(kind, content): (&Kind, &Value)| {
+        let entry = ObjectEntry { uid: kind.as_str().into(), tenant: Some("acme".into()), content: content.clone() };
+        (*kind, entry)
+    };
+    Place {
+        listed: true,
+        namespace: Some(NamespaceEntry { uid: "n1".into(), labels, terminating: false }),
+        objects: wanted.objects.iter().map(object).collect(),
+        ..Place::default()
+    }
+}
+
+fn seen(place: Place) -> Observed {
+    let places = [("shop".to_owned(), place)].into();
+    Observed { tenant: "acme".into(), claimed: true, places, ..Observed::default() }
+}
+
+fn shown(seen: &Observed) -> String {
+    let decision = decide(seen, &valid(seen));
+    let mut out = format!(
+        "{:?} {}: {} [{} set up, finalizer {:?}]\n",
+        decision.progress, decision.reason, decision.message, decision.namespaces, decision.finalizer
+    );
+    for (namespace, steps) in &decision.steps {
+        for step in steps {
+            let step = match step {
+                Step::Create(labels) => format!("create with {} labels", labels.len()),
+                Step::Delete(kind, uid) => format!("delete {} {uid}", kind.as_str()),
+                Step::Apply(kind, _) => format!("apply {}", kind.as_str()),
+                Step::Label(labels) => format!("label as {}", labels[LABEL_TENANT]),
+                Step::Unlabel => "unlabel".into(),
+            };
+            writeln!(out, "  {namespace}: {step}").unwrap();
+        }
+    }
+    out
+}
+
+#[test]
+fn each_state_has_its_steps_and_its_word() {
+    let mut all = String::new();
+    let mut case = |name: &str, change: &dyn Fn(&mut Observed, &mut Place)| {
+        let mut place = set_up();
+        let mut observed = seen(Place::default());
+        change(&mut observed, &mut place);
+        observed.places.insert("shop".into(), place);
+        write!(all, "{name} -> {}", shown(&observed)).unwrap();
+    };
+    case("set up", &|_, _| {});
+    case("new", &|o, p| {
+        o.claimed = false;
+        *p = Place { listed: true, ..Place::default() };
+    });
+    case("adopted", &|_, p| *p = Place { listed: true, namespace: Some(namespace(&[])), ..Place::default() });
+    case("taken", &|_, p| {
+        let other = namespace(&[(LABEL_TENANT, "rival")]);
+        *p = Place { listed: true, namespace: Some(other), rival: Some("rival".into()), ..Place::default() };
+    });
+    case("policy widened", &|_, p| {
+        p.objects.get_mut(&Kind::NetworkPolicy).unwrap().content["spec"]["ingress"] = json!([{}]);
+    });
+    case("binding of another role", &|_, p| {
+        p.objects.get_mut(&Kind::RoleBinding).unwrap().content["roleRef"]["name"] = "cluster-admin".into();
+    });
+    case("quota deleted", &|_, p| drop(p.objects.remove(&Kind::ResourceQuota)));
+    case("label changed", &|_, p| {
+        let labels = &mut p.namespace.as_mut().unwrap().labels;
+        labels.insert("pod-security.kubernetes.io/enforce".into(), "privileged".into());
+    });
+    case("namespace being deleted", &|_, p| p.namespace.as_mut().unwrap().terminating = true);
+    case("taken out", &|_, p| p.listed = false);
+    case("taken out while in use", &|_, p| {
+        p.listed = false;
+        p.unfinished = vec!["site".into(), "api".into()];
+    });
+    case("deleted while in use", &|o, p| {
+        o.deleting = Some(Millis(0));
+        p.unfinished = vec!["site".into()];
+    });
+    case("deleted", &|o, _| o.deleting = Some(Millis(0)));
+    case("deleted when nothing is left", &|o, p| {
+        o.deleting = Some(Millis(0));
+        *p = Place { listed: true, ..Place::default() };
+    });
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn some_namespaces_are_nobodys() {
+    for (name, reason) in [
+        ("kube-system", "NamespaceReserved"),
+        ("default", "NamespaceReserved"),
+        ("enact-system", "NamespaceReserved"),
+        ("ns", "NamespaceTaken"),
+    ] {
+        let place = Place { listed: true, namespace: Some(namespace(&[])), ..Place::default() };
+        let seen = Observed { tenant: "acme".into(), places: [(name.to_owned(), place)].into(), ..Observed::default() };
+        let decision = decide(&seen, &valid(&seen));
+        assert_eq!((decision.progress, decision.reason), (Progress::Stalled, reason), "{name}");
+        assert!(decision.steps.is_empty(), "{:?}", decision.steps);
+    }
+}
+
+#[test]
+fn a_range_that_is_none_stops_the_whole() {
+    let mut spec = spec();
+    spec.isolation.egress = serde_json::from_value(json!([{"cidr": "10.0.0.0/33"}])).unwrap();
+    let seen = seen(Place { listed: true, ..Place::default() });
+    let decision = decide(&seen, &validate(&spec, &seen, &config()));
+    assert_eq!(decision.reason, "InvalidEgress");
+    assert!(decision.steps.is_empty() && decision.message.contains("spec.isolation.egress[0].cidr"), "{decision:?}");
+}

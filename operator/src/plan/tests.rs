@@ -1,0 +1,185 @@
+//! Plans against an API server in memory: what is written, in which order, and what is not.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::{Value, json};
+
+use crate::testing::Bench;
+
+/// Two tasks, and a third that needs both.
+async fn bench() -> Bench {
+    let mut bench = Bench::new().await;
+    bench.agent("scripts");
+    let task = |id: &str, needs: &[&str]| json!({"id": id, "title": id, "script": "true", "dependsOn": needs});
+    bench.api.put(
+        "plans/p",
+        json!({
+            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
+            "metadata": {"name": "p", "namespace": "ns", "generation": 1},
+            "spec": {"agentRef": {"name": "scripts"},
+                "tasks": [task("T001", &[]), task("T002", &[]), task("T003", &["T001", "T002"])]}
+        }),
+    );
+    bench
+}
+
+fn reason(bench: &Bench) -> (String, String) {
+    let status = &bench.api.get("plans/p")["status"];
+    let word = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    (word(&status["phase"]), word(&status["conditions"][0]["reason"]))
+}
+
+fn sorted(mut writes: Vec<String>) -> Vec<String> {
+    writes.sort();
+    writes
+}
+
+/// The bench with the first two pods under way.
+async fn started() -> Bench {
+    let mut bench = bench().await;
+    bench.plan("p").await.unwrap();
+    bench.plan("p").await.unwrap();
+    bench.api.writes();
+    bench
+}
+
+#[tokio::test]
+async fn a_plan_goes_from_start_to_end_with_three_writes_a_task() {
+    let mut bench = bench().await;
+    bench.plan("p").await.unwrap();
+    let created =
+        ["PATCH plans/p/status Running Running", "POST tasks/p-t001", "POST tasks/p-t002", "POST tasks/p-t003"];
+    assert_eq!(sorted(bench.api.writes()), created);
+
+    bench.plan("p").await.unwrap();
+    assert_eq!(sorted(bench.api.writes()), ["POST pods/p-t001-1", "POST pods/p-t002-1"], "the counts wait a second");
+
+    bench.succeed("p-t001-1").await;
+    bench.plan("p").await.unwrap();
+    assert_eq!(bench.api.writes(), ["PATCH tasks/p-t001/status Succeeded Succeeded"]);
+    bench.plan("p").await.unwrap();
+    assert_eq!(bench.api.writes(), [""; 0], "nothing new, nothing written");
+    bench.pass(3);
+    bench.plan("p").await.unwrap();
+    let shown = ["PATCH tasks/p-t002/status Running Running", "PATCH plans/p/status Running"];
+    assert_eq!(bench.api.writes(), shown, "an attempt that lasts is shown, and so are the counts");
+
+    bench.succeed("p-t002-1").await;
+    bench.plan("p").await.unwrap();
+    let next = ["PATCH tasks/p-t002/status Succeeded Succeeded", "POST pods/p-t003-1"];
+    assert_eq!(sorted(bench.api.writes()), next, "what waited for the end starts in the same pass");
+
+    bench.succeed("p-t003-1").await;
+    bench.plan("p").await.unwrap();
+    let last = ["PATCH tasks/p-t003/status Succeeded Succeeded", "PATCH plans/p/status Succeeded Succeeded"];
+    assert_eq!(bench.api.writes(), last);
+    assert_eq!(bench.ctx.ledger.running("default"), 0);
+    insta::assert_snapshot!(bench.memory.told().join("\n"));
+
+    // A finished plan needs nothing any more.
+    bench.no_agent("scripts");
+    bench.plan("p").await.unwrap();
+    assert_eq!((bench.api.writes(), reason(&bench).1.as_str()), (vec![], "Succeeded"));
+}
+
+#[tokio::test]
+async fn nothing_is_decided_while_the_record_is_down() {
+    let mut bench = started().await;
+    bench.memory.down.store(true, Ordering::Relaxed);
+    bench.succeed("p-t001-1").await;
+    bench.plan("p").await.unwrap_err();
+    assert_eq!(bench.api.writes(), ["PATCH plans/p/status RecordUnavailable"]);
+    bench.plan("p").await.unwrap_err();
+    assert_eq!(bench.api.writes(), [""; 0], "it is said once");
+    assert_eq!(reason(&bench).0, "Running", "the phase stays");
+
+    bench.memory.down.store(false, Ordering::Relaxed);
+    bench.plan("p").await.unwrap();
+    let back = ["PATCH plans/p/status Running", "PATCH tasks/p-t001/status Succeeded Succeeded"];
+    assert_eq!(sorted(bench.api.writes()), back);
+}
+
+#[tokio::test]
+async fn places_are_given_back_when_the_start_cannot_be_recorded() {
+    let mut bench = bench().await;
+    bench.plan("p").await.unwrap();
+    bench.memory.down.store(true, Ordering::Relaxed);
+    bench.plan("p").await.unwrap_err();
+    assert_eq!(bench.ctx.ledger.running("default"), 0);
+    assert!(!bench.api.has("pods/p-t001-1"));
+}
+
+#[tokio::test]
+async fn a_pod_that_is_there_already_is_taken_for_the_attempt_if_it_is_the_tasks() {
+    let mut bench = bench().await;
+    bench.plan("p").await.unwrap();
+    let task = bench.api.get("tasks/p-t001")["metadata"]["uid"].clone();
+    let pod = |owner: &Value| {
+        json!({"metadata": {"name": "p-t001-1", "namespace": "ns",
+            "ownerReferences": [{"apiVersion": "enact.dev/v1alpha1", "kind": "Task", "name": "p-t001", "uid": owner,
+                "controller": true}]}, "spec": {"containers": []}})
+    };
+    bench.api.put("pods/p-t001-1", pod(&"somebody".into()));
+    bench.plan("p").await.unwrap_err();
+    assert_eq!(reason(&bench), ("Running".into(), "NameTaken".into()));
+    assert_eq!(bench.ctx.ledger.running("default"), 1, "only the other task's pod");
+
+    bench.api.remove("pods/p-t001-1");
+    bench.api.put("pods/p-t001-1", pod(&task));
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench), ("Running".into(), "Running".into()));
+    assert_eq!(bench.ctx.ledger.running("default"), 2);
+}
+
+#[tokio::test]
+async fn a_full_quota_is_told_and_tried_again() {
+    let mut bench = bench().await;
+    bench.plan("p").await.unwrap();
+    bench.api.writes();
+    bench.api.refuse("POST pods/", 403, "pods is forbidden: exceeded quota: enact-tenant, limited: pods=0");
+    bench.plan("p").await.unwrap_err();
+    let tried = ["PATCH plans/p/status QuotaExceeded", "POST pods/p-t001-1", "POST pods/p-t002-1"];
+    assert_eq!(sorted(bench.api.writes()), tried);
+    assert_eq!(bench.ctx.ledger.running("default"), 0);
+    bench.plan("p").await.unwrap_err();
+    assert_eq!(sorted(bench.api.writes()), tried[1..], "it is said once");
+
+    bench.api.relent();
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench).1, "Running");
+    let starts = bench.memory.told().iter().filter(|t| t.ends_with("start 1")).count();
+    assert_eq!(starts, 2, "the same attempts");
+}
+
+#[tokio::test]
+async fn a_pod_of_somebody_else_proves_nothing() {
+    let mut bench = started().await;
+    let mut forged = bench.api.get("pods/p-t001-1");
+    forged["metadata"]["name"] = "forged".into();
+    forged["metadata"]["uid"] = "forged".into();
+    forged["metadata"]["labels"]["enact.dev/attempt"] = "2".into();
+    forged["metadata"]["ownerReferences"][0]["uid"] = "somebody".into();
+    bench.api.put("pods/forged", forged);
+    bench.succeed("forged").await;
+    bench.plan("p").await.unwrap();
+    assert_eq!(bench.api.writes(), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_attempt_whose_end_is_recorded_is_not_made_again() {
+    let mut bench = bench().await;
+    bench.plan("p").await.unwrap();
+    bench.api.writes();
+    let uid = bench.api.get("tasks/p-t001")["metadata"]["uid"].as_str().unwrap().to_owned();
+    // The process ended between the record and the status, and the pod is gone.
+    bench.memory.attempts.lock().unwrap().push(enact_domain::record::RecordedAttempt {
+        subject_uid: uid,
+        number: 1,
+        finished: Some(Some("Task".into())),
+        delivered: None,
+    });
+    bench.ctx.plans.forget("uid-1");
+    bench.plan("p").await.unwrap();
+    let writes = bench.api.writes();
+    assert!(!writes.contains(&"POST pods/p-t001-1".to_owned()), "{writes:?}");
+}

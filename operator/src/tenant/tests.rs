@@ -1,0 +1,114 @@
+//! Tenants against an API server in memory.
+
+use kube::core::DynamicObject;
+use serde_json::json;
+
+use super::objects::Kind;
+use crate::testing::Bench;
+
+async fn bench() -> Bench {
+    let bench = Bench::new().await;
+    bench.api.put(
+        "tenants/acme",
+        json!({
+            "apiVersion": "enact.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": "acme", "generation": 1},
+            "spec": {"namespaces": ["shop"], "owners": {"groups": ["leads"]}, "quota": {"pods": 5, "cpu": "1000m"}}
+        }),
+    );
+    bench
+}
+
+async fn set_up() -> Bench {
+    let mut bench = bench().await;
+    bench.tenant("acme").await.unwrap();
+    bench.api.writes();
+    bench
+}
+
+#[tokio::test]
+async fn a_namespace_is_set_up_first_and_labelled_last_and_then_left_alone() {
+    let mut bench = bench().await;
+    assert!(bench.ctx.tenant_of("shop").is_none());
+    bench.tenant("acme").await.unwrap();
+    let expected = [
+        "PATCH tenants/acme",
+        "PATCH namespaces/shop",
+        "PATCH networkpolicies/enact-tenant",
+        "PATCH resourcequotas/enact-tenant",
+        "PATCH limitranges/enact-tenant",
+        "PATCH rolebindings/enact-tenant-owner",
+        "PATCH namespaces/shop",
+        "PATCH tenants/acme/status SetUp",
+    ];
+    assert_eq!(bench.api.writes(), expected);
+    assert_eq!(bench.ctx.tenant_of("shop").map(|m| m.tenant), Some("acme".into()));
+    assert_eq!(bench.memory.told(), ["acme: Namespaces NamespaceAdopted", "acme: Ready SetUp"]);
+    bench.tenant("acme").await.unwrap();
+    assert_eq!(bench.api.writes(), [""; 0], "nothing changed, nothing is written");
+}
+
+#[tokio::test]
+async fn what_somebody_changes_is_put_right() {
+    let mut bench = set_up().await;
+    // The API server writes quantities in its own way, which is no change.
+    bench.api.change("resourcequotas/enact-tenant", json!({"spec": {"hard": {"requests.cpu": "1"}}}));
+    tell(&bench, Kind::ResourceQuota, "resourcequotas/enact-tenant").await;
+    bench.tenant("acme").await.unwrap();
+    assert_eq!(bench.api.writes(), [""; 0]);
+
+    bench.api.change("networkpolicies/enact-tenant", json!({"spec": {"ingress": [{}]}}));
+    tell(&bench, Kind::NetworkPolicy, "networkpolicies/enact-tenant").await;
+    bench.tenant("acme").await.unwrap();
+    let twice = ["PATCH networkpolicies/enact-tenant"; 2];
+    assert_eq!(bench.api.writes(), twice, "apply leaves what others added, so that a patch takes it away");
+    assert!(bench.api.get("networkpolicies/enact-tenant")["spec"].get("ingress").is_none());
+}
+
+#[tokio::test]
+async fn a_tenant_waits_for_its_plans_and_leaves_only_what_is_not_its_own() {
+    let mut bench = set_up().await;
+    bench
+        .api
+        .put("plans/site", json!({"metadata": {"name": "site", "namespace": "shop"}, "status": {"phase": "Running"}}));
+    bench.api.change("tenants/acme", json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));
+    bench.tenant("acme").await.unwrap();
+    assert_eq!(bench.api.writes(), ["PATCH tenants/acme/status WaitingForPlans"]);
+    assert!(bench.ctx.tenant_of("shop").is_some(), "what runs there comes to its end");
+
+    bench.api.change("plans/site", json!({"status": {"phase": "Failed"}}));
+    // Its end cannot be recorded, which does not hold it for ever.
+    bench.memory.down.store(true, std::sync::atomic::Ordering::Relaxed);
+    bench.tenant("acme").await.unwrap_err();
+    assert_eq!(bench.api.writes(), ["PATCH tenants/acme/status RecordUnavailable"]);
+    bench.pass(600);
+    bench.tenant("acme").await.unwrap();
+    let left = [
+        "DELETE rolebindings/enact-tenant-owner",
+        "DELETE limitranges/enact-tenant",
+        "DELETE resourcequotas/enact-tenant",
+        "DELETE networkpolicies/enact-tenant",
+        "PATCH namespaces/shop",
+        "PATCH tenants/acme",
+    ];
+    assert_eq!(bench.api.writes(), left);
+    let labels = &bench.api.get("namespaces/shop")["metadata"]["labels"];
+    assert!(labels.as_object().is_none_or(serde_json::Map::is_empty), "{labels}");
+    assert!(bench.api.has("plans/site") && !bench.api.has("tenants/acme"));
+}
+
+#[tokio::test]
+async fn what_fails_is_said_and_nothing_is_the_tenants_before_it_is_closed() {
+    let mut bench = bench().await;
+    bench.api.refuse("PATCH networkpolicies", 500, "etcd is slow");
+    bench.tenant("acme").await.unwrap_err();
+    assert!(bench.ctx.tenant_of("shop").is_none());
+    assert_eq!(bench.api.get("tenants/acme")["status"]["conditions"][0]["reason"], "SettingUp");
+    bench.api.relent();
+    bench.tenant("acme").await.unwrap();
+    assert!(bench.ctx.tenant_of("shop").is_some());
+}
+
+async fn tell(bench: &Bench, kind: Kind, key: &str) {
+    let object: DynamicObject = serde_json::from_value(bench.api.get(key)).unwrap();
+    bench.ctx.cluster.tell(kind, object).await;
+}

@@ -1,0 +1,238 @@
+//! What the tests of several modules share: settings, an API server in memory, a record in memory, and the controllers' context over both.
+
+mod api;
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use clap::Parser as _;
+use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Tenant};
+use enact_domain::record::{Event as Happened, Record, RecordedAttempt};
+use enact_domain::time::Millis;
+use enact_store::StoreError;
+use futures::future::{self, BoxFuture};
+use futures::stream;
+use kube::Resource;
+use kube::runtime::controller::Action;
+use kube::runtime::events::{Recorder as Events, Reporter};
+use kube::runtime::reflector::store::{Writer, store};
+use kube::runtime::watcher::Event;
+use serde_json::{Value, json};
+
+pub use api::FakeApi;
+
+use crate::backoff::Backoff;
+use crate::config::{Cli, Command, Config};
+use crate::context::{Caches, Context};
+use crate::error::Error;
+use crate::index::{Index, Occupancy};
+use crate::ledger::Ledger;
+use crate::memory::Memory;
+use crate::metrics::Metrics;
+use crate::plan::Runtimes;
+use crate::pods::AttemptPod;
+use crate::references::{References, Referrers};
+use crate::tenant::cluster::Cluster;
+
+/// Settings of an installation in the namespace `enact-system`, whose default tenant owns the namespace `ns`.
+pub fn config() -> Config {
+    let args = [
+        "enact-operator",
+        "run",
+        "--database-url=postgres://enact@127.0.0.1:1/enact",
+        "--agent-image=agent:1",
+        "--runner-image=enact:1",
+        "--server-url=http://enact-server.enact-system.svc:8080",
+        "--namespace=enact-system",
+        "--default-tenant-namespaces=ns",
+    ];
+    let Command::Run(config) = Cli::parse_from(args).command else { unreachable!("`run` was asked for") };
+    *config
+}
+
+/// When every test begins, in milliseconds: 2026-01-01T00:00:00Z, which is when the API server in memory says that all was created.
+const START: i64 = 1_767_225_600_000;
+
+/// A record in memory that can be out of reach.
+#[derive(Default)]
+pub struct InMemory {
+    pub records: Mutex<Vec<Record>>,
+    pub attempts: Mutex<Vec<RecordedAttempt>>,
+    pub down: AtomicBool,
+}
+
+impl InMemory {
+    fn reach<T>(&self, value: impl FnOnce() -> T) -> Result<T, StoreError> {
+        if self.down.load(Ordering::Relaxed) {
+            return Err(StoreError::TimedOut { doing: "ask a record that is down", after: Duration::from_secs(1) });
+        }
+        Ok(value())
+    }
+
+    /// What happened, in a few words each.
+    pub fn told(&self) -> Vec<String> {
+        let word = |record: &Record| match &record.event {
+            Happened::Revision { .. } => format!("{}: revision", record.subject.name),
+            Happened::Transition { state, reason, .. } => format!("{}: {state} {reason}", record.subject.name),
+            Happened::AttemptStarted { number, .. } => format!("{}: start {number}", record.subject.name),
+            Happened::AttemptFinished { number, report, .. } => {
+                format!("{}: end {number} {}", record.subject.name, report.reason.as_str())
+            }
+            other => format!("{other:?}"),
+        };
+        self.records.lock().unwrap().iter().map(word).collect()
+    }
+}
+
+impl Memory for Arc<InMemory> {
+    fn record(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(future::ready(self.reach(|| {
+            let mut known = self.records.lock().unwrap();
+            for record in records {
+                let same = |k: &Record| k.subject == record.subject && k.event == record.event;
+                if !known.iter().any(same) {
+                    known.push(record);
+                }
+            }
+        })))
+    }
+
+    fn attempts<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Vec<RecordedAttempt>, StoreError>> {
+        Box::pin(future::ready(self.reach(|| self.attempts.lock().unwrap().clone())))
+    }
+
+    fn tenant<'a>(&'a self, _: &'a str, _: &'a str, _: Millis) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(future::ready(self.reach(|| ())))
+    }
+}
+
+/// The controllers' context, with what is around it.
+pub struct Bench {
+    pub ctx: Arc<Context>,
+    pub api: FakeApi,
+    pub memory: Arc<InMemory>,
+    time: Arc<AtomicI64>,
+    tenants: Writer<Tenant>,
+    plans: Writer<Plan>,
+    agents: Writer<Agent>,
+}
+
+impl Bench {
+    /// Everything empty, and listed.
+    pub async fn new() -> Self {
+        let api = FakeApi::default();
+        let client = api.client();
+        let memory = Arc::new(InMemory::default());
+        let (index, _woken) = Index::new();
+        let (tenants, tenants_writer) = listed::<Tenant>();
+        let (constitutions, _) = listed::<Constitution>();
+        let (specifications, _) = listed::<Specification>();
+        let (plans, plans_writer) = listed::<Plan>();
+        let (agents, agents_writer) = listed::<Agent>();
+        let (approvals, _) = listed::<Approval>();
+        let references = References {
+            tenants: Referrers::new(tenants.clone()).0,
+            constitutions: Referrers::new(constitutions.clone()).0,
+            specifications: Referrers::new(specifications.clone()).0,
+            plans: Referrers::new(plans.clone()).0,
+            agents: Referrers::new(agents.clone()).0,
+            approvals: Referrers::new(approvals.clone()).0,
+        };
+        let reporter = Reporter { controller: "enact-operator".into(), instance: None };
+        let time = Arc::new(AtomicI64::new(START));
+        let clock = time.clone();
+        let ctx = Context {
+            clock: Box::new(move || Millis(clock.load(Ordering::Relaxed))),
+            events: Events::new(client.clone(), reporter),
+            client,
+            config: config(),
+            memory: Box::new(memory.clone()),
+            metrics: Metrics::new().unwrap(),
+            caches: Caches { tenants, constitutions, specifications, plans, agents, approvals },
+            references,
+            index,
+            ledger: Ledger::default(),
+            backoff: Backoff::default(),
+            plans: Runtimes::default(),
+            cluster: Cluster::default(),
+        };
+        ctx.index.follow_tasks(stream::iter([Event::Init, Event::InitDone])).await;
+        ctx.index.follow_pods(stream::iter([Event::Init, Event::InitDone]), |_| {}).await;
+        ctx.cluster.follow_nothing().await;
+        Self {
+            ctx: Arc::new(ctx),
+            api,
+            memory,
+            time,
+            tenants: tenants_writer,
+            plans: plans_writer,
+            agents: agents_writer,
+        }
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, seconds: i64) {
+        self.time.fetch_add(seconds * 1000, Ordering::Relaxed);
+    }
+
+    /// An Agent in the namespace `ns` that runs scripts.
+    pub fn agent(&mut self, name: &str) {
+        let mut agent = Agent::new(name, serde_json::from_value(json!({"adapter": "Command"})).unwrap());
+        agent.metadata.namespace = Some("ns".into());
+        self.agents.apply_watcher_event(&Event::Apply(agent));
+    }
+
+    /// No Agent of this name any more.
+    pub fn no_agent(&mut self, name: &str) {
+        let mut agent = Agent::new(name, serde_json::from_value(json!({"adapter": "Command"})).unwrap());
+        agent.metadata.namespace = Some("ns".into());
+        self.agents.apply_watcher_event(&Event::Delete(agent));
+    }
+
+    /// One reconcile of the plan of this name in `ns`, as the API server has it now.
+    pub async fn plan(&mut self, name: &str) -> Result<Action, Error> {
+        let plan: Plan = serde_json::from_value(self.api.get(&format!("plans/{name}"))).unwrap();
+        self.plans.apply_watcher_event(&Event::Apply(plan.clone()));
+        crate::plan::reconcile(Arc::new(plan), self.ctx.clone()).await
+    }
+
+    /// One reconcile of a Tenant, as the API server has it now.
+    pub async fn tenant(&mut self, name: &str) -> Result<Action, Error> {
+        let tenant: Tenant = serde_json::from_value(self.api.get(&format!("tenants/{name}"))).unwrap();
+        self.tenants.apply_watcher_event(&Event::Apply(tenant.clone()));
+        crate::tenant::reconcile(Arc::new(tenant), self.ctx.clone()).await
+    }
+
+    /// Lets the watch of pods tell of a pod as it is now, with this status.
+    pub async fn pod(&self, name: &str, status: Value) {
+        self.api.change(&format!("pods/{name}"), json!({ "status": status }));
+        let pod: AttemptPod = serde_json::from_value(self.api.get(&format!("pods/{name}"))).unwrap();
+        let ledger = &self.ctx.ledger;
+        let count = |told: Occupancy| {
+            if told.taken {
+                ledger.enter(&told.tenant, &told.namespace, &told.pod);
+            } else {
+                ledger.release(&told.tenant, &told.namespace, &told.pod);
+            }
+        };
+        self.ctx.index.follow_pods(stream::iter([Event::Apply(pod)]), count).await;
+    }
+
+    /// Lets a pod end with a report of success.
+    pub async fn succeed(&self, name: &str) {
+        let message = r#"{"reason":"Succeeded"}"#;
+        let ended = json!({"terminated": {"exitCode": 0, "reason": "Completed", "message": message}});
+        self.pod(name, json!({"phase": "Succeeded", "containerStatuses": [{"name": "agent", "state": ended}]})).await;
+    }
+}
+
+fn listed<K>() -> (kube::runtime::reflector::Store<K>, Writer<K>)
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let (reader, mut writer) = store();
+    writer.apply_watcher_event(&Event::Init);
+    writer.apply_watcher_event(&Event::InitDone);
+    (reader, writer)
+}
