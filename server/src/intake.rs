@@ -16,6 +16,7 @@ use crate::body::{Body, too_large};
 use crate::identity::{Cluster, Token, Worker};
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
+use crate::report::bounded;
 use crate::turnstile::Turnstile;
 
 /// How long a delivery may take, step by step. The runner gives up on a try after 15 s.
@@ -109,9 +110,10 @@ impl Intake {
         matches(&worker, "path", &target.subject_uid, target.attempt)?;
         let _place = self.turnstile.enter(&worker.tenant).await?;
         let bytes = body.read(MAX_RESULT_BYTES, self.times.body).await?;
-        let result: AttemptResult = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
+        let mut result: AttemptResult = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
         drop(bytes);
         matches(&worker, "body", &result.subject_uid, result.attempt)?;
+        bounded(&mut result.report)?;
         self.keep(worker, result).await
     }
 

@@ -11,5 +11,6 @@ pub mod identity;
 pub mod intake;
 pub mod metrics;
 pub mod problem;
+pub mod report;
 pub mod routes;
 pub mod turnstile;

@@ -2,8 +2,7 @@
 
 mod support;
 
-use enact_domain::assignment::MAX_RESULT_BYTES;
-use enact_domain::assignment::{Reason, Report};
+use enact_domain::assignment::{MAX_RESULT_BYTES, Reason, Report};
 use futures::future::join_all;
 use support::database::end;
 use support::http::Request;
@@ -152,6 +151,9 @@ async fn a_body_that_is_no_result_is_told_where() {
     send(b"{}").await.assert_problem(400, "malformed", "missing field");
     send(&[b'"', 0xff, b'"']).await.assert_problem(400, "malformed", "");
     send(&b"[".repeat(MAX_RESULT_BYTES)).await.assert_problem(400, "malformed", "");
+    let mut lying = result(SUBJECT, 1);
+    lying.report.commit = Some("HEAD".into());
+    server.deliver("token", &lying).await.assert_problem(400, "malformed", "report.commit");
     let plain = delivery(SUBJECT, 1, "token", b"{}").without("content-type").header("content-type", "text/plain");
     server.send(&plain).await.assert_problem(415, "unsupported-media-type", "application/json");
     let zipped = delivery(SUBJECT, 1, "token", b"{}").header("content-encoding", "gzip");

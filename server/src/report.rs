@@ -1,0 +1,81 @@
+//! What a report may hold: the operator copies it into statuses of Kubernetes objects, and into the assignments of other tasks.
+
+use enact_domain::assignment::{MAX_MESSAGE_BYTES, MAX_OUTPUT_BYTES, Report};
+
+use crate::problem::{Kind, Problem};
+
+/// Largest sum of names of files in conflict that is kept, in bytes.
+const MAX_CONFLICT_BYTES: usize = 32 << 10;
+
+/// Cuts what is for people only to what is kept, and refuses what would mean something else when it is cut.
+///
+/// # Errors
+/// When the outputs are larger than allowed, or the commit is none.
+pub fn bounded(report: &mut Report) -> Result<(), Problem> {
+    if let Some(commit) = &report.commit {
+        let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+        if !(commit.len() == 40 || commit.len() == 64) || !commit.bytes().all(hex) {
+            return Err(Problem::new(Kind::Malformed, "report.commit must be 40 or 64 lower-case hex digits"));
+        }
+    }
+    // As the runner measures them.
+    let size = serde_json::to_string(&report.outputs).map_or(usize::MAX, |json| json.len());
+    if !report.outputs.is_empty() && size > MAX_OUTPUT_BYTES {
+        let why = format!("report.outputs take {size} bytes as JSON, and at most {MAX_OUTPUT_BYTES} are kept");
+        return Err(Problem::new(Kind::Malformed, why));
+    }
+    report.message.truncate(report.message.floor_char_boundary(MAX_MESSAGE_BYTES));
+    let mut room = MAX_CONFLICT_BYTES;
+    let fitting = report.conflicts.iter().take_while(|name| {
+        // One byte more for each, so that empty names do not come for nothing.
+        let left = room.checked_sub(name.len() + 1);
+        room = left.unwrap_or_default();
+        left.is_some()
+    });
+    let fitting = fitting.count();
+    report.conflicts.truncate(fitting);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use enact_domain::assignment::Reason;
+
+    use super::*;
+
+    #[test]
+    fn honest_reports_stay_as_they_are() {
+        let mut report = Report::new(Reason::MergeConflict, "m".repeat(MAX_MESSAGE_BYTES));
+        report.commit = Some("0123456789abcdef".repeat(4));
+        report.outputs.insert("name".into(), "value".into());
+        report.conflicts = (0..1000).map(|number| format!("src/{number}.rs")).collect();
+        let before = report.clone();
+        assert_eq!((bounded(&mut report), report), (Ok(()), before));
+    }
+
+    #[test]
+    fn what_is_for_people_is_cut() {
+        let mut report = Report::new(Reason::AgentFailed, "");
+        report.message = "ü".repeat(MAX_MESSAGE_BYTES);
+        report.conflicts = vec![String::new(); 100_000];
+        bounded(&mut report).unwrap();
+        assert_eq!((report.message.len(), report.conflicts.len()), (MAX_MESSAGE_BYTES, MAX_CONFLICT_BYTES));
+        report.conflicts = vec!["x".repeat(MAX_CONFLICT_BYTES), "y".into()];
+        bounded(&mut report).unwrap();
+        assert!(report.conflicts.is_empty());
+    }
+
+    #[test]
+    fn what_counts_is_refused_when_it_is_wrong() {
+        let refused = |change: &dyn Fn(&mut Report)| {
+            let mut report = Report::new(Reason::Succeeded, "");
+            change(&mut report);
+            bounded(&mut report).expect_err("it is refused").detail
+        };
+        for commit in ["", "abc", &"A".repeat(40), &"g".repeat(40), "--upload-pack=touch /tmp/x"] {
+            assert!(refused(&|report| report.commit = Some(commit.into())).contains("report.commit"), "{commit}");
+        }
+        let large = |report: &mut Report| drop(report.outputs.insert("n".into(), "x".repeat(MAX_OUTPUT_BYTES)));
+        assert!(refused(&large).contains("at most 2048"));
+    }
+}
