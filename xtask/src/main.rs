@@ -23,6 +23,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
+use crate::cmd::{CommandExt, cmd};
+
 /// Commands for developing, testing and showing Enact on one Linux machine
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask")]
@@ -38,6 +40,9 @@ enum Xtask {
 
     /// A real Kubernetes on this machine, without Docker
     Cluster(cluster::Cluster),
+
+    /// Write the custom resource definitions and their reference page anew, from the types in `crds/src`
+    Crds,
 
     /// Build the container images, and bring them to a cluster or registry
     Images(images::Build),
@@ -79,6 +84,7 @@ fn run(task: Xtask) -> Result<()> {
         Xtask::Test(test) => test::run(&test),
         Xtask::Bench(bench) => bench::run(&bench),
         Xtask::Cluster(cluster) => cluster::run(cluster),
+        Xtask::Crds => crds(),
         Xtask::Images(build) => images::run(&build),
         Xtask::Postgres(action) => postgres::run(&action),
         Xtask::Kubectl(arguments) => tools::exec("kubectl", &arguments),
@@ -86,4 +92,10 @@ fn run(task: Xtask) -> Result<()> {
         Xtask::HelmUnittest(arguments) => tools::exec("helm-unittest", &arguments),
         Xtask::Kubeconform(arguments) => tools::exec("kubeconform", &arguments),
     }
+}
+
+/// The tests that compare what is generated write it, too.
+fn crds() -> Result<()> {
+    let mut tests = cmd("cargo", ["test", "--package", "enact-crds", "--test", "generated", "--test", "reference"]);
+    tests.current_dir(dirs::workspace()).env("ENACT_UPDATE", "1").show()
 }

@@ -25,13 +25,14 @@ struct Certificate<'a> {
 }
 
 /// Components with a kubeconfig of their own: file name, user, group.
-const CLIENTS: [(&str, &str, &str); 6] = [
+const CLIENTS: [(&str, &str, &str); 7] = [
     ("admin", "enact-admin", "system:masters"),
     ("kube-controller-manager", "system:kube-controller-manager", ""),
     ("kube-scheduler", "system:kube-scheduler", ""),
     ("kube-proxy", "system:kube-proxy", ""),
     ("kubelet", "system:node:enact", "system:nodes"),
     ("volumes", "enact-volumes", "system:masters"),
+    ("network-policies", "enact-network-policies", "system:masters"),
 ];
 
 /// Makes what is missing of certificates, keys and kubeconfigs.

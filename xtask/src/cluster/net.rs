@@ -19,6 +19,13 @@ pub(super) const LOOPBACK: &str = "127.28.0.1";
 
 const INPUT: &str = "ENACT-INPUT";
 const FORWARD: &str = "ENACT-FORWARD";
+const HOLD: &str = "ENACT-HOLD";
+const POLICY: &str = "ENACT-POLICY";
+
+/// The queue of what pods send, until it is known whose address the sender's is.
+pub(super) const HOLDING_QUEUE: u16 = 6440;
+/// The queue of what pods send and receive, for a verdict by NetworkPolicies.
+pub(super) const DECIDING_QUEUE: u16 = 6441;
 
 /// Pods' and Services' ranges, /16 each, in order of preference. The last is reserved for tests of networks.
 const CANDIDATES: [(Ipv4Addr, Ipv4Addr); 6] = [
@@ -144,11 +151,20 @@ fn set_sysctl(name: &str, value: &str) -> Result<()> {
     Ok(())
 }
 
-/// Pods reach each other and the API server whatever else the firewall says, and the outer world only when that was asked for.
+/// Pods reach each other and the API server whatever else the firewall says, and the outer world only when that was asked for; all of
+/// that as far as NetworkPolicies let them. What the node itself sends to its pods (probes) is nobody's to forbid.
 fn firewall(internet: bool) -> Result<()> {
     let outward = if internet { "ACCEPT" } else { "REJECT" };
+    let first = "-m conntrack --ctstate NEW -j NFQUEUE --queue-num";
     let rules = format!(
-        "*filter\n\
+        "*mangle\n\
+         :{HOLD} - [0:0]\n\
+         :{POLICY} - [0:0]\n\
+         -A {HOLD} -i {BRIDGE} {first} {HOLDING_QUEUE}\n\
+         -A {POLICY} -i {BRIDGE} {first} {DECIDING_QUEUE}\n\
+         -A {POLICY} -o {BRIDGE} {first} {DECIDING_QUEUE}\n\
+         COMMIT\n\
+         *filter\n\
          :{INPUT} - [0:0]\n\
          :{FORWARD} - [0:0]\n\
          -A {INPUT} -i {BRIDGE} -p tcp --dport 6443 -j ACCEPT\n\
@@ -159,10 +175,28 @@ fn firewall(internet: bool) -> Result<()> {
     );
     // Declaring a chain empties it, so that this can be repeated.
     cmd("iptables-restore", ["-w", "10", "--noflush"]).read_with(&rules)?;
-    for (chain, ours) in [("INPUT", INPUT), ("FORWARD", FORWARD)] {
-        if !cmd("iptables", ["-w", "10", "-C", chain, "-j", ours]).succeeds() {
-            cmd("iptables", ["-w", "10", "-I", chain, "-j", ours]).read()?;
+    // Addresses of Services are replaced between the first of these chains and the others.
+    let jumps = [
+        ("mangle", "PREROUTING", HOLD),
+        ("mangle", "INPUT", POLICY),
+        ("mangle", "FORWARD", POLICY),
+        ("filter", "INPUT", INPUT),
+        ("filter", "FORWARD", FORWARD),
+    ];
+    for (table, chain, ours) in jumps {
+        if !cmd("iptables", ["-w", "10", "-t", table, "-C", chain, "-j", ours]).succeeds() {
+            cmd("iptables", ["-w", "10", "-t", table, "-I", chain, "-j", ours]).read()?;
         }
+    }
+    Ok(())
+}
+
+/// Whether somebody answers the firewall's questions.
+pub(super) fn queues_are_served() -> Result<()> {
+    let table = fs::read_to_string("/proc/net/netfilter/nfnetlink_queue").context("this kernel has no queues")?;
+    let served = |queue: u16| table.lines().any(|line| line.split_whitespace().next() == Some(&queue.to_string()));
+    if !(served(HOLDING_QUEUE) && served(DECIDING_QUEUE)) {
+        bail!("nobody serves queues {HOLDING_QUEUE} and {DECIDING_QUEUE}");
     }
     Ok(())
 }

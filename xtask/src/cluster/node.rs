@@ -1,4 +1,4 @@
-//! The node: containerd, the kubelet and kube-proxy, with the pod network's configuration.
+//! The node: containerd, the kubelet, kube-proxy and what enforces NetworkPolicies, with the pod network's configuration.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::layout::Layout;
-use super::net::{BRIDGE, LOOPBACK, Ranges};
+use super::net::{BRIDGE, DECIDING_QUEUE, HOLDING_QUEUE, LOOPBACK, Ranges};
 use super::{NODE, Options};
 use crate::cmd::cmd;
 use crate::daemon::Spec;
@@ -174,6 +174,18 @@ pub(super) fn kube_proxy(layout: &Layout, tools: &Path, ranges: Ranges) -> Resul
     let args = vec![format!("--config={}", config.display())];
     let files = vec![config, layout.path("certs/ca.crt")];
     Ok(Spec { name: "kube-proxy", program: tools.join("kube-proxy"), args, files })
+}
+
+/// Enforces NetworkPolicies.
+pub(super) fn network_policies(layout: &Layout, tools: &Path) -> Spec {
+    let args = vec![
+        format!("--kubeconfig={}", layout.arg("network-policies.kubeconfig")),
+        format!("--node={NODE}"),
+        format!("--holding-queue={HOLDING_QUEUE}"),
+        format!("--deciding-queue={DECIDING_QUEUE}"),
+    ];
+    let program = tools.join("network-policies");
+    Spec { name: "network-policies", program, args, files: vec![layout.path("certs/ca.crt")] }
 }
 
 /// The folders of control group `name`: one in version 2, one a hierarchy in version 1.

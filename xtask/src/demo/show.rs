@@ -13,8 +13,8 @@ use crate::kube::Kube;
 const PRODUCT: &str = r#"
 git clone --quiet --branch plan/shop http://git-server:8080/shop.git /tmp/shop
 cd /tmp/shop
-echo "--- the last commits of the branch plan/shop"
-git log --graph --format='%h %an: %s' | head -n 30
+echo "--- the commits of the branch plan/shop, without the merges"
+git log --no-merges --format='%h %an: %s' 
 echo "--- whose work the last one is"
 git log -1 --no-merges --format=%B
 echo "--- the product's own tests"
@@ -42,7 +42,9 @@ commit;";
 /// Prints what came of the plan.
 pub(super) fn outcome(kube: &Kube, archives: &[Archive], place: &str) -> Result<()> {
     println!("{}", product(kube, &image(archives, place, "agent")?)?);
-    println!("--- the record in Postgres of the tenant {TENANT}, the last entries first");
+    println!(
+        "--- the record in Postgres of the tenant {TENANT}: how much there is, and the last entries, newest first"
+    );
     let psql = "PGPASSWORD=$POSTGRES_PASSWORD exec psql --quiet --host=127.0.0.1 --username=enact --dbname=enact";
     let args = ["exec", "--stdin", "--namespace", NAMESPACE, "statefulset/enact-postgres", "--", "sh", "-c", psql];
     println!("{}", kube.kubectl(args).read_with(RECORD).context("cannot read the record")?);
@@ -73,8 +75,9 @@ fn product(kube: &Kube, image: &str) -> Result<String> {
     kube.apply(&pod.to_string(), &[])?;
     kube.wait(GIT_NAMESPACE, "pod/product", "jsonpath={.status.containerStatuses[0].state.terminated}", 120)?;
     let said = kube.kubectl(["logs", POD, "--namespace", GIT_NAMESPACE]).read()?;
-    let phase = ["get", "pod", POD, "--namespace", GIT_NAMESPACE, "--output=jsonpath={.status.phase}"];
-    if kube.kubectl(phase).read()? != "Succeeded" {
+    // The pod's phase comes later than the end of its container.
+    let code = "--output=jsonpath={.status.containerStatuses[0].state.terminated.exitCode}";
+    if kube.kubectl(["get", "pod", POD, "--namespace", GIT_NAMESPACE, code]).read()? != "0" {
         bail!("the product does not work:\n{said}");
     }
     delete()?;
