@@ -64,7 +64,7 @@ pub fn compile(plan: &str, tasks: Vec<TaskTemplate>) -> Result<Compiled, Vec<Com
             return Err(vec![CompileError::SameName { first: first.to_owned(), second: task.id.clone() }]);
         }
     }
-    Ok(Compiled { graph, names, tasks })
+    Ok(Compiled { tasks, names, graph })
 }
 
 /// The open tasks of a tasks.md, in Spec Kit's order of phases, `[P]` and stated dependencies; and what is wrong with the document.

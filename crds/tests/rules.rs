@@ -28,7 +28,10 @@ fn messages(kind: &str, old: Option<&Value>, new: &Value) -> BTreeSet<String> {
         "Tenant" => check!(Tenant),
         _ => panic!("no kind {kind}"),
     };
-    result.err().into_iter().flat_map(|errors| errors.into_vec()).map(|error| error.message).collect()
+    match result {
+        Ok(()) => BTreeSet::new(),
+        Err(errors) => errors.into_vec().into_iter().map(|error| error.message).collect(),
+    }
 }
 
 fn object(kind: &str, name: &str, spec: &Value) -> Value {
