@@ -1,6 +1,8 @@
 //! Takes a cluster away, whatever state it is in: nothing here asks a component to help.
 
 use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,11 +16,14 @@ use crate::daemon::{self, Daemons, until};
 /// Where every kubelet listens for plugins.
 const DEVICE_PLUGINS: &str = "/var/lib/kubelet/device-plugins";
 
+/// Where every containerd of version 1 has its shims listen.
+const SHIM_SOCKETS: &str = "/run/containerd/s";
+
 /// Ends every process, unmounts, removes links, rules and control groups, and deletes the directory.
 pub(super) fn clean(layout: &Layout, daemons: &Daemons) -> Result<()> {
     daemons.kill_all()?;
     end_cgroup(&layout.cgroup())?;
-    remove_shim_sockets(layout);
+    remove_shim_sockets();
     unmount_below(layout.dir())?;
     net::down(layout)?;
     remove_traces(layout);
@@ -69,16 +74,13 @@ fn folders_below(root: &Path, folders: &mut Vec<PathBuf>) {
     folders.push(root.to_owned());
 }
 
-/// containerd keeps its shims' sockets in a place of its own, under names that only the shims' folders tell.
-fn remove_shim_sockets(layout: &Layout) {
-    let tasks = layout.path("containerd/state/io.containerd.runtime.v2.task/k8s.io");
-    for task in fs::read_dir(tasks).into_iter().flatten().flatten() {
-        let address = fs::read_to_string(task.path().join("address")).unwrap_or_default();
-        if let Some(socket) =
-            address.trim().strip_prefix("unix://").filter(|path| path.starts_with("/run/containerd/s/"))
-        {
-            // It is gone already when the shim ended by itself.
-            let _ = fs::remove_file(socket);
+/// containerd keeps its shims' sockets in a place of its own, under names that do not tell whose they are. Our shims have ended by now,
+/// and a socket that nobody listens on is of no use to anybody.
+fn remove_shim_sockets() {
+    for entry in fs::read_dir(SHIM_SOCKETS).into_iter().flatten().flatten() {
+        if UnixStream::connect(entry.path()).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused) {
+            // Another `down` may have been first.
+            let _ = fs::remove_file(entry.path());
         }
     }
 }
@@ -129,7 +131,7 @@ fn remove_traces(layout: &Layout) {
         "/var/lib/cni/results",
         "/var/lib/cni",
         "/var/log/containers",
-        "/run/containerd/s",
+        SHIM_SOCKETS,
         "/run/containerd",
     ] {
         // Only when it is empty: somebody else's files stay.
