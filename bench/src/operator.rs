@@ -43,7 +43,7 @@ pub fn peak_mebibytes() -> Result<f64> {
 /// When they cannot be read.
 pub async fn record_load(client: &Client) -> Result<Load> {
     let path = "/api/v1/namespaces/enact-system/services/enact-operator:8081/proxy/metrics";
-    let request = k8s_openapi::http::Request::get(path).body(Vec::new())?;
+    let request = http::Request::get(path).body(Vec::new())?;
     let metrics = client.request_text(request).await.context("cannot read the operator's metrics")?;
     let value = |name: &str| -> Result<f64> {
         let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

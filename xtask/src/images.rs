@@ -216,11 +216,9 @@ impl Store {
         if text.lines().any(|line| line.starts_with("FROM debian:")) {
             self.ensure_base()?;
         }
-        let context = self.folder.join("context");
-        remove_dir(&context)?;
-        fs::create_dir_all(&context)?;
+        let context = tempfile::tempdir_in(&self.folder)?;
         for file in &image.files {
-            cmd("cp", ["-R", "--"]).arg(file).arg(&context).read()?;
+            cmd("cp", ["-R", "--"]).arg(file).arg(context.path()).read()?;
         }
         let mut build = self.buildah();
         build.args(["build", "--quiet", "--layers", "--pull-never", "--file"]).arg(&image.containerfile);
@@ -228,14 +226,14 @@ impl Store {
             build.args(["--tag", name]);
         }
         let replaced = names.first().and_then(|name| self.image_id(name));
-        build.arg(&context).read()?;
+        build.arg(context.path()).read()?;
         if let Some(old) =
             replaced.filter(|old| names.first().and_then(|name| self.image_id(name)).as_ref() != Some(old))
         {
             // With its layers, but for those that others use: each holds all programs. It may have a name that somebody else gave it.
             self.buildah().args(["rmi", &old]).succeeds();
         }
-        remove_dir(&context)
+        Ok(())
     }
 
     fn image_id(&self, name: &str) -> Option<String> {
@@ -244,10 +242,9 @@ impl Store {
 
     /// Writes an archive that carries every name. It is not compressed: it only goes from this disk to this disk.
     fn export(&self, names: &[String], path: &Path) -> Result<()> {
-        let (layout, Some(first)) = (self.folder.join("export"), names.first()) else {
-            bail!("an image without a name cannot be exported");
-        };
-        remove_dir(&layout)?;
+        let Some(first) = names.first() else { bail!("an image without a name cannot be exported") };
+        let folder = tempfile::tempdir_in(&self.folder)?;
+        let layout = folder.path().join("layout");
         let target = format!("oci:{}:{first}", layout.display());
         self.buildah().args(["push", "--quiet", "--disable-compression", first, &target]).read()?;
         let index = layout.join("index.json");
@@ -256,7 +253,7 @@ impl Store {
         // The index first: it tells what is inside without reading on.
         cmd("tar", ["-C"]).arg(&layout).arg("-cf").arg(&partial).args(["index.json", "oci-layout", "blobs"]).read()?;
         fs::rename(&partial, path)?;
-        remove_dir(&layout)
+        Ok(())
     }
 
     /// Deletes archives of an image but the newest.
@@ -320,13 +317,6 @@ fn under_names(index: &str, names: &[String]) -> Result<String> {
     };
     index["manifests"] = names.iter().map(under).collect();
     Ok(index.to_string())
-}
-
-fn remove_dir(path: &Path) -> Result<()> {
-    if path.exists() {
-        fs::remove_dir_all(path).with_context(|| format!("cannot delete {}", path.display()))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -26,15 +26,15 @@ struct State {
 impl FakeApi {
     /// A client of this server.
     pub fn client(&self) -> Client {
-        let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
         let api = self.clone();
-        tokio::spawn(async move {
-            while let Some((request, answer)) = handle.next_request().await {
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let api = api.clone();
+            async move {
                 let (parts, body) = request.into_parts();
-                let body = body.collect_bytes().await.unwrap();
+                let body = body.collect_bytes().await?;
                 let (status, value) = api.serve(&parts.method, &parts.uri, &body);
                 let bytes = serde_json::to_vec(&value).unwrap();
-                answer.send_response(Response::builder().status(status).body(Body::from(bytes)).unwrap());
+                Ok::<_, kube::Error>(Response::builder().status(status).body(Body::from(bytes)).unwrap())
             }
         });
         Client::new(service, "ns")
@@ -47,10 +47,10 @@ impl FakeApi {
     }
 
     /// Changes an object by a merge patch.
-    pub fn change(&self, key: &str, patch: Value) {
+    pub fn change(&self, key: &str, patch: &Value) {
         let mut state = self.state.lock().unwrap();
         let mut object = state.objects[key].clone();
-        merge(&mut object, &patch);
+        merge(&mut object, patch);
         state.store(key, object);
     }
 
