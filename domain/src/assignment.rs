@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub const ASSIGNMENT_ENV: &str = "ENACT_ASSIGNMENT";
 /// Prefix of the variables of the pod that an Agent's own variables are passed in; the agent sees them without it, and no others.
 pub const AGENT_ENV_PREFIX: &str = "ENACT_ENV_";
+/// The same for variables whose values come from Secrets: the runner hides these in everything that it prints, stores and reports.
+pub const AGENT_SECRET_PREFIX: &str = "ENACT_SECRET_";
 /// Largest assignment as JSON, in bytes: Linux takes no larger string in an environment.
 pub const MAX_ASSIGNMENT_BYTES: usize = 128 * 1024 - 64;
 /// Largest termination message that the kubelet keeps, in bytes.

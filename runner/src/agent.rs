@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
-use enact_domain::assignment::{Gate, GateResult, Reason};
+use enact_domain::assignment::{AGENT_ENV_PREFIX, AGENT_SECRET_PREFIX, Gate, GateResult, Reason};
 
 use crate::capture::{collect, follow, last_lines};
 use crate::desk::Desk;
@@ -17,8 +17,6 @@ use crate::process::{End, Supervisor};
 pub(crate) const MAX_TRANSCRIPT: usize = 256 << 10;
 /// How much of what a gate prints is kept.
 const MAX_GATE_OUTPUT: usize = 4 << 10;
-/// Prefix of the variables that the operator sets for the agent; it is taken off.
-const PASSED_ON: &str = "ENACT_ENV_";
 /// Counters of the container's control group, where version 2 is mounted.
 const MEMORY_EVENTS: &str = "/sys/fs/cgroup/memory.events";
 
@@ -37,10 +35,13 @@ impl Environment {
             environment.set(name, value);
         }
         for (name, value) in std::env::vars_os() {
-            if let Some(name) =
-                name.to_str().and_then(|name| name.strip_prefix(PASSED_ON)).filter(|name| !name.is_empty())
-            {
-                environment.set(name, value);
+            let passed_on = |name: &str| {
+                let name =
+                    [AGENT_ENV_PREFIX, AGENT_SECRET_PREFIX].iter().find_map(|prefix| name.strip_prefix(prefix))?;
+                (!name.is_empty()).then(|| name.to_owned())
+            };
+            if let Some(name) = name.to_str().and_then(passed_on) {
+                environment.set(&name, value);
             }
         }
         environment.set("HOME", &desk.home);
@@ -69,7 +70,7 @@ pub(crate) struct Ran {
 }
 
 impl Script<'_> {
-    /// Runs the script with `/bin/sh -e`; everything it prints goes to the log, too.
+    /// Runs the script with `/bin/sh -e`; everything it prints goes to the log, too, but for secrets.
     pub(crate) fn run(&self, supervisor: &mut Supervisor, keep: usize) -> Result<Ran, Failure> {
         let shell = |error| Failure::program("/bin/sh", &error);
         let (reader, writer) = std::io::pipe().map_err(shell)?;
@@ -82,7 +83,7 @@ impl Script<'_> {
             .stdout(writer.try_clone().map_err(shell)?)
             .stderr(writer);
         let killed_before = out_of_memory_kills();
-        let follower = follow(reader, keep, true);
+        let follower = follow(reader, keep, Some(supervisor.secrets().clone()));
         let end = supervisor.run(command, None).map_err(shell)?;
         let printed = collect(follower).into_text();
         Ok(Ran { end, out_of_memory: out_of_memory_kills() > killed_before, printed })

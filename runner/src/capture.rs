@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 use std::thread::JoinHandle;
+
+use crate::secrets::Secrets;
 
 /// The last bytes of a stream.
 #[derive(Debug, Default)]
@@ -44,25 +47,35 @@ impl Tail {
     }
 }
 
-/// Reads `stream` to its end in a thread of its own and keeps the last `limit` bytes; `echo` passes everything on to standard output.
-pub(crate) fn follow(mut stream: impl Read + Send + 'static, limit: usize, echo: bool) -> JoinHandle<Tail> {
+/// Reads `stream` to its end in a thread of its own and keeps the last `limit` bytes.
+///
+/// With `secrets`, everything is passed on to standard output, too, and neither there nor in what is kept is one of them.
+pub(crate) fn follow(
+    mut stream: impl Read + Send + 'static,
+    limit: usize,
+    secrets: Option<Arc<Secrets>>,
+) -> JoinHandle<Tail> {
     std::thread::spawn(move || {
         let mut tail = Tail::new(limit);
         let mut buffer = [0; 16 * 1024];
+        let mut pending = Vec::new();
+        let mut take = |chunk: &[u8], last: bool| {
+            let Some(secrets) = &secrets else { return tail.push(chunk) };
+            pending.extend_from_slice(chunk);
+            let passed = secrets.pass(&mut pending, last);
+            tail.push(&passed);
+            // A log that nobody takes is no reason to stop the work.
+            let _ = io::stdout().write_all(&passed);
+        };
         loop {
             match stream.read(&mut buffer) {
                 Ok(0) => break,
-                Ok(count) => {
-                    tail.push(&buffer[..count]);
-                    if echo {
-                        // A log that nobody takes is no reason to stop the work.
-                        let _ = io::stdout().write_all(&buffer[..count]);
-                    }
-                }
+                Ok(count) => take(&buffer[..count], false),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => break,
             }
         }
+        take(&[], true);
         let _ = io::stdout().flush();
         tail
     })

@@ -101,17 +101,19 @@ pub(crate) struct Git<'a> {
 /// How calls authenticate themselves.
 struct Credentials {
     directory: PathBuf,
+    /// The option that names the credential helper.
     helper: String,
     ssh_command: String,
 }
 
 impl<'a> Git<'a> {
-    /// Git in the working tree, a directory that exists.
-    pub(crate) fn new(supervisor: &'a mut Supervisor, settings: &Settings) -> Result<Self, Failure> {
+    /// Git in the working tree, a directory that exists, for the repository at `url`.
+    pub(crate) fn new(supervisor: &'a mut Supervisor, settings: &Settings, url: &str) -> Result<Self, Failure> {
         let runner = std::env::current_exe().map_err(|error| Failure::program("enact-runner", &error))?;
         let directory = settings.git_credentials_dir.clone();
         let credentials = Credentials {
-            helper: format!("!{} credential", quoted(&runner)),
+            // For this server and no other, wherever a redirect or a configuration leads.
+            helper: format!("credential.{}.helper=!{} credential", origin(url), quoted(&runner)),
             ssh_command: ssh_command(&directory),
             directory,
         };
@@ -173,8 +175,8 @@ impl<'a> Git<'a> {
     /// None when the time was up.
     fn execute(&mut self, args: &[&str], limit: Duration) -> Result<Option<Output>, Failure> {
         let (command, stdout, stderr) = self.command(args).map_err(|error| Failure::program("git", &error))?;
-        let stdout = follow(stdout, MAX_OUTPUT, false);
-        let stderr = follow(stderr, MAX_ERRORS, false);
+        let stdout = follow(stdout, MAX_OUTPUT, None);
+        let stderr = follow(stderr, MAX_ERRORS, None);
         let end = self.supervisor.run(command, Some(limit)).map_err(|error| Failure::program("git", &error))?;
         let (stdout, stderr) = (collect(stdout), collect(stderr));
         if stdout.is_cut() {
@@ -205,7 +207,7 @@ impl<'a> Git<'a> {
             option.push(hooks);
             command.arg("-c").arg(option);
         }
-        command.args(["-c", "credential.helper=", "-c"]).arg(format!("credential.helper={}", self.credentials.helper));
+        command.args(["-c", "credential.helper=", "-c", &self.credentials.helper]);
         command.args(args);
         self.environment(&mut command);
         Ok((command, stdout, stderr))
@@ -224,6 +226,8 @@ impl<'a> Git<'a> {
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             // Wins over any `protocol.*.allow`: neither `ext::` nor `file:` whatever a configuration says.
             .env("GIT_ALLOW_PROTOCOL", "https:http:ssh")
+            // Replaced objects are what an agent says they are.
+            .env("GIT_NO_REPLACE_OBJECTS", "1")
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_EDITOR", "false")
             .env("GIT_SSH_COMMAND", &self.credentials.ssh_command)
@@ -265,6 +269,12 @@ fn ssh_command(credentials: &Path) -> String {
         "ssh -F /dev/null -i {key} -o IdentitiesOnly=yes -o BatchMode=yes -o StrictHostKeyChecking=yes \
          -o UserKnownHostsFile={hosts} -o GlobalKnownHostsFile=/dev/null -o ConnectTimeout=20 -o ServerAliveInterval=15"
     )
+}
+
+/// Scheme, host and port of a URL.
+fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    url[host..].find('/').map_or(url, |at| &url[..host + at])
 }
 
 /// A path as one word of the shell.
@@ -313,4 +323,15 @@ fn trouble(url: &str, told: &str) -> Option<Failure> {
         );
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_what_stands_before_the_path() {
+        assert_eq!(origin("https://example.org:8443/a/b.git"), "https://example.org:8443");
+        assert_eq!(origin("http://git-server"), "http://git-server");
+    }
 }

@@ -34,7 +34,7 @@ pub(crate) fn merge(
     integration: &IntegrationWork,
 ) -> Result<Report, Failure> {
     Desk::of(settings).clear()?;
-    let mut git = Git::new(supervisor, settings)?;
+    let mut git = Git::new(supervisor, settings, &work.url)?;
     say(&format!("merging {} branch(es) for {} in {}", work.merge.len(), integration.target, work.url));
     let checkout = repository::prepare(&mut git, work, Some(&integration.target))?;
     let candidate = checkout.base.clone();
@@ -77,7 +77,7 @@ pub(crate) fn publish(
         return Err(Failure::new(Reason::InvalidAssignment, format!("{} holds no commit", handed_over.display())));
     }
     Desk::of(settings).clear()?;
-    let mut git = Git::new(supervisor, settings)?;
+    let mut git = Git::new(supervisor, settings, &work.url)?;
     let found = repository::fetch_branch(&mut git, &work.url, &work.branch)?;
     if found != candidate {
         return Err(Failure::new(

@@ -3,8 +3,9 @@
 //! The runner is PID 1 of its container. It reads the [assignment](enact_domain::assignment) from its environment, does the work, and
 //! answers in three layers: the exit code, a report in the termination message, and the whole result sent to the server.
 //!
-//! An agent runs under the same user as the runner, and can read what is mounted into the pod: the credential of a task reaches its
-//! own `enact/…` branches and no others, and the token opens nothing but the delivery of this attempt's result.
+//! An agent runs under the same user as the runner, and can read what is mounted into the pod: the credential of a task should reach the
+//! plan's `enact/…` branches and no others, and the token opens nothing but the delivery of this attempt's result. It can neither look
+//! into the runner's process nor change what the runner's Git does, and what it prints is kept without secrets.
 
 mod agent;
 mod capture;
@@ -18,6 +19,7 @@ mod outputs;
 mod process;
 mod report;
 mod repository;
+mod secrets;
 mod settings;
 mod task;
 
@@ -30,6 +32,7 @@ use enact_domain::assignment::{Assignment, AttemptResult, GateResult, Reason, Re
 
 use crate::failure::Failure;
 use crate::process::Supervisor;
+use crate::secrets::Secrets;
 use crate::settings::Settings;
 
 /// Runs one attempt of an Enact plan inside its pod
@@ -115,7 +118,7 @@ fn carry_out(step: &Step, settings: &Settings) -> ExitCode {
 /// Does the work and delivers its result; the report that is left says how both went.
 fn attempt(step: &Step, settings: &Settings) -> Report {
     let begun = Instant::now();
-    let mut supervisor = match Supervisor::start() {
+    let mut supervisor = match Supervisor::start(Secrets::known(settings)) {
         Ok(supervisor) => supervisor,
         Err(error) => {
             return Report::new(Reason::ContainerConfigError, format!("signals cannot be handled: {error}"));
@@ -130,7 +133,8 @@ fn attempt(step: &Step, settings: &Settings) -> Report {
     // An attempt that was asked to stop has not succeeded, whatever it got done. From here on its end is decided: the result that is
     // delivered, the report and the exit code always say the same.
     let outcome = if supervisor.cancelled() { Err(Failure::cancelled()) } else { outcome };
-    let report = outcome.unwrap_or_else(Failure::into_report);
+    let mut report = outcome.unwrap_or_else(Failure::into_report);
+    supervisor.secrets().hide_in(&mut report);
     let Some(server) = assignment.server_url.as_deref().filter(|_| delivers(step, &report)) else {
         return report;
     };

@@ -7,16 +7,19 @@
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, kill_process, kill_process_group, set_child_subreaper,
-    test_kill_process_group, wait,
+    DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, kill_process, kill_process_group, set_child_subreaper,
+    set_dumpable_behavior, test_kill_process_group, wait,
 };
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+use crate::secrets::Secrets;
 
 /// How long a process group may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(10);
@@ -38,6 +41,7 @@ pub(crate) enum End {
 pub(crate) struct Supervisor {
     signals: Receiver<i32>,
     cancelled: bool,
+    secrets: Arc<Secrets>,
 }
 
 /// Why a running child is being stopped.
@@ -47,8 +51,10 @@ struct Stopping {
 }
 
 impl Supervisor {
-    /// Takes over signals and orphans. Called once, before any child is started.
-    pub(crate) fn start() -> io::Result<Self> {
+    /// Takes over signals and orphans. Called once, before any child is started. What children print is shown without `secrets`.
+    pub(crate) fn start(secrets: Secrets) -> io::Result<Self> {
+        // An agent runs as the same user: it may neither look into this process nor change what it does.
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
         // PID 1 inherits orphans anyway; elsewhere (on a developer's machine, in tests) this makes it so.
         set_child_subreaper(Some(rustix::process::getpid()))?;
         let mut incoming = Signals::new([SIGTERM, SIGINT, SIGCHLD])?;
@@ -60,7 +66,12 @@ impl Supervisor {
                 }
             }
         });
-        Ok(Self { signals, cancelled: false })
+        Ok(Self { signals, cancelled: false, secrets: Arc::new(secrets) })
+    }
+
+    /// What no log may show.
+    pub(crate) fn secrets(&self) -> &Arc<Secrets> {
+        &self.secrets
     }
 
     /// Whether the runner has been asked to stop.
@@ -216,4 +227,16 @@ fn children() -> io::Result<Vec<Pid>> {
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_of_the_same_user_looks_into_the_runner() {
+        let supervisor = Supervisor::start(Secrets::default()).unwrap();
+        assert_eq!(rustix::process::dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+        drop(supervisor);
+    }
 }

@@ -1,6 +1,9 @@
 //! What an attempt does with its repository: take what it needs, merge, commit, push.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
 
 use enact_domain::assignment::{GitWork, Reason};
 
@@ -21,6 +24,8 @@ pub(crate) struct Checkout {
     pub(crate) base: String,
     /// What the attempt's branch held before, when an earlier run of the same attempt got as far as the push.
     earlier: Option<String>,
+    /// The clone's own configuration, before an agent came near it.
+    configuration: Vec<u8>,
 }
 
 /// Clones the repository at the revision (or at `target`, where that branch exists), and merges the branches in their order.
@@ -48,7 +53,39 @@ pub(crate) fn prepare(git: &mut Git, work: &GitWork, target: Option<&str>) -> Re
     for (n, branch) in work.merge.iter().enumerate() {
         merge(git, branch, &merged(n))?;
     }
-    Ok(Checkout { base: commit_id(git, "HEAD")?, earlier: refs.get(&head(&work.branch)).cloned() })
+    let file = git.tree().join(".git/config");
+    let configuration = fs::read(&file).map_err(|error| Failure::volume(&file, &error))?;
+    let earlier = refs.get(&head(&work.branch)).cloned();
+    Ok(Checkout { base: commit_id(git, "HEAD")?, earlier, configuration })
+}
+
+/// Puts the clone's configuration back, and takes away what would lead Git to another: filters and URLs that an agent, or what a gate
+/// ran, left there would decide what is committed, and where it is pushed.
+fn disarm(git: &Git, checkout: &Checkout) -> Result<(), Failure> {
+    let own = git.tree().join(".git");
+    if !own.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        return Err(Failure::new(Reason::AgentFailed, "the agent removed the clone that it was given to work in"));
+    }
+    let disarmed = || -> io::Result<()> {
+        // Every process of the agent is gone, so a lock is a leftover.
+        for name in ["config", "config.worktree", "commondir", "info", "index.lock"] {
+            remove(&own.join(name))?;
+        }
+        fs::write(own.join("config"), &checkout.configuration)
+    };
+    disarmed().map_err(|error| {
+        Failure::new(Reason::AgentFailed, format!("the agent left a clone that cannot be put in order: {error}"))
+    })
+}
+
+/// Removes a file, a link or a directory, if it is there.
+fn remove(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Fetches `branch` alone and returns its commit.
@@ -61,13 +98,15 @@ pub(crate) fn fetch_branch(git: &mut Git, url: &str, branch: &str) -> Result<Str
 /// Commits whatever changed in the tree, and returns the commit that holds the whole work: `base` when nothing changed.
 ///
 /// Commits that the agent made stay as they are.
-pub(crate) fn commit(git: &mut Git, base: &str, message: &str, trailers: &[String]) -> Result<String, Failure> {
+pub(crate) fn commit(
+    git: &mut Git,
+    checkout: &Checkout,
+    message: &str,
+    trailers: &[String],
+) -> Result<String, Failure> {
     let fault = |message: String| Err(Failure::new(Reason::AgentFailed, message));
-    if !git.tree().join(".git").exists() {
-        return fault("the agent removed the clone that it was given to work in".into());
-    }
-    // Every process of the agent is gone, so a lock is a leftover.
-    let _ = std::fs::remove_file(git.tree().join(".git/index.lock"));
+    disarm(git, checkout)?;
+    let base = checkout.base.as_str();
     let unmerged = unmerged(git)?;
     if !unmerged.is_empty() {
         return fault(format!("the agent left conflicts of a merge unresolved in {}", unmerged.join(", ")));
@@ -92,6 +131,7 @@ pub(crate) fn commit(git: &mut Git, base: &str, message: &str, trailers: &[Strin
 ///
 /// A second run of the same attempt finds the first one's push: equal work is left as it is, other work takes its place.
 pub(crate) fn push_work(git: &mut Git, work: &GitWork, checkout: &Checkout, commit: String) -> Result<String, Failure> {
+    disarm(git, checkout)?;
     let Some(earlier) = &checkout.earlier else {
         push(git, &work.url, &commit, &work.branch, None)?;
         return Ok(commit);

@@ -31,7 +31,7 @@ pub(crate) fn run(
     desk.lay_out(task, &trailers(assignment, task))?;
     let environment = environment(&desk, assignment, task);
     let (commit, outputs) = if let Some(work) = &assignment.git {
-        let mut git = Git::new(supervisor, settings)?;
+        let mut git = Git::new(supervisor, settings, &work.url)?;
         let attempt = Attempt { settings, assignment, task, work, desk: &desk, environment: &environment };
         attempt.in_repository(&mut git, evidence)?
     } else {
@@ -72,7 +72,7 @@ impl Attempt<'_> {
             Adapter::Replay {} => self.replay(git, evidence)?,
         }
         let trailers = trailers(self.assignment, task);
-        let commit = repository::commit(git, &checkout.base, &message(self.assignment, task), &trailers)?;
+        let commit = repository::commit(git, &checkout, &message(self.assignment, task), &trailers)?;
         let outputs = outputs::read(&self.desk.outputs)?;
         run_gates(git.supervisor, &task.gates, &self.desk.tree, self.environment, &mut evidence.gates)?;
         if commit == checkout.base {
@@ -90,7 +90,8 @@ impl Attempt<'_> {
         let recorded = fs::read(&patch).map_err(|error| {
             Failure::new(Reason::ReplayFailed, format!("there is no recorded work `{id}.patch` for task {id}: {error}"))
         })?;
-        evidence.transcript = transcript(&self.settings.replay_dir.join(format!("{id}.transcript")));
+        let recorded_words = transcript(&self.settings.replay_dir.join(format!("{id}.transcript")));
+        evidence.transcript = git.supervisor.secrets().hide(&recorded_words);
         if !evidence.transcript.is_empty() {
             println!("{}", evidence.transcript.trim_end());
         }

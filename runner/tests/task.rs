@@ -2,8 +2,11 @@
 
 mod support;
 
+use std::sync::{Arc, Mutex};
+
 use enact_domain::assignment::{Adapter, Assignment, Gate, Reason, Work};
 
+use support::http::{response, serve};
 use support::{EnactServer, GitServer, Pod};
 
 #[test]
@@ -271,11 +274,89 @@ fn what_an_agent_does_to_its_clone_is_a_failure_with_a_name() {
         assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::AgentFailed), "{script}: {}", ended.log);
         assert!(ended.report.message.contains(words), "{script}: {}", ended.report.message);
     }
+    let elsewhere = "cp -r .git ../other; rm -rf .git; echo \"gitdir: $PWD/../other\" > .git; touch x";
+    let ended = Pod::task(&git, elsewhere).run("task");
+    assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::AgentFailed), "{}", ended.log);
     // Traps in the clone's configuration and a leftover lock do not matter.
     let script = "git config core.fsmonitor 'touch ../owned; false'; git config core.hooksPath ../evil; touch .git/index.lock; touch x";
     let pod = Pod::task(&git, script);
     assert_eq!(pod.run("task").code, Some(0));
     assert!(!pod.path("work/owned").exists());
+}
+
+#[test]
+fn nothing_that_an_agent_or_a_gate_wrote_runs_with_git() {
+    let git = GitServer::start();
+    let filter = "git config filter.x.clean 'touch ../../owned; cat'; git config filter.x.process 'touch ../../owned'";
+    let away = "git config url.http://127.0.0.1:1/.insteadOf http://; git config http.proxy http://127.0.0.1:1; \
+                git config http.extraHeader 'X-Stolen: 1'; git config core.sshCommand 'touch ../../owned'";
+    let common = "mkdir ../common; cp -r .git/* ../common; git --git-dir ../common config filter.x.clean 'touch ../../owned; cat'; \
+                  echo \"$PWD/../common\" > .git/commondir";
+    let attributes = "mkdir -p .git/info; echo '* filter=x' > .git/info/attributes";
+    for trap in [filter, away, common] {
+        let script = format!("{trap}; {attributes}; echo '*.txt filter=x' > .gitattributes; echo x > x.txt");
+        let gate = Gate { name: "check".into(), script: format!("{filter}; {away}; {attributes}") };
+        let pod = Pod::task(&git, &script).with_task(|task| task.gates.push(gate));
+        let ended = pod.run("task");
+        assert_eq!(ended.code, Some(0), "{trap}: {}", ended.log);
+        assert!(!pod.path("owned").exists() && !pod.path("work/owned").exists(), "{trap}: {}", ended.log);
+        assert_eq!(ended.report.commit, git.tip("enact/shop/t001-1"), "{trap}");
+        assert_eq!(git.git(&["show", "enact/shop/t001-1:x.txt"]), "x", "{trap}");
+    }
+}
+
+#[test]
+fn the_credential_goes_to_its_own_server_only() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let stolen = Arc::clone(&seen);
+    let other = serve(move |request| {
+        stolen.lock().unwrap().push(request.header("authorization").to_owned());
+        response("401 Unauthorized", &[("www-authenticate", "Basic realm=\"git\"")], b"")
+    });
+    let url = serve(move |request| {
+        let to = format!("{other}{}?{}", request.path, request.query);
+        response("302 Found", &[("location", &to)], b"")
+    });
+    let git = GitServer::start();
+    let pod = Pod::task(&git, "true").with(|a| a.git.as_mut().unwrap().url = format!("{url}/repository.git"));
+    let ended = pod.run("task");
+    assert_eq!((ended.code, ended.report.reason), (Some(78), Reason::RepositoryDenied), "{}", ended.log);
+    let seen = seen.lock().unwrap();
+    assert!(!seen.is_empty() && seen.iter().all(String::is_empty), "{seen:?}");
+}
+
+#[test]
+fn what_a_person_keeps_secret_is_in_no_log_result_or_report() {
+    let git = GitServer::start();
+    let server = EnactServer::start(&[]);
+    let script = "echo \"key $LLM_KEY, model $MODEL\"; cat \"$CREDENTIALS/password\"; cat \"$TOKEN\"; \
+                  printf %s \"$LLM_KEY\" | cut -c1-9 | tr -d '\\n'; sleep 0.2; printf %s \"$LLM_KEY\" | cut -c10-; \
+                  printf %s \"$LLM_KEY\" > \"$ENACT_OUTPUT_DIR/key\"";
+    let gate = Gate { name: "check".into(), script: "echo \"again $LLM_KEY\"; exit 3".into() };
+    let pod = Pod::task(&git, script)
+        .with_server(&server)
+        .with_environment("ENACT_SECRET_LLM_KEY", "sk-0123456789-abcdef")
+        .with_environment("ENACT_ENV_MODEL", "small one");
+    pod.write("git/password", "secret");
+    pod.write("token", "header.payload.signature\n");
+    let (credentials, token) = (pod.path("git"), pod.path("token"));
+    let pod = pod
+        .with_environment("ENACT_ENV_CREDENTIALS", &credentials.to_string_lossy())
+        .with_environment("ENACT_ENV_TOKEN", &token.to_string_lossy());
+    let ended = pod.run("task");
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(ended.report.outputs["key"], "***");
+    let transcript = server.result().transcript;
+    assert_eq!(transcript, "key ***, model small one\n******\n***\n");
+    assert!(ended.log.contains(&transcript), "{}", ended.log);
+
+    let pod = pod.with_task(|task| task.gates.push(gate));
+    let ended = pod.run("task");
+    assert_eq!(ended.report.message, "gate `check` exited with 3: again ***");
+    let result = serde_json::to_string(&server.result()).unwrap();
+    for secret in ["sk-0123456789-abcdef", "header.payload.signature"] {
+        assert!(!result.contains(secret) && !ended.log.contains(secret), "{secret}: {result} {}", ended.log);
+    }
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! The pods of attempts: hardened, without a service-account token but one for the server, named for their attempt.
+#![allow(
+    clippy::result_large_err,
+    reason = "a report is made once an attempt at most, and goes into the record as it is"
+)]
 
 use std::collections::BTreeMap;
 
 use enact_crds::agent::{Adapter as Kind, AgentSpec, EnvVar as AgentVar};
 use enact_crds::common::{LocalRef, Resources};
 use enact_domain::assignment::{
-    self, AGENT_ENV_PREFIX, ASSIGNMENT_ENV, Assignment, MAX_ASSIGNMENT_BYTES, Reason, Report, paths,
+    self, AGENT_ENV_PREFIX, AGENT_SECRET_PREFIX, ASSIGNMENT_ENV, Assignment, MAX_ASSIGNMENT_BYTES, Reason, Report, paths,
 };
 use enact_domain::names;
 use k8s_openapi::api::core::v1::{
@@ -140,8 +144,9 @@ fn assigned(frame: &Frame) -> Result<EnvVar, Report> {
 }
 
 fn agent_var(var: &AgentVar) -> EnvVar {
+    let prefix = if var.secret_key_ref.is_some() { AGENT_SECRET_PREFIX } else { AGENT_ENV_PREFIX };
     EnvVar {
-        name: format!("{AGENT_ENV_PREFIX}{}", var.name),
+        name: format!("{prefix}{}", var.name),
         value: var.value.as_deref().map(plain),
         value_from: var.secret_key_ref.as_ref().map(|key| EnvVarSource {
             secret_key_ref: Some(SecretKeySelector { name: key.name.clone(), key: key.key.clone(), optional: None }),
