@@ -23,8 +23,8 @@ impl Git {
         let namespace = format!("{}-git", stage.name);
         let mut seed = String::new();
         for (name, text) in files {
-            let indented: String = text.lines().map(|line| format!("    {line}\n")).collect();
-            seed.push_str(&format!("  {name}: |\n{indented}"));
+            seed.extend(["  ", name, ": |\n"]);
+            text.lines().for_each(|line| seed.extend(["    ", line, "\n"]));
         }
         let manifest = MANIFEST
             .replace("namespace: enact-demo", &format!("namespace: {namespace}"))
@@ -36,11 +36,8 @@ impl Git {
                 &seed,
             );
         // Passwords of a test that ends in a minute, on a network of the test's own.
-        let htpasswd: String =
-            [("agent", "{SHA}cNguui0gvVesEF9aWzsEl9D+QiE="), ("integrator", "{SHA}z22Lejht0xlMZvbonYQh66udsso=")]
-                .iter()
-                .map(|(user, hash)| format!("    {user}:{hash}\n"))
-                .collect();
+        let htpasswd =
+            "    agent:{SHA}cNguui0gvVesEF9aWzsEl9D+QiE=\n    integrator:{SHA}z22Lejht0xlMZvbonYQh66udsso=\n";
         let secrets = format!(
             "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n---\n\
              apiVersion: v1\nkind: Secret\nmetadata: {{name: git-server, namespace: {namespace}}}\nstringData:\n  htpasswd: |\n{htpasswd}  \

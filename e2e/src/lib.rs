@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, bail};
 pub use stage::Stage;
 
 /// The longest wait for something that takes seconds on an idle machine.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+pub const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Runs a test with a stage of its own. `name` is that of the test's tenant and namespace.
 ///
@@ -39,7 +39,7 @@ where
         };
         let said = match &result {
             Ok(()) => String::new(),
-            Err(_) => report::report(&stage).await,
+            Err(_) => report::report(&stage),
         };
         if let Err(error) = stage.clear().await {
             eprintln!("the stage {name} cannot be cleared: {error:#}");

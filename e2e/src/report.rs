@@ -6,7 +6,7 @@ use crate::stage::Stage;
 use crate::{output, program};
 
 /// Objects, events and the last words of pods in the stage's namespace, and of Enact itself.
-pub(crate) async fn report(stage: &Stage) -> String {
+pub(crate) fn report(stage: &Stage) -> String {
     let mut text = String::new();
     let namespace = stage.name.as_str();
     for args in [

@@ -107,12 +107,7 @@ impl Stage {
     }
 
     async fn apply_with(&self, client: &Client, yaml: &str) -> Result<()> {
-        for document in serde_yaml::Deserializer::from_str(yaml) {
-            let value = serde_json::Value::deserialize(document).context("the test's YAML is not YAML")?;
-            if value.is_null() {
-                continue;
-            }
-            let object: DynamicObject = serde_json::from_value(value)?;
+        for object in documents(yaml)? {
             let types = object.types.clone().context("a document without kind")?;
             let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(types)?);
             let cluster_wide = ["Namespace", "Tenant"].contains(&resource.kind.as_str());
@@ -270,6 +265,18 @@ impl Stage {
     }
 }
 
+/// The objects of a YAML text; empty documents are none.
+fn documents(yaml: &str) -> Result<Vec<DynamicObject>> {
+    let mut objects = Vec::new();
+    for document in serde_yaml::Deserializer::from_str(yaml) {
+        let value = serde_json::Value::deserialize(document).context("the test's YAML is not YAML")?;
+        if !value.is_null() {
+            objects.push(serde_json::from_value(value)?);
+        }
+    }
+    Ok(objects)
+}
+
 /// One watch of one object: the object when `holds`, none when the watch ended before.
 async fn one_watch<K>(
     api: &Api<K>,
@@ -281,9 +288,9 @@ where
     K: Resource + Clone + Debug + DeserializeOwned,
 {
     let fields = format!("metadata.name={name}");
-    let list = api.list(&ListParams::default().fields(&fields)).await?;
-    let version = list.metadata.resource_version.clone().unwrap_or_default();
-    if let Some(object) = list.items.into_iter().next() {
+    let found = api.list(&ListParams::default().fields(&fields)).await?;
+    let version = found.metadata.resource_version.clone().unwrap_or_default();
+    if let Some(object) = found.items.into_iter().next() {
         if holds(&object) {
             return Ok(Some(object));
         }
@@ -329,10 +336,10 @@ where
             None => Ok(Answer::Yes(())),
             Some(object) => {
                 let mut why = String::from("it is being deleted");
-                if object.meta().deletion_timestamp.is_none() {
-                    if let Err(error) = api.delete(name, &DeleteParams::default()).await {
-                        why = error.to_string();
-                    }
+                if object.meta().deletion_timestamp.is_none()
+                    && let Err(error) = api.delete(name, &DeleteParams::default()).await
+                {
+                    why = error.to_string();
                 }
                 Ok(Answer::NotYet(why))
             }

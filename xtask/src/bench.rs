@@ -1,11 +1,11 @@
 //! `cargo xtask bench`: figures on a real API server with nodes that kwok plays, beside a reference in the same run.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 
+use crate::binaries;
 use crate::cluster::{self, Options};
 use crate::cmd::{CommandExt, cmd};
-use crate::dirs;
 use crate::images;
 use crate::install;
 use crate::kube::Kube;
@@ -41,8 +41,9 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             "--set=operator.resources.limits.memory=1Gi",
         ],
     )?;
-    let mut measure = cmd("cargo", ["run", "--quiet", "--release", "--package", "enact-bench", "--", "--audit-log"]);
+    let built = binaries::compile(&["enact-bench"], true)?;
+    let [program] = built.as_slice() else { bail!("there is more than one enact-bench") };
+    let mut measure = cmd(&program.executable, ["--audit-log"]);
     measure.arg(cluster::audit_log()?).args(&bench.arguments);
-    measure.env("KUBECONFIG", cluster::default_kubeconfig()?);
-    measure.current_dir(dirs::workspace()).show()
+    measure.env("KUBECONFIG", cluster::default_kubeconfig()?).show()
 }

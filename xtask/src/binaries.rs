@@ -28,7 +28,8 @@ struct Target {
 /// A program as cargo left it.
 pub(crate) struct Program {
     name: String,
-    executable: PathBuf,
+    /// Its file.
+    pub(crate) executable: PathBuf,
 }
 
 /// Compiles `programs`. Features are those of the whole workspace, as tests use them, so that nothing is compiled twice.

@@ -123,7 +123,7 @@ fn git_server(kube: &Kube, archives: &[Archive], place: &str) -> Result<()> {
     for (user, secret) in [("agent", "git-agent"), ("integrator", "git-integrator")] {
         let password = random::hex()?;
         let hash = cmd("openssl", ["passwd", "-apr1", "-stdin"]).read_with(&password)?;
-        users.push_str(&format!("{user}:{hash}\n"));
+        users.extend([user, ":", &hash, "\n"]);
         secrets.push(json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": { "name": secret, "namespace": SHOP },
