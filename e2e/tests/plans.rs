@@ -55,14 +55,14 @@ fn branches_are_integrated_and_only_then_published() {
     on_stage("integrate", |stage| async move {
         let git = Git::start(&stage, &[("README.md", "work")]).await?;
         let workspace = git.workspace();
-        let tasks = r#"  gates: [{name: both, script: 'test -f a.txt && test -f b.txt && test -f c.txt'}]
+        let tasks = r"  gates: [{name: both, script: 'test -f a.txt && test -f b.txt && test -f c.txt'}]
   tasks:
     - {id: T001, title: a, script: 'echo a > a.txt'}
     - {id: T002, title: b, script: 'echo b > b.txt'}
     - {id: T003, title: c, dependsOn: [T001, T002], script: 'cat a.txt b.txt > c.txt'}
-"#;
+";
         stage.apply(&plan("merge", &format!("{workspace}{tasks}"))).await?;
-        let done = stage.finished("merge", Phase::Succeeded, Duration::from_secs(240)).await?;
+        let done = stage.finished("merge", Phase::Succeeded, Duration::from_mins(4)).await?;
         let commit = done.status.unwrap_or_default().integration.and_then(|i| i.commit).unwrap_or_default();
         ensure!(git.git(&["rev-parse", "plan/merge"])?.trim() == commit, "the status names another commit");
         ensure!(git.git(&["show", "plan/merge:c.txt"])? == "a\nb\n");
@@ -76,12 +76,12 @@ fn a_conflict_is_named_with_its_files_and_nothing_is_lost() {
     on_stage("conflict", |stage| async move {
         let git = Git::start(&stage, &[("README.md", "work")]).await?;
         let workspace = git.workspace();
-        let tasks = r#"  tasks:
+        let tasks = r"  tasks:
     - {id: T001, title: one, script: 'echo one > README.md'}
     - {id: T002, title: two, script: 'echo two > README.md'}
-"#;
+";
         stage.apply(&plan("clash", &format!("{workspace}{tasks}"))).await?;
-        let failed = stage.finished("clash", Phase::Failed, Duration::from_secs(240)).await?;
+        let failed = stage.finished("clash", Phase::Failed, Duration::from_mins(4)).await?;
         let integration = failed.status.unwrap_or_default().integration.unwrap_or_default();
         ensure!(integration.reason.as_deref() == Some("MergeConflict"), "{integration:?}");
         ensure!(integration.conflicts == ["README.md"], "{integration:?}");
