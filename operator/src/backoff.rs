@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand::Rng as _;
 
 const FIRST: Duration = Duration::from_millis(200);
-const LONGEST: Duration = Duration::from_secs(300);
+const LONGEST: Duration = Duration::from_mins(5);
 
 /// Failures in a row by object UID.
 #[derive(Debug, Default)]

@@ -49,7 +49,7 @@ pub struct Config {
     /// Namespace of the installation; holds the leader lease.
     #[arg(long, env = "ENACT_NAMESPACE", default_value = "enact")]
     pub namespace: String,
-    /// Identity of this process in the leader lease.
+    /// Name of this process in the leader lease.
     #[arg(long, env = "ENACT_POD_NAME", default_value = "enact-operator")]
     pub pod_name: String,
     /// Namespaces of the tenant `default`, for an installation without Tenants; separated by commas.

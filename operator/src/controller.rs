@@ -19,7 +19,7 @@ use crate::context::Context;
 use crate::error::Error;
 
 /// Longest time of one reconcile. Work that may take longer goes on in the next.
-const LONGEST: Duration = Duration::from_secs(120);
+const LONGEST: Duration = Duration::from_mins(2);
 
 /// Longest wait after a failure of the record.
 const LONGEST_OUTAGE_WAIT: Duration = Duration::from_secs(10);

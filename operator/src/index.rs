@@ -200,7 +200,9 @@ impl Index {
                         children.tasks.retain(|_, t| fresh.contains(&t.uid));
                         before > children.tasks.len()
                     });
-                    bereft.into_iter().for_each(|plan| self.wake(plan));
+                    for plan in bereft {
+                        self.wake(plan);
+                    }
                     self.listed[TASKS].send_replace(true);
                 }
             }
@@ -244,7 +246,9 @@ impl Index {
                         gone.len() > before
                     });
                     gone.into_iter().for_each(&mut told);
-                    bereft.into_iter().for_each(|plan| self.wake(plan));
+                    for plan in bereft {
+                        self.wake(plan);
+                    }
                     self.listed[PODS].send_replace(true);
                 }
             }
@@ -305,7 +309,8 @@ impl Known {
 }
 
 impl TaskEntry {
-    fn of(task: &Task) -> Self {
+    /// What counts of a Task.
+    pub fn of(task: &Task) -> Self {
         let status = task.status.as_ref();
         Self {
             uid: task.uid().unwrap_or_default(),

@@ -46,10 +46,12 @@ impl Candidate {
     /// Returns when the lease is ours.
     pub async fn elected(&mut self) {
         loop {
-            match self.attempt().await {
-                Ok(Standing::Leader) => return,
-                Ok(Standing::Follower) => {}
-                Err(e) => tracing::warn!(error = %e, "cannot read or write the leader lease"),
+            // A lease that is written after its own period would be worth nothing.
+            match timeout(self.period() / 2, self.attempt()).await {
+                Ok(Ok(Standing::Leader)) => return,
+                Ok(Ok(Standing::Follower)) => {}
+                Ok(Err(e)) => tracing::warn!(error = %e, "cannot read or write the leader lease"),
+                Err(_) => tracing::warn!("the API server does not answer for the leader lease"),
             }
             sleep(self.period() / 5).await;
         }
@@ -63,9 +65,8 @@ impl Candidate {
             let patience = (self.period() * 2 / 3).saturating_sub(renewed.elapsed());
             match timeout(patience, self.attempt()).await {
                 Ok(Ok(Standing::Leader)) => renewed = Instant::now(),
-                Ok(Ok(Standing::Follower)) => return,
                 Ok(Err(e)) => tracing::warn!(error = %e, "cannot renew the leader lease"),
-                Err(_) => return,
+                Ok(Ok(Standing::Follower)) | Err(_) => return,
             }
             if renewed.elapsed() > self.period() * 2 / 3 {
                 return;
@@ -136,5 +137,74 @@ impl Candidate {
             lease_transitions: Some(old.lease_transitions.unwrap_or(0) + i32::from(!ours)),
             ..LeaseSpec::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::FakeApi;
+
+    const SECONDS: u16 = 15;
+    const KEY: &str = "leases/enact-operator";
+
+    fn candidate(api: &FakeApi, name: &str) -> Candidate {
+        Candidate::new(api.client(), "enact-system", name.into(), SECONDS)
+    }
+
+    fn holder(api: &FakeApi) -> Option<String> {
+        api.get(KEY)["spec"]["holderIdentity"].as_str().map(str::to_owned)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_leads_and_the_next_takes_over_when_it_is_silent_for_a_period() {
+        let api = FakeApi::default();
+        let (mut a, mut b) = (candidate(&api, "a"), candidate(&api, "b"));
+        a.elected().await;
+        assert_eq!(b.attempt().await.unwrap(), Standing::Follower);
+        sleep(Duration::from_secs(14)).await;
+        assert_eq!(a.attempt().await.unwrap(), Standing::Leader, "renewed");
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(b.attempt().await.unwrap(), Standing::Follower, "it was renewed two seconds ago");
+        let silent = Instant::now();
+        b.elected().await;
+        assert!(silent.elapsed() > Duration::from_secs(SECONDS.into()), "{:?}", silent.elapsed());
+        assert_eq!(holder(&api).as_deref(), Some("b"));
+        assert_eq!(api.get(KEY)["spec"]["leaseTransitions"], 2);
+        a.lost().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_cannot_renew_gives_up_before_another_may_begin() {
+        let api = FakeApi::default();
+        let mut a = candidate(&api, "a");
+        a.elected().await;
+        api.refuse("PUT leases", 500, "etcd has no quorum");
+        let renewed = Instant::now();
+        a.lost().await;
+        assert!(renewed.elapsed() < Duration::from_secs(SECONDS.into()), "{:?}", renewed.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_two_that_write_at_once_one_leads() {
+        let api = FakeApi::default();
+        api.put(KEY, json!({"metadata": {"name": "enact-operator"}, "spec": {}}));
+        let (mut a, mut b) = (candidate(&api, "a"), candidate(&api, "b"));
+        let (a, b) = tokio::join!(a.attempt(), b.attempt());
+        let leaders = [a.unwrap(), b.unwrap()].iter().filter(|s| **s == Standing::Leader).count();
+        assert_eq!(leaders, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_is_given_back_is_free_at_once() {
+        let api = FakeApi::default();
+        let (mut a, mut b) = (candidate(&api, "a"), candidate(&api, "b"));
+        a.elected().await;
+        b.resign().await;
+        assert_eq!(holder(&api).as_deref(), Some("a"), "it was not b's to give back");
+        a.resign().await;
+        assert_eq!(b.attempt().await.unwrap(), Standing::Leader);
     }
 }

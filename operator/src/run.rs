@@ -50,14 +50,15 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let listener = health::bind(config.listen).await?;
     let probes = tokio::spawn(health::serve(health, listener, probes_stop.clone()));
     let client = Client::try_default().await.context("no way to an API server; set KUBECONFIG or run in a pod")?;
-    let mut candidate =
-        Candidate::new(client.clone(), &config.namespace, config.pod_name.clone(), config.lease_seconds);
+    // Of two processes of one name, after a restart or by mistake, only one is to lead.
+    let identity = format!("{}_{:08x}", config.pod_name, rand::random::<u32>());
+    let mut candidate = Candidate::new(client.clone(), &config.namespace, identity.clone(), config.lease_seconds);
 
     tokio::select! {
         () = candidate.elected() => {}
         () = stop_signal() => return Ok(()),
     }
-    tracing::info!(identity = config.pod_name, "leading");
+    tracing::info!(identity, "leading");
     metrics.leader.set(1);
     let failure = lead(client, config, store, metrics.clone(), &alive, &mut candidate).await;
     metrics.leader.set(0);
@@ -145,8 +146,7 @@ fn assemble(client: Client, config: Config, memory: Box<dyn Memory>, metrics: Me
     let (index, woken) = Index::new();
     let config_watch = watcher::Config::default;
     let approvals = || Api::<Approval>::all(client.clone());
-    let subject =
-        |kind: SubjectKind| move |a: Approval| subject_of(&a, kind).map(|(namespace, name)| (namespace, name));
+    let subject = |kind: SubjectKind| move |a: Approval| subject_of(&a, kind);
     let tenants = Controller::new(Api::<Tenant>::all(client.clone()), config_watch());
     let constitutions = Controller::new(Api::<Constitution>::all(client.clone()), config_watch()).watches(
         approvals(),

@@ -23,7 +23,9 @@ impl Recorded {
     pub fn new(name: &str, keys: Option<Vec<String>>) -> Self {
         match keys {
             None => Self::Missing(name.to_owned()),
-            Some(keys) if keys.iter().any(|k| k.ends_with(".patch")) => Self::There,
+            Some(keys) if keys.iter().any(|k| k.strip_suffix(".patch").is_some_and(|task| !task.is_empty())) => {
+                Self::There
+            }
             Some(_) => Self::Empty(name.to_owned()),
         }
     }

@@ -32,6 +32,9 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
     let recorded = object.spec.replay.as_ref().map(|r| r.config_map_ref.name.as_str());
     let map = recorded.map(|name| Target::config_map(&namespace, name));
     ctx.references.agents.set(&object, map.into_iter().chain([Target::namespace(&namespace)]));
+    if ctx.settling(&namespace) {
+        return Ok(Action::requeue(RESYNC));
+    }
     let recorded = match recorded {
         Some(name) => decide::Recorded::new(name, keys(&ctx, &namespace, name).await?),
         None => decide::Recorded::NotAsked,

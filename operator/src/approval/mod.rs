@@ -34,6 +34,9 @@ pub async fn reconcile(object: Arc<Approval>, ctx: Arc<Context>) -> Result<Actio
         ctx.index.wake(ObjectRef::new(&object.spec.subject.name).within(&namespace));
     }
     let seen = observe::observe(&object, &ctx).await?;
+    if ctx.settling(&object.namespace().unwrap_or_default()) {
+        return Ok(Action::requeue(RESYNC));
+    }
     let (progress, reason, message) = decide::decide(&object, &seen);
     // What the person did is remembered before anything is said about it, and a status is the proof that it was.
     if object.status.is_none() {

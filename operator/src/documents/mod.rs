@@ -16,8 +16,8 @@ use enact_crds::common::{ApprovalPolicy, LocalRef, Source};
 use enact_crds::{Constitution, ConstitutionStatus, Specification, SpecificationStatus};
 use enact_domain::record::Kind;
 use k8s_openapi::NamespaceResourceScope;
-use kube::Resource;
 use kube::runtime::controller::Action;
+use kube::{Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -29,7 +29,7 @@ use validate::{Checked, Facts};
 
 /// How long after the last look an object is looked at again though nothing told of a change: what a broken watch or a webhook that was
 /// down let through is found by then.
-pub const RESYNC: Duration = Duration::from_secs(600);
+pub const RESYNC: Duration = Duration::from_mins(10);
 
 /// A kind whose content is a document that people approve.
 pub trait Document:
@@ -86,6 +86,9 @@ async fn reconcile<D: Document>(object: &D, ctx: &Context) -> Result<Action, Err
     // What depends on this document reads it as this reconcile does; what the reconcile changes comes back as another one.
     ctx.references.touched(&Target::of(object));
     let seen = observe::observe(object, ctx).await?;
+    if ctx.settling(&object.namespace().unwrap_or_default()) {
+        return Ok(Action::requeue(RESYNC));
+    }
     let before = object.status().map(D::standing).unwrap_or_default();
     let decision = decide::decide(&seen, &before);
     let records = record::records(object, &seen, &before, &decision, ctx.now());

@@ -33,6 +33,7 @@ impl Standing {
     }
 
     /// What is so after a decision; findings stay as they are when there is no content to find anything in.
+    #[must_use]
     pub fn after(self, decision: &Decision, checked: Option<&Checked>, generation: Option<i64>, now: Millis) -> Self {
         let conditions = decision.progress.conditions(decision.reason, &decision.message);
         let kept = (self.findings.clone(), self.top_findings.clone());
@@ -47,6 +48,7 @@ impl Standing {
     }
 
     /// The same with other conditions.
+    #[must_use]
     pub fn with(self, conditions: Vec<Wanted>, generation: Option<i64>, now: Millis) -> Self {
         Self {
             observed_generation: generation,

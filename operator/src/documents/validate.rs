@@ -147,7 +147,8 @@ mod tests {
 
     #[test]
     fn a_status_stays_small_however_long_the_document() {
-        let text: String = (0..1000).map(|n| format!("- **FR-001**: number {n} {}\n", "é".repeat(300))).collect();
+        let lines: Vec<String> = (0..1000).map(|n| format!("- **FR-001**: number {n} {}", "é".repeat(300))).collect();
+        let text = lines.join("\n");
         let checked = specification(format!("# Feature Specification: {}\n{text}", "é".repeat(500)).as_bytes());
         assert!(checked.top.len() <= MAX_FINDINGS);
         let longest = checked.top.iter().map(|f| f.message.len() + f.remedy.len()).max().unwrap_or(0);

@@ -1,4 +1,8 @@
 //! What a pod is told to do: its assignment, and the pod itself.
+#![allow(
+    clippy::result_large_err,
+    reason = "a report is made once an attempt at most, and goes into the record as it is"
+)]
 
 use std::collections::BTreeMap;
 

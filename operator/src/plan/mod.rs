@@ -36,7 +36,7 @@ const MAX_ACTIONS: usize = 256;
 /// How long after the last look an unfinished plan is looked at again though nothing told of a change.
 const RESYNC_SECONDS: u32 = 600;
 /// The same, as the controller takes it.
-const RESYNC: Duration = Duration::from_secs(600);
+const RESYNC: Duration = Duration::from_mins(10);
 /// How long after the pods of a finished plan were to go it is seen whether they went.
 const CLEANUP_RESYNC_SECONDS: u32 = 30;
 /// Plans that are remembered before those that are gone are swept out for the first time.

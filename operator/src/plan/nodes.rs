@@ -67,7 +67,7 @@ pub fn nodes(observed: &Observed, valid: &Valid, runtime: &mut Runtime) -> Vec<N
             ..Node::default()
         };
         nodes.push(match observed.children.tasks.get(name) {
-            Some(entry) => place(rules, &Standing::of(entry), pods.get(name.as_str()).copied(), runtime, i),
+            Some(entry) => place(&rules, &Standing::of(entry), pods.get(name.as_str()).copied(), runtime, i),
             None => rules,
         });
     }
@@ -77,7 +77,7 @@ pub fn nodes(observed: &Observed, valid: &Valid, runtime: &mut Runtime) -> Vec<N
         let rules = Node { retry: convert::retry(None, &execution.retry), ..Node::default() };
         let i = nodes.len();
         nodes.push(place(
-            rules,
+            &rules,
             &Standing::of_integration(&status, rerun),
             pods.get(names::INTEGRATION).copied(),
             runtime,
@@ -121,7 +121,7 @@ impl Standing {
     }
 }
 
-fn place(rules: Node, standing: &Standing, pod: Option<&PodEntry>, runtime: &mut Runtime, i: usize) -> Node {
+fn place(rules: &Node, standing: &Standing, pod: Option<&PodEntry>, runtime: &mut Runtime, i: usize) -> Node {
     // A running task's last attempt is open; everybody else's has ended.
     let closed = if standing.phase == Phase::Running { standing.attempts.saturating_sub(1) } else { standing.attempts };
     if let Some(pod) = pod.filter(|p| p.attempt > closed) {
@@ -150,7 +150,9 @@ fn place(rules: Node, standing: &Standing, pod: Option<&PodEntry>, runtime: &mut
         retry_at: standing.retry_at,
         current,
         reopen: standing.reopen,
-        ..rules
+        retry: rules.retry,
+        external_effect: rules.external_effect,
+        priority: rules.priority,
     }
 }
 

@@ -98,10 +98,10 @@ pub async fn observe(plan: &Arc<Plan>, ctx: &Context, now: Millis, runtime: &Run
         plan.spec.specification_ref.as_ref().and_then(|r| lookup(&ctx.caches.specifications, &namespace, &r.name));
     let mut agents = HashMap::new();
     for name in agents_of(plan) {
-        if !agents.contains_key(name) {
-            if let Some(agent) = lookup(&ctx.caches.agents, &namespace, name) {
-                agents.insert(name.to_owned(), agent);
-            }
+        if !agents.contains_key(name)
+            && let Some(agent) = lookup(&ctx.caches.agents, &namespace, name)
+        {
+            agents.insert(name.to_owned(), agent);
         }
     }
     let pinned = runtime.pinned(plan);

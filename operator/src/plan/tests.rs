@@ -183,3 +183,101 @@ async fn an_attempt_whose_end_is_recorded_is_not_made_again() {
     let writes = bench.api.writes();
     assert!(!writes.contains(&"POST pods/p-t001-1".to_owned()), "{writes:?}");
 }
+
+/// Where a plan stands after its first pass, or its second when it was started, with this changed in it.
+async fn shown(change: Value) -> String {
+    let mut bench = bench().await;
+    bench.api.change("plans/p", &change);
+    for _ in 0..2 {
+        // What the API server refuses comes back as an error, and is shown all the same.
+        let _ = bench.plan("p").await;
+    }
+    let status = bench.api.get("plans/p")["status"].clone();
+    let conditions: Vec<String> = status["conditions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| {
+            format!(
+                "{}={} {}",
+                c["type"].as_str().unwrap(),
+                c["status"].as_str().unwrap(),
+                c["reason"].as_str().unwrap()
+            )
+        })
+        .collect();
+    let phase = status["phase"].as_str().unwrap_or("-");
+    format!("{phase}: {}: {}", conditions.join(", "), status["conditions"][0]["message"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn every_state_says_what_to_do() {
+    let task = |needs: &str| json!([{"id": "T001", "title": "t", "script": "true", "dependsOn": [needs]}]);
+    let source = json!({"configMapKeyRef": {"name": "docs", "key": "tasks.md"}});
+    let cases = [
+        ("running", json!({})),
+        ("in nobody's namespace", json!({"metadata": {"namespace": "elsewhere"}})),
+        ("no agent", json!({"spec": {"agentRef": {"name": "nobody"}}})),
+        ("no specification", json!({"spec": {"specificationRef": {"name": "shop"}}})),
+        ("no document", json!({"spec": {"tasks": null, "source": source}})),
+        ("a document that is none", json!({"spec": {"tasks": null, "source": {"inline": "# Nothing"}}})),
+        ("a dependency that is none", json!({"spec": {"tasks": task("T009")}})),
+        ("a workspace that is none", json!({"spec": {"workspace": {"url": "https://ann:pw@git/x"}}})),
+        ("not approved", json!({"spec": {"approval": {"required": 2}}})),
+        ("suspended", json!({"spec": {"suspend": true}})),
+        ("cancelled before its start", json!({"spec": {"cancel": true}})),
+    ];
+    let mut all = String::new();
+    for (name, change) in cases {
+        all += &format!("{name} -> {}\n", shown(change).await);
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[tokio::test]
+async fn what_is_cancelled_before_its_start_is_neither_made_nor_started() {
+    let mut bench = bench().await;
+    bench.api.change("plans/p", &json!({"spec": {"cancel": true}}));
+    bench.plan("p").await.unwrap();
+    assert_eq!(bench.api.writes(), ["PATCH plans/p/status Cancelled Cancelled"]);
+    let status = &bench.api.get("plans/p")["status"];
+    assert!(status.get("startedAt").is_none() && status.get("approvedDigest").is_none(), "{status}");
+}
+
+#[tokio::test]
+async fn a_plan_is_not_finished_before_its_last_task_is() {
+    let mut bench = started().await;
+    bench.succeed("p-t001-1").await;
+    bench.succeed("p-t002-1").await;
+    bench.plan("p").await.unwrap();
+    bench.succeed("p-t003-1").await;
+    bench.api.refuse("PATCH tasks/p-t003/status", 500, "etcd is slow");
+    bench.plan("p").await.unwrap_err();
+    assert_eq!(reason(&bench).0, "Running");
+    bench.api.relent();
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench).0, "Succeeded");
+}
+
+#[tokio::test]
+async fn room_that_one_plan_leaves_is_the_next_ones() {
+    let mut bench = bench().await;
+    let mut other = bench.api.get("plans/p");
+    other["metadata"] = json!({"name": "q", "namespace": "ns", "generation": 1});
+    bench.api.put("plans/q", other);
+    bench.tenant_of_ns(2);
+    for name in ["p", "q"] {
+        bench.plan(name).await.unwrap();
+    }
+    bench.plan("p").await.unwrap();
+    bench.api.writes();
+    bench.plan("q").await.unwrap();
+    assert_eq!(bench.api.writes(), [""; 0], "p has both places");
+    assert_eq!(bench.ctx.ledger.totals(), (2, 1));
+    bench.succeed("p-t001-1").await;
+    bench.woken();
+    bench.plan("p").await.unwrap();
+    assert!(bench.woken().contains(&"q".to_owned()), "p can start nothing more, so that q is woken");
+    bench.plan("q").await.unwrap();
+    assert!(bench.api.has("pods/q-t001-1") && !bench.api.has("pods/q-t002-1"));
+}

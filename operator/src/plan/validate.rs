@@ -124,7 +124,7 @@ pub fn validate(observed: &Observed, runtime: &mut Runtime) -> Result<Valid, Blo
     };
     let graph =
         if plan.spec.workspace.is_some() { content.compiled.graph.with_last() } else { content.compiled.graph.clone() };
-    Ok(Valid { member, graph, policy, specification_digest, content })
+    Ok(Valid { member, content, graph, policy, specification_digest })
 }
 
 /// The plan's tasks; made anew only when what they are made from changed.

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use enact_crds::agent::{Adapter as Kind, AgentSpec, EnvVar as AgentVar};
 use enact_crds::common::{LocalRef, Resources};
 use enact_domain::assignment::{
-    self, AGENT_ENV_PREFIX, AGENT_SECRET_PREFIX, ASSIGNMENT_ENV, Assignment, MAX_ASSIGNMENT_BYTES, Reason, Report, paths,
+    self, AGENT_ENV_PREFIX, AGENT_SECRET_PREFIX, ASSIGNMENT_ENV, Assignment, MAX_ASSIGNMENT_BYTES, Reason, Report,
+    paths,
 };
 use enact_domain::names;
 use k8s_openapi::api::core::v1::{

@@ -142,3 +142,46 @@ pub fn reopened(rerun: Option<&str>, now: Millis) -> Value {
 fn nonzero(n: u32) -> Option<u32> {
     (n > 0).then_some(n)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Millis = Millis(1_767_225_600_000);
+
+    fn entry() -> TaskEntry {
+        serde_json::from_value::<enact_crds::Task>(json!({
+            "metadata": {"name": "p-t001", "uid": "u", "annotations": {"enact.dev/rerun": "2"}},
+            "spec": {"planRef": {"name": "p"}, "id": "T001", "title": "t"},
+            "status": {"phase": "Running", "attempts": 2, "failures": 1}
+        }))
+        .map(|task| TaskEntry::of(&task))
+        .unwrap()
+    }
+
+    fn end<'a>(report: &'a Report, failure: Option<FailureClass>, then: After) -> End<'a> {
+        End { attempt: 2, failure, report, then, branch: Some("enact/p/t001-2".into()), started: Some(NOW) }
+    }
+
+    #[test]
+    fn what_happens_to_a_task_is_one_patch() {
+        let report = |reason, message: &str| Report::new(reason, message);
+        let mut done = report(Reason::Succeeded, "");
+        done.commit = Some("c0ffee".into());
+        done.outputs.insert("greeting".into(), "Hello".into());
+        let gate = report(Reason::GateFailed, "gate test exited with 1");
+        let lost = report(Reason::Lost, "the node was lost");
+        let stopped = report(Reason::Cancelled, "stopped before the end");
+        let task = entry();
+        insta::assert_yaml_snapshot!(json!({
+            "succeeded": ended(&task, &end(&done, None, After::Finish(TaskPhase::Succeeded)), NOW),
+            "tried again": ended(&task, &end(&gate, Some(FailureClass::Task), After::Retry(NOW.plus_seconds(5))), NOW),
+            "failed": ended(&task, &end(&gate, Some(FailureClass::Task), After::Finish(TaskPhase::Failed)), NOW),
+            "of unknown end": ended(&task, &end(&lost, Some(FailureClass::Unknown), After::Finish(TaskPhase::Unknown)), NOW),
+            "stopped": ended(&task, &end(&stopped, Some(FailureClass::Task), After::Finish(TaskPhase::Cancelled)), NOW),
+            "closed": closed(TaskPhase::Cancelled, Reason::DeadlineExceeded, NOW),
+            "running": running(2, NOW, NOW),
+            "reopened": reopened(task.rerun.as_deref(), NOW),
+        }));
+    }
+}

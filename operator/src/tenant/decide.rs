@@ -126,16 +126,12 @@ fn leave_all(seen: &Observed, valid: &Valid) -> Decision {
     });
     let steps = if busy.is_some() && valid.problem.is_some() { BTreeMap::new() } else { steps.collect() };
     let count = u32::try_from(held().count()).unwrap_or(u32::MAX);
-    let (reason, message, finalizer, namespaces) = match busy {
-        Some((name, place)) => {
-            let message =
-                format!("{}; the Tenant goes when they are finished, cancelled or deleted", plans(name, place));
-            ("WaitingForPlans", message, Finalizer::Keep, count)
-        }
-        None => {
-            let finalizer = if seen.claimed { Finalizer::Remove } else { Finalizer::Keep };
-            ("Leaving", "our objects and labels are taken away; namespaces stay".into(), finalizer, 0)
-        }
+    let (reason, message, finalizer, namespaces) = if let Some((name, place)) = busy {
+        let message = format!("{}; the Tenant goes when they are finished, cancelled or deleted", plans(name, place));
+        ("WaitingForPlans", message, Finalizer::Keep, count)
+    } else {
+        let finalizer = if seen.claimed { Finalizer::Remove } else { Finalizer::Keep };
+        ("Leaving", "our objects and labels are taken away; namespaces stay".into(), finalizer, 0)
     };
     Decision { steps, finalizer, progress: Progress::Reconciling, reason, message, namespaces }
 }

@@ -1,7 +1,5 @@
 //! Record: each state that a Tenant comes into, and each namespace that it takes or leaves.
 
-use std::time::Duration;
-
 use enact_crds::Tenant;
 use enact_domain::condition::Progress;
 use enact_domain::record::{Event, Kind, Record, Subject};
@@ -16,7 +14,7 @@ use crate::context::{ACTOR, Context};
 use crate::error::Error;
 
 /// How long the deletion of a Tenant waits for Postgres. After that it goes unrecorded: an uninstalled database must not hold it for ever.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE_SECONDS: u32 = 600;
 
 /// Whether the decision is another than the one that the status tells of.
 pub fn is_turn(object: &Tenant, decision: &Decision) -> bool {
@@ -81,15 +79,11 @@ pub async fn record(object: &Tenant, ctx: &Context, seen: &Observed, decision: &
     match written.await {
         Err(Error::Store(error))
             if error.class() != Class::Permanent
-                && seen.deleting.is_some_and(|since| now >= since.plus_seconds(patience_seconds())) =>
+                && seen.deleting.is_some_and(|since| now >= since.plus_seconds(PATIENCE_SECONDS)) =>
         {
             tracing::warn!(tenant = seen.tenant, %error, "the Tenant goes although its end cannot be recorded");
             Ok(())
         }
         result => result,
     }
-}
-
-fn patience_seconds() -> u32 {
-    u32::try_from(PATIENCE.as_secs()).unwrap_or(u32::MAX)
 }

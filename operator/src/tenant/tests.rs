@@ -51,12 +51,12 @@ async fn a_namespace_is_set_up_first_and_labelled_last_and_then_left_alone() {
 async fn what_somebody_changes_is_put_right() {
     let mut bench = set_up().await;
     // The API server writes quantities in its own way, which is no change.
-    bench.api.change("resourcequotas/enact-tenant", json!({"spec": {"hard": {"requests.cpu": "1"}}}));
+    bench.api.change("resourcequotas/enact-tenant", &json!({"spec": {"hard": {"requests.cpu": "1"}}}));
     tell(&bench, Kind::ResourceQuota, "resourcequotas/enact-tenant").await;
     bench.tenant("acme").await.unwrap();
     assert_eq!(bench.api.writes(), [""; 0]);
 
-    bench.api.change("networkpolicies/enact-tenant", json!({"spec": {"ingress": [{}]}}));
+    bench.api.change("networkpolicies/enact-tenant", &json!({"spec": {"ingress": [{}]}}));
     tell(&bench, Kind::NetworkPolicy, "networkpolicies/enact-tenant").await;
     bench.tenant("acme").await.unwrap();
     let twice = ["PATCH networkpolicies/enact-tenant"; 2];
@@ -70,12 +70,12 @@ async fn a_tenant_waits_for_its_plans_and_leaves_only_what_is_not_its_own() {
     bench
         .api
         .put("plans/site", json!({"metadata": {"name": "site", "namespace": "shop"}, "status": {"phase": "Running"}}));
-    bench.api.change("tenants/acme", json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));
+    bench.api.change("tenants/acme", &json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));
     bench.tenant("acme").await.unwrap();
     assert_eq!(bench.api.writes(), ["PATCH tenants/acme/status WaitingForPlans"]);
     assert!(bench.ctx.tenant_of("shop").is_some(), "what runs there comes to its end");
 
-    bench.api.change("plans/site", json!({"status": {"phase": "Failed"}}));
+    bench.api.change("plans/site", &json!({"status": {"phase": "Failed"}}));
     // Its end cannot be recorded, which does not hold it for ever.
     bench.memory.down.store(true, std::sync::atomic::Ordering::Relaxed);
     bench.tenant("acme").await.unwrap_err();

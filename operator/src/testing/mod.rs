@@ -11,11 +11,14 @@ use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Tenant};
 use enact_domain::record::{Event as Happened, Record, RecordedAttempt};
 use enact_domain::time::Millis;
 use enact_store::StoreError;
+use futures::channel::mpsc::UnboundedReceiver;
 use futures::future::{self, BoxFuture};
 use futures::stream;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::Resource;
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Recorder as Events, Reporter};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::{Writer, store};
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
@@ -33,7 +36,7 @@ use crate::metrics::Metrics;
 use crate::plan::Runtimes;
 use crate::pods::AttemptPod;
 use crate::references::{References, Referrers};
-use crate::tenant::cluster::Cluster;
+use crate::tenant::cluster::{Cluster, NamespaceEntry};
 
 /// Settings of an installation in the namespace `enact-system`, whose default tenant owns the namespace `ns`.
 pub fn config() -> Config {
@@ -79,7 +82,7 @@ impl InMemory {
             Happened::AttemptFinished { number, report, .. } => {
                 format!("{}: end {number} {}", record.subject.name, report.reason.as_str())
             }
-            other => format!("{other:?}"),
+            Happened::Decision { approved, .. } => format!("{}: approved {approved}", record.subject.name),
         };
         self.records.lock().unwrap().iter().map(word).collect()
     }
@@ -113,6 +116,7 @@ pub struct Bench {
     pub api: FakeApi,
     pub memory: Arc<InMemory>,
     time: Arc<AtomicI64>,
+    woken: UnboundedReceiver<ObjectRef<Plan>>,
     tenants: Writer<Tenant>,
     plans: Writer<Plan>,
     agents: Writer<Agent>,
@@ -124,7 +128,7 @@ impl Bench {
         let api = FakeApi::default();
         let client = api.client();
         let memory = Arc::new(InMemory::default());
-        let (index, _woken) = Index::new();
+        let (index, woken) = Index::new();
         let (tenants, tenants_writer) = listed::<Tenant>();
         let (constitutions, _) = listed::<Constitution>();
         let (specifications, _) = listed::<Specification>();
@@ -165,10 +169,25 @@ impl Bench {
             api,
             memory,
             time,
+            woken,
             tenants: tenants_writer,
             plans: plans_writer,
             agents: agents_writer,
         }
+    }
+
+    /// Names of the plans that were woken since the last call.
+    pub fn woken(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.woken.try_recv().ok()).map(|plan| plan.name).collect()
+    }
+
+    /// Makes `ns` a namespace of a Tenant with this parallelism.
+    pub fn tenant_of_ns(&mut self, parallelism: u32) {
+        let spec = json!({"namespaces": ["ns"], "parallelism": parallelism});
+        self.tenants.apply_watcher_event(&Event::Apply(Tenant::new("acme", serde_json::from_value(spec).unwrap())));
+        let labels = json!({"metadata": {"name": "ns", "uid": "n1", "labels": {"enact.dev/tenant": "acme"}}});
+        let namespace: Namespace = serde_json::from_value(labels).unwrap();
+        self.ctx.cluster.namespaces.put(&namespace, NamespaceEntry::of(&namespace));
     }
 
     /// Lets time pass.
@@ -206,7 +225,7 @@ impl Bench {
 
     /// Lets the watch of pods tell of a pod as it is now, with this status.
     pub async fn pod(&self, name: &str, status: Value) {
-        self.api.change(&format!("pods/{name}"), json!({ "status": status }));
+        self.api.change(&format!("pods/{name}"), &json!({ "status": status }));
         let pod: AttemptPod = serde_json::from_value(self.api.get(&format!("pods/{name}"))).unwrap();
         let ledger = &self.ctx.ledger;
         let count = |told: Occupancy| {

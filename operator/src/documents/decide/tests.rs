@@ -80,7 +80,7 @@ fn every_state_says_what_to_do() {
         let no = approval::Decision { comment: "no prices".into(), ..said("cem", Choice::Reject, GOOD) };
         s.decisions = vec![said("bob", Choice::Approve, GOOD), no];
     });
-    let table: String = all.iter().map(|(name, shown)| format!("{name} -> {shown}\n")).collect();
+    let table = all.iter().map(|(name, shown)| format!("{name} -> {shown}")).collect::<Vec<_>>().join("\n");
     insta::assert_snapshot!(table);
 }
 
