@@ -335,7 +335,7 @@ pub struct GitNameError {
 /// # Errors
 /// When it is another scheme (`ext::`, `file:`, a local path), looks like an option, or carries a credential.
 pub fn check_url(url: &str) -> Result<(), GitNameError> {
-    let fail = |problem| Err(GitNameError { what: "repository URL", value: url.escape_debug().to_string(), problem });
+    let fail = |problem| Err(GitNameError { what: "repository URL", value: shown(url), problem });
     let Some(rest) = ["https://", "http://", "ssh://"].iter().find_map(|s| url.strip_prefix(s)) else {
         return fail("must start with https://, http:// or ssh://");
     };
@@ -353,6 +353,17 @@ pub fn check_url(url: &str) -> Result<(), GitNameError> {
         Some((user, host)) if user.starts_with('-') || host.starts_with('-') => fail("must not look like an option"),
         _ => Ok(()),
     }
+}
+
+/// A URL for a message: without what may be a credential, and not longer than a line.
+fn shown(url: &str) -> String {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let end = url[start..].find('/').map_or(url.len(), |at| start + at);
+    let open = match url[start..end].rfind('@') {
+        Some(at) => format!("{}…{}", &url[..start], &url[start + at..]),
+        None => url.to_owned(),
+    };
+    open[..open.floor_char_boundary(200)].escape_debug().to_string()
 }
 
 /// Checks that `name` is a branch, tag or commit, by the rules of `git check-ref-format`, and cannot be taken for an option.

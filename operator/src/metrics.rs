@@ -125,3 +125,46 @@ impl Metrics {
         self.api_writes.with_label_values(&[verb, kind]).inc();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    /// The names of metrics in a text, without what Prometheus appends to those of histograms.
+    fn names(text: &str) -> BTreeSet<&str> {
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|w| w.starts_with("enact_"));
+        let plain = |w| ["_bucket", "_sum", "_count"].iter().find_map(|s| str::strip_suffix(w, s)).unwrap_or(w);
+        words.map(plain).collect()
+    }
+
+    #[test]
+    fn alerts_and_dashboard_name_metrics_that_exist() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+        let sources = [include_str!("metrics.rs").to_owned(), read("webhook/src/metrics.rs")].concat();
+        let known = names(&sources);
+        for file in ["charts/enact/files/alerts.yaml", "charts/enact/files/dashboard.json"] {
+            let text = read(file);
+            let used = names(&text);
+            assert!(used.len() > 5, "{file}: {used:?}");
+            let unknown: Vec<_> = used.difference(&known).collect();
+            assert!(unknown.is_empty(), "{file} names metrics that nothing exports: {unknown:?}");
+        }
+    }
+
+    #[test]
+    fn every_metric_is_registered_and_named_by_the_rules() {
+        let metrics = super::Metrics::new().unwrap();
+        let text = metrics.encode().unwrap();
+        assert!(text.contains("enact_build_info{version="), "{text}");
+        for line in text.lines().filter_map(|l| l.strip_prefix("# TYPE ")) {
+            let (name, kind) = line.split_once(' ').unwrap();
+            match kind {
+                "counter" => assert!(name.ends_with("_total"), "{name}"),
+                "histogram" => assert!(name.ends_with("_seconds"), "{name}"),
+                _ => assert!(!name.ends_with("_total"), "{name}"),
+            }
+        }
+    }
+}

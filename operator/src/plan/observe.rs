@@ -148,10 +148,19 @@ async fn document(plan: &Plan, ctx: &Context, namespace: &str) -> Result<Option<
         .get_opt(&key.name)
         .await
         .map_err(Error::kube(format!("read ConfigMap {namespace}/{}", key.name)))?;
-    let Some(map) = found else { return Ok(Some(Err(format!("ConfigMap {} does not exist", key.name)))) };
+    let Some(map) = found else {
+        return Ok(Some(Err(format!(
+            "spec.source.configMapKeyRef: there is no ConfigMap {} in this namespace; create it",
+            key.name
+        ))));
+    };
     let text = map.data.and_then(|mut d| d.remove(&key.key)).map(String::into_bytes);
     let bytes = text.or_else(|| map.binary_data.and_then(|mut d| d.remove(&key.key)).map(|b| b.0));
-    Ok(Some(bytes.ok_or_else(|| format!("ConfigMap {} has no key {}", key.name, key.key))))
+    let missing = || {
+        let (name, key) = (&key.name, &key.key);
+        format!("spec.source.configMapKeyRef: ConfigMap {name} has no key {key}; add it, or name one that it has")
+    };
+    Ok(Some(bytes.ok_or_else(missing)))
 }
 
 /// Decisions are read only while one is needed: a started plan is pinned to what was approved.

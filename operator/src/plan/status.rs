@@ -112,7 +112,9 @@ fn standing(pass: &Pass) -> Standing {
         PlanState::Succeeded => {
             make(Phase::Succeeded, Progress::Ready, "Succeeded", format!("all {tasks} tasks are done"))
         }
-        PlanState::Cancelled => make(Phase::Cancelled, Progress::Stalled, "Cancelled", progress),
+        PlanState::Cancelled => {
+            make(Phase::Cancelled, Progress::Stalled, "Cancelled", format!("cancelled: {progress}"))
+        }
         PlanState::DeadlineExceeded => make(
             Phase::Failed,
             Progress::Stalled,

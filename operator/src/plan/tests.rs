@@ -187,6 +187,7 @@ async fn an_attempt_whose_end_is_recorded_is_not_made_again() {
 /// Where a plan stands after its first pass, or its second when it was started, with this changed in it.
 async fn shown(change: Value) -> String {
     let mut bench = bench().await;
+    bench.api.put("configmaps/there", json!({"metadata": {"name": "there", "namespace": "ns"}, "data": {"a": "b"}}));
     bench.api.change("plans/p", &change);
     for _ in 0..2 {
         // What the API server refuses comes back as an error, and is shown all the same.
@@ -214,6 +215,7 @@ async fn shown(change: Value) -> String {
 async fn every_state_says_what_to_do() {
     let task = |needs: &str| json!([{"id": "T001", "title": "t", "script": "true", "dependsOn": [needs]}]);
     let source = json!({"configMapKeyRef": {"name": "docs", "key": "tasks.md"}});
+    let other_key = json!({"configMapKeyRef": {"name": "there", "key": "tasks.md"}});
     let cases = [
         ("running", json!({})),
         ("in nobody's namespace", json!({"metadata": {"namespace": "elsewhere"}})),
@@ -224,6 +226,7 @@ async fn every_state_says_what_to_do() {
         ("a dependency that is none", json!({"spec": {"tasks": task("T009")}})),
         ("a workspace that is none", json!({"spec": {"workspace": {"url": "https://ann:pw@git/x"}}})),
         ("not approved", json!({"spec": {"approval": {"required": 2}}})),
+        ("a document without its key", json!({"spec": {"tasks": null, "source": other_key}})),
         ("suspended", json!({"spec": {"suspend": true}})),
         ("cancelled before its start", json!({"spec": {"cancel": true}})),
     ];
