@@ -230,11 +230,11 @@ async fn every_state_says_what_to_do() {
         ("suspended", json!({"spec": {"suspend": true}})),
         ("cancelled before its start", json!({"spec": {"cancel": true}})),
     ];
-    let mut all = String::new();
+    let mut all = Vec::new();
     for (name, change) in cases {
-        all += &format!("{name} -> {}\n", shown(change).await);
+        all.push(format!("{name} -> {}", shown(change).await));
     }
-    insta::assert_snapshot!(all);
+    insta::assert_snapshot!(all.join("\n"));
 }
 
 #[tokio::test]

@@ -159,7 +159,7 @@ mod tests {
         .unwrap()
     }
 
-    fn end<'a>(report: &'a Report, failure: Option<FailureClass>, then: After) -> End<'a> {
+    fn end(report: &Report, failure: Option<FailureClass>, then: After) -> End<'_> {
         End { attempt: 2, failure, report, then, branch: Some("enact/p/t001-2".into()), started: Some(NOW) }
     }
 
