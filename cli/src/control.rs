@@ -55,12 +55,19 @@ pub async fn task_of(cluster: &Cluster, plan: &str, id: &str) -> Result<Task> {
 /// Asks for another attempt of one task, or of all that failed in a plan.
 pub async fn retry(cluster: &Cluster, target: &str) -> Result<ExitCode> {
     match Named::parse(target) {
-        Named::Of(plan, id) if id == names::INTEGRATION => rerun_plan(cluster, &plan).await?,
-        Named::Of(plan, id) => rerun_task(cluster, &task_of(cluster, &plan, &id).await?).await?,
+        Named::Of(plan, id) => {
+            still_open(cluster, &plan).await?;
+            if id == names::INTEGRATION {
+                rerun_plan(cluster, &plan).await?;
+            } else {
+                rerun_task(cluster, &task_of(cluster, &plan, &id).await?).await?;
+            }
+        }
         Named::Name(name) => {
             if let Some(plan) = plans(cluster).get_opt(&name).await.map_err(told)? {
                 retry_all(cluster, &plan).await?;
             } else if let Some(task) = tasks(cluster).get_opt(&name).await.map_err(told)? {
+                still_open(cluster, &task.spec.plan_ref.name).await?;
                 rerun_task(cluster, &task).await?;
             } else {
                 bail!("there is neither a Plan nor a Task {name} in namespace {}", cluster.namespace);
@@ -70,7 +77,20 @@ pub async fn retry(cluster: &Cluster, target: &str) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+async fn still_open(cluster: &Cluster, plan: &str) -> Result<()> {
+    plans(cluster).get_opt(plan).await.map_err(told)?.map_or(Ok(()), |plan| not_cancelled(&plan))
+}
+
+/// Nothing of a cancelled plan is ever started again: whoever asks for it should know.
+fn not_cancelled(plan: &Plan) -> Result<()> {
+    if plan.spec.cancel {
+        bail!("Plan {} was cancelled, which is for good; create another one", plan.name_any());
+    }
+    Ok(())
+}
+
 async fn retry_all(cluster: &Cluster, plan: &Plan) -> Result<()> {
+    not_cancelled(plan)?;
     let name = plan.name_any();
     let of_plan = ListParams::default().fields(&format!("spec.planRef.name={name}"));
     let failed: Vec<Task> = tasks(cluster)

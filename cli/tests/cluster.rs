@@ -219,11 +219,12 @@ fn a_failed_task_is_tried_again_also_when_others_change_it() {
     let api = Fake::start(move |request| match request.method.as_str() {
         "PATCH" if patches.fetch_add(1, Ordering::SeqCst) == 0 => Answer::Failure(409, "the object has been modified"),
         _ if request.path.ends_with("/tasks") => list("Task", &[task("T003", "Failed", 2)]),
+        _ if request.path.ends_with("/plans/shop") => Answer::Ok(plan("Failed", json!({}))),
         _ => Answer::Ok(task("T003", "Failed", 2)),
     });
     let ran = api.enact(&["retry", "shop/T003"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "T003 of Plan shop is tried again\n"), "{}", ran.stderr);
-    assert_eq!(api.seen()[0].parameter("fieldSelector"), "spec.planRef.name=shop,spec.id=T003");
+    assert_eq!(api.seen()[1].parameter("fieldSelector"), "spec.planRef.name=shop,spec.id=T003");
     let writes = api.writes();
     assert_eq!(writes.len(), 2, "the first was refused");
     for write in writes {
@@ -275,6 +276,21 @@ fn what_did_not_fail_is_not_tried_again() {
         let ran = api.enact(&["retry", target]);
         assert_eq!(ran.code, Some(1));
         assert!(ran.stderr.contains(told), "{told:?} is not in: {}", ran.stderr);
+    }
+    assert_eq!(api.writes(), []);
+}
+
+#[test]
+fn nothing_of_a_cancelled_plan_is_tried_again() {
+    let api = Fake::start(|request| match request.path.trim_start_matches(ENACT) {
+        "/tasks" => list("Task", &[task("T001", "Cancelled", 1)]),
+        "/plans/shop" => Answer::Ok(plan("Cancelled", json!({ "spec": { "cancel": true } }))),
+        _ => Answer::Failure(404, "not found"),
+    });
+    for target in ["shop/T001", "shop/integration", "shop"] {
+        let ran = api.enact(&["retry", target]);
+        assert_eq!(ran.code, Some(1));
+        assert!(ran.stderr.contains("Plan shop was cancelled, which is for good"), "{}", ran.stderr);
     }
     assert_eq!(api.writes(), []);
 }
