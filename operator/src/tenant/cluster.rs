@@ -57,6 +57,8 @@ pub struct ObjectEntry {
     pub tenant: Option<String>,
     /// What it says.
     pub content: Value,
+    /// Whether it is in force: a ResourceQuota is when its present bounds were counted, and until then refuses whatever it bounds.
+    pub in_force: bool,
 }
 
 /// Namespaces, and our objects in them.
@@ -118,6 +120,8 @@ fn entry(kind: Kind, object: &DynamicObject) -> Option<ObjectEntry> {
         uid: object.uid().unwrap_or_default(),
         tenant: object.labels().get(LABEL_TENANT).cloned(),
         content: kind.content(object),
+        in_force: kind != Kind::ResourceQuota
+            || object.data.pointer("/status/hard") == object.data.pointer("/spec/hard"),
     })
 }
 

@@ -106,12 +106,25 @@ pub fn decide(seen: &Observed, valid: &Valid) -> Decision {
             let message = format!("namespace {name} is being deleted; it is made anew when it is gone");
             (Progress::Reconciling, "NamespaceTerminating", message)
         }
+        (None, None) if let Some(name) = uncounted(seen, valid) => {
+            let message =
+                format!("the cluster counts what is in namespace {name}; its quota admits nothing until then");
+            (Progress::Reconciling, "QuotaPending", message)
+        }
         (None, None) => {
             let plural = if namespaces == 1 { "namespace is" } else { "namespaces are" };
             (Progress::Ready, "SetUp", format!("{namespaces} {plural} set up"))
         }
     };
     Decision { steps, finalizer, progress, reason, message, namespaces }
+}
+
+/// A namespace whose quota is wanted and not in force yet.
+fn uncounted<'s>(seen: &'s Observed, valid: &Valid) -> Option<&'s str> {
+    let wanted = valid.wanted.objects.contains_key(&Kind::ResourceQuota);
+    let counted = |place: &Place| place.objects.get(&Kind::ResourceQuota).is_some_and(|quota| quota.in_force);
+    let (name, _) = seen.places.iter().find(|(_, place)| wanted && place.listed && !counted(place))?;
+    Some(name)
 }
 
 /// The Tenant is to be deleted: it leaves when its work is done.

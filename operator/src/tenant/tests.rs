@@ -21,6 +21,8 @@ async fn bench() -> Bench {
 async fn set_up() -> Bench {
     let mut bench = bench().await;
     bench.tenant("acme").await.unwrap();
+    // When its quota has been counted.
+    bench.tenant("acme").await.unwrap();
     bench.api.writes();
     bench
 }
@@ -38,11 +40,20 @@ async fn a_namespace_is_set_up_first_and_labelled_last_and_then_left_alone() {
         "PATCH limitranges/enact-tenant",
         "PATCH rolebindings/enact-tenant-owner",
         "PATCH namespaces/shop",
-        "PATCH tenants/acme/status SetUp",
+        "PATCH tenants/acme/status QuotaPending",
     ];
     assert_eq!(bench.api.writes(), expected);
+    bench.tenant("acme").await.unwrap();
+    assert_eq!(
+        bench.api.writes(),
+        ["PATCH tenants/acme/status SetUp"],
+        "a quota that is not counted refuses everything"
+    );
     assert_eq!(bench.ctx.tenant_of("shop").map(|m| m.tenant), Some("acme".into()));
-    assert_eq!(bench.memory.told(), ["acme: Namespaces NamespaceAdopted", "acme: Ready SetUp"]);
+    assert_eq!(
+        bench.memory.told(),
+        ["acme: Namespaces NamespaceAdopted", "acme: Reconciling QuotaPending", "acme: Ready SetUp",]
+    );
     bench.tenant("acme").await.unwrap();
     assert_eq!(bench.api.writes(), [""; 0], "nothing changed, nothing is written");
 }

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 
 use enact_crds::TenantSpec;
 use enact_crds::tenant::Egress;
+use enact_domain::names::DEFAULT_TENANT;
 
 use super::objects::Wanted;
 use super::observe::Observed;
 use crate::config::Config;
-use crate::context::DEFAULT_TENANT;
 
 /// Namespaces that hold the cluster itself, or what nobody put anywhere else.
 const RESERVED: [&str; 4] = ["kube-system", "kube-public", "kube-node-lease", "default"];

@@ -117,6 +117,10 @@ impl State {
             return object;
         }
         self.version += 1;
+        if key.starts_with("resourcequotas/") {
+            // The quota controller counts at once.
+            object["status"]["hard"] = object["spec"]["hard"].clone();
+        }
         let kept = |field: &str| old.map(|o| o["metadata"][field].clone()).filter(|v| !v.is_null());
         let uid = kept("uid").unwrap_or_else(|| object["metadata"]["uid"].clone());
         object["metadata"]["uid"] = if uid.is_null() { format!("uid-{}", self.version).into() } else { uid };

@@ -32,7 +32,12 @@ fn set_up() -> Place {
     let mut labels = wanted.labels.clone();
     labels.insert(LABEL_TENANT.into(), "acme".into());
     let object = |(kind, content): (&Kind, &Value)| {
-        let entry = ObjectEntry { uid: kind.as_str().into(), tenant: Some("acme".into()), content: content.clone() };
+        let entry = ObjectEntry {
+            uid: kind.as_str().into(),
+            tenant: Some("acme".into()),
+            content: content.clone(),
+            in_force: true,
+        };
         (*kind, entry)
     };
     Place {
@@ -96,6 +101,7 @@ fn each_state_has_its_steps_and_its_word() {
         p.objects.get_mut(&Kind::RoleBinding).unwrap().content["roleRef"]["name"] = "cluster-admin".into();
     });
     case("quota deleted", &|_, p| drop(p.objects.remove(&Kind::ResourceQuota)));
+    case("quota not counted yet", &|_, p| p.objects.get_mut(&Kind::ResourceQuota).unwrap().in_force = false);
     case("label changed", &|_, p| {
         let labels = &mut p.namespace.as_mut().unwrap().labels;
         labels.insert("pod-security.kubernetes.io/enforce".into(), "privileged".into());
