@@ -6,6 +6,7 @@
 pub mod git;
 mod report;
 mod stage;
+pub mod work;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-pub use stage::Stage;
+pub use stage::{Stage, condition, told};
 
 /// The longest wait for something that takes seconds on an idle machine.
 pub const PATIENCE: Duration = Duration::from_mins(3);
@@ -28,21 +29,42 @@ where
     F: FnOnce(Stage) -> Fut,
     Fut: Future<Output = Result<()>> + Send + 'static,
 {
+    on_stages([(name, "")], |[stage]| test(stage));
+}
+
+/// Runs a test with stages of its own, each with more lines below its Tenant's `spec`.
+///
+/// # Panics
+/// When the test fails, with what the cluster says about its objects.
+pub fn on_stages<const N: usize, F, Fut>(names: [(&'static str, &'static str); N], test: F)
+where
+    F: FnOnce([Stage; N]) -> Fut,
+    Fut: Future<Output = Result<()>> + Send + 'static,
+{
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(async {
-        let stage = Stage::set(name).await.unwrap_or_else(|e| panic!("the stage {name} cannot be set: {e:#}"));
+        let mut stages = Vec::new();
+        for (name, more) in names {
+            match Stage::set(name, more).await {
+                Ok(stage) => stages.push(stage),
+                Err(e) => panic!("the stage {name} cannot be set: {e:#}"),
+            }
+        }
+        let given: [Stage; N] = std::array::from_fn(|n| stages[n].clone());
         // A task, so that a panic ends the test and not the clean-up.
-        let result = match tokio::spawn(test(stage.clone())).await {
+        let result = match tokio::spawn(test(given)).await {
             Ok(result) => result,
             Err(panic) => Err(anyhow::anyhow!("{panic}")),
         };
         let said = match &result {
             Ok(()) => String::new(),
-            Err(_) => report::report(&stage),
+            Err(_) => stages.iter().map(report::report).collect(),
         };
-        if let Err(error) = stage.clear().await {
-            eprintln!("the stage {name} cannot be cleared: {error:#}");
+        for stage in &stages {
+            if let Err(error) = stage.clear().await {
+                eprintln!("the stage {} cannot be cleared: {error:#}", stage.name);
+            }
         }
         if let Err(error) = result {
             panic!("{error:#}\n{said}");

@@ -34,12 +34,12 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Makes the tenant and its namespace, anew.
-    pub(crate) async fn set(name: &str) -> Result<Self> {
+    /// Makes the tenant, with more lines below its `spec`, and its namespace, anew.
+    pub(crate) async fn set(name: &str, more: &str) -> Result<Self> {
         let config = Config::infer().await.context("KUBECONFIG names no cluster; run `cargo xtask test cluster`")?;
         let stage = Self { name: format!("e2e-{name}"), client: Client::try_from(config)? };
         stage.clear().await?;
-        stage.apply(&stage.tenant("")).await?;
+        stage.apply(&stage.tenant(more)).await?;
         stage
             .await_condition::<Tenant>(Api::all(stage.client.clone()), &stage.name, "Ready", |t| {
                 t.status.as_ref().map(|s| s.conditions.clone())

@@ -1,0 +1,113 @@
+//! Tasks that wait for the test, and how their attempts stand in the record.
+
+use anyhow::{Context as _, Result, ensure};
+use enact_crds::Plan;
+use enact_domain::names;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+
+use crate::{PATIENCE, Stage, program, run};
+
+/// A script that waits until [`Stage::let_go`].
+pub const HOLD: &str = "until test -e /tmp/go; do sleep 0.1; done";
+
+/// A script that never ends by itself in its first attempt, and at once in every other.
+pub const HANG_ONCE: &str = "test \"$ENACT_ATTEMPT\" != 1 || sleep 3600";
+
+/// Manifests of an agent that runs scripts, small enough for many at once, and of a Plan for it. `spec` are lines below the Plan's `spec`.
+pub fn scripted_plan(name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: enact.dev/v1alpha1\nkind: Agent\nmetadata: {{name: scripts}}\nspec:\n  adapter: Command\n  \
+         resources: {{cpu: 10m, memory: 64Mi, ephemeralStorage: 64Mi}}\n---\n\
+         apiVersion: enact.dev/v1alpha1\nkind: Plan\nmetadata: {{name: {name}}}\nspec:\n  agentRef: {{name: scripts}}\n{spec}"
+    )
+}
+
+/// An attempt in the record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attempt {
+    /// Id of its task; `integration` for that of the plan.
+    pub task: String,
+    /// Its number, from 1.
+    pub number: u32,
+    /// Class of its failure; empty when it did not fail.
+    pub failure: String,
+    /// Reason of its end; empty while it has none.
+    pub reason: String,
+    /// When it was started, in seconds since 1970.
+    pub started: f64,
+    /// When it ended.
+    pub finished: Option<f64>,
+    /// How many results its pod delivered that count.
+    pub results: u32,
+}
+
+impl Stage {
+    /// Waits until an attempt's pod runs; its name.
+    ///
+    /// # Errors
+    /// When it does not come to that.
+    pub async fn running(&self, plan: &str, id: &str, attempt: u32) -> Result<String> {
+        let pod = names::pod_name(&names::task_name(plan, id), attempt);
+        let runs = |p: &Pod| {
+            let status = p.status.as_ref();
+            let ready = status.and_then(|s| s.container_statuses.as_ref()).is_some_and(|c| c.iter().all(|c| c.ready));
+            status.and_then(|s| s.phase.as_deref()) == Some("Running") && ready
+        };
+        self.watch(&self.api::<Pod>(), &pod, "a running pod", PATIENCE, runs).await?;
+        Ok(pod)
+    }
+
+    /// Lets the script [`HOLD`] in a pod go on.
+    ///
+    /// # Errors
+    /// When the pod cannot be told.
+    pub fn let_go(&self, pod: &str) -> Result<()> {
+        let mut exec = program("kubectl")?;
+        exec.args(["exec", "--namespace", &self.name, pod, "--container", "agent", "--", "touch", "/tmp/go"]);
+        run(&mut exec).map(drop)
+    }
+
+    /// The attempts of a plan in the record, in the order of their start.
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    pub fn attempts(&self, plan: &Plan) -> Result<Vec<Attempt>> {
+        let uid = plan.uid().context("a Plan without UID")?;
+        let query = format!(
+            "select coalesce(t.task_id, 'integration'), a.number, coalesce(a.failure, ''), \
+             coalesce(a.report->>'reason', ''), extract(epoch from a.started_at), extract(epoch from a.finished_at), \
+             (select count(*) from enact.results r where r.subject_uid = a.subject_uid and r.number = a.number and not r.stale) \
+             from enact.attempts a left join enact.tasks t on t.task_uid = a.subject_uid \
+             where a.plan_uid = '{uid}' order by a.started_at, a.name"
+        );
+        self.record(&query)?.iter().map(|row| attempt(row).with_context(|| format!("the record's row {row}"))).collect()
+    }
+
+    /// Expects that each of these tasks was done by one attempt, which succeeded and delivered its result, and that there was no other.
+    ///
+    /// # Errors
+    /// With the attempts, when it was otherwise.
+    pub fn done_once(&self, plan: &Plan, ids: &[&str]) -> Result<()> {
+        let attempts = self.attempts(plan)?;
+        let mut done: Vec<&str> = attempts.iter().map(|a| a.task.as_str()).collect();
+        done.sort_unstable();
+        let well = |a: &Attempt| a.number == 1 && a.failure.is_empty() && a.reason == "Succeeded" && a.results == 1;
+        ensure!(done == ids && attempts.iter().all(well), "not each of {ids:?} once: {attempts:#?}");
+        Ok(())
+    }
+}
+
+fn attempt(row: &str) -> Result<Attempt> {
+    let mut fields = row.split('|');
+    let mut next = || fields.next().context("too few fields");
+    Ok(Attempt {
+        task: next()?.to_owned(),
+        number: next()?.parse()?,
+        failure: next()?.to_owned(),
+        reason: next()?.to_owned(),
+        started: next()?.parse()?,
+        finished: Some(next()?).filter(|f| !f.is_empty()).map(str::parse).transpose()?,
+        results: next()?.parse()?,
+    })
+}

@@ -1,0 +1,437 @@
+//! What a Tenant keeps in its namespaces, and what keeps tenants apart.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use enact_crds::plan::Phase;
+use enact_crds::{Plan, Tenant};
+use enact_domain::names::{ANNOTATION_AUTHOR, LABEL_TENANT, RESULT_AUDIENCE};
+use enact_e2e::work::{HOLD, scripted_plan};
+use enact_e2e::{Answer, PATIENCE, Stage, condition, on_stage, on_stages, program, run, told, until};
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, Pod, ResourceQuota, Volume};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Config, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// Bounds that make a Tenant keep every kind of object that it knows.
+const QUOTA: &str = "  quota: {pods: 20, cpu: '4', memory: 8Gi, tasks: 100, plans: 10}\n";
+
+/// The name of the objects that a Tenant keeps, but for the RoleBinding.
+const KEPT: &str = "enact-tenant";
+const OWNER: &str = "enact-tenant-owner";
+
+/// An object's content as JSON, without its metadata and status.
+fn content<K: Resource + serde::Serialize>(object: &K) -> Result<Value> {
+    let mut json = serde_json::to_value(object)?;
+    for field in ["metadata", "status"] {
+        json.as_object_mut().context("no object")?.remove(field);
+    }
+    Ok(json)
+}
+
+/// Edits an object, and then deletes it; each time it must come back as it was.
+async fn kept<K>(stage: &Stage, name: &str, edit: Value) -> Result<()>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + serde::Serialize,
+{
+    let api: Api<K> = stage.api();
+    let (kind, first) = (K::kind(&()), api.get(name).await?);
+    let (wanted, uid) = (content(&first)?, first.uid());
+    ensure!(first.labels().get(LABEL_TENANT) == Some(&stage.name), "{kind} without the tenant's label");
+    let edited = api.patch(name, &PatchParams::default(), &Patch::Merge(edit)).await?;
+    ensure!(content(&edited)? != wanted, "the edit of {kind} changes nothing");
+    let same = |object: &K| content(object).is_ok_and(|c| c == wanted);
+    let back = stage.watch(&api, name, &format!("its {kind} corrected"), PATIENCE, same).await?;
+    ensure!(back.uid() == uid, "{kind} was made anew, not corrected");
+    api.delete(name, &DeleteParams::default()).await?;
+    let anew = |object: &K| object.uid() != uid && same(object);
+    stage.watch(&api, name, &format!("its {kind} made anew"), PATIENCE, anew).await?;
+    Ok(())
+}
+
+#[test]
+fn what_a_tenant_keeps_in_its_namespace_stays_as_it_is() {
+    on_stages([("kept", QUOTA)], |[stage]| async move {
+        let namespaces: Api<Namespace> = Api::all(stage.client.clone());
+        let labels = namespaces.get(&stage.name).await?.labels().clone();
+        ensure!(labels.get(LABEL_TENANT) == Some(&stage.name), "{labels:?}");
+        for mode in ["enforce", "audit", "warn"] {
+            let level = labels.get(&format!("pod-security.kubernetes.io/{mode}"));
+            ensure!(level.is_some_and(|l| l == "restricted"), "Pod Security is not restricted: {labels:?}");
+        }
+
+        let quota = content(&stage.api::<ResourceQuota>().get(KEPT).await?)?;
+        let hard = json!({
+            "pods": "20", "requests.cpu": "4", "limits.memory": "8Gi",
+            "count/tasks.enact.dev": "100", "count/plans.enact.dev": "10",
+        });
+        ensure!(quota["spec"]["hard"] == hard, "{quota}");
+        let limits = content(&stage.api::<LimitRange>().get(KEPT).await?)?;
+        ensure!(limits["spec"]["limits"][0]["defaultRequest"]["cpu"].is_string(), "{limits}");
+        ensure!(limits["spec"]["limits"][0]["default"]["memory"].is_string(), "{limits}");
+
+        let policy = content(&stage.api::<NetworkPolicy>().get(KEPT).await?)?;
+        let spec = &policy["spec"];
+        ensure!(spec["podSelector"] == json!({}), "a policy for some pods only: {policy}");
+        ensure!(spec["policyTypes"] == json!(["Ingress", "Egress"]) && spec.get("ingress").is_none(), "{policy}");
+        let egress = spec["egress"].as_array().context("no egress")?;
+        let place =
+            |rule: &Value| rule["to"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"].clone();
+        let places: Vec<Value> = egress.iter().map(place).collect();
+        ensure!(places == ["kube-system", "enact-system", "e2e-kept-git"], "egress to {places:?}: {policy}");
+        ensure!(
+            egress[1]["to"][0]["podSelector"]["matchLabels"].is_object(),
+            "egress to the whole installation: {policy}"
+        );
+        ensure!(egress[2]["ports"] == json!([{"protocol": "TCP", "port": 8080}]), "{policy}");
+
+        let binding = stage.api::<RoleBinding>().get(OWNER).await?;
+        let subjects = binding.subjects.clone().unwrap_or_default();
+        ensure!(binding.role_ref.name == OWNER && binding.role_ref.kind == "ClusterRole", "{binding:?}");
+        ensure!(
+            subjects.len() == 1 && subjects[0].name == "e2e-kept-people" && subjects[0].kind == "Group",
+            "{binding:?}"
+        );
+
+        let everywhere = json!({"spec": {"egress": [{}], "ingress": [{}]}});
+        kept::<NetworkPolicy>(&stage, KEPT, everywhere).await?;
+        kept::<ResourceQuota>(&stage, KEPT, json!({"spec": {"hard": {"pods": "10k", "count/plans.enact.dev": null}}}))
+            .await?;
+        kept::<LimitRange>(&stage, KEPT, json!({"spec": {"limits": [{"type": "Container", "max": {"cpu": "1m"}}]}}))
+            .await?;
+        let mallory = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "mallory"});
+        kept::<RoleBinding>(&stage, OWNER, json!({"subjects": [mallory]})).await?;
+
+        let weaker = json!({"metadata": {"labels": {
+            "pod-security.kubernetes.io/enforce": "privileged", "pod-security.kubernetes.io/warn": null,
+        }}});
+        namespaces.patch(&stage.name, &PatchParams::default(), &Patch::Merge(weaker)).await?;
+        let same = |n: &Namespace| *n.labels() == labels;
+        stage.watch(&namespaces, &stage.name, "its Pod Security level again", PATIENCE, same).await?;
+
+        // What the Tenant asks for no more is taken away.
+        stage
+            .apply(&stage.tenant("  owners: {users: [ann]}\n").replace("  owners: {groups: [e2e-kept-people]}\n", ""))
+            .await?;
+        let api: Api<ResourceQuota> = stage.api();
+        until("the end of its quota", PATIENCE, || async {
+            Ok(match api.get_opt(KEPT).await? {
+                None => Answer::Yes(()),
+                Some(quota) => Answer::NotYet(format!("{quota:?}")),
+            })
+        })
+        .await?;
+        let ann = |b: &RoleBinding| b.subjects.as_ref().is_some_and(|s| s.len() == 1 && s[0].name == "ann");
+        stage.watch(&stage.api::<RoleBinding>(), OWNER, "its new owner", PATIENCE, ann).await?;
+        Ok(())
+    });
+}
+
+/// Right after a Tenant says that it is set up, it is.
+#[test]
+fn a_plan_is_taken_as_soon_as_its_tenant_is_ready() {
+    on_stages([("at-once", QUOTA)], |[stage]| async move {
+        let quota = stage.api::<ResourceQuota>().get(KEPT).await?;
+        let counted = quota.status.as_ref().and_then(|s| s.hard.clone());
+        let plan = scripted_plan("first", "  tasks: [{id: T001, title: one, script: 'true'}]\n");
+        stage.apply(&plan).await.with_context(|| format!("the quota's status was {counted:?}"))?;
+        ensure!(counted == quota.spec.and_then(|s| s.hard), "the cluster counted {counted:?} only");
+        stage.finished("first", Phase::Succeeded, PATIENCE).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn plans_beyond_the_quota_are_refused_and_tasks_wait_for_room() {
+    on_stages([("quota", "  quota: {plans: 1, tasks: 2}\n")], |[stage]| async move {
+        let wide = "  tasks:\n    - {id: T001, title: one, script: 'true'}\n    - {id: T002, title: two, script: 'true'}\n    \
+                    - {id: T003, title: three, script: 'true'}\n";
+        stage.apply(&scripted_plan("wide", wide)).await?;
+        let refused = stage.refusal(&scripted_plan("second", wide)).await?;
+        ensure!(refused.contains("exceeded quota") && refused.contains("count/plans.enact.dev"), "{refused}");
+        let plan = stage.plan_reason("wide", "QuotaExceeded").await?;
+        let said = told(&plan.status.unwrap_or_default().conditions);
+        ensure!(said.contains("count/tasks.enact.dev"), "{said}");
+        stage.apply(&stage.tenant("  quota: {plans: 1, tasks: 3}\n")).await?;
+        stage.finished("wide", Phase::Succeeded, PATIENCE).await?;
+        Ok(())
+    });
+}
+
+/// The sources of a pod's volumes that hold a token.
+fn tokens(volumes: &[Volume]) -> Vec<(Option<String>, Option<i64>)> {
+    let sources = volumes.iter().filter_map(|v| v.projected.as_ref()?.sources.as_ref()).flatten();
+    sources
+        .filter_map(|s| s.service_account_token.as_ref())
+        .map(|t| (t.audience.clone(), t.expiration_seconds))
+        .collect()
+}
+
+#[test]
+fn an_agents_pod_is_restricted_and_its_token_is_for_our_server_alone() {
+    on_stage("restricted", |stage| async move {
+        let hold = format!("  tasks: [{{id: T001, title: hold, script: '{HOLD}'}}]\n");
+        stage.apply(&scripted_plan("look", &hold)).await?;
+        let name = stage.running("look", "T001", 1).await?;
+        let pod = stage.api::<Pod>().get(&name).await?;
+        let spec = pod.spec.clone().context("a pod without spec")?;
+
+        // The namespace enforces `restricted`, so that it passed; and once more against the level of another namespace, by name.
+        let labels = Api::<Namespace>::all(stage.client.clone()).get(&stage.name).await?.labels().clone();
+        ensure!(labels.get("pod-security.kubernetes.io/enforce").is_some_and(|l| l == "restricted"), "{labels:?}");
+        ensure!(spec.automount_service_account_token == Some(false), "{spec:?}");
+        let volumes = spec.volumes.clone().unwrap_or_default();
+        let token = tokens(&volumes);
+        ensure!(token.len() == 1 && token[0].0.as_deref() == Some(RESULT_AUDIENCE), "tokens of the pod: {token:?}");
+        ensure!(token[0].1.is_some_and(|seconds| seconds <= 3600), "a token that lives for long: {token:?}");
+        ensure!(volumes.iter().all(|v| v.host_path.is_none()), "{volumes:?}");
+        for container in &spec.containers {
+            let limits = container.resources.as_ref().and_then(|r| r.limits.as_ref()).context("no limits")?;
+            ensure!(limits.contains_key("memory") && limits.contains_key("ephemeral-storage"), "{limits:?}");
+            let security = container.security_context.as_ref().context("no security context")?;
+            ensure!(security.read_only_root_filesystem == Some(true), "{security:?}");
+        }
+
+        let inside = |command: &str| {
+            let mut exec = program("kubectl")?;
+            exec.args(["exec", "--namespace", &stage.name, &name, "--container", "agent", "--", "sh", "-c", command]);
+            run(&mut exec)
+        };
+        ensure!(
+            inside("ls -A /var/run/secrets 2>/dev/null || true")?.trim().is_empty(),
+            "secrets of a service account"
+        );
+        ensure!(inside("id -u")?.trim() == "10001");
+        ensure!(inside("touch /here 2>&1 || echo no")?.contains("no"), "the root file system can be written");
+        ensure!(inside("grep CapEff /proc/self/status")?.contains("0000000000000000"), "capabilities");
+        ensure!(inside("grep NoNewPrivs /proc/self/status")?.trim().ends_with('1'), "privileges can be gained");
+
+        // The API server takes our administrator's certificate, and not this token.
+        let token = inside("cat /var/run/enact/token/token")?.trim().to_owned();
+        let review = |client: Client| async move {
+            Api::<SelfSubjectReview>::all(client).create(&PostParams::default(), &SelfSubjectReview::default()).await
+        };
+        review(stage.client.clone()).await?;
+        let mut config = Config::infer().await?;
+        config.auth_info = kube::config::AuthInfo { token: Some(token.into()), ..Default::default() };
+        match review(Client::try_from(config)?).await {
+            Err(kube::Error::Api(status)) if status.code == 401 => {}
+            other => bail!("the API server answers the pod's token with {other:?}"),
+        }
+        stage.let_go(&name)?;
+        stage.finished("look", Phase::Succeeded, PATIENCE).await?;
+        Ok(())
+    });
+}
+
+/// Other people's pods are stopped by the same level.
+#[test]
+fn a_pod_that_is_not_restricted_is_refused() {
+    on_stage("privileged", |stage| async move {
+        let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: root}\nspec:\n  containers: \
+                   [{name: a, image: a, securityContext: {privileged: true}}]\n";
+        let refused = stage.refusal(pod).await?;
+        ensure!(refused.contains("PodSecurity \"restricted") && refused.contains("privileged"), "{refused}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_namespace_that_another_tenant_has_is_not_given_twice() {
+    on_stages([("taken-a", ""), ("taken-b", "")], |[a, b]| async move {
+        let greedy = |of: &Stage| of.tenant("").replace("namespaces: [", "namespaces: [e2e-taken-a, ");
+        let refused = b.refusal(&greedy(&b)).await?;
+        for part in ["spec.namespaces[0]", "belongs to Tenant e2e-taken-a already", "take it out there first"] {
+            ensure!(refused.contains(part), "`{part}` is not in: {refused}");
+        }
+        // As when the webhook did not see it: it lets the operator's own writes pass.
+        let operator = "system:serviceaccount:enact-system:enact-operator";
+        b.apply_as(operator, &["system:masters"], &greedy(&b)).await?;
+        let tenants: Api<Tenant> = Api::all(b.client.clone());
+        let taken = |t: &Tenant| {
+            let conditions = t.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+            condition(conditions, "Stalled").is_some_and(|c| c.reason == "NamespaceTaken" && c.status == "True")
+        };
+        let tenant = b.watch(&tenants, &b.name, "NamespaceTaken", PATIENCE, taken).await?;
+        let said = told(&tenant.status.unwrap_or_default().conditions);
+        ensure!(said.contains("namespace e2e-taken-a belongs to Tenant e2e-taken-a"), "{said}");
+        let namespace = Api::<Namespace>::all(a.client.clone()).get("e2e-taken-a").await?;
+        ensure!(namespace.labels().get(LABEL_TENANT) == Some(&a.name), "{:?}", namespace.labels());
+        // Its own namespace still works.
+        b.apply(&scripted_plan("own", "  tasks: [{id: T001, title: one, script: 'true'}]\n")).await?;
+        b.finished("own", Phase::Succeeded, PATIENCE).await?;
+        b.apply(&b.tenant("")).await?;
+        let ready = |t: &Tenant| {
+            let conditions = t.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+            condition(conditions, "Ready").is_some_and(|c| c.status == "True")
+        };
+        b.watch(&tenants, &b.name, "Ready again", PATIENCE, ready).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn tenants_do_not_see_each_others_record() {
+    on_stages([("record-a", ""), ("record-b", "")], |[a, b]| async move {
+        let work = scripted_plan("secret", "  tasks: [{id: T001, title: one, script: 'echo done'}]\n");
+        a.apply(&work).await?;
+        a.finished("secret", Phase::Succeeded, PATIENCE).await?;
+        let tables = a.record(
+            "select c.relname from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id' \
+             where c.relnamespace = 'enact'::regnamespace and c.relkind = 'r' and has_table_privilege(c.oid, 'select') order by 1",
+        )?;
+        for table in ["attempts", "audit", "contents", "plans", "results", "tasks", "tenants"] {
+            ensure!(tables.iter().any(|t| t == table), "no table {table} among {tables:?}");
+            let own = a.record(&format!("select count(*) > 0 from enact.{table}"))?;
+            ensure!(own == ["t"], "the tenant does not see its own rows of {table}");
+        }
+        for table in &tables {
+            let strange = b.record(&format!("select count(*) from enact.{table} where tenant_id <> 'e2e-record-b'"))?;
+            ensure!(strange == ["0"], "{strange:?} rows of others in {table}");
+            // A query that forgets whose it is sees nothing.
+            let nobody = b.record(&format!("reset enact.tenant; select count(*) from enact.{table}"))?;
+            ensure!(nobody == ["0"], "{nobody:?} rows for nobody in {table}");
+        }
+        for (stage, write) in [
+            (
+                &b,
+                "insert into enact.plans values ('e2e-record-a', 'forged', 'e2e-record-a', 'forged', 'Running', '', '', now())",
+            ),
+            (&a, "update enact.plans set tenant_id = 'e2e-record-b'"),
+        ] {
+            let Err(error) = stage.record(write) else { bail!("taken: {write}") };
+            let why = error.to_string();
+            ensure!(why.contains("violates row-level security policy"), "{why}");
+        }
+        let deleted =
+            a.record("delete from enact.audit").expect_err("the application deletes what happened").to_string();
+        ensure!(deleted.contains("permission denied"), "{deleted}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_tenants_parallelism_bounds_the_pods_of_all_its_plans() {
+    on_stages([("parallel", "  parallelism: 2\n")], |[stage]| async move {
+        let tasks: String =
+            (1..=4).map(|n| format!("    - {{id: T00{n}, title: wait, script: 'sleep 2'}}\n")).collect();
+        for name in ["left", "right"] {
+            stage.apply(&scripted_plan(name, &format!("  tasks:\n{tasks}"))).await?;
+        }
+        let (plans, pods): (Api<Plan>, Api<Pod>) = (stage.api(), stage.api());
+        let labelled = ListParams::default().labels(enact_domain::names::LABEL_PLAN);
+        let most = AtomicUsize::new(0);
+        until("the end of both plans", PATIENCE, || {
+            let (plans, pods, labelled) = (plans.clone(), pods.clone(), labelled.clone());
+            let most = &most;
+            async move {
+                let phase = |p: &Pod| p.status.as_ref().and_then(|s| s.phase.clone()).unwrap_or_default();
+                let pods = pods.list(&labelled).await?.items;
+                let under_way = pods.iter().filter(|p| !["Succeeded", "Failed"].contains(&phase(p).as_str())).count();
+                most.fetch_max(under_way, Ordering::Relaxed);
+                ensure!(under_way <= 2, "{under_way} attempts of a tenant at once that may have 2");
+                let all = plans.list(&ListParams::default()).await?.items;
+                let done =
+                    all.iter().filter(|p| p.status.as_ref().is_some_and(|s| s.phase == Phase::Succeeded)).count();
+                Ok(if done == 2 { Answer::Yes(()) } else { Answer::NotYet(format!("{done} of 2 plans are done")) })
+            }
+        })
+        .await?;
+        let most = most.into_inner();
+        ensure!(most == 2, "never more than {most} attempts at once, where 2 may be");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_tenant_goes_when_its_work_is_done_and_leaves_the_namespace_clean() {
+    on_stages([("leaving", QUOTA)], |[stage]| async move {
+        let tenants: Api<Tenant> = Api::all(stage.client.clone());
+        stage.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: theirs}\ndata: {a: b}\n").await?;
+        stage
+            .apply(&scripted_plan("busy", &format!("  tasks: [{{id: T001, title: hold, script: '{HOLD}'}}]\n")))
+            .await?;
+        stage.running("busy", "T001", 1).await?;
+        match tenants.delete(&stage.name, &DeleteParams::default()).await {
+            Err(kube::Error::Api(status)) if status.code == 403 => {
+                let said = &status.message;
+                ensure!(said.contains("e2e-leaving/busy") || said.contains("busy"), "the plan is not named: {said}");
+                ensure!(said.contains("cancel or delete them first"), "no remedy: {said}");
+            }
+            other => bail!("a tenant with unfinished work: {other:?}"),
+        }
+        stage.enact(&["cancel", "busy", "--yes"])?;
+        stage.finished("busy", Phase::Cancelled, PATIENCE).await?;
+        tenants.delete(&stage.name, &DeleteParams::default()).await?;
+        until("the tenant's end", PATIENCE, || async {
+            Ok(match tenants.get_opt(&stage.name).await? {
+                None => Answer::Yes(()),
+                Some(t) => Answer::NotYet(told(&t.status.unwrap_or_default().conditions)),
+            })
+        })
+        .await?;
+        let namespace = Api::<Namespace>::all(stage.client.clone()).get(&stage.name).await?;
+        let ours = |key: &&String| key.starts_with("enact.dev/") || key.starts_with("pod-security.kubernetes.io/");
+        let left: Vec<&String> = namespace.labels().keys().filter(ours).collect();
+        ensure!(namespace.metadata.deletion_timestamp.is_none() && left.is_empty(), "labels that stay: {left:?}");
+        let managed = ListParams::default().labels("app.kubernetes.io/managed-by=enact-operator");
+        ensure!(stage.api::<NetworkPolicy>().list(&managed).await?.items.is_empty(), "a NetworkPolicy stays");
+        ensure!(stage.api::<ResourceQuota>().list(&managed).await?.items.is_empty(), "a ResourceQuota stays");
+        ensure!(stage.api::<LimitRange>().list(&managed).await?.items.is_empty(), "a LimitRange stays");
+        ensure!(stage.api::<RoleBinding>().list(&managed).await?.items.is_empty(), "a RoleBinding stays");
+        ensure!(stage.api::<ConfigMap>().get_opt("theirs").await?.is_some(), "what was not ours is gone");
+        Ok(())
+    });
+}
+
+#[test]
+fn owners_work_in_their_tenants_namespace_and_others_do_not() {
+    on_stages([("owned", ""), ("stranger", "")], |[stage, stranger]| async move {
+        let people = "e2e-owned-people";
+        let work = scripted_plan("theirs", "  tasks: [{id: T001, title: one, script: 'true'}]\n");
+        stage.apply_as("ann", &[people], &work).await?;
+        let plan = stage.finished("theirs", Phase::Succeeded, PATIENCE).await?;
+        ensure!(plan.annotations().get(ANNOTATION_AUTHOR).is_some_and(|a| a == "ann"), "{:?}", plan.annotations());
+
+        let forbidden = async |user: &str, group: &str, in_: &Stage, yaml: &str| -> Result<()> {
+            let Err(error) = in_.apply_as(user, &[group], yaml).await else {
+                bail!("{user} of {group} may apply in {}:\n{yaml}", in_.name);
+            };
+            let said = format!("{error:#}");
+            ensure!(said.contains("forbidden"), "{user} of {group} in {}: {said}", in_.name);
+            Ok(())
+        };
+        // Somebody of another tenant; an owner in a namespace that is not theirs.
+        forbidden("bob", "e2e-stranger-people", &stage, &work).await?;
+        forbidden("ann", people, &stranger, &work).await?;
+        forbidden("cem", "nobody-in-particular", &stage, &work).await?;
+        // An owner does not own the bounds.
+        for (kind, version, spec) in [
+            ("NetworkPolicy", "networking.k8s.io/v1", "spec: {podSelector: {}, egress: [{}]}"),
+            ("ResourceQuota", "v1", "spec: {hard: {pods: '9'}}"),
+            ("Pod", "v1", "spec: {containers: [{name: a, image: a}]}"),
+        ] {
+            let yaml = format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: mine}}\n{spec}\n");
+            forbidden("ann", people, &stage, &yaml).await?;
+        }
+        let binding = "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: mine}\n\
+                       roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}\n";
+        forbidden("ann", people, &stage, binding).await?;
+        forbidden("ann", people, &stage, &stage.tenant("  parallelism: 9999\n")).await?;
+        let listed = Api::<Plan>::namespaced(stage.client_of("bob", &["e2e-stranger-people"]).await?, &stage.name);
+        ensure!(listed.list(&ListParams::default()).await.is_err(), "a stranger reads plans");
+        let secrets: BTreeMap<&str, &str> = BTreeMap::from([("ann", people), ("bob", "e2e-stranger-people")]);
+        for (user, group) in secrets {
+            let pods = Api::<Pod>::namespaced(stage.client_of(user, &[group]).await?, "enact-system");
+            ensure!(pods.list(&ListParams::default()).await.is_err(), "{user} reads pods of the installation");
+        }
+        Ok(())
+    });
+}
