@@ -18,6 +18,11 @@ pub fn time(millis: Millis) -> Time {
     Time(Timestamp::from_second(millis.0.div_euclid(1000)).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
+/// The first whole second that is not before `millis`: what is to wait until then waits no shorter.
+pub fn time_not_before(millis: Millis) -> Time {
+    time(Millis(millis.0.saturating_add(999)))
+}
+
 impl From<&ApprovalPolicy> for approval::Policy {
     fn from(policy: &ApprovalPolicy) -> Self {
         Self { required: policy.required, groups: policy.groups.clone(), four_eyes: policy.four_eyes }
@@ -142,3 +147,16 @@ fn dated(c: &Condition) -> condition::Dated {
 
 /// What a pod shows of an attempt, for [`attempt::classify`].
 pub use attempt::PodView;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_due_before_its_time() {
+        for at in [0, 1, 999, 1000, 1001, 1_764_000_000_001] {
+            let kept = millis(&time_not_before(Millis(at))).0;
+            assert!((at..at + 1000).contains(&kept), "{at} became {kept}");
+        }
+    }
+}

@@ -307,7 +307,7 @@ fn integrated(pass: &Pass, old: IntegrationStatus, end: &status::End) -> Integra
     let (failures, infrastructure_failures) = status::counted(old.failures, old.infrastructure_failures, end.failure);
     let (phase, retry_at) = match end.then {
         After::Finish(phase) => (phase, None),
-        After::Retry(at) => (TaskPhase::Pending, Some(convert::time(at))),
+        After::Retry(at) => (TaskPhase::Pending, Some(convert::time_not_before(at))),
     };
     IntegrationStatus {
         phase: phase.into(),

@@ -49,7 +49,7 @@ pub fn ended(task: &TaskEntry, end: &End, now: Millis) -> Value {
         "attempts": end.attempt,
         "failures": nonzero(failures),
         "infrastructureFailures": nonzero(infrastructure),
-        "retryAt": retry_at.map(convert::time),
+        "retryAt": retry_at.map(convert::time_not_before),
         "startedAt": end.started.map(convert::time),
         "finishedAt": phase.is_finished().then(|| convert::time(now)),
         "commit": end.report.commit.as_deref().filter(|_| succeeded),
