@@ -4,6 +4,7 @@
 //! an earlier run left under the same name is removed first. Tests wait for conditions; how long is generous, since machines are slow.
 
 pub mod git;
+pub mod installation;
 mod report;
 mod stage;
 pub mod work;

@@ -1,0 +1,136 @@
+//! The installation that all tests share: what some of them do to it, and that it is whole again afterwards.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{Stage, program, run};
+
+/// The namespace of the release.
+pub const NAMESPACE: &str = "enact-system";
+/// The name of the release.
+pub const RELEASE: &str = "enact";
+/// What the release consists of.
+pub const WORKLOADS: [&str; 4] =
+    ["statefulset/enact-postgres", "deployment/enact-operator", "deployment/enact-server", "deployment/enact-webhook"];
+/// How long a component may take to come up.
+const STARTING: &str = "--timeout=240s";
+
+/// Runs `kubectl` in the installation's namespace; what it prints.
+///
+/// # Errors
+/// With its standard error, when it fails.
+pub fn kubectl(args: &[&str]) -> Result<String> {
+    run(program("kubectl")?.args(["--namespace", NAMESPACE]).args(args))
+}
+
+/// `helm` for the installation's namespace.
+///
+/// # Errors
+/// When there is none.
+pub fn helm(args: &[&str]) -> Result<Command> {
+    let mut helm = program("helm")?;
+    helm.args(args).args(["--namespace", NAMESPACE]);
+    Ok(helm)
+}
+
+/// Waits until every component runs as it should.
+///
+/// # Errors
+/// When one does not.
+pub fn whole() -> Result<()> {
+    WORKLOADS.iter().try_for_each(|workload| rolled_out(workload))
+}
+
+fn rolled_out(workload: &str) -> Result<()> {
+    kubectl(&["rollout", "status", workload, STARTING]).map(drop)
+}
+
+/// A component with another number of pods than the release gives it; dropped, it has those again.
+pub struct Scaled {
+    workload: &'static str,
+    before: String,
+}
+
+impl Scaled {
+    /// Gives a workload, one of [`WORKLOADS`], another number of pods, and waits until they run, or are gone.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn to(workload: &'static str, replicas: u32) -> Result<Self> {
+        let before = kubectl(&["get", workload, "--output=jsonpath={.spec.replicas}"])?;
+        ensure!(!before.is_empty() && before != "0", "{workload} had no pods before the test");
+        let scaled = Self { workload, before };
+        scale(workload, &replicas.to_string())?;
+        if replicas > 0 {
+            rolled_out(workload)?;
+        } else {
+            kubectl(&["wait", "pod", "--for=delete", "--selector", &selector(workload)?, STARTING])?;
+        }
+        Ok(scaled)
+    }
+
+    /// Puts it back, and waits until it runs.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn back(self) -> Result<()> {
+        let result = self.restore();
+        std::mem::forget(self);
+        result
+    }
+
+    fn restore(&self) -> Result<()> {
+        scale(self.workload, &self.before)?;
+        rolled_out(self.workload)
+    }
+}
+
+impl Drop for Scaled {
+    fn drop(&mut self) {
+        if let Err(error) = self.restore() {
+            eprintln!("{} cannot be put back: {error:#}", self.workload);
+        }
+    }
+}
+
+fn scale(workload: &str, replicas: &str) -> Result<()> {
+    kubectl(&["scale", workload, "--replicas", replicas]).map(drop)
+}
+
+/// Selects the pods of a workload.
+fn selector(workload: &str) -> Result<String> {
+    let (_, component) =
+        workload.split_once("/enact-").with_context(|| format!("{workload} is none of the release"))?;
+    Ok(format!("app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component={component}"))
+}
+
+/// Names of a workload's pods.
+///
+/// # Errors
+/// When they cannot be listed.
+pub fn pods_of(workload: &str) -> Result<Vec<String>> {
+    let names = kubectl(&["get", "pods", "--selector", &selector(workload)?, "--output=name"])?;
+    Ok(names.lines().map(str::to_owned).collect())
+}
+
+/// Takes a pod of the installation away, with no time to end well.
+///
+/// # Errors
+/// When it cannot be deleted.
+pub fn kill(pod: &str) -> Result<()> {
+    kubectl(&["delete", pod, "--force", "--grace-period=0"]).map(drop)
+}
+
+/// Waits until a pod of a stage has printed something.
+///
+/// # Errors
+/// When that does not come in time.
+pub async fn printed(stage: &Stage, pod: &str, text: &str, patience: Duration) -> Result<()> {
+    crate::until(&format!("`{text}` in the log of {pod}"), patience, || async {
+        let log = run(program("kubectl")?.args(["logs", "--namespace", &stage.name, pod]))?;
+        Ok(if log.contains(text) { crate::Answer::Yes(()) } else { crate::Answer::NotYet(log) })
+    })
+    .await
+}
