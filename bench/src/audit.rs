@@ -58,5 +58,6 @@ impl Mark {
 }
 
 fn open(log: &Path) -> Result<File> {
-    File::open(log).with_context(|| format!("no audit log at {}: `cargo xtask cluster up --audit` makes one", log.display()))
+    File::open(log)
+        .with_context(|| format!("no audit log at {}: `cargo xtask cluster up --audit` makes one", log.display()))
 }

@@ -115,7 +115,9 @@ async fn succeed(namespace: &Namespace, name: &str, tasks: Vec<Value>) -> Result
             let status = plan.status.unwrap_or_default();
             match status.phase {
                 Phase::Succeeded => return Ok(()),
-                Phase::Failed | Phase::Cancelled => bail!("Plan {name} ended as {:?}: {:?}", status.phase, status.conditions),
+                Phase::Failed | Phase::Cancelled => {
+                    bail!("Plan {name} ended as {:?}: {:?}", status.phase, status.conditions)
+                }
                 Phase::Pending | Phase::Running | Phase::Integrating => {}
             }
         }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{PostParams, WatchEvent, WatchParams};
 use kube::ResourceExt as _;
+use kube::api::{PostParams, WatchEvent, WatchParams};
 use serde_json::json;
 
 use crate::namespace::Namespace;
@@ -23,13 +23,13 @@ pub async fn pods(namespace: &Namespace, count: u32) -> Result<Duration> {
     let version = api.list(&kube::api::ListParams::default().limit(1)).await?.metadata.resource_version;
     let mut events = api.watch(&WatchParams::default(), &version.unwrap_or_default()).await?.boxed();
     let began = Instant::now();
-    let made = stream::iter(0..count).map(|i| pod(&format!("reference-{i}"))).map(Ok::<_, anyhow::Error>).try_for_each_concurrent(
-        IN_FLIGHT,
-        |pod| {
+    let made = stream::iter(0..count)
+        .map(|i| pod(&format!("reference-{i}")))
+        .map(Ok::<_, anyhow::Error>)
+        .try_for_each_concurrent(IN_FLIGHT, |pod| {
             let api = api.clone();
             async move { api.create(&PostParams::default(), &pod?).await.map(drop).context("cannot make a pod") }
-        },
-    );
+        });
     let seen = async {
         let mut done = std::collections::HashSet::new();
         while let Some(event) = events.try_next().await? {
