@@ -91,8 +91,6 @@ pub fn specification(content: &[u8]) -> Checked {
 
 fn checked<T>(content: &[u8], parsed: &Parsed<T>, facts: Facts) -> Checked {
     let number = |severity| count_of(parsed.diagnostics.iter().filter(|d| d.severity == severity));
-    let mut worst_first: Vec<&Diagnostic> = parsed.diagnostics.iter().collect();
-    worst_first.sort_by_key(|d| (d.severity, d.line));
     Checked {
         digest: Digest::of_bytes(content),
         facts,
@@ -101,9 +99,16 @@ fn checked<T>(content: &[u8], parsed: &Parsed<T>, facts: Facts) -> Checked {
             warnings: number(Severity::Warning),
             infos: number(Severity::Info),
         },
-        top: worst_first.into_iter().take(MAX_FINDINGS).map(finding).collect(),
+        top: worst_first(&parsed.diagnostics),
         error: parsed.errors().next().map(|d| cut(&d.to_string())),
     }
+}
+
+/// The findings that matter most, as a status shows them.
+pub fn worst_first(diagnostics: &[Diagnostic]) -> Vec<Finding> {
+    let mut sorted: Vec<&Diagnostic> = diagnostics.iter().collect();
+    sorted.sort_by_key(|d| (d.severity, d.line));
+    sorted.into_iter().take(MAX_FINDINGS).map(finding).collect()
 }
 
 fn finding(diagnostic: &Diagnostic) -> Finding {
@@ -143,6 +148,15 @@ mod tests {
         assert_eq!(checked.counts.errors, 1);
         assert_eq!(checked.top[0].severity, "Error");
         assert!(checked.error.is_some_and(|e| e.starts_with("line 2: ")));
+    }
+
+    #[test]
+    fn errors_are_shown_before_what_only_matters_less() {
+        let about =
+            |line, severity| Diagnostic { line, code: "x", severity, message: String::new(), remedy: String::new() };
+        let mut all: Vec<Diagnostic> = (1..100).map(|line| about(line, Severity::Info)).collect();
+        all.push(about(100, Severity::Error));
+        assert_eq!(worst_first(&all)[0].line, 100);
     }
 
     #[test]

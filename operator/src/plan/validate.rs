@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use enact_crds::common::{Finding, Gate, LocalRef, MAX_FINDINGS};
+use enact_crds::common::{Finding, Gate, LocalRef};
 use enact_crds::compile;
 use enact_crds::plan::Workspace;
 use enact_crds::task::TaskTemplate;
@@ -20,6 +20,7 @@ use serde::Serialize;
 use super::observe::Observed;
 use super::{Made, Runtime, Tasks, is_finished, started};
 use crate::context::Membership;
+use crate::documents::validate::worst_first;
 use crate::task::pod;
 
 /// What the plan says is to be done: what is approved, recorded and run.
@@ -180,24 +181,7 @@ fn refused(errors: &[compile::CompileError], diagnostics: &[Diagnostic]) -> Bloc
         || errors.iter().take(5).map(ToString::to_string).collect::<Vec<_>>().join("; "),
         |first| format!("tasks.md: {first}"),
     );
-    Blocked { findings: findings(diagnostics), ..Blocked::stalled("InvalidPlan", message) }
-}
-
-/// The first findings, as a status shows them.
-pub fn findings(diagnostics: &[Diagnostic]) -> Vec<Finding> {
-    let mut sorted: Vec<&Diagnostic> = diagnostics.iter().collect();
-    sorted.sort_by_key(|d| (std::cmp::Reverse(d.severity), d.line));
-    sorted
-        .into_iter()
-        .take(MAX_FINDINGS)
-        .map(|d| Finding {
-            line: d.line,
-            code: d.code.to_owned(),
-            severity: format!("{:?}", d.severity),
-            message: d.message.clone(),
-            remedy: d.remedy.clone(),
-        })
-        .collect()
+    Blocked { findings: worst_first(diagnostics), ..Blocked::stalled("InvalidPlan", message) }
 }
 
 fn workspace(workspace: Option<&Workspace>) -> Result<(), Blocked> {
