@@ -24,6 +24,8 @@ pub const ANNOTATION_RERUN: &str = "enact.dev/rerun";
 pub const INTEGRATION: &str = "integration";
 /// Audience of the only token that an agent pod holds.
 pub const RESULT_AUDIENCE: &str = "enact-server";
+/// Tenant of the namespaces that an installation without Tenants is configured with.
+pub const DEFAULT_TENANT: &str = "default";
 /// Largest name of a Kubernetes object that is also used as a label value (RFC 1123 label).
 pub const MAX_LABEL: usize = 63;
 

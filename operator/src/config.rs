@@ -1,11 +1,8 @@
 //! Configuration by flags, environment and file.
 
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::path::PathBuf;
-
-use anyhow::Context as _;
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+use enact_service::config::ConfigFile;
+use enact_service::log::Log;
 
 /// The Enact operator: controllers that turn constitutions, specifications and plans into finished work.
 ///
@@ -14,9 +11,9 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 #[derive(Debug, Parser)]
 #[command(name = "enact-operator", version)]
 pub struct Cli {
-    /// File of settings: a YAML map of flags without their dashes to values, such as `concurrency: 8`.
-    #[arg(long, global = true, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    /// Settings from a file.
+    #[command(flatten)]
+    pub file: ConfigFile,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -107,26 +104,6 @@ pub struct Migrate {
     pub log: Log,
 }
 
-/// How logs are written.
-#[derive(Clone, Debug, Args)]
-pub struct Log {
-    /// Form of the log lines.
-    #[arg(long, env = "ENACT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
-    pub log_format: LogFormat,
-    /// What is logged, in the syntax of `tracing` filters: `info,enact_operator=debug`.
-    #[arg(long = "log", env = "ENACT_LOG", default_value = "info")]
-    pub log_filter: String,
-}
-
-/// Form of log lines.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For a person's eyes.
-    Human,
-}
-
 impl Config {
     /// The port of the server's pods, if pods reach a server.
     pub fn server_port(&self) -> Option<u16> {
@@ -139,82 +116,13 @@ impl Config {
     }
 }
 
-impl Log {
-    /// Starts logging.
-    ///
-    /// # Errors
-    /// When the filter cannot be read.
-    pub fn init(&self) -> anyhow::Result<()> {
-        let filter = tracing_subscriber::EnvFilter::try_new(&self.log_filter).map_err(|e| {
-            anyhow::anyhow!("--log {:?}: {e}; write for example info,enact_operator=debug", self.log_filter)
-        })?;
-        let builder = tracing_subscriber::fmt().with_env_filter(filter);
-        match self.log_format {
-            LogFormat::Json => builder.json().flatten_event(true).with_current_span(true).init(),
-            LogFormat::Human => builder.init(),
-        }
-        Ok(())
-    }
-}
-
-/// Adds the settings of `--config FILE` (a YAML map of long flag names to values) to the arguments. A flag wins over them, and so does a
-/// variable of the environment.
-///
-/// # Errors
-/// When the file cannot be read, or holds anything but settings of the command.
-pub fn with_file(
-    args: impl IntoIterator<Item = String>,
-    is_set: impl Fn(&OsStr) -> bool,
-) -> anyhow::Result<Vec<String>> {
-    let mut args: Vec<String> = args.into_iter().collect();
-    let Some(path) = file(&args)? else { return Ok(args) };
-    let text = std::fs::read_to_string(&path).with_context(|| format!("--config {path}"))?;
-    let map: BTreeMap<String, serde_yaml::Value> = serde_yaml::from_str(&text).with_context(|| {
-        format!("--config {path}: not a map of flags to values; write for example `concurrency: 8`")
-    })?;
-    let cli = Cli::command();
-    let command = args.iter().find_map(|a| cli.find_subcommand(a)).context("name a command first: run, or migrate")?;
-    for (key, value) in map {
-        let flag = command.get_arguments().find(|a| a.get_long() == Some(key.as_str())).with_context(|| {
-            format!("--config {path}: {} has no setting `{key}`; see `enact-operator {0} --help`", command.get_name())
-        })?;
-        let given = args.iter().any(|a| a == &format!("--{key}") || a.starts_with(&format!("--{key}=")));
-        if given || flag.get_env().is_some_and(&is_set) {
-            continue;
-        }
-        let value = plain(&value)
-            .with_context(|| format!("--config {path}: {key} must be a text, a number, or a list of texts"))?;
-        args.push(format!("--{key}={value}"));
-    }
-    Ok(args)
-}
-
-/// The file that the arguments name.
-fn file(args: &[String]) -> anyhow::Result<Option<String>> {
-    for (i, arg) in args.iter().enumerate() {
-        if let Some(path) = arg.strip_prefix("--config=") {
-            return Ok(Some(path.to_owned()));
-        }
-        if arg == "--config" {
-            return Ok(Some(args.get(i + 1).context("--config needs a file name")?.clone()));
-        }
-    }
-    Ok(None)
-}
-
-/// A setting as a flag's value.
-fn plain(value: &serde_yaml::Value) -> Option<String> {
-    match value {
-        serde_yaml::Value::String(s) => Some(s.clone()),
-        serde_yaml::Value::Number(n) => Some(n.to_string()),
-        serde_yaml::Value::Bool(b) => Some(b.to_string()),
-        serde_yaml::Value::Sequence(items) => Some(items.iter().map(plain).collect::<Option<Vec<_>>>()?.join(",")),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
+    use clap::CommandFactory as _;
+    use enact_service::config::with_file;
+
     use super::*;
 
     #[test]
@@ -223,22 +131,22 @@ mod tests {
     }
 
     #[test]
-    fn flags_and_environment_win_over_the_file() {
+    fn both_commands_can_share_a_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().to_str().unwrap();
-        let text = "database-url: postgres://a\nagent-image: img\nconcurrency: 3\nlog-format: human\nlease-seconds: 9\n\
-                    default-tenant-namespaces: [a, b]\n";
+        let text = "agent-image: img\nconcurrency: 3\ndefault-tenant-namespaces: [a, b]\nowner-url: postgres://o\n\
+                    database-url: postgres://a\n";
         std::fs::write(path, text).unwrap();
-        let args = ["enact-operator", "run", "--config", path, "--concurrency", "5"].map(String::from);
-        let args = with_file(args, |name| name == "ENACT_LEASE_SECONDS" || name == "ENACT_LOG_FORMAT").unwrap();
-        assert!(!args.iter().any(|a| a.starts_with("--lease-seconds") || a.starts_with("--log-format")), "{args:?}");
-        let cli = Cli::parse_from(args);
-        let Command::Run(config) = cli.command else { panic!("run") };
+        let parse = |args: &[&str]| {
+            let args = args.iter().map(OsString::from);
+            Cli::try_parse_from(with_file(&Cli::command(), args).unwrap()).unwrap().command
+        };
+        let run = parse(&["enact-operator", "run", "--config", path, "--concurrency", "5"]);
+        let Command::Run(config) = run else { panic!("{run:?}") };
         assert_eq!((config.concurrency, config.agent_image.as_str()), (5, "img"));
         assert_eq!(config.default_tenant_namespaces, ["a", "b"]);
-
-        std::fs::write(path, "concurency: 3\n").unwrap();
-        let error = with_file(["enact-operator", "run", &format!("--config={path}")].map(String::from), |_| false);
-        assert!(error.unwrap_err().to_string().ends_with("no setting `concurency`; see `enact-operator run --help`"));
+        let migrate = parse(&["enact-operator", &format!("--config={path}"), "migrate"]);
+        let Command::Migrate(settings) = migrate else { panic!("{migrate:?}") };
+        assert_eq!(settings.owner_url, "postgres://o");
     }
 }

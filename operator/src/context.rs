@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Tenant};
+use enact_domain::names::DEFAULT_TENANT;
+use enact_domain::record::Record;
 use enact_domain::time::Millis;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::events::{Event, EventType, Recorder as Events};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt as _};
-
-use enact_domain::record::Record;
 
 use crate::backoff::Backoff;
 use crate::config::Config;
@@ -23,8 +23,6 @@ use crate::references::References;
 use crate::tenant::cluster::{Cluster, NamespaceEntry};
 use crate::tenant::status::is_stalled;
 
-/// Name of the tenant of an installation without Tenants.
-pub const DEFAULT_TENANT: &str = "default";
 /// Who acts when nobody else does; the actor of our own records.
 pub const ACTOR: &str = "system:enact";
 

@@ -12,7 +12,6 @@ pub mod controller;
 pub mod documents;
 pub mod error;
 pub mod follow;
-pub mod health;
 pub mod index;
 pub mod leader;
 pub mod ledger;

@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use clap::Parser as _;
-use enact_operator::config::{Cli, Command, Migrate, with_file};
+use enact_operator::config::{Cli, Command, Migrate};
 use enact_store::{AppLogin, Class};
 
 fn main() -> anyhow::Result<()> {
-    let cli = Cli::parse_from(with_file(std::env::args(), |name| std::env::var_os(name).is_some())?);
+    let cli: Cli = enact_service::config::parse()?;
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider is installed twice"))?;

@@ -1,14 +1,19 @@
 //! Prometheus metrics. Labels are kinds, outcomes and reasons, never names of objects.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use enact_service::metrics::{register, registry};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
 };
 
 /// Every metric of the operator.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    registry: Registry,
+    /// All of them.
+    pub registry: Registry,
     /// Reconciles by kind and outcome (`ok`, or an error's category).
     pub reconciles: IntCounterVec,
     /// Time of a reconcile by kind, in seconds.
@@ -29,10 +34,10 @@ pub struct Metrics {
     pub leader: IntGauge,
     /// Watches that broke and were taken up again, by kind.
     pub watch_errors: IntCounterVec,
-    /// Round trips to Postgres.
-    pub database_round_trips: IntCounter,
     /// Records written to Postgres.
     pub records: IntCounter,
+    /// Open connections of probes.
+    pub health_connections: IntGauge,
 }
 
 impl Metrics {
@@ -41,83 +46,58 @@ impl Metrics {
     /// # Errors
     /// When a metric is declared twice, which a test would show.
     pub fn new() -> prometheus::Result<Self> {
-        let registry = Registry::new();
+        let registry = registry("enact", env!("CARGO_PKG_VERSION"))?;
         let seconds =
             |name: &str, help: &str, buckets: &[f64]| HistogramOpts::new(name, help).buckets(buckets.to_vec());
         let buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
-        let metrics = Self {
-            reconciles: IntCounterVec::new(
-                Opts::new("enact_reconciles_total", "Reconciles by kind and outcome."),
-                &["kind", "outcome"],
-            )?,
-            reconcile_seconds: HistogramVec::new(
-                seconds("enact_reconcile_duration_seconds", "Time of a reconcile.", &buckets),
-                &["kind"],
-            )?,
-            attempts: IntCounterVec::new(
-                Opts::new("enact_attempts_total", "Attempts that ended, by reason."),
-                &["reason"],
-            )?,
-            api_writes: IntCounterVec::new(
-                Opts::new("enact_api_writes_total", "Writes to the API server by verb and kind."),
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            register(&registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+        };
+        let gauge = |name: &str, help: &str| register(&registry, IntGauge::new(name, help)?);
+        let reconcile_seconds = HistogramVec::new(
+            seconds("enact_reconcile_duration_seconds", "Time of a reconcile.", &buckets),
+            &["kind"],
+        )?;
+        let reconciling =
+            IntGaugeVec::new(Opts::new("enact_reconciles_in_progress", "Reconciles under way."), &["kind"])?;
+        let step_latency = Histogram::with_opts(seconds(
+            "enact_step_latency_seconds",
+            "From the news of an attempt's end to the creation of a pod that waited for it.",
+            &buckets,
+        ))?;
+        let records = IntCounter::new("enact_records_total", "Records written to Postgres.")?;
+        Ok(Self {
+            reconciles: counters("enact_reconciles_total", "Reconciles by kind and outcome.", &["kind", "outcome"])?,
+            reconcile_seconds: register(&registry, reconcile_seconds)?,
+            attempts: counters("enact_attempts_total", "Attempts that ended, by reason.", &["reason"])?,
+            api_writes: counters(
+                "enact_api_writes_total",
+                "Writes to the API server by verb and kind.",
                 &["verb", "kind"],
             )?,
-            reconciling: IntGaugeVec::new(
-                Opts::new("enact_reconciles_in_progress", "Reconciles under way."),
+            reconciling: register(&registry, reconciling)?,
+            step_latency: register(&registry, step_latency)?,
+            running: gauge("enact_running_attempts", "Attempts under way.")?,
+            waiting_plans: gauge("enact_waiting_plans", "Plans that could start more if their tenant had room.")?,
+            leader: gauge("enact_leader", "1 while this process leads.")?,
+            watch_errors: counters(
+                "enact_watch_errors_total",
+                "Watches that broke and were taken up again.",
                 &["kind"],
             )?,
-            step_latency: Histogram::with_opts(seconds(
-                "enact_step_latency_seconds",
-                "From the news of an attempt's end to the creation of a pod that waited for it.",
-                &buckets,
-            ))?,
-            running: IntGauge::new("enact_running_attempts", "Attempts under way.")?,
-            waiting_plans: IntGauge::new(
-                "enact_waiting_plans",
-                "Plans that could start more if their tenant had room.",
-            )?,
-            leader: IntGauge::new("enact_leader", "1 while this process leads.")?,
-            watch_errors: IntCounterVec::new(
-                Opts::new("enact_watch_errors_total", "Watches that broke and were taken up again."),
-                &["kind"],
-            )?,
-            database_round_trips: IntCounter::new(
-                "enact_database_round_trips_total",
-                "Round trips to Postgres since the start.",
-            )?,
-            records: IntCounter::new("enact_records_total", "Records written to Postgres.")?,
+            records: register(&registry, records)?,
+            health_connections: gauge("enact_health_connections", "Open connections of probes.")?,
             registry,
-        };
-        let info = IntGaugeVec::new(Opts::new("enact_build_info", "The running release."), &["version"])?;
-        info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let m = &metrics;
-        let all: [Box<dyn prometheus::core::Collector>; 13] = [
-            Box::new(m.reconciles.clone()),
-            Box::new(m.reconcile_seconds.clone()),
-            Box::new(m.attempts.clone()),
-            Box::new(m.api_writes.clone()),
-            Box::new(m.reconciling.clone()),
-            Box::new(m.step_latency.clone()),
-            Box::new(m.running.clone()),
-            Box::new(m.waiting_plans.clone()),
-            Box::new(m.leader.clone()),
-            Box::new(m.watch_errors.clone()),
-            Box::new(m.database_round_trips.clone()),
-            Box::new(m.records.clone()),
-            Box::new(info),
-        ];
-        for collector in all {
-            m.registry.register(collector)?;
-        }
-        Ok(metrics)
+        })
     }
 
-    /// The metrics in Prometheus' text format.
+    /// Shows the round trips to Postgres, which `read` tells whenever somebody asks for the metrics.
     ///
     /// # Errors
-    /// When they cannot be encoded.
-    pub fn encode(&self) -> prometheus::Result<String> {
-        TextEncoder::new().encode_to_string(&self.registry.gather())
+    /// When they are shown already.
+    pub fn show_round_trips(&self, read: impl Fn() -> u64 + Send + Sync + 'static) -> prometheus::Result<()> {
+        let shown = IntCounter::new("enact_database_round_trips_total", "Round trips to Postgres since the start.")?;
+        self.registry.register(Box::new(Followed { shown, told: AtomicU64::new(0), read }))
     }
 
     /// Counts a write to the API server.
@@ -126,10 +106,34 @@ impl Metrics {
     }
 }
 
+/// A counter of what is counted elsewhere.
+struct Followed<F> {
+    shown: IntCounter,
+    /// How much of it is shown.
+    told: AtomicU64,
+    read: F,
+}
+
+impl<F: Fn() -> u64 + Send + Sync> Collector for Followed<F> {
+    fn desc(&self) -> Vec<&Desc> {
+        self.shown.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let now = (self.read)();
+        // Of two that ask at once, each adds what the other did not.
+        let before = self.told.fetch_max(now, Ordering::Relaxed);
+        self.shown.inc_by(now.saturating_sub(before));
+        self.shown.collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
+
+    use enact_service::metrics::encode;
 
     /// The names of metrics in a text, without what Prometheus appends to those of histograms.
     fn names(text: &str) -> BTreeSet<&str> {
@@ -156,8 +160,10 @@ mod tests {
     #[test]
     fn every_metric_is_registered_and_named_by_the_rules() {
         let metrics = super::Metrics::new().unwrap();
-        let text = metrics.encode().unwrap();
+        metrics.show_round_trips(|| 7).unwrap();
+        let text = encode(&metrics.registry).unwrap();
         assert!(text.contains("enact_build_info{version="), "{text}");
+        assert!(encode(&metrics.registry).unwrap().contains("\nenact_database_round_trips_total 7\n"), "{text}");
         for line in text.lines().filter_map(|l| l.strip_prefix("# TYPE ")) {
             let (name, kind) = line.split_once(' ').unwrap();
             match kind {

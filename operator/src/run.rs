@@ -2,14 +2,14 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use enact_crds::approval::SubjectKind;
 use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Tenant};
+use enact_service::health::{self, Health};
+use enact_service::http;
 use enact_store::{Recorder, Store};
-use futures::future;
 use kube::runtime::Controller;
 use kube::runtime::events::{Recorder as Events, Reporter};
 use kube::runtime::reflector::ObjectRef;
@@ -18,12 +18,12 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::context::{Caches, Context, wall_clock};
 use crate::controller::drive;
-use crate::health::{self, Health};
 use crate::index::Index;
 use crate::leader::Candidate;
 use crate::ledger::Ledger;
@@ -34,6 +34,8 @@ use crate::references::{References, Referrers};
 use crate::tenant::cluster::{Cluster, follow_namespaces, follow_objects};
 use crate::{agent, approval, documents, follow, plan, tenant};
 
+/// The check that must hold for this process to be ready: one that cannot reach the record is alive, but of no use.
+const POSTGRES: &str = "postgres";
 /// How long running reconciles may take to end after a signal; below a pod's usual grace period of 30 s.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -44,27 +46,32 @@ const GRACE: Duration = Duration::from_secs(20);
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let metrics = Metrics::new()?;
     let store = Store::connect(&enact_store::Config::new(&config.database_url))?;
-    let probes_stop = CancellationToken::new();
-    let alive = Arc::new(AtomicBool::new(true));
-    let health = Health { store: store.clone(), metrics: metrics.clone(), alive: alive.clone() };
-    let listener = health::bind(config.listen).await?;
-    let probes = tokio::spawn(health::serve(health, listener, probes_stop.clone()));
+    let round_trips = store.clone();
+    metrics.show_round_trips(move || round_trips.round_trips())?;
+    let stop = enact_service::signal::stop().context("cannot listen for signals")?;
+    let (health, end, tasks) = (Health::new([POSTGRES]), CancellationToken::new(), TaskTracker::new());
+    let listener = http::listen(config.listen).await.context("--listen")?;
+    let (registry, open) = (metrics.registry.clone(), metrics.health_connections.clone());
+    tasks.spawn(health::serve(listener, health.clone(), registry, open, end.clone()));
+    let record = store.clone();
+    let ready = async move || record.ready().await.map_err(|error| error.to_string());
+    tasks.spawn(end.clone().run_until_cancelled_owned(health.clone().keep_checking(POSTGRES, ready)));
     let client = Client::try_default().await.context("no way to an API server; set KUBECONFIG or run in a pod")?;
     // Of two processes of one name, after a restart or by mistake, only one is to lead.
     let identity = format!("{}_{:08x}", config.pod_name, rand::random::<u32>());
     let mut candidate = Candidate::new(client.clone(), &config.namespace, identity.clone(), config.lease_seconds);
 
-    tokio::select! {
-        () = candidate.elected() => {}
-        () = stop_signal() => return Ok(()),
+    let elected = stop.run_until_cancelled(candidate.elected()).await;
+    let mut failure = None;
+    if elected.is_some() {
+        tracing::info!(identity, "leading");
+        metrics.leader.set(1);
+        failure = lead(client, config, store, metrics.clone(), &health, &mut candidate, &stop).await;
+        metrics.leader.set(0);
     }
-    tracing::info!(identity, "leading");
-    metrics.leader.set(1);
-    let failure = lead(client, config, store, metrics.clone(), &alive, &mut candidate).await;
-    metrics.leader.set(0);
-    probes_stop.cancel();
-    // The probes have nothing to finish; a scrape that hangs must not keep the process.
-    probes.abort();
+    end.cancel();
+    tasks.close();
+    tasks.wait().await;
     failure.map_or(Ok(()), |reason| Err(anyhow::anyhow!(reason)))
 }
 
@@ -74,8 +81,9 @@ async fn lead(
     config: Config,
     store: Store,
     metrics: Metrics,
-    alive: &AtomicBool,
+    health: &Health,
     candidate: &mut Candidate,
+    stop: &CancellationToken,
 ) -> Option<&'static str> {
     const LOST: &str = "the leader lease is lost";
     let shutdown = CancellationToken::new();
@@ -84,12 +92,12 @@ async fn lead(
     let (ctx, controllers) = assemble(client, config, memory, metrics);
     let mut tasks = controllers.spawn(&ctx, &shutdown);
     let mut failure = tokio::select! {
-        () = stop_signal() => None,
+        () = stop.cancelled() => None,
         () = candidate.lost() => Some(LOST),
         _ = tasks.join_next() => Some("a controller has ended by itself"),
     };
     if let Some(reason) = failure {
-        alive.store(false, Ordering::Relaxed);
+        health.dead(reason);
         tracing::error!(reason, "stopping");
     }
     shutdown.cancel();
@@ -111,25 +119,6 @@ async fn lead(
         candidate.resign().await;
     }
     failure
-}
-
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let wait = |kind| async move {
-        match signal(kind) {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
-            Err(error) => {
-                tracing::error!(%error, "cannot listen for signals");
-                future::pending::<()>().await;
-            }
-        }
-    };
-    tokio::select! {
-        () = wait(SignalKind::terminate()) => {}
-        () = wait(SignalKind::interrupt()) => {}
-    }
 }
 
 /// The controllers before they run.

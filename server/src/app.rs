@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use enact_service::health::{self, Health};
-use enact_service::http::{Limits, serve};
+use enact_service::http::{Limits, listen, serve};
 use enact_store::Store;
 use kube::Client;
 use tokio::net::TcpListener;
@@ -22,8 +22,6 @@ use crate::turnstile::Turnstile;
 
 /// Names of what must hold before pods deliver here.
 const CHECKS: [&str; 2] = ["postgres", "api-server"];
-/// Between two rounds of a check, and for each.
-const CHECK: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(4));
 /// How long a delivery waits for a place.
 const WAIT: Duration = Duration::from_secs(3);
 /// How long one operation in Postgres may take.
@@ -31,20 +29,12 @@ const OPERATION: Duration = Duration::from_secs(6);
 /// Bounds on pods' connections. A pod delivers once, so none has to live long; the farewell is shorter than a pod's grace period.
 const LIMITS: Limits = Limits {
     connections: 0,
+    handshake: Duration::from_secs(10),
     headers: Duration::from_secs(10),
     age: Duration::from_mins(1),
     farewell: Duration::from_secs(20),
     http2: false,
 };
-/// Bounds on the connections of probes and of Prometheus.
-const HEALTH_LIMITS: Limits = Limits {
-    connections: 64,
-    headers: Duration::from_mins(2),
-    age: Duration::from_mins(10),
-    farewell: Duration::from_secs(2),
-    http2: false,
-};
-
 /// A server whose ports are open.
 pub struct App {
     http: TcpListener,
@@ -110,8 +100,8 @@ impl App {
         let (health, metrics) = (Health::new(CHECKS), intake.metrics.clone());
         let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
         check(&health, &intake, &tasks, &end);
-        let probes = warp::service(health::routes(health.clone(), metrics.registry.clone()));
-        tasks.spawn(serve(health_http, None, probes, HEALTH_LIMITS, metrics.health_connections, end.clone()));
+        let (registry, open) = (metrics.registry.clone(), metrics.health_connections);
+        tasks.spawn(health::serve(health_http, health.clone(), registry, open, end.clone()));
         let leaving = {
             let (stop, health) = (stop.clone(), health.clone());
             async move {
@@ -133,18 +123,13 @@ impl App {
 
 /// Keeps asking, in tasks, whether Postgres and the API server answer.
 fn check(health: &Health, intake: &Arc<Intake>, tasks: &TaskTracker, end: &CancellationToken) {
-    let (pause, patience) = CHECK;
     let [postgres, api_server] = CHECKS;
     let store = intake.store.clone();
     let ready = async move || store.ready().await.map_err(|error| error.to_string());
-    let checking = health.clone().keep_checking(postgres, pause, patience, ready);
+    let checking = health.clone().keep_checking(postgres, ready);
     tasks.spawn(end.clone().run_until_cancelled_owned(checking));
     let cluster = Arc::clone(intake);
     let ready = async move || cluster.cluster.ready().await;
-    let checking = health.clone().keep_checking(api_server, pause, patience, ready);
+    let checking = health.clone().keep_checking(api_server, ready);
     tasks.spawn(end.clone().run_until_cancelled_owned(checking));
-}
-
-async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }

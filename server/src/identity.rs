@@ -1,7 +1,7 @@
 //! Who delivers: from a token to the attempt that its pod works on.
 
 use enact_domain::names::{
-    GROUP, INTEGRATION, LABEL_ATTEMPT, LABEL_PLAN_UID, LABEL_ROLE, LABEL_TENANT, RESULT_AUDIENCE,
+    DEFAULT_TENANT, GROUP, INTEGRATION, LABEL_ATTEMPT, LABEL_PLAN_UID, LABEL_ROLE, LABEL_TENANT, RESULT_AUDIENCE,
 };
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus, UserInfo};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
@@ -12,8 +12,6 @@ use warp::http::{HeaderMap, Request, header};
 
 use crate::problem::{Kind, Problem};
 
-/// Tenant of the namespaces that the configuration names.
-const DEFAULT_TENANT: &str = "default";
 /// Largest token that is looked at, in bytes; Kubernetes' own have about a thousand.
 const MAX_TOKEN_BYTES: usize = 8 << 10;
 /// What the API server says of a token that is bound to a pod.

@@ -12,7 +12,7 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Default, Args)]
 pub struct ConfigFile {
     /// YAML file with settings: a map of long flag names, without `--`, to values. The environment wins over it, and flags over both.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
 

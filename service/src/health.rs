@@ -5,15 +5,29 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use prometheus::Registry;
+use prometheus::{IntGauge, Registry};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
 use warp::{Filter, Rejection};
 
+use crate::http::{self, Limits};
 use crate::metrics::encode;
 
 /// How many rounds of a check may be missed before what it found no longer counts.
 const MISSED_ROUNDS: u32 = 3;
+/// Between two rounds of a check, and for each.
+const ROUND: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(4));
+/// Bounds on the connections of probes and of Prometheus. None of them has to be waited for long when the process ends.
+const LIMITS: Limits = Limits {
+    connections: 64,
+    handshake: Duration::from_secs(10),
+    headers: Duration::from_mins(2),
+    age: Duration::from_mins(10),
+    farewell: Duration::from_secs(2),
+    http2: false,
+};
 
 /// Whether the process is alive, and what must hold before requests are sent to it. Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
@@ -57,8 +71,13 @@ impl Health {
         self.state().leaving = true;
     }
 
-    /// Checks `name` over and over, with `pause` between two rounds and `patience` for each. Changes are logged.
-    pub async fn keep_checking(
+    /// Checks `name` over and over, every few seconds. What takes too long has failed; changes are logged.
+    pub async fn keep_checking(self, name: &'static str, check: impl AsyncFn() -> Result<(), String>) {
+        let (pause, patience) = ROUND;
+        self.check_every(name, pause, patience, check).await;
+    }
+
+    async fn check_every(
         self,
         name: &'static str,
         pause: Duration,
@@ -114,6 +133,11 @@ impl Health {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Serves [`routes`] until `end`. `open` shows the number of connections.
+pub async fn serve(listener: TcpListener, health: Health, registry: Registry, open: IntGauge, end: CancellationToken) {
+    http::serve(listener, None, warp::service(routes(health, registry)), LIMITS, open, end).await;
 }
 
 /// The routes `GET /healthz`, `GET /readyz` and `GET /metrics`.
@@ -174,7 +198,7 @@ mod tests {
     async fn a_check_that_hangs_has_failed() {
         let health = Health::new(["slow"]);
         let hanging = async || std::future::pending().await;
-        let checking = health.clone().keep_checking("slow", Duration::from_mins(1), Duration::from_millis(10), hanging);
+        let checking = health.clone().check_every("slow", Duration::from_mins(1), Duration::from_millis(10), hanging);
         tokio::select! {
             () = checking => unreachable!("it goes on for ever"),
             () = async {

@@ -2,10 +2,12 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -25,20 +27,32 @@ use warp::reply::Response;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Largest buffer of a connection over HTTP/1, in bytes; also bounds the headers of a request.
 const BUFFER_BYTES: usize = 64 << 10;
+/// How often an HTTP/2 connection is asked whether its other end is still there, and how long that may take to say so.
+const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 
 /// Bounds on what clients may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Most connections at once; more wait in the listener's queue.
     pub connections: usize,
-    /// Longest TLS handshake, and longest time without the whole headers of a request, also between two requests.
+    /// Longest TLS handshake.
+    pub handshake: Duration,
+    /// Longest time without the whole headers of a request, also between two requests.
     pub headers: Duration,
-    /// Age at which a connection is closed as soon as its request is answered.
+    /// Age at which a connection is closed as soon as its request is answered; [`Duration::MAX`] for none.
     pub age: Duration,
     /// Longest time for a request under way to end, when its connection is too old or the server stops.
     pub farewell: Duration,
     /// Whether HTTP/2 is spoken besides HTTP/1.1.
     pub http2: bool,
+}
+
+/// Takes an address to listen on.
+///
+/// # Errors
+/// When it is taken already, or not ours to take.
+pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
 /// Serves `service` on `listener`, over TLS when there is an acceptor, until `stop`; then lets the requests under way end. `open` shows
@@ -123,7 +137,7 @@ where
         let Some(acceptor) = tls else {
             return self.http(stream).await;
         };
-        match timeout(self.limits.headers, acceptor.accept(stream)).await {
+        match timeout(self.limits.handshake, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => self.http(stream).await,
             Ok(Err(error)) => tracing::debug!(%error, "handshake failed"),
             Err(_) => tracing::debug!("handshake took too long"),
@@ -137,7 +151,8 @@ where
         let Limits { headers, age, farewell, http2, .. } = self.limits;
         let mut builder = Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(headers).max_buf_size(BUFFER_BYTES);
-        builder.http2().timer(TokioTimer::new());
+        let (interval, patience) = PING;
+        builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(interval)).keep_alive_timeout(patience);
         let builder = if http2 { builder } else { builder.http1_only() };
         let mut connection =
             pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.service)));
@@ -163,8 +178,6 @@ fn log<E: std::fmt::Display>(ended: Result<(), E>) {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::sync::mpsc;
     use tokio::task::JoinHandle;
@@ -174,6 +187,7 @@ mod tests {
 
     const LIMITS: Limits = Limits {
         connections: 4,
+        handshake: Duration::from_millis(200),
         headers: Duration::from_millis(200),
         age: Duration::from_mins(1),
         farewell: Duration::from_secs(30),

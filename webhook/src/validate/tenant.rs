@@ -5,12 +5,13 @@ use std::net::IpAddr;
 
 use enact_crds::TenantSpec;
 use enact_crds::tenant::Egress;
+use enact_domain::names::DEFAULT_TENANT;
 use serde_json::Value;
 
 use super::{Admission, Validate};
 use crate::denial::{Cause, Denial, Outcome};
 use crate::request::{Request, part};
-use crate::world::{Claim, DEFAULT_TENANT, World, owner};
+use crate::world::{Claim, World, owner};
 
 /// Namespaces that hold the cluster itself.
 const RESERVED: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];

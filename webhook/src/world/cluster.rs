@@ -4,14 +4,14 @@ use std::fmt::Debug;
 
 use enact_crds::approval::SubjectKind;
 use enact_crds::{Agent, Constitution, Plan, Specification, Tenant};
-use enact_domain::names::ANNOTATION_AUTHOR;
+use enact_domain::names::{ANNOTATION_AUTHOR, DEFAULT_TENANT};
 use futures::future::try_join_all;
 use kube::api::ListParams;
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
-use super::{ApprovalSubject, Claim, DEFAULT_TENANT, LookupError, Referent, World, owner};
+use super::{ApprovalSubject, Claim, LookupError, Referent, World, owner};
 
 /// Plans that an answer names.
 const NAMED_PLANS: u32 = 3;

@@ -10,9 +10,6 @@ use enact_domain::digest::Digest;
 
 pub use cluster::ClusterWorld;
 
-/// Names under which an installation's default tenant goes.
-pub const DEFAULT_TENANT: &str = "default";
-
 /// What could not be found out.
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
