@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use enact_crds::Tenant;
+use enact_service::health::{self, Health};
+use enact_service::http::{Limits, serve};
 use futures::StreamExt as _;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::{WatchStreamExt as _, reflector, watcher};
@@ -15,15 +17,28 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admission;
 use crate::certs::rotation::{Clock, Rotation};
 use crate::certs::serving::Serving;
-use crate::certs::{ClusterVault, files};
+use crate::certs::{CERTIFICATE, ClusterVault, files};
 use crate::config::Config;
-use crate::health::{self, Readiness};
 use crate::metrics::Metrics;
 use crate::validate::Admission;
 use crate::world::ClusterWorld;
-use crate::{admission, server};
+
+/// The check that the caches have been filled once.
+const CACHES: &str = "caches";
+/// Bounds on the API server's connections.
+pub(crate) const LIMITS: Limits = Limits {
+    connections: 1024,
+    handshake: Duration::from_secs(10),
+    // Longer than the API server keeps an idle connection (90 s), so that it is the side that closes and never writes into a connection
+    // that is just being closed. For the same reason none is too old.
+    headers: Duration::from_mins(2),
+    age: Duration::MAX,
+    farewell: Duration::from_secs(20),
+    http2: true,
+};
 
 /// Why the webhook cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -74,21 +89,20 @@ pub async fn run_on(
     if let Some(problem) = config.lifetimes().problem() {
         return Err(StartError::Config(problem));
     }
-    let (metrics, readiness, serving) = (Metrics::new()?, Readiness::default(), Serving::default());
+    let (metrics, health, serving) = (Metrics::new()?, Health::new([CACHES, CERTIFICATE]), Serving::default());
     let tls = TlsAcceptor::from(Arc::new(serving.config()?));
 
     let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let world = world(&config, client.clone(), &readiness, &tasks, &end);
-    certificates(config.clone(), &client, serving, &readiness, &metrics, &tasks, &end);
+    let world = world(&config, client.clone(), &health, &tasks, &end);
+    certificates(config.clone(), &client, serving, &health, &metrics, &tasks, &end);
     let admission = Admission { world, settings: config.settings() };
     let routes = warp::service(admission::routes(admission, metrics.clone()));
-    tasks.spawn(server::serve(https, Some(tls), routes, metrics.connections.clone(), end.clone()));
-    let health = warp::service(health::routes(readiness.clone(), metrics.clone()));
-    tasks.spawn(server::serve(http, None, health, metrics.connections.clone(), end.clone()));
+    tasks.spawn(serve(https, Some(tls), routes, LIMITS, metrics.connections, end.clone()));
+    tasks.spawn(health::serve(http, health.clone(), metrics.registry, metrics.health_connections, end.clone()));
 
     stop.cancelled().await;
     tracing::info!("leaving");
-    readiness.leaving();
+    health.leave();
     sleep(drain).await;
     end.cancel();
     tasks.close();
@@ -104,7 +118,7 @@ async fn listen(address: std::net::SocketAddr) -> Result<TcpListener, StartError
 fn world(
     config: &Config,
     client: Client,
-    readiness: &Readiness,
+    health: &Health,
     tasks: &TaskTracker,
     end: &CancellationToken,
 ) -> ClusterWorld {
@@ -121,10 +135,10 @@ fn world(
         }
     });
     tasks.spawn(end.clone().run_until_cancelled_owned(watching));
-    let (filled, readiness) = (tenants.clone(), readiness.clone());
+    let (filled, health) = (tenants.clone(), health.clone());
     tasks.spawn(end.clone().run_until_cancelled_owned(async move {
         if filled.wait_until_ready().await.is_ok() {
-            readiness.caches_synced();
+            health.found(CACHES, Ok(()));
         }
     }));
     ClusterWorld::new(client, tenants, config.default_namespaces())
@@ -135,14 +149,14 @@ fn certificates(
     config: Config,
     client: &Client,
     serving: Serving,
-    readiness: &Readiness,
+    health: &Health,
     metrics: &Metrics,
     tasks: &TaskTracker,
     end: &CancellationToken,
 ) {
-    let (readiness, metrics, end) = (readiness.clone(), metrics.clone(), end.clone());
+    let (health, metrics, end) = (health.clone(), metrics.clone(), end.clone());
     if let Some(folder) = config.tls_dir {
-        tasks.spawn(async move { files::run(&folder, &serving, &readiness, &metrics, end).await });
+        tasks.spawn(async move { files::run(&folder, &serving, &health, &metrics, end).await });
         return;
     }
     let vault = ClusterVault::new(client, config.names());
@@ -150,7 +164,7 @@ fn certificates(
     tasks.spawn(async move {
         let triggers = vault.triggers();
         let clock: Clock = Arc::new(Timestamp::now);
-        let rotation = Rotation { vault, hosts, lifetimes, serving, readiness, metrics, clock };
+        let rotation = Rotation { vault, hosts, lifetimes, serving, health, metrics, clock };
         Box::pin(rotation.run(triggers, end)).await;
     });
 }

@@ -1,9 +1,11 @@
-//! Configuration, from flags and the environment.
+//! Configuration by flags, environment and file.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
+use enact_service::config::ConfigFile;
+use enact_service::log::Log;
 use k8s_openapi::jiff::SignedDuration;
 
 use crate::certs::Names;
@@ -12,7 +14,8 @@ use crate::validate::Settings;
 
 /// Admission webhook of Enact: refuses what must not be stored, and stamps who decided, who wrote, and whose it is.
 ///
-/// It needs the API server only; Postgres may be down. Every flag can also be given by its environment variable.
+/// It needs the API server only; Postgres may be down. Every flag can also be set by the environment variable that its help names, or in
+/// the file of --config.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "enact-webhook", version)]
 pub struct Config {
@@ -59,12 +62,12 @@ pub struct Config {
     /// How long requests are still taken after the signal to end, until no Service sends them here any more.
     #[arg(long, env = "ENACT_DRAIN", default_value = "5s")]
     pub drain: SignedDuration,
-    /// Form of the log lines.
-    #[arg(long, env = "ENACT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
-    pub log_format: LogFormat,
-    /// What is logged, in the syntax of `tracing` filters: `info,enact_webhook=debug`.
-    #[arg(long = "log", env = "ENACT_LOG", default_value = "info")]
-    pub log_filter: String,
+    /// How logs are written, and how much.
+    #[command(flatten)]
+    pub log: Log,
+    /// Settings from a file.
+    #[command(flatten)]
+    pub file: ConfigFile,
 }
 
 /// Takes the user name of a service account. The namespace is part of it, so that nobody becomes the operator by a name elsewhere.
@@ -75,15 +78,6 @@ fn service_account(text: &str) -> Result<String, String> {
     } else {
         Err("write system:serviceaccount:<namespace>:<name>".into())
     }
-}
-
-/// Form of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For a person's eyes.
-    Human,
 }
 
 impl Config {

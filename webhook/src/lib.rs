@@ -9,11 +9,9 @@ pub mod app;
 pub mod certs;
 pub mod config;
 pub mod denial;
-pub mod health;
 pub mod metrics;
 pub mod mutate;
 pub mod request;
-pub mod server;
 pub mod validate;
 pub mod world;
 

@@ -2,6 +2,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
+use enact_service::metrics::encode;
 use futures::stream;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Frame;
@@ -100,7 +101,7 @@ async fn over_https_with_self_made_certificates() {
 
     webhook.stop.cancel();
     webhook.task.await.unwrap();
-    let text = String::from_utf8(webhook.metrics.render().unwrap()).unwrap();
+    let text = encode(&webhook.metrics.registry).unwrap();
     assert!(text.contains(r#"kind="Plan",operation="create",outcome="invalid",webhook="validate"} 1"#), "{text}");
     assert!(text.contains("enact_webhook_connections 0"), "{text}");
     assert!(!text.contains("shop"), "names of objects must not be in metrics: {text}");
@@ -129,7 +130,7 @@ async fn who_sends_slowly_gives_up_its_turn() {
     let request = hyper::Request::post("/validate?timeout=500ms").header("content-length", MAX_REVIEW_BYTES);
     let response = service.call(request.body(body).unwrap()).await.unwrap();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-    let text = String::from_utf8(metrics.render().unwrap()).unwrap();
+    let text = encode(&metrics.registry).unwrap();
     assert!(text.contains(r#"outcome="error",webhook="validate"} 1"#), "{text}");
 }
 

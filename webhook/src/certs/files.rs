@@ -3,27 +3,27 @@
 use std::path::Path;
 use std::time::Duration;
 
+use enact_service::health::Health;
 use tokio::fs;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::serving::Serving;
-use super::{CertificateError, serving};
-use crate::health::Readiness;
+use super::{CERTIFICATE, CertificateError, serving};
 use crate::metrics::Metrics;
 
 /// How often the files are read. The kubelet itself takes up to a minute to bring a changed Secret into a pod.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Serves `tls.crt` and `tls.key` of `folder`, and again whenever they change, until `stop`.
-pub async fn run(folder: &Path, serving: &Serving, readiness: &Readiness, metrics: &Metrics, stop: CancellationToken) {
+pub async fn run(folder: &Path, serving: &Serving, health: &Health, metrics: &Metrics, stop: CancellationToken) {
     let mut served = None;
     let mut reported = None;
     loop {
         match reload(folder, serving, &mut served).await {
             Ok(Some(ends)) => {
                 metrics.certificate_expiry.set(ends);
-                readiness.certificate_loaded();
+                health.found(CERTIFICATE, Ok(()));
                 metrics.certificate_events.with_label_values(&["loaded"]).inc();
                 tracing::info!(ends, "certificate loaded");
                 reported = None;

@@ -15,6 +15,9 @@ pub use cluster::{ClusterVault, Names};
 
 use k8s_openapi::jiff::Timestamp;
 
+/// The check of readiness that there is a certificate to serve with.
+pub const CERTIFICATE: &str = "certificate";
+
 /// What went wrong with certificates.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {

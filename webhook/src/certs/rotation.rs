@@ -4,15 +4,15 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use enact_service::health::Health;
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::CertificateError;
 use super::keyring::{Due, Keyring, Lifetimes};
 use super::serving::Serving;
-use crate::health::Readiness;
+use super::{CERTIFICATE, CertificateError};
 use crate::metrics::Metrics;
 
 /// Longest time without looking, whatever the triggers say.
@@ -53,7 +53,7 @@ pub struct Rotation<V> {
     /// Where the certificate is served.
     pub serving: Serving,
     /// Told when there is a certificate.
-    pub readiness: Readiness,
+    pub health: Health,
     /// What is counted.
     pub metrics: Metrics,
     /// What time it is.
@@ -140,7 +140,7 @@ impl<V: Vault> Rotation<V> {
         }
         let (certificate, key) = keyring.serving();
         self.serving.replace(certificate.as_bytes(), key.as_bytes())?;
-        self.readiness.certificate_loaded();
+        self.health.found(CERTIFICATE, Ok(()));
         self.metrics.certificate_expiry.set(keyring.ends().as_second());
         *served = Some(keyring.clone());
         Ok(())

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
+use enact_service::http::serve;
 use http_body_util::{BodyExt as _, Full};
 use hyper::StatusCode;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -23,11 +24,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{Fixed, admission};
 use crate::admission::routes;
+use crate::app::LIMITS;
 use crate::certs::keyring::Lifetimes;
 use crate::certs::rotation::Clock;
 use crate::certs::serving::Serving;
 use crate::metrics::Metrics;
-use crate::server;
 
 pub const HOST: &str = "enact-webhook.enact.svc";
 
@@ -88,7 +89,7 @@ impl Listening {
         let address = listener.local_addr().unwrap();
         let (metrics, stop) = (Metrics::new().unwrap(), CancellationToken::new());
         let service = warp::service(routes(admission(Fixed::two_tenants()), metrics.clone()));
-        let serve = server::serve(listener, Some(acceptor), service, metrics.connections.clone(), stop.clone());
+        let serve = serve(listener, Some(acceptor), service, LIMITS, metrics.connections.clone(), stop.clone());
         Self { address, metrics, stop, task: AbortOnDropHandle::new(tokio::spawn(serve)) }
     }
 }

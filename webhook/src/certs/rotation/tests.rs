@@ -81,7 +81,7 @@ impl Vault for Arc<Memory> {
 /// One replica of the webhook.
 struct Replica {
     serving: Serving,
-    readiness: Readiness,
+    health: Health,
     metrics: Metrics,
     _task: AbortOnDropHandle<()>,
 }
@@ -89,14 +89,13 @@ struct Replica {
 impl Replica {
     /// Starts a replica that looks whenever the watch changes, and when something is due.
     fn start(memory: &Arc<Memory>, hands: &Hands, triggers: &watch::Sender<()>) -> Self {
-        let (serving, readiness, metrics) = (Serving::default(), Readiness::default(), Metrics::new().unwrap());
-        readiness.caches_synced();
+        let (serving, health, metrics) = (Serving::default(), Health::new([CERTIFICATE]), Metrics::new().unwrap());
         let rotation = Rotation {
             vault: Arc::clone(memory),
             hosts: hosts(),
             lifetimes: lifetimes(),
             serving: serving.clone(),
-            readiness: readiness.clone(),
+            health: health.clone(),
             metrics: metrics.clone(),
             clock: hands.clock(),
         };
@@ -104,7 +103,7 @@ impl Replica {
             changes.changed().await.ok().map(|()| ((), changes))
         });
         let task = tokio::spawn(async move { rotation.run(changes, CancellationToken::new()).await });
-        Self { serving, readiness, metrics, _task: AbortOnDropHandle::new(task) }
+        Self { serving, health, metrics, _task: AbortOnDropHandle::new(task) }
     }
 
     fn count(&self, event: &str) -> u64 {
@@ -135,7 +134,7 @@ async fn two_replicas_begin_with_one_authority() {
     let replicas = [(), ()].map(|()| Replica::start(&memory, &hands, &triggers));
     for replica in &replicas {
         until("both serve", || replica.settled(&memory, &hands)).await;
-        assert_eq!(replica.readiness.missing(), None);
+        assert!(replica.health.readiness().0);
     }
     assert_eq!(replicas.iter().map(|r| r.count("created")).sum::<u64>(), 1);
     assert_eq!(replicas.iter().map(|r| r.count("failed")).sum::<u64>(), 0);
@@ -154,9 +153,9 @@ async fn what_fails_is_tried_again() {
     let (hands, triggers) = (Hands::new(), watch::Sender::new(()));
     let replica = Replica::start(&memory, &hands, &triggers);
     until("it has failed", || replica.count("failed") > 0).await;
-    assert_eq!(replica.readiness.missing(), Some("there is no certificate yet"));
+    assert!(!replica.health.readiness().0, "there is no certificate yet");
     until("it serves", || replica.settled(&memory, &hands)).await;
-    assert_eq!((replica.count("failed"), replica.readiness.missing()), (2, None));
+    assert_eq!((replica.count("failed"), replica.health.readiness().0), (2, true));
 }
 
 #[tokio::test]
