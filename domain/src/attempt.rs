@@ -160,20 +160,23 @@ pub fn class_of(reason: Reason) -> FailureClass {
     }
 }
 
-fn report_of(pod: &PodView) -> Option<Report> {
-    let text = pod.container.terminated.as_ref()?.message.as_deref()?;
-    serde_json::from_str(text).ok()
+/// The runner's report, or what was left instead.
+fn report_of(pod: &PodView) -> Result<Report, String> {
+    let text = pod.container.terminated.as_ref().and_then(|terminated| terminated.message.as_deref());
+    let report = text.and_then(|text| serde_json::from_str::<Report>(text).ok());
+    let mut report = report.ok_or("left no report of the runner")?;
+    report.bound().map_err(|error| format!("left a report that cannot be taken ({error})"))?;
+    Ok(report)
 }
 
 fn succeeded(pod: &PodView) -> AttemptState {
-    match report_of(pod) {
-        Some(report) if report.reason == Reason::Succeeded => AttemptState::Succeeded(report),
-        // Exit code 0 alone never means done: a shell that replaced the runner, an image with another entry point.
-        _ => failure(Report::new(
-            Reason::NoReport,
-            "the pod exited with 0 but left no report of the runner; check the Agent's image",
-        )),
-    }
+    let left = match report_of(pod) {
+        Ok(report) if report.reason == Reason::Succeeded => return AttemptState::Succeeded(report),
+        Ok(report) => format!("left the report of a failure ({})", report.reason.as_str()),
+        Err(left) => left,
+    };
+    // Exit code 0 alone never means done: a shell that replaced the runner, an image with another entry point.
+    failure(Report::new(Reason::NoReport, format!("the pod exited with 0 but {left}; check the Agent's image")))
 }
 
 fn failed(pod: &PodView) -> AttemptState {
@@ -201,9 +204,11 @@ fn failed(pod: &PodView) -> AttemptState {
     if outer == "NodeLost" {
         return failure(Report::new(Reason::Lost, "the node was lost"));
     }
-    if let Some(report) = report_of(pod).filter(|r| r.reason != Reason::Succeeded) {
-        return failure(report);
-    }
+    let left = match report_of(pod) {
+        Ok(report) if report.reason != Reason::Succeeded => return failure(report),
+        Ok(_) => "left the report of a success".to_owned(),
+        Err(left) => left,
+    };
     match &pod.container.terminated {
         Some(t) if t.reason.as_deref() == Some("OOMKilled") => failure(Report::new(
             Reason::OutOfMemory,
@@ -221,10 +226,9 @@ fn failed(pod: &PodView) -> AttemptState {
         Some(t) if t.exit_code == exit::INFRASTRUCTURE => {
             failure(Report::new(Reason::DeliveryFailed, "the surroundings failed; see the pod's log"))
         }
-        Some(t) => failure(Report::new(
-            Reason::NoReport,
-            format!("the container exited with {} and left no report", t.exit_code),
-        )),
+        Some(t) => {
+            failure(Report::new(Reason::NoReport, format!("the container exited with {} and {left}", t.exit_code)))
+        }
         None => {
             failure(Report::new(Reason::Lost, format!("the pod failed without a container's end: {outer} {}", why())))
         }
@@ -260,6 +264,7 @@ fn waiting(container: &ContainerView) -> Option<AttemptState> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::assignment::{MAX_MESSAGE_BYTES, MAX_OUTPUT_BYTES};
 
     fn ended(exit_code: i32, reason: &str, message: Option<&str>) -> PodView {
         PodView {
@@ -288,7 +293,7 @@ mod tests {
     #[test]
     fn ends_are_told_apart() {
         use FailureClass::{Infrastructure, Task, Unknown};
-        let done = r#"{"reason":"Succeeded","commit":"abc"}"#;
+        let done = r#"{"reason":"Succeeded","commit":"0123456789abcdef0123456789abcdef01234567"}"#;
         assert_eq!(reason(&ended(0, "Completed", Some(done))), (None, Reason::Succeeded));
         assert_eq!(reason(&ended(0, "Completed", Some("all good"))), (Some(Task), Reason::NoReport));
         assert_eq!(reason(&ended(0, "Completed", None)), (Some(Task), Reason::NoReport));
@@ -303,6 +308,29 @@ mod tests {
         assert_eq!(reason(&late), (Some(Task), Reason::DeadlineExceeded));
         let lost = PodView { phase: PodPhase::Unknown, ..PodView::default() };
         assert_eq!(reason(&lost), (Some(Unknown), Reason::Lost));
+    }
+
+    #[test]
+    fn a_report_that_breaks_its_bounds_counts_as_none() {
+        let told = |exit_code, report: &str| match classify(&ended(exit_code, "", Some(report))) {
+            AttemptState::Failed { class: FailureClass::Task, report } if report.reason == Reason::NoReport => {
+                assert_eq!((report.commit, report.outputs.len()), (None, 0));
+                report.message
+            }
+            other => panic!("{other:?}"),
+        };
+        for commit in ["abc", "--upload-pack=touch /tmp/x", &"A".repeat(40), &"0".repeat(41)] {
+            let done = format!(r#"{{"reason":"Succeeded","commit":"{commit}"}}"#);
+            assert!(told(0, &done).contains("report.commit must be 40 or 64 lower-case hex digits"), "{commit}");
+            let failed = format!(r#"{{"reason":"GateFailed","commit":"{commit}"}}"#);
+            assert!(told(1, &failed).contains("report.commit must be"), "{commit}");
+        }
+        let outputs = format!(r#"{{"reason":"Succeeded","outputs":{{"n":"{}"}}}}"#, "x".repeat(MAX_OUTPUT_BYTES));
+        assert!(told(0, &outputs).contains("report.outputs take 2056 bytes"), "{}", told(0, &outputs));
+        // What is for people only is cut.
+        let long = format!(r#"{{"reason":"GateFailed","message":"{}"}}"#, "x".repeat(2 * MAX_MESSAGE_BYTES));
+        let AttemptState::Failed { report, .. } = classify(&ended(1, "Error", Some(&long))) else { panic!("{long}") };
+        assert_eq!((report.reason, report.message.len()), (Reason::GateFailed, MAX_MESSAGE_BYTES));
     }
 
     #[test]

@@ -12,5 +12,6 @@ pub mod graph;
 pub mod names;
 pub mod plan;
 pub mod record;
+pub mod report;
 pub mod speckit;
 pub mod time;

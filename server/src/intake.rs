@@ -16,7 +16,6 @@ use crate::body::{Body, too_large};
 use crate::identity::{Cluster, Token, Worker};
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
-use crate::report::bounded;
 use crate::turnstile::Turnstile;
 
 /// How long a delivery may take, step by step. The runner gives up on a try after 15 s.
@@ -113,7 +112,7 @@ impl Intake {
         let mut result: AttemptResult = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
         drop(bytes);
         matches(&worker, "body", &result.subject_uid, result.attempt)?;
-        bounded(&mut result.report)?;
+        result.report.bound().map_err(|error| Problem::new(Kind::Malformed, error.to_string()))?;
         self.keep(worker, result).await
     }
 

@@ -11,6 +11,5 @@ pub mod identity;
 pub mod intake;
 pub mod metrics;
 pub mod problem;
-pub mod report;
 pub mod routes;
 pub mod turnstile;

@@ -1,0 +1,92 @@
+//! What a report of a pod may hold: it is copied into statuses of Kubernetes objects, and into the assignments of other tasks.
+
+use crate::assignment::{MAX_MESSAGE_BYTES, MAX_OUTPUT_BYTES, Report};
+
+/// Largest sum of names of files in conflict that is kept, in bytes.
+const MAX_CONFLICT_BYTES: usize = 32 << 10;
+
+/// Why a report cannot be taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OutOfBounds {
+    /// The commit is none; another program could take it for an option, or for the name of something else.
+    #[error("report.commit must be 40 or 64 lower-case hex digits")]
+    Commit,
+    /// The outputs have this size, in bytes.
+    #[error("report.outputs take {0} bytes as JSON, and at most {MAX_OUTPUT_BYTES} are kept")]
+    Outputs(usize),
+}
+
+impl Report {
+    /// Cuts what is for people only to what is kept, and refuses what would mean something else when it is cut. For every report that
+    /// comes from a pod: an agent may have written it.
+    ///
+    /// # Errors
+    /// When the outputs are larger than allowed, or the commit is none.
+    pub fn bound(&mut self) -> Result<(), OutOfBounds> {
+        if let Some(commit) = &self.commit {
+            let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+            if !(commit.len() == 40 || commit.len() == 64) || !commit.bytes().all(hex) {
+                return Err(OutOfBounds::Commit);
+            }
+        }
+        // As the runner measures them.
+        let size = serde_json::to_string(&self.outputs).map_or(usize::MAX, |json| json.len());
+        if !self.outputs.is_empty() && size > MAX_OUTPUT_BYTES {
+            return Err(OutOfBounds::Outputs(size));
+        }
+        self.message.truncate(self.message.floor_char_boundary(MAX_MESSAGE_BYTES));
+        let mut room = MAX_CONFLICT_BYTES;
+        let fitting = self.conflicts.iter().take_while(|name| {
+            // One byte more for each, so that empty names do not come for nothing.
+            let left = room.checked_sub(name.len() + 1);
+            room = left.unwrap_or_default();
+            left.is_some()
+        });
+        let fitting = fitting.count();
+        self.conflicts.truncate(fitting);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::assignment::Reason;
+
+    use super::*;
+
+    #[test]
+    fn honest_reports_stay_as_they_are() {
+        let mut report = Report::new(Reason::MergeConflict, "m".repeat(MAX_MESSAGE_BYTES));
+        report.commit = Some("0123456789abcdef".repeat(4));
+        report.outputs.insert("name".into(), "value".into());
+        report.conflicts = (0..1000).map(|number| format!("src/{number}.rs")).collect();
+        let before = report.clone();
+        assert_eq!((report.bound(), report), (Ok(()), before));
+    }
+
+    #[test]
+    fn what_is_for_people_is_cut() {
+        let mut report = Report::new(Reason::AgentFailed, "");
+        report.message = "ü".repeat(MAX_MESSAGE_BYTES);
+        report.conflicts = vec![String::new(); 100_000];
+        report.bound().unwrap();
+        assert_eq!((report.message.len(), report.conflicts.len()), (MAX_MESSAGE_BYTES, MAX_CONFLICT_BYTES));
+        report.conflicts = vec!["x".repeat(MAX_CONFLICT_BYTES), "y".into()];
+        report.bound().unwrap();
+        assert!(report.conflicts.is_empty());
+    }
+
+    #[test]
+    fn what_counts_is_refused_when_it_is_wrong() {
+        let refused = |change: &dyn Fn(&mut Report)| {
+            let mut report = Report::new(Reason::Succeeded, "");
+            change(&mut report);
+            report.bound().expect_err("it is refused").to_string()
+        };
+        for commit in ["", "abc", &"A".repeat(40), &"g".repeat(40), "--upload-pack=touch /tmp/x"] {
+            assert!(refused(&|report| report.commit = Some(commit.into())).contains("report.commit"), "{commit}");
+        }
+        let large = |report: &mut Report| drop(report.outputs.insert("n".into(), "x".repeat(MAX_OUTPUT_BYTES)));
+        assert!(refused(&large).contains("at most 2048"));
+    }
+}
