@@ -1,0 +1,243 @@
+//! People decide: by whom, on which content, and what waits for it.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use enact_crds::plan::Phase;
+use enact_crds::{Approval, Plan, Specification};
+use enact_e2e::{PATIENCE, Stage, condition, on_stage, told};
+use kube::api::{ListParams, PostParams};
+use kube::{Api, ResourceExt as _};
+
+/// Manifest of a Specification that a lead must approve who has not written it. `more` is the end of its document.
+fn specification(stage: &Stage, more: &str) -> String {
+    format!(
+        "apiVersion: enact.dev/v1alpha1\nkind: Specification\nmetadata: {{name: shop}}\nspec:\n  \
+         approval: {{required: 1, groups: [{}-leads], fourEyes: true}}\n  source:\n    inline: |\n      \
+         # Feature Specification: Shop\n\n      ## Requirements\n\n      - **FR-001**: Sell {more}.\n",
+        stage.name
+    )
+}
+
+/// Manifests of a Plan with one task, and of its agent.
+fn plan(more: &str) -> String {
+    enact_e2e::work::scripted_plan(
+        "shop",
+        &format!("{more}  tasks: [{{id: T001, title: sell, script: 'echo sold'}}]\n"),
+    )
+}
+
+/// Somebody of the stage's people, and of these groups too.
+#[derive(Clone, Copy)]
+struct Someone<'a> {
+    name: &'a str,
+    groups: &'a [&'a str],
+}
+
+impl Someone<'_> {
+    fn groups(&self, stage: &Stage) -> Vec<String> {
+        ["people"].iter().chain(self.groups).map(|g| format!("{}-{g}", stage.name)).collect()
+    }
+
+    /// Runs the command line tool as this person.
+    fn enact(&self, stage: &Stage, args: &[&str]) -> Result<String> {
+        let groups = self.groups(stage);
+        let mut all = args.to_vec();
+        all.extend(["--as", self.name]);
+        all.extend(groups.iter().flat_map(|g| ["--as-group", g.as_str()]));
+        stage.enact(&all)
+    }
+
+    /// Runs it, and expects that it fails with all of these words.
+    fn hears(&self, stage: &Stage, args: &[&str], words: &[&str]) -> Result<()> {
+        let Err(error) = self.enact(stage, args) else { bail!("{} may `enact {}`", self.name, args.join(" ")) };
+        let said = error.to_string();
+        for word in words {
+            ensure!(said.contains(word), "{}: `{word}` is not in: {said}", self.name);
+        }
+        Ok(())
+    }
+
+    async fn applies(&self, stage: &Stage, yaml: &str) -> Result<()> {
+        let groups = self.groups(stage);
+        stage.apply_as(self.name, &groups.iter().map(String::as_str).collect::<Vec<_>>(), yaml).await
+    }
+}
+
+const ANN: Someone = Someone { name: "ann", groups: &["leads"] };
+const BEA: Someone = Someone { name: "bea", groups: &["leads"] };
+const CEM: Someone = Someone { name: "cem", groups: &[] };
+
+/// Waits until the Specification's `Ready` has this reason, for the content as it is now.
+async fn reads(stage: &Stage, reason: &str) -> Result<Specification> {
+    let has = |s: &Specification| {
+        s.status.as_ref().is_some_and(|status| {
+            status.observed_generation == s.metadata.generation
+                && condition(&status.conditions, "Ready").is_some_and(|c| c.reason == reason)
+        })
+    };
+    stage.watch(&stage.api::<Specification>(), "shop", &format!("reason {reason}"), PATIENCE, has).await
+}
+
+/// Waits until the only Approval's `Ready` has this reason; with what is said about it.
+async fn counted(stage: &Stage, reason: &str) -> Result<(Approval, String)> {
+    let api: Api<Approval> = stage.api();
+    let name = match api.list(&ListParams::default()).await?.items.as_slice() {
+        [one] => one.name_any(),
+        all => bail!("{} approvals, not one", all.len()),
+    };
+    let has = |a: &Approval| {
+        a.status.as_ref().is_some_and(|s| condition(&s.conditions, "Ready").is_some_and(|c| c.reason == reason))
+    };
+    let approval = stage.watch(&api, &name, &format!("reason {reason}"), PATIENCE, has).await?;
+    let said = told(&approval.status.clone().unwrap_or_default().conditions);
+    Ok((approval, said))
+}
+
+fn message(conditions: &[enact_crds::common::Condition]) -> String {
+    condition(conditions, "Ready").map(|c| c.message.clone()).unwrap_or_default()
+}
+
+#[test]
+fn a_specification_waits_for_a_lead_who_has_not_written_it_and_its_plan_for_it() {
+    on_stage("spec-approval", |stage| async move {
+        ANN.applies(&stage, &specification(&stage, "apples")).await?;
+        ANN.applies(&stage, &plan("  specificationRef: {name: shop}\n")).await?;
+        let waits = reads(&stage, "WaitingForApproval").await?.status.unwrap_or_default();
+        let said = message(&waits.conditions);
+        for part in
+            ["0 of 1 approvals", "e2e-spec-approval-leads", "enact approve specification/shop -n e2e-spec-approval"]
+        {
+            ensure!(said.contains(part), "`{part}` is not in: {said}");
+        }
+        ensure!(waits.approved_digest.is_none(), "{waits:?}");
+        let blocked = stage.plan_reason("shop", "WaitingForSpecification").await?;
+        let said = message(&blocked.status.unwrap_or_default().conditions);
+        ensure!(said.contains("Specification shop is not ready: 0 of 1 approvals"), "{said}");
+
+        let approve = ["approve", "specification/shop", "--yes", "--comment", "as discussed"];
+        ANN.hears(&stage, &approve, &["spec.by.user", "ann wrote the content", "four eyes", "ask somebody else"])?;
+        CEM.hears(&stage, &approve, &["spec.by.groups", "cem is in none of the groups", "e2e-spec-approval-leads"])?;
+        let stranger = stage.enact(&[&approve[..], &["--as", "dan", "--as-group", "e2e-other-leads"]].concat());
+        let said = stranger.expect_err("somebody of another tenant decides").to_string();
+        ensure!(said.contains("forbidden"), "{said}");
+        reads(&stage, "WaitingForApproval").await?;
+        ensure!(stage.pods("shop").await?.is_empty(), "the plan did not wait");
+
+        let said = BEA.enact(&stage, &approve)?;
+        ensure!(said.contains("Specification shop approved by bea"), "{said}");
+        let approved = reads(&stage, "Approved").await?.status.unwrap_or_default();
+        ensure!(approved.approved_digest.is_some() && approved.approved_digest == waits.digest, "{approved:?}");
+        ensure!(message(&approved.conditions).contains("approved by bea"), "{approved:?}");
+        let done = stage.finished("shop", Phase::Succeeded, PATIENCE).await?.status.unwrap_or_default();
+        ensure!(done.specification_digest == waits.digest, "{done:?}");
+        counted(&stage, "Counts").await?;
+
+        let digest = waits.digest.unwrap_or_default();
+        let decided =
+            stage.record("select actor, about_kind, about_name, approved, comment, digest from enact.approvals")?;
+        ensure!(decided == [format!("bea|Specification|shop|t|as discussed|{digest}")], "{decided:?}");
+        let authors = stage.record("select distinct actor from enact.revisions where kind = 'Specification'")?;
+        ensure!(authors == ["ann"], "{authors:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_change_of_the_content_voids_its_approval() {
+    on_stage("voided", |stage| async move {
+        ANN.applies(&stage, &specification(&stage, "apples")).await?;
+        let old = reads(&stage, "WaitingForApproval").await?.status.and_then(|s| s.digest).context("no digest")?;
+        BEA.enact(&stage, &["approve", "specification/shop", "--yes", "--digest", &old])?;
+        reads(&stage, "Approved").await?;
+
+        ANN.applies(&stage, &specification(&stage, "pears")).await?;
+        let changed = reads(&stage, "WaitingForApproval").await?.status.unwrap_or_default();
+        ensure!(changed.digest.as_ref().is_some_and(|d| *d != old), "{changed:?}");
+        let (approval, said) = counted(&stage, "ContentChanged").await?;
+        ensure!(said.contains("the content has changed since; approve the new digest"), "{said}");
+        // A plan for the new content waits; neither command nor object brings the old decision back.
+        ANN.applies(&stage, &plan("  specificationRef: {name: shop}\n")).await?;
+        stage.plan_reason("shop", "WaitingForSpecification").await?;
+        let stale = ["approve", "specification/shop", "--yes", "--digest", &old];
+        BEA.hears(&stage, &stale, &["Specification shop has another content now", "look at it again"])?;
+        let groups = BEA.groups(&stage);
+        let client = stage.client_of("bea", &groups.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+        let again = Approval::new("again", approval.spec);
+        match Api::<Approval>::namespaced(client, &stage.name).create(&PostParams::default(), &again).await {
+            Err(kube::Error::Api(status)) => {
+                for part in ["spec.digest", &old, "Specification shop is now", "look at the present content"] {
+                    ensure!(status.message.contains(part), "`{part}` is not in: {}", status.message);
+                }
+            }
+            other => bail!("an approval of what is no more: {other:?}"),
+        }
+        // What was approved once is approved again when it comes back, word for word.
+        ANN.applies(&stage, &specification(&stage, "apples")).await?;
+        reads(&stage, "Approved").await?;
+        counted(&stage, "Counts").await?;
+        let done = stage.finished("shop", Phase::Succeeded, PATIENCE).await?.status.unwrap_or_default();
+        ensure!(done.specification_digest == Some(old), "{done:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_rejected_plan_goes_back_with_the_persons_words() {
+    on_stage("rejected", |stage| async move {
+        let policy = "  approval: {required: 1, groups: [e2e-rejected-leads], fourEyes: true}\n";
+        ANN.applies(&stage, &plan(policy)).await?;
+        let waits = stage.plan_reason("shop", "WaitingForApproval").await?;
+        ensure!(message(&waits.status.unwrap_or_default().conditions).contains("kubectl enact approve plan/shop"));
+        let reject = ["reject", "plan/shop", "--yes"];
+        BEA.hears(&stage, &reject, &["a rejection needs --comment"])?;
+        let words = [&reject[..], &["--comment", "sell pears too"]].concat();
+        CEM.hears(&stage, &words, &["cem is in none of the groups"])?;
+        ANN.hears(&stage, &words, &["four eyes"])?;
+        let said = BEA.enact(&stage, &words)?;
+        ensure!(said.contains("Plan shop rejected by bea"), "{said}");
+        let back = stage.plan_reason("shop", "Rejected").await?.status.unwrap_or_default();
+        let said = told(&back.conditions);
+        ensure!(said.contains("bea rejected this content: sell pears too"), "{said}");
+        ensure!(said.contains("change the plan") && condition(&back.conditions, "Stalled").is_some(), "{said}");
+        let shown = CEM.enact(&stage, &["status", "shop"])?;
+        ensure!(shown.contains("Rejected") && shown.contains("sell pears too"), "{shown}");
+        // One rejection outweighs an approval.
+        let dot = Someone { name: "dot", groups: &["leads"] };
+        dot.enact(&stage, &["approve", "plan/shop", "--yes"])?;
+        stage.plan_reason("shop", "Rejected").await?;
+        ensure!(stage.pods("shop").await?.is_empty(), "a rejected plan runs");
+
+        ANN.applies(&stage, &plan(policy).replace("echo sold", "echo sold pears")).await?;
+        stage.plan_reason("shop", "WaitingForApproval").await?;
+        BEA.enact(&stage, &["approve", "plan/shop", "--yes"])?;
+        let done = stage.finished("shop", Phase::Succeeded, PATIENCE).await?.status.unwrap_or_default();
+        ensure!(done.approved_digest == done.digest && done.digest != back.digest, "{done:?}");
+        let shown = CEM.enact(&stage, &["status", "shop"])?;
+        ensure!(shown.contains("Succeeded"), "{shown}");
+        let decided = stage
+            .record("select actor, approved, comment from enact.approvals order by decided_at, actor, approved")?;
+        ensure!(decided.contains(&"bea|f|sell pears too".to_owned()) && decided.len() == 3, "{decided:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn an_approval_that_is_taken_back_counts_no_more() {
+    on_stage("taken-back", |stage| async move {
+        ANN.applies(&stage, &plan("  suspend: true\n  approval: {required: 2}\n")).await?;
+        stage.plan_reason("shop", "WaitingForApproval").await?;
+        BEA.enact(&stage, &["approve", "plan/shop", "--yes"])?;
+        let one = |p: &Plan| p.status.as_ref().is_some_and(|s| message(&s.conditions).contains("1 of 2 approvals"));
+        stage.watch(&stage.api::<Plan>(), "shop", "one approval", PATIENCE, one).await?;
+        CEM.enact(&stage, &["approve", "plan/shop", "--yes"])?;
+        stage.plan_reason("shop", "Suspended").await?;
+        let approvals: Api<Approval> = stage.api();
+        let all = approvals.list(&ListParams::default()).await?;
+        let of_cem = all.items.iter().find(|a| a.spec.by.as_ref().is_some_and(|by| by.user == "cem"));
+        approvals.delete(&of_cem.context("cem did not sign")?.name_any(), &kube::api::DeleteParams::default()).await?;
+        stage.watch(&stage.api::<Plan>(), "shop", "one approval left", PATIENCE, one).await?;
+        ANN.enact(&stage, &["resume", "shop"])?;
+        CEM.enact(&stage, &["approve", "plan/shop", "--yes"])?;
+        stage.finished("shop", Phase::Succeeded, PATIENCE).await?;
+        Ok(())
+    });
+}
