@@ -31,7 +31,7 @@ pub fn kubectl(args: &[&str]) -> Result<String> {
 /// When there is none.
 pub fn helm(args: &[&str]) -> Result<Command> {
     let mut helm = program("helm")?;
-    helm.args(args).args(["--namespace", NAMESPACE]);
+    helm.args(["--namespace", NAMESPACE]).args(args);
     Ok(helm)
 }
 

@@ -1,0 +1,271 @@
+//! What the installation does when parts of it are taken away. These tests disturb it, and run one at a time.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use enact_crds::plan::Phase;
+use enact_crds::{Agent, Plan, Task, task};
+use enact_e2e::installation::{self, Scaled, kill, kubectl, pods_of, printed};
+use enact_e2e::work::{Attempt, HANG_ONCE, HOLD, scripted_plan};
+use enact_e2e::{Answer, PATIENCE, Stage, condition, on_stage, until};
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use kube::api::{DeleteParams, ListParams};
+use kube::{Api, ResourceExt as _};
+
+/// The longest that a plan of a few seconds may take when the installation is disturbed meanwhile.
+const LONG: Duration = Duration::from_secs(360);
+/// What a runner prints when the server does not take its result.
+const NOT_TAKEN: &str = "the server did not take the result";
+
+/// Tasks of the plan that [`ladder`] makes.
+const LADDER: [&str; 10] = ["T001", "T002", "T003", "T004", "T005", "T006", "T007", "T008", "T009", "T010"];
+
+/// A plan of five steps with two tasks each, every one of which waits for both of the step before.
+fn ladder(name: &str) -> String {
+    let mut tasks = String::from("  execution: {cleanup: Never}\n  tasks:\n");
+    for (n, id) in LADDER.iter().enumerate() {
+        let before = if n < 2 { String::new() } else { LADDER[n / 2 * 2 - 2..n / 2 * 2].join(", ") };
+        tasks.push_str(&format!("    - {{id: {id}, title: step, dependsOn: [{before}], script: sleep 1}}\n"));
+    }
+    scripted_plan(name, &tasks)
+}
+
+/// Waits until so many tasks of a plan are done.
+async fn done(stage: &Stage, plan: &str, tasks: u32) -> Result<Plan> {
+    let enough = |p: &Plan| p.status.as_ref().is_some_and(|s| s.tasks.succeeded >= tasks);
+    stage.watch(&stage.api(), plan, &format!("{tasks} tasks done"), LONG, enough).await
+}
+
+/// Expects that a [`ladder`] was climbed as if nothing had happened.
+async fn climbed(stage: &Stage, plan: &str) -> Result<()> {
+    let plan = stage.finished(plan, Phase::Succeeded, LONG).await?;
+    stage.done_once(&plan, &LADDER)?;
+    let pods = stage.pods(&plan.name_any()).await?;
+    ensure!(pods.len() == LADDER.len(), "{} pods for {} tasks", pods.len(), LADDER.len());
+    Ok(())
+}
+
+#[test]
+fn an_operator_that_is_killed_again_and_again_does_everything_once() {
+    on_stage("operator-killed", |stage| async move {
+        installation::whole()?;
+        stage.apply(&ladder("ladder")).await?;
+        for tasks in [1, 4, 7] {
+            done(&stage, "ladder", tasks).await?;
+            for pod in pods_of("deployment/enact-operator")? {
+                kill(&pod)?;
+            }
+        }
+        climbed(&stage, "ladder").await?;
+        installation::whole()
+    });
+}
+
+#[test]
+fn of_two_operators_the_other_takes_over_from_a_killed_leader() {
+    on_stage("leader-killed", |stage| async move {
+        installation::whole()?;
+        let two = Scaled::to("deployment/enact-operator", 2)?;
+        stage.apply(&ladder("ladder")).await?;
+        done(&stage, "ladder", 2).await?;
+        let leases: Api<Lease> = Api::namespaced(stage.client.clone(), installation::NAMESPACE);
+        let holder = |lease: &Lease| lease.spec.as_ref().and_then(|s| s.holder_identity.clone()).unwrap_or_default();
+        let old = holder(&leases.get("enact-operator").await?);
+        // An identity begins with the name of its pod.
+        let leader = format!("pod/{}", old.split('_').next().unwrap_or_default());
+        let both = pods_of("deployment/enact-operator")?;
+        ensure!(both.len() == 2 && both.contains(&leader), "{old} leads, and there are {both:?}");
+        let killed = Instant::now();
+        kill(&leader)?;
+        let another = |lease: &Lease| ![String::new(), old.clone()].contains(&holder(lease));
+        let lease = stage.watch(&leases, "enact-operator", "another leader", PATIENCE, another).await?;
+        let took = killed.elapsed();
+        println!("{} leads after {:.1} s", holder(&lease), took.as_secs_f32());
+        // Its period and a fifth, and what a loaded machine needs to end a container and to notice.
+        let period = lease.spec.and_then(|s| s.lease_duration_seconds).context("the lease names no period")?;
+        ensure!(took.as_secs() <= u64::try_from(period)? * 6 / 5 + 20, "nobody led for {took:?}");
+        climbed(&stage, "ladder").await?;
+        two.back()
+    });
+}
+
+#[test]
+fn while_the_record_is_down_nothing_new_is_decided_and_then_everything_goes_on() {
+    on_stage("record-down", |stage| async move {
+        installation::whole()?;
+        let tasks = format!(
+            "  execution: {{retry: {{backoffSeconds: 1}}}}
+  tasks:
+    - {{id: T001, title: runs meanwhile, script: '{HOLD}'}}
+    - {{id: T002, title: next, dependsOn: [T001], script: 'true'}}
+    - {{id: T003, title: is lost meanwhile, script: '{HANG_ONCE}'}}
+"
+        );
+        stage.apply(&scripted_plan("first", &tasks)).await?;
+        let runs = stage.running("first", "T001", 1).await?;
+        let lost = stage.running("first", "T003", 1).await?;
+        let postgres = Scaled::to("statefulset/enact-postgres", 0)?;
+
+        // Admission does not need the record.
+        let one = "  tasks: [{id: T001, title: one, script: 'true'}]\n";
+        stage.apply(&scripted_plan("later", one)).await?;
+        let circle = "  tasks: [{id: T001, title: a, dependsOn: [T002]}, {id: T002, title: b, dependsOn: [T001]}]\n";
+        let refusal = stage.refusal(&scripted_plan("circle", circle)).await?;
+        ensure!(refusal.contains("T001") && refusal.contains("T002"), "{refusal}");
+
+        // Whatever happens, nothing is decided that cannot be recorded.
+        stage.api::<Pod>().delete(&lost, &DeleteParams::default().grace_period(0)).await?;
+        for plan in ["first", "later"] {
+            stage.plan_reason(plan, "RecordUnavailable").await?;
+        }
+        ensure!(tasks_of(&stage, "later").await?.is_empty() && stage.pods("later").await?.is_empty());
+        let alive = stage.pods("first").await?;
+        let phase = |p: &Pod| p.status.as_ref().and_then(|s| s.phase.clone());
+        ensure!(alive.len() == 1 && phase(&alive[0]).as_deref() == Some("Running"), "{alive:#?}");
+
+        // What runs comes to its end, and keeps its result until somebody takes it.
+        stage.let_go(&runs)?;
+        printed(&stage, &runs, NOT_TAKEN, PATIENCE).await?;
+        postgres.back()?;
+        let first = stage.finished("first", Phase::Succeeded, LONG).await?;
+        let later = stage.finished("later", Phase::Succeeded, LONG).await?;
+        stage.done_once(&later, &["T001"])?;
+        let attempts = stage.attempts(&first)?;
+        ensure!(ends(&attempts, "T001") == ["Succeeded"] && ends(&attempts, "T002") == ["Succeeded"], "{attempts:#?}");
+        ensure!(ends(&attempts, "T003") == ["Lost", "Succeeded"], "{attempts:#?}");
+        let delivered: u32 = attempts.iter().map(|a| a.results).sum();
+        ensure!(delivered == 3, "{delivered} results of 3: {attempts:#?}");
+        installation::whole()
+    });
+}
+
+#[test]
+fn results_wait_for_the_server_for_a_while_and_then_the_attempt_is_made_again() {
+    on_stage("server-down", |stage| async move {
+        installation::whole()?;
+        let tasks = format!(
+            "  execution: {{retry: {{limit: 0, backoffSeconds: 1}}}}
+  tasks:
+    - {{id: T001, title: ends shortly before, script: '{HOLD}'}}
+    - {{id: T002, title: ends long before, script: 'test $ENACT_ATTEMPT != 1 || {HOLD}'}}
+"
+        );
+        stage.apply(&scripted_plan("deliver", &tasks)).await?;
+        let short = stage.running("deliver", "T001", 1).await?;
+        let long = stage.running("deliver", "T002", 1).await?;
+        let server = Scaled::to("deployment/enact-server", 0)?;
+        stage.let_go(&long)?;
+        let failed = |t: &Task| t.status.as_ref().is_some_and(|s| s.infrastructure_failures == 1);
+        let name = stage.task("deliver", "T002").await?.name_any();
+        let task = stage.watch(&stage.api::<Task>(), &name, "a failed delivery", PATIENCE, failed).await?;
+        let status = task.status.context("no status")?;
+        let ready = condition(&status.conditions, "Ready").context("no condition Ready")?;
+        ensure!(ready.reason == "DeliveryFailed" && status.failures == 0, "{status:?}");
+        stage.let_go(&short)?;
+        printed(&stage, &short, NOT_TAKEN, PATIENCE).await?;
+        server.back()?;
+        let plan = stage.finished("deliver", Phase::Succeeded, LONG).await?;
+        let attempts = stage.attempts(&plan)?;
+        ensure!(ends(&attempts, "T001") == ["Succeeded"], "{attempts:#?}");
+        ensure!(ends(&attempts, "T002") == ["DeliveryFailed", "Succeeded"], "{attempts:#?}");
+        let first = attempts.iter().find(|a| a.reason == "DeliveryFailed").context("no failed delivery")?;
+        ensure!(first.failure == "Infrastructure" && first.results == 0, "{first:?}");
+        ensure!(task::Phase::Succeeded == stage.task("deliver", "T002").await?.status.unwrap_or_default().phase);
+        installation::whole()
+    });
+}
+
+#[test]
+fn without_the_webhook_nothing_is_created_and_everything_can_be_deleted() {
+    on_stage("webhook-down", |stage| async move {
+        installation::whole()?;
+        let tasks = format!("  tasks: [{{id: T001, title: held, script: '{HOLD}'}}]\n");
+        for plan in ["one", "two"] {
+            stage.apply(&scripted_plan(plan, &tasks)).await?;
+            stage.running(plan, "T001", 1).await?;
+        }
+        let namespaces: Api<Namespace> = Api::all(stage.client.clone());
+        let before = namespaces.get(&stage.name).await?.uid();
+        let webhook = Scaled::to("deployment/enact-webhook", 0)?;
+        let refusal = stage.refusal(&scripted_plan("three", &tasks)).await?;
+        ensure!(refusal.contains("failed calling webhook"), "{refusal}");
+
+        stage.api::<Plan>().delete("one", &DeleteParams::background()).await?;
+        stage.api::<Agent>().delete("scripts", &DeleteParams::default()).await?;
+        until("the end of Plan one and its children", PATIENCE, || async {
+            let plan = stage.api::<Plan>().get_opt("one").await?.is_some();
+            let (tasks, pods) = (tasks_of(&stage, "one").await?.len(), stage.pods("one").await?.len());
+            let told = || Answer::NotYet(format!("plan there: {plan}; {tasks} tasks, {pods} pods"));
+            Ok(if plan || tasks + pods > 0 { told() } else { Answer::Yes(()) })
+        })
+        .await?;
+        ensure!(stage.api::<Agent>().get_opt("scripts").await?.is_none(), "the Agent is still there");
+
+        namespaces.delete(&stage.name, &DeleteParams::default()).await?;
+        // The tenant wants it, so that the operator makes it anew, empty, though there is no webhook to ask.
+        until("another namespace", PATIENCE, || async {
+            let now = namespaces.get_opt(&stage.name).await?;
+            let another = now.as_ref().is_some_and(|n| n.uid() != before && n.metadata.deletion_timestamp.is_none());
+            Ok(if another { Answer::Yes(()) } else { Answer::NotYet(format!("{now:?}")) })
+        })
+        .await?;
+        ensure!(stage.api::<Plan>().list(&ListParams::default()).await?.items.is_empty());
+        webhook.back()?;
+        stage.apply(&scripted_plan("four", "  tasks: [{id: T001, title: one, script: 'true'}]\n")).await?;
+        stage.finished("four", Phase::Succeeded, PATIENCE).await.map(drop)
+    });
+}
+
+#[test]
+fn the_webhook_makes_a_new_certificate_when_its_own_is_deleted() {
+    const SECRET: &str = "enact-webhook-tls";
+    on_stage("certificate", |stage| async move {
+        installation::whole()?;
+        let secrets: Api<Secret> = Api::namespaced(stage.client.clone(), installation::NAMESPACE);
+        let configurations: Api<ValidatingWebhookConfiguration> = Api::all(stage.client.clone());
+        let bundle = |c: &ValidatingWebhookConfiguration| {
+            c.webhooks.iter().flatten().map(|w| w.client_config.ca_bundle.clone()).collect::<Vec<_>>()
+        };
+        let pods = webhooks()?;
+        let old = secrets.get(SECRET).await?.uid();
+        let trusted = bundle(&configurations.get(installation::RELEASE).await?);
+        secrets.delete(SECRET, &DeleteParams::default()).await?;
+        let other = |s: &Secret| s.uid() != old;
+        stage.watch(&secrets, SECRET, "a new Secret", PATIENCE, other).await?;
+        let renewed = |c: &ValidatingWebhookConfiguration| bundle(c).iter().zip(&trusted).all(|(a, b)| a != b);
+        stage.watch(&configurations, installation::RELEASE, "a new caBundle", PATIENCE, renewed).await?;
+        // Both pods must have taken it up: several requests in a row reach both.
+        until("ten admissions in a row", PATIENCE, || async {
+            for n in 0..10 {
+                let agent =
+                    format!("kind: Agent\nmetadata: {{name: agent-{n}}}\nspec: {{adapter: Command, script: 'true'}}\n");
+                if let Err(error) = stage.apply(&format!("apiVersion: enact.dev/v1alpha1\n{agent}")).await {
+                    return Ok(Answer::NotYet(format!("{n}, and then {error:#}")));
+                }
+            }
+            Ok(Answer::Yes(()))
+        })
+        .await?;
+        let now = webhooks()?;
+        ensure!(now == pods, "the webhook was restarted: {pods} before, {now} now");
+        Ok(())
+    });
+}
+
+/// The webhook's pods, and how often their containers were started again.
+fn webhooks() -> Result<String> {
+    let path = "--output=jsonpath={range .items[*]}{.metadata.uid} {.status.containerStatuses[*].restartCount};{end}";
+    kubectl(&["get", "pods", "--selector=app.kubernetes.io/component=webhook", path])
+}
+
+async fn tasks_of(stage: &Stage, plan: &str) -> Result<Vec<Task>> {
+    let of_plan = ListParams::default().fields(&format!("spec.planRef.name={plan}"));
+    Ok(stage.api::<Task>().list(&of_plan).await?.items)
+}
+
+/// How the attempts at a task ended.
+fn ends<'a>(attempts: &'a [Attempt], task: &str) -> Vec<&'a str> {
+    attempts.iter().filter(|a| a.task == task).map(|a| a.reason.as_str()).collect()
+}
