@@ -33,10 +33,10 @@ pub async fn pods(namespace: &Namespace, count: u32) -> Result<Duration> {
     let seen = async {
         let mut done = std::collections::HashSet::new();
         while let Some(event) = events.try_next().await? {
-            if let WatchEvent::Modified(pod) | WatchEvent::Added(pod) = event {
-                if pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Succeeded") {
-                    done.insert(pod.name_any());
-                }
+            if let WatchEvent::Modified(pod) | WatchEvent::Added(pod) = event
+                && pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Succeeded")
+            {
+                done.insert(pod.name_any());
             }
             if done.len() == count as usize {
                 return Ok(());
