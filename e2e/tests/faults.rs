@@ -15,7 +15,7 @@ use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt as _};
 
 /// The longest that a plan of a few seconds may take when the installation is disturbed meanwhile.
-const LONG: Duration = Duration::from_secs(360);
+const LONG: Duration = Duration::from_mins(6);
 /// What a runner prints when the server does not take its result.
 const NOT_TAKEN: &str = "the server did not take the result";
 
@@ -27,7 +27,7 @@ fn ladder(name: &str) -> String {
     let mut tasks = String::from("  execution: {cleanup: Never}\n  tasks:\n");
     for (n, id) in LADDER.iter().enumerate() {
         let before = if n < 2 { String::new() } else { LADDER[n / 2 * 2 - 2..n / 2 * 2].join(", ") };
-        tasks.push_str(&format!("    - {{id: {id}, title: step, dependsOn: [{before}], script: sleep 1}}\n"));
+        tasks += &format!("    - {{id: {id}, title: step, dependsOn: [{before}], script: sleep 1}}\n");
     }
     scripted_plan(name, &tasks)
 }
