@@ -71,15 +71,17 @@ pub struct PlanSpec {
 }
 
 /// A Git repository and what happens to the work in it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Workspace {
     /// URL of the repository: `https://`, `http://` or `ssh://`, without a credential.
-    #[schemars(length(min = 1, max = 2048), regex(pattern = r"^(https?|ssh)://[^-\s][^\s]*$"))]
+    #[schemars(length(min = 1, max = 2048))]
+    #[x_kube(validation = Rule::new("self.startsWith('https://') || self.startsWith('http://') || self.startsWith('ssh://')").message("must start with https://, http:// or ssh://"))]
     pub url: String,
     /// Branch, tag or commit to start from. Default: `main`.
     #[serde(default = "default_revision")]
-    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[^-\s~^:?*\[\\][^\s~^:?*\[\\]*$"))]
+    #[schemars(length(min = 1, max = 255))]
+    #[x_kube(validation = Rule::new("!self.startsWith('-')").message("the revision must not start with `-`: it would be taken for an option"))]
     pub revision: String,
     /// Secret with `username` and `password`, or `ssh-privatekey` and `known_hosts`, that tasks read the repository and push their branches
     /// (`enact/…`) with.
@@ -95,12 +97,13 @@ fn default_revision() -> String {
 }
 
 /// Where the merged work goes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Integration {
     /// The branch that receives it. Default: `plan/<name of the plan>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[^-\s~^:?*\[\\][^\s~^:?*\[\\]*$"))]
+    #[schemars(length(min = 1, max = 255))]
+    #[x_kube(validation = Rule::new("!self.startsWith('-')").message("the branch must not start with `-`: it would be taken for an option"))]
     pub branch: Option<String>,
     /// Secret that the integration pod alone holds, and pushes that branch with. Default: the tasks' Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -70,6 +70,7 @@ fn with(kind: &str, fields: &Value) -> Value {
 fn refused() -> Vec<(&'static str, &'static str, Value)> {
     let env = |var: Value| json!({"env": [var]});
     let egress = |to: Value| json!({"isolation": {"egress": [to]}});
+    let (git, workspace) = ("https://git/shop", |fields: Value| json!({"workspace": fields}));
     let key = json!({"name": "llm", "key": "token"});
     vec![
         ("Agent", "adapter Replay needs the field replay", json!({"adapter": "Replay"})),
@@ -86,6 +87,10 @@ fn refused() -> Vec<(&'static str, &'static str, Value)> {
         ("Plan", "exactly one of tasks and source", json!({"tasks": null})),
         ("Plan", "exactly one of tasks and source", json!({"tasks": []})),
         ("Plan", "exactly one of tasks and source", json!({"source": {"inline": "# Tasks: A"}})),
+        ("Plan", "must start with https://, http:// or ssh://", workspace(json!({"url": "ext::sh -c id"}))),
+        ("Plan", "must start with https://, http:// or ssh://", workspace(json!({"url": "/srv/git"}))),
+        ("Plan", "the revision must not start with `-`", workspace(json!({"url": git, "revision": "--upload-pack=x"}))),
+        ("Plan", "the branch must not start with `-`", workspace(json!({"url": git, "integration": {"branch": "-f"}}))),
         ("Tenant", "exactly one of cidr and namespace", egress(json!({"ports": [443]}))),
         ("Tenant", "exactly one of cidr and namespace", egress(json!({"cidr": "10.0.0.0/8", "namespace": "git"}))),
     ]
@@ -101,6 +106,7 @@ fn accepted() -> Vec<(&'static str, Value)> {
         ("Constitution", json!({"source": {"configMapKeyRef": {"name": "a", "key": "b"}}})),
         ("Plan", json!({"tasks": null, "source": {"inline": "# Tasks: A"}})),
         ("Plan", json!({"tasks": null, "source": {"configMapKeyRef": {"name": "a", "key": "b"}}})),
+        ("Plan", json!({"workspace": {"url": "ssh://git/shop", "revision": "v-1", "integration": {"branch": "a/-b"}}})),
         ("Tenant", json!({"isolation": {"egress": [{"cidr": "10.0.0.0/8"}, {"namespace": "git", "ports": [80]}]}})),
     ]
 }
