@@ -160,6 +160,8 @@ pub fn class_of(reason: Reason) -> FailureClass {
     }
 }
 
+const OUT_OF_MEMORY: &str = "the container used more memory than its limit; raise resources.memory";
+
 /// The runner's report, or what was left instead.
 fn report_of(pod: &PodView) -> Result<Report, String> {
     let text = pod.container.terminated.as_ref().and_then(|terminated| terminated.message.as_deref());
@@ -204,16 +206,19 @@ fn failed(pod: &PodView) -> AttemptState {
     if outer == "NodeLost" {
         return failure(Report::new(Reason::Lost, "the node was lost"));
     }
+    let starved = pod.container.terminated.as_ref().is_some_and(|t| t.reason.as_deref() == Some("OOMKilled"));
     let left = match report_of(pod) {
+        // The kernel killed what the agent ran, and the runner saw only how that ended.
+        Ok(report) if starved && matches!(report.reason, Reason::Killed | Reason::AgentFailed | Reason::GateFailed) => {
+            let told = Report::new(Reason::OutOfMemory, format!("{OUT_OF_MEMORY}: {}", report.message));
+            return failure(Report { reason: told.reason, message: told.message, ..report });
+        }
         Ok(report) if report.reason != Reason::Succeeded => return failure(report),
         Ok(_) => "left the report of a success".to_owned(),
         Err(left) => left,
     };
     match &pod.container.terminated {
-        Some(t) if t.reason.as_deref() == Some("OOMKilled") => failure(Report::new(
-            Reason::OutOfMemory,
-            "the container used more memory than its limit; raise resources.memory",
-        )),
+        Some(_) if starved => failure(Report::new(Reason::OutOfMemory, OUT_OF_MEMORY)),
         Some(t) if t.reason.as_deref() == Some("StartError") || t.reason.as_deref() == Some("ContainerCannotRun") => {
             failure(Report::new(
                 Reason::ContainerConfigError,
@@ -301,6 +306,13 @@ mod tests {
         // A report that claims success with a failed container is not believed.
         assert_eq!(reason(&ended(1, "Error", Some(done))), (Some(Task), Reason::NoReport));
         assert_eq!(reason(&ended(137, "OOMKilled", None)), (Some(Task), Reason::OutOfMemory));
+        // Where the kernel kills the agent and not its container, the runner tells of a signal only.
+        for told in ["Killed", "AgentFailed", "GateFailed"] {
+            let told = format!(r#"{{"reason":"{told}","message":"by signal 9"}}"#);
+            assert_eq!(reason(&ended(1, "OOMKilled", Some(&told))), (Some(Task), Reason::OutOfMemory));
+        }
+        let large = r#"{"reason":"OutputTooLarge"}"#;
+        assert_eq!(reason(&ended(1, "OOMKilled", Some(large))), (Some(Task), Reason::OutputTooLarge));
         assert_eq!(reason(&ended(137, "Error", None)), (Some(Task), Reason::Killed));
         let evicted = PodView { phase: PodPhase::Failed, reason: Some("Evicted".into()), ..PodView::default() };
         assert_eq!(reason(&evicted), (Some(Infrastructure), Reason::Evicted));
