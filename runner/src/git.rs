@@ -111,6 +111,7 @@ impl<'a> Git<'a> {
     pub(crate) fn new(supervisor: &'a mut Supervisor, settings: &Settings, url: &str) -> Result<Self, Failure> {
         let runner = std::env::current_exe().map_err(|error| Failure::program("enact-runner", &error))?;
         let directory = settings.git_credentials_dir.clone();
+        check_mounted(&directory)?;
         let credentials = Credentials {
             // For this server and no other, wherever a redirect or a configuration leads.
             helper: format!("credential.{}.helper=!{} credential", origin(url), quoted(&runner)),
@@ -256,6 +257,19 @@ impl Credentials {
         }
         Ok(())
     }
+}
+
+/// A plan that names no Secret has no such directory. One that names a Secret which is not there has an empty one: its volume is optional,
+/// so that this can be told, where a pod that waits for its volume tells nobody.
+fn check_mounted(credentials: &Path) -> Result<(), Failure> {
+    let Ok(mut entries) = std::fs::read_dir(credentials) else { return Ok(()) };
+    // Names with two dots are the kubelet's own.
+    if entries.any(|entry| entry.is_ok_and(|entry| !entry.file_name().as_encoded_bytes().starts_with(b".."))) {
+        return Ok(());
+    }
+    let message = "the Secret with the Git credential does not exist in this namespace, or is empty; create it, or correct \
+                   workspace.credentialsSecretRef or workspace.integration.credentialsSecretRef";
+    Err(Failure::new(Reason::ContainerConfigError, message))
 }
 
 /// Where programs are looked for: as the image says.

@@ -77,6 +77,25 @@ fn dependencies_that_do_not_merge_are_named_with_their_files() {
     assert_eq!(server.result().report, ended.report);
 }
 
+/// The Secret's volume is optional, so that a pod whose Secret is missing starts, and says so.
+#[test]
+fn a_missing_secret_is_told_before_anything_is_asked_of_the_repository() {
+    let git = GitServer::start();
+    let pod = Pod::task(&git, "touch never");
+    for key in ["username", "password"] {
+        std::fs::remove_file(pod.path("git").join(key)).unwrap();
+    }
+    // What the kubelet leaves in the volume of an empty Secret.
+    std::fs::create_dir(pod.path("git/..2026_01_01")).unwrap();
+    let ended = pod.run("task");
+    assert_eq!((ended.code, ended.report.reason), (Some(75), Reason::ContainerConfigError), "{}", ended.log);
+    assert!(ended.report.message.contains("workspace.credentialsSecretRef"), "{}", ended.report.message);
+    // A plan that names none has no volume.
+    std::fs::remove_dir_all(pod.path("git")).unwrap();
+    let ended = pod.run("task");
+    assert_ne!(ended.report.reason, Reason::ContainerConfigError, "{}", ended.log);
+}
+
 #[test]
 fn a_wrong_credential_is_told_apart() {
     let git = GitServer::start();
