@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::index::Index;
 use crate::ledger::Ledger;
+use crate::listings::Listings;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::plan::Runtimes;
@@ -50,6 +51,8 @@ pub struct Context {
     pub events: Events,
     /// Objects of our kinds, as they were last seen.
     pub caches: Caches,
+    /// Whether those caches hold what exists.
+    pub listings: Listings,
     /// What refers to what.
     pub references: References,
     /// Tasks and pods by plan.
@@ -99,18 +102,9 @@ impl Context {
 
     /// Returns when every cache holds what exists: what is missing before that proves nothing.
     pub async fn synced(&self) {
-        let caches = &self.caches;
         self.index.synced().await;
         self.cluster.synced().await;
-        // A cache whose writer is gone belongs to a process that ends.
-        let _ = tokio::join!(
-            caches.tenants.wait_until_ready(),
-            caches.constitutions.wait_until_ready(),
-            caches.specifications.wait_until_ready(),
-            caches.plans.wait_until_ready(),
-            caches.agents.wait_until_ready(),
-            caches.approvals.wait_until_ready(),
-        );
+        self.listings.done().await;
     }
 
     /// The Tenant of this name.

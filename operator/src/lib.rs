@@ -15,6 +15,7 @@ pub mod follow;
 pub mod index;
 pub mod leader;
 pub mod ledger;
+pub mod listings;
 pub mod memory;
 pub mod metrics;
 pub mod patch;

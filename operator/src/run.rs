@@ -27,6 +27,7 @@ use crate::controller::drive;
 use crate::index::Index;
 use crate::leader::Candidate;
 use crate::ledger::Ledger;
+use crate::listings::Listings;
 use crate::memory::{Memory, Postgres};
 use crate::metrics::Metrics;
 use crate::plan::Runtimes;
@@ -134,22 +135,21 @@ struct Controllers {
 fn assemble(client: Client, config: Config, memory: Box<dyn Memory>, metrics: Metrics) -> (Arc<Context>, Controllers) {
     let (index, woken) = Index::new();
     let config_watch = watcher::Config::default;
+    let mut listings = Listings::default();
     let approvals = || Api::<Approval>::all(client.clone());
     let subject = |kind: SubjectKind| move |a: Approval| subject_of(&a, kind);
-    let tenants = Controller::new(Api::<Tenant>::all(client.clone()), config_watch());
-    let constitutions = Controller::new(Api::<Constitution>::all(client.clone()), config_watch()).watches(
-        approvals(),
-        config_watch(),
-        move |a| subject(SubjectKind::Constitution)(a).map(|(ns, name)| ObjectRef::new(&name).within(&ns)),
-    );
-    let specifications = Controller::new(Api::<Specification>::all(client.clone()), config_watch()).watches(
-        approvals(),
-        config_watch(),
-        move |a| subject(SubjectKind::Specification)(a).map(|(ns, name)| ObjectRef::new(&name).within(&ns)),
-    );
-    let agents = Controller::new(Api::<Agent>::all(client.clone()), config_watch());
-    let approval_controller = Controller::new(approvals(), config_watch());
-    let plans = Controller::new(Api::<Plan>::all(client.clone()), config_watch());
+    let tenants = listings.controller(Api::<Tenant>::all(client.clone()));
+    let constitutions =
+        listings.controller(Api::<Constitution>::all(client.clone())).watches(approvals(), config_watch(), move |a| {
+            subject(SubjectKind::Constitution)(a).map(|(ns, name)| ObjectRef::new(&name).within(&ns))
+        });
+    let specifications =
+        listings.controller(Api::<Specification>::all(client.clone())).watches(approvals(), config_watch(), move |a| {
+            subject(SubjectKind::Specification)(a).map(|(ns, name)| ObjectRef::new(&name).within(&ns))
+        });
+    let agents = listings.controller(Api::<Agent>::all(client.clone()));
+    let approval_controller = listings.controller(approvals());
+    let plans = listings.controller(Api::<Plan>::all(client.clone()));
     let plan_store = plans.store();
     let plans = plans
         .watches(approvals(), config_watch(), move |a| {
@@ -187,6 +187,7 @@ fn assemble(client: Client, config: Config, memory: Box<dyn Memory>, metrics: Me
         memory,
         metrics,
         caches,
+        listings,
         references,
         index,
         ledger: Ledger::default(),

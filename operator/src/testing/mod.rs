@@ -31,6 +31,7 @@ use crate::context::{Caches, Context};
 use crate::error::Error;
 use crate::index::{Index, Occupancy};
 use crate::ledger::Ledger;
+use crate::listings::Listings;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::plan::Runtimes;
@@ -154,6 +155,7 @@ impl Bench {
             memory: Box::new(memory.clone()),
             metrics: Metrics::new().unwrap(),
             caches: Caches { tenants, constitutions, specifications, plans, agents, approvals },
+            listings: Listings::default(),
             references,
             index,
             ledger: Ledger::default(),
