@@ -1,0 +1,312 @@
+//! The life of a release: its test, an upgrade and a rollback under load, and an uninstallation that loses nothing. These tests take the
+//! installation apart; they run last, one at a time, and leave it as it was.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use enact_crds::Plan;
+use enact_crds::plan::Phase;
+use enact_e2e::installation::{self, RELEASE, helm, kubectl};
+use enact_e2e::work::{HOLD, scripted_plan};
+use enact_e2e::{Answer, PATIENCE, Stage, on_stage, on_stages, program, run, until};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::Api;
+use kube::api::DeleteParams;
+use serde_json::Value;
+
+/// The longest that a plan of a few seconds may take when the release is changed meanwhile.
+const LONG: Duration = Duration::from_mins(6);
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/enact");
+/// What a change of the release waits for.
+const WAIT: [&str; 4] = ["--wait", "--wait-for-jobs", "--timeout", "5m"];
+/// The annotation that an upgrade adds to all pods, so that all are replaced, and the migration runs again.
+const MARK: &str = "enact.dev/e2e";
+
+/// The release as it was before a test; dropped, it is so again, with its values.
+struct Release {
+    values: PathBuf,
+    revision: u64,
+}
+
+impl Release {
+    /// Remembers how it is.
+    fn keep(test: &str) -> Result<Self> {
+        installation::whole()?;
+        let values = std::env::temp_dir().join(format!("enact-e2e-{test}-{}.yaml", std::process::id()));
+        std::fs::write(&values, run(&mut helm(&["get", "values", RELEASE, "--output", "yaml"])?)?)?;
+        let status: Value = serde_json::from_str(&run(&mut helm(&["status", RELEASE, "--output", "json"])?)?)?;
+        let revision = status["version"].as_u64().context("the release has no revision")?;
+        Ok(Self { values, revision })
+    }
+
+    /// Installs or upgrades it from the chart, with the values that it had and more flags.
+    fn upgrade(&self, more: &[&str]) -> Result<()> {
+        run(&mut self.upgrading(more)?).map(drop)
+    }
+
+    fn upgrading(&self, more: &[&str]) -> Result<Command> {
+        let mut upgrade = helm(&["upgrade", "--install", RELEASE, CHART, "--values"])?;
+        upgrade.arg(&self.values).args(WAIT).args(more);
+        Ok(upgrade)
+    }
+
+    /// To be called at the end of a test that has put it back.
+    fn end(self) -> Result<()> {
+        installation::whole()?;
+        std::fs::remove_file(&self.values)?;
+        std::mem::forget(self);
+        Ok(())
+    }
+}
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        if let Err(error) = self.upgrade(&[]).and_then(|()| installation::whole()) {
+            eprintln!("the release cannot be put back: {error:#}; its values are in {}", self.values.display());
+        }
+    }
+}
+
+#[test]
+fn the_test_of_the_release_succeeds() {
+    installation::whole().expect("the installation is whole");
+    let told = run(helm(&["test", RELEASE, "--logs"]).expect("helm").args(["--timeout", "5m"])).expect("helm test");
+    for component in ["operator", "server", "webhook"] {
+        let line = format!("http://enact-{component}.{}.svc:8081/readyz 200", installation::NAMESPACE);
+        assert!(told.contains(&line), "`{line}` is not in: {told}");
+    }
+}
+
+#[test]
+fn an_upgrade_and_a_rollback_change_no_object_and_stop_no_plan() {
+    on_stage("upgrade", |stage| async move {
+        let release = Release::keep("upgrade")?;
+        stage.apply(&many()).await?;
+        stage.apply(&held("held")).await?;
+        let pod = stage.running("held", "T001", 1).await?;
+        let before = settled(&stage).await?;
+        ensure!(before.len() >= 120, "{} objects", before.len());
+
+        let marks = ["operator", "server", "webhook", "migration"]
+            .map(|component| format!("{component}.podAnnotations.{}=upgraded", MARK.replace('.', "\\.")));
+        let flags: Vec<&str> = marks.iter().flat_map(|mark| ["--set-string", mark]).collect();
+        stage.apply(&chain("through-upgrade")).await?;
+        let admissions = Admissions::begin(&stage);
+        beside(release.upgrading(&flags)?).await?;
+        admissions.end().await.context("during the upgrade")?;
+        await_marked(5).await?;
+        ensure!(state(&stage)? == before, "the upgrade changed objects");
+        stage.let_go(&pod)?;
+        let plan = stage.finished("held", Phase::Succeeded, LONG).await?;
+        stage.done_once(&plan, &["T001", "T002"])?;
+        let plan = stage.finished("through-upgrade", Phase::Succeeded, LONG).await?;
+        stage.done_once(&plan, &CHAIN)?;
+
+        let before = settled(&stage).await?;
+        stage.apply(&chain("through-rollback")).await?;
+        let admissions = Admissions::begin(&stage);
+        let mut rollback = helm(&["rollback", RELEASE, &release.revision.to_string()])?;
+        rollback.args(WAIT);
+        beside(rollback).await?;
+        admissions.end().await.context("during the rollback")?;
+        await_marked(0).await?;
+        let jobs = kubectl(&["get", "jobs", "--output=jsonpath={.items[*].status.succeeded}"])?;
+        ensure!(jobs == "1", "the migration of the rollback: succeeded {jobs:?}");
+        ensure!(state(&stage)? == before, "the rollback changed objects");
+        let plan = stage.finished("through-rollback", Phase::Succeeded, LONG).await?;
+        stage.done_once(&plan, &CHAIN)?;
+        release.end()
+    });
+}
+
+#[test]
+fn after_an_uninstallation_everything_is_still_there_and_goes_on_with_the_next_installation() {
+    on_stages([("uninstall", ""), ("stranded", "")], |[stage, stranded]| async move {
+        let release = Release::keep("uninstall")?;
+        stage.apply(&chain("before")).await?;
+        stage.apply(&held("held")).await?;
+        stranded.apply(&held("held")).await?;
+        let done = stage.finished("before", Phase::Succeeded, PATIENCE).await?;
+        let pod = stage.running("held", "T001", 1).await?;
+        stranded.running("held", "T001", 1).await?;
+        let objects = settled(&stage).await?;
+        let kept = kept()?;
+
+        run(helm(&["uninstall", RELEASE])?.args(["--wait", "--timeout", "5m"]))?;
+        let left =
+            ours("validatingwebhookconfigurations,mutatingwebhookconfigurations,clusterroles,clusterrolebindings")?;
+        ensure!(left.is_empty(), "the uninstallation left {left}");
+        let left = ours("deployments,statefulsets,services,networkpolicies,roles,rolebindings")?;
+        ensure!(left.is_empty(), "the uninstallation left {left}");
+        ensure!(self::kept()? == kept, "of {kept}, there is {}", self::kept()?);
+        ensure!(state(&stage)? == objects, "the uninstallation changed objects");
+        let running = stage.api::<Pod>().get(&pod).await?.status.and_then(|s| s.phase);
+        ensure!(running.as_deref() == Some("Running"), "{running:?}");
+
+        // Nobody is left who would be asked, or who would have to take a finalizer away.
+        stage.apply(&scripted_plan("meanwhile", "  tasks: [{id: T001, title: one, script: 'true'}]\n")).await?;
+        stage.api::<Plan>().delete("meanwhile", &DeleteParams::foreground()).await?;
+        let namespaces: Api<Namespace> = Api::all(stranded.client.clone());
+        namespaces.delete(&stranded.name, &DeleteParams::default()).await?;
+        until("the end of the namespace", PATIENCE, || async {
+            let there = namespaces.get_opt(&stranded.name).await?;
+            Ok(there.map_or(Answer::Yes(()), |n| Answer::NotYet(format!("{:?}", n.status))))
+        })
+        .await?;
+
+        release.upgrade(&[])?;
+        stage.let_go(&pod)?;
+        let plan = stage.finished("held", Phase::Succeeded, LONG).await?;
+        stage.done_once(&plan, &["T001", "T002"])?;
+        stage.done_once(&done, &CHAIN)?;
+        ensure!(self::kept()? == kept, "of {kept}, there is {}", self::kept()?);
+        // The tenant of the deleted namespace gets it back, and can work in it.
+        let empty = || async {
+            let namespace = namespaces.get_opt(&stranded.name).await?;
+            Ok(namespace.map_or_else(|| Answer::NotYet("it is not there".into()), |_| Answer::Yes(())))
+        };
+        until("the tenant's namespace", PATIENCE, empty).await?;
+        until("an admission in the new namespace", PATIENCE, || async {
+            let plan = scripted_plan("anew", "  tasks: [{id: T001, title: one, script: 'true'}]\n");
+            Ok(stranded.apply(&plan).await.map_or_else(|e| Answer::NotYet(format!("{e:#}")), Answer::Yes))
+        })
+        .await?;
+        stranded.finished("anew", Phase::Succeeded, PATIENCE).await?;
+        release.end()
+    });
+}
+
+/// Many objects that do not change by themselves.
+fn many() -> String {
+    let document = "# A page about the weather\\n\\n## User Scenarios\\n\\nAs a reader I see the weather.\\n";
+    let objects = (0..60).map(|n| {
+        format!(
+            "apiVersion: enact.dev/v1alpha1\nkind: Agent\nmetadata: {{name: agent-{n}}}\nspec: {{adapter: Command, script: 'true'}}\n---\n\
+             apiVersion: enact.dev/v1alpha1\nkind: Specification\nmetadata: {{name: specification-{n}}}\nspec: {{source: {{inline: \"{document}{n}\"}}}}\n---\n"
+        )
+    });
+    objects.collect()
+}
+
+/// A plan whose first task waits for the test.
+fn held(name: &str) -> String {
+    let tasks = format!(
+        "  tasks:\n    - {{id: T001, title: held, script: '{HOLD}'}}\n    \
+         - {{id: T002, title: next, dependsOn: [T001], script: 'true'}}\n"
+    );
+    scripted_plan(name, &tasks)
+}
+
+const CHAIN: [&str; 4] = ["T001", "T002", "T003", "T004"];
+
+/// A plan of some seconds.
+fn chain(name: &str) -> String {
+    let mut tasks = String::from("  tasks:\n");
+    for (n, id) in CHAIN.iter().enumerate() {
+        let before = n.checked_sub(1).map(|n| CHAIN[n]).unwrap_or_default();
+        tasks.push_str(&format!("    - {{id: {id}, title: step, dependsOn: [{before}], script: sleep 2}}\n"));
+    }
+    scripted_plan(name, &tasks)
+}
+
+/// UID, generation and specification of every object of ours in the stage's namespace, and the status of all that do no work.
+fn state(stage: &Stage) -> Result<BTreeMap<String, Value>> {
+    let kinds = "agents.enact.dev,specifications.enact.dev,plans.enact.dev,tasks.enact.dev";
+    let listed = run(program("kubectl")?.args(["get", kinds, "--output", "json", "--namespace", &stage.name]))?;
+    let listed: Value = serde_json::from_str(&listed)?;
+    let objects = listed["items"].as_array().context("no list")?.iter();
+    // Plans that work through the change, and their tasks, are looked at when they have ended.
+    let still = objects.filter(|o| !o["metadata"]["name"].as_str().unwrap_or_default().starts_with("through-"));
+    let kept = still.map(|o| {
+        let (kind, name) = (&o["kind"], &o["metadata"]["name"]);
+        let status = if kind == "Plan" || kind == "Task" { &Value::Null } else { &o["status"] };
+        let what = serde_json::json!([o["metadata"]["uid"], o["metadata"]["generation"], o["spec"], status]);
+        (format!("{kind}/{name}"), what)
+    });
+    Ok(kept.collect())
+}
+
+/// The [`state`] when every Agent and Specification was looked at.
+async fn settled(stage: &Stage) -> Result<BTreeMap<String, Value>> {
+    until("a status of every object", PATIENCE, || async {
+        let objects = state(stage)?;
+        let news = |(name, what): &(&String, &Value)| {
+            let works = name.contains("Plan") || name.contains("Task");
+            !works && what[3]["observedGeneration"] != what[1]
+        };
+        let waits = objects.iter().filter(news).count();
+        Ok(if waits == 0 { Answer::Yes(objects) } else { Answer::NotYet(format!("{waits} have none")) })
+    })
+    .await
+}
+
+/// Runs a command while other tasks of the test go on.
+async fn beside(mut command: Command) -> Result<String> {
+    tokio::task::spawn_blocking(move || run(&mut command)).await?
+}
+
+/// Somebody who goes on changing an object, and expects that every change is admitted.
+struct Admissions {
+    stop: Arc<AtomicBool>,
+    work: tokio::task::JoinHandle<Result<u32>>,
+}
+
+impl Admissions {
+    fn begin(stage: &Stage) -> Self {
+        let (stage, stop) = (stage.clone(), Arc::new(AtomicBool::new(false)));
+        let stopped = stop.clone();
+        let work = tokio::spawn(async move {
+            let mut changes = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                let agent =
+                    format!("{{name: through-changes}}\nspec: {{adapter: Command, script: 'echo {changes}'}}\n");
+                stage.apply(&format!("apiVersion: enact.dev/v1alpha1\nkind: Agent\nmetadata: {agent}")).await?;
+                changes += 1;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Ok(changes)
+        });
+        Self { stop, work }
+    }
+
+    async fn end(self) -> Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        let changes = self.work.await??;
+        ensure!(changes > 0, "nothing was admitted");
+        println!("{changes} changes were admitted meanwhile");
+        Ok(())
+    }
+}
+
+/// Waits until so many pods of the release have the [`MARK`]: those that were replaced may take their time to end.
+async fn await_marked(pods: usize) -> Result<()> {
+    let path = format!("--output=jsonpath={{.items[*].metadata.annotations.{}}}", MARK.replace('.', "\\."));
+    let long_running = "--selector=app.kubernetes.io/component in (operator,server,webhook)";
+    until(&format!("{pods} pods with the annotation of the upgrade"), PATIENCE, || async {
+        let marked = kubectl(&["get", "pods", long_running, &path])?.split_whitespace().count();
+        Ok(if marked == pods { Answer::Yes(()) } else { Answer::NotYet(format!("there are {marked}")) })
+    })
+    .await
+}
+
+/// Objects of the release of these kinds, everywhere.
+fn ours(kinds: &str) -> Result<String> {
+    let release = format!("--selector=app.kubernetes.io/instance={RELEASE}");
+    kubectl(&["get", kinds, "--all-namespaces", &release, "--output=name"])
+}
+
+/// What outlives the release: definitions, password and volume, each with its UID.
+fn kept() -> Result<String> {
+    let path = "--output=jsonpath={range .items[*]}{.metadata.name} {.metadata.uid}\n{end}";
+    let definitions =
+        kubectl(&["get", "customresourcedefinitions", "--selector=app.kubernetes.io/part-of=enact", path])?;
+    let volume = kubectl(&["get", "persistentvolumeclaims", path])?;
+    let secret = kubectl(&["get", "secret", "enact-postgres", "--output=jsonpath={.metadata.uid} {.data}"])?;
+    ensure!(definitions.lines().count() == 7 && volume.lines().count() == 1, "{definitions}{volume}");
+    Ok(format!("{definitions}{volume}{}", enact_domain::digest::Digest::of_bytes(secret.as_bytes()).as_str()))
+}
