@@ -367,3 +367,20 @@ fn a_file_without_tasks_says_so() {
     let found = diagnostics("# Tasks: Door\n\n- [ ] hang it\n");
     assert_eq!(found.iter().map(|d| d.code).collect::<Vec<_>>(), ["NoTasks"]);
 }
+
+#[test]
+fn phases_whose_tasks_all_wait_for_one_another_are_refused_before_that_costs_memory() {
+    let phase = |number: usize, tasks: std::ops::Range<usize>| {
+        let tasks: String = tasks.map(|n| format!("- [ ] T{n:04} [P] Write\n")).collect();
+        format!("## Phase {number}: Other\n\n{tasks}\n")
+    };
+    let of = |first: usize, second: usize, middle: &str| {
+        let (one, two) = (phase(1, 1..first + 1), phase(2, 2001..2001 + second));
+        diagnostics(&format!("# Tasks: Wide\n\n{one}{middle}{two}")).into_iter().find(|d| d.code == "TooManyDependencies")
+    };
+    let found = of(600, 600, "").expect("360,000 dependencies");
+    assert_eq!((found.line, found.message.contains("360000")), (606, true), "{found}");
+    assert!(found.remedy.contains("one task without [P]"));
+    assert_eq!(of(600, 600, "## Phase 1.5: Gate\n\n- [ ] T1999 Check\n\n"), None, "the remedy is one");
+    assert_eq!(of(500, 500, ""), None);
+}

@@ -10,7 +10,7 @@ mod relate;
 
 use serde::Serialize;
 
-pub use parse::{MAX_TASKS, parse};
+pub use parse::{MAX_DEPENDENCIES, MAX_TASKS, parse};
 
 use super::ids::{StoryKey, TaskId};
 use super::markdown::{Item, Span};

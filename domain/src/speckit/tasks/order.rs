@@ -33,6 +33,28 @@ impl TasksFile {
     }
 }
 
+/// Where two phases of parallel tasks that follow each other make more edges than are allowed: the line of the later phase, and how many
+/// edges all phases up to it make. Counted, not built.
+pub(super) fn too_many_edges(file: &TasksFile, allowed: usize) -> Option<(u32, usize)> {
+    let order = Order::new(file);
+    let before = order.phases_before();
+    let widest: Vec<usize> = order.groups.iter().map(|g| g.iter().map(Vec::len).max().unwrap_or(0)).collect();
+    let mut edges = 0;
+    for &phase in &order.phases {
+        let others: usize = before[phase].iter().map(|p| widest[*p]).sum();
+        let mut previous = 0;
+        for group in &order.groups[phase] {
+            // What waits for a group waits for those before it through it.
+            edges += group.len() * if previous > 0 { previous } else { others };
+            previous = group.len();
+        }
+        if edges > allowed {
+            return Some((file.phases[phase].line, edges));
+        }
+    }
+    None
+}
+
 /// Tasks by their index in the file.
 struct Order<'a> {
     file: &'a TasksFile,

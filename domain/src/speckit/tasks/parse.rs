@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::line::{self, Form, TaskLine};
 use super::phase::{self, Role};
+use super::order;
 use super::prose::{self, Context};
 use super::relate::{self, Stated};
 use super::{Phase, PhaseKind, Task, TaskState, TasksFile, paths};
@@ -12,8 +13,11 @@ use crate::speckit::diagnostic::{Diagnostic, Parsed};
 use crate::speckit::ids::{Mention, TaskId};
 use crate::speckit::markdown::{self, Item, LineKind, Markdown, Span, joined};
 
-/// Most tasks that one file may hold: the edges between two phases of parallel tasks grow with the product.
+/// Most tasks that one file may hold.
 pub const MAX_TASKS: usize = 2_000;
+
+/// Most dependencies that may follow from the order of phases: between two phases of parallel tasks they grow with the product.
+pub const MAX_DEPENDENCIES: usize = 250_000;
 
 /// Reads a task file.
 pub fn parse(bytes: &[u8]) -> Parsed<TasksFile> {
@@ -124,6 +128,14 @@ impl Builder {
                 "NoTasks",
                 "no task was found",
                 "write tasks as `- [ ] T001 description`, under phase headings",
+            ));
+        }
+        if let Some((line, edges)) = order::too_many_edges(&file, MAX_DEPENDENCIES) {
+            self.diagnostics.push(Diagnostic::error(
+                line,
+                "TooManyDependencies",
+                format!("up to this phase, tasks wait for one another {edges} times; at most {MAX_DEPENDENCIES} are allowed"),
+                "begin this phase with one task without [P], for which its other tasks then wait, or split the feature",
             ));
         }
         file.source = std::mem::take(&mut self.markdown.source);
