@@ -11,6 +11,7 @@ use enact_crds::common::Outputs;
 use enact_crds::task::Phase;
 use enact_crds::{Plan, Task, convert};
 use enact_domain::attempt::PodView;
+use enact_domain::condition::READY;
 use enact_domain::names;
 use enact_domain::time::Millis;
 use futures::channel::mpsc;
@@ -44,6 +45,8 @@ pub struct TaskEntry {
     pub branch: Option<String>,
     /// Values for its dependents.
     pub outputs: Outputs,
+    /// Reason and message, for a person, of a task that was given up.
+    pub failure: Option<(String, String)>,
     /// The annotation that asks for another attempt.
     pub rerun: Option<String>,
     /// Its value that was last acted upon.
@@ -322,6 +325,10 @@ impl TaskEntry {
             retry_at: status.and_then(|s| s.retry_at.as_ref()).map(convert::millis),
             branch: status.and_then(|s| s.branch.clone()),
             outputs: status.map(|s| s.outputs.clone()).unwrap_or_default(),
+            failure: status.filter(|s| matches!(s.phase, Phase::Failed | Phase::Unknown)).and_then(|s| {
+                let ready = s.conditions.iter().find(|c| c.type_ == READY)?;
+                Some((ready.reason.clone(), ready.message.clone()))
+            }),
             rerun: task.annotations().get(names::ANNOTATION_RERUN).cloned(),
             observed_rerun: status.and_then(|s| s.observed_rerun.clone()),
         }

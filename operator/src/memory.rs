@@ -1,5 +1,6 @@
 //! The record, as the controllers use it: the one thing of theirs that is outside Kubernetes, and that a test replaces.
 
+use enact_domain::digest::Digest;
 use enact_domain::record::{Record, RecordedAttempt};
 use enact_domain::time::Millis;
 use enact_store::{Recorder, Store, StoreError};
@@ -16,6 +17,13 @@ pub trait Memory: Send + Sync {
         tenant: &'a str,
         plan_uid: &'a str,
     ) -> BoxFuture<'a, Result<Vec<RecordedAttempt>, StoreError>>;
+
+    /// The content with this digest, if it was recorded.
+    fn content<'a>(
+        &'a self,
+        tenant: &'a str,
+        digest: &'a Digest,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>>;
 
     /// Remembers a tenant.
     fn tenant<'a>(&'a self, tenant: &'a str, uid: &'a str, at: Millis) -> BoxFuture<'a, Result<(), StoreError>>;
@@ -40,6 +48,14 @@ impl Memory for Postgres {
         plan_uid: &'a str,
     ) -> BoxFuture<'a, Result<Vec<RecordedAttempt>, StoreError>> {
         Box::pin(self.store.recorded_attempts(tenant, plan_uid))
+    }
+
+    fn content<'a>(
+        &'a self,
+        tenant: &'a str,
+        digest: &'a Digest,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        Box::pin(self.store.content(tenant, digest))
     }
 
     fn tenant<'a>(&'a self, tenant: &'a str, uid: &'a str, at: Millis) -> BoxFuture<'a, Result<(), StoreError>> {

@@ -60,7 +60,7 @@ pub struct Runtime {
 struct Made {
     /// The generation of the plan.
     generation: Option<i64>,
-    /// Digest of the document in a ConfigMap.
+    /// Digest of the document in a ConfigMap, before the start.
     document: Option<Digest>,
     content: Arc<validate::Content>,
 }
@@ -121,12 +121,16 @@ pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Err
     ctx.synced().await;
     let runtime = ctx.plans.of(&uid, &ctx.caches.plans);
     let mut runtime = runtime.lock().await;
-    let observed = observe::observe(&plan, &ctx, ctx.now(), &runtime).await?;
+    let mut observed = observe::observe(&plan, &ctx, ctx.now(), &runtime).await?;
     if observed.is_settled() {
         return settled(&ctx, &observed).await;
     }
     if ctx.settling(&observed.namespace) {
         return Ok(Action::requeue(RESYNC));
+    }
+    match observe::recall(&ctx, &mut observed).await {
+        Err(Error::Store(error)) => return status::without_record(&ctx, &observed, error).await,
+        other => other?,
     }
     let valid = match validate::validate(&observed, &mut runtime) {
         Ok(valid) => valid,

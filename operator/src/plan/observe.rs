@@ -7,13 +7,14 @@ use enact_crds::approval::SubjectKind;
 use enact_crds::plan::{Cleanup, Phase};
 use enact_crds::{Agent, Plan, Specification, convert};
 use enact_domain::approval::Decision;
+use enact_domain::digest::Digest;
 use enact_domain::names;
 use enact_domain::time::Millis;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt as _};
 
 use super::validate::Content;
-use super::{CLEANUP_RESYNC_SECONDS, Runtime, is_finished};
+use super::{CLEANUP_RESYNC_SECONDS, Runtime, is_finished, started};
 use crate::context::{Context, Membership, lookup};
 use crate::error::Error;
 use crate::index::Children;
@@ -35,9 +36,11 @@ pub struct Observed {
     pub member: Option<Membership>,
     /// Its specification, if it names one that exists.
     pub specification: Option<Arc<Specification>>,
-    /// The content that it is pinned to, when it was started and that is at hand.
+    /// The content that it is pinned to, when it was started, that is at hand, and the plan still says the same.
     pub pinned: Option<Arc<Content>>,
-    /// The text of its tasks.md from a ConfigMap: none when it has no such source or is pinned, an error text when it cannot be had.
+    /// The content that it was started with, from the record, when it is not at hand.
+    pub recorded: Option<Arc<Content>>,
+    /// The text of its tasks.md from a ConfigMap: none when it has no such source or was started, an error text when it cannot be had.
     pub document: Option<Result<Vec<u8>, String>>,
     /// Agents of its namespace that it may name.
     pub agents: HashMap<String, Arc<Agent>>,
@@ -86,7 +89,7 @@ impl Observed {
 }
 
 /// Looks at everything that a pass over `plan` needs, and notes first what to watch for it. Only a tasks.md in a ConfigMap, and only before
-/// the start, costs a request.
+/// the start, costs a request. [`recall`] adds what only the record knows.
 ///
 /// # Errors
 /// When the API server cannot be asked.
@@ -105,13 +108,13 @@ pub async fn observe(plan: &Arc<Plan>, ctx: &Context, now: Millis, runtime: &Run
         }
     }
     let pinned = runtime.pinned(plan);
-    let finished = is_finished(plan.status.as_ref().map(|s| s.phase).unwrap_or_default());
-    let document = if pinned.is_some() || finished { None } else { document(plan, ctx, &namespace).await? };
+    let document = if started(plan).is_some() { None } else { document(plan, ctx, &namespace).await? };
     Ok(Observed {
         member: ctx.tenant_of(&namespace),
         children: ctx.index.children(&uid),
         specification,
         pinned,
+        recorded: None,
         document,
         agents,
         decisions: decisions(plan, ctx, &namespace),
@@ -121,6 +124,28 @@ pub async fn observe(plan: &Arc<Plan>, ctx: &Context, now: Millis, runtime: &Run
         uid,
         now,
     })
+}
+
+/// Brings back what the plan was started with, after a restart of the process or a change of the plan: a document in a ConfigMap may say
+/// something else by now, and the plan itself may have been changed past the webhook.
+///
+/// # Errors
+/// When the record cannot be read; when the API server cannot be asked for what the record does not hold.
+pub async fn recall(ctx: &Context, observed: &mut Observed) -> Result<(), Error> {
+    let plan = observed.plan.clone();
+    let approved = plan.status.as_ref().and_then(|s| s.approved_digest.clone()).map(Digest::from);
+    let (Some(_), None, Some(member), Some(approved)) =
+        (started(&plan), &observed.pinned, &observed.member, approved)
+    else {
+        return Ok(());
+    };
+    let content = ctx.memory.content(&member.tenant, &approved).await?;
+    observed.recorded = content.and_then(|bytes| Content::recorded(&plan.name_any(), &approved, bytes)).map(Arc::new);
+    if observed.recorded.is_none() {
+        tracing::warn!(plan = %plan.name_any(), namespace = %observed.namespace, "the record does not hold what the plan was started with");
+        observed.document = document(&plan, ctx, &observed.namespace).await?;
+    }
+    Ok(())
 }
 
 /// What a change of wakes the plan. A finished plan waits for nothing but its own.
@@ -165,7 +190,7 @@ async fn document(plan: &Plan, ctx: &Context, namespace: &str) -> Result<Option<
 
 /// Decisions are read only while one is needed: a started plan is pinned to what was approved.
 fn decisions(plan: &Plan, ctx: &Context, namespace: &str) -> Vec<Decision> {
-    if plan.spec.approval.required == 0 || super::started(plan).is_some() {
+    if plan.spec.approval.required == 0 || started(plan).is_some() {
         return Vec::new();
     }
     let name = plan.name_any();

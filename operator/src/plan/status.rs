@@ -19,6 +19,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::patch;
 use crate::references::Target;
+use crate::task::status::message as task_message;
 
 /// Shortest time between two writes of which only the counts differ, in seconds.
 const COALESCE_SECONDS: u32 = 1;
@@ -147,37 +148,38 @@ fn phase_so_far(pass: &Pass) -> Phase {
 
 /// Why the plan failed: the first node that did, in the order of the graph.
 fn failure(pass: &Pass) -> (String, String) {
-    let said = |node: usize| {
-        pass.decision.actions.iter().find_map(|action| match action {
-            Action::End { node: n, report, .. } if *n == node => {
-                Some((report.reason.as_str().to_owned(), report.message.clone()))
-            }
-            _ => None,
-        })
-    };
-    let failed = |&i: &u32| {
-        let node = i as usize;
-        matches!(pass.nodes[node].phase, TaskPhase::Failed | TaskPhase::Unknown) || said(node).is_some()
-    };
+    let failed = |i: &u32| matches!(pass.decision.phases[*i as usize], TaskPhase::Failed | TaskPhase::Unknown);
     let Some(node) = pass.valid.graph.order().iter().copied().find(failed).map(|i| i as usize) else {
         return ("Failed".into(), "a task failed".into());
     };
+    // Its end is of this pass, or else its status tells of it.
+    let end = pass.decision.actions.iter().find_map(|action| match action {
+        Action::End { node: n, attempt, report, .. } if *n == node => Some((*attempt, report)),
+        _ => None,
+    });
+    let plan = &pass.observed.plan;
     let Some(task) = pass.valid.content.compiled.tasks.get(node) else {
-        let old = pass.observed.plan.status.as_ref().and_then(|s| s.integration.clone()).unwrap_or_default();
-        let (reason, message) = said(node).unwrap_or((old.reason.unwrap_or_default(), old.message.unwrap_or_default()));
+        let old = plan.status.as_ref().and_then(|s| s.integration.clone()).unwrap_or_default();
+        let (reason, message) = match end {
+            Some((_, report)) => (report.reason.as_str().to_owned(), report.message.clone()),
+            None => (old.reason.unwrap_or_default(), old.message.unwrap_or_default()),
+        };
+        let name = plan.name_any();
         return (
             reason,
-            format!(
-                "the integration failed: {message}; mend it, then run `kubectl enact retry plan/{}`",
-                pass.observed.plan.name_any()
-            ),
+            format!("the integration failed: {message}; mend it, then run `kubectl enact retry plan/{name}`"),
         );
     };
-    let message = said(node).map(|(reason, message)| format!(": {reason}: {message}")).unwrap_or_default();
-    (
-        "TaskFailed".into(),
-        format!("task {} failed{message}; see its status, mend it, then run `kubectl enact retry`", task.id),
-    )
+    let known = || pass.observed.children.tasks.get(&pass.valid.content.compiled.names[node])?.failure.clone();
+    let said = end
+        .map(|(attempt, report)| {
+            (report.reason.as_str().to_owned(), task_message(pass.decision.phases[node], attempt, report))
+        })
+        .or_else(known)
+        .map(|(reason, message)| format!(": {reason}: {message}"));
+    let id = &task.id;
+    let message = format!("task {id} failed{}; mend it, then run `kubectl enact retry`", said.unwrap_or_default());
+    ("TaskFailed".into(), message)
 }
 
 /// The transition of the plan's phase in this pass, if there is one: key, phase, reason, message.

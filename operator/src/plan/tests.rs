@@ -184,6 +184,66 @@ async fn an_attempt_whose_end_is_recorded_is_not_made_again() {
     assert!(!writes.contains(&"POST pods/p-t001-1".to_owned()), "{writes:?}");
 }
 
+#[tokio::test]
+async fn a_started_plan_goes_on_with_what_it_was_started_with_after_a_restart() {
+    let mut bench = bench().await;
+    let document = |task: &str| {
+        json!({"metadata": {"name": "docs", "namespace": "ns"},
+            "data": {"tasks.md": format!("# Tasks: A\n\n## Phase 1: A\n\n- [ ] T001 {task}\n- [ ] T002 Two\n")}})
+    };
+    bench.api.put("configmaps/docs", document("One"));
+    let source = json!({"configMapKeyRef": {"name": "docs", "key": "tasks.md"}});
+    bench.agent_with("scripts", json!({"adapter": "Command", "script": "true"}));
+    bench.api.change("plans/p", &json!({"spec": {"tasks": null, "source": source}}));
+    bench.plan("p").await.unwrap();
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-t001-1"), "{:?}", reason(&bench));
+    bench.api.put("configmaps/docs", document("Something else"));
+    bench.succeed("p-t001-1").await;
+    bench.ctx.plans.forget("uid-1");
+    bench.memory.down.store(true, Ordering::Relaxed);
+    bench.plan("p").await.unwrap_err();
+    assert_eq!(reason(&bench), ("Running".into(), "RecordUnavailable".into()));
+    bench.memory.down.store(false, Ordering::Relaxed);
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench), ("Running".into(), "Running".into()));
+    assert!(bench.api.has("pods/p-t002-1"));
+}
+
+#[tokio::test]
+async fn what_was_changed_past_the_webhook_stops_and_can_be_cancelled() {
+    let mut bench = started().await;
+    let other = json!([{"id": "T009", "title": "other", "script": "true"}]);
+    bench.api.change("plans/p", &json!({"metadata": {"generation": 2}, "spec": {"tasks": other}}));
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench), ("Running".into(), "ContentChanged".into()));
+    bench.api.writes();
+    bench.api.change("plans/p", &json!({"metadata": {"generation": 3}, "spec": {"cancel": true}}));
+    bench.plan("p").await.unwrap();
+    let stopped = [
+        "DELETE pods/p-t001-1",
+        "DELETE pods/p-t002-1",
+        "PATCH plans/p/status Cancelled Cancelled",
+        "PATCH tasks/p-t001/status Cancelled Cancelled",
+        "PATCH tasks/p-t002/status Cancelled Cancelled",
+        "PATCH tasks/p-t003/status Cancelled Cancelled",
+    ];
+    assert_eq!(sorted(bench.api.writes()), stopped);
+}
+
+#[tokio::test]
+async fn a_failed_plan_says_why_though_another_task_ends_later() {
+    let mut bench = started().await;
+    bench.fail("p-t001-1", "no such file").await;
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench).0, "Running", "the other one is still under way");
+    bench.succeed("p-t002-1").await;
+    bench.plan("p").await.unwrap();
+    let ready = bench.api.get("plans/p")["status"]["conditions"][0].clone();
+    let message = "task T001 failed: AgentFailed: attempt 1 failed for good: no such file; mend it, then run `kubectl enact retry`";
+    assert_eq!((ready["reason"].as_str(), ready["message"].as_str()), (Some("TaskFailed"), Some(message)));
+}
+
 /// Where a plan stands after its first pass, or its second when it was started, with this changed in it.
 async fn shown(change: Value) -> String {
     let mut bench = bench().await;

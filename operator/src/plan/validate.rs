@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use enact_crds::PlanSpec;
 use enact_crds::common::{Finding, Gate, LocalRef};
 use enact_crds::compile;
 use enact_crds::plan::Workspace;
@@ -15,7 +16,7 @@ use enact_domain::names;
 use enact_domain::plan::Policy;
 use enact_domain::speckit::Diagnostic;
 use kube::ResourceExt as _;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::observe::Observed;
 use super::{Made, Runtime, Tasks, is_finished, started};
@@ -32,6 +33,31 @@ pub struct Content {
     pub canonical: String,
     /// Digest of `canonical`.
     pub digest: Digest,
+}
+
+impl Content {
+    /// What the record holds of a plan under this digest; none when it is something else.
+    pub fn recorded(plan: &str, digest: &Digest, canonical: Vec<u8>) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Recorded {
+            tasks: Vec<TaskTemplate>,
+        }
+        let canonical = String::from_utf8(canonical).ok().filter(|text| Digest::of_bytes(text.as_bytes()) == *digest)?;
+        let recorded: Recorded = serde_json::from_str(&canonical).ok()?;
+        let compiled = compile::compile(plan, recorded.tasks).ok()?;
+        Some(Self { compiled, canonical, digest: digest.clone() })
+    }
+
+    /// Whether the plan still says this. A document in a ConfigMap counts no more: it was read at the start.
+    fn is_said_by(&self, spec: &PlanSpec) -> bool {
+        let written = spec.source.as_ref().map(|s| s.inline.as_deref().map(|text| compile::from_markdown(text.as_bytes()).0));
+        let tasks = match &written {
+            None => &spec.tasks,
+            Some(Some(tasks)) => tasks,
+            Some(None) => &self.compiled.tasks,
+        };
+        canonical(spec, tasks).is_ok_and(|said| said == self.canonical)
+    }
 }
 
 /// A plan that can be run.
@@ -98,10 +124,7 @@ pub fn validate(observed: &Observed, runtime: &mut Runtime) -> Result<Valid, Blo
     let status = plan.status.as_ref();
     let specification_digest = if started(plan).is_some() {
         if status.and_then(|s| s.approved_digest.as_deref()) != Some(content.digest.as_str()) {
-            return Err(with_digest(Blocked::stalled(
-                "ContentChanged",
-                "the plan's content was changed after its start; put it back, or create a new Plan",
-            )));
+            return Err(with_digest(changed()));
         }
         status.and_then(|s| s.specification_digest.clone())
     } else if plan.spec.cancel {
@@ -128,12 +151,29 @@ pub fn validate(observed: &Observed, runtime: &mut Runtime) -> Result<Valid, Blo
     Ok(Valid { member, content, graph, policy, specification_digest })
 }
 
+fn changed() -> Blocked {
+    Blocked::stalled(
+        "ContentChanged",
+        "the plan's content was changed after its start; put it back, or cancel the plan and create a new one",
+    )
+}
+
 /// The plan's tasks; made anew only when what they are made from changed.
 fn content(observed: &Observed, runtime: &mut Runtime) -> Result<Arc<Content>, Blocked> {
     if let Some(pinned) = &observed.pinned {
         return Ok(pinned.clone());
     }
     let spec = &observed.plan.spec;
+    if let Some(recorded) = &observed.recorded {
+        if recorded.is_said_by(spec) {
+            let generation = observed.plan.metadata.generation;
+            runtime.made = Some(Made { generation, document: None, content: recorded.clone() });
+        } else if !spec.cancel {
+            return Err(changed());
+        }
+        // What is to be stopped is what was started, whatever the plan says now.
+        return Ok(recorded.clone());
+    }
     let document = match (&spec.source, &observed.document) {
         (Some(_), Some(Ok(bytes))) => Some(bytes.as_slice()),
         (Some(_), Some(Err(why))) => return Err(Blocked::stalled("SourceMissing", why.clone())),
@@ -155,7 +195,7 @@ fn content(observed: &Observed, runtime: &mut Runtime) -> Result<Arc<Content>, B
 }
 
 /// What an approval is bound to: everything that decides what is done, and nothing that decides only when.
-fn canonical(spec: &enact_crds::PlanSpec, tasks: &[TaskTemplate]) -> serde_json::Result<String> {
+fn canonical(spec: &PlanSpec, tasks: &[TaskTemplate]) -> serde_json::Result<String> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Canonical<'a> {

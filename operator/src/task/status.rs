@@ -68,22 +68,27 @@ pub fn counted(failures: u32, infrastructure: u32, failure: Option<FailureClass>
     }
 }
 
+/// What a person is told of a task in `phase` after this attempt.
+pub fn message(phase: TaskPhase, attempt: u32, report: &Report) -> String {
+    let said = &report.message;
+    match phase {
+        TaskPhase::Succeeded => format!("attempt {attempt} succeeded"),
+        TaskPhase::Pending | TaskPhase::Running => format!("attempt {attempt} failed and is made again: {said}"),
+        TaskPhase::Failed => format!("attempt {attempt} failed for good: {said}"),
+        TaskPhase::Cancelled => said.clone(),
+        TaskPhase::Unknown => format!("{said}; find out what became of the work, then run `enact retry`"),
+    }
+}
+
 fn conditions(phase: TaskPhase, end: &End, now: Millis) -> Vec<Condition> {
     let report = end.report;
     let reason = report.reason.as_str();
-    let (progress, message) = match phase {
-        TaskPhase::Succeeded => (Progress::Ready, format!("attempt {} succeeded", end.attempt)),
-        TaskPhase::Pending | TaskPhase::Running => {
-            (Progress::Reconciling, format!("attempt {} failed and is made again: {}", end.attempt, report.message))
-        }
-        TaskPhase::Failed => {
-            (Progress::Stalled, format!("attempt {} failed for good: {}", end.attempt, report.message))
-        }
-        TaskPhase::Cancelled => (Progress::Stalled, report.message.clone()),
-        TaskPhase::Unknown => {
-            (Progress::Stalled, format!("{}; find out what became of the work, then run `enact retry`", report.message))
-        }
+    let progress = match phase {
+        TaskPhase::Succeeded => Progress::Ready,
+        TaskPhase::Pending | TaskPhase::Running => Progress::Reconciling,
+        TaskPhase::Failed | TaskPhase::Cancelled | TaskPhase::Unknown => Progress::Stalled,
     };
+    let message = message(phase, end.attempt, report);
     let mut wanted = progress.conditions(reason, &message);
     if phase == TaskPhase::Succeeded {
         let delivered =

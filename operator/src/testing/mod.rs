@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Tenant};
+use enact_domain::digest::Digest;
 use enact_domain::record::{Event as Happened, Record, RecordedAttempt};
 use enact_domain::time::Millis;
 use enact_store::StoreError;
@@ -106,6 +107,18 @@ impl Memory for Arc<InMemory> {
         Box::pin(future::ready(self.reach(|| self.attempts.lock().unwrap().clone())))
     }
 
+    fn content<'a>(
+        &'a self,
+        _: &'a str,
+        digest: &'a Digest,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        let of = |record: &Record| match &record.event {
+            Happened::Revision { digest: known, content, .. } if known == digest => Some(content.clone().into_bytes()),
+            _ => None,
+        };
+        Box::pin(future::ready(self.reach(|| self.records.lock().unwrap().iter().find_map(of))))
+    }
+
     fn tenant<'a>(&'a self, _: &'a str, _: &'a str, _: Millis) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(future::ready(self.reach(|| ())))
     }
@@ -199,7 +212,12 @@ impl Bench {
 
     /// An Agent in the namespace `ns` that runs scripts.
     pub fn agent(&mut self, name: &str) {
-        let mut agent = Agent::new(name, serde_json::from_value(json!({"adapter": "Command"})).unwrap());
+        self.agent_with(name, json!({"adapter": "Command"}));
+    }
+
+    /// An Agent in the namespace `ns` with this spec.
+    pub fn agent_with(&mut self, name: &str, spec: Value) {
+        let mut agent = Agent::new(name, serde_json::from_value(spec).unwrap());
         agent.metadata.namespace = Some("ns".into());
         self.agents.apply_watcher_event(&Event::Apply(agent));
     }
@@ -245,6 +263,13 @@ impl Bench {
         let message = r#"{"reason":"Succeeded"}"#;
         let ended = json!({"terminated": {"exitCode": 0, "reason": "Completed", "message": message}});
         self.pod(name, json!({"phase": "Succeeded", "containerStatuses": [{"name": "agent", "state": ended}]})).await;
+    }
+
+    /// Lets a pod end with the report of an agent that failed.
+    pub async fn fail(&self, name: &str, why: &str) {
+        let message = json!({"reason": "AgentFailed", "message": why}).to_string();
+        let ended = json!({"terminated": {"exitCode": 1, "reason": "Error", "message": message}});
+        self.pod(name, json!({"phase": "Failed", "containerStatuses": [{"name": "agent", "state": ended}]})).await;
     }
 }
 
