@@ -1,0 +1,198 @@
+//! What only the operator can see: a condition tells it, until it is mended.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use enact_crds::common::Condition;
+use enact_crds::plan::Phase;
+use enact_crds::{Agent, Constitution, Plan, Specification};
+use enact_e2e::{PATIENCE, Stage, condition, on_stage, told};
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject};
+
+use super::{calm, neighbour, object, panics};
+
+/// The conditions of any of our objects.
+async fn conditions(stage: &Stage, kind: &str, name: &str, wanted: &str) -> Result<Vec<Condition>> {
+    let resource = match kind {
+        "Constitution" => ApiResource::erase::<Constitution>(&()),
+        "Specification" => ApiResource::erase::<Specification>(&()),
+        "Plan" => ApiResource::erase::<Plan>(&()),
+        "Agent" => ApiResource::erase::<Agent>(&()),
+        _ => bail!("{kind} is none of ours"),
+    };
+    let api: Api<DynamicObject> = Api::namespaced_with(stage.client.clone(), &stage.name, &resource);
+    let of = |object: &DynamicObject| -> Vec<Condition> {
+        serde_json::from_value(object.data["status"]["conditions"].clone()).unwrap_or_default()
+    };
+    let end = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let found = of(&api.get(name).await?);
+        if condition(&found, "Ready").is_some_and(|c| c.reason == wanted) {
+            return Ok(found);
+        }
+        ensure!(tokio::time::Instant::now() < end, "{kind} {name} is not {wanted}: {}", told(&found));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[test]
+fn what_turns_out_wrong_later_is_told_on_the_object() {
+    on_stage("told", |stage| async move {
+        // `/w==` is the byte 0xff, `IyBBCgA=` is `# A`, a line end and NUL.
+        stage
+            .apply(
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: documents}\ndata:\n  empty.md: ''\n  \
+                 cycle.md: \"# Tasks: A\\n\\n## Phase 1: A\\n\\n- [ ] T001 [P] One\\n- [ ] T002 [P] Two\\n\\n## Dependencies\\n\\n\
+                 - T001 depends on T002\\n- T002 depends on T001\\n\"\n  \
+                 twice.md: \"# Tasks: A\\n\\n## Phase 1: A\\n\\n- [ ] T001 One\\n- [ ] T001 Two\\n\"\n\
+                 binaryData:\n  latin.md: IyBBCv8=\n  nul.md: IyBBCgA=\n  good.md: IyBBCg==\n",
+            )
+            .await?;
+        stage.apply(&object("Agent", "mute", "adapter: Command")).await?;
+        let from = |key: &str| format!("source: {{configMapKeyRef: {{name: documents, key: {key}}}}}");
+        let by = |agent: &str, more: &str| format!("agentRef: {{name: {agent}}}\n  {more}");
+        let one = "tasks: [{id: T001, title: a, script: 'true'}]";
+        let document =
+            |kind: &'static str, name: &'static str, spec: String, reason, said| (kind, name, spec, reason, said);
+        let cases: Vec<(&str, &str, String, &str, &[&str])> = vec![
+            document(
+                "Plan",
+                "no-agent",
+                by("nobody", one),
+                "AgentNotFound",
+                &["task T001", "no Agent nobody", "create it"][..],
+            ),
+            document(
+                "Plan",
+                "no-spec",
+                by("scripts", &format!("specificationRef: {{name: nothing}}\n  {one}")),
+                "SpecificationNotFound",
+                &["no Specification nothing", "create it"],
+            ),
+            document(
+                "Specification",
+                "no-constitution",
+                format!("constitutionRef: {{name: nowhere}}\n  {}", from("good.md")),
+                "WaitingForConstitution",
+                &["spec.constitutionRef", "no Constitution nowhere", "create it"],
+            ),
+            document(
+                "Plan",
+                "no-script",
+                by("mute", "tasks: [{id: T001, title: a}]"),
+                "InvalidPlan",
+                &["task T001", "Agent mute runs scripts", "set script in one of them"],
+            ),
+            document(
+                "Specification",
+                "no-map",
+                "source: {configMapKeyRef: {name: missing, key: a}}".into(),
+                "SourceMissing",
+                &["spec.source.configMapKeyRef", "no ConfigMap missing", "create it"],
+            ),
+            document(
+                "Constitution",
+                "no-key",
+                from("missing.md"),
+                "SourceMissing",
+                &["spec.source.configMapKeyRef", "ConfigMap documents has no key missing.md", "add it"],
+            ),
+            document(
+                "Specification",
+                "empty",
+                from("empty.md"),
+                "InvalidDocument",
+                &["line 1", "the document is empty", "write it"],
+            ),
+            document(
+                "Constitution",
+                "latin",
+                from("latin.md"),
+                "InvalidDocument",
+                &["line 2", "byte 4 is not UTF-8", "save the document as UTF-8"],
+            ),
+            document(
+                "Specification",
+                "nul",
+                from("nul.md"),
+                "InvalidDocument",
+                &["line 2", "byte 4 is NUL", "give a Markdown document in UTF-8"],
+            ),
+            document(
+                "Plan",
+                "binary",
+                by("scripts", &from("nul.md")),
+                "InvalidPlan",
+                &["tasks.md: line 2", "byte 4 is NUL"],
+            ),
+            document(
+                "Plan",
+                "no-file",
+                by("scripts", &from("gone.md")),
+                "SourceMissing",
+                &["ConfigMap documents has no key gone.md"],
+            ),
+            document(
+                "Plan",
+                "no-tasks",
+                by("scripts", &from("good.md")),
+                "InvalidPlan",
+                &["line 1", "no task was found", "write tasks as"],
+            ),
+            document(
+                "Plan",
+                "twice",
+                by("scripts", &from("twice.md")),
+                "InvalidPlan",
+                &["tasks.md: line 6", "T001 stands on line 5 and again on line 6", "another identifier"],
+            ),
+            document(
+                "Plan",
+                "cycle",
+                by("scripts", &from("cycle.md")),
+                "InvalidPlan",
+                &["tasks wait for each other: T001 → T002 → T001", "remove one of these dependencies"],
+            ),
+        ];
+        for (kind, name, spec, ..) in &cases {
+            stage.apply(&object(kind, name, spec)).await.with_context(|| format!("{kind} {name}"))?;
+        }
+        neighbour(&stage).await?;
+        let mut wrong = Vec::new();
+        for (kind, name, _, reason, said) in &cases {
+            match conditions(&stage, kind, name, reason).await {
+                Ok(found) => {
+                    let message = condition(&found, "Ready").map(|c| c.message.clone()).unwrap_or_default();
+                    let missing: Vec<&&str> = said.iter().filter(|part| !message.contains(**part)).collect();
+                    if !missing.is_empty() {
+                        wrong.push(format!("{kind} {name}: {missing:?} is not in: {message}"));
+                    }
+                }
+                Err(error) => wrong.push(format!("{error:#}")),
+            }
+        }
+        ensure!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+        stage.finished("neighbour", Phase::Succeeded, PATIENCE).await?;
+        calm(&stage).await?;
+        let panics = panics()?;
+        ensure!(panics.is_empty(), "{panics:?}");
+
+        // Each goes on when it is mended, by itself.
+        stage.apply(&object("Agent", "nobody", "adapter: Command")).await?;
+        stage.apply(&object("Constitution", "nowhere", "source: {inline: '# Constitution'}")).await?;
+        stage.apply(&object("Specification", "nothing", "source: {inline: '# Feature Specification: A'}")).await?;
+        stage
+            .apply(
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: missing}\ndata: {a: '# Feature Specification: A'}\n",
+            )
+            .await?;
+        for plan in ["no-agent", "no-spec"] {
+            stage.finished(plan, Phase::Succeeded, PATIENCE).await?;
+        }
+        for name in ["no-constitution", "no-map"] {
+            conditions(&stage, "Specification", name, "Approved").await?;
+        }
+        Ok(())
+    });
+}
