@@ -64,10 +64,13 @@ async fn main() -> Result<()> {
         println!("  {what}: {count}");
     }
 
+    let bare = reference::chain(&namespace, bench.chain as usize).await?;
     let steps = plan::chain(&namespace, "chain", bench.chain).await?;
     figures.add("chain: steps", f64::from(bench.chain), "");
-    figures.add("chain: added latency of a step, p50", steps.percentile(50) * 1000.0, "ms");
-    figures.add("chain: added latency of a step, p95", steps.percentile(95) * 1000.0, "ms");
+    figures.add("reference: latency of a step, p50", bare.percentile(50) * 1000.0, "ms");
+    figures.add("chain: latency of a step, p50", steps.percentile(50) * 1000.0, "ms");
+    figures.add("chain: latency of a step, p95", steps.percentile(95) * 1000.0, "ms");
+    figures.add("chain: against the reference, p50", steps.percentile(50) / bare.percentile(50), "x");
     figures.add("operator: memory after these, peak", operator::peak_mebibytes()?, "MiB");
 
     if bench.live > 0 {

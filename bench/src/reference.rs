@@ -1,4 +1,4 @@
-//! The reference: a small client that makes the same number of bare pods, and nothing else.
+//! The reference: a small client that makes the same bare pods, and nothing else.
 
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use kube::ResourceExt as _;
 use kube::api::{PostParams, WatchEvent, WatchParams};
 use serde_json::json;
 
+use crate::figures::Times;
 use crate::namespace::Namespace;
 
 /// Requests under way at once: what the operator has, too.
@@ -48,6 +49,41 @@ pub async fn pods(namespace: &Namespace, count: u32) -> Result<Duration> {
     let time = began.elapsed();
     namespace.sweep().await?;
     Ok(time)
+}
+
+/// Makes a pod when the one before has ended, `steps` times. The times from the news of an end to the news of the next pod.
+///
+/// # Errors
+/// When the API server refuses.
+pub async fn chain(namespace: &Namespace, steps: usize) -> Result<Times> {
+    let api = namespace.api::<Pod>();
+    let version = api.list(&kube::api::ListParams::default().limit(1)).await?.metadata.resource_version;
+    let mut events = api.watch(&WatchParams::default(), &version.unwrap_or_default()).await?.boxed();
+    let name = |step: usize| format!("reference-{step}");
+    let make = async |step: usize| api.create(&PostParams::default(), &pod(&name(step))?).await.context("cannot make a pod");
+    make(0).await?;
+    let (mut ended, mut times) = (None, Vec::new());
+    let mut step = 0;
+    while let Some(event) = events.try_next().await? {
+        let (WatchEvent::Added(pod) | WatchEvent::Modified(pod)) = event else { continue };
+        if pod.name_any() != name(step) {
+            continue;
+        }
+        if let Some(end) = ended.take() {
+            let end: Instant = end;
+            times.push(end.elapsed().as_secs_f64());
+        }
+        if pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Succeeded") {
+            step += 1;
+            if step == steps {
+                namespace.sweep().await?;
+                return Ok(Times::new(times));
+            }
+            ended = Some(Instant::now());
+            make(step).await?;
+        }
+    }
+    anyhow::bail!("the watch of the reference's pods ended")
 }
 
 fn pod(name: &str) -> Result<Pod> {
