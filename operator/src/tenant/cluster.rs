@@ -120,9 +120,16 @@ fn entry(kind: Kind, object: &DynamicObject) -> Option<ObjectEntry> {
         uid: object.uid().unwrap_or_default(),
         tenant: object.labels().get(LABEL_TENANT).cloned(),
         content: kind.content(object),
-        in_force: kind != Kind::ResourceQuota
-            || object.data.pointer("/status/hard") == object.data.pointer("/spec/hard"),
+        in_force: kind != Kind::ResourceQuota || is_counted(object),
     })
+}
+
+/// Whether the cluster enforces a quota as it is written and counted everything that it bounds. Kinds of custom resources that are new to
+/// the cluster are counted up to half a minute after the others; until then the quota refuses every object of them.
+fn is_counted(quota: &DynamicObject) -> bool {
+    let at = |pointer| quota.data.pointer(pointer).and_then(Value::as_object);
+    let (wanted, hard, used) = (at("/spec/hard"), at("/status/hard"), at("/status/used"));
+    hard == wanted && wanted.into_iter().flatten().all(|(what, _)| used.is_some_and(|used| used.contains_key(what)))
 }
 
 /// Keeps the namespaces current, and has everything looked at again in one that changed.

@@ -59,6 +59,21 @@ async fn a_namespace_is_set_up_first_and_labelled_last_and_then_left_alone() {
 }
 
 #[tokio::test]
+async fn a_tenant_waits_for_kinds_that_its_quota_does_not_count_yet() {
+    let mut bench = bench().await;
+    bench.tenant("acme").await.unwrap();
+    bench.api.change("resourcequotas/enact-tenant", &json!({"status": {"used": {"pods": null}}}));
+    tell(&bench, Kind::ResourceQuota, "resourcequotas/enact-tenant").await;
+    bench.api.writes();
+    bench.tenant("acme").await.unwrap();
+    assert_eq!(bench.api.writes(), [""; 0], "still QuotaPending");
+    bench.api.change("resourcequotas/enact-tenant", &json!({"status": {"used": {"pods": "0"}}}));
+    tell(&bench, Kind::ResourceQuota, "resourcequotas/enact-tenant").await;
+    bench.tenant("acme").await.unwrap();
+    assert_eq!(bench.api.writes(), ["PATCH tenants/acme/status SetUp"]);
+}
+
+#[tokio::test]
 async fn what_somebody_changes_is_put_right() {
     let mut bench = set_up().await;
     // The API server writes quantities in its own way, which is no change.

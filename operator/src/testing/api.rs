@@ -117,9 +117,11 @@ impl State {
             return object;
         }
         self.version += 1;
-        if key.starts_with("resourcequotas/") {
+        if key.starts_with("resourcequotas/") && object["status"]["hard"] != object["spec"]["hard"] {
             // The quota controller counts at once.
-            object["status"]["hard"] = object["spec"]["hard"].clone();
+            let hard = object["spec"]["hard"].clone();
+            let used = hard.as_object().into_iter().flatten().map(|(what, _)| (what.clone(), json!("0"))).collect();
+            object["status"] = json!({ "hard": hard, "used": Value::Object(used) });
         }
         let kept = |field: &str| old.map(|o| o["metadata"][field].clone()).filter(|v| !v.is_null());
         let uid = kept("uid").unwrap_or_else(|| object["metadata"]["uid"].clone());
