@@ -11,6 +11,10 @@ use crate::task::TaskTemplate;
 /// Most tasks of one plan.
 pub const MAX_TASKS: usize = 5000;
 
+/// Most bytes of a task's id, and of its prompt: what the schema of a Task allows.
+const MAX_ID: usize = 63;
+const MAX_PROMPT: usize = 65_536;
+
 /// A plan's tasks, checked.
 #[derive(Clone, Debug, Default)]
 pub struct Compiled {
@@ -36,6 +40,18 @@ pub enum CompileError {
         /// The second id.
         second: String,
     },
+    /// A task of a tasks.md does not fit into a Task.
+    #[error("task {id} has {is} of {length} bytes, and at most {most} are allowed; shorten it")]
+    TooLong {
+        /// The task's id, or its beginning.
+        id: String,
+        /// What of it: `an id` or `a text`.
+        is: &'static str,
+        /// How long it is.
+        length: usize,
+        /// How long it may be.
+        most: usize,
+    },
     /// There is nothing to do.
     #[error("the plan has no open task; add tasks, or a tasks.md with tasks that are not ticked")]
     Empty,
@@ -55,6 +71,10 @@ pub fn compile(plan: &str, tasks: Vec<TaskTemplate>) -> Result<Compiled, Vec<Com
     if tasks.len() > MAX_TASKS {
         return Err(vec![CompileError::TooMany(tasks.len())]);
     }
+    let long = long_ones(&tasks);
+    if !long.is_empty() {
+        return Err(long);
+    }
     let graph = Graph::build(tasks.iter().map(|t| (t.id.as_str(), t.depends_on.iter().map(String::as_str))))
         .map_err(|errors| errors.into_iter().map(CompileError::Graph).collect::<Vec<_>>())?;
     let names: Vec<String> = tasks.iter().map(|t| names::task_name(plan, &t.id)).collect();
@@ -65,6 +85,17 @@ pub fn compile(plan: &str, tasks: Vec<TaskTemplate>) -> Result<Compiled, Vec<Com
         }
     }
     Ok(Compiled { tasks, names, graph })
+}
+
+fn long_ones(tasks: &[TaskTemplate]) -> Vec<CompileError> {
+    let of = |task: &TaskTemplate, is, length, most| {
+        (length > most).then(|| CompileError::TooLong { id: cut(&task.id, MAX_ID), is, length, most })
+    };
+    let checks = |task: &TaskTemplate| {
+        let prompt = task.prompt.as_ref().map_or(0, String::len);
+        [of(task, "an id", task.id.len(), MAX_ID), of(task, "a text", prompt, MAX_PROMPT)]
+    };
+    tasks.iter().flat_map(checks).flatten().collect()
 }
 
 /// The open tasks of a tasks.md, in Spec Kit's order of phases, `[P]` and stated dependencies; and what is wrong with the document.
@@ -149,6 +180,9 @@ mod tests {
         let task = |id: &str| TaskTemplate { id: id.into(), ..TaskTemplate::default() };
         let errors = compile("p", vec![task("T001"), task("t001")]).unwrap_err();
         assert!(matches!(errors[0], CompileError::SameName { .. }));
+        let long = TaskTemplate { prompt: Some("x".repeat(65_537)), ..task(&"T".repeat(64)) };
+        let told: Vec<String> = compile("p", vec![long]).unwrap_err().iter().map(ToString::to_string).collect();
+        assert!(told[0].contains("an id of 64 bytes") && told[1].contains("a text of 65537 bytes"), "{told:?}");
         let (tasks, diagnostics) = from_markdown(b"\0\0");
         assert!(tasks.is_empty() && diagnostics.iter().any(|d| d.severity == Severity::Error));
     }

@@ -230,6 +230,9 @@ pub struct PlanStatus {
     /// Where it stands.
     #[serde(default)]
     pub phase: Phase,
+    /// How often its phase has changed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub turns: u32,
     /// Digest of what the plan says is to be done: what an Approval must name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
@@ -257,6 +260,11 @@ pub struct PlanStatus {
     /// What is wrong with the tasks.md it is made from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub top_findings: Vec<Finding>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// How many tasks stand where.

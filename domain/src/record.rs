@@ -161,6 +161,6 @@ pub struct RecordedAttempt {
     pub number: u32,
     /// Whether its end is recorded, and if it is, with which failure.
     pub finished: Option<Option<FailureKind>>,
-    /// What the pod itself delivered to the server, if it did.
-    pub delivered: Option<Report>,
+    /// How it ended; while that is not recorded, what the pod itself delivered to the server.
+    pub report: Option<Report>,
 }

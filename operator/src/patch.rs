@@ -32,11 +32,11 @@ pub fn merge_diff(old: &Value, new: &Value) -> Option<Value> {
     Some(Value::Object(patch))
 }
 
-/// Writes what changed between `old` and `new` to the object's status; the new object, or none when nothing changed.
+/// Writes what changed between `old` and `new` to the object's status; the object as it is then, or none when nothing changed or it is gone.
 ///
 /// # Errors
-/// When the API server refuses; an object that is gone is no error.
-pub async fn status<K, S>(ctx: &Context, api: &Api<K>, name: &str, old: Option<&S>, new: &S) -> Result<Option<K>, Error>
+/// When the API server refuses.
+pub async fn status<K, S>(ctx: &Context, api: &Api<K>, object: &K, old: Option<&S>, new: &S) -> Result<Option<K>, Error>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
     S: Serialize,
@@ -46,10 +46,12 @@ where
     let before = old.map(json).transpose()?.unwrap_or(Value::Null);
     let Some(changes) = merge_diff(&before, &json(new)?) else { return Ok(None) };
     ctx.metrics.wrote("patch", &kind);
-    match api.patch_status(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(json!({ "status": changes }))).await
-    {
+    let name = object.name_any();
+    // The UID makes sure that a namesake that was created meanwhile is not changed.
+    let patch = json!({ "metadata": { "uid": object.meta().uid }, "status": changes });
+    match api.patch_status(&name, &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(patch)).await {
         Ok(object) => Ok(Some(object)),
-        Err(kube::Error::Api(e)) if e.code == 404 => Ok(None),
+        Err(kube::Error::Api(e)) if matches!(e.code, 404 | 409) => Ok(None),
         Err(e) => Err(Error::kube(format!("patch the status of {kind} {name}"))(e)),
     }
 }
@@ -62,14 +64,6 @@ pub fn conditions<K: Resource>(
     now: Millis,
 ) -> Vec<enact_crds::common::Condition> {
     enact_crds::convert::conditions(old, new, object.meta().generation, now)
-}
-
-/// `namespace/name` of an object, for messages.
-pub fn full_name<K: Resource>(object: &K) -> String {
-    match object.namespace() {
-        Some(namespace) => format!("{namespace}/{}", object.name_any()),
-        None => object.name_any(),
-    }
 }
 
 #[cfg(test)]

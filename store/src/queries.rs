@@ -56,7 +56,7 @@ impl Store {
             .read(DOING, tenant, async |session: &mut Session| {
                 sqlx::query!(
                     r#"select a.subject_uid as "subject_uid!", a.number, a.finished_at is not null as "finished!", a.failure,
-                              r.report as "report?"
+                              coalesce(a.report, r.report) as "report?"
                     from enact.attempts a
                     left join enact.results r
                         on r.tenant_id = a.tenant_id and r.subject_uid = a.subject_uid and r.number = a.number and not r.stale
@@ -75,7 +75,7 @@ impl Store {
                     subject_uid: row.subject_uid,
                     number: row.number.unsigned_abs(),
                     finished: row.finished.then_some(row.failure),
-                    delivered: row
+                    report: row
                         .report
                         .map(serde_json::from_value)
                         .transpose()

@@ -76,13 +76,16 @@ async fn a_finished_attempt_stays_as_it_ended() {
     let database = Database::migrated().await;
     let store = database.store();
     store.record(vec![start("a", "t", 1)]).await.unwrap();
-    let known = |finished| RecordedAttempt { subject_uid: "uid-t".into(), number: 1, finished, delivered: None };
+    let known = |finished| RecordedAttempt { subject_uid: "uid-t".into(), number: 1, finished, report: None };
     assert_eq!(store.recorded_attempts("a", "uid-p").await.unwrap(), [known(None)]);
     store.record(vec![end("a", "t", 1, None, done())]).await.unwrap();
     let lost = || end("a", "t", 1, Some("Unknown"), Report::new(Reason::Lost, "gone"));
     store.record(vec![lost()]).await.unwrap();
     store.record(vec![start("a", "t", 1), lost()]).await.unwrap();
-    assert_eq!(store.recorded_attempts("a", "uid-p").await.unwrap(), [known(Some(None))]);
+    assert_eq!(
+        store.recorded_attempts("a", "uid-p").await.unwrap(),
+        [RecordedAttempt { report: Some(done()), ..known(Some(None)) }]
+    );
     assert_eq!(database.number("select count(*) from attempts where report ->> 'reason' = 'Succeeded'").await, 1);
     assert_eq!(database.number("select count(*) from audit where event = 'AttemptFinished'").await, 1);
     assert_eq!(store.recorded_attempts("b", "uid-p").await.unwrap(), []);

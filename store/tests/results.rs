@@ -26,7 +26,7 @@ fn delivery(task: &str, attempt: u32, message: &str) -> Delivery {
 
 async fn delivered(store: &Store) -> Vec<(u32, Option<String>)> {
     let attempts = store.recorded_attempts("a", "uid-p").await.expect("the attempts can be read");
-    attempts.into_iter().map(|attempt| (attempt.number, attempt.delivered.map(|report| report.message))).collect()
+    attempts.into_iter().map(|attempt| (attempt.number, attempt.report.map(|report| report.message))).collect()
 }
 
 #[tokio::test]
@@ -74,7 +74,10 @@ async fn a_result_of_an_attempt_that_does_not_count_is_evidence_only() {
     store.record(vec![start("a", "t", 2), start("a", "t", 3)]).await.unwrap();
     assert_eq!(store.deliver(delivery("t", 2, "overtaken")).await.unwrap(), Delivered::Stale);
     assert_eq!(store.deliver(delivery("t", 3, "in time")).await.unwrap(), Delivered::Stored);
-    assert_eq!(delivered(&store).await, [(1, None), (2, None), (3, Some("in time".to_owned()))]);
+    assert_eq!(
+        delivered(&store).await,
+        [(1, Some("the node was lost".to_owned())), (2, None), (3, Some("in time".to_owned()))]
+    );
     assert_eq!(database.number("select count(*) from results where stale").await, 2);
     assert_eq!(database.number("select count(*) from attempts where failure = 'Unknown'").await, 1);
 }
@@ -99,6 +102,7 @@ async fn deliveries_at_once_store_one() {
 async fn an_end_and_a_result_at_once_agree() {
     let database = Database::migrated().await;
     let store = database.store();
+    let mut stored = 0;
     for number in 1..=20 {
         let task = format!("t{number}");
         store.record(vec![start("a", &task, 1)]).await.unwrap();
@@ -108,7 +112,9 @@ async fn an_end_and_a_result_at_once_agree() {
         let attempts = store.recorded_attempts("a", "uid-p").await.unwrap();
         let attempt = attempts.iter().find(|attempt| attempt.subject_uid == format!("uid-{task}")).unwrap();
         assert_eq!(attempt.finished, Some(Some("Unknown".into())));
-        assert_eq!(attempt.delivered.is_some(), outcome.unwrap() == Delivered::Stored);
+        assert_eq!(attempt.report.as_ref().map(|r| r.reason), Some(Reason::Lost), "how it ended, whatever came first");
+        stored += i64::from(outcome.unwrap() == Delivered::Stored);
+        assert_eq!(database.number("select count(*) from results where not stale").await, stored);
     }
 }
 

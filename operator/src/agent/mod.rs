@@ -48,7 +48,7 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
         conditions: patch::conditions(&*object, old, progress.conditions(reason, &message), ctx.now()),
     };
     let turn = !old.iter().any(|c| c.reason == reason);
-    patch::status(&ctx, &api, &object.name_any(), object.status.as_ref(), &status).await?;
+    patch::status(&ctx, &api, object.as_ref(), object.status.as_ref(), &status).await?;
     if turn && progress == Progress::Stalled {
         ctx.event(&*object, EventType::Warning, reason, message).await;
     }

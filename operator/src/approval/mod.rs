@@ -48,7 +48,7 @@ pub async fn reconcile(object: Arc<Approval>, ctx: Arc<Context>) -> Result<Actio
         observed_generation: object.metadata.generation,
         conditions: patch::conditions(&*object, old, progress.conditions(reason, &message), ctx.now()),
     };
-    patch::status(&ctx, &api, &object.name_any(), object.status.as_ref(), &status).await?;
+    patch::status(&ctx, &api, object.as_ref(), object.status.as_ref(), &status).await?;
     Ok(Action::requeue(RESYNC))
 }
 

@@ -66,6 +66,6 @@ pub async fn without_record<D: Document>(
 async fn write<D: Document>(object: &D, ctx: &Context, standing: Standing, facts: Option<Facts>) -> Result<(), Error> {
     let api = Api::<D>::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default());
     let status = D::with(object.status().cloned().unwrap_or_default(), standing, facts);
-    patch::status(ctx, &api, &object.name_any(), object.status(), &status).await?;
+    patch::status(ctx, &api, object, object.status(), &status).await?;
     Ok(())
 }

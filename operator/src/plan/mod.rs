@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use enact_crds::compile::Compiled;
-use enact_crds::plan::Phase;
+use enact_crds::plan::{Phase, PlanStatus};
 use enact_crds::{Plan, convert};
 use enact_domain::assignment::Report;
 use enact_domain::digest::Digest;
@@ -29,6 +29,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::shelf::version;
 
 /// Most actions of one pass; the rest is for the next, so that ends of attempts are never kept waiting by many starts.
 const MAX_ACTIONS: usize = 256;
@@ -53,6 +54,8 @@ pub struct Runtime {
     hydrated: bool,
     /// When the status was last written.
     written: Option<Millis>,
+    /// The plan's `resourceVersion` and status after that: the cache may show an older one.
+    latest: Option<(u64, PlanStatus)>,
 }
 
 /// A plan's tasks, and what they were made from.
@@ -66,6 +69,19 @@ struct Made {
 }
 
 impl Runtime {
+    /// The plan with the status that was last written, if the cache does not show that yet: a pass over an older one would do again what
+    /// is done.
+    fn newest(&self, plan: Arc<Plan>) -> Arc<Plan> {
+        match &self.latest {
+            Some((latest, status)) if *latest > version(plan.as_ref()) => {
+                let mut newer = plan.as_ref().clone();
+                newer.status = Some(status.clone());
+                Arc::new(newer)
+            }
+            _ => plan,
+        }
+    }
+
     /// The content that a started plan is pinned to, if it is at hand.
     fn pinned(&self, plan: &Plan) -> Option<Arc<validate::Content>> {
         started(plan)?;
@@ -82,7 +98,7 @@ struct Open {
     number: u32,
     /// Whether its pod was seen.
     seen: bool,
-    /// What its pod delivered, or why the API server refused to create it.
+    /// How the record says that it ended, what its pod delivered, or why the API server refused to create it.
     result: Option<Report>,
 }
 
@@ -121,6 +137,7 @@ pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Err
     ctx.synced().await;
     let runtime = ctx.plans.of(&uid, &ctx.caches.plans);
     let mut runtime = runtime.lock().await;
+    let plan = runtime.newest(plan);
     let mut observed = observe::observe(&plan, &ctx, ctx.now(), &runtime).await?;
     if observed.is_settled() {
         return settled(&ctx, &observed).await;
@@ -129,18 +146,18 @@ pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Err
         return Ok(Action::requeue(RESYNC));
     }
     match observe::recall(&ctx, &mut observed).await {
-        Err(Error::Store(error)) => return status::without_record(&ctx, &observed, error).await,
+        Err(Error::Store(error)) => return status::without_record(&ctx, &observed, &mut runtime, error).await,
         other => other?,
     }
     let valid = match validate::validate(&observed, &mut runtime) {
         Ok(valid) => valid,
-        Err(blocked) => return status::blocked(&ctx, &observed, &runtime, blocked).await,
+        Err(blocked) => return status::blocked(&ctx, &observed, &mut runtime, blocked).await,
     };
     let result = pass_over(&ctx, &observed, &valid, &mut runtime).await;
     // Places that the pass freed, or found and left unused, are the next plan's.
     ctx.hand_on(&valid.member.tenant);
     match result {
-        Err(Error::Store(error)) => status::without_record(&ctx, &observed, error).await,
+        Err(Error::Store(error)) => status::without_record(&ctx, &observed, &mut runtime, error).await,
         result => result,
     }
 }

@@ -45,9 +45,9 @@ pub async fn hydrate(ctx: &Context, observed: &Observed, valid: &Valid, runtime:
         let open = runtime.open.entry(node).or_default();
         if attempt.number > open.number {
             // An attempt whose end is recorded had a pod: it is never started a second time.
-            *open = Open { number: attempt.number, seen: attempt.finished.is_some(), result: attempt.delivered };
+            *open = Open { number: attempt.number, seen: attempt.finished.is_some(), result: attempt.report };
         } else if attempt.number == open.number && open.result.is_none() {
-            open.result = attempt.delivered;
+            open.result = attempt.report;
         }
     }
     runtime.hydrated = true;
@@ -137,7 +137,11 @@ fn place(rules: &Node, standing: &Standing, pod: Option<&PodEntry>, runtime: &mu
         (Some(_), Some(pod)) => {
             Current::Pod { state: classify(&pod.view), created: pod.view.created, deleting: pod.view.deleting }
         }
-        (Some(open), None) => Current::Absent { seen: open.seen, delivered: open.result.clone() },
+        // A task that was shown as running had a pod, whatever this process saw of it.
+        (Some(open), None) => Current::Absent {
+            seen: open.seen || (standing.phase == Phase::Running && attempts == standing.attempts),
+            delivered: open.result.clone(),
+        },
         (None, _) if standing.phase == Phase::Running => Current::Absent { seen: true, delivered: None },
         (None, _) => Current::None,
     };

@@ -36,10 +36,10 @@ pub struct Observed {
     pub member: Option<Membership>,
     /// Its specification, if it names one that exists.
     pub specification: Option<Arc<Specification>>,
-    /// The content that it is pinned to, when it was started, that is at hand, and the plan still says the same.
+    /// The content that it is pinned to, when it was started.
     pub pinned: Option<Arc<Content>>,
-    /// The content that it was started with, from the record, when it is not at hand.
-    pub recorded: Option<Arc<Content>>,
+    /// Whether the plan says something else by now.
+    pub changed: bool,
     /// The text of its tasks.md from a ConfigMap: none when it has no such source or was started, an error text when it cannot be had.
     pub document: Option<Result<Vec<u8>, String>>,
     /// Agents of its namespace that it may name.
@@ -114,7 +114,7 @@ pub async fn observe(plan: &Arc<Plan>, ctx: &Context, now: Millis, runtime: &Run
         children: ctx.index.children(&uid),
         specification,
         pinned,
-        recorded: None,
+        changed: false,
         document,
         agents,
         decisions: decisions(plan, ctx, &namespace),
@@ -134,14 +134,15 @@ pub async fn observe(plan: &Arc<Plan>, ctx: &Context, now: Millis, runtime: &Run
 pub async fn recall(ctx: &Context, observed: &mut Observed) -> Result<(), Error> {
     let plan = observed.plan.clone();
     let approved = plan.status.as_ref().and_then(|s| s.approved_digest.clone()).map(Digest::from);
-    let (Some(_), None, Some(member), Some(approved)) =
-        (started(&plan), &observed.pinned, &observed.member, approved)
+    let (Some(_), None, Some(member), Some(approved)) = (started(&plan), &observed.pinned, &observed.member, approved)
     else {
         return Ok(());
     };
     let content = ctx.memory.content(&member.tenant, &approved).await?;
-    observed.recorded = content.and_then(|bytes| Content::recorded(&plan.name_any(), &approved, bytes)).map(Arc::new);
-    if observed.recorded.is_none() {
+    observed.pinned = content.and_then(|bytes| Content::recorded(&plan.name_any(), &approved, bytes)).map(Arc::new);
+    if let Some(pinned) = &observed.pinned {
+        observed.changed = !pinned.is_said_by(&plan.spec);
+    } else {
         tracing::warn!(plan = %plan.name_any(), namespace = %observed.namespace, "the record does not hold what the plan was started with");
         observed.document = document(&plan, ctx, &observed.namespace).await?;
     }

@@ -25,7 +25,7 @@ pub fn records(pass: &Pass) -> Vec<Record> {
     for action in &pass.decision.actions {
         events(pass, action, &mut out);
     }
-    if let Some((key, phase, reason, message)) = status::transition(pass).filter(|_| !pass.unfinished) {
+    if let Some((key, phase, reason, message)) = status::transition(pass) {
         let state = format!("{phase:?}");
         out.push(record(pass, plan(pass), Event::Transition { key, state, reason, message, task: None }));
     }

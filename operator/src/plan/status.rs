@@ -19,13 +19,19 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::patch;
 use crate::references::Target;
+use crate::shelf::version;
 use crate::task::status::message as task_message;
 
 /// Shortest time between two writes of which only the counts differ, in seconds.
 const COALESCE_SECONDS: u32 = 1;
 
 /// Says why the plan does not go on.
-pub async fn blocked(ctx: &Context, observed: &Observed, runtime: &Runtime, blocked: Blocked) -> Result<Next, Error> {
+pub async fn blocked(
+    ctx: &Context,
+    observed: &Observed,
+    runtime: &mut Runtime,
+    blocked: Blocked,
+) -> Result<Next, Error> {
     let plan = &observed.plan;
     let old = plan.status.clone().unwrap_or_default();
     let mut new = old.clone();
@@ -39,7 +45,7 @@ pub async fn blocked(ctx: &Context, observed: &Observed, runtime: &Runtime, bloc
     }
     let wanted = blocked.progress.conditions(blocked.reason, &blocked.message);
     new.conditions = patch::conditions(plan.as_ref(), &old.conditions, wanted, observed.now);
-    let turn = put(ctx, observed, &new).await?;
+    let turn = put(ctx, observed, runtime, &new).await?;
     if turn && blocked.progress == Progress::Stalled {
         ctx.event(plan.as_ref(), EventType::Warning, blocked.reason, blocked.message).await;
     }
@@ -50,7 +56,12 @@ pub async fn blocked(ctx: &Context, observed: &Observed, runtime: &Runtime, bloc
 ///
 /// # Errors
 /// The failure of the record, to be tried again; that of the API server.
-pub async fn without_record(ctx: &Context, observed: &Observed, error: StoreError) -> Result<Next, Error> {
+pub async fn without_record(
+    ctx: &Context,
+    observed: &Observed,
+    runtime: &mut Runtime,
+    error: StoreError,
+) -> Result<Next, Error> {
     let plan = &observed.plan;
     let (progress, reason, message) = match error.class() {
         // The text is the same at every try, so that it is written once.
@@ -65,19 +76,20 @@ pub async fn without_record(ctx: &Context, observed: &Observed, error: StoreErro
     new.observed_generation = plan.metadata.generation;
     new.conditions =
         patch::conditions(plan.as_ref(), &new.conditions, progress.conditions(reason, &message), observed.now);
-    if put(ctx, observed, &new).await? {
+    if put(ctx, observed, runtime, &new).await? {
         ctx.event(plan.as_ref(), EventType::Warning, reason, message).await;
     }
     if error.class() == Class::Permanent { Ok(Next::requeue(RESYNC)) } else { Err(error.into()) }
 }
 
 /// Writes what changed, and wakes those that depend on it; whether the plan's reason is another than before.
-async fn put(ctx: &Context, observed: &Observed, new: &PlanStatus) -> Result<bool, Error> {
+async fn put(ctx: &Context, observed: &Observed, runtime: &mut Runtime, new: &PlanStatus) -> Result<bool, Error> {
     let plan = &observed.plan;
     let api: Api<Plan> = Api::namespaced(ctx.client.clone(), &observed.namespace);
-    if patch::status(ctx, &api, &plan.name_any(), plan.status.as_ref(), new).await?.is_none() {
+    let Some(written) = patch::status(ctx, &api, plan.as_ref(), plan.status.as_ref(), new).await? else {
         return Ok(false);
-    }
+    };
+    runtime.latest = Some((version(&written), written.status.unwrap_or_default()));
     let old = plan.status.as_ref();
     if old.is_none_or(|old| old.digest != new.digest) {
         // Whether an approval counts depends on the digest.
@@ -125,6 +137,10 @@ fn standing(pass: &Pass) -> Standing {
         PlanState::Failed | PlanState::Unknown => {
             let (reason, message) = failure(pass);
             make(Phase::Failed, Progress::Stalled, &reason, message)
+        }
+        PlanState::Running | PlanState::Suspended if let Some(hold) = &pass.valid.hold => {
+            let message = format!("{}; what runs may end: {progress}", hold.message);
+            make(phase_so_far(pass), hold.progress, hold.reason, message)
         }
         PlanState::Suspended => make(
             phase_so_far(pass),
@@ -182,17 +198,13 @@ fn failure(pass: &Pass) -> (String, String) {
     ("TaskFailed".into(), message)
 }
 
-/// The transition of the plan's phase in this pass, if there is one: key, phase, reason, message.
+/// The transition of the plan's phase in this pass, if there is one: key, phase, reason, message. The key is made of how often the phase
+/// has changed, which the status keeps: the same again after a crash, and another at every turn.
 pub fn transition(pass: &Pass) -> Option<(String, Phase, String, String)> {
-    let now = standing(pass);
-    let old = pass.observed.plan.status.as_ref().map(|s| s.phase).unwrap_or_default();
-    let first = started(&pass.observed.plan).is_none();
-    (old != now.phase || first).then(|| {
-        let rerun = pass.decision.counts.retries + pass.nodes.iter().map(|n| n.attempts).sum::<u32>();
-        let key =
-            if now.phase == Phase::Running && first { "Running".into() } else { format!("{:?}/{rerun}", now.phase) };
-        (key, now.phase, now.reason, now.message)
-    })
+    let now = standing_after(pass, None);
+    let old = pass.observed.plan.status.clone().unwrap_or_default();
+    let turn = old.phase != now.phase || started(&pass.observed.plan).is_none();
+    turn.then(|| (format!("{:?}/{}", now.phase, old.turns), now.phase, now.reason, now.message))
 }
 
 /// Writes what changed; when to come back for what was held back.
@@ -211,7 +223,7 @@ pub async fn write(pass: &Pass<'_>, applied: &Applied, runtime: &mut Runtime) ->
             return Ok((old != new).then_some(due));
         }
     }
-    let turn = put(pass.ctx, pass.observed, &new).await?;
+    let turn = put(pass.ctx, pass.observed, runtime, &new).await?;
     if old != new {
         runtime.written = Some(now);
     }
@@ -250,7 +262,9 @@ fn told(failure: &Error) -> Option<(&'static str, String)> {
             kube::Error::Api(status) if status.code == 403 && status.message.contains("exceeded quota") => {
                 Some(("QuotaExceeded", format!("{failure}; it is tried again until there is room")))
             }
-            kube::Error::Api(status) if status.code == 403 => Some(("NotAdmitted", failure.to_string())),
+            kube::Error::Api(status) if matches!(status.code, 400 | 403 | 413 | 422) => {
+                Some(("NotAdmitted", failure.to_string()))
+            }
             _ => None,
         },
         _ => None,
@@ -264,6 +278,7 @@ fn status(pass: &Pass, applied: &Applied, old: &PlanStatus) -> PlanStatus {
     let mut new = old.clone();
     new.observed_generation = plan.metadata.generation;
     new.phase = standing.phase;
+    new.turns = old.turns + u32::from(old.phase != new.phase);
     let digest = Some(pass.valid.content.digest.as_str().to_owned());
     new.digest.clone_from(&digest);
     if started(plan).is_some() || !plan.spec.cancel {

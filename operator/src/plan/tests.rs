@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use enact_domain::assignment::{Reason, Report};
 use serde_json::{Value, json};
 
 use crate::testing::Bench;
@@ -176,12 +177,14 @@ async fn an_attempt_whose_end_is_recorded_is_not_made_again() {
         subject_uid: uid,
         number: 1,
         finished: Some(Some("Task".into())),
-        delivered: None,
+        report: Some(Report::new(Reason::Evicted, "the node was drained")),
     });
     bench.ctx.plans.forget("uid-1");
     bench.plan("p").await.unwrap();
     let writes = bench.api.writes();
     assert!(!writes.contains(&"POST pods/p-t001-1".to_owned()), "{writes:?}");
+    let told = bench.api.get("tasks/p-t001")["status"]["conditions"][0]["reason"].clone();
+    assert_eq!(told, "Evicted", "it ended as the record says");
 }
 
 #[tokio::test]
@@ -229,6 +232,27 @@ async fn what_was_changed_past_the_webhook_stops_and_can_be_cancelled() {
         "PATCH tasks/p-t003/status Cancelled Cancelled",
     ];
     assert_eq!(sorted(bench.api.writes()), stopped);
+}
+
+#[tokio::test]
+async fn while_a_started_plan_lacks_its_agent_what_runs_ends_and_nothing_new_starts() {
+    let mut bench = started().await;
+    bench.no_agent("scripts");
+    bench.succeed("p-t001-1").await;
+    bench.succeed("p-t002-1").await;
+    bench.plan("p").await.unwrap();
+    let ended = [
+        "PATCH plans/p/status AgentNotFound",
+        "PATCH tasks/p-t001/status Succeeded Succeeded",
+        "PATCH tasks/p-t002/status Succeeded Succeeded",
+    ];
+    assert_eq!(sorted(bench.api.writes()), ended);
+    bench.plan("p").await.unwrap();
+    assert_eq!(bench.api.writes(), [""; 0], "it is said once");
+    bench.agent("scripts");
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-t003-1"));
+    assert_eq!(reason(&bench), ("Running".into(), "Running".into()));
 }
 
 #[tokio::test]

@@ -24,6 +24,9 @@ use crate::context::Membership;
 use crate::documents::validate::worst_first;
 use crate::task::pod;
 
+/// Most bytes of a plan's content: as many as the record takes of any document.
+const MAX_CONTENT: usize = 4 << 20;
+
 /// What the plan says is to be done: what is approved, recorded and run.
 #[derive(Debug)]
 pub struct Content {
@@ -42,15 +45,17 @@ impl Content {
         struct Recorded {
             tasks: Vec<TaskTemplate>,
         }
-        let canonical = String::from_utf8(canonical).ok().filter(|text| Digest::of_bytes(text.as_bytes()) == *digest)?;
+        let canonical =
+            String::from_utf8(canonical).ok().filter(|text| Digest::of_bytes(text.as_bytes()) == *digest)?;
         let recorded: Recorded = serde_json::from_str(&canonical).ok()?;
         let compiled = compile::compile(plan, recorded.tasks).ok()?;
         Some(Self { compiled, canonical, digest: digest.clone() })
     }
 
     /// Whether the plan still says this. A document in a ConfigMap counts no more: it was read at the start.
-    fn is_said_by(&self, spec: &PlanSpec) -> bool {
-        let written = spec.source.as_ref().map(|s| s.inline.as_deref().map(|text| compile::from_markdown(text.as_bytes()).0));
+    pub fn is_said_by(&self, spec: &PlanSpec) -> bool {
+        let written =
+            spec.source.as_ref().map(|s| s.inline.as_deref().map(|text| compile::from_markdown(text.as_bytes()).0));
         let tasks = match &written {
             None => &spec.tasks,
             Some(Some(tasks)) => tasks,
@@ -72,6 +77,8 @@ pub struct Valid {
     pub policy: Policy,
     /// Digest of the specification that it is for.
     pub specification_digest: Option<String>,
+    /// Why nothing new is started, although it was started: what runs may end.
+    pub hold: Option<Blocked>,
 }
 
 /// Why a plan does not go on, as its conditions say it.
@@ -116,12 +123,19 @@ pub fn validate(observed: &Observed, runtime: &mut Runtime) -> Result<Valid, Blo
         blocked.digest = Some(content.digest.clone());
         blocked
     };
-    if !plan.spec.cancel && !is_finished(plan.status.as_ref().map(|s| s.phase).unwrap_or_default()) {
-        // What is over, or is to be stopped, needs nothing any more.
-        workspace(plan.spec.workspace.as_ref()).map_err(with_digest)?;
-        agents(observed, &content.compiled.tasks).map_err(with_digest)?;
-    }
     let status = plan.status.as_ref();
+    let mut hold = None;
+    if !plan.spec.cancel && !is_finished(status.map(|s| s.phase).unwrap_or_default()) {
+        // What is over, or is to be stopped, needs nothing any more.
+        let lacks = if observed.changed { Err(changed()) } else { Ok(()) }
+            .and_then(|()| workspace(plan.spec.workspace.as_ref()))
+            .and_then(|()| agents(observed, &content.compiled.tasks));
+        match lacks {
+            // What runs ends as always, and is recorded.
+            Err(blocked) if started(plan).is_some() => hold = Some(blocked),
+            lacks => lacks.map_err(with_digest)?,
+        }
+    }
     let specification_digest = if started(plan).is_some() {
         if status.and_then(|s| s.approved_digest.as_deref()) != Some(content.digest.as_str()) {
             return Err(with_digest(changed()));
@@ -142,13 +156,13 @@ pub fn validate(observed: &Observed, runtime: &mut Runtime) -> Result<Valid, Blo
     let policy = Policy {
         parallelism: execution.parallelism,
         on_failure: execution.on_failure.into(),
-        suspended: plan.spec.suspend,
+        suspended: plan.spec.suspend || hold.is_some(),
         cancelled: plan.spec.cancel,
         deadline: execution.deadline_seconds.zip(started(plan)).map(|(seconds, at)| at.plus_seconds(seconds)),
     };
     let graph =
         if plan.spec.workspace.is_some() { content.compiled.graph.with_last() } else { content.compiled.graph.clone() };
-    Ok(Valid { member, content, graph, policy, specification_digest })
+    Ok(Valid { member, content, graph, policy, specification_digest, hold })
 }
 
 fn changed() -> Blocked {
@@ -160,19 +174,13 @@ fn changed() -> Blocked {
 
 /// The plan's tasks; made anew only when what they are made from changed.
 fn content(observed: &Observed, runtime: &mut Runtime) -> Result<Arc<Content>, Blocked> {
-    if let Some(pinned) = &observed.pinned {
-        return Ok(pinned.clone());
-    }
     let spec = &observed.plan.spec;
-    if let Some(recorded) = &observed.recorded {
-        if recorded.is_said_by(spec) {
-            let generation = observed.plan.metadata.generation;
-            runtime.made = Some(Made { generation, document: None, content: recorded.clone() });
-        } else if !spec.cancel {
-            return Err(changed());
+    let generation = observed.plan.metadata.generation;
+    if let Some(pinned) = &observed.pinned {
+        if !observed.changed {
+            runtime.made = Some(Made { generation, document: None, content: pinned.clone() });
         }
-        // What is to be stopped is what was started, whatever the plan says now.
-        return Ok(recorded.clone());
+        return Ok(pinned.clone());
     }
     let document = match (&spec.source, &observed.document) {
         (Some(_), Some(Ok(bytes))) => Some(bytes.as_slice()),
@@ -180,7 +188,6 @@ fn content(observed: &Observed, runtime: &mut Runtime) -> Result<Arc<Content>, B
         (Some(source), None) => source.inline.as_deref().map(str::as_bytes),
         (None, _) => None,
     };
-    let generation = observed.plan.metadata.generation;
     let digest = document.filter(|_| observed.document.is_some()).map(Digest::of_bytes);
     if let Some(made) = runtime.made.as_ref().filter(|m| m.generation == generation && m.document == digest) {
         return Ok(made.content.clone());
@@ -189,6 +196,13 @@ fn content(observed: &Observed, runtime: &mut Runtime) -> Result<Arc<Content>, B
     let compiled =
         compile::compile(&observed.plan.name_any(), tasks).map_err(|errors| refused(&errors, &diagnostics))?;
     let canonical = canonical(spec, &compiled.tasks).map_err(|e| Blocked::stalled("InvalidPlan", e.to_string()))?;
+    if canonical.len() > MAX_CONTENT {
+        let message = format!(
+            "tasks, prompts and dependencies have {} bytes together, and at most {MAX_CONTENT} are recorded; divide the plan",
+            canonical.len()
+        );
+        return Err(Blocked::stalled("InvalidPlan", message));
+    }
     let content = Arc::new(Content { digest: Digest::of_bytes(canonical.as_bytes()), canonical, compiled });
     runtime.made = Some(Made { generation, document: digest, content: content.clone() });
     Ok(content)

@@ -74,7 +74,7 @@ pub async fn write(
         return Ok(());
     }
     let api = Api::<Tenant>::all(ctx.client.clone());
-    if patch::status(ctx, &api, &object.name_any(), object.status.as_ref(), &new).await?.is_some() {
+    if patch::status(ctx, &api, object, object.status.as_ref(), &new).await?.is_some() {
         ctx.cluster.wrote(&uid, Some(now));
         let Some(ready) = new.conditions.first().filter(|ready| reason_of(object) != Some(&ready.reason)) else {
             return Ok(());
