@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use crate::cmd::{CommandExt, cmd};
 use crate::install::{self, Delivery};
 use crate::kube::Kube;
-use crate::{apt, charts, cluster, dirs, postgres, tools};
+use crate::{apt, charts, cluster, dirs, images, postgres, tools};
 
 /// Checks everything: what it needs, it installs
 #[derive(Args)]
@@ -121,8 +121,9 @@ fn on_cluster(test: &Test) -> Result<()> {
 
 fn tests_on_cluster(test: &Test) -> Result<()> {
     let kube = Kube::own()?;
-    let (archives, place) = install::deliver_images(&kube, &Delivery::default())?;
-    install::helm(&kube, &archives, &place, &[])?;
+    let images = install::deliver_images(&kube, &Delivery::default())?;
+    images::check_push(&images.archives).context("images cannot be pushed")?;
+    install::helm(&kube, &images, &[])?;
     let mut programs = e2e_programs()?;
     programs.sort_by_key(|(name, _)| (disturbs(name), name.clone()));
     for (name, program) in programs {

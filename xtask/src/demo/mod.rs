@@ -10,8 +10,8 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cmd::{CommandExt, cmd};
-use crate::images::{self, Archive};
-use crate::install::{self, Delivery};
+use crate::images;
+use crate::install::{self, Delivery, Images};
 use crate::kube::Kube;
 use crate::{apt, cluster, dirs, random};
 
@@ -55,12 +55,12 @@ pub(crate) fn run(demo: &Demo) -> Result<()> {
         Kube::own()?
     };
     clock.step("The images, from their Containerfiles");
-    let (archives, place) = install::deliver_images(&kube, &demo.delivery)?;
+    let images = install::deliver_images(&kube, &demo.delivery)?;
     clear(&kube)?;
     clock.step("Enact and its Postgres, by `helm install`");
-    install::helm(&kube, &archives, &place, &[])?;
+    install::helm(&kube, &images, &[])?;
     clock.step("A Git server, and the tenant `acme`");
-    git_server(&kube, &archives, &place)?;
+    git_server(&kube, &images)?;
     tenant(&kube)?;
     clock.step("dana, a developer, applies the constitution, the specification and the plan");
     for file in ["10-agents", "11-recorded-work", "20-constitution", "30-specification", "40-plan"] {
@@ -74,7 +74,7 @@ pub(crate) fn run(demo: &Demo) -> Result<()> {
         .show()
         .context("the plan did not succeed: the lines above say why")?;
     clock.step("What came of it");
-    show::outcome(&kube, &archives, &place)?;
+    show::outcome(&kube, &images)?;
     println!("\nAll of it took {:.0} s. {}", clock.0.elapsed().as_secs_f32(), show::look_further(&kube));
     Ok(())
 }
@@ -104,20 +104,12 @@ fn clear(kube: &Kube) -> Result<()> {
         .map(drop)
 }
 
-/// Where an image is for this cluster.
-pub(crate) fn image(archives: &[Archive], place: &str, name: &str) -> Result<String> {
-    let wanted = format!("{}/{name}:", images::REGISTRY);
-    let archive = archives.iter().find(|archive| archive.name.starts_with(&wanted));
-    let tag = archive.and_then(|archive| archive.name.rsplit(':').next()).context("an image was not built")?;
-    Ok(format!("{place}/{name}:{tag}"))
-}
-
 /// A Git server with two users: agents push branches of their own, the integrator every branch.
-fn git_server(kube: &Kube, archives: &[Archive], place: &str) -> Result<()> {
+fn git_server(kube: &Kube, images: &Images) -> Result<()> {
     apt::ensure(&["openssl"])?;
     let manifests = example("git-server/git-server.yaml")?;
-    let published = format!("{}/git-server:{}", images::REGISTRY, env!("CARGO_PKG_VERSION"));
-    let manifests = manifests.replace(&published, &image(archives, place, "git-server")?);
+    let published = format!("{}/git-server:{}", images::REGISTRY, images::VERSION);
+    let manifests = manifests.replace(&published, &images.name("git-server")?);
     let mut users = String::new();
     let mut secrets = vec![namespace(SHOP)];
     for (user, secret) in [("agent", "git-agent"), ("integrator", "git-integrator")] {

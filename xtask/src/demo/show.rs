@@ -3,10 +3,9 @@
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
-use super::{GIT_NAMESPACE, SHOP, TENANT, image};
+use super::{GIT_NAMESPACE, SHOP, TENANT};
 use crate::cmd::CommandExt;
-use crate::images::Archive;
-use crate::install::NAMESPACE;
+use crate::install::{Images, NAMESPACE};
 use crate::kube::Kube;
 
 /// Runs in a pod of the agent's image beside the Git server: what a user of the branch would do.
@@ -40,8 +39,8 @@ where tenant_id = 'acme' order by id desc limit 12;
 commit;";
 
 /// Prints what came of the plan.
-pub(super) fn outcome(kube: &Kube, archives: &[Archive], place: &str) -> Result<()> {
-    println!("{}", product(kube, &image(archives, place, "agent")?)?);
+pub(super) fn outcome(kube: &Kube, images: &Images) -> Result<()> {
+    println!("{}", product(kube, &images.name("agent")?)?);
     println!(
         "--- the record in Postgres of the tenant {TENANT}: how much there is, and the last entries, newest first"
     );
