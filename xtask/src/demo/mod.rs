@@ -1,5 +1,6 @@
 //! `cargo xtask demo`: from nothing to a product that was built by pods, on a real cluster, as a user would do it.
 
+mod own;
 mod show;
 
 use std::fs;
@@ -54,6 +55,7 @@ pub(crate) fn run(demo: &Demo) -> Result<()> {
         cluster::up(&cluster::Options::default())?;
         Kube::own()?
     };
+    own::claim(&kube)?;
     clock.step("The images, from their Containerfiles");
     let images = install::deliver_images(&kube, &demo.delivery)?;
     clear(&kube)?;
@@ -96,12 +98,18 @@ fn example(file: &str) -> Result<String> {
 /// Deletes what an earlier run applied, so that this one shows everything again. The release stays.
 fn clear(kube: &Kube) -> Result<()> {
     if kube.kubectl(["get", "crd", "plans.enact.dev"]).succeeds() {
-        let all = "plans,specifications,constitutions,agents,approvals";
-        kube.kubectl(["delete", all, "--all", "--namespace", SHOP, "--ignore-not-found", "--timeout=60s"]).read()?;
+        clear_shop(kube)?;
     }
     kube.kubectl(["delete", "deployment", "git-server", "--namespace", GIT_NAMESPACE, "--ignore-not-found"])
         .read()
         .map(drop)
+}
+
+/// Deletes the plan, and all that it was made from.
+fn clear_shop(kube: &Kube) -> Result<()> {
+    let all = "plans,specifications,constitutions,agents,approvals";
+    let delete = ["delete", all, "--all", "--namespace", SHOP, "--ignore-not-found", "--timeout=60s"];
+    kube.kubectl(delete).read().map(drop)
 }
 
 /// A Git server with two users: agents push branches of their own, the integrator every branch.
@@ -111,7 +119,7 @@ fn git_server(kube: &Kube, images: &Images) -> Result<()> {
     let published = format!("{}/git-server:{}", images::REGISTRY, images::VERSION);
     let manifests = manifests.replace(&published, &images.name("git-server")?);
     let mut users = String::new();
-    let mut secrets = vec![namespace(SHOP)];
+    let mut secrets = Vec::new();
     for (user, secret) in [("agent", "git-agent"), ("integrator", "git-integrator")] {
         let password = random::hex()?;
         let hash = cmd("openssl", ["passwd", "-apr1", "-stdin"]).read_with(&password)?;
@@ -122,7 +130,6 @@ fn git_server(kube: &Kube, images: &Images) -> Result<()> {
             "stringData": { "username": user, "password": password },
         }));
     }
-    secrets.push(namespace(GIT_NAMESPACE));
     secrets.push(json!({
         "apiVersion": "v1", "kind": "Secret",
         "metadata": { "name": "git-server", "namespace": GIT_NAMESPACE },
@@ -134,12 +141,8 @@ fn git_server(kube: &Kube, images: &Images) -> Result<()> {
     kube.kubectl(rollout).read().context("the Git server does not start").map(drop)
 }
 
-fn namespace(name: &str) -> serde_json::Value {
-    json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })
-}
-
 fn tenant(kube: &Kube) -> Result<()> {
-    kube.apply(&example("00-tenant.yaml")?, &[])?;
+    kube.apply(&own::labelled(kube, &example("00-tenant.yaml")?)?, &[])?;
     kube.wait("default", &format!("tenant/{TENANT}"), "condition=Ready", 60).context("the tenant does not become ready")
 }
 
@@ -157,16 +160,7 @@ fn down(demo: &Demo) -> Result<()> {
     let Some(context) = &demo.context else {
         return cluster::down();
     };
-    let kube = Kube::of_context(context)?;
-    clear(&kube)?;
-    let gone = |args: &[&str]| kube.kubectl(args).args(["--ignore-not-found", "--timeout=120s"]).read().map(drop);
-    if kube.kubectl(["get", "crd", "tenants.enact.dev"]).succeeds() {
-        gone(&["delete", "tenant", TENANT])?;
-    }
-    kube.helm(["uninstall", install::RELEASE, "--namespace", install::NAMESPACE, "--ignore-not-found", "--wait"])
-        .read()?;
-    gone(&["delete", "namespace", SHOP, GIT_NAMESPACE, install::NAMESPACE])?;
-    gone(&["delete", "crd", "--selector", "app.kubernetes.io/part-of=enact"])?;
+    own::delete(&Kube::of_context(context)?)?;
     println!("the demonstration is gone from {context}");
     Ok(())
 }
