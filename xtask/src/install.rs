@@ -84,12 +84,36 @@ pub(crate) fn deliver_images(kube: &Kube, delivery: &Delivery) -> Result<Images>
     Ok(Images { place, archives })
 }
 
+/// Revisions in the midst of something, for whose end every Helm waits, also when nobody is left who could bring it.
+const UNFINISHED: &str =
+    "owner=helm,name=enact,status in (pending-install,pending-upgrade,pending-rollback,uninstalling)";
+
+/// Takes back what a Helm left that was killed with an earlier run.
+fn forget_unfinished(kube: &Kube) -> Result<()> {
+    let delete = |kind: &str, selector: &str| {
+        kube.kubectl(["delete", kind, "--namespace", NAMESPACE, "--selector", selector, "--output=name"]).read()
+    };
+    let found = delete("secrets", UNFINISHED)?;
+    if !found.is_empty() {
+        eprintln!("an earlier Helm did not come to its end: {found} is taken back");
+        // Its migration would be nobody's; that of the revision before runs again without harm.
+        delete("jobs", &format!("app.kubernetes.io/instance={RELEASE}"))?;
+    }
+    Ok(())
+}
+
 /// Installs or upgrades the release, with a Postgres of its own, and waits until it is ready. `more` are further flags for Helm.
 pub(crate) fn helm(kube: &Kube, images: &Images, more: &[&str]) -> Result<()> {
     let mut helm = kube.helm(["upgrade", "--install", RELEASE]);
     helm.arg(dirs::workspace().join("charts/enact"));
     helm.args(["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "5m"]);
     helm.args(["--set", "postgres.bundled.enabled=true"]);
+    // On this machine nobody else works with the release: neither with Helm, nor by settings of their own that would have to stay, as a
+    // number of pods that a killed test left behind.
+    if kube.is_own() {
+        forget_unfinished(kube)?;
+        helm.arg("--force-conflicts");
+    }
     for value in images.values()? {
         helm.args(["--set-string", &value]);
     }
@@ -130,5 +154,10 @@ mod tests {
             assert!(chart.contains(&format!("| {key} | string |")), "the chart has no value {key}");
         }
         assert!(images.name("cluster").is_err());
+    }
+
+    #[test]
+    fn the_revisions_of_the_release_are_found_by_its_name() {
+        assert!(UNFINISHED.contains(&format!(",name={RELEASE},")), "{UNFINISHED}");
     }
 }
