@@ -169,7 +169,6 @@ fn e2e_programs() -> Result<Vec<(String, PathBuf)>> {
     #[derive(serde::Deserialize)]
     struct Target {
         name: String,
-        kind: Vec<String>,
     }
     #[derive(serde::Deserialize)]
     struct Profile {
@@ -179,7 +178,7 @@ fn e2e_programs() -> Result<Vec<(String, PathBuf)>> {
     let programs: Vec<(String, PathBuf)> = messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Message>(line).ok())
-        .filter(|m| m.profile.test && m.package_id.contains("e2e") && m.target.kind.iter().any(|kind| kind == "test"))
+        .filter(|m| m.profile.test && m.package_id.contains("e2e"))
         .map(|message| (message.target.name, message.executable))
         .collect();
     if programs.is_empty() {
