@@ -4,7 +4,7 @@ use anyhow::Result;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
 
-use crate::{PATIENCE, Stage, program, run};
+use crate::{PATIENCE, Stage, exec};
 
 /// A Git server in the namespace `<stage>-git`, with one repository, `work`.
 pub struct Git {
@@ -72,9 +72,7 @@ impl Git {
     /// # Errors
     /// With what Git says, when it fails.
     pub fn git(&self, args: &[&str]) -> Result<String> {
-        let mut exec = program("kubectl")?;
-        exec.args(["exec", "--namespace", &self.namespace, "deployment/git-server", "--"]);
-        exec.args(["git", "-C", "/srv/git/work.git"]).args(args);
-        run(&mut exec)
+        let there = ["--namespace", &self.namespace, "deployment/git-server", "--", "git", "-C", "/srv/git/work.git"];
+        exec(&[&there, args].concat())
     }
 }

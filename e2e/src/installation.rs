@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{Stage, program, run};
+use crate::{REQUEST_TIMEOUT, Stage, program, run};
 
 /// The namespace of the release.
 pub const NAMESPACE: &str = "enact-system";
@@ -22,7 +22,12 @@ const STARTING: &str = "--timeout=240s";
 /// # Errors
 /// With its standard error, when it fails.
 pub fn kubectl(args: &[&str]) -> Result<String> {
-    run(program("kubectl")?.args(["--namespace", NAMESPACE]).args(args))
+    let mut kubectl = program("kubectl")?;
+    // These wait for what is to come, for as long as they are told.
+    if !matches!(args.first(), Some(&("rollout" | "wait"))) {
+        kubectl.arg(REQUEST_TIMEOUT);
+    }
+    run(kubectl.args(["--namespace", NAMESPACE]).args(args))
 }
 
 /// `helm` for the installation's namespace.
@@ -40,7 +45,21 @@ pub fn helm(args: &[&str]) -> Result<Command> {
 /// # Errors
 /// When one does not.
 pub fn whole() -> Result<()> {
-    WORKLOADS.iter().try_for_each(|workload| rolled_out(workload))
+    WORKLOADS.iter().try_for_each(|workload| {
+        replicas(workload)?;
+        rolled_out(workload)
+    })
+}
+
+/// How many pods a workload is to have.
+fn replicas(workload: &str) -> Result<String> {
+    let replicas = kubectl(&["get", workload, "--output=jsonpath={.spec.replicas}"])?;
+    // Nothing at all is rolled out at once.
+    ensure!(
+        !replicas.is_empty() && replicas != "0",
+        "{workload} is to have no pods, as an earlier test left it; `cargo xtask test cluster` installs the release anew"
+    );
+    Ok(replicas)
 }
 
 fn rolled_out(workload: &str) -> Result<()> {
@@ -59,9 +78,7 @@ impl Scaled {
     /// # Errors
     /// When that fails.
     pub fn to(workload: &'static str, replicas: u32) -> Result<Self> {
-        let before = kubectl(&["get", workload, "--output=jsonpath={.spec.replicas}"])?;
-        ensure!(!before.is_empty() && before != "0", "{workload} had no pods before the test");
-        let scaled = Self { workload, before };
+        let scaled = Self { workload, before: self::replicas(workload)? };
         scale(workload, &replicas.to_string())?;
         if replicas > 0 {
             rolled_out(workload)?;
@@ -120,7 +137,8 @@ pub fn pods_of(workload: &str) -> Result<Vec<String>> {
 /// # Errors
 /// When it cannot be deleted.
 pub fn kill(pod: &str) -> Result<()> {
-    kubectl(&["delete", pod, "--force", "--grace-period=0"]).map(drop)
+    // It may be on its way already, when many are killed.
+    kubectl(&["delete", pod, "--force", "--grace-period=0", "--ignore-not-found"]).map(drop)
 }
 
 /// Waits until a pod of a stage has printed something.
@@ -129,7 +147,7 @@ pub fn kill(pod: &str) -> Result<()> {
 /// When that does not come in time.
 pub async fn printed(stage: &Stage, pod: &str, text: &str, patience: Duration) -> Result<()> {
     crate::until(&format!("`{text}` in the log of {pod}"), patience, || async {
-        let log = run(program("kubectl")?.args(["logs", "--namespace", &stage.name, pod]))?;
+        let log = run(program("kubectl")?.args([REQUEST_TIMEOUT, "logs", "--namespace", &stage.name, pod]))?;
         Ok(if log.contains(text) { crate::Answer::Yes(()) } else { crate::Answer::NotYet(log) })
     })
     .await

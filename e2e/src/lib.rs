@@ -10,9 +10,11 @@ mod stage;
 pub mod work;
 
 use std::future::Future;
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -20,6 +22,14 @@ pub use stage::{Stage, condition, told};
 
 /// The longest wait for something that takes seconds on an idle machine.
 pub const PATIENCE: Duration = Duration::from_mins(3);
+
+/// A flag of `kubectl` for calls that wait for nothing but an answer.
+pub const REQUEST_TIMEOUT: &str = "--request-timeout=60s";
+
+/// The longest that a program may run: longer than the waits of Helm, which adds several up.
+const LONGEST_RUN: Duration = Duration::from_mins(15);
+/// The longest that a command in a pod may run.
+const LONGEST_EXEC: Duration = Duration::from_mins(3);
 
 /// Runs a test with a stage of its own. `name` is that of the test's tenant and namespace.
 ///
@@ -96,9 +106,21 @@ const HOW: &str = "run these tests by `cargo xtask test cluster`";
 /// Runs a command to its end; what it wrote to standard output.
 ///
 /// # Errors
-/// With what it wrote to standard error, when it fails.
+/// With what it wrote to standard error, when it fails; when it does not end.
 pub fn run(command: &mut Command) -> Result<String> {
     let output = output(command)?;
+    succeeded(command, &output)
+}
+
+/// Runs `kubectl exec` with these arguments; what the command in the pod wrote to standard output.
+pub(crate) fn exec(args: &[&str]) -> Result<String> {
+    let mut exec = program("kubectl")?;
+    exec.arg("exec").args(args);
+    let output = output_within(&mut exec, LONGEST_EXEC)?;
+    succeeded(&exec, &output)
+}
+
+fn succeeded(command: &Command, output: &Output) -> Result<String> {
     if !output.status.success() {
         bail!("{command:?} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
@@ -108,9 +130,41 @@ pub fn run(command: &mut Command) -> Result<String> {
 /// Runs a command to its end, well or not.
 ///
 /// # Errors
-/// When it cannot be started.
+/// When it cannot be started, or does not end.
 pub fn output(command: &mut Command) -> Result<Output> {
-    command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {command:?}"))
+    output_within(command, LONGEST_RUN)
+}
+
+/// A program that hangs would hang the run, and leave the cluster as it is in the midst of a test.
+fn output_within(command: &mut Command, limit: Duration) -> Result<Output> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("cannot run {command:?}"))?;
+    // Beside each other, and beside the wait: a full pipe would stop the program.
+    let (stdout, stderr) = (drained(child.stdout.take()), drained(child.stderr.take()));
+    let end = Instant::now() + limit;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if Instant::now() > end {
+            child.kill()?;
+            child.wait()?;
+            bail!("{command:?} did not end within {} s", limit.as_secs());
+        }
+        thread::sleep(Duration::from_millis(20));
+    };
+    let read = |pipe: thread::JoinHandle<_>| pipe.join().unwrap_or_else(|_| Ok(Vec::new()));
+    Ok(Output { status, stdout: read(stdout)?, stderr: read(stderr)? })
+}
+
+fn drained(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<std::io::Result<Vec<u8>>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            pipe.read_to_end(&mut bytes)?;
+        }
+        Ok(bytes)
+    })
 }
 
 /// Asks again and again until there is an answer, for at most `patience`.
@@ -140,4 +194,22 @@ pub enum Answer<T> {
     Yes(T),
     /// How it is instead.
     NotYet(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_hangs_is_ended() {
+        let error = output_within(Command::new("sleep").arg("600"), Duration::from_millis(100)).unwrap_err();
+        assert!(error.to_string().contains("did not end"), "{error}");
+    }
+
+    #[test]
+    fn a_program_may_say_more_than_a_pipe_holds() {
+        let script = "head -c 200000 /dev/zero; head -c 200000 /dev/zero >&2; exit 3";
+        let output = output_within(Command::new("sh").args(["-c", script]), Duration::from_mins(1)).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len(), output.stderr.len()), (Some(3), 200_000, 200_000));
+    }
 }

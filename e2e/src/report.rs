@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::stage::Stage;
-use crate::{output, program};
+use crate::{REQUEST_TIMEOUT, output, program};
 
 /// Objects, events and the last words of pods in the stage's namespace, and of Enact itself.
 pub(crate) fn report(stage: &Stage) -> String {
@@ -34,7 +34,7 @@ pub(crate) fn report(stage: &Stage) -> String {
         ],
         &["logs", "-n", "enact-system", "deployment/enact-operator", "--tail=40"],
     ] {
-        let said = program("kubectl").and_then(|mut kubectl| output(kubectl.args(args)));
+        let said = program("kubectl").and_then(|mut kubectl| output(kubectl.arg(REQUEST_TIMEOUT).args(args)));
         let said = said.map_or_else(|e| e.to_string(), |o| String::from_utf8_lossy(&o.stdout).into_owned());
         // Writing to a String cannot fail.
         let _ = writeln!(text, "--- kubectl {}\n{said}", args.join(" "));

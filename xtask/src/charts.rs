@@ -1,10 +1,12 @@
 //! The checks of the Helm charts that need no cluster.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::cmd::{CommandExt, cmd};
+use crate::schemas::Schemas;
 use crate::{apt, dirs, tools};
 
 /// Values under which the chart must render: the production way, and with everything on.
@@ -24,22 +26,28 @@ const VARIANTS: [(&str, &[&str]); 2] = [
     ),
 ];
 
-/// Lints and renders the charts, runs their unit tests and those of the alerts.
+/// Lints and renders the charts, checks what they render, and the example's own manifests, against schemas, runs their unit tests and
+/// those of the alerts.
 pub(crate) fn check() -> Result<()> {
     let tools = tools::cluster()?;
     let chart = dirs::workspace().join("charts/enact");
     let subchart = chart.join("charts/enact-crds");
     let helm = tools.join("helm");
+    let schemas = Schemas::new()?;
     cmd(&helm, ["lint", "--strict"]).arg(&subchart).show()?;
     for (name, values) in VARIANTS {
         println!("--- {name}");
         let set = || values.iter().flat_map(|value| ["--set", value]);
         cmd(&helm, ["lint", "--strict"]).arg(&chart).args(set()).show()?;
         let render = || cmd(&helm, ["template", "enact"]).arg(&chart).args(set()).read();
-        if render()? != render()? {
+        let rendered = render()?;
+        if rendered != render()? {
             bail!("{name}: two renderings of the chart differ, so every upgrade would change something");
         }
+        schemas.check(&rendered).with_context(|| format!("{name}: the chart renders what Kubernetes does not take"))?;
     }
+    let example = dirs::workspace().join("examples/git-server/git-server.yaml");
+    schemas.check(&fs::read_to_string(&example)?).with_context(|| format!("{} is wrong", example.display()))?;
     cmd(tools.join("helm-unittest"), ["--strict"]).arg(&chart).show()?;
     alerts(&chart)
 }

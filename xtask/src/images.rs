@@ -3,12 +3,14 @@
 //! On a machine without Docker and without a registry: `mmdebstrap` makes the base image that the Containerfiles name, `buildah` builds
 //! on it, and the result is an OCI archive that containerd, kind or k3d can load.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::cmd::{CommandExt, cmd};
@@ -17,6 +19,12 @@ use crate::{apt, binaries, cluster, dirs};
 
 /// Where our images are published.
 pub(crate) const REGISTRY: &str = "ghcr.io/enact-dev";
+
+/// The tag that the chart names unless it is told another one.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The annotation of an entry in an OCI layout's index that holds the image's name.
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// The image that Containerfiles start from; here it is made from Debian's packages.
 const BASE: &str = "docker.io/library/debian:trixie-slim";
@@ -55,10 +63,51 @@ pub(crate) struct Build {
 
 /// An image in a file.
 pub(crate) struct Archive {
-    /// Its name in a registry, with the tag.
+    /// Its name, with a tag that no other content has: a node that keeps an image does not ask again what stands behind its tag.
     pub(crate) name: String,
-    /// The OCI archive.
+    /// The OCI archive. It carries further names.
     pub(crate) path: PathBuf,
+}
+
+impl Archive {
+    /// What tells this content from every other.
+    pub(crate) fn tag(&self) -> &str {
+        self.name.rsplit(':').next().unwrap_or_default()
+    }
+
+    /// The last part of its name, without the tag: `enact`, say.
+    pub(crate) fn short(&self) -> &str {
+        let path = self.name.split(':').next().unwrap_or_default();
+        path.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// As buildah takes it; which of the names makes no difference, but there are several, so that one must be said.
+    fn source(&self) -> String {
+        format!("oci-archive:{}:{}", self.path.display(), self.name)
+    }
+}
+
+/// The part of an OCI archive's index that says what is inside.
+#[derive(Deserialize)]
+struct Index {
+    manifests: Vec<Descriptor>,
+}
+
+#[derive(Deserialize)]
+struct Descriptor {
+    digest: String,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+/// Names and digests of what is in an OCI archive.
+pub(crate) fn contents(archive: &Path) -> Result<Vec<(String, String)>> {
+    // The index is the first file of our own archives; the rest need not be read.
+    let index = cmd("tar", ["-x", "-O", "--occurrence=1", "-f"]).arg(archive).arg("index.json").read()?;
+    let index: Index =
+        serde_json::from_str(&index).with_context(|| format!("{} is no OCI archive", archive.display()))?;
+    let entry = |mut entry: Descriptor| (entry.annotations.remove(REF_NAME).unwrap_or_default(), entry.digest);
+    Ok(index.manifests.into_iter().map(entry).collect())
 }
 
 /// Builds what is asked for and brings it where it is asked for.
@@ -76,6 +125,8 @@ pub(crate) fn run(build: &Build) -> Result<()> {
     }
     if let Some(registry) = &build.push {
         push(&archives, registry)?;
+        // For whoever installs the chart as it is.
+        push_as(&archives, registry, |_| VERSION)?;
     }
     Ok(())
 }
@@ -99,10 +150,34 @@ pub(crate) fn load_with(command: &str, archives: &[Archive]) -> Result<()> {
     archives.iter().try_for_each(|archive| load_one_with(command, &archive.path))
 }
 
-/// Pushes archives to a registry and path.
+/// Pushes archives to a registry and path, each under the tag of its content.
 pub(crate) fn push(archives: &[Archive], registry: &str) -> Result<()> {
+    push_as(archives, registry, Archive::tag)
+}
+
+fn push_as(archives: &[Archive], registry: &str, tag: impl Fn(&Archive) -> &str) -> Result<()> {
     let store = Store::open()?;
-    archives.iter().try_for_each(|archive| store.push(archive, registry))
+    let host = registry.split([':', '/']).next().unwrap_or_default();
+    // A registry on this machine has no certificate.
+    let verify = !matches!(host, "localhost" | "127.0.0.1");
+    for archive in archives {
+        let name = format!("{registry}/{}:{}", archive.short(), tag(archive));
+        store.copy(archive, &format!("docker://{name}"), verify)?;
+        println!("pushed {name}");
+    }
+    Ok(())
+}
+
+/// Copies the smallest archive the way that it would go into a registry, to see that this works where there is none.
+pub(crate) fn check_push(archives: &[Archive]) -> Result<()> {
+    let store = Store::open()?;
+    let size = |archive: &&Archive| fs::metadata(&archive.path).map_or(u64::MAX, |file| file.len());
+    let smallest = archives.iter().min_by_key(size).context("no image was built")?;
+    let folder = tempfile::tempdir_in(&store.folder)?;
+    store.copy(smallest, &format!("dir:{}", folder.path().display()), true)?;
+    let manifest = fs::read(folder.path().join("manifest.json"))?;
+    let _: Value = serde_json::from_slice(&manifest).context("what was pushed is no image")?;
+    Ok(())
 }
 
 /// The image that a cluster itself needs: the sandbox's process and DNS, from the folder of its tools.
@@ -110,8 +185,10 @@ pub(crate) fn cluster_base(tools: &Path) -> Result<Archive> {
     let files = vec![tools.join("pause"), tools.join("coredns")];
     let containerfile = dirs::workspace().join("tools/cluster/Containerfile");
     let image = Image { name: "cluster".to_owned(), containerfile, files };
-    let tag = image.digest()?;
-    Store::open()?.archive(&image, &[format!("enact.dev/cluster:{tag}")])
+    let digest = image.digest()?;
+    let name = format!("enact.dev/cluster:{digest}");
+    let path = Store::open()?.archive(&image, &digest, std::slice::from_ref(&name))?;
+    Ok(Archive { name, path })
 }
 
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -192,26 +269,28 @@ impl Store {
             programs.iter().map(|program| dirs::workspace().join("dist").join(program)).collect()
         };
         let image = Image { name: name.to_owned(), containerfile: folder.join("Containerfile"), files };
-        let tags = [env!("CARGO_PKG_VERSION"), "dev"].map(|tag| format!("{REGISTRY}/{name}:{tag}"));
-        self.archive(&image, &tags)
+        let digest = image.digest()?;
+        let names = [VERSION, "dev", &content_tag(&digest)].map(|tag| format!("{REGISTRY}/{name}:{tag}"));
+        let path = self.archive(&image, &digest, &names)?;
+        let [.., name] = names;
+        Ok(Archive { name, path })
     }
 
-    /// The archive of `image` under `names`, built unless it is there.
-    fn archive(&self, image: &Image, names: &[String]) -> Result<Archive> {
-        let (Some(name), file) = (names.first(), format!("{}-{}.tar", image.name, image.digest()?)) else {
-            bail!("image {} has no name", image.name);
-        };
-        let path = self.folder.join(file);
-        if !path.exists() {
+    /// The archive of `image`, whose digest is given, under `names`; built unless it is there.
+    fn archive(&self, image: &Image, digest: &str, names: &[String]) -> Result<PathBuf> {
+        let Some(name) = names.first() else { bail!("image {} has no name", image.name) };
+        let path = self.folder.join(format!("{}-{digest}.tar", image.name));
+        // The same content may have been built under other names: for another version, say.
+        if !carries(&path, names) {
             eprintln!("building image {name}");
-            self.build(image, names).with_context(|| format!("cannot build {name}"))?;
+            self.build(image, name).with_context(|| format!("cannot build {name}"))?;
             self.export(names, &path)?;
             self.forget_older(&image.name, &path)?;
         }
-        Ok(Archive { name: name.clone(), path })
+        Ok(path)
     }
 
-    fn build(&self, image: &Image, names: &[String]) -> Result<()> {
+    fn build(&self, image: &Image, name: &str) -> Result<()> {
         let text = fs::read_to_string(&image.containerfile)?;
         if text.lines().any(|line| line.starts_with("FROM debian:")) {
             self.ensure_base()?;
@@ -222,15 +301,10 @@ impl Store {
         }
         let mut build = self.buildah();
         build.args(["build", "--quiet", "--layers", "--pull-never", "--file"]).arg(&image.containerfile);
-        for name in names {
-            build.args(["--tag", name]);
-        }
-        let replaced = names.first().and_then(|name| self.image_id(name));
-        build.arg(context.path()).read()?;
-        if let Some(old) =
-            replaced.filter(|old| names.first().and_then(|name| self.image_id(name)).as_ref() != Some(old))
-        {
-            // With its layers, but for those that others use: each holds all programs. It may have a name that somebody else gave it.
+        let replaced = self.image_id(name);
+        build.args(["--tag", name]).arg(context.path()).read()?;
+        if let Some(old) = replaced.filter(|old| self.image_id(name).as_ref() != Some(old)) {
+            // With its layers, but for those that others use: each holds all programs. It may have names that somebody else gave it.
             self.buildah().args(["rmi", &old]).succeeds();
         }
         Ok(())
@@ -262,7 +336,7 @@ impl Store {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let digest = name.strip_prefix(&format!("{image}-")).and_then(|rest| rest.strip_suffix(".tar"));
-            if path != newest && digest.is_some_and(|digest| digest.len() == 16 && !digest.contains('-')) {
+            if path != newest && digest.is_some_and(is_digest) {
                 fs::remove_file(path)?;
             }
         }
@@ -290,18 +364,39 @@ impl Store {
         Ok(())
     }
 
-    fn push(&self, archive: &Archive, registry: &str) -> Result<()> {
-        let id =
-            self.buildah().args(["pull", "--quiet"]).arg(format!("oci-archive:{}", archive.path.display())).read()?;
-        let short = archive.name.rsplit('/').next().unwrap_or(&archive.name);
-        let target = format!("docker://{registry}/{short}");
-        let host = registry.split([':', '/']).next().unwrap_or_default();
-        // A registry on this machine has no certificate.
-        let verify = !matches!(host, "localhost" | "127.0.0.1");
-        self.buildah().args(["push", &format!("--tls-verify={verify}"), &id, &target]).show()?;
-        println!("pushed {registry}/{short}");
-        Ok(())
+    /// Copies an archive's image to where buildah can push.
+    fn copy(&self, archive: &Archive, target: &str, verify: bool) -> Result<()> {
+        let id = self.buildah().args(["pull", "--quiet", &archive.source()]).read()?;
+        self.buildah().args(["push", "--quiet", &format!("--tls-verify={verify}"), &id, target]).read().map(drop)
     }
+}
+
+/// The tag of an image of this version with this content.
+fn content_tag(digest: &str) -> String {
+    format!("{VERSION}-{digest}")
+}
+
+/// Of the names of images that a node keeps, those of other contents than these archives' own.
+pub(crate) fn outdated<'a>(kept: impl IntoIterator<Item = &'a str>, archives: &[Archive]) -> Vec<&'a str> {
+    let of_other_content = |name: &&str| {
+        archives.iter().any(|archive| {
+            let repository = archive.name.strip_suffix(archive.tag()).unwrap_or_default();
+            let tag = name.strip_prefix(repository).unwrap_or_default();
+            tag != archive.tag() && tag.rsplit_once('-').is_some_and(|(_, digest)| is_digest(digest))
+        })
+    };
+    kept.into_iter().filter(of_other_content).collect()
+}
+
+/// Whether this is what [`Inputs::short`] gives.
+fn is_digest(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Whether an archive is there, and holds its image under every one of these names.
+fn carries(archive: &Path, names: &[String]) -> bool {
+    let has = |contents: &[(String, String)], name| contents.iter().any(|(held, _)| held == name);
+    archive.exists() && contents(archive).is_ok_and(|contents| names.iter().all(|name| has(&contents, name)))
 }
 
 /// The index of an OCI layout that holds one image, with an entry for each name.
@@ -312,7 +407,7 @@ fn under_names(index: &str, names: &[String]) -> Result<String> {
     };
     let under = |name: &String| {
         let mut entry = image.clone();
-        entry["annotations"]["org.opencontainers.image.ref.name"] = json!(name);
+        entry["annotations"][REF_NAME] = json!(name);
         entry
     };
     index["manifests"] = names.iter().map(under).collect();
@@ -332,6 +427,43 @@ mod tests {
         assert_eq!(second["digest"], "sha256:1");
         assert_eq!(second["annotations"]["org.opencontainers.image.ref.name"], "a:dev");
         assert!(under_names(r#"{"manifests":[]}"#, &names).is_err());
+    }
+
+    #[test]
+    fn an_archive_that_lacks_a_name_does_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["a:1", "a:dev", "a:1-0123456789abcdef"].map(str::to_owned);
+        let index = under_names(r#"{"manifests":[{"digest":"sha256:1","size":3}]}"#, &names).unwrap();
+        fs::write(folder.path().join("index.json"), index).unwrap();
+        let archive = folder.path().join("a.tar");
+        assert!(!carries(&archive, &names));
+        cmd("tar", ["-C"]).arg(folder.path()).arg("-cf").arg(&archive).arg("index.json").read().unwrap();
+        assert!(carries(&archive, &names));
+        assert!(!carries(&archive, &["a:2".to_owned()]));
+        // Of several names, one has to be asked for.
+        let archive = Archive { name: names[2].clone(), path: archive };
+        assert_eq!(archive.source(), format!("oci-archive:{}:{}", archive.path.display(), names[2]));
+    }
+
+    #[test]
+    fn images_of_other_contents_are_outdated_and_nothing_else_is() {
+        let archive = |short: &str| Archive {
+            name: format!("{REGISTRY}/{short}:{}", content_tag("0123456789abcdef")),
+            path: PathBuf::new(),
+        };
+        let archives = [archive("enact"), archive("agent")];
+        assert_eq!((archives[0].short(), archives[0].tag()), ("enact", &*content_tag("0123456789abcdef")));
+        let kept = [
+            "enact.dev/cluster:fedcba9876543210",
+            "ghcr.io/enact-dev/enact:0.1.0",
+            "ghcr.io/enact-dev/enact:dev",
+            "ghcr.io/enact-dev/enact:0.0.9-fedcba9876543210",
+            "ghcr.io/enact-dev/git-server:0.1.0-fedcba9876543210",
+            "sha256:fedcba9876543210",
+            &archives[0].name,
+            &archives[1].name,
+        ];
+        assert_eq!(outdated(kept, &archives), ["ghcr.io/enact-dev/enact:0.0.9-fedcba9876543210"]);
     }
 
     #[test]

@@ -83,13 +83,29 @@ impl Kube {
         self.kubectl(["wait", "--namespace", namespace, object, &condition, &timeout]).read().map(drop)
     }
 
-    /// The shell's words to reach this cluster with, for people.
-    pub(crate) fn how_to_reach(&self) -> String {
-        match (&self.kubeconfig, &self.context) {
-            (Some(path), _) => format!("export KUBECONFIG={}", path.display()),
-            (None, Some(context)) => format!("kubectl config use-context {context}"),
-            (None, None) => String::new(),
-        }
+    /// The kubeconfig that a person's shell needs first.
+    pub(crate) fn kubeconfig(&self) -> Option<&Path> {
+        self.kubeconfig.as_deref()
+    }
+
+    /// ` --context NAME` for what a person types, where that is needed.
+    pub(crate) fn flag(&self) -> String {
+        self.context.as_ref().map(|context| format!(" --context {context}")).unwrap_or_default()
+    }
+
+    /// kubectl for this cluster, as a person types it.
+    pub(crate) fn kubectl_in_words(&self) -> String {
+        let program = match on_path("kubectl") {
+            None if self.context.is_some() => self.kubectl.display().to_string(),
+            _ => "kubectl".to_owned(),
+        };
+        format!("{program}{}", self.flag())
+    }
+
+    /// A cluster elsewhere, with these programs instead of kubectl and Helm.
+    #[cfg(test)]
+    pub(crate) fn pretended(kubectl: PathBuf, helm: PathBuf) -> Self {
+        Self { kubectl, helm, kubeconfig: None, context: Some("elsewhere".to_owned()) }
     }
 }
 

@@ -15,6 +15,7 @@ mod install;
 mod kube;
 mod postgres;
 mod random;
+mod schemas;
 mod test;
 mod tools;
 
@@ -62,10 +63,6 @@ enum Xtask {
     /// Run Helm's unit tests of charts
     #[command(disable_help_flag = true)]
     HelmUnittest(tools::Arguments),
-
-    /// Check manifests against schemas
-    #[command(disable_help_flag = true)]
-    Kubeconform(tools::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -90,7 +87,6 @@ fn run(task: Xtask) -> Result<()> {
         Xtask::Kubectl(arguments) => tools::exec("kubectl", &arguments),
         Xtask::Helm(arguments) => tools::exec("helm", &arguments),
         Xtask::HelmUnittest(arguments) => tools::exec("helm-unittest", &arguments),
-        Xtask::Kubeconform(arguments) => tools::exec("kubeconform", &arguments),
     }
 }
 

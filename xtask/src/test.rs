@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use crate::cmd::{CommandExt, cmd};
 use crate::install::{self, Delivery};
 use crate::kube::Kube;
-use crate::{apt, charts, cluster, dirs, postgres, tools};
+use crate::{apt, charts, cluster, dirs, images, postgres, tools};
 
 /// Checks everything: what it needs, it installs
 #[derive(Args)]
@@ -121,8 +121,9 @@ fn on_cluster(test: &Test) -> Result<()> {
 
 fn tests_on_cluster(test: &Test) -> Result<()> {
     let kube = Kube::own()?;
-    let (archives, place) = install::deliver_images(&kube, &Delivery::default())?;
-    install::helm(&kube, &archives, &place, &[])?;
+    let images = install::deliver_images(&kube, &Delivery::default())?;
+    images::check_push(&images.archives).context("images cannot be pushed")?;
+    install::helm(&kube, &images, &[])?;
     let mut programs = e2e_programs()?;
     programs.sort_by_key(|(name, _)| (disturbs(name), name.clone()));
     for (name, program) in programs {
@@ -168,7 +169,6 @@ fn e2e_programs() -> Result<Vec<(String, PathBuf)>> {
     #[derive(serde::Deserialize)]
     struct Target {
         name: String,
-        kind: Vec<String>,
     }
     #[derive(serde::Deserialize)]
     struct Profile {
@@ -178,7 +178,7 @@ fn e2e_programs() -> Result<Vec<(String, PathBuf)>> {
     let programs: Vec<(String, PathBuf)> = messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Message>(line).ok())
-        .filter(|m| m.profile.test && m.package_id.contains("e2e") && m.target.kind.iter().any(|kind| kind == "test"))
+        .filter(|m| m.profile.test && m.package_id.contains("e2e"))
         .map(|message| (message.target.name, message.executable))
         .collect();
     if programs.is_empty() {

@@ -41,6 +41,14 @@ pub(crate) fn kwok() -> Result<PathBuf> {
     KWOK.build()
 }
 
+/// The folder of Kubernetes' pinned sources.
+pub(crate) fn kubernetes_source() -> Result<PathBuf> {
+    let mut download = cmd("go", ["mod", "download", "-json", "k8s.io/kubernetes"]);
+    let module = download.current_dir(dirs::workspace().join("tools").join(CLUSTER.folder)).read()?;
+    let module: serde_json::Value = serde_json::from_str(&module)?;
+    Ok(PathBuf::from(module["Dir"].as_str().context("Go does not say where Kubernetes' sources are")?))
+}
+
 /// What a tool is given, unread.
 #[derive(Args)]
 pub(crate) struct Arguments {

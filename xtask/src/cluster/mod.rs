@@ -12,7 +12,6 @@ mod layout;
 mod net;
 mod node;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,7 +19,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use serde::Deserialize;
 
 use self::layout::{Layout, Machine};
 use self::net::Ranges;
@@ -154,6 +152,18 @@ pub(crate) fn down() -> Result<()> {
 /// Loads archives into the cluster in its usual place.
 pub(crate) fn load(archives: &[PathBuf]) -> Result<()> {
     Running::new(None)?.load(archives)
+}
+
+/// Takes images of other contents than these archives' away from the cluster in its usual place: its kubelet deletes none, and each
+/// holds all programs.
+pub(crate) fn forget_outdated(archives: &[images::Archive]) -> Result<()> {
+    let running = Running::new(None)?;
+    let kept = node::ctr(&running.layout).args(["images", "list", "--quiet"]).read()?;
+    let outdated = images::outdated(kept.lines(), archives);
+    if outdated.is_empty() {
+        return Ok(());
+    }
+    node::ctr(&running.layout).args(["images", "remove"]).args(outdated).read().map(drop)
 }
 
 /// The administrator's kubeconfig of the cluster in its usual place.
@@ -370,29 +380,14 @@ fn etcd_listens() -> Result<()> {
     Ok(())
 }
 
-/// The part of an OCI archive's index that says what is inside.
-#[derive(Deserialize)]
-struct Index {
-    manifests: Vec<Descriptor>,
-}
-
-#[derive(Deserialize)]
-struct Descriptor {
-    digest: String,
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
-}
-
 /// Whether containerd's list of images, one a line with name and digest, has all that `archive` holds. An archive in another format
 /// counts as not loaded.
 fn is_loaded(present: &str, archive: &Path) -> bool {
-    let index = cmd("tar", ["-x", "-O", "--occurrence=1", "-f"]).arg(archive).arg("index.json").read();
-    let Some(index) = index.ok().and_then(|text| serde_json::from_str::<Index>(&text).ok()) else { return false };
-    index.manifests.iter().all(|manifest| {
-        let name = manifest.annotations.get("org.opencontainers.image.ref.name");
+    let Ok(contents) = images::contents(archive) else { return false };
+    contents.iter().all(|(name, digest)| {
         present.lines().any(|line| {
             let mut words = line.split_whitespace();
-            words.next() == name.map(String::as_str) && words.any(|word| word == manifest.digest)
+            words.next() == Some(name.as_str()) && words.any(|word| word == digest)
         })
     })
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask demo`: from nothing to a product that was built by pods, on a real cluster, as a user would do it.
 
+mod own;
 mod show;
 
 use std::fs;
@@ -10,8 +11,8 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cmd::{CommandExt, cmd};
-use crate::images::{self, Archive};
-use crate::install::{self, Delivery};
+use crate::images;
+use crate::install::{self, Delivery, Images};
 use crate::kube::Kube;
 use crate::{apt, cluster, dirs, random};
 
@@ -54,13 +55,14 @@ pub(crate) fn run(demo: &Demo) -> Result<()> {
         cluster::up(&cluster::Options::default())?;
         Kube::own()?
     };
+    own::claim(&kube)?;
     clock.step("The images, from their Containerfiles");
-    let (archives, place) = install::deliver_images(&kube, &demo.delivery)?;
+    let images = install::deliver_images(&kube, &demo.delivery)?;
     clear(&kube)?;
     clock.step("Enact and its Postgres, by `helm install`");
-    install::helm(&kube, &archives, &place, &[])?;
+    install::helm(&kube, &images, &[])?;
     clock.step("A Git server, and the tenant `acme`");
-    git_server(&kube, &archives, &place)?;
+    git_server(&kube, &images)?;
     tenant(&kube)?;
     clock.step("dana, a developer, applies the constitution, the specification and the plan");
     for file in ["10-agents", "11-recorded-work", "20-constitution", "30-specification", "40-plan"] {
@@ -74,7 +76,7 @@ pub(crate) fn run(demo: &Demo) -> Result<()> {
         .show()
         .context("the plan did not succeed: the lines above say why")?;
     clock.step("What came of it");
-    show::outcome(&kube, &archives, &place)?;
+    show::outcome(&kube, &images)?;
     println!("\nAll of it took {:.0} s. {}", clock.0.elapsed().as_secs_f32(), show::look_further(&kube));
     Ok(())
 }
@@ -96,30 +98,28 @@ fn example(file: &str) -> Result<String> {
 /// Deletes what an earlier run applied, so that this one shows everything again. The release stays.
 fn clear(kube: &Kube) -> Result<()> {
     if kube.kubectl(["get", "crd", "plans.enact.dev"]).succeeds() {
-        let all = "plans,specifications,constitutions,agents,approvals";
-        kube.kubectl(["delete", all, "--all", "--namespace", SHOP, "--ignore-not-found", "--timeout=60s"]).read()?;
+        clear_shop(kube)?;
     }
     kube.kubectl(["delete", "deployment", "git-server", "--namespace", GIT_NAMESPACE, "--ignore-not-found"])
         .read()
         .map(drop)
 }
 
-/// Where an image is for this cluster.
-pub(crate) fn image(archives: &[Archive], place: &str, name: &str) -> Result<String> {
-    let wanted = format!("{}/{name}:", images::REGISTRY);
-    let archive = archives.iter().find(|archive| archive.name.starts_with(&wanted));
-    let tag = archive.and_then(|archive| archive.name.rsplit(':').next()).context("an image was not built")?;
-    Ok(format!("{place}/{name}:{tag}"))
+/// Deletes the plan, and all that it was made from.
+fn clear_shop(kube: &Kube) -> Result<()> {
+    let all = "plans,specifications,constitutions,agents,approvals";
+    let delete = ["delete", all, "--all", "--namespace", SHOP, "--ignore-not-found", "--timeout=60s"];
+    kube.kubectl(delete).read().map(drop)
 }
 
 /// A Git server with two users: agents push branches of their own, the integrator every branch.
-fn git_server(kube: &Kube, archives: &[Archive], place: &str) -> Result<()> {
+fn git_server(kube: &Kube, images: &Images) -> Result<()> {
     apt::ensure(&["openssl"])?;
     let manifests = example("git-server/git-server.yaml")?;
-    let published = format!("{}/git-server:{}", images::REGISTRY, env!("CARGO_PKG_VERSION"));
-    let manifests = manifests.replace(&published, &image(archives, place, "git-server")?);
+    let published = format!("{}/git-server:{}", images::REGISTRY, images::VERSION);
+    let manifests = manifests.replace(&published, &images.name("git-server")?);
     let mut users = String::new();
-    let mut secrets = vec![namespace(SHOP)];
+    let mut secrets = Vec::new();
     for (user, secret) in [("agent", "git-agent"), ("integrator", "git-integrator")] {
         let password = random::hex()?;
         let hash = cmd("openssl", ["passwd", "-apr1", "-stdin"]).read_with(&password)?;
@@ -130,7 +130,6 @@ fn git_server(kube: &Kube, archives: &[Archive], place: &str) -> Result<()> {
             "stringData": { "username": user, "password": password },
         }));
     }
-    secrets.push(namespace(GIT_NAMESPACE));
     secrets.push(json!({
         "apiVersion": "v1", "kind": "Secret",
         "metadata": { "name": "git-server", "namespace": GIT_NAMESPACE },
@@ -142,12 +141,8 @@ fn git_server(kube: &Kube, archives: &[Archive], place: &str) -> Result<()> {
     kube.kubectl(rollout).read().context("the Git server does not start").map(drop)
 }
 
-fn namespace(name: &str) -> serde_json::Value {
-    json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })
-}
-
 fn tenant(kube: &Kube) -> Result<()> {
-    kube.apply(&example("00-tenant.yaml")?, &[])?;
+    kube.apply(&own::labelled(kube, &example("00-tenant.yaml")?)?, &[])?;
     kube.wait("default", &format!("tenant/{TENANT}"), "condition=Ready", 60).context("the tenant does not become ready")
 }
 
@@ -165,16 +160,7 @@ fn down(demo: &Demo) -> Result<()> {
     let Some(context) = &demo.context else {
         return cluster::down();
     };
-    let kube = Kube::of_context(context)?;
-    clear(&kube)?;
-    let gone = |args: &[&str]| kube.kubectl(args).args(["--ignore-not-found", "--timeout=120s"]).read().map(drop);
-    if kube.kubectl(["get", "crd", "tenants.enact.dev"]).succeeds() {
-        gone(&["delete", "tenant", TENANT])?;
-    }
-    kube.helm(["uninstall", install::RELEASE, "--namespace", install::NAMESPACE, "--ignore-not-found", "--wait"])
-        .read()?;
-    gone(&["delete", "namespace", SHOP, GIT_NAMESPACE, install::NAMESPACE])?;
-    gone(&["delete", "crd", "--selector", "app.kubernetes.io/part-of=enact"])?;
+    own::delete(&Kube::of_context(context)?)?;
     println!("the demonstration is gone from {context}");
     Ok(())
 }

@@ -3,10 +3,9 @@
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
-use super::{GIT_NAMESPACE, SHOP, TENANT, image};
+use super::{GIT_NAMESPACE, SHOP, TENANT};
 use crate::cmd::CommandExt;
-use crate::images::Archive;
-use crate::install::NAMESPACE;
+use crate::install::{Images, NAMESPACE};
 use crate::kube::Kube;
 
 /// Runs in a pod of the agent's image beside the Git server: what a user of the branch would do.
@@ -40,8 +39,8 @@ where tenant_id = 'acme' order by id desc limit 12;
 commit;";
 
 /// Prints what came of the plan.
-pub(super) fn outcome(kube: &Kube, archives: &[Archive], place: &str) -> Result<()> {
-    println!("{}", product(kube, &image(archives, place, "agent")?)?);
+pub(super) fn outcome(kube: &Kube, images: &Images) -> Result<()> {
+    println!("{}", product(kube, &images.name("agent")?)?);
     println!(
         "--- the record in Postgres of the tenant {TENANT}: how much there is, and the last entries, newest first"
     );
@@ -86,15 +85,36 @@ fn product(kube: &Kube, image: &str) -> Result<String> {
 
 /// The commands with which a person goes on.
 pub(super) fn look_further(kube: &Kube) -> String {
+    let (flag, kubectl) = (kube.flag(), kube.kubectl_in_words());
+    let (reach, or) = match kube.kubeconfig() {
+        Some(path) => (format!("export KUBECONFIG={}\n  ", path.display()), " # or `cargo xtask kubectl get …`"),
+        None => Default::default(),
+    };
     format!(
         "To look further:
-  {reach}
-  export PATH=\"$PWD/dist:$PATH\"
-  enact status {SHOP} --namespace {SHOP}
-  enact logs {SHOP}/T003 --attempt 1 --namespace {SHOP}    # failed on purpose, and was tried again
-  kubectl get enact --namespace {SHOP}                     # or `cargo xtask kubectl get …`
-  kubectl describe plan {SHOP} --namespace {SHOP}
-To take everything away: cargo xtask demo --down",
-        reach = kube.how_to_reach()
+  {reach}export PATH=\"$PWD/dist:$PATH\"
+  enact{flag} status {SHOP} --namespace {SHOP}
+  enact{flag} logs {SHOP}/T003 --attempt 1 --namespace {SHOP} # failed on purpose, and was tried again
+  {kubectl} get enact --namespace {SHOP}{or}
+  {kubectl} describe plan {SHOP} --namespace {SHOP}
+To take everything away: cargo xtask demo{flag} --down"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn what_to_type_next_is_for_the_cluster_that_was_shown() {
+        let told = look_further(&Kube::pretended(PathBuf::from("/opt/kubectl"), PathBuf::from("/opt/helm")));
+        for line in
+            told.lines().filter(|line| ["enact", "kubectl", "xtask demo"].iter().any(|word| line.contains(word)))
+        {
+            assert!(line.contains(" --context elsewhere "), "{line}");
+        }
+        assert!(!told.contains("KUBECONFIG") && !told.contains("xtask kubectl"), "{told}");
+    }
 }
