@@ -72,8 +72,8 @@ fn work_that_fails_is_named_and_holds_up_nothing_else() {
         let at = |url: &str, secret: &str| {
             format!("  workspace: {{url: '{url}', credentialsSecretRef: {{name: {secret}}}}}\n")
         };
-        let one = script("echo a > a.txt");
-        let by = |agent: &str| one.replace("title: bad", &format!("title: bad\n      agentRef: {{name: {agent}}}"));
+        let works = script("echo a > a.txt");
+        let by = |agent: &str| works.replace("title: bad", &format!("title: bad\n      agentRef: {{name: {agent}}}"));
         let nowhere = git.url().replace("git-server", "no-git-server");
         let large = "x".repeat(65_000);
         let all = [
@@ -112,28 +112,28 @@ fn work_that_fails_is_named_and_holds_up_nothing_else() {
             ),
             bad(
                 "unreachable",
-                &format!("{twice}{}{one}", at(&nowhere, "git-agent")),
+                &format!("{twice}{}{works}", at(&nowhere, "git-agent")),
                 "RepositoryUnreachable",
                 2,
                 &["no-git-server", "cannot be reached"],
             ),
             bad(
                 "denied",
-                &format!("{}{one}", at(&git.url(), "wrong")),
+                &format!("{}{works}", at(&git.url(), "wrong")),
                 "RepositoryDenied",
                 1,
                 &["refused the credential", "check workspace.credentialsSecretRef"],
             ),
             bad(
                 "no-repository",
-                &format!("{}{one}", at(&git.url().replace("work.git", "none.git"), "git-agent")),
+                &format!("{}{works}", at(&git.url().replace("work.git", "none.git"), "git-agent")),
                 "RepositoryDenied",
                 1,
                 &["none.git", "is no repository", "check workspace.url"],
             ),
             bad(
                 "no-revision",
-                &format!("  workspace: {{url: '{}', revision: v9}}\n{one}", git.url()),
+                &format!("  workspace: {{url: '{}', revision: v9}}\n{works}", git.url()),
                 "RevisionNotFound",
                 1,
                 &["branch or tag `v9`", "check workspace.revision"],
@@ -148,7 +148,7 @@ fn work_that_fails_is_named_and_holds_up_nothing_else() {
             bad("no-secret", &format!("{once}{}", by("keyless")), "ContainerConfigError", 1, &["no-such-secret"]),
             bad(
                 "no-credential",
-                &format!("{once}{}{one}", at(&git.url(), "no-such-secret")),
+                &format!("{once}{}{works}", at(&git.url(), "no-such-secret")),
                 "ContainerConfigError",
                 1,
                 &[

@@ -1,9 +1,9 @@
 //! What one object shows: the API server or the webhook refuses it.
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use enact_crds::Plan;
 use enact_crds::plan::Phase;
-use enact_e2e::{PATIENCE, Stage, on_stage};
+use enact_e2e::{PATIENCE, on_stage};
 use kube::api::ListParams;
 
 use super::{neighbour, object, panics};
