@@ -93,9 +93,11 @@ fn forget_unfinished(kube: &Kube) -> Result<()> {
     let delete = |kind: &str, selector: &str| {
         kube.kubectl(["delete", kind, "--namespace", NAMESPACE, "--selector", selector, "--output=name"]).read()
     };
-    let found = delete("secrets", UNFINISHED)?;
+    let told = delete("secrets", UNFINISHED)?;
+    // kubectl says in words when there was nothing to delete.
+    let found: Vec<&str> = told.lines().filter(|line| line.starts_with("secret/")).collect();
     if !found.is_empty() {
-        eprintln!("an earlier Helm did not come to its end: {found} is taken back");
+        eprintln!("an earlier Helm did not come to its end: {} is taken back", found.join(", "));
         // Its migration would be nobody's; that of the revision before runs again without harm.
         delete("jobs", &format!("app.kubernetes.io/instance={RELEASE}"))?;
     }
