@@ -439,15 +439,19 @@ mod tests {
         ] {
             assert!(check_ref(name).is_err(), "{name:?}");
         }
-        for name in ["main", "v1.2.3", "enact/shop/t001-1", "0123456789abcdef0123456789abcdef01234567"] {
+        for name in ["main", "v1.2.3", "enact/shop-5f0c1a2b/t001-1", "0123456789abcdef0123456789abcdef01234567"] {
             assert_eq!(check_ref(name), Ok(()), "{name}");
         }
     }
 
     proptest! {
         #[test]
-        fn our_branches_are_refs(plan in "[a-z]([a-z0-9-]{0,50}[a-z0-9])?", id in "[A-Z]{1,3}[0-9.]{1,6}[a-z]?", n in 1u32..100) {
-            prop_assert_eq!(check_ref(&crate::names::task_branch(&plan, &id, n)), Ok(()));
+        fn our_branches_are_refs(
+            plan in "[a-z]([a-z0-9-]{0,50}[a-z0-9])?", id in "\\PC{0,80}", uid in "\\PC{0,40}", n in 1u32..100_000,
+        ) {
+            let task = crate::names::task_name(&plan, &id);
+            prop_assert_eq!(check_ref(&crate::names::task_branch(&plan, &uid, &task, n)), Ok(()));
+            prop_assert_eq!(check_ref(&crate::names::candidate_branch(&plan, &uid, n)), Ok(()));
         }
 
         #[test]

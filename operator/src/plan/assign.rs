@@ -53,7 +53,7 @@ fn task(pass: &Pass, node: usize, template: &TaskTemplate, attempt: u32, name: S
     };
     let git = workspace.map(|w| {
         let dependencies = pass.valid.graph.dependencies(node).iter().copied();
-        git(w, branches(pass, dependencies), names::task_branch(&plan_name, &template.id, attempt))
+        git(w, branches(pass, dependencies), branch(pass, node, attempt))
     });
     let mut owner = build::controlled_by(plan.as_ref());
     owner.kind = "Task".into();
@@ -81,7 +81,7 @@ fn integration(pass: &Pass, attempt: u32, name: String) -> Result<Pod, Report> {
         plan.spec.workspace.as_ref().ok_or_else(|| invalid("a plan without workspace has no integration"))?;
     let work = IntegrationWork { target: target_branch(observed, workspace), gates: convert::gates(&plan.spec.gates) };
     let merged = branches(pass, pass.valid.graph.order().iter().copied());
-    let git = git(workspace, merged, names::candidate_branch(&plan_name, attempt));
+    let git = git(workspace, merged, names::candidate_branch(&plan_name, &observed.uid, attempt));
     let frame = pod::Frame {
         config: &pass.ctx.config,
         member: &pass.valid.member,
@@ -125,15 +125,20 @@ fn invalid(why: &str) -> Report {
 /// the same.
 fn branches(pass: &Pass, nodes: impl Iterator<Item = u32>) -> Vec<String> {
     let compiled = &pass.valid.content.compiled;
-    let plan = pass.observed.plan.name_any();
     nodes
         .map(|n| n as usize)
         .filter(|&n| !pass.is_integration(n))
         .map(|n| {
             let kept = pass.observed.children.tasks.get(&compiled.names[n]).and_then(|t| t.branch.clone());
-            kept.unwrap_or_else(|| names::task_branch(&plan, &compiled.tasks[n].id, pass.nodes[n].attempts))
+            kept.unwrap_or_else(|| branch(pass, n, pass.nodes[n].attempts))
         })
         .collect()
+}
+
+/// The branch of a task's attempt.
+pub fn branch(pass: &Pass, node: usize, attempt: u32) -> String {
+    let task = &pass.valid.content.compiled.names[node];
+    names::task_branch(&pass.observed.plan.name_any(), &pass.observed.uid, task, attempt)
 }
 
 /// Outputs of the tasks that this one depends on.

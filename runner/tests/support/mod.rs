@@ -175,7 +175,7 @@ impl Pod {
     pub fn task(server: &GitServer, script: &str) -> Self {
         Self::new(assignment(
             &server.url,
-            "enact/shop/t001-1",
+            "enact/shop-5f0c1a2b/t001-1",
             Work::Task(task(Adapter::Command { script: script.into() })),
         ))
     }
@@ -184,7 +184,7 @@ impl Pod {
     pub fn integration(server: &GitServer, merge: &[&str], gate: &str) -> Self {
         let gates = vec![Gate { name: "check".into(), script: gate.into() }];
         let work = Work::Integration(IntegrationWork { target: "plan/shop".into(), gates });
-        let mut assignment = assignment(&server.url, "enact/shop/candidate-1", work);
+        let mut assignment = assignment(&server.url, "enact/shop-5f0c1a2b/candidate/1", work);
         assignment.git.as_mut().unwrap().merge = merge.iter().map(ToString::to_string).collect();
         Self::new(assignment)
     }
