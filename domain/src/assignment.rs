@@ -145,11 +145,22 @@ pub struct GitWork {
     pub url: String,
     /// Branch, tag or commit that the plan starts from.
     pub revision: String,
-    /// Branches to merge into the working tree before the work starts, in order.
+    /// Work to merge into the working tree before the work starts, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub merge: Vec<String>,
+    pub merge: Vec<Verified>,
     /// Branch to push the work to.
     pub branch: String,
+}
+
+/// Work of a task that has succeeded. Agents may push to each other's branches, so that a branch alone says nothing of what passed the
+/// task's gates: the commit does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verified {
+    /// The branch that it was pushed to.
+    pub branch: String,
+    /// The commit that holds it, 40 or 64 hex digits: the head of that branch, or under what was pushed there since.
+    pub commit: String,
 }
 
 /// The work of an integration pod.
@@ -185,6 +196,8 @@ pub enum Reason {
     RepositoryDenied,
     /// The revision does not exist in the repository.
     RevisionNotFound,
+    /// A branch that is to be merged does not hold the commit that was verified, or does not exist any more.
+    WorkNotFound,
     /// The push was refused.
     PushRejected,
     /// The result could not be delivered to the server.
@@ -223,6 +236,7 @@ impl Reason {
             Self::RepositoryUnreachable => "RepositoryUnreachable",
             Self::RepositoryDenied => "RepositoryDenied",
             Self::RevisionNotFound => "RevisionNotFound",
+            Self::WorkNotFound => "WorkNotFound",
             Self::PushRejected => "PushRejected",
             Self::DeliveryFailed => "DeliveryFailed",
             Self::DeadlineExceeded => "DeadlineExceeded",

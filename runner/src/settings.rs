@@ -6,6 +6,7 @@ use clap::Args;
 use enact_domain::assignment::{ASSIGNMENT_ENV, Assignment, GitWork, Reason, Work, check_ref, check_url, paths};
 
 use crate::failure::Failure;
+use crate::repository::is_commit_id;
 
 /// Where the pod's volumes are mounted. The defaults are what the operator mounts.
 #[derive(Args, Clone, Debug)]
@@ -48,8 +49,11 @@ fn check(assignment: &Assignment) -> Result<(), String> {
     let told = |error: enact_domain::assignment::GitNameError| error.to_string();
     if let Some(GitWork { url, revision, merge, branch }) = &assignment.git {
         check_url(url).map_err(told)?;
-        for name in [revision, branch].into_iter().chain(merge) {
+        for name in [revision, branch].into_iter().chain(merge.iter().map(|work| &work.branch)) {
             check_ref(name).map_err(told)?;
+        }
+        if let Some(work) = merge.iter().find(|work| !is_commit_id(&work.commit)) {
+            return Err(format!("`{}` is not the whole id of a commit", work.commit.escape_debug()));
         }
     }
     match &assignment.work {

@@ -64,6 +64,36 @@ fn a_conflict_names_branch_and_files_and_changes_nothing() {
 }
 
 #[test]
+fn a_branch_that_was_replaced_after_its_gates_is_not_merged() {
+    let git = with_two_tasks();
+    let pod = Pod::integration(&git, &TASKS, "test ! -e sneaked.txt");
+    let verified = git.tip(TASKS[1]).unwrap();
+    // More on top of it is left out.
+    git.commit(TASKS[1], &[("sneaked.txt", "in\n")]);
+    for step in ["merge", "gate", "publish"] {
+        let ended = pod.run(step);
+        assert_eq!(ended.code, Some(0), "{}", ended.log);
+    }
+    assert_eq!(git.git(&["ls-tree", "--name-only", "plan/shop"]), "README.md\na.txt\nb.txt");
+
+    // Something else in its place ends the attempt.
+    let other = git.commit("other", &[("b.txt", "not what was checked\n")]);
+    git.git(&["branch", "-f", TASKS[1], &other]);
+    git.git(&["branch", "-D", "plan/shop", "enact/shop-5f0c1a2b/candidate/1"]);
+    let server = EnactServer::start(&[]);
+    let pod = pod.with_server(&server);
+    let ended = pod.run("merge");
+    assert_eq!((ended.code, ended.report.reason), (Some(78), Reason::WorkNotFound), "{}", ended.log);
+    assert!(ended.report.message.contains(TASKS[1]) && ended.report.message.contains(&verified));
+    assert_eq!((git.tip("enact/shop-5f0c1a2b/candidate/1"), git.tip("plan/shop")), (None, None));
+    assert_eq!(server.result().report, ended.report);
+
+    // What had been checked is put back.
+    git.git(&["branch", "-f", TASKS[1], &verified]);
+    assert_eq!(pod.run("merge").code, Some(0));
+}
+
+#[test]
 fn a_gate_that_fails_is_named_and_needs_no_credential() {
     let git = with_two_tasks();
     let server = EnactServer::start(&[]);

@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 
-use enact_domain::assignment::{Adapter, Assignment, Gate, Reason, Work};
+use enact_domain::assignment::{Adapter, Assignment, Gate, Reason, Verified, Work};
 
 use support::http::{response, serve};
 use support::{EnactServer, GitServer, Pod};
@@ -51,10 +51,7 @@ fn what_dependencies_left_is_merged_and_given() {
     git.commit("enact/shop-5f0c1a2b/t00x-2", &[("b.txt", "b")]);
     let script = r#"cat a.txt b.txt > c.txt; grep -q '"version": "7"' "$ENACT_INPUTS_FILE"; test "$ENACT_TASK_ID/$ENACT_ATTEMPT" = T001/1"#;
     let pod = Pod::task(&git, script)
-        .with(|a| {
-            a.git.as_mut().unwrap().merge =
-                vec!["enact/shop-5f0c1a2b/t000-1".into(), "enact/shop-5f0c1a2b/t00x-2".into()];
-        })
+        .merging(&git, &["enact/shop-5f0c1a2b/t000-1", "enact/shop-5f0c1a2b/t00x-2"])
         .with_task(|task| {
             task.inputs = [("T000".to_owned(), [("version".to_owned(), "7".to_owned())].into())].into();
         });
@@ -69,9 +66,7 @@ fn dependencies_that_do_not_merge_are_named_with_their_files() {
     git.commit("left", &[("same.txt", "left\n"), ("ä b.txt", "left\n")]);
     git.commit("right", &[("same.txt", "right\n"), ("ä b.txt", "right\n")]);
     let server = EnactServer::start(&[]);
-    let pod = Pod::task(&git, "touch never")
-        .with(|a| a.git.as_mut().unwrap().merge = vec!["left".into(), "right".into()])
-        .with_server(&server);
+    let pod = Pod::task(&git, "touch never").merging(&git, &["left", "right"]).with_server(&server);
     let ended = pod.run("task");
     assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::MergeConflict), "{}", ended.log);
     assert_eq!(ended.report.conflicts, ["same.txt", "ä b.txt"]);
@@ -157,22 +152,44 @@ fn a_revision_is_a_branch_a_tag_or_a_whole_commit_id() {
             ended.log
         );
     }
-    let missing = Pod::task(&git, "true").with(|a| a.git.as_mut().unwrap().merge = vec!["enact/gone".into()]);
-    let ended = missing.run("task");
-    assert_eq!(ended.report.reason, Reason::RevisionNotFound);
-    assert!(ended.report.message.contains("enact/gone"));
+}
+
+/// Agents may push to each other's branches: what passed the gates is a commit, and no branch.
+#[test]
+fn only_verified_work_of_dependencies_is_merged() {
+    let git = GitServer::start();
+    let branch = "enact/shop-5f0c1a2b/t000-1";
+    let verified = git.commit(branch, &[("a.txt", "a\n")]);
+    let pod = Pod::task(&git, "cat a.txt; test ! -e sneaked.txt; touch x").merging(&git, &[branch]);
+    git.commit(branch, &[("sneaked.txt", "in\n")]);
+    let ended = pod.run("task");
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(git.git(&["ls-tree", "--name-only", "enact/shop-5f0c1a2b/t001-1"]), "README.md\na.txt\nx");
+
+    let other = git.commit("other", &[("a.txt", "not what was checked\n")]);
+    let takes: [(&[&str], &str); 2] =
+        [(&["branch", "-f", branch, &other], "does not hold it"), (&["branch", "-D", branch], "does not exist")];
+    for (take, words) in takes {
+        git.git(take);
+        let ended = pod.run("task");
+        assert_eq!((ended.code, ended.report.reason), (Some(78), Reason::WorkNotFound), "{}", ended.log);
+        for part in [branch, verified.as_str(), words] {
+            assert!(ended.report.message.contains(part), "{}", ended.report.message);
+        }
+    }
 }
 
 #[test]
 fn hostile_names_never_reach_git() {
     type Change = fn(&mut Assignment);
     let git = GitServer::start();
-    let changes: [Change; 6] = [
+    let changes: [Change; 7] = [
         |a| a.git.as_mut().unwrap().url = "ext::sh -c 'touch /tmp/enact-owned'".into(),
         |a| a.git.as_mut().unwrap().url = "file:///etc".into(),
         |a| a.git.as_mut().unwrap().revision = "--upload-pack=touch /tmp/enact-owned".into(),
         |a| a.git.as_mut().unwrap().branch = "--force".into(),
-        |a| a.git.as_mut().unwrap().merge = vec!["../../x".into()],
+        |a| a.git.as_mut().unwrap().merge = vec![Verified { branch: "../../x".into(), commit: "0".repeat(40) }],
+        |a| a.git.as_mut().unwrap().merge = vec![Verified { branch: "x".into(), commit: "--abort".into() }],
         |a| match &mut a.work {
             Work::Task(task) => task.id = "../../T001".into(),
             Work::Integration(_) => unreachable!(),

@@ -10,7 +10,7 @@ use enact_crds::common::Resources;
 use enact_crds::convert;
 use enact_crds::plan::Workspace;
 use enact_crds::task::TaskTemplate;
-use enact_domain::assignment::{Assignment, GitWork, IntegrationWork, Reason, Report, TaskWork, Work};
+use enact_domain::assignment::{Assignment, GitWork, IntegrationWork, Reason, Report, TaskWork, Verified, Work};
 use enact_domain::names;
 use enact_domain::plan::Action;
 use k8s_openapi::api::core::v1::Pod;
@@ -53,7 +53,7 @@ fn task(pass: &Pass, node: usize, template: &TaskTemplate, attempt: u32, name: S
     };
     let git = workspace.map(|w| {
         let dependencies = pass.valid.graph.dependencies(node).iter().copied();
-        git(w, branches(pass, dependencies), branch(pass, node, attempt))
+        git(w, merges(pass, dependencies), branch(pass, node, attempt))
     });
     let mut owner = build::controlled_by(plan.as_ref());
     owner.kind = "Task".into();
@@ -80,7 +80,7 @@ fn integration(pass: &Pass, attempt: u32, name: String) -> Result<Pod, Report> {
     let workspace =
         plan.spec.workspace.as_ref().ok_or_else(|| invalid("a plan without workspace has no integration"))?;
     let work = IntegrationWork { target: target_branch(observed, workspace), gates: convert::gates(&plan.spec.gates) };
-    let merged = branches(pass, pass.valid.graph.order().iter().copied());
+    let merged = merges(pass, pass.valid.graph.order().iter().copied());
     let git = git(workspace, merged, names::candidate_branch(&plan_name, &observed.uid, attempt));
     let frame = pod::Frame {
         config: &pass.ctx.config,
@@ -113,7 +113,7 @@ fn assignment(pass: &Pass, subject_uid: &str, attempt: u32, git: Option<GitWork>
     }
 }
 
-fn git(workspace: &Workspace, merge: Vec<String>, branch: String) -> GitWork {
+fn git(workspace: &Workspace, merge: Vec<Verified>, branch: String) -> GitWork {
     GitWork { url: workspace.url.clone(), revision: workspace.revision.clone(), merge, branch }
 }
 
@@ -121,18 +121,26 @@ fn invalid(why: &str) -> Report {
     Report::new(Reason::InvalidAssignment, why)
 }
 
-/// Branches of these tasks' work, in the order given. What succeeded in this very pass is not in the index yet: its branch is known all
-/// the same.
-fn branches(pass: &Pass, nodes: impl Iterator<Item = u32>) -> Vec<String> {
-    let compiled = &pass.valid.content.compiled;
-    nodes
-        .map(|n| n as usize)
-        .filter(|&n| !pass.is_integration(n))
-        .map(|n| {
-            let kept = pass.observed.children.tasks.get(&compiled.names[n]).and_then(|t| t.branch.clone());
-            kept.unwrap_or_else(|| branch(pass, n, pass.nodes[n].attempts))
-        })
-        .collect()
+/// The work of these tasks, in the order given.
+fn merges(pass: &Pass, nodes: impl Iterator<Item = u32>) -> Vec<Verified> {
+    nodes.filter_map(|n| work_of(pass, n as usize)).collect()
+}
+
+/// A task's work, if it has succeeded.
+fn work_of(pass: &Pass, node: usize) -> Option<Verified> {
+    if let Some((attempt, report)) = just_done(pass, node) {
+        return report.commit.clone().map(|commit| Verified { branch: branch(pass, node, attempt), commit });
+    }
+    let name = pass.valid.content.compiled.names.get(node)?;
+    pass.observed.children.tasks.get(name)?.work.clone()
+}
+
+/// The attempt that succeeded in this very pass, and its report: the index does not have it yet.
+fn just_done<'a>(pass: &'a Pass, node: usize) -> Option<(u32, &'a Report)> {
+    pass.decision.actions.iter().find_map(|action| match action {
+        Action::End { node: n, attempt, failure: None, report, .. } if *n == node => Some((*attempt, report)),
+        _ => None,
+    })
 }
 
 /// The branch of a task's attempt.
@@ -144,12 +152,6 @@ pub fn branch(pass: &Pass, node: usize, attempt: u32) -> String {
 /// Outputs of the tasks that this one depends on.
 fn inputs(pass: &Pass, node: usize) -> BTreeMap<String, BTreeMap<String, String>> {
     let compiled = &pass.valid.content.compiled;
-    let just_ended = |n: usize| {
-        pass.decision.actions.iter().find_map(|a| match a {
-            Action::End { node, failure: None, report, .. } if *node == n => Some(report.outputs.clone()),
-            _ => None,
-        })
-    };
     pass.valid
         .graph
         .dependencies(node)
@@ -157,7 +159,8 @@ fn inputs(pass: &Pass, node: usize) -> BTreeMap<String, BTreeMap<String, String>
         .map(|&n| n as usize)
         .filter_map(|n| {
             let kept = || pass.observed.children.tasks.get(&compiled.names[n]).map(|t| t.outputs.clone());
-            let outputs = just_ended(n).or_else(kept).filter(|o| !o.is_empty())?;
+            let outputs =
+                just_done(pass, n).map(|(_, report)| report.outputs.clone()).or_else(kept).filter(|o| !o.is_empty())?;
             Some((compiled.tasks[n].id.clone(), outputs))
         })
         .collect()

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use enact_domain::assignment::{Reason, Report};
+use enact_domain::assignment::{Assignment, Reason, Report};
+use enact_domain::digest::Digest;
 use serde_json::{Value, json};
 
 use crate::testing::Bench;
@@ -367,4 +368,47 @@ async fn room_that_one_plan_leaves_is_the_next_ones() {
     assert!(bench.woken().contains(&"q".to_owned()), "p can start nothing more, so that q is woken");
     bench.plan("q").await.unwrap();
     assert!(bench.api.has("pods/q-t001-1") && !bench.api.has("pods/q-t002-1"));
+}
+
+/// What a pod was told about Git: the work to merge, as branch and commit, and its own branch.
+fn told_of_git(bench: &Bench, pod: &str) -> (Vec<(String, String)>, String) {
+    let spec = bench.api.get(&format!("pods/{pod}"))["spec"].clone();
+    let text = spec["containers"][0]["env"][0]["value"].as_str().unwrap().replace("$$", "$");
+    let git = serde_json::from_str::<Assignment>(&text).unwrap().git.unwrap();
+    (git.merge.into_iter().map(|verified| (verified.branch, verified.commit)).collect(), git.branch)
+}
+
+/// Lets a pod end well, with a commit of its own.
+async fn with_commit(bench: &Bench, pod: &str) -> String {
+    let commit = Digest::of_bytes(pod.as_bytes()).as_str().trim_start_matches("sha256:").to_owned();
+    bench.succeed_with(pod, &json!({"reason": "Succeeded", "commit": commit})).await;
+    commit
+}
+
+#[tokio::test]
+async fn what_is_merged_is_what_was_verified() {
+    let mut bench = bench().await;
+    let mut plan = bench.api.get("plans/p");
+    plan["metadata"]["uid"] = "5f0c1a2b-7d3e-4b8a-9c6d-0e1f2a3b4c5d".into();
+    plan["spec"]["workspace"] = json!({"url": "https://git/shop"});
+    bench.api.remove("plans/p");
+    bench.api.put("plans/p", plan);
+    for _ in 0..2 {
+        bench.plan("p").await.unwrap();
+    }
+    let branch = |task: &str| format!("enact/p-5f0c1a2b/{task}");
+    assert_eq!(told_of_git(&bench, "p-t001-1"), (vec![], branch("t001-1")));
+    let one = (branch("t001-1"), with_commit(&bench, "p-t001-1").await);
+    bench.plan("p").await.unwrap();
+    let status = bench.api.get("tasks/p-t001")["status"].clone();
+    assert_eq!((status["branch"].as_str(), status["commit"].as_str()), (Some(one.0.as_str()), Some(one.1.as_str())));
+
+    // The first is known by its status, the second by the pass that starts the third.
+    let two = (branch("t002-1"), with_commit(&bench, "p-t002-1").await);
+    bench.plan("p").await.unwrap();
+    assert_eq!(told_of_git(&bench, "p-t003-1"), (vec![one.clone(), two.clone()], branch("t003-1")));
+
+    let three = (branch("t003-1"), with_commit(&bench, "p-t003-1").await);
+    bench.plan("p").await.unwrap();
+    assert_eq!(told_of_git(&bench, "p-integration-1"), (vec![one, two, three], branch("candidate/1")));
 }
