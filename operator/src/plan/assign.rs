@@ -29,7 +29,7 @@ const NONE: Resources = Resources { cpu: None, memory: None, ephemeral_storage: 
 pub fn pod(pass: &Pass, node: usize, attempt: u32, name: String) -> Result<Pod, Report> {
     match pass.valid.content.compiled.tasks.get(node) {
         Some(template) => task(pass, node, template, attempt, name),
-        None => integration(pass, attempt, name),
+        None => integration(pass, node, attempt, name),
     }
 }
 
@@ -51,10 +51,7 @@ fn task(pass: &Pass, node: usize, template: &TaskTemplate, attempt: u32, name: S
         inputs: inputs(pass, node),
         gates: convert::gates(&template.gates),
     };
-    let git = workspace.map(|w| {
-        let dependencies = pass.valid.graph.dependencies(node).iter().copied();
-        git(w, merges(pass, dependencies), branch(pass, node, attempt))
-    });
+    let git = workspace.map(|w| git(w, merges(pass, node), branch(pass, node, attempt)));
     let mut owner = build::controlled_by(plan.as_ref());
     owner.kind = "Task".into();
     owner.name.clone_from(task_name);
@@ -74,14 +71,13 @@ fn task(pass: &Pass, node: usize, template: &TaskTemplate, attempt: u32, name: S
     pod::for_task(&frame, agent, workspace.and_then(|w| w.credentials_secret_ref.as_ref()))
 }
 
-fn integration(pass: &Pass, attempt: u32, name: String) -> Result<Pod, Report> {
+fn integration(pass: &Pass, node: usize, attempt: u32, name: String) -> Result<Pod, Report> {
     let (observed, plan) = (pass.observed, &pass.observed.plan);
     let plan_name = plan.name_any();
     let workspace =
         plan.spec.workspace.as_ref().ok_or_else(|| invalid("a plan without workspace has no integration"))?;
     let work = IntegrationWork { target: target_branch(observed, workspace), gates: convert::gates(&plan.spec.gates) };
-    let merged = merges(pass, pass.valid.graph.order().iter().copied());
-    let git = git(workspace, merged, names::candidate_branch(&plan_name, &observed.uid, attempt));
+    let git = git(workspace, merges(pass, node), names::candidate_branch(&plan_name, &observed.uid, attempt));
     let frame = pod::Frame {
         config: &pass.ctx.config,
         member: &pass.valid.member,
@@ -121,9 +117,10 @@ fn invalid(why: &str) -> Report {
     Report::new(Reason::InvalidAssignment, why)
 }
 
-/// The work of these tasks, in the order given.
-fn merges(pass: &Pass, nodes: impl Iterator<Item = u32>) -> Vec<Verified> {
-    nodes.filter_map(|n| work_of(pass, n as usize)).collect()
+/// The work that a node starts from: as little as holds all, for the list must fit in a pod.
+fn merges(pass: &Pass, node: usize) -> Vec<Verified> {
+    let tasks = pass.valid.graph.merged_into(node, |task| work_of(pass, task).is_some());
+    tasks.into_iter().filter_map(|task| work_of(pass, task as usize)).collect()
 }
 
 /// A task's work, if it has succeeded.

@@ -385,8 +385,8 @@ async fn with_commit(bench: &Bench, pod: &str) -> String {
     commit
 }
 
-#[tokio::test]
-async fn what_is_merged_is_what_was_verified() {
+/// The bench with a repository, whose first two tasks have succeeded and whose third is under way; and what the two left.
+async fn in_git() -> (Bench, [(String, String); 2]) {
     let mut bench = bench().await;
     let mut plan = bench.api.get("plans/p");
     plan["metadata"]["uid"] = "5f0c1a2b-7d3e-4b8a-9c6d-0e1f2a3b4c5d".into();
@@ -396,19 +396,36 @@ async fn what_is_merged_is_what_was_verified() {
     for _ in 0..2 {
         bench.plan("p").await.unwrap();
     }
-    let branch = |task: &str| format!("enact/p-5f0c1a2b/{task}");
-    assert_eq!(told_of_git(&bench, "p-t001-1"), (vec![], branch("t001-1")));
-    let one = (branch("t001-1"), with_commit(&bench, "p-t001-1").await);
+    let one = (of_plan("t001-1"), with_commit(&bench, "p-t001-1").await);
     bench.plan("p").await.unwrap();
+    let two = (of_plan("t002-1"), with_commit(&bench, "p-t002-1").await);
+    bench.plan("p").await.unwrap();
+    (bench, [one, two])
+}
+
+/// A branch of that plan.
+fn of_plan(branch: &str) -> String {
+    format!("enact/p-5f0c1a2b/{branch}")
+}
+
+#[tokio::test]
+async fn what_is_merged_is_what_was_verified() {
+    let (mut bench, [one, two]) = in_git().await;
+    assert_eq!(told_of_git(&bench, "p-t001-1"), (vec![], of_plan("t001-1")));
     let status = bench.api.get("tasks/p-t001")["status"].clone();
     assert_eq!((status["branch"].as_str(), status["commit"].as_str()), (Some(one.0.as_str()), Some(one.1.as_str())));
+    // The first was known by its status, the second by the very pass that started the third.
+    assert_eq!(told_of_git(&bench, "p-t003-1"), (vec![one, two], of_plan("t003-1")));
 
-    // The first is known by its status, the second by the pass that starts the third.
-    let two = (branch("t002-1"), with_commit(&bench, "p-t002-1").await);
+    let three = (of_plan("t003-1"), with_commit(&bench, "p-t003-1").await);
     bench.plan("p").await.unwrap();
-    assert_eq!(told_of_git(&bench, "p-t003-1"), (vec![one.clone(), two.clone()], branch("t003-1")));
+    assert_eq!(told_of_git(&bench, "p-integration-1"), (vec![three], of_plan("candidate/1")), "it holds the others");
+}
 
-    let three = (branch("t003-1"), with_commit(&bench, "p-t003-1").await);
+#[tokio::test]
+async fn what_a_task_without_a_commit_was_made_from_is_merged_in_its_place() {
+    let (mut bench, [one, two]) = in_git().await;
+    bench.succeed("p-t003-1").await;
     bench.plan("p").await.unwrap();
-    assert_eq!(told_of_git(&bench, "p-integration-1"), (vec![one, two, three], branch("candidate/1")));
+    assert_eq!(told_of_git(&bench, "p-integration-1").0, [one, two]);
 }
