@@ -28,13 +28,15 @@ pub const RESULT_AUDIENCE: &str = "enact-server";
 pub const DEFAULT_TENANT: &str = "default";
 /// Largest name of a Kubernetes object that is also used as a label value (RFC 1123 label).
 pub const MAX_LABEL: usize = 63;
+/// Largest name of a Kubernetes object that is only referred to (RFC 1123 subdomain).
+pub const MAX_SUBDOMAIN: usize = 253;
 
 /// Longest name of a Task, which leaves room for `-<attempt>` in a Pod's name.
 const MAX_TASK_NAME: usize = 56;
 /// Hex digits of a digest that keep a shortened name unique, and of a plan's UID that keep its branches apart.
 const HASH_LEN: usize = 8;
-/// What the names of all branches begin with that pods push to before anything is published.
-const WORK: &str = "enact/";
+/// The folder of all branches that pods push to before anything is published.
+const WORK: &str = "enact";
 
 /// The name of a Task: `<plan>-<id>`, in lower case, with every run of other characters as one `-`, at most 56 characters.
 ///
@@ -81,12 +83,12 @@ pub fn candidate_branch(plan: &str, plan_uid: &str, attempt: u32) -> String {
 /// What the branches of one plan's pods begin with. The first digits of a UID are random.
 fn branches(plan: &str, plan_uid: &str) -> String {
     let uid: String = plan_uid.chars().filter(char::is_ascii_hexdigit).take(HASH_LEN).collect();
-    format!("{WORK}{plan}-{uid}")
+    format!("{WORK}/{plan}-{uid}")
 }
 
 /// Whether a branch lies where pods push before anything is published: what is published cannot go there.
 pub fn is_work_branch(branch: &str) -> bool {
-    branch.starts_with(WORK)
+    branch.strip_prefix(WORK).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The branch that receives the plan's work when its workspace names none.
@@ -99,6 +101,14 @@ pub fn is_label(name: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     name.len() <= MAX_LABEL && name.chars().all(inner) && edge(name.chars().next()) && edge(name.chars().last())
+}
+
+/// Whether `name` is an RFC 1123 subdomain: what Kubernetes takes as the name of a Secret or ConfigMap.
+pub fn is_subdomain(name: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let part =
+        |part: &str| !part.is_empty() && part.chars().all(inner) && !part.starts_with('-') && !part.ends_with('-');
+    name.len() <= MAX_SUBDOMAIN && name.split('.').all(part)
 }
 
 /// Lower case ASCII letters and digits, every run of other characters as one `-`, none at the ends.
@@ -153,6 +163,17 @@ mod tests {
         for plan in ["shop", "enact"] {
             assert!(!is_work_branch(&integration_branch(plan)));
             assert!(is_work_branch(&candidate_branch(plan, UID, 1)) && is_work_branch(&task_branch(plan, UID, "a", 1)));
+        }
+        assert!(is_work_branch("enact") && !is_work_branch("enactor/shop"));
+    }
+
+    #[test]
+    fn names_that_are_only_referred_to_may_be_dotted() {
+        for name in ["git", "git.shop-1.example", "0", &"a".repeat(253)] {
+            assert!(is_subdomain(name), "{name}");
+        }
+        for name in ["", "Git", "git_agent", "a..b", ".a", "a.", "-a", "a.b-", "a/b", &"a".repeat(254)] {
+            assert!(!is_subdomain(name), "{name}");
         }
     }
 
