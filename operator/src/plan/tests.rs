@@ -272,6 +272,8 @@ async fn a_failed_plan_says_why_though_another_task_ends_later() {
 /// Where a plan stands after its first pass, or its second when it was started, with this changed in it.
 async fn shown(change: Value) -> String {
     let mut bench = bench().await;
+    let key = json!({"name": "integrator", "key": "password"});
+    bench.agent_with("thief", json!({"adapter": "Command", "env": [{"name": "KEY", "secretKeyRef": key}]}));
     bench.api.put("configmaps/there", json!({"metadata": {"name": "there", "namespace": "ns"}, "data": {"a": "b"}}));
     bench.api.change("plans/p", &change);
     for _ in 0..2 {
@@ -301,6 +303,10 @@ async fn every_state_says_what_to_do() {
     let task = |needs: &str| json!([{"id": "T001", "title": "t", "script": "true", "dependsOn": [needs]}]);
     let source = json!({"configMapKeyRef": {"name": "docs", "key": "tasks.md"}});
     let other_key = json!({"configMapKeyRef": {"name": "there", "key": "tasks.md"}});
+    let workspace = |agents: Value, integration: Value| json!({"spec": {"workspace": {"url": "https://git/x", "credentialsSecretRef": agents, "integration": integration}}});
+    let integrator = json!({"credentialsSecretRef": {"name": "integrator"}});
+    let mut stolen = workspace(json!({"name": "agent"}), integrator.clone());
+    stolen["spec"]["agentRef"] = json!({"name": "thief"});
     let cases = [
         ("running", json!({})),
         ("in nobody's namespace", json!({"metadata": {"namespace": "elsewhere"}})),
@@ -310,6 +316,11 @@ async fn every_state_says_what_to_do() {
         ("a document that is none", json!({"spec": {"tasks": null, "source": {"inline": "# Nothing"}}})),
         ("a dependency that is none", json!({"spec": {"tasks": task("T009")}})),
         ("a workspace that is none", json!({"spec": {"workspace": {"url": "https://ann:pw@git/x"}}})),
+        ("one credential for all", workspace(json!({"name": "agent"}), json!({}))),
+        ("the integration's credential for all", workspace(json!({"name": "integrator"}), integrator.clone())),
+        ("the integration's credential in an agent's environment", stolen),
+        ("a target among the tasks' branches", workspace(Value::Null, json!({"branch": "enact/p/t001-1"}))),
+        ("credentials of their own", workspace(json!({"name": "agent"}), integrator)),
         ("not approved", json!({"spec": {"approval": {"required": 2}}})),
         ("a document without its key", json!({"spec": {"tasks": null, "source": other_key}})),
         ("suspended", json!({"spec": {"suspend": true}})),

@@ -124,7 +124,7 @@ pub fn for_integration(frame: &Frame, tasks: Option<&LocalRef>, integration: Opt
         volumes.push(secret_volume("git", secret));
         merge.push(read_only("git", paths::GIT_CREDENTIALS));
     }
-    if let Some(secret) = integration.or(tasks) {
+    if let Some(secret) = integration {
         volumes.push(secret_volume("git-integration", secret));
         publish.push(read_only("git-integration", paths::GIT_CREDENTIALS));
     }

@@ -1,4 +1,7 @@
+use std::collections::BTreeSet;
+
 use enact_domain::assignment::{GitWork, IntegrationWork, Verified, Work};
+use serde_json::json;
 
 use super::*;
 use crate::testing::config;
@@ -52,4 +55,75 @@ fn a_thousand_branches_fit_and_more_are_counted() {
     for part in ["5000 branches to merge", "at most 131008", "a task that depends on others"] {
         assert!(report.message.contains(part), "{}", report.message);
     }
+}
+
+/// The Secrets that each container of a pod can read as files, by the volumes that it mounts; and in its environment.
+fn secrets(pod: &Pod) -> BTreeMap<String, BTreeSet<String>> {
+    let spec = pod.spec.as_ref().unwrap();
+    let volumes = spec.volumes.as_ref().unwrap();
+    let of_volume = |name: &str| {
+        let volume = volumes.iter().find(|v| v.name == name).unwrap_or_else(|| panic!("no volume {name}"));
+        volume.secret.as_ref().and_then(|secret| secret.secret_name.clone())
+    };
+    let of = |container: &Container| {
+        let mounts = container.volume_mounts.iter().flatten().filter_map(|mount| of_volume(&mount.name));
+        let env = container
+            .env
+            .iter()
+            .flatten()
+            .filter_map(|var| Some(var.value_from.as_ref()?.secret_key_ref.as_ref()?.name.clone()));
+        assert!(container.env_from.is_none(), "{}", container.name);
+        (container.name.clone(), mounts.chain(env).collect())
+    };
+    spec.init_containers.iter().flatten().chain(&spec.containers).map(of).collect()
+}
+
+/// The same, as it should be.
+fn holders(holders: &[(&str, &[&str])]) -> BTreeMap<String, BTreeSet<String>> {
+    holders.iter().map(|(name, secrets)| ((*name).into(), secrets.iter().map(ToString::to_string).collect())).collect()
+}
+
+/// The invariant `no-credential-for-protected-branches`.
+#[test]
+fn the_integrations_credential_is_in_reach_of_its_last_step_alone() {
+    let [agents, integrator] = ["git-agent", "git-integrator"].map(|name| LocalRef { name: name.into() });
+    let assignment = integration(0);
+    let of_task = |agent: serde_json::Value| {
+        let agent: AgentSpec = serde_json::from_value(agent).unwrap();
+        secrets(&framed(&assignment, |frame| for_task(frame, &agent, Some(&agents))).unwrap())
+    };
+    let env = json!([{"name": "KEY", "secretKeyRef": {"name": "llm", "key": "token"}}]);
+    assert_eq!(of_task(json!({"adapter": "Command", "env": env})), holders(&[("agent", &["git-agent", "llm"])]));
+    let foreign = json!({"adapter": "Command", "image": "python:3"});
+    assert_eq!(of_task(foreign), holders(&[("runner", &[]), ("agent", &["git-agent"])]));
+
+    let of_integration = |agents: Option<&LocalRef>, integrator: Option<&LocalRef>| {
+        secrets(&framed(&assignment, |frame| for_integration(frame, agents, integrator)).unwrap())
+    };
+    assert_eq!(
+        of_integration(Some(&agents), Some(&integrator)),
+        holders(&[("merge", &["git-agent"]), ("gate", &[]), ("publish", &["git-integrator"])])
+    );
+    // What it is given is never the agents' credential in the place of its own.
+    assert_eq!(of_integration(Some(&agents), None)["publish"], BTreeSet::new());
+    assert_eq!(of_integration(None, Some(&integrator))["merge"], BTreeSet::new());
+}
+
+/// Gates run what agents wrote: they share no volume with a step that holds a credential but the working tree, and have no token.
+#[test]
+fn gates_have_neither_token_nor_handover() {
+    let [agents, integrator] = ["git-agent", "git-integrator"].map(|name| LocalRef { name: name.into() });
+    let pod = framed(&integration(0), |frame| for_integration(frame, Some(&agents), Some(&integrator))).unwrap();
+    let spec = pod.spec.unwrap();
+    let mounts = |container: &Container| -> Vec<(String, String, bool)> {
+        let mounts = container.volume_mounts.iter().flatten();
+        mounts.map(|m| (m.name.clone(), m.mount_path.clone(), m.read_only == Some(true))).collect()
+    };
+    let [merge, gate] = <[Container; 2]>::try_from(spec.init_containers.unwrap()).unwrap();
+    let volume = |name: &str, path: &str, read_only| (name.to_owned(), path.to_owned(), read_only);
+    assert_eq!(mounts(&gate), [volume("work", "/work", false), volume("tmp", "/tmp", false)]);
+    assert!(mounts(&merge).contains(&volume("handover", "/var/run/enact/handover", false)));
+    let publish = mounts(&spec.containers[0]);
+    assert!(publish.contains(&volume("handover", "/var/run/enact/handover", true)));
+    assert!(publish.iter().all(|(name, ..)| name != "work" && name != "tmp"), "{publish:?}");
 }
