@@ -41,8 +41,6 @@ pub mod exit {
 pub mod paths {
     /// Projected token for the server.
     pub const TOKEN: &str = "/var/run/enact/token/token";
-    /// CA certificate of the server, when it serves TLS; absent otherwise.
-    pub const SERVER_CA: &str = "/var/run/enact/ca/ca.crt";
     /// Git credentials: `username` and `password`, or `ssh-privatekey` (and `known_hosts`).
     pub const GIT_CREDENTIALS: &str = "/var/run/enact/git";
     /// Recorded work for the adapter `replay`.

@@ -17,9 +17,6 @@ pub(crate) struct Settings {
     /// Projected token for the server; without it results are kept in the termination message only
     #[arg(long, env = "ENACT_TOKEN_FILE", default_value = paths::TOKEN)]
     pub(crate) token_file: PathBuf,
-    /// CA certificate of the server, where there is one
-    #[arg(long, env = "ENACT_SERVER_CA_FILE", default_value = paths::SERVER_CA)]
-    pub(crate) server_ca_file: PathBuf,
     /// Directory of the Git credential: `username` and `password`, or `ssh-privatekey` and `known_hosts`; `ca.crt` if the server
     /// needs one
     #[arg(long, env = "ENACT_GIT_CREDENTIALS_DIR", default_value = paths::GIT_CREDENTIALS)]
