@@ -64,7 +64,7 @@ async fn main() -> Result<()> {
         println!("  {what}: {count}");
     }
 
-    let bare = reference::chain(&namespace, bench.chain as usize).await?;
+    let bare = Box::pin(reference::chain(&namespace, bench.chain as usize)).await?;
     let steps = plan::chain(&namespace, "chain", bench.chain).await?;
     figures.add("chain: steps", f64::from(bench.chain), "");
     figures.add("reference: latency of a step, p50", bare.percentile(50) * 1000.0, "ms");

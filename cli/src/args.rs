@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use enact_crds::approval::{Subject, SubjectKind};
-use enact_domain::assignment;
+use enact_domain::{assignment, names};
 
 /// Turn written specifications into working software on Kubernetes
 ///
@@ -90,7 +90,7 @@ pub enum Command {
 #[command(after_help = "Examples:\n  \
     enact import specs/001-photo-albums -n shop --agent scripts | kubectl apply --server-side -f -\n  \
     enact import specs/001-photo-albums -n shop --include-done --agent notes --script notes.sh \\\n    \
-    --git-url https://git.example.com/shop.git --credentials-secret git --out shop.yaml")]
+    --git-url https://git.example.com/shop.git --credentials-secret git --integration-secret git-integrator --out shop.yaml")]
 pub struct Import {
     /// Directory of a feature (specs/001-photo-albums), or one Markdown file
     pub path: PathBuf,
@@ -133,14 +133,14 @@ pub struct Git {
     /// Branch, tag or commit to start from; default: main
     #[arg(long, requires = "git_url", value_parser = git_revision)]
     pub revision: Option<String>,
-    /// Secret that tasks read the repository and push their branches with
-    #[arg(long, requires = "git_url", value_name = "SECRET", value_parser = object_name)]
+    /// Secret that tasks read the repository and push their branches with; agents can read it
+    #[arg(long, requires_all = ["git_url", "integration_secret"], value_name = "SECRET", value_parser = secret_name)]
     pub credentials_secret: Option<String>,
-    /// Branch that receives the merged work; default: plan/<name of the plan>
-    #[arg(long, requires = "git_url", value_name = "BRANCH", value_parser = git_revision)]
+    /// Branch that receives the merged work, not below enact/; default: plan/<name of the plan>
+    #[arg(long, requires = "git_url", value_name = "BRANCH", value_parser = target_branch)]
     pub integration_branch: Option<String>,
-    /// Secret that the integration alone pushes that branch with; default: the tasks'
-    #[arg(long, requires = "git_url", value_name = "SECRET", value_parser = object_name)]
+    /// Secret that the integration alone pushes that branch with, another than the tasks'
+    #[arg(long, requires = "git_url", value_name = "SECRET", value_parser = secret_name)]
     pub integration_secret: Option<String>,
 }
 
@@ -240,10 +240,18 @@ pub fn completion(shell: Shell) -> Result<()> {
 }
 
 fn object_name(text: &str) -> Result<String, String> {
-    if enact_domain::names::is_label(text) {
+    if names::is_label(text) {
         Ok(text.to_owned())
     } else {
         Err("a name has 1 to 63 of a-z, 0-9 and -, and begins and ends with a letter or digit".into())
+    }
+}
+
+fn secret_name(text: &str) -> Result<String, String> {
+    if names::is_subdomain(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("a Secret's name has 1 to 253 of a-z, 0-9, - and ., and begins and ends with a letter or digit".into())
     }
 }
 
@@ -283,4 +291,11 @@ fn git_url(text: &str) -> Result<String, String> {
 
 fn git_revision(text: &str) -> Result<String, String> {
     assignment::check_ref(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
+}
+
+fn target_branch(text: &str) -> Result<String, String> {
+    if names::is_work_branch(text) {
+        return Err("below enact/ is where agents push; name another branch".into());
+    }
+    git_revision(text)
 }

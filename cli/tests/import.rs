@@ -82,7 +82,7 @@ fn the_same_documents_give_the_same_bytes() {
 #[test]
 fn options_become_fields() {
     let options = "--name door --approve-groups leads,security --git-url https://git.example.com/door.git --revision v1 \
-                   --credentials-secret read --integration-branch main --integration-secret write --no-constitution";
+                   --credentials-secret git.read --integration-branch main --integration-secret write --no-constitution";
     let ran = import(&feature(), &options.split_whitespace().collect::<Vec<_>>());
     let manifests = Manifests::parse(&ran.stdout);
     assert_eq!(manifests.kinds(), ["Plan", "Specification"]);
@@ -93,9 +93,30 @@ fn options_become_fields() {
     let workspace = plan.spec.workspace.unwrap();
     let name = |reference: Option<LocalRef>| reference.unwrap().name;
     assert_eq!((workspace.url.as_str(), workspace.revision.as_str()), ("https://git.example.com/door.git", "v1"));
-    assert_eq!(name(workspace.credentials_secret_ref), "read");
+    assert_eq!(name(workspace.credentials_secret_ref), "git.read");
     assert_eq!(workspace.integration.branch.as_deref(), Some("main"));
     assert_eq!(name(workspace.integration.credentials_secret_ref), "write");
+}
+
+/// What the API would refuse is not printed.
+#[test]
+fn the_integration_has_a_credential_and_a_branch_of_its_own() {
+    let long = "a".repeat(254);
+    let cases: [(&[&str], i32, &str); 6] = [
+        (&["--credentials-secret", "git"], 2, "--integration-secret"),
+        (&["--credentials-secret", "git", "--integration-secret", "git"], 1, "a Secret of its own"),
+        (&["--integration-secret", "Git"], 2, "1 to 253 of a-z"),
+        (&["--integration-secret", &long], 2, "1 to 253 of a-z"),
+        (&["--integration-branch", "enact/shop"], 2, "where agents push"),
+        (&["--integration-branch", "a..b"], 2, "must not hold"),
+    ];
+    for (options, code, words) in cases {
+        let ran = import(&feature(), &[&["--git-url", "https://git.example.com/door.git"], options].concat());
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(code), ""), "{options:?}");
+        assert!(ran.stderr.contains(words), "{options:?}: {}", ran.stderr);
+    }
+    let alone = ["--git-url", "https://git.example.com/door.git", "--integration-secret", "git"];
+    assert_eq!(import(&feature(), &alone).code, Some(0));
 }
 
 #[test]

@@ -73,6 +73,10 @@ pub struct PlanSpec {
 /// A Git repository and what happens to the work in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("!has(self.credentialsSecretRef) || (has(self.integration) && has(self.integration.credentialsSecretRef))").message("credentialsSecretRef, which agents can read, needs integration.credentialsSecretRef beside it: a Secret that the integration pod alone holds"),
+    validation = Rule::new("!has(self.credentialsSecretRef) || !has(self.integration) || !has(self.integration.credentialsSecretRef) || self.credentialsSecretRef.name != self.integration.credentialsSecretRef.name").message("integration.credentialsSecretRef must name another Secret than credentialsSecretRef, which agents can read"),
+)]
 pub struct Workspace {
     /// URL of the repository: `https://`, `http://` or `ssh://`, without a credential.
     #[schemars(length(min = 1, max = 2048))]
@@ -84,7 +88,7 @@ pub struct Workspace {
     #[x_kube(validation = Rule::new("!self.startsWith('-')").message("the revision must not start with `-`: it would be taken for an option"))]
     pub revision: String,
     /// Secret with `username` and `password`, or `ssh-privatekey` and `known_hosts`, that tasks read the repository and push their branches
-    /// (`enact/…`) with.
+    /// (`enact/…`) with. Where it is set, `integration.credentialsSecretRef` must be, to another Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<LocalRef>,
     /// Where the merged work goes.
@@ -100,12 +104,13 @@ fn default_revision() -> String {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Integration {
-    /// The branch that receives it. Default: `plan/<name of the plan>`.
+    /// The branch that receives it, not below `enact/`. Default: `plan/<name of the plan>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     #[x_kube(validation = Rule::new("!self.startsWith('-')").message("the branch must not start with `-`: it would be taken for an option"))]
+    #[x_kube(validation = Rule::new("self != 'enact' && !self.startsWith('enact/')").message("the branch must not lie below enact/, where agents push"))]
     pub branch: Option<String>,
-    /// Secret that the integration pod alone holds, and pushes that branch with. Default: the tasks' Secret.
+    /// Secret that the integration pod alone holds, and pushes that branch with. No Agent of the plan may name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<LocalRef>,
 }

@@ -91,6 +91,27 @@ fn refused() -> Vec<(&'static str, &'static str, Value)> {
         ("Plan", "must start with https://, http:// or ssh://", workspace(json!({"url": "/srv/git"}))),
         ("Plan", "the revision must not start with `-`", workspace(json!({"url": git, "revision": "--upload-pack=x"}))),
         ("Plan", "the branch must not start with `-`", workspace(json!({"url": git, "integration": {"branch": "-f"}}))),
+        ("Plan", "must not lie below enact/", workspace(json!({"url": git, "integration": {"branch": "enact/shop"}}))),
+        ("Plan", "must not lie below enact/", workspace(json!({"url": git, "integration": {"branch": "enact"}}))),
+        (
+            "Plan",
+            "needs integration.credentialsSecretRef beside it",
+            workspace(json!({"url": git, "credentialsSecretRef": {"name": "agent"}})),
+        ),
+        (
+            "Plan",
+            "needs integration.credentialsSecretRef beside it",
+            workspace(
+                json!({"url": git, "credentialsSecretRef": {"name": "agent"}, "integration": {"branch": "plan/shop"}}),
+            ),
+        ),
+        (
+            "Plan",
+            "must name another Secret than",
+            workspace(json!({
+                "url": git, "credentialsSecretRef": {"name": "git"}, "integration": {"credentialsSecretRef": {"name": "git"}}
+            })),
+        ),
         ("Tenant", "exactly one of cidr and namespace", egress(json!({"ports": [443]}))),
         ("Tenant", "exactly one of cidr and namespace", egress(json!({"cidr": "10.0.0.0/8", "namespace": "git"}))),
     ]
@@ -107,6 +128,16 @@ fn accepted() -> Vec<(&'static str, Value)> {
         ("Plan", json!({"tasks": null, "source": {"inline": "# Tasks: A"}})),
         ("Plan", json!({"tasks": null, "source": {"configMapKeyRef": {"name": "a", "key": "b"}}})),
         ("Plan", json!({"workspace": {"url": "ssh://git/shop", "revision": "v-1", "integration": {"branch": "a/-b"}}})),
+        ("Plan", json!({"workspace": {"url": "ssh://git/shop", "integration": {"branch": "enactor/shop"}}})),
+        (
+            "Plan",
+            json!({"workspace": {"url": "ssh://git/shop", "integration": {"credentialsSecretRef": {"name": "git"}}}}),
+        ),
+        (
+            "Plan",
+            json!({"workspace": {"url": "ssh://git/shop", "credentialsSecretRef": {"name": "agent"},
+                "integration": {"credentialsSecretRef": {"name": "integrator"}}}}),
+        ),
         ("Tenant", json!({"isolation": {"egress": [{"cidr": "10.0.0.0/8"}, {"namespace": "git", "ports": [80]}]}})),
     ]
 }

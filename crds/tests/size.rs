@@ -89,7 +89,7 @@ fn succeeded() -> TaskStatus {
         phase: Phase::Succeeded,
         attempts: 1,
         commit: Some(commit.to_owned()),
-        branch: Some("enact/photo-albums/t010-1".to_owned()),
+        branch: Some("enact/photo-albums-5f0c1a2b/t010-1".to_owned()),
         started_at: now.clone(),
         finished_at: now,
         conditions: vec![

@@ -41,8 +41,6 @@ pub mod exit {
 pub mod paths {
     /// Projected token for the server.
     pub const TOKEN: &str = "/var/run/enact/token/token";
-    /// CA certificate of the server, when it serves TLS; absent otherwise.
-    pub const SERVER_CA: &str = "/var/run/enact/ca/ca.crt";
     /// Git credentials: `username` and `password`, or `ssh-privatekey` (and `known_hosts`).
     pub const GIT_CREDENTIALS: &str = "/var/run/enact/git";
     /// Recorded work for the adapter `replay`.
@@ -145,11 +143,22 @@ pub struct GitWork {
     pub url: String,
     /// Branch, tag or commit that the plan starts from.
     pub revision: String,
-    /// Branches to merge into the working tree before the work starts, in order.
+    /// Work to merge into the working tree before the work starts, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub merge: Vec<String>,
+    pub merge: Vec<Verified>,
     /// Branch to push the work to.
     pub branch: String,
+}
+
+/// Work of a task that has succeeded. Agents may push to each other's branches, so that a branch alone says nothing of what passed the
+/// task's gates: the commit does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verified {
+    /// The branch that it was pushed to.
+    pub branch: String,
+    /// The commit that holds it, 40 or 64 hex digits: the head of that branch, or under what was pushed there since.
+    pub commit: String,
 }
 
 /// The work of an integration pod.
@@ -185,6 +194,8 @@ pub enum Reason {
     RepositoryDenied,
     /// The revision does not exist in the repository.
     RevisionNotFound,
+    /// A branch that is to be merged does not hold the commit that was verified, or does not exist any more.
+    WorkNotFound,
     /// The push was refused.
     PushRejected,
     /// The result could not be delivered to the server.
@@ -223,6 +234,7 @@ impl Reason {
             Self::RepositoryUnreachable => "RepositoryUnreachable",
             Self::RepositoryDenied => "RepositoryDenied",
             Self::RevisionNotFound => "RevisionNotFound",
+            Self::WorkNotFound => "WorkNotFound",
             Self::PushRejected => "PushRejected",
             Self::DeliveryFailed => "DeliveryFailed",
             Self::DeadlineExceeded => "DeadlineExceeded",
@@ -439,15 +451,19 @@ mod tests {
         ] {
             assert!(check_ref(name).is_err(), "{name:?}");
         }
-        for name in ["main", "v1.2.3", "enact/shop/t001-1", "0123456789abcdef0123456789abcdef01234567"] {
+        for name in ["main", "v1.2.3", "enact/shop-5f0c1a2b/t001-1", "0123456789abcdef0123456789abcdef01234567"] {
             assert_eq!(check_ref(name), Ok(()), "{name}");
         }
     }
 
     proptest! {
         #[test]
-        fn our_branches_are_refs(plan in "[a-z]([a-z0-9-]{0,50}[a-z0-9])?", id in "[A-Z]{1,3}[0-9.]{1,6}[a-z]?", n in 1u32..100) {
-            prop_assert_eq!(check_ref(&crate::names::task_branch(&plan, &id, n)), Ok(()));
+        fn our_branches_are_refs(
+            plan in "[a-z]([a-z0-9-]{0,50}[a-z0-9])?", id in "\\PC{0,80}", uid in "\\PC{0,40}", n in 1u32..100_000,
+        ) {
+            let task = crate::names::task_name(&plan, &id);
+            prop_assert_eq!(check_ref(&crate::names::task_branch(&plan, &uid, &task, n)), Ok(()));
+            prop_assert_eq!(check_ref(&crate::names::candidate_branch(&plan, &uid, n)), Ok(()));
         }
 
         #[test]

@@ -148,9 +148,11 @@ pub fn class_of(reason: Reason) -> FailureClass {
         | Reason::Cancelled
         | Reason::NoReport
         | Reason::PushRejected => FailureClass::Task,
-        Reason::ReplayFailed | Reason::InvalidAssignment | Reason::RevisionNotFound | Reason::RepositoryDenied => {
-            FailureClass::Invalid
-        }
+        Reason::ReplayFailed
+        | Reason::InvalidAssignment
+        | Reason::RevisionNotFound
+        | Reason::WorkNotFound
+        | Reason::RepositoryDenied => FailureClass::Invalid,
         Reason::RepositoryUnreachable
         | Reason::DeliveryFailed
         | Reason::Evicted

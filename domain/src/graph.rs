@@ -3,7 +3,7 @@
 //! Tasks are known by their index; names live with the caller. Edges are stored both ways, so that what a finished task releases is found
 //! in the number of its dependents.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 /// A checked graph: no cycle, no unknown reference, no duplicate id.
@@ -144,6 +144,39 @@ impl Graph {
         &self.dependents[i]
     }
 
+    /// Whose work is merged before task `i` starts: of all that it waits for, directly or not, those with work that is contained in no
+    /// other's, ascending. What a task leaves contains whatever was merged before it started; where it leaves nothing, what it waits
+    /// for is merged in its place.
+    pub fn merged_into(&self, i: usize, has_work: impl Fn(usize) -> bool) -> Vec<u32> {
+        // What is ahead, and whether what was found contains it. By the longest path from it, so that a task comes after all that wait
+        // for it; it is over when all that is still ahead is contained.
+        let place = |task: u32| (self.remaining(task as usize), task);
+        let mut ahead: BTreeMap<_, bool> = self.dependencies(i).iter().map(|&task| (place(task), false)).collect();
+        let mut open = ahead.len();
+        let mut found = Vec::new();
+        while open > 0
+            && let Some(((_, task), mut contained)) = ahead.pop_first()
+        {
+            if !contained {
+                open -= 1;
+                contained = has_work(task as usize);
+                found.extend(contained.then_some(task));
+            }
+            for &inner in self.dependencies(task as usize) {
+                let known = ahead.entry(place(inner)).or_insert_with(|| {
+                    open += 1;
+                    false
+                });
+                if contained && !*known {
+                    *known = true;
+                    open -= 1;
+                }
+            }
+        }
+        found.sort_unstable();
+        found
+    }
+
     /// Every task after those that it depends on.
     pub fn order(&self) -> &[u32] {
         &self.order
@@ -213,6 +246,8 @@ fn narrow(i: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -249,7 +284,72 @@ mod tests {
         assert_eq!((whole.dependencies(5), whole.order().last(), whole.remaining(0)), ([4].as_slice(), Some(&5), 5));
     }
 
+    #[test]
+    fn what_another_contains_is_not_merged() {
+        // d waits for a, which it has through b, and for c, which changed nothing.
+        let graph = build(&[("a", &[]), ("b", &["a"]), ("c", &["a"]), ("d", &["a", "b", "c"]), ("e", &["c"])])
+            .unwrap()
+            .with_last();
+        let merged = |i, without: &[usize]| graph.merged_into(i, |task| !without.contains(&task));
+        assert_eq!(
+            (merged(0, &[]), merged(1, &[]), merged(3, &[]), merged(5, &[])),
+            (vec![], vec![0], vec![1, 2], vec![3, 4])
+        );
+        assert_eq!((merged(3, &[2]), merged(4, &[2]), merged(4, &[0, 2])), (vec![1], vec![0], vec![]));
+        assert_eq!(
+            (merged(5, &[3, 4]), merged(5, &[1, 2, 3, 4]), merged(5, &[0, 1, 2, 3, 4])),
+            (vec![1, 2], vec![0], vec![])
+        );
+    }
+
+    #[test]
+    fn of_a_wide_plan_the_last_tasks_are_merged() {
+        // A hundred rows of fifty; each task waits for the whole row before it, of which some leave nothing.
+        let ids: Vec<String> = (0..5000).map(|i| format!("T{i:04}")).collect();
+        let before = |i: usize| ids[(i / 50).saturating_sub(1) * 50..i / 50 * 50].iter().map(String::as_str);
+        let graph = Graph::build(ids.iter().enumerate().map(|(i, id)| (id.as_str(), before(i)))).unwrap().with_last();
+        let last: Vec<u32> = (4950..5000).collect();
+        assert_eq!(graph.merged_into(5000, |_| true), last);
+        assert_eq!(graph.merged_into(5000, |task| task % 2 == 0).len(), 25);
+        assert_eq!(graph.merged_into(5000, |task| task < 100), (50..100).collect::<Vec<_>>());
+    }
+
     proptest! {
+        /// Whatever tasks leave work: what is merged into the last one holds all of it, and nothing twice.
+        #[test]
+        fn all_work_is_merged_and_none_twice(
+            edges in proptest::collection::vec((0usize..24, 0usize..24), 0..80),
+            working in proptest::collection::vec(any::<bool>(), 24),
+        ) {
+            let ids: Vec<String> = (0..24).map(|i| format!("T{i:03}")).collect();
+            let mut deps = vec![Vec::new(); 24];
+            for (a, b) in edges {
+                if a != b { deps[a.max(b)].push(ids[a.min(b)].as_str()); }
+            }
+            let graph = Graph::build(ids.iter().zip(&deps).map(|(id, d)| (id.as_str(), d.iter().copied()))).unwrap().with_last();
+            // What each task's commit holds: its own work, and what was merged before it started. And all the work that stands before it.
+            let mut holds: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); 25];
+            let mut before = holds.clone();
+            let works = |task: u32| working.get(task as usize) == Some(&true);
+            for &i in graph.order() {
+                let merged = graph.merged_into(i as usize, |task| working[task]);
+                let of = |sets: &[BTreeSet<u32>], tasks: &[u32]| -> BTreeSet<u32> {
+                    tasks.iter().flat_map(|&task| sets[task as usize].clone()).collect()
+                };
+                for &one in &merged {
+                    let others: Vec<u32> = merged.iter().copied().filter(|&other| other != one).collect();
+                    prop_assert!(works(one) && !of(&holds, &others).contains(&one), "{i} merges {merged:?}");
+                }
+                let mut whole = of(&holds, &merged);
+                let mut all = of(&before, graph.dependencies(i as usize));
+                prop_assert_eq!(&whole, &all, "{}", i);
+                whole.insert(i);
+                all.extend([i].into_iter().filter(|&i| works(i)));
+                (holds[i as usize], before[i as usize]) = (whole, all);
+            }
+            prop_assert_eq!(before[24].len(), working.iter().filter(|&&works| works).count());
+        }
+
         /// Edges only to earlier tasks never make a cycle; every task comes after its dependencies.
         #[test]
         fn order_respects_edges(edges in proptest::collection::vec((0usize..60, 0usize..60), 0..200)) {

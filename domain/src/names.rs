@@ -28,22 +28,27 @@ pub const RESULT_AUDIENCE: &str = "enact-server";
 pub const DEFAULT_TENANT: &str = "default";
 /// Largest name of a Kubernetes object that is also used as a label value (RFC 1123 label).
 pub const MAX_LABEL: usize = 63;
+/// Largest name of a Kubernetes object that is only referred to (RFC 1123 subdomain).
+pub const MAX_SUBDOMAIN: usize = 253;
 
 /// Longest name of a Task, which leaves room for `-<attempt>` in a Pod's name.
 const MAX_TASK_NAME: usize = 56;
-/// Hex digits of a digest that keep a shortened name unique.
+/// Hex digits of a digest that keep a shortened name unique, and of a plan's UID that keep its branches apart.
 const HASH_LEN: usize = 8;
+/// The folder of all branches that pods push to before anything is published.
+const WORK: &str = "enact";
 
 /// The name of a Task: `<plan>-<id>`, in lower case, with every run of other characters as one `-`, at most 56 characters.
 ///
 /// A name that had to be shortened, or whose id lost characters, ends in a digest of the whole, so that two ids of one plan never
-/// share a name (`T001.1` and `T001-1`, say).
+/// share a name (`T001.1` and `T001-1`, say). So does one that would end in `-integration`: pods of integrations are named like that.
 pub fn task_name(plan: &str, id: &str) -> String {
     let slug = slug(id);
     let lossless = slug == id.to_ascii_lowercase() && !id.is_empty() && id.is_ascii();
     let upper_only = !id.chars().any(|c| c.is_ascii_lowercase()) || !id.chars().any(|c| c.is_ascii_uppercase());
+    let free = slug.rsplit('-').next() != Some(INTEGRATION);
     let name = format!("{plan}-{slug}");
-    if lossless && upper_only && name.len() <= MAX_TASK_NAME {
+    if lossless && upper_only && free && name.len() <= MAX_TASK_NAME {
         return name;
     }
     shortened(&name, &format!("{plan}/{id}"), MAX_TASK_NAME)
@@ -54,20 +59,36 @@ pub fn pod_name(task: &str, attempt: u32) -> String {
     format!("{task}-{attempt}")
 }
 
-/// The name of a plan's integration Pod: `<plan>-integration-<attempt>`, at most 63 characters.
+/// The name of a plan's integration Pod: `<plan>-integration-<attempt>`, at most 63 characters, and never that of a task's Pod. The
+/// plan's name is shortened where it is too long.
 pub fn integration_pod_name(plan: &str, attempt: u32) -> String {
-    let name = format!("{plan}-{INTEGRATION}-{attempt}");
-    if name.len() <= MAX_LABEL { name } else { shortened(&name, &name, MAX_LABEL) }
+    let room = MAX_TASK_NAME - INTEGRATION.len() - 1;
+    let plan = if plan.len() <= room { plan } else { &shortened(plan, plan, room) };
+    pod_name(&format!("{plan}-{INTEGRATION}"), attempt)
 }
 
-/// The branch that an attempt's work is pushed to. Every attempt has its own, so that a late push of an earlier one spoils nothing.
-pub fn task_branch(plan: &str, task_id: &str, attempt: u32) -> String {
-    format!("enact/{plan}/{}-{attempt}", slug(task_id))
+/// The branch that the work of a Task's attempt is pushed to: `enact/<plan>-<eight digits of its UID>/<task>-<attempt>`, the Task by its
+/// name without the plan's. Every attempt has its own, so that a late push of an earlier one spoils nothing; and so has every Plan of a
+/// name, in another namespace or created again.
+pub fn task_branch(plan: &str, plan_uid: &str, task: &str, attempt: u32) -> String {
+    let task = task.strip_prefix(plan).and_then(|rest| rest.strip_prefix('-')).unwrap_or(task);
+    format!("{}/{task}-{attempt}", branches(plan, plan_uid))
 }
 
-/// The branch that holds the merged work of a plan before its gates have passed.
-pub fn candidate_branch(plan: &str, attempt: u32) -> String {
-    format!("enact/{plan}/candidate-{attempt}")
+/// The branch that holds the merged work of a plan before its gates have passed: `…/candidate/<attempt>`, where no task's can be.
+pub fn candidate_branch(plan: &str, plan_uid: &str, attempt: u32) -> String {
+    format!("{}/candidate/{attempt}", branches(plan, plan_uid))
+}
+
+/// What the branches of one plan's pods begin with. The first digits of a UID are random.
+fn branches(plan: &str, plan_uid: &str) -> String {
+    let uid: String = plan_uid.chars().filter(char::is_ascii_hexdigit).take(HASH_LEN).collect();
+    format!("{WORK}/{plan}-{uid}")
+}
+
+/// Whether a branch lies where pods push before anything is published: what is published cannot go there.
+pub fn is_work_branch(branch: &str) -> bool {
+    branch.strip_prefix(WORK).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The branch that receives the plan's work when its workspace names none.
@@ -80,6 +101,14 @@ pub fn is_label(name: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     name.len() <= MAX_LABEL && name.chars().all(inner) && edge(name.chars().next()) && edge(name.chars().last())
+}
+
+/// Whether `name` is an RFC 1123 subdomain: what Kubernetes takes as the name of a Secret or ConfigMap.
+pub fn is_subdomain(name: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let part =
+        |part: &str| !part.is_empty() && part.chars().all(inner) && !part.starts_with('-') && !part.ends_with('-');
+    name.len() <= MAX_SUBDOMAIN && name.split('.').all(part)
 }
 
 /// Lower case ASCII letters and digits, every run of other characters as one `-`, none at the ends.
@@ -108,11 +137,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const UID: &str = "5f0c1a2b-7d3e-4b8a-9c6d-0e1f2a3b4c5d";
+
     #[test]
     fn plain_ids_stay_readable() {
         assert_eq!(task_name("shop", "T001"), "shop-t001");
         assert_eq!(pod_name("shop-t001", 2), "shop-t001-2");
-        assert_eq!(task_branch("shop", "T001", 1), "enact/shop/t001-1");
+        assert_eq!(task_branch("shop", UID, "shop-t001", 1), "enact/shop-5f0c1a2b/t001-1");
+        assert_eq!(candidate_branch("shop", UID, 1), "enact/shop-5f0c1a2b/candidate/1");
+        assert_eq!(integration_pod_name("shop", 1), "shop-integration-1");
     }
 
     #[test]
@@ -121,15 +154,80 @@ mod tests {
             ["T001.1", "T001-1", "T001_1", "t001-1", "T001-1 "].map(|id| task_name("p", id)).into();
         // "T001-1" and "t001-1" differ only in case, which ids of one plan may not.
         assert_eq!(names.len(), 4);
+        let branches: std::collections::BTreeSet<_> = names.iter().map(|task| task_branch("p", UID, task, 1)).collect();
+        assert_eq!(branches.len(), 4, "{branches:?}");
+    }
+
+    #[test]
+    fn published_branches_are_not_where_pods_push() {
+        for plan in ["shop", "enact"] {
+            assert!(!is_work_branch(&integration_branch(plan)));
+            assert!(is_work_branch(&candidate_branch(plan, UID, 1)) && is_work_branch(&task_branch(plan, UID, "a", 1)));
+        }
+        assert!(is_work_branch("enact") && !is_work_branch("enactor/shop"));
+    }
+
+    #[test]
+    fn names_that_are_only_referred_to_may_be_dotted() {
+        for name in ["git", "git.shop-1.example", "0", &"a".repeat(253)] {
+            assert!(is_subdomain(name), "{name}");
+        }
+        for name in ["", "Git", "git_agent", "a..b", ".a", "a.", "-a", "a.b-", "a/b", &"a".repeat(254)] {
+            assert!(!is_subdomain(name), "{name}");
+        }
+    }
+
+    /// Ids as the API takes them, with those that look like what else is named.
+    fn id() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[A-Za-z0-9]([-A-Za-z0-9._]{0,61}[A-Za-z0-9])?",
+            "[Tt]0?1[-._]1",
+            "([A-Za-z]-)?([Ii]ntegration|candidate|Candidate/1)([-.]1)?",
+            "\\PC{0,80}",
+        ]
     }
 
     proptest! {
         #[test]
-        fn names_are_labels(plan in "[a-z]([a-z0-9-]{0,50}[a-z0-9])?", id in "\\PC{0,80}", attempt in 1u32..9999) {
+        fn names_are_labels(plan in "[a-z]([a-z0-9-]{0,50}[a-z0-9])?", id in id(), attempt in 1u32..9999) {
             let task = task_name(&plan, &id);
             prop_assert!(is_label(&task), "{task}");
             prop_assert!(is_label(&pod_name(&task, attempt)));
             prop_assert!(is_label(&integration_pod_name(&plan, attempt)));
+            prop_assert!(task != INTEGRATION);
+        }
+
+        /// Of one plan: two attempts of the same Task or of two, and the integration's.
+        #[test]
+        fn attempts_share_neither_pods_nor_branches(
+            plan in "[a-z]([a-z0-9-]{0,50}[a-z0-9])?", ids in (id(), id()), attempts in (1u32..12, 1u32..12),
+        ) {
+            let tasks = [task_name(&plan, &ids.0), task_name(&plan, &ids.1)];
+            let attempts: [u32; 2] = attempts.into();
+            let same = tasks[0] == tasks[1] && attempts[0] == attempts[1];
+            let pods = [0, 1].map(|n| pod_name(&tasks[n], attempts[n]));
+            let branches = [0, 1].map(|n| task_branch(&plan, UID, &tasks[n], attempts[n]));
+            prop_assert_eq!(pods[0] == pods[1], same, "{:?}", pods);
+            prop_assert_eq!(branches[0] == branches[1], same, "{:?}", branches);
+            for n in 1..12 {
+                prop_assert!(!pods.contains(&integration_pod_name(&plan, n)), "{pods:?}");
+                prop_assert!(!branches.contains(&candidate_branch(&plan, UID, n)), "{branches:?}");
+            }
+            // Git keeps a branch as a file: none may be where another needs a folder.
+            let folder = format!("{}/", branches[0]);
+            prop_assert!(!branches[1].starts_with(&folder) && !candidate_branch(&plan, UID, 1).starts_with(&folder));
+        }
+
+        /// Of two plans: another namespace's, or one that was deleted and created again.
+        #[test]
+        fn plans_of_one_name_share_no_branch(
+            plan in "[a-z]([a-z0-9-]{0,50}[a-z0-9])?", id in id(), uids in ("[0-9a-f]{8}", "[0-9a-f]{8}"),
+        ) {
+            prop_assume!(uids.0 != uids.1);
+            let [one, other] = [uids.0, uids.1].map(|uid| format!("{uid}-7d3e-4b8a-9c6d-0e1f2a3b4c5d"));
+            let task = task_name(&plan, &id);
+            prop_assert_ne!(task_branch(&plan, &one, &task, 1), task_branch(&plan, &other, &task, 1));
+            prop_assert_ne!(candidate_branch(&plan, &one, 1), candidate_branch(&plan, &other, 1));
         }
     }
 }

@@ -187,7 +187,8 @@ fn a_reference_stays_in_its_namespace() {
             (
                 "spec.workspace.credentialsSecretRef.name",
                 plan(&format!(
-                    "agentRef: {{name: a}}\n  workspace: {{url: 'http://a/b', credentialsSecretRef: {{name: {there}}}}}"
+                    "agentRef: {{name: a}}\n  workspace: {{url: 'http://a/b', credentialsSecretRef: {{name: {there}}}, \
+                     integration: {{credentialsSecretRef: {{name: b}}}}}}"
                 )),
             ),
             (

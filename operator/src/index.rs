@@ -10,6 +10,7 @@ use std::time::Instant;
 use enact_crds::common::Outputs;
 use enact_crds::task::Phase;
 use enact_crds::{Plan, Task, convert};
+use enact_domain::assignment::Verified;
 use enact_domain::attempt::PodView;
 use enact_domain::condition::READY;
 use enact_domain::names;
@@ -41,8 +42,8 @@ pub struct TaskEntry {
     pub infrastructure_failures: u32,
     /// Not to be tried again before.
     pub retry_at: Option<Millis>,
-    /// Branch that holds its work.
-    pub branch: Option<String>,
+    /// Its work, when it has succeeded with a repository.
+    pub work: Option<Verified>,
     /// Values for its dependents.
     pub outputs: Outputs,
     /// Reason and message, for a person, of a task that was given up.
@@ -323,7 +324,7 @@ impl TaskEntry {
             failures: status.map_or(0, |s| s.failures),
             infrastructure_failures: status.map_or(0, |s| s.infrastructure_failures),
             retry_at: status.and_then(|s| s.retry_at.as_ref()).map(convert::millis),
-            branch: status.and_then(|s| s.branch.clone()),
+            work: status.and_then(|s| Some(Verified { branch: s.branch.clone()?, commit: s.commit.clone()? })),
             outputs: status.map(|s| s.outputs.clone()).unwrap_or_default(),
             failure: status.filter(|s| matches!(s.phase, Phase::Failed | Phase::Unknown)).and_then(|s| {
                 let ready = s.conditions.iter().find(|c| c.type_ == READY)?;

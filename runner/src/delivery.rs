@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use enact_domain::assignment::{Assignment, AttemptResult};
 use ureq::http::{StatusCode, header};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::process::Supervisor;
 use crate::report::result_json;
@@ -48,7 +47,7 @@ pub(crate) fn deliver(
         assignment.attempt
     );
     let body = result_json(result);
-    let agent = agent(&settings.server_ca_file)?;
+    let agent = agent();
     let begun = Instant::now();
     let mut backoff = BACKOFF.0;
     loop {
@@ -77,28 +76,14 @@ fn pause(supervisor: &mut Supervisor, wait: Duration) {
     }
 }
 
-fn agent(ca: &Path) -> Result<ureq::Agent, String> {
-    let mut tls = TlsConfig::builder();
-    if let Ok(pem) = std::fs::read(ca) {
-        let certificates: Vec<Certificate<'static>> = parse_pem(&pem)
-            .filter_map(|item| match item {
-                Ok(PemItem::Certificate(certificate)) => Some(certificate),
-                _ => None,
-            })
-            .collect();
-        if certificates.is_empty() {
-            return Err(format!("{} holds no certificate", ca.display()));
-        }
-        tls = tls.root_certs(RootCerts::new_with_certs(&certificates));
-    }
+fn agent() -> ureq::Agent {
     let config = ureq::Agent::config_builder()
         .timeout_global(Some(ONE_TRY))
         .http_status_as_error(false)
         .max_redirects(0)
         .proxy(None)
-        .tls_config(tls.build())
         .build();
-    Ok(config.new_agent())
+    config.new_agent()
 }
 
 fn post(agent: &ureq::Agent, url: &str, token: &Path, body: &str) -> Result<(), Miss> {

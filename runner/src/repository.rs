@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use enact_domain::assignment::{GitWork, Reason};
+use enact_domain::assignment::{GitWork, Reason, Verified};
 
 use crate::failure::{Failure, explain};
 use crate::git::Git;
@@ -28,20 +28,26 @@ pub(crate) struct Checkout {
     configuration: Vec<u8>,
 }
 
-/// Clones the repository at the revision (or at `target`, where that branch exists), and merges the branches in their order.
+/// Clones the repository at the revision (or at `target`, where that branch exists), and merges the verified work in its order. Of its
+/// branches only the commits count that are told: somebody else may have pushed to them since.
 ///
 /// Only the commits that the work needs are fetched, and no remote is configured: the agent has no business with it.
 pub(crate) fn prepare(git: &mut Git, work: &GitWork, target: Option<&str>) -> Result<Checkout, Failure> {
     git.local(Reason::ContainerConfigError, &["init", "--quiet", "."])?;
     let refs = remote_refs(git, work, target)?;
     let start = target.map(head).filter(|name| refs.contains_key(name)).map_or_else(|| start(&refs, work), Ok)?;
-    let missing = work.merge.iter().find(|branch| !refs.contains_key(&head(branch)));
-    if let Some(branch) = missing {
-        return Err(not_found(work, &format!("branch `{branch}`, which is to be merged,")));
+    if let Some(missing) = work.merge.iter().find(|verified| !refs.contains_key(&head(&verified.branch))) {
+        return Err(lost(work, missing, "does not exist"));
     }
     let mut refspecs = vec![format!("+{start}:{BASE}")];
-    refspecs.extend(work.merge.iter().enumerate().map(|(n, branch)| format!("+{}:{}", head(branch), merged(n))));
+    let heads = work.merge.iter().enumerate().map(|(n, verified)| format!("+{}:{}", head(&verified.branch), merged(n)));
+    refspecs.extend(heads);
     fetch(git, &work.url, &refspecs)?;
+    for (n, verified) in work.merge.iter().enumerate() {
+        if !git.call(&["merge-base", "--is-ancestor", &verified.commit, &merged(n)])?.ok() {
+            return Err(lost(work, verified, "does not hold it"));
+        }
+    }
     let base = format!("{BASE}^{{commit}}");
     let checkout = git.call(&["checkout", "--quiet", "--no-track", "-B", &work.branch, &base])?;
     if !checkout.ok() {
@@ -50,8 +56,8 @@ pub(crate) fn prepare(git: &mut Git, work: &GitWork, target: Option<&str>) -> Re
             explain("the working tree cannot be written", &checkout.told()),
         ));
     }
-    for (n, branch) in work.merge.iter().enumerate() {
-        merge(git, branch, &merged(n))?;
+    for Verified { branch, commit } in &work.merge {
+        merge(git, branch, commit)?;
     }
     let file = git.tree().join(".git/config");
     let configuration = fs::read(&file).map_err(|error| Failure::volume(&file, &error))?;
@@ -163,7 +169,7 @@ pub(crate) fn push(
 
 fn remote_refs(git: &mut Git, work: &GitWork, target: Option<&str>) -> Result<BTreeMap<String, String>, Failure> {
     let mut names = vec![head(&work.revision), tag(&work.revision), head(&work.branch)];
-    names.extend(work.merge.iter().map(String::as_str).chain(target).map(head));
+    names.extend(work.merge.iter().map(|verified| verified.branch.as_str()).chain(target).map(head));
     let mut args = vec!["ls-remote", "--quiet", "--", &work.url];
     args.extend(names.iter().map(String::as_str));
     let listed = git.remote(&work.url, &args)?;
@@ -186,6 +192,15 @@ fn start(refs: &BTreeMap<String, String>, work: &GitWork) -> Result<String, Fail
 
 fn not_found(work: &GitWork, what: &str) -> Failure {
     Failure::new(Reason::RevisionNotFound, format!("{what} does not exist in {}; check workspace.revision", work.url))
+}
+
+fn lost(work: &GitWork, Verified { branch, commit }: &Verified, how: &str) -> Failure {
+    let message = format!(
+        "commit {commit} is to be merged, and its branch `{branch}` {how} in {}: somebody replaced or deleted what had passed its gates; \
+         push that commit to the branch again, and find out who may push there",
+        work.url
+    );
+    Failure::new(Reason::WorkNotFound, message)
 }
 
 fn fetch(git: &mut Git, url: &str, refspecs: &[String]) -> Result<(), Failure> {

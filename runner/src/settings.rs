@@ -6,6 +6,7 @@ use clap::Args;
 use enact_domain::assignment::{ASSIGNMENT_ENV, Assignment, GitWork, Reason, Work, check_ref, check_url, paths};
 
 use crate::failure::Failure;
+use crate::repository::is_commit_id;
 
 /// Where the pod's volumes are mounted. The defaults are what the operator mounts.
 #[derive(Args, Clone, Debug)]
@@ -16,9 +17,6 @@ pub(crate) struct Settings {
     /// Projected token for the server; without it results are kept in the termination message only
     #[arg(long, env = "ENACT_TOKEN_FILE", default_value = paths::TOKEN)]
     pub(crate) token_file: PathBuf,
-    /// CA certificate of the server, where there is one
-    #[arg(long, env = "ENACT_SERVER_CA_FILE", default_value = paths::SERVER_CA)]
-    pub(crate) server_ca_file: PathBuf,
     /// Directory of the Git credential: `username` and `password`, or `ssh-privatekey` and `known_hosts`; `ca.crt` if the server
     /// needs one
     #[arg(long, env = "ENACT_GIT_CREDENTIALS_DIR", default_value = paths::GIT_CREDENTIALS)]
@@ -48,8 +46,11 @@ fn check(assignment: &Assignment) -> Result<(), String> {
     let told = |error: enact_domain::assignment::GitNameError| error.to_string();
     if let Some(GitWork { url, revision, merge, branch }) = &assignment.git {
         check_url(url).map_err(told)?;
-        for name in [revision, branch].into_iter().chain(merge) {
+        for name in [revision, branch].into_iter().chain(merge.iter().map(|work| &work.branch)) {
             check_ref(name).map_err(told)?;
+        }
+        if let Some(work) = merge.iter().find(|work| !is_commit_id(&work.commit)) {
+            return Err(format!("`{}` is not the whole id of a commit", work.commit.escape_debug()));
         }
     }
     match &assignment.work {

@@ -28,7 +28,7 @@ fn a_request_to_stop_reaches_the_agent_and_is_no_success() {
     assert!(ended.log.contains("bye"));
     assert_eq!(server.result().report, ended.report);
     assert_eq!(server.result().transcript, "bye\n");
-    assert_eq!(git.tip("enact/shop/t001-1"), None);
+    assert_eq!(git.tip("enact/shop-5f0c1a2b/t001-1"), None);
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_result_that_is_refused_is_no_success_and_not_repeated() {
     assert_eq!((ended.code, ended.report.reason), (Some(75), Reason::DeliveryFailed), "{}", ended.log);
     assert!(ended.report.message.contains("said the test"), "{}", ended.report.message);
     // The work is not lost.
-    assert_eq!(ended.report.commit, git.tip("enact/shop/t001-1"));
+    assert_eq!(ended.report.commit, git.tip("enact/shop-5f0c1a2b/t001-1"));
     assert_eq!(server.count(), 1);
 
     // A failure keeps its own reason.
@@ -112,7 +112,7 @@ fn a_request_to_stop_shortens_the_wait_for_a_server_that_is_away() {
     let git = GitServer::start();
     let pod = Pod::task(&git, "touch x").with(|a| a.server_url = Some("http://127.0.0.1:1".into()));
     let container = pod.start("task");
-    eventually("the work is pushed", || git.tip("enact/shop/t001-1").is_some());
+    eventually("the work is pushed", || git.tip("enact/shop-5f0c1a2b/t001-1").is_some());
     terminate(&container);
     let ended = pod.finish(container);
     // The signal may come before or after the end of the attempt is decided; it is no success either way.

@@ -8,12 +8,12 @@ use support::{EnactServer, GitServer, Pod};
 
 fn with_two_tasks() -> GitServer {
     let git = GitServer::start();
-    git.commit("enact/shop/t001-1", &[("a.txt", "a\n")]);
-    git.commit("enact/shop/t002-1", &[("b.txt", "b\n")]);
+    git.commit("enact/shop-5f0c1a2b/t001-1", &[("a.txt", "a\n")]);
+    git.commit("enact/shop-5f0c1a2b/t002-1", &[("b.txt", "b\n")]);
     git
 }
 
-const TASKS: [&str; 2] = ["enact/shop/t001-1", "enact/shop/t002-1"];
+const TASKS: [&str; 2] = ["enact/shop-5f0c1a2b/t001-1", "enact/shop-5f0c1a2b/t002-1"];
 
 #[test]
 fn finished_branches_are_merged_checked_and_published() {
@@ -23,7 +23,7 @@ fn finished_branches_are_merged_checked_and_published() {
 
     let merged = pod.run("merge");
     assert_eq!(merged.code, Some(0), "{}", merged.log);
-    assert_eq!(merged.report.commit, git.tip("enact/shop/candidate-1"));
+    assert_eq!(merged.report.commit, git.tip("enact/shop-5f0c1a2b/candidate/1"));
     assert_eq!(git.tip("plan/shop"), None);
     let checked = pod.run("gate");
     assert_eq!(checked.code, Some(0), "{}", checked.log);
@@ -40,9 +40,9 @@ fn finished_branches_are_merged_checked_and_published() {
     assert_eq!((again.code, again.report), (Some(0), published.report));
 
     // A later attempt builds on the target.
-    git.commit("enact/shop/t003-1", &[("c.txt", "c\n")]);
-    let pod = Pod::integration(&git, &["enact/shop/t003-1"], "true")
-        .with(|a| a.git.as_mut().unwrap().branch = "enact/shop/candidate-2".into());
+    git.commit("enact/shop-5f0c1a2b/t003-1", &[("c.txt", "c\n")]);
+    let pod = Pod::integration(&git, &["enact/shop-5f0c1a2b/t003-1"], "true")
+        .with(|a| a.git.as_mut().unwrap().branch = "enact/shop-5f0c1a2b/candidate/2".into());
     assert_eq!(pod.run("merge").code, Some(0));
     assert_eq!(pod.run("publish").code, Some(0));
     assert_eq!(git.git(&["ls-tree", "--name-only", "plan/shop"]), "README.md\na.txt\nb.txt\nc.txt");
@@ -51,15 +51,46 @@ fn finished_branches_are_merged_checked_and_published() {
 #[test]
 fn a_conflict_names_branch_and_files_and_changes_nothing() {
     let git = with_two_tasks();
-    git.commit("enact/shop/t003-1", &[("a.txt", "other\n")]);
+    git.commit("enact/shop-5f0c1a2b/t003-1", &[("a.txt", "other\n")]);
     let server = EnactServer::start(&[]);
-    let pod = Pod::integration(&git, &["enact/shop/t001-1", "enact/shop/t003-1"], "true").with_server(&server);
+    let pod = Pod::integration(&git, &["enact/shop-5f0c1a2b/t001-1", "enact/shop-5f0c1a2b/t003-1"], "true")
+        .with_server(&server);
     let ended = pod.run("merge");
     assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::MergeConflict), "{}", ended.log);
     assert_eq!(ended.report.conflicts, ["a.txt"]);
-    assert!(ended.report.message.contains("enact/shop/t003-1"), "{}", ended.report.message);
-    assert_eq!((git.tip("enact/shop/candidate-1"), git.tip("plan/shop")), (None, None));
+    assert!(ended.report.message.contains("enact/shop-5f0c1a2b/t003-1"), "{}", ended.report.message);
+    assert_eq!((git.tip("enact/shop-5f0c1a2b/candidate/1"), git.tip("plan/shop")), (None, None));
     assert_eq!(server.result().report, ended.report);
+}
+
+#[test]
+fn a_branch_that_was_replaced_after_its_gates_is_not_merged() {
+    let git = with_two_tasks();
+    let pod = Pod::integration(&git, &TASKS, "test ! -e sneaked.txt");
+    let verified = git.tip(TASKS[1]).unwrap();
+    // More on top of it is left out.
+    git.commit(TASKS[1], &[("sneaked.txt", "in\n")]);
+    for step in ["merge", "gate", "publish"] {
+        let ended = pod.run(step);
+        assert_eq!(ended.code, Some(0), "{}", ended.log);
+    }
+    assert_eq!(git.git(&["ls-tree", "--name-only", "plan/shop"]), "README.md\na.txt\nb.txt");
+
+    // Something else in its place ends the attempt.
+    let other = git.commit("other", &[("b.txt", "not what was checked\n")]);
+    git.git(&["branch", "-f", TASKS[1], &other]);
+    git.git(&["branch", "-D", "plan/shop", "enact/shop-5f0c1a2b/candidate/1"]);
+    let server = EnactServer::start(&[]);
+    let pod = pod.with_server(&server);
+    let ended = pod.run("merge");
+    assert_eq!((ended.code, ended.report.reason), (Some(78), Reason::WorkNotFound), "{}", ended.log);
+    assert!(ended.report.message.contains(TASKS[1]) && ended.report.message.contains(&verified));
+    assert_eq!((git.tip("enact/shop-5f0c1a2b/candidate/1"), git.tip("plan/shop")), (None, None));
+    assert_eq!(server.result().report, ended.report);
+
+    // What had been checked is put back.
+    git.git(&["branch", "-f", TASKS[1], &verified]);
+    assert_eq!(pod.run("merge").code, Some(0));
 }
 
 #[test]
@@ -85,7 +116,7 @@ fn only_the_commit_that_was_checked_is_published() {
     let git = with_two_tasks();
     let pod = Pod::integration(&git, &TASKS, "true");
     assert_eq!(pod.run("merge").code, Some(0));
-    git.commit("enact/shop/candidate-1", &[("sneaked.txt", "in\n")]);
+    git.commit("enact/shop-5f0c1a2b/candidate/1", &[("sneaked.txt", "in\n")]);
     let ended = pod.run("publish");
     assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::PushRejected), "{}", ended.log);
     assert_eq!(git.tip("plan/shop"), None);
@@ -107,7 +138,7 @@ fn a_target_that_moved_is_never_overwritten() {
 
     // The next attempt merges onto it.
     let pod = Pod::integration(&git, &TASKS, "true")
-        .with(|a| a.git.as_mut().unwrap().branch = "enact/shop/candidate-2".into());
+        .with(|a| a.git.as_mut().unwrap().branch = "enact/shop-5f0c1a2b/candidate/2".into());
     assert_eq!(pod.run("merge").code, Some(0));
     assert_eq!(pod.run("publish").code, Some(0));
     assert_eq!(git.git(&["merge-base", &moved, "plan/shop"]), moved);

@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 
-use enact_domain::assignment::{Adapter, Assignment, Gate, Reason, Work};
+use enact_domain::assignment::{Adapter, Assignment, Gate, Reason, Verified, Work};
 
 use support::http::{response, serve};
 use support::{EnactServer, GitServer, Pod};
@@ -22,17 +22,17 @@ fn a_script_becomes_a_commit_a_branch_and_a_result() {
     let ended = pod.run("task");
 
     assert_eq!((ended.code, ended.report.reason), (Some(0), Reason::Succeeded), "{}", ended.log);
-    let tip = git.tip("enact/shop/t001-1");
+    let tip = git.tip("enact/shop-5f0c1a2b/t001-1");
     assert_eq!(ended.report.commit, tip);
     assert_eq!(ended.report.outputs["version"], "1.2");
     assert!(ended.log.contains("done it"));
-    assert_eq!(git.git(&["show", "enact/shop/t001-1:cart.txt"]), "Create the cart, please.");
+    assert_eq!(git.git(&["show", "enact/shop-5f0c1a2b/t001-1:cart.txt"]), "Create the cart, please.");
     assert_eq!(
-        git.git(&["log", "-1", "--format=%s|%an|%ae", "enact/shop/t001-1"]),
+        git.git(&["log", "-1", "--format=%s|%an|%ae", "enact/shop-5f0c1a2b/t001-1"]),
         "T001: Create the cart|Enact agent scribe|scribe@agents.enact.dev"
     );
     assert_eq!(
-        git.git(&["log", "-1", "--format=%(trailers:unfold)", "enact/shop/t001-1"]),
+        git.git(&["log", "-1", "--format=%(trailers:unfold)", "enact/shop-5f0c1a2b/t001-1"]),
         "Enact-Task: T001\nEnact-Plan: team-a/shop\nEnact-Spec: sha256:abc\nEnact-Agent: scribe\nEnact-Attempt: 1"
     );
     let (path, token) = {
@@ -47,17 +47,17 @@ fn a_script_becomes_a_commit_a_branch_and_a_result() {
 #[test]
 fn what_dependencies_left_is_merged_and_given() {
     let git = GitServer::start();
-    git.commit("enact/shop/t000-1", &[("a.txt", "a")]);
-    git.commit("enact/shop/t00x-2", &[("b.txt", "b")]);
+    git.commit("enact/shop-5f0c1a2b/t000-1", &[("a.txt", "a")]);
+    git.commit("enact/shop-5f0c1a2b/t00x-2", &[("b.txt", "b")]);
     let script = r#"cat a.txt b.txt > c.txt; grep -q '"version": "7"' "$ENACT_INPUTS_FILE"; test "$ENACT_TASK_ID/$ENACT_ATTEMPT" = T001/1"#;
     let pod = Pod::task(&git, script)
-        .with(|a| a.git.as_mut().unwrap().merge = vec!["enact/shop/t000-1".into(), "enact/shop/t00x-2".into()])
+        .merging(&git, &["enact/shop-5f0c1a2b/t000-1", "enact/shop-5f0c1a2b/t00x-2"])
         .with_task(|task| {
             task.inputs = [("T000".to_owned(), [("version".to_owned(), "7".to_owned())].into())].into();
         });
     let ended = pod.run("task");
     assert_eq!(ended.code, Some(0), "{}", ended.log);
-    assert_eq!(git.git(&["show", "enact/shop/t001-1:c.txt"]), "ab");
+    assert_eq!(git.git(&["show", "enact/shop-5f0c1a2b/t001-1:c.txt"]), "ab");
 }
 
 #[test]
@@ -66,14 +66,12 @@ fn dependencies_that_do_not_merge_are_named_with_their_files() {
     git.commit("left", &[("same.txt", "left\n"), ("ä b.txt", "left\n")]);
     git.commit("right", &[("same.txt", "right\n"), ("ä b.txt", "right\n")]);
     let server = EnactServer::start(&[]);
-    let pod = Pod::task(&git, "touch never")
-        .with(|a| a.git.as_mut().unwrap().merge = vec!["left".into(), "right".into()])
-        .with_server(&server);
+    let pod = Pod::task(&git, "touch never").merging(&git, &["left", "right"]).with_server(&server);
     let ended = pod.run("task");
     assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::MergeConflict), "{}", ended.log);
     assert_eq!(ended.report.conflicts, ["same.txt", "ä b.txt"]);
     assert!(ended.report.message.contains("`right`"), "{}", ended.report.message);
-    assert_eq!(git.tip("enact/shop/t001-1"), None);
+    assert_eq!(git.tip("enact/shop-5f0c1a2b/t001-1"), None);
     assert_eq!(server.result().report, ended.report);
 }
 
@@ -139,11 +137,11 @@ fn a_revision_is_a_branch_a_tag_or_a_whole_commit_id() {
     for (n, revision) in ["main", "v1", &commit].into_iter().enumerate() {
         let pod = Pod::task(&git, "touch x").with(|a| {
             let work = a.git.as_mut().unwrap();
-            (work.revision, work.branch) = (revision.into(), format!("enact/shop/r-{n}"));
+            (work.revision, work.branch) = (revision.into(), format!("enact/shop-5f0c1a2b/r-{n}"));
         });
         let ended = pod.run("task");
         assert_eq!(ended.code, Some(0), "{revision}: {}", ended.log);
-        assert_eq!(git.git(&["rev-parse", &format!("enact/shop/r-{n}~1")]), commit);
+        assert_eq!(git.git(&["rev-parse", &format!("enact/shop-5f0c1a2b/r-{n}~1")]), commit);
     }
     for revision in ["nowhere", &"0".repeat(40), &commit[..12]] {
         let ended = Pod::task(&git, "touch x").with(|a| a.git.as_mut().unwrap().revision = revision.into()).run("task");
@@ -154,22 +152,44 @@ fn a_revision_is_a_branch_a_tag_or_a_whole_commit_id() {
             ended.log
         );
     }
-    let missing = Pod::task(&git, "true").with(|a| a.git.as_mut().unwrap().merge = vec!["enact/gone".into()]);
-    let ended = missing.run("task");
-    assert_eq!(ended.report.reason, Reason::RevisionNotFound);
-    assert!(ended.report.message.contains("enact/gone"));
+}
+
+/// Agents may push to each other's branches: what passed the gates is a commit, and no branch.
+#[test]
+fn only_verified_work_of_dependencies_is_merged() {
+    let git = GitServer::start();
+    let branch = "enact/shop-5f0c1a2b/t000-1";
+    let verified = git.commit(branch, &[("a.txt", "a\n")]);
+    let pod = Pod::task(&git, "cat a.txt; test ! -e sneaked.txt; touch x").merging(&git, &[branch]);
+    git.commit(branch, &[("sneaked.txt", "in\n")]);
+    let ended = pod.run("task");
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(git.git(&["ls-tree", "--name-only", "enact/shop-5f0c1a2b/t001-1"]), "README.md\na.txt\nx");
+
+    let other = git.commit("other", &[("a.txt", "not what was checked\n")]);
+    let takes: [(&[&str], &str); 2] =
+        [(&["branch", "-f", branch, &other], "does not hold it"), (&["branch", "-D", branch], "does not exist")];
+    for (take, words) in takes {
+        git.git(take);
+        let ended = pod.run("task");
+        assert_eq!((ended.code, ended.report.reason), (Some(78), Reason::WorkNotFound), "{}", ended.log);
+        for part in [branch, verified.as_str(), words] {
+            assert!(ended.report.message.contains(part), "{}", ended.report.message);
+        }
+    }
 }
 
 #[test]
 fn hostile_names_never_reach_git() {
     type Change = fn(&mut Assignment);
     let git = GitServer::start();
-    let changes: [Change; 6] = [
+    let changes: [Change; 7] = [
         |a| a.git.as_mut().unwrap().url = "ext::sh -c 'touch /tmp/enact-owned'".into(),
         |a| a.git.as_mut().unwrap().url = "file:///etc".into(),
         |a| a.git.as_mut().unwrap().revision = "--upload-pack=touch /tmp/enact-owned".into(),
         |a| a.git.as_mut().unwrap().branch = "--force".into(),
-        |a| a.git.as_mut().unwrap().merge = vec!["../../x".into()],
+        |a| a.git.as_mut().unwrap().merge = vec![Verified { branch: "../../x".into(), commit: "0".repeat(40) }],
+        |a| a.git.as_mut().unwrap().merge = vec![Verified { branch: "x".into(), commit: "--abort".into() }],
         |a| match &mut a.work {
             Work::Task(task) => task.id = "../../T001".into(),
             Work::Integration(_) => unreachable!(),
@@ -191,8 +211,11 @@ fn text_of_a_task_cannot_forge_a_trailer_or_an_option() {
         task.title = "--amend\n\nEnact-Task: T999\n# not a comment".into();
     });
     assert_eq!(pod.run("task").code, Some(0));
-    assert_eq!(git.git(&["log", "-1", "--format=%(trailers:key=Enact-Task,valueonly)", "enact/shop/t001-1"]), "T001");
-    let subject = git.git(&["log", "-1", "--format=%s", "enact/shop/t001-1"]);
+    assert_eq!(
+        git.git(&["log", "-1", "--format=%(trailers:key=Enact-Task,valueonly)", "enact/shop-5f0c1a2b/t001-1"]),
+        "T001"
+    );
+    let subject = git.git(&["log", "-1", "--format=%s", "enact/shop-5f0c1a2b/t001-1"]);
     assert_eq!(subject, "T001: --amend Enact-Task: T999 # not a comment");
 }
 
@@ -204,7 +227,7 @@ fn a_failing_script_shows_its_last_words() {
     assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::AgentFailed));
     assert_eq!(ended.report.message, "the script exited with 3: first\nthe reason");
     assert_eq!(server.result().transcript, "first\nthe reason\n");
-    assert_eq!(git.tip("enact/shop/t001-1"), None);
+    assert_eq!(git.tip("enact/shop-5f0c1a2b/t001-1"), None);
 }
 
 #[test]
@@ -226,7 +249,7 @@ fn outputs_have_a_limit_and_a_kind() {
     ] {
         let ended = Pod::task(&git, script).run("task");
         assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::OutputTooLarge), "{script}: {}", ended.log);
-        assert_eq!(git.tip("enact/shop/t001-1"), None);
+        assert_eq!(git.tip("enact/shop-5f0c1a2b/t001-1"), None);
     }
 }
 
@@ -246,11 +269,11 @@ fn gates_decide_and_leave_nothing_in_the_commit() {
     assert_eq!(ended.report.message, "gate `lint` exited with 1: ugly");
     let seen: Vec<_> = server.result().gates.into_iter().map(|g| (g.name, g.exit_code, g.output)).collect();
     assert_eq!(seen, [("tests".into(), Some(0), String::new()), ("lint".into(), Some(1), "ugly".into())]);
-    assert_eq!(git.tip("enact/shop/t001-1"), None);
+    assert_eq!(git.tip("enact/shop-5f0c1a2b/t001-1"), None);
 
     let pod = pod.with_task(|task| task.gates.truncate(1));
     assert_eq!(pod.run("task").code, Some(0));
-    assert_eq!(git.git(&["ls-tree", "--name-only", "enact/shop/t001-1"]), "README.md\nwork.txt");
+    assert_eq!(git.git(&["ls-tree", "--name-only", "enact/shop-5f0c1a2b/t001-1"]), "README.md\nwork.txt");
 }
 
 #[test]
@@ -260,7 +283,7 @@ fn the_agents_own_commits_stay_and_carry_the_trailers() {
                   echo b > b; git add b; git commit -qm 'Mine, second'";
     let ended = Pod::task(&git, script).run("task");
     assert_eq!(ended.code, Some(0), "{}", ended.log);
-    let branch = "enact/shop/t001-1";
+    let branch = "enact/shop-5f0c1a2b/t001-1";
     assert_eq!(
         git.git(&["log", "--format=%s|%an|%(trailers:key=Enact-Task,valueonly)", "-2", branch]),
         "Mine, second|Enact agent scribe|T001\n\nMine, first|Enact agent scribe|T001"
@@ -273,7 +296,7 @@ fn a_task_that_changes_nothing_pushes_what_it_started_from() {
     let git = GitServer::start();
     let ended = Pod::task(&git, "true").run("task");
     assert_eq!(ended.code, Some(0), "{}", ended.log);
-    assert_eq!(git.tip("enact/shop/t001-1"), git.tip("main"));
+    assert_eq!(git.tip("enact/shop-5f0c1a2b/t001-1"), git.tip("main"));
     assert_eq!(ended.report.commit, git.tip("main"));
 }
 
@@ -319,8 +342,8 @@ fn nothing_that_an_agent_or_a_gate_wrote_runs_with_git() {
         let ended = pod.run("task");
         assert_eq!(ended.code, Some(0), "{trap}: {}", ended.log);
         assert!(!pod.path("owned").exists() && !pod.path("work/owned").exists(), "{trap}: {}", ended.log);
-        assert_eq!(ended.report.commit, git.tip("enact/shop/t001-1"), "{trap}");
-        assert_eq!(git.git(&["show", "enact/shop/t001-1:x.txt"]), "x", "{trap}");
+        assert_eq!(ended.report.commit, git.tip("enact/shop-5f0c1a2b/t001-1"), "{trap}");
+        assert_eq!(git.git(&["show", "enact/shop-5f0c1a2b/t001-1:x.txt"]), "x", "{trap}");
     }
 }
 
@@ -386,7 +409,7 @@ fn the_agent_sees_its_own_variables_and_nothing_else() {
         .with_environment("KUBERNETES_SERVICE_HOST", "10.0.0.1")
         .with_environment("SECRET", "x");
     assert_eq!(pod.run("task").code, Some(0));
-    let branch = "enact/shop/t001-1";
+    let branch = "enact/shop-5f0c1a2b/t001-1";
     assert_eq!(git.git(&["show", &format!("{branch}:model")]), "small one");
     let names = git.git(&["show", &format!("{branch}:names")]);
     let mut names: Vec<&str> = names.lines().filter(|name| !["_", "PWD", "OLDPWD", "SHLVL"].contains(name)).collect();
@@ -424,14 +447,14 @@ fn a_second_run_of_an_attempt_ends_as_the_first() {
     let second = pod.run("task");
     assert_eq!((first.code, second.code), (Some(0), Some(0)), "{}", second.log);
     assert_eq!(first.report, second.report);
-    assert_eq!(git.tip("enact/shop/t001-1"), first.report.commit);
+    assert_eq!(git.tip("enact/shop-5f0c1a2b/t001-1"), first.report.commit);
 
     // Other work takes the place of what was never reported.
     let pod = pod.with_task(|task| task.adapter = Adapter::Command { script: "echo other > work.txt".into() });
     let third = pod.run("task");
     assert_eq!(third.code, Some(0), "{}", third.log);
     assert_ne!(third.report.commit, first.report.commit);
-    assert_eq!(git.tip("enact/shop/t001-1"), third.report.commit);
+    assert_eq!(git.tip("enact/shop-5f0c1a2b/t001-1"), third.report.commit);
 }
 
 #[test]
@@ -445,7 +468,7 @@ fn recorded_work_is_played_back() {
     pod.write("replay/T001.transcript", "I wrote the cart.\n");
     let ended = pod.run("task");
     assert_eq!(ended.code, Some(0), "{}", ended.log);
-    let branch = "enact/shop/t001-1";
+    let branch = "enact/shop-5f0c1a2b/t001-1";
     assert_eq!(git.git(&["show", &format!("{branch}:cart.txt")]), "cart");
     assert_eq!(git.git(&["log", "-1", "--format=%s|%an|%cn", branch]), "By a test|A test|Enact agent scribe");
     assert_eq!(git.git(&["log", "-1", "--format=%(trailers:key=Enact-Plan,valueonly)", branch]), "team-a/shop");

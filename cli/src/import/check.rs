@@ -101,10 +101,11 @@ impl Report {
 
 fn line_of(file: &TasksFile, error: &CompileError) -> u32 {
     let id = match error {
-        CompileError::Graph(GraphError::Duplicate { id, .. }) | CompileError::SameName { second: id, .. } => Some(id),
+        CompileError::Graph(GraphError::Duplicate { id, .. })
+        | CompileError::SameName { second: id, .. }
+        | CompileError::TooLong { id, .. } => Some(id),
         CompileError::Graph(GraphError::Unknown { task, .. }) => Some(task),
         CompileError::Graph(GraphError::Cycle { cycle }) => cycle.first(),
-        CompileError::TooLong { id, .. } => Some(id),
         CompileError::Empty | CompileError::TooMany(_) => None,
     };
     id.and_then(|id| TaskId::parse(id)).and_then(|id| file.task(&id)).map_or(1, |task| task.line)

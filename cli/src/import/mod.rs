@@ -18,6 +18,13 @@ const CLIENT_SIDE_LIMIT: usize = 262_144;
 
 /// Reads, checks and prints.
 pub fn run(options: &Import, namespace: Option<&str>) -> Result<()> {
+    if let (Some(agents), Some(own)) = (&options.git.credentials_secret, &options.git.integration_secret)
+        && agents == own
+    {
+        bail!(
+            "--credentials-secret and --integration-secret both name {own}, which agents could read; give the integration a Secret of its own"
+        );
+    }
     let wanted = match &options.constitution {
         Some(file) => Wanted::File(file),
         None if options.no_constitution => Wanted::None,

@@ -92,7 +92,7 @@ fn work_that_fails_a_gate_is_executed_but_not_verified_and_never_published() {
         ensure!(verdict("Executed").map(|v| v.0) == Some("True"), "{}", told(&status.conditions));
         ensure!(verdict("Verified") == Some(("False", "GateFailed")), "{}", told(&status.conditions));
         ensure!(told(&status.conditions).contains("a.txt is no good"), "{}", told(&status.conditions));
-        ensure!(status.commit.is_none() && git.git(&["branch", "--list", "enact/task-gate/*"])?.is_empty());
+        ensure!(status.commit.is_none() && git.git(&["branch", "--list", "enact/task-gate-*"])?.is_empty());
         let uid = plan.metadata.uid.unwrap_or_default();
         let gates = stage.record(&format!(
             "select jsonb_path_query_array(gates, '$[*].exitCode') from enact.results where plan_uid = '{uid}'"

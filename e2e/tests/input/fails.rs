@@ -70,7 +70,10 @@ fn work_that_fails_is_named_and_holds_up_nothing_else() {
         let once = "  execution: {retry: {infrastructureLimit: 0}}\n";
         let twice = "  execution: {retry: {infrastructureLimit: 1, backoffSeconds: 1}}\n";
         let at = |url: &str, secret: &str| {
-            format!("  workspace: {{url: '{url}', credentialsSecretRef: {{name: {secret}}}}}\n")
+            format!(
+                "  workspace: {{url: '{url}', credentialsSecretRef: {{name: {secret}}}, integration: \
+                 {{credentialsSecretRef: {{name: git-integrator}}}}}}\n"
+            )
         };
         let works = script("echo a > a.txt");
         let by = |agent: &str| works.replace("title: bad", &format!("title: bad\n      agentRef: {{name: {agent}}}"));

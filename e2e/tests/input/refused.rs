@@ -148,6 +148,23 @@ fn what_cannot_be_used_is_refused_with_field_and_remedy() {
                 &["spec.workspace.integration.branch", "must not start with `-`"],
             ),
             (
+                "a branch among those of agents",
+                workspace("url: 'http://a/b', integration: {branch: enact/shop}"),
+                &["spec.workspace.integration.branch", "must not lie below enact/"],
+            ),
+            (
+                "one credential for agents and integration",
+                workspace("url: 'http://a/b', credentialsSecretRef: {name: git}"),
+                &["spec.workspace", "needs integration.credentialsSecretRef beside it"],
+            ),
+            (
+                "one Secret for agents and integration",
+                workspace(
+                    "url: 'http://a/b', credentialsSecretRef: {name: git}, integration: {credentialsSecretRef: {name: git}}",
+                ),
+                &["spec.workspace", "must name another Secret than credentialsSecretRef"],
+            ),
+            (
                 "a URL that is a command",
                 workspace("url: 'ext::sh -c id'"),
                 &["spec.workspace.url", "must start with https://, http:// or ssh://"],

@@ -243,15 +243,13 @@ async fn delete(pass: &Pass<'_>, node: usize, attempt: u32) -> Result<(), Error>
 
 async fn end(pass: &Pass<'_>, action: &Action) -> Result<Done, Error> {
     let Action::End { node, attempt, failure, report, then, .. } = action else { return Ok(Done::Nothing) };
-    let branch = pass.observed.plan.spec.workspace.as_ref().filter(|_| !pass.is_integration(*node)).map(|_| {
-        names::task_branch(&pass.observed.plan.name_any(), &pass.valid.content.compiled.tasks[*node].id, *attempt)
-    });
+    let in_git = pass.observed.plan.spec.workspace.is_some() && !pass.is_integration(*node);
     let end = status::End {
         attempt: *attempt,
         failure: *failure,
         report,
         then: *then,
-        branch,
+        branch: in_git.then(|| assign::branch(pass, *node, *attempt)),
         started: created(pass, *node),
     };
     if failure.is_some() {

@@ -10,7 +10,7 @@ use enact_crds::common::Resources;
 use enact_crds::convert;
 use enact_crds::plan::Workspace;
 use enact_crds::task::TaskTemplate;
-use enact_domain::assignment::{Assignment, GitWork, IntegrationWork, Reason, Report, TaskWork, Work};
+use enact_domain::assignment::{Assignment, GitWork, IntegrationWork, Reason, Report, TaskWork, Verified, Work};
 use enact_domain::names;
 use enact_domain::plan::Action;
 use k8s_openapi::api::core::v1::Pod;
@@ -29,7 +29,7 @@ const NONE: Resources = Resources { cpu: None, memory: None, ephemeral_storage: 
 pub fn pod(pass: &Pass, node: usize, attempt: u32, name: String) -> Result<Pod, Report> {
     match pass.valid.content.compiled.tasks.get(node) {
         Some(template) => task(pass, node, template, attempt, name),
-        None => integration(pass, attempt, name),
+        None => integration(pass, node, attempt, name),
     }
 }
 
@@ -51,10 +51,7 @@ fn task(pass: &Pass, node: usize, template: &TaskTemplate, attempt: u32, name: S
         inputs: inputs(pass, node),
         gates: convert::gates(&template.gates),
     };
-    let git = workspace.map(|w| {
-        let dependencies = pass.valid.graph.dependencies(node).iter().copied();
-        git(w, branches(pass, dependencies), names::task_branch(&plan_name, &template.id, attempt))
-    });
+    let git = workspace.map(|w| git(w, merges(pass, node), branch(pass, node, attempt)));
     let mut owner = build::controlled_by(plan.as_ref());
     owner.kind = "Task".into();
     owner.name.clone_from(task_name);
@@ -74,14 +71,13 @@ fn task(pass: &Pass, node: usize, template: &TaskTemplate, attempt: u32, name: S
     pod::for_task(&frame, agent, workspace.and_then(|w| w.credentials_secret_ref.as_ref()))
 }
 
-fn integration(pass: &Pass, attempt: u32, name: String) -> Result<Pod, Report> {
+fn integration(pass: &Pass, node: usize, attempt: u32, name: String) -> Result<Pod, Report> {
     let (observed, plan) = (pass.observed, &pass.observed.plan);
     let plan_name = plan.name_any();
     let workspace =
         plan.spec.workspace.as_ref().ok_or_else(|| invalid("a plan without workspace has no integration"))?;
     let work = IntegrationWork { target: target_branch(observed, workspace), gates: convert::gates(&plan.spec.gates) };
-    let merged = branches(pass, pass.valid.graph.order().iter().copied());
-    let git = git(workspace, merged, names::candidate_branch(&plan_name, attempt));
+    let git = git(workspace, merges(pass, node), names::candidate_branch(&plan_name, &observed.uid, attempt));
     let frame = pod::Frame {
         config: &pass.ctx.config,
         member: &pass.valid.member,
@@ -113,7 +109,7 @@ fn assignment(pass: &Pass, subject_uid: &str, attempt: u32, git: Option<GitWork>
     }
 }
 
-fn git(workspace: &Workspace, merge: Vec<String>, branch: String) -> GitWork {
+fn git(workspace: &Workspace, merge: Vec<Verified>, branch: String) -> GitWork {
     GitWork { url: workspace.url.clone(), revision: workspace.revision.clone(), merge, branch }
 }
 
@@ -121,30 +117,38 @@ fn invalid(why: &str) -> Report {
     Report::new(Reason::InvalidAssignment, why)
 }
 
-/// Branches of these tasks' work, in the order given. What succeeded in this very pass is not in the index yet: its branch is known all
-/// the same.
-fn branches(pass: &Pass, nodes: impl Iterator<Item = u32>) -> Vec<String> {
-    let compiled = &pass.valid.content.compiled;
-    let plan = pass.observed.plan.name_any();
-    nodes
-        .map(|n| n as usize)
-        .filter(|&n| !pass.is_integration(n))
-        .map(|n| {
-            let kept = pass.observed.children.tasks.get(&compiled.names[n]).and_then(|t| t.branch.clone());
-            kept.unwrap_or_else(|| names::task_branch(&plan, &compiled.tasks[n].id, pass.nodes[n].attempts))
-        })
-        .collect()
+/// The work that a node starts from: as little as holds all, for the list must fit in a pod.
+fn merges(pass: &Pass, node: usize) -> Vec<Verified> {
+    let tasks = pass.valid.graph.merged_into(node, |task| work_of(pass, task).is_some());
+    tasks.into_iter().filter_map(|task| work_of(pass, task as usize)).collect()
+}
+
+/// A task's work, if it has succeeded.
+fn work_of(pass: &Pass, node: usize) -> Option<Verified> {
+    if let Some((attempt, report)) = just_done(pass, node) {
+        return report.commit.clone().map(|commit| Verified { branch: branch(pass, node, attempt), commit });
+    }
+    let name = pass.valid.content.compiled.names.get(node)?;
+    pass.observed.children.tasks.get(name)?.work.clone()
+}
+
+/// The attempt that succeeded in this very pass, and its report: the index does not have it yet.
+fn just_done<'a>(pass: &'a Pass, node: usize) -> Option<(u32, &'a Report)> {
+    pass.decision.actions.iter().find_map(|action| match action {
+        Action::End { node: n, attempt, failure: None, report, .. } if *n == node => Some((*attempt, report)),
+        _ => None,
+    })
+}
+
+/// The branch of a task's attempt.
+pub fn branch(pass: &Pass, node: usize, attempt: u32) -> String {
+    let task = &pass.valid.content.compiled.names[node];
+    names::task_branch(&pass.observed.plan.name_any(), &pass.observed.uid, task, attempt)
 }
 
 /// Outputs of the tasks that this one depends on.
 fn inputs(pass: &Pass, node: usize) -> BTreeMap<String, BTreeMap<String, String>> {
     let compiled = &pass.valid.content.compiled;
-    let just_ended = |n: usize| {
-        pass.decision.actions.iter().find_map(|a| match a {
-            Action::End { node, failure: None, report, .. } if *node == n => Some(report.outputs.clone()),
-            _ => None,
-        })
-    };
     pass.valid
         .graph
         .dependencies(node)
@@ -152,7 +156,8 @@ fn inputs(pass: &Pass, node: usize) -> BTreeMap<String, BTreeMap<String, String>
         .map(|&n| n as usize)
         .filter_map(|n| {
             let kept = || pass.observed.children.tasks.get(&compiled.names[n]).map(|t| t.outputs.clone());
-            let outputs = just_ended(n).or_else(kept).filter(|o| !o.is_empty())?;
+            let outputs =
+                just_done(pass, n).map(|(_, report)| report.outputs.clone()).or_else(kept).filter(|o| !o.is_empty())?;
             Some((compiled.tasks[n].id.clone(), outputs))
         })
         .collect()

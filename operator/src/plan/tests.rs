@@ -2,7 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use enact_domain::assignment::{Reason, Report};
+use enact_domain::assignment::{Assignment, Reason, Report};
+use enact_domain::digest::Digest;
 use serde_json::{Value, json};
 
 use crate::testing::Bench;
@@ -271,6 +272,8 @@ async fn a_failed_plan_says_why_though_another_task_ends_later() {
 /// Where a plan stands after its first pass, or its second when it was started, with this changed in it.
 async fn shown(change: Value) -> String {
     let mut bench = bench().await;
+    let key = json!({"name": "integrator", "key": "password"});
+    bench.agent_with("thief", json!({"adapter": "Command", "env": [{"name": "KEY", "secretKeyRef": key}]}));
     bench.api.put("configmaps/there", json!({"metadata": {"name": "there", "namespace": "ns"}, "data": {"a": "b"}}));
     bench.api.change("plans/p", &change);
     for _ in 0..2 {
@@ -300,6 +303,10 @@ async fn every_state_says_what_to_do() {
     let task = |needs: &str| json!([{"id": "T001", "title": "t", "script": "true", "dependsOn": [needs]}]);
     let source = json!({"configMapKeyRef": {"name": "docs", "key": "tasks.md"}});
     let other_key = json!({"configMapKeyRef": {"name": "there", "key": "tasks.md"}});
+    let workspace = |agents: Value, integration: Value| json!({"spec": {"workspace": {"url": "https://git/x", "credentialsSecretRef": agents, "integration": integration}}});
+    let integrator = json!({"credentialsSecretRef": {"name": "integrator"}});
+    let mut stolen = workspace(json!({"name": "agent"}), integrator.clone());
+    stolen["spec"]["agentRef"] = json!({"name": "thief"});
     let cases = [
         ("running", json!({})),
         ("in nobody's namespace", json!({"metadata": {"namespace": "elsewhere"}})),
@@ -309,6 +316,11 @@ async fn every_state_says_what_to_do() {
         ("a document that is none", json!({"spec": {"tasks": null, "source": {"inline": "# Nothing"}}})),
         ("a dependency that is none", json!({"spec": {"tasks": task("T009")}})),
         ("a workspace that is none", json!({"spec": {"workspace": {"url": "https://ann:pw@git/x"}}})),
+        ("one credential for all", workspace(json!({"name": "agent"}), json!({}))),
+        ("the integration's credential for all", workspace(json!({"name": "integrator"}), integrator.clone())),
+        ("the integration's credential in an agent's environment", stolen),
+        ("a target among the tasks' branches", workspace(Value::Null, json!({"branch": "enact/p/t001-1"}))),
+        ("credentials of their own", workspace(json!({"name": "agent"}), integrator)),
         ("not approved", json!({"spec": {"approval": {"required": 2}}})),
         ("a document without its key", json!({"spec": {"tasks": null, "source": other_key}})),
         ("suspended", json!({"spec": {"suspend": true}})),
@@ -367,4 +379,64 @@ async fn room_that_one_plan_leaves_is_the_next_ones() {
     assert!(bench.woken().contains(&"q".to_owned()), "p can start nothing more, so that q is woken");
     bench.plan("q").await.unwrap();
     assert!(bench.api.has("pods/q-t001-1") && !bench.api.has("pods/q-t002-1"));
+}
+
+/// What a pod was told about Git: the work to merge, as branch and commit, and its own branch.
+fn told_of_git(bench: &Bench, pod: &str) -> (Vec<(String, String)>, String) {
+    let spec = bench.api.get(&format!("pods/{pod}"))["spec"].clone();
+    let text = spec["containers"][0]["env"][0]["value"].as_str().unwrap().replace("$$", "$");
+    let git = serde_json::from_str::<Assignment>(&text).unwrap().git.unwrap();
+    (git.merge.into_iter().map(|verified| (verified.branch, verified.commit)).collect(), git.branch)
+}
+
+/// Lets a pod end well, with a commit of its own.
+async fn with_commit(bench: &Bench, pod: &str) -> String {
+    let commit = Digest::of_bytes(pod.as_bytes()).as_str().trim_start_matches("sha256:").to_owned();
+    bench.succeed_with(pod, &json!({"reason": "Succeeded", "commit": commit})).await;
+    commit
+}
+
+/// The bench with a repository, whose first two tasks have succeeded and whose third is under way; and what the two left.
+async fn in_git() -> (Bench, [(String, String); 2]) {
+    let mut bench = bench().await;
+    let mut plan = bench.api.get("plans/p");
+    plan["metadata"]["uid"] = "5f0c1a2b-7d3e-4b8a-9c6d-0e1f2a3b4c5d".into();
+    plan["spec"]["workspace"] = json!({"url": "https://git/shop"});
+    bench.api.remove("plans/p");
+    bench.api.put("plans/p", plan);
+    for _ in 0..2 {
+        bench.plan("p").await.unwrap();
+    }
+    let one = (of_plan("t001-1"), with_commit(&bench, "p-t001-1").await);
+    bench.plan("p").await.unwrap();
+    let two = (of_plan("t002-1"), with_commit(&bench, "p-t002-1").await);
+    bench.plan("p").await.unwrap();
+    (bench, [one, two])
+}
+
+/// A branch of that plan.
+fn of_plan(branch: &str) -> String {
+    format!("enact/p-5f0c1a2b/{branch}")
+}
+
+#[tokio::test]
+async fn what_is_merged_is_what_was_verified() {
+    let (mut bench, [one, two]) = in_git().await;
+    assert_eq!(told_of_git(&bench, "p-t001-1"), (vec![], of_plan("t001-1")));
+    let status = bench.api.get("tasks/p-t001")["status"].clone();
+    assert_eq!((status["branch"].as_str(), status["commit"].as_str()), (Some(one.0.as_str()), Some(one.1.as_str())));
+    // The first was known by its status, the second by the very pass that started the third.
+    assert_eq!(told_of_git(&bench, "p-t003-1"), (vec![one, two], of_plan("t003-1")));
+
+    let three = (of_plan("t003-1"), with_commit(&bench, "p-t003-1").await);
+    bench.plan("p").await.unwrap();
+    assert_eq!(told_of_git(&bench, "p-integration-1"), (vec![three], of_plan("candidate/1")), "it holds the others");
+}
+
+#[tokio::test]
+async fn what_a_task_without_a_commit_was_made_from_is_merged_in_its_place() {
+    let (mut bench, [one, two]) = in_git().await;
+    bench.succeed("p-t003-1").await;
+    bench.plan("p").await.unwrap();
+    assert_eq!(told_of_git(&bench, "p-integration-1").0, [one, two]);
 }

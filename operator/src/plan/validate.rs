@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use enact_crds::PlanSpec;
+use enact_crds::agent::EnvVar;
 use enact_crds::common::{Finding, Gate, LocalRef};
 use enact_crds::compile;
 use enact_crds::plan::Workspace;
@@ -238,15 +239,33 @@ fn refused(errors: &[compile::CompileError], diagnostics: &[Diagnostic]) -> Bloc
     Blocked { findings: worst_first(diagnostics), ..Blocked::stalled("InvalidPlan", message) }
 }
 
+/// The API's own rules once more: a plan may have been stored before there were all of them.
 fn workspace(workspace: Option<&Workspace>) -> Result<(), Blocked> {
     let Some(workspace) = workspace else { return Ok(()) };
-    let refs = [Some(&workspace.revision), workspace.integration.branch.as_ref()];
+    let refused = |problem: &str| Err(Blocked::stalled("InvalidWorkspace", format!("spec.workspace{problem}")));
+    let target = workspace.integration.branch.as_ref();
     check_url(&workspace.url)
-        .and_then(|()| refs.into_iter().flatten().try_for_each(|name| check_ref(name)))
-        .map_err(|e| Blocked::stalled("InvalidWorkspace", format!("spec.workspace: {e}")))
+        .and_then(|()| [Some(&workspace.revision), target].into_iter().flatten().try_for_each(|name| check_ref(name)))
+        .or_else(|e| refused(&format!(": {e}")))?;
+    if let Some(branch) = target.filter(|branch| names::is_work_branch(branch)) {
+        return refused(&format!(".integration.branch: `{branch}` lies below enact/, where agents push; name another"));
+    }
+    match (&workspace.credentials_secret_ref, &workspace.integration.credentials_secret_ref) {
+        (Some(_), None) => refused(
+            ".integration.credentialsSecretRef is missing beside credentialsSecretRef, which agents can read; name a Secret that \
+             the integration pod alone holds",
+        ),
+        (Some(agents), Some(own)) if agents == own => refused(&format!(
+            ".integration.credentialsSecretRef: agents can read the Secret {}, which credentialsSecretRef names too; name another",
+            own.name
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn agents(observed: &Observed, tasks: &[TaskTemplate]) -> Result<(), Blocked> {
+    let workspace = observed.plan.spec.workspace.as_ref();
+    let integrator = workspace.and_then(|w| w.integration.credentials_secret_ref.as_ref()).map(|secret| &secret.name);
     for task in tasks {
         let name = agent_of(observed, task);
         let Some(agent) = observed.agents.get(name) else {
@@ -257,6 +276,17 @@ fn agents(observed: &Observed, tasks: &[TaskTemplate]) -> Result<(), Blocked> {
         };
         pod::adapter(name, &agent.spec, task.script.as_deref())
             .map_err(|why| Blocked::stalled("InvalidPlan", format!("task {}: {why}", task.id)))?;
+        let reads = |var: &&EnvVar| var.secret_key_ref.as_ref().is_some_and(|key| Some(&key.name) == integrator);
+        if let Some(var) = agent.spec.env.iter().find(reads) {
+            return Err(Blocked::stalled(
+                "InvalidWorkspace",
+                format!(
+                    "task {}: Agent {name} takes its variable {} from the Secret of spec.workspace.integration, which the integration \
+                     pod alone may hold; name another Secret in one of them",
+                    task.id, var.name
+                ),
+            ));
+        }
     }
     Ok(())
 }

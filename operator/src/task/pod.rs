@@ -124,7 +124,7 @@ pub fn for_integration(frame: &Frame, tasks: Option<&LocalRef>, integration: Opt
         volumes.push(secret_volume("git", secret));
         merge.push(read_only("git", paths::GIT_CREDENTIALS));
     }
-    if let Some(secret) = integration.or(tasks) {
+    if let Some(secret) = integration {
         volumes.push(secret_volume("git-integration", secret));
         publish.push(read_only("git-integration", paths::GIT_CREDENTIALS));
     }
@@ -135,8 +135,16 @@ fn assigned(frame: &Frame) -> Result<EnvVar, Report> {
     let invalid = |why: String| Report::new(Reason::InvalidAssignment, why);
     let json = serde_json::to_string(frame.assignment).map_err(|e| invalid(e.to_string()))?;
     if json.len() > MAX_ASSIGNMENT_BYTES {
+        let branches = frame.assignment.git.as_ref().map_or(0, |git| git.merge.len());
+        let (with, fewer) = match branches {
+            0 => (String::new(), ""),
+            _ => (
+                format!(", with {branches} branches to merge,"),
+                "; a task that depends on others leaves one branch in the place of theirs",
+            ),
+        };
         let why = format!(
-            "prompt, script and gates have {} bytes, and at most {MAX_ASSIGNMENT_BYTES} fit in a pod; shorten them",
+            "prompt, script and gates have{with} {} bytes, and at most {MAX_ASSIGNMENT_BYTES} fit in a pod; shorten them{fewer}",
             json.len()
         );
         return Err(invalid(why));
@@ -336,3 +344,6 @@ pub fn adapter(agent_name: &str, agent: &AgentSpec, script: Option<&str>) -> Res
             }),
     }
 }
+
+#[cfg(test)]
+mod tests;

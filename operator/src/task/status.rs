@@ -165,7 +165,7 @@ mod tests {
     }
 
     fn end(report: &Report, failure: Option<FailureClass>, then: After) -> End<'_> {
-        End { attempt: 2, failure, report, then, branch: Some("enact/p/t001-2".into()), started: Some(NOW) }
+        End { attempt: 2, failure, report, then, branch: Some("enact/p-5f0c1a2b/t001-2".into()), started: Some(NOW) }
     }
 
     #[test]

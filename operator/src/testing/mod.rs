@@ -256,8 +256,12 @@ impl Bench {
 
     /// Lets a pod end with a report of success.
     pub async fn succeed(&self, name: &str) {
-        let message = r#"{"reason":"Succeeded"}"#;
-        let ended = json!({"terminated": {"exitCode": 0, "reason": "Completed", "message": message}});
+        self.succeed_with(name, &json!({"reason": "Succeeded"})).await;
+    }
+
+    /// Lets a pod end well, with this report.
+    pub async fn succeed_with(&self, name: &str, report: &Value) {
+        let ended = json!({"terminated": {"exitCode": 0, "reason": "Completed", "message": report.to_string()}});
         self.pod(name, json!({"phase": "Succeeded", "containerStatuses": [{"name": "agent", "state": ended}]})).await;
     }
 

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use enact_domain::assignment::{
-    ASSIGNMENT_ENV, Adapter, Assignment, AttemptResult, Gate, GitWork, IntegrationWork, Report, TaskWork, Work,
+    ASSIGNMENT_ENV, Adapter, Assignment, AttemptResult, Gate, GitWork, IntegrationWork, Report, TaskWork, Verified,
+    Work,
 };
 use tempfile::TempDir;
 
@@ -69,6 +70,12 @@ impl GitServer {
     pub fn tip(&self, branch: &str) -> Option<String> {
         let name = format!("refs/heads/{branch}");
         git_ok(&self.repository(), &["show-ref", "--verify", "--quiet", &name]).then(|| self.git(&["rev-parse", &name]))
+    }
+
+    /// What these branches hold now, as finished work.
+    pub fn verified(&self, branches: &[&str]) -> Vec<Verified> {
+        let verified = |branch: &&str| Verified { branch: (*branch).into(), commit: self.tip(branch).unwrap() };
+        branches.iter().map(verified).collect()
     }
 }
 
@@ -175,18 +182,17 @@ impl Pod {
     pub fn task(server: &GitServer, script: &str) -> Self {
         Self::new(assignment(
             &server.url,
-            "enact/shop/t001-1",
+            "enact/shop-5f0c1a2b/t001-1",
             Work::Task(task(Adapter::Command { script: script.into() })),
         ))
     }
 
-    /// A pod that integrates `merge` into `plan/shop`.
+    /// A pod that integrates what the branches `merge` hold now into `plan/shop`.
     pub fn integration(server: &GitServer, merge: &[&str], gate: &str) -> Self {
         let gates = vec![Gate { name: "check".into(), script: gate.into() }];
         let work = Work::Integration(IntegrationWork { target: "plan/shop".into(), gates });
-        let mut assignment = assignment(&server.url, "enact/shop/candidate-1", work);
-        assignment.git.as_mut().unwrap().merge = merge.iter().map(ToString::to_string).collect();
-        Self::new(assignment)
+        let assignment = assignment(&server.url, "enact/shop-5f0c1a2b/candidate/1", work);
+        Self::new(assignment).merging(server, merge)
     }
 
     pub fn new(assignment: Assignment) -> Self {
@@ -204,6 +210,12 @@ impl Pod {
     pub fn with(mut self, change: impl FnOnce(&mut Assignment)) -> Self {
         change(&mut self.assignment);
         self
+    }
+
+    /// Told to merge what these branches hold now.
+    pub fn merging(self, server: &GitServer, branches: &[&str]) -> Self {
+        let verified = server.verified(branches);
+        self.with(|assignment| assignment.git.as_mut().unwrap().merge = verified)
     }
 
     pub fn with_task(self, change: impl FnOnce(&mut TaskWork)) -> Self {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use enact_crds::common::LocalRef;
-use enact_domain::names::{MAX_LABEL, is_label};
+use enact_domain::names::{MAX_LABEL, MAX_SUBDOMAIN, is_label, is_subdomain};
 use kube::core::admission::Operation;
 use tokio::time::timeout;
 
@@ -14,8 +14,6 @@ use crate::world::{LookupError, Referent, World};
 
 /// Longest time for a hint: the answer is worth more.
 const HINT: Duration = Duration::from_secs(1);
-/// Longest name of a Secret or ConfigMap (RFC 1123 subdomain).
-const MAX_SUBDOMAIN: usize = 253;
 
 /// Refuses a new object whose name cannot be a label's value, as which it is used on children, or cannot be referred to.
 pub(super) fn own_name(request: &Request) -> Result<(), Denial> {
@@ -35,14 +33,14 @@ pub(super) fn own_name(request: &Request) -> Result<(), Denial> {
 
 /// What is wrong with a reference to an object of ours.
 pub(super) fn check(field: &str, kind: Referent, reference: &LocalRef) -> Option<Cause> {
-    let problem = problem(&reference.name, is_label(&reference.name), &format!("the {}", kind.as_str()));
+    let problem = problem(&reference.name, is_label(&reference.name), &format!("the {}", kind.as_str()), MAX_LABEL);
     problem.map(|p| Cause::new(format!("{field}.name"), p))
 }
 
 /// What is wrong with a reference to a Secret or ConfigMap.
 pub(super) fn check_object(field: &str, kind: &str, name: &str) -> Option<Cause> {
-    let valid = name.len() <= MAX_SUBDOMAIN && name.split('.').all(is_subdomain_part);
-    problem(name, valid, &format!("the {kind}")).map(|p| Cause::new(format!("{field}.name"), p))
+    problem(name, is_subdomain(name), &format!("the {kind}"), MAX_SUBDOMAIN)
+        .map(|p| Cause::new(format!("{field}.name"), p))
 }
 
 /// What is wrong with a key of a Secret or ConfigMap.
@@ -57,12 +55,7 @@ pub(super) fn check_key(field: &str, key: &str) -> Option<Cause> {
     Some(Cause::new(format!("{field}.key"), message))
 }
 
-fn is_subdomain_part(part: &str) -> bool {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    !part.is_empty() && part.chars().all(inner) && !part.starts_with('-') && !part.ends_with('-')
-}
-
-fn problem(name: &str, valid: bool, what: &str) -> Option<String> {
+fn problem(name: &str, valid: bool, what: &str, longest: usize) -> Option<String> {
     let shown = name.escape_debug();
     if valid {
         None
@@ -72,7 +65,7 @@ fn problem(name: &str, valid: bool, what: &str) -> Option<String> {
         ))
     } else {
         Some(format!(
-            "`{shown}` cannot be the name of {what}; use lower-case letters, digits and `-`, at most {MAX_LABEL} characters"
+            "`{shown}` cannot be the name of {what}; use lower-case letters, digits and `-`, at most {longest} characters"
         ))
     }
 }

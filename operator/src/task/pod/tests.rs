@@ -1,0 +1,129 @@
+use std::collections::BTreeSet;
+
+use enact_domain::assignment::{GitWork, IntegrationWork, Verified, Work};
+use serde_json::json;
+
+use super::*;
+use crate::testing::config;
+
+/// The assignment of an integration that merges this many branches.
+fn integration(branches: usize) -> Assignment {
+    let merge = |n| Verified { branch: format!("enact/shop-5f0c1a2b/t{n:04}-1"), commit: "0".repeat(40) };
+    Assignment {
+        tenant: "acme".into(),
+        namespace: "ns".into(),
+        plan: "shop".into(),
+        plan_uid: "5f0c1a2b-7d3e-4b8a-9c6d-0e1f2a3b4c5d".into(),
+        subject_uid: "5f0c1a2b-7d3e-4b8a-9c6d-0e1f2a3b4c5d".into(),
+        attempt: 1,
+        server_url: None,
+        spec_digest: None,
+        git: Some(GitWork {
+            url: "https://git.example.org/shop.git".into(),
+            revision: "main".into(),
+            merge: (0..branches).map(merge).collect(),
+            branch: "enact/shop-5f0c1a2b/candidate/1".into(),
+        }),
+        work: Work::Integration(IntegrationWork { target: "plan/shop".into(), gates: Vec::new() }),
+    }
+}
+
+/// Calls `make` with the frame of a pod for this assignment.
+fn framed<T>(assignment: &Assignment, make: impl FnOnce(&Frame) -> T) -> T {
+    let none = Resources::default();
+    let member = Membership { tenant: "acme".into(), parallelism: 1, runtime_class: None };
+    make(&Frame {
+        config: &config(),
+        member: &member,
+        name: "shop-integration-1".into(),
+        plan: "shop",
+        task: names::INTEGRATION,
+        role: names::INTEGRATION,
+        owner: OwnerReference::default(),
+        assignment,
+        timeout_seconds: 60,
+        resources: [&none, &none, &none],
+    })
+}
+
+#[test]
+fn a_thousand_branches_fit_and_more_are_counted() {
+    let made = |branches| framed(&integration(branches), |frame| for_integration(frame, None, None));
+    assert!(made(1000).is_ok());
+    let report = made(5000).unwrap_err();
+    assert_eq!(report.reason, Reason::InvalidAssignment);
+    for part in ["5000 branches to merge", "at most 131008", "a task that depends on others"] {
+        assert!(report.message.contains(part), "{}", report.message);
+    }
+}
+
+/// The Secrets that each container of a pod can read as files, by the volumes that it mounts; and in its environment.
+fn secrets(pod: &Pod) -> BTreeMap<String, BTreeSet<String>> {
+    let spec = pod.spec.as_ref().unwrap();
+    let volumes = spec.volumes.as_ref().unwrap();
+    let of_volume = |name: &str| {
+        let volume = volumes.iter().find(|v| v.name == name).unwrap_or_else(|| panic!("no volume {name}"));
+        volume.secret.as_ref().and_then(|secret| secret.secret_name.clone())
+    };
+    let of = |container: &Container| {
+        let mounts = container.volume_mounts.iter().flatten().filter_map(|mount| of_volume(&mount.name));
+        let env = container
+            .env
+            .iter()
+            .flatten()
+            .filter_map(|var| Some(var.value_from.as_ref()?.secret_key_ref.as_ref()?.name.clone()));
+        assert!(container.env_from.is_none(), "{}", container.name);
+        (container.name.clone(), mounts.chain(env).collect())
+    };
+    spec.init_containers.iter().flatten().chain(&spec.containers).map(of).collect()
+}
+
+/// The same, as it should be.
+fn holders(holders: &[(&str, &[&str])]) -> BTreeMap<String, BTreeSet<String>> {
+    holders.iter().map(|(name, secrets)| ((*name).into(), secrets.iter().map(ToString::to_string).collect())).collect()
+}
+
+/// The invariant `no-credential-for-protected-branches`.
+#[test]
+fn the_integrations_credential_is_in_reach_of_its_last_step_alone() {
+    let [agents, integrator] = ["git-agent", "git-integrator"].map(|name| LocalRef { name: name.into() });
+    let assignment = integration(0);
+    let of_task = |agent: serde_json::Value| {
+        let agent: AgentSpec = serde_json::from_value(agent).unwrap();
+        secrets(&framed(&assignment, |frame| for_task(frame, &agent, Some(&agents))).unwrap())
+    };
+    let env = json!([{"name": "KEY", "secretKeyRef": {"name": "llm", "key": "token"}}]);
+    assert_eq!(of_task(json!({"adapter": "Command", "env": env})), holders(&[("agent", &["git-agent", "llm"])]));
+    let foreign = json!({"adapter": "Command", "image": "python:3"});
+    assert_eq!(of_task(foreign), holders(&[("runner", &[]), ("agent", &["git-agent"])]));
+
+    let of_integration = |agents: Option<&LocalRef>, integrator: Option<&LocalRef>| {
+        secrets(&framed(&assignment, |frame| for_integration(frame, agents, integrator)).unwrap())
+    };
+    assert_eq!(
+        of_integration(Some(&agents), Some(&integrator)),
+        holders(&[("merge", &["git-agent"]), ("gate", &[]), ("publish", &["git-integrator"])])
+    );
+    // What it is given is never the agents' credential in the place of its own.
+    assert_eq!(of_integration(Some(&agents), None)["publish"], BTreeSet::new());
+    assert_eq!(of_integration(None, Some(&integrator))["merge"], BTreeSet::new());
+}
+
+/// Gates run what agents wrote: they share no volume with a step that holds a credential but the working tree, and have no token.
+#[test]
+fn gates_have_neither_token_nor_handover() {
+    let [agents, integrator] = ["git-agent", "git-integrator"].map(|name| LocalRef { name: name.into() });
+    let pod = framed(&integration(0), |frame| for_integration(frame, Some(&agents), Some(&integrator))).unwrap();
+    let spec = pod.spec.unwrap();
+    let mounts = |container: &Container| -> Vec<(String, String, bool)> {
+        let mounts = container.volume_mounts.iter().flatten();
+        mounts.map(|m| (m.name.clone(), m.mount_path.clone(), m.read_only == Some(true))).collect()
+    };
+    let [merge, gate] = <[Container; 2]>::try_from(spec.init_containers.unwrap()).unwrap();
+    let volume = |name: &str, path: &str, read_only| (name.to_owned(), path.to_owned(), read_only);
+    assert_eq!(mounts(&gate), [volume("work", "/work", false), volume("tmp", "/tmp", false)]);
+    assert!(mounts(&merge).contains(&volume("handover", "/var/run/enact/handover", false)));
+    let publish = mounts(&spec.containers[0]);
+    assert!(publish.contains(&volume("handover", "/var/run/enact/handover", true)));
+    assert!(publish.iter().all(|(name, ..)| name != "work" && name != "tmp"), "{publish:?}");
+}
