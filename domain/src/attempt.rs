@@ -21,8 +21,8 @@ pub struct PodView {
     pub started: Option<Millis>,
     /// When its deletion was asked for.
     pub deleting: Option<Millis>,
-    /// Whether a `DisruptionTarget` condition holds (eviction, preemption, node shutdown).
-    pub disrupted: bool,
+    /// Reason of the condition `DisruptionTarget`, when it holds: `EvictionByEvictionAPI`, `DeletionByPodGC`, …
+    pub disrupted: Option<String>,
     /// The container that decides: the first that failed, or the main one.
     pub container: ContainerView,
 }
@@ -160,6 +160,10 @@ pub fn class_of(reason: Reason) -> FailureClass {
     }
 }
 
+/// Reason of the `DisruptionTarget` of a pod whose node was deleted.
+const NODE_GONE: &str = "DeletionByPodGC";
+/// Reasons of a container that nobody saw end: the kubelet's, which does not find it, and containerd's, after the node was started anew.
+const END_UNSEEN: [&str; 2] = ["ContainerStatusUnknown", "Unknown"];
 const OUT_OF_MEMORY: &str = "the container used more memory than its limit; raise resources.memory";
 
 /// The runner's report, or what was left instead.
@@ -187,7 +191,11 @@ fn failed(pod: &PodView) -> AttemptState {
     if outer == "DeadlineExceeded" {
         return failure(Report::new(Reason::DeadlineExceeded, "the attempt took longer than its time limit"));
     }
-    if pod.disrupted
+    // The control plane writes this end of a pod whose node is no longer there: nobody saw what became of the work.
+    if pod.disrupted.as_deref() == Some(NODE_GONE) {
+        return failure(Report::new(Reason::Lost, "the pod's node is gone"));
+    }
+    if pod.disrupted.is_some()
         || matches!(
             outer,
             "Evicted"
@@ -201,7 +209,8 @@ fn failed(pod: &PodView) -> AttemptState {
                 | "UnexpectedAdmissionError"
         )
     {
-        return failure(Report::new(Reason::Evicted, format!("the pod was ended from outside ({outer}): {}", why())));
+        let by = if outer.is_empty() { pod.disrupted.as_deref().unwrap_or_default() } else { outer };
+        return failure(Report::new(Reason::Evicted, format!("the pod was ended from outside ({by}): {}", why())));
     }
     if outer == "NodeLost" {
         return failure(Report::new(Reason::Lost, "the node was lost"));
@@ -224,6 +233,9 @@ fn failed(pod: &PodView) -> AttemptState {
                 Reason::ContainerConfigError,
                 format!("the container cannot run: {}", t.message.as_deref().unwrap_or_default()),
             ))
+        }
+        Some(t) if t.reason.as_deref().is_some_and(|reason| END_UNSEEN.contains(&reason)) => {
+            failure(Report::new(Reason::Lost, "nobody saw the container end; its node was perhaps started anew"))
         }
         Some(t) if t.exit_code > 128 => {
             failure(Report::new(Reason::Killed, format!("the container was killed by signal {}", t.exit_code - 128)))
@@ -320,6 +332,34 @@ mod tests {
         assert_eq!(reason(&late), (Some(Task), Reason::DeadlineExceeded));
         let lost = PodView { phase: PodPhase::Unknown, ..PodView::default() };
         assert_eq!(reason(&lost), (Some(Unknown), Reason::Lost));
+    }
+
+    #[test]
+    fn what_nobody_saw_end_is_lost_and_no_failure_of_the_work() {
+        let lost = (Some(FailureClass::Unknown), Reason::Lost);
+        // The kubelet does not find the container, or the runtime does not know how it ended: the node was started anew.
+        assert_eq!(reason(&ended(137, "ContainerStatusUnknown", Some("The container could not be located"))), lost);
+        assert_eq!(reason(&ended(255, "Unknown", None)), lost);
+        assert_eq!(reason(&ended(255, "Unknown", Some(r#"{"reason":"Succeeded"}"#))), lost);
+        let told = r#"{"reason":"GateFailed"}"#;
+        let gate = (Some(FailureClass::Task), Reason::GateFailed);
+        assert_eq!(reason(&ended(255, "Unknown", Some(told))), gate, "the runner had told its end before");
+    }
+
+    #[test]
+    fn a_disruption_ends_a_pod_in_sight_but_where_the_node_is_gone() {
+        let disrupted =
+            |by: &str| reason(&PodView { phase: PodPhase::Failed, disrupted: Some(by.into()), ..PodView::default() });
+        for by in [
+            "PreemptionByScheduler",
+            "DeletionByTaintManager",
+            "DeletionByDeviceTaintManager",
+            "EvictionByEvictionAPI",
+            "TerminationByKubelet",
+        ] {
+            assert_eq!(disrupted(by), (Some(FailureClass::Infrastructure), Reason::Evicted), "{by}");
+        }
+        assert_eq!(disrupted("DeletionByPodGC"), (Some(FailureClass::Unknown), Reason::Lost));
     }
 
     #[test]

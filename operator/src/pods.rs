@@ -38,6 +38,7 @@ struct PodCondition {
     #[serde(rename = "type")]
     type_: String,
     status: String,
+    reason: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -67,6 +68,12 @@ struct End {
     reason: Option<String>,
     message: Option<String>,
     finished_at: Option<Time>,
+}
+
+impl Status {
+    fn condition(&self, type_: &str, status: &str) -> Option<&PodCondition> {
+        self.conditions.iter().find(|c| c.type_ == type_ && c.status == status)
+    }
 }
 
 impl AttemptPod {
@@ -99,7 +106,7 @@ impl AttemptPod {
             created: self.metadata.creation_timestamp.as_ref().map_or(Millis(0), enact_crds::convert::millis),
             started: status.start_time.as_ref().map(enact_crds::convert::millis),
             deleting: self.metadata.deletion_timestamp.as_ref().map(enact_crds::convert::millis),
-            disrupted: status.conditions.iter().any(|c| c.type_ == "DisruptionTarget" && c.status == "True"),
+            disrupted: status.condition("DisruptionTarget", "True").map(|c| c.reason.clone().unwrap_or_default()),
             container: deciding.map(Container::view).unwrap_or_default(),
         }
     }
@@ -124,19 +131,33 @@ impl Container {
 mod tests {
     use super::*;
 
+    fn pod(status: serde_json::Value) -> AttemptPod {
+        serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "p", "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": {"containers": []}, "status": status
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_disruption_counts_by_its_reason_while_it_holds() {
+        let disrupted = |holds: &str| {
+            let condition = serde_json::json!({"type": "DisruptionTarget", "status": holds, "reason": "DeletionByPodGC",
+                "message": "PodGC: node no longer exists"});
+            pod(serde_json::json!({"phase": "Failed", "conditions": [condition]})).view().disrupted
+        };
+        assert_eq!(disrupted("True").as_deref(), Some("DeletionByPodGC"));
+        assert_eq!(disrupted("False"), None, "the disruption controller takes back what did not come");
+    }
+
     #[test]
     fn the_first_troubled_container_decides() {
-        let pod: AttemptPod = serde_json::from_value(serde_json::json!({
-            "metadata": {"name": "p", "creationTimestamp": "2026-01-01T00:00:00Z"},
-            "spec": {"containers": []},
-            "status": {"phase": "Failed",
-                "initContainerStatuses": [
-                    {"name": "merge", "state": {"terminated": {"exitCode": 0}}},
-                    {"name": "gate", "state": {"terminated": {"exitCode": 1, "message": "{\"reason\":\"GateFailed\"}"}}}],
-                "containerStatuses": [{"name": "publish", "state": {"waiting": {"reason": "PodInitializing"}}}]}
+        let view = pod(serde_json::json!({"phase": "Failed",
+            "initContainerStatuses": [
+                {"name": "merge", "state": {"terminated": {"exitCode": 0}}},
+                {"name": "gate", "state": {"terminated": {"exitCode": 1, "message": "{\"reason\":\"GateFailed\"}"}}}],
+            "containerStatuses": [{"name": "publish", "state": {"waiting": {"reason": "PodInitializing"}}}]
         }))
-        .unwrap();
-        let view = pod.view();
+        .view();
         assert_eq!(view.phase, PodPhase::Failed);
         assert_eq!(view.container.terminated.unwrap().message.as_deref(), Some("{\"reason\":\"GateFailed\"}"));
     }
