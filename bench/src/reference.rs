@@ -60,7 +60,8 @@ pub async fn chain(namespace: &Namespace, steps: usize) -> Result<Times> {
     let version = api.list(&kube::api::ListParams::default().limit(1)).await?.metadata.resource_version;
     let mut events = api.watch(&WatchParams::default(), &version.unwrap_or_default()).await?.boxed();
     let name = |step: usize| format!("reference-{step}");
-    let make = async |step: usize| api.create(&PostParams::default(), &pod(&name(step))?).await.context("cannot make a pod");
+    let make =
+        async |step: usize| api.create(&PostParams::default(), &pod(&name(step))?).await.context("cannot make a pod");
     make(0).await?;
     let (mut ended, mut times) = (None, Vec::new());
     let mut step = 0;

@@ -134,7 +134,8 @@ pub fn classify(pod: &PodView) -> AttemptState {
     }
 }
 
-/// The class of a failure that was reported with `reason`.
+/// The class of a failure that was reported with `reason`. `Cancelled` is what a runner tells that was stopped; the scheduler makes
+/// `Evicted` of it unless the plan asked for the stop.
 pub fn class_of(reason: Reason) -> FailureClass {
     match reason {
         Reason::Succeeded

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 
 use crate::assignment::{Reason, Report};
-use crate::attempt::{AttemptState, FailureClass};
+use crate::attempt::{AttemptState, FailureClass, class_of};
 use crate::graph::Graph;
 use crate::time::Millis;
 
@@ -363,7 +363,11 @@ impl Pass {
     ) -> TaskPhase {
         match state {
             AttemptState::Succeeded(report) => self.end(i, node, None, report.clone(), false),
-            AttemptState::Failed { class, report } => self.end(i, node, Some(*class), report.clone(), false),
+            AttemptState::Failed { class, report } => {
+                // Such a pod has not ended for certain: it may come back with its node, or wait for an image of no name for ever.
+                let lingers = *class == FailureClass::Unknown || report.reason == Reason::ImagePullFailed;
+                self.failed(i, node, *class, report, lingers)
+            }
             _ if self.stop => {
                 let reason = if self.expired { Reason::DeadlineExceeded } else { Reason::Cancelled };
                 let report = Report::new(reason, "stopped before the end");
@@ -387,8 +391,21 @@ impl Pass {
     }
 
     fn delivered(&mut self, i: usize, node: &Node, report: &Report) -> TaskPhase {
-        let failure = (report.reason != Reason::Succeeded).then(|| crate::attempt::class_of(report.reason));
-        self.end(i, node, failure, report.clone(), false)
+        match report.reason {
+            Reason::Succeeded => self.end(i, node, None, report.clone(), false),
+            reason => self.failed(i, node, class_of(reason), report, false),
+        }
+    }
+
+    /// Ends an attempt as its pod told. A runner that is stopped cannot know by whom; where the plan did not ask for it, its surroundings
+    /// did: a drain, a preemption, a person with kubectl.
+    fn failed(&mut self, i: usize, node: &Node, class: FailureClass, report: &Report, delete_pod: bool) -> TaskPhase {
+        if report.reason != Reason::Cancelled || self.stop {
+            return self.end(i, node, Some(class), report.clone(), delete_pod);
+        }
+        let told = Report::new(Reason::Evicted, format!("the pod was stopped from outside: {}", report.message));
+        let report = Report { reason: told.reason, message: told.message, ..report.clone() };
+        self.end(i, node, Some(class_of(Reason::Evicted)), report, delete_pod)
     }
 
     fn end(

@@ -200,6 +200,43 @@ fn a_vanished_pod_counts_by_what_it_delivered() {
 }
 
 #[test]
+fn a_pod_that_has_not_ended_for_certain_goes_with_its_attempt() {
+    let (graph, mut nodes) = two_tasks();
+    let pod = |reason| Current::Pod { state: report(reason), created: Millis(0), deleting: None };
+    nodes[0].attempts = 1;
+    for (reason, goes) in [
+        (Reason::Lost, true),
+        (Reason::ImagePullFailed, true),
+        (Reason::Evicted, false),
+        (Reason::DeliveryFailed, false),
+        (Reason::GateFailed, false),
+    ] {
+        nodes[0].current = pod(reason);
+        let decision = decide(&policy(), &graph, &nodes, 9, Millis(5));
+        let Action::End { delete_pod, .. } = decision.actions[0] else { panic!("{:?}", decision.actions) };
+        assert_eq!(delete_pod, goes, "{reason:?}");
+    }
+}
+
+#[test]
+fn a_stop_that_the_plan_did_not_ask_for_is_of_the_surroundings() {
+    let (graph, mut nodes) = two_tasks();
+    nodes[0].attempts = 1;
+    let stopped = || Report::new(Reason::Cancelled, "the attempt was asked to stop");
+    let pod = Current::Pod { state: report(Reason::Cancelled), created: Millis(0), deleting: Some(Millis(0)) };
+    for current in [pod, Current::Absent { seen: true, delivered: Some(stopped()) }] {
+        nodes[0].current = current;
+        let drained = decide(&policy(), &graph, &nodes, 9, Millis(5));
+        let Action::End { failure, report, then, .. } = &drained.actions[0] else { panic!("{:?}", drained.actions) };
+        assert_eq!((*failure, report.reason), (Some(FailureClass::Infrastructure), Reason::Evicted));
+        assert!(matches!(then, After::Retry(_)), "{then:?}");
+        let cancelled = decide(&Policy { cancelled: true, ..policy() }, &graph, &nodes, 9, Millis(5));
+        let Action::End { report, then, .. } = &cancelled.actions[0] else { panic!("{:?}", cancelled.actions) };
+        assert_eq!((report.reason, *then), (Reason::Cancelled, After::Finish(TaskPhase::Cancelled)));
+    }
+}
+
+#[test]
 fn a_pod_that_was_never_created_is_created_again_under_its_number() {
     let (graph, mut nodes) = two_tasks();
     nodes[0].attempts = 3;

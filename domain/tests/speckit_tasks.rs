@@ -376,7 +376,9 @@ fn phases_whose_tasks_all_wait_for_one_another_are_refused_before_that_costs_mem
     };
     let of = |first: usize, second: usize, middle: &str| {
         let (one, two) = (phase(1, 1..first + 1), phase(2, 2001..2001 + second));
-        diagnostics(&format!("# Tasks: Wide\n\n{one}{middle}{two}")).into_iter().find(|d| d.code == "TooManyDependencies")
+        diagnostics(&format!("# Tasks: Wide\n\n{one}{middle}{two}"))
+            .into_iter()
+            .find(|d| d.code == "TooManyDependencies")
     };
     let found = of(600, 600, "").expect("360,000 dependencies");
     assert_eq!((found.line, found.message.contains("360000")), (606, true), "{found}");

@@ -19,11 +19,8 @@ pub trait Memory: Send + Sync {
     ) -> BoxFuture<'a, Result<Vec<RecordedAttempt>, StoreError>>;
 
     /// The content with this digest, if it was recorded.
-    fn content<'a>(
-        &'a self,
-        tenant: &'a str,
-        digest: &'a Digest,
-    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>>;
+    fn content<'a>(&'a self, tenant: &'a str, digest: &'a Digest)
+    -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>>;
 
     /// Remembers a tenant.
     fn tenant<'a>(&'a self, tenant: &'a str, uid: &'a str, at: Millis) -> BoxFuture<'a, Result<(), StoreError>>;

@@ -89,7 +89,10 @@ fn a_failure_halts_the_plan_or_only_what_depends_on_it() {
             ensure!(attempts.len() == 1 + usize::from(alone == task::Phase::Succeeded), "{attempts:#?}");
             let ready = condition(&failed.status.context("no status")?.conditions, "Ready").cloned();
             let ready = ready.context("no condition Ready")?;
-            ensure!(ready.reason == "TaskFailed" && ready.message.starts_with("task T001 failed: AgentFailed: "), "{ready:?}");
+            ensure!(
+                ready.reason == "TaskFailed" && ready.message.starts_with("task T001 failed: AgentFailed: "),
+                "{ready:?}"
+            );
         }
         Ok(())
     });

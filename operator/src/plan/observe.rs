@@ -134,8 +134,7 @@ pub async fn observe(plan: &Arc<Plan>, ctx: &Context, now: Millis, runtime: &Run
 pub async fn recall(ctx: &Context, observed: &mut Observed) -> Result<(), Error> {
     let plan = observed.plan.clone();
     let approved = plan.status.as_ref().and_then(|s| s.approved_digest.clone()).map(Digest::from);
-    let (Some(_), None, Some(member), Some(approved)) =
-        (started(&plan), &observed.pinned, &observed.member, approved)
+    let (Some(_), None, Some(member), Some(approved)) = (started(&plan), &observed.pinned, &observed.member, approved)
     else {
         return Ok(());
     };

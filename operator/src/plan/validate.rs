@@ -42,7 +42,8 @@ impl Content {
         struct Recorded {
             tasks: Vec<TaskTemplate>,
         }
-        let canonical = String::from_utf8(canonical).ok().filter(|text| Digest::of_bytes(text.as_bytes()) == *digest)?;
+        let canonical =
+            String::from_utf8(canonical).ok().filter(|text| Digest::of_bytes(text.as_bytes()) == *digest)?;
         let recorded: Recorded = serde_json::from_str(&canonical).ok()?;
         let compiled = compile::compile(plan, recorded.tasks).ok()?;
         Some(Self { compiled, canonical, digest: digest.clone() })
@@ -50,7 +51,8 @@ impl Content {
 
     /// Whether the plan still says this. A document in a ConfigMap counts no more: it was read at the start.
     fn is_said_by(&self, spec: &PlanSpec) -> bool {
-        let written = spec.source.as_ref().map(|s| s.inline.as_deref().map(|text| compile::from_markdown(text.as_bytes()).0));
+        let written =
+            spec.source.as_ref().map(|s| s.inline.as_deref().map(|text| compile::from_markdown(text.as_bytes()).0));
         let tasks = match &written {
             None => &spec.tasks,
             Some(Some(tasks)) => tasks,

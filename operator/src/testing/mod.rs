@@ -107,11 +107,7 @@ impl Memory for Arc<InMemory> {
         Box::pin(future::ready(self.reach(|| self.attempts.lock().unwrap().clone())))
     }
 
-    fn content<'a>(
-        &'a self,
-        _: &'a str,
-        digest: &'a Digest,
-    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+    fn content<'a>(&'a self, _: &'a str, digest: &'a Digest) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
         let of = |record: &Record| match &record.event {
             Happened::Revision { digest: known, content, .. } if known == digest => Some(content.clone().into_bytes()),
             _ => None,

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use super::line::{self, Form, TaskLine};
-use super::phase::{self, Role};
 use super::order;
+use super::phase::{self, Role};
 use super::prose::{self, Context};
 use super::relate::{self, Stated};
 use super::{Phase, PhaseKind, Task, TaskState, TasksFile, paths};
@@ -134,7 +134,9 @@ impl Builder {
             self.diagnostics.push(Diagnostic::error(
                 line,
                 "TooManyDependencies",
-                format!("up to this phase, tasks wait for one another {edges} times; at most {MAX_DEPENDENCIES} are allowed"),
+                format!(
+                    "up to this phase, tasks wait for one another {edges} times; at most {MAX_DEPENDENCIES} are allowed"
+                ),
                 "begin this phase with one task without [P], for which its other tasks then wait, or split the feature",
             ));
         }
