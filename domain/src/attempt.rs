@@ -161,6 +161,15 @@ pub fn class_of(reason: Reason) -> FailureClass {
     }
 }
 
+/// Whether an attempt that its surroundings ended for `reason` may have done some of its work.
+///
+/// Before any work come an image that cannot be pulled and a container that cannot be created. Everything else may come at any moment: an
+/// eviction takes whatever runs, a repository may be out of reach at the clone or only at the push, and where the delivery failed, all
+/// of the work is done.
+pub fn may_have_worked(reason: Reason) -> bool {
+    !matches!(reason, Reason::ImagePullFailed | Reason::ContainerConfigError)
+}
+
 /// Reason of the `DisruptionTarget` of a pod whose node was deleted.
 const NODE_GONE: &str = "DeletionByPodGC";
 /// Reasons of a container that nobody saw end: the kubelet's, which does not find it, and containerd's, after the node was started anew.

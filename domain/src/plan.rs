@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 
 use crate::assignment::{Reason, Report};
-use crate::attempt::{AttemptState, FailureClass, class_of};
+use crate::attempt::{AttemptState, FailureClass, class_of, may_have_worked};
 use crate::graph::Graph;
 use crate::time::Millis;
 
@@ -82,7 +82,7 @@ pub enum TaskPhase {
     Failed,
     /// Stopped on request, or by the plan's deadline.
     Cancelled,
-    /// Nobody knows whether it was done; a person must look.
+    /// Nobody knows what of it was done, and doing it again may do harm; a person must look.
     Unknown,
 }
 
@@ -419,7 +419,7 @@ impl Pass {
         let then = match failure {
             None => After::Finish(TaskPhase::Succeeded),
             Some(_) if self.stop => After::Finish(TaskPhase::Cancelled),
-            Some(class) => self.after_failure(node, class),
+            Some(class) => self.after_failure(node, class, report.reason),
         };
         self.actions.push(Action::End { node: i, attempt: node.attempts, failure, report, then, delete_pod });
         match then {
@@ -431,10 +431,13 @@ impl Pass {
         }
     }
 
-    fn after_failure(&self, node: &Node, class: FailureClass) -> After {
+    fn after_failure(&self, node: &Node, class: FailureClass, reason: Reason) -> After {
+        let outside = matches!(class, FailureClass::Infrastructure | FailureClass::Unknown);
+        if outside && node.external_effect && may_have_worked(reason) {
+            return After::Finish(TaskPhase::Unknown);
+        }
         let (so_far, limit) = match class {
             FailureClass::Invalid => return After::Finish(TaskPhase::Failed),
-            FailureClass::Unknown if node.external_effect => return After::Finish(TaskPhase::Unknown),
             FailureClass::Task => (node.failures, node.retry.limit),
             FailureClass::Infrastructure | FailureClass::Unknown => {
                 (node.infrastructure_failures, node.retry.infrastructure_limit)

@@ -237,6 +237,30 @@ fn a_stop_that_the_plan_did_not_ask_for_is_of_the_surroundings() {
 }
 
 #[test]
+fn work_beyond_the_workspace_is_repeated_only_when_it_surely_had_not_begun() {
+    use Reason::{ContainerConfigError, DeliveryFailed, Evicted, ImagePullFailed, Lost, RepositoryUnreachable};
+    let (graph, mut nodes) = two_tasks();
+    nodes[0].attempts = 1;
+    nodes[0].external_effect = true;
+    let mut then = |state| {
+        nodes[0].current = Current::Pod { state, created: Millis(0), deleting: None };
+        match decide(&policy(), &graph, &nodes, 9, Millis(500_000)).actions.as_slice() {
+            [Action::End { then, .. }] => *then,
+            other => panic!("{other:?}"),
+        }
+    };
+    for reason in [DeliveryFailed, Evicted, Lost, RepositoryUnreachable, Reason::Cancelled] {
+        assert_eq!(then(report(reason)), After::Finish(TaskPhase::Unknown), "{reason:?}");
+    }
+    for reason in [ImagePullFailed, ContainerConfigError] {
+        assert!(matches!(then(report(reason)), After::Retry(_)), "{reason:?}");
+        let stuck = AttemptState::Stuck { reason, message: "no such image".into() };
+        assert!(matches!(then(stuck), After::Retry(_)), "{reason:?}");
+    }
+    assert_eq!(then(report(Reason::AgentFailed)), After::Finish(TaskPhase::Failed), "its own failures are counted");
+}
+
+#[test]
 fn a_pod_that_was_never_created_is_created_again_under_its_number() {
     let (graph, mut nodes) = two_tasks();
     nodes[0].attempts = 3;
