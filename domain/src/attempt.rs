@@ -97,12 +97,14 @@ impl FailureClass {
 pub enum AttemptState {
     /// Waiting for a node, an image, a volume.
     Pending,
-    /// Cannot start for a reason that often passes (an image registry that is down); it has lasted since the pod was created.
+    /// Cannot start for a reason that often passes: an image registry that is down.
     Stuck {
         /// What holds it.
         reason: Reason,
         /// For a person.
         message: String,
+        /// Since when it may have lasted: the kubelet has had the pod since then. Waiting for a node before is not counted.
+        since: Millis,
     },
     /// The agent works.
     Running,
@@ -126,7 +128,7 @@ pub fn classify(pod: &PodView) -> AttemptState {
             class: FailureClass::Unknown,
             report: Report::new(Reason::Lost, "the node cannot be asked about the pod"),
         },
-        PodPhase::Pending | PodPhase::Running => match waiting(&pod.container) {
+        PodPhase::Pending | PodPhase::Running => match waiting(pod) {
             Some(stuck) => stuck,
             None if pod.phase == PodPhase::Running => AttemptState::Running,
             None => AttemptState::Pending,
@@ -266,9 +268,10 @@ fn failure(report: Report) -> AttemptState {
     AttemptState::Failed { class: class_of(report.reason), report }
 }
 
-fn waiting(container: &ContainerView) -> Option<AttemptState> {
-    let waiting = container.waiting.as_deref()?;
-    let told = container.waiting_message.as_deref().unwrap_or_default();
+fn waiting(pod: &PodView) -> Option<AttemptState> {
+    let waiting = pod.container.waiting.as_deref()?;
+    let told = pod.container.waiting_message.as_deref().unwrap_or_default();
+    let since = pod.started.unwrap_or(pod.created);
     match waiting {
         "InvalidImageName" => Some(AttemptState::Failed {
             class: FailureClass::Invalid,
@@ -278,11 +281,13 @@ fn waiting(container: &ContainerView) -> Option<AttemptState> {
             Some(AttemptState::Stuck {
                 reason: Reason::ImagePullFailed,
                 message: format!("the image cannot be pulled ({waiting}): {told}; check the Agent's image"),
+                since,
             })
         }
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => Some(AttemptState::Stuck {
             reason: Reason::ContainerConfigError,
             message: format!("the container cannot be created ({waiting}): {told}"),
+            since,
         }),
         _ => None,
     }

@@ -11,7 +11,7 @@ use crate::attempt::{AttemptState, FailureClass, class_of, may_have_worked};
 use crate::graph::Graph;
 use crate::time::Millis;
 
-/// Seconds that a pod may wait for its image or its container before the attempt counts as failed.
+/// Seconds that a pod may wait on its node for its image or its container before the attempt counts as failed.
 pub const STUCK_SECONDS: u32 = 120;
 /// Seconds after the request to delete a pod when a pod that still shows no end is taken for lost.
 pub const LOST_SECONDS: u32 = 120;
@@ -377,7 +377,7 @@ impl Pass {
                 let report = Report::new(Reason::Lost, "the pod was to be deleted and its node does not answer");
                 self.end(i, node, Some(FailureClass::Unknown), report, true)
             }
-            AttemptState::Stuck { reason, message } if self.due(created.plus_seconds(STUCK_SECONDS)) => {
+            AttemptState::Stuck { reason, message, since } if self.due(since.plus_seconds(STUCK_SECONDS)) => {
                 let report = Report::new(*reason, message.clone());
                 self.end(i, node, Some(FailureClass::Infrastructure), report, true)
             }

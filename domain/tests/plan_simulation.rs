@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use enact_domain::assignment::{Reason, Report};
-use enact_domain::attempt::{AttemptState, FailureClass, class_of};
+use enact_domain::attempt::{AttemptState, ContainerView, FailureClass, PodView, class_of, classify};
 use enact_domain::graph::Graph;
-use enact_domain::plan::{Action, After, Current, Node, OnFailure, PlanState, Policy, Retry, TaskPhase, decide};
+use enact_domain::plan::{
+    Action, After, Current, Decision, Node, OnFailure, PlanState, Policy, Retry, TaskPhase, decide,
+};
 use enact_domain::time::Millis;
 use proptest::prelude::*;
 
@@ -254,7 +256,7 @@ fn work_beyond_the_workspace_is_repeated_only_when_it_surely_had_not_begun() {
     }
     for reason in [ImagePullFailed, ContainerConfigError] {
         assert!(matches!(then(report(reason)), After::Retry(_)), "{reason:?}");
-        let stuck = AttemptState::Stuck { reason, message: "no such image".into() };
+        let stuck = AttemptState::Stuck { reason, message: "no such image".into(), since: Millis(0) };
         assert!(matches!(then(stuck), After::Retry(_)), "{reason:?}");
     }
     assert_eq!(then(report(Reason::AgentFailed)), After::Finish(TaskPhase::Failed), "its own failures are counted");
@@ -312,16 +314,23 @@ fn a_failed_task_can_be_tried_again_by_a_person() {
 }
 
 #[test]
-fn an_image_that_never_comes_ends_the_attempt_after_a_while() {
+fn an_image_that_never_comes_ends_the_attempt_a_while_after_a_node_took_it() {
     let (graph, mut nodes) = two_tasks();
     nodes[0].attempts = 1;
-    let stuck = AttemptState::Stuck { reason: Reason::ImagePullFailed, message: "no such image".into() };
-    nodes[0].current = Current::Pod { state: stuck, created: Millis(0), deleting: None };
-    let early = decide(&policy(), &graph, &nodes, 9, Millis(1000));
-    assert_eq!(early.wake, Some(Millis(120_000)));
-    let late = decide(&policy(), &graph, &nodes, 9, Millis(120_000));
-    assert!(matches!(
-        &late.actions[0],
-        Action::End { failure: Some(FailureClass::Infrastructure), delete_pod: true, .. }
-    ));
+    let mut at = |started: Option<i64>, now: i64| {
+        let container = ContainerView { waiting: Some("ErrImagePull".into()), ..ContainerView::default() };
+        let pod = PodView { created: Millis(0), started: started.map(Millis), container, ..PodView::default() };
+        nodes[0].current = Current::Pod { state: classify(&pod), created: pod.created, deleting: None };
+        decide(&policy(), &graph, &nodes, 9, Millis(now))
+    };
+    assert_eq!(at(None, 1000).wake, Some(Millis(120_000)));
+    let ends = |decision: Decision| {
+        matches!(
+            &decision.actions[0],
+            Action::End { failure: Some(FailureClass::Infrastructure), delete_pod: true, .. }
+        )
+    };
+    assert!(ends(at(None, 120_000)));
+    assert!(!ends(at(Some(600_000), 601_000)), "it waited ten minutes for a node, and a second for its image");
+    assert!(ends(at(Some(600_000), 720_000)));
 }
