@@ -17,6 +17,8 @@ pub struct PodView {
     pub message: Option<String>,
     /// When the pod object was created.
     pub created: Millis,
+    /// Why no node has it, as the scheduler tells.
+    pub unscheduled: Option<String>,
     /// When the kubelet took it.
     pub started: Option<Millis>,
     /// When its deletion was asked for.
@@ -95,8 +97,13 @@ impl FailureClass {
 /// Where an attempt stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttemptState {
-    /// Waiting for a node, an image, a volume.
+    /// Waiting for an image, a volume, or to be looked at by the scheduler.
     Pending,
+    /// No node takes it: too little is free, or none fits. It goes on by itself when that changes.
+    Unscheduled {
+        /// For a person.
+        message: String,
+    },
     /// Cannot start for a reason that often passes: an image registry that is down.
     Stuck {
         /// What holds it.
@@ -131,7 +138,10 @@ pub fn classify(pod: &PodView) -> AttemptState {
         PodPhase::Pending | PodPhase::Running => match waiting(pod) {
             Some(stuck) => stuck,
             None if pod.phase == PodPhase::Running => AttemptState::Running,
-            None => AttemptState::Pending,
+            None => match &pod.unscheduled {
+                Some(message) => AttemptState::Unscheduled { message: message.clone() },
+                None => AttemptState::Pending,
+            },
         },
     }
 }
@@ -408,6 +418,15 @@ mod tests {
         pod.container.waiting = Some("InvalidImageName".into());
         assert_eq!(reason(&pod), (Some(FailureClass::Invalid), Reason::ImagePullFailed));
         pod.container.waiting = Some("PodInitializing".into());
+        assert_eq!(classify(&pod), AttemptState::Pending);
+    }
+
+    #[test]
+    fn a_pod_that_no_node_takes_is_told_from_one_that_begins() {
+        let message = "0/1 nodes are available: 1 Insufficient memory.".to_owned();
+        let mut pod = PodView { unscheduled: Some(message.clone()), ..PodView::default() };
+        assert_eq!(classify(&pod), AttemptState::Unscheduled { message });
+        pod.unscheduled = None;
         assert_eq!(classify(&pod), AttemptState::Pending);
     }
 }

@@ -117,6 +117,16 @@ pub enum Current {
     },
 }
 
+/// What the object of a running node says of its attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shown {
+    /// It is under way.
+    #[default]
+    UnderWay,
+    /// It waits for a node of the cluster.
+    Unscheduled,
+}
+
 /// A node: a task, or the integration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
@@ -134,6 +144,8 @@ pub struct Node {
     pub retry_at: Option<Millis>,
     /// The attempt under way.
     pub current: Current,
+    /// What its object says of that attempt.
+    pub shown: Shown,
     /// Rules for further attempts.
     pub retry: Retry,
     /// A person asks for another attempt although the node is finished.
@@ -182,12 +194,15 @@ pub enum Action {
     },
     /// Make a finished node pending again.
     Reopen(usize),
-    /// Tell that the attempt runs (the caller may leave it out when the attempt is short).
+    /// Tell that the attempt runs, or waits for a node (the caller may leave it out when the attempt is short). It is decided again only
+    /// when it runs after it waited, or the reverse: what the scheduler says meanwhile changes too often to be told.
     MarkRunning {
         /// The node.
         node: usize,
         /// When the pod was created.
         since: Millis,
+        /// Why no node takes it.
+        waits: Option<String>,
     },
 }
 
@@ -381,9 +396,16 @@ impl Pass {
                 let report = Report::new(*reason, message.clone());
                 self.end(i, node, Some(FailureClass::Infrastructure), report, true)
             }
-            AttemptState::Pending | AttemptState::Running | AttemptState::Stuck { .. } => {
-                if node.phase != TaskPhase::Running {
-                    self.actions.push(Action::MarkRunning { node: i, since: created });
+            AttemptState::Pending
+            | AttemptState::Unscheduled { .. }
+            | AttemptState::Running
+            | AttemptState::Stuck { .. } => {
+                let (shown, waits) = match state {
+                    AttemptState::Unscheduled { message } => (Shown::Unscheduled, Some(message.clone())),
+                    _ => (Shown::UnderWay, None),
+                };
+                if node.phase != TaskPhase::Running || node.shown != shown {
+                    self.actions.push(Action::MarkRunning { node: i, since: created, waits });
                 }
                 TaskPhase::Running
             }

@@ -13,6 +13,7 @@ use enact_crds::{Plan, Task, convert};
 use enact_domain::attempt::PodView;
 use enact_domain::condition::READY;
 use enact_domain::names;
+use enact_domain::plan::Shown;
 use enact_domain::time::Millis;
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt as _};
@@ -23,6 +24,7 @@ use tokio::sync::watch;
 
 use crate::pods::AttemptPod;
 use crate::shelf::version;
+use crate::task::status::shown;
 
 /// A Task as the passes need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub struct TaskEntry {
     pub infrastructure_failures: u32,
     /// Not to be tried again before.
     pub retry_at: Option<Millis>,
+    /// What its status says of an attempt that is under way.
+    pub shown: Shown,
     /// Branch that holds its work.
     pub branch: Option<String>,
     /// Values for its dependents.
@@ -323,6 +327,9 @@ impl TaskEntry {
             failures: status.map_or(0, |s| s.failures),
             infrastructure_failures: status.map_or(0, |s| s.infrastructure_failures),
             retry_at: status.and_then(|s| s.retry_at.as_ref()).map(convert::millis),
+            shown: shown(
+                status.and_then(|s| s.conditions.iter().find(|c| c.type_ == READY)).map(|c| c.reason.as_str()),
+            ),
             branch: status.and_then(|s| s.branch.clone()),
             outputs: status.map(|s| s.outputs.clone()).unwrap_or_default(),
             failure: status.filter(|s| matches!(s.phase, Phase::Failed | Phase::Unknown)).and_then(|s| {

@@ -39,6 +39,7 @@ struct PodCondition {
     type_: String,
     status: String,
     reason: Option<String>,
+    message: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -104,6 +105,8 @@ impl AttemptPod {
             reason: status.reason.clone(),
             message: status.message.clone(),
             created: self.metadata.creation_timestamp.as_ref().map_or(Millis(0), enact_crds::convert::millis),
+            // Whatever the scheduler's reason: resources, a gate, an error of its own.
+            unscheduled: status.condition("PodScheduled", "False").map(|c| c.message.clone().unwrap_or_default()),
             started: status.start_time.as_ref().map(enact_crds::convert::millis),
             deleting: self.metadata.deletion_timestamp.as_ref().map(enact_crds::convert::millis),
             disrupted: status.condition("DisruptionTarget", "True").map(|c| c.reason.clone().unwrap_or_default()),
@@ -131,7 +134,7 @@ impl Container {
 mod tests {
     use super::*;
 
-    fn pod(status: serde_json::Value) -> AttemptPod {
+    fn pod(status: &serde_json::Value) -> AttemptPod {
         serde_json::from_value(serde_json::json!({
             "metadata": {"name": "p", "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": {"containers": []}, "status": status
         }))
@@ -143,15 +146,26 @@ mod tests {
         let disrupted = |holds: &str| {
             let condition = serde_json::json!({"type": "DisruptionTarget", "status": holds, "reason": "DeletionByPodGC",
                 "message": "PodGC: node no longer exists"});
-            pod(serde_json::json!({"phase": "Failed", "conditions": [condition]})).view().disrupted
+            pod(&serde_json::json!({"phase": "Failed", "conditions": [condition]})).view().disrupted
         };
         assert_eq!(disrupted("True").as_deref(), Some("DeletionByPodGC"));
         assert_eq!(disrupted("False"), None, "the disruption controller takes back what did not come");
     }
 
     #[test]
+    fn what_the_scheduler_says_is_read_until_a_node_has_the_pod() {
+        let scheduled = |status: &str| {
+            let condition = serde_json::json!({"type": "PodScheduled", "status": status, "reason": "Unschedulable",
+                "message": "0/1 nodes are available: 1 Insufficient memory."});
+            pod(&serde_json::json!({"phase": "Pending", "conditions": [condition]})).view().unscheduled
+        };
+        assert_eq!(scheduled("False").as_deref(), Some("0/1 nodes are available: 1 Insufficient memory."));
+        assert_eq!(scheduled("True"), None);
+    }
+
+    #[test]
     fn the_first_troubled_container_decides() {
-        let view = pod(serde_json::json!({"phase": "Failed",
+        let view = pod(&serde_json::json!({"phase": "Failed",
             "initContainerStatuses": [
                 {"name": "merge", "state": {"terminated": {"exitCode": 0}}},
                 {"name": "gate", "state": {"terminated": {"exitCode": 1, "message": "{\"reason\":\"GateFailed\"}"}}}],
