@@ -1,5 +1,6 @@
 //! The tenants' room: how many attempts each has under way, so that plans of one tenant share its parallelism.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
@@ -10,8 +11,18 @@ use kube::runtime::reflector::ObjectRef;
 struct Account {
     /// Names of the pods under way, with their namespaces.
     running: HashSet<(String, String)>,
-    /// Plans that could start more if there were room, with their priority.
-    waiting: HashMap<ObjectRef<Plan>, i32>,
+    /// Plans that could start more if there were room.
+    waiting: HashMap<ObjectRef<Plan>, Waiting>,
+    /// How many plans have come to wait.
+    came: u64,
+}
+
+/// A plan that waits. The higher goes first: by its priority, then who came first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Waiting {
+    priority: i32,
+    /// Its number among those that came.
+    came: Reverse<u64>,
 }
 
 /// Attempts under way by tenant. It is rebuilt from the pods after a restart, before anything is started.
@@ -44,12 +55,17 @@ impl Ledger {
         self.with(tenant, |a| a.running.remove(&(namespace.to_owned(), pod.to_owned())))
     }
 
-    /// Notes that a plan could start more if its tenant had room.
+    /// Notes that a plan could start more if its tenant had room. One that waits already keeps its turn.
     pub fn wait(&self, tenant: &str, plan: ObjectRef<Plan>, priority: i32) {
-        self.with(tenant, |a| a.waiting.insert(plan, priority));
+        self.with(tenant, |a| {
+            a.came += 1;
+            let new = Waiting { priority, came: Reverse(a.came) };
+            a.waiting.entry(plan).or_insert(new).priority = priority;
+        });
     }
 
-    /// The waiting plan of the highest priority, if the tenant has room for it now. Plans that are not there any more are passed over.
+    /// The waiting plan of the highest priority, among equals the one that has waited longest, if the tenant has room for it now. Plans
+    /// that are not there any more are passed over.
     /// Whoever frees a place, or leaves room unused, must wake the plan that this returns: no other is woken until it has had its turn.
     pub fn next(
         &self,
@@ -59,7 +75,7 @@ impl Ledger {
     ) -> Option<ObjectRef<Plan>> {
         self.with(tenant, |a| {
             while count(a) < parallelism {
-                let next = a.waiting.iter().max_by_key(|(_, priority)| **priority).map(|(plan, _)| plan.clone())?;
+                let next = a.waiting.iter().max_by_key(|(_, waiting)| **waiting).map(|(plan, _)| plan.clone())?;
                 a.waiting.remove(&next);
                 if is_there(&next) {
                     return Some(next);
@@ -115,6 +131,22 @@ mod tests {
         assert_eq!(ledger.next("t", 2, there), Some(plan("urgent")), "a plan that is gone keeps nobody waiting");
         assert_eq!(ledger.next("t", 2, there), Some(plan("slow")), "the urgent one left the room unused");
         assert_eq!(ledger.next("t", 2, there), None);
+    }
+
+    #[test]
+    fn among_equals_the_first_comes_first_and_then_goes_to_the_end() {
+        let ledger = Ledger::default();
+        let plan = |n: usize| ObjectRef::<Plan>::new(&format!("p{n}")).within("ns");
+        (0..20).for_each(|n| ledger.wait("t", plan(n), 0));
+        ledger.wait("t", plan(3), 0);
+        ledger.wait("t", plan(19), 1);
+        let next = || ledger.next("t", 1, |_| true);
+        assert_eq!(next(), Some(plan(19)), "its priority was raised");
+        for n in 0..19 {
+            assert_eq!(next(), Some(plan(n)), "waiting again takes nobody's turn, and not one's own");
+            ledger.wait("t", plan(n), 0);
+        }
+        assert_eq!(next(), Some(plan(0)));
     }
 
     #[test]
