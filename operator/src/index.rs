@@ -100,6 +100,8 @@ pub struct Occupancy {
     pub pod: String,
     /// Whether it needs a place; otherwise it has ended, or vanished.
     pub taken: bool,
+    /// When it needs none any more although nothing is heard of it.
+    pub until: Option<Millis>,
 }
 
 /// Children by the UID of their plan.
@@ -246,7 +248,13 @@ impl Index {
                             let stays = fresh.contains(&pod.uid);
                             if !stays {
                                 let (tenant, namespace) = (pod.tenant.clone(), namespace.clone());
-                                gone.push(Occupancy { tenant, namespace, pod: name.clone(), taken: false });
+                                gone.push(Occupancy {
+                                    tenant,
+                                    namespace,
+                                    pod: name.clone(),
+                                    taken: false,
+                                    until: None,
+                                });
                             }
                             stays
                         });
@@ -365,6 +373,7 @@ impl Occupancy {
             namespace: pod.namespace().unwrap_or_default(),
             pod: pod.name_any(),
             taken,
+            until: pod.lost_at(),
         }
     }
 }

@@ -1,16 +1,17 @@
 //! The tenants' room: how many attempts each has under way, so that plans of one tenant share its parallelism.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use enact_crds::Plan;
+use enact_domain::time::Millis;
 use kube::runtime::reflector::ObjectRef;
 
 #[derive(Debug, Default)]
 struct Account {
-    /// Names of the pods under way, with their namespaces.
-    running: HashSet<(String, String)>,
+    /// Names of the pods under way, with their namespaces, and until when at most they have their places.
+    running: HashMap<(String, String), Option<Millis>>,
     /// Plans that could start more if there were room.
     waiting: HashMap<ObjectRef<Plan>, Waiting>,
     /// How many plans have come to wait.
@@ -41,18 +42,28 @@ impl Ledger {
     pub fn reserve(&self, tenant: &str, parallelism: u32, namespace: &str, pod: &str) -> bool {
         self.with(tenant, |a| {
             let key = (namespace.to_owned(), pod.to_owned());
-            a.running.contains(&key) || (count(a) < parallelism && a.running.insert(key))
+            let has = a.running.contains_key(&key);
+            let free = count(a) < parallelism;
+            if !has && free {
+                a.running.insert(key, None);
+            }
+            has || free
         })
     }
 
-    /// Enters a pod that is seen under way, whether there is room or not.
-    pub fn enter(&self, tenant: &str, namespace: &str, pod: &str) {
-        self.with(tenant, |a| a.running.insert((namespace.to_owned(), pod.to_owned())));
+    /// Enters a pod that is seen under way, whether there is room or not; until a moment, if nothing more may be heard of it.
+    pub fn enter(&self, tenant: &str, namespace: &str, pod: &str, until: Option<Millis>) {
+        self.with(tenant, |a| a.running.insert((namespace.to_owned(), pod.to_owned()), until));
+    }
+
+    /// Frees the places of pods whose time is over.
+    pub fn expire(&self, tenant: &str, now: Millis) {
+        self.with(tenant, |a| a.running.retain(|_, until| until.is_none_or(|at| now < at)));
     }
 
     /// Frees the place of a pod; whether it had one.
     pub fn release(&self, tenant: &str, namespace: &str, pod: &str) -> bool {
-        self.with(tenant, |a| a.running.remove(&(namespace.to_owned(), pod.to_owned())))
+        self.with(tenant, |a| a.running.remove(&(namespace.to_owned(), pod.to_owned())).is_some())
     }
 
     /// Notes that a plan could start more if its tenant had room. One that waits already keeps its turn.
@@ -152,10 +163,20 @@ mod tests {
     #[test]
     fn pods_that_run_after_a_restart_have_their_places() {
         let ledger = Ledger::default();
-        ledger.enter("t", "ns", "a-1");
-        ledger.enter("t", "ns", "a-1");
-        ledger.enter("t", "ns", "b-1");
+        ledger.enter("t", "ns", "a-1", None);
+        ledger.enter("t", "ns", "a-1", None);
+        ledger.enter("t", "ns", "b-1", None);
         assert!(!ledger.reserve("t", 2, "ns", "c-1"));
         assert_eq!((ledger.totals(), ledger.room("t", 1)), ((2, 0), 0), "more than a parallelism that was lowered");
+    }
+    #[test]
+    fn a_place_ends_at_its_time_though_nothing_is_heard_of_the_pod() {
+        let ledger = Ledger::default();
+        assert!(ledger.reserve("t", 1, "ns", "a-1"));
+        ledger.enter("t", "ns", "a-1", Some(Millis(5)));
+        ledger.expire("t", Millis(4));
+        assert_eq!(ledger.room("t", 1), 0);
+        ledger.expire("t", Millis(5));
+        assert_eq!(ledger.room("t", 1), 1);
     }
 }

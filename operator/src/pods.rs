@@ -1,6 +1,7 @@
 //! Pods as the operator keeps them: only what tells how an attempt stands.
 
 use enact_domain::attempt::{ContainerView, PodPhase, PodView, Terminated};
+use enact_domain::plan::LOST_SECONDS;
 use enact_domain::time::Millis;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -81,6 +82,13 @@ impl AttemptPod {
     /// Whether nothing of it runs any more.
     pub fn has_ended(&self) -> bool {
         matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed"))
+    }
+
+    /// When the pod is taken for lost, and needs no place any more, if its deletion was asked for and nobody sees its end: its node does not
+    /// answer, and the object may stay for ever.
+    pub fn lost_at(&self) -> Option<Millis> {
+        let deleting = self.metadata.deletion_timestamp.as_ref().map(enact_crds::convert::millis)?;
+        Some(deleting.plus_seconds(LOST_SECONDS))
     }
 
     /// What the pod shows of its attempt. The container that decides is the first that failed or cannot start; else the last one.

@@ -376,3 +376,33 @@ async fn room_that_one_plan_leaves_is_the_next_ones() {
     bench.plan("q").await.unwrap();
     assert!(bench.api.has("pods/q-t001-1") && !bench.api.has("pods/q-t002-1"));
 }
+
+#[tokio::test]
+async fn a_pod_on_a_dead_node_gives_its_place_back_when_its_attempt_is_lost() {
+    let mut bench = bench().await;
+    bench.tenant_of_ns(2);
+    for _ in 0..2 {
+        bench.plan("p").await.unwrap();
+    }
+    let running = |bench: &Bench| bench.ctx.ledger.running("acme");
+    bench.api.change("pods/p-t001-1", &json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:30Z"}}));
+    bench.pod("p-t001-1", json!({"phase": "Running"})).await;
+    let dead = bench.api.get("pods/p-t001-1");
+    bench.pass(149);
+    bench.plan("p").await.unwrap();
+    assert_eq!(running(&bench), 2, "it may still be on its way to its end");
+
+    bench.pass(2);
+    bench.plan("p").await.unwrap();
+    assert!(bench.memory.told().contains(&"p-t001: end 1 Lost".to_owned()), "{:?}", bench.memory.told());
+    assert_eq!(running(&bench), 1);
+    bench.pass(6);
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-t001-2"), "its next attempt has the place");
+
+    // Nobody takes the dead pod away, and a new leader finds it in its first list.
+    bench.api.put("pods/p-t001-1", dead);
+    bench.pod("p-t001-1", json!({"phase": "Running"})).await;
+    bench.plan("p").await.unwrap();
+    assert_eq!(running(&bench), 2);
+}
