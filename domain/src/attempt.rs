@@ -17,12 +17,14 @@ pub struct PodView {
     pub message: Option<String>,
     /// When the pod object was created.
     pub created: Millis,
+    /// Why no node has it, as the scheduler tells.
+    pub unscheduled: Option<String>,
     /// When the kubelet took it.
     pub started: Option<Millis>,
     /// When its deletion was asked for.
     pub deleting: Option<Millis>,
-    /// Whether a `DisruptionTarget` condition holds (eviction, preemption, node shutdown).
-    pub disrupted: bool,
+    /// Reason of the condition `DisruptionTarget`, when it holds: `EvictionByEvictionAPI`, `DeletionByPodGC`, …
+    pub disrupted: Option<String>,
     /// The container that decides: the first that failed, or the main one.
     pub container: ContainerView,
 }
@@ -95,14 +97,21 @@ impl FailureClass {
 /// Where an attempt stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttemptState {
-    /// Waiting for a node, an image, a volume.
+    /// Waiting for an image, a volume, or to be looked at by the scheduler.
     Pending,
-    /// Cannot start for a reason that often passes (an image registry that is down); it has lasted since the pod was created.
+    /// No node takes it: too little is free, or none fits. It goes on by itself when that changes.
+    Unscheduled {
+        /// For a person.
+        message: String,
+    },
+    /// Cannot start for a reason that often passes: an image registry that is down.
     Stuck {
         /// What holds it.
         reason: Reason,
         /// For a person.
         message: String,
+        /// Since when it may have lasted: the kubelet has had the pod since then. Waiting for a node before is not counted.
+        since: Millis,
     },
     /// The agent works.
     Running,
@@ -126,15 +135,19 @@ pub fn classify(pod: &PodView) -> AttemptState {
             class: FailureClass::Unknown,
             report: Report::new(Reason::Lost, "the node cannot be asked about the pod"),
         },
-        PodPhase::Pending | PodPhase::Running => match waiting(&pod.container) {
+        PodPhase::Pending | PodPhase::Running => match waiting(pod) {
             Some(stuck) => stuck,
             None if pod.phase == PodPhase::Running => AttemptState::Running,
-            None => AttemptState::Pending,
+            None => match &pod.unscheduled {
+                Some(message) => AttemptState::Unscheduled { message: message.clone() },
+                None => AttemptState::Pending,
+            },
         },
     }
 }
 
-/// The class of a failure that was reported with `reason`.
+/// The class of a failure that was reported with `reason`. `Cancelled` is what a runner tells that was stopped; the scheduler makes
+/// `Evicted` of it unless the plan asked for the stop.
 pub fn class_of(reason: Reason) -> FailureClass {
     match reason {
         Reason::Succeeded
@@ -162,6 +175,19 @@ pub fn class_of(reason: Reason) -> FailureClass {
     }
 }
 
+/// Whether an attempt that its surroundings ended for `reason` may have done some of its work.
+///
+/// Before any work come an image that cannot be pulled and a container that cannot be created. Everything else may come at any moment: an
+/// eviction takes whatever runs, a repository may be out of reach at the clone or only at the push, and where the delivery failed, all
+/// of the work is done.
+pub fn may_have_worked(reason: Reason) -> bool {
+    !matches!(reason, Reason::ImagePullFailed | Reason::ContainerConfigError)
+}
+
+/// Reason of the `DisruptionTarget` of a pod whose node was deleted.
+const NODE_GONE: &str = "DeletionByPodGC";
+/// Reasons of a container that nobody saw end: the kubelet's, which does not find it, and containerd's, after the node was started anew.
+const END_UNSEEN: [&str; 2] = ["ContainerStatusUnknown", "Unknown"];
 const OUT_OF_MEMORY: &str = "the container used more memory than its limit; raise resources.memory";
 
 /// The runner's report, or what was left instead.
@@ -189,7 +215,11 @@ fn failed(pod: &PodView) -> AttemptState {
     if outer == "DeadlineExceeded" {
         return failure(Report::new(Reason::DeadlineExceeded, "the attempt took longer than its time limit"));
     }
-    if pod.disrupted
+    // The control plane writes this end of a pod whose node is no longer there: nobody saw what became of the work.
+    if pod.disrupted.as_deref() == Some(NODE_GONE) {
+        return failure(Report::new(Reason::Lost, "the pod's node is gone"));
+    }
+    if pod.disrupted.is_some()
         || matches!(
             outer,
             "Evicted"
@@ -203,7 +233,8 @@ fn failed(pod: &PodView) -> AttemptState {
                 | "UnexpectedAdmissionError"
         )
     {
-        return failure(Report::new(Reason::Evicted, format!("the pod was ended from outside ({outer}): {}", why())));
+        let by = if outer.is_empty() { pod.disrupted.as_deref().unwrap_or_default() } else { outer };
+        return failure(Report::new(Reason::Evicted, format!("the pod was ended from outside ({by}): {}", why())));
     }
     if outer == "NodeLost" {
         return failure(Report::new(Reason::Lost, "the node was lost"));
@@ -227,6 +258,9 @@ fn failed(pod: &PodView) -> AttemptState {
                 format!("the container cannot run: {}", t.message.as_deref().unwrap_or_default()),
             ))
         }
+        Some(t) if t.reason.as_deref().is_some_and(|reason| END_UNSEEN.contains(&reason)) => {
+            failure(Report::new(Reason::Lost, "nobody saw the container end; its node was perhaps started anew"))
+        }
         Some(t) if t.exit_code > 128 => {
             failure(Report::new(Reason::Killed, format!("the container was killed by signal {}", t.exit_code - 128)))
         }
@@ -246,9 +280,10 @@ fn failure(report: Report) -> AttemptState {
     AttemptState::Failed { class: class_of(report.reason), report }
 }
 
-fn waiting(container: &ContainerView) -> Option<AttemptState> {
-    let waiting = container.waiting.as_deref()?;
-    let told = container.waiting_message.as_deref().unwrap_or_default();
+fn waiting(pod: &PodView) -> Option<AttemptState> {
+    let waiting = pod.container.waiting.as_deref()?;
+    let told = pod.container.waiting_message.as_deref().unwrap_or_default();
+    let since = pod.started.unwrap_or(pod.created);
     match waiting {
         "InvalidImageName" => Some(AttemptState::Failed {
             class: FailureClass::Invalid,
@@ -258,11 +293,13 @@ fn waiting(container: &ContainerView) -> Option<AttemptState> {
             Some(AttemptState::Stuck {
                 reason: Reason::ImagePullFailed,
                 message: format!("the image cannot be pulled ({waiting}): {told}; check the Agent's image"),
+                since,
             })
         }
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => Some(AttemptState::Stuck {
             reason: Reason::ContainerConfigError,
             message: format!("the container cannot be created ({waiting}): {told}"),
+            since,
         }),
         _ => None,
     }
@@ -325,6 +362,34 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_saw_end_is_lost_and_no_failure_of_the_work() {
+        let lost = (Some(FailureClass::Unknown), Reason::Lost);
+        // The kubelet does not find the container, or the runtime does not know how it ended: the node was started anew.
+        assert_eq!(reason(&ended(137, "ContainerStatusUnknown", Some("The container could not be located"))), lost);
+        assert_eq!(reason(&ended(255, "Unknown", None)), lost);
+        assert_eq!(reason(&ended(255, "Unknown", Some(r#"{"reason":"Succeeded"}"#))), lost);
+        let told = r#"{"reason":"GateFailed"}"#;
+        let gate = (Some(FailureClass::Task), Reason::GateFailed);
+        assert_eq!(reason(&ended(255, "Unknown", Some(told))), gate, "the runner had told its end before");
+    }
+
+    #[test]
+    fn a_disruption_ends_a_pod_in_sight_but_where_the_node_is_gone() {
+        let disrupted =
+            |by: &str| reason(&PodView { phase: PodPhase::Failed, disrupted: Some(by.into()), ..PodView::default() });
+        for by in [
+            "PreemptionByScheduler",
+            "DeletionByTaintManager",
+            "DeletionByDeviceTaintManager",
+            "EvictionByEvictionAPI",
+            "TerminationByKubelet",
+        ] {
+            assert_eq!(disrupted(by), (Some(FailureClass::Infrastructure), Reason::Evicted), "{by}");
+        }
+        assert_eq!(disrupted("DeletionByPodGC"), (Some(FailureClass::Unknown), Reason::Lost));
+    }
+
+    #[test]
     fn a_report_that_breaks_its_bounds_counts_as_none() {
         let told = |exit_code, report: &str| match classify(&ended(exit_code, "", Some(report))) {
             AttemptState::Failed { class: FailureClass::Task, report } if report.reason == Reason::NoReport => {
@@ -355,6 +420,15 @@ mod tests {
         pod.container.waiting = Some("InvalidImageName".into());
         assert_eq!(reason(&pod), (Some(FailureClass::Invalid), Reason::ImagePullFailed));
         pod.container.waiting = Some("PodInitializing".into());
+        assert_eq!(classify(&pod), AttemptState::Pending);
+    }
+
+    #[test]
+    fn a_pod_that_no_node_takes_is_told_from_one_that_begins() {
+        let message = "0/1 nodes are available: 1 Insufficient memory.".to_owned();
+        let mut pod = PodView { unscheduled: Some(message.clone()), ..PodView::default() };
+        assert_eq!(classify(&pod), AttemptState::Unscheduled { message });
+        pod.unscheduled = None;
         assert_eq!(classify(&pod), AttemptState::Pending);
     }
 }

@@ -7,11 +7,11 @@
 use std::cmp::Reverse;
 
 use crate::assignment::{Reason, Report};
-use crate::attempt::{AttemptState, FailureClass};
+use crate::attempt::{AttemptState, FailureClass, class_of, may_have_worked};
 use crate::graph::Graph;
 use crate::time::Millis;
 
-/// Seconds that a pod may wait for its image or its container before the attempt counts as failed.
+/// Seconds that a pod may wait on its node for its image or its container before the attempt counts as failed.
 pub const STUCK_SECONDS: u32 = 120;
 /// Seconds after the request to delete a pod when a pod that still shows no end is taken for lost.
 pub const LOST_SECONDS: u32 = 120;
@@ -82,7 +82,7 @@ pub enum TaskPhase {
     Failed,
     /// Stopped on request, or by the plan's deadline.
     Cancelled,
-    /// Nobody knows whether it was done; a person must look.
+    /// Nobody knows what of it was done, and doing it again may do harm; a person must look.
     Unknown,
 }
 
@@ -117,6 +117,16 @@ pub enum Current {
     },
 }
 
+/// What the object of a running node says of its attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shown {
+    /// It is under way.
+    #[default]
+    UnderWay,
+    /// It waits for a node of the cluster.
+    Unscheduled,
+}
+
 /// A node: a task, or the integration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
@@ -134,6 +144,8 @@ pub struct Node {
     pub retry_at: Option<Millis>,
     /// The attempt under way.
     pub current: Current,
+    /// What its object says of that attempt.
+    pub shown: Shown,
     /// Rules for further attempts.
     pub retry: Retry,
     /// A person asks for another attempt although the node is finished.
@@ -182,12 +194,15 @@ pub enum Action {
     },
     /// Make a finished node pending again.
     Reopen(usize),
-    /// Tell that the attempt runs (the caller may leave it out when the attempt is short).
+    /// Tell that the attempt runs, or waits for a node (the caller may leave it out when the attempt is short). It is decided again only
+    /// when it runs after it waited, or the reverse: what the scheduler says meanwhile changes too often to be told.
     MarkRunning {
         /// The node.
         node: usize,
         /// When the pod was created.
         since: Millis,
+        /// Why no node takes it.
+        waits: Option<String>,
     },
 }
 
@@ -363,7 +378,11 @@ impl Pass {
     ) -> TaskPhase {
         match state {
             AttemptState::Succeeded(report) => self.end(i, node, None, report.clone(), false),
-            AttemptState::Failed { class, report } => self.end(i, node, Some(*class), report.clone(), false),
+            AttemptState::Failed { class, report } => {
+                // Such a pod has not ended for certain: it may come back with its node, or wait for an image of no name for ever.
+                let lingers = *class == FailureClass::Unknown || report.reason == Reason::ImagePullFailed;
+                self.failed(i, node, *class, report, lingers)
+            }
             _ if self.stop => {
                 let reason = if self.expired { Reason::DeadlineExceeded } else { Reason::Cancelled };
                 let report = Report::new(reason, "stopped before the end");
@@ -373,13 +392,20 @@ impl Pass {
                 let report = Report::new(Reason::Lost, "the pod was to be deleted and its node does not answer");
                 self.end(i, node, Some(FailureClass::Unknown), report, true)
             }
-            AttemptState::Stuck { reason, message } if self.due(created.plus_seconds(STUCK_SECONDS)) => {
+            AttemptState::Stuck { reason, message, since } if self.due(since.plus_seconds(STUCK_SECONDS)) => {
                 let report = Report::new(*reason, message.clone());
                 self.end(i, node, Some(FailureClass::Infrastructure), report, true)
             }
-            AttemptState::Pending | AttemptState::Running | AttemptState::Stuck { .. } => {
-                if node.phase != TaskPhase::Running {
-                    self.actions.push(Action::MarkRunning { node: i, since: created });
+            AttemptState::Pending
+            | AttemptState::Unscheduled { .. }
+            | AttemptState::Running
+            | AttemptState::Stuck { .. } => {
+                let (shown, waits) = match state {
+                    AttemptState::Unscheduled { message } => (Shown::Unscheduled, Some(message.clone())),
+                    _ => (Shown::UnderWay, None),
+                };
+                if node.phase != TaskPhase::Running || node.shown != shown {
+                    self.actions.push(Action::MarkRunning { node: i, since: created, waits });
                 }
                 TaskPhase::Running
             }
@@ -387,8 +413,21 @@ impl Pass {
     }
 
     fn delivered(&mut self, i: usize, node: &Node, report: &Report) -> TaskPhase {
-        let failure = (report.reason != Reason::Succeeded).then(|| crate::attempt::class_of(report.reason));
-        self.end(i, node, failure, report.clone(), false)
+        match report.reason {
+            Reason::Succeeded => self.end(i, node, None, report.clone(), false),
+            reason => self.failed(i, node, class_of(reason), report, false),
+        }
+    }
+
+    /// Ends an attempt as its pod told. A runner that is stopped cannot know by whom; where the plan did not ask for it, its surroundings
+    /// did: a drain, a preemption, a person with kubectl.
+    fn failed(&mut self, i: usize, node: &Node, class: FailureClass, report: &Report, delete_pod: bool) -> TaskPhase {
+        if report.reason != Reason::Cancelled || self.stop {
+            return self.end(i, node, Some(class), report.clone(), delete_pod);
+        }
+        let told = Report::new(Reason::Evicted, format!("the pod was stopped from outside: {}", report.message));
+        let report = Report { reason: told.reason, message: told.message, ..report.clone() };
+        self.end(i, node, Some(class_of(Reason::Evicted)), report, delete_pod)
     }
 
     fn end(
@@ -402,7 +441,7 @@ impl Pass {
         let then = match failure {
             None => After::Finish(TaskPhase::Succeeded),
             Some(_) if self.stop => After::Finish(TaskPhase::Cancelled),
-            Some(class) => self.after_failure(node, class),
+            Some(class) => self.after_failure(node, class, report.reason),
         };
         self.actions.push(Action::End { node: i, attempt: node.attempts, failure, report, then, delete_pod });
         match then {
@@ -414,10 +453,13 @@ impl Pass {
         }
     }
 
-    fn after_failure(&self, node: &Node, class: FailureClass) -> After {
+    fn after_failure(&self, node: &Node, class: FailureClass, reason: Reason) -> After {
+        let outside = matches!(class, FailureClass::Infrastructure | FailureClass::Unknown);
+        if outside && node.external_effect && may_have_worked(reason) {
+            return After::Finish(TaskPhase::Unknown);
+        }
         let (so_far, limit) = match class {
             FailureClass::Invalid => return After::Finish(TaskPhase::Failed),
-            FailureClass::Unknown if node.external_effect => return After::Finish(TaskPhase::Unknown),
             FailureClass::Task => (node.failures, node.retry.limit),
             FailureClass::Infrastructure | FailureClass::Unknown => {
                 (node.infrastructure_failures, node.retry.infrastructure_limit)

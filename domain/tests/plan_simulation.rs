@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use enact_domain::assignment::{Reason, Report};
-use enact_domain::attempt::{AttemptState, FailureClass, class_of};
+use enact_domain::attempt::{AttemptState, ContainerView, FailureClass, PodView, class_of, classify};
 use enact_domain::graph::Graph;
-use enact_domain::plan::{Action, After, Current, Node, OnFailure, PlanState, Policy, Retry, TaskPhase, decide};
+use enact_domain::plan::{
+    Action, After, Current, Decision, Node, OnFailure, PlanState, Policy, Retry, TaskPhase, decide,
+};
 use enact_domain::time::Millis;
 use proptest::prelude::*;
 
@@ -200,6 +202,67 @@ fn a_vanished_pod_counts_by_what_it_delivered() {
 }
 
 #[test]
+fn a_pod_that_has_not_ended_for_certain_goes_with_its_attempt() {
+    let (graph, mut nodes) = two_tasks();
+    let pod = |reason| Current::Pod { state: report(reason), created: Millis(0), deleting: None };
+    nodes[0].attempts = 1;
+    for (reason, goes) in [
+        (Reason::Lost, true),
+        (Reason::ImagePullFailed, true),
+        (Reason::Evicted, false),
+        (Reason::DeliveryFailed, false),
+        (Reason::GateFailed, false),
+    ] {
+        nodes[0].current = pod(reason);
+        let decision = decide(&policy(), &graph, &nodes, 9, Millis(5));
+        let Action::End { delete_pod, .. } = decision.actions[0] else { panic!("{:?}", decision.actions) };
+        assert_eq!(delete_pod, goes, "{reason:?}");
+    }
+}
+
+#[test]
+fn a_stop_that_the_plan_did_not_ask_for_is_of_the_surroundings() {
+    let (graph, mut nodes) = two_tasks();
+    nodes[0].attempts = 1;
+    let stopped = || Report::new(Reason::Cancelled, "the attempt was asked to stop");
+    let pod = Current::Pod { state: report(Reason::Cancelled), created: Millis(0), deleting: Some(Millis(0)) };
+    for current in [pod, Current::Absent { seen: true, delivered: Some(stopped()) }] {
+        nodes[0].current = current;
+        let drained = decide(&policy(), &graph, &nodes, 9, Millis(5));
+        let Action::End { failure, report, then, .. } = &drained.actions[0] else { panic!("{:?}", drained.actions) };
+        assert_eq!((*failure, report.reason), (Some(FailureClass::Infrastructure), Reason::Evicted));
+        assert!(matches!(then, After::Retry(_)), "{then:?}");
+        let cancelled = decide(&Policy { cancelled: true, ..policy() }, &graph, &nodes, 9, Millis(5));
+        let Action::End { report, then, .. } = &cancelled.actions[0] else { panic!("{:?}", cancelled.actions) };
+        assert_eq!((report.reason, *then), (Reason::Cancelled, After::Finish(TaskPhase::Cancelled)));
+    }
+}
+
+#[test]
+fn work_beyond_the_workspace_is_repeated_only_when_it_surely_had_not_begun() {
+    use Reason::{ContainerConfigError, DeliveryFailed, Evicted, ImagePullFailed, Lost, RepositoryUnreachable};
+    let (graph, mut nodes) = two_tasks();
+    nodes[0].attempts = 1;
+    nodes[0].external_effect = true;
+    let mut then = |state| {
+        nodes[0].current = Current::Pod { state, created: Millis(0), deleting: None };
+        match decide(&policy(), &graph, &nodes, 9, Millis(500_000)).actions.as_slice() {
+            [Action::End { then, .. }] => *then,
+            other => panic!("{other:?}"),
+        }
+    };
+    for reason in [DeliveryFailed, Evicted, Lost, RepositoryUnreachable, Reason::Cancelled] {
+        assert_eq!(then(report(reason)), After::Finish(TaskPhase::Unknown), "{reason:?}");
+    }
+    for reason in [ImagePullFailed, ContainerConfigError] {
+        assert!(matches!(then(report(reason)), After::Retry(_)), "{reason:?}");
+        let stuck = AttemptState::Stuck { reason, message: "no such image".into(), since: Millis(0) };
+        assert!(matches!(then(stuck), After::Retry(_)), "{reason:?}");
+    }
+    assert_eq!(then(report(Reason::AgentFailed)), After::Finish(TaskPhase::Failed), "its own failures are counted");
+}
+
+#[test]
 fn a_pod_that_was_never_created_is_created_again_under_its_number() {
     let (graph, mut nodes) = two_tasks();
     nodes[0].attempts = 3;
@@ -251,16 +314,23 @@ fn a_failed_task_can_be_tried_again_by_a_person() {
 }
 
 #[test]
-fn an_image_that_never_comes_ends_the_attempt_after_a_while() {
+fn an_image_that_never_comes_ends_the_attempt_a_while_after_a_node_took_it() {
     let (graph, mut nodes) = two_tasks();
     nodes[0].attempts = 1;
-    let stuck = AttemptState::Stuck { reason: Reason::ImagePullFailed, message: "no such image".into() };
-    nodes[0].current = Current::Pod { state: stuck, created: Millis(0), deleting: None };
-    let early = decide(&policy(), &graph, &nodes, 9, Millis(1000));
-    assert_eq!(early.wake, Some(Millis(120_000)));
-    let late = decide(&policy(), &graph, &nodes, 9, Millis(120_000));
-    assert!(matches!(
-        &late.actions[0],
-        Action::End { failure: Some(FailureClass::Infrastructure), delete_pod: true, .. }
-    ));
+    let mut at = |started: Option<i64>, now: i64| {
+        let container = ContainerView { waiting: Some("ErrImagePull".into()), ..ContainerView::default() };
+        let pod = PodView { created: Millis(0), started: started.map(Millis), container, ..PodView::default() };
+        nodes[0].current = Current::Pod { state: classify(&pod), created: pod.created, deleting: None };
+        decide(&policy(), &graph, &nodes, 9, Millis(now))
+    };
+    assert_eq!(at(None, 1000).wake, Some(Millis(120_000)));
+    let ends = |decision: Decision| {
+        matches!(
+            &decision.actions[0],
+            Action::End { failure: Some(FailureClass::Infrastructure), delete_pod: true, .. }
+        )
+    };
+    assert!(ends(at(None, 120_000)));
+    assert!(!ends(at(Some(600_000), 601_000)), "it waited ten minutes for a node, and a second for its image");
+    assert!(ends(at(Some(600_000), 720_000)));
 }

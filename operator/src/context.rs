@@ -130,6 +130,7 @@ impl Context {
 
     /// Wakes the next plan that waits for room in its tenant, if there is room.
     pub fn hand_on(&self, tenant: &str) {
+        self.ledger.expire(tenant, self.now());
         let parallelism = self.tenant(tenant).map_or(u32::MAX, |t| t.spec.parallelism);
         if let Some(plan) = self.ledger.next(tenant, parallelism, |plan| self.caches.plans.get(plan).is_some()) {
             self.index.wake(plan);

@@ -34,7 +34,7 @@ pub async fn pods(ctx: Arc<Context>, shutdown: CancellationToken) {
 /// Counts a pod's place: the label on the pod says for whom, since its namespace may have changed hands.
 fn count(ctx: &Context, told: &Occupancy) {
     if told.taken {
-        ctx.ledger.enter(&told.tenant, &told.namespace, &told.pod);
+        ctx.ledger.enter(&told.tenant, &told.namespace, &told.pod, told.until);
     } else if ctx.ledger.release(&told.tenant, &told.namespace, &told.pod) {
         ctx.hand_on(&told.tenant);
     }

@@ -14,6 +14,7 @@ use enact_domain::assignment::Verified;
 use enact_domain::attempt::PodView;
 use enact_domain::condition::READY;
 use enact_domain::names;
+use enact_domain::plan::Shown;
 use enact_domain::time::Millis;
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt as _};
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 
 use crate::pods::AttemptPod;
 use crate::shelf::version;
+use crate::task::status::shown;
 
 /// A Task as the passes need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub struct TaskEntry {
     pub retry_at: Option<Millis>,
     /// Its work, when it has succeeded with a repository.
     pub work: Option<Verified>,
+    /// What its status says of an attempt that is under way.
+    pub shown: Shown,
     /// Values for its dependents.
     pub outputs: Outputs,
     /// Reason and message, for a person, of a task that was given up.
@@ -97,6 +101,8 @@ pub struct Occupancy {
     pub pod: String,
     /// Whether it needs a place; otherwise it has ended, or vanished.
     pub taken: bool,
+    /// When it needs none any more although nothing is heard of it.
+    pub until: Option<Millis>,
 }
 
 /// Children by the UID of their plan.
@@ -243,7 +249,13 @@ impl Index {
                             let stays = fresh.contains(&pod.uid);
                             if !stays {
                                 let (tenant, namespace) = (pod.tenant.clone(), namespace.clone());
-                                gone.push(Occupancy { tenant, namespace, pod: name.clone(), taken: false });
+                                gone.push(Occupancy {
+                                    tenant,
+                                    namespace,
+                                    pod: name.clone(),
+                                    taken: false,
+                                    until: None,
+                                });
                             }
                             stays
                         });
@@ -325,6 +337,9 @@ impl TaskEntry {
             infrastructure_failures: status.map_or(0, |s| s.infrastructure_failures),
             retry_at: status.and_then(|s| s.retry_at.as_ref()).map(convert::millis),
             work: status.and_then(|s| Some(Verified { branch: s.branch.clone()?, commit: s.commit.clone()? })),
+            shown: shown(
+                status.and_then(|s| s.conditions.iter().find(|c| c.type_ == READY)).map(|c| c.reason.as_str()),
+            ),
             outputs: status.map(|s| s.outputs.clone()).unwrap_or_default(),
             failure: status.filter(|s| matches!(s.phase, Phase::Failed | Phase::Unknown)).and_then(|s| {
                 let ready = s.conditions.iter().find(|c| c.type_ == READY)?;
@@ -359,6 +374,7 @@ impl Occupancy {
             namespace: pod.namespace().unwrap_or_default(),
             pod: pod.name_any(),
             taken,
+            until: pod.lost_at(),
         }
     }
 }

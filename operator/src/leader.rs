@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, ObjectMeta, PostParams};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 /// Name of the lease.
 const LEASE: &str = "enact-operator";
@@ -22,6 +22,9 @@ pub struct Candidate {
     seconds: u16,
     /// The lease as it was last seen to change, by our own clock: other clocks are not trusted.
     seen: Option<(String, Instant)>,
+    /// When the API server was asked the last time that it granted the lease. It wrote it later than that, so that nobody may take over
+    /// before a period from then; how late it answered makes no difference.
+    granted: Instant,
 }
 
 /// Whether the lease is ours now.
@@ -36,19 +39,28 @@ pub enum Standing {
 impl Candidate {
     /// A candidate under `identity`, which must be unique among the processes.
     pub fn new(client: Client, namespace: &str, identity: String, seconds: u16) -> Self {
-        Self { leases: Api::namespaced(client, namespace), identity, seconds, seen: None }
+        Self { leases: Api::namespaced(client, namespace), identity, seconds, seen: None, granted: Instant::now() }
     }
 
     fn period(&self) -> Duration {
         Duration::from_secs(u64::from(self.seconds))
     }
 
+    /// When the leader gives up unless the lease is granted again: well before anybody else may take it.
+    fn end(&self) -> Instant {
+        self.granted + self.period() * 2 / 3
+    }
+
     /// Returns when the lease is ours.
     pub async fn elected(&mut self) {
         loop {
+            let asked = Instant::now();
             // A lease that is written after its own period would be worth nothing.
             match timeout(self.period() / 2, self.attempt()).await {
-                Ok(Ok(Standing::Leader)) => return,
+                Ok(Ok(Standing::Leader)) => {
+                    self.granted = asked;
+                    return;
+                }
                 Ok(Ok(Standing::Follower)) => {}
                 Ok(Err(e)) => tracing::warn!(error = %e, "cannot read or write the leader lease"),
                 Err(_) => tracing::warn!("the API server does not answer for the leader lease"),
@@ -57,18 +69,18 @@ impl Candidate {
         }
     }
 
-    /// Renews the lease; returns when it is lost or can no longer be known to be ours.
+    /// Renews the lease; returns when it is lost or can no longer be known to be ours. A call that is given up can be followed by another.
     pub async fn lost(&mut self) {
-        let mut renewed = Instant::now();
+        let mut asked = self.granted;
         loop {
-            sleep(self.period() / 5).await;
-            let patience = (self.period() * 2 / 3).saturating_sub(renewed.elapsed());
-            match timeout(patience, self.attempt()).await {
-                Ok(Ok(Standing::Leader)) => renewed = Instant::now(),
+            sleep_until(self.end().min(asked + self.period() / 5)).await;
+            asked = Instant::now();
+            match timeout_at(self.end(), self.attempt()).await {
+                Ok(Ok(Standing::Leader)) => self.granted = asked,
                 Ok(Err(e)) => tracing::warn!(error = %e, "cannot renew the leader lease"),
                 Ok(Ok(Standing::Follower)) | Err(_) => return,
             }
-            if renewed.elapsed() > self.period() * 2 / 3 {
+            if Instant::now() >= self.end() {
                 return;
             }
         }
@@ -185,6 +197,40 @@ mod tests {
         let renewed = Instant::now();
         a.lost().await;
         assert!(renewed.elapsed() < Duration::from_secs(SECONDS.into()), "{:?}", renewed.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_answer_to_the_election_does_not_stretch_the_leaders_time() {
+        let api = FakeApi::default();
+        let mut a = candidate(&api, "a");
+        api.answer_late("POST leases", Duration::from_secs(7));
+        let written = Instant::now();
+        a.elected().await;
+        assert_eq!(written.elapsed(), Duration::from_secs(7));
+        api.refuse("PUT leases", 500, "etcd has no quorum");
+        a.lost().await;
+        assert!(written.elapsed() < Duration::from_secs(SECONDS.into()), "{:?}", written.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_answer_to_a_renewal_does_not_stretch_the_leaders_time() {
+        let api = FakeApi::default();
+        let mut a = candidate(&api, "a");
+        a.elected().await;
+        api.answer_late("PUT leases", Duration::from_millis(6500));
+        let mut written = None;
+        let meanwhile = async {
+            let before = api.get(KEY)["metadata"]["resourceVersion"].clone();
+            while api.get(KEY)["metadata"]["resourceVersion"] == before {
+                sleep(Duration::from_millis(10)).await;
+            }
+            // Another may take the lease a period after this moment.
+            written = Some(Instant::now());
+            api.refuse("PUT leases", 500, "etcd has no quorum");
+        };
+        tokio::join!(a.lost(), meanwhile);
+        let written = written.unwrap();
+        assert!(written.elapsed() < Duration::from_secs(SECONDS.into()), "{:?}", written.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,17 +1,29 @@
 //! The tenants' room: how many attempts each has under way, so that plans of one tenant share its parallelism.
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use enact_crds::Plan;
+use enact_domain::time::Millis;
 use kube::runtime::reflector::ObjectRef;
 
 #[derive(Debug, Default)]
 struct Account {
-    /// Names of the pods under way, with their namespaces.
-    running: HashSet<(String, String)>,
-    /// Plans that could start more if there were room, with their priority.
-    waiting: HashMap<ObjectRef<Plan>, i32>,
+    /// Names of the pods under way, with their namespaces, and until when at most they have their places.
+    running: HashMap<(String, String), Option<Millis>>,
+    /// Plans that could start more if there were room.
+    waiting: HashMap<ObjectRef<Plan>, Waiting>,
+    /// How many plans have come to wait.
+    came: u64,
+}
+
+/// A plan that waits. The higher goes first: by its priority, then who came first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Waiting {
+    priority: i32,
+    /// Its number among those that came.
+    came: Reverse<u64>,
 }
 
 /// Attempts under way by tenant. It is rebuilt from the pods after a restart, before anything is started.
@@ -30,26 +42,41 @@ impl Ledger {
     pub fn reserve(&self, tenant: &str, parallelism: u32, namespace: &str, pod: &str) -> bool {
         self.with(tenant, |a| {
             let key = (namespace.to_owned(), pod.to_owned());
-            a.running.contains(&key) || (count(a) < parallelism && a.running.insert(key))
+            let has = a.running.contains_key(&key);
+            let free = count(a) < parallelism;
+            if !has && free {
+                a.running.insert(key, None);
+            }
+            has || free
         })
     }
 
-    /// Enters a pod that is seen under way, whether there is room or not.
-    pub fn enter(&self, tenant: &str, namespace: &str, pod: &str) {
-        self.with(tenant, |a| a.running.insert((namespace.to_owned(), pod.to_owned())));
+    /// Enters a pod that is seen under way, whether there is room or not; until a moment, if nothing more may be heard of it.
+    pub fn enter(&self, tenant: &str, namespace: &str, pod: &str, until: Option<Millis>) {
+        self.with(tenant, |a| a.running.insert((namespace.to_owned(), pod.to_owned()), until));
+    }
+
+    /// Frees the places of pods whose time is over.
+    pub fn expire(&self, tenant: &str, now: Millis) {
+        self.with(tenant, |a| a.running.retain(|_, until| until.is_none_or(|at| now < at)));
     }
 
     /// Frees the place of a pod; whether it had one.
     pub fn release(&self, tenant: &str, namespace: &str, pod: &str) -> bool {
-        self.with(tenant, |a| a.running.remove(&(namespace.to_owned(), pod.to_owned())))
+        self.with(tenant, |a| a.running.remove(&(namespace.to_owned(), pod.to_owned())).is_some())
     }
 
-    /// Notes that a plan could start more if its tenant had room.
+    /// Notes that a plan could start more if its tenant had room. One that waits already keeps its turn.
     pub fn wait(&self, tenant: &str, plan: ObjectRef<Plan>, priority: i32) {
-        self.with(tenant, |a| a.waiting.insert(plan, priority));
+        self.with(tenant, |a| {
+            a.came += 1;
+            let new = Waiting { priority, came: Reverse(a.came) };
+            a.waiting.entry(plan).or_insert(new).priority = priority;
+        });
     }
 
-    /// The waiting plan of the highest priority, if the tenant has room for it now. Plans that are not there any more are passed over.
+    /// The waiting plan of the highest priority, among equals the one that has waited longest, if the tenant has room for it now. Plans
+    /// that are not there any more are passed over.
     /// Whoever frees a place, or leaves room unused, must wake the plan that this returns: no other is woken until it has had its turn.
     pub fn next(
         &self,
@@ -59,7 +86,7 @@ impl Ledger {
     ) -> Option<ObjectRef<Plan>> {
         self.with(tenant, |a| {
             while count(a) < parallelism {
-                let next = a.waiting.iter().max_by_key(|(_, priority)| **priority).map(|(plan, _)| plan.clone())?;
+                let next = a.waiting.iter().max_by_key(|(_, waiting)| **waiting).map(|(plan, _)| plan.clone())?;
                 a.waiting.remove(&next);
                 if is_there(&next) {
                     return Some(next);
@@ -118,12 +145,38 @@ mod tests {
     }
 
     #[test]
+    fn among_equals_the_first_comes_first_and_then_goes_to_the_end() {
+        let ledger = Ledger::default();
+        let plan = |n: usize| ObjectRef::<Plan>::new(&format!("p{n}")).within("ns");
+        (0..20).for_each(|n| ledger.wait("t", plan(n), 0));
+        ledger.wait("t", plan(3), 0);
+        ledger.wait("t", plan(19), 1);
+        let next = || ledger.next("t", 1, |_| true);
+        assert_eq!(next(), Some(plan(19)), "its priority was raised");
+        for n in 0..19 {
+            assert_eq!(next(), Some(plan(n)), "waiting again takes nobody's turn, and not one's own");
+            ledger.wait("t", plan(n), 0);
+        }
+        assert_eq!(next(), Some(plan(0)));
+    }
+
+    #[test]
     fn pods_that_run_after_a_restart_have_their_places() {
         let ledger = Ledger::default();
-        ledger.enter("t", "ns", "a-1");
-        ledger.enter("t", "ns", "a-1");
-        ledger.enter("t", "ns", "b-1");
+        ledger.enter("t", "ns", "a-1", None);
+        ledger.enter("t", "ns", "a-1", None);
+        ledger.enter("t", "ns", "b-1", None);
         assert!(!ledger.reserve("t", 2, "ns", "c-1"));
         assert_eq!((ledger.totals(), ledger.room("t", 1)), ((2, 0), 0), "more than a parallelism that was lowered");
+    }
+    #[test]
+    fn a_place_ends_at_its_time_though_nothing_is_heard_of_the_pod() {
+        let ledger = Ledger::default();
+        assert!(ledger.reserve("t", 1, "ns", "a-1"));
+        ledger.enter("t", "ns", "a-1", Some(Millis(5)));
+        ledger.expire("t", Millis(4));
+        assert_eq!(ledger.room("t", 1), 0);
+        ledger.expire("t", Millis(5));
+        assert_eq!(ledger.room("t", 1), 1);
     }
 }

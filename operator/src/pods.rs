@@ -1,6 +1,7 @@
 //! Pods as the operator keeps them: only what tells how an attempt stands.
 
 use enact_domain::attempt::{ContainerView, PodPhase, PodView, Terminated};
+use enact_domain::plan::LOST_SECONDS;
 use enact_domain::time::Millis;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -38,6 +39,8 @@ struct PodCondition {
     #[serde(rename = "type")]
     type_: String,
     status: String,
+    reason: Option<String>,
+    message: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -69,10 +72,23 @@ struct End {
     finished_at: Option<Time>,
 }
 
+impl Status {
+    fn condition(&self, type_: &str, status: &str) -> Option<&PodCondition> {
+        self.conditions.iter().find(|c| c.type_ == type_ && c.status == status)
+    }
+}
+
 impl AttemptPod {
     /// Whether nothing of it runs any more.
     pub fn has_ended(&self) -> bool {
         matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed"))
+    }
+
+    /// When the pod is taken for lost, and needs no place any more, if its deletion was asked for and nobody sees its end: its node does not
+    /// answer, and the object may stay for ever.
+    pub fn lost_at(&self) -> Option<Millis> {
+        let deleting = self.metadata.deletion_timestamp.as_ref().map(enact_crds::convert::millis)?;
+        Some(deleting.plus_seconds(LOST_SECONDS))
     }
 
     /// What the pod shows of its attempt. The container that decides is the first that failed or cannot start; else the last one.
@@ -97,9 +113,11 @@ impl AttemptPod {
             reason: status.reason.clone(),
             message: status.message.clone(),
             created: self.metadata.creation_timestamp.as_ref().map_or(Millis(0), enact_crds::convert::millis),
+            // Whatever the scheduler's reason: resources, a gate, an error of its own.
+            unscheduled: status.condition("PodScheduled", "False").map(|c| c.message.clone().unwrap_or_default()),
             started: status.start_time.as_ref().map(enact_crds::convert::millis),
             deleting: self.metadata.deletion_timestamp.as_ref().map(enact_crds::convert::millis),
-            disrupted: status.conditions.iter().any(|c| c.type_ == "DisruptionTarget" && c.status == "True"),
+            disrupted: status.condition("DisruptionTarget", "True").map(|c| c.reason.clone().unwrap_or_default()),
             container: deciding.map(Container::view).unwrap_or_default(),
         }
     }
@@ -124,19 +142,44 @@ impl Container {
 mod tests {
     use super::*;
 
+    fn pod(status: &serde_json::Value) -> AttemptPod {
+        serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "p", "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": {"containers": []}, "status": status
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_disruption_counts_by_its_reason_while_it_holds() {
+        let disrupted = |holds: &str| {
+            let condition = serde_json::json!({"type": "DisruptionTarget", "status": holds, "reason": "DeletionByPodGC",
+                "message": "PodGC: node no longer exists"});
+            pod(&serde_json::json!({"phase": "Failed", "conditions": [condition]})).view().disrupted
+        };
+        assert_eq!(disrupted("True").as_deref(), Some("DeletionByPodGC"));
+        assert_eq!(disrupted("False"), None, "the disruption controller takes back what did not come");
+    }
+
+    #[test]
+    fn what_the_scheduler_says_is_read_until_a_node_has_the_pod() {
+        let scheduled = |status: &str| {
+            let condition = serde_json::json!({"type": "PodScheduled", "status": status, "reason": "Unschedulable",
+                "message": "0/1 nodes are available: 1 Insufficient memory."});
+            pod(&serde_json::json!({"phase": "Pending", "conditions": [condition]})).view().unscheduled
+        };
+        assert_eq!(scheduled("False").as_deref(), Some("0/1 nodes are available: 1 Insufficient memory."));
+        assert_eq!(scheduled("True"), None);
+    }
+
     #[test]
     fn the_first_troubled_container_decides() {
-        let pod: AttemptPod = serde_json::from_value(serde_json::json!({
-            "metadata": {"name": "p", "creationTimestamp": "2026-01-01T00:00:00Z"},
-            "spec": {"containers": []},
-            "status": {"phase": "Failed",
-                "initContainerStatuses": [
-                    {"name": "merge", "state": {"terminated": {"exitCode": 0}}},
-                    {"name": "gate", "state": {"terminated": {"exitCode": 1, "message": "{\"reason\":\"GateFailed\"}"}}}],
-                "containerStatuses": [{"name": "publish", "state": {"waiting": {"reason": "PodInitializing"}}}]}
+        let view = pod(&serde_json::json!({"phase": "Failed",
+            "initContainerStatuses": [
+                {"name": "merge", "state": {"terminated": {"exitCode": 0}}},
+                {"name": "gate", "state": {"terminated": {"exitCode": 1, "message": "{\"reason\":\"GateFailed\"}"}}}],
+            "containerStatuses": [{"name": "publish", "state": {"waiting": {"reason": "PodInitializing"}}}]
         }))
-        .unwrap();
-        let view = pod.view();
+        .view();
         assert_eq!(view.phase, PodPhase::Failed);
         assert_eq!(view.container.terminated.unwrap().message.as_deref(), Some("{\"reason\":\"GateFailed\"}"));
     }

@@ -127,14 +127,16 @@ async fn carry_out(pass: &Pass<'_>, action: &Action) -> Result<Done, Error> {
             )
             .await
         }
-        Action::MarkRunning { node, since } => {
+        Action::MarkRunning { node, since, waits } => {
             let now = pass.observed.now;
             let shown_at = since.plus_seconds(SHOW_RUNNING_SECONDS);
             if now < shown_at {
                 return Ok(Done::Later(shown_at));
             }
             let attempt = pass.nodes[*node].attempts;
-            let done = change(pass, *node, |_| status::running(attempt, *since, now), |s| running(s, attempt)).await?;
+            let waits = waits.as_deref();
+            let task = |_: &TaskEntry| status::running(attempt, *since, waits, now);
+            let done = change(pass, *node, task, |s| running(s, attempt, waits)).await?;
             // The attempt is still under way: what is known of it stays.
             Ok(if matches!(done, Done::Ended(_)) { Done::Nothing } else { done })
         }
@@ -297,8 +299,14 @@ fn closed(old: IntegrationStatus, phase: TaskPhase, reason: Reason) -> Integrati
     IntegrationStatus { phase: phase.into(), reason: Some(reason.as_str().into()), retry_at: None, ..old }
 }
 
-fn running(old: IntegrationStatus, attempt: u32) -> IntegrationStatus {
-    IntegrationStatus { phase: TaskPhase::Running.into(), attempts: attempt, retry_at: None, ..old }
+/// Reason and message stay those of the last end, but while the attempt waits for a node.
+fn running(old: IntegrationStatus, attempt: u32, waits: Option<&str>) -> IntegrationStatus {
+    let (reason, message) = match waits {
+        Some(why) => (Some(status::UNSCHEDULABLE.into()), Some(status::waiting(attempt, why))),
+        None if old.reason.as_deref() == Some(status::UNSCHEDULABLE) => (None, None),
+        None => (old.reason, old.message),
+    };
+    IntegrationStatus { phase: TaskPhase::Running.into(), attempts: attempt, retry_at: None, reason, message, ..old }
 }
 
 fn integrated(pass: &Pass, old: IntegrationStatus, end: &status::End) -> IntegrationStatus {

@@ -178,6 +178,7 @@ async fn pass_over(
     let now = observed.now;
     nodes::hydrate(ctx, observed, valid, runtime).await?;
     let nodes = nodes::nodes(observed, valid, runtime);
+    ctx.ledger.expire(&valid.member.tenant, now);
     let room = ctx.ledger.room(&valid.member.tenant, valid.member.parallelism);
     let mut decision = scheduling::decide(&valid.policy, &valid.graph, &nodes, room, now);
     let unfinished = decision.actions.len() > MAX_ACTIONS;

@@ -8,7 +8,7 @@ use enact_crds::plan::IntegrationStatus;
 use enact_crds::task::Phase;
 use enact_domain::attempt::classify;
 use enact_domain::names;
-use enact_domain::plan::{Current, Node, TaskPhase};
+use enact_domain::plan::{Current, Node, Shown, TaskPhase};
 use enact_domain::time::Millis;
 use kube::ResourceExt as _;
 
@@ -18,6 +18,7 @@ use super::{Open, Runtime};
 use crate::context::Context;
 use crate::error::Error;
 use crate::index::{PodEntry, TaskEntry};
+use crate::task::status::shown;
 
 /// Brings back what the record knows of attempts, once after a start of the process, and whenever a pod that was seen is gone: what that
 /// pod delivered is there.
@@ -94,6 +95,7 @@ struct Standing {
     failures: u32,
     infrastructure_failures: u32,
     retry_at: Option<Millis>,
+    shown: Shown,
     reopen: bool,
 }
 
@@ -105,6 +107,7 @@ impl Standing {
             failures: task.failures,
             infrastructure_failures: task.infrastructure_failures,
             retry_at: task.retry_at,
+            shown: task.shown,
             reopen: task.rerun.is_some() && task.rerun != task.observed_rerun && task.phase != Phase::Succeeded,
         }
     }
@@ -116,6 +119,7 @@ impl Standing {
             failures: status.failures,
             infrastructure_failures: status.infrastructure_failures,
             retry_at: status.retry_at.as_ref().map(convert::millis),
+            shown: shown(status.reason.as_deref()),
             reopen: rerun.is_some() && rerun != status.observed_rerun.as_ref() && status.phase != Phase::Succeeded,
         }
     }
@@ -153,6 +157,7 @@ fn place(rules: &Node, standing: &Standing, pod: Option<&PodEntry>, runtime: &mu
         infrastructure_failures: standing.infrastructure_failures,
         retry_at: standing.retry_at,
         current,
+        shown: standing.shown,
         reopen: standing.reopen,
         retry: rules.retry,
         external_effect: rules.external_effect,

@@ -359,6 +359,38 @@ async fn a_plan_is_not_finished_before_its_last_task_is() {
 }
 
 #[tokio::test]
+async fn a_task_says_that_it_waits_for_a_node_and_why_and_says_so_once() {
+    let mut bench = started().await;
+    let told = |why: &str| {
+        json!({"phase": "Pending", "conditions":
+            [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why}]})
+    };
+    let waits = ["PATCH plans/p/status Running", "PATCH tasks/p-t001/status Running Unschedulable"];
+    bench.pod("p-t001-1", told("0/1 nodes are available: 1 Insufficient memory.")).await;
+    bench.succeed("p-t002-1").await;
+    bench.plan("p").await.unwrap();
+    assert_eq!(bench.api.writes(), ["PATCH tasks/p-t002/status Succeeded Succeeded"], "not at once");
+    bench.pass(3);
+    bench.plan("p").await.unwrap();
+    assert_eq!(sorted(bench.api.writes()), waits);
+    let ready = bench.api.get("tasks/p-t001")["status"]["conditions"][0].clone();
+    assert_eq!(ready["message"], "attempt 1 waits for a node: 0/1 nodes are available: 1 Insufficient memory.");
+
+    for why in ["0/1 nodes are available: 1 Insufficient memory.", "0/2 nodes are available: 2 Insufficient memory."] {
+        bench.pass(60);
+        bench.pod("p-t001-1", told(why)).await;
+        bench.plan("p").await.unwrap();
+        assert_eq!(bench.api.writes(), [""; 0], "{why}");
+    }
+    let taken = json!([{"type": "PodScheduled", "status": "True"}]);
+    bench.pod("p-t001-1", json!({"phase": "Pending", "conditions": taken})).await;
+    for expected in [vec!["PATCH tasks/p-t001/status Running Running"], vec![]] {
+        bench.plan("p").await.unwrap();
+        assert_eq!(bench.api.writes(), expected);
+    }
+}
+
+#[tokio::test]
 async fn room_that_one_plan_leaves_is_the_next_ones() {
     let mut bench = bench().await;
     let mut other = bench.api.get("plans/p");
@@ -439,4 +471,34 @@ async fn what_a_task_without_a_commit_was_made_from_is_merged_in_its_place() {
     bench.succeed("p-t003-1").await;
     bench.plan("p").await.unwrap();
     assert_eq!(told_of_git(&bench, "p-integration-1").0, [one, two]);
+}
+
+#[tokio::test]
+async fn a_pod_on_a_dead_node_gives_its_place_back_when_its_attempt_is_lost() {
+    let mut bench = bench().await;
+    bench.tenant_of_ns(2);
+    for _ in 0..2 {
+        bench.plan("p").await.unwrap();
+    }
+    let running = |bench: &Bench| bench.ctx.ledger.running("acme");
+    bench.api.change("pods/p-t001-1", &json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:30Z"}}));
+    bench.pod("p-t001-1", json!({"phase": "Running"})).await;
+    let dead = bench.api.get("pods/p-t001-1");
+    bench.pass(149);
+    bench.plan("p").await.unwrap();
+    assert_eq!(running(&bench), 2, "it may still be on its way to its end");
+
+    bench.pass(2);
+    bench.plan("p").await.unwrap();
+    assert!(bench.memory.told().contains(&"p-t001: end 1 Lost".to_owned()), "{:?}", bench.memory.told());
+    assert_eq!(running(&bench), 1);
+    bench.pass(6);
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-t001-2"), "its next attempt has the place");
+
+    // Nobody takes the dead pod away, and a new leader finds it in its first list.
+    bench.api.put("pods/p-t001-1", dead);
+    bench.pod("p-t001-1", json!({"phase": "Running"})).await;
+    bench.plan("p").await.unwrap();
+    assert_eq!(running(&bench), 2);
 }

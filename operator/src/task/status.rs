@@ -3,11 +3,11 @@
 use enact_crds::common::Condition;
 use enact_crds::convert;
 use enact_crds::task::Phase;
-use enact_domain::assignment::{Reason, Report};
+use enact_domain::assignment::{MAX_MESSAGE_BYTES, Reason, Report};
 use enact_domain::attempt::FailureClass;
 use enact_domain::condition::{Condition as Wanted, Progress, Truth};
 use enact_domain::names;
-use enact_domain::plan::{After, TaskPhase};
+use enact_domain::plan::{After, Shown, TaskPhase};
 use enact_domain::time::Millis;
 use serde_json::{Value, json};
 
@@ -19,6 +19,9 @@ pub const EXECUTED: &str = "Executed";
 pub const VERIFIED: &str = "Verified";
 /// Its result is kept: the commit was pushed, or the report stored.
 pub const DELIVERED: &str = "Delivered";
+
+/// Reason of a task whose attempt waits for a node.
+pub const UNSCHEDULABLE: &str = "Unschedulable";
 
 /// The end of an attempt.
 pub struct End<'a> {
@@ -114,9 +117,25 @@ pub fn closed(phase: TaskPhase, reason: Reason, now: Millis) -> Value {
     })
 }
 
-/// The merge patch of a task whose attempt runs.
-pub fn running(attempt: u32, since: Millis, now: Millis) -> Value {
-    let wanted = Progress::Reconciling.conditions("Running", &format!("attempt {attempt} is under way"));
+/// What a status with this reason says of an attempt that is under way.
+pub fn shown(reason: Option<&str>) -> Shown {
+    if reason == Some(UNSCHEDULABLE) { Shown::Unscheduled } else { Shown::UnderWay }
+}
+
+/// What is said of an attempt that waits for a node, for the reason that the scheduler gives.
+pub fn waiting(attempt: u32, why: &str) -> String {
+    let mut message = format!("attempt {attempt} waits for a node: {why}");
+    message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
+    message
+}
+
+/// The merge patch of a task whose attempt runs, or waits for a node.
+pub fn running(attempt: u32, since: Millis, waits: Option<&str>, now: Millis) -> Value {
+    let (reason, message) = match waits {
+        Some(why) => (UNSCHEDULABLE, waiting(attempt, why)),
+        None => ("Running", format!("attempt {attempt} is under way")),
+    };
+    let wanted = Progress::Reconciling.conditions(reason, &message);
     json!({
         "phase": Phase::Running,
         "attempts": attempt,
@@ -185,7 +204,8 @@ mod tests {
             "of unknown end": ended(&task, &end(&lost, Some(FailureClass::Unknown), After::Finish(TaskPhase::Unknown)), NOW),
             "stopped": ended(&task, &end(&stopped, Some(FailureClass::Task), After::Finish(TaskPhase::Cancelled)), NOW),
             "closed": closed(TaskPhase::Cancelled, Reason::DeadlineExceeded, NOW),
-            "running": running(2, NOW, NOW),
+            "running": running(2, NOW, None, NOW),
+            "waiting for a node": running(2, NOW, Some("0/1 nodes are available: 1 Insufficient memory."), NOW),
             "reopened": reopened(task.rerun.as_deref(), NOW),
         }));
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
 use kube::Client;
@@ -21,6 +22,8 @@ struct State {
     version: u64,
     writes: Vec<String>,
     refusals: Vec<(String, u16, String)>,
+    /// What is carried out at once and answered late, as `METHOD resource`, and how late.
+    late: Vec<(String, Duration)>,
 }
 
 impl FakeApi {
@@ -33,6 +36,9 @@ impl FakeApi {
                 let (parts, body) = request.into_parts();
                 let body = body.collect_bytes().await?;
                 let (status, value) = api.serve(&parts.method, &parts.uri, &body);
+                if let Some(lag) = api.lag(&parts.method, &parts.uri) {
+                    tokio::time::sleep(lag).await;
+                }
                 let bytes = serde_json::to_vec(&value).unwrap();
                 Ok::<_, kube::Error>(Response::builder().status(status).body(Body::from(bytes)).unwrap())
             }
@@ -72,6 +78,17 @@ impl FakeApi {
     /// From now on, a write that begins like this is refused.
     pub fn refuse(&self, write: &str, code: u16, message: &str) {
         self.state.lock().unwrap().refusals.push((write.into(), code, message.into()));
+    }
+
+    /// From now on, a request like `PUT leases` is carried out at once and answered after a while.
+    pub fn answer_late(&self, request: &str, lag: Duration) {
+        self.state.lock().unwrap().late.push((request.into(), lag));
+    }
+
+    fn lag(&self, method: &Method, uri: &http::Uri) -> Option<Duration> {
+        let request = format!("{method} {}", Target::of(uri.path()).resource);
+        let state = self.state.lock().unwrap();
+        state.late.iter().find(|(late, _)| *late == request).map(|(_, lag)| *lag)
     }
 
     /// Nothing is refused any more.

@@ -246,7 +246,7 @@ impl Bench {
         let ledger = &self.ctx.ledger;
         let count = |told: Occupancy| {
             if told.taken {
-                ledger.enter(&told.tenant, &told.namespace, &told.pod);
+                ledger.enter(&told.tenant, &told.namespace, &told.pod, told.until);
             } else {
                 ledger.release(&told.tenant, &told.namespace, &told.pod);
             }
