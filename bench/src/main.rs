@@ -54,6 +54,7 @@ async fn main() -> Result<()> {
     figures.add("reference: wall time", pods.as_secs_f64(), "s");
 
     let before = audit::Mark::now(&bench.audit_log)?;
+    let idle = operator::record_load(&client).await?;
     let parallel = plan::parallel(&namespace, "parallel", bench.parallel).await?;
     let writes = before.writes(&bench.audit_log, &bench.operator_user)?;
     figures.add("parallel plan: tasks", f64::from(bench.parallel), "");
@@ -63,6 +64,8 @@ async fn main() -> Result<()> {
     for (what, count) in &writes.by_kind {
         println!("  {what}: {count}");
     }
+    let load = operator::record_load(&client).await?.since(&idle);
+    figures.add("parallel plan: round trips to the record a record", load.round_trips / load.records, "");
 
     let bare = Box::pin(reference::chain(&namespace, bench.chain as usize)).await?;
     let steps = plan::chain(&namespace, "chain", bench.chain).await?;
@@ -79,8 +82,6 @@ async fn main() -> Result<()> {
         figures.add("live tasks: until all were done", wall.as_secs_f64(), "s");
         figures.add("operator: memory at the live tasks, peak", operator::peak_mebibytes()?, "MiB");
     }
-    let load = operator::record_load(&client).await?;
-    figures.add("record: round trips a record", load.round_trips / load.records, "");
     figures.print();
     namespace.clear().await
 }

@@ -4,14 +4,20 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use enact_crds::{Agent, Plan, Tenant};
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::{Namespace as KubeNamespace, Pod};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PropagationPolicy};
 use kube::core::NamespaceResourceScope;
+use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource};
 use serde_json::json;
 
 /// Name of the tenant and of its namespace.
 const NAME: &str = "enact-bench";
+
+/// What is wrong when a stream of pods is at its end.
+pub const ENDED: &str = "the watch of pods ended";
 
 /// A tenant with one namespace and one agent, on nodes that kwok plays.
 pub struct Namespace {
@@ -51,6 +57,12 @@ impl Namespace {
         Api::namespaced(self.client.clone(), NAME)
     }
 
+    /// Its pods, each time that one is seen to be new or changed. A watch that the API server ends, as it does with one that falls behind, is
+    /// taken up again.
+    pub fn pods(&self) -> BoxStream<'static, watcher::Result<Pod>> {
+        watcher::watcher(self.api::<Pod>(), watcher::Config::default()).applied_objects().boxed()
+    }
+
     /// Deletes every plan and pod, and waits until they are gone.
     ///
     /// # Errors
@@ -81,6 +93,11 @@ impl Namespace {
         let _ = namespaces.delete(NAME, &DeleteParams::default()).await;
         wait("the end of the namespace", || async { Ok(namespaces.get_opt(NAME).await?.is_none()) }).await
     }
+}
+
+/// Whether a pod has ended well.
+pub fn has_succeeded(pod: &Pod) -> bool {
+    pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Succeeded")
 }
 
 /// Waits, up to ten minutes.

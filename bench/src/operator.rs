@@ -13,6 +13,13 @@ pub struct Load {
     pub records: f64,
 }
 
+impl Load {
+    /// What came after an earlier reading.
+    pub fn since(&self, before: &Self) -> Self {
+        Self { round_trips: self.round_trips - before.round_trips, records: self.records - before.records }
+    }
+}
+
 /// The most memory that the operator's process ever had, in MiB. Its pod runs on this machine.
 ///
 /// # Errors

@@ -8,13 +8,12 @@ use enact_crds::Plan;
 use enact_crds::plan::Phase;
 use enact_domain::names;
 use futures::{StreamExt as _, TryStreamExt as _, future};
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ListParams, PostParams, WatchEvent, WatchParams};
+use kube::api::{PostParams, WatchEvent, WatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
 use crate::figures::Times;
-use crate::namespace::Namespace;
+use crate::namespace::{ENDED, Namespace, has_succeeded};
 
 /// Tasks of each plan when many are to live at once.
 const PLAN_SIZE: u32 = 1000;
@@ -54,10 +53,7 @@ pub async fn live(namespace: &Namespace, tasks: u32) -> Result<Duration> {
 /// # Errors
 /// When it does not succeed.
 pub async fn chain(namespace: &Namespace, name: &str, steps: u32) -> Result<Times> {
-    let pods: Api<Pod> = namespace.api();
-    let version = pods.list(&ListParams::default().limit(1)).await?.metadata.resource_version.unwrap_or_default();
-    let label = format!("{}={name}", names::LABEL_PLAN);
-    let mut events = pods.watch(&WatchParams::default().labels(&label), &version).await?.boxed();
+    let mut pods = namespace.pods();
     let tasks = (1..=steps)
         .map(|i| {
             let before: Vec<String> = (1..i).last().map(id).into_iter().collect();
@@ -66,20 +62,16 @@ pub async fn chain(namespace: &Namespace, name: &str, steps: u32) -> Result<Time
         .collect();
     let seen = async {
         let (mut created, mut ended) = (HashMap::new(), HashMap::new());
-        while let Some(event) = events.try_next().await? {
+        while ended.len() < steps as usize {
+            let pod = pods.try_next().await?.context(ENDED)?;
             let now = Instant::now();
-            if let WatchEvent::Added(pod) | WatchEvent::Modified(pod) = event {
-                let task = pod.labels().get(names::LABEL_TASK).cloned().unwrap_or_default();
-                created.entry(task.clone()).or_insert(now);
-                if pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Succeeded") {
-                    ended.entry(task).or_insert(now);
-                }
-            }
-            if ended.len() == steps as usize {
-                return Ok((created, ended));
+            let task = pod.labels().get(names::LABEL_TASK).cloned().unwrap_or_default();
+            created.entry(task.clone()).or_insert(now);
+            if has_succeeded(&pod) {
+                ended.entry(task).or_insert(now);
             }
         }
-        bail!("the watch of the chain's pods ended")
+        Ok((created, ended))
     };
     let ((created, ended), ()) = tokio::try_join!(seen, succeed(namespace, name, tasks))?;
     let task = |i| names::task_name(name, &id(i));

@@ -1,16 +1,17 @@
 //! The reference: a small client that makes the same bare pods, and nothing else.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
-use kube::api::{PostParams, WatchEvent, WatchParams};
+use kube::api::PostParams;
 use serde_json::json;
 
 use crate::figures::Times;
-use crate::namespace::Namespace;
+use crate::namespace::{self, ENDED, Namespace};
 
 /// Requests under way at once: what the operator has, too.
 const IN_FLIGHT: usize = 32;
@@ -21,8 +22,7 @@ const IN_FLIGHT: usize = 32;
 /// When the API server refuses.
 pub async fn pods(namespace: &Namespace, count: u32) -> Result<Duration> {
     let api = namespace.api::<Pod>();
-    let version = api.list(&kube::api::ListParams::default().limit(1)).await?.metadata.resource_version;
-    let mut events = api.watch(&WatchParams::default(), &version.unwrap_or_default()).await?.boxed();
+    let mut seen = namespace.pods();
     let began = Instant::now();
     let made = stream::iter(0..count)
         .map(|i| pod(&format!("reference-{i}")))
@@ -31,21 +31,17 @@ pub async fn pods(namespace: &Namespace, count: u32) -> Result<Duration> {
             let api = api.clone();
             async move { api.create(&PostParams::default(), &pod?).await.map(drop).context("cannot make a pod") }
         });
-    let seen = async {
-        let mut done = std::collections::HashSet::new();
-        while let Some(event) = events.try_next().await? {
-            if let WatchEvent::Modified(pod) | WatchEvent::Added(pod) = event
-                && pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Succeeded")
-            {
+    let all_done = async {
+        let mut done = HashSet::new();
+        while done.len() < count as usize {
+            let pod = seen.try_next().await?.context(ENDED)?;
+            if namespace::has_succeeded(&pod) {
                 done.insert(pod.name_any());
             }
-            if done.len() == count as usize {
-                return Ok(());
-            }
         }
-        anyhow::bail!("the watch of the reference's pods ended")
+        Ok(())
     };
-    tokio::try_join!(made, seen)?;
+    tokio::try_join!(made, all_done)?;
     let time = began.elapsed();
     namespace.sweep().await?;
     Ok(time)
@@ -57,16 +53,15 @@ pub async fn pods(namespace: &Namespace, count: u32) -> Result<Duration> {
 /// When the API server refuses.
 pub async fn chain(namespace: &Namespace, steps: usize) -> Result<Times> {
     let api = namespace.api::<Pod>();
-    let version = api.list(&kube::api::ListParams::default().limit(1)).await?.metadata.resource_version;
-    let mut events = api.watch(&WatchParams::default(), &version.unwrap_or_default()).await?.boxed();
+    let mut seen = namespace.pods();
     let name = |step: usize| format!("reference-{step}");
     let make =
         async |step: usize| api.create(&PostParams::default(), &pod(&name(step))?).await.context("cannot make a pod");
     make(0).await?;
     let (mut ended, mut times) = (None, Vec::new());
     let mut step = 0;
-    while let Some(event) = events.try_next().await? {
-        let (WatchEvent::Added(pod) | WatchEvent::Modified(pod)) = event else { continue };
+    while step < steps {
+        let pod = seen.try_next().await?.context(ENDED)?;
         if pod.name_any() != name(step) {
             continue;
         }
@@ -74,17 +69,16 @@ pub async fn chain(namespace: &Namespace, steps: usize) -> Result<Times> {
             let end: Instant = end;
             times.push(end.elapsed().as_secs_f64());
         }
-        if pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Succeeded") {
+        if namespace::has_succeeded(&pod) {
             step += 1;
-            if step == steps {
-                namespace.sweep().await?;
-                return Ok(Times::new(times));
+            if step < steps {
+                ended = Some(Instant::now());
+                make(step).await?;
             }
-            ended = Some(Instant::now());
-            make(step).await?;
         }
     }
-    anyhow::bail!("the watch of the reference's pods ended")
+    namespace.sweep().await?;
+    Ok(Times::new(times))
 }
 
 fn pod(name: &str) -> Result<Pod> {

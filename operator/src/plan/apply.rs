@@ -28,6 +28,8 @@ use crate::task::{build, status};
 
 /// Seconds after which a task is shown as running; one that ends before saves a write.
 const SHOW_RUNNING_SECONDS: u32 = 2;
+/// Seconds after which it is shown even while others start and end: among many at once each takes longer, and most end before.
+const SHOW_RUNNING_AT_LATEST_SECONDS: u32 = 10;
 
 /// What came of carrying a decision out.
 #[derive(Debug, Default)]
@@ -132,6 +134,11 @@ async fn carry_out(pass: &Pass<'_>, action: &Action) -> Result<Done, Error> {
             let shown_at = since.plus_seconds(SHOW_RUNNING_SECONDS);
             if now < shown_at {
                 return Ok(Done::Later(shown_at));
+            }
+            // They come last in rank, but for creations.
+            let busy = pass.decision.actions.first().is_some_and(|first| !matches!(first, Action::MarkRunning { .. }));
+            if busy && now < since.plus_seconds(SHOW_RUNNING_AT_LATEST_SECONDS) {
+                return Ok(Done::Later(now.plus_seconds(1)));
             }
             let attempt = pass.nodes[*node].attempts;
             let waits = waits.as_deref();
