@@ -35,9 +35,6 @@ pub struct Target {
     /// Namespace; default: the context's
     #[arg(short, long, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
-    /// Look in every namespace
-    #[arg(short = 'A', long, global = true, conflicts_with = "namespace")]
-    pub all_namespaces: bool,
     /// User to act for, as far as your rights reach
     #[arg(long = "as", global = true, value_name = "USER")]
     pub as_user: Option<String>,
@@ -150,6 +147,9 @@ pub struct Git {
 pub struct Status {
     /// The plan to show as a tree; default: all plans as a table
     pub plan: Option<String>,
+    /// Show the plans of every namespace
+    #[arg(short = 'A', long, conflicts_with_all = ["namespace", "plan"])]
+    pub all_namespaces: bool,
     /// Go on showing it: redrawn in place on a terminal, as one line a change elsewhere
     #[arg(short, long, requires = "plan")]
     pub watch: bool,

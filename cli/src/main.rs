@@ -37,7 +37,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
     let cluster = || Cluster::connect(target);
     match cli.command {
         Command::Import(import) => import::run(&import, target.namespace.as_deref()),
-        Command::Status(options) => return status::run(&cluster().await?, &options, target.all_namespaces).await,
+        Command::Status(options) => return status::run(&cluster().await?, &options).await,
         Command::Approve(options) => return decide::run(&cluster().await?, &options, Choice::Approve).await,
         Command::Reject(options) => return decide::run(&cluster().await?, &options, Choice::Reject).await,
         Command::Logs(options) => return Box::pin(logs::run(&cluster().await?, &options)).await,

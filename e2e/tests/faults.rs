@@ -215,7 +215,13 @@ fn without_the_webhook_nothing_is_created_and_everything_can_be_deleted() {
         .await?;
         ensure!(stage.api::<Plan>().list(&ListParams::default()).await?.items.is_empty());
         webhook.back()?;
-        stage.apply(&scripted_plan("four", "  tasks: [{id: T001, title: one, script: 'true'}]\n")).await?;
+        // Its pods are ready a moment before the cluster's network leads to them.
+        let four = scripted_plan("four", "  tasks: [{id: T001, title: one, script: 'true'}]\n");
+        until("an admission", PATIENCE, || async {
+            let taken = stage.apply(&four).await;
+            Ok(taken.map_or_else(|error| Answer::NotYet(format!("{error:#}")), Answer::Yes))
+        })
+        .await?;
         stage.finished("four", Phase::Succeeded, PATIENCE).await.map(drop)
     });
 }

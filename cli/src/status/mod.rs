@@ -33,9 +33,9 @@ const DEFAULT_WIDTH: usize = 160;
 const MAX_LINES: usize = 200;
 
 /// Shows one plan or all, once or as they go on.
-pub async fn run(cluster: &Cluster, options: &Status, all_namespaces: bool) -> Result<ExitCode> {
+pub async fn run(cluster: &Cluster, options: &Status) -> Result<ExitCode> {
     let Some(name) = &options.plan else {
-        return all(cluster, all_namespaces).await.map(|()| ExitCode::SUCCESS);
+        return all(cluster, options.all_namespaces).await.map(|()| ExitCode::SUCCESS);
     };
     if options.watch || options.until_finished {
         return watch::run(cluster, name, options.until_finished).await;
