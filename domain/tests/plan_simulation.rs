@@ -1,36 +1,55 @@
-//! Whatever the order in which pods end, pods vanish and the operator crashes, a plan keeps its promises and ends the same.
+//! Whatever the order in which pods end, get stuck and vanish, people change their minds and the operator crashes, a plan keeps its
+//! promises, and comes to an end.
+//!
+//! The world below plays pods, nodes, people, the API server and the record. The operator is played as `operator/src/plan` has it: it sees
+//! its nodes through their status, the record and what it remembers; it records a decision before it carries it out, ends before starts;
+//! each action may fail without the others, and the process may end between any two of them, or amidst one, and forgets.
+//!
+//! What holds is asserted where it would break: dependencies come first; never more attempts than parallelism and room allow, but for starts
+//! that were recorded, failed and are made up for; nothing new while suspended, halted or stopped, and all is stopped at once when it is
+//! to be; a finished state changes only when somebody asks; no attempt has a second pod, unless no process of now has seen the first;
+//! work beyond the workspace that the surroundings broke off is not done again; no ended attempt leaves a pod that may go on; and when
+//! nothing more happens, there is an end.
+//!
+//! Taken for granted is what others hold: the result of a success is in the record before its pod ends (a runner whose result nobody took
+//! reports a failure), a kubelet begins nothing in a pod that is to go, and a process that starts sees all pods that there are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use enact_domain::assignment::{Reason, Report};
-use enact_domain::attempt::{AttemptState, ContainerView, FailureClass, PodView, class_of, classify};
+use enact_domain::attempt::{AttemptState, FailureClass, class_of};
 use enact_domain::graph::Graph;
 use enact_domain::plan::{
-    Action, After, Current, Decision, Node, OnFailure, PlanState, Policy, Retry, TaskPhase, decide,
+    Action, After, Current, Decision, Node, OnFailure, PlanState, Policy, Retry, Shown, TaskPhase, decide,
 };
 use enact_domain::time::Millis;
 use proptest::prelude::*;
 
-/// A plan, and how each attempt of each task will end: by the number of its failures before the success, if any.
+/// A plan, and how much happens around it.
 #[derive(Clone, Debug)]
 struct World {
     edges: Vec<Vec<usize>>,
+    /// How often each task fails before it succeeds, where nothing else makes trouble.
     failures_first: Vec<u32>,
+    external_effect: Vec<bool>,
     limit: u32,
     parallelism: u32,
     on_failure: OnFailure,
+    /// Whether pods end as they like, people change their minds, and actions fail.
+    trouble: bool,
 }
 
-fn world() -> impl Strategy<Value = World> {
-    (2usize..14).prop_flat_map(|n| {
+fn world(trouble: bool) -> impl Strategy<Value = World> {
+    (2usize..14).prop_flat_map(move |n| {
         (
             proptest::collection::vec((0..n, 0..n), 0..n * 2),
             proptest::collection::vec(prop_oneof![4 => Just(0u32), 1 => 1u32..4], n),
+            proptest::collection::vec(any::<bool>(), n),
             0u32..3,
             1u32..6,
             any::<bool>(),
         )
-            .prop_map(move |(pairs, failures_first, limit, parallelism, halt)| {
+            .prop_map(move |(pairs, failures_first, external_effect, limit, parallelism, halt)| {
                 let mut edges = vec![Vec::new(); n];
                 for (a, b) in pairs {
                     if a != b {
@@ -38,7 +57,7 @@ fn world() -> impl Strategy<Value = World> {
                     }
                 }
                 let on_failure = if halt { OnFailure::Halt } else { OnFailure::Continue };
-                World { edges, failures_first, limit, parallelism, on_failure }
+                World { edges, failures_first, external_effect, limit, parallelism, on_failure, trouble }
             })
     })
 }
@@ -52,102 +71,489 @@ fn graph(world: &World) -> Graph {
     Graph::build(list).expect("edges to earlier tasks only")
 }
 
-fn report(reason: Reason) -> AttemptState {
+/// What chance decides, while there is some left. Then all is calm: nothing fails, everybody goes on, and pods succeed.
+struct Chance(std::vec::IntoIter<usize>);
+
+impl Chance {
+    fn of(&mut self, n: usize) -> Option<usize> {
+        self.0.next().map(|c| c % n)
+    }
+
+    /// Whether the last of `n` things happens.
+    fn strikes(&mut self, n: usize) -> bool {
+        self.of(n) == Some(n - 1)
+    }
+}
+
+/// A pod.
+struct Pod {
+    state: AttemptState,
+    created: Millis,
+    deleting: Option<Millis>,
+}
+
+impl Pod {
+    /// Whether nothing of it can run any more.
+    fn has_ended(&self) -> bool {
+        match &self.state {
+            AttemptState::Succeeded(_) => true,
+            AttemptState::Failed { class, report } => {
+                *class != FailureClass::Unknown && report.reason != Reason::ImagePullFailed
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What the record has of an attempt that was started.
+#[derive(Default)]
+struct Recorded {
+    ended: bool,
+    delivered: Option<Report>,
+}
+
+/// What the operator remembers of an attempt that was started.
+struct Open {
+    number: u32,
+    seen: bool,
+    result: Option<Report>,
+}
+
+/// A task, with its attempts.
+#[derive(Default)]
+struct Task {
+    /// As its object has it.
+    status: Node,
+    record: BTreeMap<u32, Recorded>,
+    pods: BTreeMap<u32, Pod>,
+    open: Option<Open>,
+    /// Attempts that ever had a pod; those whose pod this process has seen; those that began their work.
+    born: BTreeSet<u32>,
+    seen: BTreeSet<u32>,
+    begun: BTreeSet<u32>,
+    /// How attempts ended since the task was last opened.
+    ends: BTreeMap<u32, Option<FailureClass>>,
+}
+
+impl Task {
+    /// The last attempt that is over as its status has it.
+    fn closed(&self) -> u32 {
+        self.status.attempts - u32::from(self.status.phase == TaskPhase::Running)
+    }
+
+    fn newest(&self) -> Option<u32> {
+        self.pods.last_key_value().map(|(number, _)| *number)
+    }
+
+    fn has_vanished(&self) -> bool {
+        let gone = |open: &Open| open.seen && open.result.is_none() && self.newest() < Some(open.number);
+        self.open.as_ref().is_some_and(gone)
+    }
+
+    /// Reads the record again.
+    fn hydrate(&mut self) {
+        let Some((&number, recorded)) = self.record.last_key_value() else { return };
+        let delivered = recorded.delivered.clone();
+        match &mut self.open {
+            Some(open) if open.number > number => {}
+            Some(open) if open.number == number => open.result = open.result.take().or(delivered),
+            open => *open = Some(Open { number, seen: recorded.ended, result: delivered }),
+        }
+    }
+
+    /// The node as the operator sees it.
+    fn observe(&mut self) -> Node {
+        let closed = self.closed();
+        if let Some(number) = self.newest().filter(|n| *n > closed)
+            && self.open.as_ref().is_none_or(|o| number >= o.number)
+        {
+            self.open = Some(Open { number, seen: true, result: None });
+            self.seen.insert(number);
+        }
+        let open = self.open.as_ref().filter(|o| o.number > closed);
+        let attempts = open.map_or(self.status.attempts, |o| o.number);
+        let current = match (open, self.pods.get(&attempts)) {
+            _ if self.status.phase.is_finished() => Current::None,
+            (Some(_), Some(Pod { state, created, deleting })) => {
+                Current::Pod { state: state.clone(), created: *created, deleting: *deleting }
+            }
+            (Some(open), None) => Current::Absent { seen: open.seen, delivered: open.result.clone() },
+            (None, _) if self.status.phase == TaskPhase::Running => Current::Absent { seen: true, delivered: None },
+            (None, _) => Current::None,
+        };
+        let reopen = self.status.reopen && self.status.phase != TaskPhase::Succeeded;
+        Node { attempts, current, reopen, ..self.status.clone() }
+    }
+
+    fn deliver(&mut self, number: u32, report: Report) {
+        self.record.entry(number).or_default().delivered.get_or_insert(report);
+    }
+}
+
+struct Run<'a> {
+    world: &'a World,
+    graph: Graph,
+    policy: Policy,
+    room: u32,
+    now: Millis,
+    tasks: Vec<Task>,
+    /// Whether the process has read the record.
+    hydrated: bool,
+    /// Starts that were recorded and failed: each may be made up for beyond the plan's parallelism.
+    failed_starts: usize,
+    chance: Chance,
+}
+
+impl<'a> Run<'a> {
+    fn new(world: &'a World, chance: Vec<usize>) -> Self {
+        let retry = Retry { limit: world.limit, infrastructure_limit: 2, ..Retry::default() };
+        let task = |&external_effect: &bool| Task {
+            status: Node { retry, external_effect: external_effect && world.trouble, ..Node::default() },
+            ..Task::default()
+        };
+        Self {
+            world,
+            graph: graph(world),
+            policy: Policy { parallelism: world.parallelism, on_failure: world.on_failure, ..Policy::default() },
+            room: u32::MAX,
+            now: Millis(0),
+            tasks: world.external_effect.iter().map(task).collect(),
+            hydrated: false,
+            failed_starts: 0,
+            chance: Chance(chance.into_iter()),
+        }
+    }
+
+    /// Goes on until there is nothing left to do or to wait for.
+    fn until_the_end(mut self) -> (Vec<TaskPhase>, PlanState) {
+        for _ in 0..3000 {
+            let decision = self.pass();
+            let calm = decision.actions.is_empty();
+            if !self.happens(decision.wake) && calm {
+                self.check_end(&decision);
+                return (decision.phases, decision.state);
+            }
+        }
+        panic!("no end");
+    }
+
+    /// One pass of the operator, or what a crash leaves of it.
+    fn pass(&mut self) -> Decision {
+        if !self.hydrated || self.tasks.iter().any(Task::has_vanished) {
+            self.tasks.iter_mut().for_each(Task::hydrate);
+            self.hydrated = true;
+        }
+        let nodes: Vec<Node> = self.tasks.iter_mut().map(Task::observe).collect();
+        let mut decision = decide(&self.policy, &self.graph, &nodes, self.room, self.now);
+        self.check(&decision, &nodes);
+        decision.actions.sort_by_key(|action| match action {
+            Action::End { .. } | Action::Close { .. } | Action::Reopen(_) => 0,
+            Action::Start { .. } => 1,
+            Action::MarkRunning { .. } => 2,
+            Action::Create(_) => 3,
+        });
+        // Each action has two halves: of an end, the pod's deletion and the status.
+        let halves = decision.actions.len() * 2;
+        let crash = if self.chance.strikes(6) { self.chance.of(halves + 2) } else { None };
+        if crash != Some(halves + 1) {
+            decision.actions.iter().for_each(|action| self.record(action));
+            for (n, action) in decision.actions.iter().enumerate() {
+                let fails = self.world.trouble && self.chance.strikes(9);
+                self.failed_starts += usize::from(fails && matches!(action, Action::Start { .. }));
+                let half = fails && self.chance.strikes(2);
+                if crash.is_none_or(|at| at > n * 2) && (!fails || half) {
+                    self.delete(action);
+                }
+                if crash.is_none_or(|at| at > n * 2 + 1) && !fails {
+                    self.apply(action, &nodes);
+                }
+            }
+        }
+        self.check_pods();
+        if crash.is_some() {
+            self.hydrated = false;
+            for task in &mut self.tasks {
+                task.open = None;
+                task.seen.clear();
+            }
+        }
+        decision
+    }
+
+    fn record(&mut self, action: &Action) {
+        match action {
+            Action::Start { node, attempt } => drop(self.tasks[*node].record.entry(*attempt).or_default()),
+            Action::End { node, attempt, .. } => self.tasks[*node].record.entry(*attempt).or_default().ended = true,
+            _ => {}
+        }
+    }
+
+    fn delete(&mut self, action: &Action) {
+        if let Action::End { node, attempt, delete_pod: true, .. } = action
+            && let Some(pod) = self.tasks[*node].pods.get_mut(attempt)
+        {
+            pod.deleting.get_or_insert(self.now.plus_seconds(30));
+        }
+    }
+
+    fn apply(&mut self, action: &Action, nodes: &[Node]) {
+        match action {
+            Action::Create(i) => self.tasks[*i].status.exists = true,
+            Action::Start { node, attempt } => self.start(*node, *attempt),
+            Action::End { node, attempt, failure, then, .. } => {
+                let task = &mut self.tasks[*node];
+                assert!(!task.status.phase.is_finished(), "the end of {attempt} changes a finished state");
+                let goes = |p: &Pod| p.has_ended() || p.deleting.is_some();
+                assert!(task.pods.get(attempt).is_none_or(goes), "a pod without an attempt may run on, or come back");
+                task.open = None;
+                task.ends.insert(*attempt, *failure);
+                task.status.attempts = *attempt;
+                match failure {
+                    Some(FailureClass::Task | FailureClass::Invalid) => task.status.failures += 1,
+                    Some(_) => task.status.infrastructure_failures += 1,
+                    None => {}
+                }
+                (task.status.phase, task.status.retry_at) = match then {
+                    After::Finish(phase) => (*phase, None),
+                    After::Retry(at) => (TaskPhase::Pending, Some(*at)),
+                };
+            }
+            Action::Close { node, phase, .. } => {
+                assert!(!self.tasks[*node].status.phase.is_finished(), "closed twice");
+                self.tasks[*node].status.phase = *phase;
+            }
+            Action::Reopen(node) => {
+                let task = &mut self.tasks[*node];
+                assert!(task.status.reopen && task.status.phase.is_finished(), "nobody asked for that");
+                assert_ne!(task.status.phase, TaskPhase::Succeeded, "what is done is done");
+                task.ends.clear();
+                let Node { exists, attempts, retry, external_effect, .. } = task.status;
+                task.status = Node { exists, attempts, retry, external_effect, ..Node::default() };
+            }
+            Action::MarkRunning { node, waits, .. } => {
+                // One that ends soon is never shown.
+                if self.chance.of(3) != Some(2) {
+                    let status = &mut self.tasks[*node].status;
+                    assert!(!status.phase.is_finished(), "a finished task runs");
+                    let shown = if waits.is_some() { Shown::Unscheduled } else { Shown::UnderWay };
+                    assert!(status.phase != TaskPhase::Running || status.shown != shown, "the same is told again");
+                    (status.phase, status.shown, status.attempts) = (TaskPhase::Running, shown, nodes[*node].attempts);
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, node: usize, attempt: u32) {
+        // Where the status could not be written, the last attempt's result tells.
+        let delivered = |t: &Task| t.record.last_key_value().and_then(|(_, r)| Some(r.delivered.as_ref()?.reason));
+        let succeeded = |t: &Task| t.status.phase == TaskPhase::Succeeded || delivered(t) == Some(Reason::Succeeded);
+        for &d in self.graph.dependencies(node) {
+            assert!(succeeded(&self.tasks[d as usize]), "task {node} starts before {d} is done");
+        }
+        let created = self.now;
+        let task = &mut self.tasks[node];
+        task.open = Some(Open { number: attempt, seen: true, result: None });
+        if task.pods.contains_key(&attempt) {
+            return;
+        }
+        if task.status.external_effect {
+            let of_its_own = |n: &u32| task.ends.get(n) == Some(&Some(FailureClass::Task));
+            let again = task.begun.iter().filter(|n| task.ends.contains_key(n)).any(|n| !of_its_own(n));
+            assert!(!again && !task.born.contains(&attempt), "work that may not be repeated is repeated");
+        }
+        // A pod that vanished while no process had seen it may just as well never have been created.
+        assert!(!task.seen.contains(&attempt), "attempt {attempt} has had a pod");
+        task.born.insert(attempt);
+        task.seen.insert(attempt);
+        task.pods.insert(attempt, Pod { state: AttemptState::Pending, created, deleting: None });
+    }
+
+    /// Lets something happen; false when nothing is left that could.
+    fn happens(&mut self, wake: Option<Millis>) -> bool {
+        if !self.world.trouble {
+            return self.a_pod_ends_as_foreseen() || self.time_passes(wake);
+        }
+        let Some(what) = self.chance.of(24) else {
+            let calm = (false, u32::MAX);
+            let before =
+                (std::mem::replace(&mut self.policy.suspended, calm.0), std::mem::replace(&mut self.room, calm.1));
+            return before != calm || self.a_pod_goes_on() || self.time_passes(wake);
+        };
+        match what {
+            0..=15 => self.something_happens_to_a_pod(),
+            16 | 17 => self.now = self.now.plus_seconds(u32::try_from(self.chance.of(200).unwrap_or(0)).unwrap_or(0)),
+            18 => self.policy.suspended = !self.policy.suspended,
+            19 => self.room = u32::try_from(self.chance.of(4).unwrap_or(0)).unwrap_or(0),
+            20 | 21 => {
+                let node = self.chance.of(self.tasks.len()).unwrap_or(0);
+                self.tasks[node].status.reopen = true;
+            }
+            22 => {
+                // Mostly it is taken away again: a person has raised it.
+                let seconds = self.chance.of(2000).and_then(|s| u32::try_from(s).ok()).filter(|s| *s < 500);
+                self.policy.deadline = seconds.map(|s| self.now.plus_seconds(s));
+            }
+            _ => self.policy.cancelled |= self.chance.strikes(10),
+        }
+        true
+    }
+
+    fn time_passes(&mut self, wake: Option<Millis>) -> bool {
+        self.now = self.now.max(wake.unwrap_or(self.now));
+        wake.is_some()
+    }
+
+    /// Pods that may still do something, by task and attempt.
+    fn alive(&self) -> Vec<(usize, u32)> {
+        let of = |(i, task): (usize, &Task)| {
+            task.pods.iter().filter(|(_, p)| !p.has_ended()).map(|(n, _)| (i, *n)).collect::<Vec<_>>()
+        };
+        self.tasks.iter().enumerate().flat_map(of).collect()
+    }
+
+    fn a_pod_ends_as_foreseen(&mut self) -> bool {
+        let alive = self.alive();
+        if alive.is_empty() {
+            return false;
+        }
+        let (i, number) = alive[self.chance.of(alive.len()).unwrap_or(0)];
+        let fails = number <= self.world.failures_first[i];
+        self.end(i, number, if fails { Reason::AgentFailed } else { Reason::Succeeded }, true);
+        true
+    }
+
+    /// The first pod that nothing holds comes one step nearer to its success.
+    fn a_pod_goes_on(&mut self) -> bool {
+        let goes_on = |&(i, number): &(usize, u32)| {
+            let pod = &self.tasks[i].pods[&number];
+            pod.deleting.is_none() && !matches!(pod.state, AttemptState::Stuck { .. } | AttemptState::Failed { .. })
+        };
+        let Some((i, number)) = self.alive().into_iter().find(goes_on) else { return false };
+        self.advance(i, number);
+        true
+    }
+
+    fn advance(&mut self, i: usize, number: u32) {
+        if self.tasks[i].begun.insert(number) {
+            self.tasks[i].pods.get_mut(&number).expect("it is alive").state = AttemptState::Running;
+        } else {
+            self.end(i, number, Reason::Succeeded, true);
+        }
+    }
+
+    fn something_happens_to_a_pod(&mut self) {
+        let alive = self.alive();
+        if alive.is_empty() {
+            return;
+        }
+        let (i, number) = alive[self.chance.of(alive.len()).unwrap_or(0)];
+        let delivers = self.chance.strikes(2);
+        let what = self.chance.of(18).unwrap_or(0);
+        let now = self.now;
+        let task = &mut self.tasks[i];
+        let begun = task.begun.contains(&number);
+        let pod = task.pods.get_mut(&number).expect("it is alive");
+        let works = begun || pod.deleting.is_none();
+        match what {
+            0..=5 if works => self.advance(i, number),
+            6 if works => self.end(i, number, Reason::AgentFailed, delivers),
+            7 if works => self.end(i, number, Reason::DeliveryFailed, false),
+            // The runner was stopped by somebody else.
+            8 if works => self.end(i, number, Reason::Cancelled, delivers),
+            9 if works => self.end(i, number, Reason::InvalidAssignment, delivers),
+            10 => self.end(i, number, Reason::Evicted, false),
+            // The node does not answer, and may come back.
+            11 => pod.state = ended(Reason::Lost),
+            12 => pod.deleting = pod.deleting.or(Some(now)),
+            13 if !begun => {
+                let (reason, message) = (Reason::ImagePullFailed, String::new());
+                pod.state = AttemptState::Stuck { reason, message, since: now };
+            }
+            14 if !begun => pod.state = AttemptState::Unscheduled { message: String::new() },
+            // The image has no valid name: its pod waits for ever.
+            15 if !begun => {
+                let report = Report::new(Reason::ImagePullFailed, "");
+                pod.state = AttemptState::Failed { class: FailureClass::Invalid, report };
+            }
+            16 if begun => {
+                let reason = if delivers { Reason::Succeeded } else { Reason::Cancelled };
+                task.deliver(number, Report::new(reason, ""));
+                task.pods.remove(&number);
+            }
+            _ => drop(task.pods.remove(&number)),
+        }
+    }
+
+    /// A pod ends; what its runner reports means that it had begun.
+    fn end(&mut self, i: usize, number: u32, reason: Reason, delivers: bool) {
+        let task = &mut self.tasks[i];
+        if reason != Reason::Evicted {
+            task.begun.insert(number);
+        }
+        if delivers {
+            task.deliver(number, Report::new(reason, ""));
+        }
+        task.pods.get_mut(&number).expect("it is alive").state = ended(reason);
+    }
+
+    /// What holds of every decision.
+    fn check(&self, decision: &Decision, nodes: &[Node]) {
+        let stop = self.policy.cancelled || self.policy.deadline.is_some_and(|at| self.now >= at);
+        let is_early =
+            |action: &Action| matches!(action, Action::Start { node, .. } if nodes[*node].retry_at > Some(self.now));
+        assert!(!decision.actions.iter().any(is_early), "an attempt before its time");
+        let is_new =
+            |action: &&Action| matches!(action, Action::Start { node, attempt } if *attempt > nodes[*node].attempts);
+        let new = decision.actions.iter().filter(is_new).count();
+        let running = decision.phases.iter().filter(|p| **p == TaskPhase::Running).count();
+        assert!(new == 0 || running <= self.world.parallelism as usize, "{running} at once");
+        assert!(new <= self.room as usize, "more than the tenant's room");
+        let failed = decision.phases.iter().any(|p| matches!(p, TaskPhase::Failed | TaskPhase::Unknown));
+        let halted = failed && self.world.on_failure == OnFailure::Halt;
+        assert!(new == 0 || !(stop || halted || self.policy.suspended), "nothing new may start");
+        let begins = |a: &Action| matches!(a, Action::Start { .. } | Action::Create(_) | Action::Reopen(_));
+        assert!(!(stop && decision.actions.iter().any(begins)), "nothing at all may start");
+        assert!(!stop || decision.phases.iter().all(|p| p.is_finished()), "something is not stopped");
+        assert!(decision.wake.is_none_or(|at| at > self.now), "a wait that is over");
+    }
+
+    /// Pods whose attempt is not recorded as ended: a start that failed is made up for, whatever has started instead.
+    fn check_pods(&self) {
+        let under_way = |(i, number): &(usize, u32)| !self.tasks[*i].record[number].ended;
+        let pods = self.alive().iter().filter(|p| under_way(p)).count();
+        assert!(pods <= self.world.parallelism as usize + self.failed_starts, "{pods} pods at once");
+    }
+
+    /// What holds when nothing is left to do.
+    fn check_end(&self, decision: &Decision) {
+        let all = |f: fn(TaskPhase) -> bool| decision.phases.iter().all(|p| f(*p));
+        assert!(!matches!(decision.state, PlanState::Running | PlanState::Suspended), "{:?}", decision.state);
+        assert_eq!(decision.state == PlanState::Succeeded, all(|p| p == TaskPhase::Succeeded));
+        assert!(all(|p| p != TaskPhase::Running), "an attempt is left");
+        if self.policy.cancelled {
+            assert!(!matches!(decision.state, PlanState::Failed | PlanState::Unknown), "{:?}", decision.state);
+        }
+    }
+}
+
+fn ended(reason: Reason) -> AttemptState {
     match reason {
         Reason::Succeeded => AttemptState::Succeeded(Report::new(reason, "")),
         _ => AttemptState::Failed { class: class_of(reason), report: Report::new(reason, "") },
     }
 }
 
-/// Runs until nothing is left to do; `choices` orders the ends of pods and says which passes a crash interrupts.
-fn run(world: &World, choices: &mut dyn Iterator<Item = usize>) -> (Vec<TaskPhase>, PlanState) {
-    let graph = graph(world);
-    let policy = Policy { parallelism: world.parallelism, on_failure: world.on_failure, ..Policy::default() };
-    let retry = Retry { limit: world.limit, ..Retry::default() };
-    let mut nodes = vec![Node { retry, ..Node::default() }; world.edges.len()];
-    let mut now = Millis(0);
-    let mut started: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); nodes.len()];
-    for _ in 0..2000 {
-        let before: Vec<TaskPhase> = nodes.iter().map(|n| n.phase).collect();
-        let decision = decide(&policy, &graph, &nodes, u32::MAX, now);
-        // A crash after any number of actions: the rest is decided again.
-        let keep = choices
-            .next()
-            .map_or(usize::MAX, |c| if c % 5 == 0 { c / 5 % (decision.actions.len() + 1) } else { usize::MAX });
-        let mut did = 0;
-        for action in decision.actions.iter().take(keep) {
-            did += 1;
-            apply(action, &mut nodes, &graph, &mut started, now);
-        }
-        let running = nodes.iter().filter(|n| n.current != Current::None).count();
-        assert!(running <= world.parallelism as usize, "{running} at once");
-        for (node, was) in nodes.iter().zip(before) {
-            assert!(!was.is_finished() || node.phase == was, "a finished state changed");
-        }
-        let live: Vec<usize> = (0..nodes.len())
-            .filter(|&i| matches!(nodes[i].current, Current::Pod { state: AttemptState::Running, .. }))
-            .collect();
-        if !live.is_empty() {
-            let i = live[choices.next().unwrap_or(0) % live.len()];
-            let fails = nodes[i].attempts <= world.failures_first[i];
-            let state = report(if fails { Reason::AgentFailed } else { Reason::Succeeded });
-            nodes[i].current = Current::Pod { state, created: now, deleting: None };
-        } else if let Some(wake) = decision.wake {
-            now = now.max(wake);
-        } else if did == 0 && decision.actions.is_empty() {
-            assert_ne!(
-                decision.state,
-                PlanState::Running,
-                "nothing to do, nothing to wait for, and not finished: {nodes:?}"
-            );
-            return (nodes.iter().map(|n| n.phase).collect(), decision.state);
-        }
-    }
-    panic!("no end after 2000 steps");
-}
-
-fn apply(action: &Action, nodes: &mut [Node], graph: &Graph, started: &mut [BTreeSet<u32>], now: Millis) {
-    match action {
-        Action::Create(i) => nodes[*i].exists = true,
-        Action::Start { node, attempt } => {
-            for &d in graph.dependencies(*node) {
-                assert_eq!(nodes[d as usize].phase, TaskPhase::Succeeded, "task {node} starts before {d} is done");
-            }
-            assert!(started[*node].insert(*attempt), "attempt {attempt} of {node} started twice");
-            let node = &mut nodes[*node];
-            node.attempts = *attempt;
-            node.current = Current::Pod { state: AttemptState::Running, created: now, deleting: None };
-        }
-        Action::End { node, failure, then, .. } => {
-            let node = &mut nodes[*node];
-            node.current = Current::None;
-            match failure {
-                Some(FailureClass::Task) => node.failures += 1,
-                Some(_) => node.infrastructure_failures += 1,
-                None => {}
-            }
-            match then {
-                After::Finish(phase) => node.phase = *phase,
-                After::Retry(at) => node.retry_at = Some(*at),
-            }
-        }
-        Action::Close { node, phase, .. } => nodes[*node].phase = *phase,
-        Action::Reopen(node) => nodes[*node].phase = TaskPhase::Pending,
-        Action::MarkRunning { node, .. } => nodes[*node].phase = TaskPhase::Running,
-    }
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
     fn every_order_of_events_ends_the_same(
-        world in world(),
+        world in world(false),
         first in proptest::collection::vec(0usize..1000, 0..120),
         second in proptest::collection::vec(0usize..1000, 0..120),
     ) {
-        let one = run(&world, &mut first.into_iter());
-        let two = run(&world, &mut second.into_iter());
+        let one = Run::new(&world, first).until_the_end();
+        let two = Run::new(&world, second).until_the_end();
         let all_good = world.failures_first.iter().all(|&f| f <= world.limit);
         prop_assert_eq!(one.1 == PlanState::Succeeded, all_good);
         prop_assert_eq!(one.1, two.1);
@@ -156,181 +562,12 @@ proptest! {
             prop_assert_eq!(one.0, two.0);
         }
     }
-}
 
-fn two_tasks() -> (Graph, Vec<Node>) {
-    let graph = Graph::build([("a", vec![]), ("b", vec!["a"])]).expect("a chain");
-    (graph, vec![Node { exists: true, ..Node::default() }; 2])
-}
-
-fn policy() -> Policy {
-    Policy { parallelism: 8, ..Policy::default() }
-}
-
-#[test]
-fn an_end_releases_dependents_in_the_same_pass() {
-    let (graph, mut nodes) = two_tasks();
-    nodes[0].attempts = 1;
-    nodes[0].current = Current::Pod { state: report(Reason::Succeeded), created: Millis(0), deleting: None };
-    let decision = decide(&policy(), &graph, &nodes, 9, Millis(5));
-    assert!(matches!(
-        decision.actions[0],
-        Action::End { node: 0, failure: None, then: After::Finish(TaskPhase::Succeeded), .. }
-    ));
-    assert_eq!(decision.actions[1], Action::Start { node: 1, attempt: 1 });
-}
-
-#[test]
-fn a_vanished_pod_counts_by_what_it_delivered() {
-    let (graph, mut nodes) = two_tasks();
-    nodes[0].attempts = 1;
-    nodes[0].current = Current::Absent { seen: true, delivered: Some(Report::new(Reason::Succeeded, "")) };
-    let decision = decide(&policy(), &graph, &nodes, 9, Millis(5));
-    assert!(matches!(decision.actions[0], Action::End { failure: None, .. }));
-
-    nodes[0].current = Current::Absent { seen: true, delivered: None };
-    let lost = decide(&policy(), &graph, &nodes, 9, Millis(5));
-    assert!(matches!(
-        &lost.actions[0],
-        Action::End { failure: Some(FailureClass::Unknown), then: After::Retry(_), .. }
-    ));
-
-    nodes[0].external_effect = true;
-    let unknown = decide(&policy(), &graph, &nodes, 9, Millis(5));
-    assert!(matches!(&unknown.actions[0], Action::End { then: After::Finish(TaskPhase::Unknown), .. }));
-    assert_eq!(unknown.state, PlanState::Unknown);
-}
-
-#[test]
-fn a_pod_that_has_not_ended_for_certain_goes_with_its_attempt() {
-    let (graph, mut nodes) = two_tasks();
-    let pod = |reason| Current::Pod { state: report(reason), created: Millis(0), deleting: None };
-    nodes[0].attempts = 1;
-    for (reason, goes) in [
-        (Reason::Lost, true),
-        (Reason::ImagePullFailed, true),
-        (Reason::Evicted, false),
-        (Reason::DeliveryFailed, false),
-        (Reason::GateFailed, false),
-    ] {
-        nodes[0].current = pod(reason);
-        let decision = decide(&policy(), &graph, &nodes, 9, Millis(5));
-        let Action::End { delete_pod, .. } = decision.actions[0] else { panic!("{:?}", decision.actions) };
-        assert_eq!(delete_pod, goes, "{reason:?}");
+    #[test]
+    fn whatever_happens_promises_are_kept_and_there_is_an_end(
+        world in world(true),
+        chance in proptest::collection::vec(0usize..100_000, 0..600),
+    ) {
+        Run::new(&world, chance).until_the_end();
     }
-}
-
-#[test]
-fn a_stop_that_the_plan_did_not_ask_for_is_of_the_surroundings() {
-    let (graph, mut nodes) = two_tasks();
-    nodes[0].attempts = 1;
-    let stopped = || Report::new(Reason::Cancelled, "the attempt was asked to stop");
-    let pod = Current::Pod { state: report(Reason::Cancelled), created: Millis(0), deleting: Some(Millis(0)) };
-    for current in [pod, Current::Absent { seen: true, delivered: Some(stopped()) }] {
-        nodes[0].current = current;
-        let drained = decide(&policy(), &graph, &nodes, 9, Millis(5));
-        let Action::End { failure, report, then, .. } = &drained.actions[0] else { panic!("{:?}", drained.actions) };
-        assert_eq!((*failure, report.reason), (Some(FailureClass::Infrastructure), Reason::Evicted));
-        assert!(matches!(then, After::Retry(_)), "{then:?}");
-        let cancelled = decide(&Policy { cancelled: true, ..policy() }, &graph, &nodes, 9, Millis(5));
-        let Action::End { report, then, .. } = &cancelled.actions[0] else { panic!("{:?}", cancelled.actions) };
-        assert_eq!((report.reason, *then), (Reason::Cancelled, After::Finish(TaskPhase::Cancelled)));
-    }
-}
-
-#[test]
-fn work_beyond_the_workspace_is_repeated_only_when_it_surely_had_not_begun() {
-    use Reason::{ContainerConfigError, DeliveryFailed, Evicted, ImagePullFailed, Lost, RepositoryUnreachable};
-    let (graph, mut nodes) = two_tasks();
-    nodes[0].attempts = 1;
-    nodes[0].external_effect = true;
-    let mut then = |state| {
-        nodes[0].current = Current::Pod { state, created: Millis(0), deleting: None };
-        match decide(&policy(), &graph, &nodes, 9, Millis(500_000)).actions.as_slice() {
-            [Action::End { then, .. }] => *then,
-            other => panic!("{other:?}"),
-        }
-    };
-    for reason in [DeliveryFailed, Evicted, Lost, RepositoryUnreachable, Reason::Cancelled] {
-        assert_eq!(then(report(reason)), After::Finish(TaskPhase::Unknown), "{reason:?}");
-    }
-    for reason in [ImagePullFailed, ContainerConfigError] {
-        assert!(matches!(then(report(reason)), After::Retry(_)), "{reason:?}");
-        let stuck = AttemptState::Stuck { reason, message: "no such image".into(), since: Millis(0) };
-        assert!(matches!(then(stuck), After::Retry(_)), "{reason:?}");
-    }
-    assert_eq!(then(report(Reason::AgentFailed)), After::Finish(TaskPhase::Failed), "its own failures are counted");
-}
-
-#[test]
-fn a_pod_that_was_never_created_is_created_again_under_its_number() {
-    let (graph, mut nodes) = two_tasks();
-    nodes[0].attempts = 3;
-    nodes[0].current = Current::Absent { seen: false, delivered: None };
-    let decision = decide(&policy(), &graph, &nodes, 9, Millis(5));
-    assert_eq!(decision.actions, vec![Action::Start { node: 0, attempt: 3 }]);
-}
-
-#[test]
-fn cancel_and_deadline_stop_everything_and_suspend_stops_what_is_new() {
-    let (graph, mut nodes) = two_tasks();
-    nodes[0].attempts = 1;
-    nodes[0].phase = TaskPhase::Running;
-    nodes[0].current = Current::Pod { state: AttemptState::Running, created: Millis(0), deleting: None };
-    let cancelled = decide(&Policy { cancelled: true, ..policy() }, &graph, &nodes, 9, Millis(5));
-    assert_eq!(cancelled.state, PlanState::Cancelled);
-    assert!(
-        matches!(&cancelled.actions[0], Action::End { delete_pod: true, report, .. } if report.reason == Reason::Cancelled)
-    );
-    assert!(matches!(cancelled.actions[1], Action::Close { node: 1, phase: TaskPhase::Cancelled, .. }));
-    let expired = decide(&Policy { deadline: Some(Millis(5)), ..policy() }, &graph, &nodes, 9, Millis(5));
-    assert_eq!(expired.state, PlanState::DeadlineExceeded);
-    nodes[0].current = Current::None;
-    nodes[0].phase = TaskPhase::Succeeded;
-    let suspended = decide(&Policy { suspended: true, ..policy() }, &graph, &nodes, 9, Millis(5));
-    assert_eq!((suspended.state, suspended.actions.len()), (PlanState::Suspended, 0));
-}
-
-#[test]
-fn priority_then_critical_path_then_order() {
-    let graph = Graph::build([("a", vec![]), ("b", vec![]), ("c", vec!["b"]), ("d", vec![])]).unwrap();
-    let mut nodes = vec![Node { exists: true, ..Node::default() }; 4];
-    nodes[3].priority = 10;
-    let decision = decide(&Policy { parallelism: 2, ..policy() }, &graph, &nodes, 9, Millis(0));
-    assert_eq!(decision.actions, vec![Action::Start { node: 3, attempt: 1 }, Action::Start { node: 1, attempt: 1 }]);
-    assert_eq!(decision.starved, 1);
-}
-
-#[test]
-fn a_failed_task_can_be_tried_again_by_a_person() {
-    let (graph, mut nodes) = two_tasks();
-    nodes[0].phase = TaskPhase::Failed;
-    nodes[0].attempts = 2;
-    assert_eq!(decide(&policy(), &graph, &nodes, 9, Millis(0)).state, PlanState::Failed);
-    nodes[0].reopen = true;
-    let decision = decide(&policy(), &graph, &nodes, 9, Millis(0));
-    assert_eq!(decision.actions, vec![Action::Reopen(0)]);
-    assert_eq!(decision.state, PlanState::Running);
-}
-
-#[test]
-fn an_image_that_never_comes_ends_the_attempt_a_while_after_a_node_took_it() {
-    let (graph, mut nodes) = two_tasks();
-    nodes[0].attempts = 1;
-    let mut at = |started: Option<i64>, now: i64| {
-        let container = ContainerView { waiting: Some("ErrImagePull".into()), ..ContainerView::default() };
-        let pod = PodView { created: Millis(0), started: started.map(Millis), container, ..PodView::default() };
-        nodes[0].current = Current::Pod { state: classify(&pod), created: pod.created, deleting: None };
-        decide(&policy(), &graph, &nodes, 9, Millis(now))
-    };
-    assert_eq!(at(None, 1000).wake, Some(Millis(120_000)));
-    let ends = |decision: Decision| {
-        matches!(
-            &decision.actions[0],
-            Action::End { failure: Some(FailureClass::Infrastructure), delete_pod: true, .. }
-        )
-    };
-    assert!(ends(at(None, 120_000)));
-    assert!(!ends(at(Some(600_000), 601_000)), "it waited ten minutes for a node, and a second for its image");
-    assert!(ends(at(Some(600_000), 720_000)));
 }
