@@ -144,6 +144,7 @@ pub struct Git {
 /// Show how plans go
 #[derive(Args, Debug)]
 #[command(after_help = "Example: enact status shop --watch --until-finished")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct Status {
     /// The plan to show as a tree; default: all plans as a table
     pub plan: Option<String>,
