@@ -22,8 +22,21 @@ impl Listings {
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
     {
+        self.telling(api, |_| {})
+    }
+
+    /// The same; `told` is told of each event, after the controller's store has taken it.
+    pub fn telling<K>(&mut self, api: Api<K>, mut told: impl FnMut(&Event<K>) + Send + 'static) -> Controller<K>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
+    {
         let (store, writer) = reflector::store();
         let events = reflector(writer, watcher(api, watcher::Config::default()));
+        let events = events.inspect(move |event| {
+            if let Ok(event) = event {
+                told(event);
+            }
+        });
         Controller::for_stream(self.noting(events).applied_objects(), store)
     }
 

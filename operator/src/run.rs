@@ -5,16 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use enact_crds::approval::SubjectKind;
 use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Tenant};
 use enact_service::health::{self, Health};
 use enact_service::http;
 use enact_store::{Recorder, Store};
 use kube::runtime::Controller;
 use kube::runtime::events::{Recorder as Events, Reporter};
-use kube::runtime::reflector::ObjectRef;
-use kube::runtime::watcher;
-use kube::{Api, Client, Resource, ResourceExt as _};
+use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +29,7 @@ use crate::memory::{Memory, Postgres};
 use crate::metrics::Metrics;
 use crate::plan::Runtimes;
 use crate::references::{References, Referrers};
+use crate::subjects::Subjects;
 use crate::tenant::cluster::{Cluster, follow_namespaces, follow_objects};
 use crate::{agent, approval, documents, follow, plan, tenant};
 
@@ -134,28 +132,16 @@ struct Controllers {
 
 fn assemble(client: Client, config: Config, memory: Box<dyn Memory>, metrics: Metrics) -> (Arc<Context>, Controllers) {
     let (index, woken) = Index::new();
-    let config_watch = watcher::Config::default;
+    let (mut subjects, decided) = Subjects::new();
     let mut listings = Listings::default();
-    let approvals = || Api::<Approval>::all(client.clone());
-    let subject = |kind: SubjectKind| move |a: Approval| subject_of(&a, kind);
     let tenants = listings.controller(Api::<Tenant>::all(client.clone()));
     let constitutions =
-        listings.controller(Api::<Constitution>::all(client.clone())).watches(approvals(), config_watch(), move |a| {
-            subject(SubjectKind::Constitution)(a).map(|(ns, name)| ObjectRef::new(&name).within(&ns))
-        });
+        listings.controller(Api::<Constitution>::all(client.clone())).reconcile_on(decided.constitutions);
     let specifications =
-        listings.controller(Api::<Specification>::all(client.clone())).watches(approvals(), config_watch(), move |a| {
-            subject(SubjectKind::Specification)(a).map(|(ns, name)| ObjectRef::new(&name).within(&ns))
-        });
+        listings.controller(Api::<Specification>::all(client.clone())).reconcile_on(decided.specifications);
     let agents = listings.controller(Api::<Agent>::all(client.clone()));
-    let approval_controller = listings.controller(approvals());
-    let plans = listings.controller(Api::<Plan>::all(client.clone()));
-    let plan_store = plans.store();
-    let plans = plans
-        .watches(approvals(), config_watch(), move |a| {
-            subject(SubjectKind::Plan)(a).map(|(ns, name)| ObjectRef::new(&name).within(&ns))
-        })
-        .reconcile_on(woken);
+    let approval_controller = listings.telling(Api::<Approval>::all(client.clone()), move |event| subjects.told(event));
+    let plans = listings.controller(Api::<Plan>::all(client.clone())).reconcile_on(decided.plans).reconcile_on(woken);
     let (of_tenants, tenants) = referring(tenants);
     let (of_constitutions, constitutions) = referring(constitutions);
     let (of_specifications, specifications) = referring(specifications);
@@ -174,7 +160,7 @@ fn assemble(client: Client, config: Config, memory: Box<dyn Memory>, metrics: Me
         tenants: tenants.store(),
         constitutions: constitutions.store(),
         specifications: specifications.store(),
-        plans: plan_store,
+        plans: plans.store(),
         agents: agents.store(),
         approvals: approval_controller.store(),
     };
@@ -205,10 +191,6 @@ where
 {
     let (referrers, woken) = Referrers::new(controller.store());
     (referrers, controller.reconcile_on(woken))
-}
-
-fn subject_of(approval: &Approval, kind: SubjectKind) -> Option<(String, String)> {
-    (approval.spec.subject.kind == kind).then(|| Some((approval.namespace()?, approval.spec.subject.name.clone())))?
 }
 
 impl Controllers {

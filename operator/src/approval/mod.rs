@@ -12,7 +12,6 @@ use enact_domain::time::Millis;
 use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::ObjectRef;
 
 use crate::context::Context;
 use crate::documents::RESYNC;
@@ -28,11 +27,6 @@ pub async fn reconcile(object: Arc<Approval>, ctx: Arc<Context>) -> Result<Actio
         return Ok(Action::await_change());
     }
     ctx.synced().await;
-    if object.status.is_none() && object.spec.subject.kind == SubjectKind::Plan {
-        // From here on the plan's pass finds this Approval in the cache, which it may not when its own watch tells of it.
-        let namespace = object.namespace().unwrap_or_default();
-        ctx.index.wake(ObjectRef::new(&object.spec.subject.name).within(&namespace));
-    }
     let seen = observe::observe(&object, &ctx).await?;
     if ctx.settling(&object.namespace().unwrap_or_default()) {
         return Ok(Action::requeue(RESYNC));

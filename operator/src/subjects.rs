@@ -1,0 +1,135 @@
+//! From Approvals to what they are about: whoever decides by them is looked at again when they change.
+//!
+//! It hangs on the watch that keeps the cache of Approvals, behind that cache: whoever is woken finds there what it was woken for. A watch
+//! of its own may be ahead of the cache, and a deletion would go unnoticed.
+
+use std::collections::HashMap;
+
+use enact_crds::approval::SubjectKind;
+use enact_crds::{Approval, Constitution, Plan, Specification};
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher::Event;
+use kube::{Resource, ResourceExt as _};
+
+/// Those to look at again, by kind.
+pub struct Woken {
+    /// Constitutions.
+    pub constitutions: UnboundedReceiver<ObjectRef<Constitution>>,
+    /// Specifications.
+    pub specifications: UnboundedReceiver<ObjectRef<Specification>>,
+    /// Plans.
+    pub plans: UnboundedReceiver<ObjectRef<Plan>>,
+}
+
+/// What the Approvals that exist are about.
+pub struct Subjects {
+    known: HashMap<ObjectRef<Approval>, Subject>,
+    /// Those that were known when the present list began.
+    before: HashMap<ObjectRef<Approval>, Subject>,
+    constitutions: UnboundedSender<ObjectRef<Constitution>>,
+    specifications: UnboundedSender<ObjectRef<Specification>>,
+    plans: UnboundedSender<ObjectRef<Plan>>,
+}
+
+#[derive(Clone)]
+struct Subject {
+    kind: SubjectKind,
+    namespace: String,
+    name: String,
+}
+
+impl Subjects {
+    /// None yet; and the streams of those to look at again.
+    pub fn new() -> (Self, Woken) {
+        let ((c, constitutions), (s, specifications), (p, plans)) = (unbounded(), unbounded(), unbounded());
+        let none = HashMap::new;
+        let subjects = Self { known: none(), before: none(), constitutions: c, specifications: s, plans: p };
+        (subjects, Woken { constitutions, specifications, plans })
+    }
+
+    /// Takes an event of the watch, after the cache has taken it.
+    pub fn told(&mut self, event: &Event<Approval>) {
+        match event {
+            Event::Init => self.before = std::mem::take(&mut self.known),
+            // The cache shows what is listed when all is.
+            Event::InitApply(approval) => {
+                self.known.insert(ObjectRef::from_obj(approval), Subject::of(approval));
+            }
+            Event::InitDone => {
+                let gone = std::mem::take(&mut self.before);
+                gone.values().chain(self.known.values()).for_each(|subject| self.wake(subject));
+            }
+            Event::Apply(approval) => {
+                let subject = Subject::of(approval);
+                self.wake(&subject);
+                self.known.insert(ObjectRef::from_obj(approval), subject);
+            }
+            Event::Delete(approval) => {
+                self.wake(&Subject::of(approval));
+                self.known.remove(&ObjectRef::from_obj(approval));
+            }
+        }
+    }
+
+    fn wake(&self, subject: &Subject) {
+        // A receiver is gone only when the process ends.
+        let _ = match subject.kind {
+            SubjectKind::Constitution => self.constitutions.unbounded_send(subject.reference()).is_ok(),
+            SubjectKind::Specification => self.specifications.unbounded_send(subject.reference()).is_ok(),
+            SubjectKind::Plan => self.plans.unbounded_send(subject.reference()).is_ok(),
+        };
+    }
+}
+
+impl Subject {
+    fn of(approval: &Approval) -> Self {
+        let subject = &approval.spec.subject;
+        Self { kind: subject.kind, namespace: approval.namespace().unwrap_or_default(), name: subject.name.clone() }
+    }
+
+    fn reference<K: Resource<DynamicType = ()>>(&self) -> ObjectRef<K> {
+        ObjectRef::new(&self.name).within(&self.namespace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn approval(name: &str, kind: &str, subject: &str) -> Approval {
+        serde_json::from_value(serde_json::json!({
+            "metadata": {"name": name, "namespace": "ns"},
+            "spec": {"subject": {"kind": kind, "name": subject}, "digest": "sha256:0", "decision": "Approve"}
+        }))
+        .unwrap()
+    }
+
+    fn plans(woken: &mut Woken) -> Vec<String> {
+        let mut names: Vec<String> = std::iter::from_fn(|| woken.plans.try_recv().ok()).map(|plan| plan.name).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_a_decision_is_about_is_looked_at_when_it_comes_and_when_it_goes() {
+        let (mut subjects, mut woken) = Subjects::new();
+        let (one, two) = (approval("a", "Plan", "one"), approval("b", "Plan", "two"));
+        subjects.told(&Event::Init);
+        subjects.told(&Event::InitApply(one.clone()));
+        assert_eq!(plans(&mut woken), [""; 0], "the cache does not show it yet");
+        subjects.told(&Event::InitDone);
+        assert_eq!(plans(&mut woken), ["one"]);
+        subjects.told(&Event::Apply(two.clone()));
+        assert_eq!(plans(&mut woken), ["two"]);
+        subjects.told(&Event::Delete(two.clone()));
+        assert_eq!(plans(&mut woken), ["two"]);
+        subjects.told(&Event::Apply(approval("c", "Specification", "two")));
+        assert_eq!(plans(&mut woken), [""; 0]);
+        assert_eq!(woken.specifications.try_recv().unwrap(), ObjectRef::new("two").within("ns"));
+        for event in [Event::Init, Event::InitApply(two), Event::InitDone] {
+            subjects.told(&event);
+        }
+        assert_eq!(plans(&mut woken), ["one", "two"], "one was deleted while nothing watched");
+    }
+}
