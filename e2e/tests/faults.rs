@@ -10,9 +10,11 @@ use enact_e2e::work::{Attempt, HANG_ONCE, HOLD, scripted_plan};
 use enact_e2e::{Answer, PATIENCE, Stage, condition, on_stage, until};
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
-use kube::api::{DeleteParams, ListParams};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Secret};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
+use serde_json::json;
 
 /// The longest that a plan of a few seconds may take when the installation is disturbed meanwhile.
 const LONG: Duration = Duration::from_mins(6);
@@ -259,6 +261,85 @@ fn the_webhook_makes_a_new_certificate_when_its_own_is_deleted() {
         let now = webhooks()?;
         ensure!(now == pods, "the webhook was restarted: {pods} before, {now} now");
         Ok(())
+    });
+}
+
+/// Nodes that take no pods; dropped, they take them again.
+struct Cordoned(Vec<String>);
+
+impl Cordoned {
+    /// Has every node that there is take no more pods.
+    fn all() -> Result<Self> {
+        let nodes = kubectl(&["get", "nodes", "--output=name"])?.lines().map(str::to_owned).collect();
+        let cordoned = Self(nodes);
+        cordoned.0.iter().try_for_each(|node| kubectl(&["cordon", node]).map(drop))?;
+        Ok(cordoned)
+    }
+}
+
+impl Drop for Cordoned {
+    fn drop(&mut self) {
+        for node in &self.0 {
+            if let Err(error) = kubectl(&["uncordon", node]) {
+                eprintln!("{node} takes no pods: {error:#}");
+            }
+        }
+    }
+}
+
+/// A node that only its object makes one.
+async fn node(nodes: &Api<Node>, name: &str) -> Result<()> {
+    nodes.delete(name, &DeleteParams::default()).await.map(drop).or_else(|error| match error {
+        kube::Error::Api(e) if e.code == 404 => Ok(()),
+        error => Err(error),
+    })?;
+    let room = json!({ "cpu": "8", "memory": "16Gi", "pods": "100", "ephemeral-storage": "100Gi" });
+    let now = Timestamp::now().to_string();
+    let ready = json!({ "type": "Ready", "status": "True", "reason": "KubeletReady", "message": "", "lastHeartbeatTime": now, "lastTransitionTime": now });
+    let node = json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": { "name": name, "labels": { "kubernetes.io/os": "linux" } },
+        "status": { "capacity": room, "allocatable": room, "conditions": [ready] },
+    });
+    nodes.create(&PostParams::default(), &serde_json::from_value(node)?).await?;
+    Ok(())
+}
+
+#[test]
+fn what_ran_on_a_node_that_is_gone_is_lost_and_repeated_only_where_that_does_no_harm() {
+    const DOOMED: &str = "e2e-doomed";
+    on_stage("node-lost", |stage| async move {
+        installation::whole()?;
+        let nodes: Api<Node> = Api::all(stage.client.clone());
+        let cordoned = Cordoned::all()?;
+        node(&nodes, DOOMED).await?;
+        let tasks = "  execution: {retry: {backoffSeconds: 1}, onFailure: Continue}
+  tasks:
+    - {id: T001, title: can be done again, script: 'true'}
+    - {id: T002, title: reaches beyond, externalEffect: true, script: 'true'}
+";
+        stage.apply(&scripted_plan("lost", tasks)).await?;
+        // Nobody runs them: what their kubelet would say, the test says.
+        let running = json!({ "status": { "phase": "Running", "startTime": Timestamp::now().to_string() } });
+        for pod in ["lost-t001-1", "lost-t002-1"] {
+            let placed = |p: &Pod| p.spec.as_ref().and_then(|s| s.node_name.as_deref()) == Some(DOOMED);
+            stage.watch(&stage.api::<Pod>(), pod, "its place on the node", PATIENCE, placed).await?;
+            stage.api::<Pod>().patch_status(pod, &PatchParams::default(), &Patch::Merge(&running)).await?;
+        }
+        nodes.delete(DOOMED, &DeleteParams::default()).await?;
+        drop(cordoned);
+
+        // The control plane looks after pods without a node twice a minute.
+        let plan = stage.finished("lost", Phase::Failed, LONG).await?;
+        let attempts = stage.attempts(&plan)?;
+        ensure!(ends(&attempts, "T001") == ["Lost", "Succeeded"], "{attempts:#?}");
+        ensure!(ends(&attempts, "T002") == ["Lost"], "{attempts:#?}");
+        ensure!(attempts.iter().filter(|a| a.reason == "Lost").all(|a| a.failure == "Unknown"), "{attempts:#?}");
+        let status = stage.task("lost", "T002").await?.status.context("no status")?;
+        ensure!(status.phase == task::Phase::Unknown, "{status:?}");
+        let told = condition(&status.conditions, "Ready").context("no condition Ready")?;
+        ensure!(told.message.contains("find out what became of the work"), "{told:?}");
+        installation::whole()
     });
 }
 
