@@ -189,7 +189,8 @@ impl Daemons {
         let deadline = Instant::now() + patience;
         loop {
             let Err(error) = probe() else { return Ok(()) };
-            let ended = self.find(name)?.is_none();
+            // A process that is just becoming its program shows no environment for a moment.
+            let ended = !until(Duration::from_millis(500), || Ok(self.find(name)?.is_some()))?;
             if ended || Instant::now() > deadline {
                 let how = if ended { "ended".to_owned() } else { format!("was not ready in {patience:?}") };
                 let log = self.log(name);
