@@ -7,7 +7,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use crate::cmd::{CommandExt, cmd};
+use crate::cmd::{self, CommandExt, cmd};
 use crate::dirs;
 
 /// The programs that go into images.
@@ -37,7 +37,7 @@ pub(crate) fn compile(programs: &[&str], release: bool) -> Result<Vec<Program>> 
     if programs.is_empty() {
         return Ok(Vec::new());
     }
-    let mut cargo = cmd("cargo", ["build", "--workspace", "--message-format=json-render-diagnostics"]);
+    let mut cargo = cmd::cargo(["build", "--workspace", "--message-format=json-render-diagnostics"]);
     for program in programs {
         cargo.args(["--bin", program]);
     }

@@ -18,6 +18,23 @@ where
     command
 }
 
+/// Cargo, with its arguments. What the cargo that runs this program says of its package is kept from it: build scripts that read such
+/// variables, as ring's does, would otherwise run anew at each turn between `cargo xtask` and a cargo of one's own, and much with them.
+pub(crate) fn cargo<I, S>(args: I) -> Command
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<OsStr>,
+{
+    let mut command = cmd("cargo", args);
+    let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(of_package) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// The ways to run a [`Command`] that this crate uses.
 pub(crate) trait CommandExt {
     /// Runs quietly and returns what it wrote to standard output, trimmed. Its standard error is shown only when it fails.

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
-use crate::cmd::{CommandExt, cmd};
+use crate::cmd::CommandExt;
 
 /// Commands for developing, testing and showing Enact on one Linux machine
 #[derive(Parser)]
@@ -92,6 +92,6 @@ fn run(task: Xtask) -> Result<()> {
 
 /// The tests that compare what is generated write it, too.
 fn crds() -> Result<()> {
-    let mut tests = cmd("cargo", ["test", "--package", "enact-crds", "--test", "generated", "--test", "reference"]);
+    let mut tests = cmd::cargo(["test", "--package", "enact-crds", "--test", "generated", "--test", "reference"]);
     tests.current_dir(dirs::workspace()).env("ENACT_UPDATE", "1").show()
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::cmd::{CommandExt, cmd};
+use crate::cmd::{self, CommandExt, cmd};
 use crate::install::{self, Delivery};
 use crate::kube::Kube;
 use crate::{apt, charts, cluster, dirs, images, postgres, tools};
@@ -87,7 +87,7 @@ impl Step {
 }
 
 fn cargo<const N: usize>(args: [&str; N]) -> Command {
-    let mut cargo = cmd("cargo", args);
+    let mut cargo = cmd::cargo(args);
     cargo.current_dir(dirs::workspace());
     cargo
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::cluster;
-use crate::cmd::{CommandExt, cmd};
+use crate::cmd::{self, CommandExt, cmd};
 use crate::digest::Inputs;
 use crate::dirs;
 
@@ -76,7 +76,7 @@ pub(crate) fn cargo_program(name: &str, version: &str) -> Result<PathBuf> {
         eprintln!("building {name} {version} (once)");
         fs::create_dir_all(&root)?;
         let mut install =
-            cmd("cargo", ["install", "--quiet", "--locked", "--debug", name, "--version", version, "--root"]);
+            cmd::cargo(["install", "--quiet", "--locked", "--debug", name, "--version", version, "--root"]);
         // Not in the workspace, whose configuration is for our own programs.
         install.arg(&root).current_dir(&root).env("CARGO_PROFILE_DEV_DEBUG", "false");
         install.show().with_context(|| format!("cannot build {name}"))?;
