@@ -58,7 +58,7 @@ pub async fn chain(namespace: &Namespace, steps: usize) -> Result<Times> {
     let make =
         async |step: usize| api.create(&PostParams::default(), &pod(&name(step))?).await.context("cannot make a pod");
     make(0).await?;
-    let (mut ended, mut times) = (None, Vec::new());
+    let (mut ended, mut times): (Option<Instant>, _) = (None, Vec::new());
     let mut step = 0;
     while step < steps {
         let pod = seen.try_next().await?.context(ENDED)?;
@@ -66,7 +66,6 @@ pub async fn chain(namespace: &Namespace, steps: usize) -> Result<Times> {
             continue;
         }
         if let Some(end) = ended.take() {
-            let end: Instant = end;
             times.push(end.elapsed().as_secs_f64());
         }
         if namespace::has_succeeded(&pod) {

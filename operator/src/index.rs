@@ -328,6 +328,8 @@ impl TaskEntry {
     /// What counts of a Task.
     pub fn of(task: &Task) -> Self {
         let status = task.status.as_ref();
+        let ready = status.and_then(|s| s.conditions.iter().find(|c| c.type_ == READY));
+        let given_up = status.is_some_and(|s| matches!(s.phase, Phase::Failed | Phase::Unknown));
         Self {
             uid: task.uid().unwrap_or_default(),
             version: version(task),
@@ -337,14 +339,9 @@ impl TaskEntry {
             infrastructure_failures: status.map_or(0, |s| s.infrastructure_failures),
             retry_at: status.and_then(|s| s.retry_at.as_ref()).map(convert::millis),
             work: status.and_then(|s| Some(Verified { branch: s.branch.clone()?, commit: s.commit.clone()? })),
-            shown: shown(
-                status.and_then(|s| s.conditions.iter().find(|c| c.type_ == READY)).map(|c| c.reason.as_str()),
-            ),
+            shown: shown(ready.map(|c| c.reason.as_str())),
             outputs: status.map(|s| s.outputs.clone()).unwrap_or_default(),
-            failure: status.filter(|s| matches!(s.phase, Phase::Failed | Phase::Unknown)).and_then(|s| {
-                let ready = s.conditions.iter().find(|c| c.type_ == READY)?;
-                Some((ready.reason.clone(), ready.message.clone()))
-            }),
+            failure: ready.filter(|_| given_up).map(|c| (c.reason.clone(), c.message.clone())),
             rerun: task.annotations().get(names::ANNOTATION_RERUN).cloned(),
             observed_rerun: status.and_then(|s| s.observed_rerun.clone()),
         }

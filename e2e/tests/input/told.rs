@@ -53,101 +53,87 @@ fn what_turns_out_wrong_later_is_told_on_the_object() {
         let from = |key: &str| format!("source: {{configMapKeyRef: {{name: documents, key: {key}}}}}");
         let by = |agent: &str, more: &str| format!("agentRef: {{name: {agent}}}\n  {more}");
         let one = "tasks: [{id: T001, title: a, script: 'true'}]";
-        let document =
-            |kind: &'static str, name: &'static str, spec: String, reason, said| (kind, name, spec, reason, said);
         let cases: Vec<(&str, &str, String, &str, &[&str])> = vec![
-            document(
-                "Plan",
-                "no-agent",
-                by("nobody", one),
-                "AgentNotFound",
-                &["task T001", "no Agent nobody", "create it"][..],
-            ),
-            document(
+            ("Plan", "no-agent", by("nobody", one), "AgentNotFound", &["task T001", "no Agent nobody", "create it"]),
+            (
                 "Plan",
                 "no-spec",
                 by("scripts", &format!("specificationRef: {{name: nothing}}\n  {one}")),
                 "SpecificationNotFound",
                 &["no Specification nothing", "create it"],
             ),
-            document(
+            (
                 "Specification",
                 "no-constitution",
                 format!("constitutionRef: {{name: nowhere}}\n  {}", from("good.md")),
                 "WaitingForConstitution",
                 &["spec.constitutionRef", "no Constitution nowhere", "create it"],
             ),
-            document(
+            (
                 "Plan",
                 "no-script",
                 by("mute", "tasks: [{id: T001, title: a}]"),
                 "InvalidPlan",
                 &["task T001", "Agent mute runs scripts", "set script in one of them"],
             ),
-            document(
+            (
                 "Specification",
                 "no-map",
                 "source: {configMapKeyRef: {name: missing, key: a}}".into(),
                 "SourceMissing",
                 &["spec.source.configMapKeyRef", "no ConfigMap missing", "create it"],
             ),
-            document(
+            (
                 "Constitution",
                 "no-key",
                 from("missing.md"),
                 "SourceMissing",
                 &["spec.source.configMapKeyRef", "ConfigMap documents has no key missing.md", "add it"],
             ),
-            document(
+            (
                 "Specification",
                 "empty",
                 from("empty.md"),
                 "InvalidDocument",
                 &["line 1", "the document is empty", "write it"],
             ),
-            document(
+            (
                 "Constitution",
                 "latin",
                 from("latin.md"),
                 "InvalidDocument",
                 &["line 2", "byte 4 is not UTF-8", "save the document as UTF-8"],
             ),
-            document(
+            (
                 "Specification",
                 "nul",
                 from("nul.md"),
                 "InvalidDocument",
                 &["line 2", "byte 4 is NUL", "give a Markdown document in UTF-8"],
             ),
-            document(
-                "Plan",
-                "binary",
-                by("scripts", &from("nul.md")),
-                "InvalidPlan",
-                &["tasks.md: line 2", "byte 4 is NUL"],
-            ),
-            document(
+            ("Plan", "binary", by("scripts", &from("nul.md")), "InvalidPlan", &["tasks.md: line 2", "byte 4 is NUL"]),
+            (
                 "Plan",
                 "no-file",
                 by("scripts", &from("gone.md")),
                 "SourceMissing",
                 &["ConfigMap documents has no key gone.md"],
             ),
-            document(
+            (
                 "Plan",
                 "no-tasks",
                 by("scripts", &from("good.md")),
                 "InvalidPlan",
                 &["line 1", "no task was found", "write tasks as"],
             ),
-            document(
+            (
                 "Plan",
                 "twice",
                 by("scripts", &from("twice.md")),
                 "InvalidPlan",
                 &["tasks.md: line 6", "T001 stands on line 5 and again on line 6", "another identifier"],
             ),
-            document(
+            (
                 "Plan",
                 "cycle",
                 by("scripts", &from("cycle.md")),
