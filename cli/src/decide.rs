@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use enact_crds::approval::{ApprovalSpec, Choice, Subject, SubjectKind};
-use enact_crds::common::{ApprovalPolicy, Finding, Source};
+use enact_crds::common::ApprovalPolicy;
+use enact_crds::document::{Finding, Source};
 use enact_crds::{Approval, Constitution, Plan, Specification, convert};
 use enact_domain::approval::{Decision, Verdict, evaluate};
 use enact_domain::digest::Digest;
@@ -97,7 +98,7 @@ fn card(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -
     }
     for finding in content.findings.iter().take(FINDINGS) {
         let Finding { line, severity, message, remedy, .. } = finding;
-        lines.push(format!("  line {line}: {}", one_line(&format!("{severity}: {message}; {remedy}"))));
+        lines.push(format!("  line {line}: {}", one_line(&format!("{severity:?}: {message}; {remedy}"))));
     }
     if content.findings.len() > FINDINGS {
         lines.push(format!("  and {} more findings", content.findings.len() - FINDINGS));
@@ -192,7 +193,7 @@ fn of_specification(specification: Specification) -> Content {
             status.requirements,
             status.open_questions
         ),
-        source: Some(specification.spec.source),
+        source: specification.spec.source,
         findings: status.top_findings,
     }
 }

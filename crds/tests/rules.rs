@@ -77,13 +77,13 @@ fn refused() -> Vec<(&'static str, &'static str, Value)> {
         ("Agent", "exactly one of value and secretKeyRef", env(json!({"name": "A"}))),
         ("Agent", "exactly one of value and secretKeyRef", env(json!({"name": "A", "value": "", "secretKeyRef": key}))),
         ("Agent", "start with ENACT_ are reserved", env(json!({"name": "ENACT_X", "value": "1"}))),
-        ("Constitution", "exactly one of inline and configMapKeyRef", json!({"source": {}})),
+        ("Constitution", "exactly one of inline, configMapKeyRef and git", json!({"source": {}})),
         (
             "Specification",
-            "exactly one of inline and configMapKeyRef",
+            "exactly one of inline, configMapKeyRef and git",
             json!({"source": {"inline": "", "configMapKeyRef": {"name": "a", "key": "b"}}}),
         ),
-        ("Plan", "exactly one of inline and configMapKeyRef", json!({"tasks": null, "source": {}})),
+        ("Plan", "exactly one of inline, configMapKeyRef and git", json!({"tasks": null, "source": {}})),
         ("Plan", "exactly one of tasks and source", json!({"tasks": null})),
         ("Plan", "exactly one of tasks and source", json!({"tasks": []})),
         ("Plan", "exactly one of tasks and source", json!({"source": {"inline": "# Tasks: A"}})),
@@ -112,9 +112,28 @@ fn refused() -> Vec<(&'static str, &'static str, Value)> {
                 "url": git, "credentialsSecretRef": {"name": "git"}, "integration": {"credentialsSecretRef": {"name": "git"}}
             })),
         ),
+        ("Specification", "set source, or a request", json!({"source": null})),
+        ("Specification", "must start with https://", from_git(&json!({"url": "file:///etc"}))),
+        ("Specification", "the revision must not start with `-`", from_git(&json!({"revision": "-x"}))),
+        ("Specification", "must be a path from the root", from_git(&json!({"path": "../../etc/passwd"}))),
+        ("Constitution", "must be a path from the root", from_git(&json!({"path": "/etc/passwd"}))),
+        (
+            "Plan",
+            "must be a path from the root",
+            json!({"tasks": null, "source": from_git(&json!({"path": "a//b"}))["source"]}),
+        ),
         ("Tenant", "exactly one of cidr and namespace", egress(json!({"ports": [443]}))),
         ("Tenant", "exactly one of cidr and namespace", egress(json!({"cidr": "10.0.0.0/8", "namespace": "git"}))),
     ]
+}
+
+/// A document in Git, with some fields replaced.
+fn from_git(fields: &Value) -> Value {
+    let mut git = json!({"url": "https://git/shop", "path": "specs/001-cart/spec.md"});
+    for (field, value) in fields.as_object().expect("fields") {
+        git[field] = value.clone();
+    }
+    json!({"source": {"git": git}})
 }
 
 /// What every rule lets pass.
@@ -125,6 +144,8 @@ fn accepted() -> Vec<(&'static str, Value)> {
         ("Agent", json!({"env": [{"name": "A", "value": ""}, {"name": "B", "secretKeyRef": key}]})),
         ("Agent", json!({"env": [{"name": "MY_ENACT_X", "value": "1"}]})),
         ("Constitution", json!({"source": {"configMapKeyRef": {"name": "a", "key": "b"}}})),
+        ("Specification", json!({"source": null, "request": "A cart"})),
+        ("Specification", from_git(&json!({"path": ".specify/..a/b.md"}))),
         ("Plan", json!({"tasks": null, "source": {"inline": "# Tasks: A"}})),
         ("Plan", json!({"tasks": null, "source": {"configMapKeyRef": {"name": "a", "key": "b"}}})),
         ("Plan", json!({"workspace": {"url": "ssh://git/shop", "revision": "v-1", "integration": {"branch": "a/-b"}}})),

@@ -45,7 +45,7 @@ fn stand(seen: &Observed) -> (Progress, &'static str, String) {
         Err(missing) => return (Stalled, "SourceMissing", missing.to_string()),
     };
     if let Some(error) = &checked.error {
-        let more = match checked.counts.errors {
+        let more = match checked.counts.critical {
             0 | 1 => String::new(),
             n => format!(" (and {} more, see status.topFindings)", n - 1),
         };

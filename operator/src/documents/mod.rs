@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use enact_crds::approval::SubjectKind;
-use enact_crds::common::{ApprovalPolicy, LocalRef, Source};
+use enact_crds::common::{ApprovalPolicy, LocalRef};
+use enact_crds::document::Source;
 use enact_crds::{Constitution, ConstitutionStatus, Specification, SpecificationStatus};
 use enact_domain::record::Kind;
 use k8s_openapi::NamespaceResourceScope;
@@ -43,7 +44,7 @@ pub trait Document:
     const SUBJECT: SubjectKind;
 
     /// Where the document comes from.
-    fn source(&self) -> &Source;
+    fn source(&self) -> Option<&Source>;
     /// The constitution that it must keep.
     fn constitution(&self) -> Option<&LocalRef>;
     /// What people must approve.
@@ -106,8 +107,8 @@ impl Document for Constitution {
     const KIND: Kind = Kind::Constitution;
     const SUBJECT: SubjectKind = SubjectKind::Constitution;
 
-    fn source(&self) -> &Source {
-        &self.spec.source
+    fn source(&self) -> Option<&Source> {
+        Some(&self.spec.source)
     }
 
     fn constitution(&self) -> Option<&LocalRef> {
@@ -166,8 +167,8 @@ impl Document for Specification {
     const KIND: Kind = Kind::Specification;
     const SUBJECT: SubjectKind = SubjectKind::Specification;
 
-    fn source(&self) -> &Source {
-        &self.spec.source
+    fn source(&self) -> Option<&Source> {
+        self.spec.source.as_ref()
     }
 
     fn constitution(&self) -> Option<&LocalRef> {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use enact_crds::PlanSpec;
 use enact_crds::agent::EnvVar;
-use enact_crds::common::{Finding, Gate, LocalRef};
+use enact_crds::common::{Gate, LocalRef};
 use enact_crds::compile;
+use enact_crds::document::Finding;
 use enact_crds::plan::Workspace;
 use enact_crds::task::TaskTemplate;
 use enact_domain::approval::{Verdict, evaluate};
