@@ -148,8 +148,13 @@ pub struct Node {
     pub shown: Shown,
     /// Rules for further attempts.
     pub retry: Retry,
-    /// A person asks for another attempt although the node is finished.
+    /// A person asks for another attempt although the node is finished; what has succeeded stays as it is.
     pub reopen: bool,
+    /// A person asks that the work be done again, whether it has succeeded or not: what it was made for has changed. Of unknown work
+    /// nobody asks that by a plan's whole.
+    pub redo: bool,
+    /// No attempt starts before a person has decided about the node.
+    pub held: bool,
     /// Its work reaches beyond the workspace: never repeated blindly.
     pub external_effect: bool,
     /// Higher goes first.
@@ -192,7 +197,7 @@ pub enum Action {
         /// Why.
         reason: Reason,
     },
-    /// Make a finished node pending again.
+    /// Make a node pending again, as if it had never failed. One that is to be redone and has not begun is told by it that it need not.
     Reopen(usize),
     /// Tell that the attempt runs, or waits for a node (the caller may leave it out when the attempt is short). It is decided again only
     /// when it runs after it waited, or the reverse: what the scheduler says meanwhile changes too often to be told.
@@ -278,6 +283,7 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &[Node], room: u32, now: Mi
     let mut phases: Vec<TaskPhase> = Vec::with_capacity(nodes.len());
     let mut ready = Vec::new();
     let mut retries = 0;
+    let mut redone = false;
     phases.resize(nodes.len(), TaskPhase::Pending);
     for &i in graph.order() {
         let i = i as usize;
@@ -292,6 +298,7 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &[Node], room: u32, now: Mi
             pass.actions.push(Action::Create(i));
         }
         phases[i] = pass.advance(i, node);
+        redone |= node.redo && phases[i] == TaskPhase::Pending;
         let released = graph.dependencies(i).iter().all(|&d| phases[d as usize] == TaskPhase::Succeeded);
         if phases[i] == TaskPhase::Pending && node.exists && released && pass.may_start(node) {
             ready.push(i);
@@ -299,7 +306,8 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &[Node], room: u32, now: Mi
     }
     let halted = policy.on_failure == OnFailure::Halt
         && phases.iter().any(|p| matches!(p, TaskPhase::Failed | TaskPhase::Unknown));
-    if halted || policy.suspended || pass.stop {
+    // What is to be redone is opened again with all that stands on it before any of it starts, so that nothing is left out by a crash.
+    if halted || policy.suspended || pass.stop || redone {
         ready.clear();
     }
     ready.sort_by_key(|&i| (Reverse(nodes[i].priority), Reverse(graph.remaining(i)), i));
@@ -340,13 +348,26 @@ struct Pass {
 impl Pass {
     /// Brings one node as far as it gets without starting an attempt; its phase after that.
     fn advance(&mut self, i: usize, node: &Node) -> TaskPhase {
+        let redo = node.redo && !self.stop && node.phase != TaskPhase::Unknown;
+        let idle = node.phase.is_finished() || matches!(node.current, Current::None);
+        let again = node.reopen && !self.stop && node.phase.is_finished() && node.phase != TaskPhase::Succeeded;
+        if again || (redo && idle && node.exists) {
+            self.actions.push(Action::Reopen(i));
+            return TaskPhase::Pending;
+        }
         if node.phase.is_finished() {
-            if node.reopen && !self.stop {
-                self.actions.push(Action::Reopen(i));
-                return TaskPhase::Pending;
-            }
             return node.phase;
         }
+        let phase = self.go_on(i, node);
+        if redo && phase.is_finished() && phase != TaskPhase::Unknown {
+            // Its end is told first; the next pass opens it again.
+            self.wake_at(Millis(self.now.0 + 1));
+            return TaskPhase::Pending;
+        }
+        phase
+    }
+
+    fn go_on(&mut self, i: usize, node: &Node) -> TaskPhase {
         match &node.current {
             Current::None if self.stop => {
                 let reason = if self.expired { Reason::DeadlineExceeded } else { Reason::Cancelled };
@@ -473,7 +494,7 @@ impl Pass {
 
     /// Whether a pending node may start as far as it alone is concerned.
     fn may_start(&mut self, node: &Node) -> bool {
-        if node.phase.is_finished() || !matches!(node.current, Current::None) {
+        if node.held || node.phase.is_finished() || !matches!(node.current, Current::None) {
             return false;
         }
         node.retry_at.is_none_or(|at| self.due(at))
