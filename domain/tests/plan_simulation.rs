@@ -21,56 +21,15 @@ use enact_domain::assignment::{Reason, Report};
 use enact_domain::attempt::{AttemptState, FailureClass, class_of};
 use enact_domain::graph::Graph;
 use enact_domain::plan::{
-    Action, After, Current, Decision, Node, OnFailure, PlanState, Policy, Retry, Shown, TaskPhase, decide,
+    Action, After, Asked, Current, Decision, Node, OnFailure, PlanState, Policy, Retry, Shown, TaskPhase, decide,
 };
 use enact_domain::time::Millis;
 use proptest::prelude::*;
 
-/// A plan, and how much happens around it.
-#[derive(Clone, Debug)]
-struct World {
-    edges: Vec<Vec<usize>>,
-    /// How often each task fails before it succeeds, where nothing else makes trouble.
-    failures_first: Vec<u32>,
-    external_effect: Vec<bool>,
-    limit: u32,
-    parallelism: u32,
-    on_failure: OnFailure,
-    /// Whether pods end as they like, people change their minds, and actions fail.
-    trouble: bool,
-}
+#[path = "support/world.rs"]
+mod world;
 
-fn world(trouble: bool) -> impl Strategy<Value = World> {
-    (2usize..14).prop_flat_map(move |n| {
-        (
-            proptest::collection::vec((0..n, 0..n), 0..n * 2),
-            proptest::collection::vec(prop_oneof![4 => Just(0u32), 1 => 1u32..4], n),
-            proptest::collection::vec(any::<bool>(), n),
-            0u32..3,
-            1u32..6,
-            any::<bool>(),
-        )
-            .prop_map(move |(pairs, failures_first, external_effect, limit, parallelism, halt)| {
-                let mut edges = vec![Vec::new(); n];
-                for (a, b) in pairs {
-                    if a != b {
-                        edges[a.max(b)].push(a.min(b));
-                    }
-                }
-                let on_failure = if halt { OnFailure::Halt } else { OnFailure::Continue };
-                World { edges, failures_first, external_effect, limit, parallelism, on_failure, trouble }
-            })
-    })
-}
-
-fn graph(world: &World) -> Graph {
-    let ids: Vec<String> = (0..world.edges.len()).map(|i| format!("T{i:03}")).collect();
-    let list = ids
-        .iter()
-        .zip(&world.edges)
-        .map(|(id, e)| (id.as_str(), e.iter().map(|&d| ids[d].as_str()).collect::<Vec<_>>()));
-    Graph::build(list).expect("edges to earlier tasks only")
-}
+use world::{World, graph, world};
 
 /// What chance decides, while there is some left. Then all is calm: nothing fails, everybody goes on, and pods succeed.
 struct Chance(std::vec::IntoIter<usize>);
@@ -330,9 +289,9 @@ impl<'a> Run<'a> {
             }
             Action::Reopen(node) => {
                 let task = &mut self.tasks[*node];
-                let again = task.status.reopen && task.status.phase.is_finished();
-                assert!(again || task.status.redo, "nobody asked for that");
-                assert!(task.status.redo || task.status.phase != TaskPhase::Succeeded, "what is done is done");
+                let Node { asked, phase, .. } = task.status;
+                assert!(asked == Asked::Redo || asked == Asked::Rerun && phase.is_finished(), "nobody asked for that");
+                assert!(asked == Asked::Redo || phase != TaskPhase::Succeeded, "what is done is done");
                 task.ends.clear();
                 let Node { exists, attempts, retry, external_effect, .. } = task.status;
                 task.status = Node { exists, attempts, retry, external_effect, ..Node::default() };
@@ -399,7 +358,7 @@ impl<'a> Run<'a> {
             19 => self.room = u32::try_from(self.chance.of(4).unwrap_or(0)).unwrap_or(0),
             20 | 21 => {
                 let node = self.chance.of(self.tasks.len()).unwrap_or(0);
-                self.tasks[node].status.reopen = true;
+                self.tasks[node].status.asked = Asked::Rerun;
             }
             22 => {
                 // Mostly it is taken away again: a person has raised it.
@@ -430,7 +389,9 @@ impl<'a> Run<'a> {
         }
         for i in all {
             let status = &mut self.tasks[i].status;
-            status.redo = status.exists && status.phase != TaskPhase::Unknown;
+            if status.exists && status.phase != TaskPhase::Unknown {
+                status.asked = Asked::Redo;
+            }
         }
     }
 
