@@ -6,12 +6,21 @@
 //!
 //! `docs/reference/analysis.md` lists every code and gives the formula of the score.
 
+mod ambiguity;
 mod coverage;
+mod drift;
+mod duplication;
 mod finding;
 mod overlap;
 mod quality;
 mod questions;
+mod references;
 mod rules;
+mod similar;
+mod statements;
+mod structure;
+mod text;
+mod vague;
 
 pub use coverage::{Coverage, Covered, Evidence, Link, TaskText};
 pub use finding::{Category, Counts, Finding, MAX_FINDINGS, Report, Severity};
@@ -19,3 +28,24 @@ pub use overlap::{Shared, SharedKind};
 pub use quality::{Part, Quality};
 pub use questions::{MAX_QUESTIONS, Origin, Question};
 pub use rules::{RULES, Rule};
+
+use crate::speckit::Parsed;
+use crate::speckit::spec::Spec;
+use finding::Findings;
+use statements::Statements;
+
+/// What there is to say about a specification.
+pub fn specification(parsed: &Parsed<Spec>) -> Report {
+    let spec = &parsed.model;
+    let mut findings = Findings::default();
+    findings.format(&parsed.diagnostics);
+    let statements = Statements::of(spec);
+    ambiguity::find(spec, &statements, &mut findings);
+    duplication::find(&statements, &mut findings);
+    structure::find(spec, &statements, &mut findings);
+    references::find(spec, &statements, &mut findings);
+    drift::find(&statements, &mut findings);
+    let findings = findings.finish();
+    let quality = quality::specification(spec, &statements, &findings);
+    Report::new(findings, quality)
+}

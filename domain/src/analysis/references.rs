@@ -1,0 +1,125 @@
+//! References to identifiers, and the order of priorities.
+
+use std::collections::{HashMap, HashSet};
+
+use super::finding::{Findings, Place};
+use super::rules::{PRIORITY_ORDER, UNKNOWN_REFERENCE};
+use super::statements::{Statement, Statements};
+use super::text::Word;
+use crate::speckit::StoryKey;
+use crate::speckit::spec::Spec;
+
+/// Identifiers among words: `FR-001`, `NFR-2a`, `SC-003`, `US1`, and `User Story 1` as `US1`, each with the index of its word.
+pub(super) fn ids<'w>(words: &'w [Word<'_>]) -> impl Iterator<Item = (String, usize)> + 'w {
+    words.iter().enumerate().filter_map(move |(at, word)| {
+        if is_id(word.raw) {
+            return Some((word.raw.to_owned(), at));
+        }
+        let story = at >= 2 && word.is_number() && words[at - 1].lower == "story" && words[at - 2].lower == "user";
+        let spelled = if story { format!("US{}", word.raw) } else { word.raw.to_owned() };
+        StoryKey::parse(&spelled).map(|key| (key.as_str().to_owned(), at))
+    })
+}
+
+/// `FR-001`, `SC-3`, `FR-DIAG-001`: two capitals at least, then a number behind the last hyphen.
+fn is_id(raw: &str) -> bool {
+    let Some((prefix, number)) = raw.rsplit_once('-') else { return false };
+    let digits = number.bytes().take_while(u8::is_ascii_digit).count();
+    let first = prefix.split('-').next().unwrap_or_default();
+    matches!(first, "FR" | "NFR" | "SC" | "SR" | "UX" | "PR" | "REQ")
+        && prefix.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-')
+        && (1..=6).contains(&digits)
+        && number[digits..].len() <= 1
+        && number[digits..].bytes().all(|b| b.is_ascii_lowercase())
+}
+
+/// An identifier without what documents write differently: `FR-7b` of `FR-007b` is `FR-7`, the family that a letter belongs to.
+pub(super) fn family(id: &str) -> String {
+    let start = id
+        .rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '.'))
+        .map_or_else(|| id.find(|c: char| c.is_ascii_digit()).unwrap_or(id.len()), |at| at + 1);
+    let (prefix, number) = id.split_at(start);
+    let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
+    let plain = digits.trim_start_matches('0');
+    format!("{prefix}{}", if plain.is_empty() { "0" } else { plain })
+}
+
+/// What a specification defines.
+pub(super) struct Defined {
+    families: HashSet<String>,
+    prefixes: HashSet<String>,
+}
+
+impl Defined {
+    pub(super) fn of(spec: &Spec) -> Self {
+        let requirements = spec.requirements.iter().chain(&spec.success_criteria).map(|r| r.id.as_str());
+        // A single story needs no number, so that numbers of stories may be another document's.
+        let stories = spec.stories.iter().map(|s| s.key.as_str()).filter(|_| spec.stories.len() > 1);
+        let all: Vec<&str> = requirements.chain(stories).collect();
+        let families = all.iter().map(|id| family(id)).collect();
+        let prefixes = all.iter().map(|id| prefix(id)).collect();
+        Self { families, prefixes }
+    }
+
+    /// Whether an identifier is of a kind that the document numbers, and none of those that it has.
+    pub(super) fn lacks(&self, id: &str) -> bool {
+        self.prefixes.contains(&prefix(id))
+            && !self.families.contains(&family(id))
+            && id.contains(|c: char| c.is_ascii_digit())
+    }
+}
+
+fn prefix(id: &str) -> String {
+    id.chars().take_while(|c| !c.is_ascii_digit()).collect()
+}
+
+pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
+    let defined = Defined::of(spec);
+    let mut told: HashMap<(&str, String), ()> = HashMap::new();
+    for statement in &statements.all {
+        for (id, at) in ids(&statement.words) {
+            let elsewhere = points_elsewhere(statement, at);
+            if elsewhere || !defined.lacks(&id) || told.insert((statement.location.as_str(), id.clone()), ()).is_some()
+            {
+                continue;
+            }
+            let summary = format!("{} refers to {id}, which the document does not define", statement.location);
+            findings.push(
+                &UNKNOWN_REFERENCE,
+                statement.place(&id),
+                summary,
+                format!("define {id}, or name the one that is meant"),
+            );
+        }
+    }
+    priorities(spec, findings);
+}
+
+/// Whether a statement speaks of another document, or of something that was removed.
+fn points_elsewhere(statement: &Statement<'_>, at: usize) -> bool {
+    let words = &statement.words;
+    let near = &words[at.saturating_sub(8)..(at + 8).min(words.len())];
+    let numbered =
+        |w: &Word<'_>| w.raw.len() >= 3 && w.raw.bytes().take(3).all(|b| b.is_ascii_digit()) && !w.raw.contains('.');
+    super::structure::is_struck(statement.text)
+        || near.iter().any(|w| {
+            numbered(w)
+                || matches!(w.lower.as_str(), "spec" | "specs" | "specification" | "constitution" | "prd" | "upstream")
+        })
+}
+
+fn priorities(spec: &Spec, findings: &mut Findings) {
+    let level =
+        |text: &Option<String>| text.as_ref().and_then(|p| p.strip_prefix('P')).and_then(|n| n.parse::<u32>().ok());
+    let levels: Vec<_> = spec.stories.iter().filter_map(|s| Some((s, level(&s.priority)?))).collect();
+    let Some(pair) = levels.windows(2).find(|pair| pair[1].1 < pair[0].1) else { return };
+    let ((before, high), (story, low)) = (pair[0], pair[1]);
+    let place = Place { line: story.line, location: story.key.as_str(), excerpt: &story.title };
+    let summary = format!("{} (P{low}) stands behind {} (P{high})", story.key, before.key);
+    findings.push(
+        &PRIORITY_ORDER,
+        place,
+        summary,
+        "put the stories in the order of their priority, or change the priority",
+    );
+}
