@@ -58,7 +58,7 @@ pub enum VersionMismatch {
         /// The step that is needed.
         level: Level,
         /// The change that needs it.
-        cause: Cause,
+        cause: Box<Cause>,
     },
 }
 
@@ -106,7 +106,7 @@ pub fn check_version(old: &str, new: &str, amendment: &Amendment) -> Result<Acce
     let mut causes = amendment.changes.iter().filter(|change| change.level == level);
     match causes.next() {
         Some(first) if after < needed => {
-            let cause = Cause { change: first.clone(), others: causes.count() };
+            let cause = Box::new(Cause { change: first.clone(), others: causes.count() });
             Err(VersionMismatch::TooLow { old, given, needed: enough, level, cause })
         }
         _ if after > needed => Ok(Accepted::Higher { enough }),

@@ -2,7 +2,18 @@
 //!
 //! A section is a heading with what stands below it up to the next heading of any level; what stands before the first heading is one too.
 
+mod diff;
+mod lines;
+mod merge;
+mod pair;
+mod render;
+mod split;
+
 use serde::Serialize;
+
+pub use diff::diff;
+pub use merge::merge;
+pub use render::render;
 
 /// What happened to a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
