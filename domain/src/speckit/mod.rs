@@ -7,6 +7,7 @@
 //! The work is linear in the size of the document, which is at most [`MAX_DOCUMENT_BYTES`].
 
 pub mod constitution;
+pub mod edit;
 pub mod plan;
 pub mod spec;
 pub mod tasks;

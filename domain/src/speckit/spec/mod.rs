@@ -1,8 +1,8 @@
 //! `spec.md`: stories, requirements, criteria, and what is still open.
 
 mod parse;
-mod questions;
-mod requirements;
+pub(super) mod questions;
+pub(super) mod requirements;
 mod stories;
 
 use serde::Serialize;

@@ -23,6 +23,7 @@ pub fn parse(bytes: &[u8]) -> Parsed<Spec> {
         found.into_iter().partition(|r: &Requirement| requirements::is_criterion(&r.id));
     spec.stories =
         unique(std::mem::take(&mut spec.stories), |s| s.key.as_str(), |s| s.line, "DuplicateStory", &mut diagnostics);
+    spec.clarifications = questions::answered(&markdown);
     spec.open_questions = questions::open(&markdown);
     check(&markdown, &spec, &mut diagnostics);
     spec.source = markdown.source;
@@ -63,8 +64,6 @@ fn read_section(markdown: &Markdown, section: &Section, spec: &mut Spec) {
         spec.entities.extend(markdown.top_items(lines).into_iter().map(entity));
     } else if starts(&["assumption", "假设", "premissas", "前提"]) {
         spec.assumptions.extend(markdown.top_items(lines));
-    } else if starts(&["clarification", "澄清", "esclarecimentos"]) {
-        spec.clarifications.extend(questions::answered(markdown, section));
     }
 }
 

@@ -113,7 +113,7 @@ fn push(found: &mut Vec<Requirement>, (id, text): (String, String), section: &st
 }
 
 /// Splits `**FR-001** (P1): text` into identifier and text. A mention such as `FR-001 and FR-002 are …` is no definition.
-fn definition(text: &str) -> Option<(String, String)> {
+pub(in crate::speckit) fn definition(text: &str) -> Option<(String, String)> {
     let plain = text.trim_start_matches(['*', '_', '`', '[', ' ', '~']);
     let box_free = ["x] ", "X] ", " ] "]
         .iter()
