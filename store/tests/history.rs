@@ -1,5 +1,7 @@
 //! Documents are remembered in order: content that comes back is a revision of its own, and nothing is counted twice.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 mod support;
 
 use enact_domain::digest::Digest;
