@@ -15,5 +15,6 @@ pub mod plan;
 pub mod record;
 pub mod report;
 pub mod revisions;
+pub mod rules;
 pub mod speckit;
 pub mod time;
