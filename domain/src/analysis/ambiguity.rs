@@ -3,6 +3,7 @@
 use super::finding::{Findings, Place};
 use super::rules::{EXAMPLE_LIST, OPEN_LIST, OPEN_MARKER, PLACEHOLDER, VAGUE_PERFORMANCE, VAGUE_TIME};
 use super::statements::{Kind, Statement, Statements};
+use super::structure::is_struck;
 use super::text::Word;
 use super::vague;
 use crate::speckit::spec::Spec;
@@ -27,7 +28,7 @@ pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
                 "write the decision, or ask with `[NEEDS CLARIFICATION: …]`",
             );
         }
-        if statement.english && (statement.binds() || statement.is(Kind::Scenario)) {
+        if statement.english && !is_struck(statement.text) && (statement.binds() || statement.is(Kind::Scenario)) {
             wording(statement, findings);
         }
     }
@@ -52,17 +53,20 @@ fn placeholder<'a>(statement: &Statement<'a>) -> Option<&'a str> {
 
 /// One finding for each family of vague words in a statement.
 fn wording(statement: &Statement<'_>, findings: &mut Findings) {
-    let hits = vague::find(statement.text, &statement.words);
+    // Scenarios are examples: only what a test would have to measure, in what is then expected, matters there.
+    let then =
+        if statement.is(Kind::Scenario) { statement.words.iter().position(|w| w.lower == "then") } else { Some(0) };
+    let Some(words) = then.map(|from| &statement.words[from..]) else { return };
+    let hits = vague::find(statement.text, words);
     for (index, family) in vague::FAMILIES.iter().enumerate() {
-        let lists = family.rule == &OPEN_LIST || family.rule == &EXAMPLE_LIST;
-        let counts = family.rule == &VAGUE_PERFORMANCE || family.rule == &VAGUE_TIME;
-        // Scenarios are examples: only what a test would have to measure matters there.
+        let lists = family.rule == OPEN_LIST || family.rule == EXAMPLE_LIST;
+        let counts = family.rule == VAGUE_PERFORMANCE || family.rule == VAGUE_TIME;
         if (statement.is(Kind::Scenario) && !counts) || (lists && !obliges(statement)) {
             continue;
         }
         let mut phrases: Vec<&str> = Vec::new();
         for hit in hits.iter().filter(|h| h.family == index) {
-            let phrase = &statement.text[statement.words[hit.first].start..statement.words[hit.end - 1].end];
+            let phrase = &statement.text[words[hit.first].start..words[hit.end - 1].end];
             if phrases.len() < 5 && !phrases.iter().any(|p| p.eq_ignore_ascii_case(phrase)) {
                 phrases.push(phrase);
             }
@@ -72,7 +76,7 @@ fn wording(statement: &Statement<'_>, findings: &mut Findings) {
         }
         let quoted = phrases.iter().map(|p| format!("\"{p}\"")).collect::<Vec<_>>().join(", ");
         let excerpt = phrases.join(", ");
-        findings.push(family.rule, statement.place(&excerpt), format!("{quoted} {}", family.lacks), family.remedy);
+        findings.push(&family.rule, statement.place(&excerpt), format!("{quoted} {}", family.lacks), family.remedy);
     }
 }
 

@@ -5,17 +5,13 @@ use std::collections::BTreeMap;
 use super::finding::{Findings, Place};
 use super::rules::TERM_DRIFT;
 use super::statements::{Kind, Statement, Statements};
-use super::text::{Word, adjacent, is_stop};
+use super::text::{Word, adjacent, is_one_of, is_stop};
 
 /// Second words of verbs that are two words as verbs and one as nouns: `log in`, `login`.
-const PARTICLES: [&str; 18] = [
-    "in", "on", "up", "out", "off", "down", "back", "over", "away", "around", "through", "by", "to", "of", "for",
-    "together", "ahead", "time",
-];
+const PARTICLES: &str = "in on up out off down back over away around through by to of for together ahead time";
 
 /// First words that make function words: `every one`, `any time`.
-const FUNCTION: [&str; 14] =
-    ["any", "every", "some", "no", "what", "when", "where", "who", "how", "here", "there", "may", "over", "under"];
+const FUNCTION: &str = "any every some no what when where who how here there may over under";
 
 /// One way to write a term: how often, and where first.
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +79,7 @@ fn is_prose(text: &str, word: &Word<'_>) -> bool {
 }
 
 fn is_part(word: &str) -> bool {
-    word.len() >= 3 && word.bytes().all(|b| b.is_ascii_lowercase()) && !FUNCTION.contains(&word)
+    word.len() >= 3 && word.bytes().all(|b| b.is_ascii_lowercase()) && !is_one_of(FUNCTION, word)
 }
 
 fn singular(word: &str) -> &str {
@@ -103,7 +99,7 @@ fn is_noun(statement: &Statement<'_>, first: usize, end: usize) -> bool {
 fn report(spellings: &Spellings<'_>, statements: &Statements<'_>, findings: &mut Findings) {
     let particle = |s: &Spelling<'_>| {
         let second = s.text.rsplit([' ', '-']).next().unwrap_or_default();
-        PARTICLES.contains(&second.to_lowercase().as_str())
+        is_one_of(PARTICLES, &second.to_lowercase())
     };
     // A hyphen before a noun is grammar (`end-user support`, `support for the end user`), unless the term is also written as one word.
     let apart = spellings

@@ -36,7 +36,7 @@ fn among(statements: &[&Statement<'_>], findings: &mut Findings) {
                 &DUPLICATE_STATEMENT,
                 there,
                 statement,
-                format!("says word for word what {} says", name(there)),
+                &format!("says word for word what {} says", name(there)),
                 findings,
             );
         }
@@ -47,7 +47,7 @@ fn among(statements: &[&Statement<'_>], findings: &mut Findings) {
     for pair in pairs(&sets, LEAST_TERMS, SIMILAR_PERCENT).found {
         let (a, b) = (statements[pair.first], statements[pair.second]);
         if let Some((rule, summary)) = relation(a, b, pair, &sets) {
-            report(rule, a, b, summary, findings);
+            report(rule, a, b, &summary, findings);
         }
     }
 }
@@ -77,7 +77,7 @@ fn relation(a: &Statement<'_>, b: &Statement<'_>, pair: Pair, sets: &[Vec<u32>])
     })
 }
 
-fn report(rule: &Rule, a: &Statement<'_>, b: &Statement<'_>, summary: String, findings: &mut Findings) {
+fn report(rule: &Rule, a: &Statement<'_>, b: &Statement<'_>, summary: &str, findings: &mut Findings) {
     let remedy = match rule.code {
         "Contradiction" | "ConflictingNumbers" => {
             format!("decide which of {} and {} holds, and change the other", a.location, b.location)

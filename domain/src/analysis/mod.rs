@@ -7,11 +7,13 @@
 //! `docs/reference/analysis.md` lists every code and gives the formula of the score.
 
 mod ambiguity;
+mod conflict;
 mod coverage;
 mod drift;
 mod duplication;
 mod finding;
 mod overlap;
+mod principles;
 mod quality;
 mod questions;
 mod references;
@@ -22,14 +24,16 @@ mod structure;
 mod text;
 mod vague;
 
-pub use coverage::{Coverage, Covered, Evidence, Link, TaskText};
+pub use conflict::against_constitution;
+pub use coverage::{Coverage, Covered, Evidence, Link, TaskText, coverage};
 pub use finding::{Category, Counts, Finding, MAX_FINDINGS, Report, Severity};
-pub use overlap::{Shared, SharedKind};
+pub use overlap::{Shared, SharedKind, Sketch, overlap, overlap_findings};
 pub use quality::{Part, Quality};
-pub use questions::{MAX_QUESTIONS, Origin, Question};
+pub use questions::{MAX_QUESTIONS, Origin, Question, questions};
 pub use rules::{RULES, Rule};
 
 use crate::speckit::Parsed;
+use crate::speckit::constitution::Constitution;
 use crate::speckit::spec::Spec;
 use finding::Findings;
 use statements::Statements;
@@ -47,5 +51,15 @@ pub fn specification(parsed: &Parsed<Spec>) -> Report {
     drift::find(&statements, &mut findings);
     let findings = findings.finish();
     let quality = quality::specification(spec, &statements, &findings);
+    Report::new(findings, quality)
+}
+
+/// What there is to say about a constitution.
+pub fn constitution(parsed: &Parsed<Constitution>) -> Report {
+    let mut findings = Findings::default();
+    findings.format(&parsed.diagnostics);
+    principles::find(&parsed.model, &mut findings);
+    let findings = findings.finish();
+    let quality = quality::constitution(&parsed.model, &findings);
     Report::new(findings, quality)
 }

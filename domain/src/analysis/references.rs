@@ -1,11 +1,11 @@
 //! References to identifiers, and the order of priorities.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::finding::{Findings, Place};
 use super::rules::{PRIORITY_ORDER, UNKNOWN_REFERENCE};
 use super::statements::{Statement, Statements};
-use super::text::Word;
+use super::text::{Word, is_one_of};
 use crate::speckit::StoryKey;
 use crate::speckit::spec::Spec;
 
@@ -75,12 +75,11 @@ fn prefix(id: &str) -> String {
 
 pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     let defined = Defined::of(spec);
-    let mut told: HashMap<(&str, String), ()> = HashMap::new();
+    let mut told: HashSet<(&str, String)> = HashSet::new();
     for statement in &statements.all {
         for (id, at) in ids(&statement.words) {
             let elsewhere = points_elsewhere(statement, at);
-            if elsewhere || !defined.lacks(&id) || told.insert((statement.location.as_str(), id.clone()), ()).is_some()
-            {
+            if elsewhere || !defined.lacks(&id) || !told.insert((statement.location.as_str(), id.clone())) {
                 continue;
             }
             let summary = format!("{} refers to {id}, which the document does not define", statement.location);
@@ -101,7 +100,9 @@ fn points_elsewhere(statement: &Statement<'_>, at: usize) -> bool {
     let near = &words[at.saturating_sub(8)..(at + 8).min(words.len())];
     let numbered =
         |w: &Word<'_>| w.raw.len() >= 3 && w.raw.bytes().take(3).all(|b| b.is_ascii_digit()) && !w.raw.contains('.');
+    let gone = |w: &Word<'_>| is_one_of("removed withdrawn deprecated superseded deleted merged formerly", &w.lower);
     super::structure::is_struck(statement.text)
+        || words.iter().any(gone)
         || near.iter().any(|w| {
             numbered(w)
                 || matches!(w.lower.as_str(), "spec" | "specs" | "specification" | "constitution" | "prd" | "upstream")

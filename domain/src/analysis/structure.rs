@@ -9,7 +9,7 @@ use super::rules::{
     UNCOVERED_REQUIREMENT, UNMEASURABLE_CRITERION, UNUSED_ENTITY,
 };
 use super::statements::{Kind, Statement, Statements};
-use super::text::{Vocabulary, words};
+use super::text::{Vocabulary, is_one_of, words};
 use crate::speckit::spec::{Spec, UserStory};
 
 pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
@@ -43,11 +43,9 @@ fn is_empty(statement: &Statement<'_>) -> bool {
 
 /// Struck out or withdrawn: it stays as a record of its identifier.
 pub(super) fn is_struck(text: &str) -> bool {
-    let lower = text.to_lowercase();
+    let first = text.split(|c: char| !c.is_alphanumeric()).find(|w| !w.is_empty()).unwrap_or_default().to_lowercase();
     text.contains("~~")
-        || ["removed", "withdrawn", "deprecated", "superseded", "deleted", "reserved", "merged into", "moved to"]
-            .iter()
-            .any(|w| lower.contains(w))
+        || is_one_of("removed withdrawn deprecated superseded deleted reserved merged moved deferred dropped", &first)
 }
 
 /// Where a document shows once that its language is known for something, what lacks it elsewhere is missing.
@@ -107,74 +105,15 @@ fn scenario(statement: &Statement<'_>, findings: &mut Findings) {
 
 /// Whether a criterion has a number, a word that counts, or something to compare with.
 fn is_measurable(statement: &Statement<'_>) -> bool {
-    const COUNTS: [&str; 62] = [
-        "all",
-        "every",
-        "each",
-        "any",
-        "no",
-        "none",
-        "zero",
-        "never",
-        "always",
-        "not",
-        "without",
-        "only",
-        "both",
-        "one",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-        "once",
-        "twice",
-        "half",
-        "single",
-        "first",
-        "same",
-        "identical",
-        "equal",
-        "equals",
-        "exactly",
-        "match",
-        "matches",
-        "matching",
-        "passes",
-        "pass",
-        "fails",
-        "fewer",
-        "less",
-        "more",
-        "least",
-        "most",
-        "cannot",
-        "entire",
-        "full",
-        "fully",
-        "complete",
-        "completely",
-        "unchanged",
-        "remain",
-        "remains",
-        "zero-config",
-        "nothing",
-        "double",
-        "majority",
-        "byte-identical",
-        "exit",
-        "either",
-        "existing",
-        "succeeds",
-    ];
+    const COUNTS: &str = "all every each any no none zero never always not without only both one two three four five six seven \
+        eight nine ten once twice half single first same identical equal equals exactly match matches matching \
+        passes pass fails fewer less more least most cannot entire full fully complete completely unchanged \
+        remain remains zero-config nothing double majority byte-identical exit either existing succeeds neither \
+        nor constant regardless alone verified";
     // The text of a withdrawn criterion is no criterion.
     is_struck(statement.text)
         || statement.text.contains(|c: char| c.is_ascii_digit())
-        || statement.words.iter().any(|w| COUNTS.contains(&w.lower.as_str()))
+        || statement.words.iter().any(|w| is_one_of(COUNTS, &w.lower))
 }
 
 /// Requirements that oblige nobody. A document that has another style throughout is told once.
@@ -182,6 +121,8 @@ fn obligations(statements: &Statements<'_>, findings: &mut Findings) {
     let english: Vec<&Statement<'_>> = statements
         .of_kind(Kind::Requirement)
         .filter(|s| s.english && !s.words.is_empty() && !is_struck(s.text))
+        // Assumptions, dependencies and risks with identifiers of their own oblige nobody.
+        .filter(|s| !is_one_of("ASM DEP RISK OUT", s.location.split('-').next().unwrap_or_default()))
         .collect();
     let without: Vec<&&Statement<'_>> = english.iter().filter(|s| !obliges(s)).collect();
     if without.len() > 3 && without.len() * 2 > english.len() {
@@ -208,23 +149,9 @@ fn obligations(statements: &Statements<'_>, findings: &mut Findings) {
 }
 
 fn obliges(statement: &Statement<'_>) -> bool {
-    const MODALS: [&str; 14] = [
-        "must",
-        "shall",
-        "should",
-        "may",
-        "will",
-        "can",
-        "cannot",
-        "required",
-        "mustn't",
-        "never",
-        "recommended",
-        "optional",
-        "needs",
-        "prohibited",
-    ];
-    statement.words.iter().any(|w| MODALS.contains(&w.lower.as_str()))
+    const MODALS: &str =
+        "must shall should may will can cannot required mustn't never recommended optional needs prohibited";
+    statement.words.iter().any(|w| is_one_of(MODALS, &w.lower))
 }
 
 /// Requirements that no story, scenario or edge case speaks of.

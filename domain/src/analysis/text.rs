@@ -1,6 +1,7 @@
 //! Words of a text: what the passes look at instead of bytes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
 
 /// A word with its place in the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +30,7 @@ const WIDE: char = '\u{2e80}';
 
 /// The words of a text. `user-friendly`, `1.5` and `95%` are one word each; a change between wide and other letters ends one.
 pub(super) fn words(text: &str) -> Vec<Word<'_>> {
-    let quoted = quotations(text);
-    let mut quotes = quoted.iter().copied().peekable();
+    let mut quotations = quotations(text).into_iter().peekable();
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(first) = text[at..].chars().next() {
@@ -39,8 +39,8 @@ pub(super) fn words(text: &str) -> Vec<Word<'_>> {
             continue;
         }
         let end = at + word_len(&text[at..]);
-        while quotes.next_if(|(_, close)| *close <= at).is_some() {}
-        let quoted = quotes.peek().is_some_and(|(open, _)| *open <= at);
+        while quotations.next_if(|(_, close)| *close <= at).is_some() {}
+        let quoted = quotations.peek().is_some_and(|(open, _)| *open <= at);
         let raw = &text[at..end];
         found.push(Word { raw, lower: raw.to_lowercase(), start: at, end, quoted });
         at = end;
@@ -114,19 +114,12 @@ pub(super) fn is_name(text: &str, word: &Word<'_>) -> bool {
 }
 
 /// Function words that mark English. Such as other languages of Latin script have too are left out.
-const ENGLISH: [&str; 32] = [
-    "the", "of", "and", "to", "be", "must", "should", "for", "with", "when", "that", "which", "from", "by", "it",
-    "this", "not", "are", "can", "will", "if", "each", "all", "any", "has", "have", "is", "into", "their", "its",
-    "shall", "without",
-];
+const ENGLISH: &str = "the of and to be must should for with when that which from by it this not are can will if each all any has have is \
+    into their its shall without";
 
 /// Function words of Spanish, Portuguese, French, German and Italian that are no English ones.
-const OTHER: [&str; 52] = [
-    "el", "la", "los", "las", "de", "del", "que", "para", "por", "una", "con", "se", "os", "não", "uma", "em", "da",
-    "dos", "das", "é", "le", "les", "des", "et", "est", "pour", "dans", "une", "der", "und", "ist", "nicht", "mit",
-    "für", "eine", "il", "della", "che", "deve", "debe", "doit", "muss", "são", "ao", "ou", "como", "quando", "cuando",
-    "os", "um", "sem", "sin",
-];
+const OTHER: &str = "el la los las de del que para por una con se os não uma em da dos das é le les des et est pour dans une der und ist \
+    nicht mit für eine il della che deve debe doit muss são ao ou como quando cuando um sem sin";
 
 /// How many words of a text speak for English, and how many against.
 #[derive(Debug, Clone, Copy, Default)]
@@ -140,9 +133,9 @@ impl Language {
     pub(super) fn add(&mut self, words: &[Word<'_>]) {
         for word in words.iter().filter(|w| !w.quoted && !w.is_number()) {
             self.words += 1;
-            if ENGLISH.contains(&word.lower.as_str()) {
+            if ENGLISH_WORDS.contains(word.lower.as_str()) {
                 self.english += 1;
-            } else if OTHER.contains(&word.lower.as_str())
+            } else if OTHER_WORDS.contains(word.lower.as_str())
                 || word.lower.chars().any(|c| c.is_alphabetic() && c >= '\u{370}')
             {
                 self.other += 1;
@@ -162,131 +155,24 @@ impl Language {
 }
 
 /// Words that carry no meaning of their own, and such as nearly every requirement has.
-const STOP: [&str; 120] = [
-    "a",
-    "able",
-    "about",
-    "across",
-    "all",
-    "allow",
-    "also",
-    "an",
-    "and",
-    "any",
-    "are",
-    "as",
-    "at",
-    "be",
-    "been",
-    "being",
-    "both",
-    "but",
-    "by",
-    "can",
-    "cannot",
-    "could",
-    "did",
-    "do",
-    "does",
-    "done",
-    "during",
-    "each",
-    "either",
-    "enable",
-    "ensure",
-    "etc",
-    "every",
-    "feature",
-    "following",
-    "for",
-    "from",
-    "given",
-    "had",
-    "has",
-    "have",
-    "how",
-    "if",
-    "in",
-    "include",
-    "including",
-    "into",
-    "is",
-    "it",
-    "its",
-    "let",
-    "like",
-    "may",
-    "might",
-    "must",
-    "need",
-    "needed",
-    "never",
-    "no",
-    "not",
-    "of",
-    "on",
-    "one",
-    "or",
-    "other",
-    "our",
-    "out",
-    "own",
-    "per",
-    "permit",
-    "provide",
-    "provided",
-    "requirement",
-    "s",
-    "shall",
-    "should",
-    "so",
-    "some",
-    "such",
-    "support",
-    "supports",
-    "system",
-    "than",
-    "that",
-    "the",
-    "their",
-    "them",
-    "then",
-    "there",
-    "these",
-    "they",
-    "this",
-    "those",
-    "through",
-    "to",
-    "up",
-    "upon",
-    "use",
-    "used",
-    "uses",
-    "using",
-    "via",
-    "was",
-    "we",
-    "well",
-    "were",
-    "what",
-    "when",
-    "where",
-    "whether",
-    "which",
-    "while",
-    "who",
-    "whose",
-    "will",
-    "with",
-    "within",
-    "would",
-    "yet",
-    "you",
-];
+const STOP: &str = "a able about across all allow also an and any are as at be been being both but by can cannot could did do does done \
+    during each either enable ensure etc every feature following for from given had has have how if in include \
+    including into is it its let like may might must need needed never no not of on one or other our out own per permit \
+    provide provided requirement s shall should so some such support supports system than that the their them then \
+    there these they this those through to up upon use used uses using via was we well were what when where whether \
+    which while who whose will with within would yet you";
+
+static STOPS: LazyLock<HashSet<&str>> = LazyLock::new(|| STOP.split_whitespace().collect());
+static ENGLISH_WORDS: LazyLock<HashSet<&str>> = LazyLock::new(|| ENGLISH.split_whitespace().collect());
+static OTHER_WORDS: LazyLock<HashSet<&str>> = LazyLock::new(|| OTHER.split_whitespace().collect());
 
 pub(super) fn is_stop(lower: &str) -> bool {
-    STOP.binary_search(&lower).is_ok()
+    STOPS.contains(lower)
+}
+
+/// Whether a word is in a list whose words are apart by spaces.
+pub(super) fn is_one_of(list: &str, word: &str) -> bool {
+    list.split_ascii_whitespace().any(|w| w == word)
 }
 
 /// The words that tell a text from others: without function words, in their stem, names taken apart. Numbers are left out.
@@ -301,7 +187,7 @@ pub(super) fn terms(words: &[Word<'_>]) -> Vec<String> {
         for piece in pieces(word.raw) {
             let lower = piece.to_lowercase();
             if lower.len() > 1 && !is_stop(&lower) && !lower.starts_with(|c: char| c.is_ascii_digit()) {
-                found.push(stem(&lower));
+                found.push(canonical(stem(&lower)));
             }
         }
     }
@@ -352,6 +238,23 @@ fn stem(lower: &str) -> String {
         stem.pop();
     }
     stem
+}
+
+/// One stem for words that requirements use for the same deed.
+fn canonical(stem: String) -> String {
+    const SAME: [(&str, &str); 7] = [
+        ("delete", "remov eras"),
+        ("display", "show present"),
+        ("fetch", "retriev load"),
+        ("save", "stor persist"),
+        ("update", "modify edit chang"),
+        ("validate", "verify check"),
+        ("select", "choos pick"),
+    ];
+    match SAME.iter().find(|(_, others)| is_one_of(others, &stem)) {
+        Some((one, _)) => self::stem(one),
+        None => stem,
+    }
 }
 
 /// Numbers for terms, in the order in which they are first met.
