@@ -4,7 +4,7 @@ use enact_domain::approval::{Verdict, evaluate};
 use enact_domain::condition::Progress;
 use enact_domain::digest::Digest;
 
-use super::observe::{Observed, Superior};
+use super::observe::Observed;
 use super::status::Standing;
 
 /// Where a document stands, and why.
@@ -23,8 +23,8 @@ pub struct Decision {
 }
 
 /// Decides on what was observed, after what was known `before`.
-pub fn decide(seen: &Observed, before: &Standing) -> Decision {
-    let digest = seen.content.as_ref().ok().map(|c| c.checked.digest.clone()).or_else(|| before.digest.clone());
+pub fn decide<F>(seen: &Observed<F>, before: &Standing) -> Decision {
+    let digest = seen.content.as_ref().ok().map(|c| c.digest.clone()).or_else(|| before.digest.clone());
     let (progress, reason, message) = stand(seen);
     let approved = match progress {
         Progress::Ready => digest.clone(),
@@ -34,42 +34,30 @@ pub fn decide(seen: &Observed, before: &Standing) -> Decision {
     Decision { progress, reason, message, digest, approved }
 }
 
-fn stand(seen: &Observed) -> (Progress, &'static str, String) {
+fn stand<F>(seen: &Observed<F>) -> (Progress, &'static str, String) {
     use Progress::{Ready, Reconciling, Stalled};
     if seen.tenant.is_none() {
         let remedy = "add it to spec.namespaces of a Tenant, or move the object to a namespace of one";
         return (Stalled, "NotInTenant", format!("the namespace belongs to no tenant; {remedy}"));
     }
-    let checked = match &seen.content {
-        Ok(content) => &content.checked,
+    let content = match &seen.content {
+        Ok(content) => content,
         Err(missing) => return (Stalled, "SourceMissing", missing.to_string()),
     };
-    if let Some(error) = &checked.error {
-        let more = match checked.counts.critical {
-            0 | 1 => String::new(),
-            n => format!(" (and {} more, see status.topFindings)", n - 1),
-        };
-        return (Stalled, "InvalidDocument", format!("{error}{more}"));
+    if let Some(error) = &content.error {
+        return (Stalled, "InvalidDocument", error.clone());
     }
-    match &seen.constitution {
-        Superior::None | Superior::Ready => {}
-        Superior::Missing(name) => {
-            let message = format!("spec.constitutionRef: there is no Constitution {name} in this namespace; create it");
-            return (Reconciling, "WaitingForConstitution", message);
-        }
-        Superior::NotReady(name) => {
-            let message = format!("Constitution {name} is not in force; see `kubectl describe constitution {name}`");
-            return (Reconciling, "WaitingForConstitution", message);
-        }
+    if let Some(obstacle) = &content.obstacle {
+        return (obstacle.progress, obstacle.reason, obstacle.message.clone());
     }
-    match evaluate(&seen.policy, &checked.digest, seen.author.as_deref(), &seen.decisions) {
+    match evaluate(&seen.policy, &content.digest, seen.author.as_deref(), &seen.decisions) {
         Verdict::Approved(people) => {
             let by = if people.is_empty() {
                 "no approval is asked for".into()
             } else {
                 format!("approved by {}", people.join(", "))
             };
-            let message = match checked.facts.open_questions() {
+            let message = match content.open_questions {
                 0 => by,
                 1 => format!("{by}; 1 question is open"),
                 n => format!("{by}; {n} questions are open"),

@@ -4,14 +4,14 @@ use enact_domain::condition::Progress;
 use enact_domain::digest::Digest;
 use enact_domain::record::{Event, Record, Subject};
 use enact_domain::speckit::MAX_DOCUMENT_BYTES;
-use enact_domain::time::Millis;
 use kube::ResourceExt as _;
 
 use super::Document;
 use super::decide::Decision;
-use super::observe::Observed;
+use super::observe::{Content, Observed};
+use super::source::Origin;
 use super::status::Standing;
-use crate::context::ACTOR;
+use crate::context::{ACTOR, Context};
 
 /// Whether the decision is another than the one that the status tells of.
 pub fn is_turn(before: &Standing, decision: &Decision) -> bool {
@@ -21,10 +21,10 @@ pub fn is_turn(before: &Standing, decision: &Decision) -> bool {
 /// What is to be remembered; nothing when nothing changed, and nothing of an object that no tenant owns.
 pub fn records<D: Document>(
     object: &D,
-    seen: &Observed,
+    ctx: &Context,
+    seen: &Observed<D::Facts>,
     before: &Standing,
     decision: &Decision,
-    now: Millis,
 ) -> Vec<Record> {
     let Some(tenant) = &seen.tenant else { return Vec::new() };
     let subject = Subject {
@@ -36,14 +36,23 @@ pub fn records<D: Document>(
     let record = |actor: &str, event| Record {
         tenant: tenant.clone(),
         subject: subject.clone(),
-        at: now,
+        at: ctx.now(),
         actor: actor.to_owned(),
         event,
     };
     let mut records = Vec::new();
-    if before.digest != decision.digest {
-        let author = seen.author.as_deref().unwrap_or(ACTOR);
-        records.extend(revision(seen).map(|event| record(author, event)));
+    if let Ok(content) = &seen.content {
+        if before.digest != decision.digest {
+            let author = seen.author.as_deref().unwrap_or(ACTOR);
+            records.extend(revision(content, before).map(|event| record(author, event)));
+        }
+        // Without a memory of what was recorded, the status tells: it is written after the record.
+        let shown = before.digest == decision.digest
+            && before.findings == content.findings.counts
+            && before.top_findings == content.findings.top();
+        if is_text(content) && !ctx.news.knows(&findings_of(object), &findings_key(content)).unwrap_or(shown) {
+            records.push(record(ACTOR, findings(content)));
+        }
     }
     if is_turn(before, decision) {
         records.push(record(ACTOR, transition(&object.resource_version().unwrap_or_default(), decision)));
@@ -51,17 +60,50 @@ pub fn records<D: Document>(
     records
 }
 
-/// The content, if it is a text. What is no text, or is too large to be read, is not kept.
-fn revision(seen: &Observed) -> Option<Event> {
-    let content = seen.content.as_ref().ok()?;
-    let text = str::from_utf8(&content.bytes).ok().filter(|t| t.len() <= MAX_DOCUMENT_BYTES)?;
+/// Remembers what was recorded.
+pub fn remember<D: Document>(object: &D, ctx: &Context, seen: &Observed<D::Facts>) {
+    if let Ok(content) = &seen.content {
+        ctx.news.replace(&findings_of(object), findings_key(content));
+    }
+}
+
+fn findings_of<D: Document>(object: &D) -> String {
+    format!("{}/findings", object.uid().unwrap_or_default())
+}
+
+fn findings_key<F>(content: &Content<F>) -> Digest {
+    Digest::of_bytes(format!("{} {}", content.digest, content.findings.digest()).as_bytes())
+}
+
+/// What is no text, or is too large to be read, is not kept.
+fn is_text<F>(content: &Content<F>) -> bool {
+    content.bytes.len() <= MAX_DOCUMENT_BYTES && str::from_utf8(&content.bytes).is_ok()
+}
+
+/// The content, if it is a text, and why it is another than before.
+fn revision<F>(content: &Content<F>, before: &Standing) -> Option<Event> {
+    let text = str::from_utf8(&content.bytes).ok().filter(|_| is_text(content))?;
+    let answered = before.digest.as_ref().is_some_and(|before| content.steps.contains(before));
+    let (reason, commit) = match &content.origin {
+        _ if answered => ("Clarification", None),
+        Origin::Source => ("Source", None),
+        Origin::Git(commit) => ("Git", Some(commit.clone())),
+        Origin::Draft => ("Draft", None),
+    };
     Some(Event::Revision {
-        digest: content.checked.digest.clone(),
-        version: content.checked.facts.version().map(str::to_owned),
-        reason: "Source".to_owned(),
-        commit: None,
+        digest: content.digest.clone(),
+        version: content.version.clone(),
+        reason: reason.to_owned(),
+        commit,
         content: text.to_owned(),
     })
+}
+
+/// All findings. The same ones have the same name, so that they are kept once.
+fn findings<F>(content: &Content<F>) -> Event {
+    let analyser = format!("enact {} {}", env!("CARGO_PKG_VERSION"), content.findings.digest().short());
+    let list = serde_json::to_value(content.findings.all.as_ref()).unwrap_or_default();
+    Event::Findings { digest: content.digest.clone(), analyser, findings: list }
 }
 
 /// The key has the version of the object that the decision was made on: a second try after a crash finds the same version, while the
