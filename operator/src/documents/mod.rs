@@ -119,7 +119,9 @@ async fn reconcile<D: Document>(object: &D, ctx: &Context) -> Result<Action, Err
         Err(Error::Store(error)) => return apply::without_record(object, ctx, before, error).await,
         seen => seen?,
     };
-    let decision = decide::decide(&seen, &before);
+    let now = ctx.now();
+    let decision = decide::decide(&seen, &before, now);
+    let again = decision.wake.map_or(RESYNC, |at| Duration::from_millis(at.since(now)).clamp(MIN_WAIT, RESYNC));
     let records = record::records(object, ctx, &seen, &before, &decision);
     if !records.is_empty() {
         match ctx.record(records).await {
@@ -129,5 +131,5 @@ async fn reconcile<D: Document>(object: &D, ctx: &Context) -> Result<Action, Err
         }
     }
     apply::apply(object, ctx, seen, before, decision).await?;
-    Ok(Action::requeue(RESYNC))
+    Ok(Action::requeue(again))
 }

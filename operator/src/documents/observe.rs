@@ -105,5 +105,5 @@ pub fn decisions(ctx: &Context, namespace: &str, kind: SubjectKind, name: &str) 
             && a.metadata.namespace.as_deref() == Some(namespace)
             && a.metadata.deletion_timestamp.is_none()
     };
-    ctx.caches.approvals.state_filter(about).iter().filter_map(|a| convert::decision(&a.name_any(), &a.spec)).collect()
+    ctx.caches.approvals.state_filter(about).iter().filter_map(|a| convert::decision(a)).collect()
 }
