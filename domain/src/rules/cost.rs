@@ -154,7 +154,8 @@ pub(super) fn estimate(expression: &IdedExpr, variables: &[(&str, Shape)], patte
         return cost;
     }
     let exact = look(true);
-    Cost { units: exact.units.min(cost.units), largest: exact.largest.min(cost.largest) }
+    // The second look ends where it is too much; the first one has a figure.
+    if exact.units <= MAX_COST { exact } else { cost }
 }
 
 struct Estimate<'a> {

@@ -34,7 +34,7 @@ pub const MAX_EXPRESSION_BYTES: usize = 4096;
 /// Largest message of a rule, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 1024;
 /// Most brackets and operators inside one another in an expression.
-pub const MAX_DEPTH: usize = 48;
+pub const MAX_DEPTH: usize = 32;
 /// Most that one evaluation of one rule may cost. One unit is about a step of the evaluation; looking at 64 bytes of text is one too.
 pub const MAX_COST: u64 = 5_000_000;
 /// Largest text or list that an expression may make on the way, in bytes.

@@ -29,18 +29,19 @@ impl Level {
     }
 }
 
-/// The character in which an expression becomes deeper than [`MAX_DEPTH`] (every operator on a way from the outside to the inside
+/// The byte at which an expression becomes deeper than [`MAX_DEPTH`] (every operator on a way from the outside to the inside
 /// counted), or its brackets do not fit. Linear, and without recursion.
 pub(super) fn too_deep(source: &str) -> Option<usize> {
     let mut levels = vec![Level::default()];
     let chars: Vec<char> = source.chars().collect();
+    let byte = |at: usize| chars[..at].iter().map(|c| c.len_utf8()).sum();
     let mut at = 0;
     while let Some(&c) = chars.get(at) {
         let start = at;
         let next = chars.get(at + 1).copied();
         at += 1;
         let Some(level) = levels.last_mut() else {
-            return Some(start);
+            return Some(byte(start));
         };
         match c {
             '"' | '\'' => at = after_text(&chars, start),
@@ -78,7 +79,7 @@ pub(super) fn too_deep(source: &str) -> Option<usize> {
             _ => {}
         }
         if levels.len() > MAX_DEPTH || levels.last().is_some_and(|level| level.depth() > MAX_DEPTH) {
-            return Some(start);
+            return Some(byte(start));
         }
     }
     None
@@ -109,10 +110,10 @@ fn after_text(chars: &[char], start: usize) -> usize {
     chars.len()
 }
 
-/// Line and column, counted from 1, of a character.
+/// Line and column in characters, counted from 1, of a byte.
 pub(super) fn place(source: &str, offset: usize) -> (u32, u32) {
     let (mut line, mut column) = (1, 1);
-    for c in source.chars().take(offset) {
+    for (_, c) in source.char_indices().take_while(|(at, _)| *at < offset) {
         if c == '\n' {
             (line, column) = (line + 1, 1);
         } else {
@@ -124,11 +125,13 @@ pub(super) fn place(source: &str, offset: usize) -> (u32, u32) {
 
 /// Where the name stands that a node is about, of which the parser tells the bracket behind it or the dot before it.
 pub(super) fn token(source: &str, offset: usize) -> usize {
-    let before: Vec<char> = source.chars().take(offset + 1).collect();
-    match before.get(offset) {
-        Some('(') => offset - before[..offset].iter().rev().take_while(|c| c.is_alphanumeric() || **c == '_').count(),
-        Some('.') => offset + 1,
-        _ => offset,
+    let Some((before, after)) = source.split_at_checked(offset) else {
+        return offset;
+    };
+    if after.starts_with('(') {
+        before.trim_end_matches(|c: char| c.is_alphanumeric() || c == '_').len()
+    } else {
+        offset + usize::from(after.starts_with('.'))
     }
 }
 
@@ -188,8 +191,8 @@ mod tests {
     #[test]
     fn places_are_counted_in_characters() {
         assert_eq!(place("äb\ncd", 0), (1, 1));
-        assert_eq!(place("äb\ncd", 2), (1, 3));
-        assert_eq!(place("äb\ncd", 4), (2, 2));
+        assert_eq!(place("äb\ncd", 3), (1, 3));
+        assert_eq!(place("äb\ncd", 5), (2, 2));
         assert_eq!(place("", 7), (1, 1));
     }
 
