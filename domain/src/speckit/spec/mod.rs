@@ -7,6 +7,7 @@ mod stories;
 
 use serde::Serialize;
 
+pub(super) use parse::entity;
 pub use parse::parse;
 
 use super::ids::StoryKey;

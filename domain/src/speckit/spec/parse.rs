@@ -12,7 +12,8 @@ pub fn parse(bytes: &[u8]) -> Parsed<Spec> {
         Ok(read) => read,
         Err(diagnostic) => return Parsed::new(Spec::default(), vec![diagnostic]),
     };
-    let mut spec = Spec { title: title(&markdown), ..Spec::default() };
+    let mut spec =
+        Spec { title: markdown.title(&["spec", "规格", "规范", "especificação", "仕様"]), ..Spec::default() };
     header(&markdown, &mut spec);
     for section in &markdown.sections {
         read_section(&markdown, section, &mut spec);
@@ -28,17 +29,6 @@ pub fn parse(bytes: &[u8]) -> Parsed<Spec> {
     check(&markdown, &spec, &mut diagnostics);
     spec.source = markdown.source;
     Parsed::new(spec, diagnostics)
-}
-
-fn title(markdown: &Markdown) -> Option<Item> {
-    let section = markdown.sections.iter().find(|s| s.level == 1)?;
-    let line = markdown.lines[section.heading];
-    let (before, after) = section.title.split_once([':', '：']).unwrap_or(("", &section.title));
-    let prefixed = ["specification", "spec", "规格", "规范", "especificação", "仕様"]
-        .iter()
-        .any(|w| before.to_lowercase().contains(w));
-    let text = if prefixed { after.trim() } else { &section.title };
-    Some(Item { text: text.to_owned(), line: line.number, span: line.span })
 }
 
 fn header(markdown: &Markdown, spec: &mut Spec) {
@@ -67,7 +57,8 @@ fn read_section(markdown: &Markdown, section: &Section, spec: &mut Spec) {
     }
 }
 
-fn entity(item: Item) -> Entity {
+/// `**Name**: what it is`, with or without emphasis.
+pub(in crate::speckit) fn entity(item: Item) -> Entity {
     let Item { text, line, span } = item;
     let (name, text) = match markdown::label(&text) {
         Some((name, text)) => (name.to_owned(), text.to_owned()),

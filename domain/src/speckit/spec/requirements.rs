@@ -7,7 +7,7 @@ use crate::speckit::markdown::{self, LineKind, Markdown, Section, Span, joined, 
 const MAX_SECTION_BYTES: usize = 256;
 
 /// Length of an identifier such as `FR-001`, `FR-012a`, `FR-3.1` or `FR-DIAG-001` at the start of `text`.
-pub(super) fn id_len(text: &str) -> Option<usize> {
+pub(in crate::speckit) fn id_len(text: &str) -> Option<usize> {
     let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.'))).unwrap_or(text.len());
     let id = text[..end].trim_end_matches(['.', '-']);
     let (prefix, number) = id.rsplit_once('-')?;
