@@ -190,7 +190,9 @@ fn is_precise(text: &str, words: &[Word<'_>], hit: Hit, measured: bool) -> bool 
     term || denied
         || match rule {
             rule if *rule == VAGUE_PERFORMANCE || *rule == VAGUE_TIME => measured,
-            rule if *rule == VAGUE_SECURITY => words.iter().any(|w| is_one_of(MEANS, &w.lower)),
+            rule if *rule == VAGUE_SECURITY => {
+                words.iter().any(|w| is_one_of(MEANS, &w.lower)) || is_explained(text, words, hit)
+            }
             rule if *rule == VAGUE_QUALITY => measured || is_explained(text, words, hit),
             // An example of a label is a label.
             rule if *rule == EXAMPLE_LIST => next.is_some_and(|n| n.quoted),
