@@ -79,8 +79,17 @@ fn dump() {
                 .iter()
                 .map(|t| t.details.iter().map(|d| d.text.clone()).collect::<Vec<_>>().join("\n"))
                 .collect();
-            let st: Vec<String> =
-                t.tasks.iter().map(|t| t.stories.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(" ")).collect();
+            let st: Vec<String> = t
+                .tasks
+                .iter()
+                .map(|k| {
+                    let mut v: Vec<String> = k.stories.iter().map(|s| s.to_string()).collect();
+                    if let Some(speckit::tasks::PhaseKind::Story(s)) = t.phases.get(k.phase).map(|p| &p.kind) {
+                        v.push(s.to_string());
+                    }
+                    v.join(" ")
+                })
+                .collect();
             let texts: Vec<_> = t
                 .tasks
                 .iter()

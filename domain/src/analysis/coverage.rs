@@ -6,13 +6,24 @@ use serde::Serialize;
 
 use super::finding::{Finding, Findings, Place};
 use super::references::{Defined, family, ids};
-use super::rules::{REQUIREMENT_WITHOUT_TASK, STORY_WITHOUT_TASK, TASK_WITHOUT_ORIGIN, UNKNOWN_ID_IN_TASK};
+use super::rules::{
+    REQUIREMENT_NOT_TRACED, REQUIREMENT_WITHOUT_TASK, STORY_WITHOUT_TASK, TASK_WITHOUT_ORIGIN, UNKNOWN_ID_IN_TASK,
+};
 use super::structure::is_struck;
 use super::text::{Language, Word, terms, words};
 use crate::speckit::spec::Spec;
 
 /// Most tasks that are named for one requirement, story or criterion.
 const MAX_LINKS: usize = 64;
+
+/// At most so many stories are taken to speak of one requirement.
+const MAX_STORIES: usize = 8;
+
+/// So many terms in common are enough, however long a requirement is.
+const MANY_TERMS: usize = 5;
+
+/// Terms that at most so many tasks have tell them from the others.
+const RARE: usize = 4;
 
 /// At most so many texts are looked at for each term.
 const MAX_POSTINGS: usize = 32;
@@ -95,7 +106,12 @@ pub fn coverage(spec: &Spec, tasks: &[TaskText<'_>]) -> Coverage {
             let words = words(&item.text);
             let mut keys: Vec<String> = ids(&words).map(|(id, _)| id).filter(|id| id.starts_with("US")).collect();
             if keys.is_empty() {
-                keys = stories.alike(&words, 50).iter().map(|at| spec.stories[*at].key.as_str().to_owned()).collect();
+                keys = stories
+                    .alike(&words, 50, 0)
+                    .iter()
+                    .take(MAX_STORIES)
+                    .map(|at| spec.stories[*at].key.as_str().to_owned())
+                    .collect();
             }
             covered.push(cover(&item.id, item.line, &item.text, &keys));
         }
@@ -115,18 +131,21 @@ pub fn coverage(spec: &Spec, tasks: &[TaskText<'_>]) -> Coverage {
 
 fn findings(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage) -> Vec<Finding> {
     let mut findings = Findings::default();
-    // Terms tell nothing in a language that is not known: then only identifiers do, where tasks name them at all.
-    let traced = coverage.requirements.iter().flat_map(|c| &c.tasks).any(|link| link.by == Evidence::Id);
+    let links = |covered: &[Covered], by| covered.iter().flat_map(|c| &c.tasks).any(|link| link.by == by);
+    // Where tasks name identifiers, one that none names is without a task. Elsewhere only terms tell, in a language that is known.
+    let traced = links(&coverage.requirements, Evidence::Id);
+    let rule = if traced { &REQUIREMENT_WITHOUT_TASK } else { &REQUIREMENT_NOT_TRACED };
     for (item, covered) in spec.requirements.iter().zip(&coverage.requirements) {
         let known = traced || Language::of(&words(&item.text)).is_english();
         if covered.tasks.is_empty() && known && !is_struck(&item.text) {
             let place = Place { line: item.line, location: &item.id, excerpt: &item.text };
             let remedy = format!("add a task, or name {} in the one that does it", item.id);
-            findings.push(&REQUIREMENT_WITHOUT_TASK, place, format!("no task serves {}", item.id), remedy);
+            findings.push(rule, place, format!("no task can be told to serve {}", item.id), remedy);
         }
     }
+    let tagged_at_all = links(&coverage.stories, Evidence::Story);
     for (story, covered) in spec.stories.iter().zip(&coverage.stories) {
-        if covered.tasks.is_empty() {
+        if covered.tasks.is_empty() && tagged_at_all {
             let key = story.key.as_str();
             let place = Place { line: story.line, location: key, excerpt: &story.title };
             findings.push(
@@ -180,6 +199,13 @@ fn tagged(task: &TaskText<'_>) -> Vec<String> {
     ids(&words(task.story.unwrap_or_default())).map(|(id, _)| id).filter(|id| id.starts_with("US")).collect()
 }
 
+/// Names of things as code has them, in lower case.
+fn names(words: &[Word<'_>]) -> BTreeSet<String> {
+    let cased = |raw: &str| raw.chars().skip(1).any(char::is_uppercase) && raw.contains(char::is_lowercase);
+    let coded = |w: &Word<'_>| w.raw.contains('_') || cased(w.raw) || (w.quoted && w.raw.contains('-'));
+    words.iter().filter(|w| w.raw.len() >= 4 && !w.is_number() && coded(w)).map(|w| w.lower.clone()).collect()
+}
+
 /// Texts by their terms.
 struct Terms(HashMap<String, Vec<usize>>);
 
@@ -197,15 +223,24 @@ impl Terms {
         Self(index)
     }
 
-    /// The texts that hold so many percent of the terms of these words, and three of them, in order.
-    fn alike(&self, words: &[Word<'_>], percent: usize) -> Vec<usize> {
+    /// The texts that hold so many percent of the terms of these words and three of them (of few terms two), or [`MANY_TERMS`], or two
+    /// that at most `rare` texts hold; in order.
+    fn alike(&self, words: &[Word<'_>], percent: usize, rare: usize) -> Vec<usize> {
         let terms: HashSet<String> = terms(words).into_iter().collect();
-        let mut hits: HashMap<usize, usize> = HashMap::new();
-        for at in terms.iter().filter_map(|term| self.0.get(term)).flatten() {
-            *hits.entry(*at).or_default() += 1;
+        let least = if terms.len() > 4 { 3 } else { 2 };
+        let mut hits: HashMap<usize, (usize, usize)> = HashMap::new();
+        for texts in terms.iter().filter_map(|term| self.0.get(term)) {
+            for at in texts {
+                let (all, few) = hits.entry(*at).or_default();
+                *all += 1;
+                *few += usize::from(texts.len() <= rare);
+            }
         }
-        let enough = |count: usize| count >= 3 && count * 100 >= terms.len() * percent;
-        let mut found: Vec<usize> = hits.into_iter().filter(|(_, count)| enough(*count)).map(|(at, _)| at).collect();
+        let enough = |all: usize, few: usize| {
+            all >= MANY_TERMS || few >= 2 || (all >= least && all * 100 >= terms.len() * percent)
+        };
+        let mut found: Vec<usize> =
+            hits.into_iter().filter(|(_, (all, few))| enough(*all, *few)).map(|(at, _)| at).collect();
         found.sort_unstable();
         found
     }
@@ -216,6 +251,8 @@ struct Index {
     /// By the identifiers that they name, without leading zeros.
     ids: HashMap<String, Vec<usize>>,
     stories: HashMap<String, Vec<usize>>,
+    /// By names of things as code has them: `GITHUB_TOKEN`, `ItemDate`.
+    names: HashMap<String, Vec<usize>>,
     terms: Terms,
 }
 
@@ -223,11 +260,14 @@ impl Index {
     fn of(tasks: &[TaskText<'_>]) -> Self {
         let texts: Vec<String> = tasks.iter().map(|t| format!("{} {}", t.title, t.text)).collect();
         let terms = Terms::of(texts.iter().map(String::as_str));
-        let mut index = Self { ids: HashMap::new(), stories: HashMap::new(), terms };
+        let mut index = Self { ids: HashMap::new(), stories: HashMap::new(), names: HashMap::new(), terms };
         for (at, task) in tasks.iter().enumerate() {
             let distinct = |ids: Vec<String>| ids.iter().map(|id| exact(id)).collect::<BTreeSet<_>>();
             for id in distinct(named(task)) {
                 index.ids.entry(id).or_default().push(at);
+            }
+            for name in names(&words(&texts[at])) {
+                index.names.entry(name).or_default().push(at);
             }
             for key in distinct(tagged(task)) {
                 index.stories.entry(key).or_default().push(at);
@@ -238,14 +278,19 @@ impl Index {
 
     /// The tasks that serve something, the surest first; terms count only where nothing surer is known.
     fn links(&self, id: &str, text: &str, stories: &[String]) -> Vec<(usize, Evidence)> {
-        let named = self.ids.get(&exact(id)).into_iter().flatten().map(|task| (*task, Evidence::Id));
-        let tagged = stories.iter().filter_map(|key| self.stories.get(&exact(key))).flatten();
+        let named = self.ids.get(&exact(id)).into_iter().flatten().take(MAX_LINKS).map(|task| (*task, Evidence::Id));
+        let tagged =
+            stories.iter().filter_map(|key| self.stories.get(&exact(key))).flat_map(|t| t.iter().take(MAX_LINKS));
         let mut seen = HashSet::new();
         let sure = named.chain(tagged.map(|task| (*task, Evidence::Story)));
         let mut found: Vec<(usize, Evidence)> = sure.filter(|(task, _)| seen.insert(*task)).collect();
         found.sort_by_key(|(task, by)| (*by, *task));
         if found.is_empty() {
-            found = self.terms.alike(&words(text), 40).into_iter().map(|task| (task, Evidence::Terms)).collect();
+            let words = words(text);
+            let mut tasks: BTreeSet<usize> = self.terms.alike(&words, 40, RARE).into_iter().collect();
+            let rare = |tasks: &&Vec<usize>| tasks.len() <= RARE;
+            tasks.extend(names(&words).iter().filter_map(|name| self.names.get(name)).filter(rare).flatten());
+            found = tasks.into_iter().map(|task| (task, Evidence::Terms)).collect();
         }
         found
     }

@@ -220,7 +220,7 @@ fn pieces(raw: &str) -> Vec<&str> {
     found
 }
 
-/// A rough English stem: plural, `-ed`, `-ing`, `-ation`, `-able`, a doubled last letter and a silent `e` are cut off.
+/// A rough English stem: plural, `-ed`, `-ing`, `-ation`, `-able` and the like, a doubled last letter and a silent `e` are cut off.
 fn stem(lower: &str) -> String {
     if !lower.is_ascii() || lower.len() < 4 {
         return lower.to_owned();
@@ -239,7 +239,11 @@ fn stem(lower: &str) -> String {
     } else {
         lower.to_owned()
     };
-    if let Some(head) = ["ation", "able", "ate"].iter().find_map(|s| stem.strip_suffix(s)).filter(|h| h.len() >= 4) {
+    if let Some(head) = ["ation", "ically", "able", "ally", "ate", "ic"]
+        .iter()
+        .find_map(|s| stem.strip_suffix(s))
+        .filter(|h| h.len() >= 4)
+    {
         stem = head.to_owned();
     }
     let bytes = stem.as_bytes();
