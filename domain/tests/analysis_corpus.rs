@@ -79,16 +79,22 @@ fn dump() {
                 .iter()
                 .map(|t| t.details.iter().map(|d| d.text.clone()).collect::<Vec<_>>().join("\n"))
                 .collect();
+            let st: Vec<String> = t
+                .tasks
+                .iter()
+                .map(|k| {
+                    let mut v: Vec<String> = k.stories.iter().map(|s| s.to_string()).collect();
+                    if let Some(speckit::tasks::PhaseKind::Story(s)) = t.phases.get(k.phase).map(|p| &p.kind) {
+                        v.push(s.to_string());
+                    }
+                    v.join(" ")
+                })
+                .collect();
             let texts: Vec<_> = t
                 .tasks
                 .iter()
-                .zip(&details)
-                .map(|(t, d)| analysis::TaskText {
-                    id: t.id.as_str(),
-                    title: &t.title,
-                    text: d,
-                    story: t.stories.first().map(|s| s.as_str()),
-                })
+                .zip(details.iter().zip(&st))
+                .map(|(t, (d, s))| analysis::TaskText { id: t.id.as_str(), title: &t.title, text: d, story: Some(s) })
                 .collect();
             let c = analysis::coverage(&parsed.model, &texts);
             println!(

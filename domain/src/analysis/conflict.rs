@@ -15,6 +15,9 @@ use crate::speckit::spec::Spec;
 /// At most so many deeds are kept for each verb and first word of an object.
 const MAX_DEEDS: usize = 32;
 
+/// Longer sentences are passed over: nothing in them is plain, and this bounds the work.
+const MAX_SENTENCE_WORDS: usize = 80;
+
 /// Verbs whose object is something that a text names again when it does the same.
 const VERBS: &str = "use store log persist depend require expose send introduce collect include embed contain commit add bypass call \
     import rely hardcode hard-code transmit track share cache install ship access write modify delete block disable skip";
@@ -96,7 +99,7 @@ fn report(requirement: &Statement<'_>, rule: &Deed, (name, must, line): (&str, &
 fn deeds_of(words: &[Word<'_>], text: &str) -> Vec<Deed> {
     let mut found = Vec::new();
     for sentence in sentences(words, text) {
-        if sentence.iter().any(|w| is_one_of(CONDITIONS, &w.lower)) {
+        if sentence.len() > MAX_SENTENCE_WORDS || sentence.iter().any(|w| is_one_of(CONDITIONS, &w.lower)) {
             continue;
         }
         let modals = || sentence.iter().enumerate().filter(|(_, w)| matches!(w.lower.as_str(), "must" | "shall"));

@@ -7,8 +7,8 @@ use super::rules::{
     CONFLICTING_NUMBERS, CONTRADICTION, DUPLICATE_ENTITY, DUPLICATE_STATEMENT, Rule, SIMILAR_STATEMENT,
 };
 use super::similar::{Pair, pairs};
-use super::statements::{Kind, Statement, Statements};
-use super::text::{Vocabulary, Word, terms};
+use super::statements::{Kind, Statement, Statements, entity_name};
+use super::text::{Vocabulary, Word, terms, words};
 
 /// Statements are compared when so many percent of their terms are the same.
 const SIMILAR_PERCENT: usize = 70;
@@ -159,6 +159,5 @@ fn entities(statements: &Statements<'_>, findings: &mut Findings) {
 
 /// A name without case, plural, hyphens and spaces: equal for `UserProfile`, `user-profile` and `User Profiles`.
 pub(super) fn spelling(name: &str) -> String {
-    let name = name.split(['(', '（']).next().unwrap_or(name);
-    terms(&super::text::words(name)).concat()
+    terms(&words(entity_name(name))).concat()
 }

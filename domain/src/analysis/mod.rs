@@ -42,8 +42,8 @@ use statements::Statements;
 pub fn specification(parsed: &Parsed<Spec>) -> Report {
     let spec = &parsed.model;
     let mut findings = Findings::default();
-    findings.format(&parsed.diagnostics);
     let statements = Statements::of(spec);
+    findings.format(&parsed.diagnostics, &spec.source, |offset| statements.location(offset));
     ambiguity::find(spec, &statements, &mut findings);
     duplication::find(&statements, &mut findings);
     structure::find(spec, &statements, &mut findings);
@@ -57,9 +57,13 @@ pub fn specification(parsed: &Parsed<Spec>) -> Report {
 /// What there is to say about a constitution.
 pub fn constitution(parsed: &Parsed<Constitution>) -> Report {
     let mut findings = Findings::default();
-    findings.format(&parsed.diagnostics);
-    principles::find(&parsed.model, &mut findings);
+    let constitution = &parsed.model;
+    let principle =
+        |offset: usize| constitution.principles.iter().rev().find(|p| p.span.start <= offset && offset < p.span.end);
+    let locate = |offset| principle(offset).map_or_else(|| "Document".to_owned(), |p| p.name.clone());
+    findings.format(&parsed.diagnostics, &constitution.source, locate);
+    principles::find(constitution, &mut findings);
     let findings = findings.finish();
-    let quality = quality::constitution(&parsed.model, &findings);
+    let quality = quality::constitution(constitution, &findings);
     Report::new(findings, quality)
 }

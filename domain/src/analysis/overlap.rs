@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::duplication::spelling;
 use super::finding::{Finding, Findings, Place};
 use super::rules::{SHARED_ENTITY, SHARED_PATH, SIMILAR_REQUIREMENT};
+use super::statements::entity_name;
 use super::text::{is_one_of, shared, terms, words};
 use crate::speckit::spec::Spec;
 
@@ -83,7 +84,7 @@ impl Sketch {
     /// The sketch of a specification. It is at most some 200 KB, of a usual document a few.
     pub fn of(spec: &Spec) -> Self {
         let named = |name: &str, line: u32, key: String| Name { text: super::finding::shortened(name), key, line };
-        let entities = spec.entities.iter().map(|e| named(&e.name, e.line, spelling(&e.name)));
+        let entities = spec.entities.iter().map(|e| named(entity_name(&e.name), e.line, spelling(&e.name)));
         let requirements =
             spec.requirements.iter().map(|r| Terms { id: r.id.clone(), line: r.line, hashes: hashes(&r.text) });
         Self {

@@ -20,7 +20,8 @@ pub(super) fn find(constitution: &Constitution, findings: &mut Findings) {
     for principle in &constitution.principles {
         let place = Place { line: principle.line, location: &principle.name, excerpt: &principle.name };
         let there = *names.entry(spelling(&principle.name)).or_insert(principle);
-        if !std::ptr::eq(there, principle) && !principle.name.is_empty() {
+        // Placeholders of the template are the parser's to name.
+        if !std::ptr::eq(there, principle) && !principle.name.is_empty() && !principle.name.starts_with('[') {
             let summary = format!("a principle of this name stands on line {} already", there.line);
             findings.push(&DUPLICATE_PRINCIPLE, place, summary, "join the two, or give one another name");
         }
@@ -38,9 +39,7 @@ fn demands(constitution: &Constitution, principle: &Principle, place: Place<'_>,
         findings.push(&EMPTY_PRINCIPLE, place, "the principle has a name and nothing else", remedy);
         return;
     }
-    let mut language = Language::default();
-    language.add(&words);
-    if !language.is_english() {
+    if !Language::of(&words).is_english() {
         return;
     }
     if principle.musts.is_empty() && !words.iter().any(|w| obliges(w)) {

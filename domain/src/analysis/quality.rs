@@ -110,12 +110,12 @@ fn consistency(statements: usize, what: &str, findings: &[Finding]) -> Part {
     Part { name: "Consistency", score: percent(sound, statements), weight: 15, explanation }
 }
 
-/// The share of requirements that a story, scenario or edge case speaks of. What cannot be judged counts as covered.
+/// The share of requirements that a story, scenario, edge case or criterion speaks of. What cannot be judged counts as covered.
 fn covered(spec: &Spec, statements: &Statements<'_>) -> Part {
     let all = spec.requirements.len();
     let uncovered = structure::coverage(spec, statements).iter().filter(|(_, covered)| !covered).count();
     let covered = if spec.stories.is_empty() { 0 } else { all - uncovered };
-    let explanation = format!("{covered} of {all} requirements appear in a story, scenario or edge case");
+    let explanation = format!("{covered} of {all} requirements appear in a story, scenario, edge case or criterion");
     Part { name: "Coverage", score: percent(covered, all), weight: 10, explanation }
 }
 

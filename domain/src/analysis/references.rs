@@ -76,7 +76,7 @@ fn prefix(id: &str) -> String {
 pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     let defined = Defined::of(spec);
     let mut told: HashSet<(&str, String)> = HashSet::new();
-    for statement in &statements.all {
+    for statement in statements.all.iter().filter(|s| !is_withdrawn(s)) {
         for (id, at) in ids(&statement.words) {
             let elsewhere = points_elsewhere(statement, at);
             if elsewhere || !defined.lacks(&id) || !told.insert((statement.location.as_str(), id.clone())) {
@@ -94,19 +94,20 @@ pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
     priorities(spec, findings);
 }
 
-/// Whether a statement speaks of another document, or of something that was removed.
+/// Whether a statement speaks of what is no more.
+fn is_withdrawn(statement: &Statement<'_>) -> bool {
+    let gone = |w: &Word<'_>| is_one_of("removed withdrawn deprecated superseded deleted merged formerly", &w.lower);
+    super::structure::is_struck(statement.text) || statement.words.iter().any(gone)
+}
+
+/// Whether the words around an identifier speak of another document.
 fn points_elsewhere(statement: &Statement<'_>, at: usize) -> bool {
+    const NEAR: usize = 8;
     let words = &statement.words;
-    let near = &words[at.saturating_sub(8)..(at + 8).min(words.len())];
     let numbered =
         |w: &Word<'_>| w.raw.len() >= 3 && w.raw.bytes().take(3).all(|b| b.is_ascii_digit()) && !w.raw.contains('.');
-    let gone = |w: &Word<'_>| is_one_of("removed withdrawn deprecated superseded deleted merged formerly", &w.lower);
-    super::structure::is_struck(statement.text)
-        || words.iter().any(gone)
-        || near.iter().any(|w| {
-            numbered(w)
-                || matches!(w.lower.as_str(), "spec" | "specs" | "specification" | "constitution" | "prd" | "upstream")
-        })
+    let other = |w: &Word<'_>| numbered(w) || is_one_of("spec specs specification constitution prd upstream", &w.lower);
+    words[at.saturating_sub(NEAR)..(at + NEAR).min(words.len())].iter().any(other)
 }
 
 fn priorities(spec: &Spec, findings: &mut Findings) {

@@ -46,7 +46,9 @@ pub(super) fn pairs(sets: &[Vec<u32>], least: usize, percent: usize) -> Pairs {
         let mut candidates: Vec<usize> = rare.iter().filter_map(|e| index.get(e)).flatten().copied().collect();
         candidates.sort_unstable();
         candidates.dedup();
-        for first in candidates {
+        // Sets of very different sizes cannot be similar.
+        let fits = |other: &Vec<u32>| other.len().min(set.len()) * 100 >= other.len().max(set.len()) * percent;
+        for first in candidates.into_iter().filter(|first| fits(&sets[*first])) {
             pairs.compared += 1;
             let both = shared(&sets[first], set);
             let union = sets[first].len() + set.len() - both;

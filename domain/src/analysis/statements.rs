@@ -2,8 +2,8 @@
 
 use super::finding::Place;
 use super::text::{Language, Word, words};
-use crate::speckit::Span;
 use crate::speckit::spec::Spec;
+use crate::speckit::{Item, Span};
 
 /// What a statement is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,10 +72,10 @@ impl<'a> Statements<'a> {
         {
             all.extend(items.iter().map(|i| statement(kind, name.to_owned(), &i.text, i.line, i.span)));
         }
-        for e in &spec.entities {
+        for e in spec.entities.iter().filter(|e| !entity_name(&e.name).is_empty()) {
             all.push(statement(
                 Kind::Entity,
-                format!("Key Entities: {}", super::finding::shortened(&e.name)),
+                format!("Key Entities: {}", super::finding::shortened(entity_name(&e.name))),
                 &e.text,
                 e.line,
                 e.span,
@@ -89,8 +89,7 @@ impl<'a> Statements<'a> {
             document.add(&statement.words);
         }
         for statement in &mut all {
-            let mut own = Language::default();
-            own.add(&statement.words);
+            let own = Language::of(&statement.words);
             statement.english = if own.is_short() { document.is_english() } else { own.is_english() };
         }
         let mut starts: Vec<(usize, usize)> = all.iter().enumerate().map(|(index, s)| (s.span.start, index)).collect();
@@ -100,6 +99,15 @@ impl<'a> Statements<'a> {
 
     pub(super) fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Statement<'a>> {
         self.all.iter().filter(move |s| s.is(kind))
+    }
+
+    /// The whole of an item with all below it: up to the next item of its list, or the next heading.
+    pub(super) fn whole<'t>(&self, source: &'t str, items: &[Item], at: usize) -> &'t str {
+        let start = items[at].span.start;
+        let after = self.headings.partition_point(|(heading, _)| *heading <= start);
+        let heading = self.headings.get(after).map_or(source.len(), |(heading, _)| *heading);
+        let end = items.get(at + 1).map_or(heading, |next| next.span.start.min(heading));
+        source.get(start..end).unwrap_or_default()
     }
 
     /// The statement that holds this byte, or else the heading above it.
@@ -118,6 +126,11 @@ impl<'a> Statements<'a> {
 
 fn statement(kind: Kind, location: String, text: &str, line: u32, span: Span) -> Statement<'_> {
     Statement { kind, location, text, line, span, words: words(text), english: false }
+}
+
+/// An entity's name without what is said about it in brackets.
+pub(super) fn entity_name(name: &str) -> &str {
+    name.split(['(', '（', '*', '[']).next().unwrap_or_default().trim_matches(['`', '_', ' '])
 }
 
 /// Headings of a document with their offsets; code blocks are passed over.

@@ -154,21 +154,21 @@ fn obliges(statement: &Statement<'_>) -> bool {
     statement.words.iter().any(|w| is_one_of(MODALS, &w.lower))
 }
 
-/// Requirements that no story, scenario or edge case speaks of.
+/// Requirements that no story, scenario, edge case or criterion speaks of.
 fn uncovered(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     for (requirement, covered) in coverage(spec, statements) {
         if !covered {
             findings.push(
                 &UNCOVERED_REQUIREMENT,
                 requirement.place(requirement.text),
-                format!("no story, scenario or edge case speaks of what {} demands", requirement.location),
+                format!("no story, scenario, edge case or criterion speaks of what {} demands", requirement.location),
                 format!("add a scenario that shows it, or name {} in the one that does", requirement.location),
             );
         }
     }
 }
 
-/// Each requirement of which it can be said, and whether a story, scenario or edge case covers it by identifier or terms.
+/// Each requirement of which it can be said, and whether a story, scenario, edge case or criterion covers it by identifier or terms.
 pub(super) fn coverage<'s, 'a>(spec: &Spec, statements: &'s Statements<'a>) -> Vec<(&'s Statement<'a>, bool)> {
     /// At most so many stories and edge cases are looked at for each term.
     const MAX_PLACES: usize = 32;
@@ -179,8 +179,9 @@ pub(super) fn coverage<'s, 'a>(spec: &Spec, statements: &'s Statements<'a>) -> V
     let mut named: HashSet<String> = HashSet::new();
     let mut places: HashMap<u32, Vec<usize>> = HashMap::new();
     let stories = spec.stories.iter().map(|s| s.span.text(&spec.source));
-    let edges = spec.edge_cases.iter().map(|e| e.text.as_str());
-    for (index, text) in stories.chain(edges).enumerate() {
+    let edges = (0..spec.edge_cases.len()).map(|at| statements.whole(&spec.source, &spec.edge_cases, at));
+    let criteria = spec.success_criteria.iter().map(|c| c.text.as_str());
+    for (index, text) in stories.chain(edges).chain(criteria).enumerate() {
         let words = words(text);
         named.extend(ids(&words).map(|(id, _)| id));
         for term in vocabulary.set(&words) {

@@ -130,6 +130,12 @@ pub(super) struct Language {
 }
 
 impl Language {
+    pub(super) fn of(words: &[Word<'_>]) -> Self {
+        let mut language = Self::default();
+        language.add(words);
+        language
+    }
+
     pub(super) fn add(&mut self, words: &[Word<'_>]) {
         for word in words.iter().filter(|w| !w.quoted && !w.is_number()) {
             self.words += 1;
@@ -214,7 +220,7 @@ fn pieces(raw: &str) -> Vec<&str> {
     found
 }
 
-/// A rough English stem: plural, `-ed`, `-ing`, a doubled last letter and a silent `e` are cut off.
+/// A rough English stem: plural, `-ed`, `-ing`, `-ation`, `-able` and the like, a doubled last letter and a silent `e` are cut off.
 fn stem(lower: &str) -> String {
     if !lower.is_ascii() || lower.len() < 4 {
         return lower.to_owned();
@@ -233,6 +239,13 @@ fn stem(lower: &str) -> String {
     } else {
         lower.to_owned()
     };
+    if let Some(head) = ["ation", "ically", "able", "ally", "ate", "ic"]
+        .iter()
+        .find_map(|s| stem.strip_suffix(s))
+        .filter(|h| h.len() >= 4)
+    {
+        stem = head.to_owned();
+    }
     let bytes = stem.as_bytes();
     if bytes.len() > 3 && (bytes.last() == Some(&b'e') || bytes[bytes.len() - 1] == bytes[bytes.len() - 2]) {
         stem.pop();

@@ -132,7 +132,8 @@ static PHRASES: LazyLock<HashMap<&'static str, Phrases>> = LazyLock::new(|| {
 /// The vague phrases of a text that nothing in it makes precise.
 pub(super) fn find(text: &str, words: &[Word<'_>]) -> Vec<Hit> {
     let mut found = Vec::new();
-    let mut measured = None;
+    // What holds for the whole text is looked up once.
+    let mut whole = None;
     let mut at = 0;
     while at < words.len() {
         let Some(hit) = phrase_at(text, words, at) else {
@@ -140,8 +141,8 @@ pub(super) fn find(text: &str, words: &[Word<'_>]) -> Vec<Hit> {
             continue;
         };
         at = hit.end;
-        let measured = *measured.get_or_insert_with(|| is_measured(words));
-        if !is_precise(text, words, hit, measured) {
+        let whole = *whole.get_or_insert_with(|| Whole::of(words));
+        if !is_precise(text, words, hit, whole) {
             found.push(hit);
         }
     }
@@ -179,7 +180,22 @@ const NAMES: [(&str, &str); 6] = [
     ("easy", "mode level difficulty"),
 ];
 
-fn is_precise(text: &str, words: &[Word<'_>], hit: Hit, measured: bool) -> bool {
+/// What a text says somewhere.
+#[derive(Debug, Clone, Copy)]
+struct Whole {
+    /// It has a number with a unit.
+    measured: bool,
+    /// It names a means of security.
+    means: bool,
+}
+
+impl Whole {
+    fn of(words: &[Word<'_>]) -> Self {
+        Self { measured: is_measured(words), means: words.iter().any(|w| is_one_of(MEANS, &w.lower)) }
+    }
+}
+
+fn is_precise(text: &str, words: &[Word<'_>], hit: Hit, whole: Whole) -> bool {
     let rule = &FAMILIES[hit.family].rule;
     let (first, last, next) = (&words[hit.first], &words[hit.end - 1], words.get(hit.end));
     let before = hit.first.checked_sub(1).map(|at| &words[at]);
@@ -189,9 +205,9 @@ fn is_precise(text: &str, words: &[Word<'_>], hit: Hit, measured: bool) -> bool 
     let denied = before.is_some_and(|b| is_one_of("not no never isn't aren't fail fails", &b.lower));
     term || denied
         || match rule {
-            rule if *rule == VAGUE_PERFORMANCE || *rule == VAGUE_TIME => measured,
-            rule if *rule == VAGUE_SECURITY => words.iter().any(|w| is_one_of(MEANS, &w.lower)),
-            rule if *rule == VAGUE_QUALITY => measured || is_explained(text, words, hit),
+            rule if *rule == VAGUE_PERFORMANCE || *rule == VAGUE_TIME => whole.measured,
+            rule if *rule == VAGUE_SECURITY => whole.means || is_explained(text, words, hit),
+            rule if *rule == VAGUE_QUALITY => whole.measured || is_explained(text, words, hit),
             // An example of a label is a label.
             rule if *rule == EXAMPLE_LIST => next.is_some_and(|n| n.quoted),
             _ => false,
