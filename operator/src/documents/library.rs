@@ -12,6 +12,8 @@ use lru::LruCache;
 
 use super::answers::{self, Effective, Given};
 use super::appendix;
+use super::law::{Judgement, Law};
+use super::specification::overlap::Overlap;
 use crate::context::Context;
 use crate::error::Error;
 
@@ -76,6 +78,8 @@ pub struct Library {
     effective: Shelf<Arc<Effective>>,
     sketches: Shelf<Arc<Sketch>>,
     programs: Shelf<Compiled>,
+    judgements: Shelf<Arc<Judgement>>,
+    overlaps: Shelf<Arc<Overlap>>,
 }
 
 impl Default for Library {
@@ -86,6 +90,8 @@ impl Default for Library {
             effective: Shelf::new(ROOM),
             sketches: Shelf::new(MANY),
             programs: Shelf::new(MANY),
+            judgements: Shelf::new(MANY),
+            overlaps: Shelf::new(MANY),
         }
     }
 }
@@ -187,6 +193,38 @@ impl Library {
             self.sketches.put(text.digest.clone(), sketch.clone(), 1);
             sketch
         })
+    }
+
+    /// What a specification breaks of its law.
+    ///
+    /// # Errors
+    /// When the process ends.
+    pub async fn judgement(
+        ctx: &Context,
+        law: &Law,
+        text: &Arc<SpecificationText>,
+        name: &str,
+        judge: fn(&Law, &SpecificationText, &str) -> Judgement,
+    ) -> Result<Arc<Judgement>, Error> {
+        let Some(law_key) = &law.key else { return Ok(Arc::default()) };
+        let key = Digest::of_bytes(format!("{law_key} {} {name}", text.digest).as_bytes());
+        if let Some(known) = ctx.library.judgements.get(&key) {
+            return Ok(known);
+        }
+        let (law, text, name) = (law.clone(), text.clone(), name.to_owned());
+        let judged = Arc::new(aside(move || judge(&law, &text, &name)).await?);
+        ctx.library.judgements.put(key, judged.clone(), 1);
+        Ok(judged)
+    }
+
+    /// What was found of this comparison with others.
+    pub fn overlap(&self, key: &Digest) -> Option<Arc<Overlap>> {
+        self.overlaps.get(key)
+    }
+
+    /// Keeps what was found.
+    pub fn keep_overlap(&self, key: Digest, overlap: Arc<Overlap>) {
+        self.overlaps.put(key, overlap, 1);
     }
 
     /// Rules, compiled.

@@ -25,7 +25,9 @@ use enact_crds::approval::SubjectKind;
 use enact_crds::common::ApprovalPolicy;
 use enact_crds::document::Source;
 use enact_crds::{Constitution, Specification};
+use enact_domain::analysis::Report;
 use enact_domain::record::Kind;
+use enact_domain::speckit::Parsed;
 use k8s_openapi::NamespaceResourceScope;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt as _};
@@ -42,6 +44,9 @@ use status::Shared;
 /// How long after the last look an object is looked at again though nothing told of a change: what a broken watch or a webhook that was
 /// down let through is found by then.
 pub const RESYNC: Duration = Duration::from_mins(10);
+
+/// The shortest wait for a moment that is about to come.
+const MIN_WAIT: Duration = Duration::from_millis(10);
 
 /// A kind whose content is a document that people approve.
 pub trait Document:
@@ -133,3 +138,16 @@ async fn reconcile<D: Document>(object: &D, ctx: &Context) -> Result<Action, Err
     apply::apply(object, ctx, seen, before, decision).await?;
     Ok(Action::requeue(again))
 }
+
+/// The first thing that forbids the use of a document, and how many more there are.
+fn first_error<T>(parsed: &Parsed<T>, report: &Report) -> Option<String> {
+    let first = parsed.errors().next()?;
+    let more = match report.counts.critical {
+        0 | 1 => String::new(),
+        n => format!(" (and {} more, see status.topFindings)", n - 1),
+    };
+    Some(format!("{}{more}", findings::cut(&first.to_string())))
+}
+
+#[cfg(test)]
+mod tests;

@@ -84,11 +84,15 @@ fn is_text<F>(content: &Content<F>) -> bool {
 fn revision<F>(content: &Content<F>, before: &Standing) -> Option<Event> {
     let text = str::from_utf8(&content.bytes).ok().filter(|_| is_text(content))?;
     let answered = before.digest.as_ref().is_some_and(|before| content.steps.contains(before));
-    let (reason, commit) = match &content.origin {
-        _ if answered => ("Clarification", None),
-        Origin::Source => ("Source", None),
-        Origin::Git(commit) => ("Git", Some(commit.clone())),
-        Origin::Draft => ("Draft", None),
+    let reason = match &content.origin {
+        _ if answered => "Clarification",
+        Origin::Source => "Source",
+        Origin::Git(_) => "Git",
+        Origin::Draft => "Draft",
+    };
+    let commit = match &content.origin {
+        Origin::Git(commit) => Some(commit.clone()),
+        Origin::Source | Origin::Draft => None,
     };
     Some(Event::Revision {
         digest: content.digest.clone(),
@@ -121,75 +125,5 @@ fn transition(version: &str, decision: &Decision) -> Event {
         reason: decision.reason.to_owned(),
         message: decision.message.clone(),
         task: None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use enact_crds::Specification;
-    use enact_domain::approval::Policy;
-
-    use super::*;
-    use crate::documents::decide::decide;
-    use crate::documents::observe::{Content, Superior};
-    use crate::documents::validate;
-
-    fn seen(bytes: &[u8]) -> Observed {
-        Observed {
-            handle: String::new(),
-            tenant: Some("acme".into()),
-            content: Ok(Content { checked: validate::specification(bytes), bytes: bytes.to_vec() }),
-            constitution: Superior::None,
-            policy: Policy::default(),
-            author: Some("ann".into()),
-            decisions: Vec::new(),
-        }
-    }
-
-    fn of(bytes: &[u8], before: &Standing, version: &str) -> Vec<Record> {
-        let mut object = Specification::default();
-        object.metadata.resource_version = Some(version.into());
-        let seen = seen(bytes);
-        let decision = decide(&seen, before, Millis(5));
-        records(&object, &seen, before, &decision, Millis(5))
-    }
-
-    fn keys(records: &[Record]) -> Vec<&str> {
-        let key = |r: &'static str| r;
-        records
-            .iter()
-            .map(|r| match &r.event {
-                Event::Transition { key, .. } => key.as_str(),
-                _ => key("revision"),
-            })
-            .collect()
-    }
-
-    const TEXT: &[u8] = b"# Feature Specification: Shop\n\n- **FR-001**: It MUST sell.\n";
-
-    #[test]
-    fn a_second_try_records_the_same_and_a_later_one_something_else() {
-        let first = of(TEXT, &Standing::default(), "7");
-        assert_eq!(first.len(), 2);
-        assert_eq!((first[0].actor.as_str(), first[1].actor.as_str()), ("ann", ACTOR));
-        assert_eq!(keys(&first), keys(&of(TEXT, &Standing::default(), "7")));
-        assert_ne!(keys(&first), keys(&of(TEXT, &Standing::default(), "8")));
-    }
-
-    #[test]
-    fn nothing_new_records_nothing() {
-        let seen = seen(TEXT);
-        let decision = decide(&seen, &Standing::default(), Millis(5));
-        let content = seen.content.as_ref().unwrap();
-        let standing = Standing::default().after(&decision, Some(&content.checked), Some(1), Millis(1));
-        assert_eq!(of(TEXT, &standing, "8"), Vec::new());
-    }
-
-    #[test]
-    fn what_is_no_text_is_not_kept() {
-        let records = of(b"\xff\xfe", &Standing::default(), "7");
-        assert!(
-            matches!(&records[..], [Record { event: Event::Transition { reason, .. }, .. }] if reason == "InvalidDocument")
-        );
     }
 }
