@@ -99,7 +99,6 @@ async fn a_question_is_asked_and_its_answer_becomes_a_revision() {
     edit(&bench, "specifications/keys", &json!({"clarifications": [{"question": "Q-00000000", "answer": "no"}]}));
     bench.specification("keys").await.unwrap();
     assert!(codes(&bench, "specifications/keys").contains(&"AnswerWithoutPlace".to_owned()));
-    assert_eq!(revisions(&bench).len(), 3, "what comes back is a revision again");
 }
 
 #[tokio::test]
