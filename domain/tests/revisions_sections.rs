@@ -234,20 +234,12 @@ fn large_documents_cost_a_moment() {
     let numbers: fn(u32) -> String = |kind| format!("{kind}\n");
     let headings: fn(u32) -> String = |kind| format!("{} h{}\n", "#".repeat(1 + kind as usize % 6), kind % 97);
     let words: fn(u32) -> String = |kind| format!("w{kind} ");
-    let kinds =
-        [(numbers, 4), (numbers, 300), (numbers, 1_000_000), (headings, 600), (headings, 1_000_000), (words, 50)];
+    let kinds = [(numbers, 4), (numbers, 1_000_000), (headings, 1_000_000), (words, 50)];
     for (line, kinds) in kinds {
         let [base, ours, theirs] = [(); 3].map(|()| document(line, kinds));
-        let start = std::time::Instant::now();
         let changes = diff(&base, &ours);
-        let d = start.elapsed();
-        assert!(!changes.is_empty());
-        let l = render(&changes, Style::Words).len();
-        let r = start.elapsed() - d;
-        assert!(l > 0);
-        let merged = merge(&base, &ours, &theirs);
-        assert!(!merged.conflicts.is_empty());
-        println!("{kinds} {d:?} {r:?} {:?}", start.elapsed() - d - r);
+        assert!(render(&changes, Style::Words).len() > MAX_DOCUMENT_BYTES);
+        assert!(!merge(&base, &ours, &theirs).conflicts.is_empty());
     }
 }
 
@@ -284,7 +276,7 @@ fn document() -> impl Strategy<Value = String> {
 }
 
 /// Some edits of a document: lines replaced, removed and added.
-fn edited(base: String, edits: &[(prop::sample::Index, u8, u16)]) -> String {
+fn edited(base: &str, edits: &[(prop::sample::Index, u8, u16)]) -> String {
     let mut lines: Vec<String> = base.split_inclusive('\n').map(str::to_owned).collect();
     for (at, what, number) in edits {
         let at = at.index(lines.len() + 1);
@@ -298,14 +290,21 @@ fn edited(base: String, edits: &[(prop::sample::Index, u8, u16)]) -> String {
     lines.concat()
 }
 
+/// Without the byte order mark.
+fn unmarked(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 fn lines(text: &str) -> BTreeSet<&str> {
-    text.trim_start_matches('\u{feff}').lines().map(str::trim_end).filter(|line| !line.is_empty()).collect()
+    text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect()
 }
 
 fn three() -> impl Strategy<Value = (String, String, String)> {
     let edits = || prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<u16>()), 0..5);
-    (document(), edits(), edits())
-        .prop_map(|(base, ours, theirs)| (base.clone(), edited(base.clone(), &ours), edited(base, &theirs)))
+    (document(), edits(), edits()).prop_map(|(base, ours, theirs)| {
+        let (ours, theirs) = (edited(&base, &ours), edited(&base, &theirs));
+        (base, ours, theirs)
+    })
 }
 
 proptest! {
@@ -321,12 +320,12 @@ proptest! {
     #[test]
     fn no_line_is_lost((base, ours, theirs) in three()) {
         let merged = merge(&base, &ours, &theirs);
-        let mut kept = lines(&merged.text);
+        let mut kept = lines(unmarked(&merged.text));
         for conflict in &merged.conflicts {
             kept.extend([&conflict.ours, &conflict.theirs].into_iter().flatten().flat_map(|text| lines(text)));
         }
         for side in [&ours, &theirs] {
-            let added: BTreeSet<_> = lines(side).difference(&lines(&base)).copied().collect();
+            let added: BTreeSet<_> = lines(unmarked(side)).difference(&lines(unmarked(&base))).copied().collect();
             prop_assert!(added.is_subset(&kept), "{added:?} of {merged:?}");
         }
         if merged.conflicts.is_empty() {
@@ -344,7 +343,7 @@ proptest! {
             }
         }
         let shown = lines(&marked);
-        let (old, new) = (lines(&base), lines(&changed));
+        let (old, new) = (lines(unmarked(&base)), lines(unmarked(&changed)));
         let differing: BTreeSet<_> = old.symmetric_difference(&new).copied().collect();
         prop_assert!(differing.is_subset(&shown), "{differing:?} of {marked:?}");
     }
