@@ -92,7 +92,7 @@ fn specification() -> Spec {
 }
 
 fn plan() -> PlanInput {
-    let tasks = (0..1000).map(|i| TaskInput {
+    let tasks = (0..1000_usize).map(|i| TaskInput {
         id: format!("T{i:04}"),
         title: format!("Write the test of door {i} in tests/door_{i}.rs"),
         text: "ring the bell and see that the door opens; wait and see that it closes by itself. ".repeat(5),
