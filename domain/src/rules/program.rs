@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 use cel::common::ast::operators as op;
-use cel::common::ast::{Expr, LiteralValue};
+use cel::common::ast::{CallExpr, Expr, LiteralValue};
 use cel::common::types::{CelBool, CelString};
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
@@ -17,8 +17,8 @@ use super::each::{Body, Each, children_mut};
 use super::schema::Type;
 use super::value::Fields;
 use super::{
-    MAX_COST, MAX_EXPRESSION_BYTES, MAX_ITEMS, MAX_MESSAGE_BYTES, MAX_RULES, MAX_VALUE_BYTES, Rule, RuleError, Scope,
-    source,
+    MAX_COST, MAX_EXPRESSION_BYTES, MAX_ITEMS, MAX_MESSAGE_BYTES, MAX_RULES, MAX_TOTAL_COST, MAX_VALUE_BYTES, Rule,
+    RuleError, Scope, source,
 };
 use crate::names::is_label;
 
@@ -69,6 +69,27 @@ impl Needs {
     /// Whether a document that shows only itself is enough.
     pub fn only(self, scope: Scope) -> bool {
         scope.sees().iter().all(|other| *other == scope || !self.reads(*other))
+    }
+}
+
+/// What evaluations that belong together may cost: those of all rules on a plan and its tasks, say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    left: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { left: MAX_TOTAL_COST }
+    }
+}
+
+impl Budget {
+    /// Takes so much, or says that it is not there.
+    fn spend(&mut self, units: u64) -> bool {
+        let left = self.left.checked_sub(units);
+        self.left = left.unwrap_or(self.left);
+        left.is_some()
     }
 }
 
@@ -209,13 +230,20 @@ fn too_costly(cost: cost::Cost, on: &str) -> (String, String) {
     }
 }
 
-/// Puts what the check found in the place of what was written.
+/// Puts what the check found in the place of what was written, and `a['b']` in that of `a.b`: the library takes the latter for a name of
+/// a variable first, and spends half its time on that.
 fn rewrite(expression: &mut IdedExpr, rewritten: &mut std::collections::BTreeMap<u64, Expr>) {
     for child in children_mut(&mut expression.expr) {
         rewrite(child, rewritten);
     }
     if let Some(new) = rewritten.remove(&expression.id) {
         expression.expr = new;
+    }
+    if let Expr::Select(select) = &mut expression.expr {
+        let field = LiteralValue::String(std::mem::take(&mut select.field).into());
+        let field = IdedExpr { id: expression.id, expr: Expr::Literal(field) };
+        let args = vec![std::mem::take(&mut *select.operand), field];
+        expression.expr = Expr::Call(CallExpr { func_name: op::INDEX.into(), target: None, args });
     }
 }
 
@@ -262,6 +290,11 @@ impl Program {
 
     /// Asks whether a document keeps the rule.
     pub fn evaluate(&self, document: &Document) -> Outcome {
+        self.evaluate_within(document, &mut Budget::default())
+    }
+
+    /// The same, as one of many evaluations that share a budget.
+    pub fn evaluate_within(&self, document: &Document, budget: &mut Budget) -> Outcome {
         let failed = |why: String| Outcome::Failed { why: format!("rule {:?}: {why}", self.rule.name) };
         if document.scope != self.rule.scope {
             return failed(format!("it is for a {}, and this is a {}", self.rule.scope, document.scope));
@@ -274,6 +307,10 @@ impl Program {
         if cost.units > MAX_COST || cost.largest > MAX_VALUE_BYTES {
             let (problem, remedy) = too_costly(cost, "on this document");
             return failed(format!("{problem}; {remedy}"));
+        }
+        if !budget.spend(cost.units) {
+            let remedy = "look at fewer lists, and ask in a rule for a Plan what would be asked again for each Task";
+            return failed(format!("with those before it, it may cost more than {MAX_TOTAL_COST} units; {remedy}"));
         }
         let Ok(env) = &*ENV else {
             return failed("the expression library cannot be used".into());
