@@ -33,6 +33,8 @@ pub const MAX_RULES: usize = 64;
 pub const MAX_EXPRESSION_BYTES: usize = 4096;
 /// Largest message of a rule, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 1024;
+/// Largest name of a principle, in bytes.
+pub const MAX_PRINCIPLE_BYTES: usize = 256;
 /// Most brackets and operators inside one another in an expression.
 pub const MAX_DEPTH: usize = 32;
 /// Most that one evaluation of one rule may cost. One unit is about a step of the evaluation; looking at 64 bytes of text is one too.

@@ -17,8 +17,8 @@ use super::each::{Body, Each, children_mut};
 use super::schema::Type;
 use super::value::Fields;
 use super::{
-    MAX_COST, MAX_EXPRESSION_BYTES, MAX_ITEMS, MAX_MESSAGE_BYTES, MAX_RULES, MAX_TOTAL_COST, MAX_VALUE_BYTES, Rule,
-    RuleError, Scope, source,
+    MAX_COST, MAX_DEPTH, MAX_EXPRESSION_BYTES, MAX_ITEMS, MAX_MESSAGE_BYTES, MAX_PRINCIPLE_BYTES, MAX_RULES,
+    MAX_TOTAL_COST, MAX_VALUE_BYTES, Rule, RuleError, Scope, source,
 };
 use crate::names::is_label;
 
@@ -44,6 +44,7 @@ pub struct Program {
 
 /// Which documents an expression reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "four documents, each read or not")]
 pub struct Needs {
     /// The constitution.
     pub constitution: bool,
@@ -122,24 +123,8 @@ pub fn compile(rule: &Rule) -> Result<Program, RuleError> {
         let (line, column) = source::place(&rule.expression, offset);
         Err(RuleError { rule: rule.name.clone(), line, column, problem, remedy: remedy.into() })
     };
-    if !is_label(&rule.name) {
-        let problem = format!("{:?} is no name of a rule", cut(&rule.name, 63));
-        return wrong(0, problem, "take a-z, 0-9 and -, at most 63 of them, with a letter or digit at both ends");
-    }
-    if rule.message.trim().is_empty() || rule.message.len() > MAX_MESSAGE_BYTES {
-        let problem = format!("the message has {} bytes", rule.message.len());
-        return wrong(0, problem, &format!("say in 1 to {MAX_MESSAGE_BYTES} bytes what a person should do"));
-    }
-    if rule.expression.len() > MAX_EXPRESSION_BYTES {
-        let problem = format!("the expression has {} bytes", rule.expression.len());
-        return wrong(0, problem, &format!("at most {MAX_EXPRESSION_BYTES} are allowed; make two rules of it"));
-    }
-    if rule.expression.trim().is_empty() {
-        return wrong(0, "the expression is empty".into(), "write what must hold");
-    }
-    if let Some(at) = source::too_deep(&rule.expression) {
-        let remedy = format!("at most {} brackets and operators may nest; make two rules of it", super::MAX_DEPTH);
-        return wrong(at, "the expression nests too deeply".into(), &remedy);
+    if let Some((offset, problem, remedy)) = out_of_bounds(rule) {
+        return wrong(offset, problem, &remedy);
     }
     let env = match &*ENV {
         Ok(env) => env,
@@ -152,7 +137,7 @@ pub fn compile(rule: &Rule) -> Result<Program, RuleError> {
     let offset = |id: u64| source::token(&rule.expression, info.offset_for(id).map_or(0, |(start, _)| start as usize));
     let Checked { reads, patterns, mut rewritten } = match check::check(&expression, rule.scope) {
         Ok(checked) => checked,
-        Err(found) => return wrong(offset(found.at), found.problem, &found.remedy),
+        Err(found) => return wrong(offset(found.at), found.wrong, &found.remedy),
     };
     rewrite(&mut expression, &mut rewritten);
     let usual: Vec<(&str, Shape)> = rule
@@ -173,6 +158,30 @@ pub fn compile(rule: &Rule) -> Result<Program, RuleError> {
         task: reads.contains(Scope::Task.record().name),
     };
     Ok(Program { rule: rule.clone(), expression: Arc::new(expression), patterns, needs })
+}
+
+/// What is wrong with a rule before its expression is read: the byte, the problem and the remedy.
+fn out_of_bounds(rule: &Rule) -> Option<(usize, String, String)> {
+    let bytes = rule.expression.len();
+    if !is_label(&rule.name) {
+        let remedy = "take a-z, 0-9 and -, at most 63 of them, with a letter or digit at both ends";
+        Some((0, format!("{:?} is no name of a rule", cut(&rule.name, 63)), remedy.into()))
+    } else if rule.message.trim().is_empty() || rule.message.len() > MAX_MESSAGE_BYTES {
+        let remedy = format!("say in 1 to {MAX_MESSAGE_BYTES} bytes what a person should do");
+        Some((0, format!("the message has {} bytes", rule.message.len()), remedy))
+    } else if rule.principle.as_ref().is_some_and(|principle| principle.len() > MAX_PRINCIPLE_BYTES) {
+        let remedy = format!("name the principle in at most {MAX_PRINCIPLE_BYTES} bytes");
+        Some((0, "the name of the principle is too long".into(), remedy))
+    } else if rule.expression.trim().is_empty() {
+        Some((0, "the expression is empty".into(), "write what must hold".into()))
+    } else if bytes > MAX_EXPRESSION_BYTES {
+        let remedy = format!("at most {MAX_EXPRESSION_BYTES} are allowed; make two rules of it");
+        Some((0, format!("the expression has {bytes} bytes"), remedy))
+    } else {
+        let at = source::too_deep(&rule.expression)?;
+        let remedy = format!("at most {MAX_DEPTH} brackets and operators may nest; make two rules of it");
+        Some((at, "the expression nests too deeply".into(), remedy))
+    }
 }
 
 /// Checks the rules of a constitution.
@@ -247,8 +256,9 @@ fn rewrite(expression: &mut IdedExpr, rewritten: &mut std::collections::BTreeMap
     }
 }
 
-fn cut(text: &str, bytes: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes)]
+/// So much of a text, without what would mean something to a terminal.
+fn cut(text: &str, bytes: usize) -> String {
+    text[..text.floor_char_boundary(bytes)].replace(char::is_control, " ")
 }
 
 /// The variables of one evaluation.
@@ -337,7 +347,7 @@ fn reason(error: &ExecutionError) -> String {
         ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => "a number is divided by zero".into(),
         ExecutionError::Overflow(..) => "a number becomes too large".into(),
         ExecutionError::IndexOutOfBounds(_) => "a list has fewer elements than the rule asks for".into(),
-        other => cut(&other.to_string(), MAX_WHY_BYTES).to_owned(),
+        other => cut(&other.to_string(), MAX_WHY_BYTES),
     }
 }
 
@@ -437,5 +447,5 @@ fn name(element: &dyn Val) -> Option<String> {
         None => element,
     };
     let text = first.downcast_ref::<CelString>()?.inner().trim();
-    (!text.is_empty()).then(|| cut(text, MAX_ITEM_BYTES).to_owned())
+    (!text.is_empty()).then(|| cut(text, MAX_ITEM_BYTES))
 }
