@@ -15,7 +15,7 @@ const DEAR: [(&str, Scope, &str); 4] = [
     ("(nested)", Scope::Plan, "plan.tasks.all(t, plan.tasks.filter(o, o.story == 'US1')[0].id != t.title)"),
     ("(texts)", Scope::Plan, "plan.tasks.all(t, t.text.lowerAscii().split(' ').all(w, w != 'todo'))"),
     ("(pattern)", Scope::Plan, r"plan.tasks.all(t, !t.text.matches('[ab]*a[ab]{100}x|\\bnever\\b'))"),
-    ("(slow pattern)", Scope::Plan, r"plan.tasks.all(t, !t.text.matches('(?-u)[a-z ]*e[a-z ]{400}x'))"),
+    ("(slow pattern)", Scope::Plan, r"plan.tasks.all(t, !t.text.matches('(?-u)[a-z ]*e[a-z ;.]{200}e[a-z ;.]{250}e'))"),
 ];
 
 fn main() {
@@ -92,7 +92,7 @@ fn specification() -> Spec {
 }
 
 fn plan() -> PlanInput {
-    let tasks = (0..1000).map(|i| TaskInput {
+    let tasks = (0..1000_usize).map(|i| TaskInput {
         id: format!("T{i:04}"),
         title: format!("Write the test of door {i} in tests/door_{i}.rs"),
         text: "ring the bell and see that the door opens; wait and see that it closes by itself. ".repeat(5),

@@ -51,7 +51,7 @@ fn survive(expression: &str) {
         }
         assert!(started.elapsed() < PATIENCE, "{:?} for {expression:.200}", started.elapsed());
     };
-    std::thread::Builder::new().stack_size(STACK_BYTES).spawn(work).unwrap().join().unwrap();
+    std::thread::Builder::new().stack_size(STACK_BYTES).spawn(work).expect("a thread").join().expect("no panic");
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn texts_do_not_grow_without_bound() {
 
 /// What an evaluation on a large plan does, and that it does so in time.
 fn on_a_large_plan(expression: &str) -> Outcome {
-    let program = compile(&rule(Scope::Plan, expression)).unwrap();
+    let program = compile(&rule(Scope::Plan, expression)).expect("well formed");
     let document = Document::plan(&plan(5000));
     let started = Instant::now();
     let outcome = program.evaluate(&document);
@@ -217,6 +217,17 @@ fn a_failure_never_tells_the_whole_document() {
         panic!("there are three tasks");
     };
     assert!(why.len() < 400, "{why}");
+}
+
+#[test]
+fn what_a_violation_names_is_short_and_harmless() {
+    let mut plan = plan(1);
+    plan.tasks[0].id = "\u{1b}[2J".to_owned() + &"x".repeat(5000);
+    let program = compile(&rule(Scope::Plan, "plan.tasks.all(t, t.title == '')")).unwrap();
+    let Outcome::Violated { items, .. } = program.evaluate(&Document::plan(&plan)) else {
+        panic!("the task has a title");
+    };
+    assert!(items[0].starts_with(" [2Jxxx") && items[0].len() == 120, "{items:?}");
 }
 
 fn piece() -> impl Strategy<Value = String> {
@@ -357,6 +368,7 @@ proptest! {
         if let Err(error) = compile(&rule(Scope::Plan, &expression)) {
             prop_assert!(error.line >= 1 && error.column >= 1);
             prop_assert!(error.to_string().len() < 2000, "{error}");
+            prop_assert!(!error.to_string().contains(char::is_control), "{error:?}");
         }
     }
 

@@ -103,7 +103,7 @@ fn bad_plan() -> PlanInput {
 
 /// What the rule says of these documents.
 fn judge(rule: &Rule, spec: &Spec, plan: &PlanInput) -> Vec<Outcome> {
-    let program = compile(rule).unwrap();
+    let program = compile(rule).expect("the library is well formed");
     let documents: Vec<Document> = match rule.scope {
         enact_domain::rules::Scope::Specification => vec![Document::specification(spec, &meta())],
         enact_domain::rules::Scope::Plan => vec![Document::plan(plan).with_specification(spec, &meta())],

@@ -8,20 +8,23 @@ use cel::common::ast::operators as op;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, SelectExpr};
 use regex::RegexBuilder;
 
-use super::Scope;
 use super::each::{Body, Each};
 use super::schema::{Record, Type};
 use super::source::similar;
 use super::value::Pattern;
+use super::{MAX_PATTERNS, Scope};
 
 /// Sizes of a compiled pattern in KiB that are told apart; the last is the largest that is allowed.
 const PATTERN_KIB: [usize; 5] = [4, 8, 16, 32, 64];
+
+/// Memory that a pattern may use while it is matched, in bytes: it becomes slower, not wrong, with less.
+const PATTERN_CACHE_BYTES: usize = 128 << 10;
 
 /// What is wrong with an expression.
 pub(super) struct Problem {
     /// The node of the tree.
     pub(super) at: u64,
-    pub(super) problem: String,
+    pub(super) wrong: String,
     pub(super) remedy: String,
 }
 
@@ -59,7 +62,7 @@ pub(super) fn check(expression: &IdedExpr, scope: Scope) -> Result<Checked, Prob
         Type::Bool => Ok(checker.found),
         other => Err(Problem {
             at: expression.id,
-            problem: format!("the result is a {other}, no bool"),
+            wrong: format!("the result is a {other}, no bool"),
             remedy: "compare it with something: a rule says true when it holds".into(),
         }),
     }
@@ -74,14 +77,14 @@ struct Checker {
 
 type Typed = Result<Type, Problem>;
 
-fn problem<T>(at: &IdedExpr, problem: impl Into<String>, remedy: impl Into<String>) -> Result<T, Problem> {
-    Err(Problem { at: at.id, problem: problem.into(), remedy: remedy.into() })
+fn problem<T>(at: &IdedExpr, wrong: impl Into<String>, remedy: impl Into<String>) -> Result<T, Problem> {
+    Err(Problem { at: at.id, wrong: wrong.into(), remedy: remedy.into() })
 }
 
 impl Checker {
     fn of(&mut self, expr: &IdedExpr) -> Typed {
         match &expr.expr {
-            Expr::Literal(literal) => self.literal(expr, literal),
+            Expr::Literal(literal) => literal_type(expr, literal),
             Expr::Ident(name) => self.variable(expr, name),
             Expr::Select(select) => self.select(expr, select),
             Expr::List(list) => self.list(expr, &list.elements),
@@ -94,22 +97,6 @@ impl Checker {
                 problem(expr, "maps and messages cannot be made", "use lists: `x in ['a', 'b']`")
             }
             Expr::Unspecified => problem(expr, "a part of the expression is missing", "write it"),
-        }
-    }
-
-    fn literal(&self, expr: &IdedExpr, literal: &LiteralValue) -> Typed {
-        match literal {
-            LiteralValue::Boolean(_) => Ok(Type::Bool),
-            LiteralValue::Int(_) => Ok(Type::Int),
-            LiteralValue::Double(_) => Ok(Type::Double),
-            LiteralValue::String(_) => Ok(Type::String),
-            LiteralValue::UInt(_) => problem(expr, "unsigned numbers are not used", "leave out the `u`"),
-            LiteralValue::Bytes(_) => problem(expr, "bytes are not used", "write a text, without the `b`"),
-            LiteralValue::Null => problem(
-                expr,
-                "nothing is ever null",
-                "ask `has(…)`, or compare with '': a text that is missing is empty",
-            ),
         }
     }
 
@@ -165,14 +152,7 @@ impl Checker {
                 );
             }
         }
-        self.listed(expr, of)
-    }
-
-    fn listed(&self, expr: &IdedExpr, of: Type) -> Typed {
-        match of.list() {
-            Some(list) => Ok(list),
-            None => problem(expr, "a list of lists", "look at the inner list with exists or all instead"),
-        }
+        listed(expr, of)
     }
 
     fn each(&mut self, each: &Each) -> Typed {
@@ -190,7 +170,7 @@ impl Checker {
             Body::Collect { guard, item } => guard
                 .map_or(Ok(()), |guard| self.condition(guard))
                 .and_then(|()| self.of(item))
-                .and_then(|of| self.listed(item, of)),
+                .and_then(|of| listed(item, of)),
         };
         self.variables.pop();
         result
@@ -226,13 +206,11 @@ impl Checker {
             };
             return problem(expr, wrong, remedy);
         }
-        match SIGNATURES.iter().find(|(known, _)| *known == call.func_name) {
-            Some((_, signature)) => problem(expr, wrong, format!("write {signature}")),
-            None => {
-                let known: Vec<&str> = SIGNATURES.iter().map(|(name, _)| *name).collect();
-                problem(expr, format!("there is no function `{name}`"), meant(&call.func_name, &known))
-            }
+        if let Some((_, signature)) = SIGNATURES.iter().find(|(known, _)| *known == call.func_name) {
+            return problem(expr, wrong, format!("write {signature}"));
         }
+        let known: Vec<&str> = SIGNATURES.iter().map(|(name, _)| *name).collect();
+        problem(expr, format!("there is no function `{name}`"), meant(&call.func_name, &known))
     }
 
     /// `text.matches('pattern')`: the pattern is compiled here, once, and bounded.
@@ -247,8 +225,17 @@ impl Checker {
         let Expr::Literal(LiteralValue::String(source)) = &argument.expr else {
             return problem(argument, "the pattern is computed", "write the pattern itself, in quotes");
         };
+        if self.found.patterns.len() == MAX_PATTERNS {
+            let remedy = "join them as in `a|b`, or make two rules of it";
+            return problem(argument, format!("there are more than {MAX_PATTERNS} patterns"), remedy);
+        }
         let compiled = PATTERN_KIB.iter().map(|kib| {
-            RegexBuilder::new(source.inner()).size_limit(kib << 10).nest_limit(64).build().map(|regex| (regex, *kib))
+            RegexBuilder::new(source.inner())
+                .size_limit(kib << 10)
+                .dfa_size_limit(PATTERN_CACHE_BYTES)
+                .nest_limit(64)
+                .build()
+                .map(|regex| (regex, *kib))
         });
         let mut last = None;
         for result in compiled {
@@ -278,8 +265,30 @@ impl Checker {
     }
 }
 
+fn literal_type(expr: &IdedExpr, literal: &LiteralValue) -> Typed {
+    match literal {
+        LiteralValue::Boolean(_) => Ok(Type::Bool),
+        LiteralValue::Int(_) => Ok(Type::Int),
+        LiteralValue::Double(_) => Ok(Type::Double),
+        LiteralValue::String(_) => Ok(Type::String),
+        LiteralValue::UInt(_) => problem(expr, "unsigned numbers are not used", "leave out the `u`"),
+        LiteralValue::Bytes(_) => problem(expr, "bytes are not used", "write a text, without the `b`"),
+        LiteralValue::Null => {
+            problem(expr, "nothing is ever null", "ask `has(…)`, or compare with '': a text that is missing is empty")
+        }
+    }
+}
+
+/// The type of a list of these.
+fn listed(expr: &IdedExpr, of: Type) -> Typed {
+    match of.list() {
+        Some(list) => Ok(list),
+        None => problem(expr, "a list of lists", "look at the inner list with exists or all instead"),
+    }
+}
+
 /// Every function that is no operator, with how it is written.
-pub(super) const SIGNATURES: [(&str, &str); 14] = [
+const SIGNATURES: [(&str, &str); 14] = [
     ("size", "text.size() or list.size()"),
     ("contains", "text.contains('part')"),
     ("startsWith", "text.startsWith('part')"),
@@ -297,6 +306,7 @@ pub(super) const SIGNATURES: [(&str, &str); 14] = [
 ];
 
 /// The type of a call's result; none when it does not take these.
+#[allow(clippy::match_same_arms, reason = "one line for each operator and function")]
 fn result(name: &str, member: bool, types: &[Type]) -> Option<Type> {
     use Type::{Bool, Double, Int, String, Strings};
     let scalar = |of: &Type| matches!(of, Bool | Int | Double | String);

@@ -21,6 +21,8 @@ use super::value::{Fields, Items, Value};
 const BYTES_PER_UNIT: u64 = 64;
 /// Bytes that an element of a list takes, besides what it holds.
 const ELEMENT_BYTES: u64 = 32;
+/// Bytes of the longest number: a double is written without exponent.
+const NUMBER_BYTES: u64 = 400;
 
 /// How large a value can be.
 #[derive(Clone, Debug, PartialEq)]
@@ -195,7 +197,6 @@ impl Estimate<'_> {
                 found.map_or(Shape::Plain, |(_, shape)| shape.clone())
             }
             Expr::Literal(LiteralValue::String(text)) => Shape::Text(text.inner().len() as u64),
-            Expr::Select(select) => self.walk(&select.operand).field(&select.field),
             Expr::List(list) => {
                 let shapes: Vec<Shape> = list.elements.iter().map(|element| self.walk(element)).collect();
                 let len = shapes.len() as u64;
@@ -204,7 +205,8 @@ impl Estimate<'_> {
             }
             Expr::Call(call) => self.call(call),
             Expr::Comprehension(comprehension) => Each::of(comprehension).map_or(Shape::Plain, |each| self.each(&each)),
-            Expr::Literal(_) | Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => Shape::Plain,
+            // A selection has become an index.
+            Expr::Literal(_) | Expr::Select(_) | Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => Shape::Plain,
         }
     }
 
@@ -219,6 +221,10 @@ impl Estimate<'_> {
                 self.made(Shape::list(len, a.element.clone().or(b.element.clone()), None))
             }
             (op::CONDITIONAL, [_, a, b]) => a.clone().or(b.clone()),
+            (op::INDEX, [of, Shape::Text(_)]) => match call.args.last().map(|arg| &arg.expr) {
+                Some(Expr::Literal(LiteralValue::String(field))) => of.field(field.inner()),
+                _ => Shape::Plain,
+            },
             (op::INDEX, [list, _]) => list.element(),
             (op::IN, [value, list]) => {
                 self.pay(list.len());
@@ -251,7 +257,7 @@ impl Estimate<'_> {
                 self.made(Shape::Text(list.bytes().saturating_add(separators)))
             }
             ("string", [Shape::Text(text)]) => Shape::Text(*text),
-            ("string", _) => self.made(Shape::Text(32)),
+            ("string", _) => self.made(Shape::Text(NUMBER_BYTES)),
             // Reads the texts that it is given; the size of a list is known.
             _ => {
                 let text = |shape: &Shape| if let Shape::Text(bytes) = shape { *bytes } else { 0 };

@@ -1,10 +1,12 @@
 //! Rules that many projects want. `examples/rules/library.yaml` shows them as they are written in a Constitution.
 
+use super::Scope::{Plan, Specification, Task};
+use super::Strength::{Must, Should};
 use super::{Rule, Scope, Strength};
 
 /// The library, to choose from: nothing of it applies unless a constitution says so.
 pub fn builtin() -> Vec<Rule> {
-    let rule = |name: &str, scope, strength, principle: &str, message: &str, expression: &str| Rule {
+    let rule = |name: &str, scope: Scope, strength: Strength, principle: &str, message: &str, expression: &str| Rule {
         name: name.into(),
         scope,
         expression: expression.into(),
@@ -12,8 +14,6 @@ pub fn builtin() -> Vec<Rule> {
         strength,
         principle: Some(principle.into()),
     };
-    use Scope::{Plan, Specification, Task};
-    use Strength::{Must, Should};
     vec![
         rule(
             "requirements-bind",

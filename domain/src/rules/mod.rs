@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use document::{Decision, Document, Gate, Meta, PlanInput, TaskInput, Workspace};
 pub use inherit::{Loosened, inherit};
 pub use library::builtin;
-pub use program::{Needs, Outcome, Program, compile, compile_all};
+pub use program::{Budget, Needs, Outcome, Program, compile, compile_all};
 pub use schema::{Field, Record, Type, records};
 
 /// Most rules of one constitution, its parent's counted.
@@ -33,10 +33,16 @@ pub const MAX_RULES: usize = 64;
 pub const MAX_EXPRESSION_BYTES: usize = 4096;
 /// Largest message of a rule, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 1024;
+/// Largest name of a principle, in bytes.
+pub const MAX_PRINCIPLE_BYTES: usize = 256;
 /// Most brackets and operators inside one another in an expression.
 pub const MAX_DEPTH: usize = 32;
+/// Most patterns in an expression.
+pub const MAX_PATTERNS: usize = 8;
 /// Most that one evaluation of one rule may cost. One unit is about a step of the evaluation; looking at 64 bytes of text is one too.
-pub const MAX_COST: u64 = 5_000_000;
+pub const MAX_COST: u64 = 10_000_000;
+/// Most that all evaluations with one [`Budget`] may cost.
+pub const MAX_TOTAL_COST: u64 = 50_000_000;
 /// Largest text or list that an expression may make on the way, in bytes.
 pub const MAX_VALUE_BYTES: u64 = 4 << 20;
 /// Most items that a violation names.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 use cel::common::ast::operators as op;
-use cel::common::ast::{Expr, LiteralValue};
+use cel::common::ast::{CallExpr, Expr, LiteralValue};
 use cel::common::types::{CelBool, CelString};
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
@@ -17,8 +17,8 @@ use super::each::{Body, Each, children_mut};
 use super::schema::Type;
 use super::value::Fields;
 use super::{
-    MAX_COST, MAX_EXPRESSION_BYTES, MAX_ITEMS, MAX_MESSAGE_BYTES, MAX_RULES, MAX_VALUE_BYTES, Rule, RuleError, Scope,
-    source,
+    MAX_COST, MAX_DEPTH, MAX_EXPRESSION_BYTES, MAX_ITEMS, MAX_MESSAGE_BYTES, MAX_PRINCIPLE_BYTES, MAX_RULES,
+    MAX_TOTAL_COST, MAX_VALUE_BYTES, Rule, RuleError, Scope, source,
 };
 use crate::names::is_label;
 
@@ -44,6 +44,7 @@ pub struct Program {
 
 /// Which documents an expression reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "four documents, each read or not")]
 pub struct Needs {
     /// The constitution.
     pub constitution: bool,
@@ -69,6 +70,27 @@ impl Needs {
     /// Whether a document that shows only itself is enough.
     pub fn only(self, scope: Scope) -> bool {
         scope.sees().iter().all(|other| *other == scope || !self.reads(*other))
+    }
+}
+
+/// What evaluations that belong together may cost: those of all rules on a plan and its tasks, say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    left: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { left: MAX_TOTAL_COST }
+    }
+}
+
+impl Budget {
+    /// Takes so much, or says that it is not there.
+    fn spend(&mut self, units: u64) -> bool {
+        let left = self.left.checked_sub(units);
+        self.left = left.unwrap_or(self.left);
+        left.is_some()
     }
 }
 
@@ -101,24 +123,8 @@ pub fn compile(rule: &Rule) -> Result<Program, RuleError> {
         let (line, column) = source::place(&rule.expression, offset);
         Err(RuleError { rule: rule.name.clone(), line, column, problem, remedy: remedy.into() })
     };
-    if !is_label(&rule.name) {
-        let problem = format!("{:?} is no name of a rule", cut(&rule.name, 63));
-        return wrong(0, problem, "take a-z, 0-9 and -, at most 63 of them, with a letter or digit at both ends");
-    }
-    if rule.message.trim().is_empty() || rule.message.len() > MAX_MESSAGE_BYTES {
-        let problem = format!("the message has {} bytes", rule.message.len());
-        return wrong(0, problem, &format!("say in 1 to {MAX_MESSAGE_BYTES} bytes what a person should do"));
-    }
-    if rule.expression.len() > MAX_EXPRESSION_BYTES {
-        let problem = format!("the expression has {} bytes", rule.expression.len());
-        return wrong(0, problem, &format!("at most {MAX_EXPRESSION_BYTES} are allowed; make two rules of it"));
-    }
-    if rule.expression.trim().is_empty() {
-        return wrong(0, "the expression is empty".into(), "write what must hold");
-    }
-    if let Some(at) = source::too_deep(&rule.expression) {
-        let remedy = format!("at most {} brackets and operators may nest; make two rules of it", super::MAX_DEPTH);
-        return wrong(at, "the expression nests too deeply".into(), &remedy);
+    if let Some((offset, problem, remedy)) = out_of_bounds(rule) {
+        return wrong(offset, problem, &remedy);
     }
     let env = match &*ENV {
         Ok(env) => env,
@@ -131,7 +137,7 @@ pub fn compile(rule: &Rule) -> Result<Program, RuleError> {
     let offset = |id: u64| source::token(&rule.expression, info.offset_for(id).map_or(0, |(start, _)| start as usize));
     let Checked { reads, patterns, mut rewritten } = match check::check(&expression, rule.scope) {
         Ok(checked) => checked,
-        Err(found) => return wrong(offset(found.at), found.problem, &found.remedy),
+        Err(found) => return wrong(offset(found.at), found.wrong, &found.remedy),
     };
     rewrite(&mut expression, &mut rewritten);
     let usual: Vec<(&str, Shape)> = rule
@@ -152,6 +158,30 @@ pub fn compile(rule: &Rule) -> Result<Program, RuleError> {
         task: reads.contains(Scope::Task.record().name),
     };
     Ok(Program { rule: rule.clone(), expression: Arc::new(expression), patterns, needs })
+}
+
+/// What is wrong with a rule before its expression is read: the byte, the problem and the remedy.
+fn out_of_bounds(rule: &Rule) -> Option<(usize, String, String)> {
+    let bytes = rule.expression.len();
+    if !is_label(&rule.name) {
+        let remedy = "take a-z, 0-9 and -, at most 63 of them, with a letter or digit at both ends";
+        Some((0, format!("{:?} is no name of a rule", cut(&rule.name, 63)), remedy.into()))
+    } else if rule.message.trim().is_empty() || rule.message.len() > MAX_MESSAGE_BYTES {
+        let remedy = format!("say in 1 to {MAX_MESSAGE_BYTES} bytes what a person should do");
+        Some((0, format!("the message has {} bytes", rule.message.len()), remedy))
+    } else if rule.principle.as_ref().is_some_and(|principle| principle.len() > MAX_PRINCIPLE_BYTES) {
+        let remedy = format!("name the principle in at most {MAX_PRINCIPLE_BYTES} bytes");
+        Some((0, "the name of the principle is too long".into(), remedy))
+    } else if rule.expression.trim().is_empty() {
+        Some((0, "the expression is empty".into(), "write what must hold".into()))
+    } else if bytes > MAX_EXPRESSION_BYTES {
+        let remedy = format!("at most {MAX_EXPRESSION_BYTES} are allowed; make two rules of it");
+        Some((0, format!("the expression has {bytes} bytes"), remedy))
+    } else {
+        let at = source::too_deep(&rule.expression)?;
+        let remedy = format!("at most {MAX_DEPTH} brackets and operators may nest; make two rules of it");
+        Some((at, "the expression nests too deeply".into(), remedy))
+    }
 }
 
 /// Checks the rules of a constitution.
@@ -209,7 +239,8 @@ fn too_costly(cost: cost::Cost, on: &str) -> (String, String) {
     }
 }
 
-/// Puts what the check found in the place of what was written.
+/// Puts what the check found in the place of what was written, and `a['b']` in that of `a.b`: the library takes the latter for a name of
+/// a variable first, and spends half its time on that.
 fn rewrite(expression: &mut IdedExpr, rewritten: &mut std::collections::BTreeMap<u64, Expr>) {
     for child in children_mut(&mut expression.expr) {
         rewrite(child, rewritten);
@@ -217,10 +248,17 @@ fn rewrite(expression: &mut IdedExpr, rewritten: &mut std::collections::BTreeMap
     if let Some(new) = rewritten.remove(&expression.id) {
         expression.expr = new;
     }
+    if let Expr::Select(select) = &mut expression.expr {
+        let field = LiteralValue::String(std::mem::take(&mut select.field).into());
+        let field = IdedExpr { id: expression.id, expr: Expr::Literal(field) };
+        let args = vec![std::mem::take(&mut *select.operand), field];
+        expression.expr = Expr::Call(CallExpr { func_name: op::INDEX.into(), target: None, args });
+    }
 }
 
-fn cut(text: &str, bytes: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes)]
+/// So much of a text, without what would mean something to a terminal.
+fn cut(text: &str, bytes: usize) -> String {
+    text[..text.floor_char_boundary(bytes)].replace(char::is_control, " ")
 }
 
 /// The variables of one evaluation.
@@ -262,6 +300,11 @@ impl Program {
 
     /// Asks whether a document keeps the rule.
     pub fn evaluate(&self, document: &Document) -> Outcome {
+        self.evaluate_within(document, &mut Budget::default())
+    }
+
+    /// The same, as one of many evaluations that share a budget.
+    pub fn evaluate_within(&self, document: &Document, budget: &mut Budget) -> Outcome {
         let failed = |why: String| Outcome::Failed { why: format!("rule {:?}: {why}", self.rule.name) };
         if document.scope != self.rule.scope {
             return failed(format!("it is for a {}, and this is a {}", self.rule.scope, document.scope));
@@ -274,6 +317,10 @@ impl Program {
         if cost.units > MAX_COST || cost.largest > MAX_VALUE_BYTES {
             let (problem, remedy) = too_costly(cost, "on this document");
             return failed(format!("{problem}; {remedy}"));
+        }
+        if !budget.spend(cost.units) {
+            let remedy = "look at fewer lists, and ask in a rule for a Plan what would be asked again for each Task";
+            return failed(format!("with those before it, it may cost more than {MAX_TOTAL_COST} units; {remedy}"));
         }
         let Ok(env) = &*ENV else {
             return failed("the expression library cannot be used".into());
@@ -300,7 +347,7 @@ fn reason(error: &ExecutionError) -> String {
         ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => "a number is divided by zero".into(),
         ExecutionError::Overflow(..) => "a number becomes too large".into(),
         ExecutionError::IndexOutOfBounds(_) => "a list has fewer elements than the rule asks for".into(),
-        other => cut(&other.to_string(), MAX_WHY_BYTES).to_owned(),
+        other => cut(&other.to_string(), MAX_WHY_BYTES),
     }
 }
 
@@ -400,5 +447,78 @@ fn name(element: &dyn Val) -> Option<String> {
         None => element,
     };
     let text = first.downcast_ref::<CelString>()?.inner().trim();
-    (!text.is_empty()).then(|| cut(text, MAX_ITEM_BYTES).to_owned())
+    (!text.is_empty()).then(|| cut(text, MAX_ITEM_BYTES))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::rules::{PlanInput, Strength, TaskInput};
+
+    /// Expressions that make texts, most of them long.
+    fn text() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            Just("plan.tasks[0].title".to_owned()),
+            Just("plan.tasks[1].text".to_owned()),
+            Just("'a, b'".to_owned()),
+            Just("''".to_owned()),
+            Just("string(1.5e300)".to_owned()),
+        ];
+        leaf.prop_recursive(4, 16, 3, |inner| {
+            let two = (inner.clone(), inner.clone());
+            prop_oneof![
+                two.clone().prop_map(|(a, b)| format!("({a} + {b})")),
+                two.clone().prop_map(|(a, b)| format!("{a}.split({b}).join({a})")),
+                two.clone().prop_map(|(a, b)| format!("plan.tasks.map(t, t.text + {a}).join({b})")),
+                two.clone().prop_map(|(a, b)| format!("[{a}, {b}].map(y, y + {a}).join(',')")),
+                two.clone().prop_map(|(a, b)| format!("({a} == {b} ? {a} : {b})")),
+                two.clone().prop_map(|(a, b)| format!("({a}.split(',') + [{b}]).filter(z, z != '').join({b})")),
+                two.prop_map(|(a, b)| format!("plan.tasks.map(t, t.title != '', {a}).map(u, u + {b})[0]")),
+                inner.prop_map(|a| format!("{a}.upperAscii().trim()")),
+            ]
+        })
+    }
+
+    fn document() -> Document {
+        let task =
+            |title: &str, text: &str| TaskInput { title: title.into(), text: text.into(), ..TaskInput::default() };
+        let tasks = vec![task("x, y", ""), task("", &"long, text ".repeat(9)), task("ä", "ö")];
+        Document::plan(&PlanInput { name: "p".into(), tasks, ..PlanInput::default() })
+    }
+
+    proptest! {
+        /// The bound on memory holds only if no value is larger than it was said to become.
+        #[test]
+        fn no_text_is_larger_than_was_estimated(text in text()) {
+            let rule = Rule {
+                name: "size".into(),
+                scope: Scope::Plan,
+                expression: format!("({text} + '').size() >= 0"),
+                message: "-".into(),
+                strength: Strength::Must,
+                principle: None,
+            };
+            let document = document();
+            let Ok(program) = compile(&rule) else { return Ok(()) };
+            let cost = program.estimate(&document);
+            if cost.units > MAX_COST || cost.largest > MAX_VALUE_BYTES {
+                return Ok(());
+            }
+            let Expr::Call(comparison) = &program.expression.expr else { unreachable!() };
+            let made = measured(&comparison.args[0]).unwrap();
+            let variables = Variables { document: &document, patterns: &[] };
+            let mut context = Context::with_env(Arc::clone(ENV.as_ref().unwrap()));
+            context.set_variable_resolver(&variables);
+            match Value::resolve_val(made, &context) {
+                Ok(value) => {
+                    let bytes = value.downcast_ref::<CelString>().unwrap().inner().len() as u64;
+                    prop_assert!(bytes <= cost.largest, "{bytes} > {} for {text}", cost.largest);
+                    prop_assert!(bytes / 64 <= cost.units, "{bytes} bytes for {} units: {text}", cost.units);
+                }
+                Err(error) => prop_assert!(matches!(error, ExecutionError::IndexOutOfBounds(_)), "{error}"),
+            }
+        }
+    }
 }

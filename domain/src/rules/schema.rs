@@ -265,7 +265,7 @@ pub(super) static TASK: Record = Record {
         text("text", 300, "what the agent is told besides the title, or the script that it runs"),
         text("phase", 40, "phase of tasks.md that it stands in"),
         text("story", 6, "key of the user story that it serves: `US1`"),
-        texts("dependsOn", 5, "ids of the tasks that must have succeeded before it starts"),
+        texts("dependsOn", 3, "ids of the tasks that must have succeeded before it starts"),
         texts("paths", 3, "files and folders that its title and text name"),
         many("gates", &GATE, 1, "commands that must succeed in its working tree before its work counts"),
         flag("externalEffect", "whether its work reaches beyond the workspace"),

@@ -155,7 +155,7 @@ impl Indexer for Items {
     where
         Self: 'v,
     {
-        let index = index.downcast_ref::<CelInt>().map(|i| *i.inner()).unwrap_or(-1);
+        let index = index.downcast_ref::<CelInt>().map_or(-1, |i| *i.inner());
         let found = usize::try_from(index).ok().and_then(|i| self.0.get(i));
         found.map(|v| CowVal::Borrowed(v.as_ref())).ok_or(ExecutionError::IndexOutOfBounds(index.into()))
     }
@@ -219,6 +219,7 @@ impl Val for Pattern {
 impl StaticVal for Pattern {}
 
 /// `text.matches(pattern)`.
+#[allow(clippy::needless_pass_by_value, reason = "the signature that the library asks for")]
 fn matches<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
     let text = args.first().and_then(|a| a.downcast_ref::<CelString>());
     let pattern = args.get(1).and_then(|a| a.downcast_ref::<Pattern>());
