@@ -214,6 +214,11 @@ fn is_precise(text: &str, words: &[Word<'_>], hit: Hit, whole: Whole) -> bool {
         }
 }
 
+/// Whether a word is a unit of speed, load or time.
+pub(super) fn is_unit(word: &str) -> bool {
+    word == "%" || is_one_of(UNITS, word)
+}
+
 /// Whether a text has a number with a unit: `200ms`, `95%`, `two seconds`, `5 messages per second`.
 fn is_measured(words: &[Word<'_>]) -> bool {
     let unit = |w: &Word<'_>| {
