@@ -7,7 +7,7 @@ use enact_domain::analysis::{
     self, Category, Finding, MAX_FINDINGS, Origin, RULES, Report, Severity, Sketch, TaskText,
 };
 use enact_domain::speckit::tasks::{PhaseKind, TasksFile};
-use enact_domain::speckit::{constitution, spec, tasks};
+use enact_domain::speckit::{StoryKey, constitution, spec, tasks};
 
 fn corpus() -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus/dev");
@@ -78,7 +78,8 @@ fn stories(file: &TasksFile) -> Vec<(String, String)> {
     };
     let one = |task: &tasks::Task| {
         let details = task.details.iter().map(|d| d.text.as_str()).collect::<Vec<_>>().join("\n");
-        let stories = task.stories.iter().map(|s| s.as_str()).chain(of_phase(task.phase)).collect::<Vec<_>>().join(" ");
+        let stories =
+            task.stories.iter().map(StoryKey::as_str).chain(of_phase(task.phase)).collect::<Vec<_>>().join(" ");
         (details, stories)
     };
     file.tasks.iter().map(one).collect()
