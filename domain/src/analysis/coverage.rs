@@ -276,7 +276,7 @@ impl Index {
         index
     }
 
-    /// The tasks that serve something, the surest first; terms count only where nothing surer is known.
+    /// The tasks that serve something, the surest first; terms count only where no task names it.
     fn links(&self, id: &str, text: &str, stories: &[String]) -> Vec<(usize, Evidence)> {
         let named = self.ids.get(&exact(id)).into_iter().flatten().take(MAX_LINKS).map(|task| (*task, Evidence::Id));
         let tagged =
@@ -285,12 +285,13 @@ impl Index {
         let sure = named.chain(tagged.map(|task| (*task, Evidence::Story)));
         let mut found: Vec<(usize, Evidence)> = sure.filter(|(task, _)| seen.insert(*task)).collect();
         found.sort_by_key(|(task, by)| (*by, *task));
-        if found.is_empty() {
+        // A story's tag says that a task is about the story, not that it does just this.
+        if found.iter().all(|(_, by)| *by == Evidence::Story) {
             let words = words(text);
             let mut tasks: BTreeSet<usize> = self.terms.alike(&words, 40, RARE).into_iter().collect();
             let rare = |tasks: &&Vec<usize>| tasks.len() <= RARE;
             tasks.extend(names(&words).iter().filter_map(|name| self.names.get(name)).filter(rare).flatten());
-            found = tasks.into_iter().map(|task| (task, Evidence::Terms)).collect();
+            found.extend(tasks.into_iter().filter(|task| seen.insert(*task)).map(|task| (task, Evidence::Terms)));
         }
         found
     }

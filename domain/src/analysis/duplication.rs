@@ -9,6 +9,7 @@ use super::rules::{
 use super::similar::{Pair, pairs};
 use super::statements::{Kind, Statement, Statements, entity_name};
 use super::text::{Vocabulary, Word, terms, words};
+use super::vague::is_unit;
 
 /// Statements are compared when so many percent of their terms are the same.
 const SIMILAR_PERCENT: usize = 70;
@@ -44,10 +45,16 @@ fn among(statements: &[&Statement<'_>], findings: &mut Findings) {
         let compared = statement.english && earlier.is_none_or(|e| e == index);
         sets.push(if compared { vocabulary.set(&statement.words) } else { Vec::new() });
     }
+    // Of several that a statement resembles, the first is named.
+    let mut told = None;
     for pair in pairs(&sets, LEAST_TERMS, SIMILAR_PERCENT).found {
         let (a, b) = (statements[pair.first], statements[pair.second]);
+        if told == Some(pair.second) {
+            continue;
+        }
         if let Some((rule, summary)) = relation(a, b, pair, &sets) {
             report(rule, a, b, &summary, findings);
+            told = Some(pair.second);
         }
     }
 }
@@ -69,7 +76,8 @@ fn relation(a: &Statement<'_>, b: &Statement<'_>, pair: Pair, sets: &[Vec<u32>])
         return Some((&SIMILAR_STATEMENT, format!("{what} {} says", name(a))));
     }
     let units = |q: &[(String, String)]| q.iter().map(|(_, unit)| unit.clone()).collect::<Vec<_>>();
-    let comparable = equal && units(&numbers) == units(&there) && units(&numbers).iter().all(|u| !u.is_empty());
+    // Numbers without a unit are names, as in `level 1` and `level 2`.
+    let comparable = equal && units(&numbers) == units(&there) && units(&numbers).iter().all(|u| is_unit(u));
     comparable.then(|| {
         let show =
             |q: &[(String, String)]| q.iter().map(|(n, unit)| format!("{n} {unit}")).collect::<Vec<_>>().join(", ");
@@ -122,10 +130,8 @@ fn conditions<'a>(statement: &'a Statement<'_>) -> Vec<&'a str> {
 
 /// Numbers with the word after each, in order.
 pub(super) fn quantities(words: &[Word<'_>]) -> Vec<(String, String)> {
-    let unit_after = |at: usize| {
-        let unit = words.get(at + 1).filter(|w| !w.is_number());
-        unit.map(|w| w.lower.trim_end_matches('s').to_owned()).unwrap_or_default()
-    };
+    let unit_after =
+        |at: usize| words.get(at + 1).filter(|w| !w.is_number()).map(|w| w.lower.clone()).unwrap_or_default();
     let numbers = words.iter().enumerate().filter(|(_, w)| w.is_number());
     numbers
         .map(|(at, w)| {

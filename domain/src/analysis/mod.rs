@@ -58,9 +58,11 @@ pub fn specification(parsed: &Parsed<Spec>) -> Report {
 pub fn constitution(parsed: &Parsed<Constitution>) -> Report {
     let mut findings = Findings::default();
     let constitution = &parsed.model;
-    let principle =
-        |offset: usize| constitution.principles.iter().rev().find(|p| p.span.start <= offset && offset < p.span.end);
-    let locate = |offset| principle(offset).map_or_else(|| "Document".to_owned(), |p| p.name.clone());
+    let locate = |offset: usize| {
+        let before = constitution.principles.partition_point(|p| p.span.start <= offset);
+        let near = constitution.principles[..before].last().filter(|p| offset < p.span.end);
+        near.map_or_else(|| "Document".to_owned(), |p| p.name.clone())
+    };
     findings.format(&parsed.diagnostics, &constitution.source, locate);
     principles::find(constitution, &mut findings);
     let findings = findings.finish();

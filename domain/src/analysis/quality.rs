@@ -5,7 +5,10 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 use super::finding::{Category, Finding, Severity};
-use super::rules::{INCOMPLETE_SCENARIO, NO_INDEPENDENT_TEST, NO_SCENARIO, UNMEASURABLE_CRITERION};
+use super::rules::{
+    EMPTY_STATEMENT, INCOMPLETE_SCENARIO, NO_INDEPENDENT_TEST, NO_OBLIGATION, NO_SCENARIO, UNMEASURABLE_CRITERION,
+    UNTESTABLE_CRITERION,
+};
 use super::statements::Statements;
 use super::structure;
 use crate::speckit::constitution::Constitution;
@@ -78,11 +81,13 @@ fn listed(name: &'static str, weight: u8, has: &[(&str, bool)]) -> Part {
     Part { name, score: percent(there, has.len()), weight, explanation: format!("{there} of {}{rest}", has.len()) }
 }
 
-/// The share of statements about which nothing ambiguous of medium or higher severity was found.
+/// The share of statements that say what they demand: nothing ambiguous of medium or higher severity, no empty text, an obligation.
 fn clarity(statements: usize, what: &str, findings: &[Finding]) -> Part {
-    let unclear = places(findings, |f| f.category == Category::Ambiguity && f.severity <= Severity::Medium);
+    let mute = [EMPTY_STATEMENT.code, NO_OBLIGATION.code];
+    let ambiguous = |f: &Finding| f.category == Category::Ambiguity && f.severity <= Severity::Medium;
+    let unclear = places(findings, |f| ambiguous(f) || mute.contains(&f.code));
     let clear = statements.saturating_sub(unclear);
-    let explanation = format!("{clear} of {statements} {what} without an ambiguity");
+    let explanation = format!("{clear} of {statements} {what} say plainly what they demand");
     Part { name: "Clarity", score: percent(clear, statements), weight: 25, explanation }
 }
 
@@ -95,7 +100,13 @@ fn places(findings: &[Finding], such: impl Fn(&Finding) -> bool) -> usize {
 fn testability(spec: &Spec, findings: &[Finding]) -> Part {
     let scenarios: usize = spec.stories.iter().map(|s| s.scenarios.len()).sum();
     let all = spec.stories.len() * 2 + scenarios + spec.success_criteria.len();
-    let codes = [NO_SCENARIO.code, NO_INDEPENDENT_TEST.code, INCOMPLETE_SCENARIO.code, UNMEASURABLE_CRITERION.code];
+    let codes = [
+        NO_SCENARIO.code,
+        NO_INDEPENDENT_TEST.code,
+        INCOMPLETE_SCENARIO.code,
+        UNMEASURABLE_CRITERION.code,
+        UNTESTABLE_CRITERION.code,
+    ];
     let untestable = findings.iter().filter(|f| codes.contains(&f.code)).count();
     let testable = all.saturating_sub(untestable);
     let explanation = format!("{testable} of {all} checks on stories, scenarios and criteria hold");

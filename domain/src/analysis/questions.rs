@@ -206,6 +206,9 @@ fn alternative(text: &str) -> Option<Vec<String>> {
         .iter()
         .find_map(|verb| left.split_once(verb))
         .map(|(_, rest)| rest)?;
+    // `kept for 30 days or for one year`: the alternative begins with the word that both have.
+    let opening = format!(" {} ", right.split(' ').next().unwrap_or_default());
+    let left = left.rfind(&opening).map_or(left, |at| &left[at..]);
     let parts: Vec<String> = left.split(',').chain([right]).map(tidy).filter(|p| !p.is_empty()).collect();
     parts.iter().all(|p| p.split(' ').count() <= 7).then_some(parts)
 }
@@ -227,6 +230,7 @@ mod tests {
             ["email/password", "SSO", "OAuth"]
         );
         assert_eq!(options("Which one: local time or UTC?"), ["local time", "UTC"]);
+        assert_eq!(options("Are events kept for 30 days or for one year?"), ["for 30 days", "for one year"]);
         assert_eq!(options("Should deleted doors be kept or removed at once?"), ["kept", "removed at once"]);
         assert_eq!(
             options("What happens? (a) keep them (b) delete them, or (c) ask"),

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use super::finding::{Findings, Place};
 use super::rules::{PRIORITY_ORDER, UNKNOWN_REFERENCE};
 use super::statements::{Statement, Statements};
-use super::text::{Word, is_one_of};
-use crate::speckit::StoryKey;
-use crate::speckit::spec::Spec;
+use super::text::{Word, is_one_of, words};
+use crate::speckit::spec::{Spec, UserStory};
+use crate::speckit::{Span, StoryKey};
 
 /// Identifiers among words: `FR-001`, `NFR-2a`, `SC-003`, `US1`, and `User Story 1` as `US1`, each with the index of its word.
 pub(super) fn ids<'w>(words: &'w [Word<'_>]) -> impl Iterator<Item = (String, usize)> + 'w {
@@ -17,7 +17,9 @@ pub(super) fn ids<'w>(words: &'w [Word<'_>]) -> impl Iterator<Item = (String, us
         }
         let story = at >= 2 && word.is_number() && words[at - 1].lower == "story" && words[at - 2].lower == "user";
         let spelled = if story { format!("US{}", word.raw) } else { word.raw.to_owned() };
-        StoryKey::parse(&spelled).map(|key| (key.as_str().to_owned(), at))
+        // `US015` is how trackers number stories, not how specifications do.
+        let key = StoryKey::parse(&spelled).filter(|key| !key.as_str().starts_with("US0"));
+        key.map(|key| (key.as_str().to_owned(), at))
     })
 }
 
@@ -78,20 +80,35 @@ pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
     let mut told: HashSet<(&str, String)> = HashSet::new();
     for statement in statements.all.iter().filter(|s| !is_withdrawn(s)) {
         for (id, at) in ids(&statement.words) {
-            let elsewhere = points_elsewhere(statement, at);
-            if elsewhere || !defined.lacks(&id) || !told.insert((statement.location.as_str(), id.clone())) {
-                continue;
+            let unknown = !elsewhere(&statement.words, at) && defined.lacks(&id);
+            if unknown && told.insert((statement.location.as_str(), id.clone())) {
+                report(&id, statement.place(&id), findings);
             }
-            let summary = format!("{} refers to {id}, which the document does not define", statement.location);
-            findings.push(
-                &UNKNOWN_REFERENCE,
-                statement.place(&id),
-                summary,
-                format!("define {id}, or name the one that is meant"),
-            );
         }
     }
+    for story in &spec.stories {
+        in_prose(story, spec, &defined, findings);
+    }
     priorities(spec, findings);
+}
+
+/// Identifiers in a story outside of its scenarios, which are statements of their own.
+fn in_prose(story: &UserStory, spec: &Spec, defined: &Defined, findings: &mut Findings) {
+    let end = story.scenarios.first().map_or(story.span.end, |s| s.span.start);
+    let prose = Span { start: story.span.start, end }.text(&spec.source);
+    let words = words(prose);
+    let mut told: HashSet<String> = HashSet::new();
+    for (id, at) in ids(&words).filter(|(id, _)| defined.lacks(id)) {
+        if !elsewhere(&words, at) && told.insert(id.clone()) {
+            let place = Place { line: story.line, location: story.key.as_str(), excerpt: &id };
+            report(&id, place, findings);
+        }
+    }
+}
+
+fn report(id: &str, place: Place<'_>, findings: &mut Findings) {
+    let summary = format!("{} refers to {id}, which the document does not define", place.location);
+    findings.push(&UNKNOWN_REFERENCE, place, summary, format!("define {id}, or name the one that is meant"));
 }
 
 /// Whether a statement speaks of what is no more.
@@ -101,9 +118,8 @@ fn is_withdrawn(statement: &Statement<'_>) -> bool {
 }
 
 /// Whether the words around an identifier speak of another document.
-fn points_elsewhere(statement: &Statement<'_>, at: usize) -> bool {
+fn elsewhere(words: &[Word<'_>], at: usize) -> bool {
     const NEAR: usize = 8;
-    let words = &statement.words;
     let numbered =
         |w: &Word<'_>| w.raw.len() >= 3 && w.raw.bytes().take(3).all(|b| b.is_ascii_digit()) && !w.raw.contains('.');
     let other = |w: &Word<'_>| numbered(w) || is_one_of("spec specs specification constitution prd upstream", &w.lower);

@@ -161,9 +161,9 @@ fn phrase_at(text: &str, words: &[Word<'_>], at: usize) -> Option<Hit> {
 }
 
 /// Words beside which `secure` and the like are no wish but a means.
-const MEANS: &str = "tls https ssl ssh aes aes-256 hash hashed hashing bcrypt argon2 oauth oauth2 jwt token tokens keychain keyring \
+const MEANS: &str = "tls https ssl ssh aes aes-256 hash hashed hashing bcrypt argon2 oauth oauth2 jwt keychain keyring \
     vault mfa 2fa rbac httponly csrf encrypted encryption encrypt signature signed permission permissions via using libsecret hmac pkce \
-    samesite certificate secret random";
+    samesite certificate";
 
 /// Units that make a number a measure of speed, load or time.
 const UNITS: &str = "ms millisecond milliseconds s sec secs second seconds min mins minute minutes hour hours day days week weeks \
@@ -212,6 +212,11 @@ fn is_precise(text: &str, words: &[Word<'_>], hit: Hit, whole: Whole) -> bool {
             rule if *rule == EXAMPLE_LIST => next.is_some_and(|n| n.quoted),
             _ => false,
         }
+}
+
+/// Whether a word is a unit of speed, load or time.
+pub(super) fn is_unit(word: &str) -> bool {
+    word == "%" || is_one_of(UNITS, word)
 }
 
 /// Whether a text has a number with a unit: `200ms`, `95%`, `two seconds`, `5 messages per second`.

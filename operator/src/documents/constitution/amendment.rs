@@ -42,7 +42,7 @@ fn base(status: Option<&ConstitutionStatus>, digest: &Digest) -> Option<Digest> 
 
 fn between(before: &ConstitutionText, after: &ConstitutionText) -> (Option<Amendment>, Option<Obstacle>) {
     let version = |text: &ConstitutionText| text.parsed.model.version.as_ref().map(|v| v.text.clone());
-    let found = amendment::Amendment::default();
+    let found = amendment::compare(&before.parsed.model, &after.parsed.model, &rules_change(before, after));
     let change = |c: &amendment::Change| AmendmentChange {
         kind: format!("{:?}", c.kind),
         principle: cut(&c.principle),
@@ -64,8 +64,7 @@ fn rules_change(before: &ConstitutionText, after: &ConstitutionText) -> RulesCha
     let meaning = |r: &Rule| format!("{:?} {:?} {}", r.scope, r.strength, r.expression.trim());
     let meanings = |rules: &[Rule]| rules.iter().map(meaning).collect::<Vec<_>>();
     let (old, new) = (meanings(&before.rules), meanings(&after.rules));
-    let _ = (seen(&before.rules, &old), seen(&after.rules, &new));
-    RulesChange::default()
+    RulesChange::between(&seen(&before.rules, &old), &seen(&after.rules, &new))
 }
 
 fn seen<'a>(rules: &'a [Rule], meanings: &'a [String]) -> Vec<amendment::Rule<'a>> {
