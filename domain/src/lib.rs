@@ -15,5 +15,6 @@ pub mod plan;
 pub mod record;
 pub mod report;
 pub mod rules;
+pub mod revisions;
 pub mod speckit;
 pub mod time;
