@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use enact_crds::plan::{Coverage, PlanStatus};
 use enact_crds::document::Finding;
+use enact_crds::plan::{Coverage, PlanStatus};
 use enact_crds::task::TaskTemplate;
 use enact_crds::{PlanSpec, convert};
 use enact_domain::analysis::{self, TaskText};
@@ -33,8 +33,20 @@ pub struct Documents {
     pub specification: Option<Arc<SpecificationText>>,
     /// What binds the plan, before its start.
     pub law: Option<Result<Law, Obstacle>>,
-    /// The revision that the plan was started for, when another one is approved by now. None in it when the record does not have it.
-    pub before: Option<Option<Arc<SpecificationText>>>,
+    /// The revision that the plan was started for, when another one is approved by now.
+    pub before: Before,
+}
+
+/// The revision that a plan was started for.
+#[derive(Debug, Default)]
+pub enum Before {
+    /// It is the one that is approved, or the plan is not started.
+    #[default]
+    Same,
+    /// It is another one.
+    Known(Arc<SpecificationText>),
+    /// It is another one, which the record does not have.
+    Forgotten,
 }
 
 /// Digest of the specification as it was last approved.
@@ -53,9 +65,7 @@ impl Observed {
     /// What a person wants to be done about it.
     pub fn choice(&self) -> Choice {
         let newer = self.newer();
-        let says = |annotation| {
-            newer.is_some() && self.plan.annotations().get(annotation).map(String::as_str) == newer
-        };
+        let says = |annotation| newer.is_some() && self.plan.annotations().get(annotation).map(String::as_str) == newer;
         if says(names::ANNOTATION_KEEP) {
             Choice::Keep
         } else if says(names::ANNOTATION_REDO) {
@@ -97,7 +107,8 @@ pub async fn load(ctx: &Context, observed: &Observed) -> Result<Documents, Error
     }
     let pinned = observed.plan.status.as_ref().and_then(|s| s.specification_digest.clone());
     if let (Some(_), Some(pinned)) = (newer, pinned) {
-        documents.before = Some(Library::specification_of(ctx, &member.tenant, &pinned.into()).await?);
+        let known = Library::specification_of(ctx, &member.tenant, &pinned.into()).await?;
+        documents.before = known.map_or(Before::Forgotten, Before::Known);
     }
     Ok(documents)
 }

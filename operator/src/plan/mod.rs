@@ -249,9 +249,8 @@ impl Pass<'_> {
 
     /// Whether something is still to be opened for a newer revision of the specification. What is of unknown end waits for a person.
     fn redoes(&self) -> bool {
-        let waits = |n: &scheduling::Node| {
-            n.asked == scheduling::Asked::Redo && n.phase != scheduling::TaskPhase::Unknown
-        };
+        let waits =
+            |n: &scheduling::Node| n.asked == scheduling::Asked::Redo && n.phase != scheduling::TaskPhase::Unknown;
         self.nodes.iter().any(waits)
     }
 

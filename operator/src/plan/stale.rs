@@ -63,7 +63,13 @@ pub fn outdated(before: Option<&SpecificationText>, after: &SpecificationText, c
         // Nobody can tell what changed: a person has to.
         let changes = vec!["the record does not hold the revision that the plan was started for".to_owned()];
         let all = 0..tasks.len();
-        return Outdated { digest, changes, tasks: all.collect(), touched: (0..=tasks.len()).collect(), uncovered: vec![] };
+        return Outdated {
+            digest,
+            changes,
+            tasks: all.collect(),
+            touched: (0..=tasks.len()).collect(),
+            uncovered: vec![],
+        };
     };
     let (old, new) = (&before.parsed.model, &after.parsed.model);
     let changes = compare(old, new);
@@ -126,7 +132,13 @@ pub struct Answer {
 }
 
 /// The part of a node in what a person decided, or has to decide. `observed` is the revision that the node was last redone for.
-pub fn answer(outdated: Option<&Outdated>, choice: Choice, node: usize, integration: usize, observed: Option<&str>) -> Answer {
+pub fn answer(
+    outdated: Option<&Outdated>,
+    choice: Choice,
+    node: usize,
+    integration: usize,
+    observed: Option<&str>,
+) -> Answer {
     let Some(outdated) = outdated else { return Answer::default() };
     match choice {
         Choice::None => {

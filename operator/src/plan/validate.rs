@@ -5,10 +5,10 @@ use std::sync::Arc;
 use enact_crds::PlanSpec;
 use enact_crds::agent::EnvVar;
 use enact_crds::common::{Gate, LocalRef};
-use enact_crds::{compile, convert};
 use enact_crds::document::Finding;
 use enact_crds::plan::{PlanDecision, Workspace};
 use enact_crds::task::TaskTemplate;
+use enact_crds::{compile, convert};
 use enact_domain::approval::{self, Verdict, evaluate};
 use enact_domain::assignment::{check_ref, check_url};
 use enact_domain::condition::{Progress, READY};
@@ -20,7 +20,7 @@ use enact_domain::speckit::Diagnostic;
 use kube::ResourceExt as _;
 use serde::{Deserialize, Serialize};
 
-use super::documents::{Choice, Judged, judge};
+use super::documents::{Before, Choice, Judged, judge};
 use super::observe::Observed;
 use super::stale::{self, Outdated};
 use super::{Made, Runtime, Tasks, is_finished, started};
@@ -198,11 +198,16 @@ pub fn validate(observed: &Observed, runtime: &mut Runtime) -> Result<Valid, Blo
 
 /// What a newer revision of the specification makes stale, if anything; compared once.
 fn outdated(observed: &Observed, content: &Content, runtime: &mut Runtime) -> Option<Arc<Outdated>> {
-    let (newer, before) = (observed.documents.specification.as_ref()?, observed.documents.before.as_ref()?);
+    let newer = observed.documents.specification.as_ref()?;
+    let before = match &observed.documents.before {
+        Before::Same => return None,
+        Before::Known(text) => Some(text.as_ref()),
+        Before::Forgotten => None,
+    };
     let pinned = observed.plan.status.as_ref()?.specification_digest.clone()?;
     let key = [pinned.clone(), newer.digest.to_string(), content.digest.to_string()];
     let known = runtime.outdated.as_ref().filter(|(k, _)| *k == key).map(|(_, outdated)| outdated.clone());
-    let outdated = known.unwrap_or_else(|| Arc::new(stale::outdated(before.as_deref(), newer, content)));
+    let outdated = known.unwrap_or_else(|| Arc::new(stale::outdated(before, newer, content)));
     runtime.outdated = Some((key, outdated.clone()));
     if !outdated.matters() {
         runtime.harmless = Some((pinned, newer.digest.to_string()));
@@ -371,7 +376,11 @@ fn specification(observed: &Observed) -> Result<Option<String>, Blocked> {
 
 fn approved(observed: &Observed, digest: &Digest, judged: &Judged) -> Result<(), Blocked> {
     let name = observed.plan.name_any();
-    let content = approval::Content { digest: digest.clone(), author: observed.author.clone(), worst: convert::worst_of(&judged.findings) };
+    let content = approval::Content {
+        digest: digest.clone(),
+        author: observed.author.clone(),
+        worst: convert::worst_of(&judged.findings),
+    };
     match evaluate(&(&observed.plan.spec.approval).into(), &content, &observed.decisions, observed.now) {
         Verdict::Approved { .. } => Ok(()),
         Verdict::Rejected { user, comment } => Err(Blocked::stalled(

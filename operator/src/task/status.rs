@@ -152,8 +152,7 @@ pub fn reopened(rerun: Option<&str>, redo: Option<&str>, now: Millis) -> Value {
         Some(_) => ("Redo", names::ANNOTATION_REDO),
         None => ("Rerun", names::ANNOTATION_RERUN),
     };
-    let wanted =
-        Progress::Reconciling.conditions(reason, &format!("another attempt was asked for by {annotation}"));
+    let wanted = Progress::Reconciling.conditions(reason, &format!("another attempt was asked for by {annotation}"));
     let mut patch = json!({
         "phase": Phase::Pending,
         "failures": null,

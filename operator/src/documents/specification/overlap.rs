@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use enact_crds::Specification;
 use enact_crds::document::Finding;
 use enact_crds::plan::Phase;
-use enact_crds::Specification;
 use enact_domain::analysis;
 use enact_domain::digest::Digest;
 use kube::ResourceExt as _;
@@ -51,13 +51,12 @@ pub async fn look(
     let seen: Vec<String> = others.iter().map(|o| format!("{}/{} {}", o.place.0, o.place.1, o.digest)).collect();
     let here: Place = (own.namespace().unwrap_or_default(), own.name_any());
     let key = Digest::of_bytes(format!("{} {} {}\n{}", here.0, here.1, text.digest, seen.join("\n")).as_bytes());
-    let overlap = match ctx.library.overlap(&key) {
-        Some(known) => known,
-        None => {
-            let found = Arc::new(compare(ctx, &here, tenant, text, &others).await?);
-            ctx.library.keep_overlap(key, found.clone());
-            found
-        }
+    let overlap = if let Some(known) = ctx.library.overlap(&key) {
+        known
+    } else {
+        let found = Arc::new(compare(ctx, &here, tenant, text, &others).await?);
+        ctx.library.keep_overlap(key, found.clone());
+        found
     };
     let mut concerned = overlap.with.clone();
     if published(own) != Some(text.digest.as_str()) {

@@ -50,9 +50,7 @@ fn ready(bench: &Bench) -> (String, String) {
 
 #[tokio::test]
 async fn a_plan_does_not_start_before_it_keeps_the_rules_that_bind_it() {
-    let rule = |name: &str, scope: &str, expression: &str, severity: &str| {
-        json!({"name": name, "appliesTo": scope, "expression": expression, "message": format!("mind {name}"), "severity": severity})
-    };
+    let rule = |name: &str, scope: &str, expression: &str, severity: &str| json!({"name": name, "appliesTo": scope, "expression": expression, "message": format!("mind {name}"), "severity": severity});
     let rules = json!([
         rule("gates", "Task", "task.gates.size() > 0", "MUST"),
         rule("decisions", "Plan", "plan.decisions.size() > 0", "SHOULD"),

@@ -93,7 +93,10 @@ async fn what_is_stale_is_held_until_a_person_decides_and_the_rest_goes_on() {
     let newer = amend(&mut bench, &SPEC.replace("every key", "every key and its door")).await;
     let shown = status(&bench);
     assert_eq!(reason(&bench), "SpecificationChanged");
-    assert_eq!(shown["specificationDigest"], first["specificationDigest"], "the plan is still for what it was started for");
+    assert_eq!(
+        shown["specificationDigest"], first["specificationDigest"],
+        "the plan is still for what it was started for"
+    );
     let wanted = json!({"specificationDigest": newer, "changes": ["FR-001 Changed"], "tasks": 2});
     assert_eq!(shown["stale"], wanted, "nothing of it is done yet");
     done(&mut bench, "p-t001-1").await;
@@ -104,7 +107,11 @@ async fn what_is_stale_is_held_until_a_person_decides_and_the_rest_goes_on() {
     assert_eq!(reason(&bench), "Running");
     assert!(bench.api.has("pods/p-t001-2"), "done again: {}", phases(&bench));
     done(&mut bench, "p-t003-1").await;
-    assert!(bench.api.has("pods/p-t003-2"), "what ran for the older revision is done again as well: {}", phases(&bench));
+    assert!(
+        bench.api.has("pods/p-t003-2"),
+        "what ran for the older revision is done again as well: {}",
+        phases(&bench)
+    );
     assert_eq!(status(&bench)["specificationDigest"], json!(newer));
     done(&mut bench, "p-t001-2").await;
     done(&mut bench, "p-t003-2").await;
