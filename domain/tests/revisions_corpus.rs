@@ -62,16 +62,16 @@ fn edits_of_different_lines_of_real_documents_merge() {
         }
         let end = if text.contains("\r\n") { "\r" } else { "" };
         let (ours, theirs) = (
-            with_line(text, lines / 4, &format!("ours{end}")),
-            with_line(text, 3 * lines / 4, &format!("theirs{end}")),
+            with_line(text, lines / 4, &format!("> ours{end}")),
+            with_line(text, 3 * lines / 4, &format!("> theirs{end}")),
         );
-        let both = with_line(&ours, 3 * lines / 4 + 1, &format!("theirs{end}"));
+        let both = with_line(&ours, 3 * lines / 4 + 1, &format!("> theirs{end}"));
         assert_eq!(merge(text, &ours, &theirs), Merge { text: both.clone(), conflicts: Vec::new() }, "{place}");
         assert_eq!(merge(text, &theirs, &ours).text, both, "{place}");
         let changes = diff(text, &both);
         assert!((1..=2).contains(&changes.len()), "{place}: {changes:?}");
         assert!(changes.iter().all(|change| change.kind == SectionKind::Changed), "{place}: {changes:?}");
-        let clash = merge(text, &ours, &with_line(text, lines / 4, &format!("other{end}")));
+        let clash = merge(text, &ours, &with_line(text, lines / 4, &format!("> other{end}")));
         assert_eq!(clash.conflicts.len(), 1, "{place}");
     });
 }
