@@ -114,9 +114,9 @@ fn real_requirements_that_change_are_found() {
         for requirement in old.requirements.iter().take(5) {
             let Some(at) = text[requirement.span.start..requirement.span.end].find("MUST") else { continue };
             requirements += 1;
-            let mut changed = text.to_owned();
-            changed.insert_str(requirement.span.start + at, "always ");
-            let changes = staleness::compare(&old, &spec::parse(changed.as_bytes()).model);
+            let mut edited = text.to_owned();
+            edited.insert_str(requirement.span.start + at, "always ");
+            let changes = staleness::compare(&old, &spec::parse(edited.as_bytes()).model);
             let found: Vec<_> = changes.requirements.iter().map(|c| (c.id.as_str(), &c.kind, c.line)).collect();
             assert_eq!(found, [(requirement.id.as_str(), &ItemKind::Changed, requirement.line)], "{place}");
             let others = Changes { requirements: Vec::new(), ..changes };
