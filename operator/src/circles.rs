@@ -26,7 +26,12 @@ struct Told {
 impl Circle {
     /// Those whom an object concerned when it was last told of.
     pub fn of(&self, object: &Place) -> BTreeSet<Place> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(object).map(|t| t.others.clone()).unwrap_or_default()
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(object)
+            .map(|t| t.others.clone())
+            .unwrap_or_default()
     }
 
     /// Notes whom an object concerns, and what of it; those to wake: nobody when nothing changed.

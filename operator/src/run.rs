@@ -9,10 +9,10 @@ use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Tenant};
 use enact_service::health::{self, Health};
 use enact_service::http;
 use enact_store::{Recorder, Store};
-use kube::runtime::Controller;
-use kube::runtime::watcher::Event;
-use kube::runtime::events::{Recorder as Events, Reporter};
 use futures::channel::mpsc;
+use kube::runtime::Controller;
+use kube::runtime::events::{Recorder as Events, Reporter};
+use kube::runtime::watcher::Event;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
@@ -196,7 +196,10 @@ fn assemble(client: Client, config: Config, memory: Box<dyn Memory>, metrics: Me
         news: News::default(),
         circles: Circles::default(),
     });
-    (ctx, Controllers { departed, tenants, constitutions, specifications, plans, agents, approvals: approval_controller })
+    (
+        ctx,
+        Controllers { departed, tenants, constitutions, specifications, plans, agents, approvals: approval_controller },
+    )
 }
 
 /// Tells of objects that were deleted, once the cache shows it.

@@ -96,7 +96,12 @@ fn take(text: &str, given: &Given) -> Result<(String, Option<Remark>), Remark> {
     } else {
         let asked = open(&parsed, &analysis::specification(&parsed));
         let found = asked.iter().any(|q| key(&q.text) == key(&given.question));
-        let problem = || format!("no question of the document is \"{}\"; the answer stands under Clarifications alone", given.question);
+        let problem = || {
+            format!(
+                "no question of the document is \"{}\"; the answer stands under Clarifications alone",
+                given.question
+            )
+        };
         let remedy = "change what it is about in the document, or name a question of status.questions";
         (given.question.clone(), (!found).then(|| (problem(), remedy)))
     };
@@ -201,7 +206,8 @@ mod tests {
         let effective = write(SPEC.into(), &[said("Q-00000000", "yes"), said("who pays?", "we"), said("who?", " ")]);
         let text = String::from_utf8(effective.bytes.clone()).unwrap();
         assert!(text.contains("- Q: who pays? → A: we"), "{text}");
-        let told: Vec<(&str, Severity)> = effective.findings.iter().map(|f| (f.location.as_str(), f.severity)).collect();
+        let told: Vec<(&str, Severity)> =
+            effective.findings.iter().map(|f| (f.location.as_str(), f.severity)).collect();
         let wanted = [
             ("spec.clarifications[0]", Severity::Medium),
             ("spec.clarifications[1]", Severity::Low),

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use enact_crds::Constitution;
 use enact_crds::common::NamespacedRef;
 use enact_crds::convert;
+use enact_crds::document::{Finding, Severity};
 use enact_domain::analysis::Category;
 use enact_domain::condition::{Progress, READY};
 use enact_domain::digest::Digest;
 use enact_domain::rules::{Document, Outcome, Program, Rule, RuleError, Scope, Strength, inherit};
-use enact_crds::document::{Finding, Severity};
 use kube::ResourceExt as _;
 
 use super::findings::own;
@@ -143,12 +143,15 @@ impl Chain {
             }
             Some(Broken::Circular(path)) => {
                 let path: Vec<String> = path.iter().map(shown).collect();
-                let message =
-                    format!("constitutions inherit from each other: {}; take spec.parentRef out of one", path.join(" -> "));
+                let message = format!(
+                    "constitutions inherit from each other: {}; take spec.parentRef out of one",
+                    path.join(" -> ")
+                );
                 return Some(Obstacle::new(Progress::Stalled, "CircularInheritance", message));
             }
             Some(Broken::TooMany) => {
-                let message = format!("more than {MAX_DEPTH} constitutions inherit from each other; make fewer of them");
+                let message =
+                    format!("more than {MAX_DEPTH} constitutions inherit from each other; make fewer of them");
                 return Some(Obstacle::new(Progress::Stalled, "CircularInheritance", message));
             }
             None => {}
@@ -276,7 +279,9 @@ pub fn judge(programs: &[Program], scope: Scope, document: &Document, name: &str
         let (code, message, items) = match program.evaluate(document) {
             Outcome::Holds => continue,
             Outcome::Violated { message, items } => ("RuleBroken", message, items),
-            Outcome::Failed { why } => ("RuleFailed", format!("{}: it cannot be told: {why}", rule.message), Vec::new()),
+            Outcome::Failed { why } => {
+                ("RuleFailed", format!("{}: it cannot be told: {why}", rule.message), Vec::new())
+            }
         };
         let must = rule.strength == Strength::Must;
         let principle = rule.principle.as_ref().map(|p| format!(" of principle \"{p}\"")).unwrap_or_default();

@@ -8,10 +8,10 @@ use enact_domain::digest::Digest;
 use enact_domain::names;
 use kube::ResourceExt as _;
 
+use super::Document;
 use super::findings::Findings;
 use super::obstacle::Obstacle;
 use super::source::{self, Missing, Origin};
-use super::Document;
 use crate::context::Context;
 use crate::error::Error;
 use crate::references::Target;

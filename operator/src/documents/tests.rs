@@ -80,7 +80,10 @@ async fn a_question_is_asked_and_its_answer_becomes_a_revision() {
     specification(&bench, "keys", json!({}));
     bench.specification("keys").await.unwrap();
     let shown = status(&bench, "specifications/keys");
-    assert_eq!((reason(&bench, "specifications/keys").as_str(), shown["openQuestions"].as_i64()), ("Approved", Some(1)));
+    assert_eq!(
+        (reason(&bench, "specifications/keys").as_str(), shown["openQuestions"].as_i64()),
+        ("Approved", Some(1))
+    );
     let question = shown["questions"][0].clone();
     assert_eq!(question["text"], "how long is a key valid?");
     assert!(shown["quality"]["score"].as_u64().is_some_and(|score| score > 0), "{shown}");
@@ -193,7 +196,11 @@ async fn what_the_platform_demands_is_tightened_and_never_loosened() {
 async fn specifications_that_touch_the_same_hear_of_each_other() {
     let mut bench = Bench::new().await;
     specification(&bench, "keys", json!({}));
-    specification(&bench, "locks", json!({"source": {"inline": SPEC.replace("Keys", "Locks").replace("FR-001", "FR-009")}}));
+    specification(
+        &bench,
+        "locks",
+        json!({"source": {"inline": SPEC.replace("Keys", "Locks").replace("FR-001", "FR-009")}}),
+    );
     bench.specification("keys").await.unwrap();
     bench.specification("locks").await.unwrap();
     bench.settle().await;

@@ -163,8 +163,7 @@ impl Bench {
         let (of_constitutions, look_constitutions) = Referrers::new(constitutions.clone());
         let (of_specifications, look_specifications) = Referrers::new(specifications.clone());
         let (of_plans, look_plans) = Referrers::new(plans.clone());
-        let looks =
-            Looks { constitutions: look_constitutions, specifications: look_specifications, plans: look_plans };
+        let looks = Looks { constitutions: look_constitutions, specifications: look_specifications, plans: look_plans };
         let references = References {
             tenants: Referrers::new(tenants.clone()).0,
             constitutions: of_constitutions,

@@ -68,6 +68,7 @@ fn rules_change(before: &ConstitutionText, after: &ConstitutionText) -> RulesCha
 }
 
 fn seen<'a>(rules: &'a [Rule], meanings: &'a [String]) -> Vec<amendment::Rule<'a>> {
-    let one = |(rule, meaning): (&'a Rule, &'a String)| amendment::Rule { name: &rule.name, meaning, wording: &rule.message };
+    let one =
+        |(rule, meaning): (&'a Rule, &'a String)| amendment::Rule { name: &rule.name, meaning, wording: &rule.message };
     rules.iter().zip(meanings).map(one).collect()
 }

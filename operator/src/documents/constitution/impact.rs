@@ -63,5 +63,9 @@ pub fn of(ctx: &Context, here: &NamespacedRef) -> Impact {
 /// The constitutions that bind a plan.
 pub fn binding(ctx: &Context, namespace: &str, specification: Option<&str>) -> BTreeSet<Place> {
     let found = specification.and_then(|name| crate::context::lookup(&ctx.caches.specifications, namespace, name));
-    chain(ctx, namespace, found.as_deref()).asked.into_iter().map(|NamespacedRef { namespace, name }| (namespace, name)).collect()
+    chain(ctx, namespace, found.as_deref())
+        .asked
+        .into_iter()
+        .map(|NamespacedRef { namespace, name }| (namespace, name))
+        .collect()
 }

@@ -77,7 +77,8 @@ fn every_state_says_what_to_do() {
         s.content = Ok(content(&format!("{GOOD}- **FR-002**: It MUST [NEEDS CLARIFICATION: what?]\n")));
     });
     case("in the way", &|s| {
-        let content = Content { obstacle: Some(Obstacle::new(Progress::Stalled, "Broken", "mend it")), ..content(GOOD) };
+        let content =
+            Content { obstacle: Some(Obstacle::new(Progress::Stalled, "Broken", "mend it")), ..content(GOOD) };
         s.content = Ok(content);
     });
     case("waiting", &|s| s.policy = policy());

@@ -65,7 +65,9 @@ fn a_tenants_own_constitution_may_be_the_one_that_its_tenant_names() {
 fn what_cannot_be_followed_is_told() {
     let mut world = world(&[("t/a", Some("b")), ("t/b", Some("a")), ("t/c", Some("gone"))], &[("u", "t/c")]);
     let circle = world.follow(None, Some("t/a"), "t");
-    assert!(said(&circle).starts_with("CircularInheritance: constitutions inherit from each other: t/a -> t/b -> t/a;"));
+    assert!(
+        said(&circle).starts_with("CircularInheritance: constitutions inherit from each other: t/a -> t/b -> t/a;")
+    );
     let own = world.follow(Some("t/a"), Some("t/b"), "t");
     assert!(said(&own).contains("t/a -> t/b -> t/a"), "{}", said(&own));
     let itself = world.follow(Some("t/a"), Some("t/a"), "t");

@@ -158,8 +158,11 @@ impl Document for Specification {
 
     fn announce(&self, ctx: &Context) {
         let here = (self.namespace().unwrap_or_default(), self.name_any());
-        let constitutions: BTreeSet<_> =
-            chain(ctx, &here.0, Some(self)).asked.into_iter().map(|NamespacedRef { namespace, name }| (namespace, name)).collect();
+        let constitutions: BTreeSet<_> = chain(ctx, &here.0, Some(self))
+            .asked
+            .into_iter()
+            .map(|NamespacedRef { namespace, name }| (namespace, name))
+            .collect();
         for (namespace, name) in ctx.circles.bound.tell(&here, constitutions, "") {
             ctx.references.constitutions.wake_one(ObjectRef::new(&name).within(&namespace));
         }

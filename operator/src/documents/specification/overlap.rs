@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use enact_crds::Specification;
 use enact_crds::document::Finding;
 use enact_crds::plan::Phase;
-use enact_crds::Specification;
 use enact_domain::analysis;
 use enact_domain::digest::Digest;
 use kube::ResourceExt as _;
