@@ -68,6 +68,10 @@ pub struct TaskTemplate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub story: Option<String>,
+    /// Requirements that it serves, `FR-003`, besides those that its text names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 63)))]
+    pub requirements: Vec<String>,
     /// Ids of the tasks that must have succeeded before it starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2000), inner(length(min = 1, max = 63)))]

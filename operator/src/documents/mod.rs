@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use enact_crds::approval::SubjectKind;
-use enact_crds::common::{ApprovalPolicy, LocalRef, Source};
+use enact_crds::common::{ApprovalPolicy, LocalRef};
+use enact_crds::document::Source;
 use enact_crds::{Constitution, ConstitutionStatus, Specification, SpecificationStatus};
 use enact_domain::record::Kind;
 use k8s_openapi::NamespaceResourceScope;
@@ -31,6 +32,9 @@ use validate::{Checked, Facts};
 /// down let through is found by then.
 pub const RESYNC: Duration = Duration::from_mins(10);
 
+/// The shortest wait for a moment that is about to come.
+const MIN_WAIT: Duration = Duration::from_millis(10);
+
 /// A kind whose content is a document that people approve.
 pub trait Document:
     Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
@@ -43,7 +47,7 @@ pub trait Document:
     const SUBJECT: SubjectKind;
 
     /// Where the document comes from.
-    fn source(&self) -> &Source;
+    fn source(&self) -> Option<&Source>;
     /// The constitution that it must keep.
     fn constitution(&self) -> Option<&LocalRef>;
     /// What people must approve.
@@ -90,15 +94,17 @@ async fn reconcile<D: Document>(object: &D, ctx: &Context) -> Result<Action, Err
         return Ok(Action::requeue(RESYNC));
     }
     let before = object.status().map(D::standing).unwrap_or_default();
-    let decision = decide::decide(&seen, &before);
-    let records = record::records(object, &seen, &before, &decision, ctx.now());
+    let now = ctx.now();
+    let decision = decide::decide(&seen, &before, now);
+    let again = decision.wake.map_or(RESYNC, |at| Duration::from_millis(at.since(now)).clamp(MIN_WAIT, RESYNC));
+    let records = record::records(object, &seen, &before, &decision, now);
     match ctx.record(records).await {
         Ok(()) => {}
         Err(Error::Store(error)) => return apply::without_record(object, ctx, before, error).await,
         Err(error) => return Err(error),
     }
     apply::apply(object, ctx, seen, before, decision).await?;
-    Ok(Action::requeue(RESYNC))
+    Ok(Action::requeue(again))
 }
 
 impl Document for Constitution {
@@ -106,8 +112,8 @@ impl Document for Constitution {
     const KIND: Kind = Kind::Constitution;
     const SUBJECT: SubjectKind = SubjectKind::Constitution;
 
-    fn source(&self) -> &Source {
-        &self.spec.source
+    fn source(&self) -> Option<&Source> {
+        Some(&self.spec.source)
     }
 
     fn constitution(&self) -> Option<&LocalRef> {
@@ -166,8 +172,8 @@ impl Document for Specification {
     const KIND: Kind = Kind::Specification;
     const SUBJECT: SubjectKind = SubjectKind::Specification;
 
-    fn source(&self) -> &Source {
-        &self.spec.source
+    fn source(&self) -> Option<&Source> {
+        self.spec.source.as_ref()
     }
 
     fn constitution(&self) -> Option<&LocalRef> {

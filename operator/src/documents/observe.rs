@@ -85,12 +85,13 @@ pub enum Superior {
 pub async fn observe<D: Document>(object: &D, ctx: &Context) -> Result<Observed, Error> {
     let namespace = object.namespace().unwrap_or_default();
     let source = object.source();
-    let config_map = source.config_map_key_ref.as_ref().map(|k| Target::config_map(&namespace, &k.name));
+    let config_map =
+        source.and_then(|s| s.config_map_key_ref.as_ref()).map(|k| Target::config_map(&namespace, &k.name));
     let superior = object.constitution().map(|c| Target::new::<Constitution>(&namespace, &c.name));
     let targets = [Some(Target::namespace(&namespace)), config_map, superior];
     D::referrers(&ctx.references).set(object, targets.into_iter().flatten());
 
-    let bytes = match (&source.inline, &source.config_map_key_ref) {
+    let bytes = match (source.and_then(|s| s.inline.as_ref()), source.and_then(|s| s.config_map_key_ref.as_ref())) {
         (Some(text), _) => Ok(text.clone().into_bytes()),
         (None, Some(key)) => read(ctx, &namespace, key).await?,
         (None, None) => Err(Missing::Unnamed),
@@ -139,5 +140,5 @@ async fn decisions(ctx: &Context, namespace: &str, kind: SubjectKind, name: &str
         .await
         .map_err(Error::kube(format!("list the Approvals of {kind:?} {namespace}/{name}")))?;
     let kept = list.items.iter().filter(|a| a.metadata.deletion_timestamp.is_none());
-    Ok(kept.filter_map(|a| convert::decision(&a.name_any(), &a.spec)).collect())
+    Ok(kept.filter_map(|a| convert::decision(a)).collect())
 }

@@ -58,6 +58,8 @@ fn revision(seen: &Observed) -> Option<Event> {
     Some(Event::Revision {
         digest: content.checked.digest.clone(),
         version: content.checked.facts.version().map(str::to_owned),
+        reason: "Source".to_owned(),
+        commit: None,
         content: text.to_owned(),
     })
 }
@@ -106,7 +108,7 @@ mod tests {
         let mut object = Specification::default();
         object.metadata.resource_version = Some(version.into());
         let seen = seen(bytes);
-        let decision = decide(&seen, before);
+        let decision = decide(&seen, before, Millis(5));
         records(&object, &seen, before, &decision, Millis(5))
     }
 
@@ -135,7 +137,7 @@ mod tests {
     #[test]
     fn nothing_new_records_nothing() {
         let seen = seen(TEXT);
-        let decision = decide(&seen, &Standing::default());
+        let decision = decide(&seen, &Standing::default(), Millis(5));
         let content = seen.content.as_ref().unwrap();
         let standing = Standing::default().after(&decision, Some(&content.checked), Some(1), Millis(1));
         assert_eq!(of(TEXT, &standing, "8"), Vec::new());

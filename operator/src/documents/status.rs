@@ -1,7 +1,8 @@
 //! Status: what a document's status says.
 
-use enact_crds::common::{Condition, Finding, FindingCounts};
+use enact_crds::common::Condition;
 use enact_crds::convert;
+use enact_crds::document::{Finding, FindingCounts};
 use enact_domain::condition::{Condition as Wanted, READY};
 use enact_domain::digest::Digest;
 use enact_domain::time::Millis;

@@ -1,6 +1,6 @@
 //! Validate: a document's text becomes what it says and what is wrong with it.
 
-use enact_crds::common::{Finding, FindingCounts, MAX_FINDINGS};
+use enact_crds::document::{self, Finding, FindingCounts, MAX_FINDINGS};
 use enact_domain::digest::Digest;
 use enact_domain::speckit::{self, Diagnostic, Parsed, Severity};
 
@@ -95,9 +95,10 @@ fn checked<T>(content: &[u8], parsed: &Parsed<T>, facts: Facts) -> Checked {
         digest: Digest::of_bytes(content),
         facts,
         counts: FindingCounts {
-            errors: number(Severity::Error),
-            warnings: number(Severity::Warning),
-            infos: number(Severity::Info),
+            critical: number(Severity::Error),
+            high: 0,
+            medium: number(Severity::Warning),
+            low: number(Severity::Info),
         },
         top: worst_first(&parsed.diagnostics),
         error: parsed.errors().next().map(|d| cut(&d.to_string())),
@@ -113,14 +114,18 @@ pub fn worst_first(diagnostics: &[Diagnostic]) -> Vec<Finding> {
 
 fn finding(diagnostic: &Diagnostic) -> Finding {
     let severity = match diagnostic.severity {
-        Severity::Error => "Error",
-        Severity::Warning => "Warning",
-        Severity::Info => "Info",
+        Severity::Error => document::Severity::Critical,
+        Severity::Warning => document::Severity::Medium,
+        Severity::Info => document::Severity::Low,
     };
+    let key = Digest::of_bytes(format!("{}/{}", diagnostic.code, diagnostic.message).as_bytes());
     Finding {
+        id: format!("FMT-{}", &key.short()[..8]),
+        category: "Format".into(),
         line: diagnostic.line,
+        location: String::new(),
         code: diagnostic.code.to_owned(),
-        severity: severity.to_owned(),
+        severity,
         message: cut(&diagnostic.message),
         remedy: cut(&diagnostic.remedy),
     }
@@ -145,8 +150,8 @@ mod tests {
     #[test]
     fn a_binary_document_is_an_error_with_its_line() {
         let checked = specification(b"# Feature\n\0");
-        assert_eq!(checked.counts.errors, 1);
-        assert_eq!(checked.top[0].severity, "Error");
+        assert_eq!(checked.counts.critical, 1);
+        assert_eq!(checked.top[0].severity, document::Severity::Critical);
         assert!(checked.error.is_some_and(|e| e.starts_with("line 2: ")));
     }
 

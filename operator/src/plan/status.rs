@@ -1,6 +1,6 @@
 //! What the plan's status says.
 
-use enact_crds::common::Finding;
+use enact_crds::document::Finding;
 use enact_crds::plan::{Phase, PlanStatus, TaskCounts};
 use enact_crds::{Plan, convert};
 use enact_domain::condition::Progress;

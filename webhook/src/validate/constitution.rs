@@ -10,7 +10,7 @@ use crate::world::World;
 
 impl<W: World> Validate<ConstitutionSpec> for Admission<W> {
     async fn validate(&self, _: &Request, spec: ConstitutionSpec) -> Outcome {
-        let checked = document::check("spec.source", &spec.source, constitution::parse);
+        let checked = document::check("spec.source", Some(&spec.source), constitution::parse);
         Denial::unless_empty(checked.causes)?;
         Ok(checked.warnings)
     }

@@ -12,7 +12,7 @@ const CONSTITUTION: &str = "spec.constitutionRef";
 
 impl<W: World> Validate<SpecificationSpec> for Admission<W> {
     async fn validate(&self, request: &Request, spec: SpecificationSpec) -> Outcome {
-        let mut checked = document::check("spec.source", &spec.source, spec::parse);
+        let mut checked = document::check("spec.source", spec.source.as_ref(), spec::parse);
         let constitution = spec.constitution_ref.as_ref();
         checked.causes.extend(constitution.and_then(|r| reference::check(CONSTITUTION, Referent::Constitution, r)));
         Denial::unless_empty(checked.causes)?;
