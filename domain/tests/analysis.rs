@@ -123,6 +123,19 @@ fn vague_words_are_left_alone_where_the_text_says_what_they_mean() {
 }
 
 #[test]
+fn a_scenario_without_a_part_is_told_and_one_that_says_it_in_other_words_is_not() {
+    let with = |scenario: &str| {
+        let (before, rest) = GOOD.split_once("1. **Given** a guest key that is valid").expect("the scenario is there");
+        let (_, after) = rest.split_once('\n').expect("the scenario ends");
+        codes(&analysed(&format!("{before}1. {scenario}\n{after}")).findings).join(" ")
+    };
+    assert_eq!(with("**Given** a guest key, **When** the host revokes it, **Then** the door refuses it."), "");
+    assert_eq!(with("Given a guest key, when the host revokes it, the door refuses it."), "");
+    assert_eq!(with("**Given** a guest key, **Then** the door knows it."), "IncompleteScenario");
+    assert_eq!(with("**Given** a guest key **When** the host revokes it."), "IncompleteScenario");
+}
+
+#[test]
 fn parallel_requirements_are_no_duplicates() {
     let parallel = with_requirements(
         "- **FR-001**: A host MUST be able to export the access log of a door as a CSV file.\n\
