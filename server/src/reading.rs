@@ -1,6 +1,5 @@
 //! What people's clients read of the record.
 
-use std::future::Future;
 use std::time::Instant;
 
 use enact_domain::record::Kind as Subject;
@@ -73,8 +72,8 @@ impl Reading {
         match &target.what {
             What::Revisions { of, before, limit } => {
                 let Place { kind, name } = of;
-                let found = self.store.history(tenant, *kind, namespace, name, *before, *limit);
-                let revisions = read(found).await?;
+                let found = Box::pin(self.store.history(tenant, *kind, namespace, name, *before, *limit)).await;
+                let revisions = read(found)?;
                 // A full page may be the last one; the next one is empty then.
                 let next = revisions.last().filter(|_| revisions.len() >= *limit as usize).map(|last| last.position);
                 Ok(json(&json!({ "revisions": revisions, "next": next })))
@@ -82,13 +81,13 @@ impl Reading {
             What::Revision { of, which } => Ok(json(&self.revision(tenant, namespace, of, which).await?)),
             What::Content { of, which } => {
                 let revision = self.revision(tenant, namespace, of, which).await?;
-                let content = read(self.store.content(tenant, &revision.digest)).await?;
+                let content = read(Box::pin(self.store.content(tenant, &revision.digest)).await)?;
                 let content = content.ok_or_else(|| missing("the record does not hold this content"))?;
                 Ok(document(of.kind, content))
             }
             What::Findings { of, which } => {
                 let revision = self.revision(tenant, namespace, of, which).await?;
-                let found = read(self.store.findings(tenant, &revision.uid, &revision.digest)).await?;
+                let found = read(Box::pin(self.store.findings(tenant, &revision.uid, &revision.digest)).await)?;
                 let found = found.ok_or_else(|| missing("no analysis of this revision is recorded"))?;
                 Ok(json(&json!({
                     "number": revision.number, "digest": revision.digest, "analyser": found.analyser, "at": found.at,
@@ -100,7 +99,7 @@ impl Reading {
 
     async fn revision(&self, tenant: &str, namespace: &str, of: &Place, which: &Selector) -> Result<Revision, Problem> {
         let Place { kind, name } = of;
-        let found = read(self.store.revision(tenant, *kind, namespace, name, which)).await?;
+        let found = read(Box::pin(self.store.revision(tenant, *kind, namespace, name, which)).await)?;
         found.ok_or_else(|| {
             missing(format!("the record has no such revision of {} {name} in namespace {namespace}", kind.as_str()))
         })
@@ -108,8 +107,8 @@ impl Reading {
 }
 
 /// What the record answers, or what a reader is told instead.
-async fn read<T>(found: impl Future<Output = Result<T, StoreError>>) -> Result<T, Problem> {
-    found.await.map_err(|error| {
+fn read<T>(found: Result<T, StoreError>) -> Result<T, Problem> {
+    found.map_err(|error| {
         let category = error.category();
         match &error {
             StoreError::Invalid { .. } => Problem::new(Kind::BadParameter, error.to_string()),

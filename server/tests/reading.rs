@@ -1,5 +1,7 @@
 //! The record over HTTP: who may read what, and what they see.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 mod support;
 
 use enact_domain::digest::Digest;
