@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, a file, a socket or a random number: time is an argument ([`time::Millis`]) and every function gives the
 //! same answer for the same input. Controllers observe the world, ask this crate what to do, and do it.
 
+pub mod analysis;
 pub mod approval;
 pub mod assignment;
 pub mod attempt;

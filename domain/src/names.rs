@@ -30,6 +30,12 @@ pub const DRAFT: &str = "draft";
 pub const INTEGRATION: &str = "integration";
 /// Audience of the only token that an agent pod holds.
 pub const RESULT_AUDIENCE: &str = "enact-server";
+/// Name of the ServiceAccount in a tenant's namespace by whose tokens people read what the record holds of it; also of its rights.
+pub const READER: &str = "enact-reader";
+/// Annotation on that ServiceAccount: where the server is, as `<namespace>/<service>`.
+pub const ANNOTATION_SERVER: &str = "enact.dev/server";
+/// Name of the port of the server's Service that people's clients read at.
+pub const READ_PORT: &str = "read";
 /// Tenant of the namespaces that an installation without Tenants is configured with.
 pub const DEFAULT_TENANT: &str = "default";
 /// Largest name of a Kubernetes object that is also used as a label value (RFC 1123 label).

@@ -9,6 +9,9 @@ use crate::attempt::FailureClass;
 use crate::digest::Digest;
 use crate::time::Millis;
 
+/// Largest list of findings that is kept for one revision, as JSON in bytes.
+pub const MAX_FINDINGS_BYTES: usize = 1 << 20;
+
 /// The kinds whose life is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
@@ -74,14 +77,28 @@ pub struct Record {
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
-    /// A document has this content (constitution, specification, plan). Keyed by the digest.
+    /// A document has this content (constitution, specification, plan). The content that it has already, recorded again, adds nothing;
+    /// one that it had before is a new revision.
     Revision {
         /// Digest of `content`.
         digest: Digest,
         /// The version that the document gives itself, if any.
         version: Option<String>,
+        /// Why: `Source`, `Clarification`, `Rollback of 3`, or a person's words of at most 1 KiB.
+        reason: String,
+        /// The Git commit that it was read from, if it was.
+        commit: Option<String>,
         /// The document, or the canonical JSON of the content.
         content: String,
+    },
+    /// What the analysis of a revision found. Keyed by the digest and the analyser.
+    Findings {
+        /// Digest of the content that was analysed.
+        digest: Digest,
+        /// Name and version of the analysis: another version may find something else. At most 64 bytes.
+        analyser: String,
+        /// The findings, an array; as many of them are kept as fit into [`MAX_FINDINGS_BYTES`].
+        findings: serde_json::Value,
     },
     /// The subject came into a state. Keyed by `key`.
     Transition {

@@ -1,50 +1,20 @@
 //! Who delivers: from a token to the attempt that its pod works on.
 
-use enact_domain::names::{
-    DEFAULT_TENANT, GROUP, INTEGRATION, LABEL_ATTEMPT, LABEL_PLAN_UID, LABEL_ROLE, LABEL_TENANT, RESULT_AUDIENCE,
-};
-use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus, UserInfo};
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use enact_domain::names::{GROUP, INTEGRATION, LABEL_ATTEMPT, LABEL_PLAN_UID, LABEL_ROLE, LABEL_TENANT};
+use k8s_openapi::api::authentication::v1::UserInfo;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::api::{ObjectMeta, PostParams};
-use kube::{Api, Client};
-use warp::http::{HeaderMap, Request, header};
+use kube::Api;
+use kube::api::ObjectMeta;
 
+use crate::cluster::{Cluster, away, label, tenant};
 use crate::problem::{Kind, Problem};
+use crate::token::Token;
 
-/// Largest token that is looked at, in bytes; Kubernetes' own have about a thousand.
-const MAX_TOKEN_BYTES: usize = 8 << 10;
 /// What the API server says of a token that is bound to a pod.
 const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
 const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
-
-/// A bearer token. It is shown to nobody but the API server.
-pub struct Token(String);
-
-impl Token {
-    /// The token of a request.
-    ///
-    /// # Errors
-    /// When there is not exactly one, or it cannot be a token.
-    pub fn of(headers: &HeaderMap) -> Result<Self, Problem> {
-        let refused = |why: &str| Err(Problem::new(Kind::TokenRefused, why));
-        let mut all = headers.get_all(header::AUTHORIZATION).iter();
-        let (Some(value), None) = (all.next(), all.next()) else {
-            return refused("send one header `Authorization: Bearer <token>` with the pod's token");
-        };
-        let token = value.to_str().ok().and_then(|value| {
-            let (scheme, token) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
-        });
-        let fits = |c: u8| c.is_ascii_alphanumeric() || b"-._~+/=".contains(&c);
-        match token {
-            Some(token) if !token.is_empty() && token.len() <= MAX_TOKEN_BYTES && token.bytes().all(fits) => {
-                Ok(Self(token.to_owned()))
-            }
-            _ => refused("the header Authorization does not hold a bearer token"),
-        }
-    }
-}
+/// Which tokens are accepted from pods.
+const ACCEPTED: &str = "it accepts the one that is mounted into a pod of Enact, while the pod exists";
 
 /// The attempt that a pod works on, as the cluster tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,25 +35,13 @@ pub struct Worker {
     pub attempt: u32,
 }
 
-/// The API server, asked about pods.
-pub struct Cluster {
-    client: Client,
-    default_namespaces: Vec<String>,
-}
-
 impl Cluster {
-    /// Asks with `client`; `default_namespaces` belong to the tenant `default` unless they are labelled otherwise.
-    pub fn new(client: Client, default_namespaces: &[String]) -> Self {
-        let names = default_namespaces.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
-        Self { client, default_namespaces: names.map(str::to_owned).collect() }
-    }
-
     /// The attempt that the token's pod works on.
     ///
     /// # Errors
     /// When the token is not accepted, its pod works on none, or the API server does not answer.
     pub async fn identify(&self, token: &Token) -> Result<Worker, Problem> {
-        let bound = bound_pod(self.review(token).await?)?;
+        let bound = bound_pod(&self.user(token, ACCEPTED).await?)?;
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &bound.namespace);
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let (pod, namespace) =
@@ -93,55 +51,6 @@ impl Cluster {
         let namespace = namespace.map(|namespace| namespace.metadata).unwrap_or_default();
         worker(bound, &pod.metadata, &namespace, &self.default_namespaces)
     }
-
-    /// Checks that the API server answers, and that it answers questions about tokens.
-    ///
-    /// # Errors
-    /// What is wrong, for a person.
-    pub async fn ready(&self) -> Result<(), String> {
-        let review = SelfSubjectAccessReview {
-            spec: SelfSubjectAccessReviewSpec {
-                resource_attributes: Some(ResourceAttributes {
-                    group: Some("authentication.k8s.io".into()),
-                    resource: Some("tokenreviews".into()),
-                    verb: Some("create".into()),
-                    ..ResourceAttributes::default()
-                }),
-                ..SelfSubjectAccessReviewSpec::default()
-            },
-            ..SelfSubjectAccessReview::default()
-        };
-        let api: Api<SelfSubjectAccessReview> = Api::all(self.client.clone());
-        let answer = api.create(&PostParams::default(), &review).await.map_err(|error| error.to_string())?;
-        if answer.status.is_some_and(|status| status.allowed) {
-            return Ok(());
-        }
-        Err("this service account may not create tokenreviews; bind it to the server's ClusterRole".into())
-    }
-
-    async fn review(&self, token: &Token) -> Result<TokenReviewStatus, Problem> {
-        let doing = "check a token";
-        let review = TokenReview {
-            spec: TokenReviewSpec { token: Some(token.0.clone()), audiences: Some(vec![RESULT_AUDIENCE.into()]) },
-            ..TokenReview::default()
-        };
-        let body = serde_json::to_vec(&review).map_err(|error| away(doing, &error))?;
-        let request = Request::post("/apis/authentication.k8s.io/v1/tokenreviews")
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(body)
-            .map_err(|error| away(doing, &error))?;
-        // Read as text: an answer that kube cannot read would be logged by it, and the token is in it.
-        let text = self.client.request_text(request).await.map_err(|error| away(doing, &error))?;
-        let review: TokenReview =
-            serde_json::from_str(&text).map_err(|_| away(doing, &"its answer is no TokenReview"))?;
-        Ok(review.status.unwrap_or_default())
-    }
-}
-
-/// The API server did not answer, or refused to; people read in the log why, and pods do not.
-fn away(doing: &str, error: &dyn std::fmt::Display) -> Problem {
-    tracing::warn!(doing, %error, "the API server did not answer as it should");
-    Problem::new(Kind::Unavailable, "the API server cannot be asked about the pod now; try again")
 }
 
 /// The pod that a token was made for.
@@ -152,21 +61,10 @@ struct BoundPod {
     uid: String,
 }
 
-fn bound_pod(review: TokenReviewStatus) -> Result<BoundPod, Problem> {
-    // An authenticator that knows nothing of audiences says yes to any, and lists none.
-    let for_us = review.audiences.unwrap_or_default().iter().any(|audience| audience == RESULT_AUDIENCE);
-    if review.authenticated != Some(true) || !for_us {
-        tracing::info!("a token was refused");
-        let why = format!(
-            "the API server does not accept the token for the audience {RESULT_AUDIENCE}; it accepts the one that is mounted into a \
-             pod of Enact, while the pod exists"
-        );
-        return Err(Problem::new(Kind::TokenRefused, why));
-    }
-    let user = review.user.unwrap_or_default();
+fn bound_pod(user: &UserInfo) -> Result<BoundPod, Problem> {
     let username = user.username.as_deref().unwrap_or_default();
     let account = username.strip_prefix("system:serviceaccount:").and_then(|account| account.split_once(':'));
-    match (account, only(&user, POD_NAME), only(&user, POD_UID)) {
+    match (account, only(user, POD_NAME), only(user, POD_UID)) {
         (Some((namespace, _)), Some(name), Some(uid)) => {
             Ok(BoundPod { namespace: namespace.to_owned(), name: name.to_owned(), uid: uid.to_owned() })
         }
@@ -192,8 +90,7 @@ fn worker(
     if pod.uid.as_deref() != Some(&bound.uid) {
         return Err(gone(&bound));
     }
-    let tenant = label(namespace, LABEL_TENANT)
-        .or_else(|| default_namespaces.contains(&bound.namespace).then_some(DEFAULT_TENANT))
+    let tenant = tenant(&bound.namespace, namespace, default_namespaces)
         .ok_or_else(|| not_yours(format!("namespace {} belongs to no tenant", bound.namespace)))?;
     // The namespace's label is guarded by the webhook, a pod's own is not; they differ when a namespace changed hands.
     if label(pod, LABEL_TENANT) != Some(tenant) {
@@ -224,10 +121,6 @@ fn worker(
         subject_uid: owner.uid.clone(),
         attempt,
     })
-}
-
-fn label<'a>(object: &'a ObjectMeta, key: &str) -> Option<&'a str> {
-    object.labels.as_ref()?.get(key).map(String::as_str).filter(|value| !value.is_empty())
 }
 
 fn gone(bound: &BoundPod) -> Problem {

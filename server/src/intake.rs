@@ -1,5 +1,6 @@
 //! Taking the result of an attempt from the pod that made it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Buf;
@@ -13,9 +14,11 @@ use warp::http::{HeaderMap, StatusCode, header};
 use warp::reply::{Reply, Response};
 
 use crate::body::{Body, too_large};
-use crate::identity::{Cluster, Token, Worker};
+use crate::cluster::Cluster;
+use crate::identity::Worker;
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
+use crate::token::Token;
 use crate::turnstile::Turnstile;
 
 /// How long a delivery may take, step by step. The runner gives up on a try after 15 s.
@@ -54,7 +57,7 @@ impl Target {
 /// What takes results.
 pub struct Intake {
     /// Says who delivers.
-    pub cluster: Cluster,
+    pub cluster: Arc<Cluster>,
     /// Where results go.
     pub store: Store,
     /// How many are taken at once.

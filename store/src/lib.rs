@@ -5,9 +5,12 @@
 //! schema, its rules and its roles are in `migrations/`.
 
 mod config;
+mod documents;
 mod error;
+mod history;
 mod journal;
 mod migrate;
+mod numbering;
 mod projections;
 mod queries;
 mod recorder;
@@ -17,9 +20,11 @@ mod session;
 mod store;
 
 pub use config::Config;
+pub use documents::{Findings, MAX_CONTENT_BYTES};
 pub use error::{Class, StoreError};
+pub use history::{Revision, Selector, Verdict};
 pub use migrate::{AppLogin, migrate};
-pub use queries::{Revision, Summary};
+pub use queries::Summary;
 pub use recorder::{Flusher, Recorder};
 pub use results::{Delivered, Delivery, StoredResult};
 pub use store::Store;

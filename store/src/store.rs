@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::error::{Class, StoreError};
 use crate::sanitise::sanitise;
 use crate::session::Session;
-use crate::{journal, migrate, projections};
+use crate::{journal, migrate, numbering, projections};
 
 const RECORDING: &str = "write to the record";
 
@@ -193,10 +193,7 @@ impl Store {
             None => self.session(RECORDING).await?,
         };
         session.begin(RECORDING, tenant).await?;
-        let written = match journal::append(&mut session, tenant, records).await {
-            Ok(new) => projections::apply(&mut session, tenant, &new).await,
-            Err(error) => Err(error),
-        };
+        let written = append(&mut session, tenant, records).await;
         match &written {
             Ok(()) => session.commit(RECORDING).await?,
             Err(error) if error.class() == Class::Permanent => session.roll_back(RECORDING).await?,
@@ -205,4 +202,11 @@ impl Store {
         *kept = Some(session);
         written
     }
+}
+
+/// Writes those of `records` that are not known yet to all tables.
+async fn append(session: &mut Session, tenant: &str, records: &[&Record]) -> Result<(), StoreError> {
+    let turns = numbering::number(session, tenant, records).await?;
+    let new = journal::append(session, tenant, &turns).await?;
+    projections::apply(session, tenant, &new).await
 }

@@ -58,6 +58,8 @@ fn revision(seen: &Observed) -> Option<Event> {
     Some(Event::Revision {
         digest: content.checked.digest.clone(),
         version: content.checked.facts.version().map(str::to_owned),
+        reason: "Source".to_owned(),
+        commit: None,
         content: text.to_owned(),
     })
 }

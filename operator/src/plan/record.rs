@@ -18,6 +18,8 @@ pub fn records(pass: &Pass) -> Vec<Record> {
             Event::Revision {
                 digest: pass.valid.content.digest.clone(),
                 version: None,
+                reason: "Source".to_owned(),
+                commit: None,
                 content: pass.valid.content.canonical.clone(),
             },
         ));

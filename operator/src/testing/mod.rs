@@ -79,6 +79,7 @@ impl InMemory {
     pub fn told(&self) -> Vec<String> {
         let word = |record: &Record| match &record.event {
             Happened::Revision { .. } => format!("{}: revision", record.subject.name),
+            Happened::Findings { .. } => format!("{}: findings", record.subject.name),
             Happened::Transition { state, reason, .. } => format!("{}: {state} {reason}", record.subject.name),
             Happened::AttemptStarted { number, .. } => format!("{}: start {number}", record.subject.name),
             Happened::AttemptFinished { number, report, .. } => {
