@@ -11,9 +11,9 @@ use enact_domain::plan::{LOST_SECONDS, STUCK_SECONDS};
 use enact_domain::time::Millis;
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
 use kube::api::{Api, PostParams};
 use kube::runtime::watcher::Event;
-use kube::{Resource, ResourceExt as _};
 
 use super::Subject;
 use crate::context::{Context, Membership};
