@@ -14,5 +14,6 @@ pub mod names;
 pub mod plan;
 pub mod record;
 pub mod report;
+pub mod revisions;
 pub mod speckit;
 pub mod time;
