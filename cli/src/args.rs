@@ -35,6 +35,9 @@ pub struct Target {
     /// Namespace; default: the context's
     #[arg(short, long, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
+    /// Service of the server, for what the record holds; default: where the operator says that it is
+    #[arg(long, global = true, value_name = "NAMESPACE/SERVICE", value_parser = crate::record::server)]
+    pub server: Option<(String, String)>,
     /// User to act for, as far as your rights reach
     #[arg(long = "as", global = true, value_name = "USER")]
     pub as_user: Option<String>,

@@ -1,8 +1,12 @@
 //! The cluster that the commands talk to.
 
-use anyhow::{Context as _, Result, anyhow};
+use std::fmt::Debug;
+
+use anyhow::{Context as _, Result, anyhow, bail};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Config, Resource};
+use serde::de::DeserializeOwned;
 
 use crate::args::Target;
 
@@ -13,6 +17,8 @@ pub struct Cluster {
     pub client: Client,
     /// The namespace that was asked for, or the context's.
     pub namespace: String,
+    /// Namespace and Service of the server, when somebody said where it is.
+    pub server: Option<(String, String)>,
 }
 
 impl Cluster {
@@ -29,7 +35,29 @@ impl Cluster {
         }
         let namespace = target.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).context("the cluster's configuration cannot be used")?;
-        Ok(Self { client, namespace })
+        Ok(Self { client, namespace, server: target.server.clone() })
+    }
+
+    /// The objects of a kind in the namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The object of this name.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub async fn get<K>(&self, name: &str) -> Result<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        match self.api::<K>().get_opt(name).await.map_err(told)? {
+            Some(object) => Ok(object),
+            None => bail!("there is no {} {name} in namespace {}", K::kind(&()), self.namespace),
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! `enact approve` and `enact reject`: a person's decision on what lies before them.
 
-use std::fmt::Debug;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
@@ -12,8 +11,7 @@ use enact_domain::approval::{Decision, Verdict, evaluate};
 use enact_domain::digest::Digest;
 use enact_domain::names::ANNOTATION_AUTHOR;
 use kube::api::{ListParams, ObjectMeta, PostParams};
-use kube::{Api, Resource, ResourceExt as _};
-use serde::de::DeserializeOwned;
+use kube::{Resource, ResourceExt as _};
 
 use crate::args::Decide;
 use crate::cluster::{Cluster, told};
@@ -73,7 +71,8 @@ pub async fn run(cluster: &Cluster, options: &Decide, choice: Choice) -> Result<
         spec: ApprovalSpec { subject: options.subject.clone(), digest, decision: choice, comment, by: None },
         status: None,
     };
-    let created = approvals(cluster)
+    let created = cluster
+        .api::<Approval>()
         .create(&PostParams::default(), &approval)
         .await
         .map_err(told)
@@ -128,7 +127,7 @@ async fn standing(cluster: &Cluster, subject: &Subject, content: &Content, diges
         return "  its policy asks for no approval".into();
     }
     let fields = format!("spec.subject.kind={:?},spec.subject.name={}", subject.kind, subject.name);
-    let known = match approvals(cluster).list(&ListParams::default().fields(&fields)).await {
+    let known = match cluster.api::<Approval>().list(&ListParams::default().fields(&fields)).await {
         Ok(known) => known,
         // Whoever may create an Approval need not be allowed to list them.
         Err(error) => return format!("  who has decided so far cannot be told: {:#}", told(error)),
@@ -149,9 +148,9 @@ async fn standing(cluster: &Cluster, subject: &Subject, content: &Content, diges
 async fn look_at(cluster: &Cluster, subject: &Subject) -> Result<Content> {
     let name = subject.name.as_str();
     match subject.kind {
-        SubjectKind::Constitution => get::<Constitution>(cluster, name).await.map(of_constitution),
-        SubjectKind::Specification => get::<Specification>(cluster, name).await.map(of_specification),
-        SubjectKind::Plan => get::<Plan>(cluster, name).await.map(of_plan),
+        SubjectKind::Constitution => cluster.get::<Constitution>(name).await.map(of_constitution),
+        SubjectKind::Specification => cluster.get::<Specification>(name).await.map(of_specification),
+        SubjectKind::Plan => cluster.get::<Plan>(name).await.map(of_plan),
     }
 }
 
@@ -216,20 +215,5 @@ fn of_plan(plan: Plan) -> Content {
         summary: format!("{tasks} by agent {}{place}{serves}", spec.agent_ref.name),
         source: spec.source,
         findings: status.top_findings,
-    }
-}
-
-fn approvals(cluster: &Cluster) -> Api<Approval> {
-    Api::namespaced(cluster.client.clone(), &cluster.namespace)
-}
-
-async fn get<K>(cluster: &Cluster, name: &str) -> Result<K>
-where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
-{
-    let api: Api<K> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    match api.get_opt(name).await.map_err(told)? {
-        Some(object) => Ok(object),
-        None => bail!("there is no {} {name} in namespace {}", K::kind(&()), cluster.namespace),
     }
 }

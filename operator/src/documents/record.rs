@@ -2,7 +2,8 @@
 
 use enact_domain::condition::Progress;
 use enact_domain::digest::Digest;
-use enact_domain::record::{Event, Record, Subject};
+use enact_domain::names::ANNOTATION_REASON;
+use enact_domain::record::{Event, Record, Subject, told_reason};
 use enact_domain::speckit::MAX_DOCUMENT_BYTES;
 use enact_domain::time::Millis;
 use kube::ResourceExt as _;
@@ -43,7 +44,8 @@ pub fn records<D: Document>(
     let mut records = Vec::new();
     if before.digest != decision.digest {
         let author = seen.author.as_deref().unwrap_or(ACTOR);
-        records.extend(revision(seen).map(|event| record(author, event)));
+        let told = object.annotations().get(ANNOTATION_REASON);
+        records.extend(revision(seen, told).map(|event| record(author, event)));
     }
     if is_turn(before, decision) {
         records.push(record(ACTOR, transition(&object.resource_version().unwrap_or_default(), decision)));
@@ -52,13 +54,13 @@ pub fn records<D: Document>(
 }
 
 /// The content, if it is a text. What is no text, or is too large to be read, is not kept.
-fn revision(seen: &Observed) -> Option<Event> {
+fn revision(seen: &Observed, told: Option<&String>) -> Option<Event> {
     let content = seen.content.as_ref().ok()?;
     let text = str::from_utf8(&content.bytes).ok().filter(|t| t.len() <= MAX_DOCUMENT_BYTES)?;
     Some(Event::Revision {
         digest: content.checked.digest.clone(),
         version: content.checked.facts.version().map(str::to_owned),
-        reason: "Source".to_owned(),
+        reason: told.and_then(|told| told_reason(told, &content.checked.digest)).unwrap_or("Source").to_owned(),
         commit: None,
         content: text.to_owned(),
     })
@@ -132,6 +134,22 @@ mod tests {
         assert_eq!((first[0].actor.as_str(), first[1].actor.as_str()), ("ann", ACTOR));
         assert_eq!(keys(&first), keys(&of(TEXT, &Standing::default(), "7")));
         assert_ne!(keys(&first), keys(&of(TEXT, &Standing::default(), "8")));
+    }
+
+    #[test]
+    fn whoever_changes_a_document_says_why_once() {
+        let why = |text: &[u8]| {
+            let mut object = Specification::default();
+            let told = enact_domain::record::tell_reason(&Digest::of_bytes(TEXT), "Rollback of 3");
+            object.annotations_mut().insert(ANNOTATION_REASON.into(), told);
+            let (seen, before) = (seen(text), Standing::default());
+            match records(&object, &seen, &before, &decide(&seen, &before), Millis(5)).swap_remove(0).event {
+                Event::Revision { reason, .. } => reason,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(why(TEXT), "Rollback of 3");
+        assert_eq!(why(b"# Feature Specification: Another\n\n- **FR-001**: It MUST sell.\n"), "Source");
     }
 
     #[test]
