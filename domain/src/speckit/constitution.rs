@@ -229,7 +229,7 @@ fn is_version(text: &str) -> bool {
 }
 
 /// Whether a text is a day of the Gregorian calendar, written `YYYY-MM-DD`.
-fn is_date(text: &str) -> bool {
+pub(super) fn is_date(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let [year, month, day] = parts.as_slice() else {
         return false;

@@ -109,6 +109,13 @@ pub(in crate::speckit) struct Section {
     pub(in crate::speckit) parent: Option<usize>,
 }
 
+impl Section {
+    /// Whether another section lies within this one.
+    pub(in crate::speckit) fn holds(&self, other: &Self) -> bool {
+        self.heading < other.heading && other.heading < self.end
+    }
+}
+
 /// A document whose comments, code blocks and front matter are blanked, with the same offsets as its source.
 #[derive(Debug, Default)]
 pub(in crate::speckit) struct Markdown {
@@ -212,6 +219,17 @@ impl Markdown {
             sections.push(Section { level, title, heading: index, own_end: end, end, parent });
         }
         sections
+    }
+
+    /// The title of the document, without a word such as `Implementation Plan:` that says what kind it is of: one of `kinds`, in lower case,
+    /// stands before the colon.
+    pub(in crate::speckit) fn title(&self, kinds: &[&str]) -> Option<Item> {
+        let section = self.sections.iter().find(|s| s.level == 1)?;
+        let line = self.lines[section.heading];
+        let (before, after) = section.title.split_once([':', '：']).unwrap_or(("", &section.title));
+        let before = before.to_lowercase();
+        let text = if kinds.iter().any(|kind| before.contains(kind)) { after.trim() } else { &section.title };
+        Some(Item { text: text.to_owned(), line: line.number, span: line.span })
     }
 
     /// Content of a line: comments and code blocks are blank.

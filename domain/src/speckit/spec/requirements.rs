@@ -7,7 +7,7 @@ use crate::speckit::markdown::{self, LineKind, Markdown, Section, Span, joined, 
 const MAX_SECTION_BYTES: usize = 256;
 
 /// Length of an identifier such as `FR-001`, `FR-012a`, `FR-3.1` or `FR-DIAG-001` at the start of `text`.
-pub(super) fn id_len(text: &str) -> Option<usize> {
+pub(in crate::speckit) fn id_len(text: &str) -> Option<usize> {
     let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.'))).unwrap_or(text.len());
     let id = text[..end].trim_end_matches(['.', '-']);
     let (prefix, number) = id.rsplit_once('-')?;
@@ -113,7 +113,7 @@ fn push(found: &mut Vec<Requirement>, (id, text): (String, String), section: &st
 }
 
 /// Splits `**FR-001** (P1): text` into identifier and text. A mention such as `FR-001 and FR-002 are …` is no definition.
-fn definition(text: &str) -> Option<(String, String)> {
+pub(in crate::speckit) fn definition(text: &str) -> Option<(String, String)> {
     let plain = text.trim_start_matches(['*', '_', '`', '[', ' ', '~']);
     let box_free = ["x] ", "X] ", " ] "]
         .iter()
