@@ -1,5 +1,6 @@
 //! `enact approve` and `enact reject`: a person's decision on what lies before them.
 
+use std::io;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
@@ -15,11 +16,15 @@ use kube::{Resource, ResourceExt as _};
 
 use crate::args::Decide;
 use crate::cluster::{Cluster, told};
-use crate::terminal::{self, note};
+use crate::history::{difference, recorded};
+use crate::record::Record;
+use crate::terminal::{self, Paint, note};
 use crate::text::one_line;
 
 /// Most findings that are shown.
 const FINDINGS: usize = 5;
+/// Most lines of a difference that are shown.
+const DIFFERENCE: usize = 200;
 
 /// What a person is shown before they decide.
 #[derive(Debug, Default)]
@@ -57,6 +62,8 @@ pub async fn run(cluster: &Cluster, options: &Decide, choice: Choice) -> Result<
     for line in card(cluster, &options.subject, &content, &digest) {
         note(&line);
     }
+    let changes = Box::pin(changes(cluster, &options.subject, &content, &digest)).await;
+    terminal::aside(&format!("{}\n", changes.trim_end()));
     note(&standing(cluster, &options.subject, &content, &digest).await);
     let verb = if choice == Choice::Approve { "Approve" } else { "Reject" };
     if !options.yes && !terminal::confirm(&format!("{verb} this content?"))? {
@@ -118,6 +125,36 @@ fn card(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -
         None => format!("  read it: kubectl get plan {} {place} -o yaml", subject.name),
     });
     lines
+}
+
+/// How the content differs from the one that was approved before, with nothing in it that a terminal would obey. Where that cannot be
+/// told, a person goes on with what the object shows.
+async fn changes(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -> String {
+    let Some(approved) = &content.approved else { return "  no content of it was approved before".into() };
+    if approved == digest {
+        return "  it does not differ from what was approved last".into();
+    }
+    let both = async {
+        let record = Record::open(cluster).await?;
+        let (old, new) = (recorded(&record, subject, approved), recorded(&record, subject, digest));
+        futures::try_join!(old, new)
+    };
+    match both.await {
+        Ok((before, after)) => {
+            let shown = difference(&before, &after, Paint::of(&io::stderr()));
+            let (lines, all) = (shown.lines().take(DIFFERENCE).collect::<Vec<_>>(), shown.lines().count());
+            let place = format!("{}/{}", format!("{:?}", subject.kind).to_ascii_lowercase(), subject.name);
+            let rest = match all.saturating_sub(DIFFERENCE) {
+                0 => String::new(),
+                more => format!("\n  and {more} lines more: enact diff {place} --namespace {}", cluster.namespace),
+            };
+            format!("  since it was approved last:\n{}{rest}", lines.join("\n"))
+        }
+        Err(problem) => format!(
+            "  how it differs from what was approved last cannot be shown: {}",
+            one_line(&format!("{problem:#}"))
+        ),
+    }
 }
 
 /// Where the content stands with people.

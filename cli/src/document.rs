@@ -150,7 +150,8 @@ impl Document {
     /// When the record does not hold it.
     pub async fn in_git(&self, cluster: &Cluster) -> Result<String> {
         let digest = self.in_git.as_ref().or(self.digest.as_ref());
-        let digest = digest.with_context(|| format!("the operator has not read the document of {} yet", self.title()))?;
+        let digest =
+            digest.with_context(|| format!("the operator has not read the document of {} yet", self.title()))?;
         let found = Record::open(cluster).await?.content(&self.subject, digest).await;
         found.context("the file as Git has it cannot be told: change it there")
     }

@@ -149,7 +149,8 @@ pub fn difference(before: &str, after: &str, paint: Paint) -> String {
     const REMOVED: Style = AnsiColor::Red.on_default();
     let changes = sections::diff(before, after);
     let rendered = sections::render(&changes, sections::Style::Words);
-    let painted = safe(&rendered).lines().map(|line| match line.get(..4) {
+    let clean = safe(&rendered);
+    let painted = clean.lines().map(|line| match line.get(..4) {
         Some("  + ") => paint.with(ADDED, line) + "\n",
         Some("  - ") => paint.with(REMOVED, line) + "\n",
         Some(_) | None if line.starts_with(' ') || line.is_empty() => format!("{line}\n"),
@@ -159,12 +160,17 @@ pub fn difference(before: &str, after: &str, paint: Paint) -> String {
 }
 
 /// The text of a revision: by number or digest, or as it is now, or as it was approved last. A plan's is made readable.
-pub async fn text(cluster: &Cluster, subject: &Subject, which: &str) -> Result<String> {
+async fn text(cluster: &Cluster, subject: &Subject, which: &str) -> Result<String> {
     if which == PRESENT && subject.kind != SubjectKind::Plan {
         return Ok(Document::load(cluster, subject).await?.present(cluster).await?.text);
     }
     let digest = digest(cluster, subject, which).await?;
-    let text = Record::open(cluster).await?.content(subject, &digest).await?;
+    recorded(&Record::open(cluster).await?, subject, &digest).await
+}
+
+/// The text of a revision that is recorded.
+pub async fn recorded(record: &Record, subject: &Subject, which: &str) -> Result<String> {
+    let text = record.content(subject, which).await?;
     if subject.kind != SubjectKind::Plan {
         return Ok(text);
     }
@@ -187,6 +193,8 @@ async fn digest(cluster: &Cluster, subject: &Subject, which: &str) -> Result<Str
     let found = if which == PRESENT { present } else { approved };
     found.with_context(|| match which {
         APPROVED => format!("nothing of {:?} {} was approved yet", subject.kind, subject.name),
-        _ => format!("the operator has not read {:?} {} as it is now; try again in a moment", subject.kind, subject.name),
+        _ => {
+            format!("the operator has not read {:?} {} as it is now; try again in a moment", subject.kind, subject.name)
+        }
     })
 }

@@ -14,7 +14,7 @@ use enact_domain::digest::Digest;
 use enact_domain::revisions::sections::{Conflict, Merge, merge};
 use enact_domain::speckit::MAX_DOCUMENT_BYTES;
 
-pub use patch::unified;
+pub use patch::print as print_patch;
 
 use crate::args::{Edit, Rollback};
 use crate::cluster::Cluster;
@@ -118,7 +118,7 @@ pub async fn rollback(cluster: &Cluster, options: &Rollback) -> Result<ExitCode>
         note(&format!("{} has the content of revision {} already", document.title(), revision.number));
         return Ok(ExitCode::SUCCESS);
     }
-    eprint(&difference(&shown, &old, Paint::of(&io::stderr())))?;
+    terminal::aside(&difference(&shown, &old, Paint::of(&io::stderr())));
     let (number, title) = (revision.number, document.title());
     if !options.yes && !terminal::confirm(&format!("Give {title} the content of revision {number} again?"))? {
         bail!("nothing was changed");
@@ -178,8 +178,11 @@ fn in_editor(name: &str, text: &str) -> Result<String> {
     let directory = tempfile::tempdir().context("cannot make a directory for the document")?;
     let file: PathBuf = directory.path().join(format!("{name}.md"));
     fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
-    // As Git and kubectl do: the variable may hold options.
-    let run = Command::new("sh").args(["-c", "eval \"$ENACT_EDITOR\" '\"$1\"'", "sh"]).arg(&file).env("ENACT_EDITOR", &editor);
+    // As Git does: the variable may hold options.
+    let mut script = editor.clone();
+    script.push(" \"$@\"");
+    let mut run = Command::new("sh");
+    run.arg("-c").arg(script).arg(&editor).arg(&file);
     let status = run.status().with_context(|| format!("cannot start {}", editor.display()))?;
     if !status.success() {
         bail!("{} ended with {status}; nothing was changed", editor.display());
@@ -207,9 +210,4 @@ fn tell(conflicts: &[Conflict]) {
             (None, None) => {}
         }
     }
-}
-
-fn eprint(text: &str) -> Result<()> {
-    use std::io::Write as _;
-    Ok(io::stderr().write_all(text.as_bytes())?)
 }

@@ -25,7 +25,7 @@ pub fn print(git: &GitSource, before: &str, after: &str) -> Result<ExitCode> {
 ///
 /// # Errors
 /// When the path holds what Git would have to quote.
-pub fn unified(path: &str, before: &str, after: &str) -> Result<String> {
+fn unified(path: &str, before: &str, after: &str) -> Result<String> {
     if path.contains(|c: char| c.is_control() || matches!(c, '"' | '\\')) {
         bail!("the path {path:?} cannot stand in a patch; change the file in its repository");
     }
@@ -34,7 +34,10 @@ pub fn unified(path: &str, before: &str, after: &str) -> Result<String> {
     }
     // Git ends a name with a tab where it holds spaces.
     let end = if path.contains(' ') { "\t" } else { "" };
-    let diff = TextDiff::from_lines(before, after);
+    // A carriage return alone ends no line for Git.
+    let (before, after): (Vec<&str>, Vec<&str>) =
+        (before.split_inclusive('\n').collect(), after.split_inclusive('\n').collect());
+    let diff = TextDiff::configure().newline_terminated(true).diff_slices(&before, &after);
     let hunks = diff.unified_diff().header(&format!("a/{path}{end}"), &format!("b/{path}{end}")).to_string();
     Ok(format!("diff --git a/{path} b/{path}\n{hunks}"))
 }

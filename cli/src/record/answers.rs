@@ -82,3 +82,32 @@ pub struct Finding {
     #[serde(alias = "recommendation")]
     pub remedy: String,
 }
+
+/// A part of a document that fits what was searched for.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hit {
+    /// Kind of the object that it stands in.
+    pub kind: String,
+    /// The object's name.
+    pub name: String,
+    /// Its id, `FR-001`.
+    pub item: String,
+    /// What it is.
+    pub item_kind: String,
+    /// Its line in the document, from 1; 0 when it has none.
+    pub line: u32,
+    /// How it begins.
+    pub text: String,
+}
+
+/// A document that is like another.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Related {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// How like, from 0 to 1.
+    pub score: f64,
+}

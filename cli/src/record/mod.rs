@@ -14,11 +14,13 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::PostParams;
 use kube::client::Body;
 use kube::{Api, Client, ResourceExt as _};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::timeout;
 
-pub use answers::{Finding, Findings, Page, Revision, Verdict};
+pub use answers::{Finding, Findings, Hit, Page, Related, Revision};
 
 use crate::cluster::{Cluster, told};
 
@@ -32,6 +34,16 @@ const USUAL: (&str, &str) = ("enact-system", "enact-server");
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 /// How long the server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Deserialize)]
+struct Hits {
+    hits: Vec<Hit>,
+}
+
+#[derive(Deserialize)]
+struct Similar {
+    related: Vec<Related>,
+}
 
 /// The record of a namespace.
 pub struct Record {
@@ -103,6 +115,26 @@ impl Record {
         self.json(&format!("{}/revisions/{which}/findings", place(subject))).await
     }
 
+    /// What fits these words in the documents of the namespace, the best first.
+    ///
+    /// # Errors
+    /// When it cannot be searched.
+    pub async fn search(&self, words: &str, kind: Option<&str>, limit: u32) -> Result<Vec<Hit>> {
+        let words = utf8_percent_encode(words, NON_ALPHANUMERIC);
+        let kind = kind.map_or_else(String::new, |kind| format!("&kind={kind}"));
+        let found: Option<Hits> = self.json(&format!("search?q={words}&limit={limit}{kind}")).await?;
+        Ok(found.map(|found| found.hits).unwrap_or_default())
+    }
+
+    /// Documents that are like a subject's, the most like first.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn related(&self, subject: &Subject) -> Result<Vec<Related>> {
+        let found: Option<Similar> = self.json(&format!("{}/related", place(subject))).await?;
+        Ok(found.map(|found| found.related).unwrap_or_default())
+    }
+
     async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>> {
         let Some(bytes) = self.get(path).await? else { return Ok(None) };
         serde_json::from_slice(&bytes).map(Some).context("the server's answer is not what this release knows")
@@ -157,7 +189,9 @@ fn missing(subject: &Subject, which: &str) -> Error {
     let Subject { name, .. } = subject;
     let kind = kind(subject);
     let word = kind.to_ascii_lowercase();
-    anyhow!("the record has no revision {which} of {kind} {name}; `enact history {word}/{name}` shows those that there are")
+    anyhow!(
+        "the record has no revision {which} of {kind} {name}; `enact history {word}/{name}` shows those that there are"
+    )
 }
 
 fn kind(subject: &Subject) -> &'static str {
