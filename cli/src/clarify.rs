@@ -83,7 +83,9 @@ fn ask(questions: &[Question]) -> Result<Vec<Given>> {
     let mut given = Vec::new();
     for (at, question) in questions.iter().enumerate() {
         note(&format!("question {} of {}", at + 1, questions.len()));
-        card(question).iter().for_each(|line| note(line));
+        for line in card(question) {
+            note(&line);
+        }
         let how = if question.options.is_empty() { "your answer" } else { "a number, or your answer" };
         let mut errors = io::stderr();
         write!(errors, "{how}; nothing leaves it open: ")?;
@@ -203,7 +205,7 @@ mod tests {
         };
         let give =
             |answer: &str| added(vec![by_ann.clone()], &[Given { question: "Q-1".into(), answer: answer.into() }]);
-        assert_eq!(give("30 days"), [by_ann.clone()], "said again, it stays whose it is");
+        assert_eq!(give("30 days")[0].by.as_deref(), Some("ann"), "said again, it stays whose it is");
         assert_eq!((give("a year")[0].answer.as_str(), &give("a year")[0].by), ("a year", &None));
     }
 }

@@ -115,11 +115,11 @@ async fn findings(cluster: &Cluster, subject: &Subject, which: &str) -> Result<E
     let digest = digest(cluster, subject, which).await?;
     let found = Record::open(cluster).await?.findings(subject, &digest).await?;
     let Some(found) = found else { bail!("the record has no findings of revision {which} of {}", subject.name) };
-    for Finding { id, severity, line, location, message, remedy } in &found.findings {
+    for Finding { id, severity, line, location, message, remedy } in &found.kept {
         let place = if location.is_empty() { String::new() } else { format!(" {location}") };
         terminal::say(&one_line(&format!("line {line}: {severity} {id}{place}: {message}; {remedy}")))?;
     }
-    let shown = found.findings.len();
+    let shown = found.kept.len();
     let more = (found.total as usize).saturating_sub(shown);
     let rest = if more > 0 { format!(", and {more} more that were not kept") } else { String::new() };
     note(&format!("{shown} findings by {}{rest}", one_line(&found.analyser)));

@@ -60,7 +60,8 @@ pub struct Findings {
     /// How many there are in all.
     pub total: u32,
     /// They, as far as they are kept.
-    pub findings: Vec<Finding>,
+    #[serde(rename = "findings")]
+    pub kept: Vec<Finding>,
 }
 
 /// One thing that an analysis found.
