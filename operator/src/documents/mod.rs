@@ -32,6 +32,9 @@ use validate::{Checked, Facts};
 /// down let through is found by then.
 pub const RESYNC: Duration = Duration::from_mins(10);
 
+/// The shortest wait for a moment that is about to come.
+const MIN_WAIT: Duration = Duration::from_millis(10);
+
 /// A kind whose content is a document that people approve.
 pub trait Document:
     Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
@@ -91,15 +94,17 @@ async fn reconcile<D: Document>(object: &D, ctx: &Context) -> Result<Action, Err
         return Ok(Action::requeue(RESYNC));
     }
     let before = object.status().map(D::standing).unwrap_or_default();
-    let decision = decide::decide(&seen, &before);
-    let records = record::records(object, &seen, &before, &decision, ctx.now());
+    let now = ctx.now();
+    let decision = decide::decide(&seen, &before, now);
+    let again = decision.wake.map_or(RESYNC, |at| Duration::from_millis(at.since(now)).clamp(MIN_WAIT, RESYNC));
+    let records = record::records(object, &seen, &before, &decision, now);
     match ctx.record(records).await {
         Ok(()) => {}
         Err(Error::Store(error)) => return apply::without_record(object, ctx, before, error).await,
         Err(error) => return Err(error),
     }
     apply::apply(object, ctx, seen, before, decision).await?;
-    Ok(Action::requeue(RESYNC))
+    Ok(Action::requeue(again))
 }
 
 impl Document for Constitution {

@@ -140,5 +140,5 @@ async fn decisions(ctx: &Context, namespace: &str, kind: SubjectKind, name: &str
         .await
         .map_err(Error::kube(format!("list the Approvals of {kind:?} {namespace}/{name}")))?;
     let kept = list.items.iter().filter(|a| a.metadata.deletion_timestamp.is_none());
-    Ok(kept.filter_map(|a| convert::decision(&a.name_any(), &a.spec)).collect())
+    Ok(kept.filter_map(|a| convert::decision(a)).collect())
 }

@@ -110,7 +110,7 @@ mod tests {
         let mut object = Specification::default();
         object.metadata.resource_version = Some(version.into());
         let seen = seen(bytes);
-        let decision = decide(&seen, before);
+        let decision = decide(&seen, before, Millis(5));
         records(&object, &seen, before, &decision, Millis(5))
     }
 
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn nothing_new_records_nothing() {
         let seen = seen(TEXT);
-        let decision = decide(&seen, &Standing::default());
+        let decision = decide(&seen, &Standing::default(), Millis(5));
         let content = seen.content.as_ref().unwrap();
         let standing = Standing::default().after(&decision, Some(&content.checked), Some(1), Millis(1));
         assert_eq!(of(TEXT, &standing, "8"), Vec::new());

@@ -9,7 +9,7 @@ use enact_crds::compile;
 use enact_crds::document::Finding;
 use enact_crds::plan::Workspace;
 use enact_crds::task::TaskTemplate;
-use enact_domain::approval::{Verdict, evaluate};
+use enact_domain::approval::{self, Verdict, evaluate};
 use enact_domain::assignment::{check_ref, check_url};
 use enact_domain::condition::{Progress, READY};
 use enact_domain::digest::Digest;
@@ -324,15 +324,16 @@ fn specification(observed: &Observed) -> Result<Option<String>, Blocked> {
 
 fn approved(observed: &Observed, digest: &Digest) -> Result<(), Blocked> {
     let name = observed.plan.name_any();
-    match evaluate(&(&observed.plan.spec.approval).into(), digest, observed.author.as_deref(), &observed.decisions) {
-        Verdict::Approved(_) => Ok(()),
+    let content = approval::Content { digest: digest.clone(), author: observed.author.clone(), worst: None };
+    match evaluate(&(&observed.plan.spec.approval).into(), &content, &observed.decisions, observed.now) {
+        Verdict::Approved { .. } => Ok(()),
         Verdict::Rejected { user, comment } => Err(Blocked::stalled(
             "Rejected",
             format!("{user} rejected this content: {comment}; change the plan, or delete the Approval"),
         )),
-        Verdict::Waiting { have, need } => Err(Blocked::waiting(
+        Verdict::Waiting(demand) => Err(Blocked::waiting(
             "WaitingForApproval",
-            format!("{have} of {need} approvals; approve with `kubectl enact approve plan/{name}`"),
+            format!("{demand}; approve with `kubectl enact approve plan/{name}`"),
         )),
     }
 }

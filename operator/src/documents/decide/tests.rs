@@ -31,15 +31,16 @@ fn said(user: &str, choice: Choice, text: &str) -> approval::Decision {
         digest: Digest::of_bytes(text.as_bytes()),
         choice,
         comment: String::new(),
+        at: None,
     }
 }
 
 fn policy() -> Policy {
-    Policy { required: 1, groups: vec!["leads".into()], four_eyes: true }
+    Policy { required: 1, groups: vec!["leads".into()], four_eyes: true, ..Policy::default() }
 }
 
 fn shown(seen: &Observed) -> String {
-    let d = decide(seen, &Standing::default());
+    let d = decide(seen, &Standing::default(), Millis(5));
     format!("{:?} {}: {}", d.progress, d.reason, d.message)
 }
 
@@ -86,7 +87,7 @@ fn every_state_says_what_to_do() {
 
 #[test]
 fn an_approval_lasts_until_it_is_withdrawn() {
-    let approved = decide(&seen(), &Standing::default());
+    let approved = decide(&seen(), &Standing::default(), Millis(5));
     let digest = Digest::of_bytes(GOOD.as_bytes());
     assert_eq!(approved.approved, Some(digest.clone()));
     let before =
@@ -94,13 +95,13 @@ fn an_approval_lasts_until_it_is_withdrawn() {
 
     let mut changed = Observed { policy: policy(), ..seen() };
     changed.content = Ok(content("# Feature Specification: Shop\n\n- **FR-002**: It MUST buy.\n"));
-    let after = decide(&changed, &before);
+    let after = decide(&changed, &before, Millis(5));
     assert_eq!(after.reason, "WaitingForApproval");
     assert_eq!(after.approved, Some(digest.clone()), "the older content is still the one that was approved");
 
-    let withdrawn = decide(&Observed { policy: policy(), ..seen() }, &before);
+    let withdrawn = decide(&Observed { policy: policy(), ..seen() }, &before, Millis(5));
     assert_eq!(withdrawn.approved, None, "the same content is not approved any more");
 
-    let gone = decide(&Observed { content: Err(Missing::Unnamed), ..seen() }, &before);
+    let gone = decide(&Observed { content: Err(Missing::Unnamed), ..seen() }, &before, Millis(5));
     assert_eq!((gone.reason, gone.digest), ("SourceMissing", Some(digest)), "the last digest stays");
 }
