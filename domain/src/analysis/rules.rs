@@ -61,6 +61,7 @@ rules! {
     REFUSES_CONSTITUTION = "RefusesConstitution", Constitution, Critical;
 
     REQUIREMENT_WITHOUT_TASK = "RequirementWithoutTask", Coverage, High;
+    REQUIREMENT_NOT_TRACED = "RequirementNotTraced", Coverage, Medium;
     STORY_WITHOUT_TASK = "StoryWithoutTask", Coverage, High;
     TASK_WITHOUT_ORIGIN = "TaskWithoutOrigin", Coverage, Low;
     UNKNOWN_ID_IN_TASK = "UnknownIdInTask", Coverage, Medium;

@@ -152,7 +152,8 @@ fn context(markdown: &Markdown, section: &Section) -> Vec<ContextEntry> {
 fn complexity<'a>(markdown: &'a Markdown, section: &Section) -> impl Iterator<Item = Complexity> + 'a {
     let rows = markdown.rows_in(section.heading + 1..section.end).iter();
     rows.filter(|row| {
-        let header = markdown.headers.get(row.table).map(|h| h.to_lowercase()).unwrap_or_default();
+        let header =
+            markdown.headers.get(row.table).and_then(|h| h.first()).map(|h| h.to_lowercase()).unwrap_or_default();
         ["violation", "违", "violação"].iter().any(|w| header.contains(w))
     })
     .filter_map(|row| {

@@ -3,12 +3,17 @@
 //! The steps are those of Spec Kit's constitution command: MAJOR for principles and governance that are removed or redefined, MINOR for
 //! what is added, PATCH for wording.
 
+mod articles;
+mod compare;
+mod prose;
 mod version;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
 
+pub use compare::compare;
 pub use version::{Accepted, VersionMismatch, check_version};
 
 /// The step that a version must take, in ascending order.
@@ -120,4 +125,26 @@ pub struct Rule<'a> {
     pub meaning: &'a str,
     /// What it tells people.
     pub wording: &'a str,
+}
+
+impl RulesChange {
+    /// Compares two lists of rules by their names.
+    pub fn between(old: &[Rule<'_>], new: &[Rule<'_>]) -> Self {
+        let by_name = |rules: &[Rule<'_>]| -> BTreeMap<String, (String, String)> {
+            let entry = |rule: &Rule<'_>| (rule.name.to_owned(), (rule.meaning.to_owned(), rule.wording.to_owned()));
+            rules.iter().map(entry).collect()
+        };
+        let (old, new) = (by_name(old), by_name(new));
+        let mut change =
+            Self { removed: old.keys().filter(|name| !new.contains_key(*name)).cloned().collect(), ..Self::default() };
+        for (name, (meaning, wording)) in new {
+            match old.get(&name) {
+                None => change.added.push(name),
+                Some((before, _)) if *before != meaning => change.redefined.push(name),
+                Some((_, before)) if *before != wording => change.reworded.push(name),
+                Some(_) => {}
+            }
+        }
+        change
+    }
 }

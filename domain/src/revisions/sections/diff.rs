@@ -18,9 +18,7 @@ const MAX_WORDS_BYTES: usize = 16 * 1024;
 /// Sections are paired by their headings, and where a heading changed by their text, so that a new title is a change and not an end. Line
 /// ends, a byte order mark, and blank lines at the end of a section are no differences. A section that moved with all below it is one move.
 pub fn diff(old: &str, new: &str) -> Vec<SectionChange> {
-    let plain = |text: &str| text.trim_start_matches('\u{feff}').to_owned();
-    let (old, new) = (plain(old), plain(new));
-    let (olds, news) = (split(&old), split(&new));
+    let [olds, news] = [old, new].map(|text| split(text.strip_prefix('\u{feff}').unwrap_or(text)));
     let pairs = pair(&olds, &news);
     let mut places: Vec<Option<usize>> = vec![None; olds.len()];
     for (n, o) in pairs.iter().enumerate() {
@@ -164,9 +162,14 @@ fn counterparts(old: &str, new: &str) -> (DiffLine, DiffLine) {
         let mut found: Vec<Piece> = Vec::new();
         let mut at = 0;
         for range in ranges {
-            found.push(Piece { text: words[at..range.start].concat(), changed: false });
-            found.push(Piece { text: words[range.clone()].concat(), changed: true });
+            let kept = words[at..range.start].concat();
+            let changed = words[range.clone()].concat();
             at = range.end;
+            match found.last_mut() {
+                // Two words with a space between them are one change.
+                Some(last) if last.changed && kept.trim().is_empty() => last.text.extend([kept, changed]),
+                _ => found.extend([(kept, false), (changed, true)].map(|(text, changed)| Piece { text, changed })),
+            }
         }
         found.push(Piece { text: words[at..].concat(), changed: false });
         found.retain(|piece| !piece.text.is_empty());

@@ -1,8 +1,14 @@
 //! Lines and words: what differs between two sequences of them, and three made one.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use imara_diff::{Algorithm, Diff, InternedInput};
+
+use super::pair::ascending;
+
+/// Old lines times new ones that are compared thoroughly: a thousand of each.
+const MAX_COMPARISONS: usize = 1_000_000;
 
 /// A run of `old` that is another run of `new`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +18,10 @@ pub(super) struct Edit {
 }
 
 impl Edit {
+    fn is_small(&self) -> bool {
+        self.old.len().saturating_mul(self.new.len()) <= MAX_COMPARISONS
+    }
+
     fn grows(&self) -> bool {
         self.new.len() > self.old.len()
     }
@@ -19,23 +29,68 @@ impl Edit {
 
 /// The edits that make `new` of `old`, in order; between two of them something is kept.
 ///
-/// The library's histogram falls back to Myers' algorithm with the cost bounds of Git, so that the work stays nearly linear.
+/// Where the library's algorithms, which are quadratic at worst, would take long, the lines that are unique in both texts divide the work;
+/// what lies between two of them and is still large is one edit.
 pub(super) fn edits(old: &[&str], new: &[&str]) -> Vec<Edit> {
-    let same = old.iter().zip(new).take_while(|(a, b)| a == b).count();
-    let (old, new) = (&old[same..], &new[same..]);
-    let tail = old.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| a == b).count();
-    let (old, new) = (&old[..old.len() - tail], &new[..new.len() - tail]);
-    if old.is_empty() || new.is_empty() {
-        let all = Edit { old: same..same + old.len(), new: same..same + new.len() };
-        return if old.is_empty() && new.is_empty() { Vec::new() } else { vec![all] };
+    let mut found = Vec::new();
+    let whole = trimmed(old, new, Edit { old: 0..old.len(), new: 0..new.len() });
+    if whole.is_small() {
+        compare(old, new, whole, &mut found);
+        return found;
+    }
+    let (mut old_from, mut new_from) = (whole.old.start, whole.new.start);
+    for (o, n) in anchors(old, new, &whole) {
+        let piece = trimmed(old, new, Edit { old: old_from..o, new: new_from..n });
+        compare(old, new, piece, &mut found);
+        (old_from, new_from) = (o + 1, n + 1);
+    }
+    let rest = trimmed(old, new, Edit { old: old_from..whole.old.end, new: new_from..whole.new.end });
+    compare(old, new, rest, &mut found);
+    found
+}
+
+/// The edit without what both texts begin and end with.
+fn trimmed(old: &[&str], new: &[&str], Edit { old: a, new: b }: Edit) -> Edit {
+    let (left, right) = (&old[a.clone()], &new[b.clone()]);
+    let head = left.iter().zip(right).take_while(|(x, y)| x == y).count();
+    let (left, right) = (&left[head..], &right[head..]);
+    let tail = left.iter().rev().zip(right.iter().rev()).take_while(|(x, y)| x == y).count();
+    Edit { old: a.start + head..a.end - tail, new: b.start + head..b.end - tail }
+}
+
+/// Lines that occur once in the old range and once in the new one, as far as their order is the same.
+fn anchors<'a>(old: &[&'a str], new: &[&'a str], Edit { old: a, new: b }: &Edit) -> Vec<(usize, usize)> {
+    let once = |lines: &[&'a str], range: &Range<usize>| {
+        let mut places: BTreeMap<&'a str, Option<usize>> = BTreeMap::new();
+        for index in range.clone() {
+            places.entry(lines[index]).and_modify(|place| *place = None).or_insert(Some(index));
+        }
+        places
+    };
+    let (left, right) = (once(old, a), once(new, b));
+    let both = right.iter().filter_map(|(line, n)| Some((left.get(line).copied()??, (*n)?)));
+    let mut both: Vec<(usize, usize)> = both.collect();
+    both.sort_by_key(|(_, n)| *n);
+    let stays = ascending(&both.iter().map(|(o, _)| *o).collect::<Vec<_>>());
+    both.into_iter().zip(stays).filter(|(_, stays)| *stays).map(|(pair, _)| pair).collect()
+}
+
+/// Adds the edits within a range that differs at both ends.
+fn compare(old: &[&str], new: &[&str], range: Edit, found: &mut Vec<Edit>) {
+    if range.old.is_empty() && range.new.is_empty() {
+        return;
+    }
+    if range.old.is_empty() || range.new.is_empty() || !range.is_small() {
+        found.push(range);
+        return;
     }
     let mut input = InternedInput::default();
-    input.update_before(old.iter().copied());
-    input.update_after(new.iter().copied());
+    input.update_before(old[range.old.clone()].iter().copied());
+    input.update_after(new[range.new.clone()].iter().copied());
     let mut diff = Diff::compute(Algorithm::Histogram, &input);
     diff.postprocess_lines(&input);
-    let range = |range: Range<u32>| same + range.start as usize..same + range.end as usize;
-    diff.hunks().map(|hunk| Edit { old: range(hunk.before), new: range(hunk.after) }).collect()
+    let at = |start: usize, hunk: Range<u32>| start + hunk.start as usize..start + hunk.end as usize;
+    found.extend(diff.hunks().map(|h| Edit { old: at(range.old.start, h.before), new: at(range.new.start, h.after) }));
 }
 
 /// The lines that came of two edits of the same lines.

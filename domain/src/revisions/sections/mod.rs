@@ -14,6 +14,7 @@ use serde::Serialize;
 pub use diff::diff;
 pub use merge::merge;
 pub use render::render;
+pub(super) use split::split;
 
 /// What happened to a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::diagnostic::Diagnostic;
 use reader::Reader;
-use text::{blank, heading_text, is_placeholder, short_until};
+use text::{blank, heading_text, is_placeholder, named, short_until};
 pub(super) use text::{fields, is_rule, joined, label, strip_marker};
 
 /// Largest document that is read, in bytes.
@@ -125,8 +125,8 @@ pub(in crate::speckit) struct Markdown {
     pub(in crate::speckit) lines: Vec<Line>,
     pub(in crate::speckit) items: Vec<ListItem>,
     pub(in crate::speckit) rows: Vec<Row>,
-    /// First cell of each table's header.
-    pub(in crate::speckit) headers: Vec<String>,
+    /// The cells of each table's header.
+    pub(in crate::speckit) headers: Vec<Vec<String>>,
     pub(in crate::speckit) sections: Vec<Section>,
     code_spans: Vec<Span>,
 }
@@ -367,12 +367,11 @@ impl Markdown {
     pub(in crate::speckit) fn labelled(&self, lines: Range<usize>, names: &[&str]) -> Option<Item> {
         let matches = |index: &usize| {
             let found = self.lines.get(*index).filter(|l| l.kind == LineKind::Text);
-            let found = found.and_then(|_| label(strip_marker(self.text(*index))));
-            found.is_some_and(|(name, _)| names.contains(&name.to_lowercase().as_str()))
+            found.is_some_and(|_| named(strip_marker(self.text(*index)), names).is_some())
         };
         let index = lines.clone().find(matches)?;
         let span = self.span_of(index..self.paragraph_end(index).min(lines.end));
-        let text = label(strip_marker(self.clean(span))).map(|(_, text)| joined(text)).unwrap_or_default();
+        let text = named(strip_marker(self.clean(span)), names).map(joined).unwrap_or_default();
         Some(Item { text, line: self.lines[index].number, span })
     }
 }

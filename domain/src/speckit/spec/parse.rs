@@ -18,6 +18,7 @@ pub fn parse(bytes: &[u8]) -> Parsed<Spec> {
     for section in &markdown.sections {
         read_section(&markdown, section, &mut spec);
     }
+    stories::adopt(&markdown, &mut spec.stories);
     let found = requirements::find(&markdown);
     let found = unique(found, |r| &r.id, |r| r.line, "DuplicateRequirement", &mut diagnostics);
     (spec.success_criteria, spec.requirements) =
