@@ -19,6 +19,7 @@ pub struct Cluster {
     pub namespace: String,
     /// Namespace and Service of the server, when somebody said where it is.
     pub server: Option<(String, String)>,
+    config: Config,
 }
 
 impl Cluster {
@@ -34,8 +35,18 @@ impl Cluster {
             config.auth_info.impersonate_groups = (!target.as_group.is_empty()).then(|| target.as_group.clone());
         }
         let namespace = target.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let client = Client::try_from(config).context("the cluster's configuration cannot be used")?;
-        Ok(Self { client, namespace, server: target.server.clone() })
+        let client = Client::try_from(config.clone()).context("the cluster's configuration cannot be used")?;
+        Ok(Self { client, namespace, server: target.server.clone(), config })
+    }
+
+    /// A client that tries once: what is away shows at once, and need not be waited for.
+    ///
+    /// # Errors
+    /// When the configuration cannot be used.
+    pub fn impatient(&self) -> Result<Client> {
+        let mut config = self.config.clone();
+        config.default_retry = false;
+        Client::try_from(config).context("the cluster's configuration cannot be used")
     }
 
     /// The objects of a kind in the namespace.

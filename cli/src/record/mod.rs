@@ -64,7 +64,8 @@ impl Record {
     }
 
     async fn of(cluster: &Cluster) -> Result<Self> {
-        let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+        let client = cluster.impatient()?;
+        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &cluster.namespace);
         let place = async {
             match &cluster.server {
                 Some(place) => Ok(place.clone()),
@@ -73,7 +74,7 @@ impl Record {
         };
         let (token, (namespace, service)) = futures::try_join!(token(&accounts, &cluster.namespace), place)?;
         let proxy = format!("/api/v1/namespaces/{namespace}/services/http:{service}:{READ_PORT}/proxy");
-        Ok(Self { client: cluster.client.clone(), namespace: cluster.namespace.clone(), proxy, token })
+        Ok(Self { client, namespace: cluster.namespace.clone(), proxy, token })
     }
 
     /// Revisions of a subject, newest first, before the position of one that was seen.
