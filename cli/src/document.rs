@@ -7,6 +7,7 @@ use enact_crds::approval::{Subject, SubjectKind};
 use enact_crds::common::ConfigMapKey;
 use enact_crds::document::{Clarification, GitSource, Source};
 use enact_crds::{Constitution, Specification};
+use enact_domain::analysis;
 use enact_domain::digest::Digest;
 use enact_domain::names::ANNOTATION_REASON;
 use enact_domain::record::tell_reason;
@@ -238,14 +239,19 @@ fn observed(metadata: &ObjectMeta, generation: Option<i64>, digest: Option<Strin
     digest.filter(|_| generation.is_some() && generation == metadata.generation)
 }
 
-/// The answers that a text has in its Clarifications.
+/// The answers that a text has in its Clarifications, so that writing them into it changes nothing.
 fn still_answered(clarifications: &[Clarification], text: &str) -> Vec<Clarification> {
-    let answered = spec::parse(text.as_bytes()).model.clarifications;
+    if clarifications.is_empty() {
+        return Vec::new();
+    }
+    let parsed = spec::parse(text.as_bytes());
+    let open = analysis::questions(&parsed, &analysis::specification(&parsed));
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
     let has = |given: &&Clarification| {
-        // An id says nothing of the question's words, which are gone from where they stood.
-        let same = |question: &str| given.question.starts_with("Q-") || words(question) == words(&given.question);
-        answered.iter().any(|a| same(&a.question) && words(&a.answer) == words(&given.answer))
+        // An id says nothing of the question's words, which are gone from where they stood unless the question is open.
+        let is_id = given.question.starts_with("Q-") && open.iter().all(|question| question.id != given.question);
+        let same = |question: &str| is_id || words(question) == words(&given.question);
+        parsed.model.clarifications.iter().any(|a| same(&a.question) && words(&a.answer) == words(&given.answer))
     };
     clarifications.iter().filter(has).cloned().collect()
 }
@@ -266,5 +272,10 @@ mod tests {
                     - Q: how long? → A: 30 days\n- Q: How are they told? → A: by e-mail\n";
         assert_eq!(still_answered(&all, text), all[..2]);
         assert_eq!(still_answered(&all, "# Feature Specification: Shop\n"), []);
+        let open = format!("{text}\n## Requirements\n\n- **FR-001**: It MUST [NEEDS CLARIFICATION: tell them how?].\n");
+        let parsed = spec::parse(open.as_bytes());
+        let asked = analysis::questions(&parsed, &analysis::specification(&parsed)).remove(0);
+        let said = [given(&asked.id, "By e-mail")];
+        assert_eq!(still_answered(&said, &open), [], "it would be written where the question stands");
     }
 }
