@@ -424,7 +424,7 @@ fn an_approval_shows_what_changed_before_it_asks() {
     assert!(at("It MUST sell{+ mugs+}") < at("say --yes"), "{}", ran.stderr);
     world.lock().unwrap().away = true;
     let away = approve(&api);
-    let told = "how it differs from what was approved last cannot be shown: no endpoints available";
+    let told = "how it differs from what was approved last cannot be shown: the server cannot be reached: no endpoints available";
     assert!(away.stderr.contains(told) && away.stderr.contains("Approve this content?"), "{}", away.stderr);
     world.lock().unwrap().object["status"]["approvedDigest"] = Value::Null;
     assert!(approve(&api).stderr.contains("no content of it was approved before"));

@@ -179,10 +179,10 @@ fn refusal(status: StatusCode, ours: bool, body: &[u8]) -> Error {
     match (ours, text("detail"), text("message")) {
         (true, Some(detail), _) => anyhow!("{detail}"),
         (false, _, Some(message)) if status == StatusCode::NOT_FOUND => {
-            anyhow!("{message}; name the server with --server NAMESPACE/SERVICE")
+            anyhow!("the server cannot be reached: {message}; say where it is with --server NAMESPACE/SERVICE")
         }
-        (false, _, Some(message)) => anyhow!("{message}"),
-        _ => anyhow!("the way to the server answered {status}"),
+        (false, _, Some(message)) => anyhow!("the server cannot be reached: {message}"),
+        _ => anyhow!("the server cannot be reached: the way to it answered {status}"),
     }
 }
 
@@ -273,6 +273,6 @@ mod tests {
         let told = |status, ours, body: &[u8]| refusal(status, ours, body).to_string();
         assert_eq!(told(StatusCode::FORBIDDEN, true, problem), "RBAC decides that");
         assert!(told(StatusCode::NOT_FOUND, false, status).ends_with("--server NAMESPACE/SERVICE"));
-        assert_eq!(told(StatusCode::BAD_GATEWAY, false, b"<html>"), "the way to the server answered 502 Bad Gateway");
+        assert!(told(StatusCode::BAD_GATEWAY, false, b"<html>").ends_with("the way to it answered 502 Bad Gateway"));
     }
 }
