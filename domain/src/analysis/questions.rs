@@ -154,10 +154,12 @@ fn fits(options: &[String]) -> bool {
 }
 
 fn tidy(option: &str) -> String {
-    let option = option.trim().trim_end_matches([',', ';', '?', '.', ' ']);
+    const MARKS: [char; 5] = [',', ';', '?', '.', ' '];
+    let option = option.trim().trim_end_matches(MARKS);
     let option =
-        ["or ", "and ", "either ", "e.g. ", "e.g., "].iter().fold(option, |o, word| o.strip_prefix(word).unwrap_or(o));
-    option.trim().to_owned()
+        [" or", " and"].iter().fold(option, |o, word| o.strip_suffix(word).unwrap_or(o)).trim_end_matches(MARKS);
+    let openings = ["or ", "and ", "either ", "e.g. ", "e.g., "];
+    openings.iter().fold(option, |o, word| o.strip_prefix(word).unwrap_or(o)).trim().to_owned()
 }
 
 /// `(a) keep them (b) delete them`, `A) … B) …`, `1) … 2) …`.
