@@ -15,7 +15,7 @@ use super::apply::Applied;
 use super::documents::{self, Choice};
 use super::observe::Observed;
 use super::validate::Blocked;
-use super::{Pass, RESYNC, Runtime, is_finished, started};
+use super::{Pass, RESYNC, RESYNC_SECONDS, Runtime, is_finished, started};
 use crate::context::Context;
 use crate::documents::findings;
 use crate::error::Error;
@@ -39,6 +39,7 @@ pub async fn blocked(
     let mut new = old.clone();
     new.observed_generation = plan.metadata.generation;
     new.digest = blocked.digest.as_ref().map(|d| d.as_str().to_owned()).or(new.digest);
+    new.source.clone_from(&observed.source);
     said(&mut new, observed, runtime);
     if !blocked.findings.is_empty() {
         new.top_findings.clone_from(&blocked.findings);
@@ -54,7 +55,7 @@ pub async fn blocked(
     if turn && blocked.progress == Progress::Stalled {
         ctx.event(plan.as_ref(), EventType::Warning, blocked.reason, blocked.message).await;
     }
-    Ok(Next::requeue(RESYNC))
+    Ok(super::next(false, [Some(observed.now.plus_seconds(RESYNC_SECONDS)), observed.source_wake], observed.now))
 }
 
 /// What there is to say of the content of a plan that is not started yet; after that it stays as it was.
@@ -339,6 +340,7 @@ fn status(pass: &Pass, applied: &Applied, old: &PlanStatus, runtime: &Runtime) -
     let standing = standing_after(pass, applied.failure.as_ref());
     let mut new = old.clone();
     new.observed_generation = plan.metadata.generation;
+    new.source.clone_from(&pass.observed.source);
     new.phase = standing.phase;
     new.turns = old.turns + u32::from(old.phase != new.phase);
     let digest = Some(pass.valid.content.digest.as_str().to_owned());
