@@ -8,9 +8,11 @@ use enact_crds::approval::{ApprovalSpec, Choice, Subject, SubjectKind};
 use enact_crds::common::ApprovalPolicy;
 use enact_crds::document::{Finding, Source};
 use enact_crds::{Approval, Constitution, Plan, Specification, convert};
-use enact_domain::approval::{Decision, Verdict, evaluate};
+use enact_domain::approval::{self, Decision, Verdict, evaluate};
 use enact_domain::digest::Digest;
 use enact_domain::names::ANNOTATION_AUTHOR;
+use enact_domain::time::Millis;
+use jiff::Timestamp;
 use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::{Api, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
@@ -124,7 +126,7 @@ fn card(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -
 /// Where the content stands with people.
 async fn standing(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -> String {
     let policy = &content.policy;
-    if policy.required == 0 {
+    if policy.required == 0 && policy.with_findings.is_empty() {
         return "  its policy asks for no approval".into();
     }
     let fields = format!("spec.subject.kind={:?},spec.subject.name={}", subject.kind, subject.name);
@@ -133,16 +135,23 @@ async fn standing(cluster: &Cluster, subject: &Subject, content: &Content, diges
         // Whoever may create an Approval need not be allowed to list them.
         Err(error) => return format!("  who has decided so far cannot be told: {:#}", told(error)),
     };
-    let decisions: Vec<Decision> = known.iter().filter_map(|a| convert::decision(&a.name_any(), &a.spec)).collect();
-    let verdict = evaluate(&policy.into(), &Digest::from(digest.to_owned()), content.author.as_deref(), &decisions);
-    let who = if policy.groups.is_empty() { String::new() } else { format!(" of {}", policy.groups.join(" or ")) };
+    let decisions: Vec<Decision> = known.iter().filter_map(convert::decision).collect();
+    let subject = approval::Content {
+        digest: digest.to_owned().into(),
+        author: content.author.clone(),
+        // The first of the findings is the worst.
+        worst: content.findings.first().map(|finding| finding.severity.into()),
+    };
+    let verdict = evaluate(&policy.into(), &subject, &decisions, Millis(Timestamp::now().as_millisecond()));
     let but = if policy.four_eyes { ", and not the author" } else { "" };
     match verdict {
-        Verdict::Approved(people) => format!("  enough people have approved it: {}", one_line(&people.join(", "))),
+        Verdict::Approved { people, .. } => {
+            format!("  enough people have approved it: {}", one_line(&people.join(", ")))
+        }
         Verdict::Rejected { user, comment } => {
             format!("  it stands rejected by {}: {}", one_line(&user), one_line(&comment))
         }
-        Verdict::Waiting { have, need } => format!("  {have} of {need} approvals{who}{but}"),
+        Verdict::Waiting(demand) => format!("  {}{but}", one_line(&demand.to_string())),
     }
 }
 

@@ -77,7 +77,7 @@ pub struct SourceStatus {
 
 /// How many findings of each severity the last check of a document gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct FindingCounts {
     /// Findings that stop the document from being used, or that break what the constitution demands.
     pub critical: u32,
@@ -93,19 +93,23 @@ pub struct FindingCounts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
 pub enum Severity {
     /// The document cannot be used, or breaks the constitution.
+    // The aliases are what the first release wrote into statuses.
+    #[serde(alias = "Error")]
     Critical,
     /// A plan would suffer from it.
     High,
     /// A person should look at it.
     #[default]
+    #[serde(alias = "Warning")]
     Medium,
     /// A remark.
+    #[serde(alias = "Info")]
     Low,
 }
 
 /// A finding in a document, as shown in a status.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct Finding {
     /// Stable id of this finding, `AMB-1f3a9c2e`: the same while what it is about is the same.
     pub id: String,

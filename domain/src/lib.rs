@@ -16,5 +16,7 @@ pub mod names;
 pub mod plan;
 pub mod record;
 pub mod report;
+pub mod revisions;
+pub mod rules;
 pub mod speckit;
 pub mod time;

@@ -26,6 +26,11 @@ pub const ANNOTATION_RECONCILE_AT: &str = "enact.dev/reconcile-at";
 pub const FETCH: &str = "fetch";
 /// The value of [`LABEL_ROLE`] on pods whose agent drafts a document.
 pub const DRAFT: &str = "draft";
+/// Annotation on a Plan: a person's decision to do again what a newer revision of the specification made stale; the digest of that revision.
+pub const ANNOTATION_REDO: &str = "enact.dev/redo";
+/// Annotation on a Plan: a person's decision to go on as if a newer revision of the specification were the one that it was started for; the
+/// digest of that revision.
+pub const ANNOTATION_KEEP: &str = "enact.dev/keep";
 /// The value of [`LABEL_TASK`] on integration pods. Not a possible Task name, which starts with its plan's.
 pub const INTEGRATION: &str = "integration";
 /// Audience of the only token that an agent pod holds.

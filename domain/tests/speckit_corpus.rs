@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use enact_domain::graph::Graph;
 use enact_domain::speckit::tasks::TasksFile;
-use enact_domain::speckit::{Diagnostic, Parsed, TaskId, constitution, plan, spec, tasks};
+use enact_domain::speckit::{Diagnostic, Parsed, TaskId, constitution, edit, plan, spec, tasks};
 
 fn corpus() -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus/dev");
@@ -133,9 +133,10 @@ fn a_box_can_be_ticked_without_any_other_change() {
         let Ok(text) = str::from_utf8(bytes) else { return };
         let file = tasks::parse(bytes).model;
         for task in file.tasks.iter().take(5) {
-            let Some(done) = tasks::set_done(text, &task.id, true) else { continue };
-            let changed = done.bytes().zip(text.bytes()).filter(|(a, b)| a != b).count();
-            assert!(done.len() == text.len() && changed <= 1, "{}: {}", place.display(), task.id);
+            let Some(mark) = task.checkbox else { continue };
+            let done = edit::tick(text, &task.id, true).expect("a task with a box can be ticked");
+            let rest = (&done[..mark.start], &done[mark.start + 1..]);
+            assert_eq!(rest, (&text[..mark.start], &text[mark.end..]), "{}: {}", place.display(), task.id);
             let again = tasks::parse(done.as_bytes()).model;
             assert_eq!(again.tasks.len(), file.tasks.len(), "{}: {}", place.display(), task.id);
             // A struck task stays struck, whatever its box says.
@@ -143,6 +144,28 @@ fn a_box_can_be_ticked_without_any_other_change() {
             let struck = task.state == tasks::TaskState::Cancelled && state == Some(task.state);
             assert!(state == Some(tasks::TaskState::Done) || struck, "{}: {}", place.display(), task.id);
         }
+    });
+}
+
+#[test]
+fn an_answer_can_be_added_without_any_other_change() {
+    each("spec.md", |place, bytes| {
+        let Ok(text) = str::from_utf8(bytes) else { return };
+        let before = spec::parse(bytes).model;
+        let given = |answer: &str| edit::Answer {
+            question: "Who would ask this?".into(),
+            answer: answer.into(),
+            date: "2031-07-09".into(),
+        };
+        let new = edit::answer(text, &given("Nobody")).unwrap_or_else(|e| panic!("{}: {e}", place.display()));
+        let start = text.bytes().zip(new.bytes()).take_while(|(a, b)| a == b).count();
+        assert!(text.as_bytes()[start..] == new.as_bytes()[start + new.len() - text.len()..], "{}", place.display());
+        let after = spec::parse(new.as_bytes()).model;
+        assert_eq!(after.clarifications.len(), before.clarifications.len() + 1, "{}", place.display());
+        assert_eq!(after.clarifications.last().map(|c| c.answer.as_str()), Some("Nobody"), "{}", place.display());
+        assert_eq!(edit::answer(&new, &given("Nobody")).as_deref(), Ok(new.as_str()));
+        let other = edit::answer(&new, &given("Everybody")).expect("an answer can be replaced");
+        assert_eq!(other, new.replace("A: Nobody", "A: Everybody"), "{}", place.display());
     });
 }
 

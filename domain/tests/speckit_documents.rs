@@ -144,6 +144,49 @@ fn requirements_may_be_headings() {
 }
 
 #[test]
+fn the_layout_of_2025_has_its_scenarios_beside_the_story() {
+    let text = "# Feature Specification: Door
+
+## User Scenarios & Testing
+
+### Primary User Story
+
+As a guest, I want a door.
+
+### Acceptance Scenarios
+
+1. **Given** a door, **When** pushed, **Then** it opens
+2. Given a locked door, when pushed, it stays shut
+3. Nothing else
+
+### Edge Cases
+
+- What if it is Given and Then locked?
+
+## Review & Acceptance Checklist
+
+- [x] Given what was written, then it is complete
+
+## Execution Status
+
+- [x] Review checklist passed
+";
+    let stories = read(text).stories;
+    let keys: Vec<_> = stories.iter().flat_map(|s| &s.scenarios).map(|s| (s.key.as_str(), s.line)).collect();
+    assert_eq!(keys, [("US1/AC1", 11), ("US1/AC2", 12)]);
+    assert_eq!((stories.len(), stories[0].title.as_str()), (1, "Primary User Story"));
+}
+
+#[test]
+fn requirements_may_lack_the_hyphen() {
+    let text = "# Spec: Door\n\n## Requirements\n\n- **R001** (MUST): It opens\n- R002a: It shuts\n- T003: Hang it\n- P1: first\n\n## Notes\n\n- **R009**: no definition\n\n## Success Criteria\n\n- **SC001**: all\n";
+    let model = read(text);
+    let found: Vec<_> = model.requirements.iter().map(|r| (r.id.as_str(), r.text.as_str())).collect();
+    assert_eq!(found, [("R001", "(MUST): It opens"), ("R002a", "It shuts")]);
+    assert_eq!(model.success_criteria[0].id, "SC001");
+}
+
+#[test]
 fn answers_have_their_session() {
     let model = read(SPEC);
     let found: Vec<_> = model.clarifications.iter().map(|c| (c.question.as_str(), c.answer.as_str())).collect();
@@ -243,6 +286,10 @@ fn a_plan_is_read_whole() {
     assert_eq!(context.len(), 4);
     assert!(model.constitution_check.unwrap().text.contains("Doors first"));
     assert_eq!(model.structure_decision.unwrap().text, "One door, one frame");
+    for other in ["**Structure Decision** — One door", "**Structure Decision.** One door"] {
+        let model = plan::parse(PLAN.replace("**Structure Decision**: One door, one frame", other).as_bytes()).model;
+        assert_eq!(model.structure_decision.unwrap().text, "One door");
+    }
     assert_eq!(model.complexity.len(), 1);
     assert_eq!((model.complexity[0].violation.as_str(), model.complexity[0].line), ("Third hinge", 35));
     assert_eq!(

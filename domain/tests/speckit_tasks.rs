@@ -100,14 +100,6 @@ fn a_line_in_a_fence_or_comment_is_no_task() {
 }
 
 #[test]
-fn ticking_changes_one_byte() {
-    let changed = tasks::set_done(STANDARD, &id("T002"), true).unwrap();
-    assert_eq!(changed, STANDARD.replace("- [ ] T002", "- [x] T002"));
-    assert_eq!(tasks::set_done(&changed, &id("T002"), false).unwrap(), STANDARD);
-    assert_eq!(tasks::set_done(STANDARD, &id("T099"), true), None);
-}
-
-#[test]
 fn a_box_may_be_missing_struck_or_odd() {
     assert_eq!(one("- [X] T001 Hang it").state, TaskState::Done);
     assert_eq!(one("- [-] T001 Hang it").state, TaskState::Cancelled);
@@ -237,7 +229,6 @@ fn carriage_returns_a_byte_order_mark_and_front_matter_are_accepted() {
     assert_eq!(file.title.as_ref().unwrap().text, "Door");
     assert_eq!(file.tasks[0].title, "Hang it");
     assert_eq!(file.tasks[0].line, 9);
-    assert_eq!(tasks::set_done(text, &id("T001"), true).unwrap(), text.replace("[ ]", "[x]"));
 }
 
 #[test]
@@ -336,7 +327,24 @@ fn phases_and_stories_wait_as_the_document_says() {
     assert_eq!(grouped("- Phase 4 depends on Phases 2 and 3"), chained);
     assert_eq!(grouped("- Phase 1 (T001) → Phase 2 → Phase 3 → Phase 4"), chained);
     assert_eq!(grouped("- US1 depends on US2"), "T002: T001; T003: T004; T004: T002");
+    assert_eq!(grouped("- US2 depends only on US1"), chained);
+    assert_eq!(
+        grouped("| Story | Depends On | With |\n|-|-|-|\n| US1 | None — first | US2 |\n| US2 | US1 (open) | |"),
+        chained
+    );
+    assert_eq!(
+        grouped("| Story | Dependencies on Others |\n|-|-|\n| US2 — Close | Depends on US1, not on Phase 9 |"),
+        chained
+    );
     assert_eq!(grouped("- US2 depends on T003"), "T002: T001; T003: T002; T004: T002 T003");
+}
+
+#[test]
+fn a_phase_says_what_it_waits_for() {
+    let text = "## Phase 1: User Story 1 - x\n\n- [ ] T001 a\n\n## Phase 2: User Story 2 - y\n\n**Dependencies**: US1 must be complete\n\n- [ ] T002 b\n  - **Dependencies**: T009\n\n## Phase 3: User Story 3 - z\n\n- [ ] T003 c\n";
+    assert_eq!(order(text), "T002: T001");
+    let found = diagnostics(text);
+    assert_eq!(found.iter().map(|d| (d.line, d.code)).collect::<Vec<_>>(), [(10, "UnknownTask")]);
 }
 
 #[test]

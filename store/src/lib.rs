@@ -16,6 +16,7 @@ mod queries;
 mod recorder;
 mod results;
 mod sanitise;
+mod search;
 mod session;
 mod store;
 
@@ -27,4 +28,5 @@ pub use migrate::{AppLogin, migrate};
 pub use queries::Summary;
 pub use recorder::{Flusher, Recorder};
 pub use results::{Delivered, Delivery, StoredResult};
+pub use search::{Embedding, Hit, Indexed, Item, ItemKind, Matched, Pending, Query, Related};
 pub use store::Store;

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use enact_domain::record::Record;
@@ -22,6 +22,8 @@ pub struct Store {
     pool: PgPool,
     operation_timeout: Duration,
     trips: Arc<AtomicU64>,
+    /// Where pgvector is, once it was found.
+    pub(crate) vector_schema: Arc<OnceLock<String>>,
 }
 
 impl Store {
@@ -35,6 +37,7 @@ impl Store {
             pool: config.pool_options().connect_lazy_with(config.connect_options()?),
             operation_timeout: config.operation_timeout,
             trips: Arc::default(),
+            vector_schema: Arc::default(),
         })
     }
 

@@ -99,6 +99,8 @@ async fn the_application_owns_nothing_and_has_only_what_it_needs() {
             "plans: select insert update",
             "results: select insert",
             "revisions: select insert",
+            "search_embeddings: select insert update delete",
+            "search_items: select insert delete",
             "tasks: select insert update",
             "tenants: select insert update",
             "usage: select insert",

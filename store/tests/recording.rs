@@ -65,6 +65,8 @@ async fn recording_twice_changes_nothing() {
         ("plans", 1),
         ("results", 0),
         ("revisions", 1),
+        ("search_embeddings", 0),
+        ("search_items", 0),
         ("tasks", 1),
         ("tenants", 0),
         ("usage", 1),

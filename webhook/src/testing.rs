@@ -6,7 +6,7 @@ pub mod https;
 use std::collections::HashMap;
 
 use enact_crds::approval::SubjectKind;
-use enact_domain::approval::Policy;
+use enact_domain::approval::{Content, Policy};
 use enact_domain::digest::Digest;
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, AdmissionReview};
@@ -38,8 +38,9 @@ impl Fixed {
 
     /// A subject by `bob`, with this policy, whose content is `text`.
     pub fn with_subject(mut self, path: &str, text: &str, policy: Policy) -> Self {
-        let digest = Some(Digest::of_bytes(text.as_bytes()));
-        self.subjects.insert(path.into(), ApprovalSubject { digest, author: Some("bob@example.org".into()), policy });
+        let author = Some("bob@example.org".into());
+        let content = Content { digest: Digest::of_bytes(text.as_bytes()), author, worst: None };
+        self.subjects.insert(path.into(), ApprovalSubject { content: Some(content), policy });
         self
     }
 

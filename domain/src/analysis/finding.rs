@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::quality::Quality;
 use super::rules::Rule;
-use crate::speckit;
+use crate::speckit::{self, Diagnostic};
 
 /// Most findings that a report holds; its counts are of all.
 pub const MAX_FINDINGS: usize = 500;
@@ -206,17 +206,29 @@ impl Findings {
         });
     }
 
-    /// What the parser had to say. Open questions are left out: the pass for ambiguity names them with their place.
-    pub(super) fn format(&mut self, diagnostics: &[speckit::Diagnostic]) {
-        for diagnostic in diagnostics.iter().filter(|d| d.code != "OpenQuestion") {
+    /// What the parser had to say, with the place that `locate` knows for a byte of the source. Open questions are left out: the pass for
+    /// ambiguity names them.
+    pub(super) fn format(&mut self, parsed: &[Diagnostic], source: &str, locate: impl Fn(usize) -> String) {
+        let starts: Vec<usize> = std::iter::once(0).chain(source.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        for diagnostic in parsed.iter().filter(|d| d.code != "OpenQuestion") {
             let severity = match diagnostic.severity {
                 speckit::Severity::Error => Severity::Critical,
                 speckit::Severity::Warning => Severity::Medium,
                 speckit::Severity::Info => Severity::Low,
             };
+            let line = usize::try_from(diagnostic.line).unwrap_or_default().saturating_sub(1);
+            let start = starts.get(line).copied().unwrap_or_default();
+            let end = starts.get(line + 1).copied().unwrap_or(source.len());
+            let excerpt = source.get(start..end).unwrap_or_default().trim();
+            let location = if excerpt.is_empty() || line == 0 { "Document".to_owned() } else { locate(start) };
             let rule = Rule { code: diagnostic.code, category: Category::Format, severity };
-            let place = Place { line: diagnostic.line, location: "Document", excerpt: "" };
+            let place = Place { line: diagnostic.line, location: &location, excerpt };
             self.push(&rule, place, diagnostic.message.clone(), diagnostic.remedy.clone());
+            // Several findings of one kind may be about one line; what they say tells them apart, but for the numbers of lines in it.
+            let said: String = diagnostic.message.chars().filter(|c| !c.is_ascii_digit()).collect();
+            if let Some(finding) = self.0.last_mut() {
+                finding.id = id(rule.category, rule.code, &location, &format!("{excerpt}\n{said}"));
+            }
         }
     }
 

@@ -41,7 +41,8 @@ rules! {
 
     EMPTY_STATEMENT = "EmptyStatement", Underspecification, High;
     NO_OBLIGATION = "NoObligation", Underspecification, Medium;
-    UNMEASURABLE_CRITERION = "UnmeasurableCriterion", Underspecification, High;
+    UNTESTABLE_CRITERION = "UntestableCriterion", Underspecification, High;
+    UNMEASURABLE_CRITERION = "UnmeasurableCriterion", Underspecification, Medium;
     NO_SCENARIO = "NoScenario", Underspecification, High;
     NO_INDEPENDENT_TEST = "NoIndependentTest", Underspecification, Medium;
     INCOMPLETE_SCENARIO = "IncompleteScenario", Underspecification, Low;
@@ -61,6 +62,7 @@ rules! {
     REFUSES_CONSTITUTION = "RefusesConstitution", Constitution, Critical;
 
     REQUIREMENT_WITHOUT_TASK = "RequirementWithoutTask", Coverage, High;
+    REQUIREMENT_NOT_TRACED = "RequirementNotTraced", Coverage, Medium;
     STORY_WITHOUT_TASK = "StoryWithoutTask", Coverage, High;
     TASK_WITHOUT_ORIGIN = "TaskWithoutOrigin", Coverage, Low;
     UNKNOWN_ID_IN_TASK = "UnknownIdInTask", Coverage, Medium;

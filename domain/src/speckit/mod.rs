@@ -6,8 +6,12 @@
 //!
 //! The work is linear in the size of the document, which is at most [`MAX_DOCUMENT_BYTES`].
 
+pub mod checklist;
 pub mod constitution;
+pub mod data_model;
+pub mod edit;
 pub mod plan;
+pub mod research;
 pub mod spec;
 pub mod tasks;
 

@@ -66,7 +66,7 @@ pub fn parse(bytes: &[u8]) -> Parsed<Plan> {
         Ok(read) => read,
         Err(diagnostic) => return Parsed::new(Plan::default(), vec![diagnostic]),
     };
-    let mut plan = Plan { title: title(&markdown), ..Plan::default() };
+    let mut plan = Plan { title: markdown.title(&["plan", "计划", "plano", "計画"]), ..Plan::default() };
     header(&markdown, &mut plan);
     for section in &markdown.sections {
         read_section(&markdown, section, &mut plan);
@@ -75,15 +75,6 @@ pub fn parse(bytes: &[u8]) -> Parsed<Plan> {
     check(&markdown, &plan, &mut diagnostics);
     plan.source = markdown.source;
     Parsed::new(plan, diagnostics)
-}
-
-fn title(markdown: &Markdown) -> Option<Item> {
-    let section = markdown.sections.iter().find(|s| s.level == 1)?;
-    let line = markdown.lines[section.heading];
-    let (before, after) = section.title.split_once([':', '：']).unwrap_or(("", &section.title));
-    let prefixed = ["plan", "计划", "plano", "計画"].iter().any(|w| before.to_lowercase().contains(w));
-    let text = if prefixed { after.trim() } else { &section.title };
-    Some(Item { text: text.to_owned(), line: line.number, span: line.span })
 }
 
 fn header(markdown: &Markdown, plan: &mut Plan) {
@@ -161,7 +152,8 @@ fn context(markdown: &Markdown, section: &Section) -> Vec<ContextEntry> {
 fn complexity<'a>(markdown: &'a Markdown, section: &Section) -> impl Iterator<Item = Complexity> + 'a {
     let rows = markdown.rows_in(section.heading + 1..section.end).iter();
     rows.filter(|row| {
-        let header = markdown.headers.get(row.table).map(|h| h.to_lowercase()).unwrap_or_default();
+        let header =
+            markdown.headers.get(row.table).and_then(|h| h.first()).map(|h| h.to_lowercase()).unwrap_or_default();
         ["violation", "违", "violação"].iter().any(|w| header.contains(w))
     })
     .filter_map(|row| {

@@ -196,5 +196,5 @@ fn decisions(plan: &Plan, ctx: &Context, namespace: &str) -> Vec<Decision> {
             && a.spec.subject.name == name
             && a.metadata.namespace.as_deref() == Some(namespace)
     };
-    ctx.caches.approvals.state_filter(about).iter().filter_map(|a| convert::decision(&a.name_any(), &a.spec)).collect()
+    ctx.caches.approvals.state_filter(about).iter().filter_map(|a| convert::decision(&a)).collect()
 }

@@ -9,7 +9,7 @@ use enact_crds::compile;
 use enact_crds::document::Finding;
 use enact_crds::plan::Workspace;
 use enact_crds::task::TaskTemplate;
-use enact_domain::approval::{Verdict, evaluate};
+use enact_domain::approval::{self, Verdict, evaluate};
 use enact_domain::assignment::{check_ref, check_url};
 use enact_domain::condition::{Progress, READY};
 use enact_domain::digest::Digest;
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::observe::Observed;
 use super::{Made, Runtime, Tasks, is_finished, started};
 use crate::context::Membership;
-use crate::documents::validate::worst_first;
+use crate::documents::findings::of_diagnostics;
 use crate::task::pod;
 
 /// Most bytes of a plan's content: as many as the record takes of any document.
@@ -240,7 +240,7 @@ fn refused(errors: &[compile::CompileError], diagnostics: &[Diagnostic]) -> Bloc
         || errors.iter().take(5).map(ToString::to_string).collect::<Vec<_>>().join("; "),
         |first| format!("tasks.md: {first}"),
     );
-    Blocked { findings: worst_first(diagnostics), ..Blocked::stalled("InvalidPlan", message) }
+    Blocked { findings: of_diagnostics(diagnostics), ..Blocked::stalled("InvalidPlan", message) }
 }
 
 /// The API's own rules once more: a plan may have been stored before there were all of them.
@@ -327,15 +327,16 @@ fn specification(observed: &Observed) -> Result<Option<String>, Blocked> {
 
 fn approved(observed: &Observed, digest: &Digest) -> Result<(), Blocked> {
     let name = observed.plan.name_any();
-    match evaluate(&(&observed.plan.spec.approval).into(), digest, observed.author.as_deref(), &observed.decisions) {
-        Verdict::Approved(_) => Ok(()),
+    let content = approval::Content { digest: digest.clone(), author: observed.author.clone(), worst: None };
+    match evaluate(&(&observed.plan.spec.approval).into(), &content, &observed.decisions, observed.now) {
+        Verdict::Approved { .. } => Ok(()),
         Verdict::Rejected { user, comment } => Err(Blocked::stalled(
             "Rejected",
             format!("{user} rejected this content: {comment}; change the plan, or delete the Approval"),
         )),
-        Verdict::Waiting { have, need } => Err(Blocked::waiting(
+        Verdict::Waiting(demand) => Err(Blocked::waiting(
             "WaitingForApproval",
-            format!("{have} of {need} approvals; approve with `kubectl enact approve plan/{name}`"),
+            format!("{demand}; approve with `kubectl enact approve plan/{name}`"),
         )),
     }
 }

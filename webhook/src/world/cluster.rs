@@ -3,7 +3,10 @@
 use std::fmt::Debug;
 
 use enact_crds::approval::SubjectKind;
-use enact_crds::{Agent, Constitution, Plan, Specification, Tenant};
+use enact_crds::common::ApprovalPolicy;
+use enact_crds::{Agent, Constitution, Plan, Specification, Tenant, convert};
+use enact_domain::analysis::Severity;
+use enact_domain::approval::Content;
 use enact_domain::names::{ANNOTATION_AUTHOR, DEFAULT_TENANT};
 use futures::future::try_join_all;
 use kube::api::ListParams;
@@ -85,18 +88,18 @@ impl World for ClusterWorld {
         name: &str,
     ) -> Result<Option<ApprovalSubject>, LookupError> {
         Ok(match kind {
-            SubjectKind::Constitution => self
-                .get::<Constitution>(namespace, name)
-                .await?
-                .map(|o| subject(&o, o.status.as_ref().and_then(|s| s.digest.clone()), &o.spec.approval)),
-            SubjectKind::Specification => self
-                .get::<Specification>(namespace, name)
-                .await?
-                .map(|o| subject(&o, o.status.as_ref().and_then(|s| s.digest.clone()), &o.spec.approval)),
-            SubjectKind::Plan => self
-                .get::<Plan>(namespace, name)
-                .await?
-                .map(|o| subject(&o, o.status.as_ref().and_then(|s| s.digest.clone()), &o.spec.approval)),
+            SubjectKind::Constitution => self.get::<Constitution>(namespace, name).await?.map(|o| {
+                let known = o.status.as_ref().map(|s| (s.digest.clone(), convert::worst(&s.findings)));
+                subject(&o, known, &o.spec.approval)
+            }),
+            SubjectKind::Specification => self.get::<Specification>(namespace, name).await?.map(|o| {
+                let known = o.status.as_ref().map(|s| (s.digest.clone(), convert::worst(&s.findings)));
+                subject(&o, known, &o.spec.approval)
+            }),
+            SubjectKind::Plan => self.get::<Plan>(namespace, name).await?.map(|o| {
+                let known = o.status.as_ref().map(|s| (s.digest.clone(), None));
+                subject(&o, known, &o.spec.approval)
+            }),
         })
     }
 
@@ -128,16 +131,16 @@ fn claim(tenant: &Tenant) -> Claim {
     }
 }
 
+/// The subject, of which the operator wrote these digest and worst finding into the status.
 fn subject<K: Resource>(
     object: &K,
-    digest: Option<String>,
-    policy: &enact_crds::common::ApprovalPolicy,
+    known: Option<(Option<String>, Option<Severity>)>,
+    policy: &ApprovalPolicy,
 ) -> ApprovalSubject {
-    ApprovalSubject {
-        digest: digest.map(Into::into),
-        author: object.annotations().get(ANNOTATION_AUTHOR).cloned(),
-        policy: policy.into(),
-    }
+    let content = known.and_then(|(digest, worst)| {
+        Some(Content { digest: digest?.into(), author: object.annotations().get(ANNOTATION_AUTHOR).cloned(), worst })
+    });
+    ApprovalSubject { content, policy: policy.into() }
 }
 
 fn failed(what: impl Into<String>, source: kube::Error) -> LookupError {

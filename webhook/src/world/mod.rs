@@ -5,8 +5,7 @@ mod cluster;
 use std::future::Future;
 
 use enact_crds::approval::SubjectKind;
-use enact_domain::approval::Policy;
-use enact_domain::digest::Digest;
+use enact_domain::approval::{Content, Policy};
 
 pub use cluster::ClusterWorld;
 
@@ -48,10 +47,8 @@ pub fn owner(claims: impl IntoIterator<Item = Claim>, namespace: &str) -> Option
 /// What can be approved, as far as an Approval's admission depends on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApprovalSubject {
-    /// Digest of the content as it is now; none until the operator has read it.
-    pub digest: Option<Digest>,
-    /// Who wrote the content.
-    pub author: Option<String>,
+    /// The content as it is now; none until the operator has read it.
+    pub content: Option<Content>,
     /// What the subject asks of approvals.
     pub policy: Policy,
 }

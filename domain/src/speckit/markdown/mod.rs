@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::diagnostic::Diagnostic;
 use reader::Reader;
-use text::{blank, heading_text, is_placeholder, short_until};
+use text::{blank, heading_text, is_placeholder, named, short_until};
 pub(super) use text::{fields, is_rule, joined, label, strip_marker};
 
 /// Largest document that is read, in bytes.
@@ -109,6 +109,13 @@ pub(in crate::speckit) struct Section {
     pub(in crate::speckit) parent: Option<usize>,
 }
 
+impl Section {
+    /// Whether another section lies within this one.
+    pub(in crate::speckit) fn holds(&self, other: &Self) -> bool {
+        self.heading < other.heading && other.heading < self.end
+    }
+}
+
 /// A document whose comments, code blocks and front matter are blanked, with the same offsets as its source.
 #[derive(Debug, Default)]
 pub(in crate::speckit) struct Markdown {
@@ -118,8 +125,8 @@ pub(in crate::speckit) struct Markdown {
     pub(in crate::speckit) lines: Vec<Line>,
     pub(in crate::speckit) items: Vec<ListItem>,
     pub(in crate::speckit) rows: Vec<Row>,
-    /// First cell of each table's header.
-    pub(in crate::speckit) headers: Vec<String>,
+    /// The cells of each table's header.
+    pub(in crate::speckit) headers: Vec<Vec<String>>,
     pub(in crate::speckit) sections: Vec<Section>,
     code_spans: Vec<Span>,
 }
@@ -212,6 +219,17 @@ impl Markdown {
             sections.push(Section { level, title, heading: index, own_end: end, end, parent });
         }
         sections
+    }
+
+    /// The title of the document, without a word such as `Implementation Plan:` that says what kind it is of: one of `kinds`, in lower case,
+    /// stands before the colon.
+    pub(in crate::speckit) fn title(&self, kinds: &[&str]) -> Option<Item> {
+        let section = self.sections.iter().find(|s| s.level == 1)?;
+        let line = self.lines[section.heading];
+        let (before, after) = section.title.split_once([':', '：']).unwrap_or(("", &section.title));
+        let before = before.to_lowercase();
+        let text = if kinds.iter().any(|kind| before.contains(kind)) { after.trim() } else { &section.title };
+        Some(Item { text: text.to_owned(), line: line.number, span: line.span })
     }
 
     /// Content of a line: comments and code blocks are blank.
@@ -349,12 +367,11 @@ impl Markdown {
     pub(in crate::speckit) fn labelled(&self, lines: Range<usize>, names: &[&str]) -> Option<Item> {
         let matches = |index: &usize| {
             let found = self.lines.get(*index).filter(|l| l.kind == LineKind::Text);
-            let found = found.and_then(|_| label(strip_marker(self.text(*index))));
-            found.is_some_and(|(name, _)| names.contains(&name.to_lowercase().as_str()))
+            found.is_some_and(|_| named(strip_marker(self.text(*index)), names).is_some())
         };
         let index = lines.clone().find(matches)?;
         let span = self.span_of(index..self.paragraph_end(index).min(lines.end));
-        let text = label(strip_marker(self.clean(span))).map(|(_, text)| joined(text)).unwrap_or_default();
+        let text = named(strip_marker(self.clean(span)), names).map(joined).unwrap_or_default();
         Some(Item { text, line: self.lines[index].number, span })
     }
 }

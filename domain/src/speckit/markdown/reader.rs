@@ -14,8 +14,8 @@ pub(super) struct Reader<'a> {
     pub(super) lines: Vec<Line>,
     pub(super) items: Vec<ListItem>,
     pub(super) rows: Vec<Row>,
-    /// First cell of each table's header, by table.
-    pub(super) headers: Vec<String>,
+    /// The cells of each table's header, by table.
+    pub(super) headers: Vec<Vec<String>>,
     pub(super) blanked: Vec<Span>,
     pub(super) code_spans: Vec<Span>,
     pub(super) diagnostics: Vec<Diagnostic>,
@@ -104,8 +104,7 @@ impl<'a> Reader<'a> {
             Event::End(TagEnd::Item) => self.items.extend(self.open_items.pop()),
             Event::Start(Tag::Table(_)) => self.mark(span, LineKind::Table),
             Event::End(TagEnd::TableHead) => {
-                let first = self.cells.take().and_then(|(_, cells)| cells.into_iter().next());
-                self.headers.push(first.unwrap_or_default());
+                self.headers.push(self.cells.take().map(|(_, cells)| cells).unwrap_or_default());
             }
             Event::Start(Tag::TableHead | Tag::TableRow) => self.cells = Some((span, Vec::new())),
             Event::Start(Tag::TableCell) => self.cell.clear(),

@@ -14,6 +14,20 @@ pub(in crate::speckit) fn label(text: &str) -> Option<(&str, &str)> {
     Some((label.trim(), rest.trim_start()))
 }
 
+/// Like [`label`], and `**Label.** text` or `**Label** — text`: only for names that are known, since any sentence may begin in bold.
+pub(super) fn named<'a>(text: &'a str, names: &[&str]) -> Option<&'a str> {
+    let known = |name: &str| names.contains(&name.to_lowercase().as_str());
+    if let Some((name, rest)) = label(text) {
+        return known(name).then_some(rest);
+    }
+    let text = text.trim_start();
+    let mark = ["**", "__"].into_iter().find(|m| text.starts_with(m))?;
+    let (name, rest) = text[mark.len()..].split_once(mark)?;
+    let dashed = rest.trim_start().strip_prefix(['—', '–', '-']);
+    let rest = if name.ends_with('.') { Some(rest) } else { dashed };
+    rest.filter(|_| known(name.trim_end_matches('.'))).map(str::trim_start)
+}
+
 /// The labels of a line such as `**Version**: 1.0.0 | **Ratified**: 2026-01-31`, in lower case, with their values.
 pub(in crate::speckit) fn fields(line: &str) -> impl Iterator<Item = (String, &str)> {
     line.split('|').filter_map(|part| {

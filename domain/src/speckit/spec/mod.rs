@@ -1,12 +1,13 @@
 //! `spec.md`: stories, requirements, criteria, and what is still open.
 
 mod parse;
-mod questions;
-mod requirements;
+pub(super) mod questions;
+pub(super) mod requirements;
 mod stories;
 
 use serde::Serialize;
 
+pub(super) use parse::entity;
 pub use parse::parse;
 
 use super::ids::StoryKey;

@@ -12,32 +12,24 @@ pub fn parse(bytes: &[u8]) -> Parsed<Spec> {
         Ok(read) => read,
         Err(diagnostic) => return Parsed::new(Spec::default(), vec![diagnostic]),
     };
-    let mut spec = Spec { title: title(&markdown), ..Spec::default() };
+    let mut spec =
+        Spec { title: markdown.title(&["spec", "规格", "规范", "especificação", "仕様"]), ..Spec::default() };
     header(&markdown, &mut spec);
     for section in &markdown.sections {
         read_section(&markdown, section, &mut spec);
     }
+    stories::adopt(&markdown, &mut spec.stories);
     let found = requirements::find(&markdown);
     let found = unique(found, |r| &r.id, |r| r.line, "DuplicateRequirement", &mut diagnostics);
     (spec.success_criteria, spec.requirements) =
         found.into_iter().partition(|r: &Requirement| requirements::is_criterion(&r.id));
     spec.stories =
         unique(std::mem::take(&mut spec.stories), |s| s.key.as_str(), |s| s.line, "DuplicateStory", &mut diagnostics);
+    spec.clarifications = questions::answered(&markdown);
     spec.open_questions = questions::open(&markdown);
     check(&markdown, &spec, &mut diagnostics);
     spec.source = markdown.source;
     Parsed::new(spec, diagnostics)
-}
-
-fn title(markdown: &Markdown) -> Option<Item> {
-    let section = markdown.sections.iter().find(|s| s.level == 1)?;
-    let line = markdown.lines[section.heading];
-    let (before, after) = section.title.split_once([':', '：']).unwrap_or(("", &section.title));
-    let prefixed = ["specification", "spec", "规格", "规范", "especificação", "仕様"]
-        .iter()
-        .any(|w| before.to_lowercase().contains(w));
-    let text = if prefixed { after.trim() } else { &section.title };
-    Some(Item { text: text.to_owned(), line: line.number, span: line.span })
 }
 
 fn header(markdown: &Markdown, spec: &mut Spec) {
@@ -63,12 +55,11 @@ fn read_section(markdown: &Markdown, section: &Section, spec: &mut Spec) {
         spec.entities.extend(markdown.top_items(lines).into_iter().map(entity));
     } else if starts(&["assumption", "假设", "premissas", "前提"]) {
         spec.assumptions.extend(markdown.top_items(lines));
-    } else if starts(&["clarification", "澄清", "esclarecimentos"]) {
-        spec.clarifications.extend(questions::answered(markdown, section));
     }
 }
 
-fn entity(item: Item) -> Entity {
+/// `**Name**: what it is`, with or without emphasis.
+pub(in crate::speckit) fn entity(item: Item) -> Entity {
     let Item { text, line, span } = item;
     let (name, text) = match markdown::label(&text) {
         Some((name, text)) => (name.to_owned(), text.to_owned()),

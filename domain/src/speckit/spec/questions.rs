@@ -5,8 +5,11 @@ use crate::speckit::markdown::{Item, Markdown, Section, Span, joined, strip_mark
 
 const MARKER: &str = "NEEDS CLARIFICATION";
 
+/// Longest question that a marker may hold, in bytes.
+pub(in crate::speckit) const MAX_QUESTION_BYTES: usize = 4_096;
+
 /// Every `[NEEDS CLARIFICATION: …]` in the content; mentions of the marker in inline code or without a question are not counted.
-pub(super) fn open(markdown: &Markdown) -> Vec<Item> {
+pub(in crate::speckit) fn open(markdown: &Markdown) -> Vec<Item> {
     let whole = Span { start: 0, end: markdown.source.len() };
     let text = markdown.clean(whole);
     let mut found = Vec::new();
@@ -34,7 +37,6 @@ pub(super) fn open(markdown: &Markdown) -> Vec<Item> {
 
 /// Length of the text up to the bracket that closes the marker, which may be some lines further down.
 fn closing(text: &str) -> Option<usize> {
-    const MAX_QUESTION_BYTES: usize = 4_096;
     let mut depth = 0_u32;
     for (at, c) in text.char_indices() {
         match c {
@@ -50,19 +52,42 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-/// The answers below a `## Clarifications` heading, with the date of the nearest session heading.
-pub(super) fn answered(markdown: &Markdown, section: &Section) -> Vec<Clarification> {
+/// The sections that hold answers, without those that lie within another.
+pub(in crate::speckit) fn clarifications(markdown: &Markdown) -> impl Iterator<Item = &Section> {
+    let mut end = 0;
+    markdown.sections.iter().filter(move |section| {
+        let title = section.title.to_lowercase();
+        let title = title.trim_start_matches(|c: char| !c.is_alphanumeric());
+        let holds = ["clarification", "澄清", "esclarecimentos"].iter().any(|word| title.starts_with(word));
+        let outermost = holds && section.heading >= end;
+        if outermost {
+            end = section.end;
+        }
+        outermost
+    })
+}
+
+/// A section and all that lie within it.
+pub(in crate::speckit) fn parts<'a>(markdown: &'a Markdown, section: &Section) -> impl Iterator<Item = &'a Section> {
     let from = markdown.sections.partition_point(|s| s.heading < section.heading);
-    let session = markdown.sections[from..].iter().take_while(|s| s.heading < section.end);
+    let end = section.end;
+    markdown.sections[from..].iter().take_while(move |s| s.heading < end)
+}
+
+/// The answers below `## Clarifications` headings, each with the date of the nearest session heading.
+pub(in crate::speckit) fn answered(markdown: &Markdown) -> Vec<Clarification> {
     let mut found = Vec::new();
-    for part in session {
+    for part in clarifications(markdown).flat_map(|section| parts(markdown, section)) {
         let date = date_in(&part.title);
+        // An indented heading belongs to an item only by the letter of CommonMark.
+        let part_end = markdown.lines.get(part.own_end).map_or(markdown.source.len(), |l| l.span.start);
         for item in markdown.items_in(part.heading + 1..part.own_end) {
             let own = strip_marker(markdown.clean(item.own)).trim_start_matches(['*', '_']);
             if !own.starts_with(['Q', '问']) {
                 continue;
             }
-            let text = joined(strip_marker(markdown.clean(item.span)));
+            let whole = Span { start: item.span.start, end: item.span.end.min(part_end) };
+            let text = joined(strip_marker(markdown.clean(whole)));
             let plain = text.trim_start_matches(['*', '_']);
             let Some(question) = plain.strip_prefix('Q').or_else(|| plain.strip_prefix("问")) else {
                 continue;
@@ -73,8 +98,7 @@ pub(super) fn answered(markdown: &Markdown, section: &Section) -> Vec<Clarificat
                 continue;
             };
             let (question, answer) = split_answer(question.trim_start_matches(['*', '_']));
-            let span =
-                Span { start: item.span.start, end: item.span.start + markdown.clean(item.span).trim_end().len() };
+            let span = Span { start: whole.start, end: whole.start + markdown.clean(whole).trim_end().len() };
             let line = markdown.line_number(item.span.start);
             found.push(Clarification { question, answer, session: date.clone(), line, span });
         }
@@ -82,7 +106,8 @@ pub(super) fn answered(markdown: &Markdown, section: &Section) -> Vec<Clarificat
     found
 }
 
-fn split_answer(text: &str) -> (String, String) {
+/// Question and answer of `Which way? → A: Inwards`.
+pub(in crate::speckit) fn split_answer(text: &str) -> (String, String) {
     const ARROWS: [&str; 7] = ["→ A:", "-> A:", "→ **A**:", "→ **A:**", "-> **A**:", "→", "->"];
     const MARKS: [&str; 6] = ["**A**:", "**A:**", " A:", " A：", "答：", "答:"];
     let clean = |t: &str| t.trim().trim_matches('*').trim().to_owned();
@@ -97,7 +122,7 @@ fn split_answer(text: &str) -> (String, String) {
 }
 
 /// The first date of the form `YYYY-MM-DD` in a text.
-pub(super) fn date_in(text: &str) -> Option<String> {
+pub(in crate::speckit) fn date_in(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
     (0..bytes.len()).find_map(|at| {

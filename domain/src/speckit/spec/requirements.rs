@@ -7,7 +7,7 @@ use crate::speckit::markdown::{self, LineKind, Markdown, Section, Span, joined, 
 const MAX_SECTION_BYTES: usize = 256;
 
 /// Length of an identifier such as `FR-001`, `FR-012a`, `FR-3.1` or `FR-DIAG-001` at the start of `text`.
-pub(super) fn id_len(text: &str) -> Option<usize> {
+pub(in crate::speckit) fn id_len(text: &str) -> Option<usize> {
     let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.'))).unwrap_or(text.len());
     let id = text[..end].trim_end_matches(['.', '-']);
     let (prefix, number) = id.rsplit_once('-')?;
@@ -20,9 +20,20 @@ pub(super) fn id_len(text: &str) -> Option<usize> {
         .then_some(id.len())
 }
 
+/// Length of an identifier without a hyphen, such as `R001` or `FR001a`, at the start of `text`; tasks and stories have others.
+fn plain_id_len(text: &str) -> Option<usize> {
+    let letters = text.bytes().take_while(u8::is_ascii_uppercase).count();
+    let digits = text.bytes().skip(letters).take_while(u8::is_ascii_digit).count();
+    let len = letters + digits;
+    let len = len + usize::from(text.as_bytes().get(len).is_some_and(u8::is_ascii_lowercase));
+    let ends = !text[len..].starts_with(|c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    let own = !matches!(&text[..letters], "T" | "US" | "AC" | "CHK");
+    (own && ends && (1..=3).contains(&letters) && (3..7).contains(&digits)).then_some(len)
+}
+
 /// What the identifier of a definition says about its kind.
 pub(super) fn is_criterion(id: &str) -> bool {
-    id.starts_with("SC-")
+    id.strip_prefix("SC").is_some_and(|rest| rest.starts_with(|c: char| c == '-' || c.is_ascii_digit()))
 }
 
 fn is_requirement(id: &str, under_requirements: bool) -> bool {
@@ -113,14 +124,14 @@ fn push(found: &mut Vec<Requirement>, (id, text): (String, String), section: &st
 }
 
 /// Splits `**FR-001** (P1): text` into identifier and text. A mention such as `FR-001 and FR-002 are …` is no definition.
-fn definition(text: &str) -> Option<(String, String)> {
+pub(in crate::speckit) fn definition(text: &str) -> Option<(String, String)> {
     let plain = text.trim_start_matches(['*', '_', '`', '[', ' ', '~']);
     let box_free = ["x] ", "X] ", " ] "]
         .iter()
         .find_map(|b| plain.strip_prefix(b))
         .unwrap_or(plain)
         .trim_start_matches(['*', '_', '`', ' ']);
-    let len = id_len(box_free)?;
+    let len = id_len(box_free).or_else(|| plain_id_len(box_free))?;
     let (id, rest) = box_free.split_at(len);
     // `**FR-001**` and `**FR-001 Title**:` are names, `**FR-001 was removed.**` is a sentence.
     let bold = rest.trim_start_matches(['`', ']', '~']).starts_with(['*', '_']) || markdown::label(text).is_some();

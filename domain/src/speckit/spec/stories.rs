@@ -76,16 +76,31 @@ pub(super) fn read(markdown: &Markdown, section: &Section) -> Option<UserStory> 
     })
 }
 
+/// Gives the scenarios of a section beside its story to that story, as the layout of 2025 has them: `### Primary User Story`, then
+/// `### Acceptance Scenarios`.
+pub(super) fn adopt(markdown: &Markdown, stories: &mut [UserStory]) {
+    for section in markdown.sections.iter().filter(|s| accepts(&s.title)) {
+        let start = markdown.lines[section.heading].span.start;
+        let Some(story) = stories.iter_mut().rfind(|story| story.span.start < start) else { continue };
+        if !story.span.contains(start) && story.scenarios.is_empty() {
+            story.scenarios = items(markdown, section.heading + 1..section.end, true, &story.key);
+        }
+    }
+}
+
+fn accepts(text: &str) -> bool {
+    let lower = text.trim().trim_matches(['#', '*', '_', ' ']).to_lowercase();
+    ["acceptance", "验收", "受け入れ", "cenários de aceita", "criterios de acepta"].iter().any(|w| lower.starts_with(w))
+}
+
 /// Scenarios: list items that speak of Given, When and Then, in any language's bold words after an acceptance label.
 fn scenarios(markdown: &Markdown, lines: Range<usize>, key: &StoryKey) -> Vec<Scenario> {
-    let accepts = |text: &str| {
-        let lower = text.trim().trim_matches(['#', '*', '_', ' ']).to_lowercase();
-        ["acceptance", "验收", "受け入れ", "cenários de aceita", "criterios de acepta"]
-            .iter()
-            .any(|w| lower.starts_with(w))
-    };
     let from = lines.clone().find(|i| accepts(markdown.text(*i)));
-    let items = markdown.items_in(from.unwrap_or(lines.start)..lines.end);
+    items(markdown, from.unwrap_or(lines.start)..lines.end, from.is_some(), key)
+}
+
+fn items(markdown: &Markdown, lines: Range<usize>, announced: bool, key: &StoryKey) -> Vec<Scenario> {
+    let items = markdown.items_in(lines);
     let depth = items.iter().map(|i| i.depth).min().unwrap_or_default();
     let mut found = Vec::new();
     for item in items.iter().filter(|i| i.depth == depth) {
@@ -96,7 +111,7 @@ fn scenarios(markdown: &Markdown, lines: Range<usize>, key: &StoryKey) -> Vec<Sc
             text = whole;
             span.end = item.span.start + markdown.clean(item.span).trim_end().len();
         }
-        if is_scenario(&text) || (from.is_some() && text.starts_with("**")) {
+        if is_scenario(&text) || (announced && (text.starts_with("**") || given(&text.to_lowercase()))) {
             let number = found.len() + 1;
             found.push(Scenario { key: format!("{key}/AC{number}"), text, line, span });
         }
@@ -104,9 +119,14 @@ fn scenarios(markdown: &Markdown, lines: Range<usize>, key: &StoryKey) -> Vec<Sc
     found
 }
 
+const GIVEN: [&str; 7] = ["given", "假设", "给定", "假如", "前提", "dado", "étant donné"];
+
+fn given(lower: &str) -> bool {
+    GIVEN.iter().any(|word| lower.starts_with(word))
+}
+
 fn is_scenario(text: &str) -> bool {
     let lower = text.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|w| lower.contains(w));
-    has(&["given", "假设", "给定", "假如", "前提", "dado", "étant donné"])
-        && has(&["then", "那么", "则", "ならば", "então", "entonces", "alors"])
+    has(&GIVEN) && has(&["then", "那么", "则", "ならば", "então", "entonces", "alors"])
 }

@@ -11,6 +11,7 @@ mod relate;
 use serde::Serialize;
 
 pub use parse::{MAX_DEPENDENCIES, MAX_TASKS, parse};
+pub(crate) use paths::find as paths_in;
 
 use super::ids::{StoryKey, TaskId};
 use super::markdown::{Item, Span};
@@ -154,21 +155,4 @@ impl TasksFile {
     pub fn task(&self, id: &TaskId) -> Option<&Task> {
         self.tasks.iter().find(|t| t.id == *id || t.also.contains(id))
     }
-}
-
-/// The document with the box of task `id` ticked or cleared: exactly one byte changes, or none when the box is as wanted.
-///
-/// None when there is no such task, or when it has no box of one byte (`[ ]`, `[x]`, `[X]`, `[-]`, `[~]`).
-pub fn set_done(source: &str, id: &TaskId, done: bool) -> Option<String> {
-    let file = parse(source.as_bytes()).model;
-    let task = file.task(id)?;
-    let span = task.checkbox.filter(|s| s.end - s.start == 1)?;
-    let wanted = match (done, task.state) {
-        (true, TaskState::Done) | (false, TaskState::Open) => return Some(source.to_owned()),
-        (true, _) => "x",
-        (false, _) => " ",
-    };
-    let mut changed = source.to_owned();
-    changed.replace_range(span.start..span.end, wanted);
-    Some(changed)
 }

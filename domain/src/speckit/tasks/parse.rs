@@ -6,12 +6,12 @@ use std::ops::Range;
 use super::line::{self, Form, TaskLine};
 use super::order;
 use super::phase::{self, Role};
-use super::prose::{self, Context};
+use super::prose::{self, Context, Ref, Statement};
 use super::relate::{self, Stated};
 use super::{Phase, PhaseKind, Task, TaskState, TasksFile, paths};
 use crate::speckit::diagnostic::{Diagnostic, Parsed};
 use crate::speckit::ids::{Mention, TaskId};
-use crate::speckit::markdown::{self, Item, LineKind, Markdown, Span, joined};
+use crate::speckit::markdown::{self, Item, LineKind, Markdown, Section, Span, joined};
 
 /// Most tasks that one file may hold.
 pub const MAX_TASKS: usize = 2_000;
@@ -394,16 +394,51 @@ impl Builder {
         let lines: Vec<u32> = file.tasks.iter().map(|t| t.line).collect();
         for section in self.markdown.sections.iter().filter(|s| self.scopes[s.heading].role == Role::Dependencies) {
             let items = self.markdown.paragraphs(section.heading + 1..section.own_end);
-            for item in items.into_iter().filter(|i| lines.binary_search(&i.line).is_err()) {
-                let statements = prose::statements(&item.text, Context::Section);
-                found.extend(statements.into_iter().map(|statement| Stated {
-                    owner: None,
-                    line: item.line,
-                    statement,
-                }));
+            let items = items.into_iter().filter(|i| lines.binary_search(&i.line).is_err());
+            let texts = items.map(|item| (item.line, item.text)).chain(self.table_statements(section));
+            for (line, text) in texts {
+                let statements = prose::statements(&text, Context::Section);
+                found.extend(statements.into_iter().map(|statement| Stated { owner: None, line, statement }));
+            }
+        }
+        found.extend(file.phases.iter().filter_map(|phase| self.phase_statement(phase, &lines)));
+        found
+    }
+
+    /// Rows of tables with a column such as `Depends On`, as sentences.
+    fn table_statements(&self, section: &Section) -> Vec<(u32, String)> {
+        const COLUMNS: [&str; 5] = ["depend", "can start after", "blocked by", "waits for", "依赖"];
+        let waits = |header: &str| COLUMNS.iter().any(|word| header.to_lowercase().starts_with(word));
+        let mut found = Vec::new();
+        for row in self.markdown.rows_in(section.heading + 1..section.own_end) {
+            let headers = self.markdown.headers.get(row.table).map(Vec::as_slice).unwrap_or_default();
+            let Some((subject, cells)) = row.cells.split_first() else { continue };
+            for (cell, _) in cells.iter().zip(headers.iter().skip(1)).filter(|(_, header)| waits(header)) {
+                let lower = cell.to_lowercase();
+                if lower.starts_with("depend") {
+                    found.push((row.line, format!("{subject}: {cell}")));
+                } else if !["no", "n/a", "-", "–", "—", "无"].iter().any(|none| lower.starts_with(none)) {
+                    found.push((row.line, format!("{subject}: depends on {cell}")));
+                }
             }
         }
         found
+    }
+
+    /// `**Dependencies**: …` between the heading of a phase and its first task; `tasks` are the lines of all tasks.
+    fn phase_statement(&self, phase: &Phase, tasks: &[u32]) -> Option<Stated> {
+        let number = phase.number.clone()?;
+        let section = self.markdown.sections.binary_search_by_key(&(phase.line as usize - 1), |s| s.heading).ok()?;
+        let section = &self.markdown.sections[section];
+        let first = tasks.get(tasks.partition_point(|line| *line <= phase.line));
+        let end = first.map_or(section.own_end, |line| section.own_end.min(*line as usize - 1));
+        let item = self.markdown.labelled(section.heading + 1..end, &["dependencies", "dependency", "depends on"])?;
+        let statement =
+            prose::statements(&format!("Dependencies: {}", item.text), Context::Section).into_iter().next()?;
+        let own =
+            |refs: Vec<Ref>| refs.into_iter().map(|r| if r == Ref::Itself { Ref::Phase(number.clone()) } else { r });
+        let (who, on) = (own(statement.who).collect(), own(statement.on).collect());
+        Some(Stated { owner: None, line: item.line, statement: Statement { who, on } })
     }
 }
 

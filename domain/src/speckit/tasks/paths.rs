@@ -12,7 +12,7 @@ const EXTENSIONS: [&str; 58] = [
 const MAX_PATHS: usize = 128;
 
 /// Every path named in `text`, in order, without repetition: back-ticked, or a word that looks like one.
-pub(super) fn find(text: &str) -> Vec<String> {
+pub(crate) fn find(text: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for (index, piece) in text.split('`').enumerate() {
         let quoted = index % 2 == 1;

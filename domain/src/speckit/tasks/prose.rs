@@ -32,9 +32,12 @@ pub(super) enum Context {
 }
 
 /// Phrases after which somebody is named who comes first.
-const WAITS: [&str; 22] = [
+const WAITS: [&str; 25] = [
     "depends on",
+    "depends only on",
     "depend on",
+    "depend only on",
+    "dependent only on",
     "depending on",
     "depends upon",
     "dependent on",

@@ -1,0 +1,229 @@
+//! A person's answer to an open question, in the form of Spec Kit's `/clarify`.
+
+use super::text::{inline, key, one_line, question};
+use super::{Change, EditError, apply};
+use crate::speckit::constitution::is_date;
+use crate::speckit::markdown::{self, LineKind, Markdown, Section, Span, strip_marker};
+use crate::speckit::spec::questions::{self, MAX_QUESTION_BYTES, date_in, split_answer};
+use crate::speckit::spec::{self, Clarification, Spec};
+
+/// Longest question and longest answer, in bytes.
+pub const MAX_ANSWER_BYTES: usize = MAX_QUESTION_BYTES;
+
+/// An answer to a question of a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The question as the document's marker or a finding asks it. Case, white space and punctuation at its ends do not matter.
+    pub question: String,
+    /// What the person says. It becomes one line.
+    pub answer: String,
+    /// The day of the answer, `YYYY-MM-DD`.
+    pub date: String,
+}
+
+/// The document with an answer: it takes the place of every `[NEEDS CLARIFICATION: …]` marker that asks its question, and stands as
+/// `- Q: … → A: …` under `### Session <date>` in `## Clarifications`. Section and session are made where they are missing.
+///
+/// A question that no marker asks gets the line alone. The same answer a second time changes nothing. Of two answers to one question the
+/// newer counts, by the dates of the sessions, and of one day the one that is given here; the older one's line goes. A sentence that
+/// holds an older answer already stays as it is: only a person can find it.
+///
+/// # Errors
+///
+/// When question, answer or date are not what they should be, when the document cannot be read, or when it would be read otherwise
+/// than before in more than this answer.
+pub fn answer(source: &str, answer: &Answer) -> Result<String, EditError> {
+    let given = Given::new(answer)?;
+    let (markdown, _) = markdown::read(source.as_bytes()).map_err(EditError::Unreadable)?;
+    let before = questions::answered(&markdown);
+    let same = before.iter().filter(|c| key(&c.question) == given.key && !c.answer.is_empty());
+    let earlier = same.max_by_key(|c| c.session.as_deref());
+    let (changes, counting) = match earlier {
+        Some(old) if old.session.as_deref() > Some(&given.date) => (Vec::new(), one_line(&old.answer)),
+        Some(old) if split_answer(&given.line()).1 == old.answer => (Vec::new(), given.answer.clone()),
+        Some(old) => (replace(&markdown, old, &given), given.answer.clone()),
+        None => match before.iter().find(|c| key(&c.question) == given.key) {
+            Some(unanswered) => (replace(&markdown, unanswered, &given), given.answer.clone()),
+            None => (vec![add(&markdown, &given)], given.answer.clone()),
+        },
+    };
+    let line = changes.first().map_or(1, |change| markdown.line_number(change.span.start));
+    let markers = markers(&markdown, &given.key, &counting, &changes);
+    let edited = apply(source, changes.into_iter().chain(markers).collect())?;
+    if edited != source {
+        check(source, &edited, (&given.key, &counting), line)?;
+    }
+    Ok(edited)
+}
+
+/// An answer that was looked at and cleaned.
+struct Given {
+    key: String,
+    question: String,
+    answer: String,
+    date: String,
+}
+
+impl Given {
+    fn new(given: &Answer) -> Result<Self, EditError> {
+        let (question, answer, key) = (question(&given.question), one_line(&given.answer), key(&given.question));
+        for (what, text) in [("question", &question), ("answer", &answer)] {
+            if text.len() > MAX_ANSWER_BYTES {
+                return Err(EditError::TooLong { what, bytes: text.len() });
+            }
+        }
+        if key.is_empty() {
+            return Err(EditError::EmptyQuestion);
+        }
+        if split_answer(&format!("Q → A: {answer}")).1.is_empty() {
+            return Err(EditError::EmptyAnswer(question));
+        }
+        if !is_date(&given.date) {
+            return Err(EditError::InvalidDate(one_line(&given.date).chars().take(40).collect()));
+        }
+        Ok(Self { key, question, answer, date: given.date.clone() })
+    }
+
+    /// Without the marker of the item.
+    fn line(&self) -> String {
+        format!("Q: {} → A: {}", self.question, self.answer)
+    }
+}
+
+/// Puts the answer in the place of every marker that asks the question, but not in a line that changes anyway.
+fn markers(markdown: &Markdown, asked: &str, answer: &str, changes: &[Change]) -> Vec<Change> {
+    let taken = |span: Span| changes.iter().any(|c| c.span.start < span.end && span.start < c.span.end);
+    let open = questions::open(markdown).into_iter().filter(|q| key(&q.text) == asked && !taken(q.span));
+    open.map(|question| {
+        let line = markdown.lines[markdown.line_index(question.span.start)];
+        let prefix = markdown.clean(Span { start: line.span.start, end: question.span.start });
+        let begins = begins(prefix);
+        Change { span: question.span, text: inline(answer, begins, line.kind == LineKind::Table) }
+    })
+    .collect()
+}
+
+/// Whether nothing but marks stands before.
+fn begins(prefix: &str) -> bool {
+    let mut rest = prefix;
+    loop {
+        let next = strip_marker(rest).trim_start_matches('>');
+        if next.len() == rest.len() {
+            break;
+        }
+        rest = next;
+    }
+    let rest = ["[x]", "[X]"].iter().find_map(|ticked| rest.strip_prefix(ticked)).unwrap_or(rest);
+    !rest.contains(char::is_alphanumeric)
+}
+
+/// Writes the answer over an older one: in its place on the same day, otherwise under its own day.
+fn replace(markdown: &Markdown, old: &Clarification, given: &Given) -> Vec<Change> {
+    let index = markdown.line_index(old.span.start);
+    let alone = markdown.lines[index].span.start == old.span.start
+        || markdown.clean(Span { start: markdown.lines[index].span.start, end: old.span.start }).trim().is_empty();
+    if old.session.as_deref() == Some(&given.date) || !alone || index == 0 {
+        let text = old.span.text(&markdown.source);
+        let mark = &text[..text.len() - strip_marker(text).len()];
+        return vec![Change { span: old.span, text: format!("{mark}{}", given.line()) }];
+    }
+    let item = markdown.items.iter().find(|i| i.span.start == old.span.start);
+    let span = item.map_or(old.span, |i| i.span);
+    let span = Span { start: markdown.lines[index - 1].span.end, end: line_end(markdown, span) };
+    vec![Change { span, text: String::new() }, add(markdown, given)]
+}
+
+/// End of the line on which the text under a span ends.
+fn line_end(markdown: &Markdown, span: Span) -> usize {
+    let end = span.start + span.text(&markdown.source).trim_end().len();
+    markdown.lines[markdown.line_index(end.saturating_sub(1).max(span.start))].span.end
+}
+
+/// A new line for the answer, with section and session where they are missing.
+fn add(markdown: &Markdown, given: &Given) -> Change {
+    let eol = if markdown.source.split('\n').next().is_some_and(|line| line.ends_with('\r')) { "\r\n" } else { "\n" };
+    let at = |offset: usize, text: String| Change { span: Span { start: offset, end: offset }, text };
+    let behind = |offset: usize, text: String| {
+        let next = markdown.text(markdown.line_index(offset) + 1).trim_start();
+        // Text right below an item would go on with it.
+        let apart = if next.is_empty() || next.starts_with('#') { "" } else { eol };
+        at(offset, format!("{text}{apart}"))
+    };
+    let line = format!("- {}", given.line());
+    let Some(section) = questions::clarifications(markdown).next() else {
+        let (level, offset, before, after) = new_section(markdown, eol);
+        let (outer, inner) = ("#".repeat(level), "#".repeat(level + 1));
+        let text =
+            format!("{before}{outer} Clarifications{eol}{eol}{inner} Session {}{eol}{eol}{line}{after}", given.date);
+        return at(offset, text);
+    };
+    let mut sessions = questions::parts(markdown, section).skip(1);
+    if let Some(session) = sessions.find(|s| date_in(&s.title).as_deref() == Some(&given.date)) {
+        let items = markdown.items_in(session.heading + 1..session.own_end);
+        return match items.iter().rfind(|i| i.depth == 0) {
+            Some(last) => behind(line_end(markdown, last.span), format!("{eol}{line}")),
+            None => behind(content_end(markdown, session.heading, session.own_end), format!("{eol}{eol}{line}")),
+        };
+    }
+    let level = questions::parts(markdown, section).nth(1).map_or(section.level + 1, |part| part.level);
+    let heading = format!("{} Session {}", "#".repeat(level.into()), given.date);
+    behind(content_end(markdown, section.heading, section.end), format!("{eol}{eol}{heading}{eol}{eol}{line}"))
+}
+
+/// End of the last line that is not blank, from a heading on.
+fn content_end(markdown: &Markdown, heading: usize, end: usize) -> usize {
+    markdown.span_of(heading..end).end
+}
+
+/// Where a new section goes, as level, offset, and what stands before and behind it: behind an overview and before the stories.
+fn new_section(markdown: &Markdown, eol: &str) -> (usize, usize, String, String) {
+    const STORIES: [&str; 6] = ["user scenario", "user stor", "用户场景", "用户故事", "cenários de usu", "ユーザー"];
+    const OVERVIEWS: [&str; 7] =
+        ["overview", "summary", "context", "background", "introduction", "概述", "visão geral"];
+    let below_title = || markdown.sections.iter().filter(|s| s.level > 1 && s.level < 6);
+    let named = |words: &[&str], section: &Section| {
+        let title = section.title.to_lowercase();
+        words.iter().any(|word| title.starts_with(word))
+    };
+    let first = below_title().next();
+    let next = below_title().find(|s| named(&STORIES, s)).or_else(|| {
+        let overview = first.filter(|s| named(&OVERVIEWS, s));
+        overview.map_or(first, |overview| below_title().find(|s| s.heading >= overview.end))
+    });
+    if let Some(next) = next {
+        let start = markdown.lines[next.heading].span.start;
+        let mark = if next.heading == 0 && markdown.source.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+        let tight = next.heading > 0 && !markdown.text(next.heading - 1).trim().is_empty();
+        let before = if tight { eol.to_owned() } else { String::new() };
+        return (next.level.into(), start + mark, before, eol.repeat(2));
+    }
+    let source = &markdown.source;
+    let missing = if source.ends_with("\n\n") || source.ends_with("\n\r\n") {
+        0
+    } else {
+        2 - usize::from(source.ends_with('\n'))
+    };
+    (2, source.len(), eol.repeat(missing), eol.to_owned())
+}
+
+/// Fails unless the edited document says the same as before but for the answer.
+fn check(source: &str, edited: &str, (asked, answer): (&str, &str), line: u32) -> Result<(), EditError> {
+    let (before, after) = (spec::parse(source.as_bytes()).model, spec::parse(edited.as_bytes()).model);
+    let open = |spec: &Spec| {
+        let keys = spec.open_questions.iter().map(|q| key(&q.text)).filter(|other| other != asked);
+        keys.collect::<Vec<_>>()
+    };
+    let shape = |spec: &Spec| {
+        let lists = [spec.edge_cases.len(), spec.entities.len(), spec.assumptions.len()];
+        (spec.stories.len(), spec.requirements.len(), spec.success_criteria.len(), lists, open(spec))
+    };
+    let added = after.clarifications.len().saturating_sub(before.clarifications.len());
+    let answer = split_answer(&format!("Q → A: {answer}")).1;
+    let said = after.clarifications.iter().any(|c| key(&c.question) == asked && one_line(&c.answer) == answer);
+    let open = after.open_questions.iter().any(|q| key(&q.text) == asked);
+    if !said || open || added > 1 || shape(&before) != shape(&after) {
+        let remedy = "close what is open above it (a code fence, a comment), or write the answer there by hand";
+        return Err(EditError::Misplaced { line, remedy });
+    }
+    Ok(())
+}

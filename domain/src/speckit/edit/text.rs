@@ -1,0 +1,99 @@
+//! Text from people, made fit to stand in somebody's document.
+
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+
+use crate::speckit::markdown::{self, strip_marker};
+use crate::speckit::spec::requirements;
+
+/// The text in one line that hides nothing: no control or bidirectional characters, no comment, and no marker of an open question.
+pub(super) fn one_line(text: &str) -> String {
+    const INVISIBLE: [char; 15] = [
+        '\u{200b}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2060}',
+        '\u{2066}', '\u{2067}', '\u{2068}', '\u{2069}', '\u{061c}', '\u{feff}',
+    ];
+    let visible = text.chars().filter(|c| !INVISIBLE.contains(c));
+    let spaced: String = visible.map(|c| if c.is_control() { ' ' } else { c }).collect();
+    markdown::joined(&spaced)
+        .replace("<!--", "&lt;!--")
+        .replace("-->", "--&gt;")
+        .replace("NEEDS CLARIFICATION", "needs clarification")
+}
+
+/// The question of an answer's line: it must not contain what stands between question and answer.
+pub(super) fn question(text: &str) -> String {
+    one_line(text).replace("→ A:", "-> A:")
+}
+
+/// What two spellings of one question have in common.
+pub(super) fn key(text: &str) -> String {
+    question(text).trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase()
+}
+
+/// One line as part of a sentence: `begins` says that nothing stands before it, `in_table` that a bar ends a cell there.
+pub(super) fn inline(line: &str, begins: bool, in_table: bool) -> String {
+    let mut text = line.to_owned();
+    let within = format!("a {line}");
+    let stray = Parser::new(&within).any(|event| matches!(event, Event::Text(text) if text.contains('`')));
+    if stray {
+        // It would pair with a mark of code further on, and hide what stands between.
+        text = text.replace('`', "\\`");
+    }
+    if in_table {
+        text = text.replace('|', "\\|");
+    }
+    if begins
+        && !is_prose(&text)
+        && let Some(at) = text.find(|c: char| c.is_ascii_punctuation())
+    {
+        text.insert(at, '\\');
+    }
+    text
+}
+
+/// Whether the text is a mere paragraph where a paragraph, an item or a cell may begin: no heading, list, fence, label or definition.
+fn is_prose(text: &str) -> bool {
+    let mut events = Parser::new_ext(text, Options::ENABLE_TABLES);
+    let paragraph = matches!(events.next(), Some(Event::Start(Tag::Paragraph)))
+        && matches!(events.last(), Some(Event::End(TagEnd::Paragraph)));
+    let underline = text.bytes().all(|b| matches!(b, b'=' | b'-' | b'|' | b':' | b' '));
+    let boxed = text.starts_with('[') && text.chars().nth(2) == Some(']') || strip_marker(text).len() < text.len();
+    paragraph && !underline && !boxed && markdown::label(text).is_none() && requirements::definition(text).is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_becomes_one_line_that_shows_all_of_itself() {
+        assert_eq!(one_line(" a\r\n# b\t\u{7}c\u{2028}d\u{202e}e "), "a # b c de");
+        assert_eq!(one_line("a <!-- b --> c"), "a &lt;!-- b --&gt; c");
+        assert_eq!(one_line("[NEEDS\n CLARIFICATION: x]"), "[needs clarification: x]");
+    }
+
+    #[test]
+    fn what_would_begin_something_is_escaped_where_something_can_begin() {
+        for (text, escaped) in [
+            ("# a", "\\# a"),
+            ("- a", "\\- a"),
+            ("1. a", "1\\. a"),
+            ("```", "\\`\\`\\`"),
+            ("~~~", "\\~~~"),
+            ("> a", "\\> a"),
+            ("===", "\\==="),
+            ("|-|", "\\|-|"),
+            ("[x] a", "\\[x] a"),
+            ("<div>", "\\<div>"),
+            ("**Checkpoint**: a", "\\**Checkpoint**: a"),
+            ("FR-009: a", "FR\\-009: a"),
+        ] {
+            assert_eq!(inline(text, true, false), escaped);
+        }
+        for text in ["Yes. `Vec<u8>`", "[see](a.md) there", "**very** much", "3 of 4", "#4", "-5 °C"] {
+            assert_eq!(inline(text, true, false), text);
+        }
+        assert_eq!(inline("# a", false, false), "# a");
+        assert_eq!(inline("a|b", false, true), "a\\|b");
+        assert_eq!(inline("a`b", false, false), "a\\`b");
+    }
+}

@@ -1,0 +1,252 @@
+//! `research.md`: what was decided before the plan, why, and instead of what.
+
+use serde::Serialize;
+
+use super::diagnostic::{Diagnostic, Parsed};
+use super::markdown::{self, Item, LineKind, Markdown, Section, Span, joined, strip_marker};
+
+/// The research of a plan's phase 0.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Research {
+    /// The document, unchanged.
+    pub source: String,
+    /// Title after `# Research:`.
+    pub title: Option<Item>,
+    /// Decisions in the order of the document.
+    pub decisions: Vec<Decision>,
+}
+
+/// One decision.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Decision {
+    /// What it is about: the heading, without a number and without the word `Decision`.
+    pub title: String,
+    /// What was chosen: the text after `**Decision**`, or the heading `Decision: …` itself.
+    pub decision: Option<Item>,
+    /// Why.
+    pub rationale: Option<Item>,
+    /// What was considered and not chosen.
+    pub alternatives: Vec<Item>,
+    /// Line of its heading or label, counted from 1.
+    pub line: u32,
+    /// From there to the end of what belongs to it.
+    pub span: Span,
+}
+
+/// Reads the research of a feature.
+pub fn parse(bytes: &[u8]) -> Parsed<Research> {
+    let (markdown, mut diagnostics) = match markdown::read(bytes) {
+        Ok(read) => read,
+        Err(diagnostic) => return Parsed::new(Research::default(), vec![diagnostic]),
+    };
+    let decisions = decisions(&markdown);
+    check(&decisions, &mut diagnostics);
+    diagnostics.extend(markdown.placeholders());
+    let title = markdown.title(&["research", "研究", "pesquisa", "調査"]);
+    Parsed::new(Research { source: markdown.source, title, decisions }, diagnostics)
+}
+
+/// A part of a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Decision,
+    Rationale,
+    Alternatives,
+}
+
+impl Part {
+    /// The part that a label or a heading names.
+    fn named(name: &str) -> Option<Self> {
+        const DECISION: [&str; 9] =
+            ["decision", "chosen", "choice", "chosen approach", "selected", "recommended", "决策", "决定", "decisão"];
+        const RATIONALE: [&str; 6] = ["rationale", "why chosen", "reason", "理由", "justificativa", "根拠"];
+        const ALTERNATIVES: [&str; 6] = ["alternative", "rejected", "options considered", "替代", "备选", "考虑过的"];
+        let name = name.trim().trim_matches(['*', '_']).to_lowercase();
+        let starts = |words: &[&str]| words.iter().any(|word| name.starts_with(word));
+        if DECISION.contains(&name.as_str()) {
+            Some(Self::Decision)
+        } else if starts(&ALTERNATIVES) {
+            Some(Self::Alternatives)
+        } else if starts(&RATIONALE) {
+            Some(Self::Rationale)
+        } else {
+            None
+        }
+    }
+}
+
+/// A piece of the document that says one part of a decision.
+struct Piece {
+    part: Part,
+    /// Index of the section whose decision it belongs to.
+    section: usize,
+    /// First line and one past the last, as indices.
+    first: usize,
+    end: usize,
+    item: Item,
+    /// List items below it.
+    items: Vec<Item>,
+}
+
+fn decisions(markdown: &Markdown) -> Vec<Decision> {
+    let mut found: Vec<(usize, Decision)> = Vec::new();
+    for (index, section) in markdown.sections.iter().enumerate() {
+        if let Some(title) = decided(&section.title) {
+            let line = markdown.lines[section.heading];
+            let text = Item { text: title.clone(), line: line.number, span: line.span };
+            let decision =
+                Decision { title, decision: Some(text), line: line.number, span: line.span, ..Decision::default() };
+            found.push((index, decision));
+        }
+        for piece in pieces(markdown, index, section) {
+            add(markdown, &mut found, piece);
+        }
+    }
+    found.into_iter().map(|(_, decision)| decision).collect()
+}
+
+/// What a heading such as `Decision 2: Use oak` decides. `Decision` alone is a part of the section above.
+fn decided(title: &str) -> Option<String> {
+    let plain = unnumbered(title);
+    let rest = ["Decision", "DECISION", "决策"].iter().find_map(|word| plain.strip_prefix(word))?;
+    let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, ' ' | '-' | '#' | '.'));
+    let rest = rest.strip_prefix([':', '：', '—', '–', ')'])?.trim();
+    (!rest.is_empty()).then(|| rest.to_owned())
+}
+
+/// A heading without `3.`, `R1:` or `R-003 —` before it.
+fn unnumbered(title: &str) -> &str {
+    let plain = title.trim_start_matches(|c: char| !c.is_alphanumeric());
+    let len = plain.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.'))).unwrap_or(plain.len());
+    let number = plain[..len].trim_end_matches(['.', '-']);
+    let numeric = number.ends_with(|c: char| c.is_ascii_digit()) && number.len() <= 8;
+    let rest = &plain[number.len()..];
+    let marked = rest.trim_start().starts_with(['.', ':', ')', '：', '—', '–', '-']);
+    let rest = rest.trim_start_matches(['.', ':', ')', '：', '—', '–', '-', ' ']);
+    if numeric && marked && !rest.is_empty() { rest } else { plain }
+}
+
+/// The labelled parts in a section, or the whole of it when its heading names a part.
+fn pieces(markdown: &Markdown, index: usize, section: &Section) -> Vec<Piece> {
+    let lines = section.heading + 1..section.own_end;
+    if let (Some(part), Some(parent)) = (Part::named(unnumbered(&section.title)), section.parent) {
+        let heading = markdown.lines[section.heading];
+        let bare = || Item { text: String::new(), line: heading.number, span: heading.span };
+        let item = markdown.prose(lines.clone()).unwrap_or_else(bare);
+        let items = markdown.top_items(lines);
+        return vec![Piece { part, section: parent, first: section.heading, end: section.own_end, item, items }];
+    }
+    let mut opened: Vec<(usize, Part, Shape)> = Vec::new();
+    let mut found = Vec::new();
+    let close = |opened: &mut Vec<(usize, Part, Shape)>, end: usize| {
+        let (first, part, _) = opened.pop()?;
+        Some(labelled(markdown, index, part, first..end))
+    };
+    for at in lines.clone() {
+        let Some((name, shape)) = label_of(markdown, at) else { continue };
+        let part = Part::named(name);
+        let over = opened.last().is_some_and(|(_, _, opener)| part.is_some() || *opener == shape);
+        if over {
+            found.extend(close(&mut opened, at));
+        }
+        if let Some(part) = part {
+            opened.push((at, part, shape));
+        }
+    }
+    found.extend(close(&mut opened, lines.end));
+    found
+}
+
+/// Where on its line a label stands: of one shape are labels of one list or of paragraphs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shape {
+    indent: usize,
+    item: bool,
+}
+
+/// The label at the start of a line: `**Decision**: …`, `- Rationale: …`.
+fn label_of(markdown: &Markdown, at: usize) -> Option<(&str, Shape)> {
+    if markdown.lines[at].kind != LineKind::Text {
+        return None;
+    }
+    let text = markdown.text(at);
+    let plain = strip_marker(text.trim_start_matches(['>', ' ', '\t']));
+    let shape = Shape { indent: text.len() - text.trim_start().len(), item: plain.len() < text.trim_start().len() };
+    if let Some((name, _)) = markdown::label(plain) {
+        return Some((name, shape));
+    }
+    // `Decision: …` and `**Decision** — …` are labels only with the three words themselves.
+    let (name, _) = plain.split_once(SEPARATORS)?;
+    Part::named(name).filter(|_| name.len() <= 32).map(|_| (name, shape))
+}
+
+const SEPARATORS: [char; 4] = [':', '：', '—', '–'];
+
+fn labelled(markdown: &Markdown, section: usize, part: Part, lines: std::ops::Range<usize>) -> Piece {
+    let rule = lines.clone().find(|i| markdown::is_rule(markdown.text(*i)));
+    let end = rule.unwrap_or(lines.end);
+    let span = markdown.span_of(lines.start..end);
+    let whole = strip_marker(markdown.clean(span).trim_start_matches(['>', ' ']));
+    let text = markdown::label(whole).map(|(_, text)| text).or_else(|| whole.split_once(SEPARATORS).map(|(_, t)| t));
+    let item = Item { text: joined(text.unwrap_or_default()), line: markdown.lines[lines.start].number, span };
+    let items = markdown.top_items(lines.start + 1..end);
+    Piece { part, section, first: lines.start, end, item, items }
+}
+
+/// Puts a piece to the decision that it belongs to, or opens another.
+fn add(markdown: &Markdown, found: &mut Vec<(usize, Decision)>, piece: Piece) {
+    let last = found.last().filter(|(at, _)| {
+        let (decided, said) = (&markdown.sections[*at], &markdown.sections[piece.section]);
+        // Beside `### Decision: …`, a heading `### Rationale` speaks of what is above both.
+        *at == piece.section || decided.holds(said) || decided.parent == Some(piece.section)
+    });
+    let fresh = last.is_none_or(|(_, known)| match (piece.part, &known.decision) {
+        // A heading that decides may be followed by the decision at length, and a decision may come last.
+        (Part::Decision, Some(item)) => {
+            item.text != known.title || known.rationale.is_some() || !known.alternatives.is_empty()
+        }
+        (Part::Rationale, _) => known.rationale.is_some(),
+        (Part::Decision | Part::Alternatives, _) => false,
+    });
+    if fresh {
+        let section = &markdown.sections[piece.section];
+        let line = markdown.lines[piece.first];
+        let (title, span) = (unnumbered(&section.title), line.span);
+        let title = title[..title.floor_char_boundary(MAX_TITLE_BYTES)].to_owned();
+        found.push((piece.section, Decision { title, line: line.number, span, ..Decision::default() }));
+    }
+    let Some((_, decision)) = found.last_mut() else { return };
+    decision.span.end = decision.span.end.max(markdown.span_of(piece.first..piece.end).end);
+    match piece.part {
+        Part::Decision => decision.decision = Some(piece.item),
+        Part::Rationale => decision.rationale = Some(piece.item),
+        Part::Alternatives if piece.items.is_empty() => decision.alternatives.push(piece.item),
+        Part::Alternatives => decision.alternatives.extend(piece.items),
+    }
+}
+
+/// How much of a heading is kept with each of its decisions: thousands may stand under one long heading.
+const MAX_TITLE_BYTES: usize = 256;
+
+fn check(decisions: &[Decision], diagnostics: &mut Vec<Diagnostic>) {
+    if decisions.is_empty() {
+        let remedy = "write `## Decision: …` with `**Rationale**:` and `**Alternatives considered**:`";
+        diagnostics.push(Diagnostic::warning(1, "NoDecisions", "no decision was found", remedy));
+    }
+    for decision in decisions {
+        let missing = [
+            (decision.decision.is_none(), "decision"),
+            (decision.rationale.is_none(), "rationale"),
+            (decision.alternatives.is_empty(), "alternatives"),
+        ];
+        let missing: Vec<&str> = missing.iter().filter(|(is, _)| *is).map(|(_, what)| *what).collect();
+        if !missing.is_empty() {
+            diagnostics.push(Diagnostic::info(
+                decision.line,
+                "IncompleteDecision",
+                format!("the decision on {:?} says no {}", decision.title, missing.join(", no ")),
+                "add `**Decision**`, `**Rationale**` and `**Alternatives considered**`, as far as they are missing",
+            ));
+        }
+    }
+}
