@@ -311,5 +311,9 @@ async fn a_rule_is_approved_with_its_constitution() {
     bench.constitution("law").await.unwrap();
     assert_eq!(reason(&bench, "constitutions/law"), "WaitingForApproval", "nor without the people");
     let shown = status(&bench, "constitutions/law")["amendment"]["changes"].clone();
-    assert_eq!(shown.as_array().map(|all| (all.len(), all[0]["kind"].clone())), Some((1, json!("RuleRemoved"))), "{shown}");
+    assert_eq!(
+        shown.as_array().map(|all| (all.len(), all[0]["kind"].clone())),
+        Some((1, json!("RuleRemoved"))),
+        "{shown}"
+    );
 }
