@@ -24,9 +24,9 @@ pub(crate) struct Config {
 impl Config {
     /// What of it this network cannot be.
     pub(crate) fn check(&self) -> std::result::Result<(), String> {
-        let fits = |what: &str, value: usize, most: usize| match (1..=most).contains(&value) {
-            true => Ok(()),
-            false => Err(format!("{what} is {value}, and must be from 1 to {most}")),
+        let fits = |what: &str, value: usize, most: usize| {
+            let fits = (1..=most).contains(&value);
+            fits.then_some(()).ok_or_else(|| format!("{what} is {value}, and must be from 1 to {most}"))
         };
         if self.model_type != "bert" || self.hidden_act != "gelu" {
             return Err(format!(
@@ -41,10 +41,8 @@ impl Config {
         fits("intermediate_size", self.intermediate_size, 1 << 15)?;
         fits("max_position_embeddings", self.max_position_embeddings, 1 << 13)?;
         fits("type_vocab_size", self.type_vocab_size, 16)?;
-        match self.hidden_size.is_multiple_of(self.num_attention_heads) {
-            true => Ok(()),
-            false => Err("hidden_size must be a multiple of num_attention_heads".to_owned()),
-        }
+        let even = self.hidden_size.is_multiple_of(self.num_attention_heads);
+        even.then_some(()).ok_or_else(|| "hidden_size must be a multiple of num_attention_heads".to_owned())
     }
 }
 

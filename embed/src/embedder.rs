@@ -31,9 +31,10 @@ impl Embedder {
             Kind::Openai => OpenAi::new(settings).map(|endpoint| Inner::OpenAi(Arc::new(endpoint))),
         };
         let embedder = Self(Arc::new(made.unwrap_or_else(Inner::None)));
-        match embedder.model() {
-            Some(_) => tracing::info!("{}", embedder.describe()),
-            None => tracing::warn!("{}", embedder.describe()),
+        if embedder.model().is_some() || settings.kind == Kind::None {
+            tracing::info!("{}", embedder.describe());
+        } else {
+            tracing::warn!("{}", embedder.describe());
         }
         embedder
     }
