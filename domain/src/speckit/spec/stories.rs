@@ -113,7 +113,7 @@ fn items(markdown: &Markdown, lines: Range<usize>, announced: bool, key: &StoryK
                 // Given, When and Then as nested items.
                 text = whole;
                 span.end = item.span.start + markdown.clean(item.span).trim_end().len();
-            } else if !likely && !(announced && given(&text.to_lowercase())) {
+            } else if !(likely || announced && given(&text.to_lowercase())) {
                 continue;
             }
         }
