@@ -19,9 +19,7 @@ pub(super) fn find(text: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for (index, piece) in text.split('`').enumerate().filter(|(_, piece)| may_hold(piece)) {
         let quoted = index % 2 == 1;
-        let words =
-            piece.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '"' | '\'' | '→' | '<' | '>' | '|'));
-        for word in words.filter(|word| may_hold(word)) {
+        for word in words(piece).filter(|word| may_hold(word)) {
             let word = trimmed(word);
             if found.len() < MAX_PATHS
                 && is_path(word, quoted && word == piece.trim())
@@ -32,6 +30,31 @@ pub(super) fn find(text: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// The words of a text, between white space and marks that no path holds. Some are empty.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let mut at = 0;
+        // Most text is ASCII, and is looked at byte by byte.
+        while let Some(byte) = text.as_bytes().get(at) {
+            let len = match byte {
+                b'\t'..=b'\r' | b' ' | b',' | b';' | b'"' | b'\'' | b'<' | b'>' | b'|' => 0,
+                0..=0x7f => 1,
+                _ => text[at..].chars().next().filter(|c| !c.is_whitespace() && *c != '→').map_or(0, char::len_utf8),
+            };
+            if len == 0 {
+                let next = text[at..].chars().next().map_or(1, char::len_utf8);
+                rest = Some(&text[at + next..]);
+                return Some(&text[..at]);
+            }
+            at += len;
+        }
+        rest = None;
+        Some(text)
+    })
 }
 
 /// Whether a text may hold a path, which most words do not.

@@ -132,7 +132,8 @@ pub(super) fn statements(text: &str, context: Context) -> Vec<Statement> {
 fn label(text: &str) -> Option<Statement> {
     let plain = text.trim_start_matches(['-', '*', '_', ' ', '>', '(']);
     let (name, rest) = plain.split_once([':', '：'])?;
-    let name = name.trim_matches(['*', '_', ' ']).to_lowercase();
+    let name = name.trim_matches(['*', '_', ' ']);
+    let name = if name.len() <= 32 { name.to_lowercase() } else { return None };
     let (_, waits) = LABELS.iter().find(|(label, _)| *label == name)?;
     let named: Vec<Ref> = located(cut(rest, &[" - ", " — ", ". "])).into_iter().map(|l| l.what).collect();
     let named = specific(named);
@@ -144,7 +145,8 @@ fn label(text: &str) -> Option<Statement> {
 }
 
 fn sentences(text: &str) -> impl Iterator<Item = &str> {
-    text.split([';', '；', '。', '|', '\n']).flat_map(|part| part.split(". "))
+    let ends = |c: char| matches!(c, ';' | '；' | '。' | '|' | '\n');
+    text.split(ends).flat_map(|part| part.split(". "))
 }
 
 fn is_advice(before: &str) -> bool {
