@@ -1,6 +1,6 @@
 //! Between the API's types and the domain's.
 
-use enact_domain::{analysis, approval, assignment, attempt, condition, plan as scheduling};
+use enact_domain::{analysis, approval, assignment, attempt, condition, plan as scheduling, rules};
 use k8s_openapi::jiff::Timestamp;
 
 use crate::common::{ApprovalPolicy, Condition, Gate, RetryPolicy, Time};
@@ -91,6 +91,26 @@ pub fn decided(name: &str, spec: &api::ApprovalSpec, at: Option<Millis>) -> Opti
         },
         comment: spec.comment.clone(),
     })
+}
+
+/// A rule of a constitution, as the domain has it.
+pub fn rule(rule: &document::ConstitutionRule) -> rules::Rule {
+    rules::Rule {
+        name: rule.name.clone(),
+        scope: match rule.applies_to {
+            document::AppliesTo::Specification => rules::Scope::Specification,
+            document::AppliesTo::Plan => rules::Scope::Plan,
+            document::AppliesTo::Task => rules::Scope::Task,
+            document::AppliesTo::Constitution => rules::Scope::Constitution,
+        },
+        expression: rule.expression.clone(),
+        message: rule.message.clone(),
+        strength: match rule.severity {
+            document::Strength::Must => rules::Strength::Must,
+            document::Strength::Should => rules::Strength::Should,
+        },
+        principle: rule.principle.clone(),
+    }
 }
 
 /// Rules for further attempts: the task's where it says so, then the plan's, then the defaults.

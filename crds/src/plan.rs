@@ -357,6 +357,9 @@ pub struct IntegrationStatus {
     /// The value of the annotation `enact.dev/rerun` that was last acted upon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_rerun: Option<String>,
+    /// The value of the annotation `enact.dev/redo` that was last acted upon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_redo: Option<String>,
     /// Reason of the last end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

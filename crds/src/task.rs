@@ -165,6 +165,9 @@ pub struct TaskStatus {
     /// The value of the annotation `enact.dev/rerun` that was last acted upon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_rerun: Option<String>,
+    /// The value of the Plan's annotation `enact.dev/redo` that was last acted upon here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_redo: Option<String>,
     /// Ready, Reconciling and Stalled, as kstatus reads them; Executed, Verified and Delivered of a finished task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -22,6 +22,11 @@ pub const ANNOTATION_AUTHOR: &str = "enact.dev/author";
 pub const ANNOTATION_REASON: &str = "enact.dev/reason";
 /// Annotation on a Task: a person's request for another attempt after a failure; a number that only grows.
 pub const ANNOTATION_RERUN: &str = "enact.dev/rerun";
+/// Annotation on a Plan: a person's decision to do again what a newer revision of the specification made stale; the digest of that revision.
+pub const ANNOTATION_REDO: &str = "enact.dev/redo";
+/// Annotation on a Plan: a person's decision to go on as if a newer revision of the specification were the one that it was started for; the
+/// digest of that revision.
+pub const ANNOTATION_KEEP: &str = "enact.dev/keep";
 /// The value of [`LABEL_TASK`] on integration pods. Not a possible Task name, which starts with its plan's.
 pub const INTEGRATION: &str = "integration";
 /// Audience of the only token that an agent pod holds.

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use enact_domain::rules::{
-    MAX_COST, MAX_DEPTH, MAX_EXPRESSION_BYTES, MAX_ITEMS, MAX_RULES, MAX_TOTAL_COST, MAX_VALUE_BYTES, Rule, Scope,
-    Strength, builtin, compile, records,
+    MAX_COST, MAX_DEPTH, MAX_EXPRESSION_BYTES, MAX_ITEMS, MAX_PATTERNS, MAX_RULES, MAX_TOTAL_COST, MAX_VALUE_BYTES,
+    Rule, Scope, Strength, builtin, compile, records,
 };
 
 const GUIDE: &str = include_str!("../../docs/guide/rules.md");
@@ -65,6 +65,7 @@ fn the_limits_are_those_of_the_code() {
         ("rules of a constitution, with those that it inherits", MAX_RULES as u64),
         ("bytes of an expression", MAX_EXPRESSION_BYTES as u64),
         ("brackets and operators inside one another", MAX_DEPTH as u64),
+        ("patterns of an expression", MAX_PATTERNS as u64),
         ("cost of one evaluation, in units", MAX_COST),
         ("cost of all evaluations on one object, in units", MAX_TOTAL_COST),
         ("MiB of a text or list that an expression makes", MAX_VALUE_BYTES >> 20),

@@ -284,6 +284,7 @@ fn what_is_too_long_too_deep_or_too_costly_is_refused() {
         assert!(error.to_string().contains(why), "{error}");
     };
     refused(&format!("'{}' == ''", "a".repeat(5000)), "the expression has 5008 bytes; at most 4096 are allowed");
+    refused(&["plan.name.matches('a')"; 9].join(" || "), "there are more than 8 patterns");
     refused(&format!("{}true{}", "(".repeat(60), ")".repeat(60)), "nests too deeply; at most 32");
     refused(
         "plan.tasks.all(a, plan.tasks.all(b, plan.tasks.exists(c, a.id == c.id)))",

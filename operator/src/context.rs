@@ -12,7 +12,10 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt as _};
 
 use crate::backoff::Backoff;
+use crate::circles::Circles;
 use crate::config::Config;
+use crate::documents::library::Library;
+use crate::documents::news::News;
 use crate::error::Error;
 use crate::index::Index;
 use crate::ledger::Ledger;
@@ -20,7 +23,7 @@ use crate::listings::Listings;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::plan::Runtimes;
-use crate::references::References;
+use crate::references::{References, Target};
 use crate::tenant::cluster::{Cluster, NamespaceEntry};
 use crate::tenant::status::is_stalled;
 
@@ -65,6 +68,12 @@ pub struct Context {
     pub plans: Runtimes,
     /// Namespaces, and our objects in them.
     pub cluster: Cluster,
+    /// What was read of documents.
+    pub library: Library,
+    /// What others were last told.
+    pub news: News,
+    /// Whom documents concern that they do not name.
+    pub circles: Circles,
 }
 
 /// Objects of our kinds, as they were last seen.
@@ -149,6 +158,20 @@ impl Context {
                         && !is_stalled(t)
                 })
                 .is_some()
+    }
+
+    /// Tells everybody whom it concerns that an object is gone.
+    pub fn departed(&self, target: &Target) {
+        self.references.touched(target);
+        let overlapping = target.place::<Specification>().map(|place| self.circles.overlaps.gone(&place));
+        for (namespace, name) in overlapping.into_iter().flatten() {
+            self.references.specifications.wake_one(ObjectRef::new(&name).within(&namespace));
+        }
+        let specification = target.place::<Specification>().map(|place| self.circles.bound.gone(&place));
+        let plan = target.place::<Plan>().map(|place| self.circles.plans.gone(&place));
+        for (namespace, name) in specification.into_iter().chain(plan).flatten() {
+            self.references.constitutions.wake_one(ObjectRef::new(&name).within(&namespace));
+        }
     }
 
     /// Writes to the record, and counts it.

@@ -55,6 +55,11 @@ pub async fn config_maps(ctx: Arc<Context>, shutdown: CancellationToken) {
     }
 }
 
+/// Tells everybody whom it concerns of objects of ours that are gone.
+pub async fn departures(gone: impl Stream<Item = Target> + Send, ctx: Arc<Context>, shutdown: CancellationToken) {
+    gone.take_until(shutdown.cancelled_owned()).for_each(|target| future::ready(ctx.departed(&target))).await;
+}
+
 /// A watch that takes itself up again, with a growing wait.
 pub fn steady<K: Send + 'static>(
     stream: impl Stream<Item = watcher::Result<Event<K>>> + Send,

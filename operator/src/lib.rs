@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod approval;
 pub mod backoff;
+pub mod circles;
 pub mod config;
 pub mod context;
 pub mod controller;

@@ -37,6 +37,11 @@ impl Target {
         Self::new::<Namespace>("", name)
     }
 
+    /// The namespace and name of an object of kind `K`; none of another kind.
+    pub fn place<K: Resource<DynamicType = ()>>(&self) -> Option<(String, String)> {
+        (self.kind == K::kind(&())).then(|| (self.namespace.clone(), self.name.clone()))
+    }
+
     /// An object itself.
     pub fn of<K: Resource<DynamicType = ()>>(object: &K) -> Self {
         Self::new::<K>(&object.namespace().unwrap_or_default(), &object.name_any())
@@ -82,6 +87,11 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Referrers<K> {
     /// Has everything but `object` looked at again that depends on `target`.
     pub fn wake_others(&self, target: &Target, object: &ObjectRef<K>) {
         self.send(target, |referrer| referrer != object);
+    }
+
+    /// Has one object looked at again.
+    pub fn wake_one(&self, object: ObjectRef<K>) {
+        let _ = self.wake.unbounded_send(object);
     }
 
     fn send(&self, target: &Target, wanted: impl Fn(&ObjectRef<K>) -> bool) {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::finding::{Category, Finding, Severity};
 use super::rules::{
     EMPTY_STATEMENT, INCOMPLETE_SCENARIO, NO_INDEPENDENT_TEST, NO_OBLIGATION, NO_SCENARIO, UNMEASURABLE_CRITERION,
+    UNTESTABLE_CRITERION,
 };
 use super::statements::Statements;
 use super::structure;
@@ -99,7 +100,13 @@ fn places(findings: &[Finding], such: impl Fn(&Finding) -> bool) -> usize {
 fn testability(spec: &Spec, findings: &[Finding]) -> Part {
     let scenarios: usize = spec.stories.iter().map(|s| s.scenarios.len()).sum();
     let all = spec.stories.len() * 2 + scenarios + spec.success_criteria.len();
-    let codes = [NO_SCENARIO.code, NO_INDEPENDENT_TEST.code, INCOMPLETE_SCENARIO.code, UNMEASURABLE_CRITERION.code];
+    let codes = [
+        NO_SCENARIO.code,
+        NO_INDEPENDENT_TEST.code,
+        INCOMPLETE_SCENARIO.code,
+        UNMEASURABLE_CRITERION.code,
+        UNTESTABLE_CRITERION.code,
+    ];
     let untestable = findings.iter().filter(|f| codes.contains(&f.code)).count();
     let testable = all.saturating_sub(untestable);
     let explanation = format!("{testable} of {all} checks on stories, scenarios and criteria hold");

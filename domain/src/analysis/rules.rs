@@ -41,7 +41,8 @@ rules! {
 
     EMPTY_STATEMENT = "EmptyStatement", Underspecification, High;
     NO_OBLIGATION = "NoObligation", Underspecification, Medium;
-    UNMEASURABLE_CRITERION = "UnmeasurableCriterion", Underspecification, High;
+    UNTESTABLE_CRITERION = "UntestableCriterion", Underspecification, High;
+    UNMEASURABLE_CRITERION = "UnmeasurableCriterion", Underspecification, Medium;
     NO_SCENARIO = "NoScenario", Underspecification, High;
     NO_INDEPENDENT_TEST = "NoIndependentTest", Underspecification, Medium;
     INCOMPLETE_SCENARIO = "IncompleteScenario", Underspecification, Low;

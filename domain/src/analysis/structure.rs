@@ -6,10 +6,11 @@ use super::finding::{Findings, Place};
 use super::references::ids;
 use super::rules::{
     EMPTY_STATEMENT, INCOMPLETE_SCENARIO, NO_INDEPENDENT_TEST, NO_OBLIGATION, NO_PRIORITY, NO_SCENARIO,
-    UNCOVERED_REQUIREMENT, UNMEASURABLE_CRITERION, UNUSED_ENTITY,
+    UNCOVERED_REQUIREMENT, UNMEASURABLE_CRITERION, UNTESTABLE_CRITERION, UNUSED_ENTITY,
 };
 use super::statements::{Kind, Statement, Statements};
 use super::text::{Vocabulary, is_one_of, words};
+use super::vague;
 use crate::speckit::spec::{Spec, UserStory};
 
 pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
@@ -22,12 +23,7 @@ pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
                 format!("{} says nothing", statement.location),
                 "write who must do what, or remove the identifier",
             ),
-            Kind::Criterion if statement.english && !is_measurable(statement) => findings.push(
-                &UNMEASURABLE_CRITERION,
-                statement.place(statement.text),
-                "the criterion has nothing that can be counted or compared",
-                "write the figure that counts as success, and how it is taken",
-            ),
+            Kind::Criterion if statement.english && !is_measurable(statement) => criterion(statement, findings),
             Kind::Scenario if statement.english => scenario(statement, findings),
             _ => {}
         }
@@ -84,10 +80,12 @@ fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
 }
 
 fn scenario(statement: &Statement<'_>, findings: &mut Findings) {
-    let has = |word: &str| statement.words.iter().any(|w| w.lower == word);
+    let find = |word: &str| statement.words.iter().find(|w| w.lower == word);
+    // `when a key turns, the door opens` says what then happens without the word.
+    let implied = find("when").is_some_and(|when| statement.text[when.end..].contains(", "));
     let missing: Vec<&str> = [("given", "Given"), ("when", "When"), ("then", "Then")]
         .into_iter()
-        .filter(|(word, _)| !has(word))
+        .filter(|(word, name)| find(word).is_none() && !(*name == "Then" && implied))
         .map(|(_, name)| name)
         .collect();
     // One that has none of them is written in another form.
@@ -100,6 +98,21 @@ fn scenario(statement: &Statement<'_>, findings: &mut Findings) {
             summary,
             format!("add **{parts}**, so that it can be tested as written"),
         );
+    }
+}
+
+/// A criterion without a figure: one that tells of a liking is tested by nobody.
+fn criterion(statement: &Statement<'_>, findings: &mut Findings) {
+    const LIKING: &str = "like likes love enjoy enjoys happy satisfied pleased delighted feel feels find finds perceive perceives better \
+        improved improves easier simpler nicer confident trust easy intuitive pleasant attractive modern";
+    let liking = statement.words.iter().any(|w| !w.quoted && is_one_of(LIKING, &w.lower));
+    let remedy = "write the figure that counts as success, and how it is taken";
+    if liking || !vague::find(statement.text, &statement.words).is_empty() {
+        let summary = "the criterion tells of a quality, and nothing in it can be counted or compared";
+        findings.push(&UNTESTABLE_CRITERION, statement.place(statement.text), summary, remedy);
+    } else {
+        let summary = "the criterion has no figure: nothing in it can be counted or compared";
+        findings.push(&UNMEASURABLE_CRITERION, statement.place(statement.text), summary, remedy);
     }
 }
 

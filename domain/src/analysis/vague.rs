@@ -161,9 +161,9 @@ fn phrase_at(text: &str, words: &[Word<'_>], at: usize) -> Option<Hit> {
 }
 
 /// Words beside which `secure` and the like are no wish but a means.
-const MEANS: &str = "tls https ssl ssh aes aes-256 hash hashed hashing bcrypt argon2 oauth oauth2 jwt token tokens keychain keyring \
+const MEANS: &str = "tls https ssl ssh aes aes-256 hash hashed hashing bcrypt argon2 oauth oauth2 jwt keychain keyring \
     vault mfa 2fa rbac httponly csrf encrypted encryption encrypt signature signed permission permissions via using libsecret hmac pkce \
-    samesite certificate secret random";
+    samesite certificate";
 
 /// Units that make a number a measure of speed, load or time.
 const UNITS: &str = "ms millisecond milliseconds s sec secs second seconds min mins minute minutes hour hours day days week weeks \

@@ -8,14 +8,17 @@ use cel::common::ast::operators as op;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, SelectExpr};
 use regex::RegexBuilder;
 
-use super::Scope;
 use super::each::{Body, Each};
 use super::schema::{Record, Type};
 use super::source::similar;
 use super::value::Pattern;
+use super::{MAX_PATTERNS, Scope};
 
 /// Sizes of a compiled pattern in KiB that are told apart; the last is the largest that is allowed.
 const PATTERN_KIB: [usize; 5] = [4, 8, 16, 32, 64];
+
+/// Memory that a pattern may use while it is matched, in bytes: it becomes slower, not wrong, with less.
+const PATTERN_CACHE_BYTES: usize = 128 << 10;
 
 /// What is wrong with an expression.
 pub(super) struct Problem {
@@ -222,8 +225,17 @@ impl Checker {
         let Expr::Literal(LiteralValue::String(source)) = &argument.expr else {
             return problem(argument, "the pattern is computed", "write the pattern itself, in quotes");
         };
+        if self.found.patterns.len() == MAX_PATTERNS {
+            let remedy = "join them as in `a|b`, or make two rules of it";
+            return problem(argument, format!("there are more than {MAX_PATTERNS} patterns"), remedy);
+        }
         let compiled = PATTERN_KIB.iter().map(|kib| {
-            RegexBuilder::new(source.inner()).size_limit(kib << 10).nest_limit(64).build().map(|regex| (regex, *kib))
+            RegexBuilder::new(source.inner())
+                .size_limit(kib << 10)
+                .dfa_size_limit(PATTERN_CACHE_BYTES)
+                .nest_limit(64)
+                .build()
+                .map(|regex| (regex, *kib))
         });
         let mut last = None;
         for result in compiled {

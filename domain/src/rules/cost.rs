@@ -21,6 +21,8 @@ use super::value::{Fields, Items, Value};
 const BYTES_PER_UNIT: u64 = 64;
 /// Bytes that an element of a list takes, besides what it holds.
 const ELEMENT_BYTES: u64 = 32;
+/// Bytes of the longest number: a double is written without exponent.
+const NUMBER_BYTES: u64 = 400;
 
 /// How large a value can be.
 #[derive(Clone, Debug, PartialEq)]
@@ -255,7 +257,7 @@ impl Estimate<'_> {
                 self.made(Shape::Text(list.bytes().saturating_add(separators)))
             }
             ("string", [Shape::Text(text)]) => Shape::Text(*text),
-            ("string", _) => self.made(Shape::Text(32)),
+            ("string", _) => self.made(Shape::Text(NUMBER_BYTES)),
             // Reads the texts that it is given; the size of a list is known.
             _ => {
                 let text = |shape: &Shape| if let Shape::Text(bytes) = shape { *bytes } else { 0 };

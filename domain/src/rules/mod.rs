@@ -37,6 +37,8 @@ pub const MAX_MESSAGE_BYTES: usize = 1024;
 pub const MAX_PRINCIPLE_BYTES: usize = 256;
 /// Most brackets and operators inside one another in an expression.
 pub const MAX_DEPTH: usize = 32;
+/// Most patterns in an expression.
+pub const MAX_PATTERNS: usize = 8;
 /// Most that one evaluation of one rule may cost. One unit is about a step of the evaluation; looking at 64 bytes of text is one too.
 pub const MAX_COST: u64 = 10_000_000;
 /// Most that all evaluations with one [`Budget`] may cost.

@@ -449,3 +449,76 @@ fn name(element: &dyn Val) -> Option<String> {
     let text = first.downcast_ref::<CelString>()?.inner().trim();
     (!text.is_empty()).then(|| cut(text, MAX_ITEM_BYTES))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::rules::{PlanInput, Strength, TaskInput};
+
+    /// Expressions that make texts, most of them long.
+    fn text() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            Just("plan.tasks[0].title".to_owned()),
+            Just("plan.tasks[1].text".to_owned()),
+            Just("'a, b'".to_owned()),
+            Just("''".to_owned()),
+            Just("string(1.5e300)".to_owned()),
+        ];
+        leaf.prop_recursive(4, 16, 3, |inner| {
+            let two = (inner.clone(), inner.clone());
+            prop_oneof![
+                two.clone().prop_map(|(a, b)| format!("({a} + {b})")),
+                two.clone().prop_map(|(a, b)| format!("{a}.split({b}).join({a})")),
+                two.clone().prop_map(|(a, b)| format!("plan.tasks.map(t, t.text + {a}).join({b})")),
+                two.clone().prop_map(|(a, b)| format!("[{a}, {b}].map(y, y + {a}).join(',')")),
+                two.clone().prop_map(|(a, b)| format!("({a} == {b} ? {a} : {b})")),
+                two.clone().prop_map(|(a, b)| format!("({a}.split(',') + [{b}]).filter(z, z != '').join({b})")),
+                two.prop_map(|(a, b)| format!("plan.tasks.map(t, t.title != '', {a}).map(u, u + {b})[0]")),
+                inner.prop_map(|a| format!("{a}.upperAscii().trim()")),
+            ]
+        })
+    }
+
+    fn document() -> Document {
+        let task =
+            |title: &str, text: &str| TaskInput { title: title.into(), text: text.into(), ..TaskInput::default() };
+        let tasks = vec![task("x, y", ""), task("", &"long, text ".repeat(9)), task("ä", "ö")];
+        Document::plan(&PlanInput { name: "p".into(), tasks, ..PlanInput::default() })
+    }
+
+    proptest! {
+        /// The bound on memory holds only if no value is larger than it was said to become.
+        #[test]
+        fn no_text_is_larger_than_was_estimated(text in text()) {
+            let rule = Rule {
+                name: "size".into(),
+                scope: Scope::Plan,
+                expression: format!("({text} + '').size() >= 0"),
+                message: "-".into(),
+                strength: Strength::Must,
+                principle: None,
+            };
+            let document = document();
+            let Ok(program) = compile(&rule) else { return Ok(()) };
+            let cost = program.estimate(&document);
+            if cost.units > MAX_COST || cost.largest > MAX_VALUE_BYTES {
+                return Ok(());
+            }
+            let Expr::Call(comparison) = &program.expression.expr else { unreachable!() };
+            let made = measured(&comparison.args[0]).unwrap();
+            let variables = Variables { document: &document, patterns: &[] };
+            let mut context = Context::with_env(Arc::clone(ENV.as_ref().unwrap()));
+            context.set_variable_resolver(&variables);
+            match Value::resolve_val(made, &context) {
+                Ok(value) => {
+                    let bytes = value.downcast_ref::<CelString>().unwrap().inner().len() as u64;
+                    prop_assert!(bytes <= cost.largest, "{bytes} > {} for {text}", cost.largest);
+                    prop_assert!(bytes / 64 <= cost.units, "{bytes} bytes for {} units: {text}", cost.units);
+                }
+                Err(error) => prop_assert!(matches!(error, ExecutionError::IndexOutOfBounds(_)), "{error}"),
+            }
+        }
+    }
+}

@@ -1,12 +1,12 @@
 //! Decide: where a document stands.
 
 use enact_crds::convert;
-use enact_domain::approval::{Content, Verdict, evaluate};
+use enact_domain::approval::{self, Verdict, evaluate};
 use enact_domain::condition::Progress;
 use enact_domain::digest::Digest;
 use enact_domain::time::Millis;
 
-use super::observe::{Observed, Superior};
+use super::observe::Observed;
 use super::status::Standing;
 
 /// Where a document stands, and why.
@@ -27,47 +27,40 @@ pub struct Decision {
 }
 
 /// Decides at the time `now` on what was observed, after what was known `before`.
-pub fn decide(seen: &Observed, before: &Standing, now: Millis) -> Decision {
-    let digest = seen.content.as_ref().ok().map(|c| c.checked.digest.clone()).or_else(|| before.digest.clone());
+pub fn decide<F>(seen: &Observed<F>, before: &Standing, now: Millis) -> Decision {
+    let digest = seen.content.as_ref().ok().map(|c| c.digest.clone()).or_else(|| before.digest.clone());
     let (progress, reason, message, wake) = stand(seen, now);
-    let approved = match progress {
-        Progress::Ready => digest.clone(),
-        // What is neither approved now nor replaced by something newer has lost its approval.
-        _ => before.approved_digest.clone().filter(|a| Some(a) != digest.as_ref()),
+    let approved = match (progress, reason) {
+        (Progress::Ready, _) => digest.clone(),
+        // What is not approved any more has lost it; something newer has not had it.
+        (_, WAITING | REJECTED) => before.approved_digest.clone().filter(|a| Some(a) != digest.as_ref()),
+        // Something else is in the way.
+        _ => before.approved_digest.clone(),
     };
     Decision { progress, reason, message, digest, approved, wake }
 }
 
-fn stand(seen: &Observed, now: Millis) -> (Progress, &'static str, String, Option<Millis>) {
+const WAITING: &str = "WaitingForApproval";
+const REJECTED: &str = "Rejected";
+
+fn stand<F>(seen: &Observed<F>, now: Millis) -> (Progress, &'static str, String, Option<Millis>) {
     use Progress::{Ready, Reconciling, Stalled};
     if seen.tenant.is_none() {
         let remedy = "add it to spec.namespaces of a Tenant, or move the object to a namespace of one";
         return (Stalled, "NotInTenant", format!("the namespace belongs to no tenant; {remedy}"), None);
     }
-    let checked = match &seen.content {
-        Ok(content) => &content.checked,
+    let content = match &seen.content {
+        Ok(content) => content,
         Err(missing) => return (Stalled, "SourceMissing", missing.to_string(), None),
     };
-    if let Some(error) = &checked.error {
-        let more = match checked.counts.critical {
-            0 | 1 => String::new(),
-            n => format!(" (and {} more, see status.topFindings)", n - 1),
-        };
-        return (Stalled, "InvalidDocument", format!("{error}{more}"), None);
+    if let Some(error) = &content.error {
+        return (Stalled, "InvalidDocument", error.clone(), None);
     }
-    match &seen.constitution {
-        Superior::None | Superior::Ready => {}
-        Superior::Missing(name) => {
-            let message = format!("spec.constitutionRef: there is no Constitution {name} in this namespace; create it");
-            return (Reconciling, "WaitingForConstitution", message, None);
-        }
-        Superior::NotReady(name) => {
-            let message = format!("Constitution {name} is not in force; see `kubectl describe constitution {name}`");
-            return (Reconciling, "WaitingForConstitution", message, None);
-        }
+    if let Some(obstacle) = &content.obstacle {
+        return (obstacle.progress, obstacle.reason, obstacle.message.clone(), None);
     }
-    let subject =
-        Content { digest: checked.digest.clone(), author: seen.author.clone(), worst: convert::worst(&checked.counts) };
+    let worst = convert::worst(&content.findings.counts);
+    let subject = approval::Content { digest: content.digest.clone(), author: seen.author.clone(), worst };
     match evaluate(&seen.policy, &subject, &seen.decisions, now) {
         Verdict::Approved { people, until } => {
             let by = if people.is_empty() {
@@ -75,7 +68,7 @@ fn stand(seen: &Observed, now: Millis) -> (Progress, &'static str, String, Optio
             } else {
                 format!("approved by {}", people.join(", "))
             };
-            let message = match checked.facts.open_questions() {
+            let message = match content.open_questions {
                 0 => by,
                 1 => format!("{by}; 1 question is open"),
                 n => format!("{by}; {n} questions are open"),
@@ -84,11 +77,11 @@ fn stand(seen: &Observed, now: Millis) -> (Progress, &'static str, String, Optio
         }
         Verdict::Waiting(demand) => {
             let message = format!("{demand}; read the document and run `enact approve {}`", seen.handle);
-            (Reconciling, "WaitingForApproval", message, None)
+            (Reconciling, WAITING, message, None)
         }
         Verdict::Rejected { user, comment } => {
             let said = if comment.is_empty() { String::new() } else { format!(": {comment}") };
-            (Stalled, "Rejected", format!("rejected by {user}{said}; change the document"), None)
+            (Stalled, REJECTED, format!("rejected by {user}{said}; change the document"), None)
         }
     }
 }

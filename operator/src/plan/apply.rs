@@ -332,6 +332,7 @@ fn integrated(pass: &Pass, old: IntegrationStatus, end: &status::End) -> Integra
         commit: end.report.commit.clone(),
         conflicts: end.report.conflicts.clone(),
         observed_rerun: old.observed_rerun,
+        observed_redo: old.observed_redo,
         reason: Some(end.report.reason.as_str().into()),
         message: Some(end.report.message.clone()),
     }

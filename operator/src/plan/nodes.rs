@@ -8,7 +8,7 @@ use enact_crds::plan::IntegrationStatus;
 use enact_crds::task::Phase;
 use enact_domain::attempt::classify;
 use enact_domain::names;
-use enact_domain::plan::{Current, Node, Shown, TaskPhase};
+use enact_domain::plan::{Asked, Current, Node, Shown, TaskPhase};
 use enact_domain::time::Millis;
 use kube::ResourceExt as _;
 
@@ -96,7 +96,7 @@ struct Standing {
     infrastructure_failures: u32,
     retry_at: Option<Millis>,
     shown: Shown,
-    reopen: bool,
+    asked: Asked,
 }
 
 impl Standing {
@@ -108,7 +108,7 @@ impl Standing {
             infrastructure_failures: task.infrastructure_failures,
             retry_at: task.retry_at,
             shown: task.shown,
-            reopen: task.rerun.is_some() && task.rerun != task.observed_rerun && task.phase != Phase::Succeeded,
+            asked: asks_rerun(task.rerun.as_ref(), task.observed_rerun.as_ref()),
         }
     }
 
@@ -120,9 +120,13 @@ impl Standing {
             infrastructure_failures: status.infrastructure_failures,
             retry_at: status.retry_at.as_ref().map(convert::millis),
             shown: shown(status.reason.as_deref()),
-            reopen: rerun.is_some() && rerun != status.observed_rerun.as_ref() && status.phase != Phase::Succeeded,
+            asked: asks_rerun(rerun, status.observed_rerun.as_ref()),
         }
     }
+}
+
+fn asks_rerun(wanted: Option<&String>, observed: Option<&String>) -> Asked {
+    if wanted.is_some() && wanted != observed { Asked::Rerun } else { Asked::Nothing }
 }
 
 fn place(rules: &Node, standing: &Standing, pod: Option<&PodEntry>, runtime: &mut Runtime, i: usize) -> Node {
@@ -158,7 +162,8 @@ fn place(rules: &Node, standing: &Standing, pod: Option<&PodEntry>, runtime: &mu
         retry_at: standing.retry_at,
         current,
         shown: standing.shown,
-        reopen: standing.reopen,
+        asked: standing.asked,
+        held: rules.held,
         retry: rules.retry,
         external_effect: rules.external_effect,
         priority: rules.priority,

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::observe::Observed;
 use super::{Made, Runtime, Tasks, is_finished, started};
 use crate::context::Membership;
-use crate::documents::validate::worst_first;
+use crate::documents::findings::of_diagnostics;
 use crate::task::pod;
 
 /// Most bytes of a plan's content: as many as the record takes of any document.
@@ -237,7 +237,7 @@ fn refused(errors: &[compile::CompileError], diagnostics: &[Diagnostic]) -> Bloc
         || errors.iter().take(5).map(ToString::to_string).collect::<Vec<_>>().join("; "),
         |first| format!("tasks.md: {first}"),
     );
-    Blocked { findings: worst_first(diagnostics), ..Blocked::stalled("InvalidPlan", message) }
+    Blocked { findings: of_diagnostics(diagnostics), ..Blocked::stalled("InvalidPlan", message) }
 }
 
 /// The API's own rules once more: a plan may have been stored before there were all of them.

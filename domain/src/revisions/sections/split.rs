@@ -49,20 +49,19 @@ pub(in crate::revisions) fn split(document: &str) -> Vec<Section<'_>> {
 
 /// Offset of the line, level and title of each heading that stands in no list, quotation, fence or front matter.
 fn headings(document: &str) -> Vec<(usize, u8, String)> {
-    let base = if document.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+    let base = front_matter(document);
     let text = &document[base..];
-    let options = Options::ENABLE_TABLES | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
     let mut found = Vec::new();
     let mut depth = 0_usize;
     let mut heading: Option<(usize, u8, String)> = None;
-    for (event, range) in Parser::new_ext(text, options).into_offset_iter() {
+    for (event, range) in Parser::new_ext(text, Options::ENABLE_TABLES).into_offset_iter() {
         match event {
             Event::Start(Tag::BlockQuote(_) | Tag::Item) => depth += 1,
             Event::End(TagEnd::BlockQuote(_) | TagEnd::Item) => depth = depth.saturating_sub(1),
             Event::Start(Tag::Heading { level, .. }) if depth == 0 && is_heading(&text[range.clone()]) => {
                 let start = text[..range.start].rfind('\n').map_or(0, |at| at + 1);
                 // A byte order mark belongs to the first line.
-                let start = if start == 0 { 0 } else { base + start };
+                let start = if start == 0 && base <= '\u{feff}'.len_utf8() { 0 } else { base + start };
                 heading = Some((start, level as u8, String::new()));
             }
             Event::End(TagEnd::Heading(_)) => found.extend(heading.take()),
@@ -75,6 +74,23 @@ fn headings(document: &str) -> Vec<(usize, u8, String)> {
         }
     }
     found
+}
+
+/// Where the content begins: behind a byte order mark and front matter. The parser's own option takes every rule for front matter.
+fn front_matter(document: &str) -> usize {
+    let mut at = if document.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+    let start = at;
+    for (index, line) in document[start..].split_inclusive('\n').enumerate() {
+        at += line.len();
+        let is_rule = line.trim_end() == "---";
+        if is_rule && index > 0 {
+            return at;
+        }
+        if !is_rule && index == 0 {
+            break;
+        }
+    }
+    start
 }
 
 /// A rule right below a paragraph is a heading only by the letter of CommonMark; the readers of [`crate::speckit`] take it so, too.
@@ -98,6 +114,15 @@ pub(in crate::revisions) fn path(sections: &[Section<'_>], index: usize) -> Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rules_are_no_front_matter() {
+        let titles = |text: &str| split(text).iter().map(|s| s.title.clone()).collect::<Vec<_>>();
+        assert_eq!(titles("# A\n\n---\ntext\n\n## B\n\n---\n\n## C\n"), ["", "A", "B", "C"]);
+        assert_eq!(titles("---\nopen\n\n# A\n"), ["", "A"]);
+        assert_eq!(titles("---\n# no\n---\n# A\n"), ["", "A"]);
+        assert_eq!(titles("\u{feff}# A\n"), ["", "A"]);
+    }
 
     #[test]
     fn only_headings_of_the_document_begin_sections() {

@@ -2,9 +2,17 @@
 //!
 //! A task serves what it names and the story it is tagged with. Work on what has not changed stays as it is.
 
+mod citations;
+mod compare;
+mod items;
+mod work;
+
 use std::fmt;
 
 use serde::Serialize;
+
+pub use compare::compare;
+pub use work::stale;
 
 /// What happened to an item of a specification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,22 +1,37 @@
 use enact_domain::approval::{self, Choice, Policy};
 
 use super::*;
-use crate::documents::observe::{Content, Missing};
-use crate::documents::validate;
+use crate::documents::findings::Findings;
+use crate::documents::library::SpecificationText;
+use crate::documents::observe::Content;
+use crate::documents::obstacle::Obstacle;
+use crate::documents::source::{Missing, Origin};
 
 const GOOD: &str =
     "# Feature Specification: Shop\n\n## Requirements\n\n### Functional Requirements\n\n- **FR-001**: It MUST sell.\n";
 
-fn content(text: &str) -> Content {
-    Content { checked: validate::specification(text.as_bytes()), bytes: text.into() }
+fn content(text: &str) -> Content<()> {
+    let text = SpecificationText::read(text.as_bytes());
+    Content {
+        bytes: text.parsed.model.source.clone().into_bytes(),
+        digest: text.digest.clone(),
+        version: None,
+        origin: Origin::Source,
+        steps: Vec::new(),
+        error: crate::documents::first_error(&text.parsed, &text.report),
+        obstacle: None,
+        findings: Findings::new(&text.report, []),
+        quality: None,
+        open_questions: u32::try_from(text.parsed.model.open_questions.len()).unwrap(),
+        facts: (),
+    }
 }
 
-fn seen() -> Observed {
+fn seen() -> Observed<()> {
     Observed {
         handle: "specification/shop -n team".into(),
         tenant: Some("acme".into()),
         content: Ok(content(GOOD)),
-        constitution: Superior::None,
         policy: Policy::default(),
         author: Some("ann".into()),
         decisions: Vec::new(),
@@ -39,7 +54,7 @@ fn policy() -> Policy {
     Policy { required: 1, groups: vec!["leads".into()], four_eyes: true, ..Policy::default() }
 }
 
-fn shown(seen: &Observed) -> String {
+fn shown(seen: &Observed<()>) -> String {
     let d = decide(seen, &Standing::default(), Millis(5));
     format!("{:?} {}: {}", d.progress, d.reason, d.message)
 }
@@ -47,7 +62,7 @@ fn shown(seen: &Observed) -> String {
 #[test]
 fn every_state_says_what_to_do() {
     let mut all = vec![("nothing asked", shown(&seen()))];
-    let mut case = |name, change: &dyn Fn(&mut Observed)| {
+    let mut case = |name, change: &dyn Fn(&mut Observed<()>)| {
         let mut observed = seen();
         change(&mut observed);
         all.push((name, shown(&observed)));
@@ -61,8 +76,11 @@ fn every_state_says_what_to_do() {
     case("open question", &|s| {
         s.content = Ok(content(&format!("{GOOD}- **FR-002**: It MUST [NEEDS CLARIFICATION: what?]\n")));
     });
-    case("no constitution", &|s| s.constitution = Superior::Missing("law".into()));
-    case("constitution not in force", &|s| s.constitution = Superior::NotReady("law".into()));
+    case("in the way", &|s| {
+        let content =
+            Content { obstacle: Some(Obstacle::new(Progress::Stalled, "Broken", "mend it")), ..content(GOOD) };
+        s.content = Ok(content);
+    });
     case("waiting", &|s| s.policy = policy());
     case("own work", &|s| {
         s.policy = policy();
@@ -103,5 +121,6 @@ fn an_approval_lasts_until_it_is_withdrawn() {
     assert_eq!(withdrawn.approved, None, "the same content is not approved any more");
 
     let gone = decide(&Observed { content: Err(Missing::Unnamed), ..seen() }, &before, Millis(5));
-    assert_eq!((gone.reason, gone.digest), ("SourceMissing", Some(digest)), "the last digest stays");
+    assert_eq!((gone.reason, gone.digest), ("SourceMissing", Some(digest.clone())), "the last digest stays");
+    assert_eq!(gone.approved, Some(digest), "nobody took the approval back");
 }
