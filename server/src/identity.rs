@@ -1,8 +1,9 @@
-//! Who delivers: from a token to the attempt that its pod works on.
+//! Who delivers: from a token to the attempt that its pod works on, or to the document that it is to bring.
 
-use enact_domain::names::{GROUP, INTEGRATION, LABEL_ATTEMPT, LABEL_PLAN_UID, LABEL_ROLE, LABEL_TENANT};
+use enact_domain::names::{DRAFT, FETCH, GROUP, INTEGRATION, LABEL_ATTEMPT, LABEL_PLAN_UID, LABEL_ROLE, LABEL_TENANT};
 use k8s_openapi::api::authentication::v1::UserInfo;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Api;
 use kube::api::ObjectMeta;
 
@@ -13,6 +14,8 @@ use crate::token::Token;
 /// What the API server says of a token that is bound to a pod.
 const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
 const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
+/// The kinds that have a document.
+const DOCUMENTS: [&str; 3] = ["Constitution", "Specification", "Plan"];
 /// Which tokens are accepted from pods.
 const ACCEPTED: &str = "it accepts the one that is mounted into a pod of Enact, while the pod exists";
 
@@ -35,12 +38,46 @@ pub struct Worker {
     pub attempt: u32,
 }
 
+/// The document that a pod is to bring, as the cluster tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Courier {
+    /// Tenant that owns the namespace.
+    pub tenant: String,
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub pod: String,
+    /// UID of the Constitution, Specification or Plan whose document it is.
+    pub subject_uid: String,
+}
+
+/// The pod of a token, and where it is.
+struct Sender {
+    bound: BoundPod,
+    pod: ObjectMeta,
+    namespace: ObjectMeta,
+}
+
 impl Cluster {
     /// The attempt that the token's pod works on.
     ///
     /// # Errors
     /// When the token is not accepted, its pod works on none, or the API server does not answer.
     pub async fn identify(&self, token: &Token) -> Result<Worker, Problem> {
+        let Sender { bound, pod, namespace } = self.sender(token).await?;
+        worker(bound, &pod, &namespace, &self.default_namespaces)
+    }
+
+    /// The document that the token's pod is to bring.
+    ///
+    /// # Errors
+    /// The same, when it is to bring none.
+    pub async fn courier(&self, token: &Token) -> Result<Courier, Problem> {
+        let Sender { bound, pod, namespace } = self.sender(token).await?;
+        courier(bound, &pod, &namespace, &self.default_namespaces)
+    }
+
+    async fn sender(&self, token: &Token) -> Result<Sender, Problem> {
         let bound = bound_pod(&self.user(token, ACCEPTED).await?)?;
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &bound.namespace);
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
@@ -49,7 +86,7 @@ impl Cluster {
                 .map_err(|error| away("look up a pod and its namespace", &error))?;
         let Some(pod) = pod else { return Err(gone(&bound)) };
         let namespace = namespace.map(|namespace| namespace.metadata).unwrap_or_default();
-        worker(bound, &pod.metadata, &namespace, &self.default_namespaces)
+        Ok(Sender { bound, pod: pod.metadata, namespace })
     }
 }
 
@@ -87,16 +124,7 @@ fn worker(
     namespace: &ObjectMeta,
     default_namespaces: &[String],
 ) -> Result<Worker, Problem> {
-    if pod.uid.as_deref() != Some(&bound.uid) {
-        return Err(gone(&bound));
-    }
-    let tenant = tenant(&bound.namespace, namespace, default_namespaces)
-        .ok_or_else(|| not_yours(format!("namespace {} belongs to no tenant", bound.namespace)))?;
-    // The namespace's label is guarded by the webhook, a pod's own is not; they differ when a namespace changed hands.
-    if label(pod, LABEL_TENANT) != Some(tenant) {
-        return Err(not_yours(format!("the pod's label {LABEL_TENANT} is not {tenant}, the tenant of its namespace")));
-    }
-    let missing = |what: &str| not_yours(format!("the pod is none of Enact: it has no {what}"));
+    let tenant = tenant_of(&bound, pod, namespace, default_namespaces)?;
     let plan_uid = label(pod, LABEL_PLAN_UID).ok_or_else(|| missing(LABEL_PLAN_UID))?;
     let attempt = label(pod, LABEL_ATTEMPT)
         .and_then(|text| text.parse().ok())
@@ -104,11 +132,7 @@ fn worker(
         .ok_or_else(|| missing(LABEL_ATTEMPT))?;
     let integrates = label(pod, LABEL_ROLE) == Some(INTEGRATION);
     let kind = if integrates { "Plan" } else { "Task" };
-    let owners = pod.owner_references.iter().flatten();
-    let owner = owners
-        .filter(|owner| owner.controller == Some(true) && owner.kind == kind)
-        .find(|owner| owner.api_version.split_once('/').is_some_and(|(group, _)| group == GROUP))
-        .ok_or_else(|| missing(&format!("{kind} as its controller")))?;
+    let owner = controller(pod, &[kind]).ok_or_else(|| missing(&format!("{kind} as its controller")))?;
     if integrates && owner.uid != plan_uid {
         return Err(not_yours(format!("the pod's label {LABEL_PLAN_UID} is not the UID of the Plan that owns it")));
     }
@@ -121,6 +145,55 @@ fn worker(
         subject_uid: owner.uid.clone(),
         attempt,
     })
+}
+
+/// What `pod` is to bring, by the same rules.
+fn courier(
+    bound: BoundPod,
+    pod: &ObjectMeta,
+    namespace: &ObjectMeta,
+    default_namespaces: &[String],
+) -> Result<Courier, Problem> {
+    let tenant = tenant_of(&bound, pod, namespace, default_namespaces)?.to_owned();
+    if !matches!(label(pod, LABEL_ROLE), Some(FETCH | DRAFT)) {
+        return Err(not_yours(format!(
+            "the pod brings no document: its label {LABEL_ROLE} is neither {FETCH} nor {DRAFT}"
+        )));
+    }
+    let owner =
+        controller(pod, &DOCUMENTS).ok_or_else(|| missing("Constitution, Specification or Plan as its controller"))?;
+    Ok(Courier { tenant, namespace: bound.namespace, pod: bound.name, subject_uid: owner.uid.clone() })
+}
+
+/// The tenant of a pod, if it is the one that the token was made for.
+fn tenant_of<'a>(
+    bound: &BoundPod,
+    pod: &ObjectMeta,
+    namespace: &'a ObjectMeta,
+    default_namespaces: &[String],
+) -> Result<&'a str, Problem> {
+    if pod.uid.as_deref() != Some(&bound.uid) {
+        return Err(gone(bound));
+    }
+    let tenant = tenant(&bound.namespace, namespace, default_namespaces)
+        .ok_or_else(|| not_yours(format!("namespace {} belongs to no tenant", bound.namespace)))?;
+    // The namespace's label is guarded by the webhook, a pod's own is not; they differ when a namespace changed hands.
+    if label(pod, LABEL_TENANT) != Some(tenant) {
+        return Err(not_yours(format!("the pod's label {LABEL_TENANT} is not {tenant}, the tenant of its namespace")));
+    }
+    Ok(tenant)
+}
+
+/// The object of ours that controls a pod, if it is of one of these kinds.
+fn controller<'a>(pod: &'a ObjectMeta, kinds: &[&str]) -> Option<&'a OwnerReference> {
+    let owners = pod.owner_references.iter().flatten();
+    owners
+        .filter(|owner| owner.controller == Some(true) && kinds.contains(&owner.kind.as_str()))
+        .find(|owner| owner.api_version.split_once('/').is_some_and(|(group, _)| group == GROUP))
+}
+
+fn missing(what: &str) -> Problem {
+    not_yours(format!("the pod is none of Enact: it has no {what}"))
 }
 
 fn gone(bound: &BoundPod) -> Problem {

@@ -10,6 +10,7 @@ pub mod app;
 pub mod body;
 pub mod cluster;
 pub mod config;
+pub mod documents;
 pub mod identity;
 pub mod intake;
 pub mod metrics;

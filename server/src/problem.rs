@@ -27,7 +27,7 @@ pub enum Kind {
     StaleAttempt,
     /// The body is larger than allowed.
     TooLarge,
-    /// The body is not JSON by its headers.
+    /// The body is not of the wanted type, by its headers.
     UnsupportedMediaType,
     /// Too many requests at once.
     Busy,
@@ -61,7 +61,7 @@ impl Kind {
         match self {
             Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The body is not a result"),
             Self::TokenRefused => (StatusCode::UNAUTHORIZED, "token-refused", "The token is not accepted"),
-            Self::NotYours => (StatusCode::FORBIDDEN, "not-yours", "The pod does not work on this attempt"),
+            Self::NotYours => (StatusCode::FORBIDDEN, "not-yours", "The pod does not work on this"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The reader may not get this"),
             Self::BadParameter => (StatusCode::BAD_REQUEST, "bad-parameter", "A parameter cannot be taken"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
@@ -70,9 +70,9 @@ impl Kind {
             }
             Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow-body", "The body did not arrive in time"),
             Self::StaleAttempt => (StatusCode::CONFLICT, "stale-attempt", "The attempt does not count any more"),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The result is too large"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
             Self::UnsupportedMediaType => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is not JSON")
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is of another type")
             }
             Self::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy", "Too many requests at once"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server made a mistake"),

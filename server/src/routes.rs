@@ -24,6 +24,7 @@ use crate::target::{self, Parameters};
 /// What pods deliver to. Whatever is asked, the answer is a response.
 pub fn deliveries(intake: Arc<Intake>) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone {
     let (metrics, unrouted) = (intake.metrics.clone(), intake.metrics.clone());
+    let document = document(Arc::clone(&intake));
     let result = path!("v1" / "attempts" / String / String / "result")
         .and(warp::post())
         .and(header::headers_cloned())
@@ -36,7 +37,20 @@ pub fn deliveries(intake: Arc<Intake>) -> impl Filter<Extract = (Response,), Err
                 observed(&metrics, "result", delivered).await
             }
         });
-    result.or_else(move |rejection| refused(unrouted.clone(), rejection, &Method::POST))
+    result.or(document).unify().or_else(move |rejection| refused(unrouted.clone(), rejection, &Method::POST))
+}
+
+/// Where pods bring documents.
+fn document(intake: Arc<Intake>) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone {
+    path!("v1" / "documents" / String).and(warp::post()).and(header::headers_cloned()).and(body::stream()).then(
+        move |subject: String, headers, body| {
+            let intake = Arc::clone(&intake);
+            async move {
+                let brought = Box::pin(intake.bring(&subject, headers, body));
+                observed(&intake.metrics, "document", brought).await
+            }
+        },
+    )
 }
 
 /// What people's clients read from. Whatever is asked, the answer is a response.

@@ -63,7 +63,7 @@ pub struct Runtime {
 struct Made {
     /// The generation of the plan.
     generation: Option<i64>,
-    /// Digest of the document in a ConfigMap, before the start.
+    /// Digest of the document that is kept elsewhere, before the start.
     document: Option<Digest>,
     content: Arc<validate::Content>,
 }
@@ -138,7 +138,7 @@ pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Err
     let runtime = ctx.plans.of(&uid, &ctx.caches.plans);
     let mut runtime = runtime.lock().await;
     let plan = runtime.newest(plan);
-    let mut observed = observe::observe(&plan, &ctx, ctx.now(), &runtime).await?;
+    let mut observed = observe::observe(&plan, &ctx, ctx.now(), &runtime);
     if observed.is_settled() {
         return settled(&ctx, &observed).await;
     }

@@ -14,7 +14,7 @@ use kube::{Api, ResourceExt as _};
 use super::apply::Applied;
 use super::observe::Observed;
 use super::validate::Blocked;
-use super::{Pass, RESYNC, Runtime, is_finished, started};
+use super::{Pass, RESYNC, RESYNC_SECONDS, Runtime, is_finished, started};
 use crate::context::Context;
 use crate::error::Error;
 use crate::patch;
@@ -37,6 +37,7 @@ pub async fn blocked(
     let mut new = old.clone();
     new.observed_generation = plan.metadata.generation;
     new.digest = blocked.digest.as_ref().map(|d| d.as_str().to_owned()).or(new.digest);
+    new.source.clone_from(&observed.source);
     new.top_findings.clone_from(&blocked.findings);
     if let (None, Some(content)) = (started(plan), runtime.made.as_ref().map(|m| &m.content)) {
         let total = u32::try_from(content.compiled.tasks.len()).unwrap_or(u32::MAX);
@@ -49,7 +50,7 @@ pub async fn blocked(
     if turn && blocked.progress == Progress::Stalled {
         ctx.event(plan.as_ref(), EventType::Warning, blocked.reason, blocked.message).await;
     }
-    Ok(Next::requeue(RESYNC))
+    Ok(super::next(false, [Some(observed.now.plus_seconds(RESYNC_SECONDS)), observed.source_wake], observed.now))
 }
 
 /// Says once that nothing is decided while the record cannot be written.
@@ -277,6 +278,7 @@ fn status(pass: &Pass, applied: &Applied, old: &PlanStatus) -> PlanStatus {
     let standing = standing_after(pass, applied.failure.as_ref());
     let mut new = old.clone();
     new.observed_generation = plan.metadata.generation;
+    new.source.clone_from(&pass.observed.source);
     new.phase = standing.phase;
     new.turns = old.turns + u32::from(old.phase != new.phase);
     let digest = Some(pass.valid.content.digest.as_str().to_owned());

@@ -186,7 +186,10 @@ fn content(observed: &Observed, runtime: &mut Runtime) -> Result<Arc<Content>, B
     }
     let document = match (&spec.source, &observed.document) {
         (Some(_), Some(Ok(bytes))) => Some(bytes.as_slice()),
-        (Some(_), Some(Err(why))) => return Err(Blocked::stalled("SourceMissing", why.clone())),
+        (Some(_), Some(Err(missing))) => {
+            let (progress, reason) = missing.standing();
+            return Err(Blocked { progress, ..Blocked::stalled(reason, missing.to_string()) });
+        }
         (Some(source), None) => source.inline.as_deref().map(str::as_bytes),
         (None, _) => None,
     };

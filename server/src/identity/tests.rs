@@ -1,7 +1,5 @@
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-
 use enact_domain::names::DEFAULT_TENANT;
 
 use super::*;
@@ -125,4 +123,46 @@ fn only_a_pods_token_speaks_for_a_pod() {
     for other in [user("ann@example.org", &extra), user(account, &extra[..1]), user(account, &two)] {
         assert_eq!(bound_pod(&other).expect_err("it is refused").kind, Kind::NotYours);
     }
+}
+
+/// A pod that fetches the document of a Specification.
+fn fetching() -> ObjectMeta {
+    ObjectMeta {
+        uid: Some("pod-uid".into()),
+        owner_references: Some(vec![owner("Specification", "document-uid")]),
+        ..labelled(&[(LABEL_TENANT, "acme"), (LABEL_ROLE, FETCH)])
+    }
+}
+
+#[test]
+fn a_documents_pod_brings_its_owners_document() {
+    let expected = Courier {
+        tenant: "acme".into(),
+        namespace: "team".into(),
+        pod: "shop-t001-2".into(),
+        subject_uid: "document-uid".into(),
+    };
+    assert_eq!(courier(bound(), &fetching(), &of_acme(), &[]), Ok(expected.clone()));
+    let mut drafting = fetching();
+    drafting.labels.as_mut().unwrap().insert(LABEL_ROLE.into(), DRAFT.into());
+    assert_eq!(courier(bound(), &drafting, &of_acme(), &[]), Ok(expected));
+}
+
+#[test]
+fn a_pod_that_is_no_documents_brings_none() {
+    let refused = |pod: &ObjectMeta, namespace: &ObjectMeta, part: &str| {
+        let problem = courier(bound(), pod, namespace, &[]).expect_err("it is refused");
+        assert_eq!(problem.kind, Kind::NotYours);
+        assert!(problem.detail.contains(part), "{}", problem.detail);
+    };
+    refused(&pod(), &of_acme(), "neither fetch nor draft");
+    refused(&fetching(), &labelled(&[(LABEL_TENANT, "other")]), "is not other");
+    refused(&fetching(), &ObjectMeta::default(), "belongs to no tenant");
+    refused(&ObjectMeta { uid: Some("another".into()), ..fetching() }, &of_acme(), "is gone");
+    let foreign = OwnerReference { api_version: "apps/v1".into(), ..owner("Plan", "u") };
+    for owners in [vec![], vec![owner("Task", "u")], vec![foreign]] {
+        refused(&ObjectMeta { owner_references: Some(owners), ..fetching() }, &of_acme(), "as its controller");
+    }
+    let problem = worker(bound(), &fetching(), &of_acme(), &[]).expect_err("it works on no attempt");
+    assert_eq!(problem.kind, Kind::NotYours);
 }

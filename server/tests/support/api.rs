@@ -64,6 +64,23 @@ impl World {
                 "controller": true, "blockOwnerDeletion": true,
             }],
         });
+        self.known(token, namespace, pod, metadata);
+    }
+
+    /// Adds a pod of this role for the document of a Specification, and its token.
+    pub fn courier(&mut self, token: &str, namespace: &str, tenant: &str, pod: &str, subject: &str, role: &str) {
+        let metadata = json!({
+            "name": pod, "namespace": namespace, "uid": format!("uid-{pod}"),
+            "labels": { "enact.dev/tenant": tenant, "enact.dev/role": role },
+            "ownerReferences": [{
+                "apiVersion": "enact.dev/v1alpha1", "kind": "Specification", "name": "cart", "uid": subject,
+                "controller": true,
+            }],
+        });
+        self.known(token, namespace, pod, metadata);
+    }
+
+    fn known(&mut self, token: &str, namespace: &str, pod: &str, metadata: Value) {
         self.pods.insert((namespace.into(), pod.into()), metadata);
         let made_for = Token {
             audience: "enact-server".into(),
