@@ -45,7 +45,7 @@ pub fn records<D: Document>(
     if let Ok(content) = &seen.content {
         if before.digest != decision.digest {
             let author = seen.author.as_deref().unwrap_or(ACTOR);
-            let told = object.annotations().get(ANNOTATION_REASON).map(String::as_str);
+            let told = object.annotations().get(ANNOTATION_REASON);
             records.extend(revision(content, before, told).map(|event| record(author, event)));
         }
         // Without a memory of what was recorded, the status tells: it is written after the record.
@@ -82,16 +82,17 @@ fn is_text<F>(content: &Content<F>) -> bool {
     content.bytes.len() <= MAX_DOCUMENT_BYTES && str::from_utf8(&content.bytes).is_ok()
 }
 
-/// The content, if it is a text, and why it is another than before: in the words of whoever `told`, if they are about this content.
-fn revision<F>(content: &Content<F>, before: &Standing, told: Option<&str>) -> Option<Event> {
+/// The content, if it is a text, and why it is another than before.
+fn revision<F>(content: &Content<F>, before: &Standing, told: Option<&String>) -> Option<Event> {
     let text = str::from_utf8(&content.bytes).ok().filter(|_| is_text(content))?;
     let answered = before.digest.as_ref().is_some_and(|before| content.steps.contains(before));
-    let reason = match &content.origin {
+    let told = told.and_then(|told| told_reason(told, &content.digest));
+    let reason = told.unwrap_or(match &content.origin {
         _ if answered => "Clarification",
         Origin::Source => "Source",
         Origin::Git(_) => "Git",
         Origin::Draft => "Draft",
-    };
+    });
     let commit = match &content.origin {
         Origin::Git(commit) => Some(commit.clone()),
         Origin::Source | Origin::Draft => None,
@@ -99,7 +100,7 @@ fn revision<F>(content: &Content<F>, before: &Standing, told: Option<&str>) -> O
     Some(Event::Revision {
         digest: content.digest.clone(),
         version: content.version.clone(),
-        reason: told.and_then(|told| told_reason(told, &content.digest)).unwrap_or(reason).to_owned(),
+        reason: reason.to_owned(),
         commit,
         content: text.to_owned(),
     })
