@@ -25,6 +25,8 @@ pub struct Cli {
 
 /// Settings of the server.
 #[derive(Clone, Debug, Args)]
+// The embedder's have the same name, and clap would make a group of each.
+#[group(skip)]
 pub struct Settings {
     /// Address and port that pods deliver to.
     #[arg(long, env = "ENACT_LISTEN", default_value = "0.0.0.0:8080")]
