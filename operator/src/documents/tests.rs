@@ -2,7 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use enact_domain::record::Event;
+use enact_domain::digest::Digest;
+use enact_domain::record::{Event, tell_reason};
 use serde_json::{Value, json};
 
 use crate::testing::Bench;
@@ -102,6 +103,19 @@ async fn a_question_is_asked_and_its_answer_becomes_a_revision() {
     edit(&bench, "specifications/keys", &json!({"clarifications": [{"question": "Q-00000000", "answer": "no"}]}));
     bench.specification("keys").await.unwrap();
     assert!(codes(&bench, "specifications/keys").contains(&"AnswerWithoutPlace".to_owned()));
+}
+
+#[tokio::test]
+async fn whoever_changes_a_document_may_say_why_and_of_which_content() {
+    let mut bench = Bench::new().await;
+    specification(&bench, "keys", json!({}));
+    let told = tell_reason(&Digest::of_bytes(SPEC.as_bytes()), "Rollback of 3");
+    bench.api.change("specifications/keys", &json!({"metadata": {"annotations": {"enact.dev/reason": told}}}));
+    bench.specification("keys").await.unwrap();
+    edit(&bench, "specifications/keys", &json!({"source": {"inline": SPEC.replace("A key", "One key")}}));
+    bench.specification("keys").await.unwrap();
+    let reasons: Vec<String> = revisions(&bench).into_iter().map(|(reason, _)| reason).collect();
+    assert_eq!(reasons, ["Rollback of 3", "Source"], "the second is not what the words are about");
 }
 
 #[tokio::test]
