@@ -1,7 +1,7 @@
 //! Measures what rules cost: `cargo run --release -p enact-domain --example rules_speed`.
 //!
 //! For each rule: evaluations a second on a specification of 50 requirements or a plan of 1,000 tasks, its estimated cost, and the time
-//! that one unit of that takes.
+//! that one unit of that takes. The fastest of all evaluations counts: what else runs on the machine does not.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -54,12 +54,12 @@ fn measure(name: &str, rule: &Rule, document: &Document) {
         return println!("{name:<30}{why}");
     }
     let started = Instant::now();
-    let mut times = 0;
-    while started.elapsed() < Duration::from_secs(1) {
+    let mut one = Duration::MAX;
+    while started.elapsed() < Duration::from_secs(2) {
+        let start = Instant::now();
         black_box(program.evaluate(black_box(document)));
-        times += 1;
+        one = one.min(start.elapsed());
     }
-    let one = started.elapsed() / times;
     let (seconds, cost) = (one.as_secs_f64(), program.cost(document));
     #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
     let unit = seconds * 1e9 / cost as f64;

@@ -18,19 +18,21 @@ pub const LABEL_ATTEMPT: &str = "enact.dev/attempt";
 pub const LABEL_ROLE: &str = "enact.dev/role";
 /// Annotation on Specifications, Plans and Constitutions: who last changed the spec. Stamped by the webhook, never by clients.
 pub const ANNOTATION_AUTHOR: &str = "enact.dev/author";
+/// Annotation on Specifications and Constitutions: why the document was changed, as [`crate::record::told_reason`] reads it.
+pub const ANNOTATION_REASON: &str = "enact.dev/reason";
 /// Annotation on a Task: a person's request for another attempt after a failure; a number that only grows.
 pub const ANNOTATION_RERUN: &str = "enact.dev/rerun";
+/// Annotation on a Plan: a person's decision to do again what a newer revision of the specification made stale; the digest of that revision.
+pub const ANNOTATION_REDO: &str = "enact.dev/redo";
+/// Annotation on a Plan: a person's decision to go on as if a newer revision of the specification were the one that it was started for; the
+/// digest of that revision.
+pub const ANNOTATION_KEEP: &str = "enact.dev/keep";
 /// Annotation on Constitutions, Specifications and Plans: a request to look at the document's source now; any value that it did not have.
 pub const ANNOTATION_RECONCILE_AT: &str = "enact.dev/reconcile-at";
 /// The value of [`LABEL_ROLE`] on pods that fetch a document from Git.
 pub const FETCH: &str = "fetch";
 /// The value of [`LABEL_ROLE`] on pods whose agent drafts a document.
 pub const DRAFT: &str = "draft";
-/// Annotation on a Plan: a person's decision to do again what a newer revision of the specification made stale; the digest of that revision.
-pub const ANNOTATION_REDO: &str = "enact.dev/redo";
-/// Annotation on a Plan: a person's decision to go on as if a newer revision of the specification were the one that it was started for; the
-/// digest of that revision.
-pub const ANNOTATION_KEEP: &str = "enact.dev/keep";
 /// The value of [`LABEL_TASK`] on integration pods. Not a possible Task name, which starts with its plan's.
 pub const INTEGRATION: &str = "integration";
 /// Audience of the only token that an agent pod holds.

@@ -123,6 +123,19 @@ fn vague_words_are_left_alone_where_the_text_says_what_they_mean() {
 }
 
 #[test]
+fn a_scenario_without_a_part_is_told_and_one_that_says_it_in_other_words_is_not() {
+    let with = |scenario: &str| {
+        let (before, rest) = GOOD.split_once("1. **Given** a guest key that is valid").expect("the scenario is there");
+        let (_, after) = rest.split_once('\n').expect("the scenario ends");
+        codes(&analysed(&format!("{before}1. {scenario}\n{after}")).findings).join(" ")
+    };
+    assert_eq!(with("**Given** a guest key, **When** the host revokes it, **Then** the door refuses it."), "");
+    assert_eq!(with("Given a guest key, when the host revokes it, the door refuses it."), "");
+    assert_eq!(with("**Given** a guest key, **Then** the door knows it."), "IncompleteScenario");
+    assert_eq!(with("**Given** a guest key **When** the host revokes it."), "IncompleteScenario");
+}
+
+#[test]
 fn parallel_requirements_are_no_duplicates() {
     let parallel = with_requirements(
         "- **FR-001**: A host MUST be able to export the access log of a door as a CSV file.\n\
@@ -212,7 +225,7 @@ fn a_requirement_that_a_principle_forbids_is_critical() {
 #[test]
 fn a_prohibition_with_a_condition_is_no_prohibition() {
     let principles = "# Constitution\n\n## Core Principles\n\n### I. Care\n\nServices MUST NOT store tokens in cookies. Services MUST NOT use \
-        Redis unless a cache is needed. Services MUST use PostgreSQL.\n";
+        Redis unless a cache is needed. Services MUST use PostgreSQL. View components MUST NOT access the database.\n";
     let principles = constitution::parse(principles.as_bytes()).model;
     let found = |r: &str| analysis::against_constitution(&parsed(&with_requirements(r)).model, &principles);
     assert_eq!(
@@ -220,6 +233,11 @@ fn a_prohibition_with_a_condition_is_no_prohibition() {
         ""
     );
     assert_eq!(codes(&found("- **FR-001**: The gateway MUST NOT use PostgreSQL.")), ["RefusesConstitution"]);
+    assert_eq!(lines(&found("- **FR-001**: The store MUST access the database.")), "");
+    assert_eq!(
+        codes(&found("- **FR-001**: Components of a view MUST access the database.")),
+        ["ForbiddenByConstitution"]
+    );
 }
 
 const TASKS: [TaskText<'static>; 5] = [
@@ -334,6 +352,8 @@ fn overlap_names_what_two_specifications_touch() {
         lines(&findings)
     );
     assert!(analysis::overlap(&ours, &Sketch::default()).is_empty());
+    let planned = Sketch::of(&parsed(GOOD).model).with_paths(["src/door/lock.rs", "src/door/lock.rs", "docs/"]);
+    assert_eq!(analysis::overlap(&planned, &theirs)[1].ours, "src/door/lock.rs");
     // A sketch is kept and read back.
     let kept = serde_json::to_string(&ours).expect("a sketch is JSON");
     assert_eq!(serde_json::from_str::<Sketch>(&kept).expect("a sketch is read back"), ours);

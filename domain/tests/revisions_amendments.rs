@@ -231,3 +231,21 @@ fn a_refusal_names_the_principle_and_the_version_to_write() {
     let unreadable = VersionMismatch::Unreadable { given: String::new(), needed: None };
     assert_eq!(check_version("", "", &of(Level::None)), Err(unreadable));
 }
+
+/// Work that grows faster than the documents would take minutes here.
+#[test]
+fn large_constitutions_cost_a_moment() {
+    let text = |word: &str| {
+        let items: String = (0..20_000).map(|n| format!("- be {word} {n}\n")).collect();
+        let principles: String = (0..10_000).map(|n| format!("### {word} {n}\n\nIt MUST.\n\n")).collect();
+        let sections: String = (0..10_000).map(|n| format!("### {word} {n}\n\ntext\n\n")).collect();
+        format!(
+            "# A Constitution\n\n## Core Principles\n\n### I. One\n\nIt MUST:\n\n{items}\n{principles}## Governance\n\n{sections}"
+        )
+    };
+    let (old, new) = (read(&text("one")), read(&text("two")));
+    assert_eq!(old.principles.len(), 10_001);
+    let amendment = compare(&old, &new, &RulesChange::default());
+    assert_eq!(amendment.level(), Level::Major);
+    assert!(amendment.changes.len() > 20_000);
+}

@@ -62,16 +62,16 @@ fn edits_of_different_lines_of_real_documents_merge() {
         }
         let end = if text.contains("\r\n") { "\r" } else { "" };
         let (ours, theirs) = (
-            with_line(text, lines / 4, &format!("ours{end}")),
-            with_line(text, 3 * lines / 4, &format!("theirs{end}")),
+            with_line(text, lines / 4, &format!("> ours{end}")),
+            with_line(text, 3 * lines / 4, &format!("> theirs{end}")),
         );
-        let both = with_line(&ours, 3 * lines / 4 + 1, &format!("theirs{end}"));
+        let both = with_line(&ours, 3 * lines / 4 + 1, &format!("> theirs{end}"));
         assert_eq!(merge(text, &ours, &theirs), Merge { text: both.clone(), conflicts: Vec::new() }, "{place}");
         assert_eq!(merge(text, &theirs, &ours).text, both, "{place}");
         let changes = diff(text, &both);
         assert!((1..=2).contains(&changes.len()), "{place}: {changes:?}");
         assert!(changes.iter().all(|change| change.kind == SectionKind::Changed), "{place}: {changes:?}");
-        let clash = merge(text, &ours, &with_line(text, lines / 4, &format!("other{end}")));
+        let clash = merge(text, &ours, &with_line(text, lines / 4, &format!("> other{end}")));
         assert_eq!(clash.conflicts.len(), 1, "{place}");
     });
 }
@@ -114,9 +114,9 @@ fn real_requirements_that_change_are_found() {
         for requirement in old.requirements.iter().take(5) {
             let Some(at) = text[requirement.span.start..requirement.span.end].find("MUST") else { continue };
             requirements += 1;
-            let mut changed = text.to_owned();
-            changed.insert_str(requirement.span.start + at, "always ");
-            let changes = staleness::compare(&old, &spec::parse(changed.as_bytes()).model);
+            let mut edited = text.to_owned();
+            edited.insert_str(requirement.span.start + at, "always ");
+            let changes = staleness::compare(&old, &spec::parse(edited.as_bytes()).model);
             let found: Vec<_> = changes.requirements.iter().map(|c| (c.id.as_str(), &c.kind, c.line)).collect();
             assert_eq!(found, [(requirement.id.as_str(), &ItemKind::Changed, requirement.line)], "{place}");
             let others = Changes { requirements: Vec::new(), ..changes };

@@ -231,6 +231,28 @@ fn many_reasons_are_counted() {
     assert_eq!((staleness.tasks[0].reasons.len(), staleness.tasks[0].more), (MAX_REASONS, 50 - MAX_REASONS));
 }
 
+/// Work that grows faster than the documents would take minutes here.
+#[test]
+fn large_specifications_cost_a_moment() {
+    let text = |word: &str| {
+        let scenarios: String =
+            (1..4_000).map(|n| format!("{n}. **Given** {word} {n}, **When** b, **Then** c\n")).collect();
+        let list: String = (1..20_000).map(|n| format!("- **FR-{n:05}**: {word} {n}\n")).collect();
+        let entities: String = (1..5_000).map(|n| format!("- **Gate {n}**: {word}\n")).collect();
+        format!(
+            "# Feature Specification: A\n\n### User Story 1 - A\n\n{scenarios}\n## Requirements\n\n{list}\n### Key Entities\n\n{entities}"
+        )
+    };
+    let (old, new) = (read(&text("one")), read(&text("two")));
+    assert_eq!((old.requirements.len(), old.stories[0].scenarios.len(), old.entities.len()), (19_999, 3_999, 4_999));
+    let texts: Vec<String> =
+        (0..2_000).map(|n| format!("FR-{n:05} FR-00001 to FR-19999 FR-00100–00190 Gate {n}")).collect();
+    let tasks: Vec<Work<'_>> = texts.iter().map(|text| work("T001", Some("US1"), text)).collect();
+    let staleness = stale(&old, &new, &compare(&old, &new), &tasks);
+    assert_eq!(staleness.tasks.len(), tasks.len());
+    assert!(staleness.tasks.iter().all(|task| task.reasons.len() == MAX_REASONS && task.more > 3_999));
+}
+
 /// Requirements with texts from a small set, so that numbers and texts move about.
 fn requirements() -> impl Strategy<Value = Vec<(u8, u8)>> {
     prop::collection::btree_map(0..12_u8, 0..8_u8, 0..8).prop_map(|map| map.into_iter().collect())

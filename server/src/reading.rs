@@ -1,9 +1,10 @@
 //! What people's clients read of the record.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use enact_domain::record::Kind as Subject;
-use enact_store::{Class, Revision, Selector, Store, StoreError};
+use enact_store::{Class, Query, Revision, Selector, Store, StoreError};
 use serde::Serialize;
 use serde_json::json;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -15,6 +16,9 @@ use crate::problem::{Kind, Problem};
 use crate::target::{Place, Target, What};
 use crate::token::Token;
 use crate::turnstile::Turnstile;
+
+/// Most related documents of which those are shown that the reader may see.
+const MAX_RELATED: u32 = 50;
 
 /// What answers readers.
 pub struct Reading {
@@ -45,10 +49,11 @@ impl Reading {
     }
 
     async fn read(&self, target: Target, headers: &HeaderMap) -> Result<(Reader, Response), (Option<Reader>, Problem)> {
-        let reader = self.admit(&target, headers).await.map_err(|problem| (None, problem))?;
+        let token = Token::of_reader(headers).map_err(|problem| (None, problem))?;
+        let reader = self.admit(&token, &target).await.map_err(|problem| (None, problem))?;
         let found = async {
             let _place = self.turnstile.enter(&reader.tenant).await?;
-            self.find(&reader.tenant, &target).await
+            self.find(&token, &reader.tenant, &target).await
         };
         match found.await {
             Ok(response) => Ok((reader, response)),
@@ -56,18 +61,17 @@ impl Reading {
         }
     }
 
-    async fn admit(&self, target: &Target, headers: &HeaderMap) -> Result<Reader, Problem> {
-        let token = Token::of_reader(headers)?;
+    async fn admit(&self, token: &Token, target: &Target) -> Result<Reader, Problem> {
         let wanted = Wanted {
             namespace: target.namespace.clone(),
             kinds: target.what.kinds(),
-            name: target.what.name().map(str::to_owned),
+            name: target.what.of().map(|of| of.name.clone()),
         };
         let _permit = self.turnstile.stranger().await?;
-        self.access.admit(&token, &wanted).await
+        self.access.admit(token, &wanted).await
     }
 
-    async fn find(&self, tenant: &str, target: &Target) -> Result<Response, Problem> {
+    async fn find(&self, token: &Token, tenant: &str, target: &Target) -> Result<Response, Problem> {
         let namespace = &target.namespace;
         match &target.what {
             What::Revisions { of, before, limit } => {
@@ -94,6 +98,44 @@ impl Reading {
                     "total": found.total, "findings": found.findings,
                 })))
             }
+            What::Related { of, limit } => {
+                let Place { kind, name } = of;
+                let newest = Box::pin(self.store.history(tenant, *kind, namespace, name, None, 1)).await;
+                let Some(newest) = read(newest)?.into_iter().next() else {
+                    return Err(missing(format!("the record knows no {} {name}", kind.as_str())));
+                };
+                let found = Box::pin(self.store.related(tenant, &newest.uid, None, MAX_RELATED)).await;
+                let mut related = read(found)?;
+                // Some may be where the reader may not look.
+                let namespaces: BTreeSet<String> = related.iter().map(|other| other.namespace.clone()).collect();
+                for namespace in namespaces {
+                    if !self.may_see(token, *kind, &namespace).await? {
+                        related.retain(|other| other.namespace != namespace);
+                    }
+                }
+                related.truncate(*limit as usize);
+                Ok(json(&json!({ "related": related })))
+            }
+            What::Search { text, kinds, limit } => {
+                let query = Query {
+                    text: text.clone(),
+                    embedding: None,
+                    namespaces: Some(vec![namespace.clone()]),
+                    kinds: kinds.clone(),
+                    limit: *limit,
+                };
+                let hits = read(Box::pin(self.store.search(tenant, &query)).await)?;
+                Ok(json(&json!({ "hits": hits })))
+            }
+        }
+    }
+
+    async fn may_see(&self, token: &Token, kind: Subject, namespace: &str) -> Result<bool, Problem> {
+        let wanted = Wanted { namespace: namespace.to_owned(), kinds: vec![kind], name: None };
+        match self.access.admit(token, &wanted).await {
+            Ok(_) => Ok(true),
+            Err(problem) if matches!(problem.kind, Kind::Forbidden | Kind::NotFound) => Ok(false),
+            Err(problem) => Err(problem),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use enact_domain::names::{is_label, is_subdomain};
 use enact_domain::record::Kind as Subject;
-use enact_store::Selector;
+use enact_store::{ItemKind, Selector};
 use serde::Deserialize;
 
 use crate::access::plural;
@@ -12,6 +12,10 @@ use crate::problem::{Kind, Problem};
 const DOCUMENTS: [Subject; 3] = [Subject::Constitution, Subject::Specification, Subject::Plan];
 /// Most revisions on a page, and how many there are when nobody asks for more or fewer.
 const PAGE: (u32, u32) = (50, 20);
+/// Most hits of a search, and how many there are when nobody asks for more or fewer.
+const HITS: (u32, u32) = (50, 10);
+/// Longest text that is searched for, in bytes.
+const MAX_QUERY_BYTES: usize = 2 << 10;
 /// Most digits of a revision's number; more are the beginning of a digest.
 const NUMBER_DIGITS: usize = 9;
 
@@ -23,6 +27,10 @@ pub struct Parameters {
     pub before: Option<i64>,
     /// Most entries of the answer.
     pub limit: Option<u32>,
+    /// What is searched for.
+    pub q: Option<String>,
+    /// Which items are searched.
+    pub kind: Option<String>,
 }
 
 /// What is read.
@@ -76,6 +84,22 @@ pub enum What {
         /// Which one.
         which: Selector,
     },
+    /// Objects whose documents are like an object's.
+    Related {
+        /// Whose.
+        of: Place,
+        /// Most of them.
+        limit: u32,
+    },
+    /// Items of documents that fit a text.
+    Search {
+        /// The text.
+        text: String,
+        /// Which items; all when empty.
+        kinds: Vec<ItemKind>,
+        /// Most of them.
+        limit: u32,
+    },
 }
 
 impl What {
@@ -86,27 +110,38 @@ impl What {
             Self::Revision { .. } => "revision",
             Self::Content { .. } => "content",
             Self::Findings { .. } => "findings",
+            Self::Related { .. } => "related",
+            Self::Search { .. } => "search",
+        }
+    }
+
+    /// The object, when it is one object that is read.
+    pub fn of(&self) -> Option<&Place> {
+        match self {
+            Self::Revisions { of, .. }
+            | Self::Revision { of, .. }
+            | Self::Content { of, .. }
+            | Self::Findings { of, .. }
+            | Self::Related { of, .. } => Some(of),
+            Self::Search { .. } => None,
         }
     }
 
     /// Kinds whose objects the reader must be allowed to get.
     pub fn kinds(&self) -> Vec<Subject> {
-        match self {
-            Self::Revisions { of, .. }
-            | Self::Revision { of, .. }
-            | Self::Content { of, .. }
-            | Self::Findings { of, .. } => vec![of.kind],
-        }
+        let Self::Search { kinds, .. } = self else { return self.of().map(|of| of.kind).into_iter().collect() };
+        let searched = if kinds.is_empty() { ItemKind::ALL.as_slice() } else { kinds };
+        let holds = |kind| searched.iter().any(|item| holder(*item) == kind);
+        DOCUMENTS.into_iter().filter(|kind| holds(*kind)).collect()
     }
+}
 
-    /// The object's name, when it is one object that is read.
-    pub fn name(&self) -> Option<&str> {
-        match self {
-            Self::Revisions { of, .. }
-            | Self::Revision { of, .. }
-            | Self::Content { of, .. }
-            | Self::Findings { of, .. } => Some(&of.name),
-        }
+/// The kind of the objects that an item stands in.
+fn holder(item: ItemKind) -> Subject {
+    match item {
+        ItemKind::Principle => Subject::Constitution,
+        ItemKind::Requirement | ItemKind::Criterion | ItemKind::Story => Subject::Specification,
+        ItemKind::Decision | ItemKind::Task => Subject::Plan,
     }
 }
 
@@ -122,24 +157,54 @@ impl Target {
             return Err(bad("a namespace's name has 1 to 63 of a-z, 0-9 and -"));
         }
         let what = match rest {
+            ["search"] => search(query)?,
+            [kind, name, "related"] => What::Related { of: place(kind, name)?, limit: bounded(query.limit, HITS)? },
             [kind, name, "revisions", rest @ ..] => revisions(place(kind, name)?, rest, query)?,
             _ => return Err(nowhere()),
         };
-        if !matches!(what, What::Revisions { .. }) && *query != Parameters::default() {
-            return Err(bad("this path takes no parameters"));
-        }
+        what.check(query)?;
         Ok(Self { namespace: (*namespace).to_owned(), what })
+    }
+}
+
+impl What {
+    /// Refuses parameters that mean nothing here.
+    fn check(&self, query: &Parameters) -> Result<(), Problem> {
+        let (before, limit, search) = match self {
+            Self::Revisions { .. } => (true, true, false),
+            Self::Related { .. } => (false, true, false),
+            Self::Search { .. } => (false, true, true),
+            _ => (false, false, false),
+        };
+        let searches = query.q.is_some() || query.kind.is_some();
+        if (query.before.is_some() && !before) || (query.limit.is_some() && !limit) || (searches && !search) {
+            return Err(bad("the query holds a parameter that means nothing for this path"));
+        }
+        Ok(())
     }
 }
 
 fn revisions(of: Place, rest: &[&str], query: &Parameters) -> Result<What, Problem> {
     Ok(match rest {
-        [] => What::Revisions { of, before: query.before, limit: page(query.limit)? },
+        [] => What::Revisions { of, before: query.before, limit: bounded(query.limit, PAGE)? },
         [which] => What::Revision { of, which: selector(which)? },
         [which, "content"] => What::Content { of, which: selector(which)? },
         [which, "findings"] => What::Findings { of, which: selector(which)? },
         _ => return Err(nowhere()),
     })
+}
+
+fn search(query: &Parameters) -> Result<What, Problem> {
+    let text = query.q.clone().filter(|text| !text.trim().is_empty() && text.len() <= MAX_QUERY_BYTES);
+    let text = text.ok_or_else(|| bad(format!("q is what to search for, 1 to {MAX_QUERY_BYTES} bytes")))?;
+    let kinds = match &query.kind {
+        None => Vec::new(),
+        Some(word) => {
+            let found = ItemKind::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(word));
+            vec![found.ok_or_else(|| bad("kind is principle, requirement, criterion, story, decision or task"))?]
+        }
+    };
+    Ok(What::Search { text, kinds, limit: bounded(query.limit, HITS)? })
 }
 
 fn place(kind: &str, name: &str) -> Result<Place, Problem> {
@@ -150,8 +215,7 @@ fn place(kind: &str, name: &str) -> Result<Place, Problem> {
     Ok(Place { kind, name: name.to_owned() })
 }
 
-fn page(limit: Option<u32>) -> Result<u32, Problem> {
-    let (most, usual) = PAGE;
+fn bounded(limit: Option<u32>, (most, usual): (u32, u32)) -> Result<u32, Problem> {
     match limit.unwrap_or(usual) {
         limit if (1..=most).contains(&limit) => Ok(limit),
         _ => Err(bad(format!("limit is 1 to {most}"))),
@@ -228,12 +292,35 @@ mod tests {
     #[test]
     fn pages_are_bounded() {
         let path = "/v1/namespaces/team/plans/shop/revisions";
-        let limit = |limit| Target::parse(path, &Parameters { limit: Some(limit), before: Some(3) });
+        let limit =
+            |limit| Target::parse(path, &Parameters { limit: Some(limit), before: Some(3), ..Parameters::default() });
         let Ok(Target { what: What::Revisions { limit: 50, before: Some(3), .. }, .. }) = limit(50) else {
             panic!("{:?}", limit(50));
         };
         assert!(limit(0).is_err() && limit(51).is_err());
-        let one = Target::parse(&format!("{path}/1"), &Parameters { limit: Some(1), before: None });
-        assert_eq!(one.unwrap_err().detail, "this path takes no parameters");
+        let parameters = Parameters { limit: Some(1), ..Parameters::default() };
+        let one = Target::parse(&format!("{path}/1"), &parameters);
+        assert!(one.unwrap_err().detail.contains("means nothing for this path"));
+    }
+
+    #[test]
+    fn a_search_asks_for_rights_on_what_it_searches() {
+        let search = |q: &str, kind: Option<&str>| {
+            let query = Parameters { q: Some(q.into()), kind: kind.map(str::to_owned), ..Parameters::default() };
+            Target::parse("/v1/namespaces/team/search", &query).map(|target| target.what)
+        };
+        let kinds = |kind| search("carts", kind).map(|what| what.kinds());
+        assert_eq!(kinds(None), Ok(DOCUMENTS.to_vec()));
+        assert_eq!(kinds(Some("principle")), Ok(vec![Subject::Constitution]));
+        assert_eq!(kinds(Some("Story")), Ok(vec![Subject::Specification]));
+        assert_eq!(kinds(Some("task")), Ok(vec![Subject::Plan]));
+        let long = "a".repeat(MAX_QUERY_BYTES + 1);
+        for wrong in [search("", None), search(" ", None), search(&long, None), search("a", Some("secret"))] {
+            assert_eq!(wrong.unwrap_err().kind, Kind::BadParameter);
+        }
+        assert_eq!(
+            Target::parse("/v1/namespaces/team/search", &Parameters::default()).unwrap_err().kind,
+            Kind::BadParameter
+        );
     }
 }

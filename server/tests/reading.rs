@@ -6,6 +6,7 @@ mod support;
 
 use enact_domain::digest::Digest;
 use enact_domain::record::{Event, Kind, Record};
+use enact_store::{Item, ItemKind};
 use serde_json::{Value, json};
 use support::api::{Api, World};
 use support::database::{self, Database, record};
@@ -163,6 +164,58 @@ async fn a_namespace_sees_its_own_record_alone() {
     assert_eq!((of_default.status, numbers(&of_default.json())), (200, vec![]));
 }
 
+fn item(kind: ItemKind, key: &str, text: &str) -> Item {
+    Item { kind, key: key.into(), line: 5, text: text.into() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_finds_what_stands_in_the_namespaces_own_documents() {
+    let (database, api, server) = scene().await;
+    let store = database.store();
+    let index = async |tenant: &str, namespace: &str, name: &str, text: &str| {
+        let mut subject = database::subject(Kind::Specification, name);
+        (subject.namespace, subject.uid) = (namespace.into(), format!("uid-{name}-{namespace}"));
+        if (namespace, name) == ("team", "shop") {
+            subject.uid = "uid-shop".into();
+        }
+        let items = vec![item(ItemKind::Requirement, "FR-001", text)];
+        store.index_items(tenant, &subject, items).await.unwrap();
+    };
+    index("acme", "team", "shop", "A cart keeps its products for thirty days.").await;
+    index("acme", "team", "basket", "A cart keeps its products for a week.").await;
+    index("acme", "second", "cart", "A cart keeps its products for ever.").await;
+    index("other", "elsewhere", "rival", "A cart keeps its products for nobody.").await;
+    let names = |answer: &Value, list: &str| -> Vec<String> {
+        let entries = answer[list].as_array().unwrap_or_else(|| panic!("{answer}")).iter();
+        entries.map(|hit| hit["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let found = server.read("reader", "team/search?q=how%20long%20does%20a%20cart%20keep%20products").await.json();
+    let mut found_in = names(&found, "hits");
+    found_in.sort();
+    assert_eq!(found_in, ["basket", "shop"], "of its own namespace, whatever the tenant has");
+    let hit = &found["hits"][0];
+    assert_eq!((&hit["item"], &hit["itemKind"], &hit["line"]), (&json!("FR-001"), &json!("Requirement"), &json!(5)));
+    let of_plans = server.read("reader", "team/search?q=cart&kind=task").await.json();
+    assert_eq!(names(&of_plans, "hits"), [""; 0]);
+    assert_eq!(names(&server.read("reader", "team/search?q=cart&limit=1").await.json(), "hits").len(), 1);
+    let principles = server.read("elsewhere", "elsewhere/search?q=cart").await;
+    principles.assert_problem(403, "forbidden", "constitutions");
+    server.read("elsewhere", "elsewhere/search?q=cart&kind=requirement").await.assert_status(200);
+
+    let related = server.read("reader", &format!("{SHOP}/related")).await.json();
+    assert_eq!(names(&related, "related"), ["basket"], "the other namespace is none of the reader's");
+    api.change(|world| {
+        world.namespaces.insert("second".into(), json!({ "enact.dev/tenant": "acme" }));
+        let reader = "system:serviceaccount:team:enact-reader".to_owned();
+        world.rights.push((reader, "second".into(), "specifications".into()));
+    });
+    let more = server.read("reader", &format!("{SHOP}/related")).await.json();
+    assert_eq!(names(&more, "related").len(), 2, "{more}");
+    let one = server.read("reader", &format!("{SHOP}/related?limit=1")).await.json();
+    assert_eq!(names(&one, "related").len(), 1);
+    server.read("reader", "team/specifications/nobody/related").await.assert_problem(404, "not-found", "knows no");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_yes_is_kept_for_a_while() {
     let (_database, api, server) = scene().await;
@@ -206,7 +259,7 @@ async fn each_port_does_its_own() {
     let deleted = http::send(server.readings, &read("DELETE", &path)).await;
     deleted.assert_problem(405, "method-not-allowed", "GET only");
     assert_eq!(deleted.header("allow"), Some("GET"));
-    for query in ["limit=51", "limit=0", "limit=x", "after=1", "before=1&before=2"] {
+    for query in ["limit=51", "limit=0", "limit=x", "after=1", "before=1&before=2", "q=cart"] {
         let answer = http::send(server.readings, &read("GET", &format!("{path}?{query}"))).await;
         answer.assert_problem(400, "bad-parameter", "");
     }

@@ -36,6 +36,8 @@ const USES: &str = "use depend rely require import add include introduce";
 /// Something that is done to something.
 #[derive(Debug, PartialEq, Eq)]
 struct Deed {
+    /// Who or what does it; empty when it is anybody.
+    subject: Vec<String>,
     verb: &'static str,
     object: Vec<String>,
     /// Whether it is forbidden: as a whole, not in one place or for one purpose only.
@@ -66,7 +68,9 @@ pub fn against_constitution(spec: &Spec, constitution: &Constitution) -> Vec<Fin
             let conflict = |(rule, ..): &&Rule| {
                 // What is forbidden is forbidden in every form; what is demanded is refused only by its own name.
                 let inner = if rule.denied { (&deed.object, &rule.object) } else { (&rule.object, &deed.object) };
-                rule.denied != deed.denied && inner.0.starts_with(inner.1)
+                // What the client must not do the server may.
+                let same = rule.subject.is_empty() || rule.subject.iter().any(|term| deed.subject.contains(term));
+                rule.denied != deed.denied && same && inner.0.starts_with(inner.1)
             };
             if let Some((rule, at, number)) = rules.iter().find(conflict) {
                 let principle = &constitution.principles[*at];
@@ -106,7 +110,7 @@ fn deeds_of(words: &[Word<'_>], text: &str) -> Vec<Deed> {
         found.extend(modals().filter_map(|(at, _)| deed_at(sentence, at, text)));
         let denied = sentence.iter().any(|w| is_one_of("not never no nor cannot neither from", &w.lower));
         if let Some((modal, _)) = modals().next().filter(|_| !denied) {
-            found.extend(means(&sentence[modal..], text));
+            found.extend(means(sentence, modal, text));
         }
     }
     found
@@ -135,23 +139,33 @@ fn deed_at(sentence: &[Word<'_>], modal: usize, text: &str) -> Option<Deed> {
     // A number would be a limit, and limits are not compared here.
     let plain = object.len() <= 6 && object.iter().all(|w| !w.is_number() && !is_one_of(ENDS, &w.lower));
     let verb = if is_named(object) && is_one_of(USES, verb) { "use" } else { verb };
-    let object = terms(object);
-    (plain && !object.is_empty()).then_some(Deed { verb, object, denied })
+    let (subject, object) = (if passive { Vec::new() } else { subject(&sentence[..modal]) }, terms(object));
+    (plain && !object.is_empty()).then_some(Deed { subject, verb, object, denied })
 }
 
 /// Things with a name that something is done with: `in MongoDB`, `using jQuery`.
-fn means(sentence: &[Word<'_>], text: &str) -> Vec<Deed> {
+fn means(sentence: &[Word<'_>], modal: usize, text: &str) -> Vec<Deed> {
     let mut found = Vec::new();
+    let (before, sentence) = sentence.split_at(modal);
     for (at, _) in sentence.iter().enumerate().filter(|(_, w)| is_one_of("using with via through in on by", &w.lower)) {
         let rest = &sentence[at + 1..];
         let object = &rest[..phrase_len(rest, text).min(4)];
         let object = &object[usize::from(object.first().is_some_and(|w| is_one_of("a an the", &w.lower)))..];
         if is_named(&object[..object.len().min(1)]) {
-            found.push(Deed { verb: "use", object: terms(object), denied: false });
+            found.push(Deed { subject: subject(before), verb: "use", object: terms(object), denied: false });
         }
     }
     found.retain(|d| !d.object.is_empty());
     found
+}
+
+/// Who or what must do something, unless it is a word for everybody and everything.
+fn subject(words: &[Word<'_>]) -> Vec<String> {
+    const ANYBODY: &str = "service system code codebase application app product software feature implementation project developer team \
+        agent contributor program platform solution engineer author maintainer everyone specification plan task";
+    let anybody: Vec<String> =
+        ANYBODY.split_ascii_whitespace().flat_map(|word| terms(&super::text::words(word))).collect();
+    terms(words).into_iter().filter(|term| !anybody.contains(term)).collect()
 }
 
 /// How many words from here on belong to one phrase: up to punctuation, a preposition or a conjunction.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::duplication::spelling;
-use super::finding::{Finding, Findings, Place};
+use super::finding::{Finding, Findings, Place, shortened};
 use super::rules::{SHARED_ENTITY, SHARED_PATH, SIMILAR_REQUIREMENT};
 use super::statements::entity_name;
 use super::text::{is_one_of, shared, terms, words};
@@ -46,6 +46,12 @@ struct Name {
     line: u32,
 }
 
+impl Name {
+    fn of_path(path: &str, line: u32) -> Self {
+        Self { text: shortened(path), key: path.trim_end_matches('/').to_owned(), line }
+    }
+}
+
 /// A requirement as hashes of its terms, sorted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Terms {
@@ -74,7 +80,7 @@ pub struct Shared {
     pub ours: String,
     /// The other's, likewise.
     pub theirs: String,
-    /// Line in our document, counted from 1.
+    /// Line in our document, counted from 1; 0 for a path that is not in it.
     pub line: u32,
     /// How alike they are, in percent.
     pub similarity: u8,
@@ -83,19 +89,25 @@ pub struct Shared {
 impl Sketch {
     /// The sketch of a specification. It is at most some 200 KB, of a usual document a few.
     pub fn of(spec: &Spec) -> Self {
-        let named = |name: &str, line: u32, key: String| Name { text: super::finding::shortened(name), key, line };
-        let entities = spec.entities.iter().map(|e| named(entity_name(&e.name), e.line, spelling(&e.name)));
+        let entities = spec.entities.iter().map(|e| {
+            let text = shortened(entity_name(&e.name));
+            Name { text, key: spelling(&e.name), line: e.line }
+        });
         let requirements =
             spec.requirements.iter().map(|r| Terms { id: r.id.clone(), line: r.line, hashes: hashes(&r.text) });
         Self {
             entities: unique(entities.filter(|e| !is_common(&e.key))),
-            paths: unique(
-                paths(&spec.source)
-                    .into_iter()
-                    .map(|(path, line)| named(path, line, path.trim_end_matches('/').to_owned())),
-            ),
+            paths: unique(paths(&spec.source).into_iter().map(|(path, line)| Name::of_path(path, line))),
             requirements: requirements.filter(|r| r.hashes.len() >= LEAST_TERMS).take(MAX_ITEMS).collect(),
         }
+    }
+
+    /// The same sketch with further paths, such as those of the specification's tasks. They have no line: 0.
+    #[must_use]
+    pub fn with_paths<'p>(mut self, paths: impl IntoIterator<Item = &'p str>) -> Self {
+        let further = paths.into_iter().map(|path| Name::of_path(path, 0));
+        self.paths = unique(self.paths.into_iter().chain(further));
+        self
     }
 }
 

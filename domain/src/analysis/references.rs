@@ -94,7 +94,7 @@ pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
 
 /// Identifiers in a story outside of its scenarios, which are statements of their own.
 fn in_prose(story: &UserStory, spec: &Spec, defined: &Defined, findings: &mut Findings) {
-    let end = story.scenarios.first().map_or(story.span.end, |s| s.span.start);
+    let end = story.scenarios.first().map_or(story.span.end, |s| s.span.start.min(story.span.end));
     let prose = Span { start: story.span.start, end }.text(&spec.source);
     let words = words(prose);
     let mut told: HashSet<String> = HashSet::new();

@@ -142,7 +142,8 @@ pub(in crate::speckit) fn read(bytes: &[u8]) -> Result<(Markdown, Vec<Diagnostic
         ));
     }
     let line_at = |offset: usize| line_number(bytes[..offset].split(|b| *b == b'\n').count());
-    if let Some(nul) = bytes.iter().position(|b| *b == 0) {
+    if bytes.contains(&0) {
+        let nul = bytes.iter().position(|b| *b == 0).unwrap_or_default();
         return Err(Diagnostic::error(
             line_at(nul),
             "BinaryDocument",
@@ -299,30 +300,34 @@ impl Markdown {
     /// A warning for each line that still holds a placeholder of the template: `[FEATURE NAME]`, `[###-feature-name]`,
     /// `TODO(FIELD)`.
     pub(in crate::speckit) fn placeholders(&self) -> Vec<Diagnostic> {
-        let mut found = Vec::new();
-        for line in self.lines.iter().filter(|l| matches!(l.kind, LineKind::Text | LineKind::Heading(_))) {
-            let text = self.clean(line.span);
-            let bracketed = text.match_indices('[').filter_map(|(at, _)| {
-                let (inner, after) = short_until(&text[at + 1..], ']')?;
-                (!self.in_code_span(line.span.start + at) && !after.starts_with('(') && is_placeholder(inner))
-                    .then(|| format!("[{inner}]"))
-            });
-            let todo = text.match_indices("TODO(").filter_map(|(at, _)| {
-                let (inner, _) = short_until(&text[at + 5..], ')')?;
-                (!self.in_code_span(line.span.start + at)).then(|| format!("TODO({inner})"))
-            });
-            let names: Vec<String> = bracketed.chain(todo).collect();
-            if !names.is_empty() {
-                let message = format!("the template's {} is not filled in", names.join(", "));
-                found.push(Diagnostic::warning(
-                    line.number,
-                    "UnfilledTemplate",
-                    message,
-                    "replace it, or remove the line",
-                ));
+        let mut found: Vec<Diagnostic> = Vec::new();
+        let bracketed = self.clean.match_indices('[').filter_map(|(at, _)| {
+            let (inner, after) = short_until(self.rest_of_line(at + 1), ']')?;
+            (!after.starts_with('(') && is_placeholder(inner)).then_some((at, at + inner.len() + 2))
+        });
+        let todo = self.clean.match_indices("TODO(").filter_map(|(at, _)| {
+            let (inner, _) = short_until(self.rest_of_line(at + 5), ')')?;
+            Some((at, at + inner.len() + 6))
+        });
+        let mut places: Vec<(usize, usize)> = bracketed.chain(todo).filter(|(at, _)| !self.in_code_span(*at)).collect();
+        places.sort_by_key(|(at, _)| self.line_index(*at));
+        for of_line in places.chunk_by(|a, b| self.line_index(a.0) == self.line_index(b.0)) {
+            let line = self.lines[self.line_index(of_line[0].0)];
+            if !matches!(line.kind, LineKind::Text | LineKind::Heading(_)) {
+                continue;
             }
+            let names: Vec<&str> = of_line.iter().map(|(start, end)| &self.clean[*start..*end]).collect();
+            let message = format!("the template's {} is not filled in", names.join(", "));
+            let remedy = "replace it, or remove the line";
+            found.push(Diagnostic::warning(line.number, "UnfilledTemplate", message, remedy));
         }
         found
+    }
+
+    /// Content from this byte to the end of its line.
+    fn rest_of_line(&self, offset: usize) -> &str {
+        let line = self.lines[self.line_index(offset)].span;
+        self.clean(Span { start: offset, end: line.end })
     }
 
     /// The paragraphs and items of these lines as prose: one item a block of text.

@@ -90,7 +90,9 @@ impl<'a> Reader<'a> {
             Event::Html(_) | Event::InlineHtml(_) => self.comments(span),
             Event::Code(_) => {
                 self.code_spans.push(span);
-                self.cell.push_str(span.text(self.source));
+                if self.cells.is_some() {
+                    self.cell.push_str(span.text(self.source));
+                }
             }
             Event::Start(Tag::List(_)) => {
                 if let Some(item) = self.open_items.last_mut() {
@@ -119,7 +121,7 @@ impl<'a> Reader<'a> {
                     self.rows.push(Row { line, span, cells, table });
                 }
             }
-            Event::Text(text) => self.cell.push_str(&text),
+            Event::Text(text) if self.cells.is_some() => self.cell.push_str(&text),
             _ => {}
         }
     }

@@ -74,7 +74,19 @@ pub(super) fn is_placeholder(inner: &str) -> bool {
 
 /// Wrapped lines as one, with single spaces.
 pub(in crate::speckit) fn joined(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let text = text.trim();
+    let single = |pair: &[u8]| !matches!(pair[0], b'\t'..=b'\r') && (pair[0] != b' ' || pair[1] != b' ');
+    if text.is_ascii() && text.as_bytes().windows(2).all(single) {
+        return text.to_owned();
+    }
+    let mut joined = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !joined.is_empty() {
+            joined.push(' ');
+        }
+        joined.push_str(word);
+    }
+    joined
 }
 
 /// Text after a list marker, or the text itself.
@@ -103,15 +115,16 @@ pub(in crate::speckit) fn heading_text(line: &str) -> String {
 pub(super) fn blank(source: &str, mut ranges: Vec<Span>) -> String {
     ranges.sort_by_key(|r| r.start);
     let mut clean = String::with_capacity(source.len());
-    let mut ranges = ranges.into_iter().peekable();
-    for (offset, c) in source.char_indices() {
-        while ranges.next_if(|r| r.end <= offset).is_some() {}
-        let hidden = ranges.peek().is_some_and(|r| r.contains(offset)) && !matches!(c, '\n' | '\r');
-        if hidden {
-            clean.extend(std::iter::repeat_n(' ', c.len_utf8()));
-        } else {
-            clean.push(c);
+    for Span { start, end } in ranges {
+        let start = start.max(clean.len());
+        clean.push_str(&source[clean.len()..start]);
+        for c in source[start..end.max(start)].chars() {
+            match c {
+                '\n' | '\r' => clean.push(c),
+                _ => clean.extend(std::iter::repeat_n(' ', c.len_utf8())),
+            }
         }
     }
+    clean.push_str(&source[clean.len()..]);
     clean
 }

@@ -88,18 +88,21 @@ fn in_section(markdown: &Markdown, section: &Section, defining: bool, found: &mu
     let lines = section.heading + 1..section.own_end;
     if let Some((id, text)) = definition(&section.title).filter(|(id, _)| is_requirement(id, defining)) {
         let body = markdown.prose(lines.clone()).map(|p| p.text).unwrap_or_default();
-        let text = [text.as_str(), body.as_str()].into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>().join(" ");
+        let text = [text, body.as_str()].into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>().join(" ");
         let span = markdown.span_of(section.heading..section.own_end);
-        push(found, (id, text), &section.title, markdown.lines[section.heading].number, span);
+        push(found, (id, &text), &section.title, markdown.lines[section.heading].number, span);
     }
+    let defines = |text: &str| definition(text).is_some_and(|(id, _)| is_requirement(id, defining));
     let mut pieces: Vec<(u32, Span, String)> = Vec::new();
     for item in markdown.items_in(lines.clone()) {
-        let item = markdown.item(item);
-        pieces.push((item.line, item.span, item.text));
+        if defines(strip_marker(markdown.clean(item.own))) {
+            let item = markdown.item(item);
+            pieces.push((item.line, item.span, item.text));
+        }
     }
     for index in lines.clone().filter(|i| markdown.lines[*i].kind == LineKind::Text) {
         let text = markdown.text(index);
-        if strip_marker(text) == text.trim_start() && text.starts_with("**") {
+        if text.starts_with("**") && defines(text) {
             let span = markdown.lines[index].span;
             pieces.push((markdown.lines[index].number, span, joined(text)));
         }
@@ -111,20 +114,20 @@ fn in_section(markdown: &Markdown, section: &Section, defining: bool, found: &mu
     }
     pieces.sort_by_key(|(line, ..)| *line);
     pieces.dedup_by_key(|(line, ..)| *line);
-    for (line, span, text) in pieces {
-        if let Some(parts) = definition(&text).filter(|(id, _)| is_requirement(id, defining)) {
-            push(found, parts, &section.title, line, span);
+    for (line, span, text) in &pieces {
+        if let Some(parts) = definition(text).filter(|(id, _)| is_requirement(id, defining)) {
+            push(found, parts, &section.title, *line, *span);
         }
     }
 }
 
-fn push(found: &mut Vec<Requirement>, (id, text): (String, String), section: &str, line: u32, span: Span) {
+fn push(found: &mut Vec<Requirement>, (id, text): (&str, &str), section: &str, line: u32, span: Span) {
     let section = section[..section.floor_char_boundary(MAX_SECTION_BYTES)].to_owned();
-    found.push(Requirement { id, text, section, line, span });
+    found.push(Requirement { id: id.to_owned(), text: text.to_owned(), section, line, span });
 }
 
 /// Splits `**FR-001** (P1): text` into identifier and text. A mention such as `FR-001 and FR-002 are …` is no definition.
-pub(in crate::speckit) fn definition(text: &str) -> Option<(String, String)> {
+pub(in crate::speckit) fn definition(text: &str) -> Option<(&str, &str)> {
     let plain = text.trim_start_matches(['*', '_', '`', '[', ' ', '~']);
     let box_free = ["x] ", "X] ", " ] "]
         .iter()
@@ -142,5 +145,5 @@ pub(in crate::speckit) fn definition(text: &str) -> Option<(String, String)> {
         return None;
     }
     let text = after.trim_start_matches([':', '：', '—', '–', '-', ' ', '*']);
-    Some((id.to_owned(), text.to_owned()))
+    Some((id, text))
 }

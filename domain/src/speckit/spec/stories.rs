@@ -105,16 +105,20 @@ fn items(markdown: &Markdown, lines: Range<usize>, announced: bool, key: &StoryK
     let mut found = Vec::new();
     for item in items.iter().filter(|i| i.depth == depth) {
         let Item { mut text, line, mut span } = markdown.item(item);
-        let whole = joined(strip_marker(markdown.clean(item.span)));
-        if !is_scenario(&text) && is_scenario(&whole) {
-            // Given, When and Then as nested items.
-            text = whole;
-            span.end = item.span.start + markdown.clean(item.span).trim_end().len();
+        let likely = announced && text.starts_with("**");
+        let nested = item.own.end < item.span.end;
+        if (nested || !likely) && !is_scenario(&text) {
+            let whole = if nested { joined(strip_marker(markdown.clean(item.span))) } else { String::new() };
+            if is_scenario(&whole) {
+                // Given, When and Then as nested items.
+                text = whole;
+                span.end = item.span.start + markdown.clean(item.span).trim_end().len();
+            } else if !likely && !(announced && given(&text.to_lowercase())) {
+                continue;
+            }
         }
-        if is_scenario(&text) || (announced && (text.starts_with("**") || given(&text.to_lowercase()))) {
-            let number = found.len() + 1;
-            found.push(Scenario { key: format!("{key}/AC{number}"), text, line, span });
-        }
+        let number = found.len() + 1;
+        found.push(Scenario { key: format!("{key}/AC{number}"), text, line, span });
     }
     found
 }

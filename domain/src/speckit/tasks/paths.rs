@@ -18,7 +18,9 @@ pub(crate) fn find(text: &str) -> Vec<String> {
         let quoted = index % 2 == 1;
         let words =
             piece.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '"' | '\'' | '→' | '<' | '>' | '|'));
-        for word in words {
+        for word in words
+            .filter(|word| word.bytes().any(|b| matches!(b, b'.' | b'/')) || word.len() >= 8 && word.contains("file"))
+        {
             let word = trimmed(word);
             if found.len() < MAX_PATHS
                 && is_path(word, quoted && word == piece.trim())
@@ -51,7 +53,7 @@ fn is_path(word: &str, quoted: bool) -> bool {
     }
     let name = word.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let file = name.rsplit_once('.').is_some_and(|(stem, extension)| {
-        let known = EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str());
+        let known = EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension));
         known && (!stem.is_empty() || quoted) && !stem.contains('(')
     });
     let hidden = name.starts_with('.') && name.len() > 3 && name[1..].starts_with(char::is_alphabetic);

@@ -118,8 +118,12 @@ pub(super) fn statements(text: &str, context: Context) -> Vec<Statement> {
         return found;
     }
     for sentence in sentences(text) {
-        phrases(sentence, context, &mut found);
-        chains(sentence, &mut found);
+        let refs = located(sentence);
+        // Nobody is named in most sentences.
+        if !refs.is_empty() {
+            phrases(sentence, context, &mut found);
+            chains(sentence, refs, &mut found);
+        }
     }
     found.retain(|s| !s.who.is_empty() && !s.on.is_empty());
     found
@@ -209,16 +213,19 @@ fn objects(sentence: &str, verb: &Phrase, next: Option<usize>) -> Vec<Ref> {
 
 fn verbs(lower: &str) -> Vec<Phrase> {
     let mut verbs: Vec<Phrase> = Vec::new();
-    for (words, waits) in WAITS.iter().map(|w| (w, true)).chain(PRECEDES.iter().map(|w| (w, false))) {
-        for (start, _) in lower.match_indices(words) {
+    let attached = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    let mut before = None;
+    for (start, c) in lower.char_indices() {
+        let last = before.replace(c);
+        if c.is_ascii() && (!c.is_ascii_alphabetic() || attached(last)) {
+            continue;
+        }
+        let phrases = WAITS.iter().map(|w| (w, true)).chain(PRECEDES.iter().map(|w| (w, false)));
+        for (words, waits) in phrases.filter(|(words, _)| lower[start..].starts_with(**words)) {
             let end = start + words.len();
-            let attached = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-            if words.is_ascii()
-                && (attached(lower[..start].chars().next_back()) || attached(lower[end..].chars().next()))
-            {
-                continue;
+            if !words.is_ascii() || !attached(lower[end..].chars().next()) {
+                verbs.push(Phrase { start, end, waits });
             }
-            verbs.push(Phrase { start, end, waits });
         }
     }
     verbs.sort_by_key(|v| (v.start, std::cmp::Reverse(v.end)));
@@ -327,10 +334,10 @@ fn specific(refs: Vec<Ref>) -> Vec<Ref> {
 }
 
 /// `T001 → T002, T003 → T004` and `T004 ← T003`; a remark in brackets may follow an operand.
-fn chains(sentence: &str, found: &mut Vec<Statement>) {
+fn chains(sentence: &str, refs: Vec<Located>, found: &mut Vec<Statement>) {
     const FORWARD: [&str; 7] = ["→", "->", "-->", "⇒", "=>", "─►", "➔"];
     const BACKWARD: [&str; 3] = ["←", "<-", "<--"];
-    let refs = outside_remarks(sentence, located(sentence));
+    let refs = outside_remarks(sentence, refs);
     let mut operands: Vec<(Vec<Ref>, Option<bool>)> = Vec::new();
     for (index, r) in refs.iter().enumerate() {
         let between = index.checked_sub(1).map(|i| without_remark(&sentence[refs[i].end..r.start]));
@@ -412,6 +419,9 @@ fn next_word(text: &str, from: usize) -> Option<(usize, usize)> {
 /// The phases or stories named by the word at this place: `Phase 3`, `Phases 3-5`, `US1`, `User Story 2`, `Setup`.
 fn group_at(text: &str, (start, end): (usize, usize)) -> Vec<Located> {
     let word = &text[start..end];
+    if !word.starts_with(['P', 'p', 'S', 's', 'F', 'U', 'u']) {
+        return Vec::new();
+    }
     let one = |what, end| vec![Located { what, start, end }];
     match word.to_ascii_lowercase().as_str() {
         "phase" | "phases" => numbers(text, start, end, |n| Ref::Phase(n.to_owned())),
