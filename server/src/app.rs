@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use enact_embed::Embedder;
 use enact_service::health::{self, Health};
 use enact_service::http::{Limits, listen, serve};
 use enact_store::Store;
@@ -68,6 +69,7 @@ impl App {
         let reading = Reading {
             access: Access::new(Arc::clone(&cluster), times.identify),
             store: store.clone(),
+            embedder: Embedder::new(&settings.embedder),
             turnstile: Turnstile::new(usize::from(settings.readings), WAIT),
             metrics: metrics.clone(),
         };

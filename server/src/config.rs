@@ -25,6 +25,8 @@ pub struct Cli {
 
 /// Settings of the server.
 #[derive(Clone, Debug, Args)]
+// The embedder's have the same name, and clap would make a group of each.
+#[group(skip)]
 pub struct Settings {
     /// Address and port that pods deliver to.
     #[arg(long, env = "ENACT_LISTEN", default_value = "0.0.0.0:8080")]
@@ -50,6 +52,9 @@ pub struct Settings {
     /// Most answers to readers that are made at once; half of them for one tenant. Each takes up to 10 MiB of memory.
     #[arg(long, env = "ENACT_READINGS", default_value_t = 12, value_parser = clap::value_parser!(u16).range(2..=1024))]
     pub readings: u16,
+    /// Who says what a search means.
+    #[command(flatten)]
+    pub embedder: enact_embed::Settings,
     /// Most connections of pods at once.
     #[arg(long, env = "ENACT_CONNECTIONS", default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..=16384))]
     pub connections: u16,

@@ -1,12 +1,14 @@
 //! What people's clients read of the record.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use enact_domain::record::Kind as Subject;
-use enact_store::{Class, Query, Revision, Selector, Store, StoreError};
+use enact_embed::Embedder;
+use enact_store::{Class, Embedding, Query, Revision, Selector, Store, StoreError};
 use serde::Serialize;
 use serde_json::json;
+use tokio::time::timeout;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use warp::reply::{Reply, Response};
 
@@ -17,6 +19,8 @@ use crate::target::{Place, Target, What};
 use crate::token::Token;
 use crate::turnstile::Turnstile;
 
+/// How long the embedder may take to say what a search means.
+const MEANING: Duration = Duration::from_secs(3);
 /// Most related documents of which those are shown that the reader may see.
 const MAX_RELATED: u32 = 50;
 
@@ -26,6 +30,8 @@ pub struct Reading {
     pub access: Access,
     /// Where the record is.
     pub store: Store,
+    /// Says what a search means.
+    pub embedder: Embedder,
     /// How many are answered at once.
     pub turnstile: Turnstile,
     /// Counts them.
@@ -104,7 +110,7 @@ impl Reading {
                 let Some(newest) = read(newest)?.into_iter().next() else {
                     return Err(missing(format!("the record knows no {} {name}", kind.as_str())));
                 };
-                let found = Box::pin(self.store.related(tenant, &newest.uid, None, MAX_RELATED)).await;
+                let found = Box::pin(self.store.related(tenant, &newest.uid, self.embedder.model(), MAX_RELATED)).await;
                 let mut related = read(found)?;
                 // Some may be where the reader may not look.
                 let namespaces: BTreeSet<String> = related.iter().map(|other| other.namespace.clone()).collect();
@@ -119,13 +125,32 @@ impl Reading {
             What::Search { text, kinds, limit } => {
                 let query = Query {
                     text: text.clone(),
-                    embedding: None,
+                    embedding: self.embedding(text).await,
                     namespaces: Some(vec![namespace.clone()]),
                     kinds: kinds.clone(),
                     limit: *limit,
                 };
                 let hits = read(Box::pin(self.store.search(tenant, &query)).await)?;
                 Ok(json(&json!({ "hits": hits })))
+            }
+        }
+    }
+
+    /// What a text means, if that can be told soon; a search is by words otherwise.
+    async fn embedding(&self, text: &str) -> Option<Embedding> {
+        let model = self.embedder.model()?;
+        match timeout(MEANING, self.embedder.embed(vec![text.to_owned()])).await {
+            Ok(Ok(mut vectors)) => {
+                let values = vectors.pop()?;
+                Some(Embedding { model: model.to_owned(), values })
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "a search is by words alone");
+                None
+            }
+            Err(_) => {
+                tracing::warn!("a search is by words alone: the embedder did not answer in time");
+                None
             }
         }
     }

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use enact_domain::record::Event;
+use enact_domain::digest::Digest;
+use enact_domain::record::{Event, tell_reason};
 use serde_json::{Value, json};
 
 use crate::testing::Bench;
@@ -102,6 +103,19 @@ async fn a_question_is_asked_and_its_answer_becomes_a_revision() {
     edit(&bench, "specifications/keys", &json!({"clarifications": [{"question": "Q-00000000", "answer": "no"}]}));
     bench.specification("keys").await.unwrap();
     assert!(codes(&bench, "specifications/keys").contains(&"AnswerWithoutPlace".to_owned()));
+}
+
+#[tokio::test]
+async fn whoever_changes_a_document_may_say_why_and_of_which_content() {
+    let mut bench = Bench::new().await;
+    specification(&bench, "keys", json!({}));
+    let told = tell_reason(&Digest::of_bytes(SPEC.as_bytes()), "Rollback of 3");
+    bench.api.change("specifications/keys", &json!({"metadata": {"annotations": {"enact.dev/reason": told}}}));
+    bench.specification("keys").await.unwrap();
+    edit(&bench, "specifications/keys", &json!({"source": {"inline": SPEC.replace("A key", "One key")}}));
+    bench.specification("keys").await.unwrap();
+    let reasons: Vec<String> = revisions(&bench).into_iter().map(|(reason, _)| reason).collect();
+    assert_eq!(reasons, ["Rollback of 3", "Source"], "the second is not what the words are about");
 }
 
 #[tokio::test]
@@ -316,4 +330,75 @@ async fn a_rule_is_approved_with_its_constitution() {
         Some((1, json!("RuleRemoved"))),
         "{shown}"
     );
+}
+
+#[tokio::test]
+async fn a_document_from_git_comes_into_force_and_stays_when_its_branch_goes() {
+    let mut bench = Bench::new().await;
+    let source = json!({"git": {"url": "https://git.example.org/shop.git", "path": "spec.md"}});
+    specification(&bench, "keys", &json!({"source": source}));
+    bench.api.change("specifications/keys", &json!({"spec": {"source": {"inline": null}}}));
+    bench.specification("keys").await.unwrap();
+    assert_eq!(reason(&bench, "specifications/keys"), "FetchingSource");
+    let pod = |bench: &Bench| bench.api.all("pods")[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let ended = |phase: &str, code: i32, report: &Value| {
+        let state = json!({"terminated": {"exitCode": code, "reason": "Ended", "message": report.to_string()}});
+        json!({"phase": phase, "containerStatuses": [{"name": "fetch", "state": state}]})
+    };
+    bench.memory.documents.lock().unwrap().push(SPEC.as_bytes().to_vec());
+    let digest = enact_domain::digest::Digest::of_bytes(SPEC.as_bytes());
+    let report = json!({"reason": "Succeeded", "commit": "1".repeat(40), "document": digest.as_str()});
+    let (name, read) = (pod(&bench), ended("Succeeded", 0, &report));
+    bench.errand(&name, read).await;
+    let gone = bench.api.get(&format!("pods/{name}"));
+    bench.specification("keys").await.unwrap();
+    bench.errand_is_gone(gone).await;
+    let now = status(&bench, "specifications/keys");
+    assert_eq!((reason(&bench, "specifications/keys").as_str(), &now["digest"]), ("Approved", &json!(digest.as_str())));
+    assert_eq!(now["source"], json!({"commit": "1".repeat(40), "digest": digest.as_str()}));
+
+    bench.pass(331);
+    bench.specification("keys").await.unwrap();
+    let lost = json!({"reason": "RevisionNotFound", "message": "branch or tag `main` does not exist"});
+    let (name, failed) = (pod(&bench), ended("Failed", 1, &lost));
+    bench.errand(&name, failed).await;
+    bench.specification("keys").await.unwrap();
+    assert!(!bench.api.has(&format!("pods/{name}")));
+    let now = status(&bench, "specifications/keys");
+    assert_eq!((reason(&bench, "specifications/keys").as_str(), &now["digest"]), ("Approved", &json!(digest.as_str())));
+    assert_eq!(now["source"]["problem"], "RevisionNotFound: branch or tag `main` does not exist");
+
+    bench.memory.down.store(true, Ordering::Relaxed);
+    bench.specification("keys").await.unwrap_err();
+    assert_eq!(reason(&bench, "specifications/keys"), "RecordUnavailable");
+    assert_eq!(status(&bench, "specifications/keys")["source"], now["source"], "what is known is not forgotten");
+}
+
+#[tokio::test]
+async fn a_drafted_document_is_one_as_any_other() {
+    let mut bench = Bench::new().await;
+    bench.agent_with("scribe", json!({"adapter": "Command", "script": "true"}));
+    let drafting = json!({"request": "Lend keys.", "drafting": {"agentRef": {"name": "scribe"}}});
+    specification(&bench, "keys", &drafting);
+    bench.api.change(
+        "specifications/keys",
+        &json!({"spec": {"source": null, "drafting": {"maxAttempts": 3, "timeoutSeconds": 900}}}),
+    );
+    bench.specification("keys").await.unwrap();
+    assert_eq!(reason(&bench, "specifications/keys"), "Drafting");
+    assert_eq!(status(&bench, "specifications/keys")["draft"]["attempts"], 1);
+    bench.memory.documents.lock().unwrap().push(SPEC.as_bytes().to_vec());
+    let digest = enact_domain::digest::Digest::of_bytes(SPEC.as_bytes());
+    let report = json!({"reason": "Succeeded", "document": digest.as_str()}).to_string();
+    let state = json!({"terminated": {"exitCode": 0, "reason": "Ended", "message": report}});
+    let name = bench.api.all("pods")[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    bench.errand(&name, json!({"phase": "Succeeded", "containerStatuses": [{"name": "agent", "state": state}]})).await;
+    bench.specification("keys").await.unwrap();
+    let now = status(&bench, "specifications/keys");
+    assert_eq!((reason(&bench, "specifications/keys").as_str(), &now["digest"]), ("Approved", &json!(digest.as_str())));
+    assert_eq!((&now["draft"]["digest"], &now["openQuestions"]), (&json!(digest.as_str()), &json!(1)));
+    assert!(!bench.api.has(&format!("pods/{name}")));
+    let origins =
+        bench.memory.records.lock().unwrap().iter().filter(|r| matches!(r.event, Event::Revision { .. })).count();
+    assert_eq!(origins, 1, "it is a revision in the record");
 }

@@ -47,6 +47,11 @@ impl Server {
     }
 
     pub async fn start_with(database_url: &str, api: &Api, times: Times, headers: Duration) -> Self {
+        Self::start_as(database_url, api, times, headers, &["--embedder=none"]).await
+    }
+
+    /// With further flags.
+    pub async fn start_as(database_url: &str, api: &Api, times: Times, headers: Duration, flags: &[&str]) -> Self {
         let any = [
             "--listen=127.0.0.1:0",
             "--read-listen=127.0.0.1:0",
@@ -54,7 +59,8 @@ impl Server {
             "--default-tenant-namespaces=free",
         ];
         let url = format!("--database-url={database_url}");
-        let cli = Cli::try_parse_from(["enact-server", &url].into_iter().chain(any)).unwrap();
+        let cli =
+            Cli::try_parse_from(["enact-server", &url].into_iter().chain(any).chain(flags.iter().copied())).unwrap();
         let mut config = kube::Config::new(format!("http://{}", api.address).parse().unwrap());
         config.default_retry = false;
         let app = App::bind(&cli.settings, Client::try_from(config).unwrap()).await.unwrap().with(times, headers);
