@@ -66,7 +66,10 @@ pub async fn config_maps(ctx: Arc<Context>, shutdown: CancellationToken) {
 
 /// Tells everybody whom it concerns of objects of ours that are gone.
 pub async fn departures(gone: impl Stream<Item = Target> + Send, ctx: Arc<Context>, shutdown: CancellationToken) {
-    gone.take_until(shutdown.cancelled_owned()).for_each(|target| future::ready(ctx.departed(&target))).await;
+    let mut gone = Box::pin(gone.take_until(shutdown.cancelled_owned()));
+    while let Some(target) = gone.next().await {
+        ctx.departed(&target);
+    }
 }
 
 /// A watch that takes itself up again, with a growing wait.

@@ -117,13 +117,15 @@ async fn carry_out(pass: &Pass<'_>, action: &Action) -> Result<Done, Error> {
         Action::Reopen(node) => {
             let now = pass.observed.now;
             let rerun = pass.observed.plan.annotations().get(names::ANNOTATION_RERUN).cloned();
+            let redo = pass.redo(*node);
             change(
                 pass,
                 *node,
-                |t| status::reopened(t.rerun.as_deref(), now),
-                |_| IntegrationStatus {
+                |t| status::reopened(t.rerun.as_deref(), redo, now),
+                |old| IntegrationStatus {
                     attempts: pass.nodes[*node].attempts,
                     observed_rerun: rerun,
+                    observed_redo: redo.map(str::to_owned).or(old.observed_redo),
                     ..IntegrationStatus::default()
                 },
             )

@@ -13,6 +13,7 @@ use enact_domain::names;
 use enact_domain::time::Millis;
 use kube::ResourceExt as _;
 
+use super::documents::{self, Documents};
 use super::validate::Content;
 use super::{CLEANUP_RESYNC_SECONDS, Runtime, is_finished, started};
 use crate::context::{Context, Membership, lookup};
@@ -53,11 +54,14 @@ pub struct Observed {
     pub decisions: Vec<Decision>,
     /// Who wrote it.
     pub author: Option<String>,
+    /// The documents that it is held against.
+    pub documents: Documents,
 }
 
 impl Observed {
-    /// Whether the plan is finished, and nobody asks anything more of it.
-    pub fn is_settled(&self) -> bool {
+    /// Whether the plan is finished, and nobody asks anything more of it. `harmless` are revisions of its specification between which nothing
+    /// differs that it knows of.
+    pub fn is_settled(&self, harmless: Option<&(String, String)>) -> bool {
         let Some(status) = &self.plan.status else { return false };
         let asked = self.children.tasks.values().any(|t| t.rerun.is_some() && t.rerun != t.observed_rerun);
         let rerun = self.plan.annotations().get(names::ANNOTATION_RERUN);
@@ -65,6 +69,7 @@ impl Observed {
         is_finished(status.phase)
             && status.observed_generation == self.plan.metadata.generation
             && !asked
+            && documents::is_told(self, status, harmless)
             && (rerun.is_none() || rerun == integration || status.integration.is_none())
     }
 
@@ -97,7 +102,7 @@ impl Observed {
 pub fn observe(plan: &Arc<Plan>, ctx: &Context, now: Millis, runtime: &Runtime) -> Observed {
     let namespace = plan.namespace().unwrap_or_default();
     let uid = plan.uid().unwrap_or_default();
-    ctx.references.plans.set(plan, targets(plan, &namespace));
+    ctx.references.plans.set(plan, targets(plan, ctx, &namespace));
     let specification =
         plan.spec.specification_ref.as_ref().and_then(|r| lookup(&ctx.caches.specifications, &namespace, &r.name));
     let mut agents = HashMap::new();
@@ -121,6 +126,7 @@ pub fn observe(plan: &Arc<Plan>, ctx: &Context, now: Millis, runtime: &Runtime) 
         agents,
         decisions: decisions(plan, ctx, &namespace),
         author: plan.annotations().get(names::ANNOTATION_AUTHOR).cloned(),
+        documents: Documents::default(),
         plan: plan.clone(),
         namespace,
         uid,
@@ -135,6 +141,7 @@ pub fn observe(plan: &Arc<Plan>, ctx: &Context, now: Millis, runtime: &Runtime) 
 /// # Errors
 /// When the record cannot be read; when the API server cannot be asked for what the record does not hold.
 pub async fn recall(ctx: &Context, observed: &mut Observed) -> Result<(), Error> {
+    observed.documents = documents::load(ctx, observed).await?;
     let plan = observed.plan.clone();
     if started(&plan).is_none() {
         return document(ctx, observed).await;
@@ -152,15 +159,20 @@ pub async fn recall(ctx: &Context, observed: &mut Observed) -> Result<(), Error>
     sourcing::done_with(ctx, &plan).await
 }
 
-/// What a change of wakes the plan. A finished plan waits for nothing but its own.
-fn targets(plan: &Plan, namespace: &str) -> Vec<Target> {
-    if is_finished(plan.status.as_ref().map(|s| s.phase).unwrap_or_default()) {
-        return Vec::new();
-    }
+/// What a change of wakes the plan. A finished plan waits for its specification alone.
+fn targets(plan: &Plan, ctx: &Context, namespace: &str) -> Vec<Target> {
     let specification = plan.spec.specification_ref.as_ref().map(|r| Target::new::<Specification>(namespace, &r.name));
+    if is_finished(plan.status.as_ref().map(|s| s.phase).unwrap_or_default()) {
+        return specification.into_iter().collect();
+    }
     let mut targets: Vec<Target> = agents_of(plan).map(|name| Target::new::<Agent>(namespace, name)).collect();
     targets.push(Target::namespace(namespace));
     targets.extend(specification);
+    if started(plan).is_none() {
+        let named = plan.spec.specification_ref.as_ref();
+        let found = named.and_then(|r| lookup(&ctx.caches.specifications, namespace, &r.name));
+        targets.extend(crate::documents::specification::chain(ctx, namespace, found.as_deref()).targets());
+    }
     targets.extend(sourcing::targets(namespace, plan.spec.source.as_ref(), None));
     targets
 }
@@ -190,11 +202,5 @@ fn decisions(plan: &Plan, ctx: &Context, namespace: &str) -> Vec<Decision> {
     if plan.spec.approval.required == 0 || started(plan).is_some() {
         return Vec::new();
     }
-    let name = plan.name_any();
-    let about = |a: &enact_crds::Approval| {
-        a.spec.subject.kind == SubjectKind::Plan
-            && a.spec.subject.name == name
-            && a.metadata.namespace.as_deref() == Some(namespace)
-    };
-    ctx.caches.approvals.state_filter(about).iter().filter_map(|a| convert::decision(&a)).collect()
+    crate::documents::observe::decisions(ctx, namespace, SubjectKind::Plan, &plan.name_any())
 }

@@ -97,13 +97,10 @@ impl Sourced {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Missing {
     /// The object names no source.
-    #[error("spec.source names no document; set inline, configMapKeyRef or git")]
-    Unnamed,
-    /// There is a request, and nobody who drafts the document.
     #[error(
-        "spec.request is there, but nobody drafts the document; name an Agent in spec.drafting.agentRef, or set spec.source"
+        "there is no document; set spec.source, or name an Agent in spec.drafting that drafts it from spec.request"
     )]
-    NoDrafter,
+    Unnamed,
     /// There is no such ConfigMap.
     #[error("spec.source.configMapKeyRef: there is no ConfigMap {0} in this namespace; create it")]
     ConfigMap(String),
@@ -145,9 +142,7 @@ impl Missing {
     /// Which of the kstatus conditions holds of an object without a document, and the reason.
     pub fn standing(&self) -> (Progress, &'static str) {
         match self {
-            Self::Unnamed | Self::NoDrafter | Self::ConfigMap(_) | Self::Key { .. } => {
-                (Progress::Stalled, "SourceMissing")
-            }
+            Self::Unnamed | Self::ConfigMap(_) | Self::Key { .. } => (Progress::Stalled, "SourceMissing"),
             Self::Waiting { reason, .. } => (Progress::Reconciling, reason),
             Self::Failed { reason, .. } => (Progress::Stalled, reason),
         }
@@ -176,7 +171,10 @@ pub async fn content(
             errands::dismiss(ctx, subject, &[]).await?;
             config_map(ctx, &subject.namespace, key).await.map(Sourced::at_hand)
         }
-        (Some(_) | None, _) => Ok(Sourced::at_hand(Err(Missing::Unnamed))),
+        _ => {
+            errands::dismiss(ctx, subject, &[]).await?;
+            Ok(Sourced::at_hand(Err(Missing::Unnamed)))
+        }
     }
 }
 

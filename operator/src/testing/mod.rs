@@ -336,13 +336,6 @@ impl Bench {
         panic!("it never ends");
     }
 
-    /// Forgets whom it was to look at.
-    pub fn look_away(&mut self) {
-        while self.looks.constitutions.try_recv().is_ok() {}
-        while self.looks.specifications.try_recv().is_ok() {}
-        while self.looks.plans.try_recv().is_ok() {}
-    }
-
     /// A person's Approval, or what is left of it, comes into the cache.
     pub fn approval(&mut self, object: &Value) {
         self.approvals.apply_watcher_event(&Event::Apply(serde_json::from_value(object.clone()).unwrap()));
