@@ -108,7 +108,7 @@ async fn a_question_is_asked_and_its_answer_becomes_a_revision() {
 #[tokio::test]
 async fn whoever_changes_a_document_may_say_why_and_of_which_content() {
     let mut bench = Bench::new().await;
-    specification(&bench, "keys", json!({}));
+    specification(&bench, "keys", &json!({}));
     let told = tell_reason(&Digest::of_bytes(SPEC.as_bytes()), "Rollback of 3");
     bench.api.change("specifications/keys", &json!({"metadata": {"annotations": {"enact.dev/reason": told}}}));
     bench.specification("keys").await.unwrap();
