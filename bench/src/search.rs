@@ -122,6 +122,7 @@ async fn measure_in(database: &mut Database, figures: &mut Figures) -> Result<()
     let begun = Instant::now();
     let own = index(&database.store, "own", &mut source).await?;
     figures.add("search: items indexed a second, with their vectors", count(OWN) / begun.elapsed().as_secs_f64(), "/s");
+    database.owner.execute("vacuum analyze enact.search_items, enact.search_embeddings").await?;
     let queries: Vec<Query> = (0..SEARCHES).map(|_| source.query()).collect();
 
     let alone = search(&database.store, "own", &queries).await?;
