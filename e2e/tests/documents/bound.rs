@@ -1,6 +1,6 @@
 //! Inheritance: what the platform demands of all, and a tenant can make stricter and never looser.
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use enact_crds::{Constitution, Specification};
 use enact_e2e::documents::{holds, inline, map, mapped};
 use enact_e2e::on_stages;

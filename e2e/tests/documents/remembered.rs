@@ -1,6 +1,6 @@
 //! History: every content stays, with who made it and why, and comes back as a new revision.
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use enact_crds::Specification;
 use enact_e2e::documents::{holds, inline, map, mapped};
 use enact_e2e::on_stage;

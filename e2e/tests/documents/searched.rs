@@ -1,6 +1,6 @@
 //! Search: a person finds what their tenant has written, and nothing of anybody else's.
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use enact_crds::Specification;
 use enact_e2e::documents::{holds, inline};
 use enact_e2e::people::Person;

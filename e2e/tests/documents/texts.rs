@@ -58,3 +58,28 @@ pub fn rule(name: &str) -> Result<Value> {
     let rules = library["rules"].as_array().context("the library has no rules")?;
     rules.iter().find(|rule| rule["name"] == name).cloned().with_context(|| format!("the library has no rule {name}"))
 }
+
+/// Without a cluster: these texts have what the tests say of them, and nothing else of weight.
+#[test]
+fn the_texts_are_what_the_tests_take_them_for() {
+    use enact_domain::analysis::{Severity, against_constitution, questions, specification};
+    use enact_domain::rules::compile_all;
+    use enact_domain::speckit::{constitution, spec};
+
+    let law = constitution::parse(house("1.0.0").as_bytes());
+    assert_eq!((law.errors().count(), law.model.principles.len()), (0, 2), "{:#?}", law.diagnostics);
+    for text in [KEYS.to_owned(), lent_for(60)] {
+        let parsed = spec::parse(text.as_bytes());
+        let report = specification(&parsed);
+        let weighty: Vec<_> = report.findings.iter().filter(|f| f.severity <= Severity::High).collect();
+        assert!(weighty.is_empty(), "{weighty:#?}");
+        let conflicts = against_constitution(&parsed.model, &law.model);
+        assert!(conflicts.is_empty(), "{conflicts:#?}");
+    }
+    let parsed = spec::parse(asking().as_bytes());
+    let asked = questions(&parsed, &specification(&parsed));
+    assert_eq!((asked[0].text.as_str(), asked[0].line, asked[0].location.as_str()), ("how long may a key be lent?", 23, "FR-002"));
+    let rules = ["requirements-bind", "criteria-are-measured", "no-open-questions", "tasks-are-settled"];
+    let rules = rules.map(|name| serde_json::from_value(rule(name).unwrap()).unwrap());
+    compile_all(&rules).unwrap();
+}
