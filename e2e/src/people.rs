@@ -145,7 +145,13 @@ impl Person {
     pub fn enact(&self, args: &[&str]) -> Result<Said> {
         let output = self.ends(&self.stage.name, args)?;
         let said = said(&output);
-        ensure!(output.status.success(), "{}: `enact {}` ended with {}: {said:?}", self.name, args.join(" "), output.status);
+        ensure!(
+            output.status.success(),
+            "{}: `enact {}` ended with {}: {said:?}",
+            self.name,
+            args.join(" "),
+            output.status
+        );
         Ok(said)
     }
 
@@ -175,7 +181,8 @@ impl Person {
     fn command(&self, name: &str, namespace: &str) -> Result<Command> {
         let mut command = program(name)?;
         let kubeconfig = self.home().join("kubeconfig");
-        let place = [OsStr::new("--kubeconfig"), kubeconfig.as_os_str(), OsStr::new("--namespace"), OsStr::new(namespace)];
+        let place =
+            [OsStr::new("--kubeconfig"), kubeconfig.as_os_str(), OsStr::new("--namespace"), OsStr::new(namespace)];
         command.current_dir(self.home()).args(place);
         Ok(command)
     }

@@ -38,11 +38,18 @@ fn a_removed_principle_needs_a_major_version_and_what_it_touches_is_counted() {
         touches(&stage, &Impact { specifications: 1, plans: 1, tasks: 2, some }).await?;
 
         let shorter = |version: &str| {
-            let (text, gone) = (house(version), "### II. Success is measured\n\nEvery success criterion MUST have a number.\n\n");
+            let (text, gone) =
+                (house(version), "### II. Success is measured\n\nEvery success criterion MUST have a number.\n\n");
             inline("Constitution", "house", &text.replace(gone, ""), &json!({}))
         };
         lee.applies(&shorter("1.1.0")).await?;
-        let told = ["Success is measured", "is removed", "a MAJOR amendment", "version 1.0.0 must become 2.0.0, not 1.1.0", "write `**Version**: 2.0.0`"];
+        let told = [
+            "Success is measured",
+            "is removed",
+            "a MAJOR amendment",
+            "version 1.0.0 must become 2.0.0, not 1.1.0",
+            "write `**Version**: 2.0.0`",
+        ];
         let stalled = stage.says::<Constitution>("house", "VersionMismatch", &told).await?.status.unwrap_or_default();
         ensure!(stalled.approved_digest == first.digest, "what was in force stays so: {stalled:#?}");
 
@@ -56,16 +63,31 @@ fn a_removed_principle_needs_a_major_version_and_what_it_touches_is_counted() {
         let removed: Vec<&str> = amendment.changes.iter().filter(removed).map(|c| c.principle.as_str()).collect();
         ensure!(removed.len() == 1 && removed[0].contains("Success is measured"), "{amendment:#?}");
         let impact = lee.enact(&["impact", "house"])?.printed;
-        let said = ["amended from version 1.0.0", "Success is measured", "1 specifications, 1 unfinished plans, 2 open tasks", "Specification e2e-amended/keys", "Plan e2e-amended/keys"];
+        let said = [
+            "amended from version 1.0.0",
+            "Success is measured",
+            "1 specifications, 1 unfinished plans, 2 open tasks",
+            "Specification e2e-amended/keys",
+            "Plan e2e-amended/keys",
+        ];
         holds(&impact, &said)?;
         stage.stands::<Specification>("keys", "Approved").await?;
 
         // A lower version is none, whatever it says.
         lee.applies(&inline("Constitution", "house", &house("1.9.0"), &json!({}))).await?;
-        stage.says::<Constitution>("house", "VersionMismatch", &["1.9.0 is lower than 2.0.0", "versions only rise", "2.1.0"]).await?;
+        stage
+            .says::<Constitution>(
+                "house",
+                "VersionMismatch",
+                &["1.9.0 is lower than 2.0.0", "versions only rise", "2.1.0"],
+            )
+            .await?;
         let history = dana.enact(&["history", "constitution/house"])?.printed;
         for version in ["1.0.0", "1.1.0", "2.0.0"] {
-            ensure!(history.lines().any(|l| l.contains(version) && l.contains(" lee ")), "{version} is not in: {history}");
+            ensure!(
+                history.lines().any(|l| l.contains(version) && l.contains(" lee ")),
+                "{version} is not in: {history}"
+            );
         }
         Ok(())
     });

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use enact_crds::plan::Phase;
 use enact_crds::{Plan, Specification, Task};
-use enact_e2e::documents::{holds, inline, manifest, message};
+use enact_e2e::documents::{holds, inline, message};
 use enact_e2e::people::Person;
 use enact_e2e::work::scripted_plan;
 use enact_e2e::{PATIENCE, Stage, on_stage};
@@ -56,13 +56,18 @@ fn the_policy_says_who_decides_and_findings_ask_for_others_besides() {
         let first = stage.says::<Specification>("keys", "WaitingForApproval", &waits).await?;
         let status = first.status.clone().unwrap_or_default();
         ensure!(status.findings.high > 0 && status.findings.critical == 0, "{status:#?}");
-        stage.says::<Plan>("keys", "WaitingForSpecification", &["Specification keys is not ready", "0 of 1 approvals"]).await?;
+        stage
+            .says::<Plan>("keys", "WaitingForSpecification", &["Specification keys is not ready", "0 of 1 approvals"])
+            .await?;
         nothing_begins(&stage).await?;
 
         holds(&dana.hears(&APPROVE)?, &["spec.by.groups", "dana is in none of the groups", "leads"])?;
         holds(&robot.hears(&APPROVE)?, &["spec.by.user", &robot.name, "is no person", "spec.approval.machines"])?;
         let said = lee.enact(&APPROVE)?;
-        holds(&said.told, &["by dana", "High: ", "0 of 1 approvals by members of leads", "no content of it was approved before"])?;
+        holds(
+            &said.told,
+            &["by dana", "High: ", "0 of 1 approvals by members of leads", "no content of it was approved before"],
+        )?;
         holds(&said.printed, &["Specification keys approved by lee"])?;
         let asks = ["0 of 1 approvals by members of security", "findings of severity High or worse ask for"];
         stage.says::<Specification>("keys", "WaitingForApproval", &asks).await?;
@@ -105,14 +110,14 @@ fn a_machine_decides_only_where_the_policy_names_it() {
         let asks = |more: &Value| inline("Specification", "keys", KEYS, &policy(more));
         dana.applies(&asks(&json!({"groups": []}))).await?;
         let waits = stage.stands::<Specification>("keys", "WaitingForApproval").await?;
-        let approval = manifest(
-            "Approval",
-            "from-git",
-            &json!({
+        let approval = json!({
+            "apiVersion": "enact.dev/v1alpha1", "kind": "Approval", "metadata": {"generateName": "from-git-"},
+            "spec": {
                 "subject": {"kind": "Specification", "name": "keys"}, "decision": "Approve",
                 "digest": waits.status.and_then(|s| s.digest), "by": {"user": "lee", "groups": ["leads"]},
-            }),
-        );
+            },
+        })
+        .to_string();
         holds(&robot.refusal(&approval).await?, &["spec.by.user", "is no person", "spec.approval.machines"])?;
         stage.stands::<Specification>("keys", "WaitingForApproval").await?;
 
@@ -139,7 +144,10 @@ fn a_change_voids_what_was_decided_and_a_rejection_sends_it_back() {
         dana.applies(&text(60)).await?;
         let changed = stage.stands::<Specification>("keys", "WaitingForApproval").await?.status.unwrap_or_default();
         ensure!(changed.digest != approved.digest && changed.approved_digest == approved.digest, "{changed:#?}");
-        holds(&stage.decision("lee", "ContentChanged").await?, &["the content has changed since; approve the new digest"])?;
+        holds(
+            &stage.decision("lee", "ContentChanged").await?,
+            &["the content has changed since; approve the new digest"],
+        )?;
         // What begins now would begin on content that nobody approved.
         dana.applies(&plan()).await?;
         nothing_begins(&stage).await?;

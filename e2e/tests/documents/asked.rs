@@ -37,9 +37,9 @@ fn an_answer_is_stamped_and_written_into_the_document() {
         let open = stage.says::<Specification>("keys", "Approved", &["question", "open"]).await?;
         let asked = question(&open)?;
         ensure!(open.status.as_ref().is_some_and(|s| s.open_questions == 1), "{:#?}", open.status);
-        ensure!(asked.id.starts_with("Q-") && asked.location == "FR-002" && asked.line == 23, "{asked:?}");
+        ensure!(asked.id.starts_with("Q-") && asked.location == "FR-002" && asked.line == 21, "{asked:?}");
         let listed = dana.enact(&["clarify", "keys"])?.printed;
-        holds(&listed, &[&asked.id, "(FR-002, line 23): how long may a key be lent?"])?;
+        holds(&listed, &[&asked.id, "(FR-002, line 21): how long may a key be lent?"])?;
 
         let forged = json!({"spec": {"clarifications": [
             {"question": asked.id, "answer": "14 days", "by": "lee", "date": "1999-01-01"},
@@ -55,7 +55,10 @@ fn an_answer_is_stamped_and_written_into_the_document() {
         let document = dana.enact(&["show", "specification/keys"])?.printed;
         let session = format!("### Session {date}");
         let line = "- Q: how long may a key be lent? → A: 14 days";
-        holds(&document, &["## Clarifications", &session, line, "- **FR-002**: A lent key MUST be overdue after 14 days."])?;
+        holds(
+            &document,
+            &["## Clarifications", &session, line, "- **FR-002**: A lent key MUST be overdue after 14 days."],
+        )?;
         ensure!(!document.contains("NEEDS CLARIFICATION"), "the marker stays: {document}");
         ensure!(document.lines().filter(|l| l.contains("→ A:")).count() == 1, "one answer, once: {document}");
         let history = dana.enact(&["history", "specification/keys"])?.printed;

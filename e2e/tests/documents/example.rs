@@ -39,7 +39,10 @@ fn the_example_goes_from_a_question_to_finished_work() {
         let after = stage.watch(&api, "lending", "an answered document", PATIENCE, answered).await?;
         let after = after.status.unwrap_or_default();
         ensure!(after.findings.critical == 0 && after.findings.high == 0, "{:#?}", after.top_findings);
-        holds(&dana.enact(&["show", "specification/lending"])?.printed, &["→ A: 30 days", "MUST be overdue after 30 days."])?;
+        holds(
+            &dana.enact(&["show", "specification/lending"])?.printed,
+            &["→ A: 30 days", "MUST be overdue after 30 days."],
+        )?;
 
         stage.stands::<Specification>("lending", "WaitingForApproval").await?;
         stage.stands::<Plan>("lending", "WaitingForSpecification").await?;

@@ -20,10 +20,14 @@ fn overlaps(specification: &Specification) -> Vec<Finding> {
 
 /// Waits until a specification shows overlaps with `other`, or none; what they say.
 async fn shows(stage: &Stage, name: &str, some: bool) -> Result<String> {
-    let is = |s: &Specification| s.status.as_ref().is_some_and(|s| s.digest.is_some()) && !overlaps(s).is_empty() == some;
+    let is =
+        |s: &Specification| s.status.as_ref().is_some_and(|s| s.digest.is_some()) && !overlaps(s).is_empty() == some;
     let what = if some { "findings about overlap" } else { "no finding about overlap" };
     let found = stage.watch(&stage.api::<Specification>(), name, what, PATIENCE, is).await?;
-    Ok(overlaps(&found).iter().map(|f| format!("{} {} {}: {}; {}\n", f.code, f.location, f.line, f.message, f.remedy)).collect())
+    Ok(overlaps(&found)
+        .iter()
+        .map(|f| format!("{} {} {}: {}; {}\n", f.code, f.location, f.line, f.message, f.remedy))
+        .collect())
 }
 
 #[test]
@@ -48,9 +52,15 @@ fn what_two_specifications_share_is_a_finding_on_both() {
         let of_keys = shows(&stage, "keys", true).await?;
         let both = ["SharedEntity", "Key Card", "SimilarRequirement", "agree with"];
         holds(&of_cards, &both)?;
-        holds(&of_cards, &["specification keys describes the entity", "specification keys demands much the same in FR-001"])?;
+        holds(
+            &of_cards,
+            &["specification keys describes the entity", "specification keys demands much the same in FR-001"],
+        )?;
         holds(&of_keys, &both)?;
-        holds(&of_keys, &["specification cards describes the entity", "specification cards demands much the same in FR-007"])?;
+        holds(
+            &of_keys,
+            &["specification cards describes the entity", "specification cards demands much the same in FR-007"],
+        )?;
         ensure!(!format!("{of_cards}{of_keys}").contains("theirs"), "another tenant's shows: {of_cards}{of_keys}");
         shows(&other, "theirs", false).await?;
         let found = dana.enact(&["show", "specification/keys", "--findings"])?.printed;

@@ -32,7 +32,10 @@ fn a_rollback_is_a_new_revision_with_old_content() {
         let known = lines(&history);
         ensure!(known.len() == 2 && known[0][0] == "2" && known[1][0] == "1", "{history}");
         ensure!(known[0].contains(&"lee") && known[1].contains(&"dana"), "{history}");
-        ensure!(first.is_some_and(|d| d.contains(known[1][1])) && second.is_some_and(|d| d.contains(known[0][1])), "{history}");
+        ensure!(
+            first.is_some_and(|d| d.contains(known[1][1])) && second.is_some_and(|d| d.contains(known[0][1])),
+            "{history}"
+        );
 
         let diff = dana.enact(&["diff", "specification/keys", "1", "2"])?.printed;
         holds(&diff, &["Functional Requirements", "[-30-]", "{+60+}", "**FR-002**"])?;
@@ -66,7 +69,8 @@ fn a_source_that_breaks_or_goes_loses_nothing() {
 
         let nothing = map("keys", "");
         dana.applies(&nothing).await?;
-        let broken = stage.says::<Specification>("keys", "InvalidDocument", &["line 1", "the document is empty", "write it"]);
+        let broken =
+            stage.says::<Specification>("keys", "InvalidDocument", &["line 1", "the document is empty", "write it"]);
         let broken = broken.await?.status.unwrap_or_default();
         ensure!(broken.approved_digest == good.digest, "{broken:#?}");
         ensure!(dana.enact(&["show", "specification/keys@approved"])?.printed == KEYS, "what was approved is lost");

@@ -78,7 +78,10 @@ fn a_plan_that_breaks_a_rule_does_not_start() {
         let about = |rule: &str| stopped.top_findings.iter().find(|f| f.message.contains(&format!("rule {rule}")));
         let todo = about("tasks-are-settled").with_context(|| format!("no finding: {:#?}", stopped.top_findings))?;
         ensure!(todo.severity == Severity::Medium && todo.message.contains("task T001"), "{todo:#?}");
-        ensure!(stage.api::<Task>().list(&ListParams::default()).await?.items.is_empty(), "a plan that is stopped has tasks");
+        ensure!(
+            stage.api::<Task>().list(&ListParams::default()).await?.items.is_empty(),
+            "a plan that is stopped has tasks"
+        );
 
         let asked = open.status.unwrap_or_default().questions;
         let asked = asked.iter().find(|q| q.text.contains("how long")).context("no question")?;

@@ -102,7 +102,8 @@ fn what_a_newer_revision_concerns_is_done_again_and_the_rest_stays() {
         attempts(&stage, [1, 2, 1]).await?;
 
         // A requirement that no task serves needs another plan, and nothing is done again.
-        let more = named.replace("- **FR-002**", "- **FR-003**: The list MUST name the shelf of a free key.\n- **FR-002**");
+        let more =
+            named.replace("- **FR-002**", "- **FR-003**: The list MUST name the shelf of a free key.\n- **FR-002**");
         dana.applies(&text(&more)).await?;
         let last = approve(&stage, &lee).await?;
         let stale = outdated(&stage, &last).await?;
