@@ -1,6 +1,6 @@
 //! `enact approve` and `enact reject`: a person's decision on what lies before them.
 
-use std::fmt::Debug;
+use std::io;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
@@ -14,16 +14,19 @@ use enact_domain::names::ANNOTATION_AUTHOR;
 use enact_domain::time::Millis;
 use jiff::Timestamp;
 use kube::api::{ListParams, ObjectMeta, PostParams};
-use kube::{Api, Resource, ResourceExt as _};
-use serde::de::DeserializeOwned;
+use kube::{Resource, ResourceExt as _};
 
 use crate::args::Decide;
 use crate::cluster::{Cluster, told};
-use crate::terminal::{self, note};
+use crate::history::{difference, recorded};
+use crate::record::Record;
+use crate::terminal::{self, Paint, note};
 use crate::text::one_line;
 
 /// Most findings that are shown.
 const FINDINGS: usize = 5;
+/// Most lines of a difference that are shown.
+const DIFFERENCE: usize = 200;
 
 /// What a person is shown before they decide.
 #[derive(Debug, Default)]
@@ -61,6 +64,8 @@ pub async fn run(cluster: &Cluster, options: &Decide, choice: Choice) -> Result<
     for line in card(cluster, &options.subject, &content, &digest) {
         note(&line);
     }
+    let changes = Box::pin(changes(cluster, &options.subject, &content, &digest)).await;
+    terminal::aside(&format!("{}\n", changes.trim_end()));
     note(&standing(cluster, &options.subject, &content, &digest).await);
     let verb = if choice == Choice::Approve { "Approve" } else { "Reject" };
     if !options.yes && !terminal::confirm(&format!("{verb} this content?"))? {
@@ -75,7 +80,8 @@ pub async fn run(cluster: &Cluster, options: &Decide, choice: Choice) -> Result<
         spec: ApprovalSpec { subject: options.subject.clone(), digest, decision: choice, comment, by: None },
         status: None,
     };
-    let created = approvals(cluster)
+    let created = cluster
+        .api::<Approval>()
         .create(&PostParams::default(), &approval)
         .await
         .map_err(told)
@@ -123,6 +129,36 @@ fn card(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -
     lines
 }
 
+/// How the content differs from the one that was approved before, with nothing in it that a terminal would obey. Where that cannot be
+/// told, a person goes on with what the object shows.
+async fn changes(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -> String {
+    let Some(approved) = &content.approved else { return "  no content of it was approved before".into() };
+    if approved == digest {
+        return "  it does not differ from what was approved last".into();
+    }
+    let both = async {
+        let record = Record::open(cluster).await?;
+        let (old, new) = (recorded(&record, subject, approved), recorded(&record, subject, digest));
+        futures::try_join!(old, new)
+    };
+    match both.await {
+        Ok((before, after)) => {
+            let shown = difference(&before, &after, Paint::of(&io::stderr()));
+            let (lines, all) = (shown.lines().take(DIFFERENCE).collect::<Vec<_>>(), shown.lines().count());
+            let place = format!("{}/{}", format!("{:?}", subject.kind).to_ascii_lowercase(), subject.name);
+            let rest = match all.saturating_sub(DIFFERENCE) {
+                0 => String::new(),
+                more => format!("\n  and {more} lines more: enact diff {place} --namespace {}", cluster.namespace),
+            };
+            format!("  since it was approved last:\n{}{rest}", lines.join("\n"))
+        }
+        Err(problem) => format!(
+            "  how it differs from what was approved last cannot be shown: {}",
+            one_line(&format!("{problem:#}"))
+        ),
+    }
+}
+
 /// Where the content stands with people.
 async fn standing(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -> String {
     let policy = &content.policy;
@@ -130,7 +166,7 @@ async fn standing(cluster: &Cluster, subject: &Subject, content: &Content, diges
         return "  its policy asks for no approval".into();
     }
     let fields = format!("spec.subject.kind={:?},spec.subject.name={}", subject.kind, subject.name);
-    let known = match approvals(cluster).list(&ListParams::default().fields(&fields)).await {
+    let known = match cluster.api::<Approval>().list(&ListParams::default().fields(&fields)).await {
         Ok(known) => known,
         // Whoever may create an Approval need not be allowed to list them.
         Err(error) => return format!("  who has decided so far cannot be told: {:#}", told(error)),
@@ -158,9 +194,9 @@ async fn standing(cluster: &Cluster, subject: &Subject, content: &Content, diges
 async fn look_at(cluster: &Cluster, subject: &Subject) -> Result<Content> {
     let name = subject.name.as_str();
     match subject.kind {
-        SubjectKind::Constitution => get::<Constitution>(cluster, name).await.map(of_constitution),
-        SubjectKind::Specification => get::<Specification>(cluster, name).await.map(of_specification),
-        SubjectKind::Plan => get::<Plan>(cluster, name).await.map(of_plan),
+        SubjectKind::Constitution => cluster.get::<Constitution>(name).await.map(of_constitution),
+        SubjectKind::Specification => cluster.get::<Specification>(name).await.map(of_specification),
+        SubjectKind::Plan => cluster.get::<Plan>(name).await.map(of_plan),
     }
 }
 
@@ -225,20 +261,5 @@ fn of_plan(plan: Plan) -> Content {
         summary: format!("{tasks} by agent {}{place}{serves}", spec.agent_ref.name),
         source: spec.source,
         findings: status.top_findings,
-    }
-}
-
-fn approvals(cluster: &Cluster) -> Api<Approval> {
-    Api::namespaced(cluster.client.clone(), &cluster.namespace)
-}
-
-async fn get<K>(cluster: &Cluster, name: &str) -> Result<K>
-where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
-{
-    let api: Api<K> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    match api.get_opt(name).await.map_err(told)? {
-        Some(object) => Ok(object),
-        None => bail!("there is no {} {name} in namespace {}", K::kind(&()), cluster.namespace),
     }
 }

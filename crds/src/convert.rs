@@ -93,6 +93,11 @@ pub fn decided(name: &str, spec: &api::ApprovalSpec, at: Option<Millis>) -> Opti
     })
 }
 
+/// The worst severity of findings.
+pub fn worst_of(findings: &[document::Finding]) -> Option<analysis::Severity> {
+    findings.iter().map(|f| f.severity.into()).min()
+}
+
 /// A rule of a constitution, as the domain has it.
 pub fn rule(rule: &document::ConstitutionRule) -> rules::Rule {
     rules::Rule {

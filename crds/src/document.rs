@@ -70,6 +70,9 @@ pub struct SourceStatus {
     /// Why the last look gave nothing; the last good content is kept meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// The value of the annotation `enact.dev/reconcile-at` that was last acted upon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_reconcile_at: Option<String>,
 }
 
 /// How many findings of each severity the last check of a document gave.

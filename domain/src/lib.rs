@@ -9,6 +9,8 @@ pub mod assignment;
 pub mod attempt;
 pub mod condition;
 pub mod digest;
+pub mod drafting;
+pub mod errand;
 pub mod graph;
 pub mod names;
 pub mod plan;

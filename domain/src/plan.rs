@@ -313,6 +313,9 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &[Node], room: u32, now: Mi
             ready.push(i);
         }
     }
+    if redone {
+        pass.wake_at(Millis(now.0 + 1));
+    }
     let halted = policy.on_failure == OnFailure::Halt
         && phases.iter().any(|p| matches!(p, TaskPhase::Failed | TaskPhase::Unknown));
     // What is to be redone is opened again with all that stands on it before any of it starts, so that nothing is left out by a crash.
@@ -371,7 +374,6 @@ impl Pass {
         let phase = self.go_on(i, node, released);
         if redo && phase.is_finished() && phase != TaskPhase::Unknown {
             // Its end is told first; the next pass opens it again.
-            self.wake_at(Millis(self.now.0 + 1));
             return TaskPhase::Pending;
         }
         phase

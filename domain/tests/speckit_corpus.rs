@@ -2,13 +2,15 @@
 //!
 //! What a document says is compared with what a search for the standard forms finds in it: nothing that stands there is lost.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
 use enact_domain::graph::Graph;
 use enact_domain::speckit::tasks::TasksFile;
-use enact_domain::speckit::{Diagnostic, Parsed, TaskId, constitution, edit, plan, spec, tasks};
+use enact_domain::speckit::{
+    Diagnostic, Parsed, TaskId, checklist, constitution, data_model, edit, plan, research, spec, tasks,
+};
 
 fn corpus() -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus/dev");
@@ -97,6 +99,10 @@ fn every_standard_task_line_is_a_task() {
         sound(place, bytes, &parsed, &parsed.model.source);
         let known = ids(&parsed.model);
         for (number, line) in prose(&parsed.model.source).unwrap_or_default() {
+            if line.strip_prefix("## Phase ").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())) {
+                let kept = parsed.model.phases.iter().any(|phase| phase.line == number);
+                assert!(kept, "{}:{number}: {line:?}", place.display());
+            }
             let Some(id) = standard_task(line) else { continue };
             seen += 1;
             let kept = known.contains(&id) || told(&parsed.diagnostics, number);
@@ -171,7 +177,7 @@ fn an_answer_can_be_added_without_any_other_change() {
 
 #[test]
 fn every_standard_requirement_and_story_is_read() {
-    let (mut requirements, mut stories) = (0, 0);
+    let (mut requirements, mut stories, mut scenarios, mut answers) = (0, 0, 0, 0);
     each("spec.md", |place, bytes| {
         let parsed = spec::parse(bytes);
         sound(place, bytes, &parsed, &parsed.model.source);
@@ -190,10 +196,46 @@ fn every_standard_requirement_and_story_is_read() {
                 let kept = model.stories.iter().any(|s| s.line == number) || told(&parsed.diagnostics, number);
                 assert!(kept, "{}:{number}: {line:?}", place.display());
             }
+            if line.split_once(". ").is_some_and(|(n, rest)| n.parse::<u8>().is_ok() && rest.starts_with("**Given**")) {
+                scenarios += 1;
+                let kept = model.stories.iter().flat_map(|s| &s.scenarios).any(|s| s.line == number);
+                assert!(kept, "{}:{number}: {line:?}", place.display());
+            }
+            if line.starts_with("- Q: ") {
+                answers += 1;
+                let kept = model.clarifications.iter().any(|c| c.line == number);
+                assert!(kept, "{}:{number}: {line:?}", place.display());
+            }
         }
     });
-    println!("{requirements} requirements and criteria, {stories} stories in the standard form");
-    assert!((requirements > 0 && stories > 0) || corpus().is_none());
+    println!("{requirements} requirements and criteria, {stories} stories, {scenarios} scenarios, {answers} answers");
+    assert!((requirements > 0 && stories > 0 && scenarios > 0 && answers > 0) || corpus().is_none());
+}
+
+#[test]
+fn every_standard_decision_and_item_is_read() {
+    let (mut decisions, mut items) = (0, 0);
+    each("research.md", |place, bytes| {
+        let model = research::parse(bytes).model;
+        for (number, line) in prose(&model.source).unwrap_or_default() {
+            if line.trim_start_matches(['-', ' ']).starts_with("**Decision**: ") {
+                decisions += 1;
+                let kept = model.decisions.iter().flat_map(|d| &d.decision).any(|item| item.line == number);
+                assert!(kept, "{}:{number}: {line:?}", place.display());
+            }
+        }
+    });
+    each("requirements.md", |place, bytes| {
+        let model = checklist::parse(bytes).model;
+        for (number, line) in prose(&model.source).unwrap_or_default() {
+            if ["- [ ] ", "- [x] ", "- [X] "].iter().any(|form| line.starts_with(form)) {
+                items += 1;
+                assert!(model.items.iter().any(|i| i.line == number), "{}:{number}: {line:?}", place.display());
+            }
+        }
+    });
+    println!("{decisions} decisions, {items} items in the standard form");
+    assert!((decisions > 0 && items > 0) || corpus().is_none());
 }
 
 #[test]
@@ -232,4 +274,75 @@ fn every_standard_principle_is_read() {
         }
     });
     println!("{principles} principles in the standard form");
+}
+
+/// What a document of this kind gets told, and whether its bytes are kept; None for kinds that are not read.
+fn diagnose(kind: &str, bytes: &[u8]) -> Option<(Vec<Diagnostic>, bool)> {
+    macro_rules! read {
+        ($kind:ident) => {{
+            let parsed = $kind::parse(bytes);
+            (parsed.diagnostics, parsed.model.source.as_bytes() == bytes)
+        }};
+    }
+    Some(match kind {
+        "constitution" => read!(constitution),
+        "spec" => read!(spec),
+        "plan" => read!(plan),
+        "tasks" => read!(tasks),
+        "research" => read!(research),
+        "checklist" => read!(checklist),
+        "data-model" => read!(data_model),
+        _ => return None,
+    })
+}
+
+/// The page says how the corpus is read; this is what it must say.
+#[test]
+fn the_figures_in_the_documentation_are_those_of_the_corpus() {
+    let Some(root) = corpus() else { return };
+    let index = root.join("../INDEX.tsv");
+    let Ok(index) = std::fs::read_to_string(&index) else {
+        println!("skipped: no index at {}", index.display());
+        return;
+    };
+    let mut kinds: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    let mut codes: BTreeMap<(String, &str), (usize, usize)> = BTreeMap::new();
+    let (mut all, mut unread) = (0, 0);
+    for row in index.lines().skip(1) {
+        let fields: Vec<&str> = row.split('\t').collect();
+        let path = root.join(fields[1].replace('/', "__")).join(fields[3]);
+        let bytes = std::fs::read(&path).expect("what the index names is there");
+        all += 1;
+        let Some((diagnostics, kept)) = diagnose(fields[5], &bytes) else {
+            unread += 1;
+            continue;
+        };
+        assert!(kept, "{}: the bytes are not kept", path.display());
+        let (documents, clean) = kinds.entry(fields[5]).or_default();
+        *documents += 1;
+        *clean += usize::from(diagnostics.is_empty());
+        let mut seen = BTreeSet::new();
+        for finding in &diagnostics {
+            let (count, documents) = codes.entry((format!("`{}`", finding.code), fields[5])).or_default();
+            *count += 1;
+            *documents += usize::from(seen.insert(finding.code));
+        }
+    }
+    let share = |part: usize, whole: usize| {
+        let thousandths = (1000 * part + whole / 2) / whole;
+        format!("{}.{} %", thousandths / 10, thousandths % 10)
+    };
+    let mut table = String::from("| kind | documents | without a diagnostic | share |\n| --- | --: | --: | --: |\n");
+    for (kind, (documents, clean)) in &kinds {
+        table.extend([format!("| {kind} | {documents} | {clean} | {} |\n", share(*clean, *documents))]);
+    }
+    let (documents, clean) = kinds.values().fold((0, 0), |sum, kind| (sum.0 + kind.0, sum.1 + kind.1));
+    table.extend([format!("| all that are read | {documents} | {clean} | {} |\n", share(clean, documents))]);
+    table.extend([format!("| kept, and not read | {unread} | | |\n| all | {all} | | |\n")]);
+    table.push_str("\n| diagnostic | kind | times | documents |\n| --- | --- | --: | --: |\n");
+    for ((code, kind), (count, documents)) in &codes {
+        table.extend([format!("| {code} | {kind} | {count} | {documents} |\n")]);
+    }
+    let page = include_str!("../../docs/reference/spec-kit-documents.md");
+    assert!(page.contains(&table), "the page must say:\n\n{table}");
 }

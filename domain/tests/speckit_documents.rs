@@ -389,3 +389,28 @@ fn models_and_diagnostics_are_json() {
     assert_eq!(tasks["model"]["tasks"][0]["id"], "T001");
     assert_eq!(tasks["diagnostics"][0]["severity"], "Error");
 }
+
+/// Names of diagnostics in a text: words in CamelCase between these marks.
+fn names(text: &str, mark: char) -> std::collections::BTreeSet<&str> {
+    let camel = |word: &&str| {
+        let capitals = word.bytes().filter(u8::is_ascii_uppercase).count();
+        word.starts_with(char::is_uppercase) && capitals > 1 && word.bytes().any(|b| b.is_ascii_lowercase())
+    };
+    text.split(mark).filter(|word| word.bytes().all(|b| b.is_ascii_alphanumeric())).filter(camel).collect()
+}
+
+#[test]
+fn every_diagnostic_is_explained() {
+    let mut sources = String::new();
+    let mut open = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/speckit")];
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else {
+            sources.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+    let page = include_str!("../../docs/reference/spec-kit-documents.md");
+    let table = page.split("## Diagnostics").nth(1).unwrap().split("\n## ").next().unwrap();
+    assert_eq!(names(&sources, '"'), names(table, '`'));
+}

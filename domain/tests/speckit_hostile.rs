@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use enact_domain::speckit::{constitution, plan, spec, tasks};
+use enact_domain::speckit::edit::{self, Answer};
+use enact_domain::speckit::{TaskId, checklist, constitution, data_model, plan, research, spec, tasks};
 
 const SMALL: usize = 4 << 10;
 const LARGE: usize = 64 << 10;
@@ -12,7 +13,17 @@ const ALLOWED: u32 = 80;
 const FLOOR: Duration = Duration::from_millis(1);
 
 /// What is repeated to fill a document.
-const REPEATED: [&str; 73] = [
+const REPEATED: [&str; 83] = [
+    "**Decision**: a\n",
+    "Rationale: a\n",
+    "## Decision: a\n",
+    "### Rationale\n",
+    "- [ ] CHK001 a [Gap]\n",
+    " [Gap]",
+    "## Entities\n### a\n",
+    "|Story|Depends On|\n|-|-|\n|US1|US2|\n",
+    "[NEEDS CLARIFICATION: a]",
+    "### Acceptance\n1. Given\n",
     "[",
     "(",
     "# (",
@@ -98,6 +109,13 @@ fn read_all(document: &str) {
     spec::parse(bytes);
     plan::parse(bytes);
     constitution::parse(bytes);
+    research::parse(bytes);
+    checklist::parse(bytes);
+    data_model::parse(bytes);
+    // Whether there is something to tick or to answer does not matter: it is looked for.
+    let _ = TaskId::parse("T001").map(|id| edit::tick(document, &id, true));
+    let answer = Answer { question: "a".into(), answer: "b".into(), date: "2026-03-02".into() };
+    let _ = edit::answer(document, &answer);
 }
 
 fn time(document: &str) -> Duration {

@@ -24,6 +24,7 @@ use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::plan::Runtimes;
 use crate::references::{References, Target};
+use crate::sourcing::errands::Errands;
 use crate::tenant::cluster::{Cluster, NamespaceEntry};
 use crate::tenant::status::is_stalled;
 
@@ -60,6 +61,8 @@ pub struct Context {
     pub references: References,
     /// Tasks and pods by plan.
     pub index: Arc<Index>,
+    /// Pods that fetch or draft documents.
+    pub errands: Errands,
     /// The tenants' room.
     pub ledger: Ledger,
     /// Waits after failures.
@@ -112,6 +115,7 @@ impl Context {
     /// Returns when every cache holds what exists: what is missing before that proves nothing.
     pub async fn synced(&self) {
         self.index.synced().await;
+        self.errands.synced().await;
         self.cluster.synced().await;
         self.listings.done().await;
     }

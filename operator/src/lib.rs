@@ -25,6 +25,7 @@ pub mod pods;
 pub mod references;
 pub mod run;
 pub mod shelf;
+pub mod sourcing;
 pub mod subjects;
 pub mod task;
 pub mod tenant;

@@ -34,6 +34,7 @@ use crate::memory::{Memory, Postgres};
 use crate::metrics::Metrics;
 use crate::plan::Runtimes;
 use crate::references::{References, Referrers, Target};
+use crate::sourcing::errands::Errands;
 use crate::subjects::Subjects;
 use crate::tenant::cluster::{Cluster, follow_namespaces, follow_objects};
 use crate::{agent, approval, documents, follow, plan, tenant};
@@ -188,6 +189,7 @@ fn assemble(client: Client, config: Config, memory: Box<dyn Memory>, metrics: Me
         listings,
         references,
         index,
+        errands: Errands::default(),
         ledger: Ledger::default(),
         backoff: Backoff::default(),
         plans: Runtimes::default(),
@@ -230,6 +232,7 @@ impl Controllers {
         let (ctx, stop) = (|| ctx.clone(), || shutdown.clone());
         set.spawn(follow::tasks(ctx(), stop()));
         set.spawn(follow::pods(ctx(), stop()));
+        set.spawn(follow::errands(ctx(), stop()));
         set.spawn(follow::config_maps(ctx(), stop()));
         set.spawn(follow::departures(self.departed, ctx(), stop()));
         set.spawn(follow_namespaces(ctx(), stop()));

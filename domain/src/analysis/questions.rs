@@ -154,10 +154,12 @@ fn fits(options: &[String]) -> bool {
 }
 
 fn tidy(option: &str) -> String {
-    let option = option.trim().trim_end_matches([',', ';', '?', '.', ' ']);
+    const MARKS: [char; 5] = [',', ';', '?', '.', ' '];
+    let option = option.trim().trim_end_matches(MARKS);
     let option =
-        ["or ", "and ", "either ", "e.g. ", "e.g., "].iter().fold(option, |o, word| o.strip_prefix(word).unwrap_or(o));
-    option.trim().to_owned()
+        [" or", " and"].iter().fold(option, |o, word| o.strip_suffix(word).unwrap_or(o)).trim_end_matches(MARKS);
+    let openings = ["or ", "and ", "either ", "e.g. ", "e.g., "];
+    openings.iter().fold(option, |o, word| o.strip_prefix(word).unwrap_or(o)).trim().to_owned()
 }
 
 /// `(a) keep them (b) delete them`, `A) … B) …`, `1) … 2) …`.
@@ -198,17 +200,16 @@ fn listed(text: &str) -> Option<Vec<String>> {
 
 /// `Should X be kept or deleted`: what stands between the verb and `or`, and what follows.
 fn alternative(text: &str) -> Option<Vec<String>> {
+    const VERBS: [&str; 11] =
+        [" be ", " use ", " as ", " by ", " via ", " with ", " support ", " in ", " to ", " is ", " are "];
     let (left, right) = text.split_once(" or ")?;
     if right.contains(" or ") {
         return None;
     }
-    let left = [" be ", " use ", " as ", " by ", " via ", " with ", " support ", " in ", " to ", " is ", " are "]
-        .iter()
-        .find_map(|verb| left.split_once(verb))
-        .map(|(_, rest)| rest)?;
-    // `kept for 30 days or for one year`: the alternative begins with the word that both have.
+    // `kept for 30 days or for one year`: the alternative begins with the word that both have; else it stands behind the verb.
     let opening = format!(" {} ", right.split(' ').next().unwrap_or_default());
-    let left = left.rfind(&opening).map_or(left, |at| &left[at..]);
+    let behind_verb = || VERBS.iter().find_map(|verb| left.split_once(verb)).map(|(_, rest)| rest);
+    let left = left.rfind(&opening).map(|at| &left[at..]).or_else(behind_verb)?;
     let parts: Vec<String> = left.split(',').chain([right]).map(tidy).filter(|p| !p.is_empty()).collect();
     parts.iter().all(|p| p.split(' ').count() <= 7).then_some(parts)
 }

@@ -29,8 +29,10 @@ pub async fn apply<D: Document>(
 ) -> Result<(), Error> {
     let turn = is_turn(&before, &decision);
     let content = seen.content.ok();
-    let standing = before.after(&decision, content.as_ref(), object.meta().generation, ctx.now());
-    write(object, ctx, standing, content.map(|c| c.facts)).await?;
+    let mut standing = before.after(&decision, content.as_ref(), object.meta().generation, ctx.now());
+    standing.source = seen.sourcing.source;
+    let status = D::drafted(object.status().cloned().unwrap_or_default(), seen.sourcing.draft);
+    write(object, ctx, status.with(standing), content.map(|c| c.facts)).await?;
     if turn {
         let type_ = if decision.progress == Progress::Stalled { EventType::Warning } else { EventType::Normal };
         ctx.event(object, type_, decision.reason, decision.message).await;
@@ -58,18 +60,18 @@ pub async fn without_record<D: Document>(
         Class::Permanent => (Progress::Stalled, "RecordRefused", error.to_string()),
     };
     let standing = before.with(progress.conditions(reason, &message), object.meta().generation, ctx.now());
-    write(object, ctx, standing, None).await?;
+    write(object, ctx, object.status().cloned().unwrap_or_default().with(standing), None).await?;
     if error.class() == Class::Permanent { Ok(Action::requeue(RESYNC)) } else { Err(error.into()) }
 }
 
 async fn write<D: Document>(
     object: &D,
     ctx: &Context,
-    standing: Standing,
+    status: D::Status,
     facts: Option<D::Facts>,
 ) -> Result<(), Error> {
     let api = Api::<D>::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default());
-    let status = object.tell(ctx, facts, object.status().cloned().unwrap_or_default().with(standing));
+    let status = object.tell(ctx, facts, status);
     patch::status(ctx, &api, object, object.status(), &status).await?;
     Ok(())
 }

@@ -51,7 +51,10 @@ fn stand<F>(seen: &Observed<F>, now: Millis) -> (Progress, &'static str, String,
     }
     let content = match &seen.content {
         Ok(content) => content,
-        Err(missing) => return (Stalled, "SourceMissing", missing.to_string(), None),
+        Err(missing) => {
+            let (progress, reason) = missing.standing();
+            return (progress, reason, missing.to_string(), None);
+        }
     };
     if let Some(error) = &content.error {
         return (Stalled, "InvalidDocument", error.clone(), None);

@@ -71,12 +71,7 @@ pub fn finding(found: &analysis::Finding) -> Finding {
         id: found.id.clone(),
         category: found.category.as_str().to_owned(),
         code: found.code.to_owned(),
-        severity: match found.severity {
-            analysis::Severity::Critical => Severity::Critical,
-            analysis::Severity::High => Severity::High,
-            analysis::Severity::Medium => Severity::Medium,
-            analysis::Severity::Low => Severity::Low,
-        },
+        severity: found.severity.into(),
         line: found.line,
         location: found.location.clone(),
         message: found.summary.clone(),

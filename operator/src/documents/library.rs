@@ -249,23 +249,28 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
 
 /// Things by digest, as many as fit; what was not used for the longest time goes first.
 struct Shelf<V> {
-    kept: Mutex<(LruCache<Digest, (V, usize)>, usize)>,
+    kept: Mutex<Kept<V>>,
     room: usize,
+}
+
+struct Kept<V> {
+    entries: LruCache<Digest, (V, usize)>,
+    total: usize,
 }
 
 impl<V: Clone> Shelf<V> {
     fn new(room: usize) -> Self {
-        Self { kept: Mutex::new((LruCache::unbounded(), 0)), room }
+        Self { kept: Mutex::new(Kept { entries: LruCache::unbounded(), total: 0 }), room }
     }
 
     fn get(&self, key: &Digest) -> Option<V> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.0.get(key).map(|(value, _)| value.clone())
+        kept.entries.get(key).map(|(value, _)| value.clone())
     }
 
     fn put(&self, key: Digest, value: V, weight: usize) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let (entries, total) = &mut *kept;
+        let Kept { entries, total } = &mut *kept;
         *total += weight;
         if let Some((_, (_, old))) = entries.push(key, (value, weight)) {
             *total -= old;

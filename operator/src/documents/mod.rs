@@ -24,6 +24,7 @@ use std::time::Duration;
 use enact_crds::approval::SubjectKind;
 use enact_crds::common::ApprovalPolicy;
 use enact_crds::document::Source;
+use enact_crds::specification::DraftStatus;
 use enact_crds::{Constitution, Specification};
 use enact_domain::analysis::Report;
 use enact_domain::record::Kind;
@@ -37,6 +38,7 @@ use serde::de::DeserializeOwned;
 use crate::context::Context;
 use crate::error::Error;
 use crate::references::{References, Referrers, Target};
+use crate::sourcing::Drafter;
 use observe::{Content, Place};
 use source::Found;
 use status::Shared;
@@ -63,6 +65,14 @@ pub trait Document:
 
     /// Where the document comes from.
     fn source(&self) -> Option<&Source>;
+    /// How an agent drafts the document, when somebody asked for that.
+    fn drafter(&self) -> Option<Drafter<'_>> {
+        None
+    }
+    /// The status with what it says of the drafting.
+    fn drafted(status: Self::Status, _draft: Option<DraftStatus>) -> Self::Status {
+        status
+    }
     /// What people must approve.
     fn policy(&self) -> &ApprovalPolicy;
     /// Whether the controller leaves it alone.
@@ -126,7 +136,8 @@ async fn reconcile<D: Document>(object: &D, ctx: &Context) -> Result<Action, Err
     };
     let now = ctx.now();
     let decision = decide::decide(&seen, &before, now);
-    let again = decision.wake.map_or(RESYNC, |at| Duration::from_millis(at.since(now)).clamp(MIN_WAIT, RESYNC));
+    let wake = [decision.wake, seen.sourcing.wake].into_iter().flatten().min();
+    let again = wake.map_or(RESYNC, |at| Duration::from_millis(at.since(now)).clamp(MIN_WAIT, RESYNC));
     let records = record::records(object, ctx, &seen, &before, &decision);
     if !records.is_empty() {
         match ctx.record(records).await {

@@ -11,10 +11,11 @@ use kube::ResourceExt as _;
 use super::Document;
 use super::findings::Findings;
 use super::obstacle::Obstacle;
-use super::source::{self, Missing, Origin};
+use super::source::{self, Missing, Origin, Sourcing};
 use crate::context::Context;
 use crate::error::Error;
 use crate::references::Target;
+use crate::sourcing;
 
 /// What was observed of a document; `F` is what its kind alone says.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct Observed<F> {
     pub tenant: Option<String>,
     /// Its content, as it was read and checked.
     pub content: Result<Content<F>, Missing>,
+    /// What was found out about where it comes from.
+    pub sourcing: Sourcing,
     /// What people must approve.
     pub policy: Policy,
     /// Who wrote it.
@@ -77,19 +80,20 @@ pub async fn observe<D: Document>(object: &D, ctx: &Context) -> Result<Observed<
     let namespace = object.namespace().unwrap_or_default();
     let tenant = ctx.tenant_of(&namespace).map(|m| m.tenant);
     let place = Place { namespace, tenant };
-    let config_map = object.source().and_then(|s| s.config_map_key_ref.as_ref());
     let mut targets = object.targets(ctx, &place).await?;
     targets.push(Target::namespace(&place.namespace));
-    targets.extend(config_map.map(|key| Target::config_map(&place.namespace, &key.name)));
+    targets.extend(sourcing::targets(&place.namespace, object.source(), object.drafter().map(|d| d.drafting)));
     D::referrers(&ctx.references).set(object, targets);
 
-    let content = match source::read(ctx, &place.namespace, object.source()).await? {
+    let (found, sourcing) = source::read(object, ctx).await?;
+    let content = match found {
         Ok(found) => Ok(object.examine(ctx, &place, found).await?),
         Err(missing) => Err(missing),
     };
     Ok(Observed {
         handle: format!("{}/{} -n {}", D::kind(&()).to_lowercase(), object.name_any(), place.namespace),
         content,
+        sourcing,
         policy: object.policy().into(),
         author: object.annotations().get(names::ANNOTATION_AUTHOR).cloned(),
         decisions: decisions(ctx, &place.namespace, D::SUBJECT, &object.name_any()),

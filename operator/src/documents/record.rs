@@ -2,7 +2,8 @@
 
 use enact_domain::condition::Progress;
 use enact_domain::digest::Digest;
-use enact_domain::record::{Event, Record, Subject};
+use enact_domain::names::ANNOTATION_REASON;
+use enact_domain::record::{Event, Record, Subject, told_reason};
 use enact_domain::speckit::MAX_DOCUMENT_BYTES;
 use kube::ResourceExt as _;
 
@@ -44,7 +45,8 @@ pub fn records<D: Document>(
     if let Ok(content) = &seen.content {
         if before.digest != decision.digest {
             let author = seen.author.as_deref().unwrap_or(ACTOR);
-            records.extend(revision(content, before).map(|event| record(author, event)));
+            let told = object.annotations().get(ANNOTATION_REASON);
+            records.extend(revision(content, before, told).map(|event| record(author, event)));
         }
         // Without a memory of what was recorded, the status tells: it is written after the record.
         let shown = before.digest == decision.digest
@@ -81,15 +83,16 @@ fn is_text<F>(content: &Content<F>) -> bool {
 }
 
 /// The content, if it is a text, and why it is another than before.
-fn revision<F>(content: &Content<F>, before: &Standing) -> Option<Event> {
+fn revision<F>(content: &Content<F>, before: &Standing, told: Option<&String>) -> Option<Event> {
     let text = str::from_utf8(&content.bytes).ok().filter(|_| is_text(content))?;
     let answered = before.digest.as_ref().is_some_and(|before| content.steps.contains(before));
-    let reason = match &content.origin {
+    let told = told.and_then(|told| told_reason(told, &content.digest));
+    let reason = told.unwrap_or(match &content.origin {
         _ if answered => "Clarification",
         Origin::Source => "Source",
         Origin::Git(_) => "Git",
         Origin::Draft => "Draft",
-    };
+    });
     let commit = match &content.origin {
         Origin::Git(commit) => Some(commit.clone()),
         Origin::Source | Origin::Draft => None,

@@ -1,12 +1,16 @@
 //! Source: the bytes of a document as they are found, before answers are written into them.
 
-use enact_crds::common::ConfigMapKey;
-use enact_crds::document::Source;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::Api;
+use enact_crds::document::SourceStatus;
+use enact_crds::specification::DraftStatus;
+use enact_domain::time::Millis;
 
+use super::Document;
+use super::status::Shared as _;
 use crate::context::Context;
 use crate::error::Error;
+use crate::sourcing::{self, Subject};
+
+pub use crate::sourcing::Missing;
 
 /// A document as it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,45 +32,30 @@ pub enum Origin {
     Draft,
 }
 
-/// A document that is not there.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Missing {
-    /// The object names no source.
-    #[error("spec.source names no document; set inline, configMapKeyRef or git")]
-    Unnamed,
-    /// There is no such ConfigMap.
-    #[error("spec.source.configMapKeyRef: there is no ConfigMap {0} in this namespace; create it")]
-    ConfigMap(String),
-    /// The ConfigMap has no such key.
-    #[error("spec.source.configMapKeyRef: ConfigMap {name} has no key {key}; add it, or name one that it has")]
-    Key {
-        /// Name of the ConfigMap.
-        name: String,
-        /// The key that is missing.
-        key: String,
-    },
+/// What was found out about where a document comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sourcing {
+    /// What the status is to say of a repository.
+    pub source: Option<SourceStatus>,
+    /// What it is to say of a drafting.
+    pub draft: Option<DraftStatus>,
+    /// When to look again.
+    pub wake: Option<Millis>,
 }
 
-/// Reads a document.
+/// Reads a document, wherever it comes from.
 ///
 /// # Errors
-/// When the API server fails.
-pub async fn read(ctx: &Context, namespace: &str, source: Option<&Source>) -> Result<Result<Found, Missing>, Error> {
-    let bytes = match source {
-        Some(Source { inline: Some(text), .. }) => Ok(text.clone().into_bytes()),
-        Some(Source { config_map_key_ref: Some(key), .. }) => config_map(ctx, namespace, key).await?,
-        _ => Err(Missing::Unnamed),
+/// When the API server or the record fails.
+pub async fn read<D: Document>(object: &D, ctx: &Context) -> Result<(Result<Found, Missing>, Sourcing), Error> {
+    let standing = object.status().map(|status| status.standing()).unwrap_or_default();
+    let subject = Subject::of(object, standing.observed_generation);
+    let sourced = sourcing::content(ctx, &subject, object.source(), standing.source.as_ref(), object.drafter()).await?;
+    let origin = match (&sourced.status, &sourced.draft) {
+        (Some(source), _) => Origin::Git(source.commit.clone().unwrap_or_default()),
+        (None, Some(_)) => Origin::Draft,
+        (None, None) => Origin::Source,
     };
-    Ok(bytes.map(|bytes| Found { bytes, origin: Origin::Source }))
-}
-
-async fn config_map(ctx: &Context, namespace: &str, key: &ConfigMapKey) -> Result<Result<Vec<u8>, Missing>, Error> {
-    let api = Api::<ConfigMap>::namespaced(ctx.client.clone(), namespace);
-    let found = api.get_opt(&key.name).await.map_err(Error::kube(format!("get ConfigMap {namespace}/{}", key.name)))?;
-    let Some(map) = found else {
-        return Ok(Err(Missing::ConfigMap(key.name.clone())));
-    };
-    let text = map.data.and_then(|mut data| data.remove(&key.key)).map(String::into_bytes);
-    let bytes = text.or_else(|| map.binary_data.and_then(|mut data| data.remove(&key.key)).map(|b| b.0));
-    Ok(bytes.ok_or_else(|| Missing::Key { name: key.name.clone(), key: key.key.clone() }))
+    let found = sourced.bytes.map(|bytes| Found { bytes, origin });
+    Ok((found, Sourcing { source: sourced.status, draft: sourced.draft, wake: sourced.wake }))
 }

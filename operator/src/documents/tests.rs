@@ -2,7 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use enact_domain::record::Event;
+use enact_domain::digest::Digest;
+use enact_domain::record::{Event, tell_reason};
 use serde_json::{Value, json};
 
 use crate::testing::Bench;
@@ -15,7 +16,7 @@ const SPEC: &str = "# Feature Specification: Keys\n\n## User Scenarios & Testing
 const LAW: &str = "# Shop Constitution\n\n## Core Principles\n\n### I. Test First\n\nEvery change MUST have a test.\n\n## Governance\n\n\
     Amendments are approved by two people.\n\n**Version**: 1.0.0 | **Ratified**: 2026-01-01 | **Last Amended**: 2026-01-01\n";
 
-fn specification(bench: &Bench, name: &str, spec: Value) {
+fn specification(bench: &Bench, name: &str, spec: &Value) {
     let mut object = json!({
         "apiVersion": "enact.dev/v1alpha1", "kind": "Specification",
         "metadata": {"name": name, "namespace": "ns", "generation": 1, "annotations": {"enact.dev/author": "ann"}},
@@ -27,7 +28,7 @@ fn specification(bench: &Bench, name: &str, spec: Value) {
     bench.api.put(&format!("specifications/{name}"), object);
 }
 
-fn constitution(bench: &Bench, namespace: &str, name: &str, spec: Value) {
+fn constitution(bench: &Bench, namespace: &str, name: &str, spec: &Value) {
     let mut object = json!({
         "apiVersion": "enact.dev/v1alpha1", "kind": "Constitution",
         "metadata": {"name": name, "namespace": namespace, "generation": 1},
@@ -77,7 +78,7 @@ fn revisions(bench: &Bench) -> Vec<(String, String)> {
 #[tokio::test]
 async fn a_question_is_asked_and_its_answer_becomes_a_revision() {
     let mut bench = Bench::new().await;
-    specification(&bench, "keys", json!({}));
+    specification(&bench, "keys", &json!({}));
     bench.specification("keys").await.unwrap();
     let shown = status(&bench, "specifications/keys");
     assert_eq!(
@@ -105,10 +106,23 @@ async fn a_question_is_asked_and_its_answer_becomes_a_revision() {
 }
 
 #[tokio::test]
+async fn whoever_changes_a_document_may_say_why_and_of_which_content() {
+    let mut bench = Bench::new().await;
+    specification(&bench, "keys", json!({}));
+    let told = tell_reason(&Digest::of_bytes(SPEC.as_bytes()), "Rollback of 3");
+    bench.api.change("specifications/keys", &json!({"metadata": {"annotations": {"enact.dev/reason": told}}}));
+    bench.specification("keys").await.unwrap();
+    edit(&bench, "specifications/keys", &json!({"source": {"inline": SPEC.replace("A key", "One key")}}));
+    bench.specification("keys").await.unwrap();
+    let reasons: Vec<String> = revisions(&bench).into_iter().map(|(reason, _)| reason).collect();
+    assert_eq!(reasons, ["Rollback of 3", "Source"], "the second is not what the words are about");
+}
+
+#[tokio::test]
 async fn nothing_new_is_neither_recorded_nor_written() {
     let mut bench = Bench::new().await;
-    constitution(&bench, "ns", "law", json!({}));
-    specification(&bench, "keys", json!({"constitutionRef": {"name": "law"}}));
+    constitution(&bench, "ns", "law", &json!({}));
+    specification(&bench, "keys", &json!({"constitutionRef": {"name": "law"}}));
     bench.constitution("law").await.unwrap();
     bench.specification("keys").await.unwrap();
     bench.settle().await;
@@ -129,8 +143,8 @@ async fn a_rule_that_must_be_kept_stops_a_specification_until_the_constitution_c
     let mut bench = Bench::new().await;
     let must = rule("three-stories", "Specification", "specification.stories.size() >= 3", "MUST");
     let should = rule("branch", "Specification", "specification.branch != ''", "SHOULD");
-    constitution(&bench, "ns", "law", json!({"rules": [must, should]}));
-    specification(&bench, "keys", json!({"constitutionRef": {"name": "law"}}));
+    constitution(&bench, "ns", "law", &json!({"rules": [must, should]}));
+    specification(&bench, "keys", &json!({"constitutionRef": {"name": "law"}}));
     bench.specification("keys").await.unwrap();
     assert_eq!(reason(&bench, "specifications/keys"), "WaitingForConstitution");
     bench.constitution("law").await.unwrap();
@@ -150,7 +164,7 @@ async fn a_rule_that_must_be_kept_stops_a_specification_until_the_constitution_c
 async fn rules_that_mean_nothing_are_told_all_at_once() {
     let mut bench = Bench::new().await;
     let rules = [rule("one", "Plan", "plan.nothing > 1", "MUST"), rule("two", "Task", "task.title +", "MUST")];
-    constitution(&bench, "ns", "law", json!({"rules": rules}));
+    constitution(&bench, "ns", "law", &json!({"rules": rules}));
     bench.constitution("law").await.unwrap();
     assert_eq!(reason(&bench, "constitutions/law"), "InvalidRules");
     let told = message(&bench, "constitutions/law");
@@ -164,8 +178,8 @@ async fn what_the_platform_demands_is_tightened_and_never_loosened() {
     let root = json!({"namespace": "platform", "name": "law"});
     bench.tenant_with("team", json!({"namespaces": ["ns"], "constitutionRef": root}));
     let demand = |severity: &str| rule("gates", "Plan", "plan.gates.size() > 0", severity);
-    constitution(&bench, "platform", "law", json!({"rules": [demand("MUST")]}));
-    constitution(&bench, "ns", "own", json!({"rules": [demand("SHOULD")]}));
+    constitution(&bench, "platform", "law", &json!({"rules": [demand("MUST")]}));
+    constitution(&bench, "ns", "own", &json!({"rules": [demand("SHOULD")]}));
     bench.constitution("own").await.unwrap();
     assert_eq!(reason(&bench, "constitutions/own"), "WaitingForConstitution");
     bench.constitution("law").await.unwrap();
@@ -180,7 +194,7 @@ async fn what_the_platform_demands_is_tightened_and_never_loosened() {
     assert_eq!((shown["rules"].as_i64(), &shown["inherits"]), (Some(2), &json!([root])));
     assert_eq!(reason(&bench, "constitutions/own"), "Approved");
 
-    specification(&bench, "keys", json!({}));
+    specification(&bench, "keys", &json!({}));
     bench.specification("keys").await.unwrap();
     bench.settle().await;
     let impact = status(&bench, "constitutions/law")["impact"].clone();
@@ -195,11 +209,11 @@ async fn what_the_platform_demands_is_tightened_and_never_loosened() {
 #[tokio::test]
 async fn specifications_that_touch_the_same_hear_of_each_other() {
     let mut bench = Bench::new().await;
-    specification(&bench, "keys", json!({}));
+    specification(&bench, "keys", &json!({}));
     specification(
         &bench,
         "locks",
-        json!({"source": {"inline": SPEC.replace("Keys", "Locks").replace("FR-001", "FR-009")}}),
+        &json!({"source": {"inline": SPEC.replace("Keys", "Locks").replace("FR-001", "FR-009")}}),
     );
     bench.specification("keys").await.unwrap();
     bench.specification("locks").await.unwrap();
@@ -227,7 +241,7 @@ async fn a_document_that_is_no_text_is_told_and_not_kept() {
     let mut bench = Bench::new().await;
     let bytes = json!({"metadata": {"name": "docs", "namespace": "ns"}, "binaryData": {"spec.md": "//4="}});
     bench.api.put("configmaps/docs", bytes);
-    specification(&bench, "keys", json!({"source": {"configMapKeyRef": {"name": "docs", "key": "spec.md"}}}));
+    specification(&bench, "keys", &json!({"source": {"configMapKeyRef": {"name": "docs", "key": "spec.md"}}}));
     bench.specification("keys").await.unwrap();
     assert_eq!(reason(&bench, "specifications/keys"), "InvalidDocument");
     assert_eq!(revisions(&bench), []);
@@ -236,7 +250,7 @@ async fn a_document_that_is_no_text_is_told_and_not_kept() {
 #[tokio::test]
 async fn while_the_record_is_away_nothing_is_decided() {
     let mut bench = Bench::new().await;
-    specification(&bench, "keys", json!({}));
+    specification(&bench, "keys", &json!({}));
     bench.memory.down.store(true, Ordering::Relaxed);
     bench.specification("keys").await.unwrap_err();
     assert_eq!(reason(&bench, "specifications/keys"), "RecordUnavailable");
@@ -245,4 +259,146 @@ async fn while_the_record_is_away_nothing_is_decided() {
     bench.specification("keys").await.unwrap();
     assert_eq!(reason(&bench, "specifications/keys"), "Approved");
     assert_eq!(revisions(&bench).len(), 1);
+}
+
+/// A person approves what a document says now.
+fn approve(bench: &mut Bench, kind: &str, key: &str, user: &str) {
+    let digest = status(bench, key)["digest"].clone();
+    let name = key.split_once('/').unwrap().1;
+    bench.approval(&json!({
+        "apiVersion": "enact.dev/v1alpha1", "kind": "Approval", "metadata": {"name": format!("{name}-{user}-{digest}"), "namespace": "ns"},
+        "spec": {"subject": {"kind": kind, "name": name}, "digest": digest, "decision": "Approve",
+            "by": {"user": user, "groups": ["leads"]}}
+    }));
+}
+
+#[tokio::test]
+async fn an_amendment_says_what_changed_and_its_version_has_to_say_so_too() {
+    let mut bench = Bench::new().await;
+    constitution(&bench, "ns", "law", &json!({"approval": {"required": 1}}));
+    bench.constitution("law").await.unwrap();
+    assert_eq!(reason(&bench, "constitutions/law"), "WaitingForApproval");
+    approve(&mut bench, "Constitution", "constitutions/law", "ann");
+    bench.constitution("law").await.unwrap();
+    let first = status(&bench, "constitutions/law");
+    assert_eq!((reason(&bench, "constitutions/law").as_str(), &first["amendment"]), ("Approved", &Value::Null));
+
+    // A principle goes, and the version stays.
+    let without =
+        LAW.replace("### I. Test First\n\nEvery change MUST have a test.", "### I. Simplicity\n\nCode MUST be simple.");
+    edit(&bench, "constitutions/law", &json!({"source": {"inline": without}}));
+    bench.constitution("law").await.unwrap();
+    assert_eq!(reason(&bench, "constitutions/law"), "VersionMismatch");
+    assert!(
+        message(&bench, "constitutions/law").contains("write `**Version**: 2.0.0`"),
+        "{}",
+        message(&bench, "constitutions/law")
+    );
+
+    edit(&bench, "constitutions/law", &json!({"source": {"inline": without.replace("1.0.0", "2.0.0")}}));
+    bench.constitution("law").await.unwrap();
+    assert_eq!(reason(&bench, "constitutions/law"), "WaitingForApproval");
+    let shown = status(&bench, "constitutions/law");
+    assert_eq!(shown["approvedDigest"], first["digest"], "the one before is still what was approved");
+    approve(&mut bench, "Constitution", "constitutions/law", "bob");
+    bench.constitution("law").await.unwrap();
+    let after = status(&bench, "constitutions/law");
+    assert_eq!(reason(&bench, "constitutions/law"), "Approved");
+    assert_eq!((&after["amendment"]["from"], &after["amendment"]["level"]), (&json!("1.0.0"), &json!("Major")));
+    assert_eq!(after["amendment"]["fromDigest"], first["digest"]);
+    assert!(after["amendment"]["changes"].as_array().is_some_and(|c| c.len() == 2), "{after}");
+}
+
+#[tokio::test]
+async fn a_rule_is_approved_with_its_constitution() {
+    let mut bench = Bench::new().await;
+    let gates = rule("gates", "Plan", "plan.gates.size() > 0", "MUST");
+    constitution(&bench, "ns", "law", &json!({"approval": {"required": 1}, "rules": [gates]}));
+    bench.constitution("law").await.unwrap();
+    approve(&mut bench, "Constitution", "constitutions/law", "ann");
+    bench.constitution("law").await.unwrap();
+    assert_eq!(reason(&bench, "constitutions/law"), "Approved");
+    edit(&bench, "constitutions/law", &json!({"rules": []}));
+    bench.constitution("law").await.unwrap();
+    assert_eq!(reason(&bench, "constitutions/law"), "VersionMismatch", "without a word in the version");
+    edit(&bench, "constitutions/law", &json!({"source": {"inline": LAW.replace("1.0.0", "2.0.0")}}));
+    bench.constitution("law").await.unwrap();
+    assert_eq!(reason(&bench, "constitutions/law"), "WaitingForApproval", "nor without the people");
+    let shown = status(&bench, "constitutions/law")["amendment"]["changes"].clone();
+    assert_eq!(
+        shown.as_array().map(|all| (all.len(), all[0]["kind"].clone())),
+        Some((1, json!("RuleRemoved"))),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn a_document_from_git_comes_into_force_and_stays_when_its_branch_goes() {
+    let mut bench = Bench::new().await;
+    let source = json!({"git": {"url": "https://git.example.org/shop.git", "path": "spec.md"}});
+    specification(&bench, "keys", &json!({"source": source}));
+    bench.api.change("specifications/keys", &json!({"spec": {"source": {"inline": null}}}));
+    bench.specification("keys").await.unwrap();
+    assert_eq!(reason(&bench, "specifications/keys"), "FetchingSource");
+    let pod = |bench: &Bench| bench.api.all("pods")[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let ended = |phase: &str, code: i32, report: &Value| {
+        let state = json!({"terminated": {"exitCode": code, "reason": "Ended", "message": report.to_string()}});
+        json!({"phase": phase, "containerStatuses": [{"name": "fetch", "state": state}]})
+    };
+    bench.memory.documents.lock().unwrap().push(SPEC.as_bytes().to_vec());
+    let digest = enact_domain::digest::Digest::of_bytes(SPEC.as_bytes());
+    let report = json!({"reason": "Succeeded", "commit": "1".repeat(40), "document": digest.as_str()});
+    let (name, read) = (pod(&bench), ended("Succeeded", 0, &report));
+    bench.errand(&name, read).await;
+    let gone = bench.api.get(&format!("pods/{name}"));
+    bench.specification("keys").await.unwrap();
+    bench.errand_is_gone(gone).await;
+    let now = status(&bench, "specifications/keys");
+    assert_eq!((reason(&bench, "specifications/keys").as_str(), &now["digest"]), ("Approved", &json!(digest.as_str())));
+    assert_eq!(now["source"], json!({"commit": "1".repeat(40), "digest": digest.as_str()}));
+
+    bench.pass(331);
+    bench.specification("keys").await.unwrap();
+    let lost = json!({"reason": "RevisionNotFound", "message": "branch or tag `main` does not exist"});
+    let (name, failed) = (pod(&bench), ended("Failed", 1, &lost));
+    bench.errand(&name, failed).await;
+    bench.specification("keys").await.unwrap();
+    assert!(!bench.api.has(&format!("pods/{name}")));
+    let now = status(&bench, "specifications/keys");
+    assert_eq!((reason(&bench, "specifications/keys").as_str(), &now["digest"]), ("Approved", &json!(digest.as_str())));
+    assert_eq!(now["source"]["problem"], "RevisionNotFound: branch or tag `main` does not exist");
+
+    bench.memory.down.store(true, Ordering::Relaxed);
+    bench.specification("keys").await.unwrap_err();
+    assert_eq!(reason(&bench, "specifications/keys"), "RecordUnavailable");
+    assert_eq!(status(&bench, "specifications/keys")["source"], now["source"], "what is known is not forgotten");
+}
+
+#[tokio::test]
+async fn a_drafted_document_is_one_as_any_other() {
+    let mut bench = Bench::new().await;
+    bench.agent_with("scribe", json!({"adapter": "Command", "script": "true"}));
+    let drafting = json!({"request": "Lend keys.", "drafting": {"agentRef": {"name": "scribe"}}});
+    specification(&bench, "keys", &drafting);
+    bench.api.change(
+        "specifications/keys",
+        &json!({"spec": {"source": null, "drafting": {"maxAttempts": 3, "timeoutSeconds": 900}}}),
+    );
+    bench.specification("keys").await.unwrap();
+    assert_eq!(reason(&bench, "specifications/keys"), "Drafting");
+    assert_eq!(status(&bench, "specifications/keys")["draft"]["attempts"], 1);
+    bench.memory.documents.lock().unwrap().push(SPEC.as_bytes().to_vec());
+    let digest = enact_domain::digest::Digest::of_bytes(SPEC.as_bytes());
+    let report = json!({"reason": "Succeeded", "document": digest.as_str()}).to_string();
+    let state = json!({"terminated": {"exitCode": 0, "reason": "Ended", "message": report}});
+    let name = bench.api.all("pods")[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    bench.errand(&name, json!({"phase": "Succeeded", "containerStatuses": [{"name": "agent", "state": state}]})).await;
+    bench.specification("keys").await.unwrap();
+    let now = status(&bench, "specifications/keys");
+    assert_eq!((reason(&bench, "specifications/keys").as_str(), &now["digest"]), ("Approved", &json!(digest.as_str())));
+    assert_eq!((&now["draft"]["digest"], &now["openQuestions"]), (&json!(digest.as_str()), &json!(1)));
+    assert!(!bench.api.has(&format!("pods/{name}")));
+    let origins =
+        bench.memory.records.lock().unwrap().iter().filter(|r| matches!(r.event, Event::Revision { .. })).count();
+    assert_eq!(origins, 1, "it is a revision in the record");
 }

@@ -41,6 +41,7 @@ use crate::metrics::Metrics;
 use crate::plan::Runtimes;
 use crate::pods::AttemptPod;
 use crate::references::{References, Referrers, Target};
+use crate::sourcing::errands::Errands;
 use crate::tenant::cluster::{Cluster, NamespaceEntry};
 
 /// Settings of an installation in the namespace `enact-system`, whose default tenant owns the namespace `ns`.
@@ -67,6 +68,8 @@ const START: i64 = 1_767_225_600_000;
 pub struct InMemory {
     pub records: Mutex<Vec<Record>>,
     pub attempts: Mutex<Vec<RecordedAttempt>>,
+    /// What pods brought.
+    pub documents: Mutex<Vec<Vec<u8>>>,
     pub down: AtomicBool,
 }
 
@@ -116,7 +119,11 @@ impl Memory for Arc<InMemory> {
             Happened::Revision { digest: known, content, .. } if known == digest => Some(content.clone().into_bytes()),
             _ => None,
         };
-        Box::pin(future::ready(self.reach(|| self.records.lock().unwrap().iter().find_map(of))))
+        let brought = |document: &&Vec<u8>| Digest::of_bytes(document) == *digest;
+        Box::pin(future::ready(self.reach(|| {
+            let recorded = self.records.lock().unwrap().iter().find_map(of);
+            recorded.or_else(|| self.documents.lock().unwrap().iter().find(brought).cloned())
+        })))
     }
 
     fn tenant<'a>(&'a self, _: &'a str, _: &'a str, _: Millis) -> BoxFuture<'a, Result<(), StoreError>> {
@@ -186,6 +193,7 @@ impl Bench {
             listings: Listings::default(),
             references,
             index,
+            errands: Errands::default(),
             ledger: Ledger::default(),
             backoff: Backoff::default(),
             plans: Runtimes::default(),
@@ -196,6 +204,7 @@ impl Bench {
         };
         ctx.index.follow_tasks(stream::iter([Event::Init, Event::InitDone])).await;
         ctx.index.follow_pods(stream::iter([Event::Init, Event::InitDone]), |_| {}).await;
+        ctx.errands.follow(stream::iter([Event::Init, Event::InitDone]), &ctx.references).await;
         ctx.cluster.follow_nothing().await;
         Self {
             ctx: Arc::new(ctx),
@@ -216,6 +225,30 @@ impl Bench {
     /// Names of the plans that were woken since the last call.
     pub fn woken(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.woken.try_recv().ok()).map(|plan| plan.name).collect()
+    }
+
+    /// Names of the specifications that were woken since the last call.
+    pub fn woken_specifications(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.looks.specifications.try_recv().ok()).map(|object| object.name).collect()
+    }
+
+    /// A Constitution in the namespace `ns`, as the cache shows it.
+    pub fn constitution_shown(&mut self, constitution: &Value) {
+        let constitution: Constitution = serde_json::from_value(constitution.clone()).unwrap();
+        self.constitutions.apply_watcher_event(&Event::Apply(constitution));
+    }
+
+    /// Lets a document's pod have this status.
+    pub async fn errand(&self, name: &str, status: Value) {
+        self.api.change(&format!("pods/{name}"), &json!({ "status": status }));
+        let pod: AttemptPod = serde_json::from_value(self.api.get(&format!("pods/{name}"))).unwrap();
+        self.ctx.errands.follow(stream::iter([Event::Apply(pod)]), &self.ctx.references).await;
+    }
+
+    /// Lets a document's pod be gone.
+    pub async fn errand_is_gone(&self, pod: Value) {
+        let pod: AttemptPod = serde_json::from_value(pod).unwrap();
+        self.ctx.errands.follow(stream::iter([Event::Delete(pod)]), &self.ctx.references).await;
     }
 
     /// Makes `ns` a namespace of a Tenant with this parallelism.
@@ -301,13 +334,6 @@ impl Bench {
             }
         }
         panic!("it never ends");
-    }
-
-    /// Forgets whom it was to look at.
-    pub fn look_away(&mut self) {
-        while self.looks.constitutions.try_recv().is_ok() {}
-        while self.looks.specifications.try_recv().is_ok() {}
-        while self.looks.plans.try_recv().is_ok() {}
     }
 
     /// A person's Approval, or what is left of it, comes into the cache.

@@ -91,6 +91,7 @@ fn blocks(text: &str) -> Vec<Block> {
             found.push(Block { text, ..done });
         }
     };
+    let mut comment = false;
     for event in Parser::new_ext(text, Options::ENABLE_TABLES) {
         match event {
             Event::Start(Tag::List(_)) => {
@@ -122,7 +123,10 @@ fn blocks(text: &str) -> Vec<Block> {
             }
             Event::End(TagEnd::TableCell) => block.text.push_str(" | "),
             Event::SoftBreak | Event::HardBreak => block.text.push(' '),
-            Event::Html(html) | Event::InlineHtml(html) if html.starts_with("<!--") => {}
+            // A comment may go over lines, each of which is an event.
+            Event::Html(html) | Event::InlineHtml(html) if comment || html.starts_with("<!--") => {
+                comment = !html.trim_end().ends_with("-->");
+            }
             Event::Text(text) | Event::Code(text) | Event::Html(text) | Event::InlineHtml(text) => {
                 block.text.push_str(&text);
             }

@@ -114,7 +114,7 @@ pub(in crate::speckit) fn split_answer(text: &str) -> (String, String) {
     for mark in ARROWS.iter().chain(&MARKS) {
         if let Some((question, answer)) = text.split_once(mark) {
             let answer = answer.trim_start();
-            let answer = answer.strip_prefix("A:").unwrap_or(answer);
+            let answer = ["A:", "A：", "答：", "答:"].iter().find_map(|a| answer.strip_prefix(a)).unwrap_or(answer);
             return (clean(question.trim_end_matches(['-', '–', '—', ' '])), clean(answer));
         }
     }

@@ -81,7 +81,8 @@ pub(super) fn read(markdown: &Markdown, section: &Section) -> Option<UserStory> 
 pub(super) fn adopt(markdown: &Markdown, stories: &mut [UserStory]) {
     for section in markdown.sections.iter().filter(|s| accepts(&s.title)) {
         let start = markdown.lines[section.heading].span.start;
-        let Some(story) = stories.iter_mut().rfind(|story| story.span.start < start) else { continue };
+        let Some(before) = stories.partition_point(|story| story.span.start < start).checked_sub(1) else { continue };
+        let story = &mut stories[before];
         if !story.span.contains(start) && story.scenarios.is_empty() {
             story.scenarios = items(markdown, section.heading + 1..section.end, true, &story.key);
         }
@@ -113,7 +114,7 @@ fn items(markdown: &Markdown, lines: Range<usize>, announced: bool, key: &StoryK
                 // Given, When and Then as nested items.
                 text = whole;
                 span.end = item.span.start + markdown.clean(item.span).trim_end().len();
-            } else if !likely && !(announced && given(&text.to_lowercase())) {
+            } else if !(likely || announced && given(&text.to_lowercase())) {
                 continue;
             }
         }

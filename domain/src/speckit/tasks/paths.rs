@@ -8,19 +8,18 @@ const EXTENSIONS: [&str; 58] = [
     "swift", "tf", "toml", "ts", "tsx", "txt", "vue", "xml", "yaml", "yml", "zig", "zsh",
 ];
 
+/// Files whose names have no extension.
+const NAMES: [&str; 3] = ["Makefile", "Dockerfile", "Containerfile"];
+
 /// Most paths kept from one task.
 const MAX_PATHS: usize = 128;
 
 /// Every path named in `text`, in order, without repetition: back-ticked, or a word that looks like one.
 pub(crate) fn find(text: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
-    for (index, piece) in text.split('`').enumerate() {
+    for (index, piece) in text.split('`').enumerate().filter(|(_, piece)| may_hold(piece)) {
         let quoted = index % 2 == 1;
-        let words =
-            piece.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '"' | '\'' | '→' | '<' | '>' | '|'));
-        for word in words
-            .filter(|word| word.bytes().any(|b| matches!(b, b'.' | b'/')) || word.len() >= 8 && word.contains("file"))
-        {
+        for word in words(piece).filter(|word| may_hold(word)) {
             let word = trimmed(word);
             if found.len() < MAX_PATHS
                 && is_path(word, quoted && word == piece.trim())
@@ -31,6 +30,36 @@ pub(crate) fn find(text: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// The words of a text, between white space and marks that no path holds. Some are empty.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let mut at = 0;
+        // Most text is ASCII, and is looked at byte by byte.
+        while let Some(byte) = text.as_bytes().get(at) {
+            let len = match byte {
+                b'\t'..=b'\r' | b' ' | b',' | b';' | b'"' | b'\'' | b'<' | b'>' | b'|' => 0,
+                0..=0x7f => 1,
+                _ => text[at..].chars().next().filter(|c| !c.is_whitespace() && *c != '→').map_or(0, char::len_utf8),
+            };
+            if len == 0 {
+                let next = text[at..].chars().next().map_or(1, char::len_utf8);
+                rest = Some(&text[at + next..]);
+                return Some(&text[..at]);
+            }
+            at += len;
+        }
+        rest = None;
+        Some(text)
+    })
+}
+
+/// Whether a text may hold a path, which most words do not.
+fn may_hold(text: &str) -> bool {
+    text.bytes().any(|b| matches!(b, b'.' | b'/')) || (text.len() >= 8 && NAMES.iter().any(|name| text.contains(name)))
 }
 
 fn trimmed(word: &str) -> &str {
@@ -58,7 +87,7 @@ fn is_path(word: &str, quoted: bool) -> bool {
     });
     let hidden = name.starts_with('.') && name.len() > 3 && name[1..].starts_with(char::is_alphabetic);
     if !word.contains('/') {
-        return file || (quoted && hidden) || matches!(word, "Makefile" | "Dockerfile" | "Containerfile");
+        return file || (quoted && hidden) || NAMES.contains(&word);
     }
     // Routes such as `/api/events` start with a slash and have no extension; `and/or` has neither dot nor quotes.
     let folder = !word.starts_with('/') && (word.ends_with('/') || (quoted && !word.contains(['(', '*'])));

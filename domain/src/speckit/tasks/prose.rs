@@ -132,7 +132,8 @@ pub(super) fn statements(text: &str, context: Context) -> Vec<Statement> {
 fn label(text: &str) -> Option<Statement> {
     let plain = text.trim_start_matches(['-', '*', '_', ' ', '>', '(']);
     let (name, rest) = plain.split_once([':', '：'])?;
-    let name = name.trim_matches(['*', '_', ' ']).to_lowercase();
+    let name = name.trim_matches(['*', '_', ' ']);
+    let name = if name.len() <= 32 { name.to_lowercase() } else { return None };
     let (_, waits) = LABELS.iter().find(|(label, _)| *label == name)?;
     let named: Vec<Ref> = located(cut(rest, &[" - ", " — ", ". "])).into_iter().map(|l| l.what).collect();
     let named = specific(named);
@@ -144,7 +145,8 @@ fn label(text: &str) -> Option<Statement> {
 }
 
 fn sentences(text: &str) -> impl Iterator<Item = &str> {
-    text.split([';', '；', '。', '|', '\n']).flat_map(|part| part.split(". "))
+    let ends = |c: char| matches!(c, ';' | '；' | '。' | '|' | '\n');
+    text.split(ends).flat_map(|part| part.split(". "))
 }
 
 fn is_advice(before: &str) -> bool {
@@ -211,13 +213,14 @@ fn objects(sentence: &str, verb: &Phrase, next: Option<usize>) -> Vec<Ref> {
     refs.into_iter().map(|l| l.what).collect()
 }
 
+/// Every phrase of [`WAITS`] and [`PRECEDES`] in a text in lower case.
 fn verbs(lower: &str) -> Vec<Phrase> {
     let mut verbs: Vec<Phrase> = Vec::new();
     let attached = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     let mut before = None;
     for (start, c) in lower.char_indices() {
         let last = before.replace(c);
-        if c.is_ascii() && (!c.is_ascii_alphabetic() || attached(last)) {
+        if !matches!(c, 'a' | 'b' | 'd' | 'n' | 'o' | 'r' | 'w' | '依') || (c.is_ascii() && attached(last)) {
             continue;
         }
         let phrases = WAITS.iter().map(|w| (w, true)).chain(PRECEDES.iter().map(|w| (w, false)));
@@ -411,8 +414,14 @@ fn located(text: &str) -> Vec<Located> {
 }
 
 fn next_word(text: &str, from: usize) -> Option<(usize, usize)> {
+    let plain = |bytes: &[u8], of_word: bool| {
+        bytes.iter().take_while(|b| b.is_ascii() && b.is_ascii_alphanumeric() == of_word).count()
+    };
+    // Most text is ASCII, and is looked at byte by byte.
+    let from = from + plain(&text.as_bytes()[from..], false);
     let start = from + text[from..].find(char::is_alphanumeric)?;
-    let len = text[start..].find(|c: char| !c.is_alphanumeric()).unwrap_or(text.len() - start);
+    let end = start + plain(&text.as_bytes()[start..], true);
+    let len = text[end..].find(|c: char| !c.is_alphanumeric()).map_or(text.len(), |len| end + len) - start;
     Some((start, start + len))
 }
 

@@ -5,7 +5,7 @@ use crate::documents::findings::Findings;
 use crate::documents::library::SpecificationText;
 use crate::documents::observe::Content;
 use crate::documents::obstacle::Obstacle;
-use crate::documents::source::{Missing, Origin};
+use crate::documents::source::{Missing, Origin, Sourcing};
 
 const GOOD: &str =
     "# Feature Specification: Shop\n\n## Requirements\n\n### Functional Requirements\n\n- **FR-001**: It MUST sell.\n";
@@ -32,6 +32,7 @@ fn seen() -> Observed<()> {
         handle: "specification/shop -n team".into(),
         tenant: Some("acme".into()),
         content: Ok(content(GOOD)),
+        sourcing: Sourcing::default(),
         policy: Policy::default(),
         author: Some("ann".into()),
         decisions: Vec::new(),

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use enact_crds::approval::SubjectKind;
 use enact_crds::common::{ApprovalPolicy, NamespacedRef};
 use enact_crds::document::{MAX_QUESTIONS, Question, Source};
+use enact_crds::specification::DraftStatus;
 use enact_crds::{Specification, SpecificationStatus};
 use enact_domain::analysis;
 use enact_domain::record::Kind;
@@ -24,6 +25,7 @@ use super::source::Found;
 use crate::context::Context;
 use crate::error::Error;
 use crate::references::{References, Referrers, Target};
+use crate::sourcing::Drafter;
 
 /// What a specification says, for its status.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -93,6 +95,19 @@ impl Document for Specification {
 
     fn source(&self) -> Option<&Source> {
         self.spec.source.as_ref()
+    }
+
+    fn drafter(&self) -> Option<Drafter<'_>> {
+        Some(Drafter {
+            request: self.spec.request.as_deref()?,
+            drafting: self.spec.drafting.as_ref()?,
+            constitution: self.spec.constitution_ref.as_ref(),
+            known: self.status.as_ref().and_then(|status| status.draft.as_ref()),
+        })
+    }
+
+    fn drafted(status: SpecificationStatus, draft: Option<DraftStatus>) -> SpecificationStatus {
+        SpecificationStatus { draft, ..status }
     }
 
     fn policy(&self) -> &ApprovalPolicy {

@@ -51,13 +51,12 @@ pub async fn look(
     let seen: Vec<String> = others.iter().map(|o| format!("{}/{} {}", o.place.0, o.place.1, o.digest)).collect();
     let here: Place = (own.namespace().unwrap_or_default(), own.name_any());
     let key = Digest::of_bytes(format!("{} {} {}\n{}", here.0, here.1, text.digest, seen.join("\n")).as_bytes());
-    let overlap = match ctx.library.overlap(&key) {
-        Some(known) => known,
-        None => {
-            let found = Arc::new(compare(ctx, &here, tenant, text, &others).await?);
-            ctx.library.keep_overlap(key, found.clone());
-            found
-        }
+    let overlap = if let Some(known) = ctx.library.overlap(&key) {
+        known
+    } else {
+        let found = Arc::new(compare(ctx, &here, tenant, text, &others).await?);
+        ctx.library.keep_overlap(key, found.clone());
+        found
     };
     let mut concerned = overlap.with.clone();
     if published(own) != Some(text.digest.as_str()) {
