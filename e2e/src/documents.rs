@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use anyhow::{Result, ensure};
 use enact_crds::common::Condition;
+use kube::Resource;
 use kube::core::NamespaceResourceScope;
-use kube::{Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -99,7 +99,8 @@ impl Stage {
     /// When that does not come in time.
     pub async fn decision(&self, by: &str, reason: &str) -> Result<String> {
         let all = self.api::<enact_crds::Approval>().list(&kube::api::ListParams::default()).await?.items;
-        let mut names = all.iter().filter(|a| a.spec.by.as_ref().is_some_and(|p| p.user == by)).map(|a| a.name_any());
+        let mut names =
+            all.iter().filter(|a| a.spec.by.as_ref().is_some_and(|p| p.user == by)).map(kube::ResourceExt::name_any);
         let (name, other) = (names.next(), names.next());
         ensure!(name.is_some() && other.is_none(), "{by} has not decided once: {all:#?}");
         let approval = self.stands::<enact_crds::Approval>(&name.unwrap_or_default(), reason).await?;

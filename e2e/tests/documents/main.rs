@@ -1,6 +1,7 @@
 //! Documents: asked about, held against rules, decided on and remembered, by people with certificates of their own.
 
 mod amended;
+mod answered;
 mod approved;
 mod asked;
 mod bad;

@@ -21,7 +21,7 @@ fn overlaps(specification: &Specification) -> Vec<Finding> {
 /// Waits until a specification shows overlaps with `other`, or none; what they say.
 async fn shows(stage: &Stage, name: &str, some: bool) -> Result<String> {
     let is =
-        |s: &Specification| s.status.as_ref().is_some_and(|s| s.digest.is_some()) && !overlaps(s).is_empty() == some;
+        |s: &Specification| s.status.as_ref().is_some_and(|s| s.digest.is_some()) && overlaps(s).is_empty() != some;
     let what = if some { "findings about overlap" } else { "no finding about overlap" };
     let found = stage.watch(&stage.api::<Specification>(), name, what, PATIENCE, is).await?;
     Ok(overlaps(&found)

@@ -23,8 +23,8 @@ async fn approve(stage: &Stage, lead: &Person) -> Result<String> {
 /// Waits until the plan tells what is stale.
 async fn outdated(stage: &Stage, digest: &str) -> Result<Stale> {
     let tells = |p: &Plan| {
-        let stale = p.status.as_ref().and_then(|s| s.stale.as_ref());
-        stale.is_some_and(|stale| stale.specification_digest == digest)
+        let told = p.status.as_ref().and_then(|s| s.stale.as_ref());
+        told.is_some_and(|told| told.specification_digest == digest)
     };
     let plan = stage.watch(&stage.api::<Plan>(), "keys", "what is stale", PATIENCE, tells).await?;
     plan.status.and_then(|s| s.stale).context("nothing is stale")
