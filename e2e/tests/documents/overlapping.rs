@@ -5,7 +5,7 @@ use enact_crds::Specification;
 use enact_crds::document::Finding;
 use enact_e2e::documents::{holds, inline};
 use enact_e2e::people::Person;
-use enact_e2e::{PATIENCE, Stage, on_stages};
+use enact_e2e::{Answer, PATIENCE, Stage, on_stages, until};
 use kube::api::DeleteParams;
 use serde_json::json;
 
@@ -65,8 +65,21 @@ fn what_two_specifications_share_is_a_finding_on_both() {
         shows(&other, "theirs", false).await?;
         let found = dana.enact(&["show", "specification/keys", "--findings"])?.printed;
         holds(&found, &["specification cards demands much the same in FR-007"])?;
-        let related = dana.enact(&["related", "keys"])?;
-        ensure!(!format!("{related:?}").contains("e2e-overlap-other"), "{related:?}");
+        // What says similar things is shown on the object, and to who asks.
+        let near = |s: &Specification| s.status.as_ref().is_some_and(|s| s.related.iter().any(|r| r.name == "keys"));
+        let api = stage.api::<Specification>();
+        let shown = stage.watch(&api, "cards", "keys among what is related", PATIENCE, near).await?;
+        let shown = shown.status.unwrap_or_default().related;
+        ensure!(shown.len() == 1 && shown[0].namespace == stage.name && shown[0].similarity >= 10, "{shown:#?}");
+        for (name, near) in [("keys", "e2e-overlap/cards"), ("cards", "e2e-overlap/keys")] {
+            let related = until("what is related", PATIENCE, || async {
+                let related = dana.enact(&["related", name])?;
+                let is_there = related.printed.contains(near);
+                Ok(if is_there { Answer::Yes(related.printed) } else { Answer::NotYet(format!("{related:?}")) })
+            });
+            let related = related.await?;
+            ensure!(related.lines().count() == 1 && !related.contains("theirs"), "{related}");
+        }
 
         // What is gone overlaps no more.
         stage.api::<Specification>().delete("cards", &DeleteParams::default()).await?;
