@@ -62,7 +62,7 @@ fn a_rollback_is_a_new_revision_with_old_content() {
 
 #[test]
 fn a_source_that_breaks_or_goes_loses_nothing() {
-    on_stage("kept", |stage| async move {
+    on_stage("source-kept", |stage| async move {
         let dana = Person::of(&stage, "dana", "developers").await?;
         dana.applies(&mapped("Specification", "keys", KEYS, &json!({}))).await?;
         let good = stage.stands::<Specification>("keys", "Approved").await?.status.unwrap_or_default();
