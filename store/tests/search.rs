@@ -181,7 +181,7 @@ async fn other_tenants_change_nothing() {
 }
 
 #[tokio::test]
-async fn a_plan_reads_the_tenants_rows_alone() {
+async fn no_index_holds_words_or_vectors_of_several_tenants() {
     let database = Database::migrated().await;
     let indexes: Vec<String> = sqlx::query_scalar(
         "select pg_get_indexdef(indexrelid) from pg_index

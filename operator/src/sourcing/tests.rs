@@ -170,7 +170,7 @@ async fn a_document_is_read_by_one_pod_and_then_looked_for_by_the_interval() {
     assert_eq!(scene.pods(), 1, "one pod at a time");
 
     scene.brings(Some(GOOD), Some(&commit("1"))).await;
-    assert_eq!(scene.bench.woken_specifications(), ["cart"], "its end is news");
+    assert_eq!(scene.bench.looked_for_specifications(), ["cart"], "its end is news");
     let read = scene.look().await;
     assert_eq!((read.bytes.as_deref(), read.commit()), (Ok(GOOD.as_bytes()), Some(commit("1").as_str())));
     assert_eq!(scene.pods(), 1, "until the status tells it, the pod stays");
@@ -486,7 +486,7 @@ async fn a_draft_keeps_the_constitution_that_is_in_force() {
     };
     let force = |scene: &mut Scene, text: &str, ready: &str| {
         scene.bench.memory.documents.lock().unwrap().push(text.as_bytes().to_vec());
-        scene.bench.constitution_shown(&json!({
+        scene.bench.constitution_is(&json!({
             "metadata": {"name": "shop", "namespace": "ns"}, "spec": {"source": {"inline": text}},
             "status": {"approvedDigest": Digest::of_bytes(text.as_bytes()).as_str(), "conditions": [{"type": "Ready",
                 "status": ready, "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}

@@ -227,13 +227,13 @@ impl Bench {
         std::iter::from_fn(|| self.woken.try_recv().ok()).map(|plan| plan.name).collect()
     }
 
-    /// Names of the specifications that were woken since the last call.
-    pub fn woken_specifications(&mut self) -> Vec<String> {
+    /// Names of the specifications that are to be looked at since the last call.
+    pub fn looked_for_specifications(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.looks.specifications.try_recv().ok()).map(|object| object.name).collect()
     }
 
-    /// A Constitution in the namespace `ns`, as the cache shows it.
-    pub fn constitution_shown(&mut self, constitution: &Value) {
+    /// A Constitution as the cache shows it.
+    pub fn constitution_is(&mut self, constitution: &Value) {
         let constitution: Constitution = serde_json::from_value(constitution.clone()).unwrap();
         self.constitutions.apply_watcher_event(&Event::Apply(constitution));
     }
