@@ -5,7 +5,7 @@ use enact_crds::specification::DraftStatus;
 use enact_domain::time::Millis;
 
 use super::Document;
-use super::status::Shared as _;
+use super::status::Shared;
 use crate::context::Context;
 use crate::error::Error;
 use crate::sourcing::{self, Subject};
@@ -48,7 +48,7 @@ pub struct Sourcing {
 /// # Errors
 /// When the API server or the record fails.
 pub async fn read<D: Document>(object: &D, ctx: &Context) -> Result<(Result<Found, Missing>, Sourcing), Error> {
-    let standing = object.status().map(|status| status.standing()).unwrap_or_default();
+    let standing = object.status().map(Shared::standing).unwrap_or_default();
     let subject = Subject::of(object, standing.observed_generation);
     let sourced = sourcing::content(ctx, &subject, object.source(), standing.source.as_ref(), object.drafter()).await?;
     let origin = match (&sourced.status, &sourced.draft) {
