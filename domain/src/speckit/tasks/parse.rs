@@ -324,7 +324,6 @@ impl Builder {
         let line = self.markdown.lines[start].number;
         let mut prose = vec![Item { text: parsed.text.clone(), line, span }];
         prose.extend(self.markdown.paragraphs(wrapped..lines.end));
-        let named = prose.iter().map(|p| p.text.as_str()).collect::<Vec<_>>().join("\n");
         let phase = scope.phase.unwrap_or_else(|| self.implicit_phase(scope.heading));
         let task = Task {
             id: parsed.ids[0].first.clone(),
@@ -338,7 +337,7 @@ impl Builder {
             line,
             span,
             phase,
-            paths: paths::find(&named),
+            paths: paths::find(prose.iter().map(|p| p.text.as_str())),
             details,
             depends_on: Vec::new(),
         };

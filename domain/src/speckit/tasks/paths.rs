@@ -14,9 +14,14 @@ const NAMES: [&str; 3] = ["Makefile", "Dockerfile", "Containerfile"];
 /// Most paths kept from one task.
 const MAX_PATHS: usize = 128;
 
-/// Every path named in `text`, in order, without repetition: back-ticked, or a word that looks like one.
-pub(super) fn find(text: &str) -> Vec<String> {
+/// Every path named in these texts, in order, without repetition: back-ticked, or a word that looks like one.
+pub(super) fn find<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
+    texts.into_iter().for_each(|text| add(text, &mut found));
+    found
+}
+
+fn add(text: &str, found: &mut Vec<String>) {
     for (index, piece) in text.split('`').enumerate().filter(|(_, piece)| may_hold(piece)) {
         let quoted = index % 2 == 1;
         for word in words(piece).filter(|word| may_hold(word)) {
@@ -29,7 +34,6 @@ pub(super) fn find(text: &str) -> Vec<String> {
             }
         }
     }
-    found
 }
 
 /// The words of a text, between white space and marks that no path holds. Some are empty.
@@ -96,7 +100,9 @@ fn is_path(word: &str, quoted: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::find;
+    fn find(text: &str) -> Vec<String> {
+        super::find([text])
+    }
 
     #[test]
     fn paths_are_found_with_and_without_quotes() {
