@@ -130,7 +130,9 @@ pub(super) fn statements(text: &str, context: Context) -> Vec<Statement> {
 
 /// Whether anybody can be named in a text: most hold neither a digit nor the name of a phase.
 fn may_name(text: &str) -> bool {
-    text.bytes().any(|b| b.is_ascii_digit()) || text.contains("Setup") || text.contains("Foundation")
+    let phase = |b: u8| matches!(b, b'S' | b'F');
+    text.bytes().any(|b| b.is_ascii_digit())
+        || (text.bytes().any(phase) && (text.contains("Setup") || text.contains("Foundation")))
 }
 
 fn label(text: &str) -> Option<Statement> {
