@@ -1,5 +1,5 @@
-//! Measures Enact on a real API server whose nodes are played by kwok, beside a reference in the same run. `cargo xtask bench` prepares
-//! the cluster and runs this; figures without the reference of the same run say little, since machines differ and are noisy.
+//! Measures Enact on a real API server whose nodes are played by kwok, and its search on a real Postgres, each beside a reference in the
+//! same run. `cargo xtask bench` prepares both and runs this; figures without the reference of the same run say little, since machines differ and are noisy.
 
 mod audit;
 mod figures;
@@ -7,8 +7,9 @@ mod namespace;
 mod operator;
 mod plan;
 mod reference;
+mod search;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Parser;
@@ -32,9 +33,13 @@ struct Bench {
     #[arg(long, default_value_t = 10_000)]
     live: u32,
 
-    /// The API server's audit log, at the level Metadata
+    /// The API server's audit log, at the level Metadata; without one, the cluster is left out
     #[arg(long)]
-    audit_log: PathBuf,
+    audit_log: Option<PathBuf>,
+
+    /// Superuser's URL of a Postgres with pgvector; without one, search is left out
+    #[arg(long, env = "ENACT_BENCH_POSTGRES", hide_env_values = true)]
+    postgres: Option<String>,
 
     /// User that the operator acts as
     #[arg(long, default_value = "system:serviceaccount:enact-system:enact-operator")]
@@ -44,19 +49,31 @@ struct Bench {
 #[tokio::main]
 async fn main() -> Result<()> {
     let bench = Bench::parse();
+    let mut figures = Figures::default();
+    if let Some(server) = &bench.postgres {
+        search::measure(server, &mut figures).await?;
+    }
+    if let Some(audit_log) = &bench.audit_log {
+        Box::pin(cluster(&bench, audit_log, &mut figures)).await?;
+    }
+    figures.print();
+    Ok(())
+}
+
+/// Takes the figures of an installation on a cluster.
+async fn cluster(bench: &Bench, audit_log: &Path, figures: &mut Figures) -> Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::try_default().await?;
     let namespace = Namespace::set(&client).await?;
-    let mut figures = Figures::default();
 
     let pods = reference::pods(&namespace, bench.parallel).await?;
     figures.add("reference: bare pods", f64::from(bench.parallel), "");
     figures.add("reference: wall time", pods.as_secs_f64(), "s");
 
-    let before = audit::Mark::now(&bench.audit_log)?;
+    let before = audit::Mark::now(audit_log)?;
     let idle = operator::record_load(&client).await?;
     let parallel = plan::parallel(&namespace, "parallel", bench.parallel).await?;
-    let writes = before.writes(&bench.audit_log, &bench.operator_user)?;
+    let writes = before.writes(audit_log, &bench.operator_user)?;
     figures.add("parallel plan: tasks", f64::from(bench.parallel), "");
     figures.add("parallel plan: wall time", parallel.as_secs_f64(), "s");
     figures.add("parallel plan: against the reference", parallel.as_secs_f64() / pods.as_secs_f64(), "x");
@@ -82,6 +99,5 @@ async fn main() -> Result<()> {
         figures.add("live tasks: until all were done", wall.as_secs_f64(), "s");
         figures.add("operator: memory at the live tasks, peak", operator::peak_mebibytes()?, "MiB");
     }
-    figures.print();
     namespace.clear().await
 }

@@ -35,6 +35,9 @@ pub struct Target {
     /// Namespace; default: the context's
     #[arg(short, long, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
+    /// Service of the server, for what the record holds; default: where the operator says that it is
+    #[arg(long, global = true, value_name = "NAMESPACE/SERVICE", value_parser = crate::record::server)]
+    pub server: Option<(String, String)>,
     /// User to act for, as far as your rights reach
     #[arg(long = "as", global = true, value_name = "USER")]
     pub as_user: Option<String>,
@@ -55,6 +58,27 @@ pub enum Command {
     Approve(Decide),
     /// Send the present content of a Constitution, Specification or Plan back
     Reject(Decide),
+    /// Show the revisions of a document: who made each, when and why
+    History(History),
+    /// Print a document, as it is or as it was
+    Show(Show),
+    /// Show how a document changed, section by section
+    Diff(Diff),
+    /// Change a document, beside others who do
+    Edit(Edit),
+    /// Give a document the content of an earlier revision, as a new one
+    Rollback(Rollback),
+    /// Show the open questions of a Specification, and answer them
+    Clarify(Clarify),
+    /// Search principles, requirements, decisions and tasks
+    Search(Search),
+    /// Show Specifications that say similar things
+    Related(Related),
+    /// Show what an amendment of a Constitution changes and touches
+    Impact {
+        /// Name of the Constitution
+        constitution: String,
+    },
     /// Print what an attempt printed
     Logs(Logs),
     /// Try failed work again
@@ -180,6 +204,132 @@ pub struct Decide {
     pub yes: bool,
 }
 
+/// Show the revisions of a document
+#[derive(Args, Debug)]
+#[command(after_help = "Example: enact history specification/shop")]
+pub struct History {
+    /// constitution/NAME, specification/NAME or plan/NAME
+    #[arg(value_name = "KIND/NAME", value_parser = subject)]
+    pub subject: Subject,
+    /// Most revisions to show, the newest
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+}
+
+/// A document, or one revision of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentName {
+    /// Whose it is.
+    pub subject: Subject,
+    /// Which revision; none for the present one.
+    pub revision: Option<String>,
+}
+
+/// Print a document
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples: enact show spec/shop > spec.md\n          enact show spec/shop@3\n          enact show spec/shop --findings"
+)]
+pub struct Show {
+    /// The document, and after @ its revision: a number, how its digest begins, or `approved`; default: as it is now
+    #[arg(value_name = "KIND/NAME[@REV]", value_parser = document)]
+    pub document: DocumentName,
+    /// Print what the analysis of it found instead
+    #[arg(long)]
+    pub findings: bool,
+}
+
+/// Show how a document changed
+#[derive(Args, Debug)]
+#[command(after_help = "Examples: enact diff spec/shop\n          enact diff spec/shop 2 3")]
+pub struct Diff {
+    /// constitution/NAME, specification/NAME or plan/NAME
+    #[arg(value_name = "KIND/NAME", value_parser = subject)]
+    pub subject: Subject,
+    /// The revision to compare with: a number, how its digest begins, `approved` or `present`; default: what was approved last
+    #[arg(value_name = "OLD", value_parser = revision)]
+    pub from: Option<String>,
+    /// The revision that is compared; default: the document as it is now
+    #[arg(value_name = "NEW", value_parser = revision)]
+    pub to: Option<String>,
+}
+
+/// Change a document
+///
+/// Opens the document in $VISUAL or $EDITOR and saves what you make of it. What somebody else changed meanwhile is merged with it, section
+/// by section; where both changed the same, nothing is saved, both versions are shown, and yours is kept in a file.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples: enact edit spec/shop\n          enact edit spec/shop -f spec.md --base 0123456789ab")]
+pub struct Edit {
+    /// constitution/NAME or specification/NAME
+    #[arg(value_name = "KIND/NAME", value_parser = subject)]
+    pub subject: Subject,
+    /// Take the new text from this file, or from standard input for -, and open no editor
+    #[arg(short, long, value_name = "FILE", requires = "base")]
+    pub file: Option<PathBuf>,
+    /// The content that the new text was made from, by its digest or how that begins: `enact history` shows it
+    #[arg(long, value_name = "DIGEST", value_parser = digest, requires = "file")]
+    pub base: Option<String>,
+    /// Why, for the record
+    #[arg(short, long, value_name = "TEXT")]
+    pub message: Option<String>,
+}
+
+/// Give a document the content of an earlier revision
+#[derive(Args, Debug)]
+#[command(after_help = "Example: enact rollback spec/shop 3")]
+pub struct Rollback {
+    /// constitution/NAME or specification/NAME
+    #[arg(value_name = "KIND/NAME", value_parser = subject)]
+    pub subject: Subject,
+    /// The revision, by its number or how its digest begins
+    #[arg(value_name = "REV", value_parser = recorded)]
+    pub revision: String,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// Show the open questions of a Specification, and answer them
+///
+/// At a terminal it asks one question after the other. Elsewhere it prints them, and takes answers by --answer.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples: enact clarify shop\n          enact clarify shop --answer 'Q-1f3a9c2e=thirty days'")]
+pub struct Clarify {
+    /// Name of the Specification
+    #[arg(value_name = "SPECIFICATION", value_parser = specification)]
+    pub specification: String,
+    /// The answer to a question, by the question's id; may be repeated
+    #[arg(long = "answer", value_name = "ID=TEXT", value_parser = answer)]
+    pub answers: Vec<(String, String)>,
+    /// For a document in Git: print the answers as a patch for `git apply`, and write nothing to the cluster
+    #[arg(long)]
+    pub patch: bool,
+}
+
+/// Search principles, requirements, decisions and tasks
+#[derive(Args, Debug)]
+#[command(after_help = "Example: enact search how long are carts kept")]
+pub struct Search {
+    /// What to look for, in your own words
+    #[arg(required = true)]
+    pub words: Vec<String>,
+    /// Only this: principle, requirement, criterion, story, decision or task
+    #[arg(long, value_parser = ["principle", "requirement", "criterion", "story", "decision", "task"])]
+    pub kind: Option<String>,
+    /// Most hits
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=50))]
+    pub limit: u32,
+}
+
+/// Show Specifications that say similar things
+#[derive(Args, Debug)]
+pub struct Related {
+    /// Name of the Specification
+    #[arg(value_name = "SPECIFICATION", value_parser = specification)]
+    pub specification: String,
+}
+
 /// Print what an attempt printed
 #[derive(Args, Debug)]
 #[command(after_help = "Examples: enact logs shop/T003 --attempt 1\n          enact logs shop/integration -f")]
@@ -275,7 +425,48 @@ fn subject(text: &str) -> Result<Subject, String> {
         "plan" | "plans" | "pl" => SubjectKind::Plan,
         _ => return Err(wanted.into()),
     };
+    if !names::is_subdomain(name) {
+        return Err("a name has 1 to 253 of a-z, 0-9, - and ., and begins and ends with a letter or digit".into());
+    }
     Ok(Subject { kind, name: name.to_owned() })
+}
+
+fn document(text: &str) -> Result<DocumentName, String> {
+    let (name, which) = text.split_once('@').map_or((text, None), |(name, which)| (name, Some(which)));
+    Ok(DocumentName { subject: subject(name)?, revision: which.map(revision).transpose()? })
+}
+
+fn revision(text: &str) -> Result<String, String> {
+    if matches!(text, "present" | "approved") { Ok(text.to_owned()) } else { recorded(text) }
+}
+
+fn recorded(text: &str) -> Result<String, String> {
+    let hex = text.strip_prefix("sha256:").unwrap_or(text);
+    let is_digest = (4..=64).contains(&hex.len()) && hex.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
+    let is_number = (1..=9).contains(&text.len()) && text.chars().all(|c| c.is_ascii_digit());
+    if is_digest || is_number {
+        Ok(text.to_owned())
+    } else {
+        Err("a revision is a number, or 4 to 64 lower-case hex digits that its digest begins with".into())
+    }
+}
+
+/// A Specification, by its name alone or as kubectl prints it.
+fn specification(text: &str) -> Result<String, String> {
+    let name = match text.split_once('/') {
+        Some(("spec" | "specification" | "specifications" | "specification.enact.dev", name)) => name,
+        _ => text,
+    };
+    if names::is_subdomain(name) { Ok(name.to_owned()) } else { Err("write the name of a Specification".into()) }
+}
+
+fn answer(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((id, answer)) if !id.trim().is_empty() && !answer.trim().is_empty() => {
+            Ok((id.trim().to_owned(), answer.to_owned()))
+        }
+        _ => Err("write ID=TEXT, with the id of a question as `enact clarify` prints it".into()),
+    }
 }
 
 fn plan_name(text: &str) -> Result<String, String> {

@@ -1,8 +1,12 @@
 //! The cluster that the commands talk to.
 
-use anyhow::{Context as _, Result, anyhow};
+use std::fmt::Debug;
+
+use anyhow::{Context as _, Result, anyhow, bail};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Config, Resource};
+use serde::de::DeserializeOwned;
 
 use crate::args::Target;
 
@@ -13,6 +17,9 @@ pub struct Cluster {
     pub client: Client,
     /// The namespace that was asked for, or the context's.
     pub namespace: String,
+    /// Namespace and Service of the server, when somebody said where it is.
+    pub server: Option<(String, String)>,
+    config: Config,
 }
 
 impl Cluster {
@@ -28,8 +35,40 @@ impl Cluster {
             config.auth_info.impersonate_groups = (!target.as_group.is_empty()).then(|| target.as_group.clone());
         }
         let namespace = target.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let client = Client::try_from(config).context("the cluster's configuration cannot be used")?;
-        Ok(Self { client, namespace })
+        let client = Client::try_from(config.clone()).context("the cluster's configuration cannot be used")?;
+        Ok(Self { client, namespace, server: target.server.clone(), config })
+    }
+
+    /// A client that tries once: what is away shows at once, and need not be waited for.
+    ///
+    /// # Errors
+    /// When the configuration cannot be used.
+    pub fn impatient(&self) -> Result<Client> {
+        let mut config = self.config.clone();
+        config.default_retry = false;
+        Client::try_from(config).context("the cluster's configuration cannot be used")
+    }
+
+    /// The objects of a kind in the namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The object of this name.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub async fn get<K>(&self, name: &str) -> Result<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        match self.api::<K>().get_opt(name).await.map_err(told)? {
+            Some(object) => Ok(object),
+            None => bail!("there is no {} {name} in namespace {}", K::kind(&()), self.namespace),
+        }
     }
 }
 

@@ -1,26 +1,32 @@
 //! `enact approve` and `enact reject`: a person's decision on what lies before them.
 
-use std::fmt::Debug;
+use std::io;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use enact_crds::approval::{ApprovalSpec, Choice, Subject, SubjectKind};
-use enact_crds::common::{ApprovalPolicy, Finding, Source};
+use enact_crds::common::ApprovalPolicy;
+use enact_crds::document::{Finding, Source};
 use enact_crds::{Approval, Constitution, Plan, Specification, convert};
-use enact_domain::approval::{Decision, Verdict, evaluate};
+use enact_domain::approval::{self, Decision, Verdict, evaluate};
 use enact_domain::digest::Digest;
 use enact_domain::names::ANNOTATION_AUTHOR;
+use enact_domain::time::Millis;
+use jiff::Timestamp;
 use kube::api::{ListParams, ObjectMeta, PostParams};
-use kube::{Api, Resource, ResourceExt as _};
-use serde::de::DeserializeOwned;
+use kube::{Resource, ResourceExt as _};
 
 use crate::args::Decide;
 use crate::cluster::{Cluster, told};
-use crate::terminal::{self, note};
+use crate::history::{difference, recorded};
+use crate::record::Record;
+use crate::terminal::{self, Paint, note};
 use crate::text::one_line;
 
 /// Most findings that are shown.
 const FINDINGS: usize = 5;
+/// Most lines of a difference that are shown.
+const DIFFERENCE: usize = 200;
 
 /// What a person is shown before they decide.
 #[derive(Debug, Default)]
@@ -58,6 +64,8 @@ pub async fn run(cluster: &Cluster, options: &Decide, choice: Choice) -> Result<
     for line in card(cluster, &options.subject, &content, &digest) {
         note(&line);
     }
+    let changes = Box::pin(changes(cluster, &options.subject, &content, &digest)).await;
+    terminal::aside(&format!("{}\n", changes.trim_end()));
     note(&standing(cluster, &options.subject, &content, &digest).await);
     let verb = if choice == Choice::Approve { "Approve" } else { "Reject" };
     if !options.yes && !terminal::confirm(&format!("{verb} this content?"))? {
@@ -72,7 +80,8 @@ pub async fn run(cluster: &Cluster, options: &Decide, choice: Choice) -> Result<
         spec: ApprovalSpec { subject: options.subject.clone(), digest, decision: choice, comment, by: None },
         status: None,
     };
-    let created = approvals(cluster)
+    let created = cluster
+        .api::<Approval>()
         .create(&PostParams::default(), &approval)
         .await
         .map_err(told)
@@ -97,7 +106,7 @@ fn card(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -
     }
     for finding in content.findings.iter().take(FINDINGS) {
         let Finding { line, severity, message, remedy, .. } = finding;
-        lines.push(format!("  line {line}: {}", one_line(&format!("{severity}: {message}; {remedy}"))));
+        lines.push(format!("  line {line}: {}", one_line(&format!("{severity:?}: {message}; {remedy}"))));
     }
     if content.findings.len() > FINDINGS {
         lines.push(format!("  and {} more findings", content.findings.len() - FINDINGS));
@@ -120,37 +129,74 @@ fn card(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -
     lines
 }
 
+/// How the content differs from the one that was approved before, with nothing in it that a terminal would obey. Where that cannot be
+/// told, a person goes on with what the object shows.
+async fn changes(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -> String {
+    let Some(approved) = &content.approved else { return "  no content of it was approved before".into() };
+    if approved == digest {
+        return "  it does not differ from what was approved last".into();
+    }
+    let both = async {
+        let record = Record::open(cluster).await?;
+        let (old, new) = (recorded(&record, subject, approved), recorded(&record, subject, digest));
+        futures::try_join!(old, new)
+    };
+    match both.await {
+        Ok((before, after)) => {
+            let shown = difference(&before, &after, Paint::of(&io::stderr()));
+            let (lines, all) = (shown.lines().take(DIFFERENCE).collect::<Vec<_>>(), shown.lines().count());
+            let place = format!("{}/{}", format!("{:?}", subject.kind).to_ascii_lowercase(), subject.name);
+            let rest = match all.saturating_sub(DIFFERENCE) {
+                0 => String::new(),
+                more => format!("\n  and {more} lines more: enact diff {place} --namespace {}", cluster.namespace),
+            };
+            format!("  since it was approved last:\n{}{rest}", lines.join("\n"))
+        }
+        Err(problem) => format!(
+            "  how it differs from what was approved last cannot be shown: {}",
+            one_line(&format!("{problem:#}"))
+        ),
+    }
+}
+
 /// Where the content stands with people.
 async fn standing(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -> String {
     let policy = &content.policy;
-    if policy.required == 0 {
+    if policy.required == 0 && policy.with_findings.is_empty() {
         return "  its policy asks for no approval".into();
     }
     let fields = format!("spec.subject.kind={:?},spec.subject.name={}", subject.kind, subject.name);
-    let known = match approvals(cluster).list(&ListParams::default().fields(&fields)).await {
+    let known = match cluster.api::<Approval>().list(&ListParams::default().fields(&fields)).await {
         Ok(known) => known,
         // Whoever may create an Approval need not be allowed to list them.
         Err(error) => return format!("  who has decided so far cannot be told: {:#}", told(error)),
     };
-    let decisions: Vec<Decision> = known.iter().filter_map(|a| convert::decision(&a.name_any(), &a.spec)).collect();
-    let verdict = evaluate(&policy.into(), &Digest::from(digest.to_owned()), content.author.as_deref(), &decisions);
-    let who = if policy.groups.is_empty() { String::new() } else { format!(" of {}", policy.groups.join(" or ")) };
+    let decisions: Vec<Decision> = known.iter().filter_map(convert::decision).collect();
+    let subject = approval::Content {
+        digest: digest.to_owned().into(),
+        author: content.author.clone(),
+        // The first of the findings is the worst.
+        worst: content.findings.first().map(|finding| finding.severity.into()),
+    };
+    let verdict = evaluate(&policy.into(), &subject, &decisions, Millis(Timestamp::now().as_millisecond()));
     let but = if policy.four_eyes { ", and not the author" } else { "" };
     match verdict {
-        Verdict::Approved(people) => format!("  enough people have approved it: {}", one_line(&people.join(", "))),
+        Verdict::Approved { people, .. } => {
+            format!("  enough people have approved it: {}", one_line(&people.join(", ")))
+        }
         Verdict::Rejected { user, comment } => {
             format!("  it stands rejected by {}: {}", one_line(&user), one_line(&comment))
         }
-        Verdict::Waiting { have, need } => format!("  {have} of {need} approvals{who}{but}"),
+        Verdict::Waiting(demand) => format!("  {}{but}", one_line(&demand.to_string())),
     }
 }
 
 async fn look_at(cluster: &Cluster, subject: &Subject) -> Result<Content> {
     let name = subject.name.as_str();
     match subject.kind {
-        SubjectKind::Constitution => get::<Constitution>(cluster, name).await.map(of_constitution),
-        SubjectKind::Specification => get::<Specification>(cluster, name).await.map(of_specification),
-        SubjectKind::Plan => get::<Plan>(cluster, name).await.map(of_plan),
+        SubjectKind::Constitution => cluster.get::<Constitution>(name).await.map(of_constitution),
+        SubjectKind::Specification => cluster.get::<Specification>(name).await.map(of_specification),
+        SubjectKind::Plan => cluster.get::<Plan>(name).await.map(of_plan),
     }
 }
 
@@ -192,7 +238,7 @@ fn of_specification(specification: Specification) -> Content {
             status.requirements,
             status.open_questions
         ),
-        source: Some(specification.spec.source),
+        source: specification.spec.source,
         findings: status.top_findings,
     }
 }
@@ -215,20 +261,5 @@ fn of_plan(plan: Plan) -> Content {
         summary: format!("{tasks} by agent {}{place}{serves}", spec.agent_ref.name),
         source: spec.source,
         findings: status.top_findings,
-    }
-}
-
-fn approvals(cluster: &Cluster) -> Api<Approval> {
-    Api::namespaced(cluster.client.clone(), &cluster.namespace)
-}
-
-async fn get<K>(cluster: &Cluster, name: &str) -> Result<K>
-where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
-{
-    let api: Api<K> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    match api.get_opt(name).await.map_err(told)? {
-        Some(object) => Ok(object),
-        None => bail!("there is no {} {name} in namespace {}", K::kind(&()), cluster.namespace),
     }
 }

@@ -3,11 +3,17 @@
 //! As `kubectl-enact` on the search path it is also `kubectl enact`.
 
 mod args;
+mod clarify;
 mod cluster;
 mod control;
 mod decide;
+mod document;
+mod edit;
+mod history;
 mod import;
 mod logs;
+mod record;
+mod search;
 mod status;
 mod terminal;
 mod text;
@@ -38,8 +44,17 @@ async fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Import(import) => import::run(&import, target.namespace.as_deref()),
         Command::Status(options) => return status::run(&cluster().await?, &options).await,
-        Command::Approve(options) => return decide::run(&cluster().await?, &options, Choice::Approve).await,
-        Command::Reject(options) => return decide::run(&cluster().await?, &options, Choice::Reject).await,
+        Command::Approve(options) => return Box::pin(decide::run(&cluster().await?, &options, Choice::Approve)).await,
+        Command::Reject(options) => return Box::pin(decide::run(&cluster().await?, &options, Choice::Reject)).await,
+        Command::History(options) => return Box::pin(history::history(&cluster().await?, &options)).await,
+        Command::Show(options) => return Box::pin(history::show(&cluster().await?, &options)).await,
+        Command::Diff(options) => return Box::pin(history::diff(&cluster().await?, &options)).await,
+        Command::Edit(options) => return Box::pin(edit::edit(&cluster().await?, &options)).await,
+        Command::Rollback(options) => return Box::pin(edit::rollback(&cluster().await?, &options)).await,
+        Command::Clarify(options) => return Box::pin(clarify::run(&cluster().await?, &options)).await,
+        Command::Search(options) => return Box::pin(search::search(&cluster().await?, &options)).await,
+        Command::Related(options) => return Box::pin(search::related(&cluster().await?, &options)).await,
+        Command::Impact { constitution } => return search::impact(&cluster().await?, &constitution).await,
         Command::Logs(options) => return Box::pin(logs::run(&cluster().await?, &options)).await,
         Command::Retry(options) => return control::retry(&cluster().await?, &options.target).await,
         Command::Suspend(options) => return control::suspend(&cluster().await?, &options.plan, true).await,

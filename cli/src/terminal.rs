@@ -116,6 +116,11 @@ pub fn note(line: &str) {
     let _ = writeln!(io::stderr(), "{}", safe(line));
 }
 
+/// Writes to standard error, as it is.
+pub fn aside(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
 /// Writes one line to standard error, with a word of it in a style.
 pub fn mark(before: &str, style: Style, word: &str, after: &str) {
     let word = Paint::of(&io::stderr()).with(style, &safe(word));

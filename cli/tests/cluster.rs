@@ -56,7 +56,10 @@ fn specification() -> Value {
             "spec": { "source": { "inline": "# Shop" }, "approval": { "required": 2, "groups": ["leads"] } },
             "status": {
                 "observedGeneration": 1, "conditions": [], "digest": DIGEST, "title": "The \u{1b}]0;shop", "stories": 3, "requirements": 12,
-                "topFindings": [{ "line": 4, "code": "X", "severity": "Warning", "message": "no priority", "remedy": "give one" }],
+                "topFindings": [{
+                    "id": "FOR-1", "category": "Format", "line": 4, "code": "X", "severity": "Medium", "message": "no priority",
+                    "remedy": "give one",
+                }],
             },
         }),
     )
@@ -141,9 +144,10 @@ fn an_approval_is_bound_to_what_was_shown() {
         "Specification shop in namespace demo: “The ]0;shop”, 3 stories, 12 requirements, 0 open questions\n",
         "content 0123456789ab\n",
         "by ann [2Ja\n",
-        "line 4: Warning: no priority; give one\n",
+        "line 4: Medium: no priority; give one\n",
         "read it: kubectl get specification shop --namespace demo",
-        "1 of 2 approvals of leads\n",
+        "no content of it was approved before\n",
+        "1 of 2 approvals by members of leads\n",
     ] {
         assert!(ran.stderr.contains(shown), "{shown:?} is not in: {}", ran.stderr);
     }

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use enact_crds::common::Source;
+use enact_crds::document::Source;
 use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Tenant, compile};
 use enact_domain::speckit::{self, Diagnostic, Severity};
 use manifests::Manifests;
@@ -99,7 +99,9 @@ fn manifests_are_what_the_api_takes() {
             }
             for specification in objects.all::<Specification>() {
                 specification.validate_cel().unwrap();
-                usable(&specification.spec.source, |text| speckit::spec::parse(text).diagnostics);
+                if let Some(source) = &specification.spec.source {
+                    usable(source, |text| speckit::spec::parse(text).diagnostics);
+                }
             }
             for plan in objects.all::<Plan>() {
                 plan.validate_cel().unwrap();

@@ -2,17 +2,30 @@
 
 use std::collections::BTreeMap;
 
-use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::document::Severity;
 
 /// A reference to an object of a kind that the field fixes, in the namespace of the object that refers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LocalRef {
     /// Name of the object, in the same namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// A reference to an object of a kind that the field fixes, in a namespace that it names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NamespacedRef {
+    /// Namespace of the object.
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: String,
+    /// Name of the object.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }
@@ -27,20 +40,6 @@ pub struct ConfigMapKey {
     /// Key in its `data`.
     #[schemars(length(min = 1, max = 253))]
     pub key: String,
-}
-
-/// Where a document comes from: exactly one of the fields.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("has(self.inline) != has(self.configMapKeyRef)").message("set exactly one of inline and configMapKeyRef"))]
-pub struct Source {
-    /// The document itself, in Markdown as Spec Kit writes it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1_048_576))]
-    pub inline: Option<String>,
-    /// A key of a ConfigMap that holds the document.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub config_map_key_ref: Option<ConfigMapKey>,
 }
 
 /// What people must approve before anything downstream of this object starts.
@@ -58,6 +57,35 @@ pub struct ApprovalPolicy {
     /// Whether the author of the content may not approve it.
     #[serde(default)]
     pub four_eyes: bool,
+    /// What is asked besides while findings of a severity are open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub with_findings: Vec<FindingPolicy>,
+    /// Seconds after which an approval counts no more; none means that it counts until the content changes. What was started meanwhile goes
+    /// on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 60, max = 31_536_000))]
+    pub expires_after_seconds: Option<u32>,
+    /// Service accounts and other machines whose Approvals count as a person's, by the name that the API server gives them:
+    /// `system:serviceaccount:flux-system:kustomize-controller`. Without being named here, no machine counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 253)))]
+    pub machines: Vec<String>,
+}
+
+/// What is asked besides while findings of a severity are open.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FindingPolicy {
+    /// It holds while there is an open finding of this severity or a worse one.
+    pub at_least: Severity,
+    /// How many different people must approve.
+    #[schemars(range(min = 1, max = 16))]
+    pub required: u32,
+    /// Only members of one of these groups count towards that number; empty means those who count anyhow.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 253)))]
+    pub groups: Vec<String>,
 }
 
 /// Rules for further attempts after a failure.
@@ -111,37 +139,6 @@ pub struct Gate {
     #[schemars(length(min = 1, max = 16_384))]
     pub script: String,
 }
-
-/// How many findings of each severity the last check of a document gave.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct FindingCounts {
-    /// Findings that stop the document from being used.
-    pub errors: u32,
-    /// Findings that a person should look at.
-    pub warnings: u32,
-    /// Remarks.
-    pub infos: u32,
-}
-
-/// A finding in a document, as shown in a status.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Finding {
-    /// Line in the document, from 1.
-    pub line: u32,
-    /// Stable id of the kind of finding.
-    pub code: String,
-    /// `Error`, `Warning` or `Info`.
-    pub severity: String,
-    /// What is wrong.
-    pub message: String,
-    /// What to do about it.
-    pub remedy: String,
-}
-
-/// Largest number of findings kept in a status; the counts are always whole.
-pub const MAX_FINDINGS: usize = 20;
 
 /// Outputs of a task: name → value.
 pub type Outputs = BTreeMap<String, String>;

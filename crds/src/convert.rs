@@ -1,10 +1,10 @@
 //! Between the API's types and the domain's.
 
-use enact_domain::{approval, assignment, attempt, condition, plan as scheduling};
+use enact_domain::{analysis, approval, assignment, attempt, condition, plan as scheduling, rules};
 use k8s_openapi::jiff::Timestamp;
 
 use crate::common::{ApprovalPolicy, Condition, Gate, RetryPolicy, Time};
-use crate::{approval as api, plan, task};
+use crate::{approval as api, document, plan, task};
 
 pub use enact_domain::time::Millis;
 
@@ -25,15 +25,63 @@ pub fn time_not_before(millis: Millis) -> Time {
 
 impl From<&ApprovalPolicy> for approval::Policy {
     fn from(policy: &ApprovalPolicy) -> Self {
-        Self { required: policy.required, groups: policy.groups.clone(), four_eyes: policy.four_eyes }
+        let with_findings = policy.with_findings.iter().map(|rule| approval::WithFindings {
+            at_least: rule.at_least.into(),
+            required: rule.required,
+            groups: rule.groups.clone(),
+        });
+        Self {
+            required: policy.required,
+            groups: policy.groups.clone(),
+            four_eyes: policy.four_eyes,
+            with_findings: with_findings.collect(),
+            expires_after: policy.expires_after_seconds,
+            machines: policy.machines.clone(),
+        }
     }
 }
 
-/// What a person decided, as the domain weighs it; none when the webhook has not stamped who it was.
-pub fn decision(name: &str, spec: &api::ApprovalSpec) -> Option<approval::Decision> {
+impl From<document::Severity> for analysis::Severity {
+    fn from(severity: document::Severity) -> Self {
+        match severity {
+            document::Severity::Critical => Self::Critical,
+            document::Severity::High => Self::High,
+            document::Severity::Medium => Self::Medium,
+            document::Severity::Low => Self::Low,
+        }
+    }
+}
+
+impl From<analysis::Severity> for document::Severity {
+    fn from(severity: analysis::Severity) -> Self {
+        match severity {
+            analysis::Severity::Critical => Self::Critical,
+            analysis::Severity::High => Self::High,
+            analysis::Severity::Medium => Self::Medium,
+            analysis::Severity::Low => Self::Low,
+        }
+    }
+}
+
+/// The worst severity of which there are findings.
+pub fn worst(counts: &document::FindingCounts) -> Option<analysis::Severity> {
+    use analysis::Severity::{Critical, High, Low, Medium};
+    let all = [(counts.critical, Critical), (counts.high, High), (counts.medium, Medium), (counts.low, Low)];
+    all.into_iter().find(|(number, _)| *number > 0).map(|(_, severity)| severity)
+}
+
+/// The decision that an Approval holds, as the domain weighs it; none when the webhook has not stamped who it was.
+pub fn decision(approval: &api::Approval) -> Option<approval::Decision> {
+    let at = approval.metadata.creation_timestamp.as_ref().map(millis);
+    decided(approval.metadata.name.as_deref().unwrap_or_default(), &approval.spec, at)
+}
+
+/// What a person decided, or is about to while `at` is none.
+pub fn decided(name: &str, spec: &api::ApprovalSpec, at: Option<Millis>) -> Option<approval::Decision> {
     let by = spec.by.as_ref()?;
     Some(approval::Decision {
         name: name.to_owned(),
+        at,
         user: by.user.clone(),
         groups: by.groups.clone(),
         digest: spec.digest.clone().into(),
@@ -43,6 +91,31 @@ pub fn decision(name: &str, spec: &api::ApprovalSpec) -> Option<approval::Decisi
         },
         comment: spec.comment.clone(),
     })
+}
+
+/// The worst severity of findings.
+pub fn worst_of(findings: &[document::Finding]) -> Option<analysis::Severity> {
+    findings.iter().map(|f| f.severity.into()).min()
+}
+
+/// A rule of a constitution, as the domain has it.
+pub fn rule(rule: &document::ConstitutionRule) -> rules::Rule {
+    rules::Rule {
+        name: rule.name.clone(),
+        scope: match rule.applies_to {
+            document::AppliesTo::Specification => rules::Scope::Specification,
+            document::AppliesTo::Plan => rules::Scope::Plan,
+            document::AppliesTo::Task => rules::Scope::Task,
+            document::AppliesTo::Constitution => rules::Scope::Constitution,
+        },
+        expression: rule.expression.clone(),
+        message: rule.message.clone(),
+        strength: match rule.severity {
+            document::Strength::Must => rules::Strength::Must,
+            document::Strength::Should => rules::Strength::Should,
+        },
+        principle: rule.principle.clone(),
+    }
 }
 
 /// Rules for further attempts: the task's where it says so, then the plan's, then the defaults.

@@ -15,6 +15,7 @@ pub mod common;
 pub mod compile;
 pub mod constitution;
 pub mod convert;
+pub mod document;
 pub mod plan;
 pub mod specification;
 pub mod task;

@@ -4,7 +4,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{ApprovalPolicy, Condition, Finding, Gate, LocalRef, Resources, RetryPolicy, Source, Time};
+use crate::common::{ApprovalPolicy, Condition, Gate, LocalRef, Resources, RetryPolicy, Time};
+use crate::document::{Finding, Source, SourceStatus};
 use crate::task::TaskTemplate;
 
 /// A graph of tasks over a Git workspace, for one specification.
@@ -48,6 +49,10 @@ pub struct PlanSpec {
     /// A tasks.md as Spec Kit writes it, instead of `tasks`: phases, `[P]` and stories become dependencies; ticked tasks are left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
+    /// What was chosen on the way to the tasks, and what else was weighed, as Spec Kit's research.md has it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub decisions: Vec<PlanDecision>,
     /// The repository that the tasks work on; without one, tasks run in an empty folder and nothing is integrated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace: Option<Workspace>,
@@ -68,6 +73,26 @@ pub struct PlanSpec {
     #[serde(default)]
     #[x_kube(validation = Rule::new("self || !oldSelf").message("a cancelled Plan cannot be taken up again; create another one"))]
     pub cancel: bool,
+}
+
+/// A decision of a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlanDecision {
+    /// What it is about.
+    #[schemars(length(min = 1, max = 256))]
+    pub title: String,
+    /// What was chosen.
+    #[schemars(length(min = 1, max = 4096))]
+    pub decision: String,
+    /// Why.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 4096))]
+    pub rationale: String,
+    /// What else was weighed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 1024)))]
+    pub alternatives: Vec<String>,
 }
 
 /// A Git repository and what happens to the work in it.
@@ -262,7 +287,16 @@ pub struct PlanStatus {
     /// How the merging, checking and publishing of the work stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub integration: Option<IntegrationStatus>,
-    /// What is wrong with the tasks.md it is made from.
+    /// What was last read from Git.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceStatus>,
+    /// Which requirements of the specification its tasks serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
+    /// What a newer approved revision of the specification makes stale; a person decides what happens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stale: Option<Stale>,
+    /// What is wrong with the tasks.md it is made from, and which rules of the constitution it does not keep.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub top_findings: Vec<Finding>,
 }
@@ -323,10 +357,45 @@ pub struct IntegrationStatus {
     /// The value of the annotation `enact.dev/rerun` that was last acted upon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_rerun: Option<String>,
+    /// The value of the annotation `enact.dev/redo` that was last acted upon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_redo: Option<String>,
     /// Reason of the last end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The last end, for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+/// Which requirements of the specification a plan's tasks serve.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Coverage {
+    /// Requirements of the specification.
+    pub requirements: u32,
+    /// Those that at least one task serves.
+    pub covered: u32,
+    /// Some of the others; at most 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uncovered: Vec<String>,
+}
+
+/// What a newer approved revision of the specification makes stale.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Stale {
+    /// Digest of the newer revision: what a decision to redo or keep names.
+    pub specification_digest: String,
+    /// Requirements, stories and criteria that changed, `FR-003 Changed`; at most 50.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
+    /// How many tasks are stale.
+    pub tasks: u32,
+    /// Ids of those that are finished and would be done again, at most 50.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redo: Vec<String>,
+    /// Requirements that no task serves, at most 50; they need another plan.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uncovered: Vec<String>,
 }

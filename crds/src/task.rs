@@ -68,6 +68,10 @@ pub struct TaskTemplate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub story: Option<String>,
+    /// Requirements that it serves, `FR-003`, besides those that its text names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 63)))]
+    pub requirements: Vec<String>,
     /// Ids of the tasks that must have succeeded before it starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2000), inner(length(min = 1, max = 63)))]
@@ -161,6 +165,9 @@ pub struct TaskStatus {
     /// The value of the annotation `enact.dev/rerun` that was last acted upon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_rerun: Option<String>,
+    /// The value of the Plan's annotation `enact.dev/redo` that was last acted upon here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_redo: Option<String>,
     /// Ready, Reconciling and Stalled, as kstatus reads them; Executed, Verified and Delivered of a finished task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

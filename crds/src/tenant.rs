@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::Condition;
+use crate::common::{Condition, NamespacedRef};
 
 /// A team or customer that owns namespaces of the cluster and is kept apart from all others.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -51,6 +51,9 @@ pub struct TenantSpec {
     /// How its pods are kept apart.
     #[serde(default)]
     pub isolation: Isolation,
+    /// A constitution, in any namespace, that all constitutions of the tenant inherit from: they can be stricter, and never looser.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constitution_ref: Option<NamespacedRef>,
 }
 
 fn default_parallelism() -> u32 {

@@ -77,13 +77,13 @@ fn refused() -> Vec<(&'static str, &'static str, Value)> {
         ("Agent", "exactly one of value and secretKeyRef", env(json!({"name": "A"}))),
         ("Agent", "exactly one of value and secretKeyRef", env(json!({"name": "A", "value": "", "secretKeyRef": key}))),
         ("Agent", "start with ENACT_ are reserved", env(json!({"name": "ENACT_X", "value": "1"}))),
-        ("Constitution", "exactly one of inline and configMapKeyRef", json!({"source": {}})),
+        ("Constitution", "exactly one of inline, configMapKeyRef and git", json!({"source": {}})),
         (
             "Specification",
-            "exactly one of inline and configMapKeyRef",
+            "exactly one of inline, configMapKeyRef and git",
             json!({"source": {"inline": "", "configMapKeyRef": {"name": "a", "key": "b"}}}),
         ),
-        ("Plan", "exactly one of inline and configMapKeyRef", json!({"tasks": null, "source": {}})),
+        ("Plan", "exactly one of inline, configMapKeyRef and git", json!({"tasks": null, "source": {}})),
         ("Plan", "exactly one of tasks and source", json!({"tasks": null})),
         ("Plan", "exactly one of tasks and source", json!({"tasks": []})),
         ("Plan", "exactly one of tasks and source", json!({"source": {"inline": "# Tasks: A"}})),
@@ -112,9 +112,40 @@ fn refused() -> Vec<(&'static str, &'static str, Value)> {
                 "url": git, "credentialsSecretRef": {"name": "git"}, "integration": {"credentialsSecretRef": {"name": "git"}}
             })),
         ),
+        ("Specification", "set source, or a request", json!({"source": null})),
         ("Tenant", "exactly one of cidr and namespace", egress(json!({"ports": [443]}))),
         ("Tenant", "exactly one of cidr and namespace", egress(json!({"cidr": "10.0.0.0/8", "namespace": "git"}))),
     ]
+}
+
+/// A document in Git, with some fields replaced.
+fn from_git(fields: &Value) -> Value {
+    let mut git = json!({"url": "https://git/shop", "path": "specs/001-cart/spec.md"});
+    for (field, value) in fields.as_object().expect("fields") {
+        git[field] = value.clone();
+    }
+    json!({"source": {"git": git}})
+}
+
+/// What is refused of a document in Git, of whatever kind.
+fn refused_in_git() -> Vec<(&'static str, &'static str, Value)> {
+    let cases = [
+        ("must start with https://", json!({"url": "file:///etc"})),
+        ("the revision must not start with `-`", json!({"revision": "-x"})),
+        ("must be a path from the root", json!({"path": "../../etc/passwd"})),
+        ("must be a path from the root", json!({"path": "/etc/passwd"})),
+        ("must be a path from the root", json!({"path": "a//b"})),
+    ];
+    let all = cases.iter().flat_map(|(why, fields)| {
+        ["Constitution", "Specification", "Plan"].map(|kind| {
+            let mut spec = from_git(fields);
+            if kind == "Plan" {
+                spec["tasks"] = Value::Null;
+            }
+            (kind, *why, spec)
+        })
+    });
+    all.collect()
 }
 
 /// What every rule lets pass.
@@ -125,6 +156,8 @@ fn accepted() -> Vec<(&'static str, Value)> {
         ("Agent", json!({"env": [{"name": "A", "value": ""}, {"name": "B", "secretKeyRef": key}]})),
         ("Agent", json!({"env": [{"name": "MY_ENACT_X", "value": "1"}]})),
         ("Constitution", json!({"source": {"configMapKeyRef": {"name": "a", "key": "b"}}})),
+        ("Specification", json!({"source": null, "request": "A cart"})),
+        ("Specification", from_git(&json!({"path": ".specify/..a/b.md"}))),
         ("Plan", json!({"tasks": null, "source": {"inline": "# Tasks: A"}})),
         ("Plan", json!({"tasks": null, "source": {"configMapKeyRef": {"name": "a", "key": "b"}}})),
         ("Plan", json!({"workspace": {"url": "ssh://git/shop", "revision": "v-1", "integration": {"branch": "a/-b"}}})),
@@ -167,7 +200,7 @@ fn good_objects_pass() {
 
 #[test]
 fn each_rule_refuses_what_it_is_for_and_nothing_else_does() {
-    for (kind, words, fields) in refused() {
+    for (kind, words, fields) in refused().into_iter().chain(refused_in_git()) {
         let found = messages(kind, None, &object(kind, "a", &with(kind, &fields)));
         assert!(found.len() == 1 && found.iter().all(|message| message.contains(words)), "{kind} {fields}: {found:?}");
     }
@@ -209,6 +242,7 @@ fn every_rule_has_a_message_and_a_case() {
     let names = [("Plan", "the name of a Plan"), ("Tenant", "the name of a Tenant")];
     let cases: Vec<(&str, &str)> = refused()
         .into_iter()
+        .chain(refused_in_git())
         .map(|(kind, words, _)| (kind, words))
         .chain(refused_changes().into_iter().map(|(kind, words, ..)| (kind, words)))
         .chain(names)

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
+
 /// Environment variable that holds the assignment.
 pub const ASSIGNMENT_ENV: &str = "ENACT_ASSIGNMENT";
 /// Prefix of the variables of the pod that an Agent's own variables are passed in; the agent sees them without it, and no others.
@@ -186,6 +188,10 @@ pub enum Reason {
     OutputTooLarge,
     /// Recorded work is missing for this task, or does not apply.
     ReplayFailed,
+    /// The repository has no such file at the revision.
+    PathNotFound,
+    /// What was to be the document is no plain file, is too large, or is no text.
+    DocumentRefused,
     /// The assignment cannot be read or carried out.
     InvalidAssignment,
     /// The repository cannot be reached.
@@ -230,6 +236,8 @@ impl Reason {
             Self::MergeConflict => "MergeConflict",
             Self::OutputTooLarge => "OutputTooLarge",
             Self::ReplayFailed => "ReplayFailed",
+            Self::PathNotFound => "PathNotFound",
+            Self::DocumentRefused => "DocumentRefused",
             Self::InvalidAssignment => "InvalidAssignment",
             Self::RepositoryUnreachable => "RepositoryUnreachable",
             Self::RepositoryDenied => "RepositoryDenied",
@@ -259,9 +267,12 @@ pub struct Report {
     /// For a person; at most [`MAX_MESSAGE_BYTES`].
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
-    /// Commit that was pushed, 40 or 64 hex digits.
+    /// Commit that was pushed, or that a document was read at, 40 or 64 hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// Digest of the document that was delivered to the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<Digest>,
     /// Small named values for the tasks that depend on this one; together at most [`MAX_OUTPUT_BYTES`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, String>,
@@ -278,7 +289,15 @@ impl Report {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         let mut message = message.into();
         message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
-        Self { reason, message, commit: None, outputs: BTreeMap::new(), conflicts: Vec::new(), usage: Usage::default() }
+        Self {
+            reason,
+            message,
+            commit: None,
+            document: None,
+            outputs: BTreeMap::new(),
+            conflicts: Vec::new(),
+            usage: Usage::default(),
+        }
     }
 }
 
@@ -340,6 +359,12 @@ pub struct GitNameError {
     what: &'static str,
     value: String,
     problem: &'static str,
+}
+
+impl GitNameError {
+    pub(crate) fn new(what: &'static str, value: String, problem: &'static str) -> Self {
+        Self { what, value, problem }
+    }
 }
 
 /// Checks that `url` is one that `git` fetches over the network without being led elsewhere.

@@ -160,8 +160,10 @@ pub fn class_of(reason: Reason) -> FailureClass {
         | Reason::Killed
         | Reason::Cancelled
         | Reason::NoReport
+        | Reason::DocumentRefused
         | Reason::PushRejected => FailureClass::Task,
         Reason::ReplayFailed
+        | Reason::PathNotFound
         | Reason::InvalidAssignment
         | Reason::RevisionNotFound
         | Reason::WorkNotFound

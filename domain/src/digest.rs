@@ -40,6 +40,12 @@ impl Digest {
         &self.0
     }
 
+    /// Whether this is a whole digest, as it is written here: what comes from elsewhere may be anything.
+    pub fn is_whole(&self) -> bool {
+        let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+        self.0.strip_prefix("sha256:").is_some_and(|digits| digits.len() == 64 && digits.bytes().all(hex))
+    }
+
     /// The first twelve hex digits: enough for a person to tell two contents apart.
     pub fn short(&self) -> &str {
         self.0.get(7..19).unwrap_or(&self.0)

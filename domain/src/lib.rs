@@ -3,15 +3,20 @@
 //! Nothing here reads a clock, a file, a socket or a random number: time is an argument ([`time::Millis`]) and every function gives the
 //! same answer for the same input. Controllers observe the world, ask this crate what to do, and do it.
 
+pub mod analysis;
 pub mod approval;
 pub mod assignment;
 pub mod attempt;
 pub mod condition;
 pub mod digest;
+pub mod drafting;
+pub mod errand;
 pub mod graph;
 pub mod names;
 pub mod plan;
 pub mod record;
 pub mod report;
+pub mod revisions;
+pub mod rules;
 pub mod speckit;
 pub mod time;

@@ -14,16 +14,35 @@ pub const LABEL_PLAN_UID: &str = "enact.dev/plan-uid";
 pub const LABEL_TASK: &str = "enact.dev/task";
 /// Label on Pods: the number of the attempt, from 1.
 pub const LABEL_ATTEMPT: &str = "enact.dev/attempt";
-/// Label on Pods: `task` or `integration`.
+/// Label on Pods: `task`, [`INTEGRATION`], [`FETCH`] or [`DRAFT`].
 pub const LABEL_ROLE: &str = "enact.dev/role";
 /// Annotation on Specifications, Plans and Constitutions: who last changed the spec. Stamped by the webhook, never by clients.
 pub const ANNOTATION_AUTHOR: &str = "enact.dev/author";
+/// Annotation on Specifications and Constitutions: why the document was changed, as [`crate::record::told_reason`] reads it.
+pub const ANNOTATION_REASON: &str = "enact.dev/reason";
 /// Annotation on a Task: a person's request for another attempt after a failure; a number that only grows.
 pub const ANNOTATION_RERUN: &str = "enact.dev/rerun";
+/// Annotation on a Plan: a person's decision to do again what a newer revision of the specification made stale; the digest of that revision.
+pub const ANNOTATION_REDO: &str = "enact.dev/redo";
+/// Annotation on a Plan: a person's decision to go on as if a newer revision of the specification were the one that it was started for; the
+/// digest of that revision.
+pub const ANNOTATION_KEEP: &str = "enact.dev/keep";
+/// Annotation on Constitutions, Specifications and Plans: a request to look at the document's source now; any value that it did not have.
+pub const ANNOTATION_RECONCILE_AT: &str = "enact.dev/reconcile-at";
+/// The value of [`LABEL_ROLE`] on pods that fetch a document from Git.
+pub const FETCH: &str = "fetch";
+/// The value of [`LABEL_ROLE`] on pods whose agent drafts a document.
+pub const DRAFT: &str = "draft";
 /// The value of [`LABEL_TASK`] on integration pods. Not a possible Task name, which starts with its plan's.
 pub const INTEGRATION: &str = "integration";
 /// Audience of the only token that an agent pod holds.
 pub const RESULT_AUDIENCE: &str = "enact-server";
+/// Name of the ServiceAccount in a tenant's namespace by whose tokens people read what the record holds of it; also of its rights.
+pub const READER: &str = "enact-reader";
+/// Annotation on that ServiceAccount: where the server is, as `<namespace>/<service>`.
+pub const ANNOTATION_SERVER: &str = "enact.dev/server";
+/// Name of the port of the server's Service that people's clients read at.
+pub const READ_PORT: &str = "read";
 /// Tenant of the namespaces that an installation without Tenants is configured with.
 pub const DEFAULT_TENANT: &str = "default";
 /// Largest name of a Kubernetes object that is also used as a label value (RFC 1123 label).
@@ -65,6 +84,16 @@ pub fn integration_pod_name(plan: &str, attempt: u32) -> String {
     let room = MAX_TASK_NAME - INTEGRATION.len() - 1;
     let plan = if plan.len() <= room { plan } else { &shortened(plan, plan, room) };
     pod_name(&format!("{plan}-{INTEGRATION}"), attempt)
+}
+
+/// The name of a document's Pod: `<document>-<role>-<eight digits of what it is told>`, at most 63 characters. `told` says all that the Pod is
+/// for, the document's UID with it, so that the same errand has one Pod and another errand another.
+pub fn errand_pod_name(document: &str, role: &str, told: &Digest) -> String {
+    let digits = told.short().get(..HASH_LEN).unwrap_or_default();
+    let room = MAX_LABEL - role.len() - digits.len() - 2;
+    let document = slug(document);
+    let document = if document.len() <= room { document } else { shortened(&document, &document, room) };
+    format!("{document}-{role}-{digits}")
 }
 
 /// The branch that the work of a Task's attempt is pushed to: `enact/<plan>-<eight digits of its UID>/<task>-<attempt>`, the Task by its
@@ -195,6 +224,14 @@ mod tests {
             prop_assert!(is_label(&pod_name(&task, attempt)));
             prop_assert!(is_label(&integration_pod_name(&plan, attempt)));
             prop_assert!(task != INTEGRATION);
+        }
+
+        #[test]
+        fn names_of_errands_are_labels(document in "[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?", told in "\\PC{0,20}") {
+            for role in [FETCH, DRAFT] {
+                let name = errand_pod_name(&document, role, &Digest::of_bytes(told.as_bytes()));
+                prop_assert!(is_label(&name), "{name}");
+            }
         }
 
         /// Of one plan: two attempts of the same Task or of two, and the integration's.

@@ -127,6 +127,18 @@ pub enum Shown {
     Unscheduled,
 }
 
+/// What a person asks of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Asked {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Another attempt if it is finished without success.
+    Rerun,
+    /// That its work be done again, whether it has succeeded or not: what it was made for has changed. Work of unknown end stays so.
+    Redo,
+}
+
 /// A node: a task, or the integration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
@@ -148,8 +160,10 @@ pub struct Node {
     pub shown: Shown,
     /// Rules for further attempts.
     pub retry: Retry,
-    /// A person asks for another attempt although the node is finished.
-    pub reopen: bool,
+    /// What a person asks of it.
+    pub asked: Asked,
+    /// No attempt starts before a person has decided about the node.
+    pub held: bool,
     /// Its work reaches beyond the workspace: never repeated blindly.
     pub external_effect: bool,
     /// Higher goes first.
@@ -192,7 +206,7 @@ pub enum Action {
         /// Why.
         reason: Reason,
     },
-    /// Make a finished node pending again.
+    /// Make a node pending again, as if it had never failed. One that is to be redone and has not begun is told by it that it need not.
     Reopen(usize),
     /// Tell that the attempt runs, or waits for a node (the caller may leave it out when the attempt is short). It is decided again only
     /// when it runs after it waited, or the reverse: what the scheduler says meanwhile changes too often to be told.
@@ -278,6 +292,7 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &[Node], room: u32, now: Mi
     let mut phases: Vec<TaskPhase> = Vec::with_capacity(nodes.len());
     let mut ready = Vec::new();
     let mut retries = 0;
+    let mut redone = false;
     phases.resize(nodes.len(), TaskPhase::Pending);
     for &i in graph.order() {
         let i = i as usize;
@@ -291,15 +306,20 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &[Node], room: u32, now: Mi
             }
             pass.actions.push(Action::Create(i));
         }
-        phases[i] = pass.advance(i, node);
         let released = graph.dependencies(i).iter().all(|&d| phases[d as usize] == TaskPhase::Succeeded);
+        phases[i] = pass.advance(i, node, released);
+        redone |= node.asked == Asked::Redo && phases[i] == TaskPhase::Pending;
         if phases[i] == TaskPhase::Pending && node.exists && released && pass.may_start(node) {
             ready.push(i);
         }
     }
+    if redone {
+        pass.wake_at(Millis(now.0 + 1));
+    }
     let halted = policy.on_failure == OnFailure::Halt
         && phases.iter().any(|p| matches!(p, TaskPhase::Failed | TaskPhase::Unknown));
-    if halted || policy.suspended || pass.stop {
+    // What is to be redone is opened again with all that stands on it before any of it starts, so that nothing is left out by a crash.
+    if halted || policy.suspended || pass.stop || redone {
         ready.clear();
     }
     ready.sort_by_key(|&i| (Reverse(nodes[i].priority), Reverse(graph.remaining(i)), i));
@@ -339,14 +359,33 @@ struct Pass {
 
 impl Pass {
     /// Brings one node as far as it gets without starting an attempt; its phase after that.
-    fn advance(&mut self, i: usize, node: &Node) -> TaskPhase {
-        if node.phase.is_finished() {
-            if node.reopen && !self.stop {
-                self.actions.push(Action::Reopen(i));
-                return TaskPhase::Pending;
-            }
+    fn advance(&mut self, i: usize, node: &Node, released: bool) -> TaskPhase {
+        let finished = node.phase.is_finished();
+        let rerun = node.asked == Asked::Rerun && !self.stop && finished && node.phase != TaskPhase::Succeeded;
+        let redo = node.asked == Asked::Redo && !self.stop && node.phase != TaskPhase::Unknown;
+        let idle = finished || (node.exists && matches!(node.current, Current::None)) || self.is_unborn(node);
+        if rerun || (redo && idle) {
+            self.actions.push(Action::Reopen(i));
+            return TaskPhase::Pending;
+        }
+        if finished {
             return node.phase;
         }
+        let phase = self.go_on(i, node, released);
+        if redo && phase.is_finished() && phase != TaskPhase::Unknown {
+            // Its end is told first; the next pass opens it again.
+            return TaskPhase::Pending;
+        }
+        phase
+    }
+
+    /// Whether an attempt is recorded that never got a pod, and may get one.
+    fn is_unborn(&self, node: &Node) -> bool {
+        let absent = matches!(node.current, Current::Absent { seen: false, delivered: None });
+        absent && !self.stop && !node.external_effect
+    }
+
+    fn go_on(&mut self, i: usize, node: &Node, released: bool) -> TaskPhase {
         match &node.current {
             Current::None if self.stop => {
                 let reason = if self.expired { Reason::DeadlineExceeded } else { Reason::Cancelled };
@@ -355,7 +394,9 @@ impl Pass {
             }
             Current::None => TaskPhase::Pending,
             Current::Absent { delivered: Some(report), .. } => self.delivered(i, node, report),
-            Current::Absent { seen: false, .. } if !self.stop && !node.external_effect => {
+            // What it stands on may be done again since the record of its start.
+            Current::Absent { .. } if self.is_unborn(node) && !released => TaskPhase::Pending,
+            Current::Absent { .. } if self.is_unborn(node) => {
                 self.actions.push(Action::Start { node: i, attempt: node.attempts });
                 TaskPhase::Running
             }
@@ -473,7 +514,7 @@ impl Pass {
 
     /// Whether a pending node may start as far as it alone is concerned.
     fn may_start(&mut self, node: &Node) -> bool {
-        if node.phase.is_finished() || !matches!(node.current, Current::None) {
+        if node.held || node.phase.is_finished() || !matches!(node.current, Current::None) {
             return false;
         }
         node.retry_at.is_none_or(|at| self.due(at))
@@ -540,38 +581,4 @@ fn state_of(
         return PlanState::Unknown;
     }
     if any(TaskPhase::Failed) { PlanState::Failed } else { PlanState::Cancelled }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn graph() -> Graph {
-        Graph::build([("a", vec![]), ("b", vec!["a"])]).expect("two tasks in a row")
-    }
-
-    fn running() -> Node {
-        let pod = Current::Pod { state: AttemptState::Running, created: Millis(0), deleting: None };
-        Node { exists: true, phase: TaskPhase::Running, attempts: 1, current: pod, ..Node::default() }
-    }
-
-    #[test]
-    fn a_plan_is_looked_at_at_its_deadline_though_nothing_happens() {
-        let nodes = [running(), Node { exists: true, ..Node::default() }];
-        let policy = Policy { parallelism: 1, deadline: Some(Millis(5000)), ..Policy::default() };
-        let before = decide(&policy, &graph(), &nodes, 9, Millis(1000));
-        assert_eq!((before.state, before.wake), (PlanState::Running, Some(Millis(5000))));
-        let at = decide(&policy, &graph(), &nodes, 9, Millis(5000));
-        assert!(matches!(at.actions[0], Action::End { delete_pod: true, .. }), "{:?}", at.actions);
-        assert_eq!(at.state, PlanState::DeadlineExceeded);
-    }
-
-    #[test]
-    fn what_is_cancelled_before_it_was_made_is_not_made() {
-        let nodes = [Node::default(), Node::default()];
-        let policy = Policy { parallelism: 1, cancelled: true, ..Policy::default() };
-        let decision = decide(&policy, &graph(), &nodes, 9, Millis(0));
-        assert_eq!((decision.actions, decision.state), (vec![], PlanState::Cancelled));
-        assert_eq!(decision.counts.cancelled, 2);
-    }
 }

@@ -9,6 +9,9 @@ use crate::attempt::FailureClass;
 use crate::digest::Digest;
 use crate::time::Millis;
 
+/// Largest list of findings that is kept for one revision, as JSON in bytes.
+pub const MAX_FINDINGS_BYTES: usize = 1 << 20;
+
 /// The kinds whose life is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
@@ -74,14 +77,28 @@ pub struct Record {
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
-    /// A document has this content (constitution, specification, plan). Keyed by the digest.
+    /// A document has this content (constitution, specification, plan). The content that it has already, recorded again, adds nothing;
+    /// one that it had before is a new revision.
     Revision {
         /// Digest of `content`.
         digest: Digest,
         /// The version that the document gives itself, if any.
         version: Option<String>,
+        /// Why: `Source`, `Clarification`, `Rollback of 3`, or a person's words of at most 1 KiB.
+        reason: String,
+        /// The Git commit that it was read from, if it was.
+        commit: Option<String>,
         /// The document, or the canonical JSON of the content.
         content: String,
+    },
+    /// What the analysis of a revision found. Keyed by the digest and the analyser.
+    Findings {
+        /// Digest of the content that was analysed.
+        digest: Digest,
+        /// Name and version of the analysis: another version may find something else. At most 64 bytes.
+        analyser: String,
+        /// The findings, an array; as many of them are kept as fit into [`MAX_FINDINGS_BYTES`].
+        findings: serde_json::Value,
     },
     /// The subject came into a state. Keyed by `key`.
     Transition {
@@ -135,6 +152,21 @@ pub enum Event {
     },
 }
 
+/// Longest reason of a revision, in bytes.
+const MAX_REASON_BYTES: usize = 1024;
+
+/// What an annotation says that makes `words` the reason of the revision with this content: it must not be taken for that of a later one.
+pub fn tell_reason(digest: &Digest, words: &str) -> String {
+    format!("{} {words}", digest.short())
+}
+
+/// The words of an annotation that [`tell_reason`] made, if they are about this content; cut where they are too long.
+pub fn told_reason<'a>(annotation: &'a str, digest: &Digest) -> Option<&'a str> {
+    let words = annotation.strip_prefix(digest.short())?.strip_prefix(' ')?.trim();
+    let words = words.get(..words.floor_char_boundary(MAX_REASON_BYTES))?;
+    (!words.is_empty()).then_some(words)
+}
+
 /// A task's place in its plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskRef {
@@ -163,4 +195,21 @@ pub struct RecordedAttempt {
     pub finished: Option<Option<FailureKind>>,
     /// How it ended; while that is not recorded, what the pod itself delivered to the server.
     pub report: Option<Report>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_of_one_content() {
+        let (one, other) = (Digest::of_bytes(b"one"), Digest::of_bytes(b"other"));
+        let told = tell_reason(&one, "Rollback of 3");
+        assert_eq!(told_reason(&told, &one), Some("Rollback of 3"));
+        assert_eq!(told_reason(&told, &other), None);
+        assert_eq!(told_reason("because", &one), None);
+        assert_eq!(told_reason(&tell_reason(&one, " "), &one), None);
+        let long = tell_reason(&one, &"ä".repeat(1000));
+        assert_eq!(told_reason(&long, &one).map(str::len), Some(1024));
+    }
 }

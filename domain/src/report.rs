@@ -11,6 +11,9 @@ pub enum OutOfBounds {
     /// The commit is none; another program could take it for an option, or for the name of something else.
     #[error("report.commit must be 40 or 64 lower-case hex digits")]
     Commit,
+    /// The digest of the document is none.
+    #[error("report.document must be sha256: and 64 lower-case hex digits")]
+    Document,
     /// The outputs have this size, in bytes.
     #[error("report.outputs take {0} bytes as JSON, and at most {MAX_OUTPUT_BYTES} are kept")]
     Outputs(usize),
@@ -21,13 +24,16 @@ impl Report {
     /// comes from a pod: an agent may have written it.
     ///
     /// # Errors
-    /// When the outputs are larger than allowed, or the commit is none.
+    /// When the outputs are larger than allowed, or the commit or the document's digest is none.
     pub fn bound(&mut self) -> Result<(), OutOfBounds> {
         if let Some(commit) = &self.commit {
             let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
             if !(commit.len() == 40 || commit.len() == 64) || !commit.bytes().all(hex) {
                 return Err(OutOfBounds::Commit);
             }
+        }
+        if self.document.as_ref().is_some_and(|digest| !digest.is_whole()) {
+            return Err(OutOfBounds::Document);
         }
         // As the runner measures them.
         let size = serde_json::to_string(&self.outputs).map_or(usize::MAX, |json| json.len());
@@ -51,6 +57,7 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use crate::assignment::Reason;
+    use crate::digest::Digest;
 
     use super::*;
 
@@ -58,6 +65,7 @@ mod tests {
     fn honest_reports_stay_as_they_are() {
         let mut report = Report::new(Reason::MergeConflict, "m".repeat(MAX_MESSAGE_BYTES));
         report.commit = Some("0123456789abcdef".repeat(4));
+        report.document = Some(Digest::of_bytes(b"text"));
         report.outputs.insert("name".into(), "value".into());
         report.conflicts = (0..1000).map(|number| format!("src/{number}.rs")).collect();
         let before = report.clone();
@@ -85,6 +93,10 @@ mod tests {
         };
         for commit in ["", "abc", &"A".repeat(40), &"g".repeat(40), "--upload-pack=touch /tmp/x"] {
             assert!(refused(&|report| report.commit = Some(commit.into())).contains("report.commit"), "{commit}");
+        }
+        for digest in ["", "sha256:abc", &format!("sha256:{}", "A".repeat(64))] {
+            let digest = Digest::from(digest.to_owned());
+            assert!(refused(&|report| report.document = Some(digest.clone())).contains("report.document"), "{digest}");
         }
         let large = |report: &mut Report| drop(report.outputs.insert("n".into(), "x".repeat(MAX_OUTPUT_BYTES)));
         assert!(refused(&large).contains("at most 2048"));

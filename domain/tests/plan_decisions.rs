@@ -3,7 +3,7 @@
 use enact_domain::assignment::{Reason, Report};
 use enact_domain::attempt::{AttemptState, ContainerView, FailureClass, PodView, class_of, classify};
 use enact_domain::graph::Graph;
-use enact_domain::plan::{Action, After, Current, Decision, Node, PlanState, Policy, TaskPhase, decide};
+use enact_domain::plan::{Action, After, Asked, Current, Decision, Node, PlanState, Policy, TaskPhase, decide};
 use enact_domain::time::Millis;
 
 fn report(reason: Reason) -> AttemptState {
@@ -162,7 +162,7 @@ fn a_failed_task_can_be_tried_again_by_a_person() {
     nodes[0].phase = TaskPhase::Failed;
     nodes[0].attempts = 2;
     assert_eq!(decide(&policy(), &graph, &nodes, 9, Millis(0)).state, PlanState::Failed);
-    nodes[0].reopen = true;
+    nodes[0].asked = Asked::Rerun;
     let decision = decide(&policy(), &graph, &nodes, 9, Millis(0));
     assert_eq!(decision.actions, vec![Action::Reopen(0)]);
     assert_eq!(decision.state, PlanState::Running);
@@ -188,4 +188,78 @@ fn an_image_that_never_comes_ends_the_attempt_a_while_after_a_node_took_it() {
     assert!(ends(at(None, 120_000)));
     assert!(!ends(at(Some(600_000), 601_000)), "it waited ten minutes for a node, and a second for its image");
     assert!(ends(at(Some(600_000), 720_000)));
+}
+
+#[test]
+fn a_plan_is_looked_at_at_its_deadline_though_nothing_happens() {
+    let (graph, _) = two_tasks();
+    let pod = Current::Pod { state: AttemptState::Running, created: Millis(0), deleting: None };
+    let running = Node { exists: true, phase: TaskPhase::Running, attempts: 1, current: pod, ..Node::default() };
+    let nodes = [running, Node { exists: true, ..Node::default() }];
+    let policy = Policy { parallelism: 1, deadline: Some(Millis(5000)), ..Policy::default() };
+    let before = decide(&policy, &graph, &nodes, 9, Millis(1000));
+    assert_eq!((before.state, before.wake), (PlanState::Running, Some(Millis(5000))));
+    let at = decide(&policy, &graph, &nodes, 9, Millis(5000));
+    assert!(matches!(at.actions[0], Action::End { delete_pod: true, .. }), "{:?}", at.actions);
+    assert_eq!(at.state, PlanState::DeadlineExceeded);
+}
+
+#[test]
+fn what_is_cancelled_before_it_was_made_is_not_made() {
+    let (graph, _) = two_tasks();
+    let nodes = [Node::default(), Node::default()];
+    let policy = Policy { parallelism: 1, cancelled: true, ..Policy::default() };
+    let decision = decide(&policy, &graph, &nodes, 9, Millis(0));
+    assert_eq!((decision.actions, decision.state), (vec![], PlanState::Cancelled));
+    assert_eq!(decision.counts.cancelled, 2);
+}
+
+#[test]
+fn what_is_redone_is_opened_with_all_that_stands_on_it_before_any_of_it_starts() {
+    let (graph, mut nodes) = two_tasks();
+    for node in &mut nodes {
+        (node.phase, node.attempts, node.asked) = (TaskPhase::Succeeded, 1, Asked::Redo);
+    }
+    let decision = decide(&policy(), &graph, &nodes, 9, Millis(5));
+    assert_eq!(decision.actions, [Action::Reopen(0), Action::Reopen(1)]);
+    assert_eq!(decision.state, PlanState::Running);
+
+    // The first one's status was written, the second one's was not.
+    nodes[0] = Node { exists: true, attempts: 1, ..Node::default() };
+    let again = decide(&policy(), &graph, &nodes, 9, Millis(6));
+    assert_eq!(again.actions, [Action::Reopen(1)], "nothing starts before all are open");
+
+    nodes[1] = nodes[0].clone();
+    let started = decide(&policy(), &graph, &nodes, 9, Millis(7));
+    assert_eq!(started.actions, [Action::Start { node: 0, attempt: 2 }]);
+}
+
+#[test]
+fn what_runs_when_it_is_to_be_redone_ends_first_and_releases_nothing() {
+    let (graph, mut nodes) = two_tasks();
+    (nodes[0].attempts, nodes[0].asked) = (1, Asked::Redo);
+    nodes[0].current = Current::Pod { state: report(Reason::Succeeded), created: Millis(0), deleting: None };
+    let decision = decide(&policy(), &graph, &nodes, 9, Millis(5));
+    assert!(matches!(decision.actions[..], [Action::End { node: 0, failure: None, .. }]), "{:?}", decision.actions);
+    assert_eq!((decision.phases[0], decision.wake), (TaskPhase::Pending, Some(Millis(6))));
+}
+
+#[test]
+fn work_of_unknown_end_is_not_redone_with_the_rest() {
+    let (graph, mut nodes) = two_tasks();
+    (nodes[0].phase, nodes[0].asked) = (TaskPhase::Unknown, Asked::Redo);
+    let decision = decide(&policy(), &graph, &nodes, 9, Millis(5));
+    assert_eq!((decision.actions, decision.state), (vec![], PlanState::Unknown));
+}
+
+#[test]
+fn what_is_held_waits_while_the_rest_goes_on() {
+    let graph = Graph::build([("a", vec![]), ("b", vec![])]).expect("two alone");
+    let mut nodes = vec![Node { exists: true, ..Node::default() }; 2];
+    nodes[0].held = true;
+    let decision = decide(&policy(), &graph, &nodes, 9, Millis(5));
+    assert_eq!(decision.actions, [Action::Start { node: 1, attempt: 1 }]);
+    (nodes[1].phase, nodes[1].attempts) = (TaskPhase::Succeeded, 1);
+    let waits = decide(&policy(), &graph, &nodes, 9, Millis(5));
+    assert_eq!((waits.actions, waits.state), (vec![], PlanState::Running), "it is not the end");
 }

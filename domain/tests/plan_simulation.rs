@@ -7,7 +7,8 @@
 //!
 //! What holds is asserted where it would break: dependencies come first; never more attempts than parallelism and room allow, but for starts
 //! that were recorded, failed and are made up for; nothing new while suspended, halted or stopped, and all is stopped at once when it is
-//! to be; a finished state changes only when somebody asks; no attempt has a second pod, unless no process of now has seen the first;
+//! to be; a finished state changes only when somebody asks, and a success only when the work is to be redone, with all that stands on it: in
+//! the end nothing stands on older work; what is held does not start; no attempt has a second pod, unless no process of now has seen the first;
 //! work beyond the workspace that the surroundings broke off is not done again; no ended attempt leaves a pod that may go on; and when
 //! nothing more happens, there is an end.
 //!
@@ -20,56 +21,15 @@ use enact_domain::assignment::{Reason, Report};
 use enact_domain::attempt::{AttemptState, FailureClass, class_of};
 use enact_domain::graph::Graph;
 use enact_domain::plan::{
-    Action, After, Current, Decision, Node, OnFailure, PlanState, Policy, Retry, Shown, TaskPhase, decide,
+    Action, After, Asked, Current, Decision, Node, OnFailure, PlanState, Policy, Retry, Shown, TaskPhase, decide,
 };
 use enact_domain::time::Millis;
 use proptest::prelude::*;
 
-/// A plan, and how much happens around it.
-#[derive(Clone, Debug)]
-struct World {
-    edges: Vec<Vec<usize>>,
-    /// How often each task fails before it succeeds, where nothing else makes trouble.
-    failures_first: Vec<u32>,
-    external_effect: Vec<bool>,
-    limit: u32,
-    parallelism: u32,
-    on_failure: OnFailure,
-    /// Whether pods end as they like, people change their minds, and actions fail.
-    trouble: bool,
-}
+#[path = "support/world.rs"]
+mod world;
 
-fn world(trouble: bool) -> impl Strategy<Value = World> {
-    (2usize..14).prop_flat_map(move |n| {
-        (
-            proptest::collection::vec((0..n, 0..n), 0..n * 2),
-            proptest::collection::vec(prop_oneof![4 => Just(0u32), 1 => 1u32..4], n),
-            proptest::collection::vec(any::<bool>(), n),
-            0u32..3,
-            1u32..6,
-            any::<bool>(),
-        )
-            .prop_map(move |(pairs, failures_first, external_effect, limit, parallelism, halt)| {
-                let mut edges = vec![Vec::new(); n];
-                for (a, b) in pairs {
-                    if a != b {
-                        edges[a.max(b)].push(a.min(b));
-                    }
-                }
-                let on_failure = if halt { OnFailure::Halt } else { OnFailure::Continue };
-                World { edges, failures_first, external_effect, limit, parallelism, on_failure, trouble }
-            })
-    })
-}
-
-fn graph(world: &World) -> Graph {
-    let ids: Vec<String> = (0..world.edges.len()).map(|i| format!("T{i:03}")).collect();
-    let list = ids
-        .iter()
-        .zip(&world.edges)
-        .map(|(id, e)| (id.as_str(), e.iter().map(|&d| ids[d].as_str()).collect::<Vec<_>>()));
-    Graph::build(list).expect("edges to earlier tasks only")
-}
+use world::{World, graph, world};
 
 /// What chance decides, while there is some left. Then all is calm: nothing fails, everybody goes on, and pods succeed.
 struct Chance(std::vec::IntoIter<usize>);
@@ -133,6 +93,9 @@ struct Task {
     begun: BTreeSet<u32>,
     /// How attempts ended since the task was last opened.
     ends: BTreeMap<u32, Option<FailureClass>>,
+    /// When the last attempt was started and its pod ended, by the count of such moments.
+    started: usize,
+    finished: usize,
 }
 
 impl Task {
@@ -181,8 +144,7 @@ impl Task {
             (None, _) if self.status.phase == TaskPhase::Running => Current::Absent { seen: true, delivered: None },
             (None, _) => Current::None,
         };
-        let reopen = self.status.reopen && self.status.phase != TaskPhase::Succeeded;
-        Node { attempts, current, reopen, ..self.status.clone() }
+        Node { attempts, current, ..self.status.clone() }
     }
 
     fn deliver(&mut self, number: u32, report: Report) {
@@ -201,6 +163,8 @@ struct Run<'a> {
     hydrated: bool,
     /// Starts that were recorded and failed: each may be made up for beyond the plan's parallelism.
     failed_starts: usize,
+    /// How many ends and starts there were.
+    moments: usize,
     chance: Chance,
 }
 
@@ -220,6 +184,7 @@ impl<'a> Run<'a> {
             tasks: world.external_effect.iter().map(task).collect(),
             hydrated: false,
             failed_starts: 0,
+            moments: 0,
             chance: Chance(chance.into_iter()),
         }
     }
@@ -324,8 +289,9 @@ impl<'a> Run<'a> {
             }
             Action::Reopen(node) => {
                 let task = &mut self.tasks[*node];
-                assert!(task.status.reopen && task.status.phase.is_finished(), "nobody asked for that");
-                assert_ne!(task.status.phase, TaskPhase::Succeeded, "what is done is done");
+                let Node { asked, phase, .. } = task.status;
+                assert!(asked == Asked::Redo || asked == Asked::Rerun && phase.is_finished(), "nobody asked for that");
+                assert!(asked == Asked::Redo || phase != TaskPhase::Succeeded, "what is done is done");
                 task.ends.clear();
                 let Node { exists, attempts, retry, external_effect, .. } = task.status;
                 task.status = Node { exists, attempts, retry, external_effect, ..Node::default() };
@@ -345,13 +311,18 @@ impl<'a> Run<'a> {
 
     fn start(&mut self, node: usize, attempt: u32) {
         // Where the status could not be written, the last attempt's result tells.
-        let delivered = |t: &Task| t.record.last_key_value().and_then(|(_, r)| Some(r.delivered.as_ref()?.reason));
+        let last = |t: &Task| {
+            t.record.last_key_value().filter(|(number, _)| **number > t.closed()).map(|(_, r)| r.delivered.clone())
+        };
+        let delivered = |t: &Task| last(t).flatten().map(|report| report.reason);
         let succeeded = |t: &Task| t.status.phase == TaskPhase::Succeeded || delivered(t) == Some(Reason::Succeeded);
         for &d in self.graph.dependencies(node) {
             assert!(succeeded(&self.tasks[d as usize]), "task {node} starts before {d} is done");
         }
         let created = self.now;
+        self.moments += 1;
         let task = &mut self.tasks[node];
+        task.started = self.moments;
         task.open = Some(Open { number: attempt, seen: true, result: None });
         if task.pods.contains_key(&attempt) {
             return;
@@ -373,11 +344,12 @@ impl<'a> Run<'a> {
         if !self.world.trouble {
             return self.a_pod_ends_as_foreseen() || self.time_passes(wake);
         }
-        let Some(what) = self.chance.of(24) else {
+        let Some(what) = self.chance.of(27) else {
             let calm = (false, u32::MAX);
             let before =
                 (std::mem::replace(&mut self.policy.suspended, calm.0), std::mem::replace(&mut self.room, calm.1));
-            return before != calm || self.a_pod_goes_on() || self.time_passes(wake);
+            let held = self.tasks.iter_mut().any(|t| std::mem::take(&mut t.status.held));
+            return held || before != calm || self.a_pod_goes_on() || self.time_passes(wake);
         };
         match what {
             0..=15 => self.something_happens_to_a_pod(),
@@ -386,16 +358,41 @@ impl<'a> Run<'a> {
             19 => self.room = u32::try_from(self.chance.of(4).unwrap_or(0)).unwrap_or(0),
             20 | 21 => {
                 let node = self.chance.of(self.tasks.len()).unwrap_or(0);
-                self.tasks[node].status.reopen = true;
+                self.tasks[node].status.asked = Asked::Rerun;
             }
             22 => {
                 // Mostly it is taken away again: a person has raised it.
                 let seconds = self.chance.of(2000).and_then(|s| u32::try_from(s).ok()).filter(|s| *s < 500);
                 self.policy.deadline = seconds.map(|s| self.now.plus_seconds(s));
             }
+            23 => {
+                let node = self.chance.of(self.tasks.len()).unwrap_or(0);
+                self.redo(node);
+            }
+            24 | 25 => {
+                let node = self.chance.of(self.tasks.len()).unwrap_or(0);
+                self.tasks[node].status.held ^= true;
+            }
             _ => self.policy.cancelled |= self.chance.strikes(10),
         }
         true
+    }
+
+    /// Somebody asks that a task be done again, and what stands on it.
+    fn redo(&mut self, node: usize) {
+        let mut all = BTreeSet::from([node]);
+        // Tasks depend on earlier ones only.
+        for i in node..self.tasks.len() {
+            if self.graph.dependencies(i).iter().any(|d| all.contains(&(*d as usize))) {
+                all.insert(i);
+            }
+        }
+        for i in all {
+            let status = &mut self.tasks[i].status;
+            if status.exists && status.phase != TaskPhase::Unknown {
+                status.asked = Asked::Redo;
+            }
+        }
     }
 
     fn time_passes(&mut self, wake: Option<Millis>) -> bool {
@@ -479,6 +476,8 @@ impl<'a> Run<'a> {
                 let reason = if delivers { Reason::Succeeded } else { Reason::Cancelled };
                 task.deliver(number, Report::new(reason, ""));
                 task.pods.remove(&number);
+                self.moments += 1;
+                task.finished = self.moments;
             }
             _ => drop(task.pods.remove(&number)),
         }
@@ -486,7 +485,9 @@ impl<'a> Run<'a> {
 
     /// A pod ends; what its runner reports means that it had begun.
     fn end(&mut self, i: usize, number: u32, reason: Reason, delivers: bool) {
+        self.moments += 1;
         let task = &mut self.tasks[i];
+        task.finished = self.moments;
         if reason != Reason::Evicted {
             task.begun.insert(number);
         }
@@ -502,6 +503,8 @@ impl<'a> Run<'a> {
         let is_early =
             |action: &Action| matches!(action, Action::Start { node, .. } if nodes[*node].retry_at > Some(self.now));
         assert!(!decision.actions.iter().any(is_early), "an attempt before its time");
+        let is_held = |action: &Action| matches!(action, Action::Start { node, attempt } if nodes[*node].held && *attempt > nodes[*node].attempts);
+        assert!(!decision.actions.iter().any(is_held), "an attempt at what is held");
         let is_new =
             |action: &&Action| matches!(action, Action::Start { node, attempt } if *attempt > nodes[*node].attempts);
         let new = decision.actions.iter().filter(is_new).count();
@@ -530,6 +533,11 @@ impl<'a> Run<'a> {
         assert!(!matches!(decision.state, PlanState::Running | PlanState::Suspended), "{:?}", decision.state);
         assert_eq!(decision.state == PlanState::Succeeded, all(|p| p == TaskPhase::Succeeded));
         assert!(all(|p| p != TaskPhase::Running), "an attempt is left");
+        for (i, task) in self.tasks.iter().enumerate().filter(|(i, _)| decision.phases[*i] == TaskPhase::Succeeded) {
+            let older = |d: &&u32| self.tasks[**d as usize].finished > task.started;
+            let stale = self.graph.dependencies(i).iter().find(older);
+            assert_eq!(stale, None, "task {i} stands on an older success");
+        }
         if self.policy.cancelled {
             assert!(!matches!(decision.state, PlanState::Failed | PlanState::Unknown), "{:?}", decision.state);
         }

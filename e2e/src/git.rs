@@ -14,6 +14,18 @@ pub struct Git {
 /// The published manifest, as a user applies it.
 const MANIFEST: &str = include_str!("../../examples/git-server/git-server.yaml");
 
+/// Makes a commit in the server's copy of the repository.
+const COMMIT: &str = r#"cd /srv/git/work.git
+export GIT_INDEX_FILE="/tmp/index.$$" GIT_AUTHOR_NAME=e2e GIT_AUTHOR_EMAIL=e2e@enact.dev
+export GIT_COMMITTER_NAME="$GIT_AUTHOR_NAME" GIT_COMMITTER_EMAIL="$GIT_AUTHOR_EMAIL"
+git read-tree main
+git update-index --add --cacheinfo "100644,$(printf %s "$2" | git hash-object -w --stdin),$1"
+commit=$(git commit-tree "$(git write-tree)" -p main -m "By a test")
+git update-ref refs/heads/main "$commit"
+rm -f "$GIT_INDEX_FILE"
+echo "$commit"
+"#;
+
 impl Git {
     /// Starts it, with a first commit of `files`, and puts the credentials `git-agent` and `git-integrator` into the stage's namespace.
     ///
@@ -74,5 +86,14 @@ impl Git {
     pub fn git(&self, args: &[&str]) -> Result<String> {
         let there = ["--namespace", &self.namespace, "deployment/git-server", "--", "git", "-C", "/srv/git/work.git"];
         exec(&[&there, args].concat())
+    }
+
+    /// Adds a commit to `main` in which one file says this; returns its id. It comes by no push, so that no hook has a say.
+    ///
+    /// # Errors
+    /// With what it printed, when it fails.
+    pub fn commit(&self, file: &str, text: &str) -> Result<String> {
+        let there = ["--namespace", &self.namespace, "deployment/git-server", "--"];
+        exec(&[&there[..], &["sh", "-ec", COMMIT, "commit", file, text]].concat()).map(|id| id.trim().to_owned())
     }
 }

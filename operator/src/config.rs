@@ -110,6 +110,17 @@ impl Config {
         url::Url::parse(self.server_url.as_deref()?).ok()?.port_or_known_default()
     }
 
+    /// Service and namespace of the server, if pods reach it by its Service: `http://<service>.<namespace>.svc…`.
+    pub fn server_service(&self) -> Option<(String, String)> {
+        let url = url::Url::parse(self.server_url.as_deref()?).ok()?;
+        match url.host_str()?.split('.').collect::<Vec<_>>().as_slice() {
+            [service, namespace] | [service, namespace, "svc", ..] => {
+                Some(((*service).to_owned(), (*namespace).to_owned()))
+            }
+            _ => None,
+        }
+    }
+
     /// The labels of the server's pods.
     pub fn server_labels(&self) -> impl Iterator<Item = (&str, &str)> {
         self.server_pod_labels.iter().filter_map(|pair| pair.split_once('='))

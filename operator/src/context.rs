@@ -12,7 +12,10 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt as _};
 
 use crate::backoff::Backoff;
+use crate::circles::Circles;
 use crate::config::Config;
+use crate::documents::library::Library;
+use crate::documents::news::News;
 use crate::error::Error;
 use crate::index::Index;
 use crate::ledger::Ledger;
@@ -20,7 +23,8 @@ use crate::listings::Listings;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::plan::Runtimes;
-use crate::references::References;
+use crate::references::{References, Target};
+use crate::sourcing::errands::Errands;
 use crate::tenant::cluster::{Cluster, NamespaceEntry};
 use crate::tenant::status::is_stalled;
 
@@ -57,6 +61,8 @@ pub struct Context {
     pub references: References,
     /// Tasks and pods by plan.
     pub index: Arc<Index>,
+    /// Pods that fetch or draft documents.
+    pub errands: Errands,
     /// The tenants' room.
     pub ledger: Ledger,
     /// Waits after failures.
@@ -65,6 +71,12 @@ pub struct Context {
     pub plans: Runtimes,
     /// Namespaces, and our objects in them.
     pub cluster: Cluster,
+    /// What was read of documents.
+    pub library: Library,
+    /// What others were last told.
+    pub news: News,
+    /// Whom documents concern that they do not name.
+    pub circles: Circles,
 }
 
 /// Objects of our kinds, as they were last seen.
@@ -103,6 +115,7 @@ impl Context {
     /// Returns when every cache holds what exists: what is missing before that proves nothing.
     pub async fn synced(&self) {
         self.index.synced().await;
+        self.errands.synced().await;
         self.cluster.synced().await;
         self.listings.done().await;
     }
@@ -149,6 +162,20 @@ impl Context {
                         && !is_stalled(t)
                 })
                 .is_some()
+    }
+
+    /// Tells everybody whom it concerns that an object is gone.
+    pub fn departed(&self, target: &Target) {
+        self.references.touched(target);
+        let overlapping = target.place::<Specification>().map(|place| self.circles.overlaps.gone(&place));
+        for (namespace, name) in overlapping.into_iter().flatten() {
+            self.references.specifications.wake_one(ObjectRef::new(&name).within(&namespace));
+        }
+        let specification = target.place::<Specification>().map(|place| self.circles.bound.gone(&place));
+        let plan = target.place::<Plan>().map(|place| self.circles.plans.gone(&place));
+        for (namespace, name) in specification.into_iter().chain(plan).flatten() {
+            self.references.constitutions.wake_one(ObjectRef::new(&name).within(&namespace));
+        }
     }
 
     /// Writes to the record, and counts it.

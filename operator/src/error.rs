@@ -34,6 +34,13 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// Work beside the reconcile did not come to its end: the process ends, or a document of somebody has found a bug of ours.
+    #[error("reading a document was broken off: {source}")]
+    Aside {
+        /// Why.
+        #[source]
+        source: tokio::task::JoinError,
+    },
     /// A reconcile took longer than allowed.
     #[error("the reconcile took longer than {seconds} s and was given up")]
     TimedOut {
@@ -62,6 +69,7 @@ impl Error {
             Self::Store(e) => e.category(),
             Self::Taken { .. } => "taken",
             Self::Json { .. } => "json",
+            Self::Aside { .. } => "aside",
             Self::TimedOut { .. } => "timeout",
         }
     }

@@ -31,6 +31,15 @@ pub async fn pods(ctx: Arc<Context>, shutdown: CancellationToken) {
     ctx.index.follow_pods(events, |told| count(&ctx, &told)).await;
 }
 
+/// Keeps the pods current that fetch or draft documents.
+pub async fn errands(ctx: Arc<Context>, shutdown: CancellationToken) {
+    let selector = format!("{} in ({}, {})", names::LABEL_ROLE, names::FETCH, names::DRAFT);
+    let config = watcher::Config::default().labels(&selector).page_size(500);
+    let stream = watcher::watcher(Api::<AttemptPod>::all(ctx.client.clone()), config);
+    let events = steady(stream, "Pod", ctx.clone()).take_until(shutdown.cancelled_owned());
+    ctx.errands.follow(events, &ctx.references).await;
+}
+
 /// Counts a pod's place: the label on the pod says for whom, since its namespace may have changed hands.
 fn count(ctx: &Context, told: &Occupancy) {
     if told.taken {
@@ -52,6 +61,14 @@ pub async fn config_maps(ctx: Arc<Context>, shutdown: CancellationToken) {
         if let Event::Apply(map) | Event::InitApply(map) | Event::Delete(map) = event {
             ctx.references.touched(&Target::config_map(&map.namespace().unwrap_or_default(), &map.name_any()));
         }
+    }
+}
+
+/// Tells everybody whom it concerns of objects of ours that are gone.
+pub async fn departures(gone: impl Stream<Item = Target> + Send, ctx: Arc<Context>, shutdown: CancellationToken) {
+    let mut gone = Box::pin(gone.take_until(shutdown.cancelled_owned()));
+    while let Some(target) = gone.next().await {
+        ctx.departed(&target);
     }
 }
 

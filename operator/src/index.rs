@@ -56,6 +56,8 @@ pub struct TaskEntry {
     pub rerun: Option<String>,
     /// Its value that was last acted upon.
     pub observed_rerun: Option<String>,
+    /// The revision of the specification that it was last redone for.
+    pub observed_redo: Option<String>,
 }
 
 /// A pod as the passes need it.
@@ -344,6 +346,7 @@ impl TaskEntry {
             failure: ready.filter(|_| given_up).map(|c| (c.reason.clone(), c.message.clone())),
             rerun: task.annotations().get(names::ANNOTATION_RERUN).cloned(),
             observed_rerun: status.and_then(|s| s.observed_rerun.clone()),
+            observed_redo: status.and_then(|s| s.observed_redo.clone()),
         }
     }
 }

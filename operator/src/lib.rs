@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod approval;
 pub mod backoff;
+pub mod circles;
 pub mod config;
 pub mod context;
 pub mod controller;
@@ -24,6 +25,7 @@ pub mod pods;
 pub mod references;
 pub mod run;
 pub mod shelf;
+pub mod sourcing;
 pub mod subjects;
 pub mod task;
 pub mod tenant;

@@ -6,8 +6,11 @@ use enact_domain::time::Millis;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Resource;
-use kube::api::ObjectMeta;
+use kube::api::{Api, DeleteParams, ObjectMeta, Preconditions};
 use serde::{Deserialize, Serialize};
+
+use crate::context::Context;
+use crate::error::Error;
 
 /// A Pod of which only the fields below are read: ten thousand of them fit in a few megabytes.
 #[derive(Resource, Clone, Debug, Default, Serialize, Deserialize)]
@@ -79,6 +82,15 @@ impl Status {
 }
 
 impl AttemptPod {
+    /// What is read of a pod as the API server returned it.
+    ///
+    /// # Errors
+    /// When it cannot be read so.
+    pub fn of(pod: &Pod) -> Result<Self, Error> {
+        let json = |source| Error::Json { what: "a Pod", source };
+        serde_json::from_value(serde_json::to_value(pod).map_err(json)?).map_err(json)
+    }
+
     /// Whether nothing of it runs any more.
     pub fn has_ended(&self) -> bool {
         matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed"))
@@ -135,6 +147,22 @@ impl Container {
                 finished: t.finished_at.as_ref().map(enact_crds::convert::millis),
             }),
         }
+    }
+}
+
+/// Deletes a pod, and no namesake of it; one that is gone already is fine.
+///
+/// # Errors
+/// When the API server fails.
+pub async fn delete(ctx: &Context, namespace: &str, name: &str, uid: &str) -> Result<(), Error> {
+    let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), namespace);
+    let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    ctx.metrics.wrote("delete", "Pod");
+    match pods.delete(name, &params).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(e)) if matches!(e.code, 404 | 409) => Ok(()),
+        Err(e) => Err(Error::kube(format!("delete Pod {name}"))(e)),
     }
 }
 

@@ -37,6 +37,11 @@ impl Target {
         Self::new::<Namespace>("", name)
     }
 
+    /// The namespace and name of an object of kind `K`; none of another kind.
+    pub fn place<K: Resource<DynamicType = ()>>(&self) -> Option<(String, String)> {
+        (self.kind == K::kind(&())).then(|| (self.namespace.clone(), self.name.clone()))
+    }
+
     /// An object itself.
     pub fn of<K: Resource<DynamicType = ()>>(object: &K) -> Self {
         Self::new::<K>(&object.namespace().unwrap_or_default(), &object.name_any())
@@ -79,9 +84,20 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Referrers<K> {
         self.send(target, |_| true);
     }
 
+    /// Has an object itself looked at again.
+    pub fn look_again(&self, object: ObjectRef<K>) {
+        // The receiver is gone only when the process ends.
+        let _ = self.wake.unbounded_send(object);
+    }
+
     /// Has everything but `object` looked at again that depends on `target`.
     pub fn wake_others(&self, target: &Target, object: &ObjectRef<K>) {
         self.send(target, |referrer| referrer != object);
+    }
+
+    /// Has one object looked at again.
+    pub fn wake_one(&self, object: ObjectRef<K>) {
+        let _ = self.wake.unbounded_send(object);
     }
 
     fn send(&self, target: &Target, wanted: impl Fn(&ObjectRef<K>) -> bool) {
@@ -153,6 +169,16 @@ impl References {
         self.plans.wake(target);
         self.agents.wake(target);
         self.approvals.wake(target);
+    }
+
+    /// Has the document of this kind and name looked at again.
+    pub fn look_again(&self, kind: &str, namespace: &str, name: &str) {
+        match kind {
+            "Constitution" => self.constitutions.look_again(ObjectRef::new(name).within(namespace)),
+            "Specification" => self.specifications.look_again(ObjectRef::new(name).within(namespace)),
+            "Plan" => self.plans.look_again(ObjectRef::new(name).within(namespace)),
+            _ => {}
+        }
     }
 }
 

@@ -9,8 +9,10 @@ use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Tenant};
 use enact_service::health::{self, Health};
 use enact_service::http;
 use enact_store::{Recorder, Store};
+use futures::channel::mpsc;
 use kube::runtime::Controller;
 use kube::runtime::events::{Recorder as Events, Reporter};
+use kube::runtime::watcher::Event;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
@@ -18,9 +20,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backoff::Backoff;
+use crate::circles::Circles;
 use crate::config::Config;
 use crate::context::{Caches, Context, wall_clock};
 use crate::controller::drive;
+use crate::documents::library::Library;
+use crate::documents::news::News;
 use crate::index::Index;
 use crate::leader::Candidate;
 use crate::ledger::Ledger;
@@ -28,7 +33,8 @@ use crate::listings::Listings;
 use crate::memory::{Memory, Postgres};
 use crate::metrics::Metrics;
 use crate::plan::Runtimes;
-use crate::references::{References, Referrers};
+use crate::references::{References, Referrers, Target};
+use crate::sourcing::errands::Errands;
 use crate::subjects::Subjects;
 use crate::tenant::cluster::{Cluster, follow_namespaces, follow_objects};
 use crate::{agent, approval, documents, follow, plan, tenant};
@@ -122,6 +128,7 @@ async fn lead(
 
 /// The controllers before they run.
 struct Controllers {
+    departed: mpsc::UnboundedReceiver<Target>,
     tenants: Controller<Tenant>,
     constitutions: Controller<Constitution>,
     specifications: Controller<Specification>,
@@ -135,13 +142,19 @@ fn assemble(client: Client, config: Config, memory: Box<dyn Memory>, metrics: Me
     let (mut subjects, decided) = Subjects::new();
     let mut listings = Listings::default();
     let tenants = listings.controller(Api::<Tenant>::all(client.clone()));
-    let constitutions =
-        listings.controller(Api::<Constitution>::all(client.clone())).reconcile_on(decided.constitutions);
-    let specifications =
-        listings.controller(Api::<Specification>::all(client.clone())).reconcile_on(decided.specifications);
+    let (gone, departed) = mpsc::unbounded();
+    let constitutions = listings
+        .telling(Api::<Constitution>::all(client.clone()), departures(gone.clone()))
+        .reconcile_on(decided.constitutions);
+    let specifications = listings
+        .telling(Api::<Specification>::all(client.clone()), departures(gone.clone()))
+        .reconcile_on(decided.specifications);
     let agents = listings.controller(Api::<Agent>::all(client.clone()));
     let approval_controller = listings.telling(Api::<Approval>::all(client.clone()), move |event| subjects.told(event));
-    let plans = listings.controller(Api::<Plan>::all(client.clone())).reconcile_on(decided.plans).reconcile_on(woken);
+    let plans = listings
+        .telling(Api::<Plan>::all(client.clone()), departures(gone))
+        .reconcile_on(decided.plans)
+        .reconcile_on(woken);
     let (of_tenants, tenants) = referring(tenants);
     let (of_constitutions, constitutions) = referring(constitutions);
     let (of_specifications, specifications) = referring(specifications);
@@ -176,12 +189,32 @@ fn assemble(client: Client, config: Config, memory: Box<dyn Memory>, metrics: Me
         listings,
         references,
         index,
+        errands: Errands::default(),
         ledger: Ledger::default(),
         backoff: Backoff::default(),
         plans: Runtimes::default(),
         cluster: Cluster::default(),
+        library: Library::default(),
+        news: News::default(),
+        circles: Circles::default(),
     });
-    (ctx, Controllers { tenants, constitutions, specifications, plans, agents, approvals: approval_controller })
+    (
+        ctx,
+        Controllers { departed, tenants, constitutions, specifications, plans, agents, approvals: approval_controller },
+    )
+}
+
+/// Tells of objects that were deleted, once the cache shows it.
+fn departures<K>(gone: mpsc::UnboundedSender<Target>) -> impl FnMut(&Event<K>) + Send + 'static
+where
+    K: Resource<DynamicType = ()>,
+{
+    move |event| {
+        if let Event::Delete(object) = event {
+            // The receiver is gone only when the process ends.
+            let _ = gone.unbounded_send(Target::of(object));
+        }
+    }
 }
 
 /// A controller that also looks again at what depends on something that changed.
@@ -199,7 +232,9 @@ impl Controllers {
         let (ctx, stop) = (|| ctx.clone(), || shutdown.clone());
         set.spawn(follow::tasks(ctx(), stop()));
         set.spawn(follow::pods(ctx(), stop()));
+        set.spawn(follow::errands(ctx(), stop()));
         set.spawn(follow::config_maps(ctx(), stop()));
+        set.spawn(follow::departures(self.departed, ctx(), stop()));
         set.spawn(follow_namespaces(ctx(), stop()));
         for kind in tenant::objects::Kind::ALL {
             set.spawn(follow_objects(kind, ctx(), stop()));

@@ -37,13 +37,12 @@ impl Tail {
 
     /// What was kept, as text that Postgres takes: what is not UTF-8, and NUL, become U+FFFD.
     pub(crate) fn into_text(self) -> String {
-        self.into_raw_text().replace('\0', "\u{fffd}")
+        String::from_utf8_lossy(&self.into_bytes()).replace('\0', "\u{fffd}")
     }
 
-    /// What was kept, as text that may hold NUL.
-    pub(crate) fn into_raw_text(self) -> String {
-        let bytes: Vec<u8> = self.bytes.into();
-        String::from_utf8_lossy(&bytes).into_owned()
+    /// What was kept, as it is.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes.into()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Sends the whole result to the server.
+//! Sends results and documents to the server.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -29,29 +29,40 @@ enum Miss {
     Refused(String),
 }
 
-/// Delivers `result`, with tries until the server has it, refuses it, or the time is up.
+/// What is sent, and where.
+pub(crate) struct Parcel<'a> {
+    pub(crate) url: String,
+    /// Media type of the body.
+    pub(crate) media: &'static str,
+    pub(crate) body: &'a [u8],
+}
+
+/// Delivers an attempt's result.
 ///
 /// # Errors
 /// What to tell a person.
-pub(crate) fn deliver(
+pub(crate) fn deliver_result(
     supervisor: &mut Supervisor,
     settings: &Settings,
     assignment: &Assignment,
     server: &str,
     result: AttemptResult,
 ) -> Result<(), String> {
-    let url = format!(
-        "{}/v1/attempts/{}/{}/result",
-        server.trim_end_matches('/'),
-        assignment.subject_uid,
-        assignment.attempt
-    );
-    let body = result_json(result);
+    let (server, subject) = (server.trim_end_matches('/'), &assignment.subject_uid);
+    let url = format!("{server}/v1/attempts/{subject}/{}/result", assignment.attempt);
+    deliver(supervisor, settings, &Parcel { url, media: "application/json", body: result_json(result).as_bytes() })
+}
+
+/// Delivers `parcel`, with tries until the server has it, refuses it, or the time is up.
+///
+/// # Errors
+/// What to tell a person.
+pub(crate) fn deliver(supervisor: &mut Supervisor, settings: &Settings, parcel: &Parcel) -> Result<(), String> {
     let agent = agent();
     let begun = Instant::now();
     let mut backoff = BACKOFF.0;
     loop {
-        let (why, asked) = match post(&agent, &url, &settings.token_file, &body) {
+        let (why, asked) = match post(&agent, parcel, &settings.token_file) {
             Ok(()) => return Ok(()),
             Err(Miss::Refused(why)) => return Err(why),
             Err(Miss::Passing { why, wait }) => (why, wait),
@@ -61,7 +72,7 @@ pub(crate) fn deliver(
         if begun.elapsed() + wait > total {
             return Err(format!("{why} (tried for {} s)", begun.elapsed().as_secs()));
         }
-        crate::say(&format!("the server did not take the result: {why}; trying again"));
+        crate::say(&format!("the server did not take it: {why}; trying again"));
         pause(supervisor, wait);
         backoff = (backoff * 2).min(BACKOFF.1);
     }
@@ -86,15 +97,15 @@ fn agent() -> ureq::Agent {
     config.new_agent()
 }
 
-fn post(agent: &ureq::Agent, url: &str, token: &Path, body: &str) -> Result<(), Miss> {
+fn post(agent: &ureq::Agent, parcel: &Parcel, token: &Path) -> Result<(), Miss> {
     // Read for each try: the kubelet replaces it before it runs out.
     let token = std::fs::read_to_string(token)
         .map_err(|error| Miss::Refused(format!("the token {} cannot be read: {error}", token.display())))?;
     let mut response = agent
-        .post(url)
+        .post(&parcel.url)
         .header(header::AUTHORIZATION, format!("Bearer {}", token.trim()))
-        .header(header::CONTENT_TYPE, "application/json")
-        .send(body)
+        .header(header::CONTENT_TYPE, parcel.media)
+        .send(parcel.body)
         .map_err(|error| Miss::Passing { why: error.to_string(), wait: None })?;
     let status = response.status();
     if status.is_success() {

@@ -74,7 +74,7 @@ impl Identity {
 #[derive(Debug)]
 pub(crate) struct Output {
     pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
+    pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: String,
 }
 
@@ -83,15 +83,36 @@ impl Output {
         self.code == Some(0)
     }
 
+    /// What it printed, as text that may hold NUL.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
     /// Both streams: some commands say what is wrong on the wrong one.
     pub(crate) fn told(&self) -> String {
-        format!("{}\n{}", self.stdout, self.stderr)
+        format!("{}\n{}", self.text(), self.stderr)
     }
 }
+
+/// What the fields are called that say where a repository is: messages name them.
+#[derive(Debug)]
+pub(crate) struct Fields {
+    pub(crate) url: &'static str,
+    pub(crate) revision: &'static str,
+    pub(crate) credentials: &'static str,
+}
+
+/// Those of a Plan.
+pub(crate) const WORKSPACE: Fields = Fields {
+    url: "workspace.url",
+    revision: "workspace.revision",
+    credentials: "workspace.credentialsSecretRef or workspace.integration.credentialsSecretRef",
+};
 
 /// A clone, and how to reach its repository.
 pub(crate) struct Git<'a> {
     pub(crate) supervisor: &'a mut Supervisor,
+    pub(crate) fields: &'static Fields,
     desk: Desk,
     identity: Identity,
     credentials: Credentials,
@@ -108,17 +129,22 @@ struct Credentials {
 
 impl<'a> Git<'a> {
     /// Git in the working tree, a directory that exists, for the repository at `url`.
-    pub(crate) fn new(supervisor: &'a mut Supervisor, settings: &Settings, url: &str) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        supervisor: &'a mut Supervisor,
+        settings: &Settings,
+        url: &str,
+        fields: &'static Fields,
+    ) -> Result<Self, Failure> {
         let runner = std::env::current_exe().map_err(|error| Failure::program("enact-runner", &error))?;
         let directory = settings.git_credentials_dir.clone();
-        check_mounted(&directory)?;
+        check_mounted(&directory, fields)?;
         let credentials = Credentials {
             // For this server and no other, wherever a redirect or a configuration leads.
             helper: format!("credential.{}.helper=!{} credential", origin(url), quoted(&runner)),
             ssh_command: ssh_command(&directory),
             directory,
         };
-        Ok(Self { supervisor, desk: Desk::of(settings), identity: Identity::enact(), credentials, hooks: None })
+        Ok(Self { supervisor, fields, desk: Desk::of(settings), identity: Identity::enact(), credentials, hooks: None })
     }
 
     /// The working tree.
@@ -140,7 +166,7 @@ impl<'a> Git<'a> {
     pub(crate) fn local(&mut self, reason: Reason, args: &[&str]) -> Result<String, Failure> {
         let output = self.call(args)?;
         if output.ok() {
-            return Ok(output.stdout);
+            return Ok(output.text());
         }
         let verb = args.first().copied().unwrap_or_default();
         Err(Failure::new(reason, explain(&format!("`git {verb}` failed"), &output.told())))
@@ -159,6 +185,11 @@ impl<'a> Git<'a> {
 
     /// A call that talks to the repository at `url`, and must succeed.
     pub(crate) fn remote(&mut self, url: &str, args: &[&str]) -> Result<String, Failure> {
+        self.remote_bytes(url, args).map(|stdout| String::from_utf8_lossy(&stdout).into_owned())
+    }
+
+    /// The same; what it printed, as it is.
+    pub(crate) fn remote_bytes(&mut self, url: &str, args: &[&str]) -> Result<Vec<u8>, Failure> {
         let unreachable =
             |why: &str| Failure::new(Reason::RepositoryUnreachable, explain(&format!("{url} cannot be reached"), why));
         if url.starts_with("ssh://") {
@@ -170,7 +201,8 @@ impl<'a> Git<'a> {
         if output.ok() {
             return Ok(output.stdout);
         }
-        Err(trouble(url, &output.told()).unwrap_or_else(|| unreachable(&output.told())))
+        let told = output.told();
+        Err(trouble(url, self.fields, &told).unwrap_or_else(|| unreachable(&told)))
     }
 
     /// None when the time was up.
@@ -192,7 +224,7 @@ impl<'a> Git<'a> {
             End::Exited(code) => Some(code),
             End::Signalled(_) => None,
         };
-        Ok(Some(Output { code, stdout: stdout.into_raw_text(), stderr: stderr.into_text() }))
+        Ok(Some(Output { code, stdout: stdout.into_bytes(), stderr: stderr.into_text() }))
     }
 
     fn command(&self, args: &[&str]) -> io::Result<(Command, io::PipeReader, io::PipeReader)> {
@@ -261,14 +293,16 @@ impl Credentials {
 
 /// A plan that names no Secret has no such directory. One that names a Secret which is not there has an empty one: its volume is optional,
 /// so that this can be told, where a pod that waits for its volume tells nobody.
-fn check_mounted(credentials: &Path) -> Result<(), Failure> {
+fn check_mounted(credentials: &Path, fields: &Fields) -> Result<(), Failure> {
     let Ok(mut entries) = std::fs::read_dir(credentials) else { return Ok(()) };
     // Names with two dots are the kubelet's own.
     if entries.any(|entry| entry.is_ok_and(|entry| !entry.file_name().as_encoded_bytes().starts_with(b".."))) {
         return Ok(());
     }
-    let message = "the Secret with the Git credential does not exist in this namespace, or is empty; create it, or correct \
-                   workspace.credentialsSecretRef or workspace.integration.credentialsSecretRef";
+    let message = format!(
+        "the Secret with the Git credential does not exist in this namespace, or is empty; create it, or correct {}",
+        fields.credentials
+    );
     Err(Failure::new(Reason::ContainerConfigError, message))
 }
 
@@ -297,7 +331,7 @@ fn quoted(path: &Path) -> String {
 }
 
 /// What Git's words mean, if they mean anything but a network that fails.
-fn trouble(url: &str, told: &str) -> Option<Failure> {
+fn trouble(url: &str, fields: &Fields, told: &str) -> Option<Failure> {
     let has = |words: &[&str]| words.iter().any(|word| told.contains(word));
     let failure = |reason, head: String| Some(Failure::new(reason, explain(&head, told)));
     if has(&["[rejected]", "[remote rejected]", "pre-receive hook declined", "failed to push some refs"]) {
@@ -322,7 +356,25 @@ fn trouble(url: &str, told: &str) -> Option<Failure> {
     ]) {
         return failure(
             Reason::RepositoryDenied,
-            format!("{url} refused the credential; check workspace.credentialsSecretRef"),
+            format!("{url} refused the credential; check {}", fields.credentials),
+        );
+    }
+    if has(&["Could not resolve host", "Could not resolve hostname"]) {
+        return failure(
+            Reason::RepositoryUnreachable,
+            format!(
+                "the host of {url} cannot be resolved; check {}, and that the tenant's pods may ask for it",
+                fields.url
+            ),
+        );
+    }
+    if has(&["SSL certificate", "certificate verification failed", "server certificate"]) {
+        return failure(
+            Reason::RepositoryUnreachable,
+            format!(
+                "{url} shows a certificate that is not trusted; put its authority's into the key `ca.crt` of the Secret in {}",
+                fields.credentials
+            ),
         );
     }
     if has(&["couldn't find remote ref", "not our ref", "unadvertised object", "bad object"]) {
@@ -332,7 +384,8 @@ fn trouble(url: &str, told: &str) -> Option<Failure> {
         return failure(
             Reason::RepositoryDenied,
             format!(
-                "{url} is no repository, or hides it from this credential; check workspace.url and workspace.credentialsSecretRef"
+                "{url} is no repository, or hides it from this credential; check {} and {}",
+                fields.url, fields.credentials
             ),
         );
     }

@@ -17,7 +17,7 @@ use enact_domain::assignment::{Gate, GateResult, GitWork, IntegrationWork, Reaso
 use crate::agent::{Environment, run_gates};
 use crate::desk::Desk;
 use crate::failure::Failure;
-use crate::git::{Git, Identity};
+use crate::git::{Git, Identity, WORKSPACE};
 use crate::process::Supervisor;
 use crate::settings::Settings;
 use crate::{Evidence, repository, say};
@@ -34,7 +34,7 @@ pub(crate) fn merge(
     integration: &IntegrationWork,
 ) -> Result<Report, Failure> {
     Desk::of(settings).clear()?;
-    let mut git = Git::new(supervisor, settings, &work.url)?;
+    let mut git = Git::new(supervisor, settings, &work.url, &WORKSPACE)?;
     say(&format!("merging {} branch(es) for {} in {}", work.merge.len(), integration.target, work.url));
     let checkout = repository::prepare(&mut git, work, Some(&integration.target))?;
     let candidate = checkout.base.clone();
@@ -77,7 +77,7 @@ pub(crate) fn publish(
         return Err(Failure::new(Reason::InvalidAssignment, format!("{} holds no commit", handed_over.display())));
     }
     Desk::of(settings).clear()?;
-    let mut git = Git::new(supervisor, settings, &work.url)?;
+    let mut git = Git::new(supervisor, settings, &work.url, &WORKSPACE)?;
     let found = repository::fetch_branch(&mut git, &work.url, &work.branch)?;
     if found != candidate {
         return Err(Failure::new(

@@ -1,4 +1,4 @@
-//! What runs in a pod of Enact: one attempt at one task, or one step of an integration.
+//! What runs in a pod of Enact: one attempt at one task, one step of an integration, or an errand for a document.
 //!
 //! The runner is PID 1 of its container. It reads the [assignment](enact_domain::assignment) from its environment, does the work, and
 //! answers in three layers: the exit code, a report in the termination message, and the whole result sent to the server.
@@ -12,7 +12,10 @@ mod capture;
 mod credential;
 mod delivery;
 mod desk;
+mod draft;
+mod errand;
 mod failure;
+mod fetch;
 mod git;
 mod integration;
 mod outputs;
@@ -55,6 +58,10 @@ enum Step {
     Gate,
     /// Integration, third step: move the target branch to the candidate that passed
     Publish,
+    /// A document: read it from a Git repository and deliver it
+    Fetch,
+    /// A document: have an agent draft it, and deliver it
+    Draft,
     /// Copy the runner to a file, for images that do not have it: run as an init container that shares a volume with them
     Install {
         /// The file, or a directory that it is put in under its own name
@@ -95,7 +102,9 @@ fn main() -> ExitCode {
             told(answer, "the Git credential cannot be used")
         }
         Step::Install { target } => told(install(&target), "the runner cannot be installed"),
-        Step::Task | Step::Merge | Step::Gate | Step::Publish => carry_out(&step, &settings),
+        Step::Fetch => leave(&settings, &errand::run(errand::Kind::Fetch, &settings)),
+        Step::Draft => leave(&settings, &errand::run(errand::Kind::Draft, &settings)),
+        Step::Task | Step::Merge | Step::Gate | Step::Publish => leave(&settings, &attempt(&step, &settings)),
     }
 }
 
@@ -106,13 +115,12 @@ fn install(target: &Path) -> std::io::Result<()> {
     std::fs::copy(own, target).map(drop)
 }
 
-/// Does a step and leaves its report.
-fn carry_out(step: &Step, settings: &Settings) -> ExitCode {
-    let report = attempt(step, settings);
-    report::write(&settings.termination_log, &report);
+/// Leaves the report of what was done.
+fn leave(settings: &Settings, report: &Report) -> ExitCode {
+    report::write(&settings.termination_log, report);
     say(&format!("{} {}", report.reason.as_str(), report.message));
     // Exit codes of the runner are below 256.
-    ExitCode::from(u8::try_from(report::exit_code(&report)).unwrap_or(1))
+    ExitCode::from(u8::try_from(report::exit_code(report)).unwrap_or(1))
 }
 
 /// Does the work and delivers its result; the report that is left says how both went.
@@ -146,7 +154,7 @@ fn attempt(step: &Step, settings: &Settings) -> Report {
         gates: evidence.gates,
         duration_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
     };
-    match delivery::deliver(&mut supervisor, settings, &assignment, server, result) {
+    match delivery::deliver_result(&mut supervisor, settings, &assignment, server, result) {
         Ok(()) => report,
         Err(problem) => undelivered(report, &problem),
     }
@@ -181,7 +189,7 @@ fn delivers(step: &Step, report: &Report) -> bool {
     match step {
         Step::Task | Step::Publish => true,
         Step::Merge => report.reason != Reason::Succeeded,
-        Step::Gate | Step::Install { .. } | Step::Credential { .. } => false,
+        Step::Gate | Step::Fetch | Step::Draft | Step::Install { .. } | Step::Credential { .. } => false,
     }
 }
 

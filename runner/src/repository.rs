@@ -191,7 +191,10 @@ fn start(refs: &BTreeMap<String, String>, work: &GitWork) -> Result<String, Fail
 }
 
 fn not_found(work: &GitWork, what: &str) -> Failure {
-    Failure::new(Reason::RevisionNotFound, format!("{what} does not exist in {}; check workspace.revision", work.url))
+    Failure::new(
+        Reason::RevisionNotFound,
+        format!("{what} does not exist in {}; check {}", work.url, crate::git::WORKSPACE.revision),
+    )
 }
 
 fn lost(work: &GitWork, Verified { branch, commit }: &Verified, how: &str) -> Failure {
@@ -255,11 +258,11 @@ pub(crate) fn is_commit_id(name: &str) -> bool {
     matches!(name.len(), 40 | 64) && name.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-fn head(branch: &str) -> String {
+pub(crate) fn head(branch: &str) -> String {
     format!("refs/heads/{branch}")
 }
 
-fn tag(name: &str) -> String {
+pub(crate) fn tag(name: &str) -> String {
     format!("refs/tags/{name}")
 }
 

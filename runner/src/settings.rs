@@ -3,7 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use enact_domain::assignment::{ASSIGNMENT_ENV, Assignment, GitWork, Reason, Work, check_ref, check_url, paths};
+use enact_domain::assignment::{
+    ASSIGNMENT_ENV, Assignment, GitNameError, GitWork, Reason, Work, check_ref, check_url, paths,
+};
+use enact_domain::errand::{Errand, ErrandWork, check_path};
+use enact_domain::names::is_subdomain;
+use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
 use crate::repository::is_commit_id;
@@ -34,16 +39,43 @@ pub(crate) struct Settings {
 
 /// Reads the assignment from its environment variable and checks every name in it that Git will see.
 pub(crate) fn assignment() -> Result<Assignment, Failure> {
-    let invalid = |problem: String| Failure::new(Reason::InvalidAssignment, problem);
-    let text = std::env::var(ASSIGNMENT_ENV).map_err(|error| invalid(format!("{ASSIGNMENT_ENV}: {error}")))?;
-    let assignment: Assignment = serde_json::from_str(&text)
-        .map_err(|error| invalid(format!("{ASSIGNMENT_ENV} is not an assignment: {error}")))?;
+    let assignment = told("an assignment")?;
     check(&assignment).map_err(invalid)?;
     Ok(assignment)
 }
 
+/// The same for an errand.
+pub(crate) fn errand() -> Result<Errand, Failure> {
+    let errand: Errand = told("an errand")?;
+    check_errand(&errand).map_err(invalid)?;
+    Ok(errand)
+}
+
+fn told<T: DeserializeOwned>(what: &str) -> Result<T, Failure> {
+    let text = std::env::var(ASSIGNMENT_ENV).map_err(|error| invalid(format!("{ASSIGNMENT_ENV}: {error}")))?;
+    serde_json::from_str(&text).map_err(|error| invalid(format!("{ASSIGNMENT_ENV} is not {what}: {error}")))
+}
+
+fn invalid(problem: String) -> Failure {
+    Failure::new(Reason::InvalidAssignment, problem)
+}
+
+fn check_errand(errand: &Errand) -> Result<(), String> {
+    match &errand.work {
+        ErrandWork::Fetch(work) => check_url(&work.url)
+            .and_then(|()| check_ref(&work.revision))
+            .and_then(|()| check_path(&work.path))
+            .map_err(|error| error.to_string()),
+        // It becomes a part of a file's name.
+        ErrandWork::Draft(work) if !is_subdomain(&work.name) => {
+            Err(format!("`{}` is no name of a Specification", work.name.escape_debug()))
+        }
+        ErrandWork::Draft(_) => Ok(()),
+    }
+}
+
 fn check(assignment: &Assignment) -> Result<(), String> {
-    let told = |error: enact_domain::assignment::GitNameError| error.to_string();
+    let told = |error: GitNameError| error.to_string();
     if let Some(GitWork { url, revision, merge, branch }) = &assignment.git {
         check_url(url).map_err(told)?;
         for name in [revision, branch].into_iter().chain(merge.iter().map(|work| &work.branch)) {

@@ -9,7 +9,7 @@ use crate::agent::{Environment, MAX_TRANSCRIPT, Script, run_gates};
 use crate::capture::Tail;
 use crate::desk::Desk;
 use crate::failure::{Failure, explain};
-use crate::git::{Git, Identity};
+use crate::git::{Git, Identity, WORKSPACE};
 use crate::process::Supervisor;
 use crate::settings::Settings;
 use crate::{Evidence, outputs, repository, say};
@@ -31,7 +31,7 @@ pub(crate) fn run(
     desk.lay_out(task, &trailers(assignment, task))?;
     let environment = environment(&desk, assignment, task);
     let (commit, outputs) = if let Some(work) = &assignment.git {
-        let mut git = Git::new(supervisor, settings, &work.url)?;
+        let mut git = Git::new(supervisor, settings, &work.url, &WORKSPACE)?;
         let attempt = Attempt { settings, assignment, task, work, desk: &desk, environment: &environment };
         attempt.in_repository(&mut git, evidence)?
     } else {

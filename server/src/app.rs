@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use enact_embed::Embedder;
 use enact_service::health::{self, Health};
 use enact_service::http::{Limits, listen, serve};
 use enact_store::Store;
@@ -13,16 +14,18 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::Access;
+use crate::cluster::Cluster;
 use crate::config::Settings;
-use crate::identity::Cluster;
 use crate::intake::{Intake, Times};
 use crate::metrics::Metrics;
-use crate::routes::routes;
+use crate::reading::Reading;
+use crate::routes::{deliveries, readings};
 use crate::turnstile::Turnstile;
 
-/// Names of what must hold before pods deliver here.
+/// Names of what must hold before anybody is served.
 const CHECKS: [&str; 2] = ["postgres", "api-server"];
-/// How long a delivery waits for a place.
+/// How long a request waits for a place.
 const WAIT: Duration = Duration::from_secs(3);
 /// How long one operation in Postgres may take.
 const OPERATION: Duration = Duration::from_secs(6);
@@ -35,11 +38,16 @@ const LIMITS: Limits = Limits {
     farewell: Duration::from_secs(20),
     http2: false,
 };
+/// Bounds on readers' connections, which most of them make by way of the API server.
+const READERS: Limits = Limits { connections: 256, ..LIMITS };
+
 /// A server whose ports are open.
 pub struct App {
     http: TcpListener,
+    read_http: TcpListener,
     health_http: TcpListener,
     intake: Arc<Intake>,
+    reading: Arc<Reading>,
     limits: Limits,
 }
 
@@ -56,17 +64,23 @@ impl App {
             ..enact_store::Config::new(&settings.database_url)
         })
         .context("--database-url")?;
-        let intake = Intake {
-            cluster: Cluster::new(client, &settings.default_tenant_namespaces),
-            store,
-            turnstile: Turnstile::new(usize::from(settings.deliveries), WAIT),
-            times: Times::default(),
-            metrics,
+        let (cluster, times) = (Arc::new(Cluster::new(client, &settings.default_tenant_namespaces)), Times::default());
+        // Readers have places of their own: however many there are, pods deliver.
+        let reading = Reading {
+            access: Access::new(Arc::clone(&cluster), times.identify),
+            store: store.clone(),
+            embedder: Embedder::new(&settings.embedder),
+            turnstile: Turnstile::new(usize::from(settings.readings), WAIT),
+            metrics: metrics.clone(),
         };
+        let turnstile = Turnstile::new(usize::from(settings.deliveries), WAIT);
+        let intake = Intake { cluster, store, turnstile, times, metrics };
         Ok(Self {
             http: listen(settings.listen).await?,
+            read_http: listen(settings.read_listen).await?,
             health_http: listen(settings.health_listen).await?,
             intake: Arc::new(intake),
+            reading: Arc::new(reading),
             limits: Limits { connections: usize::from(settings.connections), ..LIMITS },
         })
     }
@@ -81,12 +95,16 @@ impl App {
         self
     }
 
-    /// The addresses of deliveries and of health.
+    /// The addresses of the ports.
     ///
     /// # Errors
     /// When the system does not tell.
-    pub fn addresses(&self) -> std::io::Result<(SocketAddr, SocketAddr)> {
-        Ok((self.http.local_addr()?, self.health_http.local_addr()?))
+    pub fn addresses(&self) -> std::io::Result<Addresses> {
+        Ok(Addresses {
+            deliveries: self.http.local_addr()?,
+            readings: self.read_http.local_addr()?,
+            health: self.health_http.local_addr()?,
+        })
     }
 
     /// Serves until `stop`; then lets the requests under way end.
@@ -94,14 +112,16 @@ impl App {
     /// # Errors
     /// When it cannot start.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let (delivering, watched) = self.addresses()?;
-        tracing::info!(%delivering, health = %watched, "listening");
-        let Self { http, health_http, intake, limits } = self;
+        let Addresses { deliveries: delivering, readings: reads, health: watched } = self.addresses()?;
+        tracing::info!(%delivering, reading = %reads, health = %watched, "listening");
+        let Self { http, read_http, health_http, intake, reading, limits } = self;
         let (health, metrics) = (Health::new(CHECKS), intake.metrics.clone());
         let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
         check(&health, &intake, &tasks, &end);
         let (registry, open) = (metrics.registry.clone(), metrics.health_connections);
         tasks.spawn(health::serve(health_http, health.clone(), registry, open, end.clone()));
+        let to_readers =
+            serve(read_http, None, warp::service(readings(reading)), READERS, metrics.read_connections, stop.clone());
         let leaving = {
             let (stop, health) = (stop.clone(), health.clone());
             async move {
@@ -110,8 +130,9 @@ impl App {
                 health.leave();
             }
         };
-        let deliveries = warp::service(routes(Arc::clone(&intake)));
-        tokio::join!(serve(http, None, deliveries, limits, metrics.connections, stop), leaving);
+        let from_pods =
+            serve(http, None, warp::service(deliveries(Arc::clone(&intake))), limits, metrics.connections, stop);
+        tokio::join!(from_pods, to_readers, leaving);
         end.cancel();
         tasks.close();
         tasks.wait().await;
@@ -119,6 +140,17 @@ impl App {
         tracing::info!("ended");
         Ok(())
     }
+}
+
+/// Where the server listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// For pods that deliver.
+    pub deliveries: SocketAddr,
+    /// For people's clients that read.
+    pub readings: SocketAddr,
+    /// For probes and Prometheus.
+    pub health: SocketAddr,
 }
 
 /// Keeps asking, in tasks, whether Postgres and the API server answer.

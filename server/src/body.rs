@@ -68,5 +68,8 @@ where
 
 /// What is said about a body of more than `limit` bytes.
 pub fn too_large(limit: usize) -> Problem {
-    Problem::new(Kind::TooLarge, format!("a result has at most {limit} bytes; shorten the transcript"))
+    Problem::new(
+        Kind::TooLarge,
+        format!("a body has at most {limit} bytes; shorten the transcript, or divide the document"),
+    )
 }

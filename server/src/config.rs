@@ -6,7 +6,7 @@ use clap::{Args, Parser};
 use enact_service::config::ConfigFile;
 use enact_service::log::Log;
 
-/// The Enact server: takes the results of attempts from the pods that made them.
+/// The Enact server: takes the results of attempts from the pods that made them, and shows people what the record holds.
 ///
 /// Every flag can also be set by the environment variable that its help names, or in the file of --config.
 #[derive(Debug, Parser)]
@@ -25,10 +25,15 @@ pub struct Cli {
 
 /// Settings of the server.
 #[derive(Clone, Debug, Args)]
+// The embedder's have the same name, and clap would make a group of each.
+#[group(skip)]
 pub struct Settings {
     /// Address and port that pods deliver to.
     #[arg(long, env = "ENACT_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
+    /// Address and port that people's clients read the record at.
+    #[arg(long, env = "ENACT_READ_LISTEN", default_value = "0.0.0.0:8082")]
+    pub read_listen: SocketAddr,
     /// Address and port of /healthz, /readyz and /metrics.
     #[arg(long, env = "ENACT_HEALTH_LISTEN", default_value = "0.0.0.0:8081")]
     pub health_listen: SocketAddr,
@@ -44,6 +49,12 @@ pub struct Settings {
     /// Most deliveries that are read and stored at once; half of them for one tenant. Each takes up to 5 MiB of memory.
     #[arg(long, env = "ENACT_DELIVERIES", default_value_t = 24, value_parser = clap::value_parser!(u16).range(2..=1024))]
     pub deliveries: u16,
+    /// Most answers to readers that are made at once; half of them for one tenant. Each takes up to 10 MiB of memory.
+    #[arg(long, env = "ENACT_READINGS", default_value_t = 12, value_parser = clap::value_parser!(u16).range(2..=1024))]
+    pub readings: u16,
+    /// Who says what a search means.
+    #[command(flatten)]
+    pub embedder: enact_embed::Settings,
     /// Most connections of pods at once.
     #[arg(long, env = "ENACT_CONNECTIONS", default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..=16384))]
     pub connections: u16,
@@ -63,6 +74,7 @@ mod tests {
     #[test]
     fn one_url_is_enough() {
         let cli = Cli::try_parse_from(["enact-server", "--database-url", "postgres://x"]).unwrap();
-        assert_eq!((cli.settings.listen.port(), cli.settings.health_listen.port()), (8080, 8081));
+        let Settings { listen, read_listen, health_listen, .. } = cli.settings;
+        assert_eq!([listen, health_listen, read_listen].map(|address| address.port()), [8080, 8081, 8082]);
     }
 }

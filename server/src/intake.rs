@@ -1,5 +1,7 @@
 //! Taking the result of an attempt from the pod that made it.
 
+use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Buf;
@@ -13,9 +15,11 @@ use warp::http::{HeaderMap, StatusCode, header};
 use warp::reply::{Reply, Response};
 
 use crate::body::{Body, too_large};
-use crate::identity::{Cluster, Token, Worker};
+use crate::cluster::Cluster;
+use crate::identity::Worker;
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
+use crate::token::Token;
 use crate::turnstile::Turnstile;
 
 /// How long a delivery may take, step by step. The runner gives up on a try after 15 s.
@@ -54,7 +58,7 @@ impl Target {
 /// What takes results.
 pub struct Intake {
     /// Says who delivers.
-    pub cluster: Cluster,
+    pub cluster: Arc<Cluster>,
     /// Where results go.
     pub store: Store,
     /// How many are taken at once.
@@ -103,8 +107,9 @@ impl Intake {
         let target = target.ok_or_else(|| {
             Problem::new(Kind::NotFound, "the path is /v1/attempts/<UID of the Task or Plan>/<attempt, from 1>/result")
         })?;
-        check_headers(headers)?;
-        let worker = self.identify(&Token::of(headers)?).await?;
+        check_headers(headers, "application/json", MAX_RESULT_BYTES)?;
+        let token = Token::of(headers)?;
+        let worker = self.within(self.cluster.identify(&token)).await?;
         Span::current().record("tenant", &worker.tenant).record("pod", format!("{}/{}", worker.namespace, worker.pod));
         matches(&worker, "path", &target.subject_uid, target.attempt)?;
         let _place = self.turnstile.enter(&worker.tenant).await?;
@@ -116,9 +121,10 @@ impl Intake {
         self.keep(worker, result).await
     }
 
-    async fn identify(&self, token: &Token) -> Result<Worker, Problem> {
+    /// What the API server says of a sender, if it says it in time.
+    pub(crate) async fn within<T>(&self, asked: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
         let _permit = self.turnstile.stranger().await?;
-        timeout(self.times.identify, self.cluster.identify(token)).await.unwrap_or_else(|_| {
+        timeout(self.times.identify, asked).await.unwrap_or_else(|_| {
             tracing::warn!("the API server did not answer in time");
             Err(Problem::new(Kind::Unavailable, "the API server does not answer about the pod in time; try again"))
         })
@@ -168,17 +174,17 @@ impl Reply for Taken {
     }
 }
 
-/// Refuses what the headers alone condemn.
-fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
+/// Refuses what the headers alone condemn: another media type than `wanted`, or more than `limit` bytes.
+pub(crate) fn check_headers(headers: &HeaderMap, wanted: &str, limit: usize) -> Result<(), Problem> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let media = text(header::CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or_default();
     let encoded = headers.contains_key(header::CONTENT_ENCODING);
-    if !media.trim().eq_ignore_ascii_case("application/json") || encoded {
-        let why = "send the result with `Content-Type: application/json` and without a Content-Encoding";
+    if !media.trim().eq_ignore_ascii_case(wanted) || encoded {
+        let why = format!("send the body with `Content-Type: {wanted}` and without a Content-Encoding");
         return Err(Problem::new(Kind::UnsupportedMediaType, why));
     }
-    match text(header::CONTENT_LENGTH).and_then(|value| value.parse::<u64>().ok()) {
-        Some(length) if length > MAX_RESULT_BYTES as u64 => Err(too_large(MAX_RESULT_BYTES)),
+    match text(header::CONTENT_LENGTH).and_then(|value| value.parse::<usize>().ok()) {
+        Some(length) if length > limit => Err(too_large(limit)),
         _ => Ok(()),
     }
 }
@@ -199,24 +205,21 @@ fn malformed(error: &serde_json::Error) -> Problem {
     Problem { at: Some((error.line(), error.column())), ..Problem::new(Kind::Malformed, why) }
 }
 
-/// What a pod is told when its result could not be kept, and the log.
-fn unstored(error: &StoreError) -> Problem {
+/// What a pod is told when what it sent could not be kept, and the log.
+pub(crate) fn unstored(error: &StoreError) -> Problem {
     let category = error.category();
     match error {
         // Postgres may quote the content.
         StoreError::Refused { .. } | StoreError::Unreadable { .. } => {
-            tracing::warn!(category, "the record refused the content of a result");
-            Problem::new(
-                Kind::Malformed,
-                "the record cannot hold this result; it is refused again unless it is changed",
-            )
+            tracing::warn!(category, "the record refused the content of what was delivered");
+            Problem::new(Kind::Malformed, "the record cannot hold this; it is refused again unless it is changed")
         }
         error if error.class() == Class::Permanent => {
-            tracing::error!(category, %error, "a result cannot be stored");
+            tracing::error!(category, %error, "what was delivered cannot be stored");
             Problem::new(Kind::Internal, "the record cannot be written; see the server's log")
         }
         error => {
-            tracing::warn!(category, %error, "a result cannot be stored now");
+            tracing::warn!(category, %error, "what was delivered cannot be stored now");
             Problem::new(Kind::Unavailable, "the record cannot be written now; try again")
         }
     }

@@ -23,6 +23,8 @@ pub struct Metrics {
     pub in_flight: IntGauge,
     /// `enact_server_connections`: open connections of pods.
     pub connections: IntGauge,
+    /// `enact_server_read_connections`: open connections of readers.
+    pub read_connections: IntGauge,
     /// `enact_server_health_connections`: open connections of probes.
     pub health_connections: IntGauge,
 }
@@ -58,6 +60,7 @@ impl Metrics {
             deliveries: register(&registry, deliveries)?,
             in_flight: gauge("enact_server_requests_in_flight", "Requests that are being answered.")?,
             connections: gauge("enact_server_connections", "Open connections of pods.")?,
+            read_connections: gauge("enact_server_read_connections", "Open connections of readers.")?,
             health_connections: gauge("enact_server_health_connections", "Open connections of probes.")?,
             registry,
         })

@@ -13,6 +13,10 @@ pub enum Kind {
     TokenRefused,
     /// The pod does not work on what it speaks of.
     NotYours,
+    /// RBAC does not let the reader get it.
+    Forbidden,
+    /// A parameter of the path or the query cannot be taken.
+    BadParameter,
     /// There is nothing at this path.
     NotFound,
     /// The path takes another method.
@@ -23,9 +27,9 @@ pub enum Kind {
     StaleAttempt,
     /// The body is larger than allowed.
     TooLarge,
-    /// The body is not JSON by its headers.
+    /// The body is not of the wanted type, by its headers.
     UnsupportedMediaType,
-    /// Too many deliveries at once.
+    /// Too many requests at once.
     Busy,
     /// A mistake of the server's own.
     Internal,
@@ -35,10 +39,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Malformed,
         Self::TokenRefused,
         Self::NotYours,
+        Self::Forbidden,
+        Self::BadParameter,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::SlowBody,
@@ -55,20 +61,22 @@ impl Kind {
         match self {
             Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The body is not a result"),
             Self::TokenRefused => (StatusCode::UNAUTHORIZED, "token-refused", "The token is not accepted"),
-            Self::NotYours => (StatusCode::FORBIDDEN, "not-yours", "The pod does not work on this attempt"),
-            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is nothing at this path"),
+            Self::NotYours => (StatusCode::FORBIDDEN, "not-yours", "The pod does not work on this"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The reader may not get this"),
+            Self::BadParameter => (StatusCode::BAD_REQUEST, "bad-parameter", "A parameter cannot be taken"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The path takes another method")
             }
             Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow-body", "The body did not arrive in time"),
             Self::StaleAttempt => (StatusCode::CONFLICT, "stale-attempt", "The attempt does not count any more"),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The result is too large"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
             Self::UnsupportedMediaType => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is not JSON")
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is of another type")
             }
-            Self::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy", "Too many deliveries at once"),
+            Self::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy", "Too many requests at once"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server made a mistake"),
-            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The result cannot be taken now"),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "It cannot be done now"),
         }
     }
 
@@ -139,11 +147,9 @@ impl Reply for Problem {
         if let Some(seconds) = self.kind.retry_after() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        match self.kind {
-            Kind::TokenRefused => headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
-            Kind::MethodNotAllowed => headers.insert(header::ALLOW, HeaderValue::from_static("POST")),
-            _ => None,
-        };
+        if self.kind == Kind::TokenRefused {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         response
     }
 }

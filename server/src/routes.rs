@@ -8,17 +8,23 @@ use std::time::Instant;
 
 use enact_service::http::Counted;
 use futures::FutureExt as _;
-use warp::reject::{MethodNotAllowed, Rejection};
+use warp::http::header::ALLOW;
+use warp::http::{HeaderValue, Method};
+use warp::path::FullPath;
+use warp::reject::{InvalidQuery, MethodNotAllowed, Rejection};
 use warp::reply::{Reply, Response};
 use warp::{Filter, body, header, path};
 
 use crate::intake::{Intake, Target};
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
+use crate::reading::Reading;
+use crate::target::{self, Parameters};
 
-/// All routes. Whatever is asked, the answer is a response.
-pub fn routes(intake: Arc<Intake>) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone {
+/// What pods deliver to. Whatever is asked, the answer is a response.
+pub fn deliveries(intake: Arc<Intake>) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone {
     let (metrics, unrouted) = (intake.metrics.clone(), intake.metrics.clone());
+    let document = document(Arc::clone(&intake));
     let result = path!("v1" / "attempts" / String / String / "result")
         .and(warp::post())
         .and(header::headers_cloned())
@@ -31,13 +37,54 @@ pub fn routes(intake: Arc<Intake>) -> impl Filter<Extract = (Response,), Error =
                 observed(&metrics, "result", delivered).await
             }
         });
-    result.or_else(move |rejection: Rejection| {
-        let metrics = unrouted.clone();
-        async move {
-            let problem = async { problem(&rejection).into_response() };
-            Ok::<_, Infallible>((observed(&metrics, "none", problem).await,))
+    result.or(document).unify().or_else(move |rejection| refused(unrouted.clone(), rejection, &Method::POST))
+}
+
+/// Where pods bring documents.
+fn document(intake: Arc<Intake>) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone {
+    path!("v1" / "documents" / String).and(warp::post()).and(header::headers_cloned()).and(body::stream()).then(
+        move |subject: String, headers, body| {
+            let intake = Arc::clone(&intake);
+            async move {
+                let brought = Box::pin(intake.bring(&subject, headers, body));
+                observed(&intake.metrics, "document", brought).await
+            }
+        },
+    )
+}
+
+/// What people's clients read from. Whatever is asked, the answer is a response.
+pub fn readings(reading: Arc<Reading>) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone {
+    let unrouted = reading.metrics.clone();
+    let read = warp::get().and(path::full()).and(warp::query::<Parameters>()).and(header::headers_cloned()).then(
+        move |path: FullPath, query: Parameters, headers| {
+            let reading = Arc::clone(&reading);
+            async move {
+                match target::Target::parse(path.as_str(), &query) {
+                    Ok(target) => {
+                        let route = target.what.route();
+                        observed(&reading.metrics, route, Box::pin(reading.answer(target, headers))).await
+                    }
+                    Err(problem) => observed(&reading.metrics, "none", async { problem.into_response() }).await,
+                }
+            }
+        },
+    );
+    read.or_else(move |rejection| refused(unrouted.clone(), rejection, &Method::GET))
+}
+
+/// Answers what no route takes, where only `method` is taken.
+async fn refused(metrics: Metrics, rejection: Rejection, method: &Method) -> Result<(Response,), Infallible> {
+    let response = async {
+        let problem = problem(&rejection, method);
+        let kind = problem.kind;
+        let mut response = problem.into_response();
+        if let (Kind::MethodNotAllowed, Ok(allowed)) = (kind, HeaderValue::from_str(method.as_str())) {
+            response.headers_mut().insert(ALLOW, allowed);
         }
-    })
+        response
+    };
+    Ok((observed(&metrics, "none", response).await,))
 }
 
 /// Counts and times a request. A panic in it is answered as a mistake of the server's own.
@@ -52,9 +99,14 @@ async fn observed(metrics: &Metrics, route: &str, answer: impl Future<Output = R
     response
 }
 
-fn problem(rejection: &Rejection) -> Problem {
+fn problem(rejection: &Rejection, method: &Method) -> Problem {
     if rejection.find::<MethodNotAllowed>().is_some() {
-        return Problem::new(Kind::MethodNotAllowed, "results are delivered by POST");
+        return Problem::new(Kind::MethodNotAllowed, format!("this port takes {method} only"));
+    }
+    if rejection.find::<InvalidQuery>().is_some() {
+        let why =
+            "the query holds a parameter that there is not, or a value that is none; see docs/reference/server.md";
+        return Problem::new(Kind::BadParameter, why);
     }
     if rejection.is_not_found() {
         return Problem::new(Kind::NotFound, "see docs/reference/server.md for the paths that there are");

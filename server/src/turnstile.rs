@@ -1,4 +1,4 @@
-//! How many deliveries are worked on at once, so that neither memory nor one tenant's share of it runs out.
+//! How many requests are worked on at once, so that neither memory nor one tenant's share of it runs out.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -14,7 +14,7 @@ use crate::problem::{Kind, Problem};
 pub struct Turnstile {
     /// Senders that are being identified.
     strangers: Arc<Semaphore>,
-    /// Deliveries that are read and stored.
+    /// Requests of senders that are known.
     all: Arc<Semaphore>,
     /// The same for each tenant; only those that have or wait for a place.
     tenants: Mutex<HashMap<String, Weak<Semaphore>>>,
@@ -29,7 +29,7 @@ pub struct Place {
 }
 
 impl Turnstile {
-    /// Room for `places` senders to be identified, and for `places` deliveries, half of them of one tenant. Others wait for `patience`.
+    /// Room for `places` senders to be identified, and for `places` requests, half of them of one tenant. Others wait for `patience`.
     pub fn new(places: usize, patience: Duration) -> Self {
         let semaphore = || Arc::new(Semaphore::new(places));
         let of_one = places.div_ceil(2);
@@ -44,7 +44,7 @@ impl Turnstile {
         self.wait(Arc::clone(&self.strangers)).await
     }
 
-    /// A place for a delivery of `tenant`.
+    /// A place for a request of `tenant`.
     ///
     /// # Errors
     /// When there was none for too long.
@@ -59,7 +59,7 @@ impl Turnstile {
         // A semaphore that was closed, which none is, would never have room.
         match timeout(self.patience, semaphore.acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
-            _ => Err(Problem::new(Kind::Busy, "too many deliveries are under way; try again")),
+            _ => Err(Problem::new(Kind::Busy, "too many requests are under way; try again")),
         }
     }
 

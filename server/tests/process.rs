@@ -22,7 +22,7 @@ async fn it_serves_until_it_is_told_to_stop_and_logs_no_secret() {
     );
     let (port, health_port) = (free_port(), free_port());
     let settings = format!(
-        "listen: 127.0.0.1:{port}\nhealth-listen: 127.0.0.1:1\ndatabase-url: '{}'\ndeliveries: 8\n",
+        "listen: 127.0.0.1:{port}\nread-listen: 127.0.0.1:0\nhealth-listen: 127.0.0.1:1\ndatabase-url: '{}'\ndeliveries: 8\n",
         database.config().url
     );
     let (config, kube) = (directory.path().join("server.yaml"), directory.path().join("kubeconfig"));

@@ -4,6 +4,7 @@ use enact_domain::record::{Event, Kind, Record};
 use serde_json::{Value, json};
 
 use crate::error::StoreError;
+use crate::numbering::Turn;
 use crate::session::Session;
 
 const DOING: &str = "append to the audit record";
@@ -17,13 +18,14 @@ struct Entry {
     details: Value,
 }
 
-/// Appends the records that are not known yet, with an outgoing event for each, and returns these.
+/// Appends those that are not known yet, with an outgoing event for each, and returns these.
 pub(crate) async fn append<'r>(
     session: &mut Session,
     tenant: &str,
-    records: &[&'r Record],
-) -> Result<Vec<&'r Record>, StoreError> {
-    let entries: Vec<Entry> = records.iter().map(|record| entry(record)).collect();
+    turns: &[Turn<'r>],
+) -> Result<Vec<Turn<'r>>, StoreError> {
+    let entries: Vec<Entry> = turns.iter().map(entry).collect();
+    let records: Vec<&'r Record> = turns.iter().map(|turn| turn.record).collect();
     let column = |of: fn(&'r Record) -> &'r str| records.iter().map(|record| of(record)).collect::<Vec<_>>();
     let at: Vec<i64> = records.iter().map(|record| record.at.0).collect();
     let events: Vec<&str> = entries.iter().map(|entry| entry.event).collect();
@@ -63,17 +65,38 @@ pub(crate) async fn append<'r>(
     .await
     .map_err(StoreError::while_doing(DOING))?;
     // Ordinals count from 1.
-    Ok(new.into_iter().filter_map(|ord| records.get(usize::try_from(ord - 1).ok()?).copied()).collect())
+    Ok(new.into_iter().filter_map(|ord| turns.get(usize::try_from(ord - 1).ok()?).copied()).collect())
 }
 
-fn entry(record: &Record) -> Entry {
+fn entry(turn: &Turn<'_>) -> Entry {
+    let record = turn.record;
     let own_plan = || (record.subject.kind == Kind::Plan).then(|| record.subject.uid.clone());
     match &record.event {
-        Event::Revision { digest, version, .. } => Entry {
+        Event::Revision { digest, version, reason, commit, content: _ } => Entry {
             event: "Revision",
-            key: digest.as_str().to_owned(),
+            // The release before keys by the digest alone, and takes what it finds under it for recorded.
+            key: turn
+                .place
+                .filter(|place| place.returns)
+                .map_or_else(|| digest.as_str().to_owned(), |place| format!("{digest}/{}", place.number)),
             plan_uid: own_plan(),
-            details: json!({ "digest": digest, "version": version }),
+            details: json!({
+                "digest": digest,
+                "version": version,
+                "number": turn.place.map(|place| place.number),
+                "reason": reason,
+                "commit": commit,
+            }),
+        },
+        Event::Findings { digest, analyser, findings } => Entry {
+            event: "Findings",
+            key: format!("{digest}/{analyser}"),
+            plan_uid: own_plan(),
+            details: json!({
+                "digest": digest,
+                "analyser": analyser,
+                "total": findings.as_array().map_or(0, Vec::len),
+            }),
         },
         Event::Transition { key, state, reason, message, task } => Entry {
             event: "Transition",

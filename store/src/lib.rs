@@ -5,21 +5,28 @@
 //! schema, its rules and its roles are in `migrations/`.
 
 mod config;
+mod documents;
 mod error;
+mod history;
 mod journal;
 mod migrate;
+mod numbering;
 mod projections;
 mod queries;
 mod recorder;
 mod results;
 mod sanitise;
+mod search;
 mod session;
 mod store;
 
 pub use config::Config;
+pub use documents::{Findings, MAX_CONTENT_BYTES};
 pub use error::{Class, StoreError};
+pub use history::{Revision, Selector, Verdict};
 pub use migrate::{AppLogin, migrate};
-pub use queries::{Revision, Summary};
+pub use queries::Summary;
 pub use recorder::{Flusher, Recorder};
 pub use results::{Delivered, Delivery, StoredResult};
+pub use search::{Embedding, Hit, Indexed, Item, ItemKind, Matched, Pending, Query, Related};
 pub use store::Store;

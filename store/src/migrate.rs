@@ -24,7 +24,7 @@ impl fmt::Debug for AppLogin {
     }
 }
 
-/// Brings the schema up to date as its owner, and makes `login` a member of the application's role: the login is created if it is
+/// Brings the schema up to date as its owner, with a table for embeddings where pgvector is installed or the owner can install it, and makes `login` a member of the application's role: the login is created if it is
 /// missing and gets the password anew. Safe to repeat, and to run from several places at once. Migrations that a newer release
 /// installed are left alone, so that going back to this one works.
 ///
@@ -35,10 +35,28 @@ pub async fn migrate(owner_url: &str, login: Option<&AppLogin>) -> Result<(), St
     let options = connect_options(owner_url)?;
     let mut connection = options.connect().await.map_err(StoreError::while_doing("reach the database as its owner"))?;
     migrator().run_direct(None, &mut connection, false).await?;
+    prepare_vectors(&mut connection).await?;
     if let Some(login) = login {
         grant(&mut connection, login).await?;
     }
     connection.close().await.map_err(StoreError::while_doing("end the migration"))
+}
+
+/// Makes the table of embeddings if there is pgvector: what needs an extension is no migration, which either runs everywhere or fails.
+async fn prepare_vectors(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let doing = StoreError::while_doing("prepare search by meaning");
+    raw_sql(include_str!("../vectors.sql")).execute(&mut *connection).await.map_err(&doing)?;
+    let there = sqlx::query_scalar!(r#"select to_regclass('enact.search_embeddings') is not null as "there!""#)
+        .fetch_one(connection)
+        .await
+        .map_err(&doing)?;
+    if !there {
+        tracing::warn!(
+            "pgvector is not installed and the schema's owner cannot install it: search is by words alone; run \
+             `create extension vector` in the database as a superuser, and this migration again"
+        );
+    }
+    Ok(())
 }
 
 fn migrator() -> Migrator {

@@ -1,56 +1,113 @@
 //! The tables that are read: each is a view of the journal's new entries, written in the same transaction.
 
-use enact_domain::record::{Event, Kind, Record};
+use enact_domain::record::{Event, Kind, MAX_FINDINGS_BYTES, Record};
 use serde_json::Value;
 
 use crate::error::StoreError;
+use crate::numbering::Turn;
 use crate::session::Session;
 
-/// Writes `records`, none of which is in the tables yet, with one statement for each kind of event that occurs.
-pub(crate) async fn apply(session: &mut Session, tenant: &str, records: &[&Record]) -> Result<(), StoreError> {
-    revisions(session, tenant, records).await?;
+/// Writes `turns`, none of which is in the tables yet, with one statement for each kind of event that occurs.
+pub(crate) async fn apply(session: &mut Session, tenant: &str, turns: &[Turn<'_>]) -> Result<(), StoreError> {
+    revisions(session, tenant, turns).await?;
+    let records: &[&Record] = &each(turns, |turn| turn.record);
+    findings(session, tenant, records).await?;
     transitions(session, tenant, records).await?;
     starts(session, tenant, records).await?;
     ends(session, tenant, records).await?;
     approvals(session, tenant, records).await
 }
 
-async fn revisions(session: &mut Session, tenant: &str, records: &[&Record]) -> Result<(), StoreError> {
+async fn revisions(session: &mut Session, tenant: &str, turns: &[Turn<'_>]) -> Result<(), StoreError> {
+    let rows: Vec<_> = turns
+        .iter()
+        .filter_map(|Turn { record, place }| match &record.event {
+            Event::Revision { digest, version, reason, commit, content } => {
+                Some((*record, (*place)?, digest, version, reason, commit, content))
+            }
+            _ => None,
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    // `revisions` has each content of a subject once, and is what the release before reads.
+    sqlx::query!(
+        "with input as (
+            select number, position, subject_uid, digest, kind, namespace, name, version, actor, reason, commit,
+                   to_timestamp(at / 1000.0) as at, content
+            from unnest($2::integer[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+                        $10::text[], $11::text[], $12::text[], $13::bigint[], $14::bytea[])
+                as t (number, position, subject_uid, digest, kind, namespace, name, version, actor, reason, commit, at, content)
+        ), stored as (
+            insert into enact.contents (tenant_id, digest, content)
+            select $1, digest, content from input
+            on conflict (tenant_id, digest) do nothing
+        ), numbered as (
+            insert into enact.history
+                (tenant_id, subject_uid, number, kind, namespace, name, position, digest, version, actor, reason, commit, revised_at)
+            select $1, subject_uid, number, kind, namespace, name, position, digest, version, actor, reason, commit, at from input
+        )
+        insert into enact.revisions (tenant_id, subject_uid, digest, kind, namespace, name, version, actor, revised_at)
+        select $1, subject_uid, digest, kind, namespace, name, version, actor, at from input order by number
+        on conflict (tenant_id, subject_uid, digest) do nothing",
+        tenant,
+        &each(&rows, |(_, place, ..)| place.number),
+        &each(&rows, |(_, place, ..)| place.position),
+        &each(&rows, |(record, ..)| record.subject.uid.as_str()) as &[&str],
+        &each(&rows, |(_, _, digest, ..)| digest.as_str()) as &[&str],
+        &each(&rows, |(record, ..)| record.subject.kind.as_str()) as &[&str],
+        &each(&rows, |(record, ..)| record.subject.namespace.as_str()) as &[&str],
+        &each(&rows, |(record, ..)| record.subject.name.as_str()) as &[&str],
+        &each(&rows, |(_, _, _, version, ..)| version.as_deref()) as &[Option<&str>],
+        &each(&rows, |(record, ..)| record.actor.as_str()) as &[&str],
+        &each(&rows, |(_, _, _, _, reason, ..)| reason.as_str()) as &[&str],
+        &each(&rows, |(.., commit, _)| commit.as_deref()) as &[Option<&str>],
+        &each(&rows, |(record, ..)| record.at.0),
+        &each(&rows, |(.., content)| content.as_bytes()) as &[&[u8]],
+    )
+    .execute(session.statement())
+    .await
+    .map_err(StoreError::while_doing("record revisions"))?;
+    Ok(())
+}
+
+async fn findings(session: &mut Session, tenant: &str, records: &[&Record]) -> Result<(), StoreError> {
     let rows = select(records, |event| match event {
-        Event::Revision { digest, version, content } => Some((digest, version, content)),
+        Event::Findings { digest, analyser, findings } => Some((digest, analyser, findings.as_array()?)),
         _ => None,
     });
     if rows.is_empty() {
         return Ok(());
     }
     sqlx::query!(
-        "with input as (
-            select *
-            from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bigint[], $10::bytea[])
-                as t (subject_uid, digest, kind, namespace, name, version, actor, at, content)
-        ), stored as (
-            insert into enact.contents (tenant_id, digest, content)
-            select $1, digest, content from input
-            on conflict (tenant_id, digest) do nothing
-        )
-        insert into enact.revisions (tenant_id, subject_uid, digest, kind, namespace, name, version, actor, revised_at)
-        select $1, subject_uid, digest, kind, namespace, name, version, actor, to_timestamp(at / 1000.0) from input
-        on conflict (tenant_id, subject_uid, digest) do nothing",
+        "insert into enact.findings (tenant_id, subject_uid, digest, analyser, findings, total, found_at)
+        select $1, subject_uid, digest, analyser, findings, total, to_timestamp(at / 1000.0)
+        from unnest($2::text[], $3::text[], $4::text[], $5::jsonb[], $6::bigint[], $7::bigint[])
+            as t (subject_uid, digest, analyser, findings, total, at)
+        on conflict (tenant_id, subject_uid, digest, analyser) do nothing",
         tenant,
         &each(&rows, |(record, _)| record.subject.uid.as_str()) as &[&str],
         &each(&rows, |(_, (digest, ..))| digest.as_str()) as &[&str],
-        &each(&rows, |(record, _)| record.subject.kind.as_str()) as &[&str],
-        &each(&rows, |(record, _)| record.subject.namespace.as_str()) as &[&str],
-        &each(&rows, |(record, _)| record.subject.name.as_str()) as &[&str],
-        &each(&rows, |(_, (_, version, _))| version.as_deref()) as &[Option<&str>],
-        &each(&rows, |(record, _)| record.actor.as_str()) as &[&str],
+        &each(&rows, |(_, (_, analyser, _))| analyser.as_str()) as &[&str],
+        &each(&rows, |(_, (.., found))| that_fit(found)),
+        &each(&rows, |(_, (.., found))| i64::try_from(found.len()).unwrap_or(i64::MAX)),
         &each(&rows, |(record, _)| record.at.0),
-        &each(&rows, |(_, (.., content))| content.as_bytes()) as &[&[u8]],
     )
     .execute(session.statement())
     .await
-    .map_err(StoreError::while_doing("record revisions"))?;
+    .map_err(StoreError::while_doing("record findings"))?;
     Ok(())
+}
+
+/// The first of `findings`, as many as are kept.
+fn that_fit(findings: &[Value]) -> Value {
+    let mut bytes = 2;
+    let fits = |finding: &&Value| {
+        bytes += finding.to_string().len() + 1;
+        bytes <= MAX_FINDINGS_BYTES
+    };
+    findings.iter().take_while(fits).cloned().collect()
 }
 
 /// The state of a plan or task goes forward only: a transition that was decided before the present one changes no more than the list

@@ -1,9 +1,7 @@
 //! What is read from the record.
 
 use enact_domain::assignment::Usage;
-use enact_domain::digest::Digest;
 use enact_domain::record::RecordedAttempt;
-use enact_domain::time::Millis;
 use serde::Serialize;
 
 use crate::error::StoreError;
@@ -30,19 +28,6 @@ pub struct Summary {
     pub audit_entries: u64,
     /// What all attempts used.
     pub usage: Usage,
-}
-
-/// A revision of a document.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Revision {
-    /// Digest of its content.
-    pub digest: Digest,
-    /// The version that the document gave itself.
-    pub version: Option<String>,
-    /// Who is recorded as its author.
-    pub actor: String,
-    /// When it was recorded first.
-    pub at: Millis,
 }
 
 impl Store {
@@ -85,52 +70,6 @@ impl Store {
             .collect()
     }
 
-    /// The revisions of a document, oldest first.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    pub async fn revisions(&self, tenant: &str, subject_uid: &str) -> Result<Vec<Revision>, StoreError> {
-        const DOING: &str = "read a document's revisions";
-        let rows = self
-            .read(DOING, tenant, async |session: &mut Session| {
-                sqlx::query!(
-                    r#"select digest, version, actor, (extract(epoch from revised_at) * 1000)::bigint as "at!"
-                    from enact.revisions where tenant_id = $1 and subject_uid = $2 order by revised_at, digest"#,
-                    tenant,
-                    subject_uid,
-                )
-                .fetch_all(session.statement())
-                .await
-            })
-            .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| Revision {
-                digest: Digest::from(row.digest),
-                version: row.version,
-                actor: row.actor,
-                at: Millis(row.at),
-            })
-            .collect())
-    }
-
-    /// The document with this digest, if it was recorded.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub async fn content(&self, tenant: &str, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        self.read("read a document", tenant, async |session: &mut Session| {
-            sqlx::query_scalar!(
-                "select content from enact.contents where tenant_id = $1 and digest = $2",
-                tenant,
-                digest.as_str(),
-            )
-            .fetch_optional(session.statement())
-            .await
-        })
-        .await
-    }
-
     /// How much there is of one plan: its own revisions and approvals, and its tasks' transitions and attempts.
     ///
     /// # Errors
@@ -162,7 +101,7 @@ impl Store {
                         from enact.usage where tenant_id = $1 and ($2::text is null or plan_uid = $2)
                     )
                     select
-                        (select count(*) from enact.revisions
+                        (select count(*) from enact.history
                             where tenant_id = $1 and ($2::text is null or subject_uid = $2)) as "revisions!",
                         (select count(*) from enact.approvals a
                             where tenant_id = $1 and ($2::text is null or exists (

@@ -183,6 +183,7 @@ struct Share<'s> {
 fn size(record: &Record) -> usize {
     match &record.event {
         Event::Revision { content, .. } => content.len(),
+        Event::Findings { findings, .. } => findings.to_string().len(),
         _ => 0,
     }
 }

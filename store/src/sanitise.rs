@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use enact_domain::assignment::{AttemptResult, MAX_RESULT_BYTES, Report};
 use enact_domain::record::{Event, Record};
+use serde_json::Value;
 
 use crate::error::StoreError;
 use crate::session::check_tenant;
 
 /// Largest message or comment that is kept, in bytes; a longer one is cut.
 const MAX_TEXT_BYTES: usize = 32 << 10;
+/// Largest reason of a revision that is kept, in bytes; a longer one is cut.
+const MAX_REASON_BYTES: usize = 1 << 10;
 
 /// Checks a record's tenant and cleans its texts. Names and keys are left alone: cut, they would mean something else, so the database
 /// refuses those that are too long. A document is kept as bytes, and may hold anything.
@@ -19,7 +22,17 @@ pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
         clean(name);
     }
     match &mut record.event {
-        Event::Revision { version, digest: _, content: _ } => version.iter_mut().for_each(clean),
+        Event::Revision { version, reason, commit, digest: _, content: _ } => {
+            version.iter_mut().chain(commit).for_each(clean);
+            shorten(reason, MAX_REASON_BYTES);
+        }
+        Event::Findings { analyser, findings, digest: _ } => {
+            if !findings.is_array() {
+                return Err(StoreError::Invalid { what: "findings", problem: "must be an array".to_owned() });
+            }
+            clean(analyser);
+            clean_value(findings);
+        }
         Event::Transition { key, state, reason, message, task } => {
             [key, state, reason].into_iter().for_each(clean);
             shorten(message, MAX_TEXT_BYTES);
@@ -66,13 +79,30 @@ fn sanitise_report(report: &mut Report) {
         .collect::<BTreeMap<_, _>>();
 }
 
-fn clean(text: &mut String) {
+pub(crate) fn clean(text: &mut String) {
     if text.contains('\0') {
         *text = text.replace('\0', "\u{FFFD}");
     }
 }
 
-fn shorten(text: &mut String, bytes: usize) {
+fn clean_value(value: &mut Value) {
+    match value {
+        Value::String(text) => clean(text),
+        Value::Array(values) => values.iter_mut().for_each(clean_value),
+        Value::Object(fields) if fields.keys().any(|name| name.contains('\0')) => {
+            let cleaned = std::mem::take(fields).into_iter().map(|(mut name, mut value)| {
+                clean(&mut name);
+                clean_value(&mut value);
+                (name, value)
+            });
+            *fields = cleaned.collect();
+        }
+        Value::Object(fields) => fields.values_mut().for_each(clean_value),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+pub(crate) fn shorten(text: &mut String, bytes: usize) {
     clean(text);
     text.truncate(text.floor_char_boundary(bytes));
 }

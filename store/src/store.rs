@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use enact_domain::record::Record;
@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::error::{Class, StoreError};
 use crate::sanitise::sanitise;
 use crate::session::Session;
-use crate::{journal, migrate, projections};
+use crate::{journal, migrate, numbering, projections};
 
 const RECORDING: &str = "write to the record";
 
@@ -22,6 +22,8 @@ pub struct Store {
     pool: PgPool,
     operation_timeout: Duration,
     trips: Arc<AtomicU64>,
+    /// Where pgvector is, once it was found.
+    pub(crate) vector_schema: Arc<OnceLock<String>>,
 }
 
 impl Store {
@@ -35,6 +37,7 @@ impl Store {
             pool: config.pool_options().connect_lazy_with(config.connect_options()?),
             operation_timeout: config.operation_timeout,
             trips: Arc::default(),
+            vector_schema: Arc::default(),
         })
     }
 
@@ -193,10 +196,7 @@ impl Store {
             None => self.session(RECORDING).await?,
         };
         session.begin(RECORDING, tenant).await?;
-        let written = match journal::append(&mut session, tenant, records).await {
-            Ok(new) => projections::apply(&mut session, tenant, &new).await,
-            Err(error) => Err(error),
-        };
+        let written = append(&mut session, tenant, records).await;
         match &written {
             Ok(()) => session.commit(RECORDING).await?,
             Err(error) if error.class() == Class::Permanent => session.roll_back(RECORDING).await?,
@@ -205,4 +205,11 @@ impl Store {
         *kept = Some(session);
         written
     }
+}
+
+/// Writes those of `records` that are not known yet to all tables.
+async fn append(session: &mut Session, tenant: &str, records: &[&Record]) -> Result<(), StoreError> {
+    let turns = numbering::number(session, tenant, records).await?;
+    let new = journal::append(session, tenant, &turns).await?;
+    projections::apply(session, tenant, &new).await
 }

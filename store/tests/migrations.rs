@@ -18,7 +18,8 @@ async fn migrating_is_idempotent_and_safe_from_two_sides() {
     migrate(&url, Some(&login)).await.unwrap();
     migrate(&url, None).await.unwrap();
     database.store().ready().await.unwrap();
-    assert_eq!(database.number("select count(*) from enact.migrations").await, 1);
+    let migrations = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap().count();
+    assert_eq!(database.number("select count(*) from enact.migrations").await, i64::try_from(migrations).unwrap());
 }
 
 #[tokio::test]
@@ -60,11 +61,11 @@ async fn readiness_needs_the_schema() {
     assert_eq!((error.category(), error.class()), ("schema", Class::Transient), "{error}");
     migrate(&database.owner_url(), Some(&database.login())).await.unwrap();
     let mut superuser = database.superuser().await;
-    superuser.execute("update migrations set version = version - 1").await.unwrap();
+    superuser.execute("update migrations set success = false where version > 1").await.unwrap();
     let error = database.store().ready().await.expect_err("the schema is too old");
-    assert!(error.to_string().contains("is at version 0, not 1"), "{error}");
+    assert!(error.to_string().contains("is at version 1, not "), "{error}");
     // A newer release only adds to the schema, so that this one still works, also when it is rolled back to.
-    superuser.execute("update migrations set version = 1").await.unwrap();
+    superuser.execute("update migrations set success = true").await.unwrap();
     superuser
         .execute(
             "insert into migrations select 9999, 'later', now(), true, checksum, 0 from migrations where version = 1",

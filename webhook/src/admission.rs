@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{Stream, TryStreamExt as _};
-use k8s_openapi::jiff::SignedDuration;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview, Operation};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -186,7 +186,7 @@ impl<W: World> Service<W> {
         let mut response = AdmissionResponse::from(request.inner());
         match webhook {
             Webhook::Mutate => {
-                let patch = mutate::stamp(request, &self.admission.world).await?;
+                let patch = mutate::stamp(request, &self.admission.world, Timestamp::now()).await?;
                 if !patch.0.is_empty() {
                     let unwritten =
                         |e| Denial::invalid("metadata", format!("{e}; this is a mistake of Enact, please report it"));

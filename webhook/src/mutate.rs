@@ -1,21 +1,22 @@
-//! What the webhook writes into objects: who decided, who is the author, whose tenant it is. Nothing else.
+//! What the webhook writes into objects: who decided, who is the author, who answered and when, whose tenant it is. Nothing else.
 
 use enact_crds::approval::Person;
 use enact_domain::names::{ANNOTATION_AUTHOR, LABEL_TENANT};
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation};
+use k8s_openapi::jiff::Timestamp;
 use kube::core::admission::Operation;
 use serde_json::{Value, json};
 
 use crate::denial::Denial;
-use crate::request::{Kind, Request};
+use crate::request::{Kind, Request, part};
 use crate::world::World;
 
-/// The patch that stamps the object of `request`; empty when there is nothing to stamp.
+/// The patch that stamps the object of `request`, which came at the time `now`; empty when there is nothing to stamp.
 ///
 /// # Errors
 /// When the namespace's tenant cannot be looked up. An object in no tenant's namespace is left as it is: the validating side refuses it.
-pub async fn stamp<W: World>(request: &Request, world: &W) -> Result<Patch, Denial> {
+pub async fn stamp<W: World>(request: &Request, world: &W, now: Timestamp) -> Result<Patch, Denial> {
     let (Some(kind), Some(object)) = (request.kind(), request.object()) else {
         return Ok(Patch::default());
     };
@@ -44,6 +45,9 @@ pub async fn stamp<W: World>(request: &Request, world: &W) -> Result<Patch, Deni
     if kind == Kind::Approval && request.operation() == &Operation::Create {
         patch.extend(sign(request));
     }
+    if kind == Kind::Specification && request.changes_spec() {
+        patch.extend(answers(request, now));
+    }
     Ok(Patch(patch))
 }
 
@@ -59,6 +63,28 @@ fn sign(request: &Request) -> Option<PatchOperation> {
     let spec = request.object()?.data.get("spec")?.as_object()?;
     let by = json!(Person { user: request.user().to_owned(), groups: request.groups().to_vec() });
     (spec.get("by") != Some(&by)).then(|| add(["spec", "by"], by))
+}
+
+/// Writes into each of `spec.clarifications` who answered and on which day (UTC): who asks and today where the answer is new, and what
+/// is stored where it is not.
+fn answers(request: &Request, now: Timestamp) -> Vec<PatchOperation> {
+    let list = |object| part(object, "spec")?.get("clarifications")?.as_array();
+    let stored = list(request.old());
+    let said = |answer: &Value| (answer.get("question").cloned(), answer.get("answer").cloned());
+    let mut patch = Vec::new();
+    // What is no list of objects is left to the schema to refuse.
+    for (index, answer) in list(request.object()).into_iter().flatten().enumerate().filter(|(_, a)| a.is_object()) {
+        let known = stored.into_iter().flatten().find(|old| said(old) == said(answer));
+        let due = match known {
+            Some(old) => [("by", old.get("by").cloned()), ("date", old.get("date").cloned())],
+            None => [("by", Some(json!(request.user()))), ("date", Some(json!(now.strftime("%Y-%m-%d").to_string())))],
+        };
+        for (field, value) in due.into_iter().filter(|(field, value)| answer.get(field) != value.as_ref()) {
+            let path = ["spec", "clarifications", &index.to_string(), field];
+            patch.push(value.map_or_else(|| remove(path), |value| add(path, value)));
+        }
+    }
+    patch
 }
 
 /// Sets a field, whether it is there or not.

@@ -6,7 +6,8 @@ pub mod https;
 use std::collections::HashMap;
 
 use enact_crds::approval::SubjectKind;
-use enact_domain::approval::Policy;
+use enact_crds::common::NamespacedRef;
+use enact_domain::approval::{Content, Policy};
 use enact_domain::digest::Digest;
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, AdmissionReview};
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use crate::denial::{Denial, Outcome};
 use crate::request::Request;
 use crate::validate::{Admission, Settings};
-use crate::world::{ApprovalSubject, Claim, LookupError, Referent, World, owner};
+use crate::world::{ApprovalSubject, Article, Claim, LookupError, Referent, World, owner};
 
 pub const OPERATOR: &str = "system:serviceaccount:enact:enact-operator";
 pub const ANN: &str = "ann@example.org";
@@ -27,6 +28,10 @@ pub struct Fixed {
     pub subjects: HashMap<String, ApprovalSubject>,
     pub unfinished: Vec<String>,
     pub existing: Vec<String>,
+    /// Constitutions in force, by `namespace/name`.
+    pub articles: HashMap<String, Article>,
+    /// What the Tenant of every namespace names.
+    pub root: Option<NamespacedRef>,
     pub broken: bool,
 }
 
@@ -38,8 +43,9 @@ impl Fixed {
 
     /// A subject by `bob`, with this policy, whose content is `text`.
     pub fn with_subject(mut self, path: &str, text: &str, policy: Policy) -> Self {
-        let digest = Some(Digest::of_bytes(text.as_bytes()));
-        self.subjects.insert(path.into(), ApprovalSubject { digest, author: Some("bob@example.org".into()), policy });
+        let author = Some("bob@example.org".into());
+        let content = Content { digest: Digest::of_bytes(text.as_bytes()), author, worst: None };
+        self.subjects.insert(path.into(), ApprovalSubject { content: Some(content), policy });
         self
     }
 
@@ -74,6 +80,14 @@ impl World for Fixed {
     async fn unfinished_plans(&self, namespaces: &[String]) -> Result<Vec<String>, LookupError> {
         let inside = |p: &&String| p.split_once('/').is_some_and(|(n, _)| namespaces.iter().any(|x| x == n));
         self.up(self.unfinished.iter().filter(inside).cloned().collect())
+    }
+
+    async fn article(&self, at: &NamespacedRef) -> Result<Option<Article>, LookupError> {
+        self.up(self.articles.get(&format!("{}/{}", at.namespace, at.name)).cloned())
+    }
+
+    async fn root(&self, _: &str) -> Result<Option<NamespacedRef>, LookupError> {
+        self.up(self.root.clone())
     }
 
     async fn exists(&self, kind: Referent, namespace: &str, name: &str) -> Result<bool, LookupError> {

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: figures on a real API server with nodes that kwok plays, beside a reference in the same run.
+//! `cargo xtask bench`: figures on a real API server with nodes that kwok plays, and on a real Postgres, beside references in the same run.
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -9,20 +9,39 @@ use crate::cmd::{CommandExt, cmd};
 use crate::images;
 use crate::install::{self, Images};
 use crate::kube::Kube;
+use crate::postgres;
 
 /// The most that a played node takes, and enough of them for all pods at once.
 const NODES: u32 = 20;
 
-/// Measures Enact: wall time, latency of a step, API writes, memory, database round trips
+/// Measures Enact: wall time, latency of a step, API writes, memory, database round trips, search
 #[derive(Args)]
 pub(crate) struct Bench {
+    /// Measure search alone, which needs no cluster
+    #[arg(long)]
+    search: bool,
+
     /// Flags of the measuring program, as in `-- --parallel 200 --live 0`
     #[arg(last = true)]
     arguments: Vec<String>,
 }
 
-/// Prepares the cluster, installs programs that are optimised as for a release, measures, and puts the usual installation back.
+/// Prepares Postgres and the cluster, installs programs that are optimised as for a release, measures, and puts the usual installation back.
 pub(crate) fn run(bench: &Bench) -> Result<()> {
+    if !bench.search {
+        install()?;
+    }
+    let built = binaries::compile(&["enact-bench"], true)?;
+    let [program] = built.as_slice() else { bail!("there is more than one enact-bench") };
+    let mut measure = cmd(&program.executable, &bench.arguments);
+    measure.env("ENACT_BENCH_POSTGRES", postgres::ensure()?);
+    if !bench.search {
+        measure.arg("--audit-log").arg(cluster::audit_log()?).env("KUBECONFIG", cluster::default_kubeconfig()?);
+    }
+    measure.show()
+}
+
+fn install() -> Result<()> {
     let options = Options { audit: true, nodes: Some(NODES), ..Options::default() };
     cluster::up(&options)?;
     let kube = Kube::own()?;
@@ -37,10 +56,5 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             "--set=operator.extraEnv[1].value=kwok.x-k8s.io/node",
             "--set=operator.resources.limits.memory=1Gi",
         ],
-    )?;
-    let built = binaries::compile(&["enact-bench"], true)?;
-    let [program] = built.as_slice() else { bail!("there is more than one enact-bench") };
-    let mut measure = cmd(&program.executable, ["--audit-log"]);
-    measure.arg(cluster::audit_log()?).args(&bench.arguments);
-    measure.env("KUBECONFIG", cluster::default_kubeconfig()?).show()
+    )
 }

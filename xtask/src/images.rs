@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::cmd::{CommandExt, cmd};
 use crate::digest::Inputs;
-use crate::{apt, binaries, cluster, dirs};
+use crate::{apt, binaries, cluster, dirs, model};
 
 /// Where our images are published.
 pub(crate) const REGISTRY: &str = "ghcr.io/enact-dev";
@@ -34,13 +34,16 @@ const BASE_SUITE: &str = "trixie";
 const PACKAGES: [&str; 4] = ["binutils", "buildah", "golang-github-containers-common", "mmdebstrap"];
 
 /// Our images, and the programs that lie in the build context; without any, the context is the Containerfile's folder.
-const IMAGES: [(&str, &[&str]); 4] =
-    [("enact", &binaries::NAMES), ("agent", &["enact-runner"]), ("postgres", &[]), ("git-server", &[])];
+const IMAGES: [(&str, &[&str]); 5] =
+    [("enact", &binaries::NAMES), ("agent", &["enact-runner"]), ("postgres", &[]), ("git-server", &[]), (MODEL, &[])];
+
+/// The image of the sentence model, whose context is the model. It is made when it is asked for by name: search works without it.
+const MODEL: &str = "minilm";
 
 /// Builds our images
 #[derive(Args)]
 pub(crate) struct Build {
-    /// Build these only: enact, agent, postgres, git-server
+    /// Build these only: enact, agent, postgres, git-server, minilm; by default all but minilm
     #[arg(value_name = "IMAGE", value_parser = IMAGES.map(|(name, _)| name))]
     only: Vec<String>,
 
@@ -131,9 +134,10 @@ pub(crate) fn run(build: &Build) -> Result<()> {
     Ok(())
 }
 
-/// Builds the images called `only`, or all of them.
+/// Builds the images called `only`, or all that are built by default.
 pub(crate) fn archives(only: &[String], release: bool) -> Result<Vec<Archive>> {
-    let chosen = IMAGES.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|wanted| wanted == name));
+    let by_default = |name: &str| only.is_empty() && name != MODEL;
+    let chosen = IMAGES.iter().filter(|(name, _)| by_default(name) || only.iter().any(|wanted| wanted == name));
     let chosen: Vec<_> = chosen.collect();
     let mut programs: Vec<&str> = chosen.iter().flat_map(|(_, programs)| programs.iter().copied()).collect();
     programs.sort_unstable();
@@ -263,7 +267,9 @@ impl Store {
     /// The archive of one of our images, with `programs` from `dist/` in it.
     fn archive_of(&self, name: &str, programs: &[&str]) -> Result<Archive> {
         let folder = dirs::workspace().join("images").join(name);
-        let files = if programs.is_empty() {
+        let files = if name == MODEL {
+            model::files()?
+        } else if programs.is_empty() {
             files_in(&folder)?
         } else {
             programs.iter().map(|program| dirs::workspace().join("dist").join(program)).collect()

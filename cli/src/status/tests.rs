@@ -104,7 +104,11 @@ fn snapshot() -> Snapshot {
             agent_ref: LocalRef { name: "scripts".into() },
             tasks: works,
             workspace: Some(Workspace { url: "https://git.example.com/door.git".into(), ..Workspace::default() }),
-            approval: ApprovalPolicy { required: 2, groups: vec!["leads".into(), "owners".into()], four_eyes: false },
+            approval: ApprovalPolicy {
+                required: 2,
+                groups: vec!["leads".into(), "owners".into()],
+                ..ApprovalPolicy::default()
+            },
             ..PlanSpec::default()
         },
     );

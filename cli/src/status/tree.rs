@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Effects, Style};
 use enact_crds::common::Time;
 use enact_crds::plan;
 use enact_crds::task::Phase;
-use enact_domain::approval::Verdict;
+use enact_domain::approval::{Demand, Verdict};
 use enact_domain::digest::Digest;
 use enact_domain::names;
 use jiff::Timestamp;
@@ -139,11 +139,10 @@ fn heading(snapshot: &Snapshot, rows: &[Row<'_>], now: Timestamp, look: Look) ->
         .add(FAINT, &format!("  {time}"));
     let mut lines = vec![title.end(), progress(snapshot, rows, look)];
     if let Some(specification) = &snapshot.specification {
-        let standing = snapshot.specification_standing(specification);
-        let groups = &specification.spec.approval.groups;
-        lines.push(subject("specification", &specification.name_any(), &standing, groups, look));
+        let standing = snapshot.specification_standing(specification, now);
+        lines.push(subject("specification", &specification.name_any(), &standing, look));
     }
-    lines.push(subject("plan", &plan.name_any(), &snapshot.plan_standing(), &plan.spec.approval.groups, look));
+    lines.push(subject("plan", &plan.name_any(), &snapshot.plan_standing(now), look));
     let unfinished = status.phase != plan::Phase::Succeeded;
     if let Some(ready) = snapshot.ready().filter(|ready| unfinished && ready.status != "True") {
         let style = if snapshot.outcome().is_some() { BAD } else { FAINT };
@@ -176,27 +175,27 @@ fn progress(snapshot: &Snapshot, rows: &[Row<'_>], look: Look) -> String {
 }
 
 /// Where a subject stands with people.
-fn subject(kind: &str, name: &str, standing: &Standing, groups: &[String], look: Look) -> String {
+fn subject(kind: &str, name: &str, standing: &Standing, look: Look) -> String {
     let (style, said) = match standing {
         Standing::Unseen => (FAINT, "not looked at yet".to_owned()),
         Standing::Unasked => (FAINT, "asks for no approval".to_owned()),
-        Standing::Decided(digest, Verdict::Approved(people)) => {
+        Standing::Decided(digest, Verdict::Approved { people, .. }) => {
             (GOOD, format!("✓ approved by {}  {}", people.join(", "), digest.short()))
         }
         Standing::Decided(_, Verdict::Rejected { user, comment }) => {
             (BAD, format!("✗ rejected by {user}: {}", one_line(comment)))
         }
-        Standing::Decided(digest, Verdict::Waiting { have, need }) => {
-            (WARNING, waiting(kind, name, digest, groups, *have, *need))
-        }
+        Standing::Decided(digest, Verdict::Waiting(demand)) => (WARNING, waiting(kind, name, digest, demand)),
     };
     let label = format!("{} {name}  ", if kind == "plan" { "Plan" } else { "Specification" });
     look.line().plain(&label).add(style, &said).end()
 }
 
-fn waiting(kind: &str, name: &str, digest: &Digest, groups: &[String], have: u32, need: u32) -> String {
+fn waiting(kind: &str, name: &str, digest: &Digest, demand: &Demand) -> String {
+    let Demand { have, need, groups, .. } = demand;
     let by = if groups.is_empty() { String::new() } else { format!(" by {}", groups.join(" or ")) };
-    format!("○ waits for approval{by}, {have} of {need}  {}: enact approve {kind}/{name}", digest.short())
+    let why = demand.because.map(|severity| format!(" for its {severity} findings")).unwrap_or_default();
+    format!("○ waits for approval{by}{why}, {have} of {need}  {}: enact approve {kind}/{name}", digest.short())
 }
 
 fn phase(title: &str, rows: &[&Row<'_>], now: Timestamp, look: Look, last: bool, fold: Fold) -> Vec<String> {

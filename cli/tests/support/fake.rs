@@ -1,9 +1,13 @@
 //! An API server on loopback that answers what a test wants, and keeps what it was asked.
 
+// Each test program compiles this module and uses a part of it.
+#![allow(dead_code)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -19,6 +23,8 @@ pub struct Request {
     pub path: String,
     pub query: BTreeMap<String, String>,
     pub content_type: String,
+    /// The token for the server behind the API server.
+    pub token: String,
     /// Null when there was none.
     pub body: Value,
 }
@@ -48,6 +54,10 @@ pub enum Answer {
     Failure(u16, &'static str),
     /// These bytes.
     Bytes(&'static [u8]),
+    /// A document.
+    Text(String),
+    /// A refusal of the server behind the API server.
+    Problem(u16, &'static str),
     /// These changes, and no end.
     Changes(Vec<Value>),
 }
@@ -87,10 +97,22 @@ impl Fake {
 
     /// Runs `enact` with these arguments; its exit code, and what it wrote to both streams.
     pub fn enact(&self, arguments: &[&str]) -> Ran {
+        self.enact_with(arguments, &[])
+    }
+
+    /// The directory that `enact` runs in.
+    pub fn here(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Runs `enact` with these arguments and this environment.
+    pub fn enact_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
         let output = Command::new(env!("CARGO_BIN_EXE_enact"))
             .args(arguments)
             .env_clear()
             .env("KUBECONFIG", self.directory.path().join("config"))
+            .envs(environment.iter().copied())
+            .current_dir(self.directory.path())
             .stdin(Stdio::null())
             .output()
             .unwrap();
@@ -154,14 +176,18 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
     let content_type = headers.remove("content-type").unwrap_or_default();
     let query = url.query_pairs().into_owned().collect();
-    Some(Request { method, path: url.path().to_owned(), query, content_type, body })
+    let token = headers.remove("x-enact-token").unwrap_or_default();
+    Some(Request { method, path: url.path().to_owned(), query, content_type, token, body })
 }
 
 fn reply(mut stream: TcpStream, request: &Request, answer: Answer) -> std::io::Result<()> {
+    let media = match answer {
+        Answer::Text(_) => "text/markdown",
+        Answer::Problem(..) => "application/problem+json",
+        _ => "application/json",
+    };
     let head = |code: u16, length: usize| {
-        format!(
-            "HTTP/1.1 {code} x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-        )
+        format!("HTTP/1.1 {code} x\r\nContent-Type: {media}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n")
     };
     let (code, body) = match answer {
         Answer::Ok(value) => (if request.method == "POST" { 201 } else { 200 }, value.to_string().into_bytes()),
@@ -178,6 +204,8 @@ fn reply(mut stream: TcpStream, request: &Request, answer: Answer) -> std::io::R
             (code, status.to_string().into_bytes())
         }
         Answer::Bytes(bytes) => (200, bytes.to_vec()),
+        Answer::Text(text) => (200, text.into_bytes()),
+        Answer::Problem(code, detail) => (code, json!({ "status": code, "detail": detail }).to_string().into_bytes()),
         Answer::Changes(changes) => {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n")?;
             for change in changes {

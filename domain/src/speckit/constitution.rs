@@ -164,7 +164,7 @@ fn musts(markdown: &Markdown, lines: std::ops::Range<usize>) -> Vec<Item> {
 }
 
 /// One past the end of the first sentence: a full stop before white space, or a full-width one.
-fn sentence_end(text: &str) -> usize {
+pub(crate) fn sentence_end(text: &str) -> usize {
     let mut characters = text.char_indices().peekable();
     while let Some((at, c)) = characters.next() {
         let spaced = characters.peek().is_none_or(|(_, next)| next.is_whitespace());
@@ -177,7 +177,8 @@ fn sentence_end(text: &str) -> usize {
     text.len()
 }
 
-fn demands(sentence: &str) -> bool {
+/// Whether a sentence demands something, in the words of RFC 2119 or their like in other languages.
+pub(crate) fn demands(sentence: &str) -> bool {
     let words = || sentence.split(|c: char| !c.is_alphanumeric());
     words().any(|w| matches!(w, "MUST" | "SHALL" | "REQUIRED" | "DEVE" | "DEVEM" | "DEBE"))
         || sentence.contains("必须")

@@ -1,25 +1,25 @@
 //! Decide: whether a decision counts.
 
 use enact_crds::{Approval, convert};
-use enact_domain::approval::{Void, counts};
+use enact_domain::approval::counts;
 use enact_domain::condition::Progress;
-use kube::ResourceExt as _;
+use enact_domain::time::Millis;
 
 use super::observe::{Observed, Subject};
 
-/// Which of the kstatus conditions holds, its reason, and a message for a person.
-pub fn decide(object: &Approval, seen: &Observed) -> (Progress, &'static str, String) {
+/// Which of the kstatus conditions holds at the time `now`, its reason, and a message for a person.
+pub fn decide(object: &Approval, seen: &Observed, now: Millis) -> (Progress, &'static str, String) {
     use Progress::{Ready, Reconciling, Stalled};
     let subject = format!("{:?} {}", object.spec.subject.kind, object.spec.subject.name);
     if seen.tenant.is_none() {
         let message = "the namespace belongs to no tenant, so nothing in it can be decided on; add it to a Tenant's spec.namespaces";
         return (Stalled, "NotInTenant", message.into());
     }
-    let Some(decision) = convert::decision(&object.name_any(), &object.spec) else {
+    let Some(decision) = convert::decision(object) else {
         let message = "spec.by is empty: the admission webhook did not see this object; create another one while enact-webhook runs";
         return (Stalled, "NotStamped", message.into());
     };
-    let (policy, digest, author) = match &seen.subject {
+    let (policy, content) = match &seen.subject {
         Subject::Missing => {
             return (
                 Stalled,
@@ -28,24 +28,17 @@ pub fn decide(object: &Approval, seen: &Observed) -> (Progress, &'static str, St
             );
         }
         Subject::Unread => return (Reconciling, "WaitingForSubject", format!("{subject} was not read yet")),
-        Subject::Known { policy, digest, author } => (policy, digest, author.as_deref()),
+        Subject::Known { policy, content } => (policy, content),
     };
-    match counts(policy, digest, author, &decision) {
+    match counts(policy, content, &decision, now) {
         Ok(()) => (Ready, "Counts", format!("{subject} has the content that {} decided on", decision.user)),
-        Err(void) => {
-            let reason = match void {
-                Void::ContentChanged => "ContentChanged",
-                Void::NotInGroup => "NotInGroup",
-                Void::OwnWork => "OwnWork",
-            };
-            (Stalled, reason, void.to_string())
-        }
+        Err(void) => (Stalled, void.reason(), void.to_string()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use enact_domain::approval::Policy;
+    use enact_domain::approval::{Content, Policy};
     use enact_domain::digest::Digest;
     use serde_json::json;
 
@@ -65,9 +58,8 @@ mod tests {
     fn known(content: &str, groups: &[&str]) -> Subject {
         let groups = groups.iter().map(ToString::to_string).collect();
         Subject::Known {
-            policy: Policy { required: 1, groups, four_eyes: true },
-            digest: Digest::of_bytes(content.as_bytes()),
-            author: Some("bob".into()),
+            policy: Policy { required: 1, groups, four_eyes: true, ..Policy::default() },
+            content: Content { digest: Digest::of_bytes(content.as_bytes()), author: Some("bob".into()), worst: None },
         }
     }
 
@@ -75,7 +67,7 @@ mod tests {
     fn every_state_has_its_reason() {
         let shown = |by, tenant: Option<&str>, subject| {
             let (progress, reason, message) =
-                decide(&approval(by), &Observed { tenant: tenant.map(Into::into), subject });
+                decide(&approval(by), &Observed { tenant: tenant.map(Into::into), subject }, Millis(0));
             format!("{progress:?} {reason}: {message}\n")
         };
         let acme = Some("acme");

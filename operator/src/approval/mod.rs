@@ -31,7 +31,7 @@ pub async fn reconcile(object: Arc<Approval>, ctx: Arc<Context>) -> Result<Actio
     if ctx.settling(&object.namespace().unwrap_or_default()) {
         return Ok(Action::requeue(RESYNC));
     }
-    let (progress, reason, message) = decide::decide(&object, &seen);
+    let (progress, reason, message) = decide::decide(&object, &seen, ctx.now());
     // What the person did is remembered before anything is said about it, and a status is the proof that it was.
     if object.status.is_none() {
         ctx.record(seen.tenant.and_then(|tenant| decision(&object, tenant)).into_iter().collect()).await?;

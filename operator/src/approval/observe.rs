@@ -2,9 +2,9 @@
 
 use enact_crds::approval::SubjectKind;
 use enact_crds::common::ApprovalPolicy;
-use enact_crds::{Approval, Constitution, Plan, Specification};
-use enact_domain::approval::Policy;
-use enact_domain::digest::Digest;
+use enact_crds::{Approval, Constitution, Plan, Specification, convert};
+use enact_domain::analysis::Severity;
+use enact_domain::approval::{Content, Policy};
 use enact_domain::names;
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::Api;
@@ -36,9 +36,7 @@ pub enum Subject {
         /// What it asks of approvals.
         policy: Policy,
         /// Its content.
-        digest: Digest,
-        /// Who wrote it.
-        author: Option<String>,
+        content: Content,
     },
 }
 
@@ -58,18 +56,21 @@ pub async fn observe(object: &Approval, ctx: &Context) -> Result<Observed, Error
     let subject = match object.spec.subject.kind {
         SubjectKind::Constitution => {
             read(ctx, &namespace, name, |c: &Constitution| {
-                Some((&c.spec.approval, c.status.as_ref()?.digest.as_ref()?))
+                let status = c.status.as_ref()?;
+                Some((&c.spec.approval, status.digest.as_ref()?, convert::worst(&status.findings)))
             })
             .await
         }
         SubjectKind::Specification => {
             read(ctx, &namespace, name, |s: &Specification| {
-                Some((&s.spec.approval, s.status.as_ref()?.digest.as_ref()?))
+                let status = s.status.as_ref()?;
+                Some((&s.spec.approval, status.digest.as_ref()?, convert::worst(&status.findings)))
             })
             .await
         }
         SubjectKind::Plan => {
-            read(ctx, &namespace, name, |p: &Plan| Some((&p.spec.approval, p.status.as_ref()?.digest.as_ref()?))).await
+            read(ctx, &namespace, name, |p: &Plan| Some((&p.spec.approval, p.status.as_ref()?.digest.as_ref()?, None)))
+                .await
         }
     }?;
     Ok(Observed { tenant: ctx.tenant_of(&namespace).map(|m| m.tenant), subject })
@@ -79,7 +80,7 @@ async fn read<K>(
     ctx: &Context,
     namespace: &str,
     name: &str,
-    content: impl FnOnce(&K) -> Option<(&ApprovalPolicy, &String)>,
+    content: impl FnOnce(&K) -> Option<(&ApprovalPolicy, &String, Option<Severity>)>,
 ) -> Result<Subject, Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
@@ -89,9 +90,12 @@ where
     let Some(found) = found else {
         return Ok(Subject::Missing);
     };
-    Ok(content(&found).map_or(Subject::Unread, |(policy, digest)| Subject::Known {
+    Ok(content(&found).map_or(Subject::Unread, |(policy, digest, worst)| Subject::Known {
         policy: policy.into(),
-        digest: digest.clone().into(),
-        author: found.annotations().get(names::ANNOTATION_AUTHOR).cloned(),
+        content: Content {
+            digest: digest.clone().into(),
+            author: found.annotations().get(names::ANNOTATION_AUTHOR).cloned(),
+            worst,
+        },
     }))
 }

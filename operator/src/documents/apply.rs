@@ -10,8 +10,7 @@ use kube::runtime::events::EventType;
 use super::decide::Decision;
 use super::observe::Observed;
 use super::record::is_turn;
-use super::status::Standing;
-use super::validate::Facts;
+use super::status::{Shared as _, Standing};
 use super::{Document, RESYNC};
 use crate::context::Context;
 use crate::error::Error;
@@ -24,14 +23,16 @@ use crate::patch;
 pub async fn apply<D: Document>(
     object: &D,
     ctx: &Context,
-    seen: Observed,
+    seen: Observed<D::Facts>,
     before: Standing,
     decision: Decision,
 ) -> Result<(), Error> {
     let turn = is_turn(&before, &decision);
-    let checked = seen.content.ok().map(|c| c.checked);
-    let standing = before.after(&decision, checked.as_ref(), object.meta().generation, ctx.now());
-    write(object, ctx, standing, checked.map(|c| c.facts)).await?;
+    let content = seen.content.ok();
+    let mut standing = before.after(&decision, content.as_ref(), object.meta().generation, ctx.now());
+    standing.source = seen.sourcing.source;
+    let status = D::drafted(object.status().cloned().unwrap_or_default(), seen.sourcing.draft);
+    write(object, ctx, status.with(standing), content.map(|c| c.facts)).await?;
     if turn {
         let type_ = if decision.progress == Progress::Stalled { EventType::Warning } else { EventType::Normal };
         ctx.event(object, type_, decision.reason, decision.message).await;
@@ -39,7 +40,7 @@ pub async fn apply<D: Document>(
     Ok(())
 }
 
-/// Says once that nothing is decided while the record cannot be written.
+/// Says once that nothing is decided while the record cannot be used.
 ///
 /// # Errors
 /// The failure of the record, to be tried again; that of the API server.
@@ -59,13 +60,18 @@ pub async fn without_record<D: Document>(
         Class::Permanent => (Progress::Stalled, "RecordRefused", error.to_string()),
     };
     let standing = before.with(progress.conditions(reason, &message), object.meta().generation, ctx.now());
-    write(object, ctx, standing, None).await?;
+    write(object, ctx, object.status().cloned().unwrap_or_default().with(standing), None).await?;
     if error.class() == Class::Permanent { Ok(Action::requeue(RESYNC)) } else { Err(error.into()) }
 }
 
-async fn write<D: Document>(object: &D, ctx: &Context, standing: Standing, facts: Option<Facts>) -> Result<(), Error> {
+async fn write<D: Document>(
+    object: &D,
+    ctx: &Context,
+    status: D::Status,
+    facts: Option<D::Facts>,
+) -> Result<(), Error> {
     let api = Api::<D>::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default());
-    let status = D::with(object.status().cloned().unwrap_or_default(), standing, facts);
+    let status = object.tell(ctx, facts, status);
     patch::status(ctx, &api, object, object.status(), &status).await?;
     Ok(())
 }

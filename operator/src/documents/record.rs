@@ -2,16 +2,17 @@
 
 use enact_domain::condition::Progress;
 use enact_domain::digest::Digest;
-use enact_domain::record::{Event, Record, Subject};
+use enact_domain::names::ANNOTATION_REASON;
+use enact_domain::record::{Event, Record, Subject, told_reason};
 use enact_domain::speckit::MAX_DOCUMENT_BYTES;
-use enact_domain::time::Millis;
 use kube::ResourceExt as _;
 
 use super::Document;
 use super::decide::Decision;
-use super::observe::Observed;
+use super::observe::{Content, Observed};
+use super::source::Origin;
 use super::status::Standing;
-use crate::context::ACTOR;
+use crate::context::{ACTOR, Context};
 
 /// Whether the decision is another than the one that the status tells of.
 pub fn is_turn(before: &Standing, decision: &Decision) -> bool {
@@ -21,10 +22,10 @@ pub fn is_turn(before: &Standing, decision: &Decision) -> bool {
 /// What is to be remembered; nothing when nothing changed, and nothing of an object that no tenant owns.
 pub fn records<D: Document>(
     object: &D,
-    seen: &Observed,
+    ctx: &Context,
+    seen: &Observed<D::Facts>,
     before: &Standing,
     decision: &Decision,
-    now: Millis,
 ) -> Vec<Record> {
     let Some(tenant) = &seen.tenant else { return Vec::new() };
     let subject = Subject {
@@ -36,14 +37,24 @@ pub fn records<D: Document>(
     let record = |actor: &str, event| Record {
         tenant: tenant.clone(),
         subject: subject.clone(),
-        at: now,
+        at: ctx.now(),
         actor: actor.to_owned(),
         event,
     };
     let mut records = Vec::new();
-    if before.digest != decision.digest {
-        let author = seen.author.as_deref().unwrap_or(ACTOR);
-        records.extend(revision(seen).map(|event| record(author, event)));
+    if let Ok(content) = &seen.content {
+        if before.digest != decision.digest {
+            let author = seen.author.as_deref().unwrap_or(ACTOR);
+            let told = object.annotations().get(ANNOTATION_REASON);
+            records.extend(revision(content, before, told).map(|event| record(author, event)));
+        }
+        // Without a memory of what was recorded, the status tells: it is written after the record.
+        let shown = before.digest == decision.digest
+            && before.findings == content.findings.counts
+            && before.top_findings == content.findings.top();
+        if is_text(content) && !ctx.news.knows(&findings_of(object), &findings_key(content)).unwrap_or(shown) {
+            records.push(record(ACTOR, findings(content)));
+        }
     }
     if is_turn(before, decision) {
         records.push(record(ACTOR, transition(&object.resource_version().unwrap_or_default(), decision)));
@@ -51,15 +62,55 @@ pub fn records<D: Document>(
     records
 }
 
-/// The content, if it is a text. What is no text, or is too large to be read, is not kept.
-fn revision(seen: &Observed) -> Option<Event> {
-    let content = seen.content.as_ref().ok()?;
-    let text = str::from_utf8(&content.bytes).ok().filter(|t| t.len() <= MAX_DOCUMENT_BYTES)?;
+/// Remembers what was recorded.
+pub fn remember<D: Document>(object: &D, ctx: &Context, seen: &Observed<D::Facts>) {
+    if let Ok(content) = &seen.content {
+        ctx.news.replace(&findings_of(object), findings_key(content));
+    }
+}
+
+fn findings_of<D: Document>(object: &D) -> String {
+    format!("{}/findings", object.uid().unwrap_or_default())
+}
+
+fn findings_key<F>(content: &Content<F>) -> Digest {
+    Digest::of_bytes(format!("{} {}", content.digest, content.findings.digest()).as_bytes())
+}
+
+/// What is no text, or is too large to be read, is not kept.
+fn is_text<F>(content: &Content<F>) -> bool {
+    content.bytes.len() <= MAX_DOCUMENT_BYTES && str::from_utf8(&content.bytes).is_ok()
+}
+
+/// The content, if it is a text, and why it is another than before.
+fn revision<F>(content: &Content<F>, before: &Standing, told: Option<&String>) -> Option<Event> {
+    let text = str::from_utf8(&content.bytes).ok().filter(|_| is_text(content))?;
+    let answered = before.digest.as_ref().is_some_and(|before| content.steps.contains(before));
+    let told = told.and_then(|told| told_reason(told, &content.digest));
+    let reason = told.unwrap_or(match &content.origin {
+        _ if answered => "Clarification",
+        Origin::Source => "Source",
+        Origin::Git(_) => "Git",
+        Origin::Draft => "Draft",
+    });
+    let commit = match &content.origin {
+        Origin::Git(commit) => Some(commit.clone()),
+        Origin::Source | Origin::Draft => None,
+    };
     Some(Event::Revision {
-        digest: content.checked.digest.clone(),
-        version: content.checked.facts.version().map(str::to_owned),
+        digest: content.digest.clone(),
+        version: content.version.clone(),
+        reason: reason.to_owned(),
+        commit,
         content: text.to_owned(),
     })
+}
+
+/// All findings. The same ones have the same name, so that they are kept once.
+fn findings<F>(content: &Content<F>) -> Event {
+    let analyser = format!("enact {} {}", env!("CARGO_PKG_VERSION"), content.findings.digest().short());
+    let list = serde_json::to_value(content.findings.all.as_ref()).unwrap_or_default();
+    Event::Findings { digest: content.digest.clone(), analyser, findings: list }
 }
 
 /// The key has the version of the object that the decision was made on: a second try after a crash finds the same version, while the
@@ -77,75 +128,5 @@ fn transition(version: &str, decision: &Decision) -> Event {
         reason: decision.reason.to_owned(),
         message: decision.message.clone(),
         task: None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use enact_crds::Specification;
-    use enact_domain::approval::Policy;
-
-    use super::*;
-    use crate::documents::decide::decide;
-    use crate::documents::observe::{Content, Superior};
-    use crate::documents::validate;
-
-    fn seen(bytes: &[u8]) -> Observed {
-        Observed {
-            handle: String::new(),
-            tenant: Some("acme".into()),
-            content: Ok(Content { checked: validate::specification(bytes), bytes: bytes.to_vec() }),
-            constitution: Superior::None,
-            policy: Policy::default(),
-            author: Some("ann".into()),
-            decisions: Vec::new(),
-        }
-    }
-
-    fn of(bytes: &[u8], before: &Standing, version: &str) -> Vec<Record> {
-        let mut object = Specification::default();
-        object.metadata.resource_version = Some(version.into());
-        let seen = seen(bytes);
-        let decision = decide(&seen, before);
-        records(&object, &seen, before, &decision, Millis(5))
-    }
-
-    fn keys(records: &[Record]) -> Vec<&str> {
-        let key = |r: &'static str| r;
-        records
-            .iter()
-            .map(|r| match &r.event {
-                Event::Transition { key, .. } => key.as_str(),
-                _ => key("revision"),
-            })
-            .collect()
-    }
-
-    const TEXT: &[u8] = b"# Feature Specification: Shop\n\n- **FR-001**: It MUST sell.\n";
-
-    #[test]
-    fn a_second_try_records_the_same_and_a_later_one_something_else() {
-        let first = of(TEXT, &Standing::default(), "7");
-        assert_eq!(first.len(), 2);
-        assert_eq!((first[0].actor.as_str(), first[1].actor.as_str()), ("ann", ACTOR));
-        assert_eq!(keys(&first), keys(&of(TEXT, &Standing::default(), "7")));
-        assert_ne!(keys(&first), keys(&of(TEXT, &Standing::default(), "8")));
-    }
-
-    #[test]
-    fn nothing_new_records_nothing() {
-        let seen = seen(TEXT);
-        let decision = decide(&seen, &Standing::default());
-        let content = seen.content.as_ref().unwrap();
-        let standing = Standing::default().after(&decision, Some(&content.checked), Some(1), Millis(1));
-        assert_eq!(of(TEXT, &standing, "8"), Vec::new());
-    }
-
-    #[test]
-    fn what_is_no_text_is_not_kept() {
-        let records = of(b"\xff\xfe", &Standing::default(), "7");
-        assert!(
-            matches!(&records[..], [Record { event: Event::Transition { reason, .. }, .. }] if reason == "InvalidDocument")
-        );
     }
 }

@@ -10,7 +10,7 @@ use enact_domain::plan::{Action, After, TaskPhase};
 use enact_domain::time::Millis;
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::events::EventType;
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::index::TaskEntry;
 use crate::patch::FIELD_MANAGER;
-use crate::pods::AttemptPod;
+use crate::pods::{self, AttemptPod};
 use crate::task::{build, status};
 
 /// Seconds after which a task is shown as running; one that ends before saves a write.
@@ -117,13 +117,15 @@ async fn carry_out(pass: &Pass<'_>, action: &Action) -> Result<Done, Error> {
         Action::Reopen(node) => {
             let now = pass.observed.now;
             let rerun = pass.observed.plan.annotations().get(names::ANNOTATION_RERUN).cloned();
+            let redo = pass.redo(*node);
             change(
                 pass,
                 *node,
-                |t| status::reopened(t.rerun.as_deref(), now),
-                |_| IntegrationStatus {
+                |t| status::reopened(t.rerun.as_deref(), redo, now),
+                |old| IntegrationStatus {
                     attempts: pass.nodes[*node].attempts,
                     observed_rerun: rerun,
+                    observed_redo: redo.map(str::to_owned).or(old.observed_redo),
                     ..IntegrationStatus::default()
                 },
             )
@@ -228,26 +230,14 @@ fn released_at(pass: &Pass, node: usize) -> Option<Instant> {
 }
 
 fn put(ctx: &Context, pod: &Pod) -> Result<(), Error> {
-    let json = |source| Error::Json { what: "a Pod", source };
-    let pod: AttemptPod = serde_json::from_value(serde_json::to_value(pod).map_err(json)?).map_err(json)?;
-    ctx.index.put_pod(&pod);
+    ctx.index.put_pod(&AttemptPod::of(pod)?);
     Ok(())
 }
 
 async fn delete(pass: &Pass<'_>, node: usize, attempt: u32) -> Result<(), Error> {
     let name = pod_name(pass, node, attempt);
     let Some(entry) = pass.observed.children.pods.get(&name) else { return Ok(()) };
-    let pods: Api<Pod> = Api::namespaced(pass.ctx.client.clone(), &pass.observed.namespace);
-    let params = DeleteParams {
-        preconditions: Some(Preconditions { uid: Some(entry.uid.clone()), resource_version: None }),
-        ..DeleteParams::default()
-    };
-    pass.ctx.metrics.wrote("delete", "Pod");
-    match pods.delete(&name, &params).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(e)) if matches!(e.code, 404 | 409) => Ok(()),
-        Err(e) => Err(Error::kube(format!("delete Pod {name}"))(e)),
-    }
+    pods::delete(pass.ctx, &pass.observed.namespace, &name, &entry.uid).await
 }
 
 async fn end(pass: &Pass<'_>, action: &Action) -> Result<Done, Error> {
@@ -332,6 +322,7 @@ fn integrated(pass: &Pass, old: IntegrationStatus, end: &status::End) -> Integra
         commit: end.report.commit.clone(),
         conflicts: end.report.conflicts.clone(),
         observed_rerun: old.observed_rerun,
+        observed_redo: old.observed_redo,
         reason: Some(end.report.reason.as_str().into()),
         message: Some(end.report.message.clone()),
     }

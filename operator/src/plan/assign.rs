@@ -20,6 +20,8 @@ use super::Pass;
 use super::validate::{agent_of, target_branch};
 use crate::task::{build, pod};
 
+/// The role of a task's pod, and what its runner does.
+const TASK: &str = "task";
 const NONE: Resources = Resources { cpu: None, memory: None, ephemeral_storage: None };
 
 /// The pod of a node's attempt.
@@ -35,7 +37,6 @@ pub fn pod(pass: &Pass, node: usize, attempt: u32, name: String) -> Result<Pod, 
 
 fn task(pass: &Pass, node: usize, template: &TaskTemplate, attempt: u32, name: String) -> Result<Pod, Report> {
     let (observed, plan) = (pass.observed, &pass.observed.plan);
-    let plan_name = plan.name_any();
     let task_name = &pass.valid.content.compiled.names[node];
     let entry = observed.children.tasks.get(task_name).ok_or_else(|| invalid("the Task is gone"))?;
     let agent_name = agent_of(observed, template);
@@ -60,15 +61,14 @@ fn task(pass: &Pass, node: usize, template: &TaskTemplate, attempt: u32, name: S
         config: &pass.ctx.config,
         member: &pass.valid.member,
         name,
-        plan: &plan_name,
-        task: task_name,
-        role: "task",
+        namespace: observed.namespace.clone(),
+        labels: labels(pass, task_name, TASK, attempt),
         owner,
-        assignment: &assignment(pass, &entry.uid, attempt, git, Work::Task(work)),
+        assignment: pod::told(&assignment(pass, &entry.uid, attempt, git, Work::Task(work)))?,
         timeout_seconds: template.timeout_seconds.unwrap_or(plan.spec.execution.timeout_seconds),
         resources: [template.resources.as_ref().unwrap_or(&NONE), &agent.resources, &plan.spec.execution.resources],
     };
-    pod::for_task(&frame, agent, workspace.and_then(|w| w.credentials_secret_ref.as_ref()))
+    Ok(pod::for_agent(&frame, TASK, agent, workspace.and_then(|w| w.credentials_secret_ref.as_ref())))
 }
 
 fn integration(pass: &Pass, node: usize, attempt: u32, name: String) -> Result<Pod, Report> {
@@ -82,16 +82,25 @@ fn integration(pass: &Pass, node: usize, attempt: u32, name: String) -> Result<P
         config: &pass.ctx.config,
         member: &pass.valid.member,
         name,
-        plan: &plan_name,
-        task: names::INTEGRATION,
-        role: names::INTEGRATION,
+        namespace: observed.namespace.clone(),
+        labels: labels(pass, names::INTEGRATION, names::INTEGRATION, attempt),
         owner: build::controlled_by(plan.as_ref()),
-        assignment: &assignment(pass, &observed.uid, attempt, Some(git), Work::Integration(work)),
+        assignment: pod::told(&assignment(pass, &observed.uid, attempt, Some(git), Work::Integration(work)))?,
         timeout_seconds: plan.spec.execution.timeout_seconds,
         resources: [&NONE, &NONE, &plan.spec.execution.resources],
     };
     let integration = workspace.integration.credentials_secret_ref.as_ref();
-    pod::for_integration(&frame, workspace.credentials_secret_ref.as_ref(), integration)
+    Ok(pod::for_integration(&frame, workspace.credentials_secret_ref.as_ref(), integration))
+}
+
+fn labels(pass: &Pass, task: &str, role: &str, attempt: u32) -> Vec<(&'static str, String)> {
+    vec![
+        (names::LABEL_PLAN, pass.observed.plan.name_any()),
+        (names::LABEL_PLAN_UID, pass.observed.uid.clone()),
+        (names::LABEL_TASK, task.to_owned()),
+        (names::LABEL_ATTEMPT, attempt.to_string()),
+        (names::LABEL_ROLE, role.to_owned()),
+    ]
 }
 
 fn assignment(pass: &Pass, subject_uid: &str, attempt: u32, git: Option<GitWork>, work: Work) -> Assignment {

@@ -5,10 +5,12 @@
 
 mod apply;
 mod assign;
+mod documents;
 mod nodes;
 mod observe;
 mod record;
 mod room;
+mod stale;
 mod status;
 mod validate;
 
@@ -52,6 +54,12 @@ pub struct Runtime {
     open: HashMap<usize, Open>,
     /// Whether `open` holds what the record knows from before this process.
     hydrated: bool,
+    /// What was last said of the plan's content.
+    judged: Option<Arc<documents::Judged>>,
+    /// What a newer revision of the specification makes stale, with the digests of both revisions and of the content.
+    outdated: Option<([String; 3], Arc<stale::Outdated>)>,
+    /// The revision that the plan was started for, and a newer one that makes nothing of it stale.
+    harmless: Option<(String, String)>,
     /// When the status was last written.
     written: Option<Millis>,
     /// The plan's `resourceVersion` and status after that: the cache may show an older one.
@@ -63,7 +71,7 @@ pub struct Runtime {
 struct Made {
     /// The generation of the plan.
     generation: Option<i64>,
-    /// Digest of the document in a ConfigMap, before the start.
+    /// Digest of the document that is kept elsewhere, before the start.
     document: Option<Digest>,
     content: Arc<validate::Content>,
 }
@@ -138,8 +146,9 @@ pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Err
     let runtime = ctx.plans.of(&uid, &ctx.caches.plans);
     let mut runtime = runtime.lock().await;
     let plan = runtime.newest(plan);
-    let mut observed = observe::observe(&plan, &ctx, ctx.now(), &runtime).await?;
-    if observed.is_settled() {
+    let mut observed = observe::observe(&plan, &ctx, ctx.now(), &runtime);
+    announce(&ctx, &observed);
+    if observed.is_settled(runtime.harmless.as_ref()) {
         return settled(&ctx, &observed).await;
     }
     if ctx.settling(&observed.namespace) {
@@ -159,6 +168,22 @@ pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Err
     match result {
         Err(Error::Store(error)) => status::without_record(&ctx, &observed, &mut runtime, error).await,
         result => result,
+    }
+}
+
+/// Tells the constitutions that bind an unfinished plan of it.
+fn announce(ctx: &Context, observed: &observe::Observed) {
+    let plan = &observed.plan;
+    let here = (observed.namespace.clone(), plan.name_any());
+    let phase = plan.status.as_ref().map(|s| s.phase).unwrap_or_default();
+    let bound = if is_finished(phase) {
+        std::collections::BTreeSet::new()
+    } else {
+        let specification = plan.spec.specification_ref.as_ref().map(|r| r.name.as_str());
+        crate::documents::constitution::impact::binding(ctx, &observed.namespace, specification)
+    };
+    for (namespace, name) in ctx.circles.plans.tell(&here, bound, &format!("{}", is_finished(phase))) {
+        ctx.references.constitutions.wake_one(ObjectRef::new(&name).within(&namespace));
     }
 }
 
@@ -216,6 +241,19 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
+    /// The revision of the specification that a node is to be redone for.
+    fn redo(&self, node: usize) -> Option<&str> {
+        let outdated = self.valid.outdated.as_ref().filter(|_| self.nodes[node].asked == scheduling::Asked::Redo)?;
+        Some(&outdated.digest)
+    }
+
+    /// Whether something is still to be opened for a newer revision of the specification. What is of unknown end waits for a person.
+    fn redoes(&self) -> bool {
+        let waits =
+            |n: &scheduling::Node| n.asked == scheduling::Asked::Redo && n.phase != scheduling::TaskPhase::Unknown;
+        self.nodes.iter().any(waits)
+    }
+
     /// Whether a node is the integration and not a task.
     fn is_integration(&self, node: usize) -> bool {
         node >= self.valid.content.compiled.tasks.len()

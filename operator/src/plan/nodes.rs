@@ -8,11 +8,12 @@ use enact_crds::plan::IntegrationStatus;
 use enact_crds::task::Phase;
 use enact_domain::attempt::classify;
 use enact_domain::names;
-use enact_domain::plan::{Current, Node, Shown, TaskPhase};
+use enact_domain::plan::{Asked, Current, Node, Shown, TaskPhase};
 use enact_domain::time::Millis;
 use kube::ResourceExt as _;
 
 use super::observe::Observed;
+use super::stale::{self, Answer};
 use super::validate::Valid;
 use super::{Open, Runtime};
 use crate::context::Context;
@@ -68,7 +69,11 @@ pub fn nodes(observed: &Observed, valid: &Valid, runtime: &mut Runtime) -> Vec<N
             ..Node::default()
         };
         nodes.push(match observed.children.tasks.get(name) {
-            Some(entry) => place(&rules, &Standing::of(entry), pods.get(name.as_str()).copied(), runtime, i),
+            Some(entry) => {
+                let answer = answer(valid, i, entry.observed_redo.as_deref());
+                let node = place(&rules, &Standing::of(entry), pods.get(name.as_str()).copied(), runtime, i);
+                answered(node, answer)
+            }
             None => rules,
         });
     }
@@ -77,15 +82,23 @@ pub fn nodes(observed: &Observed, valid: &Valid, runtime: &mut Runtime) -> Vec<N
         let rerun = observed.plan.annotations().get(names::ANNOTATION_RERUN);
         let rules = Node { retry: convert::retry(None, &execution.retry), ..Node::default() };
         let i = nodes.len();
-        nodes.push(place(
-            &rules,
-            &Standing::of_integration(&status, rerun),
-            pods.get(names::INTEGRATION).copied(),
-            runtime,
-            i,
-        ));
+        let answer = answer(valid, i, status.observed_redo.as_deref());
+        let standing = Standing::of_integration(&status, rerun);
+        nodes.push(answered(place(&rules, &standing, pods.get(names::INTEGRATION).copied(), runtime, i), answer));
     }
     nodes
+}
+
+/// What a newer revision of the specification means for a node.
+fn answer(valid: &Valid, node: usize, observed: Option<&str>) -> Answer {
+    let integration = valid.content.compiled.tasks.len();
+    stale::answer(valid.outdated.as_deref(), valid.choice, node, integration, observed)
+}
+
+/// A node with that in mind. To do it again is more than to try it again.
+fn answered(node: Node, answer: Answer) -> Node {
+    let asked = if answer.asked == Asked::Redo { Asked::Redo } else { node.asked };
+    Node { asked, held: answer.held, ..node }
 }
 
 /// What a status says of a node.
@@ -96,7 +109,7 @@ struct Standing {
     infrastructure_failures: u32,
     retry_at: Option<Millis>,
     shown: Shown,
-    reopen: bool,
+    asked: Asked,
 }
 
 impl Standing {
@@ -108,7 +121,7 @@ impl Standing {
             infrastructure_failures: task.infrastructure_failures,
             retry_at: task.retry_at,
             shown: task.shown,
-            reopen: task.rerun.is_some() && task.rerun != task.observed_rerun && task.phase != Phase::Succeeded,
+            asked: asks_rerun(task.rerun.as_ref(), task.observed_rerun.as_ref()),
         }
     }
 
@@ -120,9 +133,13 @@ impl Standing {
             infrastructure_failures: status.infrastructure_failures,
             retry_at: status.retry_at.as_ref().map(convert::millis),
             shown: shown(status.reason.as_deref()),
-            reopen: rerun.is_some() && rerun != status.observed_rerun.as_ref() && status.phase != Phase::Succeeded,
+            asked: asks_rerun(rerun, status.observed_rerun.as_ref()),
         }
     }
+}
+
+fn asks_rerun(wanted: Option<&String>, observed: Option<&String>) -> Asked {
+    if wanted.is_some() && wanted != observed { Asked::Rerun } else { Asked::Nothing }
 }
 
 fn place(rules: &Node, standing: &Standing, pod: Option<&PodEntry>, runtime: &mut Runtime, i: usize) -> Node {
@@ -158,7 +175,8 @@ fn place(rules: &Node, standing: &Standing, pod: Option<&PodEntry>, runtime: &mu
         retry_at: standing.retry_at,
         current,
         shown: standing.shown,
-        reopen: standing.reopen,
+        asked: standing.asked,
+        held: false,
         retry: rules.retry,
         external_effect: rules.external_effect,
         priority: rules.priority,

@@ -4,21 +4,23 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use enact_crds::approval::SubjectKind;
+use enact_crds::document::SourceStatus;
 use enact_crds::plan::{Cleanup, Phase};
 use enact_crds::{Agent, Plan, Specification, convert};
 use enact_domain::approval::Decision;
 use enact_domain::digest::Digest;
 use enact_domain::names;
 use enact_domain::time::Millis;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, ResourceExt as _};
+use kube::ResourceExt as _;
 
+use super::documents::{self, Documents};
 use super::validate::Content;
 use super::{CLEANUP_RESYNC_SECONDS, Runtime, is_finished, started};
 use crate::context::{Context, Membership, lookup};
 use crate::error::Error;
 use crate::index::Children;
 use crate::references::Target;
+use crate::sourcing::{self, Missing, Subject};
 
 /// What one pass knows.
 pub struct Observed {
@@ -40,19 +42,26 @@ pub struct Observed {
     pub pinned: Option<Arc<Content>>,
     /// Whether the plan says something else by now.
     pub changed: bool,
-    /// The text of its tasks.md from a ConfigMap: none when it has no such source or was started, an error text when it cannot be had.
-    pub document: Option<Result<Vec<u8>, String>>,
+    /// Its tasks.md, when that is kept elsewhere and the plan was not started; why it is missing.
+    pub document: Option<Result<Vec<u8>, Missing>>,
+    /// What its status is to say of where its tasks.md comes from.
+    pub source: Option<SourceStatus>,
+    /// When to look there again.
+    pub source_wake: Option<Millis>,
     /// Agents of its namespace that it may name.
     pub agents: HashMap<String, Arc<Agent>>,
     /// Decisions of people on it.
     pub decisions: Vec<Decision>,
     /// Who wrote it.
     pub author: Option<String>,
+    /// The documents that it is held against.
+    pub documents: Documents,
 }
 
 impl Observed {
-    /// Whether the plan is finished, and nobody asks anything more of it.
-    pub fn is_settled(&self) -> bool {
+    /// Whether the plan is finished, and nobody asks anything more of it. `harmless` are revisions of its specification between which nothing
+    /// differs that it knows of.
+    pub fn is_settled(&self, harmless: Option<&(String, String)>) -> bool {
         let Some(status) = &self.plan.status else { return false };
         let asked = self.children.tasks.values().any(|t| t.rerun.is_some() && t.rerun != t.observed_rerun);
         let rerun = self.plan.annotations().get(names::ANNOTATION_RERUN);
@@ -60,6 +69,7 @@ impl Observed {
         is_finished(status.phase)
             && status.observed_generation == self.plan.metadata.generation
             && !asked
+            && documents::is_told(self, status, harmless)
             && (rerun.is_none() || rerun == integration || status.integration.is_none())
     }
 
@@ -88,15 +98,11 @@ impl Observed {
     }
 }
 
-/// Looks at everything that a pass over `plan` needs, and notes first what to watch for it. Only a tasks.md in a ConfigMap, and only before
-/// the start, costs a request. [`recall`] adds what only the record knows.
-///
-/// # Errors
-/// When the API server cannot be asked.
-pub async fn observe(plan: &Arc<Plan>, ctx: &Context, now: Millis, runtime: &Runtime) -> Result<Observed, Error> {
+/// Looks at everything that a pass over `plan` needs and that is at hand, and notes first what to watch for it.
+pub fn observe(plan: &Arc<Plan>, ctx: &Context, now: Millis, runtime: &Runtime) -> Observed {
     let namespace = plan.namespace().unwrap_or_default();
     let uid = plan.uid().unwrap_or_default();
-    ctx.references.plans.set(plan, targets(plan, &namespace));
+    ctx.references.plans.set(plan, targets(plan, ctx, &namespace));
     let specification =
         plan.spec.specification_ref.as_ref().and_then(|r| lookup(&ctx.caches.specifications, &namespace, &r.name));
     let mut agents = HashMap::new();
@@ -108,58 +114,66 @@ pub async fn observe(plan: &Arc<Plan>, ctx: &Context, now: Millis, runtime: &Run
         }
     }
     let pinned = runtime.pinned(plan);
-    let document = if started(plan).is_some() { None } else { document(plan, ctx, &namespace).await? };
-    Ok(Observed {
+    Observed {
         member: ctx.tenant_of(&namespace),
         children: ctx.index.children(&uid),
         specification,
         pinned,
         changed: false,
-        document,
+        document: None,
+        source: plan.status.as_ref().and_then(|s| s.source.clone()),
+        source_wake: None,
         agents,
         decisions: decisions(plan, ctx, &namespace),
         author: plan.annotations().get(names::ANNOTATION_AUTHOR).cloned(),
+        documents: Documents::default(),
         plan: plan.clone(),
         namespace,
         uid,
         now,
-    })
+    }
 }
 
-/// Brings back what the plan was started with, after a restart of the process or a change of the plan: a document in a ConfigMap may say
-/// something else by now, and the plan itself may have been changed past the webhook.
+/// Adds what costs requests. Before the start that is a tasks.md that is kept elsewhere. After it, and after a restart of the process or a
+/// change of the plan, it is what the plan was started with: its document may say something else by now, and the plan itself may have been
+/// changed past the webhook.
 ///
 /// # Errors
 /// When the record cannot be read; when the API server cannot be asked for what the record does not hold.
 pub async fn recall(ctx: &Context, observed: &mut Observed) -> Result<(), Error> {
+    observed.documents = documents::load(ctx, observed).await?;
     let plan = observed.plan.clone();
-    let approved = plan.status.as_ref().and_then(|s| s.approved_digest.clone()).map(Digest::from);
-    let (Some(_), None, Some(member), Some(approved)) = (started(&plan), &observed.pinned, &observed.member, approved)
-    else {
-        return Ok(());
-    };
-    let content = ctx.memory.content(&member.tenant, &approved).await?;
-    observed.pinned = content.and_then(|bytes| Content::recorded(&plan.name_any(), &approved, bytes)).map(Arc::new);
-    if let Some(pinned) = &observed.pinned {
-        observed.changed = !pinned.is_said_by(&plan.spec);
-    } else {
-        tracing::warn!(plan = %plan.name_any(), namespace = %observed.namespace, "the record does not hold what the plan was started with");
-        observed.document = document(&plan, ctx, &observed.namespace).await?;
+    if started(&plan).is_none() {
+        return document(ctx, observed).await;
     }
-    Ok(())
+    let approved = plan.status.as_ref().and_then(|s| s.approved_digest.clone()).map(Digest::from);
+    if let (None, Some(member), Some(approved)) = (&observed.pinned, &observed.member, approved) {
+        let content = ctx.memory.content(&member.tenant, &approved).await?;
+        observed.pinned = content.and_then(|bytes| Content::recorded(&plan.name_any(), &approved, bytes)).map(Arc::new);
+        let Some(pinned) = &observed.pinned else {
+            tracing::warn!(plan = %plan.name_any(), namespace = %observed.namespace, "the record does not hold what the plan was started with");
+            return document(ctx, observed).await;
+        };
+        observed.changed = !pinned.is_said_by(&plan.spec);
+    }
+    sourcing::done_with(ctx, &plan).await
 }
 
-/// What a change of wakes the plan. A finished plan waits for nothing but its own.
-fn targets(plan: &Plan, namespace: &str) -> Vec<Target> {
-    if is_finished(plan.status.as_ref().map(|s| s.phase).unwrap_or_default()) {
-        return Vec::new();
-    }
+/// What a change of wakes the plan. A finished plan waits for its specification alone.
+fn targets(plan: &Plan, ctx: &Context, namespace: &str) -> Vec<Target> {
     let specification = plan.spec.specification_ref.as_ref().map(|r| Target::new::<Specification>(namespace, &r.name));
-    let document = plan.spec.source.as_ref().and_then(|s| s.config_map_key_ref.as_ref());
+    if is_finished(plan.status.as_ref().map(|s| s.phase).unwrap_or_default()) {
+        return specification.into_iter().collect();
+    }
     let mut targets: Vec<Target> = agents_of(plan).map(|name| Target::new::<Agent>(namespace, name)).collect();
     targets.push(Target::namespace(namespace));
     targets.extend(specification);
-    targets.extend(document.map(|key| Target::config_map(namespace, &key.name)));
+    if started(plan).is_none() {
+        let named = plan.spec.specification_ref.as_ref();
+        let found = named.and_then(|r| lookup(&ctx.caches.specifications, namespace, &r.name));
+        targets.extend(crate::documents::specification::chain(ctx, namespace, found.as_deref()).targets());
+    }
+    targets.extend(sourcing::targets(namespace, plan.spec.source.as_ref(), None));
     targets
 }
 
@@ -168,25 +182,19 @@ fn agents_of(plan: &Plan) -> impl Iterator<Item = &str> {
     named.chain([&plan.spec.agent_ref]).map(|r| r.name.as_str())
 }
 
-async fn document(plan: &Plan, ctx: &Context, namespace: &str) -> Result<Option<Result<Vec<u8>, String>>, Error> {
-    let Some(key) = plan.spec.source.as_ref().and_then(|s| s.config_map_key_ref.as_ref()) else { return Ok(None) };
-    let found = Api::<ConfigMap>::namespaced(ctx.client.clone(), namespace)
-        .get_opt(&key.name)
-        .await
-        .map_err(Error::kube(format!("read ConfigMap {namespace}/{}", key.name)))?;
-    let Some(map) = found else {
-        return Ok(Some(Err(format!(
-            "spec.source.configMapKeyRef: there is no ConfigMap {} in this namespace; create it",
-            key.name
-        ))));
+/// Reads a tasks.md that is kept elsewhere.
+async fn document(ctx: &Context, observed: &mut Observed) -> Result<(), Error> {
+    let plan = observed.plan.clone();
+    let Some(source) = plan.spec.source.as_ref().filter(|source| source.inline.is_none()) else {
+        observed.source = None;
+        return sourcing::done_with(ctx, &plan).await;
     };
-    let text = map.data.and_then(|mut d| d.remove(&key.key)).map(String::into_bytes);
-    let bytes = text.or_else(|| map.binary_data.and_then(|mut d| d.remove(&key.key)).map(|b| b.0));
-    let missing = || {
-        let (name, key) = (&key.name, &key.key);
-        format!("spec.source.configMapKeyRef: ConfigMap {name} has no key {key}; add it, or name one that it has")
-    };
-    Ok(Some(bytes.ok_or_else(missing)))
+    let subject = Subject::of(plan.as_ref(), plan.status.as_ref().and_then(|s| s.observed_generation));
+    let sourced = sourcing::content(ctx, &subject, Some(source), observed.source.as_ref(), None).await?;
+    observed.document = Some(sourced.bytes);
+    observed.source = sourced.status;
+    observed.source_wake = sourced.wake;
+    Ok(())
 }
 
 /// Decisions are read only while one is needed: a started plan is pinned to what was approved.
@@ -194,11 +202,5 @@ fn decisions(plan: &Plan, ctx: &Context, namespace: &str) -> Vec<Decision> {
     if plan.spec.approval.required == 0 || started(plan).is_some() {
         return Vec::new();
     }
-    let name = plan.name_any();
-    let about = |a: &enact_crds::Approval| {
-        a.spec.subject.kind == SubjectKind::Plan
-            && a.spec.subject.name == name
-            && a.metadata.namespace.as_deref() == Some(namespace)
-    };
-    ctx.caches.approvals.state_filter(about).iter().filter_map(|a| convert::decision(&a.name_any(), &a.spec)).collect()
+    crate::documents::observe::decisions(ctx, namespace, SubjectKind::Plan, &plan.name_any())
 }

@@ -18,6 +18,8 @@ pub fn records(pass: &Pass) -> Vec<Record> {
             Event::Revision {
                 digest: pass.valid.content.digest.clone(),
                 version: None,
+                reason: "Source".to_owned(),
+                commit: None,
                 content: pass.valid.content.canonical.clone(),
             },
         ));
@@ -69,8 +71,12 @@ fn events(pass: &Pass, action: &Action, out: &mut Vec<Record>) {
         Action::Reopen(node) => {
             if !pass.is_integration(*node) {
                 let attempts = pass.nodes[*node].attempts;
-                let event =
+                let mut event =
                     finished(pass, *node, TaskPhase::Pending, attempts, "Rerun", "another attempt was asked for");
+                if let (Event::Transition { key, reason, message, .. }, Some(digest)) = (&mut event, pass.redo(*node)) {
+                    (*key, *reason) = (format!("{key}/{digest}"), "Redo".to_owned());
+                    *message = format!("what the specification {digest} makes stale is done again");
+                }
                 out.extend(subject(pass, *node).map(|s| record(pass, s, event)));
             }
         }

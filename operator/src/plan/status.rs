@@ -1,8 +1,8 @@
 //! What the plan's status says.
 
-use enact_crds::common::Finding;
 use enact_crds::plan::{Phase, PlanStatus, TaskCounts};
 use enact_crds::{Plan, convert};
+use enact_domain::analysis::Category;
 use enact_domain::condition::Progress;
 use enact_domain::plan::{Action, Counts, PlanState, TaskPhase};
 use enact_domain::time::Millis;
@@ -12,10 +12,12 @@ use kube::runtime::events::EventType;
 use kube::{Api, ResourceExt as _};
 
 use super::apply::Applied;
+use super::documents::{self, Choice};
 use super::observe::Observed;
 use super::validate::Blocked;
-use super::{Pass, RESYNC, Runtime, is_finished, started};
+use super::{Pass, RESYNC, RESYNC_SECONDS, Runtime, is_finished, started};
 use crate::context::Context;
+use crate::documents::findings;
 use crate::error::Error;
 use crate::patch;
 use crate::references::Target;
@@ -37,7 +39,11 @@ pub async fn blocked(
     let mut new = old.clone();
     new.observed_generation = plan.metadata.generation;
     new.digest = blocked.digest.as_ref().map(|d| d.as_str().to_owned()).or(new.digest);
-    new.top_findings.clone_from(&blocked.findings);
+    new.source.clone_from(&observed.source);
+    said(&mut new, observed, runtime);
+    if !blocked.findings.is_empty() {
+        new.top_findings.clone_from(&blocked.findings);
+    }
     if let (None, Some(content)) = (started(plan), runtime.made.as_ref().map(|m| &m.content)) {
         let total = u32::try_from(content.compiled.tasks.len()).unwrap_or(u32::MAX);
         new.tasks = TaskCounts { total, pending: total, ..TaskCounts::default() };
@@ -49,7 +55,15 @@ pub async fn blocked(
     if turn && blocked.progress == Progress::Stalled {
         ctx.event(plan.as_ref(), EventType::Warning, blocked.reason, blocked.message).await;
     }
-    Ok(Next::requeue(RESYNC))
+    Ok(super::next(false, [Some(observed.now.plus_seconds(RESYNC_SECONDS)), observed.source_wake], observed.now))
+}
+
+/// What there is to say of the content of a plan that is not started yet; after that it stays as it was.
+fn said(new: &mut PlanStatus, observed: &Observed, runtime: &Runtime) {
+    if started(&observed.plan).is_none() {
+        let judged = runtime.judged.as_deref().cloned().unwrap_or_default();
+        (new.coverage, new.top_findings) = (judged.coverage, judged.findings);
+    }
 }
 
 /// Says once that nothing is decided while the record cannot be written.
@@ -142,6 +156,9 @@ fn standing(pass: &Pass) -> Standing {
             let message = format!("{}; what runs may end: {progress}", hold.message);
             make(phase_so_far(pass), hold.progress, hold.reason, message)
         }
+        PlanState::Running if let Some(message) = undecided(pass, &progress) => {
+            make(phase_so_far(pass), Progress::Reconciling, "SpecificationChanged", message)
+        }
         PlanState::Suspended => make(
             phase_so_far(pass),
             Progress::Reconciling,
@@ -155,6 +172,50 @@ fn standing(pass: &Pass) -> Standing {
             "the tasks' work is being merged, checked and published".into(),
         ),
         PlanState::Running => make(Phase::Running, Progress::Reconciling, "Running", progress),
+    }
+}
+
+/// What a person has to decide before what is stale starts.
+fn undecided(pass: &Pass, progress: &str) -> Option<String> {
+    let outdated = pass.valid.outdated.as_ref().filter(|o| !o.tasks.is_empty())?;
+    if pass.valid.choice != Choice::None {
+        return None;
+    }
+    let ids = &pass.valid.content.compiled.tasks;
+    let some: Vec<&str> = outdated.tasks.iter().take(5).map(|i| ids[*i].id.as_str()).collect();
+    let more = if outdated.tasks.len() > some.len() { ", …" } else { "" };
+    let name = pass.observed.plan.name_any();
+    Some(format!(
+        "a newer revision of the specification is approved, which makes {} tasks stale ({}{more}); they do not start before you \
+         decide: `kubectl enact redo plan/{name}` does again what is done of them, `kubectl enact keep plan/{name}` goes on as it is; \
+         {progress}",
+        outdated.tasks.len(),
+        some.join(", ")
+    ))
+}
+
+/// What is shown of a newer revision, and the revision that the plan is for: the older one until all is opened that is to be redone.
+fn follow(new: &mut PlanStatus, pass: &Pass) {
+    let valid = pass.valid;
+    let open = match valid.choice {
+        Choice::None => true,
+        Choice::Redo => pass.redoes(),
+        Choice::Keep => false,
+    };
+    let shown = valid.outdated.as_ref().filter(|_| open);
+    new.stale = shown.map(|o| o.shown(pass.observed, &valid.content));
+    if open && started(&pass.observed.plan).is_some() {
+        return;
+    }
+    let moved = new.specification_digest.is_some() && new.specification_digest != valid.specification_digest;
+    new.specification_digest.clone_from(&valid.specification_digest);
+    if let Some(text) = pass.observed.documents.specification.as_ref().filter(|_| moved) {
+        let (coverage, uncovered) = documents::coverage(text, &valid.content.compiled.tasks);
+        new.coverage = Some(coverage);
+        new.top_findings.retain(|f| f.category != Category::Coverage.as_str());
+        new.top_findings.extend(uncovered);
+        findings::sort(&mut new.top_findings);
+        new.top_findings = findings::top(&new.top_findings);
     }
 }
 
@@ -212,10 +273,12 @@ pub async fn write(pass: &Pass<'_>, applied: &Applied, runtime: &mut Runtime) ->
     let plan = &pass.observed.plan;
     let now = pass.observed.now;
     let old = plan.status.clone().unwrap_or_default();
-    let new = status(pass, applied, &old);
+    let new = status(pass, applied, &old, runtime);
     let urgent = old.phase != new.phase
         || applied.integration.is_some()
         || old.observed_generation != new.observed_generation
+        || old.specification_digest != new.specification_digest
+        || old.stale.is_some() != new.stale.is_some()
         || old.conditions.iter().map(|c| &c.reason).ne(new.conditions.iter().map(|c| &c.reason));
     if let (false, Some(written)) = (urgent, runtime.written) {
         let due = written.plus_seconds(COALESCE_SECONDS);
@@ -271,12 +334,13 @@ fn told(failure: &Error) -> Option<(&'static str, String)> {
     }
 }
 
-fn status(pass: &Pass, applied: &Applied, old: &PlanStatus) -> PlanStatus {
+fn status(pass: &Pass, applied: &Applied, old: &PlanStatus, runtime: &Runtime) -> PlanStatus {
     let plan = &pass.observed.plan;
     let now = pass.observed.now;
     let standing = standing_after(pass, applied.failure.as_ref());
     let mut new = old.clone();
     new.observed_generation = plan.metadata.generation;
+    new.source.clone_from(&pass.observed.source);
     new.phase = standing.phase;
     new.turns = old.turns + u32::from(old.phase != new.phase);
     let digest = Some(pass.valid.content.digest.as_str().to_owned());
@@ -284,9 +348,10 @@ fn status(pass: &Pass, applied: &Applied, old: &PlanStatus) -> PlanStatus {
     if started(plan).is_some() || !plan.spec.cancel {
         // What was cancelled before its start was neither approved nor started.
         new.approved_digest = digest;
-        new.started_at = new.started_at.or_else(|| Some(convert::time(now)));
+        let again = is_finished(old.phase) && !is_finished(new.phase) && pass.valid.choice == Choice::Redo;
+        new.started_at = new.started_at.filter(|_| !again).or_else(|| Some(convert::time(now)));
     }
-    new.specification_digest.clone_from(&pass.valid.specification_digest);
+    follow(&mut new, pass);
     new.tasks = task_counts(pass).into();
     new.critical_path = u32::try_from(pass.valid.content.compiled.graph.critical_path().len()).unwrap_or(u32::MAX);
     new.finished_at = match (is_finished(new.phase), old.finished_at.clone()) {
@@ -297,7 +362,7 @@ fn status(pass: &Pass, applied: &Applied, old: &PlanStatus) -> PlanStatus {
     if applied.integration.is_some() {
         new.integration.clone_from(&applied.integration);
     }
-    new.top_findings = Vec::<Finding>::new();
+    said(&mut new, pass.observed, runtime);
     let wanted = standing.progress.conditions(&standing.reason, &standing.message);
     new.conditions = patch::conditions(plan.as_ref(), &old.conditions, wanted, now);
     new

@@ -215,6 +215,53 @@ async fn a_started_plan_goes_on_with_what_it_was_started_with_after_a_restart() 
 }
 
 #[tokio::test]
+async fn a_plan_from_git_starts_with_what_was_read_and_looks_no_more() {
+    let mut bench = bench().await;
+    bench.agent_with("scripts", json!({"adapter": "Command", "script": "true"}));
+    let source = json!({"git": {"url": "https://git.example.org/shop.git", "path": "specs/001/tasks.md"}});
+    bench.api.change("plans/p", &json!({"spec": {"tasks": null, "source": source}}));
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench).1, "FetchingSource");
+    let name = |bench: &Bench| bench.api.all("pods")[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let fetch = name(&bench);
+    let ended = |code: i32, report: &Value| {
+        let ended = json!({"terminated": {"exitCode": code, "reason": "Ended", "message": report.to_string()}});
+        let phase = if code == 0 { "Succeeded" } else { "Failed" };
+        json!({"phase": phase, "containerStatuses": [{"name": "fetch", "state": ended}]})
+    };
+    let denied = json!({"reason": "RepositoryDenied", "message": "https://git.example.org refused the credential"});
+    let status = ended(1, &denied);
+    bench.errand(&fetch, status).await;
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench).1, "SourceMissing");
+    let told = bench.api.get("plans/p")["status"]["source"]["problem"].as_str().unwrap().to_owned();
+    assert!(told.starts_with("RepositoryDenied: "), "{told}");
+    let pod = bench.api.get(&format!("pods/{fetch}"));
+    bench.plan("p").await.unwrap();
+    bench.errand_is_gone(pod).await;
+
+    bench.pass(34);
+    bench.plan("p").await.unwrap();
+    let text = b"# Tasks: A\n\n## Phase 1: A\n\n- [ ] T001 One\n";
+    bench.memory.documents.lock().unwrap().push(text.to_vec());
+    let report = json!({"reason": "Succeeded", "commit": "1".repeat(40), "document": Digest::of_bytes(text).as_str()});
+    let (again, status) = (name(&bench), ended(0, &report));
+    bench.errand(&again, status).await;
+    bench.plan("p").await.unwrap();
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-t001-1"), "{:?}", reason(&bench));
+    assert!(!bench.api.has(&format!("pods/{again}")), "a started plan is pinned to its content");
+    let status = bench.api.get("plans/p")["status"].clone();
+    assert_eq!(
+        (status["source"]["commit"].as_str(), status["source"].get("problem")),
+        (Some("1".repeat(40).as_str()), None)
+    );
+    bench.pass(1000);
+    bench.plan("p").await.unwrap();
+    assert_eq!(bench.api.all("pods").len(), 1);
+}
+
+#[tokio::test]
 async fn what_was_changed_past_the_webhook_stops_and_can_be_cancelled() {
     let mut bench = started().await;
     let other = json!([{"id": "T009", "title": "other", "script": "true"}]);

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use enact_crds::PlanSpec;
 use enact_crds::agent::EnvVar;
-use enact_crds::common::{Finding, Gate, LocalRef};
-use enact_crds::compile;
-use enact_crds::plan::Workspace;
+use enact_crds::common::{Gate, LocalRef};
+use enact_crds::document::Finding;
+use enact_crds::plan::{PlanDecision, Workspace};
 use enact_crds::task::TaskTemplate;
-use enact_domain::approval::{Verdict, evaluate};
+use enact_crds::{compile, convert};
+use enact_domain::approval::{self, Verdict, evaluate};
 use enact_domain::assignment::{check_ref, check_url};
 use enact_domain::condition::{Progress, READY};
 use enact_domain::digest::Digest;
@@ -19,10 +20,13 @@ use enact_domain::speckit::Diagnostic;
 use kube::ResourceExt as _;
 use serde::{Deserialize, Serialize};
 
+use super::documents::{Before, Choice, Judged, judge};
 use super::observe::Observed;
+use super::stale::{self, Outdated};
 use super::{Made, Runtime, Tasks, is_finished, started};
 use crate::context::Membership;
-use crate::documents::validate::worst_first;
+use crate::documents::findings::of_diagnostics;
+use crate::documents::obstacle::Obstacle;
 use crate::task::pod;
 
 /// Most bytes of a plan's content: as many as the record takes of any document.
@@ -76,8 +80,12 @@ pub struct Valid {
     pub graph: Graph,
     /// What holds for the whole plan.
     pub policy: Policy,
-    /// Digest of the specification that it is for.
+    /// Digest of the specification that its tasks are for from now on.
     pub specification_digest: Option<String>,
+    /// What a newer revision of that makes stale.
+    pub outdated: Option<Arc<Outdated>>,
+    /// What a person has decided about it.
+    pub choice: Choice,
     /// Why nothing new is started, although it was started: what runs may end.
     pub hold: Option<Blocked>,
 }
@@ -100,6 +108,10 @@ pub struct Blocked {
 impl Blocked {
     fn stalled(reason: &'static str, message: impl Into<String>) -> Self {
         Self { progress: Progress::Stalled, reason, message: message.into(), findings: Vec::new(), digest: None }
+    }
+
+    fn by(obstacle: &Obstacle) -> Self {
+        Self { progress: obstacle.progress, ..Self::stalled(obstacle.reason, obstacle.message.clone()) }
     }
 
     fn waiting(reason: &'static str, message: impl Into<String>) -> Self {
@@ -137,16 +149,31 @@ pub fn validate(observed: &Observed, runtime: &mut Runtime) -> Result<Valid, Blo
             lacks => lacks.map_err(with_digest)?,
         }
     }
+    let outdated = outdated(observed, &content, runtime);
+    let choice = if observed.documents.specification.is_some() { observed.choice() } else { Choice::None };
     let specification_digest = if started(plan).is_some() {
         if status.and_then(|s| s.approved_digest.as_deref()) != Some(content.digest.as_str()) {
             return Err(with_digest(changed()));
         }
-        status.and_then(|s| s.specification_digest.clone())
+        match choice {
+            Choice::None => status.and_then(|s| s.specification_digest.clone()),
+            Choice::Redo | Choice::Keep => observed.newer().map(str::to_owned),
+        }
     } else if plan.spec.cancel {
         None
     } else {
         let digest = specification(observed).map_err(with_digest)?;
-        approved(observed, &content.digest).map_err(with_digest)?;
+        let law = match &observed.documents.law {
+            Some(Err(obstacle)) => return Err(with_digest(Blocked::by(obstacle))),
+            Some(Ok(law)) => Some(law),
+            None => None,
+        };
+        let judged = judge(observed, &content, law, runtime.judged.take());
+        runtime.judged = Some(judged.clone());
+        if let Some(obstacle) = &judged.obstacle {
+            return Err(with_digest(Blocked::by(obstacle)));
+        }
+        approved(observed, &content.digest, &judged).map_err(with_digest)?;
         if plan.spec.suspend {
             let message = "suspended before its start; start it with `kubectl enact resume`";
             return Err(with_digest(Blocked::waiting("Suspended", message)));
@@ -154,16 +181,39 @@ pub fn validate(observed: &Observed, runtime: &mut Runtime) -> Result<Valid, Blo
         digest
     };
     let execution = &plan.spec.execution;
+    // The time of a finished plan that is taken up again begins anew.
+    let again = choice == Choice::Redo && status.is_some_and(|s| is_finished(s.phase));
+    let begun = started(plan).map(|at| if again { observed.now } else { at });
     let policy = Policy {
         parallelism: execution.parallelism,
         on_failure: execution.on_failure.into(),
         suspended: plan.spec.suspend || hold.is_some(),
         cancelled: plan.spec.cancel,
-        deadline: execution.deadline_seconds.zip(started(plan)).map(|(seconds, at)| at.plus_seconds(seconds)),
+        deadline: execution.deadline_seconds.zip(begun).map(|(seconds, at)| at.plus_seconds(seconds)),
     };
     let graph =
         if plan.spec.workspace.is_some() { content.compiled.graph.with_last() } else { content.compiled.graph.clone() };
-    Ok(Valid { member, content, graph, policy, specification_digest, hold })
+    Ok(Valid { member, content, graph, policy, specification_digest, outdated, choice, hold })
+}
+
+/// What a newer revision of the specification makes stale, if anything; compared once.
+fn outdated(observed: &Observed, content: &Content, runtime: &mut Runtime) -> Option<Arc<Outdated>> {
+    let newer = observed.documents.specification.as_ref()?;
+    let before = match &observed.documents.before {
+        Before::Same => return None,
+        Before::Known(text) => Some(text.as_ref()),
+        Before::Forgotten => None,
+    };
+    let pinned = observed.plan.status.as_ref()?.specification_digest.clone()?;
+    let key = [pinned.clone(), newer.digest.to_string(), content.digest.to_string()];
+    let known = runtime.outdated.as_ref().filter(|(k, _)| *k == key).map(|(_, outdated)| outdated.clone());
+    let outdated = known.unwrap_or_else(|| Arc::new(stale::outdated(before, newer, content)));
+    runtime.outdated = Some((key, outdated.clone()));
+    if !outdated.matters() {
+        runtime.harmless = Some((pinned, newer.digest.to_string()));
+        return None;
+    }
+    Some(outdated)
 }
 
 fn changed() -> Blocked {
@@ -185,7 +235,10 @@ fn content(observed: &Observed, runtime: &mut Runtime) -> Result<Arc<Content>, B
     }
     let document = match (&spec.source, &observed.document) {
         (Some(_), Some(Ok(bytes))) => Some(bytes.as_slice()),
-        (Some(_), Some(Err(why))) => return Err(Blocked::stalled("SourceMissing", why.clone())),
+        (Some(_), Some(Err(missing))) => {
+            let (progress, reason) = missing.standing();
+            return Err(Blocked { progress, ..Blocked::stalled(reason, missing.to_string()) });
+        }
         (Some(source), None) => source.inline.as_deref().map(str::as_bytes),
         (None, _) => None,
     };
@@ -217,6 +270,8 @@ fn canonical(spec: &PlanSpec, tasks: &[TaskTemplate]) -> serde_json::Result<Stri
         specification_ref: &'a Option<LocalRef>,
         agent_ref: &'a LocalRef,
         tasks: &'a [TaskTemplate],
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        decisions: &'a [PlanDecision],
         workspace: &'a Option<Workspace>,
         gates: &'a [Gate],
     }
@@ -224,6 +279,7 @@ fn canonical(spec: &PlanSpec, tasks: &[TaskTemplate]) -> serde_json::Result<Stri
         specification_ref: &spec.specification_ref,
         agent_ref: &spec.agent_ref,
         tasks,
+        decisions: &spec.decisions,
         workspace: &spec.workspace,
         gates: &spec.gates,
     };
@@ -236,7 +292,7 @@ fn refused(errors: &[compile::CompileError], diagnostics: &[Diagnostic]) -> Bloc
         || errors.iter().take(5).map(ToString::to_string).collect::<Vec<_>>().join("; "),
         |first| format!("tasks.md: {first}"),
     );
-    Blocked { findings: worst_first(diagnostics), ..Blocked::stalled("InvalidPlan", message) }
+    Blocked { findings: of_diagnostics(diagnostics), ..Blocked::stalled("InvalidPlan", message) }
 }
 
 /// The API's own rules once more: a plan may have been stored before there were all of them.
@@ -321,17 +377,22 @@ fn specification(observed: &Observed) -> Result<Option<String>, Blocked> {
     }
 }
 
-fn approved(observed: &Observed, digest: &Digest) -> Result<(), Blocked> {
+fn approved(observed: &Observed, digest: &Digest, judged: &Judged) -> Result<(), Blocked> {
     let name = observed.plan.name_any();
-    match evaluate(&(&observed.plan.spec.approval).into(), digest, observed.author.as_deref(), &observed.decisions) {
-        Verdict::Approved(_) => Ok(()),
+    let content = approval::Content {
+        digest: digest.clone(),
+        author: observed.author.clone(),
+        worst: convert::worst_of(&judged.findings),
+    };
+    match evaluate(&(&observed.plan.spec.approval).into(), &content, &observed.decisions, observed.now) {
+        Verdict::Approved { .. } => Ok(()),
         Verdict::Rejected { user, comment } => Err(Blocked::stalled(
             "Rejected",
             format!("{user} rejected this content: {comment}; change the plan, or delete the Approval"),
         )),
-        Verdict::Waiting { have, need } => Err(Blocked::waiting(
+        Verdict::Waiting(demand) => Err(Blocked::waiting(
             "WaitingForApproval",
-            format!("{have} of {need} approvals; approve with `kubectl enact approve plan/{name}`"),
+            format!("{demand}; approve with `kubectl enact approve plan/{name}`"),
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! The pods of attempts: hardened, without a service-account token but one for the server, named for their attempt.
+//! The pods of attempts and errands: hardened, without a service-account token but one for the server, named for their attempt.
 #![allow(
     clippy::result_large_err,
     reason = "a report is made once an attempt at most, and goes into the record as it is"
@@ -12,6 +12,7 @@ use enact_domain::assignment::{
     self, AGENT_ENV_PREFIX, AGENT_SECRET_PREFIX, ASSIGNMENT_ENV, Assignment, MAX_ASSIGNMENT_BYTES, Reason, Report,
     paths,
 };
+use enact_domain::errand::Errand;
 use enact_domain::names;
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, Pod,
@@ -22,6 +23,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ObjectMeta;
+use serde::Serialize;
 
 use crate::config::Config;
 use crate::context::Membership;
@@ -37,7 +39,7 @@ const INJECTED: &str = "/opt/enact";
 /// The runner in our own images.
 const RUNNER: &str = "/usr/local/bin/enact-runner";
 
-/// What all pods of a plan's attempt have in common.
+/// What all pods have in common.
 pub struct Frame<'a> {
     /// Settings of the installation.
     pub config: &'a Config,
@@ -45,27 +47,60 @@ pub struct Frame<'a> {
     pub member: &'a Membership,
     /// Name of the pod.
     pub name: String,
-    /// The plan.
-    pub plan: &'a str,
-    /// Value of [`names::LABEL_TASK`].
-    pub task: &'a str,
-    /// Value of [`names::LABEL_ROLE`].
-    pub role: &'static str,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its labels, but for the tenant's.
+    pub labels: Vec<(&'static str, String)>,
     /// Who owns the pod.
     pub owner: OwnerReference,
-    /// What is to be done.
-    pub assignment: &'a Assignment,
+    /// What is to be done, as [`told`] writes it.
+    pub assignment: String,
     /// Longest time, in seconds.
     pub timeout_seconds: u32,
     /// Compute resources: the first that names a value counts.
     pub resources: [&'a Resources; 3],
 }
 
-/// The pod of a task's attempt.
+/// An attempt's assignment as its pod gets it.
 ///
 /// # Errors
-/// A report when the assignment does not fit in a pod.
-pub fn for_task(frame: &Frame, agent: &AgentSpec, credentials: Option<&LocalRef>) -> Result<Pod, Report> {
+/// A report when it does not fit in a pod.
+pub fn told(assignment: &Assignment) -> Result<String, Report> {
+    let branches = assignment.git.as_ref().map_or(0, |git| git.merge.len());
+    let (with, fewer) = match branches {
+        0 => (String::new(), ""),
+        _ => (
+            format!(", with {branches} branches to merge,"),
+            "; a task that depends on others leaves one branch in the place of theirs",
+        ),
+    };
+    fitting(assignment, |size| {
+        format!(
+            "prompt, script and gates have{with} {size} bytes, and at most {MAX_ASSIGNMENT_BYTES} fit in a pod; shorten them{fewer}"
+        )
+    })
+}
+
+/// The same for an errand.
+///
+/// # Errors
+/// The same.
+pub fn told_errand(errand: &Errand) -> Result<String, Report> {
+    fitting(errand, |size| {
+        format!(
+            "request, principles and script have {size} bytes, and at most {MAX_ASSIGNMENT_BYTES} fit in a pod; shorten them"
+        )
+    })
+}
+
+fn fitting(assignment: &impl Serialize, too_large: impl FnOnce(usize) -> String) -> Result<String, Report> {
+    let invalid = |why: String| Report::new(Reason::InvalidAssignment, why);
+    let json = serde_json::to_string(assignment).map_err(|e| invalid(e.to_string()))?;
+    if json.len() > MAX_ASSIGNMENT_BYTES { Err(invalid(too_large(json.len()))) } else { Ok(json) }
+}
+
+/// The pod of an agent, whose runner does `step`.
+pub fn for_agent(frame: &Frame, step: &str, agent: &AgentSpec, credentials: Option<&LocalRef>) -> Pod {
     let mut volumes = vec![scratch("work", frame), scratch("tmp", frame), token()];
     let mut mounts = vec![mount("work", paths::WORK), mount("tmp", "/tmp"), read_only("token", &parent(paths::TOKEN))];
     if let Some(secret) = credentials {
@@ -90,21 +125,32 @@ pub fn for_task(frame: &Frame, agent: &AgentSpec, credentials: Option<&LocalRef>
         RUNNER.to_owned()
     };
     let mut main = container(frame, "agent", image, mounts);
-    main.command = Some(vec![runner, "task".into()]);
-    main.env = Some([vec![assigned(frame)?], agent.env.iter().map(agent_var).collect()].concat());
-    Ok(pod(frame, init, main, volumes))
+    main.command = Some(vec![runner, step.into()]);
+    main.env = Some([vec![assigned(frame)], agent.env.iter().map(agent_var).collect()].concat());
+    pod(frame, init, main, volumes)
+}
+
+/// The pod that reads a document from a repository.
+pub fn for_fetch(frame: &Frame, credentials: Option<&LocalRef>) -> Pod {
+    let mut volumes = vec![scratch("work", frame), scratch("tmp", frame), token()];
+    let mut mounts = vec![mount("work", paths::WORK), mount("tmp", "/tmp"), read_only("token", &parent(paths::TOKEN))];
+    if let Some(secret) = credentials {
+        volumes.push(secret_volume("git", secret));
+        mounts.push(read_only("git", paths::GIT_CREDENTIALS));
+    }
+    let mut main = container(frame, names::FETCH, &frame.config.agent_image, mounts);
+    main.command = Some(vec![RUNNER.into(), names::FETCH.into()]);
+    main.env = Some(vec![assigned(frame)]);
+    pod(frame, Vec::new(), main, volumes)
 }
 
 /// The pod of a plan's integration: merge, check, publish, each in a container of its own, so that what the agents wrote runs without any
 /// credential, and the credential for the target branch is in reach of nothing else.
-///
-/// # Errors
-/// A report when the assignment does not fit in a pod.
-pub fn for_integration(frame: &Frame, tasks: Option<&LocalRef>, integration: Option<&LocalRef>) -> Result<Pod, Report> {
+pub fn for_integration(frame: &Frame, tasks: Option<&LocalRef>, integration: Option<&LocalRef>) -> Pod {
     let image = &frame.config.agent_image;
     let mut volumes = ["work", "tmp", "publish", "publish-tmp", "handover"].map(|name| scratch(name, frame)).to_vec();
     volumes.push(token());
-    let env = vec![assigned(frame)?];
+    let env = vec![assigned(frame)];
     let step = |name: &str, mounts: Vec<VolumeMount>| {
         let mut step = container(frame, name, image, mounts);
         step.command = Some(vec![RUNNER.into(), name.into()]);
@@ -128,28 +174,11 @@ pub fn for_integration(frame: &Frame, tasks: Option<&LocalRef>, integration: Opt
         volumes.push(secret_volume("git-integration", secret));
         publish.push(read_only("git-integration", paths::GIT_CREDENTIALS));
     }
-    Ok(pod(frame, vec![step("merge", merge), step("gate", gate)], step("publish", publish), volumes))
+    pod(frame, vec![step("merge", merge), step("gate", gate)], step("publish", publish), volumes)
 }
 
-fn assigned(frame: &Frame) -> Result<EnvVar, Report> {
-    let invalid = |why: String| Report::new(Reason::InvalidAssignment, why);
-    let json = serde_json::to_string(frame.assignment).map_err(|e| invalid(e.to_string()))?;
-    if json.len() > MAX_ASSIGNMENT_BYTES {
-        let branches = frame.assignment.git.as_ref().map_or(0, |git| git.merge.len());
-        let (with, fewer) = match branches {
-            0 => (String::new(), ""),
-            _ => (
-                format!(", with {branches} branches to merge,"),
-                "; a task that depends on others leaves one branch in the place of theirs",
-            ),
-        };
-        let why = format!(
-            "prompt, script and gates have{with} {} bytes, and at most {MAX_ASSIGNMENT_BYTES} fit in a pod; shorten them{fewer}",
-            json.len()
-        );
-        return Err(invalid(why));
-    }
-    Ok(EnvVar { name: ASSIGNMENT_ENV.into(), value: Some(plain(&json)), value_from: None })
+fn assigned(frame: &Frame) -> EnvVar {
+    EnvVar { name: ASSIGNMENT_ENV.into(), value: Some(plain(&frame.assignment)), value_from: None }
 }
 
 fn agent_var(var: &AgentVar) -> EnvVar {
@@ -170,19 +199,13 @@ fn plain(value: &str) -> String {
 }
 
 fn pod(frame: &Frame, init: Vec<Container>, main: Container, volumes: Vec<Volume>) -> Pod {
-    let label = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let tenant = (names::LABEL_TENANT, frame.member.tenant.clone());
+    let labels = frame.labels.iter().cloned().chain([tenant]).map(|(key, value)| (key.to_owned(), value));
     Pod {
         metadata: ObjectMeta {
             name: Some(frame.name.clone()),
-            namespace: Some(frame.assignment.namespace.clone()),
-            labels: Some(BTreeMap::from([
-                label(names::LABEL_TENANT, &frame.member.tenant),
-                label(names::LABEL_PLAN, frame.plan),
-                label(names::LABEL_PLAN_UID, &frame.assignment.plan_uid),
-                label(names::LABEL_TASK, frame.task),
-                label(names::LABEL_ATTEMPT, &frame.assignment.attempt.to_string()),
-                label(names::LABEL_ROLE, frame.role),
-            ])),
+            namespace: Some(frame.namespace.clone()),
+            labels: Some(labels.collect()),
             owner_references: Some(vec![frame.owner.clone()]),
             ..ObjectMeta::default()
         },

@@ -145,11 +145,15 @@ pub fn running(attempt: u32, since: Millis, waits: Option<&str>, now: Millis) ->
     })
 }
 
-/// The merge patch of a finished task that is to be tried again because a person asked for it.
-pub fn reopened(rerun: Option<&str>, now: Millis) -> Value {
-    let wanted = Progress::Reconciling
-        .conditions("Rerun", &format!("another attempt was asked for by {}", names::ANNOTATION_RERUN));
-    json!({
+/// The merge patch of a task that is to be tried again because a person asked for it: of this one, or, by `redo`, of all that a newer
+/// revision of the specification makes stale.
+pub fn reopened(rerun: Option<&str>, redo: Option<&str>, now: Millis) -> Value {
+    let (reason, annotation) = match redo {
+        Some(_) => ("Redo", names::ANNOTATION_REDO),
+        None => ("Rerun", names::ANNOTATION_RERUN),
+    };
+    let wanted = Progress::Reconciling.conditions(reason, &format!("another attempt was asked for by {annotation}"));
+    let mut patch = json!({
         "phase": Phase::Pending,
         "failures": null,
         "infrastructureFailures": null,
@@ -160,7 +164,11 @@ pub fn reopened(rerun: Option<&str>, now: Millis) -> Value {
         "outputs": null,
         "observedRerun": rerun,
         "conditions": convert::conditions(&[], wanted, None, now),
-    })
+    });
+    if let Some(redo) = redo {
+        patch["observedRedo"] = redo.into();
+    }
+    patch
 }
 
 fn nonzero(n: u32) -> Option<u32> {
@@ -206,7 +214,8 @@ mod tests {
             "closed": closed(TaskPhase::Cancelled, Reason::DeadlineExceeded, NOW),
             "running": running(2, NOW, None, NOW),
             "waiting for a node": running(2, NOW, Some("0/1 nodes are available: 1 Insufficient memory."), NOW),
-            "reopened": reopened(task.rerun.as_deref(), NOW),
+            "reopened": reopened(task.rerun.as_deref(), None, NOW),
+            "redone": reopened(task.rerun.as_deref(), Some("sha256:1"), NOW),
         }));
     }
 }

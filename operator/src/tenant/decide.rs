@@ -85,12 +85,12 @@ pub fn decide(seen: &Observed, valid: &Valid) -> Decision {
             Vec::new()
         } else if place.listed {
             namespaces += u32::from(valid.problem.is_none() || held);
-            if valid.problem.is_none() { settle(&seen.tenant, place, valid) } else { Vec::new() }
+            if valid.problem.is_none() { settle(&seen.tenant, name, place, valid) } else { Vec::new() }
         } else if place.unfinished.is_empty() {
             release(place)
         } else {
             problems.push(in_use(name, place));
-            settle(&seen.tenant, place, valid)
+            settle(&seen.tenant, name, place, valid)
         };
         if !todo.is_empty() {
             steps.insert(name.clone(), todo);
@@ -134,7 +134,7 @@ fn leave_all(seen: &Observed, valid: &Valid) -> Decision {
     let busy = held().find(|(_, place)| !place.unfinished.is_empty());
     let steps = held().filter(standing).filter_map(|(name, place)| {
         // While work goes on, it goes on under the same bounds.
-        let todo = if busy.is_some() { settle(&seen.tenant, place, valid) } else { release(place) };
+        let todo = if busy.is_some() { settle(&seen.tenant, name, place, valid) } else { release(place) };
         (!todo.is_empty()).then(|| (name.clone(), todo))
     });
     let steps = if busy.is_some() && valid.problem.is_some() { BTreeMap::new() } else { steps.collect() };
@@ -162,29 +162,29 @@ fn plans(namespace: &str, place: &Place) -> String {
 }
 
 /// What is missing or different in a namespace that is the tenant's, or is to be.
-fn settle(tenant: &str, place: &Place, valid: &Valid) -> Vec<Step> {
+fn settle(tenant: &str, namespace: &str, place: &Place, valid: &Valid) -> Vec<Step> {
     let mut steps = Vec::new();
     if place.namespace.is_none() {
         steps.push(Step::Create(valid.wanted.labels.clone()));
     }
     for kind in Kind::ALL {
         let live = place.objects.get(&kind);
-        let Some(wanted) = valid.wanted.objects.get(&kind) else {
+        let Some(wanted) = valid.wanted.content(kind, namespace) else {
             steps.extend(live.map(|object| Step::Delete(kind, object.uid.clone())));
             continue;
         };
         let Some(object) = live else {
-            steps.push(Step::Apply(kind, wanted.clone()));
+            steps.push(Step::Apply(kind, wanted));
             continue;
         };
-        if object.tenant.as_deref() == Some(tenant) && same(&object.content, wanted) {
+        if object.tenant.as_deref() == Some(tenant) && same(&object.content, &wanted) {
             continue;
         }
         // What a binding binds cannot be changed.
         if object.content.get("roleRef") != wanted.get("roleRef") {
             steps.push(Step::Delete(kind, object.uid.clone()));
         }
-        steps.push(Step::Apply(kind, wanted.clone()));
+        steps.push(Step::Apply(kind, wanted));
     }
     let mut labels = valid.wanted.labels.clone();
     labels.extend([tenant_label(tenant)]);

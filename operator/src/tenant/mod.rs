@@ -42,9 +42,9 @@ pub async fn reconcile(object: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action,
         return Ok(Action::await_change());
     }
     if object.status.as_ref().and_then(|s| s.observed_generation) != object.metadata.generation {
-        // Others may want what this one has taken or given up; its plans may have got more room.
+        // Others may want what this one has taken or given up; its plans may have got more room, its documents another constitution.
         ctx.references.tenants.wake(&Target::of(&*object));
-        seen.places.keys().for_each(|name| ctx.references.plans.wake(&Target::namespace(name)));
+        seen.places.keys().for_each(|name| ctx.references.members_touched(&Target::namespace(name)));
     }
     let valid = validate::validate(&object.spec, &seen, &ctx.config);
     let decision = decide::decide(&seen, &valid);

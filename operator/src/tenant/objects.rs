@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use enact_crds::TenantSpec;
 use enact_crds::tenant::{Egress, Owners, PodSecurity, Quota};
-use enact_domain::names::LABEL_TENANT;
-use k8s_openapi::api::core::v1::{LimitRange, ResourceQuota};
+use enact_domain::names::{ANNOTATION_SERVER, LABEL_TENANT, READER};
+use k8s_openapi::api::core::v1::{LimitRange, ResourceQuota, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::ResourceExt as _;
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Map, Value, json};
 
@@ -17,7 +18,7 @@ use crate::config::Config;
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Its value.
 pub const MANAGER: &str = "enact-operator";
-/// The role that owners get; the chart makes it, and the operator may bind no other.
+/// The role that owners get; the chart makes it, and the operator may bind no other but [`READER`].
 const OWNER_ROLE: &str = "enact-tenant-owner";
 /// The label by which every namespace can be selected by name; the API server sets it.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
@@ -25,6 +26,8 @@ const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 const DEFAULT_CPU: &str = "50m";
 /// What containers get that name no memory, in a namespace whose memory is bounded.
 const DEFAULT_MEMORY: &str = "256Mi";
+/// The API group of roles and their bindings.
+const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// A kind of object that a tenant's namespaces hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,11 +40,22 @@ pub enum Kind {
     LimitRange,
     /// Who may do what.
     RoleBinding,
+    /// Whose tokens read what the record holds of the namespace.
+    Reader,
+    /// What those may read.
+    ReaderBinding,
 }
 
 impl Kind {
     /// All, in the order in which they are set up.
-    pub const ALL: [Self; 4] = [Self::NetworkPolicy, Self::ResourceQuota, Self::LimitRange, Self::RoleBinding];
+    pub const ALL: [Self; 6] = [
+        Self::NetworkPolicy,
+        Self::ResourceQuota,
+        Self::LimitRange,
+        Self::RoleBinding,
+        Self::Reader,
+        Self::ReaderBinding,
+    ];
 
     /// How the API server names it.
     pub fn resource(self) -> ApiResource {
@@ -49,7 +63,8 @@ impl Kind {
             Self::NetworkPolicy => ApiResource::erase::<NetworkPolicy>(&()),
             Self::ResourceQuota => ApiResource::erase::<ResourceQuota>(&()),
             Self::LimitRange => ApiResource::erase::<LimitRange>(&()),
-            Self::RoleBinding => ApiResource::erase::<RoleBinding>(&()),
+            Self::RoleBinding | Self::ReaderBinding => ApiResource::erase::<RoleBinding>(&()),
+            Self::Reader => ApiResource::erase::<ServiceAccount>(&()),
         }
     }
 
@@ -59,7 +74,8 @@ impl Kind {
             Self::NetworkPolicy => "NetworkPolicy",
             Self::ResourceQuota => "ResourceQuota",
             Self::LimitRange => "LimitRange",
-            Self::RoleBinding => "RoleBinding",
+            Self::RoleBinding | Self::ReaderBinding => "RoleBinding",
+            Self::Reader => "ServiceAccount",
         }
     }
 
@@ -67,6 +83,7 @@ impl Kind {
     pub fn object_name(self) -> &'static str {
         match self {
             Self::RoleBinding => OWNER_ROLE,
+            Self::Reader | Self::ReaderBinding => READER,
             _ => "enact-tenant",
         }
     }
@@ -74,7 +91,8 @@ impl Kind {
     /// The fields that hold what the object says.
     fn fields(self) -> &'static [&'static str] {
         match self {
-            Self::RoleBinding => &["roleRef", "subjects"],
+            Self::RoleBinding | Self::ReaderBinding => &["roleRef", "subjects"],
+            Self::Reader => &["automountServiceAccountToken"],
             _ => &["spec"],
         }
     }
@@ -82,14 +100,16 @@ impl Kind {
     /// What an object says, without what the API server or a controller notes in it.
     pub fn content(self, object: &DynamicObject) -> Value {
         let fields = self.fields().iter().filter_map(|f| Some(((*f).to_owned(), object.data.get(f)?.clone())));
-        Value::Object(fields.collect::<Map<_, _>>())
+        let server = object.annotations().get(ANNOTATION_SERVER).filter(|_| self == Self::Reader);
+        let annotated = server.map(|place| ("metadata".to_owned(), annotations(place)));
+        Value::Object(fields.chain(annotated).collect::<Map<_, _>>())
     }
 }
 
 /// What every namespace of a tenant holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
-    /// Contents of the objects; a kind that is missing is not wanted.
+    /// Contents of the objects, but for the name of the namespace; a kind that is missing is not wanted.
     pub objects: BTreeMap<Kind, Value>,
     /// Labels of the namespace, besides the tenant's own.
     pub labels: BTreeMap<String, String>,
@@ -103,6 +123,8 @@ impl Wanted {
             (Kind::ResourceQuota, resource_quota(&spec.quota)),
             (Kind::LimitRange, limit_range(&spec.quota)),
             (Kind::RoleBinding, role_binding(&spec.owners)),
+            (Kind::Reader, Some(reader(config))),
+            (Kind::ReaderBinding, Some(bound(READER, &[json!({ "kind": "ServiceAccount", "name": READER })]))),
         ];
         let level = match spec.isolation.pod_security {
             PodSecurity::Restricted => "restricted",
@@ -112,6 +134,18 @@ impl Wanted {
             objects: objects.into_iter().filter_map(|(kind, content)| Some((kind, content?))).collect(),
             labels: pod_security_labels().map(|key| (key, level.to_owned())).collect(),
         }
+    }
+}
+
+impl Wanted {
+    /// What our object of `kind` is to say in `namespace`; none when it is not wanted.
+    pub fn content(&self, kind: Kind, namespace: &str) -> Option<Value> {
+        let mut content = self.objects.get(&kind)?.clone();
+        if kind == Kind::ReaderBinding {
+            // A binding names the namespace of a ServiceAccount even where it is its own.
+            content["subjects"][0]["namespace"] = namespace.into();
+        }
+        Some(content)
     }
 }
 
@@ -133,7 +167,10 @@ pub fn manifest(kind: Kind, tenant: &str, namespace: &str, content: &Value) -> V
         },
     });
     for (field, value) in content.as_object().into_iter().flatten() {
-        manifest[field] = value.clone();
+        match (field.as_str(), value.as_object()) {
+            ("metadata", Some(more)) => more.iter().for_each(|(key, v)| manifest[field][key] = v.clone()),
+            _ => manifest[field] = value.clone(),
+        }
     }
     manifest
 }
@@ -166,16 +203,30 @@ fn limit_range(quota: &Quota) -> Option<Value> {
 }
 
 fn role_binding(owners: &Owners) -> Option<Value> {
-    const RBAC: &str = "rbac.authorization.k8s.io";
     let subject = |kind: &str, name: &String| json!({ "apiGroup": RBAC, "kind": kind, "name": name });
     let users = owners.users.iter().map(|name| subject("User", name));
     let subjects: Vec<Value> = users.chain(owners.groups.iter().map(|name| subject("Group", name))).collect();
-    (!subjects.is_empty()).then(|| {
-        json!({
-            "roleRef": { "apiGroup": RBAC, "kind": "ClusterRole", "name": OWNER_ROLE },
-            "subjects": subjects,
-        })
+    (!subjects.is_empty()).then(|| bound(OWNER_ROLE, &subjects))
+}
+
+fn bound(role: &str, subjects: &[Value]) -> Value {
+    json!({
+        "roleRef": { "apiGroup": RBAC, "kind": "ClusterRole", "name": role },
+        "subjects": subjects,
     })
+}
+
+/// No pod has its token: people ask for one. It says where the server is, so that their commands need not be told.
+fn reader(config: &Config) -> Value {
+    let mut content = json!({ "automountServiceAccountToken": false });
+    if let Some((service, namespace)) = config.server_service() {
+        content["metadata"] = annotations(&format!("{namespace}/{service}"));
+    }
+    content
+}
+
+fn annotations(server: &str) -> Value {
+    json!({ "annotations": { ANNOTATION_SERVER: server } })
 }
 
 fn network_policy(egress: &[Egress], config: &Config) -> Value {
@@ -259,8 +310,10 @@ mod tests {
         }))
         .unwrap();
         let wanted = Wanted::new(&spec, &config());
-        let manifests: Vec<Value> =
-            wanted.objects.iter().map(|(kind, content)| manifest(*kind, "acme", "shop", content)).collect();
+        let manifests: Vec<Value> = Kind::ALL
+            .into_iter()
+            .filter_map(|kind| Some(manifest(kind, "acme", "shop", &wanted.content(kind, "shop")?)))
+            .collect();
         insta::assert_yaml_snapshot!((manifests, wanted.labels));
     }
 
@@ -268,7 +321,8 @@ mod tests {
     fn what_is_not_asked_for_is_not_made() {
         let spec: TenantSpec = serde_json::from_value(json!({"namespaces": ["a"]})).unwrap();
         let kinds: Vec<Kind> = Wanted::new(&spec, &config()).objects.into_keys().collect();
-        assert_eq!(kinds, [Kind::NetworkPolicy], "egress is denied whatever a Tenant says");
+        let always = [Kind::NetworkPolicy, Kind::Reader, Kind::ReaderBinding];
+        assert_eq!(kinds, always, "egress is denied, and the record can be read, whatever a Tenant says");
     }
 
     #[test]

@@ -39,6 +39,8 @@ async fn a_namespace_is_set_up_first_and_labelled_last_and_then_left_alone() {
         "PATCH resourcequotas/enact-tenant",
         "PATCH limitranges/enact-tenant",
         "PATCH rolebindings/enact-tenant-owner",
+        "PATCH serviceaccounts/enact-reader",
+        "PATCH rolebindings/enact-reader",
         "PATCH namespaces/shop",
         "PATCH tenants/acme/status QuotaPending",
     ];
@@ -109,6 +111,8 @@ async fn a_tenant_waits_for_its_plans_and_leaves_only_what_is_not_its_own() {
     bench.pass(600);
     bench.tenant("acme").await.unwrap();
     let left = [
+        "DELETE rolebindings/enact-reader",
+        "DELETE serviceaccounts/enact-reader",
         "DELETE rolebindings/enact-tenant-owner",
         "DELETE limitranges/enact-tenant",
         "DELETE resourcequotas/enact-tenant",

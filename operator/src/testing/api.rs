@@ -70,6 +70,13 @@ impl FakeApi {
         self.state.lock().unwrap().objects.get(key).cloned().unwrap_or_else(|| panic!("there is no {key}"))
     }
 
+    /// Every object of a resource.
+    pub fn all(&self, resource: &str) -> Vec<Value> {
+        let prefix = format!("{resource}/");
+        let state = self.state.lock().unwrap();
+        state.objects.iter().filter(|(key, _)| key.starts_with(&prefix)).map(|(_, object)| object.clone()).collect()
+    }
+
     /// Whether there is such an object.
     pub fn has(&self, key: &str) -> bool {
         self.state.lock().unwrap().objects.contains_key(key)

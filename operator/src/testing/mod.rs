@@ -27,8 +27,11 @@ use serde_json::{Value, json};
 pub use api::FakeApi;
 
 use crate::backoff::Backoff;
+use crate::circles::Circles;
 use crate::config::{Cli, Command, Config};
 use crate::context::{Caches, Context};
+use crate::documents::library::Library;
+use crate::documents::news::News;
 use crate::error::Error;
 use crate::index::{Index, Occupancy};
 use crate::ledger::Ledger;
@@ -37,7 +40,8 @@ use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::plan::Runtimes;
 use crate::pods::AttemptPod;
-use crate::references::{References, Referrers};
+use crate::references::{References, Referrers, Target};
+use crate::sourcing::errands::Errands;
 use crate::tenant::cluster::{Cluster, NamespaceEntry};
 
 /// Settings of an installation in the namespace `enact-system`, whose default tenant owns the namespace `ns`.
@@ -64,6 +68,8 @@ const START: i64 = 1_767_225_600_000;
 pub struct InMemory {
     pub records: Mutex<Vec<Record>>,
     pub attempts: Mutex<Vec<RecordedAttempt>>,
+    /// What pods brought.
+    pub documents: Mutex<Vec<Vec<u8>>>,
     pub down: AtomicBool,
 }
 
@@ -79,6 +85,7 @@ impl InMemory {
     pub fn told(&self) -> Vec<String> {
         let word = |record: &Record| match &record.event {
             Happened::Revision { .. } => format!("{}: revision", record.subject.name),
+            Happened::Findings { .. } => format!("{}: findings", record.subject.name),
             Happened::Transition { state, reason, .. } => format!("{}: {state} {reason}", record.subject.name),
             Happened::AttemptStarted { number, .. } => format!("{}: start {number}", record.subject.name),
             Happened::AttemptFinished { number, report, .. } => {
@@ -112,7 +119,11 @@ impl Memory for Arc<InMemory> {
             Happened::Revision { digest: known, content, .. } if known == digest => Some(content.clone().into_bytes()),
             _ => None,
         };
-        Box::pin(future::ready(self.reach(|| self.records.lock().unwrap().iter().find_map(of))))
+        let brought = |document: &&Vec<u8>| Digest::of_bytes(document) == *digest;
+        Box::pin(future::ready(self.reach(|| {
+            let recorded = self.records.lock().unwrap().iter().find_map(of);
+            recorded.or_else(|| self.documents.lock().unwrap().iter().find(brought).cloned())
+        })))
     }
 
     fn tenant<'a>(&'a self, _: &'a str, _: &'a str, _: Millis) -> BoxFuture<'a, Result<(), StoreError>> {
@@ -128,8 +139,19 @@ pub struct Bench {
     time: Arc<AtomicI64>,
     woken: UnboundedReceiver<ObjectRef<Plan>>,
     tenants: Writer<Tenant>,
+    constitutions: Writer<Constitution>,
+    specifications: Writer<Specification>,
+    approvals: Writer<Approval>,
     plans: Writer<Plan>,
     agents: Writer<Agent>,
+    looks: Looks,
+}
+
+/// Those that are to be looked at again.
+struct Looks {
+    constitutions: UnboundedReceiver<ObjectRef<Constitution>>,
+    specifications: UnboundedReceiver<ObjectRef<Specification>>,
+    plans: UnboundedReceiver<ObjectRef<Plan>>,
 }
 
 impl Bench {
@@ -140,16 +162,20 @@ impl Bench {
         let memory = Arc::new(InMemory::default());
         let (index, woken) = Index::new();
         let (tenants, tenants_writer) = listed::<Tenant>();
-        let (constitutions, _) = listed::<Constitution>();
-        let (specifications, _) = listed::<Specification>();
+        let (constitutions, constitutions_writer) = listed::<Constitution>();
+        let (specifications, specifications_writer) = listed::<Specification>();
         let (plans, plans_writer) = listed::<Plan>();
         let (agents, agents_writer) = listed::<Agent>();
-        let (approvals, _) = listed::<Approval>();
+        let (approvals, approvals_writer) = listed::<Approval>();
+        let (of_constitutions, look_constitutions) = Referrers::new(constitutions.clone());
+        let (of_specifications, look_specifications) = Referrers::new(specifications.clone());
+        let (of_plans, look_plans) = Referrers::new(plans.clone());
+        let looks = Looks { constitutions: look_constitutions, specifications: look_specifications, plans: look_plans };
         let references = References {
             tenants: Referrers::new(tenants.clone()).0,
-            constitutions: Referrers::new(constitutions.clone()).0,
-            specifications: Referrers::new(specifications.clone()).0,
-            plans: Referrers::new(plans.clone()).0,
+            constitutions: of_constitutions,
+            specifications: of_specifications,
+            plans: of_plans,
             agents: Referrers::new(agents.clone()).0,
             approvals: Referrers::new(approvals.clone()).0,
         };
@@ -167,13 +193,18 @@ impl Bench {
             listings: Listings::default(),
             references,
             index,
+            errands: Errands::default(),
             ledger: Ledger::default(),
             backoff: Backoff::default(),
             plans: Runtimes::default(),
             cluster: Cluster::default(),
+            library: Library::default(),
+            news: News::default(),
+            circles: Circles::default(),
         };
         ctx.index.follow_tasks(stream::iter([Event::Init, Event::InitDone])).await;
         ctx.index.follow_pods(stream::iter([Event::Init, Event::InitDone]), |_| {}).await;
+        ctx.errands.follow(stream::iter([Event::Init, Event::InitDone]), &ctx.references).await;
         ctx.cluster.follow_nothing().await;
         Self {
             ctx: Arc::new(ctx),
@@ -182,8 +213,12 @@ impl Bench {
             time,
             woken,
             tenants: tenants_writer,
+            constitutions: constitutions_writer,
+            specifications: specifications_writer,
+            approvals: approvals_writer,
             plans: plans_writer,
             agents: agents_writer,
+            looks,
         }
     }
 
@@ -192,13 +227,33 @@ impl Bench {
         std::iter::from_fn(|| self.woken.try_recv().ok()).map(|plan| plan.name).collect()
     }
 
+    /// Names of the specifications that are to be looked at since the last call.
+    pub fn looked_for_specifications(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.looks.specifications.try_recv().ok()).map(|object| object.name).collect()
+    }
+
+    /// A Constitution as the cache shows it.
+    pub fn constitution_is(&mut self, constitution: &Value) {
+        let constitution: Constitution = serde_json::from_value(constitution.clone()).unwrap();
+        self.constitutions.apply_watcher_event(&Event::Apply(constitution));
+    }
+
+    /// Lets a document's pod have this status.
+    pub async fn errand(&self, name: &str, status: Value) {
+        self.api.change(&format!("pods/{name}"), &json!({ "status": status }));
+        let pod: AttemptPod = serde_json::from_value(self.api.get(&format!("pods/{name}"))).unwrap();
+        self.ctx.errands.follow(stream::iter([Event::Apply(pod)]), &self.ctx.references).await;
+    }
+
+    /// Lets a document's pod be gone.
+    pub async fn errand_is_gone(&self, pod: Value) {
+        let pod: AttemptPod = serde_json::from_value(pod).unwrap();
+        self.ctx.errands.follow(stream::iter([Event::Delete(pod)]), &self.ctx.references).await;
+    }
+
     /// Makes `ns` a namespace of a Tenant with this parallelism.
     pub fn tenant_of_ns(&mut self, parallelism: u32) {
-        let spec = json!({"namespaces": ["ns"], "parallelism": parallelism});
-        self.tenants.apply_watcher_event(&Event::Apply(Tenant::new("acme", serde_json::from_value(spec).unwrap())));
-        let labels = json!({"metadata": {"name": "ns", "uid": "n1", "labels": {"enact.dev/tenant": "acme"}}});
-        let namespace: Namespace = serde_json::from_value(labels).unwrap();
-        self.ctx.cluster.namespaces.put(&namespace, NamespaceEntry::of(&namespace));
+        self.tenant_with("acme", json!({"namespaces": ["ns"], "parallelism": parallelism}));
     }
 
     /// Lets time pass.
@@ -230,6 +285,80 @@ impl Bench {
         let plan: Plan = serde_json::from_value(self.api.get(&format!("plans/{name}"))).unwrap();
         self.plans.apply_watcher_event(&Event::Apply(plan.clone()));
         crate::plan::reconcile(Arc::new(plan), self.ctx.clone()).await
+    }
+
+    /// Reconciles the Constitution of this name, again after each change of its own.
+    pub async fn constitution(&mut self, name: &str) -> Result<(), Error> {
+        loop {
+            let object = self.api.get(&format!("constitutions/{name}"));
+            let version = object["metadata"]["resourceVersion"].clone();
+            let object: Constitution = serde_json::from_value(object).unwrap();
+            self.constitutions.apply_watcher_event(&Event::Apply(object.clone()));
+            crate::documents::reconcile_constitution(Arc::new(object), self.ctx.clone()).await?;
+            if self.api.get(&format!("constitutions/{name}"))["metadata"]["resourceVersion"] == version {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reconciles the Specification of this name, likewise.
+    pub async fn specification(&mut self, name: &str) -> Result<(), Error> {
+        loop {
+            let object = self.api.get(&format!("specifications/{name}"));
+            let version = object["metadata"]["resourceVersion"].clone();
+            let object: Specification = serde_json::from_value(object).unwrap();
+            self.specifications.apply_watcher_event(&Event::Apply(object.clone()));
+            crate::documents::reconcile_specification(Arc::new(object), self.ctx.clone()).await?;
+            if self.api.get(&format!("specifications/{name}"))["metadata"]["resourceVersion"] == version {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reconciles everything that was woken, and what that wakes in turn, until nothing is; how many looks that took.
+    pub async fn settle(&mut self) -> usize {
+        for n in 0..100 {
+            // The controller drops what is not in its cache.
+            if let Ok(object) = self.looks.constitutions.try_recv() {
+                if self.api.has(&format!("constitutions/{}", object.name)) {
+                    self.constitution(&object.name).await.unwrap();
+                }
+            } else if let Ok(object) = self.looks.specifications.try_recv() {
+                if self.api.has(&format!("specifications/{}", object.name)) {
+                    self.specification(&object.name).await.unwrap();
+                }
+            } else if let Ok(object) = self.looks.plans.try_recv() {
+                self.plan(&object.name).await.unwrap();
+            } else {
+                return n;
+            }
+        }
+        panic!("it never ends");
+    }
+
+    /// A person's Approval, or what is left of it, comes into the cache.
+    pub fn approval(&mut self, object: &Value) {
+        self.approvals.apply_watcher_event(&Event::Apply(serde_json::from_value(object.clone()).unwrap()));
+    }
+
+    /// A Specification is deleted.
+    pub fn no_specification(&mut self, name: &str) {
+        let key = format!("specifications/{name}");
+        let object: Specification = serde_json::from_value(self.api.get(&key)).unwrap();
+        self.api.remove(&key);
+        self.specifications.apply_watcher_event(&Event::Delete(object.clone()));
+        self.ctx.departed(&Target::of(&object));
+    }
+
+    /// A Tenant with this spec, and its namespaces.
+    pub fn tenant_with(&mut self, name: &str, spec: Value) {
+        let tenant = Tenant::new(name, serde_json::from_value(spec).unwrap());
+        for namespace in &tenant.spec.namespaces {
+            let labels = json!({"metadata": {"name": namespace, "uid": format!("n-{namespace}"), "labels": {"enact.dev/tenant": name}}});
+            let namespace: Namespace = serde_json::from_value(labels).unwrap();
+            self.ctx.cluster.namespaces.put(&namespace, NamespaceEntry::of(&namespace));
+        }
+        self.tenants.apply_watcher_event(&Event::Apply(tenant));
     }
 
     /// One reconcile of a Tenant, as the API server has it now.

@@ -18,6 +18,7 @@ use enact_domain::assignment::{
     ASSIGNMENT_ENV, Adapter, Assignment, AttemptResult, Gate, GitWork, IntegrationWork, Report, TaskWork, Verified,
     Work,
 };
+use enact_domain::errand::{Errand, ErrandWork};
 use tempfile::TempDir;
 
 use self::http::{Request, response, serve};
@@ -58,8 +59,21 @@ impl GitServer {
             git_ok(path, &["checkout", "--quiet", "-B", branch]);
         }
         for (name, content) in files {
+            fs::create_dir_all(path.join(name).parent().unwrap()).unwrap();
             fs::write(path.join(name), content).unwrap();
         }
+        self.push(path, branch)
+    }
+
+    /// Adds a commit that holds whatever `change` does in a clone of `main`.
+    pub fn change(&self, branch: &str, change: impl FnOnce(&Path)) -> String {
+        let clone = tempfile::tempdir().unwrap();
+        git(clone.path(), &["clone", "--quiet", &self.repository().to_string_lossy(), "."]);
+        change(clone.path());
+        self.push(clone.path(), branch)
+    }
+
+    fn push(&self, path: &Path, branch: &str) -> String {
         git(path, &["add", "--all"]);
         git(path, &["commit", "--quiet", "--message", "By a test"]);
         git(path, &["push", "--quiet", "origin", &format!("HEAD:refs/heads/{branch}")]);
@@ -167,6 +181,8 @@ impl EnactServer {
 pub struct Pod {
     directory: TempDir,
     assignment: Assignment,
+    /// What the container is told instead.
+    errand: Option<Errand>,
     environment: Vec<(String, String)>,
 }
 
@@ -200,11 +216,18 @@ impl Pod {
         for name in ["work", "git", "replay", "handover"] {
             fs::create_dir(directory.path().join(name)).unwrap();
         }
-        let pod = Self { directory, assignment, environment: Vec::new() };
+        let pod = Self { directory, assignment, errand: None, environment: Vec::new() };
         pod.write("git/username", "bot");
         pod.write("git/password", "secret\n");
         pod.write("token", "a.b.c\n");
         pod
+    }
+
+    /// A pod for a document.
+    pub fn errand(server: &EnactServer, work: ErrandWork) -> Self {
+        let errand = Errand { subject_uid: "document-uid".into(), server_url: server.url.clone(), work };
+        let unused = assignment("http://127.0.0.1:1/", "main", Work::Task(task(Adapter::Replay {})));
+        Self { errand: Some(errand), ..Self::new(unused) }
     }
 
     pub fn with(mut self, change: impl FnOnce(&mut Assignment)) -> Self {
@@ -248,12 +271,13 @@ impl Pod {
     }
 
     fn command(&self, step: &str) -> Command {
+        let told = self.errand.as_ref().map_or_else(|| serde_json::to_string(&self.assignment), serde_json::to_string);
         let mut command = Command::new(env!("CARGO_BIN_EXE_enact-runner"));
         command
             .arg(step)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
-            .env(ASSIGNMENT_ENV, serde_json::to_string(&self.assignment).unwrap())
+            .env(ASSIGNMENT_ENV, told.unwrap())
             .env("ENACT_WORK_DIR", self.path("work"))
             .env("ENACT_TOKEN_FILE", self.path("token"))
             .env("ENACT_GIT_CREDENTIALS_DIR", self.path("git"))

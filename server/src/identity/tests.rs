@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use enact_domain::names::DEFAULT_TENANT;
 
 use super::*;
 
@@ -108,45 +108,61 @@ fn pods_that_are_none_of_ours_are_refused() {
     }
 }
 
-fn review(audiences: &[&str], username: &str, extra: &[(&str, &[&str])]) -> TokenReviewStatus {
+fn user(username: &str, extra: &[(&str, &[&str])]) -> UserInfo {
     let texts = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>();
     let extra = extra.iter().map(|(key, values)| ((*key).to_owned(), texts(values))).collect::<BTreeMap<_, _>>();
-    let user = UserInfo { username: Some(username.into()), extra: Some(extra), ..UserInfo::default() };
-    TokenReviewStatus { authenticated: Some(true), audiences: Some(texts(audiences)), user: Some(user), error: None }
+    UserInfo { username: Some(username.into()), extra: Some(extra), ..UserInfo::default() }
 }
 
 #[test]
-fn only_a_pods_token_for_this_audience_is_accepted() {
+fn only_a_pods_token_speaks_for_a_pod() {
     let extra: [(&str, &[&str]); 2] = [(POD_NAME, &["shop-t001-2"]), (POD_UID, &["pod-uid"])];
     let account = "system:serviceaccount:team:default";
-    let good = review(&[RESULT_AUDIENCE], account, &extra);
-    assert_eq!(bound_pod(good.clone()), Ok(bound()));
-    let kind = |status| bound_pod(status).expect_err("it is refused").kind;
-    for audiences in [&[][..], &["https://kubernetes.default.svc"][..]] {
-        assert_eq!(kind(review(audiences, account, &extra)), Kind::TokenRefused);
-    }
-    for authenticated in [None, Some(false)] {
-        assert_eq!(kind(TokenReviewStatus { authenticated, ..good.clone() }), Kind::TokenRefused);
-    }
-    assert_eq!(kind(review(&[RESULT_AUDIENCE], "ann@example.org", &extra)), Kind::NotYours);
-    assert_eq!(kind(review(&[RESULT_AUDIENCE], account, &extra[..1])), Kind::NotYours);
+    assert_eq!(bound_pod(&user(account, &extra)), Ok(bound()));
     let two: [(&str, &[&str]); 2] = [(POD_NAME, &["a", "b"]), (POD_UID, &["pod-uid"])];
-    assert_eq!(kind(review(&[RESULT_AUDIENCE], account, &two)), Kind::NotYours);
+    for other in [user("ann@example.org", &extra), user(account, &extra[..1]), user(account, &two)] {
+        assert_eq!(bound_pod(&other).expect_err("it is refused").kind, Kind::NotYours);
+    }
+}
+
+/// A pod that fetches the document of a Specification.
+fn fetching() -> ObjectMeta {
+    ObjectMeta {
+        uid: Some("pod-uid".into()),
+        owner_references: Some(vec![owner("Specification", "document-uid")]),
+        ..labelled(&[(LABEL_TENANT, "acme"), (LABEL_ROLE, FETCH)])
+    }
 }
 
 #[test]
-fn tokens_are_one_header_of_plain_characters() {
-    let headers = |values: &[&str]| {
-        let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append(header::AUTHORIZATION, value.parse().unwrap());
-        }
-        headers
+fn a_documents_pod_brings_its_owners_document() {
+    let expected = Courier {
+        tenant: "acme".into(),
+        namespace: "team".into(),
+        pod: "shop-t001-2".into(),
+        subject_uid: "document-uid".into(),
     };
-    assert_eq!(Token::of(&headers(&["Bearer abc.d-e_f"])).map(|token| token.0), Ok("abc.d-e_f".into()));
-    assert_eq!(Token::of(&headers(&["bearer abc"])).map(|token| token.0), Ok("abc".into()));
-    let long = format!("Bearer {}", "a".repeat(MAX_TOKEN_BYTES + 1));
-    for bad in [&[][..], &["Bearer a", "Bearer b"], &["Basic abc"], &["Bearer "], &["Bearer a b"], &[long.as_str()]] {
-        assert_eq!(Token::of(&headers(bad)).map(|token| token.0).expect_err("refused").kind, Kind::TokenRefused);
+    assert_eq!(courier(bound(), &fetching(), &of_acme(), &[]), Ok(expected.clone()));
+    let mut drafting = fetching();
+    drafting.labels.as_mut().unwrap().insert(LABEL_ROLE.into(), DRAFT.into());
+    assert_eq!(courier(bound(), &drafting, &of_acme(), &[]), Ok(expected));
+}
+
+#[test]
+fn a_pod_that_is_no_documents_brings_none() {
+    let refused = |pod: &ObjectMeta, namespace: &ObjectMeta, part: &str| {
+        let problem = courier(bound(), pod, namespace, &[]).expect_err("it is refused");
+        assert_eq!(problem.kind, Kind::NotYours);
+        assert!(problem.detail.contains(part), "{}", problem.detail);
+    };
+    refused(&pod(), &of_acme(), "neither fetch nor draft");
+    refused(&fetching(), &labelled(&[(LABEL_TENANT, "other")]), "is not other");
+    refused(&fetching(), &ObjectMeta::default(), "belongs to no tenant");
+    refused(&ObjectMeta { uid: Some("another".into()), ..fetching() }, &of_acme(), "is gone");
+    let foreign = OwnerReference { api_version: "apps/v1".into(), ..owner("Plan", "u") };
+    for owners in [vec![], vec![owner("Task", "u")], vec![foreign]] {
+        refused(&ObjectMeta { owner_references: Some(owners), ..fetching() }, &of_acme(), "as its controller");
     }
+    let problem = worker(bound(), &fetching(), &of_acme(), &[]).expect_err("it works on no attempt");
+    assert_eq!(problem.kind, Kind::NotYours);
 }

@@ -11,13 +11,13 @@ use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
 use warp::{Filter, path};
 
-/// What a token was made for.
+/// Whom a token was made for, and for what.
 #[derive(Clone)]
 pub struct Token {
     pub audience: String,
-    pub namespace: String,
-    pub pod: String,
-    pub pod_uid: String,
+    pub user: String,
+    /// Name and UID.
+    pub pod: Option<(String, String)>,
 }
 
 /// What there is.
@@ -28,6 +28,8 @@ pub struct World {
     pub pods: HashMap<(String, String), Value>,
     /// Labels by name.
     pub namespaces: HashMap<String, Value>,
+    /// Who may get what: user, namespace, resource.
+    pub rights: Vec<(String, String, String)>,
     /// Whether every question is answered with an error.
     pub down: bool,
     /// Questions so far: method and path.
@@ -62,14 +64,38 @@ impl World {
                 "controller": true, "blockOwnerDeletion": true,
             }],
         });
+        self.known(token, namespace, pod, metadata);
+    }
+
+    /// Adds a pod of this role for the document of a Specification, and its token.
+    pub fn courier(&mut self, token: &str, namespace: &str, tenant: &str, pod: &str, subject: &str, role: &str) {
+        let metadata = json!({
+            "name": pod, "namespace": namespace, "uid": format!("uid-{pod}"),
+            "labels": { "enact.dev/tenant": tenant, "enact.dev/role": role },
+            "ownerReferences": [{
+                "apiVersion": "enact.dev/v1alpha1", "kind": "Specification", "name": "cart", "uid": subject,
+                "controller": true,
+            }],
+        });
+        self.known(token, namespace, pod, metadata);
+    }
+
+    fn known(&mut self, token: &str, namespace: &str, pod: &str, metadata: Value) {
         self.pods.insert((namespace.into(), pod.into()), metadata);
         let made_for = Token {
             audience: "enact-server".into(),
-            namespace: namespace.into(),
-            pod: pod.into(),
-            pod_uid: format!("uid-{pod}"),
+            user: format!("system:serviceaccount:{namespace}:default"),
+            pod: Some((pod.into(), format!("uid-{pod}"))),
         };
         self.tokens.insert(token.into(), made_for);
+    }
+
+    /// Adds a token of the account `enact-reader` of a namespace, and what that account may get there.
+    pub fn reader(&mut self, token: &str, namespace: &str, resources: &[&str]) {
+        let user = format!("system:serviceaccount:{namespace}:enact-reader");
+        let rights = resources.iter().map(|resource| (user.clone(), namespace.to_owned(), (*resource).to_owned()));
+        self.rights.extend(rights);
+        self.tokens.insert(token.into(), Token { audience: "enact-server".into(), user, pod: None });
     }
 }
 
@@ -115,6 +141,7 @@ fn routes(world: Arc<Mutex<World>>) -> impl Filter<Extract = (Response,), Error 
             let parts: Vec<&str> = path.as_str().trim_matches('/').split('/').collect();
             match (method.as_str(), parts.as_slice()) {
                 ("POST", ["apis", "authentication.k8s.io", "v1", "tokenreviews"]) => review(&world, &body),
+                ("POST", ["apis", "authorization.k8s.io", "v1", "subjectaccessreviews"]) => right(&world, &body),
                 ("POST", ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"]) => ok(&json!({
                     "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
                     "spec": {}, "status": { "allowed": true },
@@ -142,15 +169,19 @@ fn review(world: &World, body: &[u8]) -> Response {
     let status = accepted.map_or_else(
         || json!({ "error": "[invalid bearer token, token audiences are invalid for the target audiences]", "user": {} }),
         |token| {
+            let extra = token.pod.as_ref().map_or_else(
+                || json!({}),
+                |(name, uid)| {
+                    json!({
+                        "authentication.kubernetes.io/pod-name": [name], "authentication.kubernetes.io/pod-uid": [uid],
+                    })
+                },
+            );
             json!({
                 "authenticated": true, "audiences": [token.audience],
                 "user": {
-                    "username": format!("system:serviceaccount:{}:default", token.namespace), "uid": "account-uid",
-                    "groups": ["system:serviceaccounts", "system:authenticated"],
-                    "extra": {
-                        "authentication.kubernetes.io/pod-name": [token.pod],
-                        "authentication.kubernetes.io/pod-uid": [token.pod_uid],
-                    },
+                    "username": token.user, "uid": "account-uid",
+                    "groups": ["system:serviceaccounts", "system:authenticated"], "extra": extra,
                 },
             })
         },
@@ -158,6 +189,19 @@ fn review(world: &World, body: &[u8]) -> Response {
     let review = json!({
         "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "metadata": {},
         "spec": review["spec"], "status": status,
+    });
+    warp::reply::with_status(warp::reply::json(&review), StatusCode::CREATED).into_response()
+}
+
+fn right(world: &World, body: &[u8]) -> Response {
+    let review: Value = serde_json::from_slice(body).unwrap();
+    let text = |pointer: &str| review.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let asked = |field: &str| text(&format!("/spec/resourceAttributes/{field}"));
+    let right = (text("/spec/user"), asked("namespace"), asked("resource"));
+    let ours = asked("group") == "enact.dev" && asked("verb") == "get" && !review["spec"]["groups"].is_null();
+    let review = json!({
+        "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {}, "spec": review["spec"],
+        "status": { "allowed": ours && world.rights.contains(&right) },
     });
     warp::reply::with_status(warp::reply::json(&review), StatusCode::CREATED).into_response()
 }

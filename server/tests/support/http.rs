@@ -102,6 +102,11 @@ impl Answer {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    #[track_caller]
+    pub fn assert_status(&self, status: u16) {
+        assert_eq!(self.status, status, "{}", self.text());
+    }
+
     /// Asserts an RFC 9457 problem of this status and kind whose detail holds `part`.
     #[track_caller]
     pub fn assert_problem(&self, status: u16, kind: &str, part: &str) {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use database::Database;
 use enact_domain::assignment::{AttemptResult, GateResult, Reason, Report};
-use enact_server::app::App;
+use enact_server::app::{Addresses, App};
 use enact_server::config::Cli;
 use enact_server::intake::Times;
 use kube::Client;
@@ -35,6 +35,7 @@ pub const SUBJECT: &str = "0b0a8f26-6a4c-4f6f-a6a3-5a1e5d0b6d1e";
 /// connections that are just being opened on another.
 pub struct Server {
     pub address: SocketAddr,
+    pub readings: SocketAddr,
     pub health: SocketAddr,
     pub stop: CancellationToken,
     pub task: JoinHandle<()>,
@@ -46,16 +47,28 @@ impl Server {
     }
 
     pub async fn start_with(database_url: &str, api: &Api, times: Times, headers: Duration) -> Self {
-        let any = ["--listen=127.0.0.1:0", "--health-listen=127.0.0.1:0", "--default-tenant-namespaces=free"];
+        Self::start_as(database_url, api, times, headers, &["--embedder=none"]).await
+    }
+
+    /// With further flags.
+    pub async fn start_as(database_url: &str, api: &Api, times: Times, headers: Duration, flags: &[&str]) -> Self {
+        let any = [
+            "--listen=127.0.0.1:0",
+            "--read-listen=127.0.0.1:0",
+            "--health-listen=127.0.0.1:0",
+            "--default-tenant-namespaces=free",
+        ];
         let url = format!("--database-url={database_url}");
-        let cli = Cli::try_parse_from(["enact-server", &url].into_iter().chain(any)).unwrap();
+        let cli =
+            Cli::try_parse_from(["enact-server", &url].into_iter().chain(any).chain(flags.iter().copied())).unwrap();
         let mut config = kube::Config::new(format!("http://{}", api.address).parse().unwrap());
         config.default_retry = false;
         let app = App::bind(&cli.settings, Client::try_from(config).unwrap()).await.unwrap().with(times, headers);
-        let ((address, health), stop) = (app.addresses().unwrap(), CancellationToken::new());
+        let (Addresses { deliveries: address, readings, health }, stop) =
+            (app.addresses().unwrap(), CancellationToken::new());
         let stopped = stop.clone();
         let task = tokio::spawn(async move { app.run(stopped).await.unwrap() });
-        Self { address, health, stop, task }
+        Self { address, readings, health, stop, task }
     }
 
     /// Delivers `result` for `SUBJECT` with `token`, as the runner does.
@@ -65,6 +78,12 @@ impl Server {
 
     pub async fn send(&self, request: &Request) -> Answer {
         http::send(self.address, request).await
+    }
+
+    /// Reads a path below `/v1/namespaces/` with `token`, as commands do by way of the API server.
+    pub async fn read(&self, token: &str, path: &str) -> Answer {
+        let request = Request::get(&format!("/v1/namespaces/{path}")).header("x-enact-token", token);
+        http::send(self.readings, &request).await
     }
 
     pub async fn metric(&self, line: &str) -> u64 {

@@ -209,7 +209,14 @@ pub fn end(tenant: &str, task: &str, number: u32, failure: Option<&str>, report:
 
 pub fn revision(tenant: &str, subject: Subject, content: &str) -> Record {
     let digest = Digest::of_bytes(content.as_bytes());
-    record(tenant, subject, 500, Event::Revision { digest, version: Some("1.0.0".into()), content: content.into() })
+    let event = Event::Revision {
+        digest,
+        version: Some("1.0.0".into()),
+        reason: "Source".into(),
+        commit: None,
+        content: content.into(),
+    };
+    record(tenant, subject, 500, event)
 }
 
 pub fn done() -> Report {

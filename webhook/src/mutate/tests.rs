@@ -3,12 +3,13 @@ use serde_json::{Value, json};
 use super::stamp;
 use crate::testing::{ANN, Fixed, by, create, object, of, request, update, with};
 
+const DAY: &str = "2026-11-25T23:59:59Z";
 const AUTHOR: &str = "/metadata/annotations/enact.dev~1author";
 const TENANT: &str = "/metadata/labels/enact.dev~1tenant";
 
 /// The object as the API server has it after our patch.
 async fn stamped(review: &Value) -> Value {
-    let patch = stamp(&request(review), &Fixed::two_tenants()).await.unwrap();
+    let patch = stamp(&request(review), &Fixed::two_tenants(), DAY.parse().unwrap()).await.unwrap();
     let mut object = review["request"]["object"].clone();
     // What travels is the JSON text of the patch, and the API server applies it to the object it sent.
     let patch: json_patch::Patch = serde_json::from_slice(&serde_json::to_vec(&patch).unwrap()).unwrap();
@@ -88,7 +89,7 @@ async fn metadata_of_others_is_stamped_without_a_look() {
     let broken = Fixed { broken: true, ..Fixed::default() };
     let old = object("Plan", "o", &json!({ "agentRef": { "name": "a" } }));
     let new = with(old.clone(), "/metadata/finalizers", json!(["example.org/x"]));
-    assert!(stamp(&request(&update(&old, &new)), &broken).await.unwrap().0.is_empty());
+    assert!(stamp(&request(&update(&old, &new)), &broken, DAY.parse().unwrap()).await.unwrap().0.is_empty());
     // Taken away, the label comes back.
     let bared = with(old.clone(), "/metadata/labels", Value::Null);
     assert_eq!(stamped(&update(&old, &bared)).await.pointer(TENANT), Some(&json!("acme")));
@@ -116,5 +117,39 @@ async fn nothing_else_is_touched() {
 async fn an_unknown_tenant_is_an_error() {
     let review = create(&bare("Agent", &json!({})));
     let broken = Fixed { broken: true, ..Fixed::two_tenants() };
-    assert!(stamp(&request(&review), &broken).await.is_err());
+    assert!(stamp(&request(&review), &broken, DAY.parse().unwrap()).await.is_err());
+}
+
+#[tokio::test]
+async fn an_answer_is_by_who_gave_it_first_on_the_day_that_it_was_given() {
+    let source = json!({ "inline": "# Feature Specification: A" });
+    let answer = |question: &str, answer: &str| json!({ "question": question, "answer": answer });
+    let forged = json!({ "question": "Q-1", "answer": "yes", "by": "boss", "date": "1999-01-01" });
+    let spec = |answers: Value| json!({ "source": source, "clarifications": answers });
+    let first = stamped(&create(&bare("Specification", &spec(json!([forged, answer("Q-2", "no")]))))).await;
+    let signed = |question: &str, answer: &str, by: &str, date: &str| json!({ "question": question, "answer": answer, "by": by, "date": date });
+    let (yes, no) = (signed("Q-1", "yes", ANN, "2026-11-25"), signed("Q-2", "no", ANN, "2026-11-25"));
+    assert_eq!(first["spec"]["clarifications"], json!([yes, no]));
+
+    // A later writer answers anew, adds an answer, and repeats one without its stamps, as a GitOps repository would.
+    let old = object(
+        "Specification",
+        "o",
+        &spec(json!([signed("Q-1", "yes", "bob", "2026-01-02"), signed("Q-2", "no", "bob", "2026-01-02")])),
+    );
+    let new = with(
+        old.clone(),
+        "/spec/clarifications",
+        json!([answer("Q-3", "both"), answer("Q-2", "no"), answer("Q-1", "never")]),
+    );
+    let after = stamped(&by(update(&old, &new), "cem")).await;
+    let expected = json!([
+        signed("Q-3", "both", "cem", "2026-11-25"),
+        signed("Q-2", "no", "bob", "2026-01-02"),
+        signed("Q-1", "never", "cem", "2026-11-25"),
+    ]);
+    assert_eq!(after["spec"]["clarifications"], expected);
+    assert_eq!(after.pointer(AUTHOR), Some(&json!("cem")), "who answers writes content");
+    let odd = object("Specification", "o", &spec(json!(["text", 5])));
+    assert_eq!(stamped(&create(&odd)).await["spec"]["clarifications"], json!(["text", 5]));
 }

@@ -4,6 +4,7 @@ use enact_crds::approval::SubjectKind;
 use enact_crds::{ApprovalSpec, convert};
 use enact_domain::approval::{Void, counts};
 use enact_domain::digest::Digest;
+use enact_domain::time::Millis;
 use kube::core::admission::Operation;
 
 use super::{Admission, Validate};
@@ -23,17 +24,18 @@ impl<W: World> Validate<ApprovalSpec> for Admission<W> {
             let message = format!("there is no {kind} {name} in namespace {}; correct the name", request.namespace());
             return Err(Denial::invalid("spec.subject.name", message));
         };
-        let Some(digest) = &subject.digest else {
+        let Some(content) = &subject.content else {
             let message = format!(
                 "{kind} {name} has no status.digest yet; wait until the operator has read it, then look at it again"
             );
             return Err(Denial::invalid("spec.digest", message));
         };
-        let decision = convert::decision(request.name(), &spec)
+        let decision = convert::decided(request.name(), &spec, None)
             .ok_or_else(|| Denial::forbidden("spec.by", "missing, although the mutating webhook sets it"))?;
-        match counts(&subject.policy, digest, subject.author.as_deref(), &decision) {
+        // Without a time, a decision that is being made cannot have expired.
+        match counts(&subject.policy, content, &decision, Millis::default()) {
             Ok(()) => Ok(Vec::new()),
-            Err(void) => Err(explain(void, request, &spec, &subject, digest)),
+            Err(void) => Err(explain(void, request, &spec, &subject, &content.digest)),
         }
     }
 }
@@ -76,6 +78,14 @@ fn explain(void: Void, request: &Request, spec: &ApprovalSpec, subject: &Approva
                 subject.policy.groups.join(", ")
             ),
         ),
+        Void::Machine => Denial::forbidden(
+            "spec.by.user",
+            format!(
+                "{} is no person, and the policy of {kind} {name} does not name it in spec.approval.machines; a person has to decide",
+                request.user()
+            ),
+        ),
+        Void::Expired => Denial::invalid("spec", void.to_string()),
         Void::OwnWork => Denial::forbidden(
             "spec.by.user",
             format!(

@@ -1,6 +1,6 @@
 //! Documents written in an object: those that cannot be used are refused, with their lines.
 
-use enact_crds::common::Source;
+use enact_crds::document::Source;
 use enact_domain::speckit::{Diagnostic, Parsed, Severity};
 
 use super::reference;
@@ -21,8 +21,9 @@ pub(super) struct Checked<T> {
 }
 
 /// Reads the document that stands at `field`, when it stands in the object itself.
-pub(super) fn check<T>(field: &str, source: &Source, parse: impl FnOnce(&[u8]) -> Parsed<T>) -> Checked<T> {
+pub(super) fn check<T>(field: &str, source: Option<&Source>, parse: impl FnOnce(&[u8]) -> Parsed<T>) -> Checked<T> {
     let mut causes = Vec::new();
+    let Some(source) = source else { return Checked { model: None, causes, warnings: Vec::new() } };
     if let Some(key) = &source.config_map_key_ref {
         let at = format!("{field}.configMapKeyRef");
         causes.extend(reference::check_object(&at, "ConfigMap", &key.name));

@@ -4,6 +4,7 @@ mod agent;
 mod approval;
 mod constitution;
 mod document;
+mod law;
 mod namespace;
 mod plan;
 mod reference;

@@ -28,7 +28,7 @@ impl<W: World> Validate<PlanSpec> for Admission<W> {
         causes.extend(listed_tasks(request.name(), &spec.tasks));
         let mut warnings = Vec::new();
         if let Some(source) = &spec.source {
-            let checked = document::check("spec.source", source, tasks::parse);
+            let checked = document::check("spec.source", Some(source), tasks::parse);
             causes.extend(checked.causes);
             causes.extend(checked.model.as_ref().and_then(written_tasks));
             warnings = checked.warnings;

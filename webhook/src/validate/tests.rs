@@ -2,6 +2,7 @@
 
 use enact_domain::approval::Policy;
 use enact_domain::digest::Digest;
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::mutate::stamp;
@@ -173,7 +174,7 @@ async fn clean_up_is_never_blocked() {
     for user in ["system:serviceaccount:kube-system:generic-garbage-collector", "system:kube-controller-manager"] {
         for (old, new) in [(&held, &owned), (&owned, &held), (&held, &task())] {
             assert_admitted(admit(&broken, &by(update(old, new), user)).await);
-            let patch = stamp(&request(&by(update(old, new), user)), &broken).await.unwrap();
+            let patch = stamp(&request(&by(update(old, new), user)), &broken, Timestamp::UNIX_EPOCH).await.unwrap();
             assert!(patch.0.is_empty(), "{patch:?}");
         }
     }
@@ -253,6 +254,7 @@ async fn approvals_are_weighed_at_once() {
         required: 1,
         groups: groups.iter().map(|g| (*g).to_owned()).collect(),
         four_eyes,
+        ..Policy::default()
     };
     let world = Fixed::two_tenants().with_subject("Plan team-a/shop", "v2", policy(&["leads"], true)).with_subject(
         "Specification team-a/spec",
@@ -272,12 +274,15 @@ async fn approvals_are_weighed_at_once() {
         "forbidden",
         &["none of the groups", "(owners)"],
     );
-    // A service account of a GitOps tool counts like any user: here it is the author.
+    // A service account of a GitOps tool is no person, unless the policy names it. Then it counts like any: here it is the author.
     let robot = "system:serviceaccount:flux-system:kustomize-controller";
     let mut own = world.clone();
-    own.subjects.get_mut("Plan team-a/shop").unwrap().author = Some(robot.into());
-    own.subjects.get_mut("Plan team-a/shop").unwrap().policy.groups = vec![];
+    let subject = own.subjects.get_mut("Plan team-a/shop").unwrap();
+    subject.content.as_mut().unwrap().author = Some(robot.into());
+    subject.policy.groups = vec![];
     let signed = with(admitted.clone(), "/spec/by", json!({ "user": robot, "groups": ["system:authenticated"] }));
+    assert_refused(admit(&own, &by(create(&signed), robot)).await, "forbidden", &["no person", "machines"]);
+    own.subjects.get_mut("Plan team-a/shop").unwrap().policy.machines = vec![robot.into()];
     assert_refused(admit(&own, &by(create(&signed), robot)).await, "forbidden", &["four eyes", "somebody else"]);
 
     let forged = with(admitted.clone(), "/spec/by/user", json!("boss"));
@@ -293,7 +298,7 @@ async fn approvals_are_weighed_at_once() {
     assert_refused(admit(&world, &update(&admitted, &changed)).await, "invalid", &["cannot be changed"]);
 
     let mut unread = world;
-    unread.subjects.get_mut("Plan team-a/shop").unwrap().digest = None;
+    unread.subjects.get_mut("Plan team-a/shop").unwrap().content = None;
     assert_refused(admit(&unread, &create(&admitted)).await, "invalid", &["no status.digest yet", "wait"]);
 }
 

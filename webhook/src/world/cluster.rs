@@ -3,7 +3,11 @@
 use std::fmt::Debug;
 
 use enact_crds::approval::SubjectKind;
-use enact_crds::{Agent, Constitution, Plan, Specification, Tenant};
+use enact_crds::common::{ApprovalPolicy, NamespacedRef};
+use enact_crds::{Agent, Constitution, Plan, Specification, Tenant, convert};
+use enact_domain::analysis::Severity;
+use enact_domain::approval::Content;
+use enact_domain::condition::READY;
 use enact_domain::names::{ANNOTATION_AUTHOR, DEFAULT_TENANT};
 use futures::future::try_join_all;
 use kube::api::ListParams;
@@ -11,7 +15,7 @@ use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
-use super::{ApprovalSubject, Claim, LookupError, Referent, World, owner};
+use super::{ApprovalSubject, Article, Claim, LookupError, Referent, World, owner};
 
 /// Plans that an answer names.
 const NAMED_PLANS: u32 = 3;
@@ -85,18 +89,18 @@ impl World for ClusterWorld {
         name: &str,
     ) -> Result<Option<ApprovalSubject>, LookupError> {
         Ok(match kind {
-            SubjectKind::Constitution => self
-                .get::<Constitution>(namespace, name)
-                .await?
-                .map(|o| subject(&o, o.status.as_ref().and_then(|s| s.digest.clone()), &o.spec.approval)),
-            SubjectKind::Specification => self
-                .get::<Specification>(namespace, name)
-                .await?
-                .map(|o| subject(&o, o.status.as_ref().and_then(|s| s.digest.clone()), &o.spec.approval)),
-            SubjectKind::Plan => self
-                .get::<Plan>(namespace, name)
-                .await?
-                .map(|o| subject(&o, o.status.as_ref().and_then(|s| s.digest.clone()), &o.spec.approval)),
+            SubjectKind::Constitution => self.get::<Constitution>(namespace, name).await?.map(|o| {
+                let known = o.status.as_ref().map(|s| (s.digest.clone(), convert::worst(&s.findings)));
+                subject(&o, known, &o.spec.approval)
+            }),
+            SubjectKind::Specification => self.get::<Specification>(namespace, name).await?.map(|o| {
+                let known = o.status.as_ref().map(|s| (s.digest.clone(), convert::worst(&s.findings)));
+                subject(&o, known, &o.spec.approval)
+            }),
+            SubjectKind::Plan => self.get::<Plan>(namespace, name).await?.map(|o| {
+                let known = o.status.as_ref().map(|s| (s.digest.clone(), None));
+                subject(&o, known, &o.spec.approval)
+            }),
         })
     }
 
@@ -108,6 +112,27 @@ impl World for ClusterWorld {
         });
         let found = try_join_all(lists).await?;
         Ok(found.iter().flatten().map(|p| format!("{}/{}", p.namespace().unwrap_or_default(), p.name_any())).collect())
+    }
+
+    async fn article(&self, at: &NamespacedRef) -> Result<Option<Article>, LookupError> {
+        let Some(found) = self.get::<Constitution>(&at.namespace, &at.name).await? else { return Ok(None) };
+        let in_force = found.status.as_ref().is_some_and(|status| {
+            status.observed_generation == found.metadata.generation
+                && status.conditions.iter().any(|c| c.type_ == READY && c.status == "True")
+        });
+        Ok(in_force.then(|| Article {
+            rules: found.spec.rules.iter().map(convert::rule).collect(),
+            parent: found
+                .spec
+                .parent_ref
+                .map(|parent| NamespacedRef { namespace: at.namespace.clone(), name: parent.name }),
+        }))
+    }
+
+    async fn root(&self, namespace: &str) -> Result<Option<NamespacedRef>, LookupError> {
+        let tenant = self.tenant_of(namespace).await?;
+        let named = |t: &Tenant| tenant.as_ref().is_some_and(|tenant| *tenant == t.name_any());
+        Ok(self.tenants.find(named).and_then(|tenant| tenant.spec.constitution_ref.clone()))
     }
 
     async fn exists(&self, kind: Referent, namespace: &str, name: &str) -> Result<bool, LookupError> {
@@ -128,16 +153,16 @@ fn claim(tenant: &Tenant) -> Claim {
     }
 }
 
+/// The subject, of which the operator wrote these digest and worst finding into the status.
 fn subject<K: Resource>(
     object: &K,
-    digest: Option<String>,
-    policy: &enact_crds::common::ApprovalPolicy,
+    known: Option<(Option<String>, Option<Severity>)>,
+    policy: &ApprovalPolicy,
 ) -> ApprovalSubject {
-    ApprovalSubject {
-        digest: digest.map(Into::into),
-        author: object.annotations().get(ANNOTATION_AUTHOR).cloned(),
-        policy: policy.into(),
-    }
+    let content = known.and_then(|(digest, worst)| {
+        Some(Content { digest: digest?.into(), author: object.annotations().get(ANNOTATION_AUTHOR).cloned(), worst })
+    });
+    ApprovalSubject { content, policy: policy.into() }
 }
 
 fn failed(what: impl Into<String>, source: kube::Error) -> LookupError {

@@ -5,8 +5,9 @@ mod cluster;
 use std::future::Future;
 
 use enact_crds::approval::SubjectKind;
-use enact_domain::approval::Policy;
-use enact_domain::digest::Digest;
+use enact_crds::common::NamespacedRef;
+use enact_domain::approval::{Content, Policy};
+use enact_domain::rules::Rule;
 
 pub use cluster::ClusterWorld;
 
@@ -48,12 +49,19 @@ pub fn owner(claims: impl IntoIterator<Item = Claim>, namespace: &str) -> Option
 /// What can be approved, as far as an Approval's admission depends on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApprovalSubject {
-    /// Digest of the content as it is now; none until the operator has read it.
-    pub digest: Option<Digest>,
-    /// Who wrote the content.
-    pub author: Option<String>,
+    /// The content as it is now; none until the operator has read it.
+    pub content: Option<Content>,
     /// What the subject asks of approvals.
     pub policy: Policy,
+}
+
+/// A constitution that is in force, as far as rules go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Article {
+    /// Its own rules.
+    pub rules: Vec<Rule>,
+    /// What it names as its parent.
+    pub parent: Option<NamespacedRef>,
 }
 
 /// Kinds that another object's spec refers to.
@@ -93,6 +101,10 @@ pub trait World: Send + Sync {
     ) -> impl Future<Output = Result<Option<ApprovalSubject>, LookupError>> + Send;
     /// Some Plans of these namespaces that are not finished, as `namespace/name`.
     fn unfinished_plans(&self, namespaces: &[String]) -> impl Future<Output = Result<Vec<String>, LookupError>> + Send;
+    /// A constitution as it is now; none when it is not there or not in force.
+    fn article(&self, at: &NamespacedRef) -> impl Future<Output = Result<Option<Article>, LookupError>> + Send;
+    /// What the Tenant of a namespace names as the constitution of all that is its own; may be as old as a watch's delay.
+    fn root(&self, namespace: &str) -> impl Future<Output = Result<Option<NamespacedRef>, LookupError>> + Send;
     /// Whether an object exists.
     fn exists(
         &self,

@@ -11,6 +11,7 @@ mod relate;
 use serde::Serialize;
 
 pub use parse::{MAX_DEPENDENCIES, MAX_TASKS, parse};
+pub(crate) use paths::find as paths_in;
 
 use super::ids::{StoryKey, TaskId};
 use super::markdown::{Item, Span};

@@ -336,7 +336,7 @@ impl Builder {
             line,
             span,
             phase,
-            paths: paths::find(prose.iter().map(|p| p.text.as_str())),
+            paths: paths::find_all(prose.iter().map(|p| p.text.as_str())),
             details,
             depends_on: Vec::new(),
         };

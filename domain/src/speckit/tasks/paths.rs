@@ -14,8 +14,13 @@ const NAMES: [&str; 3] = ["Makefile", "Dockerfile", "Containerfile"];
 /// Most paths kept from one task.
 const MAX_PATHS: usize = 128;
 
-/// Every path named in these texts, in order, without repetition: back-ticked, or a word that looks like one.
-pub(super) fn find<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+/// Every path named in `text`, in order, without repetition: back-ticked, or a word that looks like one.
+pub(crate) fn find(text: &str) -> Vec<String> {
+    find_all([text])
+}
+
+/// Every path named in these texts, likewise.
+pub(super) fn find_all<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     texts.into_iter().for_each(|text| add(text, &mut found));
     found
@@ -100,9 +105,7 @@ fn is_path(word: &str, quoted: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
-    fn find(text: &str) -> Vec<String> {
-        super::find([text])
-    }
+    use super::find;
 
     #[test]
     fn paths_are_found_with_and_without_quotes() {

@@ -1,22 +1,38 @@
 use enact_domain::approval::{self, Choice, Policy};
 
 use super::*;
-use crate::documents::observe::{Content, Missing};
-use crate::documents::validate;
+use crate::documents::findings::Findings;
+use crate::documents::library::SpecificationText;
+use crate::documents::observe::Content;
+use crate::documents::obstacle::Obstacle;
+use crate::documents::source::{Missing, Origin, Sourcing};
 
 const GOOD: &str =
     "# Feature Specification: Shop\n\n## Requirements\n\n### Functional Requirements\n\n- **FR-001**: It MUST sell.\n";
 
-fn content(text: &str) -> Content {
-    Content { checked: validate::specification(text.as_bytes()), bytes: text.into() }
+fn content(text: &str) -> Content<()> {
+    let text = SpecificationText::read(text.as_bytes());
+    Content {
+        bytes: text.parsed.model.source.clone().into_bytes(),
+        digest: text.digest.clone(),
+        version: None,
+        origin: Origin::Source,
+        steps: Vec::new(),
+        error: crate::documents::first_error(&text.parsed, &text.report),
+        obstacle: None,
+        findings: Findings::new(&text.report, []),
+        quality: None,
+        open_questions: u32::try_from(text.parsed.model.open_questions.len()).unwrap(),
+        facts: (),
+    }
 }
 
-fn seen() -> Observed {
+fn seen() -> Observed<()> {
     Observed {
         handle: "specification/shop -n team".into(),
         tenant: Some("acme".into()),
         content: Ok(content(GOOD)),
-        constitution: Superior::None,
+        sourcing: Sourcing::default(),
         policy: Policy::default(),
         author: Some("ann".into()),
         decisions: Vec::new(),
@@ -31,22 +47,23 @@ fn said(user: &str, choice: Choice, text: &str) -> approval::Decision {
         digest: Digest::of_bytes(text.as_bytes()),
         choice,
         comment: String::new(),
+        at: None,
     }
 }
 
 fn policy() -> Policy {
-    Policy { required: 1, groups: vec!["leads".into()], four_eyes: true }
+    Policy { required: 1, groups: vec!["leads".into()], four_eyes: true, ..Policy::default() }
 }
 
-fn shown(seen: &Observed) -> String {
-    let d = decide(seen, &Standing::default());
+fn shown(seen: &Observed<()>) -> String {
+    let d = decide(seen, &Standing::default(), Millis(5));
     format!("{:?} {}: {}", d.progress, d.reason, d.message)
 }
 
 #[test]
 fn every_state_says_what_to_do() {
     let mut all = vec![("nothing asked", shown(&seen()))];
-    let mut case = |name, change: &dyn Fn(&mut Observed)| {
+    let mut case = |name, change: &dyn Fn(&mut Observed<()>)| {
         let mut observed = seen();
         change(&mut observed);
         all.push((name, shown(&observed)));
@@ -60,8 +77,11 @@ fn every_state_says_what_to_do() {
     case("open question", &|s| {
         s.content = Ok(content(&format!("{GOOD}- **FR-002**: It MUST [NEEDS CLARIFICATION: what?]\n")));
     });
-    case("no constitution", &|s| s.constitution = Superior::Missing("law".into()));
-    case("constitution not in force", &|s| s.constitution = Superior::NotReady("law".into()));
+    case("in the way", &|s| {
+        let content =
+            Content { obstacle: Some(Obstacle::new(Progress::Stalled, "Broken", "mend it")), ..content(GOOD) };
+        s.content = Ok(content);
+    });
     case("waiting", &|s| s.policy = policy());
     case("own work", &|s| {
         s.policy = policy();
@@ -86,7 +106,7 @@ fn every_state_says_what_to_do() {
 
 #[test]
 fn an_approval_lasts_until_it_is_withdrawn() {
-    let approved = decide(&seen(), &Standing::default());
+    let approved = decide(&seen(), &Standing::default(), Millis(5));
     let digest = Digest::of_bytes(GOOD.as_bytes());
     assert_eq!(approved.approved, Some(digest.clone()));
     let before =
@@ -94,13 +114,14 @@ fn an_approval_lasts_until_it_is_withdrawn() {
 
     let mut changed = Observed { policy: policy(), ..seen() };
     changed.content = Ok(content("# Feature Specification: Shop\n\n- **FR-002**: It MUST buy.\n"));
-    let after = decide(&changed, &before);
+    let after = decide(&changed, &before, Millis(5));
     assert_eq!(after.reason, "WaitingForApproval");
     assert_eq!(after.approved, Some(digest.clone()), "the older content is still the one that was approved");
 
-    let withdrawn = decide(&Observed { policy: policy(), ..seen() }, &before);
+    let withdrawn = decide(&Observed { policy: policy(), ..seen() }, &before, Millis(5));
     assert_eq!(withdrawn.approved, None, "the same content is not approved any more");
 
-    let gone = decide(&Observed { content: Err(Missing::Unnamed), ..seen() }, &before);
-    assert_eq!((gone.reason, gone.digest), ("SourceMissing", Some(digest)), "the last digest stays");
+    let gone = decide(&Observed { content: Err(Missing::Unnamed), ..seen() }, &before, Millis(5));
+    assert_eq!((gone.reason, gone.digest), ("SourceMissing", Some(digest.clone())), "the last digest stays");
+    assert_eq!(gone.approved, Some(digest), "nobody took the approval back");
 }

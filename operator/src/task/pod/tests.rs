@@ -36,11 +36,10 @@ fn framed<T>(assignment: &Assignment, make: impl FnOnce(&Frame) -> T) -> T {
         config: &config(),
         member: &member,
         name: "shop-integration-1".into(),
-        plan: "shop",
-        task: names::INTEGRATION,
-        role: names::INTEGRATION,
+        namespace: "ns".into(),
+        labels: vec![(names::LABEL_ROLE, names::INTEGRATION.into())],
         owner: OwnerReference::default(),
-        assignment,
+        assignment: told(assignment).unwrap(),
         timeout_seconds: 60,
         resources: [&none, &none, &none],
     })
@@ -48,9 +47,8 @@ fn framed<T>(assignment: &Assignment, make: impl FnOnce(&Frame) -> T) -> T {
 
 #[test]
 fn a_thousand_branches_fit_and_more_are_counted() {
-    let made = |branches| framed(&integration(branches), |frame| for_integration(frame, None, None));
-    assert!(made(1000).is_ok());
-    let report = made(5000).unwrap_err();
+    assert!(told(&integration(1000)).is_ok());
+    let report = told(&integration(5000)).unwrap_err();
     assert_eq!(report.reason, Reason::InvalidAssignment);
     for part in ["5000 branches to merge", "at most 131008", "a task that depends on others"] {
         assert!(report.message.contains(part), "{}", report.message);
@@ -90,7 +88,7 @@ fn the_integrations_credential_is_in_reach_of_its_last_step_alone() {
     let assignment = integration(0);
     let of_task = |agent: serde_json::Value| {
         let agent: AgentSpec = serde_json::from_value(agent).unwrap();
-        secrets(&framed(&assignment, |frame| for_task(frame, &agent, Some(&agents))).unwrap())
+        secrets(&framed(&assignment, |frame| for_agent(frame, "task", &agent, Some(&agents))))
     };
     let env = json!([{"name": "KEY", "secretKeyRef": {"name": "llm", "key": "token"}}]);
     assert_eq!(of_task(json!({"adapter": "Command", "env": env})), holders(&[("agent", &["git-agent", "llm"])]));
@@ -98,7 +96,7 @@ fn the_integrations_credential_is_in_reach_of_its_last_step_alone() {
     assert_eq!(of_task(foreign), holders(&[("runner", &[]), ("agent", &["git-agent"])]));
 
     let of_integration = |agents: Option<&LocalRef>, integrator: Option<&LocalRef>| {
-        secrets(&framed(&assignment, |frame| for_integration(frame, agents, integrator)).unwrap())
+        secrets(&framed(&assignment, |frame| for_integration(frame, agents, integrator)))
     };
     assert_eq!(
         of_integration(Some(&agents), Some(&integrator)),
@@ -113,7 +111,7 @@ fn the_integrations_credential_is_in_reach_of_its_last_step_alone() {
 #[test]
 fn gates_have_neither_token_nor_handover() {
     let [agents, integrator] = ["git-agent", "git-integrator"].map(|name| LocalRef { name: name.into() });
-    let pod = framed(&integration(0), |frame| for_integration(frame, Some(&agents), Some(&integrator))).unwrap();
+    let pod = framed(&integration(0), |frame| for_integration(frame, Some(&agents), Some(&integrator)));
     let spec = pod.spec.unwrap();
     let mounts = |container: &Container| -> Vec<(String, String, bool)> {
         let mounts = container.volume_mounts.iter().flatten();

@@ -31,11 +31,11 @@ fn set_up() -> Place {
     let wanted = valid(&Observed::default()).wanted;
     let mut labels = wanted.labels.clone();
     labels.insert(LABEL_TENANT.into(), "acme".into());
-    let object = |(kind, content): (&Kind, &Value)| {
+    let object = |kind: &Kind| {
         let entry = ObjectEntry {
             uid: kind.as_str().into(),
             tenant: Some("acme".into()),
-            content: content.clone(),
+            content: wanted.content(*kind, "shop").unwrap(),
             in_force: true,
         };
         (*kind, entry)
@@ -43,7 +43,7 @@ fn set_up() -> Place {
     Place {
         listed: true,
         namespace: Some(NamespaceEntry { uid: "n1".into(), labels, terminating: false }),
-        objects: wanted.objects.iter().map(object).collect(),
+        objects: wanted.objects.keys().map(object).collect(),
         ..Place::default()
     }
 }

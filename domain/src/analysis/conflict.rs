@@ -1,0 +1,209 @@
+//! Conflicts between a specification and a constitution, as far as words can show them.
+//!
+//! Only what is plain is reported: a deed that one forbids and the other demands, named by the same verb and the same object in the
+//! same order, and without any condition.
+
+use std::collections::HashMap;
+
+use super::finding::{Finding, Findings, Place, shortened};
+use super::rules::{FORBIDDEN_BY_CONSTITUTION, REFUSES_CONSTITUTION};
+use super::statements::{Kind, Statement, Statements};
+use super::text::{Word, is_one_of, terms, words};
+use crate::speckit::constitution::Constitution;
+use crate::speckit::spec::Spec;
+
+/// At most so many deeds are kept for each verb and first word of an object.
+const MAX_DEEDS: usize = 32;
+
+/// Longer sentences are passed over: nothing in them is plain, and this bounds the work.
+const MAX_SENTENCE_WORDS: usize = 80;
+
+/// Verbs whose object is something that a text names again when it does the same.
+const VERBS: &str = "use store log persist depend require expose send introduce collect include embed contain commit add bypass call \
+    import rely hardcode hard-code transmit track share cache install ship access write modify delete block disable skip";
+
+/// Where an object ends: what follows is a place, a time, a purpose or a condition.
+const ENDS: &str =
+    "in on at for with to from by as of into within during while where which that and or nor but via using through";
+
+/// What makes a sentence one with exceptions.
+const CONDITIONS: &str = "unless except without if when until before after outside only other otherwise instead beyond than directly \
+    where unapproved unauthorized undocumented unnecessary unencrypted plaintext";
+
+/// Verbs that come to using something, when it is something with a name.
+const USES: &str = "use depend rely require import add include introduce";
+
+/// Something that is done to something.
+#[derive(Debug, PartialEq, Eq)]
+struct Deed {
+    /// Who or what does it; empty when it is anybody.
+    subject: Vec<String>,
+    verb: &'static str,
+    object: Vec<String>,
+    /// Whether it is forbidden: as a whole, not in one place or for one purpose only.
+    denied: bool,
+}
+
+/// What a principle says of a deed, with the principle's index and its sentence's.
+type Rule = (Deed, usize, usize);
+
+/// Requirements that demand what a principle forbids, or forbid what it demands.
+pub fn against_constitution(spec: &Spec, constitution: &Constitution) -> Vec<Finding> {
+    let mut deeds: HashMap<(&str, String), Vec<Rule>> = HashMap::new();
+    for (at, principle) in constitution.principles.iter().enumerate() {
+        for (number, must) in principle.musts.iter().enumerate() {
+            for deed in deeds_of(&words(&must.text), &must.text) {
+                let known = deeds.entry((deed.verb, deed.object[0].clone())).or_default();
+                if known.len() < MAX_DEEDS {
+                    known.push((deed, at, number));
+                }
+            }
+        }
+    }
+    let statements = Statements::of(spec);
+    let mut findings = Findings::default();
+    for requirement in statements.of_kind(Kind::Requirement).filter(|s| s.english) {
+        for deed in deeds_of(&requirement.words, requirement.text) {
+            let Some(rules) = deeds.get(&(deed.verb, deed.object[0].clone())) else { continue };
+            let conflict = |(rule, ..): &&Rule| {
+                // What is forbidden is forbidden in every form; what is demanded is refused only by its own name.
+                let inner = if rule.denied { (&deed.object, &rule.object) } else { (&rule.object, &deed.object) };
+                // What the client must not do the server may.
+                let same = rule.subject.is_empty() || rule.subject.iter().any(|term| deed.subject.contains(term));
+                rule.denied != deed.denied && same && inner.0.starts_with(inner.1)
+            };
+            if let Some((rule, at, number)) = rules.iter().find(conflict) {
+                let principle = &constitution.principles[*at];
+                let must = &principle.musts[*number];
+                report(requirement, rule, (&principle.name, &must.text, must.line), &mut findings);
+            }
+        }
+    }
+    findings.finish()
+}
+
+fn report(requirement: &Statement<'_>, rule: &Deed, (name, must, line): (&str, &str, u32), findings: &mut Findings) {
+    let place = Place { excerpt: requirement.text, ..requirement.place("") };
+    let must = shortened(must);
+    if rule.denied {
+        let summary =
+            format!("{} demands what principle \"{name}\" forbids (line {line}): \"{must}\"", requirement.location);
+        let remedy = "change the requirement; a principle is changed by an amendment only";
+        findings.push(&FORBIDDEN_BY_CONSTITUTION, place, summary, remedy);
+    } else {
+        let summary =
+            format!("{} forbids what principle \"{name}\" demands (line {line}): \"{must}\"", requirement.location);
+        let remedy = "change the requirement; a principle is changed by an amendment only";
+        findings.push(&REFUSES_CONSTITUTION, place, summary, remedy);
+    }
+}
+
+/// `MUST [NOT] <verb> <object>` and `<object> MUST [NOT] be <verb>ed`, and what is used by its name on the way (`MUST store orders in
+/// MongoDB`), where nothing in the sentence is a condition.
+fn deeds_of(words: &[Word<'_>], text: &str) -> Vec<Deed> {
+    let mut found = Vec::new();
+    for sentence in sentences(words, text) {
+        if sentence.len() > MAX_SENTENCE_WORDS || sentence.iter().any(|w| is_one_of(CONDITIONS, &w.lower)) {
+            continue;
+        }
+        let modals = || sentence.iter().enumerate().filter(|(_, w)| matches!(w.lower.as_str(), "must" | "shall"));
+        found.extend(modals().filter_map(|(at, _)| deed_at(sentence, at, text)));
+        let denied = sentence.iter().any(|w| is_one_of("not never no nor cannot neither from", &w.lower));
+        if let Some((modal, _)) = modals().next().filter(|_| !denied) {
+            found.extend(means(sentence, modal, text));
+        }
+    }
+    found
+}
+
+fn deed_at(sentence: &[Word<'_>], modal: usize, text: &str) -> Option<Deed> {
+    let mut at = modal + 1;
+    let denied = sentence.get(at).is_some_and(|w| matches!(w.lower.as_str(), "not" | "never"));
+    at += usize::from(denied);
+    let passive = sentence.get(at).is_some_and(|w| w.lower == "be");
+    at += usize::from(passive);
+    let word = sentence.get(at)?;
+    let verb = VERBS.split_ascii_whitespace().find(|v| is_form(v, &word.lower, passive))?;
+    let rest = &sentence[at + 1..];
+    let (object, after) = if passive {
+        (&sentence[..modal], rest)
+    } else {
+        let rest = &rest[usize::from(rest.first().is_some_and(|w| is_one_of("on upon", &w.lower)))..];
+        rest.split_at(phrase_len(rest, text))
+    };
+    // `MUST NOT store tokens in cookies` does not forbid to store tokens.
+    let narrowed = after.iter().any(|w| is_one_of(ENDS, &w.lower) && !is_one_of("and or nor", &w.lower));
+    if denied && narrowed {
+        return None;
+    }
+    // A number would be a limit, and limits are not compared here.
+    let plain = object.len() <= 6 && object.iter().all(|w| !w.is_number() && !is_one_of(ENDS, &w.lower));
+    let verb = if is_named(object) && is_one_of(USES, verb) { "use" } else { verb };
+    let (subject, object) = (if passive { Vec::new() } else { subject(&sentence[..modal]) }, terms(object));
+    (plain && !object.is_empty()).then_some(Deed { subject, verb, object, denied })
+}
+
+/// Things with a name that something is done with: `in MongoDB`, `using jQuery`.
+fn means(sentence: &[Word<'_>], modal: usize, text: &str) -> Vec<Deed> {
+    let mut found = Vec::new();
+    let (before, sentence) = sentence.split_at(modal);
+    for (at, _) in sentence.iter().enumerate().filter(|(_, w)| is_one_of("using with via through in on by", &w.lower)) {
+        let rest = &sentence[at + 1..];
+        let object = &rest[..phrase_len(rest, text).min(4)];
+        let object = &object[usize::from(object.first().is_some_and(|w| is_one_of("a an the", &w.lower)))..];
+        if is_named(&object[..object.len().min(1)]) {
+            found.push(Deed { subject: subject(before), verb: "use", object: terms(object), denied: false });
+        }
+    }
+    found.retain(|d| !d.object.is_empty());
+    found
+}
+
+/// Who or what must do something, unless it is a word for everybody and everything.
+fn subject(words: &[Word<'_>]) -> Vec<String> {
+    const ANYBODY: &str = "service system code codebase application app product software feature implementation project developer team \
+        agent contributor program platform solution engineer author maintainer everyone specification plan task";
+    let anybody: Vec<String> =
+        ANYBODY.split_ascii_whitespace().flat_map(|word| terms(&super::text::words(word))).collect();
+    terms(words).into_iter().filter(|term| !anybody.contains(term)).collect()
+}
+
+/// How many words from here on belong to one phrase: up to punctuation, a preposition or a conjunction.
+fn phrase_len(words: &[Word<'_>], text: &str) -> usize {
+    let ends =
+        |at: &usize| is_one_of(ENDS, &words[*at].lower) || (*at > 0 && !joined(text, &words[at - 1], &words[*at]));
+    (0..words.len()).find(ends).unwrap_or(words.len())
+}
+
+/// Whether a phrase holds a name: a capital, or inline code.
+fn is_named(object: &[Word<'_>]) -> bool {
+    object.iter().any(|w| w.quoted || w.raw.contains(char::is_uppercase))
+}
+
+/// Whether two words belong to one phrase: no punctuation between them.
+fn joined(text: &str, left: &Word<'_>, right: &Word<'_>) -> bool {
+    text.get(left.end..right.start).is_some_and(|gap| gap.chars().all(|c| matches!(c, ' ' | '*' | '_' | '`' | '"')))
+}
+
+fn is_form(verb: &str, word: &str, passive: bool) -> bool {
+    if !passive {
+        return verb == word;
+    }
+    let stem = verb.strip_suffix('e').unwrap_or(verb);
+    word.strip_prefix(stem).is_some_and(|end| matches!(end, "ed" | "ged" | "ped" | "ted"))
+        || (verb == "send" && word == "sent")
+}
+
+/// The words of each sentence.
+fn sentences<'w, 'a>(words: &'w [Word<'a>], text: &'a str) -> Vec<&'w [Word<'a>]> {
+    let mut found = Vec::new();
+    let mut start = 0;
+    for at in 1..=words.len() {
+        let ends = words.get(at).is_none_or(|next| text[words[at - 1].end..next.start].contains(['.', '!', '?', ';']));
+        if ends {
+            found.push(&words[start..at]);
+            start = at;
+        }
+    }
+    found
+}

@@ -1,0 +1,304 @@
+//! Which tasks serve which requirement, story and criterion.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use serde::Serialize;
+
+use super::finding::{Finding, Findings, Place};
+use super::references::{Defined, family, ids};
+use super::rules::{
+    REQUIREMENT_NOT_TRACED, REQUIREMENT_WITHOUT_TASK, STORY_WITHOUT_TASK, TASK_WITHOUT_ORIGIN, UNKNOWN_ID_IN_TASK,
+};
+use super::structure::is_struck;
+use super::text::{Language, Word, terms, words};
+use crate::speckit::spec::Spec;
+
+/// Most tasks that are named for one requirement, story or criterion.
+const MAX_LINKS: usize = 64;
+
+/// At most so many stories are taken to speak of one requirement.
+const MAX_STORIES: usize = 8;
+
+/// So many terms in common are enough, however long a requirement is.
+const MANY_TERMS: usize = 5;
+
+/// Terms that at most so many tasks have tell them from the others.
+const RARE: usize = 4;
+
+/// At most so many texts are looked at for each term.
+const MAX_POSTINGS: usize = 32;
+
+/// A task, as far as coverage needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TaskText<'a> {
+    /// Identifier, as findings name it.
+    pub id: &'a str,
+    /// Its title.
+    pub title: &'a str,
+    /// All else that is written about it.
+    pub text: &'a str,
+    /// The story that it is tagged with, such as `US1`; several are apart by spaces.
+    pub story: Option<&'a str>,
+}
+
+/// How a task is known to serve something, the surest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Evidence {
+    /// It names the identifier.
+    Id,
+    /// It is tagged with the story; of a requirement or criterion, with a story that it names or that speaks of the same things.
+    Story,
+    /// It speaks of the same things.
+    Terms,
+}
+
+/// A task that serves something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Link {
+    /// The task's identifier.
+    pub task: String,
+    /// How that is known.
+    pub by: Evidence,
+}
+
+/// A requirement, story or criterion, and the tasks that serve it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Covered {
+    /// Its identifier.
+    pub id: String,
+    /// Its line in the specification, counted from 1.
+    pub line: u32,
+    /// The tasks, the surest first, then in their order; at most 64.
+    pub tasks: Vec<Link>,
+}
+
+/// How tasks cover a specification.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Coverage {
+    /// Requirements, in the order of the document.
+    pub requirements: Vec<Covered>,
+    /// Stories, likewise.
+    pub stories: Vec<Covered>,
+    /// Success criteria, likewise.
+    pub criteria: Vec<Covered>,
+    /// Tasks that serve nothing of these, as far as can be told. Setup and polish are often among them.
+    pub unassigned: Vec<String>,
+    /// What is not covered, tasks that serve nothing, and identifiers that do not exist.
+    pub findings: Vec<Finding>,
+}
+
+/// Finds for each requirement, story and criterion the tasks that serve it: by identifier, by story, and else by shared terms.
+pub fn coverage(spec: &Spec, tasks: &[TaskText<'_>]) -> Coverage {
+    let index = Index::of(tasks);
+    let stories = Terms::of(spec.stories.iter().map(|s| s.span.text(&spec.source)));
+    let mut coverage = Coverage::default();
+    let mut serving: HashSet<usize> = HashSet::new();
+    let mut cover = |id: &str, line: u32, text: &str, stories: &[String]| {
+        let links = index.links(id, text, stories);
+        serving.extend(links.iter().map(|(task, _)| *task));
+        let link = |(task, by): &(usize, Evidence)| Link { task: tasks[*task].id.to_owned(), by: *by };
+        Covered { id: id.to_owned(), line, tasks: links.iter().take(MAX_LINKS).map(link).collect() }
+    };
+    for (items, covered) in
+        [(&spec.requirements, &mut coverage.requirements), (&spec.success_criteria, &mut coverage.criteria)]
+    {
+        for item in items {
+            let words = words(&item.text);
+            let mut keys: Vec<String> = ids(&words).map(|(id, _)| id).filter(|id| id.starts_with("US")).collect();
+            if keys.is_empty() {
+                keys = stories
+                    .alike(&words, 50, 0)
+                    .iter()
+                    .take(MAX_STORIES)
+                    .map(|at| spec.stories[*at].key.as_str().to_owned())
+                    .collect();
+            }
+            covered.push(cover(&item.id, item.line, &item.text, &keys));
+        }
+    }
+    for story in &spec.stories {
+        let key = story.key.as_str();
+        coverage.stories.push(cover(key, story.line, &story.title, &[key.to_owned()]));
+    }
+    let unassigned = tasks
+        .iter()
+        .enumerate()
+        .filter(|(at, task)| !serving.contains(at) && named(task).is_empty() && tagged(task).is_empty());
+    coverage.unassigned = unassigned.map(|(_, task)| task.id.to_owned()).collect();
+    coverage.findings = findings(spec, tasks, &coverage);
+    coverage
+}
+
+fn findings(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    let links = |covered: &[Covered], by| covered.iter().flat_map(|c| &c.tasks).any(|link| link.by == by);
+    // Where tasks name identifiers, one that none names is without a task. Elsewhere only terms tell, in a language that is known.
+    let traced = links(&coverage.requirements, Evidence::Id);
+    let rule = if traced { &REQUIREMENT_WITHOUT_TASK } else { &REQUIREMENT_NOT_TRACED };
+    for (item, covered) in spec.requirements.iter().zip(&coverage.requirements) {
+        let known = traced || Language::of(&words(&item.text)).is_english();
+        if covered.tasks.is_empty() && known && !is_struck(&item.text) {
+            let place = Place { line: item.line, location: &item.id, excerpt: &item.text };
+            let remedy = format!("add a task, or name {} in the one that does it", item.id);
+            findings.push(rule, place, format!("no task can be told to serve {}", item.id), remedy);
+        }
+    }
+    let tagged_at_all = links(&coverage.stories, Evidence::Story);
+    for (story, covered) in spec.stories.iter().zip(&coverage.stories) {
+        if covered.tasks.is_empty() && tagged_at_all {
+            let key = story.key.as_str();
+            let place = Place { line: story.line, location: key, excerpt: &story.title };
+            findings.push(
+                &STORY_WITHOUT_TASK,
+                place,
+                format!("no task serves {key}"),
+                format!("add tasks tagged with [{key}]"),
+            );
+        }
+    }
+    let defined = Defined::of(spec);
+    let mut unknown: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for task in tasks {
+        for id in named(task).into_iter().chain(tagged(task)).filter(|id| defined.lacks(id)) {
+            let tasks = unknown.entry(id).or_default();
+            if tasks.last() != Some(&task.id) {
+                tasks.push(task.id);
+            }
+        }
+    }
+    for (id, tasks) in &unknown {
+        let place = Place { line: 0, location: tasks[0], excerpt: id };
+        let summary = format!("{} named by {} is not defined in the specification", id, some_of(tasks));
+        findings.push(&UNKNOWN_ID_IN_TASK, place, summary, format!("define {id}, or name the one that is meant"));
+    }
+    if !coverage.unassigned.is_empty() {
+        let ids: Vec<&str> = coverage.unassigned.iter().map(String::as_str).collect();
+        let place = Place { line: 0, location: "Tasks", excerpt: &ids.join(" ") };
+        let summary = format!("no requirement, story or criterion can be told that {} would serve", some_of(&ids));
+        findings.push(&TASK_WITHOUT_ORIGIN, place, summary, "name in a task what it is for, or tag it with its story");
+    }
+    findings.finish()
+}
+
+/// `T001, T002, T003 and 9 more`.
+fn some_of(ids: &[&str]) -> String {
+    const SHOWN: usize = 8;
+    let shown = ids[..ids.len().min(SHOWN)].join(", ");
+    if ids.len() > SHOWN { format!("{shown} and {} more", ids.len() - SHOWN) } else { shown }
+}
+
+/// Identifiers that a task names.
+fn named(task: &TaskText<'_>) -> Vec<String> {
+    let mut found: Vec<String> = ids(&words(task.title)).map(|(id, _)| id).collect();
+    found.extend(ids(&words(task.text)).map(|(id, _)| id));
+    found
+}
+
+/// The stories that a task is tagged with.
+fn tagged(task: &TaskText<'_>) -> Vec<String> {
+    ids(&words(task.story.unwrap_or_default())).map(|(id, _)| id).filter(|id| id.starts_with("US")).collect()
+}
+
+/// Names of things as code has them, in lower case.
+fn names(words: &[Word<'_>]) -> BTreeSet<String> {
+    let cased = |raw: &str| raw.chars().skip(1).any(char::is_uppercase) && raw.contains(char::is_lowercase);
+    let coded = |w: &Word<'_>| w.raw.contains('_') || cased(w.raw) || (w.quoted && w.raw.contains('-'));
+    words.iter().filter(|w| w.raw.len() >= 4 && !w.is_number() && coded(w)).map(|w| w.lower.clone()).collect()
+}
+
+/// Texts by their terms.
+struct Terms(HashMap<String, Vec<usize>>);
+
+impl Terms {
+    fn of<'t>(texts: impl Iterator<Item = &'t str>) -> Self {
+        let mut index: HashMap<String, Vec<usize>> = HashMap::new();
+        for (at, text) in texts.enumerate() {
+            for term in terms(&words(text)).into_iter().collect::<HashSet<_>>() {
+                let postings = index.entry(term).or_default();
+                if postings.len() < MAX_POSTINGS {
+                    postings.push(at);
+                }
+            }
+        }
+        Self(index)
+    }
+
+    /// The texts that hold so many percent of the terms of these words and three of them (of few terms two), or [`MANY_TERMS`], or two
+    /// that at most `rare` texts hold; in order.
+    fn alike(&self, words: &[Word<'_>], percent: usize, rare: usize) -> Vec<usize> {
+        let terms: HashSet<String> = terms(words).into_iter().collect();
+        let least = if terms.len() > 4 { 3 } else { 2 };
+        let mut hits: HashMap<usize, (usize, usize)> = HashMap::new();
+        for texts in terms.iter().filter_map(|term| self.0.get(term)) {
+            for at in texts {
+                let (all, few) = hits.entry(*at).or_default();
+                *all += 1;
+                *few += usize::from(texts.len() <= rare);
+            }
+        }
+        let enough = |all: usize, few: usize| {
+            all >= MANY_TERMS || few >= 2 || (all >= least && all * 100 >= terms.len() * percent)
+        };
+        let mut found: Vec<usize> =
+            hits.into_iter().filter(|(_, (all, few))| enough(*all, *few)).map(|(at, _)| at).collect();
+        found.sort_unstable();
+        found
+    }
+}
+
+/// Tasks by what they say.
+struct Index {
+    /// By the identifiers that they name, without leading zeros.
+    ids: HashMap<String, Vec<usize>>,
+    stories: HashMap<String, Vec<usize>>,
+    /// By names of things as code has them: `GITHUB_TOKEN`, `ItemDate`.
+    names: HashMap<String, Vec<usize>>,
+    terms: Terms,
+}
+
+impl Index {
+    fn of(tasks: &[TaskText<'_>]) -> Self {
+        let texts: Vec<String> = tasks.iter().map(|t| format!("{} {}", t.title, t.text)).collect();
+        let terms = Terms::of(texts.iter().map(String::as_str));
+        let mut index = Self { ids: HashMap::new(), stories: HashMap::new(), names: HashMap::new(), terms };
+        for (at, task) in tasks.iter().enumerate() {
+            let distinct = |ids: Vec<String>| ids.iter().map(|id| exact(id)).collect::<BTreeSet<_>>();
+            for id in distinct(named(task)) {
+                index.ids.entry(id).or_default().push(at);
+            }
+            for name in names(&words(&texts[at])) {
+                index.names.entry(name).or_default().push(at);
+            }
+            for key in distinct(tagged(task)) {
+                index.stories.entry(key).or_default().push(at);
+            }
+        }
+        index
+    }
+
+    /// The tasks that serve something, the surest first; terms count only where no task names it.
+    fn links(&self, id: &str, text: &str, stories: &[String]) -> Vec<(usize, Evidence)> {
+        let named = self.ids.get(&exact(id)).into_iter().flatten().take(MAX_LINKS).map(|task| (*task, Evidence::Id));
+        let tagged =
+            stories.iter().filter_map(|key| self.stories.get(&exact(key))).flat_map(|t| t.iter().take(MAX_LINKS));
+        let mut seen = HashSet::new();
+        let sure = named.chain(tagged.map(|task| (*task, Evidence::Story)));
+        let mut found: Vec<(usize, Evidence)> = sure.filter(|(task, _)| seen.insert(*task)).collect();
+        found.sort_by_key(|(task, by)| (*by, *task));
+        // A story's tag says that a task is about the story, not that it does just this.
+        if found.iter().all(|(_, by)| *by == Evidence::Story) {
+            let words = words(text);
+            let mut tasks: BTreeSet<usize> = self.terms.alike(&words, 40, RARE).into_iter().collect();
+            let rare = |tasks: &&Vec<usize>| tasks.len() <= RARE;
+            tasks.extend(names(&words).iter().filter_map(|name| self.names.get(name)).filter(rare).flatten());
+            found.extend(tasks.into_iter().filter(|task| seen.insert(*task)).map(|task| (task, Evidence::Terms)));
+        }
+        found
+    }
+}
+
+/// An identifier as documents compare it: without leading zeros, with its letter.
+fn exact(id: &str) -> String {
+    let letter = id.chars().next_back().filter(char::is_ascii_lowercase).map(String::from).unwrap_or_default();
+    format!("{}{letter}", family(id))
+}

@@ -1,0 +1,169 @@
+//! Statements that say the same, or the opposite of each other.
+
+use std::collections::HashMap;
+
+use super::finding::{Findings, Place};
+use super::rules::{
+    CONFLICTING_NUMBERS, CONTRADICTION, DUPLICATE_ENTITY, DUPLICATE_STATEMENT, Rule, SIMILAR_STATEMENT,
+};
+use super::similar::{Pair, pairs};
+use super::statements::{Kind, Statement, Statements, entity_name};
+use super::text::{Vocabulary, Word, terms, words};
+use super::vague::is_unit;
+
+/// Statements are compared when so many percent of their terms are the same.
+const SIMILAR_PERCENT: usize = 70;
+
+/// Fewer terms say too little to call two statements alike.
+const LEAST_TERMS: usize = 4;
+
+pub(super) fn find(statements: &Statements<'_>, findings: &mut Findings) {
+    for kind in [Kind::Requirement, Kind::Criterion] {
+        among(&statements.of_kind(kind).collect::<Vec<_>>(), findings);
+    }
+    entities(statements, findings);
+}
+
+fn among(statements: &[&Statement<'_>], findings: &mut Findings) {
+    let mut first: HashMap<String, usize> = HashMap::new();
+    let mut vocabulary = Vocabulary::default();
+    let mut sets = Vec::with_capacity(statements.len());
+    for (index, statement) in statements.iter().enumerate() {
+        let same = wording(&statement.words);
+        let earlier = (statement.words.len() >= LEAST_TERMS).then(|| *first.entry(same).or_insert(index));
+        if let Some(earlier) = earlier.filter(|e| *e != index) {
+            let there = statements[earlier];
+            report(
+                &DUPLICATE_STATEMENT,
+                there,
+                statement,
+                &format!("says word for word what {} says", name(there)),
+                findings,
+            );
+        }
+        // What is a repetition is compared with nothing else.
+        let compared = statement.english && earlier.is_none_or(|e| e == index);
+        sets.push(if compared { vocabulary.set(&statement.words) } else { Vec::new() });
+    }
+    // Of several that a statement resembles, the first is named.
+    let mut told = None;
+    for pair in pairs(&sets, LEAST_TERMS, SIMILAR_PERCENT).found {
+        let (a, b) = (statements[pair.first], statements[pair.second]);
+        if told == Some(pair.second) {
+            continue;
+        }
+        if let Some((rule, summary)) = relation(a, b, pair, &sets) {
+            report(rule, a, b, &summary, findings);
+            told = Some(pair.second);
+        }
+    }
+}
+
+/// What two similar statements are to each other. Each with words of its own are parallel, as `export to CSV` and `export to PDF` are.
+fn relation(a: &Statement<'_>, b: &Statement<'_>, pair: Pair, sets: &[Vec<u32>]) -> Option<(&'static Rule, String)> {
+    let own = (sets[pair.first].len() - pair.shared, sets[pair.second].len() - pair.shared);
+    let equal = own == (0, 0);
+    if own.0.min(own.1) > 0 || conditions(a) != conditions(b) {
+        return None;
+    }
+    let (numbers, there) = (quantities(&b.words), quantities(&a.words));
+    if negations(&a.words) != negations(&b.words) {
+        let opposite = equal && numbers == there && obliges(a) && obliges(b);
+        return opposite.then(|| (&CONTRADICTION, format!("demands the opposite of what {} demands", name(a))));
+    }
+    if numbers == there {
+        let what = if equal { "says in other words what" } else { "says nearly what" };
+        return Some((&SIMILAR_STATEMENT, format!("{what} {} says", name(a))));
+    }
+    let units = |q: &[(String, String)]| q.iter().map(|(_, unit)| unit.clone()).collect::<Vec<_>>();
+    // Numbers without a unit are names, as in `level 1` and `level 2`.
+    let comparable = equal && units(&numbers) == units(&there) && units(&numbers).iter().all(|u| is_unit(u));
+    comparable.then(|| {
+        let show =
+            |q: &[(String, String)]| q.iter().map(|(n, unit)| format!("{n} {unit}")).collect::<Vec<_>>().join(", ");
+        (&CONFLICTING_NUMBERS, format!("gives {} where {} gives {}", show(&numbers), name(a), show(&there)))
+    })
+}
+
+fn report(rule: &Rule, a: &Statement<'_>, b: &Statement<'_>, summary: &str, findings: &mut Findings) {
+    let remedy = match rule.code {
+        "Contradiction" | "ConflictingNumbers" => {
+            format!("decide which of {} and {} holds, and change the other", a.location, b.location)
+        }
+        _ => format!("keep one of {} and {}, with what only the other says", a.location, b.location),
+    };
+    // Both texts make the finding: when either changes, it is another one.
+    let excerpt = format!("{} | {}", super::finding::shortened(b.text), super::finding::shortened(a.text));
+    findings.push(rule, b.place(&excerpt), format!("{} {summary}", b.location), remedy);
+}
+
+fn name(statement: &Statement<'_>) -> String {
+    format!("{} (line {})", statement.location, statement.line)
+}
+
+fn wording(words: &[Word<'_>]) -> String {
+    words.iter().map(|w| w.lower.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+fn obliges(statement: &Statement<'_>) -> bool {
+    statement.words.iter().any(|w| matches!(w.lower.as_str(), "must" | "shall"))
+}
+
+/// How often a text says no.
+pub(super) fn negations(words: &[Word<'_>]) -> usize {
+    words
+        .iter()
+        .filter(|w| {
+            matches!(w.lower.as_str(), "not" | "never" | "cannot" | "no" | "without" | "nor")
+                || w.lower.ends_with("n't")
+        })
+        .count()
+}
+
+/// The words that begin conditions, in order.
+fn conditions<'a>(statement: &'a Statement<'_>) -> Vec<&'a str> {
+    let begins = |w: &&Word<'_>| {
+        matches!(w.lower.as_str(), "if" | "unless" | "until" | "before" | "after" | "except" | "only" | "or")
+    };
+    statement.words.iter().filter(begins).map(|w| w.lower.as_str()).collect()
+}
+
+/// Numbers with the word after each, in order.
+pub(super) fn quantities(words: &[Word<'_>]) -> Vec<(String, String)> {
+    let unit_after =
+        |at: usize| words.get(at + 1).filter(|w| !w.is_number()).map(|w| w.lower.clone()).unwrap_or_default();
+    let numbers = words.iter().enumerate().filter(|(_, w)| w.is_number());
+    numbers
+        .map(|(at, w)| {
+            let digits =
+                w.lower.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | ','))).unwrap_or(w.lower.len());
+            let (number, unit) = w.lower.split_at(digits);
+            let unit = if unit.is_empty() { unit_after(at) } else { unit.to_owned() };
+            (number.to_owned(), unit)
+        })
+        .collect()
+}
+
+/// Entities that differ in spelling only.
+fn entities(statements: &Statements<'_>, findings: &mut Findings) {
+    let mut first: HashMap<String, &Statement<'_>> = HashMap::new();
+    for entity in statements.of_kind(Kind::Entity) {
+        let own = entity.location.strip_prefix("Key Entities: ").unwrap_or_default();
+        let key = spelling(own);
+        if key.is_empty() {
+            continue;
+        }
+        let there = *first.entry(key).or_insert(entity);
+        if std::ptr::eq(there, entity) {
+            continue;
+        }
+        let place = Place { line: entity.line, location: &entity.location, excerpt: own };
+        let summary = format!("the entity \"{own}\" is described on line {} already", there.line);
+        findings.push(&DUPLICATE_ENTITY, place, summary, "describe it once, under one name");
+    }
+}
+
+/// A name without case, plural, hyphens and spaces: equal for `UserProfile`, `user-profile` and `User Profiles`.
+pub(super) fn spelling(name: &str) -> String {
+    terms(&words(entity_name(name))).concat()
+}

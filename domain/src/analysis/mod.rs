@@ -1,0 +1,71 @@
+//! What can be said against a document before anybody builds from it: Spec Kit's `analyze` and the questions of `clarify`, as functions
+//! of the text alone.
+//!
+//! The passes know English. Where a text is in another language they say only what does not depend on words: identifiers, equal
+//! statements, structure that the parser has recognised. All work is near-linear in the size of the document.
+//!
+//! `docs/reference/analysis.md` lists every code and gives the formula of the score.
+
+mod ambiguity;
+mod conflict;
+mod coverage;
+mod drift;
+mod duplication;
+mod finding;
+mod overlap;
+mod principles;
+mod quality;
+mod questions;
+mod references;
+mod rules;
+mod similar;
+mod statements;
+mod structure;
+mod text;
+mod vague;
+
+pub use conflict::against_constitution;
+pub use coverage::{Coverage, Covered, Evidence, Link, TaskText, coverage};
+pub use finding::{Category, Counts, Finding, MAX_FINDINGS, Report, Severity};
+pub use overlap::{Shared, SharedKind, Sketch, overlap, overlap_findings};
+pub use quality::{Part, Quality};
+pub use questions::{MAX_QUESTIONS, Origin, Question, questions};
+pub use rules::{RULES, Rule};
+
+use crate::speckit::Parsed;
+use crate::speckit::constitution::Constitution;
+use crate::speckit::spec::Spec;
+use finding::Findings;
+use statements::Statements;
+
+/// What there is to say about a specification.
+pub fn specification(parsed: &Parsed<Spec>) -> Report {
+    let spec = &parsed.model;
+    let mut findings = Findings::default();
+    let statements = Statements::of(spec);
+    findings.format(&parsed.diagnostics, &spec.source, |offset| statements.location(offset));
+    ambiguity::find(spec, &statements, &mut findings);
+    duplication::find(&statements, &mut findings);
+    structure::find(spec, &statements, &mut findings);
+    references::find(spec, &statements, &mut findings);
+    drift::find(&statements, &mut findings);
+    let findings = findings.finish();
+    let quality = quality::specification(spec, &statements, &findings);
+    Report::new(findings, quality)
+}
+
+/// What there is to say about a constitution.
+pub fn constitution(parsed: &Parsed<Constitution>) -> Report {
+    let mut findings = Findings::default();
+    let constitution = &parsed.model;
+    let locate = |offset: usize| {
+        let before = constitution.principles.partition_point(|p| p.span.start <= offset);
+        let near = constitution.principles[..before].last().filter(|p| offset < p.span.end);
+        near.map_or_else(|| "Document".to_owned(), |p| p.name.clone())
+    };
+    findings.format(&parsed.diagnostics, &constitution.source, locate);
+    principles::find(constitution, &mut findings);
+    let findings = findings.finish();
+    let quality = quality::constitution(constitution, &findings);
+    Report::new(findings, quality)
+}

@@ -1,0 +1,264 @@
+//! What two specifications in flight have in common.
+//!
+//! A sketch is small and is compared without its document: names of entities, paths, and of each requirement the smallest hashes of its
+//! terms (a bottom-k sketch: Broder, "On the resemblance and containment of documents", 1997).
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::duplication::spelling;
+use super::finding::{Finding, Findings, Place, shortened};
+use super::rules::{SHARED_ENTITY, SHARED_PATH, SIMILAR_REQUIREMENT};
+use super::statements::entity_name;
+use super::text::{is_one_of, shared, terms, words};
+use crate::speckit::spec::Spec;
+
+/// Most entities, paths and requirements of a sketch, each.
+const MAX_ITEMS: usize = 1_000;
+
+/// Most hashes kept of a requirement. Nearly all have fewer terms, so that their similarity is exact.
+const MAX_HASHES: usize = 32;
+
+/// From this similarity on two requirements are shared, in percent.
+const SIMILAR_PERCENT: usize = 70;
+
+/// Fewer terms say too little to call two requirements alike.
+const LEAST_TERMS: usize = 4;
+
+/// At most so many requirements of the other sketch are looked at for each hash.
+const MAX_POSTINGS: usize = 32;
+
+/// What is kept of a specification to compare it with others.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sketch {
+    entities: Vec<Name>,
+    paths: Vec<Name>,
+    requirements: Vec<Terms>,
+}
+
+/// A name with the form in which it is compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Name {
+    text: String,
+    key: String,
+    line: u32,
+}
+
+impl Name {
+    fn of_path(path: &str, line: u32) -> Self {
+        Self { text: shortened(path), key: path.trim_end_matches('/').to_owned(), line }
+    }
+}
+
+/// A requirement as hashes of its terms, sorted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Terms {
+    id: String,
+    line: u32,
+    hashes: Vec<u32>,
+}
+
+/// What is shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum SharedKind {
+    /// A key entity of the same name.
+    Entity,
+    /// The same file or folder.
+    Path,
+    /// A requirement that says much the same.
+    Requirement,
+}
+
+/// Something that two specifications both touch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shared {
+    /// What it is.
+    pub kind: SharedKind,
+    /// Ours: the entity's name, the path, or the requirement's identifier.
+    pub ours: String,
+    /// The other's, likewise.
+    pub theirs: String,
+    /// Line in our document, counted from 1; 0 for a path that is not in it.
+    pub line: u32,
+    /// How alike they are, in percent.
+    pub similarity: u8,
+}
+
+impl Sketch {
+    /// The sketch of a specification. It is at most some 200 KB, of a usual document a few.
+    pub fn of(spec: &Spec) -> Self {
+        let entities = spec.entities.iter().map(|e| {
+            let text = shortened(entity_name(&e.name));
+            Name { text, key: spelling(&e.name), line: e.line }
+        });
+        let requirements =
+            spec.requirements.iter().map(|r| Terms { id: r.id.clone(), line: r.line, hashes: hashes(&r.text) });
+        Self {
+            entities: unique(entities.filter(|e| !is_common(&e.key))),
+            paths: unique(paths(&spec.source).into_iter().map(|(path, line)| Name::of_path(path, line))),
+            requirements: requirements.filter(|r| r.hashes.len() >= LEAST_TERMS).take(MAX_ITEMS).collect(),
+        }
+    }
+
+    /// The same sketch with further paths, such as those of the specification's tasks. They have no line: 0.
+    #[must_use]
+    pub fn with_paths<'p>(mut self, paths: impl IntoIterator<Item = &'p str>) -> Self {
+        let further = paths.into_iter().map(|path| Name::of_path(path, 0));
+        self.paths = unique(self.paths.into_iter().chain(further));
+        self
+    }
+}
+
+/// Entities that nearly every product has, so that sharing them says nothing.
+fn is_common(key: &str) -> bool {
+    key.is_empty()
+        || is_one_of("user admin administrator system app application config configuration setting error log file", key)
+}
+
+/// The first of each key.
+fn unique(names: impl Iterator<Item = Name>) -> Vec<Name> {
+    let mut seen = HashSet::new();
+    names.filter(|n| seen.insert(n.key.clone())).take(MAX_ITEMS).collect()
+}
+
+/// The smallest hashes of the terms of a text, sorted.
+fn hashes(text: &str) -> Vec<u32> {
+    let mut found: Vec<u32> = terms(&words(text))
+        .iter()
+        .map(|term| {
+            let digest = Sha256::digest(term.as_bytes());
+            u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
+        })
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found.truncate(MAX_HASHES);
+    found
+}
+
+/// Files and folders in inline code, with their lines. Code blocks are passed over: they show trees and commands.
+fn paths(source: &str) -> Vec<(&str, u32)> {
+    let mut found = Vec::new();
+    let mut fenced = false;
+    for (number, line) in (1..).zip(source.lines()) {
+        fenced ^= line.trim_start().starts_with("```");
+        if !fenced {
+            found.extend(line.split('`').skip(1).step_by(2).filter(|code| is_path(code)).map(|code| (code, number)));
+        }
+    }
+    found
+}
+
+/// `src/door/mod.rs` or `charts/door/`: with a slash inside, and an ending or a slash at the end. No route, URL or pattern.
+fn is_path(code: &str) -> bool {
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '@' | '[' | ']');
+    let name = code.rsplit('/').next().unwrap_or_default();
+    let file = name.rsplit_once('.').is_some_and(|(stem, ending)| !stem.is_empty() && (1..=6).contains(&ending.len()));
+    let folder = code.ends_with('/') && code.matches('/').count() > 1;
+    code.len() <= 256
+        && code.contains('/')
+        && !code.starts_with(['/', '.'])
+        && !code.contains("//")
+        && !(code.starts_with("specs/") || code.starts_with(".specify/"))
+        && code.chars().all(allowed)
+        && code.contains(char::is_alphabetic)
+        && (file || folder)
+}
+
+/// What two specifications both touch: entities, paths, then requirements, each in the order of our document.
+pub fn overlap(ours: &Sketch, theirs: &Sketch) -> Vec<Shared> {
+    let mut found = Vec::new();
+    for (kind, ours, theirs) in
+        [(SharedKind::Entity, &ours.entities, &theirs.entities), (SharedKind::Path, &ours.paths, &theirs.paths)]
+    {
+        let others: HashMap<&str, &Name> = theirs.iter().map(|n| (n.key.as_str(), n)).collect();
+        for name in ours {
+            if let Some(other) = others.get(name.key.as_str()) {
+                let (ours, theirs) = (name.text.clone(), other.text.clone());
+                found.push(Shared { kind, ours, theirs, line: name.line, similarity: 100 });
+            }
+        }
+    }
+    found.extend(requirements(&ours.requirements, &theirs.requirements));
+    found
+}
+
+/// For each of our requirements the most similar one of theirs.
+fn requirements(ours: &[Terms], theirs: &[Terms]) -> Vec<Shared> {
+    let mut index: HashMap<u32, Vec<usize>> = HashMap::new();
+    for (at, requirement) in theirs.iter().enumerate() {
+        for hash in &requirement.hashes {
+            let postings = index.entry(*hash).or_default();
+            if postings.len() < MAX_POSTINGS {
+                postings.push(at);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for requirement in ours {
+        let mut candidates: BTreeMap<usize, usize> = BTreeMap::new();
+        for at in requirement.hashes.iter().filter_map(|hash| index.get(hash)).flatten() {
+            *candidates.entry(*at).or_default() += 1;
+        }
+        let half = requirement.hashes.len() / 2;
+        let near = candidates.into_iter().filter(|(_, count)| *count >= half);
+        let best = near
+            .map(|(at, _)| (similarity(&requirement.hashes, &theirs[at].hashes), at))
+            .max_by_key(|(s, at)| (*s, std::cmp::Reverse(*at)));
+        if let Some((similarity, at)) = best.filter(|(s, _)| *s >= SIMILAR_PERCENT) {
+            found.push(Shared {
+                kind: SharedKind::Requirement,
+                ours: requirement.id.clone(),
+                theirs: theirs[at].id.clone(),
+                line: requirement.line,
+                similarity: u8::try_from(similarity).unwrap_or(100),
+            });
+        }
+    }
+    found
+}
+
+/// The Jaccard index of the terms of two requirements in percent; of long ones, as their smallest hashes tell it.
+fn similarity(a: &[u32], b: &[u32]) -> usize {
+    let both = shared(a, b);
+    let union = a.len() + b.len() - both;
+    if a.len() < MAX_HASHES && b.len() < MAX_HASHES {
+        return both * 100 / union.max(1);
+    }
+    // Of the union's smallest hashes, those that both have.
+    let mut smallest: Vec<u32> = a.iter().chain(b).copied().collect();
+    smallest.sort_unstable();
+    smallest.dedup();
+    smallest.truncate(MAX_HASHES);
+    let common = smallest.iter().filter(|h| a.binary_search(h).is_ok() && b.binary_search(h).is_ok()).count();
+    common * 100 / smallest.len().max(1)
+}
+
+/// Findings about what our specification shares with the one of this name.
+pub fn overlap_findings(name: &str, shared: &[Shared]) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    for item in shared {
+        let (rule, location, summary) = match item.kind {
+            SharedKind::Entity => {
+                let summary = format!("specification {name} describes the entity \"{}\" as well", item.theirs);
+                (&SHARED_ENTITY, format!("Key Entities: {}", item.ours), summary)
+            }
+            SharedKind::Path => {
+                (&SHARED_PATH, item.ours.clone(), format!("specification {name} touches {} as well", item.theirs))
+            }
+            SharedKind::Requirement => {
+                let summary = format!(
+                    "specification {name} demands much the same in {} ({} % alike)",
+                    item.theirs, item.similarity
+                );
+                (&SIMILAR_REQUIREMENT, item.ours.clone(), summary)
+            }
+        };
+        let excerpt = format!("{name} {}", item.theirs);
+        let place = Place { line: item.line, location: &location, excerpt: &excerpt };
+        findings.push(rule, place, summary, format!("agree with {name} who does it, or in which order"));
+    }
+    findings.finish()
+}

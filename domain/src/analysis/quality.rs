@@ -1,0 +1,156 @@
+//! How good a document is, as a number with its reasons.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+
+use super::finding::{Category, Finding, Severity};
+use super::rules::{
+    EMPTY_STATEMENT, INCOMPLETE_SCENARIO, NO_INDEPENDENT_TEST, NO_OBLIGATION, NO_SCENARIO, UNMEASURABLE_CRITERION,
+    UNTESTABLE_CRITERION,
+};
+use super::statements::Statements;
+use super::structure;
+use crate::speckit::constitution::Constitution;
+use crate::speckit::spec::Spec;
+
+/// How good a document is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Quality {
+    /// 0 to 100: the mean of the parts by their weights, rounded down.
+    pub score: u8,
+    /// What the score is made of.
+    pub parts: Vec<Part>,
+}
+
+/// One part of the score.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Part {
+    /// Name: `Completeness`, `Clarity`, `Testability`, `Consistency`, `Coverage`.
+    pub name: &'static str,
+    /// 0 to 100.
+    pub score: u8,
+    /// Its weight in percent; the weights of all parts add up to 100.
+    pub weight: u8,
+    /// The figures behind it, in words.
+    pub explanation: String,
+}
+
+impl Quality {
+    fn of(parts: Vec<Part>) -> Self {
+        let sum: u32 = parts.iter().map(|p| u32::from(p.score) * u32::from(p.weight)).sum();
+        Self { score: u8::try_from(sum / 100).unwrap_or(100), parts }
+    }
+}
+
+/// Share of a whole in percent, rounded down; none of nothing is 0.
+fn percent(part: usize, whole: usize) -> u8 {
+    u8::try_from((part.min(whole) * 100).checked_div(whole).unwrap_or_default()).unwrap_or(100)
+}
+
+/// Completeness 25, clarity 25, testability 25, consistency 15, coverage 10.
+pub(super) fn specification(spec: &Spec, statements: &Statements<'_>, findings: &[Finding]) -> Quality {
+    let binding = spec.requirements.len() + spec.success_criteria.len();
+    Quality::of(vec![
+        completeness(spec, findings),
+        clarity(binding, "requirements and criteria", findings),
+        testability(spec, findings),
+        consistency(binding + spec.stories.len(), "requirements, criteria and stories", findings),
+        covered(spec, statements),
+    ])
+}
+
+fn completeness(spec: &Spec, findings: &[Finding]) -> Part {
+    let has = [
+        ("title", spec.title.is_some()),
+        ("user stories", !spec.stories.is_empty()),
+        ("acceptance scenarios", spec.stories.iter().any(|s| !s.scenarios.is_empty())),
+        ("requirements", !spec.requirements.is_empty()),
+        ("success criteria", !spec.success_criteria.is_empty()),
+        ("edge cases", !spec.edge_cases.is_empty()),
+        ("no open question", !spec.source.is_empty() && spec.open_questions.is_empty()),
+        ("no template text", !spec.source.is_empty() && findings.iter().all(|f| f.code != "UnfilledTemplate")),
+    ];
+    listed("Completeness", 25, &has)
+}
+
+fn listed(name: &'static str, weight: u8, has: &[(&str, bool)]) -> Part {
+    let missing: Vec<&str> = has.iter().filter(|(_, there)| !there).map(|(what, _)| *what).collect();
+    let there = has.len() - missing.len();
+    let rest = if missing.is_empty() { String::new() } else { format!("; missing: {}", missing.join(", ")) };
+    Part { name, score: percent(there, has.len()), weight, explanation: format!("{there} of {}{rest}", has.len()) }
+}
+
+/// The share of statements that say what they demand: nothing ambiguous of medium or higher severity, no empty text, an obligation.
+fn clarity(statements: usize, what: &str, findings: &[Finding]) -> Part {
+    let mute = [EMPTY_STATEMENT.code, NO_OBLIGATION.code];
+    let ambiguous = |f: &Finding| f.category == Category::Ambiguity && f.severity <= Severity::Medium;
+    let unclear = places(findings, |f| ambiguous(f) || mute.contains(&f.code));
+    let clear = statements.saturating_sub(unclear);
+    let explanation = format!("{clear} of {statements} {what} say plainly what they demand");
+    Part { name: "Clarity", score: percent(clear, statements), weight: 25, explanation }
+}
+
+/// At how many places such findings are.
+fn places(findings: &[Finding], such: impl Fn(&Finding) -> bool) -> usize {
+    findings.iter().filter(|f| such(f)).map(|f| (f.line, f.location.as_str())).collect::<HashSet<_>>().len()
+}
+
+/// Of all stories, twice (scenarios, independent test), all scenarios and all criteria: the share that can be tested as written.
+fn testability(spec: &Spec, findings: &[Finding]) -> Part {
+    let scenarios: usize = spec.stories.iter().map(|s| s.scenarios.len()).sum();
+    let all = spec.stories.len() * 2 + scenarios + spec.success_criteria.len();
+    let codes = [
+        NO_SCENARIO.code,
+        NO_INDEPENDENT_TEST.code,
+        INCOMPLETE_SCENARIO.code,
+        UNMEASURABLE_CRITERION.code,
+        UNTESTABLE_CRITERION.code,
+    ];
+    let untestable = findings.iter().filter(|f| codes.contains(&f.code)).count();
+    let testable = all.saturating_sub(untestable);
+    let explanation = format!("{testable} of {all} checks on stories, scenarios and criteria hold");
+    Part { name: "Testability", score: percent(testable, all), weight: 25, explanation }
+}
+
+/// The share of statements that repeat and contradict nothing.
+fn consistency(statements: usize, what: &str, findings: &[Finding]) -> Part {
+    let odd = places(findings, |f| matches!(f.category, Category::Duplication | Category::Inconsistency));
+    let sound = statements.saturating_sub(odd);
+    let explanation = format!("{sound} of {statements} {what} without a repetition or contradiction");
+    Part { name: "Consistency", score: percent(sound, statements), weight: 15, explanation }
+}
+
+/// The share of requirements that a story, scenario, edge case or criterion speaks of. What cannot be judged counts as covered.
+fn covered(spec: &Spec, statements: &Statements<'_>) -> Part {
+    let all = spec.requirements.len();
+    let uncovered = structure::coverage(spec, statements).iter().filter(|(_, covered)| !covered).count();
+    let covered = if spec.stories.is_empty() { 0 } else { all - uncovered };
+    let explanation = format!("{covered} of {all} requirements appear in a story, scenario, edge case or criterion");
+    Part { name: "Coverage", score: percent(covered, all), weight: 10, explanation }
+}
+
+/// Completeness 40, clarity 40, consistency 20.
+pub(super) fn constitution(constitution: &Constitution, findings: &[Finding]) -> Quality {
+    let principles = constitution.principles.len();
+    let has = [
+        ("title", constitution.title.is_some()),
+        ("principles", principles > 0),
+        ("version", constitution.version.is_some()),
+        ("date of ratification", constitution.ratified.is_some()),
+        ("date of last amendment", constitution.last_amended.is_some()),
+        ("no template text", principles > 0 && findings.iter().all(|f| f.code != "UnfilledTemplate")),
+    ];
+    let unclear = places(findings, |f| {
+        matches!(f.category, Category::Ambiguity | Category::Underspecification) && f.severity <= Severity::Medium
+    });
+    let clear = principles.saturating_sub(unclear);
+    let clarity = Part {
+        name: "Clarity",
+        score: percent(clear, principles),
+        weight: 40,
+        explanation: format!("{clear} of {principles} principles say what they demand"),
+    };
+    let consistency = Part { weight: 20, ..consistency(principles, "principles", findings) };
+    Quality::of(vec![listed("Completeness", 40, &has), clarity, consistency])
+}

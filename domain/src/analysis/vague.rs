@@ -1,0 +1,251 @@
+//! Words that say something without saying how much, and what would make them precise.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use super::rules::{
+    ESCAPE_CLAUSE, EXAMPLE_LIST, OPEN_LIST, Rule, VAGUE_PERFORMANCE, VAGUE_QUALITY, VAGUE_SECURITY, VAGUE_TIME,
+};
+use super::text::{Word, adjacent, is_name, is_one_of};
+
+/// A family of words with one remedy.
+#[derive(Debug)]
+pub(super) struct Family {
+    pub(super) rule: Rule,
+    /// Phrases, apart by `|`, their words by one space.
+    phrases: &'static str,
+    /// What a statement that uses them lacks.
+    pub(super) lacks: &'static str,
+    /// What to write.
+    pub(super) remedy: &'static str,
+    /// What a person is asked about it.
+    pub(super) question: &'static str,
+    /// Answers that a person can choose from.
+    pub(super) options: &'static [&'static str],
+}
+
+/// All families. Where two phrases begin with the same word, the longer one is taken.
+pub(super) const FAMILIES: [Family; 7] = [
+    Family {
+        rule: ESCAPE_CLAUSE,
+        phrases: "as appropriate|if appropriate|where appropriate|when appropriate|as needed|as necessary|if necessary|\
+            where necessary|when necessary|if possible|where possible|when possible|wherever possible|whenever possible|\
+            as far as possible|as much as possible|if feasible|where feasible|when feasible|if practical|where practical|\
+            where practicable|when practical|to the extent possible|unless impractical",
+        lacks: "leaves open when it holds",
+        remedy: "name the condition, or leave the words out so that it always holds",
+        question: "under which condition?",
+        options: &["Always", "Never", "Only under a condition (name it)"],
+    },
+    Family {
+        rule: OPEN_LIST,
+        phrases: "etc|and so on|and so forth|and the like|among others|including but not limited to|or similar",
+        lacks: "has no end, so nobody can tell when it is done",
+        remedy: "list all that is meant, or name the rule by which something belongs to it",
+        question: "what else belongs to it?",
+        options: &["Only what is listed", "What is listed and more (name it)"],
+    },
+    Family {
+        rule: EXAMPLE_LIST,
+        phrases: "such as",
+        lacks: "gives examples where a rule is needed",
+        remedy: "list all that is meant, or name the rule and keep the examples beside it",
+        question: "what else belongs to it?",
+        options: &["Only the examples", "The examples and more (name the rule)"],
+    },
+    Family {
+        rule: VAGUE_PERFORMANCE,
+        phrases: "fast|faster|quickly|rapidly|performant|high performance|high-performance|low latency|low-latency|\
+            remain responsive|remains responsive|stay responsive|stays responsive|feel responsive|feels responsive|\
+            highly responsive|scalable|scalably|highly available|high availability|efficiently|snappy|smoothly|\
+            without noticeable delay|without noticeable lag|without significant delay|minimal latency|minimal delay|\
+            minimal overhead",
+        lacks: "has no measure",
+        remedy: "write a number with its unit and the load under which it holds, such as \"within 200 ms at 100 requests/s\"",
+        question: "how fast, or how much, and under which load?",
+        options: &["Within 200 ms", "Within 1 second", "Within 5 seconds", "Another limit (name it)"],
+    },
+    Family {
+        rule: VAGUE_SECURITY,
+        phrases: "secure|securely|strong encryption|strong password|strong passwords|strong authentication|tamper-proof",
+        lacks: "names no means by which it could be checked",
+        remedy: "name the threat and the means: who may do what, what is encrypted where and how, how long it is kept",
+        question: "against what, and by which means?",
+        options: &[
+            "Only signed-in users",
+            "Only named roles",
+            "Encrypted in transit and at rest",
+            "Another means (name it)",
+        ],
+    },
+    Family {
+        rule: VAGUE_TIME,
+        phrases: "periodically|regularly|frequently|occasionally|from time to time|timely|in a timely manner|\
+            as soon as possible|promptly|at regular intervals",
+        lacks: "names no time",
+        remedy: "write the interval or the limit, such as \"every 15 minutes\" or \"within one hour\"",
+        question: "how often, or how soon?",
+        options: &["Every minute", "Every hour", "Every day", "Another interval (name it)"],
+    },
+    Family {
+        rule: VAGUE_QUALITY,
+        phrases: "intuitive|intuitively|user-friendly|user friendly|robust|robustly|easy|easily|seamless|seamlessly|\
+            graceful|gracefully|appropriate|appropriately|reasonable|reasonably|suitable|adequate|adequately|sufficient|\
+            sufficiently|properly|elegant|convenient|conveniently|state-of-the-art|high quality|high-quality|meaningful|\
+            helpful|optimal|optimally|acceptable|visually appealing|comfortably|reliably|industry best practices",
+        lacks: "has no measure",
+        remedy: "write what can be observed or counted instead",
+        question: "by what can somebody tell that it is so?",
+        options: &[],
+    },
+];
+
+/// A phrase of a family, found in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hit {
+    /// Index in [`FAMILIES`].
+    pub(super) family: usize,
+    /// Index of its first word.
+    pub(super) first: usize,
+    /// One past the index of its last word.
+    pub(super) end: usize,
+}
+
+/// Phrases with their families.
+type Phrases = Vec<(usize, Vec<&'static str>)>;
+
+/// Phrases by their first word, the longest first.
+static PHRASES: LazyLock<HashMap<&'static str, Phrases>> = LazyLock::new(|| {
+    let mut by_first: HashMap<&'static str, Phrases> = HashMap::new();
+    for (family, entry) in FAMILIES.iter().enumerate() {
+        for phrase in entry.phrases.split('|') {
+            let parts: Vec<&str> = phrase.split(' ').collect();
+            by_first.entry(parts[0]).or_default().push((family, parts));
+        }
+    }
+    for phrases in by_first.values_mut() {
+        phrases.sort_by_key(|(_, parts)| std::cmp::Reverse(parts.len()));
+    }
+    by_first
+});
+
+/// The vague phrases of a text that nothing in it makes precise.
+pub(super) fn find(text: &str, words: &[Word<'_>]) -> Vec<Hit> {
+    let mut found = Vec::new();
+    // What holds for the whole text is looked up once.
+    let mut whole = None;
+    let mut at = 0;
+    while at < words.len() {
+        let Some(hit) = phrase_at(text, words, at) else {
+            at += 1;
+            continue;
+        };
+        at = hit.end;
+        let whole = *whole.get_or_insert_with(|| Whole::of(words));
+        if !is_precise(text, words, hit, whole) {
+            found.push(hit);
+        }
+    }
+    found
+}
+
+fn phrase_at(text: &str, words: &[Word<'_>], at: usize) -> Option<Hit> {
+    let candidates = PHRASES.get(words[at].lower.as_str())?;
+    let matches = |parts: &[&str]| {
+        let Some(these) = words.get(at..at + parts.len()) else { return false };
+        let same = |(word, part): (&Word<'_>, &&str)| word.lower == *part && !word.quoted && !is_name(text, word);
+        these.iter().zip(parts).all(same) && these.windows(2).all(|pair| adjacent(text, &pair[0], &pair[1]))
+    };
+    let (family, parts) = candidates.iter().find(|(_, parts)| matches(parts))?;
+    Some(Hit { family: *family, first: at, end: at + parts.len() })
+}
+
+/// Words beside which `secure` and the like are no wish but a means.
+const MEANS: &str = "tls https ssl ssh aes aes-256 hash hashed hashing bcrypt argon2 oauth oauth2 jwt keychain keyring \
+    vault mfa 2fa rbac httponly csrf encrypted encryption encrypt signature signed permission permissions via using libsecret hmac pkce \
+    samesite certificate";
+
+/// Units that make a number a measure of speed, load or time.
+const UNITS: &str = "ms millisecond milliseconds s sec secs second seconds min mins minute minutes hour hours day days week weeks \
+    month months fps hz percent mb gb kb mib gib kib rps qps requests users items rows records files connections messages px frame \
+    frames times concurrent lines";
+
+/// Words that make a term with the one before them, in which it is no wish.
+const NAMES: [(&str, &str); 6] = [
+    ("fast", "path mode forward refresh lane fail track"),
+    ("faster", "than"),
+    ("graceful", "shutdown termination stop restart degradation period"),
+    ("secure", "cookie cookies flag context contexts attribute enclave boot"),
+    ("sufficient", "permissions permission privileges privilege rights funds balance disk space access credits"),
+    ("easy", "mode level difficulty"),
+];
+
+/// What a text says somewhere.
+#[derive(Debug, Clone, Copy)]
+struct Whole {
+    /// It has a number with a unit.
+    measured: bool,
+    /// It names a means of security.
+    means: bool,
+}
+
+impl Whole {
+    fn of(words: &[Word<'_>]) -> Self {
+        Self { measured: is_measured(words), means: words.iter().any(|w| is_one_of(MEANS, &w.lower)) }
+    }
+}
+
+fn is_precise(text: &str, words: &[Word<'_>], hit: Hit, whole: Whole) -> bool {
+    let rule = &FAMILIES[hit.family].rule;
+    let (first, last, next) = (&words[hit.first], &words[hit.end - 1], words.get(hit.end));
+    let before = hit.first.checked_sub(1).map(|at| &words[at]);
+    let named = |names: &str| next.is_some_and(|n| is_one_of(names, &n.lower) && adjacent(text, last, n));
+    let term = NAMES.iter().any(|(word, names)| *word == first.lower && named(names));
+    // `fail fast` is a way to fail; what is denied needs no measure.
+    let denied = before.is_some_and(|b| is_one_of("not no never isn't aren't fail fails", &b.lower));
+    term || denied
+        || match rule {
+            rule if *rule == VAGUE_PERFORMANCE || *rule == VAGUE_TIME => whole.measured,
+            rule if *rule == VAGUE_SECURITY => whole.means || is_explained(text, words, hit),
+            rule if *rule == VAGUE_QUALITY => whole.measured || is_explained(text, words, hit),
+            // An example of a label is a label.
+            rule if *rule == EXAMPLE_LIST => next.is_some_and(|n| n.quoted),
+            _ => false,
+        }
+}
+
+/// Whether a word is a unit of speed, load or time.
+pub(super) fn is_unit(word: &str) -> bool {
+    word == "%" || is_one_of(UNITS, word)
+}
+
+/// Whether a text has a number with a unit: `200ms`, `95%`, `two seconds`, `5 messages per second`.
+fn is_measured(words: &[Word<'_>]) -> bool {
+    let unit = |w: &Word<'_>| {
+        is_one_of(UNITS, w.lower.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-'))
+    };
+    words.iter().enumerate().any(|(at, word)| {
+        let spelled = is_one_of("one two three five ten every each same single a", &word.lower);
+        let follows = || words.get(at + 1).is_some_and(unit);
+        (word.is_number() && (word.raw.ends_with('%') || unit(word))) || ((word.is_number() || spelled) && follows())
+    })
+}
+
+/// Whether the text goes on to say what is meant: behind a colon, a dash or in brackets, or by the way in which it is done.
+fn is_explained(text: &str, words: &[Word<'_>], hit: Hit) -> bool {
+    const MANNER: &str = "gracefully graceful seamlessly properly appropriately intuitively reliably easily";
+    let last = &words[hit.end - 1];
+    let manner = is_one_of(MANNER, &last.lower);
+    // How something is done may stand at the end of the sentence; what an adjective means stands close to it.
+    let window = if manner { 40 } else { 5 };
+    words[hit.end - 1..].windows(2).take(window).any(|pair| {
+        let (before, word) = (&pair[0], &pair[1]);
+        let gap = text.get(before.end..word.start).unwrap_or_default();
+        let says = gap.contains(['(', ':', '—', '–', ';']) || gap.contains(" - ");
+        let how = is_one_of("by that indicating explaining describing naming identifying based per", &word.lower);
+        let done = manner
+            && (is_one_of("with without so instead using via", &word.lower)
+                || (gap.contains(',') && word.lower.ends_with("ing")));
+        says || how || done
+    })
+}

@@ -1,0 +1,183 @@
+//! What an agent is told that drafts a specification, and whether what it wrote can be used.
+
+use std::fmt::Write as _;
+
+use crate::speckit::{self, Diagnostic, Severity};
+
+/// Most bytes of a constitution's principles that an agent is told.
+const MAX_PRINCIPLES: usize = 16 << 10;
+/// Most bytes of its previous document that an agent is shown.
+const MAX_PREVIOUS: usize = 16 << 10;
+/// Most diagnostics of a document that are told.
+const MAX_DIAGNOSTICS: usize = 10;
+/// Longest text about a document that cannot be used, in bytes.
+const MAX_PROBLEM: usize = 2048;
+
+/// The form of the document, as an agent is told it.
+const FORM: &str = "\
+The document is Markdown in the form of Spec Kit's `spec.md`, in this order:
+
+1. The title, `# Feature Specification: <name>`, and below it one line each: `**Created**: <YYYY-MM-DD>`, `**Status**: Draft`,
+   `**Input**: User description: \"<the request>\"`.
+2. `## User Scenarios & Testing`: at least one `### User Story <number> - <title> (Priority: P<1 to 3>)`, the most urgent first. Each says in
+   plain words who does what and why, then `**Why this priority**: …`, `**Independent Test**: …`, and below `**Acceptance Scenarios**:` a
+   numbered list of `**Given** …, **When** …, **Then** …`. After the stories, `### Edge Cases` as a list.
+3. `## Requirements`, `### Functional Requirements`: a list of `- **FR-001**: …`, numbered without gaps; each is one testable sentence with
+   MUST. With data, `### Key Entities`: a list of `- **<name>**: …`.
+4. `## Success Criteria`, `### Measurable Outcomes`: a list of `- **SC-001**: …`; each names a number that can be measured from outside.
+5. `## Assumptions`: a list of what the request leaves open and you decided.
+
+Say what is wanted and why, never how it is built: no languages, frameworks, tables or interfaces. Vague words need a measure. Where the
+request allows readings that differ in scope, safety or cost, write `[NEEDS CLARIFICATION: <question>]` in the sentence, at most three times.
+";
+
+/// An attempt that gave no usable document.
+#[derive(Clone, Copy, Debug)]
+pub struct Previous<'a> {
+    /// Why not.
+    pub problem: &'a str,
+    /// The document, when there was one.
+    pub document: Option<&'a str>,
+}
+
+/// What an agent is told. `constitution` is the document whose principles the specification must keep.
+pub fn prompt(request: &str, constitution: Option<&[u8]>, previous: Option<Previous>) -> String {
+    let mut text = String::from(
+        "Write a feature specification from the request below, and leave it in the file that the environment variable \
+         ENACT_DOCUMENT_FILE names. Nothing else that you write is kept.\n\n# The request\n\n",
+    );
+    text.push_str(request.trim());
+    text.push_str("\n\n# The form\n\n");
+    text.push_str(FORM);
+    if let Some(principles) = constitution.and_then(principles) {
+        text.push_str("\n# Principles that it must keep\n\n");
+        text.push_str(&principles);
+    }
+    if let Some(Previous { problem, document }) = previous {
+        let _ = write!(text, "\n# What was wrong with the previous attempt\n\n{}\n", problem.trim());
+        if let Some(document) = document {
+            let shown = cut(document, MAX_PREVIOUS);
+            let _ = write!(text, "\n# The previous document\n\n{shown}\n");
+        }
+    }
+    text
+}
+
+/// The principles with what stands below them, as far as they fit; none when there are none.
+fn principles(constitution: &[u8]) -> Option<String> {
+    let model = speckit::constitution::parse(constitution).model;
+    let whole = |principle: &speckit::constitution::Principle| {
+        format!("## {}\n\n{}\n\n", principle.name, principle.body.text(&model.source).trim())
+    };
+    let text: String = model.principles.iter().map(whole).collect();
+    (!text.is_empty()).then(|| cut(&text, MAX_PRINCIPLES).to_owned())
+}
+
+/// Checks that a drafted document is a specification that work can go on with.
+///
+/// # Errors
+/// What is wrong with it, with lines and remedies, for the agent and for a person.
+pub fn judge(document: &[u8]) -> Result<(), String> {
+    let parsed = speckit::spec::parse(document);
+    let (stories, requirements) = (parsed.model.stories.len(), parsed.model.requirements.len());
+    let errors = parsed.errors().count();
+    if errors == 0 && stories > 0 && requirements > 0 {
+        return Ok(());
+    }
+    let mut text = format!("the document has {stories} user stories, {requirements} requirements and {errors} errors");
+    let mut worst: Vec<&Diagnostic> = parsed.diagnostics.iter().filter(|d| d.severity < Severity::Info).collect();
+    worst.sort_by_key(|d| (d.severity, d.line));
+    for diagnostic in worst.into_iter().take(MAX_DIAGNOSTICS) {
+        let _ = write!(text, "\n{diagnostic}");
+    }
+    Err(cut(&text, MAX_PROBLEM).to_owned())
+}
+
+fn cut(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GOOD: &str = "# Feature Specification: Cart\n\n## User Scenarios & Testing\n\n### User Story 1 - Fill it (Priority: P1)\n\nText.\n\n\
+                        ## Requirements\n\n- **FR-001**: The cart MUST hold 100 articles.\n";
+
+    #[test]
+    fn a_document_with_a_story_and_a_requirement_can_be_used() {
+        assert_eq!(judge(GOOD.as_bytes()), Ok(()));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_told_with_lines_and_remedies() {
+        let told = judge(b"# Feature Specification: Cart\n\nI thought about it.\n").unwrap_err();
+        assert!(told.starts_with("the document has 0 user stories, 0 requirements"), "{told}");
+        assert!(told.contains("\nline ") && told.contains("User Story 1"), "{told}");
+        let told = judge(b"\xff").unwrap_err();
+        assert!(told.contains("line 1: ") && told.contains("UTF-8"), "{told}");
+    }
+
+    #[test]
+    fn an_agent_is_told_the_request_the_principles_and_what_was_wrong() {
+        let constitution =
+            b"# Shop Constitution\n\n## Core Principles\n\n### I. Test-First\n\nTests MUST come first.\n";
+        let previous = Previous { problem: "line 3: no story; add one", document: Some("# Nothing") };
+        let text = prompt("Sell flowers.", Some(constitution), Some(previous));
+        for part in
+            ["Sell flowers.", "ENACT_DOCUMENT_FILE", "Test-First", "Tests MUST come first.", "line 3", "# Nothing"]
+        {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        let text = prompt("Sell flowers.", None, None);
+        assert!(!text.contains("Principles") && !text.contains("previous"), "{text}");
+    }
+
+    #[test]
+    fn what_keeps_to_the_form_has_nothing_that_is_found_in_it() {
+        let marks = [
+            "# Feature Specification: ",
+            "**Created**: ",
+            "**Status**: Draft",
+            "**Input**: User description: \"",
+            "## User Scenarios & Testing",
+            "**Why this priority**: ",
+            "**Independent Test**: ",
+            "**Acceptance Scenarios**:",
+            "**Given** ",
+            ", **When** ",
+            ", **Then** ",
+            "### Edge Cases",
+            "## Requirements",
+            "### Functional Requirements",
+            "- **FR-001**: ",
+            "## Success Criteria",
+            "### Measurable Outcomes",
+            "- **SC-001**: ",
+            "## Assumptions",
+        ];
+        let document = "# Feature Specification: Cart\n\n**Created**: 2026-01-01\n**Status**: Draft\n\
+            **Input**: User description: \"Sell flowers.\"\n\n## User Scenarios & Testing\n\n### User Story 1 - Fill it (Priority: P1)\n\n\
+            A buyer fills the cart.\n\n**Why this priority**: Nothing is sold without.\n\n**Independent Test**: Add one article.\n\n\
+            **Acceptance Scenarios**:\n\n1. **Given** an empty cart, **When** an article is added, **Then** it holds one article.\n\n\
+            ### Edge Cases\n\n- The cart is full.\n\n## Requirements\n\n### Functional Requirements\n\n\
+            - **FR-001**: The cart MUST hold 100 articles.\n\n## Success Criteria\n\n### Measurable Outcomes\n\n\
+            - **SC-001**: 95 % of buyers fill a cart within 2 minutes.\n\n## Assumptions\n\n- One currency.\n";
+        for mark in marks {
+            assert!(FORM.contains(mark) && document.contains(mark), "{mark}");
+        }
+        let diagnostics = speckit::spec::parse(document.as_bytes()).diagnostics;
+        assert!(diagnostics.iter().all(|d| d.severity == Severity::Info), "{diagnostics:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_was_written_is_told_in_bounds(document in proptest::collection::vec(any::<u8>(), 0..2000)) {
+            if let Err(told) = judge(&document) {
+                prop_assert!(told.len() <= MAX_PROBLEM);
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What a document's pod is told: to fetch it from Git, or to have an agent draft it.
+//!
+//! An [`Errand`] is the JSON in [`ASSIGNMENT_ENV`](crate::assignment::ASSIGNMENT_ENV). The pod sends the document to the server, which
+//! keeps it by its digest, and leaves a [`Report`](crate::assignment::Report) with that digest as its termination message.
+
+use serde::{Deserialize, Serialize};
+
+use crate::assignment::{Adapter, GitNameError};
+
+/// Largest document that a pod may bring, in bytes: as much as a parser reads.
+pub const MAX_DOCUMENT_BYTES: usize = crate::speckit::MAX_DOCUMENT_BYTES;
+/// Longest path of a document in a repository, in bytes.
+const MAX_PATH: usize = 1024;
+
+/// One errand for a document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Errand {
+    /// UID of the Constitution, Specification or Plan whose document it is.
+    pub subject_uid: String,
+    /// Base URL of the server that keeps the document.
+    pub server_url: String,
+    /// What to do.
+    pub work: ErrandWork,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ErrandWork {
+    /// Read one file of a repository.
+    Fetch(FetchWork),
+    /// Have an agent write a specification.
+    Draft(DraftWork),
+}
+
+/// One file of a repository. The names were checked by [`check_url`](crate::assignment::check_url),
+/// [`check_ref`](crate::assignment::check_ref) and [`check_path`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FetchWork {
+    /// `https://`, `http://` or `ssh://` URL.
+    pub url: String,
+    /// Branch, tag or commit.
+    pub revision: String,
+    /// The file, from the root of the repository.
+    pub path: String,
+    /// The commit that the file was last read at: nothing is read while the revision is still that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<String>,
+}
+
+/// A specification to write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DraftWork {
+    /// Name of the Specification.
+    pub name: String,
+    /// Number of the attempt, from 1.
+    pub attempt: u32,
+    /// What the agent is told; written to the file named by `ENACT_PROMPT_FILE`.
+    pub prompt: String,
+    /// How the agent runs.
+    pub adapter: Adapter,
+    /// Name of the Agent.
+    pub agent: String,
+}
+
+/// Checks that `path` leads from the root of a repository to something in it, and cannot be taken for an option.
+///
+/// # Errors
+/// The first rule that it breaks.
+pub fn check_path(path: &str) -> Result<(), GitNameError> {
+    let fail = |problem| Err(GitNameError::new("path", path.escape_debug().to_string(), problem));
+    if path.is_empty() || path.len() > MAX_PATH {
+        return fail("must have 1 to 1024 bytes");
+    }
+    if path.starts_with('-') {
+        return fail("must not start with `-`: it would be taken for an option");
+    }
+    if path.chars().any(char::is_control) {
+        return fail("must not hold control characters");
+    }
+    if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return fail("must lead from the root of the repository to a file, without empty parts, `.` and `..`");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_stays_in_its_repository() {
+        for path in ["", "/etc/passwd", "a//b", "a/", "./a", "a/../b", "..", "-rf", "a\nb", "a\0", &"a".repeat(1025)] {
+            assert!(check_path(path).is_err(), "{path:?}");
+        }
+        for path in ["spec.md", "specs/001-cart/spec.md", ".specify/memory/constitution.md", "a b/ä.md", "a..b"] {
+            assert_eq!(check_path(path), Ok(()), "{path}");
+        }
+    }
+}

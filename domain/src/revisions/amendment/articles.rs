@@ -1,0 +1,121 @@
+//! A constitution as the pieces that an amendment is about: its principles and its other sections.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::prose::{Prose, words};
+use crate::revisions::sections::split;
+use crate::speckit::constitution::Constitution;
+
+/// A principle or section.
+#[derive(Debug)]
+pub(super) struct Article {
+    pub(super) number: Option<String>,
+    pub(super) name: String,
+    pub(super) line: u32,
+    pub(super) prose: Prose,
+    /// Whether it says how the constitution itself is kept and changed.
+    pub(super) governance: bool,
+    /// What it is known by, the surest first.
+    keys: [String; 2],
+}
+
+/// The document with what is no part of its content as spaces: the line with version and dates, which every amendment changes.
+fn content(constitution: &Constitution) -> String {
+    let mut text = constitution.source.clone();
+    for item in [&constitution.version, &constitution.ratified, &constitution.last_amended].into_iter().flatten() {
+        let range = item.span.start..item.span.end;
+        if text.get(range.clone()).is_some() {
+            text.replace_range(range.clone(), &" ".repeat(range.len()));
+        }
+    }
+    text
+}
+
+/// The principles in order.
+pub(super) fn principles(constitution: &Constitution) -> Vec<Article> {
+    let text = content(constitution);
+    let read = |principle: &crate::speckit::constitution::Principle| {
+        // `(NON-NEGOTIABLE)` behind a name is not part of what people call it.
+        let plain = principle.name.split(['(', '（']).next().unwrap_or_default();
+        Article {
+            number: principle.number.clone(),
+            name: principle.name.clone(),
+            line: principle.line,
+            prose: Prose::read(principle.body.text(&text)),
+            governance: false,
+            keys: [words(&principle.name), words(plain)],
+        }
+    };
+    constitution.principles.iter().map(read).collect()
+}
+
+/// All sections that are neither principles nor parts of one, each without those below it.
+pub(super) fn others(constitution: &Constitution) -> Vec<Article> {
+    const GOVERNANCE: [&str; 5] = ["governance", "governança", "gobernanza", "治理", "ガバナンス"];
+    let text = content(constitution);
+    let mut principles = constitution.principles.iter().peekable();
+    let mut found: Vec<Article> = Vec::new();
+    // Index in `found` of the section above, by index of the section; principles hold none.
+    let mut places: Vec<Option<usize>> = Vec::new();
+    for section in split(&text) {
+        while principles.next_if(|principle| principle.span.end <= section.start).is_some() {}
+        if principles.peek().is_some_and(|principle| principle.span.start <= section.start) {
+            places.push(None);
+            continue;
+        }
+        let above = section.parent.and_then(|parent| places[parent]).map(|place| &found[place]);
+        let title = section.title.to_lowercase();
+        let governance =
+            above.is_some_and(|above| above.governance) || GOVERNANCE.iter().any(|word| title.contains(word));
+        let body =
+            if section.level == 0 { section.text } else { section.text.split_once('\n').map_or("", |(_, body)| body) };
+        // The title of the whole document is no address.
+        let key = if section.level < 2 { String::new() } else { words(&section.title) };
+        places.push(Some(found.len()));
+        found.push(Article {
+            number: None,
+            name: section.title,
+            line: section.line,
+            prose: Prose::read(body),
+            governance,
+            keys: [format!("{} {key}", section.level), key],
+        });
+    }
+    found
+}
+
+/// The articles of both constitutions: pairs in the order of the new one with those that are new, then those that are gone.
+///
+/// The same name makes a pair, then the same text, then the same demands; of several the first.
+pub(super) fn paired<'a>(old: &'a [Article], new: &'a [Article]) -> Vec<(Option<&'a Article>, Option<&'a Article>)> {
+    let demands = |article: &Article| {
+        let words: Vec<&str> = article.prose.demands.iter().map(|demand| demand.words.as_str()).collect();
+        words.join("\n")
+    };
+    let keys: [&dyn Fn(&Article) -> String; 4] = [
+        &|article| article.keys[0].clone(),
+        &|article| article.keys[1].clone(),
+        &|article| article.prose.text(),
+        &demands,
+    ];
+    let mut olds: Vec<Option<&Article>> = old.iter().map(Some).collect();
+    let mut found: Vec<(Option<&Article>, Option<&Article>)> =
+        new.iter().map(|article| (None, Some(article))).collect();
+    for (rule, key) in keys.iter().enumerate() {
+        let mut known: BTreeMap<String, VecDeque<usize>> = BTreeMap::new();
+        for (index, article) in olds.iter().enumerate().filter_map(|(index, article)| Some((index, (*article)?))) {
+            known.entry(key(article)).or_default().push_back(index);
+        }
+        for (pair, article) in found.iter_mut().zip(new).filter(|(pair, _)| pair.0.is_none()) {
+            let key = key(article);
+            // What says nothing is not known by what it says.
+            if rule > 0 && key.is_empty() {
+                continue;
+            }
+            let index = known.get_mut(&key).and_then(VecDeque::pop_front);
+            pair.0 = index.and_then(|index| olds[index].take());
+        }
+    }
+    found.extend(olds.into_iter().flatten().map(|article| (Some(article), None)));
+    found
+}

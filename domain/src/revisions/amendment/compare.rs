@@ -1,0 +1,149 @@
+//! From two constitutions to the amendment between them.
+
+use std::collections::BTreeMap;
+
+use super::articles::{Article, others, paired, principles};
+use super::prose::{Demand, shortened};
+use super::{Amendment, Change, ChangeKind, Level, RulesChange};
+use crate::speckit::constitution::Constitution;
+
+/// Compares two constitutions, and takes in what the caller found of their rules.
+///
+/// A demand is a sentence with MUST or SHALL, or an item of a list below one that ends in a colon; it is known by its words, whatever
+/// case, punctuation, emphasis and line breaks they have.
+///
+/// | difference | principle | governance | other section |
+/// | --- | --- | --- | --- |
+/// | removed | MAJOR | MAJOR | MAJOR if it demanded something, else MINOR |
+/// | a demand is gone or has other words | MAJOR | MAJOR | MAJOR |
+/// | demands nothing, and less than half of its words are left | MAJOR | MAJOR | PATCH |
+/// | added, or demands more | MINOR | MINOR | MINOR |
+/// | other name, same text or demands | MINOR | PATCH | PATCH |
+/// | other wording, number or title of the document | PATCH | PATCH | PATCH |
+///
+/// A demand that moves from one article to another is gone from the first. Comments, the line with version and dates, line breaks, emphasis and the order of articles are no difference. A heading without text
+/// that comes or goes is PATCH. Of rules, removed and redefined ones are MAJOR, added ones MINOR, reworded ones PATCH.
+pub fn compare(old: &Constitution, new: &Constitution, rules: &RulesChange) -> Amendment {
+    let mut changes = Vec::new();
+    for (kind, old, new) in [(Of::Principle, principles(old), principles(new)), (Of::Section, others(old), others(new))]
+    {
+        for pair in paired(&old, &new) {
+            match pair {
+                (Some(old), Some(new)) => kind.changed(old, new, &mut changes),
+                (None, Some(new)) => changes.push(kind.added(new)),
+                (Some(old), None) => changes.push(kind.removed(old)),
+                (None, None) => {}
+            }
+        }
+    }
+    let lists = [
+        (&rules.removed, ChangeKind::RuleRemoved, Level::Major, "is removed"),
+        (&rules.redefined, ChangeKind::RuleRedefined, Level::Major, "is redefined"),
+        (&rules.added, ChangeKind::RuleAdded, Level::Minor, "is new"),
+        (&rules.reworded, ChangeKind::RuleReworded, Level::Patch, "has another message"),
+    ];
+    for (names, kind, level, what) in lists {
+        changes.extend(names.iter().map(|name| {
+            let explanation = format!("rule {name:?} {what}");
+            Change { kind, level, principle: name.clone(), line: 0, explanation }
+        }));
+    }
+    Amendment { changes }
+}
+
+/// What an article is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Principle,
+    Section,
+}
+
+impl Of {
+    fn change(self, article: &Article, kind: ChangeKind, level: Level, what: &str) -> Change {
+        let explanation = match (self, article.name.as_str()) {
+            (Self::Principle, name) => format!("principle {:?} {what}", shortened(name)),
+            (Self::Section, "") => format!("what stands before the first heading {what}"),
+            (Self::Section, name) => format!("section {:?} {what}", shortened(name)),
+        };
+        Change { kind, level, principle: article.name.clone(), line: article.line, explanation }
+    }
+
+    /// The kind of a change: of a principle, of governance, or of another section.
+    fn kind(self, article: &Article, principle: ChangeKind, section: ChangeKind) -> ChangeKind {
+        match self {
+            Self::Principle => principle,
+            Self::Section if article.governance => ChangeKind::GovernanceChanged,
+            Self::Section => section,
+        }
+    }
+
+    fn added(self, new: &Article) -> Change {
+        let empty = self == Self::Section && new.prose.is_empty();
+        let level = if empty { Level::Patch } else { Level::Minor };
+        self.change(new, self.kind(new, ChangeKind::Added, ChangeKind::SectionAdded), level, "is new")
+    }
+
+    fn removed(self, old: &Article) -> Change {
+        let level = match self {
+            Self::Section if old.prose.is_empty() => Level::Patch,
+            Self::Section if !old.governance && old.prose.demands.is_empty() => Level::Minor,
+            _ => Level::Major,
+        };
+        self.change(old, self.kind(old, ChangeKind::Removed, ChangeKind::SectionRemoved), level, "is removed")
+    }
+
+    fn changed(self, old: &Article, new: &Article, changes: &mut Vec<Change>) {
+        let kind = |principle| self.kind(new, principle, ChangeKind::SectionChanged);
+        let mut add = |of: ChangeKind, level: Level, what: &str| changes.push(self.change(new, kind(of), level, what));
+        if old.name != new.name {
+            let level = if self == Self::Principle { Level::Minor } else { Level::Patch };
+            add(ChangeKind::Renamed, level, &format!("was called {:?}", shortened(&old.name)));
+        }
+        let lost = lacking(&old.prose.demands, &new.prose.demands);
+        let gained = lacking(&new.prose.demands, &old.prose.demands);
+        let binding = self == Self::Principle || new.governance;
+        let silent = old.prose.demands.is_empty();
+        if !lost.is_empty() {
+            let mut what = format!("is redefined: it no longer demands {}", quoted(&lost));
+            if !gained.is_empty() {
+                what.push_str(&format!(", and now demands {}", quoted(&gained)));
+            }
+            add(ChangeKind::Redefined, Level::Major, &what);
+        } else if binding && silent && !old.prose.is_mostly_kept_in(&new.prose) {
+            add(ChangeKind::Redefined, Level::Major, "is redefined: less than half of its words are left");
+        } else if !gained.is_empty() {
+            add(ChangeKind::Extended, Level::Minor, &format!("now also demands {}", quoted(&gained)));
+        } else if !old.prose.says_the_same(&new.prose) {
+            add(ChangeKind::Reworded, Level::Patch, "is worded otherwise");
+        }
+        if old.number != new.number {
+            let number = |article: &Article| article.number.clone().unwrap_or_else(|| "none".to_owned());
+            let what = format!("has number {} instead of {}", number(new), number(old));
+            add(ChangeKind::Reworded, Level::Patch, &what);
+        }
+    }
+}
+
+/// The demands that the other list does not have as often.
+fn lacking<'a>(demands: &'a [Demand], other: &[Demand]) -> Vec<&'a Demand> {
+    let mut there: BTreeMap<&str, usize> = BTreeMap::new();
+    for demand in other {
+        *there.entry(&demand.words).or_default() += 1;
+    }
+    let lacks = |demand: &&Demand| match there.get_mut(demand.words.as_str()) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
+            false
+        }
+        _ => true,
+    };
+    demands.iter().filter(lacks).collect()
+}
+
+fn quoted(demands: &[&Demand]) -> String {
+    let first = demands.first().map(|demand| format!("\"{}\"", shortened(&demand.text))).unwrap_or_default();
+    match demands.len() {
+        0 | 1 => first,
+        n => format!("{first} and {} more", n - 1),
+    }
+}

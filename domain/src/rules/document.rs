@@ -1,0 +1,363 @@
+//! Documents, built from what the parsers and the objects of Kubernetes give.
+
+use super::Scope;
+use super::cost::Shape;
+use super::schema::{
+    CLARIFICATION, CONSTITUTION, CRITERION, DECISION, ENTITY, GATE, PLAN, PRINCIPLE, QUESTION, REQUIREMENT, SCENARIO,
+    SPECIFICATION, STORY, TASK, WORKSPACE,
+};
+use super::value::{Value, flag, list, number, record, text, texts};
+use crate::speckit::constitution::Constitution;
+use crate::speckit::spec::{Scenario, Spec, UserStory};
+use crate::speckit::tasks::paths_in;
+use crate::speckit::{Item, Span};
+
+/// What the object knows of a document besides its text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Meta {
+    /// Name of the object.
+    pub name: String,
+}
+
+/// A plan, as far as rules see it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlanInput {
+    /// Name of the object.
+    pub name: String,
+    /// Its tasks, in order.
+    pub tasks: Vec<TaskInput>,
+    /// Decisions that were made for it.
+    pub decisions: Vec<Decision>,
+    /// Gates of the merged work.
+    pub gates: Vec<Gate>,
+    /// The repository, when it has one.
+    pub workspace: Option<Workspace>,
+    /// Most attempts at once.
+    pub parallelism: u32,
+    /// Whether people must approve it before its first task starts.
+    pub approval_required: bool,
+}
+
+/// A task, as far as rules see it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskInput {
+    /// Its id.
+    pub id: String,
+    /// One line for people.
+    pub title: String,
+    /// Its prompt, or its script.
+    pub text: String,
+    /// Phase of tasks.md.
+    pub phase: String,
+    /// Key of its user story.
+    pub story: String,
+    /// Ids of the tasks before it.
+    pub depends_on: Vec<String>,
+    /// Its own gates.
+    pub gates: Vec<Gate>,
+    /// Whether its work reaches beyond the workspace.
+    pub external_effect: bool,
+    /// Further attempts after failures of the work, its own or the plan's.
+    pub retry_limit: u32,
+    /// Longest time of one attempt in seconds, its own or the plan's.
+    pub timeout_seconds: u32,
+}
+
+/// A decision that was made for a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// What it is about.
+    pub title: String,
+    /// What was decided.
+    pub decision: String,
+    /// Why.
+    pub rationale: String,
+    /// What else was considered.
+    pub alternatives: Vec<String>,
+}
+
+/// A command that must succeed before work counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gate {
+    /// Its name.
+    pub name: String,
+    /// The script.
+    pub script: String,
+}
+
+/// A Git repository, and where the merged work goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Workspace {
+    /// URL of the repository.
+    pub url: String,
+    /// Branch, tag or commit to start from.
+    pub revision: String,
+    /// Branch that receives the merged work.
+    pub branch: String,
+}
+
+/// A document that rules are evaluated on, with the other documents that are known.
+///
+/// Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Document {
+    pub(super) scope: Scope,
+    /// The variables, by name.
+    pub(super) shown: Vec<Shown>,
+}
+
+/// A variable.
+#[derive(Clone, Debug)]
+pub(super) struct Shown {
+    pub(super) scope: Scope,
+    pub(super) value: Value,
+    pub(super) shape: Shape,
+}
+
+impl Document {
+    /// A constitution.
+    pub fn constitution(constitution: &Constitution) -> Self {
+        Self::of(Scope::Constitution, constitution_value(constitution))
+    }
+
+    /// A specification.
+    pub fn specification(specification: &Spec, meta: &Meta) -> Self {
+        Self::of(Scope::Specification, specification_value(specification, meta))
+    }
+
+    /// A plan.
+    pub fn plan(plan: &PlanInput) -> Self {
+        Self::of(Scope::Plan, plan_value(plan))
+    }
+
+    /// A task.
+    pub fn task(task: &TaskInput) -> Self {
+        Self::of(Scope::Task, task_value(task))
+    }
+
+    /// Every task of a plan, each with the plan beside it.
+    pub fn tasks(plan: &PlanInput) -> impl Iterator<Item = Self> {
+        let whole = Self::plan(plan);
+        let tasks: Vec<Value> = plan.tasks.iter().map(task_value).collect();
+        tasks.into_iter().map(move |task| {
+            let mut document = Self::of(Scope::Task, task);
+            document.shown.extend(whole.shown.iter().cloned());
+            document
+        })
+    }
+
+    /// Shows the constitution beside it.
+    #[must_use]
+    pub fn with_constitution(self, constitution: &Constitution) -> Self {
+        self.with(Scope::Constitution, constitution_value(constitution))
+    }
+
+    /// Shows the specification that a plan or task fulfils beside it.
+    #[must_use]
+    pub fn with_specification(self, specification: &Spec, meta: &Meta) -> Self {
+        self.with(Scope::Specification, specification_value(specification, meta))
+    }
+
+    /// Says that the plan fulfils no specification: rules see one that is empty and has no name.
+    #[must_use]
+    pub fn without_specification(self) -> Self {
+        self.with_specification(&Spec::default(), &Meta::default())
+    }
+
+    /// Shows the plan of a task beside it.
+    #[must_use]
+    pub fn with_plan(self, plan: &PlanInput) -> Self {
+        self.with(Scope::Plan, plan_value(plan))
+    }
+
+    /// What it is.
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    fn of(scope: Scope, value: Value) -> Self {
+        Self { scope, shown: Vec::new() }.with(scope, value)
+    }
+
+    fn with(mut self, scope: Scope, value: Value) -> Self {
+        let shape = Shape::of(value.as_ref());
+        self.shown.retain(|shown| shown.scope != scope);
+        self.shown.push(Shown { scope, value, shape });
+        self
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<&Shown> {
+        self.shown.iter().find(|shown| shown.scope.record().name == name)
+    }
+}
+
+fn item(item: Option<&Item>) -> Value {
+    text(item.map_or("", |item| &item.text))
+}
+
+fn items(items: &[Item]) -> Value {
+    texts(items.iter().map(|item| item.text.as_str()))
+}
+
+fn specification_value(specification: &Spec, meta: &Meta) -> Value {
+    let requirements = specification
+        .requirements
+        .iter()
+        .map(|r| record(&REQUIREMENT, [text(&r.id), text(&r.text), text(&r.section), number(r.line)]));
+    let criteria = specification.success_criteria.iter();
+    let entities = specification.entities.iter();
+    let questions = specification.open_questions.iter();
+    let clarifications = specification.clarifications.iter().map(|c| {
+        let session = c.session.as_deref().unwrap_or_default();
+        record(&CLARIFICATION, [text(&c.question), text(&c.answer), text(session), number(c.line)])
+    });
+    record(
+        &SPECIFICATION,
+        [
+            text(&meta.name),
+            item(specification.title.as_ref()),
+            item(specification.branch.as_ref()),
+            item(specification.created.as_ref()),
+            item(specification.status.as_ref()),
+            item(specification.input.as_ref()),
+            list(specification.stories.iter().map(story_value)),
+            list(requirements),
+            list(criteria.map(|c| record(&CRITERION, [text(&c.id), text(&c.text), number(c.line)]))),
+            list(entities.map(|e| record(&ENTITY, [text(&e.name), text(&e.text), number(e.line)]))),
+            items(&specification.edge_cases),
+            items(&specification.assumptions),
+            list(questions.map(|q| record(&QUESTION, [text(&q.text), number(q.line)]))),
+            list(clarifications),
+            text(&specification.source),
+        ],
+    )
+}
+
+fn story_value(story: &UserStory) -> Value {
+    record(
+        &STORY,
+        [
+            text(story.key.as_str()),
+            text(&story.title),
+            text(story.priority.as_deref().unwrap_or_default()),
+            item(story.independent_test.as_ref()),
+            list(story.scenarios.iter().map(scenario_value)),
+            number(story.line),
+        ],
+    )
+}
+
+fn scenario_value(scenario: &Scenario) -> Value {
+    let [given, when, then] = parts(&scenario.text).unwrap_or_default();
+    record(
+        &SCENARIO,
+        [text(&scenario.key), text(&scenario.text), text(given), text(when), text(then), number(scenario.line)],
+    )
+}
+
+/// What stands after Given, When and Then, in this order.
+fn parts(scenario: &str) -> Option<[&str; 3]> {
+    let lower = scenario.to_ascii_lowercase();
+    let word = |word: &str, from: usize| {
+        let mut found = lower[from..].match_indices(word).map(|(at, _)| from + at..from + at + word.len());
+        let free = |c: Option<char>| !c.is_some_and(char::is_alphanumeric);
+        found.find(|at| free(lower[..at.start].chars().next_back()) && free(lower[at.end..].chars().next()))
+    };
+    let given = word("given", 0)?;
+    let when = word("when", given.end)?;
+    let then = word("then", when.end)?;
+    let clean = |range: Span| range.text(scenario).trim_matches([' ', '*', '_', ',', ':', '.']);
+    let rest = then.end..scenario.len();
+    Some([given.end..when.start, when.end..then.start, rest].map(|range| clean(range.into())))
+}
+
+fn constitution_value(constitution: &Constitution) -> Value {
+    let principles = constitution.principles.iter().map(|p| {
+        let body = p.body.text(&constitution.source).trim();
+        record(
+            &PRINCIPLE,
+            [text(&p.name), text(p.number.as_deref().unwrap_or_default()), text(body), items(&p.musts), number(p.line)],
+        )
+    });
+    record(
+        &CONSTITUTION,
+        [
+            item(constitution.version.as_ref()),
+            item(constitution.title.as_ref()),
+            item(constitution.ratified.as_ref()),
+            item(constitution.last_amended.as_ref()),
+            list(principles),
+            text(&constitution.source),
+        ],
+    )
+}
+
+fn plan_value(plan: &PlanInput) -> Value {
+    let decisions = plan.decisions.iter().map(|d| {
+        let alternatives = texts(d.alternatives.iter().map(String::as_str));
+        record(&DECISION, [text(&d.title), text(&d.decision), text(&d.rationale), alternatives])
+    });
+    let none = Workspace::default();
+    let workspace = plan.workspace.as_ref().unwrap_or(&none);
+    record(
+        &PLAN,
+        [
+            text(&plan.name),
+            list(plan.tasks.iter().map(task_value)),
+            list(decisions),
+            gates(&plan.gates),
+            record(&WORKSPACE, [text(&workspace.url), text(&workspace.revision), text(&workspace.branch)]),
+            number(plan.parallelism),
+            flag(plan.approval_required),
+        ],
+    )
+}
+
+fn task_value(task: &TaskInput) -> Value {
+    let mut paths = paths_in(&task.title);
+    for path in paths_in(&task.text) {
+        if !paths.contains(&path) {
+            paths.push(path);
+        }
+    }
+    record(
+        &TASK,
+        [
+            text(&task.id),
+            text(&task.title),
+            text(&task.text),
+            text(&task.phase),
+            text(&task.story),
+            texts(task.depends_on.iter().map(String::as_str)),
+            texts(paths.iter().map(String::as_str)),
+            gates(&task.gates),
+            flag(task.external_effect),
+            number(task.retry_limit),
+            number(task.timeout_seconds),
+        ],
+    )
+}
+
+fn gates(gates: &[Gate]) -> Value {
+    list(gates.iter().map(|gate| record(&GATE, [text(&gate.name), text(&gate.script)])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scenario_is_taken_apart_by_its_words() {
+        let of = |text| parts(text);
+        assert_eq!(
+            of("**Given** a door, **When** it opens, **Then** it rings."),
+            Some(["a door", "it opens", "it rings"])
+        );
+        assert_eq!(
+            of("Given a forgiven when-clause when asked then it goes"),
+            Some(["a forgiven", "-clause when asked", "it goes"])
+        );
+        assert_eq!(of("Then it rings when given"), None);
+        assert_eq!(of("Gegeben ß, wenn, dann"), None);
+    }
+}

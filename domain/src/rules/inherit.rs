@@ -1,0 +1,121 @@
+//! Rules of a parent constitution: a child can tighten them, and never loosen them.
+
+use super::{Rule, Strength};
+
+/// An attempt of a constitution to loosen a rule of its parent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("rule {rule:?}: {why}; {remedy}")]
+pub struct Loosened {
+    /// Name of the rule.
+    pub rule: String,
+    /// What was tried.
+    pub why: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// The rules that hold under a constitution: its parent's, in their order, then its own. A rule of its own with the name of one of the
+/// parent's says the same, and may only raise SHOULD to MUST.
+///
+/// # Errors
+/// Every attempt to redefine or weaken a rule of the parent.
+pub fn inherit(parent: &[Rule], own: &[Rule]) -> Result<Vec<Rule>, Vec<Loosened>> {
+    let mut rules = parent.to_vec();
+    let mut loosened = Vec::new();
+    for rule in own {
+        match rules.iter_mut().take(parent.len()).find(|known| known.name == rule.name) {
+            None => rules.push(rule.clone()),
+            Some(known) => match loosening(known, rule) {
+                Some((why, remedy)) => {
+                    loosened.push(Loosened { rule: rule.name.clone(), why, remedy: remedy.into() });
+                }
+                None => known.strength = rule.strength,
+            },
+        }
+    }
+    if loosened.is_empty() { Ok(rules) } else { Err(loosened) }
+}
+
+fn loosening(parent: &Rule, own: &Rule) -> Option<(String, &'static str)> {
+    if own.scope != parent.scope {
+        let why = format!("the parent applies it to a {}, and this one to a {}", parent.scope, own.scope);
+        return Some((why, "give it a name of its own"));
+    }
+    // White space between words of an expression says nothing; within a text it does, so only the ends are left out.
+    if own.expression.trim() != parent.expression.trim() {
+        return Some((
+            "its expression is not the parent's".into(),
+            "leave the parent's as it is, and add a rule of another name",
+        ));
+    }
+    if own.message.trim() != parent.message.trim() {
+        return Some(("its message is not the parent's".into(), "leave the parent's as it is"));
+    }
+    if own.principle.is_some() && own.principle != parent.principle {
+        return Some(("its principle is not the parent's".into(), "leave the principle out, or name the parent's"));
+    }
+    if parent.strength == Strength::Must && own.strength == Strength::Should {
+        return Some((
+            "the parent says MUST, and this one SHOULD".into(),
+            "say MUST, or leave the rule out: it is inherited",
+        ));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::Scope;
+
+    fn rule(name: &str, expression: &str, strength: Strength) -> Rule {
+        Rule {
+            name: name.into(),
+            scope: Scope::Plan,
+            expression: expression.into(),
+            message: format!("{name} of the platform"),
+            strength,
+            principle: None,
+        }
+    }
+
+    #[test]
+    fn a_child_adds_and_raises() {
+        let parent = [rule("a", "true", Strength::Should), rule("b", "true", Strength::Must)];
+        let own = [rule("c", "false", Strength::Should), rule("a", " true\n", Strength::Must)];
+        let rules = inherit(&parent, &own).unwrap();
+        let told: Vec<_> = rules.iter().map(|r| (r.name.as_str(), r.strength)).collect();
+        assert_eq!(told, [("a", Strength::Must), ("b", Strength::Must), ("c", Strength::Should)]);
+    }
+
+    #[test]
+    fn a_child_never_loosens() {
+        let parent = [rule("a", "plan.gates.size() > 0", Strength::Must)];
+        let mut other = rule("a", "plan.gates.size() > 0", Strength::Must);
+        other.scope = Scope::Task;
+        let mut quiet = rule("a", "plan.gates.size() > 0", Strength::Must);
+        quiet.message = "never mind".into();
+        let mut moved = rule("a", "plan.gates.size() > 0", Strength::Must);
+        moved.principle = Some("Whatever".into());
+        let attempts = [
+            (rule("a", "plan.gates.size() > 0", Strength::Should), "SHOULD"),
+            (rule("a", "true", Strength::Must), "expression"),
+            (other, "Task"),
+            (quiet, "message"),
+            (moved, "principle"),
+        ];
+        for (attempt, why) in attempts {
+            let loosened = inherit(&parent, &[attempt]).unwrap_err();
+            assert_eq!(loosened.len(), 1);
+            assert!(loosened[0].to_string().contains(why), "{}", loosened[0]);
+        }
+        assert_eq!(inherit(&parent, &[]).unwrap(), parent);
+    }
+
+    #[test]
+    fn a_name_that_the_child_itself_uses_twice_is_left_to_the_check_of_the_whole() {
+        let own = [rule("a", "true", Strength::Must), rule("a", "false", Strength::Should)];
+        let rules = inherit(&[], &own).unwrap();
+        assert!(crate::rules::compile_all(&rules).is_err());
+    }
+}

@@ -1,0 +1,51 @@
+//! Plans of any shape, for the simulation.
+
+use enact_domain::graph::Graph;
+use enact_domain::plan::OnFailure;
+use proptest::prelude::*;
+
+/// A plan, and how much happens around it.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub edges: Vec<Vec<usize>>,
+    /// How often each task fails before it succeeds, where nothing else makes trouble.
+    pub failures_first: Vec<u32>,
+    pub external_effect: Vec<bool>,
+    pub limit: u32,
+    pub parallelism: u32,
+    pub on_failure: OnFailure,
+    /// Whether pods end as they like, people change their minds, and actions fail.
+    pub trouble: bool,
+}
+
+pub fn world(trouble: bool) -> impl Strategy<Value = World> {
+    (2usize..14).prop_flat_map(move |n| {
+        (
+            proptest::collection::vec((0..n, 0..n), 0..n * 2),
+            proptest::collection::vec(prop_oneof![4 => Just(0u32), 1 => 1u32..4], n),
+            proptest::collection::vec(any::<bool>(), n),
+            0u32..3,
+            1u32..6,
+            any::<bool>(),
+        )
+            .prop_map(move |(pairs, failures_first, external_effect, limit, parallelism, halt)| {
+                let mut edges = vec![Vec::new(); n];
+                for (a, b) in pairs {
+                    if a != b {
+                        edges[a.max(b)].push(a.min(b));
+                    }
+                }
+                let on_failure = if halt { OnFailure::Halt } else { OnFailure::Continue };
+                World { edges, failures_first, external_effect, limit, parallelism, on_failure, trouble }
+            })
+    })
+}
+
+pub fn graph(world: &World) -> Graph {
+    let ids: Vec<String> = (0..world.edges.len()).map(|i| format!("T{i:03}")).collect();
+    let list = ids
+        .iter()
+        .zip(&world.edges)
+        .map(|(id, e)| (id.as_str(), e.iter().map(|&d| ids[d].as_str()).collect::<Vec<_>>()));
+    Graph::build(list).expect("edges to earlier tasks only")
+}

@@ -1,0 +1,72 @@
+//! What a document was: read by people through the API server, as far as their rights go, and taken back.
+
+use anyhow::{Result, bail, ensure};
+use enact_crds::Specification;
+use enact_e2e::{PATIENCE, Stage, condition, on_stage};
+
+/// Manifest of a Specification that somebody else than its author must approve.
+fn specification(fruit: &str) -> String {
+    format!(
+        "apiVersion: enact.dev/v1alpha1\nkind: Specification\nmetadata: {{name: shop}}\nspec:\n  \
+         approval: {{required: 1, fourEyes: true}}\n  source:\n    inline: |\n      \
+         # Feature Specification: Shop\n\n      ## Requirements\n\n      - **FR-001**: It MUST sell {fruit}.\n"
+    )
+}
+
+/// Runs the command line tool as somebody of these groups.
+fn enact(stage: &Stage, user: &str, groups: &[&str], args: &[&str]) -> Result<String> {
+    let mut all = args.to_vec();
+    all.extend(["--as", user]);
+    all.extend(groups.iter().flat_map(|group| ["--as-group", *group]));
+    stage.enact(&all)
+}
+
+/// Waits until the Specification's `Ready` has this reason, for the content as it is now.
+async fn reads(stage: &Stage, reason: &str) -> Result<Specification> {
+    let has = |s: &Specification| {
+        s.status.as_ref().is_some_and(|status| {
+            status.observed_generation == s.metadata.generation
+                && condition(&status.conditions, "Ready").is_some_and(|c| c.reason == reason)
+        })
+    };
+    stage.watch(&stage.api::<Specification>(), "shop", &format!("reason {reason}"), PATIENCE, has).await
+}
+
+#[test]
+fn a_history_is_read_as_far_as_rbac_goes_and_a_rollback_adds_to_it() {
+    on_stage("history", |stage| async move {
+        let people = format!("{}-people", stage.name);
+        let people = [people.as_str()];
+        stage.apply_as("ann", &people, &specification("apples")).await?;
+        reads(&stage, "WaitingForApproval").await?;
+        enact(&stage, "bea", &people, &["approve", "specification/shop", "--yes"])?;
+        reads(&stage, "Approved").await?;
+        stage.apply_as("ann", &people, &specification("pears")).await?;
+        reads(&stage, "WaitingForApproval").await?;
+
+        let history = enact(&stage, "cem", &people, &["history", "specification/shop"])?;
+        let lines: Vec<&str> = history.lines().skip(1).collect();
+        ensure!(lines.len() == 2 && lines[0].starts_with("2 ") && lines[1].starts_with("1 "), "{history}");
+        ensure!(lines.iter().all(|line| line.contains(" ann ")) && lines[1].contains("approved by bea"), "{history}");
+        let before = enact(&stage, "cem", &people, &["show", "specification/shop@approved"])?;
+        ensure!(before.contains("It MUST sell apples."), "{before}");
+        let diff = enact(&stage, "cem", &people, &["diff", "specification/shop"])?;
+        ensure!(diff.contains("{+pears+}") && diff.contains("[-apples-]"), "{diff}");
+        let found = enact(&stage, "cem", &people, &["search", "sell", "pears"]);
+        ensure!(found.is_ok(), "{found:?}");
+
+        // Somebody whom the cluster knows, and who has nothing to do with the tenant.
+        match enact(&stage, "mallory", &[], &["history", "specification/shop"]) {
+            Ok(history) => bail!("mallory reads {history}"),
+            Err(refused) => ensure!(refused.to_string().contains("serviceaccounts/token"), "{refused:#}"),
+        }
+
+        enact(&stage, "ann", &people, &["rollback", "specification/shop", "1", "--yes"])?;
+        // What was decided on the content counts again.
+        reads(&stage, "Approved").await?;
+        let history = enact(&stage, "cem", &people, &["history", "specification/shop"])?;
+        let newest = history.lines().nth(1).unwrap_or_default();
+        ensure!(newest.starts_with("3 ") && newest.contains("Rollback of 1"), "{history}");
+        Ok(())
+    });
+}

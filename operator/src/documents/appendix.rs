@@ -1,0 +1,98 @@
+//! Appendix: the rules of a constitution behind its document, so that people approve both, and the record remembers both.
+//!
+//! A comment of HTML, which readers of the document do not see: one rule a line, as JSON.
+
+use enact_domain::rules::Rule;
+
+const BEGIN: &str = "<!-- enact.dev/rules\n";
+const END: &str = "-->\n";
+
+/// The document with its rules behind it; the document alone when there are none. An appendix that it has already is not its own: it came
+/// from the record, with an older revision.
+pub fn with(document: &[u8], rules: &[Rule]) -> Vec<u8> {
+    let mut text = document[..start(document)].to_vec();
+    if rules.is_empty() {
+        return text;
+    }
+    // On a line of its own, after an empty one.
+    while !text.ends_with(b"\n\n") {
+        text.push(b'\n');
+    }
+    text.extend_from_slice(BEGIN.as_bytes());
+    for rule in rules {
+        // The end of a comment cannot be in it.
+        let line = serde_json::to_string(rule).unwrap_or_default().replace("--", "-\\u002d");
+        text.extend_from_slice(line.as_bytes());
+        text.push(b'\n');
+    }
+    text.extend_from_slice(END.as_bytes());
+    text
+}
+
+/// The rules behind a document.
+pub fn rules(document: &[u8]) -> Vec<Rule> {
+    let appendix = &document[start(document)..];
+    let Some(lines) = str::from_utf8(appendix).ok().and_then(|a| a.strip_prefix(BEGIN)?.strip_suffix(END)) else {
+        return Vec::new();
+    };
+    lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// Where the appendix begins; the end of the document when it has none.
+fn start(document: &[u8]) -> usize {
+    let begins = |at: &usize| document[*at..].starts_with(BEGIN.as_bytes());
+    let ends = document.ends_with(END.as_bytes());
+    let lines = beginnings(document);
+    if ends { lines.rev().find(begins).unwrap_or(document.len()) } else { document.len() }
+}
+
+/// Where lines begin.
+fn beginnings(document: &[u8]) -> impl DoubleEndedIterator<Item = usize> {
+    let after = document.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1);
+    std::iter::once(0).chain(after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use enact_domain::rules::{Scope, Strength};
+    use proptest::prelude::*;
+
+    fn rule(name: &str, message: &str) -> Rule {
+        Rule {
+            name: name.into(),
+            scope: Scope::Plan,
+            expression: "plan.tasks.size() > 0 // --> \n".into(),
+            message: message.into(),
+            strength: Strength::Must,
+            principle: None,
+        }
+    }
+
+    #[test]
+    fn readers_of_the_document_do_not_see_the_rules() {
+        let text = "# Shop Constitution\n\n## Core Principles\n\n### I. Test First\n\nTests MUST come first.\n\n**Version**: 1.0.0\n";
+        let with = with(text.as_bytes(), &[rule("a", "ends --> here")]);
+        let (alone, both) = (
+            enact_domain::speckit::constitution::parse(text.as_bytes()),
+            enact_domain::speckit::constitution::parse(&with),
+        );
+        assert_eq!(alone.diagnostics, both.diagnostics);
+        let principles = |p: &enact_domain::speckit::constitution::Constitution| {
+            p.principles.iter().map(|p| (p.name.clone(), p.musts.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(principles(&alone.model), principles(&both.model));
+        assert_eq!(both.model.version.map(|v| v.text), Some("1.0.0".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn rules_come_back(text in "[a-z\n#<!->]{0,60}", messages in proptest::collection::vec("[a-z>\n\"-]{0,12}", 0..4)) {
+            let all: Vec<Rule> = messages.iter().map(|m| rule("a", m)).collect();
+            let once = with(text.as_bytes(), &all);
+            prop_assert_eq!(&rules(&once), &all);
+            prop_assert_eq!(with(&once, &all), once.clone(), "an appendix is no part of the document");
+            prop_assert_eq!(with(&once, &[]).len() <= text.len() + 2, true);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Findings: what the analysis, the rules and other documents have against a document, as a status and the record keep it.
+
+use std::sync::Arc;
+
+use enact_crds::document::{Finding, FindingCounts, MAX_FINDINGS, Quality, QualityPart, Severity};
+use enact_domain::analysis;
+use enact_domain::digest::Digest;
+use enact_domain::speckit::{self, Diagnostic};
+
+/// Longest text of a finding in a status, in bytes; the line tells the rest.
+const MAX_TEXT: usize = 400;
+
+/// Everything that was found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Findings {
+    /// The worst first, then by line and id; of the analysis at most as many as it reports.
+    pub all: Arc<Vec<Finding>>,
+    /// How many there are, with those beyond that limit.
+    pub counts: FindingCounts,
+}
+
+impl Findings {
+    /// What an analysis found, and more.
+    pub fn new(report: &analysis::Report, more: impl IntoIterator<Item = Finding>) -> Self {
+        let analysis::Counts { critical, high, medium, low } = report.counts;
+        let mut counts = FindingCounts { critical, high, medium, low };
+        let mut all: Vec<Finding> = report.findings.iter().map(finding).collect();
+        for finding in more {
+            count(&mut counts, finding.severity);
+            all.push(finding);
+        }
+        sort(&mut all);
+        Self { all: Arc::new(all), counts }
+    }
+
+    /// The first findings, as a status shows them.
+    pub fn top(&self) -> Vec<Finding> {
+        top(&self.all)
+    }
+
+    /// Names this list: another one has another name.
+    pub fn digest(&self) -> Digest {
+        let ids: Vec<&str> = self.all.iter().map(|f| f.id.as_str()).collect();
+        Digest::of_bytes(ids.join("\n").as_bytes())
+    }
+}
+
+/// The first of sorted findings, shortened.
+pub fn top(sorted: &[Finding]) -> Vec<Finding> {
+    let short = |f: &Finding| Finding { message: cut(&f.message), remedy: cut(&f.remedy), ..f.clone() };
+    sorted.iter().take(MAX_FINDINGS).map(short).collect()
+}
+
+/// The worst first, then by line and id.
+pub fn sort(findings: &mut [Finding]) {
+    findings.sort_by(|a, b| (a.severity, a.line, &a.id).cmp(&(b.severity, b.line, &b.id)));
+}
+
+fn count(counts: &mut FindingCounts, severity: Severity) {
+    *match severity {
+        Severity::Critical => &mut counts.critical,
+        Severity::High => &mut counts.high,
+        Severity::Medium => &mut counts.medium,
+        Severity::Low => &mut counts.low,
+    } += 1;
+}
+
+/// A finding of the analysis.
+pub fn finding(found: &analysis::Finding) -> Finding {
+    Finding {
+        id: found.id.clone(),
+        category: found.category.as_str().to_owned(),
+        code: found.code.to_owned(),
+        severity: found.severity.into(),
+        line: found.line,
+        location: found.location.clone(),
+        message: found.summary.clone(),
+        remedy: found.recommendation.clone(),
+    }
+}
+
+/// A finding of our own. Its name stays while `about` stays.
+pub fn own(category: analysis::Category, code: &str, severity: Severity, about: &str) -> Finding {
+    let letters: String = category.as_str().chars().take(3).collect::<String>().to_uppercase();
+    let key = Digest::of_bytes(format!("{category}/{code}/{about}").as_bytes());
+    Finding {
+        id: format!("{letters}-{}", &key.short()[..8]),
+        category: category.as_str().to_owned(),
+        code: code.to_owned(),
+        severity,
+        ..Finding::default()
+    }
+}
+
+/// What the parser of a tasks.md found, the worst first.
+pub fn of_diagnostics(diagnostics: &[Diagnostic]) -> Vec<Finding> {
+    let mut all: Vec<Finding> = diagnostics
+        .iter()
+        .map(|d| {
+            let severity = match d.severity {
+                speckit::Severity::Error => Severity::Critical,
+                speckit::Severity::Warning => Severity::Medium,
+                speckit::Severity::Info => Severity::Low,
+            };
+            let about = format!("{}/{}", d.code, d.message);
+            let (message, remedy) = (d.message.clone(), d.remedy.clone());
+            Finding { line: d.line, message, remedy, ..own(analysis::Category::Format, d.code, severity, &about) }
+        })
+        .collect();
+    sort(&mut all);
+    top(&all)
+}
+
+/// A document's quality, as a status shows it.
+pub fn quality(quality: &analysis::Quality) -> Quality {
+    let part = |p: &analysis::Part| QualityPart {
+        name: p.name.to_owned(),
+        score: p.score,
+        weight: p.weight,
+        explanation: cut(&p.explanation),
+    };
+    Quality { score: quality.score, parts: quality.parts.iter().map(part).collect() }
+}
+
+/// A text, short enough for a status.
+pub fn cut(text: &str) -> String {
+    text[..text.floor_char_boundary(MAX_TEXT)].to_owned()
+}
+
+/// How many there are.
+pub fn len(items: usize) -> u32 {
+    u32::try_from(items).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_shown_before_what_only_matters_less() {
+        let about = |line, severity| Diagnostic {
+            line,
+            code: "x",
+            severity,
+            message: "é".repeat(MAX_TEXT),
+            remedy: String::new(),
+        };
+        let mut all: Vec<Diagnostic> = (1..100).map(|line| about(line, speckit::Severity::Info)).collect();
+        all.push(about(100, speckit::Severity::Error));
+        let shown = of_diagnostics(&all);
+        assert_eq!((shown[0].line, shown.len()), (100, MAX_FINDINGS));
+        assert!(shown.iter().all(|f| f.message.len() <= MAX_TEXT), "a status stays small");
+    }
+}

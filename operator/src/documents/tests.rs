@@ -1,0 +1,404 @@
+//! Constitutions and specifications against an API server in memory: what is said about them, who hears of it, and what is not written.
+
+use std::sync::atomic::Ordering;
+
+use enact_domain::digest::Digest;
+use enact_domain::record::{Event, tell_reason};
+use serde_json::{Value, json};
+
+use crate::testing::Bench;
+
+const SPEC: &str = "# Feature Specification: Keys\n\n## User Scenarios & Testing\n\n### User Story 1 - Lend (Priority: P1)\n\nA key is lent.\n\n\
+    **Independent Test**: lend one.\n\n**Acceptance Scenarios**:\n\n1. **Given** a key, **When** it is lent, **Then** the list shows it.\n\n\
+    ## Requirements\n\n### Functional Requirements\n\n- **FR-001**: Keys MUST expire after [NEEDS CLARIFICATION: how long is a key valid?].\n\n\
+    ### Key Entities\n\n- **Lending Key**: opens one door.\n\n## Success Criteria\n\n- **SC-001**: 95 % of keys come back within 7 days.\n";
+
+const LAW: &str = "# Shop Constitution\n\n## Core Principles\n\n### I. Test First\n\nEvery change MUST have a test.\n\n## Governance\n\n\
+    Amendments are approved by two people.\n\n**Version**: 1.0.0 | **Ratified**: 2026-01-01 | **Last Amended**: 2026-01-01\n";
+
+fn specification(bench: &Bench, name: &str, spec: &Value) {
+    let mut object = json!({
+        "apiVersion": "enact.dev/v1alpha1", "kind": "Specification",
+        "metadata": {"name": name, "namespace": "ns", "generation": 1, "annotations": {"enact.dev/author": "ann"}},
+        "spec": {"source": {"inline": SPEC}}
+    });
+    for (key, value) in spec.as_object().unwrap() {
+        object["spec"][key] = value.clone();
+    }
+    bench.api.put(&format!("specifications/{name}"), object);
+}
+
+fn constitution(bench: &Bench, namespace: &str, name: &str, spec: &Value) {
+    let mut object = json!({
+        "apiVersion": "enact.dev/v1alpha1", "kind": "Constitution",
+        "metadata": {"name": name, "namespace": namespace, "generation": 1},
+        "spec": {"source": {"inline": LAW}}
+    });
+    for (key, value) in spec.as_object().unwrap() {
+        object["spec"][key] = value.clone();
+    }
+    bench.api.put(&format!("constitutions/{name}"), object);
+}
+
+fn rule(name: &str, scope: &str, expression: &str, severity: &str) -> Value {
+    json!({"name": name, "appliesTo": scope, "expression": expression, "message": format!("keep {name}"), "severity": severity})
+}
+
+fn status(bench: &Bench, key: &str) -> Value {
+    bench.api.get(key)["status"].clone()
+}
+
+fn reason(bench: &Bench, key: &str) -> String {
+    status(bench, key)["conditions"][0]["reason"].as_str().unwrap_or_default().to_owned()
+}
+
+fn message(bench: &Bench, key: &str) -> String {
+    status(bench, key)["conditions"][0]["message"].as_str().unwrap_or_default().to_owned()
+}
+
+fn codes(bench: &Bench, key: &str) -> Vec<String> {
+    let shown = status(bench, key)["topFindings"].clone();
+    shown.as_array().into_iter().flatten().map(|f| f["code"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Changes the spec of an object, as a person does.
+fn edit(bench: &Bench, key: &str, spec: &Value) {
+    let generation = bench.api.get(key)["metadata"]["generation"].as_i64().unwrap() + 1;
+    bench.api.change(key, &json!({"metadata": {"generation": generation}, "spec": spec}));
+}
+
+fn revisions(bench: &Bench) -> Vec<(String, String)> {
+    let of = |r: &enact_domain::record::Record| match &r.event {
+        Event::Revision { reason, content, .. } => Some((reason.clone(), content.clone())),
+        _ => None,
+    };
+    bench.memory.records.lock().unwrap().iter().filter_map(of).collect()
+}
+
+#[tokio::test]
+async fn a_question_is_asked_and_its_answer_becomes_a_revision() {
+    let mut bench = Bench::new().await;
+    specification(&bench, "keys", &json!({}));
+    bench.specification("keys").await.unwrap();
+    let shown = status(&bench, "specifications/keys");
+    assert_eq!(
+        (reason(&bench, "specifications/keys").as_str(), shown["openQuestions"].as_i64()),
+        ("Approved", Some(1))
+    );
+    let question = shown["questions"][0].clone();
+    assert_eq!(question["text"], "how long is a key valid?");
+    assert!(shown["quality"]["score"].as_u64().is_some_and(|score| score > 0), "{shown}");
+
+    let answer = json!([{"question": question["id"], "answer": "30 days", "by": "bob", "date": "2026-02-03"}]);
+    edit(&bench, "specifications/keys", &json!({"clarifications": answer}));
+    bench.specification("keys").await.unwrap();
+    let after = status(&bench, "specifications/keys");
+    assert_eq!(after["openQuestions"], 0);
+    assert_ne!(after["digest"], shown["digest"], "an approval of what was asked is none of what was answered");
+    let told = revisions(&bench);
+    assert_eq!(told.iter().map(|(reason, _)| reason.as_str()).collect::<Vec<_>>(), ["Source", "Clarification"]);
+    assert!(told[1].1.contains("Keys MUST expire after 30 days."), "{}", told[1].1);
+    assert!(told[1].1.contains("- Q: how long is a key valid? → A: 30 days"));
+
+    edit(&bench, "specifications/keys", &json!({"clarifications": [{"question": "Q-00000000", "answer": "no"}]}));
+    bench.specification("keys").await.unwrap();
+    assert!(codes(&bench, "specifications/keys").contains(&"AnswerWithoutPlace".to_owned()));
+}
+
+#[tokio::test]
+async fn whoever_changes_a_document_may_say_why_and_of_which_content() {
+    let mut bench = Bench::new().await;
+    specification(&bench, "keys", json!({}));
+    let told = tell_reason(&Digest::of_bytes(SPEC.as_bytes()), "Rollback of 3");
+    bench.api.change("specifications/keys", &json!({"metadata": {"annotations": {"enact.dev/reason": told}}}));
+    bench.specification("keys").await.unwrap();
+    edit(&bench, "specifications/keys", &json!({"source": {"inline": SPEC.replace("A key", "One key")}}));
+    bench.specification("keys").await.unwrap();
+    let reasons: Vec<String> = revisions(&bench).into_iter().map(|(reason, _)| reason).collect();
+    assert_eq!(reasons, ["Rollback of 3", "Source"], "the second is not what the words are about");
+}
+
+#[tokio::test]
+async fn nothing_new_is_neither_recorded_nor_written() {
+    let mut bench = Bench::new().await;
+    constitution(&bench, "ns", "law", &json!({}));
+    specification(&bench, "keys", &json!({"constitutionRef": {"name": "law"}}));
+    bench.constitution("law").await.unwrap();
+    bench.specification("keys").await.unwrap();
+    bench.settle().await;
+    let (told, _) = (bench.memory.told(), bench.api.writes());
+    assert!(told.iter().any(|t| t.contains("findings")), "{told:?}");
+    bench.memory.down.store(true, Ordering::Relaxed);
+    for _ in 0..2 {
+        bench.constitution("law").await.unwrap();
+        bench.specification("keys").await.unwrap();
+        bench.settle().await;
+    }
+    assert_eq!(bench.api.writes(), [""; 0], "the record is not even asked");
+    assert_eq!(bench.memory.told(), told);
+}
+
+#[tokio::test]
+async fn a_rule_that_must_be_kept_stops_a_specification_until_the_constitution_changes() {
+    let mut bench = Bench::new().await;
+    let must = rule("three-stories", "Specification", "specification.stories.size() >= 3", "MUST");
+    let should = rule("branch", "Specification", "specification.branch != ''", "SHOULD");
+    constitution(&bench, "ns", "law", &json!({"rules": [must, should]}));
+    specification(&bench, "keys", &json!({"constitutionRef": {"name": "law"}}));
+    bench.specification("keys").await.unwrap();
+    assert_eq!(reason(&bench, "specifications/keys"), "WaitingForConstitution");
+    bench.constitution("law").await.unwrap();
+    bench.settle().await;
+    assert_eq!(status(&bench, "constitutions/law")["rules"], 2);
+    assert_eq!(reason(&bench, "specifications/keys"), "ConstitutionViolated");
+    assert!(message(&bench, "specifications/keys").contains("keep three-stories"));
+    assert_eq!(codes(&bench, "specifications/keys").iter().filter(|c| *c == "RuleBroken").count(), 2);
+
+    edit(&bench, "constitutions/law", &json!({"rules": [should], "source": {"inline": LAW.replace("1.0.0", "2.0.0")}}));
+    bench.constitution("law").await.unwrap();
+    bench.settle().await;
+    assert_eq!(reason(&bench, "specifications/keys"), "Approved", "{}", message(&bench, "constitutions/law"));
+}
+
+#[tokio::test]
+async fn rules_that_mean_nothing_are_told_all_at_once() {
+    let mut bench = Bench::new().await;
+    let rules = [rule("one", "Plan", "plan.nothing > 1", "MUST"), rule("two", "Task", "task.title +", "MUST")];
+    constitution(&bench, "ns", "law", &json!({"rules": rules}));
+    bench.constitution("law").await.unwrap();
+    assert_eq!(reason(&bench, "constitutions/law"), "InvalidRules");
+    let told = message(&bench, "constitutions/law");
+    assert!(told.contains("rule \"one\", line 1, column") && told.contains("rule \"two\", line 1, column"), "{told}");
+}
+
+#[tokio::test]
+async fn what_the_platform_demands_is_tightened_and_never_loosened() {
+    let mut bench = Bench::new().await;
+    bench.tenant_with("platform", json!({"namespaces": ["platform"]}));
+    let root = json!({"namespace": "platform", "name": "law"});
+    bench.tenant_with("team", json!({"namespaces": ["ns"], "constitutionRef": root}));
+    let demand = |severity: &str| rule("gates", "Plan", "plan.gates.size() > 0", severity);
+    constitution(&bench, "platform", "law", &json!({"rules": [demand("MUST")]}));
+    constitution(&bench, "ns", "own", &json!({"rules": [demand("SHOULD")]}));
+    bench.constitution("own").await.unwrap();
+    assert_eq!(reason(&bench, "constitutions/own"), "WaitingForConstitution");
+    bench.constitution("law").await.unwrap();
+    bench.settle().await;
+    assert_eq!(reason(&bench, "constitutions/own"), "LoosensParent");
+    assert!(message(&bench, "constitutions/own").contains("MUST"));
+
+    edit(&bench, "constitutions/own", &json!({"rules": [rule("mine", "Task", "task.title != ''", "MUST")]}));
+    bench.constitution("own").await.unwrap();
+    bench.settle().await;
+    let shown = status(&bench, "constitutions/own");
+    assert_eq!((shown["rules"].as_i64(), &shown["inherits"]), (Some(2), &json!([root])));
+    assert_eq!(reason(&bench, "constitutions/own"), "Approved");
+
+    specification(&bench, "keys", &json!({}));
+    bench.specification("keys").await.unwrap();
+    bench.settle().await;
+    let impact = status(&bench, "constitutions/law")["impact"].clone();
+    assert_eq!(impact["specifications"], 1, "a specification that names none is bound all the same");
+    assert_eq!(impact["some"], json!(["Specification ns/keys"]));
+    assert_eq!(status(&bench, "constitutions/own")["impact"]["specifications"], 0);
+    bench.no_specification("keys");
+    bench.settle().await;
+    assert_eq!(status(&bench, "constitutions/law")["impact"]["specifications"], 0);
+}
+
+#[tokio::test]
+async fn specifications_that_touch_the_same_hear_of_each_other() {
+    let mut bench = Bench::new().await;
+    specification(&bench, "keys", &json!({}));
+    specification(
+        &bench,
+        "locks",
+        &json!({"source": {"inline": SPEC.replace("Keys", "Locks").replace("FR-001", "FR-009")}}),
+    );
+    bench.specification("keys").await.unwrap();
+    bench.specification("locks").await.unwrap();
+    bench.settle().await;
+    for key in ["specifications/keys", "specifications/locks"] {
+        assert!(codes(&bench, key).contains(&"SharedEntity".to_owned()), "{key}: {:?}", codes(&bench, key));
+    }
+    let other = "# Feature Specification: Doors\n\n## Requirements\n\n- **FR-001**: Doors MUST close by themselves within 5 s.\n";
+    edit(&bench, "specifications/locks", &json!({"source": {"inline": other}}));
+    bench.specification("locks").await.unwrap();
+    bench.settle().await;
+    assert!(!codes(&bench, "specifications/keys").contains(&"SharedEntity".to_owned()));
+
+    edit(&bench, "specifications/locks", &json!({"source": {"inline": SPEC}}));
+    bench.specification("locks").await.unwrap();
+    bench.settle().await;
+    assert!(codes(&bench, "specifications/keys").contains(&"SharedEntity".to_owned()));
+    bench.no_specification("locks");
+    bench.settle().await;
+    assert!(!codes(&bench, "specifications/keys").contains(&"SharedEntity".to_owned()), "it is gone");
+}
+
+#[tokio::test]
+async fn a_document_that_is_no_text_is_told_and_not_kept() {
+    let mut bench = Bench::new().await;
+    let bytes = json!({"metadata": {"name": "docs", "namespace": "ns"}, "binaryData": {"spec.md": "//4="}});
+    bench.api.put("configmaps/docs", bytes);
+    specification(&bench, "keys", &json!({"source": {"configMapKeyRef": {"name": "docs", "key": "spec.md"}}}));
+    bench.specification("keys").await.unwrap();
+    assert_eq!(reason(&bench, "specifications/keys"), "InvalidDocument");
+    assert_eq!(revisions(&bench), []);
+}
+
+#[tokio::test]
+async fn while_the_record_is_away_nothing_is_decided() {
+    let mut bench = Bench::new().await;
+    specification(&bench, "keys", &json!({}));
+    bench.memory.down.store(true, Ordering::Relaxed);
+    bench.specification("keys").await.unwrap_err();
+    assert_eq!(reason(&bench, "specifications/keys"), "RecordUnavailable");
+    assert_eq!(status(&bench, "specifications/keys")["digest"], Value::Null);
+    bench.memory.down.store(false, Ordering::Relaxed);
+    bench.specification("keys").await.unwrap();
+    assert_eq!(reason(&bench, "specifications/keys"), "Approved");
+    assert_eq!(revisions(&bench).len(), 1);
+}
+
+/// A person approves what a document says now.
+fn approve(bench: &mut Bench, kind: &str, key: &str, user: &str) {
+    let digest = status(bench, key)["digest"].clone();
+    let name = key.split_once('/').unwrap().1;
+    bench.approval(&json!({
+        "apiVersion": "enact.dev/v1alpha1", "kind": "Approval", "metadata": {"name": format!("{name}-{user}-{digest}"), "namespace": "ns"},
+        "spec": {"subject": {"kind": kind, "name": name}, "digest": digest, "decision": "Approve",
+            "by": {"user": user, "groups": ["leads"]}}
+    }));
+}
+
+#[tokio::test]
+async fn an_amendment_says_what_changed_and_its_version_has_to_say_so_too() {
+    let mut bench = Bench::new().await;
+    constitution(&bench, "ns", "law", &json!({"approval": {"required": 1}}));
+    bench.constitution("law").await.unwrap();
+    assert_eq!(reason(&bench, "constitutions/law"), "WaitingForApproval");
+    approve(&mut bench, "Constitution", "constitutions/law", "ann");
+    bench.constitution("law").await.unwrap();
+    let first = status(&bench, "constitutions/law");
+    assert_eq!((reason(&bench, "constitutions/law").as_str(), &first["amendment"]), ("Approved", &Value::Null));
+
+    // A principle goes, and the version stays.
+    let without =
+        LAW.replace("### I. Test First\n\nEvery change MUST have a test.", "### I. Simplicity\n\nCode MUST be simple.");
+    edit(&bench, "constitutions/law", &json!({"source": {"inline": without}}));
+    bench.constitution("law").await.unwrap();
+    assert_eq!(reason(&bench, "constitutions/law"), "VersionMismatch");
+    assert!(
+        message(&bench, "constitutions/law").contains("write `**Version**: 2.0.0`"),
+        "{}",
+        message(&bench, "constitutions/law")
+    );
+
+    edit(&bench, "constitutions/law", &json!({"source": {"inline": without.replace("1.0.0", "2.0.0")}}));
+    bench.constitution("law").await.unwrap();
+    assert_eq!(reason(&bench, "constitutions/law"), "WaitingForApproval");
+    let shown = status(&bench, "constitutions/law");
+    assert_eq!(shown["approvedDigest"], first["digest"], "the one before is still what was approved");
+    approve(&mut bench, "Constitution", "constitutions/law", "bob");
+    bench.constitution("law").await.unwrap();
+    let after = status(&bench, "constitutions/law");
+    assert_eq!(reason(&bench, "constitutions/law"), "Approved");
+    assert_eq!((&after["amendment"]["from"], &after["amendment"]["level"]), (&json!("1.0.0"), &json!("Major")));
+    assert_eq!(after["amendment"]["fromDigest"], first["digest"]);
+    assert!(after["amendment"]["changes"].as_array().is_some_and(|c| c.len() == 2), "{after}");
+}
+
+#[tokio::test]
+async fn a_rule_is_approved_with_its_constitution() {
+    let mut bench = Bench::new().await;
+    let gates = rule("gates", "Plan", "plan.gates.size() > 0", "MUST");
+    constitution(&bench, "ns", "law", &json!({"approval": {"required": 1}, "rules": [gates]}));
+    bench.constitution("law").await.unwrap();
+    approve(&mut bench, "Constitution", "constitutions/law", "ann");
+    bench.constitution("law").await.unwrap();
+    assert_eq!(reason(&bench, "constitutions/law"), "Approved");
+    edit(&bench, "constitutions/law", &json!({"rules": []}));
+    bench.constitution("law").await.unwrap();
+    assert_eq!(reason(&bench, "constitutions/law"), "VersionMismatch", "without a word in the version");
+    edit(&bench, "constitutions/law", &json!({"source": {"inline": LAW.replace("1.0.0", "2.0.0")}}));
+    bench.constitution("law").await.unwrap();
+    assert_eq!(reason(&bench, "constitutions/law"), "WaitingForApproval", "nor without the people");
+    let shown = status(&bench, "constitutions/law")["amendment"]["changes"].clone();
+    assert_eq!(
+        shown.as_array().map(|all| (all.len(), all[0]["kind"].clone())),
+        Some((1, json!("RuleRemoved"))),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn a_document_from_git_comes_into_force_and_stays_when_its_branch_goes() {
+    let mut bench = Bench::new().await;
+    let source = json!({"git": {"url": "https://git.example.org/shop.git", "path": "spec.md"}});
+    specification(&bench, "keys", &json!({"source": source}));
+    bench.api.change("specifications/keys", &json!({"spec": {"source": {"inline": null}}}));
+    bench.specification("keys").await.unwrap();
+    assert_eq!(reason(&bench, "specifications/keys"), "FetchingSource");
+    let pod = |bench: &Bench| bench.api.all("pods")[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let ended = |phase: &str, code: i32, report: &Value| {
+        let state = json!({"terminated": {"exitCode": code, "reason": "Ended", "message": report.to_string()}});
+        json!({"phase": phase, "containerStatuses": [{"name": "fetch", "state": state}]})
+    };
+    bench.memory.documents.lock().unwrap().push(SPEC.as_bytes().to_vec());
+    let digest = enact_domain::digest::Digest::of_bytes(SPEC.as_bytes());
+    let report = json!({"reason": "Succeeded", "commit": "1".repeat(40), "document": digest.as_str()});
+    let (name, read) = (pod(&bench), ended("Succeeded", 0, &report));
+    bench.errand(&name, read).await;
+    let gone = bench.api.get(&format!("pods/{name}"));
+    bench.specification("keys").await.unwrap();
+    bench.errand_is_gone(gone).await;
+    let now = status(&bench, "specifications/keys");
+    assert_eq!((reason(&bench, "specifications/keys").as_str(), &now["digest"]), ("Approved", &json!(digest.as_str())));
+    assert_eq!(now["source"], json!({"commit": "1".repeat(40), "digest": digest.as_str()}));
+
+    bench.pass(331);
+    bench.specification("keys").await.unwrap();
+    let lost = json!({"reason": "RevisionNotFound", "message": "branch or tag `main` does not exist"});
+    let (name, failed) = (pod(&bench), ended("Failed", 1, &lost));
+    bench.errand(&name, failed).await;
+    bench.specification("keys").await.unwrap();
+    assert!(!bench.api.has(&format!("pods/{name}")));
+    let now = status(&bench, "specifications/keys");
+    assert_eq!((reason(&bench, "specifications/keys").as_str(), &now["digest"]), ("Approved", &json!(digest.as_str())));
+    assert_eq!(now["source"]["problem"], "RevisionNotFound: branch or tag `main` does not exist");
+
+    bench.memory.down.store(true, Ordering::Relaxed);
+    bench.specification("keys").await.unwrap_err();
+    assert_eq!(reason(&bench, "specifications/keys"), "RecordUnavailable");
+    assert_eq!(status(&bench, "specifications/keys")["source"], now["source"], "what is known is not forgotten");
+}
+
+#[tokio::test]
+async fn a_drafted_document_is_one_as_any_other() {
+    let mut bench = Bench::new().await;
+    bench.agent_with("scribe", json!({"adapter": "Command", "script": "true"}));
+    let drafting = json!({"request": "Lend keys.", "drafting": {"agentRef": {"name": "scribe"}}});
+    specification(&bench, "keys", &drafting);
+    bench.api.change(
+        "specifications/keys",
+        &json!({"spec": {"source": null, "drafting": {"maxAttempts": 3, "timeoutSeconds": 900}}}),
+    );
+    bench.specification("keys").await.unwrap();
+    assert_eq!(reason(&bench, "specifications/keys"), "Drafting");
+    assert_eq!(status(&bench, "specifications/keys")["draft"]["attempts"], 1);
+    bench.memory.documents.lock().unwrap().push(SPEC.as_bytes().to_vec());
+    let digest = enact_domain::digest::Digest::of_bytes(SPEC.as_bytes());
+    let report = json!({"reason": "Succeeded", "document": digest.as_str()}).to_string();
+    let state = json!({"terminated": {"exitCode": 0, "reason": "Ended", "message": report}});
+    let name = bench.api.all("pods")[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    bench.errand(&name, json!({"phase": "Succeeded", "containerStatuses": [{"name": "agent", "state": state}]})).await;
+    bench.specification("keys").await.unwrap();
+    let now = status(&bench, "specifications/keys");
+    assert_eq!((reason(&bench, "specifications/keys").as_str(), &now["digest"]), ("Approved", &json!(digest.as_str())));
+    assert_eq!((&now["draft"]["digest"], &now["openQuestions"]), (&json!(digest.as_str()), &json!(1)));
+    assert!(!bench.api.has(&format!("pods/{name}")));
+    let origins =
+        bench.memory.records.lock().unwrap().iter().filter(|r| matches!(r.event, Event::Revision { .. })).count();
+    assert_eq!(origins, 1, "it is a revision in the record");
+}

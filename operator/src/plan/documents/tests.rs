@@ -1,0 +1,102 @@
+//! Plans before their start: which requirements they serve, and which rules they keep.
+
+use serde_json::{Value, json};
+
+use crate::testing::Bench;
+
+const LAW: &str = "# Shop Constitution\n\n## Core Principles\n\n### I. Test First\n\nEvery change MUST have a test.\n\n**Version**: 1.0.0\n";
+
+const SPEC: &str = "# Feature Specification: Keys\n\n## Requirements\n\n### Functional Requirements\n\n- **FR-001**: The list MUST show every key.\n\
+    - **FR-002**: Alarms MUST sound when doors stand open.\n";
+
+async fn bench(rules: Value) -> Bench {
+    let mut bench = Bench::new().await;
+    bench.agent("scripts");
+    bench.tenant_with("platform", json!({"namespaces": ["platform"]}));
+    let law = json!({"namespace": "platform", "name": "law"});
+    bench.tenant_with("team", json!({"namespaces": ["ns"], "constitutionRef": law}));
+    let meta = |name: &str, namespace: &str| json!({"name": name, "namespace": namespace, "generation": 1});
+    let api = "enact.dev/v1alpha1";
+    bench.api.put(
+        "constitutions/law",
+        json!({"apiVersion": api, "kind": "Constitution", "metadata": meta("law", "platform"),
+            "spec": {"source": {"inline": LAW}, "rules": rules}}),
+    );
+    bench.api.put(
+        "specifications/keys",
+        json!({"apiVersion": api, "kind": "Specification", "metadata": meta("keys", "ns"), "spec": {"source": {"inline": SPEC}}}),
+    );
+    let task = json!({"id": "T001", "title": "Show the list (FR-001)", "script": "true"});
+    bench.api.put(
+        "plans/p",
+        json!({"apiVersion": api, "kind": "Plan", "metadata": meta("p", "ns"),
+            "spec": {"agentRef": {"name": "scripts"}, "specificationRef": {"name": "keys"}, "tasks": [task]}}),
+    );
+    bench.plan("p").await.unwrap();
+    bench.constitution("law").await.unwrap();
+    bench.specification("keys").await.unwrap();
+    bench.settle().await;
+    bench
+}
+
+fn status(bench: &Bench) -> Value {
+    bench.api.get("plans/p")["status"].clone()
+}
+
+fn ready(bench: &Bench) -> (String, String) {
+    let ready = status(bench)["conditions"][0].clone();
+    (ready["reason"].as_str().unwrap().to_owned(), ready["message"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn a_plan_does_not_start_before_it_keeps_the_rules_that_bind_it() {
+    let rule = |name: &str, scope: &str, expression: &str, severity: &str| json!({"name": name, "appliesTo": scope, "expression": expression, "message": format!("mind {name}"), "severity": severity});
+    let rules = json!([
+        rule("gates", "Task", "task.gates.size() > 0", "MUST"),
+        rule("decisions", "Plan", "plan.decisions.size() > 0", "SHOULD"),
+        rule("named", "Plan", "specification.requirements.size() == 2", "MUST"),
+    ]);
+    let mut bench = bench(rules).await;
+    let (reason, message) = ready(&bench);
+    assert_eq!(reason, "ConstitutionViolated");
+    assert!(message.contains("task T001 does not keep rule gates: mind gates"), "{message}");
+    let shown = status(&bench);
+    assert_eq!(shown["coverage"], json!({"requirements": 2, "covered": 1, "uncovered": ["FR-002"]}));
+    let findings: Vec<(&str, &str)> = shown["topFindings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| (f["severity"].as_str().unwrap(), f["category"].as_str().unwrap()))
+        .collect();
+    assert_eq!(findings[0], ("Critical", "Constitution"));
+    assert!(findings.contains(&("Medium", "Constitution")), "{findings:?}");
+    assert!(findings.iter().any(|(_, category)| *category == "Coverage"), "{findings:?}");
+    assert!(!bench.api.has("tasks/p-t001"), "nothing is made");
+
+    let task = json!({"id": "T001", "title": "Show the list (FR-001)", "script": "true", "gates": [{"name": "test", "script": "true"}]});
+    bench.api.change("plans/p", &json!({"metadata": {"generation": 2}, "spec": {"tasks": [task]}}));
+    bench.plan("p").await.unwrap();
+    assert_eq!(ready(&bench).0, "Running");
+    let kept = status(&bench);
+    assert_eq!(kept["coverage"]["covered"], 1);
+    assert!(kept["topFindings"].as_array().is_some_and(|all| !all.is_empty()), "what was found stays to be seen");
+}
+
+#[tokio::test]
+async fn a_plan_waits_for_the_constitution_of_its_tenant() {
+    let mut bench = bench(json!([])).await;
+    assert_eq!(ready(&bench).0, "Running");
+    let impact = bench.api.get("constitutions/law")["status"]["impact"].clone();
+    assert_eq!((&impact["plans"], &impact["some"]), (&json!(1), &json!(["Specification ns/keys", "Plan ns/p"])));
+
+    let mut other = bench.api.get("plans/p");
+    other["metadata"] = json!({"name": "q", "namespace": "ns", "generation": 1});
+    other["status"] = Value::Null;
+    other["spec"]["specificationRef"] = Value::Null;
+    bench.api.put("plans/q", other);
+    bench.api.change("constitutions/law", &json!({"metadata": {"generation": 2}, "spec": {"rules": [{"name": "x", "appliesTo": "Plan", "expression": "(", "message": "x"}]}}));
+    bench.constitution("law").await.unwrap();
+    bench.plan("q").await.unwrap();
+    let ready = bench.api.get("plans/q")["status"]["conditions"][0].clone();
+    assert_eq!(ready["reason"], "WaitingForConstitution", "naming no specification frees nobody: {ready}");
+}

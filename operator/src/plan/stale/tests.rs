@@ -1,0 +1,186 @@
+//! Plans whose specification is approved anew: what waits, what is done again, and what stays.
+
+use serde_json::{Value, json};
+
+use crate::testing::Bench;
+
+const SPEC: &str = "# Feature Specification: Keys\n\n## User Scenarios & Testing\n\n### User Story 1 - Lend (Priority: P1)\n\nA key is lent.\n\n\
+    ## Requirements\n\n### Functional Requirements\n\n- **FR-001**: The list MUST show every key.\n\
+    - **FR-002**: A key MUST expire after 30 days.\n";
+
+/// A plan of three tasks: one for each requirement, and one that stands on the second.
+async fn bench() -> Bench {
+    let mut bench = Bench::new().await;
+    bench.agent("scripts");
+    let task = |id: &str, requirement: &str, needs: &[&str]| json!({"id": id, "title": id, "script": "true", "requirements": [requirement], "dependsOn": needs});
+    bench.api.put(
+        "plans/p",
+        json!({
+            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan", "metadata": {"name": "p", "namespace": "ns", "generation": 1},
+            "spec": {"agentRef": {"name": "scripts"}, "specificationRef": {"name": "keys"},
+                "tasks": [task("T001", "FR-001", &[]), task("T002", "FR-002", &[]), task("T003", "FR-001", &["T002"])]}
+        }),
+    );
+    bench.api.put(
+        "specifications/keys",
+        json!({
+            "apiVersion": "enact.dev/v1alpha1", "kind": "Specification",
+            "metadata": {"name": "keys", "namespace": "ns", "generation": 1}, "spec": {"source": {"inline": SPEC}}
+        }),
+    );
+    bench.specification("keys").await.unwrap();
+    bench.settle().await;
+    bench
+}
+
+async fn pass(bench: &mut Bench) {
+    for _ in 0..3 {
+        bench.pass(2);
+        bench.plan("p").await.unwrap();
+    }
+    bench.settle().await;
+}
+
+/// Lets a pod of the plan end well.
+async fn done(bench: &mut Bench, pod: &str) {
+    bench.succeed(pod).await;
+    pass(bench).await;
+}
+
+/// The specification is approved with other words; the digest of that.
+async fn amend(bench: &mut Bench, text: &str) -> String {
+    let generation = bench.api.get("specifications/keys")["metadata"]["generation"].as_i64().unwrap() + 1;
+    let change = json!({"metadata": {"generation": generation}, "spec": {"source": {"inline": text}}});
+    bench.api.change("specifications/keys", &change);
+    bench.specification("keys").await.unwrap();
+    bench.settle().await;
+    pass(bench).await;
+    let status = bench.api.get("specifications/keys")["status"].clone();
+    assert_eq!(status["digest"], status["approvedDigest"]);
+    status["approvedDigest"].as_str().unwrap().to_owned()
+}
+
+async fn decide(bench: &mut Bench, annotation: &str, digest: &str) {
+    bench.api.change("plans/p", &json!({"metadata": {"annotations": {annotation: digest}}}));
+    pass(bench).await;
+}
+
+fn status(bench: &Bench) -> Value {
+    bench.api.get("plans/p")["status"].clone()
+}
+
+fn reason(bench: &Bench) -> String {
+    status(bench)["conditions"][0]["reason"].as_str().unwrap().to_owned()
+}
+
+fn phases(bench: &Bench) -> String {
+    let phase = |id: &str| {
+        let status = bench.api.get(&format!("tasks/p-{id}"))["status"].clone();
+        format!("{} {}", status["phase"].as_str().unwrap_or("-"), status["attempts"])
+    };
+    ["t001", "t002", "t003"].map(phase).join(", ")
+}
+
+#[tokio::test]
+async fn what_is_stale_is_held_until_a_person_decides_and_the_rest_goes_on() {
+    let mut bench = bench().await;
+    pass(&mut bench).await;
+    let first = status(&bench);
+    assert_eq!(first["coverage"], json!({"requirements": 2, "covered": 2}));
+    done(&mut bench, "p-t002-1").await;
+    assert!(bench.api.has("pods/p-t003-1"));
+
+    let newer = amend(&mut bench, &SPEC.replace("every key", "every key and its door")).await;
+    let shown = status(&bench);
+    assert_eq!(reason(&bench), "SpecificationChanged");
+    assert_eq!(
+        shown["specificationDigest"], first["specificationDigest"],
+        "the plan is still for what it was started for"
+    );
+    let wanted = json!({"specificationDigest": newer, "changes": ["FR-001 Changed"], "tasks": 2});
+    assert_eq!(shown["stale"], wanted, "nothing of it is done yet");
+    done(&mut bench, "p-t001-1").await;
+    assert_eq!(status(&bench)["stale"]["redo"], json!(["T001"]));
+    assert!(bench.api.writes().is_empty() || reason(&bench) == "SpecificationChanged");
+
+    decide(&mut bench, "enact.dev/redo", &newer).await;
+    assert_eq!(reason(&bench), "Running");
+    assert!(bench.api.has("pods/p-t001-2"), "done again: {}", phases(&bench));
+    done(&mut bench, "p-t003-1").await;
+    assert!(
+        bench.api.has("pods/p-t003-2"),
+        "what ran for the older revision is done again as well: {}",
+        phases(&bench)
+    );
+    assert_eq!(status(&bench)["specificationDigest"], json!(newer));
+    done(&mut bench, "p-t001-2").await;
+    done(&mut bench, "p-t003-2").await;
+    assert_eq!(phases(&bench), "Succeeded 2, Succeeded 1, Succeeded 2", "what nothing changed for stays");
+    assert_eq!((reason(&bench).as_str(), &status(&bench)["stale"]), ("Succeeded", &Value::Null));
+    assert!(bench.memory.told().iter().any(|t| t.contains("Redo")), "{:?}", bench.memory.told());
+}
+
+#[tokio::test]
+async fn a_finished_plan_shows_what_is_stale_and_is_taken_up_again_on_request() {
+    let mut bench = bench().await;
+    pass(&mut bench).await;
+    for pod in ["p-t001-1", "p-t002-1", "p-t003-1"] {
+        done(&mut bench, pod).await;
+    }
+    assert_eq!(reason(&bench), "Succeeded");
+    let started = status(&bench)["startedAt"].clone();
+    let newer = amend(&mut bench, &SPEC.replace("30 days", "7 days")).await;
+    let shown = status(&bench);
+    assert_eq!((reason(&bench).as_str(), shown["phase"].as_str()), ("Succeeded", Some("Succeeded")));
+    assert_eq!((&shown["stale"]["tasks"], &shown["stale"]["redo"]), (&json!(1), &json!(["T002", "T003"])));
+    bench.api.writes();
+    pass(&mut bench).await;
+    assert_eq!(bench.api.writes(), [""; 0], "it is said once");
+
+    decide(&mut bench, "enact.dev/redo", &newer).await;
+    assert!(bench.api.has("pods/p-t002-2"), "{}", phases(&bench));
+    assert_ne!(status(&bench)["startedAt"], started, "its time begins anew");
+    assert!(!bench.api.has("pods/p-t003-2"), "that stands on the other one");
+    done(&mut bench, "p-t002-2").await;
+    done(&mut bench, "p-t003-2").await;
+    assert_eq!(phases(&bench), "Succeeded 1, Succeeded 2, Succeeded 2");
+    assert_eq!((reason(&bench).as_str(), &status(&bench)["stale"]), ("Succeeded", &Value::Null));
+}
+
+#[tokio::test]
+async fn whoever_keeps_the_work_is_asked_no_more() {
+    let mut bench = bench().await;
+    pass(&mut bench).await;
+    let newer = amend(&mut bench, &SPEC.replace("30 days", "7 days")).await;
+    done(&mut bench, "p-t002-1").await;
+    assert_eq!(reason(&bench), "SpecificationChanged");
+    decide(&mut bench, "enact.dev/keep", &newer).await;
+    let kept = status(&bench);
+    assert_eq!((&kept["stale"], &kept["specificationDigest"]), (&Value::Null, &json!(newer)));
+    assert_eq!(phases(&bench).split(", ").nth(1), Some("Succeeded 1"));
+    decide(&mut bench, "enact.dev/redo", "sha256:0").await;
+    assert_eq!(phases(&bench).split(", ").nth(1), Some("Succeeded 1"), "that is no revision of now");
+}
+
+#[tokio::test]
+async fn other_words_that_change_no_requirement_are_no_question() {
+    let mut bench = bench().await;
+    pass(&mut bench).await;
+    for pod in ["p-t001-1", "p-t002-1", "p-t003-1"] {
+        done(&mut bench, pod).await;
+    }
+    bench.api.writes();
+    amend(&mut bench, &SPEC.replace("Specification: Keys", "Specification: All Keys")).await;
+    let plans = bench.api.writes().into_iter().filter(|w| w.contains("plans/")).collect::<Vec<_>>();
+    assert_eq!((plans, reason(&bench).as_str()), (vec![], "Succeeded"));
+}
+
+#[tokio::test]
+async fn a_requirement_that_no_task_serves_is_shown_and_holds_nothing() {
+    let mut bench = bench().await;
+    pass(&mut bench).await;
+    amend(&mut bench, &format!("{SPEC}- **FR-003**: Locks MUST log each failed opening.\n")).await;
+    let shown = status(&bench);
+    assert_eq!((&shown["stale"]["uncovered"], &shown["stale"]["tasks"]), (&json!(["FR-003"]), &json!(0)));
+    assert_eq!(reason(&bench), "Running");
+}

@@ -1,0 +1,514 @@
+//! Documents that pods bring: what a status says after each look, which pods there are, and what is asked of nobody twice.
+
+use enact_crds::Specification;
+use enact_domain::assignment::ASSIGNMENT_ENV;
+use enact_domain::digest::Digest;
+use enact_domain::errand::{DraftWork, Errand, ErrandWork, FetchWork};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::testing::Bench;
+
+const GOOD: &str = "# Feature Specification: Cart\n\n## User Scenarios & Testing\n\n### User Story 1 - Fill it (Priority: P1)\n\nText.\n\n\
+                    ## Requirements\n\n- **FR-001**: The cart MUST hold 100 articles.\n";
+const BAD: &str = "# Feature Specification: Cart\n\nNothing.\n";
+
+/// A Specification and its status, as a controller would keep them.
+struct Scene {
+    bench: Bench,
+    object: Specification,
+    observed: Option<i64>,
+    status: Option<SourceStatus>,
+    draft: Option<DraftStatus>,
+    /// How often the status became another.
+    written: usize,
+}
+
+impl Scene {
+    async fn new(spec: Value) -> Self {
+        let mut bench = Bench::new().await;
+        bench.agent_with("scribe", json!({"adapter": "Command", "script": "true"}));
+        let metadata = json!({"name": "cart", "namespace": "ns", "uid": "cart-uid", "generation": 1});
+        let object =
+            json!({"apiVersion": "enact.dev/v1alpha1", "kind": "Specification", "metadata": metadata, "spec": spec});
+        let object = serde_json::from_value(object).unwrap();
+        Self { bench, object, observed: None, status: None, draft: None, written: 0 }
+    }
+
+    async fn git() -> Self {
+        Self::new(json!({"source": {"git": git()}})).await
+    }
+
+    async fn drafting() -> Self {
+        Self::new(json!({"request": "Sell flowers.", "drafting": {"agentRef": {"name": "scribe"}, "maxAttempts": 2}}))
+            .await
+    }
+
+    /// One look, whose status is written.
+    async fn look(&mut self) -> Sourced {
+        let spec = self.object.spec.clone();
+        let drafter = spec.request.as_deref().zip(spec.drafting.as_ref()).map(|(request, drafting)| Drafter {
+            request,
+            drafting,
+            constitution: spec.constitution_ref.as_ref(),
+            known: self.draft.as_ref(),
+        });
+        let subject = Subject::of(&self.object, self.observed);
+        let sourced = content(&self.bench.ctx, &subject, spec.source.as_ref(), self.status.as_ref(), drafter).await;
+        let sourced = sourced.unwrap();
+        self.written += usize::from(self.status != sourced.status || self.draft != sourced.draft);
+        (self.status, self.draft) = (sourced.status.clone(), sourced.draft.clone());
+        self.observed = self.object.metadata.generation;
+        sourced
+    }
+
+    /// The spec is changed.
+    fn change(&mut self, change: impl FnOnce(&mut Specification)) {
+        change(&mut self.object);
+        self.object.metadata.generation = self.object.metadata.generation.map(|g| g + 1);
+    }
+
+    /// The only pod that is there.
+    fn pod(&self) -> Value {
+        let [pod] = <[Value; 1]>::try_from(self.bench.api.all("pods")).expect("one pod");
+        pod
+    }
+
+    fn pods(&self) -> usize {
+        self.bench.api.all("pods").len()
+    }
+
+    fn told(&self) -> Errand {
+        let pod = self.pod();
+        let env = pod["spec"]["containers"][0]["env"].as_array().unwrap().clone();
+        let told = env.iter().find(|var| var["name"] == ASSIGNMENT_ENV).unwrap()["value"].as_str().unwrap();
+        serde_json::from_str(&told.replace("$$", "$")).unwrap()
+    }
+
+    fn fetching(&self) -> FetchWork {
+        let ErrandWork::Fetch(work) = self.told().work else { panic!("a fetch was expected") };
+        work
+    }
+
+    fn drafts(&self) -> DraftWork {
+        let ErrandWork::Draft(work) = self.told().work else { panic!("a draft was expected") };
+        work
+    }
+
+    fn name(&self) -> String {
+        self.pod()["metadata"]["name"].as_str().unwrap().to_owned()
+    }
+
+    /// The pod ends well with this document, and with this commit.
+    async fn brings(&mut self, document: Option<&str>, commit: Option<&str>) {
+        let mut report = json!({"reason": "Succeeded"});
+        if let Some(document) = document {
+            self.bench.memory.documents.lock().unwrap().push(document.as_bytes().to_vec());
+            report["document"] = Digest::of_bytes(document.as_bytes()).as_str().into();
+        }
+        if let Some(commit) = commit {
+            report["commit"] = commit.into();
+        }
+        self.ends("Succeeded", 0, &report).await;
+    }
+
+    async fn fails(&mut self, reason: &str, message: &str) {
+        self.ends("Failed", 1, &json!({"reason": reason, "message": message})).await;
+    }
+
+    async fn ends(&mut self, phase: &str, code: i32, report: &Value) {
+        let ended = json!({"exitCode": code, "reason": "Ended", "message": report.to_string()});
+        let status = json!({"phase": phase, "containerStatuses": [{"name": "main", "state": {"terminated": ended}}]});
+        self.bench.errand(&self.name(), status).await;
+    }
+
+    /// One look that deletes the pod, and the news of that.
+    async fn tidy(&mut self) -> Sourced {
+        let pod = self.pod();
+        let sourced = self.look().await;
+        assert_eq!(self.pods(), 0, "a pod that was read goes");
+        self.bench.errand_is_gone(pod).await;
+        sourced
+    }
+}
+
+fn git() -> Value {
+    json!({"url": "https://git.example.org/shop.git", "path": "specs/cart.md", "credentialsSecretRef": {"name": "git"}})
+}
+
+fn commit(digit: &str) -> String {
+    digit.repeat(40)
+}
+
+/// A scene whose document was read at the commit `111…`.
+async fn read() -> Scene {
+    let mut scene = Scene::git().await;
+    scene.look().await;
+    scene.brings(Some(GOOD), Some(&commit("1"))).await;
+    scene.look().await;
+    scene.tidy().await;
+    scene
+}
+
+#[tokio::test]
+async fn a_document_is_read_by_one_pod_and_then_looked_for_by_the_interval() {
+    let mut scene = Scene::git().await;
+    let first = scene.look().await;
+    assert_eq!(first.bytes.unwrap_err().standing(), (Progress::Reconciling, "FetchingSource"));
+    let work = FetchWork {
+        url: "https://git.example.org/shop.git".into(),
+        revision: "main".into(),
+        path: "specs/cart.md".into(),
+        known: None,
+    };
+    assert_eq!((scene.fetching(), scene.told().subject_uid.as_str()), (work, "cart-uid"));
+    let pod = scene.pod();
+    assert_eq!(pod["metadata"]["labels"], json!({"enact.dev/tenant": "default", "enact.dev/role": "fetch"}));
+    assert_eq!(pod["metadata"]["ownerReferences"][0]["uid"], "cart-uid");
+    assert_eq!(pod["spec"]["containers"][0]["command"][1], "fetch");
+    scene.look().await;
+    assert_eq!(scene.pods(), 1, "one pod at a time");
+
+    scene.brings(Some(GOOD), Some(&commit("1"))).await;
+    assert_eq!(scene.bench.looked_for_specifications(), ["cart"], "its end is news");
+    let read = scene.look().await;
+    assert_eq!((read.bytes.as_deref(), read.commit()), (Ok(GOOD.as_bytes()), Some(commit("1").as_str())));
+    assert_eq!(scene.pods(), 1, "until the status tells it, the pod stays");
+    let next = scene.tidy().await.wake.unwrap().since(scene.bench.ctx.now());
+    assert!((270_000..=330_000).contains(&next), "{next}");
+    scene.look().await;
+    assert_eq!(scene.pods(), 0);
+
+    let written = scene.written;
+    scene.bench.pass(331);
+    scene.look().await;
+    assert_eq!(scene.fetching().known, Some(commit("1")), "the pod needs to read only what is new");
+    scene.brings(None, Some(&commit("1"))).await;
+    let same = scene.tidy().await;
+    assert_eq!((same.bytes.as_deref(), scene.written), (Ok(GOOD.as_bytes()), written), "nothing new is no write");
+}
+
+#[tokio::test]
+async fn a_source_that_disappears_leaves_the_last_good_content_and_says_so() {
+    let mut scene = read().await;
+    scene.bench.pass(331);
+    scene.look().await;
+    scene.fails("RevisionNotFound", "branch or tag `main` does not exist").await;
+    let lost = scene.look().await;
+    assert_eq!(lost.bytes.as_deref(), Ok(GOOD.as_bytes()));
+    let status = lost.status.unwrap();
+    assert_eq!(status.problem.as_deref(), Some("RevisionNotFound: branch or tag `main` does not exist"));
+    assert_eq!(status.commit, Some(commit("1")));
+    let soon = scene.tidy().await.wake.unwrap().since(scene.bench.ctx.now());
+    assert!(soon <= 33_000, "it is tried again sooner than by the interval: {soon}");
+    let written = scene.written;
+    scene.bench.pass(34);
+    scene.look().await;
+    scene.fails("RevisionNotFound", "branch or tag `main` does not exist").await;
+    let later = scene.tidy().await.wake.unwrap().since(scene.bench.ctx.now());
+    assert!((54_000..=66_000).contains(&later), "and then less and less often: {later}");
+    assert_eq!(scene.written, written, "it is said once");
+    scene.bench.pass(67);
+    scene.look().await;
+    scene.brings(None, Some(&commit("1"))).await;
+    assert_eq!(scene.tidy_status().await.problem, None);
+}
+
+impl Scene {
+    async fn tidy_status(&mut self) -> SourceStatus {
+        self.look().await;
+        self.tidy().await.status.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_document_that_was_never_there_is_missing_with_the_reason() {
+    let mut scene = Scene::git().await;
+    scene.look().await;
+    scene.fails("PathNotFound", "there is no file `specs/cart.md`").await;
+    let missing = scene.look().await.bytes.unwrap_err();
+    assert_eq!(missing.standing(), (Progress::Stalled, "SourceMissing"));
+    assert!(missing.to_string().contains("no file `specs/cart.md`"), "{missing}");
+}
+
+#[tokio::test]
+async fn whoever_asks_is_answered_at_once_and_once() {
+    let mut scene = read().await;
+    scene.look().await;
+    assert_eq!(scene.pods(), 0);
+    scene.object.metadata.annotations = Some([(names::ANNOTATION_RECONCILE_AT.into(), "now".into())].into());
+    scene.look().await;
+    assert_eq!(scene.fetching().known, Some(commit("1")));
+    scene.brings(None, Some(&commit("1"))).await;
+    assert_eq!(scene.tidy_status().await.observed_reconcile_at.as_deref(), Some("now"));
+    scene.look().await;
+    assert_eq!(scene.pods(), 0, "the request was answered");
+}
+
+#[tokio::test]
+async fn after_a_restart_what_is_known_is_not_looked_for_all_at_once() {
+    let before = read().await;
+    let mut scene = Scene::git().await;
+    scene.bench.memory.documents.lock().unwrap().push(GOOD.as_bytes().to_vec());
+    (scene.status, scene.observed) = (before.status, Some(1));
+    let first = scene.look().await;
+    assert_eq!(first.bytes.as_deref(), Ok(GOOD.as_bytes()));
+    let wake = first.wake.unwrap().since(scene.bench.ctx.now());
+    assert!((1..=300_000).contains(&wake), "{wake}");
+    assert_eq!((scene.pods(), scene.look().await.wake), (0, first.wake), "the moment stays");
+    scene.bench.pass(301);
+    scene.look().await;
+    assert_eq!(scene.fetching().known, Some(commit("1")));
+}
+
+#[tokio::test]
+async fn another_source_is_read_at_once_whatever_its_commit() {
+    let mut scene = read().await;
+    scene.change(|object| {
+        object.spec.source.as_mut().unwrap().git.as_mut().unwrap().path = "specs/other.md".into();
+    });
+    let changed = scene.look().await;
+    assert_eq!(changed.bytes.as_deref(), Ok(GOOD.as_bytes()), "what there is stays until then");
+    assert_eq!((scene.fetching().known, changed.commit()), (None, None), "the commit says nothing of another file");
+    scene.change(|object| {
+        object.spec.source.as_mut().unwrap().git.as_mut().unwrap().path = "specs/third.md".into();
+    });
+    scene.look().await;
+    assert_eq!(scene.fetching().path, "specs/third.md", "a pod that nobody waits for any more is gone");
+    scene.change(|object| object.spec.source = serde_json::from_value(json!({"inline": BAD})).unwrap());
+    let inline = scene.look().await;
+    assert_eq!((inline.bytes.as_deref(), inline.status, scene.pods()), (Ok(BAD.as_bytes()), None, 0));
+}
+
+#[tokio::test]
+async fn a_commit_stays_what_it_is() {
+    let mut source = git();
+    source["revision"] = commit("1").into();
+    let mut scene = Scene::new(json!({"source": {"git": source}})).await;
+    scene.look().await;
+    scene.brings(Some(GOOD), Some(&commit("1"))).await;
+    scene.look().await;
+    scene.tidy().await;
+    scene.bench.pass(100_000);
+    assert_eq!((scene.look().await.wake, scene.pods()), (None, 0));
+}
+
+#[tokio::test]
+async fn hostile_names_reach_no_pod() {
+    for (field, value) in [("url", "ext::sh -c id"), ("revision", "--upload-pack=x"), ("path", "../etc/passwd")] {
+        let mut source = git();
+        source[field] = value.into();
+        let mut scene = Scene::new(json!({"source": {"git": source}})).await;
+        let missing = scene.look().await.bytes.unwrap_err().to_string();
+        assert!(missing.starts_with(&format!("spec.source.git.{field}: ")), "{missing}");
+        assert_eq!(scene.pods(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_pod_that_is_refused_is_said_and_tried_again() {
+    let mut scene = read().await;
+    scene.bench.api.refuse("POST pods", 403, "exceeded quota: enact-tenant");
+    scene.bench.pass(331);
+    let refused = scene.look().await;
+    assert_eq!(refused.bytes.as_deref(), Ok(GOOD.as_bytes()));
+    assert!(refused.status.unwrap().problem.is_some_and(|p| p.contains("exceeded quota")));
+    assert!(refused.wake.is_some_and(|at| at.since(scene.bench.ctx.now()) <= 33_000));
+    scene.bench.api.relent();
+    scene.bench.pass(34);
+    scene.look().await;
+    assert_eq!(scene.pods(), 1);
+}
+
+#[tokio::test]
+async fn a_tenant_has_four_looks_under_way_and_no_more() {
+    let mut scene = Scene::git().await;
+    for n in 0..6 {
+        scene.object.metadata.name = Some(format!("cart-{n}"));
+        scene.object.metadata.uid = Some(format!("uid-{n}"));
+        scene.status = None;
+        let wake = scene.look().await.wake.unwrap().since(scene.bench.ctx.now());
+        assert_eq!(scene.pods(), (n + 1).min(4));
+        assert_eq!(wake < 10_000, n >= 4, "{wake}");
+    }
+}
+
+#[tokio::test]
+async fn a_pod_that_cannot_start_is_given_up() {
+    let mut scene = Scene::git().await;
+    scene.look().await;
+    let waiting = json!({"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}});
+    let status = json!({"phase": "Pending", "containerStatuses": [{"name": "fetch", "state": waiting}]});
+    scene.bench.errand(&scene.name(), status).await;
+    let waits = scene.look().await.bytes.unwrap_err();
+    assert!(waits.to_string().contains("no such image"), "{waits}");
+    assert_eq!(waits.standing().0, Progress::Reconciling);
+    scene.bench.pass(121);
+    let given_up = scene.look().await.bytes.unwrap_err();
+    assert_eq!(given_up.standing(), (Progress::Stalled, "SourceMissing"), "{given_up}");
+    scene.tidy().await;
+}
+
+#[tokio::test]
+async fn content_that_the_record_lost_is_read_again() {
+    let mut scene = read().await;
+    scene.bench.memory.documents.lock().unwrap().clear();
+    scene.bench.pass(331);
+    let lost = scene.look().await;
+    assert_eq!(lost.bytes.unwrap_err().standing(), (Progress::Reconciling, "FetchingSource"));
+    assert_eq!(scene.fetching().known, None);
+}
+
+#[tokio::test]
+async fn a_draft_that_cannot_be_used_is_followed_by_one_that_is_told_why() {
+    let mut scene = Scene::drafting().await;
+    let first = scene.look().await;
+    assert_eq!(first.bytes.unwrap_err().standing(), (Progress::Reconciling, "Drafting"));
+    let work = scene.drafts();
+    assert_eq!((work.name.as_str(), work.attempt, work.agent.as_str()), ("cart", 1, "scribe"));
+    assert!(work.prompt.contains("Sell flowers.") && !work.prompt.contains("previous"), "{}", work.prompt);
+    let pod = scene.pod();
+    assert_eq!(pod["metadata"]["labels"]["enact.dev/role"], "draft");
+    assert_eq!(pod["spec"]["activeDeadlineSeconds"], 900);
+    scene.look().await;
+    assert_eq!(scene.pods(), 1);
+
+    scene.brings(Some(BAD), None).await;
+    let invalid = scene.look().await;
+    let draft = invalid.draft.unwrap();
+    assert!(draft.problem.as_deref().is_some_and(|p| p.contains("0 user stories") && p.contains("line ")), "{draft:?}");
+    assert_eq!((draft.attempts, draft.digest), (1, None));
+    assert!(invalid.bytes.unwrap_err().to_string().contains("attempt 1 of 2"));
+    scene.look().await;
+    assert_eq!(scene.drafts().attempt, 1, "the next attempt waits");
+
+    scene.bench.pass(12);
+    scene.look().await;
+    assert_eq!(scene.bench.api.all("pods").len(), 2, "the last one's document was needed until now");
+    scene.look().await;
+    let work = scene.drafts();
+    assert_eq!(work.attempt, 2);
+    assert!(work.prompt.contains("0 user stories") && work.prompt.contains("Nothing."), "{}", work.prompt);
+
+    scene.brings(Some(GOOD), None).await;
+    let drafted = scene.look().await;
+    assert_eq!(drafted.bytes.as_deref(), Ok(GOOD.as_bytes()));
+    let done = scene.tidy().await;
+    assert_eq!(done.bytes.as_deref(), Ok(GOOD.as_bytes()));
+    let written = scene.written;
+    scene.bench.pass(1000);
+    scene.look().await;
+    assert_eq!((scene.written, scene.pods()), (written, 0), "what is drafted is not drafted again");
+}
+
+#[tokio::test]
+async fn after_the_last_attempt_it_is_said_plainly() {
+    let mut scene = Scene::drafting().await;
+    scene.look().await;
+    scene.fails("AgentFailed", "the script exited with 3").await;
+    scene.look().await;
+    scene.bench.pass(12);
+    scene.look().await;
+    scene.look().await;
+    scene.brings(Some(BAD), None).await;
+    let failed = scene.look().await.bytes.unwrap_err();
+    assert_eq!(failed.standing(), (Progress::Stalled, "DraftFailed"));
+    for part in ["2 attempts", "spec.drafting.maxAttempts", "0 user stories"] {
+        assert!(failed.to_string().contains(part), "{failed}");
+    }
+    scene.tidy().await;
+    scene.bench.pass(10_000);
+    assert_eq!(scene.look().await.bytes.unwrap_err(), failed);
+    assert_eq!(scene.pods(), 0);
+    scene.change(|object| object.spec.drafting.as_mut().unwrap().max_attempts = 3);
+    scene.look().await;
+    assert_eq!(scene.drafts().attempt, 3, "more attempts can be asked for");
+    scene.change(|object| object.spec.request = Some("Sell trees.".into()));
+    scene.look().await;
+    let work = scene.drafts();
+    assert_eq!((work.attempt, work.prompt.contains("Sell trees."), work.prompt.contains("previous")), (1, true, false));
+}
+
+#[tokio::test]
+async fn nothing_is_drafted_twice_after_a_restart() {
+    let mut scene = Scene::drafting().await;
+    scene.look().await;
+    let pod = scene.name();
+    // The pod was made, and the operator was gone before the status told of it.
+    scene.draft = None;
+    let again = scene.look().await;
+    assert_eq!((again.draft.unwrap().attempts, scene.name()), (1, pod));
+    // A pod that vanished has had its attempt.
+    let gone = scene.pod();
+    scene.bench.api.remove(&format!("pods/{}", scene.name()));
+    scene.bench.errand_is_gone(gone).await;
+    scene.look().await;
+    assert_eq!(scene.drafts().attempt, 2);
+}
+
+#[tokio::test]
+async fn a_source_counts_before_a_draft() {
+    let mut scene = Scene::drafting().await;
+    scene.look().await;
+    scene.change(|object| object.spec.source = serde_json::from_value(json!({"inline": BAD})).unwrap());
+    assert_eq!(scene.look().await.bytes.as_deref(), Ok(BAD.as_bytes()));
+    assert_eq!(scene.pods(), 0);
+    scene.change(|object| {
+        object.spec.source = None;
+        object.spec.drafting = None;
+    });
+    let nobody = scene.look().await.bytes.unwrap_err();
+    assert_eq!(nobody.standing(), (Progress::Stalled, "SourceMissing"));
+}
+
+#[tokio::test]
+async fn an_agent_that_is_missing_is_waited_for() {
+    let mut scene = Scene::drafting().await;
+    scene.bench.no_agent("scribe");
+    let missing = scene.look().await.bytes.unwrap_err();
+    assert_eq!(missing.standing(), (Progress::Reconciling, "AgentNotFound"));
+    let drafting = scene.object.spec.drafting.as_ref();
+    let targets: Vec<Target> = targets("ns", None, drafting).collect();
+    assert_eq!(targets, [Target::new::<Agent>("ns", "scribe")]);
+    scene.bench.agent_with("scribe", json!({"adapter": "Command", "script": "true"}));
+    scene.look().await;
+    assert_eq!(scene.drafts().attempt, 1);
+}
+
+#[tokio::test]
+async fn a_draft_keeps_the_constitution_that_is_in_force() {
+    let mut scene = Scene::drafting().await;
+    scene.object.spec.constitution_ref = Some(LocalRef { name: "shop".into() });
+    let missing = scene.look().await.bytes.unwrap_err();
+    assert_eq!(missing.standing(), (Progress::Reconciling, "WaitingForConstitution"));
+    let text = |principle: &str| {
+        format!("# Shop Constitution\n\n## Core Principles\n\n### I. {principle}\n\nTests MUST come first.\n")
+    };
+    let force = |scene: &mut Scene, text: &str, ready: &str| {
+        scene.bench.memory.documents.lock().unwrap().push(text.as_bytes().to_vec());
+        scene.bench.constitution_is(&json!({
+            "metadata": {"name": "shop", "namespace": "ns"}, "spec": {"source": {"inline": text}},
+            "status": {"approvedDigest": Digest::of_bytes(text.as_bytes()).as_str(), "conditions": [{"type": "Ready",
+                "status": ready, "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}
+        }));
+    };
+    force(&mut scene, &text("Test-First"), "True");
+    scene.look().await;
+    assert!(scene.drafts().prompt.contains("Test-First"), "{}", scene.drafts().prompt);
+    scene.brings(Some(GOOD), None).await;
+    scene.look().await;
+    scene.tidy().await;
+    force(&mut scene, &text("Test-First"), "False");
+    assert_eq!(scene.look().await.bytes.as_deref(), Ok(GOOD.as_bytes()), "what was drafted stays meanwhile");
+    force(&mut scene, &text("Simplicity"), "True");
+    scene.look().await;
+    assert!(scene.drafts().prompt.contains("Simplicity"), "another constitution starts the drafting anew");
+}
+
+#[test]
+fn moments_are_spread_over_objects() {
+    let moments: std::collections::BTreeSet<i64> = (0..100).map(|n| jittered(&format!("uid-{n}"), 300)).collect();
+    assert!(moments.len() > 90, "{}", moments.len());
+    assert!(moments.iter().all(|m| (270_000..=330_000).contains(m)), "{moments:?}");
+    assert_eq!(jittered("uid-1", 300), jittered("uid-1", 300));
+}

@@ -1,0 +1,170 @@
+//! The API server, asked about tokens, rights and namespaces.
+
+use enact_domain::names::{DEFAULT_TENANT, LABEL_TENANT, RESULT_AUDIENCE};
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus, UserInfo};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
+    SubjectAccessReviewSpec,
+};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client};
+use warp::http::{Request, header};
+
+use crate::problem::{Kind, Problem};
+use crate::token::Token;
+
+/// The API server, asked on behalf of whoever sends a request.
+pub struct Cluster {
+    pub(crate) client: Client,
+    pub(crate) default_namespaces: Vec<String>,
+}
+
+impl Cluster {
+    /// Asks with `client`; `default_namespaces` belong to the tenant `default` unless they are labelled otherwise.
+    pub fn new(client: Client, default_namespaces: &[String]) -> Self {
+        let names = default_namespaces.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
+        Self { client, default_namespaces: names.map(str::to_owned).collect() }
+    }
+
+    /// Checks that the API server answers, and that it answers questions about tokens.
+    ///
+    /// # Errors
+    /// What is wrong, for a person.
+    pub async fn ready(&self) -> Result<(), String> {
+        let review = SelfSubjectAccessReview {
+            spec: SelfSubjectAccessReviewSpec {
+                resource_attributes: Some(ResourceAttributes {
+                    group: Some("authentication.k8s.io".into()),
+                    resource: Some("tokenreviews".into()),
+                    verb: Some("create".into()),
+                    ..ResourceAttributes::default()
+                }),
+                ..SelfSubjectAccessReviewSpec::default()
+            },
+            ..SelfSubjectAccessReview::default()
+        };
+        let api: Api<SelfSubjectAccessReview> = Api::all(self.client.clone());
+        let answer = api.create(&PostParams::default(), &review).await.map_err(|error| error.to_string())?;
+        if answer.status.is_some_and(|status| status.allowed) {
+            return Ok(());
+        }
+        Err("this service account may not create tokenreviews; bind it to the server's ClusterRole".into())
+    }
+
+    /// The user whose token this is, if it was made for this server; `wanted` says which tokens are accepted, for whoever sent
+    /// another.
+    ///
+    /// # Errors
+    /// When it is not accepted, or the API server does not answer.
+    pub(crate) async fn user(&self, token: &Token, wanted: &str) -> Result<UserInfo, Problem> {
+        let doing = "check a token";
+        let review = TokenReview {
+            spec: TokenReviewSpec {
+                token: Some(token.expose().to_owned()),
+                audiences: Some(vec![RESULT_AUDIENCE.into()]),
+            },
+            ..TokenReview::default()
+        };
+        let body = serde_json::to_vec(&review).map_err(|error| away(doing, &error))?;
+        let request = Request::post("/apis/authentication.k8s.io/v1/tokenreviews")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body)
+            .map_err(|error| away(doing, &error))?;
+        // Read as text: an answer that kube cannot read would be logged by it, and the token is in it.
+        let text = self.client.request_text(request).await.map_err(|error| away(doing, &error))?;
+        let review: TokenReview =
+            serde_json::from_str(&text).map_err(|_| away(doing, &"its answer is no TokenReview"))?;
+        accepted(review.status.unwrap_or_default(), wanted)
+    }
+
+    /// Whether `user` has this right.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub(crate) async fn may(&self, user: &UserInfo, right: ResourceAttributes) -> Result<bool, Problem> {
+        let review = SubjectAccessReview {
+            spec: SubjectAccessReviewSpec {
+                extra: user.extra.clone(),
+                groups: user.groups.clone(),
+                uid: user.uid.clone(),
+                user: user.username.clone(),
+                resource_attributes: Some(right),
+                ..SubjectAccessReviewSpec::default()
+            },
+            ..SubjectAccessReview::default()
+        };
+        let api: Api<SubjectAccessReview> = Api::all(self.client.clone());
+        let answer = api.create(&PostParams::default(), &review).await;
+        let status = answer.map_err(|error| away("check a right", &error))?.status.unwrap_or_default();
+        Ok(status.allowed && status.denied != Some(true))
+    }
+
+    /// The tenant that owns a namespace, if one does.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub(crate) async fn tenant_of(&self, namespace: &str) -> Result<Option<String>, Problem> {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let found = api.get_metadata_opt(namespace).await.map_err(|error| away("look up a namespace", &error))?;
+        let found = found.map(|namespace| namespace.metadata);
+        Ok(found.and_then(|meta| tenant(namespace, &meta, &self.default_namespaces).map(str::to_owned)))
+    }
+}
+
+/// The user of a token that is good, and good for this server.
+fn accepted(status: TokenReviewStatus, wanted: &str) -> Result<UserInfo, Problem> {
+    // An authenticator that knows nothing of audiences says yes to any, and lists none.
+    let for_us = status.audiences.unwrap_or_default().iter().any(|audience| audience == RESULT_AUDIENCE);
+    if status.authenticated != Some(true) || !for_us {
+        tracing::info!("a token was refused");
+        let why = format!("the API server does not accept the token for the audience {RESULT_AUDIENCE}; {wanted}");
+        return Err(Problem::new(Kind::TokenRefused, why));
+    }
+    Ok(status.user.unwrap_or_default())
+}
+
+/// The tenant that the namespace `name` belongs to: its label, which the webhook guards, or that of the configured namespaces.
+pub(crate) fn tenant<'a>(name: &str, namespace: &'a ObjectMeta, default_namespaces: &[String]) -> Option<&'a str> {
+    let by_default = || default_namespaces.iter().any(|known| known == name).then_some(DEFAULT_TENANT);
+    label(namespace, LABEL_TENANT).or_else(by_default)
+}
+
+/// The value of a label, if it is there and not empty.
+pub(crate) fn label<'a>(object: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+    object.labels.as_ref()?.get(key).map(String::as_str).filter(|value| !value.is_empty())
+}
+
+/// The API server did not answer, or refused to; people read in the log why, and whoever asked does not.
+pub(crate) fn away(doing: &str, error: &dyn std::fmt::Display) -> Problem {
+    tracing::warn!(doing, %error, "the API server did not answer as it should");
+    Problem::new(Kind::Unavailable, "the API server cannot be asked about the sender now; try again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_good_token_for_this_audience_is_accepted() {
+        let review = |authenticated, audiences: &[&str]| TokenReviewStatus {
+            authenticated,
+            audiences: Some(audiences.iter().map(|audience| (*audience).to_owned()).collect()),
+            user: Some(UserInfo { username: Some("ann".into()), ..UserInfo::default() }),
+            error: None,
+        };
+        let user = accepted(review(Some(true), &[RESULT_AUDIENCE]), "").unwrap();
+        assert_eq!(user.username.as_deref(), Some("ann"));
+        for refused in [
+            review(Some(true), &[]),
+            review(Some(true), &["https://kubernetes.default.svc"]),
+            review(None, &[RESULT_AUDIENCE]),
+            review(Some(false), &[RESULT_AUDIENCE]),
+            TokenReviewStatus::default(),
+        ] {
+            let problem = accepted(refused, "it accepts others").unwrap_err();
+            assert_eq!(problem.kind, Kind::TokenRefused);
+            assert!(problem.detail.ends_with("audience enact-server; it accepts others"), "{}", problem.detail);
+        }
+    }
+}

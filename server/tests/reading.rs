@@ -1,0 +1,269 @@
+//! The record over HTTP: who may read what, and what they see.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod support;
+
+use enact_domain::digest::Digest;
+use enact_domain::record::{Event, Kind, Record};
+use enact_store::{Item, ItemKind};
+use serde_json::{Value, json};
+use support::api::{Api, World};
+use support::database::{self, Database, record};
+use support::http::{self, Request};
+use support::{SUBJECT, Server, result};
+
+const SHOP: &str = "team/specifications/shop";
+
+/// The tenant `acme` has three revisions of a specification `shop` in `team`, the third with the content of the first, which `kim` approved;
+/// `reader` may read it.
+async fn scene() -> (Database, Api, Server) {
+    let database = Database::migrated().await;
+    let store = database.store();
+    for (at, content) in [(1_000, "# One\n"), (2_000, "# Two\n"), (3_000, "# One\n")] {
+        store.record(vec![revision("acme", "team", at, content)]).await.unwrap();
+    }
+    let decision = Event::Decision {
+        about: Kind::Specification,
+        name: "shop".into(),
+        digest: Digest::of_bytes(b"# One\n"),
+        approved: true,
+        comment: "as discussed".into(),
+    };
+    let by_kim =
+        Record { actor: "kim".into(), ..record("acme", database::subject(Kind::Approval, "a"), 1_500, decision) };
+    let finding = json!({ "id": "AMB-1", "line": 1, "message": "vague" });
+    let findings = Event::Findings {
+        digest: Digest::of_bytes(b"# Two\n"),
+        analyser: "analysis/1".into(),
+        findings: json!([finding]),
+    };
+    let found = record("acme", database::subject(Kind::Specification, "shop"), 2_500, findings);
+    store.record(vec![by_kim, found]).await.unwrap();
+    let mut world = World::with_pod("pod", "shop-t001-1", SUBJECT, 1);
+    world.reader("reader", "team", &["specifications", "constitutions", "plans"]);
+    world.reader("elsewhere", "elsewhere", &["specifications"]);
+    let api = Api::start(world).await;
+    let server = Server::start(&database.config().url, &api).await;
+    (database, api, server)
+}
+
+fn revision(tenant: &str, namespace: &str, at: i64, content: &str) -> Record {
+    let mut subject = database::subject(Kind::Specification, "shop");
+    subject.namespace = namespace.into();
+    if namespace != "team" {
+        subject.uid = format!("uid-shop-{namespace}");
+    }
+    let mut record = database::revision(tenant, subject, content);
+    record.at = enact_domain::time::Millis(at);
+    record.actor = "ann".into();
+    record
+}
+
+fn numbers(answer: &Value) -> Vec<u64> {
+    answer["revisions"].as_array().unwrap().iter().map(|revision| revision["number"].as_u64().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_documents_history_comes_in_pages() {
+    let (_database, _api, server) = scene().await;
+    let first = server.read("reader", &format!("{SHOP}/revisions?limit=2")).await;
+    assert_eq!((first.status, numbers(&first.json())), (200, vec![3, 2]), "{}", first.text());
+    let newest = &first.json()["revisions"][0];
+    assert_eq!(newest["digest"], Digest::of_bytes(b"# One\n").as_str());
+    assert_eq!((&newest["actor"], &newest["reason"], &newest["at"]), (&json!("ann"), &json!("Source"), &json!(3_000)));
+    assert_eq!(
+        newest["approvals"],
+        json!([{ "actor": "kim", "approved": true, "comment": "as discussed", "at": 1_500 }]),
+        "content that comes back has its decisions"
+    );
+    let next = first.json()["next"].as_i64().expect("there is more");
+    let second = server.read("reader", &format!("{SHOP}/revisions?limit=2&before={next}")).await.json();
+    assert_eq!((numbers(&second), &second["next"]), (vec![1], &Value::Null));
+    let nobody = server.read("reader", "team/specifications/nobody/revisions").await;
+    assert_eq!((nobody.status, nobody.json()), (200, json!({ "revisions": [], "next": null })));
+    assert_eq!(first.header("cache-control"), Some("private, no-store"));
+    assert_eq!(server.metric("enact_server_requests_total{route=\"revisions\",status=\"200\"}").await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revision_is_found_by_number_and_by_digest() {
+    let (_database, _api, server) = scene().await;
+    let digest = Digest::of_bytes(b"# Two\n");
+    for which in ["2", digest.as_str(), &digest.as_str()[7..], digest.short()] {
+        let found = server.read("reader", &format!("{SHOP}/revisions/{which}")).await;
+        assert_eq!((found.status, &found.json()["number"]), (200, &json!(2)), "{which}: {}", found.text());
+        let content = server.read("reader", &format!("{SHOP}/revisions/{which}/content")).await;
+        assert_eq!((content.status, content.body.as_slice()), (200, b"# Two\n".as_slice()));
+        assert_eq!(content.header("content-type"), Some("text/markdown; charset=utf-8"));
+        assert_eq!(content.header("x-content-type-options"), Some("nosniff"));
+    }
+    let found = server.read("reader", &format!("{SHOP}/revisions/2/findings")).await.json();
+    assert_eq!((&found["total"], &found["findings"][0]["id"]), (&json!(1), &json!("AMB-1")), "{found}");
+    let none = server.read("reader", &format!("{SHOP}/revisions/1/findings")).await;
+    none.assert_problem(404, "not-found", "no analysis of this revision");
+    for which in ["9", "abcdef012345", "9/content"] {
+        let missing = server.read("reader", &format!("{SHOP}/revisions/{which}")).await;
+        missing.assert_problem(404, "not-found", "no such revision of Specification shop");
+    }
+    for which in ["abc", "sha256:", "xyzw1"] {
+        let wrong = server.read("reader", &format!("{SHOP}/revisions/{which}")).await;
+        wrong.assert_problem(400, "bad-parameter", "hex digits");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_whom_rbac_lets_get_the_document_reads_it() {
+    let (_database, api, server) = scene().await;
+    let path = format!("{SHOP}/revisions");
+    server.read("unknown", &path).await.assert_problem(401, "token-refused", "kubectl create token enact-reader");
+    let without = http::send(server.readings, &Request::get(&format!("/v1/namespaces/{path}"))).await;
+    without.assert_problem(401, "token-refused", "X-Enact-Token");
+    server.read("elsewhere", &path).await.assert_problem(403, "forbidden", "may not get Specification shop");
+    // An agent's token is for the same audience.
+    server.read("pod", &path).await.assert_problem(403, "forbidden", "system:serviceaccount:team:default");
+    api.change(|world| {
+        let right = ("system:serviceaccount:team:default".into(), "team".into(), "specifications".into());
+        world.rights.push(right);
+    });
+    assert_eq!(server.read("pod", &path).await.status, 200, "RBAC decides, and a no is not kept");
+    let direct = Request::get(&format!("/v1/namespaces/{path}")).header("authorization", "Bearer reader");
+    assert_eq!(http::send(server.readings, &direct).await.status, 200);
+    server.read("reader", "team/plans/shop/revisions").await.assert_status(200);
+    api.change(|world| world.rights.retain(|(_, _, resource)| resource != "plans"));
+    server.read("reader", "team/plans/other/revisions").await.assert_problem(403, "forbidden", "Plan other");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_sees_its_own_record_alone() {
+    let (database, api, server) = scene().await;
+    let store = database.store();
+    store.record(vec![revision("other", "elsewhere", 4_000, "# Other\n")]).await.unwrap();
+    store.record(vec![revision("acme", "second", 4_000, "# Second\n")]).await.unwrap();
+    api.change(|world| {
+        world.namespaces.insert("second".into(), json!({ "enact.dev/tenant": "acme" }));
+        world.reader("second", "second", &["specifications"]);
+        world.reader("system", "kube-system", &["specifications"]);
+        world.reader("free", "free", &["specifications"]);
+    });
+    for (token, namespace, mine) in
+        [("reader", "team", "# One\n"), ("elsewhere", "elsewhere", "# Other\n"), ("second", "second", "# Second\n")]
+    {
+        let path = format!("{namespace}/specifications/shop/revisions");
+        let newest = server.read(token, &path).await.json()["revisions"][0].clone();
+        assert_eq!(newest["digest"], Digest::of_bytes(mine.as_bytes()).as_str(), "{namespace}");
+        for other in ["# One\n", "# Other\n", "# Second\n"].into_iter().filter(|other| *other != mine) {
+            let digest = Digest::of_bytes(other.as_bytes());
+            let content = server.read(token, &format!("{path}/{digest}/content")).await;
+            content.assert_problem(404, "not-found", "no such revision");
+        }
+    }
+    let nobodys = server.read("system", "kube-system/specifications/shop/revisions").await;
+    nobodys.assert_problem(404, "not-found", "belongs to no tenant");
+    let of_default = server.read("free", "free/specifications/shop/revisions").await;
+    assert_eq!((of_default.status, numbers(&of_default.json())), (200, vec![]));
+}
+
+fn item(kind: ItemKind, key: &str, text: &str) -> Item {
+    Item { kind, key: key.into(), line: 5, text: text.into() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_finds_what_stands_in_the_namespaces_own_documents() {
+    let (database, api, server) = scene().await;
+    let store = database.store();
+    let index = async |tenant: &str, namespace: &str, name: &str, text: &str| {
+        let mut subject = database::subject(Kind::Specification, name);
+        (subject.namespace, subject.uid) = (namespace.into(), format!("uid-{name}-{namespace}"));
+        if (namespace, name) == ("team", "shop") {
+            subject.uid = "uid-shop".into();
+        }
+        let items = vec![item(ItemKind::Requirement, "FR-001", text)];
+        store.index_items(tenant, &subject, items).await.unwrap();
+    };
+    index("acme", "team", "shop", "A cart keeps its products for thirty days.").await;
+    index("acme", "team", "basket", "A cart keeps its products for a week.").await;
+    index("acme", "second", "cart", "A cart keeps its products for ever.").await;
+    index("other", "elsewhere", "rival", "A cart keeps its products for nobody.").await;
+    let names = |answer: &Value, list: &str| -> Vec<String> {
+        let entries = answer[list].as_array().unwrap_or_else(|| panic!("{answer}")).iter();
+        entries.map(|hit| hit["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let found = server.read("reader", "team/search?q=how%20long%20does%20a%20cart%20keep%20products").await.json();
+    let mut found_in = names(&found, "hits");
+    found_in.sort();
+    assert_eq!(found_in, ["basket", "shop"], "of its own namespace, whatever the tenant has");
+    let hit = &found["hits"][0];
+    assert_eq!((&hit["item"], &hit["itemKind"], &hit["line"]), (&json!("FR-001"), &json!("Requirement"), &json!(5)));
+    let of_plans = server.read("reader", "team/search?q=cart&kind=task").await.json();
+    assert_eq!(names(&of_plans, "hits"), [""; 0]);
+    assert_eq!(names(&server.read("reader", "team/search?q=cart&limit=1").await.json(), "hits").len(), 1);
+    let principles = server.read("elsewhere", "elsewhere/search?q=cart").await;
+    principles.assert_problem(403, "forbidden", "constitutions");
+    server.read("elsewhere", "elsewhere/search?q=cart&kind=requirement").await.assert_status(200);
+
+    let related = server.read("reader", &format!("{SHOP}/related")).await.json();
+    assert_eq!(names(&related, "related"), ["basket"], "the other namespace is none of the reader's");
+    api.change(|world| {
+        world.namespaces.insert("second".into(), json!({ "enact.dev/tenant": "acme" }));
+        let reader = "system:serviceaccount:team:enact-reader".to_owned();
+        world.rights.push((reader, "second".into(), "specifications".into()));
+    });
+    let more = server.read("reader", &format!("{SHOP}/related")).await.json();
+    assert_eq!(names(&more, "related").len(), 2, "{more}");
+    let one = server.read("reader", &format!("{SHOP}/related?limit=1")).await.json();
+    assert_eq!(names(&one, "related").len(), 1);
+    server.read("reader", "team/specifications/nobody/related").await.assert_problem(404, "not-found", "knows no");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_yes_is_kept_for_a_while() {
+    let (_database, api, server) = scene().await;
+    for _ in 0..3 {
+        server.read("reader", &format!("{SHOP}/revisions/1")).await.assert_status(200);
+    }
+    let asked = |what: &str| api.asked(&format!("POST /apis/{what}"));
+    assert_eq!(asked("authentication.k8s.io/v1/tokenreviews"), 1);
+    assert_eq!(asked("authorization.k8s.io/v1/subjectaccessreviews"), 1);
+    server.read("reader", "team/specifications/door/revisions").await.assert_status(200);
+    assert_eq!(asked("authorization.k8s.io/v1/subjectaccessreviews"), 2, "it is about one object");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_away_is_told_and_comes_back() {
+    let database = Database::migrated().await;
+    let mut world = World::default();
+    world.namespaces.insert("team".into(), json!({ "enact.dev/tenant": "acme" }));
+    world.reader("reader", "team", &["specifications"]);
+    let api = Api::start(world).await;
+    let server = Server::start(&database.config().url, &api).await;
+    let path = format!("{SHOP}/revisions");
+    api.change(|world| world.down = true);
+    let away = server.read("reader", &path).await;
+    away.assert_problem(503, "unavailable", "the API server");
+    assert_eq!(away.header("retry-after"), Some("2"));
+    api.change(|world| world.down = false);
+    server.read("reader", &path).await.assert_status(200);
+    let lost = Server::start("postgres://nobody@127.0.0.1:1/none", &api).await;
+    lost.read("reader", &path).await.assert_problem(503, "unavailable", "the record cannot be read now");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_port_does_its_own() {
+    let (_database, _api, server) = scene().await;
+    let path = format!("/v1/namespaces/{SHOP}/revisions");
+    let read = |method: &str, path: &str| Request::new(method, path).header("x-enact-token", "reader");
+    server.send(&read("GET", &path)).await.assert_problem(404, "not-found", "server.md");
+    let delivered = support::delivery(SUBJECT, 1, "pod", &serde_json::to_vec(&result(SUBJECT, 1)).unwrap());
+    http::send(server.readings, &delivered).await.assert_problem(405, "method-not-allowed", "GET only");
+    let deleted = http::send(server.readings, &read("DELETE", &path)).await;
+    deleted.assert_problem(405, "method-not-allowed", "GET only");
+    assert_eq!(deleted.header("allow"), Some("GET"));
+    for query in ["limit=51", "limit=0", "limit=x", "after=1", "before=1&before=2", "q=cart"] {
+        let answer = http::send(server.readings, &read("GET", &format!("{path}?{query}"))).await;
+        answer.assert_problem(400, "bad-parameter", "");
+    }
+    for odd in ["/v1/namespaces/team/secrets/shop/revisions", "/v1/namespaces/team", "/", "/v1/attempts/a/1/result"] {
+        http::send(server.readings, &read("GET", odd)).await.assert_problem(404, "not-found", "server.md");
+    }
+}
