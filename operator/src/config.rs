@@ -31,6 +31,9 @@ pub enum Command {
 /// Settings of the controllers.
 #[derive(Clone, Debug, Args)]
 pub struct Config {
+    /// Who says what texts mean.
+    #[command(flatten)]
+    pub embedder: enact_embed::Settings,
     /// Postgres URL of the application's login.
     #[arg(long, env = "ENACT_DATABASE_URL", hide_env_values = true)]
     pub database_url: String,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Tenant};
 use enact_domain::names::DEFAULT_TENANT;
-use enact_domain::record::Record;
+use enact_domain::record::{Kind, Record, Subject};
 use enact_domain::time::Millis;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::events::{Event, EventType, Recorder as Events};
@@ -24,6 +24,7 @@ use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::plan::Runtimes;
 use crate::references::{References, Target};
+use crate::search::{self, Search};
 use crate::sourcing::errands::Errands;
 use crate::tenant::cluster::{Cluster, NamespaceEntry};
 use crate::tenant::status::is_stalled;
@@ -77,6 +78,8 @@ pub struct Context {
     pub news: News,
     /// Whom documents concern that they do not name.
     pub circles: Circles,
+    /// The way to the search index.
+    pub search: Search,
 }
 
 /// Objects of our kinds, as they were last seen.
@@ -165,8 +168,9 @@ impl Context {
     }
 
     /// Tells everybody whom it concerns that an object is gone.
-    pub fn departed(&self, target: &Target) {
+    pub fn departed(&self, target: &Target, uid: &str) {
         self.references.touched(target);
+        self.withdraw(target, uid);
         let overlapping = target.place::<Specification>().map(|place| self.circles.overlaps.gone(&place));
         for (namespace, name) in overlapping.into_iter().flatten() {
             self.references.specifications.wake_one(ObjectRef::new(&name).within(&namespace));
@@ -175,6 +179,19 @@ impl Context {
         let plan = target.place::<Plan>().map(|place| self.circles.plans.gone(&place));
         for (namespace, name) in specification.into_iter().chain(plan).flatten() {
             self.references.constitutions.wake_one(ObjectRef::new(&name).within(&namespace));
+        }
+    }
+
+    /// Takes an object that is gone out of the search index.
+    fn withdraw(&self, target: &Target, uid: &str) {
+        let of = |kind: Kind, place: Option<(String, String)>| place.map(|place| (kind, place));
+        let known = of(Kind::Specification, target.place::<Specification>())
+            .or_else(|| of(Kind::Constitution, target.place::<Constitution>()))
+            .or_else(|| of(Kind::Plan, target.place::<Plan>()));
+        let Some((kind, (namespace, name))) = known else { return };
+        if let Some(member) = self.tenant_of(&namespace) {
+            let subject = Subject { kind, namespace, name, uid: uid.to_owned() };
+            search::offer(self, &member.tenant, subject, "", Vec::new);
         }
     }
 

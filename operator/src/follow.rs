@@ -65,10 +65,14 @@ pub async fn config_maps(ctx: Arc<Context>, shutdown: CancellationToken) {
 }
 
 /// Tells everybody whom it concerns of objects of ours that are gone.
-pub async fn departures(gone: impl Stream<Item = Target> + Send, ctx: Arc<Context>, shutdown: CancellationToken) {
+pub async fn departures(
+    gone: impl Stream<Item = (Target, String)> + Send,
+    ctx: Arc<Context>,
+    shutdown: CancellationToken,
+) {
     let mut gone = Box::pin(gone.take_until(shutdown.cancelled_owned()));
-    while let Some(target) = gone.next().await {
-        ctx.departed(&target);
+    while let Some((target, uid)) = gone.next().await {
+        ctx.departed(&target, &uid);
     }
 }
 

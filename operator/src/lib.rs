@@ -24,6 +24,7 @@ pub mod plan;
 pub mod pods;
 pub mod references;
 pub mod run;
+pub mod search;
 pub mod shelf;
 pub mod sourcing;
 pub mod subjects;

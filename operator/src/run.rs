@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Tenant};
+use enact_embed::Embedder;
 use enact_service::health::{self, Health};
 use enact_service::http;
 use enact_store::{Recorder, Store};
@@ -34,6 +35,7 @@ use crate::memory::{Memory, Postgres};
 use crate::metrics::Metrics;
 use crate::plan::Runtimes;
 use crate::references::{References, Referrers, Target};
+use crate::search::{self, Search};
 use crate::sourcing::errands::Errands;
 use crate::subjects::Subjects;
 use crate::tenant::cluster::{Cluster, follow_namespaces, follow_objects};
@@ -93,9 +95,10 @@ async fn lead(
     const LOST: &str = "the leader lease is lost";
     let shutdown = CancellationToken::new();
     let (recorder, flusher) = Recorder::start(store.clone());
+    let index = Box::new(search::Postgres { store: store.clone(), embedder: Embedder::new(&config.embedder) });
     let memory = Box::new(Postgres { store, recorder });
     let (ctx, controllers) = assemble(client, config, memory, metrics);
-    let mut tasks = controllers.spawn(&ctx, &shutdown);
+    let mut tasks = controllers.spawn(&ctx, index, &shutdown);
     let mut failure = tokio::select! {
         () = stop.cancelled() => None,
         () = candidate.lost() => Some(LOST),
@@ -128,7 +131,8 @@ async fn lead(
 
 /// The controllers before they run.
 struct Controllers {
-    departed: mpsc::UnboundedReceiver<Target>,
+    departed: mpsc::UnboundedReceiver<(Target, String)>,
+    jobs: tokio::sync::mpsc::Receiver<search::Job>,
     tenants: Controller<Tenant>,
     constitutions: Controller<Constitution>,
     specifications: Controller<Specification>,
@@ -142,6 +146,7 @@ fn assemble(client: Client, config: Config, memory: Box<dyn Memory>, metrics: Me
     let (mut subjects, decided) = Subjects::new();
     let mut listings = Listings::default();
     let tenants = listings.controller(Api::<Tenant>::all(client.clone()));
+    let (search, jobs) = Search::new();
     let (gone, departed) = mpsc::unbounded();
     let constitutions = listings
         .telling(Api::<Constitution>::all(client.clone()), departures(gone.clone()))
@@ -197,22 +202,32 @@ fn assemble(client: Client, config: Config, memory: Box<dyn Memory>, metrics: Me
         library: Library::default(),
         news: News::default(),
         circles: Circles::default(),
+        search,
     });
     (
         ctx,
-        Controllers { departed, tenants, constitutions, specifications, plans, agents, approvals: approval_controller },
+        Controllers {
+            departed,
+            jobs,
+            tenants,
+            constitutions,
+            specifications,
+            plans,
+            agents,
+            approvals: approval_controller,
+        },
     )
 }
 
 /// Tells of objects that were deleted, once the cache shows it.
-fn departures<K>(gone: mpsc::UnboundedSender<Target>) -> impl FnMut(&Event<K>) + Send + 'static
+fn departures<K>(gone: mpsc::UnboundedSender<(Target, String)>) -> impl FnMut(&Event<K>) + Send + 'static
 where
     K: Resource<DynamicType = ()>,
 {
     move |event| {
         if let Event::Delete(object) = event {
             // The receiver is gone only when the process ends.
-            let _ = gone.unbounded_send(Target::of(object));
+            let _ = gone.unbounded_send((Target::of(object), object.meta().uid.clone().unwrap_or_default()));
         }
     }
 }
@@ -227,7 +242,7 @@ where
 }
 
 impl Controllers {
-    fn spawn(self, ctx: &Arc<Context>, shutdown: &CancellationToken) -> JoinSet<()> {
+    fn spawn(self, ctx: &Arc<Context>, index: Box<dyn search::Index>, shutdown: &CancellationToken) -> JoinSet<()> {
         let mut set = JoinSet::new();
         let (ctx, stop) = (|| ctx.clone(), || shutdown.clone());
         set.spawn(follow::tasks(ctx(), stop()));
@@ -235,6 +250,7 @@ impl Controllers {
         set.spawn(follow::errands(ctx(), stop()));
         set.spawn(follow::config_maps(ctx(), stop()));
         set.spawn(follow::departures(self.departed, ctx(), stop()));
+        set.spawn(search::run(ctx(), index, self.jobs, stop()));
         set.spawn(follow_namespaces(ctx(), stop()));
         for kind in tenant::objects::Kind::ALL {
             set.spawn(follow_objects(kind, ctx(), stop()));

@@ -9,12 +9,13 @@ use kube::runtime::events::EventType;
 
 use super::decide::Decision;
 use super::observe::Observed;
-use super::record::is_turn;
+use super::record::{is_turn, subject};
 use super::status::{Shared as _, Standing};
 use super::{Document, RESYNC};
 use crate::context::Context;
 use crate::error::Error;
 use crate::patch;
+use crate::search;
 
 /// Writes the status, and tells of a turn.
 ///
@@ -29,6 +30,9 @@ pub async fn apply<D: Document>(
 ) -> Result<(), Error> {
     let turn = is_turn(&before, &decision);
     let content = seen.content.ok();
+    if let (Some(tenant), Some(content)) = (&seen.tenant, content.as_ref().filter(|c| c.error.is_none())) {
+        search::offer(ctx, tenant, subject(object), content.digest.as_str(), || D::items(&content.facts));
+    }
     let mut standing = before.after(&decision, content.as_ref(), object.meta().generation, ctx.now());
     standing.source = seen.sourcing.source;
     let status = D::drafted(object.status().cloned().unwrap_or_default(), seen.sourcing.draft);

@@ -29,6 +29,7 @@ use enact_crds::{Constitution, Specification};
 use enact_domain::analysis::Report;
 use enact_domain::record::Kind;
 use enact_domain::speckit::Parsed;
+use enact_store::Item;
 use k8s_openapi::NamespaceResourceScope;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt as _};
@@ -92,6 +93,8 @@ pub trait Document:
     ) -> impl Future<Output = Result<Content<Self::Facts>, Error>> + Send;
     /// What objects of this kind refer to.
     fn referrers(references: &References) -> &Referrers<Self>;
+    /// What a content is searched by.
+    fn items(facts: &Self::Facts) -> Vec<Item>;
     /// Tells those that are concerned, but do not refer to the object, as it stands.
     fn announce(&self, ctx: &Context);
 }

@@ -34,6 +34,11 @@ impl News {
         same
     }
 
+    /// Forgets what was told under this name.
+    pub fn forget(&self, name: &str) {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
     /// Whether this digest was remembered last, if one was.
     pub fn knows(&self, name: &str, digest: &Digest) -> Option<bool> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner).get(name).map(|known| known == digest)

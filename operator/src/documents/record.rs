@@ -28,12 +28,7 @@ pub fn records<D: Document>(
     decision: &Decision,
 ) -> Vec<Record> {
     let Some(tenant) = &seen.tenant else { return Vec::new() };
-    let subject = Subject {
-        kind: D::KIND,
-        namespace: object.namespace().unwrap_or_default(),
-        name: object.name_any(),
-        uid: object.uid().unwrap_or_default(),
-    };
+    let subject = subject(object);
     let record = |actor: &str, event| Record {
         tenant: tenant.clone(),
         subject: subject.clone(),
@@ -60,6 +55,16 @@ pub fn records<D: Document>(
         records.push(record(ACTOR, transition(&object.resource_version().unwrap_or_default(), decision)));
     }
     records
+}
+
+/// The object, as the record knows it.
+pub fn subject<D: Document>(object: &D) -> Subject {
+    Subject {
+        kind: D::KIND,
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
+    }
 }
 
 /// Remembers what was recorded.

@@ -31,6 +31,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::search;
 use crate::shelf::version;
 
 /// Most actions of one pass; the rest is for the next, so that ends of attempts are never kept waiting by many starts.
@@ -220,6 +221,9 @@ async fn pass_over(
         room::give_back(&pass);
         return Err(error);
     }
+    search::offer(ctx, &valid.member.tenant, record::subject_of(&pass), valid.content.digest.as_str(), || {
+        search::of_plan(&observed.plan.spec.decisions, &valid.content.compiled.tasks)
+    });
     let applied = apply::apply(&pass, runtime).await;
     let wake = status::write(&pass, &applied, runtime).await?;
     if let Some(error) = applied.failure {

@@ -14,7 +14,7 @@ pub fn records(pass: &Pass) -> Vec<Record> {
     if started(&pass.observed.plan).is_none() {
         out.push(record(
             pass,
-            plan(pass),
+            subject_of(pass),
             Event::Revision {
                 digest: pass.valid.content.digest.clone(),
                 version: None,
@@ -29,7 +29,7 @@ pub fn records(pass: &Pass) -> Vec<Record> {
     }
     if let Some((key, phase, reason, message)) = status::transition(pass) {
         let state = format!("{phase:?}");
-        out.push(record(pass, plan(pass), Event::Transition { key, state, reason, message, task: None }));
+        out.push(record(pass, subject_of(pass), Event::Transition { key, state, reason, message, task: None }));
     }
     out
 }
@@ -99,7 +99,8 @@ fn record(pass: &Pass, subject: Subject, event: Event) -> Record {
     Record { tenant: pass.valid.member.tenant.clone(), subject, at: pass.observed.now, actor: ACTOR.into(), event }
 }
 
-fn plan(pass: &Pass) -> Subject {
+/// The plan, as the record knows it.
+pub fn subject_of(pass: &Pass) -> Subject {
     Subject {
         kind: Kind::Plan,
         namespace: pass.observed.namespace.clone(),
@@ -111,7 +112,7 @@ fn plan(pass: &Pass) -> Subject {
 /// The object that a node's attempts belong to: its Task, or the Plan for the integration. None when the Task does not exist.
 fn subject(pass: &Pass, node: usize) -> Option<Subject> {
     if pass.is_integration(node) {
-        return Some(plan(pass));
+        return Some(subject_of(pass));
     }
     let name = &pass.valid.content.compiled.names[node];
     let entry = pass.observed.children.tasks.get(name)?;

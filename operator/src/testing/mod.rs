@@ -41,6 +41,7 @@ use crate::metrics::Metrics;
 use crate::plan::Runtimes;
 use crate::pods::AttemptPod;
 use crate::references::{References, Referrers, Target};
+use crate::search::{Job, Search};
 use crate::sourcing::errands::Errands;
 use crate::tenant::cluster::{Cluster, NamespaceEntry};
 
@@ -145,6 +146,8 @@ pub struct Bench {
     plans: Writer<Plan>,
     agents: Writer<Agent>,
     looks: Looks,
+    /// What is offered to the search index.
+    pub jobs: tokio::sync::mpsc::Receiver<Job>,
 }
 
 /// Those that are to be looked at again.
@@ -180,6 +183,7 @@ impl Bench {
             approvals: Referrers::new(approvals.clone()).0,
         };
         let reporter = Reporter { controller: "enact-operator".into(), instance: None };
+        let (search, jobs) = Search::new();
         let time = Arc::new(AtomicI64::new(START));
         let clock = time.clone();
         let ctx = Context {
@@ -201,6 +205,7 @@ impl Bench {
             library: Library::default(),
             news: News::default(),
             circles: Circles::default(),
+            search,
         };
         ctx.index.follow_tasks(stream::iter([Event::Init, Event::InitDone])).await;
         ctx.index.follow_pods(stream::iter([Event::Init, Event::InitDone]), |_| {}).await;
@@ -219,6 +224,7 @@ impl Bench {
             plans: plans_writer,
             agents: agents_writer,
             looks,
+            jobs,
         }
     }
 
@@ -347,7 +353,7 @@ impl Bench {
         let object: Specification = serde_json::from_value(self.api.get(&key)).unwrap();
         self.api.remove(&key);
         self.specifications.apply_watcher_event(&Event::Delete(object.clone()));
-        self.ctx.departed(&Target::of(&object));
+        self.ctx.departed(&Target::of(&object), object.metadata.uid.as_deref().unwrap_or_default());
     }
 
     /// A Tenant with this spec, and its namespaces.

@@ -3,6 +3,8 @@
 mod amendment;
 pub mod impact;
 
+use std::sync::Arc;
+
 use enact_crds::approval::SubjectKind;
 use enact_crds::common::{ApprovalPolicy, NamespacedRef};
 use enact_crds::constitution::Amendment;
@@ -11,6 +13,7 @@ use enact_crds::{Constitution, ConstitutionStatus, convert};
 use enact_domain::condition::Progress;
 use enact_domain::record::Kind;
 use enact_domain::rules::{self, Loosened, Rule, Scope, inherit};
+use enact_store::Item;
 use kube::ResourceExt as _;
 
 use super::Document;
@@ -24,10 +27,13 @@ use super::source::Found;
 use crate::context::Context;
 use crate::error::Error;
 use crate::references::{References, Referrers, Target};
+use crate::search;
 
 /// What a constitution says, for its status.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Facts {
+    /// The whole text.
+    pub text: Arc<ConstitutionText>,
     /// The version that it gives itself.
     pub version: Option<String>,
     /// How many principles it has.
@@ -106,7 +112,7 @@ impl Document for Constitution {
 
     fn tell(&self, ctx: &Context, facts: Option<Facts>, status: ConstitutionStatus) -> ConstitutionStatus {
         let status = ConstitutionStatus { impact: Some(impact::of(ctx, &place(self))), ..status };
-        let Some(Facts { version, principles, rules, inherits, amendment }) = facts else { return status };
+        let Some(Facts { version, principles, rules, inherits, amendment, .. }) = facts else { return status };
         ConstitutionStatus { version, principles, rules, inherits, amendment, ..status }
     }
 
@@ -131,6 +137,7 @@ impl Document for Constitution {
             quality: Some(quality(&text.report.quality)),
             open_questions: 0,
             facts: Facts {
+                text: text.clone(),
                 version: constitution.version.as_ref().map(|v| cut(&v.text)),
                 principles: len(constitution.principles.len()),
                 rules: len(own.len()),
@@ -159,6 +166,10 @@ impl Document for Constitution {
 
     fn referrers(references: &References) -> &Referrers<Self> {
         &references.constitutions
+    }
+
+    fn items(facts: &Facts) -> Vec<Item> {
+        search::of_constitution(&facts.text)
     }
 
     fn announce(&self, _: &Context) {}

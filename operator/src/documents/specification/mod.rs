@@ -3,6 +3,7 @@
 pub mod overlap;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use enact_crds::approval::SubjectKind;
 use enact_crds::common::{ApprovalPolicy, NamespacedRef};
@@ -12,6 +13,7 @@ use enact_crds::{Specification, SpecificationStatus};
 use enact_domain::analysis;
 use enact_domain::record::Kind;
 use enact_domain::rules::{self, Meta, Scope};
+use enact_store::Item;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 
@@ -25,11 +27,14 @@ use super::source::Found;
 use crate::context::Context;
 use crate::error::Error;
 use crate::references::{References, Referrers, Target};
+use crate::search;
 use crate::sourcing::Drafter;
 
 /// What a specification says, for its status.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Facts {
+    /// The whole text.
+    pub text: Arc<SpecificationText>,
     /// Its title.
     pub title: Option<String>,
     /// User stories.
@@ -46,7 +51,7 @@ pub struct Facts {
 
 impl Facts {
     /// What a text says.
-    pub fn of(text: &SpecificationText) -> Self {
+    pub fn of(text: &Arc<SpecificationText>) -> Self {
         let spec = &text.parsed.model;
         let question = |q: &analysis::Question| Question {
             id: q.id.clone(),
@@ -56,6 +61,7 @@ impl Facts {
             location: cut(&q.location),
         };
         Self {
+            text: text.clone(),
             title: spec.title.as_ref().map(|t| cut(&t.text)),
             stories: len(spec.stories.len()),
             requirements: len(spec.requirements.len()),
@@ -122,9 +128,12 @@ impl Document for Specification {
         self.status.as_ref()
     }
 
-    fn tell(&self, _: &Context, facts: Option<Facts>, status: SpecificationStatus) -> SpecificationStatus {
+    fn tell(&self, ctx: &Context, facts: Option<Facts>, mut status: SpecificationStatus) -> SpecificationStatus {
+        if let Some(related) = ctx.search.related(&self.uid().unwrap_or_default()) {
+            status.related = related;
+        }
         let Some(facts) = facts else { return status };
-        let Facts { title, stories, requirements, success_criteria, open_questions, questions } = facts;
+        let Facts { title, stories, requirements, success_criteria, open_questions, questions, .. } = facts;
         SpecificationStatus { title, stories, requirements, success_criteria, open_questions, questions, ..status }
     }
 
@@ -169,6 +178,10 @@ impl Document for Specification {
 
     fn referrers(references: &References) -> &Referrers<Self> {
         &references.specifications
+    }
+
+    fn items(facts: &Facts) -> Vec<Item> {
+        search::of_specification(&facts.text)
     }
 
     fn announce(&self, ctx: &Context) {
