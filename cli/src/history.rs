@@ -16,10 +16,12 @@ use crate::cluster::Cluster;
 use crate::document::Document;
 use crate::record::{Finding, Record, Revision};
 use crate::terminal::{self, Paint, note};
-use crate::text::{one_line, pad, safe, width};
+use crate::text::{fit, one_line, pad, safe, width};
 
 /// Most revisions that the server gives at once.
 const PAGE: u32 = 50;
+/// Most columns of a cell that others filled.
+const WIDEST: usize = 60;
 /// The words by which a person names what stands now, and what was approved last.
 const PRESENT: &str = "present";
 const APPROVED: &str = "approved";
@@ -29,7 +31,7 @@ pub async fn history(cluster: &Cluster, options: &History) -> Result<ExitCode> {
     let record = Record::open(cluster).await?;
     let (mut revisions, mut before) = (Vec::new(), None);
     let more = loop {
-        let left = options.limit - u32::try_from(revisions.len()).unwrap_or(options.limit);
+        let left = options.limit.saturating_sub(u32::try_from(revisions.len()).unwrap_or(u32::MAX));
         if left == 0 {
             break before.is_some();
         }
@@ -87,8 +89,8 @@ fn cells(revision: &Revision) -> [String; 7] {
         short(&revision.digest),
         one_line(revision.version.as_deref().unwrap_or_default()),
         revision.when(),
-        one_line(&revision.actor),
-        one_line(&format!("{}{}", revision.reason, commit.unwrap_or_default())),
+        fit(&revision.actor, WIDEST),
+        fit(&format!("{}{}", revision.reason, commit.unwrap_or_default()), WIDEST),
         decisions.into_iter().flatten().collect::<Vec<_>>().join("; "),
     ]
 }

@@ -38,11 +38,13 @@ fn every_object_is_one_that_the_api_takes() {
     assert_eq!(shop.kinds(), ["Agent", "Agent", "ConfigMap", "Constitution", "Plan", "Specification", "Tenant"]);
     let minimal = load(&examples().join("minimal"));
     assert_eq!(minimal.kinds(), ["Agent", "Plan", "Tenant"]);
+    let documents = load(&examples().join("documents"));
+    assert_eq!(documents.kinds(), ["Agent", "Constitution", "Plan", "Specification"]);
 }
 
 #[test]
 fn references_and_graphs_hold() {
-    for folder in [examples(), examples().join("minimal")] {
+    for folder in [examples(), examples().join("minimal"), examples().join("documents")] {
         let example = load(&folder);
         let plan: Plan = example.only();
         let agents: BTreeSet<String> = example.all::<Agent>().into_iter().filter_map(|a| a.metadata.name).collect();

@@ -293,6 +293,7 @@ fn a_conflict_is_shown_by_section_and_nothing_is_lost() {
         "{}",
         ran.stderr
     );
+    assert!(ran.stderr.trim_end().ends_with("-n demo"), "{}", ran.stderr);
     let again = ["edit", "spec/shop", "-f", "shop.merged.md", "--base", base];
     let unsettled = api.enact(&again);
     assert_eq!(unsettled.code, Some(1));
@@ -311,6 +312,7 @@ fn an_edit_from_a_file_is_merged_from_what_it_was_made_of() {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert_eq!(text(&world), two().replace("None.", "Some."), "both changes are in it");
     assert_eq!(api.enact(&["edit", "spec/shop", "-f", "new.md"]).code, Some(2), "without a base nothing is told apart");
+    assert_eq!(fs::read_dir(api.here()).unwrap().count(), 2, "the file is kept by its owner: {:?}", api.here());
     fs::write(api.here().join("empty.md"), "\n").unwrap();
     let empty = api.enact(&["edit", "spec/shop", "-f", "empty.md", "--base", &digest(ONE)]);
     assert!(empty.code == Some(1) && empty.stderr.contains("the document is empty"), "{}", empty.stderr);

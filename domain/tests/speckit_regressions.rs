@@ -1,4 +1,4 @@
-//! Inputs that once broke something, found by the fuzz targets in `fuzz/`, and every document of the corpus where it is at hand.
+//! Inputs that once broke something (the fuzz targets in `fuzz/` look for more), and every document of the corpus where it is at hand.
 
 mod speckit_checks;
 

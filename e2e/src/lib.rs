@@ -3,8 +3,10 @@
 //! Each test has a [`Stage`]: a tenant and a namespace of its own, made when it begins and taken away when it ends, however it ends. What
 //! an earlier run left under the same name is removed first. Tests wait for conditions; how long is generous, since machines are slow.
 
+pub mod documents;
 pub mod git;
 pub mod installation;
+pub mod people;
 mod report;
 mod stage;
 pub mod work;

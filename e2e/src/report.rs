@@ -12,14 +12,14 @@ pub(crate) fn report(stage: &Stage) -> String {
     for args in [
         &[
             "get",
-            "tenants,plans,tasks,approvals,specifications,pods",
+            "tenants,constitutions,specifications,plans,tasks,approvals,pods",
             "--ignore-not-found",
             "-o",
             "wide",
             "-n",
             namespace,
         ][..],
-        &["get", "plans", "-o", "yaml", "-n", namespace],
+        &["get", "constitutions,specifications,plans", "-o", "yaml", "-n", namespace],
         &["get", "events", "--sort-by=.lastTimestamp", "-n", namespace],
         &[
             "logs",

@@ -106,7 +106,7 @@ impl Stage {
         Ok(Client::try_from(config)?)
     }
 
-    async fn apply_with(&self, client: &Client, yaml: &str) -> Result<()> {
+    pub(crate) async fn apply_with(&self, client: &Client, yaml: &str) -> Result<()> {
         for object in documents(yaml)? {
             let types = object.types.clone().context("a document without kind")?;
             let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(types)?);

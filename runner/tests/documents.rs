@@ -22,6 +22,8 @@ fn fetch(server: &EnactServer, work: FetchWork) -> Ended {
     Pod::errand(server, ErrandWork::Fetch(work)).run("fetch")
 }
 
+type Change = fn(&mut FetchWork);
+
 fn drafting(adapter: Adapter) -> ErrandWork {
     ErrandWork::Draft(DraftWork {
         name: "cart".into(),
@@ -103,21 +105,21 @@ fn only_the_file_itself_is_fetched_where_the_server_allows() {
 fn what_is_not_there_is_told_with_what_to_check() {
     let (git, server) = (GitServer::start(), EnactServer::start(&[]));
     git.commit("main", &[(PATH, TEXT)]);
-    let with = |change: &dyn Fn(&mut FetchWork)| {
+    let with = |change: Change| {
         let mut work = wanted(&git.url, "main");
         change(&mut work);
         let ended = fetch(&server, work);
         (ended.report.reason, ended.report.message)
     };
-    let cases: [(&dyn Fn(&mut FetchWork), Reason, &str); 8] = [
-        (&|w| w.revision = "gone".into(), Reason::RevisionNotFound, "spec.source.git.revision"),
-        (&|w| w.revision = "0".repeat(40), Reason::RevisionNotFound, "0000000"),
-        (&|w| w.path = "specs/002/spec.md".into(), Reason::PathNotFound, "spec.source.git.path"),
-        (&|w| w.path = "specs".into(), Reason::DocumentRefused, "directory"),
-        (&|w| w.url = w.url.replace("repository", "none"), Reason::RepositoryDenied, "spec.source.git.url"),
-        (&|w| w.url = "http://no-such-host.invalid/a.git".into(), Reason::RepositoryUnreachable, "resolved"),
-        (&|w| w.url = "file:///etc".into(), Reason::InvalidAssignment, "https://"),
-        (&|w| w.path = "../etc/passwd".into(), Reason::InvalidAssignment, "path"),
+    let cases: [(Change, Reason, &str); 8] = [
+        (|w| w.revision = "gone".into(), Reason::RevisionNotFound, "spec.source.git.revision"),
+        (|w| w.revision = "0".repeat(40), Reason::RevisionNotFound, "0000000"),
+        (|w| w.path = "specs/002/spec.md".into(), Reason::PathNotFound, "spec.source.git.path"),
+        (|w| w.path = "specs".into(), Reason::DocumentRefused, "directory"),
+        (|w| w.url = w.url.replace("repository", "none"), Reason::RepositoryDenied, "spec.source.git.url"),
+        (|w| w.url = "http://no-such-host.invalid/a.git".into(), Reason::RepositoryUnreachable, "resolved"),
+        (|w| w.url = "file:///etc".into(), Reason::InvalidAssignment, "https://"),
+        (|w| w.path = "../etc/passwd".into(), Reason::InvalidAssignment, "path"),
     ];
     for (change, reason, part) in cases {
         let (found, message) = with(change);
@@ -217,7 +219,9 @@ fn recorded_drafts_are_played_back_by_attempt() {
         [(&[("cart.md", "any")][..], "any"), (&[("cart.md", "any"), ("cart.2.md", "second")], "second")]
     {
         let pod = pod();
-        files.iter().for_each(|(name, text)| pod.write(&format!("replay/{name}"), text));
+        for (name, text) in files {
+            pod.write(&format!("replay/{name}"), text);
+        }
         let ended = pod.run("draft");
         assert_eq!(ended.report.document, Some(Digest::of_bytes(text.as_bytes())), "{}", ended.log);
     }

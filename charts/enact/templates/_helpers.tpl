@@ -112,6 +112,54 @@ labels:
 {{- end }}
 {{- end }}
 
+{{- /* Environment, volumes and mounts of whoever asks what texts mean. */}}
+{{- define "enact.search.env" }}
+{{- with .Values.search }}
+- name: ENACT_EMBEDDER
+  value: {{ .embedder }}
+{{- if eq .embedder "openai" }}
+- name: ENACT_EMBED_URL
+  value: {{ required "search.openai.url is the endpoint's base URL, as in https://api.openai.com/v1" .openai.url | quote }}
+- name: ENACT_EMBED_MODEL
+  value: {{ required "search.openai.model is the endpoint's name of the model" .openai.model | quote }}
+{{- if .openai.keySecret }}
+- name: ENACT_EMBED_KEY_FILE
+  value: /etc/enact/embedder/key
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "enact.search.volumeMounts" }}
+{{- if eq .Values.search.embedder "minilm" }}
+- name: models
+  mountPath: /models
+  subPath: models
+  readOnly: true
+{{- else if and (eq .Values.search.embedder "openai") .Values.search.openai.keySecret }}
+- name: embedder
+  mountPath: /etc/enact/embedder
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{- define "enact.search.volumes" }}
+{{- $search := .Values.search }}
+{{- if eq $search.embedder "minilm" }}
+- name: models
+  image:
+    reference: {{ include "enact.image" (list . $search.minilm.image) }}
+    pullPolicy: {{ .Values.image.pullPolicy }}
+{{- else if and (eq $search.embedder "openai") $search.openai.keySecret }}
+- name: embedder
+  secret:
+    secretName: {{ $search.openai.keySecret }}
+    items:
+      - key: {{ $search.openai.keySecretKey }}
+        path: key
+{{- end }}
+{{- end }}
+
 {{- define "enact.log.env" -}}
 - name: ENACT_LOG
   value: {{ .Values.log.filter | quote }}

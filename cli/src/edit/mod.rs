@@ -52,7 +52,8 @@ pub async fn edit(cluster: &Cluster, options: &Edit) -> Result<ExitCode> {
     let saved = Box::pin(save(cluster, &options.subject, &base, &ours, options.message.as_deref())).await;
     let name = &options.subject.name;
     // What came from a file is there still.
-    if !matches!(saved, Ok(None)) && options.file.is_none() {
+    let held = options.file.as_deref().is_some_and(|file| file != Path::new("-"));
+    if !matches!(saved, Ok(None)) && !held {
         let place = keep::text(name, "yours", &ours)?;
         note(&format!("your text is in {}", place.display()));
     }
@@ -62,9 +63,10 @@ pub async fn edit(cluster: &Cluster, options: &Edit) -> Result<ExitCode> {
     let kind = format!("{:?}", options.subject.kind).to_ascii_lowercase();
     bail!(
         "somebody else changed the same; both are in {0}, with Git's markers: settle them there, and then say: enact edit {kind}/{name} \
-         -f {0} --base {1}",
+         -f {0} --base {1} -n {2}",
         place.display(),
         Digest::of_bytes(theirs.as_bytes()).short(),
+        cluster.namespace,
     )
 }
 
@@ -140,8 +142,11 @@ pub async fn rollback(cluster: &Cluster, options: &Rollback) -> Result<ExitCode>
 
 /// The text that a person began from.
 async fn base(cluster: &Cluster, document: &Document, digest: &str) -> Result<String> {
-    if document.digest().is_some_and(|present| present.starts_with(digest)) {
-        return Ok(document.present(cluster).await?.text);
+    // The record may not have it yet, or not be there.
+    if let Ok(present) = document.present(cluster).await
+        && Digest::of_bytes(present.text.as_bytes()).as_str().starts_with(digest)
+    {
+        return Ok(present.text);
     }
     Record::open(cluster).await?.content(&document.subject, digest).await
 }

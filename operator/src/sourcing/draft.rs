@@ -60,8 +60,7 @@ pub async fn content(ctx: &Context, subject: &Subject, drafter: &Drafter<'_>) ->
         Ok(digest) => digest,
         Err(missing) => {
             // What was drafted stays while its constitution is being changed.
-            let drafted = known.as_ref().and_then(|draft| draft.digest.clone());
-            let bytes = match drafted {
+            let bytes = match known.as_ref().and_then(|draft| draft.digest.clone()) {
                 Some(digest) => ctx.memory.content(&member.tenant, &digest.into()).await?.ok_or(missing),
                 None => Err(missing),
             };
@@ -135,7 +134,7 @@ impl Desk<'_> {
                 Stand::Over(outcome) => self.over(draft, &entry, *outcome).await,
             },
             None if attempt == 0 => self.start(draft, None).await,
-            None if attempt >= self.most() => Ok(self.failed(draft)),
+            None if attempt >= self.most() => Ok(Self::failed(draft)),
             None => match self.waits(&draft) {
                 Some(until) => Ok(self.waiting(draft, until)),
                 None => self.start(draft, None).await,
@@ -173,7 +172,7 @@ impl Desk<'_> {
                 if told {
                     errands::dismiss(self.ctx, self.subject, &[]).await?;
                 }
-                Ok(self.failed(draft))
+                Ok(Self::failed(draft))
             }
             Some(until) => Ok(self.waiting(draft, until)),
             None if told => self.start(draft, document.as_deref()).await,
@@ -252,12 +251,11 @@ impl Desk<'_> {
                 agent: name.clone(),
             }),
         };
-        let assignment = pod::told_errand(&errand).or_else(|_| {
-            if let ErrandWork::Draft(work) = &mut errand.work {
-                work.prompt = self.prompt(draft, None);
-            }
-            pod::told_errand(&errand)
-        });
+        let mut assignment = pod::told_errand(&errand);
+        if let (Err(_), ErrandWork::Draft(work)) = (&assignment, &mut errand.work) {
+            work.prompt = self.prompt(draft, None);
+            assignment = pod::told_errand(&errand);
+        }
         let frame = Frame {
             config: &self.ctx.config,
             member: &self.member,
@@ -298,7 +296,7 @@ impl Desk<'_> {
         Sourced { bytes: Err(Missing::waiting(DRAFTING, message)), status: None, draft: Some(draft), wake: Some(until) }
     }
 
-    fn failed(&self, draft: DraftStatus) -> Sourced {
+    fn failed(draft: DraftStatus) -> Sourced {
         let problem = draft.problem.as_deref().unwrap_or("the pod vanished before its end was seen");
         let message = format!(
             "{} attempts gave no usable document; change spec.request, raise spec.drafting.maxAttempts, or set spec.source. \

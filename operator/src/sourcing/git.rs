@@ -33,6 +33,8 @@ pub struct Look {
     key: Digest,
     /// UID of the last pod whose end was taken in.
     pod: Option<String>,
+    /// Whether a pod brought the document of the commit in the status, in the time of this process.
+    seen: bool,
     /// Looks since the last that gave something.
     failures: u32,
     /// When the next one is due.
@@ -171,6 +173,12 @@ impl Looking<'_> {
         self.ctx.errands.look(&self.subject.uid).filter(|look| look.key == self.key)
     }
 
+    /// The commit that this process has seen the document of. A status from before its start may tell of another file: nobody knows what was
+    /// changed meanwhile.
+    fn known(&self) -> Option<String> {
+        self.before().filter(|look| look.seen).and_then(|_| self.status.commit.clone())
+    }
+
     fn remember(&self, look: Look) {
         self.ctx.errands.looked(&self.subject.uid, look, self.now);
     }
@@ -185,9 +193,11 @@ impl Looking<'_> {
         if let Some(look) = before.as_ref().filter(|look| look.pod.as_deref() == Some(pod)) {
             return look.next;
         }
-        let failures = if self.status.problem.is_some() { before.map_or(0, |look| look.failures) + 1 } else { 0 };
+        let good = self.status.problem.is_none();
+        let seen = good || before.as_ref().is_some_and(|look| look.seen);
+        let failures = if good { 0 } else { before.map_or(0, |look| look.failures) + 1 };
         let next = self.after(failures);
-        self.remember(Look { key: self.key.clone(), pod: Some(pod.to_owned()), failures, next, asked });
+        self.remember(Look { key: self.key.clone(), pod: Some(pod.to_owned()), seen, failures, next, asked });
         next
     }
 
@@ -207,7 +217,7 @@ impl Looking<'_> {
             return Due::Now;
         }
         // A commit stays what it is.
-        let fixed = self.status.commit.as_deref() == Some(self.git.revision.to_ascii_lowercase().as_str());
+        let fixed = self.known().is_some_and(|commit| commit == self.git.revision.to_ascii_lowercase());
         if fixed && self.status.problem.is_none() {
             return Due::Never;
         }
@@ -217,7 +227,7 @@ impl Looking<'_> {
             None if self.status.commit.is_some() => {
                 let spread = portion(&self.subject.uid, i64::from(self.git.interval_seconds) * 1000);
                 let next = Millis(self.now.0 + spread);
-                self.remember(Look { key: self.key.clone(), pod: None, failures: 0, next, asked: None });
+                self.remember(Look { key: self.key.clone(), pod: None, seen: false, failures: 0, next, asked: None });
                 next
             }
             None => return Due::Now,
@@ -235,8 +245,8 @@ impl Looking<'_> {
     async fn look(&mut self, name: String) -> Result<Option<Millis>, Error> {
         let asked = self.subject.reconcile_at.clone().filter(|_| self.asks());
         let before = self.before();
-        let failures = before.as_ref().map_or(0, |look| look.failures);
-        let look = |pod, failures, next, asked| Look { key: self.key.clone(), pod, failures, next, asked };
+        let (failures, seen) = before.as_ref().map_or((0, false), |look| (look.failures, look.seen));
+        let look = |pod, failures, next, asked| Look { key: self.key.clone(), pod, seen, failures, next, asked };
         let refused = match self.pod(name) {
             Ok(pod) => match errands::start(self.ctx, &self.member, Role::Fetch, &pod).await? {
                 Started::Yes => {
@@ -275,7 +285,7 @@ impl Looking<'_> {
                 url: git.url.clone(),
                 revision: git.revision.clone(),
                 path: git.path.clone(),
-                known: self.status.commit.clone(),
+                known: self.known(),
             }),
         };
         let frame = Frame {

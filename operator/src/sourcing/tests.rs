@@ -258,6 +258,16 @@ async fn after_a_restart_what_is_known_is_not_looked_for_all_at_once() {
     assert_eq!((scene.pods(), scene.look().await.wake), (0, first.wake), "the moment stays");
     scene.bench.pass(301);
     scene.look().await;
+    assert_eq!(scene.fetching().known, None, "nobody knows what was changed meanwhile");
+    scene.fails("RepositoryUnreachable", "away").await;
+    scene.tidy_status().await;
+    scene.bench.pass(34);
+    scene.look().await;
+    assert_eq!(scene.fetching().known, None, "nor after a look that gave nothing");
+    scene.brings(Some(GOOD), Some(&commit("1"))).await;
+    assert_eq!(scene.tidy_status().await.problem, None);
+    scene.bench.pass(331);
+    scene.look().await;
     assert_eq!(scene.fetching().known, Some(commit("1")));
 }
 

@@ -62,7 +62,7 @@ impl GitServer {
             fs::create_dir_all(path.join(name).parent().unwrap()).unwrap();
             fs::write(path.join(name), content).unwrap();
         }
-        self.push(path, branch)
+        Self::push(path, branch)
     }
 
     /// Adds a commit that holds whatever `change` does in a clone of `main`.
@@ -70,10 +70,10 @@ impl GitServer {
         let clone = tempfile::tempdir().unwrap();
         git(clone.path(), &["clone", "--quiet", &self.repository().to_string_lossy(), "."]);
         change(clone.path());
-        self.push(clone.path(), branch)
+        Self::push(clone.path(), branch)
     }
 
-    fn push(&self, path: &Path, branch: &str) -> String {
+    fn push(path: &Path, branch: &str) -> String {
         git(path, &["add", "--all"]);
         git(path, &["commit", "--quiet", "--message", "By a test"]);
         git(path, &["push", "--quiet", "origin", &format!("HEAD:refs/heads/{branch}")]);

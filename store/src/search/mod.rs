@@ -172,8 +172,9 @@ async fn by_words(
             select subject_uid, ordinal, length(i.words) as length, lexeme
             from enact.search_items i join wanted on i.words @@ query
             where tenant_id = $1 and ($5::text[] is null or namespace = any($5)) and ($6::text[] is null or item_kind = any($6))
-        ), rarity as (
-            select lexeme, ln(1 + (total - found + 0.5) / (found + 0.5))::float8 as weight
+        ), rarity as materialized (
+            -- In floating point: Postgres takes constants for decimals, whose logarithm is slow.
+            select lexeme, ln(1 + (total - found + 0.5::float8) / (found + 0.5::float8)) as weight
             from (select lexeme, count(*) as found from matches group by lexeme) each_word
             cross join (
                 select count(*) as total from enact.search_items
@@ -183,7 +184,7 @@ async fn by_words(
         select subject_uid as "subject_uid!", ordinal as "ordinal!"
         from matches join rarity using (lexeme)
         group by subject_uid, ordinal, length
-        order by sum(weight) * 2.2 / (1 + 1.2 * (0.25 + 0.75 * length / 40.0)) desc, subject_uid, ordinal
+        order by sum(weight) * 2.2::float8 / (1.3::float8 + 0.0225::float8 * length) desc, subject_uid, ordinal
         limit $7"#,
         tenant,
         any_language,

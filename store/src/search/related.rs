@@ -110,8 +110,8 @@ async fn by_words(
             from enact.search_items i left join words on i.words @@ query
             where tenant_id = $1 and subject_uid <> $2
                 and kind = (select kind from enact.search_items where tenant_id = $1 and subject_uid = $2 limit 1)
-        ), rarity as (
-            select lexeme, ln(1 + (total - found + 0.5) / (found + 0.5))::float8 as weight
+        ), rarity as materialized (
+            select lexeme, ln(1 + (total - found + 0.5::float8) / (found + 0.5::float8)) as weight
             from (
                 select lexeme, count(distinct subject_uid) as found from words left join others using (lexeme) group by lexeme
             ) each_word cross join (select count(distinct subject_uid) as total from others) documents

@@ -338,6 +338,27 @@ async fn documents_and_names_are_checked() {
 }
 
 #[tokio::test]
+async fn what_git_will_see_of_a_source_is_checked() {
+    let world = Fixed::two_tenants();
+    let with = |field: &str, value: Value| {
+        let mut git = json!({ "url": "https://git.example.org/a.git", "revision": "main", "path": "specs/spec.md" });
+        git[field] = value;
+        create(&object("Specification", "o", &json!({ "source": { "git": git } })))
+    };
+    assert_admitted(admit(&world, &with("credentialsSecretRef", json!({ "name": "git" }))).await);
+    for (field, value, part) in [
+        ("url", json!("ext::sh -c id"), "must start with https://"),
+        ("url", json!("https://bot:secret@git.example.org/a.git"), "must not carry a credential"),
+        ("revision", json!("--upload-pack=x"), "must not start with `-`"),
+        ("path", json!("../etc/passwd"), "without empty parts"),
+        ("credentialsSecretRef", json!({ "name": "other/git" }), "same namespace"),
+    ] {
+        let parts = [&*format!("spec.source.git.{field}"), part];
+        assert_refused(admit(&world, &with(field, value)).await, "invalid", &parts);
+    }
+}
+
+#[tokio::test]
 async fn kinds_without_rules_are_refused() {
     let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "p", "namespace": "team-a" } });
     assert_refused(

@@ -270,24 +270,23 @@ impl Builder {
         accepted
     }
 
-    /// For each line that begins a list item, one past the last line of the innermost such item.
-    fn item_ends(&self) -> HashMap<usize, usize> {
+    /// Each line that begins a list item, in order, with one past the last line of the item; the innermost comes last.
+    fn item_ends(&self) -> Vec<(usize, usize)> {
         let line = |offset| self.markdown.line_index(offset);
-        self.markdown
-            .items
-            .iter()
-            .map(|i| (line(i.span.start), line(i.span.end.saturating_sub(1).max(i.span.start)) + 1))
-            .collect()
+        let items = self.markdown.items.iter();
+        items.map(|i| (line(i.span.start), line(i.span.end.saturating_sub(1).max(i.span.start)) + 1)).collect()
     }
 
     /// One past the last line that belongs to a task.
-    fn end_of(&self, candidate: &Candidate, items: &HashMap<usize, usize>, next: usize) -> usize {
+    fn end_of(&self, candidate: &Candidate, items: &[(usize, usize)], next: usize) -> usize {
         let start = candidate.line;
         if candidate.parsed.form == Form::Heading {
             let at = self.markdown.sections.partition_point(|s| s.heading < start);
             return self.markdown.sections.get(at).map_or(start + 1, |s| s.end).min(next);
         }
-        let limit = items.get(&start).copied().unwrap_or_else(|| self.markdown.paragraph_end(start)).min(next);
+        let innermost = items.partition_point(|(line, _)| *line <= start).checked_sub(1).map(|at| items[at]);
+        let end = innermost.filter(|(line, _)| *line == start).map(|(_, end)| end);
+        let limit = end.unwrap_or_else(|| self.markdown.paragraph_end(start)).min(next);
         let foreign = |index: &usize| {
             let text = self.markdown.text(*index);
             let label = markdown::label(text).is_some_and(|(label, _)| label.eq_ignore_ascii_case("checkpoint"));
@@ -324,7 +323,6 @@ impl Builder {
         let line = self.markdown.lines[start].number;
         let mut prose = vec![Item { text: parsed.text.clone(), line, span }];
         prose.extend(self.markdown.paragraphs(wrapped..lines.end));
-        let named = prose.iter().map(|p| p.text.as_str()).collect::<Vec<_>>().join("\n");
         let phase = scope.phase.unwrap_or_else(|| self.implicit_phase(scope.heading));
         let task = Task {
             id: parsed.ids[0].first.clone(),
@@ -338,7 +336,7 @@ impl Builder {
             line,
             span,
             phase,
-            paths: paths::find(&named),
+            paths: paths::find_all(prose.iter().map(|p| p.text.as_str())),
             details,
             depends_on: Vec::new(),
         };

@@ -16,7 +16,17 @@ const MAX_PATHS: usize = 128;
 
 /// Every path named in `text`, in order, without repetition: back-ticked, or a word that looks like one.
 pub(crate) fn find(text: &str) -> Vec<String> {
+    find_all([text])
+}
+
+/// Every path named in these texts, likewise.
+pub(super) fn find_all<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
+    texts.into_iter().for_each(|text| add(text, &mut found));
+    found
+}
+
+fn add(text: &str, found: &mut Vec<String>) {
     for (index, piece) in text.split('`').enumerate().filter(|(_, piece)| may_hold(piece)) {
         let quoted = index % 2 == 1;
         for word in words(piece).filter(|word| may_hold(word)) {
@@ -29,7 +39,6 @@ pub(crate) fn find(text: &str) -> Vec<String> {
             }
         }
     }
-    found
 }
 
 /// The words of a text, between white space and marks that no path holds. Some are empty.

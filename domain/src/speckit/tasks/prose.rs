@@ -117,9 +117,8 @@ pub(super) fn statements(text: &str, context: Context) -> Vec<Statement> {
         found.push(statement);
         return found;
     }
-    for sentence in sentences(text) {
+    for sentence in sentences(text).filter(|sentence| may_name(sentence)) {
         let refs = located(sentence);
-        // Nobody is named in most sentences.
         if !refs.is_empty() {
             phrases(sentence, context, &mut found);
             chains(sentence, refs, &mut found);
@@ -127,6 +126,13 @@ pub(super) fn statements(text: &str, context: Context) -> Vec<Statement> {
     }
     found.retain(|s| !s.who.is_empty() && !s.on.is_empty());
     found
+}
+
+/// Whether anybody can be named in a text: most hold neither a digit nor the name of a phase.
+fn may_name(text: &str) -> bool {
+    let phase = |b: u8| matches!(b, b'S' | b'F');
+    text.bytes().any(|b| b.is_ascii_digit())
+        || (text.bytes().any(phase) && (text.contains("Setup") || text.contains("Foundation")))
 }
 
 fn label(text: &str) -> Option<Statement> {

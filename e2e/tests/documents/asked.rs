@@ -1,0 +1,109 @@
+//! Questions: what a document leaves open is asked, and an answer becomes part of it.
+
+use anyhow::{Context as _, Result, ensure};
+use enact_crds::Specification;
+use enact_crds::document::Question;
+use enact_e2e::documents::{holds, inline, mapped};
+use enact_e2e::people::Person;
+use enact_e2e::{PATIENCE, Stage, on_stage};
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::json;
+
+use super::texts::asking;
+
+/// The question of the marker.
+fn question(specification: &Specification) -> Result<Question> {
+    let status = specification.status.clone().unwrap_or_default();
+    let found = status.questions.iter().find(|q| q.text == "how long may a key be lent?");
+    found.cloned().with_context(|| format!("the marker's question is not in {status:#?}"))
+}
+
+/// Waits until nothing is open any more; with the digest of the document then.
+async fn settled(stage: &Stage, name: &str, before: &Specification) -> Result<String> {
+    let old = before.status.as_ref().and_then(|s| s.digest.clone());
+    let answered = |s: &Specification| {
+        s.status.as_ref().is_some_and(|s| s.open_questions == 0 && s.digest.is_some() && s.digest != old)
+    };
+    let after = stage.watch(&stage.api::<Specification>(), name, "an answered document", PATIENCE, answered).await?;
+    ensure!(question(&after).is_err(), "what is answered is asked again: {:#?}", after.status);
+    after.status.and_then(|s| s.digest).context("no digest")
+}
+
+#[test]
+fn an_answer_is_stamped_and_written_into_the_document() {
+    on_stage("asked", |stage| async move {
+        let dana = Person::of(&stage, "dana", "developers").await?;
+        dana.applies(&inline("Specification", "keys", &asking(), &json!({}))).await?;
+        let open = stage.says::<Specification>("keys", "Approved", &["question", "open"]).await?;
+        let asked = question(&open)?;
+        ensure!(open.status.as_ref().is_some_and(|s| s.open_questions == 1), "{:#?}", open.status);
+        ensure!(asked.id.starts_with("Q-") && asked.location == "FR-002" && asked.line == 21, "{asked:?}");
+        let listed = dana.enact(&["clarify", "keys"])?.printed;
+        holds(&listed, &[&asked.id, "(FR-002, line 21): how long may a key be lent?"])?;
+
+        let forged = json!({"spec": {"clarifications": [
+            {"question": asked.id, "answer": "14 days", "by": "lee", "date": "1999-01-01"},
+        ]}});
+        dana.kubectl(&["patch", "specification", "keys", "--type=merge", "--patch", &forged.to_string()])?;
+        let stored = stage.api::<Specification>().get("keys").await?.spec.clarifications;
+        let [given] = stored.as_slice() else { anyhow::bail!("one answer, and not {stored:#?}") };
+        let date = given.date.clone().unwrap_or_default();
+        ensure!(given.by.as_deref() == Some("dana"), "the author of an answer is whom the client names: {given:?}");
+        ensure!(date.len() == 10 && date.as_str() > "2026", "the date of an answer is what the client says: {given:?}");
+
+        settled(&stage, "keys", &open).await?;
+        let document = dana.enact(&["show", "specification/keys"])?.printed;
+        let session = format!("### Session {date}");
+        let line = "- Q: how long may a key be lent? → A: 14 days";
+        holds(
+            &document,
+            &["## Clarifications", &session, line, "- **FR-002**: A lent key MUST be overdue after 14 days."],
+        )?;
+        ensure!(!document.contains("NEEDS CLARIFICATION"), "the marker stays: {document}");
+        ensure!(document.lines().filter(|l| l.contains("→ A:")).count() == 1, "one answer, once: {document}");
+        let history = dana.enact(&["history", "specification/keys"])?.printed;
+        let newest = history.lines().nth(1).unwrap_or_default();
+        ensure!(newest.starts_with('2') && newest.contains(" dana ") && newest.contains("Clarification"), "{history}");
+        // The source is as it was written: the answer stands beside it.
+        let source = stage.api::<Specification>().get("keys").await?.spec.source.and_then(|s| s.inline);
+        ensure!(source == Some(asking()), "{source:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_question_waits_and_its_answer_leaves_a_config_map_as_it_is() {
+    on_stage("asked-map", |stage| async move {
+        let dana = Person::of(&stage, "dana", "developers").await?;
+        let lee = Person::of(&stage, "lee", "leads").await?;
+        dana.applies(&mapped("Specification", "keys", &asking(), &json!({}))).await?;
+        let open = stage.stands::<Specification>("keys", "Approved").await?;
+        let asked = question(&open)?;
+        let before = stage.api::<ConfigMap>().get("keys-text").await?;
+
+        let told = lee.hears(&["clarify", "keys", "--answer", "Q-00000000=a week"])?;
+        holds(&told, &["there is no question Q-00000000", "open are", &asked.id])?;
+        let said = lee.enact(&["clarify", "keys", "--answer", &format!("{}=a week", asked.id)])?.printed;
+        holds(&said, &["Specification keys: 1 answer given"])?;
+        settled(&stage, "keys", &open).await?;
+        let document = dana.enact(&["show", "specification/keys"])?.printed;
+        holds(&document, &["- Q: how long may a key be lent? → A: a week", "MUST be overdue after a week."])?;
+        let after = stage.api::<ConfigMap>().get("keys-text").await?;
+        ensure!(before == after, "the ConfigMap is another: {after:#?}");
+        let history = dana.enact(&["history", "specification/keys"])?.printed;
+        let newest = history.lines().nth(1).unwrap_or_default();
+        ensure!(newest.contains(" lee ") && newest.contains("Clarification"), "{history}");
+
+        // Somebody thinks better of it: the newer answer counts, and each is remembered.
+        let first = stage.api::<Specification>().get("keys").await?;
+        dana.enact(&["clarify", "keys", "--answer", &format!("{}=ten days", asked.id)])?;
+        settled(&stage, "keys", &first).await?;
+        let document = dana.enact(&["show", "specification/keys"])?.printed;
+        holds(&document, &["→ A: ten days", "MUST be overdue after ten days."])?;
+        ensure!(!document.contains("a week"), "{document}");
+        let given = stage.api::<Specification>().get("keys").await?.spec.clarifications;
+        ensure!(given.len() == 1 && given[0].by.as_deref() == Some("dana"), "{given:#?}");
+        holds(&dana.enact(&["show", "specification/keys@2"])?.printed, &["overdue after a week."])?;
+        Ok(())
+    });
+}
