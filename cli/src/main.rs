@@ -24,8 +24,8 @@ use anyhow::Result;
 use enact_crds::approval::Choice;
 
 use args::{Cli, Command};
-use enact_domain::names;
 use cluster::Cluster;
+use enact_domain::names;
 
 #[tokio::main]
 async fn main() -> ExitCode {
