@@ -249,3 +249,14 @@ fn large_constitutions_cost_a_moment() {
     assert_eq!(amendment.level(), Level::Major);
     assert!(amendment.changes.len() > 20_000);
 }
+
+#[test]
+fn a_comment_of_several_lines_is_no_difference() {
+    let with = format!("{OLD}\n<!-- notes\n{{\"say\": \"this MUST be kept\"}}\nand more -->\n");
+    let amendment = compare(
+        &constitution::parse(OLD.as_bytes()).model,
+        &constitution::parse(with.as_bytes()).model,
+        &RulesChange::default(),
+    );
+    assert_eq!(amendment.changes, []);
+}
