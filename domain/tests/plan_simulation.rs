@@ -93,9 +93,9 @@ struct Task {
     begun: BTreeSet<u32>,
     /// How attempts ended since the task was last opened.
     ends: BTreeMap<u32, Option<FailureClass>>,
-    /// When the last attempt was started and its pod ended, by the count of such moments.
+    /// When the last attempt was started, and when the pod of each ended, by the count of such moments. One that was given up may end late.
     started: usize,
-    finished: usize,
+    finished: BTreeMap<u32, usize>,
 }
 
 impl Task {
@@ -358,7 +358,11 @@ impl<'a> Run<'a> {
             19 => self.room = u32::try_from(self.chance.of(4).unwrap_or(0)).unwrap_or(0),
             20 | 21 => {
                 let node = self.chance.of(self.tasks.len()).unwrap_or(0);
-                self.tasks[node].status.asked = Asked::Rerun;
+                let status = &mut self.tasks[node].status;
+                // To do work again is more than to try it again.
+                if status.asked == Asked::Nothing {
+                    status.asked = Asked::Rerun;
+                }
             }
             22 => {
                 // Mostly it is taken away again: a person has raised it.
@@ -477,7 +481,7 @@ impl<'a> Run<'a> {
                 task.deliver(number, Report::new(reason, ""));
                 task.pods.remove(&number);
                 self.moments += 1;
-                task.finished = self.moments;
+                task.finished.insert(number, self.moments);
             }
             _ => drop(task.pods.remove(&number)),
         }
@@ -487,7 +491,7 @@ impl<'a> Run<'a> {
     fn end(&mut self, i: usize, number: u32, reason: Reason, delivers: bool) {
         self.moments += 1;
         let task = &mut self.tasks[i];
-        task.finished = self.moments;
+        task.finished.insert(number, self.moments);
         if reason != Reason::Evicted {
             task.begun.insert(number);
         }
@@ -534,7 +538,8 @@ impl<'a> Run<'a> {
         assert_eq!(decision.state == PlanState::Succeeded, all(|p| p == TaskPhase::Succeeded));
         assert!(all(|p| p != TaskPhase::Running), "an attempt is left");
         for (i, task) in self.tasks.iter().enumerate().filter(|(i, _)| decision.phases[*i] == TaskPhase::Succeeded) {
-            let older = |d: &&u32| self.tasks[**d as usize].finished > task.started;
+            let ended = |t: &Task| t.finished.get(&t.status.attempts).copied().unwrap_or_default();
+            let older = |d: &&u32| ended(&self.tasks[**d as usize]) > task.started;
             let stale = self.graph.dependencies(i).iter().find(older);
             assert_eq!(stale, None, "task {i} stands on an older success");
         }
