@@ -241,6 +241,33 @@ fn a_failed_task_is_tried_again_also_when_others_change_it() {
 }
 
 #[test]
+fn what_is_stale_is_decided_for_the_revision_that_was_shown() {
+    let stale = json!({"specificationDigest": "sha256:7", "changes": ["FR-001 Changed"], "tasks": 2, "redo": ["T001"]});
+    let api = Fake::start(move |_| {
+        let mut plan = plan("Running", json!({}));
+        plan["status"]["stale"] = stale.clone();
+        Answer::Ok(plan)
+    });
+    let asked = api.enact(&["redo", "plan/shop"]);
+    assert_eq!((asked.code, api.writes().len()), (Some(1), 0), "nobody could answer");
+    assert!(asked.stdout.contains("changed: FR-001 Changed\nfinished and done again: T001\n"), "{}", asked.stdout);
+    for (command, annotations) in [
+        ("redo", json!({"enact.dev/redo": "sha256:7", "enact.dev/keep": null})),
+        ("keep", json!({"enact.dev/keep": "sha256:7", "enact.dev/redo": null})),
+    ] {
+        let ran = api.enact(&[command, "shop", "--yes"]);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let write = api.writes().pop().expect("a decision");
+        assert_eq!(write.line(), format!("PATCH {ENACT}/plans/shop"));
+        assert_eq!(write.body["metadata"]["annotations"], annotations);
+    }
+    let fresh = Fake::start(|_| Answer::Ok(plan("Running", json!({}))));
+    let none = fresh.enact(&["keep", "shop", "--yes"]);
+    assert_eq!((none.code, fresh.writes().len()), (Some(1), 0));
+    assert!(none.stderr.contains("nothing of Plan shop is stale"), "{}", none.stderr);
+}
+
+#[test]
 fn all_that_failed_in_a_plan_is_tried_again() {
     let api = Fake::start(|request| match request.path.trim_start_matches(ENACT) {
         "/tasks" => {
