@@ -83,6 +83,10 @@ pub enum Command {
     Logs(Logs),
     /// Try failed work again
     Retry(Retry),
+    /// Do again what a newer revision of its specification makes stale of a plan
+    Redo(Outdated),
+    /// Go on with a plan as it is, though its specification has a newer revision
+    Keep(Outdated),
     /// Start nothing new of a plan; what runs may end
     Suspend(PlanName),
     /// Let a suspended plan go on
@@ -359,6 +363,17 @@ pub struct Retry {
 pub struct PlanName {
     /// Name of the plan
     pub plan: String,
+}
+
+/// Decide about what a newer revision of the specification makes stale
+#[derive(Args, Debug)]
+#[command(after_help = "Examples: enact redo plan/shop\n          enact keep plan/shop")]
+pub struct Outdated {
+    /// Name of the plan, or plan/NAME
+    pub plan: String,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 /// Stop a plan for good

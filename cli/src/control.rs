@@ -1,17 +1,18 @@
-//! `enact retry`, `suspend`, `resume` and `cancel`: what a person asks of a plan that is under way.
+//! `enact retry`, `redo`, `keep`, `suspend`, `resume` and `cancel`: what a person asks of a plan that is under way.
 
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use enact_crds::plan::Stale;
 use enact_crds::task::Phase;
 use enact_crds::{Plan, Task};
-use enact_domain::names::{self, ANNOTATION_RERUN};
+use enact_domain::names::{self, ANNOTATION_KEEP, ANNOTATION_REDO, ANNOTATION_RERUN};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::args::Cancel;
+use crate::args::{Cancel, Outdated};
 use crate::cluster::{Cluster, told};
 use crate::status::phase_of;
 use crate::terminal;
@@ -152,6 +153,46 @@ where
     bail!("{} {name} is being changed all the time; try again", K::kind(&()))
 }
 
+/// Decides, by one of two annotations, about what a newer revision of the specification makes stale of a plan.
+pub async fn follow(cluster: &Cluster, options: &Outdated, annotation: &str) -> Result<ExitCode> {
+    let name = options.plan.strip_prefix("plan/").unwrap_or(&options.plan);
+    let Some(plan) = plans(cluster).get_opt(name).await.map_err(told)? else {
+        bail!("there is no Plan {name} in namespace {}", cluster.namespace);
+    };
+    not_cancelled(&plan)?;
+    let Some(stale) = plan.status.as_ref().and_then(|status| status.stale.as_ref()) else {
+        bail!("nothing of Plan {name} is stale: it was made for the revision of its specification that is approved");
+    };
+    let redo = annotation == ANNOTATION_REDO;
+    outdated(stale, redo).lines().try_for_each(terminal::say)?;
+    let question = if redo { "Do this work again?" } else { "Go on as if it were made for this revision?" };
+    if !options.yes && !terminal::confirm(question)? {
+        bail!("nothing was decided");
+    }
+    let other = if redo { ANNOTATION_KEEP } else { ANNOTATION_REDO };
+    let digest = &stale.specification_digest;
+    patch(cluster, name, &json!({ "metadata": { "annotations": { annotation: digest, other: null } } })).await?;
+    terminal::say(&format!("Plan {name} {}", if redo { "does it again" } else { "goes on as it is" }))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a person decides about.
+fn outdated(stale: &Stale, redo: bool) -> String {
+    let list = |title: &str, all: &[String]| match all {
+        [] => String::new(),
+        all => format!("\n{title}: {}", all.join(", ")),
+    };
+    let work = if redo { "done again" } else { "kept as it is" };
+    format!(
+        "the specification is approved as {}; {} tasks are stale{}{}{}",
+        stale.specification_digest,
+        stale.tasks,
+        list("changed", &stale.changes),
+        list(&format!("finished and {work}"), &stale.redo),
+        list("served by no task, which takes another plan", &stale.uncovered),
+    )
+}
+
 /// Holds a plan, or lets it go on.
 pub async fn suspend(cluster: &Cluster, plan: &str, suspend: bool) -> Result<ExitCode> {
     patch(cluster, plan, &json!({ "spec": { "suspend": suspend } })).await?;
@@ -182,4 +223,24 @@ fn plans(cluster: &Cluster) -> Api<Plan> {
 
 fn tasks(cluster: &Cluster) -> Api<Task> {
     Api::namespaced(cluster.client.clone(), &cluster.namespace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_decided_about_is_shown_whole() {
+        let stale = Stale {
+            specification_digest: "sha256:1".into(),
+            changes: vec!["FR-001 Changed".into(), "FR-003 Added".into()],
+            tasks: 2,
+            redo: vec!["T001".into()],
+            uncovered: vec!["FR-003".into()],
+        };
+        let shown = "the specification is approved as sha256:1; 2 tasks are stale\nchanged: FR-001 Changed, FR-003 Added\n\
+                     finished and done again: T001\nserved by no task, which takes another plan: FR-003";
+        assert_eq!(outdated(&stale, true), shown);
+        assert!(outdated(&stale, false).contains("finished and kept as it is: T001"));
+    }
 }

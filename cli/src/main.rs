@@ -25,6 +25,7 @@ use enact_crds::approval::Choice;
 
 use args::{Cli, Command};
 use cluster::Cluster;
+use enact_domain::names;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -57,6 +58,12 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Impact { constitution } => return search::impact(&cluster().await?, &constitution).await,
         Command::Logs(options) => return Box::pin(logs::run(&cluster().await?, &options)).await,
         Command::Retry(options) => return control::retry(&cluster().await?, &options.target).await,
+        Command::Redo(options) => {
+            return control::follow(&cluster().await?, &options, names::ANNOTATION_REDO).await;
+        }
+        Command::Keep(options) => {
+            return control::follow(&cluster().await?, &options, names::ANNOTATION_KEEP).await;
+        }
         Command::Suspend(options) => return control::suspend(&cluster().await?, &options.plan, true).await,
         Command::Resume(options) => return control::suspend(&cluster().await?, &options.plan, false).await,
         Command::Cancel(options) => return control::cancel(&cluster().await?, &options).await,

@@ -84,7 +84,7 @@ async fn a_full_queue_keeps_nobody_waiting() {
     let mut bench = Bench::new().await;
     let subject =
         |n: usize| Subject { kind: Kind::Plan, namespace: "ns".into(), name: "p".into(), uid: format!("u{n}") };
-    for n in 0..MANY + 1 {
+    for n in 0..=MANY {
         offer(&bench.ctx, "default", subject(n), "1", Vec::new);
     }
     while bench.jobs.try_recv().is_ok() {}
