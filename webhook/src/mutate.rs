@@ -80,8 +80,8 @@ fn answers(request: &Request, now: Timestamp) -> Vec<PatchOperation> {
             None => [("by", Some(json!(request.user()))), ("date", Some(json!(now.strftime("%Y-%m-%d").to_string())))],
         };
         for (field, value) in due.into_iter().filter(|(field, value)| answer.get(field) != value.as_ref()) {
-            let path = ["spec", "clarifications", &index.to_string(), field];
-            patch.push(value.map_or_else(|| remove(path), |value| add(path, value)));
+            let at = ["spec", "clarifications", &index.to_string(), field];
+            patch.push(value.map_or_else(|| remove(at), |value| add(at, value)));
         }
     }
     patch
