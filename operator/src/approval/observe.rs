@@ -69,8 +69,11 @@ pub async fn observe(object: &Approval, ctx: &Context) -> Result<Observed, Error
             .await
         }
         SubjectKind::Plan => {
-            read(ctx, &namespace, name, |p: &Plan| Some((&p.spec.approval, p.status.as_ref()?.digest.as_ref()?, None)))
-                .await
+            read(ctx, &namespace, name, |p: &Plan| {
+                let status = p.status.as_ref()?;
+                Some((&p.spec.approval, status.digest.as_ref()?, convert::worst_of(&status.top_findings)))
+            })
+            .await
         }
     }?;
     Ok(Observed { tenant: ctx.tenant_of(&namespace).map(|m| m.tenant), subject })
