@@ -32,13 +32,26 @@ impl Git {
     /// # Errors
     /// When it does not come up.
     pub async fn start(stage: &Stage, files: &[(&str, &str)]) -> Result<Self> {
+        Self::launch(stage, files, MANIFEST).await
+    }
+
+    /// The same, but reading asks for a password too.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn start_private(stage: &Stage, files: &[(&str, &str)]) -> Result<Self> {
+        let reading = "env:\n            - {name: GIT_READING, value: authenticated}\n";
+        Self::launch(stage, files, &MANIFEST.replace("env:\n", reading)).await
+    }
+
+    async fn launch(stage: &Stage, files: &[(&str, &str)], manifest: &str) -> Result<Self> {
         let namespace = format!("{}-git", stage.name);
         let mut seed = String::new();
         for (name, text) in files {
             seed.extend(["  ", name, ": |\n"]);
             text.lines().for_each(|line| seed.extend(["    ", line, "\n"]));
         }
-        let manifest = MANIFEST
+        let manifest = manifest
             .replace("namespace: enact-demo", &format!("namespace: {namespace}"))
             .replace("name: enact-demo", &format!("name: {namespace}"))
             .replace("value: shop", "value: work")

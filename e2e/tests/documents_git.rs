@@ -107,7 +107,7 @@ fn a_specification_follows_its_branch_and_keeps_what_it_had() {
 #[test]
 fn a_private_repository_is_read_with_its_secret() {
     on_stage("private-git", |stage| async move {
-        let git = Git::start(&stage, &[("spec.md", &document(1))]).await?;
+        let git = Git::start_private(&stage, &[("spec.md", &document(1))]).await?;
         stage.apply(&from_git(&git, "main", "")).await?;
         let missing = |s: &Specification| ready(s).is_some_and(|(reason, _)| reason == "SourceMissing");
         let refused = until(&stage, "a refusal", missing).await?;

@@ -30,7 +30,7 @@ fn a_search_finds_by_words_and_stays_in_the_tenant() {
         })
         .await?;
         let first = found.lines().next().unwrap_or_default();
-        holds(first, &["FR-009 (", "requirement of specification/keys, line", "lantern of the periwinkle wing"])?;
+        holds(first, &["FR-009 (", "Requirement of specification/keys, line", "lantern of the periwinkle wing"])?;
 
         // By then, the other's own is there as well.
         let own = until("their own requirement among the hits", PATIENCE, || async {
