@@ -1,11 +1,13 @@
-//! `cargo xtask bench`: figures on a real API server with nodes that kwok plays, and on a real Postgres, beside references in the same run.
+//! `cargo xtask bench`: figures of reading documents and of rules on one core, and on a real Postgres and a real API server with nodes that
+//! kwok plays, beside references in the same run.
 
 use anyhow::{Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::binaries;
 use crate::cluster::{self, Options};
-use crate::cmd::{CommandExt, cmd};
+use crate::cmd::{self, CommandExt, cmd};
+use crate::dirs;
 use crate::images;
 use crate::install::{self, Images};
 use crate::kube::Kube;
@@ -14,31 +16,60 @@ use crate::postgres;
 /// The most that a played node takes, and enough of them for all pods at once.
 const NODES: u32 = 20;
 
-/// Measures Enact: wall time, latency of a step, API writes, memory, database round trips, search
+/// Measures Enact: documents and rules, search, wall time, latency of a step, API writes, memory, database round trips
 #[derive(Args)]
 pub(crate) struct Bench {
-    /// Measure search alone, which needs no cluster
-    #[arg(long)]
-    search: bool,
+    /// Measure this alone; default: all
+    #[arg(long, value_enum)]
+    only: Option<Part>,
 
     /// Flags of the measuring program, as in `-- --parallel 200 --live 0`
     #[arg(last = true)]
     arguments: Vec<String>,
 }
 
+/// A part of what is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Reading documents and evaluating rules
+    Documents,
+    /// Search on a real Postgres
+    Search,
+    /// Plans on a real cluster
+    Plans,
+}
+
 /// Prepares Postgres and the cluster, installs programs that are optimised as for a release, measures, and puts the usual installation back.
 pub(crate) fn run(bench: &Bench) -> Result<()> {
-    if !bench.search {
+    let wanted = |part| bench.only.is_none_or(|only| only == part);
+    if wanted(Part::Documents) {
+        documents()?;
+    }
+    if wanted(Part::Plans) {
         install()?;
+    }
+    if bench.only == Some(Part::Documents) {
+        return Ok(());
     }
     let built = binaries::compile(&["enact-bench"], true)?;
     let [program] = built.as_slice() else { bail!("there is more than one enact-bench") };
     let mut measure = cmd(&program.executable, &bench.arguments);
-    measure.env("ENACT_BENCH_POSTGRES", postgres::ensure()?);
-    if !bench.search {
+    if wanted(Part::Search) {
+        measure.env("ENACT_BENCH_POSTGRES", postgres::ensure()?);
+    }
+    if wanted(Part::Plans) {
         measure.arg("--audit-log").arg(cluster::audit_log()?).env("KUBECONFIG", cluster::default_kubeconfig()?);
     }
     measure.show()
+}
+
+/// Documents and rules need neither cluster nor Postgres: their figures are printed by programs of their own room.
+fn documents() -> Result<()> {
+    for example in ["speckit_speed", "rules_speed"] {
+        let run = ["run", "--quiet", "--release", "--package", "enact-domain", "--example", example];
+        cmd::cargo(run).current_dir(dirs::workspace()).show()?;
+    }
+    Ok(())
 }
 
 fn install() -> Result<()> {
