@@ -346,12 +346,14 @@ fn an_approval_is_signed_by_who_asks_and_never_changes() {
             condition(conditions, "Ready").is_some_and(|c| c.message.contains("1 of 2 approvals"))
         };
         stage.watch(&stage.api::<Plan>(), "work", "one approval of two", PATIENCE, one).await?;
-        // What the operator itself writes is signed like everybody's.
+        // What the operator itself writes is signed like everybody's, and so no person's decision.
         again.metadata.name = Some("robot".into());
         let robot: Api<Approval> = Api::namespaced(stage.client_of(OPERATOR, &["system:masters"]).await?, &stage.name);
-        let signed = robot.create(&PostParams::default(), &again).await?;
-        ensure!(signed.spec.by.is_some_and(|by| by.user == OPERATOR));
-        Ok(())
+        refused(
+            "a machine",
+            robot.create(&PostParams::default(), &again).await,
+            &["spec.by.user", OPERATOR, "no person"],
+        )
     });
 }
 

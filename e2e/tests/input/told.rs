@@ -67,7 +67,7 @@ fn what_turns_out_wrong_later_is_told_on_the_object() {
                 "no-constitution",
                 format!("constitutionRef: {{name: nowhere}}\n  {}", from("good.md")),
                 "WaitingForConstitution",
-                &["spec.constitutionRef", "no Constitution nowhere", "create it"],
+                &["spec.constitutionRef", "no Constitution e2e-told/nowhere", "create it"],
             ),
             (
                 "Plan",
