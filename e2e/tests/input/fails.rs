@@ -118,7 +118,7 @@ fn work_that_fails_is_named_and_holds_up_nothing_else() {
                 &format!("{twice}{}{works}", at(&nowhere, "git-agent")),
                 "RepositoryUnreachable",
                 2,
-                &["no-git-server", "cannot be reached"],
+                &["no-git-server", "cannot be resolved"],
             ),
             bad(
                 "denied",
