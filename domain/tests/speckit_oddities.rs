@@ -153,3 +153,19 @@ fn forms_of_constitutions() {
         ("1.0.0".into(), "2026-01-31".into())
     );
 }
+
+#[test]
+fn only_the_first_lines_are_front_matter() {
+    let body = "# Spec: a\n\nIntro.\n\n---\n**Owner**: us\n\n### User Story 1 - Open (Priority: P1)\n\nTell.\n\n## Requirements\n\n\
+                - **FR-001**: It MUST open\n\n---\n\nEnd.\n";
+    for text in [
+        body.to_owned(),
+        format!("---\nid: 7\n---\n{body}"),
+        format!("\u{feff}---\nid: 7\n---\n{body}"),
+        format!("---\n\n{body}"),
+    ] {
+        let model = spec::parse(text.as_bytes()).model;
+        assert_eq!((model.stories.len(), model.requirements.len()), (1, 1), "{text}");
+        assert_eq!(model.source, text);
+    }
+}

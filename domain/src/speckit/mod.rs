@@ -17,7 +17,7 @@ pub mod tasks;
 
 mod diagnostic;
 mod ids;
-mod markdown;
+pub(crate) mod markdown;
 
 pub use diagnostic::{Diagnostic, Parsed, Severity};
 pub use ids::{StoryKey, TaskId};

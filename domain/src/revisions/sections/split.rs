@@ -1,5 +1,6 @@
 //! A document as its sections.
 
+use crate::speckit::markdown::front_matter;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 /// How much of a title a path shows: thousands of sections may stand under one long title.
@@ -74,23 +75,6 @@ fn headings(document: &str) -> Vec<(usize, u8, String)> {
         }
     }
     found
-}
-
-/// Where the content begins: behind a byte order mark and front matter. The parser's own option takes every rule for front matter.
-fn front_matter(document: &str) -> usize {
-    let mut at = if document.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-    let start = at;
-    for (index, line) in document[start..].split_inclusive('\n').enumerate() {
-        at += line.len();
-        let is_rule = line.trim_end() == "---";
-        if is_rule && index > 0 {
-            return at;
-        }
-        if !is_rule && index == 0 {
-            break;
-        }
-    }
-    start
 }
 
 /// A rule right below a paragraph is a heading only by the letter of CommonMark; the readers of [`crate::speckit`] take it so, too.

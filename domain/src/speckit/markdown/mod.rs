@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::diagnostic::Diagnostic;
 use reader::Reader;
+pub(crate) use reader::front_matter;
 use text::{blank, heading_text, is_placeholder, named, short_until};
 pub(super) use text::{fields, is_rule, joined, label, strip_marker};
 

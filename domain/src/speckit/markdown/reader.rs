@@ -8,6 +8,26 @@ use crate::speckit::diagnostic::Diagnostic;
 /// A swallowed rest of a document (unclosed fence or comment) is read again, but not for ever: this keeps the work linear.
 const MAX_RECOVERIES: usize = 8;
 
+/// The byte order mark that some editors begin a file with.
+const MARK: char = '\u{feff}';
+
+/// Where the content of a document begins: behind a byte order mark and YAML front matter, which is what stands between a first line `---`
+/// and the next such line, and begins at once. The parser's own option takes every later rule for front matter, too.
+pub(crate) fn front_matter(document: &str) -> usize {
+    let start = if document.starts_with(MARK) { MARK.len_utf8() } else { 0 };
+    let mut at = start;
+    for (index, line) in document[start..].split_inclusive('\n').enumerate() {
+        at += line.len();
+        match (index, line.trim_end()) {
+            (0, "---") => {}
+            (1, "") | (0, _) => break,
+            (_, "---") => return at,
+            _ => {}
+        }
+    }
+    start
+}
+
 /// Collects what [`Markdown`] needs from the events of the Markdown parser.
 pub(super) struct Reader<'a> {
     source: &'a str,
@@ -51,7 +71,12 @@ impl<'a> Reader<'a> {
 
     /// Reads the whole source; where an unclosed block swallows the rest, reads on after its first line.
     pub(super) fn read(&mut self) {
-        let mut base = if self.source.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+        let mut base = front_matter(self.source);
+        if base > MARK.len_utf8() {
+            let span = Span { start: 0, end: base };
+            self.mark(span, LineKind::Verbatim);
+            self.blanked.push(span);
+        }
         for _ in 0..MAX_RECOVERIES {
             match self.read_from(base, true) {
                 Some(next) => base = next,
@@ -64,11 +89,7 @@ impl<'a> Reader<'a> {
     /// Reads from `base`, and returns where to go on when an unclosed block was met.
     fn read_from(&mut self, base: usize, recover: bool) -> Option<usize> {
         let text = &self.source[base..];
-        let mut options = Options::ENABLE_TABLES;
-        if base <= '\u{feff}'.len_utf8() {
-            options |= Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
-        }
-        for (event, range) in Parser::new_ext(text, options).into_offset_iter() {
+        for (event, range) in Parser::new_ext(text, Options::ENABLE_TABLES).into_offset_iter() {
             let span = Span { start: base + range.start, end: base + range.end };
             if recover && let Some(next) = self.unclosed(&event, span) {
                 self.close_items(span.start);
@@ -83,7 +104,7 @@ impl<'a> Reader<'a> {
     fn event(&mut self, event: Event<'_>, span: Span) {
         match event {
             Event::Start(Tag::Heading { level, .. }) => self.heading(level as u8, span),
-            Event::Start(Tag::CodeBlock(_) | Tag::MetadataBlock(_)) => {
+            Event::Start(Tag::CodeBlock(_)) => {
                 self.mark(span, LineKind::Verbatim);
                 self.blanked.push(span);
             }
