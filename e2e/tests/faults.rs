@@ -21,7 +21,7 @@ const LONG: Duration = Duration::from_mins(6);
 /// A script whose first attempt waits until [`Stage::let_go`].
 const HOLD_ONCE: &str = "test $ENACT_ATTEMPT != 1 || until test -e /tmp/go; do sleep 0.1; done";
 /// What a runner prints when the server does not take its result.
-const NOT_TAKEN: &str = "the server did not take the result";
+const NOT_TAKEN: &str = "the server did not take it";
 
 /// Tasks of the plan that [`ladder`] makes.
 const LADDER: [&str; 10] = ["T001", "T002", "T003", "T004", "T005", "T006", "T007", "T008", "T009", "T010"];
