@@ -118,7 +118,8 @@ pub fn warning(text: impl Into<String>) -> String {
     cut(text.into(), MAX_WARNING_BYTES)
 }
 
-fn cut(mut text: String, max: usize) -> String {
+/// The text in at most `max` bytes.
+pub fn cut(mut text: String, max: usize) -> String {
     if text.len() > max {
         text.truncate(text.floor_char_boundary(max - '…'.len_utf8()));
         text.push('…');

@@ -62,16 +62,14 @@ impl Observed {
         approved(self).filter(|approved| *approved != pinned && !self.plan.spec.cancel)
     }
 
-    /// What a person wants to be done about it.
+    /// What a person wants to be done about it. Who says both has not decided.
     pub fn choice(&self) -> Choice {
         let newer = self.newer();
         let says = |annotation| newer.is_some() && self.plan.annotations().get(annotation).map(String::as_str) == newer;
-        if says(names::ANNOTATION_KEEP) {
-            Choice::Keep
-        } else if says(names::ANNOTATION_REDO) {
-            Choice::Redo
-        } else {
-            Choice::None
+        match (says(names::ANNOTATION_REDO), says(names::ANNOTATION_KEEP)) {
+            (true, false) => Choice::Redo,
+            (false, true) => Choice::Keep,
+            (true, true) | (false, false) => Choice::None,
         }
     }
 }

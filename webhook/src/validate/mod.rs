@@ -74,6 +74,7 @@ impl<W: World> Admission<W> {
 
     async fn namespaced(&self, kind: Kind, request: &Request) -> Outcome {
         tenancy::rerun(request)?;
+        plan::decision(request)?;
         if !request.changes_spec() && tenancy::keeps_guarded(request) {
             return Ok(Vec::new());
         }

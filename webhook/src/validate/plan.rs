@@ -6,19 +6,22 @@ use enact_crds::PlanSpec;
 use enact_crds::plan::Workspace;
 use enact_crds::task::TaskTemplate;
 use enact_domain::assignment::{check_ref, check_url};
+use enact_domain::digest::Digest;
 use enact_domain::graph::{Graph, GraphError};
-use enact_domain::names::task_name;
+use enact_domain::names::{ANNOTATION_KEEP, ANNOTATION_REDO, task_name};
 use enact_domain::speckit::TaskId;
 use enact_domain::speckit::tasks::{self, TaskState, TasksFile};
 use kube::core::admission::Operation;
 
 use super::{Admission, Validate, document, reference};
-use crate::denial::{Cause, Denial, Outcome};
-use crate::request::{Request, part};
+use crate::denial::{Cause, Denial, Outcome, cut};
+use crate::request::{Kind, Request, annotation, part};
 use crate::world::{Referent, World};
 
 const AGENT: &str = "spec.agentRef";
 const SPECIFICATION: &str = "spec.specificationRef";
+/// Most bytes of a wrong annotation that are quoted; a digest has 71.
+const MAX_QUOTED: usize = 80;
 
 impl<W: World> Validate<PlanSpec> for Admission<W> {
     async fn validate(&self, request: &Request, spec: PlanSpec) -> Outcome {
@@ -41,6 +44,37 @@ impl<W: World> Validate<PlanSpec> for Admission<W> {
         }
         Ok(warnings)
     }
+}
+
+/// Refuses a decision about a newer revision of the specification that the operator would not act upon: one that names no revision, or
+/// another than the Plan waits for, or two that contradict each other. One that is stored already stops nobody.
+pub(super) fn decision(request: &Request) -> Result<(), Denial> {
+    if request.kind() != Some(Kind::Plan) {
+        return Ok(());
+    }
+    let (new, old) = (request.object(), request.old());
+    let awaited = part(old, "status").and_then(|s| s["stale"]["specificationDigest"].as_str());
+    for (name, command, other) in
+        [(ANNOTATION_REDO, "redo", ANNOTATION_KEEP), (ANNOTATION_KEEP, "keep", ANNOTATION_REDO)]
+    {
+        let Some(value) = annotation(new, name).filter(|value| annotation(old, name) != Some(value)) else { continue };
+        let wrong = if !Digest::from(value.to_owned()).is_whole() {
+            "is no digest of a revision".to_owned()
+        } else if let Some(awaited) = awaited.filter(|awaited| *awaited != value) {
+            format!("is not the revision that the Plan waits for, which is {awaited}")
+        } else if annotation(new, other) == Some(value) {
+            format!("is the value of {other} too, which decides otherwise; take one of them away")
+        } else {
+            continue;
+        };
+        let message = format!(
+            "{:?} {wrong}; look at status.stale and write its specificationDigest, or use `enact {command} plan/{}`",
+            cut(value.to_owned(), MAX_QUOTED),
+            request.name()
+        );
+        return Err(Denial::invalid(format!("metadata.annotations[{name}]"), message));
+    }
+    Ok(())
 }
 
 /// Refuses a change of what is to be done once the first task has started: approval and record are about what was started.

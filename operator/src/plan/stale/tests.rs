@@ -184,3 +184,28 @@ async fn a_requirement_that_no_task_serves_is_shown_and_holds_nothing() {
     assert_eq!((&shown["stale"]["uncovered"], &shown["stale"]["tasks"]), (&json!(["FR-003"]), &json!(0)));
     assert_eq!(reason(&bench), "Running");
 }
+
+#[tokio::test]
+async fn what_is_no_decision_for_this_revision_changes_nothing() {
+    let mut bench = bench().await;
+    pass(&mut bench).await;
+    let newer = amend(&mut bench, &SPEC.replace("every key", "every key and its door")).await;
+    done(&mut bench, "p-t001-1").await;
+    done(&mut bench, "p-t002-1").await;
+    let held = status(&bench);
+    let both = json!({"enact.dev/redo": newer, "enact.dev/keep": newer});
+    for said in [
+        json!({"enact.dev/redo": "sha256:0"}),
+        json!({"enact.dev/keep": ""}),
+        json!({"enact.dev/keep": "x".repeat(9999)}),
+        both,
+    ] {
+        bench.api.change("plans/p", &json!({"metadata": {"annotations": said}}));
+        pass(&mut bench).await;
+        assert_eq!(reason(&bench), "SpecificationChanged", "{said}");
+        assert_eq!(status(&bench)["stale"], held["stale"], "{said}");
+        assert!(!bench.api.has("pods/p-t003-1") && !bench.api.has("pods/p-t001-2"), "{said}: {}", phases(&bench));
+    }
+    decide(&mut bench, "enact.dev/redo", "").await;
+    assert!(bench.api.has("pods/p-t003-1"), "one of them alone is a decision: {}", phases(&bench));
+}

@@ -1,3 +1,4 @@
+use enact_domain::digest::Digest;
 use serde_json::{Value, json};
 
 use crate::testing::{Fixed, admit, assert_admitted, assert_refused, create, object, update, with};
@@ -139,4 +140,61 @@ async fn a_started_plan_keeps_its_content() {
         let waiting = with(old.clone(), "/status", json!({ "digest": "sha256:0" }));
         assert_admitted(admit(&world(), &update(&waiting, &with(waiting.clone(), field, value))).await);
     }
+}
+
+#[tokio::test]
+async fn a_decision_about_a_newer_revision_names_the_one_that_the_plan_waits_for() {
+    let revision = |n: &str| json!(Digest::of_bytes(n.as_bytes()));
+    let (newer, newest) = (revision("newer"), revision("newest"));
+    let says = |plan: &Value, annotation: &str, value: &Value| {
+        with(plan.clone(), &format!("/metadata/annotations/enact.dev~1{annotation}"), value.clone())
+    };
+    let running = with(plan(&chain()), "/status", json!({ "startedAt": "2026-01-01T00:00:00Z" }));
+    let stale = with(running.clone(), "/status/stale", json!({ "specificationDigest": newer }));
+    for (command, other) in [("redo", "keep"), ("keep", "redo")] {
+        let field = format!("metadata.annotations[enact.dev/{command}]");
+        let help = format!("`enact {command} plan/shop`");
+        for value in ["", "yes", "newer", &newer.as_str().unwrap()[..70], &newer.as_str().unwrap().to_uppercase()] {
+            let parts = [&*field, &format!("{value:?} is no digest"), "status.stale", &help];
+            for review in [
+                create(&says(&plan(&chain()), command, &json!(value))),
+                update(&stale, &says(&stale, command, &json!(value))),
+            ] {
+                assert_refused(admit(&world(), &review).await, "invalid", &parts);
+            }
+        }
+        let long = says(&stale, command, &json!("\u{1b}ä".repeat(50_000)));
+        assert_refused(admit(&world(), &update(&stale, &long)).await, "invalid", &[&field, "\\u{1b}ä", "…", &help]);
+
+        let missed = update(&stale, &says(&stale, command, &newest));
+        let parts = [&*field, newest.as_str().unwrap(), "waits for", newer.as_str().unwrap(), &help];
+        assert_refused(admit(&world(), &missed).await, "invalid", &parts);
+        let decided = says(&stale, command, &newer);
+        assert_admitted(admit(&world(), &update(&stale, &decided)).await);
+        assert_admitted(admit(&world(), &update(&decided, &stale)).await);
+        // Where nothing is shown as stale yet, a decision for a revision is for that one alone and may come first.
+        assert_admitted(admit(&world(), &update(&running, &says(&running, command, &newest))).await);
+
+        let both = says(&decided, other, &newer);
+        let parts = [
+            &format!("metadata.annotations[enact.dev/{other}]"),
+            &*format!("the value of enact.dev/{command} too"),
+            "take one",
+        ];
+        assert_refused(admit(&world(), &update(&decided, &both)).await, "invalid", &parts);
+        assert_admitted(
+            admit(
+                &world(),
+                &update(&decided, &with(both, &format!("/metadata/annotations/enact.dev~1{command}"), Value::Null)),
+            )
+            .await,
+        );
+
+        // What an earlier release let in keeps nobody from anything else.
+        let wrong = says(&stale, command, &json!("soon"));
+        assert_admitted(admit(&world(), &update(&wrong, &with(wrong.clone(), "/spec/cancel", json!(true)))).await);
+        assert_admitted(admit(&world(), &update(&wrong, &stale)).await);
+    }
+    let elsewhere = object("Specification", "shop", &json!({ "source": { "inline": "# Feature Specification: A\n" } }));
+    assert_admitted(admit(&world(), &create(&says(&elsewhere, "redo", &json!("of no meaning")))).await);
 }
