@@ -134,7 +134,8 @@ fn a_plan_its_tasks_and_the_constitution_show_what_they_hold() {
         holds(&document, expression);
     }
     holds(&Document::constitution(&constitution), "has(constitution.version) && constitution.ratified == '2026-01-01'");
-    for task in Document::tasks(&plan()) {
+    let plan = plan();
+    for task in Document::plan(&plan).tasks(&plan) {
         holds(&task, "task.id.startsWith('T00') && plan.tasks.exists(t, t.id == task.id) && !task.externalEffect");
     }
 }
@@ -328,10 +329,14 @@ fn evaluations_that_belong_together_share_a_budget() {
     plan.tasks = (0..3000).map(|i| TaskInput { id: format!("T{i}"), ..one.clone() }).collect();
     let mut budget = Budget::default();
     let outcomes: Vec<Outcome> =
-        Document::tasks(&plan).take(2000).map(|task| program.evaluate_within(&task, &mut budget)).collect();
+        Document::plan(&plan).tasks(&plan).take(2000).map(|task| program.evaluate_within(&task, &mut budget)).collect();
     let held = outcomes.iter().take_while(|o| **o == Outcome::Holds).count();
     assert!((1000..2000).contains(&held), "{held}");
     assert!(matches!(&outcomes[held], Outcome::Failed { why } if why.contains("more than 50000000 units")));
+    let cheap = compile(&Rule { name: "cheap".into(), ..rule(Scope::Task, "has(task.id)") }).unwrap();
+    let task = Document::task(&one);
+    assert_eq!(cheap.evaluate_within(&task, &mut budget), Outcome::Holds, "what is left is for others");
+    assert!(budget.has_refused(&program) && !budget.has_refused(&cheap));
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn judge(rule: &Rule, spec: &Spec, plan: &PlanInput) -> Vec<Outcome> {
     let documents: Vec<Document> = match rule.scope {
         enact_domain::rules::Scope::Specification => vec![Document::specification(spec, &meta())],
         enact_domain::rules::Scope::Plan => vec![Document::plan(plan).with_specification(spec, &meta())],
-        enact_domain::rules::Scope::Task => Document::tasks(plan).collect(),
+        enact_domain::rules::Scope::Task => Document::plan(plan).tasks(plan).collect(),
         enact_domain::rules::Scope::Constitution => Vec::new(),
     };
     assert!(!documents.is_empty(), "{} judges nothing", rule.name);

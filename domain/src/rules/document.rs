@@ -135,13 +135,11 @@ impl Document {
         Self::of(Scope::Task, task_value(task))
     }
 
-    /// Every task of a plan, each with the plan beside it.
-    pub fn tasks(plan: &PlanInput) -> impl Iterator<Item = Self> {
-        let whole = Self::plan(plan);
-        let tasks: Vec<Value> = plan.tasks.iter().map(task_value).collect();
-        tasks.into_iter().map(move |task| {
-            let mut document = Self::of(Scope::Task, task);
-            document.shown.extend(whole.shown.iter().cloned());
+    /// Every task of a plan, each beside this document of the plan and what that shows.
+    pub fn tasks<'a>(&'a self, plan: &'a PlanInput) -> impl Iterator<Item = Self> + 'a {
+        plan.tasks.iter().map(|task| {
+            let mut document = Self::task(task);
+            document.shown.extend(self.shown.iter().cloned());
             document
         })
     }

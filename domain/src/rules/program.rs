@@ -77,15 +77,26 @@ impl Needs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
     left: u64,
+    /// Names of the rules that cost too much.
+    refused: BTreeSet<String>,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { left: MAX_TOTAL_COST }
+        Self { left: MAX_TOTAL_COST, refused: BTreeSet::new() }
     }
 }
 
 impl Budget {
+    /// Whether the rule has cost too much already: it need not be asked of one more task, since even finding out what it costs takes time.
+    pub fn has_refused(&self, program: &Program) -> bool {
+        self.refused.contains(&program.rule.name)
+    }
+
+    fn refuse(&mut self, program: &Program) {
+        self.refused.insert(program.rule.name.clone());
+    }
+
     /// Takes so much, or says that it is not there.
     fn spend(&mut self, units: u64) -> bool {
         let left = self.left.checked_sub(units);
@@ -315,10 +326,12 @@ impl Program {
         }
         let cost = self.estimate(document);
         if cost.units > MAX_COST || cost.largest > MAX_VALUE_BYTES {
+            budget.refuse(self);
             let (problem, remedy) = too_costly(cost, "on this document");
             return failed(format!("{problem}; {remedy}"));
         }
         if !budget.spend(cost.units) {
+            budget.refuse(self);
             let remedy = "look at fewer lists, and ask in a rule for a Plan what would be asked again for each Task";
             return failed(format!("with those before it, it may cost more than {MAX_TOTAL_COST} units; {remedy}"));
         }

@@ -12,7 +12,7 @@ use enact_crds::document::{Finding, Severity};
 use enact_domain::analysis::Category;
 use enact_domain::condition::{Progress, READY};
 use enact_domain::digest::Digest;
-use enact_domain::rules::{Document, Outcome, Program, Rule, RuleError, Scope, Strength, inherit};
+use enact_domain::rules::{Budget, Document, Outcome, Program, Rule, RuleError, Scope, Strength, inherit};
 use kube::ResourceExt as _;
 
 use super::findings::own;
@@ -270,13 +270,17 @@ impl Judgement {
     }
 }
 
-/// Judges a document, which findings and messages call `name`, by the rules that are for its kind.
-pub fn judge(programs: &[Program], scope: Scope, document: &Document, name: &str) -> Judgement {
+/// Judges a document, which findings and messages call `name`, by the rules that are for its kind. All that is judged of one object shares
+/// a budget; a rule that has cost too much is told once, and not asked again.
+pub fn judge(programs: &[Program], scope: Scope, document: &Document, name: &str, budget: &mut Budget) -> Judgement {
     let mut judgement = Judgement::default();
     let mut broken = 0_usize;
     for program in programs.iter().filter(|p| p.rule().scope == scope) {
+        if budget.has_refused(program) {
+            continue;
+        }
         let rule = program.rule();
-        let (code, message, items) = match program.evaluate(document) {
+        let (code, message, items) = match program.evaluate_within(document, budget) {
             Outcome::Holds => continue,
             Outcome::Violated { message, items } => ("RuleBroken", message, items),
             Outcome::Failed { why } => {

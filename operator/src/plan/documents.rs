@@ -9,7 +9,7 @@ use enact_crds::{PlanSpec, convert};
 use enact_domain::analysis::{self, TaskText};
 use enact_domain::digest::Digest;
 use enact_domain::names;
-use enact_domain::rules::{Decision, Document, Gate, Meta, PlanInput, Scope, TaskInput, Workspace};
+use enact_domain::rules::{Budget, Decision, Document, Gate, Meta, PlanInput, Scope, TaskInput, Workspace};
 use kube::ResourceExt as _;
 
 use super::observe::Observed;
@@ -187,22 +187,22 @@ pub fn words(task: &TaskTemplate) -> String {
 
 fn keeps(observed: &Observed, content: &Content, law: &Law, text: Option<&SpecificationText>) -> Judgement {
     let plan = input(&observed.plan.name_any(), &observed.plan.spec, &content.compiled.tasks);
-    let beside = |document: Document| {
-        let document = match (text, &observed.plan.spec.specification_ref) {
-            (Some(text), Some(named)) => {
-                document.with_specification(&text.parsed.model, &Meta { name: named.name.clone() })
-            }
-            _ => document.without_specification(),
-        };
-        match law.texts.first() {
-            Some(nearest) => document.with_constitution(&nearest.parsed.model),
-            None => document,
+    let mut document = Document::plan(&plan);
+    document = match (text, &observed.plan.spec.specification_ref) {
+        (Some(text), Some(named)) => {
+            document.with_specification(&text.parsed.model, &Meta { name: named.name.clone() })
         }
+        _ => document.without_specification(),
     };
-    let mut judgement = law::judge(&law.programs, Scope::Plan, &beside(Document::plan(&plan)), "the plan");
+    if let Some(nearest) = law.texts.first() {
+        document = document.with_constitution(&nearest.parsed.model);
+    }
+    let mut budget = Budget::default();
+    let mut judgement = law::judge(&law.programs, Scope::Plan, &document, "the plan", &mut budget);
     if law.programs.iter().any(|p| p.rule().scope == Scope::Task) {
-        for (task, document) in plan.tasks.iter().zip(Document::tasks(&plan)) {
-            judgement.add(law::judge(&law.programs, Scope::Task, &beside(document), &format!("task {}", task.id)));
+        for (task, document) in plan.tasks.iter().zip(document.tasks(&plan)) {
+            let name = format!("task {}", task.id);
+            judgement.add(law::judge(&law.programs, Scope::Task, &document, &name, &mut budget));
         }
     }
     judgement

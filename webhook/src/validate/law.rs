@@ -1,7 +1,7 @@
 //! The rules of constitutions, as far as one object shows what they are about; the operator judges the rest.
 
 use enact_crds::common::NamespacedRef;
-use enact_domain::rules::{Document, Outcome, Program, Rule, Scope, Strength, compile_all, inherit};
+use enact_domain::rules::{Budget, Document, Outcome, Program, Rule, Scope, Strength, compile_all, inherit};
 
 use super::Admission;
 use crate::denial::{Cause, warning};
@@ -45,8 +45,9 @@ pub(super) fn judge(field: &str, rules: &[Rule], scope: Scope, document: &Docume
     // Rules that cannot be compiled are told on their constitution.
     let programs = compile_all(&of_kind).unwrap_or_default();
     let (mut causes, mut warnings) = (Vec::new(), Vec::new());
+    let mut budget = Budget::default();
     for program in programs.iter().filter(|program| program.needs().only(scope)) {
-        let Some(broken) = broken(program, document) else { continue };
+        let Some(broken) = broken(program, document, &mut budget) else { continue };
         match program.rule().strength {
             Strength::Must => causes.push(Cause::new(field, broken)),
             Strength::Should => warnings.push(warning(format!("{field}: {broken}"))),
@@ -56,8 +57,8 @@ pub(super) fn judge(field: &str, rules: &[Rule], scope: Scope, document: &Docume
 }
 
 /// How a document breaks a rule; none when it keeps it, or when the rule can only be judged by the operator, which has more time.
-fn broken(program: &Program, document: &Document) -> Option<String> {
-    let Outcome::Violated { message, items } = program.evaluate(document) else { return None };
+fn broken(program: &Program, document: &Document, budget: &mut Budget) -> Option<String> {
+    let Outcome::Violated { message, items } = program.evaluate_within(document, budget) else { return None };
     let rule = program.rule();
     let principle = rule.principle.as_ref().map(|p| format!(" of principle \"{p}\"")).unwrap_or_default();
     let named = if items.is_empty() { String::new() } else { format!(": {}", items.join(", ")) };

@@ -79,7 +79,8 @@ fn effective(ctx: &Context, chain: &Chain, own: &[Rule], text: &ConstitutionText
     let all = inherit(&inherited, own).map_err(|loosened| loosens(&loosened))?;
     let programs = ctx.library.programs(&all).map_err(|e| law::invalid(Progress::Stalled, "InvalidRules", &e))?;
     let document = rules::Document::constitution(&text.parsed.model);
-    let judgement = law::judge(&programs, Scope::Constitution, &document, "the constitution");
+    let judgement =
+        law::judge(&programs, Scope::Constitution, &document, "the constitution", &mut rules::Budget::default());
     Ok(Effective { rules: len(all.len()), judgement })
 }
 

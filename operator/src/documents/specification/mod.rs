@@ -85,7 +85,8 @@ pub fn judge(law: &Law, text: &SpecificationText, name: &str) -> Judgement {
     if let Some(nearest) = law.texts.first() {
         document = document.with_constitution(&nearest.parsed.model);
     }
-    let mut judgement = law::judge(&law.programs, Scope::Specification, &document, "the specification");
+    let mut judgement =
+        law::judge(&law.programs, Scope::Specification, &document, "the specification", &mut rules::Budget::default());
     for constitution in &law.texts {
         let conflicts = analysis::against_constitution(spec, &constitution.parsed.model);
         judgement.findings.extend(conflicts.iter().map(finding));

@@ -100,3 +100,39 @@ async fn a_plan_waits_for_the_constitution_of_its_tenant() {
     let ready = bench.api.get("plans/q")["status"]["conditions"][0].clone();
     assert_eq!(ready["reason"], "WaitingForConstitution", "naming no specification frees nobody: {ready}");
 }
+
+#[tokio::test]
+async fn a_rule_that_costs_too_much_over_all_tasks_is_stopped_once_and_the_others_are_told_of_every_task() {
+    // What it may cost counts: the second side looks at every pair of tasks, and is never needed.
+    let costly = "has(task.id) || plan.tasks.all(a, plan.tasks.exists(b, a.id == b.id))";
+    let rule = |name: &str, expression: &str, severity: &str| json!({"name": name, "appliesTo": "Task", "expression": expression, "message": format!("mind {name}"), "severity": severity});
+    let rules =
+        json!([rule("costly", costly, "MUST"), rule("gates", "task.gates.size() > 0 || task.id != 'T499'", "SHOULD")]);
+    let mut bench = bench(rules).await;
+    assert_eq!(ready(&bench).0, "Running", "one task is no cost");
+
+    let tasks: Vec<Value> =
+        (0..500).map(|i| json!({"id": format!("T{i:03}"), "title": "t", "script": "true"})).collect();
+    let mut other = bench.api.get("plans/p");
+    other["metadata"] = json!({"name": "q", "namespace": "ns", "generation": 1});
+    other["status"] = Value::Null;
+    other["spec"]["tasks"] = json!(tasks);
+    bench.api.put("plans/q", other);
+    bench.plan("q").await.unwrap();
+    let status = bench.api.get("plans/q")["status"].clone();
+    let ready = &status["conditions"][0];
+    let message = ready["message"].as_str().unwrap();
+    assert_eq!(ready["reason"], "ConstitutionViolated", "{message}");
+    assert!(message.contains("rule costly") && message.contains("more than 50000000 units"), "{message}");
+    let told = |code: &str| {
+        let of_code = |f: &&Value| f["code"] == code;
+        let all = status["topFindings"].as_array().unwrap().iter().filter(of_code);
+        all.map(|f| f["message"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told("RuleFailed"),
+        [message.strip_suffix("; change what breaks it, or amend the constitution that has the rule").unwrap()]
+    );
+    assert_eq!(told("RuleBroken").len(), 1, "the last task is judged by the other rule: {:?}", told("RuleBroken"));
+    assert!(told("RuleBroken")[0].starts_with("task T499 does not keep rule gates"), "{:?}", told("RuleBroken"));
+}
