@@ -18,7 +18,7 @@ use kube::{Resource, ResourceExt as _};
 
 use crate::args::Decide;
 use crate::cluster::{Cluster, told};
-use crate::history::{difference, recorded};
+use crate::history::{difference, planned, recorded, short};
 use crate::record::Record;
 use crate::terminal::{self, Paint, note};
 use crate::text::one_line;
@@ -132,31 +132,48 @@ fn card(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -
 /// How the content differs from the one that was approved before, with nothing in it that a terminal would obey. Where that cannot be
 /// told, a person goes on with what the object shows.
 async fn changes(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -> String {
-    let Some(approved) = &content.approved else { return "  no content of it was approved before".into() };
-    if approved == digest {
-        return "  it does not differ from what was approved last".into();
+    compared(cluster, subject, content.approved.as_deref(), digest).await.unwrap_or_else(|problem| {
+        let why = one_line(&format!("{problem:#}"));
+        format!("  how it differs from what was approved last cannot be shown: {why}")
+    })
+}
+
+async fn compared(cluster: &Cluster, subject: &Subject, approved: Option<&str>, digest: &str) -> Result<String> {
+    const NOTHING: &str = "  nothing was approved before";
+    const SAME: &str = "  it does not differ from what was approved last";
+    let is_plan = subject.kind == SubjectKind::Plan;
+    match approved {
+        None if !is_plan => return Ok(NOTHING.into()),
+        Some(approved) if approved == digest => return Ok(SAME.into()),
+        _ => {}
     }
-    let both = async {
-        let record = Record::open(cluster).await?;
-        let (old, new) = (recorded(&record, subject, approved), recorded(&record, subject, digest));
-        futures::try_join!(old, new)
+    let record = Record::open(cluster).await?;
+    // A Plan is recorded when it starts, which takes its approval: what the record has under this name was approved.
+    let (since, last) = match approved {
+        Some(approved) => ("since it was approved last", approved.to_owned()),
+        None => match record.history(subject, None, 1).await?.revisions.into_iter().next() {
+            Some(last) => ("since the last Plan of this name was approved", last.digest),
+            None => return Ok(NOTHING.into()),
+        },
     };
-    match both.await {
-        Ok((before, after)) => {
-            let shown = difference(&before, &after, Paint::of(&io::stderr()));
-            let (lines, all) = (shown.lines().take(DIFFERENCE).collect::<Vec<_>>(), shown.lines().count());
-            let place = format!("{}/{}", format!("{:?}", subject.kind).to_ascii_lowercase(), subject.name);
-            let rest = match all.saturating_sub(DIFFERENCE) {
-                0 => String::new(),
-                more => format!("\n  and {more} lines more: enact diff {place} --namespace {}", cluster.namespace),
-            };
-            format!("  since it was approved last:\n{}{rest}", lines.join("\n"))
-        }
-        Err(problem) => format!(
-            "  how it differs from what was approved last cannot be shown: {}",
-            one_line(&format!("{problem:#}"))
-        ),
+    if last == digest {
+        return Ok(SAME.into());
     }
+    let present = async {
+        if is_plan { planned(cluster, &subject.name, digest).await } else { recorded(&record, subject, digest).await }
+    };
+    let (before, after) = futures::try_join!(recorded(&record, subject, &last), present)?;
+    let shown = difference(&before, &after, Paint::of(&io::stderr()));
+    let (lines, all) = (shown.lines().take(DIFFERENCE).collect::<Vec<_>>(), shown.lines().count());
+    let rest = match all.saturating_sub(DIFFERENCE) {
+        0 => String::new(),
+        more => {
+            let place = format!("{}/{}", format!("{:?}", subject.kind).to_ascii_lowercase(), subject.name);
+            let from = if approved.is_some() { String::new() } else { format!(" {} present", short(&last)) };
+            format!("\n  and {more} lines more: enact diff {place}{from} --namespace {}", cluster.namespace)
+        }
+    };
+    Ok(format!("  {since}:\n{}{rest}", lines.join("\n")))
 }
 
 /// Where the content stands with people.

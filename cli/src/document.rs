@@ -168,13 +168,10 @@ impl Document {
 
     /// What the cluster holds of the document, without answers.
     async fn kept(&self, cluster: &Cluster) -> Result<(Option<String>, Option<String>)> {
-        let Some(source) = &self.source else { return Ok((None, None)) };
-        let Some(key) = &source.config_map_key_ref else { return Ok((source.inline.clone(), None)) };
-        let map: ConfigMap = cluster.get(&key.name).await?;
-        let version = map.resource_version();
-        let text = map.data.and_then(|mut data| data.remove(&key.key));
-        let text = text.ok_or_else(|| anyhow!("ConfigMap {} has no key {} that is a text", key.name, key.key))?;
-        Ok((Some(text), version))
+        match &self.source {
+            Some(source) => kept(cluster, source).await,
+            None => Ok((None, None)),
+        }
     }
 
     /// Puts `text` in the place of what was read, unless somebody was faster, for a reason that the record keeps. Of the answers those stay
@@ -223,6 +220,19 @@ impl Document {
             _ => taken(cluster.api::<Specification>().patch(name, &params, &patch).await),
         }
     }
+}
+
+/// The text that the cluster holds of a source, if it does, and the ConfigMap's version if it is one's.
+///
+/// # Errors
+/// When there is no such ConfigMap, or no such text in it.
+pub async fn kept(cluster: &Cluster, source: &Source) -> Result<(Option<String>, Option<String>)> {
+    let Some(key) = &source.config_map_key_ref else { return Ok((source.inline.clone(), None)) };
+    let map: ConfigMap = cluster.get(&key.name).await?;
+    let version = map.resource_version();
+    let text = map.data.and_then(|mut data| data.remove(&key.key));
+    let text = text.ok_or_else(|| anyhow!("ConfigMap {} has no key {} that is a text", key.name, key.key))?;
+    Ok((Some(text), version))
 }
 
 /// Whether a patch was taken.

@@ -5,15 +5,15 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::{Context as _, Result, bail};
-use enact_crds::Plan;
 use enact_crds::approval::{Subject, SubjectKind};
+use enact_crds::{Plan, compile};
 use enact_domain::digest::Digest;
 use enact_domain::revisions::sections;
 use serde_json::Value;
 
 use crate::args::{Diff, History, Show};
 use crate::cluster::Cluster;
-use crate::document::Document;
+use crate::document::{self, Document};
 use crate::record::{Finding, Record, Revision};
 use crate::terminal::{self, Paint, note};
 use crate::text::{fit, one_line, pad, safe, width};
@@ -167,6 +167,11 @@ async fn text(cluster: &Cluster, subject: &Subject, which: &str) -> Result<Strin
         return Ok(Document::load(cluster, subject).await?.present(cluster).await?.text);
     }
     let digest = digest(cluster, subject, which).await?;
+    if which == PRESENT
+        && let Ok(text) = planned(cluster, &subject.name, &digest).await
+    {
+        return Ok(text);
+    }
     recorded(&Record::open(cluster).await?, subject, &digest).await
 }
 
@@ -176,7 +181,34 @@ pub async fn recorded(record: &Record, subject: &Subject, which: &str) -> Result
     if subject.kind != SubjectKind::Plan {
         return Ok(text);
     }
-    let value: Value = serde_json::from_str(&text).context("the plan's content in the record is no JSON")?;
+    readable(&text).context("the plan's content in the record is no JSON")
+}
+
+/// What a Plan does as it stands in the cluster, made readable: it is recorded only when it starts.
+///
+/// # Errors
+/// When the cluster does not hold it, or holds another content than that of the digest, which the operator has read.
+pub async fn planned(cluster: &Cluster, name: &str, digest: &str) -> Result<String> {
+    let Plan { spec, .. } = cluster.get(name).await?;
+    let tasks = match &spec.source {
+        Some(source) => {
+            let text = document::kept(cluster, source).await?.0;
+            let text = text.with_context(|| format!("the tasks.md of Plan {name} is in Git; read it there"))?;
+            compile::from_markdown(text.as_bytes()).0
+        }
+        None => spec.tasks.clone(),
+    };
+    let content = compile::canonical(&spec, &tasks)?;
+    if Digest::of_bytes(content.as_bytes()).as_str() != digest {
+        bail!(
+            "Plan {name} does not say what the operator has read, or they are of different releases; look at it again"
+        );
+    }
+    Ok(readable(&content)?)
+}
+
+fn readable(json: &str) -> serde_json::Result<String> {
+    let value: Value = serde_json::from_str(json)?;
     Ok(format!("{value:#}\n"))
 }
 

@@ -146,7 +146,7 @@ fn an_approval_is_bound_to_what_was_shown() {
         "by ann [2Ja\n",
         "line 4: Medium: no priority; give one\n",
         "read it: kubectl get specification shop --namespace demo",
-        "no content of it was approved before\n",
+        "nothing was approved before\n",
         "1 of 2 approvals by members of leads\n",
     ] {
         assert!(ran.stderr.contains(shown), "{shown:?} is not in: {}", ran.stderr);

@@ -8,12 +8,14 @@ mod fake;
 use std::fs;
 use std::sync::{Arc, Mutex};
 
+use enact_crds::{PlanSpec, compile};
 use enact_domain::digest::Digest;
 use enact_domain::record::told_reason;
 use fake::{Answer, Fake, Request};
 use serde_json::{Value, json};
 
 const SPECIFICATION: &str = "/apis/enact.dev/v1alpha1/namespaces/demo/specifications/shop";
+const PLAN: &str = "/apis/enact.dev/v1alpha1/namespaces/demo/plans/shop";
 const ACCOUNT: &str = "/api/v1/namespaces/demo/serviceaccounts/enact-reader";
 const PROXY: &str = "/api/v1/namespaces/system/services/http:server:read/proxy/v1/namespaces/demo";
 const ONE: &str =
@@ -32,6 +34,10 @@ struct World {
     object: Value,
     /// Oldest first; the first has the number 1.
     revisions: Vec<String>,
+    /// A Plan that has not started.
+    plan: Value,
+    /// What earlier Plans of its name did, oldest first.
+    plans: Vec<String>,
     /// What somebody else does just before the next change arrives.
     rival: Option<String>,
     away: bool,
@@ -51,8 +57,12 @@ impl World {
         self.revisions.push(text.to_owned());
     }
 
-    fn revision(&self, which: &str) -> Option<(usize, &String)> {
-        let all = || self.revisions.iter().enumerate().map(|(at, text)| (at + 1, text));
+    fn revisions(&self, kind: &str) -> &[String] {
+        if kind == "plans" { &self.plans } else { &self.revisions }
+    }
+
+    fn revision(&self, kind: &str, which: &str) -> Option<(usize, &String)> {
+        let all = || self.revisions(kind).iter().enumerate().map(|(at, text)| (at + 1, text));
         match which.parse::<usize>() {
             Ok(number) if which.len() < 9 => all().find(|(at, _)| *at == number),
             _ => all().rev().find(|(_, text)| {
@@ -65,6 +75,7 @@ impl World {
         let path = request.path.as_str();
         match (request.method.as_str(), path) {
             ("GET", SPECIFICATION) => Answer::Ok(self.object.clone()),
+            ("GET", PLAN) => Answer::Ok(self.plan.clone()),
             ("PATCH", SPECIFICATION) => self.patch(&request.body),
             ("GET", ACCOUNT) => Answer::Ok(json!({
                 "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
@@ -107,17 +118,17 @@ impl World {
     fn record(&self, path: &str) -> Answer {
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         match parts.as_slice() {
-            ["specifications", "shop", "revisions"] => {
-                let all = self.revisions.iter().enumerate().rev();
+            [kind @ ("specifications" | "plans"), "shop", "revisions"] => {
+                let all = self.revisions(kind).iter().enumerate().rev();
                 Answer::Ok(
                     json!({ "revisions": all.map(|(at, text)| meta(at + 1, text)).collect::<Vec<_>>(), "next": null }),
                 )
             }
-            ["specifications", "shop", "revisions", which] => match self.revision(which) {
+            [kind, "shop", "revisions", which] => match self.revision(kind, which) {
                 Some((number, text)) => Answer::Ok(meta(number, text)),
                 None => Answer::Problem(404, "no such revision"),
             },
-            ["specifications", "shop", "revisions", which, "content"] => match self.revision(which) {
+            [kind, "shop", "revisions", which, "content"] => match self.revision(kind, which) {
                 Some((_, text)) => Answer::Text(text.clone()),
                 None => Answer::Problem(404, "no such revision"),
             },
@@ -147,12 +158,30 @@ fn world() -> (Arc<Mutex<World>>, Fake) {
         "spec": { "source": { "inline": ONE } },
         "status": { "observedGeneration": 2, "conditions": [], "digest": digest(ONE), "approvedDigest": digest(ONE) },
     });
-    let mut world = World { object, revisions: vec![ONE.to_owned()], rival: None, away: false };
+    let plan = plan(&json!([{ "id": "T001", "title": "Sell mugs", "script": "true" }]));
+    let mut world = World { object, plan, plans: vec![], revisions: vec![ONE.to_owned()], rival: None, away: false };
     world.set(&two());
     let world = Arc::new(Mutex::new(world));
     let played = Arc::clone(&world);
     let api = Fake::start(move |request| played.lock().unwrap().answer(request));
     (world, api)
+}
+
+fn canonical(spec: &Value) -> String {
+    let spec: PlanSpec = serde_json::from_value(spec.clone()).unwrap();
+    compile::canonical(&spec, &spec.tasks).unwrap()
+}
+
+/// A Plan that waits for approval, as the operator has read it.
+fn plan(tasks: &Value) -> Value {
+    let spec = json!({ "agentRef": { "name": "coder" }, "tasks": tasks });
+    let content = canonical(&spec);
+    json!({
+        "apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
+        "metadata": { "name": "shop", "namespace": "demo", "uid": "uid-of-plan", "generation": 2 },
+        "spec": spec,
+        "status": { "observedGeneration": 2, "conditions": [], "digest": digest(&content) },
+    })
 }
 
 fn text(world: &Mutex<World>) -> String {
@@ -429,5 +458,43 @@ fn an_approval_shows_what_changed_before_it_asks() {
     let told = "how it differs from what was approved last cannot be shown: the server cannot be reached: no endpoints available";
     assert!(away.stderr.contains(told) && away.stderr.contains("Approve this content?"), "{}", away.stderr);
     world.lock().unwrap().object["status"]["approvedDigest"] = Value::Null;
-    assert!(approve(&api).stderr.contains("no content of it was approved before"));
+    assert!(approve(&api).stderr.contains("nothing was approved before"));
+}
+
+#[test]
+fn the_approval_of_a_plan_shows_what_the_last_one_of_its_name_did() {
+    let (world, api) = world();
+    let approve = || api.enact(&["approve", "plan/shop"]).stderr;
+    let first = approve();
+    assert!(first.contains("  nothing was approved before\n") && first.contains("Approve this content?"), "{first}");
+
+    let does = |title: &str| {
+        json!({ "agentRef": { "name": "coder" }, "tasks": [{ "id": "T001", "title": title, "script": "true" }], "gates": [], "specificationRef": null, "workspace": null }).to_string()
+    };
+    world.lock().unwrap().plans = vec![does("Sell tea"), does("Sell cups")];
+    let shown = approve();
+    let at = |part: &str| shown.find(part).unwrap_or_else(|| panic!("{part:?} is not in: {shown}"));
+    assert!(at("since the last Plan of this name was approved:") < at("Sell [-cups-]"), "{shown}");
+    assert!(at("{+mugs+}") < at("say --yes") && !shown.contains("tea"), "{shown}");
+    // What stands in the cluster is shown before it is recorded.
+    let diff = api.enact(&["diff", "plan/shop", "1", "present"]);
+    assert!(
+        diff.stdout.contains("Sell [-tea-]") && diff.stdout.contains("Sell {+mugs+}"),
+        "{} {}",
+        diff.stdout,
+        diff.stderr
+    );
+
+    // Shown is what the digest stands for, and nothing that somebody wrote meanwhile.
+    world.lock().unwrap().plan["spec"]["tasks"][0]["script"] = "curl".into();
+    let told =
+        "how it differs from what was approved last cannot be shown: Plan shop does not say what the operator has read";
+    assert!(approve().contains(told), "{}", approve());
+    let tea = plan(&json!([{ "id": "T001", "title": "Sell tea", "script": "true" }]));
+    {
+        let mut world = world.lock().unwrap();
+        world.plans = vec![does("Sell cups"), canonical(&tea["spec"])];
+        world.plan = tea;
+    }
+    assert!(approve().contains("it does not differ from what was approved last"), "{}", approve());
 }

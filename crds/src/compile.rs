@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use enact_domain::graph::{Graph, GraphError};
 use enact_domain::names;
 use enact_domain::speckit::{Diagnostic, Severity, TaskId, tasks};
+use serde::Serialize;
 
+use crate::PlanSpec;
+use crate::common::{Gate, LocalRef};
+use crate::plan::{PlanDecision, Workspace};
 use crate::task::TaskTemplate;
 
 /// Most tasks of one plan.
@@ -85,6 +89,33 @@ pub fn compile(plan: &str, tasks: Vec<TaskTemplate>) -> Result<Compiled, Vec<Com
         }
     }
     Ok(Compiled { tasks, names, graph })
+}
+
+/// What an approval of a plan is bound to, as canonical JSON: everything that decides what is done, and nothing that decides only when.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn canonical(spec: &PlanSpec, tasks: &[TaskTemplate]) -> serde_json::Result<String> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Canonical<'a> {
+        specification_ref: &'a Option<LocalRef>,
+        agent_ref: &'a LocalRef,
+        tasks: &'a [TaskTemplate],
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        decisions: &'a [PlanDecision],
+        workspace: &'a Option<Workspace>,
+        gates: &'a [Gate],
+    }
+    let canonical = Canonical {
+        specification_ref: &spec.specification_ref,
+        agent_ref: &spec.agent_ref,
+        tasks,
+        decisions: &spec.decisions,
+        workspace: &spec.workspace,
+        gates: &spec.gates,
+    };
+    Ok(serde_json::to_value(canonical)?.to_string())
 }
 
 fn long_ones(tasks: &[TaskTemplate]) -> Vec<CompileError> {

@@ -66,7 +66,7 @@ fn the_policy_says_who_decides_and_findings_ask_for_others_besides() {
         let said = lee.enact(&APPROVE)?;
         holds(
             &said.told,
-            &["by dana", "High: ", "0 of 1 approvals by members of leads", "no content of it was approved before"],
+            &["by dana", "High: ", "0 of 1 approvals by members of leads", "nothing was approved before"],
         )?;
         holds(&said.printed, &["Specification keys approved by lee"])?;
         let asks = ["0 of 1 approvals by members of security", "findings of severity High or worse ask for"];

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use enact_crds::PlanSpec;
 use enact_crds::agent::EnvVar;
-use enact_crds::common::{Gate, LocalRef};
 use enact_crds::document::Finding;
-use enact_crds::plan::{PlanDecision, Workspace};
+use enact_crds::plan::Workspace;
 use enact_crds::task::TaskTemplate;
 use enact_crds::{compile, convert};
 use enact_domain::approval::{self, Verdict, evaluate};
@@ -18,7 +17,7 @@ use enact_domain::names;
 use enact_domain::plan::Policy;
 use enact_domain::speckit::Diagnostic;
 use kube::ResourceExt as _;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::documents::{Before, Choice, Judged, judge};
 use super::observe::Observed;
@@ -66,7 +65,7 @@ impl Content {
             Some(Some(tasks)) => tasks,
             Some(None) => &self.compiled.tasks,
         };
-        canonical(spec, tasks).is_ok_and(|said| said == self.canonical)
+        compile::canonical(spec, tasks).is_ok_and(|said| said == self.canonical)
     }
 }
 
@@ -249,7 +248,8 @@ fn content(observed: &Observed, runtime: &mut Runtime) -> Result<Arc<Content>, B
     let (tasks, diagnostics) = document.map_or_else(|| (spec.tasks.clone(), Vec::new()), compile::from_markdown);
     let compiled =
         compile::compile(&observed.plan.name_any(), tasks).map_err(|errors| refused(&errors, &diagnostics))?;
-    let canonical = canonical(spec, &compiled.tasks).map_err(|e| Blocked::stalled("InvalidPlan", e.to_string()))?;
+    let canonical =
+        compile::canonical(spec, &compiled.tasks).map_err(|e| Blocked::stalled("InvalidPlan", e.to_string()))?;
     if canonical.len() > MAX_CONTENT {
         let message = format!(
             "tasks, prompts and dependencies have {} bytes together, and at most {MAX_CONTENT} are recorded; divide the plan",
@@ -260,30 +260,6 @@ fn content(observed: &Observed, runtime: &mut Runtime) -> Result<Arc<Content>, B
     let content = Arc::new(Content { digest: Digest::of_bytes(canonical.as_bytes()), canonical, compiled });
     runtime.made = Some(Made { generation, document: digest, content: content.clone() });
     Ok(content)
-}
-
-/// What an approval is bound to: everything that decides what is done, and nothing that decides only when.
-fn canonical(spec: &PlanSpec, tasks: &[TaskTemplate]) -> serde_json::Result<String> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Canonical<'a> {
-        specification_ref: &'a Option<LocalRef>,
-        agent_ref: &'a LocalRef,
-        tasks: &'a [TaskTemplate],
-        #[serde(skip_serializing_if = "<[_]>::is_empty")]
-        decisions: &'a [PlanDecision],
-        workspace: &'a Option<Workspace>,
-        gates: &'a [Gate],
-    }
-    let canonical = Canonical {
-        specification_ref: &spec.specification_ref,
-        agent_ref: &spec.agent_ref,
-        tasks,
-        decisions: &spec.decisions,
-        workspace: &spec.workspace,
-        gates: &spec.gates,
-    };
-    Ok(serde_json::to_value(canonical)?.to_string())
 }
 
 fn refused(errors: &[compile::CompileError], diagnostics: &[Diagnostic]) -> Blocked {
