@@ -255,6 +255,7 @@ impl Controllers {
         for kind in tenant::objects::Kind::ALL {
             set.spawn(follow_objects(kind, ctx(), stop()));
         }
+        set.spawn(tenant::default::look_after(ctx(), stop()));
         set.spawn(drive(self.tenants, ctx(), stop(), tenant::reconcile));
         set.spawn(drive(self.constitutions, ctx(), stop(), documents::reconcile_constitution));
         set.spawn(drive(self.specifications, ctx(), stop(), documents::reconcile_specification));

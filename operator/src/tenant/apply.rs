@@ -118,7 +118,10 @@ fn entered(object: &Tenant, ctx: &Context, namespace: &Namespace) {
 }
 
 /// Makes our object of a kind say `content`, and nothing else.
-async fn put(ctx: &Context, tenant: &str, namespace: &str, kind: Kind, content: &Value) -> Result<(), Error> {
+///
+/// # Errors
+/// When the API server refuses.
+pub async fn put(ctx: &Context, tenant: &str, namespace: &str, kind: Kind, content: &Value) -> Result<(), Error> {
     let resource = kind.resource();
     let api = Api::<DynamicObject>::namespaced_with(ctx.client.clone(), namespace, &resource);
     let doing = || Error::kube(format!("apply {} {namespace}/{}", kind.as_str(), kind.object_name()));
@@ -141,7 +144,11 @@ async fn put(ctx: &Context, tenant: &str, namespace: &str, kind: Kind, content: 
     Ok(())
 }
 
-async fn delete(ctx: &Context, namespace: &str, kind: Kind, uid: &str) -> Result<(), Error> {
+/// Deletes our object of a kind, if it is the one of this UID.
+///
+/// # Errors
+/// When the API server refuses.
+pub async fn delete(ctx: &Context, namespace: &str, kind: Kind, uid: &str) -> Result<(), Error> {
     let resource = kind.resource();
     let api = Api::<DynamicObject>::namespaced_with(ctx.client.clone(), namespace, &resource);
     let params = DeleteParams {

@@ -10,6 +10,7 @@ use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::runtime::watcher;
 use kube::{Api, Resource, ResourceExt as _};
 use serde_json::Value;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::objects::{Kind, LABEL_MANAGED_BY, MANAGER, pod_security_labels};
@@ -69,6 +70,7 @@ pub struct Cluster {
     objects: [Shelf<ObjectEntry>; Kind::ALL.len()],
     /// When a Tenant's status was last written, by UID.
     written: Mutex<HashMap<String, Millis>>,
+    news: Notify,
 }
 
 impl Cluster {
@@ -82,6 +84,20 @@ impl Cluster {
         if let Some(entry) = entry(kind, object) {
             self.objects[kind as usize].put(object, entry);
         }
+    }
+
+    /// Our objects of `kind` that are labelled with `tenant`, with their namespaces.
+    pub fn objects_of(&self, tenant: &str, kind: Kind) -> Vec<(String, ObjectEntry)> {
+        let places = self.objects[kind as usize].places(|_, entry| entry.tenant.as_deref() == Some(tenant));
+        places
+            .into_iter()
+            .filter_map(|(namespace, _)| Some((namespace.clone(), self.object(kind, &namespace)?)))
+            .collect()
+    }
+
+    /// Returns when a namespace or one of our objects has changed since the last call.
+    pub async fn changed(&self) {
+        self.news.notified().await;
     }
 
     /// Names of the namespaces that are labelled with `tenant`.
@@ -137,7 +153,10 @@ pub async fn follow_namespaces(ctx: Arc<Context>, shutdown: CancellationToken) {
     let api = Api::<PartialObjectMeta<Namespace>>::all(ctx.client.clone());
     let stream = watcher::watcher(api, watcher::Config::default().page_size(500));
     let events = steady(stream, "Namespace", ctx.clone()).take_until(shutdown.cancelled_owned());
-    let news = |place: &(String, String)| ctx.references.touched(&Target::namespace(&place.1));
+    let news = |place: &(String, String)| {
+        ctx.references.touched(&Target::namespace(&place.1));
+        ctx.cluster.news.notify_one();
+    };
     ctx.cluster.namespaces.follow(events, |n| Some(NamespaceEntry::of(n)), news).await;
 }
 
@@ -147,7 +166,10 @@ pub async fn follow_objects(kind: Kind, ctx: Arc<Context>, shutdown: Cancellatio
     let ours = watcher::Config::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGER}")).page_size(500);
     let stream = watcher::watcher(api, ours);
     let events = steady(stream, kind.as_str(), ctx.clone()).take_until(shutdown.cancelled_owned());
-    let news = |place: &(String, String)| ctx.references.tenants.wake(&Target::namespace(&place.0));
+    let news = |place: &(String, String)| {
+        ctx.references.tenants.wake(&Target::namespace(&place.0));
+        ctx.cluster.news.notify_one();
+    };
     ctx.cluster.objects[kind as usize].follow(events, |o| entry(kind, o), news).await;
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use enact_domain::condition::Progress;
 use serde_json::Value;
 
-use super::objects::{Kind, same};
+use super::cluster::ObjectEntry;
+use super::objects::{Kind, Wanted, same};
 use super::observe::{Observed, Place, tenant_label};
 use super::validate::{Problem, Valid};
 
@@ -167,9 +168,21 @@ fn settle(tenant: &str, namespace: &str, place: &Place, valid: &Valid) -> Vec<St
     if place.namespace.is_none() {
         steps.push(Step::Create(valid.wanted.labels.clone()));
     }
+    steps.extend(contents(tenant, namespace, &place.objects, &valid.wanted));
+    let mut labels = valid.wanted.labels.clone();
+    labels.extend([tenant_label(tenant)]);
+    if place.namespace.as_ref().is_none_or(|n| n.labels != labels) {
+        steps.push(Step::Label(labels));
+    }
+    steps
+}
+
+/// What is missing or different among our objects in a namespace.
+pub fn contents(tenant: &str, namespace: &str, live: &BTreeMap<Kind, ObjectEntry>, wanted: &Wanted) -> Vec<Step> {
+    let mut steps = Vec::new();
     for kind in Kind::ALL {
-        let live = place.objects.get(&kind);
-        let Some(wanted) = valid.wanted.content(kind, namespace) else {
+        let live = live.get(&kind);
+        let Some(wanted) = wanted.content(kind, namespace) else {
             steps.extend(live.map(|object| Step::Delete(kind, object.uid.clone())));
             continue;
         };
@@ -185,11 +198,6 @@ fn settle(tenant: &str, namespace: &str, place: &Place, valid: &Valid) -> Vec<St
             steps.push(Step::Delete(kind, object.uid.clone()));
         }
         steps.push(Step::Apply(kind, wanted));
-    }
-    let mut labels = valid.wanted.labels.clone();
-    labels.extend([tenant_label(tenant)]);
-    if place.namespace.as_ref().is_none_or(|n| n.labels != labels) {
-        steps.push(Step::Label(labels));
     }
     steps
 }

@@ -7,6 +7,7 @@
 pub mod apply;
 pub mod cluster;
 pub mod decide;
+pub mod default;
 pub mod objects;
 pub mod observe;
 pub mod record;

@@ -123,21 +123,25 @@ impl Wanted {
             (Kind::ResourceQuota, resource_quota(&spec.quota)),
             (Kind::LimitRange, limit_range(&spec.quota)),
             (Kind::RoleBinding, role_binding(&spec.owners)),
-            (Kind::Reader, Some(reader(config))),
-            (Kind::ReaderBinding, Some(bound(READER, &[json!({ "kind": "ServiceAccount", "name": READER })]))),
         ];
+        let Self { objects: reading, .. } = Self::of_default(config);
         let level = match spec.isolation.pod_security {
             PodSecurity::Restricted => "restricted",
             PodSecurity::Baseline => "baseline",
         };
         Self {
-            objects: objects.into_iter().filter_map(|(kind, content)| Some((kind, content?))).collect(),
+            objects: objects.into_iter().filter_map(|(kind, content)| Some((kind, content?))).chain(reading).collect(),
             labels: pod_security_labels().map(|key| (key, level.to_owned())).collect(),
         }
     }
-}
 
-impl Wanted {
+    /// What a namespace of the default tenant holds, in the installation that `config` describes: what it takes to read the record.
+    pub fn of_default(config: &Config) -> Self {
+        let bound = bound(READER, &[json!({ "kind": "ServiceAccount", "name": READER })]);
+        let objects = [(Kind::Reader, reader(config)), (Kind::ReaderBinding, bound)];
+        Self { objects: objects.into(), labels: BTreeMap::new() }
+    }
+
     /// What our object of `kind` is to say in `namespace`; none when it is not wanted.
     pub fn content(&self, kind: Kind, namespace: &str) -> Option<Value> {
         let mut content = self.objects.get(&kind)?.clone();

@@ -1,8 +1,10 @@
 //! Tenants against an API server in memory.
 
+use k8s_openapi::api::core::v1::Namespace;
 use kube::core::DynamicObject;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::cluster::NamespaceEntry;
 use super::objects::Kind;
 use crate::testing::Bench;
 
@@ -136,6 +138,73 @@ async fn what_fails_is_said_and_nothing_is_the_tenants_before_it_is_closed() {
     bench.api.relent();
     bench.tenant("acme").await.unwrap();
     assert!(bench.ctx.tenant_of("shop").is_some());
+}
+
+/// A namespace as its watch tells of it.
+fn stands(bench: &Bench, name: &str, more: &Value) {
+    let mut metadata = json!({"name": name, "uid": format!("n-{name}")});
+    metadata.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let namespace: Namespace = serde_json::from_value(json!({"metadata": metadata})).unwrap();
+    bench.ctx.cluster.namespaces.put(&namespace, NamespaceEntry::of(&namespace));
+}
+
+/// The namespace `ns` is the default tenant's by the installation's settings.
+#[tokio::test]
+async fn what_it_takes_to_read_the_record_is_kept_where_no_tenant_does() {
+    let bench = Bench::new().await;
+    let settle = async || super::default::settle(&bench.ctx).await;
+    settle().await.unwrap();
+    assert_eq!(bench.api.writes(), [""; 0], "there is no such namespace yet");
+
+    stands(&bench, "ns", &json!({}));
+    bench.api.refuse("PATCH serviceaccounts", 500, "etcd is slow");
+    settle().await.unwrap_err();
+    bench.api.relent();
+    bench.api.writes();
+    settle().await.unwrap();
+    assert_eq!(bench.api.writes(), ["PATCH serviceaccounts/enact-reader"], "what did not fail is there");
+    let account = bench.api.get("serviceaccounts/enact-reader");
+    assert_eq!(account["automountServiceAccountToken"], false);
+    assert_eq!(account["metadata"]["annotations"]["enact.dev/server"], "enact-system/enact-server");
+    let binding = bench.api.get("rolebindings/enact-reader");
+    assert_eq!(binding["roleRef"]["name"], "enact-reader");
+    assert_eq!(binding["subjects"], json!([{"kind": "ServiceAccount", "name": "enact-reader", "namespace": "ns"}]));
+    settle().await.unwrap();
+    assert_eq!(bench.api.writes(), [""; 0], "nothing changed, nothing is written");
+
+    // Somebody gives themselves what readers may.
+    bench.api.change("rolebindings/enact-reader", &json!({"subjects": [{"kind": "User", "name": "eve"}]}));
+    tell(&bench, Kind::ReaderBinding, "rolebindings/enact-reader").await;
+    settle().await.unwrap();
+    assert_eq!(bench.api.get("rolebindings/enact-reader")["subjects"], binding["subjects"]);
+    bench.api.writes();
+
+    let ending = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
+    stands(&bench, "ns", &ending);
+    tell(&bench, Kind::Reader, "serviceaccounts/enact-reader").await;
+    settle().await.unwrap();
+    assert!(bench.api.writes().iter().all(|write| write.starts_with("DELETE")), "nothing is made in what goes");
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_the_default_tenants_no_more_is_cleared_and_a_tenants_is_left_to_it() {
+    let mut bench = Bench::new().await;
+    let manifest = |kind: Kind, namespace: &str, tenant: &str| {
+        let wanted = super::objects::Wanted::of_default(&bench.ctx.config).content(kind, namespace).unwrap();
+        let mut object = super::objects::manifest(kind, tenant, namespace, &wanted);
+        object["metadata"]["uid"] = "u".into();
+        object
+    };
+    let (former, attended) = (manifest(Kind::Reader, "former", "default"), manifest(Kind::Reader, "ns", "default"));
+    let of_acme = manifest(Kind::Reader, "shop", "acme");
+    for object in [former, attended, of_acme] {
+        bench.ctx.cluster.tell(Kind::Reader, serde_json::from_value(object).unwrap()).await;
+    }
+    // A Tenant that is called so looks after the namespaces that it names.
+    bench.tenant_with("default", json!({"namespaces": ["ns"]}));
+    stands(&bench, "former", &json!({}));
+    super::default::settle(&bench.ctx).await.unwrap();
+    assert_eq!(bench.api.writes(), ["DELETE serviceaccounts/enact-reader"], "the one in `former`");
 }
 
 async fn tell(bench: &Bench, kind: Kind, key: &str) {
