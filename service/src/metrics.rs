@@ -1,7 +1,13 @@
 //! Prometheus metrics. Labels are kinds, outcomes and reasons, never names of objects.
 
 use prometheus::core::Collector;
+use prometheus::proto::LabelPair;
 use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
+
+/// All labels that metrics have. None holds the name of an object: names are for those who may see the object, and each would make a series of
+/// its own.
+const LABELS: [&str; 10] =
+    ["event", "kind", "operation", "outcome", "reason", "route", "status", "verb", "version", "webhook"];
 
 /// A registry with `<program>_build_info{version}`. `program` starts the name of each of the program's metrics: `enact_server`.
 ///
@@ -18,10 +24,29 @@ pub fn registry(program: &str, version: &str) -> prometheus::Result<Registry> {
 /// Registers a metric and gives it back.
 ///
 /// # Errors
-/// When there is one of its name already.
+/// As [`add`].
 pub fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> prometheus::Result<C> {
-    registry.register(Box::new(metric.clone()))?;
+    add(registry, Box::new(metric.clone()))?;
     Ok(metric)
+}
+
+/// Adds what is collected when somebody asks. Every metric comes in here.
+///
+/// # Errors
+/// When there is one of its name already, or it has a label that is not on the list of those that hold no names.
+pub fn add(registry: &Registry, metric: Box<dyn Collector>) -> prometheus::Result<()> {
+    for desc in metric.desc() {
+        let constant = desc.const_label_pairs.iter().map(LabelPair::name);
+        let mut labels = desc.variable_labels.iter().map(String::as_str).chain(constant);
+        if let Some(label) = labels.find(|label| !LABELS.contains(label)) {
+            let problem = format!(
+                "metric {} has the label `{label}`; labels are kinds, outcomes and reasons, never names: see LABELS in service/src/metrics.rs",
+                desc.fq_name
+            );
+            return Err(prometheus::Error::Msg(problem));
+        }
+    }
+    registry.register(metric)
 }
 
 /// All metrics in Prometheus' text format.
@@ -30,4 +55,26 @@ pub fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) 
 /// When a metric cannot be written.
 pub fn encode(registry: &Registry) -> prometheus::Result<String> {
     TextEncoder::new().encode_to_string(&registry.gather())
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::IntCounterVec;
+
+    use super::*;
+
+    #[test]
+    fn a_label_that_would_hold_names_is_refused() {
+        let registry = registry("enact", "1").unwrap();
+        let with = |opts: Opts, labels: &[&str]| register(&registry, IntCounterVec::new(opts, labels).unwrap());
+        let opts = |name: &str| Opts::new(name, "Of a test.");
+        for label in ["namespace", "name", "uid", "plan", "task", "tenant", "user", "url"] {
+            let error = with(opts("enact_a_total"), &["kind", label]).unwrap_err().to_string();
+            assert!(error.contains("enact_a_total") && error.contains(&format!("`{label}`")), "{error}");
+            with(opts("enact_a_total").const_label(label, "x"), &["kind"]).unwrap_err();
+        }
+        with(opts("enact_a_total"), &["kind", "outcome"]).unwrap().with_label_values(&["Plan", "ok"]).inc();
+        let text = encode(&registry).unwrap();
+        assert!(text.contains("enact_a_total{kind=\"Plan\",outcome=\"ok\"} 1\n"), "{text}");
+    }
 }
