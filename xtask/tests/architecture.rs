@@ -1,5 +1,5 @@
-//! The invariants `domain-is-pure`, `dependencies-go-one-way` and `webhook-without-postgres` of ARCHITECTURE.md, held on what cargo
-//! resolves; and what a lint does not say about the sources.
+//! The invariants `domain-is-pure`, `dependencies-go-one-way`, `webhook-without-postgres`, `tenants-urls-are-opened-by-tenants-pods` and
+//! `no-names-in-metrics` of ARCHITECTURE.md, held on what cargo resolves; and what a lint does not say about the sources.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -67,6 +67,51 @@ const WORDS: [&str; 14] = [
     "static mut",
 ];
 
+/// The rooms that run with the installation's rights, and read what tenants write.
+const TRUSTED: [&str; 3] = ["enact-operator", "enact-webhook", "enact-server"];
+
+/// Crates that open URLs, or repositories. Kube's client goes to the API server alone.
+const CLIENTS: [&str; 20] = [
+    "attohttpc",
+    "awc",
+    "curl",
+    "git2",
+    "gix",
+    "gix-transport",
+    "isahc",
+    "libgit2-sys",
+    "libssh2-sys",
+    "minreq",
+    "object_store",
+    "octocrab",
+    "openssh",
+    "reqwest",
+    "russh",
+    "ssh2",
+    "surf",
+    "tonic",
+    "tungstenite",
+    "ureq",
+];
+
+/// How sources open connections, or run programs that do.
+const OPENS: [&str; 11] = [
+    "TcpStream::connect",
+    "TcpSocket",
+    "UdpSocket",
+    "UnixStream::connect",
+    "lookup_host",
+    "ToSocketAddrs",
+    "Command::new",
+    "hyper::client",
+    "hyper_util::client",
+    "cluster_url",
+    "Client::new(",
+];
+
+/// How a metric comes to be shown without `enact_service::metrics`, which looks at its labels.
+const REGISTERS: [&str; 4] = [".register(", "register_int", "register_histogram", "default_registry"];
+
 /// Longest source file, in lines.
 const MAX_LINES: usize = 600;
 /// Files that may be longer, and why.
@@ -103,11 +148,16 @@ impl Resolved {
 
     /// Names of everything that is built into `name`, however far away.
     fn all_of(&self, name: &str) -> BTreeSet<&str> {
+        self.all_of_but(name, "")
+    }
+
+    /// The same, without `other` and what only that needs.
+    fn all_of_but(&self, name: &str, other: &str) -> BTreeSet<&str> {
         let mut found = BTreeSet::new();
         let mut open = vec![self.id(name)];
         while let Some(id) = open.pop() {
             for need in &self.needs[id] {
-                if found.insert(need.as_str()) {
+                if self.names[need] != other && found.insert(need.as_str()) {
                     open.push(need);
                 }
             }
@@ -159,12 +209,7 @@ fn the_domain_is_pure() {
     let impure: Vec<_> = resolved.all_of("enact-domain").into_iter().filter(|name| IMPURE.contains(name)).collect();
     assert!(impure.is_empty(), "enact-domain needs {impure:?}");
 
-    for (path, source) in sources(&root().join("domain/src")) {
-        for (number, line) in (1..).zip(source.lines()).filter(|(_, line)| !line.trim_start().starts_with("//")) {
-            let found = WORDS.iter().find(|word| line.contains(**word));
-            assert!(found.is_none(), "{}:{number}: the domain does without {}", path.display(), found.unwrap_or(&""));
-        }
-    }
+    without(&sources(&root().join("domain/src")), &WORDS, "is nothing that a pure function has a use for");
 }
 
 #[test]
@@ -177,6 +222,59 @@ fn the_webhook_works_without_postgres() {
     }
     // The test would see it where it is.
     assert!(resolved.all_of("enact-store").contains("sqlx-core"));
+}
+
+/// Embeddings are asked of an endpoint that the installation names, by a room that knows none of our kinds.
+#[test]
+fn the_urls_of_tenants_are_opened_by_their_pods() {
+    let resolved = Resolved::read();
+    for room in TRUSTED {
+        let all = resolved.all_of_but(room, "enact-embed");
+        let found: Vec<_> = all.into_iter().filter(|name| CLIENTS.contains(name)).collect();
+        assert!(found.is_empty(), "{room} needs {found:?}: let a pod of the tenant open what a tenant names");
+    }
+    // The test would see it where it is.
+    assert!(resolved.all_of("enact-server").contains("ureq"));
+    assert!(!resolved.all_of("enact-embed").contains("enact-crds"));
+
+    let rooms = TRUSTED.into_iter().chain(["enact-service", "enact-store", "enact-crds", "enact-domain"]);
+    let sources: Vec<_> = rooms.flat_map(programs).collect();
+    assert!(sources.iter().any(|(_, source)| source.contains("Client::try_default")), "they were read");
+    without(&sources, &OPENS, "opens a connection or runs a program; let a pod of the tenant do it");
+}
+
+#[test]
+fn metrics_come_in_by_the_one_door_where_their_labels_are_looked_at() {
+    let door = Path::new("service/src/metrics.rs");
+    let rooms = TRUSTED.into_iter().chain(["enact-service", "enact-store", "enact-embed"]);
+    let (inside, outside): (Vec<_>, Vec<_>) = rooms.flat_map(programs).partition(|(path, _)| path.ends_with(door));
+    assert!(inside.iter().any(|(_, source)| source.contains("registry.register(")), "the door is there");
+    without(&outside, &REGISTERS, "shows a metric whose labels nobody looked at; use enact_service::metrics");
+}
+
+/// Asserts that no line of the sources has one of the words.
+#[track_caller]
+fn without(sources: &[(PathBuf, String)], words: &[&str], what: &str) {
+    for (path, source) in sources {
+        for (number, line) in (1..).zip(source.lines()).filter(|(_, line)| !line.trim_start().starts_with("//")) {
+            let found = words.iter().find(|word| line.contains(**word));
+            assert!(found.is_none(), "{}:{number}: `{}` {what}", path.display(), found.unwrap_or(&""));
+        }
+    }
+}
+
+/// The sources of a room's program, without its tests, which stand behind all else.
+fn programs(room: &str) -> Vec<(PathBuf, String)> {
+    let folder = root().join(room.strip_prefix("enact-").unwrap_or(room)).join("src");
+    let is_test =
+        |path: &Path| path.iter().any(|part| ["tests.rs", "tests", "testing"].iter().any(|test| part == *test));
+    let all =
+        sources(&folder).into_iter().filter(|(path, _)| !is_test(path.strip_prefix(root()).expect("below the root")));
+    all.map(|(path, source)| {
+        let program = source.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned();
+        (path, program)
+    })
+    .collect()
 }
 
 #[test]

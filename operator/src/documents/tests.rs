@@ -402,3 +402,38 @@ async fn a_drafted_document_is_one_as_any_other() {
         bench.memory.records.lock().unwrap().iter().filter(|r| matches!(r.event, Event::Revision { .. })).count();
     assert_eq!(origins, 1, "it is a revision in the record");
 }
+
+/// Whatever listens where a tenant points to hears of nobody but the tenant's own pods.
+#[tokio::test]
+async fn the_operator_opens_no_url_of_a_tenant() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = |scheme: &str| format!("{scheme}://{}/shop.git", listener.local_addr().unwrap());
+    let mut bench = Bench::new().await;
+    bench.agent("scripts");
+    let git = |scheme: &str, path: &str| json!({"git": {"url": url(scheme), "revision": "main", "path": path}});
+    specification(&bench, "keys", &json!({"source": git("http", "spec.md")}));
+    constitution(&bench, "ns", "law", &json!({"source": git("ssh", "law.md")}));
+    let mut spec = json!({"agentRef": {"name": "scripts"}, "source": git("https", "tasks.md")});
+    let plan = |name: &str, spec: &Value| {
+        let metadata = json!({"name": name, "namespace": "ns", "generation": 1});
+        bench.api.put(
+            &format!("plans/{name}"),
+            json!({"apiVersion": "enact.dev/v1alpha1", "kind": "Plan", "metadata": metadata, "spec": spec}),
+        );
+    };
+    plan("written", &spec);
+    spec["source"] = Value::Null;
+    spec["tasks"] = json!([{"id": "T001", "title": "a", "script": "true"}]);
+    spec["workspace"] = json!({"url": url("http"), "revision": "main"});
+    plan("built", &spec);
+    bench.specification("keys").await.unwrap();
+    bench.constitution("law").await.unwrap();
+    for name in ["written", "built", "built"] {
+        bench.plan(name).await.unwrap();
+    }
+    let told = |scheme: &str| bench.api.all("pods").iter().filter(|pod| pod.to_string().contains(&url(scheme))).count();
+    assert_eq!((told("http"), told("ssh"), told("https")), (2, 1, 1), "pods were told of each");
+    let heard = listener.accept().expect_err("nobody came").kind();
+    assert_eq!(heard, std::io::ErrorKind::WouldBlock);
+}
