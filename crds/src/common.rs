@@ -42,6 +42,11 @@ pub struct ConfigMapKey {
     pub key: String,
 }
 
+/// The branch of a repository that is meant where none is named.
+pub(crate) fn default_revision() -> String {
+    "main".into()
+}
+
 /// What people must approve before anything downstream of this object starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

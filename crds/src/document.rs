@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{ConfigMapKey, LocalRef};
+use crate::common::{ConfigMapKey, LocalRef, default_revision};
 
 /// Where a document comes from: exactly one of the fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
@@ -47,10 +47,6 @@ pub struct GitSource {
     #[serde(default = "default_interval")]
     #[schemars(range(min = 30, max = 86_400))]
     pub interval_seconds: u32,
-}
-
-fn default_revision() -> String {
-    "main".into()
 }
 
 fn default_interval() -> u32 {

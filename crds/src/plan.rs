@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{ApprovalPolicy, Condition, Gate, LocalRef, Resources, RetryPolicy, Time};
+use crate::common::{ApprovalPolicy, Condition, Gate, LocalRef, Resources, RetryPolicy, Time, default_revision};
 use crate::document::{Finding, Source, SourceStatus};
 use crate::task::TaskTemplate;
 
@@ -119,10 +119,6 @@ pub struct Workspace {
     /// Where the merged work goes.
     #[serde(default)]
     pub integration: Integration,
-}
-
-fn default_revision() -> String {
-    "main".into()
 }
 
 /// Where the merged work goes.
