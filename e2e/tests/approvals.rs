@@ -66,17 +66,6 @@ const ANN: Someone = Someone { name: "ann", groups: &["leads"] };
 const BEA: Someone = Someone { name: "bea", groups: &["leads"] };
 const CEM: Someone = Someone { name: "cem", groups: &[] };
 
-/// Waits until the Specification's `Ready` has this reason, for the content as it is now.
-async fn reads(stage: &Stage, reason: &str) -> Result<Specification> {
-    let has = |s: &Specification| {
-        s.status.as_ref().is_some_and(|status| {
-            status.observed_generation == s.metadata.generation
-                && condition(&status.conditions, "Ready").is_some_and(|c| c.reason == reason)
-        })
-    };
-    stage.watch(&stage.api::<Specification>(), "shop", &format!("reason {reason}"), PATIENCE, has).await
-}
-
 /// Waits until the only Approval's `Ready` has this reason; with what is said about it.
 async fn counted(stage: &Stage, reason: &str) -> Result<(Approval, String)> {
     let api: Api<Approval> = stage.api();
@@ -112,7 +101,7 @@ fn a_specification_waits_for_a_lead_who_has_not_written_it_and_its_plan_for_it()
     on_stage("spec-approval", |stage| async move {
         ANN.applies(&stage, &specification(&stage, "apples")).await?;
         ANN.applies(&stage, &plan("  specificationRef: {name: shop}\n")).await?;
-        let waits = reads(&stage, "WaitingForApproval").await?.status.unwrap_or_default();
+        let waits = stage.stands::<Specification>("shop", "WaitingForApproval").await?.status.unwrap_or_default();
         let said = message(&waits.conditions);
         for part in
             ["0 of 1 approvals", "e2e-spec-approval-leads", "enact approve specification/shop -n e2e-spec-approval"]
@@ -133,12 +122,12 @@ fn a_specification_waits_for_a_lead_who_has_not_written_it_and_its_plan_for_it()
         let stranger = stage.enact(&[&approve[..], &["--as", "dan", "--as-group", "e2e-other-leads"]].concat());
         let said = stranger.expect_err("somebody of another tenant decides").to_string();
         ensure!(said.contains("forbidden"), "{said}");
-        reads(&stage, "WaitingForApproval").await?;
+        stage.stands::<Specification>("shop", "WaitingForApproval").await?;
         ensure!(stage.pods("shop").await?.is_empty(), "the plan did not wait");
 
         let said = BEA.enact(&stage, &approve)?;
         ensure!(said.contains("Specification shop approved by bea"), "{said}");
-        let approved = reads(&stage, "Approved").await?.status.unwrap_or_default();
+        let approved = stage.stands::<Specification>("shop", "Approved").await?.status.unwrap_or_default();
         ensure!(approved.approved_digest.is_some() && approved.approved_digest == waits.digest, "{approved:?}");
         ensure!(message(&approved.conditions).contains("approved by bea"), "{approved:?}");
         let done = stage.finished("shop", Phase::Succeeded, PATIENCE).await?.status.unwrap_or_default();
@@ -160,12 +149,17 @@ fn a_specification_waits_for_a_lead_who_has_not_written_it_and_its_plan_for_it()
 fn a_change_of_the_content_voids_its_approval() {
     on_stage("voided", |stage| async move {
         ANN.applies(&stage, &specification(&stage, "apples")).await?;
-        let old = reads(&stage, "WaitingForApproval").await?.status.and_then(|s| s.digest).context("no digest")?;
+        let old = stage
+            .stands::<Specification>("shop", "WaitingForApproval")
+            .await?
+            .status
+            .and_then(|s| s.digest)
+            .context("no digest")?;
         BEA.enact(&stage, &["approve", "specification/shop", "--yes", "--digest", &old])?;
-        reads(&stage, "Approved").await?;
+        stage.stands::<Specification>("shop", "Approved").await?;
 
         ANN.applies(&stage, &specification(&stage, "pears")).await?;
-        let changed = reads(&stage, "WaitingForApproval").await?.status.unwrap_or_default();
+        let changed = stage.stands::<Specification>("shop", "WaitingForApproval").await?.status.unwrap_or_default();
         ensure!(changed.digest.as_ref().is_some_and(|d| *d != old), "{changed:?}");
         let (approval, said) = counted(&stage, "ContentChanged").await?;
         ensure!(said.contains("the content has changed since; approve the new digest"), "{said}");
@@ -187,7 +181,7 @@ fn a_change_of_the_content_voids_its_approval() {
         }
         // What was approved once is approved again when it comes back, word for word.
         ANN.applies(&stage, &specification(&stage, "apples")).await?;
-        reads(&stage, "Approved").await?;
+        stage.stands::<Specification>("shop", "Approved").await?;
         counted(&stage, "Counts").await?;
         let done = stage.finished("shop", Phase::Succeeded, PATIENCE).await?.status.unwrap_or_default();
         ensure!(done.specification_digest == Some(old), "{done:?}");

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail, ensure};
 use enact_crds::Specification;
-use enact_e2e::{PATIENCE, Stage, condition, on_stage};
+use enact_e2e::{Stage, on_stage};
 
 /// Manifest of a Specification that somebody else than its author must approve.
 fn specification(fruit: &str) -> String {
@@ -21,28 +21,17 @@ fn enact(stage: &Stage, user: &str, groups: &[&str], args: &[&str]) -> Result<St
     stage.enact(&all)
 }
 
-/// Waits until the Specification's `Ready` has this reason, for the content as it is now.
-async fn reads(stage: &Stage, reason: &str) -> Result<Specification> {
-    let has = |s: &Specification| {
-        s.status.as_ref().is_some_and(|status| {
-            status.observed_generation == s.metadata.generation
-                && condition(&status.conditions, "Ready").is_some_and(|c| c.reason == reason)
-        })
-    };
-    stage.watch(&stage.api::<Specification>(), "shop", &format!("reason {reason}"), PATIENCE, has).await
-}
-
 #[test]
 fn a_history_is_read_as_far_as_rbac_goes_and_a_rollback_adds_to_it() {
     on_stage("history", |stage| async move {
         let people = format!("{}-people", stage.name);
         let people = [people.as_str()];
         stage.apply_as("ann", &people, &specification("apples")).await?;
-        reads(&stage, "WaitingForApproval").await?;
+        stage.stands::<Specification>("shop", "WaitingForApproval").await?;
         enact(&stage, "bea", &people, &["approve", "specification/shop", "--yes"])?;
-        reads(&stage, "Approved").await?;
+        stage.stands::<Specification>("shop", "Approved").await?;
         stage.apply_as("ann", &people, &specification("pears")).await?;
-        reads(&stage, "WaitingForApproval").await?;
+        stage.stands::<Specification>("shop", "WaitingForApproval").await?;
 
         let history = enact(&stage, "cem", &people, &["history", "specification/shop"])?;
         let lines: Vec<&str> = history.lines().skip(1).collect();
@@ -63,7 +52,7 @@ fn a_history_is_read_as_far_as_rbac_goes_and_a_rollback_adds_to_it() {
 
         enact(&stage, "ann", &people, &["rollback", "specification/shop", "1", "--yes"])?;
         // What was decided on the content counts again.
-        reads(&stage, "Approved").await?;
+        stage.stands::<Specification>("shop", "Approved").await?;
         let history = enact(&stage, "cem", &people, &["history", "specification/shop"])?;
         let newest = history.lines().nth(1).unwrap_or_default();
         ensure!(newest.starts_with("3 ") && newest.contains("Rollback of 1"), "{history}");
