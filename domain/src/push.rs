@@ -193,7 +193,8 @@ mod tests {
         assert!(told("{\"repository\": ").contains("line 1 column 15"));
         assert!(told("[]").contains("invalid"));
         assert!(told(r#"{"repository": {"url": 7}}"#).contains("column"));
-        for nothing in ["{}", r#"{"repository": {"url": "specs"}}"#, r#"{"repository": {"url": "file:///etc/passwd"}}"#] {
+        for nothing in ["{}", r#"{"repository": {"url": "specs"}}"#, r#"{"repository": {"url": "file:///etc/passwd"}}"#]
+        {
             assert!(told(nothing).contains("no"), "{}", told(nothing));
         }
         let long = format!(r#"{{"repository": {{"url": "https://x/{}"}}}}"#, "a".repeat(MAX_NAME));
