@@ -123,7 +123,7 @@ fn tests_on_cluster(test: &Test) -> Result<()> {
     let kube = Kube::own()?;
     let images = install::deliver_images(&kube, &Delivery::default())?;
     images::check_push(&images.archives).context("images cannot be pushed")?;
-    install::helm(&kube, &images, &[])?;
+    install::helm(&kube, &images, &["--set=server.pushes.enabled=true"])?;
     let mut programs = e2e_programs()?;
     programs.sort_by_key(|(name, _)| (disturbs(name), name.clone()));
     for (name, program) in programs {
