@@ -14,6 +14,7 @@ pub mod errand;
 pub mod graph;
 pub mod names;
 pub mod plan;
+pub mod push;
 pub mod record;
 pub mod report;
 pub mod revisions;

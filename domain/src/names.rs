@@ -37,6 +37,8 @@ pub const DRAFT: &str = "draft";
 pub const INTEGRATION: &str = "integration";
 /// Audience of the only token that an agent pod holds.
 pub const RESULT_AUDIENCE: &str = "enact-server";
+/// Name of the Secret in a namespace by which a forge proves that a push comes from it.
+pub const PUSH_SECRET: &str = "enact-push";
 /// Name of the ServiceAccount in a tenant's namespace by whose tokens people read what the record holds of it; also of its rights.
 pub const READER: &str = "enact-reader";
 /// Annotation on that ServiceAccount: where the server is, as `<namespace>/<service>`.

@@ -5,6 +5,7 @@ use enact_crds::Specification;
 use enact_crds::document::SourceStatus;
 use enact_e2e::git::Git;
 use enact_e2e::{PATIENCE, Stage, condition, on_stage, told};
+use http::Request;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{ListParams, Patch, PatchParams};
@@ -54,6 +55,21 @@ async fn look(stage: &Stage, word: &str) -> Result<()> {
     Ok(())
 }
 
+/// Tells of a push to the repository, as GitLab does; the server's status code.
+async fn push(stage: &Stage, git: &Git, branch: &str, secret: &str) -> Result<u16> {
+    let body = json!({"ref": format!("refs/heads/{branch}"), "project": {"git_http_url": git.url()}}).to_string();
+    let service = "/api/v1/namespaces/enact-system/services/http:enact-server:push/proxy";
+    let request = Request::post(format!("{service}/v1/namespaces/{}/push", stage.name))
+        .header("content-type", "application/json")
+        .header("x-gitlab-token", secret)
+        .body(body.into_bytes())?;
+    match stage.client.request_text(request).await {
+        Ok(_) => Ok(202),
+        Err(kube::Error::Api(status)) => Ok(status.code),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Waits until no pod of a document is left.
 async fn tidied(stage: &Stage) -> Result<()> {
     let errands = ListParams::default().labels("enact.dev/role in (fetch, draft)");
@@ -100,6 +116,32 @@ fn a_specification_follows_its_branch_and_keeps_what_it_had() {
         let status = |s: &Specification| s.status.clone().unwrap_or_default();
         ensure!(status(&gone).digest == status(&before).digest && status(&gone).requirements == 3);
         ensure!(ready(&gone).is_some_and(|(reason, _)| reason == "Approved"), "{}", told(&status(&gone).conditions));
+        tidied(&stage).await
+    });
+}
+
+#[test]
+fn a_push_that_the_forge_tells_of_is_read_at_once() {
+    on_stage("push-git", |stage| async move {
+        let git = Git::start(&stage, &[("spec.md", &document(1))]).await?;
+        // Nothing is found by looking in the time of this test.
+        stage.apply(&from_git(&git, "main", SECRET).replace("intervalSeconds: 30", "intervalSeconds: 86400")).await?;
+        let first = git.git(&["rev-parse", "main"])?.trim().to_owned();
+        until(&stage, "the first commit", |s| source(s).commit.as_ref() == Some(&first)).await?;
+        tidied(&stage).await?;
+        let second = git.commit("spec.md", &document(2))?;
+        let word = "what the forge of this test and Enact know";
+        ensure!(push(&stage, &git, "main", word).await? == 401, "the namespace has no secret");
+        stage
+            .apply(&format!(
+                "apiVersion: v1\nkind: Secret\nmetadata: {{name: enact-push}}\nstringData: {{webhook: {word}}}\n"
+            ))
+            .await?;
+        ensure!(push(&stage, &git, "main", "what nobody knows, which is no secret").await? == 401);
+        ensure!(push(&stage, &git, "other", word).await? == 202, "it is told, and concerns nobody");
+        ensure!(push(&stage, &git, "main", word).await? == 202);
+        let read = until(&stage, "the second commit", |s| source(s).commit.as_ref() == Some(&second)).await?;
+        ensure!(read.status.as_ref().is_some_and(|s| s.requirements == 2));
         tidied(&stage).await
     });
 }

@@ -11,13 +11,15 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use enact_crds::Plan;
 use enact_crds::plan::Phase;
+use enact_e2e::documents::inline;
 use enact_e2e::installation::{self, RELEASE, helm, kubectl};
+use enact_e2e::people::Person;
 use enact_e2e::work::{HOLD, scripted_plan};
 use enact_e2e::{Answer, PATIENCE, REQUEST_TIMEOUT, Stage, on_stage, on_stages, program, run, until};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::Api;
 use kube::api::DeleteParams;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The longest that a plan of a few seconds may take when the release is changed meanwhile.
 const LONG: Duration = Duration::from_mins(6);
@@ -196,6 +198,49 @@ fn after_an_uninstallation_everything_is_still_there_and_goes_on_with_the_next_i
         release.end()
     });
 }
+
+#[test]
+fn with_the_model_a_search_finds_what_is_meant() {
+    expect_whole();
+    on_stage("meant", |stage| async move {
+        let dana = Person::of(&stage, "dana", "developers").await?;
+        dana.applies(&inline("Specification", "shop", RETURNS, &json!({}))).await?;
+        // The index is up to date when the words themselves are found.
+        let finds = |what: &'static [&'static str], wanted: &'static str| {
+            let dana = &dana;
+            until("the requirement before all others", LONG, move || async move {
+                let found = dana.enact(what)?.printed;
+                let first = found.lines().next().unwrap_or_default().to_owned();
+                Ok(if first.contains(wanted) { Answer::Yes(()) } else { Answer::NotYet(format!("hits: {found}")) })
+            })
+        };
+        finds(&["search", "refund"], "FR-003").await?;
+        let meant = &["search", "merchandise", "money", "back"];
+        let by_words = dana.enact(meant)?.printed;
+        ensure!(!by_words.contains("FR-"), "no word of it stands in the document: {by_words}");
+
+        let release = Release::keep("meant")?;
+        let model = std::env::var("ENACT_E2E_MODEL").context("ENACT_E2E_MODEL names no image")?;
+        let (name, tag) = model.rsplit_once(':').context("the image of the model has no tag")?;
+        let (registry, repository) = name.split_once('/').context("the image of the model has no registry")?;
+        let image = [("registry", registry), ("repository", repository), ("tag", tag)]
+            .map(|(key, value)| format!("search.minilm.image.{key}={value}"));
+        let flags = image.iter().flat_map(|value| ["--set-string", value]);
+        let flags: Vec<&str> = ["--set", "search.embedder=minilm"].into_iter().chain(flags).collect();
+        release.upgrade(&flags)?;
+        // What was there before gets its meaning as well.
+        finds(meant, "FR-003").await?;
+        release.upgrade(&[])?;
+        finds(&["search", "refund"], "FR-003").await?;
+        release.end()
+    });
+}
+
+/// A specification of which one requirement is about giving money back.
+const RETURNS: &str = "# Feature Specification: Shop\n\n## User Scenarios & Testing\n\n### User Story 1 - Buy (Priority: P1)\n\nPeople \
+    buy lamps.\n\n## Requirements\n\n### Functional Requirements\n\n- **FR-001**: The page MUST show every lamp with a picture.\n- \
+    **FR-002**: The warehouse MUST count its shelves each night.\n- **FR-003**: Customers MUST get a full refund for products that they \
+    return within 30 days.\n- **FR-004**: Staff MUST sign in with a key card.\n";
 
 /// Many objects that do not change by themselves.
 fn many() -> String {

@@ -37,6 +37,7 @@ use crate::plan::Runtimes;
 use crate::references::{References, Referrers, Target};
 use crate::search::{self, Search};
 use crate::sourcing::errands::Errands;
+use crate::sourcing::push;
 use crate::subjects::Subjects;
 use crate::tenant::cluster::{Cluster, follow_namespaces, follow_objects};
 use crate::{agent, approval, documents, follow, plan, tenant};
@@ -96,9 +97,11 @@ async fn lead(
     let shutdown = CancellationToken::new();
     let (recorder, flusher) = Recorder::start(store.clone());
     let index = Box::new(search::Postgres { store: store.clone(), embedder: Embedder::new(&config.embedder) });
+    let pushes = store.pushes();
     let memory = Box::new(Postgres { store, recorder });
     let (ctx, controllers) = assemble(client, config, memory, metrics);
     let mut tasks = controllers.spawn(&ctx, index, &shutdown);
+    tasks.spawn(push::follow(ctx.clone(), pushes, shutdown.clone()));
     let mut failure = tokio::select! {
         () = stop.cancelled() => None,
         () = candidate.lost() => Some(LOST),

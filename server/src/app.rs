@@ -9,6 +9,7 @@ use enact_embed::Embedder;
 use enact_service::health::{self, Health};
 use enact_service::http::{Limits, listen, serve};
 use enact_store::Store;
+use futures::future::OptionFuture;
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -19,8 +20,9 @@ use crate::cluster::Cluster;
 use crate::config::Settings;
 use crate::intake::{Intake, Times};
 use crate::metrics::Metrics;
+use crate::push::Pushes;
 use crate::reading::Reading;
-use crate::routes::{deliveries, readings};
+use crate::routes::{self, deliveries, readings};
 use crate::turnstile::Turnstile;
 
 /// Names of what must hold before anybody is served.
@@ -40,14 +42,18 @@ const LIMITS: Limits = Limits {
 };
 /// Bounds on readers' connections, which most of them make by way of the API server.
 const READERS: Limits = Limits { connections: 256, ..LIMITS };
+/// Bounds on forges' connections: anybody may come, as the way to them leads out of the cluster.
+const FORGES: Limits = Limits { connections: 128, ..LIMITS };
 
 /// A server whose ports are open.
 pub struct App {
     http: TcpListener,
     read_http: TcpListener,
+    push_http: Option<TcpListener>,
     health_http: TcpListener,
     intake: Arc<Intake>,
     reading: Arc<Reading>,
+    pushes: Arc<Pushes>,
     limits: Limits,
 }
 
@@ -73,14 +79,17 @@ impl App {
             turnstile: Turnstile::new(usize::from(settings.readings), WAIT),
             metrics: metrics.clone(),
         };
+        let pushes = Pushes::new(Arc::clone(&cluster), store.clone(), WAIT, times, metrics.clone());
         let turnstile = Turnstile::new(usize::from(settings.deliveries), WAIT);
         let intake = Intake { cluster, store, turnstile, times, metrics };
         Ok(Self {
             http: listen(settings.listen).await?,
             read_http: listen(settings.read_listen).await?,
+            push_http: OptionFuture::from(settings.push_listen.map(listen)).await.transpose()?,
             health_http: listen(settings.health_listen).await?,
             intake: Arc::new(intake),
             reading: Arc::new(reading),
+            pushes: Arc::new(pushes),
             limits: Limits { connections: usize::from(settings.connections), ..LIMITS },
         })
     }
@@ -103,6 +112,7 @@ impl App {
         Ok(Addresses {
             deliveries: self.http.local_addr()?,
             readings: self.read_http.local_addr()?,
+            pushes: self.push_http.as_ref().map(TcpListener::local_addr).transpose()?,
             health: self.health_http.local_addr()?,
         })
     }
@@ -112,9 +122,9 @@ impl App {
     /// # Errors
     /// When it cannot start.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Addresses { deliveries: delivering, readings: reads, health: watched } = self.addresses()?;
-        tracing::info!(%delivering, reading = %reads, health = %watched, "listening");
-        let Self { http, read_http, health_http, intake, reading, limits } = self;
+        let Addresses { deliveries: delivering, readings: reads, pushes: told, health: watched } = self.addresses()?;
+        tracing::info!(%delivering, reading = %reads, pushes = ?told, health = %watched, "listening");
+        let Self { http, read_http, push_http, health_http, intake, reading, pushes, limits } = self;
         let (health, metrics) = (Health::new(CHECKS), intake.metrics.clone());
         let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
         check(&health, &intake, &tasks, &end);
@@ -122,6 +132,10 @@ impl App {
         tasks.spawn(health::serve(health_http, health.clone(), registry, open, end.clone()));
         let to_readers =
             serve(read_http, None, warp::service(readings(reading)), READERS, metrics.read_connections, stop.clone());
+        let from_forges = OptionFuture::from(push_http.map(|http| {
+            let service = warp::service(routes::pushes(pushes));
+            serve(http, None, service, FORGES, metrics.push_connections.clone(), stop.clone())
+        }));
         let leaving = {
             let (stop, health) = (stop.clone(), health.clone());
             async move {
@@ -132,7 +146,7 @@ impl App {
         };
         let from_pods =
             serve(http, None, warp::service(deliveries(Arc::clone(&intake))), limits, metrics.connections, stop);
-        tokio::join!(from_pods, to_readers, leaving);
+        tokio::join!(from_pods, to_readers, from_forges, leaving);
         end.cancel();
         tasks.close();
         tasks.wait().await;
@@ -149,6 +163,8 @@ pub struct Addresses {
     pub deliveries: SocketAddr,
     /// For people's clients that read.
     pub readings: SocketAddr,
+    /// For forges that tell of pushes.
+    pub pushes: Option<SocketAddr>,
     /// For probes and Prometheus.
     pub health: SocketAddr,
 }

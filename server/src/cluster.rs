@@ -1,6 +1,6 @@
 //! The API server, asked about tokens, rights and namespaces.
 
-use enact_domain::names::{DEFAULT_TENANT, LABEL_TENANT, RESULT_AUDIENCE};
+use enact_domain::names::{DEFAULT_TENANT, LABEL_TENANT, PUSH_SECRET, RESULT_AUDIENCE};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus, UserInfo};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
@@ -12,6 +12,7 @@ use kube::{Api, Client};
 use warp::http::{Request, header};
 
 use crate::problem::{Kind, Problem};
+use crate::proof::secrets;
 use crate::token::Token;
 
 /// The API server, asked on behalf of whoever sends a request.
@@ -98,6 +99,22 @@ impl Cluster {
         let answer = api.create(&PostParams::default(), &review).await;
         let status = answer.map_err(|error| away("check a right", &error))?.status.unwrap_or_default();
         Ok(status.allowed && status.denied != Some(true))
+    }
+
+    /// What proves that a push to a repository of this namespace comes from its forge; nothing when the namespace has no such Secret.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub(crate) async fn push_secrets(&self, namespace: &str) -> Result<Vec<Vec<u8>>, Problem> {
+        let doing = "read a Secret";
+        let request = Request::get(format!("/api/v1/namespaces/{namespace}/secrets/{PUSH_SECRET}"));
+        let request = request.body(Vec::new()).map_err(|error| away(doing, &error))?;
+        // Read as text: see `user`.
+        match self.client.request_text(request).await {
+            Ok(text) => serde_json::from_str(&text).map(secrets).map_err(|_| away(doing, &"its answer is no Secret")),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
+            Err(error) => Err(away(doing, &error)),
+        }
     }
 
     /// The tenant that owns a namespace, if one does.

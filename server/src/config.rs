@@ -34,6 +34,9 @@ pub struct Settings {
     /// Address and port that people's clients read the record at.
     #[arg(long, env = "ENACT_READ_LISTEN", default_value = "0.0.0.0:8082")]
     pub read_listen: SocketAddr,
+    /// Address and port that forges tell of pushes at; without it, nobody can.
+    #[arg(long, env = "ENACT_PUSH_LISTEN")]
+    pub push_listen: Option<SocketAddr>,
     /// Address and port of /healthz, /readyz and /metrics.
     #[arg(long, env = "ENACT_HEALTH_LISTEN", default_value = "0.0.0.0:8081")]
     pub health_listen: SocketAddr,

@@ -200,7 +200,7 @@ fn matches(worker: &Worker, who: &str, subject_uid: &str, attempt: u32) -> Resul
 }
 
 /// Says where the body is wrong. The parser quotes the body in its messages, so only the sender gets to see them, cut.
-fn malformed(error: &serde_json::Error) -> Problem {
+pub(crate) fn malformed(error: &serde_json::Error) -> Problem {
     let why: String = error.to_string().chars().take(200).collect();
     Problem { at: Some((error.line(), error.column())), ..Problem::new(Kind::Malformed, why) }
 }

@@ -15,6 +15,8 @@ pub mod identity;
 pub mod intake;
 pub mod metrics;
 pub mod problem;
+pub mod proof;
+pub mod push;
 pub mod reading;
 pub mod routes;
 pub mod target;

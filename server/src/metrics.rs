@@ -25,6 +25,8 @@ pub struct Metrics {
     pub connections: IntGauge,
     /// `enact_server_read_connections`: open connections of readers.
     pub read_connections: IntGauge,
+    /// `enact_server_push_connections`: open connections of forges.
+    pub push_connections: IntGauge,
     /// `enact_server_health_connections`: open connections of probes.
     pub health_connections: IntGauge,
 }
@@ -61,6 +63,7 @@ impl Metrics {
             in_flight: gauge("enact_server_requests_in_flight", "Requests that are being answered.")?,
             connections: gauge("enact_server_connections", "Open connections of pods.")?,
             read_connections: gauge("enact_server_read_connections", "Open connections of readers.")?,
+            push_connections: gauge("enact_server_push_connections", "Open connections of forges.")?,
             health_connections: gauge("enact_server_health_connections", "Open connections of probes.")?,
             registry,
         })

@@ -7,9 +7,9 @@ use warp::reply::{Reply, Response};
 /// What kind of problem it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The body is not the JSON that is expected.
+    /// The body is not what is expected.
     Malformed,
-    /// There is no token, or it is not accepted.
+    /// There is no token or signature, or it is not accepted.
     TokenRefused,
     /// The pod does not work on what it speaks of.
     NotYours,
@@ -59,8 +59,8 @@ impl Kind {
     /// Status, word and title. The runner tries again after 408, 429 and 5xx, and after nothing else.
     fn facts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The body is not a result"),
-            Self::TokenRefused => (StatusCode::UNAUTHORIZED, "token-refused", "The token is not accepted"),
+            Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The body cannot be read"),
+            Self::TokenRefused => (StatusCode::UNAUTHORIZED, "token-refused", "The token or signature is not accepted"),
             Self::NotYours => (StatusCode::FORBIDDEN, "not-yours", "The pod does not work on this"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The reader may not get this"),
             Self::BadParameter => (StatusCode::BAD_REQUEST, "bad-parameter", "A parameter cannot be taken"),

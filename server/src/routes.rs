@@ -18,6 +18,7 @@ use warp::{Filter, body, header, path};
 use crate::intake::{Intake, Target};
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
+use crate::push::Pushes;
 use crate::reading::Reading;
 use crate::target::{self, Parameters};
 
@@ -51,6 +52,23 @@ fn document(intake: Arc<Intake>) -> impl Filter<Extract = (Response,), Error = R
             }
         },
     )
+}
+
+/// Where forges tell of pushes. Whatever is asked, the answer is a response.
+pub fn pushes(pushes: Arc<Pushes>) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone {
+    let unrouted = pushes.metrics.clone();
+    let told = path!("v1" / "namespaces" / String / "push")
+        .and(warp::post())
+        .and(header::headers_cloned())
+        .and(body::stream())
+        .then(move |namespace: String, headers, body| {
+            let pushes = Arc::clone(&pushes);
+            async move {
+                let taken = Box::pin(pushes.take(&namespace, headers, body));
+                observed(&pushes.metrics, "push", taken).await
+            }
+        });
+    told.or_else(move |rejection| refused(unrouted.clone(), rejection, &Method::POST))
 }
 
 /// What people's clients read from. Whatever is asked, the answer is a response.

@@ -19,7 +19,7 @@ const RECORDING: &str = "write to the record";
 /// The record. Cheap to clone; clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pool: PgPool,
+    pub(crate) pool: PgPool,
     operation_timeout: Duration,
     trips: Arc<AtomicU64>,
     /// Where pgvector is, once it was found.

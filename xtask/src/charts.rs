@@ -22,6 +22,7 @@ const VARIANTS: [(&str, &[&str]); 2] = [
             "metrics.prometheusRule.enabled=true",
             "metrics.dashboard.enabled=true",
             "operator.replicas=2",
+            "server.pushes.enabled=true",
         ],
     ),
 ];

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::cmd::{self, CommandExt, cmd};
-use crate::install::{self, Delivery};
+use crate::install::{self, Delivery, Images};
 use crate::kube::Kube;
 use crate::{apt, charts, cluster, dirs, images, postgres, tools};
 
@@ -123,12 +123,15 @@ fn tests_on_cluster(test: &Test) -> Result<()> {
     let kube = Kube::own()?;
     let images = install::deliver_images(&kube, &Delivery::default())?;
     images::check_push(&images.archives).context("images cannot be pushed")?;
-    install::helm(&kube, &images, &[])?;
+    install::helm(&kube, &images, &["--set=server.pushes.enabled=true"])?;
+    // Loaded after the installation, which forgets what it does not need.
+    let model = Images::load(images::archives(&["minilm".to_owned()], false)?)?.name("minilm")?;
     let mut programs = e2e_programs()?;
     programs.sort_by_key(|(name, _)| (disturbs(name), name.clone()));
     for (name, program) in programs {
         let began = Instant::now();
-        run_tests(&name, &program, test.filter.as_deref()).with_context(|| format!("the tests `{name}` failed"))?;
+        run_tests(&name, &program, &model, test.filter.as_deref())
+            .with_context(|| format!("the tests `{name}` failed"))?;
         println!("--- {name} took {:.0} s", began.elapsed().as_secs_f32());
     }
     Ok(())
@@ -143,7 +146,7 @@ fn disturbs(name: &str) -> u8 {
     }
 }
 
-fn run_tests(name: &str, program: &Path, filter: Option<&str>) -> Result<()> {
+fn run_tests(name: &str, program: &Path, model: &str, filter: Option<&str>) -> Result<()> {
     let tools = tools::cluster()?;
     let threads = if disturbs(name) > 0 { "1" } else { "4" };
     let mut run = cmd(program, filter);
@@ -151,6 +154,7 @@ fn run_tests(name: &str, program: &Path, filter: Option<&str>) -> Result<()> {
     run.current_dir(dirs::workspace().join("e2e"));
     run.env("KUBECONFIG", cluster::default_kubeconfig()?);
     run.env("ENACT_E2E_BIN", dirs::workspace().join("dist"));
+    run.env("ENACT_E2E_MODEL", model);
     run.env("ENACT_E2E_HELM", tools.join("helm"));
     run.env("ENACT_E2E_KUBECTL", tools.join("kubectl"));
     run.show()

@@ -1,5 +1,5 @@
 {{- /*
-The Deployment of a component. Takes a dict: root, component, args, env (YAML), ports (name → number), volumes and volumeMounts (YAML),
+The Deployment of a component. Takes a dict: root, component, args, env (YAML), ports (name → number), initContainers, volumes and volumeMounts (YAML),
 drain (seconds that a pod goes on serving while its endpoint is being taken out).
 */}}
 {{- define "enact.deployment" -}}
@@ -33,6 +33,10 @@ spec:
       {{- end }}
       securityContext:
         {{- include "enact.podSecurityContext" 65532 | nindent 8 }}
+      {{- with .initContainers }}
+      initContainers:
+        {{- . | nindent 8 }}
+      {{- end }}
       containers:
         - name: {{ .component }}
           image: {{ include "enact.image" (list .root .root.Values.image) }}

@@ -134,7 +134,6 @@ labels:
 {{- if eq .Values.search.embedder "minilm" }}
 - name: models
   mountPath: /models
-  subPath: models
   readOnly: true
 {{- else if and (eq .Values.search.embedder "openai") .Values.search.openai.keySecret }}
 - name: embedder
@@ -143,13 +142,30 @@ labels:
 {{- end }}
 {{- end }}
 
+{{- /* Whoever brings the model: volumes that are images are not to be had everywhere. */}}
+{{- define "enact.search.initContainers" }}
+{{- if eq .Values.search.embedder "minilm" }}
+- name: model
+  image: {{ include "enact.image" (list . .Values.search.minilm.image) }}
+  imagePullPolicy: {{ .Values.image.pullPolicy }}
+  command: [cp, -R, /models/., /mnt]
+  resources:
+    requests: {cpu: 50m, memory: 16Mi}
+    limits: {memory: 128Mi}
+  securityContext:
+    {{- include "enact.containerSecurityContext" . | nindent 4 }}
+  volumeMounts:
+    - name: models
+      mountPath: /mnt
+{{- end }}
+{{- end }}
+
 {{- define "enact.search.volumes" }}
 {{- $search := .Values.search }}
 {{- if eq $search.embedder "minilm" }}
 - name: models
-  image:
-    reference: {{ include "enact.image" (list . $search.minilm.image) }}
-    pullPolicy: {{ .Values.image.pullPolicy }}
+  emptyDir:
+    sizeLimit: 1Gi
 {{- else if and (eq $search.embedder "openai") $search.openai.keySecret }}
 - name: embedder
   secret:

@@ -1,6 +1,6 @@
 //! The pods that fetch or draft documents: which there are, how they ended, and how many a tenant may have.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use enact_crds::common::Resources;
@@ -95,6 +95,8 @@ pub struct Errands {
     starting: Mutex<HashMap<Place, (String, Role)>>,
     /// By the UID of the object whose document it is.
     looks: Mutex<HashMap<String, super::git::Look>>,
+    /// UIDs of the objects whose repository was pushed to since the last look began.
+    pushed: Mutex<HashSet<String>>,
 }
 
 impl Errands {
@@ -154,6 +156,21 @@ impl Errands {
         }
         starting.insert(place.clone(), (member.tenant.clone(), role));
         true
+    }
+
+    /// Remembers that a subject's repository was pushed to.
+    pub fn push(&self, uid: &str) {
+        lock(&self.pushed).insert(uid.to_owned());
+    }
+
+    /// Whether a subject's repository was pushed to since this was last forgotten.
+    pub fn is_pushed(&self, uid: &str) -> bool {
+        lock(&self.pushed).contains(uid)
+    }
+
+    /// Forgets pushes to a subject's repository.
+    pub fn forget_push(&self, uid: &str) {
+        lock(&self.pushed).remove(uid);
     }
 
     /// What is known of the looks at a subject's repository.

@@ -219,7 +219,11 @@ impl Looking<'_> {
         // A commit stays what it is.
         let fixed = self.known().is_some_and(|commit| commit == self.git.revision.to_ascii_lowercase());
         if fixed && self.status.problem.is_none() {
+            self.ctx.errands.forget_push(&self.subject.uid);
             return Due::Never;
+        }
+        if self.ctx.errands.is_pushed(&self.subject.uid) {
+            return Due::Now;
         }
         let next = match self.before() {
             Some(look) => look.next,
@@ -247,6 +251,9 @@ impl Looking<'_> {
         let before = self.before();
         let (failures, seen) = before.as_ref().map_or((0, false), |look| (look.failures, look.seen));
         let look = |pod, failures, next, asked| Look { key: self.key.clone(), pod, seen, failures, next, asked };
+        // Before the pod is there: a push that is told from now on may be one that it does not see.
+        let pushed = self.ctx.errands.is_pushed(&self.subject.uid);
+        self.ctx.errands.forget_push(&self.subject.uid);
         let refused = match self.pod(name) {
             Ok(pod) => match errands::start(self.ctx, &self.member, Role::Fetch, &pod).await? {
                 Started::Yes => {
@@ -256,6 +263,9 @@ impl Looking<'_> {
                     return Ok(Some(self.now.plus_seconds(WATCH_SECONDS)));
                 }
                 Started::NoRoom => {
+                    if pushed {
+                        self.ctx.errands.push(&self.subject.uid);
+                    }
                     let wait = jittered(&self.subject.uid, ROOM_SECONDS);
                     return Ok(Some(Millis(self.now.0 + wait)));
                 }

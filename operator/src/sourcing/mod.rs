@@ -8,6 +8,7 @@
 mod draft;
 pub mod errands;
 mod git;
+pub mod push;
 #[cfg(test)]
 mod tests;
 

@@ -4,6 +4,7 @@ use enact_crds::Specification;
 use enact_domain::assignment::ASSIGNMENT_ENV;
 use enact_domain::digest::Digest;
 use enact_domain::errand::{DraftWork, Errand, ErrandWork, FetchWork};
+use enact_domain::push::Push;
 use serde_json::{Value, json};
 
 use super::*;
@@ -243,6 +244,71 @@ async fn whoever_asks_is_answered_at_once_and_once() {
     assert_eq!(scene.tidy_status().await.observed_reconcile_at.as_deref(), Some("now"));
     scene.look().await;
     assert_eq!(scene.pods(), 0, "the request was answered");
+}
+
+impl Scene {
+    /// A push to this branch is told to this namespace; who is to be looked at.
+    fn pushed(&mut self, namespace: &str, repository: &str, branch: &str) -> Vec<String> {
+        let repository = json!({"ssh_url": format!("git@git.example.org:{repository}.git")});
+        let body = json!({"ref": format!("refs/heads/{branch}"), "repository": repository}).to_string();
+        self.bench.specification_is(self.object.clone());
+        self.bench.looked_for_specifications();
+        push::heard(&self.bench.ctx, &Push::parse(namespace, body.as_bytes()).unwrap());
+        self.bench.looked_for_specifications()
+    }
+}
+
+#[tokio::test]
+async fn a_push_is_looked_at_at_once_and_once() {
+    let mut scene = read().await;
+    for (namespace, repository, branch) in
+        [("ns", "shop", "other"), ("ns", "other", "main"), ("elsewhere", "shop", "main")]
+    {
+        assert_eq!(scene.pushed(namespace, repository, branch), [""; 0], "{namespace} {repository} {branch}");
+    }
+    scene.look().await;
+    assert_eq!(scene.pods(), 0);
+    for _ in 0..100 {
+        assert_eq!(scene.pushed("ns", "shop", "main"), ["cart"]);
+    }
+    scene.look().await;
+    assert_eq!(scene.fetching().known, Some(commit("1")));
+    scene.brings(Some(GOOD), Some(&commit("2"))).await;
+    assert_eq!(scene.tidy_status().await.commit, Some(commit("2")));
+    scene.look().await;
+    assert_eq!(scene.pods(), 0, "a hundred pushes were one look");
+
+    scene.pushed("ns", "shop", "main");
+    scene.look().await;
+    assert_eq!(scene.pushed("ns", "shop", "main"), ["cart"]);
+    scene.brings(None, Some(&commit("2"))).await;
+    scene.tidy().await;
+    scene.look().await;
+    assert_eq!(scene.pods(), 1, "a pod that is under way may not have seen the last push");
+}
+
+#[tokio::test]
+async fn a_push_waits_for_room() {
+    let mut scene = read().await;
+    let cart = scene.object.clone();
+    for n in 0..4 {
+        scene.object.metadata.name = Some(format!("cart-{n}"));
+        scene.object.metadata.uid = Some(format!("uid-{n}"));
+        scene.status = None;
+        scene.look().await;
+    }
+    let others = scene.bench.api.all("pods");
+    assert_eq!(others.len(), 4);
+    scene.object = cart;
+    scene.pushed("ns", "shop", "main");
+    scene.look().await;
+    assert_eq!(scene.pods(), 4, "there is no room");
+    for pod in others {
+        scene.bench.api.remove(&format!("pods/{}", pod["metadata"]["name"].as_str().unwrap()));
+        scene.bench.errand_is_gone(pod).await;
+    }
+    scene.look().await;
+    assert_eq!(scene.told().subject_uid, "cart-uid");
 }
 
 #[tokio::test]

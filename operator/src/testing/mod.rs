@@ -244,6 +244,11 @@ impl Bench {
         self.constitutions.apply_watcher_event(&Event::Apply(constitution));
     }
 
+    /// A Specification as the cache shows it.
+    pub fn specification_is(&mut self, specification: Specification) {
+        self.specifications.apply_watcher_event(&Event::Apply(specification));
+    }
+
     /// Lets a document's pod have this status.
     pub async fn errand(&self, name: &str, status: Value) {
         self.api.change(&format!("pods/{name}"), &json!({ "status": status }));

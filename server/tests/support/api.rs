@@ -28,6 +28,8 @@ pub struct World {
     pub pods: HashMap<(String, String), Value>,
     /// Labels by name.
     pub namespaces: HashMap<String, Value>,
+    /// Data by namespace, name and key, as Kubernetes writes it.
+    pub secrets: HashMap<(String, String), Value>,
     /// Who may get what: user, namespace, resource.
     pub rights: Vec<(String, String, String)>,
     /// Whether every question is answered with an error.
@@ -149,6 +151,14 @@ fn routes(world: Arc<Mutex<World>>) -> impl Filter<Extract = (Response,), Error 
                 ("GET", ["api", "v1", "namespaces", namespace, "pods", pod]) => {
                     let key = ((*namespace).to_owned(), (*pod).to_owned());
                     world.pods.get(&key).map_or_else(|| status(404, "NotFound"), metadata)
+                }
+                ("GET", ["api", "v1", "namespaces", namespace, "secrets", "enact-push"]) => {
+                    let data = world.secrets.get(&((*namespace).to_owned(), "enact-push".to_owned()));
+                    let secret = |data| {
+                        let metadata = json!({ "name": "enact-push", "namespace": namespace });
+                        ok(&json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data }))
+                    };
+                    data.map_or_else(|| status(404, "NotFound"), secret)
                 }
                 ("GET", ["api", "v1", "namespaces", namespace]) => world.namespaces.get(*namespace).map_or_else(
                     || status(404, "NotFound"),

@@ -36,6 +36,7 @@ pub const SUBJECT: &str = "0b0a8f26-6a4c-4f6f-a6a3-5a1e5d0b6d1e";
 pub struct Server {
     pub address: SocketAddr,
     pub readings: SocketAddr,
+    pub pushes: SocketAddr,
     pub health: SocketAddr,
     pub stop: CancellationToken,
     pub task: JoinHandle<()>,
@@ -55,6 +56,7 @@ impl Server {
         let any = [
             "--listen=127.0.0.1:0",
             "--read-listen=127.0.0.1:0",
+            "--push-listen=127.0.0.1:0",
             "--health-listen=127.0.0.1:0",
             "--default-tenant-namespaces=free",
         ];
@@ -64,11 +66,11 @@ impl Server {
         let mut config = kube::Config::new(format!("http://{}", api.address).parse().unwrap());
         config.default_retry = false;
         let app = App::bind(&cli.settings, Client::try_from(config).unwrap()).await.unwrap().with(times, headers);
-        let (Addresses { deliveries: address, readings, health }, stop) =
+        let (Addresses { deliveries: address, readings, pushes, health }, stop) =
             (app.addresses().unwrap(), CancellationToken::new());
         let stopped = stop.clone();
         let task = tokio::spawn(async move { app.run(stopped).await.unwrap() });
-        Self { address, readings, health, stop, task }
+        Self { address, readings, pushes: pushes.unwrap(), health, stop, task }
     }
 
     /// Delivers `result` for `SUBJECT` with `token`, as the runner does.

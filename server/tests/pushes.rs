@@ -1,0 +1,115 @@
+//! Pushes over HTTP: whose word is taken, and who hears of it.
+
+mod support;
+
+use std::time::Duration;
+
+use enact_domain::push::Push;
+use ring::hmac::{HMAC_SHA256, Key, sign};
+use serde_json::json;
+use support::api::Api;
+use support::database::Database;
+use support::http::{Answer, Request, send};
+use support::{PATIENCE, Server, scene};
+use tokio::time::timeout;
+
+/// base64 of the secret, as a Secret has it.
+const SECRET: (&str, &str) = ("a secret of shop and its forge", "YSBzZWNyZXQgb2Ygc2hvcCBhbmQgaXRzIGZvcmdl");
+const BODY: &str =
+    r#"{"ref": "refs/heads/main", "repository": {"clone_url": "https://git.example.com/shop/specs.git"}}"#;
+
+/// A server; the namespace `team` has the secret.
+async fn knowing() -> (Database, Api, Server) {
+    let (database, api, server) = scene().await;
+    let data = json!({ "webhook": SECRET.1 });
+    api.change(|world| drop(world.secrets.insert(("team".into(), "enact-push".into()), data)));
+    (database, api, server)
+}
+
+fn request(namespace: &str, body: &str) -> Request {
+    Request::post(&format!("/v1/namespaces/{namespace}/push"))
+        .header("content-type", "application/json")
+        .body(body.as_bytes())
+}
+
+/// As GitHub sends it.
+fn signed(namespace: &str, secret: &str, body: &str) -> Request {
+    let tag = sign(&Key::new(HMAC_SHA256, secret.as_bytes()), body.as_bytes());
+    let digits: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    request(namespace, body).header("x-hub-signature-256", &format!("sha256={digits}"))
+}
+
+async fn push(server: &Server, request: &Request) -> Answer {
+    send(server.pushes, request).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_listens_hears_of_a_push_that_is_proved() {
+    let (database, _api, server) = knowing().await;
+    let store = database.store();
+    let (mut pushes, wanted) = (store.pushes(), Push::parse("team", BODY.as_bytes()).unwrap());
+    let gitlab = request("team", BODY).header("x-gitlab-token", SECRET.0);
+    for proved in [signed("team", SECRET.0, BODY), gitlab] {
+        // Listening begins some time after it is asked for.
+        let heard = async {
+            loop {
+                let answer = push(&server, &proved).await;
+                assert_eq!((answer.status, answer.json()), (202, json!({"outcome": "told"})), "{}", answer.text());
+                if let Ok(heard) = timeout(Duration::from_millis(200), pushes.next()).await {
+                    return heard;
+                }
+            }
+        };
+        assert_eq!(timeout(PATIENCE, heard).await.unwrap(), wanted);
+    }
+    assert!(server.metric("enact_server_requests_total{route=\"push\",status=\"202\"}").await >= 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_elses_word_is_taken() {
+    let (_database, api, server) = knowing().await;
+    api.change(|world| {
+        let (short, other) =
+            (json!({"webhook": "c2hvcnQ="}), json!({"webhook": "YW5vdGhlciBzZWNyZXQgb2YgYW5vdGhlcg=="}));
+        world.secrets.insert(("free".into(), "enact-push".into()), short);
+        world.secrets.insert(("elsewhere".into(), "enact-push".into()), other);
+    });
+    let signature = |body: &str| signed("team", SECRET.0, body);
+    for (request, part) in [
+        (request("team", BODY), "X-Hub-Signature-256"),
+        (signed("team", "another secret of nobody's", BODY), "the Secret enact-push"),
+        (signed("elsewhere", SECRET.0, BODY), "the Secret enact-push"),
+        (signed("kube-system", SECRET.0, BODY), "the Secret enact-push"),
+        (signed("free", "short", BODY), "16 bytes"),
+        (request("team", BODY).header("x-gitlab-token", "a secret of shop and its forgery"), "the Secret enact-push"),
+        (signature(BODY).body(b"{}"), "the Secret enact-push"),
+    ] {
+        let answer = push(&server, &request).await;
+        assert_eq!(answer.status, 401, "{}", answer.text());
+        assert!(answer.text().contains(part), "{}", answer.text());
+    }
+    let asked = api.asked("secrets");
+    for namespace in ["..", "Team", "a%2Fb", &"a".repeat(64)] {
+        assert_eq!(push(&server, &signed(namespace, SECRET.0, BODY)).await.status, 404, "{namespace}");
+    }
+    assert_eq!(api.asked("secrets"), asked, "nothing is asked about what is no namespace");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_push_is_refused_with_the_reason() {
+    let (_database, api, server) = knowing().await;
+    for (body, part) in [("{\n  \"ref\": 1}", "\"line\":2"), ("{}", "choose the event for pushes")] {
+        let answer = push(&server, &signed("team", SECRET.0, body)).await;
+        assert_eq!(answer.status, 400, "{}", answer.text());
+        assert!(answer.text().contains(part), "{}", answer.text());
+    }
+    let long = format!("{{\"pad\": \"{}\"}}", "x".repeat(2 << 20));
+    assert_eq!(push(&server, &signed("team", SECRET.0, &long)).await.status, 413);
+    let form = Request::post("/v1/namespaces/team/push").header("content-type", "application/x-www-form-urlencoded");
+    assert_eq!(push(&server, &form.body(b"payload=x")).await.status, 415);
+    assert_eq!(push(&server, &Request::get("/v1/namespaces/team/push")).await.status, 405);
+    assert_eq!(send(server.address, &signed("team", SECRET.0, BODY)).await.status, 404, "pods' port takes none");
+    assert_eq!(send(server.readings, &signed("team", SECRET.0, BODY)).await.status, 405, "nor does the readers'");
+    api.change(|world| world.down = true);
+    assert_eq!(push(&server, &signed("team", SECRET.0, BODY)).await.status, 503);
+}
