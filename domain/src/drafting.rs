@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
+use crate::rules::{Rule, Scope, Strength};
+use crate::speckit::constitution::{Constitution, Principle};
 use crate::speckit::{self, Diagnostic, Severity};
 
-/// Most bytes of a constitution's principles that an agent is told.
-const MAX_PRINCIPLES: usize = 16 << 10;
+/// Most bytes of constitutions' principles, and of their rules, that an agent is told.
+const MAX_LAW: usize = 16 << 10;
 /// Most bytes of its previous document that an agent is shown.
 const MAX_PREVIOUS: usize = 16 << 10;
 /// Most diagnostics of a document that are told.
@@ -40,8 +42,17 @@ pub struct Previous<'a> {
     pub document: Option<&'a str>,
 }
 
-/// What an agent is told. `constitution` is the document whose principles the specification must keep.
-pub fn prompt(request: &str, constitution: Option<&[u8]>, previous: Option<Previous>) -> String {
+/// What the specification must keep.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Law<'a> {
+    /// The constitutions that bind it, the nearest first.
+    pub constitutions: &'a [&'a Constitution],
+    /// Their rules.
+    pub rules: &'a [&'a Rule],
+}
+
+/// What an agent is told.
+pub fn prompt(request: &str, law: Law, previous: Option<Previous>) -> String {
     let mut text = String::from(
         "Write a feature specification from the request below, and leave it in the file that the environment variable \
          ENACT_DOCUMENT_FILE names. Nothing else that you write is kept.\n\n# The request\n\n",
@@ -49,9 +60,10 @@ pub fn prompt(request: &str, constitution: Option<&[u8]>, previous: Option<Previ
     text.push_str(request.trim());
     text.push_str("\n\n# The form\n\n");
     text.push_str(FORM);
-    if let Some(principles) = constitution.and_then(principles) {
-        text.push_str("\n# Principles that it must keep\n\n");
-        text.push_str(&principles);
+    for (title, told) in [("Principles", principles(law.constitutions)), ("Rules", rules(law.rules))] {
+        if !told.is_empty() {
+            let _ = write!(text, "\n# {title} that it must keep\n\n{}\n", cut(&told, MAX_LAW).trim_end());
+        }
     }
     if let Some(Previous { problem, document }) = previous {
         let _ = write!(text, "\n# What was wrong with the previous attempt\n\n{}\n", problem.trim());
@@ -63,14 +75,21 @@ pub fn prompt(request: &str, constitution: Option<&[u8]>, previous: Option<Previ
     text
 }
 
-/// The principles with what stands below them, as far as they fit; none when there are none.
-fn principles(constitution: &[u8]) -> Option<String> {
-    let model = speckit::constitution::parse(constitution).model;
-    let whole = |principle: &speckit::constitution::Principle| {
-        format!("## {}\n\n{}\n\n", principle.name, principle.body.text(&model.source).trim())
+/// The principles with what stands below them.
+fn principles(constitutions: &[&Constitution]) -> String {
+    let whole = |of: &Constitution, principle: &Principle| {
+        format!("## {}\n\n{}\n\n", principle.name, principle.body.text(&of.source).trim())
     };
-    let text: String = model.principles.iter().map(whole).collect();
-    (!text.is_empty()).then(|| cut(&text, MAX_PRINCIPLES).to_owned())
+    constitutions.iter().flat_map(|of| of.principles.iter().map(move |principle| whole(of, principle))).collect()
+}
+
+/// What a specification is checked for, in the words that a person is told when it fails.
+fn rules(rules: &[&Rule]) -> String {
+    let told = |rule: &&Rule| {
+        let word = if rule.strength == Strength::Must { "MUST" } else { "SHOULD" };
+        format!("- {word}: {}\n", rule.message.trim())
+    };
+    rules.iter().filter(|rule| rule.scope == Scope::Specification).map(told).collect()
 }
 
 /// Checks that a drafted document is a specification that work can go on with.
@@ -122,17 +141,43 @@ mod tests {
 
     #[test]
     fn an_agent_is_told_the_request_the_principles_and_what_was_wrong() {
-        let constitution =
-            b"# Shop Constitution\n\n## Core Principles\n\n### I. Test-First\n\nTests MUST come first.\n";
+        let read = |principle: &str, text: &str| {
+            let document = format!("# Shop Constitution\n\n## Core Principles\n\n### I. {principle}\n\n{text}\n");
+            speckit::constitution::parse(document.as_bytes()).model
+        };
+        let (own, platform) =
+            (read("Test-First", "Tests MUST come first."), read("Privacy", "Names MUST NOT be logged."));
+        let rule = |scope, strength, message: &str| Rule {
+            name: "some".into(),
+            scope,
+            expression: "true".into(),
+            message: message.into(),
+            strength,
+            principle: None,
+        };
+        let (must, should) = (
+            rule(Scope::Specification, Strength::Must, "every requirement binds"),
+            rule(Scope::Specification, Strength::Should, "stories are few"),
+        );
+        let other = rule(Scope::Plan, Strength::Must, "plans are short");
         let previous = Previous { problem: "line 3: no story; add one", document: Some("# Nothing") };
-        let text = prompt("Sell flowers.", Some(constitution), Some(previous));
-        for part in
-            ["Sell flowers.", "ENACT_DOCUMENT_FILE", "Test-First", "Tests MUST come first.", "line 3", "# Nothing"]
-        {
+        let law = Law { constitutions: &[&own, &platform], rules: &[&must, &should, &other] };
+        let text = prompt("Sell flowers.", law, Some(previous));
+        for part in [
+            "Sell flowers.",
+            "ENACT_DOCUMENT_FILE",
+            "Test-First",
+            "Tests MUST come first.",
+            "Names MUST NOT be logged.",
+            "\n- MUST: every requirement binds\n- SHOULD: stories are few\n",
+            "line 3",
+            "# Nothing",
+        ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
-        let text = prompt("Sell flowers.", None, None);
-        assert!(!text.contains("Principles") && !text.contains("previous"), "{text}");
+        assert!(!text.contains("plans are short"), "{text}");
+        let text = prompt("Sell flowers.", Law::default(), None);
+        assert!(!text.contains("must keep") && !text.contains("previous"), "{text}");
     }
 
     #[test]

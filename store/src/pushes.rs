@@ -55,7 +55,7 @@ impl Pushes {
     /// The next push. Waits for Postgres, if it must.
     pub async fn next(&mut self) -> Push {
         loop {
-            match self.hear().await {
+            match Box::pin(self.hear()).await {
                 Ok(None) => {}
                 Ok(Some(payload)) => match serde_json::from_str(&payload) {
                     Ok(push) => return push,
@@ -84,14 +84,10 @@ impl Pushes {
                 closed.insert(opened.await?)
             }
         };
-        match timeout(SILENCE, listener.recv()).await {
-            Ok(heard) => Ok(Some(heard.map_err(failed)?.payload().to_owned())),
-            Err(_) => {
-                let asked = self
-                    .store
-                    .within(LISTENING, async { raw_sql("select").execute(&mut *listener).await.map_err(&failed) });
-                asked.await.map(|_| None)
-            }
+        if let Ok(heard) = timeout(SILENCE, listener.recv()).await {
+            return Ok(Some(heard.map_err(failed)?.payload().to_owned()));
         }
+        let ask = async { raw_sql("select").execute(&mut *listener).await.map_err(&failed) };
+        self.store.within(LISTENING, ask).await.map(|_| None)
     }
 }

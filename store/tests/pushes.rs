@@ -14,8 +14,9 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 fn push(namespace: &str) -> Push {
-    let body = br#"{"ref": "refs/heads/main", "repository": {"clone_url": "https://git.example.com/shop/specs.git"}}"#;
-    Push::parse(namespace, body).unwrap()
+    let (repositories, reference) =
+        (["git.example.com/shop/specs".to_owned()].into(), Some("refs/heads/main".to_owned()));
+    Push { namespace: namespace.to_owned(), repositories, reference }
 }
 
 /// Whatever is heard, from now on.

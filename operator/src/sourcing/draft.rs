@@ -3,15 +3,14 @@
 //! An attempt counts from the moment that its pod is there; the pod of the last one stays until the next begins, which is shown what was
 //! wrong with it.
 
-use enact_crds::common::LocalRef;
 use enact_crds::convert;
 use enact_crds::specification::DraftStatus;
 use enact_domain::assignment::Report;
-use enact_domain::condition::READY;
 use enact_domain::digest::Digest;
 use enact_domain::drafting::{self, Previous};
 use enact_domain::errand::{DraftWork, Errand, ErrandWork};
 use enact_domain::names;
+use enact_domain::rules::Program;
 use enact_domain::time::Millis;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
@@ -19,6 +18,8 @@ use serde_json::json;
 use super::errands::{self, Entry, NONE, Role, Stand, Started};
 use super::{Drafter, Missing, Sourced, Subject, member, server};
 use crate::context::{Context, Membership, lookup};
+use crate::documents::law::{self, Law};
+use crate::documents::obstacle::Obstacle;
 use crate::error::Error;
 use crate::task::pod::{self, Frame};
 
@@ -41,8 +42,8 @@ struct Desk<'a> {
     drafter: &'a Drafter<'a>,
     member: Membership,
     now: Millis,
-    /// The constitution that is in force.
-    constitution: Option<Vec<u8>>,
+    /// What the document must keep.
+    law: Law,
 }
 
 /// The document that was drafted, and a pod that drafts it as long as there is none.
@@ -56,19 +57,7 @@ pub async fn content(ctx: &Context, subject: &Subject, drafter: &Drafter<'_>) ->
         Ok(member) => member,
         Err(missing) => return Ok(stays(missing)),
     };
-    let approved = match in_force(ctx, subject, drafter.constitution) {
-        Ok(digest) => digest,
-        Err(missing) => {
-            // What was drafted stays while its constitution is being changed.
-            let bytes = match known.as_ref().and_then(|draft| draft.digest.clone()) {
-                Some(digest) => ctx.memory.content(&member.tenant, &digest.into()).await?.ok_or(missing),
-                None => Err(missing),
-            };
-            return Ok(Sourced { bytes, ..stays(Missing::Unnamed) });
-        }
-    };
-    let told =
-        json!({ "request": drafter.request, "agent": drafter.drafting.agent_ref.name, "constitution": approved });
+    let told = json!({ "request": drafter.request, "agent": drafter.drafting.agent_ref.name });
     let key = Digest::of_json(&told).map_err(|source| Error::Json { what: "a request", source })?.to_string();
     let mut draft = known.clone().filter(|draft| draft.request == key).unwrap_or_default();
     draft.request = key;
@@ -80,29 +69,9 @@ pub async fn content(ctx: &Context, subject: &Subject, drafter: &Drafter<'_>) ->
         // The record lost it.
         draft = DraftStatus { request: draft.request, ..DraftStatus::default() };
     }
-    let constitution = match approved {
-        Some(digest) => ctx.memory.content(&member.tenant, &digest).await?,
-        None => None,
-    };
-    let desk = Desk { ctx, subject, drafter, member, now: ctx.now(), constitution };
-    desk.go_on(draft).await
-}
-
-/// The digest of the constitution that binds the document, once it is in force.
-fn in_force(ctx: &Context, subject: &Subject, named: Option<&LocalRef>) -> Result<Option<Digest>, Missing> {
-    let Some(LocalRef { name }) = named else { return Ok(None) };
-    let waits = |message: String| Missing::waiting("WaitingForConstitution", message);
-    let Some(constitution) = lookup(&ctx.caches.constitutions, &subject.namespace, name) else {
-        let message = format!("spec.constitutionRef: there is no Constitution {name} in this namespace; create it");
-        return Err(waits(message));
-    };
-    let status = constitution.status.clone().unwrap_or_default();
-    let ready = status.conditions.iter().any(|c| c.type_ == READY && c.status == "True");
-    match status.approved_digest.filter(|_| ready) {
-        Some(digest) => Ok(Some(digest.into())),
-        None => Err(waits(format!(
-            "the document is drafted when Constitution {name} is in force; see `kubectl describe constitution {name}`"
-        ))),
+    match law::of(ctx, &drafter.chain).await? {
+        Ok(law) => Desk { ctx, subject, drafter, member, now: ctx.now(), law }.go_on(draft).await,
+        Err(Obstacle { reason, message, .. }) => Ok(stays(Missing::waiting(reason, message))),
     }
 }
 
@@ -275,7 +244,10 @@ impl Desk<'_> {
 
     fn prompt(&self, draft: &DraftStatus, document: Option<&str>) -> String {
         let previous = draft.problem.as_deref().map(|problem| Previous { problem, document });
-        drafting::prompt(self.drafter.request, self.constitution.as_deref(), previous)
+        let constitutions: Vec<_> = self.law.texts.iter().map(|text| &text.parsed.model).collect();
+        let rules: Vec<_> = self.law.programs.iter().map(Program::rule).collect();
+        let law = drafting::Law { constitutions: &constitutions, rules: &rules };
+        drafting::prompt(self.drafter.request, law, previous)
     }
 
     fn running(&self, draft: DraftStatus, why: Option<String>) -> Sourced {

@@ -12,7 +12,7 @@ pub mod push;
 #[cfg(test)]
 mod tests;
 
-use enact_crds::common::{ConfigMapKey, LocalRef};
+use enact_crds::common::ConfigMapKey;
 use enact_crds::document::{Source, SourceStatus};
 use enact_crds::specification::{DraftStatus, Drafting};
 use enact_crds::{Agent, Plan};
@@ -25,6 +25,7 @@ use kube::api::Api;
 use kube::{Resource, ResourceExt as _};
 
 use crate::context::{Context, Membership};
+use crate::documents::law::Chain;
 use crate::error::Error;
 use crate::references::Target;
 use crate::task::build::controlled_by;
@@ -57,14 +58,14 @@ impl Subject {
 }
 
 /// How a document is drafted when there is no source.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Drafter<'a> {
     /// What is wanted, in a person's words.
     pub request: &'a str,
     /// Who drafts, and how often.
     pub drafting: &'a Drafting,
-    /// The constitution whose principles the document must keep.
-    pub constitution: Option<&'a LocalRef>,
+    /// The constitutions that bind the document.
+    pub chain: Chain,
     /// How the drafting stands by the object's status.
     pub known: Option<&'a DraftStatus>,
 }

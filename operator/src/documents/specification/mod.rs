@@ -104,11 +104,11 @@ impl Document for Specification {
         self.spec.source.as_ref()
     }
 
-    fn drafter(&self) -> Option<Drafter<'_>> {
+    fn drafter(&self, ctx: &Context) -> Option<Drafter<'_>> {
         Some(Drafter {
             request: self.spec.request.as_deref()?,
             drafting: self.spec.drafting.as_ref()?,
-            constitution: self.spec.constitution_ref.as_ref(),
+            chain: chain(ctx, &self.namespace().unwrap_or_default(), Some(self)),
             known: self.status.as_ref().and_then(|status| status.draft.as_ref()),
         })
     }

@@ -1,0 +1,158 @@
+//! What an agent drafts: attempt by attempt, and what it is told.
+
+use super::*;
+
+#[tokio::test]
+async fn a_draft_that_cannot_be_used_is_followed_by_one_that_is_told_why() {
+    let mut scene = Scene::drafting().await;
+    let first = scene.look().await;
+    assert_eq!(first.bytes.unwrap_err().standing(), (Progress::Reconciling, "Drafting"));
+    let work = scene.drafts();
+    assert_eq!((work.name.as_str(), work.attempt, work.agent.as_str()), ("cart", 1, "scribe"));
+    assert!(work.prompt.contains("Sell flowers.") && !work.prompt.contains("previous"), "{}", work.prompt);
+    let pod = scene.pod();
+    assert_eq!(pod["metadata"]["labels"]["enact.dev/role"], "draft");
+    assert_eq!(pod["spec"]["activeDeadlineSeconds"], 900);
+    scene.look().await;
+    assert_eq!(scene.pods(), 1);
+
+    scene.brings(Some(BAD), None).await;
+    let invalid = scene.look().await;
+    let draft = invalid.draft.unwrap();
+    assert!(draft.problem.as_deref().is_some_and(|p| p.contains("0 user stories") && p.contains("line ")), "{draft:?}");
+    assert_eq!((draft.attempts, draft.digest), (1, None));
+    assert!(invalid.bytes.unwrap_err().to_string().contains("attempt 1 of 2"));
+    scene.look().await;
+    assert_eq!(scene.drafts().attempt, 1, "the next attempt waits");
+
+    scene.bench.pass(12);
+    scene.look().await;
+    assert_eq!(scene.bench.api.all("pods").len(), 2, "the last one's document was needed until now");
+    scene.look().await;
+    let work = scene.drafts();
+    assert_eq!(work.attempt, 2);
+    assert!(work.prompt.contains("0 user stories") && work.prompt.contains("Nothing."), "{}", work.prompt);
+
+    scene.brings(Some(GOOD), None).await;
+    let drafted = scene.look().await;
+    assert_eq!(drafted.bytes.as_deref(), Ok(GOOD.as_bytes()));
+    let done = scene.tidy().await;
+    assert_eq!(done.bytes.as_deref(), Ok(GOOD.as_bytes()));
+    let written = scene.written;
+    scene.bench.pass(1000);
+    scene.look().await;
+    assert_eq!((scene.written, scene.pods()), (written, 0), "what is drafted is not drafted again");
+}
+
+#[tokio::test]
+async fn after_the_last_attempt_it_is_said_plainly() {
+    let mut scene = Scene::drafting().await;
+    scene.look().await;
+    scene.fails("AgentFailed", "the script exited with 3").await;
+    scene.look().await;
+    scene.bench.pass(12);
+    scene.look().await;
+    scene.look().await;
+    scene.brings(Some(BAD), None).await;
+    let failed = scene.look().await.bytes.unwrap_err();
+    assert_eq!(failed.standing(), (Progress::Stalled, "DraftFailed"));
+    for part in ["2 attempts", "spec.drafting.maxAttempts", "0 user stories"] {
+        assert!(failed.to_string().contains(part), "{failed}");
+    }
+    scene.tidy().await;
+    scene.bench.pass(10_000);
+    assert_eq!(scene.look().await.bytes.unwrap_err(), failed);
+    assert_eq!(scene.pods(), 0);
+    scene.change(|object| object.spec.drafting.as_mut().unwrap().max_attempts = 3);
+    scene.look().await;
+    assert_eq!(scene.drafts().attempt, 3, "more attempts can be asked for");
+    scene.change(|object| object.spec.request = Some("Sell trees.".into()));
+    scene.look().await;
+    let work = scene.drafts();
+    assert_eq!((work.attempt, work.prompt.contains("Sell trees."), work.prompt.contains("previous")), (1, true, false));
+}
+
+#[tokio::test]
+async fn nothing_is_drafted_twice_after_a_restart() {
+    let mut scene = Scene::drafting().await;
+    scene.look().await;
+    let pod = scene.name();
+    // The pod was made, and the operator was gone before the status told of it.
+    scene.draft = None;
+    let again = scene.look().await;
+    assert_eq!((again.draft.unwrap().attempts, scene.name()), (1, pod));
+    // A pod that vanished has had its attempt.
+    let gone = scene.pod();
+    scene.bench.api.remove(&format!("pods/{}", scene.name()));
+    scene.bench.errand_is_gone(gone).await;
+    scene.look().await;
+    assert_eq!(scene.drafts().attempt, 2);
+}
+
+#[tokio::test]
+async fn a_source_counts_before_a_draft() {
+    let mut scene = Scene::drafting().await;
+    scene.look().await;
+    scene.change(|object| object.spec.source = serde_json::from_value(json!({"inline": BAD})).unwrap());
+    assert_eq!(scene.look().await.bytes.as_deref(), Ok(BAD.as_bytes()));
+    assert_eq!(scene.pods(), 0);
+    scene.change(|object| {
+        object.spec.source = None;
+        object.spec.drafting = None;
+    });
+    let nobody = scene.look().await.bytes.unwrap_err();
+    assert_eq!(nobody.standing(), (Progress::Stalled, "SourceMissing"));
+}
+
+#[tokio::test]
+async fn an_agent_that_is_missing_is_waited_for() {
+    let mut scene = Scene::drafting().await;
+    scene.bench.no_agent("scribe");
+    let missing = scene.look().await.bytes.unwrap_err();
+    assert_eq!(missing.standing(), (Progress::Reconciling, "AgentNotFound"));
+    let drafting = scene.object.spec.drafting.as_ref();
+    let targets: Vec<Target> = targets("ns", None, drafting).collect();
+    assert_eq!(targets, [Target::new::<Agent>("ns", "scribe")]);
+    scene.bench.agent_with("scribe", json!({"adapter": "Command", "script": "true"}));
+    scene.look().await;
+    assert_eq!(scene.drafts().attempt, 1);
+}
+
+#[tokio::test]
+async fn a_draft_is_told_all_that_binds_it() {
+    let mut scene = Scene::drafting().await;
+    scene.object.spec.constitution_ref = Some(LocalRef { name: "shop".into() });
+    let missing = scene.look().await.bytes.unwrap_err();
+    assert_eq!(missing.standing(), (Progress::Reconciling, "WaitingForConstitution"));
+    let force = |scene: &mut Scene, name: &str, principle: &str, ready: &str, more: Value| {
+        let text = format!("# A Constitution\n\n## Core Principles\n\n### I. {principle}\n\nTests MUST come first.\n");
+        scene.bench.memory.documents.lock().unwrap().push(text.as_bytes().to_vec());
+        let mut spec = json!({"source": {"inline": text}});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        scene.bench.constitution_is(&json!({
+            "metadata": {"name": name, "namespace": "ns", "generation": 1}, "spec": spec,
+            "status": {"observedGeneration": 1, "digest": Digest::of_bytes(text.as_bytes()).as_str(), "conditions": [{"type": "Ready",
+                "status": ready, "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}
+        }));
+    };
+    let rule = json!({"name": "binds", "appliesTo": "Specification", "expression": "true", "message": "every requirement binds"});
+    let more = json!({"parentRef": {"name": "platform"}, "rules": [rule]});
+    force(&mut scene, "shop", "Test-First", "True", more.clone());
+    assert!(scene.look().await.bytes.unwrap_err().to_string().contains("no Constitution ns/platform"));
+    force(&mut scene, "platform", "Privacy", "True", json!({}));
+    scene.look().await;
+    let prompt = scene.drafts().prompt;
+    assert!(["Test-First", "Privacy", "MUST: every requirement binds"].iter().all(|p| prompt.contains(p)), "{prompt}");
+    scene.brings(Some(GOOD), None).await;
+    scene.look().await;
+    scene.tidy().await;
+    for (principle, ready) in [("Test-First", "False"), ("Simplicity", "True")] {
+        force(&mut scene, "shop", principle, ready, more.clone());
+        assert_eq!(
+            scene.look().await.bytes.as_deref(),
+            Ok(GOOD.as_bytes()),
+            "what was drafted stays, and is judged by it"
+        );
+    }
+    assert_eq!(scene.pods(), 0);
+}

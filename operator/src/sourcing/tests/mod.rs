@@ -1,0 +1,143 @@
+//! Documents that pods bring: what a status says after each look, which pods there are, and what is asked of nobody twice.
+
+mod draft;
+mod git;
+
+use enact_crds::Specification;
+use enact_crds::common::LocalRef;
+use enact_domain::assignment::ASSIGNMENT_ENV;
+use enact_domain::digest::Digest;
+use enact_domain::errand::{DraftWork, Errand, ErrandWork, FetchWork};
+use enact_domain::push::Push;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::documents::specification;
+use crate::testing::Bench;
+
+const GOOD: &str = "# Feature Specification: Cart\n\n## User Scenarios & Testing\n\n### User Story 1 - Fill it (Priority: P1)\n\nText.\n\n\
+                    ## Requirements\n\n- **FR-001**: The cart MUST hold 100 articles.\n";
+const BAD: &str = "# Feature Specification: Cart\n\nNothing.\n";
+
+/// A Specification and its status, as a controller would keep them.
+struct Scene {
+    bench: Bench,
+    object: Specification,
+    observed: Option<i64>,
+    status: Option<SourceStatus>,
+    draft: Option<DraftStatus>,
+    /// How often the status became another.
+    written: usize,
+}
+
+impl Scene {
+    async fn new(spec: Value) -> Self {
+        let mut bench = Bench::new().await;
+        bench.agent_with("scribe", json!({"adapter": "Command", "script": "true"}));
+        let metadata = json!({"name": "cart", "namespace": "ns", "uid": "cart-uid", "generation": 1});
+        let object =
+            json!({"apiVersion": "enact.dev/v1alpha1", "kind": "Specification", "metadata": metadata, "spec": spec});
+        let object = serde_json::from_value(object).unwrap();
+        Self { bench, object, observed: None, status: None, draft: None, written: 0 }
+    }
+
+    async fn git() -> Self {
+        Self::new(json!({"source": {"git": git()}})).await
+    }
+
+    async fn drafting() -> Self {
+        Self::new(json!({"request": "Sell flowers.", "drafting": {"agentRef": {"name": "scribe"}, "maxAttempts": 2}}))
+            .await
+    }
+
+    /// One look, whose status is written.
+    async fn look(&mut self) -> Sourced {
+        let spec = self.object.spec.clone();
+        let drafter = spec.request.as_deref().zip(spec.drafting.as_ref()).map(|(request, drafting)| Drafter {
+            request,
+            drafting,
+            chain: specification::chain(&self.bench.ctx, "ns", Some(&self.object)),
+            known: self.draft.as_ref(),
+        });
+        let subject = Subject::of(&self.object, self.observed);
+        let sourced = content(&self.bench.ctx, &subject, spec.source.as_ref(), self.status.as_ref(), drafter).await;
+        let sourced = sourced.unwrap();
+        self.written += usize::from(self.status != sourced.status || self.draft != sourced.draft);
+        (self.status, self.draft) = (sourced.status.clone(), sourced.draft.clone());
+        self.observed = self.object.metadata.generation;
+        sourced
+    }
+
+    /// The spec is changed.
+    fn change(&mut self, change: impl FnOnce(&mut Specification)) {
+        change(&mut self.object);
+        self.object.metadata.generation = self.object.metadata.generation.map(|g| g + 1);
+    }
+
+    /// The only pod that is there.
+    fn pod(&self) -> Value {
+        let [pod] = <[Value; 1]>::try_from(self.bench.api.all("pods")).expect("one pod");
+        pod
+    }
+
+    fn pods(&self) -> usize {
+        self.bench.api.all("pods").len()
+    }
+
+    fn told(&self) -> Errand {
+        let pod = self.pod();
+        let env = pod["spec"]["containers"][0]["env"].as_array().unwrap().clone();
+        let told = env.iter().find(|var| var["name"] == ASSIGNMENT_ENV).unwrap()["value"].as_str().unwrap();
+        serde_json::from_str(&told.replace("$$", "$")).unwrap()
+    }
+
+    fn fetching(&self) -> FetchWork {
+        let ErrandWork::Fetch(work) = self.told().work else { panic!("a fetch was expected") };
+        work
+    }
+
+    fn drafts(&self) -> DraftWork {
+        let ErrandWork::Draft(work) = self.told().work else { panic!("a draft was expected") };
+        work
+    }
+
+    fn name(&self) -> String {
+        self.pod()["metadata"]["name"].as_str().unwrap().to_owned()
+    }
+
+    /// The pod ends well with this document, and with this commit.
+    async fn brings(&mut self, document: Option<&str>, commit: Option<&str>) {
+        let mut report = json!({"reason": "Succeeded"});
+        if let Some(document) = document {
+            self.bench.memory.documents.lock().unwrap().push(document.as_bytes().to_vec());
+            report["document"] = Digest::of_bytes(document.as_bytes()).as_str().into();
+        }
+        if let Some(commit) = commit {
+            report["commit"] = commit.into();
+        }
+        self.ends("Succeeded", 0, &report).await;
+    }
+
+    async fn fails(&mut self, reason: &str, message: &str) {
+        self.ends("Failed", 1, &json!({"reason": reason, "message": message})).await;
+    }
+
+    async fn ends(&mut self, phase: &str, code: i32, report: &Value) {
+        let ended = json!({"exitCode": code, "reason": "Ended", "message": report.to_string()});
+        let status = json!({"phase": phase, "containerStatuses": [{"name": "main", "state": {"terminated": ended}}]});
+        self.bench.errand(&self.name(), status).await;
+    }
+
+    /// One look that deletes the pod, and the news of that.
+    async fn tidy(&mut self) -> Sourced {
+        let pod = self.pod();
+        let sourced = self.look().await;
+        assert_eq!(self.pods(), 0, "a pod that was read goes");
+        self.bench.errand_is_gone(pod).await;
+        sourced
+    }
+}
+
+fn git() -> Value {
+    json!({"url": "https://git.example.org/shop.git", "path": "specs/cart.md", "credentialsSecretRef": {"name": "git"}})
+}
