@@ -182,8 +182,7 @@ impl Markdown {
     fn new(source: String) -> (Self, Vec<Diagnostic>) {
         let mut reader = Reader::new(&source);
         reader.read();
-        let Reader { lines, mut items, rows, headers, blanked, mut code_spans, diagnostics, .. } = reader;
-        items.sort_by_key(|i| (i.span.start, i.depth));
+        let Reader { lines, items, rows, headers, blanked, mut code_spans, diagnostics, .. } = reader;
         code_spans.sort_by_key(|s| s.start);
         let clean = blank(&source, blanked);
         let mut markdown = Self { clean, lines, items, rows, headers, sections: Vec::new(), code_spans, source };

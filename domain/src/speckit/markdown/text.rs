@@ -75,8 +75,9 @@ pub(super) fn is_placeholder(inner: &str) -> bool {
 /// Wrapped lines as one, with single spaces.
 pub(in crate::speckit) fn joined(text: &str) -> String {
     let text = text.trim();
-    let single = |pair: &[u8]| !matches!(pair[0], b'\t'..=b'\r') && (pair[0] != b' ' || pair[1] != b' ');
-    if text.is_ascii() && text.as_bytes().windows(2).all(single) {
+    let wide = |pair: &[u8]| matches!(pair[0], b'\t'..=b'\r') | ((pair[0] == b' ') & (pair[1] == b' '));
+    // Without an early end, many pairs are looked at in one step.
+    if text.is_ascii() && !text.as_bytes().windows(2).fold(false, |found, pair| found | wide(pair)) {
         return text.to_owned();
     }
     let mut joined = String::with_capacity(text.len());
@@ -118,12 +119,8 @@ pub(super) fn blank(source: &str, mut ranges: Vec<Span>) -> String {
     for Span { start, end } in ranges {
         let start = start.max(clean.len());
         clean.push_str(&source[clean.len()..start]);
-        for c in source[start..end.max(start)].chars() {
-            match c {
-                '\n' | '\r' => clean.push(c),
-                _ => clean.extend(std::iter::repeat_n(' ', c.len_utf8())),
-            }
-        }
+        let blanked = source[start..end.max(start)].bytes();
+        clean.extend(blanked.map(|byte| if matches!(byte, b'\n' | b'\r') { char::from(byte) } else { ' ' }));
     }
     clean.push_str(&source[clean.len()..]);
     clean

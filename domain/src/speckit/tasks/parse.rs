@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::line::{self, Form, TaskLine};
 use super::order;
-use super::phase::{self, Role};
+use super::phase::{self, PhaseHeading, Role};
 use super::prose::{self, Context, Ref, Statement};
 use super::relate::{self, Stated};
 use super::{Phase, PhaseKind, Task, TaskState, TasksFile, paths};
@@ -25,7 +25,9 @@ pub fn parse(bytes: &[u8]) -> Parsed<TasksFile> {
         Ok(read) => read,
         Err(diagnostic) => return Parsed::new(TasksFile::default(), vec![diagnostic]),
     };
-    let mut builder = Builder { scopes: scopes(&markdown), markdown, diagnostics, phases: BTreeMap::new() };
+    let (scopes, headings) = scopes(&markdown);
+    let mut builder = Builder { scopes, markdown, diagnostics, phases: BTreeMap::new() };
+    builder.open_phases(headings);
     let model = builder.build();
     Parsed::new(model, builder.diagnostics)
 }
@@ -51,6 +53,12 @@ struct Candidate {
     scope: Scope,
 }
 
+impl Candidate {
+    fn id(&self) -> &TaskId {
+        &self.parsed.ids[0].first
+    }
+}
+
 struct Builder {
     markdown: Markdown,
     scopes: Vec<Scope>,
@@ -59,21 +67,24 @@ struct Builder {
     phases: BTreeMap<usize, Phase>,
 }
 
-/// The scope of every line.
-fn scopes(markdown: &Markdown) -> Vec<Scope> {
+/// The scope of every line, and the headings that open phases: each with the index of its section.
+fn scopes(markdown: &Markdown) -> (Vec<Scope>, Vec<(usize, PhaseHeading)>) {
     let outside = Scope { phase: None, role: Role::Work, in_story: false, heading: 0 };
     let mut scopes = vec![outside; markdown.lines.len()];
     let mut of_section: Vec<Scope> = Vec::with_capacity(markdown.sections.len());
+    let mut headings = Vec::new();
     let mut opened = None;
-    for section in &markdown.sections {
+    for (index, section) in markdown.sections.iter().enumerate() {
         let above = section.parent.map_or(outside, |parent| of_section[parent]);
         // Behind a phase that lies within another, the outer one is over.
         let phase = above.phase.filter(|phase| opened == Some(*phase));
         let above = Scope { phase, in_story: above.in_story && phase.is_some(), heading: section.heading, ..above };
-        let opens = phase::heading(&section.title).filter(|p| above.role == Role::Work && opens(p, above));
-        let scope = if let Some(heading) = opens {
+        let heading = if above.role == Role::Work { phase::heading(&section.title) } else { None };
+        let scope = if let Some(heading) = heading.filter(|heading| opens(heading, above)) {
             opened = Some(section.heading);
-            Scope { phase: opened, in_story: matches!(heading.kind, PhaseKind::Story(_)), ..above }
+            let in_story = matches!(heading.kind, PhaseKind::Story(_));
+            headings.push((index, heading));
+            Scope { phase: opened, in_story, ..above }
         } else if section.level == 1 && section.parent.is_none()
             || line::parse(markdown.text(section.heading), true).is_some()
         {
@@ -87,19 +98,18 @@ fn scopes(markdown: &Markdown) -> Vec<Scope> {
         of_section.push(scope);
         scopes[section.heading..section.own_end].fill(scope);
     }
-    scopes
+    (scopes, headings)
 }
 
 /// Whether a heading opens a phase where it stands: one without a number inside a phase is only a part of it, unless it names a
 /// story and the phase around it is no story itself.
-fn opens(heading: &phase::PhaseHeading, above: Scope) -> bool {
+fn opens(heading: &PhaseHeading, above: Scope) -> bool {
     let names_story = matches!(heading.kind, PhaseKind::Story(_));
     above.phase.is_none() || heading.number.is_some() || (names_story && !above.in_story)
 }
 
 impl Builder {
     fn build(&mut self) -> TasksFile {
-        self.open_phases();
         let accepted = self.accepted();
         let starts: Vec<usize> = accepted.iter().map(|c| c.line).collect();
         let mut tasks = Vec::with_capacity(accepted.len());
@@ -153,16 +163,9 @@ impl Builder {
         Some(Item { text, line: line.number, span: line.span })
     }
 
-    fn open_phases(&mut self) {
-        let mut opened = Vec::new();
-        for section in &self.markdown.sections {
-            if self.scopes[section.heading].phase == Some(section.heading)
-                && let Some(heading) = phase::heading(&section.title)
-            {
-                opened.push((section.heading, section.end, heading));
-            }
-        }
-        for (line, end, heading) in opened {
+    fn open_phases(&mut self, headings: Vec<(usize, PhaseHeading)>) {
+        for (section, heading) in headings {
+            let Section { heading: line, end, .. } = self.markdown.sections[section];
             let phase = self.phase(line..end, heading.number, heading.title, heading.kind);
             self.phases.insert(line, phase);
         }
@@ -231,14 +234,14 @@ impl Builder {
             let strong = !notes && parsed.form != Form::Unboxed;
             candidates.push(Candidate { line: index, parsed, strong, scope });
         }
-        let mut first: HashMap<TaskId, (usize, bool)> = HashMap::new();
+        let mut first: HashMap<&TaskId, (usize, bool)> = HashMap::with_capacity(candidates.len());
         for candidate in candidates.iter().filter(|c| c.strong).chain(candidates.iter().filter(|c| !c.strong)) {
-            first.entry(candidate.parsed.ids[0].first.clone()).or_insert((candidate.line, candidate.strong));
+            first.entry(candidate.id()).or_insert((candidate.line, candidate.strong));
         }
-        let mut accepted = Vec::new();
-        for candidate in candidates {
-            let id = &candidate.parsed.ids[0].first;
-            let (line, strong) = first.get(id).copied().unwrap_or((candidate.line, candidate.strong));
+        let firsts: Vec<(usize, bool)> = candidates.iter().map(|c| first[c.id()]).collect();
+        let mut accepted = Vec::with_capacity(firsts.len());
+        for (candidate, (line, strong)) in candidates.into_iter().zip(firsts) {
+            let id = candidate.id();
             if line == candidate.line {
                 accepted.push(candidate);
             } else if strong == candidate.strong {

@@ -27,7 +27,7 @@ pub(super) fn find_all<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<Stri
 }
 
 fn add(text: &str, found: &mut Vec<String>) {
-    for (index, piece) in text.split('`').enumerate().filter(|(_, piece)| may_hold(piece)) {
+    for (index, piece) in text.split('`').enumerate() {
         let quoted = index % 2 == 1;
         for word in words(piece).filter(|word| may_hold(word)) {
             let word = trimmed(word);
@@ -41,41 +41,34 @@ fn add(text: &str, found: &mut Vec<String>) {
     }
 }
 
-/// The words of a text, between white space and marks that no path holds. Some are empty.
+/// The words of a text that may hold a path, which most do not: they stand between white space and marks that no path holds.
 fn words(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = Some(text);
+    let mut from = 0;
     std::iter::from_fn(move || {
-        let text = rest?;
-        let mut at = 0;
-        // Most text is ASCII, and is looked at byte by byte.
-        while let Some(byte) = text.as_bytes().get(at) {
-            let len = match byte {
-                b'\t'..=b'\r' | b' ' | b',' | b';' | b'"' | b'\'' | b'<' | b'>' | b'|' => 0,
-                0..=0x7f => 1,
-                _ => text[at..].chars().next().filter(|c| !c.is_whitespace() && *c != '→').map_or(0, char::len_utf8),
-            };
-            if len == 0 {
-                let next = text[at..].chars().next().map_or(1, char::len_utf8);
-                rest = Some(&text[at + next..]);
-                return Some(&text[..at]);
-            }
-            at += len;
-        }
-        rest = None;
-        Some(text)
+        // A dot, a slash, or the first letter of a name without either.
+        let telling = |byte: &u8| matches!(byte, b'.' | b'/' | b'M' | b'D' | b'C');
+        let at = from + text.as_bytes()[from..].iter().position(telling)?;
+        let start = at - text[from..at].rsplit(separates).next().map_or(0, str::len);
+        from = text[at..].find(separates).map_or(text.len(), |len| at + len);
+        Some(&text[start..from])
     })
 }
 
-/// Whether a text may hold a path, which most words do not.
-fn may_hold(text: &str) -> bool {
-    text.bytes().any(|b| matches!(b, b'.' | b'/')) || (text.len() >= 8 && NAMES.iter().any(|name| text.contains(name)))
+/// Whether a character stands between words.
+fn separates(c: char) -> bool {
+    matches!(c, ',' | ';' | '"' | '\'' | '<' | '>' | '|' | '→') || c.is_whitespace()
+}
+
+/// Whether a word may hold a path: one without dot and slash is one of [`NAMES`].
+fn may_hold(word: &str) -> bool {
+    word.bytes().any(|b| matches!(b, b'.' | b'/')) || NAMES.iter().any(|name| word.contains(name))
 }
 
 fn trimmed(word: &str) -> &str {
     let word = word.trim_matches(['*', ':', '!', '?', '=', '—', '–']).trim_end_matches('.');
     let word = word.strip_prefix('(').unwrap_or(word);
     let open = |c: char| word.matches(c).count();
-    let word = if open(')') > open('(') { word.trim_end_matches([')', '.']) } else { word };
+    let word = if word.ends_with(')') && open(')') > open('(') { word.trim_end_matches([')', '.']) } else { word };
     // A link `[label](target)` names its target.
     match word.split_once("](") {
         Some((_, target)) => target.trim_end_matches(')'),
@@ -84,7 +77,9 @@ fn trimmed(word: &str) -> &str {
 }
 
 fn is_path(word: &str, quoted: bool) -> bool {
-    let allowed = |c: char| c.is_alphanumeric() || "/._-@[]{}()*+#~$".contains(c);
+    let mark =
+        |c| matches!(c, '/' | '.' | '_' | '-' | '@' | '[' | ']' | '{' | '}' | '(' | ')' | '*' | '+' | '#' | '~' | '$');
+    let allowed = |c: char| c.is_alphanumeric() || mark(c);
     let balanced = word.contains('{') == word.contains('}');
     if !balanced || word.len() < 3 || word.len() > 256 || word.contains("//") || !word.chars().all(allowed) {
         return false;

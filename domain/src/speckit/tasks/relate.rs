@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::index::Index;
 use super::prose::{Ref, Statement};
 use super::{Dependency, Group, PhaseKind, Precedence, TasksFile};
 use crate::speckit::diagnostic::Diagnostic;
-use crate::speckit::ids::{Mention, TaskId};
+use crate::speckit::ids::Mention;
 
 /// Most pairs of tasks or groups that are looked at: a statement about two ranges stands for their product.
 const MAX_PAIRS: usize = 20_000;
@@ -131,23 +132,13 @@ struct Resolved {
 
 /// Finds tasks and phases by the names that prose gives them.
 struct Resolver {
-    /// Task identifiers in natural order.
-    sorted: Vec<(TaskId, usize)>,
+    index: Index,
     numbers: HashMap<String, usize>,
     named: HashMap<&'static str, usize>,
 }
 
 impl Resolver {
     fn new(file: &TasksFile) -> Self {
-        let mut index: HashMap<&TaskId, usize> = HashMap::new();
-        for (at, task) in file.tasks.iter().enumerate() {
-            for id in &task.also {
-                index.entry(id).or_insert(at);
-            }
-            index.insert(&task.id, at);
-        }
-        let mut sorted: Vec<(TaskId, usize)> = index.into_iter().map(|(id, at)| (id.clone(), at)).collect();
-        sorted.sort();
         let mut numbers = HashMap::new();
         let mut named = HashMap::new();
         for (at, phase) in file.phases.iter().enumerate() {
@@ -161,7 +152,7 @@ impl Resolver {
             };
             named.entry(name).or_insert(at);
         }
-        Self { sorted, numbers, named }
+        Self { index: Index::new(file), numbers, named }
     }
 
     fn resolve(&self, refs: &[Ref], owner: Option<usize>) -> Resolved {
@@ -185,14 +176,11 @@ impl Resolver {
     }
 
     fn mention(&self, mention: &Mention, resolved: &mut Resolved) {
-        // A range takes what there is between its ends.
-        let from = self.sorted.partition_point(|(id, _)| *id < mention.first);
-        let named = self.sorted[from..].iter().take_while(|(id, _)| mention.covers(id));
-        let known: Vec<usize> = named.map(|(_, at)| *at).collect();
-        if known.is_empty() {
+        let before = resolved.tasks.len();
+        resolved.tasks.extend(self.index.covered(mention));
+        if resolved.tasks.len() == before {
             let last = mention.last.as_ref().map(|l| format!("–{l}")).unwrap_or_default();
             resolved.unknown.push(format!("{}{last}", mention.first));
         }
-        resolved.tasks.extend(known);
     }
 }
