@@ -74,20 +74,25 @@ pub(super) fn is_placeholder(inner: &str) -> bool {
 
 /// Wrapped lines as one, with single spaces.
 pub(in crate::speckit) fn joined(text: &str) -> String {
-    let text = text.trim();
-    let wide = |pair: &[u8]| matches!(pair[0], b'\t'..=b'\r') | ((pair[0] == b' ') & (pair[1] == b' '));
-    // Without an early end, many pairs are looked at in one step.
-    if text.is_ascii() && !text.as_bytes().windows(2).fold(false, |found, pair| found | wide(pair)) {
-        return text.to_owned();
-    }
     let mut joined = String::with_capacity(text.len());
-    for word in text.split_whitespace() {
+    let mut push = |piece: &str| {
         if !joined.is_empty() {
             joined.push(' ');
         }
-        joined.push_str(word);
+        joined.push_str(piece);
+    };
+    for line in text.split('\n').map(str::trim).filter(|line| !line.is_empty()) {
+        if is_single_spaced(line) { push(line) } else { line.split_whitespace().for_each(&mut push) }
     }
     joined
+}
+
+/// Whether a line holds no white space but single spaces.
+fn is_single_spaced(line: &str) -> bool {
+    let wide = |pair: &[u8]| matches!(pair[0], b'\t'..=b'\r') | ((pair[0] == b' ') & (pair[1] == b' '));
+    // Without an early end, many pairs are looked at in one step.
+    let plain = !line.as_bytes().windows(2).fold(false, |found, pair| found | wide(pair));
+    plain && (line.is_ascii() || !line.contains(|c: char| !c.is_ascii() && c.is_whitespace()))
 }
 
 /// Text after a list marker, or the text itself.

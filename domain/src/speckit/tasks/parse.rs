@@ -113,14 +113,13 @@ impl Builder {
         let accepted = self.accepted();
         let starts: Vec<usize> = accepted.iter().map(|c| c.line).collect();
         let mut tasks = Vec::with_capacity(accepted.len());
-        let mut texts = Vec::with_capacity(accepted.len());
+        let mut stated = Vec::new();
         let items = self.item_ends();
         for (at, candidate) in accepted.into_iter().enumerate() {
             let next = starts.get(at + 1).copied().unwrap_or(self.markdown.lines.len());
             let lines = candidate.line..self.end_of(&candidate, &items, next);
-            let (task, text) = self.task(candidate, lines);
+            let task = self.task(candidate, lines, at, &mut stated);
             tasks.push(task);
-            texts.push(text);
         }
         let mut file = TasksFile {
             source: String::new(),
@@ -130,7 +129,7 @@ impl Builder {
             precedences: Vec::new(),
         };
         self.settle_phases(&mut file);
-        let stated = self.statements(&file, &texts);
+        self.state_sections(&file, &mut stated);
         self.diagnostics.extend(relate::apply(&mut file, stated));
         if file.tasks.is_empty() {
             self.diagnostics.push(Diagnostic::error(
@@ -298,8 +297,8 @@ impl Builder {
         (start + 1..limit).find(foreign).unwrap_or(limit)
     }
 
-    /// A task, and the pieces of its text that may speak about order: each with its line.
-    fn task(&mut self, candidate: Candidate, lines: Range<usize>) -> (Task, Vec<Item>) {
+    /// The task with this index, whose statements about order are added to `stated`.
+    fn task(&mut self, candidate: Candidate, lines: Range<usize>, index: usize, stated: &mut Vec<Stated>) -> Task {
         let Candidate { line: start, mut parsed, scope, .. } = candidate;
         let wrapped =
             if parsed.form == Form::Heading { start + 1 } else { self.markdown.paragraph_end(start).min(lines.end) };
@@ -324,8 +323,13 @@ impl Builder {
         };
         let details: Vec<Item> = (wrapped..lines.end).map(detail).filter(|d| !d.text.is_empty()).collect();
         let line = self.markdown.lines[start].number;
-        let mut prose = vec![Item { text: parsed.text.clone(), line, span }];
-        prose.extend(self.markdown.paragraphs(wrapped..lines.end));
+        let mut paths = Vec::new();
+        let mut read = |text: &str, line| {
+            paths::add(text, &mut paths);
+            state(stated, Some(index), line, text);
+        };
+        read(&parsed.text, line);
+        self.markdown.paragraphs(wrapped..lines.end).for_each(|paragraph| read(&paragraph.text, paragraph.line));
         let phase = scope.phase.unwrap_or_else(|| self.implicit_phase(scope.heading));
         let task = Task {
             id: parsed.ids[0].first.clone(),
@@ -339,7 +343,7 @@ impl Builder {
             line,
             span,
             phase,
-            paths: paths::find_all(prose.iter().map(|p| p.text.as_str())),
+            paths,
             details,
             depends_on: Vec::new(),
         };
@@ -351,7 +355,7 @@ impl Builder {
                 "write what to do, and name the files, behind the tags",
             ));
         }
-        (task, prose)
+        task
     }
 
     /// The phase of tasks that stand under no phase heading: the nearest heading, whatever it says.
@@ -379,31 +383,16 @@ impl Builder {
         file.phases = std::mem::take(&mut self.phases).into_values().collect();
     }
 
-    /// All statements about order, in the text of tasks and in sections about dependencies.
-    fn statements(&self, file: &TasksFile, texts: &[Vec<Item>]) -> Vec<Stated> {
-        let mut found = Vec::new();
-        for (owner, items) in texts.iter().enumerate() {
-            for item in items {
-                let statements = prose::statements(&item.text, Context::Task);
-                found.extend(statements.into_iter().map(|statement| Stated {
-                    owner: Some(owner),
-                    line: item.line,
-                    statement,
-                }));
-            }
-        }
+    /// Adds the statements about order in sections about dependencies, and below the headings of phases.
+    fn state_sections(&self, file: &TasksFile, stated: &mut Vec<Stated>) {
         let lines: Vec<u32> = file.tasks.iter().map(|t| t.line).collect();
         for section in self.markdown.sections.iter().filter(|s| self.scopes[s.heading].role == Role::Dependencies) {
-            let items = self.markdown.paragraphs(section.heading + 1..section.own_end);
-            let items = items.into_iter().filter(|i| lines.binary_search(&i.line).is_err());
-            let texts = items.map(|item| (item.line, item.text)).chain(self.table_statements(section));
-            for (line, text) in texts {
-                let statements = prose::statements(&text, Context::Section);
-                found.extend(statements.into_iter().map(|statement| Stated { owner: None, line, statement }));
-            }
+            let paragraphs = self.markdown.paragraphs(section.heading + 1..section.own_end);
+            let paragraphs = paragraphs.filter(|paragraph| lines.binary_search(&paragraph.line).is_err());
+            let texts = paragraphs.map(|paragraph| (paragraph.line, paragraph.text));
+            texts.chain(self.table_statements(section)).for_each(|(line, text)| state(stated, None, line, &text));
         }
-        found.extend(file.phases.iter().filter_map(|phase| self.phase_statement(phase, &lines)));
-        found
+        stated.extend(file.phases.iter().filter_map(|phase| self.phase_statement(phase, &lines)));
     }
 
     /// Rows of tables with a column such as `Depends On`, as sentences.
@@ -441,6 +430,12 @@ impl Builder {
         let (who, on) = (own(statement.who).collect(), own(statement.on).collect());
         Some(Stated { owner: None, line: item.line, statement: Statement { who, on } })
     }
+}
+
+/// Adds the statements of a text, which is the task's with this index, or a section's.
+fn state(stated: &mut Vec<Stated>, owner: Option<usize>, line: u32, text: &str) {
+    let context = if owner.is_some() { Context::Task } else { Context::Section };
+    stated.extend(prose::statements(text, context).into_iter().map(|statement| Stated { owner, line, statement }));
 }
 
 /// Identifiers of a line after its first: the rest of a range or list.

@@ -1,6 +1,6 @@
 //! Files and folders that a task names.
 
-/// Extensions that make a bare word a file name.
+/// Extensions that make a bare word a file name, in order.
 const EXTENSIONS: [&str; 58] = [
     "c", "cc", "cfg", "conf", "cpp", "cs", "css", "csv", "env", "go", "gradle", "graphql", "h", "hpp", "html", "ini",
     "ipynb", "java", "js", "json", "jsonl", "jsx", "jungle", "kt", "less", "lock", "lua", "mc", "md", "mdx", "mjs",
@@ -16,17 +16,13 @@ const MAX_PATHS: usize = 128;
 
 /// Every path named in `text`, in order, without repetition: back-ticked, or a word that looks like one.
 pub(crate) fn find(text: &str) -> Vec<String> {
-    find_all([text])
-}
-
-/// Every path named in these texts, likewise.
-pub(super) fn find_all<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    texts.into_iter().for_each(|text| add(text, &mut found));
+    let mut found = Vec::new();
+    add(text, &mut found);
     found
 }
 
-fn add(text: &str, found: &mut Vec<String>) {
+/// Adds the paths named in `text`, likewise.
+pub(super) fn add(text: &str, found: &mut Vec<String>) {
     for (index, piece) in text.split('`').enumerate() {
         let quoted = index % 2 == 1;
         for word in words(piece).filter(|word| may_hold(word)) {
@@ -76,6 +72,11 @@ fn trimmed(word: &str) -> &str {
     }
 }
 
+/// The bytes of a text, letters of ASCII in lower case.
+fn lower(text: &str) -> impl Iterator<Item = u8> {
+    text.bytes().map(|b| b.to_ascii_lowercase())
+}
+
 fn is_path(word: &str, quoted: bool) -> bool {
     let mark =
         |c| matches!(c, '/' | '.' | '_' | '-' | '@' | '[' | ']' | '{' | '}' | '(' | ')' | '*' | '+' | '#' | '~' | '$');
@@ -86,7 +87,7 @@ fn is_path(word: &str, quoted: bool) -> bool {
     }
     let name = word.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let file = name.rsplit_once('.').is_some_and(|(stem, extension)| {
-        let known = EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension));
+        let known = EXTENSIONS.binary_search_by(|known| known.bytes().cmp(lower(extension))).is_ok();
         known && (!stem.is_empty() || quoted) && !stem.contains('(')
     });
     let hidden = name.starts_with('.') && name.len() > 3 && name[1..].starts_with(char::is_alphabetic);
@@ -100,7 +101,13 @@ fn is_path(word: &str, quoted: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::find;
+    use super::{EXTENSIONS, find};
+
+    #[test]
+    fn extensions_are_in_order_and_found_in_any_case() {
+        assert!(EXTENSIONS.is_sorted());
+        assert_eq!(find("Write A.C, b.Cc and c.ZSH, but no d.zs"), ["A.C", "b.Cc", "c.ZSH"]);
+    }
 
     #[test]
     fn paths_are_found_with_and_without_quotes() {

@@ -107,10 +107,10 @@ const BESIDE: [&str; 6] =
 
 /// Every statement in `text`, a paragraph or a list item.
 pub(super) fn statements(text: &str, context: Context) -> Vec<Statement> {
-    if !text.contains('T') && context != Context::Section {
-        return Vec::new();
-    }
     let mut found = Vec::new();
+    if (context == Context::Task && !text.contains('T')) || !may_name(text) {
+        return found;
+    }
     if let Some(statement) = label(text) {
         found.push(statement);
         return found;
@@ -148,9 +148,19 @@ fn label(text: &str) -> Option<Statement> {
     })
 }
 
+/// The pieces between marks that end a sentence; a full stop does so before a space.
 fn sentences(text: &str) -> impl Iterator<Item = &str> {
-    let ends = |c: char| matches!(c, ';' | '；' | '。' | '|' | '\n');
-    text.split(ends).flat_map(|part| part.split(". "))
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = text.char_indices().find_map(|(at, c)| match c {
+            ';' | '；' | '。' | '|' | '\n' => Some((at, c.len_utf8())),
+            '.' if text[at..].starts_with(". ") => Some((at, 2)),
+            _ => None,
+        });
+        rest = end.map(|(at, len)| &text[at + len..]);
+        Some(end.map_or(text, |(at, _)| &text[..at]))
+    })
 }
 
 fn is_advice(before: &str) -> bool {

@@ -25,7 +25,8 @@ pub(super) struct Stated {
 /// Records all statements in the file, and returns what is wrong with them.
 pub(super) fn apply(file: &mut TasksFile, stated: Vec<Stated>) -> Vec<Diagnostic> {
     let resolver = Resolver::new(file);
-    let mut relations = Relations { file, seen: HashSet::new(), left: MAX_PAIRS };
+    let mut relations =
+        Relations { file, seen: HashSet::new(), left: MAX_PAIRS, dependencies: Vec::new(), precedences: Vec::new() };
     let mut diagnostics = Vec::new();
     for Stated { owner, line, statement } in stated {
         let (who, on) = (resolver.resolve(&statement.who, owner), resolver.resolve(&statement.on, owner));
@@ -45,6 +46,11 @@ pub(super) fn apply(file: &mut TasksFile, stated: Vec<Stated>) -> Vec<Diagnostic
             break;
         }
     }
+    let Relations { dependencies, precedences, .. } = relations;
+    for (task, dependency) in dependencies {
+        file.tasks[task].depends_on.push(dependency);
+    }
+    file.precedences = precedences;
     diagnostics
 }
 
@@ -56,7 +62,10 @@ enum Node {
 }
 
 struct Relations<'a> {
-    file: &'a mut TasksFile,
+    file: &'a TasksFile,
+    /// What is found, each dependency with the index of the task that waits.
+    dependencies: Vec<(usize, Dependency)>,
+    precedences: Vec<Precedence>,
     /// Pairs that are recorded already: who waits, and for whom.
     seen: HashSet<(Node, Node)>,
     /// How many pairs may still be looked at.
@@ -100,7 +109,7 @@ impl Relations<'_> {
                 }
                 if self.is_new(Node::Task(task), Node::Task(other)) {
                     let on = self.file.tasks[other].id.clone();
-                    self.file.tasks[task].depends_on.push(Dependency { on, line });
+                    self.dependencies.push((task, Dependency { on, line }));
                 }
             }
         }
@@ -110,7 +119,7 @@ impl Relations<'_> {
         for subject in who {
             for group in on.iter().filter(|group| *group != subject) {
                 if self.left > 0 && self.is_new(Node::Group(subject.clone()), Node::Group(group.clone())) {
-                    self.file.precedences.push(Precedence { subject: subject.clone(), on: group.clone(), line });
+                    self.precedences.push(Precedence { subject: subject.clone(), on: group.clone(), line });
                 }
             }
         }
@@ -131,19 +140,19 @@ struct Resolved {
 }
 
 /// Finds tasks and phases by the names that prose gives them.
-struct Resolver {
-    index: Index,
-    numbers: HashMap<String, usize>,
+struct Resolver<'a> {
+    index: Index<'a>,
+    numbers: HashMap<&'a str, usize>,
     named: HashMap<&'static str, usize>,
 }
 
-impl Resolver {
-    fn new(file: &TasksFile) -> Self {
+impl<'a> Resolver<'a> {
+    fn new(file: &'a TasksFile) -> Self {
         let mut numbers = HashMap::new();
         let mut named = HashMap::new();
         for (at, phase) in file.phases.iter().enumerate() {
             if let Some(number) = &phase.number {
-                numbers.entry(number.clone()).or_insert(at);
+                numbers.entry(number.as_str()).or_insert(at);
             }
             let name = match phase.kind {
                 PhaseKind::Setup => "setup",
@@ -162,7 +171,9 @@ impl Resolver {
                 Ref::Itself => resolved.tasks.extend(owner),
                 Ref::Tasks(mention) if resolved.tasks.len() < MAX_PAIRS => self.mention(mention, &mut resolved),
                 Ref::Tasks(_) => {}
-                Ref::Phase(number) => resolved.groups.extend(self.numbers.get(number).map(|p| Group::Phase(*p))),
+                Ref::Phase(number) => {
+                    resolved.groups.extend(self.numbers.get(number.as_str()).map(|p| Group::Phase(*p)))
+                }
                 Ref::Named(name) => resolved.groups.extend(self.named.get(name).map(|p| Group::Phase(*p))),
                 Ref::Story(key) => resolved.groups.push(Group::Story(key.clone())),
             }
