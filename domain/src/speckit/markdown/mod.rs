@@ -11,7 +11,7 @@ use super::diagnostic::Diagnostic;
 use reader::Reader;
 pub(crate) use reader::front_matter;
 use text::{blank, heading_text, is_placeholder, named, short_until};
-pub(super) use text::{fields, is_rule, joined, label, strip_marker};
+pub(super) use text::{bold, fields, is_rule, joined, label, strip_marker};
 
 /// Largest document that is read, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;

@@ -2,11 +2,16 @@
 
 use super::Span;
 
-/// `**Label**: text`, `**Label:** text` or `__Label__: text`.
-pub(in crate::speckit) fn label(text: &str) -> Option<(&str, &str)> {
+/// The words in bold with which a text begins, and what follows them.
+pub(in crate::speckit) fn bold(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start();
     let mark = ["**", "__"].into_iter().find(|m| text.starts_with(m))?;
-    let (label, rest) = text[mark.len()..].split_once(mark)?;
+    text[mark.len()..].split_once(mark)
+}
+
+/// `**Label**: text`, `**Label:** text` or `__Label__: text`.
+pub(in crate::speckit) fn label(text: &str) -> Option<(&str, &str)> {
+    let (label, rest) = bold(text)?;
     let (label, rest) = match label.trim_end().strip_suffix([':', '：']) {
         Some(label) => (label, rest),
         None => (label, rest.trim_start().strip_prefix([':', '：'])?),
@@ -20,9 +25,7 @@ pub(super) fn named<'a>(text: &'a str, names: &[&str]) -> Option<&'a str> {
     if let Some((name, rest)) = label(text) {
         return known(name).then_some(rest);
     }
-    let text = text.trim_start();
-    let mark = ["**", "__"].into_iter().find(|m| text.starts_with(m))?;
-    let (name, rest) = text[mark.len()..].split_once(mark)?;
+    let (name, rest) = bold(text)?;
     let dashed = rest.trim_start().strip_prefix(['—', '–', '-']);
     let rest = if name.ends_with('.') { Some(rest) } else { dashed };
     rest.filter(|_| known(name.trim_end_matches('.'))).map(str::trim_start)
