@@ -92,7 +92,7 @@ pub(in crate::speckit) fn joined(text: &str) -> String {
 
 /// Whether a line holds no white space but single spaces.
 fn is_single_spaced(line: &str) -> bool {
-    let wide = |pair: &[u8]| matches!(pair[0], b'\t'..=b'\r') | ((pair[0] == b' ') & (pair[1] == b' '));
+    let wide = |pair: &[u8]| matches!(pair[0], b'\t'..=b'\r') || pair == b"  ";
     // Without an early end, many pairs are looked at in one step.
     let plain = !line.as_bytes().windows(2).fold(false, |found, pair| found | wide(pair));
     plain && (line.is_ascii() || !line.contains(|c: char| !c.is_ascii() && c.is_whitespace()))

@@ -165,16 +165,15 @@ impl<'a> Resolver<'a> {
     }
 
     fn resolve(&self, refs: &[Ref], owner: Option<usize>) -> Resolved {
+        let phase = |index: Option<&usize>| index.copied().map(Group::Phase);
         let mut resolved = Resolved::default();
         for what in refs {
             match what {
                 Ref::Itself => resolved.tasks.extend(owner),
                 Ref::Tasks(mention) if resolved.tasks.len() < MAX_PAIRS => self.mention(mention, &mut resolved),
                 Ref::Tasks(_) => {}
-                Ref::Phase(number) => {
-                    resolved.groups.extend(self.numbers.get(number.as_str()).map(|p| Group::Phase(*p)))
-                }
-                Ref::Named(name) => resolved.groups.extend(self.named.get(name).map(|p| Group::Phase(*p))),
+                Ref::Phase(number) => resolved.groups.extend(phase(self.numbers.get(number.as_str()))),
+                Ref::Named(name) => resolved.groups.extend(phase(self.named.get(name))),
                 Ref::Story(key) => resolved.groups.push(Group::Story(key.clone())),
             }
         }
