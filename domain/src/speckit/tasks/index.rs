@@ -7,7 +7,7 @@ use crate::speckit::ids::{Mention, TaskId};
 pub(super) struct Index<'a>(Vec<(&'a TaskId, usize)>);
 
 impl<'a> Index<'a> {
-    /// An identifier that one line shares with others names another task, where one has it alone.
+    /// Where one task has an identifier as its own and others list it besides, it is the one's; else the first's that lists it.
     pub(super) fn new(file: &'a TasksFile) -> Self {
         let own = file.tasks.iter().enumerate().map(|(at, task)| (&task.id, at));
         let also = file.tasks.iter().enumerate().flat_map(|(at, task)| task.also.iter().map(move |id| (id, at)));
