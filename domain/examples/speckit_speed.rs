@@ -2,12 +2,18 @@
 //!
 //! `cargo run --release -p enact-domain --example speckit_speed` prints a table, with the name of a kind behind `--` for that kind alone; figures are megabytes (10^6 bytes) a second on one core.
 
+#[path = "../tests/support/corpus.rs"]
+mod corpus;
+#[path = "../tests/support/stopwatch.rs"]
+mod stopwatch;
+
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
 use enact_domain::speckit::{checklist, constitution, data_model, plan, research, spec, tasks};
+use stopwatch::Stopwatch;
 
 /// A kind of document: its name, the names of its files, a reader, and a writer of the part with this number.
 struct Kind {
@@ -130,25 +136,17 @@ const KINDS: [Kind; 7] = [
     },
 ];
 
-/// How long this thread has run on a processor, where Linux says so; elsewhere the time of the clock, which a busy machine makes longer.
-fn busy(since: Instant) -> Duration {
-    let stat = fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let nanoseconds = stat.and_then(|stat| stat.split(' ').next()?.parse().ok());
-    nanoseconds.map_or_else(|| since.elapsed(), Duration::from_nanos)
-}
-
-/// Megabytes a second, over as many runs as take a while: the time of a thread is told in steps of milliseconds.
+/// Megabytes a second, over as many runs as take a while: the stopwatch goes in steps of milliseconds.
 fn speed(read: fn(&[u8]) -> usize, documents: &[Vec<u8>]) -> f64 {
     const ENOUGH: Duration = Duration::from_millis(400);
     let bytes: u32 = documents.iter().map(|document| u32::try_from(document.len()).unwrap_or(u32::MAX)).sum();
-    let begun = Instant::now();
-    let first = busy(begun);
+    let stopwatch = Stopwatch::start();
     let (mut runs, mut taken) = (0, Duration::ZERO);
     while taken < ENOUGH {
         let found: usize = documents.iter().map(|document| read(document)).sum();
         std::hint::black_box(found);
         runs += 1;
-        taken = busy(begun).saturating_sub(first);
+        taken = stopwatch.elapsed();
     }
     f64::from(bytes) * f64::from(runs) / taken.as_secs_f64() / 1e6
 }
@@ -165,23 +163,9 @@ fn synthetic(kind: &Kind, size: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Every file below a directory.
-fn files(root: PathBuf) -> Vec<PathBuf> {
-    let (mut found, mut open) = (Vec::new(), vec![root]);
-    while let Some(directory) = open.pop() {
-        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-            if entry.path().is_dir() { open.push(entry.path()) } else { found.push(entry.path()) }
-        }
-    }
-    found.sort();
-    found
-}
-
 fn main() {
     const SIZES: [usize; 5] = [64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20];
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus/dev");
-    let root = std::env::var_os("ENACT_CORPUS").map_or_else(beside, PathBuf::from);
-    let corpus = files(root);
+    let corpus = corpus::root().map(|root| corpus::files(&root, |_| true)).unwrap_or_default();
     let head: String = SIZES.iter().fold(String::new(), |mut head, size| {
         let _ = write!(head, "{:>9}", format!("{} KiB", size >> 10));
         head

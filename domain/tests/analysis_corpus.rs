@@ -1,5 +1,8 @@
 //! Analysis of real documents, where they are at hand: beside the repository, or in the directory that `ENACT_CORPUS` names.
 
+#[path = "support/corpus.rs"]
+mod corpus;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -9,33 +12,9 @@ use enact_domain::analysis::{
 use enact_domain::speckit::tasks::{PhaseKind, TasksFile};
 use enact_domain::speckit::{StoryKey, constitution, spec, tasks};
 
-fn corpus() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus/dev");
-    let root = std::env::var_os("ENACT_CORPUS").map_or_else(beside, PathBuf::from);
-    if !root.is_dir() {
-        println!("skipped: no corpus at {}; set ENACT_CORPUS", root.display());
-        return None;
-    }
-    Some(root)
-}
-
 /// The files of this name below a directory, in order.
 fn files(root: &Path, name: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut open = vec![root.to_owned()];
-    while let Some(directory) = open.pop() {
-        for entry in std::fs::read_dir(directory).expect("the corpus can be listed") {
-            let entry = entry.expect("the corpus can be listed");
-            if entry.file_type().expect("a file has a type").is_dir() {
-                open.push(entry.path());
-            } else if entry.file_name() == name {
-                found.push(entry.path());
-            }
-        }
-    }
-    found.sort();
-    assert!(!found.is_empty(), "the corpus has no {name}");
-    found
+    corpus::files(root, |path| path.ends_with(name))
 }
 
 fn read(path: &Path) -> Vec<u8> {
@@ -87,7 +66,7 @@ fn stories(file: &TasksFile) -> Vec<(String, String)> {
 
 #[test]
 fn specifications_are_analysed_alike_each_time_and_few_words_are_lost_on_each() {
-    let Some(root) = corpus() else { return };
+    let Some(root) = corpus::root() else { return };
     let mut tally = Tally::default();
     let (mut documents, mut statements) = (0, 0);
     for path in files(&root, "spec.md") {
@@ -131,7 +110,7 @@ fn specifications_are_analysed_alike_each_time_and_few_words_are_lost_on_each() 
 
 #[test]
 fn constitutions_are_analysed_alike_each_time_and_their_own_specifications_do_not_conflict() {
-    let Some(root) = corpus() else { return };
+    let Some(root) = corpus::root() else { return };
     let mut tally = Tally::default();
     for path in files(&root, "constitution.md") {
         let bytes = read(&path);

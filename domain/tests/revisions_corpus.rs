@@ -1,7 +1,10 @@
 //! Revisions of real documents of public projects, where they are at hand: beside the repository, or in the directory that `ENACT_CORPUS`
 //! names. The documents are changed here in known ways, and the change must be found.
 
-use std::path::{Path, PathBuf};
+#[path = "support/corpus.rs"]
+mod corpus;
+
+use std::path::Path;
 
 use enact_domain::revisions::amendment::{Amendment, ChangeKind, Level, RulesChange};
 use enact_domain::revisions::sections::{Merge, SectionKind, diff, merge};
@@ -9,34 +12,11 @@ use enact_domain::revisions::staleness::{Changes, ItemKind};
 use enact_domain::revisions::{amendment, staleness};
 use enact_domain::speckit::{constitution, spec};
 
-fn corpus() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus/dev");
-    let root = std::env::var_os("ENACT_CORPUS").map_or_else(beside, PathBuf::from);
-    if !root.is_dir() {
-        println!("skipped: no corpus at {}; set ENACT_CORPUS", root.display());
-        return None;
-    }
-    Some(root)
-}
-
 /// Calls `check` with each Markdown document of this name (of any name for `None`) that is text.
 fn each(name: Option<&str>, mut check: impl FnMut(&str, &str)) {
-    let Some(root) = corpus() else { return };
-    let mut found = Vec::new();
-    let mut open = vec![root];
-    while let Some(directory) = open.pop() {
-        for entry in std::fs::read_dir(directory).expect("the corpus can be listed") {
-            let path = entry.expect("the corpus can be listed").path();
-            let wanted = name.is_none_or(|name| path.file_name().is_some_and(|file| file == name));
-            if path.is_dir() {
-                open.push(path);
-            } else if wanted && path.extension().is_some_and(|ext| ext == "md") {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    assert!(!found.is_empty(), "the corpus has no such document");
+    let Some(root) = corpus::root() else { return };
+    let markdown = |path: &Path| path.extension().is_some_and(|ext| ext == "md");
+    let found = corpus::files(&root, |path| markdown(path) && name.is_none_or(|name| path.ends_with(name)));
     for path in &found {
         if let Ok(text) = std::fs::read_to_string(path) {
             check(&path.display().to_string(), &text);
@@ -102,7 +82,7 @@ fn real_principles_that_go_or_come_are_found() {
         }
     });
     println!("{principles} principles");
-    assert!(principles > 0 || corpus().is_none());
+    assert!(principles > 0 || corpus::root().is_none());
 }
 
 #[test]
@@ -124,5 +104,5 @@ fn real_requirements_that_change_are_found() {
         }
     });
     println!("{requirements} requirements");
-    assert!(requirements > 0 || corpus().is_none());
+    assert!(requirements > 0 || corpus::root().is_none());
 }

@@ -2,9 +2,12 @@
 //!
 //! What a document says is compared with what a search for the standard forms finds in it: nothing that stands there is lost.
 
+#[path = "support/corpus.rs"]
+mod corpus;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use enact_domain::graph::Graph;
 use enact_domain::speckit::tasks::TasksFile;
@@ -12,34 +15,10 @@ use enact_domain::speckit::{
     Diagnostic, Parsed, TaskId, checklist, constitution, data_model, edit, plan, research, spec, tasks,
 };
 
-fn corpus() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus/dev");
-    let named = std::env::var_os("ENACT_CORPUS").map(PathBuf::from);
-    let root = named.unwrap_or_else(beside);
-    if !root.is_dir() {
-        println!("skipped: no corpus at {}; set ENACT_CORPUS", root.display());
-        return None;
-    }
-    Some(root)
-}
-
 /// Calls `check` with each document of this name, its place and its bytes, and says how many there were.
 fn each(name: &str, mut check: impl FnMut(&Path, &[u8])) {
-    let Some(root) = corpus() else { return };
-    let mut found = Vec::new();
-    let mut open = vec![root];
-    while let Some(directory) = open.pop() {
-        for entry in std::fs::read_dir(directory).expect("the corpus can be listed") {
-            let entry = entry.expect("the corpus can be listed");
-            if entry.file_type().expect("a file has a type").is_dir() {
-                open.push(entry.path());
-            } else if entry.file_name() == name {
-                found.push(entry.path());
-            }
-        }
-    }
-    found.sort();
-    assert!(!found.is_empty(), "the corpus has no {name}");
+    let Some(root) = corpus::root() else { return };
+    let found = corpus::files(&root, |path| path.ends_with(name));
     println!("{} documents", found.len());
     for path in found {
         check(&path, &std::fs::read(&path).expect("the corpus can be read"));
@@ -110,7 +89,7 @@ fn every_standard_task_line_is_a_task() {
         }
     });
     println!("{seen} lines in the standard form");
-    assert!(seen > 0 || corpus().is_none());
+    assert!(seen > 0 || corpus::root().is_none());
 }
 
 #[test]
@@ -209,7 +188,7 @@ fn every_standard_requirement_and_story_is_read() {
         }
     });
     println!("{requirements} requirements and criteria, {stories} stories, {scenarios} scenarios, {answers} answers");
-    assert!((requirements > 0 && stories > 0 && scenarios > 0 && answers > 0) || corpus().is_none());
+    assert!((requirements > 0 && stories > 0 && scenarios > 0 && answers > 0) || corpus::root().is_none());
 }
 
 #[test]
@@ -235,7 +214,7 @@ fn every_standard_decision_and_item_is_read() {
         }
     });
     println!("{decisions} decisions, {items} items in the standard form");
-    assert!((decisions > 0 && items > 0) || corpus().is_none());
+    assert!((decisions > 0 && items > 0) || corpus::root().is_none());
 }
 
 #[test]
@@ -299,7 +278,7 @@ fn diagnose(kind: &str, bytes: &[u8]) -> Option<(Vec<Diagnostic>, bool)> {
 /// The page says how the corpus is read; this is what it must say.
 #[test]
 fn the_figures_in_the_documentation_are_those_of_the_corpus() {
-    let Some(root) = corpus() else { return };
+    let Some(root) = corpus::root() else { return };
     let index = root.join("../INDEX.tsv");
     let Ok(index) = std::fs::read_to_string(&index) else {
         println!("skipped: no index at {}", index.display());

@@ -77,6 +77,35 @@ fn identifiers_of_requirements_and_criteria() {
 }
 
 #[test]
+fn names_of_entities_have_no_marks() {
+    let entity = |item: &str| {
+        let text = format!("# Spec: a\n\n## Requirements\n\n### Key Entities\n\n- {item}\n");
+        let entities = spec::parse(text.as_bytes()).model.entities;
+        assert_eq!(entities.len(), 1, "{item}");
+        (entities[0].name.clone(), entities[0].text.clone())
+    };
+    for (item, name, text) in [
+        ("**Order**: what a guest **wants**", "Order", "what a guest **wants**"),
+        ("**Order:** what a guest wants", "Order", "what a guest wants"),
+        ("__Order__: what a guest wants", "Order", "what a guest wants"),
+        ("**Order** (existing, Spec 002): has a date", "Order", "(existing, Spec 002): has a date"),
+        ("**Order**: -1 or 1", "Order", "-1 or 1"),
+        ("**Order** - what a guest wants: food", "Order", "what a guest wants: food"),
+        ("**Order** – what a guest wants", "Order", "what a guest wants"),
+        ("**Order** is what a guest wants", "Order", "is what a guest wants"),
+        ("**Order**", "Order", ""),
+        ("**`Order`**: what a guest wants", "Order", "what a guest wants"),
+        ("`Order`: what a guest wants", "Order", "what a guest wants"),
+        ("*Order* — what a guest wants", "Order", "what a guest wants"),
+        ("Order: what **a guest** wants", "Order", "what **a guest** wants"),
+        ("Order (`orders`): what a guest wants", "Order (orders)", "what a guest wants"),
+        ("Order of a guest", "Order of a guest", ""),
+    ] {
+        assert_eq!(entity(item), (name.to_owned(), text.to_owned()), "{item}");
+    }
+}
+
+#[test]
 fn forms_of_answers() {
     let text = "# Spec: a\n\n## Clarifications\n\n### Session 2026-03-02\n\n1. Q: a? → A: b\n2. Q: c? -> A: d\n- Q: e?\n  - A: f\n- **Q**: g?\n  **A**: h\n- **Q3**: i? → **A**: j\n- 问：k？ → 答：l\n- Q: m?\n";
     let found = spec::parse(text.as_bytes()).model.clarifications;

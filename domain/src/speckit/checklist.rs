@@ -30,7 +30,7 @@ pub struct CheckItem {
     pub text: String,
     /// Whether its box is ticked.
     pub done: bool,
-    /// The character between the brackets of the box.
+    /// What stands between the brackets of the box: one character as a rule.
     pub checkbox: Span,
     /// What the brackets at its end say: `Completeness`, `Gap`, `Ambiguity`.
     pub markers: Vec<String>,
@@ -68,14 +68,17 @@ fn item(markdown: &Markdown, at: usize) -> Option<CheckItem> {
     let mut chars = text.strip_prefix('[')?.chars();
     let mark = chars.next()?;
     let rest = chars.as_str().strip_prefix(']').filter(|rest| rest.starts_with(' '))?.trim_start();
-    let start = span.start + span.text(&markdown.source).find('[')? + 1;
+    // In the source, several spaces may stand between the brackets, and comments before them.
+    let source = markdown.clean(span);
+    let start = source.find('[')? + 1;
+    let end = start + source[start..].find(']')?;
     let (id, rest) = identified(rest);
     let (text, markers, references) = bracketed(rest);
     Some(CheckItem {
         id,
         text,
         done: matches!(mark, 'x' | 'X'),
-        checkbox: Span { start, end: start + mark.len_utf8() },
+        checkbox: Span { start: span.start + start, end: span.start + end },
         markers,
         references,
         line,

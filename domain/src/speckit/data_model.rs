@@ -62,7 +62,7 @@ fn entities(markdown: &Markdown) -> Vec<Entity> {
 }
 
 fn read(markdown: &Markdown, section: &Section, name: String) -> Entity {
-    let first = markdown.paragraphs(section.heading + 1..section.own_end).into_iter().next();
+    let first = markdown.paragraphs(section.heading + 1..section.own_end).next();
     Entity {
         name,
         text: first.map(|paragraph| paragraph.text).unwrap_or_default(),

@@ -65,7 +65,7 @@ pub struct StoryKey(String);
 impl StoryKey {
     /// The key of the story with this number as the heading writes it (`1`, `1.5`, `5a`).
     pub(super) fn from_number(number: &str) -> Self {
-        Self(format!("US{number}"))
+        Self(["US", number].concat())
     }
 
     /// Reads a key that fills the whole text: `US`, then a number or a hyphen and a word. `US-1` is `US1`.
@@ -81,7 +81,7 @@ impl StoryKey {
             '-' => !tail.is_empty() && tail.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'),
             _ => false,
         };
-        valid.then(|| Self(format!("US{rest}")))
+        valid.then(|| Self::from_number(rest))
     }
 
     /// The key as written.

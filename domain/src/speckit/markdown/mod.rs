@@ -11,7 +11,7 @@ use super::diagnostic::Diagnostic;
 use reader::Reader;
 pub(crate) use reader::front_matter;
 use text::{blank, heading_text, is_placeholder, named, short_until};
-pub(super) use text::{fields, is_rule, joined, label, strip_marker};
+pub(super) use text::{bold, fields, is_rule, joined, label, strip_marker};
 
 /// Largest document that is read, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
@@ -182,8 +182,7 @@ impl Markdown {
     fn new(source: String) -> (Self, Vec<Diagnostic>) {
         let mut reader = Reader::new(&source);
         reader.read();
-        let Reader { lines, mut items, rows, headers, blanked, mut code_spans, diagnostics, .. } = reader;
-        items.sort_by_key(|i| (i.span.start, i.depth));
+        let Reader { lines, items, rows, headers, blanked, mut code_spans, diagnostics, .. } = reader;
         code_spans.sort_by_key(|s| s.start);
         let clean = blank(&source, blanked);
         let mut markdown = Self { clean, lines, items, rows, headers, sections: Vec::new(), code_spans, source };
@@ -352,21 +351,15 @@ impl Markdown {
     }
 
     /// Paragraphs and list items of these lines, each once, wrapped lines joined.
-    pub(in crate::speckit) fn paragraphs(&self, lines: Range<usize>) -> Vec<Item> {
-        let mut found = Vec::new();
-        let mut at = lines.start;
-        while at < lines.end.min(self.lines.len()) {
-            if self.lines[at].kind != LineKind::Text {
-                at += 1;
-                continue;
-            }
-            let end = self.paragraph_end(at).min(lines.end);
-            let span = self.span_of(at..end);
-            let text = joined(strip_marker(self.clean(span)));
-            found.push(Item { text, line: self.lines[at].number, span });
-            at = end;
-        }
-        found
+    pub(in crate::speckit) fn paragraphs(&self, mut lines: Range<usize>) -> impl Iterator<Item = Item> {
+        std::iter::from_fn(move || {
+            let first = lines.find(|at| self.lines.get(*at).is_none_or(|line| line.kind == LineKind::Text))?;
+            let line = self.lines.get(first)?.number;
+            let end = self.paragraph_end(first).min(lines.end);
+            lines.start = end;
+            let span = self.span_of(first..end);
+            Some(Item { text: joined(strip_marker(self.clean(span))), line, span })
+        })
     }
 
     /// The text after the first `**Label**:` of these names, up to the end of its paragraph.

@@ -32,6 +32,7 @@ pub(crate) fn front_matter(document: &str) -> usize {
 pub(super) struct Reader<'a> {
     source: &'a str,
     pub(super) lines: Vec<Line>,
+    /// In the order of their beginnings; an outer one comes before those in it.
     pub(super) items: Vec<ListItem>,
     pub(super) rows: Vec<Row>,
     /// The cells of each table's header, by table.
@@ -39,7 +40,8 @@ pub(super) struct Reader<'a> {
     pub(super) blanked: Vec<Span>,
     pub(super) code_spans: Vec<Span>,
     pub(super) diagnostics: Vec<Diagnostic>,
-    open_items: Vec<ListItem>,
+    /// Those of `items` that are not over yet, by their index; the innermost comes last.
+    open_items: Vec<usize>,
     cells: Option<(Span, Vec<String>)>,
     cell: String,
 }
@@ -116,15 +118,17 @@ impl<'a> Reader<'a> {
                 }
             }
             Event::Start(Tag::List(_)) => {
-                if let Some(item) = self.open_items.last_mut() {
-                    item.own.end = item.own.end.min(span.start);
+                if let Some(&open) = self.open_items.last() {
+                    let own = &mut self.items[open].own;
+                    own.end = own.end.min(span.start);
                 }
             }
             Event::Start(Tag::Item) => {
                 let depth = self.open_items.len();
-                self.open_items.push(ListItem { span, own: span, depth });
+                self.open_items.push(self.items.len());
+                self.items.push(ListItem { span, own: span, depth });
             }
-            Event::End(TagEnd::Item) => self.items.extend(self.open_items.pop()),
+            Event::End(TagEnd::Item) => _ = self.open_items.pop(),
             Event::Start(Tag::Table(_)) => self.mark(span, LineKind::Table),
             Event::End(TagEnd::TableHead) => {
                 self.headers.push(self.cells.take().map(|(_, cells)| cells).unwrap_or_default());
@@ -211,10 +215,10 @@ impl<'a> Reader<'a> {
     }
 
     fn close_items(&mut self, end: usize) {
-        while let Some(mut item) = self.open_items.pop() {
+        for open in self.open_items.drain(..) {
+            let item = &mut self.items[open];
             item.span.end = item.span.end.min(end);
             item.own.end = item.own.end.min(end);
-            self.items.push(item);
         }
     }
 

@@ -2,11 +2,16 @@
 
 use super::Span;
 
-/// `**Label**: text`, `**Label:** text` or `__Label__: text`.
-pub(in crate::speckit) fn label(text: &str) -> Option<(&str, &str)> {
+/// The words in bold with which a text begins, and what follows them.
+pub(in crate::speckit) fn bold(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start();
     let mark = ["**", "__"].into_iter().find(|m| text.starts_with(m))?;
-    let (label, rest) = text[mark.len()..].split_once(mark)?;
+    text[mark.len()..].split_once(mark)
+}
+
+/// `**Label**: text`, `**Label:** text` or `__Label__: text`.
+pub(in crate::speckit) fn label(text: &str) -> Option<(&str, &str)> {
+    let (label, rest) = bold(text)?;
     let (label, rest) = match label.trim_end().strip_suffix([':', '：']) {
         Some(label) => (label, rest),
         None => (label, rest.trim_start().strip_prefix([':', '：'])?),
@@ -20,9 +25,7 @@ pub(super) fn named<'a>(text: &'a str, names: &[&str]) -> Option<&'a str> {
     if let Some((name, rest)) = label(text) {
         return known(name).then_some(rest);
     }
-    let text = text.trim_start();
-    let mark = ["**", "__"].into_iter().find(|m| text.starts_with(m))?;
-    let (name, rest) = text[mark.len()..].split_once(mark)?;
+    let (name, rest) = bold(text)?;
     let dashed = rest.trim_start().strip_prefix(['—', '–', '-']);
     let rest = if name.ends_with('.') { Some(rest) } else { dashed };
     rest.filter(|_| known(name.trim_end_matches('.'))).map(str::trim_start)
@@ -74,19 +77,25 @@ pub(super) fn is_placeholder(inner: &str) -> bool {
 
 /// Wrapped lines as one, with single spaces.
 pub(in crate::speckit) fn joined(text: &str) -> String {
-    let text = text.trim();
-    let single = |pair: &[u8]| !matches!(pair[0], b'\t'..=b'\r') && (pair[0] != b' ' || pair[1] != b' ');
-    if text.is_ascii() && text.as_bytes().windows(2).all(single) {
-        return text.to_owned();
-    }
     let mut joined = String::with_capacity(text.len());
-    for word in text.split_whitespace() {
+    let mut push = |piece: &str| {
         if !joined.is_empty() {
             joined.push(' ');
         }
-        joined.push_str(word);
+        joined.push_str(piece);
+    };
+    for line in text.split('\n').map(str::trim).filter(|line| !line.is_empty()) {
+        if is_single_spaced(line) { push(line) } else { line.split_whitespace().for_each(&mut push) }
     }
     joined
+}
+
+/// Whether a line holds no white space but single spaces.
+fn is_single_spaced(line: &str) -> bool {
+    let wide = |pair: &[u8]| matches!(pair[0], b'\t'..=b'\r') || pair == b"  ";
+    // Without an early end, many pairs are looked at in one step.
+    let plain = !line.as_bytes().windows(2).fold(false, |found, pair| found | wide(pair));
+    plain && (line.is_ascii() || !line.contains(|c: char| !c.is_ascii() && c.is_whitespace()))
 }
 
 /// Text after a list marker, or the text itself.
@@ -118,12 +127,8 @@ pub(super) fn blank(source: &str, mut ranges: Vec<Span>) -> String {
     for Span { start, end } in ranges {
         let start = start.max(clean.len());
         clean.push_str(&source[clean.len()..start]);
-        for c in source[start..end.max(start)].chars() {
-            match c {
-                '\n' | '\r' => clean.push(c),
-                _ => clean.extend(std::iter::repeat_n(' ', c.len_utf8())),
-            }
-        }
+        let blanked = source[start..end.max(start)].bytes();
+        clean.extend(blanked.map(|byte| if matches!(byte, b'\n' | b'\r') { char::from(byte) } else { ' ' }));
     }
     clean.push_str(&source[clean.len()..]);
     clean

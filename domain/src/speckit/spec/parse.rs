@@ -58,17 +58,13 @@ fn read_section(markdown: &Markdown, section: &Section, spec: &mut Spec) {
     }
 }
 
-/// `**Name**: what it is`, with or without emphasis.
+/// `**Name**: what it is`, with or without emphasis, which is no part of the name.
 pub(in crate::speckit) fn entity(item: Item) -> Entity {
     let Item { text, line, span } = item;
-    let (name, text) = match markdown::label(&text) {
-        Some((name, text)) => (name.to_owned(), text.to_owned()),
-        None => match text.split_once([':', '：', '—']) {
-            Some((name, text)) => (name.trim_matches(['*', '`', ' ']).to_owned(), text.trim().to_owned()),
-            None => (text.trim_matches(['*', '`']).to_owned(), String::new()),
-        },
-    };
-    Entity { name, text, line, span }
+    let bold = || markdown::bold(&text).map(|(name, rest)| (name, rest.trim_start_matches([' ', ',', '-', '–', '—'])));
+    let plain = || text.split_once([':', '：', '—']);
+    let (name, text) = markdown::label(&text).or_else(bold).or_else(plain).unwrap_or((&text, ""));
+    Entity { name: name.replace(['*', '`'], "").trim().to_owned(), text: text.trim().to_owned(), line, span }
 }
 
 /// The items whose key occurs for the first time; each other one is a diagnostic that names both lines.

@@ -1,5 +1,6 @@
 //! `tasks.md`: phases, tasks and the order in which they may run.
 
+mod index;
 mod line;
 mod order;
 mod parse;

@@ -1,8 +1,9 @@
 //! The effective order of tasks: explicit statements, and Spec Kit's rules where they say nothing.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
+use super::index::Index;
 use super::{Group, PhaseKind, TasksFile};
 use crate::speckit::ids::TaskId;
 
@@ -36,6 +37,10 @@ impl TasksFile {
 /// Where two phases of parallel tasks that follow each other make more edges than are allowed: the line of the later phase, and how many
 /// edges all phases up to it make. Counted, not built.
 pub(super) fn too_many_edges(file: &TasksFile, allowed: usize) -> Option<(u32, usize)> {
+    // Each task waits for others of the file at most, so a small file needs no count.
+    if file.tasks.len().pow(2) <= allowed {
+        return None;
+    }
     let order = Order::new(file);
     let before = order.phases_before();
     let widest: Vec<usize> = order.groups.iter().map(|g| g.iter().map(Vec::len).max().unwrap_or(0)).collect();
@@ -169,16 +174,8 @@ impl<'a> Order<'a> {
 }
 
 fn explicit(file: &TasksFile) -> Vec<BTreeSet<usize>> {
-    let mut index: HashMap<&TaskId, usize> = HashMap::new();
-    for (at, task) in file.tasks.iter().enumerate() {
-        for id in &task.also {
-            index.entry(id).or_insert(at);
-        }
-        index.insert(&task.id, at);
-    }
-    let on = |at: usize| {
-        file.tasks[at].depends_on.iter().filter_map(|d| index.get(&d.on).copied()).filter(move |on| *on != at)
-    };
+    let index = &Index::new(file);
+    let on = |at: usize| file.tasks[at].depends_on.iter().filter_map(|d| index.get(&d.on)).filter(move |on| *on != at);
     (0..file.tasks.len()).map(|at| on(at).collect()).collect()
 }
 

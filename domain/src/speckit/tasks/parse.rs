@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::line::{self, Form, TaskLine};
 use super::order;
-use super::phase::{self, Role};
+use super::phase::{self, PhaseHeading, Role};
 use super::prose::{self, Context, Ref, Statement};
 use super::relate::{self, Stated};
 use super::{Phase, PhaseKind, Task, TaskState, TasksFile, paths};
@@ -25,7 +25,9 @@ pub fn parse(bytes: &[u8]) -> Parsed<TasksFile> {
         Ok(read) => read,
         Err(diagnostic) => return Parsed::new(TasksFile::default(), vec![diagnostic]),
     };
-    let mut builder = Builder { scopes: scopes(&markdown), markdown, diagnostics, phases: BTreeMap::new() };
+    let (scopes, headings) = scopes(&markdown);
+    let mut builder = Builder { scopes, markdown, diagnostics, phases: BTreeMap::new() };
+    builder.open_phases(headings);
     let model = builder.build();
     Parsed::new(model, builder.diagnostics)
 }
@@ -51,6 +53,12 @@ struct Candidate {
     scope: Scope,
 }
 
+impl Candidate {
+    fn id(&self) -> &TaskId {
+        &self.parsed.ids[0].first
+    }
+}
+
 struct Builder {
     markdown: Markdown,
     scopes: Vec<Scope>,
@@ -59,21 +67,24 @@ struct Builder {
     phases: BTreeMap<usize, Phase>,
 }
 
-/// The scope of every line.
-fn scopes(markdown: &Markdown) -> Vec<Scope> {
+/// The scope of every line, and the headings that open phases: each with the index of its section.
+fn scopes(markdown: &Markdown) -> (Vec<Scope>, Vec<(usize, PhaseHeading)>) {
     let outside = Scope { phase: None, role: Role::Work, in_story: false, heading: 0 };
     let mut scopes = vec![outside; markdown.lines.len()];
     let mut of_section: Vec<Scope> = Vec::with_capacity(markdown.sections.len());
+    let mut headings = Vec::new();
     let mut opened = None;
-    for section in &markdown.sections {
+    for (index, section) in markdown.sections.iter().enumerate() {
         let above = section.parent.map_or(outside, |parent| of_section[parent]);
         // Behind a phase that lies within another, the outer one is over.
         let phase = above.phase.filter(|phase| opened == Some(*phase));
         let above = Scope { phase, in_story: above.in_story && phase.is_some(), heading: section.heading, ..above };
-        let opens = phase::heading(&section.title).filter(|p| above.role == Role::Work && opens(p, above));
-        let scope = if let Some(heading) = opens {
+        let heading = if above.role == Role::Work { phase::heading(&section.title) } else { None };
+        let scope = if let Some(heading) = heading.filter(|heading| opens(heading, above)) {
             opened = Some(section.heading);
-            Scope { phase: opened, in_story: matches!(heading.kind, PhaseKind::Story(_)), ..above }
+            let in_story = matches!(heading.kind, PhaseKind::Story(_));
+            headings.push((index, heading));
+            Scope { phase: opened, in_story, ..above }
         } else if section.level == 1 && section.parent.is_none()
             || line::parse(markdown.text(section.heading), true).is_some()
         {
@@ -87,30 +98,28 @@ fn scopes(markdown: &Markdown) -> Vec<Scope> {
         of_section.push(scope);
         scopes[section.heading..section.own_end].fill(scope);
     }
-    scopes
+    (scopes, headings)
 }
 
 /// Whether a heading opens a phase where it stands: one without a number inside a phase is only a part of it, unless it names a
 /// story and the phase around it is no story itself.
-fn opens(heading: &phase::PhaseHeading, above: Scope) -> bool {
+fn opens(heading: &PhaseHeading, above: Scope) -> bool {
     let names_story = matches!(heading.kind, PhaseKind::Story(_));
     above.phase.is_none() || heading.number.is_some() || (names_story && !above.in_story)
 }
 
 impl Builder {
     fn build(&mut self) -> TasksFile {
-        self.open_phases();
         let accepted = self.accepted();
         let starts: Vec<usize> = accepted.iter().map(|c| c.line).collect();
         let mut tasks = Vec::with_capacity(accepted.len());
-        let mut texts = Vec::with_capacity(accepted.len());
+        let mut stated = Vec::new();
         let items = self.item_ends();
         for (at, candidate) in accepted.into_iter().enumerate() {
             let next = starts.get(at + 1).copied().unwrap_or(self.markdown.lines.len());
             let lines = candidate.line..self.end_of(&candidate, &items, next);
-            let (task, text) = self.task(candidate, lines);
+            let task = self.task(candidate, lines, at, &mut stated);
             tasks.push(task);
-            texts.push(text);
         }
         let mut file = TasksFile {
             source: String::new(),
@@ -120,7 +129,7 @@ impl Builder {
             precedences: Vec::new(),
         };
         self.settle_phases(&mut file);
-        let stated = self.statements(&file, &texts);
+        self.state_sections(&file, &mut stated);
         self.diagnostics.extend(relate::apply(&mut file, stated));
         if file.tasks.is_empty() {
             self.diagnostics.push(Diagnostic::error(
@@ -153,16 +162,9 @@ impl Builder {
         Some(Item { text, line: line.number, span: line.span })
     }
 
-    fn open_phases(&mut self) {
-        let mut opened = Vec::new();
-        for section in &self.markdown.sections {
-            if self.scopes[section.heading].phase == Some(section.heading)
-                && let Some(heading) = phase::heading(&section.title)
-            {
-                opened.push((section.heading, section.end, heading));
-            }
-        }
-        for (line, end, heading) in opened {
+    fn open_phases(&mut self, headings: Vec<(usize, PhaseHeading)>) {
+        for (section, heading) in headings {
+            let Section { heading: line, end, .. } = self.markdown.sections[section];
             let phase = self.phase(line..end, heading.number, heading.title, heading.kind);
             self.phases.insert(line, phase);
         }
@@ -231,14 +233,14 @@ impl Builder {
             let strong = !notes && parsed.form != Form::Unboxed;
             candidates.push(Candidate { line: index, parsed, strong, scope });
         }
-        let mut first: HashMap<TaskId, (usize, bool)> = HashMap::new();
+        let mut first: HashMap<&TaskId, (usize, bool)> = HashMap::with_capacity(candidates.len());
         for candidate in candidates.iter().filter(|c| c.strong).chain(candidates.iter().filter(|c| !c.strong)) {
-            first.entry(candidate.parsed.ids[0].first.clone()).or_insert((candidate.line, candidate.strong));
+            first.entry(candidate.id()).or_insert((candidate.line, candidate.strong));
         }
-        let mut accepted = Vec::new();
-        for candidate in candidates {
-            let id = &candidate.parsed.ids[0].first;
-            let (line, strong) = first.get(id).copied().unwrap_or((candidate.line, candidate.strong));
+        let firsts: Vec<(usize, bool)> = candidates.iter().map(|c| first[c.id()]).collect();
+        let mut accepted = Vec::with_capacity(firsts.len());
+        for (candidate, (line, strong)) in candidates.into_iter().zip(firsts) {
+            let id = candidate.id();
             if line == candidate.line {
                 accepted.push(candidate);
             } else if strong == candidate.strong {
@@ -295,8 +297,8 @@ impl Builder {
         (start + 1..limit).find(foreign).unwrap_or(limit)
     }
 
-    /// A task, and the pieces of its text that may speak about order: each with its line.
-    fn task(&mut self, candidate: Candidate, lines: Range<usize>) -> (Task, Vec<Item>) {
+    /// The task with this index, whose statements about order are added to `stated`.
+    fn task(&mut self, candidate: Candidate, lines: Range<usize>, index: usize, stated: &mut Vec<Stated>) -> Task {
         let Candidate { line: start, mut parsed, scope, .. } = candidate;
         let wrapped =
             if parsed.form == Form::Heading { start + 1 } else { self.markdown.paragraph_end(start).min(lines.end) };
@@ -321,8 +323,13 @@ impl Builder {
         };
         let details: Vec<Item> = (wrapped..lines.end).map(detail).filter(|d| !d.text.is_empty()).collect();
         let line = self.markdown.lines[start].number;
-        let mut prose = vec![Item { text: parsed.text.clone(), line, span }];
-        prose.extend(self.markdown.paragraphs(wrapped..lines.end));
+        let mut paths = Vec::new();
+        let mut read = |text: &str, line| {
+            paths::add(text, &mut paths);
+            state(stated, Some(index), line, text);
+        };
+        read(&parsed.text, line);
+        self.markdown.paragraphs(wrapped..lines.end).for_each(|paragraph| read(&paragraph.text, paragraph.line));
         let phase = scope.phase.unwrap_or_else(|| self.implicit_phase(scope.heading));
         let task = Task {
             id: parsed.ids[0].first.clone(),
@@ -336,7 +343,7 @@ impl Builder {
             line,
             span,
             phase,
-            paths: paths::find_all(prose.iter().map(|p| p.text.as_str())),
+            paths,
             details,
             depends_on: Vec::new(),
         };
@@ -348,7 +355,7 @@ impl Builder {
                 "write what to do, and name the files, behind the tags",
             ));
         }
-        (task, prose)
+        task
     }
 
     /// The phase of tasks that stand under no phase heading: the nearest heading, whatever it says.
@@ -376,31 +383,16 @@ impl Builder {
         file.phases = std::mem::take(&mut self.phases).into_values().collect();
     }
 
-    /// All statements about order, in the text of tasks and in sections about dependencies.
-    fn statements(&self, file: &TasksFile, texts: &[Vec<Item>]) -> Vec<Stated> {
-        let mut found = Vec::new();
-        for (owner, items) in texts.iter().enumerate() {
-            for item in items {
-                let statements = prose::statements(&item.text, Context::Task);
-                found.extend(statements.into_iter().map(|statement| Stated {
-                    owner: Some(owner),
-                    line: item.line,
-                    statement,
-                }));
-            }
-        }
+    /// Adds the statements about order in sections about dependencies, and below the headings of phases.
+    fn state_sections(&self, file: &TasksFile, stated: &mut Vec<Stated>) {
         let lines: Vec<u32> = file.tasks.iter().map(|t| t.line).collect();
         for section in self.markdown.sections.iter().filter(|s| self.scopes[s.heading].role == Role::Dependencies) {
-            let items = self.markdown.paragraphs(section.heading + 1..section.own_end);
-            let items = items.into_iter().filter(|i| lines.binary_search(&i.line).is_err());
-            let texts = items.map(|item| (item.line, item.text)).chain(self.table_statements(section));
-            for (line, text) in texts {
-                let statements = prose::statements(&text, Context::Section);
-                found.extend(statements.into_iter().map(|statement| Stated { owner: None, line, statement }));
-            }
+            let paragraphs = self.markdown.paragraphs(section.heading + 1..section.own_end);
+            let paragraphs = paragraphs.filter(|paragraph| lines.binary_search(&paragraph.line).is_err());
+            let texts = paragraphs.map(|paragraph| (paragraph.line, paragraph.text));
+            texts.chain(self.table_statements(section)).for_each(|(line, text)| state(stated, None, line, &text));
         }
-        found.extend(file.phases.iter().filter_map(|phase| self.phase_statement(phase, &lines)));
-        found
+        stated.extend(file.phases.iter().filter_map(|phase| self.phase_statement(phase, &lines)));
     }
 
     /// Rows of tables with a column such as `Depends On`, as sentences.
@@ -438,6 +430,12 @@ impl Builder {
         let (who, on) = (own(statement.who).collect(), own(statement.on).collect());
         Some(Stated { owner: None, line: item.line, statement: Statement { who, on } })
     }
+}
+
+/// Adds the statements of a text, which is the task's with this index, or a section's.
+fn state(stated: &mut Vec<Stated>, owner: Option<usize>, line: u32, text: &str) {
+    let context = if owner.is_some() { Context::Task } else { Context::Section };
+    stated.extend(prose::statements(text, context).into_iter().map(|statement| Stated { owner, line, statement }));
 }
 
 /// Identifiers of a line after its first: the rest of a range or list.

@@ -1,6 +1,6 @@
 //! Files and folders that a task names.
 
-/// Extensions that make a bare word a file name.
+/// Extensions that make a bare word a file name, in order.
 const EXTENSIONS: [&str; 58] = [
     "c", "cc", "cfg", "conf", "cpp", "cs", "css", "csv", "env", "go", "gradle", "graphql", "h", "hpp", "html", "ini",
     "ipynb", "java", "js", "json", "jsonl", "jsx", "jungle", "kt", "less", "lock", "lua", "mc", "md", "mdx", "mjs",
@@ -16,18 +16,14 @@ const MAX_PATHS: usize = 128;
 
 /// Every path named in `text`, in order, without repetition: back-ticked, or a word that looks like one.
 pub(crate) fn find(text: &str) -> Vec<String> {
-    find_all([text])
-}
-
-/// Every path named in these texts, likewise.
-pub(super) fn find_all<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    texts.into_iter().for_each(|text| add(text, &mut found));
+    let mut found = Vec::new();
+    add(text, &mut found);
     found
 }
 
-fn add(text: &str, found: &mut Vec<String>) {
-    for (index, piece) in text.split('`').enumerate().filter(|(_, piece)| may_hold(piece)) {
+/// Adds the paths named in `text`, likewise.
+pub(super) fn add(text: &str, found: &mut Vec<String>) {
+    for (index, piece) in text.split('`').enumerate() {
         let quoted = index % 2 == 1;
         for word in words(piece).filter(|word| may_hold(word)) {
             let word = trimmed(word);
@@ -41,41 +37,34 @@ fn add(text: &str, found: &mut Vec<String>) {
     }
 }
 
-/// The words of a text, between white space and marks that no path holds. Some are empty.
+/// The words of a text that may hold a path, which most do not: they stand between white space and marks that no path holds.
 fn words(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = Some(text);
+    let mut from = 0;
     std::iter::from_fn(move || {
-        let text = rest?;
-        let mut at = 0;
-        // Most text is ASCII, and is looked at byte by byte.
-        while let Some(byte) = text.as_bytes().get(at) {
-            let len = match byte {
-                b'\t'..=b'\r' | b' ' | b',' | b';' | b'"' | b'\'' | b'<' | b'>' | b'|' => 0,
-                0..=0x7f => 1,
-                _ => text[at..].chars().next().filter(|c| !c.is_whitespace() && *c != '→').map_or(0, char::len_utf8),
-            };
-            if len == 0 {
-                let next = text[at..].chars().next().map_or(1, char::len_utf8);
-                rest = Some(&text[at + next..]);
-                return Some(&text[..at]);
-            }
-            at += len;
-        }
-        rest = None;
-        Some(text)
+        // A dot, a slash, or the first letter of a name without either.
+        let telling = |byte: &u8| matches!(byte, b'.' | b'/' | b'M' | b'D' | b'C');
+        let at = from + text.as_bytes()[from..].iter().position(telling)?;
+        let start = at - text[from..at].rsplit(separates).next().map_or(0, str::len);
+        from = text[at..].find(separates).map_or(text.len(), |len| at + len);
+        Some(&text[start..from])
     })
 }
 
-/// Whether a text may hold a path, which most words do not.
-fn may_hold(text: &str) -> bool {
-    text.bytes().any(|b| matches!(b, b'.' | b'/')) || (text.len() >= 8 && NAMES.iter().any(|name| text.contains(name)))
+/// Whether a character stands between words.
+fn separates(c: char) -> bool {
+    matches!(c, ',' | ';' | '"' | '\'' | '<' | '>' | '|' | '→') || c.is_whitespace()
+}
+
+/// Whether a word may hold a path: one without dot and slash is one of [`NAMES`].
+fn may_hold(word: &str) -> bool {
+    word.bytes().any(|b| matches!(b, b'.' | b'/')) || NAMES.iter().any(|name| word.contains(name))
 }
 
 fn trimmed(word: &str) -> &str {
     let word = word.trim_matches(['*', ':', '!', '?', '=', '—', '–']).trim_end_matches('.');
     let word = word.strip_prefix('(').unwrap_or(word);
     let open = |c: char| word.matches(c).count();
-    let word = if open(')') > open('(') { word.trim_end_matches([')', '.']) } else { word };
+    let word = if word.ends_with(')') && open(')') > open('(') { word.trim_end_matches([')', '.']) } else { word };
     // A link `[label](target)` names its target.
     match word.split_once("](") {
         Some((_, target)) => target.trim_end_matches(')'),
@@ -83,15 +72,22 @@ fn trimmed(word: &str) -> &str {
     }
 }
 
+/// The bytes of a text, letters of ASCII in lower case.
+fn lower(text: &str) -> impl Iterator<Item = u8> {
+    text.bytes().map(|b| b.to_ascii_lowercase())
+}
+
 fn is_path(word: &str, quoted: bool) -> bool {
-    let allowed = |c: char| c.is_alphanumeric() || "/._-@[]{}()*+#~$".contains(c);
+    let mark =
+        |c| matches!(c, '/' | '.' | '_' | '-' | '@' | '[' | ']' | '{' | '}' | '(' | ')' | '*' | '+' | '#' | '~' | '$');
+    let allowed = |c: char| c.is_alphanumeric() || mark(c);
     let balanced = word.contains('{') == word.contains('}');
     if !balanced || word.len() < 3 || word.len() > 256 || word.contains("//") || !word.chars().all(allowed) {
         return false;
     }
     let name = word.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let file = name.rsplit_once('.').is_some_and(|(stem, extension)| {
-        let known = EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension));
+        let known = EXTENSIONS.binary_search_by(|known| known.bytes().cmp(lower(extension))).is_ok();
         known && (!stem.is_empty() || quoted) && !stem.contains('(')
     });
     let hidden = name.starts_with('.') && name.len() > 3 && name[1..].starts_with(char::is_alphabetic);
@@ -105,7 +101,13 @@ fn is_path(word: &str, quoted: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::find;
+    use super::{EXTENSIONS, find};
+
+    #[test]
+    fn extensions_are_in_order_and_found_in_any_case() {
+        assert!(EXTENSIONS.is_sorted());
+        assert_eq!(find("Write A.C, b.Cc and c.ZSH, but no d.zs"), ["A.C", "b.Cc", "c.ZSH"]);
+    }
 
     #[test]
     fn paths_are_found_with_and_without_quotes() {

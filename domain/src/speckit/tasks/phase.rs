@@ -97,7 +97,7 @@ fn story(text: &str, words: &[&str]) -> Option<StoryKey> {
 fn kind(title: &str) -> PhaseKind {
     let lower = title.to_lowercase();
     let starts = |words: &[&str]| words.iter().any(|word| lower.starts_with(word));
-    if let Some(key) = story_in(title) {
+    if let Some(key) = story_in(title, &lower) {
         PhaseKind::Story(key)
     } else if starts(&["setup", "project setup"]) || lower.contains("(setup") {
         PhaseKind::Setup
@@ -110,9 +110,8 @@ fn kind(title: &str) -> PhaseKind {
     }
 }
 
-/// The story a phase title names: `User Story 1 - …`, `US1: …`, `Tokens (US1)`.
-fn story_in(title: &str) -> Option<StoryKey> {
-    let lower = title.to_lowercase();
+/// The story a phase title names: `User Story 1 - …`, `US1: …`, `Tokens (US1)`; `lower` is the title in lower case.
+fn story_in(title: &str, lower: &str) -> Option<StoryKey> {
     if let Some(key) = lower.find("user story ").and_then(|at| story(&lower[at..], &["user story "])) {
         return Some(key);
     }

@@ -31,37 +31,32 @@ pub(super) enum Context {
     Section,
 }
 
-/// Phrases after which somebody is named who comes first.
-const WAITS: [&str; 25] = [
-    "depends on",
-    "depends only on",
-    "depend on",
-    "depend only on",
-    "dependent only on",
-    "depending on",
-    "depends upon",
-    "dependent on",
-    "dependency on",
-    "dependencies on",
-    "requires",
-    "require",
-    "needs",
-    "need",
-    "blocked by",
-    "after",
-    "waits for",
-    "wait for",
-    "waits on",
-    "wait on",
-    "once",
-    "依赖于",
-    "依赖",
-    "依存",
-    "depende de",
+/// Phrases after which somebody is named, by their first letter, and whether that is who comes first; the others name who comes later.
+const PHRASES: [(char, &[(&str, bool)]); 8] = [
+    ('a', &[("after", true)]),
+    ('b', &[("blocked by", true), ("before", false), ("blocks", false), ("block", false)]),
+    (
+        'd',
+        &[
+            ("depends on", true),
+            ("depends only on", true),
+            ("depends upon", true),
+            ("depend on", true),
+            ("depend only on", true),
+            ("dependent on", true),
+            ("dependent only on", true),
+            ("depending on", true),
+            ("dependency on", true),
+            ("dependencies on", true),
+            ("depende de", true),
+        ],
+    ),
+    ('n', &[("needs", true), ("need", true)]),
+    ('o', &[("once", true)]),
+    ('r', &[("requires", true), ("require", true)]),
+    ('w', &[("waits for", true), ("wait for", true), ("waits on", true), ("wait on", true)]),
+    ('依', &[("依赖于", true), ("依赖", true), ("依存", true)]),
 ];
-
-/// Phrases after which somebody is named who comes later.
-const PRECEDES: [&str; 3] = ["before", "blocks", "block"];
 
 /// Labels such as `**Dependencies**: T001`.
 const LABELS: [(&str, bool); 8] = [
@@ -75,7 +70,10 @@ const LABELS: [(&str, bool); 8] = [
     ("blocks", false),
 ];
 
-/// Words that end the list of those who are named after a phrase.
+/// Marks that end the list of those who are named after a phrase, unless a range goes on behind them.
+const DASHES: [&str; 7] = [" - ", " — ", " – ", "—", "→", "->", "←"];
+
+/// Words that end it; each begins with a space.
 const ENDS: [&str; 14] = [
     " but ",
     " independent",
@@ -103,16 +101,16 @@ const ADVICE: [&str; 8] =
 /// Words behind a statement that do the same.
 const SOFT: [&str; 3] = ["easiest", "easier", "working sequentially"];
 
-/// Words after which those are named who go side by side.
+/// Words after which those are named who go side by side; each begins with a space.
 const BESIDE: [&str; 6] =
     [" parallel with", " parallel to", " alongside", " independent of", " together with", " independently of"];
 
 /// Every statement in `text`, a paragraph or a list item.
 pub(super) fn statements(text: &str, context: Context) -> Vec<Statement> {
-    if !text.contains('T') && context != Context::Section {
-        return Vec::new();
-    }
     let mut found = Vec::new();
+    if (context == Context::Task && !text.contains('T')) || !may_name(text) {
+        return found;
+    }
     if let Some(statement) = label(text) {
         found.push(statement);
         return found;
@@ -150,9 +148,19 @@ fn label(text: &str) -> Option<Statement> {
     })
 }
 
+/// The pieces between marks that end a sentence; a full stop does so before a space.
 fn sentences(text: &str) -> impl Iterator<Item = &str> {
-    let ends = |c: char| matches!(c, ';' | '；' | '。' | '|' | '\n');
-    text.split(ends).flat_map(|part| part.split(". "))
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = text.char_indices().find_map(|(at, c)| match c {
+            ';' | '；' | '。' | '|' | '\n' => Some((at, c.len_utf8())),
+            '.' if text[at..].starts_with(". ") => Some((at, 2)),
+            _ => None,
+        });
+        rest = end.map(|(at, len)| &text[at + len..]);
+        Some(end.map_or(text, |(at, _)| &text[..at]))
+    })
 }
 
 fn is_advice(before: &str) -> bool {
@@ -219,21 +227,21 @@ fn objects(sentence: &str, verb: &Phrase, next: Option<usize>) -> Vec<Ref> {
     refs.into_iter().map(|l| l.what).collect()
 }
 
-/// Every phrase of [`WAITS`] and [`PRECEDES`] in a text in lower case.
+/// Every phrase of [`PHRASES`] in a text in lower case.
 fn verbs(lower: &str) -> Vec<Phrase> {
     let mut verbs: Vec<Phrase> = Vec::new();
     let attached = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     let mut before = None;
     for (start, c) in lower.char_indices() {
         let last = before.replace(c);
-        if !matches!(c, 'a' | 'b' | 'd' | 'n' | 'o' | 'r' | 'w' | '依') || (c.is_ascii() && attached(last)) {
+        if c.is_ascii() && attached(last) {
             continue;
         }
-        let phrases = WAITS.iter().map(|w| (w, true)).chain(PRECEDES.iter().map(|w| (w, false)));
-        for (words, waits) in phrases.filter(|(words, _)| lower[start..].starts_with(**words)) {
+        let Some((_, phrases)) = PHRASES.iter().find(|(letter, _)| *letter == c) else { continue };
+        for (words, waits) in phrases.iter().filter(|(words, _)| lower[start..].starts_with(words)) {
             let end = start + words.len();
             if !words.is_ascii() || !attached(lower[end..].chars().next()) {
-                verbs.push(Phrase { start, end, waits });
+                verbs.push(Phrase { start, end, waits: *waits });
             }
         }
     }
@@ -252,18 +260,20 @@ fn negated(before: &str) -> bool {
     }) || tail.iter().any(|word| word.ends_with("n't") || word.ends_with("n’t"))
 }
 
-/// What follows a phrase, up to where the sentence turns to something else.
+/// What follows a phrase, up to where the sentence turns to something else, or a bracket closes that was opened before the phrase.
 fn object(text: &str) -> &str {
-    let text = cut(text, &[" - ", " — ", " – ", "—", "→", "->", "←"]);
-    let lower = text.to_ascii_lowercase();
-    let end = ENDS.iter().filter_map(|word| lower.find(word)).min().unwrap_or(text.len());
-    let text = &text[..end];
-    // A bracket that was opened before the phrase ends the list.
-    let mut depth = 0_i32;
+    let mut depth = 0_usize;
     for (at, c) in text.char_indices() {
+        let over = match c {
+            ')' => depth == 0,
+            ' ' | '-' | '—' | '→' | '←' => turns(text, at, &DASHES) || stands(text, at, &ENDS),
+            _ => false,
+        };
+        if over {
+            return &text[..at];
+        }
         match c {
             '(' => depth += 1,
-            ')' if depth == 0 => return &text[..at],
             ')' => depth -= 1,
             _ => {}
         }
@@ -271,15 +281,22 @@ fn object(text: &str) -> &str {
     text
 }
 
-fn cut<'a>(text: &'a str, ends: &[&str]) -> &'a str {
-    // A dash between two identifiers is a range, which `located` reads; here only the separators of clauses count.
-    let end = ends
-        .iter()
-        .filter_map(|end| {
-            text.match_indices(end).map(|(at, _)| at).find(|at| !is_range(&text[at + end.len()..], &text[..*at]))
-        })
-        .min();
+/// The text up to one of these marks.
+fn cut<'a>(text: &'a str, marks: &[&str]) -> &'a str {
+    let end = text.char_indices().map(|(at, _)| at).find(|at| turns(text, *at, marks));
     &text[..end.unwrap_or(text.len())]
+}
+
+/// Whether one of these marks stands here and separates clauses: a dash between two identifiers is a range, which `located` reads.
+fn turns(text: &str, at: usize, marks: &[&str]) -> bool {
+    let clause = |after: &str| !is_range(after, &text[..at]);
+    marks.iter().any(|mark| text[at..].strip_prefix(mark).is_some_and(clause))
+}
+
+/// Whether one of these words stands here, in whatever case.
+fn stands(text: &str, at: usize, words: &[&str]) -> bool {
+    let here = &text.as_bytes()[at..];
+    words.iter().any(|word| here.get(..word.len()).is_some_and(|here| here.eq_ignore_ascii_case(word.as_bytes())))
 }
 
 fn is_range(after: &str, before: &str) -> bool {
@@ -288,8 +305,10 @@ fn is_range(after: &str, before: &str) -> bool {
 
 /// The reference that stands right before a phrase.
 fn adjacent(left: &str) -> Option<Ref> {
-    let last = located(left).pop()?;
-    left[last.end..].trim_matches([' ', '*', '`']).is_empty().then_some(last.what)
+    let left = left.trim_end_matches([' ', '*', '`']);
+    // Most words end no reference, which spares a look at all that stand before.
+    let last = left.ends_with(char::is_alphanumeric).then(|| located(left).pop()).flatten()?;
+    (last.end == left.len()).then_some(last.what)
 }
 
 /// Who is spoken of in the words before a phrase: those in an open bracket, or right before it; else tasks that are named first,
@@ -300,8 +319,7 @@ fn section_subject(left: &str) -> Vec<Ref> {
         if inside.is_empty() { last_operand(&left[..bracket]) } else { inside }
     } else {
         let (label, rest) = left.split_once(": ").unwrap_or(("", left));
-        let lower = rest.to_ascii_lowercase();
-        let end = BESIDE.iter().filter_map(|word| lower.find(word)).min().unwrap_or(rest.len());
+        let end = rest.match_indices(' ').map(|(at, _)| at).find(|at| stands(rest, *at, &BESIDE)).unwrap_or(rest.len());
         let (label, named) = (first_operand(label), first_operand(&rest[..end]));
         let tasks = named.iter().any(|l| matches!(l.what, Ref::Tasks(_)));
         if label.is_empty() || tasks { named } else { label }
@@ -347,21 +365,23 @@ fn chains(sentence: &str, refs: Vec<Located>, found: &mut Vec<Statement>) {
     const FORWARD: [&str; 7] = ["→", "->", "-->", "⇒", "=>", "─►", "➔"];
     const BACKWARD: [&str; 3] = ["←", "<-", "<--"];
     let refs = outside_remarks(sentence, refs);
+    // Each operand with the direction of the arrow before it.
     let mut operands: Vec<(Vec<Ref>, Option<bool>)> = Vec::new();
-    for (index, r) in refs.iter().enumerate() {
-        let between = index.checked_sub(1).map(|i| without_remark(&sentence[refs[i].end..r.start]));
-        match between {
-            Some(b) if is_joint(b) && !operands.is_empty() => {
-                if let Some((operand, _)) = operands.last_mut() {
-                    operand.push(r.what.clone());
-                }
-            }
-            Some(b) if FORWARD.contains(&b) => operands.push((vec![r.what.clone()], Some(true))),
-            Some(b) if BACKWARD.contains(&b) => operands.push((vec![r.what.clone()], Some(false))),
-            _ => operands.push((vec![r.what.clone()], None)),
+    let mut end = None;
+    let first = refs.first().map_or(0, |first| first.start);
+    for Located { what, start, end: next } in refs {
+        let between = end.replace(next).map(|end| without_remark(&sentence[end..start]));
+        let arrow = match between {
+            Some(between) if FORWARD.contains(&between) => Some(true),
+            Some(between) if BACKWARD.contains(&between) => Some(false),
+            _ => None,
+        };
+        match operands.last_mut() {
+            Some((operand, _)) if between.is_some_and(is_joint) => operand.push(what),
+            _ => operands.push((vec![what], arrow)),
         }
     }
-    if refs.first().is_none_or(|first| is_advice(&sentence[..first.start])) {
+    if operands.iter().all(|(_, arrow)| arrow.is_none()) || is_advice(&sentence[..first]) {
         return;
     }
     for pair in operands.windows(2) {
@@ -419,42 +439,50 @@ fn located(text: &str) -> Vec<Located> {
     found
 }
 
+/// The next word, from this place on, that may begin the name of a phase or story.
 fn next_word(text: &str, from: usize) -> Option<(usize, usize)> {
-    let plain = |bytes: &[u8], of_word: bool| {
-        bytes.iter().take_while(|b| b.is_ascii() && b.is_ascii_alphanumeric() == of_word).count()
-    };
-    // Most text is ASCII, and is looked at byte by byte.
-    let from = from + plain(&text.as_bytes()[from..], false);
-    let start = from + text[from..].find(char::is_alphanumeric)?;
-    let end = start + plain(&text.as_bytes()[start..], true);
-    let len = text[end..].find(|c: char| !c.is_alphanumeric()).map_or(text.len(), |len| end + len) - start;
-    Some((start, start + len))
+    let initial = |b: &u8| matches!(b, b'P' | b'p' | b'S' | b's' | b'F' | b'U' | b'u');
+    let mut at = from;
+    loop {
+        let start = at + text.as_bytes()[at..].iter().position(initial)?;
+        if start == from || !text[..start].ends_with(char::is_alphanumeric) {
+            let len = text[start..].find(|c: char| !c.is_alphanumeric());
+            return Some((start, len.map_or(text.len(), |len| start + len)));
+        }
+        at = start + 1;
+    }
 }
 
 /// The phases or stories named by the word at this place: `Phase 3`, `Phases 3-5`, `US1`, `User Story 2`, `Setup`.
 fn group_at(text: &str, (start, end): (usize, usize)) -> Vec<Located> {
     let word = &text[start..end];
-    if !word.starts_with(['P', 'p', 'S', 's', 'F', 'U', 'u']) {
+    let is = |names: [&str; 2]| names.iter().any(|name| word.eq_ignore_ascii_case(name));
+    let named = |name| vec![Located { what: Ref::Named(name), start, end }];
+    if is(["phase", "phases"]) {
+        numbers(text, start, end, |n| Ref::Phase(n.to_owned()))
+    } else if is(["story", "stories"]) {
+        numbers(text, start, end, |n| Ref::Story(StoryKey::from_number(n)))
+    } else if word.starts_with('S') && word.eq_ignore_ascii_case("setup") {
+        named("setup")
+    } else if word.starts_with('F') && is(["foundational", "foundation"]) {
+        named("foundational")
+    } else if stands(word, 0, &["us"]) {
+        story_keys(text, start)
+    } else {
+        Vec::new()
+    }
+}
+
+/// The story whose key stands at this place, or a range of them.
+fn story_keys(text: &str, start: usize) -> Vec<Located> {
+    let end = start + key_len(text, start);
+    let Some(key) = StoryKey::parse(&text[start..end]) else {
         return Vec::new();
-    }
-    let one = |what, end| vec![Located { what, start, end }];
-    match word.to_ascii_lowercase().as_str() {
-        "phase" | "phases" => numbers(text, start, end, |n| Ref::Phase(n.to_owned())),
-        "story" | "stories" => numbers(text, start, end, |n| Ref::Story(StoryKey::from_number(n))),
-        "setup" if word.starts_with('S') => one(Ref::Named("setup"), end),
-        "foundational" | "foundation" if word.starts_with('F') => one(Ref::Named("foundational"), end),
-        lower if lower.starts_with("us") => {
-            let end = start + key_len(text, start);
-            let Some(key) = StoryKey::parse(&text[start..end]) else {
-                return Vec::new();
-            };
-            let first = key.as_str().trim_start_matches("US").to_owned();
-            let mut found = one(Ref::Story(key), end);
-            range_end(text, &first, end, &|n| Ref::Story(StoryKey::from_number(n)), &mut found);
-            found
-        }
-        _ => Vec::new(),
-    }
+    };
+    let first = key.as_str().trim_start_matches("US").to_owned();
+    let mut found = vec![Located { what: Ref::Story(key), start, end }];
+    range_end(text, &first, end, &|n| Ref::Story(StoryKey::from_number(n)), &mut found);
+    found
 }
 
 /// Length of `US1`, `US-1` or `US1.5` at this place.

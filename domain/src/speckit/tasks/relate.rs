@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::index::Index;
 use super::prose::{Ref, Statement};
 use super::{Dependency, Group, PhaseKind, Precedence, TasksFile};
 use crate::speckit::diagnostic::Diagnostic;
-use crate::speckit::ids::{Mention, TaskId};
+use crate::speckit::ids::Mention;
 
 /// Most pairs of tasks or groups that are looked at: a statement about two ranges stands for their product.
 const MAX_PAIRS: usize = 20_000;
@@ -24,7 +25,8 @@ pub(super) struct Stated {
 /// Records all statements in the file, and returns what is wrong with them.
 pub(super) fn apply(file: &mut TasksFile, stated: Vec<Stated>) -> Vec<Diagnostic> {
     let resolver = Resolver::new(file);
-    let mut relations = Relations { file, seen: HashSet::new(), left: MAX_PAIRS };
+    let mut relations =
+        Relations { file, seen: HashSet::new(), left: MAX_PAIRS, dependencies: Vec::new(), precedences: Vec::new() };
     let mut diagnostics = Vec::new();
     for Stated { owner, line, statement } in stated {
         let (who, on) = (resolver.resolve(&statement.who, owner), resolver.resolve(&statement.on, owner));
@@ -44,6 +46,11 @@ pub(super) fn apply(file: &mut TasksFile, stated: Vec<Stated>) -> Vec<Diagnostic
             break;
         }
     }
+    let Relations { dependencies, precedences, .. } = relations;
+    for (task, dependency) in dependencies {
+        file.tasks[task].depends_on.push(dependency);
+    }
+    file.precedences = precedences;
     diagnostics
 }
 
@@ -55,7 +62,10 @@ enum Node {
 }
 
 struct Relations<'a> {
-    file: &'a mut TasksFile,
+    file: &'a TasksFile,
+    /// What is found, each dependency with the index of the task that waits.
+    dependencies: Vec<(usize, Dependency)>,
+    precedences: Vec<Precedence>,
     /// Pairs that are recorded already: who waits, and for whom.
     seen: HashSet<(Node, Node)>,
     /// How many pairs may still be looked at.
@@ -99,7 +109,7 @@ impl Relations<'_> {
                 }
                 if self.is_new(Node::Task(task), Node::Task(other)) {
                     let on = self.file.tasks[other].id.clone();
-                    self.file.tasks[task].depends_on.push(Dependency { on, line });
+                    self.dependencies.push((task, Dependency { on, line }));
                 }
             }
         }
@@ -109,7 +119,7 @@ impl Relations<'_> {
         for subject in who {
             for group in on.iter().filter(|group| *group != subject) {
                 if self.left > 0 && self.is_new(Node::Group(subject.clone()), Node::Group(group.clone())) {
-                    self.file.precedences.push(Precedence { subject: subject.clone(), on: group.clone(), line });
+                    self.precedences.push(Precedence { subject: subject.clone(), on: group.clone(), line });
                 }
             }
         }
@@ -130,29 +140,19 @@ struct Resolved {
 }
 
 /// Finds tasks and phases by the names that prose gives them.
-struct Resolver {
-    /// Task identifiers in natural order.
-    sorted: Vec<(TaskId, usize)>,
-    numbers: HashMap<String, usize>,
+struct Resolver<'a> {
+    index: Index<'a>,
+    numbers: HashMap<&'a str, usize>,
     named: HashMap<&'static str, usize>,
 }
 
-impl Resolver {
-    fn new(file: &TasksFile) -> Self {
-        let mut index: HashMap<&TaskId, usize> = HashMap::new();
-        for (at, task) in file.tasks.iter().enumerate() {
-            for id in &task.also {
-                index.entry(id).or_insert(at);
-            }
-            index.insert(&task.id, at);
-        }
-        let mut sorted: Vec<(TaskId, usize)> = index.into_iter().map(|(id, at)| (id.clone(), at)).collect();
-        sorted.sort();
+impl<'a> Resolver<'a> {
+    fn new(file: &'a TasksFile) -> Self {
         let mut numbers = HashMap::new();
         let mut named = HashMap::new();
         for (at, phase) in file.phases.iter().enumerate() {
             if let Some(number) = &phase.number {
-                numbers.entry(number.clone()).or_insert(at);
+                numbers.entry(number.as_str()).or_insert(at);
             }
             let name = match phase.kind {
                 PhaseKind::Setup => "setup",
@@ -161,18 +161,19 @@ impl Resolver {
             };
             named.entry(name).or_insert(at);
         }
-        Self { sorted, numbers, named }
+        Self { index: Index::new(file), numbers, named }
     }
 
     fn resolve(&self, refs: &[Ref], owner: Option<usize>) -> Resolved {
+        let phase = |index: Option<&usize>| index.copied().map(Group::Phase);
         let mut resolved = Resolved::default();
         for what in refs {
             match what {
                 Ref::Itself => resolved.tasks.extend(owner),
                 Ref::Tasks(mention) if resolved.tasks.len() < MAX_PAIRS => self.mention(mention, &mut resolved),
                 Ref::Tasks(_) => {}
-                Ref::Phase(number) => resolved.groups.extend(self.numbers.get(number).map(|p| Group::Phase(*p))),
-                Ref::Named(name) => resolved.groups.extend(self.named.get(name).map(|p| Group::Phase(*p))),
+                Ref::Phase(number) => resolved.groups.extend(phase(self.numbers.get(number.as_str()))),
+                Ref::Named(name) => resolved.groups.extend(phase(self.named.get(name))),
                 Ref::Story(key) => resolved.groups.push(Group::Story(key.clone())),
             }
         }
@@ -185,14 +186,11 @@ impl Resolver {
     }
 
     fn mention(&self, mention: &Mention, resolved: &mut Resolved) {
-        // A range takes what there is between its ends.
-        let from = self.sorted.partition_point(|(id, _)| *id < mention.first);
-        let named = self.sorted[from..].iter().take_while(|(id, _)| mention.covers(id));
-        let known: Vec<usize> = named.map(|(_, at)| *at).collect();
-        if known.is_empty() {
+        let before = resolved.tasks.len();
+        resolved.tasks.extend(self.index.covered(mention));
+        if resolved.tasks.len() == before {
             let last = mention.last.as_ref().map(|l| format!("–{l}")).unwrap_or_default();
             resolved.unknown.push(format!("{}{last}", mention.first));
         }
-        resolved.tasks.extend(known);
     }
 }
