@@ -136,13 +136,17 @@ pub async fn diff(cluster: &Cluster, options: &Diff) -> Result<ExitCode> {
         bail!("nothing of {:?} {} was approved yet; name two revisions: enact history", subject.kind, subject.name);
     }
     let (before, after) = futures::try_join!(text(cluster, subject, old), text(cluster, subject, new))?;
+    let named = |which: &str, text: &str| format!("{which} ({})", content(subject.kind, text).short());
     note(&format!("{} → {}", named(old, &before), named(new, &after)));
     terminal::print(&difference(&before, &after, Paint::of(&io::stdout())))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn named(which: &str, text: &str) -> String {
-    format!("{which} ({})", Digest::of_bytes(text.as_bytes()).short())
+/// The digest of the content that a text shows. A plan's is canonical JSON, which was made readable.
+fn content(kind: SubjectKind, text: &str) -> Digest {
+    let json = || serde_json::from_str(text).and_then(|value: Value| Digest::of_json(&value)).ok();
+    let of_plan = (kind == SubjectKind::Plan).then(json).flatten();
+    of_plan.unwrap_or_else(|| Digest::of_bytes(text.as_bytes()))
 }
 
 /// How two texts differ, section by section, with nothing in it that a terminal would obey.
@@ -231,4 +235,19 @@ async fn digest(cluster: &Cluster, subject: &Subject, which: &str) -> Result<Str
             format!("the operator has not read {:?} {} as it is now; try again in a moment", subject.kind, subject.name)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_is_called_by_the_digest_of_its_content_however_it_is_shown() {
+        let canonical = r#"{"agentRef":{"name":"a"},"tasks":[{"id":"T001","title":"one"}]}"#;
+        let shown = readable(canonical).unwrap();
+        assert_ne!(shown, canonical);
+        assert_eq!(content(SubjectKind::Plan, &shown), Digest::of_bytes(canonical.as_bytes()));
+        assert_eq!(content(SubjectKind::Specification, "# A"), Digest::of_bytes(b"# A"));
+        assert_eq!(content(SubjectKind::Plan, "no JSON"), Digest::of_bytes(b"no JSON"));
+    }
 }

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use enact_crds::plan::{Phase, Stale};
 use enact_crds::{Plan, Specification};
 use enact_domain::names::{ANNOTATION_KEEP, ANNOTATION_REDO};
-use enact_e2e::documents::inline;
+use enact_e2e::documents::{holds, inline};
 use enact_e2e::people::Person;
 use enact_e2e::work::scripted_plan;
 use enact_e2e::{PATIENCE, Stage, on_stage};
@@ -86,8 +86,9 @@ fn what_a_newer_revision_concerns_is_done_again_and_the_rest_stays() {
         let decide = |annotation: &str, digest: &str| {
             dana.kubectl(&["annotate", "plan", "keys", "--overwrite", &format!("{annotation}={digest}")])
         };
-        // A decision about another revision is none about this one.
-        decide(ANNOTATION_REDO, &first)?;
+        // Whoever has another revision before their eyes is told so.
+        let refused = decide(ANNOTATION_REDO, &first).err().context("it is a decision about another revision")?;
+        holds(&format!("{refused:#}"), &[&first, &newer, "status.stale", "enact redo plan/keys"])?;
         decide(ANNOTATION_REDO, &newer)?;
         follows(&stage, &newer).await?;
         attempts(&stage, [1, 2, 1]).await?;
