@@ -39,6 +39,7 @@ impl Stage {
         let config = Config::infer().await.context("KUBECONFIG names no cluster; run `cargo xtask test cluster`")?;
         let stage = Self { name: format!("e2e-{name}"), client: Client::try_from(config)? };
         stage.clear().await?;
+        stage.forget()?;
         stage.apply(&stage.tenant(more)).await?;
         stage
             .await_condition::<Tenant>(Api::all(stage.client.clone()), &stage.name, "Ready", |t| {
@@ -69,6 +70,18 @@ impl Stage {
             gone(&namespaces, &name).await.with_context(|| format!("namespace {name} does not go"))?;
         }
         Ok(())
+    }
+
+    /// Takes away what the record holds of an earlier run: a document's history is that of all objects of its name.
+    fn forget(&self) -> Result<()> {
+        let tables = "select t.table_name from information_schema.tables t join information_schema.columns c \
+            using (table_schema, table_name) where table_schema = 'enact' and table_type = 'BASE TABLE' and column_name = 'tenant_id' \
+            order by t.table_name = 'contents'";
+        let delete = format!("delete from enact.%I where tenant_id = ''{}''", self.name);
+        let every = format!(
+            "do $do$ declare t text; begin for t in {tables} loop execute format('{delete}', t); end loop; end $do$"
+        );
+        psql(&format!("set enact.tenant = '{}'; {every}", self.name)).map(drop)
     }
 
     /// Objects of a kind in the stage's namespace.
@@ -248,11 +261,8 @@ impl Stage {
     /// # Errors
     /// When Postgres refuses it.
     pub fn record(&self, query: &str) -> Result<Vec<String>> {
-        let sql = format!("set enact.tenant = '{}'; set role enact_app; {query}", self.name);
-        let psql =
-            "PGPASSWORD=$POSTGRES_PASSWORD exec psql -qAt --host=127.0.0.1 --username=enact --dbname=enact -c \"$0\"";
-        let there = ["--namespace", "enact-system", "statefulset/enact-postgres", "--"];
-        Ok(exec(&[&there[..], &["sh", "-c", psql, &sql]].concat())?.lines().map(str::to_owned).collect())
+        let told = psql(&format!("set enact.tenant = '{}'; set role enact_app; {query}", self.name))?;
+        Ok(told.lines().map(str::to_owned).collect())
     }
 
     /// Runs the command line tool in the stage's namespace.
@@ -262,6 +272,14 @@ impl Stage {
     pub fn enact(&self, args: &[&str]) -> Result<String> {
         run(program("enact")?.args(args).args(["--namespace", &self.name]))
     }
+}
+
+/// What the record's Postgres answers its owner.
+fn psql(sql: &str) -> Result<String> {
+    let psql =
+        "PGPASSWORD=$POSTGRES_PASSWORD exec psql -qAt --host=127.0.0.1 --username=enact --dbname=enact -c \"$0\"";
+    let there = ["--namespace", "enact-system", "statefulset/enact-postgres", "--"];
+    exec(&[&there[..], &["sh", "-c", psql, sql]].concat())
 }
 
 /// The objects of a YAML text; empty documents are none.

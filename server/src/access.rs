@@ -8,9 +8,9 @@ use enact_domain::digest::Digest;
 use enact_domain::names::{GROUP, READER};
 use enact_domain::record::Kind as Subject;
 use k8s_openapi::api::authorization::v1::ResourceAttributes;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, in_time};
 use crate::problem::{Kind, Problem};
 use crate::token::Token;
 
@@ -61,11 +61,7 @@ impl Access {
         if let Some(reader) = self.remembered(&key) {
             return Ok(reader);
         }
-        let asked = timeout(self.patience, self.ask(token, wanted)).await.unwrap_or_else(|_| {
-            tracing::warn!("the API server did not answer in time");
-            Err(Problem::new(Kind::Unavailable, "the API server does not answer about the reader in time; try again"))
-        });
-        let reader = asked?;
+        let reader = in_time(self.patience, "reader", self.ask(token, wanted)).await?;
         self.remember(key, &reader);
         Ok(reader)
     }

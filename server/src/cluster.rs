@@ -1,5 +1,8 @@
 //! The API server, asked about tokens, rights and namespaces.
 
+use std::future::Future;
+use std::time::Duration;
+
 use enact_domain::names::{DEFAULT_TENANT, LABEL_TENANT, PUSH_SECRET, RESULT_AUDIENCE};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus, UserInfo};
 use k8s_openapi::api::authorization::v1::{
@@ -9,6 +12,7 @@ use k8s_openapi::api::authorization::v1::{
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
+use tokio::time::timeout;
 use warp::http::{Request, header};
 
 use crate::problem::{Kind, Problem};
@@ -127,6 +131,19 @@ impl Cluster {
         let found = found.map(|namespace| namespace.metadata);
         Ok(found.and_then(|meta| tenant(namespace, &meta, &self.default_namespaces).map(str::to_owned)))
     }
+}
+
+/// What the API server says, if it says it within `patience`; `about` whom it is asked.
+pub(crate) async fn in_time<T>(
+    patience: Duration,
+    about: &str,
+    asked: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, Problem> {
+    timeout(patience, asked).await.unwrap_or_else(|_| {
+        tracing::warn!("the API server did not answer in time");
+        let why = format!("the API server does not answer about the {about} in time; try again");
+        Err(Problem::new(Kind::Unavailable, why))
+    })
 }
 
 /// The user of a token that is good, and good for this server.

@@ -8,14 +8,13 @@ use bytes::Buf;
 use enact_domain::assignment::{AttemptResult, MAX_RESULT_BYTES};
 use enact_store::{Class, Delivered, Delivery, Store, StoreError};
 use futures::Stream;
-use tokio::time::timeout;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 use warp::http::{HeaderMap, StatusCode, header};
 use warp::reply::{Reply, Response};
 
 use crate::body::{Body, too_large};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, in_time};
 use crate::identity::Worker;
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
@@ -124,10 +123,7 @@ impl Intake {
     /// What the API server says of a sender, if it says it in time.
     pub(crate) async fn within<T>(&self, asked: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
         let _permit = self.turnstile.stranger().await?;
-        timeout(self.times.identify, asked).await.unwrap_or_else(|_| {
-            tracing::warn!("the API server did not answer in time");
-            Err(Problem::new(Kind::Unavailable, "the API server does not answer about the pod in time; try again"))
-        })
+        in_time(self.times.identify, "pod", asked).await
     }
 
     async fn keep(&self, worker: Worker, result: AttemptResult) -> Result<Taken, Problem> {

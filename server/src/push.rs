@@ -8,12 +8,11 @@ use enact_domain::names::{PUSH_SECRET, is_label};
 use enact_domain::push::{Push, PushError};
 use enact_store::Store;
 use futures::Stream;
-use tokio::time::timeout;
 use warp::http::{HeaderMap, StatusCode};
 use warp::reply::{Reply, Response};
 
 use crate::body::Body;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, in_time};
 use crate::intake::{Times, check_headers, malformed, unstored};
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
@@ -79,11 +78,7 @@ impl Pushes {
         check_headers(headers, "application/json", MAX_PUSH_BYTES)?;
         let proof = Proof::of(headers)?;
         let _place = self.turnstile.stranger().await?;
-        let secrets =
-            timeout(self.times.identify, self.cluster.push_secrets(namespace)).await.unwrap_or_else(|_| {
-                tracing::warn!("the API server did not answer in time");
-                Err(Problem::new(Kind::Unavailable, "the API server does not answer in time; try again"))
-            })?;
+        let secrets = in_time(self.times.identify, "secret", self.cluster.push_secrets(namespace)).await?;
         let refused = || {
             let why = format!(
                 "nothing proves that this comes from the forge of namespace {namespace}: its webhook and the Secret {PUSH_SECRET} of the \
