@@ -136,6 +136,8 @@ fn tags_may_stand_in_any_order_and_name_several_stories() {
     let cross = one("- [ ] T001 [RED] [US1 / cross-cutting] Hang it [P]");
     assert!(cross.parallel);
     assert_eq!(cross.tags, ["RED", "cross-cutting"]);
+    let module = one("- [ ] T001 [MODULE:auth] [FR1] [Test] Hang it");
+    assert_eq!((module.tags.join(" ").as_str(), module.title.as_str()), ("MODULE:auth FR1 Test", "Hang it"));
     let linked = one("- [ ] T001 [the door](docs/door.md) must be hung");
     assert_eq!((linked.tags.len(), linked.title.as_str()), (0, "[the door](docs/door.md) must be hung"));
 }
