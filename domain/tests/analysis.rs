@@ -1,8 +1,11 @@
 //! What analysis says about documents, and what it leaves unsaid.
 
+#[path = "support/stopwatch.rs"]
+mod stopwatch;
+
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use enact_domain::analysis::{
     self, Category, Counts, Evidence, Finding, MAX_FINDINGS, MAX_QUESTIONS, Origin, RULES, Report, Severity, Shared,
@@ -10,6 +13,7 @@ use enact_domain::analysis::{
 };
 use enact_domain::speckit::spec::Spec;
 use enact_domain::speckit::{Parsed, constitution, spec};
+use stopwatch::Stopwatch;
 
 const GOOD: &str = include_str!("analysis/good.md");
 const BAD: &str = include_str!("analysis/bad.md");
@@ -392,7 +396,7 @@ fn hostile_documents_cost_no_more_than_their_size() {
         let parsed = parsed(&with_requirements(&format!("- **FR-001**: The door MUST be {filled}\n")));
         let principles = format!("# C\n\n## Core Principles\n\n### I. A\n\nDoors MUST {filled}\n");
         let principles = constitution::parse(principles.as_bytes());
-        let began = Instant::now();
+        let began = Stopwatch::start();
         let report = analysis::specification(&parsed);
         let asked = analysis::questions(&parsed, &report);
         let found = analysis::constitution(&principles).findings.len();
