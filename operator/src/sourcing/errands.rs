@@ -1,6 +1,6 @@
 //! The pods that fetch or draft documents: which there are, how they ended, and how many a tenant may have.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use enact_crds::common::Resources;
@@ -95,8 +95,8 @@ pub struct Errands {
     starting: Mutex<HashMap<Place, (String, Role)>>,
     /// By the UID of the object whose document it is.
     looks: Mutex<HashMap<String, super::git::Look>>,
-    /// UIDs of the objects whose repository was pushed to since the last look began.
-    pushed: Mutex<HashSet<String>>,
+    /// How often each object's repository was pushed to, by UID, since a look saw all that was pushed.
+    pushes: Mutex<HashMap<String, u64>>,
 }
 
 impl Errands {
@@ -160,17 +160,20 @@ impl Errands {
 
     /// Remembers that a subject's repository was pushed to.
     pub fn push(&self, uid: &str) {
-        lock(&self.pushed).insert(uid.to_owned());
+        *lock(&self.pushes).entry(uid.to_owned()).or_default() += 1;
     }
 
-    /// Whether a subject's repository was pushed to since this was last forgotten.
-    pub fn is_pushed(&self, uid: &str) -> bool {
-        lock(&self.pushed).contains(uid)
+    /// How many pushes to a subject's repository no look has seen.
+    pub fn pushes(&self, uid: &str) -> u64 {
+        lock(&self.pushes).get(uid).copied().unwrap_or_default()
     }
 
-    /// Forgets pushes to a subject's repository.
-    pub fn forget_push(&self, uid: &str) {
-        lock(&self.pushed).remove(uid);
+    /// Forgets so many pushes to a subject's repository, unless there were more meanwhile.
+    pub fn saw_pushes(&self, uid: &str, seen: u64) {
+        let mut pushes = lock(&self.pushes);
+        if pushes.get(uid) == Some(&seen) {
+            pushes.remove(uid);
+        }
     }
 
     /// What is known of the looks at a subject's repository.

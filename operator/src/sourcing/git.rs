@@ -219,10 +219,10 @@ impl Looking<'_> {
         // A commit stays what it is.
         let fixed = self.known().is_some_and(|commit| commit == self.git.revision.to_ascii_lowercase());
         if fixed && self.status.problem.is_none() {
-            self.ctx.errands.forget_push(&self.subject.uid);
+            self.ctx.errands.saw_pushes(&self.subject.uid, self.pushes());
             return Due::Never;
         }
-        if self.ctx.errands.is_pushed(&self.subject.uid) {
+        if self.pushes() > 0 {
             return Due::Now;
         }
         let next = match self.before() {
@@ -245,6 +245,10 @@ impl Looking<'_> {
         asked.is_some() && asked != self.status.observed_reconcile_at.as_ref()
     }
 
+    fn pushes(&self) -> u64 {
+        self.ctx.errands.pushes(&self.subject.uid)
+    }
+
     /// Has a pod look at the repository; when to look again at what it came to.
     async fn look(&mut self, name: String) -> Result<Option<Millis>, Error> {
         let asked = self.subject.reconcile_at.clone().filter(|_| self.asks());
@@ -252,20 +256,17 @@ impl Looking<'_> {
         let (failures, seen) = before.as_ref().map_or((0, false), |look| (look.failures, look.seen));
         let look = |pod, failures, next, asked| Look { key: self.key.clone(), pod, seen, failures, next, asked };
         // Before the pod is there: a push that is told from now on may be one that it does not see.
-        let pushed = self.ctx.errands.is_pushed(&self.subject.uid);
-        self.ctx.errands.forget_push(&self.subject.uid);
+        let pushes = self.pushes();
         let refused = match self.pod(name) {
             Ok(pod) => match errands::start(self.ctx, &self.member, Role::Fetch, &pod).await? {
                 Started::Yes => {
+                    self.ctx.errands.saw_pushes(&self.subject.uid, pushes);
                     // If the pod vanishes, there is another one soon.
                     let next = self.after(failures.max(1));
                     self.remember(look(before.and_then(|look| look.pod), failures, next, asked));
                     return Ok(Some(self.now.plus_seconds(WATCH_SECONDS)));
                 }
                 Started::NoRoom => {
-                    if pushed {
-                        self.ctx.errands.push(&self.subject.uid);
-                    }
                     let wait = jittered(&self.subject.uid, ROOM_SECONDS);
                     return Ok(Some(Millis(self.now.0 + wait)));
                 }
@@ -273,6 +274,7 @@ impl Looking<'_> {
             },
             Err(why) => why,
         };
+        self.ctx.errands.saw_pushes(&self.subject.uid, pushes);
         let next = self.after(failures + 1);
         self.remember(look(None, failures + 1, next, None));
         self.status.problem = Some(refused);

@@ -153,6 +153,20 @@ async fn a_push_is_looked_at_at_once_and_once() {
 }
 
 #[tokio::test]
+async fn a_push_outlives_a_failure_of_the_api_server() {
+    let mut scene = read().await;
+    scene.pushed("ns", "shop", "main");
+    scene.bench.api.refuse("POST pods", 500, "etcd is slow");
+    let subject = Subject::of(&scene.object, scene.observed);
+    let source = scene.object.spec.source.clone();
+    let failed = content(&scene.bench.ctx, &subject, source.as_ref(), scene.status.as_ref(), None).await;
+    assert!(failed.is_err(), "the reconcile is tried again");
+    scene.bench.api.relent();
+    scene.look().await;
+    assert_eq!(scene.pods(), 1, "and looks then");
+}
+
+#[tokio::test]
 async fn a_push_waits_for_room() {
     let mut scene = read().await;
     let cart = scene.object.clone();
