@@ -67,7 +67,7 @@ pub trait Document:
     /// Where the document comes from.
     fn source(&self) -> Option<&Source>;
     /// How an agent drafts the document, when somebody asked for that.
-    fn drafter(&self, _ctx: &Context) -> Option<Drafter<'_>> {
+    fn drafter(&self) -> Option<Drafter<'_>> {
         None
     }
     /// The status with what it says of the drafting.

@@ -82,7 +82,7 @@ pub async fn observe<D: Document>(object: &D, ctx: &Context) -> Result<Observed<
     let place = Place { namespace, tenant };
     let mut targets = object.targets(ctx, &place).await?;
     targets.push(Target::namespace(&place.namespace));
-    targets.extend(sourcing::targets(&place.namespace, object.source(), object.drafter(ctx).map(|d| d.drafting)));
+    targets.extend(sourcing::targets(&place.namespace, object.source(), object.drafter().map(|d| d.drafting)));
     D::referrers(&ctx.references).set(object, targets);
 
     let (found, sourcing) = source::read(object, ctx).await?;

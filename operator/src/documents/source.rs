@@ -50,8 +50,7 @@ pub struct Sourcing {
 pub async fn read<D: Document>(object: &D, ctx: &Context) -> Result<(Result<Found, Missing>, Sourcing), Error> {
     let standing = object.status().map(Shared::standing).unwrap_or_default();
     let subject = Subject::of(object, standing.observed_generation);
-    let sourced =
-        sourcing::content(ctx, &subject, object.source(), standing.source.as_ref(), object.drafter(ctx)).await?;
+    let sourced = sourcing::content(ctx, &subject, object.source(), standing.source.as_ref(), object.drafter()).await?;
     let origin = match (&sourced.status, &sourced.draft) {
         (Some(source), _) => Origin::Git(source.commit.clone().unwrap_or_default()),
         (None, Some(_)) => Origin::Draft,

@@ -20,6 +20,7 @@ use super::{Drafter, Missing, Sourced, Subject, member, server};
 use crate::context::{Context, Membership, lookup};
 use crate::documents::law::{self, Law};
 use crate::documents::obstacle::Obstacle;
+use crate::documents::specification::bound_by;
 use crate::error::Error;
 use crate::task::pod::{self, Frame};
 
@@ -69,7 +70,7 @@ pub async fn content(ctx: &Context, subject: &Subject, drafter: &Drafter<'_>) ->
         // The record lost it.
         draft = DraftStatus { request: draft.request, ..DraftStatus::default() };
     }
-    match law::of(ctx, &drafter.chain).await? {
+    match law::of(ctx, &bound_by(ctx, &subject.namespace, drafter.constitution)).await? {
         Ok(law) => Desk { ctx, subject, drafter, member, now: ctx.now(), law }.go_on(draft).await,
         Err(Obstacle { reason, message, .. }) => Ok(stays(Missing::waiting(reason, message))),
     }

@@ -12,7 +12,7 @@ pub mod push;
 #[cfg(test)]
 mod tests;
 
-use enact_crds::common::ConfigMapKey;
+use enact_crds::common::{ConfigMapKey, LocalRef};
 use enact_crds::document::{Source, SourceStatus};
 use enact_crds::specification::{DraftStatus, Drafting};
 use enact_crds::{Agent, Plan};
@@ -25,7 +25,6 @@ use kube::api::Api;
 use kube::{Resource, ResourceExt as _};
 
 use crate::context::{Context, Membership};
-use crate::documents::law::Chain;
 use crate::error::Error;
 use crate::references::Target;
 use crate::task::build::controlled_by;
@@ -58,14 +57,14 @@ impl Subject {
 }
 
 /// How a document is drafted when there is no source.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Drafter<'a> {
     /// What is wanted, in a person's words.
     pub request: &'a str,
     /// Who drafts, and how often.
     pub drafting: &'a Drafting,
-    /// The constitutions that bind the document.
-    pub chain: Chain,
+    /// The constitution that the document names.
+    pub constitution: Option<&'a LocalRef>,
     /// How the drafting stands by the object's status.
     pub known: Option<&'a DraftStatus>,
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use enact_crds::approval::SubjectKind;
-use enact_crds::common::{ApprovalPolicy, NamespacedRef};
+use enact_crds::common::{ApprovalPolicy, LocalRef, NamespacedRef};
 use enact_crds::document::{MAX_QUESTIONS, Question, Source};
 use enact_crds::specification::DraftStatus;
 use enact_crds::{Specification, SpecificationStatus};
@@ -74,8 +74,12 @@ impl Facts {
 
 /// The constitutions that bind a specification of this namespace.
 pub fn chain(ctx: &Context, namespace: &str, specification: Option<&Specification>) -> Chain {
-    let named = specification.and_then(|s| s.spec.constitution_ref.as_ref()).map(|r| law::at(namespace, &r.name));
-    law::chain(ctx, namespace, None, named, "spec.constitutionRef")
+    bound_by(ctx, namespace, specification.and_then(|s| s.spec.constitution_ref.as_ref()))
+}
+
+/// The constitutions that bind a specification of this namespace that names this one.
+pub fn bound_by(ctx: &Context, namespace: &str, named: Option<&LocalRef>) -> Chain {
+    law::chain(ctx, namespace, None, named.map(|r| law::at(namespace, &r.name)), "spec.constitutionRef")
 }
 
 /// What a specification breaks of its law: the rules that are for it, and principles that it contradicts.
@@ -104,11 +108,11 @@ impl Document for Specification {
         self.spec.source.as_ref()
     }
 
-    fn drafter(&self, ctx: &Context) -> Option<Drafter<'_>> {
+    fn drafter(&self) -> Option<Drafter<'_>> {
         Some(Drafter {
             request: self.spec.request.as_deref()?,
             drafting: self.spec.drafting.as_ref()?,
-            chain: chain(ctx, &self.namespace().unwrap_or_default(), Some(self)),
+            constitution: self.spec.constitution_ref.as_ref(),
             known: self.status.as_ref().and_then(|status| status.draft.as_ref()),
         })
     }

@@ -12,7 +12,6 @@ use enact_domain::push::Push;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::documents::specification;
 use crate::testing::Bench;
 
 const GOOD: &str = "# Feature Specification: Cart\n\n## User Scenarios & Testing\n\n### User Story 1 - Fill it (Priority: P1)\n\nText.\n\n\
@@ -56,7 +55,7 @@ impl Scene {
         let drafter = spec.request.as_deref().zip(spec.drafting.as_ref()).map(|(request, drafting)| Drafter {
             request,
             drafting,
-            chain: specification::chain(&self.bench.ctx, "ns", Some(&self.object)),
+            constitution: spec.constitution_ref.as_ref(),
             known: self.draft.as_ref(),
         });
         let subject = Subject::of(&self.object, self.observed);
