@@ -70,6 +70,6 @@ where
 pub fn too_large(limit: usize) -> Problem {
     Problem::new(
         Kind::TooLarge,
-        format!("a body has at most {limit} bytes; shorten the transcript, or divide the document"),
+        format!("a body has at most {limit} bytes; shorten the transcript, or divide the document or the push"),
     )
 }

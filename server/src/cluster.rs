@@ -140,7 +140,7 @@ pub(crate) async fn in_time<T>(
     asked: impl Future<Output = Result<T, Problem>>,
 ) -> Result<T, Problem> {
     timeout(patience, asked).await.unwrap_or_else(|_| {
-        tracing::warn!("the API server did not answer in time");
+        tracing::warn!(about, "the API server did not answer in time");
         let why = format!("the API server does not answer about the {about} in time; try again");
         Err(Problem::new(Kind::Unavailable, why))
     })

@@ -1,13 +1,14 @@
 //! Taking a forge's word that a repository was pushed to.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Buf;
 use enact_domain::names::{PUSH_SECRET, is_label};
 use enact_domain::push::{Push, PushError};
 use enact_store::Store;
 use futures::Stream;
+use tracing::Instrument as _;
 use warp::http::{HeaderMap, StatusCode};
 use warp::reply::{Reply, Response};
 
@@ -50,21 +51,24 @@ impl Pushes {
         S: Stream<Item = Result<B, E>> + Unpin,
         B: Buf,
     {
-        let mut body = Body::new(body);
-        let outcome = self.hear(namespace, &headers, &mut body).await;
-        if outcome.is_err() {
-            body.discard().await;
-        }
-        let word = outcome.as_ref().map_or_else(|problem| problem.kind.as_str(), |()| "told");
         let known = if is_label(namespace) { namespace } else { "" };
-        tracing::info!(outcome = word, namespace = known, "push");
-        match outcome {
-            Ok(()) => {
-                let answer = warp::reply::json(&serde_json::json!({ "outcome": "told" }));
-                warp::reply::with_status(answer, StatusCode::ACCEPTED).into_response()
+        let take = async {
+            let (begun, mut body) = (Instant::now(), Body::new(body));
+            let outcome = self.hear(namespace, &headers, &mut body).await;
+            if outcome.is_err() {
+                body.discard().await;
             }
-            Err(problem) => problem.into_response(),
-        }
+            let word = outcome.as_ref().map_or_else(|problem| problem.kind.as_str(), |()| "told");
+            tracing::info!(outcome = word, milliseconds = begun.elapsed().as_millis(), "push");
+            match outcome {
+                Ok(()) => {
+                    let answer = warp::reply::json(&serde_json::json!({ "outcome": "told" }));
+                    warp::reply::with_status(answer, StatusCode::ACCEPTED).into_response()
+                }
+                Err(problem) => problem.into_response(),
+            }
+        };
+        take.instrument(tracing::info_span!("push", namespace = known)).await
     }
 
     async fn hear<S, B, E>(&self, namespace: &str, headers: &HeaderMap, body: &mut Body<S>) -> Result<(), Problem>
