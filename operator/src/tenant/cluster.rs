@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use enact_crds::convert;
 use enact_domain::names::LABEL_TENANT;
 use enact_domain::time::Millis;
 use k8s_openapi::api::core::v1::Namespace;
@@ -60,6 +61,8 @@ pub struct ObjectEntry {
     pub content: Value,
     /// Whether it is in force: a ResourceQuota is when its present bounds were counted, and until then refuses whatever it bounds.
     pub in_force: bool,
+    /// When a ResourceQuota was made that the cluster counted without some of the kinds that it bounds.
+    pub half_counted: Option<Millis>,
 }
 
 /// Namespaces, and our objects in them.
@@ -136,16 +139,35 @@ fn entry(kind: Kind, object: &DynamicObject) -> Option<ObjectEntry> {
         uid: object.uid().unwrap_or_default(),
         tenant: object.labels().get(LABEL_TENANT).cloned(),
         content: kind.content(object),
-        in_force: kind != Kind::ResourceQuota || is_counted(object),
+        in_force: kind != Kind::ResourceQuota || counted(object) == Counted::Whole,
+        half_counted: (kind == Kind::ResourceQuota && counted(object) == Counted::Half)
+            .then(|| object.creation_timestamp().map(|at| convert::millis(&at)))
+            .flatten(),
     })
 }
 
-/// Whether the cluster enforces a quota as it is written and counted everything that it bounds. Kinds of custom resources that are new to
-/// the cluster are counted up to half a minute after the others; until then the quota refuses every object of them.
-fn is_counted(quota: &DynamicObject) -> bool {
+/// How far the cluster has counted what a quota bounds.
+#[derive(PartialEq)]
+enum Counted {
+    /// Not as it is written now.
+    Not,
+    /// Without some kinds: the quota refuses every object of them.
+    Half,
+    /// All of it.
+    Whole,
+}
+
+/// How far a quota is counted. Kinds of custom resources are known to the cluster's quota controller up to half a minute after they are
+/// defined.
+fn counted(quota: &DynamicObject) -> Counted {
     let at = |pointer| quota.data.pointer(pointer).and_then(Value::as_object);
     let (wanted, hard, used) = (at("/spec/hard"), at("/status/hard"), at("/status/used"));
-    hard == wanted && wanted.into_iter().flatten().all(|(what, _)| used.is_some_and(|used| used.contains_key(what)))
+    let has = |what: &String| used.is_some_and(|used| used.contains_key(what));
+    match wanted {
+        _ if hard != wanted => Counted::Not,
+        Some(wanted) if !wanted.keys().all(has) => Counted::Half,
+        _ => Counted::Whole,
+    }
 }
 
 /// Keeps the namespaces current, and has everything looked at again in one that changed.

@@ -10,6 +10,10 @@ use super::objects::{Kind, Wanted, same};
 use super::observe::{Observed, Place, tenant_label};
 use super::validate::{Problem, Valid};
 
+/// Milliseconds after which the cluster knows the kinds of custom resources that were defined when a quota was made: its quota controller looks
+/// for new ones every 30 s.
+const RECOUNT_MILLIS: u64 = 35_000;
+
 /// One thing to do in a namespace. Steps are taken in order, each only when the one before succeeded.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
@@ -86,12 +90,12 @@ pub fn decide(seen: &Observed, valid: &Valid) -> Decision {
             Vec::new()
         } else if place.listed {
             namespaces += u32::from(valid.problem.is_none() || held);
-            if valid.problem.is_none() { settle(&seen.tenant, name, place, valid) } else { Vec::new() }
+            if valid.problem.is_none() { settle(seen, name, place, valid) } else { Vec::new() }
         } else if place.unfinished.is_empty() {
             release(place)
         } else {
             problems.push(in_use(name, place));
-            settle(&seen.tenant, name, place, valid)
+            settle(seen, name, place, valid)
         };
         if !todo.is_empty() {
             steps.insert(name.clone(), todo);
@@ -135,7 +139,7 @@ fn leave_all(seen: &Observed, valid: &Valid) -> Decision {
     let busy = held().find(|(_, place)| !place.unfinished.is_empty());
     let steps = held().filter(standing).filter_map(|(name, place)| {
         // While work goes on, it goes on under the same bounds.
-        let todo = if busy.is_some() { settle(&seen.tenant, name, place, valid) } else { release(place) };
+        let todo = if busy.is_some() { settle(seen, name, place, valid) } else { release(place) };
         (!todo.is_empty()).then(|| (name.clone(), todo))
     });
     let steps = if busy.is_some() && valid.problem.is_some() { BTreeMap::new() } else { steps.collect() };
@@ -163,18 +167,31 @@ fn plans(namespace: &str, place: &Place) -> String {
 }
 
 /// What is missing or different in a namespace that is the tenant's, or is to be.
-fn settle(tenant: &str, namespace: &str, place: &Place, valid: &Valid) -> Vec<Step> {
+fn settle(seen: &Observed, namespace: &str, place: &Place, valid: &Valid) -> Vec<Step> {
+    let tenant = &seen.tenant;
     let mut steps = Vec::new();
     if place.namespace.is_none() {
         steps.push(Step::Create(valid.wanted.labels.clone()));
     }
-    steps.extend(contents(tenant, namespace, &place.objects, &valid.wanted));
+    let mut objects = contents(tenant, namespace, &place.objects, &valid.wanted);
+    if objects.is_empty() {
+        objects = recount(seen, namespace, place, valid);
+    }
+    steps.extend(objects);
     let mut labels = valid.wanted.labels.clone();
     labels.extend([tenant_label(tenant)]);
     if place.namespace.as_ref().is_none_or(|n| n.labels != labels) {
         steps.push(Step::Label(labels));
     }
     steps
+}
+
+/// Makes a quota anew that the cluster counted before it knew all kinds: by itself it counts the others at its next round, some minutes later.
+fn recount(seen: &Observed, namespace: &str, place: &Place, valid: &Valid) -> Vec<Step> {
+    let kind = Kind::ResourceQuota;
+    let stuck = |quota: &&ObjectEntry| quota.half_counted.is_some_and(|made| seen.now.since(made) > RECOUNT_MILLIS);
+    let anew = place.objects.get(&kind).filter(stuck).zip(valid.wanted.content(kind, namespace));
+    anew.map_or_else(Vec::new, |(quota, wanted)| vec![Step::Delete(kind, quota.uid.clone()), Step::Apply(kind, wanted)])
 }
 
 /// What is missing or different among our objects in a namespace.

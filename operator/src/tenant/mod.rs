@@ -65,8 +65,9 @@ pub async fn reconcile(object: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action,
         object.spec.namespaces.iter().for_each(|name| ctx.references.members_touched(&Target::namespace(name)));
     }
     let busy = seen.active_plans > 0 || seen.running_attempts > 0 || seen.deleting.is_some();
+    let counting = seen.places.values().flat_map(|place| place.objects.values()).any(|object| !object.in_force);
     let leaving = seen.places.values().any(|place| !place.unfinished.is_empty());
-    Ok(Action::requeue(if busy || leaving { BUSY } else { RESYNC }))
+    Ok(Action::requeue(if busy || leaving || counting { BUSY } else { RESYNC }))
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ const NAMED: u32 = 3;
 pub struct Observed {
     /// Its name.
     pub tenant: String,
+    /// When it was observed.
+    pub now: Millis,
     /// Since when it is to be deleted.
     pub deleting: Option<Millis>,
     /// Whether it has our finalizer.
@@ -99,6 +101,7 @@ pub async fn observe(object: &Tenant, ctx: &Context) -> Result<Observed, Error> 
     };
     let active = ctx.caches.plans.state_filter(held).len();
     Ok(Observed {
+        now: ctx.now(),
         deleting,
         claimed: object.finalizers().iter().any(|f| f == FINALIZER),
         active_plans: u32::try_from(active).unwrap_or(u32::MAX),

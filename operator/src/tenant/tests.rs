@@ -71,8 +71,26 @@ async fn a_tenant_waits_for_kinds_that_its_quota_does_not_count_yet() {
     bench.api.writes();
     bench.tenant("acme").await.unwrap();
     assert_eq!(bench.api.writes(), [""; 0], "still QuotaPending");
+    bench.pass(30);
+    bench.tenant("acme").await.unwrap();
+    assert_eq!(bench.api.writes(), [""; 0], "the cluster may not know the kind yet");
     bench.api.change("resourcequotas/enact-tenant", &json!({"status": {"used": {"pods": "0"}}}));
     tell(&bench, Kind::ResourceQuota, "resourcequotas/enact-tenant").await;
+    bench.tenant("acme").await.unwrap();
+    assert_eq!(bench.api.writes(), ["PATCH tenants/acme/status SetUp"]);
+}
+
+/// The cluster's quota controller counts again by itself every five minutes, and at once what is new.
+#[tokio::test]
+async fn a_quota_that_was_counted_before_the_cluster_knew_all_kinds_is_made_anew() {
+    let mut bench = bench().await;
+    bench.tenant("acme").await.unwrap();
+    bench.api.change("resourcequotas/enact-tenant", &json!({"status": {"used": {"pods": null}}}));
+    tell(&bench, Kind::ResourceQuota, "resourcequotas/enact-tenant").await;
+    bench.pass(36);
+    bench.api.writes();
+    bench.tenant("acme").await.unwrap();
+    assert_eq!(bench.api.writes(), ["DELETE resourcequotas/enact-tenant", "PATCH resourcequotas/enact-tenant"]);
     bench.tenant("acme").await.unwrap();
     assert_eq!(bench.api.writes(), ["PATCH tenants/acme/status SetUp"]);
 }

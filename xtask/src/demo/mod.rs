@@ -143,7 +143,8 @@ fn git_server(kube: &Kube, images: &Images) -> Result<()> {
 
 fn tenant(kube: &Kube) -> Result<()> {
     kube.apply(&own::labelled(kube, &example("00-tenant.yaml")?)?, &[])?;
-    kube.wait("default", &format!("tenant/{TENANT}"), "condition=Ready", 60).context("the tenant does not become ready")
+    kube.wait("default", &format!("tenant/{TENANT}"), "condition=Ready", 180)
+        .context("the tenant does not become ready")
 }
 
 /// Approves as a lead, when the operator has read what there is to approve.

@@ -37,6 +37,7 @@ fn set_up() -> Place {
             tenant: Some("acme".into()),
             content: wanted.content(*kind, "shop").unwrap(),
             in_force: true,
+            half_counted: None,
         };
         (*kind, entry)
     };
