@@ -17,7 +17,6 @@ use crate::common::{Condition, LocalRef, Resources};
     derive = "PartialEq",
     shortname = "ag",
     category = "enact",
-    cel,
     doc = "How one coding agent runs.",
     printcolumn(name = "Adapter", type_ = "string", json_path = ".spec.adapter"),
     printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", priority = 1),

@@ -17,7 +17,6 @@ use crate::common::Condition;
     derive = "PartialEq",
     shortname = "appr",
     category = "enact",
-    cel,
     doc = "A person's decision on one subject at one content digest. Immutable.",
     selectable = ".spec.subject.name",
     selectable = ".spec.subject.kind",

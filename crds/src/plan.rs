@@ -20,7 +20,6 @@ use crate::task::TaskTemplate;
     derive = "Default",
     shortname = "pl",
     category = "enact",
-    cel,
     doc = "A graph of tasks over a Git workspace, for one specification, as Spec Kit's plan.md and tasks.md.",
     selectable = ".spec.specificationRef.name",
     selectable = ".status.phase",

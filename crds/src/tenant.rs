@@ -17,7 +17,6 @@ use crate::common::{Condition, NamespacedRef};
     derive = "Default",
     shortname = "tn",
     category = "enact",
-    cel,
     doc = "A team or customer that owns namespaces of the cluster and is kept apart from all others.",
     validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && self.metadata.name.size() <= 63").message("the name of a Tenant is used as a label: at most 63 characters of a-z, 0-9 and -"),
     printcolumn(name = "Namespaces", type_ = "integer", json_path = ".status.namespaces"),

@@ -3,22 +3,24 @@
 use std::collections::BTreeSet;
 
 use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Task, Tenant, all};
+use kube::CustomResourceExt as _;
+use kube_cel::{ValidationErrors, Validator};
 use serde_json::{Value, json};
 
 /// What the rules say of a new object, or of a change from `old`: the messages.
 fn messages(kind: &str, old: Option<&Value>, new: &Value) -> BTreeSet<String> {
     macro_rules! check {
         ($kind:ty) => {{
-            let read = |value: &Value| -> $kind {
-                serde_json::from_value(value.clone()).unwrap_or_else(|error| panic!("{kind}: {error}: {value}"))
+            let read = |value: &Value| {
+                let object: Result<$kind, _> = serde_json::from_value(value.clone());
+                json!(object.unwrap_or_else(|error| panic!("{kind}: {error}: {value}")))
             };
-            match old {
-                Some(old) => read(new).validate_cel_update(&read(old)),
-                None => read(new).validate_cel(),
-            }
+            let crd = json!(<$kind>::crd());
+            let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+            Validator::new().validate(schema, &read(new), old.map(read).as_ref())
         }};
     }
-    let result = match kind {
+    let result: Result<(), ValidationErrors> = match kind {
         "Agent" => check!(Agent),
         "Approval" => check!(Approval),
         "Constitution" => check!(Constitution),

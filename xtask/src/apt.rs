@@ -1,11 +1,16 @@
 //! Debian packages: what a command needs, it installs.
 
+use std::sync::{Mutex, PoisonError};
+
 use anyhow::{Context, Result, bail};
 
 use crate::cmd::{CommandExt, cmd};
 
 /// Installs those of `packages` that are missing. Does nothing, and asks no mirror, when all are there.
 pub(crate) fn ensure(packages: &[&str]) -> Result<()> {
+    // apt-get fails when another one runs.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _lock = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let missing = missing(packages);
     if missing.is_empty() {
         return Ok(());

@@ -30,10 +30,9 @@ const VARIANTS: [(&str, &[&str]); 2] = [
 /// Lints and renders the charts, checks what they render, and the example's own manifests, against schemas, runs their unit tests and
 /// those of the alerts.
 pub(crate) fn check() -> Result<()> {
-    let tools = tools::cluster()?;
     let chart = dirs::workspace().join("charts/enact");
     let subchart = chart.join("charts/enact-crds");
-    let helm = tools.join("helm");
+    let helm = tools::cluster()?.join("helm");
     let schemas = Schemas::new()?;
     cmd(&helm, ["lint", "--strict"]).arg(&subchart).show()?;
     for (name, values) in VARIANTS {
@@ -49,7 +48,7 @@ pub(crate) fn check() -> Result<()> {
     }
     let example = dirs::workspace().join("examples/git-server/git-server.yaml");
     schemas.check(&fs::read_to_string(&example)?).with_context(|| format!("{} is wrong", example.display()))?;
-    cmd(tools.join("helm-unittest"), ["--strict"]).arg(&chart).show()?;
+    cmd(tools::charts()?.join("helm-unittest"), ["--strict"]).arg(&chart).show()?;
     alerts(&chart)
 }
 

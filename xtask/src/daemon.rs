@@ -19,6 +19,9 @@ const OWNER: &str = "ENACT_DAEMON_OWNER";
 const NAME: &str = "ENACT_DAEMON_NAME";
 const DIGEST: &str = "ENACT_DAEMON_DIGEST";
 
+/// How long a process may take until it is ready.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+
 const LOG_LINES_SHOWN: usize = 20;
 
 /// What to run.

@@ -6,7 +6,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::cmd::CommandExt;
-use crate::images::{self, Archive};
+use crate::images;
+use crate::images::archive::{Archive, REGISTRY};
 use crate::kube::Kube;
 use crate::{cluster, dirs};
 
@@ -38,7 +39,7 @@ impl Images {
     pub(crate) fn load(archives: Vec<Archive>) -> Result<Self> {
         let paths: Vec<PathBuf> = archives.iter().map(|archive| archive.path.clone()).collect();
         cluster::load(&paths)?;
-        Ok(Self { place: images::REGISTRY.to_owned(), archives })
+        Ok(Self { place: REGISTRY.to_owned(), archives })
     }
 
     /// The whole name of an image.
@@ -64,10 +65,9 @@ impl Images {
     }
 }
 
-/// Builds all images and brings them to the cluster.
-pub(crate) fn deliver_images(kube: &Kube, delivery: &Delivery) -> Result<Images> {
-    let archives = images::archives(&[], false)?;
-    let mut place = images::REGISTRY.to_owned();
+/// Brings images to the cluster.
+pub(crate) fn deliver_images(kube: &Kube, delivery: &Delivery, archives: Vec<Archive>) -> Result<Images> {
+    let mut place = REGISTRY.to_owned();
     if kube.is_own() {
         return Images::load(archives);
     }

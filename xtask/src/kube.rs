@@ -1,12 +1,34 @@
 //! The cluster that a command works on: the one of this machine, or the one of a kubeconfig's context.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use clap::Args;
 
 use crate::cmd::{CommandExt, cmd};
 use crate::{cluster, dirs, tools};
+
+/// What a tool is given, unread.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+/// Becomes the tool `name`. It talks to our cluster, when there is one and `KUBECONFIG` names no other.
+pub(crate) fn exec(name: &str, arguments: &Arguments) -> Result<()> {
+    let mut command = Command::new(tools::folder_of(name)?.join(name));
+    command.args(&arguments.arguments);
+    if std::env::var_os("KUBECONFIG").is_none()
+        && let Ok(kubeconfig) = cluster::default_kubeconfig()
+    {
+        command.env("KUBECONFIG", kubeconfig);
+    }
+    Err(command.exec()).with_context(|| format!("cannot run {name}"))
+}
 
 /// A cluster, and the programs that talk to it.
 pub(crate) struct Kube {
@@ -40,25 +62,20 @@ impl Kube {
         self.context.is_none()
     }
 
-    pub(crate) fn kubectl<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+    pub(crate) fn kubectl<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         self.command(&self.kubectl, "--context", args)
     }
 
-    pub(crate) fn helm<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+    pub(crate) fn helm<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         self.command(&self.helm, "--kube-context", args)
     }
 
     /// Our own command line tool, from `dist/`.
-    pub(crate) fn enact<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+    pub(crate) fn enact<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         self.command(&dirs::workspace().join("dist/enact"), "--context", args)
     }
 
-    fn command<S: AsRef<std::ffi::OsStr>>(
-        &self,
-        program: &Path,
-        flag: &str,
-        args: impl IntoIterator<Item = S>,
-    ) -> Command {
+    fn command<S: AsRef<OsStr>>(&self, program: &Path, flag: &str, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = cmd(program, [] as [&str; 0]);
         if let Some(context) = &self.context {
             command.args([flag, context]);

@@ -14,6 +14,7 @@ mod images;
 mod install;
 mod kube;
 mod model;
+mod parallel;
 mod postgres;
 mod random;
 mod schemas;
@@ -59,15 +60,15 @@ enum Xtask {
 
     /// Run kubectl against the cluster of this machine, or the one that KUBECONFIG names
     #[command(disable_help_flag = true)]
-    Kubectl(tools::Arguments),
+    Kubectl(kube::Arguments),
 
     /// Run Helm against the cluster of this machine, or the one that KUBECONFIG names
     #[command(disable_help_flag = true)]
-    Helm(tools::Arguments),
+    Helm(kube::Arguments),
 
     /// Run Helm's unit tests of charts
     #[command(disable_help_flag = true)]
-    HelmUnittest(tools::Arguments),
+    HelmUnittest(kube::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -90,9 +91,9 @@ fn run(task: Xtask) -> Result<()> {
         Xtask::Images(build) => images::run(&build),
         Xtask::Model => model::run(),
         Xtask::Postgres(action) => postgres::run(&action),
-        Xtask::Kubectl(arguments) => tools::exec("kubectl", &arguments),
-        Xtask::Helm(arguments) => tools::exec("helm", &arguments),
-        Xtask::HelmUnittest(arguments) => tools::exec("helm-unittest", &arguments),
+        Xtask::Kubectl(arguments) => kube::exec("kubectl", &arguments),
+        Xtask::Helm(arguments) => kube::exec("helm", &arguments),
+        Xtask::HelmUnittest(arguments) => kube::exec("helm-unittest", &arguments),
     }
 }
 

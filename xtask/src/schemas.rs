@@ -38,7 +38,7 @@ impl Schemas {
         let described = fs::read(&described).with_context(|| format!("cannot read {}", described.display()))?;
         let described: Value = serde_json::from_slice(&described)?;
         write(folder.path(), described["definitions"].as_object().context("Kubernetes describes no kinds")?)?;
-        Ok(Self { folder, kubeconform: tools::cluster()?.join("kubeconform") })
+        Ok(Self { folder, kubeconform: tools::charts()?.join("kubeconform") })
     }
 
     /// Checks manifests: fields that a kind does not have are wrong, and so is a kind that is neither known nor of those that are skipped.

@@ -8,9 +8,10 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::cmd::{self, CommandExt, cmd};
+use crate::images::{self, archive::Archive};
 use crate::install::{self, Delivery, Images};
 use crate::kube::Kube;
-use crate::{apt, charts, cluster, dirs, images, postgres, tools};
+use crate::{apt, charts, cluster, dirs, parallel, postgres, tools};
 
 /// Checks everything: what it needs, it installs
 #[derive(Args)]
@@ -111,17 +112,18 @@ fn unit() -> Result<()> {
 /// Brings up a cluster, installs the release, and runs the tests of `e2e/` against it.
 fn on_cluster(test: &Test) -> Result<()> {
     let was_there = cluster::default_kubeconfig().is_ok();
-    cluster::up(&cluster::Options::default())?;
-    let result = tests_on_cluster(test);
+    let up = || cluster::up(&cluster::Options::default());
+    let ((), archives) = parallel::both(up, || images::archives(&[], false))?;
+    let result = tests_on_cluster(test, archives);
     if !was_there && !test.keep {
         cluster::down()?;
     }
     result
 }
 
-fn tests_on_cluster(test: &Test) -> Result<()> {
+fn tests_on_cluster(test: &Test, archives: Vec<Archive>) -> Result<()> {
     let kube = Kube::own()?;
-    let images = install::deliver_images(&kube, &Delivery::default())?;
+    let images = install::deliver_images(&kube, &Delivery::default(), archives)?;
     images::check_push(&images.archives).context("images cannot be pushed")?;
     install::helm(&kube, &images, &["--set=server.pushes.enabled=true"])?;
     // Loaded after the installation, which forgets what it does not need.

@@ -1,16 +1,11 @@
 //! Kubernetes, Helm and their like, built from the pinned Go modules in `tools/` and kept in the cache by content.
 
-use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result};
-use clap::Args;
 
-use crate::cluster;
 use crate::cmd::{self, CommandExt, cmd};
 use crate::digest::Inputs;
 use crate::dirs;
@@ -28,12 +23,30 @@ struct Module {
     packages: &'static [&'static str],
 }
 
-const CLUSTER: Module = Module { folder: "cluster", packages: &["./cmd/...", "tool"] };
+const CLUSTER: Module = Module { folder: "cluster", packages: &["./cmd/...", "helm.sh/helm/v4/cmd/helm"] };
+/// Of the same module, what only checks of charts need.
+const CHARTS: Module = Module {
+    folder: "cluster",
+    packages: &[
+        "github.com/helm-unittest/helm-unittest/cmd/helm-unittest",
+        "github.com/yannh/kubeconform/cmd/kubeconform",
+    ],
+};
 const KWOK: Module = Module { folder: "kwok", packages: &["tool"] };
 
-/// The folder with Kubernetes, `CoreDNS`, Helm and the tools for charts. The first call on a machine takes minutes.
+/// The folder with Kubernetes, `CoreDNS` and Helm. The first call on a machine takes minutes.
 pub(crate) fn cluster() -> Result<PathBuf> {
     CLUSTER.build()
+}
+
+/// The folder with helm-unittest and kubeconform.
+pub(crate) fn charts() -> Result<PathBuf> {
+    CHARTS.build()
+}
+
+/// The folder with the tool `name`.
+pub(crate) fn folder_of(name: &str) -> Result<PathBuf> {
+    if CHARTS.packages.iter().any(|package| package.ends_with(name)) { charts() } else { cluster() }
 }
 
 /// The folder with kwok, which plays nodes; a module of its own, because it needs newer libraries than Kubernetes.
@@ -47,25 +60,6 @@ pub(crate) fn kubernetes_source() -> Result<PathBuf> {
     let module = download.current_dir(dirs::workspace().join("tools").join(CLUSTER.folder)).read()?;
     let module: serde_json::Value = serde_json::from_str(&module)?;
     Ok(PathBuf::from(module["Dir"].as_str().context("Go does not say where Kubernetes' sources are")?))
-}
-
-/// What a tool is given, unread.
-#[derive(Args)]
-pub(crate) struct Arguments {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    arguments: Vec<OsString>,
-}
-
-/// Becomes the tool `name`. It talks to our cluster, when there is one and `KUBECONFIG` names no other.
-pub(crate) fn exec(name: &str, arguments: &Arguments) -> Result<()> {
-    let mut command = Command::new(cluster()?.join(name));
-    command.args(&arguments.arguments);
-    if std::env::var_os("KUBECONFIG").is_none()
-        && let Ok(kubeconfig) = cluster::default_kubeconfig()
-    {
-        command.env("KUBECONFIG", kubeconfig);
-    }
-    Err(command.exec()).with_context(|| format!("cannot run {name}"))
 }
 
 /// A Rust program from crates.io, built once. Not optimised: it would take longer to build than to run.
@@ -92,7 +86,7 @@ impl Module {
              -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=35 \
              -X k8s.io/component-base/version.gitTreeState=clean"
         );
-        let digest = Inputs::default().text(&flags).path(&source)?.short();
+        let digest = Inputs::default().text(&flags).text(&self.packages.join(" ")).path(&source)?.short();
         let target = dirs::cache()?.join("tools").join(digest);
         if target.exists() {
             return Ok(target);

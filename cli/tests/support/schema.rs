@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kube_cel::{ValidationErrors, Validator};
 use regex::Regex;
 use serde_json::Value;
 
@@ -27,6 +28,12 @@ impl Schemas {
             None => problems.push(format!("{} is no kind of ours", object["kind"])),
         }
         problems
+    }
+
+    /// Evaluates the CEL rules for a new object.
+    pub fn evaluate_rules(&self, object: &Value) -> Result<(), ValidationErrors> {
+        let schema = object["kind"].as_str().and_then(|kind| self.0.get(kind)).expect("a kind of ours");
+        Validator::new().validate(schema, object, None)
     }
 }
 

@@ -9,9 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use super::layout::Layout;
+use super::layout::{API_PORT, Layout, NODE};
 use super::net::{LOOPBACK, Ranges};
-use super::{API_PORT, NODE};
 use crate::cmd::{CommandExt, cmd};
 
 const DAYS: &str = "3650";

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::layout::Layout;
+use super::layout::{Layout, Machine};
 use super::{net, node};
 use crate::cmd::{CommandExt, cmd};
 use crate::daemon::{self, Daemons, until};
@@ -25,7 +25,7 @@ pub(super) fn clean(layout: &Layout, daemons: &Daemons) -> Result<()> {
     end_cgroup(&layout.cgroup())?;
     remove_shim_sockets();
     unmount_below(layout.dir())?;
-    net::down(layout)?;
+    net::down(&Machine::load(layout).map(|machine| machine.sysctls).unwrap_or_default())?;
     remove_traces(layout);
     if layout.dir().exists() {
         fs::remove_dir_all(layout.dir()).with_context(|| format!("cannot delete {}", layout.dir().display()))?;

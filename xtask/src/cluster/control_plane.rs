@@ -5,9 +5,9 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::json;
 
-use super::layout::Layout;
+use super::layout::{API_PORT, Layout, NODE};
 use super::net::{LOOPBACK, Ranges};
-use super::{API_PORT, Options};
+use super::options::Options;
 use crate::daemon::Spec;
 
 pub(super) fn etcd(layout: &Layout, tools: &Path) -> Spec {
@@ -135,7 +135,7 @@ pub(super) fn volumes(layout: &Layout, tools: &Path) -> Spec {
     let args = vec![
         format!("--kubeconfig={}", layout.arg("volumes.kubeconfig")),
         format!("--directory={}", layout.arg("volumes")),
-        format!("--node={}", super::NODE),
+        format!("--node={}", NODE),
     ];
     Spec { name: "volumes", program: tools.join("volumes"), args, files: vec![layout.path("certs/ca.crt")] }
 }

@@ -5,9 +5,10 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
+use super::kubectl::Kubectl;
+use super::layout::Layout;
 use super::net::LOOPBACK;
-use super::{Running, layout::Layout};
-use crate::daemon::Spec;
+use crate::daemon::{Daemons, PATIENCE, Spec};
 use crate::tools;
 
 /// Marks the nodes that kwok plays, in the form that kwok's users know.
@@ -20,25 +21,24 @@ pub(super) fn parse(text: &str) -> Result<u32, String> {
 }
 
 /// Makes the cluster have `count` played nodes: more, fewer or none.
-pub(super) fn ensure(cluster: &Running, count: u32) -> Result<()> {
-    let tools = tools::cluster()?;
-    let present = cluster.kubectl(&tools, &["get", "nodes", "-l", "type=kwok", "-o", "name"])?;
+pub(super) fn ensure(layout: &Layout, daemons: &Daemons, kubectl: &Kubectl, count: u32) -> Result<()> {
+    let present = kubectl.read(&["get", "nodes", "-l", "type=kwok", "-o", "name"])?;
     let wanted: Vec<String> = (0..count).map(|number| format!("node/kwok-{number}")).collect();
     let surplus: Vec<&str> = present.lines().filter(|name| !wanted.iter().any(|wanted| wanted == name)).collect();
     if !surplus.is_empty() {
-        cluster.kubectl(&tools, &[["delete", "--wait=false"].as_slice(), &surplus].concat())?;
+        kubectl.read(&[["delete", "--wait=false"].as_slice(), &surplus].concat())?;
     }
     if count == 0 {
-        return cluster.daemons.stop("kwok");
+        return daemons.stop("kwok");
     }
-    let kwok = spec(&cluster.layout, &tools::kwok()?)?;
-    cluster.daemons.ensure(&kwok)?;
+    let kwok = spec(layout, &tools::kwok()?)?;
+    daemons.ensure(&kwok)?;
     let nodes: Vec<Value> = wanted.iter().map(|name| node(name.trim_start_matches("node/"))).collect();
-    cluster.apply(&tools, &json!({ "apiVersion": "v1", "kind": "List", "items": nodes }).to_string())?;
-    cluster.daemons.await_ready("kwok", super::PATIENCE, || {
+    kubectl.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": nodes }).to_string())?;
+    daemons.await_ready("kwok", PATIENCE, || {
         // One question for all: `kubectl wait` asks for one after the other.
         let ready = "-o=jsonpath={.items[*].status.conditions[?(@.type=='Ready')].status}";
-        let told = cluster.kubectl(&tools, &["get", "nodes", "-l", "type=kwok", ready])?;
+        let told = kubectl.read(&["get", "nodes", "-l", "type=kwok", ready])?;
         let up = told.split_whitespace().filter(|status| *status == "True").count();
         if up < wanted.len() {
             bail!("{up} of {count} played nodes are ready");

@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::net::Ranges;
 use crate::digest::Inputs;
 
+/// The name of the one real node.
+pub(super) const NODE: &str = "enact";
+pub(super) const API_PORT: u16 = 6443;
+
 /// Sockets live below the directory, and the kernel takes 107 bytes.
 const LONGEST_DIR: usize = 70;
 

@@ -7,30 +7,32 @@
 mod certs;
 mod clean;
 mod control_plane;
+mod kubectl;
 mod kwok;
 mod layout;
 mod net;
 mod node;
+mod options;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 
-use self::layout::{Layout, Machine};
+use self::kubectl::Kubectl;
+use self::layout::{Layout, Machine, NODE};
 use self::net::Ranges;
-use crate::cmd::{CommandExt, cmd};
-use crate::daemon::{self, Daemons};
+pub(crate) use self::options::Options;
+use crate::cmd::CommandExt;
+use crate::daemon::{self, Daemons, PATIENCE};
 use crate::digest::Inputs;
-use crate::{apt, dirs, images, tools};
-
-/// The name of the one real node.
-const NODE: &str = "enact";
-const API_PORT: u16 = 6443;
-const PATIENCE: Duration = Duration::from_mins(1);
+use crate::images::{
+    archive::{self, Archive},
+    store,
+};
+use crate::{apt, dirs, tools};
 
 /// Debian's part of the cluster.
 const PACKAGES: [&str; 11] = [
@@ -97,26 +99,6 @@ enum Action {
     },
 }
 
-/// How the cluster is to be.
-#[derive(Args, Clone, Default)]
-pub(crate) struct Options {
-    /// Log every request to the API server (who, what, answer; no contents) in log/audit.log
-    #[arg(long)]
-    pub(crate) audit: bool,
-
-    /// Let pods reach the outer world, and resolve its names
-    #[arg(long)]
-    pub(crate) internet: bool,
-
-    /// Nodes beside the real one: `kwok:N` for N that only play being nodes
-    #[arg(long, value_name = "kwok:N", value_parser = kwok::parse)]
-    pub(crate) nodes: Option<u32>,
-
-    /// Take away what an earlier `up` left, and start anew
-    #[arg(long)]
-    pub(crate) fresh: bool,
-}
-
 /// Does what the command line asks.
 pub(crate) fn run(cluster: Cluster) -> Result<()> {
     let running = Running::new(cluster.dir)?;
@@ -156,10 +138,10 @@ pub(crate) fn load(archives: &[PathBuf]) -> Result<()> {
 
 /// Takes images of other contents than these archives' away from the cluster in its usual place: its kubelet deletes none, and each
 /// holds all programs.
-pub(crate) fn forget_outdated(archives: &[images::Archive]) -> Result<()> {
+pub(crate) fn forget_outdated(archives: &[Archive]) -> Result<()> {
     let running = Running::new(None)?;
     let kept = node::ctr(&running.layout).args(["images", "list", "--quiet"]).read()?;
-    let outdated = images::outdated(kept.lines(), archives);
+    let outdated = archive::outdated(kept.lines(), archives);
     if outdated.is_empty() {
         return Ok(());
     }
@@ -194,7 +176,7 @@ impl Running {
         }
         apt::ensure(&PACKAGES)?;
         let tools = tools::cluster()?;
-        let base = images::cluster_base(&tools)?;
+        let base = store::cluster_base(&tools)?;
         let _lock = self.lock()?;
         self.refuse_second_cluster()?;
 
@@ -216,7 +198,7 @@ impl Running {
         Ok(())
     }
 
-    fn attempt(&self, tools: &Path, base: &images::Archive, options: &Options) -> Result<()> {
+    fn attempt(&self, tools: &Path, base: &Archive, options: &Options) -> Result<()> {
         self.layout.create()?;
         let machine = match Machine::load(&self.layout) {
             Some(machine) => machine,
@@ -227,12 +209,12 @@ impl Running {
         net::up(ranges, options.internet)?;
         certs::ensure(&self.layout, ranges)?;
 
-        let (layout, daemons) = (&self.layout, &self.daemons);
+        let (layout, daemons, kubectl) = (&self.layout, &self.daemons, Kubectl::new(&self.layout, tools));
         daemons.ensure(&control_plane::etcd(layout, tools))?;
         daemons.ensure(&control_plane::api_server(layout, tools, ranges, options)?)?;
         daemons.ensure(&node::containerd(layout, ranges, options, &base.name)?)?;
         daemons.await_ready("etcd", PATIENCE, etcd_listens)?;
-        daemons.await_ready("kube-apiserver", PATIENCE, || self.kubectl(tools, &["get", "--raw=/readyz"]).map(drop))?;
+        daemons.await_ready("kube-apiserver", PATIENCE, || kubectl.read(&["get", "--raw=/readyz"]).map(drop))?;
         daemons.ensure(&control_plane::controller_manager(layout, tools))?;
         daemons.ensure(&control_plane::scheduler(layout, tools))?;
         daemons.ensure(&control_plane::volumes(layout, tools))?;
@@ -242,59 +224,27 @@ impl Running {
         daemons.await_ready("containerd", PATIENCE, || node::ctr(layout).arg("version").read().map(drop))?;
         self.load(std::slice::from_ref(&base.path))?;
         daemons.ensure(&node::kubelet(layout, tools, ranges)?)?;
-        self.apply_addons(tools, ranges, base, options)?;
-        self.await_node(tools, ranges)?;
-        kwok::ensure(self, options.nodes.unwrap_or(0))
+        apply_addons(&kubectl, ranges, base, options)?;
+        self.await_node(&kubectl, ranges)?;
+        kwok::ensure(layout, daemons, &kubectl, options.nodes.unwrap_or(0))
     }
 
     /// Ready is what can run a pod that resolves names: the node's own word for it may be of an earlier life.
-    fn await_node(&self, tools: &Path, ranges: Ranges) -> Result<()> {
+    fn await_node(&self, kubectl: &Kubectl, ranges: Ranges) -> Result<()> {
         let node = format!("node/{NODE}");
         let alive = format!("/api/v1/nodes/{NODE}/proxy/healthz");
-        self.daemons.await_ready("kubelet", PATIENCE, || self.kubectl(tools, &["get", "--raw", &alive]).map(drop))?;
+        self.daemons.await_ready("kubelet", PATIENCE, || kubectl.read(&["get", "--raw", &alive]).map(drop))?;
         self.daemons.await_ready("kubelet", PATIENCE, || {
-            self.kubectl(tools, &["wait", "--for=condition=Ready", "--timeout=1s", &node]).map(drop)
+            kubectl.read(&["wait", "--for=condition=Ready", "--timeout=1s", &node]).map(drop)
         })?;
         self.daemons.await_ready("kubelet", PATIENCE, || {
             let args = ["-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=1s"];
-            self.kubectl(tools, &args).map(drop)
+            kubectl.read(&args).map(drop)
         })?;
         self.daemons.await_ready("kubelet", PATIENCE, || net::resolves(ranges.dns()))?;
         self.daemons.await_ready("kube-controller-manager", PATIENCE, || {
-            self.kubectl(tools, &["-n", "default", "get", "serviceaccount", "default"]).map(drop)
+            kubectl.read(&["-n", "default", "get", "serviceaccount", "default"]).map(drop)
         })
-    }
-
-    fn apply_addons(&self, tools: &Path, ranges: Ranges, base: &images::Archive, options: &Options) -> Result<()> {
-        // A name outside the cluster does not exist, unless pods may go there.
-        let outward = if options.internet {
-            "forward . /etc/resolv.conf"
-        } else {
-            "template ANY ANY {\n            rcode NXDOMAIN\n        }"
-        };
-        let manifests = include_str!("addons.yaml").replace("@OUTWARD@", outward);
-        let manifests = manifests
-            .replace("@DIGEST@", &Inputs::default().text(&manifests).short())
-            .replace("@DNS@", &ranges.dns().to_string())
-            .replace("@IMAGE@", &base.name);
-        self.apply(tools, &manifests)
-    }
-
-    fn apply(&self, tools: &Path, manifests: &str) -> Result<()> {
-        let args = ["apply", "--server-side", "--force-conflicts", "--field-manager=enact-cluster", "-f", "-"];
-        let mut command = self.kubectl_command(tools);
-        command.args(args).read_with(manifests).context("cannot apply the cluster's own manifests")?;
-        Ok(())
-    }
-
-    fn kubectl_command(&self, tools: &Path) -> Command {
-        let mut command = cmd(tools.join("kubectl"), ["--request-timeout=20s", "--kubeconfig"]);
-        command.arg(self.layout.admin_kubeconfig());
-        command
-    }
-
-    fn kubectl(&self, tools: &Path, args: &[&str]) -> Result<String> {
-        self.kubectl_command(tools).args(args).read()
     }
 
     fn down(&self) -> Result<()> {
@@ -321,7 +271,7 @@ impl Running {
             bail!("{missing} of {} components do not run: `cargo xtask cluster up` starts them", COMPONENTS.len());
         }
         let tools = tools::cluster()?;
-        println!("\n{}", self.kubectl(&tools, &["get", "nodes", "-o", "wide"])?);
+        println!("\n{}", Kubectl::new(&self.layout, &tools).read(&["get", "nodes", "-o", "wide"])?);
         println!("\nkubeconfig {}", self.kubeconfig()?.display());
         println!("logs       {}", self.layout.logs().display());
         Ok(())
@@ -374,6 +324,21 @@ impl Running {
     }
 }
 
+fn apply_addons(kubectl: &Kubectl, ranges: Ranges, base: &Archive, options: &Options) -> Result<()> {
+    // A name outside the cluster does not exist, unless pods may go there.
+    let outward = if options.internet {
+        "forward . /etc/resolv.conf"
+    } else {
+        "template ANY ANY {\n            rcode NXDOMAIN\n        }"
+    };
+    let manifests = include_str!("addons.yaml").replace("@OUTWARD@", outward);
+    let manifests = manifests
+        .replace("@DIGEST@", &Inputs::default().text(&manifests).short())
+        .replace("@DNS@", &ranges.dns().to_string())
+        .replace("@IMAGE@", &base.name);
+    kubectl.apply(&manifests)
+}
+
 fn etcd_listens() -> Result<()> {
     let address = (net::LOOPBACK, 2379);
     std::net::TcpStream::connect(address).with_context(|| format!("nobody listens on {address:?}"))?;
@@ -383,7 +348,7 @@ fn etcd_listens() -> Result<()> {
 /// Whether containerd's list of images, one a line with name and digest, has all that `archive` holds. An archive in another format
 /// counts as not loaded.
 fn is_loaded(present: &str, archive: &Path) -> bool {
-    let Ok(contents) = images::contents(archive) else { return false };
+    let Ok(contents) = archive::contents(archive) else { return false };
     contents.iter().all(|(name, digest)| {
         present.lines().any(|line| {
             let mut words = line.split_whitespace();

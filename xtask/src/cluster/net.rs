@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::layout::{Layout, Machine};
 use crate::cmd::{CommandExt, cmd};
 
 /// The bridge that pods hang on; the node's address is on it.
@@ -237,7 +236,7 @@ fn dns_found(query: &[u8], answer: &[u8]) -> bool {
 }
 
 /// Takes away the bridge with all that hangs on it, every chain of Kubernetes, CNI and ours, and puts kernel settings back.
-pub(super) fn down(layout: &Layout) -> Result<()> {
+pub(super) fn down(sysctls: &[(String, String)]) -> Result<()> {
     if Path::new("/sys/class/net").join(BRIDGE).exists() {
         for link in cmd("ip", ["-o", "link", "show", "master", BRIDGE]).read()?.lines() {
             if let Some(name) = link.split(": ").nth(1).and_then(|name| name.split('@').next()) {
@@ -255,8 +254,8 @@ pub(super) fn down(layout: &Layout) -> Result<()> {
             }
         }
     }
-    for (name, value) in Machine::load(layout).map(|machine| machine.sysctls).unwrap_or_default() {
-        set_sysctl(&name, &value)?;
+    for (name, value) in sysctls {
+        set_sysctl(name, value)?;
     }
     Ok(())
 }

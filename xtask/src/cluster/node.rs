@@ -7,9 +7,9 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::layout::Layout;
+use super::layout::{Layout, NODE};
 use super::net::{BRIDGE, DECIDING_QUEUE, HOLDING_QUEUE, LOOPBACK, Ranges};
-use super::{NODE, Options};
+use super::options::Options;
 use crate::cmd::cmd;
 use crate::daemon::Spec;
 

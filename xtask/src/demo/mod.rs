@@ -10,18 +10,12 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
 
+use self::own::{GIT_NAMESPACE, SHOP, TENANT};
 use crate::cmd::{CommandExt, cmd};
-use crate::images;
+use crate::images::{self, archive};
 use crate::install::{self, Delivery, Images};
 use crate::kube::Kube;
-use crate::{apt, cluster, dirs, random};
-
-/// The namespace of the Git server.
-const GIT_NAMESPACE: &str = "enact-demo";
-/// The namespace of the example's tenant, and the name of its plan.
-const SHOP: &str = "shop";
-/// The example's tenant.
-const TENANT: &str = "acme";
+use crate::{apt, cluster, dirs, parallel, random};
 
 /// The people of the demonstration, as kubectl's flags: one writes, the other decides.
 const DEVELOPER: [&str; 2] = ["--as=dana", "--as-group=developers"];
@@ -48,16 +42,16 @@ pub(crate) fn run(demo: &Demo) -> Result<()> {
         return down(demo);
     }
     let clock = Clock(Instant::now());
-    clock.step("A Kubernetes cluster");
-    let kube = if let Some(context) = &demo.context {
-        Kube::of_context(context)?
+    clock.step("A Kubernetes cluster, and the images from their Containerfiles");
+    let build_images = || images::archives(&[], false);
+    let (kube, archives) = if let Some(context) = &demo.context {
+        let kube = Kube::of_context(context)?;
+        own::claim(&kube)?;
+        (kube, build_images()?)
     } else {
-        cluster::up(&cluster::Options::default())?;
-        Kube::own()?
+        parallel::both(start_cluster, build_images)?
     };
-    own::claim(&kube)?;
-    clock.step("The images, from their Containerfiles");
-    let images = install::deliver_images(&kube, &demo.delivery)?;
+    let images = install::deliver_images(&kube, &demo.delivery, archives)?;
     clear(&kube)?;
     clock.step("Enact and its Postgres, by `helm install`");
     install::helm(&kube, &images, &[])?;
@@ -81,7 +75,14 @@ pub(crate) fn run(demo: &Demo) -> Result<()> {
     Ok(())
 }
 
-/// Tells what begins, and when.
+fn start_cluster() -> Result<Kube> {
+    cluster::up(&cluster::Options::default())?;
+    let kube = Kube::own()?;
+    own::claim(&kube)?;
+    Ok(kube)
+}
+
+/// Prints what begins, and when.
 struct Clock(Instant);
 
 impl Clock {
@@ -98,25 +99,18 @@ fn example(file: &str) -> Result<String> {
 /// Deletes what an earlier run applied, so that this one shows everything again. The release stays.
 fn clear(kube: &Kube) -> Result<()> {
     if kube.kubectl(["get", "crd", "plans.enact.dev"]).succeeds() {
-        clear_shop(kube)?;
+        own::clear_shop(kube)?;
     }
     kube.kubectl(["delete", "deployment", "git-server", "--namespace", GIT_NAMESPACE, "--ignore-not-found"])
         .read()
         .map(drop)
 }
 
-/// Deletes the plan, and all that it was made from.
-fn clear_shop(kube: &Kube) -> Result<()> {
-    let all = "plans,specifications,constitutions,agents,approvals";
-    let delete = ["delete", all, "--all", "--namespace", SHOP, "--ignore-not-found", "--timeout=60s"];
-    kube.kubectl(delete).read().map(drop)
-}
-
 /// A Git server with two users: agents push branches of their own, the integrator every branch.
 fn git_server(kube: &Kube, images: &Images) -> Result<()> {
     apt::ensure(&["openssl"])?;
     let manifests = example("git-server/git-server.yaml")?;
-    let published = format!("{}/git-server:{}", images::REGISTRY, images::VERSION);
+    let published = format!("{}/git-server:{}", archive::REGISTRY, archive::VERSION);
     let manifests = manifests.replace(&published, &images.name("git-server")?);
     let mut users = String::new();
     let mut secrets = Vec::new();

@@ -3,10 +3,16 @@
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::{GIT_NAMESPACE, SHOP, TENANT};
 use crate::cmd::CommandExt;
 use crate::install::{NAMESPACE, RELEASE};
 use crate::kube::Kube;
+
+/// The namespace of the Git server.
+pub(super) const GIT_NAMESPACE: &str = "enact-demo";
+/// The namespace of the example's tenant, and the name of its plan.
+pub(super) const SHOP: &str = "shop";
+/// The example's tenant.
+pub(super) const TENANT: &str = "acme";
 
 /// The label of what the demonstration makes, and its value.
 const LABEL: (&str, &str) = ("enact.dev/demo", "true");
@@ -97,10 +103,17 @@ pub(super) fn delete(kube: &Kube) -> Result<()> {
     Ok(())
 }
 
+/// Deletes the plan, and all that it was made from.
+pub(super) fn clear_shop(kube: &Kube) -> Result<()> {
+    let all = "plans,specifications,constitutions,agents,approvals";
+    let delete = ["delete", all, "--all", "--namespace", SHOP, "--ignore-not-found", "--timeout=60s"];
+    kube.kubectl(delete).read().map(drop)
+}
+
 /// Deletes the tenant as a person would, who has an operator and a webhook.
 fn say_goodbye(kube: &Kube, with_work: bool) -> Result<()> {
     if with_work {
-        super::clear_shop(kube)?;
+        clear_shop(kube)?;
     }
     gone(kube, "tenant", TENANT)
 }

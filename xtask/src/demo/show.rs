@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
-use super::{GIT_NAMESPACE, SHOP, TENANT};
+use super::own::{GIT_NAMESPACE, SHOP, TENANT};
 use crate::cmd::CommandExt;
 use crate::install::{Images, NAMESPACE};
 use crate::kube::Kube;

@@ -1,0 +1,239 @@
+//! Images that buildah builds, and their archives in the cache.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::archive::{Archive, REGISTRY, VERSION, carries, content_tag, is_digest, under_names};
+use crate::cmd::{CommandExt, cmd};
+use crate::digest::Inputs;
+use crate::{apt, dirs, model};
+
+/// The image that Containerfiles start from; here it is made from Debian's packages.
+const BASE: &str = "docker.io/library/debian:trixie-slim";
+const BASE_SUITE: &str = "trixie";
+
+/// The packages that building needs.
+const PACKAGES: [&str; 4] = ["binutils", "buildah", "golang-github-containers-common", "mmdebstrap"];
+
+/// The image of the sentence model, whose context is the model. It is built only when it is asked for by name: search works without it.
+pub(super) const MODEL: &str = "minilm";
+
+/// What an image is made from.
+struct Image {
+    name: String,
+    containerfile: PathBuf,
+    /// The build context.
+    files: Vec<PathBuf>,
+}
+
+impl Image {
+    fn digest(&self) -> Result<String> {
+        let mut inputs = Inputs::default().text(BASE_SUITE).path(&self.containerfile)?;
+        for file in &self.files {
+            inputs = inputs.text(&file.file_name().unwrap_or_default().to_string_lossy()).path(file)?;
+        }
+        Ok(inputs.short())
+    }
+}
+
+fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        files.push(entry?.path());
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// buildah's images and our archives in the cache. One process builds at a time.
+pub(crate) struct Store {
+    pub(super) folder: PathBuf,
+    driver: &'static str,
+    _lock: File,
+}
+
+impl Store {
+    pub(super) fn open() -> Result<Self> {
+        if !apt::is_root() {
+            bail!("building images without a container engine needs chroot: run this as root");
+        }
+        apt::ensure(&PACKAGES)?;
+        let folder = dirs::cache()?.join("images");
+        fs::create_dir_all(&folder)?;
+        let lock = File::create(folder.join("lock"))?;
+        lock.lock()?;
+        let mut store = Self { folder, driver: "overlay", _lock: lock };
+        // Within a container, say, there is no overlay on overlay; copies are slow but always possible.
+        if !store.buildah().arg("images").succeeds() {
+            store.driver = "vfs";
+        }
+        Ok(store)
+    }
+
+    fn buildah(&self) -> Command {
+        let mut command = cmd("buildah", ["--storage-driver", self.driver, "--root"]);
+        command.arg(self.folder.join(format!("storage-{}", self.driver)));
+        command.arg("--runroot").arg(self.folder.join(format!("run-{}", self.driver)));
+        command.env("BUILDAH_ISOLATION", "chroot");
+        command
+    }
+
+    /// The archive of one of our images, with `programs` from `dist/` in it.
+    pub(super) fn archive_of(&self, name: &str, programs: &[&str]) -> Result<Archive> {
+        let folder = dirs::workspace().join("images").join(name);
+        let files = if name == MODEL {
+            model::files()?
+        } else if programs.is_empty() {
+            files_in(&folder)?
+        } else {
+            programs.iter().map(|program| dirs::workspace().join("dist").join(program)).collect()
+        };
+        let image = Image { name: name.to_owned(), containerfile: folder.join("Containerfile"), files };
+        let digest = image.digest()?;
+        let names = [VERSION, "dev", &content_tag(&digest)].map(|tag| format!("{REGISTRY}/{name}:{tag}"));
+        let path = self.archive(&image, &digest, &names)?;
+        let [.., name] = names;
+        Ok(Archive { name, path })
+    }
+
+    /// Builds what needs no program of ours: the whole image, or the stages of its Containerfile that have a name. The layers are found
+    /// again when the image is built.
+    pub(super) fn prepare(&self, name: &str, programs: &[&str]) -> Result<()> {
+        if programs.is_empty() {
+            return self.archive_of(name, programs).map(drop);
+        }
+        let containerfile = dirs::workspace().join("images").join(name).join("Containerfile");
+        self.ensure_base()?;
+        let context = tempfile::tempdir_in(&self.folder)?;
+        for stage in stages(&fs::read_to_string(&containerfile)?) {
+            let mut build = self.buildah();
+            build.args(["build", "--quiet", "--layers", "--pull-never", "--target", stage, "--file"]);
+            build.arg(&containerfile).arg(context.path()).read()?;
+        }
+        Ok(())
+    }
+
+    /// The archive of `image`, whose digest is given, under `names`; built unless it is there.
+    fn archive(&self, image: &Image, digest: &str, names: &[String]) -> Result<PathBuf> {
+        let Some(name) = names.first() else { bail!("image {} has no name", image.name) };
+        let path = self.folder.join(format!("{}-{digest}.tar", image.name));
+        // The same content may have been built under other names: for another version, say.
+        if !carries(&path, names) {
+            eprintln!("building image {name}");
+            self.build(image, name).with_context(|| format!("cannot build {name}"))?;
+            self.export(names, &path)?;
+            self.forget_older(&image.name, &path)?;
+        }
+        Ok(path)
+    }
+
+    fn build(&self, image: &Image, name: &str) -> Result<()> {
+        let text = fs::read_to_string(&image.containerfile)?;
+        if text.lines().any(|line| line.starts_with("FROM debian:")) {
+            self.ensure_base()?;
+        }
+        let context = tempfile::tempdir_in(&self.folder)?;
+        for file in &image.files {
+            cmd("cp", ["-R", "--"]).arg(file).arg(context.path()).read()?;
+        }
+        let mut build = self.buildah();
+        build.args(["build", "--quiet", "--layers", "--pull-never", "--file"]).arg(&image.containerfile);
+        let replaced = self.image_id(name);
+        build.args(["--tag", name]).arg(context.path()).read()?;
+        if let Some(old) = replaced.filter(|old| self.image_id(name).as_ref() != Some(old)) {
+            // With its layers, but for those that others use: each holds all programs. It may have names that somebody else gave it.
+            self.buildah().args(["rmi", &old]).succeeds();
+        }
+        Ok(())
+    }
+
+    fn image_id(&self, name: &str) -> Option<String> {
+        self.buildah().args(["inspect", "--type", "image", "--format", "{{.FromImageID}}", name]).read().ok()
+    }
+
+    /// Writes an archive that carries every name. It is not compressed: it only goes from this disk to this disk.
+    fn export(&self, names: &[String], path: &Path) -> Result<()> {
+        let Some(first) = names.first() else { bail!("an image without a name cannot be exported") };
+        let folder = tempfile::tempdir_in(&self.folder)?;
+        let layout = folder.path().join("layout");
+        let target = format!("oci:{}:{first}", layout.display());
+        self.buildah().args(["push", "--quiet", "--disable-compression", first, &target]).read()?;
+        let index = layout.join("index.json");
+        fs::write(&index, under_names(&fs::read_to_string(&index)?, names)?)?;
+        let partial = path.with_extension("partial");
+        // The index first: it tells what is inside without reading on.
+        cmd("tar", ["-C"]).arg(&layout).arg("-cf").arg(&partial).args(["index.json", "oci-layout", "blobs"]).read()?;
+        fs::rename(&partial, path)?;
+        Ok(())
+    }
+
+    /// Deletes archives of an image but the newest.
+    fn forget_older(&self, image: &str, newest: &Path) -> Result<()> {
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let digest = name.strip_prefix(&format!("{image}-")).and_then(|rest| rest.strip_suffix(".tar"));
+            if path != newest && digest.is_some_and(is_digest) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the base image from Debian's packages, as slim as the published one.
+    fn ensure_base(&self) -> Result<()> {
+        if self.buildah().args(["inspect", "--type", "image", BASE]).succeeds() {
+            return Ok(());
+        }
+        eprintln!("making the base image {BASE}");
+        let tar = self.folder.join("base.tar");
+        cmd("mmdebstrap", ["--variant=minbase", "--quiet"])
+            .args(["--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*"])
+            .args(["--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright"])
+            .arg(BASE_SUITE)
+            .arg(&tar)
+            .read()?;
+        let container = self.buildah().args(["from", "scratch"]).read()?;
+        self.buildah().args(["add", "--quiet", &container]).arg(&tar).arg("/").read()?;
+        self.buildah().args(["config", "--cmd", "bash", &container]).read()?;
+        self.buildah().args(["commit", "--quiet", "--rm", &container, BASE]).read()?;
+        fs::remove_file(&tar)?;
+        Ok(())
+    }
+
+    /// Copies an archive's image to where buildah can push.
+    pub(super) fn copy(&self, archive: &Archive, target: &str, verify: bool) -> Result<()> {
+        let id = self.buildah().args(["pull", "--quiet", &archive.source()]).read()?;
+        self.buildah().args(["push", "--quiet", &format!("--tls-verify={verify}"), &id, target]).read().map(drop)
+    }
+}
+
+/// The image that a cluster itself needs: the sandbox's process and DNS, from the folder of its tools.
+pub(crate) fn cluster_base(tools: &Path) -> Result<Archive> {
+    let files = vec![tools.join("pause"), tools.join("coredns")];
+    let containerfile = dirs::workspace().join("tools/cluster/Containerfile");
+    let image = Image { name: "cluster".to_owned(), containerfile, files };
+    let digest = image.digest()?;
+    let name = format!("enact.dev/cluster:{digest}");
+    let path = Store::open()?.archive(&image, &digest, std::slice::from_ref(&name))?;
+    Ok(Archive { name, path })
+}
+
+/// Returns the names of the stages of a Containerfile.
+fn stages(containerfile: &str) -> impl Iterator<Item = &str> {
+    containerfile.lines().filter(|line| line.starts_with("FROM ")).filter_map(|line| Some(line.split_once(" AS ")?.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_are_found_by_name() {
+        let text = "FROM debian:trixie-slim AS system\nRUN a\n\nFROM system\nCOPY x AS y\n";
+        assert_eq!(stages(text).collect::<Vec<_>>(), ["system"]);
+    }
+}
