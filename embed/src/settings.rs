@@ -25,7 +25,7 @@ pub struct Settings {
     /// Base URL for the embedder `openai`, as in `https://api.openai.com/v1`.
     #[arg(long, env = "ENACT_EMBED_URL")]
     pub embed_url: Option<String>,
-    /// The endpoint's name of the model, for the embedder `openai`.
+    /// Name of the model at the endpoint, for the embedder `openai`.
     #[arg(long, env = "ENACT_EMBED_MODEL")]
     pub embed_model: Option<String>,
     /// File with the endpoint's key, read at each request, so that it can be replaced.
