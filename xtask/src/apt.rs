@@ -1,4 +1,4 @@
-//! Debian packages: what a command needs, it installs.
+//! Debian packages that the commands need.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::cmd::{CommandExt, cmd};
 
-/// Installs those of `packages` that are missing. Does nothing, and asks no mirror, when all are there.
+/// Installs the missing packages of `packages`. Contacts no mirror if all are installed.
 pub(crate) fn ensure(packages: &[&str]) -> Result<()> {
     // apt-get fails when another one runs.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -34,7 +34,7 @@ fn missing<'a>(packages: &[&'a str]) -> Vec<&'a str> {
     packages.iter().copied().filter(|package| !installed(package)).collect()
 }
 
-/// Whether this process runs as root.
+/// Returns whether this process runs as root.
 pub(crate) fn is_root() -> bool {
     cmd("id", ["-u"]).read().is_ok_and(|uid| uid == "0")
 }

@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: figures of reading documents and of rules on one core, and on a real Postgres and a real API server with nodes that
-//! kwok plays, beside references in the same run.
+//! `cargo xtask bench`: measures documents and rules on one core, search on a real Postgres, and plans on a real API server with nodes
+//! that kwok simulates. References are measured in the same run.
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -13,22 +13,22 @@ use crate::install::{self, Images};
 use crate::kube::Kube;
 use crate::postgres;
 
-/// The most that a played node takes, and enough of them for all pods at once.
+/// The number of simulated nodes: enough for all pods at once.
 const NODES: u32 = 20;
 
 /// Measures Enact: documents and rules, search, wall time, latency of a step, API writes, memory, database round trips
 #[derive(Args)]
 pub(crate) struct Bench {
-    /// Measure this alone; default: all
+    /// Run only this benchmark; default: all
     #[arg(long, value_enum)]
     only: Option<Part>,
 
-    /// Flags of the measuring program, as in `-- --parallel 200 --live 0`
+    /// Flags of the benchmark program, for example `-- --parallel 200 --live 0`
     #[arg(last = true)]
     arguments: Vec<String>,
 }
 
-/// A part of what is measured.
+/// A benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
     /// Reading documents and evaluating rules
@@ -39,7 +39,7 @@ enum Part {
     Plans,
 }
 
-/// Prepares Postgres and the cluster, installs programs that are optimised as for a release, measures, and puts the usual installation back.
+/// Prepares Postgres and the cluster, installs release builds, runs the benchmarks, and restores the usual installation.
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     let wanted = |part| bench.only.is_none_or(|only| only == part);
     if wanted(Part::Documents) {
@@ -63,7 +63,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     measure.show()
 }
 
-/// Documents and rules need neither cluster nor Postgres: their figures are printed by programs of their own room.
+/// Measures documents and rules, which need neither a cluster nor Postgres, with the examples of their crate.
 fn documents() -> Result<()> {
     for example in ["speckit_speed", "rules_speed"] {
         let run = ["run", "--quiet", "--release", "--package", "enact-domain", "--example", example];

@@ -13,7 +13,7 @@ use crate::dirs;
 /// The programs that go into images.
 pub(crate) const NAMES: [&str; 5] = ["enact", "enact-operator", "enact-runner", "enact-server", "enact-webhook"];
 
-/// One line of `cargo build --message-format=json`, as far as it matters here.
+/// A line of the output of `cargo build --message-format=json`.
 #[derive(Deserialize)]
 struct Message {
     target: Option<Target>,
@@ -25,14 +25,13 @@ struct Target {
     name: String,
 }
 
-/// A program as cargo left it.
+/// A compiled program.
 pub(crate) struct Program {
     name: String,
-    /// Its file.
     pub(crate) executable: PathBuf,
 }
 
-/// Compiles `programs`. Features are those of the whole workspace, as tests use them, so that nothing is compiled twice.
+/// Compiles `programs` with the features of the whole workspace, which the tests also use, so that nothing is compiled twice.
 pub(crate) fn compile(programs: &[&str], release: bool) -> Result<Vec<Program>> {
     if programs.is_empty() {
         return Ok(Vec::new());
@@ -44,19 +43,19 @@ pub(crate) fn compile(programs: &[&str], release: bool) -> Result<Vec<Program>> 
     if release {
         cargo.arg("--release");
     }
-    // What cargo says goes to the terminal at once: the first build takes minutes.
+    // Cargo's progress is shown as it arrives, because the first build takes minutes.
     let built = cargo.current_dir(dirs::workspace()).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     if !built.status.success() {
         bail!("cargo cannot build the programs: {}", built.status);
     }
     let compiled = executables(&String::from_utf8_lossy(&built.stdout), programs);
     if let Some(missing) = programs.iter().find(|name| !compiled.iter().any(|program| program.name == **name)) {
-        bail!("the workspace has no program called {missing}");
+        bail!("the workspace has no program {missing}");
     }
     Ok(compiled)
 }
 
-/// Where cargo's messages, one a line, say that it put `programs`.
+/// Finds `programs` in cargo's messages, one on each line.
 fn executables(messages: &str, programs: &[&str]) -> Vec<Program> {
     let program = |line: &str| {
         let Message { target: Some(Target { name }), executable: Some(executable) } =
@@ -69,7 +68,7 @@ fn executables(messages: &str, programs: &[&str]) -> Vec<Program> {
     messages.lines().filter_map(program).collect()
 }
 
-/// Puts `programs` into `dist/`, stripped.
+/// Writes `programs` to `dist/`, stripped.
 pub(crate) fn collect(programs: &[Program]) -> Result<()> {
     let dist = dirs::workspace().join("dist");
     fs::create_dir_all(&dist)?;

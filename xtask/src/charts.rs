@@ -9,7 +9,7 @@ use crate::cmd::{CommandExt, cmd};
 use crate::schemas::Schemas;
 use crate::{apt, dirs, tools};
 
-/// Values under which the chart must render: the production way, and with everything on.
+/// Values for which the chart must render: those of production, and everything enabled.
 const VARIANTS: [(&str, &[&str]); 2] = [
     ("the defaults", &["postgres.existingSecret=enact-postgres"]),
     (
@@ -27,8 +27,8 @@ const VARIANTS: [(&str, &[&str]); 2] = [
     ),
 ];
 
-/// Lints and renders the charts, checks what they render, and the example's own manifests, against schemas, runs their unit tests and
-/// those of the alerts.
+/// Lints and renders the charts, validates the result and the example's manifests against schemas, and runs the unit tests of charts and
+/// alerts.
 pub(crate) fn check() -> Result<()> {
     let chart = dirs::workspace().join("charts/enact");
     let subchart = chart.join("charts/enact-crds");
@@ -44,10 +44,12 @@ pub(crate) fn check() -> Result<()> {
         if rendered != render()? {
             bail!("{name}: two renderings of the chart differ, so every upgrade would change something");
         }
-        schemas.check(&rendered).with_context(|| format!("{name}: the chart renders what Kubernetes does not take"))?;
+        schemas
+            .check(&rendered)
+            .with_context(|| format!("{name}: the chart renders manifests that Kubernetes rejects"))?;
     }
     let example = dirs::workspace().join("examples/git-server/git-server.yaml");
-    schemas.check(&fs::read_to_string(&example)?).with_context(|| format!("{} is wrong", example.display()))?;
+    schemas.check(&fs::read_to_string(&example)?).with_context(|| format!("{} is invalid", example.display()))?;
     cmd(tools::charts()?.join("helm-unittest"), ["--strict"]).arg(&chart).show()?;
     alerts(&chart)
 }

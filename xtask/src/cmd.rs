@@ -1,4 +1,4 @@
-//! Running other programs: every failure names the command line and shows what the program said.
+//! Runs other programs. Every failure names the command line and shows the program's output.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// A command with its arguments.
+/// Builds a command with arguments.
 pub(crate) fn cmd<I, S>(program: impl AsRef<OsStr>, args: I) -> Command
 where
     I: IntoIterator<Item = S>,
@@ -18,8 +18,8 @@ where
     command
 }
 
-/// Cargo, with its arguments. What the cargo that runs this program says of its package is kept from it: build scripts that read such
-/// variables, as ring's does, would otherwise run anew at each turn between `cargo xtask` and a cargo of one's own, and much with them.
+/// Builds a cargo command. The variables that cargo sets for this program's package are removed: build scripts that read them, such as
+/// ring's, would run again whenever a user alternates between `cargo xtask` and `cargo`, and their dependents would be compiled again.
 pub(crate) fn cargo<I, S>(args: I) -> Command
 where
     I: IntoIterator<Item = S>,
@@ -35,18 +35,18 @@ where
     command
 }
 
-/// The ways to run a [`Command`] that this crate uses.
+/// The ways in which this crate runs a [`Command`].
 pub(crate) trait CommandExt {
-    /// Runs quietly and returns what it wrote to standard output, trimmed. Its standard error is shown only when it fails.
+    /// Runs the command and returns its standard output, trimmed. An error has its standard error.
     fn read(&mut self) -> Result<String>;
 
     /// Like [`read`](Self::read), with `input` as standard input.
     fn read_with(&mut self, input: &str) -> Result<String>;
 
-    /// Runs with this process' own standard streams.
+    /// Runs the command with the standard streams of this process.
     fn show(&mut self) -> Result<()>;
 
-    /// Whether it ran and succeeded; its output is dropped.
+    /// Returns whether the command succeeds; its output is discarded.
     fn succeeds(&mut self) -> bool;
 }
 
@@ -60,7 +60,7 @@ impl CommandExt for Command {
     fn read_with(&mut self, input: &str) -> Result<String> {
         self.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.spawn().with_context(|| format!("cannot run {}", line(self)))?;
-        // A program that fails early closes its input; its own message says more than the broken pipe.
+        // A program that fails early closes its input. Its message is more useful than the broken pipe, so that error comes first.
         let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(input.as_bytes()));
         let output = child.wait_with_output()?;
         let text = checked(self, &output)?;

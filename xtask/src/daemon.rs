@@ -1,8 +1,7 @@
 //! Processes that outlive the command that started them.
 //!
-//! A process is recognised by what it was started with: three variables in its environment, which its children inherit. So
-//! there is no pid file that could be stale, no pid that could have gone to somebody else, and nothing of ours is missed even when
-//! the command was killed between starting a process and writing that down.
+//! A process is identified by three variables in its environment, which its children inherit. There is no pid file that could be stale,
+//! a reused pid is not mistaken for ours, and no process is missed if the command is killed just after it started one.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -24,13 +23,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 const LOG_LINES_SHOWN: usize = 20;
 
-/// What to run.
+/// A process to run.
 pub(crate) struct Spec {
-    /// What it is called in messages, and its log file.
+    /// The name in messages and of the log file.
     pub(crate) name: &'static str,
     pub(crate) program: PathBuf,
     pub(crate) args: Vec<String>,
-    /// Files whose change asks for a restart.
+    /// Files whose change requires a restart.
     pub(crate) files: Vec<PathBuf>,
 }
 
@@ -40,18 +39,18 @@ pub(crate) struct Daemons {
     logs: PathBuf,
 }
 
-/// A running process with our mark.
+/// A running process with our variables.
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) pid: u32,
     pub(crate) owner: PathBuf,
     pub(crate) name: String,
     digest: String,
-    /// Whether it is the one that was started, not a child of it.
+    /// Whether it is the process that was started, not a child of it.
     main: bool,
 }
 
-/// Every process on this machine with a mark, whoever owns it.
+/// Lists the processes with our variables on this machine, of every owner.
 pub(crate) fn all_processes() -> Result<Vec<Process>> {
     let mut processes = Vec::new();
     for entry in fs::read_dir("/proc")? {
@@ -59,7 +58,7 @@ pub(crate) fn all_processes() -> Result<Vec<Process>> {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        // It may be gone by now, or not ours to look into.
+        // The process may have ended, or may not be readable.
         if let Some(process) = inspect(pid, &entry.path()) {
             processes.push(process);
         }
@@ -77,45 +76,45 @@ fn inspect(pid: u32, proc: &Path) -> Option<Process> {
     };
     let owner = variable(OWNER)?.into();
     let stat = fs::read_to_string(proc.join("stat")).ok()?;
-    // After the name, which is in parentheses and may hold anything: state, parent, group, session.
+    // The name is in parentheses and may contain anything. After it come state, parent, group and session.
     let session: u32 = stat.rsplit_once(')')?.1.split_whitespace().nth(3)?.parse().ok()?;
     Some(Process { pid, owner, name: variable(NAME)?, digest: variable(DIGEST)?, main: session == pid })
 }
 
-/// Kills processes at once.
+/// Kills processes with SIGKILL.
 pub(crate) fn kill(pids: &[u32]) {
     signal("-KILL", pids);
 }
 
 fn signal(signal: &str, pids: &[u32]) {
     if !pids.is_empty() {
-        // Fails when one is gone already, which is what was wanted.
+        // The command fails if a process has already ended, which is fine.
         cmd("kill", [signal, "--"]).args(pids.iter().map(u32::to_string)).succeeds();
     }
 }
 
 impl Daemons {
-    /// Those of `owner`, with their logs in `logs`.
+    /// Returns the processes of `owner`, with their logs in `logs`.
     pub(crate) fn new(owner: &Path, logs: PathBuf) -> Self {
         Self { owner: owner.to_owned(), logs }
     }
 
-    /// Its own processes and their children.
+    /// Lists the owner's processes and their children.
     pub(crate) fn processes(&self) -> Result<Vec<Process>> {
         Ok(all_processes()?.into_iter().filter(|process| process.owner == self.owner).collect())
     }
 
-    /// The process called `name`, when it runs.
+    /// Finds the running process `name`.
     pub(crate) fn find(&self, name: &str) -> Result<Option<Process>> {
         Ok(self.processes()?.into_iter().find(|process| process.main && process.name == name))
     }
 
-    /// Where `name` logs.
+    /// Returns the log file of `name`.
     pub(crate) fn log(&self, name: &str) -> PathBuf {
         self.logs.join(format!("{name}.log"))
     }
 
-    /// Starts what `spec` says, unless it runs just so. Returns whether it was started.
+    /// Starts the process, unless it already runs with the same specification. Returns whether it was started.
     pub(crate) fn ensure(&self, spec: &Spec) -> Result<bool> {
         let digest = spec.digest()?;
         if let Some(process) = self.find(spec.name)? {
@@ -134,8 +133,8 @@ impl Daemons {
             fs::rename(&log, log.with_extension("log.1"))?;
         }
         let output = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        // A session of its own: no signal from the terminal reaches it. Nothing of our environment matters to it, and some of
-        // it (proxies, say) would harm.
+        // In its own session, it receives no signal from the terminal. It does not inherit our environment: proxy variables, for
+        // example, would break it.
         let mut child = Command::new("setsid")
             .arg(&spec.program)
             .args(&spec.args)
@@ -151,12 +150,12 @@ impl Daemons {
             .stderr(output)
             .spawn()
             .with_context(|| format!("cannot start {}", spec.name))?;
-        // It is recognised as soon as `setsid` has done its work, which may be after the first probe for it.
+        // The process can be found only after `setsid` has replaced itself, so that a first probe may come too early.
         until(Duration::from_secs(5), || Ok(child.try_wait()?.is_some() || self.find(spec.name)?.is_some()))?;
         Ok(())
     }
 
-    /// Asks `name` to end, and insists after ten seconds. Its children stay.
+    /// Ends `name` with SIGTERM, and with SIGKILL after ten seconds. Its children keep running.
     pub(crate) fn stop(&self, name: &str) -> Result<()> {
         for (how, patience) in [("-TERM", Duration::from_secs(10)), ("-KILL", Duration::from_secs(5))] {
             let Some(process) = self.find(name)? else { return Ok(()) };
@@ -166,7 +165,7 @@ impl Daemons {
                 return Ok(());
             }
         }
-        bail!("{name} does not end")
+        bail!("{name} does not stop")
     }
 
     /// Kills every process and its children.
@@ -182,7 +181,7 @@ impl Daemons {
         Ok(())
     }
 
-    /// Waits until `probe` succeeds. When it does not, says what `name` logged last and where.
+    /// Waits until `probe` succeeds. An error has the end of the log of `name` and its path.
     pub(crate) fn await_ready(
         &self,
         name: &str,
@@ -192,12 +191,16 @@ impl Daemons {
         let deadline = Instant::now() + patience;
         loop {
             let Err(error) = probe() else { return Ok(()) };
-            // A process that is just becoming its program shows no environment for a moment.
+            // During exec, a process has no environment for a moment.
             let ended = !until(Duration::from_millis(500), || Ok(self.find(name)?.is_some()))?;
             if ended || Instant::now() > deadline {
                 let how = if ended { "ended".to_owned() } else { format!("was not ready in {patience:?}") };
                 let log = self.log(name);
-                return Err(error.context(format!("{name} {how}; the end of {}:\n{}", log.display(), tail(&log))));
+                return Err(error.context(format!(
+                    "{name} {how}; the last lines of {}:\n{}",
+                    log.display(),
+                    tail(&log)
+                )));
             }
             sleep(Duration::from_millis(100));
         }
@@ -217,7 +220,7 @@ impl Spec {
     }
 }
 
-/// Polls `condition` until it holds; false when `patience` ended first.
+/// Polls `condition` until it is true. Returns false if `patience` ends first.
 pub(crate) fn until(patience: Duration, mut condition: impl FnMut() -> Result<bool>) -> Result<bool> {
     let deadline = Instant::now() + patience;
     while !condition()? {

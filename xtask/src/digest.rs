@@ -1,4 +1,4 @@
-//! Content digests: what was made from the same input is not made again.
+//! Content digests: an artefact is not built again from the same inputs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ impl Inputs {
         self
     }
 
-    /// Adds a file, or every file below a folder with its path in it, in the order of their names.
+    /// Adds a file, or every file below a folder with its relative path, sorted by name.
     pub(crate) fn path(mut self, path: &Path) -> Result<Self> {
         let mut files = Vec::new();
         collect(path, &mut files).with_context(|| format!("cannot read {}", path.display()))?;
@@ -29,14 +29,14 @@ impl Inputs {
         Ok(self)
     }
 
-    /// The first 64 bits of SHA-256 over everything added, in hexadecimal: enough to tell versions of our own files apart.
+    /// Returns the first 64 bits of the SHA-256 of all inputs, in hexadecimal: enough to distinguish versions of our own files.
     pub(crate) fn short(self) -> String {
         let digest = self.0.finalize();
         let first = digest.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte));
         format!("{first:016x}")
     }
 
-    /// Lengths go in too, so that moving a byte from one field to the next is a change.
+    /// Adds the length too, so that moving a byte from one field to the next changes the digest.
     fn field(&mut self, bytes: &[u8]) {
         self.0.update(bytes.len().to_le_bytes());
         self.0.update(bytes);
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_byte_that_moves_to_the_next_field_is_a_change() {
+    fn moving_a_byte_between_fields_changes_it() {
         let digest =
             |fields: &[&str]| fields.iter().fold(Inputs::default(), |inputs, field| inputs.text(field)).short();
         assert_eq!(digest(&["ab", "c"]), digest(&["ab", "c"]));
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_contents_below_a_folder_count() {
+    fn folders_include_names_and_contents() {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let folder = |path: &Path| Inputs::default().path(path).unwrap().short();
         assert_eq!(folder(&source), folder(&source));

@@ -1,22 +1,22 @@
-//! Where things are kept: the checkout, the cache (may be deleted at any time) and the state (what is running).
+//! Directories: the checkout, the cache (may be deleted at any time) and the state (of running processes).
 
 use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// The root of the checkout that this binary was built from.
+/// Returns the root of the checkout that this binary was built from.
 pub(crate) fn workspace() -> &'static Path {
     let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
     crate_dir.parent().unwrap_or(crate_dir)
 }
 
-/// `$XDG_CACHE_HOME/enact`, by default `~/.cache/enact`.
+/// Returns `$XDG_CACHE_HOME/enact`, by default `~/.cache/enact`.
 pub(crate) fn cache() -> Result<PathBuf> {
     xdg("XDG_CACHE_HOME", ".cache")
 }
 
-/// `$XDG_STATE_HOME/enact`, by default `~/.local/state/enact`.
+/// Returns `$XDG_STATE_HOME/enact`, by default `~/.local/state/enact`.
 pub(crate) fn state() -> Result<PathBuf> {
     xdg("XDG_STATE_HOME", ".local/state")
 }

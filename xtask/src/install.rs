@@ -1,4 +1,4 @@
-//! Enact in a cluster, as a user installs it: images, then `helm install` from `charts/`.
+//! Installs Enact in a cluster as a user does: images, then `helm install` from `charts/`.
 
 use std::path::PathBuf;
 
@@ -15,36 +15,36 @@ use crate::{cluster, dirs};
 pub(crate) const NAMESPACE: &str = "enact-system";
 pub(crate) const RELEASE: &str = "enact";
 
-/// How images get into a cluster that is not this machine's own.
+/// The way in which images are delivered to a cluster that this program did not start.
 #[derive(Args, Clone, Default)]
 pub(crate) struct Delivery {
-    /// Push the images to this registry and path, from which the cluster pulls, as in localhost:5000/enact-dev
+    /// Push the images to this registry and path, from which the cluster pulls, for example localhost:5000/enact-dev
     #[arg(long, value_name = "REGISTRY", requires = "context")]
     push: Option<String>,
 
-    /// Load the images with this command, as in 'kind load image-archive {}'
+    /// Load the images with this command, for example 'kind load image-archive {}'
     #[arg(long, value_name = "COMMAND", requires = "context")]
     load_command: Option<String>,
 }
 
-/// Our images, as a cluster finds them.
+/// Images that a cluster can pull or has loaded.
 pub(crate) struct Images {
     /// Registry and path.
-    place: String,
+    repository: String,
     pub(crate) archives: Vec<Archive>,
 }
 
 impl Images {
-    /// Brings archives to the cluster of this machine.
+    /// Loads archives into the cluster of this machine.
     pub(crate) fn load(archives: Vec<Archive>) -> Result<Self> {
         let paths: Vec<PathBuf> = archives.iter().map(|archive| archive.path.clone()).collect();
         cluster::load(&paths)?;
-        Ok(Self { place: REGISTRY.to_owned(), archives })
+        Ok(Self { repository: REGISTRY.to_owned(), archives })
     }
 
-    /// The whole name of an image.
+    /// Returns the full name of an image.
     pub(crate) fn name(&self, image: &str) -> Result<String> {
-        Ok(format!("{}/{image}:{}", self.place, self.tag(image)?))
+        Ok(format!("{}/{image}:{}", self.repository, self.tag(image)?))
     }
 
     fn tag(&self, image: &str) -> Result<&str> {
@@ -52,10 +52,10 @@ impl Images {
         archive.map(Archive::tag).with_context(|| format!("the image {image} was not built"))
     }
 
-    /// The values by which the chart finds them.
+    /// Returns the chart's values for the images.
     fn values(&self) -> Result<Vec<String>> {
         let (registry, path) =
-            self.place.split_once('/').context("a registry needs a path, as in localhost:5000/enact-dev")?;
+            self.repository.split_once('/').context("a registry needs a path, for example localhost:5000/enact-dev")?;
         let mut values = vec![format!("image.registry={registry}")];
         for (image, key) in [("enact", "image"), ("agent", "agent.image"), ("postgres", "postgres.bundled.image")] {
             values.push(format!("{key}.repository={path}/{image}"));
@@ -65,9 +65,9 @@ impl Images {
     }
 }
 
-/// Brings images to the cluster.
+/// Delivers images to the cluster.
 pub(crate) fn deliver_images(kube: &Kube, delivery: &Delivery, archives: Vec<Archive>) -> Result<Images> {
-    let mut place = REGISTRY.to_owned();
+    let mut repository = REGISTRY.to_owned();
     if kube.is_own() {
         return Images::load(archives);
     }
@@ -75,43 +75,43 @@ pub(crate) fn deliver_images(kube: &Kube, delivery: &Delivery, archives: Vec<Arc
         images::load_with(command, &archives)?;
     } else if let Some(registry) = &delivery.push {
         images::push(&archives, registry)?;
-        place.clone_from(registry);
+        repository.clone_from(registry);
     } else {
         anyhow::bail!(
-            "how do the images get into the cluster? Give --push REGISTRY, or --load-command 'kind load image-archive {{}}'"
+            "the cluster cannot get the images: set --push REGISTRY, or --load-command 'kind load image-archive {{}}'"
         );
     }
-    Ok(Images { place, archives })
+    Ok(Images { repository, archives })
 }
 
-/// Revisions in the midst of something, for whose end every Helm waits, also when nobody is left who could bring it.
+/// Selects revisions with an unfinished operation. Helm refuses to work on such a release, even if no Helm process runs any more.
 const UNFINISHED: &str =
     "owner=helm,name=enact,status in (pending-install,pending-upgrade,pending-rollback,uninstalling)";
 
-/// Takes back what a Helm left that was killed with an earlier run.
+/// Deletes unfinished revisions that a killed Helm left.
 fn forget_unfinished(kube: &Kube) -> Result<()> {
     let delete = |kind: &str, selector: &str| {
         kube.kubectl(["delete", kind, "--namespace", NAMESPACE, "--selector", selector, "--output=name"]).read()
     };
-    let told = delete("secrets", UNFINISHED)?;
-    // kubectl says in words when there was nothing to delete.
-    let found: Vec<&str> = told.lines().filter(|line| line.starts_with("secret/")).collect();
+    let deleted = delete("secrets", UNFINISHED)?;
+    // If there is nothing to delete, kubectl prints a sentence.
+    let found: Vec<&str> = deleted.lines().filter(|line| line.starts_with("secret/")).collect();
     if !found.is_empty() {
-        eprintln!("an earlier Helm did not come to its end: {} is taken back", found.join(", "));
-        // Its migration would be nobody's; that of the revision before runs again without harm.
+        eprintln!("an earlier Helm was interrupted: deleted {}", found.join(", "));
+        // The migration Job of the deleted revision has no owner. The Job of the previous revision can run again without harm.
         delete("jobs", &format!("app.kubernetes.io/instance={RELEASE}"))?;
     }
     Ok(())
 }
 
-/// Installs or upgrades the release, with a Postgres of its own, and waits until it is ready. `more` are further flags for Helm.
+/// Installs or upgrades the release with a bundled Postgres, and waits until it is ready. `more` are additional flags for Helm.
 pub(crate) fn helm(kube: &Kube, images: &Images, more: &[&str]) -> Result<()> {
     let mut helm = kube.helm(["upgrade", "--install", RELEASE]);
     helm.arg(dirs::workspace().join("charts/enact"));
     helm.args(["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "5m"]);
     helm.args(["--set", "postgres.bundled.enabled=true"]);
-    // On this machine nobody else works with the release: neither with Helm, nor by settings of their own that would have to stay, as a
-    // number of pods that a killed test left behind.
+    // Nobody else uses the release on this machine. Field values that a killed test left, such as a number of replicas, can be
+    // overwritten.
     if kube.is_own() {
         forget_unfinished(kube)?;
         helm.arg("--force-conflicts");
@@ -119,7 +119,7 @@ pub(crate) fn helm(kube: &Kube, images: &Images, more: &[&str]) -> Result<()> {
     for value in images.values()? {
         helm.args(["--set-string", &value]);
     }
-    helm.args(more).read().context("Helm could not install the chart")?;
+    helm.args(more).read().context("Helm cannot install the chart")?;
     if kube.is_own() {
         cluster::forget_outdated(&images.archives)?;
     }
@@ -131,11 +131,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_image_of_the_chart_is_named_by_its_content() {
+    fn values_name_every_image_by_content() {
         let archive =
             |name: &str| Archive { name: format!("ghcr.io/enact-dev/{name}:0.1.0-00{name}"), path: PathBuf::new() };
         let archives = ["enact", "agent", "postgres", "git-server"].map(archive).into();
-        let images = Images { place: "localhost:5000/some/where".to_owned(), archives };
+        let images = Images { repository: "localhost:5000/some/where".to_owned(), archives };
         assert_eq!(images.name("git-server").unwrap(), "localhost:5000/some/where/git-server:0.1.0-00git-server");
         let values = images.values().unwrap();
         assert_eq!(
@@ -150,7 +150,7 @@ mod tests {
                 "postgres.bundled.image.tag=0.1.0-00postgres",
             ]
         );
-        // Each of them is one that the chart has.
+        // The chart has each of these values.
         let chart = std::fs::read_to_string(dirs::workspace().join("charts/enact/README.md")).unwrap();
         for (key, _) in values.iter().filter_map(|value| value.split_once('=')) {
             assert!(chart.contains(&format!("| {key} | string |")), "the chart has no value {key}");
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_revisions_of_the_release_are_found_by_its_name() {
+    fn unfinished_revisions_are_selected_by_release() {
         assert!(UNFINISHED.contains(&format!(",name={RELEASE},")), "{UNFINISHED}");
     }
 }

@@ -1,4 +1,4 @@
-//! The cluster that a command works on: the one of this machine, or the one of a kubeconfig's context.
+//! The cluster that a command uses: the cluster of this machine, or the cluster of a kubeconfig context.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt as _;
@@ -11,14 +11,14 @@ use clap::Args;
 use crate::cmd::{CommandExt, cmd};
 use crate::{cluster, dirs, tools};
 
-/// What a tool is given, unread.
+/// Arguments that are passed on to a tool.
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
 }
 
-/// Becomes the tool `name`. It talks to our cluster, when there is one and `KUBECONFIG` names no other.
+/// Replaces this process with the tool `name`. It uses the cluster of this machine, unless `KUBECONFIG` is set.
 pub(crate) fn exec(name: &str, arguments: &Arguments) -> Result<()> {
     let mut command = Command::new(tools::folder_of(name)?.join(name));
     command.args(&arguments.arguments);
@@ -30,24 +30,24 @@ pub(crate) fn exec(name: &str, arguments: &Arguments) -> Result<()> {
     Err(command.exec()).with_context(|| format!("cannot run {name}"))
 }
 
-/// A cluster, and the programs that talk to it.
+/// A cluster, and the programs that access it.
 pub(crate) struct Kube {
     kubectl: PathBuf,
     helm: PathBuf,
-    /// The kubeconfig of this machine's cluster; otherwise `KUBECONFIG` and its like decide.
+    /// The kubeconfig of this machine's cluster. If there is none, the programs use `KUBECONFIG` or their default.
     kubeconfig: Option<PathBuf>,
     context: Option<String>,
 }
 
 impl Kube {
-    /// The cluster that `cargo xtask cluster up` started.
+    /// Returns the cluster that `cargo xtask cluster up` started.
     pub(crate) fn own() -> Result<Self> {
         let tools = tools::cluster()?;
         let kubeconfig = Some(cluster::default_kubeconfig()?);
         Ok(Self { kubectl: tools.join("kubectl"), helm: tools.join("helm"), kubeconfig, context: None })
     }
 
-    /// The cluster of a context. kubectl and Helm are those of the machine, or else built.
+    /// Returns the cluster of a context. kubectl and Helm are built if they are not installed.
     pub(crate) fn of_context(context: &str) -> Result<Self> {
         let program = |name: &str| match on_path(name) {
             Some(path) => Ok(path),
@@ -57,7 +57,7 @@ impl Kube {
         Ok(Self { kubectl, helm, kubeconfig: None, context: Some(context.to_owned()) })
     }
 
-    /// Whether this is the cluster of this machine.
+    /// Returns whether this is the cluster of this machine.
     pub(crate) fn is_own(&self) -> bool {
         self.context.is_none()
     }
@@ -70,7 +70,7 @@ impl Kube {
         self.command(&self.helm, "--kube-context", args)
     }
 
-    /// Our own command line tool, from `dist/`.
+    /// Returns a command that runs `dist/enact`.
     pub(crate) fn enact<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         self.command(&dirs::workspace().join("dist/enact"), "--context", args)
     }
@@ -87,30 +87,30 @@ impl Kube {
         command
     }
 
-    /// Applies manifests; `who` are kubectl's flags `--as` and `--as-group`, or nothing.
+    /// Applies manifests; `who` is empty or has kubectl's flags `--as` and `--as-group`.
     pub(crate) fn apply(&self, manifests: &str, who: &[&str]) -> Result<()> {
         let mut apply = self.kubectl(["apply", "--filename", "-"]);
         apply.args(who).read_with(manifests).map(drop)
     }
 
-    /// Waits until `condition` (as `kubectl wait --for` takes it) holds.
+    /// Waits until `condition`, in the syntax of `kubectl wait --for`, is met.
     pub(crate) fn wait(&self, namespace: &str, object: &str, condition: &str, seconds: u32) -> Result<()> {
         let timeout = format!("--timeout={seconds}s");
         let condition = format!("--for={condition}");
         self.kubectl(["wait", "--namespace", namespace, object, &condition, &timeout]).read().map(drop)
     }
 
-    /// The kubeconfig that a person's shell needs first.
+    /// Returns the kubeconfig that a user must export first.
     pub(crate) fn kubeconfig(&self) -> Option<&Path> {
         self.kubeconfig.as_deref()
     }
 
-    /// ` --context NAME` for what a person types, where that is needed.
+    /// Returns ` --context NAME` for the commands that a user types, if it is needed.
     pub(crate) fn flag(&self) -> String {
         self.context.as_ref().map(|context| format!(" --context {context}")).unwrap_or_default()
     }
 
-    /// kubectl for this cluster, as a person types it.
+    /// Returns the kubectl command for this cluster as a user types it.
     pub(crate) fn kubectl_in_words(&self) -> String {
         let program = match on_path("kubectl") {
             None if self.context.is_some() => self.kubectl.display().to_string(),
@@ -119,14 +119,14 @@ impl Kube {
         format!("{program}{}", self.flag())
     }
 
-    /// A cluster elsewhere, with these programs instead of kubectl and Helm.
+    /// Returns a remote cluster with these programs as kubectl and Helm.
     #[cfg(test)]
     pub(crate) fn pretended(kubectl: PathBuf, helm: PathBuf) -> Self {
         Self { kubectl, helm, kubeconfig: None, context: Some("elsewhere".to_owned()) }
     }
 }
 
-/// Where a program lies, if it is installed.
+/// Returns the path of an installed program.
 fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())

@@ -29,40 +29,40 @@ use clap::Parser;
 
 use crate::cmd::CommandExt;
 
-/// Commands for developing, testing and showing Enact on one Linux machine
+/// Commands to develop, test and demonstrate Enact on one Linux machine
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask")]
 enum Xtask {
-    /// Show the whole way, from `helm install` to a product that pods have built
+    /// Run the demonstration: from `helm install` to a product that pods have built
     Demo(demo::Demo),
 
-    /// Check everything, as CI does
+    /// Run all checks, as CI does
     Test(test::Test),
 
-    /// Measure on a real API server, beside a reference
+    /// Run the benchmarks on a real API server, next to a reference
     Bench(bench::Bench),
 
-    /// A real Kubernetes on this machine, without Docker
+    /// Manage a Kubernetes cluster on this machine, without Docker
     Cluster(cluster::Cluster),
 
-    /// Write the custom resource definitions and their reference page anew, from the types in `crds/src`
+    /// Generate the custom resource definitions and their reference page from the types in `crds/src`
     Crds,
 
-    /// Build the container images, and bring them to a cluster or registry
+    /// Build the container images, and load them into a cluster or push them to a registry
     Images(images::Build),
 
-    /// Fetch the sentence model for search by meaning, and print its folder
+    /// Download the sentence model for search by meaning, and print its folder
     Model,
 
-    /// A real Postgres with pgvector on loopback, for tests that need no cluster
+    /// Manage a Postgres with pgvector on loopback, for tests that need no cluster
     #[command(subcommand)]
     Postgres(postgres::Action),
 
-    /// Run kubectl against the cluster of this machine, or the one that KUBECONFIG names
+    /// Run kubectl against the cluster of this machine, or the cluster in KUBECONFIG
     #[command(disable_help_flag = true)]
     Kubectl(kube::Arguments),
 
-    /// Run Helm against the cluster of this machine, or the one that KUBECONFIG names
+    /// Run Helm against the cluster of this machine, or the cluster in KUBECONFIG
     #[command(disable_help_flag = true)]
     Helm(kube::Arguments),
 
@@ -97,7 +97,7 @@ fn run(task: Xtask) -> Result<()> {
     }
 }
 
-/// The tests that compare what is generated write it, too.
+/// Runs the tests that compare the generated files; with `ENACT_UPDATE` they write them.
 fn crds() -> Result<()> {
     let mut tests = cmd::cargo(["test", "--package", "enact-crds", "--test", "generated", "--test", "reference"]);
     tests.current_dir(dirs::workspace()).env("ENACT_UPDATE", "1").show()

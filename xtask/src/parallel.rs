@@ -1,11 +1,11 @@
-//! Work that goes on at the same time.
+//! Work in parallel.
 
 use std::panic::resume_unwind;
 use std::thread;
 
 use anyhow::Result;
 
-/// Does both, `first` on a thread of its own, and waits for both.
+/// Runs `first` on a new thread and `second` on this one, and waits for both.
 pub(crate) fn both<A: Send, B>(
     first: impl FnOnce() -> Result<A> + Send,
     second: impl FnOnce() -> Result<B>,

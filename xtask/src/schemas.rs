@@ -1,4 +1,4 @@
-//! Manifests against Kubernetes' own description of its kinds, which the pinned module brings along: no network, no cluster.
+//! Validates manifests against Kubernetes' OpenAPI description, which is in the pinned Go module. Needs no network and no cluster.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::cmd::{CommandExt, cmd};
 use crate::tools;
 
-/// Kinds of others, whose schemas are not at hand: `apiVersion/Kind`.
+/// Kinds of other projects, which have no schema here: `apiVersion/Kind`.
 const SKIPPED: [&str; 4] = [
     "cert-manager.io/v1/Certificate",
     "cert-manager.io/v1/Issuer",
@@ -18,30 +18,33 @@ const SKIPPED: [&str; 4] = [
     "monitoring.coreos.com/v1/ServiceMonitor",
 ];
 
-/// The definition of amounts of resources.
+/// The definition of resource quantities.
 const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
 
-/// The file of all schemas, which that of a kind points into.
+/// The file with all schemas; the file of a kind refers to it.
 const ALL: &str = "definitions.json";
 
-/// The schemas of Kubernetes' kinds, in files as kubeconform wants them.
+/// The schemas of Kubernetes' kinds, in files for kubeconform.
 pub(crate) struct Schemas {
     folder: TempDir,
     kubeconform: PathBuf,
 }
 
 impl Schemas {
-    /// Writes them.
+    /// Writes the schemas.
     pub(crate) fn new() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let described = tools::kubernetes_source()?.join("api/openapi-spec/swagger.json");
         let described = fs::read(&described).with_context(|| format!("cannot read {}", described.display()))?;
         let described: Value = serde_json::from_slice(&described)?;
-        write(folder.path(), described["definitions"].as_object().context("Kubernetes describes no kinds")?)?;
+        write(
+            folder.path(),
+            described["definitions"].as_object().context("Kubernetes' OpenAPI description has no definitions")?,
+        )?;
         Ok(Self { folder, kubeconform: tools::charts()?.join("kubeconform") })
     }
 
-    /// Checks manifests: fields that a kind does not have are wrong, and so is a kind that is neither known nor of those that are skipped.
+    /// Validates manifests. Unknown fields are errors, and so are unknown kinds that are not in [`SKIPPED`].
     pub(crate) fn check(&self, manifests: &str) -> Result<()> {
         let location = format!("{}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json", self.folder.path().display());
         let mut check = cmd(&self.kubeconform, ["-strict", "-summary", "-skip", &SKIPPED.join(",")]);
@@ -65,7 +68,7 @@ fn write(folder: &Path, definitions: &Map<String, Value>) -> Result<()> {
     Ok(())
 }
 
-/// The name under which kubeconform looks for a kind.
+/// Returns the file name that kubeconform expects for a kind.
 fn file_of(kind: &Value) -> Option<String> {
     let part = |name: &str| kind[name].as_str().map(str::to_lowercase);
     let (group, version, kind) = (part("group")?, part("version")?, part("kind")?);
@@ -73,7 +76,7 @@ fn file_of(kind: &Value) -> Option<String> {
     Some(format!("{kind}{}-{version}.json", group.unwrap_or_default()))
 }
 
-/// The JSON schema for a part of an `OpenAPI` description, in which an object has no fields but those that are named.
+/// Converts a part of an `OpenAPI` description to a JSON schema in which an object has no other fields.
 fn strict(described: &Value) -> Value {
     match described {
         Value::Object(fields) if fields.get("format").is_some_and(|format| format == "int-or-string") => {
@@ -111,7 +114,7 @@ mod tests {
         assert_eq!(properties["port"], json!({ "type": ["integer", "string"] }));
         assert_eq!(properties["labels"], described["properties"]["labels"]);
         assert_eq!(properties["items"]["items"]["additionalProperties"], false);
-        assert!(properties.get("additionalProperties").is_none(), "that would be a field of this name");
+        assert!(properties.get("additionalProperties").is_none(), "that would declare a field with this name");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything that CI checks, in the order in which a mistake is found soonest, with the time that each step took.
+//! `cargo xtask test`: the checks of CI, the fastest first, with the time of each step.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,40 +13,40 @@ use crate::install::{self, Delivery, Images};
 use crate::kube::Kube;
 use crate::{apt, charts, cluster, dirs, parallel, postgres, tools};
 
-/// Checks everything: what it needs, it installs
+/// Runs all checks, and installs what they need
 #[derive(Args)]
 pub(crate) struct Test {
-    /// Run these steps only; default: all
+    /// Run only these steps; default: all
     #[arg(value_enum)]
     steps: Vec<Step>,
 
-    /// Leave the cluster running that was started for the tests
+    /// Keep the cluster that was started for the tests
     #[arg(long)]
     keep: bool,
 
-    /// Of the tests on the cluster, run only those whose name contains this
+    /// Run only the cluster tests whose name contains this text
     #[arg(long, value_name = "NAME")]
     filter: Option<String>,
 }
 
-/// A part of the whole.
+/// A step of the checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Step {
-    /// Formatting of the sources
+    /// Check the formatting of the sources
     Format,
-    /// Clippy and the compiler's lints, as errors
+    /// Run clippy and the compiler's lints, as errors
     Lint,
-    /// Licences, sources and duplicates of dependencies
+    /// Check licences and sources of dependencies
     Deny,
-    /// Unit, property and snapshot tests, and those on a real Postgres
+    /// Run unit, property and snapshot tests, and the tests on a real Postgres
     Unit,
-    /// Helm charts: lint, unit tests, schemas, alerts
+    /// Check the Helm charts: lint, unit tests, schemas, alerts
     Charts,
-    /// On a real cluster: installation, plans by real pods, faults, upgrade
+    /// Run the tests on a real cluster: installation, plans with real pods, faults, upgrade
     Cluster,
 }
 
-/// Runs the steps; the first that fails ends the run.
+/// Runs the steps until one fails.
 pub(crate) fn run(test: &Test) -> Result<()> {
     let steps = if test.steps.is_empty() { Step::value_variants() } else { &test.steps };
     let mut times = Vec::new();
@@ -66,12 +66,12 @@ pub(crate) fn run(test: &Test) -> Result<()> {
 }
 
 fn report(times: &[(Step, Duration)]) {
-    println!("\nWhere the time went:");
+    println!("\nTime of each step:");
     for (step, time) in times {
         println!("  {:8} {:6.0} s", format!("{step:?}"), time.as_secs_f32());
     }
     let total: Duration = times.iter().map(|(_, time)| *time).sum();
-    println!("  {:8} {:6.0} s", "in all", total.as_secs_f32());
+    println!("  {:8} {:6.0} s", "total", total.as_secs_f32());
 }
 
 impl Step {
@@ -95,7 +95,7 @@ fn cargo<const N: usize>(args: [&str; N]) -> Command {
 
 fn deny() -> Result<()> {
     let deny = tools::cargo_program("cargo-deny", "0.20.2")?;
-    // Advisories are in a Git repository that is not reached from everywhere; `cargo deny check advisories` looks there.
+    // Advisories need network access to a Git repository: run `cargo deny check advisories` for them.
     let mut check = cmd(deny, ["check", "bans", "licenses", "sources"]);
     check.current_dir(dirs::workspace()).show()
 }
@@ -103,13 +103,13 @@ fn deny() -> Result<()> {
 fn unit() -> Result<()> {
     apt::ensure(&["git"])?;
     let url = postgres::ensure()?;
-    // Built first, and with those of the cluster, by the same words as there: what differs in a word is compiled anew.
+    // The same command as for the cluster tests builds all tests first: with different arguments, cargo would compile again.
     cargo(["test", "--workspace", "--no-run"]).show()?;
     let mut tests = cargo(["test", "--workspace", "--exclude", "enact-e2e"]);
     tests.env("ENACT_TEST_DATABASE_URL", url).show()
 }
 
-/// Brings up a cluster, installs the release, and runs the tests of `e2e/` against it.
+/// Starts a cluster, installs the release, and runs the tests of `e2e/`.
 fn on_cluster(test: &Test) -> Result<()> {
     let was_there = cluster::default_kubeconfig().is_ok();
     let up = || cluster::up(&cluster::Options::default());
@@ -126,7 +126,7 @@ fn tests_on_cluster(test: &Test, archives: Vec<Archive>) -> Result<()> {
     let images = install::deliver_images(&kube, &Delivery::default(), archives)?;
     images::check_push(&images.archives).context("images cannot be pushed")?;
     install::helm(&kube, &images, &["--set=server.pushes.enabled=true"])?;
-    // Loaded after the installation, which forgets what it does not need.
+    // Loaded after the installation, which deletes the images that it does not use.
     let model = Images::load(images::archives(&["minilm".to_owned()], false)?)?.name("minilm")?;
     let mut programs = e2e_programs()?;
     programs.sort_by_key(|(name, _)| (disturbs(name), name.clone()));
@@ -139,7 +139,7 @@ fn tests_on_cluster(test: &Test, archives: Vec<Archive>) -> Result<()> {
     Ok(())
 }
 
-/// How much a program of tests disturbs the installation that all share: those that do run last, and one test at a time.
+/// Returns how much a test program disturbs the shared installation. Programs that disturb it run last, and one test at a time.
 fn disturbs(name: &str) -> u8 {
     match name {
         "faults" => 1,
@@ -162,8 +162,8 @@ fn run_tests(name: &str, program: &Path, model: &str, filter: Option<&str>) -> R
     run.show()
 }
 
-/// Builds the tests; those of `e2e/` by name. The whole workspace is built, so that no dependency is compiled with other features than
-/// before.
+/// Builds the tests of the whole workspace, so that no dependency is compiled with different features, and returns those of `e2e/` by
+/// name.
 fn e2e_programs() -> Result<Vec<(String, PathBuf)>> {
     #[derive(serde::Deserialize)]
     struct Message {

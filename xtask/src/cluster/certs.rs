@@ -1,5 +1,5 @@
-//! Certificates and kubeconfigs: three authorities (the API's, etcd's, and the front proxy's, which must not vouch for each
-//! other's clients), and who each component is.
+//! Certificates and kubeconfigs. There are three CAs, for the API server, etcd and the front proxy, because none of them may accept
+//! the clients of another one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,15 +15,15 @@ use crate::cmd::{CommandExt, cmd};
 
 const DAYS: &str = "3650";
 
-/// A certificate to be made: file name, authority, subject, names it answers to.
+/// A certificate to create: file name, CA, subject and alternative names.
 struct Certificate<'a> {
     name: &'a str,
-    authority: &'a str,
+    ca: &'a str,
     subject: String,
     alternatives: String,
 }
 
-/// Components with a kubeconfig of their own: file name, user, group.
+/// Components with their own kubeconfig: file name, user, group.
 const CLIENTS: [(&str, &str, &str); 7] = [
     ("admin", "enact-admin", "system:masters"),
     ("kube-controller-manager", "system:kube-controller-manager", ""),
@@ -34,10 +34,10 @@ const CLIENTS: [(&str, &str, &str); 7] = [
     ("network-policies", "enact-network-policies", "system:masters"),
 ];
 
-/// Makes what is missing of certificates, keys and kubeconfigs.
+/// Creates missing certificates, keys and kubeconfigs.
 pub(super) fn ensure(layout: &Layout, ranges: Ranges) -> Result<()> {
-    for authority in ["ca", "etcd-ca", "front-proxy-ca"] {
-        self_signed(layout, authority)?;
+    for ca in ["ca", "etcd-ca", "front-proxy-ca"] {
+        self_signed(layout, ca)?;
     }
     service_account_key(layout)?;
     let api_names = format!(
@@ -51,17 +51,17 @@ pub(super) fn ensure(layout: &Layout, ranges: Ranges) -> Result<()> {
         ("kubelet-server", "ca", "kubelet", format!("DNS:{NODE},IP:{}", ranges.node())),
         ("etcd", "etcd-ca", "etcd", format!("IP:{LOOPBACK}")),
     ];
-    for (name, authority, common_name, alternatives) in servers {
-        sign(layout, &Certificate { name, authority, subject: subject(common_name, &[])?, alternatives })?;
+    for (name, ca, common_name, alternatives) in servers {
+        sign(layout, &Certificate { name, ca, subject: subject(common_name, &[])?, alternatives })?;
     }
     let clients = [
         ("apiserver-etcd", "etcd-ca", "kube-apiserver", ""),
         ("apiserver-kubelet", "ca", "kube-apiserver-kubelet", "system:masters"),
         ("front-proxy", "front-proxy-ca", "front-proxy-client", ""),
     ];
-    for (name, authority, common_name, group) in clients {
+    for (name, ca, common_name, group) in clients {
         let subject = subject(common_name, &[group])?;
-        sign(layout, &Certificate { name, authority, subject, alternatives: String::new() })?;
+        sign(layout, &Certificate { name, ca, subject, alternatives: String::new() })?;
     }
     for (name, user, group) in CLIENTS {
         kubeconfig(layout, ranges, name, user, &[group], &layout.path(&format!("{name}.kubeconfig")))?;
@@ -69,14 +69,14 @@ pub(super) fn ensure(layout: &Layout, ranges: Ranges) -> Result<()> {
     Ok(())
 }
 
-/// Makes a kubeconfig with which the API server sees `user` in `groups`, and returns its path.
+/// Creates a kubeconfig that authenticates as `user` in `groups`, and returns its path.
 pub(super) fn user_kubeconfig(layout: &Layout, ranges: Ranges, user: &str, groups: &[String]) -> Result<PathBuf> {
     if user.is_empty() || user.starts_with('.') || user.contains('/') {
-        bail!("{user:?} cannot be a user's name here: it names a file");
+        bail!("{user:?} cannot be a user's name here, because it becomes a file name");
     }
     let name = format!("user-{user}");
     for extension in ["crt", "key"] {
-        // Groups may have changed since.
+        // The groups may have changed.
         let path = file(layout, &name, extension);
         if path.exists() {
             fs::remove_file(path)?;
@@ -89,8 +89,7 @@ pub(super) fn user_kubeconfig(layout: &Layout, ranges: Ranges, user: &str, group
 }
 
 fn kubeconfig(layout: &Layout, ranges: Ranges, name: &str, user: &str, groups: &[&str], path: &Path) -> Result<()> {
-    let certificate =
-        Certificate { name, authority: "ca", subject: subject(user, groups)?, alternatives: String::new() };
+    let certificate = Certificate { name, ca: "ca", subject: subject(user, groups)?, alternatives: String::new() };
     sign(layout, &certificate)?;
     let data = |path: PathBuf| fs::read(path).map(|bytes| STANDARD.encode(bytes));
     let config = json!({
@@ -115,13 +114,13 @@ fn file(layout: &Layout, name: &str, extension: &str) -> PathBuf {
     layout.path(&format!("certs/{name}.{extension}"))
 }
 
-/// A distinguished name in the form that `openssl` reads; separators in names are escaped.
+/// Formats a distinguished name for `openssl`, and escapes separators in names.
 fn subject(common_name: &str, groups: &[&str]) -> Result<String> {
     let mut subject = String::new();
     let organisations = groups.iter().filter(|group| !group.is_empty()).map(|group| ("O", *group));
     for (attribute, value) in organisations.chain([("CN", common_name)]) {
         if value.chars().any(char::is_control) {
-            bail!("{value:?} holds a control character");
+            bail!("{value:?} contains a control character");
         }
         let escaped = value.replace('\\', "\\\\").replace('/', "\\/").replace('+', "\\+");
         subject.extend(["/", attribute, "=", &escaped]);
@@ -140,12 +139,12 @@ fn self_signed(layout: &Layout, name: &str) -> Result<()> {
 }
 
 fn sign(layout: &Layout, certificate: &Certificate) -> Result<()> {
-    let Certificate { name, authority, subject, alternatives } = certificate;
+    let Certificate { name, ca, subject, alternatives } = certificate;
     if file(layout, name, "crt").exists() {
         return Ok(());
     }
     let mut request = request(layout, name, subject, DAYS);
-    request.arg("-CA").arg(file(layout, authority, "crt")).arg("-CAkey").arg(file(layout, authority, "key"));
+    request.arg("-CA").arg(file(layout, ca, "crt")).arg("-CAkey").arg(file(layout, ca, "key"));
     request.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
     request.args(["-addext", "extendedKeyUsage=clientAuth,serverAuth"]);
     if !alternatives.is_empty() {
@@ -178,14 +177,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn separators_in_names_stay_within_the_name() {
+    fn separators_in_names_are_escaped() {
         assert_eq!(subject("alice", &["leads", "", "a/b"]).unwrap(), r"/O=leads/O=a\/b/CN=alice");
         assert_eq!(subject("a+O=system:masters", &[]).unwrap(), r"/CN=a\+O=system:masters");
         assert!(subject("a\nb", &[]).is_err());
     }
 
     #[test]
-    fn a_user_without_a_fit_name_gets_no_file() {
+    fn invalid_user_names_are_refused() {
         let layout = Layout::new(PathBuf::from("/nonexistent")).unwrap();
         let ranges: Ranges = serde_json::from_str(r#"{"pods":"172.28.0.0","services":"172.29.0.0"}"#).unwrap();
         for name in ["", "../admin", ".hidden", "a/b"] {

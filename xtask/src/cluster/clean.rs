@@ -1,4 +1,4 @@
-//! Takes a cluster away, whatever state it is in: nothing here asks a component to help.
+//! Removes a cluster in any state, without the help of its components.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -13,13 +13,13 @@ use super::{net, node};
 use crate::cmd::{CommandExt, cmd};
 use crate::daemon::{self, Daemons, until};
 
-/// Where every kubelet listens for plugins.
+/// The folder in which every kubelet listens for plugins.
 const DEVICE_PLUGINS: &str = "/var/lib/kubelet/device-plugins";
 
-/// Where every containerd of version 1 has its shims listen.
+/// The folder of the sockets of shims, which containerd 1 does not let us choose.
 const SHIM_SOCKETS: &str = "/run/containerd/s";
 
-/// Ends every process, unmounts, removes links, rules and control groups, and deletes the directory.
+/// Ends every process, removes mounts, links, rules and control groups, and deletes the directory.
 pub(super) fn clean(layout: &Layout, daemons: &Daemons) -> Result<()> {
     daemons.kill_all()?;
     end_cgroup(&layout.cgroup())?;
@@ -33,7 +33,7 @@ pub(super) fn clean(layout: &Layout, daemons: &Daemons) -> Result<()> {
     Ok(())
 }
 
-/// Kills what runs in pods, and removes their control groups.
+/// Kills the processes of pods, and removes their control groups.
 fn end_cgroup(name: &str) -> Result<()> {
     let roots: Vec<PathBuf> = node::cgroup_folders(name)?.into_iter().filter(|root| root.is_dir()).collect();
     let mut folders = Vec::new();
@@ -53,18 +53,18 @@ fn end_cgroup(name: &str) -> Result<()> {
     if !until(Duration::from_secs(20), ended)? {
         bail!("processes in control group {name} cannot be killed");
     }
-    // Deepest first; a folder of a control group is deleted with the files in it. Zombies hold it for a moment.
+    // Deepest first. Deleting the folder of a control group deletes its files too. A zombie keeps the folder busy for a moment.
     let removed = || {
         let left = folders.iter().filter(|folder| folder.exists() && fs::remove_dir(folder).is_err()).count();
         Ok(left == 0)
     };
     if !until(Duration::from_secs(10), removed)? {
-        bail!("control group {name} cannot be removed: something else runs in it");
+        bail!("control group {name} cannot be removed: another process runs in it");
     }
     Ok(())
 }
 
-/// `root` after everything below it.
+/// Appends the folders below `root`, and then `root`.
 fn folders_below(root: &Path, folders: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -74,22 +74,22 @@ fn folders_below(root: &Path, folders: &mut Vec<PathBuf>) {
     folders.push(root.to_owned());
 }
 
-/// containerd keeps its shims' sockets in a place of its own, under names that do not tell whose they are. Our shims have ended by now,
-/// and a socket that nobody listens on is of no use to anybody.
+/// Removes sockets of shims on which no process listens. Their names do not say which containerd they belong to, but our shims have
+/// ended by now.
 fn remove_shim_sockets() {
     for entry in fs::read_dir(SHIM_SOCKETS).into_iter().flatten().flatten() {
         if UnixStream::connect(entry.path()).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused) {
-            // Another `down` may have been first.
+            // Another `down` may have removed it.
             let _ = fs::remove_file(entry.path());
         }
     }
 }
 
 fn unmount_below(dir: &Path) -> Result<()> {
-    // Later mounts may lie on earlier ones.
+    // Later mounts may be on top of earlier ones.
     for target in mounts_below(dir)?.iter().rev() {
         if !cmd("umount", ["--no-mtab", "--"]).arg(target).succeeds() {
-            // Still in use by something that is just going: out of sight now, gone when that ends.
+            // A process that is about to end still uses it. A lazy unmount completes when that process ends.
             cmd("umount", ["--no-mtab", "--lazy", "--"]).arg(target).read()?;
         }
     }
@@ -106,12 +106,12 @@ fn mounts_below(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(targets.filter(|target| target.starts_with(dir) && target != dir).collect())
 }
 
-/// The kernel writes blanks and backslashes in octal.
+/// Decodes blanks and backslashes, which the kernel writes in octal.
 fn unescape(target: &str) -> String {
     target.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
 
-/// What components leave in fixed places: CNI's notes of our pods' networks, and the kubelet's links to our logs.
+/// Removes files that components write to fixed paths: CNI's results for our pods, and the kubelet's links to our logs.
 fn remove_traces(layout: &Layout) {
     let dir = layout.dir().to_string_lossy();
     let note = |path: &Path| fs::read_to_string(path).is_ok_and(|note| note.contains(dir.as_ref()));
@@ -119,7 +119,7 @@ fn remove_traces(layout: &Layout) {
     for folder in ["/var/lib/cni/results", "/var/log/containers"] {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             if link(&entry.path()) || note(&entry.path()) {
-                // Notes that could not be removed are harmless.
+                // A file that cannot be removed is harmless.
                 let _ = fs::remove_file(entry.path());
             }
         }
@@ -134,7 +134,7 @@ fn remove_traces(layout: &Layout) {
         SHIM_SOCKETS,
         "/run/containerd",
     ] {
-        // Only when it is empty: somebody else's files stay.
+        // Fails if the folder has files of others, which stay.
         let _ = fs::remove_dir(folder);
     }
 }
@@ -144,8 +144,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mount_points_are_read_as_the_kernel_writes_them() {
+    fn mount_points_are_unescaped() {
         assert_eq!(unescape(r"/a\040b\134c"), r"/a b\c");
-        assert_eq!(unescape(r"/a\134040b"), r"/a\040b", "an escaped backslash begins no other escape");
+        assert_eq!(unescape(r"/a\134040b"), r"/a\040b", "an escaped backslash does not begin another escape");
     }
 }

@@ -1,4 +1,4 @@
-//! How etcd, the API server, the controller manager and the scheduler are started.
+//! The processes of the control plane: etcd, API server, controller manager and scheduler.
 
 use std::path::Path;
 
@@ -29,7 +29,7 @@ pub(super) fn etcd(layout: &Layout, tools: &Path) -> Spec {
         format!("--listen-peer-urls={peer}"),
         format!("--initial-advertise-peer-urls={peer}"),
         format!("--initial-cluster=enact={peer}"),
-        // What a test writes need not survive the machine.
+        // Data of tests need not survive a crash of the machine.
         "--unsafe-no-fsync".to_owned(),
         "--log-level=warn".to_owned(),
     ];
@@ -81,7 +81,7 @@ pub(super) fn api_server(layout: &Layout, tools: &Path, ranges: Ranges, options:
     Ok(Spec { name: "kube-apiserver", program: tools.join("kube-apiserver"), args, files })
 }
 
-/// One line a request, when it is complete: who did what to which object, with which answer, and no contents.
+/// Logs one line for each completed request: user, verb, object and response code, without bodies.
 fn audit_policy() -> serde_json::Value {
     json!({
         "apiVersion": "audit.k8s.io/v1",
@@ -99,14 +99,14 @@ pub(super) fn controller_manager(layout: &Layout, tools: &Path) -> Spec {
         format!("--authentication-kubeconfig={kubeconfig}"),
         format!("--authorization-kubeconfig={kubeconfig}"),
         format!("--bind-address={LOOPBACK}"),
-        // There is one: it need not wait to be elected.
+        // The only instance need not wait for its election.
         "--leader-elect=false".to_owned(),
         "--use-service-account-credentials=true".to_owned(),
         format!("--root-ca-file={ca}"),
         format!("--service-account-private-key-file={}", layout.arg("certs/service-account.key")),
         format!("--cluster-signing-cert-file={ca}"),
         format!("--cluster-signing-key-file={}", layout.arg("certs/ca.key")),
-        // It makes this folder; by default one in /usr.
+        // The controller manager creates this folder. The default is in /usr.
         format!("--flex-volume-plugin-dir={}", layout.arg("kubelet/volume-plugins")),
     ];
     let program = tools.join("kube-controller-manager");
@@ -130,7 +130,7 @@ pub(super) fn scheduler(layout: &Layout, tools: &Path) -> Spec {
     }
 }
 
-/// Gives claims directories of this machine.
+/// Provisions volumes in directories of this machine.
 pub(super) fn volumes(layout: &Layout, tools: &Path) -> Spec {
     let args = vec![
         format!("--kubeconfig={}", layout.arg("volumes.kubeconfig")),

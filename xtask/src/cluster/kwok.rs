@@ -1,4 +1,4 @@
-//! Nodes that only play being nodes: pods placed on them start, and end, in the API alone. For measuring the control side.
+//! Simulated nodes for benchmarks of the control plane: their pods start and end only in the API.
 
 use std::path::Path;
 
@@ -11,16 +11,16 @@ use super::net::LOOPBACK;
 use crate::daemon::{Daemons, PATIENCE, Spec};
 use crate::tools;
 
-/// Marks the nodes that kwok plays, in the form that kwok's users know.
+/// The annotation of simulated nodes, as kwok documents it.
 const ANNOTATION: &str = "kwok.x-k8s.io/node";
 
-/// Reads `kwok:N`.
+/// Parses `kwok:N`.
 pub(super) fn parse(text: &str) -> Result<u32, String> {
     let number = text.strip_prefix("kwok:").and_then(|number| number.parse().ok());
     number.filter(|number| *number <= 5000).ok_or_else(|| "expected kwok:N, N up to 5000".to_owned())
 }
 
-/// Makes the cluster have `count` played nodes: more, fewer or none.
+/// Creates or deletes simulated nodes until there are `count`.
 pub(super) fn ensure(layout: &Layout, daemons: &Daemons, kubectl: &Kubectl, count: u32) -> Result<()> {
     let present = kubectl.read(&["get", "nodes", "-l", "type=kwok", "-o", "name"])?;
     let wanted: Vec<String> = (0..count).map(|number| format!("node/kwok-{number}")).collect();
@@ -36,12 +36,12 @@ pub(super) fn ensure(layout: &Layout, daemons: &Daemons, kubectl: &Kubectl, coun
     let nodes: Vec<Value> = wanted.iter().map(|name| node(name.trim_start_matches("node/"))).collect();
     kubectl.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": nodes }).to_string())?;
     daemons.await_ready("kwok", PATIENCE, || {
-        // One question for all: `kubectl wait` asks for one after the other.
+        // One request for all nodes: `kubectl wait` requests one after the other.
         let ready = "-o=jsonpath={.items[*].status.conditions[?(@.type=='Ready')].status}";
-        let told = kubectl.read(&["get", "nodes", "-l", "type=kwok", ready])?;
-        let up = told.split_whitespace().filter(|status| *status == "True").count();
+        let statuses = kubectl.read(&["get", "nodes", "-l", "type=kwok", ready])?;
+        let up = statuses.split_whitespace().filter(|status| *status == "True").count();
         if up < wanted.len() {
-            bail!("{up} of {count} played nodes are ready");
+            bail!("{up} of {count} simulated nodes are ready");
         }
         Ok(())
     })
@@ -74,7 +74,7 @@ fn node(name: &str) -> Value {
                 "kubernetes.io/arch": "amd64",
             },
         },
-        // Only who asks for them lands there.
+        // Only pods that tolerate the taint are scheduled there.
         "spec": { "taints": [{ "key": ANNOTATION, "value": "fake", "effect": "NoSchedule" }] },
         "status": { "capacity": capacity, "allocatable": capacity },
     })

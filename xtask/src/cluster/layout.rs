@@ -1,4 +1,4 @@
-//! The files of a cluster, and what is decided once for its life.
+//! The files of a cluster, and the values that are chosen once for its lifetime.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::net::Ranges;
 use crate::digest::Inputs;
 
-/// The name of the one real node.
+/// The name of the only real node.
 pub(super) const NODE: &str = "enact";
 pub(super) const API_PORT: u16 = 6443;
 
-/// Sockets live below the directory, and the kernel takes 107 bytes.
+/// The longest path of the directory. Sockets are below it, and the kernel limits their paths to 107 bytes.
 const LONGEST_DIR: usize = 70;
 
 /// Paths below the cluster's directory.
@@ -38,7 +38,7 @@ impl Layout {
         self.dir.join(below)
     }
 
-    /// A path as an argument of a program. The directory came from a flag or the environment, and lossy text would only be shown.
+    /// Returns a path as an argument of a program.
     pub(super) fn arg(&self, below: &str) -> String {
         self.path(below).to_string_lossy().into_owned()
     }
@@ -55,24 +55,24 @@ impl Layout {
         self.path("containerd/containerd.sock")
     }
 
-    /// The control group that holds every pod, and only ours.
+    /// Returns the name of the control group of this cluster's pods.
     pub(super) fn cgroup(&self) -> String {
         format!("enact-{}", Inputs::default().text(&self.dir.to_string_lossy()).short())
     }
 
-    /// Makes the directory, open to nobody else: it holds keys.
+    /// Creates the directory, readable by its owner only, because it contains keys.
     pub(super) fn create(&self) -> Result<()> {
         use std::os::unix::fs::PermissionsExt;
         for below in ["certs", "config", "log", "containerd", "kubelet", "cni/net.d", "volumes", "users"] {
             let path = self.path(below);
-            fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+            fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
         }
         fs::set_permissions(&self.dir, fs::Permissions::from_mode(0o700))?;
         Ok(())
     }
 
-    /// Writes a configuration file and returns its path. A file that is so already stays untouched: some components end when theirs
-    /// is written.
+    /// Writes a configuration file and returns its path. A file with this content is not written, because some components exit when
+    /// their file changes.
     pub(super) fn write(&self, below: &str, content: &str) -> Result<PathBuf> {
         let path = self.path(below);
         if fs::read(&path).ok().as_deref() != Some(content.as_bytes()) {
@@ -82,18 +82,18 @@ impl Layout {
     }
 }
 
-/// What an earlier `up` found and decided, for the next `up` and for `down`.
+/// The state of the machine and the choices of the first `up`, for the next `up` and for `down`.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Machine {
-    /// Changes when the machine starts: what was running then is gone.
+    /// The boot id. If it differs, no process of the cluster runs any more.
     pub(super) boot: String,
     pub(super) ranges: Ranges,
-    /// Kernel settings as they were before.
+    /// Kernel settings before the first `up`.
     pub(super) sysctls: Vec<(String, String)>,
 }
 
 impl Machine {
-    /// What was written down; nothing when there is no cluster or it cannot be read.
+    /// Reads the file; returns nothing if there is no cluster or the file cannot be read.
     pub(super) fn load(layout: &Layout) -> Option<Self> {
         serde_json::from_str(&fs::read_to_string(layout.path("machine.json")).ok()?).ok()
     }
@@ -103,13 +103,13 @@ impl Machine {
         Ok(())
     }
 
-    /// Whether the machine has not been started since.
+    /// Returns whether the machine has not been restarted since the first `up`.
     pub(super) fn is_current(&self) -> bool {
         boot_id().is_ok_and(|boot| boot == self.boot)
     }
 }
 
-/// The kernel's name for the time since the machine started.
+/// Returns the kernel's boot id.
 pub(super) fn boot_id() -> Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_too_deep_for_sockets_or_without_a_root_is_refused() {
+    fn long_and_relative_directories_are_refused() {
         assert!(Layout::new(PathBuf::from("relative")).is_err());
         assert!(Layout::new(PathBuf::from("/").join("x".repeat(LONGEST_DIR))).is_err());
         let longest = Layout::new(PathBuf::from("/").join("x".repeat(LONGEST_DIR - 1))).unwrap();
@@ -127,14 +127,14 @@ mod tests {
     }
 
     #[test]
-    fn clusters_in_different_directories_have_different_control_groups() {
+    fn control_groups_differ_by_directory() {
         let cgroup = |dir: &str| Layout::new(PathBuf::from(dir)).unwrap().cgroup();
         assert_eq!(cgroup("/a"), cgroup("/a"));
         assert_ne!(cgroup("/a"), cgroup("/b"));
     }
 
     #[test]
-    fn a_machine_that_was_started_since_is_another() {
+    fn a_restart_makes_the_state_outdated() {
         let ranges = serde_json::from_str(r#"{"pods":"172.28.0.0","services":"172.29.0.0"}"#).unwrap();
         let mut machine = Machine { boot: boot_id().unwrap(), ranges, sysctls: Vec::new() };
         assert!(machine.is_current());

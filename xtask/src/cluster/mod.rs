@@ -1,8 +1,8 @@
-//! A real Kubernetes on this machine, without Docker: `up`, `down`, and what developers need around it.
+//! `cargo xtask cluster`: a Kubernetes cluster on this machine, without Docker.
 //!
-//! Control plane, kubelet and kube-proxy are host processes from `tools/cluster`; containerd and CNI's plugins are Debian's; pods
-//! hang on a bridge of their own. `up` brings what is missing or has changed; when that does not lead to a healthy cluster, it takes
-//! everything away and starts anew.
+//! The control plane, kubelet and kube-proxy are host processes from `tools/cluster`. containerd and the CNI plugins are Debian packages.
+//! Pods are connected to their own bridge. `up` starts what is missing or has changed. If the cluster is not healthy then, `up` removes
+//! everything and starts again.
 
 mod certs;
 mod clean;
@@ -34,7 +34,7 @@ use crate::images::{
 };
 use crate::{apt, dirs, tools};
 
-/// Debian's part of the cluster.
+/// Debian packages that the cluster needs.
 const PACKAGES: [&str; 11] = [
     "buildah",
     "conntrack",
@@ -49,7 +49,7 @@ const PACKAGES: [&str; 11] = [
     "util-linux",
 ];
 
-/// Every component, in the order of `status`.
+/// The components, in the order of `status`.
 const COMPONENTS: [&str; 9] = [
     "etcd",
     "kube-apiserver",
@@ -65,7 +65,7 @@ const COMPONENTS: [&str; 9] = [
 /// The cluster of this machine.
 #[derive(Args)]
 pub(crate) struct Cluster {
-    /// Where its state is kept [default: $XDG_STATE_HOME/enact/cluster]
+    /// Directory of the cluster's state [default: $XDG_STATE_HOME/enact/cluster]
     #[arg(long, env = "ENACT_CLUSTER_DIR", global = true)]
     dir: Option<PathBuf>,
 
@@ -75,31 +75,30 @@ pub(crate) struct Cluster {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Start it, or bring what is missing or changed: as often as you like
+    /// Start the cluster, or the components that are missing or have changed; safe to repeat
     Up(Options),
-    /// Take it away: processes, pods, mounts, links, firewall rules, data
+    /// Remove the cluster: processes, pods, mounts, links, firewall rules, data
     Down,
-    /// Say what runs
+    /// Show which components run
     Status,
     /// Print the path of the administrator's kubeconfig
     Kubeconfig,
     /// Load images from OCI archives into the node
     Load {
-        /// The archives
+        /// OCI archives
         #[arg(required = true)]
         archives: Vec<PathBuf>,
     },
-    /// Print the path of a kubeconfig for a person of this name
+    /// Create a kubeconfig for a user, and print its path
     User {
-        /// Who the API server sees
+        /// Name of the user
         name: String,
-        /// A group that the person is in; may be repeated
+        /// Group of the user; may be repeated
         #[arg(long = "group")]
         groups: Vec<String>,
     },
 }
 
-/// Does what the command line asks.
 pub(crate) fn run(cluster: Cluster) -> Result<()> {
     let running = Running::new(cluster.dir)?;
     match cluster.action {
@@ -116,28 +115,28 @@ pub(crate) fn run(cluster: Cluster) -> Result<()> {
     }
 }
 
-/// Starts the cluster in its usual place, for commands that need one.
+/// Starts the cluster in the default directory.
 pub(crate) fn up(options: &Options) -> Result<()> {
     Running::new(None)?.up(options)
 }
 
-/// The API server's audit log of the cluster in its usual place, which is written with [`Options::audit`].
+/// Returns the path of the audit log of the cluster in the default directory. It is written with [`Options::audit`].
 pub(crate) fn audit_log() -> Result<PathBuf> {
     Ok(Running::new(None)?.layout.logs().join("audit.log"))
 }
 
-/// Takes the cluster in its usual place away.
+/// Removes the cluster in the default directory.
 pub(crate) fn down() -> Result<()> {
     Running::new(None)?.down()
 }
 
-/// Loads archives into the cluster in its usual place.
+/// Loads archives into the cluster in the default directory.
 pub(crate) fn load(archives: &[PathBuf]) -> Result<()> {
     Running::new(None)?.load(archives)
 }
 
-/// Takes images of other contents than these archives' away from the cluster in its usual place: its kubelet deletes none, and each
-/// holds all programs.
+/// Deletes images with other content than these archives from the cluster in the default directory. Its kubelet deletes no images, and
+/// each contains all programs.
 pub(crate) fn forget_outdated(archives: &[Archive]) -> Result<()> {
     let running = Running::new(None)?;
     let kept = node::ctr(&running.layout).args(["images", "list", "--quiet"]).read()?;
@@ -148,7 +147,7 @@ pub(crate) fn forget_outdated(archives: &[Archive]) -> Result<()> {
     node::ctr(&running.layout).args(["images", "remove"]).args(outdated).read().map(drop)
 }
 
-/// The administrator's kubeconfig of the cluster in its usual place.
+/// Returns the administrator's kubeconfig of the cluster in the default directory.
 pub(crate) fn default_kubeconfig() -> Result<PathBuf> {
     Running::new(None)?.kubeconfig()
 }
@@ -187,7 +186,7 @@ impl Running {
         }
         let result = self.attempt(&tools, &base, options);
         if let (Err(error), true) = (&result, keep) {
-            eprintln!("what an earlier `up` left cannot be made whole, starting anew: {error:#}");
+            eprintln!("the existing cluster cannot be repaired; a new one is started: {error:#}");
             self.clean()?;
             self.attempt(&tools, &base, options)?;
         } else {
@@ -229,7 +228,7 @@ impl Running {
         kwok::ensure(layout, daemons, &kubectl, options.nodes.unwrap_or(0))
     }
 
-    /// Ready is what can run a pod that resolves names: the node's own word for it may be of an earlier life.
+    /// Waits until the node runs pods that resolve names. Its condition Ready is not enough: it may be from before a restart.
     fn await_node(&self, kubectl: &Kubectl, ranges: Ranges) -> Result<()> {
         let node = format!("node/{NODE}");
         let alive = format!("/api/v1/nodes/{NODE}/proxy/healthz");
@@ -298,7 +297,7 @@ impl Running {
         Ok(())
     }
 
-    /// One `up` or `down` at a time; beside the directory, because that goes.
+    /// Excludes another `up` or `down`. The lock file is next to the directory, which `down` deletes.
     fn lock(&self) -> Result<File> {
         let path = self.layout.dir().with_extension("lock");
         if let Some(parent) = path.parent() {
@@ -309,13 +308,13 @@ impl Running {
         Ok(file)
     }
 
-    /// The bridge, and much in the kernel, is there once.
+    /// Refuses to start a second cluster, because the bridge and kernel settings exist only once on a machine.
     fn refuse_second_cluster(&self) -> Result<()> {
         let processes = daemon::all_processes()?;
         match processes.iter().find(|process| process.owner != self.layout.dir()) {
             None => Ok(()),
             Some(other) => bail!(
-                "another cluster runs on this machine (process {}, {}): end it with `cargo xtask cluster down --dir {}`",
+                "another cluster runs on this machine (process {}, {}): stop it with `cargo xtask cluster down --dir {}`",
                 other.pid,
                 other.name,
                 other.owner.display()
@@ -325,7 +324,7 @@ impl Running {
 }
 
 fn apply_addons(kubectl: &Kubectl, ranges: Ranges, base: &Archive, options: &Options) -> Result<()> {
-    // A name outside the cluster does not exist, unless pods may go there.
+    // Names outside of the cluster are resolved only if pods may connect to them.
     let outward = if options.internet {
         "forward . /etc/resolv.conf"
     } else {
@@ -341,12 +340,12 @@ fn apply_addons(kubectl: &Kubectl, ranges: Ranges, base: &Archive, options: &Opt
 
 fn etcd_listens() -> Result<()> {
     let address = (net::LOOPBACK, 2379);
-    std::net::TcpStream::connect(address).with_context(|| format!("nobody listens on {address:?}"))?;
+    std::net::TcpStream::connect(address).with_context(|| format!("no process listens on {address:?}"))?;
     Ok(())
 }
 
-/// Whether containerd's list of images, one a line with name and digest, has all that `archive` holds. An archive in another format
-/// counts as not loaded.
+/// Returns whether containerd's list of images, which has a name and a digest on each line, contains all images of `archive`. An archive
+/// in another format counts as not loaded.
 fn is_loaded(present: &str, archive: &Path) -> bool {
     let Ok(contents) = archive::contents(archive) else { return false };
     contents.iter().all(|(name, digest)| {

@@ -1,4 +1,4 @@
-//! The pod network's ground: address ranges, a bridge, the few firewall rules and kernel settings it needs, and their removal.
+//! The pod network: address ranges, a bridge, firewall rules and kernel settings, and their removal.
 
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::cmd::{CommandExt, cmd};
 
-/// The bridge that pods hang on; the node's address is on it.
+/// The bridge of the pods. It has the node's address.
 pub(super) const BRIDGE: &str = "enact0";
 
-/// Where what only this machine's own processes need listens: a loopback address that nothing else uses.
+/// The loopback address for ports that only processes of this machine need. Nothing else uses it.
 pub(super) const LOOPBACK: &str = "127.28.0.1";
 
 const INPUT: &str = "ENACT-INPUT";
@@ -21,12 +21,12 @@ const FORWARD: &str = "ENACT-FORWARD";
 const HOLD: &str = "ENACT-HOLD";
 const POLICY: &str = "ENACT-POLICY";
 
-/// The queue of what pods send, until it is known whose address the sender's is.
+/// The queue of packets from pods whose address is not known yet.
 pub(super) const HOLDING_QUEUE: u16 = 6440;
-/// The queue of what pods send and receive, for a verdict by NetworkPolicies.
+/// The queue of packets from and to pods that NetworkPolicies decide about.
 pub(super) const DECIDING_QUEUE: u16 = 6441;
 
-/// Pods' and Services' ranges, /16 each, in order of preference. The last is reserved for tests of networks.
+/// The ranges of Pods and Services, /16 each, in order of preference. The last pair is reserved for network tests (RFC 2544).
 const CANDIDATES: [(Ipv4Addr, Ipv4Addr); 6] = [
     (Ipv4Addr::new(172, 28, 0, 0), Ipv4Addr::new(172, 29, 0, 0)),
     (Ipv4Addr::new(172, 26, 0, 0), Ipv4Addr::new(172, 27, 0, 0)),
@@ -55,14 +55,14 @@ pub(super) struct Ranges {
 }
 
 impl Ranges {
-    /// The first candidate that no route of this machine leads into.
+    /// Chooses the first candidate that overlaps with no route of this machine.
     pub(super) fn choose() -> Result<Self> {
         let routes = cmd("ip", ["-4", "route", "show", "table", "all"]).read()?;
         let routes: Vec<(Ipv4Addr, u32)> = routes.lines().filter_map(destination).collect();
         let free = |range: Ipv4Addr| !routes.iter().any(|route| overlap(*route, (range, 16)));
         let found = CANDIDATES.into_iter().find(|(pods, services)| free(*pods) && free(*services));
         let (pods, services) = found.with_context(|| {
-            format!("this machine's routes lead into every range that the cluster could use: {CANDIDATES:?}")
+            format!("every range that the cluster could use overlaps with a route of this machine: {CANDIDATES:?}")
         })?;
         Ok(Self { pods, services })
     }
@@ -75,17 +75,17 @@ impl Ranges {
         format!("{}/16", self.services)
     }
 
-    /// The machine's address on the bridge: the node's, the API server's, and the pods' gateway.
+    /// Returns the machine's address on the bridge, which is the address of node, API server and gateway.
     pub(super) fn node(self) -> Ipv4Addr {
         host(self.pods, 1)
     }
 
-    /// The address of the Service `kubernetes`.
+    /// Returns the address of the Service `kubernetes`.
     pub(super) fn api_service(self) -> Ipv4Addr {
         host(self.services, 1)
     }
 
-    /// The address of the Service `kube-dns`.
+    /// Returns the address of the Service `kube-dns`.
     pub(super) fn dns(self) -> Ipv4Addr {
         host(self.services, 10)
     }
@@ -96,7 +96,7 @@ fn host(network: Ipv4Addr, number: u8) -> Ipv4Addr {
     Ipv4Addr::new(a, b, c, number)
 }
 
-/// Where a line of `ip route` leads; nothing for the default route and for our own.
+/// Parses the destination in a line of `ip route`. The default route and our own routes have none.
 fn destination(line: &str) -> Option<(Ipv4Addr, u32)> {
     if line.contains(&format!("dev {BRIDGE}")) {
         return None;
@@ -112,7 +112,7 @@ fn overlap(a: (Ipv4Addr, u32), b: (Ipv4Addr, u32)) -> bool {
     a.0.to_bits() & mask == b.0.to_bits() & mask
 }
 
-/// The kernel settings that [`up`] changes, as they are.
+/// Reads the kernel settings that [`up`] changes.
 pub(super) fn sysctls() -> Vec<(String, String)> {
     let read = |name: &&str| {
         let value = fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?;
@@ -121,11 +121,11 @@ pub(super) fn sysctls() -> Vec<(String, String)> {
     SYSCTLS.iter().filter_map(read).collect()
 }
 
-/// Makes the bridge, the firewall rules and the kernel settings, whatever of them exists already.
+/// Creates the bridge, the firewall rules and the kernel settings, as far as they are missing.
 pub(super) fn up(ranges: Ranges, internet: bool) -> Result<()> {
     set_sysctl("net/ipv4/ip_forward", "1")?;
-    // Without it, the answer of a pod to its neighbour would pass the bridge unseen, with the wrong sender. As a module it is
-    // perhaps not loaded; where it is missing, kube-proxy warns.
+    // Without it, the response of a pod to another one would cross the bridge without passing the firewall, with the wrong sender.
+    // The module may not be loaded; if the kernel does not have it, kube-proxy warns.
     if !Path::new("/proc/sys/net/bridge").exists() {
         cmd("modprobe", ["br_netfilter"]).succeeds();
     }
@@ -134,7 +134,7 @@ pub(super) fn up(ranges: Ranges, internet: bool) -> Result<()> {
     }
     if !Path::new("/sys/class/net").join(BRIDGE).exists() {
         cmd("ip", ["link", "add", BRIDGE, "type", "bridge"]).read()?;
-        // Of its own, or it would change with the pods that come and go, and connections would stall.
+        // A fixed address: otherwise it changes whenever a pod is added or removed, and connections stall.
         cmd("ip", ["link", "set", BRIDGE, "address", "02:65:6e:61:63:74"]).read()?;
     }
     cmd("ip", ["address", "replace", &format!("{}/16", ranges.node()), "dev", BRIDGE]).read()?;
@@ -150,8 +150,8 @@ fn set_sysctl(name: &str, value: &str) -> Result<()> {
     Ok(())
 }
 
-/// Pods reach each other and the API server whatever else the firewall says, and the outer world only when that was asked for; all of
-/// that as far as NetworkPolicies let them. What the node itself sends to its pods (probes) is nobody's to forbid.
+/// Creates rules that let pods reach each other and the API server, and other networks only with `internet`. NetworkPolicies decide
+/// first. Packets from the node to its pods, such as probes, are always allowed.
 fn firewall(internet: bool) -> Result<()> {
     let outward = if internet { "ACCEPT" } else { "REJECT" };
     let first = "-m conntrack --ctstate NEW -j NFQUEUE --queue-num";
@@ -172,9 +172,9 @@ fn firewall(internet: bool) -> Result<()> {
          -A {FORWARD} -i {BRIDGE} -j {outward}\n\
          COMMIT\n"
     );
-    // Declaring a chain empties it, so that this can be repeated.
+    // A declaration empties the chain, so that this can be repeated.
     cmd("iptables-restore", ["-w", "10", "--noflush"]).read_with(&rules)?;
-    // Addresses of Services are replaced between the first of these chains and the others.
+    // The kernel replaces the addresses of Services after the first of these chains and before the others.
     let jumps = [
         ("mangle", "PREROUTING", HOLD),
         ("mangle", "INPUT", POLICY),
@@ -190,17 +190,19 @@ fn firewall(internet: bool) -> Result<()> {
     Ok(())
 }
 
-/// Whether somebody answers the firewall's questions.
+/// Returns an error unless a process serves both queues.
 pub(super) fn queues_are_served() -> Result<()> {
-    let table = fs::read_to_string("/proc/net/netfilter/nfnetlink_queue").context("this kernel has no queues")?;
+    let table = fs::read_to_string("/proc/net/netfilter/nfnetlink_queue")
+        .context("this kernel does not support netfilter queues")?;
     let served = |queue: u16| table.lines().any(|line| line.split_whitespace().next() == Some(&queue.to_string()));
     if !(served(HOLDING_QUEUE) && served(DECIDING_QUEUE)) {
-        bail!("nobody serves queues {HOLDING_QUEUE} and {DECIDING_QUEUE}");
+        bail!("no process serves the queues {HOLDING_QUEUE} and {DECIDING_QUEUE}");
     }
     Ok(())
 }
 
-/// Whether the cluster's DNS at `server` knows the API server's Service: that takes a running pod, and kube-proxy's rules to it.
+/// Returns an error unless the cluster's DNS at `server` resolves the API server's Service. That needs a running pod and the rules of
+/// kube-proxy.
 pub(super) fn resolves(server: Ipv4Addr) -> Result<()> {
     let name = "kubernetes.default.svc.cluster.local";
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
@@ -209,16 +211,16 @@ pub(super) fn resolves(server: Ipv4Addr) -> Result<()> {
     let query = dns_query(name);
     socket.send(&query)?;
     let mut answer = [0; 512];
-    let length = socket.recv(&mut answer).with_context(|| format!("{server} does not answer"))?;
+    let length = socket.recv(&mut answer).with_context(|| format!("{server} does not respond"))?;
     if !dns_found(&query, &answer[..length]) {
-        bail!("{server} does not know {name}");
+        bail!("{server} does not resolve {name}");
     }
     Ok(())
 }
 
-/// A question of DNS for the addresses of `name`.
+/// Encodes a DNS query for the IPv4 addresses of `name`.
 fn dns_query(name: &str) -> Vec<u8> {
-    // Identifier, "recursion desired", one question; then the question: the name's labels, type A, class IN.
+    // Identifier, "recursion desired", one question. Then the question: the labels of the name, type A, class IN.
     let mut query = vec![0x65, 0x6e, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.') {
         query.extend(u8::try_from(label.len()));
@@ -228,19 +230,19 @@ fn dns_query(name: &str) -> Vec<u8> {
     query
 }
 
-/// Whether `answer` is one to `query`, without an error, and with at least one record.
+/// Returns whether `answer` answers `query` without an error and with at least one record.
 fn dns_found(query: &[u8], answer: &[u8]) -> bool {
     let [id1, id2, flags, code, _, _, records1, records2, ..] = answer else { return false };
     let error = code % 16;
     query.starts_with(&[*id1, *id2]) && *flags >= 0x80 && error == 0 && (*records1, *records2) != (0, 0)
 }
 
-/// Takes away the bridge with all that hangs on it, every chain of Kubernetes, CNI and ours, and puts kernel settings back.
+/// Removes the bridge with its links, and all chains of Kubernetes, CNI and Enact, and restores kernel settings.
 pub(super) fn down(sysctls: &[(String, String)]) -> Result<()> {
     if Path::new("/sys/class/net").join(BRIDGE).exists() {
         for link in cmd("ip", ["-o", "link", "show", "master", BRIDGE]).read()?.lines() {
             if let Some(name) = link.split(": ").nth(1).and_then(|name| name.split('@').next()) {
-                // Its other end may just be going with its namespace.
+                // Fails if its peer is just being deleted with its namespace.
                 cmd("ip", ["link", "delete", name]).succeeds();
             }
         }
@@ -260,8 +262,8 @@ pub(super) fn down(sysctls: &[(String, String)]) -> Result<()> {
     Ok(())
 }
 
-/// What to feed to `iptables-restore --noflush` to take our chains, and the rules that lead into them, out of what
-/// `iptables-save` printed. Nobody else's rule is touched.
+/// Returns the input of `iptables-restore --noflush` that removes our chains, and the rules that jump to them, from the output of
+/// `iptables-save`. Other rules are not changed.
 fn removal(saved: &str) -> String {
     let ours = |chain: &str| ["KUBE-", "CNI-", "ENACT-"].iter().any(|prefix| chain.starts_with(prefix));
     let mut output = String::new();
@@ -274,7 +276,7 @@ fn removal(saved: &str) -> String {
             flushes.push(format!("-F {chain}"));
             deletions.push(format!("-X {chain}"));
         } else if let ["-A", chain, rest @ ..] = words.as_slice() {
-            // The last of its kind: a comment may hold anything.
+            // The last one, because a comment may contain the same words.
             let jump = rest.windows(2).rfind(|pair| matches!(pair[0], "-j" | "-g"));
             if jump.is_some_and(|jump| ours(jump[1])) && !ours(chain) {
                 rules.push(line.replacen("-A", "-D", 1));
@@ -294,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_route_into_a_range_is_seen_from_both_sides() {
+    fn overlap_is_symmetric() {
         let range = (Ipv4Addr::new(172, 28, 0, 0), 16);
         assert!(overlap((Ipv4Addr::new(172, 16, 0, 0), 12), range));
         assert!(overlap((Ipv4Addr::new(172, 28, 3, 4), 32), range));
@@ -303,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn every_candidate_gives_the_cluster_its_addresses() {
+    fn candidates_contain_the_clusters_addresses() {
         for (pods, services) in CANDIDATES {
             assert!(!overlap((pods, 16), (services, 16)), "{pods} {services}");
             let ranges = Ranges { pods, services };
@@ -320,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn destinations_are_read_from_every_form_of_a_route() {
+    fn destinations_are_parsed_from_all_route_types() {
         assert_eq!(destination("172.17.0.0/16 dev docker0 scope link"), Some((Ipv4Addr::new(172, 17, 0, 0), 16)));
         assert_eq!(destination("local 172.28.0.9 dev x table local"), Some((Ipv4Addr::new(172, 28, 0, 9), 32)));
         assert_eq!(destination("default via 192.0.2.1 dev eth0"), None);
@@ -329,11 +331,11 @@ mod tests {
     }
 
     #[test]
-    fn dns_answers_are_told_from_refusals() {
+    fn dns_answers_differ_from_refusals() {
         let query = dns_query("a.bc");
         assert_eq!(query[12..], [1, b'a', 2, b'b', b'c', 0, 0, 1, 0, 1]);
         let mut answer = query.clone();
-        assert!(!dns_found(&query, &answer), "an echo is no answer");
+        assert!(!dns_found(&query, &answer), "an echo is not an answer");
         (answer[2], answer[7]) = (0x81, 1);
         assert!(dns_found(&query, &answer));
         answer[3] = 3;
@@ -342,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn removal_takes_our_chains_and_leaves_the_rest() {
+    fn removal_deletes_only_our_chains() {
         let saved = "# comment\n*nat\n:PREROUTING ACCEPT [0:0]\n:DOCKER - [0:0]\n:KUBE-SERVICES - [0:0]\n\
             -A PREROUTING -m comment --comment \"to -j KUBE-X\" -j DOCKER\n\
             -A PREROUTING -m comment --comment \"a b\" -j KUBE-SERVICES\n-A KUBE-SERVICES -j RETURN\nCOMMIT\n\

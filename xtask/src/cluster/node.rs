@@ -1,4 +1,4 @@
-//! The node: containerd, the kubelet, kube-proxy and what enforces NetworkPolicies, with the pod network's configuration.
+//! The processes of the node: containerd, kubelet, kube-proxy and the controller of NetworkPolicies, and the pod network's configuration.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::options::Options;
 use crate::cmd::cmd;
 use crate::daemon::Spec;
 
-/// Debian's folder of CNI plugins.
+/// The folder of CNI plugins in Debian.
 const CNI_PLUGINS: &str = "/usr/lib/cni";
 
 /// The name of the pod network.
@@ -95,7 +95,7 @@ conf_dir = {cni}
     )
 }
 
-/// containerd's own client, in the namespace that Kubernetes uses.
+/// Returns containerd's client for the namespace that Kubernetes uses.
 pub(super) fn ctr(layout: &Layout) -> Command {
     let mut command = cmd("ctr", ["-n", "k8s.io", "-a"]);
     command.arg(layout.containerd_socket());
@@ -104,7 +104,7 @@ pub(super) fn ctr(layout: &Layout) -> Command {
 
 pub(super) fn kubelet(layout: &Layout, tools: &Path, ranges: Ranges) -> Result<Spec> {
     make_cgroup(&layout.cgroup())?;
-    // Nothing of the machine's own name resolution leads into pods.
+    // Pods do not inherit the machine's name resolution.
     let resolv_conf = layout.write("config/resolv.conf", "")?;
     let config = json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -132,7 +132,7 @@ pub(super) fn kubelet(layout: &Layout, tools: &Path, ranges: Ranges) -> Result<S
         "volumePluginDir": layout.path("kubelet/volume-plugins"),
         "maxPods": 250,
         "serializeImagePulls": false,
-        // Images come from archives: what is deleted cannot be pulled again. The machine's disk is its owner's matter.
+        // Images are loaded from archives and cannot be pulled again, so that the kubelet must not delete them when the disk is full.
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {},
         "nodeStatusUpdateFrequency": "5s",
@@ -163,9 +163,9 @@ pub(super) fn kube_proxy(layout: &Layout, tools: &Path, ranges: Ranges) -> Resul
         "clientConnection": { "kubeconfig": layout.path("kube-proxy.kubeconfig") },
         "clusterCIDR": ranges.pods(),
         "hostnameOverride": NODE,
-        // The node's own address only, so that no port opens to the machine's network.
+        // Only the node's address, so that no port is open on the machine's network.
         "nodePortAddresses": ["primary"],
-        // Tables of the machine's kernel stay as they are.
+        // The machine's connection tracking tables are not changed.
         "conntrack": { "maxPerCore": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s" },
         "oomScoreAdj": 0,
         "iptables": { "syncPeriod": "30s", "minSyncPeriod": "100ms" },
@@ -176,7 +176,7 @@ pub(super) fn kube_proxy(layout: &Layout, tools: &Path, ranges: Ranges) -> Resul
     Ok(Spec { name: "kube-proxy", program: tools.join("kube-proxy"), args, files })
 }
 
-/// Enforces NetworkPolicies.
+/// Returns the process that enforces NetworkPolicies.
 pub(super) fn network_policies(layout: &Layout, tools: &Path) -> Spec {
     let args = vec![
         format!("--kubeconfig={}", layout.arg("network-policies.kubeconfig")),
@@ -188,7 +188,7 @@ pub(super) fn network_policies(layout: &Layout, tools: &Path) -> Spec {
     Spec { name: "network-policies", program, args, files: vec![layout.path("certs/ca.crt")] }
 }
 
-/// The folders of control group `name`: one in version 2, one a hierarchy in version 1.
+/// Returns the folders of control group `name`: one in version 2, one for each hierarchy in version 1.
 pub(super) fn cgroup_folders(name: &str) -> Result<Vec<PathBuf>> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
     let folder = |line: &str| {
@@ -199,10 +199,10 @@ pub(super) fn cgroup_folders(name: &str) -> Result<Vec<PathBuf>> {
     Ok(mounts.lines().filter_map(folder).collect())
 }
 
-/// The kubelet wants its root to exist.
+/// Creates the root control group, which the kubelet requires.
 fn make_cgroup(name: &str) -> Result<()> {
     for folder in cgroup_folders(name)? {
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
     Ok(())
 }

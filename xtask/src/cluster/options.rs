@@ -4,22 +4,22 @@ use clap::Args;
 
 use super::kwok;
 
-/// How the cluster is to be.
+/// The configuration of the cluster.
 #[derive(Args, Clone, Default)]
 pub(crate) struct Options {
-    /// Log every request to the API server (who, what, answer; no contents) in log/audit.log
+    /// Log every request to the API server in log/audit.log, without bodies
     #[arg(long)]
     pub(crate) audit: bool,
 
-    /// Let pods reach the outer world, and resolve its names
+    /// Let pods connect to other networks and resolve their names
     #[arg(long)]
     pub(crate) internet: bool,
 
-    /// Nodes beside the real one: `kwok:N` for N that only play being nodes
+    /// Additional nodes: `kwok:N` adds N simulated nodes
     #[arg(long, value_name = "kwok:N", value_parser = kwok::parse)]
     pub(crate) nodes: Option<u32>,
 
-    /// Take away what an earlier `up` left, and start anew
+    /// Remove an existing cluster first
     #[arg(long)]
     pub(crate) fresh: bool,
 }

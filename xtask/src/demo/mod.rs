@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: from nothing to a product that was built by pods, on a real cluster, as a user would do it.
+//! `cargo xtask demo`: installs Enact in a cluster and runs the example until its product is built, with the commands of a user.
 
 mod own;
 mod show;
@@ -17,32 +17,32 @@ use crate::install::{self, Delivery, Images};
 use crate::kube::Kube;
 use crate::{apt, cluster, dirs, parallel, random};
 
-/// The people of the demonstration, as kubectl's flags: one writes, the other decides.
+/// The users of the demonstration, as kubectl's flags: one writes, the other one approves.
 const DEVELOPER: [&str; 2] = ["--as=dana", "--as-group=developers"];
 const LEAD: [&str; 2] = ["--as=lee", "--as-group=leads"];
 
-/// Shows the whole way: install Enact, apply a constitution, a specification and a plan, approve them, and watch it being built
+/// Runs the demonstration: installs Enact, applies a constitution, a specification and a plan, approves them, and shows the progress
 #[derive(Args)]
 pub(crate) struct Demo {
-    /// Use the cluster of this kubeconfig context, instead of starting one on this machine
+    /// Use the cluster of this kubeconfig context instead of starting one on this machine
     #[arg(long)]
     context: Option<String>,
 
     #[command(flatten)]
     delivery: Delivery,
 
-    /// Take everything away that the demonstration made; on this machine's own cluster, the cluster too
+    /// Delete what the demonstration created, including a cluster that it started
     #[arg(long)]
     down: bool,
 }
 
-/// Runs the demonstration, or takes it away.
+/// Runs the demonstration, or deletes it.
 pub(crate) fn run(demo: &Demo) -> Result<()> {
     if demo.down {
         return down(demo);
     }
     let clock = Clock(Instant::now());
-    clock.step("A Kubernetes cluster, and the images from their Containerfiles");
+    clock.step("Starting a Kubernetes cluster, and building the images");
     let build_images = || images::archives(&[], false);
     let (kube, archives) = if let Some(context) = &demo.context {
         let kube = Kube::of_context(context)?;
@@ -53,25 +53,25 @@ pub(crate) fn run(demo: &Demo) -> Result<()> {
     };
     let images = install::deliver_images(&kube, &demo.delivery, archives)?;
     clear(&kube)?;
-    clock.step("Enact and its Postgres, by `helm install`");
+    clock.step("Installing Enact and its Postgres with Helm");
     install::helm(&kube, &images, &[])?;
-    clock.step("A Git server, and the tenant `acme`");
+    clock.step("Creating a Git server and the tenant `acme`");
     git_server(&kube, &images)?;
     tenant(&kube)?;
-    clock.step("dana, a developer, applies the constitution, the specification and the plan");
+    clock.step("The developer dana applies the constitution, the specification and the plan");
     for file in ["10-agents", "11-recorded-work", "20-constitution", "30-specification", "40-plan"] {
         kube.apply(&example(&format!("{file}.yaml"))?, &DEVELOPER).with_context(|| format!("cannot apply {file}"))?;
     }
-    clock.step("lee, a lead, approves what was written");
+    clock.step("The lead lee approves the specification and the plan");
     approve(&kube, "specification")?;
     approve(&kube, "plan")?;
-    clock.step("The plan is carried out");
+    clock.step("The plan runs");
     kube.enact(["status", SHOP, "--namespace", SHOP, "--until-finished"])
         .show()
-        .context("the plan did not succeed: the lines above say why")?;
-    clock.step("What came of it");
+        .context("the plan did not succeed; the reason is in the lines above")?;
+    clock.step("The result");
     show::outcome(&kube, &images)?;
-    println!("\nAll of it took {:.0} s. {}", clock.0.elapsed().as_secs_f32(), show::look_further(&kube));
+    println!("\nThe demonstration took {:.0} s. {}", clock.0.elapsed().as_secs_f32(), show::look_further(&kube));
     Ok(())
 }
 
@@ -82,7 +82,7 @@ fn start_cluster() -> Result<Kube> {
     Ok(kube)
 }
 
-/// Prints what begins, and when.
+/// Prints each step with the time since the start.
 struct Clock(Instant);
 
 impl Clock {
@@ -96,7 +96,7 @@ fn example(file: &str) -> Result<String> {
     fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// Deletes what an earlier run applied, so that this one shows everything again. The release stays.
+/// Deletes the objects of an earlier run, so that all steps are shown again. The release is kept.
 fn clear(kube: &Kube) -> Result<()> {
     if kube.kubectl(["get", "crd", "plans.enact.dev"]).succeeds() {
         own::clear_shop(kube)?;
@@ -106,7 +106,7 @@ fn clear(kube: &Kube) -> Result<()> {
         .map(drop)
 }
 
-/// A Git server with two users: agents push branches of their own, the integrator every branch.
+/// Creates a Git server with two users: agents push to their own branches, the integrator to every branch.
 fn git_server(kube: &Kube, images: &Images) -> Result<()> {
     apt::ensure(&["openssl"])?;
     let manifests = example("git-server/git-server.yaml")?;
@@ -141,7 +141,7 @@ fn tenant(kube: &Kube) -> Result<()> {
         .context("the tenant does not become ready")
 }
 
-/// Approves as a lead, when the operator has read what there is to approve.
+/// Approves as the lead, after the operator has read the object.
 fn approve(kube: &Kube, kind: &str) -> Result<()> {
     let object = format!("{kind}/{SHOP}");
     kube.wait(SHOP, &object, "jsonpath={.status.digest}", 60)
@@ -150,12 +150,12 @@ fn approve(kube: &Kube, kind: &str) -> Result<()> {
     approve.args(LEAD).show()
 }
 
-/// Takes everything away.
+/// Deletes the demonstration.
 fn down(demo: &Demo) -> Result<()> {
     let Some(context) = &demo.context else {
         return cluster::down();
     };
     own::delete(&Kube::of_context(context)?)?;
-    println!("the demonstration is gone from {context}");
+    println!("deleted the demonstration from {context}");
     Ok(())
 }

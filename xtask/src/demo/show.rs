@@ -1,4 +1,4 @@
-//! What a person wants to see at the end: the commits, the product's own tests, the record, and where to look further.
+//! The result of the demonstration: commits, the product's tests, the record, and commands for further inspection.
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
@@ -8,15 +8,15 @@ use crate::cmd::CommandExt;
 use crate::install::{Images, NAMESPACE};
 use crate::kube::Kube;
 
-/// Runs in a pod of the agent's image beside the Git server: what a user of the branch would do.
+/// The script of a pod with the agent image that uses the published branch.
 const PRODUCT: &str = r#"
 git clone --quiet --branch plan/shop http://git-server:8080/shop.git /tmp/shop
 cd /tmp/shop
 echo "--- the commits of the branch plan/shop, without the merges"
 git log --no-merges --format='%h %an: %s' 
-echo "--- whose work the last one is"
+echo "--- the last commit's message, which names the task"
 git log -1 --no-merges --format=%B
-echo "--- the product's own tests"
+echo "--- the product's tests"
 python3 -m unittest discover --start-directory tests --top-level-directory . 2>&1 | tail -n 3
 python3 -m unittest discover --quiet --start-directory tests --top-level-directory . 2>/dev/null
 echo "--- the product"
@@ -24,7 +24,7 @@ python3 -m shop --data /tmp/data add tea 3
 python3 -m shop --data /tmp/data checkout --code TEATIME
 "#;
 
-/// Rows of one tenant, as row-level security shows them.
+/// A query for the rows of one tenant, as row-level security shows them.
 const RECORD: &str = "
 begin;
 select set_config('enact.tenant', 'acme', true) as tenant;
@@ -38,11 +38,11 @@ select to_char(at, 'HH24:MI:SS') as at, actor, event, kind, name, key from enact
 where tenant_id = 'acme' order by id desc limit 12;
 commit;";
 
-/// Prints what came of the plan.
+/// Prints the result of the plan.
 pub(super) fn outcome(kube: &Kube, images: &Images) -> Result<()> {
     println!("{}", product(kube, &images.name("agent")?)?);
     println!(
-        "--- the record in Postgres of the tenant {TENANT}: how much there is, and the last entries, newest first"
+        "--- the record of the tenant {TENANT} in Postgres: the number of rows, and the last audit entries, newest first"
     );
     let psql = "PGPASSWORD=$POSTGRES_PASSWORD exec psql --quiet --host=127.0.0.1 --username=enact --dbname=enact";
     let args = ["exec", "--stdin", "--namespace", NAMESPACE, "statefulset/enact-postgres", "--", "sh", "-c", psql];
@@ -50,7 +50,7 @@ pub(super) fn outcome(kube: &Kube, images: &Images) -> Result<()> {
     kube.kubectl(["get", "specifications,plans,approvals", "--namespace", SHOP]).show()
 }
 
-/// Clones the integrated branch in a pod and runs the product's tests; what the pod printed.
+/// Clones the published branch in a pod, runs the product's tests, and returns the output of the pod.
 fn product(kube: &Kube, image: &str) -> Result<String> {
     const POD: &str = "product";
     let pod = json!({
@@ -74,16 +74,16 @@ fn product(kube: &Kube, image: &str) -> Result<String> {
     kube.apply(&pod.to_string(), &[])?;
     kube.wait(GIT_NAMESPACE, "pod/product", "jsonpath={.status.containerStatuses[0].state.terminated}", 120)?;
     let said = kube.kubectl(["logs", POD, "--namespace", GIT_NAMESPACE]).read()?;
-    // The pod's phase comes later than the end of its container.
+    // The pod's phase changes later than the state of its container.
     let code = "--output=jsonpath={.status.containerStatuses[0].state.terminated.exitCode}";
     if kube.kubectl(["get", "pod", POD, "--namespace", GIT_NAMESPACE, code]).read()? != "0" {
-        bail!("the product does not work:\n{said}");
+        bail!("the product's tests failed:\n{said}");
     }
     delete()?;
     Ok(said)
 }
 
-/// The commands with which a person goes on.
+/// Returns commands for further inspection.
 pub(super) fn look_further(kube: &Kube) -> String {
     let (flag, kubectl) = (kube.flag(), kube.kubectl_in_words());
     let (reach, or) = match kube.kubeconfig() {
@@ -91,13 +91,13 @@ pub(super) fn look_further(kube: &Kube) -> String {
         None => Default::default(),
     };
     format!(
-        "To look further:
+        "To inspect the result:
   {reach}export PATH=\"$PWD/dist:$PATH\"
   enact{flag} status {SHOP} --namespace {SHOP}
-  enact{flag} logs {SHOP}/T003 --attempt 1 --namespace {SHOP} # failed on purpose, and was tried again
+  enact{flag} logs {SHOP}/T003 --attempt 1 --namespace {SHOP} # fails on purpose, and is retried
   {kubectl} get enact --namespace {SHOP}{or}
   {kubectl} describe plan {SHOP} --namespace {SHOP}
-To take everything away: cargo xtask demo{flag} --down"
+To delete the demonstration: cargo xtask demo{flag} --down"
     )
 }
 
@@ -108,13 +108,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_to_type_next_is_for_the_cluster_that_was_shown() {
-        let told = look_further(&Kube::pretended(PathBuf::from("/opt/kubectl"), PathBuf::from("/opt/helm")));
+    fn commands_name_the_context() {
+        let text = look_further(&Kube::pretended(PathBuf::from("/opt/kubectl"), PathBuf::from("/opt/helm")));
         for line in
-            told.lines().filter(|line| ["enact", "kubectl", "xtask demo"].iter().any(|word| line.contains(word)))
+            text.lines().filter(|line| ["enact", "kubectl", "xtask demo"].iter().any(|word| line.contains(word)))
         {
             assert!(line.contains(" --context elsewhere "), "{line}");
         }
-        assert!(!told.contains("KUBECONFIG") && !told.contains("xtask kubectl"), "{told}");
+        assert!(!text.contains("KUBECONFIG") && !text.contains("xtask kubectl"), "{text}");
     }
 }

@@ -9,42 +9,42 @@ use serde_json::{Value, json};
 
 use crate::cmd::{CommandExt, cmd};
 
-/// Where our images are published.
+/// The registry and path of our published images.
 pub(crate) const REGISTRY: &str = "ghcr.io/enact-dev";
 
-/// The tag that the chart names unless it is told another one.
+/// The default tag in the chart.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The annotation of an entry in an OCI layout's index that holds the image's name.
+/// The annotation with the image's name in the index of an OCI layout.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// An image in a file.
+/// An image in an OCI archive.
 pub(crate) struct Archive {
-    /// Its name, with a tag that no other content has: a node that keeps an image does not ask again what stands behind its tag.
+    /// The name, with a tag that is unique to the content: a node does not check whether the image of a tag has changed.
     pub(crate) name: String,
-    /// The OCI archive. It carries further names.
+    /// The OCI archive. It has additional names.
     pub(crate) path: PathBuf,
 }
 
 impl Archive {
-    /// What tells this content from every other.
+    /// Returns the tag, which is unique to the content.
     pub(crate) fn tag(&self) -> &str {
         self.name.rsplit(':').next().unwrap_or_default()
     }
 
-    /// The last part of its name, without the tag: `enact`, say.
+    /// Returns the last part of the name without the tag, for example `enact`.
     pub(crate) fn short(&self) -> &str {
         let path = self.name.split(':').next().unwrap_or_default();
         path.rsplit('/').next().unwrap_or_default()
     }
 
-    /// As buildah takes it; which of the names makes no difference, but there are several, so that one must be said.
+    /// Returns the reference for buildah. An archive with several names needs one of them, no matter which.
     pub(super) fn source(&self) -> String {
         format!("oci-archive:{}:{}", self.path.display(), self.name)
     }
 }
 
-/// The part of an OCI archive's index that says what is inside.
+/// The index of an OCI archive.
 #[derive(Deserialize)]
 struct Index {
     manifests: Vec<Descriptor>,
@@ -57,22 +57,22 @@ struct Descriptor {
     annotations: BTreeMap<String, String>,
 }
 
-/// Names and digests of what is in an OCI archive.
+/// Reads the names and digests of the images in an OCI archive.
 pub(crate) fn contents(archive: &Path) -> Result<Vec<(String, String)>> {
-    // The index is the first file of our own archives; the rest need not be read.
+    // The index is the first file of our own archives, so that the rest is not read.
     let index = cmd("tar", ["-x", "-O", "--occurrence=1", "-f"]).arg(archive).arg("index.json").read()?;
     let index: Index =
-        serde_json::from_str(&index).with_context(|| format!("{} is no OCI archive", archive.display()))?;
+        serde_json::from_str(&index).with_context(|| format!("{} is not an OCI archive", archive.display()))?;
     let entry = |mut entry: Descriptor| (entry.annotations.remove(REF_NAME).unwrap_or_default(), entry.digest);
     Ok(index.manifests.into_iter().map(entry).collect())
 }
 
-/// The tag of an image of this version with this content.
+/// Returns the tag for content of this version.
 pub(super) fn content_tag(digest: &str) -> String {
     format!("{VERSION}-{digest}")
 }
 
-/// Of the names of images that a node keeps, those of other contents than these archives' own.
+/// Selects the images of a node that have the name of one of these archives and other content.
 pub(crate) fn outdated<'a>(kept: impl IntoIterator<Item = &'a str>, archives: &[Archive]) -> Vec<&'a str> {
     let of_other_content = |name: &&str| {
         archives.iter().any(|archive| {
@@ -84,22 +84,22 @@ pub(crate) fn outdated<'a>(kept: impl IntoIterator<Item = &'a str>, archives: &[
     kept.into_iter().filter(of_other_content).collect()
 }
 
-/// Whether this is what [`Inputs::short`] gives.
+/// Returns whether a text is a result of [`Inputs::short`].
 pub(super) fn is_digest(text: &str) -> bool {
     text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Whether an archive is there, and holds its image under every one of these names.
+/// Returns whether an archive exists and has its image under all of these names.
 pub(super) fn carries(archive: &Path, names: &[String]) -> bool {
     let has = |contents: &[(String, String)], name| contents.iter().any(|(held, _)| held == name);
     archive.exists() && contents(archive).is_ok_and(|contents| names.iter().all(|name| has(&contents, name)))
 }
 
-/// The index of an OCI layout that holds one image, with an entry for each name.
+/// Returns the index of an OCI layout with one image, with an entry for each name.
 pub(super) fn under_names(index: &str, names: &[String]) -> Result<String> {
     let mut index: Value = serde_json::from_str(index).context("the index of the exported image is not JSON")?;
     let Some([image]) = index["manifests"].as_array().map(Vec::as_slice) else {
-        bail!("the exported layout does not hold one image: {index}");
+        bail!("the exported layout does not contain exactly one image: {index}");
     };
     let under = |name: &String| {
         let mut entry = image.clone();
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_image_stands_under_every_name() {
+    fn one_image_has_every_name() {
         let index = r#"{"schemaVersion":2,"manifests":[{"digest":"sha256:1","size":3}]}"#;
         let names = ["a:1".to_owned(), "a:dev".to_owned()];
         let with_names: Value = serde_json::from_str(&under_names(index, &names).unwrap()).unwrap();
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_that_lacks_a_name_does_not_count() {
+    fn an_archive_without_a_name_is_rebuilt() {
         let folder = tempfile::tempdir().unwrap();
         let names = ["a:1", "a:dev", "a:1-0123456789abcdef"].map(str::to_owned);
         let index = under_names(r#"{"manifests":[{"digest":"sha256:1","size":3}]}"#, &names).unwrap();
@@ -138,13 +138,13 @@ mod tests {
         cmd("tar", ["-C"]).arg(folder.path()).arg("-cf").arg(&archive).arg("index.json").read().unwrap();
         assert!(carries(&archive, &names));
         assert!(!carries(&archive, &["a:2".to_owned()]));
-        // Of several names, one has to be asked for.
+        // buildah needs one of several names.
         let archive = Archive { name: names[2].clone(), path: archive };
         assert_eq!(archive.source(), format!("oci-archive:{}:{}", archive.path.display(), names[2]));
     }
 
     #[test]
-    fn images_of_other_contents_are_outdated_and_nothing_else_is() {
+    fn only_images_with_other_content_are_outdated() {
         let archive = |short: &str| Archive {
             name: format!("{REGISTRY}/{short}:{}", content_tag("0123456789abcdef")),
             path: PathBuf::new(),

@@ -1,7 +1,7 @@
-//! Container images, built from the Containerfiles that users build, and kept in the cache by content.
+//! `cargo xtask images`: container images, built from the same Containerfiles that users build, and cached by content.
 //!
-//! On a machine without Docker and without a registry: `mmdebstrap` makes the base image that the Containerfiles name, `buildah` builds
-//! on it, and the result is an OCI archive that containerd, kind or k3d can load.
+//! No Docker and no registry is needed: `mmdebstrap` creates the base image of the Containerfiles, `buildah` builds on it, and the result is
+//! an OCI archive that containerd, kind or k3d can load.
 
 pub(crate) mod archive;
 pub(crate) mod store;
@@ -18,14 +18,14 @@ use self::store::{MODEL, Store};
 use crate::cmd::{CommandExt, cmd};
 use crate::{binaries, cluster, parallel};
 
-/// Our images, and the programs that lie in the build context; without any, the context is the Containerfile's folder.
+/// The images, and the programs in their build context. An image without programs has the Containerfile's folder as its context.
 const IMAGES: [(&str, &[&str]); 5] =
     [("enact", &binaries::NAMES), ("agent", &["enact-runner"]), ("postgres", &[]), ("git-server", &[]), (MODEL, &[])];
 
-/// Builds our images
+/// Builds the images
 #[derive(Args)]
 pub(crate) struct Build {
-    /// Build these only: enact, agent, postgres, git-server, minilm; by default all but minilm
+    /// Build only these images: enact, agent, postgres, git-server, minilm; by default all but minilm
     #[arg(value_name = "IMAGE", value_parser = IMAGES.map(|(name, _)| name))]
     only: Vec<String>,
 
@@ -37,16 +37,16 @@ pub(crate) struct Build {
     #[arg(long)]
     load: bool,
 
-    /// Load the images with this command, as in 'kind load image-archive {}'
+    /// Load the images with this command, for example 'kind load image-archive {}'
     #[arg(long, value_name = "COMMAND")]
     load_command: Option<String>,
 
-    /// Push the images to this registry and path, as in localhost:5000/enact-dev
+    /// Push the images to this registry and path, for example localhost:5000/enact-dev
     #[arg(long, value_name = "REGISTRY")]
     push: Option<String>,
 }
 
-/// Builds what is asked for and brings it where it is asked for.
+/// Builds images, and delivers them to the given targets.
 pub(crate) fn run(build: &Build) -> Result<()> {
     let archives = archives(&build.only, build.release)?;
     for archive in &archives {
@@ -61,13 +61,13 @@ pub(crate) fn run(build: &Build) -> Result<()> {
     }
     if let Some(registry) = &build.push {
         push(&archives, registry)?;
-        // For whoever installs the chart as it is.
+        // The chart's default tag.
         push_as(&archives, registry, |_| VERSION)?;
     }
     Ok(())
 }
 
-/// Builds the images called `only`, or all that are built by default.
+/// Builds the images named in `only`, or the default images if it is empty.
 pub(crate) fn archives(only: &[String], release: bool) -> Result<Vec<Archive>> {
     let by_default = |name: &str| only.is_empty() && name != MODEL;
     let chosen = IMAGES.iter().filter(|(name, _)| by_default(name) || only.iter().any(|wanted| wanted == name));
@@ -87,7 +87,7 @@ pub(crate) fn archives(only: &[String], release: bool) -> Result<Vec<Archive>> {
     chosen.into_iter().map(|(name, programs)| store.archive_of(name, programs)).collect()
 }
 
-/// Loads each archive with a command, in which `{}` stands for its path.
+/// Loads each archive with a command in which `{}` is replaced by its path.
 pub(crate) fn load_with(command: &str, archives: &[Archive]) -> Result<()> {
     archives.iter().try_for_each(|archive| load_one_with(command, &archive.path))
 }
@@ -100,7 +100,7 @@ pub(crate) fn push(archives: &[Archive], registry: &str) -> Result<()> {
 fn push_as(archives: &[Archive], registry: &str, tag: impl Fn(&Archive) -> &str) -> Result<()> {
     let store = Store::open()?;
     let host = registry.split([':', '/']).next().unwrap_or_default();
-    // A registry on this machine has no certificate.
+    // A registry on this machine usually has no certificate.
     let verify = !matches!(host, "localhost" | "127.0.0.1");
     for archive in archives {
         let name = format!("{registry}/{}:{}", archive.short(), tag(archive));
@@ -110,7 +110,7 @@ fn push_as(archives: &[Archive], registry: &str, tag: impl Fn(&Archive) -> &str)
     Ok(())
 }
 
-/// Copies the smallest archive the way that it would go into a registry, to see that this works where there is none.
+/// Copies the smallest archive to a folder, which uses the code path of a push without a registry.
 pub(crate) fn check_push(archives: &[Archive]) -> Result<()> {
     let store = Store::open()?;
     let size = |archive: &&Archive| fs::metadata(&archive.path).map_or(u64::MAX, |file| file.len());
@@ -118,7 +118,7 @@ pub(crate) fn check_push(archives: &[Archive]) -> Result<()> {
     let folder = tempfile::tempdir_in(&store.folder)?;
     store.copy(smallest, &format!("dir:{}", folder.path().display()), true)?;
     let manifest = fs::read(folder.path().join("manifest.json"))?;
-    let _: Value = serde_json::from_slice(&manifest).context("what was pushed is no image")?;
+    let _: Value = serde_json::from_slice(&manifest).context("the pushed manifest is not JSON")?;
     Ok(())
 }
 
@@ -127,7 +127,7 @@ fn load_one_with(command: &str, archive: &Path) -> Result<()> {
         command.split_whitespace().map(|word| word.replace("{}", &archive.to_string_lossy())).collect();
     match words.as_slice() {
         [program, args @ ..] if command.contains("{}") => cmd(program, args).show(),
-        _ => bail!("--load-command {command:?} does not say with {{}} where the archive goes"),
+        _ => bail!("--load-command {command:?} has no {{}}, which is replaced by the path of the archive"),
     }
 }
 
@@ -137,7 +137,7 @@ mod tests {
     use crate::dirs;
 
     #[test]
-    fn every_image_has_a_containerfile_that_copies_what_its_context_holds() {
+    fn containerfiles_copy_the_programs_of_their_context() {
         for (name, programs) in IMAGES {
             let file = dirs::workspace().join("images").join(name).join("Containerfile");
             let text = fs::read_to_string(&file).unwrap();
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_load_command_says_where_the_archive_goes() {
+    fn a_load_command_needs_a_placeholder() {
         let error = load_one_with("true", Path::new("/a.tar")).unwrap_err();
         assert!(error.to_string().contains("{}"), "{error}");
         load_one_with("test /a.tar = {}", Path::new("/a.tar")).unwrap();

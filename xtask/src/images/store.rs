@@ -11,17 +11,17 @@ use crate::cmd::{CommandExt, cmd};
 use crate::digest::Inputs;
 use crate::{apt, dirs, model};
 
-/// The image that Containerfiles start from; here it is made from Debian's packages.
+/// The base image of the Containerfiles, which is built here from Debian packages.
 const BASE: &str = "docker.io/library/debian:trixie-slim";
 const BASE_SUITE: &str = "trixie";
 
-/// The packages that building needs.
+/// The packages that builds need.
 const PACKAGES: [&str; 4] = ["binutils", "buildah", "golang-github-containers-common", "mmdebstrap"];
 
 /// The image of the sentence model, whose context is the model. It is built only when it is asked for by name: search works without it.
 pub(super) const MODEL: &str = "minilm";
 
-/// What an image is made from.
+/// The inputs of an image.
 struct Image {
     name: String,
     containerfile: PathBuf,
@@ -48,7 +48,7 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// buildah's images and our archives in the cache. One process builds at a time.
+/// buildah's images and our archives in the cache. A lock admits one process at a time.
 pub(crate) struct Store {
     pub(super) folder: PathBuf,
     driver: &'static str,
@@ -58,7 +58,7 @@ pub(crate) struct Store {
 impl Store {
     pub(super) fn open() -> Result<Self> {
         if !apt::is_root() {
-            bail!("building images without a container engine needs chroot: run this as root");
+            bail!("building images needs chroot: run this as root");
         }
         apt::ensure(&PACKAGES)?;
         let folder = dirs::cache()?.join("images");
@@ -66,7 +66,7 @@ impl Store {
         let lock = File::create(folder.join("lock"))?;
         lock.lock()?;
         let mut store = Self { folder, driver: "overlay", _lock: lock };
-        // Within a container, say, there is no overlay on overlay; copies are slow but always possible.
+        // In a container, for example, overlay on overlay is not possible. vfs copies: it is slow, but always works.
         if !store.buildah().arg("images").succeeds() {
             store.driver = "vfs";
         }
@@ -81,7 +81,7 @@ impl Store {
         command
     }
 
-    /// The archive of one of our images, with `programs` from `dist/` in it.
+    /// Returns the archive of one of our images with `programs` from `dist/`.
     pub(super) fn archive_of(&self, name: &str, programs: &[&str]) -> Result<Archive> {
         let folder = dirs::workspace().join("images").join(name);
         let files = if name == MODEL {
@@ -99,8 +99,8 @@ impl Store {
         Ok(Archive { name, path })
     }
 
-    /// Builds what needs no program of ours: the whole image, or the stages of its Containerfile that have a name. The layers are found
-    /// again when the image is built.
+    /// Builds the parts that need no program of ours: the whole image, or the named stages of its Containerfile. When the image is built
+    /// later, buildah reuses their layers.
     pub(super) fn prepare(&self, name: &str, programs: &[&str]) -> Result<()> {
         if programs.is_empty() {
             return self.archive_of(name, programs).map(drop);
@@ -116,11 +116,11 @@ impl Store {
         Ok(())
     }
 
-    /// The archive of `image`, whose digest is given, under `names`; built unless it is there.
+    /// Returns the archive of `image`, which has `digest`, under `names`. Builds it unless it is cached.
     fn archive(&self, image: &Image, digest: &str, names: &[String]) -> Result<PathBuf> {
         let Some(name) = names.first() else { bail!("image {} has no name", image.name) };
         let path = self.folder.join(format!("{}-{digest}.tar", image.name));
-        // The same content may have been built under other names: for another version, say.
+        // The same content may have been built under other names, for example for another version.
         if !carries(&path, names) {
             eprintln!("building image {name}");
             self.build(image, name).with_context(|| format!("cannot build {name}"))?;
@@ -144,7 +144,8 @@ impl Store {
         let replaced = self.image_id(name);
         build.args(["--tag", name]).arg(context.path()).read()?;
         if let Some(old) = replaced.filter(|old| self.image_id(name).as_ref() != Some(old)) {
-            // With its layers, but for those that others use: each holds all programs. It may have names that somebody else gave it.
+            // Deletes the layers too, unless other images use them. Each image contains all programs, so that old ones fill the disk.
+            // Fails if the image has other names, which is fine.
             self.buildah().args(["rmi", &old]).succeeds();
         }
         Ok(())
@@ -154,7 +155,7 @@ impl Store {
         self.buildah().args(["inspect", "--type", "image", "--format", "{{.FromImageID}}", name]).read().ok()
     }
 
-    /// Writes an archive that carries every name. It is not compressed: it only goes from this disk to this disk.
+    /// Writes an archive with every name. It is not compressed, because it is only copied on this machine.
     fn export(&self, names: &[String], path: &Path) -> Result<()> {
         let Some(first) = names.first() else { bail!("an image without a name cannot be exported") };
         let folder = tempfile::tempdir_in(&self.folder)?;
@@ -164,13 +165,13 @@ impl Store {
         let index = layout.join("index.json");
         fs::write(&index, under_names(&fs::read_to_string(&index)?, names)?)?;
         let partial = path.with_extension("partial");
-        // The index first: it tells what is inside without reading on.
+        // The index comes first, so that readers of the content need not read the rest.
         cmd("tar", ["-C"]).arg(&layout).arg("-cf").arg(&partial).args(["index.json", "oci-layout", "blobs"]).read()?;
         fs::rename(&partial, path)?;
         Ok(())
     }
 
-    /// Deletes archives of an image but the newest.
+    /// Deletes all archives of an image except the newest.
     fn forget_older(&self, image: &str, newest: &Path) -> Result<()> {
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
@@ -183,12 +184,12 @@ impl Store {
         Ok(())
     }
 
-    /// Makes the base image from Debian's packages, as slim as the published one.
+    /// Builds the base image from Debian packages, as small as the published one.
     fn ensure_base(&self) -> Result<()> {
         if self.buildah().args(["inspect", "--type", "image", BASE]).succeeds() {
             return Ok(());
         }
-        eprintln!("making the base image {BASE}");
+        eprintln!("building the base image {BASE}");
         let tar = self.folder.join("base.tar");
         cmd("mmdebstrap", ["--variant=minbase", "--quiet"])
             .args(["--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*"])
@@ -204,14 +205,14 @@ impl Store {
         Ok(())
     }
 
-    /// Copies an archive's image to where buildah can push.
+    /// Copies an archive's image to a target of `buildah push`.
     pub(super) fn copy(&self, archive: &Archive, target: &str, verify: bool) -> Result<()> {
         let id = self.buildah().args(["pull", "--quiet", &archive.source()]).read()?;
         self.buildah().args(["push", "--quiet", &format!("--tls-verify={verify}"), &id, target]).read().map(drop)
     }
 }
 
-/// The image that a cluster itself needs: the sandbox's process and DNS, from the folder of its tools.
+/// Builds the image of the cluster's own pods, which has the pause process and CoreDNS from the folder of tools.
 pub(crate) fn cluster_base(tools: &Path) -> Result<Archive> {
     let files = vec![tools.join("pause"), tools.join("coredns")];
     let containerfile = dirs::workspace().join("tools/cluster/Containerfile");
