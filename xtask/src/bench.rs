@@ -4,7 +4,7 @@
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::binaries;
+use crate::binaries::{self, Profile};
 use crate::cluster::{self, Options};
 use crate::cmd::{self, CommandExt, cmd};
 use crate::dirs;
@@ -51,7 +51,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     if bench.only == Some(Part::Documents) {
         return Ok(());
     }
-    let built = binaries::compile(&["enact-bench"], true)?;
+    let built = binaries::compile(&["enact-bench"], Profile::Release)?;
     let [program] = built.as_slice() else { bail!("there is more than one enact-bench") };
     let mut measure = cmd(&program.executable, &bench.arguments);
     if wanted(Part::Search) {
@@ -76,7 +76,7 @@ fn install() -> Result<()> {
     let options = Options { audit: true, nodes: Some(NODES), ..Options::default() };
     cluster::up(&options)?;
     let kube = Kube::own()?;
-    let images = Images::load(images::archives(&[], true)?)?;
+    let images = Images::load(images::archives(&[], Profile::Release)?)?;
     install::helm(
         &kube,
         &images,

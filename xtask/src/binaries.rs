@@ -31,8 +31,19 @@ pub(crate) struct Program {
     pub(crate) executable: PathBuf,
 }
 
-/// Compiles `programs` with the features of the whole workspace, which the tests also use, so that nothing is compiled twice.
-pub(crate) fn compile(programs: &[&str], release: bool) -> Result<Vec<Program>> {
+/// How programs are compiled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// Optimised.
+    Release,
+    /// As the tests are compiled, with the features of the whole workspace, so that nothing is compiled twice.
+    Development,
+    /// Without the sentence model, whose inference crates take minutes to compile. Only `search.embedder=minilm` needs them.
+    WithoutModel,
+}
+
+/// Compiles `programs`.
+pub(crate) fn compile(programs: &[&str], profile: Profile) -> Result<Vec<Program>> {
     if programs.is_empty() {
         return Ok(Vec::new());
     }
@@ -40,9 +51,11 @@ pub(crate) fn compile(programs: &[&str], release: bool) -> Result<Vec<Program>> 
     for program in programs {
         cargo.args(["--bin", program]);
     }
-    if release {
-        cargo.arg("--release");
-    }
+    match profile {
+        Profile::Release => cargo.arg("--release"),
+        Profile::Development => &mut cargo,
+        Profile::WithoutModel => cargo.arg("--no-default-features"),
+    };
     // Cargo's progress is shown as it arrives, because the first build takes minutes.
     let built = cargo.current_dir(dirs::workspace()).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     if !built.status.success() {

@@ -278,7 +278,7 @@ fn programs(member: &str) -> Vec<(PathBuf, String)> {
 }
 
 #[test]
-fn every_crate_takes_the_lints_and_versions_of_the_workspace() {
+fn every_crate_uses_the_workspaces_lints_and_versions() {
     for (member, _) in CRATES {
         let folder = member.strip_prefix("enact-").unwrap_or(member);
         let manifest = fs::read_to_string(root().join(folder).join("Cargo.toml")).expect("a manifest");

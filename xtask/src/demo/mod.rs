@@ -11,6 +11,7 @@ use clap::Args;
 use serde_json::json;
 
 use self::own::{GIT_NAMESPACE, SHOP, TENANT};
+use crate::binaries::Profile;
 use crate::cmd::{CommandExt, cmd};
 use crate::images::{self, archive};
 use crate::install::{self, Delivery, Images};
@@ -31,6 +32,10 @@ pub(crate) struct Demo {
     #[command(flatten)]
     delivery: Delivery,
 
+    /// Build the programs with the sentence model for search by meaning, which takes minutes longer
+    #[arg(long)]
+    model: bool,
+
     /// Delete what the demonstration created, including a cluster that it started
     #[arg(long)]
     down: bool,
@@ -43,7 +48,8 @@ pub(crate) fn run(demo: &Demo) -> Result<()> {
     }
     let clock = Clock(Instant::now());
     clock.step("Starting a Kubernetes cluster, and building the images");
-    let build_images = || images::archives(&[], false);
+    let profile = if demo.model { Profile::Development } else { Profile::WithoutModel };
+    let build_images = || images::archives(&[], profile);
     let (kube, archives) = if let Some(context) = &demo.context {
         let kube = Kube::of_context(context)?;
         own::claim(&kube)?;

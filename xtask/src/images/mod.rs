@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use self::archive::{Archive, VERSION};
 use self::store::{MODEL, Store};
+use crate::binaries::Profile;
 use crate::cmd::{CommandExt, cmd};
 use crate::{binaries, cluster, parallel};
 
@@ -48,7 +49,7 @@ pub(crate) struct Build {
 
 /// Builds images, and delivers them to the given targets.
 pub(crate) fn run(build: &Build) -> Result<()> {
-    let archives = archives(&build.only, build.release)?;
+    let archives = archives(&build.only, if build.release { Profile::Release } else { Profile::Development })?;
     for archive in &archives {
         println!("{} {}", archive.name, archive.path.display());
     }
@@ -68,7 +69,7 @@ pub(crate) fn run(build: &Build) -> Result<()> {
 }
 
 /// Builds the images named in `only`, or the default images if it is empty.
-pub(crate) fn archives(only: &[String], release: bool) -> Result<Vec<Archive>> {
+pub(crate) fn archives(only: &[String], profile: Profile) -> Result<Vec<Archive>> {
     let by_default = |name: &str| only.is_empty() && name != MODEL;
     let chosen = IMAGES.iter().filter(|(name, _)| by_default(name) || only.iter().any(|wanted| wanted == name));
     let chosen: Vec<_> = chosen.collect();
@@ -80,7 +81,7 @@ pub(crate) fn archives(only: &[String], release: bool) -> Result<Vec<Archive>> {
         let store = Store::open()?;
         chosen.iter().try_for_each(|(name, programs)| store.prepare(name, programs))
     };
-    let ((), compiled) = parallel::both(prepare, || binaries::compile(&programs, release))?;
+    let ((), compiled) = parallel::both(prepare, || binaries::compile(&programs, profile))?;
     // The lock of the store also keeps other processes from `dist/`.
     let store = Store::open()?;
     binaries::collect(&compiled)?;
