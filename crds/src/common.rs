@@ -7,8 +7,6 @@ use serde::{Deserialize, Serialize};
 
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::document::Severity;
-
 /// A reference to an object of a kind that the field fixes, in the namespace of the object that refers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -45,6 +43,20 @@ pub struct ConfigMapKey {
 /// The branch of a repository that is meant where none is named.
 pub(crate) fn default_revision() -> String {
     "main".into()
+}
+
+/// How much a finding matters, as Spec Kit's `analyze` ranks it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum Severity {
+    /// The document cannot be used, or breaks the constitution.
+    Critical,
+    /// A plan would suffer from it.
+    High,
+    /// A person should look at it.
+    #[default]
+    Medium,
+    /// A remark.
+    Low,
 }
 
 /// What people must approve before anything downstream of this object starts.

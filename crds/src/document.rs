@@ -4,6 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::common::Severity;
 use crate::common::{ConfigMapKey, LocalRef, default_revision};
 
 /// Where a document comes from: exactly one of the fields.
@@ -83,24 +84,6 @@ pub struct FindingCounts {
     pub medium: u32,
     /// Remarks.
     pub low: u32,
-}
-
-/// How much a finding matters, as Spec Kit's `analyze` ranks it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
-pub enum Severity {
-    /// The document cannot be used, or breaks the constitution.
-    // The aliases are what the first release wrote into statuses.
-    #[serde(alias = "Error")]
-    Critical,
-    /// A plan would suffer from it.
-    High,
-    /// A person should look at it.
-    #[default]
-    #[serde(alias = "Warning")]
-    Medium,
-    /// A remark.
-    #[serde(alias = "Info")]
-    Low,
 }
 
 /// A finding in a document, as shown in a status.

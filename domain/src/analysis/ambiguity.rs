@@ -1,10 +1,10 @@
 //! Ambiguity: open markers, placeholders, vague words without a measure, lists without an end.
 
-use super::finding::{Findings, Place};
+use super::finding::Place;
+use super::findings::Findings;
 use super::rules::{EXAMPLE_LIST, OPEN_LIST, OPEN_MARKER, PLACEHOLDER, VAGUE_PERFORMANCE, VAGUE_TIME};
 use super::statements::{Kind, Statement, Statements};
-use super::structure::is_struck;
-use super::text::Word;
+use super::text::{Word, is_struck};
 use super::vague;
 use crate::speckit::spec::Spec;
 

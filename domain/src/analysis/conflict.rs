@@ -5,7 +5,8 @@
 
 use std::collections::HashMap;
 
-use super::finding::{Finding, Findings, Place, shortened};
+use super::finding::{Finding, Place, shortened};
+use super::findings::Findings;
 use super::rules::{FORBIDDEN_BY_CONSTITUTION, REFUSES_CONSTITUTION};
 use super::statements::{Kind, Statement, Statements};
 use super::text::{Word, is_one_of, terms, words};

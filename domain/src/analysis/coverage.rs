@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::Serialize;
 
-use super::finding::{Finding, Findings, Place};
+use super::finding::{Finding, Place};
+use super::findings::Findings;
 use super::references::{Defined, family, ids};
 use super::rules::{
     REQUIREMENT_NOT_TRACED, REQUIREMENT_WITHOUT_TASK, STORY_WITHOUT_TASK, TASK_WITHOUT_ORIGIN, UNKNOWN_ID_IN_TASK,
 };
-use super::structure::is_struck;
-use super::text::{Language, Word, terms, words};
+use super::text::{Language, Word, is_struck, terms, words};
 use crate::speckit::spec::Spec;
 
 /// Most tasks that are named for one requirement, story or criterion.

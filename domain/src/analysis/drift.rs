@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::finding::{Findings, Place};
+use super::finding::Place;
+use super::findings::Findings;
 use super::rules::TERM_DRIFT;
 use super::statements::{Kind, Statement, Statements};
 use super::text::{Word, adjacent, is_one_of, is_stop};

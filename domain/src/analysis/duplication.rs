@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::finding::{Findings, Place};
+use super::finding::Place;
+use super::findings::Findings;
 use super::rules::{
     CONFLICTING_NUMBERS, CONTRADICTION, DUPLICATE_ENTITY, DUPLICATE_STATEMENT, Rule, SIMILAR_STATEMENT,
 };

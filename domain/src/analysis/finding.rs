@@ -1,17 +1,9 @@
 //! Findings, and how they are named, ordered and counted.
 
-use std::collections::HashMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-
-use super::quality::Quality;
-use super::rules::Rule;
-use crate::speckit::{self, Diagnostic};
-
-/// Most findings that a report holds; its counts are of all.
-pub const MAX_FINDINGS: usize = 500;
 
 /// How much of the document's words a finding repeats, in bytes.
 const MAX_EXCERPT_BYTES: usize = 160;
@@ -161,21 +153,6 @@ impl Counts {
     }
 }
 
-/// What was found in a document.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub struct Report {
-    /// The worst first, then by line and id; at most [`MAX_FINDINGS`].
-    pub findings: Vec<Finding>,
-    /// Of all findings, also of those beyond the limit.
-    pub counts: Counts,
-    /// How good the document is, with its parts.
-    pub quality: Quality,
-}
-
-/// Gathers what the passes find.
-#[derive(Debug, Default)]
-pub(super) struct Findings(Vec<Finding>);
-
 /// Where a finding is, and the words that it is about.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
@@ -184,81 +161,8 @@ pub(super) struct Place<'a> {
     pub(super) excerpt: &'a str,
 }
 
-impl Findings {
-    pub(super) fn push(
-        &mut self,
-        rule: &Rule,
-        place: Place<'_>,
-        summary: impl Into<String>,
-        recommendation: impl Into<String>,
-    ) {
-        let Place { line, location, excerpt } = place;
-        self.0.push(Finding {
-            id: id(rule.category, rule.code, location, excerpt),
-            category: rule.category,
-            severity: rule.severity,
-            code: rule.code,
-            line,
-            location: location.to_owned(),
-            excerpt: shortened(excerpt),
-            summary: summary.into(),
-            recommendation: recommendation.into(),
-        });
-    }
-
-    /// What the parser had to say, with the place that `locate` knows for a byte of the source. Open questions are left out: the pass for
-    /// ambiguity names them.
-    pub(super) fn format(&mut self, parsed: &[Diagnostic], source: &str, locate: impl Fn(usize) -> String) {
-        let starts: Vec<usize> = std::iter::once(0).chain(source.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        for diagnostic in parsed.iter().filter(|d| d.code != "OpenQuestion") {
-            let severity = match diagnostic.severity {
-                speckit::Severity::Error => Severity::Critical,
-                speckit::Severity::Warning => Severity::Medium,
-                speckit::Severity::Info => Severity::Low,
-            };
-            let line = usize::try_from(diagnostic.line).unwrap_or_default().saturating_sub(1);
-            let start = starts.get(line).copied().unwrap_or_default();
-            let end = starts.get(line + 1).copied().unwrap_or(source.len());
-            let excerpt = source.get(start..end).unwrap_or_default().trim();
-            let location = if excerpt.is_empty() || line == 0 { "Document".to_owned() } else { locate(start) };
-            let rule = Rule { code: diagnostic.code, category: Category::Format, severity };
-            let place = Place { line: diagnostic.line, location: &location, excerpt };
-            self.push(&rule, place, diagnostic.message.clone(), diagnostic.remedy.clone());
-            // Several findings of one kind may be about one line; what they say tells them apart, but for the numbers of lines in it.
-            let said: String = diagnostic.message.chars().filter(|c| !c.is_ascii_digit()).collect();
-            if let Some(finding) = self.0.last_mut() {
-                finding.id = id(rule.category, rule.code, &location, &format!("{excerpt}\n{said}"));
-            }
-        }
-    }
-
-    /// All findings in their order, each with a name of its own.
-    pub(super) fn finish(self) -> Vec<Finding> {
-        let mut findings = self.0;
-        findings.sort_by(|a, b| (a.severity, a.line, &a.id).cmp(&(b.severity, b.line, &b.id)));
-        let mut seen: HashMap<String, u32> = HashMap::new();
-        for finding in &mut findings {
-            let count = seen.entry(finding.id.clone()).or_default();
-            *count += 1;
-            if *count > 1 {
-                finding.id = format!("{}-{count}", finding.id);
-            }
-        }
-        findings
-    }
-}
-
-impl Report {
-    pub(super) fn new(findings: Vec<Finding>, quality: Quality) -> Self {
-        let counts = Counts::of(&findings);
-        let mut findings = findings;
-        findings.truncate(MAX_FINDINGS);
-        Self { findings, counts, quality }
-    }
-}
-
 /// The category's letters, and eight digits of a hash over all that makes a finding itself. Lines are no part of it.
-fn id(category: Category, code: &str, location: &str, excerpt: &str) -> String {
+pub(super) fn id(category: Category, code: &str, location: &str, excerpt: &str) -> String {
     format!("{}-{}", category.letters(), hash(&[category.as_str(), code, location, &normalised(excerpt)]))
 }
 

@@ -12,11 +12,13 @@ mod coverage;
 mod drift;
 mod duplication;
 mod finding;
+mod findings;
 mod overlap;
 mod principles;
 mod quality;
 mod questions;
 mod references;
+mod report;
 mod rules;
 mod similar;
 mod statements;
@@ -26,16 +28,17 @@ mod vague;
 
 pub use conflict::against_constitution;
 pub use coverage::{Coverage, Covered, Evidence, Link, TaskText, coverage};
-pub use finding::{Category, Counts, Finding, MAX_FINDINGS, Report, Severity};
+pub use finding::{Category, Counts, Finding, Severity};
 pub use overlap::{Shared, SharedKind, Sketch, overlap, overlap_findings};
 pub use quality::{Part, Quality};
 pub use questions::{MAX_QUESTIONS, Origin, Question, questions};
+pub use report::{MAX_FINDINGS, Report};
 pub use rules::{RULES, Rule};
 
 use crate::speckit::Parsed;
 use crate::speckit::constitution::Constitution;
 use crate::speckit::spec::Spec;
-use finding::Findings;
+use findings::Findings;
 use statements::Statements;
 
 /// What there is to say about a specification.

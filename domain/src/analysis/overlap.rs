@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::duplication::spelling;
-use super::finding::{Finding, Findings, Place, shortened};
+use super::finding::{Finding, Place, shortened};
+use super::findings::Findings;
 use super::rules::{SHARED_ENTITY, SHARED_PATH, SIMILAR_REQUIREMENT};
 use super::statements::entity_name;
 use super::text::{is_one_of, shared, terms, words};

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::duplication::spelling;
-use super::finding::{Findings, Place};
+use super::finding::Place;
+use super::findings::Findings;
 use super::rules::{
     DUPLICATE_PRINCIPLE, EMPTY_PRINCIPLE, MUST_WITHOUT_SUBJECT, PLACEHOLDER, SIMILAR_STATEMENT, VAGUE_PRINCIPLE,
 };

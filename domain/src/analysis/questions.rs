@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::finding::{Category, Finding, Report, Severity, hash};
+use super::finding::{Category, Finding, Severity, hash};
+use super::report::Report;
 use super::rules::{PLACEHOLDER, VAGUE_QUALITY, VAGUE_SECURITY};
 use super::statements::Statements;
 use super::text::{is_one_of, words};

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::finding::{Findings, Place};
+use super::finding::Place;
+use super::findings::Findings;
 use super::rules::{PRIORITY_ORDER, UNKNOWN_REFERENCE};
 use super::statements::{Statement, Statements};
 use super::text::{Word, is_one_of, words};
@@ -114,7 +115,7 @@ fn report(id: &str, place: Place<'_>, findings: &mut Findings) {
 /// Whether a statement speaks of what is no more.
 fn is_withdrawn(statement: &Statement<'_>) -> bool {
     let gone = |w: &Word<'_>| is_one_of("removed withdrawn deprecated superseded deleted merged formerly", &w.lower);
-    super::structure::is_struck(statement.text) || statement.words.iter().any(gone)
+    super::text::is_struck(statement.text) || statement.words.iter().any(gone)
 }
 
 /// Whether the words around an identifier speak of another document.

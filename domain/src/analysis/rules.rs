@@ -1,6 +1,6 @@
 //! Every kind of finding, once.
 
-use super::{Category, Severity};
+use super::finding::{Category, Severity};
 
 /// A kind of finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,14 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::finding::{Findings, Place};
+use super::finding::Place;
+use super::findings::Findings;
 use super::references::ids;
 use super::rules::{
     EMPTY_STATEMENT, INCOMPLETE_SCENARIO, NO_INDEPENDENT_TEST, NO_OBLIGATION, NO_PRIORITY, NO_SCENARIO,
     UNCOVERED_REQUIREMENT, UNMEASURABLE_CRITERION, UNTESTABLE_CRITERION, UNUSED_ENTITY,
 };
 use super::statements::{Kind, Statement, Statements};
-use super::text::{Vocabulary, is_one_of, words};
+use super::text::{Vocabulary, is_one_of, is_struck, words};
 use super::vague;
 use crate::speckit::spec::{Spec, UserStory};
 
@@ -35,13 +36,6 @@ pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
 
 fn is_empty(statement: &Statement<'_>) -> bool {
     statement.words.is_empty() && !is_struck(statement.text)
-}
-
-/// Struck out or withdrawn: it stays as a record of its identifier.
-pub(super) fn is_struck(text: &str) -> bool {
-    let first = text.split(|c: char| !c.is_alphanumeric()).find(|w| !w.is_empty()).unwrap_or_default().to_lowercase();
-    text.contains("~~")
-        || is_one_of("removed withdrawn deprecated superseded deleted reserved merged moved deferred dropped", &first)
 }
 
 /// Where a document shows once that its language is known for something, what lacks it elsewhere is missing.

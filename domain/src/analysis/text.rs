@@ -181,6 +181,13 @@ pub(super) fn is_one_of(list: &str, word: &str) -> bool {
     list.split_ascii_whitespace().any(|w| w == word)
 }
 
+/// Struck out or withdrawn: it stays as a record of its identifier.
+pub(super) fn is_struck(text: &str) -> bool {
+    let first = text.split(|c: char| !c.is_alphanumeric()).find(|w| !w.is_empty()).unwrap_or_default().to_lowercase();
+    text.contains("~~")
+        || is_one_of("removed withdrawn deprecated superseded deleted reserved merged moved deferred dropped", &first)
+}
+
 /// The words that tell a text from others: without function words, in their stem, names taken apart. Numbers are left out.
 pub(super) fn terms(words: &[Word<'_>]) -> Vec<String> {
     let mut found = Vec::new();

@@ -9,10 +9,10 @@ use cel::common::ast::{CallExpr, Expr, LiteralValue, SelectExpr};
 use regex::RegexBuilder;
 
 use super::each::{Body, Each};
+use super::model::{MAX_PATTERNS, Scope};
 use super::schema::{Record, Type};
 use super::source::similar;
 use super::value::Pattern;
-use super::{MAX_PATTERNS, Scope};
 
 /// Sizes of a compiled pattern in KiB that are told apart; the last is the largest that is allowed.
 const PATTERN_KIB: [usize; 5] = [4, 8, 16, 32, 64];

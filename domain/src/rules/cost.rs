@@ -11,9 +11,9 @@ use cel::common::ast::{CallExpr, Expr, LiteralValue};
 use cel::common::types::CelString;
 use cel::common::value::Val;
 
-use super::MAX_COST;
 use super::check::{Matcher, pattern_number};
 use super::each::{Body, Each};
+use super::model::MAX_COST;
 use super::schema::{Record, Type};
 use super::value::{Fields, Items, Value};
 

@@ -1,7 +1,7 @@
 //! Documents, built from what the parsers and the objects of Kubernetes give.
 
-use super::Scope;
 use super::cost::Shape;
+use super::model::Scope;
 use super::schema::{
     CLARIFICATION, CONSTITUTION, CRITERION, DECISION, ENTITY, GATE, PLAN, PRINCIPLE, QUESTION, REQUIREMENT, SCENARIO,
     SPECIFICATION, STORY, TASK, WORKSPACE,

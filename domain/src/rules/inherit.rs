@@ -1,6 +1,6 @@
 //! Rules of a parent constitution: a child can tighten them, and never loosen them.
 
-use super::{Rule, Strength};
+use super::model::{Rule, Strength};
 
 /// An attempt of a constitution to loosen a rule of its parent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

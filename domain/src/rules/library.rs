@@ -1,8 +1,8 @@
 //! Rules that many projects want. `examples/rules/library.yaml` shows them as they are written in a Constitution.
 
-use super::Scope::{Plan, Specification, Task};
-use super::Strength::{Must, Should};
-use super::{Rule, Scope, Strength};
+use super::model::Scope::{Plan, Specification, Task};
+use super::model::Strength::{Must, Should};
+use super::model::{Rule, Scope, Strength};
 
 /// The library, to choose from: nothing of it applies unless a constitution says so.
 pub fn builtin() -> Vec<Rule> {

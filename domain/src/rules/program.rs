@@ -14,12 +14,13 @@ use super::check::{self, Checked, Matcher, pattern_number};
 use super::cost::{self, Shape};
 use super::document::Document;
 use super::each::{Body, Each, children_mut};
-use super::schema::Type;
-use super::value::Fields;
-use super::{
+use super::model::{
     MAX_COST, MAX_DEPTH, MAX_EXPRESSION_BYTES, MAX_ITEMS, MAX_MESSAGE_BYTES, MAX_PRINCIPLE_BYTES, MAX_RULES,
-    MAX_TOTAL_COST, MAX_VALUE_BYTES, Rule, RuleError, Scope, source,
+    MAX_TOTAL_COST, MAX_VALUE_BYTES, Rule, RuleError, Scope,
 };
+use super::schema::Type;
+use super::source;
+use super::value::Fields;
 use crate::names::is_label;
 
 /// Longest reason of a failed evaluation, in bytes.

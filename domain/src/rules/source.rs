@@ -1,6 +1,6 @@
 //! The text of an expression: how deep it goes before anything recursive sees it, and where a place in it is.
 
-use super::MAX_DEPTH;
+use super::model::MAX_DEPTH;
 
 /// One pair of brackets, or the whole.
 #[derive(Default)]

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::articles::{Article, others, paired, principles};
+use super::model::{Amendment, Change, ChangeKind, Level, RulesChange};
 use super::prose::{Demand, shortened};
-use super::{Amendment, Change, ChangeKind, Level, RulesChange};
 use crate::speckit::constitution::Constitution;
 
 /// Compares two constitutions, and takes in what the caller found of their rules.

@@ -5,7 +5,7 @@ use std::fmt;
 use semver::Version;
 use serde::Serialize;
 
-use super::{Amendment, Change, Level};
+use super::model::{Amendment, Change, Level};
 
 /// A version that fits an amendment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::lines::{Edit, edits, words};
+use super::model::{DiffLine, Hunk, Mark, Piece, SectionChange, SectionKind};
 use super::pair::{ascending, pair};
 use super::split::{Section, path, split};
-use super::{DiffLine, Hunk, Mark, Piece, SectionChange, SectionKind};
 
 /// How many lines that both texts have are shown on each side of a difference.
 const CONTEXT: usize = 2;

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::lines::{Merged, merge as merge_lines};
+use super::model::{Conflict, Merge};
 use super::pair::pair;
 use super::split::{Section, path, split};
-use super::{Conflict, Merge};
 
 /// Merges what we and they made of `base`, section by section.
 ///

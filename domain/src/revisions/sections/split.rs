@@ -8,23 +8,23 @@ const MAX_TITLE_BYTES: usize = 80;
 
 /// A heading with what stands below it up to the next heading.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::revisions) struct Section<'a> {
+pub(crate) struct Section<'a> {
     /// 1 to 6, or 0 for what stands before the first heading.
-    pub(in crate::revisions) level: u8,
+    pub(crate) level: u8,
     /// Text of the heading without marks and emphasis.
-    pub(in crate::revisions) title: String,
+    pub(crate) title: String,
     /// Heading and body, with all line breaks.
-    pub(in crate::revisions) text: &'a str,
+    pub(crate) text: &'a str,
     /// Offset of `text` in the document.
-    pub(in crate::revisions) start: usize,
+    pub(crate) start: usize,
     /// Line of the heading, counted from 1.
-    pub(in crate::revisions) line: u32,
+    pub(crate) line: u32,
     /// Index of the section above.
-    pub(in crate::revisions) parent: Option<usize>,
+    pub(crate) parent: Option<usize>,
 }
 
 /// The sections of a document in order. The first is what stands before any heading, and may be empty; together they are the document.
-pub(in crate::revisions) fn split(document: &str) -> Vec<Section<'_>> {
+pub(crate) fn split(document: &str) -> Vec<Section<'_>> {
     let mut headings = headings(document);
     headings.insert(0, (0, 0, String::new()));
     let ends: Vec<usize> = headings.iter().skip(1).map(|h| h.0).chain([document.len()]).collect();
@@ -84,7 +84,7 @@ fn is_heading(block: &str) -> bool {
 }
 
 /// The titles from the outermost heading to this one, each cut to a bounded length.
-pub(in crate::revisions) fn path(sections: &[Section<'_>], index: usize) -> Vec<String> {
+pub(crate) fn path(sections: &[Section<'_>], index: usize) -> Vec<String> {
     let mut titles = Vec::new();
     let mut next = Some(index);
     while let Some(section) = next.and_then(|at| sections.get(at)).filter(|section| section.level > 0) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::items::{Entry, Reader};
-use super::{Changes, ItemChange, ItemKind};
+use super::model::{Changes, ItemChange, ItemKind};
 use crate::speckit::spec::Spec;
 
 /// Compares two revisions of a specification item by item.

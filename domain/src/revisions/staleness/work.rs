@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::citations::Names;
-use super::{Changes, ItemChange, ItemKind, Link, MAX_REASONS, Reason, Renumbered, StaleTask, Staleness, Work};
+use super::model::{Changes, ItemChange, ItemKind, Link, MAX_REASONS, Reason, Renumbered, StaleTask, Staleness, Work};
 use crate::speckit::StoryKey;
 use crate::speckit::spec::Spec;
 

@@ -1,7 +1,7 @@
 //! A person's answer to an open question, in the form of Spec Kit's `/clarify`.
 
+use super::change::{Change, EditError, apply};
 use super::text::{inline, key, one_line, question};
-use super::{Change, EditError, apply};
 use crate::speckit::constitution::is_date;
 use crate::speckit::markdown::{self, LineKind, Markdown, Section, Span, strip_marker};
 use crate::speckit::spec::questions::{self, MAX_QUESTION_BYTES, date_in, split_answer};

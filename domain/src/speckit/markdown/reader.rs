@@ -2,7 +2,7 @@
 
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 
-use super::{Line, LineKind, ListItem, Row, Span, line_number};
+use super::model::{Line, LineKind, ListItem, Row, Span, line_number};
 use crate::speckit::diagnostic::Diagnostic;
 
 /// A swallowed rest of a document (unclosed fence or comment) is read again, but not for ever: this keeps the work linear.
@@ -28,7 +28,7 @@ pub(crate) fn front_matter(document: &str) -> usize {
     start
 }
 
-/// Collects what [`Markdown`] needs from the events of the Markdown parser.
+/// Collects what [`Markdown`](super::Markdown) needs from the events of the Markdown parser.
 pub(super) struct Reader<'a> {
     source: &'a str,
     pub(super) lines: Vec<Line>,

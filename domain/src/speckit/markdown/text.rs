@@ -1,16 +1,16 @@
 //! Small questions about pieces of Markdown text.
 
-use super::Span;
+use super::model::Span;
 
 /// The words in bold with which a text begins, and what follows them.
-pub(in crate::speckit) fn bold(text: &str) -> Option<(&str, &str)> {
+pub(crate) fn bold(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start();
     let mark = ["**", "__"].into_iter().find(|m| text.starts_with(m))?;
     text[mark.len()..].split_once(mark)
 }
 
 /// `**Label**: text`, `**Label:** text` or `__Label__: text`.
-pub(in crate::speckit) fn label(text: &str) -> Option<(&str, &str)> {
+pub(crate) fn label(text: &str) -> Option<(&str, &str)> {
     let (label, rest) = bold(text)?;
     let (label, rest) = match label.trim_end().strip_suffix([':', '：']) {
         Some(label) => (label, rest),
@@ -32,7 +32,7 @@ pub(super) fn named<'a>(text: &'a str, names: &[&str]) -> Option<&'a str> {
 }
 
 /// The labels of a line such as `**Version**: 1.0.0 | **Ratified**: 2026-01-31`, in lower case, with their values.
-pub(in crate::speckit) fn fields(line: &str) -> impl Iterator<Item = (String, &str)> {
+pub(crate) fn fields(line: &str) -> impl Iterator<Item = (String, &str)> {
     line.split('|').filter_map(|part| {
         let part = strip_marker(part.trim_start_matches(['>', ' ']));
         let (name, value) = label(part).or_else(|| part.split_once([':', '：']))?;
@@ -41,7 +41,7 @@ pub(in crate::speckit) fn fields(line: &str) -> impl Iterator<Item = (String, &s
 }
 
 /// Whether a line is a horizontal rule.
-pub(in crate::speckit) fn is_rule(text: &str) -> bool {
+pub(crate) fn is_rule(text: &str) -> bool {
     let text = text.trim();
     let only = |mark: char| text.chars().all(|c| c == mark || c.is_whitespace());
     text.len() >= 3 && ['-', '*', '_'].into_iter().any(only)
@@ -76,7 +76,7 @@ pub(super) fn is_placeholder(inner: &str) -> bool {
 }
 
 /// Wrapped lines as one, with single spaces.
-pub(in crate::speckit) fn joined(text: &str) -> String {
+pub(crate) fn joined(text: &str) -> String {
     let mut joined = String::with_capacity(text.len());
     let mut push = |piece: &str| {
         if !joined.is_empty() {
@@ -99,7 +99,7 @@ fn is_single_spaced(line: &str) -> bool {
 }
 
 /// Text after a list marker, or the text itself.
-pub(in crate::speckit) fn strip_marker(text: &str) -> &str {
+pub(crate) fn strip_marker(text: &str) -> &str {
     let text = text.trim_start();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let rest = if digits > 0 && digits <= 9 {
@@ -114,7 +114,7 @@ pub(in crate::speckit) fn strip_marker(text: &str) -> &str {
 }
 
 /// Text of a heading line without its `#` marks.
-pub(in crate::speckit) fn heading_text(line: &str) -> String {
+pub(crate) fn heading_text(line: &str) -> String {
     let text = line.trim_start_matches('\u{feff}').trim().trim_start_matches('#').trim();
     let stripped = text.trim_end_matches('#');
     (if stripped.ends_with([' ', '\t']) { stripped.trim_end() } else { text }).to_owned()

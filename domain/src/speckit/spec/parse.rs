@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{Entity, Requirement, Spec, questions, requirements, stories};
+use super::model::{Entity, Requirement, Spec};
+use super::{questions, requirements, stories};
 use crate::speckit::diagnostic::{Diagnostic, Parsed};
 use crate::speckit::markdown::{self, Item, Markdown, Section};
 
@@ -59,7 +60,7 @@ fn read_section(markdown: &Markdown, section: &Section, spec: &mut Spec) {
 }
 
 /// `**Name**: what it is`, with or without emphasis, which is no part of the name.
-pub(in crate::speckit) fn entity(item: Item) -> Entity {
+pub(crate) fn entity(item: Item) -> Entity {
     let Item { text, line, span } = item;
     let bold = || markdown::bold(&text).map(|(name, rest)| (name, rest.trim_start_matches([' ', ',', '-', '–', '—'])));
     let plain = || text.split_once([':', '：', '—']);

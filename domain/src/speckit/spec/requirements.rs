@@ -1,13 +1,13 @@
 //! Requirements and success criteria: `- **FR-001**: …`, as list items, headings, table rows or paragraphs.
 
-use super::Requirement;
+use super::model::Requirement;
 use crate::speckit::markdown::{self, LineKind, Markdown, Section, Span, joined, strip_marker};
 
 /// How much of a section's title is kept with each of its requirements: thousands may stand under one long title.
 const MAX_SECTION_BYTES: usize = 256;
 
 /// Length of an identifier such as `FR-001`, `FR-012a`, `FR-3.1` or `FR-DIAG-001` at the start of `text`.
-pub(in crate::speckit) fn id_len(text: &str) -> Option<usize> {
+pub(crate) fn id_len(text: &str) -> Option<usize> {
     let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.'))).unwrap_or(text.len());
     let id = text[..end].trim_end_matches(['.', '-']);
     let (prefix, number) = id.rsplit_once('-')?;
@@ -127,7 +127,7 @@ fn push(found: &mut Vec<Requirement>, (id, text): (&str, &str), section: &str, l
 }
 
 /// Splits `**FR-001** (P1): text` into identifier and text. A mention such as `FR-001 and FR-002 are …` is no definition.
-pub(in crate::speckit) fn definition(text: &str) -> Option<(&str, &str)> {
+pub(crate) fn definition(text: &str) -> Option<(&str, &str)> {
     let plain = text.trim_start_matches(['*', '_', '`', '[', ' ', '~']);
     let box_free = ["x] ", "X] ", " ] "]
         .iter()

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Scenario, UserStory};
+use super::model::{Scenario, UserStory};
 use crate::speckit::ids::{self, StoryKey};
 use crate::speckit::markdown::{Item, Markdown, Section, joined, strip_marker};
 

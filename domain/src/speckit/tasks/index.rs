@@ -1,6 +1,6 @@
 //! Tasks by their identifiers.
 
-use super::TasksFile;
+use super::model::TasksFile;
 use crate::speckit::ids::{Mention, TaskId};
 
 /// Every identifier of a file in natural order, with the index of its task.

@@ -1,8 +1,8 @@
 //! The grammar of one task line: `- [ ] T001 [P] [US1] description`, and the ways people vary it.
 
-use super::TaskState;
-use crate::speckit::Span;
+use super::model::TaskState;
 use crate::speckit::ids::{self, Mention, StoryKey};
+use crate::speckit::markdown::Span;
 
 /// How a line stands out as a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

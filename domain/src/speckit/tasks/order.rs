@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use super::index::Index;
-use super::{Group, PhaseKind, TasksFile};
+use super::model::{Group, Phase, PhaseKind, TasksFile};
 use crate::speckit::ids::TaskId;
 
 impl TasksFile {
@@ -185,7 +185,7 @@ fn phase_statements(file: &TasksFile) -> Vec<BTreeSet<usize>> {
         match group {
             Group::Phase(index) => vec![*index],
             Group::Story(key) => {
-                let of_story = |(_, p): &(usize, &super::Phase)| p.kind == PhaseKind::Story(key.clone());
+                let of_story = |(_, p): &(usize, &Phase)| p.kind == PhaseKind::Story(key.clone());
                 file.phases.iter().enumerate().filter(of_story).map(|(index, _)| index).collect()
             }
         }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use super::line::{self, Form, TaskLine};
-use super::order;
+use super::model::{Phase, PhaseKind, Task, TaskState, TasksFile};
 use super::phase::{self, PhaseHeading, Role};
 use super::prose::{self, Context, Ref, Statement};
 use super::relate::{self, Stated};
-use super::{Phase, PhaseKind, Task, TaskState, TasksFile, paths};
+use super::{order, paths};
 use crate::speckit::diagnostic::{Diagnostic, Parsed};
 use crate::speckit::ids::{Mention, TaskId};
 use crate::speckit::markdown::{self, Item, LineKind, Markdown, Section, Span, joined};

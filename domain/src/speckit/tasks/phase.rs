@@ -1,6 +1,6 @@
 //! Headings of `tasks.md`: which of them open a phase, and which only hold notes.
 
-use super::PhaseKind;
+use super::model::PhaseKind;
 use crate::speckit::ids::{self, StoryKey};
 
 /// A heading that opens a phase.

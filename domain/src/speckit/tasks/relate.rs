@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::index::Index;
+use super::model::{Dependency, Group, PhaseKind, Precedence, TasksFile};
 use super::prose::{Ref, Statement};
-use super::{Dependency, Group, PhaseKind, Precedence, TasksFile};
 use crate::speckit::diagnostic::Diagnostic;
 use crate::speckit::ids::Mention;
 
