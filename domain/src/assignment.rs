@@ -147,7 +147,7 @@ pub struct GitWork {
     pub revision: String,
     /// Work to merge into the working tree before the work starts, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub merge: Vec<Verified>,
+    pub merge: Vec<VerifiedCommit>,
     /// Branch to push the work to.
     pub branch: String,
 }
@@ -156,7 +156,7 @@ pub struct GitWork {
 /// task's gates: the commit does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Verified {
+pub struct VerifiedCommit {
     /// The branch that it was pushed to.
     pub branch: String,
     /// The commit that holds it, 40 or 64 hex digits: the head of that branch, or under what was pushed there since.

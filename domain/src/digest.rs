@@ -41,7 +41,7 @@ impl Digest {
     }
 
     /// Whether this is a whole digest, as it is written here: what comes from elsewhere may be anything.
-    pub fn is_whole(&self) -> bool {
+    pub fn is_valid(&self) -> bool {
         let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
         self.0.strip_prefix("sha256:").is_some_and(|digits| digits.len() == 64 && digits.bytes().all(hex))
     }

@@ -7,7 +7,7 @@ use crate::speckit::constitution::{Constitution, Principle};
 use crate::speckit::{self, Diagnostic, Severity};
 
 /// Most bytes of constitutions' principles, and of their rules, that an agent is told.
-const MAX_LAW: usize = 16 << 10;
+const MAX_PRINCIPLES: usize = 16 << 10;
 /// Most bytes of its previous document that an agent is shown.
 const MAX_PREVIOUS: usize = 16 << 10;
 /// Most diagnostics of a document that are told.
@@ -35,7 +35,7 @@ request allows readings that differ in scope, safety or cost, write `[NEEDS CLAR
 
 /// An attempt that gave no usable document.
 #[derive(Clone, Copy, Debug)]
-pub struct Previous<'a> {
+pub struct PreviousAttempt<'a> {
     /// Why not.
     pub problem: &'a str,
     /// The document, when there was one.
@@ -44,7 +44,7 @@ pub struct Previous<'a> {
 
 /// What the specification must keep.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Law<'a> {
+pub struct EffectiveConstitution<'a> {
     /// The constitutions that bind it, the nearest first.
     pub constitutions: &'a [&'a Constitution],
     /// Their rules.
@@ -52,7 +52,7 @@ pub struct Law<'a> {
 }
 
 /// What an agent is told.
-pub fn prompt(request: &str, law: Law, previous: Option<Previous>) -> String {
+pub fn prompt(request: &str, law: EffectiveConstitution, previous: Option<PreviousAttempt>) -> String {
     let mut text = String::from(
         "Write a feature specification from the request below, and leave it in the file that the environment variable \
          ENACT_DOCUMENT_FILE names. Nothing else that you write is kept.\n\n# The request\n\n",
@@ -62,10 +62,10 @@ pub fn prompt(request: &str, law: Law, previous: Option<Previous>) -> String {
     text.push_str(FORM);
     for (title, told) in [("Principles", principles(law.constitutions)), ("Rules", rules(law.rules))] {
         if !told.is_empty() {
-            let _ = write!(text, "\n# {title} that it must keep\n\n{}\n", cut(&told, MAX_LAW).trim_end());
+            let _ = write!(text, "\n# {title} that it must keep\n\n{}\n", cut(&told, MAX_PRINCIPLES).trim_end());
         }
     }
-    if let Some(Previous { problem, document }) = previous {
+    if let Some(PreviousAttempt { problem, document }) = previous {
         let _ = write!(text, "\n# What was wrong with the previous attempt\n\n{}\n", problem.trim());
         if let Some(document) = document {
             let shown = cut(document, MAX_PREVIOUS);
@@ -96,7 +96,7 @@ fn rules(rules: &[&Rule]) -> String {
 ///
 /// # Errors
 /// What is wrong with it, with lines and remedies, for the agent and for a person.
-pub fn judge(document: &[u8]) -> Result<(), String> {
+pub fn validate(document: &[u8]) -> Result<(), String> {
     let parsed = speckit::spec::parse(document);
     let (stories, requirements) = (parsed.model.stories.len(), parsed.model.requirements.len());
     let errors = parsed.errors().count();
@@ -127,15 +127,15 @@ mod tests {
 
     #[test]
     fn a_document_with_a_story_and_a_requirement_can_be_used() {
-        assert_eq!(judge(GOOD.as_bytes()), Ok(()));
+        assert_eq!(validate(GOOD.as_bytes()), Ok(()));
     }
 
     #[test]
     fn what_cannot_be_used_is_told_with_lines_and_remedies() {
-        let told = judge(b"# Feature Specification: Cart\n\nI thought about it.\n").unwrap_err();
+        let told = validate(b"# Feature Specification: Cart\n\nI thought about it.\n").unwrap_err();
         assert!(told.starts_with("the document has 0 user stories, 0 requirements"), "{told}");
         assert!(told.contains("\nline ") && told.contains("User Story 1"), "{told}");
-        let told = judge(b"\xff").unwrap_err();
+        let told = validate(b"\xff").unwrap_err();
         assert!(told.contains("line 1: ") && told.contains("UTF-8"), "{told}");
     }
 
@@ -160,8 +160,8 @@ mod tests {
             rule(Scope::Specification, Strength::Should, "stories are few"),
         );
         let other = rule(Scope::Plan, Strength::Must, "plans are short");
-        let previous = Previous { problem: "line 3: no story; add one", document: Some("# Nothing") };
-        let law = Law { constitutions: &[&own, &platform], rules: &[&must, &should, &other] };
+        let previous = PreviousAttempt { problem: "line 3: no story; add one", document: Some("# Nothing") };
+        let law = EffectiveConstitution { constitutions: &[&own, &platform], rules: &[&must, &should, &other] };
         let text = prompt("Sell flowers.", law, Some(previous));
         for part in [
             "Sell flowers.",
@@ -176,7 +176,7 @@ mod tests {
             assert!(text.contains(part), "{part}\n{text}");
         }
         assert!(!text.contains("plans are short"), "{text}");
-        let text = prompt("Sell flowers.", Law::default(), None);
+        let text = prompt("Sell flowers.", EffectiveConstitution::default(), None);
         assert!(!text.contains("must keep") && !text.contains("previous"), "{text}");
     }
 
@@ -220,7 +220,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_was_written_is_told_in_bounds(document in proptest::collection::vec(any::<u8>(), 0..2000)) {
-            if let Err(told) = judge(&document) {
+            if let Err(told) = validate(&document) {
                 prop_assert!(told.len() <= MAX_PROBLEM);
             }
         }

@@ -14,7 +14,7 @@ pub const LABEL_PLAN_UID: &str = "enact.dev/plan-uid";
 pub const LABEL_TASK: &str = "enact.dev/task";
 /// Label on Pods: the number of the attempt, from 1.
 pub const LABEL_ATTEMPT: &str = "enact.dev/attempt";
-/// Label on Pods: `task`, [`INTEGRATION`], [`FETCH`] or [`DRAFT`].
+/// Label on Pods: `task`, [`INTEGRATION`], [`ROLE_FETCH`] or [`ROLE_DRAFT`].
 pub const LABEL_ROLE: &str = "enact.dev/role";
 /// Annotation on Specifications, Plans and Constitutions: who last changed the spec. Stamped by the webhook, never by clients.
 pub const ANNOTATION_AUTHOR: &str = "enact.dev/author";
@@ -30,9 +30,9 @@ pub const ANNOTATION_KEEP: &str = "enact.dev/keep";
 /// Annotation on Constitutions, Specifications and Plans: a request to look at the document's source now; any value that it did not have.
 pub const ANNOTATION_RECONCILE_AT: &str = "enact.dev/reconcile-at";
 /// The value of [`LABEL_ROLE`] on pods that fetch a document from Git.
-pub const FETCH: &str = "fetch";
+pub const ROLE_FETCH: &str = "fetch";
 /// The value of [`LABEL_ROLE`] on pods whose agent drafts a document.
-pub const DRAFT: &str = "draft";
+pub const ROLE_DRAFT: &str = "draft";
 /// The value of [`LABEL_TASK`] on integration pods. Not a possible Task name, which starts with its plan's.
 pub const INTEGRATION: &str = "integration";
 /// Audience of the only token that an agent pod holds.
@@ -40,7 +40,7 @@ pub const RESULT_AUDIENCE: &str = "enact-server";
 /// Name of the Secret in a namespace by which a forge proves that a push comes from it.
 pub const PUSH_SECRET: &str = "enact-push";
 /// Name of the ServiceAccount in a tenant's namespace by whose tokens people read what the record holds of it; also of its rights.
-pub const READER: &str = "enact-reader";
+pub const READER_SERVICE_ACCOUNT: &str = "enact-reader";
 /// Annotation on that ServiceAccount: where the server is, as `<namespace>/<service>`.
 pub const ANNOTATION_SERVER: &str = "enact.dev/server";
 /// Name of the port of the server's Service that people's clients read at.
@@ -90,7 +90,7 @@ pub fn integration_pod_name(plan: &str, attempt: u32) -> String {
 
 /// The name of a document's Pod: `<document>-<role>-<eight digits of what it is told>`, at most 63 characters. `told` says all that the Pod is
 /// for, the document's UID with it, so that the same errand has one Pod and another errand another.
-pub fn errand_pod_name(document: &str, role: &str, told: &Digest) -> String {
+pub fn document_pod_name(document: &str, role: &str, told: &Digest) -> String {
     let digits = told.short().get(..HASH_LEN).unwrap_or_default();
     let room = MAX_LABEL - role.len() - digits.len() - 2;
     let document = slug(document);
@@ -229,9 +229,9 @@ mod tests {
         }
 
         #[test]
-        fn names_of_errands_are_labels(document in "[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?", told in "\\PC{0,20}") {
-            for role in [FETCH, DRAFT] {
-                let name = errand_pod_name(&document, role, &Digest::of_bytes(told.as_bytes()));
+        fn names_of_document_pods_are_labels(document in "[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?", told in "\\PC{0,20}") {
+            for role in [ROLE_FETCH, ROLE_DRAFT] {
+                let name = document_pod_name(&document, role, &Digest::of_bytes(told.as_bytes()));
                 prop_assert!(is_label(&name), "{name}");
             }
         }

@@ -21,7 +21,7 @@ const MAX_NAMES: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Push {
-    /// The namespace whose documents it concerns.
+    /// The namespace whose documents it affects.
     pub namespace: String,
     /// The repository, as [`identity`] has each of its URLs.
     pub repositories: BTreeSet<String>,
@@ -100,7 +100,7 @@ impl Push {
     }
 
     /// Whether a document that is read from this URL at this branch, tag or commit may be another now.
-    pub fn concerns(&self, url: &str, revision: &str) -> bool {
+    pub fn affects(&self, url: &str, revision: &str) -> bool {
         let moved = |reference: &String| {
             let name = ["refs/heads/", "refs/tags/"].iter().find_map(|prefix| reference.strip_prefix(prefix));
             reference == revision || name.is_none_or(|name| name == revision)
@@ -167,14 +167,14 @@ mod tests {
             (BITBUCKET, "https://bitbucket.org/acme/specs.git"),
         ] {
             let revision = if body == GITEA { "v1" } else { "main" };
-            assert!(push(body).concerns(url, revision), "{url}: {:?}", push(body));
+            assert!(push(body).affects(url, revision), "{url}: {:?}", push(body));
         }
     }
 
     #[test]
     fn other_repositories_and_branches_are_left_alone() {
         let pushed = push(GITHUB);
-        assert!(pushed.concerns("https://github.com/acme/specs", "refs/heads/main"));
+        assert!(pushed.affects("https://github.com/acme/specs", "refs/heads/main"));
         for (url, revision) in [
             ("https://github.com/acme/specs", "release"),
             ("https://github.com/acme/specs", "refs/heads/release"),
@@ -182,9 +182,9 @@ mod tests {
             ("https://github.com/other/specs", "main"),
             ("https://github.com.example.com/acme/specs", "main"),
         ] {
-            assert!(!pushed.concerns(url, revision), "{url} {revision}");
+            assert!(!pushed.affects(url, revision), "{url} {revision}");
         }
-        assert!(push(BITBUCKET).concerns("https://bitbucket.org/acme/specs", "any"), "it does not say which branch");
+        assert!(push(BITBUCKET).affects("https://bitbucket.org/acme/specs", "any"), "it does not say which branch");
     }
 
     #[test]

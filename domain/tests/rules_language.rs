@@ -1,7 +1,8 @@
 //! What a rule can say, what it is told when it says something else, and what it sees.
 
 use enact_domain::rules::{
-    Budget, Document, Gate, MAX_RULES, Meta, Outcome, PlanInput, Rule, Scope, Strength, TaskInput, compile, compile_all,
+    Budget, Document, DocumentMetadata, Gate, MAX_RULES, Outcome, PlanInput, Rule, Scope, Strength, TaskInput, compile,
+    compile_all,
 };
 use enact_domain::speckit;
 
@@ -62,7 +63,7 @@ fn rule(scope: Scope, expression: &str) -> Rule {
 }
 
 fn specification() -> Document {
-    Document::specification(&speckit::spec::parse(SPEC.as_bytes()).model, &Meta { name: "doors".into() })
+    Document::specification(&speckit::spec::parse(SPEC.as_bytes()).model, &DocumentMetadata { name: "doors".into() })
 }
 
 fn plan() -> PlanInput {
@@ -336,7 +337,7 @@ fn evaluations_that_belong_together_share_a_budget() {
     let cheap = compile(&Rule { name: "cheap".into(), ..rule(Scope::Task, "has(task.id)") }).unwrap();
     let task = Document::task(&one);
     assert_eq!(cheap.evaluate_within(&task, &mut budget), Outcome::Holds, "what is left is for others");
-    assert!(budget.has_refused(&program) && !budget.has_refused(&cheap));
+    assert!(budget.refuses(&program) && !budget.refuses(&cheap));
 }
 
 #[test]

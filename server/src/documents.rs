@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Buf;
 use enact_domain::digest::Digest;
-use enact_domain::errand::MAX_DOCUMENT_BYTES;
+use enact_domain::document_job::MAX_DOCUMENT_BYTES;
 use futures::Stream;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};

@@ -1,6 +1,8 @@
 //! Who delivers: from a token to the attempt that its pod works on, or to the document that it is to bring.
 
-use enact_domain::names::{DRAFT, FETCH, GROUP, INTEGRATION, LABEL_ATTEMPT, LABEL_PLAN_UID, LABEL_ROLE, LABEL_TENANT};
+use enact_domain::names::{
+    GROUP, INTEGRATION, LABEL_ATTEMPT, LABEL_PLAN_UID, LABEL_ROLE, LABEL_TENANT, ROLE_DRAFT, ROLE_FETCH,
+};
 use k8s_openapi::api::authentication::v1::UserInfo;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -134,7 +136,9 @@ fn worker(
     let kind = if integrates { "Plan" } else { "Task" };
     let owner = controller(pod, &[kind]).ok_or_else(|| missing(&format!("{kind} as its controller")))?;
     if integrates && owner.uid != plan_uid {
-        return Err(subject_mismatch(format!("the pod's label {LABEL_PLAN_UID} is not the UID of the Plan that owns it")));
+        return Err(subject_mismatch(format!(
+            "the pod's label {LABEL_PLAN_UID} is not the UID of the Plan that owns it"
+        )));
     }
     Ok(Worker {
         tenant: tenant.to_owned(),
@@ -155,9 +159,9 @@ fn courier(
     default_namespaces: &[String],
 ) -> Result<Courier, Problem> {
     let tenant = tenant_of(&bound, pod, namespace, default_namespaces)?.to_owned();
-    if !matches!(label(pod, LABEL_ROLE), Some(FETCH | DRAFT)) {
+    if !matches!(label(pod, LABEL_ROLE), Some(ROLE_FETCH | ROLE_DRAFT)) {
         return Err(subject_mismatch(format!(
-            "the pod brings no document: its label {LABEL_ROLE} is neither {FETCH} nor {DRAFT}"
+            "the pod brings no document: its label {LABEL_ROLE} is neither {ROLE_FETCH} nor {ROLE_DRAFT}"
         )));
     }
     let owner =
@@ -179,7 +183,9 @@ fn tenant_of<'a>(
         .ok_or_else(|| subject_mismatch(format!("namespace {} belongs to no tenant", bound.namespace)))?;
     // The namespace's label is guarded by the webhook, a pod's own is not; they differ when a namespace changed hands.
     if label(pod, LABEL_TENANT) != Some(tenant) {
-        return Err(subject_mismatch(format!("the pod's label {LABEL_TENANT} is not {tenant}, the tenant of its namespace")));
+        return Err(subject_mismatch(format!(
+            "the pod's label {LABEL_TENANT} is not {tenant}, the tenant of its namespace"
+        )));
     }
     Ok(tenant)
 }

@@ -116,7 +116,7 @@ impl Intake {
         let mut result: AttemptResult = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
         drop(bytes);
         matches(&worker, "body", &result.subject_uid, result.attempt)?;
-        result.report.bound().map_err(|error| Problem::new(Kind::Malformed, error.to_string()))?;
+        result.report.enforce_limits().map_err(|error| Problem::new(Kind::Malformed, error.to_string()))?;
         self.keep(worker, result).await
     }
 

@@ -1,9 +1,9 @@
 //! Ambiguity: open markers, placeholders, vague words without a measure, lists without an end.
 
-use super::finding::Place;
+use super::finding::Position;
 use super::findings::Findings;
-use super::rules::{EXAMPLE_LIST, OPEN_LIST, OPEN_MARKER, PLACEHOLDER, VAGUE_PERFORMANCE, VAGUE_TIME};
-use super::statements::{Kind, Statement, Statements};
+use super::kinds::{EXAMPLE_LIST, OPEN_LIST, OPEN_MARKER, PLACEHOLDER, VAGUE_PERFORMANCE, VAGUE_TIME};
+use super::statements::{Statement, StatementKind, Statements};
 use super::text::{Word, is_struck};
 use super::vague;
 use crate::speckit::spec::Spec;
@@ -11,7 +11,7 @@ use crate::speckit::spec::Spec;
 pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     for marker in &spec.open_questions {
         let location = statements.location(marker.span.start);
-        let place = Place { line: marker.line, location: &location, excerpt: &marker.text };
+        let place = Position { line: marker.line, location: &location, excerpt: &marker.text };
         findings.push(
             &OPEN_MARKER,
             place,
@@ -28,7 +28,10 @@ pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
                 "write the decision, or ask with `[NEEDS CLARIFICATION: …]`",
             );
         }
-        if statement.english && !is_struck(statement.text) && (statement.binds() || statement.is(Kind::Scenario)) {
+        if statement.english
+            && !is_struck(statement.text)
+            && (statement.binds() || statement.is(StatementKind::Scenario))
+        {
             wording(statement, findings);
         }
     }
@@ -36,7 +39,7 @@ pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
 
 /// `TBD`, `TBC`, `???`, `FIXME`, and `TODO` where it is no name of something.
 fn placeholder<'a>(statement: &Statement<'a>) -> Option<&'a str> {
-    if matches!(statement.kind, Kind::Clarification) {
+    if matches!(statement.kind, StatementKind::Clarification) {
         return None;
     }
     let text = statement.text;
@@ -54,14 +57,17 @@ fn placeholder<'a>(statement: &Statement<'a>) -> Option<&'a str> {
 /// One finding for each family of vague words in a statement.
 fn wording(statement: &Statement<'_>, findings: &mut Findings) {
     // Scenarios are examples: only what a test would have to measure, in what is then expected, matters there.
-    let then =
-        if statement.is(Kind::Scenario) { statement.words.iter().position(|w| w.lower == "then") } else { Some(0) };
+    let then = if statement.is(StatementKind::Scenario) {
+        statement.words.iter().position(|w| w.lower == "then")
+    } else {
+        Some(0)
+    };
     let Some(words) = then.map(|from| &statement.words[from..]) else { return };
     let hits = vague::find(statement.text, words);
     for (index, family) in vague::FAMILIES.iter().enumerate() {
         let lists = family.rule == OPEN_LIST || family.rule == EXAMPLE_LIST;
         let counts = family.rule == VAGUE_PERFORMANCE || family.rule == VAGUE_TIME;
-        if (statement.is(Kind::Scenario) && !counts) || (lists && !obliges(statement)) {
+        if (statement.is(StatementKind::Scenario) && !counts) || (lists && !obliges(statement)) {
             continue;
         }
         let mut phrases: Vec<&str> = Vec::new();

@@ -5,10 +5,10 @@
 
 use std::collections::HashMap;
 
-use super::finding::{Finding, Place, shortened};
+use super::finding::{Finding, Position, shortened};
 use super::findings::Findings;
-use super::rules::{FORBIDDEN_BY_CONSTITUTION, REFUSES_CONSTITUTION};
-use super::statements::{Kind, Statement, Statements};
+use super::kinds::{FORBIDDEN_BY_CONSTITUTION, REFUSES_CONSTITUTION};
+use super::statements::{Statement, StatementKind, Statements};
 use super::text::{Word, is_one_of, terms, words};
 use crate::speckit::constitution::Constitution;
 use crate::speckit::spec::Spec;
@@ -46,11 +46,11 @@ struct Deed {
 }
 
 /// What a principle says of a deed, with the principle's index and its sentence's.
-type Rule = (Deed, usize, usize);
+type FindingKind = (Deed, usize, usize);
 
 /// Requirements that demand what a principle forbids, or forbid what it demands.
-pub fn against_constitution(spec: &Spec, constitution: &Constitution) -> Vec<Finding> {
-    let mut deeds: HashMap<(&str, String), Vec<Rule>> = HashMap::new();
+pub fn constitution_conflicts(spec: &Spec, constitution: &Constitution) -> Vec<Finding> {
+    let mut deeds: HashMap<(&str, String), Vec<FindingKind>> = HashMap::new();
     for (at, principle) in constitution.principles.iter().enumerate() {
         for (number, must) in principle.musts.iter().enumerate() {
             for deed in deeds_of(&words(&must.text), &must.text) {
@@ -61,12 +61,12 @@ pub fn against_constitution(spec: &Spec, constitution: &Constitution) -> Vec<Fin
             }
         }
     }
-    let statements = Statements::of(spec);
+    let statements = Statements::new(spec);
     let mut findings = Findings::default();
-    for requirement in statements.of_kind(Kind::Requirement).filter(|s| s.english) {
+    for requirement in statements.of_kind(StatementKind::Requirement).filter(|s| s.english) {
         for deed in deeds_of(&requirement.words, requirement.text) {
             let Some(rules) = deeds.get(&(deed.verb, deed.object[0].clone())) else { continue };
-            let conflict = |(rule, ..): &&Rule| {
+            let conflict = |(rule, ..): &&FindingKind| {
                 // What is forbidden is forbidden in every form; what is demanded is refused only by its own name.
                 let inner = if rule.denied { (&deed.object, &rule.object) } else { (&rule.object, &deed.object) };
                 // What the client must not do the server may.
@@ -84,7 +84,7 @@ pub fn against_constitution(spec: &Spec, constitution: &Constitution) -> Vec<Fin
 }
 
 fn report(requirement: &Statement<'_>, rule: &Deed, (name, must, line): (&str, &str, u32), findings: &mut Findings) {
-    let place = Place { excerpt: requirement.text, ..requirement.place("") };
+    let place = Position { excerpt: requirement.text, ..requirement.place("") };
     let must = shortened(must);
     if rule.denied {
         let summary =

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::Serialize;
 
-use super::finding::{Finding, Place};
+use super::finding::{Finding, Position};
 use super::findings::Findings;
-use super::references::{Defined, family, ids};
-use super::rules::{
+use super::kinds::{
     REQUIREMENT_NOT_TRACED, REQUIREMENT_WITHOUT_TASK, STORY_WITHOUT_TASK, TASK_WITHOUT_ORIGIN, UNKNOWN_ID_IN_TASK,
 };
+use super::references::{Defined, family, ids};
 use super::text::{Language, Word, is_struck, terms, words};
 use crate::speckit::spec::Spec;
 
@@ -54,7 +54,7 @@ pub enum Evidence {
 
 /// A task that serves something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Link {
+pub struct TaskLink {
     /// The task's identifier.
     pub task: String,
     /// How that is known.
@@ -63,24 +63,24 @@ pub struct Link {
 
 /// A requirement, story or criterion, and the tasks that serve it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Covered {
+pub struct CoveredItem {
     /// Its identifier.
     pub id: String,
     /// Its line in the specification, counted from 1.
     pub line: u32,
     /// The tasks, the surest first, then in their order; at most 64.
-    pub tasks: Vec<Link>,
+    pub tasks: Vec<TaskLink>,
 }
 
 /// How tasks cover a specification.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Coverage {
     /// Requirements, in the order of the document.
-    pub requirements: Vec<Covered>,
+    pub requirements: Vec<CoveredItem>,
     /// Stories, likewise.
-    pub stories: Vec<Covered>,
+    pub stories: Vec<CoveredItem>,
     /// Success criteria, likewise.
-    pub criteria: Vec<Covered>,
+    pub criteria: Vec<CoveredItem>,
     /// Tasks that serve nothing of these, as far as can be told. Setup and polish are often among them.
     pub unassigned: Vec<String>,
     /// What is not covered, tasks that serve nothing, and identifiers that do not exist.
@@ -89,15 +89,15 @@ pub struct Coverage {
 
 /// Finds for each requirement, story and criterion the tasks that serve it: by identifier, by story, and else by shared terms.
 pub fn coverage(spec: &Spec, tasks: &[TaskText<'_>]) -> Coverage {
-    let index = Index::of(tasks);
-    let stories = Terms::of(spec.stories.iter().map(|s| s.span.text(&spec.source)));
+    let index = Index::new(tasks);
+    let stories = Terms::new(spec.stories.iter().map(|s| s.span.text(&spec.source)));
     let mut coverage = Coverage::default();
     let mut serving: HashSet<usize> = HashSet::new();
     let mut cover = |id: &str, line: u32, text: &str, stories: &[String]| {
         let links = index.links(id, text, stories);
         serving.extend(links.iter().map(|(task, _)| *task));
-        let link = |(task, by): &(usize, Evidence)| Link { task: tasks[*task].id.to_owned(), by: *by };
-        Covered { id: id.to_owned(), line, tasks: links.iter().take(MAX_LINKS).map(link).collect() }
+        let link = |(task, by): &(usize, Evidence)| TaskLink { task: tasks[*task].id.to_owned(), by: *by };
+        CoveredItem { id: id.to_owned(), line, tasks: links.iter().take(MAX_LINKS).map(link).collect() }
     };
     for (items, covered) in
         [(&spec.requirements, &mut coverage.requirements), (&spec.success_criteria, &mut coverage.criteria)]
@@ -131,14 +131,14 @@ pub fn coverage(spec: &Spec, tasks: &[TaskText<'_>]) -> Coverage {
 
 fn findings(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage) -> Vec<Finding> {
     let mut findings = Findings::default();
-    let links = |covered: &[Covered], by| covered.iter().flat_map(|c| &c.tasks).any(|link| link.by == by);
+    let links = |covered: &[CoveredItem], by| covered.iter().flat_map(|c| &c.tasks).any(|link| link.by == by);
     // Where tasks name identifiers, one that none names is without a task. Elsewhere only terms tell, in a language that is known.
     let traced = links(&coverage.requirements, Evidence::Id);
     let rule = if traced { &REQUIREMENT_WITHOUT_TASK } else { &REQUIREMENT_NOT_TRACED };
     for (item, covered) in spec.requirements.iter().zip(&coverage.requirements) {
-        let known = traced || Language::of(&words(&item.text)).is_english();
+        let known = traced || Language::new(&words(&item.text)).is_english();
         if covered.tasks.is_empty() && known && !is_struck(&item.text) {
-            let place = Place { line: item.line, location: &item.id, excerpt: &item.text };
+            let place = Position { line: item.line, location: &item.id, excerpt: &item.text };
             let remedy = format!("add a task, or name {} in the one that does it", item.id);
             findings.push(rule, place, format!("no task can be told to serve {}", item.id), remedy);
         }
@@ -147,7 +147,7 @@ fn findings(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage) -> Vec<Fin
     for (story, covered) in spec.stories.iter().zip(&coverage.stories) {
         if covered.tasks.is_empty() && tagged_at_all {
             let key = story.key.as_str();
-            let place = Place { line: story.line, location: key, excerpt: &story.title };
+            let place = Position { line: story.line, location: key, excerpt: &story.title };
             findings.push(
                 &STORY_WITHOUT_TASK,
                 place,
@@ -156,7 +156,7 @@ fn findings(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage) -> Vec<Fin
             );
         }
     }
-    let defined = Defined::of(spec);
+    let defined = Defined::new(spec);
     let mut unknown: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for task in tasks {
         for id in named(task).into_iter().chain(tagged(task)).filter(|id| defined.lacks(id)) {
@@ -167,13 +167,13 @@ fn findings(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage) -> Vec<Fin
         }
     }
     for (id, tasks) in &unknown {
-        let place = Place { line: 0, location: tasks[0], excerpt: id };
+        let place = Position { line: 0, location: tasks[0], excerpt: id };
         let summary = format!("{} named by {} is not defined in the specification", id, some_of(tasks));
         findings.push(&UNKNOWN_ID_IN_TASK, place, summary, format!("define {id}, or name the one that is meant"));
     }
     if !coverage.unassigned.is_empty() {
         let ids: Vec<&str> = coverage.unassigned.iter().map(String::as_str).collect();
-        let place = Place { line: 0, location: "Tasks", excerpt: &ids.join(" ") };
+        let place = Position { line: 0, location: "Tasks", excerpt: &ids.join(" ") };
         let summary = format!("no requirement, story or criterion can be told that {} would serve", some_of(&ids));
         findings.push(&TASK_WITHOUT_ORIGIN, place, summary, "name in a task what it is for, or tag it with its story");
     }
@@ -210,7 +210,7 @@ fn names(words: &[Word<'_>]) -> BTreeSet<String> {
 struct Terms(HashMap<String, Vec<usize>>);
 
 impl Terms {
-    fn of<'t>(texts: impl Iterator<Item = &'t str>) -> Self {
+    fn new<'t>(texts: impl Iterator<Item = &'t str>) -> Self {
         let mut index: HashMap<String, Vec<usize>> = HashMap::new();
         for (at, text) in texts.enumerate() {
             for term in terms(&words(text)).into_iter().collect::<HashSet<_>>() {
@@ -257,9 +257,9 @@ struct Index {
 }
 
 impl Index {
-    fn of(tasks: &[TaskText<'_>]) -> Self {
+    fn new(tasks: &[TaskText<'_>]) -> Self {
         let texts: Vec<String> = tasks.iter().map(|t| format!("{} {}", t.title, t.text)).collect();
-        let terms = Terms::of(texts.iter().map(String::as_str));
+        let terms = Terms::new(texts.iter().map(String::as_str));
         let mut index = Self { ids: HashMap::new(), stories: HashMap::new(), names: HashMap::new(), terms };
         for (at, task) in tasks.iter().enumerate() {
             let distinct = |ids: Vec<String>| ids.iter().map(|id| exact(id)).collect::<BTreeSet<_>>();

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::finding::Place;
+use super::finding::Position;
 use super::findings::Findings;
-use super::rules::TERM_DRIFT;
-use super::statements::{Kind, Statement, Statements};
+use super::kinds::TERM_DRIFT;
+use super::statements::{Statement, StatementKind, Statements};
 use super::text::{Word, adjacent, is_one_of, is_stop};
 
 /// Second words of verbs that are two words as verbs and one as nouns: `log in`, `login`.
@@ -35,7 +35,8 @@ struct Spellings<'s> {
 
 pub(super) fn find(statements: &Statements<'_>, findings: &mut Findings) {
     let mut terms: BTreeMap<String, Spellings<'_>> = BTreeMap::new();
-    let english = || statements.all.iter().enumerate().filter(|(_, s)| s.english && !s.is(Kind::Clarification));
+    let english =
+        || statements.all.iter().enumerate().filter(|(_, s)| s.english && !s.is(StatementKind::Clarification));
     for (index, statement) in english() {
         for (at, word) in statement.words.iter().enumerate().filter(|(_, w)| is_prose(statement.text, w)) {
             if let Some((left, right)) = word.lower.split_once('-') {
@@ -118,7 +119,7 @@ fn report(spellings: &Spellings<'_>, statements: &Statements<'_>, findings: &mut
     let listed: Vec<String> = forms.iter().map(|f| format!("\"{}\" ({}×)", f.text.to_lowercase(), f.count)).collect();
     let statement = &statements.all[rare.statement];
     let excerpt = forms.iter().map(|f| f.text.to_lowercase()).collect::<Vec<_>>().join(", ");
-    let place = Place { line: statement.line, location: &statement.location, excerpt: &excerpt };
+    let place = Position { line: statement.line, location: &statement.location, excerpt: &excerpt };
     let summary = format!("one term is written {}", listed.join(" and "));
     findings.push(&TERM_DRIFT, place, summary, format!("write \"{}\" everywhere", common.text.to_lowercase()));
 }

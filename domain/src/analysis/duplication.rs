@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::finding::Place;
+use super::finding::Position;
 use super::findings::Findings;
-use super::rules::{
-    CONFLICTING_NUMBERS, CONTRADICTION, DUPLICATE_ENTITY, DUPLICATE_STATEMENT, Rule, SIMILAR_STATEMENT,
+use super::kinds::{
+    CONFLICTING_NUMBERS, CONTRADICTION, DUPLICATE_ENTITY, DUPLICATE_STATEMENT, FindingKind, SIMILAR_STATEMENT,
 };
 use super::similar::{Pair, pairs};
-use super::statements::{Kind, Statement, Statements, entity_name};
+use super::statements::{Statement, StatementKind, Statements, entity_name};
 use super::text::{Vocabulary, Word, terms, words};
 use super::vague::is_unit;
 
@@ -19,7 +19,7 @@ const SIMILAR_PERCENT: usize = 70;
 const LEAST_TERMS: usize = 4;
 
 pub(super) fn find(statements: &Statements<'_>, findings: &mut Findings) {
-    for kind in [Kind::Requirement, Kind::Criterion] {
+    for kind in [StatementKind::Requirement, StatementKind::Criterion] {
         among(&statements.of_kind(kind).collect::<Vec<_>>(), findings);
     }
     entities(statements, findings);
@@ -61,7 +61,12 @@ fn among(statements: &[&Statement<'_>], findings: &mut Findings) {
 }
 
 /// What two similar statements are to each other. Each with words of its own are parallel, as `export to CSV` and `export to PDF` are.
-fn relation(a: &Statement<'_>, b: &Statement<'_>, pair: Pair, sets: &[Vec<u32>]) -> Option<(&'static Rule, String)> {
+fn relation(
+    a: &Statement<'_>,
+    b: &Statement<'_>,
+    pair: Pair,
+    sets: &[Vec<u32>],
+) -> Option<(&'static FindingKind, String)> {
     let own = (sets[pair.first].len() - pair.shared, sets[pair.second].len() - pair.shared);
     let equal = own == (0, 0);
     if own.0.min(own.1) > 0 || conditions(a) != conditions(b) {
@@ -86,7 +91,7 @@ fn relation(a: &Statement<'_>, b: &Statement<'_>, pair: Pair, sets: &[Vec<u32>])
     })
 }
 
-fn report(rule: &Rule, a: &Statement<'_>, b: &Statement<'_>, summary: &str, findings: &mut Findings) {
+fn report(rule: &FindingKind, a: &Statement<'_>, b: &Statement<'_>, summary: &str, findings: &mut Findings) {
     let remedy = match rule.code {
         "Contradiction" | "ConflictingNumbers" => {
             format!("decide which of {} and {} holds, and change the other", a.location, b.location)
@@ -148,7 +153,7 @@ pub(super) fn quantities(words: &[Word<'_>]) -> Vec<(String, String)> {
 /// Entities that differ in spelling only.
 fn entities(statements: &Statements<'_>, findings: &mut Findings) {
     let mut first: HashMap<String, &Statement<'_>> = HashMap::new();
-    for entity in statements.of_kind(Kind::Entity) {
+    for entity in statements.of_kind(StatementKind::Entity) {
         let own = entity.location.strip_prefix("Key Entities: ").unwrap_or_default();
         let key = spelling(own);
         if key.is_empty() {
@@ -158,7 +163,7 @@ fn entities(statements: &Statements<'_>, findings: &mut Findings) {
         if std::ptr::eq(there, entity) {
             continue;
         }
-        let place = Place { line: entity.line, location: &entity.location, excerpt: own };
+        let place = Position { line: entity.line, location: &entity.location, excerpt: own };
         let summary = format!("the entity \"{own}\" is described on line {} already", there.line);
         findings.push(&DUPLICATE_ENTITY, place, summary, "describe it once, under one name");
     }

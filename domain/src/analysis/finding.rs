@@ -121,7 +121,7 @@ pub struct Finding {
 
 /// How many findings there are of each severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Counts {
+pub struct SeverityCounts {
     /// Critical ones.
     pub critical: u32,
     /// High ones.
@@ -132,9 +132,9 @@ pub struct Counts {
     pub low: u32,
 }
 
-impl Counts {
-    /// Counts findings by severity.
-    pub fn of(findings: &[Finding]) -> Self {
+impl SeverityCounts {
+    /// SeverityCounts findings by severity.
+    pub fn new(findings: &[Finding]) -> Self {
         let mut counts = Self::default();
         for finding in findings {
             *match finding.severity {
@@ -155,7 +155,7 @@ impl Counts {
 
 /// Where a finding is, and the words that it is about.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct Position<'a> {
     pub(super) line: u32,
     pub(super) location: &'a str,
     pub(super) excerpt: &'a str,

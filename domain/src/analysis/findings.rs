@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::finding::{Category, Finding, Place, Severity, id, shortened};
-use super::rules::Rule;
+use super::finding::{Category, Finding, Position, Severity, id, shortened};
+use super::kinds::FindingKind;
 use crate::speckit::{self, Diagnostic};
 
 /// Gathers what the passes find.
@@ -13,12 +13,12 @@ pub(super) struct Findings(Vec<Finding>);
 impl Findings {
     pub(super) fn push(
         &mut self,
-        rule: &Rule,
-        place: Place<'_>,
+        rule: &FindingKind,
+        place: Position<'_>,
         summary: impl Into<String>,
         recommendation: impl Into<String>,
     ) {
-        let Place { line, location, excerpt } = place;
+        let Position { line, location, excerpt } = place;
         self.0.push(Finding {
             id: id(rule.category, rule.code, location, excerpt),
             category: rule.category,
@@ -47,8 +47,8 @@ impl Findings {
             let end = starts.get(line + 1).copied().unwrap_or(source.len());
             let excerpt = source.get(start..end).unwrap_or_default().trim();
             let location = if excerpt.is_empty() || line == 0 { "Document".to_owned() } else { locate(start) };
-            let rule = Rule { code: diagnostic.code, category: Category::Format, severity };
-            let place = Place { line: diagnostic.line, location: &location, excerpt };
+            let rule = FindingKind { code: diagnostic.code, category: Category::Format, severity };
+            let place = Position { line: diagnostic.line, location: &location, excerpt };
             self.push(&rule, place, diagnostic.message.clone(), diagnostic.remedy.clone());
             // Several findings of one kind may be about one line; what they say tells them apart, but for the numbers of lines in it.
             let said: String = diagnostic.message.chars().filter(|c| !c.is_ascii_digit()).collect();

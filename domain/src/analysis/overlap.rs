@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::duplication::spelling;
-use super::finding::{Finding, Place, shortened};
+use super::finding::{Finding, Position, shortened};
 use super::findings::Findings;
-use super::rules::{SHARED_ENTITY, SHARED_PATH, SIMILAR_REQUIREMENT};
+use super::kinds::{SHARED_ENTITY, SHARED_PATH, SIMILAR_REQUIREMENT};
 use super::statements::entity_name;
 use super::text::{is_one_of, shared, terms, words};
 use crate::speckit::spec::Spec;
@@ -63,7 +63,7 @@ struct Terms {
 
 /// What is shared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum SharedKind {
+pub enum SharedItemKind {
     /// A key entity of the same name.
     Entity,
     /// The same file or folder.
@@ -74,9 +74,9 @@ pub enum SharedKind {
 
 /// Something that two specifications both touch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shared {
+pub struct SharedItem {
     /// What it is.
-    pub kind: SharedKind,
+    pub kind: SharedItemKind,
     /// Ours: the entity's name, the path, or the requirement's identifier.
     pub ours: String,
     /// The other's, likewise.
@@ -89,7 +89,7 @@ pub struct Shared {
 
 impl Sketch {
     /// The sketch of a specification. It is at most some 200 KB, of a usual document a few.
-    pub fn of(spec: &Spec) -> Self {
+    pub fn new(spec: &Spec) -> Self {
         let entities = spec.entities.iter().map(|e| {
             let text = shortened(entity_name(&e.name));
             Name { text, key: spelling(&e.name), line: e.line }
@@ -169,16 +169,16 @@ fn is_path(code: &str) -> bool {
 }
 
 /// What two specifications both touch: entities, paths, then requirements, each in the order of our document.
-pub fn overlap(ours: &Sketch, theirs: &Sketch) -> Vec<Shared> {
+pub fn overlap(ours: &Sketch, theirs: &Sketch) -> Vec<SharedItem> {
     let mut found = Vec::new();
     for (kind, ours, theirs) in
-        [(SharedKind::Entity, &ours.entities, &theirs.entities), (SharedKind::Path, &ours.paths, &theirs.paths)]
+        [(SharedItemKind::Entity, &ours.entities, &theirs.entities), (SharedItemKind::Path, &ours.paths, &theirs.paths)]
     {
         let others: HashMap<&str, &Name> = theirs.iter().map(|n| (n.key.as_str(), n)).collect();
         for name in ours {
             if let Some(other) = others.get(name.key.as_str()) {
                 let (ours, theirs) = (name.text.clone(), other.text.clone());
-                found.push(Shared { kind, ours, theirs, line: name.line, similarity: 100 });
+                found.push(SharedItem { kind, ours, theirs, line: name.line, similarity: 100 });
             }
         }
     }
@@ -187,7 +187,7 @@ pub fn overlap(ours: &Sketch, theirs: &Sketch) -> Vec<Shared> {
 }
 
 /// For each of our requirements the most similar one of theirs.
-fn requirements(ours: &[Terms], theirs: &[Terms]) -> Vec<Shared> {
+fn requirements(ours: &[Terms], theirs: &[Terms]) -> Vec<SharedItem> {
     let mut index: HashMap<u32, Vec<usize>> = HashMap::new();
     for (at, requirement) in theirs.iter().enumerate() {
         for hash in &requirement.hashes {
@@ -209,8 +209,8 @@ fn requirements(ours: &[Terms], theirs: &[Terms]) -> Vec<Shared> {
             .map(|(at, _)| (similarity(&requirement.hashes, &theirs[at].hashes), at))
             .max_by_key(|(s, at)| (*s, std::cmp::Reverse(*at)));
         if let Some((similarity, at)) = best.filter(|(s, _)| *s >= SIMILAR_PERCENT) {
-            found.push(Shared {
-                kind: SharedKind::Requirement,
+            found.push(SharedItem {
+                kind: SharedItemKind::Requirement,
                 ours: requirement.id.clone(),
                 theirs: theirs[at].id.clone(),
                 line: requirement.line,
@@ -238,18 +238,18 @@ fn similarity(a: &[u32], b: &[u32]) -> usize {
 }
 
 /// Findings about what our specification shares with the one of this name.
-pub fn overlap_findings(name: &str, shared: &[Shared]) -> Vec<Finding> {
+pub fn overlap_findings(name: &str, shared: &[SharedItem]) -> Vec<Finding> {
     let mut findings = Findings::default();
     for item in shared {
         let (rule, location, summary) = match item.kind {
-            SharedKind::Entity => {
+            SharedItemKind::Entity => {
                 let summary = format!("specification {name} describes the entity \"{}\" as well", item.theirs);
                 (&SHARED_ENTITY, format!("Key Entities: {}", item.ours), summary)
             }
-            SharedKind::Path => {
+            SharedItemKind::Path => {
                 (&SHARED_PATH, item.ours.clone(), format!("specification {name} touches {} as well", item.theirs))
             }
-            SharedKind::Requirement => {
+            SharedItemKind::Requirement => {
                 let summary = format!(
                     "specification {name} demands much the same in {} ({} % alike)",
                     item.theirs, item.similarity
@@ -258,7 +258,7 @@ pub fn overlap_findings(name: &str, shared: &[Shared]) -> Vec<Finding> {
             }
         };
         let excerpt = format!("{name} {}", item.theirs);
-        let place = Place { line: item.line, location: &location, excerpt: &excerpt };
+        let place = Position { line: item.line, location: &location, excerpt: &excerpt };
         findings.push(rule, place, summary, format!("agree with {name} who does it, or in which order"));
     }
     findings.finish()

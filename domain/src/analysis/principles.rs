@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::duplication::spelling;
-use super::finding::Place;
+use super::finding::Position;
 use super::findings::Findings;
-use super::rules::{
+use super::kinds::{
     DUPLICATE_PRINCIPLE, EMPTY_PRINCIPLE, MUST_WITHOUT_SUBJECT, PLACEHOLDER, SIMILAR_STATEMENT, VAGUE_PRINCIPLE,
 };
 use super::similar::pairs;
@@ -19,7 +19,7 @@ const SIMILAR_PERCENT: usize = 80;
 pub(super) fn find(constitution: &Constitution, findings: &mut Findings) {
     let mut names: HashMap<String, &Principle> = HashMap::new();
     for principle in &constitution.principles {
-        let place = Place { line: principle.line, location: &principle.name, excerpt: &principle.name };
+        let place = Position { line: principle.line, location: &principle.name, excerpt: &principle.name };
         let there = *names.entry(spelling(&principle.name)).or_insert(principle);
         // Placeholders of the template are the parser's to name.
         if !std::ptr::eq(there, principle) && !principle.name.is_empty() && !principle.name.starts_with('[') {
@@ -32,7 +32,7 @@ pub(super) fn find(constitution: &Constitution, findings: &mut Findings) {
 }
 
 /// What a principle says, and whether it obliges anybody.
-fn demands(constitution: &Constitution, principle: &Principle, place: Place<'_>, findings: &mut Findings) {
+fn demands(constitution: &Constitution, principle: &Principle, place: Position<'_>, findings: &mut Findings) {
     let body = principle.body.text(&constitution.source);
     let words = words(body);
     if words.is_empty() {
@@ -40,7 +40,7 @@ fn demands(constitution: &Constitution, principle: &Principle, place: Place<'_>,
         findings.push(&EMPTY_PRINCIPLE, place, "the principle has a name and nothing else", remedy);
         return;
     }
-    if !Language::of(&words).is_english() {
+    if !Language::new(&words).is_english() {
         return;
     }
     if principle.musts.is_empty() && !words.iter().any(|w| obliges(w)) {
@@ -48,7 +48,7 @@ fn demands(constitution: &Constitution, principle: &Principle, place: Place<'_>,
         findings.push(&VAGUE_PRINCIPLE, place, "the principle says neither MUST nor SHOULD", remedy);
     }
     if let Some(word) = words.iter().find(|w| !w.quoted && matches!(w.raw, "TBD" | "TBC" | "FIXME")) {
-        let place = Place { excerpt: word.raw, ..place };
+        let place = Position { excerpt: word.raw, ..place };
         let summary = format!("{} stands where a decision is needed", word.raw);
         findings.push(&PLACEHOLDER, place, summary, "write the decision, or leave the sentence out");
     }
@@ -67,7 +67,7 @@ fn obliges(word: &Word<'_>) -> bool {
 /// A sentence that says MUST: who must, and how much.
 fn sentence(principle: &Principle, text: &str, line: u32, findings: &mut Findings) {
     let words = words(text);
-    let place = Place { line, location: &principle.name, excerpt: text };
+    let place = Position { line, location: &principle.name, excerpt: text };
     if words.first().is_some_and(|w| matches!(w.raw, "MUST" | "SHALL")) {
         findings.push(
             &MUST_WITHOUT_SUBJECT,
@@ -77,10 +77,10 @@ fn sentence(principle: &Principle, text: &str, line: u32, findings: &mut Finding
         );
     }
     let hits = vague::find(text, &words);
-    for (index, family) in vague::FAMILIES.iter().enumerate().filter(|(_, f)| f.rule != super::rules::EXAMPLE_LIST) {
+    for (index, family) in vague::FAMILIES.iter().enumerate().filter(|(_, f)| f.rule != super::kinds::EXAMPLE_LIST) {
         if let Some(hit) = hits.iter().find(|h| h.family == index) {
             let phrase = &text[words[hit.first].start..words[hit.end - 1].end];
-            let place = Place { excerpt: phrase, ..place };
+            let place = Position { excerpt: phrase, ..place };
             findings.push(&family.rule, place, format!("\"{phrase}\" {}", family.lacks), family.remedy);
         }
     }
@@ -98,7 +98,7 @@ fn repetitions(constitution: &Constitution, findings: &mut Findings) {
         if own.0.min(own.1) > 0 || earlier.line == must.line {
             continue;
         }
-        let place = Place { line: must.line, location: &principle.name, excerpt: &must.text };
+        let place = Position { line: must.line, location: &principle.name, excerpt: &must.text };
         let summary = format!("\"{}\" demands nearly the same on line {}", there.name, earlier.line);
         findings.push(&SIMILAR_STATEMENT, place, summary, "say it once");
     }

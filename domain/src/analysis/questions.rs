@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::finding::{Category, Finding, Severity, hash};
+use super::kinds::{PLACEHOLDER, VAGUE_QUALITY, VAGUE_SECURITY};
 use super::report::Report;
-use super::rules::{PLACEHOLDER, VAGUE_QUALITY, VAGUE_SECURITY};
 use super::statements::Statements;
 use super::text::{is_one_of, words};
 use super::vague::FAMILIES;
@@ -33,12 +33,12 @@ pub struct Question {
     /// Where it arises, in words that a person finds: `FR-003`, `US1/AC2`.
     pub location: String,
     /// Why it is asked.
-    pub origin: Origin,
+    pub origin: QuestionOrigin,
 }
 
 /// Why a question is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub enum Origin {
+pub enum QuestionOrigin {
     /// The document holds a `[NEEDS CLARIFICATION: …]` marker.
     Marker,
     /// The finding with this id.
@@ -57,7 +57,7 @@ enum Topic {
 /// All open markers, then ambiguous words up to [`MAX_QUESTIONS`] in all, each by topic, severity and line.
 pub fn questions(parsed: &Parsed<Spec>, report: &Report) -> Vec<Question> {
     let spec = &parsed.model;
-    let statements = Statements::of(spec);
+    let statements = Statements::new(spec);
     let mut found: Vec<(Topic, Question)> = spec
         .open_questions
         .iter()
@@ -65,7 +65,10 @@ pub fn questions(parsed: &Parsed<Spec>, report: &Report) -> Vec<Question> {
             let location = statements.location(marker.span.start);
             let id = format!("Q-{}", hash(&["Marker", &location, &marker.text]));
             let (text, options) = (marker.text.clone(), options(&marker.text));
-            (topic(&marker.text), Question { id, text, options, line: marker.line, location, origin: Origin::Marker })
+            (
+                topic(&marker.text),
+                Question { id, text, options, line: marker.line, location, origin: QuestionOrigin::Marker },
+            )
         })
         .collect();
     found.sort_by_key(|(topic, question)| (*topic, question.line));
@@ -116,7 +119,7 @@ fn from_finding(finding: &Finding) -> Option<(Topic, Question)> {
         options: options.iter().map(|o| (*o).to_owned()).collect(),
         line: finding.line,
         location: finding.location.clone(),
-        origin: Origin::Finding(finding.id.clone()),
+        origin: QuestionOrigin::Finding(finding.id.clone()),
     };
     Some((topic, question))
 }

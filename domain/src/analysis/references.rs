@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::finding::Place;
+use super::finding::Position;
 use super::findings::Findings;
-use super::rules::{PRIORITY_ORDER, UNKNOWN_REFERENCE};
+use super::kinds::{PRIORITY_ORDER, UNKNOWN_REFERENCE};
 use super::statements::{Statement, Statements};
 use super::text::{Word, is_one_of, words};
 use crate::speckit::spec::{Spec, UserStory};
@@ -54,7 +54,7 @@ pub(super) struct Defined {
 }
 
 impl Defined {
-    pub(super) fn of(spec: &Spec) -> Self {
+    pub(super) fn new(spec: &Spec) -> Self {
         let requirements = spec.requirements.iter().chain(&spec.success_criteria).map(|r| r.id.as_str());
         // A single story needs no number, so that numbers of stories may be another document's.
         let stories = spec.stories.iter().map(|s| s.key.as_str()).filter(|_| spec.stories.len() > 1);
@@ -77,7 +77,7 @@ fn prefix(id: &str) -> String {
 }
 
 pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
-    let defined = Defined::of(spec);
+    let defined = Defined::new(spec);
     let mut told: HashSet<(&str, String)> = HashSet::new();
     for statement in statements.all.iter().filter(|s| !is_withdrawn(s)) {
         for (id, at) in ids(&statement.words) {
@@ -101,13 +101,13 @@ fn in_prose(story: &UserStory, spec: &Spec, defined: &Defined, findings: &mut Fi
     let mut told: HashSet<String> = HashSet::new();
     for (id, at) in ids(&words).filter(|(id, _)| defined.lacks(id)) {
         if !elsewhere(&words, at) && told.insert(id.clone()) {
-            let place = Place { line: story.line, location: story.key.as_str(), excerpt: &id };
+            let place = Position { line: story.line, location: story.key.as_str(), excerpt: &id };
             report(&id, place, findings);
         }
     }
 }
 
-fn report(id: &str, place: Place<'_>, findings: &mut Findings) {
+fn report(id: &str, place: Position<'_>, findings: &mut Findings) {
     let summary = format!("{} refers to {id}, which the document does not define", place.location);
     findings.push(&UNKNOWN_REFERENCE, place, summary, format!("define {id}, or name the one that is meant"));
 }
@@ -133,7 +133,7 @@ fn priorities(spec: &Spec, findings: &mut Findings) {
     let levels: Vec<_> = spec.stories.iter().filter_map(|s| Some((s, level(&s.priority)?))).collect();
     let Some(pair) = levels.windows(2).find(|pair| pair[1].1 < pair[0].1) else { return };
     let ((before, high), (story, low)) = (pair[0], pair[1]);
-    let place = Place { line: story.line, location: story.key.as_str(), excerpt: &story.title };
+    let place = Position { line: story.line, location: story.key.as_str(), excerpt: &story.title };
     let summary = format!("{} (P{low}) stands behind {} (P{high})", story.key, before.key);
     findings.push(
         &PRIORITY_ORDER,

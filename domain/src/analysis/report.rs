@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::finding::{Counts, Finding};
+use super::finding::{Finding, SeverityCounts};
 use super::quality::Quality;
 
 /// Most findings that a report holds; its counts are of all.
@@ -14,14 +14,14 @@ pub struct Report {
     /// The worst first, then by line and id; at most [`MAX_FINDINGS`].
     pub findings: Vec<Finding>,
     /// Of all findings, also of those beyond the limit.
-    pub counts: Counts,
+    pub counts: SeverityCounts,
     /// How good the document is, with its parts.
     pub quality: Quality,
 }
 
 impl Report {
     pub(super) fn new(findings: Vec<Finding>, quality: Quality) -> Self {
-        let counts = Counts::of(&findings);
+        let counts = SeverityCounts::new(&findings);
         let mut findings = findings;
         findings.truncate(MAX_FINDINGS);
         Self { findings, counts, quality }

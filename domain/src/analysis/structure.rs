@@ -2,14 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::finding::Place;
+use super::finding::Position;
 use super::findings::Findings;
-use super::references::ids;
-use super::rules::{
+use super::kinds::{
     EMPTY_STATEMENT, INCOMPLETE_SCENARIO, NO_INDEPENDENT_TEST, NO_OBLIGATION, NO_PRIORITY, NO_SCENARIO,
     UNCOVERED_REQUIREMENT, UNMEASURABLE_CRITERION, UNTESTABLE_CRITERION, UNUSED_ENTITY,
 };
-use super::statements::{Kind, Statement, Statements};
+use super::references::ids;
+use super::statements::{Statement, StatementKind, Statements};
 use super::text::{Vocabulary, is_one_of, is_struck, words};
 use super::vague;
 use crate::speckit::spec::{Spec, UserStory};
@@ -18,14 +18,16 @@ pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
     stories(spec, statements, findings);
     for statement in &statements.all {
         match statement.kind {
-            Kind::Requirement | Kind::Criterion if is_empty(statement) => findings.push(
+            StatementKind::Requirement | StatementKind::Criterion if is_empty(statement) => findings.push(
                 &EMPTY_STATEMENT,
                 statement.place(statement.text),
                 format!("{} says nothing", statement.location),
                 "write who must do what, or remove the identifier",
             ),
-            Kind::Criterion if statement.english && !is_measurable(statement) => criterion(statement, findings),
-            Kind::Scenario if statement.english => scenario(statement, findings),
+            StatementKind::Criterion if statement.english && !is_measurable(statement) => {
+                criterion(statement, findings)
+            }
+            StatementKind::Scenario if statement.english => scenario(statement, findings),
             _ => {}
         }
     }
@@ -46,7 +48,7 @@ fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     let (tests, scenarios) = (knows(|s| s.independent_test.is_some()), knows(|s| !s.scenarios.is_empty()));
     let priorities = stories.iter().any(|s| s.priority.is_some());
     for story in stories {
-        let place = Place { line: story.line, location: story.key.as_str(), excerpt: &story.title };
+        let place = Position { line: story.line, location: story.key.as_str(), excerpt: &story.title };
         let body = story.span.text(&spec.source).to_lowercase();
         if scenarios
             && story.scenarios.is_empty()
@@ -126,7 +128,7 @@ fn is_measurable(statement: &Statement<'_>) -> bool {
 /// Requirements that oblige nobody. A document that has another style throughout is told once.
 fn obligations(statements: &Statements<'_>, findings: &mut Findings) {
     let english: Vec<&Statement<'_>> = statements
-        .of_kind(Kind::Requirement)
+        .of_kind(StatementKind::Requirement)
         .filter(|s| s.english && !s.words.is_empty() && !is_struck(s.text))
         // Assumptions, dependencies and risks with identifiers of their own oblige nobody.
         .filter(|s| !is_one_of("ASM DEP RISK OUT", s.location.split('-').next().unwrap_or_default()))
@@ -134,7 +136,7 @@ fn obligations(statements: &Statements<'_>, findings: &mut Findings) {
     let without: Vec<&&Statement<'_>> = english.iter().filter(|s| !obliges(s)).collect();
     if without.len() > 3 && without.len() * 2 > english.len() {
         let first = without[0];
-        let place = Place { line: first.line, location: "Requirements", excerpt: "" };
+        let place = Position { line: first.line, location: "Requirements", excerpt: "" };
         let summary = format!(
             "{} of {} requirements, from {} on, say neither MUST nor SHOULD",
             without.len(),
@@ -199,7 +201,7 @@ pub(super) fn coverage<'s, 'a>(spec: &Spec, statements: &'s Statements<'a>) -> V
         }
     }
     let mut found = Vec::new();
-    for requirement in statements.of_kind(Kind::Requirement).filter(|s| s.english && !is_struck(s.text)) {
+    for requirement in statements.of_kind(StatementKind::Requirement).filter(|s| s.english && !is_struck(s.text)) {
         let set = vocabulary.set(&requirement.words);
         if set.len() < 3 {
             continue;
@@ -229,13 +231,13 @@ fn unused_entities(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
     }
     let mut vocabulary = Vocabulary::default();
     let mut used: HashSet<u32> = HashSet::new();
-    for statement in statements.all.iter().filter(|s| !s.is(Kind::Entity)) {
+    for statement in statements.all.iter().filter(|s| !s.is(StatementKind::Entity)) {
         used.extend(vocabulary.set(&statement.words));
     }
     for story in &spec.stories {
         used.extend(vocabulary.set(&words(story.span.text(&spec.source))));
     }
-    for entity in statements.of_kind(Kind::Entity).filter(|e| e.english) {
+    for entity in statements.of_kind(StatementKind::Entity).filter(|e| e.english) {
         let name = entity.location.strip_prefix("Key Entities: ").unwrap_or_default();
         let set = vocabulary.set(&words(name));
         if set.is_empty() || set.len() > 5 || set.iter().any(|term| used.contains(term)) {

@@ -130,7 +130,7 @@ pub(super) struct Language {
 }
 
 impl Language {
-    pub(super) fn of(words: &[Word<'_>]) -> Self {
+    pub(super) fn new(words: &[Word<'_>]) -> Self {
         let mut language = Self::default();
         language.add(words);
         language

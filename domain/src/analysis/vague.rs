@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::rules::{
-    ESCAPE_CLAUSE, EXAMPLE_LIST, OPEN_LIST, Rule, VAGUE_PERFORMANCE, VAGUE_QUALITY, VAGUE_SECURITY, VAGUE_TIME,
+use super::kinds::{
+    ESCAPE_CLAUSE, EXAMPLE_LIST, FindingKind, OPEN_LIST, VAGUE_PERFORMANCE, VAGUE_QUALITY, VAGUE_SECURITY, VAGUE_TIME,
 };
 use super::text::{Word, adjacent, is_name, is_one_of};
 
 /// A family of words with one remedy.
 #[derive(Debug)]
 pub(super) struct Family {
-    pub(super) rule: Rule,
+    pub(super) rule: FindingKind,
     /// Phrases, apart by `|`, their words by one space.
     phrases: &'static str,
     /// What a statement that uses them lacks.
@@ -141,7 +141,7 @@ pub(super) fn find(text: &str, words: &[Word<'_>]) -> Vec<Hit> {
             continue;
         };
         at = hit.end;
-        let whole = *whole.get_or_insert_with(|| Whole::of(words));
+        let whole = *whole.get_or_insert_with(|| Whole::new(words));
         if !is_precise(text, words, hit, whole) {
             found.push(hit);
         }
@@ -190,7 +190,7 @@ struct Whole {
 }
 
 impl Whole {
-    fn of(words: &[Word<'_>]) -> Self {
+    fn new(words: &[Word<'_>]) -> Self {
         Self { measured: is_measured(words), means: words.iter().any(|w| is_one_of(MEANS, &w.lower)) }
     }
 }

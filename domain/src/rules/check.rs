@@ -8,10 +8,10 @@ use cel::common::ast::operators as op;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, SelectExpr};
 use regex::RegexBuilder;
 
-use super::each::{Body, Each};
+use super::expression::similar;
+use super::macros::{Body, ListMacro};
 use super::model::{MAX_PATTERNS, Scope};
 use super::schema::{Record, Type};
-use super::source::similar;
 use super::value::Pattern;
 
 /// Sizes of a compiled pattern in KiB that are told apart; the last is the largest that is allowed.
@@ -89,7 +89,7 @@ impl Checker {
             Expr::Select(select) => self.select(expr, select),
             Expr::List(list) => self.list(expr, &list.elements),
             Expr::Call(call) => self.call(expr, call),
-            Expr::Comprehension(comprehension) => match Each::of(comprehension) {
+            Expr::Comprehension(comprehension) => match ListMacro::of(comprehension) {
                 Some(each) => self.each(&each),
                 None => problem(expr, "this macro is unknown", "use all, exists, exists_one, filter or map"),
             },
@@ -155,7 +155,7 @@ impl Checker {
         listed(expr, of)
     }
 
-    fn each(&mut self, each: &Each) -> Typed {
+    fn each(&mut self, each: &ListMacro) -> Typed {
         let range = self.of(each.range)?;
         let Some(element) = range.element() else {
             return problem(

@@ -12,7 +12,7 @@ use cel::common::types::CelString;
 use cel::common::value::Val;
 
 use super::check::{Matcher, pattern_number};
-use super::each::{Body, Each};
+use super::macros::{Body, ListMacro};
 use super::model::MAX_COST;
 use super::schema::{Record, Type};
 use super::value::{Fields, Items, Value};
@@ -204,7 +204,9 @@ impl Estimate<'_> {
                 self.made(Shape::list(len, element, None))
             }
             Expr::Call(call) => self.call(call),
-            Expr::Comprehension(comprehension) => Each::of(comprehension).map_or(Shape::Plain, |each| self.each(&each)),
+            Expr::Comprehension(comprehension) => {
+                ListMacro::of(comprehension).map_or(Shape::Plain, |each| self.each(&each))
+            }
             // A selection has become an index.
             Expr::Literal(_) | Expr::Select(_) | Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => Shape::Plain,
         }
@@ -275,7 +277,7 @@ impl Estimate<'_> {
         self.patterns.get(pattern_number(name)?).map(|matcher| matcher.kib)
     }
 
-    fn each(&mut self, each: &Each) -> Shape {
+    fn each(&mut self, each: &ListMacro) -> Shape {
         let range = self.walk(each.range);
         let Shape::List(list) = &range else {
             return Shape::Plain;
@@ -302,7 +304,7 @@ impl Estimate<'_> {
     }
 
     /// Pays for one element, and gives the size of what is collected from it.
-    fn body(&mut self, each: &Each, element: Shape) -> Shape {
+    fn body(&mut self, each: &ListMacro, element: Shape) -> Shape {
         // The element is bound to the variable, and the result kept.
         self.pay(3);
         self.read(element.bytes());
@@ -326,7 +328,7 @@ impl Estimate<'_> {
         item
     }
 
-    fn collected(&mut self, each: &Each, len: u64, item: Shape) -> Shape {
+    fn collected(&mut self, each: &ListMacro, len: u64, item: Shape) -> Shape {
         match each.body {
             Body::Collect { .. } => {
                 let list = Shape::list(len, item, None);

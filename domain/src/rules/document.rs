@@ -14,7 +14,7 @@ use crate::speckit::{Item, Span};
 
 /// What the object knows of a document besides its text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Meta {
+pub struct DocumentMetadata {
     /// Name of the object.
     pub name: String,
 }
@@ -103,12 +103,12 @@ pub struct Workspace {
 pub struct Document {
     pub(super) scope: Scope,
     /// The variables, by name.
-    pub(super) shown: Vec<Shown>,
+    pub(super) shown: Vec<Variable>,
 }
 
 /// A variable.
 #[derive(Clone, Debug)]
-pub(super) struct Shown {
+pub(super) struct Variable {
     pub(super) scope: Scope,
     pub(super) value: Value,
     pub(super) shape: Shape,
@@ -121,7 +121,7 @@ impl Document {
     }
 
     /// A specification.
-    pub fn specification(specification: &Spec, meta: &Meta) -> Self {
+    pub fn specification(specification: &Spec, meta: &DocumentMetadata) -> Self {
         Self::of(Scope::Specification, specification_value(specification, meta))
     }
 
@@ -152,14 +152,14 @@ impl Document {
 
     /// Shows the specification that a plan or task fulfils beside it.
     #[must_use]
-    pub fn with_specification(self, specification: &Spec, meta: &Meta) -> Self {
+    pub fn with_specification(self, specification: &Spec, meta: &DocumentMetadata) -> Self {
         self.with(Scope::Specification, specification_value(specification, meta))
     }
 
     /// Says that the plan fulfils no specification: rules see one that is empty and has no name.
     #[must_use]
     pub fn without_specification(self) -> Self {
-        self.with_specification(&Spec::default(), &Meta::default())
+        self.with_specification(&Spec::default(), &DocumentMetadata::default())
     }
 
     /// Shows the plan of a task beside it.
@@ -180,11 +180,11 @@ impl Document {
     fn with(mut self, scope: Scope, value: Value) -> Self {
         let shape = Shape::of(value.as_ref());
         self.shown.retain(|shown| shown.scope != scope);
-        self.shown.push(Shown { scope, value, shape });
+        self.shown.push(Variable { scope, value, shape });
         self
     }
 
-    pub(super) fn find(&self, name: &str) -> Option<&Shown> {
+    pub(super) fn find(&self, name: &str) -> Option<&Variable> {
         self.shown.iter().find(|shown| shown.scope.record().name == name)
     }
 }
@@ -197,7 +197,7 @@ fn items(items: &[Item]) -> Value {
     texts(items.iter().map(|item| item.text.as_str()))
 }
 
-fn specification_value(specification: &Spec, meta: &Meta) -> Value {
+fn specification_value(specification: &Spec, meta: &DocumentMetadata) -> Value {
     let requirements = specification
         .requirements
         .iter()

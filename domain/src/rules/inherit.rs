@@ -5,7 +5,7 @@ use super::model::{Rule, Strength};
 /// An attempt of a constitution to loosen a rule of its parent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("rule {rule:?}: {why}; {remedy}")]
-pub struct Loosened {
+pub struct LoosenedRule {
     /// Name of the rule.
     pub rule: String,
     /// What was tried.
@@ -19,7 +19,7 @@ pub struct Loosened {
 ///
 /// # Errors
 /// Every attempt to redefine or weaken a rule of the parent.
-pub fn inherit(parent: &[Rule], own: &[Rule]) -> Result<Vec<Rule>, Vec<Loosened>> {
+pub fn inherit(parent: &[Rule], own: &[Rule]) -> Result<Vec<Rule>, Vec<LoosenedRule>> {
     let mut rules = parent.to_vec();
     let mut loosened = Vec::new();
     for rule in own {
@@ -27,7 +27,7 @@ pub fn inherit(parent: &[Rule], own: &[Rule]) -> Result<Vec<Rule>, Vec<Loosened>
             None => rules.push(rule.clone()),
             Some(known) => match loosening(known, rule) {
                 Some((why, remedy)) => {
-                    loosened.push(Loosened { rule: rule.name.clone(), why, remedy: remedy.into() });
+                    loosened.push(LoosenedRule { rule: rule.name.clone(), why, remedy: remedy.into() });
                 }
                 None => known.strength = rule.strength,
             },

@@ -9,21 +9,21 @@
 mod check;
 mod cost;
 mod document;
-mod each;
+mod expression;
 mod inherit;
 mod library;
+mod macros;
 mod model;
 mod program;
 mod schema;
-mod source;
 mod value;
 
-pub use document::{Decision, Document, Gate, Meta, PlanInput, TaskInput, Workspace};
-pub use inherit::{Loosened, inherit};
+pub use document::{Decision, Document, DocumentMetadata, Gate, PlanInput, TaskInput, Workspace};
+pub use inherit::{LoosenedRule, inherit};
 pub use library::builtin;
 pub use model::{
     MAX_COST, MAX_DEPTH, MAX_EXPRESSION_BYTES, MAX_ITEMS, MAX_MESSAGE_BYTES, MAX_PATTERNS, MAX_PRINCIPLE_BYTES,
     MAX_RULES, MAX_TOTAL_COST, MAX_VALUE_BYTES, Rule, RuleError, Scope, Strength,
 };
-pub use program::{Budget, Needs, Outcome, Program, compile, compile_all};
+pub use program::{Budget, Outcome, Program, RequiredDocuments, compile, compile_all};
 pub use schema::{Field, Record, Type, records};

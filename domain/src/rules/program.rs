@@ -13,13 +13,13 @@ use cel::{Context, Env, ExecutionError, IdedExpr, Value};
 use super::check::{self, Checked, Matcher, pattern_number};
 use super::cost::{self, Shape};
 use super::document::Document;
-use super::each::{Body, Each, children_mut};
+use super::expression;
+use super::macros::{Body, ListMacro, children_mut};
 use super::model::{
     MAX_COST, MAX_DEPTH, MAX_EXPRESSION_BYTES, MAX_ITEMS, MAX_MESSAGE_BYTES, MAX_PRINCIPLE_BYTES, MAX_RULES,
     MAX_TOTAL_COST, MAX_VALUE_BYTES, Rule, RuleError, Scope,
 };
 use super::schema::Type;
-use super::source;
 use super::value::Fields;
 use crate::names::is_label;
 
@@ -40,13 +40,13 @@ pub struct Program {
     rule: Rule,
     expression: Arc<IdedExpr>,
     patterns: Vec<Matcher>,
-    needs: Needs,
+    needs: RequiredDocuments,
 }
 
 /// Which documents an expression reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "four documents, each read or not")]
-pub struct Needs {
+pub struct RequiredDocuments {
     /// The constitution.
     pub constitution: bool,
     /// The specification.
@@ -57,7 +57,7 @@ pub struct Needs {
     pub task: bool,
 }
 
-impl Needs {
+impl RequiredDocuments {
     /// Whether it reads this document.
     pub fn reads(self, scope: Scope) -> bool {
         match scope {
@@ -90,7 +90,7 @@ impl Default for Budget {
 
 impl Budget {
     /// Whether the rule has cost too much already: it need not be asked of one more task, since even finding out what it costs takes time.
-    pub fn has_refused(&self, program: &Program) -> bool {
+    pub fn refuses(&self, program: &Program) -> bool {
         self.refused.contains(&program.rule.name)
     }
 
@@ -132,7 +132,7 @@ pub enum Outcome {
 /// When it is not well formed, reads what documents do not have, does not say true or false, or costs too much; the first such mistake.
 pub fn compile(rule: &Rule) -> Result<Program, RuleError> {
     let wrong = |offset: usize, problem: String, remedy: &str| {
-        let (line, column) = source::place(&rule.expression, offset);
+        let (line, column) = expression::place(&rule.expression, offset);
         Err(RuleError { rule: rule.name.clone(), line, column, problem, remedy: remedy.into() })
     };
     if let Some((offset, problem, remedy)) = out_of_bounds(rule) {
@@ -146,7 +146,8 @@ pub fn compile(rule: &Rule) -> Result<Program, RuleError> {
         Ok(parsed) => parsed,
         Err(errors) => return Err(syntax_error(rule, &errors)),
     };
-    let offset = |id: u64| source::token(&rule.expression, info.offset_for(id).map_or(0, |(start, _)| start as usize));
+    let offset =
+        |id: u64| expression::token(&rule.expression, info.offset_for(id).map_or(0, |(start, _)| start as usize));
     let Checked { reads, patterns, mut rewritten } = match check::check(&expression, rule.scope) {
         Ok(checked) => checked,
         Err(found) => return wrong(offset(found.at), found.wrong, &found.remedy),
@@ -163,7 +164,7 @@ pub fn compile(rule: &Rule) -> Result<Program, RuleError> {
         let (problem, remedy) = too_costly(cost, "on documents of usual size");
         return wrong(0, problem, &remedy);
     }
-    let needs = Needs {
+    let needs = RequiredDocuments {
         constitution: reads.contains(Scope::Constitution.record().name),
         specification: reads.contains(Scope::Specification.record().name),
         plan: reads.contains(Scope::Plan.record().name),
@@ -190,7 +191,7 @@ fn out_of_bounds(rule: &Rule) -> Option<(usize, String, String)> {
         let remedy = format!("at most {MAX_EXPRESSION_BYTES} are allowed; make two rules of it");
         Some((0, format!("the expression has {bytes} bytes"), remedy))
     } else {
-        let at = source::too_deep(&rule.expression)?;
+        let at = expression::too_deep(&rule.expression)?;
         let remedy = format!("at most {MAX_DEPTH} brackets and operators may nest; make two rules of it");
         Some((at, "the expression nests too deeply".into(), remedy))
     }
@@ -295,7 +296,7 @@ impl Program {
     }
 
     /// Which documents the expression reads: whether the one at hand shows enough.
-    pub fn needs(&self) -> Needs {
+    pub fn needs(&self) -> RequiredDocuments {
         self.needs
     }
 
@@ -399,11 +400,11 @@ fn offenders(
             },
             _ => Ok(()),
         },
-        Expr::Comprehension(comprehension) => match Each::of(comprehension) {
-            Some(Each { range, variable, body: Body::All(body) }) if wanted => {
+        Expr::Comprehension(comprehension) => match ListMacro::of(comprehension) {
+            Some(ListMacro { range, variable, body: Body::All(body) }) if wanted => {
                 collect(range, Some((variable, body, false)), context, items)
             }
-            Some(Each { range, variable, body: Body::Exists(body) }) if !wanted => {
+            Some(ListMacro { range, variable, body: Body::Exists(body) }) if !wanted => {
                 collect(range, Some((variable, body, true)), context, items)
             }
             _ => Ok(()),

@@ -3,9 +3,9 @@
 //! The steps are those of Spec Kit's constitution command: MAJOR for principles and governance that are removed or redefined, MINOR for
 //! what is added, PATCH for wording.
 
-mod articles;
 mod compare;
 mod model;
+mod parts;
 mod prose;
 mod version;
 

@@ -9,5 +9,7 @@ mod model;
 mod work;
 
 pub use compare::compare;
-pub use model::{Changes, ItemChange, ItemKind, Link, MAX_REASONS, Reason, Renumbered, StaleTask, Staleness, Work};
+pub use model::{
+    Changes, ItemChange, ItemKind, MAX_REASONS, PlannedTask, Relation, Renumbered, StaleReason, StaleTask, Staleness,
+};
 pub use work::stale;

@@ -51,7 +51,7 @@ pub struct Changes {
 
 /// A task that was made for the old revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Work<'a> {
+pub struct PlannedTask<'a> {
     /// Identifier of the task.
     pub id: &'a str,
     /// Key of its story (`US1`), if it has one.
@@ -64,7 +64,7 @@ pub struct Work<'a> {
 
 /// Why an item concerns a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub enum Link {
+pub enum Relation {
     /// The task names it.
     Named,
     /// It is the task's story, or a scenario of it.
@@ -77,11 +77,11 @@ pub enum Link {
 
 /// An item that concerns a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Reason {
+pub struct StaleReason {
     /// The item as it changed.
     pub item: ItemChange,
     /// Why it concerns the task.
-    pub link: Link,
+    pub link: Relation,
 }
 
 /// A task that must be looked at again.
@@ -90,7 +90,7 @@ pub struct StaleTask {
     /// Identifier of the task.
     pub id: String,
     /// Why, at most [`MAX_REASONS`].
-    pub reasons: Vec<Reason>,
+    pub reasons: Vec<StaleReason>,
     /// How many further reasons there are.
     pub more: usize,
 }

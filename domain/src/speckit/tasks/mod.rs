@@ -7,8 +7,8 @@ mod order;
 mod parse;
 mod paths;
 mod phase;
-mod prose;
-mod relate;
+mod resolve;
+mod statements;
 
 pub use model::{Dependency, Group, Phase, PhaseKind, Precedence, Task, TaskState, TasksFile};
 pub use parse::{MAX_DEPENDENCIES, MAX_TASKS, parse};

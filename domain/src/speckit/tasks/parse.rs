@@ -6,8 +6,8 @@ use std::ops::Range;
 use super::line::{self, Form, TaskLine};
 use super::model::{Phase, PhaseKind, Task, TaskState, TasksFile};
 use super::phase::{self, PhaseHeading, Role};
-use super::prose::{self, Context, Ref, Statement};
-use super::relate::{self, Stated};
+use super::resolve::{self, LocatedStatement};
+use super::statements::{self, Context, Reference, Statement};
 use super::{order, paths};
 use crate::speckit::diagnostic::{Diagnostic, Parsed};
 use crate::speckit::ids::{Mention, TaskId};
@@ -130,7 +130,7 @@ impl Builder {
         };
         self.settle_phases(&mut file);
         self.state_sections(&file, &mut stated);
-        self.diagnostics.extend(relate::apply(&mut file, stated));
+        self.diagnostics.extend(resolve::apply(&mut file, stated));
         if file.tasks.is_empty() {
             self.diagnostics.push(Diagnostic::error(
                 1,
@@ -298,7 +298,13 @@ impl Builder {
     }
 
     /// The task with this index, whose statements about order are added to `stated`.
-    fn task(&mut self, candidate: Candidate, lines: Range<usize>, index: usize, stated: &mut Vec<Stated>) -> Task {
+    fn task(
+        &mut self,
+        candidate: Candidate,
+        lines: Range<usize>,
+        index: usize,
+        stated: &mut Vec<LocatedStatement>,
+    ) -> Task {
         let Candidate { line: start, mut parsed, scope, .. } = candidate;
         let wrapped =
             if parsed.form == Form::Heading { start + 1 } else { self.markdown.paragraph_end(start).min(lines.end) };
@@ -384,7 +390,7 @@ impl Builder {
     }
 
     /// Adds the statements about order in sections about dependencies, and below the headings of phases.
-    fn state_sections(&self, file: &TasksFile, stated: &mut Vec<Stated>) {
+    fn state_sections(&self, file: &TasksFile, stated: &mut Vec<LocatedStatement>) {
         let lines: Vec<u32> = file.tasks.iter().map(|t| t.line).collect();
         for section in self.markdown.sections.iter().filter(|s| self.scopes[s.heading].role == Role::Dependencies) {
             let paragraphs = self.markdown.paragraphs(section.heading + 1..section.own_end);
@@ -416,7 +422,7 @@ impl Builder {
     }
 
     /// `**Dependencies**: …` between the heading of a phase and its first task; `tasks` are the lines of all tasks.
-    fn phase_statement(&self, phase: &Phase, tasks: &[u32]) -> Option<Stated> {
+    fn phase_statement(&self, phase: &Phase, tasks: &[u32]) -> Option<LocatedStatement> {
         let number = phase.number.clone()?;
         let section = self.markdown.sections.binary_search_by_key(&(phase.line as usize - 1), |s| s.heading).ok()?;
         let section = &self.markdown.sections[section];
@@ -424,18 +430,23 @@ impl Builder {
         let end = first.map_or(section.own_end, |line| section.own_end.min(*line as usize - 1));
         let item = self.markdown.labelled(section.heading + 1..end, &["dependencies", "dependency", "depends on"])?;
         let statement =
-            prose::statements(&format!("Dependencies: {}", item.text), Context::Section).into_iter().next()?;
-        let own =
-            |refs: Vec<Ref>| refs.into_iter().map(|r| if r == Ref::Itself { Ref::Phase(number.clone()) } else { r });
+            statements::parse(&format!("Dependencies: {}", item.text), Context::Section).into_iter().next()?;
+        let own = |refs: Vec<Reference>| {
+            refs.into_iter().map(|r| if r == Reference::Itself { Reference::Phase(number.clone()) } else { r })
+        };
         let (who, on) = (own(statement.who).collect(), own(statement.on).collect());
-        Some(Stated { owner: None, line: item.line, statement: Statement { who, on } })
+        Some(LocatedStatement { owner: None, line: item.line, statement: Statement { who, on } })
     }
 }
 
 /// Adds the statements of a text, which is the task's with this index, or a section's.
-fn state(stated: &mut Vec<Stated>, owner: Option<usize>, line: u32, text: &str) {
+fn state(stated: &mut Vec<LocatedStatement>, owner: Option<usize>, line: u32, text: &str) {
     let context = if owner.is_some() { Context::Task } else { Context::Section };
-    stated.extend(prose::statements(text, context).into_iter().map(|statement| Stated { owner, line, statement }));
+    stated.extend(statements::parse(text, context).into_iter().map(|statement| LocatedStatement {
+        owner,
+        line,
+        statement,
+    }));
 }
 
 /// Identifiers of a line after its first: the rest of a range or list.

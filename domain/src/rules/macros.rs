@@ -5,7 +5,7 @@ use cel::common::ast::operators::{ADD, CONDITIONAL, LOGICAL_AND, LOGICAL_OR};
 use cel::common::ast::{ComprehensionExpr, Expr};
 
 /// A call of `all`, `exists`, `exists_one`, `filter` or `map`.
-pub(super) struct Each<'a> {
+pub(super) struct ListMacro<'a> {
     pub(super) range: &'a IdedExpr,
     pub(super) variable: &'a str,
     pub(super) body: Body<'a>,
@@ -29,7 +29,7 @@ pub(super) enum Body<'a> {
     },
 }
 
-impl<'a> Each<'a> {
+impl<'a> ListMacro<'a> {
     /// None when the parser should ever make something else.
     pub(super) fn of(comprehension: &'a ComprehensionExpr) -> Option<Self> {
         let Expr::Call(step) = &comprehension.loop_step.expr else {

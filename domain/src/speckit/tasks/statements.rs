@@ -4,7 +4,7 @@ use crate::speckit::ids::{self, Mention, StoryKey};
 
 /// Somebody who waits or is waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Ref {
+pub(super) enum Reference {
     Tasks(Mention),
     /// A phase by its number as written.
     Phase(String),
@@ -18,8 +18,8 @@ pub(super) enum Ref {
 /// `who` waits for `on`: each for each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Statement {
-    pub(super) who: Vec<Ref>,
-    pub(super) on: Vec<Ref>,
+    pub(super) who: Vec<Reference>,
+    pub(super) on: Vec<Reference>,
 }
 
 /// Whose text is read: it decides who is meant when a sentence has no subject.
@@ -106,7 +106,7 @@ const BESIDE: [&str; 6] =
     [" parallel with", " parallel to", " alongside", " independent of", " together with", " independently of"];
 
 /// Every statement in `text`, a paragraph or a list item.
-pub(super) fn statements(text: &str, context: Context) -> Vec<Statement> {
+pub(super) fn parse(text: &str, context: Context) -> Vec<Statement> {
     let mut found = Vec::new();
     if (context == Context::Task && !text.contains('T')) || !may_name(text) {
         return found;
@@ -139,12 +139,12 @@ fn label(text: &str) -> Option<Statement> {
     let name = name.trim_matches(['*', '_', ' ']);
     let name = if name.len() <= 32 { name.to_lowercase() } else { return None };
     let (_, waits) = LABELS.iter().find(|(label, _)| *label == name)?;
-    let named: Vec<Ref> = located(cut(rest, &[" - ", " — ", ". "])).into_iter().map(|l| l.what).collect();
+    let named: Vec<Reference> = located(cut(rest, &[" - ", " — ", ". "])).into_iter().map(|l| l.what).collect();
     let named = specific(named);
     Some(if *waits {
-        Statement { who: vec![Ref::Itself], on: named }
+        Statement { who: vec![Reference::Itself], on: named }
     } else {
-        Statement { who: named, on: vec![Ref::Itself] }
+        Statement { who: named, on: vec![Reference::Itself] }
     })
 }
 
@@ -177,7 +177,7 @@ struct Phrase {
 fn phrases(sentence: &str, context: Context, found: &mut Vec<Statement>) {
     let lower = sentence.to_ascii_lowercase();
     let verbs = verbs(&lower);
-    let mut subject: Vec<Ref> = Vec::new();
+    let mut subject: Vec<Reference> = Vec::new();
     for (index, verb) in verbs.iter().enumerate() {
         let from = index.checked_sub(1).map(|i| verbs[i].end);
         let next = verbs.get(index + 1).map(|v| v.start);
@@ -189,7 +189,7 @@ fn phrases(sentence: &str, context: Context, found: &mut Vec<Statement>) {
             continue;
         }
         subject = match (context, from) {
-            (Context::Task, _) => vec![adjacent(left).unwrap_or(Ref::Itself)],
+            (Context::Task, _) => vec![adjacent(left).unwrap_or(Reference::Itself)],
             (Context::Section, Some(_)) => adjacent(left).map_or(subject, |own| vec![own]),
             (Context::Section, None) => section_subject(left),
         };
@@ -211,7 +211,7 @@ fn speaks_of_task(left: &str, phrase: &str) -> bool {
 }
 
 /// The references after a phrase.
-fn objects(sentence: &str, verb: &Phrase, next: Option<usize>) -> Vec<Ref> {
+fn objects(sentence: &str, verb: &Phrase, next: Option<usize>) -> Vec<Reference> {
     let text = object(&sentence[verb.end..next.unwrap_or(sentence.len())]);
     if text.starts_with([',', '.', ')']) {
         return Vec::new();
@@ -304,7 +304,7 @@ fn is_range(after: &str, before: &str) -> bool {
 }
 
 /// The reference that stands right before a phrase.
-fn adjacent(left: &str) -> Option<Ref> {
+fn adjacent(left: &str) -> Option<Reference> {
     let left = left.trim_end_matches([' ', '*', '`']);
     // Most words end no reference, which spares a look at all that stand before.
     let last = left.ends_with(char::is_alphanumeric).then(|| located(left).pop()).flatten()?;
@@ -313,7 +313,7 @@ fn adjacent(left: &str) -> Option<Ref> {
 
 /// Who is spoken of in the words before a phrase: those in an open bracket, or right before it; else tasks that are named first,
 /// or whom the label names.
-fn section_subject(left: &str) -> Vec<Ref> {
+fn section_subject(left: &str) -> Vec<Reference> {
     let refs = if let Some(bracket) = left.rfind('(').filter(|at| !left[*at..].contains(')')) {
         let inside = located(&left[bracket..]);
         if inside.is_empty() { last_operand(&left[..bracket]) } else { inside }
@@ -321,7 +321,7 @@ fn section_subject(left: &str) -> Vec<Ref> {
         let (label, rest) = left.split_once(": ").unwrap_or(("", left));
         let end = rest.match_indices(' ').map(|(at, _)| at).find(|at| stands(rest, *at, &BESIDE)).unwrap_or(rest.len());
         let (label, named) = (first_operand(label), first_operand(&rest[..end]));
-        let tasks = named.iter().any(|l| matches!(l.what, Ref::Tasks(_)));
+        let tasks = named.iter().any(|l| matches!(l.what, Reference::Tasks(_)));
         if label.is_empty() || tasks { named } else { label }
     };
     specific(refs.into_iter().map(|l| l.what).collect())
@@ -330,7 +330,7 @@ fn section_subject(left: &str) -> Vec<Ref> {
 /// The first run of references in `text`; it begins at the first task, if tasks are named.
 fn first_operand(text: &str) -> Vec<Located> {
     let refs = located(text);
-    let from = refs.iter().position(|l| matches!(l.what, Ref::Tasks(_))).unwrap_or(0);
+    let from = refs.iter().position(|l| matches!(l.what, Reference::Tasks(_))).unwrap_or(0);
     let joined = |i: &usize| is_joint(without_remark(&text[refs[*i].end..refs[*i + 1].start]));
     let len = (from..refs.len().saturating_sub(1)).take_while(joined).count() + 1;
     refs.iter().skip(from).take(len).cloned().collect()
@@ -353,11 +353,11 @@ fn is_joint(between: &str) -> bool {
 }
 
 /// Tasks alone where tasks are named beside the phase or story that holds them.
-fn specific(refs: Vec<Ref>) -> Vec<Ref> {
-    if !refs.iter().any(|r| matches!(r, Ref::Tasks(_))) {
+fn specific(refs: Vec<Reference>) -> Vec<Reference> {
+    if !refs.iter().any(|r| matches!(r, Reference::Tasks(_))) {
         return refs;
     }
-    refs.into_iter().filter(|r| matches!(r, Ref::Tasks(_))).collect()
+    refs.into_iter().filter(|r| matches!(r, Reference::Tasks(_))).collect()
 }
 
 /// `T001 → T002, T003 → T004` and `T004 ← T003`; a remark in brackets may follow an operand.
@@ -366,7 +366,7 @@ fn chains(sentence: &str, refs: Vec<Located>, found: &mut Vec<Statement>) {
     const BACKWARD: [&str; 3] = ["←", "<-", "<--"];
     let refs = outside_remarks(sentence, refs);
     // Each operand with the direction of the arrow before it.
-    let mut operands: Vec<(Vec<Ref>, Option<bool>)> = Vec::new();
+    let mut operands: Vec<(Vec<Reference>, Option<bool>)> = Vec::new();
     let mut end = None;
     let first = refs.first().map_or(0, |first| first.start);
     for Located { what, start, end: next } in refs {
@@ -400,7 +400,7 @@ fn outside_remarks(sentence: &str, refs: Vec<Located>) -> Vec<Located> {
     for found in refs {
         let remark = kept.last().is_some_and(|last| {
             let between = &sentence[last.end..found.start];
-            !matches!(last.what, Ref::Tasks(_)) && between.rfind('(') > between.rfind(')')
+            !matches!(last.what, Reference::Tasks(_)) && between.rfind('(') > between.rfind(')')
         });
         if !remark {
             kept.push(found);
@@ -420,14 +420,15 @@ fn without_remark(between: &str) -> &str {
 
 #[derive(Debug, Clone)]
 struct Located {
-    what: Ref,
+    what: Reference,
     start: usize,
     end: usize,
 }
 
 /// Every reference in `text`, in order.
 fn located(text: &str) -> Vec<Located> {
-    let tasks = ids::mentions(text).into_iter().map(|m| Located { start: m.start, end: m.end, what: Ref::Tasks(m) });
+    let tasks =
+        ids::mentions(text).into_iter().map(|m| Located { start: m.start, end: m.end, what: Reference::Tasks(m) });
     let mut found: Vec<Located> = tasks.collect();
     let mut at = 0;
     while let Some(word) = next_word(text, at) {
@@ -457,11 +458,11 @@ fn next_word(text: &str, from: usize) -> Option<(usize, usize)> {
 fn group_at(text: &str, (start, end): (usize, usize)) -> Vec<Located> {
     let word = &text[start..end];
     let is = |names: [&str; 2]| names.iter().any(|name| word.eq_ignore_ascii_case(name));
-    let named = |name| vec![Located { what: Ref::Named(name), start, end }];
+    let named = |name| vec![Located { what: Reference::Named(name), start, end }];
     if is(["phase", "phases"]) {
-        numbers(text, start, end, |n| Ref::Phase(n.to_owned()))
+        numbers(text, start, end, |n| Reference::Phase(n.to_owned()))
     } else if is(["story", "stories"]) {
-        numbers(text, start, end, |n| Ref::Story(StoryKey::from_number(n)))
+        numbers(text, start, end, |n| Reference::Story(StoryKey::from_number(n)))
     } else if word.starts_with('S') && word.eq_ignore_ascii_case("setup") {
         named("setup")
     } else if word.starts_with('F') && is(["foundational", "foundation"]) {
@@ -480,8 +481,8 @@ fn story_keys(text: &str, start: usize) -> Vec<Located> {
         return Vec::new();
     };
     let first = key.as_str().trim_start_matches("US").to_owned();
-    let mut found = vec![Located { what: Ref::Story(key), start, end }];
-    range_end(text, &first, end, &|n| Ref::Story(StoryKey::from_number(n)), &mut found);
+    let mut found = vec![Located { what: Reference::Story(key), start, end }];
+    range_end(text, &first, end, &|n| Reference::Story(StoryKey::from_number(n)), &mut found);
     found
 }
 
@@ -492,7 +493,7 @@ fn key_len(text: &str, start: usize) -> usize {
 }
 
 /// The numbers after `Phase` or `User Stories`, which is the word at `start..end`: `3`, `3-5`, `1 and 2`, `1, 2`.
-fn numbers(text: &str, start: usize, end: usize, make: impl Fn(&str) -> Ref) -> Vec<Located> {
+fn numbers(text: &str, start: usize, end: usize, make: impl Fn(&str) -> Reference) -> Vec<Located> {
     let mut found: Vec<Located> = Vec::new();
     let mut at = end;
     loop {
@@ -518,7 +519,7 @@ fn numbers(text: &str, start: usize, end: usize, make: impl Fn(&str) -> Ref) -> 
 }
 
 /// Adds the rest of a range such as `3-5`, whose first number ends at `at`, and returns where it ends.
-fn range_end(text: &str, first: &str, at: usize, make: &impl Fn(&str) -> Ref, found: &mut Vec<Located>) -> usize {
+fn range_end(text: &str, first: &str, at: usize, make: &impl Fn(&str) -> Reference, found: &mut Vec<Located>) -> usize {
     let after = &text[at..];
     let Some(dash) = ["-", "–"].iter().find(|d| after.starts_with(**d)).map(|d| d.len()) else {
         return at;

@@ -1,6 +1,6 @@
 //! What a document's pod is told: to fetch it from Git, or to have an agent draft it.
 //!
-//! An [`Errand`] is the JSON in [`ASSIGNMENT_ENV`](crate::assignment::ASSIGNMENT_ENV). The pod sends the document to the server, which
+//! An [`DocumentJob`] is the JSON in [`ASSIGNMENT_ENV`](crate::assignment::ASSIGNMENT_ENV). The pod sends the document to the server, which
 //! keeps it by its digest, and leaves a [`Report`](crate::assignment::Report) with that digest as its termination message.
 
 use serde::{Deserialize, Serialize};
@@ -12,22 +12,22 @@ pub const MAX_DOCUMENT_BYTES: usize = crate::speckit::MAX_DOCUMENT_BYTES;
 /// Longest path of a document in a repository, in bytes.
 const MAX_PATH: usize = 1024;
 
-/// One errand for a document.
+/// One document job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Errand {
+pub struct DocumentJob {
     /// UID of the Constitution, Specification or Plan whose document it is.
     pub subject_uid: String,
     /// Base URL of the server that keeps the document.
     pub server_url: String,
     /// What to do.
-    pub work: ErrandWork,
+    pub work: DocumentWork,
 }
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum ErrandWork {
+pub enum DocumentWork {
     /// Read one file of a repository.
     Fetch(FetchWork),
     /// Have an agent write a specification.
