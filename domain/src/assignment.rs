@@ -385,7 +385,7 @@ pub fn check_url(url: &str) -> Result<(), GitNameError> {
     }
     match authority.split_once('@') {
         Some((user, _)) if user.contains(':') || !url.starts_with("ssh://") => {
-            fail("must not carry a credential; name a Secret in credentialsSecretRef instead")
+            fail("must not contain a credential; name a Secret in credentialsSecretRef instead")
         }
         Some((user, host)) if user.starts_with('-') || host.starts_with('-') => fail("must not look like an option"),
         _ => Ok(()),
@@ -416,7 +416,7 @@ pub fn check_ref(name: &str) -> Result<(), GitNameError> {
         return fail("must not start with `-`: it would be taken for an option");
     }
     if name.chars().any(|c| c.is_control() || " ~^:?*[\\".contains(c)) {
-        return fail("must not hold white space, control characters or any of ~ ^ : ? * [ \\");
+        return fail("must not contain white space, control characters or any of ~ ^ : ? * [ \\");
     }
     let component = |c: &str| c.is_empty() || c.starts_with('.') || c.to_ascii_lowercase().ends_with(".lock");
     if name.contains("..")
@@ -426,7 +426,7 @@ pub fn check_ref(name: &str) -> Result<(), GitNameError> {
         || name.split('/').any(component)
     {
         return fail(
-            "must not hold `..`, `@{`, empty parts, parts that start with `.` or end with `.lock`, or end with `.`",
+            "must not contain `..`, `@{`, empty components, or components that start with `.` or end with `.lock`, and must not end with `.`",
         );
     }
     Ok(())

@@ -79,10 +79,10 @@ pub fn check_path(path: &str) -> Result<(), GitNameError> {
         return fail("must not start with `-`: it would be taken for an option");
     }
     if path.chars().any(char::is_control) {
-        return fail("must not hold control characters");
+        return fail("must not contain control characters");
     }
     if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        return fail("must lead from the root of the repository to a file, without empty parts, `.` and `..`");
+        return fail("must be a path from the root of the repository, without empty components, `.` and `..`");
     }
     Ok(())
 }

@@ -37,7 +37,7 @@ pub enum PushError {
     Malformed(#[from] serde_json::Error),
     /// It names no repository.
     #[error(
-        "neither `repository` nor `project` holds a URL of a repository; choose the event for pushes and JSON in the forge's webhook"
+        "neither `repository` nor `project` contains the URL of a repository; in the Git host's webhook, select push events and the content type JSON"
     )]
     NoRepository,
 }

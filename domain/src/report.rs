@@ -15,7 +15,7 @@ pub enum ReportError {
     #[error("report.document must be sha256: and 64 lower-case hex digits")]
     Document,
     /// The outputs have this size, in bytes.
-    #[error("report.outputs take {0} bytes as JSON, and at most {MAX_OUTPUT_BYTES} are kept")]
+    #[error("report.outputs take {0} bytes as JSON, and at most {MAX_OUTPUT_BYTES} are allowed")]
     Outputs(usize),
 }
 

@@ -255,8 +255,8 @@ const TASKS: [TaskText<'static>; 5] = [
 #[test]
 fn coverage_says_which_task_serves_what_and_how_that_is_known() {
     let coverage = analysis::coverage(&parsed(GOOD).model, &TASKS);
-    let shown = |covered: &[analysis::Covered]| -> Vec<String> {
-        let links = |c: &analysis::Covered| {
+    let shown = |covered: &[analysis::CoveredItem]| -> Vec<String> {
+        let links = |c: &analysis::CoveredItem| {
             c.tasks.iter().map(|l| format!("{} {:?}", l.task, l.by)).collect::<Vec<_>>().join(", ")
         };
         covered.iter().map(|c| format!("{}: {}", c.id, links(c))).collect()

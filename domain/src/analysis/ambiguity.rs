@@ -24,7 +24,7 @@ pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
             findings.push(
                 &PLACEHOLDER,
                 statement.place(word),
-                format!("{word} stands where a decision is needed"),
+                format!("{word} is used in place of a decision"),
                 "write the decision, or ask with `[NEEDS CLARIFICATION: …]`",
             );
         }

@@ -88,13 +88,13 @@ fn report(requirement: &Statement<'_>, rule: &Deed, (name, must, line): (&str, &
     let must = shortened(must);
     if rule.denied {
         let summary =
-            format!("{} demands what principle \"{name}\" forbids (line {line}): \"{must}\"", requirement.location);
-        let remedy = "change the requirement; a principle is changed by an amendment only";
+            format!("{} requires what principle \"{name}\" forbids (line {line}): \"{must}\"", requirement.location);
+        let remedy = "change the requirement, or amend the constitution";
         findings.push(&FORBIDDEN_BY_CONSTITUTION, place, summary, remedy);
     } else {
         let summary =
-            format!("{} forbids what principle \"{name}\" demands (line {line}): \"{must}\"", requirement.location);
-        let remedy = "change the requirement; a principle is changed by an amendment only";
+            format!("{} forbids what principle \"{name}\" requires (line {line}): \"{must}\"", requirement.location);
+        let remedy = "change the requirement, or amend the constitution";
         findings.push(&REFUSES_CONSTITUTION, place, summary, remedy);
     }
 }

@@ -139,8 +139,8 @@ fn findings(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage) -> Vec<Fin
         let known = traced || Language::new(&words(&item.text)).is_english();
         if covered.tasks.is_empty() && known && !is_struck(&item.text) {
             let place = Position { line: item.line, location: &item.id, excerpt: &item.text };
-            let remedy = format!("add a task, or name {} in the one that does it", item.id);
-            findings.push(rule, place, format!("no task can be told to serve {}", item.id), remedy);
+            let remedy = format!("add a task, or name {} in the task that implements it", item.id);
+            findings.push(rule, place, format!("no task covers {}", item.id), remedy);
         }
     }
     let tagged_at_all = links(&coverage.stories, Evidence::Story);
@@ -151,7 +151,7 @@ fn findings(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage) -> Vec<Fin
             findings.push(
                 &STORY_WITHOUT_TASK,
                 place,
-                format!("no task serves {key}"),
+                format!("no task covers {key}"),
                 format!("add tasks tagged with [{key}]"),
             );
         }
@@ -168,14 +168,19 @@ fn findings(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage) -> Vec<Fin
     }
     for (id, tasks) in &unknown {
         let place = Position { line: 0, location: tasks[0], excerpt: id };
-        let summary = format!("{} named by {} is not defined in the specification", id, some_of(tasks));
-        findings.push(&UNKNOWN_ID_IN_TASK, place, summary, format!("define {id}, or name the one that is meant"));
+        let summary = format!("{} is named by {} and not defined in the specification", id, some_of(tasks));
+        findings.push(&UNKNOWN_ID_IN_TASK, place, summary, format!("define {id}, or correct the identifier"));
     }
     if !coverage.unassigned.is_empty() {
         let ids: Vec<&str> = coverage.unassigned.iter().map(String::as_str).collect();
         let place = Position { line: 0, location: "Tasks", excerpt: &ids.join(" ") };
-        let summary = format!("no requirement, story or criterion can be told that {} would serve", some_of(&ids));
-        findings.push(&TASK_WITHOUT_ORIGIN, place, summary, "name in a task what it is for, or tag it with its story");
+        let summary = format!("no requirement, story or criterion is found for {}", some_of(&ids));
+        findings.push(
+            &TASK_WITHOUT_ORIGIN,
+            place,
+            summary,
+            "name the requirement in each task, or tag the task with its story",
+        );
     }
     findings.finish()
 }

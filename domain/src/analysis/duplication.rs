@@ -34,13 +34,7 @@ fn among(statements: &[&Statement<'_>], findings: &mut Findings) {
         let earlier = (statement.words.len() >= LEAST_TERMS).then(|| *first.entry(same).or_insert(index));
         if let Some(earlier) = earlier.filter(|e| *e != index) {
             let there = statements[earlier];
-            report(
-                &DUPLICATE_STATEMENT,
-                there,
-                statement,
-                &format!("says word for word what {} says", name(there)),
-                findings,
-            );
+            report(&DUPLICATE_STATEMENT, there, statement, &format!("repeats {} word for word", name(there)), findings);
         }
         // What is a repetition is compared with nothing else.
         let compared = statement.english && earlier.is_none_or(|e| e == index);
@@ -75,11 +69,15 @@ fn relation(
     let (numbers, there) = (quantities(&b.words), quantities(&a.words));
     if negations(&a.words) != negations(&b.words) {
         let opposite = equal && numbers == there && obliges(a) && obliges(b);
-        return opposite.then(|| (&CONTRADICTION, format!("demands the opposite of what {} demands", name(a))));
+        return opposite.then(|| (&CONTRADICTION, format!("contradicts {}", name(a))));
     }
     if numbers == there {
-        let what = if equal { "says in other words what" } else { "says nearly what" };
-        return Some((&SIMILAR_STATEMENT, format!("{what} {} says", name(a))));
+        let summary = if equal {
+            format!("repeats {} in other words", name(a))
+        } else {
+            format!("is nearly the same as {}", name(a))
+        };
+        return Some((&SIMILAR_STATEMENT, summary));
     }
     let units = |q: &[(String, String)]| q.iter().map(|(_, unit)| unit.clone()).collect::<Vec<_>>();
     // Numbers without a unit are names, as in `level 1` and `level 2`.
@@ -87,16 +85,16 @@ fn relation(
     comparable.then(|| {
         let show =
             |q: &[(String, String)]| q.iter().map(|(n, unit)| format!("{n} {unit}")).collect::<Vec<_>>().join(", ");
-        (&CONFLICTING_NUMBERS, format!("gives {} where {} gives {}", show(&numbers), name(a), show(&there)))
+        (&CONFLICTING_NUMBERS, format!("states {} where {} states {}", show(&numbers), name(a), show(&there)))
     })
 }
 
 fn report(rule: &FindingKind, a: &Statement<'_>, b: &Statement<'_>, summary: &str, findings: &mut Findings) {
     let remedy = match rule.code {
         "Contradiction" | "ConflictingNumbers" => {
-            format!("decide which of {} and {} holds, and change the other", a.location, b.location)
+            format!("decide which of {} and {} applies, and change the other", a.location, b.location)
         }
-        _ => format!("keep one of {} and {}, with what only the other says", a.location, b.location),
+        _ => format!("merge {} and {} into one", a.location, b.location),
     };
     // Both texts make the finding: when either changes, it is another one.
     let excerpt = format!("{} | {}", super::finding::shortened(b.text), super::finding::shortened(a.text));
@@ -164,7 +162,7 @@ fn entities(statements: &Statements<'_>, findings: &mut Findings) {
             continue;
         }
         let place = Position { line: entity.line, location: &entity.location, excerpt: own };
-        let summary = format!("the entity \"{own}\" is described on line {} already", there.line);
+        let summary = format!("the entity \"{own}\" is already described on line {}", there.line);
         findings.push(&DUPLICATE_ENTITY, place, summary, "describe it once, under one name");
     }
 }

@@ -243,15 +243,15 @@ pub fn overlap_findings(name: &str, shared: &[SharedItem]) -> Vec<Finding> {
     for item in shared {
         let (rule, location, summary) = match item.kind {
             SharedItemKind::Entity => {
-                let summary = format!("specification {name} describes the entity \"{}\" as well", item.theirs);
+                let summary = format!("specification {name} also describes the entity \"{}\"", item.theirs);
                 (&SHARED_ENTITY, format!("Key Entities: {}", item.ours), summary)
             }
             SharedItemKind::Path => {
-                (&SHARED_PATH, item.ours.clone(), format!("specification {name} touches {} as well", item.theirs))
+                (&SHARED_PATH, item.ours.clone(), format!("specification {name} also names the path {}", item.theirs))
             }
             SharedItemKind::Requirement => {
                 let summary = format!(
-                    "specification {name} demands much the same in {} ({} % alike)",
+                    "specification {name} has a similar requirement, {} ({} % similar)",
                     item.theirs, item.similarity
                 );
                 (&SIMILAR_REQUIREMENT, item.ours.clone(), summary)
@@ -259,7 +259,12 @@ pub fn overlap_findings(name: &str, shared: &[SharedItem]) -> Vec<Finding> {
         };
         let excerpt = format!("{name} {}", item.theirs);
         let place = Position { line: item.line, location: &location, excerpt: &excerpt };
-        findings.push(rule, place, summary, format!("agree with {name} who does it, or in which order"));
+        findings.push(
+            rule,
+            place,
+            summary,
+            format!("agree with {name} which of the two does the work, or in which order"),
+        );
     }
     findings.finish()
 }

@@ -23,8 +23,8 @@ pub(super) fn find(constitution: &Constitution, findings: &mut Findings) {
         let there = *names.entry(spelling(&principle.name)).or_insert(principle);
         // Placeholders of the template are the parser's to name.
         if !std::ptr::eq(there, principle) && !principle.name.is_empty() && !principle.name.starts_with('[') {
-            let summary = format!("a principle of this name stands on line {} already", there.line);
-            findings.push(&DUPLICATE_PRINCIPLE, place, summary, "join the two, or give one another name");
+            let summary = format!("a principle on line {} has the same name", there.line);
+            findings.push(&DUPLICATE_PRINCIPLE, place, summary, "merge the two, or rename one");
         }
         demands(constitution, principle, place, findings);
     }
@@ -37,7 +37,7 @@ fn demands(constitution: &Constitution, principle: &Principle, place: Position<'
     let words = words(body);
     if words.is_empty() {
         let remedy = "write below it what MUST and what SHOULD be done, and why";
-        findings.push(&EMPTY_PRINCIPLE, place, "the principle has a name and nothing else", remedy);
+        findings.push(&EMPTY_PRINCIPLE, place, "the principle has no text", remedy);
         return;
     }
     if !Language::new(&words).is_english() {
@@ -45,12 +45,12 @@ fn demands(constitution: &Constitution, principle: &Principle, place: Position<'
     }
     if principle.musts.is_empty() && !words.iter().any(|w| obliges(w)) {
         let remedy = "write at least one sentence with MUST or SHOULD that a reviewer can check";
-        findings.push(&VAGUE_PRINCIPLE, place, "the principle says neither MUST nor SHOULD", remedy);
+        findings.push(&VAGUE_PRINCIPLE, place, "the principle has neither MUST nor SHOULD", remedy);
     }
     if let Some(word) = words.iter().find(|w| !w.quoted && matches!(w.raw, "TBD" | "TBC" | "FIXME")) {
         let place = Position { excerpt: word.raw, ..place };
-        let summary = format!("{} stands where a decision is needed", word.raw);
-        findings.push(&PLACEHOLDER, place, summary, "write the decision, or leave the sentence out");
+        let summary = format!("{} is used in place of a decision", word.raw);
+        findings.push(&PLACEHOLDER, place, summary, "write the decision, or remove the sentence");
     }
     for must in &principle.musts {
         sentence(principle, &must.text, must.line, findings);
@@ -73,7 +73,7 @@ fn sentence(principle: &Principle, text: &str, line: u32, findings: &mut Finding
             &MUST_WITHOUT_SUBJECT,
             place,
             "the sentence does not say who or what must",
-            "begin it with who or what must",
+            "start the sentence with who or what must",
         );
     }
     let hits = vague::find(text, &words);
@@ -99,7 +99,7 @@ fn repetitions(constitution: &Constitution, findings: &mut Findings) {
             continue;
         }
         let place = Position { line: must.line, location: &principle.name, excerpt: &must.text };
-        let summary = format!("\"{}\" demands nearly the same on line {}", there.name, earlier.line);
-        findings.push(&SIMILAR_STATEMENT, place, summary, "say it once");
+        let summary = format!("\"{}\" has nearly the same sentence on line {}", there.name, earlier.line);
+        findings.push(&SIMILAR_STATEMENT, place, summary, "keep one of them");
     }
 }

@@ -92,7 +92,7 @@ fn clarity(statements: usize, what: &str, findings: &[Finding]) -> QualityPart {
     let ambiguous = |f: &Finding| f.category == Category::Ambiguity && f.severity <= Severity::Medium;
     let unclear = places(findings, |f| ambiguous(f) || mute.contains(&f.code));
     let clear = statements.saturating_sub(unclear);
-    let explanation = format!("{clear} of {statements} {what} say plainly what they demand");
+    let explanation = format!("{clear} of {statements} {what} state clearly what they require");
     QualityPart { name: "Clarity", score: percent(clear, statements), weight: 25, explanation }
 }
 
@@ -114,7 +114,7 @@ fn testability(spec: &Spec, findings: &[Finding]) -> QualityPart {
     ];
     let untestable = findings.iter().filter(|f| codes.contains(&f.code)).count();
     let testable = all.saturating_sub(untestable);
-    let explanation = format!("{testable} of {all} checks on stories, scenarios and criteria hold");
+    let explanation = format!("{testable} of {all} checks of stories, scenarios and criteria pass");
     QualityPart { name: "Testability", score: percent(testable, all), weight: 25, explanation }
 }
 
@@ -154,7 +154,7 @@ pub(super) fn constitution(constitution: &Constitution, findings: &[Finding]) ->
         name: "Clarity",
         score: percent(clear, principles),
         weight: 40,
-        explanation: format!("{clear} of {principles} principles say what they demand"),
+        explanation: format!("{clear} of {principles} principles state what they require"),
     };
     let consistency = QualityPart { weight: 20, ..consistency(principles, "principles", findings) };
     Quality::new(vec![listed("Completeness", 40, &has), clarity, consistency])

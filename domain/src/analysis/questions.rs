@@ -103,7 +103,7 @@ fn from_finding(finding: &Finding) -> Option<(Topic, Question)> {
     let family = FAMILIES.iter().find(|f| f.rule.code == finding.code);
     let (asked, options) = match family {
         Some(family) => (family.question, family.options),
-        None if finding.code == PLACEHOLDER.code => ("what is to stand there?", &[][..]),
+        None if finding.code == PLACEHOLDER.code => ("what is the decision?", &[][..]),
         None => return None,
     };
     let topic = match finding.code {

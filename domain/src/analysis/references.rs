@@ -109,7 +109,7 @@ fn in_prose(story: &UserStory, spec: &Spec, defined: &Defined, findings: &mut Fi
 
 fn report(id: &str, place: Position<'_>, findings: &mut Findings) {
     let summary = format!("{} refers to {id}, which the document does not define", place.location);
-    findings.push(&UNKNOWN_REFERENCE, place, summary, format!("define {id}, or name the one that is meant"));
+    findings.push(&UNKNOWN_REFERENCE, place, summary, format!("define {id}, or correct the reference"));
 }
 
 /// Whether a statement speaks of what is no more.
@@ -134,11 +134,6 @@ fn priorities(spec: &Spec, findings: &mut Findings) {
     let Some(pair) = levels.windows(2).find(|pair| pair[1].1 < pair[0].1) else { return };
     let ((before, high), (story, low)) = (pair[0], pair[1]);
     let place = Position { line: story.line, location: story.key.as_str(), excerpt: &story.title };
-    let summary = format!("{} (P{low}) stands behind {} (P{high})", story.key, before.key);
-    findings.push(
-        &PRIORITY_ORDER,
-        place,
-        summary,
-        "put the stories in the order of their priority, or change the priority",
-    );
+    let summary = format!("{} (P{low}) comes after {} (P{high})", story.key, before.key);
+    findings.push(&PRIORITY_ORDER, place, summary, "order the stories by priority, or change a priority");
 }

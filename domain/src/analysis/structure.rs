@@ -21,7 +21,7 @@ pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
             StatementKind::Requirement | StatementKind::Criterion if is_empty(statement) => findings.push(
                 &EMPTY_STATEMENT,
                 statement.place(statement.text),
-                format!("{} says nothing", statement.location),
+                format!("{} has no text", statement.location),
                 "write who must do what, or remove the identifier",
             ),
             StatementKind::Criterion if statement.english && !is_measurable(statement) => {
@@ -61,7 +61,7 @@ fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
             && story.independent_test.as_ref().is_none_or(|t| t.text.is_empty())
             && !body.contains("independent test")
         {
-            let remedy = "add `**Independent Test**:` with how to see this story working without the others";
+            let remedy = "add `**Independent Test**:` and describe how to test this story without the others";
             findings.push(&NO_INDEPENDENT_TEST, place, format!("{} has no independent test", story.key), remedy);
         }
         if priorities && story.priority.is_none() {
@@ -102,12 +102,12 @@ fn criterion(statement: &Statement<'_>, findings: &mut Findings) {
     const LIKING: &str = "like likes love enjoy enjoys happy satisfied pleased delighted feel feels find finds perceive perceives better \
         improved improves easier simpler nicer confident trust easy intuitive pleasant attractive modern";
     let liking = statement.words.iter().any(|w| !w.quoted && is_one_of(LIKING, &w.lower));
-    let remedy = "write the figure that counts as success, and how it is taken";
+    let remedy = "write the number that counts as success and how it is measured";
     if liking || !vague::find(statement.text, &statement.words).is_empty() {
-        let summary = "the criterion tells of a quality, and nothing in it can be counted or compared";
+        let summary = "the criterion describes a quality that cannot be measured";
         findings.push(&UNTESTABLE_CRITERION, statement.place(statement.text), summary, remedy);
     } else {
-        let summary = "the criterion has no figure: nothing in it can be counted or compared";
+        let summary = "the criterion has no number and no comparison, so it cannot be measured";
         findings.push(&UNMEASURABLE_CRITERION, statement.place(statement.text), summary, remedy);
     }
 }
@@ -138,7 +138,7 @@ fn obligations(statements: &Statements<'_>, findings: &mut Findings) {
         let first = without[0];
         let place = Position { line: first.line, location: "Requirements", excerpt: "" };
         let summary = format!(
-            "{} of {} requirements, from {} on, say neither MUST nor SHOULD",
+            "{} of {} requirements have neither MUST nor SHOULD; the first is {}",
             without.len(),
             english.len(),
             first.location
@@ -147,7 +147,7 @@ fn obligations(statements: &Statements<'_>, findings: &mut Findings) {
         return;
     }
     for statement in without {
-        let summary = format!("{} says neither MUST nor SHOULD", statement.location);
+        let summary = format!("{} has neither MUST nor SHOULD", statement.location);
         findings.push(
             &NO_OBLIGATION,
             statement.place(statement.text),
@@ -170,8 +170,8 @@ fn uncovered(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) 
             findings.push(
                 &UNCOVERED_REQUIREMENT,
                 requirement.place(requirement.text),
-                format!("no story, scenario, edge case or criterion speaks of what {} demands", requirement.location),
-                format!("add a scenario that shows it, or name {} in the one that does", requirement.location),
+                format!("no story, scenario, edge case or criterion covers {}", requirement.location),
+                format!("add a scenario for it, or name {} in the scenario that covers it", requirement.location),
             );
         }
     }
@@ -243,7 +243,7 @@ fn unused_entities(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
         if set.is_empty() || set.len() > 5 || set.iter().any(|term| used.contains(term)) {
             continue;
         }
-        let summary = format!("no story, requirement or criterion speaks of the entity \"{name}\"");
-        findings.push(&UNUSED_ENTITY, entity.place(name), summary, "name it where it matters, or remove it");
+        let summary = format!("no story, requirement or criterion mentions the entity \"{name}\"");
+        findings.push(&UNUSED_ENTITY, entity.place(name), summary, "mention it where it is used, or remove it");
     }
 }

@@ -32,25 +32,25 @@ pub(super) const FAMILIES: [Family; 7] = [
             where necessary|when necessary|if possible|where possible|when possible|wherever possible|whenever possible|\
             as far as possible|as much as possible|if feasible|where feasible|when feasible|if practical|where practical|\
             where practicable|when practical|to the extent possible|unless impractical",
-        lacks: "leaves open when it holds",
-        remedy: "name the condition, or leave the words out so that it always holds",
+        lacks: "does not say when it applies",
+        remedy: "name the condition, or remove the words so that it always applies",
         question: "under which condition?",
         options: &["Always", "Never", "Only under a condition (name it)"],
     },
     Family {
         rule: OPEN_LIST,
         phrases: "etc|and so on|and so forth|and the like|among others|including but not limited to|or similar",
-        lacks: "has no end, so nobody can tell when it is done",
-        remedy: "list all that is meant, or name the rule by which something belongs to it",
-        question: "what else belongs to it?",
+        lacks: "is an open list, so nobody can tell when it is complete",
+        remedy: "list every item, or name the rule that decides what belongs to the list",
+        question: "what else belongs to the list?",
         options: &["Only what is listed", "What is listed and more (name it)"],
     },
     Family {
         rule: EXAMPLE_LIST,
         phrases: "such as",
         lacks: "gives examples where a rule is needed",
-        remedy: "list all that is meant, or name the rule and keep the examples beside it",
-        question: "what else belongs to it?",
+        remedy: "list every item, or name the rule and keep the examples",
+        question: "what else belongs to the list?",
         options: &["Only the examples", "The examples and more (name the rule)"],
     },
     Family {
@@ -68,14 +68,14 @@ pub(super) const FAMILIES: [Family; 7] = [
     Family {
         rule: VAGUE_SECURITY,
         phrases: "secure|securely|strong encryption|strong password|strong passwords|strong authentication|tamper-proof",
-        lacks: "names no means by which it could be checked",
-        remedy: "name the threat and the means: who may do what, what is encrypted where and how, how long it is kept",
-        question: "against what, and by which means?",
+        lacks: "names no mechanism that can be checked",
+        remedy: "name the threat and the mechanism: who may do what, what is encrypted where and how, how long data is kept",
+        question: "against which threat, and by which mechanism?",
         options: &[
             "Only signed-in users",
             "Only named roles",
             "Encrypted in transit and at rest",
-            "Another means (name it)",
+            "Another mechanism (name it)",
         ],
     },
     Family {
@@ -95,7 +95,7 @@ pub(super) const FAMILIES: [Family; 7] = [
             helpful|optimal|optimally|acceptable|visually appealing|comfortably|reliably|industry best practices",
         lacks: "has no measure",
         remedy: "write what can be observed or counted instead",
-        question: "by what can somebody tell that it is so?",
+        question: "how can somebody observe or measure it?",
         options: &[],
     },
 ];

@@ -62,8 +62,8 @@ pub(super) fn check(expression: &IdedExpr, scope: Scope) -> Result<Checked, Prob
         Type::Bool => Ok(checker.found),
         other => Err(Problem {
             at: expression.id,
-            wrong: format!("the result is a {other}, no bool"),
-            remedy: "compare it with something: a rule says true when it holds".into(),
+            wrong: format!("the result is a {other}, not a bool"),
+            remedy: "use a comparison: the expression must be true when the rule holds".into(),
         }),
     }
 }
@@ -94,9 +94,9 @@ impl Checker {
                 None => problem(expr, "this macro is unknown", "use all, exists, exists_one, filter or map"),
             },
             Expr::Map(_) | Expr::Struct(_) => {
-                problem(expr, "maps and messages cannot be made", "use lists: `x in ['a', 'b']`")
+                problem(expr, "maps and messages are not supported", "use lists: `x in ['a', 'b']`")
             }
-            Expr::Unspecified => problem(expr, "a part of the expression is missing", "write it"),
+            Expr::Unspecified => problem(expr, "a part of the expression is missing", "complete it"),
         }
     }
 
@@ -119,7 +119,7 @@ impl Checker {
         let of = self.of(&select.operand)?;
         let Type::Record(record) = of else {
             let remedy = match of.element() {
-                Some(Type::Record(_)) => "look at each element: `….all(x, x.…)`, or at one: `…[0]`",
+                Some(Type::Record(_)) => "test each element with `….all(x, x.…)`, or one element with `…[0]`",
                 _ => "only records have fields; functions are called with `()`",
             };
             return problem(expr, format!("a {of} has no field `{}`", select.field), remedy);
@@ -139,7 +139,7 @@ impl Checker {
 
     fn list(&mut self, expr: &IdedExpr, elements: &[IdedExpr]) -> Typed {
         let Some((first, others)) = elements.split_first() else {
-            return problem(expr, "an empty list has no type", "ask for the size: `….size() == 0`");
+            return problem(expr, "an empty list has no type", "compare the size: `….size() == 0`");
         };
         let of = self.of(first)?;
         for other in others {
@@ -147,8 +147,8 @@ impl Checker {
             if found != of {
                 return problem(
                     other,
-                    format!("a {found} in a list that begins with a {of}"),
-                    "use one type in a list",
+                    format!("the list starts with a {of} and also contains a {found}"),
+                    "use one type for all elements",
                 );
             }
         }
@@ -179,7 +179,7 @@ impl Checker {
     fn condition(&mut self, expr: &IdedExpr) -> Result<(), Problem> {
         match self.of(expr)? {
             Type::Bool => Ok(()),
-            other => problem(expr, format!("a {other} where a bool is needed"), "compare it with something"),
+            other => problem(expr, format!("a {other} is used where a bool is needed"), "use a comparison"),
         }
     }
 
@@ -200,7 +200,7 @@ impl Checker {
         if call.func_name.contains(['_', '@', '!']) {
             let both = types.first().is_some_and(|first| types.iter().all(|t| t == first));
             let remedy = if both {
-                "compare lists and records by what is in them"
+                "compare the elements of lists and the fields of records"
             } else {
                 "use the same type on both sides: double(…), int(…) and string(…) convert"
             };
@@ -223,10 +223,10 @@ impl Checker {
             return problem(expr, format!("`matches` does not take a {of}"), "write text.matches('pattern')");
         }
         let Expr::Literal(LiteralValue::String(source)) = &argument.expr else {
-            return problem(argument, "the pattern is computed", "write the pattern itself, in quotes");
+            return problem(argument, "the pattern is not a literal", "write the pattern as a string literal");
         };
         if self.found.patterns.len() == MAX_PATTERNS {
-            let remedy = "join them as in `a|b`, or make two rules of it";
+            let remedy = "combine patterns as in `a|b`, or split the rule in two";
             return problem(argument, format!("there are more than {MAX_PATTERNS} patterns"), remedy);
         }
         let compiled = PATTERN_KIB.iter().map(|kib| {
@@ -271,11 +271,13 @@ fn literal_type(expr: &IdedExpr, literal: &LiteralValue) -> Typed {
         LiteralValue::Int(_) => Ok(Type::Int),
         LiteralValue::Double(_) => Ok(Type::Double),
         LiteralValue::String(_) => Ok(Type::String),
-        LiteralValue::UInt(_) => problem(expr, "unsigned numbers are not used", "leave out the `u`"),
-        LiteralValue::Bytes(_) => problem(expr, "bytes are not used", "write a text, without the `b`"),
-        LiteralValue::Null => {
-            problem(expr, "nothing is ever null", "ask `has(…)`, or compare with '': a text that is missing is empty")
-        }
+        LiteralValue::UInt(_) => problem(expr, "unsigned numbers are not supported", "remove the `u`"),
+        LiteralValue::Bytes(_) => problem(expr, "bytes are not supported", "write a string, without the `b`"),
+        LiteralValue::Null => problem(
+            expr,
+            "`null` is not supported: no field is ever null",
+            "use `has(…)`, or compare with '': a missing text is empty",
+        ),
     }
 }
 
@@ -283,7 +285,7 @@ fn literal_type(expr: &IdedExpr, literal: &LiteralValue) -> Typed {
 fn listed(expr: &IdedExpr, of: Type) -> Typed {
     match of.list() {
         Some(list) => Ok(list),
-        None => problem(expr, "a list of lists", "look at the inner list with exists or all instead"),
+        None => problem(expr, "lists of lists are not supported", "test the inner list with exists or all instead"),
     }
 }
 
@@ -358,6 +360,6 @@ fn present(id: u64, field: Expr, of: Type) -> Expr {
 fn meant(wrong: &str, known: &[&str]) -> String {
     match similar(wrong, known.iter().copied()) {
         Some(name) => format!("did you mean `{name}`?"),
-        None => format!("there is {}", known.join(", ")),
+        None => format!("use one of {}", known.join(", ")),
     }
 }

@@ -177,22 +177,22 @@ pub fn compile(rule: &Rule) -> Result<Program, RuleError> {
 fn out_of_bounds(rule: &Rule) -> Option<(usize, String, String)> {
     let bytes = rule.expression.len();
     if !is_label(&rule.name) {
-        let remedy = "take a-z, 0-9 and -, at most 63 of them, with a letter or digit at both ends";
-        Some((0, format!("{:?} is no name of a rule", cut(&rule.name, 63)), remedy.into()))
+        let remedy = "use at most 63 characters of a-z, 0-9 and -, with a letter or digit at both ends";
+        Some((0, format!("{:?} is not a valid name of a rule", cut(&rule.name, 63)), remedy.into()))
     } else if rule.message.trim().is_empty() || rule.message.len() > MAX_MESSAGE_BYTES {
-        let remedy = format!("say in 1 to {MAX_MESSAGE_BYTES} bytes what a person should do");
+        let remedy = format!("state in 1 to {MAX_MESSAGE_BYTES} bytes what a person should do");
         Some((0, format!("the message has {} bytes", rule.message.len()), remedy))
     } else if rule.principle.as_ref().is_some_and(|principle| principle.len() > MAX_PRINCIPLE_BYTES) {
-        let remedy = format!("name the principle in at most {MAX_PRINCIPLE_BYTES} bytes");
+        let remedy = format!("use at most {MAX_PRINCIPLE_BYTES} bytes");
         Some((0, "the name of the principle is too long".into(), remedy))
     } else if rule.expression.trim().is_empty() {
-        Some((0, "the expression is empty".into(), "write what must hold".into()))
+        Some((0, "the expression is empty".into(), "write a CEL expression".into()))
     } else if bytes > MAX_EXPRESSION_BYTES {
-        let remedy = format!("at most {MAX_EXPRESSION_BYTES} are allowed; make two rules of it");
+        let remedy = format!("use at most {MAX_EXPRESSION_BYTES}, or split the rule in two");
         Some((0, format!("the expression has {bytes} bytes"), remedy))
     } else {
         let at = expression::too_deep(&rule.expression)?;
-        let remedy = format!("at most {MAX_DEPTH} brackets and operators may nest; make two rules of it");
+        let remedy = format!("nest at most {MAX_DEPTH} brackets and operators, or split the rule in two");
         Some((at, "the expression nests too deeply".into(), remedy))
     }
 }
@@ -213,7 +213,7 @@ pub fn compile_all(rules: &[Rule]) -> Result<Vec<Program>, Vec<RuleError>> {
         remedy: remedy.into(),
     };
     if let Some(rule) = rules.get(MAX_RULES) {
-        errors.push(of(rule, format!("there are {} rules", rules.len()), &format!("keep {MAX_RULES} of them")));
+        errors.push(of(rule, format!("there are {} rules", rules.len()), &format!("keep at most {MAX_RULES}")));
     }
     for rule in rules.iter().take(MAX_RULES) {
         if !names.insert(&rule.name) {
@@ -243,12 +243,14 @@ fn syntax_error(rule: &Rule, errors: &cel::ParseErrors) -> RuleError {
 
 fn too_costly(cost: cost::Cost, on: &str) -> (String, String) {
     if cost.units > MAX_COST {
-        let problem = format!("the rule may cost {} units {on}, and {MAX_COST} are allowed", cost.units);
-        (problem, "put fewer lists inside one another, or look at less text".into())
+        let problem = format!("the rule may cost {} units {on}, and at most {MAX_COST} are allowed", cost.units);
+        (problem, "nest fewer macros over lists, or read less text".into())
     } else {
-        let problem =
-            format!("the rule may make a value of {} bytes {on}, and {MAX_VALUE_BYTES} are allowed", cost.largest);
-        (problem, "add up less text".into())
+        let problem = format!(
+            "the rule may create a value of {} bytes {on}, and at most {MAX_VALUE_BYTES} are allowed",
+            cost.largest
+        );
+        (problem, "concatenate less text".into())
     }
 }
 
@@ -320,11 +322,11 @@ impl Program {
     pub fn evaluate_within(&self, document: &Document, budget: &mut Budget) -> Outcome {
         let failed = |why: String| Outcome::Failed { why: format!("rule {:?}: {why}", self.rule.name) };
         if document.scope != self.rule.scope {
-            return failed(format!("it is for a {}, and this is a {}", self.rule.scope, document.scope));
+            return failed(format!("it applies to a {}, and this document is a {}", self.rule.scope, document.scope));
         }
         let missing = |scope: &&Scope| self.needs.reads(**scope) && document.find(scope.record().name).is_none();
         if let Some(scope) = self.rule.scope.sees().iter().find(missing) {
-            return failed(format!("it reads the {}, which is not known here", scope.record().name));
+            return failed(format!("it reads the {}, which is not available here", scope.record().name));
         }
         let cost = self.estimate(document);
         if cost.units > MAX_COST || cost.largest > MAX_VALUE_BYTES {
@@ -334,8 +336,10 @@ impl Program {
         }
         if !budget.spend(cost.units) {
             budget.refuse(self);
-            let remedy = "look at fewer lists, and ask in a rule for a Plan what would be asked again for each Task";
-            return failed(format!("with those before it, it may cost more than {MAX_TOTAL_COST} units; {remedy}"));
+            let remedy = "read fewer lists, or move the check from a rule for Tasks to a rule for Plans";
+            return failed(format!(
+                "together with the evaluations before it, it may cost more than {MAX_TOTAL_COST} units; {remedy}"
+            ));
         }
         let Ok(env) = &*ENV else {
             return failed("the expression library cannot be used".into());
@@ -361,7 +365,7 @@ fn reason(error: &ExecutionError) -> String {
     match error {
         ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => "a number is divided by zero".into(),
         ExecutionError::Overflow(..) => "a number becomes too large".into(),
-        ExecutionError::IndexOutOfBounds(_) => "a list has fewer elements than the rule asks for".into(),
+        ExecutionError::IndexOutOfBounds(_) => "a list has fewer elements than the rule expects".into(),
         other => cut(&other.to_string(), MAX_WHY_BYTES),
     }
 }
@@ -369,7 +373,7 @@ fn reason(error: &ExecutionError) -> String {
 fn truth(expression: &IdedExpr, context: &Context) -> Result<bool, ExecutionError> {
     let value = Value::resolve_val(expression, context)?;
     let truth = value.downcast_ref::<CelBool>().map(|b| *b.inner());
-    truth.ok_or_else(|| ExecutionError::function_error("rule", "the result is no bool"))
+    truth.ok_or_else(|| ExecutionError::function_error("rule", "the result is not a bool"))
 }
 
 /// Names the elements because of which `expression` is not `wanted`.

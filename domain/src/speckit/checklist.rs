@@ -126,13 +126,13 @@ fn bracketed(text: &str) -> (String, Vec<String>, Vec<String>) {
 fn check(items: &[CheckItem], diagnostics: &mut Vec<Diagnostic>) {
     if items.is_empty() {
         let remedy = "write items as `- [ ] CHK001 …`";
-        diagnostics.push(Diagnostic::warning(1, "NoItems", "no item with a box was found", remedy));
+        diagnostics.push(Diagnostic::warning(1, "NoItems", "no item with a check box was found", remedy));
     }
     let mut first: HashMap<&str, u32> = HashMap::new();
     for item in items {
         let Some(id) = item.id.as_deref() else { continue };
         if let Some(there) = first.get(id) {
-            let message = format!("{id} stands on line {there} and again on line {}", item.line);
+            let message = format!("{id} is used on line {there} and again on line {}", item.line);
             let remedy = "give one of them another identifier";
             diagnostics.push(Diagnostic::warning(item.line, "DuplicateItem", message, remedy));
         } else {

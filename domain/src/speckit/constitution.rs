@@ -85,7 +85,7 @@ fn footer(markdown: &Markdown, constitution: &mut Constitution, diagnostics: &mu
                     line.number,
                     "ConflictingFooter",
                     format!(
-                        "{name} is {value} here, but {} on line {}; the last one counts",
+                        "{name} is {value} on this line, but {} on line {}; the last value is used",
                         earlier.text, earlier.line
                     ),
                     "keep one footer, at the end",
@@ -192,7 +192,7 @@ fn check(markdown: &Markdown, constitution: &Constitution, diagnostics: &mut Vec
         diagnostics.push(Diagnostic::error(
             constitution.principles[0].line,
             "TemplateNotFilled",
-            "every principle is still the template's",
+            "every principle is still a placeholder of the template",
             "write the principles, or remove the document",
         ));
     }
@@ -202,7 +202,8 @@ fn check(markdown: &Markdown, constitution: &Constitution, diagnostics: &mut Vec
     }
     match &constitution.version {
         None => {
-            let remedy = "end with `**Version**: 1.0.0 | **Ratified**: YYYY-MM-DD | **Last Amended**: YYYY-MM-DD`";
+            let remedy =
+                "add the footer `**Version**: 1.0.0 | **Ratified**: YYYY-MM-DD | **Last Amended**: YYYY-MM-DD`";
             diagnostics.push(Diagnostic::warning(1, "MissingVersion", "the constitution has no version", remedy));
         }
         Some(version) if !is_version(&version.text) && !unfilled(version.line) => {
@@ -216,7 +217,7 @@ fn check(markdown: &Markdown, constitution: &Constitution, diagnostics: &mut Vec
             diagnostics.push(Diagnostic::warning(
                 date.line,
                 "InvalidDate",
-                format!("the date of {what} {:?} is no date", date.text),
+                format!("the date of {what}, {:?}, is not a date", date.text),
                 "write it as YYYY-MM-DD",
             ));
         }

@@ -185,8 +185,10 @@ fn check(markdown: &Markdown, plan: &Plan, diagnostics: &mut Vec<Diagnostic>) {
         ));
     }
     if plan.constitution_check.is_none() {
-        diagnostics
-            .push(missing("constitution check", "add `## Constitution Check`, and say how each principle is kept"));
+        diagnostics.push(missing(
+            "constitution check",
+            "add `## Constitution Check`, and state how the plan meets each principle",
+        ));
     }
     for entry in plan.context.iter().filter(|e| e.needs_clarification) {
         let message = format!("{} still needs clarification", entry.key);
@@ -194,7 +196,7 @@ fn check(markdown: &Markdown, plan: &Plan, diagnostics: &mut Vec<Diagnostic>) {
             entry.line,
             "NeedsClarification",
             message,
-            "decide it, and write the value",
+            "choose a value, and write it",
         ));
     }
     for row in &plan.complexity {
@@ -204,7 +206,7 @@ fn check(markdown: &Markdown, plan: &Plan, diagnostics: &mut Vec<Diagnostic>) {
                 row.line,
                 "UnjustifiedComplexity",
                 message,
-                "say why it is needed, and why the simpler way was rejected",
+                "state why it is needed and why the simpler alternative was rejected",
             ));
         }
     }

@@ -244,8 +244,8 @@ fn check(decisions: &[Decision], diagnostics: &mut Vec<Diagnostic>) {
             diagnostics.push(Diagnostic::info(
                 decision.line,
                 "IncompleteDecision",
-                format!("the decision on {:?} says no {}", decision.title, missing.join(", no ")),
-                "add `**Decision**`, `**Rationale**` and `**Alternatives considered**`, as far as they are missing",
+                format!("the decision {:?} has no {}", decision.title, missing.join(", no ")),
+                "add the missing parts: `**Decision**`, `**Rationale**`, `**Alternatives considered**`",
             ));
         }
     }

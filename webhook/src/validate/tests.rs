@@ -348,7 +348,7 @@ async fn what_git_will_see_of_a_source_is_checked() {
     assert_admitted(admit(&world, &with("credentialsSecretRef", json!({ "name": "git" }))).await);
     for (field, value, part) in [
         ("url", json!("ext::sh -c id"), "must start with https://"),
-        ("url", json!("https://bot:secret@git.example.org/a.git"), "must not carry a credential"),
+        ("url", json!("https://bot:secret@git.example.org/a.git"), "must not contain a credential"),
         ("revision", json!("--upload-pack=x"), "must not start with `-`"),
         ("path", json!("../etc/passwd"), "without empty parts"),
         ("credentialsSecretRef", json!({ "name": "other/git" }), "same namespace"),

@@ -41,7 +41,7 @@ pub fn compare(old: &Constitution, new: &Constitution, rules: &RulesChange) -> A
         (&rules.removed, ChangeKind::RuleRemoved, Level::Major, "is removed"),
         (&rules.redefined, ChangeKind::RuleRedefined, Level::Major, "is redefined"),
         (&rules.added, ChangeKind::RuleAdded, Level::Minor, "is new"),
-        (&rules.reworded, ChangeKind::RuleReworded, Level::Patch, "has another message"),
+        (&rules.reworded, ChangeKind::RuleReworded, Level::Patch, "has a different message"),
     ];
     for (names, kind, level, what) in lists {
         changes.extend(names.iter().map(|name| {
@@ -63,7 +63,7 @@ impl PartKind {
     fn change(self, part: &Part, kind: ChangeKind, level: Level, what: &str) -> Change {
         let explanation = match (self, part.name.as_str()) {
             (Self::Principle, name) => format!("principle {:?} {what}", shortened(name)),
-            (Self::Section, "") => format!("what stands before the first heading {what}"),
+            (Self::Section, "") => format!("the text before the first heading {what}"),
             (Self::Section, name) => format!("section {:?} {what}", shortened(name)),
         };
         Change { kind, level, principle: part.name.clone(), line: part.line, explanation }
@@ -105,21 +105,21 @@ impl PartKind {
         let binding = self == Self::Principle || new.governance;
         let silent = old.prose.demands.is_empty();
         if !lost.is_empty() {
-            let mut what = format!("is redefined: it no longer demands {}", quoted(&lost));
+            let mut what = format!("is redefined: it no longer requires {}", quoted(&lost));
             if !gained.is_empty() {
-                what.push_str(&format!(", and now demands {}", quoted(&gained)));
+                what.push_str(&format!(", and now requires {}", quoted(&gained)));
             }
             add(ChangeKind::Redefined, Level::Major, &what);
         } else if binding && silent && !old.prose.is_mostly_kept_in(&new.prose) {
             add(ChangeKind::Redefined, Level::Major, "is redefined: less than half of its words are left");
         } else if !gained.is_empty() {
-            add(ChangeKind::Extended, Level::Minor, &format!("now also demands {}", quoted(&gained)));
+            add(ChangeKind::Extended, Level::Minor, &format!("now also requires {}", quoted(&gained)));
         } else if !old.prose.says_the_same(&new.prose) {
-            add(ChangeKind::Reworded, Level::Patch, "is worded otherwise");
+            add(ChangeKind::Reworded, Level::Patch, "is reworded");
         }
         if old.number != new.number {
             let number = |part: &Part| part.number.clone().unwrap_or_else(|| "none".to_owned());
-            let what = format!("has number {} instead of {}", number(new), number(old));
+            let what = format!("has the number {} instead of {}", number(new), number(old));
             add(ChangeKind::Reworded, Level::Patch, &what);
         }
     }

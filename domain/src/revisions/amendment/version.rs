@@ -35,7 +35,7 @@ pub enum VersionMismatch {
         needed: Option<String>,
     },
     /// The new version is lower than the old one.
-    #[error("version {given} is lower than {old}, and versions only rise; write `**Version**: {needed}`")]
+    #[error("version {given} is lower than {old}, and a version must not decrease; write `**Version**: {needed}`")]
     Lower {
         /// The version before.
         old: String,

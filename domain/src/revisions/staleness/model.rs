@@ -125,7 +125,7 @@ impl fmt::Display for ItemChange {
         let Self { id, kind, line } = self;
         match kind {
             ItemKind::Added => write!(f, "{id} is new (line {line})"),
-            ItemKind::Removed => write!(f, "{id} is gone (line {line} of the old revision)"),
+            ItemKind::Removed => write!(f, "{id} is removed (line {line} of the old revision)"),
             ItemKind::Changed => write!(f, "{id} has changed (line {line})"),
             ItemKind::Renamed { from } => write!(f, "{from} is now {id} (line {line})"),
         }

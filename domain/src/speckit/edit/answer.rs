@@ -222,7 +222,7 @@ fn check(source: &str, edited: &str, (asked, answer): (&str, &str), line: u32) -
     let said = after.clarifications.iter().any(|c| key(&c.question) == asked && one_line(&c.answer) == answer);
     let open = after.open_questions.iter().any(|q| key(&q.text) == asked);
     if !said || open || added > 1 || shape(&before) != shape(&after) {
-        let remedy = "close what is open above it (a code fence, a comment), or write the answer there by hand";
+        let remedy = "close the open code fence or comment above it, or write the answer by hand";
         return Err(EditError::Misplaced { line, remedy });
     }
     Ok(())

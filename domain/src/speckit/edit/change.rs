@@ -14,10 +14,10 @@ pub enum EditError {
     #[error("{0}")]
     Unreadable(Diagnostic),
     /// No task has this identifier.
-    #[error("no task has the identifier {0}; name one that the document has")]
+    #[error("the document has no task {0}; use the identifier of a task in the document")]
     UnknownTask(TaskId),
     /// The task is written without a box.
-    #[error("line {line}: {id} has no box; write it as `- [ ] {id} …`")]
+    #[error("line {line}: task {id} has no check box; write it as `- [ ] {id} …`")]
     NoBox {
         /// The task.
         id: TaskId,
@@ -25,7 +25,7 @@ pub enum EditError {
         line: u32,
     },
     /// The question holds no letter and no digit.
-    #[error("the question is empty; give it as the document asks it")]
+    #[error("the question is empty; write it as the document does")]
     EmptyQuestion,
     /// The answer holds nothing that can be seen.
     #[error("the answer to {0:?} is empty; write an answer")]
@@ -41,13 +41,13 @@ pub enum EditError {
         bytes: usize,
     },
     /// The date is no day of the calendar.
-    #[error("{0:?} is no date; write it as YYYY-MM-DD")]
+    #[error("{0:?} is not a date; write it as YYYY-MM-DD")]
     InvalidDate(String),
     /// The changed document would be longer than what is read.
-    #[error("the document would have {0} bytes; at most {MAX_DOCUMENT_BYTES} are read; split it")]
+    #[error("the document would have {0} bytes, and at most {MAX_DOCUMENT_BYTES} are allowed; split it")]
     DocumentTooLarge(usize),
     /// The document would no longer say what it says otherwise, such as when an unclosed code fence swallows the answer.
-    #[error("line {line}: an answer here would change more than the answer; {remedy}")]
+    #[error("line {line}: an answer at this place would change other parts of the document; {remedy}")]
     Misplaced {
         /// Where the answer would go, counted from 1.
         line: u32,

@@ -28,8 +28,8 @@ pub(crate) fn read(bytes: &[u8]) -> Result<(Markdown, Vec<Diagnostic>), Diagnost
         return Err(Diagnostic::error(
             1,
             "DocumentTooLarge",
-            format!("the document has {} bytes; at most {MAX_DOCUMENT_BYTES} are read", bytes.len()),
-            "split it, or move long material to files of its own",
+            format!("the document has {} bytes, and at most {MAX_DOCUMENT_BYTES} are allowed", bytes.len()),
+            "split it, or move long sections to files of their own",
         ));
     }
     let line_at = |offset: usize| line_number(bytes[..offset].split(|b| *b == b'\n').count());
@@ -39,7 +39,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<(Markdown, Vec<Diagnostic>), Diagnost
             line_at(nul),
             "BinaryDocument",
             format!("byte {nul} is NUL, so this is not a text document"),
-            "give a Markdown document in UTF-8",
+            "provide a Markdown document in UTF-8",
         ));
     }
     let source = match std::str::from_utf8(bytes) {
@@ -58,7 +58,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<(Markdown, Vec<Diagnostic>), Diagnost
             1,
             "EmptyDocument",
             "the document is empty",
-            "write it, or remove the reference to it",
+            "write the document, or remove the reference to it",
         ));
     }
     Ok(Markdown::new(source))
@@ -203,7 +203,7 @@ impl Markdown {
                 continue;
             }
             let names: Vec<&str> = of_line.iter().map(|(start, end)| &self.clean[*start..*end]).collect();
-            let message = format!("the template's {} is not filled in", names.join(", "));
+            let message = format!("the placeholder {} of the template is not filled in", names.join(", "));
             let remedy = "replace it, or remove the line";
             found.push(Diagnostic::warning(line.number, "UnfilledTemplate", message, remedy));
         }

@@ -206,7 +206,7 @@ impl<'a> Reader<'a> {
         self.diagnostics.push(Diagnostic::warning(
             line.number,
             "UnclosedBlock",
-            format!("the {what} that opens here is never closed; what follows is read as if it were not there"),
+            format!("the {what} that opens on this line is never closed; the lines below it are read as normal text"),
             format!("close the {what}"),
         ));
         self.lines[first].kind = LineKind::Verbatim;

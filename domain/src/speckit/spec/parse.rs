@@ -88,7 +88,7 @@ fn unique<T>(
             Some(there) => diagnostics.push(Diagnostic::error(
                 here,
                 code,
-                format!("{} stands on line {there} and again on line {here}; the second is left out", key(&item)),
+                format!("{} is defined on line {there} and again on line {here}; the second is ignored", key(&item)),
                 "give one of them another identifier",
             )),
         }

@@ -144,9 +144,9 @@ impl Builder {
                 line,
                 "TooManyDependencies",
                 format!(
-                    "up to this phase, tasks wait for one another {edges} times; at most {MAX_DEPENDENCIES} are allowed"
+                    "the tasks up to this phase have {edges} dependencies, and at most {MAX_DEPENDENCIES} are allowed"
                 ),
-                "begin this phase with one task without [P], for which its other tasks then wait, or split the feature",
+                "start this phase with one task without [P], so that its other tasks depend on that task only, or split the feature",
             ));
         }
         file.source = std::mem::take(&mut self.markdown.source);
@@ -254,7 +254,7 @@ impl Builder {
                 self.diagnostics.push(new(
                     here,
                     "DuplicateTask",
-                    format!("{id} stands on line {there} and again on line {here}; the second is left out"),
+                    format!("{id} is defined on line {there} and again on line {here}; the second is ignored"),
                     "give one of them another identifier".to_owned(),
                 ));
             }
@@ -264,8 +264,8 @@ impl Builder {
             self.diagnostics.push(Diagnostic::error(
                 line,
                 "TooManyTasks",
-                format!("the file holds {} tasks; from here on they are left out", accepted.len()),
-                format!("split the feature, so that no file holds more than {MAX_TASKS}"),
+                format!("the file has {} tasks; the tasks from this line on are ignored", accepted.len()),
+                format!("split the feature, so that each file has at most {MAX_TASKS} tasks"),
             ));
             accepted.truncate(MAX_TASKS);
         }
@@ -357,8 +357,8 @@ impl Builder {
             self.diagnostics.push(Diagnostic::warning(
                 line,
                 "TaskWithoutDescription",
-                format!("{} says nothing about what to do", task.id),
-                "write what to do, and name the files, behind the tags",
+                format!("task {} has no description", task.id),
+                "after the tags, write what to do and name the files",
             ));
         }
         task

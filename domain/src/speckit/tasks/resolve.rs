@@ -31,12 +31,14 @@ pub(super) fn apply(file: &mut TasksFile, stated: Vec<LocatedStatement>) -> Vec<
     for LocatedStatement { owner, line, statement } in stated {
         let (who, on) = (resolver.resolve(&statement.who, owner), resolver.resolve(&statement.on, owner));
         diagnostics.extend(who.unknown.iter().chain(&on.unknown).map(|id| {
-            let message = format!("{id} is named as a dependency, but no task has this identifier");
+            let message = format!("the dependency {id} does not exist: no task has this identifier");
             Diagnostic::warning(line, "UnknownTask", message, "correct the identifier, or remove the statement")
         }));
         relations.relate(line, &who, &on);
         if relations.left == 0 {
-            let message = format!("the file states more than {MAX_PAIRS} dependencies; from here on they are left out");
+            let message = format!(
+                "the file states more than {MAX_PAIRS} dependencies; the statements from this line on are ignored"
+            );
             diagnostics.push(Diagnostic::warning(
                 line,
                 "TooManyDependencies",
