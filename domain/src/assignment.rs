@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::text::{truncate, truncated};
 
 /// Environment variable that holds the assignment.
 pub const ASSIGNMENT_ENV: &str = "ENACT_ASSIGNMENT";
@@ -174,7 +175,7 @@ pub struct IntegrationWork {
 }
 
 /// Why an attempt ended as it did. CamelCase in JSON, used as the condition's reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, strum::IntoStaticStr)]
 pub enum Reason {
     /// Done, gates passed.
     Succeeded,
@@ -227,34 +228,9 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The name in conditions and in the record.
+    /// Returns the name as conditions and the record have it.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Succeeded => "Succeeded",
-            Self::AgentFailed => "AgentFailed",
-            Self::GateFailed => "GateFailed",
-            Self::MergeConflict => "MergeConflict",
-            Self::OutputTooLarge => "OutputTooLarge",
-            Self::ReplayFailed => "ReplayFailed",
-            Self::PathNotFound => "PathNotFound",
-            Self::DocumentRefused => "DocumentRefused",
-            Self::InvalidAssignment => "InvalidAssignment",
-            Self::RepositoryUnreachable => "RepositoryUnreachable",
-            Self::RepositoryDenied => "RepositoryDenied",
-            Self::RevisionNotFound => "RevisionNotFound",
-            Self::WorkNotFound => "WorkNotFound",
-            Self::PushRejected => "PushRejected",
-            Self::DeliveryFailed => "DeliveryFailed",
-            Self::DeadlineExceeded => "DeadlineExceeded",
-            Self::Cancelled => "Cancelled",
-            Self::OutOfMemory => "OutOfMemory",
-            Self::Killed => "Killed",
-            Self::Evicted => "Evicted",
-            Self::ImagePullFailed => "ImagePullFailed",
-            Self::ContainerConfigError => "ContainerConfigError",
-            Self::Lost => "Lost",
-            Self::NoReport => "NoReport",
-        }
+        self.into()
     }
 }
 
@@ -288,7 +264,7 @@ impl Report {
     /// A report with a reason and a message, cut to [`MAX_MESSAGE_BYTES`] at a character boundary.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         let mut message = message.into();
-        message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
+        truncate(&mut message, MAX_MESSAGE_BYTES);
         Self {
             reason,
             message,
@@ -400,7 +376,7 @@ fn shown(url: &str) -> String {
         Some(at) => format!("{}…{}", &url[..start], &url[start + at..]),
         None => url.to_owned(),
     };
-    open[..open.floor_char_boundary(200)].escape_debug().to_string()
+    truncated(&open, 200).escape_debug().to_string()
 }
 
 /// Checks that `name` is a branch, tag or commit, by the rules of `git check-ref-format`, and cannot be taken for an option.

@@ -13,15 +13,7 @@ pub struct Digest(String);
 impl Digest {
     /// The digest of raw bytes (a document as it was written).
     pub fn of_bytes(content: &[u8]) -> Self {
-        let hash = Sha256::digest(content);
-        let mut text = String::with_capacity(7 + 64);
-        text.push_str("sha256:");
-        for byte in hash {
-            for nibble in [byte >> 4, byte & 15] {
-                text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
-            }
-        }
-        Self(text)
+        Self(format!("sha256:{}", hex::encode(Sha256::digest(content))))
     }
 
     /// The digest of a value's canonical JSON: object keys sorted, no white space.

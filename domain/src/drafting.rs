@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::rules::{Rule, Scope, Strength};
 use crate::speckit::constitution::{Constitution, Principle};
 use crate::speckit::{self, Diagnostic, Severity};
+use crate::text::truncated;
 
 /// Most bytes of constitutions' principles, and of their rules, that an agent is told.
 const MAX_PRINCIPLES: usize = 16 << 10;
@@ -62,13 +63,13 @@ pub fn prompt(request: &str, law: EffectiveConstitution, previous: Option<Previo
     text.push_str(FORM);
     for (title, told) in [("Principles", principles(law.constitutions)), ("Rules", rules(law.rules))] {
         if !told.is_empty() {
-            let _ = write!(text, "\n# {title} that it must keep\n\n{}\n", cut(&told, MAX_PRINCIPLES).trim_end());
+            let _ = write!(text, "\n# {title} that it must keep\n\n{}\n", truncated(&told, MAX_PRINCIPLES).trim_end());
         }
     }
     if let Some(PreviousAttempt { problem, document }) = previous {
         let _ = write!(text, "\n# What was wrong with the previous attempt\n\n{}\n", problem.trim());
         if let Some(document) = document {
-            let shown = cut(document, MAX_PREVIOUS);
+            let shown = truncated(document, MAX_PREVIOUS);
             let _ = write!(text, "\n# The previous document\n\n{shown}\n");
         }
     }
@@ -109,11 +110,7 @@ pub fn validate(document: &[u8]) -> Result<(), String> {
     for diagnostic in worst.into_iter().take(MAX_DIAGNOSTICS) {
         let _ = write!(text, "\n{diagnostic}");
     }
-    Err(cut(&text, MAX_PROBLEM).to_owned())
-}
-
-fn cut(text: &str, most: usize) -> &str {
-    &text[..text.floor_char_boundary(most)]
+    Err(truncated(&text, MAX_PROBLEM).to_owned())
 }
 
 #[cfg(test)]

@@ -20,4 +20,5 @@ pub mod report;
 pub mod revisions;
 pub mod rules;
 pub mod speckit;
+pub mod text;
 pub mod time;

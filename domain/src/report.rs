@@ -1,6 +1,7 @@
 //! What a report of a pod may hold: it is copied into statuses of Kubernetes objects, and into the assignments of other tasks.
 
 use crate::assignment::{MAX_MESSAGE_BYTES, MAX_OUTPUT_BYTES, Report};
+use crate::text::truncate;
 
 /// Largest sum of names of files in conflict that is kept, in bytes.
 const MAX_CONFLICT_BYTES: usize = 32 << 10;
@@ -40,7 +41,7 @@ impl Report {
         if !self.outputs.is_empty() && size > MAX_OUTPUT_BYTES {
             return Err(ReportError::Outputs(size));
         }
-        self.message.truncate(self.message.floor_char_boundary(MAX_MESSAGE_BYTES));
+        truncate(&mut self.message, MAX_MESSAGE_BYTES);
         let mut room = MAX_CONFLICT_BYTES;
         let fitting = self.conflicts.iter().take_while(|name| {
             // One byte more for each, so that empty names do not come for nothing.

@@ -375,10 +375,8 @@ fn the_reference_lists_every_code_with_its_category_and_severity() {
         Some([code.to_owned(), cells[1].to_owned(), cells[2].to_owned()])
     };
     let listed: BTreeSet<[String; 3]> = page.lines().filter_map(row).collect();
-    let known: BTreeSet<[String; 3]> = FINDING_KINDS
-        .iter()
-        .map(|r| [r.code.to_owned(), r.category.as_str().to_owned(), r.severity.as_str().to_owned()])
-        .collect();
+    let known: BTreeSet<[String; 3]> =
+        FINDING_KINDS.iter().map(|r| [r.code.to_owned(), r.category.to_string(), r.severity.to_string()]).collect();
     assert_eq!(listed, known);
     assert_eq!(known.len(), FINDING_KINDS.len(), "a code stands twice");
 }

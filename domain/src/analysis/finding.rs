@@ -1,15 +1,28 @@
 //! Findings, and how they are named, ordered and counted.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+
+use crate::text::truncated;
 
 /// How much of the document's words a finding repeats, in bytes.
 const MAX_EXCERPT_BYTES: usize = 160;
 
 /// What a finding is about: the passes of Spec Kit's `analyze`, overlap with other specifications, and form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::IntoStaticStr,
+)]
 pub enum Category {
     /// Two statements say the same.
     Duplication,
@@ -30,43 +43,27 @@ pub enum Category {
 }
 
 impl Category {
-    /// The name, as in `Ambiguity`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Duplication => "Duplication",
-            Self::Ambiguity => "Ambiguity",
-            Self::Underspecification => "Underspecification",
-            Self::Inconsistency => "Inconsistency",
-            Self::Constitution => "Constitution",
-            Self::Coverage => "Coverage",
-            Self::Overlap => "Overlap",
-            Self::Format => "Format",
-        }
-    }
-
-    /// The three letters that begin a finding's id.
-    const fn letters(self) -> &'static str {
-        match self {
-            Self::Duplication => "DUP",
-            Self::Ambiguity => "AMB",
-            Self::Underspecification => "UND",
-            Self::Inconsistency => "INC",
-            Self::Constitution => "CON",
-            Self::Coverage => "COV",
-            Self::Overlap => "OVE",
-            Self::Format => "FOR",
-        }
-    }
-}
-
-impl fmt::Display for Category {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+    /// Returns the name, such as `Ambiguity`.
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
 /// Spec Kit's severities, the worst first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::IntoStaticStr,
+)]
 pub enum Severity {
     /// Conflicts with the constitution's MUST, or the document cannot be used.
     Critical,
@@ -76,24 +73,6 @@ pub enum Severity {
     Medium,
     /// Wording.
     Low,
-}
-
-impl Severity {
-    /// The name, as in `Critical`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Critical => "Critical",
-            Self::High => "High",
-            Self::Medium => "Medium",
-            Self::Low => "Low",
-        }
-    }
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 /// One thing to improve.
@@ -163,7 +142,8 @@ pub(super) struct Position<'a> {
 
 /// The category's letters, and eight digits of a hash over all that makes a finding itself. Lines are no part of it.
 pub(super) fn id(category: Category, code: &str, location: &str, excerpt: &str) -> String {
-    format!("{}-{}", category.letters(), hash(&[category.as_str(), code, location, &normalised(excerpt)]))
+    let letters = category.as_str()[..3].to_uppercase();
+    format!("{letters}-{}", hash(&[category.as_str(), code, location, &normalised(excerpt)]))
 }
 
 /// The first eight hex digits of the SHA-256 of these parts.
@@ -173,7 +153,7 @@ pub(super) fn hash(parts: &[&str]) -> String {
         hasher.update(part.as_bytes());
         hasher.update([0]);
     }
-    hasher.finalize()[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&hasher.finalize()[..4])
 }
 
 fn normalised(text: &str) -> String {
@@ -185,7 +165,7 @@ pub(super) fn shortened(text: &str) -> String {
     if text.len() <= MAX_EXCERPT_BYTES {
         return text.to_owned();
     }
-    let cut = &text[..text.floor_char_boundary(MAX_EXCERPT_BYTES)];
+    let cut = truncated(text, MAX_EXCERPT_BYTES);
     let cut = cut.rsplit_once(' ').map_or(cut, |(head, _)| head);
     format!("{cut}…")
 }

@@ -1,7 +1,5 @@
 //! Rules as they are written, and the limits of their size and cost.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use super::schema::{CONSTITUTION, PLAN, Record, SPECIFICATION, TASK};
@@ -39,7 +37,7 @@ pub enum Strength {
 }
 
 /// What a rule applies to: the variable of the same name, in small letters, is the document that is judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, strum::Display)]
 pub enum Scope {
     /// The constitution itself.
     Constitution,
@@ -70,12 +68,6 @@ impl Scope {
             Self::Plan => &[Self::Plan, Self::Specification, Self::Constitution],
             Self::Task => &[Self::Task, Self::Plan, Self::Specification, Self::Constitution],
         }
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
     }
 }
 

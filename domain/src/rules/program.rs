@@ -22,6 +22,7 @@ use super::model::{
 use super::schema::Type;
 use super::value::Fields;
 use crate::names::is_label;
+use crate::text::truncated;
 
 /// Longest reason of a failed evaluation, in bytes.
 const MAX_WHY_BYTES: usize = 256;
@@ -273,7 +274,7 @@ fn rewrite(expression: &mut IdedExpr, rewritten: &mut std::collections::BTreeMap
 
 /// So much of a text, without what would mean something to a terminal.
 fn cut(text: &str, bytes: usize) -> String {
-    text[..text.floor_char_boundary(bytes)].replace(char::is_control, " ")
+    truncated(text, bytes).replace(char::is_control, " ")
 }
 
 /// The variables of one evaluation.

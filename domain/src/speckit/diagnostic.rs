@@ -5,7 +5,8 @@ use std::fmt;
 use serde::Serialize;
 
 /// How much a diagnostic matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, strum::Display)]
+#[strum(serialize_all = "lowercase")]
 pub enum Severity {
     /// The document cannot be used before somebody has changed it.
     Error,
@@ -13,16 +14,6 @@ pub enum Severity {
     Warning,
     /// Worth knowing.
     Info,
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Error => "error",
-            Self::Warning => "warning",
-            Self::Info => "info",
-        })
-    }
 }
 
 /// One finding about a document, with where it is and what to do about it.

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::diagnostic::{Diagnostic, Parsed};
 use super::markdown::{self, Item, LineKind, Markdown, Section, Span, joined, strip_marker};
+use crate::text::truncated;
 
 /// The research of a plan's phase 0.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -211,9 +212,8 @@ fn add(markdown: &Markdown, found: &mut Vec<(usize, Decision)>, piece: Piece) {
     if fresh {
         let section = &markdown.sections[piece.section];
         let line = markdown.lines[piece.first];
-        let (title, span) = (unnumbered(&section.title), line.span);
-        let title = title[..title.floor_char_boundary(MAX_TITLE_BYTES)].to_owned();
-        found.push((piece.section, Decision { title, line: line.number, span, ..Decision::default() }));
+        let title = truncated(unnumbered(&section.title), MAX_TITLE_BYTES).to_owned();
+        found.push((piece.section, Decision { title, line: line.number, span: line.span, ..Decision::default() }));
     }
     let Some((_, decision)) = found.last_mut() else { return };
     decision.span.end = decision.span.end.max(markdown.span_of(piece.first..piece.end).end);

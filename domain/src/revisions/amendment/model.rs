@@ -1,15 +1,16 @@
 //! The changes that make up an amendment, and the version steps that they need.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::Serialize;
 
 /// The step that a version must take, in ascending order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, strum::Display)]
+#[strum(serialize_all = "UPPERCASE")]
 pub enum Level {
     /// Nothing that counts has changed: the version may stay.
     #[default]
+    #[strum(serialize = "none")]
     None,
     /// Other words, the same demands: `1.2.3` becomes `1.2.4`.
     Patch,
@@ -17,17 +18,6 @@ pub enum Level {
     Minor,
     /// Something that was demanded is demanded no more, or otherwise: `1.2.3` becomes `2.0.0`.
     Major,
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::Patch => "PATCH",
-            Self::Minor => "MINOR",
-            Self::Major => "MAJOR",
-        })
-    }
 }
 
 /// What happened to a principle, a section or a rule.

@@ -3,6 +3,7 @@
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use crate::speckit::constitution::{demands, sentence_end};
+use crate::text::truncated;
 
 /// A paragraph, list item, table row or code block.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -174,7 +175,7 @@ pub(super) fn shortened(text: &str) -> String {
     if text.len() <= MAX_BYTES {
         return text.to_owned();
     }
-    format!("{}…", &text[..text.floor_char_boundary(MAX_BYTES)])
+    format!("{}…", truncated(text, MAX_BYTES))
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! A document as its sections.
 
-use crate::speckit::markdown::front_matter;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+
+use crate::speckit::markdown::front_matter;
+use crate::text::truncated;
 
 /// How much of a title a path shows: thousands of sections may stand under one long title.
 const MAX_TITLE_BYTES: usize = 80;
@@ -88,7 +90,7 @@ pub(crate) fn path(sections: &[Section<'_>], index: usize) -> Vec<String> {
     let mut titles = Vec::new();
     let mut next = Some(index);
     while let Some(section) = next.and_then(|at| sections.get(at)).filter(|section| section.level > 0) {
-        titles.push(section.title[..section.title.floor_char_boundary(MAX_TITLE_BYTES)].to_owned());
+        titles.push(truncated(&section.title, MAX_TITLE_BYTES).to_owned());
         next = section.parent;
     }
     titles.reverse();

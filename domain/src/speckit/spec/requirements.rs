@@ -2,6 +2,7 @@
 
 use super::model::Requirement;
 use crate::speckit::markdown::{self, LineKind, Markdown, Section, Span, joined, strip_marker};
+use crate::text::truncated;
 
 /// How much of a section's title is kept with each of its requirements: thousands may stand under one long title.
 const MAX_SECTION_BYTES: usize = 256;
@@ -122,7 +123,7 @@ fn in_section(markdown: &Markdown, section: &Section, defining: bool, found: &mu
 }
 
 fn push(found: &mut Vec<Requirement>, (id, text): (&str, &str), section: &str, line: u32, span: Span) {
-    let section = section[..section.floor_char_boundary(MAX_SECTION_BYTES)].to_owned();
+    let section = truncated(section, MAX_SECTION_BYTES).to_owned();
     found.push(Requirement { id: id.to_owned(), text: text.to_owned(), section, line, span });
 }
 
