@@ -331,7 +331,7 @@ fn an_approval_is_signed_by_who_asks_and_never_changes() {
         ] {
             let patch = Patch::Merge(json!({ "spec": spec }));
             let changed = admin.patch("forged", &PatchParams::default(), &patch).await;
-            refused(what, changed, &["an Approval cannot be changed; create another one"])?;
+            refused(what, changed, &["an Approval is immutable; create another one"])?;
         }
         ensure!(admin.get("forged").await?.spec == signed.spec);
         // One person is one person, however often.

@@ -150,7 +150,7 @@ fn what_cannot_be_used_is_refused_with_field_and_remedy() {
             (
                 "a branch among those of agents",
                 workspace("url: 'http://a/b', integration: {branch: enact/shop}"),
-                &["spec.workspace.integration.branch", "must not lie below enact/"],
+                &["spec.workspace.integration.branch", "must not start with enact/"],
             ),
             (
                 "one credential for agents and integration",
