@@ -251,7 +251,7 @@ fn tasks_are_the_operators() {
         let before = tasks.get(&name).await?;
         let params = PatchParams::default();
         let patch = async |patch: Value| tasks.patch(&name, &params, &Patch::Merge(patch)).await;
-        let cannot = ["cannot be changed", "change its Plan", "enact.dev/rerun"];
+        let cannot = ["is immutable", "change its Plan", "enact.dev/rerun"];
         refused("its script", patch(json!({"spec": {"script": "id"}})).await, &cannot)?;
         refused("its gates", patch(json!({"spec": {"gates": [{"name": "a", "script": "b"}]}})).await, &cannot)?;
         refused(
