@@ -1,4 +1,4 @@
-//! What an agent is told that drafts a specification, and whether what it wrote can be used.
+//! The prompt for an agent that drafts a specification, and the validation of its document.
 
 use std::fmt::Write as _;
 
@@ -7,16 +7,16 @@ use crate::speckit::constitution::{Constitution, Principle};
 use crate::speckit::{self, Diagnostic, Severity};
 use crate::text::truncated;
 
-/// Most bytes of constitutions' principles, and of their rules, that an agent is told.
+/// Maximum size of the principles, and of the rules, in the prompt, in bytes.
 const MAX_PRINCIPLES: usize = 16 << 10;
-/// Most bytes of its previous document that an agent is shown.
+/// Maximum size of the previous document in the prompt, in bytes.
 const MAX_PREVIOUS: usize = 16 << 10;
-/// Most diagnostics of a document that are told.
+/// Maximum number of diagnostics in the reason why a document is not usable.
 const MAX_DIAGNOSTICS: usize = 10;
 /// Longest text about a document that cannot be used, in bytes.
 const MAX_PROBLEM: usize = 2048;
 
-/// The form of the document, as an agent is told it.
+/// The required form of the document, as a part of the prompt.
 const FORM: &str = "\
 The document is Markdown in the form of Spec Kit's `spec.md`, in this order:
 
@@ -34,7 +34,7 @@ Say what is wanted and why, never how it is built: no languages, frameworks, tab
 request allows readings that differ in scope, safety or cost, write `[NEEDS CLARIFICATION: <question>]` in the sentence, at most three times.
 ";
 
-/// An attempt that gave no usable document.
+/// An attempt that produced no usable document.
 #[derive(Clone, Copy, Debug)]
 pub struct PreviousAttempt<'a> {
     /// Why not.
@@ -43,7 +43,7 @@ pub struct PreviousAttempt<'a> {
     pub document: Option<&'a str>,
 }
 
-/// What the specification must keep.
+/// The effective constitution that the specification must follow.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EffectiveConstitution<'a> {
     /// The constitutions that bind it, the nearest first.
@@ -52,7 +52,7 @@ pub struct EffectiveConstitution<'a> {
     pub rules: &'a [&'a Rule],
 }
 
-/// What an agent is told.
+/// Returns the prompt for an agent.
 pub fn prompt(request: &str, law: EffectiveConstitution, previous: Option<PreviousAttempt>) -> String {
     let mut text = String::from(
         "Write a feature specification from the request below, and leave it in the file that the environment variable \
@@ -76,7 +76,7 @@ pub fn prompt(request: &str, law: EffectiveConstitution, previous: Option<Previo
     text
 }
 
-/// The principles with what stands below them.
+/// Returns the principles with their texts.
 fn principles(constitutions: &[&Constitution]) -> String {
     let whole = |of: &Constitution, principle: &Principle| {
         format!("## {}\n\n{}\n\n", principle.name, principle.body.text(&of.source).trim())
@@ -84,7 +84,7 @@ fn principles(constitutions: &[&Constitution]) -> String {
     constitutions.iter().flat_map(|of| of.principles.iter().map(move |principle| whole(of, principle))).collect()
 }
 
-/// What a specification is checked for, in the words that a person is told when it fails.
+/// Returns the messages of the rules for specifications.
 fn rules(rules: &[&Rule]) -> String {
     let told = |rule: &&Rule| {
         let word = if rule.strength == Strength::Must { "MUST" } else { "SHOULD" };

@@ -1,4 +1,4 @@
-//! What a report of a pod may hold: it is copied into statuses of Kubernetes objects, and into the assignments of other tasks.
+//! The limits of a report from a pod: the operator copies it into the status of Kubernetes objects and into the assignments of other tasks.
 
 use crate::assignment::{MAX_MESSAGE_BYTES, MAX_OUTPUT_BYTES, Report};
 use crate::text::truncate;
@@ -6,10 +6,10 @@ use crate::text::truncate;
 /// Largest sum of names of files in conflict that is kept, in bytes.
 const MAX_CONFLICT_BYTES: usize = 32 << 10;
 
-/// Why a report cannot be taken.
+/// The reason why a report is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReportError {
-    /// The commit is none; another program could take it for an option, or for the name of something else.
+    /// The commit is not a hash; another program could take it for an option or a reference.
     #[error("report.commit must be 40 or 64 lower-case hex digits")]
     Commit,
     /// The digest of the document is none.
@@ -21,8 +21,8 @@ pub enum ReportError {
 }
 
 impl Report {
-    /// Cuts what is for people only to what is kept, and refuses what would mean something else when it is cut. For every report that
-    /// comes from a pod: an agent may have written it.
+    /// Truncates the message and the list of conflicts, and rejects other values that are too large or malformed. Call it for every report from
+    /// a pod: an agent may have written it.
     ///
     /// # Errors
     /// When the outputs are larger than allowed, or the commit or the document's digest is none.

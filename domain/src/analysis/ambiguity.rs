@@ -54,7 +54,7 @@ fn placeholder<'a>(statement: &Statement<'a>) -> Option<&'a str> {
     found.map(|word| word.raw).or_else(marks)
 }
 
-/// One finding for each family of vague words in a statement.
+/// Adds one finding for each family of vague words in a statement.
 fn wording(statement: &Statement<'_>, findings: &mut Findings) {
     // Scenarios are examples: only what a test would have to measure, in what is then expected, matters there.
     let then = if statement.is(StatementKind::Scenario) {
@@ -86,7 +86,7 @@ fn wording(statement: &Statement<'_>, findings: &mut Findings) {
     }
 }
 
-/// Whether a statement demands something: an open list in it leaves open what is demanded.
+/// Returns whether a statement demands something: an open list in it leaves open what is demanded.
 fn obliges(statement: &Statement<'_>) -> bool {
     statement.words.iter().any(|w| matches!(w.lower.as_str(), "must" | "shall" | "should"))
 }

@@ -192,19 +192,19 @@ fn some_of(ids: &[&str]) -> String {
     if ids.len() > SHOWN { format!("{shown} and {} more", ids.len() - SHOWN) } else { shown }
 }
 
-/// Identifiers that a task names.
+/// Returns the identifiers that a task names.
 fn named(task: &TaskText<'_>) -> Vec<String> {
     let mut found: Vec<String> = ids(&words(task.title)).map(|(id, _)| id).collect();
     found.extend(ids(&words(task.text)).map(|(id, _)| id));
     found
 }
 
-/// The stories that a task is tagged with.
+/// Returns the stories that a task is tagged with.
 fn tagged(task: &TaskText<'_>) -> Vec<String> {
     ids(&words(task.story.unwrap_or_default())).map(|(id, _)| id).filter(|id| id.starts_with("US")).collect()
 }
 
-/// Names of things as code has them, in lower case.
+/// Returns the names of things as code has them, in lower case.
 fn names(words: &[Word<'_>]) -> BTreeSet<String> {
     let cased = |raw: &str| raw.chars().skip(1).any(char::is_uppercase) && raw.contains(char::is_lowercase);
     let coded = |w: &Word<'_>| w.raw.contains('_') || cased(w.raw) || (w.quoted && w.raw.contains('-'));
@@ -228,7 +228,7 @@ impl Terms {
         Self(index)
     }
 
-    /// The texts that hold so many percent of the terms of these words and three of them (of few terms two), or [`MANY_TERMS`], or two
+    /// Returns the texts that hold so many percent of the terms of these words and three of them (of few terms two), or [`MANY_TERMS`], or two
     /// that at most `rare` texts hold; in order.
     fn alike(&self, words: &[Word<'_>], percent: usize, rare: usize) -> Vec<usize> {
         let terms: HashSet<String> = terms(words).into_iter().collect();
@@ -281,7 +281,7 @@ impl Index {
         index
     }
 
-    /// The tasks that serve something, the surest first; terms count only where no task names it.
+    /// Returns the tasks that serve something, the surest first; terms count only where no task names it.
     fn links(&self, id: &str, text: &str, stories: &[String]) -> Vec<(usize, Evidence)> {
         let named = self.ids.get(&exact(id)).into_iter().flatten().take(MAX_LINKS).map(|task| (*task, Evidence::Id));
         let tagged =
@@ -302,7 +302,7 @@ impl Index {
     }
 }
 
-/// An identifier as documents compare it: without leading zeros, with its letter.
+/// Returns an identifier as documents compare it: without leading zeros, with its letter.
 fn exact(id: &str) -> String {
     let letter = id.chars().next_back().filter(char::is_ascii_lowercase).map(String::from).unwrap_or_default();
     format!("{}{letter}", family(id))

@@ -68,7 +68,7 @@ fn count<'s>(spelling: &mut Option<Spelling<'s>>, text: &'s str, statement: usiz
     spelling.get_or_insert(Spelling { count: 0, text, statement }).count += 1;
 }
 
-/// A word of prose: no code, no name, no part of a path.
+/// Returns whether a word is prose: not code, not a name, not a part of a path.
 fn is_prose(text: &str, word: &Word<'_>) -> bool {
     let inner = word.raw.chars().skip(1).any(char::is_uppercase);
     let before = text[..word.start].chars().next_back();
@@ -88,7 +88,7 @@ fn singular(word: &str) -> &str {
     word.strip_suffix('s').filter(|w| w.len() > 3 && !w.ends_with('s')).unwrap_or(word)
 }
 
-/// Whether the words from `first` up to `end` stand as a noun: after an article, and before no further noun.
+/// Returns whether the words from `first` up to `end` stand as a noun: after an article, and before no further noun.
 fn is_noun(statement: &Statement<'_>, first: usize, end: usize) -> bool {
     let words = &statement.words;
     let article = first > 0

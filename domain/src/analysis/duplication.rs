@@ -1,4 +1,4 @@
-//! Statements that say the same, or the opposite of each other.
+//! Duplicate, similar and contradicting statements.
 
 use std::collections::HashMap;
 
@@ -54,7 +54,8 @@ fn among(statements: &[&Statement<'_>], findings: &mut Findings) {
     }
 }
 
-/// What two similar statements are to each other. Each with words of its own are parallel, as `export to CSV` and `export to PDF` are.
+/// Returns the relation of two similar statements: a repetition, a contradiction or conflicting numbers. Statements that each have own words
+/// are parallel, such as `export to CSV` and `export to PDF`.
 fn relation(
     a: &Statement<'_>,
     b: &Statement<'_>,
@@ -113,7 +114,7 @@ fn obliges(statement: &Statement<'_>) -> bool {
     statement.words.iter().any(|w| matches!(w.lower.as_str(), "must" | "shall"))
 }
 
-/// How often a text says no.
+/// Returns the number of negations.
 pub(super) fn negations(words: &[Word<'_>]) -> usize {
     words
         .iter()
@@ -124,7 +125,7 @@ pub(super) fn negations(words: &[Word<'_>]) -> usize {
         .count()
 }
 
-/// The words that begin conditions, in order.
+/// Returns the words that begin conditions, in order.
 fn conditions<'a>(statement: &'a Statement<'_>) -> Vec<&'a str> {
     let begins = |w: &&Word<'_>| {
         matches!(w.lower.as_str(), "if" | "unless" | "until" | "before" | "after" | "except" | "only" | "or")
@@ -132,7 +133,7 @@ fn conditions<'a>(statement: &'a Statement<'_>) -> Vec<&'a str> {
     statement.words.iter().filter(begins).map(|w| w.lower.as_str()).collect()
 }
 
-/// Numbers with the word after each, in order.
+/// Returns the numbers with the word after each, in order.
 pub(super) fn quantities(words: &[Word<'_>]) -> Vec<(String, String)> {
     let unit_after =
         |at: usize| words.get(at + 1).filter(|w| !w.is_number()).map(|w| w.lower.clone()).unwrap_or_default();
@@ -148,7 +149,7 @@ pub(super) fn quantities(words: &[Word<'_>]) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Entities that differ in spelling only.
+/// Adds a finding for each entity whose name differs from another only in spelling.
 fn entities(statements: &Statements<'_>, findings: &mut Findings) {
     let mut first: HashMap<String, &Statement<'_>> = HashMap::new();
     for entity in statements.of_kind(StatementKind::Entity) {
@@ -167,7 +168,7 @@ fn entities(statements: &Statements<'_>, findings: &mut Findings) {
     }
 }
 
-/// A name without case, plural, hyphens and spaces: equal for `UserProfile`, `user-profile` and `User Profiles`.
+/// Returns a name without case, plural, hyphens and spaces: equal for `UserProfile`, `user-profile` and `User Profiles`.
 pub(super) fn spelling(name: &str) -> String {
     terms(&words(entity_name(name))).concat()
 }

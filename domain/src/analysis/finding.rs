@@ -71,7 +71,6 @@ pub enum Severity {
     High,
     /// Terms that drift, an edge that is not described.
     Medium,
-    /// Wording.
     Low,
 }
 
@@ -80,7 +79,6 @@ pub enum Severity {
 pub struct Finding {
     /// Name that stays while the words that it is about stay, wherever they move: `AMB-1f3a9c2e`. Of equal ones the second is `…-2`.
     pub id: String,
-    /// What it is about.
     pub category: Category,
     /// How much it matters.
     pub severity: Severity,
@@ -101,13 +99,9 @@ pub struct Finding {
 /// How many findings there are of each severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SeverityCounts {
-    /// Critical ones.
     pub critical: u32,
-    /// High ones.
     pub high: u32,
-    /// Medium ones.
     pub medium: u32,
-    /// Low ones.
     pub low: u32,
 }
 
@@ -126,7 +120,7 @@ impl SeverityCounts {
         counts
     }
 
-    /// All of them together.
+    /// Returns the number of all findings.
     pub const fn total(&self) -> u32 {
         self.critical + self.high + self.medium + self.low
     }
@@ -140,13 +134,14 @@ pub(super) struct Position<'a> {
     pub(super) excerpt: &'a str,
 }
 
-/// The category's letters, and eight digits of a hash over all that makes a finding itself. Lines are no part of it.
+/// Returns the id of a finding: three letters of the category, and eight digits of a hash of everything that identifies it. The line is not
+/// hashed, so that a finding keeps its id when the text moves.
 pub(super) fn id(category: Category, code: &str, location: &str, excerpt: &str) -> String {
     let letters = category.as_str()[..3].to_uppercase();
     format!("{letters}-{}", hash(&[category.as_str(), code, location, &normalised(excerpt)]))
 }
 
-/// The first eight hex digits of the SHA-256 of these parts.
+/// Returns the first eight hex digits of the SHA-256 of these parts.
 pub(super) fn hash(parts: &[&str]) -> String {
     let mut hasher = Sha256::new();
     for part in parts {
@@ -160,7 +155,7 @@ fn normalised(text: &str) -> String {
     text.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" ")
 }
 
-/// The beginning of a text, with an ellipsis when it goes on.
+/// Returns the beginning of a text, with an ellipsis when it goes on.
 pub(super) fn shortened(text: &str) -> String {
     if text.len() <= MAX_EXCERPT_BYTES {
         return text.to_owned();

@@ -32,8 +32,8 @@ impl Findings {
         });
     }
 
-    /// What the parser had to say, with the place that `locate` knows for a byte of the source. Open questions are left out: the pass for
-    /// ambiguity names them.
+    /// Adds the diagnostics of the parser, with the location that `locate` returns for a byte offset. Open questions are skipped: the ambiguity
+    /// pass reports them.
     pub(super) fn format(&mut self, parsed: &[Diagnostic], source: &str, locate: impl Fn(usize) -> String) {
         let starts: Vec<usize> = std::iter::once(0).chain(source.match_indices('\n').map(|(at, _)| at + 1)).collect();
         for diagnostic in parsed.iter().filter(|d| d.code != "OpenQuestion") {
@@ -58,7 +58,7 @@ impl Findings {
         }
     }
 
-    /// All findings in their order, each with a name of its own.
+    /// Returns all findings, sorted, each with a unique id.
     pub(super) fn finish(self) -> Vec<Finding> {
         let mut findings = self.0;
         findings.sort_by(|a, b| (a.severity, a.line, &a.id).cmp(&(b.severity, b.line, &b.id)));

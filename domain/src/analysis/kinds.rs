@@ -1,4 +1,4 @@
-//! Every kind of finding, once.
+//! The kinds of findings, with their category and severity.
 
 use super::finding::{Category, Severity};
 

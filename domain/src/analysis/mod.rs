@@ -1,8 +1,7 @@
-//! What can be said against a document before anybody builds from it: Spec Kit's `analyze` and the questions of `clarify`, as functions
-//! of the text alone.
+//! Analysis of specifications and constitutions: Spec Kit's `analyze` and the questions of `clarify`, as functions of the text alone.
 //!
-//! The passes know English. Where a text is in another language they say only what does not depend on words: identifiers, equal
-//! statements, structure that the parser has recognised. All work is near-linear in the size of the document.
+//! The passes know English words. In a text in another language, they check only what does not depend on words: identifiers, equal
+//! statements, and the structure that the parser has recognised. The time is nearly linear in the size of the document.
 //!
 //! `docs/reference/analysis.md` lists every code and gives the formula of the score.
 
@@ -41,7 +40,7 @@ use crate::speckit::spec::Spec;
 use findings::Findings;
 use statements::Statements;
 
-/// What there is to say about a specification.
+/// Analyses a specification.
 pub fn specification(parsed: &Parsed<Spec>) -> Report {
     let spec = &parsed.model;
     let mut findings = Findings::default();
@@ -57,7 +56,7 @@ pub fn specification(parsed: &Parsed<Spec>) -> Report {
     Report::new(findings, quality)
 }
 
-/// What there is to say about a constitution.
+/// Analyses a constitution.
 pub fn constitution(parsed: &Parsed<Constitution>) -> Report {
     let mut findings = Findings::default();
     let constitution = &parsed.model;

@@ -1,4 +1,4 @@
-//! What two specifications in flight have in common.
+//! Overlap between two specifications in progress.
 //!
 //! A sketch is small and is compared without its document: names of entities, paths, and of each requirement the smallest hashes of its
 //! terms (a bottom-k sketch: Broder, "On the resemblance and containment of documents", 1997).
@@ -88,7 +88,7 @@ pub struct SharedItem {
 }
 
 impl Sketch {
-    /// The sketch of a specification. It is at most some 200 KB, of a usual document a few.
+    /// Returns the sketch of a specification. It is at most some 200 KB, of a usual document a few.
     pub fn new(spec: &Spec) -> Self {
         let entities = spec.entities.iter().map(|e| {
             let text = shortened(entity_name(&e.name));
@@ -103,7 +103,7 @@ impl Sketch {
         }
     }
 
-    /// The same sketch with further paths, such as those of the specification's tasks. They have no line: 0.
+    /// Returns the same sketch with further paths, such as those of the specification's tasks. They have no line: 0.
     #[must_use]
     pub fn with_paths<'p>(mut self, paths: impl IntoIterator<Item = &'p str>) -> Self {
         let further = paths.into_iter().map(|path| Name::of_path(path, 0));
@@ -112,19 +112,19 @@ impl Sketch {
     }
 }
 
-/// Entities that nearly every product has, so that sharing them says nothing.
+/// Returns whether nearly every product has this entity, so that a shared one means nothing.
 fn is_common(key: &str) -> bool {
     key.is_empty()
         || is_one_of("user admin administrator system app application config configuration setting error log file", key)
 }
 
-/// The first of each key.
+/// Returns the first of each key.
 fn unique(names: impl Iterator<Item = Name>) -> Vec<Name> {
     let mut seen = HashSet::new();
     names.filter(|n| seen.insert(n.key.clone())).take(MAX_ITEMS).collect()
 }
 
-/// The smallest hashes of the terms of a text, sorted.
+/// Returns the smallest hashes of the terms of a text, sorted.
 fn hashes(text: &str) -> Vec<u32> {
     let mut found: Vec<u32> = terms(&words(text))
         .iter()
@@ -139,7 +139,7 @@ fn hashes(text: &str) -> Vec<u32> {
     found
 }
 
-/// Files and folders in inline code, with their lines. Code blocks are passed over: they show trees and commands.
+/// Returns the files and folders in inline code, with their lines. Code blocks are passed over: they show trees and commands.
 fn paths(source: &str) -> Vec<(&str, u32)> {
     let mut found = Vec::new();
     let mut fenced = false;
@@ -168,7 +168,7 @@ fn is_path(code: &str) -> bool {
         && (file || folder)
 }
 
-/// What two specifications both touch: entities, paths, then requirements, each in the order of our document.
+/// Returns what two specifications have in common: entities, paths, then requirements, each in the order of our document.
 pub fn overlap(ours: &Sketch, theirs: &Sketch) -> Vec<SharedItem> {
     let mut found = Vec::new();
     for (kind, ours, theirs) in
@@ -221,7 +221,7 @@ fn requirements(ours: &[Terms], theirs: &[Terms]) -> Vec<SharedItem> {
     found
 }
 
-/// The Jaccard index of the terms of two requirements in percent; of long ones, as their smallest hashes tell it.
+/// Returns the Jaccard index of the terms of two requirements in percent; of long ones, as their smallest hashes tell it.
 fn similarity(a: &[u32], b: &[u32]) -> usize {
     let both = shared(a, b);
     let union = a.len() + b.len() - both;
@@ -237,7 +237,7 @@ fn similarity(a: &[u32], b: &[u32]) -> usize {
     common * 100 / smallest.len().max(1)
 }
 
-/// Findings about what our specification shares with the one of this name.
+/// Returns the findings about what our specification shares with the one of this name.
 pub fn overlap_findings(name: &str, shared: &[SharedItem]) -> Vec<Finding> {
     let mut findings = Findings::default();
     for item in shared {

@@ -1,4 +1,4 @@
-//! What can be said against a constitution: principles that demand nothing, or say the same.
+//! Analysis of a constitution: principles without obligations, and repetitions.
 
 use std::collections::HashMap;
 
@@ -31,7 +31,7 @@ pub(super) fn find(constitution: &Constitution, findings: &mut Findings) {
     repetitions(constitution, findings);
 }
 
-/// What a principle says, and whether it obliges anybody.
+/// Adds findings for a principle without text, without an obligation or with a placeholder.
 fn demands(constitution: &Constitution, principle: &Principle, place: Position<'_>, findings: &mut Findings) {
     let body = principle.body.text(&constitution.source);
     let words = words(body);
@@ -64,7 +64,7 @@ fn obliges(word: &Word<'_>) -> bool {
     )
 }
 
-/// A sentence that says MUST: who must, and how much.
+/// Adds findings for a MUST sentence without a subject or with vague words.
 fn sentence(principle: &Principle, text: &str, line: u32, findings: &mut Findings) {
     let words = words(text);
     let place = Position { line, location: &principle.name, excerpt: text };
@@ -86,7 +86,7 @@ fn sentence(principle: &Principle, text: &str, line: u32, findings: &mut Finding
     }
 }
 
-/// Demands that two principles make in nearly the same words.
+/// Adds a finding for each MUST sentence that repeats one of another principle.
 fn repetitions(constitution: &Constitution, findings: &mut Findings) {
     let musts: Vec<_> = constitution.principles.iter().flat_map(|p| p.musts.iter().map(move |m| (p, m))).collect();
     let mut vocabulary = Vocabulary::default();

@@ -1,4 +1,4 @@
-//! How good a document is, as a number with its reasons.
+//! The quality score of a document, with its parts.
 
 use std::collections::HashSet;
 
@@ -86,7 +86,7 @@ fn listed(name: &'static str, weight: u8, has: &[(&str, bool)]) -> QualityPart {
     }
 }
 
-/// The share of statements that say what they demand: nothing ambiguous of medium or higher severity, no empty text, an obligation.
+/// Returns the share of clear statements: without an ambiguity of medium or higher severity, not empty, with an obligation.
 fn clarity(statements: usize, what: &str, findings: &[Finding]) -> QualityPart {
     let mute = [EMPTY_STATEMENT.code, NO_OBLIGATION.code];
     let ambiguous = |f: &Finding| f.category == Category::Ambiguity && f.severity <= Severity::Medium;
@@ -118,7 +118,7 @@ fn testability(spec: &Spec, findings: &[Finding]) -> QualityPart {
     QualityPart { name: "Testability", score: percent(testable, all), weight: 25, explanation }
 }
 
-/// The share of statements that repeat and contradict nothing.
+/// Returns the share of statements that repeat and contradict nothing.
 fn consistency(statements: usize, what: &str, findings: &[Finding]) -> QualityPart {
     let odd = places(findings, |f| matches!(f.category, Category::Duplication | Category::Inconsistency));
     let sound = statements.saturating_sub(odd);
@@ -126,7 +126,8 @@ fn consistency(statements: usize, what: &str, findings: &[Finding]) -> QualityPa
     QualityPart { name: "Consistency", score: percent(sound, statements), weight: 15, explanation }
 }
 
-/// The share of requirements that a story, scenario, edge case or criterion speaks of. What cannot be judged counts as covered.
+/// Returns the share of requirements that a story, scenario, edge case or criterion covers. A requirement that cannot be judged counts as
+/// covered.
 fn covered(spec: &Spec, statements: &Statements<'_>) -> QualityPart {
     let all = spec.requirements.len();
     let uncovered = structure::coverage(spec, statements).iter().filter(|(_, covered)| !covered).count();

@@ -1,4 +1,4 @@
-//! What a person should be asked: open markers, and words that can be understood differently.
+//! Questions for a person: open markers and ambiguous words.
 
 use std::collections::HashMap;
 
@@ -24,7 +24,6 @@ const MAX_OPTION_BYTES: usize = 80;
 pub struct Question {
     /// Name that stays while the words that it is about stay: `Q-5d0c7a11`. Of equal ones the second is `…-2`.
     pub id: String,
-    /// The question.
     pub text: String,
     /// Two to five short answers, or none when the text does not suggest any.
     pub options: Vec<String>,
@@ -54,7 +53,7 @@ enum Topic {
     Technical,
 }
 
-/// All open markers, then ambiguous words up to [`MAX_QUESTIONS`] in all, each by topic, severity and line.
+/// Returns all open markers, then ambiguous words up to [`MAX_QUESTIONS`] in all, each by topic, severity and line.
 pub fn questions(parsed: &Parsed<Spec>, report: &Report) -> Vec<Question> {
     let spec = &parsed.model;
     let statements = Statements::new(spec);
@@ -95,7 +94,7 @@ pub fn questions(parsed: &Parsed<Spec>, report: &Report) -> Vec<Question> {
         .collect()
 }
 
-/// The question that a finding raises: only for vague words, lists without an end and placeholders.
+/// Returns the question that a finding raises: only for vague words, open lists and placeholders.
 fn from_finding(finding: &Finding) -> Option<(Topic, Question)> {
     if finding.category != Category::Ambiguity || finding.severity > Severity::Medium {
         return None;
@@ -142,7 +141,7 @@ fn topic(text: &str) -> Topic {
     }
 }
 
-/// The answers that a question offers: a list behind a colon or dash, `A or B?`, or yes and no.
+/// Returns the answers that a question offers: a list behind a colon or dash, `A or B?`, or yes and no.
 fn options(text: &str) -> Vec<String> {
     // Only the last sentence asks.
     let asked = text.trim().trim_end_matches(['?', '.', ' ']);

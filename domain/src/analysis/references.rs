@@ -10,7 +10,7 @@ use super::text::{Word, is_one_of, words};
 use crate::speckit::spec::{Spec, UserStory};
 use crate::speckit::{Span, StoryKey};
 
-/// Identifiers among words: `FR-001`, `NFR-2a`, `SC-003`, `US1`, and `User Story 1` as `US1`, each with the index of its word.
+/// Returns the identifiers among words: `FR-001`, `NFR-2a`, `SC-003`, `US1`, and `User Story 1` as `US1`, each with the index of its word.
 pub(super) fn ids<'w>(words: &'w [Word<'_>]) -> impl Iterator<Item = (String, usize)> + 'w {
     words.iter().enumerate().filter_map(move |(at, word)| {
         if is_id(word.raw) {
@@ -36,7 +36,7 @@ fn is_id(raw: &str) -> bool {
         && number[digits..].bytes().all(|b| b.is_ascii_lowercase())
 }
 
-/// An identifier without what documents write differently: `FR-7b` of `FR-007b` is `FR-7`, the family that a letter belongs to.
+/// Returns an identifier without what documents write differently: `FR-7b` of `FR-007b` is `FR-7`, the family that a letter belongs to.
 pub(super) fn family(id: &str) -> String {
     let start = id
         .rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '.'))
@@ -64,7 +64,7 @@ impl Defined {
         Self { families, prefixes }
     }
 
-    /// Whether an identifier is of a kind that the document numbers, and none of those that it has.
+    /// Returns whether the document defines identifiers with this prefix, but not this one.
     pub(super) fn lacks(&self, id: &str) -> bool {
         self.prefixes.contains(&prefix(id))
             && !self.families.contains(&family(id))
@@ -93,7 +93,7 @@ pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
     priorities(spec, findings);
 }
 
-/// Identifiers in a story outside of its scenarios, which are statements of their own.
+/// Adds findings for unknown identifiers in the prose of a story. Its scenarios are separate statements.
 fn in_prose(story: &UserStory, spec: &Spec, defined: &Defined, findings: &mut Findings) {
     let end = story.scenarios.first().map_or(story.span.end, |s| s.span.start.min(story.span.end));
     let prose = Span { start: story.span.start, end }.text(&spec.source);
@@ -112,13 +112,13 @@ fn report(id: &str, place: Position<'_>, findings: &mut Findings) {
     findings.push(&UNKNOWN_REFERENCE, place, summary, format!("define {id}, or correct the reference"));
 }
 
-/// Whether a statement speaks of what is no more.
+/// Returns whether a statement is about something that was removed.
 fn is_withdrawn(statement: &Statement<'_>) -> bool {
     let gone = |w: &Word<'_>| is_one_of("removed withdrawn deprecated superseded deleted merged formerly", &w.lower);
     super::text::is_struck(statement.text) || statement.words.iter().any(gone)
 }
 
-/// Whether the words around an identifier speak of another document.
+/// Returns whether the words around an identifier refer to another document.
 fn elsewhere(words: &[Word<'_>], at: usize) -> bool {
     const NEAR: usize = 8;
     let numbered =

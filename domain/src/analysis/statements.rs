@@ -34,7 +34,7 @@ impl Statement<'_> {
         self.kind == kind
     }
 
-    /// The place of a finding about these words of it.
+    /// Returns the place of a finding about these words of it.
     pub(super) fn place<'b>(&'b self, excerpt: &'b str) -> Position<'b> {
         Position { line: self.line, location: &self.location, excerpt }
     }
@@ -102,7 +102,7 @@ impl<'a> Statements<'a> {
         self.all.iter().filter(move |s| s.is(kind))
     }
 
-    /// The whole of an item with all below it: up to the next item of its list, or the next heading.
+    /// Returns the whole of an item with all below it: up to the next item of its list, or the next heading.
     pub(super) fn whole<'t>(&self, source: &'t str, items: &[Item], at: usize) -> &'t str {
         let start = items[at].span.start;
         let after = self.headings.partition_point(|(heading, _)| *heading <= start);
@@ -111,7 +111,7 @@ impl<'a> Statements<'a> {
         source.get(start..end).unwrap_or_default()
     }
 
-    /// The statement that holds this byte, or else the heading above it.
+    /// Returns the statement that holds this byte, or else the heading above it.
     pub(super) fn location(&self, offset: usize) -> String {
         /// A statement may hold others; it is looked for behind at most so many of them.
         const MAX_NESTED: usize = 16;
@@ -129,12 +129,12 @@ fn statement(kind: StatementKind, location: String, text: &str, line: u32, span:
     Statement { kind, location, text, line, span, words: words(text), english: false }
 }
 
-/// An entity's name without what is said about it in brackets.
+/// Returns an entity's name without what is said about it in brackets.
 pub(super) fn entity_name(name: &str) -> &str {
     name.split(['(', '（', '*', '[']).next().unwrap_or_default().trim_matches(['`', '_', ' '])
 }
 
-/// Headings of a document with their offsets; code blocks are passed over.
+/// Returns the headings of a document with their offsets; code blocks are passed over.
 fn headings(source: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     let (mut at, mut fenced) = (0, false);

@@ -1,4 +1,4 @@
-//! Underspecification: what is missing to build from a specification, or to check what was built.
+//! Underspecification: missing parts that are needed to build from a specification or to verify the result.
 
 use std::collections::{HashMap, HashSet};
 
@@ -40,7 +40,8 @@ fn is_empty(statement: &Statement<'_>) -> bool {
     statement.words.is_empty() && !is_struck(statement.text)
 }
 
-/// Where a document shows once that its language is known for something, what lacks it elsewhere is missing.
+/// Adds findings for stories without scenarios, independent test or priority. In a document in another language, only those parts are reported
+/// that another story has.
 fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     // The oldest template has one story without a test, and its scenarios in a section of their own.
     let stories: Vec<&UserStory> = spec.stories.iter().filter(|s| s.title != "Primary User Story").collect();
@@ -97,7 +98,7 @@ fn scenario(statement: &Statement<'_>, findings: &mut Findings) {
     }
 }
 
-/// A criterion without a figure: one that tells of a liking is tested by nobody.
+/// Adds the finding for a criterion that cannot be measured.
 fn criterion(statement: &Statement<'_>, findings: &mut Findings) {
     const LIKING: &str = "like likes love enjoy enjoys happy satisfied pleased delighted feel feels find finds perceive perceives better \
         improved improves easier simpler nicer confident trust easy intuitive pleasant attractive modern";
@@ -112,7 +113,7 @@ fn criterion(statement: &Statement<'_>, findings: &mut Findings) {
     }
 }
 
-/// Whether a criterion has a number, a word that counts, or something to compare with.
+/// Returns whether a criterion has a number, a word that counts, or something to compare with.
 fn is_measurable(statement: &Statement<'_>) -> bool {
     const COUNTS: &str = "all every each any no none zero never always not without only both one two three four five six seven \
         eight nine ten once twice half single first same identical equal equals exactly match matches matching \
@@ -125,7 +126,7 @@ fn is_measurable(statement: &Statement<'_>) -> bool {
         || statement.words.iter().any(|w| is_one_of(COUNTS, &w.lower))
 }
 
-/// Requirements that oblige nobody. A document that has another style throughout is told once.
+/// Adds findings for requirements without an obligation. When most requirements have none, one finding stands for all.
 fn obligations(statements: &Statements<'_>, findings: &mut Findings) {
     let english: Vec<&Statement<'_>> = statements
         .of_kind(StatementKind::Requirement)
@@ -163,7 +164,7 @@ fn obliges(statement: &Statement<'_>) -> bool {
     statement.words.iter().any(|w| is_one_of(MODALS, &w.lower))
 }
 
-/// Requirements that no story, scenario, edge case or criterion speaks of.
+/// Adds a finding for each requirement that no story, scenario, edge case or criterion covers.
 fn uncovered(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     for (requirement, covered) in coverage(spec, statements) {
         if !covered {
@@ -177,7 +178,7 @@ fn uncovered(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) 
     }
 }
 
-/// Each requirement of which it can be said, and whether a story, scenario, edge case or criterion covers it by identifier or terms.
+/// Returns each requirement that can be judged, and whether a story, scenario, edge case or criterion covers it by identifier or terms.
 pub(super) fn coverage<'s, 'a>(spec: &Spec, statements: &'s Statements<'a>) -> Vec<(&'s Statement<'a>, bool)> {
     /// At most so many stories and edge cases are looked at for each term.
     const MAX_PLACES: usize = 32;
@@ -224,7 +225,7 @@ pub(super) fn coverage<'s, 'a>(spec: &Spec, statements: &'s Statements<'a>) -> V
     found
 }
 
-/// Entities that nothing but their own description speaks of.
+/// Adds a finding for each entity that only its own description mentions.
 fn unused_entities(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     if !statements.english {
         return;

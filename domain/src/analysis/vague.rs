@@ -1,4 +1,4 @@
-//! Words that say something without saying how much, and what would make them precise.
+//! Families of vague words, and the contexts that make them precise.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -129,7 +129,7 @@ static PHRASES: LazyLock<HashMap<&'static str, Phrases>> = LazyLock::new(|| {
     by_first
 });
 
-/// The vague phrases of a text that nothing in it makes precise.
+/// Returns the vague phrases of a text that nothing in it makes precise.
 pub(super) fn find(text: &str, words: &[Word<'_>]) -> Vec<Hit> {
     let mut found = Vec::new();
     // What holds for the whole text is looked up once.
@@ -214,12 +214,12 @@ fn is_precise(text: &str, words: &[Word<'_>], hit: Hit, whole: Whole) -> bool {
         }
 }
 
-/// Whether a word is a unit of speed, load or time.
+/// Returns whether a word is a unit of speed, load or time.
 pub(super) fn is_unit(word: &str) -> bool {
     word == "%" || is_one_of(UNITS, word)
 }
 
-/// Whether a text has a number with a unit: `200ms`, `95%`, `two seconds`, `5 messages per second`.
+/// Returns whether a text has a number with a unit: `200ms`, `95%`, `two seconds`, `5 messages per second`.
 fn is_measured(words: &[Word<'_>]) -> bool {
     let unit = |w: &Word<'_>| {
         is_one_of(UNITS, w.lower.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-'))
@@ -231,7 +231,7 @@ fn is_measured(words: &[Word<'_>]) -> bool {
     })
 }
 
-/// Whether the text goes on to say what is meant: behind a colon, a dash or in brackets, or by the way in which it is done.
+/// Returns whether the text explains the phrase: after a colon or dash, in brackets, or by a description of how it is done.
 fn is_explained(text: &str, words: &[Word<'_>], hit: Hit) -> bool {
     const MANNER: &str = "gracefully graceful seamlessly properly appropriately intuitively reliably easily";
     let last = &words[hit.end - 1];

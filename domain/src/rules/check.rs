@@ -1,4 +1,4 @@
-//! Types: every expression has one, known before it is evaluated.
+//! The type check of expressions: every expression has one type, which is known before the evaluation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -50,7 +50,7 @@ pub(super) struct Checked {
 /// What the names of the variables that hold patterns begin with; nobody can write it in an expression.
 const PATTERN: &str = "@pattern";
 
-/// The pattern that a variable of this name holds.
+/// Returns the pattern that a variable of this name holds.
 pub(super) fn pattern_number(name: &str) -> Option<usize> {
     name.strip_prefix(PATTERN)?.parse().ok()
 }
@@ -281,7 +281,7 @@ fn literal_type(expr: &IdedExpr, literal: &LiteralValue) -> Typed {
     }
 }
 
-/// The type of a list of these.
+/// Returns the type of a list of these.
 fn listed(expr: &IdedExpr, of: Type) -> Typed {
     match of.list() {
         Some(list) => Ok(list),
@@ -307,7 +307,7 @@ const SIGNATURES: [(&str, &str); 14] = [
     ("has", "has(record.field)"),
 ];
 
-/// The type of a call's result; none when it does not take these.
+/// Returns the type of a call's result; none when it does not take these.
 #[allow(clippy::match_same_arms, reason = "one line for each operator and function")]
 fn result(name: &str, member: bool, types: &[Type]) -> Option<Type> {
     use Type::{Bool, Double, Int, String, Strings};
@@ -356,7 +356,7 @@ fn present(id: u64, field: Expr, of: Type) -> Expr {
     }
 }
 
-/// What was probably meant, or what there is.
+/// Returns the remedy for an unknown name: the most similar known name, or all known names.
 fn meant(wrong: &str, known: &[&str]) -> String {
     match similar(wrong, known.iter().copied()) {
         Some(name) => format!("did you mean `{name}`?"),

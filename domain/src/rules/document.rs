@@ -1,4 +1,4 @@
-//! Documents, built from what the parsers and the objects of Kubernetes give.
+//! The documents that rules are evaluated on, built from parsed documents and Kubernetes objects.
 
 use super::cost::Shape;
 use super::model::Scope;
@@ -15,14 +15,12 @@ use crate::speckit::{Item, Span};
 /// What the object knows of a document besides its text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DocumentMetadata {
-    /// Name of the object.
     pub name: String,
 }
 
 /// A plan, as far as rules see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlanInput {
-    /// Name of the object.
     pub name: String,
     /// Its tasks, in order.
     pub tasks: Vec<TaskInput>,
@@ -41,7 +39,6 @@ pub struct PlanInput {
 /// A task, as far as rules see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskInput {
-    /// Its id.
     pub id: String,
     /// One line for people.
     pub title: String,
@@ -66,11 +63,9 @@ pub struct TaskInput {
 /// A decision that was made for a plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
-    /// What it is about.
     pub title: String,
     /// What was decided.
     pub decision: String,
-    /// Why.
     pub rationale: String,
     /// What else was considered.
     pub alternatives: Vec<String>,
@@ -79,16 +74,13 @@ pub struct Decision {
 /// A command that must succeed before work counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gate {
-    /// Its name.
     pub name: String,
-    /// The script.
     pub script: String,
 }
 
 /// A Git repository, and where the merged work goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Workspace {
-    /// URL of the repository.
     pub url: String,
     /// Branch, tag or commit to start from.
     pub revision: String,
@@ -106,7 +98,6 @@ pub struct Document {
     pub(super) shown: Vec<Variable>,
 }
 
-/// A variable.
 #[derive(Clone, Debug)]
 pub(super) struct Variable {
     pub(super) scope: Scope,
@@ -115,27 +106,23 @@ pub(super) struct Variable {
 }
 
 impl Document {
-    /// A constitution.
     pub fn constitution(constitution: &Constitution) -> Self {
         Self::of(Scope::Constitution, constitution_value(constitution))
     }
 
-    /// A specification.
     pub fn specification(specification: &Spec, meta: &DocumentMetadata) -> Self {
         Self::of(Scope::Specification, specification_value(specification, meta))
     }
 
-    /// A plan.
     pub fn plan(plan: &PlanInput) -> Self {
         Self::of(Scope::Plan, plan_value(plan))
     }
 
-    /// A task.
     pub fn task(task: &TaskInput) -> Self {
         Self::of(Scope::Task, task_value(task))
     }
 
-    /// Every task of a plan, each beside this document of the plan and what that shows.
+    /// Returns a document for every task of a plan, with this document and its variables.
     pub fn tasks<'a>(&'a self, plan: &'a PlanInput) -> impl Iterator<Item = Self> + 'a {
         plan.tasks.iter().map(|task| {
             let mut document = Self::task(task);
@@ -168,7 +155,6 @@ impl Document {
         self.with(Scope::Plan, plan_value(plan))
     }
 
-    /// What it is.
     pub fn scope(&self) -> Scope {
         self.scope
     }
@@ -253,7 +239,7 @@ fn scenario_value(scenario: &Scenario) -> Value {
     )
 }
 
-/// What stands after Given, When and Then, in this order.
+/// Returns the texts after Given, When and Then.
 fn parts(scenario: &str) -> Option<[&str; 3]> {
     let lower = scenario.to_ascii_lowercase();
     let word = |word: &str, from: usize| {

@@ -1,4 +1,4 @@
-//! Rules of a parent constitution: a child can tighten them, and never loosen them.
+//! Inheritance of rules: a constitution can make the rules of its parent stricter, but not looser.
 
 use super::model::{Rule, Strength};
 
@@ -6,15 +6,13 @@ use super::model::{Rule, Strength};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("rule {rule:?}: {why}; {remedy}")]
 pub struct LoosenedRule {
-    /// Name of the rule.
     pub rule: String,
     /// What was tried.
     pub why: String,
-    /// What to do.
     pub remedy: String,
 }
 
-/// The rules that hold under a constitution: its parent's, in their order, then its own. A rule of its own with the name of one of the
+/// Returns the rules that hold under a constitution: its parent's, in their order, then its own. A rule of its own with the name of one of the
 /// parent's says the same, and may only raise SHOULD to MUST.
 ///
 /// # Errors

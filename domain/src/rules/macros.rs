@@ -1,4 +1,4 @@
-//! The macros that look at each element of a list, recognised in what the parser makes of them.
+//! The macros over lists (`all`, `exists`, `exists_one`, `filter`, `map`), recognised in the comprehensions that the parser expands them to.
 
 use cel::IdedExpr;
 use cel::common::ast::operators::{ADD, CONDITIONAL, LOGICAL_AND, LOGICAL_OR};
@@ -14,11 +14,8 @@ pub(super) struct ListMacro<'a> {
 /// What is asked of, or made from, each element.
 #[derive(Clone, Copy)]
 pub(super) enum Body<'a> {
-    /// `all`.
     All(&'a IdedExpr),
-    /// `exists`.
     Exists(&'a IdedExpr),
-    /// `exists_one`.
     One(&'a IdedExpr),
     /// `filter` and `map`.
     Collect {
@@ -49,7 +46,7 @@ impl<'a> ListMacro<'a> {
     }
 }
 
-/// The element that a step `@result + [element]` adds.
+/// Returns the element that a step `@result + [element]` adds.
 fn collected(step: &IdedExpr) -> Option<&IdedExpr> {
     let Expr::Call(call) = &step.expr else {
         return None;
@@ -60,7 +57,7 @@ fn collected(step: &IdedExpr) -> Option<&IdedExpr> {
     }
 }
 
-/// The expressions directly below one, for changing them.
+/// Returns the expressions directly below one, for changing them.
 pub(super) fn children_mut(expr: &mut Expr) -> Vec<&mut IdedExpr> {
     match expr {
         Expr::Call(call) => call.target.as_deref_mut().into_iter().chain(&mut call.args).collect(),

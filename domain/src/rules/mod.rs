@@ -4,7 +4,7 @@
 //! [`Document`] as often as needed. Every expression has one type that is known before it runs, so that little can go wrong when it does;
 //! what a rule costs on a document is estimated before it is evaluated, and refused above [`MAX_COST`].
 //!
-//! The expressions are those of users, and the documents those of agents: both are bounded here, whatever they hold.
+//! Users write the expressions, and agents write the documents: the size and cost of both are limited here.
 
 mod check;
 mod cost;

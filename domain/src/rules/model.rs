@@ -25,7 +25,7 @@ pub const MAX_VALUE_BYTES: u64 = 4 << 20;
 /// Most items that a violation names.
 pub const MAX_ITEMS: usize = 20;
 
-/// How much a rule binds.
+/// The strength of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Strength {
     /// A violation blocks.
@@ -50,7 +50,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// The document, whose name is that of the variable.
+    /// Returns the document, whose name is that of the variable.
     pub fn record(self) -> &'static Record {
         match self {
             Self::Constitution => &CONSTITUTION,
@@ -60,7 +60,7 @@ impl Scope {
         }
     }
 
-    /// What a rule with this scope can see: the document itself, and those that it stands on.
+    /// Returns the documents that a rule with this scope can read: the document itself, and those that it is based on.
     pub fn sees(self) -> &'static [Self] {
         match self {
             Self::Constitution => &[Self::Constitution],
@@ -96,7 +96,6 @@ pub struct Rule {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("rule {rule:?}, line {line}, column {column}: {problem}; {remedy}")]
 pub struct RuleError {
-    /// Name of the rule.
     pub rule: String,
     /// Line of its expression, counted from 1.
     pub line: u32,

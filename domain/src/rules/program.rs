@@ -1,4 +1,4 @@
-//! From a rule to a program, and from a program and a document to an outcome.
+//! Compiles rules to programs, and evaluates programs on documents.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
@@ -48,18 +48,14 @@ pub struct Program {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "four documents, each read or not")]
 pub struct RequiredDocuments {
-    /// The constitution.
     pub constitution: bool,
-    /// The specification.
     pub specification: bool,
-    /// The plan.
     pub plan: bool,
-    /// The task.
     pub task: bool,
 }
 
 impl RequiredDocuments {
-    /// Whether it reads this document.
+    /// Returns whether it reads this document.
     pub fn reads(self, scope: Scope) -> bool {
         match scope {
             Scope::Constitution => self.constitution,
@@ -69,13 +65,13 @@ impl RequiredDocuments {
         }
     }
 
-    /// Whether a document that shows only itself is enough.
+    /// Returns whether a document that shows only itself is enough.
     pub fn only(self, scope: Scope) -> bool {
         scope.sees().iter().all(|other| *other == scope || !self.reads(*other))
     }
 }
 
-/// What evaluations that belong together may cost: those of all rules on a plan and its tasks, say.
+/// The cost limit of related evaluations, for example of all rules on a plan and its tasks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
     left: u64,
@@ -90,7 +86,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Whether the rule has cost too much already: it need not be asked of one more task, since even finding out what it costs takes time.
+    /// Returns whether the rule has exceeded the budget before. Callers skip it for further tasks, because the estimate of its cost takes time, too.
     pub fn refuses(&self, program: &Program) -> bool {
         self.refused.contains(&program.rule.name)
     }
@@ -107,24 +103,20 @@ impl Budget {
     }
 }
 
-/// How a document stands to a rule.
+/// The result of the evaluation of a rule on a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It keeps it.
+    /// The document meets the rule.
     Holds,
-    /// It does not.
+    /// The document violates the rule.
     Violated {
         /// The rule's message.
         message: String,
-        /// What breaks it, by id, key, name or title, where the expression tells: the elements for which a condition on all of them does
-        /// not hold. At most [`MAX_ITEMS`].
+        /// The elements that violate the rule, by id, key, name or title, if the expression identifies them. At most [`MAX_ITEMS`].
         items: Vec<String>,
     },
-    /// It could not be told. For a rule that says MUST this is as bad as a violation.
-    Failed {
-        /// Why.
-        why: String,
-    },
+    /// The evaluation failed. For a MUST rule, this blocks like a violation.
+    Failed { why: String },
 }
 
 /// Checks a rule.
@@ -174,7 +166,7 @@ pub fn compile(rule: &Rule) -> Result<Program, RuleError> {
     Ok(Program { rule: rule.clone(), expression: Arc::new(expression), patterns, needs })
 }
 
-/// What is wrong with a rule before its expression is read: the byte, the problem and the remedy.
+/// Returns what is wrong with a rule before its expression is read: the byte, the problem and the remedy.
 fn out_of_bounds(rule: &Rule) -> Option<(usize, String, String)> {
     let bytes = rule.expression.len();
     if !is_label(&rule.name) {
@@ -255,8 +247,8 @@ fn too_costly(cost: cost::Cost, on: &str) -> (String, String) {
     }
 }
 
-/// Puts what the check found in the place of what was written, and `a['b']` in that of `a.b`: the library takes the latter for a name of
-/// a variable first, and spends half its time on that.
+/// Replaces the nodes that the type check rewrote, and `a.b` by `a['b']`: the library first tries to resolve `a.b` as the name of a variable,
+/// which takes half of its time.
 fn rewrite(expression: &mut IdedExpr, rewritten: &mut std::collections::BTreeMap<u64, Expr>) {
     for child in children_mut(&mut expression.expr) {
         rewrite(child, rewritten);
@@ -293,17 +285,16 @@ impl VariableResolver for Variables<'_> {
 }
 
 impl Program {
-    /// The rule.
     pub fn rule(&self) -> &Rule {
         &self.rule
     }
 
-    /// Which documents the expression reads: whether the one at hand shows enough.
+    /// Returns the documents that the expression reads.
     pub fn needs(&self) -> RequiredDocuments {
         self.needs
     }
 
-    /// What an evaluation on this document costs at most, in the units of [`MAX_COST`].
+    /// Returns the upper bound of the cost of an evaluation on this document, in units as in [`MAX_COST`].
     pub fn cost(&self, document: &Document) -> u64 {
         self.estimate(document).units
     }
@@ -314,12 +305,12 @@ impl Program {
         cost::estimate(&self.expression, &shapes, &self.patterns)
     }
 
-    /// Asks whether a document keeps the rule.
+    /// Evaluates the rule on a document.
     pub fn evaluate(&self, document: &Document) -> Outcome {
         self.evaluate_within(document, &mut Budget::default())
     }
 
-    /// The same, as one of many evaluations that share a budget.
+    /// Evaluates the rule as one of many evaluations that share a budget.
     pub fn evaluate_within(&self, document: &Document, budget: &mut Budget) -> Outcome {
         let failed = |why: String| Outcome::Failed { why: format!("rule {:?}: {why}", self.rule.name) };
         if document.scope != self.rule.scope {
@@ -361,7 +352,7 @@ impl Program {
     }
 }
 
-/// An error for a person: what the library says may hold a whole document.
+/// Returns a short error for a person. The error of the library may contain a whole document.
 fn reason(error: &ExecutionError) -> String {
     match error {
         ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => "a number is divided by zero".into(),
@@ -377,7 +368,7 @@ fn truth(expression: &IdedExpr, context: &Context) -> Result<bool, ExecutionErro
     truth.ok_or_else(|| ExecutionError::function_error("rule", "the result is not a bool"))
 }
 
-/// Names the elements because of which `expression` is not `wanted`.
+/// Collects the names of the elements because of which `expression` does not have the value `wanted`.
 fn offenders(
     expression: &IdedExpr,
     wanted: bool,
@@ -422,7 +413,7 @@ fn is_zero(expr: &IdedExpr) -> bool {
     expr.expr == Expr::Literal(LiteralValue::Int(0.into()))
 }
 
-/// The list of `list.size()` and `size(list)`.
+/// Returns the list of `list.size()` and `size(list)`.
 fn measured(expr: &IdedExpr) -> Option<&IdedExpr> {
     match &expr.expr {
         Expr::Call(call) if call.func_name == "size" => call.target.as_deref().or(call.args.first()),
@@ -430,7 +421,7 @@ fn measured(expr: &IdedExpr) -> Option<&IdedExpr> {
     }
 }
 
-/// Names the elements of `range`: all, or those for which a condition on a variable has this result.
+/// Collects the names of the elements of `range`: all, or those for which a condition has the given result.
 fn collect(
     range: &IdedExpr,
     condition: Option<(&str, &IdedExpr, bool)>,
@@ -460,7 +451,7 @@ fn collect(
     Ok(())
 }
 
-/// What a person calls an element: a text itself, a record by its first field.
+/// Returns what a person calls an element: a text itself, a record by its first field.
 fn name(element: &dyn Val) -> Option<String> {
     let first = match element.downcast_ref::<Fields>() {
         Some(fields) => fields.values.first()?.as_ref(),
@@ -509,7 +500,7 @@ mod tests {
     }
 
     proptest! {
-        /// The bound on memory holds only if no value is larger than it was said to become.
+        /// The memory limit holds only when no value is larger than its estimate.
         #[test]
         fn no_text_is_larger_than_was_estimated(text in text()) {
             let rule = Rule {

@@ -8,12 +8,10 @@ use super::diagnostic::{Diagnostic, Parsed};
 use super::markdown::{self, Item, Markdown, Span};
 use super::spec::requirements;
 
-/// A checklist.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Checklist {
     /// The document, unchanged.
     pub source: String,
-    /// Title of the document.
     pub title: Option<Item>,
     /// Text after `**Purpose**`.
     pub purpose: Option<Item>,
@@ -38,18 +36,16 @@ pub struct CheckItem {
     pub references: Vec<String>,
     /// First line, counted from 1.
     pub line: u32,
-    /// Its bytes.
     pub span: Span,
 }
 
 impl Checklist {
-    /// Whether every item is ticked.
+    /// Returns whether every item is ticked.
     pub fn is_done(&self) -> bool {
         self.items.iter().all(|item| item.done)
     }
 }
 
-/// Reads a checklist.
 pub fn parse(bytes: &[u8]) -> Parsed<Checklist> {
     let (markdown, mut diagnostics) = match markdown::read(bytes) {
         Ok(read) => read,

@@ -1,4 +1,4 @@
-//! What a parser has to say about a document.
+//! Diagnostics of the parsers.
 
 use std::fmt;
 
@@ -71,12 +71,12 @@ impl<T> Parsed<T> {
         Self { model, diagnostics }
     }
 
-    /// Whether a finding forbids the use of the document.
+    /// Returns whether a finding forbids the use of the document.
     pub fn has_errors(&self) -> bool {
         self.errors().next().is_some()
     }
 
-    /// The findings that forbid the use of the document.
+    /// Returns the findings that forbid the use of the document.
     pub fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
         self.diagnostics.iter().filter(|d| d.severity == Severity::Error)
     }

@@ -18,7 +18,6 @@ pub struct Plan {
     pub date: Option<Item>,
     /// `**Spec**`, as written.
     pub spec: Option<Item>,
-    /// The summary.
     pub summary: Option<Item>,
     /// Entries of the technical context, in the order of the document.
     pub context: Vec<ContextEntry>,
@@ -41,7 +40,6 @@ pub struct ContextEntry {
     pub needs_clarification: bool,
     /// First line, counted from 1.
     pub line: u32,
-    /// Its bytes.
     pub span: Span,
 }
 
@@ -56,11 +54,9 @@ pub struct Complexity {
     pub alternative: String,
     /// Line of the row, counted from 1.
     pub line: u32,
-    /// Its bytes.
     pub span: Span,
 }
 
-/// Reads a plan.
 pub fn parse(bytes: &[u8]) -> Parsed<Plan> {
     let (markdown, mut diagnostics) = match markdown::read(bytes) {
         Ok(read) => read,

@@ -1,4 +1,4 @@
-//! From two constitutions to the amendment between them.
+//! Computes the amendment between two constitutions.
 
 use std::collections::BTreeMap;
 
@@ -69,7 +69,7 @@ impl PartKind {
         Change { kind, level, principle: part.name.clone(), line: part.line, explanation }
     }
 
-    /// The kind of a change: of a principle, of governance, or of another section.
+    /// Returns the kind of a change: of a principle, of governance, or of another section.
     fn kind(self, part: &Part, principle: ChangeKind, section: ChangeKind) -> ChangeKind {
         match self {
             Self::Principle => principle,
@@ -125,7 +125,7 @@ impl PartKind {
     }
 }
 
-/// The demands that the other list does not have as often.
+/// Returns the demands that the other list does not have as often.
 fn lacking<'a>(demands: &'a [Demand], other: &[Demand]) -> Vec<&'a Demand> {
     let mut there: BTreeMap<&str, usize> = BTreeMap::new();
     for demand in other {

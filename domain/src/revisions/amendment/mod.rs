@@ -1,4 +1,4 @@
-//! Amendments of a constitution: what changed, which step of the version that asks for, and whether the version took it.
+//! Amendments of a constitution: the changes, the version step that they require, and the check of the version.
 //!
 //! The steps are those of Spec Kit's constitution command: MAJOR for principles and governance that are removed or redefined, MINOR for
 //! what is added, PATCH for wording.

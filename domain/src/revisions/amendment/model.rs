@@ -56,7 +56,6 @@ pub enum ChangeKind {
 /// One difference between two constitutions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// What happened.
     pub kind: ChangeKind,
     /// The step that this difference alone asks for.
     pub level: Level,
@@ -76,7 +75,7 @@ pub struct Amendment {
 }
 
 impl Amendment {
-    /// The step that the version must take: the highest of the changes.
+    /// Returns the step that the version must take: the highest of the changes.
     pub fn level(&self) -> Level {
         self.changes.iter().map(|change| change.level).max().unwrap_or_default()
     }

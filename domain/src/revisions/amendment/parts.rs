@@ -1,4 +1,4 @@
-//! A constitution as the pieces that an amendment is about: its principles and its other sections.
+//! The parts of a constitution that an amendment compares: its principles and its other sections.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -19,7 +19,7 @@ pub(super) struct Part {
     keys: [String; 2],
 }
 
-/// The document with what is no part of its content as spaces: the line with version and dates, which every amendment changes.
+/// Returns the document with the line of version and dates replaced by spaces. Every amendment changes that line.
 fn content(constitution: &Constitution) -> String {
     let mut text = constitution.source.clone();
     for item in [&constitution.version, &constitution.ratified, &constitution.last_amended].into_iter().flatten() {
@@ -31,7 +31,7 @@ fn content(constitution: &Constitution) -> String {
     text
 }
 
-/// The principles in order.
+/// Returns the principles in order.
 pub(super) fn principles(constitution: &Constitution) -> Vec<Part> {
     let text = content(constitution);
     let read = |principle: &crate::speckit::constitution::Principle| {
@@ -49,7 +49,7 @@ pub(super) fn principles(constitution: &Constitution) -> Vec<Part> {
     constitution.principles.iter().map(read).collect()
 }
 
-/// All sections that are neither principles nor parts of one, each without those below it.
+/// Returns all sections that are neither principles nor parts of one, each without those below it.
 pub(super) fn others(constitution: &Constitution) -> Vec<Part> {
     const GOVERNANCE: [&str; 5] = ["governance", "governança", "gobernanza", "治理", "ガバナンス"];
     let text = content(constitution);
@@ -84,7 +84,7 @@ pub(super) fn others(constitution: &Constitution) -> Vec<Part> {
     found
 }
 
-/// The parts of both constitutions: pairs in the order of the new one with those that are new, then those that are gone.
+/// Returns the parts of both constitutions as pairs: in the order of the new one with added parts, then the removed parts.
 ///
 /// The same name makes a pair, then the same text, then the same demands; of several the first.
 pub(super) fn paired<'a>(old: &'a [Part], new: &'a [Part]) -> Vec<(Option<&'a Part>, Option<&'a Part>)> {

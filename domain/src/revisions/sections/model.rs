@@ -29,7 +29,6 @@ pub enum Mark {
 /// A piece of a line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Piece {
-    /// The text.
     pub text: String,
     /// Whether the line's counterpart has it otherwise. False throughout where a line has no counterpart.
     pub changed: bool,
@@ -51,14 +50,12 @@ pub struct Hunk {
     pub old_line: u32,
     /// Line in the new document of the first line that is kept or added, counted from 1.
     pub new_line: u32,
-    /// The lines in order.
     pub lines: Vec<DiffLine>,
 }
 
 /// One section that differs between two documents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SectionChange {
-    /// What happened.
     pub kind: SectionKind,
     /// Titles of the headings above it and its own, from the outermost; empty for what stands before the first heading. In the old
     /// document for a section that was removed.

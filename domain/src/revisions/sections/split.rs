@@ -25,7 +25,7 @@ pub(crate) struct Section<'a> {
     pub(crate) parent: Option<usize>,
 }
 
-/// The sections of a document in order. The first is what stands before any heading, and may be empty; together they are the document.
+/// Returns the sections of a document in order. The first is what stands before any heading, and may be empty; together they are the document.
 pub(crate) fn split(document: &str) -> Vec<Section<'_>> {
     let mut headings = headings(document);
     headings.insert(0, (0, 0, String::new()));
@@ -50,7 +50,7 @@ pub(crate) fn split(document: &str) -> Vec<Section<'_>> {
     sections
 }
 
-/// Offset of the line, level and title of each heading that stands in no list, quotation, fence or front matter.
+/// Returns the offset of the line, level and title of each heading that stands in no list, quotation, fence or front matter.
 fn headings(document: &str) -> Vec<(usize, u8, String)> {
     let base = front_matter(document);
     let text = &document[base..];
@@ -79,13 +79,14 @@ fn headings(document: &str) -> Vec<(usize, u8, String)> {
     found
 }
 
-/// A rule right below a paragraph is a heading only by the letter of CommonMark; the readers of [`crate::speckit`] take it so, too.
+/// Returns whether a block is a heading. CommonMark also reads a rule directly below a paragraph as one, which authors do not intend;
+/// [`crate::speckit`] decides in the same way.
 fn is_heading(block: &str) -> bool {
     let block = block.trim();
     block.starts_with('#') || (block.lines().count() == 2 && !block.starts_with(['*', '_', '>', '|']))
 }
 
-/// The titles from the outermost heading to this one, each cut to a bounded length.
+/// Returns the titles from the outermost heading to this one, each cut to a bounded length.
 pub(crate) fn path(sections: &[Section<'_>], index: usize) -> Vec<String> {
     let mut titles = Vec::new();
     let mut next = Some(index);

@@ -1,6 +1,6 @@
-//! What a new revision of a specification makes stale: item by item, then task by task.
+//! Staleness: the items of a specification that a new revision changes, and the tasks that they affect.
 //!
-//! A task serves what it names and the story it is tagged with. Work on what has not changed stays as it is.
+//! A task covers the items that it names and the story that it is tagged with. Work on unchanged items is not affected.
 
 mod citations;
 mod compare;

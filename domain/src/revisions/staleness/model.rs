@@ -26,7 +26,6 @@ pub struct ItemChange {
     /// Identifier: `FR-001`, `SC-001`, `US1`, `US1/AC2`, the name of an entity, or the question of a clarification. The new one where
     /// there are two.
     pub id: String,
-    /// What happened to it.
     pub kind: ItemKind,
     /// Line in the new document, in the old one for what was removed.
     pub line: u32,
@@ -35,24 +34,19 @@ pub struct ItemChange {
 /// All items that differ between two revisions, each list in the order of the new document with what was removed at the end.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Changes {
-    /// Requirements.
     pub requirements: Vec<ItemChange>,
     /// User stories: title, independent test and prose, but neither their priority nor what has an identifier of its own.
     pub stories: Vec<ItemChange>,
     /// Acceptance scenarios of stories that both revisions have.
     pub scenarios: Vec<ItemChange>,
-    /// Success criteria.
     pub criteria: Vec<ItemChange>,
-    /// Key entities.
     pub entities: Vec<ItemChange>,
-    /// Clarifications.
     pub clarifications: Vec<ItemChange>,
 }
 
 /// A task that was made for the old revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlannedTask<'a> {
-    /// Identifier of the task.
     pub id: &'a str,
     /// Key of its story (`US1`), if it has one.
     pub story: Option<&'a str>,
@@ -87,7 +81,6 @@ pub struct StaleReason {
 /// A task that must be looked at again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StaleTask {
-    /// Identifier of the task.
     pub id: String,
     /// Why, at most [`MAX_REASONS`].
     pub reasons: Vec<StaleReason>,
@@ -98,7 +91,6 @@ pub struct StaleTask {
 /// A task that cites an identifier which its item no longer has. Its work stands; its text misleads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Renumbered {
-    /// Identifier of the task.
     pub task: String,
     /// What the task cites.
     pub from: String,

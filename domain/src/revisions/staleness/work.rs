@@ -1,4 +1,4 @@
-//! From changed items to the tasks that they concern.
+//! Maps changed items to the tasks that they affect.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use super::model::{
 use crate::speckit::StoryKey;
 use crate::speckit::spec::Spec;
 
-/// Which of the tasks that were made for `old` the changes concern.
+/// Returns the tasks for `old` that the changes make stale.
 ///
 /// - A task serves what it names, in its text or beside it: requirements, criteria, scenarios and entities of the old specification. It is
 ///   stale when one of these has changed or is gone.
@@ -131,7 +131,7 @@ impl<'a> Affected<'a> {
         Self { items, stories: of_story, named_in, everything, renamed }
     }
 
-    /// The task with its reasons, when there are any.
+    /// Returns the task with its reasons, when there are any.
     fn task(&self, id: &str, served: &Served<'_>) -> Option<StaleTask> {
         let named: BTreeMap<&str, &ItemChange> =
             served.named.iter().filter_map(|id| Some((*id, *self.items.get(id)?))).collect();

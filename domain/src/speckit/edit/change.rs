@@ -19,7 +19,6 @@ pub enum EditError {
     /// The task is written without a box.
     #[error("line {line}: task {id} has no check box; write it as `- [ ] {id} …`")]
     NoBox {
-        /// The task.
         id: TaskId,
         /// Its line, counted from 1.
         line: u32,
@@ -37,7 +36,6 @@ pub enum EditError {
     TooLong {
         /// `question` or `answer`.
         what: &'static str,
-        /// Its length.
         bytes: usize,
     },
     /// The date is no day of the calendar.
@@ -51,7 +49,6 @@ pub enum EditError {
     Misplaced {
         /// Where the answer would go, counted from 1.
         line: u32,
-        /// What to do.
         remedy: &'static str,
     },
 }
@@ -63,7 +60,7 @@ pub(super) struct Change {
     pub(super) text: String,
 }
 
-/// The source with changes that do not overlap, given in any order.
+/// Returns the source with changes that do not overlap, given in any order.
 pub(super) fn apply(source: &str, mut changes: Vec<Change>) -> Result<String, EditError> {
     changes.sort_by_key(|change| (change.span.start, change.span.end));
     let mut edited = String::with_capacity(source.len() + changes.iter().map(|c| c.text.len()).sum::<usize>());

@@ -4,7 +4,7 @@ use super::change::{Change, EditError, apply};
 use crate::speckit::ids::TaskId;
 use crate::speckit::tasks::{self, TaskState};
 
-/// The document with the box of task `id` ticked or cleared. Nothing changes when the box is as wanted.
+/// Returns the document with the check box of task `id` ticked or cleared.
 ///
 /// # Errors
 ///

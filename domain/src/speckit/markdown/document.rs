@@ -108,7 +108,7 @@ impl Markdown {
         sections
     }
 
-    /// The title of the document, without a word such as `Implementation Plan:` that says what kind it is of: one of `kinds`, in lower case,
+    /// Returns the title of the document, without a word such as `Implementation Plan:` that says what kind it is of: one of `kinds`, in lower case,
     /// stands before the colon.
     pub(crate) fn title(&self, kinds: &[&str]) -> Option<Item> {
         let section = self.sections.iter().find(|s| s.level == 1)?;
@@ -119,27 +119,27 @@ impl Markdown {
         Some(Item { text: text.to_owned(), line: line.number, span: line.span })
     }
 
-    /// Content of a line: comments and code blocks are blank.
+    /// Returns the content of a line: comments and code blocks are blank.
     pub(crate) fn text(&self, line: usize) -> &str {
         self.lines.get(line).map_or("", |l| l.span.text(&self.clean))
     }
 
-    /// Content under a span.
+    /// Returns the content under a span.
     pub(crate) fn clean(&self, span: Span) -> &str {
         span.text(&self.clean)
     }
 
-    /// Index of the line that holds this byte.
+    /// Returns the index of the line that holds this byte.
     pub(crate) fn line_index(&self, offset: usize) -> usize {
         self.lines.partition_point(|l| l.span.start <= offset).saturating_sub(1)
     }
 
-    /// Number, from 1, of the line that holds this byte.
+    /// Returns the number, from 1, of the line that holds this byte.
     pub(crate) fn line_number(&self, offset: usize) -> u32 {
         self.lines.get(self.line_index(offset)).map_or(1, |l| l.number)
     }
 
-    /// Bytes of a range of lines, without the last line break and without blank lines at the end.
+    /// Returns the bytes of a range of lines, without the last line break and without blank lines at the end.
     pub(crate) fn span_of(&self, lines: Range<usize>) -> Span {
         let start = self.lines.get(lines.start).map_or(self.source.len(), |l| l.span.start);
         let last =
@@ -147,13 +147,13 @@ impl Markdown {
         Span { start, end: last.map_or(start, |i| self.lines[i].span.end) }
     }
 
-    /// Whether this byte lies in inline code.
+    /// Returns whether this byte lies in inline code.
     pub(crate) fn in_code_span(&self, offset: usize) -> bool {
         let after = self.code_spans.partition_point(|s| s.start <= offset);
         after > 0 && self.code_spans[after - 1].contains(offset)
     }
 
-    /// List items that begin in these lines.
+    /// Returns the list items that begin in these lines.
     pub(crate) fn items_in(&self, lines: Range<usize>) -> &[ListItem] {
         let offset = |line: usize| self.lines.get(line).map_or(self.source.len(), |l| l.span.start);
         let from = self.items.partition_point(|i| i.span.start < offset(lines.start));
@@ -161,7 +161,7 @@ impl Markdown {
         self.items.get(from..to).unwrap_or_default()
     }
 
-    /// Table rows that lie in these lines.
+    /// Returns the table rows that lie in these lines.
     pub(crate) fn rows_in(&self, lines: Range<usize>) -> &[Row] {
         let number = |line: usize| line_number(line + 1);
         let from = self.rows.partition_point(|r| r.line < number(lines.start));
@@ -169,21 +169,21 @@ impl Markdown {
         self.rows.get(from..to).unwrap_or_default()
     }
 
-    /// The text of a list item without its marker, its wrapped lines joined.
+    /// Returns the text of a list item without its marker, its wrapped lines joined.
     pub(crate) fn item(&self, item: &ListItem) -> Item {
         let text = joined(strip_marker(self.clean(item.own)));
         let end = item.own.start + self.clean(item.own).trim_end().len();
         Item { text, line: self.line_number(item.span.start), span: Span { start: item.own.start, end } }
     }
 
-    /// The items of the outermost list in these lines, in order.
+    /// Returns the items of the outermost list in these lines, in order.
     pub(crate) fn top_items(&self, lines: Range<usize>) -> Vec<Item> {
         let items = self.items_in(lines);
         let depth = items.iter().map(|i| i.depth).min().unwrap_or_default();
         items.iter().filter(|i| i.depth == depth).map(|i| self.item(i)).filter(|i| !i.text.is_empty()).collect()
     }
 
-    /// A warning for each line that still holds a placeholder of the template: `[FEATURE NAME]`, `[###-feature-name]`,
+    /// Returns a warning for each line that still holds a placeholder of the template: `[FEATURE NAME]`, `[###-feature-name]`,
     /// `TODO(FIELD)`.
     pub(crate) fn placeholders(&self) -> Vec<Diagnostic> {
         let mut found: Vec<Diagnostic> = Vec::new();
@@ -210,20 +210,20 @@ impl Markdown {
         found
     }
 
-    /// Content from this byte to the end of its line.
+    /// Returns the content from this byte to the end of its line.
     fn rest_of_line(&self, offset: usize) -> &str {
         let line = self.lines[self.line_index(offset)].span;
         self.clean(Span { start: offset, end: line.end })
     }
 
-    /// The paragraphs and items of these lines as prose: one item a block of text.
+    /// Returns the paragraphs and items of these lines as prose: one item a block of text.
     pub(crate) fn prose(&self, lines: Range<usize>) -> Option<Item> {
         let first = lines.clone().find(|i| self.lines.get(*i).is_some_and(|l| l.kind == LineKind::Text))?;
         let span = self.span_of(first..lines.end);
         Some(Item { text: joined(self.clean(span)), line: self.lines[first].number, span })
     }
 
-    /// One past the last line of the paragraph that begins here: a list item, a label or a rule begins another.
+    /// Returns one past the last line of the paragraph that begins here: a list item, a label or a rule begins another.
     pub(crate) fn paragraph_end(&self, start: usize) -> usize {
         let goes_on = |index: usize| {
             let text = self.text(index).trim_start();
@@ -236,7 +236,7 @@ impl Markdown {
         (start + 1..end).find(|i| !goes_on(*i)).unwrap_or(end)
     }
 
-    /// Paragraphs and list items of these lines, each once, wrapped lines joined.
+    /// Returns the paragraphs and list items of these lines, each once, wrapped lines joined.
     pub(crate) fn paragraphs(&self, mut lines: Range<usize>) -> impl Iterator<Item = Item> {
         std::iter::from_fn(move || {
             let first = lines.find(|at| self.lines.get(*at).is_none_or(|line| line.kind == LineKind::Text))?;
@@ -248,7 +248,7 @@ impl Markdown {
         })
     }
 
-    /// The text after the first `**Label**:` of these names, up to the end of its paragraph.
+    /// Returns the text after the first `**Label**:` of these names, up to the end of its paragraph.
     pub(crate) fn labelled(&self, lines: Range<usize>, names: &[&str]) -> Option<Item> {
         let matches = |index: &usize| {
             let found = self.lines.get(*index).filter(|l| l.kind == LineKind::Text);

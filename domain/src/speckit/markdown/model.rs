@@ -17,7 +17,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// The text under this span, empty when `source` is another document.
+    /// Returns the text under this span, empty when `source` is another document.
     pub fn text<'a>(&self, source: &'a str) -> &'a str {
         source.get(self.start..self.end).unwrap_or_default()
     }
@@ -102,7 +102,7 @@ pub(crate) struct Section {
 }
 
 impl Section {
-    /// Whether another section lies within this one.
+    /// Returns whether another section lies within this one.
     pub(crate) fn holds(&self, other: &Self) -> bool {
         self.heading < other.heading && other.heading < self.end
     }

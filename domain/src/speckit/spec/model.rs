@@ -22,15 +22,12 @@ pub struct Spec {
     pub input: Option<Item>,
     /// User stories in the order of the document.
     pub stories: Vec<UserStory>,
-    /// Edge cases.
     pub edge_cases: Vec<Item>,
     /// Requirements of every kind (`FR-001`, `NFR-2`, `FR-DIAG-001`).
     pub requirements: Vec<Requirement>,
     /// Success criteria (`SC-001`).
     pub success_criteria: Vec<Requirement>,
-    /// Key entities.
     pub entities: Vec<Entity>,
-    /// Assumptions.
     pub assumptions: Vec<Item>,
     /// Questions that were answered.
     pub clarifications: Vec<Clarification>,
@@ -66,7 +63,6 @@ pub struct Scenario {
     pub text: String,
     /// First line, counted from 1.
     pub line: u32,
-    /// Its bytes.
     pub span: Span,
 }
 
@@ -81,27 +77,22 @@ pub struct Requirement {
     pub section: String,
     /// First line, counted from 1.
     pub line: u32,
-    /// Its bytes.
     pub span: Span,
 }
 
-/// A key entity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Entity {
-    /// Name.
     pub name: String,
     /// What it is.
     pub text: String,
     /// First line, counted from 1.
     pub line: u32,
-    /// Its bytes.
     pub span: Span,
 }
 
 /// A question that a person has answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Clarification {
-    /// The question.
     pub question: String,
     /// The answer, empty when none is written.
     pub answer: String,
@@ -109,6 +100,5 @@ pub struct Clarification {
     pub session: Option<String>,
     /// First line, counted from 1.
     pub line: u32,
-    /// Its bytes.
     pub span: Span,
 }

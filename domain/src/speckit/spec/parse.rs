@@ -1,4 +1,4 @@
-//! From the Markdown tree to a specification.
+//! Parses a specification from the Markdown tree.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,6 @@ use super::{questions, requirements, stories};
 use crate::speckit::diagnostic::{Diagnostic, Parsed};
 use crate::speckit::markdown::{self, Item, Markdown, Section};
 
-/// Reads a specification.
 pub fn parse(bytes: &[u8]) -> Parsed<Spec> {
     let (markdown, mut diagnostics) = match markdown::read(bytes) {
         Ok(read) => read,
@@ -68,7 +67,7 @@ pub(crate) fn entity(item: Item) -> Entity {
     Entity { name: name.replace(['*', '`'], "").trim().to_owned(), text: text.trim().to_owned(), line, span }
 }
 
-/// The items whose key occurs for the first time; each other one is a diagnostic that names both lines.
+/// Returns the items whose key occurs for the first time; each other one is a diagnostic that names both lines.
 fn unique<T>(
     items: Vec<T>,
     key: impl Fn(&T) -> &str,

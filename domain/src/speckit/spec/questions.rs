@@ -8,7 +8,7 @@ const MARKER: &str = "NEEDS CLARIFICATION";
 /// Longest question that a marker may hold, in bytes.
 pub(crate) const MAX_QUESTION_BYTES: usize = 4_096;
 
-/// Every `[NEEDS CLARIFICATION: …]` in the content; mentions of the marker in inline code or without a question are not counted.
+/// Returns every `[NEEDS CLARIFICATION: …]` in the content; mentions of the marker in inline code or without a question are not counted.
 pub(crate) fn open(markdown: &Markdown) -> Vec<Item> {
     let whole = Span { start: 0, end: markdown.source.len() };
     let text = markdown.clean(whole);
@@ -35,7 +35,7 @@ pub(crate) fn open(markdown: &Markdown) -> Vec<Item> {
     found
 }
 
-/// Length of the text up to the bracket that closes the marker, which may be some lines further down.
+/// Returns the length of the text up to the bracket that closes the marker, which may be some lines further down.
 fn closing(text: &str) -> Option<usize> {
     let mut depth = 0_u32;
     for (at, c) in text.char_indices() {
@@ -52,7 +52,7 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-/// The sections that hold answers, without those that lie within another.
+/// Returns the sections that hold answers, without those that lie within another.
 pub(crate) fn clarifications(markdown: &Markdown) -> impl Iterator<Item = &Section> {
     let mut end = 0;
     markdown.sections.iter().filter(move |section| {
@@ -67,14 +67,14 @@ pub(crate) fn clarifications(markdown: &Markdown) -> impl Iterator<Item = &Secti
     })
 }
 
-/// A section and all that lie within it.
+/// Returns a section and all that lie within it.
 pub(crate) fn parts<'a>(markdown: &'a Markdown, section: &Section) -> impl Iterator<Item = &'a Section> {
     let from = markdown.sections.partition_point(|s| s.heading < section.heading);
     let end = section.end;
     markdown.sections[from..].iter().take_while(move |s| s.heading < end)
 }
 
-/// The answers below `## Clarifications` headings, each with the date of the nearest session heading.
+/// Returns the answers below `## Clarifications` headings, each with the date of the nearest session heading.
 pub(crate) fn answered(markdown: &Markdown) -> Vec<Clarification> {
     let mut found = Vec::new();
     for part in clarifications(markdown).flat_map(|section| parts(markdown, section)) {
@@ -106,7 +106,7 @@ pub(crate) fn answered(markdown: &Markdown) -> Vec<Clarification> {
     found
 }
 
-/// Question and answer of `Which way? → A: Inwards`.
+/// Returns the question and answer of `Which way? → A: Inwards`.
 pub(crate) fn split_answer(text: &str) -> (String, String) {
     const ARROWS: [&str; 7] = ["→ A:", "-> A:", "→ **A**:", "→ **A:**", "-> **A**:", "→", "->"];
     const MARKS: [&str; 6] = ["**A**:", "**A:**", " A:", " A：", "答：", "答:"];
@@ -121,7 +121,7 @@ pub(crate) fn split_answer(text: &str) -> (String, String) {
     (clean(text), String::new())
 }
 
-/// The first date of the form `YYYY-MM-DD` in a text.
+/// Returns the first date of the form `YYYY-MM-DD` in a text.
 pub(crate) fn date_in(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);

@@ -5,7 +5,6 @@ use serde::Serialize;
 use crate::speckit::ids::{StoryKey, TaskId};
 use crate::speckit::markdown::{Item, Span};
 
-/// A task file.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct TasksFile {
     /// The document, unchanged.
@@ -56,7 +55,6 @@ pub enum PhaseKind {
     Other,
 }
 
-/// One task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Task {
     /// Identifier as written.
@@ -140,7 +138,7 @@ pub enum Group {
 }
 
 impl TasksFile {
-    /// The task with this identifier, also when the identifier is one of several of its line.
+    /// Returns the task with this identifier, also when the identifier is one of several of its line.
     pub fn task(&self, id: &TaskId) -> Option<&Task> {
         self.tasks.iter().find(|t| t.id == *id || t.also.contains(id))
     }

@@ -1,4 +1,4 @@
-//! From the Markdown tree to phases and tasks.
+//! Parses phases and tasks from the Markdown tree.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -19,7 +19,6 @@ pub const MAX_TASKS: usize = 2_000;
 /// Most dependencies that may follow from the order of phases: between two phases of parallel tasks they grow with the product.
 pub const MAX_DEPENDENCIES: usize = 250_000;
 
-/// Reads a task file.
 pub fn parse(bytes: &[u8]) -> Parsed<TasksFile> {
     let (markdown, diagnostics) = match markdown::read(bytes) {
         Ok(read) => read,
@@ -67,7 +66,7 @@ struct Builder {
     phases: BTreeMap<usize, Phase>,
 }
 
-/// The scope of every line, and the headings that open phases: each with the index of its section.
+/// Returns the scope of every line, and the headings that open phases: each with the index of its section.
 fn scopes(markdown: &Markdown) -> (Vec<Scope>, Vec<(usize, PhaseHeading)>) {
     let outside = Scope { phase: None, role: Role::Work, in_story: false, heading: 0 };
     let mut scopes = vec![outside; markdown.lines.len()];
@@ -101,7 +100,7 @@ fn scopes(markdown: &Markdown) -> (Vec<Scope>, Vec<(usize, PhaseHeading)>) {
     (scopes, headings)
 }
 
-/// Whether a heading opens a phase where it stands: one without a number inside a phase is only a part of it, unless it names a
+/// Returns whether a heading opens a phase where it stands: one without a number inside a phase is only a part of it, unless it names a
 /// story and the phase around it is no story itself.
 fn opens(heading: &PhaseHeading, above: Scope) -> bool {
     let names_story = matches!(heading.kind, PhaseKind::Story(_));
@@ -214,7 +213,7 @@ impl Builder {
         }
     }
 
-    /// The lines that are tasks, in order, each identifier once.
+    /// Returns the lines that are tasks, in order, each identifier once.
     fn accepted(&mut self) -> Vec<Candidate> {
         let mut candidates: Vec<Candidate> = Vec::new();
         for (index, line) in self.markdown.lines.iter().enumerate() {
@@ -272,14 +271,14 @@ impl Builder {
         accepted
     }
 
-    /// Each line that begins a list item, in order, with one past the last line of the item; the innermost comes last.
+    /// Returns each line that begins a list item, in order, with one past the last line of the item; the innermost comes last.
     fn item_ends(&self) -> Vec<(usize, usize)> {
         let line = |offset| self.markdown.line_index(offset);
         let items = self.markdown.items.iter();
         items.map(|i| (line(i.span.start), line(i.span.end.saturating_sub(1).max(i.span.start)) + 1)).collect()
     }
 
-    /// One past the last line that belongs to a task.
+    /// Returns one past the last line that belongs to a task.
     fn end_of(&self, candidate: &Candidate, items: &[(usize, usize)], next: usize) -> usize {
         let start = candidate.line;
         if candidate.parsed.form == Form::Heading {
@@ -297,7 +296,7 @@ impl Builder {
         (start + 1..limit).find(foreign).unwrap_or(limit)
     }
 
-    /// The task with this index, whose statements about order are added to `stated`.
+    /// Returns the task with this index, whose statements about order are added to `stated`.
     fn task(
         &mut self,
         candidate: Candidate,
@@ -364,7 +363,7 @@ impl Builder {
         task
     }
 
-    /// The phase of tasks that stand under no phase heading: the nearest heading, whatever it says.
+    /// Returns the phase of tasks that stand under no phase heading: the nearest heading, whatever it says.
     fn implicit_phase(&mut self, heading: usize) -> usize {
         if !self.phases.contains_key(&heading) {
             let at = self.markdown.sections.binary_search_by_key(&heading, |s| s.heading);
@@ -401,7 +400,7 @@ impl Builder {
         stated.extend(file.phases.iter().filter_map(|phase| self.phase_statement(phase, &lines)));
     }
 
-    /// Rows of tables with a column such as `Depends On`, as sentences.
+    /// Returns the rows of tables with a column such as `Depends On`, as sentences.
     fn table_statements(&self, section: &Section) -> Vec<(u32, String)> {
         const COLUMNS: [&str; 5] = ["depend", "can start after", "blocked by", "waits for", "依赖"];
         let waits = |header: &str| COLUMNS.iter().any(|word| header.to_lowercase().starts_with(word));
@@ -449,7 +448,7 @@ fn state(stated: &mut Vec<LocatedStatement>, owner: Option<usize>, line: u32, te
     }));
 }
 
-/// Identifiers of a line after its first: the rest of a range or list.
+/// Returns the identifiers of a line after its first: the rest of a range or list.
 fn further_ids(mentions: &[Mention]) -> Vec<TaskId> {
     const MAX_RANGE: u32 = 500;
     let mut ids: Vec<TaskId> = Vec::new();

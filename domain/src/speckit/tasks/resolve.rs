@@ -1,4 +1,4 @@
-//! Statements about order, once the tasks and phases that they name are known.
+//! Resolves statements about order to tasks and phases.
 
 use std::collections::{HashMap, HashSet};
 
@@ -85,7 +85,7 @@ impl Relations<'_> {
         }
     }
 
-    /// The tasks of these groups, unless some of `others` are among them: a statement about a phase and one of its own tasks
+    /// Returns the tasks of these groups, unless some of `others` are among them: a statement about a phase and one of its own tasks
     /// says nothing about the rest of the phase.
     fn members(&self, groups: &[Group], others: &[usize]) -> Vec<usize> {
         let in_groups = |task: &usize| groups.iter().any(|group| self.belongs(*task, group));

@@ -2,7 +2,7 @@
 
 use crate::speckit::ids::{self, Mention, StoryKey};
 
-/// Somebody who waits or is waited for.
+/// A reference to tasks, a phase or a story in a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Reference {
     Tasks(Mention),
@@ -15,14 +15,14 @@ pub(super) enum Reference {
     Itself,
 }
 
-/// `who` waits for `on`: each for each.
+/// A statement that each of `who` waits for each of `on`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Statement {
     pub(super) who: Vec<Reference>,
     pub(super) on: Vec<Reference>,
 }
 
-/// Whose text is read: it decides who is meant when a sentence has no subject.
+/// The kind of text that is read. It determines the subject of a sentence without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Context {
     /// A task and the lines below it.
@@ -31,7 +31,8 @@ pub(super) enum Context {
     Section,
 }
 
-/// Phrases after which somebody is named, by their first letter, and whether that is who comes first; the others name who comes later.
+/// Phrases before a reference, by their first letter, with whether the subject waits for the reference (`true`) or the reference for the
+/// subject (`false`).
 const PHRASES: [(char, &[(&str, bool)]); 8] = [
     ('a', &[("after", true)]),
     ('b', &[("blocked by", true), ("before", false), ("blocks", false), ("block", false)]),
@@ -105,7 +106,7 @@ const SOFT: [&str; 3] = ["easiest", "easier", "working sequentially"];
 const BESIDE: [&str; 6] =
     [" parallel with", " parallel to", " alongside", " independent of", " together with", " independently of"];
 
-/// Every statement in `text`, a paragraph or a list item.
+/// Returns every statement in `text`, a paragraph or a list item.
 pub(super) fn parse(text: &str, context: Context) -> Vec<Statement> {
     let mut found = Vec::new();
     if (context == Context::Task && !text.contains('T')) || !may_name(text) {
@@ -126,7 +127,7 @@ pub(super) fn parse(text: &str, context: Context) -> Vec<Statement> {
     found
 }
 
-/// Whether anybody can be named in a text: most hold neither a digit nor the name of a phase.
+/// Returns whether a text can contain a reference. Most texts contain neither a digit nor the name of a phase, and are skipped.
 fn may_name(text: &str) -> bool {
     let phase = |b: u8| matches!(b, b'S' | b'F');
     text.bytes().any(|b| b.is_ascii_digit())
@@ -148,7 +149,7 @@ fn label(text: &str) -> Option<Statement> {
     })
 }
 
-/// The pieces between marks that end a sentence; a full stop does so before a space.
+/// Returns the pieces between marks that end a sentence; a full stop does so before a space.
 fn sentences(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -203,14 +204,14 @@ fn phrases(sentence: &str, context: Context, found: &mut Vec<Statement>) {
     }
 }
 
-/// Whether a phrase in a task's own text is about its order: certain words are, others where they begin a sentence or a remark.
+/// Returns whether a phrase in a task's own text is about its order: certain words are, others where they begin a sentence or a remark.
 fn speaks_of_task(left: &str, phrase: &str) -> bool {
     let begins =
         left.rsplit('(').next().is_some_and(|t| t.trim_matches([' ', '*', '_', '-', '–', '—', ':']).is_empty());
     begins || CERTAIN.iter().any(|word| phrase.starts_with(word))
 }
 
-/// The references after a phrase.
+/// Returns the references after a phrase.
 fn objects(sentence: &str, verb: &Phrase, next: Option<usize>) -> Vec<Reference> {
     let text = object(&sentence[verb.end..next.unwrap_or(sentence.len())]);
     if text.starts_with([',', '.', ')']) {
@@ -227,7 +228,7 @@ fn objects(sentence: &str, verb: &Phrase, next: Option<usize>) -> Vec<Reference>
     refs.into_iter().map(|l| l.what).collect()
 }
 
-/// Every phrase of [`PHRASES`] in a text in lower case.
+/// Returns every phrase of [`PHRASES`] in a text in lower case.
 fn verbs(lower: &str) -> Vec<Phrase> {
     let mut verbs: Vec<Phrase> = Vec::new();
     let attached = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
@@ -260,7 +261,7 @@ fn negated(before: &str) -> bool {
     }) || tail.iter().any(|word| word.ends_with("n't") || word.ends_with("n’t"))
 }
 
-/// What follows a phrase, up to where the sentence turns to something else, or a bracket closes that was opened before the phrase.
+/// Returns what follows a phrase, up to where the sentence turns to something else, or a bracket closes that was opened before the phrase.
 fn object(text: &str) -> &str {
     let mut depth = 0_usize;
     for (at, c) in text.char_indices() {
@@ -281,19 +282,19 @@ fn object(text: &str) -> &str {
     text
 }
 
-/// The text up to one of these marks.
+/// Returns the text up to one of these marks.
 fn cut<'a>(text: &'a str, marks: &[&str]) -> &'a str {
     let end = text.char_indices().map(|(at, _)| at).find(|at| turns(text, *at, marks));
     &text[..end.unwrap_or(text.len())]
 }
 
-/// Whether one of these marks stands here and separates clauses: a dash between two identifiers is a range, which `located` reads.
+/// Returns whether one of these marks stands here and separates clauses: a dash between two identifiers is a range, which `located` reads.
 fn turns(text: &str, at: usize, marks: &[&str]) -> bool {
     let clause = |after: &str| !is_range(after, &text[..at]);
     marks.iter().any(|mark| text[at..].strip_prefix(mark).is_some_and(clause))
 }
 
-/// Whether one of these words stands here, in whatever case.
+/// Returns whether one of these words stands here, in whatever case.
 fn stands(text: &str, at: usize, words: &[&str]) -> bool {
     let here = &text.as_bytes()[at..];
     words.iter().any(|word| here.get(..word.len()).is_some_and(|here| here.eq_ignore_ascii_case(word.as_bytes())))
@@ -303,7 +304,7 @@ fn is_range(after: &str, before: &str) -> bool {
     ids::id_len(after).is_some() && before.ends_with(|c: char| c.is_ascii_digit())
 }
 
-/// The reference that stands right before a phrase.
+/// Returns the reference that stands right before a phrase.
 fn adjacent(left: &str) -> Option<Reference> {
     let left = left.trim_end_matches([' ', '*', '`']);
     // Most words end no reference, which spares a look at all that stand before.
@@ -311,8 +312,8 @@ fn adjacent(left: &str) -> Option<Reference> {
     (last.end == left.len()).then_some(last.what)
 }
 
-/// Who is spoken of in the words before a phrase: those in an open bracket, or right before it; else tasks that are named first,
-/// or whom the label names.
+/// Returns the subject of the words before a phrase: the references in an open bracket or directly before the phrase; otherwise the first
+/// tasks, or the references in the label.
 fn section_subject(left: &str) -> Vec<Reference> {
     let refs = if let Some(bracket) = left.rfind('(').filter(|at| !left[*at..].contains(')')) {
         let inside = located(&left[bracket..]);
@@ -327,7 +328,7 @@ fn section_subject(left: &str) -> Vec<Reference> {
     specific(refs.into_iter().map(|l| l.what).collect())
 }
 
-/// The first run of references in `text`; it begins at the first task, if tasks are named.
+/// Returns the first run of references in `text`; it begins at the first task, if tasks are named.
 fn first_operand(text: &str) -> Vec<Located> {
     let refs = located(text);
     let from = refs.iter().position(|l| matches!(l.what, Reference::Tasks(_))).unwrap_or(0);
@@ -336,7 +337,7 @@ fn first_operand(text: &str) -> Vec<Located> {
     refs.iter().skip(from).take(len).cloned().collect()
 }
 
-/// The last run of references in `text` that are joined by nothing but commas and conjunctions.
+/// Returns the last run of references in `text` that are joined by nothing but commas and conjunctions.
 fn last_operand(text: &str) -> Vec<Located> {
     let refs = located(text);
     let mut from = refs.len();
@@ -394,7 +395,7 @@ fn chains(sentence: &str, refs: Vec<Located>, found: &mut Vec<Statement>) {
     }
 }
 
-/// The references of a chain, without those in a bracket behind a phase or story: `Phase 1 (T001) → Phase 2`.
+/// Returns the references of a chain, without those in a bracket behind a phase or story: `Phase 1 (T001) → Phase 2`.
 fn outside_remarks(sentence: &str, refs: Vec<Located>) -> Vec<Located> {
     let mut kept: Vec<Located> = Vec::with_capacity(refs.len());
     for found in refs {
@@ -409,7 +410,7 @@ fn outside_remarks(sentence: &str, refs: Vec<Located>) -> Vec<Located> {
     kept
 }
 
-/// What stands between two references, without marks of emphasis and without one remark in brackets.
+/// Returns what stands between two references, without marks of emphasis and without one remark in brackets.
 fn without_remark(between: &str) -> &str {
     const MARKS: [char; 6] = [' ', '*', '`', '\t', '(', ')'];
     match between.trim_start_matches([' ', '*', '`']).strip_prefix('(').and_then(|rest| rest.split_once(')')) {
@@ -425,7 +426,7 @@ struct Located {
     end: usize,
 }
 
-/// Every reference in `text`, in order.
+/// Returns every reference in `text`, in order.
 fn located(text: &str) -> Vec<Located> {
     let tasks =
         ids::mentions(text).into_iter().map(|m| Located { start: m.start, end: m.end, what: Reference::Tasks(m) });
@@ -440,7 +441,7 @@ fn located(text: &str) -> Vec<Located> {
     found
 }
 
-/// The next word, from this place on, that may begin the name of a phase or story.
+/// Returns the next word, from this place on, that may begin the name of a phase or story.
 fn next_word(text: &str, from: usize) -> Option<(usize, usize)> {
     let initial = |b: &u8| matches!(b, b'P' | b'p' | b'S' | b's' | b'F' | b'U' | b'u');
     let mut at = from;
@@ -454,7 +455,7 @@ fn next_word(text: &str, from: usize) -> Option<(usize, usize)> {
     }
 }
 
-/// The phases or stories named by the word at this place: `Phase 3`, `Phases 3-5`, `US1`, `User Story 2`, `Setup`.
+/// Returns the phases or stories named by the word at this place: `Phase 3`, `Phases 3-5`, `US1`, `User Story 2`, `Setup`.
 fn group_at(text: &str, (start, end): (usize, usize)) -> Vec<Located> {
     let word = &text[start..end];
     let is = |names: [&str; 2]| names.iter().any(|name| word.eq_ignore_ascii_case(name));
@@ -474,7 +475,7 @@ fn group_at(text: &str, (start, end): (usize, usize)) -> Vec<Located> {
     }
 }
 
-/// The story whose key stands at this place, or a range of them.
+/// Returns the story whose key stands at this place, or a range of them.
 fn story_keys(text: &str, start: usize) -> Vec<Located> {
     let end = start + key_len(text, start);
     let Some(key) = StoryKey::parse(&text[start..end]) else {
@@ -486,13 +487,13 @@ fn story_keys(text: &str, start: usize) -> Vec<Located> {
     found
 }
 
-/// Length of `US1`, `US-1` or `US1.5` at this place.
+/// Returns the length of `US1`, `US-1` or `US1.5` at this place.
 fn key_len(text: &str, start: usize) -> usize {
     let prefix = if text.as_bytes().get(start + 2) == Some(&b'-') { 3 } else { 2 };
     prefix + ids::story_number_len(text.get(start + prefix..).unwrap_or_default())
 }
 
-/// The numbers after `Phase` or `User Stories`, which is the word at `start..end`: `3`, `3-5`, `1 and 2`, `1, 2`.
+/// Returns the numbers after `Phase` or `User Stories`, which is the word at `start..end`: `3`, `3-5`, `1 and 2`, `1, 2`.
 fn numbers(text: &str, start: usize, end: usize, make: impl Fn(&str) -> Reference) -> Vec<Located> {
     let mut found: Vec<Located> = Vec::new();
     let mut at = end;
