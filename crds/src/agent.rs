@@ -25,29 +25,29 @@ use crate::common::{Condition, LocalRef, Resources};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("self.adapter != 'Replay' || has(self.replay)").message("adapter Replay needs the field replay"))]
+#[x_kube(validation = Rule::new("self.adapter != 'Replay' || has(self.replay)").message("the adapter Replay requires the field replay"))]
 pub struct AgentSpec {
-    /// What kind of agent it is.
+    /// Adapter that runs the agent.
     pub adapter: Adapter,
-    /// Image of the pods. Default: the installation's agent image, which has Git, Python and the runner. In another image the runner is
-    /// put by an init container; it must have `git` and `/bin/sh`.
+    /// Image of the pods. Default: the agent image of the installation, which contains Git, Python and the runner. An init container adds
+    /// the runner to any other image; that image must contain `git` and `/bin/sh`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
-    /// For adapter Command: the script for `/bin/sh -e` of tasks that bring none of their own. The file named by `ENACT_PROMPT_FILE` holds
-    /// the task's prompt.
+    /// For the adapter Command: the script that `/bin/sh -e` runs for tasks without a script. The file named by `ENACT_PROMPT_FILE` contains
+    /// the prompt of the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 65_536))]
     pub script: Option<String>,
-    /// For adapter Replay: where the recorded work is.
+    /// For the adapter Replay: source of the recorded work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<Replay>,
-    /// Environment of the agent.
+    /// Environment variables of the agent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[schemars(length(max = 64))]
     pub env: Vec<EnvVar>,
-    /// Compute resources of its pods, where the task names none.
+    /// Compute resources of the pods of tasks that name none.
     #[serde(default)]
     pub resources: Resources,
 }
@@ -65,7 +65,7 @@ pub enum Adapter {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Replay {
-    /// A ConfigMap with one key a file.
+    /// ConfigMap with one key for each file.
     pub config_map_ref: LocalRef,
 }
 
@@ -78,11 +78,11 @@ pub struct EnvVar {
     /// Name of the variable.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$"))]
     pub name: String,
-    /// Its value.
+    /// Value of the variable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32_768))]
     pub value: Option<String>,
-    /// A key of a Secret in the same namespace.
+    /// Key of a Secret in the same namespace that contains the value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_key_ref: Option<SecretKey>,
 }
@@ -99,7 +99,7 @@ pub struct SecretKey {
     pub key: String,
 }
 
-/// Whether a text can be the reference of an image, as far as its form tells.
+/// Returns whether a text has the form of an image reference.
 pub fn is_image(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
     let starts_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
@@ -110,10 +110,10 @@ pub fn is_image(text: &str) -> bool {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentStatus {
-    /// The generation that this status is about.
+    /// Generation of the object that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling and Stalled, as kstatus reads them.
+    /// Conditions Ready, Reconciling and Stalled, with kstatus semantics.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

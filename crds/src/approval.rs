@@ -29,25 +29,25 @@ use crate::common::Condition;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("self == oldSelf").message("an Approval cannot be changed; create another one"))]
+#[x_kube(validation = Rule::new("self == oldSelf").message("an Approval is immutable; create another one"))]
 pub struct ApprovalSpec {
-    /// What is decided on.
+    /// Object that the decision is about.
     pub subject: Subject,
-    /// Digest of the content that was looked at: the subject's `status.digest`.
+    /// Digest of the content that was reviewed: `status.digest` of the subject.
     #[schemars(regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
     pub digest: String,
-    /// The decision.
+    /// Decision of the person.
     pub decision: Choice,
-    /// The person's words.
+    /// Comment of the person.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 4096))]
     pub comment: String,
-    /// Who decided. Stamped by the webhook from the request's user; whatever a client writes here is replaced.
+    /// User who decided. The webhook sets it from the user of the request and replaces the value of the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Person>,
 }
 
-/// What is decided on, in the same namespace.
+/// Object that a decision is about, in the same namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Subject {
@@ -72,9 +72,9 @@ pub enum SubjectKind {
 /// A decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum Choice {
-    /// Go on.
+    /// The subject may proceed.
     Approve,
-    /// Send it back.
+    /// The subject must change before it may proceed.
     Reject,
 }
 
@@ -89,14 +89,14 @@ pub struct Person {
     pub groups: Vec<String>,
 }
 
-/// Whether the decision counts.
+/// State of a decision.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalStatus {
-    /// The generation that this status is about.
+    /// Generation of the object that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready (the decision counts) and Stalled (it does not, with the reason).
+    /// Conditions Ready (the decision is accepted) and Stalled (it is not accepted, for the given reason).
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::common::{ApprovalPolicy, Condition, LocalRef, NamespacedRef};
 use crate::document::{ConstitutionRule, Finding, FindingCounts, Quality, Source, SourceStatus};
 
-/// The principles that every specification and plan must keep.
+/// The principles that every specification and plan must follow.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[kube(
     group = "enact.dev",
@@ -19,7 +19,7 @@ use crate::document::{ConstitutionRule, Finding, FindingCounts, Quality, Source,
     derive = "Default",
     shortname = "const",
     category = "enact",
-    doc = "The principles that every specification and plan must keep, as Spec Kit's constitution.md.",
+    doc = "The principles that every specification and plan must follow, as Spec Kit's constitution.md.",
     printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
     printcolumn(name = "Principles", type_ = "integer", json_path = ".status.principles"),
     printcolumn(name = "Rules", type_ = "integer", json_path = ".status.rules"),
@@ -29,21 +29,21 @@ use crate::document::{ConstitutionRule, Finding, FindingCounts, Quality, Source,
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ConstitutionSpec {
-    /// Where the document comes from.
+    /// Source of the document.
     pub source: Source,
-    /// Rules that a machine checks, besides those of the constitutions that this one inherits from.
+    /// Rules that are checked automatically, in addition to inherited rules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[schemars(length(max = 64))]
     pub rules: Vec<ConstitutionRule>,
-    /// A constitution in the same namespace whose principles and rules hold here too; this one can add to them and make them stricter. What
-    /// the Tenant's `constitutionRef` names is inherited in any case.
+    /// A constitution in the same namespace from which this one inherits principles and rules. This constitution can add rules and make
+    /// inherited rules stricter. It always inherits from the constitution that `constitutionRef` of the Tenant names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_ref: Option<LocalRef>,
-    /// What people must approve before the constitution counts.
+    /// Approvals that are required before the constitution takes effect.
     #[serde(default)]
     pub approval: ApprovalPolicy,
-    /// Whether the controller leaves this object alone.
+    /// Whether the controller ignores this object.
     #[serde(default)]
     pub suspend: bool,
 }
@@ -52,63 +52,63 @@ pub struct ConstitutionSpec {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConstitutionStatus {
-    /// The generation that this status is about.
+    /// Generation of the object that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling and Stalled, as kstatus reads them.
+    /// Conditions Ready, Reconciling and Stalled, with kstatus semantics.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// Digest of the document as it is now: what an Approval must name.
+    /// Digest of the current document; an Approval must name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// Digest of the document that was last approved (or needed no approval).
+    /// Digest of the document that was last approved, or that required no approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved_digest: Option<String>,
-    /// The version that the document gives itself.
+    /// Version that the document states.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// How many principles it has.
+    /// Number of principles.
     #[serde(default)]
     pub principles: u32,
-    /// How many rules hold for what names it, inherited ones with them.
+    /// Number of rules of the effective constitution, including inherited rules.
     #[serde(default)]
     pub rules: u32,
-    /// The constitutions that it inherits from, the nearest first.
+    /// Constitution chain: the constitutions that it inherits from, the nearest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inherits: Vec<NamespacedRef>,
-    /// What was last read from Git.
+    /// State of the source outside the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceStatus>,
-    /// How the document differs from the one that was approved before.
+    /// Difference from the document that was approved before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amendment: Option<Amendment>,
-    /// What names it, and so must keep it.
+    /// Objects that refer to it and must follow it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub impact: Option<Impact>,
-    /// How good the document is by its own check.
+    /// Quality score of the document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<Quality>,
-    /// How many findings the check gave.
+    /// Number of findings by severity.
     #[serde(default)]
     pub findings: FindingCounts,
-    /// The first findings, the worst first.
+    /// Findings, the most severe first; at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub top_findings: Vec<Finding>,
 }
 
-/// How a constitution differs from the one that was approved before: the first part of Spec Kit's Sync Impact Report.
+/// Difference of a constitution from the one that was approved before: the first part of Spec Kit's Sync Impact Report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Amendment {
-    /// The version before.
+    /// Version of the document before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     /// Digest of the document before.
     pub from_digest: String,
-    /// What the difference asks of the version: `None`, `Patch`, `Minor` or `Major`.
+    /// Version step that the difference requires: `None`, `Patch`, `Minor` or `Major`.
     pub level: String,
-    /// What changed, at most 20 entries.
+    /// Changes, at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<AmendmentChange>,
 }
@@ -119,23 +119,23 @@ pub struct Amendment {
 pub struct AmendmentChange {
     /// `Added`, `Removed`, `Redefined` or `Reworded`.
     pub kind: String,
-    /// The principle or section.
+    /// Name of the principle or section.
     pub principle: String,
-    /// For a person.
+    /// Explanation of the change.
     pub explanation: String,
 }
 
-/// What a constitution touches: the second part of Spec Kit's Sync Impact Report.
+/// Objects that a constitution affects: the second part of Spec Kit's Sync Impact Report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Impact {
-    /// Specifications that name it, or a constitution that inherits from it.
+    /// Number of specifications that refer to it, or to a constitution that inherits from it.
     pub specifications: u32,
-    /// Plans of those that are not finished.
+    /// Number of unfinished plans of those specifications.
     pub plans: u32,
-    /// Tasks of those plans that have not ended.
+    /// Number of unfinished tasks of those plans.
     pub tasks: u32,
-    /// Some of the specifications and plans, as `Specification namespace/name`; at most 20.
+    /// Examples of the specifications and plans, as `Specification namespace/name`; at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub some: Vec<String>,
 }

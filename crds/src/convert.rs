@@ -8,17 +8,17 @@ use crate::{approval as api, document, plan, task};
 
 pub use enact_domain::time::Millis;
 
-/// A Kubernetes time as milliseconds.
+/// Returns a Kubernetes time as milliseconds.
 pub fn millis(time: &Time) -> Millis {
     Millis(time.0.as_millisecond())
 }
 
-/// Milliseconds as a Kubernetes time, cut to whole seconds as the API server keeps them.
+/// Returns the milliseconds as a Kubernetes time, truncated to whole seconds as in the API server.
 pub fn time(millis: Millis) -> Time {
     Time(Timestamp::from_second(millis.0.div_euclid(1000)).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
-/// The first whole second that is not before `millis`: what is to wait until then waits no shorter.
+/// Returns `millis` as a Kubernetes time, rounded up to whole seconds, so that a wait until then is never too short.
 pub fn time_not_before(millis: Millis) -> Time {
     time(Millis(millis.0.saturating_add(999)))
 }
@@ -63,20 +63,20 @@ impl From<analysis::Severity> for document::Severity {
     }
 }
 
-/// The worst severity of which there are findings.
+/// Returns the worst severity with at least one finding.
 pub fn worst(counts: &document::FindingCounts) -> Option<analysis::Severity> {
     use analysis::Severity::{Critical, High, Low, Medium};
     let all = [(counts.critical, Critical), (counts.high, High), (counts.medium, Medium), (counts.low, Low)];
     all.into_iter().find(|(number, _)| *number > 0).map(|(_, severity)| severity)
 }
 
-/// The decision that an Approval holds, as the domain weighs it; none when the webhook has not stamped who it was.
+/// Returns the decision of an Approval. Returns none when the webhook has not set `spec.by`.
 pub fn decision(approval: &api::Approval) -> Option<approval::Decision> {
     let at = approval.metadata.creation_timestamp.as_ref().map(millis);
     decided(approval.metadata.name.as_deref().unwrap_or_default(), &approval.spec, at)
 }
 
-/// What a person decided, or is about to while `at` is none.
+/// Returns the decision of a person; `at` is none while the Approval is being created.
 pub fn decided(name: &str, spec: &api::ApprovalSpec, at: Option<Millis>) -> Option<approval::Decision> {
     let by = spec.by.as_ref()?;
     Some(approval::Decision {
@@ -93,12 +93,12 @@ pub fn decided(name: &str, spec: &api::ApprovalSpec, at: Option<Millis>) -> Opti
     })
 }
 
-/// The worst severity of findings.
+/// Returns the worst severity of findings.
 pub fn worst_of(findings: &[document::Finding]) -> Option<analysis::Severity> {
     findings.iter().map(|f| f.severity.into()).min()
 }
 
-/// A rule of a constitution, as the domain has it.
+/// Converts a rule of a constitution.
 pub fn rule(rule: &document::ConstitutionRule) -> rules::Rule {
     rules::Rule {
         name: rule.name.clone(),
@@ -180,12 +180,12 @@ impl From<scheduling::Counts> for plan::TaskCounts {
     }
 }
 
-/// Gates as the runner takes them.
+/// Converts gates for an assignment.
 pub fn gates(gates: &[Gate]) -> Vec<assignment::Gate> {
     gates.iter().map(|g| assignment::Gate { name: g.name.clone(), script: g.script.clone() }).collect()
 }
 
-/// Conditions after `new` replaced `old`; see [`condition::merge`].
+/// Merges new conditions into old ones; see [`condition::merge`].
 pub fn conditions(
     old: &[Condition],
     new: Vec<condition::Condition>,

@@ -1,21 +1,22 @@
-//! What constitutions, specifications and plans have in common as documents: where they come from, and what was found in them.
+//! Fields that Constitutions, Specifications and Plans share as documents: sources, findings, rules and questions.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::common::Severity;
 use crate::common::{ConfigMapKey, LocalRef, default_revision};
 
-/// Where a document comes from: exactly one of the fields.
+/// Source of a document: exactly one of the fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("[has(self.inline), has(self.configMapKeyRef), has(self.git)].exists_one(set, set)").message("set exactly one of inline, configMapKeyRef and git"))]
 pub struct Source {
-    /// The document itself, in Markdown as Spec Kit writes it.
+    /// The document itself, in Spec Kit's Markdown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1_048_576))]
     pub inline: Option<String>,
-    /// A key of a ConfigMap that holds the document.
+    /// Key of a ConfigMap that contains the document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_key_ref: Option<ConfigMapKey>,
     /// A file in a Git repository.
@@ -23,7 +24,7 @@ pub struct Source {
     pub git: Option<GitSource>,
 }
 
-/// A file in a Git repository, looked for again and again.
+/// A file in a Git repository that the operator polls.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GitSource {
@@ -31,19 +32,19 @@ pub struct GitSource {
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(validation = Rule::new("self.startsWith('https://') || self.startsWith('http://') || self.startsWith('ssh://')").message("must start with https://, http:// or ssh://"))]
     pub url: String,
-    /// Branch, tag or commit. Default: `main`.
+    /// Branch, tag or commit to read. Default: `main`.
     #[serde(default = "default_revision")]
     #[schemars(length(min = 1, max = 255))]
     #[x_kube(validation = Rule::new("!self.startsWith('-')").message("the revision must not start with `-`: it would be taken for an option"))]
     pub revision: String,
-    /// The file, from the root of the repository: `specs/001-cart/spec.md`.
+    /// Path of the file from the root of the repository: `specs/001-cart/spec.md`.
     #[schemars(length(min = 1, max = 1024))]
     #[x_kube(validation = Rule::new("!self.startsWith('-') && !self.matches('(^|/)[.]{0,2}(/|$)')").message("must be a path from the root of the repository, without `.` and `..`"))]
     pub path: String,
-    /// Secret with `username` and `password`, or `ssh-privatekey` and `known_hosts`, that the repository is read with.
+    /// Secret with the credentials for reading the repository: `username` and `password`, or `ssh-privatekey` and `known_hosts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<LocalRef>,
-    /// Seconds between two looks at the repository, more or less a tenth. Default: 300.
+    /// Seconds between two polls of the repository, with a jitter of 10 percent. Default: 300.
     #[serde(default = "default_interval")]
     #[schemars(range(min = 30, max = 86_400))]
     pub interval_seconds: u32,
@@ -53,89 +54,71 @@ fn default_interval() -> u32 {
     300
 }
 
-/// What was last read from a source outside the cluster.
+/// State of a source outside the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceStatus {
-    /// The commit that the document was read at.
+    /// Commit from which the document was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// Digest of the document there, before answers were written into it.
+    /// Digest of the document in the source, before clarifications were written into it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// Why the last look gave nothing; the last good content is kept meanwhile.
+    /// Reason why the last poll failed. The last valid content stays in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// The value of the annotation `enact.dev/reconcile-at` that was last acted upon.
+    /// Value of the annotation `enact.dev/reconcile-at` that the operator last handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_reconcile_at: Option<String>,
 }
 
-/// How many findings of each severity the last check of a document gave.
+/// Number of findings by severity in the last analysis of a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FindingCounts {
-    /// Findings that stop the document from being used, or that break what the constitution demands.
+    /// Findings that prevent the use of the document, or that violate the constitution.
     pub critical: u32,
-    /// Findings that a plan would suffer from: contradictions, criteria that nobody can test.
+    /// Findings that would affect a plan: contradictions, criteria that cannot be tested.
     pub high: u32,
-    /// Findings that a person should look at.
+    /// Findings that a person should review.
     pub medium: u32,
     /// Remarks.
     pub low: u32,
 }
 
-/// How much a finding matters, as Spec Kit's `analyze` ranks it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
-pub enum Severity {
-    /// The document cannot be used, or breaks the constitution.
-    // The aliases are what the first release wrote into statuses.
-    #[serde(alias = "Error")]
-    Critical,
-    /// A plan would suffer from it.
-    High,
-    /// A person should look at it.
-    #[default]
-    #[serde(alias = "Warning")]
-    Medium,
-    /// A remark.
-    #[serde(alias = "Info")]
-    Low,
-}
-
-/// A finding in a document, as shown in a status.
+/// A finding in a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Finding {
-    /// Stable id of this finding, `AMB-1f3a9c2e`: the same while what it is about is the same.
+    /// Stable id of the finding: `AMB-1f3a9c2e`. It does not change while the text in question does not change.
     pub id: String,
-    /// Spec Kit's category: `Ambiguity`, `Duplication` and so on; `Format` for what the parser found.
+    /// Category, as in Spec Kit: `Ambiguity`, `Duplication` and so on; `Format` for findings of the parser.
     pub category: String,
-    /// Name of the kind of finding.
+    /// Code of the finding: `VaguePerformance`.
     pub code: String,
-    /// How much it matters.
+    /// Severity of the finding.
     pub severity: Severity,
     /// Line in the document, from 1.
     pub line: u32,
-    /// What it is about, `FR-003`; empty when the line says enough.
+    /// Location in the document: `FR-003`. Empty when the line is sufficient.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub location: String,
-    /// What is wrong.
+    /// Description of the problem.
     pub message: String,
-    /// What to do about it.
+    /// Suggested change.
     pub remedy: String,
 }
 
-/// Largest number of findings kept in a status; the counts are always whole, and the record has all.
+/// Maximum number of findings in a status. The counts include all findings, and the record contains all of them.
 pub const MAX_FINDINGS: usize = 20;
 
-/// How good a document is by its own check, from 0 to 100, and what that is made of.
+/// Quality score of a document, with its parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Quality {
-    /// The whole: the mean of the parts by their weight.
+    /// Weighted mean of the parts, from 0 to 100.
     pub score: u8,
-    /// The parts.
+    /// Parts of the score.
     #[serde(default)]
     pub parts: Vec<QualityPart>,
 }
@@ -144,32 +127,32 @@ pub struct Quality {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QualityPart {
-    /// What is measured: `clarity`.
+    /// Name of the part: `clarity`.
     pub name: String,
-    /// From 0 to 100.
+    /// Score of the part, from 0 to 100.
     pub score: u8,
-    /// Share of the whole, in percent.
+    /// Weight of the part in the score, in percent.
     pub weight: u8,
-    /// What the figure comes from.
+    /// Explanation of the score.
     pub explanation: String,
 }
 
-/// What a rule does when it does not hold.
+/// Effect of a violated rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 pub enum Strength {
-    /// It stops what breaks it.
+    /// A violation blocks the document or plan.
     #[default]
     #[serde(rename = "MUST")]
     Must,
-    /// It is a finding.
+    /// A violation is a finding.
     #[serde(rename = "SHOULD")]
     Should,
 }
 
-/// What a rule is about.
+/// Kind of document that a rule applies to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 pub enum AppliesTo {
-    /// Specifications that name the constitution.
+    /// Specifications that refer to the constitution.
     #[default]
     Specification,
     /// Plans of such specifications.
@@ -180,67 +163,67 @@ pub enum AppliesTo {
     Constitution,
 }
 
-/// A rule that a machine checks.
+/// A rule that is checked automatically.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ConstitutionRule {
-    /// Name of the rule, unique in the constitution and in those that it inherits from.
+    /// Name of the rule, unique in the constitution chain.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// What it is about.
+    /// Kind of document that the rule applies to.
     pub applies_to: AppliesTo,
-    /// A CEL expression that is true when the rule holds; what it can see is described in docs/guide/rules.md.
+    /// CEL expression that is true when the rule holds. docs/guide/rules.md describes its variables.
     #[schemars(length(min = 1, max = 4096))]
     pub expression: String,
-    /// What to tell a person when it does not hold.
+    /// Message for a person when the rule does not hold.
     #[schemars(length(min = 1, max = 1024))]
     pub message: String,
-    /// What it does then. Default: `MUST`.
+    /// Effect of a violation. Default: `MUST`.
     #[serde(default)]
     pub severity: Strength,
-    /// The principle that it enforces, as the document names it.
+    /// Name of the principle in the document that the rule enforces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub principle: Option<String>,
 }
 
-/// An answer to a question about a specification.
+/// A clarification: the answer to a question about a specification.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Clarification {
-    /// Id of the question in `status.questions`, `Q-1f3a9c2e`, or the question itself, word for word.
+    /// Id of the question in `status.questions`: `Q-1f3a9c2e`. Or the text of the question, word for word.
     #[schemars(length(min = 1, max = 1024))]
     pub question: String,
-    /// The answer, on one line.
+    /// Answer, on one line.
     #[schemars(length(min = 1, max = 2048))]
     pub answer: String,
-    /// Who answered. Stamped by the webhook from the request's user; whatever a client writes here is replaced.
+    /// User who answered. The webhook sets it from the user of the request and replaces the value of the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub by: Option<String>,
-    /// The day of the answer, `YYYY-MM-DD`, which the document's session is named by. Stamped by the webhook.
+    /// Day of the answer, `YYYY-MM-DD`, which names the session in the document. The webhook sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 10))]
     pub date: Option<String>,
 }
 
-/// A question that somebody should answer.
+/// A question that a person should answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Question {
-    /// Stable id, `Q-1f3a9c2e`.
+    /// Stable id of the question: `Q-1f3a9c2e`.
     pub id: String,
-    /// The question.
+    /// Text of the question.
     pub text: String,
-    /// Answers to choose from; another one may be given all the same.
+    /// Suggested answers. Other answers are allowed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
     /// Line in the document, from 1.
     pub line: u32,
-    /// What it is about, `FR-003`.
+    /// Location in the document: `FR-003`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub location: String,
 }
 
-/// Largest number of questions kept in a status.
+/// Maximum number of questions in a status.
 pub const MAX_QUESTIONS: usize = 10;

@@ -23,7 +23,7 @@ use crate::task::TaskTemplate;
     doc = "A graph of tasks over a Git workspace, for one specification, as Spec Kit's plan.md and tasks.md.",
     selectable = ".spec.specificationRef.name",
     selectable = ".status.phase",
-    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && self.metadata.name.size() <= 52").message("the name of a Plan begins its tasks' and pods' names: at most 52 characters of a-z, 0-9 and -, the first a letter"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && self.metadata.name.size() <= 52").message("the name of a Plan is a prefix of the names of its tasks and pods: use at most 52 characters of a-z, 0-9 and -, and start with a letter"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Succeeded", type_ = "integer", json_path = ".status.tasks.succeeded"),
     printcolumn(name = "Running", type_ = "integer", json_path = ".status.tasks.running"),
@@ -35,42 +35,42 @@ use crate::task::TaskTemplate;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("(has(self.tasks) && self.tasks.size() > 0) != has(self.source)").message("set exactly one of tasks and source"))]
 pub struct PlanSpec {
-    /// The specification that it fulfils. The plan starts when that is ready, and is pinned to its approved digest.
+    /// Specification that the plan implements. The plan starts when the specification is ready, and is pinned to its approved digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub specification_ref: Option<LocalRef>,
-    /// The agent of tasks that name none.
+    /// Agent of tasks that name none.
     pub agent_ref: LocalRef,
-    /// The tasks. Their order counts only where nothing else decides.
+    /// Tasks. Their order matters only between tasks of equal priority without dependencies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
     #[schemars(length(max = 5000))]
     pub tasks: Vec<TaskTemplate>,
-    /// A tasks.md as Spec Kit writes it, instead of `tasks`: phases, `[P]` and stories become dependencies; ticked tasks are left out.
+    /// A Spec Kit tasks.md, instead of `tasks`: phases, `[P]` markers and stories become dependencies; ticked tasks are skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// What was chosen on the way to the tasks, and what else was weighed, as Spec Kit's research.md has it.
+    /// Decisions behind the tasks, with the alternatives, as in Spec Kit's research.md.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub decisions: Vec<PlanDecision>,
-    /// The repository that the tasks work on; without one, tasks run in an empty folder and nothing is integrated.
+    /// Git repository of the tasks. Without a workspace, tasks run in an empty folder and nothing is integrated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace: Option<Workspace>,
     /// Commands that must succeed on the merged work before it is published.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub gates: Vec<Gate>,
-    /// How the tasks are carried out.
+    /// Execution policy of the tasks.
     #[serde(default)]
     pub execution: Execution,
-    /// What people must approve before the first task starts.
+    /// Approvals that are required before the first task starts.
     #[serde(default)]
     pub approval: ApprovalPolicy,
-    /// Start nothing new; what runs may end.
+    /// Whether to start no new tasks. Running tasks continue.
     #[serde(default)]
     pub suspend: bool,
-    /// Stop everything, for good.
+    /// Whether to stop the plan permanently.
     #[serde(default)]
-    #[x_kube(validation = Rule::new("self || !oldSelf").message("a cancelled Plan cannot be taken up again; create another one"))]
+    #[x_kube(validation = Rule::new("self || !oldSelf").message("a cancelled Plan cannot be resumed; create another one"))]
     pub cancel: bool,
 }
 
@@ -78,96 +78,96 @@ pub struct PlanSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PlanDecision {
-    /// What it is about.
+    /// Subject of the decision.
     #[schemars(length(min = 1, max = 256))]
     pub title: String,
-    /// What was chosen.
+    /// Chosen alternative.
     #[schemars(length(min = 1, max = 4096))]
     pub decision: String,
-    /// Why.
+    /// Reason for the choice.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 4096))]
     pub rationale: String,
-    /// What else was weighed.
+    /// Alternatives that were rejected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), inner(length(min = 1, max = 1024)))]
     pub alternatives: Vec<String>,
 }
 
-/// A Git repository and what happens to the work in it.
+/// A Git repository, and the integration of the work.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("!has(self.credentialsSecretRef) || (has(self.integration) && has(self.integration.credentialsSecretRef))").message("credentialsSecretRef, which agents can read, needs integration.credentialsSecretRef beside it: a Secret that the integration pod alone holds"),
-    validation = Rule::new("!has(self.credentialsSecretRef) || !has(self.integration) || !has(self.integration.credentialsSecretRef) || self.credentialsSecretRef.name != self.integration.credentialsSecretRef.name").message("integration.credentialsSecretRef must name another Secret than credentialsSecretRef, which agents can read"),
+    validation = Rule::new("!has(self.credentialsSecretRef) || (has(self.integration) && has(self.integration.credentialsSecretRef))").message("credentialsSecretRef, which agents can read, requires integration.credentialsSecretRef: a Secret that only the integration pod mounts"),
+    validation = Rule::new("!has(self.credentialsSecretRef) || !has(self.integration) || !has(self.integration.credentialsSecretRef) || self.credentialsSecretRef.name != self.integration.credentialsSecretRef.name").message("integration.credentialsSecretRef must not name the same Secret as credentialsSecretRef, which agents can read"),
 )]
 pub struct Workspace {
     /// URL of the repository: `https://`, `http://` or `ssh://`, without a credential.
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(validation = Rule::new("self.startsWith('https://') || self.startsWith('http://') || self.startsWith('ssh://')").message("must start with https://, http:// or ssh://"))]
     pub url: String,
-    /// Branch, tag or commit to start from. Default: `main`.
+    /// Branch, tag or commit that the tasks start from. Default: `main`.
     #[serde(default = "default_revision")]
     #[schemars(length(min = 1, max = 255))]
     #[x_kube(validation = Rule::new("!self.startsWith('-')").message("the revision must not start with `-`: it would be taken for an option"))]
     pub revision: String,
-    /// Secret with `username` and `password`, or `ssh-privatekey` and `known_hosts`, that tasks read the repository and push their branches
-    /// (`enact/…`) with. Where it is set, `integration.credentialsSecretRef` must be, to another Secret.
+    /// Secret with the credentials of the tasks for reading the repository and pushing their branches (`enact/…`): `username` and
+    /// `password`, or `ssh-privatekey` and `known_hosts`. It requires `integration.credentialsSecretRef`, which must name another Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<LocalRef>,
-    /// Where the merged work goes.
+    /// Destination of the merged work.
     #[serde(default)]
     pub integration: Integration,
 }
 
-/// Where the merged work goes.
+/// Destination of the merged work.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Integration {
-    /// The branch that receives it, not below `enact/`. Default: `plan/<name of the plan>`.
+    /// Branch that receives the merged work. It must not start with `enact/`. Default: `plan/<name of the plan>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     #[x_kube(validation = Rule::new("!self.startsWith('-')").message("the branch must not start with `-`: it would be taken for an option"))]
-    #[x_kube(validation = Rule::new("self != 'enact' && !self.startsWith('enact/')").message("the branch must not lie below enact/, where agents push"))]
+    #[x_kube(validation = Rule::new("self != 'enact' && !self.startsWith('enact/')").message("the branch must not start with enact/: agents push their branches there"))]
     pub branch: Option<String>,
-    /// Secret that the integration pod alone holds, and pushes that branch with. No Agent of the plan may name it.
+    /// Secret with the credentials for pushing that branch. Only the integration pod mounts it; no Agent of the plan may refer to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<LocalRef>,
 }
 
-/// How the tasks are carried out.
+/// Execution policy of the tasks of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Execution {
-    /// Most attempts of this plan at once. Default: 10.
+    /// Maximum number of concurrent attempts of this plan. Default: 10.
     #[serde(default = "default_parallelism")]
     #[schemars(range(min = 1, max = 10_000))]
     pub parallelism: u32,
-    /// What to do with the rest when a task has failed.
+    /// Behaviour when a task has failed.
     #[serde(default)]
     pub on_failure: OnFailure,
-    /// Longest time of the whole plan, in seconds, from its start. Default: none.
+    /// Deadline of the plan in seconds after its start. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub deadline_seconds: Option<u32>,
-    /// Among the plans of a tenant that wait for room, higher goes first. Default: 0.
+    /// Priority among the plans of a tenant that wait for a slot; higher values go first. Default: 0.
     #[serde(default)]
     #[schemars(range(min = -1000, max = 1000))]
     pub priority: i32,
-    /// Rules for further attempts of tasks that bring none of their own.
+    /// Retry policy of tasks without one.
     #[serde(default)]
     pub retry: RetryPolicy,
-    /// Longest time of one attempt, in seconds. Default: 3600.
+    /// Timeout of one attempt, in seconds. Default: 3600.
     #[serde(default = "default_timeout")]
     #[schemars(range(min = 1, max = 604_800))]
     pub timeout_seconds: u32,
     /// Compute resources of pods whose task and agent name none.
     #[serde(default)]
     pub resources: Resources,
-    /// When the pods of finished attempts are deleted.
+    /// When to delete the pods of finished attempts.
     #[serde(default)]
     pub cleanup: Cleanup,
-    /// Seconds that pods stay after the plan has finished, for their logs to be read. Default: 300.
+    /// Seconds for which pods and their logs are kept after the plan has finished. Default: 300.
     #[serde(default = "default_pod_ttl")]
     #[schemars(range(min = 0, max = 604_800))]
     pub pod_ttl_seconds: u32,
@@ -201,43 +201,43 @@ fn default_timeout() -> u32 {
     3600
 }
 
-/// What to do with the rest of a plan when one of its tasks has failed.
+/// Behaviour of a plan when one of its tasks has failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum OnFailure {
-    /// Start nothing new; what runs may end.
+    /// Start no new tasks. Running tasks continue.
     #[default]
     Halt,
-    /// Go on with every task that does not depend on the failed one.
+    /// Continue with every task that does not depend on the failed one.
     Continue,
 }
 
-/// When the pods of finished attempts are deleted. Their results and logs' ends are in the record all the same.
+/// When to delete the pods of finished attempts. The record keeps the results and the last part of the logs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum Cleanup {
-    /// When the plan has succeeded; those of a failed plan stay to be looked at.
+    /// When the plan has succeeded. The pods of a failed plan are kept for debugging.
     #[default]
     OnSuccess,
-    /// When the plan is finished, however.
+    /// When the plan has finished, with any result.
     Always,
-    /// With the plan itself.
+    /// When the plan is deleted.
     Never,
 }
 
-/// Where a plan stands.
+/// Phase of a plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 pub enum Phase {
-    /// Waits for its specification, its agent, approval, or room.
+    /// The plan waits for its specification, its agent, an approval or a slot.
     #[default]
     Pending,
-    /// Tasks run.
+    /// Tasks are running.
     Running,
-    /// All tasks are done and their work is being merged, checked and published.
+    /// All tasks have succeeded, and their work is being merged, checked and published.
     Integrating,
-    /// Everything is done.
+    /// All tasks and the integration have succeeded.
     Succeeded,
-    /// Something failed, and nothing more can start.
+    /// A task or the integration has failed, and no more tasks can start.
     Failed,
-    /// Stopped on request.
+    /// The plan was stopped on request.
     Cancelled,
 }
 
@@ -245,53 +245,53 @@ pub enum Phase {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanStatus {
-    /// The generation that this status is about.
+    /// Generation of the object that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling and Stalled, as kstatus reads them.
+    /// Conditions Ready, Reconciling and Stalled, with kstatus semantics.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// Where it stands.
+    /// Phase of the plan.
     #[serde(default)]
     pub phase: Phase,
-    /// How often its phase has changed.
+    /// Number of phase changes.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub turns: u32,
-    /// Digest of what the plan says is to be done: what an Approval must name.
+    /// Digest of the content of the plan; an Approval must name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// Digest that was last approved (or needed no approval), and that its tasks were made from.
+    /// Digest that was last approved, or that required no approval. The tasks were created from this content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved_digest: Option<String>,
-    /// Digest of the specification that it was started for.
+    /// Digest of the specification for which the plan was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub specification_digest: Option<String>,
-    /// How many tasks stand where; the integration is not counted.
+    /// Number of tasks by phase, without the integration.
     #[serde(default)]
     pub tasks: TaskCounts,
     /// Number of tasks on the longest chain of dependencies.
     #[serde(default)]
     pub critical_path: u32,
-    /// When the first task was started.
+    /// Time when the first task started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
-    /// When it was finished.
+    /// Time when the plan finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
-    /// How the merging, checking and publishing of the work stands.
+    /// State of the integration: merging, checking and publishing the work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub integration: Option<IntegrationStatus>,
-    /// What was last read from Git.
+    /// State of the source outside the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceStatus>,
-    /// Which requirements of the specification its tasks serve.
+    /// Coverage of the requirements of the specification by the tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
-    /// What a newer approved revision of the specification makes stale; a person decides what happens.
+    /// Work that a newer approved revision of the specification makes stale, until a person decides to redo or keep it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stale: Option<Stale>,
-    /// What is wrong with the tasks.md it is made from, and which rules of the constitution it does not keep.
+    /// Findings of tasks.md, and violated rules of the constitution; at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub top_findings: Vec<Finding>,
 }
@@ -301,96 +301,96 @@ fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
-/// How many tasks stand where.
+/// Number of tasks by phase.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskCounts {
-    /// All.
+    /// Number of all tasks.
     pub total: u32,
-    /// Waiting.
+    /// Number of tasks that wait.
     pub pending: u32,
-    /// With an attempt under way.
+    /// Number of tasks with a running attempt.
     pub running: u32,
-    /// Done.
+    /// Number of tasks that have succeeded.
     pub succeeded: u32,
-    /// Given up, or of unknown end.
+    /// Number of tasks that have failed or whose result is unknown.
     pub failed: u32,
-    /// Stopped.
+    /// Number of tasks that were stopped.
     pub cancelled: u32,
-    /// Attempts that failed and were, or will be, made again.
+    /// Number of failed attempts that were or will be retried.
     pub retries: u32,
 }
 
-/// How the integration stands: the same fields as a task's, kept here because it has no Task.
+/// State of the integration. It has no Task object, so that its state is a part of the status of the plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IntegrationStatus {
-    /// Where it stands.
+    /// Phase of the integration.
     #[serde(default)]
     pub phase: crate::task::Phase,
-    /// Attempts that were started.
+    /// Number of attempts that were started.
     #[serde(default)]
     pub attempts: u32,
-    /// Attempts that failed by the work's fault since the last rerun.
+    /// Number of attempts that ended with a task failure since the last rerun.
     #[serde(default)]
     pub failures: u32,
-    /// Attempts that failed by the surroundings' fault since the last rerun.
+    /// Number of attempts that ended with an infrastructure failure since the last rerun.
     #[serde(default)]
     pub infrastructure_failures: u32,
-    /// The next attempt starts not before this time.
+    /// Earliest time of the next attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Time>,
-    /// The branch that received the work.
+    /// Branch that received the work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
-    /// The commit that was published on it.
+    /// Commit that was published on the branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// Files that the tasks' branches do not merge in.
+    /// Files with merge conflicts between the branches of tasks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<String>,
-    /// The value of the annotation `enact.dev/rerun` that was last acted upon.
+    /// Value of the annotation `enact.dev/rerun` that the operator last handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_rerun: Option<String>,
-    /// The value of the annotation `enact.dev/redo` that was last acted upon.
+    /// Value of the annotation `enact.dev/redo` that the operator last handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_redo: Option<String>,
-    /// Reason of the last end.
+    /// Reason of the last result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The last end, for a person.
+    /// Message of the last result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
-/// Which requirements of the specification a plan's tasks serve.
+/// Coverage of the requirements of a specification by the tasks of a plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Coverage {
-    /// Requirements of the specification.
+    /// Number of requirements of the specification.
     pub requirements: u32,
-    /// Those that at least one task serves.
+    /// Number of requirements that at least one task covers.
     pub covered: u32,
-    /// Some of the others; at most 20.
+    /// Requirements without a task; at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uncovered: Vec<String>,
 }
 
-/// What a newer approved revision of the specification makes stale.
+/// Work that a newer approved revision of the specification makes stale.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stale {
-    /// Digest of the newer revision: what a decision to redo or keep names.
+    /// Digest of the newer revision; the annotations `enact.dev/redo` and `enact.dev/keep` name it.
     pub specification_digest: String,
-    /// Requirements, stories and criteria that changed, `FR-003 Changed`; at most 50.
+    /// Changed requirements, stories and criteria: `FR-003 Changed`; at most 50.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<String>,
-    /// How many tasks are stale.
+    /// Number of stale tasks.
     pub tasks: u32,
-    /// Ids of those that are finished and would be done again, at most 50.
+    /// Ids of the finished tasks that `enact.dev/redo` would run again; at most 50.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redo: Vec<String>,
-    /// Requirements that no task serves, at most 50; they need another plan.
+    /// Requirements without a task; at most 50. They require another plan.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uncovered: Vec<String>,
 }

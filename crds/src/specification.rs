@@ -1,4 +1,4 @@
-//! Specification: what is to be built and how one will know.
+//! Specification: what to build and how to verify it.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::common::{ApprovalPolicy, Condition, LocalRef, Time};
 use crate::document::{Clarification, Finding, FindingCounts, Quality, Question, Source, SourceStatus};
 
-/// What is to be built and how one will know.
+/// What to build and how to verify it.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[kube(
     group = "enact.dev",
@@ -19,7 +19,7 @@ use crate::document::{Clarification, Finding, FindingCounts, Quality, Question, 
     derive = "Default",
     shortname = "spec",
     category = "enact",
-    doc = "What is to be built and how one will know, as Spec Kit's spec.md.",
+    doc = "What to build and how to verify it, as in Spec Kit's spec.md.",
     selectable = ".spec.constitutionRef.name",
     printcolumn(name = "Stories", type_ = "integer", json_path = ".status.stories"),
     printcolumn(name = "Requirements", type_ = "integer", json_path = ".status.requirements"),
@@ -32,28 +32,28 @@ use crate::document::{Clarification, Finding, FindingCounts, Quality, Question, 
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("has(self.source) || has(self.request)").message("set source, or a request that an agent drafts the document from"))]
 pub struct SpecificationSpec {
-    /// Where the document comes from.
+    /// Source of the document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// What is wanted, in a person's words. Without a `source`, an agent drafts the document from it.
+    /// Description of the feature in the words of a person. Without a `source`, an agent drafts the document from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16_384))]
     pub request: Option<String>,
-    /// How the document is drafted from the request.
+    /// Settings for drafting the document from the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drafting: Option<Drafting>,
-    /// Answers to questions about the document: each is written into it, as Spec Kit's `clarify` does, and so makes a new revision.
+    /// Answers to questions about the document. Each is written into the document, as by Spec Kit's `clarify`, and creates a new revision.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["question".into()]))]
     #[schemars(length(max = 100))]
     pub clarifications: Vec<Clarification>,
-    /// The constitution that it must keep.
+    /// Constitution that the specification must follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constitution_ref: Option<LocalRef>,
-    /// What people must approve before a plan of this specification starts.
+    /// Approvals that are required before a plan of this specification starts.
     #[serde(default)]
     pub approval: ApprovalPolicy,
-    /// Whether the controller leaves this object alone.
+    /// Whether the controller ignores this object.
     #[serde(default)]
     pub suspend: bool,
 }
@@ -62,68 +62,68 @@ pub struct SpecificationSpec {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SpecificationStatus {
-    /// The generation that this status is about.
+    /// Generation of the object that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling and Stalled, as kstatus reads them.
+    /// Conditions Ready, Reconciling and Stalled, with kstatus semantics.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// Digest of the document as it is now: what an Approval must name.
+    /// Digest of the current document; an Approval must name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// Digest of the document that was last approved (or needed no approval).
+    /// Digest of the document that was last approved, or that required no approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved_digest: Option<String>,
     /// Title of the document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// User stories.
+    /// Number of user stories.
     #[serde(default)]
     pub stories: u32,
-    /// Requirements.
+    /// Number of requirements.
     #[serde(default)]
     pub requirements: u32,
-    /// Success criteria.
+    /// Number of success criteria.
     #[serde(default)]
     pub success_criteria: u32,
-    /// `[NEEDS CLARIFICATION]` markers that nobody answered.
+    /// Number of unanswered `[NEEDS CLARIFICATION]` markers.
     #[serde(default)]
     pub open_questions: u32,
-    /// The questions that somebody should answer, the most urgent first; at most 10.
+    /// Questions that a person should answer, the most urgent first; at most 10.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub questions: Vec<Question>,
-    /// What was last read from Git.
+    /// State of the source outside the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceStatus>,
-    /// How the drafting stands.
+    /// State of the drafting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draft: Option<DraftStatus>,
-    /// Specifications of the tenant that say similar things, the nearest first; at most 5.
+    /// Similar specifications of the tenant, the most similar first; at most 5.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub related: Vec<Related>,
-    /// How good the document is by its own check.
+    /// Quality score of the document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<Quality>,
-    /// How many findings the check gave.
+    /// Number of findings by severity.
     #[serde(default)]
     pub findings: FindingCounts,
-    /// The first findings, the worst first.
+    /// Findings, the most severe first; at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub top_findings: Vec<Finding>,
 }
 
-/// How a document is drafted from a request.
+/// Settings for drafting a document from a request.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Drafting {
-    /// The agent that drafts.
+    /// Agent that drafts the document.
     pub agent_ref: LocalRef,
-    /// Most attempts; an attempt whose document cannot be used is followed by another, which is told why. Default: 3.
+    /// Maximum number of attempts. When the document of an attempt is not usable, the next attempt receives the reason. Default: 3.
     #[serde(default = "default_attempts")]
     #[schemars(range(min = 1, max = 10))]
     pub max_attempts: u32,
-    /// Longest time of one attempt, in seconds. Default: 900.
+    /// Timeout of one attempt, in seconds. Default: 900.
     #[serde(default = "default_timeout")]
     #[schemars(range(min = 1, max = 86_400))]
     pub timeout_seconds: u32,
@@ -137,34 +137,34 @@ fn default_timeout() -> u32 {
     900
 }
 
-/// How a drafting stands.
+/// State of a drafting.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DraftStatus {
-    /// Digest of the request and of who drafts: another one starts the drafting anew.
+    /// Digest of the request and the agent. A change of it restarts the drafting.
     pub request: String,
-    /// Attempts that were started.
+    /// Number of attempts that were started.
     #[serde(default)]
     pub attempts: u32,
-    /// Digest of the document that was drafted, once one could be used.
+    /// Digest of the drafted document, when a usable one exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// Why the last attempt gave no document.
+    /// Reason why the last attempt produced no usable document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// The next attempt starts not before this time.
+    /// Earliest time of the next attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Time>,
 }
 
-/// A specification that says similar things.
+/// A similar specification.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Related {
-    /// Its namespace.
+    /// Namespace of the specification.
     pub namespace: String,
-    /// Its name.
+    /// Name of the specification.
     pub name: String,
-    /// How similar, in percent.
+    /// Similarity in percent.
     pub similarity: u8,
 }

@@ -1,4 +1,4 @@
-//! Task: one piece of work of a plan, done by attempts that are pods.
+//! Task: one unit of work of a plan, executed by attempts in pods.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::common::{Condition, Gate, LocalRef, Outputs, Resources, RetryPolicy, Time};
 
-/// One piece of work of a plan. Created by the operator from the plan; immutable.
+/// One unit of work of a plan. Created by the operator from the plan; immutable.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[kube(
     group = "enact.dev",
@@ -18,7 +18,7 @@ use crate::common::{Condition, Gate, LocalRef, Outputs, Resources, RetryPolicy, 
     derive = "Default",
     shortname = "tk",
     category = "enact",
-    doc = "One piece of work of a plan, done by attempts that are pods. Created by the operator; immutable.",
+    doc = "One unit of work of a plan, executed by attempts in pods. Created by the operator; immutable.",
     selectable = ".spec.planRef.name",
     selectable = ".spec.id",
     selectable = ".status.phase",
@@ -32,71 +32,71 @@ use crate::common::{Condition, Gate, LocalRef, Outputs, Resources, RetryPolicy, 
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("self == oldSelf").message("a Task cannot be changed; change its Plan, or annotate enact.dev/rerun to try again"))]
+#[x_kube(validation = Rule::new("self == oldSelf").message("a Task is immutable; change its Plan, or set the annotation enact.dev/rerun to run it again"))]
 pub struct TaskSpec {
-    /// The plan that it belongs to.
+    /// Plan that the task belongs to.
     pub plan_ref: LocalRef,
-    /// What is to be done.
+    /// Work of the task.
     #[serde(flatten)]
     pub work: TaskTemplate,
 }
 
-/// What is to be done: a task as a plan writes it.
+/// Work of a task, as in the plan.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskTemplate {
-    /// The task's id, unique in the plan: `T001`.
+    /// Id of the task, unique in the plan: `T001`.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?$"))]
     pub id: String,
-    /// One line for people.
+    /// Title of the task, on one line.
     #[schemars(length(min = 1, max = 1024))]
     pub title: String,
-    /// What the agent is told, besides the title.
+    /// Prompt for the agent, in addition to the title.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65_536))]
     pub prompt: Option<String>,
-    /// For an agent of the adapter Command: the script for `/bin/sh -e`, run at the root of the working tree.
+    /// For agents with the adapter Command: the script that `/bin/sh -e` runs at the root of the working tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65_536))]
     pub script: Option<String>,
-    /// Phase of Spec Kit's tasks.md that it stands in; for people.
+    /// Phase of the task in Spec Kit's tasks.md; informational.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub phase: Option<String>,
-    /// User story that it serves, `US1`; for people.
+    /// User story of the task: `US1`; informational.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub story: Option<String>,
-    /// Requirements that it serves, `FR-003`, besides those that its text names.
+    /// Requirements that the task covers, `FR-003`, in addition to those that its text names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 63)))]
     pub requirements: Vec<String>,
-    /// Ids of the tasks that must have succeeded before it starts.
+    /// Ids of the tasks that must succeed before this task starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2000), inner(length(min = 1, max = 63)))]
     pub depends_on: Vec<String>,
-    /// The agent; default: the plan's.
+    /// Agent of the task. Default: the agent of the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_ref: Option<LocalRef>,
-    /// Commands that must succeed in the working tree before its work counts.
+    /// Commands that must succeed in the working tree before the work is accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub gates: Vec<Gate>,
-    /// Rules for further attempts; default: the plan's.
+    /// Retry policy. Default: the retry policy of the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryPolicy>,
-    /// Longest time of one attempt, in seconds; default: the plan's.
+    /// Timeout of one attempt, in seconds. Default: the timeout of the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 604_800))]
     pub timeout_seconds: Option<u32>,
-    /// Compute resources of its pods; default: the agent's.
+    /// Compute resources of the pods. Default: the resources of the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// Among tasks that are ready, higher goes first. Default: 0.
+    /// Priority among tasks that are ready to start; higher values go first. Default: 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(range(min = -1000, max = 1000))]
     pub priority: i32,
-    /// Whether its work reaches beyond the workspace, so that it must not be repeated when its end is unknown.
+    /// Whether the task has an effect outside of the workspace. Such a task is not retried when the result of an attempt is unknown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub external_effect: bool,
 }
@@ -106,21 +106,21 @@ fn is_zero(n: &i32) -> bool {
     *n == 0
 }
 
-/// Where a task stands.
+/// Phase of a task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 pub enum Phase {
-    /// Waits.
+    /// The task waits for its dependencies, a slot or a retry.
     #[default]
     Pending,
-    /// An attempt is under way.
+    /// An attempt is running.
     Running,
-    /// Done.
+    /// The task has succeeded.
     Succeeded,
-    /// Given up.
+    /// The task has failed, and no retry is left.
     Failed,
-    /// Stopped.
+    /// The task was stopped.
     Cancelled,
-    /// Nobody knows whether it was done; a person must look.
+    /// The result is unknown; a person must check it.
     Unknown,
 }
 
@@ -128,46 +128,46 @@ pub enum Phase {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskStatus {
-    /// The generation that this status is about.
+    /// Generation of the object that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Where it stands.
+    /// Phase of the task.
     #[serde(default)]
     pub phase: Phase,
-    /// Attempts that were started.
+    /// Number of attempts that were started.
     #[serde(default)]
     pub attempts: u32,
-    /// Attempts that failed by the work's fault since the last rerun.
+    /// Number of attempts that ended with a task failure since the last rerun.
     #[serde(default, skip_serializing_if = "is_none_counted")]
     pub failures: u32,
-    /// Attempts that failed by the surroundings' fault since the last rerun.
+    /// Number of attempts that ended with an infrastructure failure since the last rerun.
     #[serde(default, skip_serializing_if = "is_none_counted")]
     pub infrastructure_failures: u32,
-    /// The next attempt starts not before this time.
+    /// Earliest time of the next attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Time>,
-    /// The commit that holds its work.
+    /// Commit with the work of the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// The branch that its work was pushed to.
+    /// Branch to which the work was pushed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
-    /// Small named values for the tasks that depend on it.
+    /// Small named values for the tasks that depend on this task.
     #[serde(default, skip_serializing_if = "Outputs::is_empty")]
     pub outputs: Outputs,
-    /// When its last attempt began.
+    /// Time when the last attempt started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
-    /// When it was finished.
+    /// Time when the task finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
-    /// The value of the annotation `enact.dev/rerun` that was last acted upon.
+    /// Value of the annotation `enact.dev/rerun` that the operator last handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_rerun: Option<String>,
-    /// The value of the Plan's annotation `enact.dev/redo` that was last acted upon here.
+    /// Value of the annotation `enact.dev/redo` of the Plan that the operator last handled for this task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_redo: Option<String>,
-    /// Ready, Reconciling and Stalled, as kstatus reads them; Executed, Verified and Delivered of a finished task.
+    /// Conditions Ready, Reconciling and Stalled, with kstatus semantics; Executed, Verified and Delivered when the task has finished.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

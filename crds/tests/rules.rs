@@ -75,7 +75,7 @@ fn refused() -> Vec<(&'static str, &'static str, Value)> {
     let (git, workspace) = ("https://git/shop", |fields: Value| json!({"workspace": fields}));
     let key = json!({"name": "llm", "key": "token"});
     vec![
-        ("Agent", "adapter Replay needs the field replay", json!({"adapter": "Replay"})),
+        ("Agent", "the adapter Replay requires the field replay", json!({"adapter": "Replay"})),
         ("Agent", "exactly one of value and secretKeyRef", env(json!({"name": "A"}))),
         ("Agent", "exactly one of value and secretKeyRef", env(json!({"name": "A", "value": "", "secretKeyRef": key}))),
         ("Agent", "start with ENACT_ are reserved", env(json!({"name": "ENACT_X", "value": "1"}))),
@@ -93,8 +93,8 @@ fn refused() -> Vec<(&'static str, &'static str, Value)> {
         ("Plan", "must start with https://, http:// or ssh://", workspace(json!({"url": "/srv/git"}))),
         ("Plan", "the revision must not start with `-`", workspace(json!({"url": git, "revision": "--upload-pack=x"}))),
         ("Plan", "the branch must not start with `-`", workspace(json!({"url": git, "integration": {"branch": "-f"}}))),
-        ("Plan", "must not lie below enact/", workspace(json!({"url": git, "integration": {"branch": "enact/shop"}}))),
-        ("Plan", "must not lie below enact/", workspace(json!({"url": git, "integration": {"branch": "enact"}}))),
+        ("Plan", "must not start with enact/", workspace(json!({"url": git, "integration": {"branch": "enact/shop"}}))),
+        ("Plan", "must not start with enact/", workspace(json!({"url": git, "integration": {"branch": "enact"}}))),
         (
             "Plan",
             "needs integration.credentialsSecretRef beside it",
@@ -180,12 +180,12 @@ fn accepted() -> Vec<(&'static str, Value)> {
 /// Changes that a rule refuses: kind, words of the message, fields before and after.
 fn refused_changes() -> Vec<(&'static str, &'static str, Value, Value)> {
     vec![
-        ("Approval", "an Approval cannot be changed", json!({}), json!({"decision": "Reject"})),
-        ("Approval", "an Approval cannot be changed", json!({}), json!({"by": {"user": "eve"}})),
-        ("Task", "a Task cannot be changed", json!({}), json!({"title": "Another"})),
-        ("Task", "a Task cannot be changed", json!({}), json!({"dependsOn": []})),
-        ("Plan", "a cancelled Plan cannot be taken up again", json!({"cancel": true}), json!({"cancel": false})),
-        ("Plan", "a cancelled Plan cannot be taken up again", json!({"cancel": true}), json!({})),
+        ("Approval", "an Approval is immutable", json!({}), json!({"decision": "Reject"})),
+        ("Approval", "an Approval is immutable", json!({}), json!({"by": {"user": "eve"}})),
+        ("Task", "a Task is immutable", json!({}), json!({"title": "Another"})),
+        ("Task", "a Task is immutable", json!({}), json!({"dependsOn": []})),
+        ("Plan", "a cancelled Plan cannot be resumed", json!({"cancel": true}), json!({"cancel": false})),
+        ("Plan", "a cancelled Plan cannot be resumed", json!({"cancel": true}), json!({})),
     ]
 }
 

@@ -6,7 +6,9 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use enact_domain::rules::{Document, Meta, Outcome, PlanInput, Rule, Scope, Strength, TaskInput, builtin, compile};
+use enact_domain::rules::{
+    Document, DocumentMetadata, Outcome, PlanInput, Rule, Scope, Strength, TaskInput, builtin, compile,
+};
 use enact_domain::speckit;
 use enact_domain::speckit::spec::Spec;
 
@@ -29,13 +31,13 @@ fn main() {
     for (name, rule) in rules {
         let document = match rule.scope {
             Scope::Task => Document::task(&plan.tasks[0]).with_plan(&plan),
-            Scope::Plan => Document::plan(&plan).with_specification(&specification, &Meta::default()),
-            _ => Document::specification(&specification, &Meta::default()),
+            Scope::Plan => Document::plan(&plan).with_specification(&specification, &DocumentMetadata::default()),
+            _ => Document::specification(&specification, &DocumentMetadata::default()),
         };
         measure(name, rule, &document);
     }
     let started = Instant::now();
-    let document = Document::plan(&plan).with_specification(&specification, &Meta::default());
+    let document = Document::plan(&plan).with_specification(&specification, &DocumentMetadata::default());
     println!("\nthe documents are made in {:?}", started.elapsed());
     let started = Instant::now();
     for rule in &library {

@@ -1,45 +1,46 @@
-//! What the operator tells a pod to do, and what the pod answers: the wire between operator, runner, server and record.
+//! The assignment of an attempt's pod and its result: the wire format between operator, runner, server and record store.
 //!
-//! An [`Assignment`] is the JSON in the environment variable [`ASSIGNMENT_ENV`]. The answer comes in three layers: the exit code (class
-//! only, see [`exit`]), a [`Report`] of at most 4 KiB as the container's termination message, and the whole [`AttemptResult`] sent to
-//! the server. Everything that comes back is data from an untrusted pod.
+//! An [`Assignment`] is the JSON in the environment variable [`ASSIGNMENT_ENV`]. The pod returns its result in three layers: the exit code
+//! (only the class, see [`exit`]), a [`Report`] of at most 4 KiB as the termination message of the container, and the full
+//! [`AttemptResult`], which it sends to the server. Everything that a pod returns is untrusted data.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::text::{truncate, truncated};
 
 /// Environment variable that holds the assignment.
 pub const ASSIGNMENT_ENV: &str = "ENACT_ASSIGNMENT";
-/// Prefix of the variables of the pod that an Agent's own variables are passed in; the agent sees them without it, and no others.
+/// Prefix of the environment variables of an Agent in the pod. The agent process sees these variables without the prefix, and no others.
 pub const AGENT_ENV_PREFIX: &str = "ENACT_ENV_";
-/// The same for variables whose values come from Secrets: the runner hides these in everything that it prints, stores and reports.
+/// Prefix of variables whose values come from Secrets. The runner redacts these values in everything that it prints, stores and reports.
 pub const AGENT_SECRET_PREFIX: &str = "ENACT_SECRET_";
-/// Largest assignment as JSON, in bytes: Linux takes no larger string in an environment.
+/// Largest assignment as JSON, in bytes: the limit of Linux for one string of an environment.
 pub const MAX_ASSIGNMENT_BYTES: usize = 128 * 1024 - 64;
 /// Largest termination message that the kubelet keeps, in bytes.
 pub const MAX_REPORT_BYTES: usize = 4096;
-/// Largest sum of names and values of a task's outputs, in bytes: they travel in the report and in the Task's status.
+/// Largest sum of names and values of the outputs of a task, in bytes: the report and the status of the Task contain them.
 pub const MAX_OUTPUT_BYTES: usize = 2048;
-/// Largest result that the server takes, in bytes.
+/// Largest result that the server accepts, in bytes.
 pub const MAX_RESULT_BYTES: usize = 1 << 20;
 /// Largest message in a report, in bytes; longer ones are cut.
 pub const MAX_MESSAGE_BYTES: usize = 1024;
 
-/// Exit codes of the runner: the class of the end and nothing more.
+/// Exit codes of the runner. They state only the class of the result.
 pub mod exit {
-    /// The attempt did what it was asked, and its gates passed.
+    /// The work succeeded, and its gates passed.
     pub const SUCCEEDED: i32 = 0;
-    /// The work failed: the same attempt again may well fail again.
+    /// Task failure: a retry may fail again.
     pub const FAILED: i32 = 1;
-    /// The surroundings failed (Git or server unreachable): another attempt may pass.
+    /// Infrastructure failure (Git or the server is unreachable): a retry may succeed.
     pub const INFRASTRUCTURE: i32 = 75;
-    /// The assignment cannot be carried out as it stands; another attempt is pointless.
+    /// The assignment is invalid; a retry cannot succeed.
     pub const INVALID: i32 = 78;
 }
 
-/// Paths in a pod, as the operator mounts them and the runner finds them.
+/// Paths in a pod, which the operator mounts and the runner reads.
 pub mod paths {
     /// Projected token for the server.
     pub const TOKEN: &str = "/var/run/enact/token/token";
@@ -49,7 +50,7 @@ pub mod paths {
     pub const REPLAY: &str = "/var/run/enact/replay";
     /// Scratch space: HOME, the clone, the prompt.
     pub const WORK: &str = "/work";
-    /// What one step of an integration hands to the next, out of reach of the gates.
+    /// Files that one step of an integration passes to the next. The containers of gates do not mount this path.
     pub const HANDOVER: &str = "/var/run/enact/handover";
 }
 
@@ -61,15 +62,13 @@ pub struct Assignment {
     pub tenant: String,
     /// Namespace of plan and pod.
     pub namespace: String,
-    /// Name of the Plan.
     pub plan: String,
-    /// UID of the Plan.
     pub plan_uid: String,
     /// UID of the Task, or of the Plan for an integration.
     pub subject_uid: String,
     /// Number of the attempt, from 1.
     pub attempt: u32,
-    /// Where to send the result: base URL of the server; none means that only the report is kept.
+    /// Base URL of the server that receives the result. Without it, only the report is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_url: Option<String>,
     /// Digest of the specification that the plan is for.
@@ -78,15 +77,12 @@ pub struct Assignment {
     /// The Git workspace; none for a task that needs no repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git: Option<GitWork>,
-    /// What to do.
     pub work: Work,
 }
 
-/// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Work {
-    /// One task.
     Task(TaskWork),
     /// Merge, check and publish the finished tasks' branches.
     Integration(IntegrationWork),
@@ -98,13 +94,11 @@ pub enum Work {
 pub struct TaskWork {
     /// The task's id in its plan, `T001`.
     pub id: String,
-    /// One line.
     pub title: String,
     /// What the agent is told; written to the file named by `ENACT_PROMPT_FILE`.
     pub prompt: String,
     /// How the agent runs.
     pub adapter: Adapter,
-    /// Name of the Agent.
     pub agent: String,
     /// Outputs of the tasks that this one depends on: task id → name → value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -114,15 +108,12 @@ pub struct TaskWork {
     pub gates: Vec<Gate>,
 }
 
-/// How an agent's work is brought about.
+/// How the work of an agent is executed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Adapter {
     /// `/bin/sh -e` runs this script in the working tree.
-    Command {
-        /// The script.
-        script: String,
-    },
+    Command { script: String },
     /// Recorded work is applied: `<task id>.patch` (an mbox for `git am`) and `<task id>.transcript` in the replay volume.
     Replay {},
 }
@@ -147,16 +138,16 @@ pub struct GitWork {
     pub revision: String,
     /// Work to merge into the working tree before the work starts, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub merge: Vec<Verified>,
+    pub merge: Vec<VerifiedCommit>,
     /// Branch to push the work to.
     pub branch: String,
 }
 
-/// Work of a task that has succeeded. Agents may push to each other's branches, so that a branch alone says nothing of what passed the
-/// task's gates: the commit does.
+/// The verified work of a task that has succeeded. Agents may push to each other's branches, so that the branch alone does not identify the
+/// work that passed the gates; the commit does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Verified {
+pub struct VerifiedCommit {
     /// The branch that it was pushed to.
     pub branch: String,
     /// The commit that holds it, 40 or 64 hex digits: the head of that branch, or under what was pushed there since.
@@ -173,8 +164,8 @@ pub struct IntegrationWork {
     pub gates: Vec<Gate>,
 }
 
-/// Why an attempt ended as it did. CamelCase in JSON, used as the condition's reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// The reason for the result of an attempt, used as the reason of conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, strum::IntoStaticStr)]
 pub enum Reason {
     /// Done, gates passed.
     Succeeded,
@@ -190,7 +181,7 @@ pub enum Reason {
     ReplayFailed,
     /// The repository has no such file at the revision.
     PathNotFound,
-    /// What was to be the document is no plain file, is too large, or is no text.
+    /// The document is not a regular file, is too large, or is not text.
     DocumentRefused,
     /// The assignment cannot be read or carried out.
     InvalidAssignment,
@@ -200,7 +191,7 @@ pub enum Reason {
     RepositoryDenied,
     /// The revision does not exist in the repository.
     RevisionNotFound,
-    /// A branch that is to be merged does not hold the commit that was verified, or does not exist any more.
+    /// A branch to be merged does not contain the verified commit, or does not exist any more.
     WorkNotFound,
     /// The push was refused.
     PushRejected,
@@ -212,7 +203,7 @@ pub enum Reason {
     Cancelled,
     /// The container was killed for using more memory than its limit.
     OutOfMemory,
-    /// The container was killed by a signal that nobody of ours sent.
+    /// The container was killed by a signal that Enact did not send.
     Killed,
     /// The pod was evicted, preempted or its node shut down.
     Evicted,
@@ -220,49 +211,23 @@ pub enum Reason {
     ImagePullFailed,
     /// The container cannot be created (a Secret or ConfigMap is missing, a field is refused).
     ContainerConfigError,
-    /// The node or the pod disappeared before an end was seen, and no result was delivered.
+    /// The node or the pod disappeared before it ended, and no result was delivered.
     Lost,
     /// The container ended without a readable report.
     NoReport,
 }
 
 impl Reason {
-    /// The name in conditions and in the record.
+    /// Returns the name as conditions and the record have it.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Succeeded => "Succeeded",
-            Self::AgentFailed => "AgentFailed",
-            Self::GateFailed => "GateFailed",
-            Self::MergeConflict => "MergeConflict",
-            Self::OutputTooLarge => "OutputTooLarge",
-            Self::ReplayFailed => "ReplayFailed",
-            Self::PathNotFound => "PathNotFound",
-            Self::DocumentRefused => "DocumentRefused",
-            Self::InvalidAssignment => "InvalidAssignment",
-            Self::RepositoryUnreachable => "RepositoryUnreachable",
-            Self::RepositoryDenied => "RepositoryDenied",
-            Self::RevisionNotFound => "RevisionNotFound",
-            Self::WorkNotFound => "WorkNotFound",
-            Self::PushRejected => "PushRejected",
-            Self::DeliveryFailed => "DeliveryFailed",
-            Self::DeadlineExceeded => "DeadlineExceeded",
-            Self::Cancelled => "Cancelled",
-            Self::OutOfMemory => "OutOfMemory",
-            Self::Killed => "Killed",
-            Self::Evicted => "Evicted",
-            Self::ImagePullFailed => "ImagePullFailed",
-            Self::ContainerConfigError => "ContainerConfigError",
-            Self::Lost => "Lost",
-            Self::NoReport => "NoReport",
-        }
+        self.into()
     }
 }
 
-/// The short answer: a container's termination message.
+/// The short result: the termination message of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// How it ended.
     pub reason: Reason,
     /// For a person; at most [`MAX_MESSAGE_BYTES`].
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -285,10 +250,10 @@ pub struct Report {
 }
 
 impl Report {
-    /// A report with a reason and a message, cut to [`MAX_MESSAGE_BYTES`] at a character boundary.
+    /// Returns a report with a reason and a message, cut to [`MAX_MESSAGE_BYTES`] at a character boundary.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         let mut message = message.into();
-        message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
+        truncate(&mut message, MAX_MESSAGE_BYTES);
         Self {
             reason,
             message,
@@ -301,7 +266,7 @@ impl Report {
     }
 }
 
-/// What an agent used, as it said itself.
+/// The usage that an agent reports about itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Usage {
@@ -314,13 +279,13 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Whether nothing was used.
+    /// Returns whether nothing was used.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// The whole answer, sent to the server as JSON of at most [`MAX_RESULT_BYTES`].
+/// The full result, sent to the server as JSON of at most [`MAX_RESULT_BYTES`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AttemptResult {
@@ -328,7 +293,6 @@ pub struct AttemptResult {
     pub subject_uid: String,
     /// Number of the attempt; must be the pod's own.
     pub attempt: u32,
-    /// The short answer.
     pub report: Report,
     /// What the agent printed, the last part when it was long.
     #[serde(default)]
@@ -344,7 +308,6 @@ pub struct AttemptResult {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GateResult {
-    /// The gate's name.
     pub name: String,
     /// Exit code; none when it was killed by a signal.
     pub exit_code: Option<i32>,
@@ -367,7 +330,7 @@ impl GitNameError {
     }
 }
 
-/// Checks that `url` is one that `git` fetches over the network without being led elsewhere.
+/// Checks that `git` can fetch `url` over the network, and that the URL cannot be taken for an option or a local path.
 ///
 /// # Errors
 /// When it is another scheme (`ext::`, `file:`, a local path), looks like an option, or carries a credential.
@@ -385,14 +348,14 @@ pub fn check_url(url: &str) -> Result<(), GitNameError> {
     }
     match authority.split_once('@') {
         Some((user, _)) if user.contains(':') || !url.starts_with("ssh://") => {
-            fail("must not carry a credential; name a Secret in credentialsSecretRef instead")
+            fail("must not contain a credential; name a Secret in credentialsSecretRef instead")
         }
         Some((user, host)) if user.starts_with('-') || host.starts_with('-') => fail("must not look like an option"),
         _ => Ok(()),
     }
 }
 
-/// A URL for a message: without what may be a credential, and not longer than a line.
+/// Returns a URL for a message: without a possible credential, and truncated.
 fn shown(url: &str) -> String {
     let start = url.find("://").map_or(0, |at| at + 3);
     let end = url[start..].find('/').map_or(url.len(), |at| start + at);
@@ -400,7 +363,7 @@ fn shown(url: &str) -> String {
         Some(at) => format!("{}…{}", &url[..start], &url[start + at..]),
         None => url.to_owned(),
     };
-    open[..open.floor_char_boundary(200)].escape_debug().to_string()
+    truncated(&open, 200).escape_debug().to_string()
 }
 
 /// Checks that `name` is a branch, tag or commit, by the rules of `git check-ref-format`, and cannot be taken for an option.
@@ -416,7 +379,7 @@ pub fn check_ref(name: &str) -> Result<(), GitNameError> {
         return fail("must not start with `-`: it would be taken for an option");
     }
     if name.chars().any(|c| c.is_control() || " ~^:?*[\\".contains(c)) {
-        return fail("must not hold white space, control characters or any of ~ ^ : ? * [ \\");
+        return fail("must not contain white space, control characters or any of ~ ^ : ? * [ \\");
     }
     let component = |c: &str| c.is_empty() || c.starts_with('.') || c.to_ascii_lowercase().ends_with(".lock");
     if name.contains("..")
@@ -426,7 +389,7 @@ pub fn check_ref(name: &str) -> Result<(), GitNameError> {
         || name.split('/').any(component)
     {
         return fail(
-            "must not hold `..`, `@{`, empty parts, parts that start with `.` or end with `.lock`, or end with `.`",
+            "must not contain `..`, `@{`, empty components, or components that start with `.` or end with `.lock`, and must not end with `.`",
         );
     }
     Ok(())

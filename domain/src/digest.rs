@@ -1,4 +1,4 @@
-//! Content digests: what an approval is bound to and what a revision is kept by.
+//! Content digests. An approval is bound to a digest, and a revision is stored by its digest.
 
 use std::fmt;
 
@@ -11,20 +11,12 @@ use sha2::{Digest as _, Sha256};
 pub struct Digest(String);
 
 impl Digest {
-    /// The digest of raw bytes (a document as it was written).
+    /// Returns the digest of raw bytes (a document as it was written).
     pub fn of_bytes(content: &[u8]) -> Self {
-        let hash = Sha256::digest(content);
-        let mut text = String::with_capacity(7 + 64);
-        text.push_str("sha256:");
-        for byte in hash {
-            for nibble in [byte >> 4, byte & 15] {
-                text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
-            }
-        }
-        Self(text)
+        Self(format!("sha256:{}", hex::encode(Sha256::digest(content))))
     }
 
-    /// The digest of a value's canonical JSON: object keys sorted, no white space.
+    /// Returns the digest of a value's canonical JSON: object keys sorted, no white space.
     ///
     /// `serde_json::Value` keeps its objects sorted (its `preserve_order` feature is off), so a round trip through it is canonical.
     ///
@@ -35,18 +27,18 @@ impl Digest {
         Ok(Self::of_bytes(canonical.to_string().as_bytes()))
     }
 
-    /// The whole text, with its `sha256:` prefix.
+    /// Returns the whole text, with its `sha256:` prefix.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether this is a whole digest, as it is written here: what comes from elsewhere may be anything.
-    pub fn is_whole(&self) -> bool {
+    /// Returns whether this is a complete and well-formed digest. A digest from outside may be any text.
+    pub fn is_valid(&self) -> bool {
         let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
         self.0.strip_prefix("sha256:").is_some_and(|digits| digits.len() == 64 && digits.bytes().all(hex))
     }
 
-    /// The first twelve hex digits: enough for a person to tell two contents apart.
+    /// Returns the first twelve hex digits: enough for a person to tell two contents apart.
     pub fn short(&self) -> &str {
         self.0.get(7..19).unwrap_or(&self.0)
     }

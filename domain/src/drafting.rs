@@ -1,21 +1,22 @@
-//! What an agent is told that drafts a specification, and whether what it wrote can be used.
+//! The prompt for an agent that drafts a specification, and the validation of its document.
 
 use std::fmt::Write as _;
 
 use crate::rules::{Rule, Scope, Strength};
 use crate::speckit::constitution::{Constitution, Principle};
 use crate::speckit::{self, Diagnostic, Severity};
+use crate::text::truncated;
 
-/// Most bytes of constitutions' principles, and of their rules, that an agent is told.
-const MAX_LAW: usize = 16 << 10;
-/// Most bytes of its previous document that an agent is shown.
+/// Maximum size of the principles, and of the rules, in the prompt, in bytes.
+const MAX_PRINCIPLES: usize = 16 << 10;
+/// Maximum size of the previous document in the prompt, in bytes.
 const MAX_PREVIOUS: usize = 16 << 10;
-/// Most diagnostics of a document that are told.
+/// Maximum number of diagnostics in the reason why a document is not usable.
 const MAX_DIAGNOSTICS: usize = 10;
 /// Longest text about a document that cannot be used, in bytes.
 const MAX_PROBLEM: usize = 2048;
 
-/// The form of the document, as an agent is told it.
+/// The required form of the document, as a part of the prompt.
 const FORM: &str = "\
 The document is Markdown in the form of Spec Kit's `spec.md`, in this order:
 
@@ -33,26 +34,26 @@ Say what is wanted and why, never how it is built: no languages, frameworks, tab
 request allows readings that differ in scope, safety or cost, write `[NEEDS CLARIFICATION: <question>]` in the sentence, at most three times.
 ";
 
-/// An attempt that gave no usable document.
+/// An attempt that produced no usable document.
 #[derive(Clone, Copy, Debug)]
-pub struct Previous<'a> {
+pub struct PreviousAttempt<'a> {
     /// Why not.
     pub problem: &'a str,
     /// The document, when there was one.
     pub document: Option<&'a str>,
 }
 
-/// What the specification must keep.
+/// The effective constitution that the specification must follow.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Law<'a> {
+pub struct EffectiveConstitution<'a> {
     /// The constitutions that bind it, the nearest first.
     pub constitutions: &'a [&'a Constitution],
     /// Their rules.
     pub rules: &'a [&'a Rule],
 }
 
-/// What an agent is told.
-pub fn prompt(request: &str, law: Law, previous: Option<Previous>) -> String {
+/// Returns the prompt for an agent.
+pub fn prompt(request: &str, law: EffectiveConstitution, previous: Option<PreviousAttempt>) -> String {
     let mut text = String::from(
         "Write a feature specification from the request below, and leave it in the file that the environment variable \
          ENACT_DOCUMENT_FILE names. Nothing else that you write is kept.\n\n# The request\n\n",
@@ -62,20 +63,20 @@ pub fn prompt(request: &str, law: Law, previous: Option<Previous>) -> String {
     text.push_str(FORM);
     for (title, told) in [("Principles", principles(law.constitutions)), ("Rules", rules(law.rules))] {
         if !told.is_empty() {
-            let _ = write!(text, "\n# {title} that it must keep\n\n{}\n", cut(&told, MAX_LAW).trim_end());
+            let _ = write!(text, "\n# {title} that it must keep\n\n{}\n", truncated(&told, MAX_PRINCIPLES).trim_end());
         }
     }
-    if let Some(Previous { problem, document }) = previous {
+    if let Some(PreviousAttempt { problem, document }) = previous {
         let _ = write!(text, "\n# What was wrong with the previous attempt\n\n{}\n", problem.trim());
         if let Some(document) = document {
-            let shown = cut(document, MAX_PREVIOUS);
+            let shown = truncated(document, MAX_PREVIOUS);
             let _ = write!(text, "\n# The previous document\n\n{shown}\n");
         }
     }
     text
 }
 
-/// The principles with what stands below them.
+/// Returns the principles with their texts.
 fn principles(constitutions: &[&Constitution]) -> String {
     let whole = |of: &Constitution, principle: &Principle| {
         format!("## {}\n\n{}\n\n", principle.name, principle.body.text(&of.source).trim())
@@ -83,7 +84,7 @@ fn principles(constitutions: &[&Constitution]) -> String {
     constitutions.iter().flat_map(|of| of.principles.iter().map(move |principle| whole(of, principle))).collect()
 }
 
-/// What a specification is checked for, in the words that a person is told when it fails.
+/// Returns the messages of the rules for specifications.
 fn rules(rules: &[&Rule]) -> String {
     let told = |rule: &&Rule| {
         let word = if rule.strength == Strength::Must { "MUST" } else { "SHOULD" };
@@ -96,7 +97,7 @@ fn rules(rules: &[&Rule]) -> String {
 ///
 /// # Errors
 /// What is wrong with it, with lines and remedies, for the agent and for a person.
-pub fn judge(document: &[u8]) -> Result<(), String> {
+pub fn validate(document: &[u8]) -> Result<(), String> {
     let parsed = speckit::spec::parse(document);
     let (stories, requirements) = (parsed.model.stories.len(), parsed.model.requirements.len());
     let errors = parsed.errors().count();
@@ -109,11 +110,7 @@ pub fn judge(document: &[u8]) -> Result<(), String> {
     for diagnostic in worst.into_iter().take(MAX_DIAGNOSTICS) {
         let _ = write!(text, "\n{diagnostic}");
     }
-    Err(cut(&text, MAX_PROBLEM).to_owned())
-}
-
-fn cut(text: &str, most: usize) -> &str {
-    &text[..text.floor_char_boundary(most)]
+    Err(truncated(&text, MAX_PROBLEM).to_owned())
 }
 
 #[cfg(test)]
@@ -127,15 +124,15 @@ mod tests {
 
     #[test]
     fn a_document_with_a_story_and_a_requirement_can_be_used() {
-        assert_eq!(judge(GOOD.as_bytes()), Ok(()));
+        assert_eq!(validate(GOOD.as_bytes()), Ok(()));
     }
 
     #[test]
     fn what_cannot_be_used_is_told_with_lines_and_remedies() {
-        let told = judge(b"# Feature Specification: Cart\n\nI thought about it.\n").unwrap_err();
+        let told = validate(b"# Feature Specification: Cart\n\nI thought about it.\n").unwrap_err();
         assert!(told.starts_with("the document has 0 user stories, 0 requirements"), "{told}");
         assert!(told.contains("\nline ") && told.contains("User Story 1"), "{told}");
-        let told = judge(b"\xff").unwrap_err();
+        let told = validate(b"\xff").unwrap_err();
         assert!(told.contains("line 1: ") && told.contains("UTF-8"), "{told}");
     }
 
@@ -160,8 +157,8 @@ mod tests {
             rule(Scope::Specification, Strength::Should, "stories are few"),
         );
         let other = rule(Scope::Plan, Strength::Must, "plans are short");
-        let previous = Previous { problem: "line 3: no story; add one", document: Some("# Nothing") };
-        let law = Law { constitutions: &[&own, &platform], rules: &[&must, &should, &other] };
+        let previous = PreviousAttempt { problem: "line 3: no story; add one", document: Some("# Nothing") };
+        let law = EffectiveConstitution { constitutions: &[&own, &platform], rules: &[&must, &should, &other] };
         let text = prompt("Sell flowers.", law, Some(previous));
         for part in [
             "Sell flowers.",
@@ -176,7 +173,7 @@ mod tests {
             assert!(text.contains(part), "{part}\n{text}");
         }
         assert!(!text.contains("plans are short"), "{text}");
-        let text = prompt("Sell flowers.", Law::default(), None);
+        let text = prompt("Sell flowers.", EffectiveConstitution::default(), None);
         assert!(!text.contains("must keep") && !text.contains("previous"), "{text}");
     }
 
@@ -220,7 +217,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_was_written_is_told_in_bounds(document in proptest::collection::vec(any::<u8>(), 0..2000)) {
-            if let Err(told) = judge(&document) {
+            if let Err(told) = validate(&document) {
                 prop_assert!(told.len() <= MAX_PROBLEM);
             }
         }

@@ -1,4 +1,4 @@
-//! Names, labels and annotations: the vocabulary that every part shares, and names of children derived from their parents.
+//! Labels, annotations and other shared names, and names of child objects that are derived from their parents.
 
 use crate::digest::Digest;
 
@@ -8,39 +8,40 @@ pub const GROUP: &str = "enact.dev";
 pub const LABEL_TENANT: &str = "enact.dev/tenant";
 /// Label on Tasks and Pods: the Plan they belong to.
 pub const LABEL_PLAN: &str = "enact.dev/plan";
-/// Label on Pods: the UID of the Plan, so that a namesake's children are never taken for ours.
+/// Label on Pods: the UID of the Plan, so that the children of another Plan with the same name are not taken for its own.
 pub const LABEL_PLAN_UID: &str = "enact.dev/plan-uid";
 /// Label on Pods: the Task object's name, or [`INTEGRATION`] for the plan's integration pods.
 pub const LABEL_TASK: &str = "enact.dev/task";
 /// Label on Pods: the number of the attempt, from 1.
 pub const LABEL_ATTEMPT: &str = "enact.dev/attempt";
-/// Label on Pods: `task`, [`INTEGRATION`], [`FETCH`] or [`DRAFT`].
+/// Label on Pods: `task`, [`INTEGRATION`], [`ROLE_FETCH`] or [`ROLE_DRAFT`].
 pub const LABEL_ROLE: &str = "enact.dev/role";
 /// Annotation on Specifications, Plans and Constitutions: who last changed the spec. Stamped by the webhook, never by clients.
 pub const ANNOTATION_AUTHOR: &str = "enact.dev/author";
 /// Annotation on Specifications and Constitutions: why the document was changed, as [`crate::record::told_reason`] reads it.
 pub const ANNOTATION_REASON: &str = "enact.dev/reason";
-/// Annotation on a Task: a person's request for another attempt after a failure; a number that only grows.
+/// Annotation on a Task: the request of a person for another attempt after a failure, as a number that only increases.
 pub const ANNOTATION_RERUN: &str = "enact.dev/rerun";
-/// Annotation on a Plan: a person's decision to do again what a newer revision of the specification made stale; the digest of that revision.
+/// Annotation on a Plan: the decision of a person to redo the work that a newer revision of the specification made stale, as the digest of
+/// that revision.
 pub const ANNOTATION_REDO: &str = "enact.dev/redo";
-/// Annotation on a Plan: a person's decision to go on as if a newer revision of the specification were the one that it was started for; the
-/// digest of that revision.
+/// Annotation on a Plan: the decision of a person to keep the work for a newer revision of the specification, as the digest of that
+/// revision.
 pub const ANNOTATION_KEEP: &str = "enact.dev/keep";
-/// Annotation on Constitutions, Specifications and Plans: a request to look at the document's source now; any value that it did not have.
+/// Annotation on Constitutions, Specifications and Plans: a request to poll the source of the document now. Every new value is a request.
 pub const ANNOTATION_RECONCILE_AT: &str = "enact.dev/reconcile-at";
 /// The value of [`LABEL_ROLE`] on pods that fetch a document from Git.
-pub const FETCH: &str = "fetch";
+pub const ROLE_FETCH: &str = "fetch";
 /// The value of [`LABEL_ROLE`] on pods whose agent drafts a document.
-pub const DRAFT: &str = "draft";
+pub const ROLE_DRAFT: &str = "draft";
 /// The value of [`LABEL_TASK`] on integration pods. Not a possible Task name, which starts with its plan's.
 pub const INTEGRATION: &str = "integration";
 /// Audience of the only token that an agent pod holds.
 pub const RESULT_AUDIENCE: &str = "enact-server";
-/// Name of the Secret in a namespace by which a forge proves that a push comes from it.
+/// Name of the Secret in a namespace that authenticates the push webhooks of a Git host.
 pub const PUSH_SECRET: &str = "enact-push";
-/// Name of the ServiceAccount in a tenant's namespace by whose tokens people read what the record holds of it; also of its rights.
-pub const READER: &str = "enact-reader";
+/// Name of the ServiceAccount, and of its Role, in the namespaces of a tenant. People read the record with tokens of this account.
+pub const READER_SERVICE_ACCOUNT: &str = "enact-reader";
 /// Annotation on that ServiceAccount: where the server is, as `<namespace>/<service>`.
 pub const ANNOTATION_SERVER: &str = "enact.dev/server";
 /// Name of the port of the server's Service that people's clients read at.
@@ -59,7 +60,7 @@ const HASH_LEN: usize = 8;
 /// The folder of all branches that pods push to before anything is published.
 const WORK: &str = "enact";
 
-/// The name of a Task: `<plan>-<id>`, in lower case, with every run of other characters as one `-`, at most 56 characters.
+/// Returns the name of a Task: `<plan>-<id>`, in lower case, with every run of other characters as one `-`, at most 56 characters.
 ///
 /// A name that had to be shortened, or whose id lost characters, ends in a digest of the whole, so that two ids of one plan never
 /// share a name (`T001.1` and `T001-1`, say). So does one that would end in `-integration`: pods of integrations are named like that.
@@ -75,12 +76,12 @@ pub fn task_name(plan: &str, id: &str) -> String {
     shortened(&name, &format!("{plan}/{id}"), MAX_TASK_NAME)
 }
 
-/// The name of an attempt's Pod: `<task>-<attempt>`; the same for the same attempt, so that creating it twice is harmless.
+/// Returns the name of an attempt's Pod: `<task>-<attempt>`; the same for the same attempt, so that creating it twice is harmless.
 pub fn pod_name(task: &str, attempt: u32) -> String {
     format!("{task}-{attempt}")
 }
 
-/// The name of a plan's integration Pod: `<plan>-integration-<attempt>`, at most 63 characters, and never that of a task's Pod. The
+/// Returns the name of a plan's integration Pod: `<plan>-integration-<attempt>`, at most 63 characters, and never that of a task's Pod. The
 /// plan's name is shortened where it is too long.
 pub fn integration_pod_name(plan: &str, attempt: u32) -> String {
     let room = MAX_TASK_NAME - INTEGRATION.len() - 1;
@@ -88,9 +89,9 @@ pub fn integration_pod_name(plan: &str, attempt: u32) -> String {
     pod_name(&format!("{plan}-{INTEGRATION}"), attempt)
 }
 
-/// The name of a document's Pod: `<document>-<role>-<eight digits of what it is told>`, at most 63 characters. `told` says all that the Pod is
-/// for, the document's UID with it, so that the same errand has one Pod and another errand another.
-pub fn errand_pod_name(document: &str, role: &str, told: &Digest) -> String {
+/// Returns the name of the pod of a document job: `<document>-<role>-<eight digits of the digest>`, at most 63 characters. The digest covers
+/// the whole job and the UID of the document, so that the same job always has the same pod name.
+pub fn document_pod_name(document: &str, role: &str, told: &Digest) -> String {
     let digits = told.short().get(..HASH_LEN).unwrap_or_default();
     let room = MAX_LABEL - role.len() - digits.len() - 2;
     let document = slug(document);
@@ -98,43 +99,43 @@ pub fn errand_pod_name(document: &str, role: &str, told: &Digest) -> String {
     format!("{document}-{role}-{digits}")
 }
 
-/// The branch that the work of a Task's attempt is pushed to: `enact/<plan>-<eight digits of its UID>/<task>-<attempt>`, the Task by its
-/// name without the plan's. Every attempt has its own, so that a late push of an earlier one spoils nothing; and so has every Plan of a
-/// name, in another namespace or created again.
+/// Returns the branch for the work of an attempt: `enact/<plan>-<eight digits of its UID>/<task>-<attempt>`, where `<task>` is the name of the
+/// Task without the prefix of its plan. Every attempt has its own branch, so that a late push of an earlier attempt cannot overwrite it. The
+/// UID separates Plans of the same name, in other namespaces or created again.
 pub fn task_branch(plan: &str, plan_uid: &str, task: &str, attempt: u32) -> String {
     let task = task.strip_prefix(plan).and_then(|rest| rest.strip_prefix('-')).unwrap_or(task);
     format!("{}/{task}-{attempt}", branches(plan, plan_uid))
 }
 
-/// The branch that holds the merged work of a plan before its gates have passed: `…/candidate/<attempt>`, where no task's can be.
+/// Returns the branch that holds the merged work of a plan before its gates have passed: `…/candidate/<attempt>`, where no task's can be.
 pub fn candidate_branch(plan: &str, plan_uid: &str, attempt: u32) -> String {
     format!("{}/candidate/{attempt}", branches(plan, plan_uid))
 }
 
-/// What the branches of one plan's pods begin with. The first digits of a UID are random.
+/// Returns the prefix of the branches of one plan. The first digits of a UID are random.
 fn branches(plan: &str, plan_uid: &str) -> String {
     let uid: String = plan_uid.chars().filter(char::is_ascii_hexdigit).take(HASH_LEN).collect();
     format!("{WORK}/{plan}-{uid}")
 }
 
-/// Whether a branch lies where pods push before anything is published: what is published cannot go there.
+/// Returns whether a branch has the prefix of the branches that pods push to. Such a branch cannot be the target of an integration.
 pub fn is_work_branch(branch: &str) -> bool {
     branch.strip_prefix(WORK).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The branch that receives the plan's work when its workspace names none.
+/// Returns the branch that receives the plan's work when its workspace names none.
 pub fn integration_branch(plan: &str) -> String {
     format!("plan/{plan}")
 }
 
-/// Whether `name` is an RFC 1123 label: what Kubernetes takes as the name of a namespace and as a label value.
+/// Returns whether `name` is an RFC 1123 label: what Kubernetes takes as the name of a namespace and as a label value.
 pub fn is_label(name: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     name.len() <= MAX_LABEL && name.chars().all(inner) && edge(name.chars().next()) && edge(name.chars().last())
 }
 
-/// Whether `name` is an RFC 1123 subdomain: what Kubernetes takes as the name of a Secret or ConfigMap.
+/// Returns whether `name` is an RFC 1123 subdomain: what Kubernetes takes as the name of a Secret or ConfigMap.
 pub fn is_subdomain(name: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let part =
@@ -142,7 +143,7 @@ pub fn is_subdomain(name: &str) -> bool {
     name.len() <= MAX_SUBDOMAIN && name.split('.').all(part)
 }
 
-/// Lower case ASCII letters and digits, every run of other characters as one `-`, none at the ends.
+/// Returns the lower case ASCII letters and digits, every run of other characters as one `-`, none at the ends.
 pub fn slug(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -229,9 +230,9 @@ mod tests {
         }
 
         #[test]
-        fn names_of_errands_are_labels(document in "[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?", told in "\\PC{0,20}") {
-            for role in [FETCH, DRAFT] {
-                let name = errand_pod_name(&document, role, &Digest::of_bytes(told.as_bytes()));
+        fn names_of_document_pods_are_labels(document in "[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?", told in "\\PC{0,20}") {
+            for role in [ROLE_FETCH, ROLE_DRAFT] {
+                let name = document_pod_name(&document, role, &Digest::of_bytes(told.as_bytes()));
                 prop_assert!(is_label(&name), "{name}");
             }
         }

@@ -1,7 +1,7 @@
-//! What a forge tells of a push: which repository, and which branch or tag.
+//! Push events of Git hosts: the repository, and the branch or tag.
 //!
-//! A [`Push`] is a hint and no more: whoever reads a document from that repository looks at it now, and not in the course of its interval.
-//! The fields are those of the webhooks of [GitHub], [GitLab], [Gitea] and Forgejo, and [Bitbucket]; whatever else they send is passed over.
+//! A [`Push`] is only a hint: the operator polls the documents from that repository now, instead of at the end of their interval. The fields
+//! are those of the webhooks of [GitHub], [GitLab], [Gitea] and Forgejo, and [Bitbucket]; all other fields are ignored.
 //!
 //! [GitHub]: https://docs.github.com/en/webhooks/webhook-events-and-payloads#push
 //! [GitLab]: https://docs.gitlab.com/user/project/integrations/webhook_events/#push-events
@@ -21,23 +21,23 @@ const MAX_NAMES: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Push {
-    /// The namespace whose documents it concerns.
+    /// The namespace whose documents it affects.
     pub namespace: String,
     /// The repository, as [`identity`] has each of its URLs.
     pub repositories: BTreeSet<String>,
-    /// `refs/heads/…` or `refs/tags/…`; none when the forge does not say it.
+    /// `refs/heads/…` or `refs/tags/…`; none when the Git host does not send it.
     pub reference: Option<String>,
 }
 
-/// Why the body of a webhook tells of no push.
+/// The reason why the body of a webhook request is not a push event.
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
-    /// It is not the JSON that forges send.
+    /// The body is not the JSON of a Git host.
     #[error("{0}")]
     Malformed(#[from] serde_json::Error),
     /// It names no repository.
     #[error(
-        "neither `repository` nor `project` holds a URL of a repository; choose the event for pushes and JSON in the forge's webhook"
+        "neither `repository` nor `project` contains the URL of a repository; in the Git host's webhook, select push events and the content type JSON"
     )]
     NoRepository,
 }
@@ -49,7 +49,7 @@ struct Body {
     project: Option<Urls>,
 }
 
-/// A repository's URLs by the names that forges give them.
+/// The URLs of a repository, by the field names of Git hosts.
 #[derive(Deserialize)]
 struct Urls {
     url: Option<String>,
@@ -83,7 +83,7 @@ impl Urls {
 }
 
 impl Push {
-    /// What the body of a webhook tells the documents of `namespace`.
+    /// Parses the body of a webhook request for the documents in `namespace`.
     ///
     /// # Errors
     /// When it is no JSON object with a repository's URL.
@@ -99,8 +99,8 @@ impl Push {
         Ok(Self { namespace: namespace.to_owned(), repositories, reference })
     }
 
-    /// Whether a document that is read from this URL at this branch, tag or commit may be another now.
-    pub fn concerns(&self, url: &str, revision: &str) -> bool {
+    /// Returns whether the push may have changed a document that is read from this URL and revision.
+    pub fn affects(&self, url: &str, revision: &str) -> bool {
         let moved = |reference: &String| {
             let name = ["refs/heads/", "refs/tags/"].iter().find_map(|prefix| reference.strip_prefix(prefix));
             reference == revision || name.is_none_or(|name| name == revision)
@@ -110,7 +110,7 @@ impl Push {
     }
 }
 
-/// Host and path of a repository's URL: the same for its `https://`, `ssh://` and `user@host:path` form, with and without `.git`. Upper and
+/// Returns the host and path of a repository's URL: the same for its `https://`, `ssh://` and `user@host:path` form, with and without `.git`. Upper and
 /// lower case, ports and users make no difference: one look too many costs less than one too few. None when it is no such URL.
 fn identity(url: &str) -> Option<String> {
     let (authority, path) = match url.split_once("://") {
@@ -126,7 +126,7 @@ fn identity(url: &str) -> Option<String> {
     (!host.is_empty() && !path.is_empty() && is_plain(&identity)).then_some(identity)
 }
 
-/// Whether a name is short, and written as it is in JSON.
+/// Returns whether a name is short, and written as it is in JSON.
 fn is_plain(name: &str) -> bool {
     name.len() <= MAX_NAME && !name.chars().any(|c| c.is_control() || c.is_whitespace() || matches!(c, '"' | '\\'))
 }
@@ -167,14 +167,14 @@ mod tests {
             (BITBUCKET, "https://bitbucket.org/acme/specs.git"),
         ] {
             let revision = if body == GITEA { "v1" } else { "main" };
-            assert!(push(body).concerns(url, revision), "{url}: {:?}", push(body));
+            assert!(push(body).affects(url, revision), "{url}: {:?}", push(body));
         }
     }
 
     #[test]
     fn other_repositories_and_branches_are_left_alone() {
         let pushed = push(GITHUB);
-        assert!(pushed.concerns("https://github.com/acme/specs", "refs/heads/main"));
+        assert!(pushed.affects("https://github.com/acme/specs", "refs/heads/main"));
         for (url, revision) in [
             ("https://github.com/acme/specs", "release"),
             ("https://github.com/acme/specs", "refs/heads/release"),
@@ -182,9 +182,9 @@ mod tests {
             ("https://github.com/other/specs", "main"),
             ("https://github.com.example.com/acme/specs", "main"),
         ] {
-            assert!(!pushed.concerns(url, revision), "{url} {revision}");
+            assert!(!pushed.affects(url, revision), "{url} {revision}");
         }
-        assert!(push(BITBUCKET).concerns("https://bitbucket.org/acme/specs", "any"), "it does not say which branch");
+        assert!(push(BITBUCKET).affects("https://bitbucket.org/acme/specs", "any"), "it does not say which branch");
     }
 
     #[test]

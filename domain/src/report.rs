@@ -1,46 +1,47 @@
-//! What a report of a pod may hold: it is copied into statuses of Kubernetes objects, and into the assignments of other tasks.
+//! The limits of a report from a pod: the operator copies it into the status of Kubernetes objects and into the assignments of other tasks.
 
 use crate::assignment::{MAX_MESSAGE_BYTES, MAX_OUTPUT_BYTES, Report};
+use crate::text::truncate;
 
 /// Largest sum of names of files in conflict that is kept, in bytes.
 const MAX_CONFLICT_BYTES: usize = 32 << 10;
 
-/// Why a report cannot be taken.
+/// The reason why a report is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OutOfBounds {
-    /// The commit is none; another program could take it for an option, or for the name of something else.
+pub enum ReportError {
+    /// The commit is not a hash; another program could take it for an option or a reference.
     #[error("report.commit must be 40 or 64 lower-case hex digits")]
     Commit,
     /// The digest of the document is none.
     #[error("report.document must be sha256: and 64 lower-case hex digits")]
     Document,
     /// The outputs have this size, in bytes.
-    #[error("report.outputs take {0} bytes as JSON, and at most {MAX_OUTPUT_BYTES} are kept")]
+    #[error("report.outputs take {0} bytes as JSON, and at most {MAX_OUTPUT_BYTES} are allowed")]
     Outputs(usize),
 }
 
 impl Report {
-    /// Cuts what is for people only to what is kept, and refuses what would mean something else when it is cut. For every report that
-    /// comes from a pod: an agent may have written it.
+    /// Truncates the message and the list of conflicts, and rejects other values that are too large or malformed. Call it for every report from
+    /// a pod: an agent may have written it.
     ///
     /// # Errors
     /// When the outputs are larger than allowed, or the commit or the document's digest is none.
-    pub fn bound(&mut self) -> Result<(), OutOfBounds> {
+    pub fn enforce_limits(&mut self) -> Result<(), ReportError> {
         if let Some(commit) = &self.commit {
             let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
             if !(commit.len() == 40 || commit.len() == 64) || !commit.bytes().all(hex) {
-                return Err(OutOfBounds::Commit);
+                return Err(ReportError::Commit);
             }
         }
-        if self.document.as_ref().is_some_and(|digest| !digest.is_whole()) {
-            return Err(OutOfBounds::Document);
+        if self.document.as_ref().is_some_and(|digest| !digest.is_valid()) {
+            return Err(ReportError::Document);
         }
         // As the runner measures them.
         let size = serde_json::to_string(&self.outputs).map_or(usize::MAX, |json| json.len());
         if !self.outputs.is_empty() && size > MAX_OUTPUT_BYTES {
-            return Err(OutOfBounds::Outputs(size));
+            return Err(ReportError::Outputs(size));
         }
-        self.message.truncate(self.message.floor_char_boundary(MAX_MESSAGE_BYTES));
+        truncate(&mut self.message, MAX_MESSAGE_BYTES);
         let mut room = MAX_CONFLICT_BYTES;
         let fitting = self.conflicts.iter().take_while(|name| {
             // One byte more for each, so that empty names do not come for nothing.
@@ -69,7 +70,7 @@ mod tests {
         report.outputs.insert("name".into(), "value".into());
         report.conflicts = (0..1000).map(|number| format!("src/{number}.rs")).collect();
         let before = report.clone();
-        assert_eq!((report.bound(), report), (Ok(()), before));
+        assert_eq!((report.enforce_limits(), report), (Ok(()), before));
     }
 
     #[test]
@@ -77,10 +78,10 @@ mod tests {
         let mut report = Report::new(Reason::AgentFailed, "");
         report.message = "ü".repeat(MAX_MESSAGE_BYTES);
         report.conflicts = vec![String::new(); 100_000];
-        report.bound().unwrap();
+        report.enforce_limits().unwrap();
         assert_eq!((report.message.len(), report.conflicts.len()), (MAX_MESSAGE_BYTES, MAX_CONFLICT_BYTES));
         report.conflicts = vec!["x".repeat(MAX_CONFLICT_BYTES), "y".into()];
-        report.bound().unwrap();
+        report.enforce_limits().unwrap();
         assert!(report.conflicts.is_empty());
     }
 
@@ -89,7 +90,7 @@ mod tests {
         let refused = |change: &dyn Fn(&mut Report)| {
             let mut report = Report::new(Reason::Succeeded, "");
             change(&mut report);
-            report.bound().expect_err("it is refused").to_string()
+            report.enforce_limits().expect_err("it is refused").to_string()
         };
         for commit in ["", "abc", &"A".repeat(40), &"g".repeat(40), "--upload-pack=touch /tmp/x"] {
             assert!(refused(&|report| report.commit = Some(commit.into())).contains("report.commit"), "{commit}");

@@ -14,7 +14,7 @@ impl Millis {
         Self(self.0.saturating_add(i64::from(seconds) * 1000))
     }
 
-    /// Milliseconds from `earlier` to this moment; zero when `earlier` is later.
+    /// Returns the milliseconds from `earlier` to this moment; zero when `earlier` is later.
     pub fn since(self, earlier: Self) -> u64 {
         u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
     }

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use enact_domain::analysis::{
-    self, Category, Counts, Evidence, Finding, MAX_FINDINGS, MAX_QUESTIONS, Origin, RULES, Report, Severity, Shared,
-    SharedKind, Sketch, TaskText,
+    self, Category, Evidence, FINDING_KINDS, Finding, MAX_FINDINGS, MAX_QUESTIONS, QuestionOrigin, Report, Severity,
+    SeverityCounts, SharedItem, SharedItemKind, Sketch, TaskText,
 };
 use enact_domain::speckit::spec::Spec;
 use enact_domain::speckit::{Parsed, constitution, spec};
@@ -61,7 +61,7 @@ fn told(report: &Report) -> String {
 #[test]
 fn a_good_specification_is_left_in_peace() {
     let report = analysed(GOOD);
-    assert_eq!(report.counts, Counts::default(), "{}", told(&report));
+    assert_eq!(report.counts, SeverityCounts::default(), "{}", told(&report));
     insta::assert_snapshot!(told(&report));
 }
 
@@ -82,7 +82,7 @@ fn the_worst_comes_first_and_every_finding_has_a_name_of_its_own() {
     let ids: BTreeSet<&str> = findings.iter().map(|f| f.id.as_str()).collect();
     assert_eq!(ids.len(), findings.len());
     for finding in &findings {
-        let known = RULES
+        let known = FINDING_KINDS
             .iter()
             .any(|r| (r.code, r.category, r.severity) == (finding.code, finding.category, finding.severity));
         assert!(known || finding.category == Category::Format, "{finding:?}");
@@ -202,7 +202,7 @@ fn what_cannot_be_read_is_critical_and_scores_nothing() {
 fn a_requirement_that_a_principle_forbids_is_critical() {
     let principles = constitution::parse(PRINCIPLES.as_bytes()).model;
     let conflicts = |requirements: &str| {
-        analysis::against_constitution(&parsed(&with_requirements(requirements)).model, &principles)
+        analysis::constitution_conflicts(&parsed(&with_requirements(requirements)).model, &principles)
     };
     for requirement in [
         "- **FR-001**: The gateway MUST use MongoDB for the access log.",
@@ -231,7 +231,7 @@ fn a_prohibition_with_a_condition_is_no_prohibition() {
     let principles = "# Constitution\n\n## Core Principles\n\n### I. Care\n\nServices MUST NOT store tokens in cookies. Services MUST NOT use \
         Redis unless a cache is needed. Services MUST use PostgreSQL. View components MUST NOT access the database.\n";
     let principles = constitution::parse(principles.as_bytes()).model;
-    let found = |r: &str| analysis::against_constitution(&parsed(&with_requirements(r)).model, &principles);
+    let found = |r: &str| analysis::constitution_conflicts(&parsed(&with_requirements(r)).model, &principles);
     assert_eq!(
         lines(&found("- **FR-001**: The gateway MUST store tokens.\n- **FR-002**: The gateway MUST use Redis.")),
         ""
@@ -255,8 +255,8 @@ const TASKS: [TaskText<'static>; 5] = [
 #[test]
 fn coverage_says_which_task_serves_what_and_how_that_is_known() {
     let coverage = analysis::coverage(&parsed(GOOD).model, &TASKS);
-    let shown = |covered: &[analysis::Covered]| -> Vec<String> {
-        let links = |c: &analysis::Covered| {
+    let shown = |covered: &[analysis::CoveredItem]| -> Vec<String> {
+        let links = |c: &analysis::CoveredItem| {
             c.tasks.iter().map(|l| format!("{} {:?}", l.task, l.by)).collect::<Vec<_>>().join(", ")
         };
         covered.iter().map(|c| format!("{}: {}", c.id, links(c))).collect()
@@ -308,7 +308,7 @@ fn questions_are_markers_first_and_then_what_is_vague() {
     insta::assert_snapshot!(shown);
     assert_eq!(questions.len(), MAX_QUESTIONS);
     for question in &questions {
-        if let Origin::Finding(id) = &question.origin {
+        if let QuestionOrigin::Finding(id) = &question.origin {
             assert!(report.findings.iter().any(|f| f.id == *id), "{question:?}");
         }
     }
@@ -322,7 +322,7 @@ fn every_open_marker_is_asked_about_also_beyond_the_limit() {
     let parsed = parsed(&with_requirements(&(1..=9).map(marker).collect::<String>()));
     let questions = analysis::questions(&parsed, &analysis::specification(&parsed));
     assert_eq!(questions.len(), 9);
-    assert!(questions.iter().all(|q| q.origin == Origin::Marker));
+    assert!(questions.iter().all(|q| q.origin == QuestionOrigin::Marker));
     assert_eq!(questions[3].location, "FR-004");
 }
 
@@ -333,21 +333,21 @@ fn overlap_names_what_two_specifications_touch() {
         - **FR-102**: A courier MUST see a map of the town.\n\n### Key Entities\n\n- **Guest Keys**: Same.\n- **User**: A person.\n";
     let ours =
         GOOD.replace("## Assumptions", "## Assumptions\n\n- Locks are in `src/door/lock.rs`.\n- **Users** exist.");
-    let (ours, theirs) = (Sketch::of(&parsed(&ours).model), Sketch::of(&parsed(other).model));
+    let (ours, theirs) = (Sketch::new(&parsed(&ours).model), Sketch::new(&parsed(other).model));
     let shared = analysis::overlap(&ours, &theirs);
-    let shown: Vec<(SharedKind, &str, &str)> =
+    let shown: Vec<(SharedItemKind, &str, &str)> =
         shared.iter().map(|s| (s.kind, s.ours.as_str(), s.theirs.as_str())).collect();
     assert_eq!(
         shown,
         [
-            (SharedKind::Entity, "Guest key", "Guest Keys"),
-            (SharedKind::Path, "src/door/lock.rs", "src/door/lock.rs"),
-            (SharedKind::Requirement, "FR-002", "FR-101"),
+            (SharedItemKind::Entity, "Guest key", "Guest Keys"),
+            (SharedItemKind::Path, "src/door/lock.rs", "src/door/lock.rs"),
+            (SharedItemKind::Requirement, "FR-002", "FR-101"),
         ]
     );
     let back: Vec<(String, String)> =
         analysis::overlap(&theirs, &ours).into_iter().map(|s| (s.theirs, s.ours)).collect();
-    assert_eq!(back, shared.iter().map(|s: &Shared| (s.ours.clone(), s.theirs.clone())).collect::<Vec<_>>());
+    assert_eq!(back, shared.iter().map(|s: &SharedItem| (s.ours.clone(), s.theirs.clone())).collect::<Vec<_>>());
     let findings = analysis::overlap_findings("courier-keys", &shared);
     assert_eq!(
         codes(&findings),
@@ -356,7 +356,7 @@ fn overlap_names_what_two_specifications_touch() {
         lines(&findings)
     );
     assert!(analysis::overlap(&ours, &Sketch::default()).is_empty());
-    let planned = Sketch::of(&parsed(GOOD).model).with_paths(["src/door/lock.rs", "src/door/lock.rs", "docs/"]);
+    let planned = Sketch::new(&parsed(GOOD).model).with_paths(["src/door/lock.rs", "src/door/lock.rs", "docs/"]);
     assert_eq!(analysis::overlap(&planned, &theirs)[1].ours, "src/door/lock.rs");
     // A sketch is kept and read back.
     let kept = serde_json::to_string(&ours).expect("a sketch is JSON");
@@ -375,12 +375,10 @@ fn the_reference_lists_every_code_with_its_category_and_severity() {
         Some([code.to_owned(), cells[1].to_owned(), cells[2].to_owned()])
     };
     let listed: BTreeSet<[String; 3]> = page.lines().filter_map(row).collect();
-    let known: BTreeSet<[String; 3]> = RULES
-        .iter()
-        .map(|r| [r.code.to_owned(), r.category.as_str().to_owned(), r.severity.as_str().to_owned()])
-        .collect();
+    let known: BTreeSet<[String; 3]> =
+        FINDING_KINDS.iter().map(|r| [r.code.to_owned(), r.category.to_string(), r.severity.to_string()]).collect();
     assert_eq!(listed, known);
-    assert_eq!(known.len(), RULES.len(), "a code stands twice");
+    assert_eq!(known.len(), FINDING_KINDS.len(), "a code stands twice");
 }
 
 #[test]
@@ -400,8 +398,8 @@ fn hostile_documents_cost_no_more_than_their_size() {
         let report = analysis::specification(&parsed);
         let asked = analysis::questions(&parsed, &report);
         let found = analysis::constitution(&principles).findings.len();
-        let conflicts = analysis::against_constitution(&parsed.model, &principles.model);
-        let sketch = Sketch::of(&parsed.model);
+        let conflicts = analysis::constitution_conflicts(&parsed.model, &principles.model);
+        let sketch = Sketch::new(&parsed.model);
         let shared = analysis::overlap(&sketch, &sketch);
         let task = TaskText { id: "T001", title: &filled, text: &filled, story: Some(&filled) };
         let coverage = analysis::coverage(&parsed.model, &[task, task]);

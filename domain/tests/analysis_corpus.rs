@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use enact_domain::analysis::{
-    self, Category, Finding, MAX_FINDINGS, Origin, RULES, Report, Severity, Sketch, TaskText,
+    self, Category, FINDING_KINDS, Finding, MAX_FINDINGS, QuestionOrigin, Report, Severity, Sketch, TaskText,
 };
 use enact_domain::speckit::tasks::{PhaseKind, TasksFile};
 use enact_domain::speckit::{StoryKey, constitution, spec, tasks};
@@ -21,7 +21,7 @@ fn read(path: &Path) -> Vec<u8> {
     std::fs::read(path).expect("the corpus can be read")
 }
 
-/// Counts findings by code, and shows them when `ENACT_FINDINGS` is set, for reading by eye.
+/// SeverityCounts findings by code, and shows them when `ENACT_FINDINGS` is set, for reading by eye.
 #[derive(Default)]
 struct Tally(BTreeMap<&'static str, usize>);
 
@@ -29,7 +29,7 @@ impl Tally {
     fn take(&mut self, place: &Path, source: &str, findings: &[Finding]) {
         let lines: Vec<&str> = source.lines().collect();
         for finding in findings {
-            let known = RULES.iter().any(|r| r.code == finding.code && r.severity == finding.severity);
+            let known = FINDING_KINDS.iter().any(|r| r.code == finding.code && r.severity == finding.severity);
             assert!(known || finding.category == Category::Format, "{}: {finding:?}", place.display());
             let line = usize::try_from(finding.line).expect("a line is a number");
             assert!(line <= lines.len().max(1), "{}: {finding:?}", place.display());
@@ -79,9 +79,12 @@ fn specifications_are_analysed_alike_each_time_and_few_words_are_lost_on_each() 
         statements += parsed.model.requirements.len() + parsed.model.success_criteria.len();
 
         let questions = analysis::questions(&parsed, &report);
-        assert_eq!(questions.iter().filter(|q| q.origin == Origin::Marker).count(), parsed.model.open_questions.len());
+        assert_eq!(
+            questions.iter().filter(|q| q.origin == QuestionOrigin::Marker).count(),
+            parsed.model.open_questions.len()
+        );
         assert!(questions.iter().all(|q| q.options.len() != 1 && q.options.len() <= 5));
-        let sketch = Sketch::of(&parsed.model);
+        let sketch = Sketch::new(&parsed.model);
         let mirrored = analysis::overlap(&sketch, &sketch);
         assert!(mirrored.iter().all(|s| s.similarity == 100), "{}: {mirrored:?}", path.display());
 
@@ -122,7 +125,7 @@ fn constitutions_are_analysed_alike_each_time_and_their_own_specifications_do_no
             path.strip_prefix(&root).ok().and_then(|p| p.components().next()).expect("a file is in a project");
         for spec in files(&root.join(project), "spec.md") {
             let model = spec::parse(&read(&spec)).model;
-            let conflicts = analysis::against_constitution(&model, &parsed.model);
+            let conflicts = analysis::constitution_conflicts(&model, &parsed.model);
             assert!(conflicts.iter().all(|f| f.severity == Severity::Critical));
             tally.take(&spec, &model.source, &conflicts);
         }

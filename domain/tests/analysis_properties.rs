@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use enact_domain::analysis::{self, Counts, MAX_FINDINGS, Origin, Sketch, TaskText};
+use enact_domain::analysis::{self, MAX_FINDINGS, QuestionOrigin, SeverityCounts, Sketch, TaskText};
 use enact_domain::speckit::{constitution, spec};
 use proptest::prelude::*;
 
@@ -81,7 +81,7 @@ proptest! {
         let lines = text.split('\n').count();
         for report in [&report, &analysis::constitution(&principles)] {
             prop_assert!(report.findings.len() <= MAX_FINDINGS && report.quality.score <= 100);
-            prop_assert!(report.findings.len() == MAX_FINDINGS || report.counts == Counts::of(&report.findings));
+            prop_assert!(report.findings.len() == MAX_FINDINGS || report.counts == SeverityCounts::new(&report.findings));
             let ids: BTreeSet<&str> = report.findings.iter().map(|f| f.id.as_str()).collect();
             prop_assert_eq!(ids.len(), report.findings.len());
             prop_assert!(report.findings.iter().all(|f| (1..=lines).contains(&(f.line as usize)) && !f.recommendation.is_empty()));
@@ -90,12 +90,12 @@ proptest! {
         for question in analysis::questions(&parsed, &report) {
             prop_assert!(question.options.len() != 1 && question.options.len() <= 5);
             let known = match &question.origin {
-                Origin::Marker => parsed.model.open_questions.iter().any(|q| q.text == question.text),
-                Origin::Finding(id) => report.findings.iter().any(|f| f.id == *id),
+                QuestionOrigin::Marker => parsed.model.open_questions.iter().any(|q| q.text == question.text),
+                QuestionOrigin::Finding(id) => report.findings.iter().any(|f| f.id == *id),
             };
             prop_assert!(known, "{:?}", question);
         }
-        analysis::against_constitution(&parsed.model, &principles.model);
+        analysis::constitution_conflicts(&parsed.model, &principles.model);
     }
 
     #[test]
@@ -109,7 +109,7 @@ proptest! {
 
     #[test]
     fn what_is_shared_is_shared_both_ways(ours in document(), theirs in document()) {
-        let [ours, theirs] = [ours, theirs].map(|text| Sketch::of(&spec::parse(text.as_bytes()).model));
+        let [ours, theirs] = [ours, theirs].map(|text| Sketch::new(&spec::parse(text.as_bytes()).model));
         prop_assert_eq!(analysis::overlap(&ours, &theirs).is_empty(), analysis::overlap(&theirs, &ours).is_empty());
     }
 

@@ -213,16 +213,16 @@ fn a_refusal_names_the_principle_and_the_version_to_write() {
     let refused = |old: &str, new: &str, level| check_version(old, new, &of(level)).unwrap_err().to_string();
     assert_eq!(
         refused("1.2.3", "1.3.0", Level::Major),
-        "principle \"Safety First (NON-NEGOTIABLE)\" is redefined: it no longer demands \"A gate MUST NOT move while somebody stands in it.\" \
+        "principle \"Safety First (NON-NEGOTIABLE)\" is redefined: it no longer requires \"A gate MUST NOT move while somebody stands in it.\" \
          (and one more change), a MAJOR amendment: version 1.2.3 must become 2.0.0, not 1.3.0; write `**Version**: 2.0.0`"
     );
     assert_eq!(
         refused("1.2.3", "1.2.3", Level::Patch),
-        "section \"Constraints\" is worded otherwise, a PATCH amendment: version 1.2.3 must become 1.2.4, not 1.2.3; write `**Version**: 1.2.4`"
+        "section \"Constraints\" is reworded, a PATCH amendment: version 1.2.3 must become 1.2.4, not 1.2.3; write `**Version**: 1.2.4`"
     );
     assert_eq!(
         refused("1.2.3", "1.2.2", Level::Minor),
-        "version 1.2.2 is lower than 1.2.3, and versions only rise; write `**Version**: 1.3.0`"
+        "version 1.2.2 is lower than 1.2.3, and a version must not decrease; write `**Version**: 1.3.0`"
     );
     assert_eq!(
         refused("1.2.3", "next", Level::Minor),

@@ -1,6 +1,8 @@
 //! What a new revision of a specification makes stale, and what it leaves alone.
 
-use enact_domain::revisions::staleness::{Changes, ItemChange, ItemKind, Link, MAX_REASONS, Work, compare, stale};
+use enact_domain::revisions::staleness::{
+    Changes, ItemChange, ItemKind, MAX_REASONS, PlannedTask, Relation, compare, stale,
+};
 use enact_domain::speckit::spec::{self, Spec};
 use proptest::prelude::*;
 
@@ -66,11 +68,11 @@ fn edited(edits: &[(&str, &str)]) -> Spec {
     read(&text)
 }
 
-fn work<'a>(id: &'a str, story: Option<&'a str>, text: &'a str) -> Work<'a> {
-    Work { id, story, text, requirements: &[] }
+fn work<'a>(id: &'a str, story: Option<&'a str>, text: &'a str) -> PlannedTask<'a> {
+    PlannedTask { id, story, text, requirements: &[] }
 }
 
-fn tasks<'a>() -> Vec<Work<'a>> {
+fn tasks<'a>() -> Vec<PlannedTask<'a>> {
     vec![
         work("T001", None, "Create the project"),
         work("T002", None, "Model Ticket in src/ticket.rs"),
@@ -83,7 +85,7 @@ fn tasks<'a>() -> Vec<Work<'a>> {
 }
 
 /// Stale tasks with the items and links that make them so.
-fn found(new: &Spec) -> Vec<(String, Vec<(String, Link)>)> {
+fn found(new: &Spec) -> Vec<(String, Vec<(String, Relation)>)> {
     let old = read(OLD);
     let staleness = stale(&old, new, &compare(&old, new), &tasks());
     let reasons = |task: &enact_domain::revisions::staleness::StaleTask| {
@@ -133,7 +135,7 @@ fn a_requirement_concerns_those_who_name_it_and_the_silent_of_their_story() {
     let expected = |link| vec![("FR-001".to_owned(), link)];
     assert_eq!(
         found(&edited(&[("2 seconds", "1 second")])),
-        [("T003".to_owned(), expected(Link::Named)), ("T004".to_owned(), expected(Link::StoryRequirement))]
+        [("T003".to_owned(), expected(Relation::Named)), ("T004".to_owned(), expected(Relation::StoryRequirement))]
     );
     assert_eq!(
         found(&edited(&[("- **FR-003**: Scans MUST be logged\n", "")]))
@@ -146,7 +148,7 @@ fn a_requirement_concerns_those_who_name_it_and_the_silent_of_their_story() {
 
 #[test]
 fn a_story_concerns_its_own_tasks() {
-    let reason = |id: &str| vec![(id.to_owned(), Link::Story)];
+    let reason = |id: &str| vec![(id.to_owned(), Relation::Story)];
     assert_eq!(
         found(&edited(&[("the fare is paid back", "half the fare is paid back")])),
         [("T005".to_owned(), reason("US2/AC1")), ("T006".to_owned(), reason("US2/AC1"))]
@@ -160,7 +162,7 @@ fn a_story_concerns_its_own_tasks() {
 #[test]
 fn entities_are_named_in_words() {
     let new = edited(&[("a right to board once", "a right to board twice")]);
-    assert_eq!(found(&new), [("T002".to_owned(), vec![("Ticket".to_owned(), Link::Named)])]);
+    assert_eq!(found(&new), [("T002".to_owned(), vec![("Ticket".to_owned(), Relation::Named)])]);
 }
 
 #[test]
@@ -198,14 +200,14 @@ fn what_is_new_wants_a_task() {
     ]);
     let old = read(OLD);
     let changes = compare(&old, &new);
-    let uncovered = |tasks: &[Work<'_>]| {
+    let uncovered = |tasks: &[PlannedTask<'_>]| {
         let staleness = stale(&old, &new, &changes, tasks);
         assert_eq!(staleness.tasks, []);
         staleness.uncovered.into_iter().map(|c| c.id).collect::<Vec<_>>()
     };
     assert_eq!(uncovered(&tasks()), ["US3", "FR-005", "FR-006"]);
     let beside = ["FR-006".to_owned()];
-    let ringing = Work { requirements: &beside, ..work("T008", Some("US3"), "Ring (FR-005)") };
+    let ringing = PlannedTask { requirements: &beside, ..work("T008", Some("US3"), "Ring (FR-005)") };
     assert_eq!(uncovered(&[ringing]), Vec::<String>::new());
 }
 
@@ -217,7 +219,7 @@ fn general_work_is_stale_when_nothing_is_left() {
     let staleness = found(&nothing);
     let everything = &staleness[0];
     assert_eq!(everything.0, "T001");
-    assert!(everything.1.iter().all(|(_, link)| *link == Link::Everything));
+    assert!(everything.1.iter().all(|(_, link)| *link == Relation::Everything));
     assert_eq!(everything.1.len(), 6);
     assert_eq!(staleness.len(), tasks().len());
 }
@@ -231,7 +233,7 @@ fn many_reasons_are_counted() {
     assert_eq!((staleness.tasks[0].reasons.len(), staleness.tasks[0].more), (MAX_REASONS, 50 - MAX_REASONS));
 }
 
-/// Work that grows faster than the documents would take minutes here.
+/// PlannedTask that grows faster than the documents would take minutes here.
 #[test]
 fn large_specifications_cost_a_moment() {
     let text = |word: &str| {
@@ -247,7 +249,7 @@ fn large_specifications_cost_a_moment() {
     assert_eq!((old.requirements.len(), old.stories[0].scenarios.len(), old.entities.len()), (19_999, 3_999, 4_999));
     let texts: Vec<String> =
         (0..2_000).map(|n| format!("FR-{n:05} FR-00001 to FR-19999 FR-00100–00190 Gate {n}")).collect();
-    let tasks: Vec<Work<'_>> = texts.iter().map(|text| work("T001", Some("US1"), text)).collect();
+    let tasks: Vec<PlannedTask<'_>> = texts.iter().map(|text| work("T001", Some("US1"), text)).collect();
     let staleness = stale(&old, &new, &compare(&old, &new), &tasks);
     assert_eq!(staleness.tasks.len(), tasks.len());
     assert!(staleness.tasks.iter().all(|task| task.reasons.len() == MAX_REASONS && task.more > 3_999));
@@ -293,7 +295,7 @@ proptest! {
     fn untouched_work_stays_done(old in requirements(), new in requirements()) {
         let (a, b) = (spec_of(&old), spec_of(&new));
         let same: Vec<String> = a.requirements.iter().filter(|r| b.requirements.iter().any(|n| n.id == r.id && n.text == r.text)).map(|r| r.id.clone()).collect();
-        let work: Vec<Work<'_>> = same.iter().map(|id| work(id, None, id)).collect();
+        let work: Vec<PlannedTask<'_>> = same.iter().map(|id| work(id, None, id)).collect();
         prop_assert_eq!(stale(&a, &b, &compare(&a, &b), &work).tasks, []);
     }
 }

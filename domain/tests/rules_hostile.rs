@@ -6,8 +6,8 @@ mod stopwatch;
 use std::time::Duration;
 
 use enact_domain::rules::{
-    Document, MAX_COST, MAX_DEPTH, MAX_ITEMS, Meta, Outcome, PlanInput, Rule, Scope, Strength, TaskInput, compile,
-    compile_all,
+    Document, DocumentMetadata, MAX_COST, MAX_DEPTH, MAX_ITEMS, Outcome, PlanInput, Rule, Scope, Strength, TaskInput,
+    compile, compile_all,
 };
 use enact_domain::speckit;
 use proptest::prelude::*;
@@ -42,7 +42,7 @@ fn plan(tasks: usize) -> PlanInput {
 
 fn small() -> Document {
     let spec = speckit::spec::parse(b"# Feature Specification: A\n\n- **FR-001**: a MUST b\n").model;
-    Document::plan(&plan(3)).with_specification(&spec, &Meta::default())
+    Document::plan(&plan(3)).with_specification(&spec, &DocumentMetadata::default())
 }
 
 /// Compiles, and evaluates what can be: with little stack, and in time.

@@ -1,7 +1,8 @@
 //! What a rule can say, what it is told when it says something else, and what it sees.
 
 use enact_domain::rules::{
-    Budget, Document, Gate, MAX_RULES, Meta, Outcome, PlanInput, Rule, Scope, Strength, TaskInput, compile, compile_all,
+    Budget, Document, DocumentMetadata, Gate, MAX_RULES, Outcome, PlanInput, Rule, Scope, Strength, TaskInput, compile,
+    compile_all,
 };
 use enact_domain::speckit;
 
@@ -62,7 +63,7 @@ fn rule(scope: Scope, expression: &str) -> Rule {
 }
 
 fn specification() -> Document {
-    Document::specification(&speckit::spec::parse(SPEC.as_bytes()).model, &Meta { name: "doors".into() })
+    Document::specification(&speckit::spec::parse(SPEC.as_bytes()).model, &DocumentMetadata { name: "doors".into() })
 }
 
 fn plan() -> PlanInput {
@@ -198,15 +199,15 @@ fn a_mistake_is_told_with_its_place_and_a_remedy() {
         ),
         (
             "plan.tasks.size() > 0",
-            "1, column 1: a rule for a Specification has no variable `plan`; there is specification, constitution",
+            "1, column 1: a rule for a Specification has no variable `plan`; use one of specification, constitution",
         ),
         (
             "spec.title == ''",
-            "1, column 1: a rule for a Specification has no variable `spec`; there is specification, constitution",
+            "1, column 1: a rule for a Specification has no variable `spec`; use one of specification, constitution",
         ),
         (
             "specification.stories.all(s,\n  s.depends_on == '')",
-            "2, column 5: a story has no field `depends_on`; there is key, title, priority, independentTest, scenarios, line",
+            "2, column 5: a story has no field `depends_on`; use one of key, title, priority, independentTest, scenarios, line",
         ),
         (
             "'äöü' == 'a' && specification.titel == ''",
@@ -214,11 +215,11 @@ fn a_mistake_is_told_with_its_place_and_a_remedy() {
         ),
         (
             "specification.title",
-            "1, column 15: the result is a string, no bool; compare it with something: a rule says true when it holds",
+            "1, column 15: the result is a string, not a bool; use a comparison: the expression must be true when the rule holds",
         ),
         (
             "specification.stories.key == ''",
-            "1, column 23: a list of story has no field `key`; look at each element: `….all(x, x.…)`, or at one: `…[0]`",
+            "1, column 23: a list of story has no field `key`; test each element with `….all(x, x.…)`, or one element with `…[0]`",
         ),
         (
             "specification.title.contians('x')",
@@ -234,7 +235,7 @@ fn a_mistake_is_told_with_its_place_and_a_remedy() {
         ),
         (
             "specification.stories.all(s, s.scenarios)",
-            "1, column 32: a list of scenario where a bool is needed; compare it with something",
+            "1, column 32: a list of scenario is used where a bool is needed; use a comparison",
         ),
         (
             "1 + 'a' == 2",
@@ -242,13 +243,16 @@ fn a_mistake_is_told_with_its_place_and_a_remedy() {
         ),
         (
             "specification == specification",
-            "1, column 15: `==` does not take specification and specification; compare lists and records by what is in them",
+            "1, column 15: `==` does not take specification and specification; compare the elements of lists and the fields of records",
         ),
-        ("[] == []", "1, column 1: an empty list has no type; ask for the size: `….size() == 0`"),
-        ("[1, 'a'].size() == 2", "1, column 5: a string in a list that begins with a int; use one type in a list"),
+        ("[] == []", "1, column 1: an empty list has no type; compare the size: `….size() == 0`"),
+        (
+            "[1, 'a'].size() == 2",
+            "1, column 5: the list starts with a int and also contains a string; use one type for all elements",
+        ),
         (
             "specification.title == null",
-            "1, column 24: nothing is ever null; ask `has(…)`, or compare with '': a text that is missing is empty",
+            "1, column 24: `null` is not supported: no field is ever null; use `has(…)`, or compare with '': a missing text is empty",
         ),
         (
             "specification.title.matches('(')",
@@ -256,7 +260,7 @@ fn a_mistake_is_told_with_its_place_and_a_remedy() {
         ),
         (
             "specification.title.matches(specification.name)",
-            "1, column 43: the pattern is computed; write the pattern itself, in quotes",
+            "1, column 43: the pattern is not a literal; write the pattern as a string literal",
         ),
         (
             "specification.title.matches('(a{100}){100}')",
@@ -270,7 +274,7 @@ fn a_mistake_is_told_with_its_place_and_a_remedy() {
             "a b",
             "1, column 3: syntax error: extraneous input 'b' expecting <EOF>; see https://cel.dev for the language",
         ),
-        ("", "1, column 1: the expression is empty; write what must hold"),
+        ("", "1, column 1: the expression is empty; write a CEL expression"),
     ];
     for (expression, expected) in told {
         let error = compile(&rule(Scope::Specification, expression)).unwrap_err();
@@ -284,16 +288,19 @@ fn what_is_too_long_too_deep_or_too_costly_is_refused() {
         let error = compile(&rule(Scope::Plan, expression)).unwrap_err();
         assert!(error.to_string().contains(why), "{error}");
     };
-    refused(&format!("'{}' == ''", "a".repeat(5000)), "the expression has 5008 bytes; at most 4096 are allowed");
+    refused(
+        &format!("'{}' == ''", "a".repeat(5000)),
+        "the expression has 5008 bytes; use at most 4096, or split the rule in two",
+    );
     refused(&["plan.name.matches('a')"; 9].join(" || "), "there are more than 8 patterns");
-    refused(&format!("{}true{}", "(".repeat(60), ")".repeat(60)), "nests too deeply; at most 32");
+    refused(&format!("{}true{}", "(".repeat(60), ")".repeat(60)), "nests too deeply; nest at most 32");
     refused(
         "plan.tasks.all(a, plan.tasks.all(b, plan.tasks.exists(c, a.id == c.id)))",
-        "units on documents of usual size, and 10000000 are allowed; put fewer lists inside one another",
+        "units on documents of usual size, and at most 10000000 are allowed; nest fewer macros over lists",
     );
     let text = format!("'{}'", "0123456789".repeat(20));
     let grown = (0..5).fold(text, |inner, _| format!("[{inner}].map(x, x+x+x+x+x+x+x+x)[0]"));
-    refused(&format!("{grown} == ''"), "the rule may make a value of 6553632 bytes");
+    refused(&format!("{grown} == ''"), "the rule may create a value of 6553632 bytes");
 }
 
 #[test]
@@ -306,7 +313,7 @@ fn what_costs_too_much_on_this_document_fails_and_says_so() {
         panic!("it should have been refused");
     };
     assert!(why.starts_with("rule \"it\": the rule may cost 250035004 units on this document"), "{why}");
-    assert!(why.contains("and 10000000 are allowed"), "{why}");
+    assert!(why.contains("and at most 10000000 are allowed"), "{why}");
 }
 
 #[test]
@@ -336,7 +343,7 @@ fn evaluations_that_belong_together_share_a_budget() {
     let cheap = compile(&Rule { name: "cheap".into(), ..rule(Scope::Task, "has(task.id)") }).unwrap();
     let task = Document::task(&one);
     assert_eq!(cheap.evaluate_within(&task, &mut budget), Outcome::Holds, "what is left is for others");
-    assert!(budget.has_refused(&program) && !budget.has_refused(&cheap));
+    assert!(budget.refuses(&program) && !budget.refuses(&cheap));
 }
 
 #[test]
@@ -356,9 +363,14 @@ fn what_is_not_shown_or_cannot_be_computed_fails() {
         assert_eq!(outcome, Outcome::Failed { why: format!("rule \"it\": {why}") });
     };
     let document = Document::plan(&plan());
-    fails(&document, Scope::Plan, "has(specification.title)", "it reads the specification, which is not known here");
-    fails(&document, Scope::Task, "has(task.title)", "it is for a Task, and this is a Plan");
-    fails(&document, Scope::Plan, "plan.gates[0].name == ''", "a list has fewer elements than the rule asks for");
+    fails(
+        &document,
+        Scope::Plan,
+        "has(specification.title)",
+        "it reads the specification, which is not available here",
+    );
+    fails(&document, Scope::Task, "has(task.title)", "it applies to a Task, and this document is a Plan");
+    fails(&document, Scope::Plan, "plan.gates[0].name == ''", "a list has fewer elements than the rule expects");
     fails(&document, Scope::Plan, "1 / plan.gates.size() == 1", "a number is divided by zero");
     fails(&document, Scope::Plan, "9223372036854775807 + plan.parallelism > 0", "a number becomes too large");
 }
@@ -369,12 +381,12 @@ fn the_rules_of_a_constitution_are_checked_together() {
     let twice = compile_all(&[rule(Scope::Plan, "true"), second.clone()]).unwrap_err();
     assert!(twice[0].problem.contains("the same name") && twice[1].problem.contains("titel"), "{twice:?}");
     second.name = "No Label".into();
-    assert!(compile(&second).unwrap_err().problem.contains("is no name of a rule"));
+    assert!(compile(&second).unwrap_err().problem.contains("is not a valid name of a rule"));
     let mute = Rule { message: " ".into(), ..rule(Scope::Plan, "true") };
     assert!(compile(&mute).unwrap_err().problem.contains("the message"));
     let many: Vec<Rule> =
         (0..=MAX_RULES).map(|i| Rule { name: format!("r{i}"), ..rule(Scope::Plan, "true") }).collect();
-    assert!(compile_all(&many).unwrap_err()[0].remedy.contains("keep 64"));
+    assert!(compile_all(&many).unwrap_err()[0].remedy.contains("keep at most 64"));
     assert_eq!(compile_all(&many[..MAX_RULES]).unwrap().len(), MAX_RULES);
 }
 

@@ -1,7 +1,8 @@
 //! Every rule of the library, with a document that keeps it and one that breaks it.
 
 use enact_domain::rules::{
-    Decision, Document, Gate, Meta, Outcome, PlanInput, Rule, TaskInput, Workspace, builtin, compile, compile_all,
+    Decision, Document, DocumentMetadata, Gate, Outcome, PlanInput, Rule, TaskInput, Workspace, builtin, compile,
+    compile_all,
 };
 use enact_domain::speckit;
 use enact_domain::speckit::spec::Spec;
@@ -58,8 +59,8 @@ fn spec(text: &str) -> Spec {
     speckit::spec::parse(text.as_bytes()).model
 }
 
-fn meta() -> Meta {
-    Meta { name: "doors".into() }
+fn meta() -> DocumentMetadata {
+    DocumentMetadata { name: "doors".into() }
 }
 
 fn task(id: &str, title: &str, story: &str) -> TaskInput {

@@ -34,9 +34,9 @@ fn ticking_changes_the_box_alone() {
 #[test]
 fn a_tick_that_has_no_place_is_refused() {
     let refused = |source: &str, id_: &str| edit::tick(source, &id(id_), true).unwrap_err().to_string();
-    assert_eq!(refused(TASKS, "T009"), "no task has the identifier T009; name one that the document has");
-    assert_eq!(refused(TASKS, "T004"), "line 10: T004 has no box; write it as `- [ ] T004 …`");
-    assert_eq!(refused("", "T001"), "line 1: the document is empty; write it, or remove the reference to it");
+    assert_eq!(refused(TASKS, "T009"), "the document has no task T009; use the identifier of a task in the document");
+    assert_eq!(refused(TASKS, "T004"), "line 10: task T004 has no check box; write it as `- [ ] T004 …`");
+    assert_eq!(refused("", "T001"), "line 1: the document is empty; write the document, or remove the reference to it");
 }
 
 const OPEN: &str = "# Feature Specification: Door

@@ -86,7 +86,7 @@ fn what_a_decision_lacks_is_said() {
     let text = "# Research\n\n## Wood\n\n**Decision**: oak\n\n```text\n**Rationale**: in a fence\n```\n";
     let found = research::parse(text.as_bytes()).diagnostics;
     assert_eq!(codes(&found), [(5, "IncompleteDecision")]);
-    assert_eq!(found[0].message, "the decision on \"Wood\" says no rationale, no alternatives");
+    assert_eq!(found[0].message, "the decision \"Wood\" has no rationale, no alternatives");
     assert_eq!(codes(&research::parse(b"# Research\n\ntext\n").diagnostics), [(1, "NoDecisions")]);
 }
 

@@ -240,8 +240,8 @@ fn duplicates_and_unknown_tasks_are_named_with_their_lines() {
     assert_eq!(
         found,
         [
-            "line 4: T001 stands on line 3 and again on line 4; the second is left out; give one of them another identifier",
-            "line 5: T007 is named as a dependency, but no task has this identifier; correct the identifier, or remove the statement",
+            "line 4: T001 is defined on line 3 and again on line 4; the second is ignored; give one of them another identifier",
+            "line 5: the dependency T007 does not exist: no task has this identifier; correct the identifier, or remove the statement",
         ]
     );
 }

@@ -251,7 +251,7 @@ fn tasks_are_the_operators() {
         let before = tasks.get(&name).await?;
         let params = PatchParams::default();
         let patch = async |patch: Value| tasks.patch(&name, &params, &Patch::Merge(patch)).await;
-        let cannot = ["cannot be changed", "change its Plan", "enact.dev/rerun"];
+        let cannot = ["is immutable", "change its Plan", "enact.dev/rerun"];
         refused("its script", patch(json!({"spec": {"script": "id"}})).await, &cannot)?;
         refused("its gates", patch(json!({"spec": {"gates": [{"name": "a", "script": "b"}]}})).await, &cannot)?;
         refused(
@@ -331,7 +331,7 @@ fn an_approval_is_signed_by_who_asks_and_never_changes() {
         ] {
             let patch = Patch::Merge(json!({ "spec": spec }));
             let changed = admin.patch("forged", &PatchParams::default(), &patch).await;
-            refused(what, changed, &["an Approval cannot be changed; create another one"])?;
+            refused(what, changed, &["an Approval is immutable; create another one"])?;
         }
         ensure!(admin.get("forged").await?.spec == signed.spec);
         // One person is one person, however often.

@@ -33,7 +33,7 @@ pub async fn pods(ctx: Arc<Context>, shutdown: CancellationToken) {
 
 /// Keeps the pods current that fetch or draft documents.
 pub async fn errands(ctx: Arc<Context>, shutdown: CancellationToken) {
-    let selector = format!("{} in ({}, {})", names::LABEL_ROLE, names::FETCH, names::DRAFT);
+    let selector = format!("{} in ({}, {})", names::LABEL_ROLE, names::ROLE_FETCH, names::ROLE_DRAFT);
     let config = watcher::Config::default().labels(&selector).page_size(500);
     let stream = watcher::watcher(Api::<AttemptPod>::all(ctx.client.clone()), config);
     let events = steady(stream, "Pod", ctx.clone()).take_until(shutdown.cancelled_owned());

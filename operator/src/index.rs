@@ -10,7 +10,7 @@ use std::time::Instant;
 use enact_crds::common::Outputs;
 use enact_crds::task::Phase;
 use enact_crds::{Plan, Task, convert};
-use enact_domain::assignment::Verified;
+use enact_domain::assignment::VerifiedCommit;
 use enact_domain::attempt::PodView;
 use enact_domain::condition::READY;
 use enact_domain::names;
@@ -45,7 +45,7 @@ pub struct TaskEntry {
     /// Not to be tried again before.
     pub retry_at: Option<Millis>,
     /// Its work, when it has succeeded with a repository.
-    pub work: Option<Verified>,
+    pub work: Option<VerifiedCommit>,
     /// What its status says of an attempt that is under way.
     pub shown: Shown,
     /// Values for its dependents.
@@ -340,7 +340,7 @@ impl TaskEntry {
             failures: status.map_or(0, |s| s.failures),
             infrastructure_failures: status.map_or(0, |s| s.infrastructure_failures),
             retry_at: status.and_then(|s| s.retry_at.as_ref()).map(convert::millis),
-            work: status.and_then(|s| Some(Verified { branch: s.branch.clone()?, commit: s.commit.clone()? })),
+            work: status.and_then(|s| Some(VerifiedCommit { branch: s.branch.clone()?, commit: s.commit.clone()? })),
             shown: shown(ready.map(|c| c.reason.as_str())),
             outputs: status.map(|s| s.outputs.clone()).unwrap_or_default(),
             failure: ready.filter(|_| given_up).map(|c| (c.reason.clone(), c.message.clone())),

@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use enact_domain::assignment::{Adapter, Reason};
-use enact_domain::errand::{DraftWork, MAX_DOCUMENT_BYTES};
+use enact_domain::document_job::{DraftWork, MAX_DOCUMENT_BYTES};
 
 use crate::agent::{Environment, MAX_TRANSCRIPT, Script};
 use crate::desk::Desk;

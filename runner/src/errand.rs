@@ -2,7 +2,7 @@
 
 use enact_domain::assignment::{Reason, Report};
 use enact_domain::digest::Digest;
-use enact_domain::errand::{Errand, ErrandWork, MAX_DOCUMENT_BYTES};
+use enact_domain::document_job::{DocumentJob, DocumentWork, MAX_DOCUMENT_BYTES};
 
 use crate::failure::Failure;
 use crate::process::Supervisor;
@@ -35,8 +35,8 @@ pub(crate) fn run(kind: Kind, settings: &Settings) -> Report {
     };
     let outcome = settings::errand().and_then(|errand| {
         let found = match (kind, &errand.work) {
-            (Kind::Fetch, ErrandWork::Fetch(work)) => fetch::run(&mut supervisor, settings, work),
-            (Kind::Draft, ErrandWork::Draft(work)) => draft::run(&mut supervisor, settings, work),
+            (Kind::Fetch, DocumentWork::Fetch(work)) => fetch::run(&mut supervisor, settings, work),
+            (Kind::Draft, DocumentWork::Draft(work)) => draft::run(&mut supervisor, settings, work),
             _ => Err(Failure::new(Reason::InvalidAssignment, "the errand is another than this container's")),
         }?;
         if supervisor.cancelled() {
@@ -57,7 +57,7 @@ pub(crate) fn run(kind: Kind, settings: &Settings) -> Report {
 fn deliver(
     supervisor: &mut Supervisor,
     settings: &Settings,
-    errand: &Errand,
+    errand: &DocumentJob,
     document: &[u8],
 ) -> Result<Digest, Failure> {
     let url = format!("{}/v1/documents/{}", errand.server_url.trim_end_matches('/'), errand.subject_uid);

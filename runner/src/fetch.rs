@@ -1,7 +1,7 @@
 //! Reads one file of a repository: as little of the rest as the server allows.
 
 use enact_domain::assignment::Reason;
-use enact_domain::errand::{FetchWork, MAX_DOCUMENT_BYTES};
+use enact_domain::document_job::{FetchWork, MAX_DOCUMENT_BYTES};
 
 use crate::desk::Desk;
 use crate::errand::{self, Found};

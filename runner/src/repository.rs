@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use enact_domain::assignment::{GitWork, Reason, Verified};
+use enact_domain::assignment::{GitWork, Reason, VerifiedCommit};
 
 use crate::failure::{Failure, explain};
 use crate::git::Git;
@@ -56,7 +56,7 @@ pub(crate) fn prepare(git: &mut Git, work: &GitWork, target: Option<&str>) -> Re
             explain("the working tree cannot be written", &checkout.told()),
         ));
     }
-    for Verified { branch, commit } in &work.merge {
+    for VerifiedCommit { branch, commit } in &work.merge {
         merge(git, branch, commit)?;
     }
     let file = git.tree().join(".git/config");
@@ -197,7 +197,7 @@ fn not_found(work: &GitWork, what: &str) -> Failure {
     )
 }
 
-fn lost(work: &GitWork, Verified { branch, commit }: &Verified, how: &str) -> Failure {
+fn lost(work: &GitWork, VerifiedCommit { branch, commit }: &VerifiedCommit, how: &str) -> Failure {
     let message = format!(
         "commit {commit} is to be merged, and its branch `{branch}` {how} in {}: somebody replaced or deleted what had passed its gates; \
          push that commit to the branch again, and find out who may push there",

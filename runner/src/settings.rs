@@ -6,7 +6,7 @@ use clap::Args;
 use enact_domain::assignment::{
     ASSIGNMENT_ENV, Assignment, GitNameError, GitWork, Reason, Work, check_ref, check_url, paths,
 };
-use enact_domain::errand::{Errand, ErrandWork, check_path};
+use enact_domain::document_job::{DocumentJob, DocumentWork, check_path};
 use enact_domain::names::is_subdomain;
 use serde::de::DeserializeOwned;
 
@@ -45,8 +45,8 @@ pub(crate) fn assignment() -> Result<Assignment, Failure> {
 }
 
 /// The same for an errand.
-pub(crate) fn errand() -> Result<Errand, Failure> {
-    let errand: Errand = told("an errand")?;
+pub(crate) fn errand() -> Result<DocumentJob, Failure> {
+    let errand: DocumentJob = told("an errand")?;
     check_errand(&errand).map_err(invalid)?;
     Ok(errand)
 }
@@ -60,17 +60,17 @@ fn invalid(problem: String) -> Failure {
     Failure::new(Reason::InvalidAssignment, problem)
 }
 
-fn check_errand(errand: &Errand) -> Result<(), String> {
+fn check_errand(errand: &DocumentJob) -> Result<(), String> {
     match &errand.work {
-        ErrandWork::Fetch(work) => check_url(&work.url)
+        DocumentWork::Fetch(work) => check_url(&work.url)
             .and_then(|()| check_ref(&work.revision))
             .and_then(|()| check_path(&work.path))
             .map_err(|error| error.to_string()),
         // It becomes a part of a file's name.
-        ErrandWork::Draft(work) if !is_subdomain(&work.name) => {
+        DocumentWork::Draft(work) if !is_subdomain(&work.name) => {
             Err(format!("`{}` is no name of a Specification", work.name.escape_debug()))
         }
-        ErrandWork::Draft(_) => Ok(()),
+        DocumentWork::Draft(_) => Ok(()),
     }
 }
 

@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 
-use enact_domain::assignment::{Adapter, Assignment, Gate, Reason, Verified, Work};
+use enact_domain::assignment::{Adapter, Assignment, Gate, Reason, VerifiedCommit, Work};
 
 use support::http::{response, serve};
 use support::{EnactServer, GitServer, Pod};
@@ -188,8 +188,8 @@ fn hostile_names_never_reach_git() {
         |a| a.git.as_mut().unwrap().url = "file:///etc".into(),
         |a| a.git.as_mut().unwrap().revision = "--upload-pack=touch /tmp/enact-owned".into(),
         |a| a.git.as_mut().unwrap().branch = "--force".into(),
-        |a| a.git.as_mut().unwrap().merge = vec![Verified { branch: "../../x".into(), commit: "0".repeat(40) }],
-        |a| a.git.as_mut().unwrap().merge = vec![Verified { branch: "x".into(), commit: "--abort".into() }],
+        |a| a.git.as_mut().unwrap().merge = vec![VerifiedCommit { branch: "../../x".into(), commit: "0".repeat(40) }],
+        |a| a.git.as_mut().unwrap().merge = vec![VerifiedCommit { branch: "x".into(), commit: "--abort".into() }],
         |a| match &mut a.work {
             Work::Task(task) => task.id = "../../T001".into(),
             Work::Integration(_) => unreachable!(),

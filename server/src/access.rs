@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use enact_domain::digest::Digest;
-use enact_domain::names::{GROUP, READER};
+use enact_domain::names::{GROUP, READER_SERVICE_ACCOUNT};
 use enact_domain::record::Kind as Subject;
 use k8s_openapi::api::authorization::v1::ResourceAttributes;
 use tokio::time::Instant;
@@ -68,8 +68,9 @@ impl Access {
 
     async fn ask(&self, token: &Token, wanted: &Wanted) -> Result<Reader, Problem> {
         let Wanted { namespace, kinds, name } = wanted;
-        let accepted =
-            format!("kubectl create token {READER} --namespace {namespace} --audience enact-server makes one");
+        let accepted = format!(
+            "kubectl create token {READER_SERVICE_ACCOUNT} --namespace {namespace} --audience enact-server makes one"
+        );
         let user = self.cluster.user(token, &accepted).await?;
         let who = user.username.clone().unwrap_or_default();
         for kind in kinds {

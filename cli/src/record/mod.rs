@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 use enact_crds::approval::{Subject, SubjectKind};
-use enact_domain::names::{ANNOTATION_SERVER, READ_PORT, READER, RESULT_AUDIENCE, is_label};
+use enact_domain::names::{ANNOTATION_SERVER, READ_PORT, READER_SERVICE_ACCOUNT, RESULT_AUDIENCE, is_label};
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -217,9 +217,9 @@ async fn token(accounts: &Api<ServiceAccount>, namespace: &str) -> Result<String
         },
         ..TokenRequest::default()
     };
-    let made = match accounts.create_token_request(READER, &PostParams::default(), &request).await {
+    let made = match accounts.create_token_request(READER_SERVICE_ACCOUNT, &PostParams::default(), &request).await {
         Err(kube::Error::Api(status)) if status.code == 404 => bail!(
-            "namespace {namespace} has no ServiceAccount {READER}, which the operator makes in the namespaces of a Tenant; see \
+            "namespace {namespace} has no ServiceAccount {READER_SERVICE_ACCOUNT}, which the operator makes in the namespaces of a Tenant; see \
              docs/guide/history.md"
         ),
         made => made.map_err(told)?,
@@ -230,7 +230,7 @@ async fn token(accounts: &Api<ServiceAccount>, namespace: &str) -> Result<String
 /// Where the server is, by the account that the operator keeps: people need not be told.
 async fn discover(accounts: &Api<ServiceAccount>) -> Result<(String, String)> {
     let usual = || (USUAL.0.to_owned(), USUAL.1.to_owned());
-    let account = match accounts.get_metadata_opt(READER).await {
+    let account = match accounts.get_metadata_opt(READER_SERVICE_ACCOUNT).await {
         // Whoever may ask for a token need not be allowed to look at the account.
         Err(kube::Error::Api(status)) if status.code == 403 => None,
         account => account.map_err(told)?,
@@ -238,7 +238,8 @@ async fn discover(accounts: &Api<ServiceAccount>) -> Result<(String, String)> {
     let Some(place) = account.and_then(|account| account.annotations().get(ANNOTATION_SERVER).cloned()) else {
         return Ok(usual());
     };
-    server(&place).map_err(|why| anyhow!("annotation {ANNOTATION_SERVER} of ServiceAccount {READER}: {why}"))
+    server(&place)
+        .map_err(|why| anyhow!("annotation {ANNOTATION_SERVER} of ServiceAccount {READER_SERVICE_ACCOUNT}: {why}"))
 }
 
 /// Takes `NAMESPACE/SERVICE` apart.

@@ -1,17 +1,17 @@
 //! Ambiguity: open markers, placeholders, vague words without a measure, lists without an end.
 
-use super::finding::{Findings, Place};
-use super::rules::{EXAMPLE_LIST, OPEN_LIST, OPEN_MARKER, PLACEHOLDER, VAGUE_PERFORMANCE, VAGUE_TIME};
-use super::statements::{Kind, Statement, Statements};
-use super::structure::is_struck;
-use super::text::Word;
+use super::finding::Position;
+use super::findings::Findings;
+use super::kinds::{EXAMPLE_LIST, OPEN_LIST, OPEN_MARKER, PLACEHOLDER, VAGUE_PERFORMANCE, VAGUE_TIME};
+use super::statements::{Statement, StatementKind, Statements};
+use super::text::{Word, is_struck};
 use super::vague;
 use crate::speckit::spec::Spec;
 
 pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     for marker in &spec.open_questions {
         let location = statements.location(marker.span.start);
-        let place = Place { line: marker.line, location: &location, excerpt: &marker.text };
+        let place = Position { line: marker.line, location: &location, excerpt: &marker.text };
         findings.push(
             &OPEN_MARKER,
             place,
@@ -24,11 +24,14 @@ pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
             findings.push(
                 &PLACEHOLDER,
                 statement.place(word),
-                format!("{word} stands where a decision is needed"),
+                format!("{word} is used in place of a decision"),
                 "write the decision, or ask with `[NEEDS CLARIFICATION: …]`",
             );
         }
-        if statement.english && !is_struck(statement.text) && (statement.binds() || statement.is(Kind::Scenario)) {
+        if statement.english
+            && !is_struck(statement.text)
+            && (statement.binds() || statement.is(StatementKind::Scenario))
+        {
             wording(statement, findings);
         }
     }
@@ -36,7 +39,7 @@ pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
 
 /// `TBD`, `TBC`, `???`, `FIXME`, and `TODO` where it is no name of something.
 fn placeholder<'a>(statement: &Statement<'a>) -> Option<&'a str> {
-    if matches!(statement.kind, Kind::Clarification) {
+    if matches!(statement.kind, StatementKind::Clarification) {
         return None;
     }
     let text = statement.text;
@@ -51,17 +54,20 @@ fn placeholder<'a>(statement: &Statement<'a>) -> Option<&'a str> {
     found.map(|word| word.raw).or_else(marks)
 }
 
-/// One finding for each family of vague words in a statement.
+/// Adds one finding for each family of vague words in a statement.
 fn wording(statement: &Statement<'_>, findings: &mut Findings) {
     // Scenarios are examples: only what a test would have to measure, in what is then expected, matters there.
-    let then =
-        if statement.is(Kind::Scenario) { statement.words.iter().position(|w| w.lower == "then") } else { Some(0) };
+    let then = if statement.is(StatementKind::Scenario) {
+        statement.words.iter().position(|w| w.lower == "then")
+    } else {
+        Some(0)
+    };
     let Some(words) = then.map(|from| &statement.words[from..]) else { return };
     let hits = vague::find(statement.text, words);
     for (index, family) in vague::FAMILIES.iter().enumerate() {
         let lists = family.rule == OPEN_LIST || family.rule == EXAMPLE_LIST;
         let counts = family.rule == VAGUE_PERFORMANCE || family.rule == VAGUE_TIME;
-        if (statement.is(Kind::Scenario) && !counts) || (lists && !obliges(statement)) {
+        if (statement.is(StatementKind::Scenario) && !counts) || (lists && !obliges(statement)) {
             continue;
         }
         let mut phrases: Vec<&str> = Vec::new();
@@ -80,7 +86,7 @@ fn wording(statement: &Statement<'_>, findings: &mut Findings) {
     }
 }
 
-/// Whether a statement demands something: an open list in it leaves open what is demanded.
+/// Returns whether a statement demands something: an open list in it leaves open what is demanded.
 fn obliges(statement: &Statement<'_>) -> bool {
     statement.words.iter().any(|w| matches!(w.lower.as_str(), "must" | "shall" | "should"))
 }

@@ -5,9 +5,10 @@
 
 use std::collections::HashMap;
 
-use super::finding::{Finding, Findings, Place, shortened};
-use super::rules::{FORBIDDEN_BY_CONSTITUTION, REFUSES_CONSTITUTION};
-use super::statements::{Kind, Statement, Statements};
+use super::finding::{Finding, Position, shortened};
+use super::findings::Findings;
+use super::kinds::{FORBIDDEN_BY_CONSTITUTION, REFUSES_CONSTITUTION};
+use super::statements::{Statement, StatementKind, Statements};
 use super::text::{Word, is_one_of, terms, words};
 use crate::speckit::constitution::Constitution;
 use crate::speckit::spec::Spec;
@@ -33,7 +34,7 @@ const CONDITIONS: &str = "unless except without if when until before after outsi
 /// Verbs that come to using something, when it is something with a name.
 const USES: &str = "use depend rely require import add include introduce";
 
-/// Something that is done to something.
+/// An action on an object.
 #[derive(Debug, PartialEq, Eq)]
 struct Deed {
     /// Who or what does it; empty when it is anybody.
@@ -45,11 +46,11 @@ struct Deed {
 }
 
 /// What a principle says of a deed, with the principle's index and its sentence's.
-type Rule = (Deed, usize, usize);
+type FindingKind = (Deed, usize, usize);
 
-/// Requirements that demand what a principle forbids, or forbid what it demands.
-pub fn against_constitution(spec: &Spec, constitution: &Constitution) -> Vec<Finding> {
-    let mut deeds: HashMap<(&str, String), Vec<Rule>> = HashMap::new();
+/// Returns findings for requirements that require what a principle forbids, or forbid what it requires.
+pub fn constitution_conflicts(spec: &Spec, constitution: &Constitution) -> Vec<Finding> {
+    let mut deeds: HashMap<(&str, String), Vec<FindingKind>> = HashMap::new();
     for (at, principle) in constitution.principles.iter().enumerate() {
         for (number, must) in principle.musts.iter().enumerate() {
             for deed in deeds_of(&words(&must.text), &must.text) {
@@ -60,12 +61,12 @@ pub fn against_constitution(spec: &Spec, constitution: &Constitution) -> Vec<Fin
             }
         }
     }
-    let statements = Statements::of(spec);
+    let statements = Statements::new(spec);
     let mut findings = Findings::default();
-    for requirement in statements.of_kind(Kind::Requirement).filter(|s| s.english) {
+    for requirement in statements.of_kind(StatementKind::Requirement).filter(|s| s.english) {
         for deed in deeds_of(&requirement.words, requirement.text) {
             let Some(rules) = deeds.get(&(deed.verb, deed.object[0].clone())) else { continue };
-            let conflict = |(rule, ..): &&Rule| {
+            let conflict = |(rule, ..): &&FindingKind| {
                 // What is forbidden is forbidden in every form; what is demanded is refused only by its own name.
                 let inner = if rule.denied { (&deed.object, &rule.object) } else { (&rule.object, &deed.object) };
                 // What the client must not do the server may.
@@ -83,17 +84,17 @@ pub fn against_constitution(spec: &Spec, constitution: &Constitution) -> Vec<Fin
 }
 
 fn report(requirement: &Statement<'_>, rule: &Deed, (name, must, line): (&str, &str, u32), findings: &mut Findings) {
-    let place = Place { excerpt: requirement.text, ..requirement.place("") };
+    let place = Position { excerpt: requirement.text, ..requirement.place("") };
     let must = shortened(must);
     if rule.denied {
         let summary =
-            format!("{} demands what principle \"{name}\" forbids (line {line}): \"{must}\"", requirement.location);
-        let remedy = "change the requirement; a principle is changed by an amendment only";
+            format!("{} requires what principle \"{name}\" forbids (line {line}): \"{must}\"", requirement.location);
+        let remedy = "change the requirement, or amend the constitution";
         findings.push(&FORBIDDEN_BY_CONSTITUTION, place, summary, remedy);
     } else {
         let summary =
-            format!("{} forbids what principle \"{name}\" demands (line {line}): \"{must}\"", requirement.location);
-        let remedy = "change the requirement; a principle is changed by an amendment only";
+            format!("{} forbids what principle \"{name}\" requires (line {line}): \"{must}\"", requirement.location);
+        let remedy = "change the requirement, or amend the constitution";
         findings.push(&REFUSES_CONSTITUTION, place, summary, remedy);
     }
 }
@@ -143,7 +144,7 @@ fn deed_at(sentence: &[Word<'_>], modal: usize, text: &str) -> Option<Deed> {
     (plain && !object.is_empty()).then_some(Deed { subject, verb, object, denied })
 }
 
-/// Things with a name that something is done with: `in MongoDB`, `using jQuery`.
+/// Returns the named things that a sentence uses: `in MongoDB`, `using jQuery`.
 fn means(sentence: &[Word<'_>], modal: usize, text: &str) -> Vec<Deed> {
     let mut found = Vec::new();
     let (before, sentence) = sentence.split_at(modal);
@@ -159,7 +160,7 @@ fn means(sentence: &[Word<'_>], modal: usize, text: &str) -> Vec<Deed> {
     found
 }
 
-/// Who or what must do something, unless it is a word for everybody and everything.
+/// Returns the terms of the subject of a sentence, without general words such as `system`.
 fn subject(words: &[Word<'_>]) -> Vec<String> {
     const ANYBODY: &str = "service system code codebase application app product software feature implementation project developer team \
         agent contributor program platform solution engineer author maintainer everyone specification plan task";
@@ -168,19 +169,19 @@ fn subject(words: &[Word<'_>]) -> Vec<String> {
     terms(words).into_iter().filter(|term| !anybody.contains(term)).collect()
 }
 
-/// How many words from here on belong to one phrase: up to punctuation, a preposition or a conjunction.
+/// Returns how many words from here on belong to one phrase: up to punctuation, a preposition or a conjunction.
 fn phrase_len(words: &[Word<'_>], text: &str) -> usize {
     let ends =
         |at: &usize| is_one_of(ENDS, &words[*at].lower) || (*at > 0 && !joined(text, &words[at - 1], &words[*at]));
     (0..words.len()).find(ends).unwrap_or(words.len())
 }
 
-/// Whether a phrase holds a name: a capital, or inline code.
+/// Returns whether a phrase holds a name: a capital, or inline code.
 fn is_named(object: &[Word<'_>]) -> bool {
     object.iter().any(|w| w.quoted || w.raw.contains(char::is_uppercase))
 }
 
-/// Whether two words belong to one phrase: no punctuation between them.
+/// Returns whether two words belong to one phrase: no punctuation between them.
 fn joined(text: &str, left: &Word<'_>, right: &Word<'_>) -> bool {
     text.get(left.end..right.start).is_some_and(|gap| gap.chars().all(|c| matches!(c, ' ' | '*' | '_' | '`' | '"')))
 }
@@ -194,7 +195,7 @@ fn is_form(verb: &str, word: &str, passive: bool) -> bool {
         || (verb == "send" && word == "sent")
 }
 
-/// The words of each sentence.
+/// Returns the words of each sentence.
 fn sentences<'w, 'a>(words: &'w [Word<'a>], text: &'a str) -> Vec<&'w [Word<'a>]> {
     let mut found = Vec::new();
     let mut start = 0;

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::Serialize;
 
-use super::finding::{Finding, Findings, Place};
-use super::references::{Defined, family, ids};
-use super::rules::{
+use super::finding::{Finding, Position};
+use super::findings::Findings;
+use super::kinds::{
     REQUIREMENT_NOT_TRACED, REQUIREMENT_WITHOUT_TASK, STORY_WITHOUT_TASK, TASK_WITHOUT_ORIGIN, UNKNOWN_ID_IN_TASK,
 };
-use super::structure::is_struck;
-use super::text::{Language, Word, terms, words};
+use super::references::{Defined, family, ids};
+use super::text::{Language, Word, is_struck, terms, words};
 use crate::speckit::spec::Spec;
 
 /// Most tasks that are named for one requirement, story or criterion.
@@ -54,7 +54,7 @@ pub enum Evidence {
 
 /// A task that serves something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Link {
+pub struct TaskLink {
     /// The task's identifier.
     pub task: String,
     /// How that is known.
@@ -63,24 +63,24 @@ pub struct Link {
 
 /// A requirement, story or criterion, and the tasks that serve it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Covered {
+pub struct CoveredItem {
     /// Its identifier.
     pub id: String,
     /// Its line in the specification, counted from 1.
     pub line: u32,
     /// The tasks, the surest first, then in their order; at most 64.
-    pub tasks: Vec<Link>,
+    pub tasks: Vec<TaskLink>,
 }
 
 /// How tasks cover a specification.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Coverage {
     /// Requirements, in the order of the document.
-    pub requirements: Vec<Covered>,
+    pub requirements: Vec<CoveredItem>,
     /// Stories, likewise.
-    pub stories: Vec<Covered>,
+    pub stories: Vec<CoveredItem>,
     /// Success criteria, likewise.
-    pub criteria: Vec<Covered>,
+    pub criteria: Vec<CoveredItem>,
     /// Tasks that serve nothing of these, as far as can be told. Setup and polish are often among them.
     pub unassigned: Vec<String>,
     /// What is not covered, tasks that serve nothing, and identifiers that do not exist.
@@ -89,15 +89,15 @@ pub struct Coverage {
 
 /// Finds for each requirement, story and criterion the tasks that serve it: by identifier, by story, and else by shared terms.
 pub fn coverage(spec: &Spec, tasks: &[TaskText<'_>]) -> Coverage {
-    let index = Index::of(tasks);
-    let stories = Terms::of(spec.stories.iter().map(|s| s.span.text(&spec.source)));
+    let index = Index::new(tasks);
+    let stories = Terms::new(spec.stories.iter().map(|s| s.span.text(&spec.source)));
     let mut coverage = Coverage::default();
     let mut serving: HashSet<usize> = HashSet::new();
     let mut cover = |id: &str, line: u32, text: &str, stories: &[String]| {
         let links = index.links(id, text, stories);
         serving.extend(links.iter().map(|(task, _)| *task));
-        let link = |(task, by): &(usize, Evidence)| Link { task: tasks[*task].id.to_owned(), by: *by };
-        Covered { id: id.to_owned(), line, tasks: links.iter().take(MAX_LINKS).map(link).collect() }
+        let link = |(task, by): &(usize, Evidence)| TaskLink { task: tasks[*task].id.to_owned(), by: *by };
+        CoveredItem { id: id.to_owned(), line, tasks: links.iter().take(MAX_LINKS).map(link).collect() }
     };
     for (items, covered) in
         [(&spec.requirements, &mut coverage.requirements), (&spec.success_criteria, &mut coverage.criteria)]
@@ -131,32 +131,32 @@ pub fn coverage(spec: &Spec, tasks: &[TaskText<'_>]) -> Coverage {
 
 fn findings(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage) -> Vec<Finding> {
     let mut findings = Findings::default();
-    let links = |covered: &[Covered], by| covered.iter().flat_map(|c| &c.tasks).any(|link| link.by == by);
+    let links = |covered: &[CoveredItem], by| covered.iter().flat_map(|c| &c.tasks).any(|link| link.by == by);
     // Where tasks name identifiers, one that none names is without a task. Elsewhere only terms tell, in a language that is known.
     let traced = links(&coverage.requirements, Evidence::Id);
     let rule = if traced { &REQUIREMENT_WITHOUT_TASK } else { &REQUIREMENT_NOT_TRACED };
     for (item, covered) in spec.requirements.iter().zip(&coverage.requirements) {
-        let known = traced || Language::of(&words(&item.text)).is_english();
+        let known = traced || Language::new(&words(&item.text)).is_english();
         if covered.tasks.is_empty() && known && !is_struck(&item.text) {
-            let place = Place { line: item.line, location: &item.id, excerpt: &item.text };
-            let remedy = format!("add a task, or name {} in the one that does it", item.id);
-            findings.push(rule, place, format!("no task can be told to serve {}", item.id), remedy);
+            let place = Position { line: item.line, location: &item.id, excerpt: &item.text };
+            let remedy = format!("add a task, or name {} in the task that implements it", item.id);
+            findings.push(rule, place, format!("no task covers {}", item.id), remedy);
         }
     }
     let tagged_at_all = links(&coverage.stories, Evidence::Story);
     for (story, covered) in spec.stories.iter().zip(&coverage.stories) {
         if covered.tasks.is_empty() && tagged_at_all {
             let key = story.key.as_str();
-            let place = Place { line: story.line, location: key, excerpt: &story.title };
+            let place = Position { line: story.line, location: key, excerpt: &story.title };
             findings.push(
                 &STORY_WITHOUT_TASK,
                 place,
-                format!("no task serves {key}"),
+                format!("no task covers {key}"),
                 format!("add tasks tagged with [{key}]"),
             );
         }
     }
-    let defined = Defined::of(spec);
+    let defined = Defined::new(spec);
     let mut unknown: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for task in tasks {
         for id in named(task).into_iter().chain(tagged(task)).filter(|id| defined.lacks(id)) {
@@ -167,15 +167,20 @@ fn findings(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage) -> Vec<Fin
         }
     }
     for (id, tasks) in &unknown {
-        let place = Place { line: 0, location: tasks[0], excerpt: id };
-        let summary = format!("{} named by {} is not defined in the specification", id, some_of(tasks));
-        findings.push(&UNKNOWN_ID_IN_TASK, place, summary, format!("define {id}, or name the one that is meant"));
+        let place = Position { line: 0, location: tasks[0], excerpt: id };
+        let summary = format!("{} is named by {} and not defined in the specification", id, some_of(tasks));
+        findings.push(&UNKNOWN_ID_IN_TASK, place, summary, format!("define {id}, or correct the identifier"));
     }
     if !coverage.unassigned.is_empty() {
         let ids: Vec<&str> = coverage.unassigned.iter().map(String::as_str).collect();
-        let place = Place { line: 0, location: "Tasks", excerpt: &ids.join(" ") };
-        let summary = format!("no requirement, story or criterion can be told that {} would serve", some_of(&ids));
-        findings.push(&TASK_WITHOUT_ORIGIN, place, summary, "name in a task what it is for, or tag it with its story");
+        let place = Position { line: 0, location: "Tasks", excerpt: &ids.join(" ") };
+        let summary = format!("no requirement, story or criterion is found for {}", some_of(&ids));
+        findings.push(
+            &TASK_WITHOUT_ORIGIN,
+            place,
+            summary,
+            "name the requirement in each task, or tag the task with its story",
+        );
     }
     findings.finish()
 }
@@ -187,19 +192,19 @@ fn some_of(ids: &[&str]) -> String {
     if ids.len() > SHOWN { format!("{shown} and {} more", ids.len() - SHOWN) } else { shown }
 }
 
-/// Identifiers that a task names.
+/// Returns the identifiers that a task names.
 fn named(task: &TaskText<'_>) -> Vec<String> {
     let mut found: Vec<String> = ids(&words(task.title)).map(|(id, _)| id).collect();
     found.extend(ids(&words(task.text)).map(|(id, _)| id));
     found
 }
 
-/// The stories that a task is tagged with.
+/// Returns the stories that a task is tagged with.
 fn tagged(task: &TaskText<'_>) -> Vec<String> {
     ids(&words(task.story.unwrap_or_default())).map(|(id, _)| id).filter(|id| id.starts_with("US")).collect()
 }
 
-/// Names of things as code has them, in lower case.
+/// Returns the names of things as code has them, in lower case.
 fn names(words: &[Word<'_>]) -> BTreeSet<String> {
     let cased = |raw: &str| raw.chars().skip(1).any(char::is_uppercase) && raw.contains(char::is_lowercase);
     let coded = |w: &Word<'_>| w.raw.contains('_') || cased(w.raw) || (w.quoted && w.raw.contains('-'));
@@ -210,7 +215,7 @@ fn names(words: &[Word<'_>]) -> BTreeSet<String> {
 struct Terms(HashMap<String, Vec<usize>>);
 
 impl Terms {
-    fn of<'t>(texts: impl Iterator<Item = &'t str>) -> Self {
+    fn new<'t>(texts: impl Iterator<Item = &'t str>) -> Self {
         let mut index: HashMap<String, Vec<usize>> = HashMap::new();
         for (at, text) in texts.enumerate() {
             for term in terms(&words(text)).into_iter().collect::<HashSet<_>>() {
@@ -223,7 +228,7 @@ impl Terms {
         Self(index)
     }
 
-    /// The texts that hold so many percent of the terms of these words and three of them (of few terms two), or [`MANY_TERMS`], or two
+    /// Returns the texts that hold so many percent of the terms of these words and three of them (of few terms two), or [`MANY_TERMS`], or two
     /// that at most `rare` texts hold; in order.
     fn alike(&self, words: &[Word<'_>], percent: usize, rare: usize) -> Vec<usize> {
         let terms: HashSet<String> = terms(words).into_iter().collect();
@@ -257,9 +262,9 @@ struct Index {
 }
 
 impl Index {
-    fn of(tasks: &[TaskText<'_>]) -> Self {
+    fn new(tasks: &[TaskText<'_>]) -> Self {
         let texts: Vec<String> = tasks.iter().map(|t| format!("{} {}", t.title, t.text)).collect();
-        let terms = Terms::of(texts.iter().map(String::as_str));
+        let terms = Terms::new(texts.iter().map(String::as_str));
         let mut index = Self { ids: HashMap::new(), stories: HashMap::new(), names: HashMap::new(), terms };
         for (at, task) in tasks.iter().enumerate() {
             let distinct = |ids: Vec<String>| ids.iter().map(|id| exact(id)).collect::<BTreeSet<_>>();
@@ -276,7 +281,7 @@ impl Index {
         index
     }
 
-    /// The tasks that serve something, the surest first; terms count only where no task names it.
+    /// Returns the tasks that serve something, the surest first; terms count only where no task names it.
     fn links(&self, id: &str, text: &str, stories: &[String]) -> Vec<(usize, Evidence)> {
         let named = self.ids.get(&exact(id)).into_iter().flatten().take(MAX_LINKS).map(|task| (*task, Evidence::Id));
         let tagged =
@@ -297,7 +302,7 @@ impl Index {
     }
 }
 
-/// An identifier as documents compare it: without leading zeros, with its letter.
+/// Returns an identifier as documents compare it: without leading zeros, with its letter.
 fn exact(id: &str) -> String {
     let letter = id.chars().next_back().filter(char::is_ascii_lowercase).map(String::from).unwrap_or_default();
     format!("{}{letter}", family(id))

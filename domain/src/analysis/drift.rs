@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::finding::{Findings, Place};
-use super::rules::TERM_DRIFT;
-use super::statements::{Kind, Statement, Statements};
+use super::finding::Position;
+use super::findings::Findings;
+use super::kinds::TERM_DRIFT;
+use super::statements::{Statement, StatementKind, Statements};
 use super::text::{Word, adjacent, is_one_of, is_stop};
 
 /// Second words of verbs that are two words as verbs and one as nouns: `log in`, `login`.
@@ -34,7 +35,8 @@ struct Spellings<'s> {
 
 pub(super) fn find(statements: &Statements<'_>, findings: &mut Findings) {
     let mut terms: BTreeMap<String, Spellings<'_>> = BTreeMap::new();
-    let english = || statements.all.iter().enumerate().filter(|(_, s)| s.english && !s.is(Kind::Clarification));
+    let english =
+        || statements.all.iter().enumerate().filter(|(_, s)| s.english && !s.is(StatementKind::Clarification));
     for (index, statement) in english() {
         for (at, word) in statement.words.iter().enumerate().filter(|(_, w)| is_prose(statement.text, w)) {
             if let Some((left, right)) = word.lower.split_once('-') {
@@ -66,7 +68,7 @@ fn count<'s>(spelling: &mut Option<Spelling<'s>>, text: &'s str, statement: usiz
     spelling.get_or_insert(Spelling { count: 0, text, statement }).count += 1;
 }
 
-/// A word of prose: no code, no name, no part of a path.
+/// Returns whether a word is prose: not code, not a name, not a part of a path.
 fn is_prose(text: &str, word: &Word<'_>) -> bool {
     let inner = word.raw.chars().skip(1).any(char::is_uppercase);
     let before = text[..word.start].chars().next_back();
@@ -86,7 +88,7 @@ fn singular(word: &str) -> &str {
     word.strip_suffix('s').filter(|w| w.len() > 3 && !w.ends_with('s')).unwrap_or(word)
 }
 
-/// Whether the words from `first` up to `end` stand as a noun: after an article, and before no further noun.
+/// Returns whether the words from `first` up to `end` stand as a noun: after an article, and before no further noun.
 fn is_noun(statement: &Statement<'_>, first: usize, end: usize) -> bool {
     let words = &statement.words;
     let article = first > 0
@@ -117,7 +119,7 @@ fn report(spellings: &Spellings<'_>, statements: &Statements<'_>, findings: &mut
     let listed: Vec<String> = forms.iter().map(|f| format!("\"{}\" ({}×)", f.text.to_lowercase(), f.count)).collect();
     let statement = &statements.all[rare.statement];
     let excerpt = forms.iter().map(|f| f.text.to_lowercase()).collect::<Vec<_>>().join(", ");
-    let place = Place { line: statement.line, location: &statement.location, excerpt: &excerpt };
+    let place = Position { line: statement.line, location: &statement.location, excerpt: &excerpt };
     let summary = format!("one term is written {}", listed.join(" and "));
     findings.push(&TERM_DRIFT, place, summary, format!("write \"{}\" everywhere", common.text.to_lowercase()));
 }

@@ -1,13 +1,14 @@
-//! Statements that say the same, or the opposite of each other.
+//! Duplicate, similar and contradicting statements.
 
 use std::collections::HashMap;
 
-use super::finding::{Findings, Place};
-use super::rules::{
-    CONFLICTING_NUMBERS, CONTRADICTION, DUPLICATE_ENTITY, DUPLICATE_STATEMENT, Rule, SIMILAR_STATEMENT,
+use super::finding::Position;
+use super::findings::Findings;
+use super::kinds::{
+    CONFLICTING_NUMBERS, CONTRADICTION, DUPLICATE_ENTITY, DUPLICATE_STATEMENT, FindingKind, SIMILAR_STATEMENT,
 };
 use super::similar::{Pair, pairs};
-use super::statements::{Kind, Statement, Statements, entity_name};
+use super::statements::{Statement, StatementKind, Statements, entity_name};
 use super::text::{Vocabulary, Word, terms, words};
 use super::vague::is_unit;
 
@@ -18,7 +19,7 @@ const SIMILAR_PERCENT: usize = 70;
 const LEAST_TERMS: usize = 4;
 
 pub(super) fn find(statements: &Statements<'_>, findings: &mut Findings) {
-    for kind in [Kind::Requirement, Kind::Criterion] {
+    for kind in [StatementKind::Requirement, StatementKind::Criterion] {
         among(&statements.of_kind(kind).collect::<Vec<_>>(), findings);
     }
     entities(statements, findings);
@@ -33,13 +34,7 @@ fn among(statements: &[&Statement<'_>], findings: &mut Findings) {
         let earlier = (statement.words.len() >= LEAST_TERMS).then(|| *first.entry(same).or_insert(index));
         if let Some(earlier) = earlier.filter(|e| *e != index) {
             let there = statements[earlier];
-            report(
-                &DUPLICATE_STATEMENT,
-                there,
-                statement,
-                &format!("says word for word what {} says", name(there)),
-                findings,
-            );
+            report(&DUPLICATE_STATEMENT, there, statement, &format!("repeats {} word for word", name(there)), findings);
         }
         // What is a repetition is compared with nothing else.
         let compared = statement.english && earlier.is_none_or(|e| e == index);
@@ -59,8 +54,14 @@ fn among(statements: &[&Statement<'_>], findings: &mut Findings) {
     }
 }
 
-/// What two similar statements are to each other. Each with words of its own are parallel, as `export to CSV` and `export to PDF` are.
-fn relation(a: &Statement<'_>, b: &Statement<'_>, pair: Pair, sets: &[Vec<u32>]) -> Option<(&'static Rule, String)> {
+/// Returns the relation of two similar statements: a repetition, a contradiction or conflicting numbers. Statements that each have own words
+/// are parallel, such as `export to CSV` and `export to PDF`.
+fn relation(
+    a: &Statement<'_>,
+    b: &Statement<'_>,
+    pair: Pair,
+    sets: &[Vec<u32>],
+) -> Option<(&'static FindingKind, String)> {
     let own = (sets[pair.first].len() - pair.shared, sets[pair.second].len() - pair.shared);
     let equal = own == (0, 0);
     if own.0.min(own.1) > 0 || conditions(a) != conditions(b) {
@@ -69,11 +70,15 @@ fn relation(a: &Statement<'_>, b: &Statement<'_>, pair: Pair, sets: &[Vec<u32>])
     let (numbers, there) = (quantities(&b.words), quantities(&a.words));
     if negations(&a.words) != negations(&b.words) {
         let opposite = equal && numbers == there && obliges(a) && obliges(b);
-        return opposite.then(|| (&CONTRADICTION, format!("demands the opposite of what {} demands", name(a))));
+        return opposite.then(|| (&CONTRADICTION, format!("contradicts {}", name(a))));
     }
     if numbers == there {
-        let what = if equal { "says in other words what" } else { "says nearly what" };
-        return Some((&SIMILAR_STATEMENT, format!("{what} {} says", name(a))));
+        let summary = if equal {
+            format!("repeats {} in other words", name(a))
+        } else {
+            format!("is nearly the same as {}", name(a))
+        };
+        return Some((&SIMILAR_STATEMENT, summary));
     }
     let units = |q: &[(String, String)]| q.iter().map(|(_, unit)| unit.clone()).collect::<Vec<_>>();
     // Numbers without a unit are names, as in `level 1` and `level 2`.
@@ -81,16 +86,16 @@ fn relation(a: &Statement<'_>, b: &Statement<'_>, pair: Pair, sets: &[Vec<u32>])
     comparable.then(|| {
         let show =
             |q: &[(String, String)]| q.iter().map(|(n, unit)| format!("{n} {unit}")).collect::<Vec<_>>().join(", ");
-        (&CONFLICTING_NUMBERS, format!("gives {} where {} gives {}", show(&numbers), name(a), show(&there)))
+        (&CONFLICTING_NUMBERS, format!("states {} where {} states {}", show(&numbers), name(a), show(&there)))
     })
 }
 
-fn report(rule: &Rule, a: &Statement<'_>, b: &Statement<'_>, summary: &str, findings: &mut Findings) {
+fn report(rule: &FindingKind, a: &Statement<'_>, b: &Statement<'_>, summary: &str, findings: &mut Findings) {
     let remedy = match rule.code {
         "Contradiction" | "ConflictingNumbers" => {
-            format!("decide which of {} and {} holds, and change the other", a.location, b.location)
+            format!("decide which of {} and {} applies, and change the other", a.location, b.location)
         }
-        _ => format!("keep one of {} and {}, with what only the other says", a.location, b.location),
+        _ => format!("merge {} and {} into one", a.location, b.location),
     };
     // Both texts make the finding: when either changes, it is another one.
     let excerpt = format!("{} | {}", super::finding::shortened(b.text), super::finding::shortened(a.text));
@@ -109,7 +114,7 @@ fn obliges(statement: &Statement<'_>) -> bool {
     statement.words.iter().any(|w| matches!(w.lower.as_str(), "must" | "shall"))
 }
 
-/// How often a text says no.
+/// Returns the number of negations.
 pub(super) fn negations(words: &[Word<'_>]) -> usize {
     words
         .iter()
@@ -120,7 +125,7 @@ pub(super) fn negations(words: &[Word<'_>]) -> usize {
         .count()
 }
 
-/// The words that begin conditions, in order.
+/// Returns the words that begin conditions, in order.
 fn conditions<'a>(statement: &'a Statement<'_>) -> Vec<&'a str> {
     let begins = |w: &&Word<'_>| {
         matches!(w.lower.as_str(), "if" | "unless" | "until" | "before" | "after" | "except" | "only" | "or")
@@ -128,7 +133,7 @@ fn conditions<'a>(statement: &'a Statement<'_>) -> Vec<&'a str> {
     statement.words.iter().filter(begins).map(|w| w.lower.as_str()).collect()
 }
 
-/// Numbers with the word after each, in order.
+/// Returns the numbers with the word after each, in order.
 pub(super) fn quantities(words: &[Word<'_>]) -> Vec<(String, String)> {
     let unit_after =
         |at: usize| words.get(at + 1).filter(|w| !w.is_number()).map(|w| w.lower.clone()).unwrap_or_default();
@@ -144,10 +149,10 @@ pub(super) fn quantities(words: &[Word<'_>]) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Entities that differ in spelling only.
+/// Adds a finding for each entity whose name differs from another only in spelling.
 fn entities(statements: &Statements<'_>, findings: &mut Findings) {
     let mut first: HashMap<String, &Statement<'_>> = HashMap::new();
-    for entity in statements.of_kind(Kind::Entity) {
+    for entity in statements.of_kind(StatementKind::Entity) {
         let own = entity.location.strip_prefix("Key Entities: ").unwrap_or_default();
         let key = spelling(own);
         if key.is_empty() {
@@ -157,13 +162,13 @@ fn entities(statements: &Statements<'_>, findings: &mut Findings) {
         if std::ptr::eq(there, entity) {
             continue;
         }
-        let place = Place { line: entity.line, location: &entity.location, excerpt: own };
-        let summary = format!("the entity \"{own}\" is described on line {} already", there.line);
+        let place = Position { line: entity.line, location: &entity.location, excerpt: own };
+        let summary = format!("the entity \"{own}\" is already described on line {}", there.line);
         findings.push(&DUPLICATE_ENTITY, place, summary, "describe it once, under one name");
     }
 }
 
-/// A name without case, plural, hyphens and spaces: equal for `UserProfile`, `user-profile` and `User Profiles`.
+/// Returns a name without case, plural, hyphens and spaces: equal for `UserProfile`, `user-profile` and `User Profiles`.
 pub(super) fn spelling(name: &str) -> String {
     terms(&words(entity_name(name))).concat()
 }

@@ -1,8 +1,7 @@
-//! What can be said against a document before anybody builds from it: Spec Kit's `analyze` and the questions of `clarify`, as functions
-//! of the text alone.
+//! Analysis of specifications and constitutions: Spec Kit's `analyze` and the questions of `clarify`, as functions of the text alone.
 //!
-//! The passes know English. Where a text is in another language they say only what does not depend on words: identifiers, equal
-//! statements, structure that the parser has recognised. All work is near-linear in the size of the document.
+//! The passes know English words. In a text in another language, they check only what does not depend on words: identifiers, equal
+//! statements, and the structure that the parser has recognised. The time is nearly linear in the size of the document.
 //!
 //! `docs/reference/analysis.md` lists every code and gives the formula of the score.
 
@@ -12,37 +11,40 @@ mod coverage;
 mod drift;
 mod duplication;
 mod finding;
+mod findings;
+mod kinds;
 mod overlap;
 mod principles;
 mod quality;
 mod questions;
 mod references;
-mod rules;
+mod report;
 mod similar;
 mod statements;
 mod structure;
 mod text;
 mod vague;
 
-pub use conflict::against_constitution;
-pub use coverage::{Coverage, Covered, Evidence, Link, TaskText, coverage};
-pub use finding::{Category, Counts, Finding, MAX_FINDINGS, Report, Severity};
-pub use overlap::{Shared, SharedKind, Sketch, overlap, overlap_findings};
-pub use quality::{Part, Quality};
-pub use questions::{MAX_QUESTIONS, Origin, Question, questions};
-pub use rules::{RULES, Rule};
+pub use conflict::constitution_conflicts;
+pub use coverage::{Coverage, CoveredItem, Evidence, TaskLink, TaskText, coverage};
+pub use finding::{Category, Finding, Severity, SeverityCounts};
+pub use kinds::{FINDING_KINDS, FindingKind};
+pub use overlap::{SharedItem, SharedItemKind, Sketch, overlap, overlap_findings};
+pub use quality::{Quality, QualityPart};
+pub use questions::{MAX_QUESTIONS, Question, QuestionOrigin, questions};
+pub use report::{MAX_FINDINGS, Report};
 
 use crate::speckit::Parsed;
 use crate::speckit::constitution::Constitution;
 use crate::speckit::spec::Spec;
-use finding::Findings;
+use findings::Findings;
 use statements::Statements;
 
-/// What there is to say about a specification.
+/// Analyses a specification.
 pub fn specification(parsed: &Parsed<Spec>) -> Report {
     let spec = &parsed.model;
     let mut findings = Findings::default();
-    let statements = Statements::of(spec);
+    let statements = Statements::new(spec);
     findings.format(&parsed.diagnostics, &spec.source, |offset| statements.location(offset));
     ambiguity::find(spec, &statements, &mut findings);
     duplication::find(&statements, &mut findings);
@@ -54,7 +56,7 @@ pub fn specification(parsed: &Parsed<Spec>) -> Report {
     Report::new(findings, quality)
 }
 
-/// What there is to say about a constitution.
+/// Analyses a constitution.
 pub fn constitution(parsed: &Parsed<Constitution>) -> Report {
     let mut findings = Findings::default();
     let constitution = &parsed.model;

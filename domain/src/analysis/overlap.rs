@@ -1,4 +1,4 @@
-//! What two specifications in flight have in common.
+//! Overlap between two specifications in progress.
 //!
 //! A sketch is small and is compared without its document: names of entities, paths, and of each requirement the smallest hashes of its
 //! terms (a bottom-k sketch: Broder, "On the resemblance and containment of documents", 1997).
@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::duplication::spelling;
-use super::finding::{Finding, Findings, Place, shortened};
-use super::rules::{SHARED_ENTITY, SHARED_PATH, SIMILAR_REQUIREMENT};
+use super::finding::{Finding, Position, shortened};
+use super::findings::Findings;
+use super::kinds::{SHARED_ENTITY, SHARED_PATH, SIMILAR_REQUIREMENT};
 use super::statements::entity_name;
 use super::text::{is_one_of, shared, terms, words};
 use crate::speckit::spec::Spec;
@@ -62,7 +63,7 @@ struct Terms {
 
 /// What is shared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum SharedKind {
+pub enum SharedItemKind {
     /// A key entity of the same name.
     Entity,
     /// The same file or folder.
@@ -73,9 +74,9 @@ pub enum SharedKind {
 
 /// Something that two specifications both touch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shared {
+pub struct SharedItem {
     /// What it is.
-    pub kind: SharedKind,
+    pub kind: SharedItemKind,
     /// Ours: the entity's name, the path, or the requirement's identifier.
     pub ours: String,
     /// The other's, likewise.
@@ -87,8 +88,8 @@ pub struct Shared {
 }
 
 impl Sketch {
-    /// The sketch of a specification. It is at most some 200 KB, of a usual document a few.
-    pub fn of(spec: &Spec) -> Self {
+    /// Returns the sketch of a specification. It is at most some 200 KB, of a usual document a few.
+    pub fn new(spec: &Spec) -> Self {
         let entities = spec.entities.iter().map(|e| {
             let text = shortened(entity_name(&e.name));
             Name { text, key: spelling(&e.name), line: e.line }
@@ -102,7 +103,7 @@ impl Sketch {
         }
     }
 
-    /// The same sketch with further paths, such as those of the specification's tasks. They have no line: 0.
+    /// Returns the same sketch with further paths, such as those of the specification's tasks. They have no line: 0.
     #[must_use]
     pub fn with_paths<'p>(mut self, paths: impl IntoIterator<Item = &'p str>) -> Self {
         let further = paths.into_iter().map(|path| Name::of_path(path, 0));
@@ -111,19 +112,19 @@ impl Sketch {
     }
 }
 
-/// Entities that nearly every product has, so that sharing them says nothing.
+/// Returns whether nearly every product has this entity, so that a shared one means nothing.
 fn is_common(key: &str) -> bool {
     key.is_empty()
         || is_one_of("user admin administrator system app application config configuration setting error log file", key)
 }
 
-/// The first of each key.
+/// Returns the first of each key.
 fn unique(names: impl Iterator<Item = Name>) -> Vec<Name> {
     let mut seen = HashSet::new();
     names.filter(|n| seen.insert(n.key.clone())).take(MAX_ITEMS).collect()
 }
 
-/// The smallest hashes of the terms of a text, sorted.
+/// Returns the smallest hashes of the terms of a text, sorted.
 fn hashes(text: &str) -> Vec<u32> {
     let mut found: Vec<u32> = terms(&words(text))
         .iter()
@@ -138,7 +139,7 @@ fn hashes(text: &str) -> Vec<u32> {
     found
 }
 
-/// Files and folders in inline code, with their lines. Code blocks are passed over: they show trees and commands.
+/// Returns the files and folders in inline code, with their lines. Code blocks are passed over: they show trees and commands.
 fn paths(source: &str) -> Vec<(&str, u32)> {
     let mut found = Vec::new();
     let mut fenced = false;
@@ -167,17 +168,17 @@ fn is_path(code: &str) -> bool {
         && (file || folder)
 }
 
-/// What two specifications both touch: entities, paths, then requirements, each in the order of our document.
-pub fn overlap(ours: &Sketch, theirs: &Sketch) -> Vec<Shared> {
+/// Returns what two specifications have in common: entities, paths, then requirements, each in the order of our document.
+pub fn overlap(ours: &Sketch, theirs: &Sketch) -> Vec<SharedItem> {
     let mut found = Vec::new();
     for (kind, ours, theirs) in
-        [(SharedKind::Entity, &ours.entities, &theirs.entities), (SharedKind::Path, &ours.paths, &theirs.paths)]
+        [(SharedItemKind::Entity, &ours.entities, &theirs.entities), (SharedItemKind::Path, &ours.paths, &theirs.paths)]
     {
         let others: HashMap<&str, &Name> = theirs.iter().map(|n| (n.key.as_str(), n)).collect();
         for name in ours {
             if let Some(other) = others.get(name.key.as_str()) {
                 let (ours, theirs) = (name.text.clone(), other.text.clone());
-                found.push(Shared { kind, ours, theirs, line: name.line, similarity: 100 });
+                found.push(SharedItem { kind, ours, theirs, line: name.line, similarity: 100 });
             }
         }
     }
@@ -186,7 +187,7 @@ pub fn overlap(ours: &Sketch, theirs: &Sketch) -> Vec<Shared> {
 }
 
 /// For each of our requirements the most similar one of theirs.
-fn requirements(ours: &[Terms], theirs: &[Terms]) -> Vec<Shared> {
+fn requirements(ours: &[Terms], theirs: &[Terms]) -> Vec<SharedItem> {
     let mut index: HashMap<u32, Vec<usize>> = HashMap::new();
     for (at, requirement) in theirs.iter().enumerate() {
         for hash in &requirement.hashes {
@@ -208,8 +209,8 @@ fn requirements(ours: &[Terms], theirs: &[Terms]) -> Vec<Shared> {
             .map(|(at, _)| (similarity(&requirement.hashes, &theirs[at].hashes), at))
             .max_by_key(|(s, at)| (*s, std::cmp::Reverse(*at)));
         if let Some((similarity, at)) = best.filter(|(s, _)| *s >= SIMILAR_PERCENT) {
-            found.push(Shared {
-                kind: SharedKind::Requirement,
+            found.push(SharedItem {
+                kind: SharedItemKind::Requirement,
                 ours: requirement.id.clone(),
                 theirs: theirs[at].id.clone(),
                 line: requirement.line,
@@ -220,7 +221,7 @@ fn requirements(ours: &[Terms], theirs: &[Terms]) -> Vec<Shared> {
     found
 }
 
-/// The Jaccard index of the terms of two requirements in percent; of long ones, as their smallest hashes tell it.
+/// Returns the Jaccard index of the terms of two requirements in percent; of long ones, as their smallest hashes tell it.
 fn similarity(a: &[u32], b: &[u32]) -> usize {
     let both = shared(a, b);
     let union = a.len() + b.len() - both;
@@ -236,29 +237,34 @@ fn similarity(a: &[u32], b: &[u32]) -> usize {
     common * 100 / smallest.len().max(1)
 }
 
-/// Findings about what our specification shares with the one of this name.
-pub fn overlap_findings(name: &str, shared: &[Shared]) -> Vec<Finding> {
+/// Returns the findings about what our specification shares with the one of this name.
+pub fn overlap_findings(name: &str, shared: &[SharedItem]) -> Vec<Finding> {
     let mut findings = Findings::default();
     for item in shared {
         let (rule, location, summary) = match item.kind {
-            SharedKind::Entity => {
-                let summary = format!("specification {name} describes the entity \"{}\" as well", item.theirs);
+            SharedItemKind::Entity => {
+                let summary = format!("specification {name} also describes the entity \"{}\"", item.theirs);
                 (&SHARED_ENTITY, format!("Key Entities: {}", item.ours), summary)
             }
-            SharedKind::Path => {
-                (&SHARED_PATH, item.ours.clone(), format!("specification {name} touches {} as well", item.theirs))
+            SharedItemKind::Path => {
+                (&SHARED_PATH, item.ours.clone(), format!("specification {name} also names the path {}", item.theirs))
             }
-            SharedKind::Requirement => {
+            SharedItemKind::Requirement => {
                 let summary = format!(
-                    "specification {name} demands much the same in {} ({} % alike)",
+                    "specification {name} has a similar requirement, {} ({} % similar)",
                     item.theirs, item.similarity
                 );
                 (&SIMILAR_REQUIREMENT, item.ours.clone(), summary)
             }
         };
         let excerpt = format!("{name} {}", item.theirs);
-        let place = Place { line: item.line, location: &location, excerpt: &excerpt };
-        findings.push(rule, place, summary, format!("agree with {name} who does it, or in which order"));
+        let place = Position { line: item.line, location: &location, excerpt: &excerpt };
+        findings.push(
+            rule,
+            place,
+            summary,
+            format!("agree with {name} which of the two does the work, or in which order"),
+        );
     }
     findings.finish()
 }

@@ -1,11 +1,11 @@
-//! How good a document is, as a number with its reasons.
+//! The quality score of a document, with its parts.
 
 use std::collections::HashSet;
 
 use serde::Serialize;
 
 use super::finding::{Category, Finding, Severity};
-use super::rules::{
+use super::kinds::{
     EMPTY_STATEMENT, INCOMPLETE_SCENARIO, NO_INDEPENDENT_TEST, NO_OBLIGATION, NO_SCENARIO, UNMEASURABLE_CRITERION,
     UNTESTABLE_CRITERION,
 };
@@ -20,12 +20,12 @@ pub struct Quality {
     /// 0 to 100: the mean of the parts by their weights, rounded down.
     pub score: u8,
     /// What the score is made of.
-    pub parts: Vec<Part>,
+    pub parts: Vec<QualityPart>,
 }
 
 /// One part of the score.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Part {
+pub struct QualityPart {
     /// Name: `Completeness`, `Clarity`, `Testability`, `Consistency`, `Coverage`.
     pub name: &'static str,
     /// 0 to 100.
@@ -37,7 +37,7 @@ pub struct Part {
 }
 
 impl Quality {
-    fn of(parts: Vec<Part>) -> Self {
+    fn new(parts: Vec<QualityPart>) -> Self {
         let sum: u32 = parts.iter().map(|p| u32::from(p.score) * u32::from(p.weight)).sum();
         Self { score: u8::try_from(sum / 100).unwrap_or(100), parts }
     }
@@ -51,7 +51,7 @@ fn percent(part: usize, whole: usize) -> u8 {
 /// Completeness 25, clarity 25, testability 25, consistency 15, coverage 10.
 pub(super) fn specification(spec: &Spec, statements: &Statements<'_>, findings: &[Finding]) -> Quality {
     let binding = spec.requirements.len() + spec.success_criteria.len();
-    Quality::of(vec![
+    Quality::new(vec![
         completeness(spec, findings),
         clarity(binding, "requirements and criteria", findings),
         testability(spec, findings),
@@ -60,7 +60,7 @@ pub(super) fn specification(spec: &Spec, statements: &Statements<'_>, findings: 
     ])
 }
 
-fn completeness(spec: &Spec, findings: &[Finding]) -> Part {
+fn completeness(spec: &Spec, findings: &[Finding]) -> QualityPart {
     let has = [
         ("title", spec.title.is_some()),
         ("user stories", !spec.stories.is_empty()),
@@ -74,21 +74,26 @@ fn completeness(spec: &Spec, findings: &[Finding]) -> Part {
     listed("Completeness", 25, &has)
 }
 
-fn listed(name: &'static str, weight: u8, has: &[(&str, bool)]) -> Part {
+fn listed(name: &'static str, weight: u8, has: &[(&str, bool)]) -> QualityPart {
     let missing: Vec<&str> = has.iter().filter(|(_, there)| !there).map(|(what, _)| *what).collect();
     let there = has.len() - missing.len();
     let rest = if missing.is_empty() { String::new() } else { format!("; missing: {}", missing.join(", ")) };
-    Part { name, score: percent(there, has.len()), weight, explanation: format!("{there} of {}{rest}", has.len()) }
+    QualityPart {
+        name,
+        score: percent(there, has.len()),
+        weight,
+        explanation: format!("{there} of {}{rest}", has.len()),
+    }
 }
 
-/// The share of statements that say what they demand: nothing ambiguous of medium or higher severity, no empty text, an obligation.
-fn clarity(statements: usize, what: &str, findings: &[Finding]) -> Part {
+/// Returns the share of clear statements: without an ambiguity of medium or higher severity, not empty, with an obligation.
+fn clarity(statements: usize, what: &str, findings: &[Finding]) -> QualityPart {
     let mute = [EMPTY_STATEMENT.code, NO_OBLIGATION.code];
     let ambiguous = |f: &Finding| f.category == Category::Ambiguity && f.severity <= Severity::Medium;
     let unclear = places(findings, |f| ambiguous(f) || mute.contains(&f.code));
     let clear = statements.saturating_sub(unclear);
-    let explanation = format!("{clear} of {statements} {what} say plainly what they demand");
-    Part { name: "Clarity", score: percent(clear, statements), weight: 25, explanation }
+    let explanation = format!("{clear} of {statements} {what} state clearly what they require");
+    QualityPart { name: "Clarity", score: percent(clear, statements), weight: 25, explanation }
 }
 
 /// At how many places such findings are.
@@ -97,7 +102,7 @@ fn places(findings: &[Finding], such: impl Fn(&Finding) -> bool) -> usize {
 }
 
 /// Of all stories, twice (scenarios, independent test), all scenarios and all criteria: the share that can be tested as written.
-fn testability(spec: &Spec, findings: &[Finding]) -> Part {
+fn testability(spec: &Spec, findings: &[Finding]) -> QualityPart {
     let scenarios: usize = spec.stories.iter().map(|s| s.scenarios.len()).sum();
     let all = spec.stories.len() * 2 + scenarios + spec.success_criteria.len();
     let codes = [
@@ -109,25 +114,26 @@ fn testability(spec: &Spec, findings: &[Finding]) -> Part {
     ];
     let untestable = findings.iter().filter(|f| codes.contains(&f.code)).count();
     let testable = all.saturating_sub(untestable);
-    let explanation = format!("{testable} of {all} checks on stories, scenarios and criteria hold");
-    Part { name: "Testability", score: percent(testable, all), weight: 25, explanation }
+    let explanation = format!("{testable} of {all} checks of stories, scenarios and criteria pass");
+    QualityPart { name: "Testability", score: percent(testable, all), weight: 25, explanation }
 }
 
-/// The share of statements that repeat and contradict nothing.
-fn consistency(statements: usize, what: &str, findings: &[Finding]) -> Part {
+/// Returns the share of statements that repeat and contradict nothing.
+fn consistency(statements: usize, what: &str, findings: &[Finding]) -> QualityPart {
     let odd = places(findings, |f| matches!(f.category, Category::Duplication | Category::Inconsistency));
     let sound = statements.saturating_sub(odd);
     let explanation = format!("{sound} of {statements} {what} without a repetition or contradiction");
-    Part { name: "Consistency", score: percent(sound, statements), weight: 15, explanation }
+    QualityPart { name: "Consistency", score: percent(sound, statements), weight: 15, explanation }
 }
 
-/// The share of requirements that a story, scenario, edge case or criterion speaks of. What cannot be judged counts as covered.
-fn covered(spec: &Spec, statements: &Statements<'_>) -> Part {
+/// Returns the share of requirements that a story, scenario, edge case or criterion covers. A requirement that cannot be judged counts as
+/// covered.
+fn covered(spec: &Spec, statements: &Statements<'_>) -> QualityPart {
     let all = spec.requirements.len();
     let uncovered = structure::coverage(spec, statements).iter().filter(|(_, covered)| !covered).count();
     let covered = if spec.stories.is_empty() { 0 } else { all - uncovered };
     let explanation = format!("{covered} of {all} requirements appear in a story, scenario, edge case or criterion");
-    Part { name: "Coverage", score: percent(covered, all), weight: 10, explanation }
+    QualityPart { name: "Coverage", score: percent(covered, all), weight: 10, explanation }
 }
 
 /// Completeness 40, clarity 40, consistency 20.
@@ -145,12 +151,12 @@ pub(super) fn constitution(constitution: &Constitution, findings: &[Finding]) ->
         matches!(f.category, Category::Ambiguity | Category::Underspecification) && f.severity <= Severity::Medium
     });
     let clear = principles.saturating_sub(unclear);
-    let clarity = Part {
+    let clarity = QualityPart {
         name: "Clarity",
         score: percent(clear, principles),
         weight: 40,
-        explanation: format!("{clear} of {principles} principles say what they demand"),
+        explanation: format!("{clear} of {principles} principles state what they require"),
     };
-    let consistency = Part { weight: 20, ..consistency(principles, "principles", findings) };
-    Quality::of(vec![listed("Completeness", 40, &has), clarity, consistency])
+    let consistency = QualityPart { weight: 20, ..consistency(principles, "principles", findings) };
+    Quality::new(vec![listed("Completeness", 40, &has), clarity, consistency])
 }

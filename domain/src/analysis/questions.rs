@@ -1,11 +1,12 @@
-//! What a person should be asked: open markers, and words that can be understood differently.
+//! Questions for a person: open markers and ambiguous words.
 
 use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::finding::{Category, Finding, Report, Severity, hash};
-use super::rules::{PLACEHOLDER, VAGUE_QUALITY, VAGUE_SECURITY};
+use super::finding::{Category, Finding, Severity, hash};
+use super::kinds::{PLACEHOLDER, VAGUE_QUALITY, VAGUE_SECURITY};
+use super::report::Report;
 use super::statements::Statements;
 use super::text::{is_one_of, words};
 use super::vague::FAMILIES;
@@ -23,7 +24,6 @@ const MAX_OPTION_BYTES: usize = 80;
 pub struct Question {
     /// Name that stays while the words that it is about stay: `Q-5d0c7a11`. Of equal ones the second is `…-2`.
     pub id: String,
-    /// The question.
     pub text: String,
     /// Two to five short answers, or none when the text does not suggest any.
     pub options: Vec<String>,
@@ -32,12 +32,12 @@ pub struct Question {
     /// Where it arises, in words that a person finds: `FR-003`, `US1/AC2`.
     pub location: String,
     /// Why it is asked.
-    pub origin: Origin,
+    pub origin: QuestionOrigin,
 }
 
 /// Why a question is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub enum Origin {
+pub enum QuestionOrigin {
     /// The document holds a `[NEEDS CLARIFICATION: …]` marker.
     Marker,
     /// The finding with this id.
@@ -53,10 +53,10 @@ enum Topic {
     Technical,
 }
 
-/// All open markers, then ambiguous words up to [`MAX_QUESTIONS`] in all, each by topic, severity and line.
+/// Returns all open markers, then ambiguous words up to [`MAX_QUESTIONS`] in all, each by topic, severity and line.
 pub fn questions(parsed: &Parsed<Spec>, report: &Report) -> Vec<Question> {
     let spec = &parsed.model;
-    let statements = Statements::of(spec);
+    let statements = Statements::new(spec);
     let mut found: Vec<(Topic, Question)> = spec
         .open_questions
         .iter()
@@ -64,7 +64,10 @@ pub fn questions(parsed: &Parsed<Spec>, report: &Report) -> Vec<Question> {
             let location = statements.location(marker.span.start);
             let id = format!("Q-{}", hash(&["Marker", &location, &marker.text]));
             let (text, options) = (marker.text.clone(), options(&marker.text));
-            (topic(&marker.text), Question { id, text, options, line: marker.line, location, origin: Origin::Marker })
+            (
+                topic(&marker.text),
+                Question { id, text, options, line: marker.line, location, origin: QuestionOrigin::Marker },
+            )
         })
         .collect();
     found.sort_by_key(|(topic, question)| (*topic, question.line));
@@ -91,7 +94,7 @@ pub fn questions(parsed: &Parsed<Spec>, report: &Report) -> Vec<Question> {
         .collect()
 }
 
-/// The question that a finding raises: only for vague words, lists without an end and placeholders.
+/// Returns the question that a finding raises: only for vague words, open lists and placeholders.
 fn from_finding(finding: &Finding) -> Option<(Topic, Question)> {
     if finding.category != Category::Ambiguity || finding.severity > Severity::Medium {
         return None;
@@ -99,7 +102,7 @@ fn from_finding(finding: &Finding) -> Option<(Topic, Question)> {
     let family = FAMILIES.iter().find(|f| f.rule.code == finding.code);
     let (asked, options) = match family {
         Some(family) => (family.question, family.options),
-        None if finding.code == PLACEHOLDER.code => ("what is to stand there?", &[][..]),
+        None if finding.code == PLACEHOLDER.code => ("what is the decision?", &[][..]),
         None => return None,
     };
     let topic = match finding.code {
@@ -115,7 +118,7 @@ fn from_finding(finding: &Finding) -> Option<(Topic, Question)> {
         options: options.iter().map(|o| (*o).to_owned()).collect(),
         line: finding.line,
         location: finding.location.clone(),
-        origin: Origin::Finding(finding.id.clone()),
+        origin: QuestionOrigin::Finding(finding.id.clone()),
     };
     Some((topic, question))
 }
@@ -138,7 +141,7 @@ fn topic(text: &str) -> Topic {
     }
 }
 
-/// The answers that a question offers: a list behind a colon or dash, `A or B?`, or yes and no.
+/// Returns the answers that a question offers: a list behind a colon or dash, `A or B?`, or yes and no.
 fn options(text: &str) -> Vec<String> {
     // Only the last sentence asks.
     let asked = text.trim().trim_end_matches(['?', '.', ' ']);

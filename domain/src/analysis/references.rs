@@ -2,14 +2,15 @@
 
 use std::collections::HashSet;
 
-use super::finding::{Findings, Place};
-use super::rules::{PRIORITY_ORDER, UNKNOWN_REFERENCE};
+use super::finding::Position;
+use super::findings::Findings;
+use super::kinds::{PRIORITY_ORDER, UNKNOWN_REFERENCE};
 use super::statements::{Statement, Statements};
 use super::text::{Word, is_one_of, words};
 use crate::speckit::spec::{Spec, UserStory};
 use crate::speckit::{Span, StoryKey};
 
-/// Identifiers among words: `FR-001`, `NFR-2a`, `SC-003`, `US1`, and `User Story 1` as `US1`, each with the index of its word.
+/// Returns the identifiers among words: `FR-001`, `NFR-2a`, `SC-003`, `US1`, and `User Story 1` as `US1`, each with the index of its word.
 pub(super) fn ids<'w>(words: &'w [Word<'_>]) -> impl Iterator<Item = (String, usize)> + 'w {
     words.iter().enumerate().filter_map(move |(at, word)| {
         if is_id(word.raw) {
@@ -35,7 +36,7 @@ fn is_id(raw: &str) -> bool {
         && number[digits..].bytes().all(|b| b.is_ascii_lowercase())
 }
 
-/// An identifier without what documents write differently: `FR-7b` of `FR-007b` is `FR-7`, the family that a letter belongs to.
+/// Returns an identifier without what documents write differently: `FR-7b` of `FR-007b` is `FR-7`, the family that a letter belongs to.
 pub(super) fn family(id: &str) -> String {
     let start = id
         .rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '.'))
@@ -53,7 +54,7 @@ pub(super) struct Defined {
 }
 
 impl Defined {
-    pub(super) fn of(spec: &Spec) -> Self {
+    pub(super) fn new(spec: &Spec) -> Self {
         let requirements = spec.requirements.iter().chain(&spec.success_criteria).map(|r| r.id.as_str());
         // A single story needs no number, so that numbers of stories may be another document's.
         let stories = spec.stories.iter().map(|s| s.key.as_str()).filter(|_| spec.stories.len() > 1);
@@ -63,7 +64,7 @@ impl Defined {
         Self { families, prefixes }
     }
 
-    /// Whether an identifier is of a kind that the document numbers, and none of those that it has.
+    /// Returns whether the document defines identifiers with this prefix, but not this one.
     pub(super) fn lacks(&self, id: &str) -> bool {
         self.prefixes.contains(&prefix(id))
             && !self.families.contains(&family(id))
@@ -76,7 +77,7 @@ fn prefix(id: &str) -> String {
 }
 
 pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
-    let defined = Defined::of(spec);
+    let defined = Defined::new(spec);
     let mut told: HashSet<(&str, String)> = HashSet::new();
     for statement in statements.all.iter().filter(|s| !is_withdrawn(s)) {
         for (id, at) in ids(&statement.words) {
@@ -92,7 +93,7 @@ pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
     priorities(spec, findings);
 }
 
-/// Identifiers in a story outside of its scenarios, which are statements of their own.
+/// Adds findings for unknown identifiers in the prose of a story. Its scenarios are separate statements.
 fn in_prose(story: &UserStory, spec: &Spec, defined: &Defined, findings: &mut Findings) {
     let end = story.scenarios.first().map_or(story.span.end, |s| s.span.start.min(story.span.end));
     let prose = Span { start: story.span.start, end }.text(&spec.source);
@@ -100,24 +101,24 @@ fn in_prose(story: &UserStory, spec: &Spec, defined: &Defined, findings: &mut Fi
     let mut told: HashSet<String> = HashSet::new();
     for (id, at) in ids(&words).filter(|(id, _)| defined.lacks(id)) {
         if !elsewhere(&words, at) && told.insert(id.clone()) {
-            let place = Place { line: story.line, location: story.key.as_str(), excerpt: &id };
+            let place = Position { line: story.line, location: story.key.as_str(), excerpt: &id };
             report(&id, place, findings);
         }
     }
 }
 
-fn report(id: &str, place: Place<'_>, findings: &mut Findings) {
+fn report(id: &str, place: Position<'_>, findings: &mut Findings) {
     let summary = format!("{} refers to {id}, which the document does not define", place.location);
-    findings.push(&UNKNOWN_REFERENCE, place, summary, format!("define {id}, or name the one that is meant"));
+    findings.push(&UNKNOWN_REFERENCE, place, summary, format!("define {id}, or correct the reference"));
 }
 
-/// Whether a statement speaks of what is no more.
+/// Returns whether a statement is about something that was removed.
 fn is_withdrawn(statement: &Statement<'_>) -> bool {
     let gone = |w: &Word<'_>| is_one_of("removed withdrawn deprecated superseded deleted merged formerly", &w.lower);
-    super::structure::is_struck(statement.text) || statement.words.iter().any(gone)
+    super::text::is_struck(statement.text) || statement.words.iter().any(gone)
 }
 
-/// Whether the words around an identifier speak of another document.
+/// Returns whether the words around an identifier refer to another document.
 fn elsewhere(words: &[Word<'_>], at: usize) -> bool {
     const NEAR: usize = 8;
     let numbered =
@@ -132,12 +133,7 @@ fn priorities(spec: &Spec, findings: &mut Findings) {
     let levels: Vec<_> = spec.stories.iter().filter_map(|s| Some((s, level(&s.priority)?))).collect();
     let Some(pair) = levels.windows(2).find(|pair| pair[1].1 < pair[0].1) else { return };
     let ((before, high), (story, low)) = (pair[0], pair[1]);
-    let place = Place { line: story.line, location: story.key.as_str(), excerpt: &story.title };
-    let summary = format!("{} (P{low}) stands behind {} (P{high})", story.key, before.key);
-    findings.push(
-        &PRIORITY_ORDER,
-        place,
-        summary,
-        "put the stories in the order of their priority, or change the priority",
-    );
+    let place = Position { line: story.line, location: story.key.as_str(), excerpt: &story.title };
+    let summary = format!("{} (P{low}) comes after {} (P{high})", story.key, before.key);
+    findings.push(&PRIORITY_ORDER, place, summary, "order the stories by priority, or change a priority");
 }

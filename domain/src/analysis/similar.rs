@@ -27,7 +27,7 @@ pub(super) struct Pairs {
     pub(super) compared: usize,
 }
 
-/// All pairs of sets (sorted, without repetition) of at least `least` elements whose Jaccard index is at least `percent` / 100, ordered
+/// Returns all pairs of sets (sorted, without repetition) of at least `least` elements whose Jaccard index is at least `percent` / 100, ordered
 /// by second, then first; each set is compared with at most 32 others for each of its rare elements.
 pub(super) fn pairs(sets: &[Vec<u32>], least: usize, percent: usize) -> Pairs {
     let mut frequency: HashMap<u32, u32> = HashMap::new();

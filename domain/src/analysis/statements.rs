@@ -1,13 +1,13 @@
 //! A specification as a list of statements, each with the name by which people find it.
 
-use super::finding::Place;
+use super::finding::Position;
 use super::text::{Language, Word, words};
 use crate::speckit::spec::Spec;
 use crate::speckit::{Item, Span};
 
 /// What a statement is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum StatementKind {
     Requirement,
     Criterion,
     Scenario,
@@ -20,7 +20,7 @@ pub(super) enum Kind {
 /// One statement.
 #[derive(Debug)]
 pub(super) struct Statement<'a> {
-    pub(super) kind: Kind,
+    pub(super) kind: StatementKind,
     pub(super) location: String,
     pub(super) text: &'a str,
     pub(super) line: u32,
@@ -30,18 +30,18 @@ pub(super) struct Statement<'a> {
 }
 
 impl Statement<'_> {
-    pub(super) fn is(&self, kind: Kind) -> bool {
+    pub(super) fn is(&self, kind: StatementKind) -> bool {
         self.kind == kind
     }
 
-    /// The place of a finding about these words of it.
-    pub(super) fn place<'b>(&'b self, excerpt: &'b str) -> Place<'b> {
-        Place { line: self.line, location: &self.location, excerpt }
+    /// Returns the place of a finding about these words of it.
+    pub(super) fn place<'b>(&'b self, excerpt: &'b str) -> Position<'b> {
+        Position { line: self.line, location: &self.location, excerpt }
     }
 
     /// Requirement or criterion: what the product is built and judged by.
     pub(super) fn binds(&self) -> bool {
-        matches!(self.kind, Kind::Requirement | Kind::Criterion)
+        matches!(self.kind, StatementKind::Requirement | StatementKind::Criterion)
     }
 }
 
@@ -56,25 +56,26 @@ pub(super) struct Statements<'a> {
 }
 
 impl<'a> Statements<'a> {
-    pub(super) fn of(spec: &'a Spec) -> Self {
+    pub(super) fn new(spec: &'a Spec) -> Self {
         let mut all = Vec::new();
         for r in &spec.requirements {
-            all.push(statement(Kind::Requirement, r.id.clone(), &r.text, r.line, r.span));
+            all.push(statement(StatementKind::Requirement, r.id.clone(), &r.text, r.line, r.span));
         }
         for r in &spec.success_criteria {
-            all.push(statement(Kind::Criterion, r.id.clone(), &r.text, r.line, r.span));
+            all.push(statement(StatementKind::Criterion, r.id.clone(), &r.text, r.line, r.span));
         }
         for s in spec.stories.iter().flat_map(|s| &s.scenarios) {
-            all.push(statement(Kind::Scenario, s.key.clone(), &s.text, s.line, s.span));
+            all.push(statement(StatementKind::Scenario, s.key.clone(), &s.text, s.line, s.span));
         }
-        for (kind, name, items) in
-            [(Kind::EdgeCase, "Edge Cases", &spec.edge_cases), (Kind::Assumption, "Assumptions", &spec.assumptions)]
-        {
+        for (kind, name, items) in [
+            (StatementKind::EdgeCase, "Edge Cases", &spec.edge_cases),
+            (StatementKind::Assumption, "Assumptions", &spec.assumptions),
+        ] {
             all.extend(items.iter().map(|i| statement(kind, name.to_owned(), &i.text, i.line, i.span)));
         }
         for e in spec.entities.iter().filter(|e| !entity_name(&e.name).is_empty()) {
             all.push(statement(
-                Kind::Entity,
+                StatementKind::Entity,
                 format!("Key Entities: {}", super::finding::shortened(entity_name(&e.name))),
                 &e.text,
                 e.line,
@@ -82,14 +83,14 @@ impl<'a> Statements<'a> {
             ));
         }
         for c in &spec.clarifications {
-            all.push(statement(Kind::Clarification, "Clarifications".to_owned(), &c.answer, c.line, c.span));
+            all.push(statement(StatementKind::Clarification, "Clarifications".to_owned(), &c.answer, c.line, c.span));
         }
         let mut document = Language::default();
         for statement in &all {
             document.add(&statement.words);
         }
         for statement in &mut all {
-            let own = Language::of(&statement.words);
+            let own = Language::new(&statement.words);
             statement.english = if own.is_short() { document.is_english() } else { own.is_english() };
         }
         let mut starts: Vec<(usize, usize)> = all.iter().enumerate().map(|(index, s)| (s.span.start, index)).collect();
@@ -97,11 +98,11 @@ impl<'a> Statements<'a> {
         Self { all, english: document.is_english(), headings: headings(&spec.source), starts }
     }
 
-    pub(super) fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Statement<'a>> {
+    pub(super) fn of_kind(&self, kind: StatementKind) -> impl Iterator<Item = &Statement<'a>> {
         self.all.iter().filter(move |s| s.is(kind))
     }
 
-    /// The whole of an item with all below it: up to the next item of its list, or the next heading.
+    /// Returns the whole of an item with all below it: up to the next item of its list, or the next heading.
     pub(super) fn whole<'t>(&self, source: &'t str, items: &[Item], at: usize) -> &'t str {
         let start = items[at].span.start;
         let after = self.headings.partition_point(|(heading, _)| *heading <= start);
@@ -110,7 +111,7 @@ impl<'a> Statements<'a> {
         source.get(start..end).unwrap_or_default()
     }
 
-    /// The statement that holds this byte, or else the heading above it.
+    /// Returns the statement that holds this byte, or else the heading above it.
     pub(super) fn location(&self, offset: usize) -> String {
         /// A statement may hold others; it is looked for behind at most so many of them.
         const MAX_NESTED: usize = 16;
@@ -124,16 +125,16 @@ impl<'a> Statements<'a> {
     }
 }
 
-fn statement(kind: Kind, location: String, text: &str, line: u32, span: Span) -> Statement<'_> {
+fn statement(kind: StatementKind, location: String, text: &str, line: u32, span: Span) -> Statement<'_> {
     Statement { kind, location, text, line, span, words: words(text), english: false }
 }
 
-/// An entity's name without what is said about it in brackets.
+/// Returns an entity's name without what is said about it in brackets.
 pub(super) fn entity_name(name: &str) -> &str {
     name.split(['(', '（', '*', '[']).next().unwrap_or_default().trim_matches(['`', '_', ' '])
 }
 
-/// Headings of a document with their offsets; code blocks are passed over.
+/// Returns the headings of a document with their offsets; code blocks are passed over.
 fn headings(source: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     let (mut at, mut fenced) = (0, false);

@@ -1,15 +1,16 @@
-//! Underspecification: what is missing to build from a specification, or to check what was built.
+//! Underspecification: missing parts that are needed to build from a specification or to verify the result.
 
 use std::collections::{HashMap, HashSet};
 
-use super::finding::{Findings, Place};
-use super::references::ids;
-use super::rules::{
+use super::finding::Position;
+use super::findings::Findings;
+use super::kinds::{
     EMPTY_STATEMENT, INCOMPLETE_SCENARIO, NO_INDEPENDENT_TEST, NO_OBLIGATION, NO_PRIORITY, NO_SCENARIO,
     UNCOVERED_REQUIREMENT, UNMEASURABLE_CRITERION, UNTESTABLE_CRITERION, UNUSED_ENTITY,
 };
-use super::statements::{Kind, Statement, Statements};
-use super::text::{Vocabulary, is_one_of, words};
+use super::references::ids;
+use super::statements::{Statement, StatementKind, Statements};
+use super::text::{Vocabulary, is_one_of, is_struck, words};
 use super::vague;
 use crate::speckit::spec::{Spec, UserStory};
 
@@ -17,14 +18,16 @@ pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
     stories(spec, statements, findings);
     for statement in &statements.all {
         match statement.kind {
-            Kind::Requirement | Kind::Criterion if is_empty(statement) => findings.push(
+            StatementKind::Requirement | StatementKind::Criterion if is_empty(statement) => findings.push(
                 &EMPTY_STATEMENT,
                 statement.place(statement.text),
-                format!("{} says nothing", statement.location),
+                format!("{} has no text", statement.location),
                 "write who must do what, or remove the identifier",
             ),
-            Kind::Criterion if statement.english && !is_measurable(statement) => criterion(statement, findings),
-            Kind::Scenario if statement.english => scenario(statement, findings),
+            StatementKind::Criterion if statement.english && !is_measurable(statement) => {
+                criterion(statement, findings)
+            }
+            StatementKind::Scenario if statement.english => scenario(statement, findings),
             _ => {}
         }
     }
@@ -37,14 +40,8 @@ fn is_empty(statement: &Statement<'_>) -> bool {
     statement.words.is_empty() && !is_struck(statement.text)
 }
 
-/// Struck out or withdrawn: it stays as a record of its identifier.
-pub(super) fn is_struck(text: &str) -> bool {
-    let first = text.split(|c: char| !c.is_alphanumeric()).find(|w| !w.is_empty()).unwrap_or_default().to_lowercase();
-    text.contains("~~")
-        || is_one_of("removed withdrawn deprecated superseded deleted reserved merged moved deferred dropped", &first)
-}
-
-/// Where a document shows once that its language is known for something, what lacks it elsewhere is missing.
+/// Adds findings for stories without scenarios, independent test or priority. In a document in another language, only those parts are reported
+/// that another story has.
 fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     // The oldest template has one story without a test, and its scenarios in a section of their own.
     let stories: Vec<&UserStory> = spec.stories.iter().filter(|s| s.title != "Primary User Story").collect();
@@ -52,7 +49,7 @@ fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     let (tests, scenarios) = (knows(|s| s.independent_test.is_some()), knows(|s| !s.scenarios.is_empty()));
     let priorities = stories.iter().any(|s| s.priority.is_some());
     for story in stories {
-        let place = Place { line: story.line, location: story.key.as_str(), excerpt: &story.title };
+        let place = Position { line: story.line, location: story.key.as_str(), excerpt: &story.title };
         let body = story.span.text(&spec.source).to_lowercase();
         if scenarios
             && story.scenarios.is_empty()
@@ -65,7 +62,7 @@ fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
             && story.independent_test.as_ref().is_none_or(|t| t.text.is_empty())
             && !body.contains("independent test")
         {
-            let remedy = "add `**Independent Test**:` with how to see this story working without the others";
+            let remedy = "add `**Independent Test**:` and describe how to test this story without the others";
             findings.push(&NO_INDEPENDENT_TEST, place, format!("{} has no independent test", story.key), remedy);
         }
         if priorities && story.priority.is_none() {
@@ -101,22 +98,22 @@ fn scenario(statement: &Statement<'_>, findings: &mut Findings) {
     }
 }
 
-/// A criterion without a figure: one that tells of a liking is tested by nobody.
+/// Adds the finding for a criterion that cannot be measured.
 fn criterion(statement: &Statement<'_>, findings: &mut Findings) {
     const LIKING: &str = "like likes love enjoy enjoys happy satisfied pleased delighted feel feels find finds perceive perceives better \
         improved improves easier simpler nicer confident trust easy intuitive pleasant attractive modern";
     let liking = statement.words.iter().any(|w| !w.quoted && is_one_of(LIKING, &w.lower));
-    let remedy = "write the figure that counts as success, and how it is taken";
+    let remedy = "write the number that counts as success and how it is measured";
     if liking || !vague::find(statement.text, &statement.words).is_empty() {
-        let summary = "the criterion tells of a quality, and nothing in it can be counted or compared";
+        let summary = "the criterion describes a quality that cannot be measured";
         findings.push(&UNTESTABLE_CRITERION, statement.place(statement.text), summary, remedy);
     } else {
-        let summary = "the criterion has no figure: nothing in it can be counted or compared";
+        let summary = "the criterion has no number and no comparison, so it cannot be measured";
         findings.push(&UNMEASURABLE_CRITERION, statement.place(statement.text), summary, remedy);
     }
 }
 
-/// Whether a criterion has a number, a word that counts, or something to compare with.
+/// Returns whether a criterion has a number, a word that counts, or something to compare with.
 fn is_measurable(statement: &Statement<'_>) -> bool {
     const COUNTS: &str = "all every each any no none zero never always not without only both one two three four five six seven \
         eight nine ten once twice half single first same identical equal equals exactly match matches matching \
@@ -129,10 +126,10 @@ fn is_measurable(statement: &Statement<'_>) -> bool {
         || statement.words.iter().any(|w| is_one_of(COUNTS, &w.lower))
 }
 
-/// Requirements that oblige nobody. A document that has another style throughout is told once.
+/// Adds findings for requirements without an obligation. When most requirements have none, one finding stands for all.
 fn obligations(statements: &Statements<'_>, findings: &mut Findings) {
     let english: Vec<&Statement<'_>> = statements
-        .of_kind(Kind::Requirement)
+        .of_kind(StatementKind::Requirement)
         .filter(|s| s.english && !s.words.is_empty() && !is_struck(s.text))
         // Assumptions, dependencies and risks with identifiers of their own oblige nobody.
         .filter(|s| !is_one_of("ASM DEP RISK OUT", s.location.split('-').next().unwrap_or_default()))
@@ -140,9 +137,9 @@ fn obligations(statements: &Statements<'_>, findings: &mut Findings) {
     let without: Vec<&&Statement<'_>> = english.iter().filter(|s| !obliges(s)).collect();
     if without.len() > 3 && without.len() * 2 > english.len() {
         let first = without[0];
-        let place = Place { line: first.line, location: "Requirements", excerpt: "" };
+        let place = Position { line: first.line, location: "Requirements", excerpt: "" };
         let summary = format!(
-            "{} of {} requirements, from {} on, say neither MUST nor SHOULD",
+            "{} of {} requirements have neither MUST nor SHOULD; the first is {}",
             without.len(),
             english.len(),
             first.location
@@ -151,7 +148,7 @@ fn obligations(statements: &Statements<'_>, findings: &mut Findings) {
         return;
     }
     for statement in without {
-        let summary = format!("{} says neither MUST nor SHOULD", statement.location);
+        let summary = format!("{} has neither MUST nor SHOULD", statement.location);
         findings.push(
             &NO_OBLIGATION,
             statement.place(statement.text),
@@ -167,21 +164,21 @@ fn obliges(statement: &Statement<'_>) -> bool {
     statement.words.iter().any(|w| is_one_of(MODALS, &w.lower))
 }
 
-/// Requirements that no story, scenario, edge case or criterion speaks of.
+/// Adds a finding for each requirement that no story, scenario, edge case or criterion covers.
 fn uncovered(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     for (requirement, covered) in coverage(spec, statements) {
         if !covered {
             findings.push(
                 &UNCOVERED_REQUIREMENT,
                 requirement.place(requirement.text),
-                format!("no story, scenario, edge case or criterion speaks of what {} demands", requirement.location),
-                format!("add a scenario that shows it, or name {} in the one that does", requirement.location),
+                format!("no story, scenario, edge case or criterion covers {}", requirement.location),
+                format!("add a scenario for it, or name {} in the scenario that covers it", requirement.location),
             );
         }
     }
 }
 
-/// Each requirement of which it can be said, and whether a story, scenario, edge case or criterion covers it by identifier or terms.
+/// Returns each requirement that can be judged, and whether a story, scenario, edge case or criterion covers it by identifier or terms.
 pub(super) fn coverage<'s, 'a>(spec: &Spec, statements: &'s Statements<'a>) -> Vec<(&'s Statement<'a>, bool)> {
     /// At most so many stories and edge cases are looked at for each term.
     const MAX_PLACES: usize = 32;
@@ -205,7 +202,7 @@ pub(super) fn coverage<'s, 'a>(spec: &Spec, statements: &'s Statements<'a>) -> V
         }
     }
     let mut found = Vec::new();
-    for requirement in statements.of_kind(Kind::Requirement).filter(|s| s.english && !is_struck(s.text)) {
+    for requirement in statements.of_kind(StatementKind::Requirement).filter(|s| s.english && !is_struck(s.text)) {
         let set = vocabulary.set(&requirement.words);
         if set.len() < 3 {
             continue;
@@ -228,26 +225,26 @@ pub(super) fn coverage<'s, 'a>(spec: &Spec, statements: &'s Statements<'a>) -> V
     found
 }
 
-/// Entities that nothing but their own description speaks of.
+/// Adds a finding for each entity that only its own description mentions.
 fn unused_entities(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     if !statements.english {
         return;
     }
     let mut vocabulary = Vocabulary::default();
     let mut used: HashSet<u32> = HashSet::new();
-    for statement in statements.all.iter().filter(|s| !s.is(Kind::Entity)) {
+    for statement in statements.all.iter().filter(|s| !s.is(StatementKind::Entity)) {
         used.extend(vocabulary.set(&statement.words));
     }
     for story in &spec.stories {
         used.extend(vocabulary.set(&words(story.span.text(&spec.source))));
     }
-    for entity in statements.of_kind(Kind::Entity).filter(|e| e.english) {
+    for entity in statements.of_kind(StatementKind::Entity).filter(|e| e.english) {
         let name = entity.location.strip_prefix("Key Entities: ").unwrap_or_default();
         let set = vocabulary.set(&words(name));
         if set.is_empty() || set.len() > 5 || set.iter().any(|term| used.contains(term)) {
             continue;
         }
-        let summary = format!("no story, requirement or criterion speaks of the entity \"{name}\"");
-        findings.push(&UNUSED_ENTITY, entity.place(name), summary, "name it where it matters, or remove it");
+        let summary = format!("no story, requirement or criterion mentions the entity \"{name}\"");
+        findings.push(&UNUSED_ENTITY, entity.place(name), summary, "mention it where it is used, or remove it");
     }
 }

@@ -1,4 +1,4 @@
-//! Words of a text: what the passes look at instead of bytes.
+//! Words and terms of a text.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
@@ -19,7 +19,7 @@ impl Word<'_> {
         self.raw.starts_with(|c: char| c.is_ascii_digit())
     }
 
-    /// Whether it begins with a capital, as names do.
+    /// Returns whether it begins with a capital, as names do.
     fn is_capitalised(&self) -> bool {
         self.raw.starts_with(char::is_uppercase)
     }
@@ -28,7 +28,7 @@ impl Word<'_> {
 /// From here on characters are words of their own kind: Han, kana, hangul, full-width forms.
 const WIDE: char = '\u{2e80}';
 
-/// The words of a text. `user-friendly`, `1.5` and `95%` are one word each; a change between wide and other letters ends one.
+/// Returns the words of a text. `user-friendly`, `1.5` and `95%` are one word each; a change between wide and other letters ends one.
 pub(super) fn words(text: &str) -> Vec<Word<'_>> {
     let mut quotations = quotations(text).into_iter().peekable();
     let mut found = Vec::new();
@@ -96,19 +96,19 @@ fn quotations(text: &str) -> Vec<(usize, usize)> {
     found
 }
 
-/// Whether nothing but white space lies between two neighbours.
+/// Returns whether nothing but white space lies between two neighbours.
 pub(super) fn adjacent(text: &str, left: &Word<'_>, right: &Word<'_>) -> bool {
     text.get(left.end..right.start)
         .is_some_and(|gap| !gap.is_empty() && gap.chars().all(|c| matches!(c, ' ' | '*' | '_')))
 }
 
-/// Whether a word begins a sentence, so that its capital says nothing.
+/// Returns whether a word begins a sentence, so that its capital says nothing.
 pub(super) fn begins_sentence(text: &str, word: &Word<'_>) -> bool {
     let before = text[..word.start].trim_end_matches([' ', '*', '_', '(', '"', '“']);
     before.is_empty() || before.ends_with(['.', '!', '?', ':', ';', '—', '|', '-'])
 }
 
-/// Whether a word is written as a name: capitalised within a sentence.
+/// Returns whether a word is written as a name: capitalised within a sentence.
 pub(super) fn is_name(text: &str, word: &Word<'_>) -> bool {
     word.is_capitalised() && !begins_sentence(text, word)
 }
@@ -130,7 +130,7 @@ pub(super) struct Language {
 }
 
 impl Language {
-    pub(super) fn of(words: &[Word<'_>]) -> Self {
+    pub(super) fn new(words: &[Word<'_>]) -> Self {
         let mut language = Self::default();
         language.add(words);
         language
@@ -176,12 +176,19 @@ pub(super) fn is_stop(lower: &str) -> bool {
     STOPS.contains(lower)
 }
 
-/// Whether a word is in a list whose words are apart by spaces.
+/// Returns whether a word is in a list whose words are apart by spaces.
 pub(super) fn is_one_of(list: &str, word: &str) -> bool {
     list.split_ascii_whitespace().any(|w| w == word)
 }
 
-/// The words that tell a text from others: without function words, in their stem, names taken apart. Numbers are left out.
+/// Struck out or withdrawn: it stays as a record of its identifier.
+pub(super) fn is_struck(text: &str) -> bool {
+    let first = text.split(|c: char| !c.is_alphanumeric()).find(|w| !w.is_empty()).unwrap_or_default().to_lowercase();
+    text.contains("~~")
+        || is_one_of("removed withdrawn deprecated superseded deleted reserved merged moved deferred dropped", &first)
+}
+
+/// Returns the words that tell a text from others: without function words, in their stem, names taken apart. Numbers are left out.
 pub(super) fn terms(words: &[Word<'_>]) -> Vec<String> {
     let mut found = Vec::new();
     for word in words.iter().filter(|w| !w.is_number()) {
@@ -200,7 +207,7 @@ pub(super) fn terms(words: &[Word<'_>]) -> Vec<String> {
     found
 }
 
-/// Parts of `user-profile`, `user_profile` and `UserProfile`.
+/// Returns the parts of `user-profile`, `user_profile` and `UserProfile`.
 fn pieces(raw: &str) -> Vec<&str> {
     let mut found = Vec::new();
     for part in raw.split(['-', '_', '\'', '’', '‑', '.']) {
@@ -220,7 +227,7 @@ fn pieces(raw: &str) -> Vec<&str> {
     found
 }
 
-/// A rough English stem: plural, `-ed`, `-ing`, `-ation`, `-able` and the like, a doubled last letter and a silent `e` are cut off.
+/// Returns a rough English stem: plural, `-ed`, `-ing`, `-ation`, `-able` and the like, a doubled last letter and a silent `e` are cut off.
 fn stem(lower: &str) -> String {
     if !lower.is_ascii() || lower.len() < 4 {
         return lower.to_owned();
@@ -253,7 +260,7 @@ fn stem(lower: &str) -> String {
     stem
 }
 
-/// One stem for words that requirements use for the same deed.
+/// Returns one stem for verbs that requirements use as synonyms.
 fn canonical(stem: String) -> String {
     const SAME: [(&str, &str); 7] = [
         ("delete", "remov eras"),
@@ -275,7 +282,7 @@ fn canonical(stem: String) -> String {
 pub(super) struct Vocabulary(HashMap<String, u32>);
 
 impl Vocabulary {
-    /// The terms of a text as a sorted set of numbers.
+    /// Returns the terms of a text as a sorted set of numbers.
     pub(super) fn set(&mut self, words: &[Word<'_>]) -> Vec<u32> {
         let mut set: Vec<u32> = terms(words)
             .into_iter()
@@ -290,7 +297,7 @@ impl Vocabulary {
     }
 }
 
-/// How many elements two sorted sets share.
+/// Returns how many elements two sorted sets share.
 pub(super) fn shared(a: &[u32], b: &[u32]) -> usize {
     let (mut i, mut j, mut count) = (0, 0, 0);
     while let (Some(x), Some(y)) = (a.get(i), b.get(j)) {

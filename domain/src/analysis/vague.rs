@@ -1,17 +1,17 @@
-//! Words that say something without saying how much, and what would make them precise.
+//! Families of vague words, and the contexts that make them precise.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::rules::{
-    ESCAPE_CLAUSE, EXAMPLE_LIST, OPEN_LIST, Rule, VAGUE_PERFORMANCE, VAGUE_QUALITY, VAGUE_SECURITY, VAGUE_TIME,
+use super::kinds::{
+    ESCAPE_CLAUSE, EXAMPLE_LIST, FindingKind, OPEN_LIST, VAGUE_PERFORMANCE, VAGUE_QUALITY, VAGUE_SECURITY, VAGUE_TIME,
 };
 use super::text::{Word, adjacent, is_name, is_one_of};
 
 /// A family of words with one remedy.
 #[derive(Debug)]
 pub(super) struct Family {
-    pub(super) rule: Rule,
+    pub(super) rule: FindingKind,
     /// Phrases, apart by `|`, their words by one space.
     phrases: &'static str,
     /// What a statement that uses them lacks.
@@ -32,25 +32,25 @@ pub(super) const FAMILIES: [Family; 7] = [
             where necessary|when necessary|if possible|where possible|when possible|wherever possible|whenever possible|\
             as far as possible|as much as possible|if feasible|where feasible|when feasible|if practical|where practical|\
             where practicable|when practical|to the extent possible|unless impractical",
-        lacks: "leaves open when it holds",
-        remedy: "name the condition, or leave the words out so that it always holds",
+        lacks: "does not say when it applies",
+        remedy: "name the condition, or remove the words so that it always applies",
         question: "under which condition?",
         options: &["Always", "Never", "Only under a condition (name it)"],
     },
     Family {
         rule: OPEN_LIST,
         phrases: "etc|and so on|and so forth|and the like|among others|including but not limited to|or similar",
-        lacks: "has no end, so nobody can tell when it is done",
-        remedy: "list all that is meant, or name the rule by which something belongs to it",
-        question: "what else belongs to it?",
+        lacks: "is an open list, so nobody can tell when it is complete",
+        remedy: "list every item, or name the rule that decides what belongs to the list",
+        question: "what else belongs to the list?",
         options: &["Only what is listed", "What is listed and more (name it)"],
     },
     Family {
         rule: EXAMPLE_LIST,
         phrases: "such as",
         lacks: "gives examples where a rule is needed",
-        remedy: "list all that is meant, or name the rule and keep the examples beside it",
-        question: "what else belongs to it?",
+        remedy: "list every item, or name the rule and keep the examples",
+        question: "what else belongs to the list?",
         options: &["Only the examples", "The examples and more (name the rule)"],
     },
     Family {
@@ -68,14 +68,14 @@ pub(super) const FAMILIES: [Family; 7] = [
     Family {
         rule: VAGUE_SECURITY,
         phrases: "secure|securely|strong encryption|strong password|strong passwords|strong authentication|tamper-proof",
-        lacks: "names no means by which it could be checked",
-        remedy: "name the threat and the means: who may do what, what is encrypted where and how, how long it is kept",
-        question: "against what, and by which means?",
+        lacks: "names no mechanism that can be checked",
+        remedy: "name the threat and the mechanism: who may do what, what is encrypted where and how, how long data is kept",
+        question: "against which threat, and by which mechanism?",
         options: &[
             "Only signed-in users",
             "Only named roles",
             "Encrypted in transit and at rest",
-            "Another means (name it)",
+            "Another mechanism (name it)",
         ],
     },
     Family {
@@ -95,7 +95,7 @@ pub(super) const FAMILIES: [Family; 7] = [
             helpful|optimal|optimally|acceptable|visually appealing|comfortably|reliably|industry best practices",
         lacks: "has no measure",
         remedy: "write what can be observed or counted instead",
-        question: "by what can somebody tell that it is so?",
+        question: "how can somebody observe or measure it?",
         options: &[],
     },
 ];
@@ -129,7 +129,7 @@ static PHRASES: LazyLock<HashMap<&'static str, Phrases>> = LazyLock::new(|| {
     by_first
 });
 
-/// The vague phrases of a text that nothing in it makes precise.
+/// Returns the vague phrases of a text that nothing in it makes precise.
 pub(super) fn find(text: &str, words: &[Word<'_>]) -> Vec<Hit> {
     let mut found = Vec::new();
     // What holds for the whole text is looked up once.
@@ -141,7 +141,7 @@ pub(super) fn find(text: &str, words: &[Word<'_>]) -> Vec<Hit> {
             continue;
         };
         at = hit.end;
-        let whole = *whole.get_or_insert_with(|| Whole::of(words));
+        let whole = *whole.get_or_insert_with(|| Whole::new(words));
         if !is_precise(text, words, hit, whole) {
             found.push(hit);
         }
@@ -190,7 +190,7 @@ struct Whole {
 }
 
 impl Whole {
-    fn of(words: &[Word<'_>]) -> Self {
+    fn new(words: &[Word<'_>]) -> Self {
         Self { measured: is_measured(words), means: words.iter().any(|w| is_one_of(MEANS, &w.lower)) }
     }
 }
@@ -214,12 +214,12 @@ fn is_precise(text: &str, words: &[Word<'_>], hit: Hit, whole: Whole) -> bool {
         }
 }
 
-/// Whether a word is a unit of speed, load or time.
+/// Returns whether a word is a unit of speed, load or time.
 pub(super) fn is_unit(word: &str) -> bool {
     word == "%" || is_one_of(UNITS, word)
 }
 
-/// Whether a text has a number with a unit: `200ms`, `95%`, `two seconds`, `5 messages per second`.
+/// Returns whether a text has a number with a unit: `200ms`, `95%`, `two seconds`, `5 messages per second`.
 fn is_measured(words: &[Word<'_>]) -> bool {
     let unit = |w: &Word<'_>| {
         is_one_of(UNITS, w.lower.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-'))
@@ -231,7 +231,7 @@ fn is_measured(words: &[Word<'_>]) -> bool {
     })
 }
 
-/// Whether the text goes on to say what is meant: behind a colon, a dash or in brackets, or by the way in which it is done.
+/// Returns whether the text explains the phrase: after a colon or dash, in brackets, or by a description of how it is done.
 fn is_explained(text: &str, words: &[Word<'_>], hit: Hit) -> bool {
     const MANNER: &str = "gracefully graceful seamlessly properly appropriately intuitively reliably easily";
     let last = &words[hit.end - 1];

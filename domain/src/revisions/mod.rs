@@ -1,5 +1,5 @@
-//! What lies between two revisions of a document: which amendment a constitution has, which work a specification makes stale, how two
-//! texts differ by section, and how the edits of two people become one text.
+//! Comparison of two revisions of a document: amendments of a constitution, tasks that a new specification makes stale, differences by
+//! section, and merges of two edits.
 //!
 //! Everything here is a function of the documents alone, and bounded: a document of [`crate::speckit::MAX_DOCUMENT_BYTES`] costs a moment.
 //! `docs/reference/revisions.md` tells users the rules with examples.

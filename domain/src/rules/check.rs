@@ -1,4 +1,4 @@
-//! Types: every expression has one, known before it is evaluated.
+//! The type check of expressions: every expression has one type, which is known before the evaluation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use cel::common::ast::operators as op;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, SelectExpr};
 use regex::RegexBuilder;
 
-use super::each::{Body, Each};
+use super::expression::similar;
+use super::macros::{Body, ListMacro};
+use super::model::{MAX_PATTERNS, Scope};
 use super::schema::{Record, Type};
-use super::source::similar;
 use super::value::Pattern;
-use super::{MAX_PATTERNS, Scope};
 
 /// Sizes of a compiled pattern in KiB that are told apart; the last is the largest that is allowed.
 const PATTERN_KIB: [usize; 5] = [4, 8, 16, 32, 64];
@@ -50,7 +50,7 @@ pub(super) struct Checked {
 /// What the names of the variables that hold patterns begin with; nobody can write it in an expression.
 const PATTERN: &str = "@pattern";
 
-/// The pattern that a variable of this name holds.
+/// Returns the pattern that a variable of this name holds.
 pub(super) fn pattern_number(name: &str) -> Option<usize> {
     name.strip_prefix(PATTERN)?.parse().ok()
 }
@@ -62,8 +62,8 @@ pub(super) fn check(expression: &IdedExpr, scope: Scope) -> Result<Checked, Prob
         Type::Bool => Ok(checker.found),
         other => Err(Problem {
             at: expression.id,
-            wrong: format!("the result is a {other}, no bool"),
-            remedy: "compare it with something: a rule says true when it holds".into(),
+            wrong: format!("the result is a {other}, not a bool"),
+            remedy: "use a comparison: the expression must be true when the rule holds".into(),
         }),
     }
 }
@@ -89,14 +89,14 @@ impl Checker {
             Expr::Select(select) => self.select(expr, select),
             Expr::List(list) => self.list(expr, &list.elements),
             Expr::Call(call) => self.call(expr, call),
-            Expr::Comprehension(comprehension) => match Each::of(comprehension) {
+            Expr::Comprehension(comprehension) => match ListMacro::of(comprehension) {
                 Some(each) => self.each(&each),
                 None => problem(expr, "this macro is unknown", "use all, exists, exists_one, filter or map"),
             },
             Expr::Map(_) | Expr::Struct(_) => {
-                problem(expr, "maps and messages cannot be made", "use lists: `x in ['a', 'b']`")
+                problem(expr, "maps and messages are not supported", "use lists: `x in ['a', 'b']`")
             }
-            Expr::Unspecified => problem(expr, "a part of the expression is missing", "write it"),
+            Expr::Unspecified => problem(expr, "a part of the expression is missing", "complete it"),
         }
     }
 
@@ -119,7 +119,7 @@ impl Checker {
         let of = self.of(&select.operand)?;
         let Type::Record(record) = of else {
             let remedy = match of.element() {
-                Some(Type::Record(_)) => "look at each element: `….all(x, x.…)`, or at one: `…[0]`",
+                Some(Type::Record(_)) => "test each element with `….all(x, x.…)`, or one element with `…[0]`",
                 _ => "only records have fields; functions are called with `()`",
             };
             return problem(expr, format!("a {of} has no field `{}`", select.field), remedy);
@@ -139,7 +139,7 @@ impl Checker {
 
     fn list(&mut self, expr: &IdedExpr, elements: &[IdedExpr]) -> Typed {
         let Some((first, others)) = elements.split_first() else {
-            return problem(expr, "an empty list has no type", "ask for the size: `….size() == 0`");
+            return problem(expr, "an empty list has no type", "compare the size: `….size() == 0`");
         };
         let of = self.of(first)?;
         for other in others {
@@ -147,15 +147,15 @@ impl Checker {
             if found != of {
                 return problem(
                     other,
-                    format!("a {found} in a list that begins with a {of}"),
-                    "use one type in a list",
+                    format!("the list starts with a {of} and also contains a {found}"),
+                    "use one type for all elements",
                 );
             }
         }
         listed(expr, of)
     }
 
-    fn each(&mut self, each: &Each) -> Typed {
+    fn each(&mut self, each: &ListMacro) -> Typed {
         let range = self.of(each.range)?;
         let Some(element) = range.element() else {
             return problem(
@@ -179,7 +179,7 @@ impl Checker {
     fn condition(&mut self, expr: &IdedExpr) -> Result<(), Problem> {
         match self.of(expr)? {
             Type::Bool => Ok(()),
-            other => problem(expr, format!("a {other} where a bool is needed"), "compare it with something"),
+            other => problem(expr, format!("a {other} is used where a bool is needed"), "use a comparison"),
         }
     }
 
@@ -200,7 +200,7 @@ impl Checker {
         if call.func_name.contains(['_', '@', '!']) {
             let both = types.first().is_some_and(|first| types.iter().all(|t| t == first));
             let remedy = if both {
-                "compare lists and records by what is in them"
+                "compare the elements of lists and the fields of records"
             } else {
                 "use the same type on both sides: double(…), int(…) and string(…) convert"
             };
@@ -223,10 +223,10 @@ impl Checker {
             return problem(expr, format!("`matches` does not take a {of}"), "write text.matches('pattern')");
         }
         let Expr::Literal(LiteralValue::String(source)) = &argument.expr else {
-            return problem(argument, "the pattern is computed", "write the pattern itself, in quotes");
+            return problem(argument, "the pattern is not a literal", "write the pattern as a string literal");
         };
         if self.found.patterns.len() == MAX_PATTERNS {
-            let remedy = "join them as in `a|b`, or make two rules of it";
+            let remedy = "combine patterns as in `a|b`, or split the rule in two";
             return problem(argument, format!("there are more than {MAX_PATTERNS} patterns"), remedy);
         }
         let compiled = PATTERN_KIB.iter().map(|kib| {
@@ -271,19 +271,21 @@ fn literal_type(expr: &IdedExpr, literal: &LiteralValue) -> Typed {
         LiteralValue::Int(_) => Ok(Type::Int),
         LiteralValue::Double(_) => Ok(Type::Double),
         LiteralValue::String(_) => Ok(Type::String),
-        LiteralValue::UInt(_) => problem(expr, "unsigned numbers are not used", "leave out the `u`"),
-        LiteralValue::Bytes(_) => problem(expr, "bytes are not used", "write a text, without the `b`"),
-        LiteralValue::Null => {
-            problem(expr, "nothing is ever null", "ask `has(…)`, or compare with '': a text that is missing is empty")
-        }
+        LiteralValue::UInt(_) => problem(expr, "unsigned numbers are not supported", "remove the `u`"),
+        LiteralValue::Bytes(_) => problem(expr, "bytes are not supported", "write a string, without the `b`"),
+        LiteralValue::Null => problem(
+            expr,
+            "`null` is not supported: no field is ever null",
+            "use `has(…)`, or compare with '': a missing text is empty",
+        ),
     }
 }
 
-/// The type of a list of these.
+/// Returns the type of a list of these.
 fn listed(expr: &IdedExpr, of: Type) -> Typed {
     match of.list() {
         Some(list) => Ok(list),
-        None => problem(expr, "a list of lists", "look at the inner list with exists or all instead"),
+        None => problem(expr, "lists of lists are not supported", "test the inner list with exists or all instead"),
     }
 }
 
@@ -305,7 +307,7 @@ const SIGNATURES: [(&str, &str); 14] = [
     ("has", "has(record.field)"),
 ];
 
-/// The type of a call's result; none when it does not take these.
+/// Returns the type of a call's result; none when it does not take these.
 #[allow(clippy::match_same_arms, reason = "one line for each operator and function")]
 fn result(name: &str, member: bool, types: &[Type]) -> Option<Type> {
     use Type::{Bool, Double, Int, String, Strings};
@@ -354,10 +356,10 @@ fn present(id: u64, field: Expr, of: Type) -> Expr {
     }
 }
 
-/// What was probably meant, or what there is.
+/// Returns the remedy for an unknown name: the most similar known name, or all known names.
 fn meant(wrong: &str, known: &[&str]) -> String {
     match similar(wrong, known.iter().copied()) {
         Some(name) => format!("did you mean `{name}`?"),
-        None => format!("there is {}", known.join(", ")),
+        None => format!("use one of {}", known.join(", ")),
     }
 }

@@ -1,7 +1,7 @@
-//! What an evaluation costs at most: computed on the expression with the sizes of the document, before anything is evaluated.
+//! The upper bound of the cost of an evaluation, computed from the expression and the sizes of the document before the evaluation.
 //!
-//! Macros multiply: what they do for one element, for as many elements as the list has. The first look takes the largest element for
-//! every one; where that is too much, a second one looks at each element of the outer list by itself, since documents are uneven.
+//! A macro costs its body times the length of its list. The first estimate assumes that every element is as large as the largest one. When
+//! that exceeds the limit, a second estimate visits each element of the outer list, because elements often differ much in size.
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use cel::common::ast::{CallExpr, Expr, LiteralValue};
 use cel::common::types::CelString;
 use cel::common::value::Val;
 
-use super::MAX_COST;
 use super::check::{Matcher, pattern_number};
-use super::each::{Body, Each};
+use super::macros::{Body, ListMacro};
+use super::model::MAX_COST;
 use super::schema::{Record, Type};
 use super::value::{Fields, Items, Value};
 
@@ -31,7 +31,6 @@ pub(super) enum Shape {
     Plain,
     /// A text of at most so many bytes.
     Text(u64),
-    /// A list.
     List(Arc<Listed>),
     /// A record, field by field.
     Record(&'static Record, Arc<[Shape]>),
@@ -54,7 +53,7 @@ impl PartialEq for Listed {
 }
 
 impl Shape {
-    /// The size of a value of a document.
+    /// Returns the size of a value of a document.
     pub(super) fn of(value: &dyn Val) -> Self {
         if let Some(text) = value.downcast_ref::<CelString>() {
             Self::Text(text.inner().len() as u64)
@@ -69,7 +68,7 @@ impl Shape {
         }
     }
 
-    /// The size that a value of this type usually has.
+    /// Returns the size that a value of this type usually has.
     pub(super) fn usual(of: Type, usual: u64) -> Self {
         match of {
             Type::String => Self::Text(usual),
@@ -100,7 +99,7 @@ impl Shape {
         }
     }
 
-    /// Bytes that a copy takes: records are counted references.
+    /// Returns the bytes that a copy takes. Records are reference-counted and cost nothing.
     fn bytes(&self) -> u64 {
         match self {
             Self::Plain | Self::Record(..) => 0,
@@ -142,7 +141,7 @@ pub(super) struct Cost {
     pub(super) largest: u64,
 }
 
-/// What an expression costs with these variables.
+/// Returns what an expression costs with these variables.
 pub(super) fn estimate(expression: &IdedExpr, variables: &[(&str, Shape)], patterns: &[Matcher]) -> Cost {
     let look = |each| {
         let variables = variables.iter().map(|(name, shape)| ((*name).to_owned(), shape.clone())).collect();
@@ -204,7 +203,9 @@ impl Estimate<'_> {
                 self.made(Shape::list(len, element, None))
             }
             Expr::Call(call) => self.call(call),
-            Expr::Comprehension(comprehension) => Each::of(comprehension).map_or(Shape::Plain, |each| self.each(&each)),
+            Expr::Comprehension(comprehension) => {
+                ListMacro::of(comprehension).map_or(Shape::Plain, |each| self.each(&each))
+            }
             // A selection has become an index.
             Expr::Literal(_) | Expr::Select(_) | Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => Shape::Plain,
         }
@@ -267,7 +268,7 @@ impl Estimate<'_> {
         }
     }
 
-    /// Size of the pattern that a variable stands for, in KiB.
+    /// Returns the size of the pattern that a variable stands for, in KiB.
     fn pattern(&self, expr: &Expr) -> Option<u64> {
         let Expr::Ident(name) = expr else {
             return None;
@@ -275,7 +276,7 @@ impl Estimate<'_> {
         self.patterns.get(pattern_number(name)?).map(|matcher| matcher.kib)
     }
 
-    fn each(&mut self, each: &Each) -> Shape {
+    fn each(&mut self, each: &ListMacro) -> Shape {
         let range = self.walk(each.range);
         let Shape::List(list) = &range else {
             return Shape::Plain;
@@ -302,7 +303,7 @@ impl Estimate<'_> {
     }
 
     /// Pays for one element, and gives the size of what is collected from it.
-    fn body(&mut self, each: &Each, element: Shape) -> Shape {
+    fn body(&mut self, each: &ListMacro, element: Shape) -> Shape {
         // The element is bound to the variable, and the result kept.
         self.pay(3);
         self.read(element.bytes());
@@ -326,7 +327,7 @@ impl Estimate<'_> {
         item
     }
 
-    fn collected(&mut self, each: &Each, len: u64, item: Shape) -> Shape {
+    fn collected(&mut self, each: &ListMacro, len: u64, item: Shape) -> Shape {
         match each.body {
             Body::Collect { .. } => {
                 let list = Shape::list(len, item, None);

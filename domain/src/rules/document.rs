@@ -1,7 +1,7 @@
-//! Documents, built from what the parsers and the objects of Kubernetes give.
+//! The documents that rules are evaluated on, built from parsed documents and Kubernetes objects.
 
-use super::Scope;
 use super::cost::Shape;
+use super::model::Scope;
 use super::schema::{
     CLARIFICATION, CONSTITUTION, CRITERION, DECISION, ENTITY, GATE, PLAN, PRINCIPLE, QUESTION, REQUIREMENT, SCENARIO,
     SPECIFICATION, STORY, TASK, WORKSPACE,
@@ -14,15 +14,13 @@ use crate::speckit::{Item, Span};
 
 /// What the object knows of a document besides its text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Meta {
-    /// Name of the object.
+pub struct DocumentMetadata {
     pub name: String,
 }
 
 /// A plan, as far as rules see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlanInput {
-    /// Name of the object.
     pub name: String,
     /// Its tasks, in order.
     pub tasks: Vec<TaskInput>,
@@ -41,7 +39,6 @@ pub struct PlanInput {
 /// A task, as far as rules see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskInput {
-    /// Its id.
     pub id: String,
     /// One line for people.
     pub title: String,
@@ -66,11 +63,9 @@ pub struct TaskInput {
 /// A decision that was made for a plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
-    /// What it is about.
     pub title: String,
     /// What was decided.
     pub decision: String,
-    /// Why.
     pub rationale: String,
     /// What else was considered.
     pub alternatives: Vec<String>,
@@ -79,16 +74,13 @@ pub struct Decision {
 /// A command that must succeed before work counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gate {
-    /// Its name.
     pub name: String,
-    /// The script.
     pub script: String,
 }
 
 /// A Git repository, and where the merged work goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Workspace {
-    /// URL of the repository.
     pub url: String,
     /// Branch, tag or commit to start from.
     pub revision: String,
@@ -103,39 +95,34 @@ pub struct Workspace {
 pub struct Document {
     pub(super) scope: Scope,
     /// The variables, by name.
-    pub(super) shown: Vec<Shown>,
+    pub(super) shown: Vec<Variable>,
 }
 
-/// A variable.
 #[derive(Clone, Debug)]
-pub(super) struct Shown {
+pub(super) struct Variable {
     pub(super) scope: Scope,
     pub(super) value: Value,
     pub(super) shape: Shape,
 }
 
 impl Document {
-    /// A constitution.
     pub fn constitution(constitution: &Constitution) -> Self {
         Self::of(Scope::Constitution, constitution_value(constitution))
     }
 
-    /// A specification.
-    pub fn specification(specification: &Spec, meta: &Meta) -> Self {
+    pub fn specification(specification: &Spec, meta: &DocumentMetadata) -> Self {
         Self::of(Scope::Specification, specification_value(specification, meta))
     }
 
-    /// A plan.
     pub fn plan(plan: &PlanInput) -> Self {
         Self::of(Scope::Plan, plan_value(plan))
     }
 
-    /// A task.
     pub fn task(task: &TaskInput) -> Self {
         Self::of(Scope::Task, task_value(task))
     }
 
-    /// Every task of a plan, each beside this document of the plan and what that shows.
+    /// Returns a document for every task of a plan, with this document and its variables.
     pub fn tasks<'a>(&'a self, plan: &'a PlanInput) -> impl Iterator<Item = Self> + 'a {
         plan.tasks.iter().map(|task| {
             let mut document = Self::task(task);
@@ -152,14 +139,14 @@ impl Document {
 
     /// Shows the specification that a plan or task fulfils beside it.
     #[must_use]
-    pub fn with_specification(self, specification: &Spec, meta: &Meta) -> Self {
+    pub fn with_specification(self, specification: &Spec, meta: &DocumentMetadata) -> Self {
         self.with(Scope::Specification, specification_value(specification, meta))
     }
 
     /// Says that the plan fulfils no specification: rules see one that is empty and has no name.
     #[must_use]
     pub fn without_specification(self) -> Self {
-        self.with_specification(&Spec::default(), &Meta::default())
+        self.with_specification(&Spec::default(), &DocumentMetadata::default())
     }
 
     /// Shows the plan of a task beside it.
@@ -168,7 +155,6 @@ impl Document {
         self.with(Scope::Plan, plan_value(plan))
     }
 
-    /// What it is.
     pub fn scope(&self) -> Scope {
         self.scope
     }
@@ -180,11 +166,11 @@ impl Document {
     fn with(mut self, scope: Scope, value: Value) -> Self {
         let shape = Shape::of(value.as_ref());
         self.shown.retain(|shown| shown.scope != scope);
-        self.shown.push(Shown { scope, value, shape });
+        self.shown.push(Variable { scope, value, shape });
         self
     }
 
-    pub(super) fn find(&self, name: &str) -> Option<&Shown> {
+    pub(super) fn find(&self, name: &str) -> Option<&Variable> {
         self.shown.iter().find(|shown| shown.scope.record().name == name)
     }
 }
@@ -197,7 +183,7 @@ fn items(items: &[Item]) -> Value {
     texts(items.iter().map(|item| item.text.as_str()))
 }
 
-fn specification_value(specification: &Spec, meta: &Meta) -> Value {
+fn specification_value(specification: &Spec, meta: &DocumentMetadata) -> Value {
     let requirements = specification
         .requirements
         .iter()
@@ -253,7 +239,7 @@ fn scenario_value(scenario: &Scenario) -> Value {
     )
 }
 
-/// What stands after Given, When and Then, in this order.
+/// Returns the texts after Given, When and Then.
 fn parts(scenario: &str) -> Option<[&str; 3]> {
     let lower = scenario.to_ascii_lowercase();
     let word = |word: &str, from: usize| {

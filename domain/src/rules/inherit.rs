@@ -1,25 +1,23 @@
-//! Rules of a parent constitution: a child can tighten them, and never loosen them.
+//! Inheritance of rules: a constitution can make the rules of its parent stricter, but not looser.
 
-use super::{Rule, Strength};
+use super::model::{Rule, Strength};
 
 /// An attempt of a constitution to loosen a rule of its parent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("rule {rule:?}: {why}; {remedy}")]
-pub struct Loosened {
-    /// Name of the rule.
+pub struct LoosenedRule {
     pub rule: String,
     /// What was tried.
     pub why: String,
-    /// What to do.
     pub remedy: String,
 }
 
-/// The rules that hold under a constitution: its parent's, in their order, then its own. A rule of its own with the name of one of the
+/// Returns the rules that hold under a constitution: its parent's, in their order, then its own. A rule of its own with the name of one of the
 /// parent's says the same, and may only raise SHOULD to MUST.
 ///
 /// # Errors
 /// Every attempt to redefine or weaken a rule of the parent.
-pub fn inherit(parent: &[Rule], own: &[Rule]) -> Result<Vec<Rule>, Vec<Loosened>> {
+pub fn inherit(parent: &[Rule], own: &[Rule]) -> Result<Vec<Rule>, Vec<LoosenedRule>> {
     let mut rules = parent.to_vec();
     let mut loosened = Vec::new();
     for rule in own {
@@ -27,7 +25,7 @@ pub fn inherit(parent: &[Rule], own: &[Rule]) -> Result<Vec<Rule>, Vec<Loosened>
             None => rules.push(rule.clone()),
             Some(known) => match loosening(known, rule) {
                 Some((why, remedy)) => {
-                    loosened.push(Loosened { rule: rule.name.clone(), why, remedy: remedy.into() });
+                    loosened.push(LoosenedRule { rule: rule.name.clone(), why, remedy: remedy.into() });
                 }
                 None => known.strength = rule.strength,
             },
@@ -38,26 +36,26 @@ pub fn inherit(parent: &[Rule], own: &[Rule]) -> Result<Vec<Rule>, Vec<Loosened>
 
 fn loosening(parent: &Rule, own: &Rule) -> Option<(String, &'static str)> {
     if own.scope != parent.scope {
-        let why = format!("the parent applies it to a {}, and this one to a {}", parent.scope, own.scope);
-        return Some((why, "give it a name of its own"));
+        let why = format!("the parent's rule applies to a {}, and this rule to a {}", parent.scope, own.scope);
+        return Some((why, "give this rule another name"));
     }
     // White space between words of an expression says nothing; within a text it does, so only the ends are left out.
     if own.expression.trim() != parent.expression.trim() {
         return Some((
-            "its expression is not the parent's".into(),
-            "leave the parent's as it is, and add a rule of another name",
+            "its expression differs from the parent's".into(),
+            "use the parent's expression, or give this rule another name",
         ));
     }
     if own.message.trim() != parent.message.trim() {
-        return Some(("its message is not the parent's".into(), "leave the parent's as it is"));
+        return Some(("its message differs from the parent's".into(), "use the parent's message"));
     }
     if own.principle.is_some() && own.principle != parent.principle {
-        return Some(("its principle is not the parent's".into(), "leave the principle out, or name the parent's"));
+        return Some(("its principle differs from the parent's".into(), "omit the principle, or use the parent's"));
     }
     if parent.strength == Strength::Must && own.strength == Strength::Should {
         return Some((
-            "the parent says MUST, and this one SHOULD".into(),
-            "say MUST, or leave the rule out: it is inherited",
+            "the parent's severity is MUST, and this rule's is SHOULD".into(),
+            "use MUST, or omit the rule: it is inherited",
         ));
     }
     None

@@ -1,4 +1,4 @@
-//! From a rule to a program, and from a program and a document to an outcome.
+//! Compiles rules to programs, and evaluates programs on documents.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
@@ -13,14 +13,16 @@ use cel::{Context, Env, ExecutionError, IdedExpr, Value};
 use super::check::{self, Checked, Matcher, pattern_number};
 use super::cost::{self, Shape};
 use super::document::Document;
-use super::each::{Body, Each, children_mut};
+use super::expression;
+use super::macros::{Body, ListMacro, children_mut};
+use super::model::{
+    MAX_COST, MAX_DEPTH, MAX_EXPRESSION_BYTES, MAX_ITEMS, MAX_MESSAGE_BYTES, MAX_PRINCIPLE_BYTES, MAX_RULES,
+    MAX_TOTAL_COST, MAX_VALUE_BYTES, Rule, RuleError, Scope,
+};
 use super::schema::Type;
 use super::value::Fields;
-use super::{
-    MAX_COST, MAX_DEPTH, MAX_EXPRESSION_BYTES, MAX_ITEMS, MAX_MESSAGE_BYTES, MAX_PRINCIPLE_BYTES, MAX_RULES,
-    MAX_TOTAL_COST, MAX_VALUE_BYTES, Rule, RuleError, Scope, source,
-};
 use crate::names::is_label;
+use crate::text::truncated;
 
 /// Longest reason of a failed evaluation, in bytes.
 const MAX_WHY_BYTES: usize = 256;
@@ -39,25 +41,21 @@ pub struct Program {
     rule: Rule,
     expression: Arc<IdedExpr>,
     patterns: Vec<Matcher>,
-    needs: Needs,
+    needs: RequiredDocuments,
 }
 
 /// Which documents an expression reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "four documents, each read or not")]
-pub struct Needs {
-    /// The constitution.
+pub struct RequiredDocuments {
     pub constitution: bool,
-    /// The specification.
     pub specification: bool,
-    /// The plan.
     pub plan: bool,
-    /// The task.
     pub task: bool,
 }
 
-impl Needs {
-    /// Whether it reads this document.
+impl RequiredDocuments {
+    /// Returns whether it reads this document.
     pub fn reads(self, scope: Scope) -> bool {
         match scope {
             Scope::Constitution => self.constitution,
@@ -67,13 +65,13 @@ impl Needs {
         }
     }
 
-    /// Whether a document that shows only itself is enough.
+    /// Returns whether a document that shows only itself is enough.
     pub fn only(self, scope: Scope) -> bool {
         scope.sees().iter().all(|other| *other == scope || !self.reads(*other))
     }
 }
 
-/// What evaluations that belong together may cost: those of all rules on a plan and its tasks, say.
+/// The cost limit of related evaluations, for example of all rules on a plan and its tasks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
     left: u64,
@@ -88,8 +86,8 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Whether the rule has cost too much already: it need not be asked of one more task, since even finding out what it costs takes time.
-    pub fn has_refused(&self, program: &Program) -> bool {
+    /// Returns whether the rule has exceeded the budget before. Callers skip it for further tasks, because the estimate of its cost takes time, too.
+    pub fn refuses(&self, program: &Program) -> bool {
         self.refused.contains(&program.rule.name)
     }
 
@@ -105,24 +103,20 @@ impl Budget {
     }
 }
 
-/// How a document stands to a rule.
+/// The result of the evaluation of a rule on a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It keeps it.
+    /// The document meets the rule.
     Holds,
-    /// It does not.
+    /// The document violates the rule.
     Violated {
         /// The rule's message.
         message: String,
-        /// What breaks it, by id, key, name or title, where the expression tells: the elements for which a condition on all of them does
-        /// not hold. At most [`MAX_ITEMS`].
+        /// The elements that violate the rule, by id, key, name or title, if the expression identifies them. At most [`MAX_ITEMS`].
         items: Vec<String>,
     },
-    /// It could not be told. For a rule that says MUST this is as bad as a violation.
-    Failed {
-        /// Why.
-        why: String,
-    },
+    /// The evaluation failed. For a MUST rule, this blocks like a violation.
+    Failed { why: String },
 }
 
 /// Checks a rule.
@@ -131,7 +125,7 @@ pub enum Outcome {
 /// When it is not well formed, reads what documents do not have, does not say true or false, or costs too much; the first such mistake.
 pub fn compile(rule: &Rule) -> Result<Program, RuleError> {
     let wrong = |offset: usize, problem: String, remedy: &str| {
-        let (line, column) = source::place(&rule.expression, offset);
+        let (line, column) = expression::place(&rule.expression, offset);
         Err(RuleError { rule: rule.name.clone(), line, column, problem, remedy: remedy.into() })
     };
     if let Some((offset, problem, remedy)) = out_of_bounds(rule) {
@@ -145,7 +139,8 @@ pub fn compile(rule: &Rule) -> Result<Program, RuleError> {
         Ok(parsed) => parsed,
         Err(errors) => return Err(syntax_error(rule, &errors)),
     };
-    let offset = |id: u64| source::token(&rule.expression, info.offset_for(id).map_or(0, |(start, _)| start as usize));
+    let offset =
+        |id: u64| expression::token(&rule.expression, info.offset_for(id).map_or(0, |(start, _)| start as usize));
     let Checked { reads, patterns, mut rewritten } = match check::check(&expression, rule.scope) {
         Ok(checked) => checked,
         Err(found) => return wrong(offset(found.at), found.wrong, &found.remedy),
@@ -162,7 +157,7 @@ pub fn compile(rule: &Rule) -> Result<Program, RuleError> {
         let (problem, remedy) = too_costly(cost, "on documents of usual size");
         return wrong(0, problem, &remedy);
     }
-    let needs = Needs {
+    let needs = RequiredDocuments {
         constitution: reads.contains(Scope::Constitution.record().name),
         specification: reads.contains(Scope::Specification.record().name),
         plan: reads.contains(Scope::Plan.record().name),
@@ -171,26 +166,26 @@ pub fn compile(rule: &Rule) -> Result<Program, RuleError> {
     Ok(Program { rule: rule.clone(), expression: Arc::new(expression), patterns, needs })
 }
 
-/// What is wrong with a rule before its expression is read: the byte, the problem and the remedy.
+/// Returns what is wrong with a rule before its expression is read: the byte, the problem and the remedy.
 fn out_of_bounds(rule: &Rule) -> Option<(usize, String, String)> {
     let bytes = rule.expression.len();
     if !is_label(&rule.name) {
-        let remedy = "take a-z, 0-9 and -, at most 63 of them, with a letter or digit at both ends";
-        Some((0, format!("{:?} is no name of a rule", cut(&rule.name, 63)), remedy.into()))
+        let remedy = "use at most 63 characters of a-z, 0-9 and -, with a letter or digit at both ends";
+        Some((0, format!("{:?} is not a valid name of a rule", cut(&rule.name, 63)), remedy.into()))
     } else if rule.message.trim().is_empty() || rule.message.len() > MAX_MESSAGE_BYTES {
-        let remedy = format!("say in 1 to {MAX_MESSAGE_BYTES} bytes what a person should do");
+        let remedy = format!("state in 1 to {MAX_MESSAGE_BYTES} bytes what a person should do");
         Some((0, format!("the message has {} bytes", rule.message.len()), remedy))
     } else if rule.principle.as_ref().is_some_and(|principle| principle.len() > MAX_PRINCIPLE_BYTES) {
-        let remedy = format!("name the principle in at most {MAX_PRINCIPLE_BYTES} bytes");
+        let remedy = format!("use at most {MAX_PRINCIPLE_BYTES} bytes");
         Some((0, "the name of the principle is too long".into(), remedy))
     } else if rule.expression.trim().is_empty() {
-        Some((0, "the expression is empty".into(), "write what must hold".into()))
+        Some((0, "the expression is empty".into(), "write a CEL expression".into()))
     } else if bytes > MAX_EXPRESSION_BYTES {
-        let remedy = format!("at most {MAX_EXPRESSION_BYTES} are allowed; make two rules of it");
+        let remedy = format!("use at most {MAX_EXPRESSION_BYTES}, or split the rule in two");
         Some((0, format!("the expression has {bytes} bytes"), remedy))
     } else {
-        let at = source::too_deep(&rule.expression)?;
-        let remedy = format!("at most {MAX_DEPTH} brackets and operators may nest; make two rules of it");
+        let at = expression::too_deep(&rule.expression)?;
+        let remedy = format!("nest at most {MAX_DEPTH} brackets and operators, or split the rule in two");
         Some((at, "the expression nests too deeply".into(), remedy))
     }
 }
@@ -211,7 +206,7 @@ pub fn compile_all(rules: &[Rule]) -> Result<Vec<Program>, Vec<RuleError>> {
         remedy: remedy.into(),
     };
     if let Some(rule) = rules.get(MAX_RULES) {
-        errors.push(of(rule, format!("there are {} rules", rules.len()), &format!("keep {MAX_RULES} of them")));
+        errors.push(of(rule, format!("there are {} rules", rules.len()), &format!("keep at most {MAX_RULES}")));
     }
     for rule in rules.iter().take(MAX_RULES) {
         if !names.insert(&rule.name) {
@@ -241,17 +236,19 @@ fn syntax_error(rule: &Rule, errors: &cel::ParseErrors) -> RuleError {
 
 fn too_costly(cost: cost::Cost, on: &str) -> (String, String) {
     if cost.units > MAX_COST {
-        let problem = format!("the rule may cost {} units {on}, and {MAX_COST} are allowed", cost.units);
-        (problem, "put fewer lists inside one another, or look at less text".into())
+        let problem = format!("the rule may cost {} units {on}, and at most {MAX_COST} are allowed", cost.units);
+        (problem, "nest fewer macros over lists, or read less text".into())
     } else {
-        let problem =
-            format!("the rule may make a value of {} bytes {on}, and {MAX_VALUE_BYTES} are allowed", cost.largest);
-        (problem, "add up less text".into())
+        let problem = format!(
+            "the rule may create a value of {} bytes {on}, and at most {MAX_VALUE_BYTES} are allowed",
+            cost.largest
+        );
+        (problem, "concatenate less text".into())
     }
 }
 
-/// Puts what the check found in the place of what was written, and `a['b']` in that of `a.b`: the library takes the latter for a name of
-/// a variable first, and spends half its time on that.
+/// Replaces the nodes that the type check rewrote, and `a.b` by `a['b']`: the library first tries to resolve `a.b` as the name of a variable,
+/// which takes half of its time.
 fn rewrite(expression: &mut IdedExpr, rewritten: &mut std::collections::BTreeMap<u64, Expr>) {
     for child in children_mut(&mut expression.expr) {
         rewrite(child, rewritten);
@@ -269,7 +266,7 @@ fn rewrite(expression: &mut IdedExpr, rewritten: &mut std::collections::BTreeMap
 
 /// So much of a text, without what would mean something to a terminal.
 fn cut(text: &str, bytes: usize) -> String {
-    text[..text.floor_char_boundary(bytes)].replace(char::is_control, " ")
+    truncated(text, bytes).replace(char::is_control, " ")
 }
 
 /// The variables of one evaluation.
@@ -288,17 +285,16 @@ impl VariableResolver for Variables<'_> {
 }
 
 impl Program {
-    /// The rule.
     pub fn rule(&self) -> &Rule {
         &self.rule
     }
 
-    /// Which documents the expression reads: whether the one at hand shows enough.
-    pub fn needs(&self) -> Needs {
+    /// Returns the documents that the expression reads.
+    pub fn needs(&self) -> RequiredDocuments {
         self.needs
     }
 
-    /// What an evaluation on this document costs at most, in the units of [`MAX_COST`].
+    /// Returns the upper bound of the cost of an evaluation on this document, in units as in [`MAX_COST`].
     pub fn cost(&self, document: &Document) -> u64 {
         self.estimate(document).units
     }
@@ -309,20 +305,20 @@ impl Program {
         cost::estimate(&self.expression, &shapes, &self.patterns)
     }
 
-    /// Asks whether a document keeps the rule.
+    /// Evaluates the rule on a document.
     pub fn evaluate(&self, document: &Document) -> Outcome {
         self.evaluate_within(document, &mut Budget::default())
     }
 
-    /// The same, as one of many evaluations that share a budget.
+    /// Evaluates the rule as one of many evaluations that share a budget.
     pub fn evaluate_within(&self, document: &Document, budget: &mut Budget) -> Outcome {
         let failed = |why: String| Outcome::Failed { why: format!("rule {:?}: {why}", self.rule.name) };
         if document.scope != self.rule.scope {
-            return failed(format!("it is for a {}, and this is a {}", self.rule.scope, document.scope));
+            return failed(format!("it applies to a {}, and this document is a {}", self.rule.scope, document.scope));
         }
         let missing = |scope: &&Scope| self.needs.reads(**scope) && document.find(scope.record().name).is_none();
         if let Some(scope) = self.rule.scope.sees().iter().find(missing) {
-            return failed(format!("it reads the {}, which is not known here", scope.record().name));
+            return failed(format!("it reads the {}, which is not available here", scope.record().name));
         }
         let cost = self.estimate(document);
         if cost.units > MAX_COST || cost.largest > MAX_VALUE_BYTES {
@@ -332,8 +328,10 @@ impl Program {
         }
         if !budget.spend(cost.units) {
             budget.refuse(self);
-            let remedy = "look at fewer lists, and ask in a rule for a Plan what would be asked again for each Task";
-            return failed(format!("with those before it, it may cost more than {MAX_TOTAL_COST} units; {remedy}"));
+            let remedy = "read fewer lists, or move the check from a rule for Tasks to a rule for Plans";
+            return failed(format!(
+                "together with the evaluations before it, it may cost more than {MAX_TOTAL_COST} units; {remedy}"
+            ));
         }
         let Ok(env) = &*ENV else {
             return failed("the expression library cannot be used".into());
@@ -354,12 +352,12 @@ impl Program {
     }
 }
 
-/// An error for a person: what the library says may hold a whole document.
+/// Returns a short error for a person. The error of the library may contain a whole document.
 fn reason(error: &ExecutionError) -> String {
     match error {
         ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => "a number is divided by zero".into(),
         ExecutionError::Overflow(..) => "a number becomes too large".into(),
-        ExecutionError::IndexOutOfBounds(_) => "a list has fewer elements than the rule asks for".into(),
+        ExecutionError::IndexOutOfBounds(_) => "a list has fewer elements than the rule expects".into(),
         other => cut(&other.to_string(), MAX_WHY_BYTES),
     }
 }
@@ -367,10 +365,10 @@ fn reason(error: &ExecutionError) -> String {
 fn truth(expression: &IdedExpr, context: &Context) -> Result<bool, ExecutionError> {
     let value = Value::resolve_val(expression, context)?;
     let truth = value.downcast_ref::<CelBool>().map(|b| *b.inner());
-    truth.ok_or_else(|| ExecutionError::function_error("rule", "the result is no bool"))
+    truth.ok_or_else(|| ExecutionError::function_error("rule", "the result is not a bool"))
 }
 
-/// Names the elements because of which `expression` is not `wanted`.
+/// Collects the names of the elements because of which `expression` does not have the value `wanted`.
 fn offenders(
     expression: &IdedExpr,
     wanted: bool,
@@ -398,11 +396,11 @@ fn offenders(
             },
             _ => Ok(()),
         },
-        Expr::Comprehension(comprehension) => match Each::of(comprehension) {
-            Some(Each { range, variable, body: Body::All(body) }) if wanted => {
+        Expr::Comprehension(comprehension) => match ListMacro::of(comprehension) {
+            Some(ListMacro { range, variable, body: Body::All(body) }) if wanted => {
                 collect(range, Some((variable, body, false)), context, items)
             }
-            Some(Each { range, variable, body: Body::Exists(body) }) if !wanted => {
+            Some(ListMacro { range, variable, body: Body::Exists(body) }) if !wanted => {
                 collect(range, Some((variable, body, true)), context, items)
             }
             _ => Ok(()),
@@ -415,7 +413,7 @@ fn is_zero(expr: &IdedExpr) -> bool {
     expr.expr == Expr::Literal(LiteralValue::Int(0.into()))
 }
 
-/// The list of `list.size()` and `size(list)`.
+/// Returns the list of `list.size()` and `size(list)`.
 fn measured(expr: &IdedExpr) -> Option<&IdedExpr> {
     match &expr.expr {
         Expr::Call(call) if call.func_name == "size" => call.target.as_deref().or(call.args.first()),
@@ -423,7 +421,7 @@ fn measured(expr: &IdedExpr) -> Option<&IdedExpr> {
     }
 }
 
-/// Names the elements of `range`: all, or those for which a condition on a variable has this result.
+/// Collects the names of the elements of `range`: all, or those for which a condition has the given result.
 fn collect(
     range: &IdedExpr,
     condition: Option<(&str, &IdedExpr, bool)>,
@@ -453,7 +451,7 @@ fn collect(
     Ok(())
 }
 
-/// What a person calls an element: a text itself, a record by its first field.
+/// Returns what a person calls an element: a text itself, a record by its first field.
 fn name(element: &dyn Val) -> Option<String> {
     let first = match element.downcast_ref::<Fields>() {
         Some(fields) => fields.values.first()?.as_ref(),
@@ -502,7 +500,7 @@ mod tests {
     }
 
     proptest! {
-        /// The bound on memory holds only if no value is larger than it was said to become.
+        /// The memory limit holds only when no value is larger than its estimate.
         #[test]
         fn no_text_is_larger_than_was_estimated(text in text()) {
             let rule = Rule {

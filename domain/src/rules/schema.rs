@@ -1,4 +1,4 @@
-//! What the documents have, field by field: names, types, meaning and usual size.
+//! The fields of the documents: names, types, meaning and usual size.
 
 use std::fmt;
 
@@ -7,28 +7,20 @@ use std::fmt;
 pub enum Type {
     /// `true` or `false`.
     Bool,
-    /// A whole number.
     Int,
     /// A number with a fraction.
     Double,
-    /// A text.
     String,
-    /// A list of texts.
     Strings,
-    /// A list of whole numbers.
     Ints,
-    /// A list of numbers with a fraction.
     Doubles,
-    /// A list of booleans.
     Bools,
-    /// A record.
     Record(&'static Record),
-    /// A list of records.
     Records(&'static Record),
 }
 
 impl Type {
-    /// The type of the elements, when this is a list.
+    /// Returns the type of the elements, when this is a list.
     pub(super) fn element(self) -> Option<Self> {
         Some(match self {
             Self::Strings => Self::String,
@@ -40,7 +32,7 @@ impl Type {
         })
     }
 
-    /// The list of such elements; none for lists, which do not nest.
+    /// Returns the list of such elements; none for lists, which do not nest.
     pub(super) fn list(self) -> Option<Self> {
         Some(match self {
             Self::String => Self::Strings,
@@ -80,9 +72,7 @@ pub struct Record {
 /// A field of a record.
 #[derive(Debug)]
 pub struct Field {
-    /// Its name.
     pub name: &'static str,
-    /// Its type.
     pub of: Type,
     /// What it holds. A text that a document does not have is empty, a number 0.
     pub about: &'static str,
@@ -99,13 +89,13 @@ impl PartialEq for Record {
 impl Eq for Record {}
 
 impl Record {
-    /// The field of this name, with its place.
+    /// Returns the field of this name, with its place.
     pub(super) fn field(&self, name: &str) -> Option<(usize, &'static Field)> {
         self.fields.iter().enumerate().find(|(_, field)| field.name == name)
     }
 }
 
-/// Every record that rules can see, the four documents first.
+/// Returns every record that rules can see, the four documents first.
 pub fn records() -> [&'static Record; 15] {
     [
         &SPECIFICATION,

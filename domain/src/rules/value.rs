@@ -229,7 +229,7 @@ fn matches<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, Executio
     Ok(CowVal::owned(CelBool::from(pattern.0.is_match(text.inner()))))
 }
 
-/// Teaches the library what it lacks: `matches` with a pattern that is compiled already, and the functions of texts.
+/// Adds functions to the library: `matches` with a compiled pattern, and the string functions.
 pub(super) fn extend(env: &mut cel::Env) -> Result<(), cel::DeclarationError> {
     env.add_extension(cel::extensions::strings)?;
     env.add_member_overload("matches", "string_matches_pattern", STRING_TYPE, vec![PATTERN_TYPE.to_owned()], matches)

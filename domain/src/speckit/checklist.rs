@@ -8,12 +8,10 @@ use super::diagnostic::{Diagnostic, Parsed};
 use super::markdown::{self, Item, Markdown, Span};
 use super::spec::requirements;
 
-/// A checklist.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Checklist {
     /// The document, unchanged.
     pub source: String,
-    /// Title of the document.
     pub title: Option<Item>,
     /// Text after `**Purpose**`.
     pub purpose: Option<Item>,
@@ -38,18 +36,16 @@ pub struct CheckItem {
     pub references: Vec<String>,
     /// First line, counted from 1.
     pub line: u32,
-    /// Its bytes.
     pub span: Span,
 }
 
 impl Checklist {
-    /// Whether every item is ticked.
+    /// Returns whether every item is ticked.
     pub fn is_done(&self) -> bool {
         self.items.iter().all(|item| item.done)
     }
 }
 
-/// Reads a checklist.
 pub fn parse(bytes: &[u8]) -> Parsed<Checklist> {
     let (markdown, mut diagnostics) = match markdown::read(bytes) {
         Ok(read) => read,
@@ -126,13 +122,13 @@ fn bracketed(text: &str) -> (String, Vec<String>, Vec<String>) {
 fn check(items: &[CheckItem], diagnostics: &mut Vec<Diagnostic>) {
     if items.is_empty() {
         let remedy = "write items as `- [ ] CHK001 …`";
-        diagnostics.push(Diagnostic::warning(1, "NoItems", "no item with a box was found", remedy));
+        diagnostics.push(Diagnostic::warning(1, "NoItems", "no item with a check box was found", remedy));
     }
     let mut first: HashMap<&str, u32> = HashMap::new();
     for item in items {
         let Some(id) = item.id.as_deref() else { continue };
         if let Some(there) = first.get(id) {
-            let message = format!("{id} stands on line {there} and again on line {}", item.line);
+            let message = format!("{id} is used on line {there} and again on line {}", item.line);
             let remedy = "give one of them another identifier";
             diagnostics.push(Diagnostic::warning(item.line, "DuplicateItem", message, remedy));
         } else {

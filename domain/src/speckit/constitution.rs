@@ -5,7 +5,6 @@ use serde::Serialize;
 use super::diagnostic::{Diagnostic, Parsed};
 use super::markdown::{self, Item, LineKind, Markdown, Span, joined, strip_marker};
 
-/// A constitution.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Constitution {
     /// The document, unchanged.
@@ -22,7 +21,6 @@ pub struct Constitution {
     pub principles: Vec<Principle>,
 }
 
-/// One principle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Principle {
     /// Number as written (`I`, `4`), when there is one.
@@ -39,7 +37,6 @@ pub struct Principle {
     pub musts: Vec<Item>,
 }
 
-/// Reads a constitution.
 pub fn parse(bytes: &[u8]) -> Parsed<Constitution> {
     let (markdown, mut diagnostics) = match markdown::read(bytes) {
         Ok(read) => read,
@@ -85,7 +82,7 @@ fn footer(markdown: &Markdown, constitution: &mut Constitution, diagnostics: &mu
                     line.number,
                     "ConflictingFooter",
                     format!(
-                        "{name} is {value} here, but {} on line {}; the last one counts",
+                        "{name} is {value} on this line, but {} on line {}; the last value is used",
                         earlier.text, earlier.line
                     ),
                     "keep one footer, at the end",
@@ -142,7 +139,7 @@ fn numbered(title: &str) -> (Option<String>, String) {
     (Some(number.to_owned()), name.to_owned())
 }
 
-/// Sentences that demand something, each with the line on which it begins.
+/// Returns the sentences that demand something, each with the line on which it begins.
 fn musts(markdown: &Markdown, lines: std::ops::Range<usize>) -> Vec<Item> {
     let mut found = Vec::new();
     for paragraph in markdown.paragraphs(lines) {
@@ -163,7 +160,7 @@ fn musts(markdown: &Markdown, lines: std::ops::Range<usize>) -> Vec<Item> {
     found
 }
 
-/// One past the end of the first sentence: a full stop before white space, or a full-width one.
+/// Returns one past the end of the first sentence: a full stop before white space, or a full-width one.
 pub(crate) fn sentence_end(text: &str) -> usize {
     let mut characters = text.char_indices().peekable();
     while let Some((at, c)) = characters.next() {
@@ -177,7 +174,7 @@ pub(crate) fn sentence_end(text: &str) -> usize {
     text.len()
 }
 
-/// Whether a sentence demands something, in the words of RFC 2119 or their like in other languages.
+/// Returns whether a sentence demands something, in the words of RFC 2119 or their like in other languages.
 pub(crate) fn demands(sentence: &str) -> bool {
     let words = || sentence.split(|c: char| !c.is_alphanumeric());
     words().any(|w| matches!(w, "MUST" | "SHALL" | "REQUIRED" | "DEVE" | "DEVEM" | "DEBE"))
@@ -192,7 +189,7 @@ fn check(markdown: &Markdown, constitution: &Constitution, diagnostics: &mut Vec
         diagnostics.push(Diagnostic::error(
             constitution.principles[0].line,
             "TemplateNotFilled",
-            "every principle is still the template's",
+            "every principle is still a placeholder of the template",
             "write the principles, or remove the document",
         ));
     }
@@ -202,7 +199,8 @@ fn check(markdown: &Markdown, constitution: &Constitution, diagnostics: &mut Vec
     }
     match &constitution.version {
         None => {
-            let remedy = "end with `**Version**: 1.0.0 | **Ratified**: YYYY-MM-DD | **Last Amended**: YYYY-MM-DD`";
+            let remedy =
+                "add the footer `**Version**: 1.0.0 | **Ratified**: YYYY-MM-DD | **Last Amended**: YYYY-MM-DD`";
             diagnostics.push(Diagnostic::warning(1, "MissingVersion", "the constitution has no version", remedy));
         }
         Some(version) if !is_version(&version.text) && !unfilled(version.line) => {
@@ -216,7 +214,7 @@ fn check(markdown: &Markdown, constitution: &Constitution, diagnostics: &mut Vec
             diagnostics.push(Diagnostic::warning(
                 date.line,
                 "InvalidDate",
-                format!("the date of {what} {:?} is no date", date.text),
+                format!("the date of {what}, {:?}, is not a date", date.text),
                 "write it as YYYY-MM-DD",
             ));
         }
@@ -229,7 +227,7 @@ fn is_version(text: &str) -> bool {
     parts.len() == 3 && parts.iter().all(|p| !p.is_empty() && p.len() < 6 && p.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Whether a text is a day of the Gregorian calendar, written `YYYY-MM-DD`.
+/// Returns whether a text is a day of the Gregorian calendar, written `YYYY-MM-DD`.
 pub(super) fn is_date(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let [year, month, day] = parts.as_slice() else {

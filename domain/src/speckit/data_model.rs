@@ -6,7 +6,6 @@ use super::diagnostic::{Diagnostic, Parsed};
 use super::markdown::{self, Item, Markdown, Section};
 use super::spec::Entity;
 
-/// A data model.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct DataModel {
     /// The document, unchanged.
@@ -17,7 +16,6 @@ pub struct DataModel {
     pub entities: Vec<Entity>,
 }
 
-/// Reads a data model.
 pub fn parse(bytes: &[u8]) -> Parsed<DataModel> {
     let (markdown, mut diagnostics) = match markdown::read(bytes) {
         Ok(read) => read,
@@ -33,8 +31,8 @@ pub fn parse(bytes: &[u8]) -> Parsed<DataModel> {
     Parsed::new(DataModel { source: markdown.source, title, entities }, diagnostics)
 }
 
-/// Entities are headings `Entity: …`, else what stands directly below a heading such as `Entities`, else the main headings that name
-/// nothing else.
+/// Returns the entities: headings `Entity: …`, or else the sections directly below a heading such as `Entities`, or else the headings of level
+/// 2 that have no other known purpose.
 fn entities(markdown: &Markdown) -> Vec<Entity> {
     let worded = |section: &Section| worded(&section.title).map(str::to_owned);
     let holds: Vec<bool> = markdown.sections.iter().map(|section| section.level > 1 && holds(&section.title)).collect();
@@ -85,7 +83,7 @@ fn holds(title: &str) -> bool {
         && !title.contains("relationship")
 }
 
-/// The entity that a heading names: without number, quotes and a remark in brackets. None for headings of another use.
+/// Returns the entity that a heading names: without number, quotes and a remark in brackets. None for headings of another use.
 fn name(title: &str) -> Option<String> {
     const OTHER: [&str; 24] = [
         "overview",

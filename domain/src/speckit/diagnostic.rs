@@ -1,11 +1,12 @@
-//! What a parser has to say about a document.
+//! Diagnostics of the parsers.
 
 use std::fmt;
 
 use serde::Serialize;
 
 /// How much a diagnostic matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, strum::Display)]
+#[strum(serialize_all = "lowercase")]
 pub enum Severity {
     /// The document cannot be used before somebody has changed it.
     Error,
@@ -13,16 +14,6 @@ pub enum Severity {
     Warning,
     /// Worth knowing.
     Info,
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Error => "error",
-            Self::Warning => "warning",
-            Self::Info => "info",
-        })
-    }
 }
 
 /// One finding about a document, with where it is and what to do about it.
@@ -80,12 +71,12 @@ impl<T> Parsed<T> {
         Self { model, diagnostics }
     }
 
-    /// Whether a finding forbids the use of the document.
+    /// Returns whether a finding forbids the use of the document.
     pub fn has_errors(&self) -> bool {
         self.errors().next().is_some()
     }
 
-    /// The findings that forbid the use of the document.
+    /// Returns the findings that forbid the use of the document.
     pub fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
         self.diagnostics.iter().filter(|d| d.severity == Severity::Error)
     }

@@ -18,12 +18,11 @@ impl TaskId {
         (len == text.len()).then(|| Self(text.to_owned()))
     }
 
-    /// The identifier as written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The number after the `T`: 35 for `T035.1`.
+    /// Returns the number after the `T`: 35 for `T035.1`.
     pub fn number(&self) -> u32 {
         self.split().0
     }
@@ -63,7 +62,7 @@ impl Serialize for TaskId {
 pub struct StoryKey(String);
 
 impl StoryKey {
-    /// The key of the story with this number as the heading writes it (`1`, `1.5`, `5a`).
+    /// Returns the key of the story with this number as the heading writes it (`1`, `1.5`, `5a`).
     pub(super) fn from_number(number: &str) -> Self {
         Self(["US", number].concat())
     }
@@ -84,7 +83,6 @@ impl StoryKey {
         valid.then(|| Self::from_number(rest))
     }
 
-    /// The key as written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -102,7 +100,7 @@ impl Serialize for StoryKey {
     }
 }
 
-/// Length of the number of a story or phase at the start of `text`: digits, more after dots, at most one letter.
+/// Returns the length of the number of a story or phase at the start of `text`: digits, more after dots, at most one letter.
 pub(super) fn story_number_len(text: &str) -> usize {
     let bytes = text.as_bytes();
     let mut len = digits(bytes);
@@ -119,7 +117,7 @@ pub(super) fn story_number_len(text: &str) -> usize {
     len
 }
 
-/// Length of the task identifier at the start of `text`, if there is one: `T`, at least three digits, at most one letter and
+/// Returns the length of the task identifier at the start of `text`, if there is one: `T`, at least three digits, at most one letter and
 /// dotted numbers after it, and then no further letter or digit.
 pub(super) fn id_len(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
@@ -159,7 +157,7 @@ pub(super) struct Mention {
 }
 
 impl Mention {
-    /// Whether the mention covers this task.
+    /// Returns whether the mention covers this task.
     pub(super) fn covers(&self, id: &TaskId) -> bool {
         match &self.last {
             None => self.first == *id,
@@ -168,7 +166,7 @@ impl Mention {
     }
 }
 
-/// Every mention of tasks in `text`, in order. `T016-T018`, `T016–18`, `T011..T015` and `T011 to T015` are ranges.
+/// Returns every mention of tasks in `text`, in order. `T016-T018`, `T016–18`, `T011..T015` and `T011 to T015` are ranges.
 pub(super) fn mentions(text: &str) -> Vec<Mention> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -187,7 +185,7 @@ pub(super) fn mentions(text: &str) -> Vec<Mention> {
     found
 }
 
-/// The mention whose first identifier lies at `start` and has length `len`.
+/// Returns the mention whose first identifier lies at `start` and has length `len`.
 pub(super) fn mention_at(text: &str, start: usize, len: usize) -> Mention {
     let id = |range: &str| TaskId(range.to_owned());
     let first = id(&text[start..start + len]);

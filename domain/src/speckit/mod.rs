@@ -1,8 +1,8 @@
 //! Reads the documents of a Spec Kit project: text in, model and diagnostics out.
 //!
-//! Every parser takes bytes, never fails and never panics: what cannot be understood is a [`Diagnostic`] with a line and a
-//! remedy, and the rest of the document is still read. Each item of a model knows its line and its byte [`Span`] in the
-//! document's `source`, so that nothing is lost and other programs can change a document without rewriting it.
+//! Every parser takes bytes, never fails and never panics: invalid input becomes a [`Diagnostic`] with a line and a remedy, and the parser
+//! reads the rest of the document. Each item of a model has its line and its byte [`Span`] in the `source` of the document, so that other
+//! code can edit a document without rewriting it.
 //!
 //! The work is linear in the size of the document, which is at most [`MAX_DOCUMENT_BYTES`].
 

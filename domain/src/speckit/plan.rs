@@ -18,7 +18,6 @@ pub struct Plan {
     pub date: Option<Item>,
     /// `**Spec**`, as written.
     pub spec: Option<Item>,
-    /// The summary.
     pub summary: Option<Item>,
     /// Entries of the technical context, in the order of the document.
     pub context: Vec<ContextEntry>,
@@ -41,7 +40,6 @@ pub struct ContextEntry {
     pub needs_clarification: bool,
     /// First line, counted from 1.
     pub line: u32,
-    /// Its bytes.
     pub span: Span,
 }
 
@@ -56,11 +54,9 @@ pub struct Complexity {
     pub alternative: String,
     /// Line of the row, counted from 1.
     pub line: u32,
-    /// Its bytes.
     pub span: Span,
 }
 
-/// Reads a plan.
 pub fn parse(bytes: &[u8]) -> Parsed<Plan> {
     let (markdown, mut diagnostics) = match markdown::read(bytes) {
         Ok(read) => read,
@@ -185,8 +181,10 @@ fn check(markdown: &Markdown, plan: &Plan, diagnostics: &mut Vec<Diagnostic>) {
         ));
     }
     if plan.constitution_check.is_none() {
-        diagnostics
-            .push(missing("constitution check", "add `## Constitution Check`, and say how each principle is kept"));
+        diagnostics.push(missing(
+            "constitution check",
+            "add `## Constitution Check`, and state how the plan meets each principle",
+        ));
     }
     for entry in plan.context.iter().filter(|e| e.needs_clarification) {
         let message = format!("{} still needs clarification", entry.key);
@@ -194,7 +192,7 @@ fn check(markdown: &Markdown, plan: &Plan, diagnostics: &mut Vec<Diagnostic>) {
             entry.line,
             "NeedsClarification",
             message,
-            "decide it, and write the value",
+            "choose a value, and write it",
         ));
     }
     for row in &plan.complexity {
@@ -204,7 +202,7 @@ fn check(markdown: &Markdown, plan: &Plan, diagnostics: &mut Vec<Diagnostic>) {
                 row.line,
                 "UnjustifiedComplexity",
                 message,
-                "say why it is needed, and why the simpler way was rejected",
+                "state why it is needed and why the simpler alternative was rejected",
             ));
         }
     }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::diagnostic::{Diagnostic, Parsed};
 use super::markdown::{self, Item, LineKind, Markdown, Section, Span, joined, strip_marker};
+use crate::text::truncated;
 
 /// The research of a plan's phase 0.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -16,14 +17,12 @@ pub struct Research {
     pub decisions: Vec<Decision>,
 }
 
-/// One decision.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Decision {
     /// What it is about: the heading, without a number and without the word `Decision`.
     pub title: String,
     /// What was chosen: the text after `**Decision**`, or the heading `Decision: …` itself.
     pub decision: Option<Item>,
-    /// Why.
     pub rationale: Option<Item>,
     /// What was considered and not chosen.
     pub alternatives: Vec<Item>,
@@ -55,7 +54,7 @@ enum Part {
 }
 
 impl Part {
-    /// The part that a label or a heading names.
+    /// Returns the part that a label or a heading names.
     fn named(name: &str) -> Option<Self> {
         const DECISION: [&str; 9] =
             ["decision", "chosen", "choice", "chosen approach", "selected", "recommended", "决策", "决定", "decisão"];
@@ -105,7 +104,7 @@ fn decisions(markdown: &Markdown) -> Vec<Decision> {
     found.into_iter().map(|(_, decision)| decision).collect()
 }
 
-/// What a heading such as `Decision 2: Use oak` decides. `Decision` alone is a part of the section above.
+/// Returns what a heading such as `Decision 2: Use oak` decides. `Decision` alone is a part of the section above.
 fn decided(title: &str) -> Option<String> {
     let plain = unnumbered(title);
     let rest = ["Decision", "DECISION", "决策"].iter().find_map(|word| plain.strip_prefix(word))?;
@@ -114,7 +113,7 @@ fn decided(title: &str) -> Option<String> {
     (!rest.is_empty()).then(|| rest.to_owned())
 }
 
-/// A heading without `3.`, `R1:` or `R-003 —` before it.
+/// Returns a heading without `3.`, `R1:` or `R-003 —` before it.
 fn unnumbered(title: &str) -> &str {
     let plain = title.trim_start_matches(|c: char| !c.is_alphanumeric());
     let len = plain.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.'))).unwrap_or(plain.len());
@@ -126,7 +125,7 @@ fn unnumbered(title: &str) -> &str {
     if numeric && marked && !rest.is_empty() { rest } else { plain }
 }
 
-/// The labelled parts in a section, or the whole of it when its heading names a part.
+/// Returns the labelled parts in a section, or the whole of it when its heading names a part.
 fn pieces(markdown: &Markdown, index: usize, section: &Section) -> Vec<Piece> {
     let lines = section.heading + 1..section.own_end;
     if let (Some(part), Some(parent)) = (Part::named(unnumbered(&section.title)), section.parent) {
@@ -164,7 +163,7 @@ struct Shape {
     item: bool,
 }
 
-/// The label at the start of a line: `**Decision**: …`, `- Rationale: …`.
+/// Returns the label at the start of a line: `**Decision**: …`, `- Rationale: …`.
 fn label_of(markdown: &Markdown, at: usize) -> Option<(&str, Shape)> {
     if markdown.lines[at].kind != LineKind::Text {
         return None;
@@ -211,9 +210,8 @@ fn add(markdown: &Markdown, found: &mut Vec<(usize, Decision)>, piece: Piece) {
     if fresh {
         let section = &markdown.sections[piece.section];
         let line = markdown.lines[piece.first];
-        let (title, span) = (unnumbered(&section.title), line.span);
-        let title = title[..title.floor_char_boundary(MAX_TITLE_BYTES)].to_owned();
-        found.push((piece.section, Decision { title, line: line.number, span, ..Decision::default() }));
+        let title = truncated(unnumbered(&section.title), MAX_TITLE_BYTES).to_owned();
+        found.push((piece.section, Decision { title, line: line.number, span: line.span, ..Decision::default() }));
     }
     let Some((_, decision)) = found.last_mut() else { return };
     decision.span.end = decision.span.end.max(markdown.span_of(piece.first..piece.end).end);
@@ -244,8 +242,8 @@ fn check(decisions: &[Decision], diagnostics: &mut Vec<Diagnostic>) {
             diagnostics.push(Diagnostic::info(
                 decision.line,
                 "IncompleteDecision",
-                format!("the decision on {:?} says no {}", decision.title, missing.join(", no ")),
-                "add `**Decision**`, `**Rationale**` and `**Alternatives considered**`, as far as they are missing",
+                format!("the decision {:?} has no {}", decision.title, missing.join(", no ")),
+                "add the missing parts: `**Decision**`, `**Rationale**`, `**Alternatives considered**`",
             ));
         }
     }

@@ -127,7 +127,7 @@ fn a_cancelled_plan_ends_its_pods_and_is_never_taken_up_again() {
         no_pods(&stage, "stop").await?;
         let refusal = stage.change_plan("stop", serde_json::json!({"cancel": false})).await;
         let refusal = refusal.err().map(|e| e.to_string()).unwrap_or_default();
-        ensure!(refusal.contains("cannot be taken up again"), "{refusal}");
+        ensure!(refusal.contains("cannot be resumed"), "{refusal}");
         let refusal = stage.enact(&["retry", "stop/T001"]).err().map(|e| e.to_string()).unwrap_or_default();
         ensure!(refusal.contains("cancelled"), "{refusal}");
         // Whoever writes the annotation by hand changes nothing either. Another plan tells when the operator has had its time.

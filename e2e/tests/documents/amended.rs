@@ -79,7 +79,7 @@ fn a_removed_principle_needs_a_major_version_and_what_it_touches_is_counted() {
             .says::<Constitution>(
                 "house",
                 "VersionMismatch",
-                &["1.9.0 is lower than 2.0.0", "versions only rise", "2.1.0"],
+                &["1.9.0 is lower than 2.0.0", "a version must not decrease", "2.1.0"],
             )
             .await?;
         let history = dana.enact(&["history", "constitution/house"])?.printed;

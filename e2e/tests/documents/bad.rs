@@ -72,7 +72,7 @@ fn what_one_object_shows_is_refused_with_its_place_and_a_remedy() {
             (
                 "no condition",
                 expression("specification.title"),
-                &["the result is a string, no bool", "compare it with something"],
+                &["the result is a string, not a bool", "use a comparison"],
             ),
             (
                 "a variable of another kind",

@@ -48,9 +48,9 @@ fn what_the_platform_demands_binds_every_tenant_that_names_it() {
         // The tenant's own constitution cannot loosen it.
         let own = |rules: Value| inline("Constitution", "own", &house("1.0.0"), &json!({ "rules": rules }));
         for (looser, words) in [
-            (with(binds.clone(), "severity", "SHOULD"), &["the parent says MUST, and this one SHOULD", "say MUST"][..]),
-            (with(binds.clone(), "expression", "true"), &["its expression is not the parent's", "another name"]),
-            (with(binds.clone(), "message", "never mind"), &["its message is not the parent's"]),
+            (with(binds.clone(), "severity", "SHOULD"), &["the parent's severity is MUST, and this rule's is SHOULD", "use MUST"][..]),
+            (with(binds.clone(), "expression", "true"), &["its expression differs from the parent's", "another name"]),
+            (with(binds.clone(), "message", "never mind"), &["its message differs from the parent's"]),
         ] {
             let refused = dana.refusal(&own(json!([looser]))).await?;
             holds(&refused, &["spec.rules[0].expression", "requirements-bind"])?;

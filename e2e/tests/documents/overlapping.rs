@@ -54,17 +54,17 @@ fn what_two_specifications_share_is_a_finding_on_both() {
         holds(&of_cards, &both)?;
         holds(
             &of_cards,
-            &["specification keys describes the entity", "specification keys demands much the same in FR-001"],
+            &["specification keys also describes the entity", "specification keys has a similar requirement, FR-001"],
         )?;
         holds(&of_keys, &both)?;
         holds(
             &of_keys,
-            &["specification cards describes the entity", "specification cards demands much the same in FR-007"],
+            &["specification cards also describes the entity", "specification cards has a similar requirement, FR-007"],
         )?;
         ensure!(!format!("{of_cards}{of_keys}").contains("theirs"), "another tenant's shows: {of_cards}{of_keys}");
         shows(&other, "theirs", false).await?;
         let found = dana.enact(&["show", "specification/keys", "--findings"])?.printed;
-        holds(&found, &["specification cards demands much the same in FR-007"])?;
+        holds(&found, &["specification cards has a similar requirement, FR-007"])?;
         // What says similar things is shown on the object, and to who asks.
         let near = |s: &Specification| s.status.as_ref().is_some_and(|s| s.related.iter().any(|r| r.name == "keys"));
         let api = stage.api::<Specification>();

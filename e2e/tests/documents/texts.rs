@@ -62,7 +62,7 @@ pub fn rule(name: &str) -> Result<Value> {
 /// Without a cluster: these texts have what the tests say of them, and nothing else of weight.
 #[test]
 fn the_texts_are_what_the_tests_take_them_for() {
-    use enact_domain::analysis::{Severity, against_constitution, questions, specification};
+    use enact_domain::analysis::{Severity, constitution_conflicts, questions, specification};
     use enact_domain::rules::compile_all;
     use enact_domain::speckit::{constitution, spec};
 
@@ -73,7 +73,7 @@ fn the_texts_are_what_the_tests_take_them_for() {
         let report = specification(&parsed);
         let weighty: Vec<_> = report.findings.iter().filter(|f| f.severity <= Severity::High).collect();
         assert!(weighty.is_empty(), "{weighty:#?}");
-        let conflicts = against_constitution(&parsed.model, &law.model);
+        let conflicts = constitution_conflicts(&parsed.model, &law.model);
         assert!(conflicts.is_empty(), "{conflicts:#?}");
     }
     let parsed = spec::parse(asking().as_bytes());

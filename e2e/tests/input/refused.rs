@@ -73,7 +73,7 @@ fn what_cannot_be_used_is_refused_with_field_and_remedy() {
             (
                 "a task twice in a tasks.md",
                 tasks_md(&["# Tasks: A", "", "## Phase 1: Setup", "", "- [ ] T001 One", "- [ ] T001 Two"]),
-                &["spec.source.inline", "line 6", "T001 stands on line 5 and again on line 6", "another identifier"],
+                &["spec.source.inline", "line 6", "T001 is defined on line 5 and again on line 6", "another identifier"],
             ),
             (
                 "a cycle in a tasks.md",
@@ -107,7 +107,7 @@ fn what_cannot_be_used_is_refused_with_field_and_remedy() {
             (
                 "a binary document",
                 inline("Specification", "\"# A\\n\\0\""),
-                &["spec.source.inline", "line 2", "NUL", "give a Markdown document in UTF-8"],
+                &["spec.source.inline", "line 2", "NUL", "provide a Markdown document in UTF-8"],
             ),
             ("more than 1 MiB", inline("Specification", &megabyte), &["spec.source.inline", "1048576"]),
             (
@@ -150,7 +150,7 @@ fn what_cannot_be_used_is_refused_with_field_and_remedy() {
             (
                 "a branch among those of agents",
                 workspace("url: 'http://a/b', integration: {branch: enact/shop}"),
-                &["spec.workspace.integration.branch", "must not lie below enact/"],
+                &["spec.workspace.integration.branch", "must not start with enact/"],
             ),
             (
                 "one credential for agents and integration",
@@ -173,7 +173,7 @@ fn what_cannot_be_used_is_refused_with_field_and_remedy() {
             (
                 "a URL with a credential",
                 workspace("url: 'https://me:secret@host/x'"),
-                &["spec.workspace.url", "must not carry a credential", "credentialsSecretRef"],
+                &["spec.workspace.url", "must not contain a credential", "credentialsSecretRef"],
             ),
             (
                 "an image that is a URL",

@@ -109,7 +109,7 @@ fn what_turns_out_wrong_later_is_told_on_the_object() {
                 "nul",
                 from("nul.md"),
                 "InvalidDocument",
-                &["line 2", "byte 4 is NUL", "give a Markdown document in UTF-8"],
+                &["line 2", "byte 4 is NUL", "provide a Markdown document in UTF-8"],
             ),
             ("Plan", "binary", by("scripts", &from("nul.md")), "InvalidPlan", &["tasks.md: line 2", "byte 4 is NUL"]),
             (
@@ -131,7 +131,7 @@ fn what_turns_out_wrong_later_is_told_on_the_object() {
                 "twice",
                 by("scripts", &from("twice.md")),
                 "InvalidPlan",
-                &["tasks.md: line 6", "T001 stands on line 5 and again on line 6", "another identifier"],
+                &["tasks.md: line 6", "T001 is defined on line 5 and again on line 6", "another identifier"],
             ),
             (
                 "Plan",

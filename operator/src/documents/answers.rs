@@ -126,7 +126,7 @@ fn finding(n: usize, given: &Given, severity: Severity, (problem, remedy): Remar
 pub fn open(parsed: &Parsed<Spec>, report: &Report) -> Vec<Question> {
     let answered = answered(parsed);
     let mut questions = analysis::questions(parsed, report);
-    questions.retain(|q| q.origin == analysis::Origin::Marker || !answered.contains(&key(&q.text)));
+    questions.retain(|q| q.origin == analysis::QuestionOrigin::Marker || !answered.contains(&key(&q.text)));
     questions
 }
 

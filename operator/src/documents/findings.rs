@@ -22,7 +22,7 @@ pub struct Findings {
 impl Findings {
     /// What an analysis found, and more.
     pub fn new(report: &analysis::Report, more: impl IntoIterator<Item = Finding>) -> Self {
-        let analysis::Counts { critical, high, medium, low } = report.counts;
+        let analysis::SeverityCounts { critical, high, medium, low } = report.counts;
         let mut counts = FindingCounts { critical, high, medium, low };
         let mut all: Vec<Finding> = report.findings.iter().map(finding).collect();
         for finding in more {
@@ -113,7 +113,7 @@ pub fn of_diagnostics(diagnostics: &[Diagnostic]) -> Vec<Finding> {
 
 /// A document's quality, as a status shows it.
 pub fn quality(quality: &analysis::Quality) -> Quality {
-    let part = |p: &analysis::Part| QualityPart {
+    let part = |p: &analysis::QualityPart| QualityPart {
         name: p.name.to_owned(),
         score: p.score,
         weight: p.weight,

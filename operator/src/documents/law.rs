@@ -276,7 +276,7 @@ pub fn judge(programs: &[Program], scope: Scope, document: &Document, name: &str
     let mut judgement = Judgement::default();
     let mut broken = 0_usize;
     for program in programs.iter().filter(|p| p.rule().scope == scope) {
-        if budget.has_refused(program) {
+        if budget.refuses(program) {
             continue;
         }
         let rule = program.rule();

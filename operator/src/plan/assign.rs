@@ -10,7 +10,7 @@ use enact_crds::common::Resources;
 use enact_crds::convert;
 use enact_crds::plan::Workspace;
 use enact_crds::task::TaskTemplate;
-use enact_domain::assignment::{Assignment, GitWork, IntegrationWork, Reason, Report, TaskWork, Verified, Work};
+use enact_domain::assignment::{Assignment, GitWork, IntegrationWork, Reason, Report, TaskWork, VerifiedCommit, Work};
 use enact_domain::names;
 use enact_domain::plan::Action;
 use k8s_openapi::api::core::v1::Pod;
@@ -118,7 +118,7 @@ fn assignment(pass: &Pass, subject_uid: &str, attempt: u32, git: Option<GitWork>
     }
 }
 
-fn git(workspace: &Workspace, merge: Vec<Verified>, branch: String) -> GitWork {
+fn git(workspace: &Workspace, merge: Vec<VerifiedCommit>, branch: String) -> GitWork {
     GitWork { url: workspace.url.clone(), revision: workspace.revision.clone(), merge, branch }
 }
 
@@ -127,15 +127,15 @@ fn invalid(why: &str) -> Report {
 }
 
 /// The work that a node starts from: as little as holds all, for the list must fit in a pod.
-fn merges(pass: &Pass, node: usize) -> Vec<Verified> {
+fn merges(pass: &Pass, node: usize) -> Vec<VerifiedCommit> {
     let tasks = pass.valid.graph.merged_into(node, |task| work_of(pass, task).is_some());
     tasks.into_iter().filter_map(|task| work_of(pass, task as usize)).collect()
 }
 
 /// A task's work, if it has succeeded.
-fn work_of(pass: &Pass, node: usize) -> Option<Verified> {
+fn work_of(pass: &Pass, node: usize) -> Option<VerifiedCommit> {
     if let Some((attempt, report)) = just_done(pass, node) {
-        return report.commit.clone().map(|commit| Verified { branch: branch(pass, node, attempt), commit });
+        return report.commit.clone().map(|commit| VerifiedCommit { branch: branch(pass, node, attempt), commit });
     }
     let name = pass.valid.content.compiled.names.get(node)?;
     pass.observed.children.tasks.get(name)?.work.clone()

@@ -9,7 +9,7 @@ use enact_crds::{PlanSpec, convert};
 use enact_domain::analysis::{self, TaskText};
 use enact_domain::digest::Digest;
 use enact_domain::names;
-use enact_domain::rules::{Budget, Decision, Document, Gate, Meta, PlanInput, Scope, TaskInput, Workspace};
+use enact_domain::rules::{Budget, Decision, Document, DocumentMetadata, Gate, PlanInput, Scope, TaskInput, Workspace};
 use kube::ResourceExt as _;
 
 use super::observe::Observed;
@@ -190,7 +190,7 @@ fn keeps(observed: &Observed, content: &Content, law: &Law, text: Option<&Specif
     let mut document = Document::plan(&plan);
     document = match (text, &observed.plan.spec.specification_ref) {
         (Some(text), Some(named)) => {
-            document.with_specification(&text.parsed.model, &Meta { name: named.name.clone() })
+            document.with_specification(&text.parsed.model, &DocumentMetadata { name: named.name.clone() })
         }
         _ => document.without_specification(),
     };

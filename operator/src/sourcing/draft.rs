@@ -7,8 +7,8 @@ use enact_crds::convert;
 use enact_crds::specification::DraftStatus;
 use enact_domain::assignment::Report;
 use enact_domain::digest::Digest;
-use enact_domain::drafting::{self, Previous};
-use enact_domain::errand::{DraftWork, Errand, ErrandWork};
+use enact_domain::document_job::{DocumentJob, DocumentWork, DraftWork};
+use enact_domain::drafting::{self, PreviousAttempt};
 use enact_domain::names;
 use enact_domain::rules::Program;
 use enact_domain::time::Millis;
@@ -83,7 +83,7 @@ impl Desk<'_> {
 
     fn pod_name(&self, draft: &DraftStatus, attempt: u32) -> String {
         let told = format!("{}/{}/{attempt}", self.subject.uid, draft.request);
-        names::errand_pod_name(&self.subject.name, names::DRAFT, &Digest::of_bytes(told.as_bytes()))
+        names::document_pod_name(&self.subject.name, names::ROLE_DRAFT, &Digest::of_bytes(told.as_bytes()))
     }
 
     fn entry(&self, draft: &DraftStatus, attempt: u32) -> Option<Entry> {
@@ -167,7 +167,7 @@ impl Desk<'_> {
         let Some(content) = self.ctx.memory.content(&self.member.tenant, &digest).await? else {
             return Ok(Err((None, "the record does not hold what the pod brought".into())));
         };
-        Ok(match drafting::judge(&content) {
+        Ok(match drafting::validate(&content) {
             Ok(()) => Ok((digest.to_string(), content)),
             Err(why) => Err((String::from_utf8(content).ok(), why)),
         })
@@ -210,10 +210,10 @@ impl Desk<'_> {
             return Err(Missing::waiting("AgentNotFound", why));
         };
         let failed = |why: String| Missing::failed(FAILED, why);
-        let mut errand = Errand {
+        let mut errand = DocumentJob {
             subject_uid: self.subject.uid.clone(),
             server_url: server(self.ctx).map_err(failed)?,
-            work: ErrandWork::Draft(DraftWork {
+            work: DocumentWork::Draft(DraftWork {
                 name: self.subject.name.clone(),
                 attempt,
                 prompt: self.prompt(draft, document),
@@ -222,7 +222,7 @@ impl Desk<'_> {
             }),
         };
         let mut assignment = pod::told_errand(&errand);
-        if let (Err(_), ErrandWork::Draft(work)) = (&assignment, &mut errand.work) {
+        if let (Err(_), DocumentWork::Draft(work)) = (&assignment, &mut errand.work) {
             work.prompt = self.prompt(draft, None);
             assignment = pod::told_errand(&errand);
         }
@@ -244,10 +244,10 @@ impl Desk<'_> {
     }
 
     fn prompt(&self, draft: &DraftStatus, document: Option<&str>) -> String {
-        let previous = draft.problem.as_deref().map(|problem| Previous { problem, document });
+        let previous = draft.problem.as_deref().map(|problem| PreviousAttempt { problem, document });
         let constitutions: Vec<_> = self.law.texts.iter().map(|text| &text.parsed.model).collect();
         let rules: Vec<_> = self.law.programs.iter().map(Program::rule).collect();
-        let law = drafting::Law { constitutions: &constitutions, rules: &rules };
+        let law = drafting::EffectiveConstitution { constitutions: &constitutions, rules: &rules };
         drafting::prompt(self.drafter.request, law, previous)
     }
 

@@ -43,8 +43,8 @@ impl Role {
     /// The value of the label.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Fetch => names::FETCH,
-            Self::Draft => names::DRAFT,
+            Self::Fetch => names::ROLE_FETCH,
+            Self::Draft => names::ROLE_DRAFT,
         }
     }
 
@@ -195,8 +195,8 @@ impl Entry {
     fn of(pod: &AttemptPod) -> Option<Self> {
         let label = |key: &str| pod.labels().get(key).cloned();
         let role = match label(names::LABEL_ROLE)?.as_str() {
-            names::FETCH => Role::Fetch,
-            names::DRAFT => Role::Draft,
+            names::ROLE_FETCH => Role::Fetch,
+            names::ROLE_DRAFT => Role::Draft,
             _ => return None,
         };
         Some(Self {

@@ -3,7 +3,7 @@
 use enact_crds::document::{GitSource, SourceStatus};
 use enact_domain::assignment::{Report, check_ref, check_url};
 use enact_domain::digest::Digest;
-use enact_domain::errand::{Errand, ErrandWork, FetchWork, check_path};
+use enact_domain::document_job::{DocumentJob, DocumentWork, FetchWork, check_path};
 use enact_domain::names;
 use enact_domain::time::Millis;
 
@@ -138,7 +138,7 @@ impl Looking<'_> {
 
     fn pod_name(&self) -> String {
         let told = format!("{}/{}", self.subject.uid, self.key);
-        names::errand_pod_name(&self.subject.name, names::FETCH, &Digest::of_bytes(told.as_bytes()))
+        names::document_pod_name(&self.subject.name, names::ROLE_FETCH, &Digest::of_bytes(told.as_bytes()))
     }
 
     /// Takes in what a pod came to. What cannot be read leaves the last good content.
@@ -290,10 +290,10 @@ impl Looking<'_> {
         check_url(&git.url).map_err(|e| field("url", e.to_string()))?;
         check_ref(&git.revision).map_err(|e| field("revision", e.to_string()))?;
         check_path(&git.path).map_err(|e| field("path", e.to_string()))?;
-        let errand = Errand {
+        let errand = DocumentJob {
             subject_uid: self.subject.uid.clone(),
             server_url: server(self.ctx)?,
-            work: ErrandWork::Fetch(FetchWork {
+            work: DocumentWork::Fetch(FetchWork {
                 url: git.url.clone(),
                 revision: git.revision.clone(),
                 path: git.path.clone(),

@@ -45,7 +45,7 @@ where
 {
     let concerned = |object: &Arc<K>| {
         object.meta().namespace.as_ref() == Some(&push.namespace)
-            && source(object).and_then(|s| s.git.as_ref()).is_some_and(|git| push.concerns(&git.url, &git.revision))
+            && source(object).and_then(|s| s.git.as_ref()).is_some_and(|git| push.affects(&git.url, &git.revision))
     };
     let concerned: Vec<Arc<K>> = objects.state().into_iter().filter(concerned).collect();
     for object in &concerned {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use enact_crds::TenantSpec;
 use enact_crds::tenant::{Egress, Owners, PodSecurity, Quota};
-use enact_domain::names::{ANNOTATION_SERVER, LABEL_TENANT, READER};
+use enact_domain::names::{ANNOTATION_SERVER, LABEL_TENANT, READER_SERVICE_ACCOUNT};
 use k8s_openapi::api::core::v1::{LimitRange, ResourceQuota, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
@@ -18,7 +18,7 @@ use crate::config::Config;
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Its value.
 pub const MANAGER: &str = "enact-operator";
-/// The role that owners get; the chart makes it, and the operator may bind no other but [`READER`].
+/// The role that owners get; the chart makes it, and the operator may bind no other but [`READER_SERVICE_ACCOUNT`].
 const OWNER_ROLE: &str = "enact-tenant-owner";
 /// The label by which every namespace can be selected by name; the API server sets it.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
@@ -83,7 +83,7 @@ impl Kind {
     pub fn object_name(self) -> &'static str {
         match self {
             Self::RoleBinding => OWNER_ROLE,
-            Self::Reader | Self::ReaderBinding => READER,
+            Self::Reader | Self::ReaderBinding => READER_SERVICE_ACCOUNT,
             _ => "enact-tenant",
         }
     }
@@ -137,7 +137,8 @@ impl Wanted {
 
     /// What a namespace of the default tenant holds, in the installation that `config` describes: what it takes to read the record.
     pub fn of_default(config: &Config) -> Self {
-        let bound = bound(READER, &[json!({ "kind": "ServiceAccount", "name": READER })]);
+        let bound =
+            bound(READER_SERVICE_ACCOUNT, &[json!({ "kind": "ServiceAccount", "name": READER_SERVICE_ACCOUNT })]);
         let objects = [(Kind::Reader, reader(config)), (Kind::ReaderBinding, bound)];
         Self { objects: objects.into(), labels: BTreeMap::new() }
     }

@@ -15,7 +15,7 @@ use crate::world::{ApprovalSubject, World};
 impl<W: World> Validate<ApprovalSpec> for Admission<W> {
     async fn validate(&self, request: &Request, spec: ApprovalSpec) -> Outcome {
         if request.operation() == &Operation::Update {
-            return Err(Denial::invalid("spec", "an Approval cannot be changed; create another one"));
+            return Err(Denial::invalid("spec", "an Approval is immutable; create another one"));
         }
         check_signature(request, &spec)?;
         let (kind, name) = (kind(spec.subject.kind), &spec.subject.name);
@@ -86,7 +86,7 @@ fn explain(void: Void, request: &Request, spec: &ApprovalSpec, subject: &Approva
             ),
         ),
         Void::Expired => Denial::invalid("spec", void.to_string()),
-        Void::OwnWork => Denial::forbidden(
+        Void::SelfApproval => Denial::forbidden(
             "spec.by.user",
             format!(
                 "{} wrote the content of {kind} {name}, whose policy wants four eyes; ask somebody else",

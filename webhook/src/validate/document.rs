@@ -2,7 +2,7 @@
 
 use enact_crds::document::{GitSource, Source};
 use enact_domain::assignment::{check_ref, check_url};
-use enact_domain::errand::check_path;
+use enact_domain::document_job::check_path;
 use enact_domain::speckit::{Diagnostic, Parsed, Severity};
 
 use super::reference;

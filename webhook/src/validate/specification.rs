@@ -2,7 +2,7 @@
 
 use enact_crds::SpecificationSpec;
 use enact_crds::common::NamespacedRef;
-use enact_domain::rules::{Document, Meta, Scope};
+use enact_domain::rules::{Document, DocumentMetadata, Scope};
 use enact_domain::speckit::spec;
 
 use super::{Admission, Validate, document, law, reference};
@@ -32,7 +32,7 @@ impl<W: World> Validate<SpecificationSpec> for Admission<W> {
             let namespace = request.namespace().to_owned();
             let first = constitution.map(|r| NamespacedRef { namespace: namespace.clone(), name: r.name.clone() });
             let rules = self.law(&namespace, first).await?.unwrap_or_default();
-            let document = Document::specification(&model, &Meta { name: request.name().to_owned() });
+            let document = Document::specification(&model, &DocumentMetadata { name: request.name().to_owned() });
             let (causes, told) = law::judge(SOURCE, &rules, Scope::Specification, &document);
             Denial::unless_empty(causes)?;
             warnings.extend(told);

@@ -25,7 +25,7 @@ impl<W: World> Validate<TaskSpec> for Admission<W> {
             return Err(Denial::forbidden("metadata.name", message));
         }
         if request.changes_spec() {
-            let message = "a Task cannot be changed; change its Plan, or annotate enact.dev/rerun to try again";
+            let message = "a Task is immutable; change its Plan, or set the annotation enact.dev/rerun to run it again";
             return Err(Denial::invalid("spec", message));
         }
         let (new, old) = (request.object(), request.old());

@@ -160,7 +160,7 @@ async fn people_may_only_ask_for_a_rerun_of_a_task() {
     let relabelled = with(task(), "/metadata/labels/enact.dev~1plan", json!("other"));
     assert_refused(admit(&world, &update(&task(), &relabelled)).await, "forbidden", &["metadata.labels"]);
     let changed = with(task(), "/spec/title", json!("b"));
-    assert_refused(admit(&world, &update(&task(), &changed)).await, "invalid", &["cannot be changed"]);
+    assert_refused(admit(&world, &update(&task(), &changed)).await, "invalid", &["is immutable"]);
     assert_admitted(admit(&world, &update(&task(), &with(task(), "/metadata/labels/mine", json!("x")))).await);
 }
 
@@ -295,7 +295,7 @@ async fn approvals_are_weighed_at_once() {
     assert_refused(admit(&broken, &create(&admitted)).await, "error", &["try again"]);
 
     let changed = with(admitted.clone(), "/spec/comment", json!("on second thought"));
-    assert_refused(admit(&world, &update(&admitted, &changed)).await, "invalid", &["cannot be changed"]);
+    assert_refused(admit(&world, &update(&admitted, &changed)).await, "invalid", &["is immutable"]);
 
     let mut unread = world;
     unread.subjects.get_mut("Plan team-a/shop").unwrap().content = None;
@@ -348,7 +348,7 @@ async fn what_git_will_see_of_a_source_is_checked() {
     assert_admitted(admit(&world, &with("credentialsSecretRef", json!({ "name": "git" }))).await);
     for (field, value, part) in [
         ("url", json!("ext::sh -c id"), "must start with https://"),
-        ("url", json!("https://bot:secret@git.example.org/a.git"), "must not carry a credential"),
+        ("url", json!("https://bot:secret@git.example.org/a.git"), "must not contain a credential"),
         ("revision", json!("--upload-pack=x"), "must not start with `-`"),
         ("path", json!("../etc/passwd"), "without empty parts"),
         ("credentialsSecretRef", json!({ "name": "other/git" }), "same namespace"),

@@ -1,10 +1,10 @@
-//! From two constitutions to the amendment between them.
+//! Computes the amendment between two constitutions.
 
 use std::collections::BTreeMap;
 
-use super::articles::{Article, others, paired, principles};
+use super::model::{Amendment, Change, ChangeKind, Level, RulesChange};
+use super::parts::{Part, others, paired, principles};
 use super::prose::{Demand, shortened};
-use super::{Amendment, Change, ChangeKind, Level, RulesChange};
 use crate::speckit::constitution::Constitution;
 
 /// Compares two constitutions, and takes in what the caller found of their rules.
@@ -21,11 +21,12 @@ use crate::speckit::constitution::Constitution;
 /// | other name, same text or demands | MINOR | PATCH | PATCH |
 /// | other wording, number or title of the document | PATCH | PATCH | PATCH |
 ///
-/// A demand that moves from one article to another is gone from the first. Comments, the line with version and dates, line breaks, emphasis and the order of articles are no difference. A heading without text
-/// that comes or goes is PATCH. Of rules, removed and redefined ones are MAJOR, added ones MINOR, reworded ones PATCH.
+/// A demand that moves from one part to another is gone from the first. Comments, the line with version and dates, line breaks, emphasis and the order of parts are no difference. A heading without text
+/// that comes or goes is PATCH. PartKind rules, removed and redefined ones are MAJOR, added ones MINOR, reworded ones PATCH.
 pub fn compare(old: &Constitution, new: &Constitution, rules: &RulesChange) -> Amendment {
     let mut changes = Vec::new();
-    for (kind, old, new) in [(Of::Principle, principles(old), principles(new)), (Of::Section, others(old), others(new))]
+    for (kind, old, new) in
+        [(PartKind::Principle, principles(old), principles(new)), (PartKind::Section, others(old), others(new))]
     {
         for pair in paired(&old, &new) {
             match pair {
@@ -40,7 +41,7 @@ pub fn compare(old: &Constitution, new: &Constitution, rules: &RulesChange) -> A
         (&rules.removed, ChangeKind::RuleRemoved, Level::Major, "is removed"),
         (&rules.redefined, ChangeKind::RuleRedefined, Level::Major, "is redefined"),
         (&rules.added, ChangeKind::RuleAdded, Level::Minor, "is new"),
-        (&rules.reworded, ChangeKind::RuleReworded, Level::Patch, "has another message"),
+        (&rules.reworded, ChangeKind::RuleReworded, Level::Patch, "has a different message"),
     ];
     for (names, kind, level, what) in lists {
         changes.extend(names.iter().map(|name| {
@@ -51,39 +52,39 @@ pub fn compare(old: &Constitution, new: &Constitution, rules: &RulesChange) -> A
     Amendment { changes }
 }
 
-/// What an article is.
+/// What an part is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Of {
+enum PartKind {
     Principle,
     Section,
 }
 
-impl Of {
-    fn change(self, article: &Article, kind: ChangeKind, level: Level, what: &str) -> Change {
-        let explanation = match (self, article.name.as_str()) {
+impl PartKind {
+    fn change(self, part: &Part, kind: ChangeKind, level: Level, what: &str) -> Change {
+        let explanation = match (self, part.name.as_str()) {
             (Self::Principle, name) => format!("principle {:?} {what}", shortened(name)),
-            (Self::Section, "") => format!("what stands before the first heading {what}"),
+            (Self::Section, "") => format!("the text before the first heading {what}"),
             (Self::Section, name) => format!("section {:?} {what}", shortened(name)),
         };
-        Change { kind, level, principle: article.name.clone(), line: article.line, explanation }
+        Change { kind, level, principle: part.name.clone(), line: part.line, explanation }
     }
 
-    /// The kind of a change: of a principle, of governance, or of another section.
-    fn kind(self, article: &Article, principle: ChangeKind, section: ChangeKind) -> ChangeKind {
+    /// Returns the kind of a change: of a principle, of governance, or of another section.
+    fn kind(self, part: &Part, principle: ChangeKind, section: ChangeKind) -> ChangeKind {
         match self {
             Self::Principle => principle,
-            Self::Section if article.governance => ChangeKind::GovernanceChanged,
+            Self::Section if part.governance => ChangeKind::GovernanceChanged,
             Self::Section => section,
         }
     }
 
-    fn added(self, new: &Article) -> Change {
+    fn added(self, new: &Part) -> Change {
         let empty = self == Self::Section && new.prose.is_empty();
         let level = if empty { Level::Patch } else { Level::Minor };
         self.change(new, self.kind(new, ChangeKind::Added, ChangeKind::SectionAdded), level, "is new")
     }
 
-    fn removed(self, old: &Article) -> Change {
+    fn removed(self, old: &Part) -> Change {
         let level = match self {
             Self::Section if old.prose.is_empty() => Level::Patch,
             Self::Section if !old.governance && old.prose.demands.is_empty() => Level::Minor,
@@ -92,7 +93,7 @@ impl Of {
         self.change(old, self.kind(old, ChangeKind::Removed, ChangeKind::SectionRemoved), level, "is removed")
     }
 
-    fn changed(self, old: &Article, new: &Article, changes: &mut Vec<Change>) {
+    fn changed(self, old: &Part, new: &Part, changes: &mut Vec<Change>) {
         let kind = |principle| self.kind(new, principle, ChangeKind::SectionChanged);
         let mut add = |of: ChangeKind, level: Level, what: &str| changes.push(self.change(new, kind(of), level, what));
         if old.name != new.name {
@@ -104,27 +105,27 @@ impl Of {
         let binding = self == Self::Principle || new.governance;
         let silent = old.prose.demands.is_empty();
         if !lost.is_empty() {
-            let mut what = format!("is redefined: it no longer demands {}", quoted(&lost));
+            let mut what = format!("is redefined: it no longer requires {}", quoted(&lost));
             if !gained.is_empty() {
-                what.push_str(&format!(", and now demands {}", quoted(&gained)));
+                what.push_str(&format!(", and now requires {}", quoted(&gained)));
             }
             add(ChangeKind::Redefined, Level::Major, &what);
         } else if binding && silent && !old.prose.is_mostly_kept_in(&new.prose) {
             add(ChangeKind::Redefined, Level::Major, "is redefined: less than half of its words are left");
         } else if !gained.is_empty() {
-            add(ChangeKind::Extended, Level::Minor, &format!("now also demands {}", quoted(&gained)));
+            add(ChangeKind::Extended, Level::Minor, &format!("now also requires {}", quoted(&gained)));
         } else if !old.prose.says_the_same(&new.prose) {
-            add(ChangeKind::Reworded, Level::Patch, "is worded otherwise");
+            add(ChangeKind::Reworded, Level::Patch, "is reworded");
         }
         if old.number != new.number {
-            let number = |article: &Article| article.number.clone().unwrap_or_else(|| "none".to_owned());
-            let what = format!("has number {} instead of {}", number(new), number(old));
+            let number = |part: &Part| part.number.clone().unwrap_or_else(|| "none".to_owned());
+            let what = format!("has the number {} instead of {}", number(new), number(old));
             add(ChangeKind::Reworded, Level::Patch, &what);
         }
     }
 }
 
-/// The demands that the other list does not have as often.
+/// Returns the demands that the other list does not have as often.
 fn lacking<'a>(demands: &'a [Demand], other: &[Demand]) -> Vec<&'a Demand> {
     let mut there: BTreeMap<&str, usize> = BTreeMap::new();
     for demand in other {

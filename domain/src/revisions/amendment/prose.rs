@@ -1,8 +1,9 @@
-//! What a piece of Markdown says, apart from its form, and what of it is a demand.
+//! The content of a piece of Markdown without its formatting, and the demands in it.
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use crate::speckit::constitution::{demands, sentence_end};
+use crate::text::truncated;
 
 /// A paragraph, list item, table row or code block.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -46,12 +47,12 @@ impl Prose {
         self.blocks.is_empty()
     }
 
-    /// Whether two pieces say the same in the same words, however the lines are wrapped and emphasised.
+    /// Returns whether two pieces say the same in the same words, however the lines are wrapped and emphasised.
     pub(super) fn says_the_same(&self, other: &Self) -> bool {
         self.blocks == other.blocks
     }
 
-    /// Whether at least half of the words are still there.
+    /// Returns whether at least half of the words are still there.
     pub(super) fn is_mostly_kept_in(&self, new: &Self) -> bool {
         let bag = |prose: &Self| {
             let mut words: Vec<String> = prose.blocks.iter().flat_map(|block| each_word(&block.text)).collect();
@@ -69,7 +70,7 @@ impl Prose {
     }
 }
 
-/// The words of a text in lower case, without the punctuation around them.
+/// Returns the words of a text in lower case, without the punctuation around them.
 pub(super) fn words(text: &str) -> String {
     each_word(text).collect::<Vec<_>>().join(" ")
 }
@@ -137,7 +138,7 @@ fn blocks(text: &str) -> Vec<Block> {
     found
 }
 
-/// Sentences that demand something. One that ends in a colon demands each item of the list below it.
+/// Returns the sentences that demand something. One that ends in a colon demands each item of the list below it.
 fn find_demands(blocks: &[Block]) -> Vec<Demand> {
     let mut found = Vec::new();
     let mut demand = |text: &str| found.push(Demand { words: words(text), text: text.to_owned() });
@@ -174,7 +175,7 @@ pub(super) fn shortened(text: &str) -> String {
     if text.len() <= MAX_BYTES {
         return text.to_owned();
     }
-    format!("{}…", &text[..text.floor_char_boundary(MAX_BYTES)])
+    format!("{}…", truncated(text, MAX_BYTES))
 }
 
 #[cfg(test)]

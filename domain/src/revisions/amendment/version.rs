@@ -5,7 +5,7 @@ use std::fmt;
 use semver::Version;
 use serde::Serialize;
 
-use super::{Amendment, Change, Level};
+use super::model::{Amendment, Change, Level};
 
 /// A version that fits an amendment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,31 +29,20 @@ pub enum VersionMismatch {
     /// The new version is not of the form MAJOR.MINOR.PATCH.
     #[error("version {given:?} is not of the form MAJOR.MINOR.PATCH; write `**Version**: {}`", needed.as_deref().unwrap_or("1.0.0"))]
     Unreadable {
-        /// The version as written.
         given: String,
         /// The version to write, when the old one can be read.
         needed: Option<String>,
     },
     /// The new version is lower than the old one.
-    #[error("version {given} is lower than {old}, and versions only rise; write `**Version**: {needed}`")]
-    Lower {
-        /// The version before.
-        old: String,
-        /// The version as written.
-        given: String,
-        /// The version to write.
-        needed: String,
-    },
+    #[error("version {given} is lower than {old}, and a version must not decrease; write `**Version**: {needed}`")]
+    Lower { old: String, given: String, needed: String },
     /// The step is too small for what changed.
     #[error(
         "{cause}, a {level} amendment: version {old} must become {needed}, not {given}; write `**Version**: {needed}`"
     )]
     TooLow {
-        /// The version before.
         old: String,
-        /// The version as written.
         given: String,
-        /// The version to write.
         needed: String,
         /// The step that is needed.
         level: Level,
@@ -65,7 +54,6 @@ pub enum VersionMismatch {
 /// The first of the changes that make an amendment what it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cause {
-    /// The change.
     pub change: Change,
     /// How many others are of the same level.
     pub others: usize,

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::lines::{Edit, edits, words};
+use super::model::{DiffLine, Hunk, Mark, Piece, SectionChange, SectionKind};
 use super::pair::{ascending, pair};
 use super::split::{Section, path, split};
-use super::{DiffLine, Hunk, Mark, Piece, SectionChange, SectionKind};
 
 /// How many lines that both texts have are shown on each side of a difference.
 const CONTEXT: usize = 2;
@@ -13,7 +13,7 @@ const CONTEXT: usize = 2;
 /// Longest line that is compared word by word, in bytes.
 const MAX_WORDS_BYTES: usize = 16 * 1024;
 
-/// How `new` differs from `old`, in the order of the new document; what was removed stands after what preceded it.
+/// Returns the differences of `new` from `old`, in the order of the new document. A removed section follows the section that was before it.
 ///
 /// Sections are paired by their headings, and where a heading changed by their text, so that a new title is a change and not an end. Line
 /// ends, a byte order mark, and blank lines at the end of a section are no differences. A section that moved with all below it is one move.
@@ -47,7 +47,7 @@ pub fn diff(old: &str, new: &str) -> Vec<SectionChange> {
     found.into_iter().map(|(_, _, change)| change).collect()
 }
 
-/// Which new sections stand elsewhere than they did, other than because the section above them does.
+/// Returns which sections of the new document moved on their own, not with the section above them.
 fn moved(olds: &[Section<'_>], news: &[Section<'_>], pairs: &[Option<usize>]) -> Vec<bool> {
     let paired: Vec<(usize, usize)> = pairs.iter().enumerate().filter_map(|(n, o)| Some((n, (*o)?))).collect();
     let stays = ascending(&paired.iter().map(|(_, o)| *o).collect::<Vec<_>>());
@@ -62,7 +62,7 @@ fn moved(olds: &[Section<'_>], news: &[Section<'_>], pairs: &[Option<usize>]) ->
     moved
 }
 
-/// What differs in a section that both documents have, if anything does.
+/// Returns what differs in a section that both documents have, if anything does.
 fn changed(
     (olds, o): (&[Section<'_>], usize),
     (news, n): (&[Section<'_>], usize),
@@ -81,7 +81,7 @@ fn changed(
     Some(SectionChange { kind, path, from, line: new.line, hunks })
 }
 
-/// A section that only one document has.
+/// Returns a section that only one document has.
 fn whole(sections: &[Section<'_>], index: usize, kind: SectionKind) -> SectionChange {
     let section = &sections[index];
     let text = content(section.text);
@@ -90,7 +90,7 @@ fn whole(sections: &[Section<'_>], index: usize, kind: SectionKind) -> SectionCh
     SectionChange { kind, path: path(sections, index), from: None, line: section.line, hunks }
 }
 
-/// The lines of a section without their line ends and without blank ones at the end.
+/// Returns the lines of a section without their line ends and without blank ones at the end.
 fn content(text: &str) -> Vec<&str> {
     text.trim_end().lines().collect()
 }
@@ -126,7 +126,7 @@ fn plain(line: &str, mark: Mark) -> DiffLine {
     DiffLine { mark, pieces: vec![Piece { text: line.to_owned(), changed: false }] }
 }
 
-/// Removed lines, then added ones; the first of each are counterparts, and so on, where they have enough words in common.
+/// Returns the removed lines, then added ones; the first of each are counterparts, and so on, where they have enough words in common.
 fn replaced(old: &[&str], new: &[&str], edit: &Edit, lines: &mut Vec<DiffLine>) {
     let (old, new) = (&old[edit.old.clone()], &new[edit.new.clone()]);
     let mut added = Vec::with_capacity(new.len());
@@ -145,7 +145,7 @@ fn replaced(old: &[&str], new: &[&str], edit: &Edit, lines: &mut Vec<DiffLine>) 
     lines.extend(added);
 }
 
-/// Two lines with the words that differ, as long as half of the longer one is kept.
+/// Returns two lines with the words that differ, as long as half of the longer one is kept.
 fn counterparts(old: &str, new: &str) -> (DiffLine, DiffLine) {
     let longer = old.len().max(new.len());
     let apart = || (plain(old, Mark::Removed), plain(new, Mark::Added));

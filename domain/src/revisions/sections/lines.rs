@@ -27,7 +27,7 @@ impl Edit {
     }
 }
 
-/// The edits that make `new` of `old`, in order; between two of them something is kept.
+/// Returns the edits that turn `old` into `new`, in order. Between two edits at least one line is kept.
 ///
 /// Where the library's algorithms, which are quadratic at worst, would take long, the lines that are unique in both texts divide the work;
 /// what lies between two of them and is still large is one edit.
@@ -49,7 +49,7 @@ pub(super) fn edits(old: &[&str], new: &[&str]) -> Vec<Edit> {
     found
 }
 
-/// The edit without what both texts begin and end with.
+/// Returns the edit without what both texts begin and end with.
 fn trimmed(old: &[&str], new: &[&str], Edit { old: a, new: b }: Edit) -> Edit {
     let (left, right) = (&old[a.clone()], &new[b.clone()]);
     let head = left.iter().zip(right).take_while(|(x, y)| x == y).count();
@@ -165,14 +165,14 @@ pub(super) fn merge<'a>(base: &[&'a str], ours: &[&'a str], theirs: &[&'a str]) 
     merged
 }
 
-/// What a side has in place of this range of the base, when it has edits there.
+/// Returns the lines of a side that replace this range of the base, if it has edits there.
 fn side(range: &Range<usize>, edits: &[Edit]) -> Option<Range<usize>> {
     let (first, last) = (edits.first()?, edits.last()?);
     let start = first.new.start - (first.old.start - range.start);
     Some(start..last.new.end + (range.end - last.old.end))
 }
 
-/// A line as words, runs of white space, and single other characters.
+/// Returns a line as words, runs of white space, and single other characters.
 pub(super) fn words(line: &str) -> Vec<&str> {
     let class = |c: char| if c.is_alphanumeric() { 0 } else { 1 + usize::from(c.is_whitespace()) };
     let mut found = Vec::new();

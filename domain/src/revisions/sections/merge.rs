@@ -1,12 +1,12 @@
-//! Two edits of one document as one document.
+//! Merges two edits of one document.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::lines::{Merged, merge as merge_lines};
+use super::model::{Conflict, Merge};
 use super::pair::pair;
 use super::split::{Section, path, split};
-use super::{Conflict, Merge};
 
 /// Merges what we and they made of `base`, section by section.
 ///
@@ -48,7 +48,7 @@ pub fn merge(base: &str, ours: &str, theirs: &str) -> Merge {
     merge
 }
 
-/// What a side made of it, ours where both did.
+/// Returns the changed value: theirs when ours is unchanged, otherwise ours.
 fn pick<'a, T: PartialEq>(base: &'a T, ours: &'a T, theirs: &'a T) -> &'a T {
     if ours == base { theirs } else { ours }
 }
@@ -105,7 +105,7 @@ impl<'a> Side<'a> {
         self.places.get(&node).map(|index| &self.sections[*index])
     }
 
-    /// Whether the sections of the base stand in another order here.
+    /// Returns whether the sections of the base stand in another order here.
     fn reorders(&self) -> bool {
         let base = self.nodes.iter().filter(|node| matches!(node, Node::Base(_)));
         !base.is_sorted()
@@ -131,7 +131,7 @@ fn sections(base: &str, ours: &str, theirs: &str) -> Merge {
     merge
 }
 
-/// Nodes of their sections. One that both sides added, at the same heading under the same one, is one node.
+/// Returns the nodes of their sections. One that both sides added, at the same heading under the same one, is one node.
 fn their_nodes(
     (base, theirs): (&[Section<'_>], &[Section<'_>]),
     (ours, our_nodes): (&[Section<'_>], &[Node]),
@@ -162,7 +162,7 @@ struct Sides<'a> {
 }
 
 impl Sides<'_> {
-    /// The nodes of the merged document in order.
+    /// Returns the nodes of the merged document in order.
     fn order(&self) -> Vec<Node> {
         let theirs_lead = self.theirs.reorders() && !self.ours.reorders();
         let (lead, other) = if theirs_lead { (&self.theirs, &self.ours) } else { (&self.ours, &self.theirs) };
@@ -205,7 +205,7 @@ impl Sides<'_> {
         section.map_or(0, |section| usize::from(section.level))
     }
 
-    /// Whether the section is still there: a side that removed it has its way, unless the other changed it.
+    /// Returns whether the merged document contains the section. A section that one side removed stays only when the other side changed it.
     fn stays(&self, node: Node) -> bool {
         match (self.base.get(node), self.ours.get(node), self.theirs.get(node)) {
             (Some(base), Some(side), None) | (Some(base), None, Some(side)) => parts(base.text).0 != parts(side.text).0,
@@ -267,14 +267,14 @@ impl Sides<'_> {
     }
 }
 
-/// A section's text up to the end of its last line, and the line breaks and blank lines behind.
+/// Returns a section's text up to the end of its last line, and the line breaks and blank lines behind.
 fn parts(text: &str) -> (&str, &str) {
     let end = text.trim_end().len();
     let end = text[end..].find(['\n', '\r']).map_or(text.len(), |at| end + at);
     text.split_at(end)
 }
 
-/// The blank lines of the side that changed them, the more where both did.
+/// Returns the blank lines of the side that changed them; when both did, the longer ones.
 fn pick_gap<'a>(base: &'a str, ours: &'a str, theirs: &'a str) -> &'a str {
     if ours == base || (theirs != base && theirs.len() > ours.len()) { theirs } else { ours }
 }
@@ -299,7 +299,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// The rules alone, without the short cuts of [`merge`], give a side that alone changed something its way.
+        /// The general algorithm, without the shortcuts of [`merge`], takes all changes when only one side has changes.
         #[test]
         fn one_side_alone_has_its_way(base in document(), changed in document()) {
             for (ours, theirs) in [(&changed, &base), (&base, &changed), (&changed, &changed)] {

@@ -1,4 +1,4 @@
-//! Which section of one document is which of another.
+//! Pairs the sections of two documents.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -41,7 +41,7 @@ pub(super) fn pair(old: &[Section<'_>], new: &[Section<'_>]) -> Vec<Option<usize
     pairing.pairs
 }
 
-/// The children of each section, and at the end those that stand under none.
+/// Returns the children of each section, and at the end those that stand under none.
 fn children(sections: &[Section<'_>]) -> Vec<Vec<usize>> {
     let mut found = vec![Vec::new(); sections.len() + 1];
     for (index, section) in sections.iter().enumerate() {
@@ -65,7 +65,7 @@ impl Pairing<'_> {
         self.pairs[new] = Some(old);
     }
 
-    /// Pairs what stands below two paired sections, all the way down.
+    /// Pairs the sections below two paired sections, recursively.
     fn below(&mut self, old: usize, new: usize) {
         let mut open = vec![(old, new)];
         while let Some((old, new)) = open.pop() {
@@ -92,7 +92,7 @@ impl Pairing<'_> {
         news.iter().filter_map(find).collect()
     }
 
-    /// Pairs of sections without a namesake that share most of their words. A title above all is alike when there is one of each.
+    /// Returns the pairs of sections without a namesake that share most of their words. A title above all is alike when there is one of each.
     fn alike(&self, olds: &[usize], news: &[usize]) -> Vec<(usize, usize)> {
         if olds.len().saturating_mul(news.len()) > MAX_COMPARISONS {
             return Vec::new();
@@ -132,7 +132,7 @@ fn hash(word: &str) -> u64 {
     hasher.finish()
 }
 
-/// Thousandths of the words of two sorted bags that are in both, when that is half or more.
+/// Returns the thousandths of the words of two sorted bags that are in both, when that is half or more.
 fn shared(one: &[u64], other: &[u64]) -> Option<usize> {
     let (mut i, mut j, mut common) = (0, 0, 0_usize);
     while let (Some(a), Some(b)) = (one.get(i), other.get(j)) {
@@ -144,7 +144,7 @@ fn shared(one: &[u64], other: &[u64]) -> Option<usize> {
     (score >= 500).then_some(score)
 }
 
-/// Whether each element stays where it is when the fewest possible others move: it belongs to a longest ascending subsequence.
+/// Returns whether each element stays where it is when the fewest possible others move: it belongs to a longest ascending subsequence.
 pub(super) fn ascending(sequence: &[usize]) -> Vec<bool> {
     let mut tails: Vec<usize> = Vec::new();
     let mut before: Vec<Option<usize>> = Vec::with_capacity(sequence.len());

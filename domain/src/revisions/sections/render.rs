@@ -1,6 +1,6 @@
 //! A difference as text.
 
-use super::{DiffLine, Hunk, Mark, SectionChange, SectionKind, Style};
+use super::model::{DiffLine, Hunk, Mark, SectionChange, SectionKind, Style};
 
 /// Writes differences for people to read, with a line end at the end.
 ///

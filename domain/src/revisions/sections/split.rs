@@ -1,30 +1,32 @@
 //! A document as its sections.
 
-use crate::speckit::markdown::front_matter;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+
+use crate::speckit::markdown::front_matter;
+use crate::text::truncated;
 
 /// How much of a title a path shows: thousands of sections may stand under one long title.
 const MAX_TITLE_BYTES: usize = 80;
 
 /// A heading with what stands below it up to the next heading.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::revisions) struct Section<'a> {
+pub(crate) struct Section<'a> {
     /// 1 to 6, or 0 for what stands before the first heading.
-    pub(in crate::revisions) level: u8,
+    pub(crate) level: u8,
     /// Text of the heading without marks and emphasis.
-    pub(in crate::revisions) title: String,
+    pub(crate) title: String,
     /// Heading and body, with all line breaks.
-    pub(in crate::revisions) text: &'a str,
+    pub(crate) text: &'a str,
     /// Offset of `text` in the document.
-    pub(in crate::revisions) start: usize,
+    pub(crate) start: usize,
     /// Line of the heading, counted from 1.
-    pub(in crate::revisions) line: u32,
+    pub(crate) line: u32,
     /// Index of the section above.
-    pub(in crate::revisions) parent: Option<usize>,
+    pub(crate) parent: Option<usize>,
 }
 
-/// The sections of a document in order. The first is what stands before any heading, and may be empty; together they are the document.
-pub(in crate::revisions) fn split(document: &str) -> Vec<Section<'_>> {
+/// Returns the sections of a document in order. The first is what stands before any heading, and may be empty; together they are the document.
+pub(crate) fn split(document: &str) -> Vec<Section<'_>> {
     let mut headings = headings(document);
     headings.insert(0, (0, 0, String::new()));
     let ends: Vec<usize> = headings.iter().skip(1).map(|h| h.0).chain([document.len()]).collect();
@@ -48,7 +50,7 @@ pub(in crate::revisions) fn split(document: &str) -> Vec<Section<'_>> {
     sections
 }
 
-/// Offset of the line, level and title of each heading that stands in no list, quotation, fence or front matter.
+/// Returns the offset of the line, level and title of each heading that stands in no list, quotation, fence or front matter.
 fn headings(document: &str) -> Vec<(usize, u8, String)> {
     let base = front_matter(document);
     let text = &document[base..];
@@ -77,18 +79,19 @@ fn headings(document: &str) -> Vec<(usize, u8, String)> {
     found
 }
 
-/// A rule right below a paragraph is a heading only by the letter of CommonMark; the readers of [`crate::speckit`] take it so, too.
+/// Returns whether a block is a heading. CommonMark also reads a rule directly below a paragraph as one, which authors do not intend;
+/// [`crate::speckit`] decides in the same way.
 fn is_heading(block: &str) -> bool {
     let block = block.trim();
     block.starts_with('#') || (block.lines().count() == 2 && !block.starts_with(['*', '_', '>', '|']))
 }
 
-/// The titles from the outermost heading to this one, each cut to a bounded length.
-pub(in crate::revisions) fn path(sections: &[Section<'_>], index: usize) -> Vec<String> {
+/// Returns the titles from the outermost heading to this one, each cut to a bounded length.
+pub(crate) fn path(sections: &[Section<'_>], index: usize) -> Vec<String> {
     let mut titles = Vec::new();
     let mut next = Some(index);
     while let Some(section) = next.and_then(|at| sections.get(at)).filter(|section| section.level > 0) {
-        titles.push(section.title[..section.title.floor_char_boundary(MAX_TITLE_BYTES)].to_owned());
+        titles.push(truncated(&section.title, MAX_TITLE_BYTES).to_owned());
         next = section.parent;
     }
     titles.reverse();

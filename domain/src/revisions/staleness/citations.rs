@@ -1,4 +1,4 @@
-//! Which items of a specification a text names.
+//! Finds the items of a specification that a text names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,12 +37,12 @@ impl<'a> Names<'a> {
         Self { names, numbers }
     }
 
-    /// Whether the specification has an item of this name.
+    /// Returns whether the specification has an item of this name.
     pub(super) fn has(&self, name: &str) -> bool {
         self.names.contains_key(name)
     }
 
-    /// The items that a text names: identifiers, ranges of them (`FR-001 to FR-003`, `FR-001–003`, `FR-001..FR-003`), siblings
+    /// Returns the items that a text names: identifiers, ranges of them (`FR-001 to FR-003`, `FR-001–003`, `FR-001..FR-003`), siblings
     /// (`FR-001/002`), and entities as whole words in their own case.
     pub(super) fn cited(&self, text: &str) -> BTreeSet<&'a str> {
         let mut found = BTreeSet::new();
@@ -109,7 +109,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// Length of the identifier at the start of a text: words of capitals and digits, joined by hyphens, up to the first number.
+/// Returns the length of the identifier at the start of a text: words of capitals and digits, joined by hyphens, up to the first number.
 fn id_len(text: &str) -> Option<usize> {
     let mut len = 0;
     for (index, word) in text.split('-').enumerate() {
@@ -127,7 +127,7 @@ fn id_len(text: &str) -> Option<usize> {
     None
 }
 
-/// Length of what an identifier has behind its number: `a`, `.1`.
+/// Returns the length of what an identifier has behind its number: `a`, `.1`.
 fn suffix_len(text: &str) -> usize {
     let attached = |c: Option<&u8>| c.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = text.as_bytes();
@@ -141,14 +141,14 @@ fn suffix_len(text: &str) -> usize {
     }
 }
 
-/// Prefix and number of an identifier: `FR-DIAG` and 12 for `FR-DIAG-012a`.
+/// Returns the prefix and number of an identifier: `FR-DIAG` and 12 for `FR-DIAG-012a`.
 fn numbered(id: &str) -> Option<(&str, u32)> {
     let (prefix, number) = id.rsplit_once('-')?;
     let digits = number.bytes().take_while(u8::is_ascii_digit).count();
     Some((prefix, number[..digits].parse().ok()?))
 }
 
-/// What joins an identifier to the next: whether it makes a range, and the text behind it.
+/// Returns what joins an identifier to the next: whether it makes a range, and the text behind it.
 fn joint(text: &str) -> Option<(bool, &str)> {
     let trimmed = text.trim_start_matches([' ', '*', '`']);
     let words = ["to ", "through "].into_iter().filter(|_| trimmed.len() < text.len());

@@ -1,9 +1,9 @@
-//! From two specifications to the items that differ.
+//! Computes the items that differ between two specifications.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::items::{Entry, Reader};
-use super::{Changes, ItemChange, ItemKind};
+use super::model::{Changes, ItemChange, ItemKind};
 use crate::speckit::spec::Spec;
 
 /// Compares two revisions of a specification item by item.
@@ -49,7 +49,7 @@ struct Pairs {
 }
 
 impl Pairs {
-    /// Pairs items with the same identifier and text, then those with the same text, then those with the same identifier.
+    /// Pairs items with the same identifier and text, then items with the same text, then items with the same identifier.
     fn of(old: &[Entry], new: &[Entry]) -> Self {
         let keys: [Key; 3] = [
             |entry| Some((&entry.id, &entry.text)),

@@ -86,7 +86,7 @@ impl<'a> Reader<'a> {
         Entry { id: id.to_owned(), text: plain(&format!("{text} {rest}")), line }
     }
 
-    /// The end of an item with what stands below it: lines that are indented deeper, and wrapped lines of its paragraph.
+    /// Returns the end of an item with what stands below it: lines that are indented deeper, and wrapped lines of its paragraph.
     fn end(&self, span: Span) -> usize {
         let source = self.spec.source.as_str();
         let next = self.starts.get(self.starts.partition_point(|start| *start < span.end)).copied();
@@ -114,7 +114,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The text of a story without the paragraphs that say how urgent it is.
+/// Returns the text of a story without the paragraphs that say how urgent it is.
 fn without_priority(text: &str) -> String {
     let mut skipped = false;
     let mut kept = String::new();
@@ -133,7 +133,7 @@ fn without_priority(text: &str) -> String {
     kept
 }
 
-/// A text without emphasis and list markers, with single spaces.
+/// Returns a text without emphasis and list markers, with single spaces.
 fn plain(text: &str) -> String {
     let words = text.split_whitespace().map(|word| word.replace("**", "").replace("__", ""));
     let words = words.map(|word| word.trim_matches(['*', '_']).to_owned());

@@ -1,13 +1,15 @@
-//! From changed items to the tasks that they concern.
+//! Maps changed items to the tasks that they affect.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::citations::Names;
-use super::{Changes, ItemChange, ItemKind, Link, MAX_REASONS, Reason, Renumbered, StaleTask, Staleness, Work};
+use super::model::{
+    Changes, ItemChange, ItemKind, MAX_REASONS, PlannedTask, Relation, Renumbered, StaleReason, StaleTask, Staleness,
+};
 use crate::speckit::StoryKey;
 use crate::speckit::spec::Spec;
 
-/// Which of the tasks that were made for `old` the changes concern.
+/// Returns the tasks for `old` that the changes make stale.
 ///
 /// - A task serves what it names, in its text or beside it: requirements, criteria, scenarios and entities of the old specification. It is
 ///   stale when one of these has changed or is gone.
@@ -19,7 +21,7 @@ use crate::speckit::spec::Spec;
 /// What only has another identifier makes nothing stale; tasks that cite the old one are told apart. Added requirements that no task
 /// names, and added stories that no task has, are uncovered; an identifier that meant something else before is no cover. Clarifications
 /// make nothing stale by themselves: what they decided stands in other items.
-pub fn stale(old: &Spec, new: &Spec, changes: &Changes, tasks: &[Work<'_>]) -> Staleness {
+pub fn stale(old: &Spec, new: &Spec, changes: &Changes, tasks: &[PlannedTask<'_>]) -> Staleness {
     let (old_names, new_names) = (Names::new(old), Names::new(new));
     let old_stories = old.stories.iter().map(|story| story.key.as_str()).collect();
     let served: Vec<Served<'_>> =
@@ -57,7 +59,7 @@ struct Served<'a> {
 }
 
 impl<'a> Served<'a> {
-    fn by(task: &Work<'_>, old_stories: &BTreeSet<&'a str>, old: &Names<'a>, new: &Names<'a>) -> Self {
+    fn by(task: &PlannedTask<'_>, old_stories: &BTreeSet<&'a str>, old: &Names<'a>, new: &Names<'a>) -> Self {
         let cited = |names: &Names<'a>| {
             let beside = task.requirements.iter().flat_map(|text| names.cited(text));
             names.cited(task.text).into_iter().chain(beside).collect::<BTreeSet<&str>>()
@@ -129,7 +131,7 @@ impl<'a> Affected<'a> {
         Self { items, stories: of_story, named_in, everything, renamed }
     }
 
-    /// The task with its reasons, when there are any.
+    /// Returns the task with its reasons, when there are any.
     fn task(&self, id: &str, served: &Served<'_>) -> Option<StaleTask> {
         let named: BTreeMap<&str, &ItemChange> =
             served.named.iter().filter_map(|id| Some((*id, *self.items.get(id)?))).collect();
@@ -141,18 +143,18 @@ impl<'a> Affected<'a> {
         let everything = if is_general { self.everything.as_slice() } else { &[] };
         let twice = of_story.iter().filter(|change| named.contains_key(change.id.as_str())).count();
         let all = named.len() + of_story.len() - twice + named_in.len() + everything.len();
-        let link = |changes: &[&ItemChange], link: Link| -> Vec<Reason> {
+        let link = |changes: &[&ItemChange], link: Relation| -> Vec<StaleReason> {
             let new = changes.iter().filter(|change| !named.contains_key(change.id.as_str()));
-            new.take(MAX_REASONS).map(|change| Reason { item: (*change).clone(), link }).collect()
+            new.take(MAX_REASONS).map(|change| StaleReason { item: (*change).clone(), link }).collect()
         };
-        let mut reasons: Vec<Reason> = named
+        let mut reasons: Vec<StaleReason> = named
             .values()
             .take(MAX_REASONS)
-            .map(|change| Reason { item: (*change).clone(), link: Link::Named })
+            .map(|change| StaleReason { item: (*change).clone(), link: Relation::Named })
             .collect();
-        reasons.extend(link(of_story, Link::Story));
-        reasons.extend(link(named_in, Link::StoryRequirement));
-        reasons.extend(link(everything, Link::Everything));
+        reasons.extend(link(of_story, Relation::Story));
+        reasons.extend(link(named_in, Relation::StoryRequirement));
+        reasons.extend(link(everything, Relation::Everything));
         reasons.truncate(MAX_REASONS);
         let more = all - reasons.len();
         (!reasons.is_empty()).then(|| StaleTask { id: id.to_owned(), reasons, more })

@@ -1,7 +1,7 @@
-//! A person's answer to an open question, in the form of Spec Kit's `/clarify`.
+//! Writes the answer to an open question into a document, in the form of Spec Kit's `/clarify`.
 
+use super::change::{Change, EditError, apply};
 use super::text::{inline, key, one_line, question};
-use super::{Change, EditError, apply};
 use crate::speckit::constitution::is_date;
 use crate::speckit::markdown::{self, LineKind, Markdown, Section, Span, strip_marker};
 use crate::speckit::spec::questions::{self, MAX_QUESTION_BYTES, date_in, split_answer};
@@ -21,12 +21,12 @@ pub struct Answer {
     pub date: String,
 }
 
-/// The document with an answer: it takes the place of every `[NEEDS CLARIFICATION: …]` marker that asks its question, and stands as
-/// `- Q: … → A: …` under `### Session <date>` in `## Clarifications`. Section and session are made where they are missing.
+/// Writes an answer into a document: it replaces every `[NEEDS CLARIFICATION: …]` marker with its question, and adds the line
+/// `- Q: … → A: …` under `### Session <date>` in `## Clarifications`. Missing sections and sessions are created.
 ///
-/// A question that no marker asks gets the line alone. The same answer a second time changes nothing. Of two answers to one question the
-/// newer counts, by the dates of the sessions, and of one day the one that is given here; the older one's line goes. A sentence that
-/// holds an older answer already stays as it is: only a person can find it.
+/// For a question without a marker, only the line is added. A repeated answer changes nothing. Of two answers to one question, the one with
+/// the later session date is used, and on the same day the given one; the line of the other is removed. A sentence that already contains an
+/// older answer is not changed, because only a person can find it.
 ///
 /// # Errors
 ///
@@ -103,7 +103,7 @@ fn markers(markdown: &Markdown, asked: &str, answer: &str, changes: &[Change]) -
     .collect()
 }
 
-/// Whether nothing but marks stands before.
+/// Returns whether the prefix of a line contains only markers.
 fn begins(prefix: &str) -> bool {
     let mut rest = prefix;
     loop {
@@ -133,13 +133,13 @@ fn replace(markdown: &Markdown, old: &Clarification, given: &Given) -> Vec<Chang
     vec![Change { span, text: String::new() }, add(markdown, given)]
 }
 
-/// End of the line on which the text under a span ends.
+/// Returns the end of the line on which the text under a span ends.
 fn line_end(markdown: &Markdown, span: Span) -> usize {
     let end = span.start + span.text(&markdown.source).trim_end().len();
     markdown.lines[markdown.line_index(end.saturating_sub(1).max(span.start))].span.end
 }
 
-/// A new line for the answer, with section and session where they are missing.
+/// Returns a new line for the answer, with section and session where they are missing.
 fn add(markdown: &Markdown, given: &Given) -> Change {
     let eol = if markdown.source.split('\n').next().is_some_and(|line| line.ends_with('\r')) { "\r\n" } else { "\n" };
     let at = |offset: usize, text: String| Change { span: Span { start: offset, end: offset }, text };
@@ -170,12 +170,12 @@ fn add(markdown: &Markdown, given: &Given) -> Change {
     behind(content_end(markdown, section.heading, section.end), format!("{eol}{eol}{heading}{eol}{eol}{line}"))
 }
 
-/// End of the last line that is not blank, from a heading on.
+/// Returns the end of the last line that is not blank, from a heading on.
 fn content_end(markdown: &Markdown, heading: usize, end: usize) -> usize {
     markdown.span_of(heading..end).end
 }
 
-/// Where a new section goes, as level, offset, and what stands before and behind it: behind an overview and before the stories.
+/// Returns the position of a new section, as level, offset, and the text before and after it: after an overview and before the stories.
 fn new_section(markdown: &Markdown, eol: &str) -> (usize, usize, String, String) {
     const STORIES: [&str; 6] = ["user scenario", "user stor", "用户场景", "用户故事", "cenários de usu", "ユーザー"];
     const OVERVIEWS: [&str; 7] =
@@ -222,7 +222,7 @@ fn check(source: &str, edited: &str, (asked, answer): (&str, &str), line: u32) -
     let said = after.clarifications.iter().any(|c| key(&c.question) == asked && one_line(&c.answer) == answer);
     let open = after.open_questions.iter().any(|q| key(&q.text) == asked);
     if !said || open || added > 1 || shape(&before) != shape(&after) {
-        let remedy = "close what is open above it (a code fence, a comment), or write the answer there by hand";
+        let remedy = "close the open code fence or comment above it, or write the answer by hand";
         return Err(EditError::Misplaced { line, remedy });
     }
     Ok(())

@@ -1,108 +1,12 @@
-//! Changes to a document that touch only the bytes that say so: a tick, and an answer.
+//! Changes to a document that touch only the bytes in question: the check box of a task, and the answer to a question.
 //!
-//! What is not part of the change stays as it is, byte for byte: line ends, a byte order mark, white space, comments.
+//! Everything else stays as it is, byte for byte: line ends, a byte order mark, white space, comments.
 
 mod answer;
+mod change;
 mod text;
-
-use thiserror::Error;
+mod tick;
 
 pub use answer::{Answer, MAX_ANSWER_BYTES, answer};
-
-use super::Diagnostic;
-use super::ids::TaskId;
-use super::markdown::{MAX_DOCUMENT_BYTES, Span};
-use super::tasks::{self, TaskState};
-
-/// Why a document was not changed.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum EditError {
-    /// The document cannot be read at all.
-    #[error("{0}")]
-    Unreadable(Diagnostic),
-    /// No task has this identifier.
-    #[error("no task has the identifier {0}; name one that the document has")]
-    UnknownTask(TaskId),
-    /// The task is written without a box.
-    #[error("line {line}: {id} has no box; write it as `- [ ] {id} …`")]
-    NoBox {
-        /// The task.
-        id: TaskId,
-        /// Its line, counted from 1.
-        line: u32,
-    },
-    /// The question holds no letter and no digit.
-    #[error("the question is empty; give it as the document asks it")]
-    EmptyQuestion,
-    /// The answer holds nothing that can be seen.
-    #[error("the answer to {0:?} is empty; write an answer")]
-    EmptyAnswer(String),
-    /// A question or an answer is longer than a document should hold in one line.
-    #[error(
-        "the {what} has {bytes} bytes; write at most {MAX_ANSWER_BYTES}, and move the rest to a section of its own"
-    )]
-    TooLong {
-        /// `question` or `answer`.
-        what: &'static str,
-        /// Its length.
-        bytes: usize,
-    },
-    /// The date is no day of the calendar.
-    #[error("{0:?} is no date; write it as YYYY-MM-DD")]
-    InvalidDate(String),
-    /// The changed document would be longer than what is read.
-    #[error("the document would have {0} bytes; at most {MAX_DOCUMENT_BYTES} are read; split it")]
-    DocumentTooLarge(usize),
-    /// The document would no longer say what it says otherwise, such as when an unclosed code fence swallows the answer.
-    #[error("line {line}: an answer here would change more than the answer; {remedy}")]
-    Misplaced {
-        /// Where the answer would go, counted from 1.
-        line: u32,
-        /// What to do.
-        remedy: &'static str,
-    },
-}
-
-/// The document with the box of task `id` ticked or cleared. Nothing changes when the box is as wanted.
-///
-/// # Errors
-///
-/// When the document cannot be read, has no such task, or the task has no box.
-pub fn tick(source: &str, id: &TaskId, done: bool) -> Result<String, EditError> {
-    let parsed = tasks::parse(source.as_bytes());
-    let Some(task) = parsed.model.task(id) else {
-        let unreadable = parsed.diagnostics.into_iter().find(|_| parsed.model.source.is_empty());
-        return Err(unreadable.map_or_else(|| EditError::UnknownTask(id.clone()), EditError::Unreadable));
-    };
-    let span = task.checkbox.ok_or_else(|| EditError::NoBox { id: task.id.clone(), line: task.line })?;
-    let wanted = match (done, task.state) {
-        (true, TaskState::Done) | (false, TaskState::Open) => return Ok(source.to_owned()),
-        (true, _) => "x",
-        (false, _) => " ",
-    };
-    apply(source, vec![Change { span, text: wanted.to_owned() }])
-}
-
-/// A span that becomes another text; an empty span is a place to insert.
-#[derive(Debug)]
-struct Change {
-    span: Span,
-    text: String,
-}
-
-/// The source with changes that do not overlap, given in any order.
-fn apply(source: &str, mut changes: Vec<Change>) -> Result<String, EditError> {
-    changes.sort_by_key(|change| (change.span.start, change.span.end));
-    let mut edited = String::with_capacity(source.len() + changes.iter().map(|c| c.text.len()).sum::<usize>());
-    let mut at = 0;
-    for Change { span, text } in &changes {
-        edited.push_str(source.get(at..span.start).unwrap_or_default());
-        edited.push_str(text);
-        at = span.end;
-    }
-    edited.push_str(source.get(at..).unwrap_or_default());
-    if edited.len() > MAX_DOCUMENT_BYTES {
-        return Err(EditError::DocumentTooLarge(edited.len()));
-    }
-    Ok(edited)
-}
+pub use change::EditError;
+pub use tick::tick;

@@ -1,11 +1,11 @@
-//! Text from people, made fit to stand in somebody's document.
+//! Escapes text from users for a Markdown document.
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use crate::speckit::markdown::{self, strip_marker};
 use crate::speckit::spec::requirements;
 
-/// The text in one line that hides nothing: no control or bidirectional characters, no comment, and no marker of an open question.
+/// Returns the text on one line, without control and bidirectional characters, and with comments and markers of open questions disarmed.
 pub(super) fn one_line(text: &str) -> String {
     const INVISIBLE: [char; 15] = [
         '\u{200b}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2060}',
@@ -19,17 +19,17 @@ pub(super) fn one_line(text: &str) -> String {
         .replace("NEEDS CLARIFICATION", "needs clarification")
 }
 
-/// The question of an answer's line: it must not contain what stands between question and answer.
+/// Returns the question for the line of an answer, without the separator between question and answer.
 pub(super) fn question(text: &str) -> String {
     one_line(text).replace("→ A:", "-> A:")
 }
 
-/// What two spellings of one question have in common.
+/// Returns the normalised form of a question, which is equal for different spellings.
 pub(super) fn key(text: &str) -> String {
     question(text).trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase()
 }
 
-/// One line as part of a sentence: `begins` says that nothing stands before it, `in_table` that a bar ends a cell there.
+/// Returns one line as part of a sentence: `begins` says that nothing stands before it, `in_table` that a bar ends a cell there.
 pub(super) fn inline(line: &str, begins: bool, in_table: bool) -> String {
     let mut text = line.to_owned();
     let within = format!("a {line}");
@@ -50,7 +50,7 @@ pub(super) fn inline(line: &str, begins: bool, in_table: bool) -> String {
     text
 }
 
-/// Whether the text is a mere paragraph where a paragraph, an item or a cell may begin: no heading, list, fence, label or definition.
+/// Returns whether the text is a mere paragraph where a paragraph, an item or a cell may begin: no heading, list, fence, label or definition.
 fn is_prose(text: &str) -> bool {
     let mut events = Parser::new_ext(text, Options::ENABLE_TABLES);
     let paragraph = matches!(events.next(), Some(Event::Start(Tag::Paragraph)))

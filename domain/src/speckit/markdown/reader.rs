@@ -1,17 +1,17 @@
-//! From the events of the Markdown parser to lines, list items and table rows.
+//! Converts the events of the Markdown parser to lines, list items and table rows.
 
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 
-use super::{Line, LineKind, ListItem, Row, Span, line_number};
+use super::model::{Line, LineKind, ListItem, Row, Span, line_number};
 use crate::speckit::diagnostic::Diagnostic;
 
-/// A swallowed rest of a document (unclosed fence or comment) is read again, but not for ever: this keeps the work linear.
+/// Maximum number of unclosed fences or comments after which the reader continues on the next line. The limit keeps the time linear.
 const MAX_RECOVERIES: usize = 8;
 
 /// The byte order mark that some editors begin a file with.
 const MARK: char = '\u{feff}';
 
-/// Where the content of a document begins: behind a byte order mark and YAML front matter, which is what stands between a first line `---`
+/// Returns where the content of a document begins: behind a byte order mark and YAML front matter, which is what stands between a first line `---`
 /// and the next such line, and begins at once. The parser's own option takes every later rule for front matter, too.
 pub(crate) fn front_matter(document: &str) -> usize {
     let start = if document.starts_with(MARK) { MARK.len_utf8() } else { 0 };
@@ -28,7 +28,7 @@ pub(crate) fn front_matter(document: &str) -> usize {
     start
 }
 
-/// Collects what [`Markdown`] needs from the events of the Markdown parser.
+/// Collects what [`Markdown`](super::Markdown) needs from the events of the Markdown parser.
 pub(super) struct Reader<'a> {
     source: &'a str,
     pub(super) lines: Vec<Line>,
@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Where to read on when this event opens a block that nobody closed.
+    /// Returns where to read on when this event opens a block that nobody closed.
     fn unclosed(&mut self, event: &Event<'_>, span: Span) -> Option<usize> {
         let what = match event {
             Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(_))) if !fence_is_closed(span.text(self.source)) => {
@@ -206,7 +206,7 @@ impl<'a> Reader<'a> {
         self.diagnostics.push(Diagnostic::warning(
             line.number,
             "UnclosedBlock",
-            format!("the {what} that opens here is never closed; what follows is read as if it were not there"),
+            format!("the {what} that opens on this line is never closed; the lines below it are read as normal text"),
             format!("close the {what}"),
         ));
         self.lines[first].kind = LineKind::Verbatim;
@@ -234,7 +234,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether the last line of a fenced block is its closing fence.
+/// Returns whether the last line of a fenced block is its closing fence.
 fn fence_is_closed(block: &str) -> bool {
     let block = block.trim();
     let Some(fence) = block.chars().next() else {

@@ -1,16 +1,16 @@
-//! Small questions about pieces of Markdown text.
+//! Helper functions for pieces of Markdown text.
 
-use super::Span;
+use super::model::Span;
 
-/// The words in bold with which a text begins, and what follows them.
-pub(in crate::speckit) fn bold(text: &str) -> Option<(&str, &str)> {
+/// Returns the words in bold with which a text begins, and what follows them.
+pub(crate) fn bold(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start();
     let mark = ["**", "__"].into_iter().find(|m| text.starts_with(m))?;
     text[mark.len()..].split_once(mark)
 }
 
 /// `**Label**: text`, `**Label:** text` or `__Label__: text`.
-pub(in crate::speckit) fn label(text: &str) -> Option<(&str, &str)> {
+pub(crate) fn label(text: &str) -> Option<(&str, &str)> {
     let (label, rest) = bold(text)?;
     let (label, rest) = match label.trim_end().strip_suffix([':', '：']) {
         Some(label) => (label, rest),
@@ -31,8 +31,8 @@ pub(super) fn named<'a>(text: &'a str, names: &[&str]) -> Option<&'a str> {
     rest.filter(|_| known(name.trim_end_matches('.'))).map(str::trim_start)
 }
 
-/// The labels of a line such as `**Version**: 1.0.0 | **Ratified**: 2026-01-31`, in lower case, with their values.
-pub(in crate::speckit) fn fields(line: &str) -> impl Iterator<Item = (String, &str)> {
+/// Returns the labels of a line such as `**Version**: 1.0.0 | **Ratified**: 2026-01-31`, in lower case, with their values.
+pub(crate) fn fields(line: &str) -> impl Iterator<Item = (String, &str)> {
     line.split('|').filter_map(|part| {
         let part = strip_marker(part.trim_start_matches(['>', ' ']));
         let (name, value) = label(part).or_else(|| part.split_once([':', '：']))?;
@@ -40,20 +40,20 @@ pub(in crate::speckit) fn fields(line: &str) -> impl Iterator<Item = (String, &s
     })
 }
 
-/// Whether a line is a horizontal rule.
-pub(in crate::speckit) fn is_rule(text: &str) -> bool {
+/// Returns whether a line is a horizontal rule.
+pub(crate) fn is_rule(text: &str) -> bool {
     let text = text.trim();
     let only = |mark: char| text.chars().all(|c| c == mark || c.is_whitespace());
     text.len() >= 3 && ['-', '*', '_'].into_iter().any(only)
 }
 
-/// The text up to a closing bracket that is not far away, and what follows it.
+/// Returns the text up to a closing bracket that is not far away, and what follows it.
 pub(super) fn short_until(text: &str, close: char) -> Option<(&str, &str)> {
     let end = text.char_indices().take(200).find(|(_, c)| *c == close)?.0;
     Some((&text[..end], &text[end + close.len_utf8()..]))
 }
 
-/// Whether the text between square brackets is a name that a template leaves to be filled in.
+/// Returns whether the text between square brackets is a name that a template leaves to be filled in.
 pub(super) fn is_placeholder(inner: &str) -> bool {
     let words = inner.trim();
     let capitals = words.bytes().filter(u8::is_ascii_uppercase).count();
@@ -76,7 +76,7 @@ pub(super) fn is_placeholder(inner: &str) -> bool {
 }
 
 /// Wrapped lines as one, with single spaces.
-pub(in crate::speckit) fn joined(text: &str) -> String {
+pub(crate) fn joined(text: &str) -> String {
     let mut joined = String::with_capacity(text.len());
     let mut push = |piece: &str| {
         if !joined.is_empty() {
@@ -90,7 +90,7 @@ pub(in crate::speckit) fn joined(text: &str) -> String {
     joined
 }
 
-/// Whether a line holds no white space but single spaces.
+/// Returns whether a line holds no white space but single spaces.
 fn is_single_spaced(line: &str) -> bool {
     let wide = |pair: &[u8]| matches!(pair[0], b'\t'..=b'\r') || pair == b"  ";
     // Without an early end, many pairs are looked at in one step.
@@ -98,8 +98,8 @@ fn is_single_spaced(line: &str) -> bool {
     plain && (line.is_ascii() || !line.contains(|c: char| !c.is_ascii() && c.is_whitespace()))
 }
 
-/// Text after a list marker, or the text itself.
-pub(in crate::speckit) fn strip_marker(text: &str) -> &str {
+/// Returns the text after a list marker, or the text itself.
+pub(crate) fn strip_marker(text: &str) -> &str {
     let text = text.trim_start();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let rest = if digits > 0 && digits <= 9 {
@@ -113,8 +113,8 @@ pub(in crate::speckit) fn strip_marker(text: &str) -> &str {
     }
 }
 
-/// Text of a heading line without its `#` marks.
-pub(in crate::speckit) fn heading_text(line: &str) -> String {
+/// Returns the text of a heading line without its `#` marks.
+pub(crate) fn heading_text(line: &str) -> String {
     let text = line.trim_start_matches('\u{feff}').trim().trim_start_matches('#').trim();
     let stripped = text.trim_end_matches('#');
     (if stripped.ends_with([' ', '\t']) { stripped.trim_end() } else { text }).to_owned()

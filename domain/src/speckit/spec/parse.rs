@@ -1,12 +1,12 @@
-//! From the Markdown tree to a specification.
+//! Parses a specification from the Markdown tree.
 
 use std::collections::HashMap;
 
-use super::{Entity, Requirement, Spec, questions, requirements, stories};
+use super::model::{Entity, Requirement, Spec};
+use super::{questions, requirements, stories};
 use crate::speckit::diagnostic::{Diagnostic, Parsed};
 use crate::speckit::markdown::{self, Item, Markdown, Section};
 
-/// Reads a specification.
 pub fn parse(bytes: &[u8]) -> Parsed<Spec> {
     let (markdown, mut diagnostics) = match markdown::read(bytes) {
         Ok(read) => read,
@@ -59,7 +59,7 @@ fn read_section(markdown: &Markdown, section: &Section, spec: &mut Spec) {
 }
 
 /// `**Name**: what it is`, with or without emphasis, which is no part of the name.
-pub(in crate::speckit) fn entity(item: Item) -> Entity {
+pub(crate) fn entity(item: Item) -> Entity {
     let Item { text, line, span } = item;
     let bold = || markdown::bold(&text).map(|(name, rest)| (name, rest.trim_start_matches([' ', ',', '-', '–', '—'])));
     let plain = || text.split_once([':', '：', '—']);
@@ -67,7 +67,7 @@ pub(in crate::speckit) fn entity(item: Item) -> Entity {
     Entity { name: name.replace(['*', '`'], "").trim().to_owned(), text: text.trim().to_owned(), line, span }
 }
 
-/// The items whose key occurs for the first time; each other one is a diagnostic that names both lines.
+/// Returns the items whose key occurs for the first time; each other one is a diagnostic that names both lines.
 fn unique<T>(
     items: Vec<T>,
     key: impl Fn(&T) -> &str,
@@ -87,7 +87,7 @@ fn unique<T>(
             Some(there) => diagnostics.push(Diagnostic::error(
                 here,
                 code,
-                format!("{} stands on line {there} and again on line {here}; the second is left out", key(&item)),
+                format!("{} is defined on line {there} and again on line {here}; the second is ignored", key(&item)),
                 "give one of them another identifier",
             )),
         }

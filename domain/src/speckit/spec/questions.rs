@@ -1,15 +1,15 @@
 //! Clarifications that were given, and markers of what is still open.
 
-use super::Clarification;
+use super::model::Clarification;
 use crate::speckit::markdown::{Item, Markdown, Section, Span, joined, strip_marker};
 
 const MARKER: &str = "NEEDS CLARIFICATION";
 
 /// Longest question that a marker may hold, in bytes.
-pub(in crate::speckit) const MAX_QUESTION_BYTES: usize = 4_096;
+pub(crate) const MAX_QUESTION_BYTES: usize = 4_096;
 
-/// Every `[NEEDS CLARIFICATION: …]` in the content; mentions of the marker in inline code or without a question are not counted.
-pub(in crate::speckit) fn open(markdown: &Markdown) -> Vec<Item> {
+/// Returns every `[NEEDS CLARIFICATION: …]` in the content; mentions of the marker in inline code or without a question are not counted.
+pub(crate) fn open(markdown: &Markdown) -> Vec<Item> {
     let whole = Span { start: 0, end: markdown.source.len() };
     let text = markdown.clean(whole);
     let mut found = Vec::new();
@@ -35,7 +35,7 @@ pub(in crate::speckit) fn open(markdown: &Markdown) -> Vec<Item> {
     found
 }
 
-/// Length of the text up to the bracket that closes the marker, which may be some lines further down.
+/// Returns the length of the text up to the bracket that closes the marker, which may be some lines further down.
 fn closing(text: &str) -> Option<usize> {
     let mut depth = 0_u32;
     for (at, c) in text.char_indices() {
@@ -52,8 +52,8 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-/// The sections that hold answers, without those that lie within another.
-pub(in crate::speckit) fn clarifications(markdown: &Markdown) -> impl Iterator<Item = &Section> {
+/// Returns the sections that hold answers, without those that lie within another.
+pub(crate) fn clarifications(markdown: &Markdown) -> impl Iterator<Item = &Section> {
     let mut end = 0;
     markdown.sections.iter().filter(move |section| {
         let title = section.title.to_lowercase();
@@ -67,15 +67,15 @@ pub(in crate::speckit) fn clarifications(markdown: &Markdown) -> impl Iterator<I
     })
 }
 
-/// A section and all that lie within it.
-pub(in crate::speckit) fn parts<'a>(markdown: &'a Markdown, section: &Section) -> impl Iterator<Item = &'a Section> {
+/// Returns a section and all that lie within it.
+pub(crate) fn parts<'a>(markdown: &'a Markdown, section: &Section) -> impl Iterator<Item = &'a Section> {
     let from = markdown.sections.partition_point(|s| s.heading < section.heading);
     let end = section.end;
     markdown.sections[from..].iter().take_while(move |s| s.heading < end)
 }
 
-/// The answers below `## Clarifications` headings, each with the date of the nearest session heading.
-pub(in crate::speckit) fn answered(markdown: &Markdown) -> Vec<Clarification> {
+/// Returns the answers below `## Clarifications` headings, each with the date of the nearest session heading.
+pub(crate) fn answered(markdown: &Markdown) -> Vec<Clarification> {
     let mut found = Vec::new();
     for part in clarifications(markdown).flat_map(|section| parts(markdown, section)) {
         let date = date_in(&part.title);
@@ -106,8 +106,8 @@ pub(in crate::speckit) fn answered(markdown: &Markdown) -> Vec<Clarification> {
     found
 }
 
-/// Question and answer of `Which way? → A: Inwards`.
-pub(in crate::speckit) fn split_answer(text: &str) -> (String, String) {
+/// Returns the question and answer of `Which way? → A: Inwards`.
+pub(crate) fn split_answer(text: &str) -> (String, String) {
     const ARROWS: [&str; 7] = ["→ A:", "-> A:", "→ **A**:", "→ **A:**", "-> **A**:", "→", "->"];
     const MARKS: [&str; 6] = ["**A**:", "**A:**", " A:", " A：", "答：", "答:"];
     let clean = |t: &str| t.trim().trim_matches('*').trim().to_owned();
@@ -121,8 +121,8 @@ pub(in crate::speckit) fn split_answer(text: &str) -> (String, String) {
     (clean(text), String::new())
 }
 
-/// The first date of the form `YYYY-MM-DD` in a text.
-pub(in crate::speckit) fn date_in(text: &str) -> Option<String> {
+/// Returns the first date of the form `YYYY-MM-DD` in a text.
+pub(crate) fn date_in(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
     (0..bytes.len()).find_map(|at| {

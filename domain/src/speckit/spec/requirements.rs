@@ -1,13 +1,14 @@
 //! Requirements and success criteria: `- **FR-001**: …`, as list items, headings, table rows or paragraphs.
 
-use super::Requirement;
+use super::model::Requirement;
 use crate::speckit::markdown::{self, LineKind, Markdown, Section, Span, joined, strip_marker};
+use crate::text::truncated;
 
 /// How much of a section's title is kept with each of its requirements: thousands may stand under one long title.
 const MAX_SECTION_BYTES: usize = 256;
 
-/// Length of an identifier such as `FR-001`, `FR-012a`, `FR-3.1` or `FR-DIAG-001` at the start of `text`.
-pub(in crate::speckit) fn id_len(text: &str) -> Option<usize> {
+/// Returns the length of an identifier such as `FR-001`, `FR-012a`, `FR-3.1` or `FR-DIAG-001` at the start of `text`.
+pub(crate) fn id_len(text: &str) -> Option<usize> {
     let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.'))).unwrap_or(text.len());
     let id = text[..end].trim_end_matches(['.', '-']);
     let (prefix, number) = id.rsplit_once('-')?;
@@ -20,7 +21,7 @@ pub(in crate::speckit) fn id_len(text: &str) -> Option<usize> {
         .then_some(id.len())
 }
 
-/// Length of an identifier without a hyphen, such as `R001` or `FR001a`, at the start of `text`; tasks and stories have others.
+/// Returns the length of an identifier without a hyphen, such as `R001` or `FR001a`, at the start of `text`; tasks and stories have others.
 fn plain_id_len(text: &str) -> Option<usize> {
     let letters = text.bytes().take_while(u8::is_ascii_uppercase).count();
     let digits = text.bytes().skip(letters).take_while(u8::is_ascii_digit).count();
@@ -31,7 +32,7 @@ fn plain_id_len(text: &str) -> Option<usize> {
     (own && ends && (1..=3).contains(&letters) && (3..7).contains(&digits)).then_some(len)
 }
 
-/// What the identifier of a definition says about its kind.
+/// Returns what the identifier of a definition says about its kind.
 pub(super) fn is_criterion(id: &str) -> bool {
     id.strip_prefix("SC").is_some_and(|rest| rest.starts_with(|c: char| c == '-' || c.is_ascii_digit()))
 }
@@ -42,7 +43,7 @@ fn is_requirement(id: &str, under_requirements: bool) -> bool {
         || (under_requirements && !matches!(prefix, "US" | "AC" | "ADR" | "RFC" | "ISO" | "UTF" | "SHA" | "HTTP"))
 }
 
-/// Every definition in the document, in order: requirements and criteria alike, repeated ones too.
+/// Returns every definition in the document, in order: requirements and criteria alike, repeated ones too.
 pub(super) fn find(markdown: &Markdown) -> Vec<Requirement> {
     let mut found = Vec::new();
     let mut roles: Vec<Role> = Vec::with_capacity(markdown.sections.len());
@@ -122,12 +123,12 @@ fn in_section(markdown: &Markdown, section: &Section, defining: bool, found: &mu
 }
 
 fn push(found: &mut Vec<Requirement>, (id, text): (&str, &str), section: &str, line: u32, span: Span) {
-    let section = section[..section.floor_char_boundary(MAX_SECTION_BYTES)].to_owned();
+    let section = truncated(section, MAX_SECTION_BYTES).to_owned();
     found.push(Requirement { id: id.to_owned(), text: text.to_owned(), section, line, span });
 }
 
 /// Splits `**FR-001** (P1): text` into identifier and text. A mention such as `FR-001 and FR-002 are …` is no definition.
-pub(in crate::speckit) fn definition(text: &str) -> Option<(&str, &str)> {
+pub(crate) fn definition(text: &str) -> Option<(&str, &str)> {
     let plain = text.trim_start_matches(['*', '_', '`', '[', ' ', '~']);
     let box_free = ["x] ", "X] ", " ] "]
         .iter()

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Scenario, UserStory};
+use super::model::{Scenario, UserStory};
 use crate::speckit::ids::{self, StoryKey};
 use crate::speckit::markdown::{Item, Markdown, Section, joined, strip_marker};
 
@@ -19,7 +19,7 @@ const WORDS: [&str; 9] = [
     "story ",
 ];
 
-/// A story heading taken apart: key, title, priority.
+/// Returns a story heading taken apart: key, title, priority.
 pub(super) fn heading(title: &str) -> Option<(StoryKey, String, Option<String>)> {
     let plain = title.trim_start_matches(|c: char| !c.is_alphanumeric());
     let lower = plain.to_lowercase();

@@ -1,13 +1,13 @@
 //! Tasks by their identifiers.
 
-use super::TasksFile;
+use super::model::TasksFile;
 use crate::speckit::ids::{Mention, TaskId};
 
 /// Every identifier of a file in natural order, with the index of its task.
 pub(super) struct Index<'a>(Vec<(&'a TaskId, usize)>);
 
 impl<'a> Index<'a> {
-    /// Where one task has an identifier as its own and others list it besides, it is the one's; else the first's that lists it.
+    /// Builds the index. An identifier that several lines list belongs to the task that has it as its own identifier, or else to the first.
     pub(super) fn new(file: &'a TasksFile) -> Self {
         let own = file.tasks.iter().enumerate().map(|(at, task)| (&task.id, at));
         let also = file.tasks.iter().enumerate().flat_map(|(at, task)| task.also.iter().map(move |id| (id, at)));
@@ -17,12 +17,12 @@ impl<'a> Index<'a> {
         Self(ids)
     }
 
-    /// The task with this identifier.
+    /// Returns the task with this identifier.
     pub(super) fn get(&self, id: &TaskId) -> Option<usize> {
         self.0.binary_search_by(|(known, _)| (*known).cmp(id)).ok().map(|at| self.0[at].1)
     }
 
-    /// The tasks that a mention covers: a range takes what there is between its ends.
+    /// Returns the tasks that a mention covers: a range takes what there is between its ends.
     pub(super) fn covered(&self, mention: &Mention) -> impl Iterator<Item = usize> {
         let from = self.0.partition_point(|(id, _)| **id < mention.first);
         self.0[from..].iter().take_while(|(id, _)| mention.covers(id)).map(|(_, at)| *at)

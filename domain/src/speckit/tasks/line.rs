@@ -1,8 +1,8 @@
-//! The grammar of one task line: `- [ ] T001 [P] [US1] description`, and the ways people vary it.
+//! The grammar of one task line: `- [ ] T001 [P] [US1] description`, and its common variants.
 
-use super::TaskState;
-use crate::speckit::Span;
+use super::model::TaskState;
 use crate::speckit::ids::{self, Mention, StoryKey};
+use crate::speckit::markdown::Span;
 
 /// How a line stands out as a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -228,7 +228,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The rest of the line, without the closing marks of emphasis that was opened before the identifier.
+    /// Returns the rest of the line, without the closing marks of emphasis that was opened before the identifier.
     fn description(&self) -> String {
         let mut text = self.rest().trim().to_owned();
         for mark in &self.marks {

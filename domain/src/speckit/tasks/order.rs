@@ -1,14 +1,14 @@
-//! The effective order of tasks: explicit statements, and Spec Kit's rules where they say nothing.
+//! The order of tasks: explicit statements, and otherwise Spec Kit's rules.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use super::index::Index;
-use super::{Group, PhaseKind, TasksFile};
+use super::model::{Group, Phase, PhaseKind, TasksFile};
 use crate::speckit::ids::TaskId;
 
 impl TasksFile {
-    /// What each task waits for. Every task has an entry; cancelled tasks take part like others.
+    /// Returns the direct dependencies of each task. Every task has an entry, including cancelled tasks.
     ///
     /// Explicit statements about tasks ([`Task::depends_on`](super::Task::depends_on)) are always in it, even where they form a
     /// cycle. The rest follows Spec Kit's rules, and gives way where an explicit statement says the opposite:
@@ -34,8 +34,8 @@ impl TasksFile {
     }
 }
 
-/// Where two phases of parallel tasks that follow each other make more edges than are allowed: the line of the later phase, and how many
-/// edges all phases up to it make. Counted, not built.
+/// Returns the line of the first phase up to which there are more edges than allowed, and the number of edges. Two consecutive phases of
+/// parallel tasks make the product of their sizes; the edges are counted without being built.
 pub(super) fn too_many_edges(file: &TasksFile, allowed: usize) -> Option<(u32, usize)> {
     // Each task waits for others of the file at most, so a small file needs no count.
     if file.tasks.len().pow(2) <= allowed {
@@ -117,7 +117,7 @@ impl<'a> Order<'a> {
         edges
     }
 
-    /// The last tasks of a phase, as far as they rank before `rank`.
+    /// Returns the last tasks of a phase, as far as they rank before `rank`.
     fn end_of(&self, phase: usize, rank: usize) -> impl Iterator<Item = usize> {
         let earlier = move |task: &&usize| self.rank[**task] < rank;
         let group = self.groups[phase].iter().rev().find(|g| g.iter().any(|t| self.rank[*t] < rank));
@@ -155,8 +155,7 @@ impl<'a> Order<'a> {
         self.bridged(&before)
     }
 
-    /// A phase without tasks holds nobody up: who waits for it waits for what it waits for. Who waits for two phases of which
-    /// one waits for the other names only the later.
+    /// Replaces phases without tasks by the phases that they wait for, and drops every phase that another one in the set already waits for.
     fn bridged(&self, before: &[BTreeSet<usize>]) -> Vec<BTreeSet<usize>> {
         let mut result: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); before.len()];
         for &phase in &self.phases {
@@ -185,7 +184,7 @@ fn phase_statements(file: &TasksFile) -> Vec<BTreeSet<usize>> {
         match group {
             Group::Phase(index) => vec![*index],
             Group::Story(key) => {
-                let of_story = |(_, p): &(usize, &super::Phase)| p.kind == PhaseKind::Story(key.clone());
+                let of_story = |(_, p): &(usize, &Phase)| p.kind == PhaseKind::Story(key.clone());
                 file.phases.iter().enumerate().filter(of_story).map(|(index, _)| index).collect()
             }
         }
@@ -199,8 +198,7 @@ fn phase_statements(file: &TasksFile) -> Vec<BTreeSet<usize>> {
     before
 }
 
-/// The nodes in an order in which each comes after those it waits for, and otherwise by key; a cycle is entered at its
-/// smallest key.
+/// Returns the nodes in topological order, and otherwise by key. A cycle is broken at its smallest key.
 fn sorted<K: Ord>(waits: &[BTreeSet<usize>], key: impl Fn(usize) -> K) -> Vec<usize> {
     let mut missing: Vec<usize> = waits.iter().map(BTreeSet::len).collect();
     let mut unblocks: Vec<Vec<usize>> = vec![Vec::new(); waits.len()];

@@ -1,14 +1,14 @@
-//! From the Markdown tree to phases and tasks.
+//! Parses phases and tasks from the Markdown tree.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use super::line::{self, Form, TaskLine};
-use super::order;
+use super::model::{Phase, PhaseKind, Task, TaskState, TasksFile};
 use super::phase::{self, PhaseHeading, Role};
-use super::prose::{self, Context, Ref, Statement};
-use super::relate::{self, Stated};
-use super::{Phase, PhaseKind, Task, TaskState, TasksFile, paths};
+use super::resolve::{self, LocatedStatement};
+use super::statements::{self, Context, Reference, Statement};
+use super::{order, paths};
 use crate::speckit::diagnostic::{Diagnostic, Parsed};
 use crate::speckit::ids::{Mention, TaskId};
 use crate::speckit::markdown::{self, Item, LineKind, Markdown, Section, Span, joined};
@@ -19,7 +19,6 @@ pub const MAX_TASKS: usize = 2_000;
 /// Most dependencies that may follow from the order of phases: between two phases of parallel tasks they grow with the product.
 pub const MAX_DEPENDENCIES: usize = 250_000;
 
-/// Reads a task file.
 pub fn parse(bytes: &[u8]) -> Parsed<TasksFile> {
     let (markdown, diagnostics) = match markdown::read(bytes) {
         Ok(read) => read,
@@ -67,7 +66,7 @@ struct Builder {
     phases: BTreeMap<usize, Phase>,
 }
 
-/// The scope of every line, and the headings that open phases: each with the index of its section.
+/// Returns the scope of every line, and the headings that open phases: each with the index of its section.
 fn scopes(markdown: &Markdown) -> (Vec<Scope>, Vec<(usize, PhaseHeading)>) {
     let outside = Scope { phase: None, role: Role::Work, in_story: false, heading: 0 };
     let mut scopes = vec![outside; markdown.lines.len()];
@@ -101,7 +100,7 @@ fn scopes(markdown: &Markdown) -> (Vec<Scope>, Vec<(usize, PhaseHeading)>) {
     (scopes, headings)
 }
 
-/// Whether a heading opens a phase where it stands: one without a number inside a phase is only a part of it, unless it names a
+/// Returns whether a heading opens a phase where it stands: one without a number inside a phase is only a part of it, unless it names a
 /// story and the phase around it is no story itself.
 fn opens(heading: &PhaseHeading, above: Scope) -> bool {
     let names_story = matches!(heading.kind, PhaseKind::Story(_));
@@ -130,7 +129,7 @@ impl Builder {
         };
         self.settle_phases(&mut file);
         self.state_sections(&file, &mut stated);
-        self.diagnostics.extend(relate::apply(&mut file, stated));
+        self.diagnostics.extend(resolve::apply(&mut file, stated));
         if file.tasks.is_empty() {
             self.diagnostics.push(Diagnostic::error(
                 1,
@@ -144,9 +143,9 @@ impl Builder {
                 line,
                 "TooManyDependencies",
                 format!(
-                    "up to this phase, tasks wait for one another {edges} times; at most {MAX_DEPENDENCIES} are allowed"
+                    "the tasks up to this phase have {edges} dependencies, and at most {MAX_DEPENDENCIES} are allowed"
                 ),
-                "begin this phase with one task without [P], for which its other tasks then wait, or split the feature",
+                "start this phase with one task without [P], so that its other tasks depend on that task only, or split the feature",
             ));
         }
         file.source = std::mem::take(&mut self.markdown.source);
@@ -214,7 +213,7 @@ impl Builder {
         }
     }
 
-    /// The lines that are tasks, in order, each identifier once.
+    /// Returns the lines that are tasks, in order, each identifier once.
     fn accepted(&mut self) -> Vec<Candidate> {
         let mut candidates: Vec<Candidate> = Vec::new();
         for (index, line) in self.markdown.lines.iter().enumerate() {
@@ -254,7 +253,7 @@ impl Builder {
                 self.diagnostics.push(new(
                     here,
                     "DuplicateTask",
-                    format!("{id} stands on line {there} and again on line {here}; the second is left out"),
+                    format!("{id} is defined on line {there} and again on line {here}; the second is ignored"),
                     "give one of them another identifier".to_owned(),
                 ));
             }
@@ -264,22 +263,22 @@ impl Builder {
             self.diagnostics.push(Diagnostic::error(
                 line,
                 "TooManyTasks",
-                format!("the file holds {} tasks; from here on they are left out", accepted.len()),
-                format!("split the feature, so that no file holds more than {MAX_TASKS}"),
+                format!("the file has {} tasks; the tasks from this line on are ignored", accepted.len()),
+                format!("split the feature, so that each file has at most {MAX_TASKS} tasks"),
             ));
             accepted.truncate(MAX_TASKS);
         }
         accepted
     }
 
-    /// Each line that begins a list item, in order, with one past the last line of the item; the innermost comes last.
+    /// Returns each line that begins a list item, in order, with one past the last line of the item; the innermost comes last.
     fn item_ends(&self) -> Vec<(usize, usize)> {
         let line = |offset| self.markdown.line_index(offset);
         let items = self.markdown.items.iter();
         items.map(|i| (line(i.span.start), line(i.span.end.saturating_sub(1).max(i.span.start)) + 1)).collect()
     }
 
-    /// One past the last line that belongs to a task.
+    /// Returns one past the last line that belongs to a task.
     fn end_of(&self, candidate: &Candidate, items: &[(usize, usize)], next: usize) -> usize {
         let start = candidate.line;
         if candidate.parsed.form == Form::Heading {
@@ -297,8 +296,14 @@ impl Builder {
         (start + 1..limit).find(foreign).unwrap_or(limit)
     }
 
-    /// The task with this index, whose statements about order are added to `stated`.
-    fn task(&mut self, candidate: Candidate, lines: Range<usize>, index: usize, stated: &mut Vec<Stated>) -> Task {
+    /// Returns the task with this index, whose statements about order are added to `stated`.
+    fn task(
+        &mut self,
+        candidate: Candidate,
+        lines: Range<usize>,
+        index: usize,
+        stated: &mut Vec<LocatedStatement>,
+    ) -> Task {
         let Candidate { line: start, mut parsed, scope, .. } = candidate;
         let wrapped =
             if parsed.form == Form::Heading { start + 1 } else { self.markdown.paragraph_end(start).min(lines.end) };
@@ -351,14 +356,14 @@ impl Builder {
             self.diagnostics.push(Diagnostic::warning(
                 line,
                 "TaskWithoutDescription",
-                format!("{} says nothing about what to do", task.id),
-                "write what to do, and name the files, behind the tags",
+                format!("task {} has no description", task.id),
+                "after the tags, write what to do and name the files",
             ));
         }
         task
     }
 
-    /// The phase of tasks that stand under no phase heading: the nearest heading, whatever it says.
+    /// Returns the phase of tasks that stand under no phase heading: the nearest heading, whatever it says.
     fn implicit_phase(&mut self, heading: usize) -> usize {
         if !self.phases.contains_key(&heading) {
             let at = self.markdown.sections.binary_search_by_key(&heading, |s| s.heading);
@@ -384,7 +389,7 @@ impl Builder {
     }
 
     /// Adds the statements about order in sections about dependencies, and below the headings of phases.
-    fn state_sections(&self, file: &TasksFile, stated: &mut Vec<Stated>) {
+    fn state_sections(&self, file: &TasksFile, stated: &mut Vec<LocatedStatement>) {
         let lines: Vec<u32> = file.tasks.iter().map(|t| t.line).collect();
         for section in self.markdown.sections.iter().filter(|s| self.scopes[s.heading].role == Role::Dependencies) {
             let paragraphs = self.markdown.paragraphs(section.heading + 1..section.own_end);
@@ -395,7 +400,7 @@ impl Builder {
         stated.extend(file.phases.iter().filter_map(|phase| self.phase_statement(phase, &lines)));
     }
 
-    /// Rows of tables with a column such as `Depends On`, as sentences.
+    /// Returns the rows of tables with a column such as `Depends On`, as sentences.
     fn table_statements(&self, section: &Section) -> Vec<(u32, String)> {
         const COLUMNS: [&str; 5] = ["depend", "can start after", "blocked by", "waits for", "依赖"];
         let waits = |header: &str| COLUMNS.iter().any(|word| header.to_lowercase().starts_with(word));
@@ -416,7 +421,7 @@ impl Builder {
     }
 
     /// `**Dependencies**: …` between the heading of a phase and its first task; `tasks` are the lines of all tasks.
-    fn phase_statement(&self, phase: &Phase, tasks: &[u32]) -> Option<Stated> {
+    fn phase_statement(&self, phase: &Phase, tasks: &[u32]) -> Option<LocatedStatement> {
         let number = phase.number.clone()?;
         let section = self.markdown.sections.binary_search_by_key(&(phase.line as usize - 1), |s| s.heading).ok()?;
         let section = &self.markdown.sections[section];
@@ -424,21 +429,26 @@ impl Builder {
         let end = first.map_or(section.own_end, |line| section.own_end.min(*line as usize - 1));
         let item = self.markdown.labelled(section.heading + 1..end, &["dependencies", "dependency", "depends on"])?;
         let statement =
-            prose::statements(&format!("Dependencies: {}", item.text), Context::Section).into_iter().next()?;
-        let own =
-            |refs: Vec<Ref>| refs.into_iter().map(|r| if r == Ref::Itself { Ref::Phase(number.clone()) } else { r });
+            statements::parse(&format!("Dependencies: {}", item.text), Context::Section).into_iter().next()?;
+        let own = |refs: Vec<Reference>| {
+            refs.into_iter().map(|r| if r == Reference::Itself { Reference::Phase(number.clone()) } else { r })
+        };
         let (who, on) = (own(statement.who).collect(), own(statement.on).collect());
-        Some(Stated { owner: None, line: item.line, statement: Statement { who, on } })
+        Some(LocatedStatement { owner: None, line: item.line, statement: Statement { who, on } })
     }
 }
 
 /// Adds the statements of a text, which is the task's with this index, or a section's.
-fn state(stated: &mut Vec<Stated>, owner: Option<usize>, line: u32, text: &str) {
+fn state(stated: &mut Vec<LocatedStatement>, owner: Option<usize>, line: u32, text: &str) {
     let context = if owner.is_some() { Context::Task } else { Context::Section };
-    stated.extend(prose::statements(text, context).into_iter().map(|statement| Stated { owner, line, statement }));
+    stated.extend(statements::parse(text, context).into_iter().map(|statement| LocatedStatement {
+        owner,
+        line,
+        statement,
+    }));
 }
 
-/// Identifiers of a line after its first: the rest of a range or list.
+/// Returns the identifiers of a line after its first: the rest of a range or list.
 fn further_ids(mentions: &[Mention]) -> Vec<TaskId> {
     const MAX_RANGE: u32 = 500;
     let mut ids: Vec<TaskId> = Vec::new();

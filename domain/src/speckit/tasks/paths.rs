@@ -14,7 +14,7 @@ const NAMES: [&str; 3] = ["Makefile", "Dockerfile", "Containerfile"];
 /// Most paths kept from one task.
 const MAX_PATHS: usize = 128;
 
-/// Every path named in `text`, in order, without repetition: back-ticked, or a word that looks like one.
+/// Returns every path named in `text`, in order, without repetition: back-ticked, or a word that looks like one.
 pub(crate) fn find(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     add(text, &mut found);
@@ -37,7 +37,7 @@ pub(super) fn add(text: &str, found: &mut Vec<String>) {
     }
 }
 
-/// The words of a text that may hold a path, which most do not: they stand between white space and marks that no path holds.
+/// Returns the words of a text that may hold a path, which most do not: they stand between white space and marks that no path holds.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     let mut from = 0;
     std::iter::from_fn(move || {
@@ -50,12 +50,12 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Whether a character stands between words.
+/// Returns whether a character stands between words.
 fn separates(c: char) -> bool {
     matches!(c, ',' | ';' | '"' | '\'' | '<' | '>' | '|' | '→') || c.is_whitespace()
 }
 
-/// Whether a word may hold a path: one without dot and slash is one of [`NAMES`].
+/// Returns whether a word may hold a path: one without dot and slash is one of [`NAMES`].
 fn may_hold(word: &str) -> bool {
     word.bytes().any(|b| matches!(b, b'.' | b'/')) || NAMES.iter().any(|name| word.contains(name))
 }
@@ -72,7 +72,7 @@ fn trimmed(word: &str) -> &str {
     }
 }
 
-/// The bytes of a text, letters of ASCII in lower case.
+/// Returns the bytes of a text, letters of ASCII in lower case.
 fn lower(text: &str) -> impl Iterator<Item = u8> {
     text.bytes().map(|b| b.to_ascii_lowercase())
 }

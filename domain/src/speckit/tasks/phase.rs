@@ -1,6 +1,6 @@
 //! Headings of `tasks.md`: which of them open a phase, and which only hold notes.
 
-use super::PhaseKind;
+use super::model::PhaseKind;
 use crate::speckit::ids::{self, StoryKey};
 
 /// A heading that opens a phase.
@@ -54,7 +54,7 @@ pub(super) fn heading(title: &str) -> Option<PhaseHeading> {
     (starts_story || named).then(|| PhaseHeading { number: None, title: title_text(plain), kind: kind(plain) })
 }
 
-/// What kind of lines a heading that opens no phase announces.
+/// Returns what kind of lines a heading that opens no phase announces.
 pub(super) fn role(title: &str) -> Role {
     const DEPENDENCIES: [&str; 6] = ["dependenc", "execution order", "parallel", "依赖", "依存", "并行"];
     const NOTES: [&str; 16] = [
@@ -85,7 +85,7 @@ pub(super) fn role(title: &str) -> Role {
     }
 }
 
-/// The key of the story that `text` names right after one of these words.
+/// Returns the key of the story that `text` names right after one of these words.
 fn story(text: &str, words: &[&str]) -> Option<StoryKey> {
     words.iter().find_map(|word| {
         let after = text.strip_prefix(word)?.trim_start();
@@ -110,7 +110,7 @@ fn kind(title: &str) -> PhaseKind {
     }
 }
 
-/// The story a phase title names: `User Story 1 - …`, `US1: …`, `Tokens (US1)`; `lower` is the title in lower case.
+/// Returns the story a phase title names: `User Story 1 - …`, `US1: …`, `Tokens (US1)`; `lower` is the title in lower case.
 fn story_in(title: &str, lower: &str) -> Option<StoryKey> {
     if let Some(key) = lower.find("user story ").and_then(|at| story(&lower[at..], &["user story "])) {
         return Some(key);

@@ -12,7 +12,7 @@ use enact_crds::document::Source;
 use enact_crds::{Constitution, ConstitutionStatus, convert};
 use enact_domain::condition::Progress;
 use enact_domain::record::Kind;
-use enact_domain::rules::{self, Loosened, Rule, Scope, inherit};
+use enact_domain::rules::{self, LoosenedRule, Rule, Scope, inherit};
 use enact_store::Item;
 use kube::ResourceExt as _;
 
@@ -84,7 +84,7 @@ fn effective(ctx: &Context, chain: &Chain, own: &[Rule], text: &ConstitutionText
     Ok(Effective { rules: len(all.len()), judgement })
 }
 
-fn loosens(loosened: &[Loosened]) -> Obstacle {
+fn loosens(loosened: &[LoosenedRule]) -> Obstacle {
     let told: Vec<String> = loosened.iter().map(ToString::to_string).collect();
     Obstacle::new(Progress::Stalled, "LoosensParent", told.join("; "))
 }

@@ -12,7 +12,7 @@ use enact_crds::specification::DraftStatus;
 use enact_crds::{Specification, SpecificationStatus};
 use enact_domain::analysis;
 use enact_domain::record::Kind;
-use enact_domain::rules::{self, Meta, Scope};
+use enact_domain::rules::{self, DocumentMetadata, Scope};
 use enact_store::Item;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
@@ -85,14 +85,14 @@ pub fn bound_by(ctx: &Context, namespace: &str, named: Option<&LocalRef>) -> Cha
 /// What a specification breaks of its law: the rules that are for it, and principles that it contradicts.
 pub fn judge(law: &Law, text: &SpecificationText, name: &str) -> Judgement {
     let spec = &text.parsed.model;
-    let mut document = rules::Document::specification(spec, &Meta { name: name.to_owned() });
+    let mut document = rules::Document::specification(spec, &DocumentMetadata { name: name.to_owned() });
     if let Some(nearest) = law.texts.first() {
         document = document.with_constitution(&nearest.parsed.model);
     }
     let mut judgement =
         law::judge(&law.programs, Scope::Specification, &document, "the specification", &mut rules::Budget::default());
     for constitution in &law.texts {
-        let conflicts = analysis::against_constitution(spec, &constitution.parsed.model);
+        let conflicts = analysis::constitution_conflicts(spec, &constitution.parsed.model);
         judgement.findings.extend(conflicts.iter().map(finding));
     }
     judgement

@@ -2,9 +2,9 @@
 
 use crate::speckit::ids::{self, Mention, StoryKey};
 
-/// Somebody who waits or is waited for.
+/// A reference to tasks, a phase or a story in a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Ref {
+pub(super) enum Reference {
     Tasks(Mention),
     /// A phase by its number as written.
     Phase(String),
@@ -15,14 +15,14 @@ pub(super) enum Ref {
     Itself,
 }
 
-/// `who` waits for `on`: each for each.
+/// A statement that each of `who` waits for each of `on`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Statement {
-    pub(super) who: Vec<Ref>,
-    pub(super) on: Vec<Ref>,
+    pub(super) who: Vec<Reference>,
+    pub(super) on: Vec<Reference>,
 }
 
-/// Whose text is read: it decides who is meant when a sentence has no subject.
+/// The kind of text that is read. It determines the subject of a sentence without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Context {
     /// A task and the lines below it.
@@ -31,7 +31,8 @@ pub(super) enum Context {
     Section,
 }
 
-/// Phrases after which somebody is named, by their first letter, and whether that is who comes first; the others name who comes later.
+/// Phrases before a reference, by their first letter, with whether the subject waits for the reference (`true`) or the reference for the
+/// subject (`false`).
 const PHRASES: [(char, &[(&str, bool)]); 8] = [
     ('a', &[("after", true)]),
     ('b', &[("blocked by", true), ("before", false), ("blocks", false), ("block", false)]),
@@ -105,8 +106,8 @@ const SOFT: [&str; 3] = ["easiest", "easier", "working sequentially"];
 const BESIDE: [&str; 6] =
     [" parallel with", " parallel to", " alongside", " independent of", " together with", " independently of"];
 
-/// Every statement in `text`, a paragraph or a list item.
-pub(super) fn statements(text: &str, context: Context) -> Vec<Statement> {
+/// Returns every statement in `text`, a paragraph or a list item.
+pub(super) fn parse(text: &str, context: Context) -> Vec<Statement> {
     let mut found = Vec::new();
     if (context == Context::Task && !text.contains('T')) || !may_name(text) {
         return found;
@@ -126,7 +127,7 @@ pub(super) fn statements(text: &str, context: Context) -> Vec<Statement> {
     found
 }
 
-/// Whether anybody can be named in a text: most hold neither a digit nor the name of a phase.
+/// Returns whether a text can contain a reference. Most texts contain neither a digit nor the name of a phase, and are skipped.
 fn may_name(text: &str) -> bool {
     let phase = |b: u8| matches!(b, b'S' | b'F');
     text.bytes().any(|b| b.is_ascii_digit())
@@ -139,16 +140,16 @@ fn label(text: &str) -> Option<Statement> {
     let name = name.trim_matches(['*', '_', ' ']);
     let name = if name.len() <= 32 { name.to_lowercase() } else { return None };
     let (_, waits) = LABELS.iter().find(|(label, _)| *label == name)?;
-    let named: Vec<Ref> = located(cut(rest, &[" - ", " — ", ". "])).into_iter().map(|l| l.what).collect();
+    let named: Vec<Reference> = located(cut(rest, &[" - ", " — ", ". "])).into_iter().map(|l| l.what).collect();
     let named = specific(named);
     Some(if *waits {
-        Statement { who: vec![Ref::Itself], on: named }
+        Statement { who: vec![Reference::Itself], on: named }
     } else {
-        Statement { who: named, on: vec![Ref::Itself] }
+        Statement { who: named, on: vec![Reference::Itself] }
     })
 }
 
-/// The pieces between marks that end a sentence; a full stop does so before a space.
+/// Returns the pieces between marks that end a sentence; a full stop does so before a space.
 fn sentences(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -177,7 +178,7 @@ struct Phrase {
 fn phrases(sentence: &str, context: Context, found: &mut Vec<Statement>) {
     let lower = sentence.to_ascii_lowercase();
     let verbs = verbs(&lower);
-    let mut subject: Vec<Ref> = Vec::new();
+    let mut subject: Vec<Reference> = Vec::new();
     for (index, verb) in verbs.iter().enumerate() {
         let from = index.checked_sub(1).map(|i| verbs[i].end);
         let next = verbs.get(index + 1).map(|v| v.start);
@@ -189,7 +190,7 @@ fn phrases(sentence: &str, context: Context, found: &mut Vec<Statement>) {
             continue;
         }
         subject = match (context, from) {
-            (Context::Task, _) => vec![adjacent(left).unwrap_or(Ref::Itself)],
+            (Context::Task, _) => vec![adjacent(left).unwrap_or(Reference::Itself)],
             (Context::Section, Some(_)) => adjacent(left).map_or(subject, |own| vec![own]),
             (Context::Section, None) => section_subject(left),
         };
@@ -203,15 +204,15 @@ fn phrases(sentence: &str, context: Context, found: &mut Vec<Statement>) {
     }
 }
 
-/// Whether a phrase in a task's own text is about its order: certain words are, others where they begin a sentence or a remark.
+/// Returns whether a phrase in a task's own text is about its order: certain words are, others where they begin a sentence or a remark.
 fn speaks_of_task(left: &str, phrase: &str) -> bool {
     let begins =
         left.rsplit('(').next().is_some_and(|t| t.trim_matches([' ', '*', '_', '-', '–', '—', ':']).is_empty());
     begins || CERTAIN.iter().any(|word| phrase.starts_with(word))
 }
 
-/// The references after a phrase.
-fn objects(sentence: &str, verb: &Phrase, next: Option<usize>) -> Vec<Ref> {
+/// Returns the references after a phrase.
+fn objects(sentence: &str, verb: &Phrase, next: Option<usize>) -> Vec<Reference> {
     let text = object(&sentence[verb.end..next.unwrap_or(sentence.len())]);
     if text.starts_with([',', '.', ')']) {
         return Vec::new();
@@ -227,7 +228,7 @@ fn objects(sentence: &str, verb: &Phrase, next: Option<usize>) -> Vec<Ref> {
     refs.into_iter().map(|l| l.what).collect()
 }
 
-/// Every phrase of [`PHRASES`] in a text in lower case.
+/// Returns every phrase of [`PHRASES`] in a text in lower case.
 fn verbs(lower: &str) -> Vec<Phrase> {
     let mut verbs: Vec<Phrase> = Vec::new();
     let attached = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
@@ -260,7 +261,7 @@ fn negated(before: &str) -> bool {
     }) || tail.iter().any(|word| word.ends_with("n't") || word.ends_with("n’t"))
 }
 
-/// What follows a phrase, up to where the sentence turns to something else, or a bracket closes that was opened before the phrase.
+/// Returns what follows a phrase, up to where the sentence turns to something else, or a bracket closes that was opened before the phrase.
 fn object(text: &str) -> &str {
     let mut depth = 0_usize;
     for (at, c) in text.char_indices() {
@@ -281,19 +282,19 @@ fn object(text: &str) -> &str {
     text
 }
 
-/// The text up to one of these marks.
+/// Returns the text up to one of these marks.
 fn cut<'a>(text: &'a str, marks: &[&str]) -> &'a str {
     let end = text.char_indices().map(|(at, _)| at).find(|at| turns(text, *at, marks));
     &text[..end.unwrap_or(text.len())]
 }
 
-/// Whether one of these marks stands here and separates clauses: a dash between two identifiers is a range, which `located` reads.
+/// Returns whether one of these marks stands here and separates clauses: a dash between two identifiers is a range, which `located` reads.
 fn turns(text: &str, at: usize, marks: &[&str]) -> bool {
     let clause = |after: &str| !is_range(after, &text[..at]);
     marks.iter().any(|mark| text[at..].strip_prefix(mark).is_some_and(clause))
 }
 
-/// Whether one of these words stands here, in whatever case.
+/// Returns whether one of these words stands here, in whatever case.
 fn stands(text: &str, at: usize, words: &[&str]) -> bool {
     let here = &text.as_bytes()[at..];
     words.iter().any(|word| here.get(..word.len()).is_some_and(|here| here.eq_ignore_ascii_case(word.as_bytes())))
@@ -303,17 +304,17 @@ fn is_range(after: &str, before: &str) -> bool {
     ids::id_len(after).is_some() && before.ends_with(|c: char| c.is_ascii_digit())
 }
 
-/// The reference that stands right before a phrase.
-fn adjacent(left: &str) -> Option<Ref> {
+/// Returns the reference that stands right before a phrase.
+fn adjacent(left: &str) -> Option<Reference> {
     let left = left.trim_end_matches([' ', '*', '`']);
     // Most words end no reference, which spares a look at all that stand before.
     let last = left.ends_with(char::is_alphanumeric).then(|| located(left).pop()).flatten()?;
     (last.end == left.len()).then_some(last.what)
 }
 
-/// Who is spoken of in the words before a phrase: those in an open bracket, or right before it; else tasks that are named first,
-/// or whom the label names.
-fn section_subject(left: &str) -> Vec<Ref> {
+/// Returns the subject of the words before a phrase: the references in an open bracket or directly before the phrase; otherwise the first
+/// tasks, or the references in the label.
+fn section_subject(left: &str) -> Vec<Reference> {
     let refs = if let Some(bracket) = left.rfind('(').filter(|at| !left[*at..].contains(')')) {
         let inside = located(&left[bracket..]);
         if inside.is_empty() { last_operand(&left[..bracket]) } else { inside }
@@ -321,22 +322,22 @@ fn section_subject(left: &str) -> Vec<Ref> {
         let (label, rest) = left.split_once(": ").unwrap_or(("", left));
         let end = rest.match_indices(' ').map(|(at, _)| at).find(|at| stands(rest, *at, &BESIDE)).unwrap_or(rest.len());
         let (label, named) = (first_operand(label), first_operand(&rest[..end]));
-        let tasks = named.iter().any(|l| matches!(l.what, Ref::Tasks(_)));
+        let tasks = named.iter().any(|l| matches!(l.what, Reference::Tasks(_)));
         if label.is_empty() || tasks { named } else { label }
     };
     specific(refs.into_iter().map(|l| l.what).collect())
 }
 
-/// The first run of references in `text`; it begins at the first task, if tasks are named.
+/// Returns the first run of references in `text`; it begins at the first task, if tasks are named.
 fn first_operand(text: &str) -> Vec<Located> {
     let refs = located(text);
-    let from = refs.iter().position(|l| matches!(l.what, Ref::Tasks(_))).unwrap_or(0);
+    let from = refs.iter().position(|l| matches!(l.what, Reference::Tasks(_))).unwrap_or(0);
     let joined = |i: &usize| is_joint(without_remark(&text[refs[*i].end..refs[*i + 1].start]));
     let len = (from..refs.len().saturating_sub(1)).take_while(joined).count() + 1;
     refs.iter().skip(from).take(len).cloned().collect()
 }
 
-/// The last run of references in `text` that are joined by nothing but commas and conjunctions.
+/// Returns the last run of references in `text` that are joined by nothing but commas and conjunctions.
 fn last_operand(text: &str) -> Vec<Located> {
     let refs = located(text);
     let mut from = refs.len();
@@ -353,11 +354,11 @@ fn is_joint(between: &str) -> bool {
 }
 
 /// Tasks alone where tasks are named beside the phase or story that holds them.
-fn specific(refs: Vec<Ref>) -> Vec<Ref> {
-    if !refs.iter().any(|r| matches!(r, Ref::Tasks(_))) {
+fn specific(refs: Vec<Reference>) -> Vec<Reference> {
+    if !refs.iter().any(|r| matches!(r, Reference::Tasks(_))) {
         return refs;
     }
-    refs.into_iter().filter(|r| matches!(r, Ref::Tasks(_))).collect()
+    refs.into_iter().filter(|r| matches!(r, Reference::Tasks(_))).collect()
 }
 
 /// `T001 → T002, T003 → T004` and `T004 ← T003`; a remark in brackets may follow an operand.
@@ -366,7 +367,7 @@ fn chains(sentence: &str, refs: Vec<Located>, found: &mut Vec<Statement>) {
     const BACKWARD: [&str; 3] = ["←", "<-", "<--"];
     let refs = outside_remarks(sentence, refs);
     // Each operand with the direction of the arrow before it.
-    let mut operands: Vec<(Vec<Ref>, Option<bool>)> = Vec::new();
+    let mut operands: Vec<(Vec<Reference>, Option<bool>)> = Vec::new();
     let mut end = None;
     let first = refs.first().map_or(0, |first| first.start);
     for Located { what, start, end: next } in refs {
@@ -394,13 +395,13 @@ fn chains(sentence: &str, refs: Vec<Located>, found: &mut Vec<Statement>) {
     }
 }
 
-/// The references of a chain, without those in a bracket behind a phase or story: `Phase 1 (T001) → Phase 2`.
+/// Returns the references of a chain, without those in a bracket behind a phase or story: `Phase 1 (T001) → Phase 2`.
 fn outside_remarks(sentence: &str, refs: Vec<Located>) -> Vec<Located> {
     let mut kept: Vec<Located> = Vec::with_capacity(refs.len());
     for found in refs {
         let remark = kept.last().is_some_and(|last| {
             let between = &sentence[last.end..found.start];
-            !matches!(last.what, Ref::Tasks(_)) && between.rfind('(') > between.rfind(')')
+            !matches!(last.what, Reference::Tasks(_)) && between.rfind('(') > between.rfind(')')
         });
         if !remark {
             kept.push(found);
@@ -409,7 +410,7 @@ fn outside_remarks(sentence: &str, refs: Vec<Located>) -> Vec<Located> {
     kept
 }
 
-/// What stands between two references, without marks of emphasis and without one remark in brackets.
+/// Returns what stands between two references, without marks of emphasis and without one remark in brackets.
 fn without_remark(between: &str) -> &str {
     const MARKS: [char; 6] = [' ', '*', '`', '\t', '(', ')'];
     match between.trim_start_matches([' ', '*', '`']).strip_prefix('(').and_then(|rest| rest.split_once(')')) {
@@ -420,14 +421,15 @@ fn without_remark(between: &str) -> &str {
 
 #[derive(Debug, Clone)]
 struct Located {
-    what: Ref,
+    what: Reference,
     start: usize,
     end: usize,
 }
 
-/// Every reference in `text`, in order.
+/// Returns every reference in `text`, in order.
 fn located(text: &str) -> Vec<Located> {
-    let tasks = ids::mentions(text).into_iter().map(|m| Located { start: m.start, end: m.end, what: Ref::Tasks(m) });
+    let tasks =
+        ids::mentions(text).into_iter().map(|m| Located { start: m.start, end: m.end, what: Reference::Tasks(m) });
     let mut found: Vec<Located> = tasks.collect();
     let mut at = 0;
     while let Some(word) = next_word(text, at) {
@@ -439,7 +441,7 @@ fn located(text: &str) -> Vec<Located> {
     found
 }
 
-/// The next word, from this place on, that may begin the name of a phase or story.
+/// Returns the next word, from this place on, that may begin the name of a phase or story.
 fn next_word(text: &str, from: usize) -> Option<(usize, usize)> {
     let initial = |b: &u8| matches!(b, b'P' | b'p' | b'S' | b's' | b'F' | b'U' | b'u');
     let mut at = from;
@@ -453,15 +455,15 @@ fn next_word(text: &str, from: usize) -> Option<(usize, usize)> {
     }
 }
 
-/// The phases or stories named by the word at this place: `Phase 3`, `Phases 3-5`, `US1`, `User Story 2`, `Setup`.
+/// Returns the phases or stories named by the word at this place: `Phase 3`, `Phases 3-5`, `US1`, `User Story 2`, `Setup`.
 fn group_at(text: &str, (start, end): (usize, usize)) -> Vec<Located> {
     let word = &text[start..end];
     let is = |names: [&str; 2]| names.iter().any(|name| word.eq_ignore_ascii_case(name));
-    let named = |name| vec![Located { what: Ref::Named(name), start, end }];
+    let named = |name| vec![Located { what: Reference::Named(name), start, end }];
     if is(["phase", "phases"]) {
-        numbers(text, start, end, |n| Ref::Phase(n.to_owned()))
+        numbers(text, start, end, |n| Reference::Phase(n.to_owned()))
     } else if is(["story", "stories"]) {
-        numbers(text, start, end, |n| Ref::Story(StoryKey::from_number(n)))
+        numbers(text, start, end, |n| Reference::Story(StoryKey::from_number(n)))
     } else if word.starts_with('S') && word.eq_ignore_ascii_case("setup") {
         named("setup")
     } else if word.starts_with('F') && is(["foundational", "foundation"]) {
@@ -473,26 +475,26 @@ fn group_at(text: &str, (start, end): (usize, usize)) -> Vec<Located> {
     }
 }
 
-/// The story whose key stands at this place, or a range of them.
+/// Returns the story whose key stands at this place, or a range of them.
 fn story_keys(text: &str, start: usize) -> Vec<Located> {
     let end = start + key_len(text, start);
     let Some(key) = StoryKey::parse(&text[start..end]) else {
         return Vec::new();
     };
     let first = key.as_str().trim_start_matches("US").to_owned();
-    let mut found = vec![Located { what: Ref::Story(key), start, end }];
-    range_end(text, &first, end, &|n| Ref::Story(StoryKey::from_number(n)), &mut found);
+    let mut found = vec![Located { what: Reference::Story(key), start, end }];
+    range_end(text, &first, end, &|n| Reference::Story(StoryKey::from_number(n)), &mut found);
     found
 }
 
-/// Length of `US1`, `US-1` or `US1.5` at this place.
+/// Returns the length of `US1`, `US-1` or `US1.5` at this place.
 fn key_len(text: &str, start: usize) -> usize {
     let prefix = if text.as_bytes().get(start + 2) == Some(&b'-') { 3 } else { 2 };
     prefix + ids::story_number_len(text.get(start + prefix..).unwrap_or_default())
 }
 
-/// The numbers after `Phase` or `User Stories`, which is the word at `start..end`: `3`, `3-5`, `1 and 2`, `1, 2`.
-fn numbers(text: &str, start: usize, end: usize, make: impl Fn(&str) -> Ref) -> Vec<Located> {
+/// Returns the numbers after `Phase` or `User Stories`, which is the word at `start..end`: `3`, `3-5`, `1 and 2`, `1, 2`.
+fn numbers(text: &str, start: usize, end: usize, make: impl Fn(&str) -> Reference) -> Vec<Located> {
     let mut found: Vec<Located> = Vec::new();
     let mut at = end;
     loop {
@@ -518,7 +520,7 @@ fn numbers(text: &str, start: usize, end: usize, make: impl Fn(&str) -> Ref) -> 
 }
 
 /// Adds the rest of a range such as `3-5`, whose first number ends at `at`, and returns where it ends.
-fn range_end(text: &str, first: &str, at: usize, make: &impl Fn(&str) -> Ref, found: &mut Vec<Located>) -> usize {
+fn range_end(text: &str, first: &str, at: usize, make: &impl Fn(&str) -> Reference, found: &mut Vec<Located>) -> usize {
     let after = &text[at..];
     let Some(dash) = ["-", "–"].iter().find(|d| after.starts_with(**d)).map(|d| d.len()) else {
         return at;

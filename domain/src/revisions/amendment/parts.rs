@@ -1,4 +1,4 @@
-//! A constitution as the pieces that an amendment is about: its principles and its other sections.
+//! The parts of a constitution that an amendment compares: its principles and its other sections.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,7 +8,7 @@ use crate::speckit::constitution::Constitution;
 
 /// A principle or section.
 #[derive(Debug)]
-pub(super) struct Article {
+pub(super) struct Part {
     pub(super) number: Option<String>,
     pub(super) name: String,
     pub(super) line: u32,
@@ -19,7 +19,7 @@ pub(super) struct Article {
     keys: [String; 2],
 }
 
-/// The document with what is no part of its content as spaces: the line with version and dates, which every amendment changes.
+/// Returns the document with the line of version and dates replaced by spaces. Every amendment changes that line.
 fn content(constitution: &Constitution) -> String {
     let mut text = constitution.source.clone();
     for item in [&constitution.version, &constitution.ratified, &constitution.last_amended].into_iter().flatten() {
@@ -31,13 +31,13 @@ fn content(constitution: &Constitution) -> String {
     text
 }
 
-/// The principles in order.
-pub(super) fn principles(constitution: &Constitution) -> Vec<Article> {
+/// Returns the principles in order.
+pub(super) fn principles(constitution: &Constitution) -> Vec<Part> {
     let text = content(constitution);
     let read = |principle: &crate::speckit::constitution::Principle| {
         // `(NON-NEGOTIABLE)` behind a name is not part of what people call it.
         let plain = principle.name.split(['(', '（']).next().unwrap_or_default();
-        Article {
+        Part {
             number: principle.number.clone(),
             name: principle.name.clone(),
             line: principle.line,
@@ -49,12 +49,12 @@ pub(super) fn principles(constitution: &Constitution) -> Vec<Article> {
     constitution.principles.iter().map(read).collect()
 }
 
-/// All sections that are neither principles nor parts of one, each without those below it.
-pub(super) fn others(constitution: &Constitution) -> Vec<Article> {
+/// Returns all sections that are neither principles nor parts of one, each without those below it.
+pub(super) fn others(constitution: &Constitution) -> Vec<Part> {
     const GOVERNANCE: [&str; 5] = ["governance", "governança", "gobernanza", "治理", "ガバナンス"];
     let text = content(constitution);
     let mut principles = constitution.principles.iter().peekable();
-    let mut found: Vec<Article> = Vec::new();
+    let mut found: Vec<Part> = Vec::new();
     // Index in `found` of the section above, by index of the section; principles hold none.
     let mut places: Vec<Option<usize>> = Vec::new();
     for section in split(&text) {
@@ -72,7 +72,7 @@ pub(super) fn others(constitution: &Constitution) -> Vec<Article> {
         // The title of the whole document is no address.
         let key = if section.level < 2 { String::new() } else { words(&section.title) };
         places.push(Some(found.len()));
-        found.push(Article {
+        found.push(Part {
             number: None,
             name: section.title,
             line: section.line,
@@ -84,30 +84,25 @@ pub(super) fn others(constitution: &Constitution) -> Vec<Article> {
     found
 }
 
-/// The articles of both constitutions: pairs in the order of the new one with those that are new, then those that are gone.
+/// Returns the parts of both constitutions as pairs: in the order of the new one with added parts, then the removed parts.
 ///
 /// The same name makes a pair, then the same text, then the same demands; of several the first.
-pub(super) fn paired<'a>(old: &'a [Article], new: &'a [Article]) -> Vec<(Option<&'a Article>, Option<&'a Article>)> {
-    let demands = |article: &Article| {
-        let words: Vec<&str> = article.prose.demands.iter().map(|demand| demand.words.as_str()).collect();
+pub(super) fn paired<'a>(old: &'a [Part], new: &'a [Part]) -> Vec<(Option<&'a Part>, Option<&'a Part>)> {
+    let demands = |part: &Part| {
+        let words: Vec<&str> = part.prose.demands.iter().map(|demand| demand.words.as_str()).collect();
         words.join("\n")
     };
-    let keys: [&dyn Fn(&Article) -> String; 4] = [
-        &|article| article.keys[0].clone(),
-        &|article| article.keys[1].clone(),
-        &|article| article.prose.text(),
-        &demands,
-    ];
-    let mut olds: Vec<Option<&Article>> = old.iter().map(Some).collect();
-    let mut found: Vec<(Option<&Article>, Option<&Article>)> =
-        new.iter().map(|article| (None, Some(article))).collect();
+    let keys: [&dyn Fn(&Part) -> String; 4] =
+        [&|part| part.keys[0].clone(), &|part| part.keys[1].clone(), &|part| part.prose.text(), &demands];
+    let mut olds: Vec<Option<&Part>> = old.iter().map(Some).collect();
+    let mut found: Vec<(Option<&Part>, Option<&Part>)> = new.iter().map(|part| (None, Some(part))).collect();
     for (rule, key) in keys.iter().enumerate() {
         let mut known: BTreeMap<String, VecDeque<usize>> = BTreeMap::new();
-        for (index, article) in olds.iter().enumerate().filter_map(|(index, article)| Some((index, (*article)?))) {
-            known.entry(key(article)).or_default().push_back(index);
+        for (index, part) in olds.iter().enumerate().filter_map(|(index, part)| Some((index, (*part)?))) {
+            known.entry(key(part)).or_default().push_back(index);
         }
-        for (pair, article) in found.iter_mut().zip(new).filter(|(pair, _)| pair.0.is_none()) {
-            let key = key(article);
+        for (pair, part) in found.iter_mut().zip(new).filter(|(pair, _)| pair.0.is_none()) {
+            let key = key(part);
             // What says nothing is not known by what it says.
             if rule > 0 && key.is_empty() {
                 continue;
@@ -116,6 +111,6 @@ pub(super) fn paired<'a>(old: &'a [Article], new: &'a [Article]) -> Vec<(Option<
             pair.0 = index.and_then(|index| olds[index].take());
         }
     }
-    found.extend(olds.into_iter().flatten().map(|article| (Some(article), None)));
+    found.extend(olds.into_iter().flatten().map(|part| (Some(part), None)));
     found
 }

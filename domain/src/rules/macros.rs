@@ -1,11 +1,11 @@
-//! The macros that look at each element of a list, recognised in what the parser makes of them.
+//! The macros over lists (`all`, `exists`, `exists_one`, `filter`, `map`), recognised in the comprehensions that the parser expands them to.
 
 use cel::IdedExpr;
 use cel::common::ast::operators::{ADD, CONDITIONAL, LOGICAL_AND, LOGICAL_OR};
 use cel::common::ast::{ComprehensionExpr, Expr};
 
 /// A call of `all`, `exists`, `exists_one`, `filter` or `map`.
-pub(super) struct Each<'a> {
+pub(super) struct ListMacro<'a> {
     pub(super) range: &'a IdedExpr,
     pub(super) variable: &'a str,
     pub(super) body: Body<'a>,
@@ -14,11 +14,8 @@ pub(super) struct Each<'a> {
 /// What is asked of, or made from, each element.
 #[derive(Clone, Copy)]
 pub(super) enum Body<'a> {
-    /// `all`.
     All(&'a IdedExpr),
-    /// `exists`.
     Exists(&'a IdedExpr),
-    /// `exists_one`.
     One(&'a IdedExpr),
     /// `filter` and `map`.
     Collect {
@@ -29,7 +26,7 @@ pub(super) enum Body<'a> {
     },
 }
 
-impl<'a> Each<'a> {
+impl<'a> ListMacro<'a> {
     /// None when the parser should ever make something else.
     pub(super) fn of(comprehension: &'a ComprehensionExpr) -> Option<Self> {
         let Expr::Call(step) = &comprehension.loop_step.expr else {
@@ -49,7 +46,7 @@ impl<'a> Each<'a> {
     }
 }
 
-/// The element that a step `@result + [element]` adds.
+/// Returns the element that a step `@result + [element]` adds.
 fn collected(step: &IdedExpr) -> Option<&IdedExpr> {
     let Expr::Call(call) = &step.expr else {
         return None;
@@ -60,7 +57,7 @@ fn collected(step: &IdedExpr) -> Option<&IdedExpr> {
     }
 }
 
-/// The expressions directly below one, for changing them.
+/// Returns the expressions directly below one, for changing them.
 pub(super) fn children_mut(expr: &mut Expr) -> Vec<&mut IdedExpr> {
     match expr {
         Expr::Call(call) => call.target.as_deref_mut().into_iter().chain(&mut call.args).collect(),

@@ -1,6 +1,6 @@
-//! What a document's pod is told: to fetch it from Git, or to have an agent draft it.
+//! Document jobs: a pod that fetches a document from Git, or that lets an agent draft it.
 //!
-//! An [`Errand`] is the JSON in [`ASSIGNMENT_ENV`](crate::assignment::ASSIGNMENT_ENV). The pod sends the document to the server, which
+//! An [`DocumentJob`] is the JSON in [`ASSIGNMENT_ENV`](crate::assignment::ASSIGNMENT_ENV). The pod sends the document to the server, which
 //! keeps it by its digest, and leaves a [`Report`](crate::assignment::Report) with that digest as its termination message.
 
 use serde::{Deserialize, Serialize};
@@ -12,22 +12,20 @@ pub const MAX_DOCUMENT_BYTES: usize = crate::speckit::MAX_DOCUMENT_BYTES;
 /// Longest path of a document in a repository, in bytes.
 const MAX_PATH: usize = 1024;
 
-/// One errand for a document.
+/// One document job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Errand {
+pub struct DocumentJob {
     /// UID of the Constitution, Specification or Plan whose document it is.
     pub subject_uid: String,
     /// Base URL of the server that keeps the document.
     pub server_url: String,
-    /// What to do.
-    pub work: ErrandWork,
+    pub work: DocumentWork,
 }
 
-/// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum ErrandWork {
+pub enum DocumentWork {
     /// Read one file of a repository.
     Fetch(FetchWork),
     /// Have an agent write a specification.
@@ -45,7 +43,7 @@ pub struct FetchWork {
     pub revision: String,
     /// The file, from the root of the repository.
     pub path: String,
-    /// The commit that the file was last read at: nothing is read while the revision is still that.
+    /// Commit from which the file was last read. The pod reads nothing while the revision still is this commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<String>,
 }
@@ -54,7 +52,6 @@ pub struct FetchWork {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DraftWork {
-    /// Name of the Specification.
     pub name: String,
     /// Number of the attempt, from 1.
     pub attempt: u32,
@@ -62,7 +59,6 @@ pub struct DraftWork {
     pub prompt: String,
     /// How the agent runs.
     pub adapter: Adapter,
-    /// Name of the Agent.
     pub agent: String,
 }
 
@@ -79,10 +75,10 @@ pub fn check_path(path: &str) -> Result<(), GitNameError> {
         return fail("must not start with `-`: it would be taken for an option");
     }
     if path.chars().any(char::is_control) {
-        return fail("must not hold control characters");
+        return fail("must not contain control characters");
     }
     if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        return fail("must lead from the root of the repository to a file, without empty parts, `.` and `..`");
+        return fail("must be a path from the root of the repository, without empty components, `.` and `..`");
     }
     Ok(())
 }

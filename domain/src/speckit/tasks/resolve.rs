@@ -1,10 +1,10 @@
-//! Statements about order, once the tasks and phases that they name are known.
+//! Resolves statements about order to tasks and phases.
 
 use std::collections::{HashMap, HashSet};
 
 use super::index::Index;
-use super::prose::{Ref, Statement};
-use super::{Dependency, Group, PhaseKind, Precedence, TasksFile};
+use super::model::{Dependency, Group, PhaseKind, Precedence, TasksFile};
+use super::statements::{Reference, Statement};
 use crate::speckit::diagnostic::Diagnostic;
 use crate::speckit::ids::Mention;
 
@@ -15,7 +15,7 @@ const MAX_PAIRS: usize = 20_000;
 const MAX_GROUPS: usize = 64;
 
 /// A statement with its place.
-pub(super) struct Stated {
+pub(super) struct LocatedStatement {
     /// The task in whose text it stands, as an index.
     pub(super) owner: Option<usize>,
     pub(super) line: u32,
@@ -23,20 +23,22 @@ pub(super) struct Stated {
 }
 
 /// Records all statements in the file, and returns what is wrong with them.
-pub(super) fn apply(file: &mut TasksFile, stated: Vec<Stated>) -> Vec<Diagnostic> {
+pub(super) fn apply(file: &mut TasksFile, stated: Vec<LocatedStatement>) -> Vec<Diagnostic> {
     let resolver = Resolver::new(file);
     let mut relations =
         Relations { file, seen: HashSet::new(), left: MAX_PAIRS, dependencies: Vec::new(), precedences: Vec::new() };
     let mut diagnostics = Vec::new();
-    for Stated { owner, line, statement } in stated {
+    for LocatedStatement { owner, line, statement } in stated {
         let (who, on) = (resolver.resolve(&statement.who, owner), resolver.resolve(&statement.on, owner));
         diagnostics.extend(who.unknown.iter().chain(&on.unknown).map(|id| {
-            let message = format!("{id} is named as a dependency, but no task has this identifier");
+            let message = format!("the dependency {id} does not exist: no task has this identifier");
             Diagnostic::warning(line, "UnknownTask", message, "correct the identifier, or remove the statement")
         }));
         relations.relate(line, &who, &on);
         if relations.left == 0 {
-            let message = format!("the file states more than {MAX_PAIRS} dependencies; from here on they are left out");
+            let message = format!(
+                "the file states more than {MAX_PAIRS} dependencies; the statements from this line on are ignored"
+            );
             diagnostics.push(Diagnostic::warning(
                 line,
                 "TooManyDependencies",
@@ -83,7 +85,7 @@ impl Relations<'_> {
         }
     }
 
-    /// The tasks of these groups, unless some of `others` are among them: a statement about a phase and one of its own tasks
+    /// Returns the tasks of these groups, unless some of `others` are among them: a statement about a phase and one of its own tasks
     /// says nothing about the rest of the phase.
     fn members(&self, groups: &[Group], others: &[usize]) -> Vec<usize> {
         let in_groups = |task: &usize| groups.iter().any(|group| self.belongs(*task, group));
@@ -164,17 +166,17 @@ impl<'a> Resolver<'a> {
         Self { index: Index::new(file), numbers, named }
     }
 
-    fn resolve(&self, refs: &[Ref], owner: Option<usize>) -> Resolved {
+    fn resolve(&self, refs: &[Reference], owner: Option<usize>) -> Resolved {
         let phase = |index: Option<&usize>| index.copied().map(Group::Phase);
         let mut resolved = Resolved::default();
         for what in refs {
             match what {
-                Ref::Itself => resolved.tasks.extend(owner),
-                Ref::Tasks(mention) if resolved.tasks.len() < MAX_PAIRS => self.mention(mention, &mut resolved),
-                Ref::Tasks(_) => {}
-                Ref::Phase(number) => resolved.groups.extend(phase(self.numbers.get(number.as_str()))),
-                Ref::Named(name) => resolved.groups.extend(phase(self.named.get(name))),
-                Ref::Story(key) => resolved.groups.push(Group::Story(key.clone())),
+                Reference::Itself => resolved.tasks.extend(owner),
+                Reference::Tasks(mention) if resolved.tasks.len() < MAX_PAIRS => self.mention(mention, &mut resolved),
+                Reference::Tasks(_) => {}
+                Reference::Phase(number) => resolved.groups.extend(phase(self.numbers.get(number.as_str()))),
+                Reference::Named(name) => resolved.groups.extend(phase(self.named.get(name))),
+                Reference::Story(key) => resolved.groups.push(Group::Story(key.clone())),
             }
         }
         resolved.tasks.sort_unstable();

@@ -1,10 +1,10 @@
-//! Every kind of finding, once.
+//! The kinds of findings, with their category and severity.
 
-use super::{Category, Severity};
+use super::finding::{Category, Severity};
 
 /// A kind of finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rule {
+pub struct FindingKind {
     /// Stable name, in `CamelCase`.
     pub code: &'static str,
     /// What findings of this kind are about.
@@ -13,16 +13,16 @@ pub struct Rule {
     pub severity: Severity,
 }
 
-macro_rules! rules {
+macro_rules! kinds {
     ($($name:ident = $code:literal, $category:ident, $severity:ident;)*) => {
-        $(pub(super) const $name: Rule = Rule { code: $code, category: Category::$category, severity: Severity::$severity };)*
+        $(pub(super) const $name: FindingKind = FindingKind { code: $code, category: Category::$category, severity: Severity::$severity };)*
 
         /// All kinds of findings but those of [`Category::Format`], whose codes are the parser's.
-        pub const RULES: &[Rule] = &[$($name),*];
+        pub const FINDING_KINDS: &[FindingKind] = &[$($name),*];
     };
 }
 
-rules! {
+kinds! {
     DUPLICATE_STATEMENT = "DuplicateStatement", Duplication, High;
     SIMILAR_STATEMENT = "SimilarStatement", Duplication, High;
     DUPLICATE_ENTITY = "DuplicateEntity", Duplication, Medium;

@@ -1,6 +1,6 @@
-//! The text of an expression: how deep it goes before anything recursive sees it, and where a place in it is.
+//! The source text of an expression: its nesting depth, which is checked before any recursive function reads it, and positions in it.
 
-use super::MAX_DEPTH;
+use super::model::MAX_DEPTH;
 
 /// One pair of brackets, or the whole.
 #[derive(Default)]
@@ -18,7 +18,7 @@ struct Level {
 }
 
 impl Level {
-    /// A piece ends at an operator whose sides stand beside one another.
+    /// Ends a piece, at an operator that does not nest its operands.
     fn cut(&mut self) {
         self.pieces = self.pieces.max(self.operators + self.inner);
         (self.operators, self.inner) = (0, 0);
@@ -29,7 +29,7 @@ impl Level {
     }
 }
 
-/// The byte at which an expression becomes deeper than [`MAX_DEPTH`] (every operator on a way from the outside to the inside
+/// Returns the byte at which an expression becomes deeper than [`MAX_DEPTH`] (every operator on a way from the outside to the inside
 /// counted), or its brackets do not fit. Linear, and without recursion.
 pub(super) fn too_deep(source: &str) -> Option<usize> {
     let mut levels = vec![Level::default()];
@@ -85,13 +85,13 @@ pub(super) fn too_deep(source: &str) -> Option<usize> {
     None
 }
 
-/// Whether `in` at this place is a word of its own.
+/// Returns whether `in` at this place is a word of its own.
 fn word_ends(chars: &[char], at: usize) -> bool {
     let part = |i: Option<usize>| i.and_then(|i| chars.get(i)).is_some_and(|c| c.is_alphanumeric() || *c == '_');
     !part(at.checked_sub(1)) && !part(Some(at + 2))
 }
 
-/// The place after the text literal that begins at `start`.
+/// Returns the place after the text literal that begins at `start`.
 fn after_text(chars: &[char], start: usize) -> usize {
     let quote = chars[start];
     let raw = start > 0 && matches!(chars[start - 1], 'r' | 'R');
@@ -110,7 +110,7 @@ fn after_text(chars: &[char], start: usize) -> usize {
     chars.len()
 }
 
-/// Line and column in characters, counted from 1, of a byte.
+/// Returns the line and column in characters, counted from 1, of a byte.
 pub(super) fn place(source: &str, offset: usize) -> (u32, u32) {
     let (mut line, mut column) = (1, 1);
     for (_, c) in source.char_indices().take_while(|(at, _)| *at < offset) {
@@ -123,7 +123,7 @@ pub(super) fn place(source: &str, offset: usize) -> (u32, u32) {
     (line, column)
 }
 
-/// Where the name stands that a node is about, of which the parser tells the bracket behind it or the dot before it.
+/// Returns the offset of the name of a node. The parser gives the offset of the bracket after the name or of the dot before it.
 pub(super) fn token(source: &str, offset: usize) -> usize {
     let Some((before, after)) = source.split_at_checked(offset) else {
         return offset;
@@ -135,7 +135,7 @@ pub(super) fn token(source: &str, offset: usize) -> usize {
     }
 }
 
-/// The one of `names` that `wrong` was probably meant to be.
+/// Returns the name that is most similar to `wrong`, if one is similar enough.
 pub(super) fn similar<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wrong: Vec<char> = wrong.chars().take(64).collect();
     let near = names.into_iter().map(|name| (distance(&wrong, name), name));
@@ -143,7 +143,7 @@ pub(super) fn similar<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>)
     (changes * 2 <= wrong.len()).then_some(name)
 }
 
-/// How many characters to change, add or take away; letters of another case do not count.
+/// Returns the case-insensitive Levenshtein distance.
 fn distance(from: &[char], to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
     let mut row: Vec<usize> = (0..=to.len()).collect();

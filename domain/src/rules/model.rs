@@ -1,0 +1,108 @@
+//! Rules as they are written, and the limits of their size and cost.
+
+use serde::{Deserialize, Serialize};
+
+use super::schema::{CONSTITUTION, PLAN, Record, SPECIFICATION, TASK};
+
+/// Most rules of one constitution, its parent's counted.
+pub const MAX_RULES: usize = 64;
+/// Largest expression, in bytes.
+pub const MAX_EXPRESSION_BYTES: usize = 4096;
+/// Largest message of a rule, in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 1024;
+/// Largest name of a principle, in bytes.
+pub const MAX_PRINCIPLE_BYTES: usize = 256;
+/// Most brackets and operators inside one another in an expression.
+pub const MAX_DEPTH: usize = 32;
+/// Most patterns in an expression.
+pub const MAX_PATTERNS: usize = 8;
+/// Most that one evaluation of one rule may cost. One unit is about a step of the evaluation; looking at 64 bytes of text is one too.
+pub const MAX_COST: u64 = 10_000_000;
+/// Most that all evaluations with one [`Budget`] may cost.
+pub const MAX_TOTAL_COST: u64 = 50_000_000;
+/// Largest text or list that an expression may make on the way, in bytes.
+pub const MAX_VALUE_BYTES: u64 = 4 << 20;
+/// Most items that a violation names.
+pub const MAX_ITEMS: usize = 20;
+
+/// The strength of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Strength {
+    /// A violation blocks.
+    #[serde(rename = "MUST")]
+    Must,
+    /// A violation warns.
+    #[serde(rename = "SHOULD")]
+    Should,
+}
+
+/// What a rule applies to: the variable of the same name, in small letters, is the document that is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, strum::Display)]
+pub enum Scope {
+    /// The constitution itself.
+    Constitution,
+    /// Every specification.
+    Specification,
+    /// Every plan.
+    Plan,
+    /// Every task of every plan.
+    Task,
+}
+
+impl Scope {
+    /// Returns the document, whose name is that of the variable.
+    pub fn record(self) -> &'static Record {
+        match self {
+            Self::Constitution => &CONSTITUTION,
+            Self::Specification => &SPECIFICATION,
+            Self::Plan => &PLAN,
+            Self::Task => &TASK,
+        }
+    }
+
+    /// Returns the documents that a rule with this scope can read: the document itself, and those that it is based on.
+    pub fn sees(self) -> &'static [Self] {
+        match self {
+            Self::Constitution => &[Self::Constitution],
+            Self::Specification => &[Self::Specification, Self::Constitution],
+            Self::Plan => &[Self::Plan, Self::Specification, Self::Constitution],
+            Self::Task => &[Self::Task, Self::Plan, Self::Specification, Self::Constitution],
+        }
+    }
+}
+
+/// A rule as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rule {
+    /// Its name, unique among the rules: an RFC 1123 label.
+    pub name: String,
+    /// What it applies to.
+    #[serde(rename = "appliesTo")]
+    pub scope: Scope,
+    /// What must hold: an expression of CEL whose result is a boolean.
+    pub expression: String,
+    /// What a person is told when it does not hold.
+    pub message: String,
+    /// How much it binds.
+    #[serde(rename = "severity")]
+    pub strength: Strength,
+    /// The principle that it comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principle: Option<String>,
+}
+
+/// Why a rule cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("rule {rule:?}, line {line}, column {column}: {problem}; {remedy}")]
+pub struct RuleError {
+    pub rule: String,
+    /// Line of its expression, counted from 1.
+    pub line: u32,
+    /// Column in that line in characters, counted from 1.
+    pub column: u32,
+    /// What is wrong.
+    pub problem: String,
+    /// What to do about it.
+    pub remedy: String,
+}

@@ -1,0 +1,145 @@
+//! The parts of a task file.
+
+use serde::Serialize;
+
+use crate::speckit::ids::{StoryKey, TaskId};
+use crate::speckit::markdown::{Item, Span};
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct TasksFile {
+    /// The document, unchanged.
+    pub source: String,
+    /// Title after `# Tasks:`.
+    pub title: Option<Item>,
+    /// Phases in the order of the document.
+    pub phases: Vec<Phase>,
+    /// Tasks in the order of the document; no identifier occurs twice.
+    pub tasks: Vec<Task>,
+    /// What the document says about the order of phases and stories as a whole.
+    pub precedences: Vec<Precedence>,
+}
+
+/// A part of the work with a goal of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Phase {
+    /// Number as written: `3`, `3.1`, `4a`. None for a heading that holds tasks without being numbered.
+    pub number: Option<String>,
+    /// Title without the number and without the priority.
+    pub title: String,
+    /// What the phase is for.
+    pub kind: PhaseKind,
+    /// Text after `**Purpose**` or `**Goal**`.
+    pub purpose: Option<Item>,
+    /// Text after `**Independent Test**`.
+    pub independent_test: Option<Item>,
+    /// Text after `**Checkpoint**`.
+    pub checkpoint: Option<Item>,
+    /// Line of the heading, counted from 1.
+    pub line: u32,
+    /// Heading and all below it.
+    pub span: Span,
+}
+
+/// What a phase is for, which decides what it waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum PhaseKind {
+    /// Before everything else.
+    Setup,
+    /// What all stories need.
+    Foundational,
+    /// One user story.
+    Story(StoryKey),
+    /// After all stories.
+    Polish,
+    /// Anything else: it runs after what stands before it, and what follows waits for it.
+    Other,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Task {
+    /// Identifier as written.
+    pub id: TaskId,
+    /// Further identifiers that the same line stands for (`T029–T034`).
+    pub also: Vec<TaskId>,
+    /// Description after the tags, with wrapped lines joined.
+    pub title: String,
+    /// Marked `[P]`: other files than its neighbours, and no dependency on an unfinished one.
+    pub parallel: bool,
+    /// Stories from tags such as `[US1]` or `[US3+US4]`.
+    pub stories: Vec<StoryKey>,
+    /// All other tags.
+    pub tags: Vec<String>,
+    /// What its box says.
+    pub state: TaskState,
+    /// The character between the brackets of the box.
+    pub checkbox: Option<Span>,
+    /// Line of the identifier, counted from 1.
+    pub line: u32,
+    /// The task with everything below it.
+    pub span: Span,
+    /// Its phase, as an index into [`TasksFile::phases`].
+    pub phase: usize,
+    /// Files and folders named in it, in order, without repetition.
+    pub paths: Vec<String>,
+    /// Lines below the task that belong to it.
+    pub details: Vec<Item>,
+    /// Tasks that the document says must come before this one.
+    pub depends_on: Vec<Dependency>,
+}
+
+/// What the box of a task says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub enum TaskState {
+    /// To be done.
+    Open,
+    /// `[x]` or `[X]`.
+    Done,
+    /// Struck out, `[-]` or `[~]`: not to be done.
+    Cancelled,
+}
+
+impl TaskState {
+    pub(super) fn of(mark: Option<char>) -> Self {
+        match mark {
+            Some('x' | 'X' | '✓' | '✔' | '✅') => Self::Done,
+            Some('-' | '~') => Self::Cancelled,
+            _ => Self::Open,
+        }
+    }
+}
+
+/// A statement that a task waits for another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Dependency {
+    /// The task to wait for.
+    pub on: TaskId,
+    /// Line of the statement, counted from 1.
+    pub line: u32,
+}
+
+/// A statement that one phase or story waits for another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Precedence {
+    /// Who waits.
+    pub subject: Group,
+    /// For whom.
+    pub on: Group,
+    /// Line of the statement, counted from 1.
+    pub line: u32,
+}
+
+/// Several tasks named together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Group {
+    /// The phase with this index in [`TasksFile::phases`].
+    Phase(usize),
+    /// All phases of this story.
+    Story(StoryKey),
+}
+
+impl TasksFile {
+    /// Returns the task with this identifier, also when the identifier is one of several of its line.
+    pub fn task(&self, id: &TaskId) -> Option<&Task> {
+        self.tasks.iter().find(|t| t.id == *id || t.also.contains(id))
+    }
+}
