@@ -19,7 +19,7 @@ use super::value::{Fields, Items, Value};
 
 /// Bytes of text that can be looked at for one unit.
 const BYTES_PER_UNIT: u64 = 64;
-/// Bytes that an element of a list takes, besides what it holds.
+/// Bytes that an element of a list takes in addition to its value.
 const ELEMENT_BYTES: u64 = 32;
 /// Bytes of the longest number: a double is written without exponent.
 const NUMBER_BYTES: u64 = 400;
@@ -85,7 +85,7 @@ impl Shape {
         Self::List(Arc::new(Listed { len, element, items }))
     }
 
-    /// At least as large as both.
+    /// Returns a shape that is at least as large as both.
     fn or(self, other: Self) -> Self {
         match (self, other) {
             (Self::Text(a), Self::Text(b)) => Self::Text(a.max(b)),

@@ -13,10 +13,10 @@ use crate::speckit::diagnostic::{Diagnostic, Parsed};
 use crate::speckit::ids::{Mention, TaskId};
 use crate::speckit::markdown::{self, Item, LineKind, Markdown, Section, Span, joined};
 
-/// Most tasks that one file may hold.
+/// Maximum number of tasks that one file may hold.
 pub const MAX_TASKS: usize = 2_000;
 
-/// Most dependencies that may follow from the order of phases: between two phases of parallel tasks they grow with the product.
+/// Maximum number of dependencies that may follow from the order of phases: between two phases of parallel tasks they grow with the product.
 pub const MAX_DEPENDENCIES: usize = 250_000;
 
 pub fn parse(bytes: &[u8]) -> Parsed<TasksFile> {
@@ -100,8 +100,8 @@ fn scopes(markdown: &Markdown) -> (Vec<Scope>, Vec<(usize, PhaseHeading)>) {
     (scopes, headings)
 }
 
-/// Returns whether a heading opens a phase where it stands: one without a number inside a phase is only a part of it, unless it names a
-/// story and the phase around it is no story itself.
+/// Returns whether a heading opens a phase at its place. A heading without a number inside a phase is only a part of that phase, unless it
+/// names a story and the outer phase is not a story.
 fn opens(heading: &PhaseHeading, above: Scope) -> bool {
     let names_story = matches!(heading.kind, PhaseKind::Story(_));
     above.phase.is_none() || heading.number.is_some() || (names_story && !above.in_story)
@@ -296,7 +296,7 @@ impl Builder {
         (start + 1..limit).find(foreign).unwrap_or(limit)
     }
 
-    /// Returns the task with this index, whose statements about order are added to `stated`.
+    /// Reads the task with this index, and adds its statements about order to `stated`.
     fn task(
         &mut self,
         candidate: Candidate,
@@ -363,7 +363,7 @@ impl Builder {
         task
     }
 
-    /// Returns the phase of tasks that stand under no phase heading: the nearest heading, whatever it says.
+    /// Returns the phase of tasks without a phase heading: the nearest heading opens it.
     fn implicit_phase(&mut self, heading: usize) -> usize {
         if !self.phases.contains_key(&heading) {
             let at = self.markdown.sections.binary_search_by_key(&heading, |s| s.heading);
