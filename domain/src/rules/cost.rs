@@ -281,8 +281,10 @@ impl Estimate<'_> {
         let Shape::List(list) = &range else {
             return Shape::Plain;
         };
+        // Only the outermost list is visited element by element. To do so for nested lists, too, would cost as much as the evaluation.
         let items = list.items.as_ref().filter(|_| self.each && self.times == 1);
         let Some(items) = items else {
+            // The body is walked once, and its cost counts once for each element.
             let before = self.times;
             self.times = before.saturating_mul(list.len);
             let item = self.body(each, list.element.clone());

@@ -164,6 +164,7 @@ struct Sides<'a> {
 impl Sides<'_> {
     /// Returns the nodes of the merged document in order.
     fn order(&self) -> Vec<Node> {
+        // The side that reordered sections determines the order; the sections of the other side are inserted after their predecessors.
         let theirs_lead = self.theirs.reorders() && !self.ours.reorders();
         let (lead, other) = if theirs_lead { (&self.theirs, &self.ours) } else { (&self.ours, &self.theirs) };
         // Sections that only the other side has, by the node that they follow.
@@ -221,6 +222,7 @@ impl Sides<'_> {
         let gap = match (our_parts, their_parts) {
             (Some((a, our_gap)), Some((b, their_gap))) => {
                 let (content, base_gap) = base_parts.unwrap_or_default();
+                // The order of these tests matters: the line merge is only for sections that both sides changed differently.
                 if a == b || b == content {
                     merge.text.push_str(a);
                 } else if a == content {
@@ -233,6 +235,7 @@ impl Sides<'_> {
                 pick_gap(base_gap, our_gap, their_gap)
             }
             (Some((content, gap)), None) | (None, Some((content, gap))) => {
+                // A section with a base that one side lacks was removed there; `stays` kept it because the other side changed it.
                 if base.is_none() {
                     merge.text.push_str(content);
                 } else {

@@ -51,6 +51,7 @@ struct Pairs {
 impl Pairs {
     /// Pairs items with the same identifier and text, then items with the same text, then items with the same identifier.
     fn of(old: &[Entry], new: &[Entry]) -> Self {
+        // The order of the keys matters: an unchanged item must be paired before its text or identifier can pair it with another one.
         let keys: [Key; 3] = [
             |entry| Some((&entry.id, &entry.text)),
             // What says nothing is not known by what it says.

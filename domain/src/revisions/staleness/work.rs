@@ -111,6 +111,7 @@ impl<'a> Affected<'a> {
             let key = if change.kind == ItemKind::Added { old_keys.get(key).copied().unwrap_or(key) } else { key };
             of_story.entry(key).or_default().push(change);
         }
+        // A task that names no item also depends on the items that the other tasks of its story name.
         let mut named: BTreeMap<&str, BTreeMap<&str, &ItemChange>> = BTreeMap::new();
         for task in served {
             if let Some(story) = task.story {
@@ -124,6 +125,7 @@ impl<'a> Affected<'a> {
             named.into_values().filter(|change| !own.contains(change.id.as_str())).collect()
         };
         let named_in = named.into_iter().map(|(story, named)| (story, beyond(story, named))).collect();
+        // General tasks (setup, polish) are stale only when no story and no requirement is unchanged.
         let mut everything: Vec<&ItemChange> = stories.iter().chain(requirements).filter(touches).collect();
         if everything.len() < old.stories.len() + old.requirements.len() {
             everything.clear();

@@ -80,6 +80,7 @@ struct Order<'a> {
 impl<'a> Order<'a> {
     fn new(file: &'a TasksFile) -> Self {
         let explicit = explicit(file);
+        // Phases are sorted before tasks: the rank of a task depends on the place of its phase.
         let stated = phase_statements(file);
         let phases = sorted(&stated, |phase| phase);
         let mut place = vec![0; file.phases.len()];
@@ -138,12 +139,14 @@ impl<'a> Order<'a> {
             let dotted = phases[phase].number.as_ref().is_some_and(|n| n.contains('.'));
             let mut waits = barrier.clone();
             if let (Some(key_here), false) = (key(phase), dotted) {
+                // Two parts of one story run in order; other stories only when the document states it.
                 waits.extend(stories.iter().rev().find(|s| key(**s) == Some(key_here)));
                 waits.extend(self.stated[phase].iter().filter(|p| self.place[**p] < self.place[phase]));
                 if !self.groups[phase].is_empty() {
                     stories.push(phase);
                 }
             } else {
+                // Any other phase waits for all stories since the last barrier, and becomes the next barrier.
                 waits.extend(&stories);
                 if !self.groups[phase].is_empty() {
                     barrier = BTreeSet::from([phase]);

@@ -109,6 +109,7 @@ fn opens(heading: &PhaseHeading, above: Scope) -> bool {
 
 impl Builder {
     fn build(&mut self) -> TasksFile {
+        // Task lines come first: the lines of a task end where the next one starts.
         let accepted = self.accepted();
         let starts: Vec<usize> = accepted.iter().map(|c| c.line).collect();
         let mut tasks = Vec::with_capacity(accepted.len());
@@ -127,7 +128,9 @@ impl Builder {
             tasks,
             precedences: Vec::new(),
         };
+        // Until here a task names its phase by the line of the heading, because tasks without a phase heading add phases while they are read.
         self.settle_phases(&mut file);
+        // Statements are resolved last: they name tasks and phases anywhere in the document.
         self.state_sections(&file, &mut stated);
         self.diagnostics.extend(resolve::apply(&mut file, stated));
         if file.tasks.is_empty() {
@@ -232,6 +235,8 @@ impl Builder {
             let strong = !notes && parsed.form != Form::Unboxed;
             candidates.push(Candidate { line: index, parsed, strong, scope });
         }
+        // A strong candidate wins over a weak one with the same identifier, wherever it is: a mention of a task in a list must not hide its
+        // definition below. Between two of the same strength, the first one wins and the other is an error.
         let mut first: HashMap<&TaskId, (usize, bool)> = HashMap::with_capacity(candidates.len());
         for candidate in candidates.iter().filter(|c| c.strong).chain(candidates.iter().filter(|c| !c.strong)) {
             first.entry(candidate.id()).or_insert((candidate.line, candidate.strong));
@@ -308,6 +313,7 @@ impl Builder {
         let wrapped =
             if parsed.form == Form::Heading { start + 1 } else { self.markdown.paragraph_end(start).min(lines.end) };
         if wrapped > start + 1 {
+            // Tags at the end of the description may be on a wrapped line, so that the joined line is parsed again.
             let text = self
                 .markdown
                 .clean(self.markdown.span_of(start..wrapped))

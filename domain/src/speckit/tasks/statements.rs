@@ -189,11 +189,13 @@ fn phrases(sentence: &str, context: Context, found: &mut Vec<Statement>) {
         if context != Context::Section && !speaks_of_task(left, &lower[verb.start..verb.end]) {
             continue;
         }
+        // The subject of the first phrase also applies to the following ones: `T003 depends on T001 and blocks T005`.
         subject = match (context, from) {
             (Context::Task, _) => vec![adjacent(left).unwrap_or(Reference::Itself)],
             (Context::Section, Some(_)) => adjacent(left).map_or(subject, |own| vec![own]),
             (Context::Section, None) => section_subject(left),
         };
+        // Recommendations are not dependencies: `ideally after US1`, `… is easiest`.
         let behind = &lower[verb.end..next.unwrap_or(lower.len())];
         if is_advice(left) || SOFT.iter().any(|word| behind.contains(word)) {
             continue;
