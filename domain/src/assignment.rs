@@ -95,7 +95,7 @@ pub struct TaskWork {
     /// The task's id in its plan, `T001`.
     pub id: String,
     pub title: String,
-    /// What the agent is told; written to the file named by `ENACT_PROMPT_FILE`.
+    /// Prompt for the agent; the runner writes it to the file named by `ENACT_PROMPT_FILE`.
     pub prompt: String,
     /// How the agent runs.
     pub adapter: Adapter,

@@ -9,14 +9,14 @@ use crate::assignment::{Adapter, GitNameError};
 
 /// Largest document that a pod may bring, in bytes: as much as a parser reads.
 pub const MAX_DOCUMENT_BYTES: usize = crate::speckit::MAX_DOCUMENT_BYTES;
-/// Longest path of a document in a repository, in bytes.
+/// Maximum length of a path of a document in a repository, in bytes.
 const MAX_PATH: usize = 1024;
 
 /// One document job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DocumentJob {
-    /// UID of the Constitution, Specification or Plan whose document it is.
+    /// UID of the Constitution, Specification or Plan that the document belongs to.
     pub subject_uid: String,
     /// Base URL of the server that keeps the document.
     pub server_url: String,
@@ -55,7 +55,7 @@ pub struct DraftWork {
     pub name: String,
     /// Number of the attempt, from 1.
     pub attempt: u32,
-    /// What the agent is told; written to the file named by `ENACT_PROMPT_FILE`.
+    /// Prompt for the agent; the runner writes it to the file named by `ENACT_PROMPT_FILE`.
     pub prompt: String,
     /// How the agent runs.
     pub adapter: Adapter,

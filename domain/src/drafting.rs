@@ -13,7 +13,7 @@ const MAX_PRINCIPLES: usize = 16 << 10;
 const MAX_PREVIOUS: usize = 16 << 10;
 /// Maximum number of diagnostics in the reason why a document is not usable.
 const MAX_DIAGNOSTICS: usize = 10;
-/// Longest text about a document that cannot be used, in bytes.
+/// Maximum length of a text about a document that cannot be used, in bytes.
 const MAX_PROBLEM: usize = 2048;
 
 /// The required form of the document, as a part of the prompt.

@@ -12,9 +12,9 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest name of a repository, or of a branch or tag, that is passed on, in bytes.
+/// Maximum length of a name of a repository, or of a branch or tag, that is passed on, in bytes.
 const MAX_NAME: usize = 512;
-/// Most names of one repository.
+/// Maximum number of names of one repository.
 const MAX_NAMES: usize = 8;
 
 /// A push to a repository.
@@ -86,7 +86,7 @@ impl Push {
     /// Parses the body of a webhook request for the documents in `namespace`.
     ///
     /// # Errors
-    /// When it is no JSON object with a repository's URL.
+    /// When the body is not a JSON object with the URL of a repository.
     pub fn parse(namespace: &str, body: &[u8]) -> Result<Self, PushError> {
         let Body { r#ref, repository, project } = serde_json::from_slice(body)?;
         let urls = repository.into_iter().chain(project).flat_map(Urls::all);
@@ -94,7 +94,7 @@ impl Push {
         if repositories.is_empty() {
             return Err(PushError::NoRepository);
         }
-        // One that no branch can have is no reason to miss the push.
+        // An invalid reference is ignored: without one, the push affects all revisions.
         let reference = r#ref.filter(|name| is_plain(name));
         Ok(Self { namespace: namespace.to_owned(), repositories, reference })
     }
@@ -111,7 +111,7 @@ impl Push {
 }
 
 /// Returns the host and path of a repository's URL: the same for its `https://`, `ssh://` and `user@host:path` form, with and without `.git`. Upper and
-/// lower case, ports and users make no difference: one look too many costs less than one too few. None when it is no such URL.
+/// lower case, ports and users are ignored: an unnecessary poll costs less than a missed one. Returns none for any other URL.
 fn identity(url: &str) -> Option<String> {
     let (authority, path) = match url.split_once("://") {
         Some(("https" | "http" | "ssh" | "git", rest)) => rest.split_once('/')?,

@@ -1,4 +1,4 @@
-//! Ticks and answers change what they say and nothing else. The first two lines of the input are question and answer.
+//! Ticks and answers change only the intended text. The first two lines of the input are the question and the answer.
 #![no_main]
 
 use enact_fuzz::checks;

@@ -1,4 +1,4 @@
-//! What the fuzz targets check, which the tests of `domain` check as well.
+//! The checks of the fuzz targets, which the tests of `domain` share.
 
 #[path = "../../domain/tests/speckit_checks/mod.rs"]
 pub mod checks;

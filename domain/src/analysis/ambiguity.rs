@@ -37,7 +37,7 @@ pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
     }
 }
 
-/// `TBD`, `TBC`, `???`, `FIXME`, and `TODO` where it is no name of something.
+/// `TBD`, `TBC`, `???`, `FIXME`, and `TODO` unless it is a name.
 fn placeholder<'a>(statement: &Statement<'a>) -> Option<&'a str> {
     if matches!(statement.kind, StatementKind::Clarification) {
         return None;

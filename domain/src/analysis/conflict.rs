@@ -1,7 +1,7 @@
 //! Conflicts between a specification and a constitution, as far as words can show them.
 //!
-//! Only what is plain is reported: a deed that one forbids and the other demands, named by the same verb and the same object in the
-//! same order, and without any condition.
+//! Only clear conflicts are reported: an action that one forbids and the other requires, with the same verb and the same object, and without
+//! any condition.
 
 use std::collections::HashMap;
 
@@ -13,13 +13,13 @@ use super::text::{Word, is_one_of, terms, words};
 use crate::speckit::constitution::Constitution;
 use crate::speckit::spec::Spec;
 
-/// At most so many deeds are kept for each verb and first word of an object.
-const MAX_DEEDS: usize = 32;
+/// Maximum number of actions for each verb and first word of an object.
+const MAX_ACTIONS: usize = 32;
 
-/// Longer sentences are passed over: nothing in them is plain, and this bounds the work.
+/// Longer sentences are skipped: their meaning is not clear enough, and the limit bounds the time.
 const MAX_SENTENCE_WORDS: usize = 80;
 
-/// Verbs whose object is something that a text names again when it does the same.
+/// Verbs whose objects two texts name in the same way when they mean the same action.
 const VERBS: &str = "use store log persist depend require expose send introduce collect include embed contain commit add bypass call \
     import rely hardcode hard-code transmit track share cache install ship access write modify delete block disable skip";
 
@@ -36,7 +36,7 @@ const USES: &str = "use depend rely require import add include introduce";
 
 /// An action on an object.
 #[derive(Debug, PartialEq, Eq)]
-struct Deed {
+struct Action {
     /// Who or what does it; empty when it is anybody.
     subject: Vec<String>,
     verb: &'static str,
@@ -45,18 +45,18 @@ struct Deed {
     denied: bool,
 }
 
-/// What a principle says of a deed, with the principle's index and its sentence's.
-type FindingKind = (Deed, usize, usize);
+/// An action that a principle forbids or requires, with the indices of the principle and of its sentence.
+type FindingKind = (Action, usize, usize);
 
 /// Returns findings for requirements that require what a principle forbids, or forbid what it requires.
 pub fn constitution_conflicts(spec: &Spec, constitution: &Constitution) -> Vec<Finding> {
-    let mut deeds: HashMap<(&str, String), Vec<FindingKind>> = HashMap::new();
+    let mut actions: HashMap<(&str, String), Vec<FindingKind>> = HashMap::new();
     for (at, principle) in constitution.principles.iter().enumerate() {
         for (number, must) in principle.musts.iter().enumerate() {
-            for deed in deeds_of(&words(&must.text), &must.text) {
-                let known = deeds.entry((deed.verb, deed.object[0].clone())).or_default();
-                if known.len() < MAX_DEEDS {
-                    known.push((deed, at, number));
+            for action in actions_of(&words(&must.text), &must.text) {
+                let known = actions.entry((action.verb, action.object[0].clone())).or_default();
+                if known.len() < MAX_ACTIONS {
+                    known.push((action, at, number));
                 }
             }
         }
@@ -64,14 +64,14 @@ pub fn constitution_conflicts(spec: &Spec, constitution: &Constitution) -> Vec<F
     let statements = Statements::new(spec);
     let mut findings = Findings::default();
     for requirement in statements.of_kind(StatementKind::Requirement).filter(|s| s.english) {
-        for deed in deeds_of(&requirement.words, requirement.text) {
-            let Some(rules) = deeds.get(&(deed.verb, deed.object[0].clone())) else { continue };
+        for action in actions_of(&requirement.words, requirement.text) {
+            let Some(rules) = actions.get(&(action.verb, action.object[0].clone())) else { continue };
             let conflict = |(rule, ..): &&FindingKind| {
-                // What is forbidden is forbidden in every form; what is demanded is refused only by its own name.
-                let inner = if rule.denied { (&deed.object, &rule.object) } else { (&rule.object, &deed.object) };
-                // What the client must not do the server may.
-                let same = rule.subject.is_empty() || rule.subject.iter().any(|term| deed.subject.contains(term));
-                rule.denied != deed.denied && same && inner.0.starts_with(inner.1)
+                // A general prohibition includes all special forms; a requirement is only contradicted by the same or a more general prohibition.
+                let inner = if rule.denied { (&action.object, &rule.object) } else { (&rule.object, &action.object) };
+                // A prohibition for one subject (the client) does not apply to another one (the server).
+                let same = rule.subject.is_empty() || rule.subject.iter().any(|term| action.subject.contains(term));
+                rule.denied != action.denied && same && inner.0.starts_with(inner.1)
             };
             if let Some((rule, at, number)) = rules.iter().find(conflict) {
                 let principle = &constitution.principles[*at];
@@ -83,7 +83,7 @@ pub fn constitution_conflicts(spec: &Spec, constitution: &Constitution) -> Vec<F
     findings.finish()
 }
 
-fn report(requirement: &Statement<'_>, rule: &Deed, (name, must, line): (&str, &str, u32), findings: &mut Findings) {
+fn report(requirement: &Statement<'_>, rule: &Action, (name, must, line): (&str, &str, u32), findings: &mut Findings) {
     let place = Position { excerpt: requirement.text, ..requirement.place("") };
     let must = shortened(must);
     if rule.denied {
@@ -101,14 +101,14 @@ fn report(requirement: &Statement<'_>, rule: &Deed, (name, must, line): (&str, &
 
 /// `MUST [NOT] <verb> <object>` and `<object> MUST [NOT] be <verb>ed`, and what is used by its name on the way (`MUST store orders in
 /// MongoDB`), where nothing in the sentence is a condition.
-fn deeds_of(words: &[Word<'_>], text: &str) -> Vec<Deed> {
+fn actions_of(words: &[Word<'_>], text: &str) -> Vec<Action> {
     let mut found = Vec::new();
     for sentence in sentences(words, text) {
         if sentence.len() > MAX_SENTENCE_WORDS || sentence.iter().any(|w| is_one_of(CONDITIONS, &w.lower)) {
             continue;
         }
         let modals = || sentence.iter().enumerate().filter(|(_, w)| matches!(w.lower.as_str(), "must" | "shall"));
-        found.extend(modals().filter_map(|(at, _)| deed_at(sentence, at, text)));
+        found.extend(modals().filter_map(|(at, _)| action_at(sentence, at, text)));
         let denied = sentence.iter().any(|w| is_one_of("not never no nor cannot neither from", &w.lower));
         if let Some((modal, _)) = modals().next().filter(|_| !denied) {
             found.extend(means(sentence, modal, text));
@@ -117,7 +117,7 @@ fn deeds_of(words: &[Word<'_>], text: &str) -> Vec<Deed> {
     found
 }
 
-fn deed_at(sentence: &[Word<'_>], modal: usize, text: &str) -> Option<Deed> {
+fn action_at(sentence: &[Word<'_>], modal: usize, text: &str) -> Option<Action> {
     let mut at = modal + 1;
     let denied = sentence.get(at).is_some_and(|w| matches!(w.lower.as_str(), "not" | "never"));
     at += usize::from(denied);
@@ -141,11 +141,11 @@ fn deed_at(sentence: &[Word<'_>], modal: usize, text: &str) -> Option<Deed> {
     let plain = object.len() <= 6 && object.iter().all(|w| !w.is_number() && !is_one_of(ENDS, &w.lower));
     let verb = if is_named(object) && is_one_of(USES, verb) { "use" } else { verb };
     let (subject, object) = (if passive { Vec::new() } else { subject(&sentence[..modal]) }, terms(object));
-    (plain && !object.is_empty()).then_some(Deed { subject, verb, object, denied })
+    (plain && !object.is_empty()).then_some(Action { subject, verb, object, denied })
 }
 
 /// Returns the named things that a sentence uses: `in MongoDB`, `using jQuery`.
-fn means(sentence: &[Word<'_>], modal: usize, text: &str) -> Vec<Deed> {
+fn means(sentence: &[Word<'_>], modal: usize, text: &str) -> Vec<Action> {
     let mut found = Vec::new();
     let (before, sentence) = sentence.split_at(modal);
     for (at, _) in sentence.iter().enumerate().filter(|(_, w)| is_one_of("using with via through in on by", &w.lower)) {
@@ -153,7 +153,7 @@ fn means(sentence: &[Word<'_>], modal: usize, text: &str) -> Vec<Deed> {
         let object = &rest[..phrase_len(rest, text).min(4)];
         let object = &object[usize::from(object.first().is_some_and(|w| is_one_of("a an the", &w.lower)))..];
         if is_named(&object[..object.len().min(1)]) {
-            found.push(Deed { subject: subject(before), verb: "use", object: terms(object), denied: false });
+            found.push(Action { subject: subject(before), verb: "use", object: terms(object), denied: false });
         }
     }
     found.retain(|d| !d.object.is_empty());

@@ -13,19 +13,19 @@ use super::references::{Defined, family, ids};
 use super::text::{Language, Word, is_struck, terms, words};
 use crate::speckit::spec::Spec;
 
-/// Most tasks that are named for one requirement, story or criterion.
+/// Maximum number of tasks that are named for one requirement, story or criterion.
 const MAX_LINKS: usize = 64;
 
-/// At most so many stories are taken to speak of one requirement.
+/// Maximum number of stories that are related to one requirement by their terms.
 const MAX_STORIES: usize = 8;
 
-/// So many terms in common are enough, however long a requirement is.
+/// Number of common terms that is sufficient for a requirement of any length.
 const MANY_TERMS: usize = 5;
 
-/// Terms that at most so many tasks have tell them from the others.
+/// Maximum number of tasks that contain a rare term.
 const RARE: usize = 4;
 
-/// At most so many texts are looked at for each term.
+/// Maximum number of texts in the index for each term.
 const MAX_POSTINGS: usize = 32;
 
 /// A task, as far as coverage needs it.
@@ -41,34 +41,34 @@ pub struct TaskText<'a> {
     pub story: Option<&'a str>,
 }
 
-/// How a task is known to serve something, the surest first.
+/// The evidence that a task covers an item, the strongest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Evidence {
-    /// It names the identifier.
+    /// The task names the identifier.
     Id,
-    /// It is tagged with the story; of a requirement or criterion, with a story that it names or that speaks of the same things.
+    /// The task is tagged with the story, or with a story that the requirement or criterion names or shares terms with.
     Story,
-    /// It speaks of the same things.
+    /// The task shares terms with the item.
     Terms,
 }
 
-/// A task that serves something.
+/// A task that covers an item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TaskLink {
     /// The task's identifier.
     pub task: String,
-    /// How that is known.
+    /// The evidence.
     pub by: Evidence,
 }
 
-/// A requirement, story or criterion, and the tasks that serve it.
+/// A requirement, story or criterion, and the tasks that cover it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CoveredItem {
     /// Its identifier.
     pub id: String,
     /// Its line in the specification, counted from 1.
     pub line: u32,
-    /// The tasks, the surest first, then in their order; at most 64.
+    /// The tasks, sorted by evidence and order; at most 64.
     pub tasks: Vec<TaskLink>,
 }
 
@@ -81,13 +81,13 @@ pub struct Coverage {
     pub stories: Vec<CoveredItem>,
     /// Success criteria, likewise.
     pub criteria: Vec<CoveredItem>,
-    /// Tasks that serve nothing of these, as far as can be told. Setup and polish are often among them.
+    /// Tasks that cover none of these items. Tasks for setup and polish are often among them.
     pub unassigned: Vec<String>,
-    /// What is not covered, tasks that serve nothing, and identifiers that do not exist.
+    /// Findings: uncovered items, tasks that cover nothing, and unknown identifiers.
     pub findings: Vec<Finding>,
 }
 
-/// Finds for each requirement, story and criterion the tasks that serve it: by identifier, by story, and else by shared terms.
+/// Finds the tasks that cover each requirement, story and criterion: by identifier, by story, and otherwise by shared terms.
 pub fn coverage(spec: &Spec, tasks: &[TaskText<'_>]) -> Coverage {
     let index = Index::new(tasks);
     let stories = Terms::new(spec.stories.iter().map(|s| s.span.text(&spec.source)));
@@ -132,7 +132,7 @@ pub fn coverage(spec: &Spec, tasks: &[TaskText<'_>]) -> Coverage {
 fn findings(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage) -> Vec<Finding> {
     let mut findings = Findings::default();
     let links = |covered: &[CoveredItem], by| covered.iter().flat_map(|c| &c.tasks).any(|link| link.by == by);
-    // Where tasks name identifiers, one that none names is without a task. Elsewhere only terms tell, in a language that is known.
+    // When tasks name identifiers, an identifier that no task names has no task. Otherwise only the terms decide, which requires English.
     let traced = links(&coverage.requirements, Evidence::Id);
     let rule = if traced { &REQUIREMENT_WITHOUT_TASK } else { &REQUIREMENT_NOT_TRACED };
     for (item, covered) in spec.requirements.iter().zip(&coverage.requirements) {
@@ -281,7 +281,7 @@ impl Index {
         index
     }
 
-    /// Returns the tasks that serve something, the surest first; terms count only where no task names it.
+    /// Returns the tasks that cover an item, sorted by evidence. Terms are compared only when no task names the item.
     fn links(&self, id: &str, text: &str, stories: &[String]) -> Vec<(usize, Evidence)> {
         let named = self.ids.get(&exact(id)).into_iter().flatten().take(MAX_LINKS).map(|task| (*task, Evidence::Id));
         let tagged =

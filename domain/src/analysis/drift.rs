@@ -88,7 +88,7 @@ fn singular(word: &str) -> &str {
     word.strip_suffix('s').filter(|w| w.len() > 3 && !w.ends_with('s')).unwrap_or(word)
 }
 
-/// Returns whether the words from `first` up to `end` stand as a noun: after an article, and before no further noun.
+/// Returns whether the words from `first` up to `end` are a noun: after an article, and before no further noun.
 fn is_noun(statement: &Statement<'_>, first: usize, end: usize) -> bool {
     let words = &statement.words;
     let article = first > 0

@@ -67,7 +67,7 @@ impl Category {
 pub enum Severity {
     /// Conflicts with the constitution's MUST, or the document cannot be used.
     Critical,
-    /// Duplicate or conflicting requirement, vague security or performance, criterion that nobody can test.
+    /// Duplicate or conflicting requirement, vague security or performance, criterion that cannot be tested.
     High,
     /// Terms that drift, an edge that is not described.
     Medium,

@@ -50,7 +50,8 @@ impl Findings {
             let rule = FindingKind { code: diagnostic.code, category: Category::Format, severity };
             let place = Position { line: diagnostic.line, location: &location, excerpt };
             self.push(&rule, place, diagnostic.message.clone(), diagnostic.remedy.clone());
-            // Several findings of one kind may be about one line; what they say tells them apart, but for the numbers of lines in it.
+            // Several diagnostics of one kind may be about one line. The hash includes the message to distinguish them, without its digits, because
+            // line numbers in it change when the document changes elsewhere.
             let said: String = diagnostic.message.chars().filter(|c| !c.is_ascii_digit()).collect();
             if let Some(finding) = self.0.last_mut() {
                 finding.id = id(rule.category, rule.code, &location, &format!("{excerpt}\n{said}"));

@@ -19,7 +19,7 @@ use crate::speckit::spec::Spec;
 /// Most entities, paths and requirements of a sketch, each.
 const MAX_ITEMS: usize = 1_000;
 
-/// Most hashes kept of a requirement. Nearly all have fewer terms, so that their similarity is exact.
+/// Maximum number of hashes kept of a requirement. Nearly all have fewer terms, so that their similarity is exact.
 const MAX_HASHES: usize = 32;
 
 /// From this similarity on two requirements are shared, in percent.
@@ -186,7 +186,7 @@ pub fn overlap(ours: &Sketch, theirs: &Sketch) -> Vec<SharedItem> {
     found
 }
 
-/// For each of our requirements the most similar one of theirs.
+/// Finds the most similar requirement of theirs for each of ours.
 fn requirements(ours: &[Terms], theirs: &[Terms]) -> Vec<SharedItem> {
     let mut index: HashMap<u32, Vec<usize>> = HashMap::new();
     for (at, requirement) in theirs.iter().enumerate() {
@@ -221,7 +221,7 @@ fn requirements(ours: &[Terms], theirs: &[Terms]) -> Vec<SharedItem> {
     found
 }
 
-/// Returns the Jaccard index of the terms of two requirements in percent; of long ones, as their smallest hashes tell it.
+/// Returns the Jaccard index of the terms of two requirements in percent; for long ones an estimate from their smallest hashes.
 fn similarity(a: &[u32], b: &[u32]) -> usize {
     let both = shared(a, b);
     let union = a.len() + b.len() - both;

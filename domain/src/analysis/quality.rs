@@ -43,7 +43,7 @@ impl Quality {
     }
 }
 
-/// Share of a whole in percent, rounded down; none of nothing is 0.
+/// Returns a share in percent, rounded down; 0 when the whole is 0.
 fn percent(part: usize, whole: usize) -> u8 {
     u8::try_from((part.min(whole) * 100).checked_div(whole).unwrap_or_default()).unwrap_or(100)
 }
@@ -96,12 +96,12 @@ fn clarity(statements: usize, what: &str, findings: &[Finding]) -> QualityPart {
     QualityPart { name: "Clarity", score: percent(clear, statements), weight: 25, explanation }
 }
 
-/// At how many places such findings are.
+/// Returns the number of places with such findings.
 fn places(findings: &[Finding], such: impl Fn(&Finding) -> bool) -> usize {
     findings.iter().filter(|f| such(f)).map(|f| (f.line, f.location.as_str())).collect::<HashSet<_>>().len()
 }
 
-/// Of all stories, twice (scenarios, independent test), all scenarios and all criteria: the share that can be tested as written.
+/// Returns the share of passed checks: two for each story (scenarios, independent test), one for each scenario and criterion.
 fn testability(spec: &Spec, findings: &[Finding]) -> QualityPart {
     let scenarios: usize = spec.stories.iter().map(|s| s.scenarios.len()).sum();
     let all = spec.stories.len() * 2 + scenarios + spec.success_criteria.len();

@@ -13,10 +13,10 @@ use super::vague::FAMILIES;
 use crate::speckit::Parsed;
 use crate::speckit::spec::Spec;
 
-/// Most questions that are asked at once; open markers are asked about even beyond it.
+/// Maximum number of questions that are asked at once; open markers are asked about even beyond it.
 pub const MAX_QUESTIONS: usize = 5;
 
-/// Longest answer that is offered, in bytes.
+/// Maximum length of an answer that is offered, in bytes.
 const MAX_OPTION_BYTES: usize = 80;
 
 /// A question to a person.
@@ -171,7 +171,7 @@ fn labelled(text: &str) -> Option<Vec<String>> {
         let mut rest = text;
         let mut parts = Vec::new();
         for label in labels {
-            // A label stands at the beginning of a word.
+            // A label is at the beginning of a word.
             let Some(at) =
                 rest.match_indices(label).map(|(at, _)| at).find(|at| !rest[..*at].ends_with(char::is_alphanumeric))
             else {
@@ -209,7 +209,7 @@ fn alternative(text: &str) -> Option<Vec<String>> {
     if right.contains(" or ") {
         return None;
     }
-    // `kept for 30 days or for one year`: the alternative begins with the word that both have; else it stands behind the verb.
+    // `kept for 30 days or for one year`: the alternative starts with the common word, or else after the verb.
     let opening = format!(" {} ", right.split(' ').next().unwrap_or_default());
     let behind_verb = || VERBS.iter().find_map(|verb| left.split_once(verb)).map(|(_, rest)| rest);
     let left = left.rfind(&opening).map(|at| &left[at..]).or_else(behind_verb)?;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::finding::{Finding, SeverityCounts};
 use super::quality::Quality;
 
-/// Most findings that a report holds; its counts are of all.
+/// Maximum number of findings that a report holds; its counts are of all.
 pub const MAX_FINDINGS: usize = 500;
 
 /// What was found in a document.

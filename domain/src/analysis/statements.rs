@@ -39,7 +39,7 @@ impl Statement<'_> {
         Position { line: self.line, location: &self.location, excerpt }
     }
 
-    /// Requirement or criterion: what the product is built and judged by.
+    /// Returns whether the statement is a requirement or criterion.
     pub(super) fn binds(&self) -> bool {
         matches!(self.kind, StatementKind::Requirement | StatementKind::Criterion)
     }
@@ -49,7 +49,7 @@ impl Statement<'_> {
 pub(super) struct Statements<'a> {
     pub(super) all: Vec<Statement<'a>>,
     pub(super) english: bool,
-    /// Headings with their offsets, for what stands in no statement.
+    /// Headings with their offsets, as the location of text outside of statements.
     headings: Vec<(usize, &'a str)>,
     /// First bytes of statements, in order, with their indices in `all`.
     starts: Vec<(usize, usize)>,

@@ -120,7 +120,7 @@ fn is_measurable(statement: &Statement<'_>) -> bool {
         passes pass fails fewer less more least most cannot entire full fully complete completely unchanged \
         remain remains zero-config nothing double majority byte-identical exit either existing succeeds neither \
         nor constant regardless alone verified";
-    // The text of a withdrawn criterion is no criterion.
+    // A withdrawn criterion needs no number.
     is_struck(statement.text)
         || statement.text.contains(|c: char| c.is_ascii_digit())
         || statement.words.iter().any(|w| is_one_of(COUNTS, &w.lower))
@@ -131,7 +131,7 @@ fn obligations(statements: &Statements<'_>, findings: &mut Findings) {
     let english: Vec<&Statement<'_>> = statements
         .of_kind(StatementKind::Requirement)
         .filter(|s| s.english && !s.words.is_empty() && !is_struck(s.text))
-        // Assumptions, dependencies and risks with identifiers of their own oblige nobody.
+        // Assumptions, dependencies and risks with identifiers need no obligation.
         .filter(|s| !is_one_of("ASM DEP RISK OUT", s.location.split('-').next().unwrap_or_default()))
         .collect();
     let without: Vec<&&Statement<'_>> = english.iter().filter(|s| !obliges(s)).collect();

@@ -73,7 +73,7 @@ fn word_len(text: &str) -> usize {
 
 /// Byte ranges inside `` `code` ``, `"…"`, `“…”` and `「…」`, in order.
 fn quotations(text: &str) -> Vec<(usize, usize)> {
-    /// Quotation marks further apart than this are no pair.
+    /// Maximum distance between the quotation marks of a pair.
     const MAX_QUOTED_BYTES: usize = 200;
     let mut found = Vec::new();
     let mut at = 0;
@@ -117,11 +117,11 @@ pub(super) fn is_name(text: &str, word: &Word<'_>) -> bool {
 const ENGLISH: &str = "the of and to be must should for with when that which from by it this not are can will if each all any has have is \
     into their its shall without";
 
-/// Function words of Spanish, Portuguese, French, German and Italian that are no English ones.
+/// Function words of Spanish, Portuguese, French, German and Italian that are not English words.
 const OTHER: &str = "el la los las de del que para por una con se os não uma em da dos das é le les des et est pour dans une der und ist \
     nicht mit für eine il della che deve debe doit muss são ao ou como quando cuando um sem sin";
 
-/// How many words of a text speak for English, and how many against.
+/// The number of words in a text that indicate English, and of words that indicate another language.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Language {
     english: usize,
@@ -149,12 +149,12 @@ impl Language {
         }
     }
 
-    /// At least every twelfth word speaks for English, and more than against it.
+    /// Returns whether at least every twelfth word indicates English, and more words than indicate another language.
     pub(super) const fn is_english(self) -> bool {
         self.english > self.other && self.english * 12 >= self.words
     }
 
-    /// Too short to tell.
+    /// Returns whether the text is too short to determine its language.
     pub(super) const fn is_short(self) -> bool {
         self.words < 5
     }
@@ -176,19 +176,19 @@ pub(super) fn is_stop(lower: &str) -> bool {
     STOPS.contains(lower)
 }
 
-/// Returns whether a word is in a list whose words are apart by spaces.
+/// Returns whether a word is in a list of words that are separated by spaces.
 pub(super) fn is_one_of(list: &str, word: &str) -> bool {
     list.split_ascii_whitespace().any(|w| w == word)
 }
 
-/// Struck out or withdrawn: it stays as a record of its identifier.
+/// Returns whether a statement is struck out or withdrawn: it only keeps its identifier reserved.
 pub(super) fn is_struck(text: &str) -> bool {
     let first = text.split(|c: char| !c.is_alphanumeric()).find(|w| !w.is_empty()).unwrap_or_default().to_lowercase();
     text.contains("~~")
         || is_one_of("removed withdrawn deprecated superseded deleted reserved merged moved deferred dropped", &first)
 }
 
-/// Returns the words that tell a text from others: without function words, in their stem, names taken apart. Numbers are left out.
+/// Returns the significant words of a text as stems: without function words and numbers, with compound names split.
 pub(super) fn terms(words: &[Word<'_>]) -> Vec<String> {
     let mut found = Vec::new();
     for word in words.iter().filter(|w| !w.is_number()) {

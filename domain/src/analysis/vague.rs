@@ -160,7 +160,7 @@ fn phrase_at(text: &str, words: &[Word<'_>], at: usize) -> Option<Hit> {
     Some(Hit { family: *family, first: at, end: at + parts.len() })
 }
 
-/// Words beside which `secure` and the like are no wish but a means.
+/// Words that name a mechanism: with them, `secure` and similar words are precise.
 const MEANS: &str = "tls https ssl ssh aes aes-256 hash hashed hashing bcrypt argon2 oauth oauth2 jwt keychain keyring \
     vault mfa 2fa rbac httponly csrf encrypted encryption encrypt signature signed permission permissions via using libsecret hmac pkce \
     samesite certificate";
@@ -170,7 +170,7 @@ const UNITS: &str = "ms millisecond milliseconds s sec secs second seconds min m
     month months fps hz percent mb gb kb mib gib kib rps qps requests users items rows records files connections messages px frame \
     frames times concurrent lines";
 
-/// Words that make a term with the one before them, in which it is no wish.
+/// Words that form a term with the vague word before them, which is then precise.
 const NAMES: [(&str, &str); 6] = [
     ("fast", "path mode forward refresh lane fail track"),
     ("faster", "than"),
@@ -236,7 +236,7 @@ fn is_explained(text: &str, words: &[Word<'_>], hit: Hit) -> bool {
     const MANNER: &str = "gracefully graceful seamlessly properly appropriately intuitively reliably easily";
     let last = &words[hit.end - 1];
     let manner = is_one_of(MANNER, &last.lower);
-    // How something is done may stand at the end of the sentence; what an adjective means stands close to it.
+    // The manner may follow at the end of the sentence; the explanation of an adjective is close to it.
     let window = if manner { 40 } else { 5 };
     words[hit.end - 1..].windows(2).take(window).any(|pair| {
         let (before, word) = (&pair[0], &pair[1]);

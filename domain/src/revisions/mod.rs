@@ -2,7 +2,7 @@
 //! section, and merges of two edits.
 //!
 //! Everything here is a function of the documents alone, and bounded: a document of [`crate::speckit::MAX_DOCUMENT_BYTES`] costs a moment.
-//! `docs/reference/revisions.md` tells users the rules with examples.
+//! `docs/reference/revisions.md` explains the rules to users.
 
 pub mod amendment;
 pub mod sections;

@@ -14,7 +14,7 @@ use super::model::{MAX_PATTERNS, Scope};
 use super::schema::{Record, Type};
 use super::value::Pattern;
 
-/// Sizes of a compiled pattern in KiB that are told apart; the last is the largest that is allowed.
+/// Size classes of a compiled pattern in KiB. The last one is the limit.
 const PATTERN_KIB: [usize; 5] = [4, 8, 16, 32, 64];
 
 /// Memory that a pattern may use while it is matched, in bytes: it becomes slower, not wrong, with less.
@@ -41,13 +41,13 @@ pub(super) struct Matcher {
 pub(super) struct Checked {
     /// The variables that are read.
     pub(super) reads: BTreeSet<&'static str>,
-    /// The patterns of `matches`, by the number in the name of the variable that stands for each.
+    /// The patterns of `matches`, by the number in the name of their variable.
     pub(super) patterns: Vec<Matcher>,
     /// Nodes that become another expression: `has(…)`, and patterns.
     pub(super) rewritten: BTreeMap<u64, Expr>,
 }
 
-/// What the names of the variables that hold patterns begin with; nobody can write it in an expression.
+/// Prefix of the names of variables for patterns. Users cannot write it in an expression.
 const PATTERN: &str = "@pattern";
 
 /// Returns the pattern that a variable of this name holds.
@@ -289,7 +289,7 @@ fn listed(expr: &IdedExpr, of: Type) -> Typed {
     }
 }
 
-/// Every function that is no operator, with how it is written.
+/// Every function that is not an operator, with its signature.
 const SIGNATURES: [(&str, &str); 14] = [
     ("size", "text.size() or list.size()"),
     ("contains", "text.contains('part')"),
@@ -335,7 +335,7 @@ fn result(name: &str, member: bool, types: &[Type]) -> Option<Type> {
     })
 }
 
-/// `has(…)`: whether a field holds something.
+/// Returns the expression for `has(…)`: whether a field has a value.
 fn present(id: u64, field: Expr, of: Type) -> Expr {
     let node = |expr| IdedExpr { id, expr };
     let call = |name: &str, args: Vec<Expr>| {

@@ -19,7 +19,7 @@ use super::value::{Fields, Items, Value};
 
 /// Bytes of text that can be looked at for one unit.
 const BYTES_PER_UNIT: u64 = 64;
-/// Bytes that an element of a list takes, besides what it holds.
+/// Bytes that an element of a list takes in addition to its value.
 const ELEMENT_BYTES: u64 = 32;
 /// Bytes of the longest number: a double is written without exponent.
 const NUMBER_BYTES: u64 = 400;
@@ -85,7 +85,7 @@ impl Shape {
         Self::List(Arc::new(Listed { len, element, items }))
     }
 
-    /// At least as large as both.
+    /// Returns a shape that is at least as large as both.
     fn or(self, other: Self) -> Self {
         match (self, other) {
             (Self::Text(a), Self::Text(b)) => Self::Text(a.max(b)),
@@ -281,8 +281,10 @@ impl Estimate<'_> {
         let Shape::List(list) = &range else {
             return Shape::Plain;
         };
+        // Only the outermost list is visited element by element. To do so for nested lists, too, would cost as much as the evaluation.
         let items = list.items.as_ref().filter(|_| self.each && self.times == 1);
         let Some(items) = items else {
+            // The body is walked once, and its cost counts once for each element.
             let before = self.times;
             self.times = before.saturating_mul(list.len);
             let item = self.body(each, list.element.clone());

@@ -12,7 +12,7 @@ use crate::speckit::spec::{Scenario, Spec, UserStory};
 use crate::speckit::tasks::paths_in;
 use crate::speckit::{Item, Span};
 
-/// What the object knows of a document besides its text.
+/// Data of the object that are not in the text of the document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DocumentMetadata {
     pub name: String,
@@ -30,7 +30,7 @@ pub struct PlanInput {
     pub gates: Vec<Gate>,
     /// The repository, when it has one.
     pub workspace: Option<Workspace>,
-    /// Most attempts at once.
+    /// Maximum number of attempts at once.
     pub parallelism: u32,
     /// Whether people must approve it before its first task starts.
     pub approval_required: bool,
@@ -131,25 +131,25 @@ impl Document {
         })
     }
 
-    /// Shows the constitution beside it.
+    /// Adds the constitution.
     #[must_use]
     pub fn with_constitution(self, constitution: &Constitution) -> Self {
         self.with(Scope::Constitution, constitution_value(constitution))
     }
 
-    /// Shows the specification that a plan or task fulfils beside it.
+    /// Adds the specification that the plan or task implements.
     #[must_use]
     pub fn with_specification(self, specification: &Spec, meta: &DocumentMetadata) -> Self {
         self.with(Scope::Specification, specification_value(specification, meta))
     }
 
-    /// Says that the plan fulfils no specification: rules see one that is empty and has no name.
+    /// States that the plan implements no specification: rules read an empty one without a name.
     #[must_use]
     pub fn without_specification(self) -> Self {
         self.with_specification(&Spec::default(), &DocumentMetadata::default())
     }
 
-    /// Shows the plan of a task beside it.
+    /// Adds the plan of the task.
     #[must_use]
     pub fn with_plan(self, plan: &PlanInput) -> Self {
         self.with(Scope::Plan, plan_value(plan))

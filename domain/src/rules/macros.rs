@@ -27,7 +27,7 @@ pub(super) enum Body<'a> {
 }
 
 impl<'a> ListMacro<'a> {
-    /// None when the parser should ever make something else.
+    /// Recognises the macro. Returns none for any other comprehension.
     pub(super) fn of(comprehension: &'a ComprehensionExpr) -> Option<Self> {
         let Expr::Call(step) = &comprehension.loop_step.expr else {
             return None;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::schema::{CONSTITUTION, PLAN, Record, SPECIFICATION, TASK};
 
-/// Most rules of one constitution, its parent's counted.
+/// Maximum number of rules of one constitution, its parent's counted.
 pub const MAX_RULES: usize = 64;
 /// Largest expression, in bytes.
 pub const MAX_EXPRESSION_BYTES: usize = 4096;
@@ -14,7 +14,7 @@ pub const MAX_MESSAGE_BYTES: usize = 1024;
 pub const MAX_PRINCIPLE_BYTES: usize = 256;
 /// Most brackets and operators inside one another in an expression.
 pub const MAX_DEPTH: usize = 32;
-/// Most patterns in an expression.
+/// Maximum number of patterns in an expression.
 pub const MAX_PATTERNS: usize = 8;
 /// Most that one evaluation of one rule may cost. One unit is about a step of the evaluation; looking at 64 bytes of text is one too.
 pub const MAX_COST: u64 = 10_000_000;
@@ -22,7 +22,7 @@ pub const MAX_COST: u64 = 10_000_000;
 pub const MAX_TOTAL_COST: u64 = 50_000_000;
 /// Largest text or list that an expression may make on the way, in bytes.
 pub const MAX_VALUE_BYTES: u64 = 4 << 20;
-/// Most items that a violation names.
+/// Maximum number of items that a violation names.
 pub const MAX_ITEMS: usize = 20;
 
 /// The strength of a rule.
@@ -36,7 +36,7 @@ pub enum Strength {
     Should,
 }
 
-/// What a rule applies to: the variable of the same name, in small letters, is the document that is judged.
+/// The kind of document that a rule applies to. The variable with the same name, in lower case, is the document under evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, strum::Display)]
 pub enum Scope {
     /// The constitution itself.
@@ -80,9 +80,9 @@ pub struct Rule {
     /// What it applies to.
     #[serde(rename = "appliesTo")]
     pub scope: Scope,
-    /// What must hold: an expression of CEL whose result is a boolean.
+    /// CEL expression of type bool that must be true.
     pub expression: String,
-    /// What a person is told when it does not hold.
+    /// Message for a person when the rule does not hold.
     pub message: String,
     /// How much it binds.
     #[serde(rename = "severity")]

@@ -24,9 +24,9 @@ use super::value::Fields;
 use crate::names::is_label;
 use crate::text::truncated;
 
-/// Longest reason of a failed evaluation, in bytes.
+/// Maximum length of a reason of a failed evaluation, in bytes.
 const MAX_WHY_BYTES: usize = 256;
-/// Longest name of an item of a violation, in bytes.
+/// Maximum length of a name of an item of a violation, in bytes.
 const MAX_ITEM_BYTES: usize = 120;
 
 static ENV: LazyLock<Result<Arc<Env>, String>> = LazyLock::new(|| {
@@ -264,7 +264,7 @@ fn rewrite(expression: &mut IdedExpr, rewritten: &mut std::collections::BTreeMap
     }
 }
 
-/// So much of a text, without what would mean something to a terminal.
+/// Truncates a text and replaces its control characters.
 fn cut(text: &str, bytes: usize) -> String {
     truncated(text, bytes).replace(char::is_control, " ")
 }
@@ -343,7 +343,7 @@ impl Program {
             Ok(true) => Outcome::Holds,
             Ok(false) => {
                 let mut items = Vec::new();
-                // What cannot be told is left out: that the rule is broken is known already.
+                // An error here only leaves out names: the violation itself is already known.
                 let _ = offenders(&self.expression, true, &context, &mut items);
                 Outcome::Violated { message: self.rule.message.clone(), items }
             }

@@ -65,7 +65,7 @@ pub struct Record {
     pub name: &'static str,
     /// What it is.
     pub about: &'static str,
-    /// Its fields. The first tells records apart: it names the record in messages, and `has()` asks for it.
+    /// Fields of the record. The first one identifies a record: messages show it, and `has()` tests it.
     pub fields: &'static [Field],
 }
 

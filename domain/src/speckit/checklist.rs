@@ -28,11 +28,11 @@ pub struct CheckItem {
     pub text: String,
     /// Whether its box is ticked.
     pub done: bool,
-    /// What stands between the brackets of the box: one character as a rule.
+    /// The text between the brackets of the box, usually one character.
     pub checkbox: Span,
     /// What the brackets at its end say: `Completeness`, `Gap`, `Ambiguity`.
     pub markers: Vec<String>,
-    /// Places that it speaks of, without the sign `§`: `FR-001` of `Spec §FR-001`.
+    /// References, without the sign `§`: `FR-001` of `Spec §FR-001`.
     pub references: Vec<String>,
     /// First line, counted from 1.
     pub line: u32,
@@ -64,7 +64,7 @@ fn item(markdown: &Markdown, at: usize) -> Option<CheckItem> {
     let mut chars = text.strip_prefix('[')?.chars();
     let mark = chars.next()?;
     let rest = chars.as_str().strip_prefix(']').filter(|rest| rest.starts_with(' '))?.trim_start();
-    // In the source, several spaces may stand between the brackets, and comments before them.
+    // In the source, there may be several spaces between the brackets, and comments before them.
     let source = markdown.clean(span);
     let start = source.find('[')? + 1;
     let end = start + source[start..].find(']')?;

@@ -31,7 +31,7 @@ pub struct Principle {
     pub line: u32,
     /// Heading and body.
     pub span: Span,
-    /// What stands below the heading.
+    /// Text below the heading.
     pub body: Span,
     /// Sentences that say MUST or SHALL.
     pub musts: Vec<Item>,
@@ -95,12 +95,12 @@ fn footer(markdown: &Markdown, constitution: &mut Constitution, diagnostics: &mu
 
 fn principles(markdown: &Markdown) -> Vec<Principle> {
     let mut found = Vec::new();
-    // Once for each title: many sections may stand below a long one.
+    // Computed once for each title, because many sections may be below a long one.
     let holding: Vec<bool> = markdown.sections.iter().map(|section| holds_principles(&section.title)).collect();
     for (section, holds) in markdown.sections.iter().zip(&holding) {
         let (number, name) = numbered(&section.title);
         let below = section.parent.is_some_and(|parent| holding[parent]);
-        // Roman numbers mark a principle wherever it stands; other numbers are common in any section.
+        // Roman numbers mark a principle at any place; other numbers are common in all sections.
         let roman = section.level <= 3 && number.as_ref().is_some_and(|n| n.starts_with(char::is_alphabetic));
         if section.level < 2 || *holds || !(below || roman) {
             continue;

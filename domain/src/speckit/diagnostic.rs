@@ -8,9 +8,9 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, strum::Display)]
 #[strum(serialize_all = "lowercase")]
 pub enum Severity {
-    /// The document cannot be used before somebody has changed it.
+    /// The document cannot be used until it is corrected.
     Error,
-    /// The document can be used, but part of it was probably meant otherwise.
+    /// The document can be used, but a part of it is probably not read as intended.
     Warning,
     /// Worth knowing.
     Info,

@@ -156,7 +156,7 @@ fn pieces(markdown: &Markdown, index: usize, section: &Section) -> Vec<Piece> {
     found
 }
 
-/// Where on its line a label stands: of one shape are labels of one list or of paragraphs.
+/// The position of a label on its line. Labels of one list, or of paragraphs, have the same shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Shape {
     indent: usize,
@@ -196,7 +196,7 @@ fn labelled(markdown: &Markdown, section: usize, part: Part, lines: std::ops::Ra
 fn add(markdown: &Markdown, found: &mut Vec<(usize, Decision)>, piece: Piece) {
     let last = found.last().filter(|(at, _)| {
         let (decided, said) = (&markdown.sections[*at], &markdown.sections[piece.section]);
-        // Beside `### Decision: …`, a heading `### Rationale` speaks of what is above both.
+        // A heading `### Rationale` on the same level as `### Decision: …` belongs to that decision.
         *at == piece.section || decided.holds(said) || decided.parent == Some(piece.section)
     });
     let fresh = last.is_none_or(|(_, known)| match (piece.part, &known.decision) {
@@ -223,7 +223,7 @@ fn add(markdown: &Markdown, found: &mut Vec<(usize, Decision)>, piece: Piece) {
     }
 }
 
-/// How much of a heading is kept with each of its decisions: thousands may stand under one long heading.
+/// Maximum length of the heading that each decision keeps. The limit matters when one long heading has thousands of decisions.
 const MAX_TITLE_BYTES: usize = 256;
 
 fn check(decisions: &[Decision], diagnostics: &mut Vec<Diagnostic>) {

@@ -21,7 +21,7 @@ use crate::speckit::constitution::Constitution;
 /// | other name, same text or demands | MINOR | PATCH | PATCH |
 /// | other wording, number or title of the document | PATCH | PATCH | PATCH |
 ///
-/// A demand that moves from one part to another is gone from the first. Comments, the line with version and dates, line breaks, emphasis and the order of parts are no difference. A heading without text
+/// A demand that moves from one part to another is removed from the first. Comments, the line with version and dates, line breaks, emphasis and the order of parts are not differences. A heading without text
 /// that comes or goes is PATCH. PartKind rules, removed and redefined ones are MAJOR, added ones MINOR, reworded ones PATCH.
 pub fn compare(old: &Constitution, new: &Constitution, rules: &RulesChange) -> Amendment {
     let mut changes = Vec::new();

@@ -8,15 +8,15 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, strum::Display)]
 #[strum(serialize_all = "UPPERCASE")]
 pub enum Level {
-    /// Nothing that counts has changed: the version may stay.
+    /// Nothing relevant has changed: the version may stay.
     #[default]
     #[strum(serialize = "none")]
     None,
-    /// Other words, the same demands: `1.2.3` becomes `1.2.4`.
+    /// The wording changed, and the demands did not: `1.2.3` becomes `1.2.4`.
     Patch,
-    /// More is demanded than before: `1.2.3` becomes `1.3.0`.
+    /// Demands were added: `1.2.3` becomes `1.3.0`.
     Minor,
-    /// Something that was demanded is demanded no more, or otherwise: `1.2.3` becomes `2.0.0`.
+    /// A demand was removed or changed: `1.2.3` becomes `2.0.0`.
     Major,
 }
 
@@ -61,7 +61,7 @@ pub struct Change {
     pub level: Level,
     /// Name of the principle, title of the section, or name of the rule.
     pub principle: String,
-    /// Line in the new document, in the old one for what was removed; 0 for a rule, which stands in no document.
+    /// Line in the new document, in the old one for what was removed; 0 for a rule, which is not in a document.
     pub line: u32,
     /// What differs, for a person who decides about it.
     pub explanation: String,
@@ -81,7 +81,7 @@ impl Amendment {
     }
 }
 
-/// What happened to the rules that stand beside a constitution's document, by name; [`RulesChange::between`] finds it.
+/// The changes of the rules of a constitution, by name; see [`RulesChange::between`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct RulesChange {
     /// No longer there: MAJOR.
@@ -101,7 +101,7 @@ pub struct Rule<'a> {
     pub name: &'a str,
     /// All that decides what it allows: expression, severity, what it is about.
     pub meaning: &'a str,
-    /// What it tells people.
+    /// Message for people.
     pub wording: &'a str,
 }
 

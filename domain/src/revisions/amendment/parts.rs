@@ -15,7 +15,7 @@ pub(super) struct Part {
     pub(super) prose: Prose,
     /// Whether it says how the constitution itself is kept and changed.
     pub(super) governance: bool,
-    /// What it is known by, the surest first.
+    /// Keys for pairing, the most specific first.
     keys: [String; 2],
 }
 
@@ -69,7 +69,7 @@ pub(super) fn others(constitution: &Constitution) -> Vec<Part> {
             above.is_some_and(|above| above.governance) || GOVERNANCE.iter().any(|word| title.contains(word));
         let body =
             if section.level == 0 { section.text } else { section.text.split_once('\n').map_or("", |(_, body)| body) };
-        // The title of the whole document is no address.
+        // The title of the document does not identify a section.
         let key = if section.level < 2 { String::new() } else { words(&section.title) };
         places.push(Some(found.len()));
         found.push(Part {

@@ -10,7 +10,7 @@ use crate::text::truncated;
 struct Block {
     /// Its text without emphasis and comments, with single spaces.
     text: String,
-    /// How many lists it stands in.
+    /// Nesting depth in lists.
     depth: usize,
     verbatim: bool,
 }
@@ -37,7 +37,7 @@ impl Prose {
         Self { blocks, demands }
     }
 
-    /// Everything that it says.
+    /// Returns the whole text.
     pub(super) fn text(&self) -> String {
         let texts: Vec<&str> = self.blocks.iter().map(|block| block.text.as_str()).collect();
         texts.join("\n")

@@ -73,7 +73,8 @@ impl fmt::Display for Cause {
 /// Checks that the version took the step which the amendment asks for.
 ///
 /// The next version is that of semantic versioning: `1.2.3` becomes `1.2.4`, `1.3.0` or `2.0.0`; `0.2.1` becomes `1.0.0` for MAJOR. A
-/// higher one is allowed and told as such; a lower one, or the same one for a changed document, is refused. A `v` in front is read over.
+/// higher version is accepted as [`Accepted::Higher`]; a lower one, or the same one for a changed document, is rejected. A leading `v` is
+/// ignored.
 /// Where the old version cannot be read (a first revision, a template), every readable one is accepted.
 ///
 /// # Errors

@@ -10,13 +10,13 @@ use super::split::{Section, path, split};
 /// How many lines that both texts have are shown on each side of a difference.
 const CONTEXT: usize = 2;
 
-/// Longest line that is compared word by word, in bytes.
+/// Maximum length of a line that is compared word by word, in bytes.
 const MAX_WORDS_BYTES: usize = 16 * 1024;
 
 /// Returns the differences of `new` from `old`, in the order of the new document. A removed section follows the section that was before it.
 ///
 /// Sections are paired by their headings, and where a heading changed by their text, so that a new title is a change and not an end. Line
-/// ends, a byte order mark, and blank lines at the end of a section are no differences. A section that moved with all below it is one move.
+/// ends, a byte order mark, and blank lines at the end of a section are not differences. A section that moved with its subsections is one move.
 pub fn diff(old: &str, new: &str) -> Vec<SectionChange> {
     let [olds, news] = [old, new].map(|text| split(text.strip_prefix('\u{feff}').unwrap_or(text)));
     let pairs = pair(&olds, &news);

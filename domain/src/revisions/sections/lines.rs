@@ -97,12 +97,12 @@ fn compare(old: &[&str], new: &[&str], range: Edit, found: &mut Vec<Edit>) {
 #[derive(Debug, Default)]
 pub(super) struct Merged<'a> {
     pub(super) lines: Vec<&'a str>,
-    /// Whether some stand between conflict markers.
+    /// Whether some lines are between conflict markers.
     pub(super) conflict: bool,
 }
 
 impl<'a> Merged<'a> {
-    /// Adds both versions of some lines between markers; what both begin and end with stands outside of them.
+    /// Adds both versions of some lines between markers; common lines at the beginning and end stay outside of them.
     pub(super) fn clash(&mut self, ours: &[&'a str], theirs: &[&'a str]) {
         let head = ours.iter().zip(theirs).take_while(|(a, b)| a == b).count();
         let (common, ours) = ours.split_at(head);

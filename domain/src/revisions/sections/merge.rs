@@ -10,16 +10,16 @@ use super::split::{Section, path, split};
 
 /// Merges what we and they made of `base`, section by section.
 ///
-/// - A section that one side changed is that side's; the same change of both is taken once.
-/// - Where both changed a section, its lines are merged: edits of different lines are both taken. What cannot be is a conflict, with Git's
-///   markers around the lines in question.
-/// - A section that one side removed is gone, unless the other side changed it: that is a conflict.
-/// - Added sections stand behind the section that they were added behind, ours before theirs, under their own heading. Where one side
-///   ordered sections anew, its order holds; where both did, ours.
-/// - Line ends and a byte order mark are merged apart from the text: who changed them has his way. A document with both kinds of line ends
-///   is merged as it is.
+/// - A section that one side changed has that side's text; the same change of both sides is taken once.
+/// - Where both changed a section, its lines are merged: edits of different lines are both taken. Other edits are a conflict, with Git's
+///   markers around the lines.
+/// - A section that one side removed is removed, unless the other side changed it: that is a conflict.
+/// - Added sections follow the section after which they were added, ours before theirs, under their own heading. When one side reordered
+///   the sections, its order is used; when both did, ours.
+/// - Line ends and a byte order mark are merged separately from the text: a change of one side is taken. A document with mixed line ends is
+///   merged unchanged.
 ///
-/// Nothing is lost: what is not in the text stands in a conflict.
+/// Nothing is lost: text that is not in the result is in a conflict.
 pub fn merge(base: &str, ours: &str, theirs: &str) -> Merge {
     let clean = |text: &str| Merge { text: text.to_owned(), conflicts: Vec::new() };
     if ours == theirs || theirs == base {
@@ -105,7 +105,7 @@ impl<'a> Side<'a> {
         self.places.get(&node).map(|index| &self.sections[*index])
     }
 
-    /// Returns whether the sections of the base stand in another order here.
+    /// Returns whether this side reordered the sections of the base.
     fn reorders(&self) -> bool {
         let base = self.nodes.iter().filter(|node| matches!(node, Node::Base(_)));
         !base.is_sorted()
@@ -164,9 +164,10 @@ struct Sides<'a> {
 impl Sides<'_> {
     /// Returns the nodes of the merged document in order.
     fn order(&self) -> Vec<Node> {
+        // The side that reordered sections determines the order; the sections of the other side are inserted after their predecessors.
         let theirs_lead = self.theirs.reorders() && !self.ours.reorders();
         let (lead, other) = if theirs_lead { (&self.theirs, &self.ours) } else { (&self.ours, &self.theirs) };
-        // What the other side alone has, by the node that it stands behind.
+        // Sections that only the other side has, by the node that they follow.
         let mut behind: BTreeMap<Option<Node>, Vec<Node>> = BTreeMap::new();
         let mut anchor = None;
         for &node in &other.nodes {
@@ -180,7 +181,7 @@ impl Sides<'_> {
         let mut waiting: std::vec::IntoIter<Node> = behind.remove(&None).unwrap_or_default().into_iter();
         let mut next = waiting.next();
         for &node in &lead.nodes {
-            // What the leading side alone has goes first while it stands deeper; at the same depth ours does.
+            // Sections that only the leading side has go first while they are deeper; at the same depth, ours go first.
             while let Some(other_node) = next
                 && (other.has(node) || self.level(node) < self.level(other_node) + usize::from(theirs_lead))
             {
@@ -221,6 +222,7 @@ impl Sides<'_> {
         let gap = match (our_parts, their_parts) {
             (Some((a, our_gap)), Some((b, their_gap))) => {
                 let (content, base_gap) = base_parts.unwrap_or_default();
+                // The order of these tests matters: the line merge is only for sections that both sides changed differently.
                 if a == b || b == content {
                     merge.text.push_str(a);
                 } else if a == content {
@@ -233,6 +235,7 @@ impl Sides<'_> {
                 pick_gap(base_gap, our_gap, their_gap)
             }
             (Some((content, gap)), None) | (None, Some((content, gap))) => {
+                // A section with a base that one side lacks was removed there; `stays` kept it because the other side changed it.
                 if base.is_none() {
                     merge.text.push_str(content);
                 } else {

@@ -1,6 +1,6 @@
 //! Documents by section: how two differ, and how two edits of one become one text.
 //!
-//! A section is a heading with what stands below it up to the next heading of any level; what stands before the first heading is one too.
+//! A section is a heading with the text below it up to the next heading of any level. The text before the first heading is also a section.
 
 mod diff;
 mod lines;

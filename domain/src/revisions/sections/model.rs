@@ -37,7 +37,7 @@ pub struct Piece {
 /// A line of a difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DiffLine {
-    /// Which text it stands in.
+    /// The texts that contain the line.
     pub mark: Mark,
     /// Its text in pieces, without the line break.
     pub pieces: Vec<Piece>,
@@ -57,7 +57,7 @@ pub struct Hunk {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SectionChange {
     pub kind: SectionKind,
-    /// Titles of the headings above it and its own, from the outermost; empty for what stands before the first heading. In the old
+    /// Titles of the headings above it and its own, from the outermost; empty for the text before the first heading. In the old
     /// document for a section that was removed.
     pub path: Vec<String>,
     /// The path that it had, where that is another.

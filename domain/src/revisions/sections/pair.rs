@@ -8,11 +8,11 @@ use super::split::Section;
 /// How many comparisons of sections without a namesake are made under one heading; where there are more, none is.
 const MAX_COMPARISONS: usize = 4096;
 
-/// For each section of `new` the one of `old` that it came from, if any. No old section is given twice.
+/// Returns for each section of `new` the section of `old` that it came from, if any. Each old section is returned at most once.
 ///
 /// From the top down, children of paired sections are paired by level and title, in order; then those whose words are at least half the
-/// same, so that a changed title does not make a section another. Last, sections that say the same to the letter are paired wherever they
-/// stand.
+/// same, so that a section with a changed title is still the same section. Last, sections with identical texts are paired at any
+/// place.
 pub(super) fn pair(old: &[Section<'_>], new: &[Section<'_>]) -> Vec<Option<usize>> {
     let mut pairing = Pairing {
         old,
@@ -41,7 +41,7 @@ pub(super) fn pair(old: &[Section<'_>], new: &[Section<'_>]) -> Vec<Option<usize
     pairing.pairs
 }
 
-/// Returns the children of each section, and at the end those that stand under none.
+/// Returns the children of each section, and as the last entry the sections without a parent.
 fn children(sections: &[Section<'_>]) -> Vec<Vec<usize>> {
     let mut found = vec![Vec::new(); sections.len() + 1];
     for (index, section) in sections.iter().enumerate() {

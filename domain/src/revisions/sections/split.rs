@@ -5,13 +5,13 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use crate::speckit::markdown::front_matter;
 use crate::text::truncated;
 
-/// How much of a title a path shows: thousands of sections may stand under one long title.
+/// Maximum length of a title in a path. The limit matters when one long title has thousands of sections.
 const MAX_TITLE_BYTES: usize = 80;
 
-/// A heading with what stands below it up to the next heading.
+/// A heading with the text below it up to the next heading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Section<'a> {
-    /// 1 to 6, or 0 for what stands before the first heading.
+    /// Level 1 to 6, or 0 for the text before the first heading.
     pub(crate) level: u8,
     /// Text of the heading without marks and emphasis.
     pub(crate) title: String,
@@ -25,7 +25,7 @@ pub(crate) struct Section<'a> {
     pub(crate) parent: Option<usize>,
 }
 
-/// Returns the sections of a document in order. The first is what stands before any heading, and may be empty; together they are the document.
+/// Returns the sections of a document in order. The first one is the text before any heading and may be empty. Together they are the whole document.
 pub(crate) fn split(document: &str) -> Vec<Section<'_>> {
     let mut headings = headings(document);
     headings.insert(0, (0, 0, String::new()));
@@ -50,7 +50,7 @@ pub(crate) fn split(document: &str) -> Vec<Section<'_>> {
     sections
 }
 
-/// Returns the offset of the line, level and title of each heading that stands in no list, quotation, fence or front matter.
+/// Returns the offset of the line, level and title of each heading that is not in a list, quotation, code block or front matter.
 fn headings(document: &str) -> Vec<(usize, u8, String)> {
     let base = front_matter(document);
     let text = &document[base..];

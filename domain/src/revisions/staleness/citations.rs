@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::speckit::spec::Spec;
 
-/// How many identifiers a range such as `FR-001 to FR-009` stands for at most; of a longer one only its ends count.
+/// Maximum number of identifiers in a range such as `FR-001 to FR-009`. Of a longer range, only the ends are used.
 const MAX_RANGE: usize = 100;
 
 /// How many words of the name of an entity are looked for.
@@ -12,7 +12,7 @@ const MAX_NAME_WORDS: usize = 4;
 
 /// The names of a specification's items, to be found in texts.
 pub(super) struct Names<'a> {
-    /// Identifiers of requirements, criteria and scenarios; names of entities, as written and as one word. Each with what it stands for.
+    /// Identifiers of requirements, criteria and scenarios; names of entities, as written and as one word. Each maps to the identifier of its item.
     names: BTreeMap<String, &'a str>,
     /// Identifiers by prefix and number.
     numbers: BTreeMap<(&'a str, u32), Vec<&'a str>>,
@@ -100,7 +100,7 @@ impl<'a> Names<'a> {
         let mut end = first;
         for _ in 0..MAX_NAME_WORDS {
             found.extend(self.names.get(&text[start..end]));
-            // A name stands on one line, its words one or two signs apart.
+            // A name is on one line, with at most two characters between its words.
             let gap = text[end..].find(char::is_alphanumeric).filter(|gap| *gap <= 2);
             let Some(gap) = gap.filter(|gap| !text[end..end + gap].contains('\n')) else { break };
             end = word_end(end + gap);

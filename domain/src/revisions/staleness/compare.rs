@@ -8,8 +8,8 @@ use crate::speckit::spec::Spec;
 
 /// Compares two revisions of a specification item by item.
 ///
-/// An item is the same when it has the same identifier and says the same; emphasis, line breaks, list markers and the section it stands in
-/// do not count. One that says the same under another identifier was renumbered. One with the same identifier and another text has changed.
+/// An item is the same when it has the same identifier and says the same; emphasis, line breaks, list markers and its section
+/// do not matter. One that says the same under another identifier was renumbered. One with the same identifier and another text has changed.
 /// Lists, tables and code below an item belong to it. Of a story, title, independent test and prose count, but neither its priority nor
 /// the reasons for it. A clarification is known by its question. Items are known by identifier once: the model keeps the first of
 /// namesakes.
@@ -51,6 +51,7 @@ struct Pairs {
 impl Pairs {
     /// Pairs items with the same identifier and text, then items with the same text, then items with the same identifier.
     fn of(old: &[Entry], new: &[Entry]) -> Self {
+        // The order of the keys matters: an unchanged item must be paired before its text or identifier can pair it with another one.
         let keys: [Key; 3] = [
             |entry| Some((&entry.id, &entry.text)),
             // What says nothing is not known by what it says.

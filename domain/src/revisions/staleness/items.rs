@@ -86,7 +86,7 @@ impl<'a> Reader<'a> {
         Entry { id: id.to_owned(), text: plain(&format!("{text} {rest}")), line }
     }
 
-    /// Returns the end of an item with what stands below it: lines that are indented deeper, and wrapped lines of its paragraph.
+    /// Returns the end of an item with the text below it: lines that are indented deeper, and wrapped lines of its paragraph.
     fn end(&self, span: Span) -> usize {
         let source = self.spec.source.as_str();
         let next = self.starts.get(self.starts.partition_point(|start| *start < span.end)).copied();

@@ -52,7 +52,7 @@ pub struct PlannedTask<'a> {
     pub story: Option<&'a str>,
     /// Its title and details.
     pub text: &'a str,
-    /// Identifiers that it serves besides those in its text.
+    /// Identifiers that the task covers in addition to those in its text.
     pub requirements: &'a [String],
 }
 
@@ -88,7 +88,7 @@ pub struct StaleTask {
     pub more: usize,
 }
 
-/// A task that cites an identifier which its item no longer has. Its work stands; its text misleads.
+/// A task that cites an old identifier of an item. Its work is still valid, but its text is misleading.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Renumbered {
     pub task: String,

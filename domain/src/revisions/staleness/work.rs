@@ -11,16 +11,16 @@ use crate::speckit::spec::Spec;
 
 /// Returns the tasks for `old` that the changes make stale.
 ///
-/// - A task serves what it names, in its text or beside it: requirements, criteria, scenarios and entities of the old specification. It is
+/// - A task covers the items that its text or its list of requirements names: requirements, criteria, scenarios and entities of the old specification. It is
 ///   stale when one of these has changed or is gone.
 /// - A task with a story serves the story: it is stale when the story has changed or is gone, or when a scenario of it has changed, came or
 ///   is gone. If it names nothing itself, it also serves what the other tasks of its story name.
 /// - A task with neither (setup, polish) serves the specification as a whole: it is stale when every story and requirement that there was
 ///   has changed or is gone.
 ///
-/// What only has another identifier makes nothing stale; tasks that cite the old one are told apart. Added requirements that no task
-/// names, and added stories that no task has, are uncovered; an identifier that meant something else before is no cover. Clarifications
-/// make nothing stale by themselves: what they decided stands in other items.
+/// A new identifier alone makes no task stale; tasks that cite the old identifier are listed in `renumbered`. Added requirements that no task
+/// names, and added stories without a task, are uncovered. An identifier that had another meaning in the old specification does not cover an
+/// item. Clarifications make no task stale, because other items contain what they decided.
 pub fn stale(old: &Spec, new: &Spec, changes: &Changes, tasks: &[PlannedTask<'_>]) -> Staleness {
     let (old_names, new_names) = (Names::new(old), Names::new(new));
     let old_stories = old.stories.iter().map(|story| story.key.as_str()).collect();
@@ -79,7 +79,7 @@ struct Affected<'a> {
     items: BTreeMap<&'a str, &'a ItemChange>,
     /// By story: the story itself and its scenarios.
     stories: BTreeMap<&'a str, Vec<&'a ItemChange>>,
-    /// By story: what its tasks name besides.
+    /// By story: the other items that its tasks name.
     named_in: BTreeMap<&'a str, Vec<&'a ItemChange>>,
     /// Every story and requirement, when nothing of them is left.
     everything: Vec<&'a ItemChange>,
@@ -111,6 +111,7 @@ impl<'a> Affected<'a> {
             let key = if change.kind == ItemKind::Added { old_keys.get(key).copied().unwrap_or(key) } else { key };
             of_story.entry(key).or_default().push(change);
         }
+        // A task that names no item also depends on the items that the other tasks of its story name.
         let mut named: BTreeMap<&str, BTreeMap<&str, &ItemChange>> = BTreeMap::new();
         for task in served {
             if let Some(story) = task.story {
@@ -124,6 +125,7 @@ impl<'a> Affected<'a> {
             named.into_values().filter(|change| !own.contains(change.id.as_str())).collect()
         };
         let named_in = named.into_iter().map(|(story, named)| (story, beyond(story, named))).collect();
+        // General tasks (setup, polish) are stale only when no story and no requirement is unchanged.
         let mut everything: Vec<&ItemChange> = stories.iter().chain(requirements).filter(touches).collect();
         if everything.len() < old.stories.len() + old.requirements.len() {
             everything.clear();

@@ -7,7 +7,7 @@ use crate::speckit::markdown::{self, LineKind, Markdown, Section, Span, strip_ma
 use crate::speckit::spec::questions::{self, MAX_QUESTION_BYTES, date_in, split_answer};
 use crate::speckit::spec::{self, Clarification, Spec};
 
-/// Longest question and longest answer, in bytes.
+/// Maximum length of a question and of an answer, in bytes.
 pub const MAX_ANSWER_BYTES: usize = MAX_QUESTION_BYTES;
 
 /// An answer to a question of a document.
@@ -84,7 +84,7 @@ impl Given {
         Ok(Self { key, question, answer, date: given.date.clone() })
     }
 
-    /// Without the marker of the item.
+    /// Returns the line without the list marker.
     fn line(&self) -> String {
         format!("Q: {} → A: {}", self.question, self.answer)
     }

@@ -38,7 +38,7 @@ pub enum EditError {
         what: &'static str,
         bytes: usize,
     },
-    /// The date is no day of the calendar.
+    /// The date is not a valid day.
     #[error("{0:?} is not a date; write it as YYYY-MM-DD")]
     InvalidDate(String),
     /// The changed document would be longer than what is read.

@@ -29,13 +29,13 @@ pub(super) fn key(text: &str) -> String {
     question(text).trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase()
 }
 
-/// Returns one line as part of a sentence: `begins` says that nothing stands before it, `in_table` that a bar ends a cell there.
+/// Returns one line as part of a sentence: `begins` means that there is no text before it, `in_table` that it is in a cell of a table.
 pub(super) fn inline(line: &str, begins: bool, in_table: bool) -> String {
     let mut text = line.to_owned();
     let within = format!("a {line}");
     let stray = Parser::new(&within).any(|event| matches!(event, Event::Text(text) if text.contains('`')));
     if stray {
-        // It would pair with a mark of code further on, and hide what stands between.
+        // A stray backtick would pair with a later one, and turn the text between them into code.
         text = text.replace('`', "\\`");
     }
     if in_table {

@@ -11,8 +11,8 @@ const MAX_RECOVERIES: usize = 8;
 /// The byte order mark that some editors begin a file with.
 const MARK: char = '\u{feff}';
 
-/// Returns where the content of a document begins: behind a byte order mark and YAML front matter, which is what stands between a first line `---`
-/// and the next such line, and begins at once. The parser's own option takes every later rule for front matter, too.
+/// Returns the offset of the content of a document: after a byte order mark and YAML front matter, which is the text between a first line `---`
+/// and the next such line. The option of the parser for front matter is not usable, because it also matches later rules.
 pub(crate) fn front_matter(document: &str) -> usize {
     let start = if document.starts_with(MARK) { MARK.len_utf8() } else { 0 };
     let mut at = start;
@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns where to read on when this event opens a block that nobody closed.
+    /// Returns the offset at which to continue when this event opens an unclosed block.
     fn unclosed(&mut self, event: &Event<'_>, span: Span) -> Option<usize> {
         let what = match event {
             Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(_))) if !fence_is_closed(span.text(self.source)) => {

@@ -75,7 +75,7 @@ pub(super) fn is_placeholder(inner: &str) -> bool {
     (named && words != "NEEDS CLARIFICATION") || example || known.contains(&words)
 }
 
-/// Wrapped lines as one, with single spaces.
+/// Joins wrapped lines with single spaces.
 pub(crate) fn joined(text: &str) -> String {
     let mut joined = String::with_capacity(text.len());
     let mut push = |piece: &str| {
@@ -120,7 +120,7 @@ pub(crate) fn heading_text(line: &str) -> String {
     (if stripped.ends_with([' ', '\t']) { stripped.trim_end() } else { text }).to_owned()
 }
 
-/// `source` with the given ranges as spaces; line breaks stay.
+/// Replaces the given ranges of `source` by spaces, except line breaks.
 pub(super) fn blank(source: &str, mut ranges: Vec<Span>) -> String {
     ranges.sort_by_key(|r| r.start);
     let mut clean = String::with_capacity(source.len());

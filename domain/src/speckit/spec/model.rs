@@ -73,7 +73,7 @@ pub struct Requirement {
     pub id: String,
     /// The statement, wrapped lines joined, without its identifier.
     pub text: String,
-    /// Title of the section it stands in, its first 256 bytes.
+    /// Title of its section, at most 256 bytes.
     pub section: String,
     /// First line, counted from 1.
     pub line: u32,

@@ -58,7 +58,7 @@ fn read_section(markdown: &Markdown, section: &Section, spec: &mut Spec) {
     }
 }
 
-/// `**Name**: what it is`, with or without emphasis, which is no part of the name.
+/// `**Name**: what it is`, with or without emphasis, which is not a part of the name.
 pub(crate) fn entity(item: Item) -> Entity {
     let Item { text, line, span } = item;
     let bold = || markdown::bold(&text).map(|(name, rest)| (name, rest.trim_start_matches([' ', ',', '-', '–', '—'])));

@@ -5,7 +5,7 @@ use crate::speckit::markdown::{Item, Markdown, Section, Span, joined, strip_mark
 
 const MARKER: &str = "NEEDS CLARIFICATION";
 
-/// Longest question that a marker may hold, in bytes.
+/// Maximum length of a question that a marker may hold, in bytes.
 pub(crate) const MAX_QUESTION_BYTES: usize = 4_096;
 
 /// Returns every `[NEEDS CLARIFICATION: …]` in the content; mentions of the marker in inline code or without a question are not counted.

@@ -4,7 +4,7 @@ use super::model::Requirement;
 use crate::speckit::markdown::{self, LineKind, Markdown, Section, Span, joined, strip_marker};
 use crate::text::truncated;
 
-/// How much of a section's title is kept with each of its requirements: thousands may stand under one long title.
+/// Maximum length of the section title that each requirement keeps. The limit matters when one long title has thousands of requirements.
 const MAX_SECTION_BYTES: usize = 256;
 
 /// Returns the length of an identifier such as `FR-001`, `FR-012a`, `FR-3.1` or `FR-DIAG-001` at the start of `text`.
@@ -127,7 +127,7 @@ fn push(found: &mut Vec<Requirement>, (id, text): (&str, &str), section: &str, l
     found.push(Requirement { id: id.to_owned(), text: text.to_owned(), section, line, span });
 }
 
-/// Splits `**FR-001** (P1): text` into identifier and text. A mention such as `FR-001 and FR-002 are …` is no definition.
+/// Splits `**FR-001** (P1): text` into identifier and text. A mention such as `FR-001 and FR-002 are …` is not a definition.
 pub(crate) fn definition(text: &str) -> Option<(&str, &str)> {
     let plain = text.trim_start_matches(['*', '_', '`', '[', ' ', '~']);
     let box_free = ["x] ", "X] ", " ] "]

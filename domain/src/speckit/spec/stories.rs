@@ -76,7 +76,7 @@ pub(super) fn read(markdown: &Markdown, section: &Section) -> Option<UserStory> 
     })
 }
 
-/// Gives the scenarios of a section beside its story to that story, as the layout of 2025 has them: `### Primary User Story`, then
+/// Adds the scenarios of a separate section to the story before it, as in the template of 2025: `### Primary User Story`, then
 /// `### Acceptance Scenarios`.
 pub(super) fn adopt(markdown: &Markdown, stories: &mut [UserStory]) {
     for section in markdown.sections.iter().filter(|s| accepts(&s.title)) {

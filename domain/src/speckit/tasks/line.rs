@@ -4,7 +4,7 @@ use super::model::TaskState;
 use crate::speckit::ids::{self, Mention, StoryKey};
 use crate::speckit::markdown::Span;
 
-/// How a line stands out as a task.
+/// The form by which a line is recognised as a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// A list item with a check box.
@@ -19,7 +19,7 @@ pub(super) enum Form {
 #[derive(Debug)]
 pub(super) struct TaskLine {
     pub(super) form: Form,
-    /// Identifiers that the line stands for: one as a rule, sometimes a range or a list.
+    /// Identifiers of the line: usually one, sometimes a range or a list.
     pub(super) ids: Vec<Mention>,
     /// The character between the brackets of the box, relative to the line.
     pub(super) checkbox: Option<Span>,
@@ -64,7 +64,7 @@ const PROSE: [&str; 22] = [
     "require", "needs", "need", "blocks", "before", "after", "is", "are", "through",
 ];
 
-/// Takes a line apart, or says that it is no task line.
+/// Parses a task line. Returns none for other lines.
 pub(super) fn parse(line: &str, heading: bool) -> Option<TaskLine> {
     let mut scan = Scan { line, at: 0, marks: Vec::new() };
     scan.skip(|c| c.is_whitespace() || (heading && c == '#') || c == '\u{feff}');
@@ -201,7 +201,7 @@ impl<'a> Scan<'a> {
             || PROSE.contains(&word)
     }
 
-    /// Eats what stands between the identifier and the description: tags, closing emphasis, a colon or a dash.
+    /// Skips the text between the identifier and the description: tags, closing emphasis, a colon or a dash.
     fn separators(&mut self, tags: &mut Tags) {
         if self.rest().starts_with(['.', ')', '\'']) {
             self.at += 1;

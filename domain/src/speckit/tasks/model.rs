@@ -51,7 +51,7 @@ pub enum PhaseKind {
     Story(StoryKey),
     /// After all stories.
     Polish,
-    /// Anything else: it runs after what stands before it, and what follows waits for it.
+    /// Any other phase: it runs after the phases before it, and the phases after it wait for it.
     Other,
 }
 
@@ -59,7 +59,7 @@ pub enum PhaseKind {
 pub struct Task {
     /// Identifier as written.
     pub id: TaskId,
-    /// Further identifiers that the same line stands for (`T029–T034`).
+    /// Further identifiers of the same line (`T029–T034`).
     pub also: Vec<TaskId>,
     /// Description after the tags, with wrapped lines joined.
     pub title: String,
@@ -120,9 +120,9 @@ pub struct Dependency {
 /// A statement that one phase or story waits for another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Precedence {
-    /// Who waits.
+    /// Group that waits.
     pub subject: Group,
-    /// For whom.
+    /// Group that is waited for.
     pub on: Group,
     /// Line of the statement, counted from 1.
     pub line: u32,

@@ -14,13 +14,13 @@ impl TasksFile {
     /// cycle. The rest follows Spec Kit's rules, and gives way where an explicit statement says the opposite:
     ///
     /// - **Phases** go in the order of the document: all tasks of one wait for the one before. Only stories may run side by side:
-    ///   a story waits for the last phase before it that is no story, and for another story only when a
+    ///   a story waits for the last phase before it that is not a story, and for another story only when a
     ///   [`Precedence`](super::Precedence) says so or when both are parts of one story; whatever follows waits for all of them.
     ///   A dotted phase (`3.2`, the layout of 2025) is never a story in this sense.
     /// - **Inside a phase**: a task without `[P]` waits for those before it; consecutive `[P]` tasks run side by side, after
     ///   the last task without `[P]`.
     ///
-    /// Only direct edges are given: a task waits for the end of what stands before it, which waits for the rest.
+    /// Only direct edges are returned: a task waits for the last tasks before it, which wait for the rest.
     pub fn dependencies(&self) -> BTreeMap<TaskId, BTreeSet<TaskId>> {
         let order = Order::new(self);
         let mut edges: BTreeMap<TaskId, BTreeSet<TaskId>> =
@@ -63,7 +63,7 @@ pub(super) fn too_many_edges(file: &TasksFile, allowed: usize) -> Option<(u32, u
 /// Tasks by their index in the file.
 struct Order<'a> {
     file: &'a TasksFile,
-    /// Explicit statements: for each task, whom it waits for.
+    /// Explicit statements: for each task, the tasks that it waits for.
     explicit: Vec<BTreeSet<usize>>,
     /// Phases in the order in which they run.
     phases: Vec<usize>,
@@ -80,6 +80,7 @@ struct Order<'a> {
 impl<'a> Order<'a> {
     fn new(file: &'a TasksFile) -> Self {
         let explicit = explicit(file);
+        // Phases are sorted before tasks: the rank of a task depends on the place of its phase.
         let stated = phase_statements(file);
         let phases = sorted(&stated, |phase| phase);
         let mut place = vec![0; file.phases.len()];
@@ -124,7 +125,7 @@ impl<'a> Order<'a> {
         group.into_iter().flatten().filter(earlier).copied()
     }
 
-    /// For each phase, the phases that hold tasks whose end it waits for directly.
+    /// Returns for each phase the phases with tasks that it waits for directly.
     fn phases_before(&self) -> Vec<BTreeSet<usize>> {
         let phases = &self.file.phases;
         let mut before: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); phases.len()];
@@ -138,12 +139,14 @@ impl<'a> Order<'a> {
             let dotted = phases[phase].number.as_ref().is_some_and(|n| n.contains('.'));
             let mut waits = barrier.clone();
             if let (Some(key_here), false) = (key(phase), dotted) {
+                // Two parts of one story run in order; other stories only when the document states it.
                 waits.extend(stories.iter().rev().find(|s| key(**s) == Some(key_here)));
                 waits.extend(self.stated[phase].iter().filter(|p| self.place[**p] < self.place[phase]));
                 if !self.groups[phase].is_empty() {
                     stories.push(phase);
                 }
             } else {
+                // Any other phase waits for all stories since the last barrier, and becomes the next barrier.
                 waits.extend(&stories);
                 if !self.groups[phase].is_empty() {
                     barrier = BTreeSet::from([phase]);
@@ -178,7 +181,7 @@ fn explicit(file: &TasksFile) -> Vec<BTreeSet<usize>> {
     (0..file.tasks.len()).map(|at| on(at).collect()).collect()
 }
 
-/// For each phase, those that the document says come before it.
+/// Returns for each phase the phases that the document states to be before it.
 fn phase_statements(file: &TasksFile) -> Vec<BTreeSet<usize>> {
     let members = |group: &Group| -> Vec<usize> {
         match group {

@@ -13,10 +13,10 @@ use crate::speckit::diagnostic::{Diagnostic, Parsed};
 use crate::speckit::ids::{Mention, TaskId};
 use crate::speckit::markdown::{self, Item, LineKind, Markdown, Section, Span, joined};
 
-/// Most tasks that one file may hold.
+/// Maximum number of tasks that one file may hold.
 pub const MAX_TASKS: usize = 2_000;
 
-/// Most dependencies that may follow from the order of phases: between two phases of parallel tasks they grow with the product.
+/// Maximum number of dependencies that may follow from the order of phases: between two phases of parallel tasks they grow with the product.
 pub const MAX_DEPENDENCIES: usize = 250_000;
 
 pub fn parse(bytes: &[u8]) -> Parsed<TasksFile> {
@@ -100,8 +100,8 @@ fn scopes(markdown: &Markdown) -> (Vec<Scope>, Vec<(usize, PhaseHeading)>) {
     (scopes, headings)
 }
 
-/// Returns whether a heading opens a phase where it stands: one without a number inside a phase is only a part of it, unless it names a
-/// story and the phase around it is no story itself.
+/// Returns whether a heading opens a phase at its place. A heading without a number inside a phase is only a part of that phase, unless it
+/// names a story and the outer phase is not a story.
 fn opens(heading: &PhaseHeading, above: Scope) -> bool {
     let names_story = matches!(heading.kind, PhaseKind::Story(_));
     above.phase.is_none() || heading.number.is_some() || (names_story && !above.in_story)
@@ -109,6 +109,7 @@ fn opens(heading: &PhaseHeading, above: Scope) -> bool {
 
 impl Builder {
     fn build(&mut self) -> TasksFile {
+        // Task lines come first: the lines of a task end where the next one starts.
         let accepted = self.accepted();
         let starts: Vec<usize> = accepted.iter().map(|c| c.line).collect();
         let mut tasks = Vec::with_capacity(accepted.len());
@@ -127,7 +128,9 @@ impl Builder {
             tasks,
             precedences: Vec::new(),
         };
+        // Until here a task names its phase by the line of the heading, because tasks without a phase heading add phases while they are read.
         self.settle_phases(&mut file);
+        // Statements are resolved last: they name tasks and phases anywhere in the document.
         self.state_sections(&file, &mut stated);
         self.diagnostics.extend(resolve::apply(&mut file, stated));
         if file.tasks.is_empty() {
@@ -232,6 +235,8 @@ impl Builder {
             let strong = !notes && parsed.form != Form::Unboxed;
             candidates.push(Candidate { line: index, parsed, strong, scope });
         }
+        // A strong candidate wins over a weak one with the same identifier, wherever it is: a mention of a task in a list must not hide its
+        // definition below. Between two of the same strength, the first one wins and the other is an error.
         let mut first: HashMap<&TaskId, (usize, bool)> = HashMap::with_capacity(candidates.len());
         for candidate in candidates.iter().filter(|c| c.strong).chain(candidates.iter().filter(|c| !c.strong)) {
             first.entry(candidate.id()).or_insert((candidate.line, candidate.strong));
@@ -296,7 +301,7 @@ impl Builder {
         (start + 1..limit).find(foreign).unwrap_or(limit)
     }
 
-    /// Returns the task with this index, whose statements about order are added to `stated`.
+    /// Reads the task with this index, and adds its statements about order to `stated`.
     fn task(
         &mut self,
         candidate: Candidate,
@@ -308,6 +313,7 @@ impl Builder {
         let wrapped =
             if parsed.form == Form::Heading { start + 1 } else { self.markdown.paragraph_end(start).min(lines.end) };
         if wrapped > start + 1 {
+            // Tags at the end of the description may be on a wrapped line, so that the joined line is parsed again.
             let text = self
                 .markdown
                 .clean(self.markdown.span_of(start..wrapped))
@@ -363,7 +369,7 @@ impl Builder {
         task
     }
 
-    /// Returns the phase of tasks that stand under no phase heading: the nearest heading, whatever it says.
+    /// Returns the phase of tasks without a phase heading: the nearest heading opens it.
     fn implicit_phase(&mut self, heading: usize) -> usize {
         if !self.phases.contains_key(&heading) {
             let at = self.markdown.sections.binary_search_by_key(&heading, |s| s.heading);

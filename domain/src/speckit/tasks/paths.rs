@@ -11,7 +11,7 @@ const EXTENSIONS: [&str; 58] = [
 /// Files whose names have no extension.
 const NAMES: [&str; 3] = ["Makefile", "Dockerfile", "Containerfile"];
 
-/// Most paths kept from one task.
+/// Maximum number of paths kept from one task.
 const MAX_PATHS: usize = 128;
 
 /// Returns every path named in `text`, in order, without repetition: back-ticked, or a word that looks like one.
@@ -37,7 +37,7 @@ pub(super) fn add(text: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Returns the words of a text that may hold a path, which most do not: they stand between white space and marks that no path holds.
+/// Returns the words of a text that may hold a path, split at white space and at characters that no path contains. Most words cannot be a path.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     let mut from = 0;
     std::iter::from_fn(move || {
@@ -50,7 +50,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Returns whether a character stands between words.
+/// Returns whether a character separates words.
 fn separates(c: char) -> bool {
     matches!(c, ',' | ';' | '"' | '\'' | '<' | '>' | '|' | '→') || c.is_whitespace()
 }

@@ -8,7 +8,7 @@ use super::statements::{Reference, Statement};
 use crate::speckit::diagnostic::Diagnostic;
 use crate::speckit::ids::Mention;
 
-/// Most pairs of tasks or groups that are looked at: a statement about two ranges stands for their product.
+/// Maximum number of pairs of tasks or groups. A statement about two ranges expands to the product of their sizes.
 const MAX_PAIRS: usize = 20_000;
 
 /// Most phases and stories that one side of a statement may name.
@@ -16,7 +16,7 @@ const MAX_GROUPS: usize = 64;
 
 /// A statement with its place.
 pub(super) struct LocatedStatement {
-    /// The task in whose text it stands, as an index.
+    /// Index of the task whose text contains the statement.
     pub(super) owner: Option<usize>,
     pub(super) line: u32,
     pub(super) statement: Statement,
@@ -68,7 +68,7 @@ struct Relations<'a> {
     /// What is found, each dependency with the index of the task that waits.
     dependencies: Vec<(usize, Dependency)>,
     precedences: Vec<Precedence>,
-    /// Pairs that are recorded already: who waits, and for whom.
+    /// Pairs that are already recorded, the waiting one first.
     seen: HashSet<(Node, Node)>,
     /// How many pairs may still be looked at.
     left: usize,
@@ -133,7 +133,7 @@ impl Relations<'_> {
     }
 }
 
-/// What the references of a statement stand for.
+/// The tasks and groups that the references of a statement name.
 #[derive(Default)]
 struct Resolved {
     tasks: Vec<usize>,

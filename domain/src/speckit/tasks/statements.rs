@@ -92,7 +92,7 @@ const ENDS: [&str; 14] = [
     " then ",
 ];
 
-/// Phrases that say what a task waits for wherever they stand in its text; the others may speak of anything there.
+/// Phrases that state a dependency at any place in the text of a task. The other phrases do so only in some places.
 const CERTAIN: [&str; 5] = ["depend", "wait", "blocked", "依", "depende"];
 
 /// Words before a statement that make it a recommendation: one way to go, not what must wait for what.
@@ -189,11 +189,13 @@ fn phrases(sentence: &str, context: Context, found: &mut Vec<Statement>) {
         if context != Context::Section && !speaks_of_task(left, &lower[verb.start..verb.end]) {
             continue;
         }
+        // The subject of the first phrase also applies to the following ones: `T003 depends on T001 and blocks T005`.
         subject = match (context, from) {
             (Context::Task, _) => vec![adjacent(left).unwrap_or(Reference::Itself)],
             (Context::Section, Some(_)) => adjacent(left).map_or(subject, |own| vec![own]),
             (Context::Section, None) => section_subject(left),
         };
+        // Recommendations are not dependencies: `ideally after US1`, `… is easiest`.
         let behind = &lower[verb.end..next.unwrap_or(lower.len())];
         if is_advice(left) || SOFT.iter().any(|word| behind.contains(word)) {
             continue;
@@ -288,13 +290,13 @@ fn cut<'a>(text: &'a str, marks: &[&str]) -> &'a str {
     &text[..end.unwrap_or(text.len())]
 }
 
-/// Returns whether one of these marks stands here and separates clauses: a dash between two identifiers is a range, which `located` reads.
+/// Returns whether one of these marks is at this place and separates clauses: a dash between two identifiers is a range, which `located` reads.
 fn turns(text: &str, at: usize, marks: &[&str]) -> bool {
     let clause = |after: &str| !is_range(after, &text[..at]);
     marks.iter().any(|mark| text[at..].strip_prefix(mark).is_some_and(clause))
 }
 
-/// Returns whether one of these words stands here, in whatever case.
+/// Returns whether one of these words is at this place, ignoring case.
 fn stands(text: &str, at: usize, words: &[&str]) -> bool {
     let here = &text.as_bytes()[at..];
     words.iter().any(|word| here.get(..word.len()).is_some_and(|here| here.eq_ignore_ascii_case(word.as_bytes())))
@@ -304,10 +306,10 @@ fn is_range(after: &str, before: &str) -> bool {
     ids::id_len(after).is_some() && before.ends_with(|c: char| c.is_ascii_digit())
 }
 
-/// Returns the reference that stands right before a phrase.
+/// Returns the reference directly before a phrase.
 fn adjacent(left: &str) -> Option<Reference> {
     let left = left.trim_end_matches([' ', '*', '`']);
-    // Most words end no reference, which spares a look at all that stand before.
+    // A quick check: most words do not end a reference, so that the text before them need not be scanned.
     let last = left.ends_with(char::is_alphanumeric).then(|| located(left).pop()).flatten()?;
     (last.end == left.len()).then_some(last.what)
 }
@@ -353,7 +355,7 @@ fn is_joint(between: &str) -> bool {
     matches!(words, "" | "and" | "or")
 }
 
-/// Tasks alone where tasks are named beside the phase or story that holds them.
+/// Returns only the tasks when a statement names tasks together with the phase or story that contains them.
 fn specific(refs: Vec<Reference>) -> Vec<Reference> {
     if !refs.iter().any(|r| matches!(r, Reference::Tasks(_))) {
         return refs;
@@ -410,7 +412,7 @@ fn outside_remarks(sentence: &str, refs: Vec<Located>) -> Vec<Located> {
     kept
 }
 
-/// Returns what stands between two references, without marks of emphasis and without one remark in brackets.
+/// Returns the text between two references, without marks of emphasis and without one remark in brackets.
 fn without_remark(between: &str) -> &str {
     const MARKS: [char; 6] = [' ', '*', '`', '\t', '(', ')'];
     match between.trim_start_matches([' ', '*', '`']).strip_prefix('(').and_then(|rest| rest.split_once(')')) {
@@ -475,7 +477,7 @@ fn group_at(text: &str, (start, end): (usize, usize)) -> Vec<Located> {
     }
 }
 
-/// Returns the story whose key stands at this place, or a range of them.
+/// Returns the story whose key is at this place, or a range of stories.
 fn story_keys(text: &str, start: usize) -> Vec<Located> {
     let end = start + key_len(text, start);
     let Some(key) = StoryKey::parse(&text[start..end]) else {
