@@ -1,4 +1,4 @@
-//! What the API server's audit log says of somebody's writes.
+//! Writes of a user in the API server's audit log.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,37 +8,36 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-/// A place in the log.
+/// A position in the log.
 pub struct Mark(u64);
 
 /// Writes, by verb and resource.
 #[derive(Debug, Default)]
 pub struct Writes {
-    /// All of them.
     pub all: u32,
-    /// `create pods`, `patch tasks/status` → how many.
+    /// The number of writes by verb and resource, such as `patch tasks/status`.
     pub by_kind: BTreeMap<String, u32>,
 }
 
 impl Mark {
-    /// The present end of the log.
+    /// Returns the current end of the log.
     ///
     /// # Errors
-    /// When there is no log: the cluster was started without `--audit`.
+    /// If there is no log, because the cluster was started without `--audit`.
     pub fn now(log: &Path) -> Result<Self> {
         Ok(Self(open(log)?.metadata()?.len()))
     }
 
-    /// What `user` has written since, but for its leader lease, which it renews whatever happens.
+    /// Counts the writes of `user` since then, without renewals of its leader lease.
     ///
     /// # Errors
-    /// When the log cannot be read.
+    /// If the log cannot be read.
     pub fn writes(&self, log: &Path, user: &str) -> Result<Writes> {
         let mut file = open(log)?;
         file.seek(SeekFrom::Start(self.0))?;
         let mut writes = Writes::default();
         for line in BufReader::new(file).lines() {
-            // The last line may be half written.
+            // The last line may be incomplete.
             let Ok(event) = serde_json::from_str::<Value>(&line?) else { continue };
             let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
             let (verb, mut what) = (text("/verb"), text("/objectRef/resource"));

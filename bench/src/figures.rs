@@ -1,17 +1,17 @@
-//! Figures with their units, and how they are printed.
+//! Measured values with units, and their output.
 
-/// Figures in the order in which they were taken.
+/// Values in the order of their measurement.
 #[derive(Default)]
 pub struct Figures(Vec<(&'static str, f64, &'static str)>);
 
 impl Figures {
-    /// Adds and prints one.
+    /// Adds and prints a value.
     pub fn add(&mut self, name: &'static str, value: f64, unit: &'static str) {
         println!("{name}: {value:.3} {unit}");
         self.0.push((name, value, unit));
     }
 
-    /// Prints all as a table in Markdown.
+    /// Prints all values as a Markdown table.
     pub fn print(&self) {
         println!("\n| figure | value | unit |\n| --- | --- | --- |");
         for (name, value, unit) in &self.0 {
@@ -20,17 +20,17 @@ impl Figures {
     }
 }
 
-/// Times, in seconds.
+/// Durations in seconds.
 pub struct Times(Vec<f64>);
 
 impl Times {
-    /// Takes times in any order.
+    /// Sorts durations.
     pub fn new(mut seconds: Vec<f64>) -> Self {
         seconds.sort_by(f64::total_cmp);
         Self(seconds)
     }
 
-    /// The time that this share, in per cent, of all do not exceed (nearest rank); 0 when there are none.
+    /// Returns the percentile (nearest rank), or 0 if there are no durations.
     pub fn percentile(&self, share: usize) -> f64 {
         let rank = (self.0.len() * share).div_ceil(100).saturating_sub(1);
         self.0.get(rank).copied().unwrap_or_default()

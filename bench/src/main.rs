@@ -1,5 +1,5 @@
-//! Measures Enact on a real API server whose nodes are played by kwok, and its search on a real Postgres, each beside a reference in the
-//! same run. `cargo xtask bench` prepares both and runs this; figures without the reference of the same run say little, since machines differ and are noisy.
+//! Measures Enact on a real API server with nodes that kwok simulates, and its search on a real Postgres. A reference is measured in the
+//! same run, because machines differ and are noisy. `cargo xtask bench` prepares both and runs this program.
 
 mod audit;
 mod figures;
@@ -21,27 +21,27 @@ use crate::namespace::Namespace;
 /// Measures an installation of Enact
 #[derive(Parser)]
 struct Bench {
-    /// Tasks of the plan that runs all at once
+    /// Number of tasks in the plan whose tasks all run in parallel
     #[arg(long, default_value_t = 1000)]
     parallel: u32,
 
-    /// Tasks of the plan in which each waits for the one before
+    /// Number of tasks in the plan in which each task depends on the previous one
     #[arg(long, default_value_t = 50)]
     chain: u32,
 
-    /// Tasks, in plans of a thousand, that live at once for the memory figure; 0 leaves it out
+    /// Number of tasks, in plans of a thousand, for the measurement of memory; 0 skips it
     #[arg(long, default_value_t = 10_000)]
     live: u32,
 
-    /// The API server's audit log, at the level Metadata; without one, the cluster is left out
+    /// Audit log of the API server, at the level Metadata; without it, the cluster is not measured
     #[arg(long)]
     audit_log: Option<PathBuf>,
 
-    /// Superuser's URL of a Postgres with pgvector; without one, search is left out
+    /// Superuser URL of a Postgres with pgvector; without it, search is not measured
     #[arg(long, env = "ENACT_BENCH_POSTGRES", hide_env_values = true)]
     postgres: Option<String>,
 
-    /// User that the operator acts as
+    /// User name of the operator
     #[arg(long, default_value = "system:serviceaccount:enact-system:enact-operator")]
     operator_user: String,
 }
@@ -60,7 +60,7 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Takes the figures of an installation on a cluster.
+/// Measures an installation in a cluster.
 async fn cluster(bench: &Bench, audit_log: &Path, figures: &mut Figures) -> Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::try_default().await?;

@@ -1,4 +1,4 @@
-//! Where the measured plans live.
+//! The namespace of the measured plans.
 
 use std::time::Duration;
 
@@ -13,23 +13,23 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource};
 use serde_json::json;
 
-/// Name of the tenant and of its namespace.
+/// The name of the tenant and of its namespace.
 const NAME: &str = "enact-bench";
 
-/// What is wrong when a stream of pods is at its end.
+/// The error message if a stream of pods ends.
 pub const ENDED: &str = "the watch of pods ended";
 
-/// A tenant with one namespace and one agent, on nodes that kwok plays.
+/// A tenant with one namespace and one agent, on simulated nodes.
 pub struct Namespace {
     /// The administrator's client.
     pub client: Client,
 }
 
 impl Namespace {
-    /// Makes it anew.
+    /// Creates the tenant. An existing one is deleted first.
     ///
     /// # Errors
-    /// When Enact does not set the tenant up.
+    /// If the tenant does not become ready.
     pub async fn set(client: &Client) -> Result<Self> {
         let namespace = Self { client: client.clone() };
         namespace.clear().await?;
@@ -52,21 +52,20 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// Objects of a kind in it.
+    /// Returns the API of a kind in the namespace.
     pub fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
         Api::namespaced(self.client.clone(), NAME)
     }
 
-    /// Its pods, each time that one is seen to be new or changed. A watch that the API server ends, as it does with one that falls behind, is
-    /// taken up again.
+    /// Watches the pods. A watch that the API server ends, for example because it is too slow, is started again.
     pub fn pods(&self) -> BoxStream<'static, watcher::Result<Pod>> {
         watcher::watcher(self.api::<Pod>(), watcher::Config::default()).applied_objects().boxed()
     }
 
-    /// Deletes every plan and pod, and waits until they are gone.
+    /// Deletes all plans and pods, and waits until they do not exist any more.
     ///
     /// # Errors
-    /// When they do not go.
+    /// If they are not deleted in time.
     pub async fn sweep(&self) -> Result<()> {
         let gone = DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..Default::default() };
         self.api::<Plan>().delete_collection(&gone, &ListParams::default()).await?;
@@ -80,10 +79,10 @@ impl Namespace {
         .await
     }
 
-    /// Takes everything away.
+    /// Deletes the tenant and its namespace.
     ///
     /// # Errors
-    /// When something does not go.
+    /// If they are not deleted in time.
     pub async fn clear(&self) -> Result<()> {
         self.sweep().await?;
         let tenants: Api<Tenant> = Api::all(self.client.clone());
@@ -95,7 +94,7 @@ impl Namespace {
     }
 }
 
-/// Whether a pod has ended well.
+/// Returns whether a pod has succeeded.
 pub fn has_succeeded(pod: &Pod) -> bool {
     pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Succeeded")
 }

@@ -1,34 +1,32 @@
-//! What the operator's process and its metrics say.
+//! Measurements of the operator's process and its metrics.
 
 use std::fs;
 
 use anyhow::{Context as _, Result, bail};
 use kube::Client;
 
-/// Round trips to Postgres, and records written, since the operator's start.
+/// The number of round trips to Postgres and of records written since the operator's start.
 pub struct Load {
-    /// Round trips.
     pub round_trips: f64,
-    /// Records.
     pub records: f64,
 }
 
 impl Load {
-    /// What came after an earlier reading.
+    /// Returns the difference to an earlier reading.
     pub fn since(&self, before: &Self) -> Self {
         Self { round_trips: self.round_trips - before.round_trips, records: self.records - before.records }
     }
 }
 
-/// The most memory that the operator's process ever had, in MiB. Its pod runs on this machine.
+/// Returns the peak memory of the operator's process in MiB. Its pod runs on this machine.
 ///
 /// # Errors
-/// When there is not exactly one such process.
+/// If there is not exactly one such process.
 pub fn peak_mebibytes() -> Result<f64> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let folder = entry?.path();
-        // Processes come and go.
+        // A process may end at any time.
         let Ok(arguments) = fs::read(folder.join("cmdline")) else { continue };
         let mut arguments = arguments.split(|&byte| byte == 0);
         if arguments.next() == Some(b"enact-operator") && arguments.next() == Some(b"run") {
@@ -47,7 +45,7 @@ pub fn peak_mebibytes() -> Result<f64> {
 /// Reads the operator's metrics through the API server.
 ///
 /// # Errors
-/// When they cannot be read.
+/// If they cannot be read.
 pub async fn record_load(client: &Client) -> Result<Load> {
     let path = "/api/v1/namespaces/enact-system/services/enact-operator:8081/proxy/metrics";
     let request = http::Request::get(path).body(Vec::new())?;

@@ -1,4 +1,4 @@
-//! Plans whose pods are played.
+//! Plans with simulated pods.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -15,13 +15,13 @@ use serde_json::{Value, json};
 use crate::figures::Times;
 use crate::namespace::{ENDED, Namespace, has_succeeded};
 
-/// Tasks of each plan when many are to live at once.
+/// The number of tasks of each plan in the measurement of memory.
 const PLAN_SIZE: u32 = 1000;
 
-/// A plan of tasks that wait for nothing; the time from its creation until it has succeeded.
+/// Runs a plan of independent tasks, and returns the time from its creation to its success.
 ///
 /// # Errors
-/// When it does not succeed.
+/// If it does not succeed.
 pub async fn parallel(namespace: &Namespace, name: &str, tasks: u32) -> Result<Duration> {
     let began = Instant::now();
     let tasks = (1..=tasks).map(|i| json!({ "id": id(i), "title": "one of many" })).collect();
@@ -31,10 +31,10 @@ pub async fn parallel(namespace: &Namespace, name: &str, tasks: u32) -> Result<D
     Ok(time)
 }
 
-/// Plans of a thousand tasks each, at once; the time until all have succeeded.
+/// Runs plans of a thousand tasks each in parallel, and returns the time until all have succeeded.
 ///
 /// # Errors
-/// When one does not succeed.
+/// If one does not succeed.
 pub async fn live(namespace: &Namespace, tasks: u32) -> Result<Duration> {
     let began = Instant::now();
     let plans = (0..tasks.div_ceil(PLAN_SIZE)).map(|plan| async move {
@@ -47,11 +47,11 @@ pub async fn live(namespace: &Namespace, tasks: u32) -> Result<Duration> {
     Ok(time)
 }
 
-/// A plan in which each task waits for the one before. What the operator adds to each step: the time from the news that a pod has ended
-/// to the news of the next step's pod, both by one watch.
+/// Runs a plan in which each task depends on the previous one, and returns the latency of each step: the time between the watch events of
+/// a pod's end and of the next pod's creation.
 ///
 /// # Errors
-/// When it does not succeed.
+/// If it does not succeed.
 pub async fn chain(namespace: &Namespace, name: &str, steps: u32) -> Result<Times> {
     let mut pods = namespace.pods();
     let tasks = (1..=steps)

@@ -1,4 +1,4 @@
-//! The reference: a small client that makes the same bare pods, and nothing else.
+//! The reference: a small client that only creates the same bare pods.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -13,13 +13,13 @@ use serde_json::json;
 use crate::figures::Times;
 use crate::namespace::{self, ENDED, Namespace};
 
-/// Requests under way at once: what the operator has, too.
+/// The number of parallel requests, as in the operator.
 const IN_FLIGHT: usize = 32;
 
-/// Makes `count` pods; the time until all have succeeded.
+/// Creates `count` pods, and returns the time until all have succeeded.
 ///
 /// # Errors
-/// When the API server refuses.
+/// If the API server refuses a request.
 pub async fn pods(namespace: &Namespace, count: u32) -> Result<Duration> {
     let api = namespace.api::<Pod>();
     let mut seen = namespace.pods();
@@ -47,10 +47,10 @@ pub async fn pods(namespace: &Namespace, count: u32) -> Result<Duration> {
     Ok(time)
 }
 
-/// Makes a pod when the one before has ended, `steps` times. The times from the news of an end to the news of the next pod.
+/// Creates `steps` pods, each after the end of the previous one, and returns the times between the events of an end and of the next pod.
 ///
 /// # Errors
-/// When the API server refuses.
+/// If the API server refuses a request.
 pub async fn chain(namespace: &Namespace, steps: usize) -> Result<Times> {
     let api = namespace.api::<Pod>();
     let mut seen = namespace.pods();

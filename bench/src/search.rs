@@ -1,5 +1,5 @@
-//! Search in a tenant that holds one per cent of 100,000 vectors, beside a raw exact scan and beside an approximate index, on the same
-//! rows in the same run; and in a tenant that holds 100,000 of its own.
+//! Search in a tenant with one percent of 100,000 vectors, compared with an exact scan and an approximate index on the same rows, and in a
+//! tenant with 100,000 vectors.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -13,17 +13,17 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use crate::figures::{Figures, Times};
 
-/// Those of all-MiniLM-L6-v2.
+/// The dimensions of all-MiniLM-L6-v2.
 const DIMENSIONS: usize = 384;
-/// Items of the tenant that is measured, and of each of 99 others.
+/// The number of items of the measured tenant, and of each of 99 others.
 const OWN: usize = 1_000;
-/// Items of one document.
+/// The number of items of a document.
 const DOCUMENT: usize = 50;
-/// Subjects that the items are about, the same for all tenants: each vector is near to one of these.
+/// The number of topics, the same for all tenants. Each vector is near to one of them.
 const TOPICS: usize = 50;
-/// Searches a measurement.
+/// The number of searches of a measurement.
 const SEARCHES: usize = 200;
-/// Hits that are asked for.
+/// The requested number of hits.
 const HITS: u32 = 10;
 const MODEL: &str = "bench";
 const WORDS: [&str; 16] = [
@@ -31,7 +31,7 @@ const WORDS: [&str; 16] = [
     "message", "address", "delivery", "account", "limit",
 ];
 
-/// A database of its own, which goes when the bench ends.
+/// A database that is deleted when the benchmark ends.
 struct Database {
     server: String,
     name: String,
@@ -68,7 +68,7 @@ impl Database {
     }
 }
 
-/// Vectors and texts that look random and are the same each time.
+/// A generator of pseudorandom vectors and texts, the same in each run.
 struct Source {
     random: StdRng,
     topics: Vec<Vec<f32>>,
@@ -81,7 +81,7 @@ impl Source {
         Self { random, topics }
     }
 
-    /// A vector about one of the topics.
+    /// Returns a vector near one of the topics.
     fn vector(&mut self) -> Vec<f32> {
         let topic = &self.topics[self.random.random_range(0..TOPICS)];
         let noise = noise(&mut self.random);
@@ -106,10 +106,10 @@ fn noise(random: &mut StdRng) -> Vec<f32> {
     (0..DIMENSIONS).map(|_| random.random_range(-1.0..1.0)).collect()
 }
 
-/// Takes the figures of search, on a server that it may make databases on.
+/// Measures search on a server on which it may create databases.
 ///
 /// # Errors
-/// When Postgres fails, or has no pgvector.
+/// If Postgres fails or has no pgvector.
 pub async fn measure(server: &str, figures: &mut Figures) -> Result<()> {
     let mut database = Database::new(server).await?;
     let measured = Box::pin(measure_in(&mut database, figures)).await;
@@ -171,7 +171,7 @@ async fn measure_in(database: &mut Database, figures: &mut Figures) -> Result<()
     Ok(())
 }
 
-/// Indexes the items of the tenant that is measured the way that the operator does; their texts and vectors.
+/// Indexes the items of the measured tenant as the operator does, and returns their texts and vectors.
 async fn index(store: &Store, tenant: &str, source: &mut Source) -> Result<Vec<(String, Vec<f32>)>> {
     let mut own = Vec::with_capacity(OWN);
     for document in 0..OWN / DOCUMENT {
@@ -196,7 +196,7 @@ async fn index(store: &Store, tenant: &str, source: &mut Source) -> Result<Vec<(
     Ok(own)
 }
 
-/// 99 other tenants with a thousand items each, and one that has 100,000, all about the same topics.
+/// Adds 99 other tenants with a thousand items each, and one with 100,000, about the same topics.
 async fn others(owner: &mut PgConnection, source: &Source) -> Result<()> {
     owner.execute("create temporary table topics (number integer, vector enact.vector)").await?;
     for (number, topic) in (0_i32..).zip(&source.topics) {
@@ -232,7 +232,7 @@ async fn others(owner: &mut PgConnection, source: &Source) -> Result<()> {
     Ok(())
 }
 
-/// The same vectors of the hundred tenants under one HNSW index, as pgvector's manual makes it.
+/// Creates one HNSW index of the vectors of the hundred tenants, as pgvector's manual describes.
 async fn approximate(owner: &mut PgConnection) -> Result<()> {
     let copy = format!(
         "set maintenance_work_mem = '1GB';
@@ -245,15 +245,15 @@ async fn approximate(owner: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// What searches found, and how long they took.
+/// The results and durations of searches.
 struct Found {
     times: Times,
-    /// For each query the texts, or the digests of these.
+    /// The texts, or their digests, for each query.
     hits: Vec<Vec<String>>,
 }
 
 impl Found {
-    /// The share of the nearest ten of each query that was found.
+    /// Returns the recall: the share of each query's ten nearest items that was found.
     fn recall(&self, own: &[(String, Vec<f32>)], queries: &[Query]) -> f64 {
         let mut found = 0;
         for (hits, query) in self.hits.iter().zip(queries) {
@@ -271,7 +271,7 @@ impl Found {
 async fn search(store: &Store, tenant: &str, queries: &[Query]) -> Result<Found> {
     let mut times = Vec::with_capacity(queries.len());
     let mut hits = Vec::with_capacity(queries.len());
-    // Once for the caches.
+    // Fills the caches.
     store.search(tenant, &queries[0]).await?;
     for query in queries {
         let begun = Instant::now();
@@ -282,7 +282,7 @@ async fn search(store: &Store, tenant: &str, queries: &[Query]) -> Result<Found>
     Ok(Found { times: Times::new(times), hits })
 }
 
-/// The same question to a table as its superuser, in one statement.
+/// Runs the same query on a table as its superuser, in one statement.
 async fn raw(owner: &mut PgConnection, table: &str, queries: &[Query]) -> Result<Found> {
     let statement = format!(
         "select digest from enact.{table} where tenant_id = 'own'

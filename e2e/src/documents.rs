@@ -68,18 +68,18 @@ impl Stage {
     ///
     /// # Errors
     /// When that does not come in time, with the object as it last was.
-    pub async fn stands<K>(&self, name: &str, reason: &str) -> Result<K>
+    pub async fn await_reason<K>(&self, name: &str, reason: &str) -> Result<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize,
     {
-        self.says(name, reason, &[]).await
+        self.await_message(name, reason, &[]).await
     }
 
     /// The same, and that its message holds all of these words.
     ///
     /// # Errors
     /// Likewise.
-    pub async fn says<K>(&self, name: &str, reason: &str, words: &[&str]) -> Result<K>
+    pub async fn await_message<K>(&self, name: &str, reason: &str, words: &[&str]) -> Result<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize,
     {
@@ -103,7 +103,7 @@ impl Stage {
             all.iter().filter(|a| a.spec.by.as_ref().is_some_and(|p| p.user == by)).map(kube::ResourceExt::name_any);
         let (name, other) = (names.next(), names.next());
         ensure!(name.is_some() && other.is_none(), "{by} has not decided once: {all:#?}");
-        let approval = self.stands::<enact_crds::Approval>(&name.unwrap_or_default(), reason).await?;
+        let approval = self.await_reason::<enact_crds::Approval>(&name.unwrap_or_default(), reason).await?;
         Ok(message(&approval))
     }
 }

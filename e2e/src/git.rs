@@ -4,7 +4,8 @@ use anyhow::Result;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
 
-use crate::{PATIENCE, Stage, exec};
+use crate::command::exec;
+use crate::{PATIENCE, Stage};
 
 /// A Git server in the namespace `<stage>-git`, with one repository, `work`.
 pub struct Git {

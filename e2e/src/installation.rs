@@ -1,4 +1,4 @@
-//! The installation that all tests share: what some of them do to it, and that it is whole again afterwards.
+//! The installation that all tests share: changes by some tests, and checks that it is healthy afterwards.
 
 use std::process::Command;
 use std::time::Duration;
@@ -11,19 +11,19 @@ use crate::{REQUEST_TIMEOUT, Stage, program, run};
 pub const NAMESPACE: &str = "enact-system";
 /// The name of the release.
 pub const RELEASE: &str = "enact";
-/// What the release consists of.
+/// The workloads of the release.
 pub const WORKLOADS: [&str; 4] =
     ["statefulset/enact-postgres", "deployment/enact-operator", "deployment/enact-server", "deployment/enact-webhook"];
-/// How long a component may take to come up.
+/// The timeout for the start of a component.
 const STARTING: &str = "--timeout=240s";
 
-/// Runs `kubectl` in the installation's namespace; what it prints.
+/// Runs `kubectl` in the installation's namespace and returns its output.
 ///
 /// # Errors
 /// With its standard error, when it fails.
 pub fn kubectl(args: &[&str]) -> Result<String> {
     let mut kubectl = program("kubectl")?;
-    // These wait for what is to come, for as long as they are told.
+    // These commands wait, and have their own timeout.
     if !matches!(args.first(), Some(&("rollout" | "wait"))) {
         kubectl.arg(REQUEST_TIMEOUT);
     }
@@ -40,24 +40,24 @@ pub fn helm(args: &[&str]) -> Result<Command> {
     Ok(helm)
 }
 
-/// Waits until every component runs as it should.
+/// Waits until every component is ready.
 ///
 /// # Errors
-/// When one does not.
-pub fn whole() -> Result<()> {
+/// If one is not ready in time.
+pub fn await_healthy() -> Result<()> {
     WORKLOADS.iter().try_for_each(|workload| {
         replicas(workload)?;
         rolled_out(workload)
     })
 }
 
-/// How many pods a workload is to have.
+/// Returns the configured number of pods of a workload.
 fn replicas(workload: &str) -> Result<String> {
     let replicas = kubectl(&["get", workload, "--output=jsonpath={.spec.replicas}"])?;
-    // Nothing at all is rolled out at once.
+    // A rollout of zero pods succeeds at once.
     ensure!(
         !replicas.is_empty() && replicas != "0",
-        "{workload} is to have no pods, as an earlier test left it; `cargo xtask test cluster` installs the release anew"
+        "{workload} is scaled to zero by an earlier test; `cargo xtask test cluster` installs the release again"
     );
     Ok(replicas)
 }
@@ -66,7 +66,7 @@ fn rolled_out(workload: &str) -> Result<()> {
     kubectl(&["rollout", "status", workload, STARTING]).map(drop)
 }
 
-/// A component with another number of pods than the release gives it; dropped, it has those again.
+/// A component that is scaled to another number of pods. Drop restores the number of the release.
 pub struct Scaled {
     workload: &'static str,
     before: String,
@@ -88,7 +88,7 @@ impl Scaled {
         Ok(scaled)
     }
 
-    /// Puts it back, and waits until it runs.
+    /// Restores the number of pods, and waits until they run.
     ///
     /// # Errors
     /// When it does not come up.
@@ -107,7 +107,7 @@ impl Scaled {
 impl Drop for Scaled {
     fn drop(&mut self) {
         if let Err(error) = self.restore() {
-            eprintln!("{} cannot be put back: {error:#}", self.workload);
+            eprintln!("{} cannot be restored: {error:#}", self.workload);
         }
     }
 }
@@ -119,7 +119,7 @@ fn scale(workload: &str, replicas: &str) -> Result<()> {
 /// Selects the pods of a workload.
 fn selector(workload: &str) -> Result<String> {
     let (_, component) =
-        workload.split_once("/enact-").with_context(|| format!("{workload} is none of the release"))?;
+        workload.split_once("/enact-").with_context(|| format!("{workload} is not part of the release"))?;
     Ok(format!("app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component={component}"))
 }
 
@@ -132,12 +132,12 @@ pub fn pods_of(workload: &str) -> Result<Vec<String>> {
     Ok(names.lines().map(str::to_owned).collect())
 }
 
-/// Takes a pod of the installation away, with no time to end well.
+/// Kills a pod of the installation.
 ///
 /// # Errors
 /// When it cannot be deleted.
 pub fn kill(pod: &str) -> Result<()> {
-    // It may be on its way already, when many are killed.
+    // The pod may already be deleted if many are killed.
     kubectl(&["delete", pod, "--force", "--grace-period=0", "--ignore-not-found"]).map(drop)
 }
 

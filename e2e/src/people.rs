@@ -1,4 +1,4 @@
-//! People, each with a client certificate of their own, and machines with tokens: what a cluster's administrator would give them.
+//! Users with client certificates, and machines with tokens, as a cluster's administrator issues them.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -17,37 +17,35 @@ use tempfile::TempDir;
 
 use crate::{PATIENCE, REQUEST_TIMEOUT, Stage, output, program, run};
 
-/// Somebody who works in a stage, with a kubeconfig and a directory of their own.
+/// A user of a stage, with a kubeconfig and a working directory.
 pub struct Person {
-    /// As the API server calls them.
+    /// The user name at the API server.
     pub name: String,
-    /// Their client.
+    /// The user's client.
     pub client: Client,
     stage: Stage,
     home: TempDir,
 }
 
-/// What the command line tool said.
+/// The output of the command line tool.
 #[derive(Debug)]
-pub struct Said {
-    /// Its standard output.
-    pub printed: String,
-    /// Its standard error.
-    pub told: String,
+pub struct CommandOutput {
+    pub stdout: String,
+    pub stderr: String,
 }
 
 impl Person {
-    /// Gives somebody a certificate, signed by the cluster, that says that they are of the stage's people and of `group`.
+    /// Creates a user with a certificate of the cluster, in the stage's group and in `group`.
     ///
     /// # Errors
-    /// When the cluster does not sign it.
+    /// If the cluster does not sign the certificate.
     pub async fn of(stage: &Stage, name: &str, group: &str) -> Result<Self> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
         params.distinguished_name.push(DnType::OrganizationName, format!("{}-people", stage.name));
-        // The library takes one organization; by its number it takes another.
+        // The library accepts one organization by name. A second one needs its OID.
         params.distinguished_name.push(DnType::CustomDnType(vec![2, 5, 4, 10]), group);
         let request = CertificateSigningRequest {
             metadata: ObjectMeta { generate_name: Some(format!("{}-{name}-", stage.name)), ..ObjectMeta::default() },
@@ -72,10 +70,10 @@ impl Person {
         Self::with(stage, name.to_owned(), user).await
     }
 
-    /// A service account of the stage's namespace, with what an owner of the tenant may do there.
+    /// Creates a service account in the stage's namespace with the role of a tenant owner.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// If it cannot be created.
     pub async fn machine(stage: &Stage, account: &str) -> Result<Self> {
         let namespace = &stage.name;
         let owner = "enact-tenant-owner";
@@ -93,7 +91,7 @@ impl Person {
         Self::with(stage, name, json!({ "token": token.trim() })).await
     }
 
-    /// The cluster of the administrator's kubeconfig, with another user.
+    /// Creates a kubeconfig for the same cluster with another user.
     async fn with(stage: &Stage, name: String, user: Value) -> Result<Self> {
         let view = ["config", "view", "--raw", "--flatten", "--minify", "--output=json"];
         let mut config: Value = serde_json::from_str(&run(program("kubectl")?.args(view))?)?;
@@ -106,26 +104,26 @@ impl Person {
         Ok(Self { name, client: Client::try_from(config)?, stage: stage.clone(), home })
     }
 
-    /// Where their commands run.
+    /// Returns the working directory of the user's commands.
     pub fn home(&self) -> &Path {
         self.home.path()
     }
 
-    /// Applies YAML documents; objects without a namespace go to the stage's.
+    /// Applies YAML documents, in the stage's namespace by default.
     ///
     /// # Errors
-    /// What the API server, or the webhook behind it, refuses.
+    /// If the API server or the webhook refuses a document.
     pub async fn applies(&self, yaml: &str) -> Result<()> {
         self.stage.apply_with(&self.client, yaml).await.with_context(|| format!("{} applies\n{yaml}", self.name))
     }
 
-    /// What the cluster answers when this is applied: its refusal.
+    /// Applies YAML that must be refused, and returns the refusal.
     ///
     /// # Errors
-    /// When it is taken.
+    /// If it is accepted.
     pub async fn refusal(&self, yaml: &str) -> Result<String> {
         match self.stage.apply_with(&self.client, yaml).await {
-            Ok(()) => bail!("{} may apply this, and should not:\n{yaml}", self.name),
+            Ok(()) => bail!("{} could apply this, but it must be refused:\n{yaml}", self.name),
             Err(error) => Ok(format!("{error:#}")),
         }
     }
@@ -133,7 +131,7 @@ impl Person {
     /// Runs `kubectl` in the stage's namespace.
     ///
     /// # Errors
-    /// With its standard error, when it fails.
+    /// If it fails, with its standard error.
     pub fn kubectl(&self, args: &[&str]) -> Result<String> {
         run(self.command("kubectl", &self.stage.name)?.arg(REQUEST_TIMEOUT).args(args))
     }
@@ -141,8 +139,8 @@ impl Person {
     /// Runs the command line tool in the stage's namespace.
     ///
     /// # Errors
-    /// With its standard error, when it fails.
-    pub fn enact(&self, args: &[&str]) -> Result<Said> {
+    /// If it fails, with its output.
+    pub fn enact(&self, args: &[&str]) -> Result<CommandOutput> {
         let output = self.ends(&self.stage.name, args)?;
         let said = said(&output);
         ensure!(
@@ -155,23 +153,23 @@ impl Person {
         Ok(said)
     }
 
-    /// Runs it there, and expects that it fails; what it writes to standard error.
+    /// Runs the command line tool, which must fail, and returns its standard error.
     ///
     /// # Errors
-    /// When it succeeds.
-    pub fn hears(&self, args: &[&str]) -> Result<String> {
-        self.hears_in(&self.stage.name, args)
+    /// If it succeeds.
+    pub fn enact_error(&self, args: &[&str]) -> Result<String> {
+        self.enact_error_in(&self.stage.name, args)
     }
 
-    /// The same in another namespace.
+    /// Does the same as [`Self::enact_error`] in another namespace.
     ///
     /// # Errors
-    /// When it succeeds.
-    pub fn hears_in(&self, namespace: &str, args: &[&str]) -> Result<String> {
+    /// If it succeeds.
+    pub fn enact_error_in(&self, namespace: &str, args: &[&str]) -> Result<String> {
         let output = self.ends(namespace, args)?;
         let said = said(&output);
         ensure!(!output.status.success(), "{} may `enact {}` in {namespace}: {said:?}", self.name, args.join(" "));
-        Ok(said.told)
+        Ok(said.stderr)
     }
 
     fn ends(&self, namespace: &str, args: &[&str]) -> Result<Output> {
@@ -188,7 +186,7 @@ impl Person {
     }
 }
 
-fn said(output: &Output) -> Said {
+fn said(output: &Output) -> CommandOutput {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Said { printed: text(&output.stdout), told: text(&output.stderr) }
+    CommandOutput { stdout: text(&output.stdout), stderr: text(&output.stderr) }
 }

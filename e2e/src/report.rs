@@ -1,11 +1,11 @@
-//! What the cluster says about a test that failed.
+//! A report of the cluster's state when a test fails.
 
 use std::fmt::Write as _;
 
+use crate::command::{REQUEST_TIMEOUT, output, program};
 use crate::stage::Stage;
-use crate::{REQUEST_TIMEOUT, output, program};
 
-/// Objects, events and the last words of pods in the stage's namespace, and of Enact itself.
+/// Reports objects, events and logs of the stage's namespace, and the operator's log.
 pub(crate) fn report(stage: &Stage) -> String {
     let mut text = String::new();
     let namespace = stage.name.as_str();

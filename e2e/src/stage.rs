@@ -19,9 +19,10 @@ use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::{Answer, PATIENCE, exec, program, run, until};
+use crate::command::{exec, program, run};
+use crate::wait::{Answer, PATIENCE, until};
 
-/// The field manager of what tests apply.
+/// The field manager of the tests.
 const MANAGER: &str = "enact-e2e";
 
 /// A tenant and a namespace for one test, both of the same name.
@@ -34,9 +35,10 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Makes the tenant, with more lines below its `spec`, and its namespace, anew.
+    /// Creates the tenant, with `more` lines below its `spec`, and its namespace. Existing ones are deleted first.
     pub(crate) async fn set(name: &str, more: &str) -> Result<Self> {
-        let config = Config::infer().await.context("KUBECONFIG names no cluster; run `cargo xtask test cluster`")?;
+        let config =
+            Config::infer().await.context("KUBECONFIG does not name a cluster; run `cargo xtask test cluster`")?;
         let stage = Self { name: format!("e2e-{name}"), client: Client::try_from(config)? };
         stage.clear().await?;
         stage.forget()?;
@@ -49,7 +51,7 @@ impl Stage {
         Ok(stage)
     }
 
-    /// The manifest of the stage's tenant, with `more` lines below `spec`.
+    /// Returns the manifest of the stage's tenant, with `more` lines below `spec`.
     pub fn tenant(&self, more: &str) -> String {
         let name = &self.name;
         format!(
@@ -58,21 +60,21 @@ impl Stage {
         )
     }
 
-    /// Takes everything of the test away, in the order in which a person would.
+    /// Deletes the objects of the test, in the order that a user would use.
     pub(crate) async fn clear(&self) -> Result<()> {
         let plans: Api<Plan> = self.api();
         let foreground = DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..Default::default() };
         plans.delete_collection(&foreground, &ListParams::default()).await?;
         let tenants: Api<Tenant> = Api::all(self.client.clone());
-        gone(&tenants, &self.name).await.context("the tenant does not go")?;
+        gone(&tenants, &self.name).await.context("the tenant is not deleted")?;
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         for name in [self.name.clone(), format!("{}-git", self.name)] {
-            gone(&namespaces, &name).await.with_context(|| format!("namespace {name} does not go"))?;
+            gone(&namespaces, &name).await.with_context(|| format!("namespace {name} is not deleted"))?;
         }
         Ok(())
     }
 
-    /// Takes away what the record holds of an earlier run: a document's history is that of all objects of its name.
+    /// Deletes the rows of an earlier run: a document's history includes all objects with its name.
     fn forget(&self) -> Result<()> {
         let tables = "select t.table_name from information_schema.tables t join information_schema.columns c \
             using (table_schema, table_name) where table_schema = 'enact' and table_type = 'BASE TABLE' and column_name = 'tenant_id' \
@@ -84,7 +86,7 @@ impl Stage {
         psql(&format!("set enact.tenant = '{}'; {every}", self.name)).map(drop)
     }
 
-    /// Objects of a kind in the stage's namespace.
+    /// Returns the API of a kind in the stage's namespace.
     pub fn api<K>(&self) -> Api<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -92,26 +94,26 @@ impl Stage {
         Api::namespaced(self.client.clone(), &self.name)
     }
 
-    /// Applies YAML documents as the administrator; objects without a namespace go to the stage's.
+    /// Applies YAML documents as the administrator, in the stage's namespace by default.
     ///
     /// # Errors
-    /// What the API server, or the webhook behind it, refuses.
+    /// If the API server or the webhook refuses a document.
     pub async fn apply(&self, yaml: &str) -> Result<()> {
         self.apply_with(&self.client, yaml).await
     }
 
-    /// Applies YAML documents as somebody else.
+    /// Applies YAML documents as another user.
     ///
     /// # Errors
-    /// What the API server, or the webhook behind it, refuses.
+    /// If the API server or the webhook refuses a document.
     pub async fn apply_as(&self, user: &str, groups: &[&str], yaml: &str) -> Result<()> {
         self.apply_with(&self.client_of(user, groups).await?, yaml).await
     }
 
-    /// A client that acts for a user in these groups.
+    /// Returns a client that impersonates a user in these groups.
     ///
     /// # Errors
-    /// When there is no usable kubeconfig.
+    /// If there is no usable kubeconfig.
     pub async fn client_of(&self, user: &str, groups: &[&str]) -> Result<Client> {
         let mut config = Config::infer().await?;
         config.auth_info.impersonate = Some(user.to_owned());
@@ -139,31 +141,31 @@ impl Stage {
         Ok(())
     }
 
-    /// What the cluster answers when this is applied: its refusal.
+    /// Applies YAML that must be refused, and returns the refusal.
     ///
     /// # Errors
-    /// When it is taken.
+    /// If it is accepted.
     pub async fn refusal(&self, yaml: &str) -> Result<String> {
         match self.apply(yaml).await {
-            Ok(()) => bail!("this was taken, and should not have been:\n{yaml}"),
+            Ok(()) => bail!("this was accepted, but must be refused:\n{yaml}"),
             Err(error) => Ok(format!("{error:#}")),
         }
     }
 
-    /// A patch of a Plan's spec.
+    /// Patches a Plan's spec.
     ///
     /// # Errors
-    /// What the API server refuses.
+    /// If the API server refuses the patch.
     pub async fn change_plan(&self, name: &str, spec: serde_json::Value) -> Result<()> {
         let patch = Patch::Merge(json!({ "spec": spec }));
         self.api::<Plan>().patch(name, &PatchParams::default(), &patch).await?;
         Ok(())
     }
 
-    /// Waits until a Plan is finished, and expects that phase.
+    /// Waits until a Plan is finished, and checks its phase.
     ///
     /// # Errors
-    /// When it ends otherwise, or not in time.
+    /// If it ends with another phase, or not in time.
     pub async fn finished(&self, name: &str, phase: Phase, patience: Duration) -> Result<Plan> {
         let over = |p: &Plan| {
             let phase = p.status.as_ref().map(|s| s.phase).unwrap_or_default();
@@ -172,7 +174,7 @@ impl Stage {
         let plan = self.watch(&self.api::<Plan>(), name, "the end of the plan", patience, over).await?;
         let status = plan.status.clone().unwrap_or_default();
         if status.phase != phase {
-            bail!("Plan {name} is {:?}, not {phase:?}: {}", status.phase, told(&status.conditions));
+            bail!("Plan {name} is {:?}, not {phase:?}: {}", status.phase, describe(&status.conditions));
         }
         Ok(plan)
     }
@@ -180,7 +182,7 @@ impl Stage {
     /// Waits until a Plan's condition `Ready` has this reason.
     ///
     /// # Errors
-    /// When that does not come in time.
+    /// If it does not get the reason in time.
     pub async fn plan_reason(&self, name: &str, reason: &str) -> Result<Plan> {
         let has = |p: &Plan| {
             p.status.as_ref().is_some_and(|s| condition(&s.conditions, "Ready").is_some_and(|c| c.reason == reason))
@@ -191,7 +193,7 @@ impl Stage {
     /// Waits until a condition is True.
     ///
     /// # Errors
-    /// When that does not come in time.
+    /// If it is not True in time.
     pub async fn await_condition<K>(
         &self,
         api: Api<K>,
@@ -210,7 +212,7 @@ impl Stage {
     /// Watches an object until `holds`.
     ///
     /// # Errors
-    /// When that does not come in time, with the object as it last was.
+    /// If it does not hold in time, with the last state of the object.
     pub async fn watch<K>(
         &self,
         api: &Api<K>,
@@ -225,7 +227,7 @@ impl Stage {
         let mut last = None;
         let found = tokio::time::timeout(patience, async {
             loop {
-                // A watch ends by itself from time to time.
+                // The API server ends a watch from time to time.
                 if let Some(object) = one_watch(api, name, &holds, &mut last).await? {
                     return Ok::<K, kube::Error>(object);
                 }
@@ -237,44 +239,44 @@ impl Stage {
         }
     }
 
-    /// The Task with this id of a plan.
+    /// Returns the Task with this id of a plan.
     ///
     /// # Errors
-    /// When there is none.
+    /// If it does not exist.
     pub async fn task(&self, plan: &str, id: &str) -> Result<Task> {
         let fields = ListParams::default().fields(&format!("spec.planRef.name={plan},spec.id={id}"));
         let found = self.api::<Task>().list(&fields).await?.items.pop();
         found.with_context(|| format!("Plan {plan} has no task {id}"))
     }
 
-    /// Pods of a plan's attempts.
+    /// Returns the pods of a plan's attempts.
     ///
     /// # Errors
-    /// When they cannot be listed.
+    /// If they cannot be listed.
     pub async fn pods(&self, plan: &str) -> Result<Vec<Pod>> {
         let labels = ListParams::default().labels(&format!("{}={plan}", enact_domain::names::LABEL_PLAN));
         Ok(self.api::<Pod>().list(&labels).await?.items)
     }
 
-    /// Rows that a query on the record gives, as the tenant of this stage: values separated by `|`.
+    /// Queries the record as the tenant of this stage, and returns rows of values separated by `|`.
     ///
     /// # Errors
-    /// When Postgres refuses it.
+    /// If Postgres returns an error.
     pub fn record(&self, query: &str) -> Result<Vec<String>> {
-        let told = psql(&format!("set enact.tenant = '{}'; set role enact_app; {query}", self.name))?;
-        Ok(told.lines().map(str::to_owned).collect())
+        let reported = psql(&format!("set enact.tenant = '{}'; set role enact_app; {query}", self.name))?;
+        Ok(reported.lines().map(str::to_owned).collect())
     }
 
     /// Runs the command line tool in the stage's namespace.
     ///
     /// # Errors
-    /// With its standard error, when it fails.
+    /// If it fails, with its standard error.
     pub fn enact(&self, args: &[&str]) -> Result<String> {
         run(program("enact")?.args(args).args(["--namespace", &self.name]))
     }
 }
 
-/// What the record's Postgres answers its owner.
+/// Runs SQL as the owner of the schema, and returns the output.
 fn psql(sql: &str) -> Result<String> {
     let psql =
         "PGPASSWORD=$POSTGRES_PASSWORD exec psql -qAt --host=127.0.0.1 --username=enact --dbname=enact -c \"$0\"";
@@ -282,7 +284,7 @@ fn psql(sql: &str) -> Result<String> {
     exec(&[&there[..], &["sh", "-c", psql, sql]].concat())
 }
 
-/// The objects of a YAML text; empty documents are none.
+/// Parses the objects in a YAML text, without empty documents.
 fn documents(yaml: &str) -> Result<Vec<DynamicObject>> {
     let mut objects = Vec::new();
     for document in serde_yaml::Deserializer::from_str(yaml) {
@@ -294,7 +296,7 @@ fn documents(yaml: &str) -> Result<Vec<DynamicObject>> {
     Ok(objects)
 }
 
-/// One watch of one object: the object when `holds`, none when the watch ended before.
+/// Watches an object once. Returns nothing if the watch ends before `holds`.
 async fn one_watch<K>(
     api: &Api<K>,
     name: &str,
@@ -325,18 +327,18 @@ where
     Ok(None)
 }
 
-/// The condition of a type.
+/// Finds the condition of a type.
 pub fn condition<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
     conditions.iter().find(|c| c.type_ == type_)
 }
 
-/// Conditions in one line.
-pub fn told(conditions: &[Condition]) -> String {
+/// Formats conditions in one line.
+pub fn describe(conditions: &[Condition]) -> String {
     let words = conditions.iter().map(|c| format!("{}={} {}: {}", c.type_, c.status, c.reason, c.message));
     words.collect::<Vec<_>>().join("; ")
 }
 
-/// Deletes an object and waits until it is gone.
+/// Deletes an object and waits until it does not exist any more.
 async fn gone<K>(api: &Api<K>, name: &str) -> Result<()>
 where
     K: Resource + Clone + Debug + DeserializeOwned,
@@ -344,7 +346,7 @@ where
     match api.delete(name, &DeleteParams::default()).await {
         Ok(_) => {}
         Err(kube::Error::Api(e)) if e.code == 404 => return Ok(()),
-        // A tenant that still holds work, or a webhook that is just coming back; asked again below.
+        // The tenant still has work, or the webhook is starting. The deletion is tried again below.
         Err(kube::Error::Api(e)) if matches!(e.code, 403 | 409 | 422 | 500..) => {}
         Err(e) => return Err(e.into()),
     }

@@ -6,9 +6,10 @@ use enact_domain::names;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
-use crate::{PATIENCE, Stage, exec};
+use crate::command::exec;
+use crate::{PATIENCE, Stage};
 
-/// A script that waits until [`Stage::let_go`].
+/// A script that waits until [`Stage::release`].
 pub const HOLD: &str = "until test -e /tmp/go; do sleep 0.1; done";
 
 /// A script that never ends by itself in its first attempt, and at once in every other.
@@ -61,8 +62,8 @@ impl Stage {
     /// Lets the script [`HOLD`] in a pod go on.
     ///
     /// # Errors
-    /// When the pod cannot be told.
-    pub fn let_go(&self, pod: &str) -> Result<()> {
+    /// If the command in the pod fails.
+    pub fn release(&self, pod: &str) -> Result<()> {
         exec(&["--namespace", &self.name, pod, "--container", "agent", "--", "touch", "/tmp/go"]).map(drop)
     }
 

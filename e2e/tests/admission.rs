@@ -93,7 +93,7 @@ async fn hijacks(client: &Client, namespace: &str, label: Option<&str>, said: &[
 }
 
 #[test]
-fn the_tenant_label_of_a_namespace_is_true_by_whatever_verb() {
+fn the_tenant_label_is_protected_for_every_verb() {
     on_stages([("hijack", ""), ("victim", "")], |[stage, victim]| async move {
         let namespaces: Api<Namespace> = Api::all(stage.client.clone());
         let free = format!("{}-git", stage.name);
@@ -126,7 +126,7 @@ fn the_tenant_label_of_a_namespace_is_true_by_whatever_verb() {
 }
 
 #[test]
-fn nothing_of_ours_is_taken_outside_a_tenants_namespaces() {
+fn objects_outside_of_tenants_are_refused() {
     on_stage("outside", |stage| async move {
         let free = format!("{}-git", stage.name);
         stage.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {free}}}\n")).await?;
@@ -274,7 +274,7 @@ fn tasks_are_the_operators() {
         ensure!(tasks.get(&name).await?.spec == before.spec);
         // A label of one's own is one's own.
         patch(json!({"metadata": {"labels": {"mine": "yes"}}})).await?;
-        stage.let_go(&pod)?;
+        stage.release(&pod)?;
         stage.finished("work", Phase::Succeeded, PATIENCE).await?;
         Ok(())
     });
@@ -292,14 +292,14 @@ fn a_plan_under_way_does_not_become_another() {
         ensure!(said.contains("cannot change once it has started") && said.contains("Create another Plan"), "{said}");
         // How it is carried out can.
         stage.change_plan("work", json!({"execution": {"parallelism": 3}})).await?;
-        stage.let_go(&pod)?;
+        stage.release(&pod)?;
         stage.finished("work", Phase::Succeeded, PATIENCE).await?;
         Ok(())
     });
 }
 
 #[test]
-fn an_approval_is_signed_by_who_asks_and_never_changes() {
+fn approvals_are_stamped_and_immutable() {
     on_stage("signed", |stage| async move {
         let people = format!("{}-people", stage.name);
         stage
@@ -420,7 +420,7 @@ fn nothing_holds_up_a_deletion() {
 
 /// A tenant gives a namespace up: what stays there can still be deleted, and nothing else.
 #[test]
-fn what_a_tenant_left_behind_can_be_deleted() {
+fn objects_of_a_deleted_tenant_can_be_deleted() {
     on_stage("left", |stage| async move {
         stage.apply(&scripted_plan("done", "  tasks: [{id: T001, title: a, script: 'true'}]\n")).await?;
         stage.finished("done", Phase::Succeeded, PATIENCE).await?;

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use enact_crds::plan::Phase;
 use enact_crds::{Approval, Plan, Specification};
-use enact_e2e::{PATIENCE, Stage, condition, on_stage, told};
+use enact_e2e::{PATIENCE, Stage, condition, describe, on_stage};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, ResourceExt};
 
@@ -47,7 +47,7 @@ impl Someone<'_> {
     }
 
     /// Runs it, and expects that it fails with all of these words.
-    fn hears(&self, stage: &Stage, args: &[&str], words: &[&str]) -> Result<()> {
+    fn enact_error(&self, stage: &Stage, args: &[&str], words: &[&str]) -> Result<()> {
         let Err(error) = self.enact(stage, args) else { bail!("{} may `enact {}`", self.name, args.join(" ")) };
         let said = error.to_string();
         for word in words {
@@ -77,7 +77,7 @@ async fn counted(stage: &Stage, reason: &str) -> Result<(Approval, String)> {
         a.status.as_ref().is_some_and(|s| condition(&s.conditions, "Ready").is_some_and(|c| c.reason == reason))
     };
     let approval = stage.watch(&api, &name, &format!("reason {reason}"), PATIENCE, has).await?;
-    let said = told(&approval.status.clone().unwrap_or_default().conditions);
+    let said = describe(&approval.status.clone().unwrap_or_default().conditions);
     Ok((approval, said))
 }
 
@@ -97,11 +97,11 @@ fn message(conditions: &[enact_crds::common::Condition]) -> String {
 }
 
 #[test]
-fn a_specification_waits_for_a_lead_who_has_not_written_it_and_its_plan_for_it() {
+fn a_plan_waits_for_its_specifications_approval() {
     on_stage("spec-approval", |stage| async move {
         ANN.applies(&stage, &specification(&stage, "apples")).await?;
         ANN.applies(&stage, &plan("  specificationRef: {name: shop}\n")).await?;
-        let waits = stage.stands::<Specification>("shop", "WaitingForApproval").await?.status.unwrap_or_default();
+        let waits = stage.await_reason::<Specification>("shop", "WaitingForApproval").await?.status.unwrap_or_default();
         let said = message(&waits.conditions);
         for part in
             ["0 of 1 approvals", "e2e-spec-approval-leads", "enact approve specification/shop -n e2e-spec-approval"]
@@ -109,25 +109,33 @@ fn a_specification_waits_for_a_lead_who_has_not_written_it_and_its_plan_for_it()
             ensure!(said.contains(part), "`{part}` is not in: {said}");
         }
         ensure!(waits.approved_digest.is_none(), "{waits:?}");
-        let told = |p: &Plan| {
+        let reported = |p: &Plan| {
             let said = p.status.as_ref().map(|s| message(&s.conditions)).unwrap_or_default();
             said.contains("Specification shop is not ready: 0 of 1 approvals")
         };
-        stage.watch(&stage.api::<Plan>(), "shop", "what the plan waits for", PATIENCE, told).await?;
+        stage.watch(&stage.api::<Plan>(), "shop", "what the plan waits for", PATIENCE, reported).await?;
         stage.plan_reason("shop", "WaitingForSpecification").await?;
 
         let approve = ["approve", "specification/shop", "--yes", "--comment", "as discussed"];
-        ANN.hears(&stage, &approve, &["spec.by.user", "ann wrote the content", "four eyes", "ask somebody else"])?;
-        CEM.hears(&stage, &approve, &["spec.by.groups", "cem is in none of the groups", "e2e-spec-approval-leads"])?;
+        ANN.enact_error(
+            &stage,
+            &approve,
+            &["spec.by.user", "ann wrote the content", "four eyes", "ask somebody else"],
+        )?;
+        CEM.enact_error(
+            &stage,
+            &approve,
+            &["spec.by.groups", "cem is in none of the groups", "e2e-spec-approval-leads"],
+        )?;
         let stranger = stage.enact(&[&approve[..], &["--as", "dan", "--as-group", "e2e-other-leads"]].concat());
         let said = stranger.expect_err("somebody of another tenant decides").to_string();
         ensure!(said.contains("forbidden"), "{said}");
-        stage.stands::<Specification>("shop", "WaitingForApproval").await?;
+        stage.await_reason::<Specification>("shop", "WaitingForApproval").await?;
         ensure!(stage.pods("shop").await?.is_empty(), "the plan did not wait");
 
         let said = BEA.enact(&stage, &approve)?;
         ensure!(said.contains("Specification shop approved by bea"), "{said}");
-        let approved = stage.stands::<Specification>("shop", "Approved").await?.status.unwrap_or_default();
+        let approved = stage.await_reason::<Specification>("shop", "Approved").await?.status.unwrap_or_default();
         ensure!(approved.approved_digest.is_some() && approved.approved_digest == waits.digest, "{approved:?}");
         ensure!(message(&approved.conditions).contains("approved by bea"), "{approved:?}");
         let done = stage.finished("shop", Phase::Succeeded, PATIENCE).await?.status.unwrap_or_default();
@@ -150,16 +158,17 @@ fn a_change_of_the_content_voids_its_approval() {
     on_stage("voided", |stage| async move {
         ANN.applies(&stage, &specification(&stage, "apples")).await?;
         let old = stage
-            .stands::<Specification>("shop", "WaitingForApproval")
+            .await_reason::<Specification>("shop", "WaitingForApproval")
             .await?
             .status
             .and_then(|s| s.digest)
             .context("no digest")?;
         BEA.enact(&stage, &["approve", "specification/shop", "--yes", "--digest", &old])?;
-        stage.stands::<Specification>("shop", "Approved").await?;
+        stage.await_reason::<Specification>("shop", "Approved").await?;
 
         ANN.applies(&stage, &specification(&stage, "pears")).await?;
-        let changed = stage.stands::<Specification>("shop", "WaitingForApproval").await?.status.unwrap_or_default();
+        let changed =
+            stage.await_reason::<Specification>("shop", "WaitingForApproval").await?.status.unwrap_or_default();
         ensure!(changed.digest.as_ref().is_some_and(|d| *d != old), "{changed:?}");
         let (approval, said) = counted(&stage, "ContentChanged").await?;
         ensure!(said.contains("the content has changed since; approve the new digest"), "{said}");
@@ -167,7 +176,7 @@ fn a_change_of_the_content_voids_its_approval() {
         ANN.applies(&stage, &plan("  specificationRef: {name: shop}\n")).await?;
         stage.plan_reason("shop", "WaitingForSpecification").await?;
         let stale = ["approve", "specification/shop", "--yes", "--digest", &old];
-        BEA.hears(&stage, &stale, &["Specification shop has another content now", "look at it again"])?;
+        BEA.enact_error(&stage, &stale, &["Specification shop has another content now", "look at it again"])?;
         let groups = BEA.groups(&stage);
         let client = stage.client_of("bea", &groups.iter().map(String::as_str).collect::<Vec<_>>()).await?;
         let again = Approval::new("again", approval.spec);
@@ -181,7 +190,7 @@ fn a_change_of_the_content_voids_its_approval() {
         }
         // What was approved once is approved again when it comes back, word for word.
         ANN.applies(&stage, &specification(&stage, "apples")).await?;
-        stage.stands::<Specification>("shop", "Approved").await?;
+        stage.await_reason::<Specification>("shop", "Approved").await?;
         counted(&stage, "Accepted").await?;
         let done = stage.finished("shop", Phase::Succeeded, PATIENCE).await?.status.unwrap_or_default();
         ensure!(done.specification_digest == Some(old), "{done:?}");
@@ -190,21 +199,21 @@ fn a_change_of_the_content_voids_its_approval() {
 }
 
 #[test]
-fn a_rejected_plan_goes_back_with_the_persons_words() {
+fn a_rejected_plan_shows_the_comment() {
     on_stage("rejected", |stage| async move {
         let policy = "  approval: {required: 1, groups: [e2e-rejected-leads], fourEyes: true}\n";
         ANN.applies(&stage, &plan(policy)).await?;
         let waits = stage.plan_reason("shop", "WaitingForApproval").await?;
         ensure!(message(&waits.status.unwrap_or_default().conditions).contains("kubectl enact approve plan/shop"));
         let reject = ["reject", "plan/shop", "--yes"];
-        BEA.hears(&stage, &reject, &["a rejection needs --comment"])?;
+        BEA.enact_error(&stage, &reject, &["a rejection needs --comment"])?;
         let words = [&reject[..], &["--comment", "sell pears too"]].concat();
-        CEM.hears(&stage, &words, &["cem is in none of the groups"])?;
-        ANN.hears(&stage, &words, &["four eyes"])?;
+        CEM.enact_error(&stage, &words, &["cem is in none of the groups"])?;
+        ANN.enact_error(&stage, &words, &["four eyes"])?;
         let said = BEA.enact(&stage, &words)?;
         ensure!(said.contains("Plan shop rejected by bea"), "{said}");
         let back = stage.plan_reason("shop", "Rejected").await?.status.unwrap_or_default();
-        let said = told(&back.conditions);
+        let said = describe(&back.conditions);
         ensure!(said.contains("bea rejected this content: sell pears too"), "{said}");
         ensure!(said.contains("change the plan") && condition(&back.conditions, "Stalled").is_some(), "{said}");
         let shown = CEM.enact(&stage, &["status", "shop"])?;
@@ -230,7 +239,7 @@ fn a_rejected_plan_goes_back_with_the_persons_words() {
 }
 
 #[test]
-fn an_approval_that_is_taken_back_counts_no_more() {
+fn a_withdrawn_approval_does_not_count() {
     on_stage("taken-back", |stage| async move {
         ANN.applies(&stage, &plan("  suspend: true\n  approval: {required: 2}\n")).await?;
         stage.plan_reason("shop", "WaitingForApproval").await?;

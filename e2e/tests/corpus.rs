@@ -10,11 +10,11 @@ use enact_crds::{Plan, Specification};
 use enact_e2e::git::Git;
 use enact_e2e::{PATIENCE, Stage, on_stage};
 
-/// What stands in for an agent: it makes the files that its prompt names, and notes what it was told. Two tasks that name the same file
+/// A substitute for an agent: it creates the files that its prompt names, and stores the prompt. Two tasks that name the same file
 /// make the same of it, so that their branches merge.
 const SCRIPT: &str = r#"set -eu
-mkdir -p .told
-cp "$ENACT_PROMPT_FILE" ".told/$ENACT_TASK_ID"
+mkdir -p .reported
+cp "$ENACT_PROMPT_FILE" ".reported/$ENACT_TASK_ID"
 grep -oE '[A-Za-z0-9_][A-Za-z0-9_/-]*\.[a-z]{1,4}\b' "$ENACT_PROMPT_FILE" | sort -u | while read -r name; do
   test -e "$name" && continue
   mkdir -p "$(dirname "$name")" && printf 'named by the plan\n' > "$name"
@@ -57,9 +57,9 @@ async fn carried_out(stage: Stage, feature: PathBuf) -> Result<()> {
     let name = plans.items.first().and_then(|plan| plan.metadata.name.clone()).context("no plan was imported")?;
     let done = stage.finished(&name, Phase::Succeeded, Duration::from_mins(10)).await?;
     let status = done.status.unwrap_or_default();
-    let told = git.git(&["ls-tree", "-r", "--name-only", &format!("plan/{name}"), ".told/"])?;
-    let told = told.lines().count();
-    ensure!(told == status.tasks.total as usize, "{told} of {} tasks are on the branch", status.tasks.total);
+    let reported = git.git(&["ls-tree", "-r", "--name-only", &format!("plan/{name}"), ".reported/"])?;
+    let reported = reported.lines().count();
+    ensure!(reported == status.tasks.total as usize, "{reported} of {} tasks are on the branch", status.tasks.total);
     let specification = stage.api::<Specification>().get(&name).await?.status.unwrap_or_default();
     println!(
         "{feature}: {} stories, {} requirements; {} tasks done, longest chain {}, {} files on the branch",

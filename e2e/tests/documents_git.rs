@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use enact_crds::Specification;
 use enact_crds::document::SourceStatus;
 use enact_e2e::git::Git;
-use enact_e2e::{PATIENCE, Stage, condition, on_stage, told};
+use enact_e2e::{PATIENCE, Stage, condition, describe, on_stage};
 use http::Request;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -82,7 +82,7 @@ async fn tidied(stage: &Stage) -> Result<()> {
 }
 
 #[test]
-fn a_specification_follows_its_branch_and_keeps_what_it_had() {
+fn a_specification_follows_its_branch() {
     on_stage("from-git", |stage| async move {
         let git = Git::start(&stage, &[("spec.md", &document(1))]).await?;
         stage.apply(&from_git(&git, "main", SECRET)).await?;
@@ -115,13 +115,17 @@ fn a_specification_follows_its_branch_and_keeps_what_it_had() {
         ensure!(problem.contains("RevisionNotFound") && problem.contains("feature"), "{problem}");
         let status = |s: &Specification| s.status.clone().unwrap_or_default();
         ensure!(status(&gone).digest == status(&before).digest && status(&gone).requirements == 3);
-        ensure!(ready(&gone).is_some_and(|(reason, _)| reason == "Approved"), "{}", told(&status(&gone).conditions));
+        ensure!(
+            ready(&gone).is_some_and(|(reason, _)| reason == "Approved"),
+            "{}",
+            describe(&status(&gone).conditions)
+        );
         tidied(&stage).await
     });
 }
 
 #[test]
-fn a_push_that_the_forge_tells_of_is_read_at_once() {
+fn a_push_notification_is_read_at_once() {
     on_stage("push-git", |stage| async move {
         let git = Git::start(&stage, &[("spec.md", &document(1))]).await?;
         // Nothing is found by looking in the time of this test.
@@ -138,7 +142,7 @@ fn a_push_that_the_forge_tells_of_is_read_at_once() {
             ))
             .await?;
         ensure!(push(&stage, &git, "main", "what nobody knows, which is no secret").await? == 401);
-        ensure!(push(&stage, &git, "other", word).await? == 202, "it is told, and concerns nobody");
+        ensure!(push(&stage, &git, "other", word).await? == 202, "it is reported, and concerns nobody");
         ensure!(push(&stage, &git, "main", word).await? == 202);
         let read = until(&stage, "the second commit", |s| source(s).commit.as_ref() == Some(&second)).await?;
         ensure!(read.status.as_ref().is_some_and(|s| s.requirements == 2));

@@ -18,7 +18,7 @@ use serde_json::json;
 
 /// The longest that a plan of a few seconds may take when the installation is disturbed meanwhile.
 const LONG: Duration = Duration::from_mins(6);
-/// A script whose first attempt waits until [`Stage::let_go`].
+/// A script whose first attempt waits until [`Stage::release`].
 const HOLD_ONCE: &str = "test $ENACT_ATTEMPT != 1 || until test -e /tmp/go; do sleep 0.1; done";
 /// What a runner prints when the server does not take its result.
 const NOT_TAKEN: &str = "the server did not take it";
@@ -52,9 +52,9 @@ async fn climbed(stage: &Stage, plan: &str) -> Result<()> {
 }
 
 #[test]
-fn an_operator_that_is_killed_again_and_again_does_everything_once() {
+fn a_repeatedly_killed_operator_does_everything_once() {
     on_stage("operator-killed", |stage| async move {
-        installation::whole()?;
+        installation::await_healthy()?;
         stage.apply(&ladder("ladder")).await?;
         for tasks in [1, 4, 7] {
             done(&stage, "ladder", tasks).await?;
@@ -63,14 +63,14 @@ fn an_operator_that_is_killed_again_and_again_does_everything_once() {
             }
         }
         climbed(&stage, "ladder").await?;
-        installation::whole()
+        installation::await_healthy()
     });
 }
 
 #[test]
-fn of_two_operators_the_other_takes_over_from_a_killed_leader() {
+fn a_standby_replaces_a_killed_leader() {
     on_stage("leader-killed", |stage| async move {
-        installation::whole()?;
+        installation::await_healthy()?;
         let two = Scaled::to("deployment/enact-operator", 2)?;
         stage.apply(&ladder("ladder")).await?;
         done(&stage, "ladder", 2).await?;
@@ -93,9 +93,9 @@ fn of_two_operators_the_other_takes_over_from_a_killed_leader() {
 }
 
 #[test]
-fn while_the_record_is_down_nothing_new_is_decided_and_then_everything_goes_on() {
+fn plans_wait_while_postgres_is_down() {
     on_stage("record-down", |stage| async move {
-        installation::whole()?;
+        installation::await_healthy()?;
         let tasks = format!(
             "  execution: {{retry: {{backoffSeconds: 1}}}}
   tasks:
@@ -127,7 +127,7 @@ fn while_the_record_is_down_nothing_new_is_decided_and_then_everything_goes_on()
         ensure!(alive.len() == 1 && phase(&alive[0]).as_deref() == Some("Running"), "{alive:#?}");
 
         // What runs comes to its end, and keeps its result for a while, until somebody takes it.
-        stage.let_go(&runs)?;
+        stage.release(&runs)?;
         printed(&stage, &runs, NOT_TAKEN, PATIENCE).await?;
         postgres.back()?;
         let first = stage.finished("first", Phase::Succeeded, LONG).await?;
@@ -138,14 +138,14 @@ fn while_the_record_is_down_nothing_new_is_decided_and_then_everything_goes_on()
         ensure!(ends(&attempts, "T002") == ["Succeeded"], "{attempts:#?}");
         ensure!(ends(&attempts, "T003") == ["Lost", "Succeeded"], "{attempts:#?}");
         each_result_once(&attempts)?;
-        installation::whole()
+        installation::await_healthy()
     });
 }
 
 #[test]
-fn results_wait_for_the_server_for_a_while_and_then_the_attempt_is_made_again() {
+fn undelivered_results_cause_another_attempt() {
     on_stage("server-down", |stage| async move {
-        installation::whole()?;
+        installation::await_healthy()?;
         let tasks = format!(
             "  execution: {{retry: {{limit: 0, backoffSeconds: 1}}}}
   tasks:
@@ -157,18 +157,18 @@ fn results_wait_for_the_server_for_a_while_and_then_the_attempt_is_made_again() 
         let short = stage.running("deliver", "T001", 1).await?;
         let long = stage.running("deliver", "T002", 1).await?;
         let server = Scaled::to("deployment/enact-server", 0)?;
-        stage.let_go(&long)?;
+        stage.release(&long)?;
         let failed = |t: &Task| t.status.as_ref().is_some_and(|s| s.infrastructure_failures == 1);
         let name = stage.task("deliver", "T002").await?.name_any();
         let task = stage.watch(&stage.api::<Task>(), &name, "a failed delivery", PATIENCE, failed).await?;
         let status = task.status.context("no status")?;
         let ready = condition(&status.conditions, "Ready").context("no condition Ready")?;
         ensure!(ready.reason == "DeliveryFailed" && status.failures == 0, "{status:?}");
-        stage.let_go(&short)?;
+        stage.release(&short)?;
         printed(&stage, &short, NOT_TAKEN, PATIENCE).await?;
         server.back()?;
         let again = stage.running("deliver", "T002", 2).await?;
-        stage.let_go(&again)?;
+        stage.release(&again)?;
         let plan = stage.finished("deliver", Phase::Succeeded, LONG).await?;
         let attempts = stage.attempts(&plan)?;
         ensure!(delivered(&ends(&attempts, "T001")), "{attempts:#?}");
@@ -177,14 +177,14 @@ fn results_wait_for_the_server_for_a_while_and_then_the_attempt_is_made_again() 
         ensure!(first.failure == "Infrastructure" && first.results == 0, "{first:?}");
         each_result_once(&attempts)?;
         ensure!(task::Phase::Succeeded == stage.task("deliver", "T002").await?.status.unwrap_or_default().phase);
-        installation::whole()
+        installation::await_healthy()
     });
 }
 
 #[test]
-fn without_the_webhook_nothing_is_created_and_everything_can_be_deleted() {
+fn objects_can_be_deleted_without_the_webhook() {
     on_stage("webhook-down", |stage| async move {
-        installation::whole()?;
+        installation::await_healthy()?;
         let tasks = format!("  tasks: [{{id: T001, title: held, script: '{HOLD}'}}]\n");
         for plan in ["one", "two"] {
             stage.apply(&scripted_plan(plan, &tasks)).await?;
@@ -201,8 +201,8 @@ fn without_the_webhook_nothing_is_created_and_everything_can_be_deleted() {
         until("the end of Plan one and its children", PATIENCE, || async {
             let plan = stage.api::<Plan>().get_opt("one").await?.is_some();
             let (tasks, pods) = (tasks_of(&stage, "one").await?.len(), stage.pods("one").await?.len());
-            let told = || Answer::NotYet(format!("plan there: {plan}; {tasks} tasks, {pods} pods"));
-            Ok(if plan || tasks + pods > 0 { told() } else { Answer::Yes(()) })
+            let reported = || Answer::NotYet(format!("plan there: {plan}; {tasks} tasks, {pods} pods"));
+            Ok(if plan || tasks + pods > 0 { reported() } else { Answer::Yes(()) })
         })
         .await?;
         ensure!(stage.api::<Agent>().get_opt("scripts").await?.is_none(), "the Agent is still there");
@@ -229,10 +229,10 @@ fn without_the_webhook_nothing_is_created_and_everything_can_be_deleted() {
 }
 
 #[test]
-fn the_webhook_makes_a_new_certificate_when_its_own_is_deleted() {
+fn webhook_replaces_a_deleted_certificate() {
     const SECRET: &str = "enact-webhook-tls";
     on_stage("certificate", |stage| async move {
-        installation::whole()?;
+        installation::await_healthy()?;
         let secrets: Api<Secret> = Api::namespaced(stage.client.clone(), installation::NAMESPACE);
         let configurations: Api<ValidatingWebhookConfiguration> = Api::all(stage.client.clone());
         let bundle = |c: &ValidatingWebhookConfiguration| {
@@ -306,10 +306,10 @@ async fn node(nodes: &Api<Node>, name: &str) -> Result<()> {
 }
 
 #[test]
-fn what_ran_on_a_node_that_is_gone_is_lost_and_repeated_only_where_that_does_no_harm() {
+fn attempts_on_a_lost_node_are_retried_if_harmless() {
     const DOOMED: &str = "e2e-doomed";
     on_stage("node-lost", |stage| async move {
-        installation::whole()?;
+        installation::await_healthy()?;
         let nodes: Api<Node> = Api::all(stage.client.clone());
         let cordoned = Cordoned::all()?;
         node(&nodes, DOOMED).await?;
@@ -337,9 +337,9 @@ fn what_ran_on_a_node_that_is_gone_is_lost_and_repeated_only_where_that_does_no_
         ensure!(attempts.iter().filter(|a| a.reason == "Lost").all(|a| a.failure == "Unknown"), "{attempts:#?}");
         let status = stage.task("lost", "T002").await?.status.context("no status")?;
         ensure!(status.phase == task::Phase::Unknown, "{status:?}");
-        let told = condition(&status.conditions, "Ready").context("no condition Ready")?;
-        ensure!(told.message.contains("find out what became of the work"), "{told:?}");
-        installation::whole()
+        let reported = condition(&status.conditions, "Ready").context("no condition Ready")?;
+        ensure!(reported.message.contains("find out what became of the work"), "{reported:?}");
+        installation::await_healthy()
     });
 }
 

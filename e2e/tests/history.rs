@@ -22,16 +22,16 @@ fn enact(stage: &Stage, user: &str, groups: &[&str], args: &[&str]) -> Result<St
 }
 
 #[test]
-fn a_history_is_read_as_far_as_rbac_goes_and_a_rollback_adds_to_it() {
+fn history_obeys_rbac_and_records_rollbacks() {
     on_stage("history", |stage| async move {
         let people = format!("{}-people", stage.name);
         let people = [people.as_str()];
         stage.apply_as("ann", &people, &specification("apples")).await?;
-        stage.stands::<Specification>("shop", "WaitingForApproval").await?;
+        stage.await_reason::<Specification>("shop", "WaitingForApproval").await?;
         enact(&stage, "bea", &people, &["approve", "specification/shop", "--yes"])?;
-        stage.stands::<Specification>("shop", "Approved").await?;
+        stage.await_reason::<Specification>("shop", "Approved").await?;
         stage.apply_as("ann", &people, &specification("pears")).await?;
-        stage.stands::<Specification>("shop", "WaitingForApproval").await?;
+        stage.await_reason::<Specification>("shop", "WaitingForApproval").await?;
 
         let history = enact(&stage, "cem", &people, &["history", "specification/shop"])?;
         let lines: Vec<&str> = history.lines().skip(1).collect();
@@ -52,7 +52,7 @@ fn a_history_is_read_as_far_as_rbac_goes_and_a_rollback_adds_to_it() {
 
         enact(&stage, "ann", &people, &["rollback", "specification/shop", "1", "--yes"])?;
         // What was decided on the content counts again.
-        stage.stands::<Specification>("shop", "Approved").await?;
+        stage.await_reason::<Specification>("shop", "Approved").await?;
         let history = enact(&stage, "cem", &people, &["history", "specification/shop"])?;
         let newest = history.lines().nth(1).unwrap_or_default();
         ensure!(newest.starts_with("3 ") && newest.contains("Rollback of 1"), "{history}");

@@ -55,7 +55,7 @@ fn branches_are_integrated_and_only_then_published() {
 }
 
 #[test]
-fn a_conflict_is_named_with_its_files_and_nothing_is_lost() {
+fn a_merge_conflict_names_its_files() {
     on_stage("conflict", |stage| async move {
         let git = Git::start(&stage, &[("README.md", "work")]).await?;
         let workspace = git.workspace();

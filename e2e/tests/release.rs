@@ -37,7 +37,7 @@ fn expect_whole() {
     if let Some(why) = NOT_PUT_BACK.get() {
         panic!("nothing can be tested: {why}");
     }
-    installation::whole().expect("the installation is whole");
+    installation::await_healthy().expect("the installation is whole");
 }
 
 /// The release as it was before a test; dropped, it is so again, with its values.
@@ -69,7 +69,7 @@ impl Release {
 
     /// To be called at the end of a test that has put it back.
     fn end(self) -> Result<()> {
-        installation::whole()?;
+        installation::await_healthy()?;
         std::fs::remove_file(&self.values)?;
         std::mem::forget(self);
         Ok(())
@@ -78,7 +78,7 @@ impl Release {
 
 impl Drop for Release {
     fn drop(&mut self) {
-        if let Err(error) = self.upgrade(&[]).and_then(|()| installation::whole()) {
+        if let Err(error) = self.upgrade(&[]).and_then(|()| installation::await_healthy()) {
             let values = self.values.display();
             let why =
                 format!("an earlier test could not put the release back, whose values are in {values}: {error:#}");
@@ -91,15 +91,15 @@ impl Drop for Release {
 #[test]
 fn the_test_of_the_release_succeeds() {
     expect_whole();
-    let told = run(helm(&["test", RELEASE, "--logs"]).expect("helm").args(["--timeout", "5m"])).expect("helm test");
+    let reported = run(helm(&["test", RELEASE, "--logs"]).expect("helm").args(["--timeout", "5m"])).expect("helm test");
     for component in ["operator", "server", "webhook"] {
         let line = format!("http://enact-{component}.{}.svc:8081/readyz 200", installation::NAMESPACE);
-        assert!(told.contains(&line), "`{line}` is not in: {told}");
+        assert!(reported.contains(&line), "`{line}` is not in: {reported}");
     }
 }
 
 #[test]
-fn an_upgrade_and_a_rollback_change_no_object_and_stop_no_plan() {
+fn upgrades_and_rollbacks_do_not_stop_plans() {
     expect_whole();
     on_stage("upgrade", |stage| async move {
         let release = Release::keep("upgrade")?;
@@ -118,7 +118,7 @@ fn an_upgrade_and_a_rollback_change_no_object_and_stop_no_plan() {
         admissions.end().await.context("during the upgrade")?;
         await_marked(5).await?;
         ensure!(state(&stage)? == before, "the upgrade changed objects");
-        stage.let_go(&pod)?;
+        stage.release(&pod)?;
         let plan = stage.finished("held", Phase::Succeeded, LONG).await?;
         stage.done_once(&plan, &["T001", "T002"])?;
         let plan = stage.finished("through-upgrade", Phase::Succeeded, LONG).await?;
@@ -142,7 +142,7 @@ fn an_upgrade_and_a_rollback_change_no_object_and_stop_no_plan() {
 }
 
 #[test]
-fn after_an_uninstallation_everything_is_still_there_and_goes_on_with_the_next_installation() {
+fn objects_survive_an_uninstallation() {
     expect_whole();
     on_stages([("uninstall", ""), ("stranded", "")], |[stage, stranded]| async move {
         let release = Release::keep("uninstall")?;
@@ -178,7 +178,7 @@ fn after_an_uninstallation_everything_is_still_there_and_goes_on_with_the_next_i
         .await?;
 
         release.upgrade(&[])?;
-        stage.let_go(&pod)?;
+        stage.release(&pod)?;
         let plan = stage.finished("held", Phase::Succeeded, LONG).await?;
         stage.done_once(&plan, &["T001", "T002"])?;
         stage.done_once(&done, &CHAIN)?;
@@ -209,14 +209,14 @@ fn with_the_model_a_search_finds_what_is_meant() {
         let finds = |what: &'static [&'static str], wanted: &'static str| {
             let dana = &dana;
             until("the requirement before all others", LONG, move || async move {
-                let found = dana.enact(what)?.printed;
+                let found = dana.enact(what)?.stdout;
                 let first = found.lines().next().unwrap_or_default().to_owned();
                 Ok(if first.contains(wanted) { Answer::Yes(()) } else { Answer::NotYet(format!("hits: {found}")) })
             })
         };
         finds(&["search", "refund"], "FR-003").await?;
         let meant = &["search", "merchandise", "money", "back"];
-        let by_words = dana.enact(meant)?.printed;
+        let by_words = dana.enact(meant)?.stdout;
         ensure!(!by_words.contains("FR-"), "no word of it stands in the document: {by_words}");
 
         let release = Release::keep("meant")?;
@@ -403,7 +403,7 @@ fn kept() -> Result<String> {
 }
 
 #[test]
-fn a_late_answer_is_told_from_a_refused_connection() {
+fn a_timeout_differs_from_a_refused_connection() {
     let failed = |why: &str| {
         let url = "https://enact-webhook.enact-system.svc:443/mutate?timeout=10s";
         anyhow::anyhow!(

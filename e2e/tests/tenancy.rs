@@ -9,7 +9,7 @@ use enact_crds::plan::Phase;
 use enact_crds::{Plan, Tenant};
 use enact_domain::names::{ANNOTATION_AUTHOR, LABEL_TENANT, RESULT_AUDIENCE};
 use enact_e2e::work::{HOLD, scripted_plan};
-use enact_e2e::{Answer, PATIENCE, Stage, condition, on_stage, on_stages, program, run, told, until};
+use enact_e2e::{Answer, PATIENCE, Stage, condition, describe, on_stage, on_stages, program, run, until};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, Pod, ResourceQuota, Volume};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -57,7 +57,7 @@ where
 }
 
 #[test]
-fn what_a_tenant_keeps_in_its_namespace_stays_as_it_is() {
+fn a_tenants_own_objects_are_not_changed() {
     on_stages([("kept", QUOTA)], |[stage]| async move {
         let namespaces: Api<Namespace> = Api::all(stage.client.clone());
         let labels = namespaces.get(&stage.name).await?.labels().clone();
@@ -149,7 +149,7 @@ fn a_plan_is_taken_as_soon_as_its_tenant_is_ready() {
 }
 
 #[test]
-fn plans_beyond_the_quota_are_refused_and_tasks_wait_for_room() {
+fn quota_refuses_plans_and_delays_tasks() {
     on_stages([("quota", "  quota: {plans: 1, tasks: 2}\n")], |[stage]| async move {
         let wide = "  tasks:\n    - {id: T001, title: one, script: 'true'}\n    - {id: T002, title: two, script: 'true'}\n    \
                     - {id: T003, title: three, script: 'true'}\n";
@@ -157,7 +157,7 @@ fn plans_beyond_the_quota_are_refused_and_tasks_wait_for_room() {
         let refused = stage.refusal(&scripted_plan("second", wide)).await?;
         ensure!(refused.contains("exceeded quota") && refused.contains("count/plans.enact.dev"), "{refused}");
         let plan = stage.plan_reason("wide", "QuotaExceeded").await?;
-        let said = told(&plan.status.unwrap_or_default().conditions);
+        let said = describe(&plan.status.unwrap_or_default().conditions);
         ensure!(said.contains("count/tasks.enact.dev"), "{said}");
         stage.apply(&stage.tenant("  quota: {plans: 1, tasks: 3}\n")).await?;
         stage.finished("wide", Phase::Succeeded, PATIENCE).await?;
@@ -175,7 +175,7 @@ fn tokens(volumes: &[Volume]) -> Vec<(Option<String>, Option<i64>)> {
 }
 
 #[test]
-fn an_agents_pod_is_restricted_and_its_token_is_for_our_server_alone() {
+fn agent_pods_are_restricted_and_have_one_token() {
     on_stage("restricted", |stage| async move {
         let hold = format!("  tasks: [{{id: T001, title: hold, script: '{HOLD}'}}]\n");
         stage.apply(&scripted_plan("look", &hold)).await?;
@@ -225,7 +225,7 @@ fn an_agents_pod_is_restricted_and_its_token_is_for_our_server_alone() {
             Err(kube::Error::Api(status)) if status.code == 401 => {}
             other => bail!("the API server answers the pod's token with {other:?}"),
         }
-        stage.let_go(&name)?;
+        stage.release(&name)?;
         stage.finished("look", Phase::Succeeded, PATIENCE).await?;
         Ok(())
     });
@@ -233,7 +233,7 @@ fn an_agents_pod_is_restricted_and_its_token_is_for_our_server_alone() {
 
 /// Other people's pods are stopped by the same level.
 #[test]
-fn a_pod_that_is_not_restricted_is_refused() {
+fn unrestricted_pods_are_refused() {
     on_stage("privileged", |stage| async move {
         let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: root}\nspec:\n  containers: \
                    [{name: a, image: a, securityContext: {privileged: true}}]\n";
@@ -244,7 +244,7 @@ fn a_pod_that_is_not_restricted_is_refused() {
 }
 
 #[test]
-fn a_namespace_that_another_tenant_has_is_not_given_twice() {
+fn a_namespace_belongs_to_one_tenant() {
     on_stages([("taken-a", ""), ("taken-b", "")], |[a, b]| async move {
         let greedy = |of: &Stage| of.tenant("").replace("namespaces: [", "namespaces: [e2e-taken-a, ");
         let refused = b.refusal(&greedy(&b)).await?;
@@ -260,7 +260,7 @@ fn a_namespace_that_another_tenant_has_is_not_given_twice() {
             condition(conditions, "Stalled").is_some_and(|c| c.reason == "NamespaceTaken" && c.status == "True")
         };
         let tenant = b.watch(&tenants, &b.name, "NamespaceTaken", PATIENCE, taken).await?;
-        let said = told(&tenant.status.unwrap_or_default().conditions);
+        let said = describe(&tenant.status.unwrap_or_default().conditions);
         ensure!(said.contains("namespace e2e-taken-a belongs to Tenant e2e-taken-a"), "{said}");
         let namespace = Api::<Namespace>::all(a.client.clone()).get("e2e-taken-a").await?;
         ensure!(namespace.labels().get(LABEL_TENANT) == Some(&a.name), "{:?}", namespace.labels());
@@ -318,7 +318,7 @@ fn tenants_do_not_see_each_others_record() {
 }
 
 #[test]
-fn a_tenants_parallelism_bounds_the_pods_of_all_its_plans() {
+fn tenant_parallelism_limits_the_pods_of_all_plans() {
     on_stages([("parallel", "  parallelism: 2\n")], |[stage]| async move {
         let tasks: String =
             (1..=4).map(|n| format!("    - {{id: T00{n}, title: wait, script: 'sleep 2'}}\n")).collect();
@@ -351,7 +351,7 @@ fn a_tenants_parallelism_bounds_the_pods_of_all_its_plans() {
 }
 
 #[test]
-fn a_tenant_goes_when_its_work_is_done_and_leaves_the_namespace_clean() {
+fn a_deleted_tenant_leaves_its_namespace_clean() {
     on_stages([("leaving", QUOTA)], |[stage]| async move {
         let tenants: Api<Tenant> = Api::all(stage.client.clone());
         stage.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: theirs}\ndata: {a: b}\n").await?;
@@ -373,7 +373,7 @@ fn a_tenant_goes_when_its_work_is_done_and_leaves_the_namespace_clean() {
         until("the tenant's end", PATIENCE, || async {
             Ok(match tenants.get_opt(&stage.name).await? {
                 None => Answer::Yes(()),
-                Some(t) => Answer::NotYet(told(&t.status.unwrap_or_default().conditions)),
+                Some(t) => Answer::NotYet(describe(&t.status.unwrap_or_default().conditions)),
             })
         })
         .await?;
@@ -392,7 +392,7 @@ fn a_tenant_goes_when_its_work_is_done_and_leaves_the_namespace_clean() {
 }
 
 #[test]
-fn owners_work_in_their_tenants_namespace_and_others_do_not() {
+fn only_owners_work_in_a_tenants_namespace() {
     on_stages([("owned", ""), ("stranger", "")], |[stage, stranger]| async move {
         let people = "e2e-owned-people";
         let work = scripted_plan("theirs", "  tasks: [{id: T001, title: one, script: 'true'}]\n");

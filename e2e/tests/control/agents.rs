@@ -6,7 +6,7 @@ use enact_domain::digest::Digest;
 use enact_domain::names;
 use enact_e2e::git::Git;
 use enact_e2e::work::scripted_plan;
-use enact_e2e::{PATIENCE, Stage, condition, on_stage, program, run, told};
+use enact_e2e::{PATIENCE, Stage, condition, describe, on_stage, program, run};
 
 #[test]
 fn an_agent_with_an_image_of_its_own_gets_the_runner() {
@@ -37,7 +37,7 @@ spec:
 }
 
 #[test]
-fn recorded_work_is_played_back_and_what_was_not_recorded_fails_without_another_try() {
+fn replay_fails_without_retry_if_work_is_not_recorded() {
     const PATCH: &str = "From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001
 From: Recorded Agent <agent@example.com>
 Date: Tue, 24 Nov 2026 12:00:00 +0000
@@ -95,7 +95,7 @@ const CANARY: &str = "canary-5d1f0c7e2b9a4431";
 const PLAIN: &str = "in plain sight $(HOME) $$HOME";
 
 #[test]
-fn a_secret_reaches_the_agent_and_nobody_else() {
+fn a_secret_reaches_only_the_agent() {
     on_stage("secret", |stage| async move {
         let digest = Digest::of_bytes(CANARY.as_bytes());
         let digest = digest.as_str().trim_start_matches("sha256:");
@@ -142,9 +142,9 @@ spec:
         stage.apply(&objects).await?;
         let plan = stage.finished("secret", Phase::Failed, PATIENCE).await?;
         let careless = stage.task("secret", "T001").await?.status.context("no status")?;
-        ensure!(careless.phase == enact_crds::task::Phase::Succeeded, "{}", told(&careless.conditions));
+        ensure!(careless.phase == enact_crds::task::Phase::Succeeded, "{}", describe(&careless.conditions));
         let fails = stage.task("secret", "T002").await?.status.context("no status")?;
-        ensure!(told(&fails.conditions).contains("401 Unauthorized: token ***"), "{}", told(&fails.conditions));
+        ensure!(describe(&fails.conditions).contains("401 Unauthorized: token ***"), "{}", describe(&fails.conditions));
 
         let places = places(&stage)?;
         let encoded: String = CANARY.bytes().map(|byte| format!("{byte:02x}")).collect();

@@ -5,12 +5,12 @@ use enact_crds::plan::Phase;
 use enact_crds::{Plan, task};
 use enact_e2e::git::Git;
 use enact_e2e::work::{HANG_ONCE, scripted_plan};
-use enact_e2e::{Answer, PATIENCE, Stage, condition, on_stage, told, until};
+use enact_e2e::{Answer, PATIENCE, Stage, condition, describe, on_stage, until};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, EvictParams};
 
 #[test]
-fn failed_work_is_tried_again_with_growing_waits_up_to_its_limit() {
+fn failed_work_is_retried_with_backoff_up_to_a_limit() {
     on_stage("retries", |stage| async move {
         let tasks = r#"  execution: {onFailure: Continue, retry: {limit: 2, backoffSeconds: 2}}
   tasks:
@@ -22,7 +22,7 @@ fn failed_work_is_tried_again_with_growing_waits_up_to_its_limit() {
         let never = stage.task("tries", "T001").await?.status.context("T001 has no status")?;
         ensure!((never.phase, never.attempts, never.failures) == (task::Phase::Failed, 3, 3), "{never:?}");
         ensure!(never.infrastructure_failures == 0, "{never:?}");
-        ensure!(told(&never.conditions).contains("exited with 3: always wrong"), "{}", told(&never.conditions));
+        ensure!(describe(&never.conditions).contains("exited with 3: always wrong"), "{}", describe(&never.conditions));
         let at_last = stage.task("tries", "T002").await?.status.context("T002 has no status")?;
         ensure!((at_last.phase, at_last.attempts) == (task::Phase::Succeeded, 2), "{at_last:?}");
         let attempts = stage.attempts(&plan)?;
@@ -55,7 +55,7 @@ fn each_attempt_has_a_time_limit_of_its_own() {
 }
 
 #[test]
-fn a_person_has_failed_work_tried_again_and_the_plan_goes_on() {
+fn a_retry_by_a_user_continues_the_plan() {
     on_stage("again", |stage| async move {
         let tasks = r#"  tasks:
     - {id: T001, title: fails once, script: 'test "$ENACT_ATTEMPT" = 2'}
@@ -74,7 +74,7 @@ fn a_person_has_failed_work_tried_again_and_the_plan_goes_on() {
 }
 
 #[test]
-fn work_that_fails_a_gate_is_executed_but_not_verified_and_never_published() {
+fn work_that_fails_a_gate_is_never_published() {
     on_stage("gates", |stage| async move {
         let git = Git::start(&stage, &[("README.md", "work")]).await?;
         let workspace = git.workspace();
@@ -89,9 +89,9 @@ fn work_that_fails_a_gate_is_executed_but_not_verified_and_never_published() {
         let plan = stage.finished("task-gate", Phase::Failed, PATIENCE).await?;
         let status = stage.task("task-gate", "T001").await?.status.context("no status")?;
         let verdict = |type_| condition(&status.conditions, type_).map(|c| (c.status.as_str(), c.reason.as_str()));
-        ensure!(verdict("Executed").map(|v| v.0) == Some("True"), "{}", told(&status.conditions));
-        ensure!(verdict("Verified") == Some(("False", "GateFailed")), "{}", told(&status.conditions));
-        ensure!(told(&status.conditions).contains("a.txt is no good"), "{}", told(&status.conditions));
+        ensure!(verdict("Executed").map(|v| v.0) == Some("True"), "{}", describe(&status.conditions));
+        ensure!(verdict("Verified") == Some(("False", "GateFailed")), "{}", describe(&status.conditions));
+        ensure!(describe(&status.conditions).contains("a.txt is no good"), "{}", describe(&status.conditions));
         ensure!(status.commit.is_none() && git.git(&["branch", "--list", "enact/task-gate-*"])?.is_empty());
         let uid = plan.metadata.uid.unwrap_or_default();
         let gates = stage.record(&format!(
@@ -109,7 +109,7 @@ fn work_that_fails_a_gate_is_executed_but_not_verified_and_never_published() {
 }
 
 #[test]
-fn a_lost_attempt_is_made_again_unless_it_could_do_harm() {
+fn a_lost_attempt_is_retried_if_harmless() {
     on_stage("lost", |stage| async move {
         let tasks = format!(
             "  execution: {{onFailure: Continue, retry: {{infrastructureLimit: 1, backoffSeconds: 1}}}}
@@ -129,7 +129,7 @@ fn a_lost_attempt_is_made_again_unless_it_could_do_harm() {
         ensure!((harmless.failures, harmless.infrastructure_failures) == (0, 1), "{harmless:?}");
         let mail = stage.task("lost", "T002").await?.status.context("no status")?;
         ensure!((mail.phase, mail.attempts) == (task::Phase::Unknown, 1), "{mail:?}");
-        ensure!(told(&mail.conditions).contains("enact retry"), "{}", told(&mail.conditions));
+        ensure!(describe(&mail.conditions).contains("enact retry"), "{}", describe(&mail.conditions));
         let attempts = stage.attempts(&plan)?;
         let first: Vec<_> = attempts.iter().filter(|a| a.number == 1).collect();
         ensure!(attempts.len() == 3 && first.len() == 2, "{attempts:#?}");
@@ -141,7 +141,7 @@ fn a_lost_attempt_is_made_again_unless_it_could_do_harm() {
 }
 
 #[test]
-fn an_evicted_pod_counts_as_a_failure_of_the_surroundings() {
+fn an_eviction_is_an_infrastructure_failure() {
     on_stage("evicted", |stage| async move {
         let tasks = format!(
             "  execution: {{retry: {{limit: 0, backoffSeconds: 1}}}}\n  tasks: [{{id: T001, title: evicted, script: '{HANG_ONCE}'}}]\n"
@@ -153,14 +153,14 @@ fn an_evicted_pod_counts_as_a_failure_of_the_surroundings() {
         let task = stage.task("evicted", "T001").await?.status.context("no status")?;
         ensure!((task.failures, task.infrastructure_failures) == (0, 1), "{task:?}");
         let attempts = stage.attempts(&plan)?;
-        let told: Vec<_> = attempts.iter().map(|a| (a.failure.as_str(), a.reason.as_str())).collect();
-        ensure!(told == [("Infrastructure", "Evicted"), ("", "Succeeded")], "{attempts:#?}");
+        let reported: Vec<_> = attempts.iter().map(|a| (a.failure.as_str(), a.reason.as_str())).collect();
+        ensure!(reported == [("Infrastructure", "Evicted"), ("", "Succeeded")], "{attempts:#?}");
         Ok(())
     });
 }
 
 #[test]
-fn pods_of_finished_plans_go_by_policy_and_their_work_stays_in_the_record() {
+fn pods_of_finished_plans_are_deleted_by_policy() {
     on_stage("cleanup", |stage| async move {
         for (plan, cleanup, script) in [
             ("failed-kept", "OnSuccess", "echo worked until it failed; exit 1"),
@@ -177,8 +177,8 @@ fn pods_of_finished_plans_go_by_policy_and_their_work_stays_in_the_record() {
             let left = || async {
                 let pods = stage.pods(plan).await?.len();
                 let over = stage.api::<Plan>().get(plan).await?.status.is_some_and(|s| s.finished_at.is_some());
-                let told = || Answer::NotYet(format!("{pods} pods, finished: {over}"));
-                Ok(if over && pods == 0 { Answer::Yes(()) } else { told() })
+                let reported = || Answer::NotYet(format!("{pods} pods, finished: {over}"));
+                Ok(if over && pods == 0 { Answer::Yes(()) } else { reported() })
             };
             until(&format!("the end of the pods of Plan {plan}"), PATIENCE, left).await?;
         }

@@ -11,7 +11,7 @@ use kube::ResourceExt as _;
 use kube::api::{ListParams, WatchEvent, WatchParams};
 
 #[test]
-fn what_is_ready_starts_by_priority_then_by_the_longest_chain_behind_it_then_as_written() {
+fn ready_tasks_start_by_priority_then_chain_length() {
     on_stage("priority", |stage| async move {
         let tasks = "  execution: {parallelism: 1}
   tasks:
@@ -69,7 +69,7 @@ fn no_more_pods_at_once_than_the_plan_allows() {
 }
 
 #[test]
-fn a_failure_halts_the_plan_or_only_what_depends_on_it() {
+fn a_failure_stops_the_plan_or_its_dependents() {
     on_stage("on-failure", |stage| async move {
         for policy in ["Halt", "Continue"] {
             let tasks = format!(
@@ -99,14 +99,14 @@ fn a_failure_halts_the_plan_or_only_what_depends_on_it() {
 }
 
 #[test]
-fn a_suspended_plan_lets_what_runs_end_and_starts_nothing_until_it_is_resumed() {
+fn a_suspended_plan_starts_nothing_until_resumed() {
     on_stage("suspend", |stage| async move {
         stage.apply(&scripted_plan("pause", &held_and_next())).await?;
         let pod = stage.running("pause", "T001", 1).await?;
         stage.enact(&["suspend", "pause"])?;
         let seen = |p: &Plan| p.status.as_ref().and_then(|s| s.observed_generation) == p.metadata.generation;
         stage.watch(&stage.api(), "pause", "the operator's knowledge", PATIENCE, seen).await?;
-        stage.let_go(&pod)?;
+        stage.release(&pod)?;
         let held = stage.plan_reason("pause", "Suspended").await?;
         ensure!(phases(&stage, "pause").await? == [task::Phase::Succeeded, task::Phase::Pending]);
         ensure!(stage.attempts(&held)?.len() == 1, "{:#?}", stage.attempts(&held)?);
@@ -117,7 +117,7 @@ fn a_suspended_plan_lets_what_runs_end_and_starts_nothing_until_it_is_resumed() 
 }
 
 #[test]
-fn a_cancelled_plan_ends_its_pods_and_is_never_taken_up_again() {
+fn a_cancelled_plan_ends_its_pods_for_good() {
     on_stage("cancel", |stage| async move {
         stage.apply(&scripted_plan("stop", &held_and_next())).await?;
         stage.running("stop", "T001", 1).await?;
@@ -167,7 +167,7 @@ fn a_plan_past_its_deadline_is_stopped() {
 }
 
 #[test]
-fn a_plan_is_made_from_a_tasks_md_in_the_object_or_in_a_config_map() {
+fn plans_read_tasks_md_from_object_or_config_map() {
     const TASKS: &str = "# Tasks: a shop
 
 ## Phase 1: Setup
@@ -208,7 +208,7 @@ fn a_plan_is_made_from_a_tasks_md_in_the_object_or_in_a_config_map() {
             let pears = stage.task(name, "T004").await?;
             ensure!(pears.spec.work.story.as_deref() == Some("US1"), "{:?}", pears.spec.work);
             let prompt = pears.status.unwrap_or_default().outputs.remove("prompt").unwrap_or_default();
-            ensure!(prompt.contains("Put pears on the shelf in pears.txt"), "the agent was told `{prompt}`");
+            ensure!(prompt.contains("Put pears on the shelf in pears.txt"), "the agent was reported `{prompt}`");
         }
         Ok(())
     });

@@ -1,4 +1,4 @@
-//! Answers: whatever a person writes is a word of the document, and what has no place in it is told.
+//! Answers: the text of a user becomes part of the document, and an answer without a place is reported.
 
 use anyhow::ensure;
 use enact_crds::Specification;
@@ -12,17 +12,17 @@ use serde_json::json;
 use super::texts::{KEYS, asking};
 
 #[test]
-fn an_answer_is_one_line_of_its_document_whatever_it_holds() {
+fn an_answer_is_one_line_of_its_document() {
     on_stage("answers", |stage| async move {
         let dana = Person::of(&stage, "dana", "developers").await?;
         dana.applies(&mapped("Specification", "keys", &asking(), &json!({}))).await?;
-        let open = stage.stands::<Specification>("keys", "Approved").await?.status.unwrap_or_default();
+        let open = stage.await_reason::<Specification>("keys", "Approved").await?.status.unwrap_or_default();
         let id = open.questions.iter().find(|q| q.text.contains("how long")).map(|q| q.id.clone()).unwrap_or_default();
         let give = |question: &str, answer: &str| {
             let patch = json!({"spec": {"clarifications": [{"question": question, "answer": answer}]}});
             dana.kubectl(&["patch", "specification", "keys", "--type=merge", "--patch", &patch.to_string()])
         };
-        let told = |code: &'static str| {
+        let reported = |code: &'static str| {
             move |s: &Specification| {
                 let status = s.status.clone().unwrap_or_default();
                 let here = status.observed_generation == s.metadata.generation;
@@ -33,7 +33,7 @@ fn an_answer_is_one_line_of_its_document_whatever_it_holds() {
         give("Q-00000000", "a week")?;
         let api = stage.api::<Specification>();
         let lost =
-            stage.watch(&api, "keys", "a finding about the answer", PATIENCE, told("AnswerWithoutPlace")).await?;
+            stage.watch(&api, "keys", "a finding about the answer", PATIENCE, reported("AnswerWithoutPlace")).await?;
         let status = lost.status.unwrap_or_default();
         let found: Vec<String> = status
             .top_findings
@@ -52,7 +52,7 @@ fn an_answer_is_one_line_of_its_document_whatever_it_holds() {
         let after =
             stage.watch(&api, "keys", "an answered document", PATIENCE, answered).await?.status.unwrap_or_default();
         ensure!((after.requirements, after.stories) == (open.requirements, open.stories), "{after:#?}");
-        let document = dana.enact(&["show", "specification/keys"])?.printed;
+        let document = dana.enact(&["show", "specification/keys"])?.stdout;
         let begins = |begin: &str| document.lines().filter(|line| line.starts_with(begin)).count();
         ensure!(begins("## Requirements") == 1 && begins("- **FR-666**") == 0, "{document}");
         ensure!(begins("- **FR-002**: A lent key MUST be overdue after a week") == 1, "{document}");
@@ -63,11 +63,11 @@ fn an_answer_is_one_line_of_its_document_whatever_it_holds() {
 
         // Mended, nothing of it stays.
         give(&id, "30 days")?;
-        let mended = |s: &Specification| {
+        let fixed = |s: &Specification| {
             s.status.as_ref().is_some_and(|s| s.open_questions == 0 && s.digest.is_some() && s.digest != after.digest)
         };
-        stage.watch(&api, "keys", "the mended answer", PATIENCE, mended).await?;
-        let document = dana.enact(&["show", "specification/keys"])?.printed;
+        stage.watch(&api, "keys", "the fixed answer", PATIENCE, fixed).await?;
+        let document = dana.enact(&["show", "specification/keys"])?.stdout;
         ensure!(document.contains("overdue after 30 days.") && !document.contains("FR-666"), "{document}");
         let map_now = stage.api::<ConfigMap>().get("keys-text").await?.data.unwrap_or_default();
         ensure!(map_now.get("text.md") == Some(&asking()), "the source was written to: {map_now:#?}");
@@ -76,7 +76,7 @@ fn an_answer_is_one_line_of_its_document_whatever_it_holds() {
         let source = Digest::of_bytes(KEYS.as_bytes()).to_string();
         let is_source = |s: &Specification| s.status.as_ref().is_some_and(|s| s.digest.as_ref() == Some(&source));
         let still = stage.watch(&api, "keys", "the source itself", PATIENCE, is_source).await?;
-        ensure!(told("AnswerWithoutPlace")(&still), "{:#?}", still.status);
+        ensure!(reported("AnswerWithoutPlace")(&still), "{:#?}", still.status);
         Ok(())
     });
 }

@@ -33,7 +33,7 @@ fn plan() -> String {
 
 /// Expects that nothing of the plan has begun.
 async fn nothing_begins(stage: &Stage) -> Result<()> {
-    stage.stands::<Plan>("keys", "WaitingForSpecification").await?;
+    stage.await_reason::<Plan>("keys", "WaitingForSpecification").await?;
     let tasks = stage.api::<Task>().list(&ListParams::default()).await?.items;
     ensure!(tasks.is_empty(), "the plan did not wait: {tasks:#?}");
     ensure!(stage.pods("keys").await?.is_empty(), "the plan has pods");
@@ -43,7 +43,7 @@ async fn nothing_begins(stage: &Stage) -> Result<()> {
 const APPROVE: [&str; 3] = ["approve", "specification/keys", "--yes"];
 
 #[test]
-fn the_policy_says_who_decides_and_findings_ask_for_others_besides() {
+fn findings_require_additional_approvers() {
     on_stage("by-role", |stage| async move {
         let dana = Person::of(&stage, "dana", "developers").await?;
         let lee = Person::of(&stage, "lee", "leads").await?;
@@ -53,29 +53,33 @@ fn the_policy_says_who_decides_and_findings_ask_for_others_besides() {
         dana.applies(&inline("Specification", "keys", &vague, &policy(&json!({})))).await?;
         dana.applies(&plan()).await?;
         let waits = ["0 of 1 approvals by members of leads", "enact approve specification/keys"];
-        let first = stage.says::<Specification>("keys", "WaitingForApproval", &waits).await?;
+        let first = stage.await_message::<Specification>("keys", "WaitingForApproval", &waits).await?;
         let status = first.status.clone().unwrap_or_default();
         ensure!(status.findings.high > 0 && status.findings.critical == 0, "{status:#?}");
         stage
-            .says::<Plan>("keys", "WaitingForSpecification", &["Specification keys is not ready", "0 of 1 approvals"])
+            .await_message::<Plan>(
+                "keys",
+                "WaitingForSpecification",
+                &["Specification keys is not ready", "0 of 1 approvals"],
+            )
             .await?;
         nothing_begins(&stage).await?;
 
-        holds(&dana.hears(&APPROVE)?, &["spec.by.groups", "dana is in none of the groups", "leads"])?;
-        holds(&robot.hears(&APPROVE)?, &["spec.by.user", &robot.name, "is no person", "spec.approval.machines"])?;
+        holds(&dana.enact_error(&APPROVE)?, &["spec.by.groups", "dana is in none of the groups", "leads"])?;
+        holds(&robot.enact_error(&APPROVE)?, &["spec.by.user", &robot.name, "is no person", "spec.approval.machines"])?;
         let said = lee.enact(&APPROVE)?;
         holds(
-            &said.told,
+            &said.stderr,
             &["by dana", "High: ", "0 of 1 approvals by members of leads", "nothing was approved before"],
         )?;
-        holds(&said.printed, &["Specification keys approved by lee"])?;
+        holds(&said.stdout, &["Specification keys approved by lee"])?;
         let asks = ["0 of 1 approvals by members of security", "findings of severity High or worse ask for"];
-        stage.says::<Specification>("keys", "WaitingForApproval", &asks).await?;
+        stage.await_message::<Specification>("keys", "WaitingForApproval", &asks).await?;
         holds(&stage.decision("lee", "Accepted").await?, &["lee"])?;
         nothing_begins(&stage).await?;
 
         sam.enact(&[&APPROVE[..], &["--comment", "the list lies in a safe"]].concat())?;
-        let approved = stage.says::<Specification>("keys", "Approved", &["approved by lee, sam"]).await?;
+        let approved = stage.await_message::<Specification>("keys", "Approved", &["approved by lee, sam"]).await?;
         ensure!(approved.status.and_then(|s| s.approved_digest) == status.digest, "what was approved is what they saw");
         let done = stage.finished("keys", Phase::Succeeded, PATIENCE).await?.status.unwrap_or_default();
         ensure!(done.specification_digest == status.digest, "{done:#?}");
@@ -84,32 +88,35 @@ fn the_policy_says_who_decides_and_findings_ask_for_others_besides() {
 }
 
 #[test]
-fn without_a_finding_of_weight_a_lead_is_enough() {
+fn one_lead_is_enough_without_major_findings() {
     on_stage("by-lead", |stage| async move {
         let dana = Person::of(&stage, "dana", "developers").await?;
         let lee = Person::of(&stage, "lee", "leads").await?;
         let sam = Person::of(&stage, "sam", "security").await?;
         dana.applies(&inline("Specification", "keys", KEYS, &policy(&json!({})))).await?;
-        stage.stands::<Specification>("keys", "WaitingForApproval").await?;
-        holds(&sam.hears(&APPROVE)?, &["sam is in none of the groups"])?;
+        stage.await_reason::<Specification>("keys", "WaitingForApproval").await?;
+        holds(&sam.enact_error(&APPROVE)?, &["sam is in none of the groups"])?;
         lee.enact(&APPROVE)?;
-        stage.says::<Specification>("keys", "Approved", &["approved by lee"]).await?;
+        stage.await_message::<Specification>("keys", "Approved", &["approved by lee"]).await?;
         // Whoever writes a content, even a lead, does not approve it.
         lee.applies(&inline("Specification", "keys", &lent_for(60), &policy(&json!({})))).await?;
-        stage.stands::<Specification>("keys", "WaitingForApproval").await?;
-        holds(&lee.hears(&APPROVE)?, &["spec.by.user", "lee wrote the content", "four eyes", "ask somebody else"])?;
+        stage.await_reason::<Specification>("keys", "WaitingForApproval").await?;
+        holds(
+            &lee.enact_error(&APPROVE)?,
+            &["spec.by.user", "lee wrote the content", "four eyes", "ask somebody else"],
+        )?;
         Ok(())
     });
 }
 
 #[test]
-fn a_machine_decides_only_where_the_policy_names_it() {
+fn a_machine_decides_only_if_the_policy_names_it() {
     on_stage("by-machine", |stage| async move {
         let dana = Person::of(&stage, "dana", "developers").await?;
         let robot = Person::machine(&stage, "robot").await?;
         let asks = |more: &Value| inline("Specification", "keys", KEYS, &policy(more));
         dana.applies(&asks(&json!({"groups": []}))).await?;
-        let waits = stage.stands::<Specification>("keys", "WaitingForApproval").await?;
+        let waits = stage.await_reason::<Specification>("keys", "WaitingForApproval").await?;
         let approval = json!({
             "apiVersion": "enact.dev/v1alpha1", "kind": "Approval", "metadata": {"generateName": "from-git-"},
             "spec": {
@@ -119,30 +126,31 @@ fn a_machine_decides_only_where_the_policy_names_it() {
         })
         .to_string();
         holds(&robot.refusal(&approval).await?, &["spec.by.user", "is no person", "spec.approval.machines"])?;
-        stage.stands::<Specification>("keys", "WaitingForApproval").await?;
+        stage.await_reason::<Specification>("keys", "WaitingForApproval").await?;
 
         dana.applies(&asks(&json!({"groups": [], "machines": [robot.name]}))).await?;
-        stage.stands::<Specification>("keys", "WaitingForApproval").await?;
+        stage.await_reason::<Specification>("keys", "WaitingForApproval").await?;
         robot.applies(&approval).await?;
-        let approved = stage.stands::<Specification>("keys", "Approved").await?;
+        let approved = stage.await_reason::<Specification>("keys", "Approved").await?;
         holds(&message(&approved), &["approved by", &robot.name])?;
         Ok(())
     });
 }
 
 #[test]
-fn a_change_voids_what_was_decided_and_a_rejection_sends_it_back() {
+fn a_change_voids_approvals() {
     on_stage("sent-back", |stage| async move {
         let dana = Person::of(&stage, "dana", "developers").await?;
         let lee = Person::of(&stage, "lee", "leads").await?;
         let text = |days| inline("Specification", "keys", &lent_for(days), &policy(&json!({})));
         dana.applies(&text(30)).await?;
-        stage.stands::<Specification>("keys", "WaitingForApproval").await?;
+        stage.await_reason::<Specification>("keys", "WaitingForApproval").await?;
         lee.enact(&APPROVE)?;
-        let approved = stage.stands::<Specification>("keys", "Approved").await?.status.unwrap_or_default();
+        let approved = stage.await_reason::<Specification>("keys", "Approved").await?.status.unwrap_or_default();
 
         dana.applies(&text(60)).await?;
-        let changed = stage.stands::<Specification>("keys", "WaitingForApproval").await?.status.unwrap_or_default();
+        let changed =
+            stage.await_reason::<Specification>("keys", "WaitingForApproval").await?.status.unwrap_or_default();
         ensure!(changed.digest != approved.digest && changed.approved_digest == approved.digest, "{changed:#?}");
         holds(
             &stage.decision("lee", "ContentChanged").await?,
@@ -153,21 +161,21 @@ fn a_change_voids_what_was_decided_and_a_rejection_sends_it_back() {
         nothing_begins(&stage).await?;
 
         let reject = ["reject", "specification/keys", "--yes"];
-        holds(&lee.hears(&reject)?, &["a rejection needs --comment"])?;
+        holds(&lee.enact_error(&reject)?, &["a rejection needs --comment"])?;
         let said = lee.enact(&[&reject[..], &["--comment", "60 days are too long"]].concat())?;
-        holds(&said.told, &["since it was approved last", "Functional Requirements", "[-30-]", "{+60+}"])?;
+        holds(&said.stderr, &["since it was approved last", "Functional Requirements", "[-30-]", "{+60+}"])?;
         let back = ["rejected by lee: 60 days are too long", "change the document"];
-        stage.says::<Specification>("keys", "Rejected", &back).await?;
+        stage.await_message::<Specification>("keys", "Rejected", &back).await?;
         nothing_begins(&stage).await?;
         // A rejection is of one content, not of the document.
         dana.applies(&text(45)).await?;
-        stage.stands::<Specification>("keys", "WaitingForApproval").await?;
+        stage.await_reason::<Specification>("keys", "WaitingForApproval").await?;
         let said = lee.enact(&APPROVE)?;
-        holds(&said.told, &["since it was approved last", "[-30-]", "{+45+}", "0 of 1 approvals"])?;
-        let now = stage.stands::<Specification>("keys", "Approved").await?.status.unwrap_or_default();
+        holds(&said.stderr, &["since it was approved last", "[-30-]", "{+45+}", "0 of 1 approvals"])?;
+        let now = stage.await_reason::<Specification>("keys", "Approved").await?.status.unwrap_or_default();
         let done = stage.finished("keys", Phase::Succeeded, PATIENCE).await?.status.unwrap_or_default();
         ensure!(done.specification_digest.is_some() && done.specification_digest == now.digest, "{done:#?}");
-        let history = dana.enact(&["history", "specification/keys"])?.printed;
+        let history = dana.enact(&["history", "specification/keys"])?.stdout;
         let lines: Vec<&str> = history.lines().skip(1).collect();
         ensure!(lines.len() == 3 && lines.iter().all(|line| line.contains(" dana ")), "{history}");
         for (line, words) in lines.iter().zip(["approved by lee", "rejected by lee", "approved by lee"]) {

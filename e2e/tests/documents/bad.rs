@@ -1,4 +1,4 @@
-//! Bad input: each document, rule, reference and answer that cannot be used is told with its place and a remedy, and heals when mended.
+//! Invalid documents, rules, references and answers are reported with their place and a remedy, and continue when they are fixed.
 
 use anyhow::ensure;
 use enact_crds::{Constitution, Specification};
@@ -11,7 +11,7 @@ use super::texts::{KEYS, house};
 
 /// A constitution with one rule of a fault: its fields beside those of a rule without one.
 fn ruled(fault: &Value) -> String {
-    let mut rule = json!({"name": "bad", "appliesTo": "Specification", "message": "mend it", "expression": "specification.title != ''"});
+    let mut rule = json!({"name": "bad", "appliesTo": "Specification", "message": "fix it", "expression": "specification.title != ''"});
     for (field, value) in fault.as_object().into_iter().flatten() {
         rule[field] = value.clone();
     }
@@ -19,102 +19,119 @@ fn ruled(fault: &Value) -> String {
 }
 
 /// What is wrong, its manifest, and what is said of it.
-type Case<'a> = (&'a str, String, &'a [&'a str]);
+type Case = (&'static str, String, &'static [&'static str]);
 
 /// A chain of lists in lists: a program that would take hours.
 const BOMB: &str =
     "plan.tasks.all(a, plan.tasks.all(b, plan.tasks.all(c, plan.tasks.all(d, a.id + b.id != c.id + d.id))))";
 
+/// Sources and references.
+fn sources() -> Vec<Case> {
+    vec![
+        (
+            "an empty document",
+            inline("Specification", "bad", "", &json!({})),
+            &["spec.source.inline", "line 1", "the document is empty", "write it"],
+        ),
+        ("no document", manifest("Specification", "bad", &json!({})), &["set source, or a request"]),
+        (
+            "two sources",
+            manifest(
+                "Specification",
+                "bad",
+                &json!({"source": {"inline": KEYS, "configMapKeyRef": {"name": "a", "key": "b"}}}),
+            ),
+            &["set exactly one of inline, configMapKeyRef and git"],
+        ),
+        (
+            "a name in another namespace",
+            inline("Specification", "bad", KEYS, &json!({"constitutionRef": {"name": "other/house"}})),
+            &["spec.constitutionRef.name", "names another namespace", "in the same namespace"],
+        ),
+        (
+            "a parent in another namespace",
+            inline("Constitution", "bad", &house("1.0.0"), &json!({"parentRef": {"name": "other/house"}})),
+            &["spec.parentRef.name", "names another namespace"],
+        ),
+    ]
+}
+
+/// Expressions of rules.
+fn expressions() -> Vec<Case> {
+    let expression = |e: &str| ruled(&json!({ "expression": e }));
+    vec![
+        (
+            "a field with a typo",
+            expression("specification.title != '' &&\n  specification.requirments.size() > 0"),
+            &["line 2, column 17", "no field `requirments`", "did you mean `requirements`?"],
+        ),
+        (
+            "a function with a typo",
+            expression("specification.title.contians('a')"),
+            &["line 1, column", "no function `contians`", "did you mean `contains`?"],
+        ),
+        ("half an expression", expression("specification.title =="), &["line 1, column"]),
+        (
+            "no condition",
+            expression("specification.title"),
+            &["the result is a string, not a bool", "use a comparison"],
+        ),
+        (
+            "a variable of another kind",
+            expression("task.title != ''"),
+            &["a rule for a Specification has no variable `task`"],
+        ),
+        (
+            "a pattern that is none",
+            expression("specification.title.matches('(')"),
+            &["the pattern cannot be read", "see https://docs.rs/regex"],
+        ),
+        (
+            "a cost bomb",
+            ruled(&json!({"appliesTo": "Plan", "expression": BOMB})),
+            &["may cost", "10000000 are allowed", "put fewer lists inside one another"],
+        ),
+    ]
+}
+
+/// Fields of rules and answers.
+fn fields() -> Vec<Case> {
+    let answer = |answer: Value| inline("Specification", "bad", KEYS, &json!({"clarifications": [answer]}));
+    vec![
+        ("an unknown field of a rule", ruled(&json!({"mesage": "fix it"})), &["mesage"]),
+        ("an unknown severity", ruled(&json!({"severity": "MAY"})), &["spec.rules[0].severity", "MUST", "SHOULD"]),
+        ("an unknown kind of document", ruled(&json!({"appliesTo": "Poem"})), &["spec.rules[0].appliesTo", "Poem"]),
+        ("a rule without a message", ruled(&json!({"message": ""})), &["spec.rules[0].message"]),
+        (
+            "a rule that its own constitution breaks",
+            ruled(&json!({"appliesTo": "Constitution", "expression": "constitution.principles.size() > 5"})),
+            &["spec.source", "rule bad", "fix it"],
+        ),
+        (
+            "an answer that says nothing",
+            answer(json!({"question": "Q-00000000", "answer": ""})),
+            &["spec.clarifications[0].answer"],
+        ),
+        (
+            "an answer to nothing",
+            answer(json!({"question": "", "answer": "yes"})),
+            &["spec.clarifications[0].question"],
+        ),
+        (
+            "an unknown field of an answer",
+            answer(json!({"question": "Q-00000000", "answer": "yes", "who": "lee"})),
+            &["who"],
+        ),
+    ]
+}
+
 #[test]
-fn what_one_object_shows_is_refused_with_its_place_and_a_remedy() {
+fn invalid_documents_are_refused_with_a_remedy() {
     on_stage("refused-documents", |stage| async move {
         let dana = Person::of(&stage, "dana", "developers").await?;
-        let expression = |e: &str| ruled(&json!({ "expression": e }));
-        let answer = |answer: Value| inline("Specification", "bad", KEYS, &json!({"clarifications": [answer]}));
         let at = ["spec.rules[0].expression", "rule \"bad\""];
-        let cases: Vec<Case> = vec![
-            (
-                "an empty document",
-                inline("Specification", "bad", "", &json!({})),
-                &["spec.source.inline", "line 1", "the document is empty", "write it"],
-            ),
-            ("no document", manifest("Specification", "bad", &json!({})), &["set source, or a request"]),
-            (
-                "two sources",
-                manifest(
-                    "Specification",
-                    "bad",
-                    &json!({"source": {"inline": KEYS, "configMapKeyRef": {"name": "a", "key": "b"}}}),
-                ),
-                &["set exactly one of inline, configMapKeyRef and git"],
-            ),
-            (
-                "a name in another namespace",
-                inline("Specification", "bad", KEYS, &json!({"constitutionRef": {"name": "other/house"}})),
-                &["spec.constitutionRef.name", "names another namespace", "in the same namespace"],
-            ),
-            (
-                "a parent in another namespace",
-                inline("Constitution", "bad", &house("1.0.0"), &json!({"parentRef": {"name": "other/house"}})),
-                &["spec.parentRef.name", "names another namespace"],
-            ),
-            (
-                "a field with a typo",
-                expression("specification.title != '' &&\n  specification.requirments.size() > 0"),
-                &["line 2, column 17", "no field `requirments`", "did you mean `requirements`?"],
-            ),
-            (
-                "a function with a typo",
-                expression("specification.title.contians('a')"),
-                &["line 1, column", "no function `contians`", "did you mean `contains`?"],
-            ),
-            ("half an expression", expression("specification.title =="), &["line 1, column"]),
-            (
-                "no condition",
-                expression("specification.title"),
-                &["the result is a string, not a bool", "use a comparison"],
-            ),
-            (
-                "a variable of another kind",
-                expression("task.title != ''"),
-                &["a rule for a Specification has no variable `task`"],
-            ),
-            (
-                "a pattern that is none",
-                expression("specification.title.matches('(')"),
-                &["the pattern cannot be read", "see https://docs.rs/regex"],
-            ),
-            (
-                "a cost bomb",
-                ruled(&json!({"appliesTo": "Plan", "expression": BOMB})),
-                &["may cost", "10000000 are allowed", "put fewer lists inside one another"],
-            ),
-            ("an unknown field of a rule", ruled(&json!({"mesage": "mend it"})), &["mesage"]),
-            ("an unknown severity", ruled(&json!({"severity": "MAY"})), &["spec.rules[0].severity", "MUST", "SHOULD"]),
-            ("an unknown kind of document", ruled(&json!({"appliesTo": "Poem"})), &["spec.rules[0].appliesTo", "Poem"]),
-            ("a rule without a message", ruled(&json!({"message": ""})), &["spec.rules[0].message"]),
-            (
-                "a rule that its own constitution breaks",
-                ruled(&json!({"appliesTo": "Constitution", "expression": "constitution.principles.size() > 5"})),
-                &["spec.source", "rule bad", "mend it"],
-            ),
-            (
-                "an answer that says nothing",
-                answer(json!({"question": "Q-00000000", "answer": ""})),
-                &["spec.clarifications[0].answer"],
-            ),
-            (
-                "an answer to nothing",
-                answer(json!({"question": "", "answer": "yes"})),
-                &["spec.clarifications[0].question"],
-            ),
-            (
-                "an unknown field of an answer",
-                answer(json!({"question": "Q-00000000", "answer": "yes", "who": "lee"})),
-                &["who"],
-            ),
-        ];
         let mut wrong = Vec::new();
+        let cases = [sources(), expressions(), fields()].concat();
         for (what, yaml, words) in &cases {
             match dana.refusal(yaml).await {
                 Ok(said) => {
@@ -126,16 +143,16 @@ fn what_one_object_shows_is_refused_with_its_place_and_a_remedy() {
             }
         }
         ensure!(wrong.is_empty(), "{}", wrong.join("\n\n"));
-        // What is mended is taken.
+        // What is fixed is taken.
         dana.applies(&ruled(&json!({}))).await?;
-        stage.stands::<Constitution>("bad", "Approved").await?;
+        stage.await_reason::<Constitution>("bad", "Approved").await?;
         Ok(())
     });
 }
 
 #[test]
-fn what_only_others_show_is_told_on_the_object_until_it_is_mended() {
-    on_stage("told-documents", |stage| async move {
+fn conditions_report_missing_references_until_fixed() {
+    on_stage("reported-documents", |stage| async move {
         let dana = Person::of(&stage, "dana", "developers").await?;
         let law = |name: &str, parent: &str| {
             let more = if parent.is_empty() { json!({}) } else { json!({"parentRef": {"name": parent}}) };
@@ -148,35 +165,35 @@ fn what_only_others_show_is_told_on_the_object_until_it_is_mended() {
         let place = |name: &str| format!("{}/{name}", stage.name);
         let (egg, hen, nowhere) = (place("egg"), place("hen"), place("nowhere"));
         for name in ["egg", "hen"] {
-            let told = ["inherit from each other", &egg, &hen, "take spec.parentRef out of one"];
-            stage.says::<Constitution>(name, "CircularInheritance", &told).await?;
+            let reported = ["inherit from each other", &egg, &hen, "take spec.parentRef out of one"];
+            stage.await_message::<Constitution>(name, "CircularInheritance", &reported).await?;
         }
-        let told = ["spec.parentRef", &format!("there is no Constitution {nowhere}"), "create it"];
-        stage.says::<Constitution>("orphan", "WaitingForConstitution", &told).await?;
+        let reported = ["spec.parentRef", &format!("there is no Constitution {nowhere}"), "create it"];
+        stage.await_message::<Constitution>("orphan", "WaitingForConstitution", &reported).await?;
         let bound = |name: &str| json!({"constitutionRef": {"name": name}});
         dana.applies(&inline("Specification", "of-egg", KEYS, &bound("egg"))).await?;
         dana.applies(&inline("Specification", "of-orphan", KEYS, &bound("orphan"))).await?;
-        stage.says::<Specification>("of-egg", "CircularInheritance", &["inherit from each other"]).await?;
-        stage.stands::<Specification>("of-orphan", "WaitingForConstitution").await?;
+        stage.await_message::<Specification>("of-egg", "CircularInheritance", &["inherit from each other"]).await?;
+        stage.await_reason::<Specification>("of-orphan", "WaitingForConstitution").await?;
         dana.applies(&inline("Specification", "of-nobody", KEYS, &bound("nobody"))).await?;
-        let told = ["spec.constitutionRef", &format!("there is no Constitution {}", place("nobody")), "create it"];
-        stage.says::<Specification>("of-nobody", "WaitingForConstitution", &told).await?;
+        let reported = ["spec.constitutionRef", &format!("there is no Constitution {}", place("nobody")), "create it"];
+        stage.await_message::<Specification>("of-nobody", "WaitingForConstitution", &reported).await?;
 
         dana.applies(&law("hen", "")).await?;
         dana.applies(&law("nowhere", "")).await?;
         dana.applies(&law("nobody", "")).await?;
         for name in ["egg", "hen", "orphan"] {
-            stage.stands::<Constitution>(name, "Approved").await?;
+            stage.await_reason::<Constitution>(name, "Approved").await?;
         }
         for name in ["of-egg", "of-orphan", "of-nobody"] {
-            stage.stands::<Specification>(name, "Approved").await?;
+            stage.await_reason::<Specification>(name, "Approved").await?;
         }
         Ok(())
     });
 }
 
 #[test]
-fn bytes_that_are_no_text_are_told_with_their_line() {
+fn invalid_utf8_is_reported_with_its_line() {
     on_stage("no-text", |stage| async move {
         let dana = Person::of(&stage, "dana", "developers").await?;
         // `/w==` ends in the byte 0xff, `IyBBCgA=` is `# A`, a line end and NUL.
@@ -189,15 +206,15 @@ fn bytes_that_are_no_text_are_told_with_their_line() {
             manifest("Specification", name, &json!({"source": {"configMapKeyRef": {"name": "bytes", "key": key}}}))
         };
         dana.applies(&(from("latin", "latin.md") + &from("nul", "nul.md"))).await?;
-        let told = ["line 2", "byte 4 is not UTF-8", "save the document as UTF-8"];
-        stage.says::<Specification>("latin", "InvalidDocument", &told).await?;
-        stage.says::<Specification>("nul", "InvalidDocument", &["line 2", "byte 4 is NUL"]).await?;
-        let mended = json!({
+        let reported = ["line 2", "byte 4 is not UTF-8", "save the document as UTF-8"];
+        stage.await_message::<Specification>("latin", "InvalidDocument", &reported).await?;
+        stage.await_message::<Specification>("nul", "InvalidDocument", &["line 2", "byte 4 is NUL"]).await?;
+        let fixed = json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "bytes"}, "data": {"latin.md": KEYS, "nul.md": KEYS},
         });
-        dana.applies(&mended.to_string()).await?;
-        stage.stands::<Specification>("latin", "Approved").await?;
-        stage.stands::<Specification>("nul", "Approved").await?;
+        dana.applies(&fixed.to_string()).await?;
+        stage.await_reason::<Specification>("latin", "Approved").await?;
+        stage.await_reason::<Specification>("nul", "Approved").await?;
         Ok(())
     });
 }

@@ -19,7 +19,7 @@ const ROOT: &str = "  constitutionRef: {namespace: e2e-platform, name: base}\n";
 const STRICTER: &str = "  constitutionRef: {namespace: e2e-stricter, name: base}\n";
 
 #[test]
-fn what_the_platform_demands_binds_every_tenant_that_names_it() {
+fn platform_rules_apply_to_tenants_that_refer_to_them() {
     on_stages([("platform", ""), ("below", ROOT), ("beside", "")], |[platform, below, beside]| async move {
         let pat = Person::of(&platform, "pat", "platform").await?;
         let dana = Person::of(&below, "dana", "developers").await?;
@@ -30,20 +30,22 @@ fn what_the_platform_demands_binds_every_tenant_that_names_it() {
         // Without the platform's constitution, nothing of the tenant goes on.
         dana.applies(&mapped("Specification", "keys", &loose, &json!({}))).await?;
         let waits = ["the Tenant's spec.constitutionRef", "there is no Constitution e2e-platform/base", "create it"];
-        below.says::<Specification>("keys", "WaitingForConstitution", &waits).await?;
+        below.await_message::<Specification>("keys", "WaitingForConstitution", &waits).await?;
         let rules = json!({"rules": [binds, measured]});
         pat.applies(&inline("Constitution", "base", &house("1.0.0"), &rules)).await?;
-        platform.stands::<Constitution>("base", "Approved").await?;
+        platform.await_reason::<Constitution>("base", "Approved").await?;
 
         // Its Specifications are bound without naming anything.
-        below.says::<Specification>("keys", "ConstitutionViolated", &["rule requirements-bind", "FR-002"]).await?;
+        below
+            .await_message::<Specification>("keys", "ConstitutionViolated", &["rule requirements-bind", "FR-002"])
+            .await?;
         let refused = dana.refusal(&inline("Specification", "doors", &loose, &json!({}))).await?;
         holds(&refused, &["spec.source", "rule requirements-bind", "FR-002"])?;
         dana.applies(&map("keys", KEYS)).await?;
-        below.stands::<Specification>("keys", "Approved").await?;
+        below.await_reason::<Specification>("keys", "Approved").await?;
         // Others are not.
         eve.applies(&inline("Specification", "keys", &loose, &json!({}))).await?;
-        beside.stands::<Specification>("keys", "Approved").await?;
+        beside.await_reason::<Specification>("keys", "Approved").await?;
 
         // The tenant's own constitution cannot loosen it.
         let own = |rules: Value| inline("Constitution", "own", &house("1.0.0"), &json!({ "rules": rules }));
@@ -63,7 +65,7 @@ fn what_the_platform_demands_binds_every_tenant_that_names_it() {
             "expression": "specification.requirements.size() <= 2",
         });
         dana.applies(&own(json!([stricter, short]))).await?;
-        let status = below.stands::<Constitution>("own", "Approved").await?.status.unwrap_or_default();
+        let status = below.await_reason::<Constitution>("own", "Approved").await?.status.unwrap_or_default();
         ensure!(status.rules == 3, "{status:#?}");
         let from: Vec<String> = status.inherits.iter().map(|r| format!("{}/{}", r.namespace, r.name)).collect();
         ensure!(from == ["e2e-platform/base"], "{from:?}");
@@ -73,7 +75,7 @@ fn what_the_platform_demands_binds_every_tenant_that_names_it() {
         holds(&refused, &["rule criteria-are-measured", "SC-001"])?;
         // What does not name it has the platform's rules alone, of which this one only warns.
         dana.applies(&inline("Specification", "praise", &unmeasured, &json!({}))).await?;
-        below.stands::<Specification>("praise", "Approved").await?;
+        below.await_reason::<Specification>("praise", "Approved").await?;
 
         // The platform's constitution is the platform's.
         let theirs = inline("Constitution", "base", &house("1.0.0"), &json!({}))
@@ -84,22 +86,24 @@ fn what_the_platform_demands_binds_every_tenant_that_names_it() {
 }
 
 #[test]
-fn a_stricter_platform_is_told_where_it_binds() {
+fn a_stricter_platform_reports_its_effects() {
     on_stages([("stricter", ""), ("stricter-below", STRICTER)], |[platform, below]| async move {
         let pat = Person::of(&platform, "pat", "platform").await?;
         let dana = Person::of(&below, "dana", "developers").await?;
         pat.applies(&inline("Constitution", "base", &house("1.0.0"), &json!({}))).await?;
-        platform.stands::<Constitution>("base", "Approved").await?;
+        platform.await_reason::<Constitution>("base", "Approved").await?;
         let loose = KEYS.replace("A lent key MUST be overdue", "A lent key is overdue");
         dana.applies(&inline("Specification", "keys", &loose, &json!({}))).await?;
-        below.stands::<Specification>("keys", "Approved").await?;
+        below.await_reason::<Specification>("keys", "Approved").await?;
         // A rule more is a MINOR amendment; what is there already hears of it.
         let rules = json!({"rules": [rule("requirements-bind")?]});
         pat.applies(&inline("Constitution", "base", &house("1.1.0"), &rules)).await?;
-        platform.stands::<Constitution>("base", "Approved").await?;
-        below.says::<Specification>("keys", "ConstitutionViolated", &["rule requirements-bind", "FR-002"]).await?;
+        platform.await_reason::<Constitution>("base", "Approved").await?;
+        below
+            .await_message::<Specification>("keys", "ConstitutionViolated", &["rule requirements-bind", "FR-002"])
+            .await?;
         dana.applies(&inline("Specification", "keys", KEYS, &json!({}))).await?;
-        below.stands::<Specification>("keys", "Approved").await?;
+        below.await_reason::<Specification>("keys", "Approved").await?;
         Ok(())
     });
 }

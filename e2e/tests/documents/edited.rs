@@ -12,13 +12,13 @@ use serde_json::json;
 use super::texts::{KEYS, lent_for};
 
 async fn present(stage: &Stage) -> Result<(String, String)> {
-    let keys = stage.stands::<Specification>("keys", "Approved").await?;
+    let keys = stage.await_reason::<Specification>("keys", "Approved").await?;
     let text = keys.spec.source.and_then(|s| s.inline).context("no document")?;
     Ok((text, keys.status.and_then(|s| s.digest).context("no digest")?))
 }
 
 #[test]
-fn two_people_change_one_document_and_nobody_loses_anything() {
+fn concurrent_edits_of_a_document_are_merged() {
     on_stage("edited", |stage| async move {
         let dana = Person::of(&stage, "dana", "developers").await?;
         let lee = Person::of(&stage, "lee", "leads").await?;
@@ -37,25 +37,25 @@ fn two_people_change_one_document_and_nobody_loses_anything() {
         };
         let args = edit(&base, "mine.md", &["-m", "caretakers are in a hurry"]);
         let said = dana.enact(&args.iter().map(String::as_str).collect::<Vec<_>>())?;
-        holds(&said.told, &["somebody else changed it meanwhile"])?;
+        holds(&said.stderr, &["somebody else changed it meanwhile"])?;
         let (merged, digest) = present(&stage).await?;
         ensure!(merged == lent_for(60).replace("less than 20 seconds", "less than 15 seconds"), "{merged}");
-        let history = dana.enact(&["history", "specification/keys"])?.printed;
+        let history = dana.enact(&["history", "specification/keys"])?.stdout;
         holds(history.lines().nth(1).unwrap_or_default(), &["3 ", "dana", "caretakers are in a hurry"])?;
 
         // The same line: nothing is saved, and both are kept.
         let ours = lent_for(45);
         fs::write(&mine, &ours)?;
         let args = edit(&base, "mine.md", &[]);
-        let told = dana.hears(&args.iter().map(String::as_str).collect::<Vec<_>>())?;
-        holds(&told, &["conflict in", "Functional Requirements", "60", "45", "keys.merged.md", "--base"])?;
-        ensure!(!told.contains("conflict in Success Criteria"), "{told}");
+        let reported = dana.enact_error(&args.iter().map(String::as_str).collect::<Vec<_>>())?;
+        holds(&reported, &["conflict in", "Functional Requirements", "60", "45", "keys.merged.md", "--base"])?;
+        ensure!(!reported.contains("conflict in Success Criteria"), "{reported}");
         ensure!(present(&stage).await? == (merged.clone(), digest.clone()), "a conflict was saved");
         ensure!(fs::read_to_string(&mine)? == ours, "the file that was given is another");
         let both = fs::read_to_string(dana.home().join("keys.merged.md"))?;
         holds(&both, &["<<<<<<<", ">>>>>>>", "after 60 days", "after 45 days", "less than 15 seconds"])?;
         let args = edit(&digest, "keys.merged.md", &[]);
-        let unsettled = dana.hears(&args.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let unsettled = dana.enact_error(&args.iter().map(String::as_str).collect::<Vec<_>>())?;
         holds(&unsettled, &["line ", "a conflict is marked here", "take the markers out"])?;
 
         // Settled, it is saved on what it was settled against.
@@ -63,7 +63,7 @@ fn two_people_change_one_document_and_nobody_loses_anything() {
         fs::write(dana.home().join("keys.merged.md"), &settled)?;
         dana.enact(&args.iter().map(String::as_str).collect::<Vec<_>>())?;
         ensure!(present(&stage).await?.0 == settled, "what was settled is not there");
-        let history = dana.enact(&["history", "specification/keys"])?.printed;
+        let history = dana.enact(&["history", "specification/keys"])?.stdout;
         ensure!(history.lines().count() == 5, "four revisions, and not: {history}");
         Ok(())
     });

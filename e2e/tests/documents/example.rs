@@ -21,14 +21,15 @@ fn the_example_goes_from_a_question_to_finished_work() {
         for file in FILES {
             dana.applies(file).await?;
         }
-        stage.stands::<Constitution>("lending", "WaitingForApproval").await?;
-        stage.says::<Specification>("lending", "WaitingForConstitution", &["lending is not in force"]).await?;
-        stage.stands::<Plan>("lending", "WaitingForSpecification").await?;
+        stage.await_reason::<Constitution>("lending", "WaitingForApproval").await?;
+        stage.await_message::<Specification>("lending", "WaitingForConstitution", &["lending is not in force"]).await?;
+        stage.await_reason::<Plan>("lending", "WaitingForSpecification").await?;
         lee.enact(&["approve", "constitution/lending", "--yes"])?;
-        let law = stage.stands::<Constitution>("lending", "Approved").await?.status.unwrap_or_default();
+        let law = stage.await_reason::<Constitution>("lending", "Approved").await?.status.unwrap_or_default();
         ensure!((law.rules, law.principles) == (3, 3), "{law:#?}");
 
-        let open = stage.stands::<Specification>("lending", "WaitingForApproval").await?.status.unwrap_or_default();
+        let open =
+            stage.await_reason::<Specification>("lending", "WaitingForApproval").await?.status.unwrap_or_default();
         ensure!(open.open_questions == 1 && open.findings.high > 0, "{open:#?}");
         let asked = open.questions.iter().find(|q| q.text == "how long may a key be lent?").context("no question")?;
         dana.enact(&["clarify", "lending", "--answer", &format!("{}=30 days", asked.id)])?;
@@ -40,14 +41,14 @@ fn the_example_goes_from_a_question_to_finished_work() {
         let after = after.status.unwrap_or_default();
         ensure!(after.findings.critical == 0 && after.findings.high == 0, "{:#?}", after.top_findings);
         holds(
-            &dana.enact(&["show", "specification/lending"])?.printed,
+            &dana.enact(&["show", "specification/lending"])?.stdout,
             &["→ A: 30 days", "MUST be overdue after 30 days."],
         )?;
 
-        stage.stands::<Specification>("lending", "WaitingForApproval").await?;
-        stage.stands::<Plan>("lending", "WaitingForSpecification").await?;
+        stage.await_reason::<Specification>("lending", "WaitingForApproval").await?;
+        stage.await_reason::<Plan>("lending", "WaitingForSpecification").await?;
         lee.enact(&["approve", "specification/lending", "--yes"])?;
-        stage.says::<Specification>("lending", "Approved", &["approved by lee"]).await?;
+        stage.await_message::<Specification>("lending", "Approved", &["approved by lee"]).await?;
         let done = stage.finished("lending", Phase::Succeeded, PATIENCE).await?.status.unwrap_or_default();
         ensure!(done.specification_digest == after.digest, "{done:#?}");
         let coverage = done.coverage.clone().unwrap_or_default();

@@ -31,7 +31,7 @@ async fn shows(stage: &Stage, name: &str, some: bool) -> Result<String> {
 }
 
 #[test]
-fn what_two_specifications_share_is_a_finding_on_both() {
+fn an_overlap_is_a_finding_on_both_specifications() {
     on_stages([("overlap", ""), ("overlap-other", "")], |[stage, other]| async move {
         let dana = Person::of(&stage, "dana", "developers").await?;
         let eve = Person::of(&other, "eve", "developers").await?;
@@ -42,9 +42,9 @@ fn what_two_specifications_share_is_a_finding_on_both() {
         );
         // The other tenant's is the same, word for word.
         eve.applies(&inline("Specification", "theirs", &keys, &json!({}))).await?;
-        other.stands::<Specification>("theirs", "Approved").await?;
+        other.await_reason::<Specification>("theirs", "Approved").await?;
         dana.applies(&inline("Specification", "keys", &keys, &json!({}))).await?;
-        stage.stands::<Specification>("keys", "Approved").await?;
+        stage.await_reason::<Specification>("keys", "Approved").await?;
         shows(&stage, "keys", false).await?;
 
         dana.applies(&inline("Specification", "cards", &cards, &json!({}))).await?;
@@ -63,7 +63,7 @@ fn what_two_specifications_share_is_a_finding_on_both() {
         )?;
         ensure!(!format!("{of_cards}{of_keys}").contains("theirs"), "another tenant's shows: {of_cards}{of_keys}");
         shows(&other, "theirs", false).await?;
-        let found = dana.enact(&["show", "specification/keys", "--findings"])?.printed;
+        let found = dana.enact(&["show", "specification/keys", "--findings"])?.stdout;
         holds(&found, &["specification cards has a similar requirement, FR-007"])?;
         // What says similar things is shown on the object, and to who asks.
         let near = |s: &Specification| s.status.as_ref().is_some_and(|s| s.related.iter().any(|r| r.name == "keys"));
@@ -74,8 +74,8 @@ fn what_two_specifications_share_is_a_finding_on_both() {
         for (name, near) in [("keys", "e2e-overlap/cards"), ("cards", "e2e-overlap/keys")] {
             let related = until("what is related", PATIENCE, || async {
                 let related = dana.enact(&["related", name])?;
-                let is_there = related.printed.contains(near);
-                Ok(if is_there { Answer::Yes(related.printed) } else { Answer::NotYet(format!("{related:?}")) })
+                let is_there = related.stdout.contains(near);
+                Ok(if is_there { Answer::Yes(related.stdout) } else { Answer::NotYet(format!("{related:?}")) })
             });
             let related = related.await?;
             ensure!(related.lines().count() == 1 && !related.contains("theirs"), "{related}");

@@ -22,34 +22,34 @@ fn broken(specification: &Specification, rule: &str) -> Result<Finding> {
 }
 
 #[test]
-fn a_must_stops_what_breaks_it_and_a_should_is_a_finding() {
+fn a_must_blocks_and_a_should_is_a_finding() {
     on_stage("ruled", |stage| async move {
         let dana = Person::of(&stage, "dana", "developers").await?;
         let rules = json!({"rules": [rule("requirements-bind")?, rule("criteria-are-measured")?]});
         dana.applies(&inline("Constitution", "house", &house("1.0.0"), &rules)).await?;
-        let law = stage.stands::<Constitution>("house", "Approved").await?.status.unwrap_or_default();
+        let law = stage.await_reason::<Constitution>("house", "Approved").await?.status.unwrap_or_default();
         ensure!(law.rules == 2 && law.principles == 2 && law.version.as_deref() == Some("1.0.0"), "{law:#?}");
 
         let bound = json!({"constitutionRef": {"name": "house"}});
         let loose = KEYS.replace("A lent key MUST be overdue", "A lent key is overdue");
-        let told = ["rule requirements-bind", "of principle \"Requirements bind\"", "MUST or SHALL", "FR-002"];
+        let reported = ["rule requirements-bind", "of principle \"Requirements bind\"", "MUST or SHALL", "FR-002"];
         let refused = dana.refusal(&inline("Specification", "keys", &loose, &bound)).await?;
-        holds(&refused, &[&["spec.source"][..], &told].concat())?;
+        holds(&refused, &[&["spec.source"][..], &reported].concat())?;
         ensure!(!refused.contains("FR-001"), "FR-001 keeps it: {refused}");
         ensure!(stage.api::<Specification>().get_opt("keys").await?.is_none(), "what was refused is there");
 
         // In a ConfigMap, only the operator sees it.
         dana.applies(&mapped("Specification", "keys", &loose, &bound)).await?;
         let remedy = "change what breaks it, or amend the constitution";
-        let stopped = stage.says("keys", "ConstitutionViolated", &[&told[..], &[remedy]].concat()).await?;
+        let stopped = stage.await_message("keys", "ConstitutionViolated", &[&reported[..], &[remedy]].concat()).await?;
         let found = broken(&stopped, "requirements-bind")?;
         ensure!(found.severity == Severity::Critical && found.location == "FR-002", "{found:#?}");
         dana.applies(&map("keys", KEYS)).await?;
-        stage.stands::<Specification>("keys", "Approved").await?;
+        stage.await_reason::<Specification>("keys", "Approved").await?;
 
         let unmeasured = KEYS.replace("Lending a key takes less than 20 seconds.", "Caretakers praise the list.");
         dana.applies(&inline("Specification", "praise", &unmeasured, &bound)).await?;
-        let warned = stage.stands::<Specification>("praise", "Approved").await?;
+        let warned = stage.await_reason::<Specification>("praise", "Approved").await?;
         let found = broken(&warned, "criteria-are-measured")?;
         ensure!(found.severity == Severity::Medium && found.location == "SC-001", "{found:#?}");
         holds(&found.message, &["put a number into every success criterion"])?;
@@ -63,18 +63,20 @@ fn a_plan_that_breaks_a_rule_does_not_start() {
         let dana = Person::of(&stage, "dana", "developers").await?;
         let rules = json!({"rules": [rule("no-open-questions")?, rule("tasks-are-settled")?]});
         dana.applies(&inline("Constitution", "house", &house("1.0.0"), &rules)).await?;
-        stage.stands::<Constitution>("house", "Approved").await?;
+        stage.await_reason::<Constitution>("house", "Approved").await?;
         let bound = json!({"constitutionRef": {"name": "house"}});
         dana.applies(&inline("Specification", "keys", &asking(), &bound)).await?;
-        let open = stage.stands::<Specification>("keys", "Approved").await?;
+        let open = stage.await_reason::<Specification>("keys", "Approved").await?;
         dana.applies(&scripted_plan(
             "keys",
             "  specificationRef: {name: keys}\n  tasks:\n  - {id: T001, title: lend, script: 'true # TODO', requirements: [FR-001]}\n  \
              - {id: T002, title: remind, script: 'true', requirements: [FR-002]}\n",
         ))
         .await?;
-        let told = ["the plan does not keep rule no-open-questions", "[NEEDS CLARIFICATION]", "amend the constitution"];
-        let stopped = stage.says::<Plan>("keys", "ConstitutionViolated", &told).await?.status.unwrap_or_default();
+        let reported =
+            ["the plan does not keep rule no-open-questions", "[NEEDS CLARIFICATION]", "amend the constitution"];
+        let stopped =
+            stage.await_message::<Plan>("keys", "ConstitutionViolated", &reported).await?.status.unwrap_or_default();
         let about = |rule: &str| stopped.top_findings.iter().find(|f| f.message.contains(&format!("rule {rule}")));
         let todo = about("tasks-are-settled").with_context(|| format!("no finding: {:#?}", stopped.top_findings))?;
         ensure!(todo.severity == Severity::Medium && todo.message.contains("task T001"), "{todo:#?}");

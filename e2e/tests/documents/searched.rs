@@ -20,12 +20,12 @@ fn a_search_finds_by_words_and_stays_in_the_tenant() {
         );
         dana.applies(&inline("Specification", "keys", &lanterns, &json!({}))).await?;
         eve.applies(&inline("Specification", "keys", KEYS, &json!({}))).await?;
-        stage.stands::<Specification>("keys", "Approved").await?;
-        other.stands::<Specification>("keys", "Approved").await?;
+        stage.await_reason::<Specification>("keys", "Approved").await?;
+        other.await_reason::<Specification>("keys", "Approved").await?;
 
         let search = ["search", "lanterns", "of", "the", "periwinkle", "wing"];
         let found = until("the requirement among the hits", PATIENCE, || async {
-            let found = dana.enact(&search)?.printed;
+            let found = dana.enact(&search)?.stdout;
             Ok(if found.contains("FR-009") { Answer::Yes(found) } else { Answer::NotYet(format!("hits: {found}")) })
         })
         .await?;
@@ -34,7 +34,7 @@ fn a_search_finds_by_words_and_stays_in_the_tenant() {
 
         // By then, the other's own is there as well.
         let own = until("their own requirement among the hits", PATIENCE, || async {
-            let found = eve.enact(&["search", "lent", "key", "overdue"])?.printed;
+            let found = eve.enact(&["search", "lent", "key", "overdue"])?.stdout;
             Ok(if found.contains("specification/keys") {
                 Answer::Yes(found)
             } else {
@@ -53,16 +53,16 @@ fn a_search_finds_by_words_and_stays_in_the_tenant() {
             &["related", "keys"],
             &search,
         ] {
-            let told = eve.hears_in(&stage.name, args)?;
-            holds(&told, &["forbidden", "eve"])?;
+            let reported = eve.enact_error_in(&stage.name, args)?;
+            holds(&reported, &["forbidden", "eve"])?;
             ensure!(
-                !told.contains("periwinkle") && !told.contains("sha256:"),
-                "`enact {}` tells: {told}",
+                !reported.contains("periwinkle") && !reported.contains("sha256:"),
+                "`enact {}` tells: {reported}",
                 args.join(" ")
             );
         }
         // The same name in their own namespace leads to their own.
-        let own = eve.enact(&["history", "specification/keys"])?.printed;
+        let own = eve.enact(&["history", "specification/keys"])?.stdout;
         ensure!(own.contains(" eve ") && !own.contains("dana") && own.lines().count() == 2, "{own}");
         Ok(())
     });

@@ -14,17 +14,17 @@ use super::texts::KEYS;
 
 /// Approves the specification as it is now; its digest.
 async fn approve(stage: &Stage, lead: &Person) -> Result<String> {
-    stage.stands::<Specification>("keys", "WaitingForApproval").await?;
+    stage.await_reason::<Specification>("keys", "WaitingForApproval").await?;
     lead.enact(&["approve", "specification/keys", "--yes"])?;
-    let approved = stage.stands::<Specification>("keys", "Approved").await?;
+    let approved = stage.await_reason::<Specification>("keys", "Approved").await?;
     approved.status.and_then(|s| s.approved_digest).context("no digest")
 }
 
-/// Waits until the plan tells what is stale.
+/// Waits until the plan's status reports what is stale.
 async fn outdated(stage: &Stage, digest: &str) -> Result<Stale> {
     let tells = |p: &Plan| {
-        let told = p.status.as_ref().and_then(|s| s.stale.as_ref());
-        told.is_some_and(|told| told.specification_digest == digest)
+        let reported = p.status.as_ref().and_then(|s| s.stale.as_ref());
+        reported.is_some_and(|reported| reported.specification_digest == digest)
     };
     let plan = stage.watch(&stage.api::<Plan>(), "keys", "what is stale", PATIENCE, tells).await?;
     plan.status.and_then(|s| s.stale).context("nothing is stale")
@@ -51,7 +51,7 @@ async fn attempts(stage: &Stage, wanted: [u32; 3]) -> Result<()> {
 }
 
 #[test]
-fn what_a_newer_revision_concerns_is_done_again_and_the_rest_stays() {
+fn only_stale_tasks_run_again() {
     on_stage("stale", |stage| async move {
         let dana = Person::of(&stage, "dana", "developers").await?;
         let lee = Person::of(&stage, "lee", "leads").await?;
@@ -74,7 +74,7 @@ fn what_a_newer_revision_concerns_is_done_again_and_the_rest_stays() {
         let seven = KEYS.replace("30 days", "7 days");
         dana.applies(&text(&seven)).await?;
         // Nothing is stale before it is approved.
-        stage.stands::<Specification>("keys", "WaitingForApproval").await?;
+        stage.await_reason::<Specification>("keys", "WaitingForApproval").await?;
         let waits = stage.api::<Plan>().get("keys").await?.status.unwrap_or_default();
         ensure!(waits.stale.is_none() && waits.phase == Phase::Succeeded, "{waits:#?}");
         let newer = approve(&stage, &lee).await?;
@@ -86,7 +86,7 @@ fn what_a_newer_revision_concerns_is_done_again_and_the_rest_stays() {
         let decide = |annotation: &str, digest: &str| {
             dana.kubectl(&["annotate", "plan", "keys", "--overwrite", &format!("{annotation}={digest}")])
         };
-        // Whoever has another revision before their eyes is told so.
+        // A decision on another revision is refused with this reason.
         let refused = decide(ANNOTATION_REDO, &first).err().context("it is a decision about another revision")?;
         holds(&format!("{refused:#}"), &[&first, &newer, "status.stale", "enact redo plan/keys"])?;
         decide(ANNOTATION_REDO, &newer)?;

@@ -61,7 +61,7 @@ pub fn rule(name: &str) -> Result<Value> {
 
 /// Without a cluster: these texts have what the tests say of them, and nothing else of weight.
 #[test]
-fn the_texts_are_what_the_tests_take_them_for() {
+fn the_texts_match_the_tests_expectations() {
     use enact_domain::analysis::{Severity, constitution_conflicts, questions, specification};
     use enact_domain::rules::compile_all;
     use enact_domain::speckit::{constitution, spec};

@@ -1,4 +1,4 @@
-//! Work that ends badly, each in its own way.
+//! Work that fails, for different reasons.
 
 use std::time::Duration;
 
@@ -46,14 +46,124 @@ async fn ends_badly(stage: &Stage, bad: &Bad) -> Result<()> {
         ensure!(of_task.message.contains(part), "{}: `{part}` is not in: {}", bad.name, of_task.message);
     }
     let of_plan = condition(&plan.conditions, "Ready").cloned().context("a plan without Ready")?;
-    let told = format!("task T001 failed: {}: ", bad.reason);
-    ensure!(of_plan.reason == "TaskFailed" && of_plan.message.starts_with(&told), "{of_plan:?}");
+    let reported = format!("task T001 failed: {}: ", bad.reason);
+    ensure!(of_plan.reason == "TaskFailed" && of_plan.message.starts_with(&reported), "{of_plan:?}");
     ensure!(of_plan.message.contains("kubectl enact retry"), "no remedy: {}", of_plan.message);
     Ok(())
 }
 
+/// Scripts that end badly, and an assignment that is too large.
+fn scripts() -> Vec<Bad> {
+    let large = "x".repeat(65_000);
+    vec![
+        bad("killed", &script("kill -9 $$"), "Killed", 1, &["killed by signal 9"]),
+        bad(
+            "hungry",
+            &script("exec python3 -c 'x = bytearray(400 << 20); x[::4096] = bytes(len(x[::4096]))'"),
+            "OutOfMemory",
+            1,
+            &["more memory than", "raise resources.memory"],
+        ),
+        bad("exits", &script("echo this is why; exit 3"), "AgentFailed", 1, &["exited with 3", "this is why"]),
+        bad(
+            "large",
+            &script("head -c 5000 /dev/zero | tr '\\0' x > \"$ENACT_OUTPUT_DIR/big\""),
+            "OutputTooLarge",
+            1,
+            &["`big`", "2048", "commit large results as files"],
+        ),
+        bad(
+            "oddly-named",
+            &script("echo a > \"$ENACT_OUTPUT_DIR/two words\""),
+            "OutputTooLarge",
+            1,
+            &["output name `two words` must be"],
+        ),
+        bad(
+            "too-much-to-say",
+            &format!(
+                "  tasks: [{{id: T001, title: a, prompt: '{large}', script: '# {large}', gates: [{{name: a, script: '{}'}}]}}]\n",
+                &large[..16_000]
+            ),
+            "InvalidAssignment",
+            1,
+            &["prompt, script and gates have", "shorten them"],
+        ),
+    ]
+}
+
+/// Repositories, images, Secrets and recorded work that cannot be had.
+fn inputs(git: &Git) -> Vec<Bad> {
+    let once = "  execution: {retry: {infrastructureLimit: 0}}\n";
+    let twice = "  execution: {retry: {infrastructureLimit: 1, backoffSeconds: 1}}\n";
+    let at = |url: &str, secret: &str| {
+        format!(
+            "  workspace: {{url: '{url}', credentialsSecretRef: {{name: {secret}}}, integration: \
+             {{credentialsSecretRef: {{name: git-integrator}}}}}}\n"
+        )
+    };
+    let works = script("echo a > a.txt");
+    let by = |agent: &str| works.replace("title: bad", &format!("title: bad\n      agentRef: {{name: {agent}}}"));
+    let nowhere = git.url().replace("git-server", "no-git-server");
+    vec![
+        bad(
+            "unreachable",
+            &format!("{twice}{}{works}", at(&nowhere, "git-agent")),
+            "RepositoryUnreachable",
+            2,
+            &["no-git-server", "cannot be resolved"],
+        ),
+        bad(
+            "denied",
+            &format!("{}{works}", at(&git.url(), "wrong")),
+            "RepositoryDenied",
+            1,
+            &["refused the credential", "check workspace.credentialsSecretRef"],
+        ),
+        bad(
+            "no-repository",
+            &format!("{}{works}", at(&git.url().replace("work.git", "none.git"), "git-agent")),
+            "RepositoryDenied",
+            1,
+            &["none.git", "is no repository", "check workspace.url"],
+        ),
+        bad(
+            "no-revision",
+            &format!("  workspace: {{url: '{}', revision: v9}}\n{works}", git.url()),
+            "RevisionNotFound",
+            1,
+            &["branch or tag `v9`", "check workspace.revision"],
+        ),
+        bad(
+            "no-image",
+            &format!("{once}{}", by("imageless")),
+            "ImagePullFailed",
+            1,
+            &["localhost:1/nothing:none", "check the Agent's image"],
+        ),
+        bad("no-secret", &format!("{once}{}", by("keyless")), "ContainerConfigError", 1, &["no-such-secret"]),
+        bad(
+            "no-credential",
+            &format!("{once}{}{works}", at(&git.url(), "no-such-secret")),
+            "ContainerConfigError",
+            1,
+            &[
+                "the Secret with the Git credential does not exist",
+                "create it, or correct workspace.credentialsSecretRef",
+            ],
+        ),
+        bad(
+            "no-record",
+            &format!("{}{}", at(&git.url(), "git-agent"), by("replays")),
+            "ReplayFailed",
+            1,
+            &["no recorded work `T001.patch` for task T001"],
+        ),
+    ]
+}
+
 #[test]
-fn work_that_fails_is_named_and_holds_up_nothing_else() {
+fn failed_work_does_not_delay_other_plans() {
     on_stage("fails", |stage| async move {
         let git = Git::start(&stage, &[("README.md", "work")]).await?;
         stage
@@ -67,106 +177,7 @@ fn work_that_fails_is_named_and_holds_up_nothing_else() {
                 "adapter: Command\n  env: [{name: KEY, secretKeyRef: {name: no-such-secret, key: key}}]",
             ))
             .await?;
-        let once = "  execution: {retry: {infrastructureLimit: 0}}\n";
-        let twice = "  execution: {retry: {infrastructureLimit: 1, backoffSeconds: 1}}\n";
-        let at = |url: &str, secret: &str| {
-            format!(
-                "  workspace: {{url: '{url}', credentialsSecretRef: {{name: {secret}}}, integration: \
-                 {{credentialsSecretRef: {{name: git-integrator}}}}}}\n"
-            )
-        };
-        let works = script("echo a > a.txt");
-        let by = |agent: &str| works.replace("title: bad", &format!("title: bad\n      agentRef: {{name: {agent}}}"));
-        let nowhere = git.url().replace("git-server", "no-git-server");
-        let large = "x".repeat(65_000);
-        let all = [
-            bad("killed", &script("kill -9 $$"), "Killed", 1, &["killed by signal 9"]),
-            bad(
-                "hungry",
-                &script("exec python3 -c 'x = bytearray(400 << 20); x[::4096] = bytes(len(x[::4096]))'"),
-                "OutOfMemory",
-                1,
-                &["more memory than", "raise resources.memory"],
-            ),
-            bad("exits", &script("echo this is why; exit 3"), "AgentFailed", 1, &["exited with 3", "this is why"]),
-            bad(
-                "large",
-                &script("head -c 5000 /dev/zero | tr '\\0' x > \"$ENACT_OUTPUT_DIR/big\""),
-                "OutputTooLarge",
-                1,
-                &["`big`", "2048", "commit large results as files"],
-            ),
-            bad(
-                "oddly-named",
-                &script("echo a > \"$ENACT_OUTPUT_DIR/two words\""),
-                "OutputTooLarge",
-                1,
-                &["output name `two words` must be"],
-            ),
-            bad(
-                "too-much-to-say",
-                &format!(
-                    "  tasks: [{{id: T001, title: a, prompt: '{large}', script: '# {large}', gates: [{{name: a, script: '{}'}}]}}]\n",
-                    &large[..16_000]
-                ),
-                "InvalidAssignment",
-                1,
-                &["prompt, script and gates have", "shorten them"],
-            ),
-            bad(
-                "unreachable",
-                &format!("{twice}{}{works}", at(&nowhere, "git-agent")),
-                "RepositoryUnreachable",
-                2,
-                &["no-git-server", "cannot be resolved"],
-            ),
-            bad(
-                "denied",
-                &format!("{}{works}", at(&git.url(), "wrong")),
-                "RepositoryDenied",
-                1,
-                &["refused the credential", "check workspace.credentialsSecretRef"],
-            ),
-            bad(
-                "no-repository",
-                &format!("{}{works}", at(&git.url().replace("work.git", "none.git"), "git-agent")),
-                "RepositoryDenied",
-                1,
-                &["none.git", "is no repository", "check workspace.url"],
-            ),
-            bad(
-                "no-revision",
-                &format!("  workspace: {{url: '{}', revision: v9}}\n{works}", git.url()),
-                "RevisionNotFound",
-                1,
-                &["branch or tag `v9`", "check workspace.revision"],
-            ),
-            bad(
-                "no-image",
-                &format!("{once}{}", by("imageless")),
-                "ImagePullFailed",
-                1,
-                &["localhost:1/nothing:none", "check the Agent's image"],
-            ),
-            bad("no-secret", &format!("{once}{}", by("keyless")), "ContainerConfigError", 1, &["no-such-secret"]),
-            bad(
-                "no-credential",
-                &format!("{once}{}{works}", at(&git.url(), "no-such-secret")),
-                "ContainerConfigError",
-                1,
-                &[
-                    "the Secret with the Git credential does not exist",
-                    "create it, or correct workspace.credentialsSecretRef",
-                ],
-            ),
-            bad(
-                "no-record",
-                &format!("{}{}", at(&git.url(), "git-agent"), by("replays")),
-                "ReplayFailed",
-                1,
-                &["no recorded work `T001.patch` for task T001"],
-            ),
-        ];
+        let all: Vec<Bad> = scripts().into_iter().chain(inputs(&git)).collect();
         for bad in &all {
             stage.apply(&bad.manifest).await.with_context(|| bad.name)?;
         }
@@ -186,10 +197,10 @@ fn work_that_fails_is_named_and_holds_up_nothing_else() {
         ensure!(attempts.iter().all(|a| a.failure == "Infrastructure" && a.task == "T001"), "{attempts:?}");
         calm(&stage).await?;
         let events = stage.api::<Event>().list(&ListParams::default()).await?.items;
-        let told = events
+        let reported = events
             .iter()
             .any(|e| e.involved_object.name.as_deref() == Some("killed") && e.type_.as_deref() == Some("Warning"));
-        ensure!(told, "no Event tells of the plan's end");
+        ensure!(reported, "no Event tells of the plan's end");
         Ok(())
     });
 }

@@ -1,8 +1,8 @@
-//! Bad input: each gets a reason on its object, or in the webhook's answer, that names the field and the remedy; nothing else is held up.
+//! Invalid input: the condition or the webhook's refusal names the field and the remedy, and other objects are not delayed.
 
 mod fails;
 mod refused;
-mod told;
+mod reported;
 mod verbatim;
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ fn object(kind: &str, name: &str, spec: &str) -> String {
     format!("apiVersion: enact.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec:\n  {spec}\n")
 }
 
-/// Lines of the installation's logs that tell of a panic.
+/// Returns the lines of the installation's logs that report a panic.
 fn panics() -> Result<Vec<String>> {
     let mut found = Vec::new();
     for workload in ["deployment/enact-operator", "deployment/enact-webhook", "deployment/enact-server"] {
@@ -30,7 +30,7 @@ fn panics() -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Starts a plan that has nothing wrong.
+/// Starts a valid plan.
 async fn neighbour(stage: &Stage) -> Result<()> {
     stage.apply(&scripted_plan("neighbour", "  tasks: [{id: T001, title: a, script: 'true'}]\n")).await
 }

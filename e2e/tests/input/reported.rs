@@ -1,4 +1,4 @@
-//! What only the operator can see: a condition tells it, until it is mended.
+//! Errors that only the operator can find: a condition reports them until they are fixed.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use enact_crds::common::Condition;
 use enact_crds::plan::Phase;
 use enact_crds::{Agent, Constitution, Plan, Specification};
-use enact_e2e::{PATIENCE, Stage, condition, on_stage, told};
+use enact_e2e::{PATIENCE, Stage, condition, describe, on_stage};
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject};
 
@@ -19,7 +19,7 @@ async fn conditions(stage: &Stage, kind: &str, name: &str, wanted: &str) -> Resu
         "Specification" => ApiResource::erase::<Specification>(&()),
         "Plan" => ApiResource::erase::<Plan>(&()),
         "Agent" => ApiResource::erase::<Agent>(&()),
-        _ => bail!("{kind} is none of ours"),
+        _ => bail!("{kind} is not a kind of Enact"),
     };
     let api: Api<DynamicObject> = Api::namespaced_with(stage.client.clone(), &stage.name, &resource);
     let of = |object: &DynamicObject| -> Vec<Condition> {
@@ -31,14 +31,125 @@ async fn conditions(stage: &Stage, kind: &str, name: &str, wanted: &str) -> Resu
         if condition(&found, "Ready").is_some_and(|c| c.reason == wanted) {
             return Ok(found);
         }
-        ensure!(tokio::time::Instant::now() < end, "{kind} {name} is not {wanted}: {}", told(&found));
+        ensure!(tokio::time::Instant::now() < end, "{kind} {name} is not {wanted}: {}", describe(&found));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
+/// What a test expects of one bad object: kind, name, spec, reason, and all that must be said.
+type Case = (&'static str, &'static str, String, &'static str, &'static [&'static str]);
+
+const ONE_TASK: &str = "tasks: [{id: T001, title: a, script: 'true'}]";
+
+fn from(key: &str) -> String {
+    format!("source: {{configMapKeyRef: {{name: documents, key: {key}}}}}")
+}
+
+fn by(agent: &str, more: &str) -> String {
+    format!("agentRef: {{name: {agent}}}\n  {more}")
+}
+
+/// References to what does not exist, or does not fit.
+fn references() -> Vec<Case> {
+    vec![
+        ("Plan", "no-agent", by("nobody", ONE_TASK), "AgentNotFound", &["task T001", "no Agent nobody", "create it"]),
+        (
+            "Plan",
+            "no-spec",
+            by("scripts", &format!("specificationRef: {{name: nothing}}\n  {ONE_TASK}")),
+            "SpecificationNotFound",
+            &["no Specification nothing", "create it"],
+        ),
+        (
+            "Specification",
+            "no-constitution",
+            format!("constitutionRef: {{name: nowhere}}\n  {}", from("good.md")),
+            "WaitingForConstitution",
+            &["spec.constitutionRef", "no Constitution e2e-reported/nowhere", "create it"],
+        ),
+        (
+            "Plan",
+            "no-script",
+            by("mute", "tasks: [{id: T001, title: a}]"),
+            "InvalidPlan",
+            &["task T001", "Agent mute runs scripts", "set script in one of them"],
+        ),
+    ]
+}
+
+/// Documents that are missing or cannot be read.
+fn documents() -> Vec<Case> {
+    vec![
+        (
+            "Specification",
+            "no-map",
+            "source: {configMapKeyRef: {name: missing, key: a}}".into(),
+            "SourceMissing",
+            &["spec.source.configMapKeyRef", "no ConfigMap missing", "create it"],
+        ),
+        (
+            "Constitution",
+            "no-key",
+            from("missing.md"),
+            "SourceMissing",
+            &["spec.source.configMapKeyRef", "ConfigMap documents has no key missing.md", "add it"],
+        ),
+        (
+            "Specification",
+            "empty",
+            from("empty.md"),
+            "InvalidDocument",
+            &["line 1", "the document is empty", "write it"],
+        ),
+        (
+            "Constitution",
+            "latin",
+            from("latin.md"),
+            "InvalidDocument",
+            &["line 2", "byte 4 is not UTF-8", "save the document as UTF-8"],
+        ),
+        (
+            "Specification",
+            "nul",
+            from("nul.md"),
+            "InvalidDocument",
+            &["line 2", "byte 4 is NUL", "provide a Markdown document in UTF-8"],
+        ),
+        ("Plan", "binary", by("scripts", &from("nul.md")), "InvalidPlan", &["tasks.md: line 2", "byte 4 is NUL"]),
+        (
+            "Plan",
+            "no-file",
+            by("scripts", &from("gone.md")),
+            "SourceMissing",
+            &["ConfigMap documents has no key gone.md"],
+        ),
+        (
+            "Plan",
+            "no-tasks",
+            by("scripts", &from("good.md")),
+            "InvalidPlan",
+            &["line 1", "no task was found", "write tasks as"],
+        ),
+        (
+            "Plan",
+            "twice",
+            by("scripts", &from("twice.md")),
+            "InvalidPlan",
+            &["tasks.md: line 6", "T001 is defined on line 5 and again on line 6", "another identifier"],
+        ),
+        (
+            "Plan",
+            "cycle",
+            by("scripts", &from("cycle.md")),
+            "InvalidPlan",
+            &["tasks wait for each other: T001 → T002 → T001", "remove one of these dependencies"],
+        ),
+    ]
+}
+
 #[test]
-fn what_turns_out_wrong_later_is_told_on_the_object() {
-    on_stage("told", |stage| async move {
+fn conditions_report_errors_until_they_are_fixed() {
+    on_stage("reported", |stage| async move {
         // `/w==` is the byte 0xff, `IyBBCgA=` is `# A`, a line end and NUL.
         stage
             .apply(
@@ -50,97 +161,7 @@ fn what_turns_out_wrong_later_is_told_on_the_object() {
             )
             .await?;
         stage.apply(&object("Agent", "mute", "adapter: Command")).await?;
-        let from = |key: &str| format!("source: {{configMapKeyRef: {{name: documents, key: {key}}}}}");
-        let by = |agent: &str, more: &str| format!("agentRef: {{name: {agent}}}\n  {more}");
-        let one = "tasks: [{id: T001, title: a, script: 'true'}]";
-        let cases: Vec<(&str, &str, String, &str, &[&str])> = vec![
-            ("Plan", "no-agent", by("nobody", one), "AgentNotFound", &["task T001", "no Agent nobody", "create it"]),
-            (
-                "Plan",
-                "no-spec",
-                by("scripts", &format!("specificationRef: {{name: nothing}}\n  {one}")),
-                "SpecificationNotFound",
-                &["no Specification nothing", "create it"],
-            ),
-            (
-                "Specification",
-                "no-constitution",
-                format!("constitutionRef: {{name: nowhere}}\n  {}", from("good.md")),
-                "WaitingForConstitution",
-                &["spec.constitutionRef", "no Constitution e2e-told/nowhere", "create it"],
-            ),
-            (
-                "Plan",
-                "no-script",
-                by("mute", "tasks: [{id: T001, title: a}]"),
-                "InvalidPlan",
-                &["task T001", "Agent mute runs scripts", "set script in one of them"],
-            ),
-            (
-                "Specification",
-                "no-map",
-                "source: {configMapKeyRef: {name: missing, key: a}}".into(),
-                "SourceMissing",
-                &["spec.source.configMapKeyRef", "no ConfigMap missing", "create it"],
-            ),
-            (
-                "Constitution",
-                "no-key",
-                from("missing.md"),
-                "SourceMissing",
-                &["spec.source.configMapKeyRef", "ConfigMap documents has no key missing.md", "add it"],
-            ),
-            (
-                "Specification",
-                "empty",
-                from("empty.md"),
-                "InvalidDocument",
-                &["line 1", "the document is empty", "write it"],
-            ),
-            (
-                "Constitution",
-                "latin",
-                from("latin.md"),
-                "InvalidDocument",
-                &["line 2", "byte 4 is not UTF-8", "save the document as UTF-8"],
-            ),
-            (
-                "Specification",
-                "nul",
-                from("nul.md"),
-                "InvalidDocument",
-                &["line 2", "byte 4 is NUL", "provide a Markdown document in UTF-8"],
-            ),
-            ("Plan", "binary", by("scripts", &from("nul.md")), "InvalidPlan", &["tasks.md: line 2", "byte 4 is NUL"]),
-            (
-                "Plan",
-                "no-file",
-                by("scripts", &from("gone.md")),
-                "SourceMissing",
-                &["ConfigMap documents has no key gone.md"],
-            ),
-            (
-                "Plan",
-                "no-tasks",
-                by("scripts", &from("good.md")),
-                "InvalidPlan",
-                &["line 1", "no task was found", "write tasks as"],
-            ),
-            (
-                "Plan",
-                "twice",
-                by("scripts", &from("twice.md")),
-                "InvalidPlan",
-                &["tasks.md: line 6", "T001 is defined on line 5 and again on line 6", "another identifier"],
-            ),
-            (
-                "Plan",
-                "cycle",
-                by("scripts", &from("cycle.md")),
-                "InvalidPlan",
-                &["tasks wait for each other: T001 → T002 → T001", "remove one of these dependencies"],
-            ),
-        ];
+        let cases = [references(), documents()].concat();
         for (kind, name, spec, ..) in &cases {
             stage.apply(&object(kind, name, spec)).await.with_context(|| format!("{kind} {name}"))?;
         }
@@ -164,7 +185,7 @@ fn what_turns_out_wrong_later_is_told_on_the_object() {
         let panics = panics()?;
         ensure!(panics.is_empty(), "{panics:?}");
 
-        // Each goes on when it is mended, by itself.
+        // Each object continues without help after its error is fixed.
         stage.apply(&object("Agent", "nobody", "adapter: Command")).await?;
         stage.apply(&object("Constitution", "nowhere", "source: {inline: '# Constitution'}")).await?;
         stage.apply(&object("Specification", "nothing", "source: {inline: '# Feature Specification: A'}")).await?;

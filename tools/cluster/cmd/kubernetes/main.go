@@ -1,5 +1,5 @@
-// Command kubernetes is the whole of Kubernetes in one multi-call binary: the name it is called by, or else its first argument,
-// says which component to be. One binary shares its pages in memory and on disk, and is linked once.
+// Command kubernetes has all components of Kubernetes in one multi-call binary. Its name, or else its first argument, selects the
+// component. One binary shares its pages in memory and on disk, and is linked once.
 package main
 
 import (
@@ -43,7 +43,7 @@ func run(command func() *cobra.Command) func() {
 }
 
 func runKubectl() {
-	// Before the command is made, because its making (plugins, .kuberc) logs too.
+	// Set before the command is created, because the creation (plugins, .kuberc) logs too.
 	_, _ = logs.GlogSetter(kubectl.GetLogVerbosity(os.Args))
 	if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
 		util.CheckErr(err)

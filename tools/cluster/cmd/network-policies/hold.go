@@ -13,16 +13,16 @@ import (
 )
 
 const (
-	// How long a sender may be unknown. The kubelet tells a new pod's address within a second or two.
+	// How long a sender may be unknown. The kubelet reports a new pod's address within two seconds.
 	patience = 15 * time.Second
 	pause    = 20 * time.Millisecond
 
-	// Where IPv4 has the sender, and how much of a packet is asked for.
+	// The position of the sender's address in an IPv4 header, and the requested length of a packet.
 	senderStart, senderEnd = 12, 16
 	headerLength           = 20
 )
 
-// hold serves a queue: each packet goes on as soon as its sender is known, and is dropped when that does not happen in time.
+// hold serves a queue. It accepts a packet when its sender is known, and drops it if that does not happen in time.
 func hold(ctx context.Context, queue int, known func(address string) bool) (func(), error) {
 	nfq, err := nfqueue.Open(&nfqueue.Config{
 		NfQueue:      uint16(queue),
@@ -76,7 +76,7 @@ func senderOf(payload *[]byte) (string, bool) {
 	return address.String(), ok
 }
 
-// await gives the verdict on a packet of a sender that is not known yet.
+// await returns the verdict on a packet whose sender is not known yet.
 func await(ctx context.Context, sender string, known func(string) bool) int {
 	deadline := time.Now().Add(patience)
 	for time.Now().Before(deadline) && ctx.Err() == nil {

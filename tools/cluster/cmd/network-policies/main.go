@@ -1,8 +1,8 @@
-// Command network-policies enforces NetworkPolicies on this node. The firewall asks it about the first packet of every connection
-// that a pod opens or receives; it answers from what the API server says about pods and policies.
+// Command network-policies enforces NetworkPolicies on this node. The firewall queues the first packet of every connection
+// that a pod opens or receives, and this command decides from the pods and policies of the API server.
 //
-// It serves two queues. What a pod sends is held in the first until the API server knows whose address that is: until then no policy
-// could match it. The second gives the verdict. Without this process no pod opens a connection.
+// It serves two queues. The first holds packets of a pod until the API server knows the pod's address, because no policy can match
+// it before. The second returns the verdict. Without this process, no pod can open a connection.
 package main
 
 import (
@@ -23,11 +23,11 @@ import (
 	"sigs.k8s.io/kube-network-policies/pkg/networkpolicy"
 )
 
-// Name of the index of pods by their addresses.
+// The name of the index of pods by address.
 const byAddress = "enact.dev/address"
 
-// The controller makes rules of its own, in a table of nftables, where the kernel lets nftables use queues, and leaves them behind
-// when it is killed. The firewall's rules are the cluster's, on every kernel alike: no kernel takes a table with so long a name.
+// On kernels on which nftables supports queues, the controller creates its own table, which remains when it is killed. The rules of
+// the cluster must be the same on every kernel, so that this name is too long for any kernel.
 var noTable = strings.Repeat("-", 300)
 
 func main() {
@@ -80,14 +80,14 @@ func main() {
 	}
 }
 
-// write logs what the controller says, but for its endless complaint that its table cannot be made.
+// write logs the controller's messages, except for its repeated error that its table cannot be created.
 func write(prefix, message string) {
 	if !strings.Contains(message, "nftables") && !strings.Contains(message, "netlink receive") {
 		log.Print(prefix, message)
 	}
 }
 
-// addresses are a living pod's: a finished one keeps its own in its status, when another pod may have got it.
+// addresses returns the addresses of a running pod. A finished pod keeps its address in its status, but another pod may have it.
 func addresses(object any) ([]string, error) {
 	pod, ok := object.(*corev1.Pod)
 	if !ok || pod.Spec.HostNetwork || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {

@@ -1,4 +1,4 @@
-// Command pause holds a pod's namespaces open: it is the first process of a sandbox, reaps what is left to it, and ends when told.
+// Command pause holds a pod's namespaces open: it is the first process of a sandbox, reaps orphaned processes, and ends on a signal.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Command volumes gives PersistentVolumeClaims directories on this node: it provisions a local volume for a claim that the scheduler
-// has placed here, and deletes it when its claim is gone.
+// Command volumes provisions directories of this node for PersistentVolumeClaims: it creates a local volume for a claim that the
+// scheduler has placed here, and deletes it after its claim.
 package main
 
 import (
@@ -22,15 +22,15 @@ import (
 )
 
 const (
-	// The name that a StorageClass gives as its provisioner.
+	// The provisioner of the StorageClass.
 	provisionerName = "enact.dev/local"
 
-	// Kubernetes' own annotations of the contract between its controllers and a provisioner.
+	// The annotations that Kubernetes' controllers exchange with a provisioner.
 	claimProvisioner  = "volume.kubernetes.io/storage-provisioner"
 	claimNode         = "volume.kubernetes.io/selected-node"
 	volumeProvisioner = "pv.kubernetes.io/provisioned-by"
 
-	// Failures are tried again when the informers report every object anew.
+	// Failures are retried when the informers resync all objects.
 	resync = 10 * time.Second
 )
 
@@ -108,7 +108,7 @@ func (p *provisioner) provision(ctx context.Context, claim *corev1.PersistentVol
 	if err := os.MkdirAll(path, 0o777); err != nil {
 		return err
 	}
-	// Whatever the umask: the pod's user is not known here.
+	// Independent of the umask, because the pod's user is not known here.
 	if err := os.Chmod(path, 0o777); err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (p *provisioner) provision(ctx context.Context, claim *corev1.PersistentVol
 }
 
 func (p *provisioner) delete(ctx context.Context, volume *corev1.PersistentVolume) error {
-	// The path is made from the name, not read from the object, so that nothing else can be deleted.
+	// The path is derived from the name and not read from the object, so that nothing else can be deleted.
 	if err := os.RemoveAll(filepath.Join(p.directory, filepath.Base(volume.Name))); err != nil {
 		return err
 	}
