@@ -45,7 +45,9 @@ fn is_path(code: &str, top: &BTreeSet<String>) -> bool {
         return false;
     }
     let is_below_top = code.split_once('/').is_some_and(|(first, _)| top.contains(first));
-    is_below_top || code.ends_with('/') || ENDINGS.iter().any(|ending| code.ends_with(ending))
+    // `enact/` and `plan/` are prefixes of branches.
+    let is_folder = code.ends_with('/') && !["enact/", "plan/"].contains(&code);
+    is_below_top || is_folder || ENDINGS.iter().any(|ending| code.ends_with(ending))
 }
 
 /// Below a heading such as ``### `domain/` `` a path can be relative to that folder, its `src/` or its `tests/`.
