@@ -20,13 +20,14 @@ fn root() -> PathBuf {
 }
 
 /// Pages outside `docs/`.
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "charts/enact/README.md",
     "charts/enact/charts/enact-crds/README.md",
     "store/README.md",
+    "examples/README.md",
 ];
 
 /// Returns the pages that people read, with their texts.
