@@ -144,3 +144,46 @@ fn every_alert_has_a_section() {
         assert!(page.contains(&format!("\n## {name}\n")), "docs/runbooks/alerts.md has no section {name}");
     }
 }
+
+/// Returns the sources of a folder without those for tests.
+fn sources(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for name in names_in(folder) {
+        let path = folder.join(&name);
+        if path.is_dir() && !["tests", "testing", "snapshots"].contains(&name.as_str()) {
+            found.extend(sources(&path));
+        } else if name.ends_with(".rs") && name != "tests.rs" {
+            found.push(read(&path).split("#[cfg(test)]").next().unwrap().to_owned());
+        }
+    }
+    found
+}
+
+/// Returns the value of a text literal, or of the constant with this name, that `code` begins with.
+fn text<'a>(code: &'a str, sources: &'a [String]) -> Option<&'a str> {
+    let code = code.trim_start();
+    if let Some(rest) = code.strip_prefix('"') {
+        return rest.split('"').next();
+    }
+    let name = code.split(|c: char| !(c.is_ascii_uppercase() || c == '_')).next().filter(|name| name.len() > 1)?;
+    sources.iter().find_map(|source| {
+        let rest = source.split(&format!("const {name}: &str = \"")).nth(1)?;
+        rest.split('"').next()
+    })
+}
+
+#[test]
+fn every_reason_of_a_condition_is_explained() {
+    let page = read(&root().join("docs/guide/troubleshooting.md"));
+    let sources = sources(&root().join("operator/src"));
+    let mut reasons = BTreeSet::new();
+    for source in &sources {
+        for constructor in ["Readiness::ready(", "Readiness::reconciling(", "Readiness::stalled("] {
+            reasons.extend(source.split(constructor).skip(1).filter_map(|code| text(code, &sources)));
+        }
+    }
+    assert!(reasons.len() > 20, "only {reasons:?} were found");
+    let missing: Vec<&str> =
+        reasons.into_iter().filter(|reason| !page.contains(&format!("`{reason}`"))).collect();
+    assert!(missing.is_empty(), "docs/guide/troubleshooting.md does not explain {}", missing.join(", "));
+}
