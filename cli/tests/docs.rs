@@ -151,14 +151,13 @@ fn words(line: &str) -> Vec<String> {
     for c in line.chars() {
         match (c, quote) {
             (c, Some(open)) if c == open => quote = None,
-            (c, Some(_)) => word.get_or_insert_default().push(c),
             ('\'' | '"', None) => {
                 quote = Some(c);
                 word.get_or_insert_default();
             }
             (c, None) if c.is_whitespace() => words.extend(word.take()),
             ('#' | '|' | '>', None) if word.is_none() => break,
-            (c, None) => word.get_or_insert_default().push(c),
+            (c, _) => word.get_or_insert_default().push(c),
         }
     }
     words.extend(word);
@@ -185,7 +184,12 @@ fn commands_in_blocks_parse() {
         for (start, block) in blocks(&text, "sh") {
             for line in block.replace("\\\n", " ").lines() {
                 let words = words(line);
-                assert_ne!(words.first().map(String::as_str), Some("enact"), "{}:{start}: `kubectl enact`", path.display());
+                assert_ne!(
+                    words.first().map(String::as_str),
+                    Some("enact"),
+                    "{}:{start}: `kubectl enact`",
+                    path.display()
+                );
                 let [kubectl, enact, arguments @ ..] = words.as_slice() else { continue };
                 if kubectl != "kubectl" || enact != "enact" {
                     continue;
@@ -218,7 +222,11 @@ fn commands_in_sentences_exist() {
         }
         let subcommands = ["approve", "clarify", "diff", "edit", "history", "import", "logs", "retry", "status"];
         for command in subcommands {
-            assert!(!text.contains(&format!("`enact {command}")), "{}: write `kubectl enact {command}`", path.display());
+            assert!(
+                !text.contains(&format!("`enact {command}")),
+                "{}: write `kubectl enact {command}`",
+                path.display()
+            );
         }
     }
     assert!(checked > 20, "only {checked} commands were found");
