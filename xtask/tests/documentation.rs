@@ -1,4 +1,5 @@
-//! Checks that what ARCHITECTURE.md and the decision records name exists: files, folders, tests; and that every metric is documented.
+//! Checks that what ARCHITECTURE.md, CONTRIBUTING.md and the decision records name exists: files, folders, tests; and that every metric,
+//! alert and reason is documented.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -12,6 +13,9 @@ const ENDINGS: [&str; 8] = [".rs", ".md", ".sql", ".toml", ".yaml", ".sh", ".jso
 /// Documents of Spec Kit, which pages name without meaning a file of this repository.
 const SPEC_KIT: [&str; 7] =
     ["constitution.md", "spec.md", "plan.md", "tasks.md", "research.md", "data-model.md", "quickstart.md"];
+
+/// Folders that commands create, and placeholders.
+const NOT_IN_GIT: [&str; 4] = ["dist/", "fuzz/artifacts/", "fuzz/corpus/documents/", "store/migrations/NNNN_what.sql"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -27,11 +31,11 @@ fn names_in(folder: &Path) -> BTreeSet<String> {
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// Returns ARCHITECTURE.md and the decision records.
+/// Returns the pages for contributors.
 fn pages() -> Vec<PathBuf> {
     let records = root().join("docs/adr");
     let mut pages: Vec<PathBuf> = names_in(&records).iter().map(|name| records.join(name)).collect();
-    pages.push(root().join("ARCHITECTURE.md"));
+    pages.extend(["ARCHITECTURE.md", "CONTRIBUTING.md"].map(|name| root().join(name)));
     pages
 }
 
@@ -43,7 +47,7 @@ fn code(line: &str) -> impl Iterator<Item = &str> {
 /// Whether a text between backticks names a path of this repository.
 fn is_path(code: &str, top: &BTreeSet<String>) -> bool {
     let is_plain = code.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
-    if !is_plain || code.starts_with(['/', '.']) || SPEC_KIT.contains(&code) {
+    if !is_plain || code.starts_with(['/', '.']) || SPEC_KIT.contains(&code) || NOT_IN_GIT.contains(&code) {
         return false;
     }
     let is_below_top = code.split_once('/').is_some_and(|(first, _)| top.contains(first));
