@@ -125,21 +125,21 @@ fn work_that_fails_is_named_and_holds_up_nothing_else() {
                 &format!("{}{works}", at(&git.url(), "wrong")),
                 "RepositoryDenied",
                 1,
-                &["refused the credential", "check workspace.credentialsSecretRef"],
+                &["refused the credential", "check spec.workspace.credentialsSecretRef"],
             ),
             bad(
                 "no-repository",
                 &format!("{}{works}", at(&git.url().replace("work.git", "none.git"), "git-agent")),
                 "RepositoryDenied",
                 1,
-                &["none.git", "is no repository", "check workspace.url"],
+                &["none.git", "is not a Git repository", "check spec.workspace.url"],
             ),
             bad(
                 "no-revision",
                 &format!("  workspace: {{url: '{}', revision: v9}}\n{works}", git.url()),
                 "RevisionNotFound",
                 1,
-                &["branch or tag `v9`", "check workspace.revision"],
+                &["branch or tag `v9`", "check spec.workspace.revision"],
             ),
             bad(
                 "no-image",
@@ -156,7 +156,7 @@ fn work_that_fails_is_named_and_holds_up_nothing_else() {
                 1,
                 &[
                     "the Secret with the Git credential does not exist",
-                    "create it, or correct workspace.credentialsSecretRef",
+                    "create it, or correct spec.workspace.credentialsSecretRef",
                 ],
             ),
             bad(
