@@ -1,86 +1,45 @@
-//! An errand for a document: the pod brings it to the server, and leaves its digest in the report.
+//! A document job: the pod delivers a document to the server and reports the digest of the document.
 
 use enact_domain::assignment::{Reason, Report};
 use enact_domain::digest::Digest;
-use enact_domain::errand::{Errand, ErrandWork, MAX_DOCUMENT_BYTES};
+use enact_domain::errand::{Errand, ErrandWork};
 
+use crate::args::Step;
+use crate::document::Document;
 use crate::failure::Failure;
 use crate::process::Supervisor;
-use crate::secrets::Secrets;
-use crate::settings::Settings;
-use crate::{delivery, draft, fetch, settings};
+use crate::settings::{self, Settings};
+use crate::{delivery, draft, fetch};
 
-/// What an errand came to.
-pub(crate) struct Found {
-    /// The commit that the document was read at.
-    pub(crate) commit: Option<String>,
-    /// The document; none when it is the one that is known.
-    pub(crate) document: Option<Vec<u8>>,
-}
-
-/// Which errand a container is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Fetch,
-    Draft,
-}
-
-/// Does the errand and delivers its document; the report says how both went.
-pub(crate) fn run(kind: Kind, settings: &Settings) -> Report {
-    let mut supervisor = match Supervisor::start(Secrets::known(settings)) {
-        Ok(supervisor) => supervisor,
-        Err(error) => {
-            return Report::new(Reason::ContainerConfigError, format!("signals cannot be handled: {error}"));
-        }
-    };
-    let outcome = settings::errand().and_then(|errand| {
-        let found = match (kind, &errand.work) {
-            (Kind::Fetch, ErrandWork::Fetch(work)) => fetch::run(&mut supervisor, settings, work),
-            (Kind::Draft, ErrandWork::Draft(work)) => draft::run(&mut supervisor, settings, work),
-            _ => Err(Failure::new(Reason::InvalidAssignment, "the errand is another than this container's")),
-        }?;
-        if supervisor.cancelled() {
-            return Err(Failure::cancelled());
-        }
-        let mut report = Report::new(Reason::Succeeded, "");
-        report.commit = found.commit;
-        if let Some(document) = found.document {
-            report.document = Some(deliver(&mut supervisor, settings, &errand, &document)?);
-        }
-        Ok(report)
-    });
-    let mut report = outcome.unwrap_or_else(Failure::into_report);
-    supervisor.secrets().hide_in(&mut report);
+/// Fetches or drafts the document and delivers it. The report covers both.
+pub(crate) fn run(step: &Step, supervisor: &mut Supervisor, settings: &Settings) -> Report {
+    let mut report = deliver(step, supervisor, settings).unwrap_or_else(Failure::into_report);
+    supervisor.secrets().redact_report(&mut report);
     report
 }
 
-fn deliver(
-    supervisor: &mut Supervisor,
-    settings: &Settings,
-    errand: &Errand,
-    document: &[u8],
-) -> Result<Digest, Failure> {
-    let url = format!("{}/v1/documents/{}", errand.server_url.trim_end_matches('/'), errand.subject_uid);
-    let parcel = delivery::Parcel { url, media: "text/markdown", body: document };
-    let undelivered =
-        |why: String| Failure::new(Reason::DeliveryFailed, format!("the document could not be delivered: {why}"));
-    delivery::deliver(supervisor, settings, &parcel).map_err(undelivered)?;
-    Ok(Digest::of_bytes(document))
+fn deliver(step: &Step, supervisor: &mut Supervisor, settings: &Settings) -> Result<Report, Failure> {
+    let job = settings::document_job()?;
+    let Document { commit, content } = match (step, &job.work) {
+        (Step::Fetch, ErrandWork::Fetch(work)) => fetch::run(supervisor, settings, work),
+        (Step::Draft, ErrandWork::Draft(work)) => draft::run(supervisor, settings, work),
+        _ => {
+            let message = "the document job is for a different step than the one that this container runs";
+            Err(Failure::new(Reason::InvalidAssignment, message))
+        }
+    }?;
+    if supervisor.cancelled() {
+        return Err(Failure::cancelled());
+    }
+    let document = content.map(|content| upload(supervisor, settings, &job, &content)).transpose()?;
+    Ok(Report { commit, document, ..Report::new(Reason::Succeeded, "") })
 }
 
-/// Checks that `document`, which `what` names, can be one.
-pub(crate) fn check(what: &str, document: &[u8]) -> Result<(), Failure> {
-    let refuse = |problem: String| Err(Failure::new(Reason::DocumentRefused, format!("{what} {problem}")));
-    if document.len() > MAX_DOCUMENT_BYTES {
-        return refuse(too_large());
-    }
-    match str::from_utf8(document) {
-        Ok(_) => Ok(()),
-        Err(error) => refuse(format!("is no text: byte {} is not UTF-8; save it as UTF-8", error.valid_up_to())),
-    }
-}
-
-/// What is said of a document that is too large.
-pub(crate) fn too_large() -> String {
-    format!("has more than {MAX_DOCUMENT_BYTES} bytes; divide it")
+fn upload(supervisor: &mut Supervisor, settings: &Settings, job: &Errand, content: &[u8]) -> Result<Digest, Failure> {
+    let url = format!("{}/v1/documents/{}", job.server_url.trim_end_matches('/'), job.subject_uid);
+    let payload = delivery::Payload { url, media_type: "text/markdown", body: content };
+    delivery::deliver(supervisor, settings, &payload).map_err(|problem| {
+        Failure::new(Reason::DeliveryFailed, format!("the document could not be delivered: {problem}"))
+    })?;
+    Ok(Digest::of_bytes(content))
 }
