@@ -28,9 +28,9 @@ pub(crate) fn run(supervisor: &mut Supervisor, settings: &Settings, work: &Fetch
     WorkspaceLayout::new(settings).clear()?;
     let mut git = Git::new(supervisor, settings, &work.url, &SOURCE_FIELDS)?;
     let revision = Revision::find(&mut git, work)?;
-    if work.known.is_some() && work.known == revision.commit {
-        log(&format!("{} is still {}", work.revision, revision.commit.as_deref().unwrap_or_default()));
-        return Ok(Document { commit: revision.commit, content: None });
+    if work.known.as_ref() == Some(&revision.commit) {
+        log(&format!("{} is still {}", work.revision, revision.commit));
+        return Ok(Document { commit: Some(revision.commit), content: None });
     }
     let commit = revision.fetch(&mut git, work)?;
     let content = read(&mut git, work, &commit)?;
@@ -42,15 +42,15 @@ pub(crate) fn run(supervisor: &mut Supervisor, settings: &Settings, work: &Fetch
 struct Revision {
     /// A full ref, or the ID of a commit.
     name: String,
-    /// The commit or tag object that the repository lists for the ref.
-    commit: Option<String>,
+    /// The commit that the repository lists for the ref.
+    commit: String,
 }
 
 impl Revision {
     fn find(git: &mut Git, work: &FetchWork) -> Result<Self, Failure> {
         let revision = &work.revision;
         if is_commit_id(revision) {
-            return Ok(Self { name: revision.clone(), commit: Some(revision.to_ascii_lowercase()) });
+            return Ok(Self { name: revision.clone(), commit: revision.to_ascii_lowercase() });
         }
         let (branch, tag) = (branch_ref(revision), tag_ref(revision));
         // `ls-remote` lists an annotated tag twice: the tag object, and with this suffix the commit that it points to.
@@ -58,11 +58,11 @@ impl Revision {
         let listed = git.remote(&work.url, &["ls-remote", "--quiet", "--", &work.url, &branch, &tag, &peeled])?;
         let find = |name: &str| listed.lines().filter_map(|l| l.split_once('\t')).find(|(_, n)| *n == name);
         let commit = |name: &str| find(name).map(|(id, _)| id.to_owned());
-        if let Some(id) = commit(&branch) {
-            return Ok(Self { name: branch, commit: Some(id) });
+        if let Some(commit) = commit(&branch) {
+            return Ok(Self { name: branch, commit });
         }
-        if let Some(id) = commit(&peeled).or_else(|| commit(&tag)) {
-            return Ok(Self { name: tag, commit: Some(id) });
+        if let Some(commit) = commit(&peeled).or_else(|| commit(&tag)) {
+            return Ok(Self { name: tag, commit });
         }
         let what = format!("branch or tag `{revision}` (a commit needs its full ID)");
         Err(not_found(work, &what))

@@ -332,67 +332,64 @@ fn quoted(path: &Path) -> String {
 
 /// Returns the failure that a message of Git stands for; none for network errors and unknown messages.
 fn classify(url: &str, fields: &RepositoryFields, output: &str) -> Option<Failure> {
-    let has = |words: &[&str]| words.iter().any(|word| output.contains(word));
-    let failure = |reason, summary: String| Some(Failure::new(reason, explain(&summary, output)));
-    if has(&["[rejected]", "[remote rejected]", "pre-receive hook declined", "failed to push some refs"]) {
-        return failure(Reason::PushRejected, format!("{url} refused the push"));
-    }
-    if has(&["No user exists for uid"]) {
-        return failure(
+    let RepositoryFields { url: url_field, revision, credentials } = fields;
+    // The first match wins, so the order matters: "not found" at the end is the least specific.
+    let rules: [(&[&str], Reason, String); 7] = [
+        (
+            &["[rejected]", "[remote rejected]", "pre-receive hook declined", "failed to push some refs"],
+            Reason::PushRejected,
+            format!("{url} refused the push"),
+        ),
+        (
+            &["No user exists for uid"],
             Reason::InvalidAssignment,
             "Git over SSH needs an entry for the pod's user in /etc/passwd of the Agent's image".to_owned(),
-        );
-    }
-    if has(&[
-        "Authentication failed",
-        "could not read Username",
-        "could not read Password",
-        "error: 401",
-        "error: 403",
-        "Permission denied (",
-        "Host key verification failed",
-        "Access denied",
-        "access denied",
-    ]) {
-        return failure(
+        ),
+        (
+            &[
+                "Authentication failed",
+                "could not read Username",
+                "could not read Password",
+                "error: 401",
+                "error: 403",
+                "Permission denied (",
+                "Host key verification failed",
+                "Access denied",
+                "access denied",
+            ],
             Reason::RepositoryDenied,
-            format!("{url} refused the credential; check {}", fields.credentials),
-        );
-    }
-    if has(&["Could not resolve host", "Could not resolve hostname"]) {
-        return failure(
+            format!("{url} refused the credential; check {credentials}"),
+        ),
+        (
+            &["Could not resolve host", "Could not resolve hostname"],
             Reason::RepositoryUnreachable,
             format!(
-                "the host name in {url} cannot be resolved; check {} and spec.isolation.egress of the Tenant",
-                fields.url
+                "the host name in {url} cannot be resolved; check {url_field} and spec.isolation.egress of the Tenant"
             ),
-        );
-    }
-    if has(&["SSL certificate", "certificate verification failed", "server certificate"]) {
-        return failure(
+        ),
+        (
+            &["SSL certificate", "certificate verification failed", "server certificate"],
             Reason::RepositoryUnreachable,
             format!(
-                "the certificate of {url} is not trusted; put the certificate of its CA into the key `ca.crt` of the Secret in {}",
-                fields.credentials
+                "the certificate of {url} is not trusted; put the certificate of its CA into the key `ca.crt` of the Secret in {credentials}"
             ),
-        );
-    }
-    if has(&["couldn't find remote ref", "not our ref", "unadvertised object", "bad object"]) {
-        return failure(
+        ),
+        (
+            &["couldn't find remote ref", "not our ref", "unadvertised object", "bad object"],
             Reason::RevisionNotFound,
-            format!("{url} does not have the requested commit or branch; check {}", fields.revision),
-        );
-    }
-    if has(&["not found", "does not appear to be a git repository", "error: 404"]) {
-        return failure(
+            format!("{url} does not have the requested commit or branch; check {revision}"),
+        ),
+        (
+            &["not found", "does not appear to be a git repository", "error: 404"],
             Reason::RepositoryDenied,
             format!(
-                "{url} is not a Git repository, or the credential has no access to it; check {} and {}",
-                fields.url, fields.credentials
+                "{url} is not a Git repository, or the credential has no access to it; check {url_field} and {credentials}"
             ),
-        );
-    }
-    None
+        ),
+    ];
+    let matches = |words: &[&str]| words.iter().any(|word| output.contains(word));
+    let (_, reason, summary) = rules.into_iter().find(|(words, ..)| matches(words))?;
+    Some(Failure::new(reason, explain(&summary, output)))
 }
 
 #[cfg(test)]
