@@ -1,35 +1,32 @@
-//! The cluster that the commands talk to.
+//! The connection to the cluster.
 
 use std::fmt::Debug;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Config, Resource};
 use serde::de::DeserializeOwned;
 
 use crate::args::Target;
+use crate::server::ServerAddress;
 
-/// A client, and the namespace to look in.
+/// A client and the namespace of a command.
 #[derive(Clone)]
 pub struct Cluster {
-    /// The client.
     pub client: Client,
-    /// The namespace that was asked for, or the context's.
+    /// The namespace from the command line, or the one of the context.
     pub namespace: String,
-    /// Namespace and Service of the server, when somebody said where it is.
-    pub server: Option<(String, String)>,
+    /// The server from the command line.
+    pub server: Option<ServerAddress>,
     config: Config,
 }
 
 impl Cluster {
-    /// The cluster of the kubeconfig, or of the pod that this runs in.
-    ///
-    /// # Errors
-    /// When there is no usable configuration.
+    /// Connects to the cluster of the kubeconfig, or of the pod that runs this program.
     pub async fn connect(target: &Target) -> Result<Self> {
         let mut config =
-            config(target).await.context("no cluster is configured; set KUBECONFIG or use --kubeconfig")?;
+            config(target).await.context("there is no usable kubeconfig; set KUBECONFIG or use --kubeconfig")?;
         if target.as_user.is_some() {
             config.auth_info.impersonate.clone_from(&target.as_user);
             config.auth_info.impersonate_groups = (!target.as_group.is_empty()).then(|| target.as_group.clone());
@@ -39,17 +36,14 @@ impl Cluster {
         Ok(Self { client, namespace, server: target.server.clone(), config })
     }
 
-    /// A client that tries once: what is away shows at once, and need not be waited for.
-    ///
-    /// # Errors
-    /// When the configuration cannot be used.
-    pub fn impatient(&self) -> Result<Client> {
+    /// Returns a client that makes each request once, for requests whose failure is not fatal: a person should not wait for retries.
+    pub fn client_without_retry(&self) -> Result<Client> {
         let mut config = self.config.clone();
         config.default_retry = false;
         Client::try_from(config).context("the cluster's configuration cannot be used")
     }
 
-    /// The objects of a kind in the namespace.
+    /// Returns the API for a kind in the namespace.
     pub fn api<K>(&self) -> Api<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -57,18 +51,16 @@ impl Cluster {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// The object of this name.
+    /// Reads an object.
     ///
     /// # Errors
-    /// When there is none, or it cannot be read.
+    /// When the object does not exist or cannot be read.
     pub async fn get<K>(&self, name: &str) -> Result<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
     {
-        match self.api::<K>().get_opt(name).await.map_err(told)? {
-            Some(object) => Ok(object),
-            None => bail!("there is no {} {name} in namespace {}", K::kind(&()), self.namespace),
-        }
+        let found = self.api::<K>().get_opt(name).await.map_err(api_error)?;
+        found.ok_or_else(|| anyhow!("there is no {} {name} in namespace {}", K::kind(&()), self.namespace))
     }
 }
 
@@ -84,20 +76,20 @@ async fn config(target: &Target) -> Result<Config> {
     Ok(Config::from_custom_kubeconfig(kubeconfig, &options).await?)
 }
 
-/// What the API server's answer means to a person.
-pub fn told(error: kube::Error) -> anyhow::Error {
+/// Converts an error of the API server to a message for a person.
+pub fn api_error(error: kube::Error) -> anyhow::Error {
     match error {
         kube::Error::Api(status) if status.code == 404 && status.details.as_ref().is_none_or(|d| d.name.is_empty()) => {
-            anyhow!("this cluster knows no such kind: is Enact installed? ({})", status.message)
+            anyhow!("this cluster does not have the CRDs of Enact; install Enact first ({})", status.message)
         }
-        kube::Error::Api(status) => anyhow!("{}", plain(&status.message)),
-        kube::Error::Service(cause) => anyhow!("the cluster cannot be reached: {cause}"),
+        kube::Error::Api(status) => anyhow!("{}", denial_reason(&status.message)),
+        kube::Error::Service(cause) => anyhow!("the API server cannot be reached: {cause}"),
         other => anyhow::Error::new(other),
     }
 }
 
-/// The reason alone where a webhook denied a request.
-fn plain(message: &str) -> &str {
+/// Returns the reason of a webhook's denial without the prefix that the API server adds.
+fn denial_reason(message: &str) -> &str {
     let denied =
         message.split_once(" denied the request: ").filter(|(before, _)| before.starts_with("admission webhook"));
     denied.map_or(message, |(_, reason)| reason)
@@ -108,10 +100,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_denial_is_told_without_its_frame() {
+    fn denial_has_no_prefix() {
         let denial =
             r#"admission webhook "approval.enact.dev" denied the request: spec.digest: the content has changed"#;
-        assert_eq!(plain(denial), "spec.digest: the content has changed");
-        assert_eq!(plain("plans.enact.dev \"x\" not found"), "plans.enact.dev \"x\" not found");
+        assert_eq!(denial_reason(denial), "spec.digest: the content has changed");
+        assert_eq!(denial_reason("plans.enact.dev \"x\" not found"), "plans.enact.dev \"x\" not found");
     }
 }

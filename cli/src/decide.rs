@@ -1,7 +1,6 @@
-//! `enact approve` and `enact reject`: a person's decision on what lies before them.
+//! `approve` and `reject`: a person's decision on the content of an object.
 
 use std::io;
-use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use enact_crds::approval::{ApprovalSpec, Choice, Subject, SubjectKind};
@@ -9,7 +8,6 @@ use enact_crds::common::ApprovalPolicy;
 use enact_crds::document::{Finding, Source};
 use enact_crds::{Approval, Constitution, Plan, Specification, convert};
 use enact_domain::approval::{self, Decision, Verdict, evaluate};
-use enact_domain::digest::Digest;
 use enact_domain::names::ANNOTATION_AUTHOR;
 use enact_domain::time::Millis;
 use jiff::Timestamp;
@@ -17,18 +15,19 @@ use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::{Resource, ResourceExt as _};
 
 use crate::args::Decide;
-use crate::cluster::{Cluster, told};
+use crate::cluster::{Cluster, api_error};
 use crate::history::{difference, planned, recorded, short};
 use crate::record::Record;
+use crate::subject::{handle, title};
 use crate::terminal::{self, Paint, note};
 use crate::text::one_line;
 
-/// Most findings that are shown.
-const FINDINGS: usize = 5;
-/// Most lines of a difference that are shown.
-const DIFFERENCE: usize = 200;
+/// Most findings to show.
+const MAX_FINDINGS: usize = 5;
+/// Most lines of a difference to show.
+const MAX_DIFF_LINES: usize = 200;
 
-/// What a person is shown before they decide.
+/// The facts that a person sees before the decision.
 #[derive(Debug, Default)]
 struct Content {
     digest: Option<String>,
@@ -42,41 +41,44 @@ struct Content {
     findings: Vec<Finding>,
 }
 
-/// Shows the subject, asks, and records the decision.
-pub async fn run(cluster: &Cluster, options: &Decide, choice: Choice) -> Result<ExitCode> {
-    let Subject { kind, name } = &options.subject;
+/// Shows the content, asks for confirmation, and creates an Approval.
+pub async fn run(cluster: &Cluster, options: &Decide, choice: Choice) -> Result<()> {
     let comment = options.comment.clone().unwrap_or_default();
     if choice == Choice::Reject && comment.trim().is_empty() {
-        bail!("a rejection needs --comment: the author must learn what to change");
+        bail!("a rejection needs --comment: tell the author what to change");
     }
-    let content = look_at(cluster, &options.subject).await?;
-    let subject = format!("{kind:?} {name}");
+    let content = read(cluster, &options.subject).await?;
+    let subject = title(&options.subject);
     let Some(digest) = content.digest.clone() else {
-        bail!("{subject} has no digest yet: the operator has not read it; see its conditions with `kubectl describe`");
+        bail!(
+            "{subject} has no digest, because the operator has not read its content; run `kubectl describe {}` and read its conditions",
+            handle(&options.subject)
+        );
     };
     if content.observed != content.generation {
-        bail!("{subject} was changed and the operator has not read the change yet; try again in a moment");
+        bail!("{subject} was changed, and the operator has not read the change yet; try again in a few seconds");
     }
     if let Some(wanted) = options.digest.as_ref().filter(|wanted| !digest.starts_with(wanted.as_str())) {
-        bail!("{subject} has another content now, {digest}, and not {wanted}; look at it again");
+        bail!("the content of {subject} is now {digest}, not {wanted}; review the new content");
     }
     note(&format!("{subject} in namespace {}: {}", cluster.namespace, content.summary));
     for line in card(cluster, &options.subject, &content, &digest) {
         note(&line);
     }
     let changes = Box::pin(changes(cluster, &options.subject, &content, &digest)).await;
-    terminal::aside(&format!("{}\n", changes.trim_end()));
-    note(&standing(cluster, &options.subject, &content, &digest).await);
+    terminal::note_text(&format!("{}\n", changes.trim_end()));
+    note(&approval_state(cluster, &options.subject, &content, &digest).await);
     let verb = if choice == Choice::Approve { "Approve" } else { "Reject" };
     if !options.yes && !terminal::confirm(&format!("{verb} this content?"))? {
-        bail!("nothing was decided");
+        bail!("the decision was not confirmed; nothing was changed");
     }
     let approval = Approval {
         metadata: ObjectMeta {
-            // Several people decide on one subject, and one person may decide again: the server makes the name.
-            generate_name: Some(format!("{}-", name.trim_end_matches(['-', '.']))),
+            // Several people decide on one object, and one person may decide more than once, so the API server generates the name.
+            generate_name: Some(format!("{}-", options.subject.name.trim_end_matches(['-', '.']))),
             ..ObjectMeta::default()
         },
+        // The webhook stamps `by` from the request.
         spec: ApprovalSpec { subject: options.subject.clone(), digest, decision: choice, comment, by: None },
         status: None,
     };
@@ -84,63 +86,61 @@ pub async fn run(cluster: &Cluster, options: &Decide, choice: Choice) -> Result<
         .api::<Approval>()
         .create(&PostParams::default(), &approval)
         .await
-        .map_err(told)
-        .with_context(|| format!("the decision on {subject} was not taken"))?;
+        .map_err(api_error)
+        .with_context(|| format!("the decision on {subject} was not recorded"))?;
     let done = if choice == Choice::Approve { "approved" } else { "rejected" };
     let by = created.spec.by.as_ref().map_or_else(String::new, |by| format!(" by {}", one_line(&by.user)));
-    terminal::say(&format!("{subject} {done}{by} ({})", created.name_any()))?;
-    Ok(ExitCode::SUCCESS)
+    terminal::print_line(&format!("{subject} {done}{by} ({})", created.name_any()))
 }
 
-/// What else there is to know about the content, one string a line.
+/// Returns the lines that describe the content.
 fn card(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -> Vec<String> {
-    let short = |digest: &str| Digest::from(digest.to_owned()).short().to_owned();
     let before = match &content.approved {
-        Some(approved) if approved == digest => " (approved already)".to_owned(),
-        Some(approved) => format!(" ({} was approved before)", short(approved)),
+        Some(approved) if approved == digest => " (already approved)".to_owned(),
+        Some(approved) => format!(" (approved before: {})", short(approved)),
         None => String::new(),
     };
     let mut lines = vec![format!("  content {}{before}", short(digest))];
     if let Some(author) = &content.author {
         lines.push(format!("  by {}", one_line(author)));
     }
-    for finding in content.findings.iter().take(FINDINGS) {
+    for finding in content.findings.iter().take(MAX_FINDINGS) {
         let Finding { line, severity, message, remedy, .. } = finding;
         lines.push(format!("  line {line}: {}", one_line(&format!("{severity:?}: {message}; {remedy}"))));
     }
-    if content.findings.len() > FINDINGS {
-        lines.push(format!("  and {} more findings", content.findings.len() - FINDINGS));
+    if content.findings.len() > MAX_FINDINGS {
+        lines.push(format!("  and {} more findings", content.findings.len() - MAX_FINDINGS));
     }
-    let place = format!("--namespace {}", cluster.namespace);
+    let namespace = format!("--namespace {}", cluster.namespace);
     lines.push(match &content.source {
         Some(Source { config_map_key_ref: Some(key), .. }) => {
             format!(
-                "  read it: kubectl get configmap {} {place} -o yaml (key {})",
+                "  read it: kubectl get configmap {} {namespace} -o yaml (key {})",
                 one_line(&key.name),
                 one_line(&key.key)
             )
         }
         Some(_) => {
             let kind = format!("{:?}", subject.kind).to_ascii_lowercase();
-            format!("  read it: kubectl get {kind} {} {place} -o jsonpath='{{.spec.source.inline}}'", subject.name)
+            format!("  read it: kubectl get {kind} {} {namespace} -o jsonpath='{{.spec.source.inline}}'", subject.name)
         }
-        None => format!("  read it: kubectl get plan {} {place} -o yaml", subject.name),
+        None => format!("  read it: kubectl get plan {} {namespace} -o yaml", subject.name),
     });
     lines
 }
 
-/// How the content differs from the one that was approved before, with nothing in it that a terminal would obey. Where that cannot be
-/// told, a person goes on with what the object shows.
+/// Returns the difference between the content and the one that was approved last, without terminal control characters. If there is no
+/// difference to show, it returns the reason: the person can still decide.
 async fn changes(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -> String {
     compared(cluster, subject, content.approved.as_deref(), digest).await.unwrap_or_else(|problem| {
         let why = one_line(&format!("{problem:#}"));
-        format!("  how it differs from what was approved last cannot be shown: {why}")
+        format!("  the difference from the content that was approved last cannot be shown: {why}")
     })
 }
 
 async fn compared(cluster: &Cluster, subject: &Subject, approved: Option<&str>, digest: &str) -> Result<String> {
     const NOTHING: &str = "  nothing was approved before";
-    const SAME: &str = "  it does not differ from what was approved last";
+    const SAME: &str = "  it does not differ from the content that was approved last";
     let is_plan = subject.kind == SubjectKind::Plan;
     match approved {
         None if !is_plan => return Ok(NOTHING.into()),
@@ -148,7 +148,7 @@ async fn compared(cluster: &Cluster, subject: &Subject, approved: Option<&str>, 
         _ => {}
     }
     let record = Record::open(cluster).await?;
-    // A Plan is recorded when it starts, which takes its approval: what the record has under this name was approved.
+    // A Plan is recorded when it starts, and it starts after its approval. So every recorded Plan of this name was approved.
     let (since, last) = match approved {
         Some(approved) => ("since it was approved last", approved.to_owned()),
         None => match record.history(subject, None, 1).await?.revisions.into_iter().next() {
@@ -163,57 +163,60 @@ async fn compared(cluster: &Cluster, subject: &Subject, approved: Option<&str>, 
         if is_plan { planned(cluster, &subject.name, digest).await } else { recorded(&record, subject, digest).await }
     };
     let (before, after) = futures::try_join!(recorded(&record, subject, &last), present)?;
-    let shown = difference(&before, &after, Paint::of(&io::stderr()));
-    let (lines, all) = (shown.lines().take(DIFFERENCE).collect::<Vec<_>>(), shown.lines().count());
-    let rest = match all.saturating_sub(DIFFERENCE) {
+    let shown = difference(&before, &after, Paint::for_stream(&io::stderr()));
+    let (lines, all) = (shown.lines().take(MAX_DIFF_LINES).collect::<Vec<_>>(), shown.lines().count());
+    let rest = match all.saturating_sub(MAX_DIFF_LINES) {
         0 => String::new(),
         more => {
-            let place = format!("{}/{}", format!("{:?}", subject.kind).to_ascii_lowercase(), subject.name);
             let from = if approved.is_some() { String::new() } else { format!(" {} present", short(&last)) };
-            format!("\n  and {more} lines more: enact diff {place}{from} --namespace {}", cluster.namespace)
+            format!(
+                "\n  {more} more lines: kubectl enact diff {}{from} --namespace {}",
+                handle(subject),
+                cluster.namespace
+            )
         }
     };
     Ok(format!("  {since}:\n{}{rest}", lines.join("\n")))
 }
 
-/// Where the content stands with people.
-async fn standing(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -> String {
+/// Returns a line about the approvals and rejections of the content.
+async fn approval_state(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -> String {
     let policy = &content.policy;
     if policy.required == 0 && policy.with_findings.is_empty() {
-        return "  its policy asks for no approval".into();
+        return "  spec.approval requires no approval".into();
     }
     let fields = format!("spec.subject.kind={:?},spec.subject.name={}", subject.kind, subject.name);
     let known = match cluster.api::<Approval>().list(&ListParams::default().fields(&fields)).await {
         Ok(known) => known,
-        // Whoever may create an Approval need not be allowed to list them.
-        Err(error) => return format!("  who has decided so far cannot be told: {:#}", told(error)),
+        // A person may have the right to create Approvals without the right to list them.
+        Err(error) => return format!("  the decisions so far cannot be listed: {:#}", api_error(error)),
     };
     let decisions: Vec<Decision> = known.iter().filter_map(convert::decision).collect();
     let subject = approval::Content {
         digest: digest.to_owned().into(),
         author: content.author.clone(),
-        // The first of the findings is the worst.
+        // The operator sorts the findings, the worst first.
         worst: content.findings.first().map(|finding| finding.severity.into()),
     };
     let verdict = evaluate(&policy.into(), &subject, &decisions, Millis(Timestamp::now().as_millisecond()));
-    let but = if policy.four_eyes { ", and not the author" } else { "" };
+    let four_eyes = if policy.four_eyes { ", not by the author" } else { "" };
     match verdict {
         Verdict::Approved { people, .. } => {
-            format!("  enough people have approved it: {}", one_line(&people.join(", ")))
+            format!("  it has all required approvals: {}", one_line(&people.join(", ")))
         }
         Verdict::Rejected { user, comment } => {
-            format!("  it stands rejected by {}: {}", one_line(&user), one_line(&comment))
+            format!("  it is rejected by {}: {}", one_line(&user), one_line(&comment))
         }
-        Verdict::Waiting(demand) => format!("  {}{but}", one_line(&demand.to_string())),
+        Verdict::Waiting(demand) => format!("  {}{four_eyes}", one_line(&demand.to_string())),
     }
 }
 
-async fn look_at(cluster: &Cluster, subject: &Subject) -> Result<Content> {
+async fn read(cluster: &Cluster, subject: &Subject) -> Result<Content> {
     let name = subject.name.as_str();
     match subject.kind {
-        SubjectKind::Constitution => cluster.get::<Constitution>(name).await.map(of_constitution),
-        SubjectKind::Specification => cluster.get::<Specification>(name).await.map(of_specification),
-        SubjectKind::Plan => cluster.get::<Plan>(name).await.map(of_plan),
+        SubjectKind::Constitution => cluster.get::<Constitution>(name).await.map(constitution),
+        SubjectKind::Specification => cluster.get::<Specification>(name).await.map(specification),
+        SubjectKind::Plan => cluster.get::<Plan>(name).await.map(plan),
     }
 }
 
@@ -221,7 +224,7 @@ fn author<K: Resource>(object: &K) -> Option<String> {
     object.annotations().get(ANNOTATION_AUTHOR).cloned()
 }
 
-fn of_constitution(constitution: Constitution) -> Content {
+fn constitution(constitution: Constitution) -> Content {
     let author = author(&constitution);
     let status = constitution.status.unwrap_or_default();
     let version = status.version.map_or_else(String::new, |version| format!("version {}, ", one_line(&version)));
@@ -238,7 +241,7 @@ fn of_constitution(constitution: Constitution) -> Content {
     }
 }
 
-fn of_specification(specification: Specification) -> Content {
+fn specification(specification: Specification) -> Content {
     let author = author(&specification);
     let status = specification.status.unwrap_or_default();
     Content {
@@ -260,14 +263,15 @@ fn of_specification(specification: Specification) -> Content {
     }
 }
 
-fn of_plan(plan: Plan) -> Content {
+fn plan(plan: Plan) -> Content {
     let author = author(&plan);
     let status = plan.status.unwrap_or_default();
     let spec = plan.spec;
     let tasks = spec.tasks.len().max(status.tasks.total as usize);
-    let tasks = if tasks > 0 { format!("{tasks} tasks") } else { "the tasks of its tasks.md".into() };
-    let place = spec.workspace.as_ref().map_or_else(String::new, |w| format!(" on {}", one_line(&w.url)));
-    let serves = spec.specification_ref.as_ref().map_or_else(String::new, |s| format!(" for Specification {}", s.name));
+    let tasks = if tasks > 0 { format!("{tasks} tasks") } else { "the tasks in its tasks.md".into() };
+    let repository = spec.workspace.as_ref().map_or_else(String::new, |w| format!(" on {}", one_line(&w.url)));
+    let specification =
+        spec.specification_ref.as_ref().map_or_else(String::new, |s| format!(" for Specification {}", s.name));
     Content {
         digest: status.digest,
         approved: status.approved_digest,
@@ -275,7 +279,7 @@ fn of_plan(plan: Plan) -> Content {
         generation: plan.metadata.generation,
         author,
         policy: spec.approval,
-        summary: format!("{tasks} by agent {}{place}{serves}", spec.agent_ref.name),
+        summary: format!("{tasks} by Agent {}{repository}{specification}", spec.agent_ref.name),
         source: spec.source,
         findings: status.top_findings,
     }

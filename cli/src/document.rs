@@ -1,8 +1,8 @@
-//! The document of a Constitution or Specification: as it is now, and how another takes its place.
+//! The document of a Constitution or Specification: reads it and replaces it.
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use enact_crds::approval::{Subject, SubjectKind};
 use enact_crds::common::ConfigMapKey;
 use enact_crds::document::{Clarification, GitSource, Source};
@@ -17,58 +17,52 @@ use kube::ResourceExt as _;
 use kube::api::{ObjectMeta, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, told};
+use crate::cluster::{Cluster, api_error};
 use crate::record::Record;
+use crate::subject;
 
-/// A Constitution or Specification, as far as its document goes.
+/// The document of a Constitution or Specification, and its status.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// Its kind and name.
     pub subject: Subject,
-    /// Where the document comes from; none for a Specification that is drafted.
+    /// None for a Specification that an agent drafts.
     source: Option<Source>,
-    /// Answers that are written into it.
+    /// Answers that the operator adds to the source.
     clarifications: Vec<Clarification>,
     version: Option<String>,
-    /// Digest of the document, if the operator has read the object as it is now.
+    /// Digest of the document; none if the operator has not read the latest change of the object.
     digest: Option<String>,
-    /// Digest of the document that was approved last.
+    /// Digest of the content that was approved last.
     pub approved: Option<String>,
-    /// Digest of the file in Git, before answers were written into the document.
+    /// Digest of the file in Git, without the answers.
     in_git: Option<String>,
 }
 
-/// Where a document is kept.
-pub enum Home<'a> {
-    /// In the object itself.
+/// The place where a document is stored.
+pub enum Storage<'a> {
+    /// The object itself.
     Object,
-    /// In a ConfigMap.
     ConfigMap(&'a ConfigMapKey),
-    /// In a Git repository, which only people change.
+    /// A Git repository. Enact never writes to it.
     Git(&'a GitSource),
 }
 
-/// What became of an attempt to put another text in a document's place.
+/// The outcome of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Saved {
-    /// It is there.
     Yes,
-    /// Somebody changed the object meanwhile: look again.
-    Overtaken,
+    /// The object has changed since it was read: read it again.
+    Conflict,
 }
 
-/// A document's text, and the ConfigMap's version if it was read from one.
+/// The text of a document, and the resourceVersion of the ConfigMap that contains it.
 pub struct Text {
-    /// The text.
     pub text: String,
     map_version: Option<String>,
 }
 
 impl Document {
-    /// The document of a subject.
-    ///
-    /// # Errors
-    /// When there is no such object, or it is a Plan, which is no document.
+    /// Reads the object of a document.
     pub async fn load(cluster: &Cluster, subject: &Subject) -> Result<Self> {
         let name = subject.name.as_str();
         match subject.kind {
@@ -93,7 +87,7 @@ impl Document {
                     ..Self::new(subject, &metadata, spec.source, digest, in_git)
                 })
             }
-            SubjectKind::Plan => bail!("a Plan is no document: change it with kubectl"),
+            SubjectKind::Plan => bail!("a Plan is not a document; change it with kubectl"),
         }
     }
 
@@ -108,95 +102,84 @@ impl Document {
         Self { subject: subject.clone(), source, clarifications: Vec::new(), version, digest, approved: None, in_git }
     }
 
-    /// How people call it.
     pub fn title(&self) -> String {
-        format!("{:?} {}", self.subject.kind, self.subject.name)
+        subject::title(&self.subject)
     }
 
-    /// Where it is kept.
+    /// Returns where the document is stored.
     ///
     /// # Errors
-    /// When it has no source: an agent drafts it.
-    pub fn home(&self) -> Result<Home<'_>> {
+    /// When there is no document, because an agent has not drafted it yet.
+    pub fn storage(&self) -> Result<Storage<'_>> {
         match &self.source {
-            Some(Source { inline: Some(_), .. }) => Ok(Home::Object),
-            Some(Source { config_map_key_ref: Some(key), .. }) => Ok(Home::ConfigMap(key)),
-            Some(Source { git: Some(git), .. }) => Ok(Home::Git(git)),
-            // What an agent drafted becomes the object's own when a person changes it.
-            _ if self.digest.is_some() => Ok(Home::Object),
-            _ => bail!("{} has no document yet", self.title()),
+            Some(Source { inline: Some(_), .. }) => Ok(Storage::Object),
+            Some(Source { config_map_key_ref: Some(key), .. }) => Ok(Storage::ConfigMap(key)),
+            Some(Source { git: Some(git), .. }) => Ok(Storage::Git(git)),
+            // When a person changes a draft, the new text becomes the inline source of the object.
+            _ if self.digest.is_some() => Ok(Storage::Object),
+            _ => bail!("{} has no document yet: wait until the agent has drafted it", self.title()),
         }
     }
 
-    /// The document as it is now, with the answers that are written into it.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub async fn present(&self, cluster: &Cluster) -> Result<Text> {
-        let (kept, map_version) = self.kept(cluster).await?;
-        let is_whole = |text: &String| self.clarifications.is_empty() || self.is_present(text);
-        if let Some(text) = kept.filter(is_whole) {
+    /// Returns the current document, including the answers.
+    pub async fn current(&self, cluster: &Cluster) -> Result<Text> {
+        let (stored, map_version) = match &self.source {
+            Some(source) => read(cluster, source).await?,
+            None => (None, None),
+        };
+        // The source lacks the answers, which the operator adds. With answers, it only counts if its digest is the one in the status.
+        let is_complete = |text: &String| {
+            let digest = Digest::of_bytes(text.as_bytes());
+            self.clarifications.is_empty() || self.digest.as_deref() == Some(digest.as_str())
+        };
+        if let Some(text) = stored.filter(is_complete) {
             return Ok(Text { text, map_version });
         }
         let Some(digest) = &self.digest else {
-            bail!("{} was changed and the operator has not read the change yet; try again in a moment", self.title());
+            bail!(
+                "{} was changed, and the operator has not read the change yet; try again in a few seconds",
+                self.title()
+            );
         };
         let text = Record::open(cluster).await?.content(&self.subject, digest).await?;
         Ok(Text { text, map_version })
     }
 
-    /// The file in Git, before answers were written into it.
-    ///
-    /// # Errors
-    /// When the record does not hold it.
+    /// Returns the file in Git, without the answers.
     pub async fn in_git(&self, cluster: &Cluster) -> Result<String> {
         let digest = self.in_git.as_ref().or(self.digest.as_ref());
-        let digest =
-            digest.with_context(|| format!("the operator has not read the document of {} yet", self.title()))?;
+        let digest = digest.with_context(|| {
+            format!("the operator has not read the document of {} yet; try again later", self.title())
+        })?;
         let found = Record::open(cluster).await?.content(&self.subject, digest).await;
-        found.context("the file as Git has it cannot be told: change it there")
+        found.context("the file in Git cannot be read from the record; change it in its repository")
     }
 
-    /// Digest of the document as it is now, if the operator has read it.
     pub fn digest(&self) -> Option<&str> {
         self.digest.as_deref()
     }
 
-    fn is_present(&self, text: &str) -> bool {
-        self.digest.as_deref() == Some(Digest::of_bytes(text.as_bytes()).as_str())
-    }
-
-    /// What the cluster holds of the document, without answers.
-    async fn kept(&self, cluster: &Cluster) -> Result<(Option<String>, Option<String>)> {
-        match &self.source {
-            Some(source) => kept(cluster, source).await,
-            None => Ok((None, None)),
-        }
-    }
-
-    /// Puts `text` in the place of what was read, unless somebody was faster, for a reason that the record keeps. Of the answers those stay
-    /// that the text has: any other would be written into it.
-    ///
-    /// # Errors
-    /// When the API server refuses, or the document is kept in Git.
+    /// Replaces the document that was `read` by `text`, with a reason for the history. It removes the answers that `text` does not contain,
+    /// because the operator would add them again.
     pub async fn save(&self, cluster: &Cluster, read: &Text, text: &str, reason: Option<&str>) -> Result<Saved> {
         let mut change = json!({});
         if let Some(words) = reason {
-            let told = tell_reason(&Digest::of_bytes(text.as_bytes()), words);
-            change["metadata"]["annotations"] = json!({ ANNOTATION_REASON: told });
+            let reason = tell_reason(&Digest::of_bytes(text.as_bytes()), words);
+            change["metadata"]["annotations"] = json!({ ANNOTATION_REASON: reason });
         }
-        let kept = still_answered(&self.clarifications, text);
+        let kept = answers_in(text, &self.clarifications);
         let fewer = (kept.len() < self.clarifications.len()).then(|| json!({ "clarifications": kept }));
-        match self.home()? {
-            Home::Git(_) => bail!("{} is kept in Git, which only people change", self.title()),
-            Home::Object => {
+        match self.storage()? {
+            Storage::Git(_) => bail!("{} is stored in Git; change it in its repository", self.title()),
+            Storage::Object => {
                 change["spec"] = fewer.unwrap_or_else(|| json!({}));
                 change["spec"]["source"] = json!({ "inline": text });
                 change["metadata"]["resourceVersion"] = json!(self.version);
                 self.patch(cluster, &change).await
             }
-            Home::ConfigMap(key) => {
-                // The reason is there when the operator sees the text, and is of no other text.
+            Storage::ConfigMap(key) => {
+                // The reason must be on the object before the operator reads the new text. It contains the digest of the text, so the
+                // operator does not use it for another one.
                 if reason.is_some() {
                     self.patch(cluster, &change).await?;
                 }
@@ -204,7 +187,7 @@ impl Document {
                     "metadata": { "resourceVersion": read.map_version }, "data": BTreeMap::from([(&key.key, text)]),
                 });
                 let maps = cluster.api::<ConfigMap>();
-                let saved = taken(maps.patch(&key.name, &PatchParams::default(), &Patch::Merge(text)).await)?;
+                let saved = outcome(maps.patch(&key.name, &PatchParams::default(), &Patch::Merge(text)).await)?;
                 match fewer {
                     Some(fewer) if saved == Saved::Yes => self.patch(cluster, &json!({ "spec": fewer })).await,
                     _ => Ok(saved),
@@ -216,41 +199,38 @@ impl Document {
     async fn patch(&self, cluster: &Cluster, change: &Value) -> Result<Saved> {
         let (name, params, patch) = (self.subject.name.as_str(), PatchParams::default(), Patch::Merge(change));
         match self.subject.kind {
-            SubjectKind::Constitution => taken(cluster.api::<Constitution>().patch(name, &params, &patch).await),
-            _ => taken(cluster.api::<Specification>().patch(name, &params, &patch).await),
+            SubjectKind::Constitution => outcome(cluster.api::<Constitution>().patch(name, &params, &patch).await),
+            _ => outcome(cluster.api::<Specification>().patch(name, &params, &patch).await),
         }
     }
 }
 
-/// The text that the cluster holds of a source, if it does, and the ConfigMap's version if it is one's.
-///
-/// # Errors
-/// When there is no such ConfigMap, or no such text in it.
-pub async fn kept(cluster: &Cluster, source: &Source) -> Result<(Option<String>, Option<String>)> {
+/// Reads the text of a source from the object or its ConfigMap, with the resourceVersion of the ConfigMap. The text is none for a source in
+/// Git.
+pub async fn read(cluster: &Cluster, source: &Source) -> Result<(Option<String>, Option<String>)> {
     let Some(key) = &source.config_map_key_ref else { return Ok((source.inline.clone(), None)) };
     let map: ConfigMap = cluster.get(&key.name).await?;
     let version = map.resource_version();
     let text = map.data.and_then(|mut data| data.remove(&key.key));
-    let text = text.ok_or_else(|| anyhow!("ConfigMap {} has no key {} that is a text", key.name, key.key))?;
+    let text = text.with_context(|| format!("ConfigMap {} has no key {} in `data`", key.name, key.key))?;
     Ok((Some(text), version))
 }
 
-/// Whether a patch was taken.
-fn taken<T>(answer: kube::Result<T>) -> Result<Saved> {
+fn outcome<T>(answer: kube::Result<T>) -> Result<Saved> {
     match answer {
         Ok(_) => Ok(Saved::Yes),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(Saved::Overtaken),
-        Err(error) => Err(told(error)),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(Saved::Conflict),
+        Err(error) => Err(api_error(error)),
     }
 }
 
-/// The digest of a status, if it is about the object as it is now.
+/// Returns the digest of a status if the operator has observed the current generation.
 fn observed(metadata: &ObjectMeta, generation: Option<i64>, digest: Option<String>) -> Option<String> {
     digest.filter(|_| generation.is_some() && generation == metadata.generation)
 }
 
-/// The answers that a text has in its Clarifications, so that writing them into it changes nothing.
-fn still_answered(clarifications: &[Clarification], text: &str) -> Vec<Clarification> {
+/// Returns the answers that the section Clarifications of `text` already contains.
+fn answers_in(text: &str, clarifications: &[Clarification]) -> Vec<Clarification> {
     if clarifications.is_empty() {
         return Vec::new();
     }
@@ -258,7 +238,8 @@ fn still_answered(clarifications: &[Clarification], text: &str) -> Vec<Clarifica
     let open = analysis::questions(&parsed, &analysis::specification(&parsed));
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
     let has = |given: &&Clarification| {
-        // An id says nothing of the question's words, which are gone from where they stood unless the question is open.
+        // A question is given by its ID or its text. The text of an ID is only known while the question is open; after that, only the answers
+        // can be compared.
         let is_id = given.question.starts_with("Q-") && open.iter().all(|question| question.id != given.question);
         let same = |question: &str| is_id || words(question) == words(&given.question);
         parsed.model.clarifications.iter().any(|a| same(&a.question) && words(&a.answer) == words(&given.answer))
@@ -271,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_stay_where_the_text_has_them() {
+    fn keeps_answers_that_the_text_contains() {
         let given = |question: &str, answer: &str| Clarification {
             question: question.into(),
             answer: answer.into(),
@@ -280,12 +261,12 @@ mod tests {
         let all = [given("Q-1f3a9c2e", "By e-mail"), given("How long?", "30 days"), given("Who pays?", "30 days")];
         let text = "# Feature Specification: Shop\n\n## Clarifications\n\n### Session 2026-01-01\n\n\
                     - Q: how long? → A: 30 days\n- Q: How are they told? → A: by e-mail\n";
-        assert_eq!(still_answered(&all, text), all[..2]);
-        assert_eq!(still_answered(&all, "# Feature Specification: Shop\n"), []);
+        assert_eq!(answers_in(text, &all), all[..2]);
+        assert_eq!(answers_in("# Feature Specification: Shop\n", &all), []);
         let open = format!("{text}\n## Requirements\n\n- **FR-001**: It MUST [NEEDS CLARIFICATION: tell them how?].\n");
         let parsed = spec::parse(open.as_bytes());
         let asked = analysis::questions(&parsed, &analysis::specification(&parsed)).remove(0);
         let said = [given(&asked.id, "By e-mail")];
-        assert_eq!(still_answered(&said, &open), [], "it would be written where the question stands");
+        assert_eq!(answers_in(&open, &said), [], "the operator would still add it at the question");
     }
 }

@@ -1,7 +1,6 @@
-//! `enact history`, `show` and `diff`: what a document was, and how it changed.
+//! `history`, `show` and `diff`: the revisions of a document.
 
 use std::io::{self, IsTerminal as _};
-use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::{Context as _, Result, bail};
@@ -15,19 +14,21 @@ use crate::args::{Diff, History, Show};
 use crate::cluster::Cluster;
 use crate::document::{self, Document};
 use crate::record::{Finding, Record, Revision};
+use crate::subject::{handle, title};
 use crate::terminal::{self, Paint, note};
-use crate::text::{fit, one_line, pad, safe, width};
+use crate::text::{align, fit, one_line, safe};
 
-/// Most revisions that the server gives at once.
+/// Most revisions in one answer of the server.
 const PAGE: u32 = 50;
-/// Most columns of a cell that others filled.
-const WIDEST: usize = 60;
-/// The words by which a person names what stands now, and what was approved last.
+/// Most columns of a cell with untrusted text.
+const MAX_CELL_WIDTH: usize = 60;
+/// The revision that stands for the current content.
 const PRESENT: &str = "present";
+/// The revision that was approved last.
 const APPROVED: &str = "approved";
 
-/// Prints a subject's revisions, newest first.
-pub async fn history(cluster: &Cluster, options: &History) -> Result<ExitCode> {
+/// Lists the revisions of a document, newest first.
+pub async fn history(cluster: &Cluster, options: &History) -> Result<()> {
     let record = Record::open(cluster).await?;
     let (mut revisions, mut before) = (Vec::new(), None);
     let more = loop {
@@ -44,39 +45,34 @@ pub async fn history(cluster: &Cluster, options: &History) -> Result<ExitCode> {
         }
     };
     if revisions.is_empty() {
-        let Subject { kind, name } = &options.subject;
-        note(&format!("the record has no revision of {kind:?} {name} in namespace {}", cluster.namespace));
-        return Ok(ExitCode::SUCCESS);
+        note(&format!("the record has no revision of {} in namespace {}", title(&options.subject), cluster.namespace));
+        return Ok(());
     }
     terminal::print(&(table(&revisions).join("\n") + "\n"))?;
     if more {
-        note(&format!("these are the newest {}; --limit shows more", revisions.len()));
+        note(&format!("only the newest {} revisions are shown; use --limit to show more", revisions.len()));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
-/// One line a revision; a line between those of two objects that bore the name one after the other.
+/// Returns one line per revision, and a separator where an earlier object of the same name begins.
 fn table(revisions: &[Revision]) -> Vec<String> {
     const TITLES: [&str; 7] = ["NUMBER", "DIGEST", "VERSION", "WHEN (UTC)", "WHO", "WHY", "DECISIONS"];
-    let rows: Vec<[String; 7]> = revisions.iter().map(cells).collect();
-    let columns: [usize; 6] = std::array::from_fn(|at| {
-        rows.iter().map(|row| width(&row[at])).chain([width(TITLES[at])]).max().unwrap_or_default() + 2
-    });
-    let line = |cells: &[String; 7]| {
-        let padded = cells.iter().zip(columns).map(|(cell, columns)| pad(cell, columns));
-        format!("{}{}", padded.collect::<String>(), cells[6]).trim_end().to_owned()
-    };
-    let mut lines = vec![line(&TITLES.map(str::to_owned))];
-    for (at, (revision, row)) in revisions.iter().zip(&rows).enumerate() {
-        if at > 0 && revisions[at - 1].uid != revision.uid {
-            lines.push("── an earlier object of this name".into());
+    let mut rows = vec![TITLES.map(str::to_owned).to_vec()];
+    rows.extend(revisions.iter().map(cells));
+    align(&mut rows);
+    let mut lines = Vec::with_capacity(rows.len());
+    for (at, row) in rows.iter().enumerate() {
+        // Row 0 is the heading; row n is revision n - 1.
+        if at > 1 && revisions[at - 2].uid != revisions[at - 1].uid {
+            lines.push("── an earlier object with this name".into());
         }
-        lines.push(line(row));
+        lines.push(row.concat().trim_end().to_owned());
     }
     lines
 }
 
-fn cells(revision: &Revision) -> [String; 7] {
+fn cells(revision: &Revision) -> Vec<String> {
     let decided = |approved: bool, word: &str| {
         let who: Vec<String> =
             revision.approvals.iter().filter(|v| v.approved == approved).map(|v| one_line(&v.actor)).collect();
@@ -84,72 +80,74 @@ fn cells(revision: &Revision) -> [String; 7] {
     };
     let decisions = [decided(true, "approved"), decided(false, "rejected")];
     let commit = revision.commit.as_ref().map(|commit| format!(" at {}", commit.chars().take(12).collect::<String>()));
-    [
+    vec![
         revision.number.to_string(),
         short(&revision.digest),
         one_line(revision.version.as_deref().unwrap_or_default()),
         revision.when(),
-        fit(&revision.actor, WIDEST),
-        fit(&format!("{}{}", revision.reason, commit.unwrap_or_default()), WIDEST),
+        fit(&revision.actor, MAX_CELL_WIDTH),
+        fit(&format!("{}{}", revision.reason, commit.unwrap_or_default()), MAX_CELL_WIDTH),
         decisions.into_iter().flatten().collect::<Vec<_>>().join("; "),
     ]
 }
 
-/// The part of a digest that people tell contents apart by.
+/// Returns the short form of a digest.
 pub fn short(digest: &str) -> String {
     one_line(Digest::from(digest.to_owned()).short())
 }
 
-/// Prints a document, or what was found in it.
-pub async fn show(cluster: &Cluster, options: &Show) -> Result<ExitCode> {
-    let which = options.document.revision.as_deref().unwrap_or(PRESENT);
+/// Prints a document or the findings of its analysis.
+pub async fn show(cluster: &Cluster, options: &Show) -> Result<()> {
+    let revision = options.document.revision.as_deref().unwrap_or(PRESENT);
     let subject = &options.document.subject;
     if options.findings {
-        return findings(cluster, subject, which).await;
+        return findings(cluster, subject, revision).await;
     }
-    let text = text(cluster, subject, which).await?;
+    let text = text(cluster, subject, revision).await?;
     let shown = if io::stdout().is_terminal() { safe(&text).into_owned() } else { text };
-    terminal::print(&shown)?;
-    Ok(ExitCode::SUCCESS)
+    terminal::print(&shown)
 }
 
-async fn findings(cluster: &Cluster, subject: &Subject, which: &str) -> Result<ExitCode> {
-    let digest = digest(cluster, subject, which).await?;
+async fn findings(cluster: &Cluster, subject: &Subject, revision: &str) -> Result<()> {
+    let digest = digest(cluster, subject, revision).await?;
     let found = Record::open(cluster).await?.findings(subject, &digest).await?;
-    let Some(found) = found else { bail!("the record has no findings of revision {which} of {}", subject.name) };
-    for Finding { id, severity, line, location, message, remedy } in &found.kept {
+    let Some(found) = found else { bail!("the record has no findings for revision {revision} of {}", title(subject)) };
+    for Finding { id, severity, line, location, summary, recommendation } in &found.kept {
         let place = if location.is_empty() { String::new() } else { format!(" {location}") };
-        terminal::say(&one_line(&format!("line {line}: {severity} {id}{place}: {message}; {remedy}")))?;
+        terminal::print_line(&one_line(&format!("line {line}: {severity} {id}{place}: {summary}; {recommendation}")))?;
     }
     let shown = found.kept.len();
     let more = (found.total as usize).saturating_sub(shown);
     let rest = if more > 0 { format!(", and {more} more that were not kept") } else { String::new() };
     note(&format!("{shown} findings by {}{rest}", one_line(&found.analyser)));
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
-/// Prints how one revision differs from another.
-pub async fn diff(cluster: &Cluster, options: &Diff) -> Result<ExitCode> {
+/// Prints the difference between two revisions.
+pub async fn diff(cluster: &Cluster, options: &Diff) -> Result<()> {
     let subject = &options.subject;
     let (old, new) = (options.from.as_deref().unwrap_or(APPROVED), options.to.as_deref().unwrap_or(PRESENT));
     if options.from.is_none() && digest(cluster, subject, APPROVED).await.is_err() {
-        bail!("nothing of {:?} {} was approved yet; name two revisions: enact history", subject.kind, subject.name);
+        bail!(
+            "no revision of {} was approved; name two revisions, which `kubectl enact history {}` lists",
+            title(subject),
+            handle(subject)
+        );
     }
     let (before, after) = futures::try_join!(text(cluster, subject, old), text(cluster, subject, new))?;
-    let named = |which: &str, text: &str| format!("{which} ({})", content(subject.kind, text).short());
+    let named = |revision: &str, text: &str| format!("{revision} ({})", content_digest(subject.kind, text).short());
     note(&format!("{} → {}", named(old, &before), named(new, &after)));
-    terminal::print(&difference(&before, &after, Paint::of(&io::stdout())))?;
-    Ok(ExitCode::SUCCESS)
+    terminal::print(&difference(&before, &after, Paint::for_stream(&io::stdout())))
 }
 
-/// The digest of the content that a text shows. A plan's is canonical JSON, which was made readable.
-fn content(kind: SubjectKind, text: &str) -> Digest {
+/// Returns the digest of a content from its text. The content of a Plan is canonical JSON, and its text is the indented form.
+fn content_digest(kind: SubjectKind, text: &str) -> Digest {
     let json = || serde_json::from_str(text).and_then(|value: Value| Digest::of_json(&value)).ok();
-    let of_plan = (kind == SubjectKind::Plan).then(json).flatten();
-    of_plan.unwrap_or_else(|| Digest::of_bytes(text.as_bytes()))
+    let plan = (kind == SubjectKind::Plan).then(json).flatten();
+    plan.unwrap_or_else(|| Digest::of_bytes(text.as_bytes()))
 }
 
-/// How two texts differ, section by section, with nothing in it that a terminal would obey.
+/// Returns the difference between two texts section by section, without terminal control characters.
 pub fn difference(before: &str, after: &str, paint: Paint) -> String {
     const ADDED: Style = AnsiColor::Green.on_default();
     const REMOVED: Style = AnsiColor::Red.on_default();
@@ -165,13 +163,14 @@ pub fn difference(before: &str, after: &str, paint: Paint) -> String {
     painted.collect()
 }
 
-/// The text of a revision: by number or digest, or as it is now, or as it was approved last. A plan's is made readable.
-async fn text(cluster: &Cluster, subject: &Subject, which: &str) -> Result<String> {
-    if which == PRESENT && subject.kind != SubjectKind::Plan {
-        return Ok(Document::load(cluster, subject).await?.present(cluster).await?.text);
+/// Returns the text of a revision: a number, a digest, `present` or `approved`. For a Plan it is indented JSON.
+async fn text(cluster: &Cluster, subject: &Subject, revision: &str) -> Result<String> {
+    if revision == PRESENT && subject.kind != SubjectKind::Plan {
+        return Ok(Document::load(cluster, subject).await?.current(cluster).await?.text);
     }
-    let digest = digest(cluster, subject, which).await?;
-    if which == PRESENT
+    let digest = digest(cluster, subject, revision).await?;
+    // The record has a Plan only after its start, so the cluster comes first.
+    if revision == PRESENT
         && let Ok(text) = planned(cluster, &subject.name, &digest).await
     {
         return Ok(text);
@@ -179,25 +178,26 @@ async fn text(cluster: &Cluster, subject: &Subject, which: &str) -> Result<Strin
     recorded(&Record::open(cluster).await?, subject, &digest).await
 }
 
-/// The text of a revision that is recorded.
-pub async fn recorded(record: &Record, subject: &Subject, which: &str) -> Result<String> {
-    let text = record.content(subject, which).await?;
+/// Returns the text of a revision from the record.
+pub async fn recorded(record: &Record, subject: &Subject, revision: &str) -> Result<String> {
+    let text = record.content(subject, revision).await?;
     if subject.kind != SubjectKind::Plan {
         return Ok(text);
     }
-    readable(&text).context("the plan's content in the record is no JSON")
+    indented(&text).with_context(|| format!("the record of {} is not valid JSON", title(subject)))
 }
 
-/// What a Plan does as it stands in the cluster, made readable: it is recorded only when it starts.
+/// Returns the content of a Plan in the cluster as indented JSON.
 ///
 /// # Errors
-/// When the cluster does not hold it, or holds another content than that of the digest, which the operator has read.
+/// When the tasks are in Git, or the content does not match `digest`, which comes from the status.
 pub async fn planned(cluster: &Cluster, name: &str, digest: &str) -> Result<String> {
     let Plan { spec, .. } = cluster.get(name).await?;
     let tasks = match &spec.source {
         Some(source) => {
-            let text = document::kept(cluster, source).await?.0;
-            let text = text.with_context(|| format!("the tasks.md of Plan {name} is in Git; read it there"))?;
+            let text = document::read(cluster, source).await?.0;
+            let text = text
+                .with_context(|| format!("the tasks.md of Plan {name} is stored in Git; read it in its repository"))?;
             compile::from_markdown(text.as_bytes()).0
         }
         None => spec.tasks.clone(),
@@ -205,21 +205,21 @@ pub async fn planned(cluster: &Cluster, name: &str, digest: &str) -> Result<Stri
     let content = compile::canonical(&spec, &tasks)?;
     if Digest::of_bytes(content.as_bytes()).as_str() != digest {
         bail!(
-            "Plan {name} does not say what the operator has read, or they are of different releases; look at it again"
+            "Plan {name} was changed after the operator read it, or the operator has another version of Enact; review the Plan again"
         );
     }
-    Ok(readable(&content)?)
+    Ok(indented(&content)?)
 }
 
-fn readable(json: &str) -> serde_json::Result<String> {
+fn indented(json: &str) -> serde_json::Result<String> {
     let value: Value = serde_json::from_str(json)?;
     Ok(format!("{value:#}\n"))
 }
 
-/// What the record finds a revision by.
-async fn digest(cluster: &Cluster, subject: &Subject, which: &str) -> Result<String> {
-    if !matches!(which, PRESENT | APPROVED) {
-        return Ok(which.to_owned());
+/// Returns the digest of `present` and `approved`, and any other revision unchanged.
+async fn digest(cluster: &Cluster, subject: &Subject, revision: &str) -> Result<String> {
+    if !matches!(revision, PRESENT | APPROVED) {
+        return Ok(revision.to_owned());
     }
     let (present, approved) = if subject.kind == SubjectKind::Plan {
         let status = cluster.get::<Plan>(&subject.name).await?.status.unwrap_or_default();
@@ -228,13 +228,14 @@ async fn digest(cluster: &Cluster, subject: &Subject, which: &str) -> Result<Str
         let document = Document::load(cluster, subject).await?;
         (document.digest().map(str::to_owned), document.approved)
     };
-    let found = if which == PRESENT { present } else { approved };
-    found.with_context(|| match which {
-        APPROVED => format!("nothing of {:?} {} was approved yet", subject.kind, subject.name),
-        _ => {
-            format!("the operator has not read {:?} {} as it is now; try again in a moment", subject.kind, subject.name)
-        }
-    })
+    let title = title(subject);
+    if revision == PRESENT {
+        present.with_context(|| {
+            format!("the operator has not read the content of {title} yet; try again in a few seconds")
+        })
+    } else {
+        approved.with_context(|| format!("no revision of {title} was approved"))
+    }
 }
 
 #[cfg(test)]
@@ -242,12 +243,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_revision_is_called_by_the_digest_of_its_content_however_it_is_shown() {
+    fn digest_does_not_depend_on_the_form() {
         let canonical = r#"{"agentRef":{"name":"a"},"tasks":[{"id":"T001","title":"one"}]}"#;
-        let shown = readable(canonical).unwrap();
+        let shown = indented(canonical).unwrap();
         assert_ne!(shown, canonical);
-        assert_eq!(content(SubjectKind::Plan, &shown), Digest::of_bytes(canonical.as_bytes()));
-        assert_eq!(content(SubjectKind::Specification, "# A"), Digest::of_bytes(b"# A"));
-        assert_eq!(content(SubjectKind::Plan, "no JSON"), Digest::of_bytes(b"no JSON"));
+        assert_eq!(content_digest(SubjectKind::Plan, &shown), Digest::of_bytes(canonical.as_bytes()));
+        assert_eq!(content_digest(SubjectKind::Specification, "# A"), Digest::of_bytes(b"# A"));
+        assert_eq!(content_digest(SubjectKind::Plan, "no JSON"), Digest::of_bytes(b"no JSON"));
     }
 }

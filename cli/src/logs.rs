@@ -1,7 +1,6 @@
-//! `enact logs`: what an attempt printed, from its pod.
+//! `logs`: the logs of an attempt's pod.
 
 use std::io::{self, IsTerminal as _};
-use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use enact_crds::task::Phase;
@@ -14,24 +13,24 @@ use kube::runtime::wait::await_condition;
 use kube::{Api, Resource, ResourceExt as _};
 
 use crate::args::Logs;
-use crate::cluster::{Cluster, told};
-use crate::control::{Named, task_of};
+use crate::cluster::{Cluster, api_error};
+use crate::control::{Target, task_of};
 use crate::status::phase_of;
 use crate::terminal;
-use crate::text::{Sieve, one_line};
+use crate::text::{LogFilter, one_line};
 
-/// What was attempted.
+/// A task or an integration.
 struct Work {
-    /// `T003`, or `the integration`.
-    what: String,
-    /// Name of its Task, or of its plan for an integration.
+    /// `T003` or `the integration`, for messages.
+    label: String,
+    /// Name of the Task, or of the Plan for an integration.
     name: String,
     is_integration: bool,
     uid: String,
     tenant: Option<String>,
     phase: Phase,
     attempts: u32,
-    /// Why the last attempt ended as it did.
+    /// Reason and message of the last attempt.
     reason: Option<String>,
 }
 
@@ -40,7 +39,7 @@ impl Work {
         let status = task.status.clone().unwrap_or_default();
         let ready = status.conditions.iter().find(|condition| condition.type_ == enact_domain::condition::READY);
         Self {
-            what: task.spec.work.id.clone(),
+            label: task.spec.work.id.clone(),
             name: task.name_any(),
             is_integration: false,
             uid: task.uid().unwrap_or_default(),
@@ -55,7 +54,7 @@ impl Work {
         let status = plan.status.as_ref().and_then(|status| status.integration.clone()).unwrap_or_default();
         let message = status.message.unwrap_or_default();
         Self {
-            what: "the integration".into(),
+            label: "the integration".into(),
             name: plan.name_any(),
             is_integration: true,
             uid: plan.uid().unwrap_or_default(),
@@ -70,27 +69,30 @@ impl Work {
         if self.is_integration { integration_pod_name(&self.name, attempt) } else { pod_name(&self.name, attempt) }
     }
 
-    /// Whether an attempt is known to be over.
+    /// Returns whether an attempt has ended, according to the status.
     fn is_over(&self, attempt: u32) -> bool {
         attempt < self.attempts || (attempt == self.attempts && self.phase != Phase::Running)
     }
 
-    /// What to tell about an attempt whose pod is not there.
-    fn gone(&self, attempt: u32) -> String {
-        let (pod, what) = (self.pod(attempt), &self.what);
+    /// Explains why an attempt has no pod.
+    fn no_pod(&self, attempt: u32) -> String {
+        let (pod, label) = (self.pod(attempt), &self.label);
         if attempt > self.attempts {
-            return format!("attempt {attempt} at {what} was not started yet: there is no pod {pod}");
+            return format!(
+                "attempt {attempt} of {label} has not started: there is no pod {pod}; use --follow to wait for it"
+            );
         }
         if !self.is_over(attempt) {
             return format!(
-                "attempt {attempt} at {what} is under way, and its pod {pod} is gone: the operator will say how it ended"
+                "attempt {attempt} of {label} is running, but its pod {pod} does not exist any more; the operator will set its status"
             );
         }
+        // The status only has the reason of the last attempt.
         let last = self.reason.as_ref().filter(|_| attempt == self.attempts);
         let last = last.map_or_else(String::new, |reason| format!(" ({:?}, {})", self.phase, one_line(reason)));
         let tenant = self.tenant.as_deref().unwrap_or("TENANT");
         format!(
-            "attempt {attempt} at {what} is over{last}, and its pod {pod} is cleaned up. What its agent printed is in the record; in \
+            "attempt {attempt} of {label} has ended{last}, and the operator has deleted its pod {pod}. The transcript is in the record; query \
              Postgres:\n  begin;\n  select set_config('enact.tenant', '{tenant}', true);\n  select transcript from enact.results where \
              subject_uid = '{}' and number = {attempt};\n  commit;",
             self.uid
@@ -102,12 +104,12 @@ fn tenant<K: Resource>(object: &K) -> Option<String> {
     object.labels().get(LABEL_TENANT).cloned()
 }
 
-/// Prints the logs of an attempt's containers, in the order in which they run.
-pub async fn run(cluster: &Cluster, options: &Logs) -> Result<ExitCode> {
+/// Prints the logs of the containers of an attempt, in the order in which they run.
+pub async fn run(cluster: &Cluster, options: &Logs) -> Result<()> {
     let work = find(cluster, &options.task).await?;
-    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let api: Api<Pod> = cluster.api();
     let (attempt, pod) = match options.attempt {
-        Some(attempt) => (attempt, api.get_opt(&work.pod(attempt)).await.map_err(told)?),
+        Some(attempt) => (attempt, api.get_opt(&work.pod(attempt)).await.map_err(api_error)?),
         None => last(&api, &work).await?,
     };
     let name = work.pod(attempt);
@@ -117,7 +119,7 @@ pub async fn run(cluster: &Cluster, options: &Logs) -> Result<ExitCode> {
     } else {
         pod
     };
-    let Some(pod) = pod else { bail!(work.gone(attempt)) };
+    let Some(pod) = pod else { bail!(work.no_pod(attempt)) };
     let names = containers(&pod);
     for container in &names {
         if names.len() > 1 {
@@ -127,46 +129,36 @@ pub async fn run(cluster: &Cluster, options: &Logs) -> Result<ExitCode> {
             break;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
-/// The number of the last attempt, and its pod. A pod may be there before the status counts its attempt.
+/// Returns the number of the last attempt and its pod. A pod may exist before the status counts its attempt.
 async fn last(api: &Api<Pod>, work: &Work) -> Result<(u32, Option<Pod>)> {
     let next = work.attempts + 1;
     if work.phase == Phase::Pending {
-        let pod = api.get_opt(&work.pod(next)).await.map_err(told)?;
+        let pod = api.get_opt(&work.pod(next)).await.map_err(api_error)?;
         if pod.is_some() || work.attempts == 0 {
             return Ok((next, pod));
         }
     }
     let attempt = work.attempts.max(1);
-    Ok((attempt, api.get_opt(&work.pod(attempt)).await.map_err(told)?))
+    Ok((attempt, api.get_opt(&work.pod(attempt)).await.map_err(api_error)?))
 }
 
-async fn find(cluster: &Cluster, named: &str) -> Result<Work> {
-    match Named::parse(named) {
-        Named::Of(plan, id) if id == INTEGRATION => {
-            let api: Api<Plan> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-            match api.get_opt(&plan).await.map_err(told)? {
-                Some(plan) => Ok(Work::of_integration(&plan)),
-                None => bail!("there is no Plan {plan} in namespace {}", cluster.namespace),
+async fn find(cluster: &Cluster, target: &str) -> Result<Work> {
+    match Target::parse(target) {
+        Target::TaskOfPlan(plan, id) if id == INTEGRATION => Ok(Work::of_integration(&cluster.get(&plan).await?)),
+        Target::TaskOfPlan(plan, id) => Ok(Work::of_task(&task_of(cluster, &plan, &id).await?)),
+        Target::Name(name) => match cluster.api::<Task>().get_opt(&name).await.map_err(api_error)? {
+            Some(task) => Ok(Work::of_task(&task)),
+            None => {
+                bail!("there is no Task {name} in namespace {}; name it PLAN/TASKID or by its name", cluster.namespace)
             }
-        }
-        Named::Of(plan, id) => Ok(Work::of_task(&task_of(cluster, &plan, &id).await?)),
-        Named::Name(name) => {
-            let api: Api<Task> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-            match api.get_opt(&name).await.map_err(told)? {
-                Some(task) => Ok(Work::of_task(&task)),
-                None => bail!(
-                    "there is no Task {name} in namespace {}; name it PLAN/TASKID or by its name",
-                    cluster.namespace
-                ),
-            }
-        }
+        },
     }
 }
 
-/// All containers of a pod, in the order in which they run.
+/// Returns the names of all containers of a pod, in the order in which they run.
 fn containers(pod: &Pod) -> Vec<String> {
     let spec = pod.spec.as_ref();
     let init = spec.and_then(|spec| spec.init_containers.as_ref()).into_iter().flatten();
@@ -174,35 +166,35 @@ fn containers(pod: &Pod) -> Vec<String> {
     init.chain(main).map(|container| container.name.clone()).collect()
 }
 
-/// Prints one container's log; whether there was one.
+/// Prints the log of a container. Returns whether the container has started.
 async fn print(api: &Api<Pod>, pod: &str, container: &str, follow: bool) -> Result<bool> {
     if follow {
-        let begun = |found: Option<&Pod>| found.is_none_or(|found| has_begun(found, container) || is_over(found));
-        await_condition(api.clone(), pod, begun).await?;
+        let started = |found: Option<&Pod>| found.is_none_or(|found| has_started(found, container) || is_over(found));
+        await_condition(api.clone(), pod, started).await?;
     }
-    let Some(found) = api.get_opt(pod).await.map_err(told)? else { bail!("pod {pod} was deleted") };
-    if !has_begun(&found, container) {
-        terminal::note(&format!("container {container} was not started"));
+    let Some(found) = api.get_opt(pod).await.map_err(api_error)? else { bail!("pod {pod} was deleted") };
+    if !has_started(&found, container) {
+        terminal::note(&format!("container {container} has not started"));
         return Ok(false);
     }
     let params = LogParams { container: Some(container.to_owned()), follow, ..LogParams::default() };
-    let mut stream = std::pin::pin!(api.log_stream(pod, &params).await.map_err(told)?);
+    let mut stream = std::pin::pin!(api.log_stream(pod, &params).await.map_err(api_error)?);
     let mut chunk = vec![0; 16 * 1024];
-    // A file gets every byte; a terminal would obey what an agent chose to print.
-    let mut sieve = io::stdout().is_terminal().then(Sieve::default);
+    // A file gets every byte. A terminal gets no control characters, because an agent chooses what it prints.
+    let mut filter = io::stdout().is_terminal().then(LogFilter::default);
     loop {
         let count = stream.read(&mut chunk).await?;
         if count == 0 {
             return Ok(true);
         }
-        match &mut sieve {
-            Some(sieve) => terminal::print(&sieve.push(&chunk[..count]))?,
+        match &mut filter {
+            Some(filter) => terminal::print(&filter.push(&chunk[..count]))?,
             None => terminal::print_bytes(&chunk[..count])?,
         }
     }
 }
 
-fn has_begun(pod: &Pod, container: &str) -> bool {
+fn has_started(pod: &Pod, container: &str) -> bool {
     let status = pod.status.as_ref();
     let all = |list: fn(&k8s_openapi::api::core::v1::PodStatus) -> &Option<Vec<ContainerStatus>>| {
         status.and_then(|status| list(status).as_ref()).into_iter().flatten()

@@ -1,6 +1,6 @@
-//! `enact`: brings Spec Kit documents to Kubernetes, shows how their plans go, and records what people decide.
+//! The command line tool: imports Spec Kit documents, shows the progress of plans, and records the decisions of people.
 //!
-//! As `kubectl-enact` on the search path it is also `kubectl enact`.
+//! As `kubectl-enact` on the PATH, it is the kubectl plugin `kubectl enact`.
 
 mod args;
 mod clarify;
@@ -14,7 +14,9 @@ mod import;
 mod logs;
 mod record;
 mod search;
+mod server;
 mod status;
+mod subject;
 mod terminal;
 mod text;
 
@@ -22,53 +24,48 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use enact_crds::approval::Choice;
+use enact_domain::names::{ANNOTATION_KEEP, ANNOTATION_REDO};
 
 use args::{Cli, Command};
 use cluster::Cluster;
-use enact_domain::names;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     match Box::pin(run(args::parse())).await {
-        Ok(code) => code,
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) if terminal::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            terminal::complain(&error);
+            terminal::report_error(&error);
             ExitCode::FAILURE
         }
     }
 }
 
-async fn run(cli: Cli) -> Result<ExitCode> {
+async fn run(cli: Cli) -> Result<()> {
     let target = &cli.target;
     let cluster = || Cluster::connect(target);
     match cli.command {
         Command::Import(import) => import::run(&import, target.namespace.as_deref()),
-        Command::Status(options) => return status::run(&cluster().await?, &options).await,
-        Command::Approve(options) => return Box::pin(decide::run(&cluster().await?, &options, Choice::Approve)).await,
-        Command::Reject(options) => return Box::pin(decide::run(&cluster().await?, &options, Choice::Reject)).await,
-        Command::History(options) => return Box::pin(history::history(&cluster().await?, &options)).await,
-        Command::Show(options) => return Box::pin(history::show(&cluster().await?, &options)).await,
-        Command::Diff(options) => return Box::pin(history::diff(&cluster().await?, &options)).await,
-        Command::Edit(options) => return Box::pin(edit::edit(&cluster().await?, &options)).await,
-        Command::Rollback(options) => return Box::pin(edit::rollback(&cluster().await?, &options)).await,
-        Command::Clarify(options) => return Box::pin(clarify::run(&cluster().await?, &options)).await,
-        Command::Search(options) => return Box::pin(search::search(&cluster().await?, &options)).await,
-        Command::Related(options) => return Box::pin(search::related(&cluster().await?, &options)).await,
-        Command::Impact { constitution } => return search::impact(&cluster().await?, &constitution).await,
-        Command::Logs(options) => return Box::pin(logs::run(&cluster().await?, &options)).await,
-        Command::Retry(options) => return control::retry(&cluster().await?, &options.target).await,
-        Command::Redo(options) => {
-            return control::follow(&cluster().await?, &options, names::ANNOTATION_REDO).await;
-        }
-        Command::Keep(options) => {
-            return control::follow(&cluster().await?, &options, names::ANNOTATION_KEEP).await;
-        }
-        Command::Suspend(options) => return control::suspend(&cluster().await?, &options.plan, true).await,
-        Command::Resume(options) => return control::suspend(&cluster().await?, &options.plan, false).await,
-        Command::Cancel(options) => return control::cancel(&cluster().await?, &options).await,
+        Command::Status(options) => status::run(&cluster().await?, &options).await,
+        Command::Approve(options) => Box::pin(decide::run(&cluster().await?, &options, Choice::Approve)).await,
+        Command::Reject(options) => Box::pin(decide::run(&cluster().await?, &options, Choice::Reject)).await,
+        Command::History(options) => Box::pin(history::history(&cluster().await?, &options)).await,
+        Command::Show(options) => Box::pin(history::show(&cluster().await?, &options)).await,
+        Command::Diff(options) => Box::pin(history::diff(&cluster().await?, &options)).await,
+        Command::Edit(options) => Box::pin(edit::edit(&cluster().await?, &options)).await,
+        Command::Rollback(options) => Box::pin(edit::rollback(&cluster().await?, &options)).await,
+        Command::Clarify(options) => Box::pin(clarify::run(&cluster().await?, &options)).await,
+        Command::Search(options) => Box::pin(search::search(&cluster().await?, &options)).await,
+        Command::Related(options) => Box::pin(search::related(&cluster().await?, &options)).await,
+        Command::Impact { constitution } => search::impact(&cluster().await?, &constitution).await,
+        Command::Logs(options) => Box::pin(logs::run(&cluster().await?, &options)).await,
+        Command::Retry(options) => control::retry(&cluster().await?, &options.target).await,
+        Command::Redo(options) => control::decide_stale(&cluster().await?, &options, ANNOTATION_REDO).await,
+        Command::Keep(options) => control::decide_stale(&cluster().await?, &options, ANNOTATION_KEEP).await,
+        Command::Suspend(options) => control::suspend(&cluster().await?, &options.plan, true).await,
+        Command::Resume(options) => control::suspend(&cluster().await?, &options.plan, false).await,
+        Command::Cancel(options) => control::cancel(&cluster().await?, &options).await,
         Command::Completion { shell } => args::completion(shell),
-        Command::Version => terminal::say(&format!("enact {}", env!("CARGO_PKG_VERSION"))),
+        Command::Version => terminal::print_line(&format!("enact {}", env!("CARGO_PKG_VERSION"))),
     }
-    .map(|()| ExitCode::SUCCESS)
 }

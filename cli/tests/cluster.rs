@@ -131,7 +131,7 @@ fn approvals(request: &Request) -> Answer {
 }
 
 #[test]
-fn an_approval_is_bound_to_what_was_shown() {
+fn approval_is_bound_to_the_shown_content() {
     let api = Fake::start(approvals);
     let ran = api.enact(&["approve", "spec/shop", "--yes", "-m", "as discussed", "--digest", "0123456789abcd"]);
     assert_eq!(
@@ -169,17 +169,20 @@ fn an_approval_is_bound_to_what_was_shown() {
 }
 
 #[test]
-fn nothing_is_decided_by_accident() {
+fn decision_needs_confirmation_and_the_right_digest() {
     let api = Fake::start(approvals);
-    for (arguments, told) in [
-        (vec!["approve", "spec/shop"], "say --yes"),
+    for (arguments, message) in [
+        (vec!["approve", "spec/shop"], "add --yes"),
         (vec!["reject", "spec/shop", "--yes"], "a rejection needs --comment"),
-        (vec!["approve", "spec/shop", "--yes", "--digest", "ffffffffffff"], "another content now, sha256:0123"),
+        (
+            vec!["approve", "spec/shop", "--yes", "--digest", "ffffffffffff"],
+            "the content of Specification shop is now sha256:0123",
+        ),
         (vec!["approve", "plan/shop", "--yes"], "there is no Plan shop in namespace demo"),
     ] {
         let ran = api.enact(&arguments);
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{arguments:?}");
-        assert!(ran.stderr.contains(told), "{told:?} is not in: {}", ran.stderr);
+        assert!(ran.stderr.contains(message), "{message:?} is not in: {}", ran.stderr);
     }
     assert_eq!(api.enact(&["approve", "shop"]).code, Some(2));
     assert_eq!(api.enact(&["approve", "spec/shop", "--digest", "xyz"]).code, Some(2));
@@ -187,7 +190,7 @@ fn nothing_is_decided_by_accident() {
 }
 
 #[test]
-fn content_that_the_operator_has_not_read_is_not_decided_on() {
+fn unread_content_cannot_be_decided_on() {
     for status in [json!({ "digest": null }), json!({ "observedGeneration": 0 })] {
         let api = Fake::start(move |_| {
             let mut stale = specification();
@@ -202,7 +205,7 @@ fn content_that_the_operator_has_not_read_is_not_decided_on() {
 }
 
 #[test]
-fn a_denial_says_why() {
+fn denial_shows_its_reason() {
     let api = Fake::start(|request| match request.method.as_str() {
         "POST" => {
             Answer::Failure(403, "admission webhook \"a.enact.dev\" denied the request: you are the author\u{1b}[2J")
@@ -211,14 +214,14 @@ fn a_denial_says_why() {
     });
     let ran = api.enact(&["approve", "spec/shop", "--yes"]);
     assert_eq!(ran.code, Some(1));
-    let told = "error: the decision on Specification shop was not taken: you are the author\u{fffd}[2J\n";
-    assert!(ran.stderr.ends_with(told), "{:?}", ran.stderr);
+    let message = "error: the decision on Specification shop was not recorded: you are the author\u{fffd}[2J\n";
+    assert!(ran.stderr.ends_with(message), "{:?}", ran.stderr);
 }
 
 // What a person asks of a plan.
 
 #[test]
-fn a_failed_task_is_tried_again_also_when_others_change_it() {
+fn retry_survives_a_conflict() {
     let patches = AtomicUsize::new(0);
     let api = Fake::start(move |request| match request.method.as_str() {
         "PATCH" if patches.fetch_add(1, Ordering::SeqCst) == 0 => Answer::Failure(409, "the object has been modified"),
@@ -227,7 +230,12 @@ fn a_failed_task_is_tried_again_also_when_others_change_it() {
         _ => Answer::Ok(task("T003", "Failed", 2)),
     });
     let ran = api.enact(&["retry", "shop/T003"]);
-    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "T003 of Plan shop is tried again\n"), "{}", ran.stderr);
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (Some(0), "T003 of Plan shop: another attempt is requested\n"),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(api.seen()[1].parameter("fieldSelector"), "spec.planRef.name=shop,spec.id=T003");
     let writes = api.writes();
     assert_eq!(writes.len(), 2, "the first was refused");
@@ -241,7 +249,7 @@ fn a_failed_task_is_tried_again_also_when_others_change_it() {
 }
 
 #[test]
-fn what_is_stale_is_decided_for_the_revision_that_was_shown() {
+fn stale_decision_names_the_shown_revision() {
     let stale = json!({"specificationDigest": "sha256:7", "changes": ["FR-001 Changed"], "tasks": 2, "redo": ["T001"]});
     let api = Fake::start(move |_| {
         let mut plan = plan("Running", json!({}));
@@ -250,7 +258,11 @@ fn what_is_stale_is_decided_for_the_revision_that_was_shown() {
     });
     let asked = api.enact(&["redo", "plan/shop"]);
     assert_eq!((asked.code, api.writes().len()), (Some(1), 0), "nobody could answer");
-    assert!(asked.stdout.contains("changed: FR-001 Changed\nfinished and done again: T001\n"), "{}", asked.stdout);
+    assert!(
+        asked.stdout.contains("changed: FR-001 Changed\nfinished tasks that will be repeated: T001\n"),
+        "{}",
+        asked.stdout
+    );
     for (command, annotations) in [
         ("redo", json!({"enact.dev/redo": "sha256:7", "enact.dev/keep": null})),
         ("keep", json!({"enact.dev/keep": "sha256:7", "enact.dev/redo": null})),
@@ -264,11 +276,11 @@ fn what_is_stale_is_decided_for_the_revision_that_was_shown() {
     let fresh = Fake::start(|_| Answer::Ok(plan("Running", json!({}))));
     let none = fresh.enact(&["keep", "shop", "--yes"]);
     assert_eq!((none.code, fresh.writes().len()), (Some(1), 0));
-    assert!(none.stderr.contains("nothing of Plan shop is stale"), "{}", none.stderr);
+    assert!(none.stderr.contains("nothing in Plan shop is stale"), "{}", none.stderr);
 }
 
 #[test]
-fn all_that_failed_in_a_plan_is_tried_again() {
+fn retry_of_a_plan_covers_all_failures() {
     let api = Fake::start(|request| match request.path.trim_start_matches(ENACT) {
         "/tasks" => {
             let phases = [
@@ -293,26 +305,26 @@ fn all_that_failed_in_a_plan_is_tried_again() {
 }
 
 #[test]
-fn what_did_not_fail_is_not_tried_again() {
+fn retry_refuses_work_that_has_not_failed() {
     let api = Fake::start(|request| match request.path.trim_start_matches(ENACT) {
         "/tasks" => list("Task", &[task("T001", "Succeeded", 1)]),
         "/plans/shop" => Answer::Ok(plan("Running", json!({}))),
         _ => Answer::Failure(404, "not found"),
     });
-    for (target, told) in [
+    for (target, message) in [
         ("shop/T001", "Task shop-t001 is Succeeded"),
-        ("shop", "nothing of Plan shop has failed"),
+        ("shop", "nothing in Plan shop has failed"),
         ("nobody", "neither a Plan nor a Task nobody in namespace demo"),
     ] {
         let ran = api.enact(&["retry", target]);
         assert_eq!(ran.code, Some(1));
-        assert!(ran.stderr.contains(told), "{told:?} is not in: {}", ran.stderr);
+        assert!(ran.stderr.contains(message), "{message:?} is not in: {}", ran.stderr);
     }
     assert_eq!(api.writes(), []);
 }
 
 #[test]
-fn nothing_of_a_cancelled_plan_is_tried_again() {
+fn retry_refuses_a_cancelled_plan() {
     let api = Fake::start(|request| match request.path.trim_start_matches(ENACT) {
         "/tasks" => list("Task", &[task("T001", "Cancelled", 1)]),
         "/plans/shop" => Answer::Ok(plan("Cancelled", json!({ "spec": { "cancel": true } }))),
@@ -321,13 +333,13 @@ fn nothing_of_a_cancelled_plan_is_tried_again() {
     for target in ["shop/T001", "shop/integration", "shop"] {
         let ran = api.enact(&["retry", target]);
         assert_eq!(ran.code, Some(1));
-        assert!(ran.stderr.contains("Plan shop was cancelled, which is for good"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("Plan shop is cancelled, which is permanent"), "{}", ran.stderr);
     }
     assert_eq!(api.writes(), []);
 }
 
 #[test]
-fn a_plan_is_held_and_released_and_stopped() {
+fn suspends_resumes_and_cancels_a_plan() {
     let api = Fake::start(|_| Answer::Ok(plan("Running", json!({}))));
     assert_eq!(api.enact(&["cancel", "shop"]).code, Some(1), "nobody was asked");
     for (command, spec) in [
@@ -346,7 +358,7 @@ fn a_plan_is_held_and_released_and_stopped() {
 // Logs.
 
 #[test]
-fn a_log_is_every_byte_of_every_container() {
+fn logs_have_every_byte_of_every_container() {
     let api = Fake::start(|request| match request.path.as_str() {
         path if path.ends_with("/tasks") => list("Task", &[task("T003", "Failed", 2)]),
         path if path.ends_with("-2") => Answer::Ok(pod("shop-t003-2", "Failed")),
@@ -363,7 +375,7 @@ fn a_log_is_every_byte_of_every_container() {
 }
 
 #[test]
-fn a_log_that_is_gone_is_in_the_record() {
+fn deleted_pod_leads_to_the_record() {
     let api = Fake::start(|request| match request.path.as_str() {
         path if path.ends_with("/tasks") => list("Task", &[task("T003", "Failed", 2)]),
         path if path.ends_with("/plans/shop") => {
@@ -372,20 +384,20 @@ fn a_log_that_is_gone_is_in_the_record() {
         }
         _ => Answer::Failure(404, "not found"),
     });
-    for (arguments, told) in [
+    for (arguments, message) in [
         (
             vec!["logs", "shop/T003"],
-            vec!["attempt 2 at T003 is over (Failed, GateFailed: gate `sells`: exit code 1)", "number = 2"],
+            vec!["attempt 2 of T003 has ended (Failed, GateFailed: gate `sells`: exit code 1)", "number = 2"],
         ),
         (
             vec!["logs", "shop/T003", "--attempt", "1", "-f"],
             vec![
-                "attempt 1 at T003 is over, and its pod shop-t003-1 is cleaned up",
+                "attempt 1 of T003 has ended, and the operator has deleted its pod shop-t003-1",
                 "set_config('enact.tenant', 'acme', true)",
                 "subject_uid = 'uid-of-shop-t003' and number = 1",
             ],
         ),
-        (vec!["logs", "shop/T003", "--attempt", "3"], vec!["attempt 3 at T003 was not started yet"]),
+        (vec!["logs", "shop/T003", "--attempt", "3"], vec!["attempt 3 of T003 has not started"]),
         (
             vec!["logs", "shop/integration"],
             vec!["(Failed, Conflict: door.rs)", "pod shop-integration-1", "uid-of-shop' and"],
@@ -394,14 +406,14 @@ fn a_log_that_is_gone_is_in_the_record() {
     ] {
         let ran = api.enact(&arguments);
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{arguments:?}");
-        for told in told {
-            assert!(ran.stderr.contains(told), "{told:?} is not in: {}", ran.stderr);
+        for message in message {
+            assert!(ran.stderr.contains(message), "{message:?} is not in: {}", ran.stderr);
         }
     }
 }
 
 #[test]
-fn a_log_is_waited_for() {
+fn follow_waits_for_the_pod() {
     let there = AtomicUsize::new(0);
     let api = Fake::start(move |request| match request.path.as_str() {
         path if path.ends_with("/tasks") => list("Task", &[task("T003", "Pending", 0)]),
@@ -441,7 +453,7 @@ fn of_shop(request: &Request, now: &Value, next: &Value) -> Answer {
 }
 
 #[test]
-fn a_plan_is_shown_as_a_tree_and_all_as_a_table() {
+fn shows_a_plan_as_a_tree_and_all_as_a_table() {
     let running = plan("Running", json!({ "spec": { "specificationRef": { "name": "gone" } } }));
     let api = Fake::start(move |request| of_shop(request, &running, &running));
     let tree = api.enact(&["status", "shop"]);
@@ -458,7 +470,7 @@ fn a_plan_is_shown_as_a_tree_and_all_as_a_table() {
 }
 
 #[test]
-fn a_plan_is_watched_until_it_succeeds() {
+fn watch_ends_when_the_plan_succeeds() {
     let (now, next) =
         (plan("Running", json!({})), plan("Succeeded", json!({ "metadata": { "resourceVersion": "10" } })));
     let api = Fake::start(move |request| of_shop(request, &now, &next));
@@ -477,7 +489,7 @@ fn a_plan_is_watched_until_it_succeeds() {
 }
 
 #[test]
-fn a_plan_is_watched_until_it_fails() {
+fn watch_ends_when_the_plan_fails() {
     let failed = json!({
         "metadata": { "resourceVersion": "10" },
         "status": { "conditions": [condition("Ready", "False", "TaskFailed", "task T002 failed")] },
@@ -491,7 +503,7 @@ fn a_plan_is_watched_until_it_fails() {
 }
 
 #[test]
-fn a_cluster_without_enact_is_told() {
+fn shows_the_error_of_the_api_server() {
     let api = Fake::start(|_| Answer::Failure(403, "plans.enact.dev is forbidden: User \"eve\" cannot list"));
     let ran = api.enact(&["status"]);
     assert_eq!(ran.code, Some(1));

@@ -99,8 +99,8 @@ fn real_projects_become_objects_that_the_api_takes() {
     assert!(all.len() >= 80 && plans >= 60 && tasks >= 2000, "{} features, {plans} plans, {tasks} tasks", all.len());
 }
 
-/// Every task of the document is one of the plan, or somebody was told why not. How many tasks there are.
-fn check_tasks(schemas: &Schemas, feature: &Path, plan: &Plan, told: &str) -> usize {
+/// Every task of the document is one of the plan, or somebody was message why not. How many tasks there are.
+fn check_tasks(schemas: &Schemas, feature: &Path, plan: &Plan, message: &str) -> usize {
     let document = fs::read_to_string(feature.join("tasks.md")).unwrap();
     let inline = plan.spec.source.as_ref().and_then(|source| source.inline.as_ref()).unwrap();
     let boxes = Regex::new(r"\[[ xX✓✔✅]\x{fe0f}?\]").unwrap();
@@ -117,12 +117,12 @@ fn check_tasks(schemas: &Schemas, feature: &Path, plan: &Plan, told: &str) -> us
     }
     // A reader of its own, which knows no more than what a task looks like as a rule.
     let line = Regex::new(r"(?m)^[ \t]*[-*] \[[ xX]\] (?:\*\*)?(T\d{3,}[a-z]?)\b").unwrap();
-    let told_ids: BTreeSet<&str> = told.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    let told_ids: BTreeSet<&str> = message.split(|c: char| !c.is_ascii_alphanumeric()).collect();
     for id in line.captures_iter(&document).map(|found| found.get(1).unwrap().as_str()) {
         let is_told = told_ids.contains(id);
         assert!(
             counts.get(id) == Some(&1) || is_told,
-            "{}: {id} is neither a task nor told of:\n{told}",
+            "{}: {id} is neither a task nor message of:\n{message}",
             feature.display()
         );
     }

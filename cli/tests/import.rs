@@ -48,7 +48,7 @@ const SPEC: &[u8] = b"# Feature Specification: Door\n\n## Requirements\n\n- **FR
 const TASKS: &[u8] = b"# Tasks: Door\n\n## Phase 1: Setup\n\n- [ ] T001 Hang the door\n- [ ] T002 Oil the hinge\n";
 
 #[test]
-fn a_project_becomes_objects_with_its_very_words() {
+fn project_becomes_objects_with_the_same_text() {
     let ran = import(&feature(), &["--namespace", "demo", "--agent", "scripts"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let manifests = Manifests::parse(&ran.stdout);
@@ -72,7 +72,7 @@ fn a_project_becomes_objects_with_its_very_words() {
 }
 
 #[test]
-fn the_same_documents_give_the_same_bytes() {
+fn output_is_deterministic() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = file.path().to_string_lossy().into_owned();
     assert_eq!(import(&feature(), &["--out", &path]).code, Some(0));
@@ -105,14 +105,14 @@ fn options_become_fields() {
 
 /// What the API would refuse is not printed.
 #[test]
-fn the_integration_has_a_credential_and_a_branch_of_its_own() {
+fn integration_needs_its_own_secret_and_branch() {
     let long = "a".repeat(254);
     let cases: [(&[&str], i32, &str); 6] = [
         (&["--credentials-secret", "git"], 2, "--integration-secret"),
         (&["--credentials-secret", "git", "--integration-secret", "git"], 1, "a Secret of its own"),
         (&["--integration-secret", "Git"], 2, "1 to 253 of a-z"),
         (&["--integration-secret", &long], 2, "1 to 253 of a-z"),
-        (&["--integration-branch", "enact/shop"], 2, "where agents push"),
+        (&["--integration-branch", "enact/shop"], 2, "agents push to branches below enact"),
         (&["--integration-branch", "a..b"], 2, "must not hold"),
     ];
     for (options, code, words) in cases {
@@ -125,21 +125,21 @@ fn the_integration_has_a_credential_and_a_branch_of_its_own() {
 }
 
 #[test]
-fn done_tasks_are_left_out_unless_they_are_wanted() {
+fn ticked_tasks_need_include_done() {
     let done = b"# Tasks: Door\n\n## Phase 1: Setup\n\n- [x] T001 Hang the door\n- [X] T002 Oil the hinge\n- [-] T003 Paint it\n";
     let (_root, feature) = with(&[("tasks.md", done)]);
     let ran = import(&feature, &[]);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""), "{}", ran.stderr);
-    assert!(ran.stderr.contains("there will be no Plan; --include-done takes the ticked ones"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("no Plan is printed; use --include-done to include ticked tasks"), "{}", ran.stderr);
     let ran = import(&feature, &["--include-done"]);
     let plan: Plan = Manifests::parse(&ran.stdout).only();
     let wanted = String::from_utf8_lossy(done).replace("[x]", "[ ]").replace("[X]", "[ ]");
     assert_eq!(plan.spec.source.unwrap().inline, Some(wanted));
-    assert!(ran.stderr.contains("2 ticked tasks are taken for open ones"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("2 ticked tasks are included as open tasks"), "{}", ran.stderr);
 }
 
 #[test]
-fn the_agent_comes_along_with_its_script() {
+fn script_becomes_an_agent() {
     let script = "grep -o 'T[0-9]*' \"$ENACT_PROMPT_FILE\" | head -1 > done.txt\n";
     let (_root, feature) = with(&[("tasks.md", TASKS), ("work.sh", script.as_bytes()), ("empty.sh", b"\n")]);
     let path = |name: &str| feature.join(name).to_string_lossy().into_owned();
@@ -156,12 +156,12 @@ fn the_agent_comes_along_with_its_script() {
 }
 
 #[test]
-fn what_is_missing_is_told() {
+fn reports_missing_documents() {
     let (_root, feature) = with(&[("tasks.md", TASKS)]);
     let ran = import(&feature, &[]);
     assert_eq!(Manifests::parse(&ran.stdout).kinds(), ["Plan"]);
     for missing in ["spec.md", "plan.md", "constitution.md"] {
-        assert!(ran.stderr.contains(missing), "{missing} is not told in: {}", ran.stderr);
+        assert!(ran.stderr.contains(missing), "{missing} is not message in: {}", ran.stderr);
     }
 }
 
@@ -197,9 +197,9 @@ fn carriage_returns_survive() {
 }
 
 #[test]
-fn what_cannot_be_used_is_refused_with_its_place() {
+fn refuses_invalid_documents_with_their_line() {
     let cycle = b"# Tasks: Door\n\n## Phase 1: Setup\n\n- [ ] T001 Hang it (depends on T002)\n- [ ] T002 Oil it (depends on T001)\n";
-    for (file, content, told) in [
+    for (file, content, message) in [
         ("tasks.md", cycle.as_slice(), "tasks.md:5: error: tasks wait for each other: T001 → T002 → T001"),
         ("spec.md", b" \n".as_slice(), "spec.md:1: error: the document is empty"),
         ("spec.md", b"one\ntwo \0".as_slice(), "spec.md:2: error: byte 8 is NUL"),
@@ -207,13 +207,13 @@ fn what_cannot_be_used_is_refused_with_its_place() {
     ] {
         let (_root, feature) = with(&[(file, content)]);
         let ran = import(&feature, &[]);
-        assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{told}");
-        assert!(ran.stderr.contains(told), "{told} is not in: {}", ran.stderr);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{message}");
+        assert!(ran.stderr.contains(message), "{message} is not in: {}", ran.stderr);
     }
 }
 
 #[test]
-fn wrong_calls_say_what_is_right() {
+fn wrong_arguments_get_advice() {
     let (root, feature) = with(&[("spec.md", SPEC), ("plan.md", b"# Implementation Plan: Door\n")]);
     let ran = import(root.path(), &[]);
     assert_eq!(ran.code, Some(1));

@@ -135,7 +135,7 @@ impl World {
             ["specifications", "shop", "revisions", _, "findings"] => Answer::Ok(json!({
                 "number": 1, "digest": digest(ONE), "analyser": "analysis/1", "at": 0, "total": 3,
                 "findings": [{ "id": "AMB-1", "severity": "High", "line": 5, "location": "FR-001",
-                               "message": "vague\u{1b}[2J", "remedy": "say how much" }],
+                               "summary": "vague\u{1b}[2J", "recommendation": "say how much" }],
             })),
             _ => Answer::Problem(404, "see docs/reference/server.md"),
         }
@@ -191,7 +191,7 @@ fn text(world: &Mutex<World>) -> String {
 // Reading.
 
 #[test]
-fn a_history_is_a_table_of_who_when_and_why() {
+fn history_is_a_table() {
     let (_world, api) = world();
     let ran = api.enact(&["history", "spec/shop"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
@@ -206,7 +206,7 @@ fn a_history_is_a_table_of_who_when_and_why() {
 }
 
 #[test]
-fn a_document_is_printed_as_it_is_and_as_it_was() {
+fn show_prints_any_revision() {
     let (_world, api) = world();
     let ran = api.enact(&["show", "spec/shop"]);
     assert_eq!((ran.code, ran.stdout), (Some(0), two()));
@@ -218,7 +218,7 @@ fn a_document_is_printed_as_it_is_and_as_it_was() {
     let ran = api.enact(&["show", "spec/shop@9"]);
     assert_eq!(ran.code, Some(1));
     assert!(
-        ran.stderr.contains("no revision 9 of Specification shop; `enact history specification/shop`"),
+        ran.stderr.contains("no revision 9 of Specification shop; `kubectl enact history specification/shop`"),
         "{}",
         ran.stderr
     );
@@ -231,7 +231,7 @@ fn a_document_is_printed_as_it_is_and_as_it_was() {
 }
 
 #[test]
-fn a_difference_is_shown_by_section() {
+fn diff_shows_changed_sections() {
     let (_world, api) = world();
     let ran = api.enact(&["diff", "spec/shop"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
@@ -246,12 +246,12 @@ fn a_difference_is_shown_by_section() {
 // Changing.
 
 #[test]
-fn a_rollback_is_a_new_revision_with_the_old_content() {
+fn rollback_makes_a_new_revision() {
     let (world, api) = world();
     world.lock().unwrap().object["spec"]["clarifications"] = json!([{ "question": "Q-1", "answer": "mugs" }]);
     let unasked = api.enact(&["rollback", "spec/shop", "1"]);
     assert_eq!(unasked.code, Some(1));
-    assert!(unasked.stderr.contains("say --yes") && unasked.stderr.contains("FR-001"), "{}", unasked.stderr);
+    assert!(unasked.stderr.contains("add --yes") && unasked.stderr.contains("FR-001"), "{}", unasked.stderr);
     assert_eq!(text(&world), two());
     let ran = api.enact(&["rollback", "spec/shop", "1", "--yes"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
@@ -268,16 +268,16 @@ fn a_rollback_is_a_new_revision_with_the_old_content() {
     assert_eq!(told_reason(why, &Digest::of_bytes(ONE.as_bytes())), Some("Rollback of 1"));
     let again = api.enact(&["rollback", "spec/shop", "1", "--yes"]);
     assert_eq!(again.code, Some(0));
-    assert!(again.stderr.contains("has the content of revision 1 already"), "{}", again.stderr);
+    assert!(again.stderr.contains("already has the content of revision 1"), "{}", again.stderr);
 }
 
 #[test]
-fn a_rollback_takes_nothing_back_that_was_not_shown() {
+fn rollback_refuses_content_that_was_not_shown() {
     let (world, api) = world();
     world.lock().unwrap().rival = Some(two().replace("None.", "Some."));
     let ran = api.enact(&["rollback", "spec/shop", "1", "--yes"]);
     assert_eq!(ran.code, Some(1));
-    assert!(ran.stderr.contains("was changed meanwhile; look at it again"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("was changed meanwhile; review the new content"), "{}", ran.stderr);
     assert_eq!(text(&world), two().replace("None.", "Some."));
 }
 
@@ -285,7 +285,7 @@ fn a_rollback_takes_nothing_back_that_was_not_shown() {
 const SED: (&str, &str) = ("EDITOR", "sed -i -e s/mugs/cups/");
 
 #[test]
-fn an_edit_is_saved_with_what_others_did_meanwhile() {
+fn edit_merges_changes_of_others() {
     let (world, api) = world();
     world.lock().unwrap().rival = Some(two().replace("None.", "Some."));
     let path = ("PATH", std::env::var("PATH").unwrap());
@@ -302,7 +302,7 @@ fn an_edit_is_saved_with_what_others_did_meanwhile() {
 }
 
 #[test]
-fn a_conflict_is_shown_by_section_and_nothing_is_lost() {
+fn edit_conflict_keeps_both_versions() {
     let (world, api) = world();
     let theirs = two().replace("mugs", "plates");
     world.lock().unwrap().rival = Some(theirs.clone());
@@ -334,13 +334,17 @@ fn a_conflict_is_shown_by_section_and_nothing_is_lost() {
 }
 
 #[test]
-fn an_edit_from_a_file_is_merged_from_what_it_was_made_of() {
+fn edit_from_a_file_merges_from_its_base() {
     let (world, api) = world();
     fs::write(api.here().join("new.md"), ONE.replace("None.", "Some.")).unwrap();
     let ran = api.enact(&["edit", "spec/shop", "-f", "new.md", "--base", &digest(ONE)]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert_eq!(text(&world), two().replace("None.", "Some."), "both changes are in it");
-    assert_eq!(api.enact(&["edit", "spec/shop", "-f", "new.md"]).code, Some(2), "without a base nothing is told apart");
+    assert_eq!(
+        api.enact(&["edit", "spec/shop", "-f", "new.md"]).code,
+        Some(2),
+        "without a base nothing is message apart"
+    );
     assert_eq!(fs::read_dir(api.here()).unwrap().count(), 2, "the file is kept by its owner: {:?}", api.here());
     fs::write(api.here().join("empty.md"), "\n").unwrap();
     let empty = api.enact(&["edit", "spec/shop", "-f", "empty.md", "--base", &digest(ONE)]);
@@ -348,7 +352,7 @@ fn an_edit_from_a_file_is_merged_from_what_it_was_made_of() {
 }
 
 #[test]
-fn a_document_in_git_is_changed_by_a_patch() {
+fn document_in_git_gets_a_patch() {
     let (world, api) = world();
     let git = json!({ "url": "https://git.example.com/shop.git", "revision": "main", "path": "specs/001/spec.md" });
     world.lock().unwrap().object["spec"]["source"] = json!({ "git": git });
@@ -370,7 +374,7 @@ fn a_document_in_git_is_changed_by_a_patch() {
 }
 
 #[test]
-fn a_document_in_a_config_map_is_changed_there() {
+fn document_in_a_config_map_is_changed_there() {
     let (world, _) = world();
     let played = Arc::clone(&world);
     let map = "/api/v1/namespaces/demo/configmaps/cart";
@@ -396,7 +400,7 @@ fn a_document_in_a_config_map_is_changed_there() {
 // Answering.
 
 #[test]
-fn questions_are_listed_and_answered() {
+fn lists_and_answers_questions() {
     let (world, api) = world();
     world.lock().unwrap().object["status"]["questions"] = json!([
         { "id": "Q-1", "text": "How long\u{7}?", "options": ["30 days", "a year"], "line": 5, "location": "FR-001" },
@@ -418,11 +422,15 @@ fn questions_are_listed_and_answered() {
     );
     let unknown = api.enact(&["clarify", "shop", "--answer", "Q-9=x"]);
     assert_eq!(unknown.code, Some(1));
-    assert!(unknown.stderr.contains("there is no question Q-9; open are Q-1, Q-2"), "{}", unknown.stderr);
+    assert!(
+        unknown.stderr.contains("there is no question Q-9; the questions that are open are Q-1, Q-2"),
+        "{}",
+        unknown.stderr
+    );
 }
 
 #[test]
-fn answers_become_a_patch_for_a_document_in_git() {
+fn answers_become_a_patch_for_git() {
     let (world, api) = world();
     {
         let mut world = world.lock().unwrap();
@@ -446,23 +454,23 @@ fn approve(api: &Fake) -> fake::Ran {
 }
 
 #[test]
-fn an_approval_shows_what_changed_before_it_asks() {
+fn approval_shows_the_difference_first() {
     let (world, api) = world();
     let ran = approve(&api);
     assert_eq!(ran.code, Some(1), "nobody was there to ask");
     let at = |part: &str| ran.stderr.find(part).unwrap_or_else(|| panic!("{part:?} is not in: {}", ran.stderr));
     assert!(at("since it was approved last:") < at("It MUST sell{+ mugs+}"), "{}", ran.stderr);
-    assert!(at("It MUST sell{+ mugs+}") < at("say --yes"), "{}", ran.stderr);
+    assert!(at("It MUST sell{+ mugs+}") < at("add --yes"), "{}", ran.stderr);
     world.lock().unwrap().away = true;
     let away = approve(&api);
-    let told = "how it differs from what was approved last cannot be shown: the server cannot be reached: no endpoints available";
-    assert!(away.stderr.contains(told) && away.stderr.contains("Approve this content?"), "{}", away.stderr);
+    let message = "the difference from the content that was approved last cannot be shown: the server cannot be reached: no endpoints available";
+    assert!(away.stderr.contains(message) && away.stderr.contains("Approve this content?"), "{}", away.stderr);
     world.lock().unwrap().object["status"]["approvedDigest"] = Value::Null;
     assert!(approve(&api).stderr.contains("nothing was approved before"));
 }
 
 #[test]
-fn the_approval_of_a_plan_shows_what_the_last_one_of_its_name_did() {
+fn plan_approval_shows_the_difference_to_the_last_plan() {
     let (world, api) = world();
     let approve = || api.enact(&["approve", "plan/shop"]).stderr;
     let first = approve();
@@ -475,7 +483,7 @@ fn the_approval_of_a_plan_shows_what_the_last_one_of_its_name_did() {
     let shown = approve();
     let at = |part: &str| shown.find(part).unwrap_or_else(|| panic!("{part:?} is not in: {shown}"));
     assert!(at("since the last Plan of this name was approved:") < at("Sell [-cups-]"), "{shown}");
-    assert!(at("{+mugs+}") < at("say --yes") && !shown.contains("tea"), "{shown}");
+    assert!(at("{+mugs+}") < at("add --yes") && !shown.contains("tea"), "{shown}");
     // What stands in the cluster is shown before it is recorded.
     let diff = api.enact(&["diff", "plan/shop", "1", "present"]);
     assert!(
@@ -487,14 +495,13 @@ fn the_approval_of_a_plan_shows_what_the_last_one_of_its_name_did() {
 
     // Shown is what the digest stands for, and nothing that somebody wrote meanwhile.
     world.lock().unwrap().plan["spec"]["tasks"][0]["script"] = "curl".into();
-    let told =
-        "how it differs from what was approved last cannot be shown: Plan shop does not say what the operator has read";
-    assert!(approve().contains(told), "{}", approve());
+    let message = "the difference from the content that was approved last cannot be shown: Plan shop was changed after the operator read it";
+    assert!(approve().contains(message), "{}", approve());
     let tea = plan(&json!([{ "id": "T001", "title": "Sell tea", "script": "true" }]));
     {
         let mut world = world.lock().unwrap();
         world.plans = vec![does("Sell cups"), canonical(&tea["spec"])];
         world.plan = tea;
     }
-    assert!(approve().contains("it does not differ from what was approved last"), "{}", approve());
+    assert!(approve().contains("it does not differ from the content that was approved last"), "{}", approve());
 }

@@ -16,7 +16,7 @@ fn run(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn every_shell_learns_every_command() {
+fn completion_knows_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let output = run(&["completion", shell]);
         assert!(output.status.success() && output.stderr.is_empty());
@@ -30,7 +30,7 @@ fn every_shell_learns_every_command() {
 }
 
 #[test]
-fn both_ways_give_the_version() {
+fn version_command_equals_version_flag() {
     let wanted = format!("enact {}\n", env!("CARGO_PKG_VERSION"));
     for way in ["--version", "version"] {
         assert_eq!(String::from_utf8(run(&[way]).stdout).unwrap(), wanted);
@@ -38,7 +38,7 @@ fn both_ways_give_the_version() {
 }
 
 #[test]
-fn errors_are_told_on_standard_error() {
+fn errors_go_to_standard_error() {
     for (arguments, code) in [
         (vec!["frobnicate"], 2),
         (vec!["status", "--watch"], 2),
@@ -53,19 +53,19 @@ fn errors_are_told_on_standard_error() {
 }
 
 #[test]
-fn a_reader_that_leaves_early_is_no_failure() {
+fn closed_pipe_is_not_an_error() {
     // More than a pipe holds, so that the writer meets the closed end.
     let mut child = enact(&["completion", "bash"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
-    let mut told = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
-    assert_eq!((child.wait().unwrap().code(), told.as_str()), (Some(0), ""));
+    let mut message = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut message).unwrap();
+    assert_eq!((child.wait().unwrap().code(), message.as_str()), (Some(0), ""));
 }
 
 #[test]
-fn the_help_of_an_import_says_what_becomes_of_done_tasks() {
+fn import_help_explains_ticked_tasks() {
     let long = String::from_utf8(run(&["import", "--help"]).stdout).unwrap();
     assert!(long.contains("count as done") && long.contains("--include-done"), "{long}");
     let short = String::from_utf8(run(&["--help"]).stdout).unwrap();
-    assert!(short.contains("import      Print manifests of a Spec Kit feature"), "{short}");
+    assert!(short.contains("import      Convert a Spec Kit feature to manifests"), "{short}");
 }

@@ -1,4 +1,4 @@
-//! Runs what the agent wrote or is: the adapter's process and the gates, with nothing in their environment but what they need.
+//! Runs the scripts of agents and gates, with only the environment variables that they need.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -7,26 +7,28 @@ use std::process::Command;
 
 use enact_domain::assignment::{AGENT_ENV_PREFIX, AGENT_SECRET_PREFIX, Gate, GateResult, Reason};
 
-use crate::capture::{collect, follow, last_lines};
-use crate::desk::Desk;
+use crate::capture::{collect, follow};
 use crate::failure::{Failure, explain};
 use crate::git::{Identity, search_path};
+use crate::log::log;
 use crate::process::{End, Supervisor};
+use crate::text::last_lines;
+use crate::workspace::WorkspaceLayout;
 
-/// How much of what an agent prints is kept for the record.
+/// Most bytes of an agent's output in the result.
 pub(crate) const MAX_TRANSCRIPT: usize = 256 << 10;
-/// How much of what a gate prints is kept.
+/// Most bytes of a gate's output in the result.
 const MAX_GATE_OUTPUT: usize = 4 << 10;
-/// Counters of the container's control group, where version 2 is mounted.
+/// Memory counters of the container (cgroup v2).
 const MEMORY_EVENTS: &str = "/sys/fs/cgroup/memory.events";
 
-/// The environment of an agent and of gates.
+/// Environment variables of agents and gates.
 #[derive(Clone, Debug)]
 pub(crate) struct Environment(BTreeMap<OsString, OsString>);
 
 impl Environment {
-    /// PATH, HOME and the like, and what the operator sets for the agent.
-    pub(crate) fn new(desk: &Desk, identity: &Identity) -> Self {
+    /// Returns the standard variables and the variables that `spec.env` of the Agent sets.
+    pub(crate) fn new(layout: &WorkspaceLayout, identity: &Identity) -> Self {
         let mut environment = Self(BTreeMap::new());
         environment.set("PATH", search_path());
         environment.set("LANG", "C.UTF-8");
@@ -34,44 +36,45 @@ impl Environment {
         for (name, value) in identity.variables() {
             environment.set(name, value);
         }
+        // The operator passes the Agent's variables with a prefix, so that they cannot replace a variable of the runner.
         for (name, value) in std::env::vars_os() {
-            let passed_on = |name: &str| {
+            let without_prefix = |name: &str| {
                 let name =
                     [AGENT_ENV_PREFIX, AGENT_SECRET_PREFIX].iter().find_map(|prefix| name.strip_prefix(prefix))?;
                 (!name.is_empty()).then(|| name.to_owned())
             };
-            if let Some(name) = name.to_str().and_then(passed_on) {
+            if let Some(name) = name.to_str().and_then(without_prefix) {
                 environment.set(&name, value);
             }
         }
-        environment.set("HOME", &desk.home);
-        environment.set("TMPDIR", &desk.temporary);
+        environment.set("HOME", &layout.home);
+        environment.set("TMPDIR", &layout.temporary);
         environment
     }
 
-    /// Sets one variable.
     pub(crate) fn set(&mut self, name: &str, value: impl Into<OsString>) {
         self.0.insert(name.into(), value.into());
     }
 }
 
-/// A script and where it runs.
+/// A script with its working directory and environment.
 pub(crate) struct Script<'a> {
     pub(crate) text: &'a str,
     pub(crate) tree: &'a Path,
     pub(crate) environment: &'a Environment,
 }
 
-/// How a script ended, and the end of what it printed.
-pub(crate) struct Ran {
+/// The outcome of a script.
+pub(crate) struct ScriptRun {
     end: End,
     out_of_memory: bool,
-    pub(crate) printed: String,
+    /// The last part of its output, without secrets.
+    pub(crate) output: String,
 }
 
 impl Script<'_> {
-    /// Runs the script with `/bin/sh -e`; everything it prints goes to the log, too, but for secrets.
-    pub(crate) fn run(&self, supervisor: &mut Supervisor, keep: usize) -> Result<Ran, Failure> {
+    /// Runs the script with `/bin/sh -e`, copies its output to the pod's log and keeps the last `keep` bytes of it. Secrets are redacted.
+    pub(crate) fn run(&self, supervisor: &mut Supervisor, keep: usize) -> Result<ScriptRun, Failure> {
         let shell = |error| Failure::program("/bin/sh", &error);
         let (reader, writer) = std::io::pipe().map_err(shell)?;
         let mut command = Command::new("/bin/sh");
@@ -85,25 +88,25 @@ impl Script<'_> {
         let killed_before = out_of_memory_kills();
         let follower = follow(reader, keep, Some(supervisor.secrets().clone()));
         let end = supervisor.run(command, None).map_err(shell)?;
-        let printed = collect(follower).into_text();
-        Ok(Ran { end, out_of_memory: out_of_memory_kills() > killed_before, printed })
+        let output = collect(follower).into_text();
+        Ok(ScriptRun { end, out_of_memory: out_of_memory_kills() > killed_before, output })
     }
 }
 
-impl Ran {
-    /// Fails with `reason` unless the script ended well.
+impl ScriptRun {
+    /// Fails with `reason` unless the script exited with 0.
     pub(crate) fn check(&self, what: &str, reason: Reason) -> Result<(), Failure> {
-        let fail = |reason, how: String| Err(Failure::new(reason, explain(&format!("{what} {how}"), &self.printed)));
+        let fail = |reason, how: String| Err(Failure::new(reason, explain(&format!("{what} {how}"), &self.output)));
         match self.end {
             End::Exited(0) => Ok(()),
             End::Cancelled => Err(Failure::cancelled()),
             _ if self.out_of_memory => fail(
                 Reason::OutOfMemory,
-                "was killed for using more memory than the container's limit; raise resources.memory".into(),
+                "was killed because it used more memory than the container's limit; raise resources.memory".into(),
             ),
             End::Exited(code) => fail(reason, format!("exited with {code}")),
             End::Signalled(signal) => fail(Reason::Killed, format!("was killed by signal {signal}")),
-            End::TimedOut => fail(reason, "took too long".into()),
+            End::TimedOut => fail(reason, "exceeded its time limit".into()),
         }
     }
 
@@ -115,7 +118,7 @@ impl Ran {
     }
 }
 
-/// Runs the gates in their order, up to the first that fails; `results` gets how each went.
+/// Runs the gates in order and stops at the first one that fails. `results` receives the result of each gate that ran.
 pub(crate) fn run_gates(
     supervisor: &mut Supervisor,
     gates: &[Gate],
@@ -124,19 +127,19 @@ pub(crate) fn run_gates(
     results: &mut Vec<GateResult>,
 ) -> Result<(), Failure> {
     for gate in gates {
-        crate::say(&format!("gate {}", gate.name));
-        let ran = Script { text: &gate.script, tree, environment }.run(supervisor, MAX_GATE_OUTPUT)?;
+        log(&format!("gate {}", gate.name));
+        let run = Script { text: &gate.script, tree, environment }.run(supervisor, MAX_GATE_OUTPUT)?;
         results.push(GateResult {
             name: gate.name.clone(),
-            exit_code: ran.exit_code(),
-            output: last_lines(&ran.printed, MAX_GATE_OUTPUT).to_owned(),
+            exit_code: run.exit_code(),
+            output: last_lines(&run.output, MAX_GATE_OUTPUT).to_owned(),
         });
-        ran.check(&format!("gate `{}`", gate.name), Reason::GateFailed)?;
+        run.check(&format!("gate `{}`", gate.name), Reason::GateFailed)?;
     }
     Ok(())
 }
 
-/// How many processes of this container the kernel has killed for want of memory; zero where that cannot be read.
+/// Returns how many processes of this container the kernel has killed because memory ran out; 0 if the counter cannot be read.
 fn out_of_memory_kills() -> u64 {
     let counters = std::fs::read_to_string(MEMORY_EVENTS).unwrap_or_default();
     let count = counters.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());

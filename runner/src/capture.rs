@@ -1,4 +1,4 @@
-//! Output of a child, read in bounded memory.
+//! The output of child processes, read in bounded memory.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -16,12 +16,10 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// Keeps at most the last `limit` bytes.
     pub(crate) fn new(limit: usize) -> Self {
         Self { limit, ..Self::default() }
     }
 
-    /// Adds what came next.
     pub(crate) fn push(&mut self, chunk: &[u8]) {
         let chunk = &chunk[chunk.len().saturating_sub(self.limit)..];
         let excess = (self.bytes.len() + chunk.len()).saturating_sub(self.limit);
@@ -30,25 +28,24 @@ impl Tail {
         self.bytes.extend(chunk);
     }
 
-    /// Whether something was left out.
+    /// Returns whether the stream was longer than the limit.
     pub(crate) fn is_cut(&self) -> bool {
         self.cut
     }
 
-    /// What was kept, as text that Postgres takes: what is not UTF-8, and NUL, become U+FFFD.
+    /// Returns the bytes as text that Postgres accepts: NUL and invalid UTF-8 become U+FFFD.
     pub(crate) fn into_text(self) -> String {
         String::from_utf8_lossy(&self.into_bytes()).replace('\0', "\u{fffd}")
     }
 
-    /// What was kept, as it is.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes.into()
     }
 }
 
-/// Reads `stream` to its end in a thread of its own and keeps the last `limit` bytes.
+/// Reads `stream` to its end in a new thread and keeps the last `limit` bytes.
 ///
-/// With `secrets`, everything is passed on to standard output, too, and neither there nor in what is kept is one of them.
+/// With `secrets`, the thread redacts them and also copies the stream to standard output.
 pub(crate) fn follow(
     mut stream: impl Read + Send + 'static,
     limit: usize,
@@ -61,10 +58,10 @@ pub(crate) fn follow(
         let mut take = |chunk: &[u8], last: bool| {
             let Some(secrets) = &secrets else { return tail.push(chunk) };
             pending.extend_from_slice(chunk);
-            let passed = secrets.pass(&mut pending, last);
-            tail.push(&passed);
-            // A log that nobody takes is no reason to stop the work.
-            let _ = io::stdout().write_all(&passed);
+            let redacted = secrets.redact_stream(&mut pending, last);
+            tail.push(&redacted);
+            // The work goes on when standard output is closed.
+            let _ = io::stdout().write_all(&redacted);
         };
         loop {
             match stream.read(&mut buffer) {
@@ -80,20 +77,9 @@ pub(crate) fn follow(
     })
 }
 
-/// What a follower kept; nothing when its thread died.
+/// Waits for the thread and returns the bytes that it kept; none if the thread panicked.
 pub(crate) fn collect(follower: JoinHandle<Tail>) -> Tail {
     follower.join().unwrap_or_default()
-}
-
-/// The last lines of `text`, at most `limit` bytes, without white space at the ends.
-pub(crate) fn last_lines(text: &str, limit: usize) -> &str {
-    let text = text.trim();
-    if text.len() <= limit {
-        return text;
-    }
-    let tail = &text[text.ceil_char_boundary(text.len() - limit)..];
-    // A whole line reads better than the end of one, where there is one.
-    tail.split_once('\n').map_or(tail, |(_, rest)| rest).trim_start()
 }
 
 #[cfg(test)]
@@ -116,12 +102,5 @@ mod tests {
         let mut tail = Tail::new(16);
         tail.push(b"a\0b\xffc");
         assert_eq!(tail.into_text(), "a\u{fffd}b\u{fffd}c");
-    }
-
-    #[test]
-    fn last_lines_are_whole() {
-        assert_eq!(last_lines("one\ntwo\nthree\n", 8), "three");
-        assert_eq!(last_lines("one\ntwo", 100), "one\ntwo");
-        assert_eq!(last_lines("ääää", 3), "ä");
     }
 }

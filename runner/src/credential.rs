@@ -1,22 +1,25 @@
-//! A Git credential helper that reads the mounted Secret: <https://git-scm.com/docs/gitcredentials>.
+//! A [Git credential helper](https://git-scm.com/docs/gitcredentials) that reads the mounted Secret.
 
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Answers `get` with what is mounted; storing and erasing a mounted Secret means nothing.
+/// Answers `get` from the mounted Secret. `store` and `erase` do nothing: the Secret is read-only.
 pub(crate) fn answer(directory: &Path, operation: &str, mut out: impl Write) -> io::Result<()> {
     if operation != "get" {
         return Ok(());
     }
     let read = |key: &str| fs::read_to_string(directory.join(key)).ok();
     if let Some(password) = read("password") {
-        // Servers that know tokens only take any name, but not an empty one.
+        // A server that authenticates by token accepts any user name except an empty one.
         let username = read("username").unwrap_or_else(|| "git".into());
         for (key, value) in [("username", &username), ("password", &password)] {
             let value = value.trim_end_matches(['\r', '\n']);
             if value.contains(['\n', '\0']) {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{key} has more than one line")));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("key `{key}` of the Secret must have one line"),
+                ));
             }
             writeln!(out, "{key}={value}")?;
         }

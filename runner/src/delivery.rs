@@ -1,46 +1,54 @@
-//! Sends results and documents to the server.
+//! Delivers results and documents to the server.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use enact_domain::assignment::{Assignment, AttemptResult};
 use ureq::http::{StatusCode, header};
 
+use crate::log::log;
 use crate::process::Supervisor;
 use crate::report::result_json;
 use crate::settings::Settings;
 
-/// How long all tries together may take.
-const TOTAL: Duration = Duration::from_mins(1);
-/// The same, once the runner was asked to stop: it is killed soon.
-const TOTAL_CANCELLED: Duration = Duration::from_secs(10);
-/// How long one try may take.
-const ONE_TRY: Duration = Duration::from_secs(15);
-/// The first and the longest wait between two tries.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(8));
-/// How much of a refusal is read.
+/// Time limit for all requests together.
+const TOTAL_TIMEOUT: Duration = Duration::from_mins(1);
+/// The same, after the runner was asked to stop: the kubelet kills it soon.
+const TOTAL_TIMEOUT_CANCELLED: Duration = Duration::from_secs(10);
+/// Time limit for one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// Waits between two requests.
+const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(250))
+    .with_max_delay(Duration::from_secs(8))
+    .without_max_times();
+/// Most bytes of the body of a refusal that are read.
 const MAX_REFUSAL_BYTES: u64 = 4096;
+/// Most characters of a refusal in a message.
+const MAX_DETAIL: usize = 300;
 
-/// Why one try did not deliver.
-enum Miss {
-    /// Another try may.
-    Passing { why: String, wait: Option<Duration> },
-    /// No other try will.
-    Refused(String),
+/// The failure of one request.
+enum RequestError {
+    /// Another request may succeed, after `retry_after` if the server says so.
+    Transient {
+        message: String,
+        retry_after: Option<Duration>,
+    },
+    Permanent(String),
 }
 
-/// What is sent, and where.
-pub(crate) struct Parcel<'a> {
+/// A request body and its target.
+pub(crate) struct Payload<'a> {
     pub(crate) url: String,
-    /// Media type of the body.
-    pub(crate) media: &'static str,
+    pub(crate) media_type: &'static str,
     pub(crate) body: &'a [u8],
 }
 
-/// Delivers an attempt's result.
+/// Delivers the result of an attempt.
 ///
 /// # Errors
-/// What to tell a person.
+/// A message for a person.
 pub(crate) fn deliver_result(
     supervisor: &mut Supervisor,
     settings: &Settings,
@@ -50,35 +58,35 @@ pub(crate) fn deliver_result(
 ) -> Result<(), String> {
     let (server, subject) = (server.trim_end_matches('/'), &assignment.subject_uid);
     let url = format!("{server}/v1/attempts/{subject}/{}/result", assignment.attempt);
-    deliver(supervisor, settings, &Parcel { url, media: "application/json", body: result_json(result).as_bytes() })
+    let body = result_json(result);
+    deliver(supervisor, settings, &Payload { url, media_type: "application/json", body: body.as_bytes() })
 }
 
-/// Delivers `parcel`, with tries until the server has it, refuses it, or the time is up.
+/// Sends `payload` until the server accepts it, refuses it, or the time limit is over.
 ///
 /// # Errors
-/// What to tell a person.
-pub(crate) fn deliver(supervisor: &mut Supervisor, settings: &Settings, parcel: &Parcel) -> Result<(), String> {
+/// A message for a person.
+pub(crate) fn deliver(supervisor: &mut Supervisor, settings: &Settings, payload: &Payload) -> Result<(), String> {
     let agent = agent();
     let begun = Instant::now();
-    let mut backoff = BACKOFF.0;
+    let mut backoff = BACKOFF.build();
     loop {
-        let (why, asked) = match post(&agent, parcel, &settings.token_file) {
+        let (message, retry_after) = match post(&agent, payload, &settings.token_file) {
             Ok(()) => return Ok(()),
-            Err(Miss::Refused(why)) => return Err(why),
-            Err(Miss::Passing { why, wait }) => (why, wait),
+            Err(RequestError::Permanent(message)) => return Err(message),
+            Err(RequestError::Transient { message, retry_after }) => (message, retry_after),
         };
-        let total = if supervisor.cancelled() { TOTAL_CANCELLED } else { TOTAL };
-        let wait = asked.unwrap_or(backoff).max(backoff);
-        if begun.elapsed() + wait > total {
-            return Err(format!("{why} (tried for {} s)", begun.elapsed().as_secs()));
+        let limit = if supervisor.cancelled() { TOTAL_TIMEOUT_CANCELLED } else { TOTAL_TIMEOUT };
+        let wait = backoff.next().max(retry_after).unwrap_or_default();
+        if begun.elapsed() + wait > limit {
+            return Err(format!("{message} (tried for {} s)", begun.elapsed().as_secs()));
         }
-        crate::say(&format!("the server did not take it: {why}; trying again"));
+        log(&format!("delivery failed: {message}; trying again in {} ms", wait.as_millis()));
         pause(supervisor, wait);
-        backoff = (backoff * 2).min(BACKOFF.1);
     }
 }
 
-/// Waits; being asked to stop shortens the whole, not the wait to nothing, so that the server is not hammered.
+/// Waits. A request to stop ends the wait that it interrupts; later waits keep their length, so that the server is not flooded.
 fn pause(supervisor: &mut Supervisor, wait: Duration) {
     if supervisor.cancelled() {
         std::thread::sleep(wait);
@@ -89,7 +97,7 @@ fn pause(supervisor: &mut Supervisor, wait: Duration) {
 
 fn agent() -> ureq::Agent {
     let config = ureq::Agent::config_builder()
-        .timeout_global(Some(ONE_TRY))
+        .timeout_global(Some(REQUEST_TIMEOUT))
         .http_status_as_error(false)
         .max_redirects(0)
         .proxy(None)
@@ -97,37 +105,37 @@ fn agent() -> ureq::Agent {
     config.new_agent()
 }
 
-fn post(agent: &ureq::Agent, parcel: &Parcel, token: &Path) -> Result<(), Miss> {
-    // Read for each try: the kubelet replaces it before it runs out.
+fn post(agent: &ureq::Agent, payload: &Payload, token: &Path) -> Result<(), RequestError> {
+    // Every request reads the file again: the kubelet replaces the token before it expires.
     let token = std::fs::read_to_string(token)
-        .map_err(|error| Miss::Refused(format!("the token {} cannot be read: {error}", token.display())))?;
+        .map_err(|error| RequestError::Permanent(format!("the token {} cannot be read: {error}", token.display())))?;
     let mut response = agent
-        .post(&parcel.url)
+        .post(&payload.url)
         .header(header::AUTHORIZATION, format!("Bearer {}", token.trim()))
-        .header(header::CONTENT_TYPE, parcel.media)
-        .send(parcel.body)
-        .map_err(|error| Miss::Passing { why: error.to_string(), wait: None })?;
+        .header(header::CONTENT_TYPE, payload.media_type)
+        .send(payload.body)
+        .map_err(|error| RequestError::Transient { message: error.to_string(), retry_after: None })?;
     let status = response.status();
     if status.is_success() {
         return Ok(());
     }
-    let wait = response
+    let retry_after = response
         .headers()
         .get(header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.parse().ok())
         .map(Duration::from_secs);
-    let told = response.body_mut().with_config().limit(MAX_REFUSAL_BYTES).read_to_string().unwrap_or_default();
-    let why = format!("the server answered {status} {}", detail(&told));
+    let body = response.body_mut().with_config().limit(MAX_REFUSAL_BYTES).read_to_string().unwrap_or_default();
+    let message = format!("the server answered {status}: {}", detail(&body));
     if status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) {
-        Err(Miss::Passing { why, wait })
+        Err(RequestError::Transient { message, retry_after })
     } else {
-        Err(Miss::Refused(why))
+        Err(RequestError::Permanent(message))
     }
 }
 
-/// The `detail` of an RFC 9457 problem, or the text itself.
+/// Returns the `detail` of an RFC 9457 problem, or the body itself.
 fn detail(body: &str) -> String {
     let problem: Option<serde_json::Value> = serde_json::from_str(body).ok();
     let detail = problem.as_ref().and_then(|p| p.get("detail")?.as_str());
-    detail.unwrap_or(body).trim().chars().take(300).collect()
+    detail.unwrap_or(body).trim().chars().take(MAX_DETAIL).collect()
 }

@@ -1,4 +1,4 @@
-//! Has an agent draft a specification.
+//! Lets an agent draft a specification.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -8,67 +8,69 @@ use enact_domain::assignment::{Adapter, Reason};
 use enact_domain::document_job::{DraftWork, MAX_DOCUMENT_BYTES};
 
 use crate::agent::{Environment, MAX_TRANSCRIPT, Script};
-use crate::desk::Desk;
-use crate::errand::{self, Found};
+use crate::document::{self, Document};
 use crate::failure::Failure;
 use crate::git::Identity;
+use crate::log::log;
 use crate::process::Supervisor;
-use crate::say;
 use crate::settings::Settings;
+use crate::workspace::WorkspaceLayout;
 
-/// The file that the agent leaves its document in, in the directory for outputs.
+/// Name of the document in the directory for outputs.
 const DOCUMENT: &str = "spec.md";
 
-/// Lets the agent work, and takes what it left.
-pub(crate) fn run(supervisor: &mut Supervisor, settings: &Settings, work: &DraftWork) -> Result<Found, Failure> {
-    let desk = Desk::of(settings);
-    desk.clear()?;
-    fs::write(&desk.prompt, &work.prompt).map_err(|error| Failure::volume(&desk.root, &error))?;
-    let file = desk.outputs.join(DOCUMENT);
+/// Runs the agent and returns the document that it wrote.
+pub(crate) fn run(supervisor: &mut Supervisor, settings: &Settings, work: &DraftWork) -> Result<Document, Failure> {
+    let layout = WorkspaceLayout::new(settings);
+    layout.clear()?;
+    fs::write(&layout.prompt, &work.prompt).map_err(|error| Failure::volume(&layout.root, &error))?;
+    let file = layout.outputs.join(DOCUMENT);
     match &work.adapter {
         Adapter::Command { script } => {
-            let mut environment = Environment::new(&desk, &Identity::agent(&work.agent));
+            let mut environment = Environment::new(&layout, &Identity::agent(&work.agent));
             environment.set("ENACT_ATTEMPT", work.attempt.to_string());
-            environment.set("ENACT_PROMPT_FILE", &desk.prompt);
+            environment.set("ENACT_PROMPT_FILE", &layout.prompt);
             environment.set("ENACT_DOCUMENT_FILE", &file);
-            let script = Script { text: script, tree: &desk.tree, environment: &environment };
+            let script = Script { text: script, tree: &layout.tree, environment: &environment };
             script.run(supervisor, MAX_TRANSCRIPT)?.check("the script", Reason::AgentFailed)?;
         }
         Adapter::Replay {} => replay(&settings.replay_dir, work, &file)?,
     }
-    let document = read(&file)?;
-    errand::check("what the agent left in ENACT_DOCUMENT_FILE", &document)?;
-    say(&format!("the agent drafted {} bytes", document.len()));
-    Ok(Found { commit: None, document: Some(document) })
+    let content = read(&file)?;
+    document::check("the file that ENACT_DOCUMENT_FILE names", &content)?;
+    log(&format!("the agent drafted {} bytes", content.len()));
+    Ok(Document { commit: None, content: Some(content) })
 }
 
-/// Recorded work: `<specification>.<attempt>.md`, or else `<specification>.md` for every attempt.
+/// Copies recorded work: `<specification>.<attempt>.md` if it exists, otherwise `<specification>.md`.
 fn replay(recorded: &Path, work: &DraftWork, file: &Path) -> Result<(), Failure> {
     let (name, attempt) = (&work.name, work.attempt);
-    let of_attempt = recorded.join(format!("{name}.{attempt}.md"));
-    let from = if of_attempt.is_file() { of_attempt } else { recorded.join(format!("{name}.md")) };
+    let for_attempt = recorded.join(format!("{name}.{attempt}.md"));
+    let from = if for_attempt.is_file() { for_attempt } else { recorded.join(format!("{name}.md")) };
     fs::copy(&from, file).map(drop).map_err(|error| {
-        let why = format!("there is no recorded work `{name}.{attempt}.md` or `{name}.md` for {name}: {error}");
-        Failure::new(Reason::ReplayFailed, why)
+        let message =
+            format!("there is no recorded work `{name}.{attempt}.md` or `{name}.md` for Specification {name}: {error}");
+        Failure::new(Reason::ReplayFailed, message)
     })
 }
 
-/// The document, if it is a plain file. Its agent's processes are gone, so it stays what it is.
+/// Reads the document, which must be a regular file. It cannot change any more: the processes of the agent have ended.
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    let nothing = |why: &str| {
+    let missing = |problem: &str| {
         let message =
-            format!("the agent left no document: {why}; it must write the file that ENACT_DOCUMENT_FILE names");
+            format!("the agent left no document: {problem}; it must write the file that ENACT_DOCUMENT_FILE names");
         Failure::new(Reason::AgentFailed, message)
     };
     match file.symlink_metadata() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(nothing("there is no file")),
-        Err(error) => return Err(nothing(&error.to_string())),
-        Ok(metadata) if !metadata.is_file() => return Err(nothing("it is not a plain file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing("there is no file")),
+        Err(error) => return Err(missing(&error.to_string())),
+        Ok(metadata) if !metadata.is_file() => return Err(missing("it is not a plain file")),
         Ok(_) => {}
     }
     let mut bytes = Vec::new();
+    // One byte over the limit is enough to refuse the document, however large it is.
     let limit = MAX_DOCUMENT_BYTES as u64 + 1;
     let read = File::open(file).and_then(|file| file.take(limit).read_to_end(&mut bytes));
-    read.map_err(|error| nothing(&error.to_string()))?;
+    read.map_err(|error| missing(&error.to_string()))?;
     Ok(bytes)
 }

@@ -1,17 +1,21 @@
-//! Why the work cannot go on.
+//! The failure of an attempt.
 
 use std::io;
 use std::path::Path;
 
 use enact_domain::assignment::{MAX_MESSAGE_BYTES, Reason, Report};
 
-/// The end of an attempt that did not succeed.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {message}", reason.as_str())]
+use crate::text::last_lines;
+
+/// Most bytes of a program's output in a message.
+const MAX_DETAIL_BYTES: usize = 700;
+
+/// The reason and message of an attempt that did not succeed.
+#[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) reason: Reason,
     pub(crate) message: String,
-    /// Files in conflict.
+    /// Files with merge conflicts.
     pub(crate) conflicts: Vec<String>,
 }
 
@@ -24,7 +28,11 @@ impl Failure {
         Self::new(Reason::Cancelled, "the attempt was asked to stop")
     }
 
-    /// A volume that cannot be used as the runner needs it.
+    pub(crate) fn signals(error: &io::Error) -> Self {
+        Self::new(Reason::ContainerConfigError, format!("the runner cannot set up signal handling: {error}"))
+    }
+
+    /// Returns the failure for a volume that the runner cannot read or write.
     pub(crate) fn volume(path: &Path, error: &io::Error) -> Self {
         Self::new(
             Reason::ContainerConfigError,
@@ -32,7 +40,7 @@ impl Failure {
         )
     }
 
-    /// A program that the image has to hold, and that cannot be started.
+    /// Returns the failure for a program that cannot be started.
     pub(crate) fn program(name: &str, error: &io::Error) -> Self {
         Self::new(
             Reason::InvalidAssignment,
@@ -41,17 +49,15 @@ impl Failure {
     }
 
     pub(crate) fn into_report(self) -> Report {
-        let mut report = Report::new(self.reason, self.message);
-        report.conflicts = self.conflicts;
-        report
+        Report { conflicts: self.conflicts, ..Report::new(self.reason, self.message) }
     }
 }
 
-/// `head`, and as much of the end of `detail` as a report's message holds.
-pub(crate) fn explain(head: &str, detail: &str) -> String {
-    let room = MAX_MESSAGE_BYTES.saturating_sub(head.len() + 2);
-    match crate::capture::last_lines(detail, room.min(700)) {
-        "" => head.to_owned(),
-        detail => format!("{head}: {detail}"),
+/// Returns `summary` followed by as much of the end of `detail` as fits into the message of a report.
+pub(crate) fn explain(summary: &str, detail: &str) -> String {
+    let limit = MAX_MESSAGE_BYTES.saturating_sub(summary.len() + 2);
+    match last_lines(detail, limit.min(MAX_DETAIL_BYTES)) {
+        "" => summary.to_owned(),
+        detail => format!("{summary}: {detail}"),
     }
 }

@@ -1,83 +1,84 @@
-//! Reads one file of a repository: as little of the rest as the server allows.
+//! Reads one file from a Git repository and transfers as little else as the Git server allows.
 
 use enact_domain::assignment::Reason;
 use enact_domain::document_job::{FetchWork, MAX_DOCUMENT_BYTES};
 
-use crate::desk::Desk;
-use crate::errand::{self, Found};
+use crate::document::{self, Document};
 use crate::failure::Failure;
-use crate::git::{Fields, Git};
+use crate::git::{Git, RepositoryFields};
+use crate::log::log;
 use crate::process::Supervisor;
-use crate::repository::{head, is_commit_id, tag};
-use crate::say;
+use crate::refs::{branch_ref, is_commit_id, tag_ref};
 use crate::settings::Settings;
+use crate::workspace::WorkspaceLayout;
 
-/// What the fields of a document's source are called.
-const SOURCE: Fields = Fields {
+/// Fields of a document's source.
+const SOURCE_FIELDS: RepositoryFields = RepositoryFields {
     url: "spec.source.git.url",
     revision: "spec.source.git.revision",
     credentials: "spec.source.git.credentialsSecretRef",
 };
-/// The remote in the clone, which files that were left out at first are taken from.
+/// Name of the remote in the clone. Git fetches the blobs of a partial clone from a named remote only.
 const REMOTE: &str = "source";
-/// Where what was fetched is kept in the clone.
+/// Ref in the clone that holds the fetched revision.
 const FETCHED: &str = "refs/enact/source";
 
-/// Reads the file at the revision; nothing but the revision's commit when that is the one that is known.
-pub(crate) fn run(supervisor: &mut Supervisor, settings: &Settings, work: &FetchWork) -> Result<Found, Failure> {
-    Desk::of(settings).clear()?;
-    let mut git = Git::new(supervisor, settings, &work.url, &SOURCE)?;
-    let revision = Revision::of(&mut git, work)?;
-    if work.known.is_some() && work.known == revision.commit {
-        say(&format!("{} is still {}", work.revision, revision.commit.as_deref().unwrap_or_default()));
-        return Ok(Found { commit: revision.commit, document: None });
+/// Reads the file at the revision. When the revision is still the known commit, it returns the commit without content.
+pub(crate) fn run(supervisor: &mut Supervisor, settings: &Settings, work: &FetchWork) -> Result<Document, Failure> {
+    WorkspaceLayout::new(settings).clear()?;
+    let mut git = Git::new(supervisor, settings, &work.url, &SOURCE_FIELDS)?;
+    let revision = Revision::find(&mut git, work)?;
+    if work.known.as_ref() == Some(&revision.commit) {
+        log(&format!("{} is still {}", work.revision, revision.commit));
+        return Ok(Document { commit: Some(revision.commit), content: None });
     }
     let commit = revision.fetch(&mut git, work)?;
-    let document = read(&mut git, work, &commit)?;
-    say(&format!("read {} bytes of {} at {commit}", document.len(), work.path));
-    Ok(Found { commit: Some(commit), document: Some(document) })
+    let content = read(&mut git, work, &commit)?;
+    log(&format!("read {} bytes of {} at {commit}", content.len(), work.path));
+    Ok(Document { commit: Some(commit), content: Some(content) })
 }
 
-/// What the repository has under the revision's name.
+/// A revision as the repository lists it.
 struct Revision {
-    /// What to ask for.
+    /// A full ref, or the ID of a commit.
     name: String,
-    /// The commit, as far as the repository tells before it is fetched.
-    commit: Option<String>,
+    /// The commit that the repository lists for the ref.
+    commit: String,
 }
 
 impl Revision {
-    fn of(git: &mut Git, work: &FetchWork) -> Result<Self, Failure> {
+    fn find(git: &mut Git, work: &FetchWork) -> Result<Self, Failure> {
         let revision = &work.revision;
         if is_commit_id(revision) {
-            return Ok(Self { name: revision.clone(), commit: Some(revision.to_ascii_lowercase()) });
+            return Ok(Self { name: revision.clone(), commit: revision.to_ascii_lowercase() });
         }
-        let (branch, label) = (head(revision), tag(revision));
-        // A tag that is an object of its own is listed a second time with the commit that it stands for.
-        let peeled = format!("{label}^{{}}");
-        let listed = git.remote(&work.url, &["ls-remote", "--quiet", "--", &work.url, &branch, &label, &peeled])?;
+        let (branch, tag) = (branch_ref(revision), tag_ref(revision));
+        // `ls-remote` lists an annotated tag twice: the tag object, and with this suffix the commit that it points to.
+        let peeled = format!("{tag}^{{}}");
+        let listed = git.remote(&work.url, &["ls-remote", "--quiet", "--", &work.url, &branch, &tag, &peeled])?;
         let find = |name: &str| listed.lines().filter_map(|l| l.split_once('\t')).find(|(_, n)| *n == name);
         let commit = |name: &str| find(name).map(|(id, _)| id.to_owned());
-        if let Some(id) = commit(&branch) {
-            return Ok(Self { name: branch, commit: Some(id) });
+        if let Some(commit) = commit(&branch) {
+            return Ok(Self { name: branch, commit });
         }
-        if let Some(id) = commit(&peeled).or_else(|| commit(&label)) {
-            return Ok(Self { name: label, commit: Some(id) });
+        if let Some(commit) = commit(&peeled).or_else(|| commit(&tag)) {
+            return Ok(Self { name: tag, commit });
         }
-        let what = format!("branch or tag `{revision}` (a commit must be named by its whole id)");
+        let what = format!("branch or tag `{revision}` (a commit needs its full ID)");
         Err(not_found(work, &what))
     }
 
-    /// Fetches the revision and returns its commit: without history and without files where the server can do that.
+    /// Fetches the revision, without history and without file contents if the server supports that, and returns its commit.
     fn fetch(&self, git: &mut Git, work: &FetchWork) -> Result<String, Failure> {
         git.local(Reason::ContainerConfigError, &["init", "--quiet", "."])?;
         git.local(Reason::ContainerConfigError, &["remote", "add", REMOTE, &work.url])?;
         let one = format!("+{}:{FETCHED}", self.name);
         match fetch(git, work, &["--depth=1", "--filter=blob:none"], &[&one]) {
             Ok(()) => return resolve(git, work, FETCHED),
-            // A server without shallow clones, or one that gives only what branches and tags name.
             Err(failure) if failure.reason == Reason::Cancelled => return Err(failure),
+            // The server only serves commits that a branch or tag points to: fetch all of those below.
             Err(failure) if is_commit_id(&self.name) && failure.reason == Reason::RevisionNotFound => {}
+            // The server does not support shallow clones.
             Err(failure) if failure.message.contains("shallow") => {
                 fetch(git, work, &[], &[&one])?;
                 return resolve(git, work, FETCHED);
@@ -104,11 +105,12 @@ fn resolve(git: &mut Git, work: &FetchWork, name: &str) -> Result<String, Failur
 }
 
 fn not_found(work: &FetchWork, what: &str) -> Failure {
-    let message = format!("{what} does not exist in {}; check {}", work.url, SOURCE.revision);
+    let message = format!("{what} does not exist in {}; check {}", work.url, SOURCE_FIELDS.revision);
     Failure::new(Reason::RevisionNotFound, message)
 }
 
-/// The file's bytes. A link would lead out of the repository, and a submodule is another one: neither is followed.
+/// Returns the content of the file. It follows neither symbolic links, which can lead out of the repository, nor submodules, which are
+/// other repositories.
 fn read(git: &mut Git, work: &FetchWork, commit: &str) -> Result<Vec<u8>, Failure> {
     let path = &work.path;
     let listed = git.local(Reason::PathNotFound, &["ls-tree", "--full-tree", "-z", commit, "--", path])?;
@@ -122,16 +124,18 @@ fn read(git: &mut Git, work: &FetchWork, commit: &str) -> Result<Vec<u8>, Failur
     let mut fields = entry.split(' ');
     let id = match (fields.next(), fields.next(), fields.next()) {
         (Some("100644" | "100755"), Some("blob"), Some(id)) => id,
-        (Some("120000"), ..) => return refuse("is a symbolic link; name the file that it leads to"),
-        (Some("160000"), ..) => return refuse("is a submodule; name that repository in spec.source.git.url"),
-        _ => return refuse("is a directory; name a file in it"),
+        (Some("120000"), ..) => return refuse("is a symbolic link; set spec.source.git.path to its target"),
+        (Some("160000"), ..) => {
+            return refuse("is a submodule; set spec.source.git.url to the repository of the submodule");
+        }
+        _ => return refuse("is a directory; set spec.source.git.path to a file in it"),
     };
-    // This is where a file that was left out before is fetched.
+    // A partial clone has no file contents yet: `cat-file` transfers this one from the remote.
     let size = git.remote(&work.url, &["cat-file", "-s", id])?;
     if !size.trim().parse::<usize>().is_ok_and(|size| size <= MAX_DOCUMENT_BYTES) {
-        return refuse(&errand::too_large());
+        return refuse(&document::too_large());
     }
-    let document = git.remote_bytes(&work.url, &["cat-file", "blob", id])?;
-    errand::check(&format!("`{path}` at {commit}"), &document)?;
-    Ok(document)
+    let content = git.remote_bytes(&work.url, &["cat-file", "blob", id])?;
+    document::check(&format!("`{path}` at {commit}"), &content)?;
+    Ok(content)
 }

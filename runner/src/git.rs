@@ -1,5 +1,5 @@
-//! Calls of the `git` command, hardened: no configuration but ours, no protocol but HTTP and SSH, no hooks, no prompts, no background
-//! work, a time limit for everything that waits for the network, and errors told apart.
+//! Hardened calls of `git`: only the configuration of the runner, only HTTP and SSH, no hooks, no prompts, no background work, a time limit
+//! for each call, and a reason for each kind of error.
 
 use std::ffi::OsString;
 use std::io;
@@ -10,23 +10,23 @@ use std::time::Duration;
 use enact_domain::assignment::Reason;
 
 use crate::capture::{collect, follow};
-use crate::desk::Desk;
 use crate::failure::{Failure, explain};
 use crate::process::{End, Supervisor};
 use crate::settings::Settings;
+use crate::workspace::WorkspaceLayout;
 
-/// How long one call that talks to the repository may take.
+/// Time limit for a call that uses the network.
 const NETWORK_LIMIT: Duration = Duration::from_mins(15);
-/// How long one call on the local disk may take.
+/// Time limit for a call that only uses the local disk.
 const LOCAL_LIMIT: Duration = Duration::from_mins(15);
-/// How much output of one call is kept: far more than any call here prints, but lists of files.
+/// Most bytes of output of one call. Only lists of files can be that long.
 const MAX_OUTPUT: usize = 8 << 20;
-/// How much of the errors of one call is kept.
+/// Most bytes of error output of one call.
 const MAX_ERRORS: usize = 16 << 10;
-/// Variables that lead to a proxy, passed on as they are.
+/// Proxy settings, which Git gets unchanged.
 const PROXY_VARIABLES: [&str; 6] = ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
 
-/// Options of every call. Configuration in the clone may have been written by an agent; these win over it.
+/// Options of every call. They override the configuration of the clone, which an agent may have changed.
 const HARDENING: [&str; 10] = [
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
@@ -40,7 +40,7 @@ const HARDENING: [&str; 10] = [
     "merge.conflictStyle=merge",
 ];
 
-/// Who makes a commit.
+/// The author and committer of commits.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) name: String,
@@ -48,18 +48,18 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// The runner itself, which merges.
+    /// Returns the identity of the runner, for merges.
     pub(crate) fn enact() -> Self {
         Self { name: "Enact".into(), email: "enact@enact.dev".into() }
     }
 
-    /// An agent. What Git does not take in a name is left out.
+    /// Returns the identity of an agent, without the characters that Git does not accept in a name.
     pub(crate) fn agent(agent: &str) -> Self {
         let name: String = agent.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).collect();
         Self { name: format!("Enact agent {name}"), email: format!("{name}@agents.enact.dev") }
     }
 
-    /// The variables by which Git knows it.
+    /// Returns the environment variables that Git reads.
     pub(crate) fn variables(&self) -> [(&'static str, &str); 4] {
         [
             ("GIT_AUTHOR_NAME", &self.name),
@@ -70,7 +70,7 @@ impl Identity {
     }
 }
 
-/// What a call printed, and how it ended.
+/// The outcome of a call.
 #[derive(Debug)]
 pub(crate) struct Output {
     pub(crate) code: Option<i32>,
@@ -83,112 +83,112 @@ impl Output {
         self.code == Some(0)
     }
 
-    /// What it printed, as text that may hold NUL.
+    /// Returns standard output as text, which may contain NUL.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
-    /// Both streams: some commands say what is wrong on the wrong one.
-    pub(crate) fn told(&self) -> String {
+    /// Returns both streams: some commands write errors to standard output.
+    pub(crate) fn all(&self) -> String {
         format!("{}\n{}", self.text(), self.stderr)
     }
 }
 
-/// What the fields are called that say where a repository is: messages name them.
+/// Paths of the fields that describe a repository, for messages.
 #[derive(Debug)]
-pub(crate) struct Fields {
+pub(crate) struct RepositoryFields {
     pub(crate) url: &'static str,
     pub(crate) revision: &'static str,
     pub(crate) credentials: &'static str,
 }
 
-/// Those of a Plan.
-pub(crate) const WORKSPACE: Fields = Fields {
-    url: "workspace.url",
-    revision: "workspace.revision",
-    credentials: "workspace.credentialsSecretRef or workspace.integration.credentialsSecretRef",
+/// Fields of a Plan.
+pub(crate) const PLAN_FIELDS: RepositoryFields = RepositoryFields {
+    url: "spec.workspace.url",
+    revision: "spec.workspace.revision",
+    credentials: "spec.workspace.credentialsSecretRef or spec.workspace.integration.credentialsSecretRef",
 };
 
-/// A clone, and how to reach its repository.
+/// A clone, with the access to its repository.
 pub(crate) struct Git<'a> {
     pub(crate) supervisor: &'a mut Supervisor,
-    pub(crate) fields: &'static Fields,
-    desk: Desk,
+    pub(crate) fields: &'static RepositoryFields,
+    layout: WorkspaceLayout,
     identity: Identity,
     credentials: Credentials,
     hooks: Option<PathBuf>,
 }
 
-/// How calls authenticate themselves.
+/// Authentication of calls.
 struct Credentials {
     directory: PathBuf,
-    /// The option that names the credential helper.
+    /// The option that sets the credential helper.
     helper: String,
     ssh_command: String,
 }
 
 impl<'a> Git<'a> {
-    /// Git in the working tree, a directory that exists, for the repository at `url`.
+    /// Returns Git for the repository at `url`. The working tree must exist.
     pub(crate) fn new(
         supervisor: &'a mut Supervisor,
         settings: &Settings,
         url: &str,
-        fields: &'static Fields,
+        fields: &'static RepositoryFields,
     ) -> Result<Self, Failure> {
         let runner = std::env::current_exe().map_err(|error| Failure::program("enact-runner", &error))?;
         let directory = settings.git_credentials_dir.clone();
         check_mounted(&directory, fields)?;
         let credentials = Credentials {
-            // For this server and no other, wherever a redirect or a configuration leads.
+            // Git sends the credential to this server only, even if a redirect or a configuration points elsewhere.
             helper: format!("credential.{}.helper=!{} credential", origin(url), quoted(&runner)),
             ssh_command: ssh_command(&directory),
             directory,
         };
-        Ok(Self { supervisor, fields, desk: Desk::of(settings), identity: Identity::enact(), credentials, hooks: None })
+        let layout = WorkspaceLayout::new(settings);
+        Ok(Self { supervisor, fields, layout, identity: Identity::enact(), credentials, hooks: None })
     }
 
-    /// The working tree.
     pub(crate) fn tree(&self) -> &Path {
-        &self.desk.tree
+        &self.layout.tree
     }
 
-    /// Makes commits in the name of `identity` from here on.
+    /// Sets the identity for the commits that follow.
     pub(crate) fn act_as(&mut self, identity: Identity) {
         self.identity = identity;
     }
 
-    /// Runs the hooks in `directory` from here on, or none.
+    /// Enables the hooks in `directory` for the calls that follow, or disables hooks.
     pub(crate) fn use_hooks(&mut self, directory: Option<PathBuf>) {
         self.hooks = directory;
     }
 
-    /// A local call that must succeed; `reason` if it does not.
+    /// Makes a local call and fails with `reason` if Git fails.
     pub(crate) fn local(&mut self, reason: Reason, args: &[&str]) -> Result<String, Failure> {
         let output = self.call(args)?;
         if output.ok() {
             return Ok(output.text());
         }
         let verb = args.first().copied().unwrap_or_default();
-        Err(Failure::new(reason, explain(&format!("`git {verb}` failed"), &output.told())))
+        Err(Failure::new(reason, explain(&format!("`git {verb}` failed"), &output.all())))
     }
 
-    /// A local call that may fail.
+    /// Makes a local call. The caller checks the exit code.
     pub(crate) fn call(&mut self, args: &[&str]) -> Result<Output, Failure> {
         match self.execute(args, LOCAL_LIMIT)? {
             Some(output) => Ok(output),
             None => Err(Failure::new(
                 Reason::ContainerConfigError,
-                format!("git took longer than {} s", LOCAL_LIMIT.as_secs()),
+                format!("`git` exceeded its time limit of {} s; check the disk of the node", LOCAL_LIMIT.as_secs()),
             )),
         }
     }
 
-    /// A call that talks to the repository at `url`, and must succeed.
+    /// Makes a call to the repository at `url` and fails if Git fails.
     pub(crate) fn remote(&mut self, url: &str, args: &[&str]) -> Result<String, Failure> {
         self.remote_bytes(url, args).map(|stdout| String::from_utf8_lossy(&stdout).into_owned())
     }
 
-    /// The same; what it printed, as it is.
+    /// Makes the same call and returns its output unchanged.
     pub(crate) fn remote_bytes(&mut self, url: &str, args: &[&str]) -> Result<Vec<u8>, Failure> {
         let unreachable =
             |why: &str| Failure::new(Reason::RepositoryUnreachable, explain(&format!("{url} cannot be reached"), why));
@@ -196,16 +196,16 @@ impl<'a> Git<'a> {
             self.credentials.check_ssh()?;
         }
         let Some(output) = self.execute(args, NETWORK_LIMIT)? else {
-            return Err(unreachable(&format!("no end after {} s", NETWORK_LIMIT.as_secs())));
+            return Err(unreachable(&format!("time limit of {} s exceeded", NETWORK_LIMIT.as_secs())));
         };
         if output.ok() {
             return Ok(output.stdout);
         }
-        let told = output.told();
-        Err(trouble(url, self.fields, &told).unwrap_or_else(|| unreachable(&told)))
+        let output = output.all();
+        Err(classify(url, self.fields, &output).unwrap_or_else(|| unreachable(&output)))
     }
 
-    /// None when the time was up.
+    /// Runs Git; none if it exceeded the time limit.
     fn execute(&mut self, args: &[&str], limit: Duration) -> Result<Option<Output>, Failure> {
         let (command, stdout, stderr) = self.command(args).map_err(|error| Failure::program("git", &error))?;
         let stdout = follow(stdout, MAX_OUTPUT, None);
@@ -215,7 +215,7 @@ impl<'a> Git<'a> {
         if stdout.is_cut() {
             return Err(Failure::new(
                 Reason::InvalidAssignment,
-                "git printed more than is read; the repository is too large",
+                "the output of git exceeds 8 MiB; the repository has too many files",
             ));
         }
         let code = match end {
@@ -231,7 +231,7 @@ impl<'a> Git<'a> {
         let (stdout, stdout_writer) = io::pipe()?;
         let (stderr, stderr_writer) = io::pipe()?;
         let mut command = Command::new("git");
-        command.env_clear().current_dir(&self.desk.tree).stdout(stdout_writer).stderr(stderr_writer);
+        command.env_clear().current_dir(&self.layout.tree).stdout(stdout_writer).stderr(stderr_writer);
         for option in HARDENING {
             command.args(["-c", option]);
         }
@@ -249,17 +249,17 @@ impl<'a> Git<'a> {
     fn environment(&self, command: &mut Command) {
         command
             .env("PATH", search_path())
-            .env("HOME", &self.desk.home)
-            .env("TMPDIR", &self.desk.temporary)
-            // Messages are told apart below.
+            .env("HOME", &self.layout.home)
+            .env("TMPDIR", &self.layout.temporary)
+            // `classify` reads the messages of Git.
             .env("LC_ALL", "C")
-            // A tree that lost its `.git` is an error, and no reason to look in the directories above.
-            .env("GIT_CEILING_DIRECTORIES", &self.desk.root)
+            // A tree without `.git` is an error: Git must not look for a repository in the directories above.
+            .env("GIT_CEILING_DIRECTORIES", &self.layout.root)
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            // Wins over any `protocol.*.allow`: neither `ext::` nor `file:` whatever a configuration says.
+            // This overrides `protocol.*.allow` in a configuration, so that `ext::` and `file:` stay disabled.
             .env("GIT_ALLOW_PROTOCOL", "https:http:ssh")
-            // Replaced objects are what an agent says they are.
+            // An agent can define replacements for objects; the runner must see the original ones.
             .env("GIT_NO_REPLACE_OBJECTS", "1")
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_EDITOR", "false")
@@ -275,14 +275,14 @@ impl<'a> Git<'a> {
 }
 
 impl Credentials {
-    /// Git over SSH needs a key, and the server's own key to know it by.
+    /// Checks that the Secret has the private key and the known host keys for Git over SSH.
     fn check_ssh(&self) -> Result<(), Failure> {
         for key in ["ssh-privatekey", "known_hosts"] {
             if !self.directory.join(key).is_file() {
                 return Err(Failure::new(
                     Reason::RepositoryDenied,
                     format!(
-                        "the Git credential Secret has no key `{key}`; an ssh:// repository needs ssh-privatekey and known_hosts"
+                        "the Git credential Secret has no key `{key}`; an ssh:// repository needs the keys ssh-privatekey and known_hosts"
                     ),
                 ));
             }
@@ -291,11 +291,11 @@ impl Credentials {
     }
 }
 
-/// A plan that names no Secret has no such directory. One that names a Secret which is not there has an empty one: its volume is optional,
-/// so that this can be told, where a pod that waits for its volume tells nobody.
-fn check_mounted(credentials: &Path, fields: &Fields) -> Result<(), Failure> {
+/// Checks that the Secret exists, if the object names one. The directory is missing if the object names no Secret, and empty if the Secret
+/// does not exist: the operator makes the volume optional, so that the pod starts and can report the problem.
+fn check_mounted(credentials: &Path, fields: &RepositoryFields) -> Result<(), Failure> {
     let Ok(mut entries) = std::fs::read_dir(credentials) else { return Ok(()) };
-    // Names with two dots are the kubelet's own.
+    // The kubelet uses names that start with two dots for itself.
     if entries.any(|entry| entry.is_ok_and(|entry| !entry.file_name().as_encoded_bytes().starts_with(b".."))) {
         return Ok(());
     }
@@ -306,7 +306,7 @@ fn check_mounted(credentials: &Path, fields: &Fields) -> Result<(), Failure> {
     Err(Failure::new(Reason::ContainerConfigError, message))
 }
 
-/// Where programs are looked for: as the image says.
+/// Returns the PATH of the image.
 pub(crate) fn search_path() -> OsString {
     std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into())
 }
@@ -319,77 +319,77 @@ fn ssh_command(credentials: &Path) -> String {
     )
 }
 
-/// Scheme, host and port of a URL.
+/// Returns scheme, host and port of a URL.
 fn origin(url: &str) -> &str {
     let host = url.find("://").map_or(0, |at| at + 3);
     url[host..].find('/').map_or(url, |at| &url[..host + at])
 }
 
-/// A path as one word of the shell.
+/// Quotes a path for the shell.
 fn quoted(path: &Path) -> String {
     format!("'{}'", path.as_os_str().to_string_lossy().replace('\'', r"'\''"))
 }
 
-/// What Git's words mean, if they mean anything but a network that fails.
-fn trouble(url: &str, fields: &Fields, told: &str) -> Option<Failure> {
-    let has = |words: &[&str]| words.iter().any(|word| told.contains(word));
-    let failure = |reason, head: String| Some(Failure::new(reason, explain(&head, told)));
-    if has(&["[rejected]", "[remote rejected]", "pre-receive hook declined", "failed to push some refs"]) {
-        return failure(Reason::PushRejected, format!("{url} refused the push"));
-    }
-    if has(&["No user exists for uid"]) {
-        return failure(
+/// Returns the failure that a message of Git stands for; none for network errors and unknown messages.
+fn classify(url: &str, fields: &RepositoryFields, output: &str) -> Option<Failure> {
+    let RepositoryFields { url: url_field, revision, credentials } = fields;
+    // The first match wins, so the order matters: "not found" at the end is the least specific.
+    let rules: [(&[&str], Reason, String); 7] = [
+        (
+            &["[rejected]", "[remote rejected]", "pre-receive hook declined", "failed to push some refs"],
+            Reason::PushRejected,
+            format!("{url} refused the push"),
+        ),
+        (
+            &["No user exists for uid"],
             Reason::InvalidAssignment,
-            "Git over SSH needs an entry for the pod's user in the image's /etc/passwd".to_owned(),
-        );
-    }
-    if has(&[
-        "Authentication failed",
-        "could not read Username",
-        "could not read Password",
-        "error: 401",
-        "error: 403",
-        "Permission denied (",
-        "Host key verification failed",
-        "Access denied",
-        "access denied",
-    ]) {
-        return failure(
+            "Git over SSH needs an entry for the pod's user in /etc/passwd of the Agent's image".to_owned(),
+        ),
+        (
+            &[
+                "Authentication failed",
+                "could not read Username",
+                "could not read Password",
+                "error: 401",
+                "error: 403",
+                "Permission denied (",
+                "Host key verification failed",
+                "Access denied",
+                "access denied",
+            ],
             Reason::RepositoryDenied,
-            format!("{url} refused the credential; check {}", fields.credentials),
-        );
-    }
-    if has(&["Could not resolve host", "Could not resolve hostname"]) {
-        return failure(
+            format!("{url} refused the credential; check {credentials}"),
+        ),
+        (
+            &["Could not resolve host", "Could not resolve hostname"],
             Reason::RepositoryUnreachable,
             format!(
-                "the host of {url} cannot be resolved; check {}, and that the tenant's pods may ask for it",
-                fields.url
+                "the host name in {url} cannot be resolved; check {url_field} and spec.isolation.egress of the Tenant"
             ),
-        );
-    }
-    if has(&["SSL certificate", "certificate verification failed", "server certificate"]) {
-        return failure(
+        ),
+        (
+            &["SSL certificate", "certificate verification failed", "server certificate"],
             Reason::RepositoryUnreachable,
             format!(
-                "{url} shows a certificate that is not trusted; put its authority's into the key `ca.crt` of the Secret in {}",
-                fields.credentials
+                "the certificate of {url} is not trusted; put the certificate of its CA into the key `ca.crt` of the Secret in {credentials}"
             ),
-        );
-    }
-    if has(&["couldn't find remote ref", "not our ref", "unadvertised object", "bad object"]) {
-        return failure(Reason::RevisionNotFound, format!("{url} does not have what was asked for"));
-    }
-    if has(&["not found", "does not appear to be a git repository", "error: 404"]) {
-        return failure(
+        ),
+        (
+            &["couldn't find remote ref", "not our ref", "unadvertised object", "bad object"],
+            Reason::RevisionNotFound,
+            format!("{url} does not have the requested commit or branch; check {revision}"),
+        ),
+        (
+            &["not found", "does not appear to be a git repository", "error: 404"],
             Reason::RepositoryDenied,
             format!(
-                "{url} is no repository, or hides it from this credential; check {} and {}",
-                fields.url, fields.credentials
+                "{url} is not a Git repository, or the credential has no access to it; check {url_field} and {credentials}"
             ),
-        );
-    }
-    None
+        ),
+    ];
+    let matches = |words: &[&str]| words.iter().any(|word| output.contains(word));
+    let (_, reason, summary) = rules.into_iter().find(|(words, ..)| matches(words))?;
+    Some(Failure::new(reason, explain(&summary, output)))
 }
 
 #[cfg(test)]
@@ -397,7 +397,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_origin_is_what_stands_before_the_path() {
+    fn origin_ends_before_the_path() {
         assert_eq!(origin("https://example.org:8443/a/b.git"), "https://example.org:8443");
         assert_eq!(origin("http://git-server"), "http://git-server");
     }

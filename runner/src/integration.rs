@@ -2,49 +2,50 @@
 //!
 //! Gates run code that agents wrote, so they never share a container or a volume with a credential:
 //!
-//! | step | holds | writes |
+//! | step | has access to | writes |
 //! | --- | --- | --- |
-//! | [`merge`] | the tasks' credential, the token | the candidate branch, the working tree, the candidate's id in the handover volume |
-//! | [`gate`] | nothing but the working tree | its report |
-//! | [`publish`] | the integration credential, the token, the handover volume, a scratch space of its own | the target branch, the result |
+//! | [`merge`] | the credential of the tasks, the token | the candidate branch, the working tree, the candidate's ID in the handover volume |
+//! | [`gate`] | the working tree | its report |
+//! | [`publish`] | the integration credential, the token, the handover volume, its own scratch space | the target branch, the result |
 //!
-//! `publish` starts only when `gate` has exited with 0, and takes the candidate from the repository by the id that `merge` handed over.
+//! `publish` only starts when `gate` has exited with 0. It fetches the candidate from the repository by the ID that `merge` wrote.
 
 use std::fs;
 
 use enact_domain::assignment::{Gate, GateResult, GitWork, IntegrationWork, Reason, Report};
 
 use crate::agent::{Environment, run_gates};
-use crate::desk::Desk;
 use crate::failure::Failure;
-use crate::git::{Git, Identity, WORKSPACE};
+use crate::git::{Git, Identity, PLAN_FIELDS};
+use crate::log::log;
 use crate::process::Supervisor;
+use crate::refs::is_commit_id;
+use crate::report::Evidence;
+use crate::repository;
 use crate::settings::Settings;
-use crate::{Evidence, repository, say};
+use crate::workspace::WorkspaceLayout;
 
-/// Name of the file in the handover volume that holds the candidate's commit.
+/// File in the handover volume that holds the ID of the candidate commit.
 const HANDOVER_FILE: &str = "commit";
 
-/// Merges the tasks' branches in their order onto the target branch (onto the plan's revision, as long as there is no target branch),
-/// and pushes the candidate.
+/// Merges the branches of the tasks in order onto the target branch and pushes the candidate. While the target branch does not exist, it
+/// merges onto the revision of the plan.
 pub(crate) fn merge(
     supervisor: &mut Supervisor,
     settings: &Settings,
     work: &GitWork,
     integration: &IntegrationWork,
 ) -> Result<Report, Failure> {
-    Desk::of(settings).clear()?;
-    let mut git = Git::new(supervisor, settings, &work.url, &WORKSPACE)?;
-    say(&format!("merging {} branch(es) for {} in {}", work.merge.len(), integration.target, work.url));
+    WorkspaceLayout::new(settings).clear()?;
+    let mut git = Git::new(supervisor, settings, &work.url, &PLAN_FIELDS)?;
+    log(&format!("merging {} branch(es) for {} in {}", work.merge.len(), integration.target, work.url));
     let checkout = repository::prepare(&mut git, work, Some(&integration.target))?;
     let candidate = checkout.base.clone();
     let pushed = repository::push_work(&mut git, work, &checkout, candidate)?;
-    say(&format!("pushed the candidate {pushed} to {}", work.branch));
+    log(&format!("pushed the candidate {pushed} to {}", work.branch));
     fs::write(settings.handover_dir.join(HANDOVER_FILE), &pushed)
         .map_err(|error| Failure::volume(&settings.handover_dir, &error))?;
-    let mut report = Report::new(Reason::Succeeded, "");
-    report.commit = Some(pushed);
-    Ok(report)
+    Ok(Report { commit: Some(pushed), ..Report::new(Reason::Succeeded, "") })
 }
 
 /// Runs the plan's gates on the merged tree.
@@ -54,14 +55,14 @@ pub(crate) fn gate(
     integration: &IntegrationWork,
     evidence: &mut Evidence,
 ) -> Result<Report, Failure> {
-    let desk = Desk::of(settings);
-    desk.make_home().map_err(|error| Failure::volume(&desk.root, &error))?;
-    let environment = Environment::new(&desk, &Identity::enact());
-    run_gates(supervisor, &integration.gates, &desk.tree, &environment, &mut evidence.gates)?;
+    let layout = WorkspaceLayout::new(settings);
+    layout.create_home().map_err(|error| Failure::volume(&layout.root, &error))?;
+    let environment = Environment::new(&layout, &Identity::enact());
+    run_gates(supervisor, &integration.gates, &layout.tree, &environment, &mut evidence.gates)?;
     Ok(Report::new(Reason::Succeeded, ""))
 }
 
-/// Moves the target branch forward to the candidate that passed the gates, and to nothing else.
+/// Moves the target branch forward to the candidate that passed the gates, and to no other commit.
 pub(crate) fn publish(
     supervisor: &mut Supervisor,
     settings: &Settings,
@@ -69,35 +70,34 @@ pub(crate) fn publish(
     integration: &IntegrationWork,
     evidence: &mut Evidence,
 ) -> Result<Report, Failure> {
-    // This step runs only after the gates have passed.
+    // The kubelet starts this step only after `gate` has exited with 0. The gates ran in another container, so their output is not here.
     evidence.gates = integration.gates.iter().map(passed).collect();
     let handed_over = settings.handover_dir.join(HANDOVER_FILE);
     let candidate = fs::read_to_string(&handed_over).map_err(|error| Failure::volume(&handed_over, &error))?;
-    if !repository::is_commit_id(&candidate) {
-        return Err(Failure::new(Reason::InvalidAssignment, format!("{} holds no commit", handed_over.display())));
+    if !is_commit_id(&candidate) {
+        let message = format!("{} does not hold the ID of a commit", handed_over.display());
+        return Err(Failure::new(Reason::InvalidAssignment, message));
     }
-    Desk::of(settings).clear()?;
-    let mut git = Git::new(supervisor, settings, &work.url, &WORKSPACE)?;
+    WorkspaceLayout::new(settings).clear()?;
+    let mut git = Git::new(supervisor, settings, &work.url, &PLAN_FIELDS)?;
     let found = repository::fetch_branch(&mut git, &work.url, &work.branch)?;
     if found != candidate {
         return Err(Failure::new(
             Reason::PushRejected,
             format!(
-                "branch `{}` holds {found}, but {candidate} passed the gates; somebody else pushed to it",
+                "branch `{}` is at {found}, but {candidate} passed the gates; find out who else pushes to this branch",
                 work.branch
             ),
         ));
     }
     repository::push(&mut git, &work.url, &candidate, &integration.target, None)
-        .map_err(|failure| moved(failure, integration))?;
-    say(&format!("published {candidate} as {}", integration.target));
-    let mut report = Report::new(Reason::Succeeded, "");
-    report.commit = Some(candidate);
-    Ok(report)
+        .map_err(|failure| target_moved(failure, integration))?;
+    log(&format!("published {candidate} as {}", integration.target));
+    Ok(Report { commit: Some(candidate), ..Report::new(Reason::Succeeded, "") })
 }
 
-/// A push that only goes forward is refused when the target went elsewhere since the merge.
-fn moved(failure: Failure, integration: &IntegrationWork) -> Failure {
+/// Explains a rejected push: the target branch has commits that are not in the candidate, or it is protected.
+fn target_moved(failure: Failure, integration: &IntegrationWork) -> Failure {
     if failure.reason != Reason::PushRejected {
         return failure;
     }
@@ -105,7 +105,7 @@ fn moved(failure: Failure, integration: &IntegrationWork) -> Failure {
     Failure::new(
         Reason::PushRejected,
         format!(
-            "`{target}` moved while the gates ran, or is protected; the next attempt merges onto it as it is then. {}",
+            "branch `{target}` moved while the gates ran, or it is protected; the next attempt merges onto the new state. {}",
             failure.message
         ),
     )

@@ -1,8 +1,8 @@
-//! Child processes, kept as PID 1 of a container has to keep them.
+//! Child processes, with the duties of PID 1 in a container.
 //!
-//! One child runs at a time, in a process group of its own. A thread turns signals into events, and the only loop that waits for them
-//! is [`Supervisor::run`]: it reaps whatever ends (orphans too), passes a request to stop on to the group, and kills what does not
-//! listen. So no signal handler and no other thread ever touches a process.
+//! One child runs at a time, in its own process group. A thread forwards signals to a channel, and [`Supervisor::run`] is the only loop
+//! that receives them: it reaps every process that ends (orphans too), forwards a request to stop to the process group, and kills the
+//! processes that do not stop in time. No signal handler and no other thread signals or reaps processes.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -27,13 +27,13 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// By itself, with this code.
+    /// It exited with this code.
     Exited(i32),
-    /// By this signal, which was not ours.
+    /// A signal killed it that the runner did not send.
     Signalled(i32),
-    /// It took longer than it was allowed, and was stopped.
+    /// It exceeded its time limit and the runner stopped it.
     TimedOut,
-    /// The runner was asked to stop, and stopped it.
+    /// The runner was asked to stop and stopped it.
     Cancelled,
 }
 
@@ -44,18 +44,21 @@ pub(crate) struct Supervisor {
     secrets: Arc<Secrets>,
 }
 
-/// Why a running child is being stopped.
+/// The stop of a child that is under way.
 struct Stopping {
+    /// How the child ends: `TimedOut` or `Cancelled`.
     end: End,
+    /// When the process group gets SIGKILL; none once it has got it.
     kill_at: Option<Instant>,
 }
 
 impl Supervisor {
-    /// Takes over signals and orphans. Called once, before any child is started. What children print is shown without `secrets`.
+    /// Takes over signals and orphans. The runner calls it once, before it starts the first child. `secrets` are redacted from the output
+    /// of children.
     pub(crate) fn start(secrets: Secrets) -> io::Result<Self> {
-        // An agent runs as the same user: it may neither look into this process nor change what it does.
+        // An agent runs as the same user. This keeps it from reading the memory of this process and from tracing it.
         set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-        // PID 1 inherits orphans anyway; elsewhere (on a developer's machine, in tests) this makes it so.
+        // PID 1 adopts orphans anyway. Outside a container (on a developer's machine, in tests) this call has the same effect.
         set_child_subreaper(Some(rustix::process::getpid()))?;
         let mut incoming = Signals::new([SIGTERM, SIGINT, SIGCHLD])?;
         let (sender, signals) = channel();
@@ -69,12 +72,11 @@ impl Supervisor {
         Ok(Self { signals, cancelled: false, secrets: Arc::new(secrets) })
     }
 
-    /// What no log may show.
     pub(crate) fn secrets(&self) -> &Arc<Secrets> {
         &self.secrets
     }
 
-    /// Whether the runner has been asked to stop.
+    /// Returns whether the runner was asked to stop.
     pub(crate) fn cancelled(&mut self) -> bool {
         while let Ok(signal) = self.signals.try_recv() {
             self.cancelled |= signal != SIGCHLD;
@@ -82,7 +84,7 @@ impl Supervisor {
         self.cancelled
     }
 
-    /// Waits for `time`, or until the runner is asked to stop.
+    /// Waits for `time` or until the runner is asked to stop.
     pub(crate) fn pause(&mut self, time: Duration) {
         let until = Instant::now() + time;
         while !self.cancelled {
@@ -93,7 +95,7 @@ impl Supervisor {
         }
     }
 
-    /// Runs `command` to its end, without standard input and in a process group of its own, and leaves no process of it behind.
+    /// Runs `command` to its end in its own process group, without standard input. No process that it started survives.
     ///
     /// # Errors
     /// When it cannot be started or waited for.
@@ -102,25 +104,26 @@ impl Supervisor {
             return Ok(End::Cancelled);
         }
         let child = command.process_group(0).stdin(Stdio::null()).spawn()?;
-        // The command holds the writing ends of the pipes that its output is read from.
+        // The command owns the write ends of the output pipes. Their readers see the end of the output only when all of them are closed.
         drop(command);
         let group = Pid::from_child(&child);
-        let end = self.attend(group, limit.map(|limit| Instant::now() + limit))?;
+        let end = self.wait_for(group, limit.map(|limit| Instant::now() + limit))?;
         kill_stragglers(group)?;
         Ok(end)
     }
 
-    /// Waits for the leader of `group`; for the whole group, once it is being stopped.
-    fn attend(&mut self, group: Pid, deadline: Option<Instant>) -> io::Result<End> {
+    /// Waits for the leader of `group`. During a stop it waits for the whole group.
+    fn wait_for(&mut self, group: Pid, deadline: Option<Instant>) -> io::Result<End> {
         let mut stopping: Option<Stopping> = None;
         let mut ended = None;
         loop {
             ended = ended.or(reap(group)?);
             match (&stopping, ended) {
                 (None, Some(status)) => return Ok(end_of(status)),
-                (Some(stopping), Some(_)) if !stopping.listens(group) => return Ok(stopping.end),
+                (Some(stopping), Some(_)) if !stopping.waits_for(group) => return Ok(stopping.end),
                 _ => {}
             }
+            // The next deadline is the time limit, or SIGKILL during a stop.
             let next = stopping.as_ref().map_or(deadline, |s| s.kill_at);
             match (self.next_signal(next), &mut stopping) {
                 (Some(SIGCHLD), _) => {}
@@ -138,7 +141,7 @@ impl Supervisor {
         }
     }
 
-    /// The next signal; none when `until` came first.
+    /// Returns the next signal; none if `until` comes first.
     fn next_signal(&self, until: Option<Instant>) -> Option<i32> {
         match until {
             Some(until) => self.signals.recv_timeout(until.saturating_duration_since(Instant::now())).ok(),
@@ -154,9 +157,9 @@ impl Stopping {
         Ok(Self { end, kill_at })
     }
 
-    /// Whether processes of the group are left that may still end by themselves: a shell ends at once, its children may have work to
-    /// put in order.
-    fn listens(&self, group: Pid) -> bool {
+    /// Returns whether processes of the group may still end before SIGKILL. A shell ends at once on SIGTERM, but its children may still be
+    /// saving their work.
+    fn waits_for(&self, group: Pid) -> bool {
         self.kill_at.is_some() && test_kill_process_group(group).is_ok()
     }
 }
@@ -168,7 +171,7 @@ fn end_of(status: WaitStatus) -> End {
     }
 }
 
-/// Reaps all that has ended; the status of `child` when it was among them.
+/// Reaps every process that has ended and returns the status of `child` if it is one of them.
 fn reap(child: Pid) -> io::Result<Option<WaitStatus>> {
     let mut found = None;
     loop {
@@ -181,17 +184,17 @@ fn reap(child: Pid) -> io::Result<Option<WaitStatus>> {
     }
 }
 
-/// Kills and reaps every process that is left, even one that moved to a session of its own.
+/// Kills and reaps all remaining processes, even those that moved to a session of their own.
 ///
-/// What an agent leaves running could otherwise change the tree behind the gates' back, or hold the pipe of its output open for ever.
+/// A process that an agent leaves running could otherwise change the tree while the gates run, or keep the output pipe open forever.
 fn kill_stragglers(group: Pid) -> io::Result<()> {
     signal_group(group, Signal::KILL)?;
     loop {
         for child in children()? {
-            // It may have ended in between.
+            // The process may have ended since.
             let _ = kill_process(child, Signal::KILL);
         }
-        // The children of what was killed are ours next; the loop ends when none is left.
+        // This process adopts the children of each killed process, so the loop ends when no process is left.
         match wait(WaitOptions::empty()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(Errno::CHILD) => return Ok(()),
@@ -207,7 +210,7 @@ fn signal_group(group: Pid, signal: Signal) -> io::Result<()> {
     }
 }
 
-/// The processes whose parent is this one.
+/// Returns the child processes of this process.
 fn children() -> io::Result<Vec<Pid>> {
     let own = rustix::process::getpid().as_raw_nonzero().get();
     let mut found = Vec::new();
@@ -215,11 +218,11 @@ fn children() -> io::Result<Vec<Pid>> {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        // One that has ended since cannot be read, and need not be.
+        // The process may have ended since.
         let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
             continue;
         };
-        // `pid (name) state parent …`, where the name may hold anything.
+        // `pid (name) state parent …`. The name may contain spaces and parentheses.
         let parent =
             stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)).and_then(|p| p.parse().ok());
         if parent == Some(own) {
@@ -234,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_of_the_same_user_looks_into_the_runner() {
+    fn is_not_dumpable() {
         let supervisor = Supervisor::start(Secrets::default()).unwrap();
         assert_eq!(rustix::process::dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
         drop(supervisor);

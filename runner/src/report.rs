@@ -1,18 +1,27 @@
-//! The short answer: the termination message and the exit code.
+//! The report (termination message and exit code) and the result of an attempt.
 
 use std::path::Path;
 
-use enact_domain::assignment::{AttemptResult, MAX_REPORT_BYTES, MAX_RESULT_BYTES, Reason, Report, exit};
+use enact_domain::assignment::{AttemptResult, GateResult, MAX_REPORT_BYTES, MAX_RESULT_BYTES, Reason, Report, exit};
 use enact_domain::attempt::{FailureClass, class_of};
 
-/// Writes the report where the kubelet reads it.
+use crate::log::log;
+
+/// The parts of a result that are not in the report.
+#[derive(Default)]
+pub(crate) struct Evidence {
+    pub(crate) transcript: String,
+    pub(crate) gates: Vec<GateResult>,
+}
+
+/// Writes the report to the termination log, which the kubelet reads.
 pub(crate) fn write(path: &Path, report: &Report) {
     if let Err(error) = std::fs::write(path, short_json(report.clone())) {
-        crate::say(&format!("the report cannot be written to {}: {error}", path.display()));
+        log(&format!("the report cannot be written to {}: {error}", path.display()));
     }
 }
 
-/// The exit code that says the class of the end.
+/// Returns the exit code for the failure class of the report.
 pub(crate) fn exit_code(report: &Report) -> i32 {
     match (report.reason, class_of(report.reason)) {
         (Reason::Succeeded, _) => exit::SUCCEEDED,
@@ -22,7 +31,7 @@ pub(crate) fn exit_code(report: &Report) -> i32 {
     }
 }
 
-/// The report as JSON of at most [`MAX_REPORT_BYTES`]: files in conflict are left out first, then the message is cut.
+/// Returns the report as JSON of at most [`MAX_REPORT_BYTES`]. It drops files in conflict first, then it cuts the message.
 fn short_json(mut report: Report) -> String {
     loop {
         let json = json(&report);
@@ -34,14 +43,14 @@ fn short_json(mut report: Report) -> String {
         } else if !report.message.is_empty() {
             halve(&mut report.message);
         } else {
-            // Outputs were measured as JSON before they got here, so this is never reached with outputs that count.
+            // `outputs::read` has checked the size of the outputs as JSON, so this branch never drops the outputs of a success.
             report.outputs.clear();
             report.commit = None;
         }
     }
 }
 
-/// The result as JSON of at most [`MAX_RESULT_BYTES`]: the transcript loses its beginning first, then the gates their output.
+/// Returns the result as JSON of at most [`MAX_RESULT_BYTES`]. It cuts the start of the transcript first, then the output of the gates.
 pub(crate) fn result_json(mut result: AttemptResult) -> String {
     loop {
         let json = json(&result);
@@ -68,18 +77,16 @@ fn halve(text: &mut String) {
 }
 
 fn json(value: &impl serde::Serialize) -> String {
-    // These types hold nothing that JSON cannot; an empty answer is told apart from a report by whoever reads it.
+    // Serialization cannot fail: these types have string keys only. Readers treat an empty text as a missing report.
     serde_json::to_string(value).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
-    use enact_domain::assignment::GateResult;
-
     use super::*;
 
     #[test]
-    fn a_report_fits_whatever_is_in_it() {
+    fn report_stays_below_its_limit() {
         let mut report = Report::new(Reason::MergeConflict, "\u{1}".repeat(2000));
         report.conflicts = (0..500).map(|n| format!("src/\u{7}{n}.rs")).collect();
         report.commit = Some("a".repeat(40));
@@ -91,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn some_conflicts_are_kept() {
+    fn report_keeps_some_conflicts() {
         let mut report = Report::new(Reason::MergeConflict, "short");
         report.conflicts = (0..300).map(|n| format!("src/file{n}.rs")).collect();
         let back: Report = serde_json::from_str(&short_json(report)).unwrap();
@@ -100,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_fits_whatever_is_in_it() {
+    fn result_stays_below_its_limit() {
         let gate = GateResult { name: "g".into(), exit_code: Some(1), output: "\u{1}".repeat(4096) };
         let result = AttemptResult {
             subject_uid: "u".into(),

@@ -1,51 +1,53 @@
-//! What an attempt does with its repository: take what it needs, merge, commit, push.
+//! Operations of an attempt on its repository: fetch, merge, commit, push.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use enact_domain::assignment::{GitWork, Reason, VerifiedCommit};
+use enact_domain::assignment::{GitWork, Reason, Verified};
 
 use crate::failure::{Failure, explain};
-use crate::git::Git;
+use crate::git::{Git, PLAN_FIELDS};
+use crate::refs::{branch_ref, is_commit_id, tag_ref};
 
-/// Where the start of the work is kept in the clone.
+/// Ref in the clone for the commit that the work starts from.
 const BASE: &str = "refs/enact/base";
-/// Where an earlier push of the same attempt is kept in the clone.
+/// Ref in the clone for an earlier push of the same attempt.
 const EARLIER: &str = "refs/enact/earlier";
-/// How many files in conflict are named.
+/// Most files in conflict that a report names.
 const MAX_CONFLICTS: usize = 200;
 
 /// A clone that is ready for work.
 #[derive(Debug)]
 pub(crate) struct Checkout {
-    /// The commit that the work starts from, with all branches merged.
+    /// The commit that the work starts from, after all merges.
     pub(crate) base: String,
-    /// What the attempt's branch held before, when an earlier run of the same attempt got as far as the push.
+    /// The commit of the attempt's branch, if an earlier run of the same attempt has pushed to it.
     earlier: Option<String>,
-    /// The clone's own configuration, before an agent came near it.
+    /// The Git configuration of the clone before the agent ran.
     configuration: Vec<u8>,
 }
 
-/// Clones the repository at the revision (or at `target`, where that branch exists), and merges the verified work in its order. Of its
-/// branches only the commits count that are told: somebody else may have pushed to them since.
+/// Clones the repository at the revision (or at `target` if that branch exists) and merges the verified commits in order. It ignores newer
+/// commits on their branches: they have not passed the gates.
 ///
-/// Only the commits that the work needs are fetched, and no remote is configured: the agent has no business with it.
+/// It fetches only the commits that the work needs, and configures no remote for the agent.
 pub(crate) fn prepare(git: &mut Git, work: &GitWork, target: Option<&str>) -> Result<Checkout, Failure> {
     git.local(Reason::ContainerConfigError, &["init", "--quiet", "."])?;
     let refs = remote_refs(git, work, target)?;
-    let start = target.map(head).filter(|name| refs.contains_key(name)).map_or_else(|| start(&refs, work), Ok)?;
-    if let Some(missing) = work.merge.iter().find(|verified| !refs.contains_key(&head(&verified.branch))) {
-        return Err(lost(work, missing, "does not exist"));
+    let start = target.map(branch_ref).filter(|name| refs.contains_key(name)).map_or_else(|| start(&refs, work), Ok)?;
+    if let Some(missing) = work.merge.iter().find(|verified| !refs.contains_key(&branch_ref(&verified.branch))) {
+        return Err(work_not_found(work, missing, "does not exist"));
     }
     let mut refspecs = vec![format!("+{start}:{BASE}")];
-    let heads = work.merge.iter().enumerate().map(|(n, verified)| format!("+{}:{}", head(&verified.branch), merged(n)));
+    let heads =
+        work.merge.iter().enumerate().map(|(n, verified)| format!("+{}:{}", branch_ref(&verified.branch), merged(n)));
     refspecs.extend(heads);
     fetch(git, &work.url, &refspecs)?;
     for (n, verified) in work.merge.iter().enumerate() {
         if !git.call(&["merge-base", "--is-ancestor", &verified.commit, &merged(n)])?.ok() {
-            return Err(lost(work, verified, "does not hold it"));
+            return Err(work_not_found(work, verified, "does not hold it"));
         }
     }
     let base = format!("{BASE}^{{commit}}");
@@ -53,38 +55,41 @@ pub(crate) fn prepare(git: &mut Git, work: &GitWork, target: Option<&str>) -> Re
     if !checkout.ok() {
         return Err(Failure::new(
             Reason::ContainerConfigError,
-            explain("the working tree cannot be written", &checkout.told()),
+            explain("the working tree cannot be written", &checkout.all()),
         ));
     }
-    for VerifiedCommit { branch, commit } in &work.merge {
+    for Verified { branch, commit } in &work.merge {
         merge(git, branch, commit)?;
     }
     let file = git.tree().join(".git/config");
     let configuration = fs::read(&file).map_err(|error| Failure::volume(&file, &error))?;
-    let earlier = refs.get(&head(&work.branch)).cloned();
+    let earlier = refs.get(&branch_ref(&work.branch)).cloned();
     Ok(Checkout { base: commit_id(git, "HEAD")?, earlier, configuration })
 }
 
-/// Puts the clone's configuration back, and takes away what would lead Git to another: filters and URLs that an agent, or what a gate
-/// ran, left there would decide what is committed, and where it is pushed.
-fn disarm(git: &Git, checkout: &Checkout) -> Result<(), Failure> {
+/// Restores the configuration of the clone and removes the files that redirect Git to another one. Filters and URLs in a configuration that
+/// an agent or a gate wrote would otherwise decide what the runner commits and where it pushes.
+fn restore_configuration(git: &Git, checkout: &Checkout) -> Result<(), Failure> {
     let own = git.tree().join(".git");
     if !own.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
-        return Err(Failure::new(Reason::AgentFailed, "the agent removed the clone that it was given to work in"));
+        return Err(Failure::new(
+            Reason::AgentFailed,
+            "the agent removed the clone (the directory .git of its working tree)",
+        ));
     }
-    let disarmed = || -> io::Result<()> {
-        // Every process of the agent is gone, so a lock is a leftover.
+    let restore = || -> io::Result<()> {
+        // All processes of the agent have ended, so `index.lock` is stale.
         for name in ["config", "config.worktree", "commondir", "info", "index.lock"] {
             remove(&own.join(name))?;
         }
         fs::write(own.join("config"), &checkout.configuration)
     };
-    disarmed().map_err(|error| {
-        Failure::new(Reason::AgentFailed, format!("the agent left a clone that cannot be put in order: {error}"))
+    restore().map_err(|error| {
+        Failure::new(Reason::AgentFailed, format!("the Git configuration of the clone cannot be restored: {error}"))
     })
 }
 
-/// Removes a file, a link or a directory, if it is there.
+/// Removes a file, link or directory, if it exists.
 fn remove(path: &Path) -> io::Result<()> {
     match path.symlink_metadata() {
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
@@ -94,32 +99,32 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Fetches `branch` alone and returns its commit.
+/// Fetches `branch` only and returns its commit.
 pub(crate) fn fetch_branch(git: &mut Git, url: &str, branch: &str) -> Result<String, Failure> {
     git.local(Reason::ContainerConfigError, &["init", "--quiet", "."])?;
-    fetch(git, url, &[format!("+{}:{BASE}", head(branch))])?;
+    fetch(git, url, &[format!("+{}:{BASE}", branch_ref(branch))])?;
     commit_id(git, BASE)
 }
 
-/// Commits whatever changed in the tree, and returns the commit that holds the whole work: `base` when nothing changed.
-///
-/// Commits that the agent made stay as they are.
+/// Commits all changes in the tree and returns the head: `base` if nothing changed. It does not rewrite commits that the agent made.
 pub(crate) fn commit(
     git: &mut Git,
     checkout: &Checkout,
     message: &str,
     trailers: &[String],
 ) -> Result<String, Failure> {
-    let fault = |message: String| Err(Failure::new(Reason::AgentFailed, message));
-    disarm(git, checkout)?;
+    let fail = |message: String| Err(Failure::new(Reason::AgentFailed, message));
+    restore_configuration(git, checkout)?;
     let base = checkout.base.as_str();
     let unmerged = unmerged(git)?;
     if !unmerged.is_empty() {
-        return fault(format!("the agent left conflicts of a merge unresolved in {}", unmerged.join(", ")));
+        return fail(format!("the agent left unresolved merge conflicts in {}", unmerged.join(", ")));
     }
     git.local(Reason::AgentFailed, &["add", "--all", "."])?;
     if let Some(path) = nested_repository(git)? {
-        return fault(format!("the agent left a Git repository of its own in `{path}`; its files would be lost"));
+        return fail(format!(
+            "the agent created a Git repository of its own in `{path}`; a commit cannot contain its files: remove `{path}/.git`"
+        ));
     }
     if !git.call(&["diff", "--cached", "--quiet"])?.ok() {
         let mut args = vec!["commit", "--quiet", "--cleanup=whitespace", "--message", message];
@@ -128,21 +133,24 @@ pub(crate) fn commit(
     }
     let head = commit_id(git, "HEAD")?;
     if !git.call(&["merge-base", "--is-ancestor", base, &head])?.ok() {
-        return fault(format!("the agent left a history that does not contain the commit {base} that it was given"));
+        return fail(format!(
+            "the agent left a history that does not contain the commit {base} that it started from; it must not rewrite history"
+        ));
     }
     Ok(head)
 }
 
-/// Pushes `commit` to the attempt's own branch, and returns the commit that the branch holds then.
+/// Pushes `commit` to the branch of the attempt and returns the commit that the branch then points to.
 ///
-/// A second run of the same attempt finds the first one's push: equal work is left as it is, other work takes its place.
+/// A second run of the same attempt may find the push of the first one. It keeps that push if the trees are equal, and replaces it
+/// otherwise.
 pub(crate) fn push_work(git: &mut Git, work: &GitWork, checkout: &Checkout, commit: String) -> Result<String, Failure> {
-    disarm(git, checkout)?;
+    restore_configuration(git, checkout)?;
     let Some(earlier) = &checkout.earlier else {
         push(git, &work.url, &commit, &work.branch, None)?;
         return Ok(commit);
     };
-    fetch(git, &work.url, &[format!("+{}:{EARLIER}", head(&work.branch))])?;
+    fetch(git, &work.url, &[format!("+{}:{EARLIER}", branch_ref(&work.branch))])?;
     let same_tree = git.call(&["diff", "--quiet", EARLIER, &commit])?.ok();
     if same_tree && git.call(&["merge-base", "--is-ancestor", &checkout.base, EARLIER])?.ok() {
         return Ok(earlier.clone());
@@ -151,7 +159,7 @@ pub(crate) fn push_work(git: &mut Git, work: &GitWork, checkout: &Checkout, comm
     Ok(commit)
 }
 
-/// Pushes `commit` to `branch`: only forward, or in the place of `replaced` and nothing else.
+/// Pushes `commit` to `branch`. The push is a fast-forward, unless the branch still points to `replaced`.
 pub(crate) fn push(
     git: &mut Git,
     url: &str,
@@ -159,8 +167,8 @@ pub(crate) fn push(
     branch: &str,
     replaced: Option<&str>,
 ) -> Result<(), Failure> {
-    let refspec = format!("{commit}:{}", head(branch));
-    let lease = replaced.map(|replaced| format!("--force-with-lease={}:{replaced}", head(branch)));
+    let refspec = format!("{commit}:{}", branch_ref(branch));
+    let lease = replaced.map(|replaced| format!("--force-with-lease={}:{replaced}", branch_ref(branch)));
     let mut args = vec!["push", "--quiet", "--porcelain", "--no-verify", "--recurse-submodules=no"];
     args.extend(lease.as_deref());
     args.extend(["--", url, &refspec]);
@@ -168,39 +176,35 @@ pub(crate) fn push(
 }
 
 fn remote_refs(git: &mut Git, work: &GitWork, target: Option<&str>) -> Result<BTreeMap<String, String>, Failure> {
-    let mut names = vec![head(&work.revision), tag(&work.revision), head(&work.branch)];
-    names.extend(work.merge.iter().map(|verified| verified.branch.as_str()).chain(target).map(head));
+    let mut names = vec![branch_ref(&work.revision), tag_ref(&work.revision), branch_ref(&work.branch)];
+    names.extend(work.merge.iter().map(|verified| verified.branch.as_str()).chain(target).map(branch_ref));
     let mut args = vec!["ls-remote", "--quiet", "--", &work.url];
     args.extend(names.iter().map(String::as_str));
     let listed = git.remote(&work.url, &args)?;
-    // A pattern matches the end of a name, too: only whole names count.
+    // `ls-remote` also lists refs that only end with one of the names.
     let pairs = listed.lines().filter_map(|line| line.split_once('\t'));
     Ok(pairs.filter(|(_, name)| names.iter().any(|n| n == name)).map(|(id, name)| (name.into(), id.into())).collect())
 }
 
-/// What to fetch for the revision.
+/// Returns what to fetch for the revision.
 fn start(refs: &BTreeMap<String, String>, work: &GitWork) -> Result<String, Failure> {
     let revision = &work.revision;
     if is_commit_id(revision) {
         return Ok(revision.clone());
     }
-    [head(revision), tag(revision)]
-        .into_iter()
-        .find(|name| refs.contains_key(name))
-        .ok_or_else(|| not_found(work, &format!("branch or tag `{revision}` (a commit must be named by its whole id)")))
+    [branch_ref(revision), tag_ref(revision)].into_iter().find(|name| refs.contains_key(name)).ok_or_else(|| {
+        let message = format!(
+            "branch or tag `{revision}` (a commit needs its full ID) does not exist in {}; check {}",
+            work.url, PLAN_FIELDS.revision
+        );
+        Failure::new(Reason::RevisionNotFound, message)
+    })
 }
 
-fn not_found(work: &GitWork, what: &str) -> Failure {
-    Failure::new(
-        Reason::RevisionNotFound,
-        format!("{what} does not exist in {}; check {}", work.url, crate::git::WORKSPACE.revision),
-    )
-}
-
-fn lost(work: &GitWork, VerifiedCommit { branch, commit }: &VerifiedCommit, how: &str) -> Failure {
+fn work_not_found(work: &GitWork, Verified { branch, commit }: &Verified, problem: &str) -> Failure {
     let message = format!(
-        "commit {commit} is to be merged, and its branch `{branch}` {how} in {}: somebody replaced or deleted what had passed its gates; \
-         push that commit to the branch again, and find out who may push there",
+        "commit {commit} cannot be merged: its branch `{branch}` {problem} in {}. Somebody replaced or deleted the branch after the commit \
+         passed its gates; push the commit to the branch again, and find out who can push there",
         work.url
     );
     Failure::new(Reason::WorkNotFound, message)
@@ -222,20 +226,20 @@ fn merge(git: &mut Git, branch: &str, commit: &str) -> Result<(), Failure> {
     let (count, named) = (conflicts.len(), conflicts.iter().take(5).cloned().collect::<Vec<_>>().join(", "));
     conflicts.truncate(MAX_CONFLICTS);
     let head = match count {
-        0 => format!("branch `{branch}` does not merge"),
-        _ => format!("branch `{branch}` conflicts with what was merged before it in {count} file(s): {named}"),
+        0 => format!("branch `{branch}` cannot be merged"),
+        _ => format!("branch `{branch}` conflicts with the branches merged before it in {count} file(s): {named}"),
     };
-    let message = if count == 0 { explain(&head, &output.told()) } else { head };
+    let message = if count == 0 { explain(&head, &output.all()) } else { head };
     Err(Failure { reason: Reason::MergeConflict, message, conflicts })
 }
 
-/// Files with conflicts in the index.
+/// Returns the files with conflicts in the index.
 fn unmerged(git: &mut Git) -> Result<Vec<String>, Failure> {
     let listed = git.local(Reason::AgentFailed, &["diff", "--name-only", "--diff-filter=U", "-z"])?;
     Ok(listed.split_terminator('\0').map(str::to_owned).collect())
 }
 
-/// A repository inside the tree that was staged as a bare link.
+/// Returns the path of a repository inside the tree, which `git add` stages as a link to a commit without its files.
 fn nested_repository(git: &mut Git) -> Result<Option<String>, Failure> {
     let staged = git.local(Reason::AgentFailed, &["diff", "--cached", "--raw", "--diff-filter=A", "-z"])?;
     let mut fields = staged.split_terminator('\0');
@@ -253,19 +257,7 @@ fn commit_id(git: &mut Git, name: &str) -> Result<String, Failure> {
     Ok(id.trim().to_owned())
 }
 
-/// Whether `name` is the whole id of a commit.
-pub(crate) fn is_commit_id(name: &str) -> bool {
-    matches!(name.len(), 40 | 64) && name.bytes().all(|b| b.is_ascii_hexdigit())
-}
-
-pub(crate) fn head(branch: &str) -> String {
-    format!("refs/heads/{branch}")
-}
-
-pub(crate) fn tag(name: &str) -> String {
-    format!("refs/tags/{name}")
-}
-
+/// Returns the ref in the clone for the branch number `n` of those to merge.
 fn merged(n: usize) -> String {
     format!("refs/enact/merge/{n}")
 }

@@ -1,7 +1,7 @@
-//! What nobody may read in a log: it is replaced wherever it would be printed, stored or reported.
+//! Redaction of secrets in logs, results and reports.
 //!
-//! An agent that means to give a secret away finds another way. This is for what happens by mistake: `set -x`, `env`, an error message
-//! with a header in it.
+//! Redaction prevents accidents, such as `set -x`, `env`, or an error message with an HTTP header. It does not stop an agent that wants
+//! to reveal a secret.
 
 use std::path::Path;
 
@@ -9,34 +9,34 @@ use enact_domain::assignment::{AGENT_SECRET_PREFIX, Report};
 
 use crate::settings::Settings;
 
-/// What stands in the place of a secret.
-const HIDDEN: &[u8] = b"***";
-/// Shorter values are words of their own, and hiding them would spoil the text: nobody keeps a secret of five characters.
+/// Replacement for a secret.
+const REDACTED: &[u8] = b"***";
+/// Shortest value that is redacted. Shorter values occur in ordinary text, and nobody uses a secret of five characters.
 const MIN_BYTES: usize = 6;
-/// Keys of the Git credential that are secret.
+/// Secret keys of the Git credential.
 const CREDENTIAL_KEYS: [&str; 2] = ["password", "ssh-privatekey"];
 
-/// The secrets within reach of this container.
+/// The secrets that are mounted into this container.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Secrets {
-    /// The longest first, so that of two that begin alike the longer is hidden whole.
+    /// Sorted by length, the longest first: of two values with the same start, the longer one must be tried first.
     values: Vec<Vec<u8>>,
 }
 
 impl Secrets {
-    /// The Git credential, the token, and what the operator passes to the agent from Secrets.
-    pub(crate) fn known(settings: &Settings) -> Self {
+    /// Loads the Git credential, the token, and the Agent's variables that come from Secrets.
+    pub(crate) fn load(settings: &Settings) -> Self {
         let read = |path: &Path| std::fs::read(path).unwrap_or_default();
         let mut values: Vec<Vec<u8>> =
             CREDENTIAL_KEYS.iter().map(|key| read(&settings.git_credentials_dir.join(key))).collect();
         values.push(read(&settings.token_file));
         let passed = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with(AGENT_SECRET_PREFIX));
         values.extend(passed.map(|(_, value)| value.into_encoded_bytes()));
-        Self::of(values.iter().map(Vec::as_slice))
+        Self::new(values.iter().map(Vec::as_slice))
     }
 
-    /// A value of several lines is hidden line by line: it may be printed with an indentation, or in part.
-    fn of<'a>(values: impl Iterator<Item = &'a [u8]>) -> Self {
+    /// Splits values into lines, because a program may print a value of several lines with indentation or in part.
+    fn new<'a>(values: impl Iterator<Item = &'a [u8]>) -> Self {
         let lines = values.flat_map(|value| value.split(|byte| matches!(byte, b'\n' | b'\r')));
         let mut values: Vec<Vec<u8>> =
             lines.map(<[u8]>::trim_ascii).filter(|line| line.len() >= MIN_BYTES).map(<[u8]>::to_vec).collect();
@@ -45,41 +45,40 @@ impl Secrets {
         Self { values }
     }
 
-    /// Takes from the front of `pending` all that can be said, without secrets. Unless it is the `last`, what may be the beginning of a
-    /// secret stays.
-    pub(crate) fn pass(&self, pending: &mut Vec<u8>, last: bool) -> Vec<u8> {
-        let mut passed = Vec::with_capacity(pending.len());
+    /// Takes the start of `pending` and redacts it. Bytes that may be the start of a secret stay in `pending`, unless this chunk is the
+    /// `last` one.
+    pub(crate) fn redact_stream(&self, pending: &mut Vec<u8>, last: bool) -> Vec<u8> {
+        let mut redacted = Vec::with_capacity(pending.len());
         let mut at = 0;
         while at < pending.len() {
             let rest = &pending[at..];
-            // What may still become the longer of two is waited for.
-            let begins = |value: &&Vec<u8>| rest.starts_with(value) || (!last && value.starts_with(rest));
-            match self.values.iter().find(begins) {
+            // A match of a shorter value waits, too, while the bytes may still become a longer value.
+            let matches = |value: &&Vec<u8>| rest.starts_with(value) || (!last && value.starts_with(rest));
+            match self.values.iter().find(matches) {
                 Some(value) if rest.starts_with(value) => {
-                    passed.extend_from_slice(HIDDEN);
+                    redacted.extend_from_slice(REDACTED);
                     at += value.len();
                 }
                 Some(_) => break,
                 None => {
-                    passed.push(rest[0]);
+                    redacted.push(rest[0]);
                     at += 1;
                 }
             }
         }
         pending.drain(..at);
-        passed
+        redacted
     }
 
-    /// The text without secrets.
-    pub(crate) fn hide(&self, text: &str) -> String {
-        let hidden = self.pass(&mut text.as_bytes().to_vec(), true);
-        String::from_utf8_lossy(&hidden).into_owned()
+    pub(crate) fn redact(&self, text: &str) -> String {
+        let redacted = self.redact_stream(&mut text.as_bytes().to_vec(), true);
+        String::from_utf8_lossy(&redacted).into_owned()
     }
 
-    /// Hides them in all that a report says.
-    pub(crate) fn hide_in(&self, report: &mut Report) {
-        report.message = self.hide(&report.message);
-        report.conflicts.iter_mut().chain(report.outputs.values_mut()).for_each(|text| *text = self.hide(text));
+    /// Redacts message, conflicts and outputs of a report.
+    pub(crate) fn redact_report(&self, report: &mut Report) {
+        report.message = self.redact(&report.message);
+        report.conflicts.iter_mut().chain(report.outputs.values_mut()).for_each(|text| *text = self.redact(text));
     }
 }
 
@@ -88,33 +87,33 @@ mod tests {
     use super::*;
 
     fn secrets(values: &[&str]) -> Secrets {
-        Secrets::of(values.iter().map(|value| value.as_bytes()))
+        Secrets::new(values.iter().map(|value| value.as_bytes()))
     }
 
     #[test]
-    fn secrets_are_hidden_and_nothing_else() {
+    fn redacts_secrets_only() {
         let secrets = secrets(&["hunter22\n", "short", "first line\n  second line\n", "hunter22-and-more"]);
-        assert_eq!(secrets.hide("a hunter22, a hunter22-and-more, short"), "a ***, a ***, short");
-        assert_eq!(secrets.hide("    first line\n    second line"), "    ***\n    ***");
-        assert_eq!(secrets.hide("ends with hunter22-and"), "ends with ***-and");
-        assert_eq!(secrets.hide("hunter2"), "hunter2");
-        assert_eq!(Secrets::default().hide("hunter22 ä"), "hunter22 ä");
+        assert_eq!(secrets.redact("a hunter22, a hunter22-and-more, short"), "a ***, a ***, short");
+        assert_eq!(secrets.redact("    first line\n    second line"), "    ***\n    ***");
+        assert_eq!(secrets.redact("ends with hunter22-and"), "ends with ***-and");
+        assert_eq!(secrets.redact("hunter2"), "hunter2");
+        assert_eq!(Secrets::default().redact("hunter22 ä"), "hunter22 ä");
     }
 
     #[test]
-    fn it_does_not_matter_how_a_text_is_cut() {
+    fn redaction_does_not_depend_on_chunks() {
         let secrets = secrets(&["hunter22", "hunter22-and-more", "erhunt"]);
         let text = b"hunthunter22-and-morehunterhunter22-and-lesserhunt hunter2";
-        let whole = secrets.pass(&mut text.to_vec(), true);
+        let whole = secrets.redact_stream(&mut text.to_vec(), true);
         assert_eq!(String::from_utf8_lossy(&whole), "hunt***hunt***er22-and-less*** hunter2");
         for size in 1..text.len() {
-            let (mut pending, mut passed) = (Vec::new(), Vec::new());
+            let (mut pending, mut redacted) = (Vec::new(), Vec::new());
             for chunk in text.chunks(size) {
                 pending.extend_from_slice(chunk);
-                passed.extend(secrets.pass(&mut pending, false));
+                redacted.extend(secrets.redact_stream(&mut pending, false));
             }
-            passed.extend(secrets.pass(&mut pending, true));
-            assert_eq!(String::from_utf8_lossy(&passed), String::from_utf8_lossy(&whole), "chunks of {size}");
+            redacted.extend(secrets.redact_stream(&mut pending, true));
+            assert_eq!(String::from_utf8_lossy(&redacted), String::from_utf8_lossy(&whole), "chunks of {size}");
         }
     }
 }

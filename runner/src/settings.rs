@@ -1,4 +1,4 @@
-//! Where things are, and the assignment.
+//! The settings of the runner, and the assignment.
 
 use std::path::PathBuf;
 
@@ -6,30 +6,29 @@ use clap::Args;
 use enact_domain::assignment::{
     ASSIGNMENT_ENV, Assignment, GitNameError, GitWork, Reason, Work, check_ref, check_url, paths,
 };
-use enact_domain::document_job::{DocumentJob, DocumentWork, check_path};
+use enact_domain::errand::{Errand, ErrandWork, check_path};
 use enact_domain::names::is_subdomain;
 use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
-use crate::repository::is_commit_id;
+use crate::refs::is_commit_id;
 
-/// Where the pod's volumes are mounted. The defaults are what the operator mounts.
+/// Mount paths of the pod's volumes. The operator uses the defaults.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Settings {
-    /// Scratch space: HOME, the clone, the prompt
+    /// Work directory: HOME, the clone, the prompt
     #[arg(long, env = "ENACT_WORK_DIR", default_value = paths::WORK)]
     pub(crate) work_dir: PathBuf,
-    /// Projected token for the server; without it results are kept in the termination message only
+    /// Service account token for the server
     #[arg(long, env = "ENACT_TOKEN_FILE", default_value = paths::TOKEN)]
     pub(crate) token_file: PathBuf,
-    /// Directory of the Git credential: `username` and `password`, or `ssh-privatekey` and `known_hosts`; `ca.crt` if the server
-    /// needs one
+    /// Directory of the Git credential: `username` and `password`, or `ssh-privatekey` and `known_hosts`; also `ca.crt` for a private CA
     #[arg(long, env = "ENACT_GIT_CREDENTIALS_DIR", default_value = paths::GIT_CREDENTIALS)]
     pub(crate) git_credentials_dir: PathBuf,
-    /// Directory of recorded work for the adapter `replay`
+    /// Directory of recorded work for the adapter `Replay`
     #[arg(long, env = "ENACT_REPLAY_DIR", default_value = paths::REPLAY)]
     pub(crate) replay_dir: PathBuf,
-    /// Directory that `merge` and `publish` share, out of reach of `gate`
+    /// Directory that `merge` and `publish` share; it is not mounted in `gate`
     #[arg(long, env = "ENACT_HANDOVER_DIR", default_value = paths::HANDOVER)]
     pub(crate) handover_dir: PathBuf,
     /// File that receives the report
@@ -37,64 +36,65 @@ pub(crate) struct Settings {
     pub(crate) termination_log: PathBuf,
 }
 
-/// Reads the assignment from its environment variable and checks every name in it that Git will see.
+/// Reads the assignment from its environment variable and checks every name in it that reaches Git or a file path.
 pub(crate) fn assignment() -> Result<Assignment, Failure> {
-    let assignment = told("an assignment")?;
-    check(&assignment).map_err(invalid)?;
+    let assignment = read("an assignment")?;
+    check_assignment(&assignment).map_err(invalid)?;
     Ok(assignment)
 }
 
-/// The same for an errand.
-pub(crate) fn errand() -> Result<DocumentJob, Failure> {
-    let errand: DocumentJob = told("an errand")?;
-    check_errand(&errand).map_err(invalid)?;
-    Ok(errand)
+/// Reads and checks a document job in the same way.
+pub(crate) fn document_job() -> Result<Errand, Failure> {
+    let job: Errand = read("a document job")?;
+    check_document_job(&job).map_err(invalid)?;
+    Ok(job)
 }
 
-fn told<T: DeserializeOwned>(what: &str) -> Result<T, Failure> {
-    let text = std::env::var(ASSIGNMENT_ENV).map_err(|error| invalid(format!("{ASSIGNMENT_ENV}: {error}")))?;
-    serde_json::from_str(&text).map_err(|error| invalid(format!("{ASSIGNMENT_ENV} is not {what}: {error}")))
+fn read<T: DeserializeOwned>(what: &str) -> Result<T, Failure> {
+    let text =
+        std::env::var(ASSIGNMENT_ENV).map_err(|error| invalid(format!("{ASSIGNMENT_ENV} cannot be read: {error}")))?;
+    serde_json::from_str(&text).map_err(|error| invalid(format!("{ASSIGNMENT_ENV} does not contain {what}: {error}")))
 }
 
 fn invalid(problem: String) -> Failure {
     Failure::new(Reason::InvalidAssignment, problem)
 }
 
-fn check_errand(errand: &DocumentJob) -> Result<(), String> {
-    match &errand.work {
-        DocumentWork::Fetch(work) => check_url(&work.url)
+fn check_document_job(job: &Errand) -> Result<(), String> {
+    match &job.work {
+        ErrandWork::Fetch(work) => check_url(&work.url)
             .and_then(|()| check_ref(&work.revision))
             .and_then(|()| check_path(&work.path))
             .map_err(|error| error.to_string()),
-        // It becomes a part of a file's name.
-        DocumentWork::Draft(work) if !is_subdomain(&work.name) => {
-            Err(format!("`{}` is no name of a Specification", work.name.escape_debug()))
+        // The name becomes part of a file name.
+        ErrandWork::Draft(work) if !is_subdomain(&work.name) => {
+            Err(format!("`{}` is not a valid name of a Specification", work.name.escape_debug()))
         }
-        DocumentWork::Draft(_) => Ok(()),
+        ErrandWork::Draft(_) => Ok(()),
     }
 }
 
-fn check(assignment: &Assignment) -> Result<(), String> {
-    let told = |error: GitNameError| error.to_string();
+fn check_assignment(assignment: &Assignment) -> Result<(), String> {
+    let message = |error: GitNameError| error.to_string();
     if let Some(GitWork { url, revision, merge, branch }) = &assignment.git {
-        check_url(url).map_err(told)?;
+        check_url(url).map_err(message)?;
         for name in [revision, branch].into_iter().chain(merge.iter().map(|work| &work.branch)) {
-            check_ref(name).map_err(told)?;
+            check_ref(name).map_err(message)?;
         }
         if let Some(work) = merge.iter().find(|work| !is_commit_id(&work.commit)) {
-            return Err(format!("`{}` is not the whole id of a commit", work.commit.escape_debug()));
+            return Err(format!("`{}` is not the full ID of a commit", work.commit.escape_debug()));
         }
     }
     match &assignment.work {
         Work::Task(task) if !is_file_name(&task.id) => {
-            Err(format!("task id `{}` must be letters, digits, `.`, `-` or `_`", task.id.escape_debug()))
+            Err(format!("task ID `{}` must have 1 to 63 letters, digits, `.`, `-` or `_`", task.id.escape_debug()))
         }
         Work::Task(_) => Ok(()),
-        Work::Integration(integration) => check_ref(&integration.target).map_err(told),
+        Work::Integration(integration) => check_ref(&integration.target).map_err(message),
     }
 }
 
-/// Whether `name` is 1 to 63 of `[A-Za-z0-9_.-]` and not a relative directory: fit for a file and for a ConfigMap key.
+/// Returns whether `name` can be the name of a file and a ConfigMap key: 1 to 63 of `[A-Za-z0-9_.-]`, and neither `.` nor `..`.
 pub(crate) fn is_file_name(name: &str) -> bool {
     (1..=63).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn file_names() {
+    fn accepts_file_names_only() {
         for name in ["T001", "T001.1", "a_b-c", ".x"] {
             assert!(is_file_name(name), "{name}");
         }

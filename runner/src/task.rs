@@ -1,5 +1,6 @@
-//! One task: clone, let the agent work, commit, check, push.
+//! A task: clone, run the agent, commit, run the gates, push.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -7,18 +8,21 @@ use enact_domain::assignment::{Adapter, Assignment, GitWork, Reason, Report, Tas
 
 use crate::agent::{Environment, MAX_TRANSCRIPT, Script, run_gates};
 use crate::capture::Tail;
-use crate::desk::Desk;
 use crate::failure::{Failure, explain};
-use crate::git::{Git, Identity, WORKSPACE};
+use crate::git::{Git, Identity, PLAN_FIELDS};
+use crate::log::log;
 use crate::process::Supervisor;
+use crate::report::Evidence;
 use crate::settings::Settings;
-use crate::{Evidence, outputs, repository, say};
+use crate::text::one_line;
+use crate::workspace::WorkspaceLayout;
+use crate::{outputs, repository};
 
-/// Longest first line of a commit's message, in characters.
+/// Most characters in the first line of a commit message.
 const MAX_SUBJECT: usize = 200;
 
-/// Does the task. The work is committed before the gates run, so that what they leave in the tree is no part of it, and pushed after
-/// they have passed.
+/// Runs the task. It commits before the gates run, so that the commit contains no file that a gate writes, and pushes after all gates have
+/// passed.
 pub(crate) fn run(
     supervisor: &mut Supervisor,
     settings: &Settings,
@@ -26,60 +30,61 @@ pub(crate) fn run(
     task: &TaskWork,
     evidence: &mut Evidence,
 ) -> Result<Report, Failure> {
-    let desk = Desk::of(settings);
-    desk.clear()?;
-    desk.lay_out(task, &trailers(assignment, task))?;
-    let environment = environment(&desk, assignment, task);
+    let layout = WorkspaceLayout::new(settings);
+    layout.clear()?;
+    layout.write_inputs(task, &trailers(assignment, task))?;
+    let environment = environment(&layout, assignment, task);
     let (commit, outputs) = if let Some(work) = &assignment.git {
-        let mut git = Git::new(supervisor, settings, &work.url, &WORKSPACE)?;
-        let attempt = Attempt { settings, assignment, task, work, desk: &desk, environment: &environment };
+        let mut git = Git::new(supervisor, settings, &work.url, &PLAN_FIELDS)?;
+        let attempt = Attempt { settings, assignment, task, work, layout: &layout, environment: &environment };
         attempt.in_repository(&mut git, evidence)?
     } else {
         let Adapter::Command { script } = &task.adapter else {
-            return Err(Failure::new(Reason::InvalidAssignment, "the adapter `replay` needs a plan with a workspace"));
+            return Err(Failure::new(
+                Reason::InvalidAssignment,
+                "the adapter Replay needs a repository; set spec.workspace of the Plan",
+            ));
         };
-        run_script(supervisor, script, &desk, &environment, evidence)?;
-        let outputs = outputs::read(&desk.outputs)?;
-        run_gates(supervisor, &task.gates, &desk.tree, &environment, &mut evidence.gates)?;
+        run_script(supervisor, script, &layout, &environment, evidence)?;
+        let outputs = outputs::read(&layout.outputs)?;
+        run_gates(supervisor, &task.gates, &layout.tree, &environment, &mut evidence.gates)?;
         (None, outputs)
     };
-    let mut report = Report::new(Reason::Succeeded, "");
-    report.commit = commit;
-    report.outputs = outputs;
-    Ok(report)
+    Ok(Report { commit, outputs, ..Report::new(Reason::Succeeded, "") })
 }
 
-/// A task that works in a clone.
+/// An attempt that works in a clone.
 struct Attempt<'a> {
     settings: &'a Settings,
     assignment: &'a Assignment,
     task: &'a TaskWork,
     work: &'a GitWork,
-    desk: &'a Desk,
+    layout: &'a WorkspaceLayout,
     environment: &'a Environment,
 }
 
-type Done = (Option<String>, std::collections::BTreeMap<String, String>);
+/// The commit that was pushed, if any, and the outputs.
+type Work = (Option<String>, BTreeMap<String, String>);
 
 impl Attempt<'_> {
-    fn in_repository(&self, git: &mut Git, evidence: &mut Evidence) -> Result<Done, Failure> {
+    fn in_repository(&self, git: &mut Git, evidence: &mut Evidence) -> Result<Work, Failure> {
         let (task, work) = (self.task, self.work);
-        say(&format!("cloning {} at {} and merging {} branch(es)", work.url, work.revision, work.merge.len()));
+        log(&format!("cloning {} at {} and merging {} branch(es)", work.url, work.revision, work.merge.len()));
         let checkout = repository::prepare(git, work, None)?;
         git.act_as(Identity::agent(&task.agent));
         match &task.adapter {
-            Adapter::Command { script } => run_script(git.supervisor, script, self.desk, self.environment, evidence)?,
+            Adapter::Command { script } => run_script(git.supervisor, script, self.layout, self.environment, evidence)?,
             Adapter::Replay {} => self.replay(git, evidence)?,
         }
         let trailers = trailers(self.assignment, task);
         let commit = repository::commit(git, &checkout, &message(self.assignment, task), &trailers)?;
-        let outputs = outputs::read(&self.desk.outputs)?;
-        run_gates(git.supervisor, &task.gates, &self.desk.tree, self.environment, &mut evidence.gates)?;
+        let outputs = outputs::read(&self.layout.outputs)?;
+        run_gates(git.supervisor, &task.gates, &self.layout.tree, self.environment, &mut evidence.gates)?;
         if commit == checkout.base {
-            say("nothing was changed");
+            log("the agent changed no file");
         }
         let commit = repository::push_work(git, work, &checkout, commit)?;
-        say(&format!("pushed {commit} to {}", work.branch));
+        log(&format!("pushed {commit} to {}", work.branch));
         Ok((Some(commit), outputs))
     }
 
@@ -90,55 +95,57 @@ impl Attempt<'_> {
         let recorded = fs::read(&patch).map_err(|error| {
             Failure::new(Reason::ReplayFailed, format!("there is no recorded work `{id}.patch` for task {id}: {error}"))
         })?;
-        let recorded_words = transcript(&self.settings.replay_dir.join(format!("{id}.transcript")));
-        evidence.transcript = git.supervisor.secrets().hide(&recorded_words);
+        let transcript = read_transcript(&self.settings.replay_dir.join(format!("{id}.transcript")));
+        evidence.transcript = git.supervisor.secrets().redact(&transcript);
         if !evidence.transcript.is_empty() {
             println!("{}", evidence.transcript.trim_end());
         }
-        // An empty record is of a task that changed nothing.
+        // An empty patch is the record of a task that changed no file.
         if recorded.trim_ascii().is_empty() {
             return Ok(());
         }
-        git.use_hooks(Some(self.desk.hooks.clone()));
+        // The hooks add the trailers of this attempt to the recorded commits.
+        git.use_hooks(Some(self.layout.hooks.clone()));
         let applied = git.call(&["am", "--quiet", "--3way", "--whitespace=nowarn", "--", &patch.to_string_lossy()]);
         git.use_hooks(None);
         let applied = applied?;
         if applied.ok() {
             return Ok(());
         }
-        Err(Failure::new(Reason::ReplayFailed, explain(&format!("`{id}.patch` does not apply"), &applied.told())))
+        Err(Failure::new(Reason::ReplayFailed, explain(&format!("`{id}.patch` does not apply"), &applied.all())))
     }
 }
 
 fn run_script(
     supervisor: &mut Supervisor,
     script: &str,
-    desk: &Desk,
+    layout: &WorkspaceLayout,
     environment: &Environment,
     evidence: &mut Evidence,
 ) -> Result<(), Failure> {
-    let ran = Script { text: script, tree: &desk.tree, environment }.run(supervisor, MAX_TRANSCRIPT)?;
-    let checked = ran.check("the script", Reason::AgentFailed);
-    evidence.transcript = ran.printed;
+    let run = Script { text: script, tree: &layout.tree, environment }.run(supervisor, MAX_TRANSCRIPT)?;
+    let checked = run.check("the script", Reason::AgentFailed);
+    // The result of a failed attempt has a transcript, too.
+    evidence.transcript = run.output;
     checked
 }
 
-fn environment(desk: &Desk, assignment: &Assignment, task: &TaskWork) -> Environment {
-    let mut environment = Environment::new(desk, &Identity::agent(&task.agent));
+fn environment(layout: &WorkspaceLayout, assignment: &Assignment, task: &TaskWork) -> Environment {
+    let mut environment = Environment::new(layout, &Identity::agent(&task.agent));
     environment.set("ENACT_TASK_ID", &task.id);
     environment.set("ENACT_ATTEMPT", assignment.attempt.to_string());
-    environment.set("ENACT_PROMPT_FILE", &desk.prompt);
-    environment.set("ENACT_INPUTS_FILE", &desk.inputs);
-    environment.set("ENACT_OUTPUT_DIR", &desk.outputs);
-    // The agent's own commits get the trailers as they are made: nothing is rewritten later.
+    environment.set("ENACT_PROMPT_FILE", &layout.prompt);
+    environment.set("ENACT_INPUTS_FILE", &layout.inputs);
+    environment.set("ENACT_OUTPUT_DIR", &layout.outputs);
+    // The hooks add the trailers when the agent commits, because the runner never rewrites commits.
     environment.set("GIT_CONFIG_COUNT", "1");
     environment.set("GIT_CONFIG_KEY_0", "core.hooksPath");
-    environment.set("GIT_CONFIG_VALUE_0", &desk.hooks);
+    environment.set("GIT_CONFIG_VALUE_0", &layout.hooks);
     environment
 }
 
-/// The end of a recorded transcript; nothing when there is none.
-fn transcript(path: &Path) -> String {
+/// Returns the end of a recorded transcript; nothing if there is no such file.
+fn read_transcript(path: &Path) -> String {
     let mut tail = Tail::new(MAX_TRANSCRIPT);
     tail.push(&fs::read(path).unwrap_or_default());
     tail.into_text()
@@ -157,12 +164,4 @@ fn message(assignment: &Assignment, task: &TaskWork) -> String {
     let subject: String = one_line(&format!("{}: {}", task.id, task.title)).chars().take(MAX_SUBJECT).collect();
     let body = format!("Work of the agent {} for the plan {}/{}.", task.agent, assignment.namespace, assignment.plan);
     format!("{subject}\n\n{}", one_line(&body))
-}
-
-/// The text with every run of white space and control characters as one space.
-fn one_line(text: &str) -> String {
-    text.split(|c: char| c.is_whitespace() || c.is_control())
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
 }

@@ -14,7 +14,7 @@ fn terminate(container: &std::process::Child) {
 }
 
 #[test]
-fn a_request_to_stop_reaches_the_agent_and_is_no_success() {
+fn stop_request_reaches_the_agent_and_cancels() {
     let git = GitServer::start();
     let server = EnactServer::start(&[]);
     // The agent takes its leave with exit code 0, as some do.
@@ -32,7 +32,7 @@ fn a_request_to_stop_reaches_the_agent_and_is_no_success() {
 }
 
 #[test]
-fn what_a_script_runs_may_put_its_work_in_order_too() {
+fn children_of_the_script_may_clean_up() {
     let git = GitServer::start();
     let agent = "trap 'sleep 0.3; echo in order; exit 0' TERM; touch \"$ENACT_OUTPUT_DIR/started\"; sleep 1000 & wait";
     let pod = Pod::task(&git, &format!("sh -c '{}'; true", agent.replace('\'', "'\\''")));
@@ -45,7 +45,7 @@ fn what_a_script_runs_may_put_its_work_in_order_too() {
 }
 
 #[test]
-fn an_agent_that_does_not_listen_is_killed() {
+fn kills_an_agent_that_ignores_sigterm() {
     let git = GitServer::start();
     let pod = Pod::task(&git, "trap '' TERM; touch \"$ENACT_OUTPUT_DIR/started\"; while :; do sleep 1; done");
     let container = pod.start("task");
@@ -56,7 +56,7 @@ fn an_agent_that_does_not_listen_is_killed() {
 }
 
 #[test]
-fn nothing_that_an_agent_started_survives_it() {
+fn kills_orphans_of_the_agent() {
     let git = GitServer::start();
     let script = "setsid sh -c 'echo $$ > \"$ENACT_OUTPUT_DIR/orphan\"; exec sleep 1000' & \
                   while ! test -s \"$ENACT_OUTPUT_DIR/orphan\"; do sleep 0.05; done";
@@ -67,7 +67,7 @@ fn nothing_that_an_agent_started_survives_it() {
 }
 
 #[test]
-fn a_long_log_passes_through_and_its_end_is_kept() {
+fn transcript_is_the_end_of_a_long_log() {
     let git = GitServer::start();
     let server = EnactServer::start(&[]);
     let ended =
@@ -82,7 +82,7 @@ fn a_long_log_passes_through_and_its_end_is_kept() {
 }
 
 #[test]
-fn a_server_that_is_busy_gets_the_result_later() {
+fn retries_while_the_server_is_busy() {
     let git = GitServer::start();
     let server = EnactServer::start(&["503 Service Unavailable", "429 Too Many Requests"]);
     let ended = Pod::task(&git, "touch x").with_server(&server).run("task");
@@ -91,7 +91,7 @@ fn a_server_that_is_busy_gets_the_result_later() {
 }
 
 #[test]
-fn a_result_that_is_refused_is_no_success_and_not_repeated() {
+fn refused_result_fails_without_retry() {
     let git = GitServer::start();
     let server = EnactServer::start(&["403 Forbidden"]);
     let ended = Pod::task(&git, "touch x").with_server(&server).run("task");
@@ -108,7 +108,7 @@ fn a_result_that_is_refused_is_no_success_and_not_repeated() {
 }
 
 #[test]
-fn a_request_to_stop_shortens_the_wait_for_a_server_that_is_away() {
+fn stop_request_shortens_delivery() {
     let git = GitServer::start();
     let pod = Pod::task(&git, "touch x").with(|a| a.server_url = Some("http://127.0.0.1:1".into()));
     let container = pod.start("task");
@@ -121,14 +121,14 @@ fn a_request_to_stop_shortens_the_wait_for_a_server_that_is_away() {
 }
 
 #[test]
-fn a_volume_that_cannot_be_written_is_not_the_tasks_fault() {
+fn unwritable_volume_is_an_infrastructure_failure() {
     let git = GitServer::start();
     let ended = Pod::task(&git, "true").with_environment("ENACT_WORK_DIR", "/proc/enact").run("task");
     assert_eq!((ended.code, ended.report.reason), (Some(75), Reason::ContainerConfigError), "{}", ended.log);
 }
 
 #[test]
-fn the_runner_installs_itself_where_other_images_find_it() {
+fn installs_itself_into_a_volume() {
     use std::os::unix::fs::PermissionsExt;
 
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! `enact-runner fetch` and `draft`: what a document's pod brings to the server, from a real Git server over HTTP and from agents.
+//! `enact-runner fetch` and `draft`, against a real Git server over HTTP.
 
 mod support;
 
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use enact_domain::assignment::{Adapter, Reason};
 use enact_domain::digest::Digest;
-use enact_domain::document_job::{DocumentWork, DraftWork, FetchWork, MAX_DOCUMENT_BYTES};
+use enact_domain::errand::{DraftWork, ErrandWork, FetchWork, MAX_DOCUMENT_BYTES};
 
 use support::{EnactServer, Ended, GitServer, Pod};
 
@@ -19,13 +19,13 @@ fn wanted(url: &str, revision: &str) -> FetchWork {
 }
 
 fn fetch(server: &EnactServer, work: FetchWork) -> Ended {
-    Pod::errand(server, DocumentWork::Fetch(work)).run("fetch")
+    Pod::document_job(server, ErrandWork::Fetch(work)).run("fetch")
 }
 
 type Change = fn(&mut FetchWork);
 
-fn drafting(adapter: Adapter) -> DocumentWork {
-    DocumentWork::Draft(DraftWork {
+fn drafting(adapter: Adapter) -> ErrandWork {
+    ErrandWork::Draft(DraftWork {
         name: "cart".into(),
         attempt: 2,
         prompt: "Write about carts.".into(),
@@ -36,13 +36,13 @@ fn drafting(adapter: Adapter) -> DocumentWork {
 
 fn drafted(script: &str) -> Ended {
     let server = EnactServer::start(&[]);
-    let ended = Pod::errand(&server, drafting(Adapter::Command { script: script.into() })).run("draft");
+    let ended = Pod::document_job(&server, drafting(Adapter::Command { script: script.into() })).run("draft");
     assert_eq!(server.count(), usize::from(ended.report.document.is_some()), "{}", ended.log);
     ended
 }
 
 #[test]
-fn a_file_is_delivered_once_and_again_only_when_its_revision_moved() {
+fn delivers_a_file_again_only_when_its_revision_moved() {
     let (git, server) = (GitServer::start(), EnactServer::start(&[]));
     let commit = git.commit("main", &[(PATH, TEXT)]);
     let first = fetch(&server, wanted(&git.url, "main"));
@@ -52,8 +52,8 @@ fn a_file_is_delivered_once_and_again_only_when_its_revision_moved() {
     {
         let requests = server.requests.lock().unwrap();
         let [request] = requests.as_slice() else { panic!("{}", requests.len()) };
-        let told = [request.path.as_str(), request.header("authorization"), request.header("content-type")];
-        assert_eq!(told, ["/v1/documents/document-uid", "Bearer a.b.c", "text/markdown"]);
+        let received = [request.path.as_str(), request.header("authorization"), request.header("content-type")];
+        assert_eq!(received, ["/v1/documents/document-uid", "Bearer a.b.c", "text/markdown"]);
         assert_eq!(request.body, TEXT.as_bytes());
     }
     let known = FetchWork { known: Some(commit.clone()), ..wanted(&git.url, "main") };
@@ -66,7 +66,7 @@ fn a_file_is_delivered_once_and_again_only_when_its_revision_moved() {
 }
 
 #[test]
-fn a_revision_is_a_branch_a_tag_or_a_whole_commit() {
+fn revision_is_a_branch_a_tag_or_a_commit() {
     let (git, server) = (GitServer::start(), EnactServer::start(&[]));
     let old = git.commit("main", &[(PATH, TEXT)]);
     git.git(&["tag", "light", &old]);
@@ -82,13 +82,13 @@ fn a_revision_is_a_branch_a_tag_or_a_whole_commit() {
 
 /// A server that allows it is asked for no other file and no history.
 #[test]
-fn only_the_file_itself_is_fetched_where_the_server_allows() {
+fn fetches_only_the_file_if_the_server_can_filter() {
     let (git, server) = (GitServer::start(), EnactServer::start(&[]));
     git.git(&["config", "uploadpack.allowFilter", "true"]);
     git.git(&["config", "uploadpack.allowAnySHA1InWant", "true"]);
     git.commit("main", &[("large.bin", "x")]);
     git.commit("main", &[(PATH, TEXT), ("other.md", "other"), ("large.bin", "y")]);
-    let pod = Pod::errand(&server, DocumentWork::Fetch(wanted(&git.url, "main")));
+    let pod = Pod::document_job(&server, ErrandWork::Fetch(wanted(&git.url, "main")));
     let ended = pod.run("fetch");
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     let listed = Command::new("git")
@@ -102,7 +102,7 @@ fn only_the_file_itself_is_fetched_where_the_server_allows() {
 }
 
 #[test]
-fn what_is_not_there_is_told_with_what_to_check() {
+fn failure_names_the_field_to_check() {
     let (git, server) = (GitServer::start(), EnactServer::start(&[]));
     git.commit("main", &[(PATH, TEXT)]);
     let with = |change: Change| {
@@ -130,9 +130,9 @@ fn what_is_not_there_is_told_with_what_to_check() {
 }
 
 #[test]
-fn a_credential_that_is_refused_or_missing_is_told() {
+fn failure_names_the_credential_field() {
     let (git, server) = (GitServer::start(), EnactServer::start(&[]));
-    let pod = || Pod::errand(&server, DocumentWork::Fetch(wanted(&git.url, "main")));
+    let pod = || Pod::document_job(&server, ErrandWork::Fetch(wanted(&git.url, "main")));
     let wrong = pod();
     wrong.write("git/password", "wrong-password");
     let ended = wrong.run("fetch");
@@ -149,7 +149,7 @@ fn a_credential_that_is_refused_or_missing_is_told() {
 }
 
 #[test]
-fn only_a_plain_file_of_text_becomes_a_document() {
+fn document_must_be_a_regular_text_file() {
     let (git, server) = (GitServer::start(), EnactServer::start(&[]));
     git.change("main", |tree| {
         symlink("/etc/passwd", tree.join("link.md")).unwrap();
@@ -174,7 +174,7 @@ fn only_a_plain_file_of_text_becomes_a_document() {
 }
 
 #[test]
-fn a_document_that_nobody_took_was_not_fetched() {
+fn undelivered_document_is_a_failure() {
     let (git, server) = (GitServer::start(), EnactServer::start(&["503 Service Unavailable", "403 Forbidden"]));
     git.commit("main", &[(PATH, TEXT)]);
     let ended = fetch(&server, wanted(&git.url, "main"));
@@ -184,7 +184,7 @@ fn a_document_that_nobody_took_was_not_fetched() {
 }
 
 #[test]
-fn what_an_agent_writes_is_delivered() {
+fn delivers_the_draft_of_an_agent() {
     let script = r#"test "$ENACT_ATTEMPT" = 2; test ! -e "$ENACT_DOCUMENT_FILE"; cat "$ENACT_PROMPT_FILE" > "$ENACT_DOCUMENT_FILE""#;
     let ended = drafted(script);
     assert_eq!((ended.code, ended.report.reason), (Some(0), Reason::Succeeded), "{}", ended.log);
@@ -193,7 +193,7 @@ fn what_an_agent_writes_is_delivered() {
 }
 
 #[test]
-fn an_agent_that_leaves_no_document_has_failed() {
+fn agent_without_a_document_fails() {
     for (script, reason, part) in [
         ("true", Reason::AgentFailed, "there is no file"),
         ("echo out of tokens; exit 3", Reason::AgentFailed, "out of tokens"),
@@ -209,9 +209,9 @@ fn an_agent_that_leaves_no_document_has_failed() {
 }
 
 #[test]
-fn recorded_drafts_are_played_back_by_attempt() {
+fn replays_the_draft_of_the_attempt() {
     let server = EnactServer::start(&[]);
-    let pod = || Pod::errand(&server, drafting(Adapter::Replay {}));
+    let pod = || Pod::document_job(&server, drafting(Adapter::Replay {}));
     let missing = pod().run("draft");
     assert_eq!(missing.report.reason, Reason::ReplayFailed, "{}", missing.log);
     assert!(missing.report.message.contains("`cart.2.md`"), "{}", missing.report.message);

@@ -16,7 +16,7 @@ fn with_two_tasks() -> GitServer {
 const TASKS: [&str; 2] = ["enact/shop-5f0c1a2b/t001-1", "enact/shop-5f0c1a2b/t002-1"];
 
 #[test]
-fn finished_branches_are_merged_checked_and_published() {
+fn merges_checks_and_publishes_branches() {
     let git = with_two_tasks();
     let server = EnactServer::start(&[]);
     let pod = Pod::integration(&git, &TASKS, "test -f a.txt -a -f b.txt").with_server(&server);
@@ -49,7 +49,7 @@ fn finished_branches_are_merged_checked_and_published() {
 }
 
 #[test]
-fn a_conflict_names_branch_and_files_and_changes_nothing() {
+fn conflict_names_branch_and_files() {
     let git = with_two_tasks();
     git.commit("enact/shop-5f0c1a2b/t003-1", &[("a.txt", "other\n")]);
     let server = EnactServer::start(&[]);
@@ -64,7 +64,7 @@ fn a_conflict_names_branch_and_files_and_changes_nothing() {
 }
 
 #[test]
-fn a_branch_that_was_replaced_after_its_gates_is_not_merged() {
+fn does_not_merge_a_replaced_branch() {
     let git = with_two_tasks();
     let pod = Pod::integration(&git, &TASKS, "test ! -e sneaked.txt");
     let verified = git.tip(TASKS[1]).unwrap();
@@ -94,7 +94,7 @@ fn a_branch_that_was_replaced_after_its_gates_is_not_merged() {
 }
 
 #[test]
-fn a_gate_that_fails_is_named_and_needs_no_credential() {
+fn failed_gate_is_named_and_needs_no_credential() {
     let git = with_two_tasks();
     let server = EnactServer::start(&[]);
     let pod = Pod::integration(&git, &TASKS, "echo 3 tests failed; exit 4").with_server(&server);
@@ -112,7 +112,7 @@ fn a_gate_that_fails_is_named_and_needs_no_credential() {
 }
 
 #[test]
-fn only_the_commit_that_was_checked_is_published() {
+fn publishes_only_the_checked_commit() {
     let git = with_two_tasks();
     let pod = Pod::integration(&git, &TASKS, "true");
     assert_eq!(pod.run("merge").code, Some(0));
@@ -126,7 +126,7 @@ fn only_the_commit_that_was_checked_is_published() {
 }
 
 #[test]
-fn a_target_that_moved_is_never_overwritten() {
+fn never_overwrites_a_target_that_moved() {
     let git = with_two_tasks();
     let pod = Pod::integration(&git, &TASKS, "true");
     assert_eq!(pod.run("merge").code, Some(0));
@@ -145,7 +145,7 @@ fn a_target_that_moved_is_never_overwritten() {
 }
 
 #[test]
-fn a_step_refuses_another_steps_assignment() {
+fn step_refuses_the_assignment_of_another_step() {
     let git = with_two_tasks();
     assert_eq!(Pod::integration(&git, &TASKS, "true").run("task").report.reason, Reason::InvalidAssignment);
     assert_eq!(Pod::task(&git, "true").run("merge").report.reason, Reason::InvalidAssignment);

@@ -10,7 +10,7 @@ use support::http::{response, serve};
 use support::{EnactServer, GitServer, Pod};
 
 #[test]
-fn a_script_becomes_a_commit_a_branch_and_a_result() {
+fn script_becomes_commit_branch_and_result() {
     let git = GitServer::start();
     let server = EnactServer::start(&[]);
     let pod = Pod::task(
@@ -45,7 +45,7 @@ fn a_script_becomes_a_commit_a_branch_and_a_result() {
 }
 
 #[test]
-fn what_dependencies_left_is_merged_and_given() {
+fn merges_branches_and_passes_outputs_of_dependencies() {
     let git = GitServer::start();
     git.commit("enact/shop-5f0c1a2b/t000-1", &[("a.txt", "a")]);
     git.commit("enact/shop-5f0c1a2b/t00x-2", &[("b.txt", "b")]);
@@ -61,7 +61,7 @@ fn what_dependencies_left_is_merged_and_given() {
 }
 
 #[test]
-fn dependencies_that_do_not_merge_are_named_with_their_files() {
+fn conflict_of_dependencies_names_their_files() {
     let git = GitServer::start();
     git.commit("left", &[("same.txt", "left\n"), ("ä b.txt", "left\n")]);
     git.commit("right", &[("same.txt", "right\n"), ("ä b.txt", "right\n")]);
@@ -77,7 +77,7 @@ fn dependencies_that_do_not_merge_are_named_with_their_files() {
 
 /// The Secret's volume is optional, so that a pod whose Secret is missing starts, and says so.
 #[test]
-fn a_missing_secret_is_told_before_anything_is_asked_of_the_repository() {
+fn missing_secret_fails_before_git_runs() {
     let git = GitServer::start();
     let pod = Pod::task(&git, "touch never");
     for key in ["username", "password"] {
@@ -95,7 +95,7 @@ fn a_missing_secret_is_told_before_anything_is_asked_of_the_repository() {
 }
 
 #[test]
-fn a_wrong_credential_is_told_apart() {
+fn wrong_credential_is_denied() {
     let git = GitServer::start();
     let pod = Pod::task(&git, "true");
     pod.write("git/password", "wrong");
@@ -108,7 +108,7 @@ fn a_wrong_credential_is_told_apart() {
 }
 
 #[test]
-fn a_repository_that_is_not_there_is_told_apart() {
+fn missing_repository_is_denied() {
     let git = GitServer::start();
     let pod = Pod::task(&git, "true").with(|a| a.git.as_mut().unwrap().url = "http://127.0.0.1:1/x.git".into());
     let ended = pod.run("task");
@@ -205,7 +205,7 @@ fn hostile_names_never_reach_git() {
 }
 
 #[test]
-fn text_of_a_task_cannot_forge_a_trailer_or_an_option() {
+fn task_text_cannot_forge_trailers_or_options() {
     let git = GitServer::start();
     let pod = Pod::task(&git, "touch x").with_task(|task| {
         task.title = "--amend\n\nEnact-Task: T999\n# not a comment".into();
@@ -220,7 +220,7 @@ fn text_of_a_task_cannot_forge_a_trailer_or_an_option() {
 }
 
 #[test]
-fn a_failing_script_shows_its_last_words() {
+fn failed_script_reports_the_end_of_its_output() {
     let git = GitServer::start();
     let server = EnactServer::start(&[]);
     let ended = Pod::task(&git, "echo first; echo the reason >&2; exit 3").with_server(&server).run("task");
@@ -231,7 +231,7 @@ fn a_failing_script_shows_its_last_words() {
 }
 
 #[test]
-fn a_killed_script_says_so() {
+fn killed_script_reports_the_signal() {
     let git = GitServer::start();
     let ended = Pod::task(&git, "kill -KILL $$").run("task");
     assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::Killed));
@@ -239,7 +239,7 @@ fn a_killed_script_says_so() {
 }
 
 #[test]
-fn outputs_have_a_limit_and_a_kind() {
+fn refuses_large_and_irregular_outputs() {
     let git = GitServer::start();
     for script in [
         "head -c 4000 /dev/zero | tr '\\0' x > \"$ENACT_OUTPUT_DIR/big\"",
@@ -254,7 +254,7 @@ fn outputs_have_a_limit_and_a_kind() {
 }
 
 #[test]
-fn gates_decide_and_leave_nothing_in_the_commit() {
+fn gates_decide_and_do_not_change_the_commit() {
     let git = GitServer::start();
     let gate = |name: &str, script: &str| Gate { name: name.into(), script: script.into() };
     let gates = vec![
@@ -277,7 +277,7 @@ fn gates_decide_and_leave_nothing_in_the_commit() {
 }
 
 #[test]
-fn the_agents_own_commits_stay_and_carry_the_trailers() {
+fn keeps_commits_of_the_agent_with_trailers() {
     let git = GitServer::start();
     let script = "echo a > a; git add a; git commit -qm 'Mine, first'; git rev-parse HEAD > \"$ENACT_OUTPUT_DIR/first\"; \
                   echo b > b; git add b; git commit -qm 'Mine, second'";
@@ -292,7 +292,7 @@ fn the_agents_own_commits_stay_and_carry_the_trailers() {
 }
 
 #[test]
-fn a_task_that_changes_nothing_pushes_what_it_started_from() {
+fn task_without_changes_pushes_its_base() {
     let git = GitServer::start();
     let ended = Pod::task(&git, "true").run("task");
     assert_eq!(ended.code, Some(0), "{}", ended.log);
@@ -301,7 +301,7 @@ fn a_task_that_changes_nothing_pushes_what_it_started_from() {
 }
 
 #[test]
-fn what_an_agent_does_to_its_clone_is_a_failure_with_a_name() {
+fn damaged_clone_fails_with_a_named_problem() {
     let git = GitServer::start();
     for (script, words) in [
         ("rm -rf .git", "removed the clone"),
@@ -327,7 +327,7 @@ fn what_an_agent_does_to_its_clone_is_a_failure_with_a_name() {
 }
 
 #[test]
-fn nothing_that_an_agent_or_a_gate_wrote_runs_with_git() {
+fn git_ignores_configuration_of_agents_and_gates() {
     let git = GitServer::start();
     let filter = "git config filter.x.clean 'touch ../../owned; cat'; git config filter.x.process 'touch ../../owned'";
     let away = "git config url.http://127.0.0.1:1/.insteadOf http://; git config http.proxy http://127.0.0.1:1; \
@@ -348,7 +348,7 @@ fn nothing_that_an_agent_or_a_gate_wrote_runs_with_git() {
 }
 
 #[test]
-fn the_credential_goes_to_its_own_server_only() {
+fn credential_goes_to_its_own_server_only() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let stolen = Arc::clone(&seen);
     let other = serve(move |request| {
@@ -368,7 +368,7 @@ fn the_credential_goes_to_its_own_server_only() {
 }
 
 #[test]
-fn what_a_person_keeps_secret_is_in_no_log_result_or_report() {
+fn redacts_secrets_in_log_result_and_report() {
     let git = GitServer::start();
     let server = EnactServer::start(&[]);
     let script = "echo \"key $LLM_KEY, model $MODEL\"; cat \"$CREDENTIALS/password\"; cat \"$TOKEN\"; \
@@ -402,7 +402,7 @@ fn what_a_person_keeps_secret_is_in_no_log_result_or_report() {
 }
 
 #[test]
-fn the_agent_sees_its_own_variables_and_nothing_else() {
+fn agent_sees_only_its_own_variables() {
     let git = GitServer::start();
     let pod = Pod::task(&git, "env | cut -d= -f1 | sort > names; printf %s \"$MODEL\" > model; id -u > /dev/null")
         .with_environment("ENACT_ENV_MODEL", "small one")
@@ -440,7 +440,7 @@ fn the_agent_sees_its_own_variables_and_nothing_else() {
 }
 
 #[test]
-fn a_second_run_of_an_attempt_ends_as_the_first() {
+fn second_run_of_an_attempt_has_the_same_result() {
     let git = GitServer::start();
     let pod = Pod::task(&git, "echo same > work.txt; echo 1 > \"$ENACT_OUTPUT_DIR/n\"");
     let first = pod.run("task");
@@ -458,7 +458,7 @@ fn a_second_run_of_an_attempt_ends_as_the_first() {
 }
 
 #[test]
-fn recorded_work_is_played_back() {
+fn replays_recorded_work() {
     let git = GitServer::start();
     let recorded = git.commit("recorded", &[("cart.txt", "cart\n"), ("b.txt", "b\n")]);
     let patch = git.git(&["format-patch", "-1", "--stdout", &recorded]);
@@ -477,7 +477,7 @@ fn recorded_work_is_played_back() {
 }
 
 #[test]
-fn recorded_work_that_is_missing_or_does_not_apply_is_named() {
+fn names_recorded_work_that_fails() {
     let git = GitServer::start();
     let pod = Pod::task(&git, "").with_task(|task| task.adapter = Adapter::Replay {});
     let ended = pod.run("task");
@@ -493,7 +493,7 @@ fn recorded_work_that_is_missing_or_does_not_apply_is_named() {
 }
 
 #[test]
-fn a_task_without_a_repository_runs_in_an_empty_tree() {
+fn task_without_repository_runs_in_an_empty_tree() {
     let git = GitServer::start();
     let pod = Pod::task(&git, "test -z \"$(ls -A)\"; echo 4 > \"$ENACT_OUTPUT_DIR/answer\"").with(|a| a.git = None);
     let ended = pod.run("task");

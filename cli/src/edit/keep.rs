@@ -1,4 +1,4 @@
-//! Texts of a person's that could not be saved: they stay in files.
+//! Keeps texts that could not be saved in local files.
 
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Write as _};
@@ -6,24 +6,21 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-/// Most files of one name in a directory.
+/// Most files with the same name in a directory.
 const FILES: u32 = 1000;
 
-/// Writes a text to a new file `<name>.<word>.md` here, or in the directory for temporary files where nothing can be written here.
-///
-/// # Errors
-/// When there is no room at either place.
-pub fn text(name: &str, word: &str, text: &str) -> Result<PathBuf> {
-    let (here, elsewhere) = (PathBuf::new(), std::env::temp_dir());
-    write(&here, name, word, text)
-        .or_else(|_| write(&elsewhere, name, word, text))
-        .with_context(|| format!("the text could be kept neither here nor in {}", elsewhere.display()))
+/// Writes a text to a new file `<name>.<suffix>.md` in the current directory, or in the directory for temporary files if that fails.
+pub fn text(name: &str, suffix: &str, text: &str) -> Result<PathBuf> {
+    let temporary = std::env::temp_dir();
+    write(Path::new(""), name, suffix, text)
+        .or_else(|_| write(&temporary, name, suffix, text))
+        .with_context(|| format!("the text cannot be written to the current directory or to {}", temporary.display()))
 }
 
-fn write(directory: &Path, name: &str, word: &str, text: &str) -> io::Result<PathBuf> {
+fn write(directory: &Path, name: &str, suffix: &str, text: &str) -> io::Result<PathBuf> {
     for number in 1..=FILES {
         let number = if number == 1 { String::new() } else { format!(".{number}") };
-        let path = directory.join(format!("{name}.{word}{number}.md"));
+        let path = directory.join(format!("{name}.{suffix}{number}.md"));
         match OpenOptions::new().write(true).create_new(true).open(&path) {
             Ok(mut file) => return file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map(|()| path),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -38,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_written_over() {
+    fn overwrites_no_file() {
         let directory = tempfile::tempdir().unwrap();
         let first = write(directory.path(), "shop", "yours", "one").unwrap();
         let second = write(directory.path(), "shop", "yours", "two").unwrap();

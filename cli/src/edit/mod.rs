@@ -1,4 +1,4 @@
-//! `enact edit` and `rollback`: another text in a document's place, beside others who do the same.
+//! `edit` and `rollback`: replace the text of a document while others may change it, too.
 
 mod keep;
 mod patch;
@@ -6,7 +6,7 @@ mod patch;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use enact_crds::approval::Subject;
@@ -18,25 +18,26 @@ pub use patch::print as print_patch;
 
 use crate::args::{Edit, Rollback};
 use crate::cluster::Cluster;
-use crate::document::{Document, Home, Saved};
+use crate::document::{Document, Saved, Storage};
 use crate::history::difference;
 use crate::record::Record;
+use crate::subject::{handle, title};
 use crate::terminal::{self, Paint, note};
 
-/// Tries to put a text in its place while others, or the operator's status, change the object.
+/// Most attempts to save a text. A status update by the operator also makes an attempt fail.
 const TRIES: u32 = 8;
 
-/// Lets a person change a document, and saves what they made of it.
-pub async fn edit(cluster: &Cluster, options: &Edit) -> Result<ExitCode> {
+/// Lets a person edit a document and saves the result.
+pub async fn edit(cluster: &Cluster, options: &Edit) -> Result<()> {
     let document = Document::load(cluster, &options.subject).await?;
-    let in_git = match document.home()? {
-        Home::Git(git) => Some(git),
+    let in_git = match document.storage()? {
+        Storage::Git(git) => Some(git),
         _ => None,
     };
     let base = match (&options.base, in_git) {
         (Some(digest), _) => base(cluster, &document, digest).await?,
         (None, Some(_)) => document.in_git(cluster).await?,
-        (None, None) => document.present(cluster).await?.text,
+        (None, None) => document.current(cluster).await?.text,
     };
     let ours = match &options.file {
         Some(file) => read(file)?,
@@ -44,34 +45,34 @@ pub async fn edit(cluster: &Cluster, options: &Edit) -> Result<ExitCode> {
     };
     if ours == base {
         note("nothing was changed");
-        return Ok(ExitCode::SUCCESS);
+        return Ok(());
     }
     if let Some(git) = in_git {
         return patch::print(git, &base, &ours);
     }
     let saved = Box::pin(save(cluster, &options.subject, &base, &ours, options.message.as_deref())).await;
     let name = &options.subject.name;
-    // What came from a file is there still.
-    let held = options.file.as_deref().is_some_and(|file| file != Path::new("-"));
-    if !matches!(saved, Ok(None)) && !held {
-        let place = keep::text(name, "yours", &ours)?;
-        note(&format!("your text is in {}", place.display()));
+    // A text from a file is still in that file. Any other text would be lost when saving fails.
+    let is_in_file = options.file.as_deref().is_some_and(|file| file != Path::new("-"));
+    if !matches!(saved, Ok(None)) && !is_in_file {
+        let path = keep::text(name, "yours", &ours)?;
+        note(&format!("your text is in {}", path.display()));
     }
-    let Some((merge, theirs)) = saved? else { return Ok(ExitCode::SUCCESS) };
-    let place = keep::text(name, "merged", &merge.text)?;
-    tell(&merge.conflicts);
-    let kind = format!("{:?}", options.subject.kind).to_ascii_lowercase();
+    let Some((merge, theirs)) = saved? else { return Ok(()) };
+    let path = keep::text(name, "merged", &merge.text)?;
+    show_conflicts(&merge.conflicts);
     bail!(
-        "somebody else changed the same; both are in {0}, with Git's markers: settle them there, and then say: enact edit {kind}/{name} \
-         -f {0} --base {1} -n {2}",
-        place.display(),
+        "somebody else changed the same text; {0} contains both versions with Git's conflict markers: resolve the conflicts in it, and then \
+         run: kubectl enact edit {1} -f {0} --base {2} -n {3}",
+        path.display(),
+        handle(&options.subject),
         Digest::of_bytes(theirs.as_bytes()).short(),
         cluster.namespace,
     )
 }
 
-/// Puts what a person made of `base` in a document's place, merged with what others made of it meanwhile. What cannot be merged comes
-/// back, with the text that is there.
+/// Saves `ours`, which is based on `base`, merged with the changes that others made since. If there are conflicts, it saves nothing and
+/// returns the merge and the current text.
 async fn save(
     cluster: &Cluster,
     subject: &Subject,
@@ -81,69 +82,69 @@ async fn save(
 ) -> Result<Option<(Merge, String)>> {
     for _ in 0..TRIES {
         let document = Document::load(cluster, subject).await?;
-        let read = document.present(cluster).await?;
+        let read = document.current(cluster).await?;
         let merged = merge(base, ours, &read.text);
         if !merged.conflicts.is_empty() {
             return Ok(Some((merged, read.text)));
         }
         if merged.text == read.text {
-            note(&format!("{} says that already", document.title()));
+            note(&format!("{} already has this content", document.title()));
             return Ok(None);
         }
         if document.save(cluster, &read, &merged.text, reason).await? == Saved::Yes {
             if read.text != base {
-                note("somebody else changed it meanwhile: what both did is in it");
+                note("somebody else changed it meanwhile; the new content has both changes");
             }
-            said(&document, &merged.text)?;
+            print_saved(&document, &merged.text)?;
             return Ok(None);
         }
     }
-    bail!("{:?} {} does not stop changing; try again", subject.kind, subject.name)
+    bail!("{} was changed {TRIES} times in the meantime; try again", title(subject))
 }
 
-fn said(document: &Document, text: &str) -> Result<()> {
-    terminal::say(&format!("{} has the content {} now", document.title(), Digest::of_bytes(text.as_bytes()).short()))
+fn print_saved(document: &Document, text: &str) -> Result<()> {
+    terminal::print_line(&format!("{}: saved content {}", document.title(), Digest::of_bytes(text.as_bytes()).short()))
 }
 
-/// Puts a text that a document had in its place again, as a new revision.
-pub async fn rollback(cluster: &Cluster, options: &Rollback) -> Result<ExitCode> {
-    let (subject, which) = (&options.subject, &options.revision);
+/// Restores the content of an earlier revision as a new revision.
+pub async fn rollback(cluster: &Cluster, options: &Rollback) -> Result<()> {
+    let subject = &options.subject;
     let document = Document::load(cluster, subject).await?;
     let record = Record::open(cluster).await?;
-    let revision = record.revision(subject, which).await?;
+    let revision = record.revision(subject, &options.revision).await?;
     let old = record.content(subject, &revision.digest).await?;
-    if let Home::Git(git) = document.home()? {
+    if let Storage::Git(git) = document.storage()? {
         return patch::print(git, &document.in_git(cluster).await?, &old);
     }
-    let shown = document.present(cluster).await?.text;
+    let shown = document.current(cluster).await?.text;
     if shown == old {
-        note(&format!("{} has the content of revision {} already", document.title(), revision.number));
-        return Ok(ExitCode::SUCCESS);
+        note(&format!("{} already has the content of revision {}", document.title(), revision.number));
+        return Ok(());
     }
-    terminal::aside(&difference(&shown, &old, Paint::of(&io::stderr())));
+    terminal::note_text(&difference(&shown, &old, Paint::for_stream(&io::stderr())));
     let (number, title) = (revision.number, document.title());
-    if !options.yes && !terminal::confirm(&format!("Give {title} the content of revision {number} again?"))? {
-        bail!("nothing was changed");
+    if !options.yes && !terminal::confirm(&format!("Restore the content of revision {number} in {title}?"))? {
+        bail!("the rollback was not confirmed; nothing was changed");
     }
     let reason = format!("Rollback of {number}");
     for _ in 0..TRIES {
         let document = Document::load(cluster, subject).await?;
-        let read = document.present(cluster).await?;
+        let read = document.current(cluster).await?;
         if read.text != shown {
-            bail!("{title} was changed meanwhile; look at it again");
+            bail!("{title} was changed meanwhile; review the new content");
         }
         if document.save(cluster, &read, &old, Some(&reason)).await? == Saved::Yes {
-            said(&document, &old)?;
-            return Ok(ExitCode::SUCCESS);
+            print_saved(&document, &old)?;
+            return Ok(());
         }
     }
-    bail!("{title} does not stop changing; try again")
+    bail!("{title} was changed {TRIES} times in the meantime; try again")
 }
 
-/// The text that a person began from.
+/// Returns the text with a digest: the base of an edit.
 async fn base(cluster: &Cluster, document: &Document, digest: &str) -> Result<String> {
-    // The record may not have it yet, or not be there.
-    if let Ok(present) = document.present(cluster).await
+    // The current content needs no record, which may lack the newest revision or be unavailable.
+    if let Ok(present) = document.current(cluster).await
         && Digest::of_bytes(present.text.as_bytes()).as_str().starts_with(digest)
     {
         return Ok(present.text);
@@ -151,7 +152,7 @@ async fn base(cluster: &Cluster, document: &Document, digest: &str) -> Result<St
     Record::open(cluster).await?.content(&document.subject, digest).await
 }
 
-/// A document from a file, or from standard input for `-`.
+/// Reads a document from a file, or from standard input for `-`.
 fn read(file: &Path) -> Result<String> {
     let read = || if file == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(file) };
     let text = read().with_context(|| format!("cannot read {}", file.display()))?;
@@ -159,59 +160,59 @@ fn read(file: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// Refuses what nobody means to save.
+/// Refuses texts that are certainly mistakes.
 fn check(text: &str) -> Result<()> {
     if text.len() > MAX_DOCUMENT_BYTES {
-        bail!("the document has {} bytes; at most {MAX_DOCUMENT_BYTES} are taken", text.len());
+        bail!("the document has {} bytes; the limit is {MAX_DOCUMENT_BYTES}", text.len());
     }
     if text.trim().is_empty() {
         bail!("the document is empty");
     }
     let marked = text.lines().position(|line| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> "));
     if let Some(at) = marked {
-        bail!("line {}: a conflict is marked here; settle it and take the markers out", at + 1);
+        bail!("line {}: a conflict is marked here; resolve it and take the markers out", at + 1);
     }
     Ok(())
 }
 
-/// What a person makes of a text in their editor.
+/// Opens a text in the editor of a person and returns the result.
 fn in_editor(name: &str, text: &str) -> Result<String> {
     let editor = ["VISUAL", "EDITOR"].into_iter().find_map(std::env::var_os).filter(|editor| !editor.is_empty());
     let Some(editor) = editor else {
-        bail!("no editor is set: set EDITOR, or change the document elsewhere and say -f FILE --base DIGEST");
+        bail!("no editor is set; set EDITOR, or edit the document in a file and use -f FILE --base DIGEST");
     };
-    let directory = tempfile::tempdir().context("cannot make a directory for the document")?;
+    let directory = tempfile::tempdir().context("cannot create a directory for the document")?;
     let file: PathBuf = directory.path().join(format!("{name}.md"));
     fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
-    // As Git does: the variable may hold options.
+    // As in Git, the variable may contain options, so the shell splits it.
     let mut script = editor.clone();
     script.push(" \"$@\"");
     let mut run = Command::new("sh");
     run.arg("-c").arg(script).arg(&editor).arg(&file);
     let status = run.status().with_context(|| format!("cannot start {}", editor.display()))?;
     if !status.success() {
-        bail!("{} ended with {status}; nothing was changed", editor.display());
+        bail!("{} failed with {status}; nothing was changed", editor.display());
     }
     let edited = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     if let Err(problem) = check(&edited) {
-        let place = keep::text(name, "yours", &edited)?;
-        return Err(problem.context(format!("nothing was changed; your text is in {}", place.display())));
+        let path = keep::text(name, "yours", &edited)?;
+        return Err(problem.context(format!("nothing was changed; your text is in {}", path.display())));
     }
     Ok(edited)
 }
 
-/// Shows what a person must decide, section by section.
-fn tell(conflicts: &[Conflict]) {
+/// Shows both versions of each section with a conflict.
+fn show_conflicts(conflicts: &[Conflict]) {
     for Conflict { path, ours, theirs, .. } in conflicts {
-        let place = if path.is_empty() { "before the first heading".to_owned() } else { path.join(" > ") };
-        note(&format!("conflict in {place}"));
+        let section = if path.is_empty() { "the text before the first heading".to_owned() } else { path.join(" > ") };
+        note(&format!("conflict in {section}"));
         match (ours, theirs) {
             (Some(ours), Some(theirs)) => {
                 note("  theirs (-) and yours (+):");
                 note(&difference(theirs, ours, Paint::new(false)));
             }
-            (None, Some(_)) => note("  you removed what they changed"),
-            (Some(_), None) => note("  they removed what you changed"),
+            (None, Some(_)) => note("  you removed text that they changed"),
+            (Some(_), None) => note("  they removed text that you changed"),
             (None, None) => {}
         }
     }

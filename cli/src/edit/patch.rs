@@ -1,6 +1,4 @@
-//! Changes of a document that is kept in Git, which people bring there themselves.
-
-use std::process::ExitCode;
+//! Patches for documents that are stored in Git.
 
 use anyhow::{Result, bail};
 use enact_crds::document::GitSource;
@@ -8,33 +6,30 @@ use similar::TextDiff;
 
 use crate::terminal::{self, note};
 
-/// Prints a change of the file that `git` names, for `git apply`.
-///
-/// # Errors
-/// When the path cannot stand in a patch.
-pub fn print(git: &GitSource, before: &str, after: &str) -> Result<ExitCode> {
+/// Prints a patch of the file that `git` names, for `git apply`.
+pub fn print(git: &GitSource, before: &str, after: &str) -> Result<()> {
     terminal::print(&unified(&git.path, before, after)?)?;
     note(&format!(
-        "the document is kept in Git ({} {}): bring it there with `git apply`, and commit",
+        "the document is stored in Git ({} {}); apply this patch there with `git apply`, and commit",
         git.url, git.revision
     ));
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
-/// How a file changes, as `git apply` takes it; nothing when it does not.
+/// Returns a patch as `git apply` accepts it; nothing if the texts are equal.
 ///
 /// # Errors
-/// When the path holds what Git would have to quote.
+/// When the path has characters that Git quotes.
 fn unified(path: &str, before: &str, after: &str) -> Result<String> {
     if path.contains(|c: char| c.is_control() || matches!(c, '"' | '\\')) {
-        bail!("the path {path:?} cannot stand in a patch; change the file in its repository");
+        bail!("a patch cannot contain the path {path:?}; change the file in its repository");
     }
     if before == after {
         return Ok(String::new());
     }
-    // Git ends a name with a tab where it holds spaces.
+    // Git ends a path that contains spaces with a tab.
     let end = if path.contains(' ') { "\t" } else { "" };
-    // A carriage return alone ends no line for Git.
+    // For Git, a carriage return alone does not end a line.
     let (before, after): (Vec<&str>, Vec<&str>) =
         (before.split_inclusive('\n').collect(), after.split_inclusive('\n').collect());
     let diff = TextDiff::configure().newline_terminated(true).diff_slices(&before, &after);

@@ -1,4 +1,4 @@
-//! Tells on standard error what the parsers find.
+//! Reports the findings of the parsers on standard error.
 
 use std::collections::BTreeSet;
 
@@ -9,19 +9,19 @@ use enact_domain::speckit::tasks::{TaskState, TasksFile};
 use enact_domain::speckit::{Diagnostic, Severity, TaskId, constitution, plan, spec, tasks};
 
 use super::project::{Document, Project};
-use crate::terminal::{BAD, WARNING, mark, note};
+use crate::terminal::{BAD, WARNING, note, note_styled};
 use crate::text::one_line;
 
-/// What the check says about a project as a whole.
+/// The result of the check of a project.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// Documents that cannot be used.
+    /// Number of documents with errors.
     pub unusable: usize,
-    /// Whether every task is done, so that there is nothing for a Plan.
+    /// Whether all tasks are done, so that no Plan is needed.
     pub all_done: bool,
 }
 
-/// Prints every finding with file and line, and a summary of each document.
+/// Prints each finding with file and line, and a summary of each document.
 pub fn report(project: &Project) -> Verdict {
     let mut report = Report { verdict: Verdict::default() };
     if let Some(document) = &project.constitution {
@@ -35,7 +35,7 @@ pub fn report(project: &Project) -> Verdict {
     if let Some(document) = &project.plan {
         let parsed = plan::parse(&document.bytes);
         report.document(document, &parsed.diagnostics, || {
-            format!("{} entries of technical context; the Plan is made from tasks.md", parsed.model.context.len())
+            format!("{} entries of technical context; the Plan comes from tasks.md", parsed.model.context.len())
         });
     }
     if let Some(document) = &project.tasks {
@@ -53,7 +53,7 @@ struct Report {
 }
 
 impl Report {
-    /// Whether the document can be used.
+    /// Reports the findings of a document and returns whether it has no errors.
     fn document(&mut self, document: &Document, findings: &[Diagnostic], summary: impl FnOnce() -> String) -> bool {
         for finding in findings {
             let style = match finding.severity {
@@ -62,8 +62,8 @@ impl Report {
                 Severity::Info => Style::new(),
             };
             let place = format!("{}:{}: ", document.path.display(), finding.line);
-            let said = one_line(&format!("{}; {}", finding.message, finding.remedy));
-            mark(&place, style, &finding.severity.to_string(), &format!(": {said}"));
+            let message = one_line(&format!("{}; {}", finding.message, finding.remedy));
+            note_styled(&place, style, &finding.severity.to_string(), &format!(": {message}"));
         }
         let usable = findings.iter().all(|finding| finding.severity != Severity::Error);
         if usable {
@@ -74,7 +74,7 @@ impl Report {
         usable
     }
 
-    /// Tells whether a Plan can be made of the tasks, by the operator's own rules.
+    /// Reports whether the tasks are valid for a Plan. The operator compiles a Plan by the same function.
     fn graph(&mut self, plan: &str, document: &Document, file: &TasksFile) {
         let path = document.path.display();
         let (templates, _) = compile::from_markdown(&document.bytes);
@@ -85,14 +85,19 @@ impl Report {
             Err(errors) if errors.contains(&CompileError::Empty) => {
                 self.verdict.all_done = true;
                 note(&format!(
-                    "note: {path}: every task is ticked or struck out: there will be no Plan; --include-done takes the ticked ones"
+                    "note: {path}: all tasks are ticked or struck out, so no Plan is printed; use --include-done to include ticked tasks"
                 ));
             }
             Err(errors) => {
                 self.verdict.unusable += 1;
                 for error in errors {
                     let line = line_of(file, &error);
-                    mark(&format!("{path}:{line}: "), BAD, "error", &format!(": {}", one_line(&error.to_string())));
+                    note_styled(
+                        &format!("{path}:{line}: "),
+                        BAD,
+                        "error",
+                        &format!(": {}", one_line(&error.to_string())),
+                    );
                 }
             }
         }
@@ -127,8 +132,7 @@ fn summary_of_tasks(file: &TasksFile) -> String {
     let edges: usize = file.dependencies().values().map(BTreeSet::len).sum();
     let left = match done {
         0 => String::new(),
-        1 => "; the one that is ticked is left out, --include-done takes it".to_owned(),
-        _ => format!("; the {done} that are ticked are left out, --include-done takes them"),
+        _ => format!("; left out because ticked: {done} (use --include-done to include them)"),
     };
     format!("{all} tasks ({open} open) in {} phases, {edges} dependencies{left}", file.phases.len())
 }

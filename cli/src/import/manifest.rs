@@ -1,4 +1,4 @@
-//! The objects, with no more fields than were asked for.
+//! The manifests. They contain only fields that the documents and options set.
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -7,7 +7,7 @@ use super::project::{Document, Project};
 use super::yaml::{self, Text};
 use crate::args::{Git, Import};
 
-/// The Constitution's name: a namespace follows one.
+/// Name of the Constitution. A namespace follows one Constitution.
 const CONSTITUTION: &str = "constitution";
 
 #[derive(Serialize)]
@@ -105,10 +105,7 @@ struct Integration<'a> {
     credentials_secret_ref: Option<Ref<'a>>,
 }
 
-/// The YAML of each object, in the order in which they refer to each other.
-///
-/// # Errors
-/// When a document is not UTF-8, which the check finds first.
+/// Returns the YAML of each object. An object comes after the objects that it refers to.
 pub fn render(
     project: &Project,
     script: Option<&str>,

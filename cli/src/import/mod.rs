@@ -1,4 +1,4 @@
-//! `enact import`: from a Spec Kit project to manifests.
+//! `import`: converts a Spec Kit project to manifests.
 
 mod check;
 mod manifest;
@@ -13,16 +13,16 @@ use self::project::Wanted;
 use crate::args::Import;
 use crate::terminal;
 
-/// With client-side apply kubectl keeps a second copy of an object in an annotation of at most this many bytes.
+/// Client-side apply copies the object into an annotation, which is limited to this many bytes.
 const CLIENT_SIDE_LIMIT: usize = 262_144;
 
-/// Reads, checks and prints.
+/// Reads and checks the project and prints its manifests.
 pub fn run(options: &Import, namespace: Option<&str>) -> Result<()> {
     if let (Some(agents), Some(own)) = (&options.git.credentials_secret, &options.git.integration_secret)
         && agents == own
     {
         bail!(
-            "--credentials-secret and --integration-secret both name {own}, which agents could read; give the integration a Secret of its own"
+            "--credentials-secret and --integration-secret both name {own}, and agents can read the Secret of the tasks; give the integration a Secret of its own"
         );
     }
     let wanted = match &options.constitution {
@@ -44,7 +44,7 @@ pub fn run(options: &Import, namespace: Option<&str>) -> Result<()> {
     let check::Verdict { unusable, all_done } = check::report(&project);
     if unusable > 0 {
         bail!(
-            "{unusable} document(s) cannot be used as they are, so nothing was printed; a constitution is left out with --no-constitution"
+            "{unusable} document(s) have errors, so no manifest was printed; correct them (or omit a constitution with --no-constitution)"
         );
     }
     if all_done {
@@ -54,7 +54,7 @@ pub fn run(options: &Import, namespace: Option<&str>) -> Result<()> {
     let largest = manifests.iter().map(String::len).max().unwrap_or_default();
     if largest > CLIENT_SIDE_LIMIT {
         terminal::note(&format!(
-            "note: the largest object has {largest} bytes; use `kubectl apply --server-side`, which takes more than {CLIENT_SIDE_LIMIT}"
+            "note: the largest object has {largest} bytes, and client-side apply is limited to {CLIENT_SIDE_LIMIT}; use `kubectl apply --server-side`"
         ));
     }
     let text = manifests.join("---\n");

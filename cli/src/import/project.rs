@@ -11,77 +11,68 @@ use super::names;
 use super::reopen::reopen;
 use crate::terminal::note;
 
-/// Places of the constitution below a project's root, the present one first.
+/// Paths of the constitution in a project, the newer layout first.
 const CONSTITUTIONS: [&str; 2] = [".specify/memory/constitution.md", "memory/constitution.md"];
-/// Places of features below a project's root.
+/// Directories of features in a project.
 const FEATURES: [&str; 2] = ["specs", ".specify/specs"];
 
-/// Most characters of an Agent's script.
+/// Most characters in the script of an Agent.
 const MAX_SCRIPT: usize = 65_536;
 
-/// A document as it lies on the disk.
+/// A file.
 #[derive(Debug)]
 pub struct Document {
-    /// Where it was found, as a person would name it.
+    /// The path relative to the argument of the command, for messages.
     pub path: PathBuf,
-    /// Its bytes, at most one more than may be read.
+    /// The content, cut one byte after the size limit.
     pub bytes: Vec<u8>,
 }
 
-/// Which constitution to take.
+/// The constitution to use.
 #[derive(Clone, Copy, Debug)]
 pub enum Wanted<'a> {
-    /// The nearest one in or above the feature's directory.
+    /// The nearest one in the directory of the feature or above.
     Nearest,
-    /// This file.
     File(&'a Path),
-    /// None.
     None,
 }
 
 /// The documents of one feature.
 #[derive(Debug, Default)]
 pub struct Project {
-    /// Name that its objects may bear.
+    /// Name of the objects.
     pub name: String,
-    /// `constitution.md`.
     pub constitution: Option<Document>,
-    /// `spec.md`.
     pub spec: Option<Document>,
-    /// `plan.md`.
     pub plan: Option<Document>,
-    /// `tasks.md`.
     pub tasks: Option<Document>,
-    /// What was looked for and not found, and what follows from that.
+    /// Messages about missing documents.
     pub missing: Vec<String>,
 }
 
 impl Project {
-    /// Takes the tasks that are ticked for open ones.
+    /// Clears the boxes of ticked tasks.
     pub fn reopen(&mut self) {
         let Some(document) = &mut self.tasks else { return };
-        // What is not text is refused later, with its place.
+        // `check` reports a file that is not text.
         if let Some((bytes, count)) = reopen(&document.bytes) {
             document.bytes = bytes;
-            note(&format!("note: {}: {count} ticked tasks are taken for open ones", document.path.display()));
+            note(&format!("note: {}: {count} ticked tasks are included as open tasks", document.path.display()));
         }
     }
 }
 
-/// Reads the script of an agent.
-///
-/// # Errors
-/// When an Agent cannot hold it.
+/// Reads the script of an Agent.
 pub fn script(path: &Path) -> Result<String> {
     let document = read(path)?;
     let text = String::from_utf8(document.bytes).with_context(|| format!("{} is not UTF-8", path.display()))?;
     if text.trim().is_empty() {
-        bail!("{} is empty: an agent needs something to run", path.display());
+        bail!("{} is empty; the script of an Agent must have a command", path.display());
     }
     let length = text.chars().count();
     if length > MAX_SCRIPT {
         bail!(
-            "{} has {length} characters, and an Agent's script may have {MAX_SCRIPT}: put it into the image",
+            "{} has {length} characters; the limit for an Agent's script is {MAX_SCRIPT}: put the script into the image of the Agent",
             path.display()
         );
     }
@@ -89,9 +80,6 @@ pub fn script(path: &Path) -> Result<String> {
 }
 
 /// Reads the feature in a directory, or a single file.
-///
-/// # Errors
-/// When there is nothing to import at `path`, or a file cannot be read.
 pub fn find(path: &Path, constitution: Wanted<'_>) -> Result<Project> {
     let kind = fs::metadata(path).with_context(|| format!("{} cannot be read", path.display()))?;
     if kind.is_dir() { directory(path, constitution) } else { single(path, constitution) }
@@ -113,13 +101,13 @@ fn directory(path: &Path, constitution: Wanted<'_>) -> Result<Project> {
     if project.spec.is_none() {
         project
             .missing
-            .push(format!("{shown} has no spec.md: there will be no Specification, and the Plan is for none"));
+            .push(format!("{shown} has no spec.md: no Specification is printed, and the Plan refers to none"));
     }
     if project.tasks.is_none() {
-        project.missing.push(format!("{shown} has no tasks.md: there will be no Plan"));
+        project.missing.push(format!("{shown} has no tasks.md: no Plan is printed"));
     }
     if project.plan.is_none() {
-        project.missing.push(format!("{shown} has no plan.md: nothing to check there"));
+        project.missing.push(format!("{shown} has no plan.md: it is not checked"));
     }
     project.constitution = match constitution {
         Wanted::File(file) => Some(read(file)?),
@@ -127,8 +115,8 @@ fn directory(path: &Path, constitution: Wanted<'_>) -> Result<Project> {
         Wanted::None => None,
     };
     if project.constitution.is_none() && matches!(constitution, Wanted::Nearest) {
-        let places = CONSTITUTIONS.join(" or ");
-        project.missing.push(format!("no {places} in or above {shown}: there will be no Constitution"));
+        let paths = CONSTITUTIONS.join(" or ");
+        project.missing.push(format!("there is no {paths} in {shown} or above: no Constitution is printed"));
     }
     Ok(project)
 }
@@ -144,7 +132,9 @@ fn single(path: &Path, constitution: Wanted<'_>) -> Result<Project> {
         Wanted::Nearest | Wanted::None => None,
     };
     let project = match file.as_str() {
-        "plan.md" => bail!("{} alone becomes no object: import its directory, or spec.md or tasks.md", path.display()),
+        "plan.md" => {
+            bail!("{} alone does not describe an object; import its directory, spec.md or tasks.md", path.display())
+        }
         "tasks.md" => {
             Project { name: names::of_feature(&feature), tasks: Some(document), constitution, ..Project::default() }
         }
@@ -159,7 +149,7 @@ fn single(path: &Path, constitution: Wanted<'_>) -> Result<Project> {
     Ok(project)
 }
 
-/// The nearest constitution in or above the directory, within its Git repository.
+/// Returns the nearest constitution in the directory or above, within the same Git repository.
 fn above(path: &Path, whole: &Path) -> Result<Option<Document>> {
     let mut shown = path.to_owned();
     for directory in whole.ancestors() {
@@ -176,7 +166,7 @@ fn above(path: &Path, whole: &Path) -> Result<Option<Document>> {
     Ok(None)
 }
 
-/// The directory above `shown`, in the words of whoever named it as long as they reach.
+/// Returns the directory above `shown`, in the form that the user typed while that is possible.
 fn parent(shown: &Path, whole: &Path) -> PathBuf {
     let named = shown.parent().filter(|_| shown.file_name().is_some());
     match named {
@@ -186,7 +176,7 @@ fn parent(shown: &Path, whole: &Path) -> PathBuf {
     }
 }
 
-/// What to import instead of a project's root.
+/// Returns advice for a directory that is not a feature.
 fn advice(path: &Path) -> String {
     let is_feature = |directory: &Path| ["spec.md", "tasks.md"].iter().any(|name| directory.join(name).is_file());
     for place in FEATURES {
@@ -201,7 +191,7 @@ fn advice(path: &Path) -> String {
             return format!("; import one of its features: {}", names.join(", "));
         }
     }
-    "; give the directory of a feature, such as specs/001-photo-albums".into()
+    "; use the directory of a feature, such as specs/001-photo-albums".into()
 }
 
 fn optional(path: &Path) -> Result<Option<Document>> {
@@ -211,7 +201,7 @@ fn optional(path: &Path) -> Result<Option<Document>> {
 fn read(path: &Path) -> Result<Document> {
     let limited = |file: fs::File| -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        // One byte more than allowed shows the parser that the document is too large, however large it is.
+        // The parser refuses a document that is one byte over the limit, so there is no need to read more.
         file.take(MAX_DOCUMENT_BYTES as u64 + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };

@@ -1,12 +1,12 @@
-//! A tasks.md as it was before anything in it was done.
+//! Clears the boxes of ticked tasks in a tasks.md.
 
 use enact_domain::speckit::Span;
 use enact_domain::speckit::tasks::{self, TaskState};
 
-/// The document with the box of every ticked task cleared, and how many those are. Nothing else in it changes; tasks that were struck out
-/// stay so.
+/// Returns the document with the box of every ticked task cleared, and the number of these tasks. Nothing else changes; tasks that are struck
+/// out stay struck out.
 ///
-/// None when the document is not text.
+/// Returns none if the document is not text.
 pub fn reopen(document: &[u8]) -> Option<(Vec<u8>, usize)> {
     let text = std::str::from_utf8(document).ok()?;
     let file = tasks::parse(document).model;
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ticked_boxes_are_cleared_and_nothing_else() {
+    fn clears_ticked_boxes_only() {
         let text = "\u{feff}# Tasks: x\r\n\r\n## Phase 1: Setup [x]\r\n\r\n- [x] T001 One\r\n  - [x] a part of it\r\n- [X] T002 Two [x]\r\n\
                     - [✅] T003 Three\r\n- [-] T004 Four\r\n- [ ] T005 Five\r\n";
         let wanted =

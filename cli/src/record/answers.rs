@@ -1,114 +1,94 @@
-//! What the server answers: of its fields those that are shown. `docs/reference/server.md` describes them.
+//! Answers of enact-server, with the fields that this tool uses. `docs/reference/server.md` describes them.
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
-/// Some of a subject's revisions, newest first.
+/// A page of revisions, newest first.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Page {
-    /// They.
     pub revisions: Vec<Revision>,
-    /// Where the older ones begin, if there may be some.
+    /// The position for the next page; none on the last page.
     pub next: Option<i64>,
 }
 
-/// A revision.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Revision {
-    /// UID of the object.
     pub uid: String,
-    /// Counts from 1 for each object.
+    /// Starts at 1 for each object.
     pub number: u32,
-    /// Digest of the content.
     pub digest: String,
-    /// The version that the document gives itself.
+    /// The version that the document states.
     pub version: Option<String>,
-    /// Who made it.
+    /// The user who made the revision.
     pub actor: String,
-    /// Why it was made.
     pub reason: String,
-    /// The Git commit that it was read from.
+    /// The Git commit of the document.
     pub commit: Option<String>,
-    /// When it was recorded, in milliseconds since 1970.
+    /// Time of recording, in milliseconds since 1970.
     pub at: i64,
-    /// What people decided on the content.
+    /// Decisions on the content.
     #[serde(default)]
     pub approvals: Vec<Verdict>,
 }
 
 impl Revision {
-    /// When it was recorded, as people read it.
+    /// Formats the time of recording.
     pub fn when(&self) -> String {
         Timestamp::from_millisecond(self.at).map_or_else(|_| "?".into(), |at| at.strftime("%Y-%m-%d %H:%M").to_string())
     }
 }
 
-/// A person's decision.
+/// A decision of a person.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Verdict {
-    /// Who decided.
     pub actor: String,
-    /// How.
     pub approved: bool,
 }
 
-/// What an analysis found.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Findings {
-    /// Name and version of the analysis.
+    /// Name and version of the analyser.
     pub analyser: String,
-    /// How many there are in all.
+    /// Number of findings, including those that were not kept.
     pub total: u32,
-    /// They, as far as they are kept.
     #[serde(rename = "findings")]
     pub kept: Vec<Finding>,
 }
 
-/// One thing that an analysis found.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Finding {
-    /// Stable id.
     pub id: String,
-    /// How much it matters.
     pub severity: String,
-    /// Line in the document, from 1.
+    /// Line in the document, starting at 1.
     pub line: u32,
-    /// What it is about.
+    /// The item that the finding is about, such as `FR-001`.
     pub location: String,
-    /// What is wrong.
-    #[serde(alias = "summary")]
-    pub message: String,
-    /// What to do about it.
-    #[serde(alias = "recommendation")]
-    pub remedy: String,
+    pub summary: String,
+    pub recommendation: String,
 }
 
-/// A part of a document that fits what was searched for.
+/// A search result: an item of a document.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Hit {
-    /// Kind of the object that it stands in.
+    /// Kind of the object that contains the item.
     pub kind: String,
-    /// The object's name.
     pub name: String,
-    /// Its id, `FR-001`.
+    /// ID of the item, such as `FR-001`.
     pub item: String,
-    /// What it is.
     pub item_kind: String,
-    /// Its line in the document, from 1; 0 when it has none.
+    /// Line in the document, starting at 1; 0 if it has none.
     pub line: u32,
-    /// How it begins.
+    /// The start of its text.
     pub text: String,
 }
 
-/// A document that is like another.
+/// A similar document.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Related {
-    /// Its namespace.
     pub namespace: String,
-    /// Its name.
     pub name: String,
-    /// How like, from 0 to 1.
+    /// Similarity from 0 to 1.
     pub score: f64,
 }

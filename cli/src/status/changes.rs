@@ -1,4 +1,4 @@
-//! What changed between two moments, one line each: for logs, where nothing can be redrawn.
+//! The changes between two snapshots, one line each, for output that cannot be redrawn.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,13 @@ use kube::ResourceExt as _;
 use super::snapshot::{Row, Snapshot};
 use crate::text::{cut, elapsed, one_line};
 
-/// Columns of the longest line: a message may have thousands.
+/// Most columns of a line. A message may have thousands.
 const MAX_WIDTH: usize = 500;
 
-/// The lines to print after `before` has become `after`; all that is so when there was nothing before.
+/// Returns a line for each difference between `before` and `after`; all lines of `after` if there is no `before`.
 pub fn changes(before: Option<&Snapshot>, after: &Snapshot) -> Vec<String> {
     let mut lines = Vec::new();
-    let mut tell = |old: Option<String>, new: String| {
+    let mut add = |old: Option<String>, new: String| {
         if !new.is_empty() && old.as_ref() != Some(&new) {
             lines.push(cut(&new, MAX_WIDTH));
         }
@@ -23,17 +23,17 @@ pub fn changes(before: Option<&Snapshot>, after: &Snapshot) -> Vec<String> {
         .map(|snapshot| snapshot.rows().iter().map(|row| (row.work.id.clone(), task(row))).collect())
         .unwrap_or_default();
     for row in after.rows() {
-        tell(old_rows.get(&row.work.id).cloned(), task(&row));
+        add(old_rows.get(&row.work.id).cloned(), task(&row));
     }
-    tell(before.map(integration), integration(after));
-    tell(before.map(plan), plan(after));
+    add(before.map(integration), integration(after));
+    add(before.map(plan), plan(after));
     lines
 }
 
-/// Where a task stands; nothing before it begins.
+/// Returns the line of a task; an empty one before its first attempt.
 fn task(row: &Row<'_>) -> String {
     let reason = || row.ready.map_or_else(String::new, |ready| format!(": {}", one_line(&ready.message)));
-    let said = match (row.phase, row.attempts) {
+    let detail = match (row.phase, row.attempts) {
         (Phase::Pending, 0) => return String::new(),
         (Phase::Running, attempt) if attempt > 1 => format!(", attempt {attempt}"),
         (Phase::Running, _) => String::new(),
@@ -43,7 +43,7 @@ fn task(row: &Row<'_>) -> String {
         },
         _ => reason(),
     };
-    format!("{} {:?}{said}  {}", row.work.id, row.phase, one_line(&row.work.title))
+    format!("{} {:?}{detail}  {}", row.work.id, row.phase, one_line(&row.work.title))
 }
 
 fn integration(snapshot: &Snapshot) -> String {
@@ -62,7 +62,7 @@ fn integration(snapshot: &Snapshot) -> String {
 
 fn plan(snapshot: &Snapshot) -> String {
     let status = snapshot.plan.status.clone().unwrap_or_default();
-    // While it runs the message counts tasks, whose own lines say more.
+    // The message of a running plan counts its tasks, which have lines of their own.
     let waiting = matches!(status.phase, enact_crds::plan::Phase::Pending) || snapshot.outcome().is_some();
     let why = snapshot
         .ready()

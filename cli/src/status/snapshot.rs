@@ -1,8 +1,9 @@
-//! A plan and all that is shown with it, at one moment.
+//! The state of a plan at one moment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use anyhow::Result;
 use enact_crds::approval::SubjectKind;
 use enact_crds::common::{ApprovalPolicy, Condition, Time};
 use enact_crds::task::{Phase, TaskTemplate};
@@ -16,67 +17,84 @@ use enact_domain::speckit::TaskId;
 use enact_domain::time::Millis;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
+use kube::api::ListParams;
 
-/// A plan and all that is shown with it.
+use crate::cluster::{Cluster, api_error};
+
+/// A plan and the objects that are shown with it.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// The plan.
     pub plan: Plan,
-    /// Its specification, when it names one that exists.
+    /// The specification of the plan, if it names one that exists.
     pub specification: Option<Specification>,
-    /// Its tasks, as far as they exist.
+    /// The Tasks of the plan that exist.
     pub tasks: Vec<Arc<Task>>,
-    /// The decisions of people in its namespace.
+    /// All Approvals in the namespace.
     pub approvals: Vec<Arc<Approval>>,
 }
 
-/// What is shown of one task.
+/// The state of one task.
 #[derive(Clone, Debug)]
 pub struct Row<'a> {
-    /// What the plan says of it.
+    /// The task in the plan.
     pub work: &'a TaskTemplate,
-    /// Where it stands.
     pub phase: Phase,
-    /// Attempts that were started.
+    /// Number of attempts that were started.
     pub attempts: u32,
-    /// When the last attempt began.
+    /// Start of the last attempt.
     pub started: Option<&'a Time>,
-    /// When the task was finished.
+    /// End of the task.
     pub finished: Option<&'a Time>,
-    /// When the next attempt may begin.
+    /// Earliest start of the next attempt.
     pub retry_at: Option<&'a Time>,
-    /// Its condition `Ready`.
+    /// The condition `Ready`.
     pub ready: Option<&'a Condition>,
-    /// What it depends on and is not done.
+    /// IDs of unfinished dependencies.
     pub waits_for: Vec<&'a str>,
 }
 
-/// Where an object that people approve stands with them.
+/// The approval of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// The operator has not looked at the content yet.
-    Unseen,
-    /// Nobody is asked.
-    Unasked,
-    /// What the decisions come to, at this digest.
+pub enum ApprovalState {
+    /// The operator has not read the content yet.
+    NotRead,
+    /// The object needs no approval.
+    NotRequired,
+    /// The verdict of all decisions on the content with this digest.
     Decided(Digest, Verdict),
 }
 
-/// How a plan ended.
+/// The end of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Everything is done.
     Succeeded,
-    /// Nothing goes on, for this reason.
+    /// The plan failed or is stalled, with the reason.
     Failed(String),
 }
 
 impl Snapshot {
-    /// Every task in the plan's order, whether its object exists or not.
+    /// Reads the plan and the objects that are shown with it.
+    pub async fn fetch(cluster: &Cluster, name: &str) -> Result<Self> {
+        let plan: Plan = cluster.get(name).await?;
+        let (tasks, approvals) = (cluster.api::<Task>(), cluster.api::<Approval>());
+        let of_plan = ListParams::default().fields(&format!("spec.planRef.name={name}"));
+        let all = ListParams::default();
+        let (tasks, approvals) = futures::try_join!(tasks.list(&of_plan), approvals.list(&all)).map_err(api_error)?;
+        let specification = match &plan.spec.specification_ref {
+            Some(reference) => cluster.api::<Specification>().get_opt(&reference.name).await.map_err(api_error)?,
+            None => None,
+        };
+        let tasks = tasks.items.into_iter().map(Arc::new).collect();
+        let approvals = approvals.items.into_iter().map(Arc::new).collect();
+        Ok(Self { plan, specification, tasks, approvals })
+    }
+
+    /// Returns every task in the order of the plan, including tasks without a Task object.
     pub fn rows(&self) -> Vec<Row<'_>> {
         let objects: BTreeMap<&str, &Task> =
             self.tasks.iter().map(|task| (task.spec.work.id.as_str(), task.as_ref())).collect();
         let mut works: Vec<&TaskTemplate> = self.plan.spec.tasks.iter().collect();
+        // The tasks of a plan with a tasks.md are only known from their objects.
         if works.is_empty() {
             works = objects.values().map(|task| &task.spec.work).collect();
             works.sort_by_cached_key(|work| (TaskId::parse(&work.id), work.id.clone()));
@@ -86,50 +104,49 @@ impl Snapshot {
         works.into_iter().map(|work| row(work, objects.get(work.id.as_str()).copied(), &done)).collect()
     }
 
-    /// Where the plan stands with people.
-    pub fn plan_standing(&self, now: Timestamp) -> Standing {
-        let seen = self.plan.status.as_ref().map(|s| (s.digest.as_deref(), None));
-        self.standing(SubjectKind::Plan, &self.plan, &self.plan.spec.approval, seen, now)
+    pub fn plan_approval(&self, now: Timestamp) -> ApprovalState {
+        let seen = self.plan.status.as_ref().map(|s| (s.digest.as_deref(), convert::worst_of(&s.top_findings)));
+        self.approval(SubjectKind::Plan, &self.plan, &self.plan.spec.approval, seen, now)
     }
 
-    /// Where the specification stands with people.
-    pub fn specification_standing(&self, specification: &Specification, now: Timestamp) -> Standing {
+    pub fn specification_approval(&self, specification: &Specification, now: Timestamp) -> ApprovalState {
         let seen = specification.status.as_ref().map(|s| (s.digest.as_deref(), convert::worst(&s.findings)));
-        self.standing(SubjectKind::Specification, specification, &specification.spec.approval, seen, now)
+        self.approval(SubjectKind::Specification, specification, &specification.spec.approval, seen, now)
     }
 
-    fn standing<K: kube::Resource>(
+    fn approval<K: kube::Resource>(
         &self,
         kind: SubjectKind,
         subject: &K,
         policy: &ApprovalPolicy,
         seen: Option<(Option<&str>, Option<Severity>)>,
         now: Timestamp,
-    ) -> Standing {
+    ) -> ApprovalState {
         if policy.required == 0 && policy.with_findings.is_empty() {
-            return Standing::Unasked;
+            return ApprovalState::NotRequired;
         }
-        let Some((Some(digest), worst)) = seen else { return Standing::Unseen };
+        let Some((Some(digest), worst)) = seen else { return ApprovalState::NotRead };
         let digest = Digest::from(digest.to_owned());
         let name = subject.name_any();
-        let on_it =
+        let on_subject =
             |approval: &&Arc<Approval>| approval.spec.subject.kind == kind && approval.spec.subject.name == name;
         let decisions: Vec<Decision> =
-            self.approvals.iter().filter(on_it).filter_map(|a| convert::decision(a)).collect();
+            self.approvals.iter().filter(on_subject).filter_map(|a| convert::decision(a)).collect();
         let author = subject.annotations().get(names::ANNOTATION_AUTHOR).cloned();
         let content = Content { digest: digest.clone(), author, worst };
-        Standing::Decided(digest, evaluate(&policy.into(), &content, &decisions, Millis(now.as_millisecond())))
+        ApprovalState::Decided(digest, evaluate(&policy.into(), &content, &decisions, Millis(now.as_millisecond())))
     }
 
-    /// The plan's condition `Ready`.
+    /// Returns the condition `Ready` of the plan.
     pub fn ready(&self) -> Option<&Condition> {
         condition(&self.plan.status.as_ref()?.conditions, READY)
     }
 
-    /// How the plan ended; none while it may go on by itself, or when somebody asked for another attempt that the operator has not begun.
+    /// Returns the end of the plan. Returns none while the plan can continue without a person, and while the operator has not started an attempt
+    /// that a person has requested.
     pub fn outcome(&self) -> Option<Outcome> {
         let status = self.plan.status.as_ref()?;
-        if status.phase != plan::Phase::Cancelled && self.is_asked_again() {
+        if status.phase != plan::Phase::Cancelled && self.has_rerun_request() {
             return None;
         }
         let current = status.observed_generation == self.plan.metadata.generation;
@@ -148,26 +165,25 @@ impl Snapshot {
         }
     }
 
-    fn is_asked_again(&self) -> bool {
+    fn has_rerun_request(&self) -> bool {
         let observed = |task: &Task| task.status.as_ref().and_then(|status| status.observed_rerun.clone());
         let integration = self.plan.status.as_ref().and_then(|status| status.integration.clone()).unwrap_or_default();
-        self.tasks.iter().any(|task| asks(task.as_ref(), phase_of(task), observed(task).as_ref()))
-            || asks(&self.plan, integration.phase, integration.observed_rerun.as_ref())
+        self.tasks.iter().any(|task| requests_rerun(task.as_ref(), phase_of(task), observed(task).as_ref()))
+            || requests_rerun(&self.plan, integration.phase, integration.observed_rerun.as_ref())
     }
 }
 
-/// Whether the annotation asks for another attempt that was not acted upon yet.
-fn asks<K: kube::Resource>(object: &K, phase: Phase, observed: Option<&String>) -> bool {
-    let asked = object.annotations().get(names::ANNOTATION_RERUN);
-    asked.is_some() && asked != observed && phase != Phase::Succeeded
+/// Returns whether the annotation requests an attempt that the operator has not started yet.
+fn requests_rerun<K: kube::Resource>(object: &K, phase: Phase, observed: Option<&String>) -> bool {
+    let requested = object.annotations().get(names::ANNOTATION_RERUN);
+    requested.is_some() && requested != observed && phase != Phase::Succeeded
 }
 
-/// Where a task stands.
 pub fn phase_of(task: &Task) -> Phase {
     task.status.as_ref().map(|status| status.phase).unwrap_or_default()
 }
 
-/// The condition of this type.
+/// Returns the condition of a type.
 pub fn condition<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.type_ == type_)
 }

@@ -1,4 +1,4 @@
-//! All plans, one line each.
+//! The table of all plans.
 
 use anstyle::Style;
 use enact_crds::Plan;
@@ -6,62 +6,48 @@ use enact_domain::condition::READY;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
+use super::display::Display;
 use super::snapshot::condition;
-use super::tree::{Look, plan_symbol};
-use crate::text::{elapsed, one_line, pad, width};
+use super::tree::plan_symbol;
+use crate::text::{align, elapsed, one_line};
 
-/// The table; with the namespaces where plans of several are shown.
-pub fn render(plans: &[Plan], namespaces: bool, now: Timestamp, look: Look) -> Vec<String> {
-    let mut titles = vec!["NAME", "PHASE", "DONE", "RUNNING", "FAILED", "TIME"];
-    if namespaces {
-        titles.insert(0, "NAMESPACE");
-    }
-    let rows: Vec<Vec<String>> = plans.iter().map(|plan| cells(plan, namespaces, now)).collect();
-    let columns: Vec<usize> = (0..titles.len())
-        .map(|at| rows.iter().map(|row| width(&row[at])).chain([width(titles[at])]).max().unwrap_or_default() + 2)
-        .collect();
-    let mut heading = look.line();
-    for (title, columns) in titles.iter().zip(&columns) {
-        heading = heading.plain(&pad(title, *columns));
-    }
-    let mut lines = vec![heading.plain("REASON").end()];
-    for (plan, row) in plans.iter().zip(&rows) {
-        let mut line = look.line();
-        for (at, (cell, columns)) in row.iter().zip(&columns).enumerate() {
-            let style = if titles[at] == "PHASE" { plan_symbol(phase(plan)).1 } else { Style::new() };
-            line = line.add(style, &pad(cell, *columns));
-        }
-        lines.push(line.plain(&reason(plan)).end());
-    }
-    lines
+/// Returns the lines of the table. `namespaces` adds a column for the namespace.
+pub fn render(plans: &[Plan], namespaces: bool, now: Timestamp, display: Display) -> Vec<String> {
+    let titles = ["NAMESPACE", "NAME", "PHASE", "DONE", "RUNNING", "FAILED", "TIME", "REASON"];
+    let mut rows = vec![titles.map(str::to_owned).to_vec()];
+    rows.extend(plans.iter().map(|plan| cells(plan, now)));
+    align(&mut rows);
+    let styles = std::iter::once(Style::new()).chain(plans.iter().map(|plan| plan_symbol(phase(plan)).1));
+    let line = |(row, phase): (&Vec<String>, Style)| {
+        let cells = row.iter().zip(titles).filter(|(_, title)| namespaces || *title != "NAMESPACE");
+        let add = |line: crate::terminal::Line, (cell, title): (&String, &str)| {
+            line.add(if title == "PHASE" { phase } else { Style::new() }, cell)
+        };
+        cells.fold(display.line(), add).end()
+    };
+    rows.iter().zip(styles).map(line).collect()
 }
 
 fn phase(plan: &Plan) -> enact_crds::plan::Phase {
     plan.status.as_ref().map(|status| status.phase).unwrap_or_default()
 }
 
-fn cells(plan: &Plan, namespaces: bool, now: Timestamp) -> Vec<String> {
+fn cells(plan: &Plan, now: Timestamp) -> Vec<String> {
     let status = plan.status.clone().unwrap_or_default();
     let time = status
         .started_at
         .map_or_else(String::new, |start| elapsed(status.finished_at.map_or(now, |end| end.0).duration_since(start.0)));
-    let mut cells = vec![
+    let reason = condition(&status.conditions, READY)
+        .filter(|ready| ready.status != "True")
+        .map_or_else(String::new, |ready| format!("{}: {}", ready.reason, one_line(&ready.message)));
+    vec![
+        plan.namespace().unwrap_or_default(),
         plan.name_any(),
         format!("{:?}", status.phase),
         format!("{}/{}", status.tasks.succeeded, status.tasks.total),
         status.tasks.running.to_string(),
         status.tasks.failed.to_string(),
         time,
-    ];
-    if namespaces {
-        cells.insert(0, plan.namespace().unwrap_or_default());
-    }
-    cells
-}
-
-fn reason(plan: &Plan) -> String {
-    let ready = plan.status.as_ref().and_then(|status| condition(&status.conditions, READY));
-    ready
-        .filter(|ready| ready.status != "True")
-        .map_or_else(String::new, |ready| format!("{}: {}", ready.reason, one_line(&ready.message)))
+        reason,
+    ]
 }

@@ -1,9 +1,10 @@
-//! What is shown of made-up plans.
+//! Tables, trees and changes of example plans.
 
 use std::sync::Arc;
 
 use enact_crds::approval::{ApprovalSpec, Choice, Person, Subject, SubjectKind};
-use enact_crds::common::{ApprovalPolicy, Condition, LocalRef, Time};
+use enact_crds::common::{ApprovalPolicy, Condition, FindingPolicy, LocalRef, Time};
+use enact_crds::document::{Finding, Severity};
 use enact_crds::plan::{self, Integration, IntegrationStatus, PlanStatus, TaskCounts, Workspace};
 use enact_crds::specification::SpecificationStatus;
 use enact_crds::task::{Phase, TaskStatus, TaskTemplate};
@@ -13,16 +14,17 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 use super::changes::changes;
+use super::display::{Display, Length};
 use super::snapshot::{Outcome, Snapshot};
 use super::table;
-use super::tree::{Length, Look, render};
+use super::tree::render;
 use crate::terminal::Paint;
 use crate::text::width;
 
 const SPEC_DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const PLAN_DIGEST: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
-/// So many seconds after the beginning.
+/// Returns a time `seconds` after the start.
 fn at(seconds: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_700_000_000 + seconds)
 }
@@ -150,21 +152,21 @@ fn approval(kind: SubjectKind, name: &str, digest: &str, user: &str) -> Arc<Appr
     Arc::new(Approval::new(&format!("{name}-{user}"), spec))
 }
 
-fn look(width: usize, length: Length) -> Look {
-    Look { paint: Paint::new(false), width, length }
+fn display(width: usize, length: Length) -> Display {
+    Display { paint: Paint::new(false), width, length }
 }
 
 fn shown(snapshot: &Snapshot, width: usize, length: Length) -> String {
-    render(snapshot, at(125), look(width, length)).join("\n")
+    render(snapshot, at(125), display(width, length)).join("\n")
 }
 
 #[test]
-fn a_tree_shows_every_state_in_words() {
+fn tree_shows_every_phase() {
     let wanted = "\
 Plan home/door  ◐ Running  2m05s
 ██████░░░░░░░░░░░░░░░░░░  2 of 7 done, 1 running, 1 failed, 3 retried
 Specification house  ✓ approved by anna  aaaaaaaaaaaa
-Plan door  ○ waits for approval by leads or owners, 1 of 2  bbbbbbbbbbbb: enact approve plan/door
+Plan door  ○ waits for approval by leads or owners, 1 of 2  bbbbbbbbbbbb: kubectl enact approve plan/door
 Running: 2 of 7 tasks done, 1 running
 ├─ Setup  2/2
 │  ├─ ✓ Succeeded T001      6s Hang the door
@@ -173,7 +175,7 @@ Running: 2 of 7 tasks done, 1 running
 │  ├─ ◐ Running   T003   1m05s Paint it  attempt 2
 │  ├─ ✗ Failed    T004      5s Fit a lock  attempt 3: GateFailed: gate `fits`: exit code 1
 │  ├─ ○ Pending   T005         Cut the keys  waits for T004
-│  └─ ○ Pending   T006         Ring the bell  again in 5s, Evicted: the node ran out of memory
+│  └─ ○ Pending   T006         Ring the bell  next attempt in 5s, Evicted: the node ran out of memory
 ├─ Polish  0/1
 │  └─ ○ Pending   T007         Sweep up  waits for T003, T004, T005, T006
 └─ Integration  ○ Pending   into plan/door";
@@ -181,7 +183,7 @@ Running: 2 of 7 tasks done, 1 running
 }
 
 #[test]
-fn an_integration_says_how_it_ended() {
+fn tree_shows_the_end_of_the_integration() {
     let mut snapshot = snapshot();
     let last = |snapshot: &Snapshot| shown(snapshot, 120, Length::Whole).lines().last().map(str::to_owned).unwrap();
     let mut set = |status: IntegrationStatus| {
@@ -220,7 +222,7 @@ fn an_integration_says_how_it_ended() {
 }
 
 #[test]
-fn a_stop_is_explained() {
+fn tree_explains_why_a_plan_waits() {
     let mut snapshot = snapshot();
     snapshot.plan.spec.suspend = true;
     snapshot.plan.spec.approval.required = 0;
@@ -230,12 +232,23 @@ fn a_stop_is_explained() {
     no.spec.comment = "no\nkeyhole".into();
     let text = shown(&snapshot, 120, Length::Whole);
     assert!(text.contains("◐ Running, suspended"), "{text}");
-    assert!(text.contains("Plan door  asks for no approval"), "{text}");
-    assert!(text.contains("Specification house  not looked at yet"), "{text}");
+    assert!(text.contains("Plan door  needs no approval"), "{text}");
+    assert!(text.contains("Specification house  not read by the operator yet"), "{text}");
     let mut rejected = self::snapshot();
     rejected.approvals = vec![Arc::new(no)];
     let text = shown(&rejected, 120, Length::Whole);
     assert!(text.contains("Specification house  ✗ rejected by anna: no keyhole"), "{text}");
+}
+
+#[test]
+fn plan_with_findings_waits_for_their_approval() {
+    let mut snapshot = snapshot();
+    let rule = FindingPolicy { at_least: Severity::High, required: 1, groups: vec!["owners".into()] };
+    snapshot.plan.spec.approval = ApprovalPolicy { with_findings: vec![rule], ..ApprovalPolicy::default() };
+    let finding = Finding { severity: Severity::High, ..Finding::default() };
+    snapshot.plan.status.as_mut().unwrap().top_findings = vec![finding];
+    let text = shown(&snapshot, 120, Length::Whole);
+    assert!(text.contains("Plan door  ○ waits for approval by owners because of"), "{text}");
 }
 
 /// A plan of so many tasks in four phases: done, under way with one failure, and two that wait.
@@ -257,9 +270,9 @@ fn large(tasks: usize) -> Snapshot {
 }
 
 #[test]
-fn a_large_plan_is_folded_to_what_matters() {
+fn large_plan_is_folded() {
     let snapshot = large(2000);
-    assert_eq!(render(&snapshot, at(125), look(80, Length::Whole)).len(), 5 + 4 + 2000 + 1);
+    assert_eq!(render(&snapshot, at(125), display(80, Length::Whole)).len(), 5 + 4 + 2000 + 1);
     let folded = shown(&snapshot, 80, Length::Folded(200));
     let tree: Vec<&str> = folded.lines().skip(5).collect();
     assert_eq!(
@@ -284,18 +297,18 @@ fn a_large_plan_is_folded_to_what_matters() {
 }
 
 #[test]
-fn a_terminal_is_never_overrun() {
+fn tree_fits_the_terminal() {
     let snapshot = large(2000);
     for height in [0, 1, 2, 5, 9, 13] {
-        let lines = render(&snapshot, at(125), look(80, Length::Cut(height)));
+        let lines = render(&snapshot, at(125), display(80, Length::Cut(height)));
         assert!(lines.len() <= height.max(1), "{} lines for {height}", lines.len());
     }
-    let cut = render(&snapshot, at(125), look(80, Length::Cut(9)));
+    let cut = render(&snapshot, at(125), display(80, Length::Cut(9)));
     assert_eq!(cut[7..], ["… 5 more lines", "└─ Integration  ○ Pending   into plan/door"]);
 }
 
 #[test]
-fn tasks_of_a_document_stand_in_their_own_order() {
+fn tasks_of_a_document_keep_their_order() {
     let mut snapshot = snapshot();
     snapshot.plan.spec.tasks.clear();
     let text = shown(&snapshot, 120, Length::Whole);
@@ -305,7 +318,7 @@ fn tasks_of_a_document_stand_in_their_own_order() {
 }
 
 #[test]
-fn a_table_has_a_line_a_plan() {
+fn table_has_one_line_per_plan() {
     let running = snapshot().plan;
     let mut stuck = running.clone();
     stuck.metadata.name = Some("a-much-longer-name".into());
@@ -315,18 +328,18 @@ fn a_table_has_a_line_a_plan() {
         ..PlanStatus::default()
     });
     let plans = [running, stuck];
-    let lines = table::render(&plans, true, at(125), look(100, Length::Whole));
+    let lines = table::render(&plans, true, at(125), display(100, Length::Whole));
     let wanted = "\
 NAMESPACE  NAME                PHASE    DONE  RUNNING  FAILED  TIME   REASON
 home       door                Running  2/7   1        1       2m05s  Running: 2 of 7 tasks done, 1…
 elsewhere  a-much-longer-name  Pending  0/0   0        0              AgentMissing: there is no [31…";
     assert_eq!(lines.join("\n"), wanted);
-    let own = table::render(&plans[..1], false, at(125), look(200, Length::Whole));
+    let own = table::render(&plans[..1], false, at(125), display(200, Length::Whole));
     assert!(own[0].starts_with("NAME  PHASE"), "{own:?}");
 }
 
 #[test]
-fn changes_are_lines() {
+fn each_change_is_a_line() {
     let before = snapshot();
     let first = changes(None, &before);
     assert_eq!(
@@ -340,7 +353,7 @@ fn changes_are_lines() {
             "Plan door Running",
         ]
     );
-    assert!(changes(Some(&before), &before).is_empty(), "what did not change is not told");
+    assert!(changes(Some(&before), &before).is_empty(), "no line without a change");
     let mut after = before.clone();
     after.tasks[2] = task(&after.plan.spec.tasks[2], done(60, 180));
     let status = after.plan.status.as_mut().unwrap();
@@ -357,7 +370,7 @@ fn changes_are_lines() {
 }
 
 #[test]
-fn an_end_is_told_from_a_pause() {
+fn outcome_is_none_while_a_plan_can_continue() {
     let mut snapshot = snapshot();
     assert_eq!(snapshot.outcome(), None);
     let status = snapshot.plan.status.as_mut().unwrap();
@@ -389,7 +402,7 @@ const HOSTILE: &str = "\\PC{0,30}[\u{1b}\u{9b}\r\n\u{202e}\u{7}\u{2028}]{0,3}[0-
 
 proptest! {
     #[test]
-    fn nothing_that_others_wrote_leaves_its_line(
+    fn untrusted_text_stays_in_its_line(
         texts in proptest::collection::vec(HOSTILE, 8),
         columns in 1usize..140,
         height in 1usize..30,
@@ -413,8 +426,8 @@ proptest! {
         let mut by = Approval::clone(&snapshot.approvals[0]);
         by.spec.by = Some(Person { user: texts[1].clone(), groups: vec![] });
         snapshot.approvals[0] = Arc::new(by);
-        let mut lines = render(&snapshot, at(125), look(columns, Length::Cut(height)));
-        lines.extend(table::render(std::slice::from_ref(&snapshot.plan), true, at(125), look(columns, Length::Whole)));
+        let mut lines = render(&snapshot, at(125), display(columns, Length::Cut(height)));
+        lines.extend(table::render(std::slice::from_ref(&snapshot.plan), true, at(125), display(columns, Length::Whole)));
         for line in &lines {
             prop_assert!(width(line) <= columns, "{} of {columns} columns: {line:?}", width(line));
         }

@@ -1,4 +1,4 @@
-//! The tree of a plan, as text. Everything here is a function of its arguments: the time is one of them.
+//! The tree of a plan, as text. All functions are pure: the time is an argument.
 
 use std::fmt::Write as _;
 
@@ -12,8 +12,9 @@ use enact_domain::names;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
-use super::snapshot::{Row, Snapshot, Standing};
-use crate::terminal::{BAD, Line, Paint, WARNING};
+use super::display::{Display, Length};
+use super::snapshot::{ApprovalState, Row, Snapshot};
+use crate::terminal::{BAD, WARNING};
 use crate::text::{elapsed, fit, one_line, pad, some, width};
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -21,75 +22,46 @@ const BUSY: Style = AnsiColor::Cyan.on_default().bold();
 const FAINT: Style = Style::new().effects(Effects::DIMMED);
 const STRONG: Style = Style::new().bold();
 const PLAIN: Style = Style::new();
-/// Columns of the bar of progress.
+/// Columns of the progress bar.
 const BAR: usize = 24;
-/// Columns of a state's sign and word, the longest being `Succeeded`.
+/// Columns of symbol and phase; the longest phase is `Succeeded`.
 const STATE: usize = 11;
 /// Columns of a duration.
 const TIME: usize = 7;
-/// Most names of tasks that one line shows.
+/// Most IDs of tasks in one line.
 const NAMES: usize = 4;
 
-/// How to show it.
-#[derive(Clone, Copy, Debug)]
-pub struct Look {
-    /// Colours, or none.
-    pub paint: Paint,
-    /// Columns of the terminal.
-    pub width: usize,
-    /// How long it may become.
-    pub length: Length,
-}
-
-impl Look {
-    /// An empty line of this width.
-    pub fn line(self) -> Line {
-        Line::new(self.paint, self.width)
-    }
-}
-
-/// How many lines are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Length {
-    /// Every task.
-    Whole,
-    /// Folded when there would be more lines than this, which it may still have then.
-    Folded(usize),
-    /// Folded, and then cut, to so many lines.
-    Cut(usize),
-}
-
-/// What is left out.
+/// The tasks that a folded tree leaves out. Each value includes the ones before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Fold {
     Nothing,
-    /// Tasks of phases in which all are done.
+    /// Tasks of phases in which all tasks are done.
     Finished,
-    /// And of those in which nothing has begun.
-    Quiet,
-    /// And all others that are done or have not begun.
-    Calm,
+    /// Tasks of phases in which no task has started.
+    NotStarted,
+    /// All tasks that are done or have not started.
+    Inactive,
 }
 
-/// The tree, one string a line.
-pub fn render(snapshot: &Snapshot, now: Timestamp, look: Look) -> Vec<String> {
+/// Returns the lines of the tree.
+pub fn render(snapshot: &Snapshot, now: Timestamp, display: Display) -> Vec<String> {
     let rows = snapshot.rows();
     let phases = by_phase(&rows);
-    let mut lines = folded(snapshot, &rows, &phases, now, look, Fold::Nothing);
-    let (Length::Folded(most) | Length::Cut(most)) = look.length else { return lines };
-    for fold in [Fold::Finished, Fold::Quiet, Fold::Calm] {
+    let mut lines = folded(snapshot, &rows, &phases, now, display, Fold::Nothing);
+    let (Length::Folded(most) | Length::Cut(most)) = display.length else { return lines };
+    for fold in [Fold::Finished, Fold::NotStarted, Fold::Inactive] {
         if lines.len() <= most {
             return lines;
         }
-        lines = folded(snapshot, &rows, &phases, now, look, fold);
+        lines = folded(snapshot, &rows, &phases, now, display, fold);
     }
-    if look.length == Length::Cut(most) && lines.len() > most {
-        // The last line stays: it is what all the others lead to.
+    if display.length == Length::Cut(most) && lines.len() > most {
+        // The last line stays: in a plan with a repository it is the integration, the goal of the plan.
         let last = lines.pop();
         let kept = most.saturating_sub(2);
         let more = lines.len() - kept;
         lines.truncate(kept);
-        lines.push(look.line().add(FAINT, &format!("… {more} more lines")).end());
+        lines.push(display.line().add(FAINT, &format!("… {more} more lines")).end());
         lines.extend(last);
         lines.truncate(most);
     }
@@ -101,15 +73,15 @@ fn folded(
     rows: &[Row<'_>],
     phases: &[(&str, Vec<&Row<'_>>)],
     now: Timestamp,
-    look: Look,
+    display: Display,
     fold: Fold,
 ) -> Vec<String> {
-    let mut lines = heading(snapshot, rows, now, look);
+    let mut lines = heading(snapshot, rows, now, display);
     for (at, (title, rows)) in phases.iter().enumerate() {
         let last = at + 1 == phases.len() && snapshot.plan.spec.workspace.is_none();
-        lines.extend(phase(title, rows, now, look, last, fold));
+        lines.extend(phase(title, rows, now, display, last, fold));
     }
-    lines.extend(integration(snapshot, look));
+    lines.extend(integration(snapshot, display));
     lines
 }
 
@@ -125,40 +97,40 @@ fn by_phase<'a, 'b>(rows: &'b [Row<'a>]) -> Vec<(&'a str, Vec<&'b Row<'a>>)> {
     phases
 }
 
-fn heading(snapshot: &Snapshot, rows: &[Row<'_>], now: Timestamp, look: Look) -> Vec<String> {
+fn heading(snapshot: &Snapshot, rows: &[Row<'_>], now: Timestamp, display: Display) -> Vec<String> {
     let plan = &snapshot.plan;
     let status = plan.status.clone().unwrap_or_default();
     let (symbol, style) = plan_symbol(status.phase);
     let suspended = if plan.spec.suspend { ", suspended" } else { "" };
     let time =
         status.started_at.as_ref().map_or_else(String::new, |start| between(start, status.finished_at.as_ref(), now));
-    let title = look
+    let title = display
         .line()
         .add(STRONG, &format!("Plan {}/{}", plan.namespace().unwrap_or_default(), plan.name_any()))
         .add(style, &format!("  {symbol} {:?}{suspended}", status.phase))
         .add(FAINT, &format!("  {time}"));
-    let mut lines = vec![title.end(), progress(snapshot, rows, look)];
+    let mut lines = vec![title.end(), progress(snapshot, rows, display)];
     if let Some(specification) = &snapshot.specification {
-        let standing = snapshot.specification_standing(specification, now);
-        lines.push(subject("specification", &specification.name_any(), &standing, look));
+        let approval = snapshot.specification_approval(specification, now);
+        lines.push(subject("specification", &specification.name_any(), &approval, display));
     }
-    lines.push(subject("plan", &plan.name_any(), &snapshot.plan_standing(now), look));
+    lines.push(subject("plan", &plan.name_any(), &snapshot.plan_approval(now), display));
     let unfinished = status.phase != plan::Phase::Succeeded;
     if let Some(ready) = snapshot.ready().filter(|ready| unfinished && ready.status != "True") {
         let style = if snapshot.outcome().is_some() { BAD } else { FAINT };
-        lines.push(look.line().add(style, &format!("{}: {}", ready.reason, one_line(&ready.message))).end());
+        lines.push(display.line().add(style, &format!("{}: {}", ready.reason, one_line(&ready.message))).end());
     }
     lines
 }
 
-/// The bar and the counts.
-fn progress(snapshot: &Snapshot, rows: &[Row<'_>], look: Look) -> String {
+/// Returns the progress bar and the counts.
+fn progress(snapshot: &Snapshot, rows: &[Row<'_>], display: Display) -> String {
     let counts = snapshot.plan.status.as_ref().map(|status| status.tasks.clone()).unwrap_or_default();
     let count = |phase| rows.iter().filter(|row| row.phase == phase).count();
     let done = count(Phase::Succeeded);
-    // The tasks of a tasks.md are counted before they exist.
+    // The status counts the tasks of a tasks.md before their objects exist.
     let all = rows.len().max(counts.total as usize);
-    let mut said = format!("  {done} of {all} done");
+    let mut summary = format!("  {done} of {all} done");
     let failed = count(Phase::Failed) + count(Phase::Unknown);
     let more = [
         (count(Phase::Running), "running"),
@@ -168,105 +140,106 @@ fn progress(snapshot: &Snapshot, rows: &[Row<'_>], look: Look) -> String {
     ];
     for (number, word) in more.into_iter().filter(|(number, _)| *number > 0) {
         // Writing to a string cannot fail.
-        let _ = write!(said, ", {number} {word}");
+        let _ = write!(summary, ", {number} {word}");
     }
     let full = (done * BAR).checked_div(all).unwrap_or_default().min(BAR);
-    look.line().add(GOOD, &"█".repeat(full)).add(FAINT, &"░".repeat(BAR - full)).plain(&said).end()
+    display.line().add(GOOD, &"█".repeat(full)).add(FAINT, &"░".repeat(BAR - full)).plain(&summary).end()
 }
 
-/// Where a subject stands with people.
-fn subject(kind: &str, name: &str, standing: &Standing, look: Look) -> String {
-    let (style, said) = match standing {
-        Standing::Unseen => (FAINT, "not looked at yet".to_owned()),
-        Standing::Unasked => (FAINT, "asks for no approval".to_owned()),
-        Standing::Decided(digest, Verdict::Approved { people, .. }) => {
+/// Returns the line about the approval of a plan or specification.
+fn subject(kind: &str, name: &str, approval: &ApprovalState, display: Display) -> String {
+    let (style, state) = match approval {
+        ApprovalState::NotRead => (FAINT, "not read by the operator yet".to_owned()),
+        ApprovalState::NotRequired => (FAINT, "needs no approval".to_owned()),
+        ApprovalState::Decided(digest, Verdict::Approved { people, .. }) => {
             (GOOD, format!("✓ approved by {}  {}", people.join(", "), digest.short()))
         }
-        Standing::Decided(_, Verdict::Rejected { user, comment }) => {
+        ApprovalState::Decided(_, Verdict::Rejected { user, comment }) => {
             (BAD, format!("✗ rejected by {user}: {}", one_line(comment)))
         }
-        Standing::Decided(digest, Verdict::Waiting(demand)) => (WARNING, waiting(kind, name, digest, demand)),
+        ApprovalState::Decided(digest, Verdict::Waiting(demand)) => (WARNING, waiting(kind, name, digest, demand)),
     };
     let label = format!("{} {name}  ", if kind == "plan" { "Plan" } else { "Specification" });
-    look.line().plain(&label).add(style, &said).end()
+    display.line().plain(&label).add(style, &state).end()
 }
 
 fn waiting(kind: &str, name: &str, digest: &Digest, demand: &Demand) -> String {
     let Demand { have, need, groups, .. } = demand;
     let by = if groups.is_empty() { String::new() } else { format!(" by {}", groups.join(" or ")) };
-    let why = demand.because.map(|severity| format!(" for its {severity} findings")).unwrap_or_default();
-    format!("○ waits for approval{by}{why}, {have} of {need}  {}: enact approve {kind}/{name}", digest.short())
+    let why = demand.because.map(|severity| format!(" because of {severity} findings")).unwrap_or_default();
+    format!("○ waits for approval{by}{why}, {have} of {need}  {}: kubectl enact approve {kind}/{name}", digest.short())
 }
 
-fn phase(title: &str, rows: &[&Row<'_>], now: Timestamp, look: Look, last: bool, fold: Fold) -> Vec<String> {
+fn phase(title: &str, rows: &[&Row<'_>], now: Timestamp, display: Display, last: bool, fold: Fold) -> Vec<String> {
     let done = rows.iter().filter(|row| row.phase == Phase::Succeeded).count();
     let finished = done == rows.len();
-    let quiet = rows.iter().all(|row| has_not_begun(row));
+    let not_started = rows.iter().all(|row| has_not_started(row));
     let (branch, trunk) = if last { ("└─", "  ") } else { ("├─", "│ ") };
     let count = format!("{done}/{}", rows.len());
-    let room = look.width.saturating_sub(width(&count) + 5);
-    let heading = look.line().plain(branch).plain(" ").add(STRONG, &fit(title, room)).plain("  ");
+    let columns = display.width.saturating_sub(width(&count) + 5);
+    let heading = display.line().plain(branch).plain(" ").add(STRONG, &fit(title, columns)).plain("  ");
     let mut lines = vec![heading.add(if finished { GOOD } else { FAINT }, &count).end()];
-    if (fold >= Fold::Finished && finished) || (fold >= Fold::Quiet && quiet) {
+    if (fold >= Fold::Finished && finished) || (fold >= Fold::NotStarted && not_started) {
         return lines;
     }
-    let is_calm = |row: &Row<'_>| row.phase == Phase::Succeeded || has_not_begun(row);
-    let (calm, shown): (Vec<&Row<'_>>, Vec<&Row<'_>>) = rows.iter().partition(|row| fold == Fold::Calm && is_calm(row));
+    let is_inactive = |row: &Row<'_>| row.phase == Phase::Succeeded || has_not_started(row);
+    let (folded, shown): (Vec<&Row<'_>>, Vec<&Row<'_>>) =
+        rows.iter().partition(|row| fold == Fold::Inactive && is_inactive(row));
     let ids = shown.iter().map(|row| width(&row.work.id)).max().unwrap_or_default();
     for (at, row) in shown.iter().enumerate() {
-        let branch = if at + 1 == shown.len() && calm.is_empty() { "└─" } else { "├─" };
-        lines.push(task(row, ids, &format!("{trunk} {branch} "), now, look));
+        let branch = if at + 1 == shown.len() && folded.is_empty() { "└─" } else { "├─" };
+        lines.push(task(row, ids, &format!("{trunk} {branch} "), now, display));
     }
-    if !calm.is_empty() {
-        let waiting = calm.iter().filter(|row| has_not_begun(row)).count();
-        let said = match (calm.len() - waiting, waiting) {
+    if !folded.is_empty() {
+        let waiting = folded.iter().filter(|row| has_not_started(row)).count();
+        let summary = match (folded.len() - waiting, waiting) {
             (done, 0) => format!("{done} more done"),
             (0, waiting) => format!("{waiting} more waiting"),
             (done, waiting) => format!("{done} more done, {waiting} more waiting"),
         };
-        lines.push(look.line().plain(trunk).plain(" └─ ").add(FAINT, &said).end());
+        lines.push(display.line().plain(trunk).plain(" └─ ").add(FAINT, &summary).end());
     }
     lines
 }
 
-fn has_not_begun(row: &Row<'_>) -> bool {
+fn has_not_started(row: &Row<'_>) -> bool {
     row.phase == Phase::Pending && row.attempts == 0
 }
 
-fn task(row: &Row<'_>, ids: usize, prefix: &str, now: Timestamp, look: Look) -> String {
+fn task(row: &Row<'_>, ids: usize, prefix: &str, now: Timestamp, display: Display) -> String {
     let (symbol, style) = symbol(row.phase);
     let time = match row.started {
         Some(start) if row.phase == Phase::Running || row.finished.is_some() => between(start, row.finished, now),
         _ => String::new(),
     };
-    let line = look
+    let line = display
         .line()
         .plain(prefix)
         .add(style, &pad(&format!("{symbol} {:?}", row.phase), STATE))
         .plain(&format!(" {} ", pad(&row.work.id, ids)))
         .add(FAINT, &format!("{time:>TIME$} "));
-    let mut said = said(row, now);
+    let mut detail = detail(row, now);
     if row.attempts > 1 {
         let attempt = format!("attempt {}", row.attempts);
-        said = if said.is_empty() { attempt } else { format!("{attempt}: {said}") };
+        detail = if detail.is_empty() { attempt } else { format!("{attempt}: {detail}") };
     }
-    // The reason is worth more than the end of the title, but some of the title must stay.
+    // The reason is more important than the end of the title, but at least half of the line is for the title.
     let room = line.room();
-    let title = fit(&row.work.title, room.saturating_sub(width(&said) + 2).max(room / 2));
+    let title = fit(&row.work.title, room.saturating_sub(width(&detail) + 2).max(room / 2));
     line.add(if row.phase == Phase::Pending { FAINT } else { PLAIN }, &title)
         .plain("  ")
-        .add(if row.phase == Phase::Failed { BAD } else { FAINT }, &said)
+        .add(if row.phase == Phase::Failed { BAD } else { FAINT }, &detail)
         .end()
 }
 
-/// What there is to say about a task beyond its state.
-fn said(row: &Row<'_>, now: Timestamp) -> String {
+/// Returns what a line adds to the phase of a task: the reason, or the tasks that it waits for.
+fn detail(row: &Row<'_>, now: Timestamp) -> String {
     let ready = row.ready.map(|ready| (ready.reason.as_str(), one_line(&ready.message)));
     match (row.phase, ready) {
         (Phase::Succeeded | Phase::Running, _) => String::new(),
         (Phase::Pending, Some((reason, message))) if row.attempts > 0 => {
             let again = row.retry_at.map(|at| at.0.duration_since(now).as_secs().max(0));
-            let again = again.map_or_else(String::new, |seconds| format!("again in {seconds}s, "));
+            let again = again.map_or_else(String::new, |seconds| format!("next attempt in {seconds}s, "));
             format!("{again}{reason}: {message}")
         }
         (Phase::Pending, _) if row.waits_for.is_empty() => String::new(),
@@ -276,26 +249,26 @@ fn said(row: &Row<'_>, now: Timestamp) -> String {
     }
 }
 
-fn integration(snapshot: &Snapshot, look: Look) -> Option<String> {
+fn integration(snapshot: &Snapshot, display: Display) -> Option<String> {
     let workspace = snapshot.plan.spec.workspace.as_ref()?;
     let status = snapshot.plan.status.as_ref().and_then(|status| status.integration.clone()).unwrap_or_default();
     let (symbol, style) = symbol(status.phase);
-    let asked = workspace.integration.branch.clone();
-    let branch = status.branch.or(asked).unwrap_or_else(|| names::integration_branch(&snapshot.plan.name_any()));
-    let mut said = format!(" into {branch}");
+    let configured = workspace.integration.branch.clone();
+    let branch = status.branch.or(configured).unwrap_or_else(|| names::integration_branch(&snapshot.plan.name_any()));
+    let mut target = format!(" into {branch}");
     if let Some(commit) = status.commit.as_deref().and_then(|commit| commit.get(..12)) {
-        said.push_str(" at ");
-        said.push_str(commit);
+        target.push_str(" at ");
+        target.push_str(commit);
     }
     if status.attempts > 1 {
-        let _ = write!(said, ", attempt {}", status.attempts);
+        let _ = write!(target, ", attempt {}", status.attempts);
     }
-    let mut line = look
+    let mut line = display
         .line()
         .plain("└─ ")
         .add(STRONG, "Integration")
         .add(style, &pad(&format!("  {symbol} {:?}", status.phase), STATE + 2))
-        .plain(&said);
+        .plain(&target);
     if status.phase != Phase::Succeeded
         && let Some(reason) = &status.reason
     {
@@ -312,8 +285,8 @@ fn between(start: &Time, end: Option<&Time>, now: Timestamp) -> String {
     elapsed(end.map_or(now, |end| end.0).duration_since(start.0))
 }
 
-/// The sign of a task's state.
-pub fn symbol(phase: Phase) -> (&'static str, Style) {
+/// Returns the symbol of a task's phase.
+fn symbol(phase: Phase) -> (&'static str, Style) {
     match phase {
         Phase::Pending => ("○", FAINT),
         Phase::Running => ("◐", BUSY),
@@ -324,7 +297,7 @@ pub fn symbol(phase: Phase) -> (&'static str, Style) {
     }
 }
 
-/// The sign of a plan's state.
+/// Returns the symbol of a plan's phase.
 pub fn plan_symbol(phase: plan::Phase) -> (&'static str, Style) {
     match phase {
         plan::Phase::Pending => ("○", FAINT),

@@ -1,53 +1,53 @@
-//! Follows a plan: redrawn in place for a person, and as lines for a log.
+//! Watches a plan: redraws the tree on a terminal, prints one line per change otherwise.
 
 use std::fmt::Debug;
 use std::io::{self, IsTerminal as _};
 use std::pin::pin;
-use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use enact_crds::{Approval, Plan, Specification, Task};
 use futures::TryStreamExt as _;
 use jiff::{Timestamp, Zoned};
+use kube::Resource;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use super::display::Display;
 use super::snapshot::{Outcome, Snapshot};
-use super::tree::Look;
-use super::{changes, look, tree};
+use super::{changes, tree};
 use crate::cluster::Cluster;
 use crate::terminal::{self, WARNING};
 
-/// How often a person sees the clock move.
+/// Interval of redraws without a change: the tree shows running times.
 const TICK: Duration = Duration::from_secs(1);
-/// Changes that come within this time are shown together.
+/// Changes within this time are shown together.
 const SETTLE: Duration = Duration::from_millis(100);
-/// A failure counts when it has lasted so long: the operator may be about to see what was mended, or applied a moment ago.
+/// A failure must last this long to end the watch, because the operator may not have seen the latest change of the plan yet.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Shows the plan until it is finished, where that is wanted, or for ever.
-pub async fn run(cluster: &Cluster, name: &str, until_finished: bool) -> Result<ExitCode> {
-    // A wrong name or a missing right is told at once, and not tried for ever.
-    let first = super::fetch(cluster, name).await?;
+/// Shows the plan forever, or until it is finished.
+pub async fn run(cluster: &Cluster, name: &str, until_finished: bool) -> Result<()> {
+    // A request before the watches reports a wrong name or a missing right at once. A watch would retry forever.
+    let first = Snapshot::fetch(cluster, name).await?;
     let view =
         View::start(cluster, name, first.plan.spec.specification_ref.as_ref().map(|reference| reference.name.as_str()));
+    let mut changes = view.watches.problem.subscribe();
     view.ready().await?;
     let mut screen = Screen::new();
     let mut shown: Option<Snapshot> = None;
     let mut failing: Option<Instant> = None;
     loop {
         let Some(snapshot) = view.snapshot() else { bail!("Plan {name} was deleted") };
-        screen.show(shown.as_ref(), &snapshot, view.watches.trouble())?;
+        let problem = view.watches.problem.borrow().clone();
+        screen.show(shown.as_ref(), &snapshot, problem)?;
         let now = Instant::now();
         match snapshot.outcome().filter(|_| until_finished) {
-            Some(Outcome::Succeeded) => return Ok(ExitCode::SUCCESS),
+            Some(Outcome::Succeeded) => return Ok(()),
             Some(Outcome::Failed(why)) if now.duration_since(*failing.get_or_insert(now)) >= GRACE => {
                 bail!("Plan {name}: {why}")
             }
@@ -55,20 +55,19 @@ pub async fn run(cluster: &Cluster, name: &str, until_finished: bool) -> Result<
             None => failing = None,
         }
         shown = Some(snapshot);
-        // The settling time bounds the redraws of a busy plan; a change in the meantime is kept by the notification.
+        // This wait limits the redraws of a busy plan. The channel remembers a change in the meantime.
         let next = now + TICK;
         tokio::time::sleep(SETTLE).await;
-        let changed = timeout_at(next, view.watches.changed.notified());
         if screen.live || failing.is_some() {
-            // Nothing changed when the time is up: the clock moves all the same.
-            let _ = changed.await;
+            // A timeout is not an error: the running times on the screen need an update.
+            let _ = timeout_at(next, changes.changed()).await;
         } else {
-            view.watches.changed.notified().await;
+            changes.changed().await?;
         }
     }
 }
 
-/// Copies of the objects, kept current by watches that end with this value.
+/// Copies of the objects, which watches update until this value is dropped.
 struct View {
     plan: Store<Plan>,
     tasks: Store<Task>,
@@ -82,13 +81,13 @@ impl View {
         let mut watches = Watches::default();
         let named = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
         let of_plan = watcher::Config::default().fields(&format!("spec.planRef.name={plan}"));
-        // Without a specification nothing is to be found under a name that none can have.
+        // `-` is not a valid name, so the watch finds nothing if there is no specification.
         let specification = named(specification.unwrap_or("-"));
         Self {
-            plan: watches.keep(cluster, named(plan)),
-            tasks: watches.keep(cluster, of_plan),
-            approvals: watches.keep(cluster, watcher::Config::default()),
-            specification: watches.keep(cluster, specification),
+            plan: watches.start(cluster, named(plan)),
+            tasks: watches.start(cluster, of_plan),
+            approvals: watches.start(cluster, watcher::Config::default()),
+            specification: watches.start(cluster, specification),
             watches,
         }
     }
@@ -112,19 +111,18 @@ impl View {
     }
 }
 
-/// The watches behind a view.
+/// The watches of a view.
 #[derive(Default)]
 struct Watches {
-    changed: Arc<Notify>,
-    /// What cut a watch that has not been taken up again.
-    trouble: Arc<Mutex<Option<String>>>,
-    /// Dropped with this value, which ends them.
+    /// The problem of an interrupted watch. Every event of a watch updates it, so that it also signals changes of the objects.
+    problem: watch::Sender<Option<String>>,
+    /// The tasks end when this value is dropped.
     running: JoinSet<()>,
 }
 
 impl Watches {
-    /// Keeps a copy of the objects that `config` selects.
-    fn keep<K>(&mut self, cluster: &Cluster, config: watcher::Config) -> Store<K>
+    /// Starts a watch of the objects that `config` selects and returns their copies.
+    fn start<K>(&mut self, cluster: &Cluster, config: watcher::Config) -> Store<K>
     where
         K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
             + Clone
@@ -134,10 +132,9 @@ impl Watches {
             + Sync
             + 'static,
     {
-        let api: Api<K> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
         let (reader, writer) = reflector::store();
-        let (changed, trouble) = (Arc::clone(&self.changed), Arc::clone(&self.trouble));
-        let stream = watcher(api, config).default_backoff().reflect(writer);
+        let problem = self.problem.clone();
+        let stream = watcher(cluster.api::<K>(), config).default_backoff().reflect(writer);
         self.running.spawn(async move {
             let mut stream = pin!(stream);
             loop {
@@ -145,44 +142,40 @@ impl Watches {
                     Ok(Some(_)) => None,
                     Ok(None) => return,
                     Err(error) => {
-                        Some(format!("the watch of {} was cut, and is taken up again: {error}", K::plural(&())))
+                        Some(format!("the watch of {} was interrupted and starts again: {error}", K::plural(&())))
                     }
                 };
-                *trouble.lock().unwrap_or_else(PoisonError::into_inner) = now;
-                changed.notify_one();
+                problem.send_replace(now);
             }
         });
         reader
     }
-
-    fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
 }
 
-/// What a person or a log is shown.
+/// The output of a watch.
 struct Screen {
+    /// Whether standard output is a terminal.
     live: bool,
-    /// Lines that are drawn, and the width that they were drawn for.
+    /// Number and width of the lines that the terminal shows.
     drawn: (usize, usize),
-    /// The trouble that was told last.
-    told: Option<String>,
+    /// The last problem that was printed, so that it is printed once.
+    problem: Option<String>,
 }
 
 impl Screen {
     fn new() -> Self {
-        Self { live: io::stdout().is_terminal(), drawn: (0, 0), told: None }
+        Self { live: io::stdout().is_terminal(), drawn: (0, 0), problem: None }
     }
 
-    fn show(&mut self, before: Option<&Snapshot>, now: &Snapshot, trouble: Option<String>) -> Result<()> {
+    fn show(&mut self, before: Option<&Snapshot>, now: &Snapshot, problem: Option<String>) -> Result<()> {
         if self.live {
-            let text = self.frame(now, trouble.as_deref(), Timestamp::now(), look());
+            let text = self.frame(now, problem.as_deref(), Timestamp::now(), Display::of_terminal());
             return terminal::print(&text);
         }
-        if let Some(trouble) = trouble.as_ref().filter(|_| trouble != self.told) {
-            terminal::note(trouble);
+        if let Some(problem) = problem.as_ref().filter(|_| problem != self.problem) {
+            terminal::note(problem);
         }
-        self.told = trouble;
+        self.problem = problem;
         let clock = Zoned::now().strftime("%H:%M:%S").to_string();
         let mut text = String::new();
         for line in changes::changes(before, now) {
@@ -191,29 +184,29 @@ impl Screen {
         terminal::print(&text)
     }
 
-    /// What draws the tree over the one that stands there.
-    fn frame(&mut self, snapshot: &Snapshot, trouble: Option<&str>, now: Timestamp, look: Look) -> String {
-        let mut lines = tree::render(snapshot, now, look);
-        if let Some(trouble) = trouble {
-            let line = look.line().add(WARNING, trouble).end();
+    /// Returns the text that draws the tree over the previous one.
+    fn frame(&mut self, snapshot: &Snapshot, problem: Option<&str>, now: Timestamp, display: Display) -> String {
+        let mut lines = tree::render(snapshot, now, display);
+        if let Some(problem) = problem {
+            let line = display.line().add(WARNING, problem).end();
             match lines.get_mut(1) {
-                // The bar is what can be spared: a line more might not fit.
+                // The problem replaces the progress bar, because an additional line may not fit.
                 Some(bar) => *bar = line,
                 None => lines.push(line),
             }
         }
         let mut text = match self.drawn {
             (0, _) => String::new(),
-            // Up to the first line of what was drawn before.
-            (drawn, width) if width == look.width => format!("\x1b[{drawn}F"),
-            // The terminal has wrapped the old lines anew, and nobody knows how many they are now.
+            // Move the cursor up to the first line of the previous tree.
+            (drawn, width) if width == display.width => format!("\x1b[{drawn}F"),
+            // The terminal has wrapped the old lines again, and their number is unknown: clear the screen.
             _ => "\x1b[2J\x1b[H".to_owned(),
         };
-        self.drawn = (lines.len(), look.width);
+        self.drawn = (lines.len(), display.width);
         for line in &lines {
             text.extend([line.as_str(), "\x1b[K\n"]);
         }
-        // Nothing is left below.
+        // Clear the rest of the screen.
         text.push_str("\x1b[J");
         text
     }
@@ -222,23 +215,23 @@ impl Screen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::tree::Length;
+    use crate::status::display::Length;
     use crate::terminal::Paint;
 
     #[test]
-    fn a_frame_is_drawn_over_the_one_before() {
-        let look = |width| Look { paint: Paint::new(false), width, length: Length::Cut(10) };
-        let mut screen = Screen { live: true, drawn: (0, 0), told: None };
+    fn frame_replaces_the_previous_one() {
+        let display = |width| Display { paint: Paint::new(false), width, length: Length::Cut(10) };
+        let mut screen = Screen { live: true, drawn: (0, 0), problem: None };
         let snapshot = Snapshot::default();
         let mut frame =
-            |trouble: Option<&str>, width| screen.frame(&snapshot, trouble, Timestamp::UNIX_EPOCH, look(width));
+            |problem: Option<&str>, width| screen.frame(&snapshot, problem, Timestamp::UNIX_EPOCH, display(width));
         let first = frame(None, 60);
         let lines = first.matches('\n').count();
         assert!(first.starts_with("Plan /") && first.ends_with("\x1b[K\n\x1b[J"), "{first:?}");
         assert_eq!(frame(None, 60), format!("\x1b[{lines}F{first}"), "the same lines, from the first on");
         let cut = frame(Some("the watch\x1b[2J was cut"), 60);
         assert!(cut.contains("the watch [2J was cut\x1b[K\n"), "{cut:?}");
-        assert_eq!(cut.matches('\n').count(), lines, "as many lines with a trouble");
+        assert_eq!(cut.matches('\n').count(), lines, "a problem adds no line");
         assert!(frame(None, 50).starts_with("\x1b[2J\x1b[H"), "a narrower terminal is cleared");
     }
 }

@@ -1,4 +1,4 @@
-//! A pod's surroundings on one machine: a Git server over HTTP with a password, an Enact server, and the volumes.
+//! The environment of a pod on one machine: a Git server over HTTP with a password, an Enact server, and the volumes.
 
 // Each test binary uses its own part; a helper that fails fails its test.
 #![allow(dead_code, clippy::unwrap_used)]
@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use enact_domain::assignment::{
-    ASSIGNMENT_ENV, Adapter, Assignment, AttemptResult, Gate, GitWork, IntegrationWork, Report, TaskWork,
-    VerifiedCommit, Work,
+    ASSIGNMENT_ENV, Adapter, Assignment, AttemptResult, Gate, GitWork, IntegrationWork, Report, TaskWork, Verified,
+    Work,
 };
-use enact_domain::document_job::{DocumentJob, DocumentWork};
+use enact_domain::errand::{Errand, ErrandWork};
 use tempfile::TempDir;
 
 use self::http::{Request, response, serve};
@@ -30,7 +30,7 @@ pub struct GitServer {
 }
 
 impl GitServer {
-    /// With a branch `main` that holds README.md.
+    /// Starts the server with a branch `main` that contains README.md.
     pub fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().to_owned();
@@ -80,15 +80,15 @@ impl GitServer {
         git(path, &["rev-parse", "HEAD"])
     }
 
-    /// The commit of a branch; none when there is no such branch.
+    /// Returns the commit of a branch; none if the branch does not exist.
     pub fn tip(&self, branch: &str) -> Option<String> {
         let name = format!("refs/heads/{branch}");
         git_ok(&self.repository(), &["show-ref", "--verify", "--quiet", &name]).then(|| self.git(&["rev-parse", &name]))
     }
 
-    /// What these branches hold now, as finished work.
-    pub fn verified(&self, branches: &[&str]) -> Vec<VerifiedCommit> {
-        let verified = |branch: &&str| VerifiedCommit { branch: (*branch).into(), commit: self.tip(branch).unwrap() };
+    /// Returns the present heads of these branches as verified work.
+    pub fn verified(&self, branches: &[&str]) -> Vec<Verified> {
+        let verified = |branch: &&str| Verified { branch: (*branch).into(), commit: self.tip(branch).unwrap() };
         branches.iter().map(verified).collect()
     }
 }
@@ -147,7 +147,7 @@ fn backend(root: &Path, request: &Request) -> Vec<u8> {
     response(status, &headers, &output[end + 4..])
 }
 
-/// The intake of results: answers as it is told, then with 204.
+/// The Enact server. It gives the answers of `start` in order, and then 204.
 #[derive(Clone)]
 pub struct EnactServer {
     pub url: String,
@@ -167,7 +167,7 @@ impl EnactServer {
         Self { url, requests }
     }
 
-    /// The last result that came.
+    /// Returns the result that arrived last.
     pub fn result(&self) -> AttemptResult {
         serde_json::from_slice(&self.requests.lock().unwrap().last().expect("a result").body).unwrap()
     }
@@ -181,12 +181,12 @@ impl EnactServer {
 pub struct Pod {
     directory: TempDir,
     assignment: Assignment,
-    /// What the container is told instead.
-    errand: Option<DocumentJob>,
+    /// The assignment of a document job, instead of `assignment`.
+    document_job: Option<Errand>,
     environment: Vec<(String, String)>,
 }
 
-/// How a container ended.
+/// The end of a container.
 pub struct Ended {
     pub code: Option<i32>,
     pub report: Report,
@@ -216,7 +216,7 @@ impl Pod {
         for name in ["work", "git", "replay", "handover"] {
             fs::create_dir(directory.path().join(name)).unwrap();
         }
-        let pod = Self { directory, assignment, errand: None, environment: Vec::new() };
+        let pod = Self { directory, assignment, document_job: None, environment: Vec::new() };
         pod.write("git/username", "bot");
         pod.write("git/password", "secret\n");
         pod.write("token", "a.b.c\n");
@@ -224,10 +224,10 @@ impl Pod {
     }
 
     /// A pod for a document.
-    pub fn errand(server: &EnactServer, work: DocumentWork) -> Self {
-        let errand = DocumentJob { subject_uid: "document-uid".into(), server_url: server.url.clone(), work };
+    pub fn document_job(server: &EnactServer, work: ErrandWork) -> Self {
+        let job = Errand { subject_uid: "document-uid".into(), server_url: server.url.clone(), work };
         let unused = assignment("http://127.0.0.1:1/", "main", Work::Task(task(Adapter::Replay {})));
-        Self { errand: Some(errand), ..Self::new(unused) }
+        Self { document_job: Some(job), ..Self::new(unused) }
     }
 
     pub fn with(mut self, change: impl FnOnce(&mut Assignment)) -> Self {
@@ -235,7 +235,7 @@ impl Pod {
         self
     }
 
-    /// Told to merge what these branches hold now.
+    /// Adds the present heads of these branches to the assignment.
     pub fn merging(self, server: &GitServer, branches: &[&str]) -> Self {
         let verified = server.verified(branches);
         self.with(|assignment| assignment.git.as_mut().unwrap().merge = verified)
@@ -271,13 +271,14 @@ impl Pod {
     }
 
     fn command(&self, step: &str) -> Command {
-        let told = self.errand.as_ref().map_or_else(|| serde_json::to_string(&self.assignment), serde_json::to_string);
+        let assignment =
+            self.document_job.as_ref().map_or_else(|| serde_json::to_string(&self.assignment), serde_json::to_string);
         let mut command = Command::new(env!("CARGO_BIN_EXE_enact-runner"));
         command
             .arg(step)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
-            .env(ASSIGNMENT_ENV, told.unwrap())
+            .env(ASSIGNMENT_ENV, assignment.unwrap())
             .env("ENACT_WORK_DIR", self.path("work"))
             .env("ENACT_TOKEN_FILE", self.path("token"))
             .env("ENACT_GIT_CREDENTIALS_DIR", self.path("git"))
@@ -295,7 +296,7 @@ impl Pod {
         self.command(step).spawn().unwrap()
     }
 
-    /// Waits for its end.
+    /// Waits for its end and reads its report.
     pub fn finish(&self, container: Child) -> Ended {
         let output = container.wait_with_output().unwrap();
         let report = fs::read(self.path("report")).unwrap();

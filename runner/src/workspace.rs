@@ -1,19 +1,18 @@
-//! The scratch space of an attempt: what lies where.
+//! The directories and files of an attempt.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use enact_domain::assignment::TaskWork;
 
 use crate::failure::Failure;
 use crate::settings::Settings;
 
-/// Hooks that add the trailers to every message, at the moment that a commit is made: by the agent, or by `git am`.
+/// Git hooks that add the trailers to the message of every commit, whether the agent or `git am` makes it.
 const HOOKS: [&str; 2] = ["prepare-commit-msg", "applypatch-msg"];
-/// What these hooks do. The trailers are data in a file beside them, one a line.
+/// The script of these hooks. It reads the trailers from the file `trailers` beside it, one per line, so that no trailer is ever code.
 const HOOK: &str = r#"#!/bin/sh
 message=$1
 set --
@@ -23,10 +22,11 @@ done < "${0%/*}/trailers"
 exec git interpret-trailers --in-place --if-exists addIfDifferent "$@" "$message"
 "#;
 
-/// Where everything lies.
+/// Paths below the work directory.
 #[derive(Clone, Debug)]
-pub(crate) struct Desk {
+pub(crate) struct WorkspaceLayout {
     pub(crate) root: PathBuf,
+    /// The working tree.
     pub(crate) tree: PathBuf,
     pub(crate) home: PathBuf,
     pub(crate) temporary: PathBuf,
@@ -36,9 +36,9 @@ pub(crate) struct Desk {
     pub(crate) hooks: PathBuf,
 }
 
-impl Desk {
-    /// The places, whether they exist or not.
-    pub(crate) fn of(settings: &Settings) -> Self {
+impl WorkspaceLayout {
+    /// Returns the paths. It creates nothing.
+    pub(crate) fn new(settings: &Settings) -> Self {
         let root = settings.work_dir.clone();
         let below = |name| root.join(name);
         Self {
@@ -53,46 +53,40 @@ impl Desk {
         }
     }
 
-    /// Makes HOME and the like, and an empty tree, whatever an earlier container of the pod left.
+    /// Creates the directories. The working tree, outputs and hooks are empty afterwards: a container that the kubelet restarts finds the
+    /// files of the one before it.
     pub(crate) fn clear(&self) -> Result<(), Failure> {
-        let cleared = || -> io::Result<()> {
+        let clear = || -> io::Result<()> {
             for directory in [&self.tree, &self.outputs, &self.hooks] {
                 match fs::remove_dir_all(directory) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                     _ => fs::create_dir_all(directory)?,
                 }
             }
-            self.make_home()
+            self.create_home()
         };
-        cleared().map_err(|error| Failure::volume(&self.root, &error))
+        clear().map_err(|error| Failure::volume(&self.root, &error))
     }
 
-    /// Makes HOME and the directory for temporary files.
-    pub(crate) fn make_home(&self) -> io::Result<()> {
+    /// Creates HOME and the directory for temporary files.
+    pub(crate) fn create_home(&self) -> io::Result<()> {
         fs::create_dir_all(&self.home)?;
         fs::create_dir_all(&self.temporary)
     }
 
-    /// Lays out what a task's agent is given to read.
-    pub(crate) fn lay_out(&self, task: &TaskWork, trailers: &[String]) -> Result<(), Failure> {
-        let laid_out = || -> io::Result<()> {
+    /// Writes the files that the agent of a task reads: prompt, inputs and Git hooks.
+    pub(crate) fn write_inputs(&self, task: &TaskWork, trailers: &[String]) -> Result<(), Failure> {
+        let write = || -> io::Result<()> {
             fs::write(&self.prompt, &task.prompt)?;
-            fs::write(&self.inputs, json(&task.inputs)?)?;
+            fs::write(&self.inputs, serde_json::to_string_pretty(&task.inputs)?)?;
             fs::write(self.hooks.join("trailers"), trailers.join("\n") + "\n")?;
             for name in HOOKS {
-                write_executable(&self.hooks.join(name), HOOK)?;
+                let hook = self.hooks.join(name);
+                fs::write(&hook, HOOK)?;
+                fs::set_permissions(&hook, fs::Permissions::from_mode(0o755))?;
             }
             Ok(())
         };
-        laid_out().map_err(|error| Failure::volume(&self.root, &error))
+        write().map_err(|error| Failure::volume(&self.root, &error))
     }
-}
-
-fn json(inputs: &BTreeMap<String, BTreeMap<String, String>>) -> io::Result<String> {
-    serde_json::to_string_pretty(inputs).map_err(io::Error::from)
-}
-
-fn write_executable(path: &Path, text: &str) -> io::Result<()> {
-    fs::write(path, text)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
 }

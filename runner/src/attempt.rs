@@ -1,0 +1,83 @@
+//! One attempt at a task, or one step of an integration.
+
+use std::time::Instant;
+
+use enact_domain::assignment::{Assignment, AttemptResult, Reason, Report, Work};
+
+use crate::args::Step;
+use crate::failure::Failure;
+use crate::log::log;
+use crate::process::Supervisor;
+use crate::report::Evidence;
+use crate::settings::{self, Settings};
+use crate::{delivery, integration, task};
+
+/// Does the work and delivers its result. The report covers both.
+pub(crate) fn run(step: &Step, supervisor: &mut Supervisor, settings: &Settings) -> Report {
+    let begun = Instant::now();
+    let assignment = match settings::assignment() {
+        Ok(assignment) => assignment,
+        Err(failure) => return failure.into_report(),
+    };
+    let mut evidence = Evidence::default();
+    let outcome = work(step, supervisor, settings, &assignment, &mut evidence);
+    // An attempt that was asked to stop has not succeeded, even if its work is complete. The outcome does not change after this line, so
+    // that the delivered result, the report and the exit code agree.
+    let outcome = if supervisor.cancelled() { Err(Failure::cancelled()) } else { outcome };
+    let mut report = outcome.unwrap_or_else(Failure::into_report);
+    supervisor.secrets().redact_report(&mut report);
+    let Some(server) = assignment.server_url.as_deref().filter(|_| delivers(step, &report)) else {
+        return report;
+    };
+    let result = AttemptResult {
+        subject_uid: assignment.subject_uid.clone(),
+        attempt: assignment.attempt,
+        report: report.clone(),
+        transcript: evidence.transcript,
+        gates: evidence.gates,
+        duration_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+    };
+    match delivery::deliver_result(supervisor, settings, &assignment, server, result) {
+        Ok(()) => report,
+        Err(problem) => undelivered(report, &problem),
+    }
+}
+
+fn work(
+    step: &Step,
+    supervisor: &mut Supervisor,
+    settings: &Settings,
+    assignment: &Assignment,
+    evidence: &mut Evidence,
+) -> Result<Report, Failure> {
+    let invalid = |message: &str| Failure::new(Reason::InvalidAssignment, message);
+    let git = || assignment.git.as_ref().ok_or_else(|| invalid("the assignment of an integration has no repository"));
+    match (step, &assignment.work) {
+        (Step::Task, Work::Task(task)) => task::run(supervisor, settings, assignment, task, evidence),
+        (Step::Merge, Work::Integration(integration)) => integration::merge(supervisor, settings, git()?, integration),
+        (Step::Gate, Work::Integration(integration)) => integration::gate(supervisor, settings, integration, evidence),
+        (Step::Publish, Work::Integration(integration)) => {
+            integration::publish(supervisor, settings, git()?, integration, evidence)
+        }
+        _ => Err(invalid("the assignment is for a different step than the one that this container runs")),
+    }
+}
+
+/// Returns whether this step delivers the result of the attempt. A step that is followed by another one only does so when it fails.
+fn delivers(step: &Step, report: &Report) -> bool {
+    match step {
+        Step::Task | Step::Publish => true,
+        Step::Merge => report.reason != Reason::Succeeded,
+        Step::Gate | Step::Fetch | Step::Draft | Step::Install { .. } | Step::Credential { .. } => false,
+    }
+}
+
+/// Turns a success into `DeliveryFailed`, because nobody has its result. A failure keeps its own reason.
+fn undelivered(report: Report, problem: &str) -> Report {
+    log(&format!("the result was not delivered: {problem}"));
+    if report.reason != Reason::Succeeded {
+        return report;
+    }
+    let message = format!("the work is done, but its result could not be delivered: {problem}");
+    Report { commit: report.commit, outputs: report.outputs, ..Report::new(Reason::DeliveryFailed, message) }
+}
