@@ -1,4 +1,4 @@
-//! Items are found by words and by meaning, in a tenant's own documents and nowhere else.
+//! Search by words and by meaning, in the documents of one tenant.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -6,7 +6,7 @@ mod support;
 
 use enact_domain::digest::Digest;
 use enact_domain::record::{Kind, Subject};
-use enact_store::{AppLogin, Config, Embedding, Hit, Indexed, Item, ItemKind, Matched, Query, Store, migrate};
+use enact_store::{AppLogin, Config, Embedding, Hit, IndexOutcome, Item, ItemKind, Matched, Query, Store, migrate};
 use sqlx::{AssertSqlSafe, Connection as _, Executor};
 use support::{Database, subject};
 
@@ -26,7 +26,7 @@ fn embedding(values: &[f32]) -> Embedding {
     Embedding { model: "m".into(), values: values.to_vec() }
 }
 
-/// A direction between two axes.
+/// Returns a vector between two axes.
 fn towards(degrees: f32) -> Embedding {
     embedding(&[degrees.to_radians().cos(), degrees.to_radians().sin()])
 }
@@ -40,10 +40,10 @@ async fn found(store: &Store, tenant: &str, query: &Query) -> Vec<String> {
     hits.into_iter().map(|hit| format!("{}/{}", hit.name, hit.item)).collect()
 }
 
-/// Gives the text of each pending item the embedding that `of` it is.
-async fn embed(store: &Store, tenant: &str, of: impl Fn(&str) -> Embedding) -> usize {
+/// Stores the embedding that `embedding` returns for each pending text.
+async fn embed(store: &Store, tenant: &str, embedding: impl Fn(&str) -> Embedding) -> usize {
     let pending = store.pending(tenant, None, "m", 1_000).await.unwrap();
-    let embeddings: Vec<_> = pending.iter().map(|text| (text.digest.clone(), of(&text.text))).collect();
+    let embeddings: Vec<_> = pending.iter().map(|text| (text.digest.clone(), embedding(&text.text))).collect();
     store.put_embeddings(tenant, &embeddings).await.unwrap();
     pending.len()
 }
@@ -60,7 +60,7 @@ async fn shop(store: &Store) {
 }
 
 #[tokio::test]
-async fn words_are_found_by_their_stems_and_rare_ones_weigh_more() {
+async fn finds_words_by_their_stems_and_weights_rare_ones() {
     let database = Database::migrated().await;
     let store = database.store();
     shop(&store).await;
@@ -86,7 +86,7 @@ async fn words_are_found_by_their_stems_and_rare_ones_weigh_more() {
 }
 
 #[tokio::test]
-async fn filters_and_limits_hold_for_both_ways() {
+async fn filters_and_limits_apply_to_both_rankings() {
     let database = Database::migrated().await;
     let store = database.store();
     shop(&store).await;
@@ -113,14 +113,14 @@ async fn filters_and_limits_hold_for_both_ways() {
 }
 
 #[tokio::test]
-async fn indexing_replaces_and_keeps_the_embeddings_of_texts_that_stay() {
+async fn indexing_keeps_the_embeddings_of_unchanged_texts() {
     let database = Database::migrated().await;
     let store = database.store();
     let index = async |texts: &[&str]| {
         let items = texts.iter().enumerate().map(|(n, text)| item(&n.to_string(), text)).collect();
         store.index_items("a", &spec("s"), items).await.unwrap()
     };
-    assert_eq!(index(&["one", "two", "two"]).await, Indexed { indexed: 3, left_out: 0 });
+    assert_eq!(index(&["one", "two", "two"]).await, IndexOutcome { indexed: 3, left_out: 0 });
     assert_eq!(embed(&store, "a", |_| towards(0.0)).await, 2, "a text is embedded once");
     assert_eq!(index(&["two", "three"]).await.indexed, 2);
     let pending = store.pending("a", Some("uid-s"), "m", 10).await.unwrap();
@@ -138,7 +138,7 @@ async fn indexing_replaces_and_keeps_the_embeddings_of_texts_that_stay() {
 }
 
 #[tokio::test]
-async fn embeddings_of_two_models_never_meet() {
+async fn embeddings_of_two_models_are_never_compared() {
     let database = Database::migrated().await;
     let store = database.store();
     store.index_items("a", &spec("s"), vec![item("1", "one"), item("2", "two")]).await.unwrap();
@@ -156,7 +156,7 @@ async fn embeddings_of_two_models_never_meet() {
 }
 
 #[tokio::test]
-async fn other_tenants_change_nothing() {
+async fn other_tenants_affect_no_result() {
     let database = Database::migrated().await;
     let store = database.store();
     shop(&store).await;
@@ -181,7 +181,7 @@ async fn other_tenants_change_nothing() {
 }
 
 #[tokio::test]
-async fn no_index_holds_words_or_vectors_of_several_tenants() {
+async fn no_index_spans_tenants() {
     let database = Database::migrated().await;
     let indexes: Vec<String> = sqlx::query_scalar(
         "select pg_get_indexdef(indexrelid) from pg_index
@@ -197,7 +197,7 @@ async fn no_index_holds_words_or_vectors_of_several_tenants() {
 }
 
 #[tokio::test]
-async fn many_languages_are_found() {
+async fn finds_words_of_many_languages() {
     let database = Database::migrated().await;
     let store = database.store();
     let texts = [
@@ -274,14 +274,14 @@ async fn items_are_cleaned_and_bounded() {
     assert!(hits[0].text.starts_with("needle\u{FFFD}ü") && hits[0].text.len() <= 400);
     let many = (0..10_001).map(|n| item(&n.to_string(), "x")).collect();
     let indexed = store.index_items("a", &spec("many"), many).await.unwrap();
-    assert_eq!(indexed, Indexed { indexed: 10_000, left_out: 1 });
+    assert_eq!(indexed, IndexOutcome { indexed: 10_000, left_out: 1 });
     let large = (0..600).map(|n| item(&n.to_string(), &format!("{n} {}", "word ".repeat(1_700)))).collect();
     let indexed = store.index_items("a", &spec("large"), large).await.unwrap();
-    assert_eq!(indexed, Indexed { indexed: 512, left_out: 88 });
+    assert_eq!(indexed, IndexOutcome { indexed: 512, left_out: 88 });
 }
 
 #[tokio::test]
-async fn documents_about_the_same_are_related() {
+async fn similar_documents_are_related() {
     let database = Database::migrated().await;
     let store = database.store();
     for (name, kind, texts) in [
@@ -316,7 +316,7 @@ async fn documents_about_the_same_are_related() {
 }
 
 #[tokio::test]
-async fn without_pgvector_search_is_by_words_until_it_is_there() {
+async fn search_uses_words_until_pgvector_is_installed() {
     let database = Database::empty().await;
     let owner = format!("{}_owner", database.name);
     let mut superuser = sqlx::PgConnection::connect(&database.owner_url()).await.unwrap();
@@ -386,7 +386,7 @@ impl Random {
 }
 
 #[tokio::test]
-async fn a_tenant_with_one_percent_of_the_vectors_finds_its_nearest() {
+async fn a_tenant_with_few_vectors_finds_its_nearest() {
     const DIMENSIONS: usize = 32;
     const OWN: usize = 1_000;
     let database = Database::migrated().await;
@@ -397,7 +397,7 @@ async fn a_tenant_with_one_percent_of_the_vectors_finds_its_nearest() {
         .await
         .execute(
             "insert into search_items
-                (tenant_id, subject_uid, ordinal, kind, namespace, name, item, item_kind, line, text, digest, pairs)
+                (tenant_id, subject_uid, ordinal, kind, namespace, name, item, item_kind, line, text, digest, bigrams)
             select 'tenant-' || t, 's', n, 'Specification', 'team', 's', n::text, 'Requirement', 1, n::text, n::text, ''
             from generate_series(1, 99) t, generate_series(1, 1000) n;
             insert into search_embeddings (tenant_id, digest, model, dimensions, embedding)
