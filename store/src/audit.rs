@@ -120,7 +120,7 @@ fn entry(NumberedRecord { record, revision }: &NumberedRecord<'_>) -> Entry {
                 "reason": report.reason,
                 "message": report.message,
                 "commit": report.commit,
-                "workStartedMs": started,
+                "podCreatedMs": started,
             }),
         },
         Event::Approval { kind, name, digest, approved, comment } => Entry {

@@ -209,14 +209,14 @@ async fn attempt_ends(session: &mut Session, tenant: &str, records: &[&Record]) 
     let reports = rows.iter().map(|(_, (.., report))| serde_json::to_value(report)).collect::<Result<Vec<Value>, _>>();
     sqlx::query!(
         "insert into enact.attempts as old
-            (tenant_id, subject_uid, number, plan_uid, kind, namespace, name, failure, report, work_started_at, finished_at)
+            (tenant_id, subject_uid, number, plan_uid, kind, namespace, name, failure, report, pod_created_at, finished_at)
         select $1, subject_uid, number, plan_uid, kind, namespace, name, failure, report,
-               to_timestamp(work_started / 1000.0), to_timestamp(at / 1000.0)
+               to_timestamp(pod_created / 1000.0), to_timestamp(at / 1000.0)
         from unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::jsonb[],
                     $10::bigint[], $11::bigint[])
-            as t (subject_uid, number, plan_uid, kind, namespace, name, failure, report, work_started, at)
+            as t (subject_uid, number, plan_uid, kind, namespace, name, failure, report, pod_created, at)
         on conflict (tenant_id, subject_uid, number) do update
-        set failure = excluded.failure, report = excluded.report, work_started_at = excluded.work_started_at,
+        set failure = excluded.failure, report = excluded.report, pod_created_at = excluded.pod_created_at,
             finished_at = excluded.finished_at
         where old.finished_at is null",
         tenant,

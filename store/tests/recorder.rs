@@ -11,7 +11,7 @@ use support::proxy::{Network, Proxy};
 use support::{Database, end, plan_transition, start, task_transition};
 use tokio::task::JoinSet;
 
-/// A store that reaches its database through a network that can break.
+/// Returns a store that reaches its database through a network that can fail.
 async fn behind_proxy(database: &Database) -> (Store, Proxy) {
     let proxy = Proxy::to(database.server()).await;
     let mut config = database.config();
@@ -21,7 +21,7 @@ async fn behind_proxy(database: &Database) -> (Store, Proxy) {
     (Store::connect(&config).expect("the URL is right"), proxy)
 }
 
-/// Records until it is acknowledged, as a controller does.
+/// Records until Postgres acknowledges it, as a controller does; returns the number of tries.
 async fn insist(recorder: &Recorder, records: Vec<Record>) -> u32 {
     for tries in 1.. {
         match recorder.record(records.clone()).await {
@@ -55,7 +55,7 @@ async fn many_callers_share_round_trips() {
     let (counted, answered) = (store.round_trips() - counted, proxy.answers() - answered);
     println!("500 transitions of 100 callers: {counted} round trips counted, {answered} seen on the wire");
     assert!(counted <= 50, "{counted} round trips for 500 transitions");
-    // Seen from outside it is not more, but for what each connection does once.
+    // The network shows no more round trips, except those that set up a connection.
     assert!(answered <= counted + 10, "{answered} answers of Postgres for {counted} counted round trips");
     assert_eq!(database.number("select count(*) from audit where event = 'Transition'").await, 501);
     assert_eq!(database.number("select count(*) from tasks where state_at = to_timestamp(0.004)").await, 100);
@@ -90,7 +90,7 @@ async fn an_invalid_record_fails_alone() {
             }
         }
     }
-    // What was refused with a bad record is not there by halves.
+    // No part of a submission with an invalid record is written.
     assert_eq!(database.number("select count(*) from attempts").await, 36);
     assert_eq!(database.number("select count(*) from audit where event = 'Transition'").await, 36);
     flusher.close().await;
@@ -116,7 +116,7 @@ async fn tenants_do_not_disturb_each_other() {
 async fn a_deadlock_is_a_conflict_that_a_retry_resolves() {
     let database = Database::migrated().await;
     let mut other = database.superuser().await;
-    // The store's side notices first, and gives way.
+    // Postgres detects the deadlock on the store's connection first, and aborts its transaction.
     let patience = format!("alter role {} set deadlock_timeout = '2s'; set deadlock_timeout = '60s'", database.name);
     sqlx::raw_sql(AssertSqlSafe(patience)).execute(&mut other).await.unwrap();
     let known = |task: &'static str| {
@@ -181,7 +181,7 @@ async fn an_outage_loses_and_duplicates_nothing() {
     let outage = Instant::now();
     for network in [Network::Down, Network::Silent, Network::Down, Network::Silent] {
         proxy.set(network);
-        // The writer notices: a record of its own comes back refused.
+        // A record that fails shows that the writer has noticed the outage.
         let error = loop {
             if let Err(error) = recorder.record(vec![plan_transition("c", "p", "Running", 1)]).await {
                 break error;
@@ -256,7 +256,7 @@ async fn closing_answers_queued_submissions() {
             async move { recorder.record(vec![task_transition("a", &format!("t{caller}"), "Running", 1)]).await },
         );
     }
-    // Lets the callers submit before the end.
+    // Lets the callers submit before the recorder closes.
     tokio::task::yield_now().await;
     flusher.close().await;
     let outcomes = callers.join_all().await;

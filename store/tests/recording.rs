@@ -118,7 +118,7 @@ async fn a_late_start_completes_an_attempt() {
 async fn states_go_forward_only() {
     let database = Database::migrated().await;
     let store = database.store();
-    // In one batch, and across batches; what was decided last among equals counts.
+    // In one batch, and across batches. Of transitions at the same time, the last one counts.
     store
         .record(vec![task_transition("a", "t", "Running", 20), task_transition("a", "t", "Pending", 10)])
         .await
@@ -238,7 +238,7 @@ async fn outgoing_events_carry_their_transaction() {
         .unwrap();
     store.record(vec![task_transition("a", "t3", "Running", 1)]).await.unwrap();
     assert_eq!(database.number("select count(distinct xid) from outbox").await, 2);
-    // Transactions of other databases on the server hold it up as well.
+    // Open transactions of other databases on this server delay it, too.
     let sendable = "select count(*) from outbox where xid < pg_snapshot_xmin(pg_current_snapshot())";
     let all = async {
         while database.number(sendable).await < 3 {

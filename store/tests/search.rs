@@ -67,7 +67,7 @@ async fn finds_words_by_their_stems_and_weights_rare_ones() {
     assert_eq!(found(&store, "a", &words("paying by customers' order")).await, ["shop/FR-001", "shop/US1"]);
     assert_eq!(found(&store, "a", &words("which GOODS must be sold")).await[0], "shop/FR-002");
     assert_eq!(found(&store, "a", &words("fr-002")).await[0], "shop/FR-002", "an id is a word too");
-    assert_eq!(found(&store, "a", &words("the")).await.len(), 2, "a stop word alone is looked for");
+    assert_eq!(found(&store, "a", &words("the")).await.len(), 2, "a query of a stop word only finds it");
     assert_eq!(found(&store, "a", &words("helicopter")).await, [""; 0]);
     let hits = store.search("a", &words("patients")).await.unwrap();
     let expected = Hit {
@@ -103,7 +103,7 @@ async fn filters_and_limits_apply_to_both_rankings() {
     };
     assert_eq!(found(&store, "a", &only(&["other"], &[])).await, ["clinic/FR-001"]);
     assert_eq!(found(&store, "a", &only(&["team"], &[ItemKind::Story])).await, ["shop/US1"]);
-    assert_eq!(found(&store, "a", &only(&[], &[])).await, [""; 0], "in no namespace there is nothing");
+    assert_eq!(found(&store, "a", &only(&[], &[])).await, [""; 0], "an empty list of namespaces selects no item");
     assert_eq!(found(&store, "a", &only(&["team", "other"], &ItemKind::ALL)).await.len(), 4);
     assert_eq!(found(&store, "a", &Query { limit: 1, ..query.clone() }).await.len(), 1);
     assert_eq!(found(&store, "a", &Query { limit: 0, ..query.clone() }).await.len(), 0);
@@ -125,9 +125,9 @@ async fn indexing_keeps_the_embeddings_of_unchanged_texts() {
     assert_eq!(index(&["two", "three"]).await.indexed, 2);
     let pending = store.pending("a", Some("uid-s"), "m", 10).await.unwrap();
     assert_eq!(pending.iter().map(|p| p.text.as_str()).collect::<Vec<_>>(), ["three"]);
-    assert_eq!(database.number("select count(*) from search_embeddings").await, 1, "that of `one` is gone");
+    assert_eq!(database.number("select count(*) from search_embeddings").await, 1, "the embedding of `one` is deleted");
     assert_eq!(found(&store, "a", &words("one")).await, [""; 0]);
-    // What is not an item any more when its embedding comes is not kept.
+    // An embedding of a text that is no longer an item is not stored.
     let late = (Digest::of_bytes(b"one"), towards(0.0));
     store.put_embeddings("a", &[late.clone(), late]).await.unwrap();
     assert_eq!(database.number("select count(*) from search_embeddings").await, 1);
@@ -147,7 +147,7 @@ async fn embeddings_of_two_models_are_never_compared() {
     assert_eq!(found(&store, "a", &meaning(towards(0.0))).await.len(), 2);
     assert_eq!(found(&store, "a", &meaning(of("other", &[1.0, 0.0]))).await.len(), 0);
     assert_eq!(found(&store, "a", &meaning(of("m", &[1.0, 0.0, 0.0]))).await.len(), 0, "of other dimensions");
-    // Another model takes over text by text.
+    // The embeddings of another model replace these text by text.
     assert_eq!(store.pending("a", None, "other", 10).await.unwrap().len(), 2);
     store.put_embeddings("a", &[(Digest::of_bytes(b"one"), of("other", &[1.0, 0.0, 0.0]))]).await.unwrap();
     assert_eq!(found(&store, "a", &meaning(of("other", &[1.0, 0.0, 0.0]))).await, ["s/1"]);
@@ -164,7 +164,7 @@ async fn other_tenants_affect_no_result() {
     let query = Query { embedding: Some(towards(15.0)), ..words("customers order goods") };
     let alone = store.search("a", &query).await.unwrap();
     let related = store.related("a", "uid-shop", Some("m"), 9).await.unwrap();
-    // Another tenant with the same texts under the same names, and many more of the same words.
+    // Another tenant with the same texts under the same names, and many more items with the same words.
     let mut items: Vec<Item> = (0..500).map(|n| item(&n.to_string(), &format!("customers order goods {n}"))).collect();
     items.push(item("FR-001", "Customers can pay their orders by credit card"));
     store.index_items("b", &spec("shop"), items).await.unwrap();
@@ -192,7 +192,7 @@ async fn no_index_spans_tenants() {
     .unwrap();
     assert_eq!(indexes.len(), 3);
     for index in indexes {
-        assert!(index.contains("USING btree (tenant_id, "), "{index} would hold words or vectors of several tenants");
+        assert!(index.contains("USING btree (tenant_id, "), "{index} would contain words or vectors of several tenants");
     }
 }
 
@@ -300,7 +300,7 @@ async fn similar_documents_are_related() {
         related.into_iter().map(|r| r.name).collect::<Vec<_>>()
     };
     assert_eq!(names(None).await, ["market", "bank"]);
-    assert_eq!(names(Some("m")).await, ["market", "bank"], "as long as there are no embeddings");
+    assert_eq!(names(Some("m")).await, ["market", "bank"], "while there are no embeddings");
     embed(&store, "a", |text| {
         towards(match text {
             _ if text.contains("atients") => 10.0,
@@ -345,14 +345,14 @@ async fn search_uses_words_until_pgvector_is_installed() {
     let related = async |model| store.related("a", "uid-shop", model, 10).await.unwrap();
     assert_eq!(related(Some("m")).await, related(None).await);
 
-    // Somebody with the right to do so installs it, wherever they like.
+    // A superuser installs it, in any schema.
     superuser
         .execute(
             "create schema \"Ext\"; grant usage on schema \"Ext\" to public; create extension vector schema \"Ext\"",
         )
         .await
         .unwrap();
-    assert!(!store.has_vectors().await.unwrap(), "the table comes with the next start");
+    assert!(!store.has_vectors().await.unwrap(), "the next migration creates the table");
     migrate(&url, None).await.unwrap();
     migrate(&url, None).await.unwrap();
     assert!(store.has_vectors().await.unwrap());
@@ -366,7 +366,7 @@ async fn search_uses_words_until_pgvector_is_installed() {
     superuser.execute(AssertSqlSafe(format!("drop role {owner}"))).await.unwrap();
 }
 
-/// Numbers that look random and are the same each time (splitmix64, Steele, Lea and Flood, 2014).
+/// A deterministic generator of pseudorandom numbers (splitmix64, Steele, Lea and Flood, 2014).
 struct Random(u64);
 
 impl Random {
@@ -391,7 +391,7 @@ async fn a_tenant_with_few_vectors_finds_its_nearest() {
     const OWN: usize = 1_000;
     let database = Database::migrated().await;
     let store = database.store();
-    // 99 tenants with a thousand each.
+    // 99 tenants with a thousand items each.
     database
         .superuser()
         .await
