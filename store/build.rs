@@ -1,4 +1,4 @@
-//! Rebuilds the crate when a migration is added: `sqlx::migrate!` only notices changes of those that it has seen.
+//! Rebuilds the crate when a migration is added: `sqlx::migrate!` tracks only the files that it has read.
 
 fn main() {
     println!("cargo:rerun-if-changed=migrations");

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Renews the descriptions of queries in .sqlx/ from the migrations, on a database that it makes and removes.
-# Needs psql, and ENACT_TEST_DATABASE_URL as the tests do.
+# Updates the descriptions of queries in .sqlx/ from the migrations, on a temporary database.
+# Needs psql, and ENACT_TEST_DATABASE_URL as for the tests.
 set -eu
 cd "$(dirname "$0")"
-server=${ENACT_TEST_DATABASE_URL:?"is not set: run cargo xtask postgres up, and set it to what it prints"}
+server=${ENACT_TEST_DATABASE_URL:?"is not set: run cargo xtask postgres up and set it to the URL that it prints"}
 name=enact_prepare_$$
 trap 'psql "$server" -qc "drop database if exists $name with (force)"' EXIT
 psql "$server" -qc "create database $name"

@@ -1,8 +1,8 @@
--- The table of embeddings, where pgvector is there or can be made. Run after the migrations, each time: whoever installs pgvector
--- later needs no more than the next start.
+-- Creates the table of embeddings if pgvector is installed or can be installed. `migrate` runs it after the migrations, each time: after
+-- somebody installs pgvector, the next start creates the table.
 do $$
 declare
-    home text;
+    vector_schema text;
 begin
     perform pg_advisory_xact_lock(hashtext('enact.vectors'));
     if not exists (select from pg_catalog.pg_extension where extname = 'vector')
@@ -13,11 +13,11 @@ begin
             null;
         end;
     end if;
-    select extnamespace::regnamespace::text into home from pg_catalog.pg_extension where extname = 'vector';
-    if home is null or to_regclass('enact.search_embeddings') is not null then
+    select extnamespace::regnamespace::text into vector_schema from pg_catalog.pg_extension where extname = 'vector';
+    if vector_schema is null or to_regclass('enact.search_embeddings') is not null then
         return;
     end if;
-    -- A text has one embedding: that of another model takes its place.
+    -- A text has one embedding: an embedding of another model replaces it.
     execute format(
         'create table enact.search_embeddings (
             tenant_id  enact.tenant not null,
@@ -27,8 +27,10 @@ begin
             embedding  %s.vector not null,
             primary key (tenant_id, digest),
             check (dimensions = %s.vector_dims(embedding))
-        )', home, home);
-    comment on table enact.search_embeddings is 'What the texts of items mean, as vectors of length 1.';
+        )', vector_schema, vector_schema);
+    comment on table enact.search_embeddings is
+        'Embeddings of the texts of search items, as vectors of length 1. Written by the operator after it indexes a document. Read by '
+        'the same queries as search_items.';
     alter table enact.search_embeddings enable row level security, force row level security;
     create policy tenant on enact.search_embeddings
         using (tenant_id = (select current_setting('enact.tenant', true)))

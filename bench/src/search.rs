@@ -209,7 +209,7 @@ async fn others(owner: &mut PgConnection, source: &Source) -> Result<()> {
     let words = WORDS.map(|word| format!("'{word}'")).join(",");
     let fill = format!(
         "insert into enact.search_items
-            (tenant_id, subject_uid, ordinal, kind, namespace, name, item, item_kind, line, text, digest, pairs)
+            (tenant_id, subject_uid, ordinal, kind, namespace, name, item, item_kind, line, text, digest, bigrams)
         select tenant, 'document-' || n / {DOCUMENT}, n % {DOCUMENT} + 1, 'Specification', 'bench', 'document', 'FR-' || n,
             'Requirement', 1,
             (select string_agg((array[{words}])[1 + floor(random() * {})::integer], ' ') from generate_series(1, 20) where n >= 0),

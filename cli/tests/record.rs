@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use enact_crds::{PlanSpec, compile};
 use enact_domain::digest::Digest;
-use enact_domain::record::told_reason;
+use enact_domain::record::parse_reason;
 use fake::{Answer, Fake, Request};
 use serde_json::{Value, json};
 
@@ -265,7 +265,7 @@ fn rollback_makes_a_new_revision() {
         "an answer that the old content does not have would change it"
     );
     let why = write.body["metadata"]["annotations"]["enact.dev/reason"].as_str().unwrap();
-    assert_eq!(told_reason(why, &Digest::of_bytes(ONE.as_bytes())), Some("Rollback of 1"));
+    assert_eq!(parse_reason(why, &Digest::of_bytes(ONE.as_bytes())), Some("Rollback of 1"));
     let again = api.enact(&["rollback", "spec/shop", "1", "--yes"]);
     assert_eq!(again.code, Some(0));
     assert!(again.stderr.contains("already has the content of revision 1"), "{}", again.stderr);

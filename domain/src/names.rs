@@ -18,7 +18,7 @@ pub const LABEL_ATTEMPT: &str = "enact.dev/attempt";
 pub const LABEL_ROLE: &str = "enact.dev/role";
 /// Annotation on Specifications, Plans and Constitutions: who last changed the spec. Stamped by the webhook, never by clients.
 pub const ANNOTATION_AUTHOR: &str = "enact.dev/author";
-/// Annotation on Specifications and Constitutions: why the document was changed, as [`crate::record::told_reason`] reads it.
+/// Annotation on Specifications and Constitutions: why the document was changed, as [`crate::record::parse_reason`] reads it.
 pub const ANNOTATION_REASON: &str = "enact.dev/reason";
 /// Annotation on a Task: the request of a person for another attempt after a failure, as a number that only increases.
 pub const ANNOTATION_RERUN: &str = "enact.dev/rerun";

@@ -88,7 +88,7 @@ async fn recorded(stage: &Stage) -> Result<Vec<String>> {
     let uids: Vec<String> = all.iter().filter_map(ResourceExt::uid).map(|uid| format!("'{uid}'")).collect();
     let which = format!("where approval_uid in ({})", uids.join(", "));
     stage.record(&format!(
-        "select actor, about_kind, about_name, approved, comment, digest from enact.approvals {which} order by decided_at, actor"
+        "select actor, subject_kind, subject_name, approved, comment, digest from enact.approvals {which} order by decided_at, actor"
     ))
 }
 

@@ -1,12 +1,12 @@
-//! The encoder of BERT (Devlin et al., 2019) over candle's layers, as far as sentence models need it.
+//! The parts of the BERT encoder (Devlin et al., 2019) that sentence models need, built from candle's layers.
 //!
-//! candle-transformers has one among a hundred other models, all of which would be compiled for it.
+//! candle-transformers contains BERT among a hundred other models, which all add to the build time.
 
 use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::{Embedding, LayerNorm, Linear, Module as _, VarBuilder, embedding, layer_norm, linear, ops::softmax};
 use serde::Deserialize;
 
-/// `config.json` of a BERT model, with what shapes the network.
+/// The fields of a BERT model's `config.json` that define the network.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Config {
     model_type: String,
@@ -22,15 +22,15 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// What of it this network cannot be.
+    /// Checks that this implementation supports the network.
     pub(crate) fn check(&self) -> std::result::Result<(), String> {
         let fits = |what: &str, value: usize, most: usize| {
             let fits = (1..=most).contains(&value);
-            fits.then_some(()).ok_or_else(|| format!("{what} is {value}, and must be from 1 to {most}"))
+            fits.then_some(()).ok_or_else(|| format!("{what} is {value}, but must be from 1 to {most}"))
         };
         if self.model_type != "bert" || self.hidden_act != "gelu" {
             return Err(format!(
-                "model_type is {:?} and hidden_act {:?}, and must be \"bert\" and \"gelu\"",
+                "model_type is {:?} and hidden_act {:?}, but they must be \"bert\" and \"gelu\"",
                 self.model_type, self.hidden_act
             ));
         }
@@ -55,7 +55,7 @@ pub(crate) struct Bert {
     layers: Vec<Layer>,
 }
 
-/// Attention, then two dense layers, each added to what came in and normalised.
+/// Attention and two dense layers, each with a residual connection and normalisation.
 struct Layer {
     heads: usize,
     query: Linear,
@@ -69,7 +69,7 @@ struct Layer {
 }
 
 impl Bert {
-    /// The network with the weights of a `model.safetensors`.
+    /// Loads the weights of a `model.safetensors`.
     pub(crate) fn load(config: &Config, weights: Vec<u8>) -> Result<Self> {
         let weights = VarBuilder::from_buffered_safetensors(weights, DType::F32, &Device::Cpu)?;
         let embeddings = weights.pp("embeddings");
@@ -85,18 +85,18 @@ impl Bert {
         })
     }
 
-    /// For each text of a batch the mean of what its tokens mean, with length 1. `ids` and `mask` have a row a text and a column a
-    /// token; the mask is 0 where a row is filled up, else 1.
+    /// Returns the mean of the token embeddings of each text, normalised to length 1. `ids` and `mask` have a row per text and a column
+    /// per token; the mask is 0 for padding and 1 otherwise.
     pub(crate) fn embed(&self, ids: &Tensor, mask: &Tensor) -> Result<Tensor> {
         let (_, tokens) = ids.dims2()?;
         let positions = Tensor::arange(0, u32::try_from(tokens)?, &Device::Cpu)?;
         let mut states = self.words.forward(ids)?.broadcast_add(&self.positions.forward(&positions)?)?;
         states = states.broadcast_add(&self.types.forward(&Tensor::zeros(1, DType::U32, &Device::Cpu)?)?)?;
         states = self.norm.forward(&states)?;
-        // What is filled up gets no attention: before the softmax, this is as good as minus infinity.
-        let ignored = mask.affine(1e9, -1e9)?.unsqueeze(1)?.unsqueeze(1)?;
+        // Padding gets no attention: before the softmax, -1e9 is equivalent to minus infinity.
+        let padding = mask.affine(1e9, -1e9)?.unsqueeze(1)?.unsqueeze(1)?;
         for layer in &self.layers {
-            states = layer.forward(&states, &ignored)?;
+            states = layer.forward(&states, &padding)?;
         }
         let mask = mask.unsqueeze(2)?;
         let mean = states.broadcast_mul(&mask)?.sum(1)?.broadcast_div(&mask.sum(1)?)?;
@@ -121,7 +121,7 @@ impl Layer {
         })
     }
 
-    fn forward(&self, states: &Tensor, ignored: &Tensor) -> Result<Tensor> {
+    fn forward(&self, states: &Tensor, padding: &Tensor) -> Result<Tensor> {
         let (batch, tokens, size) = states.dims3()?;
         let head = size / self.heads;
         let split = |layer: &Linear| {
@@ -130,8 +130,8 @@ impl Layer {
         };
         let (query, key, value) = (split(&self.query)?, split(&self.key)?, split(&self.value)?);
         let scale = f64::from(u32::try_from(head)?).sqrt();
-        let likeness = (query.matmul(&key.t()?)? / scale)?.broadcast_add(ignored)?;
-        let attended = softmax(&likeness, D::Minus1)?.matmul(&value)?;
+        let scores = (query.matmul(&key.t()?)? / scale)?.broadcast_add(padding)?;
+        let attended = softmax(&scores, D::Minus1)?.matmul(&value)?;
         let attended = attended.transpose(1, 2)?.contiguous()?.reshape((batch, tokens, size))?;
         let states = self.attended_norm.forward(&(self.attended.forward(&attended)? + states)?)?;
         let wide = self.wide.forward(&states)?.gelu_erf()?;

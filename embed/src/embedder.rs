@@ -4,18 +4,18 @@ use crate::error::EmbedError;
 #[cfg(feature = "minilm")]
 use crate::minilm::MiniLm;
 use crate::openai::OpenAi;
-use crate::settings::{Kind, Settings};
+use crate::settings::{EmbedderKind, Settings};
 
-/// Longest text that is looked at, in bytes; of a longer one, the beginning.
+/// Maximum length of a text, in bytes; a longer one is truncated.
 const MAX_TEXT_BYTES: usize = 8 << 10;
 
-/// Says what texts mean. Cheap to clone.
+/// A source of embeddings. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Embedder(Arc<Inner>);
 
 #[derive(Debug)]
 enum Inner {
-    /// Nobody, and why.
+    /// No embeddings, with the reason.
     None(String),
     #[cfg(feature = "minilm")]
     MiniLm(Arc<MiniLm>),
@@ -23,15 +23,15 @@ enum Inner {
 }
 
 impl Embedder {
-    /// The embedder of `settings`. What is missing is no error: then there is none, and [`Self::describe`] says why.
+    /// Creates the embedder of `settings`. Without a usable model it returns no embeddings, and [`Self::describe`] says why.
     pub fn new(settings: &Settings) -> Self {
-        let made = match settings.kind {
-            Kind::None => Err("--embedder is none".to_owned()),
-            Kind::Minilm => minilm(settings),
-            Kind::Openai => OpenAi::new(settings).map(|endpoint| Inner::OpenAi(Arc::new(endpoint))),
+        let created = match settings.kind {
+            EmbedderKind::None => Err("--embedder is none".to_owned()),
+            EmbedderKind::Minilm => minilm(settings),
+            EmbedderKind::Openai => OpenAi::new(settings).map(|endpoint| Inner::OpenAi(Arc::new(endpoint))),
         };
-        let embedder = Self(Arc::new(made.unwrap_or_else(Inner::None)));
-        if embedder.model().is_some() || settings.kind == Kind::None {
+        let embedder = Self(Arc::new(created.unwrap_or_else(Inner::None)));
+        if embedder.model().is_some() || settings.kind == EmbedderKind::None {
             tracing::info!("{}", embedder.describe());
         } else {
             tracing::warn!("{}", embedder.describe());
@@ -39,7 +39,7 @@ impl Embedder {
         embedder
     }
 
-    /// Name of the model, which changes when its vectors are not comparable any more; none when there is no embedder.
+    /// Returns the name of the model, or none without embeddings. Vectors of different names are not comparable.
     pub fn model(&self) -> Option<&str> {
         match &*self.0 {
             Inner::None(_) => None,
@@ -49,22 +49,22 @@ impl Embedder {
         }
     }
 
-    /// How search works with it, in a sentence for a person.
+    /// Describes how search works with this embedder, for logs.
     pub fn describe(&self) -> String {
         match &*self.0 {
-            Inner::None(why) => format!("search is by words alone: {why}"),
+            Inner::None(why) => format!("search uses words only: {why}"),
             #[cfg(feature = "minilm")]
-            Inner::MiniLm(model) => format!("search is by words and by meaning: {}, in this process", model.name()),
+            Inner::MiniLm(model) => format!("search uses words and embeddings of {} in this process", model.name()),
             Inner::OpenAi(endpoint) => {
-                format!("search is by words and by meaning: {} at {}", endpoint.model(), endpoint.url())
+                format!("search uses words and embeddings of {} at {}", endpoint.model(), endpoint.url())
             }
         }
     }
 
-    /// A vector for each of `texts`, all of the same dimensions; nothing when there is no embedder.
+    /// Returns a vector for each of `texts`, all with the same number of dimensions; without a model, returns nothing.
     ///
     /// # Errors
-    /// When the model fails, or the endpoint does not give what was asked for.
+    /// If the model fails or the endpoint does not return valid embeddings.
     pub async fn embed(&self, mut texts: Vec<String>) -> Result<Vec<Vec<f32>>, EmbedError> {
         for text in &mut texts {
             text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
@@ -77,18 +77,18 @@ impl Embedder {
             #[cfg(feature = "minilm")]
             Inner::MiniLm(model) => {
                 let model = Arc::clone(model);
-                aside(move || model.embed(&texts)).await
+                run_blocking(move || model.embed(&texts)).await
             }
             Inner::OpenAi(endpoint) => {
                 let endpoint = Arc::clone(endpoint);
-                aside(move || endpoint.embed(&texts)).await
+                run_blocking(move || endpoint.embed(&texts)).await
             }
         }
     }
 }
 
-/// Runs what computes, or waits without yielding, where it holds up nobody.
-async fn aside<T: Send + 'static>(
+/// Runs `work`, which computes or blocks, outside of the asynchronous threads.
+async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, EmbedError> + Send + 'static,
 ) -> Result<T, EmbedError> {
     tokio::task::spawn_blocking(work)

@@ -1,34 +1,23 @@
-/// Why a text has no embedding. No message holds a text or a key.
+/// A failure to embed a text. Its message contains neither texts nor keys.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbedError {
-    /// The endpoint did not answer, or was too busy; later it may.
-    #[error("the embedding endpoint {url} does not answer: {problem}; it is tried again")]
-    Unavailable {
-        /// The endpoint.
-        url: String,
-        /// What happened.
-        problem: String,
-    },
-    /// The endpoint answered, but not with embeddings.
+    /// The endpoint did not answer or was overloaded. A later request can succeed.
+    #[error("the embedding endpoint {url} is unavailable: {problem}; retrying later")]
+    Unavailable { url: String, problem: String },
+    /// The endpoint rejected the request or gave an invalid answer.
     #[error("the embedding endpoint {url} {problem}; check --embed-url, --embed-model and the key")]
     Refused {
-        /// The endpoint.
         url: String,
-        /// What it said.
+        /// Continues the sentence about the endpoint.
         problem: String,
     },
-    /// The model in the process failed.
+    /// The model in this process failed.
     #[error("the model in {path} failed: {problem}")]
-    Model {
-        /// Its folder.
-        path: String,
-        /// What happened.
-        problem: String,
-    },
+    Model { path: String, problem: String },
 }
 
 impl EmbedError {
-    /// Whether the same again may succeed later.
+    /// Returns whether a later retry can succeed.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
     }

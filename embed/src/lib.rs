@@ -1,6 +1,6 @@
-//! What texts mean, as vectors: by a model in the process, by an OpenAI-compatible endpoint, or not at all.
+//! Embeddings of texts: by a model in this process, by an OpenAI-compatible endpoint, or none.
 //!
-//! An installation without a model works: search is then by words alone, and [`Embedder::describe`] says so and why.
+//! An installation without a model works: search then uses words only, and [`Embedder::describe`] says why.
 
 mod batches;
 #[cfg(feature = "minilm")]
@@ -14,4 +14,4 @@ mod settings;
 
 pub use embedder::Embedder;
 pub use error::EmbedError;
-pub use settings::{Kind, Settings};
+pub use settings::{EmbedderKind, Settings};

@@ -1,11 +1,11 @@
-//! A sentence model in the process: all-MiniLM-L6-v2, or another BERT with the same three files.
+//! A sentence model in this process: all-MiniLM-L6-v2, or another BERT with the same three files.
 
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use candle_core::{Device, Tensor};
+use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tokenizers::{Tokenizer, TruncationParams};
 
@@ -13,21 +13,21 @@ use crate::batches::batches;
 use crate::bert::{Bert, Config};
 use crate::error::EmbedError;
 
-/// Tokens of a text that are looked at: what the model was trained for (`max_seq_length` of all-MiniLM-L6-v2).
+/// Maximum number of tokens of a text: the model was trained with it (`max_seq_length` of all-MiniLM-L6-v2).
 const MAX_TOKENS: usize = 256;
-/// Texts that are worked on together.
+/// Number of texts in one forward pass.
 const BATCH: usize = 16;
-/// Largest weights, in bytes. Those of all-MiniLM-L6-v2 have 91 MB.
+/// Maximum size of the weights, in bytes. Those of all-MiniLM-L6-v2 have 91 MB.
 const MAX_WEIGHTS: u64 = 2 << 30;
-/// Largest other file, in bytes.
+/// Maximum size of each other file, in bytes.
 const MAX_FILE: u64 = 64 << 20;
 
-/// The model.
+/// A loaded model.
 pub(crate) struct MiniLm {
     folder: PathBuf,
     name: String,
     tokenizer: Tokenizer,
-    /// One batch at a time: it uses all cores, and its memory is that of one.
+    /// Locked for each batch: a batch uses all cores, and several at once multiply the memory.
     network: Mutex<Bert>,
 }
 
@@ -38,11 +38,11 @@ impl fmt::Debug for MiniLm {
 }
 
 impl MiniLm {
-    /// Loads the model in `folder`; the error says why there is none.
+    /// Loads the model in `folder`. The error says what is wrong with its files.
     pub(crate) fn load(folder: &Path) -> Result<Self, String> {
         let wrong = |file: &str, problem: &dyn fmt::Display| format!("{}: {problem}", folder.join(file).display());
         if !folder.is_dir() {
-            return Err(format!("there is no folder {}; mount the model there", folder.display()));
+            return Err(format!("the folder {} does not exist; mount the model there", folder.display()));
         }
         let config = read(folder, "config.json", MAX_FILE)?;
         let config: Config = serde_json::from_slice(&config).map_err(|error| wrong("config.json", &error))?;
@@ -55,7 +55,7 @@ impl MiniLm {
             .with_truncation(Some(TruncationParams { max_length, ..TruncationParams::default() }))
             .map_err(|error| wrong("tokenizer.json", &error))?;
         let weights = read(folder, "model.safetensors", MAX_WEIGHTS)?;
-        // Other weights under the same name would give vectors that cannot be compared.
+        // Other weights under the same name give vectors that are not comparable, so the name includes a digest of the weights.
         let digest: String = Sha256::digest(&weights).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
         let network = Bert::load(&config, weights).map_err(|error| wrong("model.safetensors", &error))?;
         let model = folder.file_name().unwrap_or_default().to_string_lossy();
@@ -67,12 +67,12 @@ impl MiniLm {
         })
     }
 
-    /// Name of the folder and digest of the weights.
+    /// Returns the name of the folder and the digest of the weights.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// A vector for each text.
+    /// Returns a vector for each text.
     pub(crate) fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError> {
         let failed = |problem: String| EmbedError::Model { path: self.folder.display().to_string(), problem };
         let mut tokens = Vec::with_capacity(texts.len());
@@ -81,16 +81,14 @@ impl MiniLm {
                 self.tokenizer.encode_fast(text.as_str(), true).map_err(|error| failed(error.to_string()))?;
             tokens.push(encoding.get_ids().to_vec());
         }
-        // Texts of like length together, so that little is filled up.
+        // Batches texts of similar length, so that they need little padding.
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|at| tokens[*at].len());
         let mut vectors = vec![Vec::new(); texts.len()];
         for batch in batches(order.iter().map(|at| tokens[*at].len()), BATCH, BATCH * MAX_TOKENS) {
             let batch = &order[batch];
             let rows: Vec<&[u32]> = batch.iter().map(|at| tokens[*at].as_slice()).collect();
-            // A poisoned lock is one whose holder panicked; the weights are only read.
-            let network = self.network.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let embedded = embed(&network, &rows).map_err(|error| failed(error.to_string()))?;
+            let embedded = embed(&self.network.lock(), &rows).map_err(|error| failed(error.to_string()))?;
             for (at, vector) in batch.iter().zip(embedded) {
                 vectors[*at] = vector;
             }
@@ -99,7 +97,7 @@ impl MiniLm {
     }
 }
 
-/// A vector for each row of tokens.
+/// Returns a vector for each row of tokens.
 fn embed(network: &Bert, rows: &[&[u32]]) -> candle_core::Result<Vec<Vec<f32>>> {
     let width = rows.iter().map(|row| row.len()).max().unwrap_or_default().max(1);
     let mut ids = Vec::with_capacity(rows.len() * width);
@@ -113,12 +111,12 @@ fn embed(network: &Bert, rows: &[&[u32]]) -> candle_core::Result<Vec<Vec<f32>>> 
     network.embed(&ids, &mask)?.to_vec2()
 }
 
-fn read(folder: &Path, file: &str, most: u64) -> Result<Vec<u8>, String> {
+fn read(folder: &Path, file: &str, max: u64) -> Result<Vec<u8>, String> {
     let path = folder.join(file);
     let wrong = |problem: &dyn fmt::Display| format!("{}: {problem}", path.display());
     let size = fs::metadata(&path).map_err(|error| wrong(&error))?.len();
-    if size > most {
-        return Err(wrong(&format!("has {size} bytes, more than the {most} that are read")));
+    if size > max {
+        return Err(wrong(&format!("has {size} bytes, more than the maximum of {max}")));
     }
     fs::read(&path).map_err(|error| wrong(&error))
 }

@@ -1,5 +1,4 @@
-//! A sentence model in the process. What needs the weights runs where `ENACT_TEST_MODEL_DIR` names them (`cargo xtask model` fetches them),
-//! and says so elsewhere.
+//! The sentence model in this process. Tests that need the weights run if `ENACT_TEST_MODEL_DIR` is set (`cargo xtask model` fetches them).
 
 #![cfg(feature = "minilm")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
@@ -7,11 +6,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use enact_embed::{Embedder, Kind, Settings};
+use enact_embed::{Embedder, EmbedderKind, Settings};
 
 fn at(folder: &Path) -> Embedder {
     Embedder::new(&Settings {
-        kind: Kind::Minilm,
+        kind: EmbedderKind::Minilm,
         embed_model_dir: folder.to_owned(),
         embed_url: None,
         embed_model: None,
@@ -21,7 +20,7 @@ fn at(folder: &Path) -> Embedder {
 
 fn model() -> Option<Embedder> {
     let Some(folder) = std::env::var_os("ENACT_TEST_MODEL_DIR") else {
-        eprintln!("ENACT_TEST_MODEL_DIR is not set: not tested with real weights");
+        eprintln!("skipped: ENACT_TEST_MODEL_DIR is not set");
         return None;
     };
     let embedder = at(&PathBuf::from(folder));
@@ -38,7 +37,7 @@ fn dot(one: &[f32], other: &[f32]) -> f64 {
 }
 
 #[tokio::test]
-async fn embeddings_are_those_of_the_published_model() {
+async fn embeddings_match_the_published_model() {
     let Some(model) = model() else { return };
     assert!(model.model().unwrap().ends_with("@53aa51172d14"), "{}", model.describe());
     let found = vectors(&model, &["This is an example sentence", "Each sentence is converted"]).await;
@@ -56,7 +55,7 @@ async fn embeddings_are_those_of_the_published_model() {
 }
 
 #[tokio::test]
-async fn like_texts_are_nearer() {
+async fn similar_texts_are_nearer() {
     let Some(model) = model() else { return };
     let found = vectors(
         &model,
@@ -72,7 +71,7 @@ async fn like_texts_are_nearer() {
 }
 
 #[tokio::test]
-async fn company_in_a_batch_changes_nothing() {
+async fn batches_do_not_affect_embeddings() {
     let Some(model) = model() else { return };
     let long = "A requirement of many words. ".repeat(40);
     let mut texts = vec!["short", "", "\0", " \u{200B} ", "購物車", &long];
@@ -82,7 +81,7 @@ async fn company_in_a_batch_changes_nothing() {
         let alone = &vectors(&model, &[text]).await[0];
         assert!(dot(alone, vector) > 0.9999, "{text:?}");
     }
-    // What is longer than the model looks at is cut, and costs no more.
+    // A text beyond the limit of the model is truncated and takes no longer.
     let huge = "word ".repeat(1 << 20);
     assert_eq!(vectors(&model, &[&huge]).await[0].len(), 384);
 }
@@ -90,38 +89,38 @@ async fn company_in_a_batch_changes_nothing() {
 #[tokio::test]
 async fn a_broken_model_leaves_search_by_words() {
     let folder = tempfile::tempdir().unwrap();
-    let told = |why: &str| {
+    let assert_fails = |why: &str| {
         let embedder = at(folder.path());
         assert_eq!(embedder.model(), None);
-        let told = embedder.describe();
-        assert!(told.starts_with("search is by words alone: ") && told.contains(why), "{told}");
+        let description = embedder.describe();
+        assert!(description.starts_with("search uses words only: ") && description.contains(why), "{description}");
     };
     let put = |file: &str, text: &str| fs::write(folder.path().join(file), text).unwrap();
-    told("config.json: No such file");
+    assert_fails("config.json: No such file");
     put("config.json", "{}");
-    told("config.json: missing field");
+    assert_fails("config.json: missing field");
     let config = r#"{"model_type": "bert", "hidden_act": "gelu", "vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1,
         "num_attention_heads": 3, "intermediate_size": 8, "max_position_embeddings": 16, "type_vocab_size": 2,
         "layer_norm_eps": 1e-12}"#;
     put("config.json", config);
-    told("must be a multiple of num_attention_heads");
+    assert_fails("must be a multiple of num_attention_heads");
     put("config.json", &config.replace("\"bert\"", "\"gpt\""));
-    told("must be \"bert\"");
+    assert_fails("must be \"bert\"");
     put("config.json", &config.replace("\"vocab_size\": 9", "\"vocab_size\": 999999999"));
-    told("vocab_size is 999999999");
+    assert_fails("vocab_size is 999999999");
     put("config.json", &config.replace(": 3", ": 2"));
-    told("tokenizer.json: No such file");
+    assert_fails("tokenizer.json: No such file");
     put("tokenizer.json", "[]");
-    told("tokenizer.json: ");
+    assert_fails("tokenizer.json: ");
     put(
         "tokenizer.json",
         r###"{"version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": null, "post_processor": null,
             "decoder": null, "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
             "max_input_chars_per_word": 100, "vocab": {"[UNK]": 0}}}"###,
     );
-    told("model.safetensors: No such file");
+    assert_fails("model.safetensors: No such file");
     put("model.safetensors", "\u{1}\0\0\0\0\0\0\0 not a list of tensors");
-    told("model.safetensors: ");
+    assert_fails("model.safetensors: ");
     let embedder = at(Path::new("/nowhere/model"));
-    assert!(embedder.describe().contains("there is no folder /nowhere/model"), "{}", embedder.describe());
+    assert!(embedder.describe().contains("the folder /nowhere/model does not exist"), "{}", embedder.describe());
 }

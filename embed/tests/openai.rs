@@ -1,4 +1,4 @@
-//! An OpenAI-compatible endpoint, played by a server on loopback.
+//! An OpenAI-compatible endpoint, simulated by a server on loopback.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -7,12 +7,12 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::mpsc;
 
-use enact_embed::{EmbedError, Embedder, Kind, Settings};
+use enact_embed::{EmbedError, Embedder, EmbedderKind, Settings};
 use serde_json::{Value, json};
 
 fn settings(url: Option<String>) -> Settings {
     Settings {
-        kind: Kind::Openai,
+        kind: EmbedderKind::Openai,
         embed_model_dir: PathBuf::from("/nowhere"),
         embed_url: url,
         embed_model: Some("tiny".into()),
@@ -20,20 +20,20 @@ fn settings(url: Option<String>) -> Settings {
     }
 }
 
-/// What a request was: its path, its key, its body.
-struct Asked {
+/// A received request.
+struct ReceivedRequest {
     path: String,
     key: Option<String>,
     body: Value,
 }
 
-/// A server that answers each request with status, headers and body of `answer`; what it was asked.
+/// Starts a server that answers each request with status, headers and body of `answer`; returns its URL and the requests.
 fn endpoint(
     answer: impl Fn(&Value) -> (u16, &'static str, String) + Send + 'static,
-) -> (String, mpsc::Receiver<Asked>) {
+) -> (String, mpsc::Receiver<ReceivedRequest>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/v1/", listener.local_addr().unwrap());
-    let (tell, asked) = mpsc::channel();
+    let (sender, requests) = mpsc::channel();
     std::thread::spawn(move || {
         while let Ok((stream, _)) = listener.accept() {
             let mut reader = BufReader::new(stream);
@@ -60,15 +60,15 @@ fn endpoint(
             let length = text.len();
             let answer =
                 format!("HTTP/1.1 {status} X\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{text}");
-            // Told before it is answered, so that whoever has the answer finds it; nobody may listen.
-            let _ = tell.send(Asked { path, key, body });
+            // Sent before the answer, so that a test that has the answer finds it. The test may ignore the requests.
+            let _ = sender.send(ReceivedRequest { path, key, body });
             reader.get_mut().write_all(answer.as_bytes()).unwrap();
         }
     });
-    (url, asked)
+    (url, requests)
 }
 
-/// Each text's length as a vector, in another order than asked.
+/// Returns the length of each text as a vector, in another order than that of the request.
 fn lengths(body: &Value) -> (u16, &'static str, String) {
     let entries = body["input"].as_array().unwrap().iter().enumerate().rev().map(|(index, text)| {
         json!({ "index": index, "object": "embedding", "embedding": [text.as_str().unwrap().len(), 1] })
@@ -82,7 +82,7 @@ async fn refusal(answer: (u16, &'static str, &'static str)) -> EmbedError {
 }
 
 #[tokio::test]
-async fn vectors_come_in_the_order_of_the_texts_and_in_bounded_requests() {
+async fn vectors_have_the_order_of_the_texts() {
     let (url, asked) = endpoint(lengths);
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("key");
@@ -93,7 +93,7 @@ async fn vectors_come_in_the_order_of_the_texts_and_in_bounded_requests() {
     let vectors = embedder.embed(texts).await.unwrap();
     let expected: Vec<Vec<f32>> = (1_u8..=100).map(|length| vec![f32::from(length), 1.0]).collect();
     assert_eq!(vectors, expected);
-    let requests: Vec<Asked> = asked.try_iter().collect();
+    let requests: Vec<ReceivedRequest> = asked.try_iter().collect();
     assert_eq!(requests.iter().map(|r| r.body["input"].as_array().unwrap().len()).collect::<Vec<_>>(), [64, 36]);
     assert_eq!(
         (requests[0].path.as_str(), requests[0].key.as_deref()),
@@ -105,7 +105,7 @@ async fn vectors_come_in_the_order_of_the_texts_and_in_bounded_requests() {
 }
 
 #[tokio::test]
-async fn long_texts_are_cut_and_large_ones_travel_apart() {
+async fn long_texts_are_truncated_and_split() {
     let (url, asked) = endpoint(lengths);
     let texts = vec!["ü".repeat(10 << 10); 20];
     let vectors = Embedder::new(&settings(Some(url))).embed(texts).await.unwrap();
@@ -114,7 +114,7 @@ async fn long_texts_are_cut_and_large_ones_travel_apart() {
 }
 
 #[tokio::test]
-async fn a_busy_endpoint_is_asked_again() {
+async fn retries_a_busy_endpoint() {
     let tries = std::sync::atomic::AtomicU32::new(0);
     let (url, _asked) = endpoint(move |body| match tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
         0 => (429, "retry-after: 0\r\n", String::new()),
@@ -128,54 +128,54 @@ async fn a_busy_endpoint_is_asked_again() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_is_refused() {
+async fn rejects_invalid_answers() {
     for (status, headers, body, said) in [
         (401, "", "your key is secret-canary", "answered 401"),
         (302, "location: http://127.0.0.1:1/\r\n", "", "answered 302"),
-        (200, "", "", "no list of embeddings"),
-        (200, "", "{\"data\": [[[[[[", "no list of embeddings"),
-        (200, "", r#"{"data": []}"#, "no embedding for text 0 of 2"),
+        (200, "", "", "did not return a list of embeddings"),
+        (200, "", "{\"data\": [[[[[[", "did not return a list of embeddings"),
+        (200, "", r#"{"data": []}"#, "returned no embedding for text 0 of 2"),
         (200, "", r#"{"data": [{"index": 0, "embedding": [1]}]}"#, "no embedding for text 1 of 2"),
-        (200, "", r#"{"data": [{"index": 7, "embedding": [1]}]}"#, "text 7 that nobody asked for"),
-        (200, "", r#"{"data": [{"index": 0, "embedding": [0, 0]}]}"#, "no usable embedding for text 0"),
-        (200, "", r#"{"data": [{"index": 0, "embedding": []}]}"#, "no usable embedding for text 0"),
-        (200, "", r#"{"data": [{"index": 0, "embedding": [1e39]}]}"#, "no usable embedding for text 0"),
+        (200, "", r#"{"data": [{"index": 7, "embedding": [1]}]}"#, "unexpected embedding for text 7"),
+        (200, "", r#"{"data": [{"index": 0, "embedding": [0, 0]}]}"#, "unusable embedding for text 0"),
+        (200, "", r#"{"data": [{"index": 0, "embedding": []}]}"#, "unusable embedding for text 0"),
+        (200, "", r#"{"data": [{"index": 0, "embedding": [1e39]}]}"#, "unusable embedding for text 0"),
         (
             200,
             "",
             r#"{"data": [{"index": 0, "embedding": [1]}, {"index": 1, "embedding": [1, 2]}]}"#,
-            "different dimensions",
+            "different numbers of dimensions",
         ),
     ] {
         let error = refusal((status, headers, body)).await;
-        let told = error.to_string();
-        assert!(!error.is_transient() && told.contains(said), "{body}: {told}");
-        assert!(!told.contains("secret-canary") && !told.contains("a text"), "{told}");
+        let message = error.to_string();
+        assert!(!error.is_transient() && message.contains(said), "{body}: {message}");
+        assert!(!message.contains("secret-canary") && !message.contains("a text"), "{message}");
     }
 }
 
 #[tokio::test]
-async fn what_is_missing_leaves_search_by_words() {
+async fn incomplete_settings_leave_search_by_words() {
     let none = |settings: &Settings, why: &str| {
         let embedder = Embedder::new(settings);
         assert_eq!(embedder.model(), None);
-        let told = embedder.describe();
-        assert!(told.starts_with("search is by words alone: ") && told.contains(why), "{told}");
+        let description = embedder.describe();
+        assert!(description.starts_with("search uses words only: ") && description.contains(why), "{description}");
         embedder
     };
-    none(&settings(None), "--embed-url is not given");
+    none(&settings(None), "needs --embed-url");
     for (url, why) in [
-        ("", "is no URL"),
+        ("", "is not a URL"),
         ("ftp://x/", "must begin with http"),
-        ("https://user:secret-canary@x/", "no user and password"),
+        ("https://user:secret-canary@x/", "must not contain a user or password"),
     ] {
         none(&settings(Some(url.into())), why);
     }
-    none(&Settings { embed_model: None, ..settings(Some("http://x".into())) }, "--embed-model is not given");
-    none(&Settings { kind: Kind::None, ..settings(None) }, "--embedder is none");
-    let embedder = none(&Settings { kind: Kind::Minilm, ..settings(None) }, "");
+    none(&Settings { embed_model: None, ..settings(Some("http://x".into())) }, "needs --embed-model");
+    none(&Settings { kind: EmbedderKind::None, ..settings(None) }, "--embedder is none");
+    let embedder = none(&Settings { kind: EmbedderKind::Minilm, ..settings(None) }, "");
     assert_eq!(embedder.embed(vec!["text".into()]).await.unwrap(), [[0.0; 0]; 0]);
     let gone = Settings { embed_key_file: Some("/nowhere/key".into()), ..settings(Some("http://127.0.0.1:1".into())) };
-    let error = Embedder::new(&gone).embed(vec!["text".into()]).await.expect_err("there is no key");
-    assert!(error.to_string().contains("has no key: /nowhere/key"), "{error}");
+    let error = Embedder::new(&gone).embed(vec!["text".into()]).await.expect_err("the key file does not exist");
+    assert!(error.to_string().contains("cannot be used without its key: /nowhere/key"), "{error}");
 }

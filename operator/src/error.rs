@@ -1,6 +1,6 @@
 //! Errors of the controllers: what stopped a reconcile, and whether trying again can help.
 
-use enact_store::{Class, StoreError};
+use enact_store::{ErrorClass, StoreError};
 
 /// What stopped a reconcile. What is wrong with an object itself is no error but a condition on it.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,7 @@ impl Error {
 
     /// Whether the record cannot be reached, and will be again.
     pub fn is_outage(&self) -> bool {
-        matches!(self, Self::Store(error) if error.class() == Class::Transient)
+        matches!(self, Self::Store(error) if error.class() == ErrorClass::Transient)
     }
 
     /// Whether somebody else changed the object meanwhile: looking again at once helps.

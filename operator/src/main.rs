@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use enact_operator::config::{Cli, Command, Migrate};
-use enact_store::{AppLogin, Class};
+use enact_store::{AppLogin, ErrorClass};
 
 fn main() -> anyhow::Result<()> {
     let cli: Cli = enact_service::config::parse()?;
@@ -35,7 +35,7 @@ async fn migrate(settings: &Migrate) -> anyhow::Result<()> {
                 tracing::info!("the database has this release's schema");
                 return Ok(());
             }
-            Err(error) if error.class() != Class::Permanent && Instant::now() < give_up => {
+            Err(error) if error.class() != ErrorClass::Permanent && Instant::now() < give_up => {
                 tracing::warn!(%error, "cannot migrate yet; trying again");
                 tokio::time::sleep(Duration::from_secs(2)).await;
             }

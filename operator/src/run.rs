@@ -97,7 +97,7 @@ async fn lead(
     let shutdown = CancellationToken::new();
     let (recorder, flusher) = Recorder::start(store.clone());
     let index = Box::new(search::Postgres { store: store.clone(), embedder: Embedder::new(&config.embedder) });
-    let pushes = store.pushes();
+    let pushes = store.push_listener();
     let memory = Box::new(Postgres { store, recorder });
     let (ctx, controllers) = assemble(client, config, memory, metrics);
     let mut tasks = controllers.spawn(&ctx, index, &shutdown);

@@ -85,7 +85,7 @@ impl Index for Postgres {
                     return Ok(());
                 }
                 let vectors = self.embedder.embed(pending.iter().map(|p| p.text.clone()).collect()).await?;
-                let meant = |(p, values): (enact_store::Pending, Vec<f32>)| {
+                let meant = |(p, values): (enact_store::PendingText, Vec<f32>)| {
                     (p.digest, Embedding { model: model.to_owned(), values })
                 };
                 let found: Vec<_> = pending.into_iter().zip(vectors).map(meant).collect();

@@ -73,6 +73,6 @@ impl Intake {
             let why = format!("the document is no text: byte {} is not UTF-8", error.valid_up_to());
             return Err(Problem::new(Kind::Malformed, why));
         }
-        self.store.keep_content(&courier.tenant, &document).await.map_err(|error| unstored(&error))
+        self.store.store_content(&courier.tenant, &document).await.map_err(|error| unstored(&error))
     }
 }

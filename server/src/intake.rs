@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Buf;
 use enact_domain::assignment::{AttemptResult, MAX_RESULT_BYTES};
-use enact_store::{Class, Delivered, Delivery, Store, StoreError};
+use enact_store::{Delivery, DeliveryOutcome, ErrorClass, Store, StoreError};
 use futures::Stream;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
@@ -130,9 +130,9 @@ impl Intake {
         let attempt = result.attempt;
         let Worker { tenant, namespace, pod_uid, plan_uid, .. } = worker;
         match self.store.deliver(Delivery { tenant, namespace, pod_uid, plan_uid, result }).await {
-            Ok(Delivered::Stored) => Ok(Taken::Stored),
-            Ok(Delivered::AlreadyThere) => Ok(Taken::AlreadyThere),
-            Ok(Delivered::Stale) => Err(Problem::new(
+            Ok(DeliveryOutcome::Stored) => Ok(Taken::Stored),
+            Ok(DeliveryOutcome::AlreadyThere) => Ok(Taken::AlreadyThere),
+            Ok(DeliveryOutcome::Stale) => Err(Problem::new(
                 Kind::StaleAttempt,
                 format!(
                     "attempt {attempt} was given up or a newer one has begun; the result is kept as evidence and changes nothing, and \
@@ -210,7 +210,7 @@ pub(crate) fn unstored(error: &StoreError) -> Problem {
             tracing::warn!(category, "the record refused the content of what was delivered");
             Problem::new(Kind::Malformed, "the record cannot hold this; it is refused again unless it is changed")
         }
-        error if error.class() == Class::Permanent => {
+        error if error.class() == ErrorClass::Permanent => {
             tracing::error!(category, %error, "what was delivered cannot be stored");
             Problem::new(Kind::Internal, "the record cannot be written; see the server's log")
         }

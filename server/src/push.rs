@@ -101,6 +101,6 @@ impl Pushes {
             PushError::Malformed(error) => malformed(&error),
             PushError::NoRepository => Problem::new(Kind::Malformed, error.to_string()),
         })?;
-        self.store.tell(&push).await.map_err(|error| unstored(&error))
+        self.store.notify_push(&push).await.map_err(|error| unstored(&error))
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use enact_domain::record::Kind as Subject;
 use enact_embed::Embedder;
-use enact_store::{Class, Embedding, Query, Revision, Selector, Store, StoreError};
+use enact_store::{Embedding, ErrorClass, Query, Revision, RevisionSelector, Store, StoreError};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::timeout;
@@ -164,7 +164,13 @@ impl Reading {
         }
     }
 
-    async fn revision(&self, tenant: &str, namespace: &str, of: &Place, which: &Selector) -> Result<Revision, Problem> {
+    async fn revision(
+        &self,
+        tenant: &str,
+        namespace: &str,
+        of: &Place,
+        which: &RevisionSelector,
+    ) -> Result<Revision, Problem> {
         let Place { kind, name } = of;
         let found = read(Box::pin(self.store.revision(tenant, *kind, namespace, name, which)).await)?;
         found.ok_or_else(|| {
@@ -179,7 +185,7 @@ fn read<T>(found: Result<T, StoreError>) -> Result<T, Problem> {
         let category = error.category();
         match &error {
             StoreError::Invalid { .. } => Problem::new(Kind::BadParameter, error.to_string()),
-            error if error.class() == Class::Permanent => {
+            error if error.class() == ErrorClass::Permanent => {
                 tracing::error!(category, %error, "the record cannot be read");
                 Problem::new(Kind::Internal, "the record cannot be read; see the server's log")
             }

@@ -2,7 +2,7 @@
 
 use enact_domain::names::{is_label, is_subdomain};
 use enact_domain::record::Kind as Subject;
-use enact_store::{ItemKind, Selector};
+use enact_store::{ItemKind, RevisionSelector};
 use serde::Deserialize;
 
 use crate::access::plural;
@@ -68,21 +68,21 @@ pub enum What {
         /// Whose.
         of: Place,
         /// Which one.
-        which: Selector,
+        which: RevisionSelector,
     },
     /// The document of one revision.
     Content {
         /// Whose.
         of: Place,
         /// Which one.
-        which: Selector,
+        which: RevisionSelector,
     },
     /// What the analysis of one revision found.
     Findings {
         /// Whose.
         of: Place,
         /// Which one.
-        which: Selector,
+        which: RevisionSelector,
     },
     /// Objects whose documents are like an object's.
     Related {
@@ -223,12 +223,12 @@ fn bounded(limit: Option<u32>, (most, usual): (u32, u32)) -> Result<u32, Problem
 }
 
 /// A few decimal digits are a number, anything else is the beginning of a digest; `sha256:` before it says that it is one in any case.
-fn selector(text: &str) -> Result<Selector, Problem> {
+fn selector(text: &str) -> Result<RevisionSelector, Problem> {
     let digits = text.len() <= NUMBER_DIGITS && text.bytes().all(|c| c.is_ascii_digit());
     match text.parse() {
-        Ok(number) if digits && number > 0 => Ok(Selector::Number(number)),
+        Ok(number) if digits && number > 0 => Ok(RevisionSelector::Number(number)),
         _ if digits => Err(bad("revisions are numbered from 1")),
-        _ => Ok(Selector::DigestPrefix(text.to_owned())),
+        _ => Ok(RevisionSelector::DigestPrefix(text.to_owned())),
     }
 }
 
@@ -253,10 +253,10 @@ mod tests {
         let of = || Place { kind: Subject::Specification, name: "shop.v2".into() };
         let base = "/v1/namespaces/team/specifications/shop.v2/revisions";
         assert_eq!(parsed(base), Ok(What::Revisions { of: of(), before: None, limit: 20 }));
-        let number = || Selector::Number(12);
+        let number = || RevisionSelector::Number(12);
         assert_eq!(parsed(&format!("{base}/12")), Ok(What::Revision { of: of(), which: number() }));
         assert_eq!(parsed(&format!("{base}/12/content")), Ok(What::Content { of: of(), which: number() }));
-        let prefix = |text: &str| Selector::DigestPrefix(text.into());
+        let prefix = |text: &str| RevisionSelector::DigestPrefix(text.into());
         for digest in ["abcd", "sha256:1234", "1234567890"] {
             let found = parsed(&format!("{base}/{digest}/findings"));
             assert_eq!(found, Ok(What::Findings { of: of(), which: prefix(digest) }), "{digest}");

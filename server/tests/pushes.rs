@@ -47,7 +47,7 @@ async fn push(server: &Server, request: &Request) -> Answer {
 async fn whoever_listens_hears_of_a_push_that_is_proved() {
     let (database, _api, server) = knowing().await;
     let store = database.store();
-    let (mut pushes, wanted) = (store.pushes(), Push::parse("team", BODY.as_bytes()).unwrap());
+    let (mut pushes, wanted) = (store.push_listener(), Push::parse("team", BODY.as_bytes()).unwrap());
     let gitlab = request("team", BODY).header("x-gitlab-token", SECRET.0);
     for proved in [signed("team", SECRET.0, BODY), gitlab] {
         // Listening begins some time after it is asked for.

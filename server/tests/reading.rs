@@ -23,8 +23,8 @@ async fn scene() -> (Database, Api, Server) {
     for (at, content) in [(1_000, "# One\n"), (2_000, "# Two\n"), (3_000, "# One\n")] {
         store.record(vec![revision("acme", "team", at, content)]).await.unwrap();
     }
-    let decision = Event::Decision {
-        about: Kind::Specification,
+    let decision = Event::Approval {
+        kind: Kind::Specification,
         name: "shop".into(),
         digest: Digest::of_bytes(b"# One\n"),
         approved: true,

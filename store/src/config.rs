@@ -6,24 +6,24 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::error::StoreError;
 
-/// How to reach Postgres as the application.
+/// Settings for connections to Postgres as the application.
 #[derive(Clone)]
 pub struct Config {
-    /// `postgres://user:password@host:port/database`; TLS by its `sslmode` and `sslrootcert` parameters. The user is a member of
-    /// the role `enact_app`, and neither a superuser nor the owner of the schema.
+    /// `postgres://user:password@host:port/database`; its parameters `sslmode` and `sslrootcert` configure TLS. The user is a member
+    /// of the role `enact_app`, and neither a superuser nor the owner of the schema.
     pub url: String,
-    /// Largest number of connections that this process holds.
+    /// Maximum number of connections of this process.
     pub max_connections: u32,
-    /// How long to wait for a connection before Postgres counts as unavailable.
+    /// Maximum wait for a connection; after it, Postgres counts as unavailable.
     pub connect_timeout: Duration,
-    /// How long one operation may take on a connection, all its statements together.
+    /// Maximum time of one operation on a connection, over all its statements.
     pub operation_timeout: Duration,
-    /// Prepared statements kept for each connection.
+    /// Prepared statements that each connection caches.
     pub statement_cache: usize,
 }
 
 impl Config {
-    /// The usual settings for `url`.
+    /// Returns the default settings for `url`.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -39,16 +39,16 @@ impl Config {
     }
 
     pub(crate) fn connect_options(&self) -> Result<PgConnectOptions, StoreError> {
-        // The server gives up first, so that the client learns why.
-        let patience = self.operation_timeout.mul_f32(0.8).as_millis().to_string();
+        // The server's limit is shorter than the client's, so that the client receives the server's error.
+        let server_timeout = self.operation_timeout.mul_f32(0.8).as_millis().to_string();
         Ok(connect_options(&self.url)?.statement_cache_capacity(self.statement_cache).options([
-            ("statement_timeout", patience.as_str()),
-            ("idle_in_transaction_session_timeout", patience.as_str()),
+            ("statement_timeout", server_timeout.as_str()),
+            ("idle_in_transaction_session_timeout", server_timeout.as_str()),
         ]))
     }
 }
 
-/// Hides the password.
+/// Omits the password.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
@@ -60,9 +60,9 @@ impl fmt::Debug for Config {
     }
 }
 
-/// Options for `url` with the search path pinned: nothing that somebody else creates can be taken for a table of ours.
+/// Returns options for `url` with a fixed search path, so that a table that somebody else creates cannot replace one of ours.
 pub(crate) fn connect_options(url: &str) -> Result<PgConnectOptions, StoreError> {
-    // The driver would take any scheme, and whatever is missing from the environment.
+    // The driver accepts any scheme, and reads what the URL lacks from the environment.
     if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
         return Err(StoreError::Invalid { what: "postgres.url", problem: "must start with postgres://".to_owned() });
     }

@@ -2,152 +2,97 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::MigrateError;
+use strum::IntoStaticStr;
 
-/// What to do about a failure.
+/// What a caller can do about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// The surroundings failed; the same again later may succeed, and nothing was lost or doubled.
+pub enum ErrorClass {
+    /// The infrastructure failed: a later retry can succeed. Nothing is lost or duplicated.
     Transient,
-    /// The same again fails again.
+    /// A retry fails again.
     Permanent,
-    /// Somebody else was at the same rows at the same time; look again and retry at once.
+    /// Another transaction changed the same rows: read again and retry at once.
     Conflict,
 }
 
-/// Why the record could not be written or read. Cheap to clone: one failure may answer many callers.
-#[derive(Clone, Debug, thiserror::Error)]
+/// A failure to write or read the record. It is cheap to clone, since one failure can answer many callers.
+#[derive(Clone, Debug, IntoStaticStr, thiserror::Error)]
+#[strum(serialize_all = "kebab-case")]
 pub enum StoreError {
-    /// Postgres cannot be reached, or is not able to answer.
+    /// Postgres cannot be reached or cannot answer.
     #[error(
         "cannot {doing}: Postgres is unavailable ({source}); check that the database runs and that postgres.url points to it"
     )]
-    Unavailable {
-        /// What was being done.
-        doing: &'static str,
-        /// What the driver said.
-        source: Arc<sqlx::Error>,
-    },
-    /// Postgres did not answer in time.
+    Unavailable { doing: &'static str, source: Arc<sqlx::Error> },
+    #[strum(serialize = "timeout")]
     #[error("cannot {doing}: Postgres did not answer within {after:?}; check its load and the network to it")]
-    TimedOut {
-        /// What was being done.
-        doing: &'static str,
-        /// The time that was given.
-        after: Duration,
-    },
-    /// Postgres refused the login, or rights are missing.
+    TimedOut { doing: &'static str, after: Duration },
+    /// Postgres rejected the login, or the login lacks rights.
     #[error(
-        "cannot {doing}: Postgres denied it ({source}); check the user and password in postgres.url and its membership in enact_app"
+        "cannot {doing}: Postgres denied access ({source}); check the user and password in postgres.url and its membership in enact_app"
     )]
-    Denied {
-        /// What was being done.
-        doing: &'static str,
-        /// What Postgres said.
-        source: Arc<sqlx::Error>,
-    },
-    /// The login would make row-level security void.
+    Denied { doing: &'static str, source: Arc<sqlx::Error> },
+    /// The login bypasses row-level security.
     #[error(
-        "role `{role}` {problem}, so tenants would not be kept apart; use a login that is only a member of enact_app"
+        "role `{role}` {problem}, so row-level security would not separate tenants; use a login that is only a member of enact_app"
     )]
-    UnsafeRole {
-        /// The login's role.
-        role: String,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-    /// The database's schema is older than this program, or missing.
-    #[error("the database's schema is not the one that this release needs ({found}); run this release's migrations")]
-    Schema {
-        /// What is there instead.
-        found: String,
-    },
-    /// Another transaction was in the way.
-    #[error("cannot {doing}: another transaction was at the same rows ({source}); it can be tried again at once")]
-    Conflict {
-        /// What was being done.
-        doing: &'static str,
-        /// What Postgres said.
-        source: Arc<sqlx::Error>,
-    },
-    /// Postgres refused the content.
-    #[error("cannot {doing}: Postgres refused the content ({source}); it is refused again unless it is changed")]
-    Refused {
-        /// What was being done.
-        doing: &'static str,
-        /// What Postgres said.
-        source: Arc<sqlx::Error>,
-    },
-    /// An argument cannot be recorded.
+    UnsafeRole { role: String, problem: &'static str },
+    /// The schema is missing or older than this program.
+    #[error("the database schema does not fit this release ({found}); run the migrations of this release")]
+    Schema { found: String },
+    #[error("cannot {doing}: another transaction changed the same rows ({source}); retry")]
+    Conflict { doing: &'static str, source: Arc<sqlx::Error> },
+    #[error("cannot {doing}: Postgres rejected the content ({source}); change the content, since a retry fails again")]
+    Refused { doing: &'static str, source: Arc<sqlx::Error> },
+    /// An argument is invalid.
     #[error("{what} {problem}")]
     Invalid {
-        /// What it is.
         what: &'static str,
-        /// What is wrong, and what it must be.
+        /// Continues the sentence that `what` begins, and says what is valid.
         problem: String,
     },
-    /// A row does not hold what this program expects: another release wrote it.
-    #[error("{what} cannot be read ({source}); it was written by another release: run the newer one")]
-    Unreadable {
-        /// Which value.
-        what: &'static str,
-        /// What is wrong with it.
-        source: Arc<serde_json::Error>,
-    },
+    /// A row has a form that this program does not know.
+    #[error("cannot read {what} ({source}): another release wrote it; run the newer release")]
+    Unreadable { what: &'static str, source: Arc<serde_json::Error> },
     /// The installed migrations are not those of this release.
     #[error(
         "cannot migrate the database: {source}; restore the schema `enact` from a backup, or start with an empty database"
     )]
-    Migration {
-        /// What is wrong with them.
-        source: Arc<MigrateError>,
-    },
-    /// The recorder was shut down.
-    #[error("the recorder has shut down; the record is to be repeated after the restart")]
+    Migration { source: Arc<MigrateError> },
+    #[error("the recorder is shut down; the operator writes the record again after its restart")]
     Closed,
 }
 
 impl StoreError {
-    /// What to do about it.
-    pub fn class(&self) -> Class {
+    /// Returns what a caller can do about the failure.
+    pub fn class(&self) -> ErrorClass {
         match self {
             Self::Unavailable { .. }
             | Self::TimedOut { .. }
             | Self::Denied { .. }
             | Self::Schema { .. }
-            | Self::Closed => Class::Transient,
-            Self::Conflict { .. } => Class::Conflict,
+            | Self::Closed => ErrorClass::Transient,
+            Self::Conflict { .. } => ErrorClass::Conflict,
             Self::UnsafeRole { .. }
             | Self::Refused { .. }
             | Self::Invalid { .. }
             | Self::Unreadable { .. }
-            | Self::Migration { .. } => Class::Permanent,
+            | Self::Migration { .. } => ErrorClass::Permanent,
         }
     }
 
-    /// A word for metrics and logs.
+    /// Returns the value of metric labels and log fields.
     pub fn category(&self) -> &'static str {
-        match self {
-            Self::Unavailable { .. } => "unavailable",
-            Self::TimedOut { .. } => "timeout",
-            Self::Denied { .. } => "denied",
-            Self::UnsafeRole { .. } => "unsafe-role",
-            Self::Schema { .. } => "schema",
-            Self::Conflict { .. } => "conflict",
-            Self::Refused { .. } => "refused",
-            Self::Invalid { .. } => "invalid",
-            Self::Unreadable { .. } => "unreadable",
-            Self::Migration { .. } => "migration",
-            Self::Closed => "closed",
-        }
+        self.into()
     }
 
-    /// What `source` means for `doing`.
+    /// Classifies an error of the driver. `doing` completes the sentence "cannot …".
     pub(crate) fn new(doing: &'static str, source: sqlx::Error) -> Self {
         let source = Arc::new(source);
         match &*source {
             sqlx::Error::Database(error) => {
                 let code = error.code().unwrap_or_default();
-                // The first two characters of a SQLSTATE are its class; appendix A of Postgres' manual lists them.
+                // The first two characters of a SQLSTATE are its class: see appendix A of the Postgres manual.
                 match (code.get(..2).unwrap_or_default(), &*code) {
                     (_, "42P01" | "3F000" | "42703" | "42704") => Self::Schema { found: error.message().to_owned() },
                     ("28" | "3D", _) | (_, "42501") => Self::Denied { doing, source },
@@ -167,7 +112,7 @@ impl StoreError {
         }
     }
 
-    /// An error that names `doing`, for `map_err`.
+    /// Returns [`StoreError::new`] for `doing`, as an argument for `map_err`.
     pub(crate) fn while_doing(doing: &'static str) -> impl Fn(sqlx::Error) -> Self {
         move |source| Self::new(doing, source)
     }

@@ -1,34 +1,33 @@
-//! The record in Postgres: what was decided and done, kept for longer than Kubernetes keeps its objects.
+//! The record in Postgres: decisions and results, stored for longer than Kubernetes stores its objects.
 //!
-//! A controller hands its [`Record`](enact_domain::record::Record)s to a [`Recorder`] before it acts on them. All tables are in the
-//! schema `enact`; every row belongs to a tenant, and row-level security lets a transaction see the rows of one tenant only. The
-//! schema, its rules and its roles are in `migrations/`.
+//! A controller passes its [`Record`](enact_domain::record::Record)s to a [`Recorder`] before it acts on them. All tables are in the
+//! schema `enact`. Each row belongs to a tenant, and row-level security limits a transaction to the rows of one tenant. `migrations/`
+//! contains the schema, its rules and its roles.
 
+mod attempts;
+mod audit;
 mod config;
-mod documents;
+mod contents;
 mod error;
-mod history;
-mod journal;
 mod migrate;
 mod numbering;
 mod projections;
 mod pushes;
-mod queries;
 mod recorder;
 mod results;
+mod revisions;
 mod sanitise;
 mod search;
 mod session;
 mod store;
 
 pub use config::Config;
-pub use documents::{Findings, MAX_CONTENT_BYTES};
-pub use error::{Class, StoreError};
-pub use history::{Revision, Selector, Verdict};
+pub use contents::{Findings, MAX_CONTENT_BYTES};
+pub use error::{ErrorClass, StoreError};
 pub use migrate::{AppLogin, migrate};
-pub use pushes::Pushes;
-pub use queries::Summary;
+pub use pushes::PushListener;
 pub use recorder::{Flusher, Recorder};
-pub use results::{Delivered, Delivery, StoredResult};
-pub use search::{Embedding, Hit, Indexed, Item, ItemKind, Matched, Pending, Query, Related};
+pub use results::{Delivery, DeliveryOutcome};
+pub use revisions::{Revision, RevisionApproval, RevisionSelector};
+pub use search::{Embedding, Hit, IndexOutcome, Item, ItemKind, Matched, PendingText, Query, Related};
 pub use store::Store;

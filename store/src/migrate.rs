@@ -8,52 +8,52 @@ use crate::error::StoreError;
 
 const DOING: &str = "set up the application's login";
 
-/// The login that the application uses.
+/// The Postgres login of the application.
 #[derive(Clone)]
 pub struct AppLogin {
-    /// Its name.
     pub user: String,
-    /// Its password.
     pub password: String,
 }
 
-/// Hides the password.
+/// Omits the password.
 impl fmt::Debug for AppLogin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AppLogin").field("user", &self.user).finish_non_exhaustive()
     }
 }
 
-/// Brings the schema up to date as its owner, with a table for embeddings where pgvector is installed or the owner can install it, and makes `login` a member of the application's role: the login is created if it is
-/// missing and gets the password anew. Safe to repeat, and to run from several places at once. Migrations that a newer release
-/// installed are left alone, so that going back to this one works.
+/// Updates the schema as its owner, and creates the table of embeddings if pgvector is installed or the owner can install it.
+///
+/// It also creates `login` if it is missing, sets its password, and makes it a member of the application's role. It can be repeated and
+/// can run in several processes at once. It ignores migrations of a newer release, so that a rollback to this release works.
 ///
 /// # Errors
-/// When the database cannot be reached, the owner lacks rights (`CREATE` on the database; `CREATEROLE` unless the role `enact_app` and
-/// the login exist), or `login` would bypass row-level security.
+/// If the database cannot be reached, the owner lacks rights (`CREATE` on the database; `CREATEROLE` unless the role `enact_app` and
+/// the login exist), or `login` bypasses row-level security.
 pub async fn migrate(owner_url: &str, login: Option<&AppLogin>) -> Result<(), StoreError> {
     let options = connect_options(owner_url)?;
-    let mut connection = options.connect().await.map_err(StoreError::while_doing("reach the database as its owner"))?;
+    let mut connection =
+        options.connect().await.map_err(StoreError::while_doing("connect to the database as its owner"))?;
     migrator().run_direct(None, &mut connection, false).await?;
-    prepare_vectors(&mut connection).await?;
+    create_vectors(&mut connection).await?;
     if let Some(login) = login {
         grant(&mut connection, login).await?;
     }
-    connection.close().await.map_err(StoreError::while_doing("end the migration"))
+    connection.close().await.map_err(StoreError::while_doing("close the connection after the migration"))
 }
 
-/// Makes the table of embeddings if there is pgvector: what needs an extension is no migration, which either runs everywhere or fails.
-async fn prepare_vectors(connection: &mut PgConnection) -> Result<(), StoreError> {
-    let doing = StoreError::while_doing("prepare search by meaning");
+/// Creates the table of embeddings if pgvector is available. It is not a migration, since a migration must run on every database.
+async fn create_vectors(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let doing = StoreError::while_doing("create the table of embeddings");
     raw_sql(include_str!("../vectors.sql")).execute(&mut *connection).await.map_err(&doing)?;
-    let there = sqlx::query_scalar!(r#"select to_regclass('enact.search_embeddings') is not null as "there!""#)
+    let exists = sqlx::query_scalar!(r#"select to_regclass('enact.search_embeddings') is not null as "exists!""#)
         .fetch_one(connection)
         .await
         .map_err(&doing)?;
-    if !there {
+    if !exists {
         tracing::warn!(
-            "pgvector is not installed and the schema's owner cannot install it: search is by words alone; run \
-             `create extension vector` in the database as a superuser, and this migration again"
+            "pgvector is not installed and the owner of the schema cannot install it, so search uses words only; run \
+             `create extension vector` in the database as a superuser, and repeat this migration"
         );
     }
     Ok(())
@@ -67,15 +67,16 @@ fn migrator() -> Migrator {
     migrator
 }
 
-/// Version of the newest migration of this release.
+/// Returns the version of the newest migration of this release.
 pub(crate) fn newest() -> i64 {
     migrator().iter().map(|migration| migration.version).max().unwrap_or_default()
 }
 
+/// Creates `login` or updates its password, and makes it a member of the application's role.
 async fn grant(connection: &mut PgConnection, login: &AppLogin) -> Result<(), StoreError> {
     let doing = StoreError::while_doing;
-    // Roles belong to the whole server, and altering one from two sides at once fails: the lock makes them wait for each other, within
-    // one database at least.
+    // Altering a role in two transactions at once fails. The lock serialises the migrations of this database; roles belong to the whole
+    // server, so it cannot serialise those of others.
     let mut transaction = connection.begin().await.map_err(doing(DOING))?;
     sqlx::query!("select pg_advisory_xact_lock(hashtext('enact.login'))")
         .execute(&mut *transaction)
@@ -97,7 +98,7 @@ async fn grant(connection: &mut PgConnection, login: &AppLogin) -> Result<(), St
         Some(role) if role.owns => return unsafe_role("owns the schema"),
         Some(_) => "alter",
     };
-    // The server quotes: a statement that defines a role takes no parameters.
+    // Statements that define a role have no parameters, so the server's `format` quotes the values.
     let statements = sqlx::query_scalar!(
         r#"select format(
             '%1$s role %2$I login nosuperuser nobypassrls nocreatedb nocreaterole password %3$L;

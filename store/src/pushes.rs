@@ -1,7 +1,6 @@
-//! Pushes to repositories, told by the server and heard by the operator that leads.
+//! Notifications of pushes to Git repositories, from the server to the leading operator.
 //!
-//! They are notifications (`NOTIFY`): nothing is kept, and one that nobody hears is lost, which costs no more than the interval at which
-//! documents are looked at anyhow.
+//! They are Postgres notifications (`NOTIFY`) and are not stored. A lost notification only delays a document until its next poll.
 
 use std::time::Duration;
 
@@ -14,69 +13,68 @@ use crate::error::StoreError;
 use crate::store::Store;
 
 const CHANNEL: &str = "enact_push";
-const TELLING: &str = "tell of a push";
 const LISTENING: &str = "listen for pushes";
-/// How long to wait before listening again after a failure.
-const PAUSE: Duration = Duration::from_secs(5);
-/// How long nothing may be heard before it is seen whether Postgres is still there: a host that is lost says nothing.
-const SILENCE: Duration = Duration::from_mins(1);
+/// Wait after a failure.
+const RETRY_DELAY: Duration = Duration::from_secs(5);
+/// Time without a notification after which the connection is tested, since a lost host sends nothing.
+const KEEPALIVE: Duration = Duration::from_mins(1);
 
 impl Store {
-    /// Tells of a push, to whoever listens now.
-    ///
-    /// # Errors
-    /// When Postgres does not take it.
-    pub async fn tell(&self, push: &Push) -> Result<(), StoreError> {
+    /// Notifies all current listeners of a push.
+    pub async fn notify_push(&self, push: &Push) -> Result<(), StoreError> {
+        const DOING: &str = "notify the operator of a push";
         let payload = serde_json::to_string(push).map_err(StoreError::unreadable("a push"))?;
-        self.within(TELLING, async {
-            let mut session = self.session(TELLING).await?;
+        self.with_timeout(DOING, async {
+            let mut session = self.session(DOING).await?;
             sqlx::query!("select pg_notify($1, $2)::text", CHANNEL, payload)
                 .fetch_one(session.statement())
                 .await
-                .map_err(StoreError::while_doing(TELLING))?;
+                .map_err(StoreError::while_doing(DOING))?;
             Ok(())
         })
         .await
     }
 
-    /// Listens for pushes, from the first call of [`Pushes::next`] on.
-    pub fn pushes(&self) -> Pushes {
-        Pushes { store: self.clone(), listener: None }
+    /// Returns a listener for pushes. It starts to listen at the first call of [`PushListener::next`].
+    pub fn push_listener(&self) -> PushListener {
+        PushListener { store: self.clone(), listener: None }
     }
 }
 
-/// Pushes as they are told. It holds a connection; when that is lost it opens another, and what is told meanwhile is not heard.
-pub struct Pushes {
+/// A listener for pushes with a connection of its own. It replaces a lost connection; it misses what is sent in between.
+pub struct PushListener {
     store: Store,
     listener: Option<PgListener>,
 }
 
-impl Pushes {
-    /// The next push. Waits for Postgres, if it must.
+impl PushListener {
+    /// Returns the next push. Waits for Postgres if necessary.
     pub async fn next(&mut self) -> Push {
         loop {
-            match Box::pin(self.hear()).await {
+            match Box::pin(self.receive()).await {
                 Ok(None) => {}
                 Ok(Some(payload)) => match serde_json::from_str(&payload) {
                     Ok(push) => return push,
-                    Err(error) => tracing::warn!(%error, "a push was told in a form that this release does not read"),
+                    Err(error) => {
+                        tracing::warn!(%error, "ignored a push notification that this release cannot read");
+                    }
                 },
                 Err(error) => {
                     self.listener = None;
-                    tracing::warn!(%error, "pushes are not heard of; documents are looked at in their interval");
-                    sleep(PAUSE).await;
+                    tracing::warn!(%error, "cannot receive push notifications; documents are polled at their interval");
+                    sleep(RETRY_DELAY).await;
                 }
             }
         }
     }
 
-    /// What was told, if anything was for some time.
-    async fn hear(&mut self) -> Result<Option<String>, StoreError> {
+    /// Returns the next notification, or none after [`KEEPALIVE`] if the connection still works.
+    async fn receive(&mut self) -> Result<Option<String>, StoreError> {
         let failed = StoreError::while_doing(LISTENING);
         let listener = match &mut self.listener {
             Some(listener) => listener,
             closed => {
-                let opened = self.store.within(LISTENING, async {
+                let opened = self.store.with_timeout(LISTENING, async {
                     let mut listener = PgListener::connect_with(&self.store.pool).await.map_err(&failed)?;
                     listener.listen(CHANNEL).await.map_err(&failed)?;
                     Ok(listener)
@@ -84,10 +82,10 @@ impl Pushes {
                 closed.insert(opened.await?)
             }
         };
-        if let Ok(heard) = timeout(SILENCE, listener.recv()).await {
-            return Ok(Some(heard.map_err(failed)?.payload().to_owned()));
+        if let Ok(received) = timeout(KEEPALIVE, listener.recv()).await {
+            return Ok(Some(received.map_err(failed)?.payload().to_owned()));
         }
-        let ask = async { raw_sql("select").execute(&mut *listener).await.map_err(&failed) };
-        self.store.within(LISTENING, ask).await.map(|_| None)
+        let test = async { raw_sql("select").execute(&mut *listener).await.map_err(&failed) };
+        self.store.with_timeout(LISTENING, test).await.map(|_| None)
     }
 }

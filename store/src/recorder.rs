@@ -4,28 +4,28 @@ use enact_domain::record::{Event, Record};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::error::{Class, StoreError};
+use crate::error::{ErrorClass, StoreError};
 use crate::sanitise::sanitise;
 use crate::session::Session;
 use crate::store::Store;
 
-/// Submissions that wait for the writer before the next caller has to.
+/// Length of the writer's queue, in submissions. When it is full, callers wait to submit.
 const QUEUE: usize = 4096;
-/// Largest number of submissions in one batch.
+/// Maximum number of submissions in one batch.
 const BATCH: usize = 1024;
-/// Documents' bytes above which a batch is written in parts.
+/// Size of a batch, in bytes of documents, above which it is written in parts.
 const BATCH_BYTES: usize = 8 << 20;
 
-/// Writes to the record for many callers at once.
+/// Writes records of many callers together.
 ///
-/// All clones feed one writer. While it writes a batch, further submissions queue, and the next batch takes all of them: round trips are
-/// shared under load, and nobody waits for a timer when there is none.
+/// All clones submit to one writer. While it writes a batch, further submissions queue; the next batch contains all of them. So callers
+/// share round trips under load, and without load a caller does not wait for a timer.
 #[derive(Clone, Debug)]
 pub struct Recorder {
     queue: mpsc::Sender<Submission>,
 }
 
-/// Ends the writer behind [`Recorder`]s. Dropping it has the same effect, without waiting for it.
+/// A handle that stops the writer of [`Recorder`]s. Dropping it stops the writer without waiting for it.
 #[derive(Debug)]
 pub struct Flusher {
     stop: oneshot::Sender<()>,
@@ -47,11 +47,11 @@ impl Recorder {
         (Self { queue }, Flusher { stop, writer })
     }
 
-    /// Records `records`, and returns when they are durable. Those that are known already are not written again.
+    /// Writes `records`, and returns when they are durable. Recorded ones are not written again.
     ///
     /// # Errors
-    /// Why they may not be in the record. After [`Class::Transient`] and [`Class::Conflict`] the same call can be repeated, whether or not
-    /// anything was written.
+    /// If some of them may not be written. After [`ErrorClass::Transient`] and [`ErrorClass::Conflict`] the same call can be repeated,
+    /// whether or not something was written.
     pub async fn record(&self, mut records: Vec<Record>) -> Result<(), StoreError> {
         if records.is_empty() {
             return Ok(());
@@ -66,12 +66,12 @@ impl Recorder {
 }
 
 impl Flusher {
-    /// Takes no more submissions, and returns when those that were taken have their answers.
+    /// Closes the queue, and returns when all submissions in it are answered.
     pub async fn close(self) {
-        // The writer may have ended by itself, when the last recorder was dropped.
+        // The writer ends without this signal when the last recorder is dropped.
         let _ = self.stop.send(());
         if let Err(error) = self.writer.await {
-            tracing::error!(%error, "the writer of the record failed");
+            tracing::error!(%error, "the writer of the record stopped with an error");
         }
     }
 }
@@ -102,7 +102,7 @@ impl Writer {
         }
     }
 
-    /// Writes all of `submissions`, and answers each.
+    /// Writes and answers all of `submissions`, in parts of at most about [`BATCH_BYTES`].
     async fn flush(&mut self, submissions: Vec<Submission>) {
         let mut part = Vec::new();
         let mut bytes = 0;
@@ -134,13 +134,13 @@ impl Writer {
             self.write_tenant(tenant, &shares, &mut answers, &mut outage).await;
         }
         for (submission, answer) in submissions.into_iter().zip(answers) {
-            // A caller that went away does not need its answer.
+            // The caller may be gone, for example when its reconcile was cancelled.
             let _ = submission.done.send(answer);
         }
     }
 
-    /// Writes the shares of one tenant in one transaction. When one of them is bad, it is found by halving, so that the others are
-    /// written all the same. After an `outage`, nothing more of the batch is tried: each try would wait for Postgres anew.
+    /// Writes the shares of one tenant in one transaction. If Postgres rejects it, bisects the shares, so that only the invalid ones fail.
+    /// After an `outage`, fails the rest of the batch without an attempt, since each attempt would wait for Postgres again.
     async fn write_tenant(
         &mut self,
         tenant: &str,
@@ -157,7 +157,7 @@ impl Writer {
             };
             match written {
                 Ok(()) => {}
-                Err(error) if error.class() == Class::Permanent && part.len() > 1 => {
+                Err(error) if error.class() == ErrorClass::Permanent && part.len() > 1 => {
                     let (first, second) = part.split_at(part.len() / 2);
                     parts.extend([second, first]);
                 }
@@ -165,7 +165,7 @@ impl Writer {
                     for share in part {
                         answers[share.submitter] = Err(error.clone());
                     }
-                    if error.class() == Class::Transient {
+                    if error.class() == ErrorClass::Transient {
                         *outage = Some(error);
                     }
                 }
@@ -174,12 +174,14 @@ impl Writer {
     }
 }
 
-/// What one submitter wants to record for one tenant.
+/// The records of one submission for one tenant.
 struct Share<'s> {
+    /// Index of the submission in the batch.
     submitter: usize,
     records: Vec<&'s Record>,
 }
 
+/// Returns the size of the parts of `record` that can be large, in bytes.
 fn size(record: &Record) -> usize {
     match &record.event {
         Event::Revision { content, .. } => content.len(),

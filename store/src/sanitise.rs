@@ -1,4 +1,4 @@
-//! Makes records fit for Postgres: neither `text` nor `jsonb` can hold a NUL, and a record refused for it would be refused for ever.
+//! Cleans texts for Postgres. Neither `text` nor `jsonb` can contain NUL, and a record that is rejected for it is rejected forever.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,13 @@ use serde_json::Value;
 use crate::error::StoreError;
 use crate::session::check_tenant;
 
-/// Largest message or comment that is kept, in bytes; a longer one is cut.
+/// Maximum length of a message or comment, in bytes; a longer one is truncated.
 const MAX_TEXT_BYTES: usize = 32 << 10;
-/// Largest reason of a revision that is kept, in bytes; a longer one is cut.
+/// Maximum length of the reason of a revision, in bytes; a longer one is truncated.
 const MAX_REASON_BYTES: usize = 1 << 10;
 
-/// Checks a record's tenant and cleans its texts. Names and keys are left alone: cut, they would mean something else, so the database
-/// refuses those that are too long. A document is kept as bytes, and may hold anything.
+/// Checks the tenant of a record and cleans its texts. It does not truncate names and keys, since a truncated one has another meaning: the
+/// database rejects those that are too long. Contents of documents are stored as bytes and need no cleaning.
 pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
     check_tenant(&record.tenant)?;
     for name in [&mut record.actor, &mut record.subject.namespace, &mut record.subject.name, &mut record.subject.uid] {
@@ -24,7 +24,7 @@ pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
     match &mut record.event {
         Event::Revision { version, reason, commit, digest: _, content: _ } => {
             version.iter_mut().chain(commit).for_each(clean);
-            shorten(reason, MAX_REASON_BYTES);
+            truncate(reason, MAX_REASON_BYTES);
         }
         Event::Findings { analyser, findings, digest: _ } => {
             if !findings.is_array() {
@@ -35,7 +35,7 @@ pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
         }
         Event::Transition { key, state, reason, message, task } => {
             [key, state, reason].into_iter().for_each(clean);
-            shorten(message, MAX_TEXT_BYTES);
+            truncate(message, MAX_TEXT_BYTES);
             if let Some(task) = task {
                 [&mut task.plan_uid, &mut task.id].into_iter().for_each(clean);
             }
@@ -46,39 +46,40 @@ pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
             failure.iter_mut().for_each(clean);
             sanitise_report(report);
         }
-        Event::Decision { name, comment, about: _, digest: _, approved: _ } => {
+        Event::Approval { name, comment, kind: _, digest: _, approved: _ } => {
             clean(name);
-            shorten(comment, MAX_TEXT_BYTES);
+            truncate(comment, MAX_TEXT_BYTES);
         }
     }
     Ok(())
 }
 
-/// Cleans what a pod delivered, and cuts it to what the server takes.
+/// Cleans the result that a pod delivered, and truncates its texts to the limits of the server.
 pub(crate) fn sanitise_result(result: &mut AttemptResult) {
     clean(&mut result.subject_uid);
     sanitise_report(&mut result.report);
-    shorten(&mut result.transcript, MAX_RESULT_BYTES);
+    truncate(&mut result.transcript, MAX_RESULT_BYTES);
     for gate in &mut result.gates {
         clean(&mut gate.name);
-        shorten(&mut gate.output, MAX_RESULT_BYTES);
+        truncate(&mut gate.output, MAX_RESULT_BYTES);
     }
 }
 
 fn sanitise_report(report: &mut Report) {
-    shorten(&mut report.message, MAX_TEXT_BYTES);
+    truncate(&mut report.message, MAX_TEXT_BYTES);
     report.commit.iter_mut().for_each(clean);
     report.conflicts.iter_mut().for_each(clean);
     report.outputs = std::mem::take(&mut report.outputs)
         .into_iter()
         .map(|(mut name, mut value)| {
             clean(&mut name);
-            shorten(&mut value, MAX_TEXT_BYTES);
+            truncate(&mut value, MAX_TEXT_BYTES);
             (name, value)
         })
         .collect::<BTreeMap<_, _>>();
 }
 
+/// Replaces each NUL.
 pub(crate) fn clean(text: &mut String) {
     if text.contains('\0') {
         *text = text.replace('\0', "\u{FFFD}");
@@ -102,7 +103,8 @@ fn clean_value(value: &mut Value) {
     }
 }
 
-pub(crate) fn shorten(text: &mut String, bytes: usize) {
+/// Cleans `text` and truncates it at the boundary of a character.
+pub(crate) fn truncate(text: &mut String, bytes: usize) {
     clean(text);
     text.truncate(text.floor_char_boundary(bytes));
 }
@@ -113,7 +115,7 @@ mod tests {
     use enact_domain::assignment::Reason;
 
     #[test]
-    fn reports_hold_no_nul_and_stay_bounded() {
+    fn reports_contain_no_nul_and_are_bounded() {
         let mut report = Report::new(Reason::AgentFailed, "a\0b");
         report.outputs.insert("na\0me".into(), "ü".repeat(MAX_TEXT_BYTES));
         report.conflicts.push("\0".into());

@@ -8,47 +8,45 @@ use crate::error::StoreError;
 
 /// A connection that works for one tenant at a time.
 ///
-/// Dropped inside a transaction, it is closed and not given back to the pool: after a lost host nobody knows what it still holds, and
-/// asking could take as long as TCP waits for an answer.
+/// A session that is dropped inside a transaction closes its connection instead of returning it to the pool: after the loss of a host its
+/// state is unknown, and asking for it can take as long as the TCP timeout.
 pub(crate) struct Session {
     connection: PoolConnection<Postgres>,
-    trips: Arc<AtomicU64>,
+    round_trips: Arc<AtomicU64>,
     in_transaction: bool,
 }
 
 impl Session {
-    pub(crate) fn new(connection: PoolConnection<Postgres>, trips: Arc<AtomicU64>) -> Self {
-        Self { connection, trips, in_transaction: false }
+    pub(crate) fn new(connection: PoolConnection<Postgres>, round_trips: Arc<AtomicU64>) -> Self {
+        Self { connection, round_trips, in_transaction: false }
     }
 
-    /// The connection, for one statement.
+    /// Returns the connection for one statement, and counts its round trip.
     pub(crate) fn statement(&mut self) -> &mut PgConnection {
-        self.trips.fetch_add(1, Ordering::Relaxed);
+        self.round_trips.fetch_add(1, Ordering::Relaxed);
         &mut self.connection
     }
 
-    /// Begins a transaction that sees the rows of `tenant` only.
+    /// Begins a transaction that sees only the rows of `tenant`.
     pub(crate) async fn begin(&mut self, doing: &'static str, tenant: &str) -> Result<(), StoreError> {
         check_tenant(tenant)?;
-        // One message for both, which takes no parameters; the name was checked to need no quoting.
+        // Both statements in one message, which cannot have parameters. `check_tenant` has excluded characters that need quoting.
         let begin = format!("begin; select set_config('enact.tenant', '{tenant}', true)");
         self.in_transaction = true;
         raw_sql(AssertSqlSafe(begin)).execute(self.statement()).await.map_err(StoreError::while_doing(doing))?;
         Ok(())
     }
 
-    /// Makes what was done durable.
     pub(crate) async fn commit(&mut self, doing: &'static str) -> Result<(), StoreError> {
         self.end(doing, "commit").await
     }
 
-    /// Undoes what was done.
     pub(crate) async fn roll_back(&mut self, doing: &'static str) -> Result<(), StoreError> {
         self.end(doing, "rollback").await
     }
 
-    async fn end(&mut self, doing: &'static str, how: &'static str) -> Result<(), StoreError> {
-        raw_sql(how).execute(self.statement()).await.map_err(StoreError::while_doing(doing))?;
+    async fn end(&mut self, doing: &'static str, statement: &'static str) -> Result<(), StoreError> {
+        raw_sql(statement).execute(self.statement()).await.map_err(StoreError::while_doing(doing))?;
         self.in_transaction = false;
         Ok(())
     }
@@ -62,10 +60,10 @@ impl Drop for Session {
     }
 }
 
-/// Checks that `tenant` is a name that Kubernetes gives to an object.
+/// Checks that `tenant` is a valid name of a Kubernetes object.
 pub(crate) fn check_tenant(tenant: &str) -> Result<(), StoreError> {
-    let fits = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-' || c == b'.';
-    if !tenant.is_empty() && tenant.len() <= 253 && tenant.bytes().all(fits) {
+    let valid = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-' || c == b'.';
+    if !tenant.is_empty() && tenant.len() <= 253 && tenant.bytes().all(valid) {
         return Ok(());
     }
     Err(StoreError::Invalid {
@@ -82,7 +80,7 @@ mod tests {
     use super::check_tenant;
 
     #[test]
-    fn a_tenants_name_cannot_carry_sql() {
+    fn tenant_names_contain_no_sql() {
         for name in ["", "a'", "a\\", "a\0b", "A", "a b", "a;", "ä", &"a".repeat(254)] {
             assert!(check_tenant(name).is_err(), "{name:?}");
         }

@@ -9,47 +9,44 @@ use enact_domain::time::Millis;
 use sqlx::PgPool;
 
 use crate::config::Config;
-use crate::error::{Class, StoreError};
+use crate::error::{ErrorClass, StoreError};
 use crate::sanitise::sanitise;
 use crate::session::Session;
-use crate::{journal, migrate, numbering, projections};
+use crate::{audit, migrate, numbering, projections};
 
 const RECORDING: &str = "write to the record";
 
-/// The record. Cheap to clone; clones share their connections.
+/// The record in Postgres. Clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) pool: PgPool,
     operation_timeout: Duration,
-    trips: Arc<AtomicU64>,
-    /// Where pgvector is, once it was found.
+    round_trips: Arc<AtomicU64>,
+    /// The schema that contains pgvector, once it is known.
     pub(crate) vector_schema: Arc<OnceLock<String>>,
 }
 
 impl Store {
-    /// Prepares for work with the database at `config.url`; connections are opened when they are needed, so that a process starts
-    /// while Postgres is down. [`Store::ready`] tells whether it is there.
+    /// Creates a store for the database at `config.url`. It opens connections when it needs them, so a process can start while Postgres
+    /// is down. [`Store::ready`] checks the database.
     ///
     /// # Errors
-    /// When the URL cannot be read.
+    /// If the URL is invalid.
     pub fn connect(config: &Config) -> Result<Self, StoreError> {
         Ok(Self {
             pool: config.pool_options().connect_lazy_with(config.connect_options()?),
             operation_timeout: config.operation_timeout,
-            trips: Arc::default(),
+            round_trips: Arc::default(),
             vector_schema: Arc::default(),
         })
     }
 
-    /// Checks that Postgres answers, that its schema is at least the one that this program was built with (a newer one only adds to
-    /// it), and that the login is held to row-level security.
-    ///
-    /// # Errors
-    /// Which of these does not hold.
+    /// Checks that Postgres answers, that its schema is at least the one of this program (a newer schema only adds to it), and that
+    /// row-level security applies to the login.
     pub async fn ready(&self) -> Result<(), StoreError> {
         const DOING: &str = "check the database";
         let found = self
-            .within(DOING, async {
+            .with_timeout(DOING, async {
                 let mut session = self.session(DOING).await?;
                 sqlx::query!(
                     r#"select
@@ -76,11 +73,11 @@ impl Store {
         }
     }
 
-    /// Records everything, or for each tenant nothing. Whatever is in the record already is not written again. Controllers share a
+    /// Writes `records`, for each tenant all or none. Recorded ones are not written again. Controllers share a
     /// [`Recorder`](crate::Recorder) instead, which needs far fewer round trips.
     ///
     /// # Errors
-    /// The first failure; records of other tenants may have been written, and it is fine to record them again.
+    /// The first failure. Records of other tenants may have been written; all records can be written again.
     pub async fn record(&self, mut records: Vec<Record>) -> Result<(), StoreError> {
         let mut tenants: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
         for record in &mut records {
@@ -96,20 +93,14 @@ impl Store {
         Ok(())
     }
 
-    /// Statements sent so far, each of which waited for the server once. Opening and testing connections is not counted.
+    /// Returns the number of statements so far, each of which waited once for Postgres. Opening and testing connections does not count.
     pub fn round_trips(&self) -> u64 {
-        self.trips.load(Ordering::Relaxed)
+        self.round_trips.load(Ordering::Relaxed)
     }
 
-    /// Remembers a tenant.
-    ///
-    /// # Errors
-    /// When it cannot be written.
+    /// Records the UID of a tenant.
     pub async fn upsert_tenant(&self, tenant: &str, uid: &str, at: Millis) -> Result<(), StoreError> {
-        const DOING: &str = "record a tenant";
-        self.within(DOING, async {
-            let mut session = self.session(DOING).await?;
-            session.begin(DOING, tenant).await?;
+        self.transaction("record a tenant", tenant, async |session: &mut Session| {
             sqlx::query!(
                 "insert into enact.tenants as old (tenant_id, uid, created_at, updated_at)
                 select $1, $2, at, at from to_timestamp($3::bigint / 1000.0) as at
@@ -121,42 +112,40 @@ impl Store {
             )
             .execute(session.statement())
             .await
-            .map_err(StoreError::while_doing(DOING))?;
-            session.commit(DOING).await
         })
-        .await
+        .await?;
+        Ok(())
     }
 
-    /// Closes all connections once they are given back.
+    /// Closes all connections when their users return them.
     pub async fn close(&self) {
         self.pool.close().await;
     }
 
-    /// A connection of its own.
     pub(crate) async fn session(&self, doing: &'static str) -> Result<Session, StoreError> {
         let connection = self.pool.acquire().await.map_err(StoreError::while_doing(doing))?;
-        Ok(Session::new(connection, Arc::clone(&self.trips)))
+        Ok(Session::new(connection, Arc::clone(&self.round_trips)))
     }
 
-    /// Reads what `query` asks for, in a transaction that sees the rows of `tenant` only.
-    pub(crate) async fn read<T>(
+    /// Runs `statements` in a transaction that sees only the rows of `tenant`.
+    pub(crate) async fn transaction<T>(
         &self,
         doing: &'static str,
         tenant: &str,
-        query: impl AsyncFnOnce(&mut Session) -> Result<T, sqlx::Error>,
+        statements: impl AsyncFnOnce(&mut Session) -> Result<T, sqlx::Error>,
     ) -> Result<T, StoreError> {
-        self.within(doing, async {
+        self.with_timeout(doing, async {
             let mut session = self.session(doing).await?;
             session.begin(doing, tenant).await?;
-            let found = query(&mut session).await.map_err(StoreError::while_doing(doing))?;
+            let value = statements(&mut session).await.map_err(StoreError::while_doing(doing))?;
             session.commit(doing).await?;
-            Ok(found)
+            Ok(value)
         })
         .await
     }
 
-    /// Runs `operation`, but not for longer than an operation may take.
-    pub(crate) async fn within<T>(
+    /// Runs `operation` for at most the operation timeout.
+    pub(crate) async fn with_timeout<T>(
         &self,
         doing: &'static str,
         operation: impl Future<Output = Result<T, StoreError>>,
@@ -167,8 +156,8 @@ impl Store {
         }
     }
 
-    /// Writes the records of one tenant in one transaction, on the connection in `kept` or on a new one, and keeps it if it is still
-    /// good. A kept connection may have died meanwhile, so its failure is not the last word.
+    /// Writes the records of one tenant in one transaction, on the connection in `kept` or on a new one, and leaves a usable connection
+    /// in `kept`. A kept connection can have died since its last use, so a failure on it is tried once more on a new connection.
     pub(crate) async fn write(
         &self,
         kept: &mut Option<Session>,
@@ -176,10 +165,10 @@ impl Store {
         records: &[&Record],
     ) -> Result<(), StoreError> {
         let was_kept = kept.is_some();
-        match self.within(RECORDING, self.write_once(kept, tenant, records)).await {
+        match self.with_timeout(RECORDING, self.write_once(kept, tenant, records)).await {
             Err(StoreError::Unavailable { source, .. }) if was_kept => {
-                tracing::info!(%source, "the connection to Postgres was lost; opening another");
-                self.within(RECORDING, self.write_once(kept, tenant, records)).await
+                tracing::info!(%source, "lost the connection to Postgres; opening a new one");
+                self.with_timeout(RECORDING, self.write_once(kept, tenant, records)).await
             }
             result => result,
         }
@@ -199,7 +188,8 @@ impl Store {
         let written = append(&mut session, tenant, records).await;
         match &written {
             Ok(()) => session.commit(RECORDING).await?,
-            Err(error) if error.class() == Class::Permanent => session.roll_back(RECORDING).await?,
+            Err(error) if error.class() == ErrorClass::Permanent => session.roll_back(RECORDING).await?,
+            // Dropping the session closes its connection.
             Err(_) => return written,
         }
         *kept = Some(session);
@@ -207,9 +197,9 @@ impl Store {
     }
 }
 
-/// Writes those of `records` that are not known yet to all tables.
+/// Writes those of `records` that are new to all tables.
 async fn append(session: &mut Session, tenant: &str, records: &[&Record]) -> Result<(), StoreError> {
-    let turns = numbering::number(session, tenant, records).await?;
-    let new = journal::append(session, tenant, &turns).await?;
-    projections::apply(session, tenant, &new).await
+    let numbered = numbering::number(session, tenant, records).await?;
+    let new = audit::append(session, tenant, &numbered).await?;
+    projections::write(session, tenant, &new).await
 }

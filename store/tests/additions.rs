@@ -1,4 +1,5 @@
-//! The invariant `migrations-only-add` of ARCHITECTURE.md: a release works on the schema of the next one, and no released migration is edited.
+//! The invariant `migrations-only-add` of ARCHITECTURE.md: a release works on the schema of the next one, and a released migration is
+//! never edited.
 
 mod support;
 
@@ -10,17 +11,15 @@ use sqlx::PgConnection;
 use sqlx::migrate::Migrator;
 use support::Database;
 
-/// Every migration as it is in `main`. One that is new gets a line of its own; a line never changes.
-const MIGRATIONS: [(&str, &str); 3] = [
-    ("0001_record.sql", "sha256:2cd599339a4c4f36b53f82ee0928647199782e3847a7d34f859d182624e541bf"),
-    ("0002_history.sql", "sha256:c06d7112ef594e163c206a466ce04d0f8f725c2ed3b364e32641fcf1557debd9"),
-    ("0003_search.sql", "sha256:75f4de7377a1abbd86e5cb795a05b4555833a6d8a3874be35acbe6f870b6ec7a"),
-];
+/// Every migration with its digest. A new migration gets a new line. After the first release, a line never changes.
+const MIGRATIONS: [(&str, &str); 1] =
+    [("0001_schema.sql", "sha256:814ee7caf1385882d1832b102b2f4889195ec7ecdcbd9a774e2354adc6281bef")];
 
-/// What a program relies on, one line a fact, each of which a later migration has to leave alone. What can only be added to is `kept`; what a
-/// table that was there before must not get more of, since the release before does not know it, is `closed`.
+/// The facts of a schema that a program relies on, as one line each. A later migration must not remove any of them.
 struct Schema {
+    /// Facts that a later migration can add to.
     kept: BTreeSet<String>,
+    /// Facts that a later migration must not add to an existing table, since the previous release does not know them.
     closed: BTreeSet<String>,
 }
 
@@ -44,7 +43,7 @@ const KEPT: &str = "
     select format('type %s is %s', t.typname, format_type(t.typbasetype, t.typtypmod)) from pg_type t
     where t.typnamespace = 'enact'::regnamespace and t.typtype = 'd'";
 
-/// Each begins with the table, or the type, that it closes.
+/// Each fact begins with its table or type.
 const CLOSED: &str = "
     select format('%s: %s', coalesce(c.relname, t.typname), pg_get_constraintdef(o.oid))
     from pg_constraint o left join pg_class c on c.oid = o.conrelid left join pg_type t on t.oid = o.contypid
@@ -77,7 +76,7 @@ impl Schema {
         Self { kept: facts(KEPT).await, closed: facts(CLOSED).await }
     }
 
-    /// What the schema lacks, or has too much of, for a release that was made for `older`.
+    /// Returns the differences that break a release made for `older`.
     fn broken_for(&self, older: &Self) -> Vec<String> {
         let lost = older.kept.difference(&self.kept).map(|fact| format!("lost: {fact}"));
         let gone = older.closed.difference(&self.closed).map(|fact| format!("lost: {fact}"));
@@ -97,7 +96,7 @@ async fn migrator() -> Migrator {
 }
 
 #[test]
-fn what_was_migrated_once_is_never_edited() {
+fn migrations_are_never_edited() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
     let mut found: Vec<(String, String)> = std::fs::read_dir(&folder)
         .unwrap()
@@ -109,11 +108,14 @@ fn what_was_migrated_once_is_never_edited() {
         .collect();
     found.sort();
     let known = MIGRATIONS.map(|(name, digest)| (name.to_owned(), digest.to_owned()));
-    assert_eq!(found, known, "a migration is never edited or taken away: add another, and a line for it here");
+    assert_eq!(
+        found, known,
+        "a released migration is never edited or removed: add another one, and a line for it here"
+    );
 }
 
 #[tokio::test]
-async fn each_migration_leaves_what_the_release_before_relies_on() {
+async fn migrations_keep_the_previous_release_working() {
     let database = Database::empty().await;
     let (migrator, mut connection) = (migrator().await, database.superuser().await);
     let mut older: Option<Schema> = None;
@@ -125,7 +127,7 @@ async fn each_migration_leaves_what_the_release_before_relies_on() {
         assert!(broken.is_empty(), "migration {} {}: {broken:#?}", migration.version, migration.description);
         older = Some(schema);
     }
-    // Rows are the record: nothing of it is changed or taken away.
+    // Rows are the record: a migration neither changes nor deletes them.
     for migration in migrator.iter() {
         let code =
             migration.sql.as_str().lines().map(|line| line.split("--").next().unwrap_or_default().to_lowercase());
@@ -135,17 +137,16 @@ async fn each_migration_leaves_what_the_release_before_relies_on() {
     }
 }
 
-/// The check sees what it is there for.
 #[tokio::test]
-async fn what_would_break_the_release_before_is_seen() {
+async fn detects_changes_that_break_the_previous_release() {
     let database = Database::migrated().await;
     let mut connection = database.superuser().await;
     let before = Schema::read(&mut connection).await;
-    for (change, told) in [
+    for (change, expected) in [
         ("alter table enact.plans drop column reason", "lost: column plans.reason"),
         ("alter table enact.plans rename column reason to why", "lost: column plans.reason"),
         ("alter table enact.plans rename to plan", "lost: table plans"),
-        ("alter table enact.history alter column number type bigint", "lost: column history.number"),
+        ("alter table enact.revisions alter column number type bigint", "lost: column revisions.number"),
         ("alter table enact.attempts alter column pod set not null", "lost: column attempts.pod"),
         ("alter table enact.plans add column due timestamptz not null", "not known before: plans: needs due"),
         ("alter table enact.plans add check (reason <> '')", "not known before: plans: CHECK"),
@@ -155,26 +156,25 @@ async fn what_would_break_the_release_before_is_seen() {
         ),
         ("alter domain enact.name add check (value <> 'x')", "not known before: name: CHECK"),
         ("drop index enact.tasks_of_plan", "lost: index"),
-        ("alter table enact.usage no force row level security", "lost: usage: row level security t, forced t"),
+        ("alter table enact.results no force row level security", "lost: results: row level security t, forced t"),
         ("revoke insert on enact.audit from enact_app", "lost: right audit INSERT"),
-        ("drop function enact.revision_to_history cascade", "lost: function"),
     ] {
-        let mut change_of = sqlx::Connection::begin(&mut connection).await.unwrap();
-        sqlx::raw_sql(change).execute(&mut *change_of).await.unwrap();
-        let broken = Schema::read(&mut change_of).await.broken_for(&before);
-        assert!(broken.iter().any(|fact| fact.starts_with(told)), "{change}: {broken:#?}");
-        change_of.rollback().await.unwrap();
+        let mut transaction = sqlx::Connection::begin(&mut connection).await.unwrap();
+        sqlx::raw_sql(change).execute(&mut *transaction).await.unwrap();
+        let broken = Schema::read(&mut transaction).await.broken_for(&before);
+        assert!(broken.iter().any(|fact| fact.starts_with(expected)), "{change}: {broken:#?}");
+        transaction.rollback().await.unwrap();
     }
     for change in [
         "alter table enact.plans add column due timestamptz",
         "alter table enact.plans add column size integer not null default 0",
         "create table enact.more (tenant_id enact.tenant primary key, what text not null check (what <> ''))",
         "create index plans_by_name on enact.plans (tenant_id, name)",
-        "grant update on enact.usage to enact_app",
+        "grant update on enact.results to enact_app",
     ] {
-        let mut change_of = sqlx::Connection::begin(&mut connection).await.unwrap();
-        sqlx::raw_sql(change).execute(&mut *change_of).await.unwrap();
-        assert_eq!(Schema::read(&mut change_of).await.broken_for(&before), [""; 0], "{change}");
-        change_of.rollback().await.unwrap();
+        let mut transaction = sqlx::Connection::begin(&mut connection).await.unwrap();
+        sqlx::raw_sql(change).execute(&mut *transaction).await.unwrap();
+        assert_eq!(Schema::read(&mut transaction).await.broken_for(&before), [""; 0], "{change}");
+        transaction.rollback().await.unwrap();
     }
 }

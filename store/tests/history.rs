@@ -1,4 +1,4 @@
-//! Documents are remembered in order: content that comes back is a revision of its own, and nothing is counted twice.
+//! Revisions of documents: content that returns is a new revision, and no revision is recorded twice.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -7,13 +7,12 @@ mod support;
 use enact_domain::digest::Digest;
 use enact_domain::record::{Event, Kind, MAX_FINDINGS_BYTES, Record};
 use enact_domain::time::Millis;
-use enact_store::{Class, MAX_CONTENT_BYTES, Revision, Selector, Store, migrate};
+use enact_store::{ErrorClass, MAX_CONTENT_BYTES, Revision, RevisionSelector, Store};
 use serde_json::json;
-use sqlx::{AssertSqlSafe, Connection, Executor};
 use support::{Database, record, revision, subject};
 
-/// A revision of the specification `s`, whose UID ends with `uid`.
-fn turn(uid: &str, content: &str, at: i64, reason: &str) -> Record {
+/// Returns a revision of the specification `s`, whose UID ends with `uid`.
+fn spec_revision(uid: &str, content: &str, at: i64, reason: &str) -> Record {
     let mut record = revision("a", subject(Kind::Specification, "s"), content);
     record.subject.uid = format!("uid-{uid}");
     record.at = Millis(at);
@@ -25,9 +24,9 @@ fn turn(uid: &str, content: &str, at: i64, reason: &str) -> Record {
     record
 }
 
-fn decision(uid: &str, content: &str, approved: bool, at: i64) -> Record {
-    let event = Event::Decision {
-        about: Kind::Specification,
+fn approval(uid: &str, content: &str, approved: bool, at: i64) -> Record {
+    let event = Event::Approval {
+        kind: Kind::Specification,
         name: "s".into(),
         digest: Digest::of_bytes(content.as_bytes()),
         approved,
@@ -42,14 +41,14 @@ async fn history(store: &Store) -> Vec<Revision> {
     store.history("a", Kind::Specification, "team", "s", None, 100).await.unwrap()
 }
 
-/// UID, number and content of each.
-async fn told(store: &Store) -> Vec<(String, u32, String)> {
-    let mut told = Vec::new();
+/// Returns UID, number and content of each revision.
+async fn revisions(store: &Store) -> Vec<(String, u32, String)> {
+    let mut revisions = Vec::new();
     for revision in history(store).await {
         let content = store.content("a", &revision.digest).await.unwrap().unwrap();
-        told.push((revision.uid, revision.number, String::from_utf8(content).unwrap()));
+        revisions.push((revision.uid, revision.number, String::from_utf8(content).unwrap()));
     }
-    told
+    revisions
 }
 
 fn expected<const N: usize>(rows: [(&str, u32, &str); N]) -> Vec<(String, u32, String)> {
@@ -57,14 +56,14 @@ fn expected<const N: usize>(rows: [(&str, u32, &str); N]) -> Vec<(String, u32, S
 }
 
 #[tokio::test]
-async fn content_that_comes_back_is_a_new_revision() {
+async fn content_that_returns_is_a_new_revision() {
     let database = Database::migrated().await;
     let store = database.store();
-    store.record(vec![turn("1", "one", 10, "Source")]).await.unwrap();
-    store.record(vec![decision("d1", "one", false, 11), decision("d2", "one", true, 12)]).await.unwrap();
-    store.record(vec![turn("1", "two", 20, "Clarification")]).await.unwrap();
-    store.record(vec![turn("1", "one", 30, "Rollback of 1")]).await.unwrap();
-    assert_eq!(told(&store).await, expected([("1", 3, "one"), ("1", 2, "two"), ("1", 1, "one")]));
+    store.record(vec![spec_revision("1", "one", 10, "Source")]).await.unwrap();
+    store.record(vec![approval("d1", "one", false, 11), approval("d2", "one", true, 12)]).await.unwrap();
+    store.record(vec![spec_revision("1", "two", 20, "Clarification")]).await.unwrap();
+    store.record(vec![spec_revision("1", "one", 30, "Rollback of 1")]).await.unwrap();
+    assert_eq!(revisions(&store).await, expected([("1", 3, "one"), ("1", 2, "two"), ("1", 1, "one")]));
     let revisions = history(&store).await;
     assert_eq!(
         revisions.iter().map(|r| r.reason.as_str()).collect::<Vec<_>>(),
@@ -73,38 +72,47 @@ async fn content_that_comes_back_is_a_new_revision() {
     let newest = &revisions[0];
     assert_eq!((newest.actor.as_str(), newest.at, newest.version.as_deref()), ("ann", Millis(30), Some("1.0.0")));
     assert_eq!(newest.commit.as_deref(), Some("commit-of-one"));
-    let verdicts: Vec<_> = newest.approvals.iter().map(|v| (v.actor.as_str(), v.approved, v.at)).collect();
-    assert_eq!(verdicts, [("bob", false, Millis(11)), ("bob", true, Millis(12))], "a decision is on the content");
+    let approvals: Vec<_> = newest.approvals.iter().map(|v| (v.actor.as_str(), v.approved, v.at)).collect();
+    assert_eq!(
+        approvals,
+        [("bob", false, Millis(11)), ("bob", true, Millis(12))],
+        "an approval belongs to the content"
+    );
     assert_eq!(revisions[1].approvals, []);
     assert_eq!(database.number("select count(*) from audit where event = 'Revision'").await, 3);
     assert_eq!(database.number("select count(*) from outbox where payload ->> 'number' = '3'").await, 1);
 }
 
 #[tokio::test]
-async fn the_same_again_adds_nothing() {
+async fn a_repeated_batch_adds_nothing() {
     let database = Database::migrated().await;
     let store = database.store();
     // A crash between record and status: the next try has another time.
-    store.record(vec![turn("1", "one", 10, "Source")]).await.unwrap();
-    store.record(vec![turn("1", "one", 11, "Source")]).await.unwrap();
+    store.record(vec![spec_revision("1", "one", 10, "Source")]).await.unwrap();
+    store.record(vec![spec_revision("1", "one", 11, "Source")]).await.unwrap();
     // A lost answer: the same batch again, whatever came after it.
-    let batch =
-        || vec![turn("1", "two", 20, "Source"), turn("1", "one", 30, "Rollback of 1"), turn("1", "two", 40, "x")];
+    let batch = || {
+        vec![
+            spec_revision("1", "two", 20, "Source"),
+            spec_revision("1", "one", 30, "Rollback of 1"),
+            spec_revision("1", "two", 40, "x"),
+        ]
+    };
     store.record(batch()).await.unwrap();
     let rows = database.rows().await;
     store.record(batch()).await.unwrap();
     store.record(batch().into_iter().chain(batch()).collect()).await.unwrap();
     assert_eq!(database.rows().await, rows);
-    assert_eq!(told(&store).await, expected([("1", 4, "two"), ("1", 3, "one"), ("1", 2, "two"), ("1", 1, "one")]));
+    assert_eq!(revisions(&store).await, expected([("1", 4, "two"), ("1", 3, "one"), ("1", 2, "two"), ("1", 1, "one")]));
 }
 
 #[tokio::test]
-async fn a_namesakes_history_stays_reachable() {
+async fn history_covers_all_objects_of_a_name() {
     let database = Database::migrated().await;
     let store = database.store();
-    store.record(vec![turn("1", "one", 10, "Source"), turn("1", "two", 20, "Source")]).await.unwrap();
-    store.record(vec![turn("2", "one", 30, "Source")]).await.unwrap();
-    assert_eq!(told(&store).await, expected([("2", 1, "one"), ("1", 2, "two"), ("1", 1, "one")]));
+    store.record(vec![spec_revision("1", "one", 10, "Source"), spec_revision("1", "two", 20, "Source")]).await.unwrap();
+    store.record(vec![spec_revision("2", "one", 30, "Source")]).await.unwrap();
+    assert_eq!(revisions(&store).await, expected([("2", 1, "one"), ("1", 2, "two"), ("1", 1, "one")]));
 
     let page = |before, limit| store.history("a", Kind::Specification, "team", "s", before, limit);
     let first = page(None, 2).await.unwrap();
@@ -113,25 +121,25 @@ async fn a_namesakes_history_stays_reachable() {
     assert_eq!(page(Some(1), 2).await.unwrap(), []);
 
     let one = async |selector| store.revision("a", Kind::Specification, "team", "s", &selector).await;
-    let found = one(Selector::Number(1)).await.unwrap().unwrap();
+    let found = one(RevisionSelector::Number(1)).await.unwrap().unwrap();
     assert_eq!((found.uid.as_str(), found.number), ("uid-2", 1), "the newest object's");
-    assert_eq!(one(Selector::Number(2)).await.unwrap().unwrap().uid, "uid-1");
-    assert_eq!(one(Selector::Number(3)).await.unwrap(), None);
-    assert_eq!(one(Selector::Number(u32::MAX)).await.unwrap(), None);
+    assert_eq!(one(RevisionSelector::Number(2)).await.unwrap().unwrap().uid, "uid-1");
+    assert_eq!(one(RevisionSelector::Number(3)).await.unwrap(), None);
+    assert_eq!(one(RevisionSelector::Number(u32::MAX)).await.unwrap(), None);
     let digest = Digest::of_bytes(b"one");
     for prefix in [digest.as_str(), digest.short(), &digest.short().to_uppercase()] {
-        let found = one(Selector::DigestPrefix(prefix.into())).await.unwrap().unwrap();
+        let found = one(RevisionSelector::DigestPrefix(prefix.into())).await.unwrap().unwrap();
         assert_eq!((found.uid.as_str(), &found.digest), ("uid-2", &digest));
     }
-    assert_eq!(one(Selector::DigestPrefix("00000000".into())).await.unwrap(), None);
+    assert_eq!(one(RevisionSelector::DigestPrefix("00000000".into())).await.unwrap(), None);
     for prefix in ["", "abc", "sha256:", "xyzzy", "_____", "%%%%", "1234'; --", "1234\0", &"a".repeat(65)] {
-        let error = one(Selector::DigestPrefix(prefix.into())).await.expect_err(prefix);
+        let error = one(RevisionSelector::DigestPrefix(prefix.into())).await.expect_err(prefix);
         assert_eq!(error.category(), "invalid", "{prefix}: {error}");
     }
 }
 
 #[tokio::test]
-async fn a_prefix_of_two_contents_is_no_answer() {
+async fn a_prefix_of_two_contents_is_ambiguous() {
     let database = Database::migrated().await;
     let store = database.store();
     // Half a million pairs, and 65,536 prefixes.
@@ -140,24 +148,30 @@ async fn a_prefix_of_two_contents_is_no_answer() {
     let mut sorted: Vec<_> = contents.iter().map(|content| (prefix(content), content)).collect();
     sorted.sort();
     let pair = sorted.windows(2).find(|pair| pair[0].0 == pair[1].0).unwrap();
-    store.record(vec![turn("1", pair[0].1, 1, "Source"), turn("1", pair[1].1, 2, "Source")]).await.unwrap();
-    let selector = Selector::DigestPrefix(pair[0].0.clone());
-    let error = store.revision("a", Kind::Specification, "team", "s", &selector).await.expect_err("two fit");
-    assert!(error.to_string().contains("fits revision 2") && error.to_string().contains("and revision 1"), "{error}");
+    store
+        .record(vec![spec_revision("1", pair[0].1, 1, "Source"), spec_revision("1", pair[1].1, 2, "Source")])
+        .await
+        .unwrap();
+    let selector = RevisionSelector::DigestPrefix(pair[0].0.clone());
+    let error = store.revision("a", Kind::Specification, "team", "s", &selector).await.expect_err("two match");
+    assert!(
+        error.to_string().contains("matches revision 2") && error.to_string().contains("and revision 1"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
-async fn another_tenant_sees_none_of_it() {
+async fn another_tenant_sees_no_revisions() {
     let database = Database::migrated().await;
     let store = database.store();
-    store.record(vec![turn("1", "one", 10, "Source"), findings("one", json!([1]))]).await.unwrap();
+    store.record(vec![spec_revision("1", "one", 10, "Source"), findings("one", json!([1]))]).await.unwrap();
     let digest = Digest::of_bytes(b"one");
     assert_eq!(store.history("b", Kind::Specification, "team", "s", None, 9).await.unwrap(), []);
-    let selector = Selector::Number(1);
+    let selector = RevisionSelector::Number(1);
     assert_eq!(store.revision("b", Kind::Specification, "team", "s", &selector).await.unwrap(), None);
     assert_eq!(store.findings("b", "uid-1", &digest).await.unwrap(), None);
     // Its own object of the same name counts from one.
-    let mut own = turn("1", "two", 20, "Source");
+    let mut own = spec_revision("1", "two", 20, "Source");
     own.tenant = "b".into();
     store.record(vec![own]).await.unwrap();
     let seen = store.history("b", Kind::Specification, "team", "s", None, 9).await.unwrap();
@@ -165,96 +179,24 @@ async fn another_tenant_sees_none_of_it() {
 }
 
 #[tokio::test]
-async fn writers_at_once_number_without_gaps() {
+async fn concurrent_writers_number_without_gaps() {
     let database = Database::migrated().await;
     let mut writers = tokio::task::JoinSet::new();
     for number in 0..16 {
         let store = database.store();
         writers.spawn(async move {
-            let batch = vec![turn("1", &format!("c{number}"), number, "Source"), turn("2", "x", number, "Source")];
+            let batch = vec![
+                spec_revision("1", &format!("c{number}"), number, "Source"),
+                spec_revision("2", "x", number, "Source"),
+            ];
             store.record(batch).await.unwrap();
         });
     }
     writers.join_all().await;
-    let told = told(&database.store()).await;
-    let numbers = |uid: &str| told.iter().filter(|(of, ..)| of == uid).map(|(_, n, _)| *n).collect::<Vec<_>>();
+    let revisions = revisions(&database.store()).await;
+    let numbers = |uid: &str| revisions.iter().filter(|(of, ..)| of == uid).map(|(_, n, _)| *n).collect::<Vec<_>>();
     assert_eq!(numbers("uid-1"), (1..=16).rev().collect::<Vec<_>>());
     assert_eq!(numbers("uid-2"), [1]);
-}
-
-#[tokio::test]
-async fn what_the_release_before_wrote_and_writes_is_history_too() {
-    let database = Database::empty().await;
-    let mut superuser = sqlx::PgConnection::connect(&database.owner_url()).await.unwrap();
-    let first = sqlx::migrate!().iter().find(|migration| migration.version == 1).unwrap().sql.clone();
-    superuser
-        .execute("create schema enact; create table enact.migrations (version bigint, success boolean)")
-        .await
-        .unwrap();
-    superuser.execute(first).await.unwrap();
-    // An owner without a superuser's rights is held to row-level security like everybody.
-    let owner = format!("{}_owner", database.name);
-    let mut as_owner =
-        format!("create role {owner} login createrole password 'x'; grant enact_app to {owner} with admin option;");
-    as_owner += &format!("grant create on database {} to {owner}; alter schema enact owner to {owner};", database.name);
-    superuser.execute(AssertSqlSafe(as_owner)).await.unwrap();
-    let tables = support::tables(&mut superuser).await;
-    for table in tables.iter().map(String::as_str).chain(["migrations"]) {
-        superuser.execute(AssertSqlSafe(format!("alter table enact.{table} owner to {owner}"))).await.unwrap();
-    }
-    superuser.execute("drop table enact.migrations").await.unwrap();
-    let old = |content: &str, uid: &str, at: f64| {
-        format!(
-            "begin; select set_config('enact.tenant', 'a', true);
-            insert into enact.contents select 'a', 'sha256:' || encode(sha256('{content}'), 'hex'), '{content}';
-            insert into enact.revisions select 'a', '{uid}', 'sha256:' || encode(sha256('{content}'), 'hex'), 'Specification',
-                'team', 's', null, 'ann', to_timestamp({at}); commit"
-        )
-    };
-    for statement in [old("one", "uid-1", 1.0), old("two", "uid-1", 2.0), old("three", "uid-2", 3.0)] {
-        superuser.execute(AssertSqlSafe(statement)).await.unwrap();
-    }
-    drop(superuser);
-    migrated_from_first(&database, &owner).await;
-
-    let store = database.store();
-    assert_eq!(told(&store).await, expected([("2", 1, "three"), ("1", 2, "two"), ("1", 1, "one")]));
-    let mut app = database.app().await;
-    app.execute(AssertSqlSafe(old("four", "uid-2", 4.0))).await.unwrap();
-    assert_eq!(told(&store).await[0], expected([("2", 2, "four")])[0]);
-    store.record(vec![turn("2", "five", 5_000, "Source"), turn("2", "four", 6_000, "Rollback of 2")]).await.unwrap();
-    let all = told(&store).await;
-    assert_eq!(all[..3], expected([("2", 4, "four"), ("2", 3, "five"), ("2", 2, "four")]));
-    assert_eq!(database.number("select count(*) from revisions").await, 5, "the release before finds each content");
-    let mut superuser = database.superuser().await;
-    superuser
-        .execute(AssertSqlSafe(format!("reassign owned by {owner} to postgres; drop owned by {owner}")))
-        .await
-        .unwrap();
-    superuser.execute(AssertSqlSafe(format!("drop role {owner}"))).await.unwrap();
-}
-
-/// Migrates, as `owner`, a schema in which the first migration has run already.
-async fn migrated_from_first(database: &Database, owner: &str) {
-    let (host, port) = database.server();
-    let url = format!("postgres://{owner}:x@{host}:{port}/{}", database.name);
-    let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
-    let checksum = sqlx::migrate!().iter().find(|migration| migration.version == 1).unwrap().checksum.to_vec();
-    connection
-        .execute(
-            "create table enact.migrations (version bigint primary key, description text not null,
-                installed_on timestamptz not null default now(), success boolean not null, checksum bytea not null,
-                execution_time bigint not null)",
-        )
-        .await
-        .unwrap();
-    connection.execute("grant select on enact.migrations to enact_app").await.unwrap();
-    sqlx::query("insert into enact.migrations values (1, 'record', now(), true, $1, 0)")
-        .bind(checksum)
-        .execute(&mut connection)
-        .await
-        .unwrap();
-    migrate(&url, Some(&database.login())).await.unwrap();
 }
 
 fn findings(content: &str, findings: serde_json::Value) -> Record {
@@ -265,7 +207,7 @@ fn findings(content: &str, findings: serde_json::Value) -> Record {
 }
 
 #[tokio::test]
-async fn findings_are_kept_by_content_and_analyser() {
+async fn findings_are_stored_by_content_and_analyser() {
     let database = Database::migrated().await;
     let store = database.store();
     let digest = Digest::of_bytes(b"one");
@@ -297,31 +239,31 @@ async fn findings_are_bounded_and_counted() {
     let bytes = kept.findings.to_string().len();
     assert!((MAX_FINDINGS_BYTES - 2_000..=MAX_FINDINGS_BYTES).contains(&bytes), "{bytes}");
     let error = store.record(vec![findings("one", json!({ "no": "array" }))]).await.expect_err("no array");
-    assert_eq!((error.category(), error.class()), ("invalid", Class::Permanent), "{error}");
+    assert_eq!((error.category(), error.class()), ("invalid", ErrorClass::Permanent), "{error}");
 }
 
 #[tokio::test]
-async fn reasons_are_cut_and_cleaned() {
+async fn reasons_are_cleaned_and_truncated() {
     let database = Database::migrated().await;
     let store = database.store();
     let long = format!("be\0cause {}", "ü".repeat(1 << 10));
-    store.record(vec![turn("1", "one", 10, &long)]).await.unwrap();
+    store.record(vec![spec_revision("1", "one", 10, &long)]).await.unwrap();
     let reason = &history(&store).await[0].reason;
     assert!(reason.starts_with("be\u{FFFD}cause ü") && reason.len() <= 1 << 10, "{reason}");
 }
 
 #[tokio::test]
-async fn a_delivered_document_is_kept_before_it_is_a_revision() {
+async fn a_delivered_document_is_stored_before_its_revision() {
     let database = Database::migrated().await;
     let store = database.store();
-    let digest = store.keep_content("a", b"# Draft\0\xff").await.unwrap();
-    assert_eq!(store.keep_content("a", b"# Draft\0\xff").await.unwrap(), digest);
+    let digest = store.store_content("a", b"# Draft\0\xff").await.unwrap();
+    assert_eq!(store.store_content("a", b"# Draft\0\xff").await.unwrap(), digest);
     assert_eq!(store.content("a", &digest).await.unwrap().as_deref(), Some(&b"# Draft\0\xff"[..]));
     assert_eq!(store.content("b", &digest).await.unwrap(), None);
     let largest = vec![b'x'; MAX_CONTENT_BYTES];
-    store.keep_content("a", &largest).await.unwrap();
-    let error = store.keep_content("a", &[&largest[..], b"x"].concat()).await.expect_err("too large");
-    assert!(error.to_string().contains("4194305 bytes, and at most 4194304"), "{error}");
-    assert_eq!(error.class(), Class::Permanent);
+    store.store_content("a", &largest).await.unwrap();
+    let error = store.store_content("a", &[&largest[..], b"x"].concat()).await.expect_err("too large");
+    assert!(error.to_string().contains("4194305 bytes, more than the maximum of 4194304"), "{error}");
+    assert_eq!(error.class(), ErrorClass::Permanent);
     assert_eq!(database.number("select count(*) from contents").await, 2);
 }

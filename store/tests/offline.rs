@@ -1,6 +1,6 @@
-//! The checked-in descriptions of queries, by which the crate is built without a database, fit the migrations.
+//! The checked-in descriptions of queries match the migrations. The crate is built with them, without a database.
 //!
-//! `store/README.md` says how they are renewed.
+//! `store/README.md` says how to update them.
 
 mod support;
 
@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, Column, Either, Executor, SqlSafeStr, Statement, TypeI
 use support::Database;
 
 #[tokio::test]
-async fn descriptions_fit_the_migrations() {
+async fn descriptions_match_the_migrations() {
     let database = Database::migrated().await;
     let mut connection = database.app().await;
     let mut described = 0;
@@ -37,7 +37,7 @@ async fn descriptions_fit_the_migrations() {
         let expected = data["describe"]["parameters"]["Left"].as_array().unwrap();
         assert_eq!(parameters.len(), expected.len(), "parameters of {}", path.display());
         for (parameter, expected) in parameters.iter().zip(expected) {
-            // Types of our own are described by structure, which the migrations alone define.
+            // Domains are described by their structure, which only the migrations define.
             if let Some(expected) = expected.as_str() {
                 assert_eq!(parameter.name().replace("[]", "Array").to_uppercase(), expected.to_uppercase());
             }

@@ -1,11 +1,11 @@
-//! Pushes, from whoever tells of them to whoever listens.
+//! Notifications of pushes, from the server to all listeners.
 
 mod support;
 
 use std::time::Duration;
 
 use enact_domain::push::Push;
-use enact_store::{Config, Pushes, Store};
+use enact_store::{Config, PushListener, Store};
 use support::Database;
 use support::proxy::{Network, Proxy};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -19,44 +19,44 @@ fn push(namespace: &str) -> Push {
     Push { namespace: namespace.to_owned(), repositories, reference }
 }
 
-/// Whatever is heard, from now on.
-fn heard(mut pushes: Pushes) -> UnboundedReceiver<Push> {
-    let (hears, told) = unbounded_channel();
-    tokio::spawn(async move { while hears.send(pushes.next().await).is_ok() {} });
-    told
+/// Returns the pushes that `listener` receives from now on.
+fn receive(mut listener: PushListener) -> UnboundedReceiver<Push> {
+    let (sender, received) = unbounded_channel();
+    tokio::spawn(async move { while sender.send(listener.next().await).is_ok() {} });
+    received
 }
 
-/// Tells of a push until it is heard: listening begins some time after the first call.
-async fn tell(store: &Store, push: &Push, told: &mut UnboundedReceiver<Push>) {
-    let until_heard = async {
+/// Notifies of a push until it is received: listening starts some time after the first call.
+async fn notify(store: &Store, push: &Push, received: &mut UnboundedReceiver<Push>) {
+    let until_received = async {
         loop {
-            let _ = store.tell(push).await;
-            if let Ok(Some(found)) = timeout(Duration::from_millis(200), told.recv()).await
+            let _ = store.notify_push(push).await;
+            if let Ok(Some(found)) = timeout(Duration::from_millis(200), received.recv()).await
                 && found == *push
             {
                 return;
             }
         }
     };
-    timeout(PATIENCE, until_heard).await.expect("a push is heard");
+    timeout(PATIENCE, until_received).await.expect("a push is received");
 }
 
 #[tokio::test]
-async fn what_is_told_is_heard_in_order_and_by_everybody_who_listens() {
+async fn every_listener_receives_pushes_in_order() {
     let database = Database::migrated().await;
     let (server, operator) = (database.store(), database.store());
-    let mut listeners = [heard(operator.pushes()), heard(operator.pushes())];
-    for told in &mut listeners {
-        tell(&server, &push("begin"), told).await;
+    let mut listeners = [receive(operator.push_listener()), receive(operator.push_listener())];
+    for received in &mut listeners {
+        notify(&server, &push("begin"), received).await;
     }
     for n in 0..50 {
-        server.tell(&push(&format!("shop-{n}"))).await.unwrap();
+        server.notify_push(&push(&format!("shop-{n}"))).await.unwrap();
     }
-    for told in &mut listeners {
+    for received in &mut listeners {
         for n in 0..50 {
-            let mut next = timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
+            let mut next = timeout(PATIENCE, received.recv()).await.unwrap().unwrap();
             while next.namespace == "begin" {
-                next = timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
+                next = timeout(PATIENCE, received.recv()).await.unwrap().unwrap();
             }
             assert_eq!(next, push(&format!("shop-{n}")));
         }
@@ -74,24 +74,24 @@ async fn a_lost_connection_is_opened_again() {
     })
     .unwrap();
     proxy.set(Network::Down);
-    let (server, mut told) = (database.store(), heard(far.pushes()));
+    let (server, mut received) = (database.store(), receive(far.push_listener()));
     proxy.set(Network::Up);
-    tell(&server, &push("first"), &mut told).await;
+    notify(&server, &push("first"), &mut received).await;
     proxy.set(Network::Down);
-    server.tell(&push("unheard")).await.unwrap();
+    server.notify_push(&push("lost")).await.unwrap();
     proxy.set(Network::Up);
-    tell(&server, &push("second"), &mut told).await;
+    notify(&server, &push("second"), &mut received).await;
 }
 
 #[tokio::test]
-async fn what_another_release_tells_is_passed_over() {
+async fn ignores_notifications_of_another_release() {
     let database = Database::migrated().await;
-    let (server, mut told) = (database.store(), heard(database.store().pushes()));
-    tell(&server, &push("first"), &mut told).await;
+    let (server, mut received) = (database.store(), receive(database.store().push_listener()));
+    notify(&server, &push("first"), &mut received).await;
     let mut connection = database.app().await;
-    sqlx::query("select pg_notify('enact_push', '{\"tells\": \"of another thing\"}')")
+    sqlx::query("select pg_notify('enact_push', '{\"form\": \"of another release\"}')")
         .execute(&mut connection)
         .await
         .unwrap();
-    tell(&server, &push("second"), &mut told).await;
+    notify(&server, &push("second"), &mut received).await;
 }

@@ -1,17 +1,17 @@
-//! Many callers share one writer, and an outage loses and doubles nothing.
+//! Many callers share one writer, and an outage loses and duplicates nothing.
 
 mod support;
 
 use std::time::{Duration, Instant};
 
 use enact_domain::record::{Event, Record};
-use enact_store::{Class, Recorder, Store, StoreError};
+use enact_store::{ErrorClass, Recorder, Store, StoreError};
 use sqlx::{AssertSqlSafe, Connection};
 use support::proxy::{Network, Proxy};
-use support::{Database, end, plan_turn, start, turn};
+use support::{Database, end, plan_transition, start, task_transition};
 use tokio::task::JoinSet;
 
-/// A store that reaches its database through a network that can break.
+/// Returns a store that reaches its database through a network that can fail.
 async fn behind_proxy(database: &Database) -> (Store, Proxy) {
     let proxy = Proxy::to(database.server()).await;
     let mut config = database.config();
@@ -21,12 +21,12 @@ async fn behind_proxy(database: &Database) -> (Store, Proxy) {
     (Store::connect(&config).expect("the URL is right"), proxy)
 }
 
-/// Records until it is acknowledged, as a controller does.
+/// Records until Postgres acknowledges it, as a controller does; returns the number of tries.
 async fn insist(recorder: &Recorder, records: Vec<Record>) -> u32 {
     for tries in 1.. {
         match recorder.record(records.clone()).await {
             Ok(()) => return tries,
-            Err(error) => assert_eq!(error.class(), Class::Transient, "{error}"),
+            Err(error) => assert_eq!(error.class(), ErrorClass::Transient, "{error}"),
         }
     }
     unreachable!("a range without an end")
@@ -37,14 +37,17 @@ async fn many_callers_share_round_trips() {
     let database = Database::migrated().await;
     let (store, proxy) = behind_proxy(&database).await;
     let (recorder, flusher) = Recorder::start(store.clone());
-    recorder.record(vec![plan_turn("a", "p", "Running", 0)]).await.unwrap();
+    recorder.record(vec![plan_transition("a", "p", "Running", 0)]).await.unwrap();
     let (counted, answered) = (store.round_trips(), proxy.answers());
     let mut callers = JoinSet::new();
     for caller in 0..100 {
         let recorder = recorder.clone();
         callers.spawn(async move {
             for turn_number in 0..5 {
-                recorder.record(vec![turn("a", &format!("t{caller}"), "Running", turn_number)]).await.unwrap();
+                recorder
+                    .record(vec![task_transition("a", &format!("t{caller}"), "Running", turn_number)])
+                    .await
+                    .unwrap();
             }
         });
     }
@@ -52,22 +55,22 @@ async fn many_callers_share_round_trips() {
     let (counted, answered) = (store.round_trips() - counted, proxy.answers() - answered);
     println!("500 transitions of 100 callers: {counted} round trips counted, {answered} seen on the wire");
     assert!(counted <= 50, "{counted} round trips for 500 transitions");
-    // Seen from outside it is not more, but for what each connection does once.
+    // The network shows no more round trips, except those that set up a connection.
     assert!(answered <= counted + 10, "{answered} answers of Postgres for {counted} counted round trips");
-    assert_eq!(database.number("select count(*) from decisions").await, 501);
+    assert_eq!(database.number("select count(*) from audit where event = 'Transition'").await, 501);
     assert_eq!(database.number("select count(*) from tasks where state_at = to_timestamp(0.004)").await, 100);
     flusher.close().await;
 }
 
 #[tokio::test]
-async fn a_bad_record_fails_alone() {
+async fn an_invalid_record_fails_alone() {
     let database = Database::migrated().await;
     let (recorder, flusher) = Recorder::start(database.store());
     let mut callers = JoinSet::new();
     for caller in 0..40_u32 {
         let recorder = recorder.clone();
         callers.spawn(async move {
-            let mut own = turn("a", &format!("t{caller}"), "Running", 1);
+            let mut own = task_transition("a", &format!("t{caller}"), "Running", 1);
             if caller % 13 == 0 {
                 own.subject.uid = "u".repeat(1000);
             }
@@ -78,14 +81,18 @@ async fn a_bad_record_fails_alone() {
         match outcome {
             Ok(()) => assert_ne!(caller % 13, 0),
             Err(error) => {
-                assert_eq!((caller % 13, error.category(), error.class()), (0, "refused", Class::Permanent), "{error}");
+                assert_eq!(
+                    (caller % 13, error.category(), error.class()),
+                    (0, "refused", ErrorClass::Permanent),
+                    "{error}"
+                );
                 assert!(error.to_string().contains("uid_length"), "{error}");
             }
         }
     }
-    // What was refused with a bad record is not there by halves.
+    // No part of a submission with an invalid record is written.
     assert_eq!(database.number("select count(*) from attempts").await, 36);
-    assert_eq!(database.number("select count(*) from decisions").await, 36);
+    assert_eq!(database.number("select count(*) from audit where event = 'Transition'").await, 36);
     flusher.close().await;
 }
 
@@ -94,22 +101,22 @@ async fn tenants_do_not_disturb_each_other() {
     let database = Database::migrated().await;
     let (recorder, flusher) = Recorder::start(database.store());
     let bad = start("a", "t", 0);
-    let mixed = recorder.record(vec![turn("b", "t", "Running", 1), bad]);
-    let good = recorder.record(vec![turn("a", "t", "Running", 1)]);
+    let mixed = recorder.record(vec![task_transition("b", "t", "Running", 1), bad]);
+    let good = recorder.record(vec![task_transition("a", "t", "Running", 1)]);
     let (mixed, good) = tokio::join!(mixed, good);
-    assert_eq!(mixed.expect_err("a part was refused").class(), Class::Permanent);
+    assert_eq!(mixed.expect_err("a part was refused").class(), ErrorClass::Permanent);
     good.unwrap();
-    assert_eq!(database.number("select count(distinct tenant_id) from decisions").await, 2);
-    let invalid = recorder.record(vec![turn("", "t", "Running", 1)]).await;
+    assert_eq!(database.number("select count(distinct tenant_id) from audit where event = 'Transition'").await, 2);
+    let invalid = recorder.record(vec![task_transition("", "t", "Running", 1)]).await;
     assert!(matches!(invalid, Err(StoreError::Invalid { .. })), "{invalid:?}");
     flusher.close().await;
 }
 
 #[tokio::test]
-async fn a_deadlock_is_a_conflict_and_is_over_with_the_next_try() {
+async fn a_deadlock_is_a_conflict_that_a_retry_resolves() {
     let database = Database::migrated().await;
     let mut other = database.superuser().await;
-    // The store's side notices first, and gives way.
+    // Postgres detects the deadlock on the store's connection first, and aborts its transaction.
     let patience = format!("alter role {} set deadlock_timeout = '2s'; set deadlock_timeout = '60s'", database.name);
     sqlx::raw_sql(AssertSqlSafe(patience)).execute(&mut other).await.unwrap();
     let known = |task: &'static str| {
@@ -122,7 +129,7 @@ async fn a_deadlock_is_a_conflict_and_is_over_with_the_next_try() {
     let mut transaction = other.begin().await.unwrap();
     known("uid-t2").execute(&mut *transaction).await.unwrap();
     let store = database.store();
-    let records = vec![turn("a", "t1", "Running", 1), turn("a", "t2", "Running", 1)];
+    let records = vec![task_transition("a", "t1", "Running", 1), task_transition("a", "t2", "Running", 1)];
     let recording = tokio::spawn({
         let (store, records) = (store.clone(), records.clone());
         async move { store.record(records).await }
@@ -132,27 +139,27 @@ async fn a_deadlock_is_a_conflict_and_is_over_with_the_next_try() {
     while database.number(waiting).await == 0 {}
     known("uid-t1").execute(&mut *transaction).await.unwrap();
     let error = recording.await.unwrap().expect_err("each has what the other waits for");
-    assert_eq!((error.category(), error.class()), ("conflict", Class::Conflict), "{error}");
+    assert_eq!((error.category(), error.class()), ("conflict", ErrorClass::Conflict), "{error}");
     transaction.rollback().await.unwrap();
     store.record(records).await.unwrap();
-    assert_eq!(database.number("select count(*) from decisions").await, 2);
+    assert_eq!(database.number("select count(*) from audit where event = 'Transition'").await, 2);
 }
 
 #[tokio::test]
-async fn a_terminated_connection_is_replaced_unseen() {
+async fn a_terminated_connection_is_replaced() {
     let database = Database::migrated().await;
     let (recorder, flusher) = Recorder::start(database.store());
     for number in 0..5 {
-        recorder.record(vec![turn("a", "t", "Running", number)]).await.unwrap();
+        recorder.record(vec![task_transition("a", "t", "Running", number)]).await.unwrap();
         let ended = "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity where datname = current_database() and usename <> current_user";
         assert!(database.number(ended).await > 0);
     }
-    assert_eq!(database.number("select count(*) from decisions").await, 5);
+    assert_eq!(database.number("select count(*) from audit where event = 'Transition'").await, 5);
     flusher.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_loses_and_doubles_nothing() {
+async fn an_outage_loses_and_duplicates_nothing() {
     let database = Database::migrated().await;
     let (store, proxy) = behind_proxy(&database).await;
     let (recorder, flusher) = Recorder::start(store);
@@ -163,7 +170,7 @@ async fn an_outage_loses_and_doubles_nothing() {
             let mut tries = 0;
             for number in 0..10 {
                 let records = vec![
-                    turn(["a", "b"][caller % 2], &format!("t{caller}"), "Running", number),
+                    task_transition(["a", "b"][caller % 2], &format!("t{caller}"), "Running", number),
                     start("a", &format!("t{caller}"), u32::try_from(number).unwrap() + 1),
                 ];
                 tries += insist(&recorder, records).await;
@@ -174,20 +181,23 @@ async fn an_outage_loses_and_doubles_nothing() {
     let outage = Instant::now();
     for network in [Network::Down, Network::Silent, Network::Down, Network::Silent] {
         proxy.set(network);
-        // The writer notices: a record of its own comes back refused.
+        // A record that fails shows that the writer has noticed the outage.
         let error = loop {
-            if let Err(error) = recorder.record(vec![plan_turn("c", "p", "Running", 1)]).await {
+            if let Err(error) = recorder.record(vec![plan_transition("c", "p", "Running", 1)]).await {
                 break error;
             }
         };
-        assert_eq!(error.class(), Class::Transient, "{error}");
+        assert_eq!(error.class(), ErrorClass::Transient, "{error}");
         proxy.set(Network::Up);
-        insist(&recorder, vec![plan_turn("c", "p", "Running", 2)]).await;
+        insist(&recorder, vec![plan_transition("c", "p", "Running", 2)]).await;
     }
     println!("four outages took {:?}", outage.elapsed());
     let tries: u32 = callers.join_all().await.into_iter().sum();
     println!("200 submissions took {tries} tries");
-    assert_eq!(database.number("select count(*) from decisions where tenant_id <> 'c'").await, 200);
+    assert_eq!(
+        database.number("select count(*) from audit where event = 'Transition' and tenant_id <> 'c'").await,
+        200
+    );
     assert_eq!(database.number("select count(*) from attempts").await, 200);
     let audit = database.number("select count(*) from audit where tenant_id <> 'c'").await;
     let outbox = database.number("select count(*) from outbox where tenant_id <> 'c'").await;
@@ -202,12 +212,12 @@ async fn a_commit_whose_answer_is_lost_counts_once() {
     let (recorder, flusher) = Recorder::start(store);
     for number in 0..6 {
         proxy.lose_next_commit();
-        insist(&recorder, vec![turn("a", "t", "Running", number), end("a", "t", 1, None, support::done())]).await;
+        insist(&recorder, vec![task_transition("a", "t", "Running", number), end("a", "t", 1, None, support::done())])
+            .await;
         assert!(!proxy.waits_for_commit(), "a commit was lost");
     }
     for (table, count) in database.rows().await {
         let expected = match table.as_str() {
-            "decisions" => 6,
             "audit" | "outbox" => 7,
             "attempts" | "tasks" => 1,
             _ => 0,
@@ -218,40 +228,45 @@ async fn a_commit_whose_answer_is_lost_counts_once() {
 }
 
 #[tokio::test]
-async fn an_outage_is_answered_soon_for_all_tenants() {
+async fn an_outage_fails_fast_for_all_tenants() {
     let database = Database::migrated().await;
     let (store, proxy) = behind_proxy(&database).await;
     proxy.set(Network::Silent);
     let (recorder, flusher) = Recorder::start(store.clone());
     let started = Instant::now();
-    let records = (0..50).map(|tenant| turn(&format!("t{tenant}"), "t", "Running", 1)).collect();
+    let records = (0..50).map(|tenant| task_transition(&format!("t{tenant}"), "t", "Running", 1)).collect();
     let error = recorder.record(records).await.expect_err("nobody answers");
-    assert_eq!(error.class(), Class::Transient, "{error}");
+    assert_eq!(error.class(), ErrorClass::Transient, "{error}");
     // Fifty tenants do not wait one after the other.
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
-    assert_eq!(store.ready().await.expect_err("nobody answers").class(), Class::Transient);
+    assert_eq!(store.ready().await.expect_err("nobody answers").class(), ErrorClass::Transient);
     proxy.set(Network::Up);
-    insist(&recorder, vec![turn("a", "t", "Running", 1)]).await;
+    insist(&recorder, vec![task_transition("a", "t", "Running", 1)]).await;
     flusher.close().await;
 }
 
 #[tokio::test]
-async fn closing_answers_what_was_taken() {
+async fn closing_answers_queued_submissions() {
     let database = Database::migrated().await;
     let (recorder, flusher) = Recorder::start(database.store());
     let mut callers = JoinSet::new();
     for caller in 0..50 {
         let recorder = recorder.clone();
-        callers.spawn(async move { recorder.record(vec![turn("a", &format!("t{caller}"), "Running", 1)]).await });
+        callers.spawn(
+            async move { recorder.record(vec![task_transition("a", &format!("t{caller}"), "Running", 1)]).await },
+        );
     }
-    // Lets the callers submit before the end.
+    // Lets the callers submit before the recorder closes.
     tokio::task::yield_now().await;
     flusher.close().await;
     let outcomes = callers.join_all().await;
     let written = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     assert!(written > 0);
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(()) | Err(StoreError::Closed))), "{outcomes:?}");
-    assert_eq!(database.number("select count(*) from decisions").await, i64::try_from(written).unwrap());
+    assert_eq!(
+        database.number("select count(*) from audit where event = 'Transition'").await,
+        i64::try_from(written).unwrap()
+    );
     assert!(matches!(recorder.record(vec![start("a", "t", 1)]).await, Err(StoreError::Closed)));
     recorder.record(Vec::new()).await.unwrap();
 }

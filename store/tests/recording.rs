@@ -1,4 +1,4 @@
-//! Records are written once, and make up the tables that are read.
+//! Records are written once, to the audit log and to the tables that derive from it.
 
 mod support;
 
@@ -8,14 +8,13 @@ use enact_domain::assignment::{Reason, Report, Usage};
 use enact_domain::digest::Digest;
 use enact_domain::record::{Event, Kind, Record, RecordedAttempt, Subject};
 use enact_domain::time::Millis;
-use enact_store::Class;
+use enact_store::ErrorClass;
 use serde_json::json;
 use sqlx::Row;
-use support::{Database, done, end, plan_turn, record, revision, start, subject, turn};
+use support::{Database, done, end, plan_transition, record, revision, start, subject, task_transition};
 
 fn approval(tenant: &str, plan: &str, digest: Digest) -> Record {
-    let event =
-        Event::Decision { about: Kind::Plan, name: plan.into(), digest, approved: true, comment: "fine".into() };
+    let event = Event::Approval { kind: Kind::Plan, name: plan.into(), digest, approved: true, comment: "fine".into() };
     record(tenant, subject(Kind::Approval, "yes"), 700, event)
 }
 
@@ -36,13 +35,13 @@ fn everything(tenant: &str) -> Vec<Record> {
         revision(tenant, subject(Kind::Plan, "p"), "the plan"),
         findings(tenant, subject(Kind::Plan, "p"), "the plan"),
         approval(tenant, "p", Digest::of_bytes(b"the plan")),
-        plan_turn(tenant, "p", "Running", 800),
-        turn(tenant, "t1", "Running", 900),
+        plan_transition(tenant, "p", "Running", 800),
+        task_transition(tenant, "t1", "Running", 900),
         start(tenant, "t1", 1),
         end(tenant, "t1", 1, Some("Task"), Report::new(Reason::GateFailed, "no")),
         start(tenant, "t1", 2),
         end(tenant, "t1", 2, None, report),
-        turn(tenant, "t1", "Succeeded", 2_000),
+        task_transition(tenant, "t1", "Succeeded", 2_000),
     ]
 }
 
@@ -58,9 +57,7 @@ async fn recording_twice_changes_nothing() {
         ("attempts", 2),
         ("audit", 10),
         ("contents", 1),
-        ("decisions", 3),
         ("findings", 1),
-        ("history", 1),
         ("outbox", 10),
         ("plans", 1),
         ("results", 0),
@@ -69,7 +66,6 @@ async fn recording_twice_changes_nothing() {
         ("search_items", 0),
         ("tasks", 1),
         ("tenants", 0),
-        ("usage", 1),
     ];
     assert_eq!(rows, expected.map(|(table, count)| (table.to_owned(), count)));
     store.record(everything("a")).await.unwrap();
@@ -78,18 +74,18 @@ async fn recording_twice_changes_nothing() {
     }
     assert_eq!(database.rows().await, rows);
 
-    let summary = store.plan_summary("a", "uid-p").await.unwrap();
-    assert_eq!((summary.revisions, summary.approvals, summary.transitions), (1, 1, 3));
-    assert_eq!((summary.attempts, summary.failed_attempts, summary.results), (2, 1, 0));
+    let transitions = "select count(*) from audit where event = 'Transition' and plan_uid = 'uid-p'";
+    assert_eq!(database.number(transitions).await, 3);
+    assert_eq!(database.number("select count(*) from attempts where failure is not null").await, 1);
     // The approval is an object of its own, whose entry does not belong to the plan.
-    assert_eq!(summary.audit_entries, 9);
-    assert_eq!(store.tenant_summary("a").await.unwrap().audit_entries, 10);
-    assert_eq!(summary.usage.input_tokens, 10);
-    assert_eq!(summary.usage.cost_micro_usd, u64::try_from(i64::MAX).unwrap());
+    assert_eq!(database.number("select count(*) from audit where plan_uid = 'uid-p'").await, 9);
+    let attempts = store.recorded_attempts("a", "uid-p").await.unwrap();
+    let usage = attempts.iter().filter_map(|attempt| attempt.report.as_ref()).map(|report| report.usage).next_back();
+    assert_eq!(usage, Some(Usage { input_tokens: 10, output_tokens: 20, cost_micro_usd: u64::MAX }));
 }
 
 #[tokio::test]
-async fn a_finished_attempt_stays_as_it_ended() {
+async fn a_finished_attempt_does_not_change() {
     let database = Database::migrated().await;
     let store = database.store();
     store.record(vec![start("a", "t", 1)]).await.unwrap();
@@ -109,7 +105,7 @@ async fn a_finished_attempt_stays_as_it_ended() {
 }
 
 #[tokio::test]
-async fn an_end_without_a_start_is_kept_and_the_start_completes_it() {
+async fn a_late_start_completes_an_attempt() {
     let database = Database::migrated().await;
     let store = database.store();
     store.record(vec![end("a", "t", 1, Some("Task"), done())]).await.unwrap();
@@ -122,24 +118,30 @@ async fn an_end_without_a_start_is_kept_and_the_start_completes_it() {
 async fn states_go_forward_only() {
     let database = Database::migrated().await;
     let store = database.store();
-    // In one batch, and across batches; what was decided last among equals counts.
-    store.record(vec![turn("a", "t", "Running", 20), turn("a", "t", "Pending", 10)]).await.unwrap();
+    // In one batch, and across batches. Of transitions at the same time, the last one counts.
+    store
+        .record(vec![task_transition("a", "t", "Running", 20), task_transition("a", "t", "Pending", 10)])
+        .await
+        .unwrap();
     assert_eq!(database.number("select count(*) from tasks where state = 'Running'").await, 1);
-    store.record(vec![turn("a", "t", "Ready", 15), plan_turn("a", "p", "Running", 5)]).await.unwrap();
+    store.record(vec![task_transition("a", "t", "Ready", 15), plan_transition("a", "p", "Running", 5)]).await.unwrap();
     assert_eq!(database.number("select count(*) from tasks where state = 'Running' and task_id = 'T'").await, 1);
-    store.record(vec![turn("a", "t", "Verifying", 20), turn("a", "t", "Succeeded", 20)]).await.unwrap();
+    store
+        .record(vec![task_transition("a", "t", "Verifying", 20), task_transition("a", "t", "Succeeded", 20)])
+        .await
+        .unwrap();
     assert_eq!(database.number("select count(*) from tasks where state = 'Succeeded'").await, 1);
-    assert_eq!(database.number("select count(*) from decisions").await, 6);
+    assert_eq!(database.number("select count(*) from audit where event = 'Transition'").await, 6);
     assert_eq!(database.number("select count(*) from plans where name = 'p' and state = 'Running'").await, 1);
 }
 
 #[tokio::test]
-async fn a_namesake_is_another_subject() {
+async fn an_object_with_the_same_name_is_another_subject() {
     let database = Database::migrated().await;
     let store = database.store();
-    let mut second = turn("a", "t", "Running", 1);
+    let mut second = task_transition("a", "t", "Running", 1);
     second.subject.uid = "uid-of-another".into();
-    store.record(vec![turn("a", "t", "Running", 1), second]).await.unwrap();
+    store.record(vec![task_transition("a", "t", "Running", 1), second]).await.unwrap();
     assert_eq!(database.number("select count(*) from tasks where name = 't'").await, 2);
 }
 
@@ -154,14 +156,14 @@ async fn times_keep_their_milliseconds() {
         let revisions = store.history("a", Kind::Specification, "team", &format!("s{number}"), None, 1).await.unwrap();
         assert_eq!(revisions[0].at, Millis(at));
     }
-    let mut late = plan_turn("a", "p", "Running", 1);
+    let mut late = plan_transition("a", "p", "Running", 1);
     late.at = Millis(i64::MAX);
     let error = store.record(vec![late]).await.expect_err("Postgres has no such time");
-    assert_eq!(error.class(), Class::Permanent, "{error}");
+    assert_eq!(error.class(), ErrorClass::Permanent, "{error}");
 }
 
 #[tokio::test]
-async fn documents_are_kept_as_they_are_and_once() {
+async fn documents_are_stored_unchanged_and_once() {
     let database = Database::migrated().await;
     let store = database.store();
     let spec = subject(Kind::Specification, "s");
@@ -179,14 +181,14 @@ async fn documents_are_kept_as_they_are_and_once() {
     }
     let error = store.record(vec![forged]).await.expect_err("the digest is of another content");
     assert!(error.to_string().contains("contents_digest_is_of_content"), "{error}");
-    assert_eq!(error.class(), Class::Permanent);
+    assert_eq!(error.class(), ErrorClass::Permanent);
 }
 
 #[tokio::test]
-async fn what_postgres_cannot_hold_is_cleaned_and_what_is_too_long_is_cut_or_refused() {
+async fn invalid_texts_are_cleaned_truncated_or_rejected() {
     let database = Database::migrated().await;
     let store = database.store();
-    let mut odd = turn("a", "t", "Running", 1);
+    let mut odd = task_transition("a", "t", "Running", 1);
     odd.actor = "x\0y".into();
     if let Event::Transition { message, reason, .. } = &mut odd.event {
         *message = format!("\0{}", "ü".repeat(1 << 20));
@@ -195,10 +197,13 @@ async fn what_postgres_cannot_hold_is_cleaned_and_what_is_too_long_is_cut_or_ref
     let mut report = Report::new(Reason::AgentFailed, "a\0b \\u0000 \u{FFFF}");
     report.outputs.insert("k\0".into(), "v\0".into());
     store.record(vec![odd, end("a", "t", 1, Some("Task"), report)]).await.unwrap();
-    let row = sqlx::query("select reason, octet_length(message) as length, actor from decisions")
-        .fetch_one(&mut database.superuser().await)
-        .await
-        .unwrap();
+    let row = sqlx::query(
+        "select details ->> 'reason' as reason, octet_length(details ->> 'message') as length, actor from audit
+        where event = 'Transition'",
+    )
+    .fetch_one(&mut database.superuser().await)
+    .await
+    .unwrap();
     assert_eq!((row.get("reason"), row.get("actor")), ("Nu\u{FFFD}l", "x\u{FFFD}y"));
     assert!(row.get::<i32, _>("length") <= 32 << 10);
     let report: serde_json::Value =
@@ -207,17 +212,17 @@ async fn what_postgres_cannot_hold_is_cleaned_and_what_is_too_long_is_cut_or_ref
     assert_eq!(report["outputs"]["k\u{FFFD}"], "v\u{FFFD}");
 
     let rows = database.rows().await;
-    let mut long = plan_turn("a", "p", "Running", 1);
+    let mut long = plan_transition("a", "p", "Running", 1);
     long.subject.name = "n".repeat(254);
     let huge = revision("a", subject(Kind::Specification, "s"), &"x".repeat((4 << 20) + 1));
     let none = start("a", "t", 0);
     let beyond = start("a", "t", u32::MAX);
     for bad in [long, huge, none, beyond] {
-        let error = store.record(vec![bad, plan_turn("a", "p", "Running", 2)]).await.expect_err("refused");
-        assert_eq!(error.class(), Class::Permanent, "{error}");
+        let error = store.record(vec![bad, plan_transition("a", "p", "Running", 2)]).await.expect_err("refused");
+        assert_eq!(error.class(), ErrorClass::Permanent, "{error}");
         assert!(error.to_string().len() < 1024, "{error}");
     }
-    let mut nobody = plan_turn("a", "p", "Running", 1);
+    let mut nobody = plan_transition("a", "p", "Running", 1);
     nobody.tenant = "a'; drop schema enact".into();
     assert_eq!(store.record(vec![nobody]).await.expect_err("no tenant").category(), "invalid");
     assert_eq!(database.rows().await, rows, "a refused batch leaves nothing behind");
@@ -227,10 +232,13 @@ async fn what_postgres_cannot_hold_is_cleaned_and_what_is_too_long_is_cut_or_ref
 async fn outgoing_events_carry_their_transaction() {
     let database = Database::migrated().await;
     let store = database.store();
-    store.record(vec![turn("a", "t1", "Running", 1), turn("a", "t2", "Running", 1)]).await.unwrap();
-    store.record(vec![turn("a", "t3", "Running", 1)]).await.unwrap();
+    store
+        .record(vec![task_transition("a", "t1", "Running", 1), task_transition("a", "t2", "Running", 1)])
+        .await
+        .unwrap();
+    store.record(vec![task_transition("a", "t3", "Running", 1)]).await.unwrap();
     assert_eq!(database.number("select count(distinct xid) from outbox").await, 2);
-    // Transactions of other databases on the server hold it up as well.
+    // Open transactions of other databases on this server delay it, too.
     let sendable = "select count(*) from outbox where xid < pg_snapshot_xmin(pg_current_snapshot())";
     let all = async {
         while database.number(sendable).await < 3 {
@@ -246,7 +254,7 @@ async fn outgoing_events_carry_their_transaction() {
 }
 
 #[tokio::test]
-async fn a_tenant_is_remembered() {
+async fn a_tenant_is_recorded() {
     let database = Database::migrated().await;
     let store = database.store();
     store.upsert_tenant("a", "uid-1", Millis(5)).await.unwrap();

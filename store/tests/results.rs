@@ -1,9 +1,9 @@
-//! What pods deliver: the first result of an attempt counts, and a late one overwrites nothing.
+//! Results of pods: the first result of an attempt counts, and a late one overwrites nothing.
 
 mod support;
 
 use enact_domain::assignment::{AttemptResult, GateResult, MAX_RESULT_BYTES, Reason, Report};
-use enact_store::{Class, Delivered, Delivery, Store};
+use enact_store::{Delivery, DeliveryOutcome, ErrorClass, Store};
 use support::{Database, done, end, start};
 use tokio::task::JoinSet;
 
@@ -34,46 +34,44 @@ async fn the_first_result_counts() {
     let database = Database::migrated().await;
     let store = database.store();
     store.record(vec![start("a", "t", 1)]).await.unwrap();
-    assert_eq!(store.deliver(delivery("t", 1, "first")).await.unwrap(), Delivered::Stored);
+    assert_eq!(store.deliver(delivery("t", 1, "first")).await.unwrap(), DeliveryOutcome::Stored);
     let rows = database.rows().await;
-    assert_eq!(store.deliver(delivery("t", 1, "first")).await.unwrap(), Delivered::AlreadyThere);
-    assert_eq!(store.deliver(delivery("t", 1, "second")).await.unwrap(), Delivered::AlreadyThere);
+    assert_eq!(store.deliver(delivery("t", 1, "first")).await.unwrap(), DeliveryOutcome::AlreadyThere);
+    assert_eq!(store.deliver(delivery("t", 1, "second")).await.unwrap(), DeliveryOutcome::AlreadyThere);
     assert_eq!(database.rows().await, rows);
     assert_eq!(delivered(&store).await, [(1, Some("first".to_owned()))]);
     assert_eq!(
-        store.attempt_result("a", "uid-t", 1).await.unwrap(),
+        database.result("a", "uid-t", 1).await,
         Some(delivery("t", 1, "first").result),
-        "the whole result comes back"
+        "the whole result is stored"
     );
-    let results = store.attempt_results("a", "uid-p").await.unwrap();
-    assert_eq!(results.len(), 1);
-    assert_eq!((results[0].attempt, results[0].duration_ms, results[0].stale), (1, 1234, false));
-    assert_eq!(results[0].transcript_bytes, "thinking …".len() as u64);
-    assert!(results[0].received.0 > 0);
+    let stored =
+        "select count(*) from results where plan_uid = 'uid-p' and not stale and received_at > to_timestamp(0)";
+    assert_eq!(database.number(stored).await, 1);
     assert_eq!(database.number("select count(*) from audit where actor = 'pod:team/pod-t-1'").await, 1);
-    assert_eq!(store.attempt_result("b", "uid-t", 1).await.unwrap(), None);
+    assert_eq!(database.result("b", "uid-t", 1).await, None);
 }
 
 #[tokio::test]
-async fn a_result_after_the_attempts_success_is_no_news_but_is_kept() {
+async fn a_result_after_the_success_is_stored() {
     let database = Database::migrated().await;
     let store = database.store();
     store.record(vec![start("a", "t", 1), end("a", "t", 1, None, done())]).await.unwrap();
-    assert_eq!(store.deliver(delivery("t", 1, "late")).await.unwrap(), Delivered::Stored);
+    assert_eq!(store.deliver(delivery("t", 1, "late")).await.unwrap(), DeliveryOutcome::Stored);
 }
 
 #[tokio::test]
-async fn a_result_of_an_attempt_that_does_not_count_is_evidence_only() {
+async fn a_stale_result_is_evidence_only() {
     let database = Database::migrated().await;
     let store = database.store();
     let lost = Report::new(Reason::Lost, "the node was lost");
     store.record(vec![start("a", "t", 1), end("a", "t", 1, Some("Unknown"), lost)]).await.unwrap();
     for _ in 0..2 {
-        assert_eq!(store.deliver(delivery("t", 1, "too late")).await.unwrap(), Delivered::Stale);
+        assert_eq!(store.deliver(delivery("t", 1, "too late")).await.unwrap(), DeliveryOutcome::Stale);
     }
     store.record(vec![start("a", "t", 2), start("a", "t", 3)]).await.unwrap();
-    assert_eq!(store.deliver(delivery("t", 2, "overtaken")).await.unwrap(), Delivered::Stale);
-    assert_eq!(store.deliver(delivery("t", 3, "in time")).await.unwrap(), Delivered::Stored);
+    assert_eq!(store.deliver(delivery("t", 2, "overtaken")).await.unwrap(), DeliveryOutcome::Stale);
+    assert_eq!(store.deliver(delivery("t", 3, "in time")).await.unwrap(), DeliveryOutcome::Stored);
     assert_eq!(
         delivered(&store).await,
         [(1, Some("the node was lost".to_owned())), (2, None), (3, Some("in time".to_owned()))]
@@ -93,8 +91,8 @@ async fn deliveries_at_once_store_one() {
         deliveries.spawn(async move { store.deliver(delivery("t", 1, &number.to_string())).await.unwrap() });
     }
     let outcomes = deliveries.join_all().await;
-    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Delivered::Stored).count(), 1, "{outcomes:?}");
-    assert!(!outcomes.contains(&Delivered::Stale));
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == DeliveryOutcome::Stored).count(), 1, "{outcomes:?}");
+    assert!(!outcomes.contains(&DeliveryOutcome::Stale));
     assert_eq!(database.number("select count(*) from outbox where event = 'ResultDelivered'").await, 1);
 }
 
@@ -113,7 +111,7 @@ async fn an_end_and_a_result_at_once_agree() {
         let attempt = attempts.iter().find(|attempt| attempt.subject_uid == format!("uid-{task}")).unwrap();
         assert_eq!(attempt.finished, Some(Some("Unknown".into())));
         assert_eq!(attempt.report.as_ref().map(|r| r.reason), Some(Reason::Lost), "how it ended, whatever came first");
-        stored += i64::from(outcome.unwrap() == Delivered::Stored);
+        stored += i64::from(outcome.unwrap() == DeliveryOutcome::Stored);
         assert_eq!(database.number("select count(*) from results where not stale").await, stored);
     }
 }
@@ -126,13 +124,13 @@ async fn hostile_results_are_cleaned_and_bounded() {
     hostile.result.transcript = "\0".repeat(MAX_RESULT_BYTES);
     hostile.result.gates[0].output = "x\0".into();
     hostile.result.duration_ms = u64::MAX;
-    assert_eq!(store.deliver(hostile).await.unwrap(), Delivered::Stored);
-    let kept = store.attempt_result("a", "uid-t", 1).await.unwrap().unwrap();
+    assert_eq!(store.deliver(hostile).await.unwrap(), DeliveryOutcome::Stored);
+    let kept = database.result("a", "uid-t", 1).await.unwrap();
     assert_eq!((kept.report.message.as_str(), kept.gates[0].output.as_str()), ("a\u{FFFD}b", "x\u{FFFD}"));
     assert!(kept.transcript.len() <= MAX_RESULT_BYTES);
     for attempt in [0, u32::MAX] {
         let error = store.deliver(delivery("t", attempt, "")).await.expect_err("no such attempt");
-        assert_eq!(error.class(), Class::Permanent, "{error}");
+        assert_eq!(error.class(), ErrorClass::Permanent, "{error}");
     }
     let mut other = delivery("t", 2, "");
     other.tenant = "a' or true --".into();
@@ -140,7 +138,7 @@ async fn hostile_results_are_cleaned_and_bounded() {
 }
 
 #[tokio::test]
-async fn a_report_of_a_newer_release_is_an_error_and_not_a_guess() {
+async fn a_report_of_a_newer_release_is_an_error() {
     let database = Database::migrated().await;
     let store = database.store();
     store.record(vec![start("a", "t", 1)]).await.unwrap();
@@ -148,5 +146,5 @@ async fn a_report_of_a_newer_release_is_an_error_and_not_a_guess() {
     let newer = r#"update results set report = '{"reason": "FromTheFuture"}'"#;
     sqlx::query(newer).execute(&mut database.superuser().await).await.unwrap();
     let error = store.recorded_attempts("a", "uid-p").await.expect_err("nobody knows whether the work was done");
-    assert_eq!((error.category(), error.class()), ("unreadable", Class::Permanent), "{error}");
+    assert_eq!((error.category(), error.class()), ("unreadable", ErrorClass::Permanent), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Items are found by words and by meaning, in a tenant's own documents and nowhere else.
+//! Search by words and by meaning, in the documents of one tenant.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -6,7 +6,7 @@ mod support;
 
 use enact_domain::digest::Digest;
 use enact_domain::record::{Kind, Subject};
-use enact_store::{AppLogin, Config, Embedding, Hit, Indexed, Item, ItemKind, Matched, Query, Store, migrate};
+use enact_store::{AppLogin, Config, Embedding, Hit, IndexOutcome, Item, ItemKind, Matched, Query, Store, migrate};
 use sqlx::{AssertSqlSafe, Connection as _, Executor};
 use support::{Database, subject};
 
@@ -26,7 +26,7 @@ fn embedding(values: &[f32]) -> Embedding {
     Embedding { model: "m".into(), values: values.to_vec() }
 }
 
-/// A direction between two axes.
+/// Returns a vector between two axes.
 fn towards(degrees: f32) -> Embedding {
     embedding(&[degrees.to_radians().cos(), degrees.to_radians().sin()])
 }
@@ -40,10 +40,10 @@ async fn found(store: &Store, tenant: &str, query: &Query) -> Vec<String> {
     hits.into_iter().map(|hit| format!("{}/{}", hit.name, hit.item)).collect()
 }
 
-/// Gives the text of each pending item the embedding that `of` it is.
-async fn embed(store: &Store, tenant: &str, of: impl Fn(&str) -> Embedding) -> usize {
+/// Stores the embedding that `embedding` returns for each pending text.
+async fn embed(store: &Store, tenant: &str, embedding: impl Fn(&str) -> Embedding) -> usize {
     let pending = store.pending(tenant, None, "m", 1_000).await.unwrap();
-    let embeddings: Vec<_> = pending.iter().map(|text| (text.digest.clone(), of(&text.text))).collect();
+    let embeddings: Vec<_> = pending.iter().map(|text| (text.digest.clone(), embedding(&text.text))).collect();
     store.put_embeddings(tenant, &embeddings).await.unwrap();
     pending.len()
 }
@@ -60,14 +60,14 @@ async fn shop(store: &Store) {
 }
 
 #[tokio::test]
-async fn words_are_found_by_their_stems_and_rare_ones_weigh_more() {
+async fn finds_words_by_their_stems_and_weights_rare_ones() {
     let database = Database::migrated().await;
     let store = database.store();
     shop(&store).await;
     assert_eq!(found(&store, "a", &words("paying by customers' order")).await, ["shop/FR-001", "shop/US1"]);
     assert_eq!(found(&store, "a", &words("which GOODS must be sold")).await[0], "shop/FR-002");
     assert_eq!(found(&store, "a", &words("fr-002")).await[0], "shop/FR-002", "an id is a word too");
-    assert_eq!(found(&store, "a", &words("the")).await.len(), 2, "a stop word alone is looked for");
+    assert_eq!(found(&store, "a", &words("the")).await.len(), 2, "a query of a stop word only finds it");
     assert_eq!(found(&store, "a", &words("helicopter")).await, [""; 0]);
     let hits = store.search("a", &words("patients")).await.unwrap();
     let expected = Hit {
@@ -86,7 +86,7 @@ async fn words_are_found_by_their_stems_and_rare_ones_weigh_more() {
 }
 
 #[tokio::test]
-async fn filters_and_limits_hold_for_both_ways() {
+async fn filters_and_limits_apply_to_both_rankings() {
     let database = Database::migrated().await;
     let store = database.store();
     shop(&store).await;
@@ -103,7 +103,7 @@ async fn filters_and_limits_hold_for_both_ways() {
     };
     assert_eq!(found(&store, "a", &only(&["other"], &[])).await, ["clinic/FR-001"]);
     assert_eq!(found(&store, "a", &only(&["team"], &[ItemKind::Story])).await, ["shop/US1"]);
-    assert_eq!(found(&store, "a", &only(&[], &[])).await, [""; 0], "in no namespace there is nothing");
+    assert_eq!(found(&store, "a", &only(&[], &[])).await, [""; 0], "an empty list of namespaces selects no item");
     assert_eq!(found(&store, "a", &only(&["team", "other"], &ItemKind::ALL)).await.len(), 4);
     assert_eq!(found(&store, "a", &Query { limit: 1, ..query.clone() }).await.len(), 1);
     assert_eq!(found(&store, "a", &Query { limit: 0, ..query.clone() }).await.len(), 0);
@@ -113,21 +113,21 @@ async fn filters_and_limits_hold_for_both_ways() {
 }
 
 #[tokio::test]
-async fn indexing_replaces_and_keeps_the_embeddings_of_texts_that_stay() {
+async fn indexing_keeps_the_embeddings_of_unchanged_texts() {
     let database = Database::migrated().await;
     let store = database.store();
     let index = async |texts: &[&str]| {
         let items = texts.iter().enumerate().map(|(n, text)| item(&n.to_string(), text)).collect();
         store.index_items("a", &spec("s"), items).await.unwrap()
     };
-    assert_eq!(index(&["one", "two", "two"]).await, Indexed { indexed: 3, left_out: 0 });
+    assert_eq!(index(&["one", "two", "two"]).await, IndexOutcome { indexed: 3, left_out: 0 });
     assert_eq!(embed(&store, "a", |_| towards(0.0)).await, 2, "a text is embedded once");
     assert_eq!(index(&["two", "three"]).await.indexed, 2);
     let pending = store.pending("a", Some("uid-s"), "m", 10).await.unwrap();
     assert_eq!(pending.iter().map(|p| p.text.as_str()).collect::<Vec<_>>(), ["three"]);
-    assert_eq!(database.number("select count(*) from search_embeddings").await, 1, "that of `one` is gone");
+    assert_eq!(database.number("select count(*) from search_embeddings").await, 1, "the embedding of `one` is deleted");
     assert_eq!(found(&store, "a", &words("one")).await, [""; 0]);
-    // What is not an item any more when its embedding comes is not kept.
+    // An embedding of a text that is no longer an item is not stored.
     let late = (Digest::of_bytes(b"one"), towards(0.0));
     store.put_embeddings("a", &[late.clone(), late]).await.unwrap();
     assert_eq!(database.number("select count(*) from search_embeddings").await, 1);
@@ -138,7 +138,7 @@ async fn indexing_replaces_and_keeps_the_embeddings_of_texts_that_stay() {
 }
 
 #[tokio::test]
-async fn embeddings_of_two_models_never_meet() {
+async fn embeddings_of_two_models_are_never_compared() {
     let database = Database::migrated().await;
     let store = database.store();
     store.index_items("a", &spec("s"), vec![item("1", "one"), item("2", "two")]).await.unwrap();
@@ -147,7 +147,7 @@ async fn embeddings_of_two_models_never_meet() {
     assert_eq!(found(&store, "a", &meaning(towards(0.0))).await.len(), 2);
     assert_eq!(found(&store, "a", &meaning(of("other", &[1.0, 0.0]))).await.len(), 0);
     assert_eq!(found(&store, "a", &meaning(of("m", &[1.0, 0.0, 0.0]))).await.len(), 0, "of other dimensions");
-    // Another model takes over text by text.
+    // The embeddings of another model replace these text by text.
     assert_eq!(store.pending("a", None, "other", 10).await.unwrap().len(), 2);
     store.put_embeddings("a", &[(Digest::of_bytes(b"one"), of("other", &[1.0, 0.0, 0.0]))]).await.unwrap();
     assert_eq!(found(&store, "a", &meaning(of("other", &[1.0, 0.0, 0.0]))).await, ["s/1"]);
@@ -156,7 +156,7 @@ async fn embeddings_of_two_models_never_meet() {
 }
 
 #[tokio::test]
-async fn other_tenants_change_nothing() {
+async fn other_tenants_affect_no_result() {
     let database = Database::migrated().await;
     let store = database.store();
     shop(&store).await;
@@ -164,7 +164,7 @@ async fn other_tenants_change_nothing() {
     let query = Query { embedding: Some(towards(15.0)), ..words("customers order goods") };
     let alone = store.search("a", &query).await.unwrap();
     let related = store.related("a", "uid-shop", Some("m"), 9).await.unwrap();
-    // Another tenant with the same texts under the same names, and many more of the same words.
+    // Another tenant with the same texts under the same names, and many more items with the same words.
     let mut items: Vec<Item> = (0..500).map(|n| item(&n.to_string(), &format!("customers order goods {n}"))).collect();
     items.push(item("FR-001", "Customers can pay their orders by credit card"));
     store.index_items("b", &spec("shop"), items).await.unwrap();
@@ -181,7 +181,7 @@ async fn other_tenants_change_nothing() {
 }
 
 #[tokio::test]
-async fn no_index_holds_words_or_vectors_of_several_tenants() {
+async fn no_index_spans_tenants() {
     let database = Database::migrated().await;
     let indexes: Vec<String> = sqlx::query_scalar(
         "select pg_get_indexdef(indexrelid) from pg_index
@@ -192,12 +192,12 @@ async fn no_index_holds_words_or_vectors_of_several_tenants() {
     .unwrap();
     assert_eq!(indexes.len(), 3);
     for index in indexes {
-        assert!(index.contains("USING btree (tenant_id, "), "{index} would hold words or vectors of several tenants");
+        assert!(index.contains("USING btree (tenant_id, "), "{index} would contain words or vectors of several tenants");
     }
 }
 
 #[tokio::test]
-async fn many_languages_are_found() {
+async fn finds_words_of_many_languages() {
     let database = Database::migrated().await;
     let store = database.store();
     let texts = [
@@ -274,14 +274,14 @@ async fn items_are_cleaned_and_bounded() {
     assert!(hits[0].text.starts_with("needle\u{FFFD}ü") && hits[0].text.len() <= 400);
     let many = (0..10_001).map(|n| item(&n.to_string(), "x")).collect();
     let indexed = store.index_items("a", &spec("many"), many).await.unwrap();
-    assert_eq!(indexed, Indexed { indexed: 10_000, left_out: 1 });
+    assert_eq!(indexed, IndexOutcome { indexed: 10_000, left_out: 1 });
     let large = (0..600).map(|n| item(&n.to_string(), &format!("{n} {}", "word ".repeat(1_700)))).collect();
     let indexed = store.index_items("a", &spec("large"), large).await.unwrap();
-    assert_eq!(indexed, Indexed { indexed: 512, left_out: 88 });
+    assert_eq!(indexed, IndexOutcome { indexed: 512, left_out: 88 });
 }
 
 #[tokio::test]
-async fn documents_about_the_same_are_related() {
+async fn similar_documents_are_related() {
     let database = Database::migrated().await;
     let store = database.store();
     for (name, kind, texts) in [
@@ -300,7 +300,7 @@ async fn documents_about_the_same_are_related() {
         related.into_iter().map(|r| r.name).collect::<Vec<_>>()
     };
     assert_eq!(names(None).await, ["market", "bank"]);
-    assert_eq!(names(Some("m")).await, ["market", "bank"], "as long as there are no embeddings");
+    assert_eq!(names(Some("m")).await, ["market", "bank"], "while there are no embeddings");
     embed(&store, "a", |text| {
         towards(match text {
             _ if text.contains("atients") => 10.0,
@@ -316,7 +316,7 @@ async fn documents_about_the_same_are_related() {
 }
 
 #[tokio::test]
-async fn without_pgvector_search_is_by_words_until_it_is_there() {
+async fn search_uses_words_until_pgvector_is_installed() {
     let database = Database::empty().await;
     let owner = format!("{}_owner", database.name);
     let mut superuser = sqlx::PgConnection::connect(&database.owner_url()).await.unwrap();
@@ -345,14 +345,14 @@ async fn without_pgvector_search_is_by_words_until_it_is_there() {
     let related = async |model| store.related("a", "uid-shop", model, 10).await.unwrap();
     assert_eq!(related(Some("m")).await, related(None).await);
 
-    // Somebody with the right to do so installs it, wherever they like.
+    // A superuser installs it, in any schema.
     superuser
         .execute(
             "create schema \"Ext\"; grant usage on schema \"Ext\" to public; create extension vector schema \"Ext\"",
         )
         .await
         .unwrap();
-    assert!(!store.has_vectors().await.unwrap(), "the table comes with the next start");
+    assert!(!store.has_vectors().await.unwrap(), "the next migration creates the table");
     migrate(&url, None).await.unwrap();
     migrate(&url, None).await.unwrap();
     assert!(store.has_vectors().await.unwrap());
@@ -366,7 +366,7 @@ async fn without_pgvector_search_is_by_words_until_it_is_there() {
     superuser.execute(AssertSqlSafe(format!("drop role {owner}"))).await.unwrap();
 }
 
-/// Numbers that look random and are the same each time (splitmix64, Steele, Lea and Flood, 2014).
+/// A deterministic generator of pseudorandom numbers (splitmix64, Steele, Lea and Flood, 2014).
 struct Random(u64);
 
 impl Random {
@@ -386,18 +386,18 @@ impl Random {
 }
 
 #[tokio::test]
-async fn a_tenant_with_one_percent_of_the_vectors_finds_its_nearest() {
+async fn a_tenant_with_few_vectors_finds_its_nearest() {
     const DIMENSIONS: usize = 32;
     const OWN: usize = 1_000;
     let database = Database::migrated().await;
     let store = database.store();
-    // 99 tenants with a thousand each.
+    // 99 tenants with a thousand items each.
     database
         .superuser()
         .await
         .execute(
             "insert into search_items
-                (tenant_id, subject_uid, ordinal, kind, namespace, name, item, item_kind, line, text, digest, pairs)
+                (tenant_id, subject_uid, ordinal, kind, namespace, name, item, item_kind, line, text, digest, bigrams)
             select 'tenant-' || t, 's', n, 'Specification', 'team', 's', n::text, 'Requirement', 1, n::text, n::text, ''
             from generate_series(1, 99) t, generate_series(1, 1000) n;
             insert into search_embeddings (tenant_id, digest, model, dimensions, embedding)

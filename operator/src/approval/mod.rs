@@ -59,8 +59,8 @@ fn decision(object: &Approval, tenant: String) -> Option<Record> {
         },
         at: object.metadata.creation_timestamp.as_ref().map_or(Millis(0), convert::millis),
         actor: by.user.clone(),
-        event: Event::Decision {
-            about: match object.spec.subject.kind {
+        event: Event::Approval {
+            kind: match object.spec.subject.kind {
                 SubjectKind::Constitution => Kind::Constitution,
                 SubjectKind::Specification => Kind::Specification,
                 SubjectKind::Plan => Kind::Plan,

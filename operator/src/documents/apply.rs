@@ -1,7 +1,7 @@
 //! Apply: the decision goes to the status, to people, and to those that depend on the document.
 
 use enact_domain::condition::Progress;
-use enact_store::{Class, StoreError};
+use enact_store::{ErrorClass, StoreError};
 use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::controller::Action;
@@ -56,16 +56,16 @@ pub async fn without_record<D: Document>(
 ) -> Result<Action, Error> {
     let (progress, reason, message) = match error.class() {
         // The text is the same at every try, so that it is written once.
-        Class::Transient | Class::Conflict => {
+        ErrorClass::Transient | ErrorClass::Conflict => {
             let message =
                 "the record in Postgres cannot be written at the moment, so nothing is decided; this goes on by itself";
             (Progress::Reconciling, "RecordUnavailable", message.to_owned())
         }
-        Class::Permanent => (Progress::Stalled, "RecordRefused", error.to_string()),
+        ErrorClass::Permanent => (Progress::Stalled, "RecordRefused", error.to_string()),
     };
     let standing = before.with(progress.conditions(reason, &message), object.meta().generation, ctx.now());
     write(object, ctx, object.status().cloned().unwrap_or_default().with(standing), None).await?;
-    if error.class() == Class::Permanent { Ok(Action::requeue(RESYNC)) } else { Err(error.into()) }
+    if error.class() == ErrorClass::Permanent { Ok(Action::requeue(RESYNC)) } else { Err(error.into()) }
 }
 
 async fn write<D: Document>(

@@ -3,7 +3,7 @@
 use enact_domain::condition::Progress;
 use enact_domain::digest::Digest;
 use enact_domain::names::ANNOTATION_REASON;
-use enact_domain::record::{Event, Record, Subject, told_reason};
+use enact_domain::record::{Event, Record, Subject, parse_reason};
 use enact_domain::speckit::MAX_DOCUMENT_BYTES;
 use kube::ResourceExt as _;
 
@@ -91,7 +91,7 @@ fn is_text<F>(content: &Content<F>) -> bool {
 fn revision<F>(content: &Content<F>, before: &Standing, told: Option<&String>) -> Option<Event> {
     let text = str::from_utf8(&content.bytes).ok().filter(|_| is_text(content))?;
     let answered = before.digest.as_ref().is_some_and(|before| content.steps.contains(before));
-    let told = told.and_then(|told| told_reason(told, &content.digest));
+    let told = told.and_then(|told| parse_reason(told, &content.digest));
     let reason = told.unwrap_or(match &content.origin {
         _ if answered => "Clarification",
         Origin::Source => "Source",

@@ -6,7 +6,7 @@ use enact_domain::analysis::Category;
 use enact_domain::condition::Progress;
 use enact_domain::plan::{Action, Counts, PlanState, TaskPhase};
 use enact_domain::time::Millis;
-use enact_store::{Class, StoreError};
+use enact_store::{ErrorClass, StoreError};
 use kube::runtime::controller::Action as Next;
 use kube::runtime::events::EventType;
 use kube::{Api, ResourceExt as _};
@@ -79,12 +79,12 @@ pub async fn without_record(
     let plan = &observed.plan;
     let (progress, reason, message) = match error.class() {
         // The text is the same at every try, so that it is written once.
-        Class::Transient | Class::Conflict => {
+        ErrorClass::Transient | ErrorClass::Conflict => {
             let message = "the record in Postgres cannot be reached at the moment: pods that run go on, and nothing new is decided; \
                            this goes on by itself";
             (Progress::Reconciling, "RecordUnavailable", message.to_owned())
         }
-        Class::Permanent => (Progress::Stalled, "RecordRefused", error.to_string()),
+        ErrorClass::Permanent => (Progress::Stalled, "RecordRefused", error.to_string()),
     };
     let mut new = plan.status.clone().unwrap_or_default();
     new.observed_generation = plan.metadata.generation;
@@ -93,7 +93,7 @@ pub async fn without_record(
     if put(ctx, observed, runtime, &new).await? {
         ctx.event(plan.as_ref(), EventType::Warning, reason, message).await;
     }
-    if error.class() == Class::Permanent { Ok(Next::requeue(RESYNC)) } else { Err(error.into()) }
+    if error.class() == ErrorClass::Permanent { Ok(Next::requeue(RESYNC)) } else { Err(error.into()) }
 }
 
 /// Writes what changed, and wakes those that depend on it; whether the plan's reason is another than before.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use enact_crds::document::Source;
 use enact_domain::push::Push;
-use enact_store::Pushes;
+use enact_store::PushListener;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::references::Referrers;
 
 /// Has documents looked at as pushes are heard of.
-pub async fn follow(ctx: Arc<Context>, mut pushes: Pushes, shutdown: CancellationToken) {
+pub async fn follow(ctx: Arc<Context>, mut pushes: PushListener, shutdown: CancellationToken) {
     let hear = async {
         // Before, nobody could say whom one concerns; whatever is read from Git is looked at after a start anyhow.
         ctx.synced().await;

@@ -1,23 +1,20 @@
-//! Merging two rankings.
+//! Merging of two rankings.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// An item: its subject's UID and its place in the document.
+/// Identifies an item: UID of its subject and its ordinal in the document.
 pub(super) type Key = (String, i32);
 
-/// How little the first ranks stand out. The usual constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009).
+/// The usual constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009). A larger one gives first ranks less weight.
 const SMOOTHING: f64 = 60.0;
 
-/// By which way an item was found.
+/// The ranking that contains an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Matched {
-    /// By its words.
     FullText,
-    /// By its meaning.
     Vector,
-    /// By both.
     Both,
 }
 
@@ -29,23 +26,23 @@ pub(super) struct Ranked {
     pub(super) matched: Matched,
 }
 
-/// Both rankings in one, best first: an item counts 1 / (60 + rank) for each ranking that it is in.
+/// Merges both rankings, best first. The score of an item is the sum of 1 / (60 + rank) over the rankings that contain it.
 pub(super) fn fuse(by_words: &[Key], by_meaning: &[Key], limit: usize) -> Vec<Ranked> {
     let mut scores: BTreeMap<&Key, (f64, Matched)> = BTreeMap::new();
-    for (ranking, way) in [(by_words, Matched::FullText), (by_meaning, Matched::Vector)] {
+    for (ranking, source) in [(by_words, Matched::FullText), (by_meaning, Matched::Vector)] {
         let mut rank = SMOOTHING;
         for key in ranking {
             rank += 1.0;
-            let (score, matched) = scores.entry(key).or_insert((0.0, way));
+            let (score, matched) = scores.entry(key).or_insert((0.0, source));
             *score += 1.0 / rank;
-            if *matched != way {
+            if *matched != source {
                 *matched = Matched::Both;
             }
         }
     }
     let mut ranked: Vec<Ranked> =
         scores.into_iter().map(|(key, (score, matched))| Ranked { key: key.clone(), score, matched }).collect();
-    // The sort is stable: equals stay in the order of their keys.
+    // The sort is stable, so items with equal scores stay in the order of their keys.
     ranked.sort_by(|one, other| other.score.total_cmp(&one.score));
     ranked.truncate(limit);
     ranked
@@ -59,24 +56,27 @@ mod tests {
         names.chars().map(|name| (name.to_string(), 1)).collect()
     }
 
-    fn told(by_words: &str, by_meaning: &str, limit: usize) -> Vec<(String, Matched)> {
+    fn merged(by_words: &str, by_meaning: &str, limit: usize) -> Vec<(String, Matched)> {
         let ranked = fuse(&keys(by_words), &keys(by_meaning), limit);
         ranked.into_iter().map(|ranked| (ranked.key.0, ranked.matched)).collect()
     }
 
     #[test]
-    fn what_both_find_comes_first() {
+    fn items_of_both_rankings_come_first() {
         use Matched::{Both, FullText, Vector};
         let expected = [("c", Both), ("a", FullText), ("x", Vector), ("b", FullText)];
-        assert_eq!(told("abc", "xc", 10), expected.map(|(name, matched)| (name.to_owned(), matched)));
-        assert_eq!(told("abc", "xc", 2), expected[..2].iter().map(|(n, m)| ((*n).to_owned(), *m)).collect::<Vec<_>>());
+        assert_eq!(merged("abc", "xc", 10), expected.map(|(name, matched)| (name.to_owned(), matched)));
+        assert_eq!(
+            merged("abc", "xc", 2),
+            expected[..2].iter().map(|(n, m)| ((*n).to_owned(), *m)).collect::<Vec<_>>()
+        );
     }
 
     #[test]
-    fn one_ranking_keeps_its_order() {
-        let names = |told: Vec<(String, Matched)>| told.into_iter().map(|(name, _)| name).collect::<String>();
-        assert_eq!(names(told("zyx", "", 10)), "zyx");
-        assert_eq!(names(told("", "zyx", 10)), "zyx");
-        assert_eq!(told("", "", 10), []);
+    fn a_single_ranking_keeps_its_order() {
+        let names = |merged: Vec<(String, Matched)>| merged.into_iter().map(|(name, _)| name).collect::<String>();
+        assert_eq!(names(merged("zyx", "", 10)), "zyx");
+        assert_eq!(names(merged("", "zyx", 10)), "zyx");
+        assert_eq!(merged("", "", 10), []);
     }
 }

@@ -1,37 +1,33 @@
-//! Documents that are about the same.
+//! Related documents.
 
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::MAX_HITS;
+use super::item::MAX_HITS;
 use crate::error::StoreError;
 use crate::session::Session;
 use crate::store::Store;
 
-/// How many of a document's words are compared: those that most of its items have.
+/// Number of words of a document that are compared: those that most of its items contain.
 const WORDS: i64 = 48;
 
-/// A document that is about the same as another.
+/// A document that is similar to another.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Related {
-    /// Its UID.
     pub uid: String,
-    /// Its namespace.
     pub namespace: String,
-    /// Its name.
     pub name: String,
-    /// From 0 to 1; to be compared within one answer only.
+    /// From 0 to 1. Only comparable within one answer.
     pub score: f64,
 }
 
 impl Store {
-    /// The documents of the same kind whose items are most like those of the subject, most like first; never more than 50. With a
-    /// model, by the cosine between the means of what their items mean; without one, or while the subject has no embeddings of it,
-    /// by how much of its words they share, where a rare word weighs more.
+    /// Returns documents of the same kind that are similar to the subject, most similar first, at most 50.
     ///
-    /// # Errors
-    /// When they cannot be read.
+    /// With a model, similarity is the cosine between the means of the embeddings of their items. Without a model, or while the subject
+    /// has no embeddings of it, similarity is the share of the subject's words that the other document contains, where a rare word weighs
+    /// more.
     pub async fn related(
         &self,
         tenant: &str,
@@ -40,11 +36,11 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<Related>, StoreError> {
         let limit = i64::from(limit.min(MAX_HITS));
-        self.read("look for related documents", tenant, async |session: &mut Session| {
+        self.transaction("find related documents", tenant, async |session: &mut Session| {
             if let Some(model) = model
-                && let Some(home) = self.vectors(session).await?
+                && let Some(schema) = self.vector_schema(session).await?
             {
-                let found = by_meaning(session, &home, tenant, subject_uid, model, limit).await?;
+                let found = by_meaning(session, &schema, tenant, subject_uid, model, limit).await?;
                 if !found.is_empty() {
                     return Ok(found);
                 }
@@ -57,7 +53,7 @@ impl Store {
 
 async fn by_meaning(
     session: &mut Session,
-    home: &str,
+    schema: &str,
     tenant: &str,
     subject_uid: &str,
     model: &str,
@@ -66,14 +62,14 @@ async fn by_meaning(
     let means = format!(
         "with meaning as materialized (
             select i.subject_uid, i.kind, min(i.namespace) as namespace, min(i.name) as name, e.dimensions,
-                   {home}.avg(e.embedding) as mean
+                   {schema}.avg(e.embedding) as mean
             from enact.search_items i
             join enact.search_embeddings e on e.tenant_id = i.tenant_id and e.digest = i.digest
             where i.tenant_id = $1 and e.tenant_id = $1 and e.model = $3
             group by i.subject_uid, i.kind, e.dimensions
         )
         select other.subject_uid::text, other.namespace::text, other.name::text,
-               greatest(0, 1 - (other.mean operator({home}.<=>) own.mean)) as score
+               greatest(0, 1 - (other.mean operator({schema}.<=>) own.mean)) as score
         from meaning own
         join meaning other on other.kind = own.kind and other.dimensions = own.dimensions and other.subject_uid <> own.subject_uid
         where own.subject_uid = $2
@@ -102,7 +98,7 @@ async fn by_words(
         r#"with words as materialized (
             select lexeme, ('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''')::tsquery as query
             from enact.search_items
-            cross join unnest(to_tsvector('pg_catalog.simple', text || ' ' || pairs) || to_tsvector('pg_catalog.english', text))
+            cross join unnest(to_tsvector('pg_catalog.simple', text || ' ' || bigrams) || to_tsvector('pg_catalog.english', text))
             where tenant_id = $1 and subject_uid = $2 and ts_lexize('pg_catalog.english_stem', lexeme) is distinct from '{}'
             group by lexeme order by count(*) desc, length(lexeme) desc, lexeme limit $3
         ), others as materialized (

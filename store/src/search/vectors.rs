@@ -1,25 +1,25 @@
-//! Embeddings in pgvector, where it is.
+//! Embeddings in pgvector.
 
 use std::fmt::Write as _;
 
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::Filter;
 use super::fuse::Key;
+use super::item::Filter;
 use crate::error::StoreError;
 use crate::session::Session;
 use crate::store::Store;
 
-/// What a text means to a model.
+/// An embedding of a text by a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embedding {
-    /// Name of the model. Embeddings of two models are never compared.
+    /// Name of the model. Embeddings of different models are never compared.
     pub model: String,
-    /// The vector; its length does not count.
+    /// The vector; only its direction matters.
     pub values: Vec<f32>,
 }
 
-/// An [`Embedding`] of length 1, as Postgres reads it.
+/// An [`Embedding`] of length 1 in the text form of pgvector.
 pub(super) struct Unit<'e> {
     pub(super) model: &'e str,
     pub(super) dimensions: i32,
@@ -27,19 +27,19 @@ pub(super) struct Unit<'e> {
 }
 
 impl Embedding {
-    /// The vector of length 1 in the same direction.
+    /// Returns the vector of length 1 in the same direction.
     pub(super) fn unit(&self) -> Result<Unit<'_>, StoreError> {
         let invalid = |problem: &str| Err(StoreError::Invalid { what: "embedding", problem: problem.to_owned() });
         if !(1..=256).contains(&self.model.len()) || self.model.contains('\0') {
-            return invalid("the model's name must have 1 to 256 bytes, none of them NUL");
+            return invalid("must have a model name of 1 to 256 bytes without NUL");
         }
-        // pgvector's own bound.
+        // The limit of pgvector.
         if !(1..=16_000).contains(&self.values.len()) {
             return invalid("must have 1 to 16000 dimensions");
         }
         let length = self.values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
         if !length.is_finite() || length == 0.0 {
-            return invalid("must be finite and not zero: a vector without a direction is near to nothing");
+            return invalid("must be finite and not zero, since other vectors have no direction to compare");
         }
         let mut text = String::with_capacity(self.values.len() * 12);
         for value in &self.values {
@@ -53,53 +53,50 @@ impl Embedding {
 }
 
 impl Store {
-    /// Whether the database keeps embeddings. Without pgvector it does not, and search is by words alone.
-    ///
-    /// # Errors
-    /// When Postgres does not answer.
+    /// Returns whether the database can store embeddings. Without pgvector it cannot, and search uses words only.
     pub async fn has_vectors(&self) -> Result<bool, StoreError> {
-        const DOING: &str = "look for pgvector";
-        self.within(DOING, async {
+        const DOING: &str = "check for pgvector";
+        self.with_timeout(DOING, async {
             let mut session = self.session(DOING).await?;
-            let home = self.vectors(&mut session).await.map_err(StoreError::while_doing(DOING))?;
-            Ok(home.is_some())
+            let schema = self.vector_schema(&mut session).await.map_err(StoreError::while_doing(DOING))?;
+            Ok(schema.is_some())
         })
         .await
     }
 
-    /// The schema that pgvector is in, quoted, if there is a table for embeddings. Once it is there, it is not asked for again.
-    pub(super) async fn vectors(&self, session: &mut Session) -> Result<Option<String>, sqlx::Error> {
-        if let Some(home) = self.vector_schema.get() {
-            return Ok(Some(home.clone()));
+    /// Returns the quoted schema that contains pgvector, if the table of embeddings exists. Caches it when it exists.
+    pub(super) async fn vector_schema(&self, session: &mut Session) -> Result<Option<String>, sqlx::Error> {
+        if let Some(schema) = self.vector_schema.get() {
+            return Ok(Some(schema.clone()));
         }
-        let home = sqlx::query_scalar!(
-            r#"select extnamespace::regnamespace::text as "home!" from pg_extension
+        let schema = sqlx::query_scalar!(
+            r#"select extnamespace::regnamespace::text as "schema!" from pg_extension
             where extname = 'vector' and has_schema_privilege(extnamespace, 'usage')
                 and to_regclass('enact.search_embeddings') is not null"#
         )
         .fetch_optional(session.statement())
         .await?;
-        Ok(home.map(|home| self.vector_schema.get_or_init(|| home).clone()))
+        Ok(schema.map(|schema| self.vector_schema.get_or_init(|| schema).clone()))
     }
 }
 
-/// The items whose meaning is nearest, nearest first. Exact: every vector of the tenant is compared.
+/// Returns the items with the nearest embeddings, nearest first. The search is exact: it compares every vector of the tenant.
 pub(super) async fn nearest(
     session: &mut Session,
-    home: &str,
+    schema: &str,
     tenant: &str,
     unit: &Unit<'_>,
     filter: &Filter,
     limit: i64,
 ) -> Result<Vec<Key>, sqlx::Error> {
-    // Of vectors of length 1, the inner product orders like the cosine and costs a third.
+    // For vectors of length 1, the inner product gives the same order as the cosine at a third of the cost.
     let nearest = format!(
         "select i.subject_uid::text, i.ordinal
         from enact.search_items i
         join enact.search_embeddings e on e.tenant_id = i.tenant_id and e.digest = i.digest
         where i.tenant_id = $1 and e.tenant_id = $1 and e.model = $2 and e.dimensions = $3
             and ($4::text[] is null or i.namespace = any($4)) and ($5::text[] is null or i.item_kind = any($5))
-        order by e.embedding operator({home}.<#>) $6::{home}.vector, i.subject_uid, i.ordinal
+        order by e.embedding operator({schema}.<#>) $6::{schema}.vector, i.subject_uid, i.ordinal
         limit $7"
     );
     let rows = sqlx::query(AssertSqlSafe(nearest))
@@ -124,14 +121,14 @@ mod tests {
     }
 
     #[test]
-    fn vectors_get_the_length_1() {
+    fn vectors_are_normalised() {
         assert_eq!(unit(&[3.0, 4.0]).unwrap(), "[6e-1,8e-1]");
         assert_eq!(unit(&[f32::MAX, 0.0]).unwrap(), "[1e0,0e0]");
         assert_eq!(unit(&[f32::MIN_POSITIVE]).unwrap(), "[1e0]");
     }
 
     #[test]
-    fn what_has_no_direction_is_refused() {
+    fn rejects_vectors_without_a_direction() {
         for values in [&[][..], &[0.0, 0.0], &[f32::NAN], &[f32::INFINITY, 1.0], &vec![1.0; 16_001]] {
             assert_eq!(unit(values).expect_err("no direction").category(), "invalid");
         }

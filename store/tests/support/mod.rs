@@ -1,4 +1,4 @@
-//! A database a test, on the Postgres that `ENACT_TEST_DATABASE_URL` names.
+//! One database per test, on the Postgres at `ENACT_TEST_DATABASE_URL`.
 
 // Each test program compiles this module and uses a part of it.
 #![allow(dead_code, clippy::unwrap_used)]
@@ -9,18 +9,19 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use enact_domain::assignment::{Reason, Report};
+use enact_domain::assignment::{AttemptResult, Reason, Report};
 use enact_domain::digest::Digest;
 use enact_domain::record::{Event, Kind, Record, Subject, TaskRef};
 use enact_domain::time::Millis;
 use enact_store::{AppLogin, Config, Store, migrate};
+use serde_json::from_value;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, Row};
 
-/// A password that is only safe when it is quoted, and as it stands in a URL.
+/// A password that needs quoting, and its form in a URL.
 const PASSWORD: (&str, &str) = (r#"p'w"\; drop"#, "p%27w%22%5C%3B%20drop");
 
-/// A database with the schema and a login of its own; both go when it is dropped, also by a panic.
+/// A database with a login of its own. Dropping it removes both, also after a panic.
 pub struct Database {
     pub name: String,
     server: String,
@@ -64,7 +65,7 @@ impl Database {
         format!("{before}/{}", self.name)
     }
 
-    /// URL of the application's login, by way of `host` and `port`.
+    /// Returns the URL of the application's login at `host` and `port`.
     pub fn app_url_at(&self, host: &str, port: u16) -> String {
         format!("postgres://{0}:{1}@{host}:{port}/{0}", self.name, PASSWORD.1)
     }
@@ -78,23 +79,45 @@ impl Database {
         Store::connect(&self.config()).unwrap()
     }
 
-    /// A connection as the superuser, who sees all rows.
+    /// Connects as the superuser, who sees all rows.
     pub async fn superuser(&self) -> PgConnection {
         let options = PgConnectOptions::from_str(&self.owner_url()).unwrap();
         options.options([("search_path", "enact")]).connect().await.unwrap()
     }
 
-    /// A connection as the application.
+    /// Connects as the application.
     pub async fn app(&self) -> PgConnection {
         PgConnection::connect(&self.config().url).await.unwrap()
     }
 
-    /// The number that `query` gives the superuser.
+    /// Runs `query` as the superuser and returns its number.
     pub async fn number(&self, query: &'static str) -> i64 {
         sqlx::query_scalar(query).fetch_one(&mut self.superuser().await).await.unwrap()
     }
 
-    /// How many rows each table holds.
+    /// Returns the stored result of an attempt.
+    pub async fn result(&self, tenant: &str, subject_uid: &str, attempt: u32) -> Option<AttemptResult> {
+        let row = sqlx::query(
+            "select report, transcript, gates, duration_ms from results
+            where tenant_id = $1 and subject_uid = $2 and number = $3::bigint",
+        )
+        .bind(tenant)
+        .bind(subject_uid)
+        .bind(i64::from(attempt))
+        .fetch_optional(&mut self.superuser().await)
+        .await
+        .unwrap()?;
+        Some(AttemptResult {
+            subject_uid: subject_uid.to_owned(),
+            attempt,
+            report: from_value(row.get("report")).unwrap(),
+            transcript: row.get("transcript"),
+            gates: from_value(row.get("gates")).unwrap(),
+            duration_ms: row.get::<i64, _>("duration_ms").unsigned_abs(),
+        })
+    }
+
+    /// Returns the number of rows of each table.
     pub async fn rows(&self) -> Vec<(String, i64)> {
         let mut connection = self.superuser().await;
         let mut rows = Vec::new();
@@ -109,7 +132,7 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         let (server, name) = (self.server.clone(), self.name.clone());
-        // A runtime of its own: that of the test may be the one that is unwinding.
+        // A new runtime, since the test's own may be unwinding.
         let removal = std::thread::spawn(move || {
             tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
                 remove(&mut PgConnection::connect(&server).await.unwrap(), &name).await;
@@ -119,7 +142,7 @@ impl Drop for Database {
     }
 }
 
-/// The tables of a tenant's rows.
+/// Returns the tables with rows of tenants.
 pub async fn tables(connection: &mut PgConnection) -> Vec<String> {
     sqlx::query_scalar(
         "select tablename::text from pg_tables where schemaname = 'enact' and tablename <> 'migrations' order by 1",
@@ -129,7 +152,7 @@ pub async fn tables(connection: &mut PgConnection) -> Vec<String> {
     .unwrap()
 }
 
-/// Databases and logins of test programs that were killed.
+/// Returns databases and logins of test programs that were killed.
 async fn leftovers(connection: &mut PgConnection, own: &str) -> Vec<String> {
     let names: Vec<String> = sqlx::query_scalar(
         "select datname::text from pg_database where datname like 'enact\\_test\\_%'
@@ -145,7 +168,7 @@ async fn leftovers(connection: &mut PgConnection, own: &str) -> Vec<String> {
 
 async fn remove(connection: &mut PgConnection, name: &str) {
     for statement in [format!("drop database if exists {name} with (force)"), format!("drop role if exists {name}")] {
-        // Two test programs may remove the same leftover.
+        // Another test program may remove the same leftover.
         if let Err(error) = connection.execute(AssertSqlSafe(statement)).await {
             eprintln!("{name} is left behind: {error}");
         }
@@ -160,8 +183,8 @@ pub fn record(tenant: &str, subject: Subject, at: i64, event: Event) -> Record {
     Record { tenant: tenant.into(), subject, at: Millis(at), actor: "system:enact".into(), event }
 }
 
-/// A plan's transition.
-pub fn plan_turn(tenant: &str, plan: &str, state: &str, at: i64) -> Record {
+/// Returns a transition of a plan.
+pub fn plan_transition(tenant: &str, plan: &str, state: &str, at: i64) -> Record {
     let event = Event::Transition {
         key: format!("{state}/{at}"),
         state: state.into(),
@@ -172,8 +195,8 @@ pub fn plan_turn(tenant: &str, plan: &str, state: &str, at: i64) -> Record {
     record(tenant, subject(Kind::Plan, plan), at, event)
 }
 
-/// A transition of a task of the plan `p`.
-pub fn turn(tenant: &str, task: &str, state: &str, at: i64) -> Record {
+/// Returns a transition of a task of the plan `p`.
+pub fn task_transition(tenant: &str, task: &str, state: &str, at: i64) -> Record {
     let event = Event::Transition {
         key: format!("{state}/{at}"),
         state: state.into(),
@@ -184,7 +207,7 @@ pub fn turn(tenant: &str, task: &str, state: &str, at: i64) -> Record {
     record(tenant, subject(Kind::Task, task), at, event)
 }
 
-/// The start of an attempt at a task of the plan `p`.
+/// Returns the start of an attempt at a task of the plan `p`.
 pub fn start(tenant: &str, task: &str, number: u32) -> Record {
     let event = Event::AttemptStarted {
         plan_uid: "uid-p".into(),
@@ -195,7 +218,7 @@ pub fn start(tenant: &str, task: &str, number: u32) -> Record {
     record(tenant, subject(Kind::Task, task), 1_000, event)
 }
 
-/// The end of an attempt at a task of the plan `p`.
+/// Returns the end of an attempt at a task of the plan `p`.
 pub fn end(tenant: &str, task: &str, number: u32, failure: Option<&str>, report: Report) -> Record {
     let event = Event::AttemptFinished {
         plan_uid: "uid-p".into(),

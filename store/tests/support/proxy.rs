@@ -1,4 +1,4 @@
-//! A network between the store and Postgres that can break.
+//! A proxy between the store and Postgres that simulates network failures.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,18 +9,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// What the network does.
+/// The state of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
-    /// Passes everything on.
+    /// Forwards everything.
     Up,
-    /// Closes all connections, and new ones at once.
+    /// Closes all connections; closes new ones immediately.
     Down,
-    /// Takes everything and answers nothing, as a host that was lost.
+    /// Accepts everything and answers nothing, like a lost host.
     Silent,
 }
 
-/// Passes bytes between a port of its own and Postgres.
+/// A proxy that forwards bytes between its own port and Postgres.
 pub struct Proxy {
     pub address: SocketAddr,
     network: watch::Sender<Network>,
@@ -54,17 +54,17 @@ impl Proxy {
         self.network.send_replace(network);
     }
 
-    /// Lets the next commit reach Postgres, and closes the connection instead of passing on the answer.
+    /// Forwards the next commit to Postgres, and closes the connection instead of forwarding the answer.
     pub fn lose_next_commit(&self) {
         self.state.cut_at_commit.store(true, Ordering::SeqCst);
     }
 
-    /// Whether no commit was lost yet.
+    /// Returns whether the next commit has not been sent yet.
     pub fn waits_for_commit(&self) -> bool {
         self.state.cut_at_commit.load(Ordering::SeqCst)
     }
 
-    /// How often Postgres was ready for the next message: the round trips that were really made.
+    /// Returns how often Postgres was ready for the next message, which is the number of actual round trips.
     pub fn answers(&self) -> u64 {
         self.state.answers.load(Ordering::SeqCst)
     }
@@ -95,7 +95,7 @@ async fn pass(mut client: TcpStream, server: (String, u16), mut network: watch::
                 server.write_all(&sent[..length]).await.unwrap();
                 let commits = sent[..length].windows(7).any(|bytes| bytes == b"commit\0");
                 if commits && state.cut_at_commit.swap(false, Ordering::SeqCst) {
-                    // Postgres answers when it has committed.
+                    // Postgres answers after it has committed.
                     let _ = server.read(&mut answered).await;
                     return;
                 }

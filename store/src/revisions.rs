@@ -1,4 +1,4 @@
-//! The history of documents.
+//! Revisions of documents.
 
 use std::collections::BTreeMap;
 
@@ -11,63 +11,60 @@ use crate::error::StoreError;
 use crate::session::Session;
 use crate::store::Store;
 
-/// Most revisions in one answer.
+/// Maximum number of revisions in one answer.
 const PAGE: u32 = 100;
-/// Fewest hex digits by which a revision can be asked for.
+/// Minimum number of hex digits of a digest that select a revision.
 const MIN_PREFIX: usize = 4;
-/// Most decisions that are told of one revision, the newest first.
-const VERDICTS: i64 = 50;
+/// Maximum number of approvals in one revision; the newest are returned.
+const MAX_APPROVALS: i64 = 50;
 
 /// A revision of a document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Revision {
-    /// The object's UID: one that was deleted and made anew under its name is another.
+    /// UID of the object. An object that is deleted and created again has another UID.
     pub uid: String,
     /// Counts from 1 for each object.
     pub number: u32,
-    /// Counts from 1 over all objects that bore the name; where the next page begins.
+    /// Counts from 1 over all objects with this name. The next page begins before the last position of a page.
     pub position: i64,
-    /// Digest of its content.
     pub digest: Digest,
-    /// The version that the document gave itself.
+    /// The version that the document states.
     pub version: Option<String>,
-    /// Who is recorded as its author.
+    /// The recorded author.
     pub actor: String,
-    /// Why it was made.
+    /// The reason of the change.
     pub reason: String,
-    /// The Git commit that it was read from.
+    /// The Git commit that the document was read from.
     pub commit: Option<String>,
     /// When it was recorded.
     pub at: Millis,
-    /// What people decided on this content under this name, oldest first.
-    pub approvals: Vec<Verdict>,
+    /// Decisions of people on this content of an object with this name, oldest first.
+    pub approvals: Vec<RevisionApproval>,
 }
 
-/// A person's decision on a content.
+/// A person's decision on the content of a revision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Verdict {
-    /// Who decided.
+pub struct RevisionApproval {
+    /// The person.
     pub actor: String,
-    /// Whether it was approved.
+    /// Whether the person approved or rejected the content.
     pub approved: bool,
-    /// The person's words.
     pub comment: String,
-    /// When it was decided.
+    /// When the person decided.
     pub at: Millis,
 }
 
-/// One revision of a document.
+/// A way to select one revision of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Selector {
-    /// By its number.
+pub enum RevisionSelector {
     Number(u32),
-    /// By the first hex digits of its digest, at least four, with or without `sha256:`.
+    /// The first hex digits of the digest, at least four, with or without `sha256:`.
     DigestPrefix(String),
 }
 
-/// A revision's row.
+/// A row of `enact.revisions`.
 struct Row {
     uid: String,
     number: i32,
@@ -81,11 +78,8 @@ struct Row {
 }
 
 impl Store {
-    /// The revisions of the objects that bear or bore this name, newest first; `before` is the position of the last one that was seen.
-    /// At most 100 are returned.
-    ///
-    /// # Errors
-    /// When they cannot be read.
+    /// Returns revisions of all objects that have or had this name, newest first, at most 100. `before` is the last position of the
+    /// previous page.
     pub async fn history(
         &self,
         tenant: &str,
@@ -95,12 +89,12 @@ impl Store {
         before: Option<i64>,
         limit: u32,
     ) -> Result<Vec<Revision>, StoreError> {
-        self.read("read a document's history", tenant, async |session: &mut Session| {
+        self.transaction("read the history of a document", tenant, async |session: &mut Session| {
             let rows = sqlx::query_as!(
                 Row,
                 r#"select subject_uid as "uid!", number, position, digest, version, actor, reason, commit,
                           (extract(epoch from revised_at) * 1000)::bigint as "at!"
-                from enact.history
+                from enact.revisions
                 where tenant_id = $1 and kind = $2 and namespace = $3 and name = $4 and position < $5
                 order by position desc limit $6"#,
                 tenant,
@@ -112,30 +106,31 @@ impl Store {
             )
             .fetch_all(session.statement())
             .await?;
-            with_verdicts(session, tenant, kind, namespace, name, rows).await
+            with_approvals(session, tenant, kind, namespace, name, rows).await
         })
         .await
     }
 
-    /// One revision of the objects that bear or bore this name; of several objects that have such a one, the newest object's.
+    /// Returns the selected revision of the objects that have or had this name. If it exists for several objects, returns that of the
+    /// newest object.
     ///
     /// # Errors
-    /// When a prefix is too short, is no hex number, or fits more than one content; when it cannot be read.
+    /// If a prefix is invalid or matches more than one content, or Postgres does not answer.
     pub async fn revision(
         &self,
         tenant: &str,
         kind: Kind,
         namespace: &str,
         name: &str,
-        selector: &Selector,
+        selector: &RevisionSelector,
     ) -> Result<Option<Revision>, StoreError> {
         let (number, prefix) = match selector {
-            Selector::Number(number) => (Some(i64::from(*number)), None),
-            Selector::DigestPrefix(prefix) => (None, Some(checked(prefix)?)),
+            RevisionSelector::Number(number) => (Some(i64::from(*number)), None),
+            RevisionSelector::DigestPrefix(prefix) => (None, Some(normalise(prefix)?)),
         };
         let mut found = self
-            .read("read a revision", tenant, async |session: &mut Session| {
-                // The newest revision of each of two contents: of more no more need be known.
+            .transaction("read a revision", tenant, async |session: &mut Session| {
+                // The newest revision of each content. Two contents are enough to report an ambiguous prefix.
                 let rows = sqlx::query_as!(
                     Row,
                     r#"select uid as "uid!", number as "number!", position as "position!", digest as "digest!", version,
@@ -143,7 +138,7 @@ impl Store {
                     from (
                         select distinct on (digest) subject_uid as uid, number, position, digest, version, actor, reason, commit,
                                (extract(epoch from revised_at) * 1000)::bigint as at
-                        from enact.history
+                        from enact.revisions
                         where tenant_id = $1 and kind = $2 and namespace = $3 and name = $4
                             and ($5::bigint is null or number = $5) and ($6::text is null or starts_with(digest, $6))
                         order by digest, position desc
@@ -157,7 +152,7 @@ impl Store {
                 )
                 .fetch_all(session.statement())
                 .await?;
-                with_verdicts(session, tenant, kind, namespace, name, rows).await
+                with_approvals(session, tenant, kind, namespace, name, rows).await
             })
             .await?
             .into_iter();
@@ -165,7 +160,7 @@ impl Store {
             (Some(one), Some(other), Some(prefix)) => Err(StoreError::Invalid {
                 what: "revision",
                 problem: format!(
-                    "`{prefix}` fits revision {} ({}) and revision {} ({}): give more digits, or the number",
+                    "`{prefix}` matches revision {} ({}) and revision {} ({}): give more digits, or the number",
                     one.number, one.digest, other.number, other.digest
                 ),
             }),
@@ -174,8 +169,8 @@ impl Store {
     }
 }
 
-/// The prefix of a digest as it is written.
-fn checked(prefix: &str) -> Result<String, StoreError> {
+/// Returns the prefix in the form of a stored digest.
+fn normalise(prefix: &str) -> Result<String, StoreError> {
     let digits = prefix.strip_prefix("sha256:").unwrap_or(prefix);
     if (MIN_PREFIX..=64).contains(&digits.len()) && digits.bytes().all(|c| c.is_ascii_hexdigit()) {
         return Ok(format!("sha256:{}", digits.to_ascii_lowercase()));
@@ -189,8 +184,8 @@ fn checked(prefix: &str) -> Result<String, StoreError> {
     })
 }
 
-/// The revisions of `rows`, each with the decisions on its content.
-async fn with_verdicts(
+/// Returns the revisions of `rows`, each with the decisions on its content.
+async fn with_approvals(
     session: &mut Session,
     tenant: &str,
     kind: Kind,
@@ -205,7 +200,7 @@ async fn with_verdicts(
         from (select distinct unnest($5::text[]) as digest) wanted
         cross join lateral (
             select actor, approved, comment, decided_at, approval_uid from enact.approvals a
-            where a.tenant_id = $1 and a.about_kind = $2 and a.namespace = $3 and a.about_name = $4 and a.digest = wanted.digest
+            where a.tenant_id = $1 and a.subject_kind = $2 and a.namespace = $3 and a.subject_name = $4 and a.digest = wanted.digest
             order by decided_at desc, approval_uid limit $6
         ) newest
         order by decided_at, approval_uid"#,
@@ -214,17 +209,18 @@ async fn with_verdicts(
         namespace,
         name,
         &digests,
-        VERDICTS,
+        MAX_APPROVALS,
     )
     .fetch_all(session.statement())
     .await?;
-    let mut verdicts: BTreeMap<String, Vec<Verdict>> = BTreeMap::new();
+    let mut approvals: BTreeMap<String, Vec<RevisionApproval>> = BTreeMap::new();
     for row in decided {
-        let verdict = Verdict { actor: row.actor, approved: row.approved, comment: row.comment, at: Millis(row.at) };
-        verdicts.entry(row.digest).or_default().push(verdict);
+        let approval =
+            RevisionApproval { actor: row.actor, approved: row.approved, comment: row.comment, at: Millis(row.at) };
+        approvals.entry(row.digest).or_default().push(approval);
     }
     let revision = |row: Row| Revision {
-        approvals: verdicts.get(&row.digest).cloned().unwrap_or_default(),
+        approvals: approvals.get(&row.digest).cloned().unwrap_or_default(),
         uid: row.uid,
         number: row.number.unsigned_abs(),
         position: row.position,

@@ -1,15 +1,13 @@
-//! The audit table as the journal: a record that is new to it is new to all tables, any other is known everywhere.
+//! The audit log. It decides what is new: a record that has an entry is already in all other tables, too.
 
-use enact_domain::record::{Event, Kind, Record};
+use enact_domain::record::{Event, Kind};
 use serde_json::{Value, json};
 
 use crate::error::StoreError;
-use crate::numbering::Turn;
+use crate::numbering::NumberedRecord;
 use crate::session::Session;
 
-const DOING: &str = "append to the audit record";
-
-/// What the journal says of one record.
+/// The part of an entry that depends on the event.
 struct Entry {
     event: &'static str,
     /// Unique among the subject's entries of the same event.
@@ -18,16 +16,15 @@ struct Entry {
     details: Value,
 }
 
-/// Appends those that are not known yet, with an outgoing event for each, and returns these.
+/// Adds an entry and an outgoing event for each record that has no entry yet, and returns these records.
 pub(crate) async fn append<'r>(
     session: &mut Session,
     tenant: &str,
-    turns: &[Turn<'r>],
-) -> Result<Vec<Turn<'r>>, StoreError> {
-    let entries: Vec<Entry> = turns.iter().map(entry).collect();
-    let records: Vec<&'r Record> = turns.iter().map(|turn| turn.record).collect();
-    let column = |of: fn(&'r Record) -> &'r str| records.iter().map(|record| of(record)).collect::<Vec<_>>();
-    let at: Vec<i64> = records.iter().map(|record| record.at.0).collect();
+    records: &[NumberedRecord<'r>],
+) -> Result<Vec<NumberedRecord<'r>>, StoreError> {
+    let entries: Vec<Entry> = records.iter().map(entry).collect();
+    let column = |value: fn(&NumberedRecord<'r>) -> &'r str| records.iter().map(value).collect::<Vec<_>>();
+    let at: Vec<i64> = records.iter().map(|numbered| numbered.record.at.0).collect();
     let events: Vec<&str> = entries.iter().map(|entry| entry.event).collect();
     let keys: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
     let plans: Vec<Option<&str>> = entries.iter().map(|entry| entry.plan_uid.as_deref()).collect();
@@ -44,50 +41,48 @@ pub(crate) async fn append<'r>(
             select $1, at, actor, event, key, kind, namespace, name, subject_uid, plan_uid, details from input order by ord
             on conflict (tenant_id, subject_uid, event, key) do nothing
             returning *
-        ), sent as (
+        ), outgoing as (
             insert into enact.outbox (tenant_id, at, actor, event, kind, namespace, name, subject_uid, plan_uid, payload)
             select $1, at, actor, event, kind, namespace, name, subject_uid, plan_uid, details from new order by id
         )
         select min(ord) as "ord!" from new join input using (subject_uid, event, key) group by id order by id"#,
         tenant,
         &at,
-        &column(|record| &record.actor) as &[&str],
+        &column(|numbered| &numbered.record.actor) as &[&str],
         &events as &[&str],
         &keys as &[&str],
-        &column(|record| record.subject.kind.as_str()) as &[&str],
-        &column(|record| &record.subject.namespace) as &[&str],
-        &column(|record| &record.subject.name) as &[&str],
-        &column(|record| &record.subject.uid) as &[&str],
+        &column(|numbered| numbered.record.subject.kind.as_str()) as &[&str],
+        &column(|numbered| &numbered.record.subject.namespace) as &[&str],
+        &column(|numbered| &numbered.record.subject.name) as &[&str],
+        &column(|numbered| &numbered.record.subject.uid) as &[&str],
         &plans as &[Option<&str>],
         &details as &[&Value],
     )
     .fetch_all(session.statement())
     .await
-    .map_err(StoreError::while_doing(DOING))?;
-    // Ordinals count from 1.
-    Ok(new.into_iter().filter_map(|ord| turns.get(usize::try_from(ord - 1).ok()?).copied()).collect())
+    .map_err(StoreError::while_doing("append to the audit log"))?;
+    // Ordinals start at 1.
+    Ok(new.into_iter().filter_map(|ord| records.get(usize::try_from(ord - 1).ok()?).copied()).collect())
 }
 
-fn entry(turn: &Turn<'_>) -> Entry {
-    let record = turn.record;
+fn entry(NumberedRecord { record, revision }: &NumberedRecord<'_>) -> Entry {
     let own_plan = || (record.subject.kind == Kind::Plan).then(|| record.subject.uid.clone());
     match &record.event {
-        Event::Revision { digest, version, reason, commit, content: _ } => Entry {
-            event: "Revision",
-            // The release before keys by the digest alone, and takes what it finds under it for recorded.
-            key: turn
-                .place
-                .filter(|place| place.returns)
-                .map_or_else(|| digest.as_str().to_owned(), |place| format!("{digest}/{}", place.number)),
-            plan_uid: own_plan(),
-            details: json!({
-                "digest": digest,
-                "version": version,
-                "number": turn.place.map(|place| place.number),
-                "reason": reason,
-                "commit": commit,
-            }),
-        },
+        Event::Revision { digest, version, reason, commit, content: _ } => {
+            let number = revision.map(|revision| revision.number);
+            Entry {
+                event: "Revision",
+                key: number.unwrap_or_default().to_string(),
+                plan_uid: own_plan(),
+                details: json!({
+                    "digest": digest,
+                    "version": version,
+                    "number": number,
+                    "reason": reason,
+                    "commit": commit,
+                }),
+            }
+        }
         Event::Findings { digest, analyser, findings } => Entry {
             event: "Findings",
             key: format!("{digest}/{analyser}"),
@@ -125,16 +120,16 @@ fn entry(turn: &Turn<'_>) -> Entry {
                 "reason": report.reason,
                 "message": report.message,
                 "commit": report.commit,
-                "workStartedMs": started,
+                "podCreatedMs": started,
             }),
         },
-        Event::Decision { about, name, digest, approved, comment } => Entry {
-            event: "Decision",
+        Event::Approval { kind, name, digest, approved, comment } => Entry {
+            event: "Approval",
             key: String::new(),
             plan_uid: None,
             details: json!({
-                "about": about,
-                "name": name,
+                "subjectKind": kind,
+                "subjectName": name,
                 "digest": digest,
                 "approved": approved,
                 "comment": comment,

@@ -1,22 +1,22 @@
-//! Words of scripts that put no spaces between them.
+//! Bigrams of scripts that do not separate words by spaces.
 
-/// All pairs of neighbours in each run of such characters, and a run of one as it is, with spaces between: Postgres takes a run for
-/// one word, in which nobody finds a part.
+/// Returns the bigrams of each run of such characters, and each run of one character, separated by spaces. Without them, Postgres indexes
+/// a run as one word, and a search for a part of it finds nothing.
 pub(super) fn of(text: &str) -> String {
-    let mut pairs = String::new();
-    for run in text.split(|c| !is_joined(c)) {
+    let mut bigrams = String::new();
+    for run in text.split(|c| !is_unspaced(c)) {
         let mut neighbours = run.chars().zip(run.chars().skip(1)).peekable();
         if neighbours.peek().is_none() {
-            pairs.extend(run.chars().flat_map(|alone| [' ', alone]));
+            bigrams.extend(run.chars().flat_map(|alone| [' ', alone]));
         }
-        pairs.extend(neighbours.flat_map(|(one, next)| [' ', one, next]));
+        bigrams.extend(neighbours.flat_map(|(one, next)| [' ', one, next]));
     }
-    pairs
+    bigrams
 }
 
-/// Whether words of the character's script stand without spaces: Thai, Lao, Burmese, Khmer, Japanese, Chinese; and Korean, whose words
-/// carry their endings.
-fn is_joined(c: char) -> bool {
+/// Returns whether the character's script does not separate words by spaces (Thai, Lao, Burmese, Khmer, Japanese, Chinese), or is Korean,
+/// whose words include their endings.
+fn is_unspaced(c: char) -> bool {
     matches!(c,
         '\u{0E01}'..='\u{0EFF}'
         | '\u{1000}'..='\u{109F}'
@@ -36,7 +36,7 @@ mod tests {
     use super::of;
 
     #[test]
-    fn runs_become_pairs() {
+    fn runs_become_bigrams() {
         assert_eq!(of("購物車 and カート"), " 購物 物車 カー ート");
         assert_eq!(of("a 車 b 物車"), " 車 物車");
         assert_eq!(of("車"), " 車");
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn pairs_grow_with_the_text() {
+    fn bigrams_grow_linearly() {
         for text in ["車".repeat(1_000), "\u{20000}".repeat(1_000), "車 ".repeat(1_000)] {
             assert!(of(&text).len() < 3 * text.len());
         }

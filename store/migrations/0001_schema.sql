@@ -1,0 +1,287 @@
+-- The record: each revision, transition, attempt, result and approval, with an entry in the audit log and an outgoing event for each.
+--
+-- The comment of each table says who writes it and who reads it. The operator writes through `Recorder` (store/src/recorder.rs) before it
+-- acts in Kubernetes; the server writes what pods deliver.
+--
+-- Rules for every migration, checked by tests/catalogue.rs and tests/additions.rs:
+-- * Each table has a tenant_id and enabled, forced row-level security with USING and WITH CHECK.
+-- * The application's role owns nothing and holds only the rights granted below.
+-- * A migration only adds, so that the previous release still works during an upgrade and after a rollback.
+
+-- Roles belong to the server, not to this database: the migration of another database can create the role at the same moment.
+do $$
+begin
+    if not exists (select from pg_catalog.pg_roles where rolname = 'enact_app') then
+        begin
+            create role enact_app nologin nosuperuser nobypassrls nocreatedb nocreaterole;
+        exception when duplicate_object or unique_violation then
+            null;
+        end;
+    end if;
+    if exists (select from pg_catalog.pg_roles where rolname = 'enact_app' and (rolsuper or rolbypassrls)) then
+        raise exception 'role enact_app bypasses row-level security'
+            using hint = 'Run: alter role enact_app nosuperuser nobypassrls';
+    end if;
+end
+$$;
+
+create domain enact.tenant as text constraint tenant_length check (octet_length(value) between 1 and 253);
+create domain enact.uid as text constraint uid_length check (octet_length(value) between 1 and 128);
+create domain enact.name as text constraint name_length check (octet_length(value) between 1 and 253);
+create domain enact.namespace as text constraint namespace_length check (octet_length(value) <= 253);
+
+create table enact.tenants (
+    tenant_id  enact.tenant primary key,
+    uid        enact.uid not null,
+    created_at timestamptz not null,
+    updated_at timestamptz not null
+);
+comment on table enact.tenants is
+    'Every tenant that ever existed. Written by the tenant controller when it first sees a Tenant, or a new one with the same name. '
+    'Not read yet; needed to tell a tenant from an earlier one with the same name (issue 12).';
+
+create table enact.contents (
+    tenant_id enact.tenant not null,
+    digest    text not null,
+    -- Bytes: a digest is one of bytes, and text cannot hold every document.
+    content   bytea not null check (octet_length(content) <= 4194304),
+    primary key (tenant_id, digest),
+    constraint contents_digest_is_of_content check (digest = 'sha256:' || encode(sha256(content), 'hex'))
+);
+comment on table enact.contents is
+    'Contents of documents, each once per tenant. Written by the operator with a revision, and by the server when a document pod delivers '
+    'a document. Read by the operator (approved contents, delivered documents) and by the server (diff, rollback, edit).';
+
+create table enact.revisions (
+    tenant_id   enact.tenant not null,
+    subject_uid enact.uid not null,
+    number      integer not null check (number > 0),
+    kind        text not null,
+    namespace   enact.namespace not null,
+    name        enact.name not null,
+    position    bigint not null check (position > 0),
+    digest      text not null,
+    version     text check (octet_length(version) <= 256),
+    actor       text not null check (octet_length(actor) <= 1024),
+    reason      text not null check (octet_length(reason) <= 1024),
+    commit      text check (octet_length(commit) between 1 and 128),
+    revised_at  timestamptz not null,
+    primary key (tenant_id, subject_uid, number),
+    unique (tenant_id, kind, namespace, name, position),
+    foreign key (tenant_id, digest) references enact.contents (tenant_id, digest)
+);
+create index revisions_by_content on enact.revisions (tenant_id, subject_uid, digest);
+comment on table enact.revisions is
+    'Revisions of each document in order. Content that returns is a revision of its own. Written by the operator when a document or a '
+    'started Plan has new content. Read by the server (history, diff, rollback, related documents).';
+comment on column enact.revisions.number is 'Counts from 1 for each object. An object that is deleted and created again is another object.';
+comment on column enact.revisions.position is 'Counts from 1 for each kind, namespace and name, over all objects that had this name.';
+
+create table enact.findings (
+    tenant_id   enact.tenant not null,
+    subject_uid enact.uid not null,
+    digest      text not null check (octet_length(digest) between 1 and 128),
+    analyser    text not null check (octet_length(analyser) between 1 and 64),
+    findings    jsonb not null check (jsonb_typeof(findings) = 'array'),
+    total       integer not null check (total >= jsonb_array_length(findings)),
+    found_at    timestamptz not null,
+    primary key (tenant_id, subject_uid, digest, analyser)
+);
+comment on table enact.findings is
+    'Findings of the analysis of a revision. Written by the operator after each analysis. Read by the server.';
+comment on column enact.findings.total is 'Number of all findings, those included that are too many to be stored.';
+
+create table enact.plans (
+    tenant_id enact.tenant not null,
+    plan_uid  enact.uid not null,
+    namespace enact.namespace not null,
+    name      enact.name not null,
+    state     text not null,
+    reason    text not null,
+    message   text not null,
+    state_at  timestamptz not null,
+    primary key (tenant_id, plan_uid)
+);
+comment on table enact.plans is
+    'Plans with their latest state; the audit log has the earlier ones. Written by the operator at each transition of a Plan. '
+    'Not read by a program yet; REST lists Plans that Kubernetes no longer has.';
+
+create table enact.tasks (
+    tenant_id enact.tenant not null,
+    task_uid  enact.uid not null,
+    plan_uid  enact.uid not null,
+    task_id   enact.name not null,
+    namespace enact.namespace not null,
+    name      enact.name not null,
+    state     text not null,
+    reason    text not null,
+    message   text not null,
+    state_at  timestamptz not null,
+    primary key (tenant_id, task_uid)
+);
+create index tasks_of_plan on enact.tasks (tenant_id, plan_uid);
+comment on table enact.tasks is
+    'Tasks with their latest state; the audit log has the earlier ones. Written by the operator when a Task ends or is opened again. '
+    'Not read by a program yet; usage by task (issue 10) and REST name the task of an attempt with it.';
+
+create table enact.attempts (
+    tenant_id      enact.tenant not null,
+    subject_uid    enact.uid not null,
+    number         integer not null check (number > 0),
+    plan_uid       enact.uid not null,
+    kind           text not null,
+    namespace      enact.namespace not null,
+    name           enact.name not null,
+    pod            text,
+    agent          text,
+    started_at     timestamptz,
+    pod_created_at timestamptz,
+    finished_at    timestamptz,
+    failure        text check (octet_length(failure) between 1 and 64),
+    report         jsonb,
+    primary key (tenant_id, subject_uid, number),
+    check ((finished_at is null) = (report is null)),
+    check (failure is null or finished_at is not null)
+);
+create index attempts_of_plan on enact.attempts (tenant_id, plan_uid);
+comment on table enact.attempts is
+    'Attempts at tasks and integrations. Written by the operator before it creates the pod, and once when the attempt ends. Read by the '
+    'operator after a restart, so that it starts no attempt twice, and by the server''s delivery to reject stale results.';
+comment on column enact.attempts.report is 'The final report, with the tokens and the cost that the agent reported.';
+
+create table enact.results (
+    tenant_id   enact.tenant not null,
+    subject_uid enact.uid not null,
+    number      integer not null check (number > 0),
+    plan_uid    enact.uid not null,
+    namespace   enact.namespace not null,
+    pod_uid     enact.uid not null,
+    report      jsonb not null,
+    transcript  text not null check (octet_length(transcript) <= 4194304),
+    gates       jsonb not null,
+    duration_ms bigint not null check (duration_ms >= 0),
+    stale       boolean not null,
+    received_at timestamptz not null default clock_timestamp(),
+    primary key (tenant_id, subject_uid, number)
+);
+create index results_of_plan on enact.results (tenant_id, plan_uid);
+comment on table enact.results is
+    'Results that pods delivered, the first one of each attempt. Written by the server. The operator reads the report of an attempt that '
+    'has no recorded end; transcripts and gates are read by SQL until `kubectl enact logs` reads them (issue 11).';
+comment on column enact.results.stale is 'Whether the attempt no longer counted when the result arrived. A stale result is evidence only.';
+
+create table enact.approvals (
+    tenant_id    enact.tenant not null,
+    approval_uid enact.uid not null,
+    namespace    enact.namespace not null,
+    name         enact.name not null,
+    subject_kind text not null,
+    subject_name enact.name not null,
+    digest       text not null check (octet_length(digest) between 1 and 128),
+    approved     boolean not null,
+    actor        text not null,
+    comment      text not null,
+    decided_at   timestamptz not null,
+    primary key (tenant_id, approval_uid)
+);
+create index approvals_of_subject on enact.approvals (tenant_id, namespace, subject_kind, subject_name);
+comment on table enact.approvals is
+    'Decisions of people on one content of a subject. Written by the operator when it sees an Approval. Read by the server with the '
+    'revisions of the subject.';
+
+-- The unique constraint makes recording idempotent: a record with a known key is written to no table again.
+create table enact.audit (
+    tenant_id   enact.tenant not null,
+    id          bigint generated always as identity,
+    at          timestamptz not null,
+    recorded_at timestamptz not null default clock_timestamp(),
+    actor       text not null check (octet_length(actor) <= 1024),
+    event       text not null,
+    key         text not null check (octet_length(key) <= 256),
+    kind        text not null,
+    namespace   enact.namespace not null,
+    name        enact.name,
+    subject_uid enact.uid not null,
+    plan_uid    enact.uid,
+    details     jsonb not null,
+    primary key (tenant_id, id),
+    unique (tenant_id, subject_uid, event, key)
+);
+create index audit_of_plan on enact.audit (tenant_id, plan_uid) where plan_uid is not null;
+comment on table enact.audit is
+    'The audit log: who did what and when. Rows are only added. Written by the operator with each record and by the server with each '
+    'result. Both recognise in it what is recorded already. Auditors read it by SQL until REST and the export exist.';
+comment on column enact.audit.key is 'Distinguishes the events of one type of one object, such as the number of an attempt.';
+
+-- Postgres assigns ids before the commit, so a reader that remembers the last id skips transactions that commit late. It must read rows
+-- with xid < pg_snapshot_xmin(pg_current_snapshot()) in the order of (xid, id) instead.
+create table enact.outbox (
+    tenant_id   enact.tenant not null,
+    id          bigint generated always as identity,
+    xid         xid8 not null default pg_current_xact_id(),
+    at          timestamptz not null,
+    actor       text not null,
+    event       text not null,
+    kind        text not null,
+    namespace   enact.namespace not null,
+    name        enact.name,
+    subject_uid enact.uid not null,
+    plan_uid    enact.uid,
+    payload     jsonb not null,
+    primary key (tenant_id, id)
+);
+create index outbox_in_order on enact.outbox (xid, id);
+comment on table enact.outbox is
+    'Outgoing events, each written in the transaction of its entry in the audit log. Not read yet; event streams and live updates send '
+    'them and delete them when they are sent.';
+
+-- A search reads only the items of its tenant: no index holds words or vectors of several tenants, so another tenant affects neither the
+-- result nor the time of a search. See docs/adr/0007-exact-search-per-tenant.md. vectors.sql creates the table of embeddings.
+create table enact.search_items (
+    tenant_id   enact.tenant not null,
+    subject_uid enact.uid not null,
+    ordinal     integer not null check (ordinal > 0),
+    kind        text not null,
+    namespace   enact.namespace not null,
+    name        enact.name not null,
+    item        text not null check (octet_length(item) <= 128),
+    item_kind   text not null,
+    line        integer not null check (line >= 0),
+    text        text not null check (octet_length(text) <= 8192),
+    digest      text not null,
+    -- Bigrams of characters of scripts that do not separate words by spaces.
+    bigrams     text not null,
+    -- Each word as it is written, for every language, and its stem for English.
+    words       tsvector not null generated always as (
+        strip(to_tsvector('pg_catalog.simple', item || ' ' || text || ' ' || bigrams) || to_tsvector('pg_catalog.english', text))
+    ) stored,
+    primary key (tenant_id, subject_uid, ordinal)
+);
+create index search_items_by_text on enact.search_items (tenant_id, digest);
+comment on table enact.search_items is
+    'Principles, requirements, criteria, stories, decisions and tasks of the current documents. The operator replaces the items of a '
+    'document at each revision. Read by the server (search, related documents) and by the operator (related specifications).';
+
+-- The subquery makes current_setting an InitPlan, which Postgres evaluates once per statement instead of once per row. Without a tenant it
+-- returns null or the empty string; no row has such a tenant_id.
+do $$
+declare
+    name text;
+begin
+    foreach name in array array['tenants', 'contents', 'revisions', 'findings', 'plans', 'tasks', 'attempts', 'results', 'approvals',
+                                'audit', 'outbox', 'search_items']
+    loop
+        execute format('alter table enact.%I enable row level security, force row level security', name);
+        execute format('create policy tenant on enact.%I '
+                       'using (tenant_id = (select current_setting(''enact.tenant'', true))) '
+                       'with check (tenant_id = (select current_setting(''enact.tenant'', true)))', name);
+    end loop;
+end
+$$;
+
+grant usage on schema enact to enact_app;
+grant select, insert on all tables in schema enact to enact_app;
+revoke insert on enact.migrations from enact_app;
+revoke select on enact.outbox from enact_app;
+grant update on enact.tenants, enact.plans, enact.tasks, enact.attempts to enact_app;
+grant delete on enact.search_items to enact_app;
