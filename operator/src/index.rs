@@ -23,9 +23,11 @@ use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt as _};
 use tokio::sync::watch;
 
+use crate::metadata_cache::version;
 use crate::pods::AttemptPod;
-use crate::shelf::version;
-use crate::task::status::shown;
+
+/// Reason of a task whose attempt waits for a node.
+pub const UNSCHEDULABLE: &str = "Unschedulable";
 
 /// A Task as the passes need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,12 +135,9 @@ impl Index {
         (Arc::new(Self { known: Mutex::default(), wake, listed }), woken)
     }
 
-    /// Returns when tasks and pods were listed once: before that, a child that is missing here may well exist.
-    pub async fn synced(&self) {
-        for listed in &self.listed {
-            // The sender lives as long as the index.
-            let _ = listed.subscribe().wait_for(|done| *done).await;
-        }
+    /// Returns receivers that become true when tasks, and pods, were listed once.
+    pub fn listed(&self) -> impl Iterator<Item = watch::Receiver<bool>> {
+        self.listed.iter().map(watch::Sender::subscribe)
     }
 
     /// The children of a plan as they were last seen. Cheap: the entries are shared.
@@ -383,6 +382,11 @@ fn remove<E>(map: &mut HashMap<String, Arc<E>>, name: &str, is: impl Fn(&E) -> b
     if map.get(name).is_some_and(|entry| is(entry)) {
         map.remove(name);
     }
+}
+
+/// What a status with this reason says of an attempt that is under way.
+pub fn shown(reason: Option<&str>) -> Shown {
+    if reason == Some(UNSCHEDULABLE) { Shown::Unscheduled } else { Shown::UnderWay }
 }
 
 /// UID and name of the plan that controls a Task.

@@ -95,7 +95,7 @@ impl Metrics {
     ///
     /// # Errors
     /// When they are shown already.
-    pub fn show_round_trips(&self, read: impl Fn() -> u64 + Send + Sync + 'static) -> prometheus::Result<()> {
+    pub fn register_round_trips(&self, read: impl Fn() -> u64 + Send + Sync + 'static) -> prometheus::Result<()> {
         let shown = IntCounter::new("enact_database_round_trips_total", "Round trips to Postgres since the start.")?;
         add(&self.registry, Box::new(Followed { shown, told: AtomicU64::new(0), read }))
     }
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn every_metric_is_registered_and_named_by_the_rules() {
         let metrics = super::Metrics::new().unwrap();
-        metrics.show_round_trips(|| 7).unwrap();
+        metrics.register_round_trips(|| 7).unwrap();
         let text = encode(&metrics.registry).unwrap();
         assert!(text.contains("enact_build_info{version="), "{text}");
         assert!(encode(&metrics.registry).unwrap().contains("\nenact_database_round_trips_total 7\n"), "{text}");
@@ -192,7 +192,7 @@ mod tests {
         bench.plan("canary").await.unwrap();
         bench.succeed("canary-canary-1").await;
         bench.plan("canary").await.unwrap();
-        let text = encode(&bench.ctx.metrics.registry).unwrap();
+        let text = encode(&bench.contexts.common.metrics.registry).unwrap();
         assert!(text.contains("enact_attempts_total{reason=\"Succeeded\"} 1\n"), "{text}");
         assert!(!text.to_lowercase().contains("canary") && !text.contains("\"ns\""), "{text}");
     }

@@ -12,8 +12,7 @@ use kube::api::Api;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 
-use crate::context::Context;
-use crate::documents::RESYNC;
+use crate::context::{Context, RESYNC};
 use crate::error::Error;
 use crate::patch;
 use crate::references::Target;
@@ -27,12 +26,12 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
         return Ok(Action::await_change());
     }
     ctx.synced().await;
-    ctx.references.touched(&Target::of(&*object));
+    ctx.references.changed(&Target::of(&*object));
     let namespace = object.namespace().unwrap_or_default();
     let recorded = object.spec.replay.as_ref().map(|r| r.config_map_ref.name.as_str());
     let map = recorded.map(|name| Target::config_map(&namespace, name));
     ctx.references.agents.set(&object, map.into_iter().chain([Target::namespace(&namespace)]));
-    if ctx.settling(&namespace) {
+    if ctx.is_being_set_up(&namespace) {
         return Ok(Action::requeue(RESYNC));
     }
     let recorded = match recorded {

@@ -1,6 +1,7 @@
 //! Approvals: whether a person's decision counts, and the memory of it.
 
 pub mod decide;
+pub mod index;
 pub mod observe;
 
 use std::sync::Arc;
@@ -13,8 +14,7 @@ use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::controller::Action;
 
-use crate::context::Context;
-use crate::documents::RESYNC;
+use crate::context::{Context, RESYNC};
 use crate::error::Error;
 use crate::patch;
 
@@ -28,7 +28,7 @@ pub async fn reconcile(object: Arc<Approval>, ctx: Arc<Context>) -> Result<Actio
     }
     ctx.synced().await;
     let seen = observe::observe(&object, &ctx).await?;
-    if ctx.settling(&object.namespace().unwrap_or_default()) {
+    if ctx.is_being_set_up(&object.namespace().unwrap_or_default()) {
         return Ok(Action::requeue(RESYNC));
     }
     let (progress, reason, message) = decide::decide(&object, &seen, ctx.now());

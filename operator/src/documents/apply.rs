@@ -1,4 +1,4 @@
-//! Apply: the decision goes to the status, to people, and to those that depend on the document.
+//! Apply: writes the status, publishes an Event, and offers the content to the search index.
 
 use enact_domain::condition::Progress;
 use enact_store::{Class, StoreError};
@@ -7,17 +7,18 @@ use kube::api::Api;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 
+use super::common_status::{CommonStatus, HasCommonStatus as _};
+use super::context::Context;
 use super::decide::Decision;
+use super::document::Document;
 use super::observe::Observed;
-use super::record::{is_turn, subject};
-use super::status::{Shared as _, Standing};
-use super::{Document, RESYNC};
-use crate::context::Context;
+use super::record::{is_transition, subject};
+use super::status;
+use crate::context::RESYNC;
 use crate::error::Error;
 use crate::patch;
-use crate::search;
 
-/// Writes the status, and tells of a turn.
+/// Carries a decision out.
 ///
 /// # Errors
 /// When the API server fails.
@@ -25,46 +26,44 @@ pub async fn apply<D: Document>(
     object: &D,
     ctx: &Context,
     seen: Observed<D::Facts>,
-    before: Standing,
+    before: CommonStatus,
     decision: Decision,
 ) -> Result<(), Error> {
-    let turn = is_turn(&before, &decision);
+    let is_transition = is_transition(&before, &decision);
     let content = seen.content.ok();
     if let (Some(tenant), Some(content)) = (&seen.tenant, content.as_ref().filter(|c| c.error.is_none())) {
-        search::offer(ctx, tenant, subject(object), content.digest.as_str(), || D::items(&content.facts));
+        ctx.search.offer(tenant, subject(object), content.digest.as_str(), || D::search_items(&content.facts));
     }
-    let mut standing = before.after(&decision, content.as_ref(), object.meta().generation, ctx.now());
-    standing.source = seen.sourcing.source;
-    let status = D::drafted(object.status().cloned().unwrap_or_default(), seen.sourcing.draft);
-    write(object, ctx, status.with(standing), content.map(|c| c.facts)).await?;
-    if turn {
+    let common = status::after(before, &decision, content.as_ref(), &seen.source, object.meta().generation, ctx.now());
+    let status = D::with_draft(object.status().cloned().unwrap_or_default(), seen.source.draft);
+    write(object, ctx, status.with_common(common), content.map(|c| c.facts)).await?;
+    if is_transition {
         let type_ = if decision.progress == Progress::Stalled { EventType::Warning } else { EventType::Normal };
         ctx.event(object, type_, decision.reason, decision.message).await;
     }
     Ok(())
 }
 
-/// Says once that nothing is decided while the record cannot be used.
+/// Writes to the status that no decision is made while the record store cannot be used.
 ///
 /// # Errors
-/// The failure of the record, to be tried again; that of the API server.
-pub async fn without_record<D: Document>(
+/// The failure of the record store, so that the reconcile is retried, or a failure of the API server.
+pub async fn without_record_store<D: Document>(
     object: &D,
     ctx: &Context,
-    before: Standing,
+    before: CommonStatus,
     error: StoreError,
 ) -> Result<Action, Error> {
     let (progress, reason, message) = match error.class() {
-        // The text is the same at every try, so that it is written once.
+        // The message contains no error text: it is the same at each retry, so that the status is written once.
         Class::Transient | Class::Conflict => {
-            let message =
-                "the record in Postgres cannot be written at the moment, so nothing is decided; this goes on by itself";
+            let message = "the record store in Postgres is unavailable, so no decision is made; the controller retries";
             (Progress::Reconciling, "RecordUnavailable", message.to_owned())
         }
         Class::Permanent => (Progress::Stalled, "RecordRefused", error.to_string()),
     };
-    let standing = before.with(progress.conditions(reason, &message), object.meta().generation, ctx.now());
-    write(object, ctx, object.status().cloned().unwrap_or_default().with(standing), None).await?;
+    let common = before.with_conditions(progress.conditions(reason, &message), object.meta().generation, ctx.now());
+    write(object, ctx, object.status().cloned().unwrap_or_default().with_common(common), None).await?;
     if error.class() == Class::Permanent { Ok(Action::requeue(RESYNC)) } else { Err(error.into()) }
 }
 
@@ -75,7 +74,7 @@ async fn write<D: Document>(
     facts: Option<D::Facts>,
 ) -> Result<(), Error> {
     let api = Api::<D>::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default());
-    let status = object.tell(ctx, facts, status);
+    let status = object.with_facts(ctx, facts, status);
     patch::status(ctx, &api, object, object.status(), &status).await?;
     Ok(())
 }

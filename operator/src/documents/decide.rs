@@ -1,4 +1,4 @@
-//! Decide: where a document stands.
+//! Decide: whether a document is approved, and if not, why.
 
 use enact_crds::convert;
 use enact_domain::approval::{self, Verdict, evaluate};
@@ -6,44 +6,42 @@ use enact_domain::condition::Progress;
 use enact_domain::digest::Digest;
 use enact_domain::time::Millis;
 
+use super::common_status::CommonStatus;
 use super::observe::Observed;
-use super::status::Standing;
 
-/// Where a document stands, and why.
+/// The state of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// Which of the kstatus conditions holds.
+    /// The kstatus condition.
     pub progress: Progress,
-    /// CamelCase reason.
     pub reason: &'static str,
-    /// For a person.
     pub message: String,
-    /// Digest of the content; the last known one when it is missing.
+    /// Digest of the content; the last known one when the content is missing.
     pub digest: Option<Digest>,
-    /// Digest of the content that was last approved, and still is.
+    /// Digest of the content that was last approved and still is.
     pub approved: Option<Digest>,
-    /// When an approval expires, and this is to be decided again.
-    pub wake: Option<Millis>,
+    /// When an approval expires; the document is decided again then.
+    pub requeue_at: Option<Millis>,
 }
 
-/// Decides at the time `now` on what was observed, after what was known `before`.
-pub fn decide<F>(seen: &Observed<F>, before: &Standing, now: Millis) -> Decision {
+/// Decides on what was observed at `now`, given the status `before`.
+pub fn decide<F>(seen: &Observed<F>, before: &CommonStatus, now: Millis) -> Decision {
     let digest = seen.content.as_ref().ok().map(|c| c.digest.clone()).or_else(|| before.digest.clone());
-    let (progress, reason, message, wake) = stand(seen, now);
+    let (progress, reason, message, requeue_at) = state(seen, now);
     let approved = match (progress, reason) {
         (Progress::Ready, _) => digest.clone(),
-        // What is not approved any more has lost it; something newer has not had it.
+        // The approval of this content was withdrawn, or a newer content was never approved.
         (_, WAITING | REJECTED) => before.approved_digest.clone().filter(|a| Some(a) != digest.as_ref()),
-        // Something else is in the way.
+        // Another problem does not withdraw an approval.
         _ => before.approved_digest.clone(),
     };
-    Decision { progress, reason, message, digest, approved, wake }
+    Decision { progress, reason, message, digest, approved, requeue_at }
 }
 
 const WAITING: &str = "WaitingForApproval";
 const REJECTED: &str = "Rejected";
 
-fn stand<F>(seen: &Observed<F>, now: Millis) -> (Progress, &'static str, String, Option<Millis>) {
+fn state<F>(seen: &Observed<F>, now: Millis) -> (Progress, &'static str, String, Option<Millis>) {
     use Progress::{Ready, Reconciling, Stalled};
     if seen.tenant.is_none() {
         let remedy = "add it to spec.namespaces of a Tenant, or move the object to a namespace of one";
@@ -52,7 +50,7 @@ fn stand<F>(seen: &Observed<F>, now: Millis) -> (Progress, &'static str, String,
     let content = match &seen.content {
         Ok(content) => content,
         Err(missing) => {
-            let (progress, reason) = missing.standing();
+            let (progress, reason) = missing.readiness();
             return (progress, reason, missing.to_string(), None);
         }
     };
@@ -67,7 +65,7 @@ fn stand<F>(seen: &Observed<F>, now: Millis) -> (Progress, &'static str, String,
     match evaluate(&seen.policy, &subject, &seen.decisions, now) {
         Verdict::Approved { people, until } => {
             let by = if people.is_empty() {
-                "no approval is asked for".into()
+                "no approval is required".into()
             } else {
                 format!("approved by {}", people.join(", "))
             };
@@ -79,7 +77,7 @@ fn stand<F>(seen: &Observed<F>, now: Millis) -> (Progress, &'static str, String,
             (Ready, "Approved", message, until)
         }
         Verdict::Waiting(demand) => {
-            let message = format!("{demand}; read the document and run `enact approve {}`", seen.handle);
+            let message = format!("{demand}; read the document and run `kubectl enact approve {}`", seen.handle);
             (Reconciling, WAITING, message, None)
         }
         Verdict::Rejected { user, comment } => {

@@ -1,4 +1,4 @@
-//! Record: each content once, and each state that a document comes into.
+//! Record: each content once, and each change of a document's state.
 
 use enact_domain::condition::Progress;
 use enact_domain::digest::Digest;
@@ -7,24 +7,25 @@ use enact_domain::record::{Event, Record, Subject, told_reason};
 use enact_domain::speckit::MAX_DOCUMENT_BYTES;
 use kube::ResourceExt as _;
 
-use super::Document;
+use super::common_status::CommonStatus;
+use super::content::{Content, Origin};
+use super::context::Context;
 use super::decide::Decision;
-use super::observe::{Content, Observed};
-use super::source::Origin;
-use super::status::Standing;
-use crate::context::{ACTOR, Context};
+use super::document::Document;
+use super::observe::Observed;
+use crate::context::ACTOR;
 
-/// Whether the decision is another than the one that the status tells of.
-pub fn is_turn(before: &Standing, decision: &Decision) -> bool {
+/// Returns whether the decision differs from the one in the status.
+pub fn is_transition(before: &CommonStatus, decision: &Decision) -> bool {
     before.reason() != Some(decision.reason) || before.digest != decision.digest
 }
 
-/// What is to be remembered; nothing when nothing changed, and nothing of an object that no tenant owns.
+/// Returns the records of a decision: none when nothing changed, and none of an object that no tenant owns.
 pub fn records<D: Document>(
     object: &D,
     ctx: &Context,
     seen: &Observed<D::Facts>,
-    before: &Standing,
+    before: &CommonStatus,
     decision: &Decision,
 ) -> Vec<Record> {
     let Some(tenant) = &seen.tenant else { return Vec::new() };
@@ -43,21 +44,21 @@ pub fn records<D: Document>(
             let told = object.annotations().get(ANNOTATION_REASON);
             records.extend(revision(content, before, told).map(|event| record(author, event)));
         }
-        // Without a memory of what was recorded, the status tells: it is written after the record.
-        let shown = before.digest == decision.digest
+        // After a restart the status tells whether the findings were recorded: it is written after the record.
+        let is_shown = before.digest == decision.digest
             && before.findings == content.findings.counts
             && before.top_findings == content.findings.top();
-        if is_text(content) && !ctx.news.knows(&findings_of(object), &findings_key(content)).unwrap_or(shown) {
+        if is_text(content) && !ctx.changes.matches(&findings_of(object), &findings_key(content)).unwrap_or(is_shown) {
             records.push(record(ACTOR, findings(content)));
         }
     }
-    if is_turn(before, decision) {
+    if is_transition(before, decision) {
         records.push(record(ACTOR, transition(&object.resource_version().unwrap_or_default(), decision)));
     }
     records
 }
 
-/// The object, as the record knows it.
+/// Returns the object as records name it.
 pub fn subject<D: Document>(object: &D) -> Subject {
     Subject {
         kind: D::KIND,
@@ -67,10 +68,10 @@ pub fn subject<D: Document>(object: &D) -> Subject {
     }
 }
 
-/// Remembers what was recorded.
+/// Remembers which findings were recorded, so that the next reconcile does not write them again.
 pub fn remember<D: Document>(object: &D, ctx: &Context, seen: &Observed<D::Facts>) {
     if let Ok(content) = &seen.content {
-        ctx.news.replace(&findings_of(object), findings_key(content));
+        ctx.changes.remember(&findings_of(object), findings_key(content));
     }
 }
 
@@ -82,13 +83,13 @@ fn findings_key<F>(content: &Content<F>) -> Digest {
     Digest::of_bytes(format!("{} {}", content.digest, content.findings.digest()).as_bytes())
 }
 
-/// What is no text, or is too large to be read, is not kept.
+/// Returns whether the content can be recorded: it is text, and not too large to be parsed.
 fn is_text<F>(content: &Content<F>) -> bool {
     content.bytes.len() <= MAX_DOCUMENT_BYTES && str::from_utf8(&content.bytes).is_ok()
 }
 
-/// The content, if it is a text, and why it is another than before.
-fn revision<F>(content: &Content<F>, before: &Standing, told: Option<&String>) -> Option<Event> {
+/// Returns the record of a new content, with the reason of the change.
+fn revision<F>(content: &Content<F>, before: &CommonStatus, told: Option<&String>) -> Option<Event> {
     let text = str::from_utf8(&content.bytes).ok().filter(|_| is_text(content))?;
     let answered = before.digest.as_ref().is_some_and(|before| content.steps.contains(before));
     let told = told.and_then(|told| told_reason(told, &content.digest));
@@ -111,15 +112,15 @@ fn revision<F>(content: &Content<F>, before: &Standing, told: Option<&String>) -
     })
 }
 
-/// All findings. The same ones have the same name, so that they are kept once.
+/// Returns the record of all findings. Equal findings have an equal name, so that they are kept once.
 fn findings<F>(content: &Content<F>) -> Event {
     let analyser = format!("enact {} {}", env!("CARGO_PKG_VERSION"), content.findings.digest().short());
     let list = serde_json::to_value(content.findings.all.as_ref()).unwrap_or_default();
     Event::Findings { digest: content.digest.clone(), analyser, findings: list }
 }
 
-/// The key has the version of the object that the decision was made on: a second try after a crash finds the same version, while the
-/// same state reached again later is another transition.
+/// Returns the record of a transition. Its key contains the object's resource version: a retry after a crash has the same key, while the same
+/// state that is reached again later has another.
 fn transition(version: &str, decision: &Decision) -> Event {
     let state = match decision.progress {
         Progress::Ready => "Ready",

@@ -72,7 +72,7 @@ fn revisions(bench: &Bench) -> Vec<(String, String)> {
         Event::Revision { reason, content, .. } => Some((reason.clone(), content.clone())),
         _ => None,
     };
-    bench.memory.records.lock().unwrap().iter().filter_map(of).collect()
+    bench.record_store.records.lock().unwrap().iter().filter_map(of).collect()
 }
 
 #[tokio::test]
@@ -126,16 +126,16 @@ async fn nothing_new_is_neither_recorded_nor_written() {
     bench.constitution("law").await.unwrap();
     bench.specification("keys").await.unwrap();
     bench.settle().await;
-    let (told, _) = (bench.memory.told(), bench.api.writes());
+    let (told, _) = (bench.record_store.told(), bench.api.writes());
     assert!(told.iter().any(|t| t.contains("findings")), "{told:?}");
-    bench.memory.down.store(true, Ordering::Relaxed);
+    bench.record_store.down.store(true, Ordering::Relaxed);
     for _ in 0..2 {
         bench.constitution("law").await.unwrap();
         bench.specification("keys").await.unwrap();
         bench.settle().await;
     }
     assert_eq!(bench.api.writes(), [""; 0], "the record is not even asked");
-    assert_eq!(bench.memory.told(), told);
+    assert_eq!(bench.record_store.told(), told);
 }
 
 #[tokio::test]
@@ -251,11 +251,11 @@ async fn a_document_that_is_no_text_is_told_and_not_kept() {
 async fn while_the_record_is_away_nothing_is_decided() {
     let mut bench = Bench::new().await;
     specification(&bench, "keys", &json!({}));
-    bench.memory.down.store(true, Ordering::Relaxed);
+    bench.record_store.down.store(true, Ordering::Relaxed);
     bench.specification("keys").await.unwrap_err();
     assert_eq!(reason(&bench, "specifications/keys"), "RecordUnavailable");
     assert_eq!(status(&bench, "specifications/keys")["digest"], Value::Null);
-    bench.memory.down.store(false, Ordering::Relaxed);
+    bench.record_store.down.store(false, Ordering::Relaxed);
     bench.specification("keys").await.unwrap();
     assert_eq!(reason(&bench, "specifications/keys"), "Approved");
     assert_eq!(revisions(&bench).len(), 1);
@@ -345,7 +345,7 @@ async fn a_document_from_git_comes_into_force_and_stays_when_its_branch_goes() {
         let state = json!({"terminated": {"exitCode": code, "reason": "Ended", "message": report.to_string()}});
         json!({"phase": phase, "containerStatuses": [{"name": "fetch", "state": state}]})
     };
-    bench.memory.documents.lock().unwrap().push(SPEC.as_bytes().to_vec());
+    bench.record_store.documents.lock().unwrap().push(SPEC.as_bytes().to_vec());
     let digest = enact_domain::digest::Digest::of_bytes(SPEC.as_bytes());
     let report = json!({"reason": "Succeeded", "commit": "1".repeat(40), "document": digest.as_str()});
     let (name, read) = (pod(&bench), ended("Succeeded", 0, &report));
@@ -368,7 +368,7 @@ async fn a_document_from_git_comes_into_force_and_stays_when_its_branch_goes() {
     assert_eq!((reason(&bench, "specifications/keys").as_str(), &now["digest"]), ("Approved", &json!(digest.as_str())));
     assert_eq!(now["source"]["problem"], "RevisionNotFound: branch or tag `main` does not exist");
 
-    bench.memory.down.store(true, Ordering::Relaxed);
+    bench.record_store.down.store(true, Ordering::Relaxed);
     bench.specification("keys").await.unwrap_err();
     assert_eq!(reason(&bench, "specifications/keys"), "RecordUnavailable");
     assert_eq!(status(&bench, "specifications/keys")["source"], now["source"], "what is known is not forgotten");
@@ -387,7 +387,7 @@ async fn a_drafted_document_is_one_as_any_other() {
     bench.specification("keys").await.unwrap();
     assert_eq!(reason(&bench, "specifications/keys"), "Drafting");
     assert_eq!(status(&bench, "specifications/keys")["draft"]["attempts"], 1);
-    bench.memory.documents.lock().unwrap().push(SPEC.as_bytes().to_vec());
+    bench.record_store.documents.lock().unwrap().push(SPEC.as_bytes().to_vec());
     let digest = enact_domain::digest::Digest::of_bytes(SPEC.as_bytes());
     let report = json!({"reason": "Succeeded", "document": digest.as_str()}).to_string();
     let state = json!({"terminated": {"exitCode": 0, "reason": "Ended", "message": report}});
@@ -399,7 +399,7 @@ async fn a_drafted_document_is_one_as_any_other() {
     assert_eq!((&now["draft"]["digest"], &now["openQuestions"]), (&json!(digest.as_str()), &json!(1)));
     assert!(!bench.api.has(&format!("pods/{name}")));
     let origins =
-        bench.memory.records.lock().unwrap().iter().filter(|r| matches!(r.event, Event::Revision { .. })).count();
+        bench.record_store.records.lock().unwrap().iter().filter(|r| matches!(r.event, Event::Revision { .. })).count();
     assert_eq!(origins, 1, "it is a revision in the record");
 }
 

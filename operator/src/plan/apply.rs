@@ -15,13 +15,13 @@ use kube::runtime::events::EventType;
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
+use super::context::Context;
 use super::observe::Observed;
 use super::record::{created, pod_name};
 use super::validate::target_branch;
 use super::{Open, Pass, Runtime, assign};
-use crate::context::Context;
 use crate::error::Error;
-use crate::index::TaskEntry;
+use crate::index::{TaskEntry, UNSCHEDULABLE};
 use crate::patch::FIELD_MANAGER;
 use crate::pods::{self, AttemptPod};
 use crate::task::{build, status};
@@ -180,7 +180,7 @@ async fn start(pass: &Pass<'_>, node: usize, attempt: u32) -> Result<Done, Error
     let pod = match assign::pod(pass, node, attempt, name.clone()) {
         Ok(pod) => pod,
         Err(report) => {
-            ctx.ledger.release(&member.tenant, namespace, &name);
+            ctx.limiter.release(&member.tenant, namespace, &name);
             return Ok(Done::Refused(node, attempt, report));
         }
     };
@@ -198,20 +198,20 @@ async fn start(pass: &Pass<'_>, node: usize, attempt: u32) -> Result<Done, Error
         Err(kube::Error::Api(e)) if e.code == 409 && e.reason == "AlreadyExists" => {
             let there = pods.get(&name).await.map_err(Error::kube(format!("read Pod {name}")))?;
             if there.owner_references().first().map(|o| o.uid.clone()) != owner {
-                ctx.ledger.release(&member.tenant, namespace, &name);
+                ctx.limiter.release(&member.tenant, namespace, &name);
                 return Err(Error::Taken { kind: "Pod", name });
             }
             put(ctx, &there)?;
             Ok(Done::Started(node, attempt))
         }
         Err(kube::Error::Api(e)) if matches!(e.code, 400 | 422) => {
-            ctx.ledger.release(&member.tenant, namespace, &name);
+            ctx.limiter.release(&member.tenant, namespace, &name);
             let why = format!("the API server refused the pod: {}", e.message);
             Ok(Done::Refused(node, attempt, Report::new(Reason::InvalidAssignment, why)))
         }
         Err(e) => {
             // A quota that is full, an API server that is down: the same attempt is started again later.
-            ctx.ledger.release(&member.tenant, namespace, &name);
+            ctx.limiter.release(&member.tenant, namespace, &name);
             Err(Error::kube(format!("create Pod {name}"))(e))
         }
     }
@@ -299,8 +299,8 @@ fn closed(old: IntegrationStatus, phase: TaskPhase, reason: Reason) -> Integrati
 /// Reason and message stay those of the last end, but while the attempt waits for a node.
 fn running(old: IntegrationStatus, attempt: u32, waits: Option<&str>) -> IntegrationStatus {
     let (reason, message) = match waits {
-        Some(why) => (Some(status::UNSCHEDULABLE.into()), Some(status::waiting(attempt, why))),
-        None if old.reason.as_deref() == Some(status::UNSCHEDULABLE) => (None, None),
+        Some(why) => (Some(UNSCHEDULABLE.into()), Some(status::waiting(attempt, why))),
+        None if old.reason.as_deref() == Some(UNSCHEDULABLE) => (None, None),
         None => (old.reason, old.message),
     };
     IntegrationStatus { phase: TaskPhase::Running.into(), attempts: attempt, retry_at: None, reason, message, ..old }

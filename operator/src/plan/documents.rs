@@ -12,15 +12,16 @@ use enact_domain::names;
 use enact_domain::rules::{Budget, Decision, Document, Gate, Meta, PlanInput, Scope, TaskInput, Workspace};
 use kube::ResourceExt as _;
 
+use super::context::Context;
 use super::observe::Observed;
 use super::validate::Content;
 use super::{is_finished, started};
-use crate::context::Context;
+use crate::documents::constitution_chain::chain_of_specification;
+use crate::documents::effective_constitution::{self, EffectiveConstitution};
+use crate::documents::evaluation::{self, Evaluation};
 use crate::documents::findings::{cut, finding, len, sort, top};
-use crate::documents::law::{self, Judgement, Law};
-use crate::documents::library::{Library, SpecificationText};
 use crate::documents::obstacle::Obstacle;
-use crate::documents::specification;
+use crate::documents::texts::SpecificationText;
 use crate::error::Error;
 
 /// Most requirements without a task that are named.
@@ -32,7 +33,7 @@ pub struct Documents {
     /// The specification as it was last approved.
     pub specification: Option<Arc<SpecificationText>>,
     /// What binds the plan, before its start.
-    pub law: Option<Result<Law, Obstacle>>,
+    pub constitution: Option<Result<EffectiveConstitution, Obstacle>>,
     /// The revision that the plan was started for, when another one is approved by now.
     pub before: Before,
 }
@@ -97,15 +98,15 @@ pub async fn load(ctx: &Context, observed: &Observed) -> Result<Documents, Error
     let wanted = if is_new { approved(observed).map(|digest| Digest::from(digest.to_owned())) } else { newer.clone() };
     let mut documents = Documents::default();
     if let Some(digest) = &wanted {
-        documents.specification = Library::specification_of(ctx, &member.tenant, digest).await?;
+        documents.specification = ctx.document_cache.specification_of(&member.tenant, digest).await?;
     }
     if is_new {
-        let chain = specification::chain(ctx, &observed.namespace, observed.specification.as_deref());
-        documents.law = Some(law::of(ctx, &chain).await?);
+        let chain = chain_of_specification(ctx, &observed.namespace, observed.specification.as_deref());
+        documents.constitution = Some(effective_constitution::load(ctx, &ctx.document_cache, &chain).await?);
     }
     let pinned = observed.plan.status.as_ref().and_then(|s| s.specification_digest.clone());
     if let (Some(_), Some(pinned)) = (newer, pinned) {
-        let known = Library::specification_of(ctx, &member.tenant, &pinned.into()).await?;
+        let known = ctx.document_cache.specification_of(&member.tenant, &pinned.into()).await?;
         documents.before = known.map_or(Before::Forgotten, Before::Known);
     }
     Ok(documents)
@@ -125,7 +126,12 @@ pub struct Judged {
 }
 
 /// Judges a plan by its law and its specification; again only when one of them has changed since `last`.
-pub fn judge(observed: &Observed, content: &Content, law: Option<&Law>, last: Option<Arc<Judged>>) -> Arc<Judged> {
+pub fn judge(
+    observed: &Observed,
+    content: &Content,
+    law: Option<&EffectiveConstitution>,
+    last: Option<Arc<Judged>>,
+) -> Arc<Judged> {
     let text = observed.documents.specification.as_ref();
     let key = Digest::of_bytes(
         format!(
@@ -148,7 +154,7 @@ pub fn judge(observed: &Observed, content: &Content, law: Option<&Law>, last: Op
         judged.findings = uncovered;
     }
     if let Some(law) = law {
-        let Judgement { findings, obstacle } = keeps(observed, content, law, text.map(AsRef::as_ref));
+        let Evaluation { findings, obstacle } = keeps(observed, content, law, text.map(AsRef::as_ref));
         judged.findings.extend(findings);
         judged.obstacle = obstacle;
     }
@@ -185,7 +191,12 @@ pub fn words(task: &TaskTemplate) -> String {
     text
 }
 
-fn keeps(observed: &Observed, content: &Content, law: &Law, text: Option<&SpecificationText>) -> Judgement {
+fn keeps(
+    observed: &Observed,
+    content: &Content,
+    law: &EffectiveConstitution,
+    text: Option<&SpecificationText>,
+) -> Evaluation {
     let plan = input(&observed.plan.name_any(), &observed.plan.spec, &content.compiled.tasks);
     let mut document = Document::plan(&plan);
     document = match (text, &observed.plan.spec.specification_ref) {
@@ -198,14 +209,14 @@ fn keeps(observed: &Observed, content: &Content, law: &Law, text: Option<&Specif
         document = document.with_constitution(&nearest.parsed.model);
     }
     let mut budget = Budget::default();
-    let mut judgement = law::judge(&law.programs, Scope::Plan, &document, "the plan", &mut budget);
+    let mut evaluation = evaluation::evaluate(&law.programs, Scope::Plan, &document, "the plan", &mut budget);
     if law.programs.iter().any(|p| p.rule().scope == Scope::Task) {
         for (task, document) in plan.tasks.iter().zip(document.tasks(&plan)) {
             let name = format!("task {}", task.id);
-            judgement.add(law::judge(&law.programs, Scope::Task, &document, &name, &mut budget));
+            evaluation.add(evaluation::evaluate(&law.programs, Scope::Task, &document, &name, &mut budget));
         }
     }
-    judgement
+    evaluation
 }
 
 /// A plan as rules see it.

@@ -5,34 +5,37 @@
 
 mod apply;
 mod assign;
+pub mod context;
 mod documents;
+pub mod limiter;
 mod nodes;
 mod observe;
 mod record;
 mod room;
+pub mod runtime;
 mod stale;
 mod status;
 mod validate;
+pub mod watches;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use enact_crds::compile::Compiled;
-use enact_crds::plan::{Phase, PlanStatus};
+use enact_crds::plan::Phase;
 use enact_crds::{Plan, convert};
-use enact_domain::assignment::Report;
-use enact_domain::digest::Digest;
 use enact_domain::plan as scheduling;
 use enact_domain::time::Millis;
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 
-use crate::context::Context;
+pub use context::Context;
+use runtime::{Made, Open, Runtime};
+
+use crate::documents::constitution_chain::chain_of_specification;
 use crate::error::Error;
 use crate::search;
-use crate::shelf::version;
 
 /// Most actions of one pass; the rest is for the next, so that ends of attempts are never kept waiting by many starts.
 const MAX_ACTIONS: usize = 256;
@@ -43,95 +46,6 @@ const RESYNC_SECONDS: u32 = 600;
 const RESYNC: Duration = Duration::from_mins(10);
 /// How long after the pods of a finished plan were to go it is seen whether they went.
 const CLEANUP_RESYNC_SECONDS: u32 = 30;
-/// Plans that are remembered before those that are gone are swept out for the first time.
-const FIRST_SWEEP: usize = 64;
-
-/// What is kept of a plan between its passes. All of it can be had again from Kubernetes and the record.
-#[derive(Debug, Default)]
-pub struct Runtime {
-    /// The plan's tasks as they were last made.
-    made: Option<Made>,
-    /// Attempts that are recorded as started, by node.
-    open: HashMap<usize, Open>,
-    /// Whether `open` holds what the record knows from before this process.
-    hydrated: bool,
-    /// What was last said of the plan's content.
-    judged: Option<Arc<documents::Judged>>,
-    /// What a newer revision of the specification makes stale, with the digests of both revisions and of the content.
-    outdated: Option<([String; 3], Arc<stale::Outdated>)>,
-    /// The revision that the plan was started for, and a newer one that makes nothing of it stale.
-    harmless: Option<(String, String)>,
-    /// When the status was last written.
-    written: Option<Millis>,
-    /// The plan's `resourceVersion` and status after that: the cache may show an older one.
-    latest: Option<(u64, PlanStatus)>,
-}
-
-/// A plan's tasks, and what they were made from.
-#[derive(Debug)]
-struct Made {
-    /// The generation of the plan.
-    generation: Option<i64>,
-    /// Digest of the document that is kept elsewhere, before the start.
-    document: Option<Digest>,
-    content: Arc<validate::Content>,
-}
-
-impl Runtime {
-    /// The plan with the status that was last written, if the cache does not show that yet: a pass over an older one would do again what
-    /// is done.
-    fn newest(&self, plan: Arc<Plan>) -> Arc<Plan> {
-        match &self.latest {
-            Some((latest, status)) if *latest > version(plan.as_ref()) => {
-                let mut newer = plan.as_ref().clone();
-                newer.status = Some(status.clone());
-                Arc::new(newer)
-            }
-            _ => plan,
-        }
-    }
-
-    /// The content that a started plan is pinned to, if it is at hand.
-    fn pinned(&self, plan: &Plan) -> Option<Arc<validate::Content>> {
-        started(plan)?;
-        let approved = plan.status.as_ref()?.approved_digest.as_deref()?;
-        let made = self.made.as_ref().filter(|m| m.generation == plan.metadata.generation)?;
-        (made.content.digest.as_str() == approved).then(|| made.content.clone())
-    }
-}
-
-/// An attempt that is recorded as started.
-#[derive(Clone, Debug, Default)]
-struct Open {
-    /// Its number.
-    number: u32,
-    /// Whether its pod was seen.
-    seen: bool,
-    /// How the record says that it ended, what its pod delivered, or why the API server refused to create it.
-    result: Option<Report>,
-}
-
-/// The [`Runtime`] of every plan, by UID.
-#[derive(Debug, Default)]
-pub struct Runtimes {
-    plans: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Runtime>>>>,
-}
-
-impl Runtimes {
-    /// The runtime of a plan. Now and then those of plans that are gone are forgotten: their deletion is not told to controllers.
-    fn of(&self, uid: &str, plans: &Store<Plan>) -> Arc<tokio::sync::Mutex<Runtime>> {
-        let mut known = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= FIRST_SWEEP && known.len() >= plans.len() * 2 {
-            let there: HashSet<String> = plans.state_filter(|_| true).iter().filter_map(|p| p.uid()).collect();
-            known.retain(|uid, _| there.contains(uid));
-        }
-        known.entry(uid.to_owned()).or_default().clone()
-    }
-
-    fn forget(&self, uid: &str) {
-        self.plans.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
-    }
-}
 
 /// One reconcile of a Plan.
 ///
@@ -140,11 +54,11 @@ impl Runtimes {
 pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Error> {
     let uid = plan.uid().unwrap_or_default();
     if plan.metadata.deletion_timestamp.is_some() {
-        ctx.plans.forget(&uid);
+        ctx.runtimes.forget(&uid);
         return Ok(Action::await_change());
     }
     ctx.synced().await;
-    let runtime = ctx.plans.of(&uid, &ctx.caches.plans);
+    let runtime = ctx.runtimes.of(&uid, &ctx.caches.plans);
     let mut runtime = runtime.lock().await;
     let plan = runtime.newest(plan);
     let mut observed = observe::observe(&plan, &ctx, ctx.now(), &runtime);
@@ -152,7 +66,7 @@ pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Err
     if observed.is_settled(runtime.harmless.as_ref()) {
         return settled(&ctx, &observed).await;
     }
-    if ctx.settling(&observed.namespace) {
+    if ctx.is_being_set_up(&observed.namespace) {
         return Ok(Action::requeue(RESYNC));
     }
     match observe::recall(&ctx, &mut observed).await {
@@ -165,7 +79,7 @@ pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Err
     };
     let result = pass_over(&ctx, &observed, &valid, &mut runtime).await;
     // Places that the pass freed, or found and left unused, are the next plan's.
-    ctx.hand_on(&valid.member.tenant);
+    ctx.wake_next(&valid.member.tenant);
     match result {
         Err(Error::Store(error)) => status::without_record(&ctx, &observed, &mut runtime, error).await,
         result => result,
@@ -181,10 +95,12 @@ fn announce(ctx: &Context, observed: &observe::Observed) {
         std::collections::BTreeSet::new()
     } else {
         let specification = plan.spec.specification_ref.as_ref().map(|r| r.name.as_str());
-        crate::documents::constitution::impact::binding(ctx, &observed.namespace, specification)
+        let found = specification
+            .and_then(|name| crate::context::lookup(&ctx.caches.specifications, &observed.namespace, name));
+        chain_of_specification(ctx, &observed.namespace, found.as_deref()).keys().collect()
     };
-    for (namespace, name) in ctx.circles.plans.tell(&here, bound, &format!("{}", is_finished(phase))) {
-        ctx.references.constitutions.wake_one(ObjectRef::new(&name).within(&namespace));
+    for constitution in ctx.dependents.plan_constitutions.update(&here, bound, &format!("{}", is_finished(phase))) {
+        ctx.references.constitutions.requeue_key(&constitution);
     }
 }
 
@@ -204,8 +120,8 @@ async fn pass_over(
     let now = observed.now;
     nodes::hydrate(ctx, observed, valid, runtime).await?;
     let nodes = nodes::nodes(observed, valid, runtime);
-    ctx.ledger.expire(&valid.member.tenant, now);
-    let room = ctx.ledger.room(&valid.member.tenant, valid.member.parallelism);
+    ctx.limiter.expire(&valid.member.tenant, now);
+    let room = ctx.limiter.free_slots(&valid.member.tenant, valid.member.parallelism);
     let mut decision = scheduling::decide(&valid.policy, &valid.graph, &nodes, room, now);
     let unfinished = decision.actions.len() > MAX_ACTIONS;
     // Ends first: they free room and release dependents.
@@ -221,7 +137,7 @@ async fn pass_over(
         room::give_back(&pass);
         return Err(error);
     }
-    search::offer(ctx, &valid.member.tenant, record::subject_of(&pass), valid.content.digest.as_str(), || {
+    ctx.search.offer(&valid.member.tenant, record::subject_of(&pass), valid.content.digest.as_str(), || {
         search::of_plan(&observed.plan.spec.decisions, &valid.content.compiled.tasks)
     });
     let applied = apply::apply(&pass, runtime).await;
@@ -280,8 +196,8 @@ fn reference(plan: &Plan) -> ObjectRef<Plan> {
 }
 
 /// Whether the plan has come to an end.
-pub(crate) fn is_finished(phase: Phase) -> bool {
-    matches!(phase, Phase::Succeeded | Phase::Failed | Phase::Cancelled)
+fn is_finished(phase: Phase) -> bool {
+    phase.is_finished()
 }
 
 /// When the plan was started, if it was.

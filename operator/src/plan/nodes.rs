@@ -12,14 +12,13 @@ use enact_domain::plan::{Asked, Current, Node, Shown, TaskPhase};
 use enact_domain::time::Millis;
 use kube::ResourceExt as _;
 
+use super::context::Context;
 use super::observe::Observed;
 use super::stale::{self, Answer};
 use super::validate::Valid;
 use super::{Open, Runtime};
-use crate::context::Context;
 use crate::error::Error;
-use crate::index::{PodEntry, TaskEntry};
-use crate::task::status::shown;
+use crate::index::{PodEntry, TaskEntry, shown};
 
 /// Brings back what the record knows of attempts, once after a start of the process, and whenever a pod that was seen is gone: what that
 /// pod delivered is there.
@@ -34,7 +33,7 @@ pub async fn hydrate(ctx: &Context, observed: &Observed, valid: &Valid, runtime:
     if runtime.hydrated && !runtime.open.iter().any(vanished) {
         return Ok(());
     }
-    let known = ctx.memory.attempts(&valid.member.tenant, &observed.uid).await?;
+    let known = ctx.record_store.attempts(&valid.member.tenant, &observed.uid).await?;
     let nodes: HashMap<&str, usize> = entries(observed, valid).map(|(i, t)| (t.uid.as_str(), i)).collect();
     for attempt in known {
         let integration = attempt.subject_uid == observed.uid;

@@ -13,10 +13,12 @@ use enact_domain::names;
 use enact_domain::time::Millis;
 use kube::ResourceExt as _;
 
+use super::context::Context;
 use super::documents::{self, Documents};
 use super::validate::Content;
 use super::{CLEANUP_RESYNC_SECONDS, Runtime, is_finished, started};
-use crate::context::{Context, Membership, lookup};
+use crate::context::{Membership, lookup};
+use crate::documents::constitution_chain::chain_of_specification;
 use crate::error::Error;
 use crate::index::Children;
 use crate::references::Target;
@@ -148,7 +150,7 @@ pub async fn recall(ctx: &Context, observed: &mut Observed) -> Result<(), Error>
     }
     let approved = plan.status.as_ref().and_then(|s| s.approved_digest.clone()).map(Digest::from);
     if let (None, Some(member), Some(approved)) = (&observed.pinned, &observed.member, approved) {
-        let content = ctx.memory.content(&member.tenant, &approved).await?;
+        let content = ctx.record_store.content(&member.tenant, &approved).await?;
         observed.pinned = content.and_then(|bytes| Content::recorded(&plan.name_any(), &approved, bytes)).map(Arc::new);
         let Some(pinned) = &observed.pinned else {
             tracing::warn!(plan = %plan.name_any(), namespace = %observed.namespace, "the record does not hold what the plan was started with");
@@ -156,7 +158,7 @@ pub async fn recall(ctx: &Context, observed: &mut Observed) -> Result<(), Error>
         };
         observed.changed = !pinned.is_said_by(&plan.spec);
     }
-    sourcing::done_with(ctx, &plan).await
+    sourcing::delete_jobs(&ctx.sourcing, &plan).await
 }
 
 /// What a change of wakes the plan. A finished plan waits for its specification alone.
@@ -171,7 +173,7 @@ fn targets(plan: &Plan, ctx: &Context, namespace: &str) -> Vec<Target> {
     if started(plan).is_none() {
         let named = plan.spec.specification_ref.as_ref();
         let found = named.and_then(|r| lookup(&ctx.caches.specifications, namespace, &r.name));
-        targets.extend(crate::documents::specification::chain(ctx, namespace, found.as_deref()).targets());
+        targets.extend(chain_of_specification(ctx, namespace, found.as_deref()).targets());
     }
     targets.extend(sourcing::targets(namespace, plan.spec.source.as_ref(), None));
     targets
@@ -187,13 +189,13 @@ async fn document(ctx: &Context, observed: &mut Observed) -> Result<(), Error> {
     let plan = observed.plan.clone();
     let Some(source) = plan.spec.source.as_ref().filter(|source| source.inline.is_none()) else {
         observed.source = None;
-        return sourcing::done_with(ctx, &plan).await;
+        return sourcing::delete_jobs(&ctx.sourcing, &plan).await;
     };
     let subject = Subject::of(plan.as_ref(), plan.status.as_ref().and_then(|s| s.observed_generation));
-    let sourced = sourcing::content(ctx, &subject, Some(source), observed.source.as_ref(), None).await?;
+    let sourced = sourcing::content(&ctx.sourcing, &subject, Some(source), observed.source.as_ref(), None).await?;
     observed.document = Some(sourced.bytes);
     observed.source = sourced.status;
-    observed.source_wake = sourced.wake;
+    observed.source_wake = sourced.requeue_at;
     Ok(())
 }
 

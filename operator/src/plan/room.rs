@@ -8,12 +8,12 @@ use super::record::pod_name;
 /// Takes a place for each start of the pass; the nodes that get none. Other plans of the tenant take places at the same time, so that
 /// fewer may be left than the decision was made with. A plan that could start more if there were room is noted as waiting.
 pub fn refused(pass: &Pass, room: u32) -> Vec<usize> {
-    let (ledger, member) = (&pass.ctx.ledger, &pass.valid.member);
+    let (limiter, member) = (&pass.ctx.limiter, &pass.valid.member);
     let mut refused = Vec::new();
     let mut new = 0;
     for (node, attempt) in starts(pass) {
         let pod = pod_name(pass, node, attempt);
-        if !ledger.reserve(&member.tenant, member.parallelism, &pass.observed.namespace, &pod) {
+        if !limiter.reserve(&member.tenant, member.parallelism, &pass.observed.namespace, &pod) {
             refused.push(node);
         } else if attempt > pass.nodes[node].attempts {
             new += 1;
@@ -22,7 +22,7 @@ pub fn refused(pass: &Pass, room: u32) -> Vec<usize> {
     let starved = pass.decision.starved > 0 && new >= room;
     if starved || !refused.is_empty() {
         let plan = super::reference(&pass.observed.plan);
-        ledger.wait(&member.tenant, plan, pass.observed.plan.spec.execution.priority);
+        limiter.wait(&member.tenant, plan, pass.observed.plan.spec.execution.priority);
     }
     refused
 }
@@ -46,7 +46,7 @@ pub fn give_back(pass: &Pass) {
     for (node, attempt) in starts(pass) {
         let pod = pod_name(pass, node, attempt);
         if !pass.observed.children.pods.contains_key(&pod) {
-            pass.ctx.ledger.release(&pass.valid.member.tenant, &pass.observed.namespace, &pod);
+            pass.ctx.limiter.release(&pass.valid.member.tenant, &pass.observed.namespace, &pod);
         }
     }
 }

@@ -11,7 +11,7 @@ use super::documents::{Choice, words};
 use super::observe::Observed;
 use super::validate::Content;
 use crate::documents::findings::{cut, len};
-use crate::documents::library::SpecificationText;
+use crate::documents::texts::SpecificationText;
 
 /// Most entries of each list in a status.
 const MAX_SHOWN: usize = 50;

@@ -12,16 +12,16 @@ use kube::runtime::events::EventType;
 use kube::{Api, ResourceExt as _};
 
 use super::apply::Applied;
+use super::context::Context;
 use super::documents::{self, Choice};
 use super::observe::Observed;
 use super::validate::Blocked;
 use super::{Pass, RESYNC, RESYNC_SECONDS, Runtime, is_finished, started};
-use crate::context::Context;
 use crate::documents::findings;
 use crate::error::Error;
+use crate::metadata_cache::version;
 use crate::patch;
 use crate::references::Target;
-use crate::shelf::version;
 use crate::task::status::message as task_message;
 
 /// Shortest time between two writes of which only the counts differ, in seconds.
@@ -107,11 +107,11 @@ async fn put(ctx: &Context, observed: &Observed, runtime: &mut Runtime, new: &Pl
     let old = plan.status.as_ref();
     if old.is_none_or(|old| old.digest != new.digest) {
         // Whether an approval counts depends on the digest.
-        ctx.references.approvals.wake(&Target::of(plan.as_ref()));
+        ctx.references.approvals.requeue_referrers(&Target::of(plan.as_ref()));
     }
     if old.is_none_or(|old| is_finished(old.phase) != is_finished(new.phase)) {
         // Tenants count their unfinished plans.
-        ctx.references.tenants.wake(&Target::namespace(&observed.namespace));
+        ctx.references.tenants.requeue_referrers(&Target::namespace(&observed.namespace));
     }
     let reason = |s: &PlanStatus| s.conditions.first().map(|c| c.reason.clone());
     Ok(old.and_then(reason) != reason(new))

@@ -75,8 +75,8 @@ async fn a_plan_goes_from_start_to_end_with_three_writes_a_task() {
     bench.plan("p").await.unwrap();
     let last = ["PATCH tasks/p-t003/status Succeeded Succeeded", "PATCH plans/p/status Succeeded Succeeded"];
     assert_eq!(bench.api.writes(), last);
-    assert_eq!(bench.ctx.ledger.running("default"), 0);
-    insta::assert_snapshot!(bench.memory.told().join("\n"));
+    assert_eq!(bench.contexts.plans.limiter.running("default"), 0);
+    insta::assert_snapshot!(bench.record_store.told().join("\n"));
 
     // A finished plan needs nothing any more.
     bench.no_agent("scripts");
@@ -87,7 +87,7 @@ async fn a_plan_goes_from_start_to_end_with_three_writes_a_task() {
 #[tokio::test]
 async fn nothing_is_decided_while_the_record_is_down() {
     let mut bench = started().await;
-    bench.memory.down.store(true, Ordering::Relaxed);
+    bench.record_store.down.store(true, Ordering::Relaxed);
     bench.succeed("p-t001-1").await;
     bench.plan("p").await.unwrap_err();
     assert_eq!(bench.api.writes(), ["PATCH plans/p/status RecordUnavailable"]);
@@ -95,7 +95,7 @@ async fn nothing_is_decided_while_the_record_is_down() {
     assert_eq!(bench.api.writes(), [""; 0], "it is said once");
     assert_eq!(reason(&bench).0, "Running", "the phase stays");
 
-    bench.memory.down.store(false, Ordering::Relaxed);
+    bench.record_store.down.store(false, Ordering::Relaxed);
     bench.plan("p").await.unwrap();
     let back = ["PATCH plans/p/status Running", "PATCH tasks/p-t001/status Succeeded Succeeded"];
     assert_eq!(sorted(bench.api.writes()), back);
@@ -105,9 +105,9 @@ async fn nothing_is_decided_while_the_record_is_down() {
 async fn places_are_given_back_when_the_start_cannot_be_recorded() {
     let mut bench = bench().await;
     bench.plan("p").await.unwrap();
-    bench.memory.down.store(true, Ordering::Relaxed);
+    bench.record_store.down.store(true, Ordering::Relaxed);
     bench.plan("p").await.unwrap_err();
-    assert_eq!(bench.ctx.ledger.running("default"), 0);
+    assert_eq!(bench.contexts.plans.limiter.running("default"), 0);
     assert!(!bench.api.has("pods/p-t001-1"));
 }
 
@@ -124,13 +124,13 @@ async fn a_pod_that_is_there_already_is_taken_for_the_attempt_if_it_is_the_tasks
     bench.api.put("pods/p-t001-1", pod(&"somebody".into()));
     bench.plan("p").await.unwrap_err();
     assert_eq!(reason(&bench), ("Running".into(), "NameTaken".into()));
-    assert_eq!(bench.ctx.ledger.running("default"), 1, "only the other task's pod");
+    assert_eq!(bench.contexts.plans.limiter.running("default"), 1, "only the other task's pod");
 
     bench.api.remove("pods/p-t001-1");
     bench.api.put("pods/p-t001-1", pod(&task));
     bench.plan("p").await.unwrap();
     assert_eq!(reason(&bench), ("Running".into(), "Running".into()));
-    assert_eq!(bench.ctx.ledger.running("default"), 2);
+    assert_eq!(bench.contexts.plans.limiter.running("default"), 2);
 }
 
 #[tokio::test]
@@ -142,14 +142,14 @@ async fn a_full_quota_is_told_and_tried_again() {
     bench.plan("p").await.unwrap_err();
     let tried = ["PATCH plans/p/status QuotaExceeded", "POST pods/p-t001-1", "POST pods/p-t002-1"];
     assert_eq!(sorted(bench.api.writes()), tried);
-    assert_eq!(bench.ctx.ledger.running("default"), 0);
+    assert_eq!(bench.contexts.plans.limiter.running("default"), 0);
     bench.plan("p").await.unwrap_err();
     assert_eq!(sorted(bench.api.writes()), tried[1..], "it is said once");
 
     bench.api.relent();
     bench.plan("p").await.unwrap();
     assert_eq!(reason(&bench).1, "Running");
-    let starts = bench.memory.told().iter().filter(|t| t.ends_with("start 1")).count();
+    let starts = bench.record_store.told().iter().filter(|t| t.ends_with("start 1")).count();
     assert_eq!(starts, 2, "the same attempts");
 }
 
@@ -174,13 +174,13 @@ async fn an_attempt_whose_end_is_recorded_is_not_made_again() {
     bench.api.writes();
     let uid = bench.api.get("tasks/p-t001")["metadata"]["uid"].as_str().unwrap().to_owned();
     // The process ended between the record and the status, and the pod is gone.
-    bench.memory.attempts.lock().unwrap().push(enact_domain::record::RecordedAttempt {
+    bench.record_store.attempts.lock().unwrap().push(enact_domain::record::RecordedAttempt {
         subject_uid: uid,
         number: 1,
         finished: Some(Some("Task".into())),
         report: Some(Report::new(Reason::Evicted, "the node was drained")),
     });
-    bench.ctx.plans.forget("uid-1");
+    bench.contexts.plans.runtimes.forget("uid-1");
     bench.plan("p").await.unwrap();
     let writes = bench.api.writes();
     assert!(!writes.contains(&"POST pods/p-t001-1".to_owned()), "{writes:?}");
@@ -204,11 +204,11 @@ async fn a_started_plan_goes_on_with_what_it_was_started_with_after_a_restart() 
     assert!(bench.api.has("pods/p-t001-1"), "{:?}", reason(&bench));
     bench.api.put("configmaps/docs", document("Something else"));
     bench.succeed("p-t001-1").await;
-    bench.ctx.plans.forget("uid-1");
-    bench.memory.down.store(true, Ordering::Relaxed);
+    bench.contexts.plans.runtimes.forget("uid-1");
+    bench.record_store.down.store(true, Ordering::Relaxed);
     bench.plan("p").await.unwrap_err();
     assert_eq!(reason(&bench), ("Running".into(), "RecordUnavailable".into()));
-    bench.memory.down.store(false, Ordering::Relaxed);
+    bench.record_store.down.store(false, Ordering::Relaxed);
     bench.plan("p").await.unwrap();
     assert_eq!(reason(&bench), ("Running".into(), "Running".into()));
     assert!(bench.api.has("pods/p-t002-1"));
@@ -243,7 +243,7 @@ async fn a_plan_from_git_starts_with_what_was_read_and_looks_no_more() {
     bench.pass(34);
     bench.plan("p").await.unwrap();
     let text = b"# Tasks: A\n\n## Phase 1: A\n\n- [ ] T001 One\n";
-    bench.memory.documents.lock().unwrap().push(text.to_vec());
+    bench.record_store.documents.lock().unwrap().push(text.to_vec());
     let report = json!({"reason": "Succeeded", "commit": "1".repeat(40), "document": Digest::of_bytes(text).as_str()});
     let (again, status) = (name(&bench), ended(0, &report));
     bench.errand(&again, status).await;
@@ -451,11 +451,11 @@ async fn room_that_one_plan_leaves_is_the_next_ones() {
     bench.api.writes();
     bench.plan("q").await.unwrap();
     assert_eq!(bench.api.writes(), [""; 0], "p has both places");
-    assert_eq!(bench.ctx.ledger.totals(), (2, 1));
+    assert_eq!(bench.contexts.plans.limiter.totals(), (2, 1));
     bench.succeed("p-t001-1").await;
-    bench.woken();
+    bench.requeued_plans();
     bench.plan("p").await.unwrap();
-    assert!(bench.woken().contains(&"q".to_owned()), "p can start nothing more, so that q is woken");
+    assert!(bench.requeued_plans().contains(&"q".to_owned()), "p can start nothing more, so that q is woken");
     bench.plan("q").await.unwrap();
     assert!(bench.api.has("pods/q-t001-1") && !bench.api.has("pods/q-t002-1"));
 }
@@ -527,7 +527,7 @@ async fn a_pod_on_a_dead_node_gives_its_place_back_when_its_attempt_is_lost() {
     for _ in 0..2 {
         bench.plan("p").await.unwrap();
     }
-    let running = |bench: &Bench| bench.ctx.ledger.running("acme");
+    let running = |bench: &Bench| bench.contexts.plans.limiter.running("acme");
     bench.api.change("pods/p-t001-1", &json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:30Z"}}));
     bench.pod("p-t001-1", json!({"phase": "Running"})).await;
     let dead = bench.api.get("pods/p-t001-1");
@@ -537,7 +537,7 @@ async fn a_pod_on_a_dead_node_gives_its_place_back_when_its_attempt_is_lost() {
 
     bench.pass(2);
     bench.plan("p").await.unwrap();
-    assert!(bench.memory.told().contains(&"p-t001: end 1 Lost".to_owned()), "{:?}", bench.memory.told());
+    assert!(bench.record_store.told().contains(&"p-t001: end 1 Lost".to_owned()), "{:?}", bench.record_store.told());
     assert_eq!(running(&bench), 1);
     bench.pass(6);
     bench.plan("p").await.unwrap();

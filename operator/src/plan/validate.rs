@@ -162,7 +162,7 @@ pub fn validate(observed: &Observed, runtime: &mut Runtime) -> Result<Valid, Blo
         None
     } else {
         let digest = specification(observed).map_err(with_digest)?;
-        let law = match &observed.documents.law {
+        let law = match &observed.documents.constitution {
             Some(Err(obstacle)) => return Err(with_digest(Blocked::by(obstacle))),
             Some(Ok(law)) => Some(law),
             None => None,
@@ -235,7 +235,7 @@ fn content(observed: &Observed, runtime: &mut Runtime) -> Result<Arc<Content>, B
     let document = match (&spec.source, &observed.document) {
         (Some(_), Some(Ok(bytes))) => Some(bytes.as_slice()),
         (Some(_), Some(Err(missing))) => {
-            let (progress, reason) = missing.standing();
+            let (progress, reason) = missing.readiness();
             return Err(Blocked { progress, ..Blocked::stalled(reason, missing.to_string()) });
         }
         (Some(source), None) => source.inline.as_deref().map(str::as_bytes),

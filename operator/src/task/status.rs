@@ -7,11 +7,11 @@ use enact_domain::assignment::{MAX_MESSAGE_BYTES, Reason, Report};
 use enact_domain::attempt::FailureClass;
 use enact_domain::condition::{Condition as Wanted, Progress, Truth};
 use enact_domain::names;
-use enact_domain::plan::{After, Shown, TaskPhase};
+use enact_domain::plan::{After, TaskPhase};
 use enact_domain::time::Millis;
 use serde_json::{Value, json};
 
-use crate::index::TaskEntry;
+use crate::index::{TaskEntry, UNSCHEDULABLE};
 
 /// The work was carried out.
 pub const EXECUTED: &str = "Executed";
@@ -19,9 +19,6 @@ pub const EXECUTED: &str = "Executed";
 pub const VERIFIED: &str = "Verified";
 /// Its result is kept: the commit was pushed, or the report stored.
 pub const DELIVERED: &str = "Delivered";
-
-/// Reason of a task whose attempt waits for a node.
-pub const UNSCHEDULABLE: &str = "Unschedulable";
 
 /// The end of an attempt.
 pub struct End<'a> {
@@ -115,11 +112,6 @@ pub fn closed(phase: TaskPhase, reason: Reason, now: Millis) -> Value {
         "retryAt": null,
         "conditions": convert::conditions(&[], wanted, None, now),
     })
-}
-
-/// What a status with this reason says of an attempt that is under way.
-pub fn shown(reason: Option<&str>) -> Shown {
-    if reason == Some(UNSCHEDULABLE) { Shown::Unscheduled } else { Shown::UnderWay }
 }
 
 /// What is said of an attempt that waits for a node, for the reason that the scheduler gives.

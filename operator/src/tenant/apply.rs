@@ -12,12 +12,10 @@ use kube::core::DynamicObject;
 use kube::runtime::reflector::ObjectRef;
 use serde_json::{Value, json};
 
-use super::FINALIZER;
-use super::cluster::NamespaceEntry;
+use super::context::Context;
 use super::decide::{Decision, Finalizer, Step};
-use super::objects::{Kind, manifest, pod_security_labels, same};
-
-use crate::context::Context;
+use super::objects::{FINALIZER, ObjectKind, manifest, same};
+use crate::caches::{NamespaceEntry, pod_security_labels};
 use crate::error::Error;
 use crate::patch::{FIELD_MANAGER, merge_diff};
 use crate::references::Target;
@@ -93,7 +91,7 @@ async fn label(
 
 /// Takes our labels away, if the namespace is still this tenant's.
 async fn unlabel(object: &Tenant, ctx: &Context, namespace: &str) -> Result<(), Error> {
-    let Some(entry) = ctx.cluster.namespaces.get("", namespace) else { return Ok(()) };
+    let Some(entry) = ctx.caches.namespaces.get("", namespace) else { return Ok(()) };
     let labels = pod_security_labels().chain([LABEL_TENANT.to_owned()]);
     let labels: BTreeMap<String, Value> = labels.map(|key| (key, Value::Null)).collect();
     // The UID makes sure that a namesake that was created meanwhile is not changed.
@@ -110,10 +108,10 @@ async fn unlabel(object: &Tenant, ctx: &Context, namespace: &str) -> Result<(), 
 
 /// Notes a namespace as it is now, and has everything in it looked at again when that changes whose it is.
 fn entered(object: &Tenant, ctx: &Context, namespace: &Namespace) {
-    if ctx.cluster.namespaces.put(namespace, NamespaceEntry::of(namespace)) {
+    if ctx.caches.namespaces.put(namespace, NamespaceEntry::of(namespace)) {
         let target = Target::namespace(&namespace.name_any());
-        ctx.references.members_touched(&target);
-        ctx.references.tenants.wake_others(&target, &ObjectRef::from_obj(object));
+        ctx.references.changed_for_members(&target);
+        ctx.references.tenants.requeue_other_referrers(&target, &ObjectRef::from_obj(object));
     }
 }
 
@@ -121,7 +119,7 @@ fn entered(object: &Tenant, ctx: &Context, namespace: &Namespace) {
 ///
 /// # Errors
 /// When the API server refuses.
-pub async fn put(ctx: &Context, tenant: &str, namespace: &str, kind: Kind, content: &Value) -> Result<(), Error> {
+pub async fn put(ctx: &Context, tenant: &str, namespace: &str, kind: ObjectKind, content: &Value) -> Result<(), Error> {
     let resource = kind.resource();
     let api = Api::<DynamicObject>::namespaced_with(ctx.client.clone(), namespace, &resource);
     let doing = || Error::kube(format!("apply {} {namespace}/{}", kind.as_str(), kind.object_name()));
@@ -148,7 +146,7 @@ pub async fn put(ctx: &Context, tenant: &str, namespace: &str, kind: Kind, conte
 ///
 /// # Errors
 /// When the API server refuses.
-pub async fn delete(ctx: &Context, namespace: &str, kind: Kind, uid: &str) -> Result<(), Error> {
+pub async fn delete(ctx: &Context, namespace: &str, kind: ObjectKind, uid: &str) -> Result<(), Error> {
     let resource = kind.resource();
     let api = Api::<DynamicObject>::namespaced_with(ctx.client.clone(), namespace, &resource);
     let params = DeleteParams {

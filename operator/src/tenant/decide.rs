@@ -6,7 +6,7 @@ use enact_domain::condition::Progress;
 use serde_json::Value;
 
 use super::cluster::ObjectEntry;
-use super::objects::{Kind, Wanted, same};
+use super::objects::{ObjectKind, Wanted, same};
 use super::observe::{Observed, Place, tenant_label};
 use super::validate::{Problem, Valid};
 
@@ -20,9 +20,9 @@ pub enum Step {
     /// Create the namespace with these labels. It gets the tenant's label last, when everything in it is set up.
     Create(BTreeMap<String, String>),
     /// Delete our object of this kind and UID.
-    Delete(Kind, String),
+    Delete(ObjectKind, String),
     /// Make our object of this kind say this.
-    Apply(Kind, Value),
+    Apply(ObjectKind, Value),
     /// Give the namespace these labels: from here on it is the tenant's.
     Label(BTreeMap<String, String>),
     /// Take our labels away.
@@ -126,8 +126,8 @@ pub fn decide(seen: &Observed, valid: &Valid) -> Decision {
 
 /// A namespace whose quota is wanted and not in force yet.
 fn uncounted<'s>(seen: &'s Observed, valid: &Valid) -> Option<&'s str> {
-    let wanted = valid.wanted.objects.contains_key(&Kind::ResourceQuota);
-    let counted = |place: &Place| place.objects.get(&Kind::ResourceQuota).is_some_and(|quota| quota.in_force);
+    let wanted = valid.wanted.objects.contains_key(&ObjectKind::ResourceQuota);
+    let counted = |place: &Place| place.objects.get(&ObjectKind::ResourceQuota).is_some_and(|quota| quota.in_force);
     let (name, _) = seen.places.iter().find(|(_, place)| wanted && place.listed && !counted(place))?;
     Some(name)
 }
@@ -188,16 +188,17 @@ fn settle(seen: &Observed, namespace: &str, place: &Place, valid: &Valid) -> Vec
 
 /// Makes a quota anew that the cluster counted before it knew all kinds: by itself it counts the others at its next round, some minutes later.
 fn recount(seen: &Observed, namespace: &str, place: &Place, valid: &Valid) -> Vec<Step> {
-    let kind = Kind::ResourceQuota;
-    let stuck = |quota: &&ObjectEntry| quota.half_counted.is_some_and(|made| seen.now.since(made) > RECOUNT_MILLIS);
+    let kind = ObjectKind::ResourceQuota;
+    let stuck =
+        |quota: &&ObjectEntry| quota.partially_counted_since.is_some_and(|made| seen.now.since(made) > RECOUNT_MILLIS);
     let anew = place.objects.get(&kind).filter(stuck).zip(valid.wanted.content(kind, namespace));
     anew.map_or_else(Vec::new, |(quota, wanted)| vec![Step::Delete(kind, quota.uid.clone()), Step::Apply(kind, wanted)])
 }
 
 /// What is missing or different among our objects in a namespace.
-pub fn contents(tenant: &str, namespace: &str, live: &BTreeMap<Kind, ObjectEntry>, wanted: &Wanted) -> Vec<Step> {
+pub fn contents(tenant: &str, namespace: &str, live: &BTreeMap<ObjectKind, ObjectEntry>, wanted: &Wanted) -> Vec<Step> {
     let mut steps = Vec::new();
-    for kind in Kind::ALL {
+    for kind in ObjectKind::ALL {
         let live = live.get(&kind);
         let Some(wanted) = wanted.content(kind, namespace) else {
             steps.extend(live.map(|object| Step::Delete(kind, object.uid.clone())));

@@ -7,17 +7,16 @@ use enact_domain::names::DEFAULT_TENANT;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::BUSY;
 use super::apply::{delete, put};
-use super::cluster::NamespaceEntry;
+use super::context::{ACTIVE_RESYNC, Context};
 use super::decide::{Step, contents};
 use super::objects::Wanted;
-use crate::context::Context;
-use crate::documents::RESYNC;
+use crate::caches::NamespaceEntry;
+use crate::context::RESYNC;
 use crate::error::Error;
 
 /// Keeps what such namespaces hold, until the process ends.
-pub async fn look_after(ctx: Arc<Context>, shutdown: CancellationToken) {
+pub async fn run(ctx: Arc<Context>, shutdown: CancellationToken) {
     let always = async {
         ctx.synced().await;
         loop {
@@ -25,11 +24,11 @@ pub async fn look_after(ctx: Arc<Context>, shutdown: CancellationToken) {
                 Ok(()) => RESYNC,
                 Err(error) => {
                     tracing::warn!(%error, "a namespace of the default tenant is not set up; it is tried again");
-                    BUSY
+                    ACTIVE_RESYNC
                 }
             };
             // News, or time for a look without.
-            let _ = timeout(wait, ctx.cluster.changed()).await;
+            let _ = timeout(wait, ctx.cluster.changed.notified()).await;
         }
     };
     shutdown.run_until_cancelled(always).await;
@@ -67,13 +66,13 @@ pub async fn settle(ctx: &Context) -> Result<(), Error> {
 
 /// Whether a namespace of the default tenant stands, and no Tenant sets it up.
 fn is_unattended(ctx: &Context, namespace: &str) -> bool {
-    let stands = ctx.cluster.namespaces.get("", namespace).is_some_and(|n| !n.terminating);
+    let stands = ctx.caches.namespaces.get("", namespace).is_some_and(|n| !n.terminating);
     stands && !is_attended(ctx, namespace)
 }
 
 /// Whether a Tenant sets the namespace up, or holds it: one may be called `default` and name these namespaces, and no other.
 fn is_attended(ctx: &Context, namespace: &str) -> bool {
-    let label = ctx.cluster.namespaces.get("", namespace);
+    let label = ctx.caches.namespaces.get("", namespace);
     let holder = label.as_ref().and_then(NamespaceEntry::tenant).and_then(|name| ctx.tenant(name));
     let named = || ctx.tenant(DEFAULT_TENANT).is_some_and(|t| t.spec.namespaces.iter().any(|n| n == namespace));
     holder.is_some() || named()

@@ -6,6 +6,7 @@
 
 pub mod apply;
 pub mod cluster;
+pub mod context;
 pub mod decide;
 pub mod default;
 pub mod objects;
@@ -13,24 +14,21 @@ pub mod observe;
 pub mod record;
 pub mod status;
 pub mod validate;
+pub mod watches;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use enact_crds::Tenant;
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 
-use crate::context::Context;
-use crate::documents::RESYNC;
+pub use context::Context;
+
+use crate::context::RESYNC;
 use crate::error::Error;
 use crate::references::Target;
+use context::ACTIVE_RESYNC;
 use decide::Finalizer;
-
-/// What keeps a Tenant until its namespaces are tidied up.
-pub const FINALIZER: &str = "enact.dev/tenant";
-/// How soon a Tenant is looked at again while something goes on in it: its counts move, and nothing tells of a Plan that was deleted.
-const BUSY: Duration = Duration::from_secs(10);
 
 /// One reconcile of a Tenant.
 ///
@@ -44,8 +42,8 @@ pub async fn reconcile(object: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action,
     }
     if object.status.as_ref().and_then(|s| s.observed_generation) != object.metadata.generation {
         // Others may want what this one has taken or given up; its plans may have got more room, its documents another constitution.
-        ctx.references.tenants.wake(&Target::of(&*object));
-        seen.places.keys().for_each(|name| ctx.references.members_touched(&Target::namespace(name)));
+        ctx.references.tenants.requeue_referrers(&Target::of(&*object));
+        seen.places.keys().for_each(|name| ctx.references.changed_for_members(&Target::namespace(name)));
     }
     let valid = validate::validate(&object.spec, &seen, &ctx.config);
     let decision = decide::decide(&seen, &valid);
@@ -54,7 +52,7 @@ pub async fn reconcile(object: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action,
         Err(error) => Err(error),
     };
     if done.is_ok() && decision.finalizer == Finalizer::Remove {
-        ctx.cluster.wrote(&object.uid().unwrap_or_default(), None);
+        ctx.cluster.set_written(&object.uid().unwrap_or_default(), None);
         return Ok(Action::await_change());
     }
     let turn = record::is_turn(&object, &decision);
@@ -62,12 +60,12 @@ pub async fn reconcile(object: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action,
     done?;
     if turn {
         // Plans and documents of a namespace that is not set up wait for this word.
-        object.spec.namespaces.iter().for_each(|name| ctx.references.members_touched(&Target::namespace(name)));
+        object.spec.namespaces.iter().for_each(|name| ctx.references.changed_for_members(&Target::namespace(name)));
     }
     let busy = seen.active_plans > 0 || seen.running_attempts > 0 || seen.deleting.is_some();
     let counting = seen.places.values().flat_map(|place| place.objects.values()).any(|object| !object.in_force);
     let leaving = seen.places.values().any(|place| !place.unfinished.is_empty());
-    Ok(Action::requeue(if busy || leaving || counting { BUSY } else { RESYNC }))
+    Ok(Action::requeue(if busy || leaving || counting { ACTIVE_RESYNC } else { RESYNC }))
 }
 
 #[cfg(test)]

@@ -12,8 +12,11 @@ use kube::ResourceExt as _;
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Map, Value, json};
 
+use crate::caches::pod_security_labels;
 use crate::config::Config;
 
+/// The finalizer that keeps a Tenant until the operator has left its namespaces.
+pub const FINALIZER: &str = "enact.dev/tenant";
 /// Label that tells our objects from those of the tenant's people.
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Its value.
@@ -31,7 +34,7 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// A kind of object that a tenant's namespaces hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum ObjectKind {
     /// Who may connect to whom. First, so that no pod ever runs without it.
     NetworkPolicy,
     /// How much there may be.
@@ -46,7 +49,7 @@ pub enum Kind {
     ReaderBinding,
 }
 
-impl Kind {
+impl ObjectKind {
     /// All, in the order in which they are set up.
     pub const ALL: [Self; 6] = [
         Self::NetworkPolicy,
@@ -110,7 +113,7 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
     /// Contents of the objects, but for the name of the namespace; a kind that is missing is not wanted.
-    pub objects: BTreeMap<Kind, Value>,
+    pub objects: BTreeMap<ObjectKind, Value>,
     /// Labels of the namespace, besides the tenant's own.
     pub labels: BTreeMap<String, String>,
 }
@@ -119,10 +122,10 @@ impl Wanted {
     /// What `spec` asks for, in the installation that `config` describes.
     pub fn new(spec: &TenantSpec, config: &Config) -> Self {
         let objects = [
-            (Kind::NetworkPolicy, Some(network_policy(&spec.isolation.egress, config))),
-            (Kind::ResourceQuota, resource_quota(&spec.quota)),
-            (Kind::LimitRange, limit_range(&spec.quota)),
-            (Kind::RoleBinding, role_binding(&spec.owners)),
+            (ObjectKind::NetworkPolicy, Some(network_policy(&spec.isolation.egress, config))),
+            (ObjectKind::ResourceQuota, resource_quota(&spec.quota)),
+            (ObjectKind::LimitRange, limit_range(&spec.quota)),
+            (ObjectKind::RoleBinding, role_binding(&spec.owners)),
         ];
         let Self { objects: reading, .. } = Self::of_default(config);
         let level = match spec.isolation.pod_security {
@@ -138,14 +141,14 @@ impl Wanted {
     /// What a namespace of the default tenant holds, in the installation that `config` describes: what it takes to read the record.
     pub fn of_default(config: &Config) -> Self {
         let bound = bound(READER, &[json!({ "kind": "ServiceAccount", "name": READER })]);
-        let objects = [(Kind::Reader, reader(config)), (Kind::ReaderBinding, bound)];
+        let objects = [(ObjectKind::Reader, reader(config)), (ObjectKind::ReaderBinding, bound)];
         Self { objects: objects.into(), labels: BTreeMap::new() }
     }
 
     /// What our object of `kind` is to say in `namespace`; none when it is not wanted.
-    pub fn content(&self, kind: Kind, namespace: &str) -> Option<Value> {
+    pub fn content(&self, kind: ObjectKind, namespace: &str) -> Option<Value> {
         let mut content = self.objects.get(&kind)?.clone();
-        if kind == Kind::ReaderBinding {
+        if kind == ObjectKind::ReaderBinding {
             // A binding names the namespace of a ServiceAccount even where it is its own.
             content["subjects"][0]["namespace"] = namespace.into();
         }
@@ -153,13 +156,8 @@ impl Wanted {
     }
 }
 
-/// The keys of the labels that hold a namespace to a Pod Security Standard.
-pub fn pod_security_labels() -> impl Iterator<Item = String> {
-    ["enforce", "audit", "warn"].into_iter().map(|mode| format!("pod-security.kubernetes.io/{mode}"))
-}
-
 /// The manifest of an object, for server-side apply.
-pub fn manifest(kind: Kind, tenant: &str, namespace: &str, content: &Value) -> Value {
+pub fn manifest(kind: ObjectKind, tenant: &str, namespace: &str, content: &Value) -> Value {
     let resource = kind.resource();
     let mut manifest = json!({
         "apiVersion": resource.api_version,
@@ -314,7 +312,7 @@ mod tests {
         }))
         .unwrap();
         let wanted = Wanted::new(&spec, &config());
-        let manifests: Vec<Value> = Kind::ALL
+        let manifests: Vec<Value> = ObjectKind::ALL
             .into_iter()
             .filter_map(|kind| Some(manifest(kind, "acme", "shop", &wanted.content(kind, "shop")?)))
             .collect();
@@ -324,8 +322,8 @@ mod tests {
     #[test]
     fn what_is_not_asked_for_is_not_made() {
         let spec: TenantSpec = serde_json::from_value(json!({"namespaces": ["a"]})).unwrap();
-        let kinds: Vec<Kind> = Wanted::new(&spec, &config()).objects.into_keys().collect();
-        let always = [Kind::NetworkPolicy, Kind::Reader, Kind::ReaderBinding];
+        let kinds: Vec<ObjectKind> = Wanted::new(&spec, &config()).objects.into_keys().collect();
+        let always = [ObjectKind::NetworkPolicy, ObjectKind::Reader, ObjectKind::ReaderBinding];
         assert_eq!(kinds, always, "egress is denied, and the record can be read, whatever a Tenant says");
     }
 

@@ -9,12 +9,11 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 
-use super::FINALIZER;
-use super::cluster::{NamespaceEntry, ObjectEntry};
-use super::objects::Kind;
-use crate::context::Context;
+use super::cluster::ObjectEntry;
+use super::context::Context;
+use super::objects::{FINALIZER, ObjectKind};
+use crate::caches::NamespaceEntry;
 use crate::error::Error;
-use crate::plan::is_finished;
 use crate::references::Target;
 
 /// Plans that may still start something; one that has no status yet is among them.
@@ -49,7 +48,7 @@ pub struct Place {
     /// The namespace, if there is one.
     pub namespace: Option<NamespaceEntry>,
     /// Our objects in it.
-    pub objects: BTreeMap<Kind, ObjectEntry>,
+    pub objects: BTreeMap<ObjectKind, ObjectEntry>,
     /// Another Tenant that holds it, or named it first.
     pub rival: Option<String>,
     /// Some of its unfinished Plans; looked for only where the Tenant is to leave.
@@ -69,8 +68,7 @@ impl Place {
 /// When the API server fails.
 pub async fn observe(object: &Tenant, ctx: &Context) -> Result<Observed, Error> {
     let tenant = object.name_any();
-    let mut places: BTreeMap<String, Place> =
-        ctx.cluster.labelled(&tenant).into_iter().map(|name| (name, Place::default())).collect();
+    let mut places: BTreeMap<String, Place> = labelled(ctx, &tenant).map(|name| (name, Place::default())).collect();
     for name in &object.spec.namespaces {
         places.entry(name.clone()).or_default().listed = true;
     }
@@ -79,8 +77,8 @@ pub async fn observe(object: &Tenant, ctx: &Context) -> Result<Observed, Error> 
     ctx.references.tenants.set(object, places.keys().map(|n| Target::namespace(n)).chain(known).collect::<Vec<_>>());
     let deleting = object.metadata.deletion_timestamp.as_ref().map(enact_crds::convert::millis);
     for (name, place) in &mut places {
-        place.namespace = ctx.cluster.namespaces.get("", name);
-        place.objects = Kind::ALL.iter().filter_map(|k| Some((*k, ctx.cluster.object(*k, name)?))).collect();
+        place.namespace = ctx.caches.namespaces.get("", name);
+        place.objects = ObjectKind::ALL.iter().filter_map(|k| Some((*k, ctx.cluster.object(*k, name)?))).collect();
         place.rival = rivals.get(name).cloned();
     }
     // What the Tenant is to leave is asked of the API server: a cache may not know of a Plan that was created just now.
@@ -96,8 +94,7 @@ pub async fn observe(object: &Tenant, ctx: &Context) -> Result<Observed, Error> 
     }
     let held = |plan: &Plan| {
         let place = plan.metadata.namespace.as_ref().and_then(|n| places.get(n));
-        place.is_some_and(|p| p.held_by(&tenant))
-            && !is_finished(plan.status.as_ref().map(|s| s.phase).unwrap_or_default())
+        place.is_some_and(|p| p.held_by(&tenant)) && !plan.status.as_ref().is_some_and(|s| s.phase.is_finished())
     };
     let active = ctx.caches.plans.state_filter(held).len();
     Ok(Observed {
@@ -105,10 +102,15 @@ pub async fn observe(object: &Tenant, ctx: &Context) -> Result<Observed, Error> 
         deleting,
         claimed: object.finalizers().iter().any(|f| f == FINALIZER),
         active_plans: u32::try_from(active).unwrap_or(u32::MAX),
-        running_attempts: ctx.ledger.running(&tenant),
+        running_attempts: ctx.limiter.running(&tenant),
         places,
         tenant,
     })
+}
+
+/// Returns the namespaces whose label names `tenant`.
+fn labelled(ctx: &Context, tenant: &str) -> impl Iterator<Item = String> {
+    ctx.caches.namespaces.keys(|_, entry| entry.tenant() == Some(tenant)).into_iter().map(|(_, name)| name)
 }
 
 /// For each of the Tenant's namespaces, who else has it: the Tenant that it is labelled with; else, while it is labelled with none, the
@@ -118,7 +120,7 @@ fn rivals(object: &Tenant, ctx: &Context) -> BTreeMap<String, String> {
     let age = |t: &Tenant| (t.creation_timestamp().map(|at| at.0), t.name_any());
     let mut rivals = BTreeMap::new();
     for name in &object.spec.namespaces {
-        let namespace = ctx.cluster.namespaces.get("", name);
+        let namespace = ctx.caches.namespaces.get("", name);
         let label = namespace.as_ref().and_then(NamespaceEntry::tenant);
         // A label without its Tenant is what is left of one that went while no operator ran.
         let holder = label.filter(|l| ctx.tenant(l).is_some());

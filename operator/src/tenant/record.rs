@@ -7,10 +7,11 @@ use enact_domain::time::Millis;
 use enact_store::Class;
 use kube::ResourceExt as _;
 
+use super::context::Context;
 use super::decide::Decision;
 use super::observe::Observed;
 use super::status::reason_of;
-use crate::context::{ACTOR, Context};
+use crate::context::ACTOR;
 use crate::error::Error;
 
 /// How long the deletion of a Tenant waits for Postgres. After that it goes unrecorded: an uninstalled database must not hold it for ever.
@@ -72,7 +73,7 @@ pub async fn record(object: &Tenant, ctx: &Context, seen: &Observed, decision: &
     let now = ctx.now();
     let written = async {
         if !seen.claimed {
-            ctx.memory.tenant(&seen.tenant, &object.uid().unwrap_or_default(), now).await?;
+            ctx.record_store.tenant(&seen.tenant, &object.uid().unwrap_or_default(), now).await?;
         }
         ctx.record(records(object, seen, decision, now)).await
     };

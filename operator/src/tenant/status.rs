@@ -7,9 +7,9 @@ use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::events::EventType;
 
+use super::context::Context;
 use super::decide::Decision;
 use super::observe::Observed;
-use crate::context::Context;
 use crate::error::Error;
 use crate::patch;
 
@@ -20,14 +20,6 @@ const COALESCE_SECONDS: u32 = 5;
 pub fn reason_of(object: &Tenant) -> Option<&str> {
     let conditions = &object.status.as_ref()?.conditions;
     conditions.iter().find(|c| c.type_ == READY).map(|c| c.reason.as_str())
-}
-
-/// Whether a Tenant was found to be in no way of being set up, as it is now.
-pub fn is_stalled(object: &Tenant) -> bool {
-    object.status.as_ref().is_some_and(|s| {
-        s.observed_generation == object.metadata.generation
-            && s.conditions.iter().any(|c| c.type_ == enact_domain::condition::STALLED && c.status == "True")
-    })
 }
 
 /// The status after a decision that was carried out, or failed.
@@ -75,7 +67,7 @@ pub async fn write(
     }
     let api = Api::<Tenant>::all(ctx.client.clone());
     if patch::status(ctx, &api, object, object.status.as_ref(), &new).await?.is_some() {
-        ctx.cluster.wrote(&uid, Some(now));
+        ctx.cluster.set_written(&uid, Some(now));
         let Some(ready) = new.conditions.first().filter(|ready| reason_of(object) != Some(&ready.reason)) else {
             return Ok(());
         };

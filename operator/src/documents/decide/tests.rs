@@ -1,11 +1,12 @@
 use enact_domain::approval::{self, Choice, Policy};
 
 use super::*;
+use crate::documents::content::{Content, Origin, SourceState};
+use crate::documents::document::first_error;
 use crate::documents::findings::Findings;
-use crate::documents::library::SpecificationText;
-use crate::documents::observe::Content;
 use crate::documents::obstacle::Obstacle;
-use crate::documents::source::{Missing, Origin, Sourcing};
+use crate::documents::texts::SpecificationText;
+use crate::sourcing::Missing;
 
 const GOOD: &str =
     "# Feature Specification: Shop\n\n## Requirements\n\n### Functional Requirements\n\n- **FR-001**: It MUST sell.\n";
@@ -18,7 +19,7 @@ fn content(text: &str) -> Content<()> {
         version: None,
         origin: Origin::Source,
         steps: Vec::new(),
-        error: crate::documents::first_error(&text.parsed, &text.report),
+        error: first_error(&text.parsed, &text.report),
         obstacle: None,
         findings: Findings::new(&text.report, []),
         quality: None,
@@ -32,7 +33,7 @@ fn seen() -> Observed<()> {
         handle: "specification/shop -n team".into(),
         tenant: Some("acme".into()),
         content: Ok(content(GOOD)),
-        sourcing: Sourcing::default(),
+        source: SourceState::default(),
         policy: Policy::default(),
         author: Some("ann".into()),
         decisions: Vec::new(),
@@ -56,7 +57,7 @@ fn policy() -> Policy {
 }
 
 fn shown(seen: &Observed<()>) -> String {
-    let d = decide(seen, &Standing::default(), Millis(5));
+    let d = decide(seen, &CommonStatus::default(), Millis(5));
     format!("{:?} {}: {}", d.progress, d.reason, d.message)
 }
 
@@ -78,8 +79,7 @@ fn every_state_says_what_to_do() {
         s.content = Ok(content(&format!("{GOOD}- **FR-002**: It MUST [NEEDS CLARIFICATION: what?]\n")));
     });
     case("in the way", &|s| {
-        let content =
-            Content { obstacle: Some(Obstacle::new(Progress::Stalled, "Broken", "mend it")), ..content(GOOD) };
+        let content = Content { obstacle: Some(Obstacle::new(Progress::Stalled, "Broken", "fix it")), ..content(GOOD) };
         s.content = Ok(content);
     });
     case("waiting", &|s| s.policy = policy());
@@ -106,11 +106,11 @@ fn every_state_says_what_to_do() {
 
 #[test]
 fn an_approval_lasts_until_it_is_withdrawn() {
-    let approved = decide(&seen(), &Standing::default(), Millis(5));
+    let approved = decide(&seen(), &CommonStatus::default(), Millis(5));
     let digest = Digest::of_bytes(GOOD.as_bytes());
     assert_eq!(approved.approved, Some(digest.clone()));
     let before =
-        Standing { digest: Some(digest.clone()), approved_digest: Some(digest.clone()), ..Standing::default() };
+        CommonStatus { digest: Some(digest.clone()), approved_digest: Some(digest.clone()), ..CommonStatus::default() };
 
     let mut changed = Observed { policy: policy(), ..seen() };
     changed.content = Ok(content("# Feature Specification: Shop\n\n- **FR-002**: It MUST buy.\n"));

@@ -59,7 +59,7 @@ async fn a_plan_does_not_start_before_it_keeps_the_rules_that_bind_it() {
     let mut bench = bench(rules).await;
     let (reason, message) = ready(&bench);
     assert_eq!(reason, "ConstitutionViolated");
-    assert!(message.contains("task T001 does not keep rule gates: mind gates"), "{message}");
+    assert!(message.contains("task T001 violates rule gates: mind gates"), "{message}");
     let shown = status(&bench);
     assert_eq!(shown["coverage"], json!({"requirements": 2, "covered": 1, "uncovered": ["FR-002"]}));
     let findings: Vec<(&str, &str)> = shown["topFindings"]
@@ -134,5 +134,5 @@ async fn a_rule_that_costs_too_much_over_all_tasks_is_stopped_once_and_the_other
         [message.strip_suffix("; change what breaks it, or amend the constitution that has the rule").unwrap()]
     );
     assert_eq!(told("RuleBroken").len(), 1, "the last task is judged by the other rule: {:?}", told("RuleBroken"));
-    assert!(told("RuleBroken")[0].starts_with("task T499 does not keep rule gates"), "{:?}", told("RuleBroken"));
+    assert!(told("RuleBroken")[0].starts_with("task T499 violates rule gates"), "{:?}", told("RuleBroken"));
 }

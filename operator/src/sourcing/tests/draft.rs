@@ -6,7 +6,7 @@ use super::*;
 async fn a_draft_that_cannot_be_used_is_followed_by_one_that_is_told_why() {
     let mut scene = Scene::drafting().await;
     let first = scene.look().await;
-    assert_eq!(first.bytes.unwrap_err().standing(), (Progress::Reconciling, "Drafting"));
+    assert_eq!(first.bytes.unwrap_err().readiness(), (Progress::Reconciling, "Drafting"));
     let work = scene.drafts();
     assert_eq!((work.name.as_str(), work.attempt, work.agent.as_str()), ("cart", 1, "scribe"));
     assert!(work.prompt.contains("Sell flowers.") && !work.prompt.contains("previous"), "{}", work.prompt);
@@ -55,7 +55,7 @@ async fn after_the_last_attempt_it_is_said_plainly() {
     scene.look().await;
     scene.brings(Some(BAD), None).await;
     let failed = scene.look().await.bytes.unwrap_err();
-    assert_eq!(failed.standing(), (Progress::Stalled, "DraftFailed"));
+    assert_eq!(failed.readiness(), (Progress::Stalled, "DraftFailed"));
     for part in ["2 attempts", "spec.drafting.maxAttempts", "0 user stories"] {
         assert!(failed.to_string().contains(part), "{failed}");
     }
@@ -101,7 +101,7 @@ async fn a_source_counts_before_a_draft() {
         object.spec.drafting = None;
     });
     let nobody = scene.look().await.bytes.unwrap_err();
-    assert_eq!(nobody.standing(), (Progress::Stalled, "SourceMissing"));
+    assert_eq!(nobody.readiness(), (Progress::Stalled, "SourceMissing"));
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn an_agent_that_is_missing_is_waited_for() {
     let mut scene = Scene::drafting().await;
     scene.bench.no_agent("scribe");
     let missing = scene.look().await.bytes.unwrap_err();
-    assert_eq!(missing.standing(), (Progress::Reconciling, "AgentNotFound"));
+    assert_eq!(missing.readiness(), (Progress::Reconciling, "AgentNotFound"));
     let drafting = scene.object.spec.drafting.as_ref();
     let targets: Vec<Target> = targets("ns", None, drafting).collect();
     assert_eq!(targets, [Target::new::<Agent>("ns", "scribe")]);
@@ -123,10 +123,10 @@ async fn a_draft_is_told_all_that_binds_it() {
     let mut scene = Scene::drafting().await;
     scene.object.spec.constitution_ref = Some(LocalRef { name: "shop".into() });
     let missing = scene.look().await.bytes.unwrap_err();
-    assert_eq!(missing.standing(), (Progress::Reconciling, "WaitingForConstitution"));
+    assert_eq!(missing.readiness(), (Progress::Reconciling, "WaitingForConstitution"));
     let force = |scene: &mut Scene, name: &str, principle: &str, ready: &str, more: Value| {
         let text = format!("# A Constitution\n\n## Core Principles\n\n### I. {principle}\n\nTests MUST come first.\n");
-        scene.bench.memory.documents.lock().unwrap().push(text.as_bytes().to_vec());
+        scene.bench.record_store.documents.lock().unwrap().push(text.as_bytes().to_vec());
         let mut spec = json!({"source": {"inline": text}});
         spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         scene.bench.constitution_is(&json!({

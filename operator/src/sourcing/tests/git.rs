@@ -20,7 +20,7 @@ async fn read() -> Scene {
 async fn a_document_is_read_by_one_pod_and_then_looked_for_by_the_interval() {
     let mut scene = Scene::git().await;
     let first = scene.look().await;
-    assert_eq!(first.bytes.unwrap_err().standing(), (Progress::Reconciling, "FetchingSource"));
+    assert_eq!(first.bytes.unwrap_err().readiness(), (Progress::Reconciling, "FetchingSource"));
     let work = FetchWork {
         url: "https://git.example.org/shop.git".into(),
         revision: "main".into(),
@@ -36,11 +36,11 @@ async fn a_document_is_read_by_one_pod_and_then_looked_for_by_the_interval() {
     assert_eq!(scene.pods(), 1, "one pod at a time");
 
     scene.brings(Some(GOOD), Some(&commit("1"))).await;
-    assert_eq!(scene.bench.looked_for_specifications(), ["cart"], "its end is news");
+    assert_eq!(scene.bench.requeued_specifications(), ["cart"], "its end is news");
     let read = scene.look().await;
     assert_eq!((read.bytes.as_deref(), read.commit()), (Ok(GOOD.as_bytes()), Some(commit("1").as_str())));
     assert_eq!(scene.pods(), 1, "until the status tells it, the pod stays");
-    let next = scene.tidy().await.wake.unwrap().since(scene.bench.ctx.now());
+    let next = scene.tidy().await.requeue_at.unwrap().since(scene.bench.contexts.common.now());
     assert!((270_000..=330_000).contains(&next), "{next}");
     scene.look().await;
     assert_eq!(scene.pods(), 0);
@@ -65,13 +65,13 @@ async fn a_source_that_disappears_leaves_the_last_good_content_and_says_so() {
     let status = lost.status.unwrap();
     assert_eq!(status.problem.as_deref(), Some("RevisionNotFound: branch or tag `main` does not exist"));
     assert_eq!(status.commit, Some(commit("1")));
-    let soon = scene.tidy().await.wake.unwrap().since(scene.bench.ctx.now());
+    let soon = scene.tidy().await.requeue_at.unwrap().since(scene.bench.contexts.common.now());
     assert!(soon <= 33_000, "it is tried again sooner than by the interval: {soon}");
     let written = scene.written;
     scene.bench.pass(34);
     scene.look().await;
     scene.fails("RevisionNotFound", "branch or tag `main` does not exist").await;
-    let later = scene.tidy().await.wake.unwrap().since(scene.bench.ctx.now());
+    let later = scene.tidy().await.requeue_at.unwrap().since(scene.bench.contexts.common.now());
     assert!((54_000..=66_000).contains(&later), "and then less and less often: {later}");
     assert_eq!(scene.written, written, "it is said once");
     scene.bench.pass(67);
@@ -93,7 +93,7 @@ async fn a_document_that_was_never_there_is_missing_with_the_reason() {
     scene.look().await;
     scene.fails("PathNotFound", "there is no file `specs/cart.md`").await;
     let missing = scene.look().await.bytes.unwrap_err();
-    assert_eq!(missing.standing(), (Progress::Stalled, "SourceMissing"));
+    assert_eq!(missing.readiness(), (Progress::Stalled, "SourceMissing"));
     assert!(missing.to_string().contains("no file `specs/cart.md`"), "{missing}");
 }
 
@@ -117,9 +117,9 @@ impl Scene {
         let repository = json!({"ssh_url": format!("git@git.example.org:{repository}.git")});
         let body = json!({"ref": format!("refs/heads/{branch}"), "repository": repository}).to_string();
         self.bench.specification_is(self.object.clone());
-        self.bench.looked_for_specifications();
-        push::heard(&self.bench.ctx, &Push::parse(namespace, body.as_bytes()).unwrap());
-        self.bench.looked_for_specifications()
+        self.bench.requeued_specifications();
+        push::handle(&self.bench.contexts.sourcing, &Push::parse(namespace, body.as_bytes()).unwrap());
+        self.bench.requeued_specifications()
     }
 }
 
@@ -159,7 +159,7 @@ async fn a_push_outlives_a_failure_of_the_api_server() {
     scene.bench.api.refuse("POST pods", 500, "etcd is slow");
     let subject = Subject::of(&scene.object, scene.observed);
     let source = scene.object.spec.source.clone();
-    let failed = content(&scene.bench.ctx, &subject, source.as_ref(), scene.status.as_ref(), None).await;
+    let failed = content(&scene.bench.contexts.sourcing, &subject, source.as_ref(), scene.status.as_ref(), None).await;
     assert!(failed.is_err(), "the reconcile is tried again");
     scene.bench.api.relent();
     scene.look().await;
@@ -194,13 +194,13 @@ async fn a_push_waits_for_room() {
 async fn after_a_restart_what_is_known_is_not_looked_for_all_at_once() {
     let before = read().await;
     let mut scene = Scene::git().await;
-    scene.bench.memory.documents.lock().unwrap().push(GOOD.as_bytes().to_vec());
+    scene.bench.record_store.documents.lock().unwrap().push(GOOD.as_bytes().to_vec());
     (scene.status, scene.observed) = (before.status, Some(1));
     let first = scene.look().await;
     assert_eq!(first.bytes.as_deref(), Ok(GOOD.as_bytes()));
-    let wake = first.wake.unwrap().since(scene.bench.ctx.now());
+    let wake = first.requeue_at.unwrap().since(scene.bench.contexts.common.now());
     assert!((1..=300_000).contains(&wake), "{wake}");
-    assert_eq!((scene.pods(), scene.look().await.wake), (0, first.wake), "the moment stays");
+    assert_eq!((scene.pods(), scene.look().await.requeue_at), (0, first.requeue_at), "the moment stays");
     scene.bench.pass(301);
     scene.look().await;
     assert_eq!(scene.fetching().known, None, "nobody knows what was changed meanwhile");
@@ -245,7 +245,7 @@ async fn a_commit_stays_what_it_is() {
     scene.look().await;
     scene.tidy().await;
     scene.bench.pass(100_000);
-    assert_eq!((scene.look().await.wake, scene.pods()), (None, 0));
+    assert_eq!((scene.look().await.requeue_at, scene.pods()), (None, 0));
 }
 
 #[tokio::test]
@@ -268,7 +268,7 @@ async fn a_pod_that_is_refused_is_said_and_tried_again() {
     let refused = scene.look().await;
     assert_eq!(refused.bytes.as_deref(), Ok(GOOD.as_bytes()));
     assert!(refused.status.unwrap().problem.is_some_and(|p| p.contains("exceeded quota")));
-    assert!(refused.wake.is_some_and(|at| at.since(scene.bench.ctx.now()) <= 33_000));
+    assert!(refused.requeue_at.is_some_and(|at| at.since(scene.bench.contexts.common.now()) <= 33_000));
     scene.bench.api.relent();
     scene.bench.pass(34);
     scene.look().await;
@@ -282,7 +282,7 @@ async fn a_tenant_has_four_looks_under_way_and_no_more() {
         scene.object.metadata.name = Some(format!("cart-{n}"));
         scene.object.metadata.uid = Some(format!("uid-{n}"));
         scene.status = None;
-        let wake = scene.look().await.wake.unwrap().since(scene.bench.ctx.now());
+        let wake = scene.look().await.requeue_at.unwrap().since(scene.bench.contexts.common.now());
         assert_eq!(scene.pods(), (n + 1).min(4));
         assert_eq!(wake < 10_000, n >= 4, "{wake}");
     }
@@ -297,20 +297,20 @@ async fn a_pod_that_cannot_start_is_given_up() {
     scene.bench.errand(&scene.name(), status).await;
     let waits = scene.look().await.bytes.unwrap_err();
     assert!(waits.to_string().contains("no such image"), "{waits}");
-    assert_eq!(waits.standing().0, Progress::Reconciling);
+    assert_eq!(waits.readiness().0, Progress::Reconciling);
     scene.bench.pass(121);
     let given_up = scene.look().await.bytes.unwrap_err();
-    assert_eq!(given_up.standing(), (Progress::Stalled, "SourceMissing"), "{given_up}");
+    assert_eq!(given_up.readiness(), (Progress::Stalled, "SourceMissing"), "{given_up}");
     scene.tidy().await;
 }
 
 #[tokio::test]
 async fn content_that_the_record_lost_is_read_again() {
     let mut scene = read().await;
-    scene.bench.memory.documents.lock().unwrap().clear();
+    scene.bench.record_store.documents.lock().unwrap().clear();
     scene.bench.pass(331);
     let lost = scene.look().await;
-    assert_eq!(lost.bytes.unwrap_err().standing(), (Progress::Reconciling, "FetchingSource"));
+    assert_eq!(lost.bytes.unwrap_err().readiness(), (Progress::Reconciling, "FetchingSource"));
     assert_eq!(scene.fetching().known, None);
 }
 

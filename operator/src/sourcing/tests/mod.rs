@@ -5,18 +5,28 @@ mod git;
 
 use enact_crds::Specification;
 use enact_crds::common::LocalRef;
+use enact_crds::specification::DraftStatus;
 use enact_domain::assignment::ASSIGNMENT_ENV;
+use enact_domain::condition::Progress;
 use enact_domain::digest::Digest;
 use enact_domain::errand::{DraftWork, Errand, ErrandWork, FetchWork};
+use enact_domain::names;
 use enact_domain::push::Push;
 use serde_json::{Value, json};
 
+use super::sourced::jittered;
 use super::*;
 use crate::testing::Bench;
 
 const GOOD: &str = "# Feature Specification: Cart\n\n## User Scenarios & Testing\n\n### User Story 1 - Fill it (Priority: P1)\n\nText.\n\n\
                     ## Requirements\n\n- **FR-001**: The cart MUST hold 100 articles.\n";
 const BAD: &str = "# Feature Specification: Cart\n\nNothing.\n";
+
+impl Sourced {
+    fn commit(&self) -> Option<&str> {
+        self.status.as_ref()?.commit.as_deref()
+    }
+}
 
 /// A Specification and its status, as a controller would keep them.
 struct Scene {
@@ -59,7 +69,8 @@ impl Scene {
             known: self.draft.as_ref(),
         });
         let subject = Subject::of(&self.object, self.observed);
-        let sourced = content(&self.bench.ctx, &subject, spec.source.as_ref(), self.status.as_ref(), drafter).await;
+        let sourced =
+            content(&self.bench.contexts.sourcing, &subject, spec.source.as_ref(), self.status.as_ref(), drafter).await;
         let sourced = sourced.unwrap();
         self.written += usize::from(self.status != sourced.status || self.draft != sourced.draft);
         (self.status, self.draft) = (sourced.status.clone(), sourced.draft.clone());
@@ -108,7 +119,7 @@ impl Scene {
     async fn brings(&mut self, document: Option<&str>, commit: Option<&str>) {
         let mut report = json!({"reason": "Succeeded"});
         if let Some(document) = document {
-            self.bench.memory.documents.lock().unwrap().push(document.as_bytes().to_vec());
+            self.bench.record_store.documents.lock().unwrap().push(document.as_bytes().to_vec());
             report["document"] = Digest::of_bytes(document.as_bytes()).as_str().into();
         }
         if let Some(commit) = commit {

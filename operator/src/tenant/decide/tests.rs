@@ -6,7 +6,8 @@ use enact_domain::time::Millis;
 use serde_json::json;
 
 use super::*;
-use crate::tenant::cluster::{NamespaceEntry, ObjectEntry};
+use crate::caches::NamespaceEntry;
+use crate::tenant::cluster::ObjectEntry;
 use crate::tenant::validate::validate;
 use crate::testing::config;
 
@@ -31,13 +32,13 @@ fn set_up() -> Place {
     let wanted = valid(&Observed::default()).wanted;
     let mut labels = wanted.labels.clone();
     labels.insert(LABEL_TENANT.into(), "acme".into());
-    let object = |kind: &Kind| {
+    let object = |kind: &ObjectKind| {
         let entry = ObjectEntry {
             uid: kind.as_str().into(),
             tenant: Some("acme".into()),
             content: wanted.content(*kind, "shop").unwrap(),
             in_force: true,
-            half_counted: None,
+            partially_counted_since: None,
         };
         (*kind, entry)
     };
@@ -96,13 +97,13 @@ fn each_state_has_its_steps_and_its_word() {
         *p = Place { listed: true, namespace: Some(other), rival: Some("rival".into()), ..Place::default() };
     });
     case("policy widened", &|_, p| {
-        p.objects.get_mut(&Kind::NetworkPolicy).unwrap().content["spec"]["ingress"] = json!([{}]);
+        p.objects.get_mut(&ObjectKind::NetworkPolicy).unwrap().content["spec"]["ingress"] = json!([{}]);
     });
     case("binding of another role", &|_, p| {
-        p.objects.get_mut(&Kind::RoleBinding).unwrap().content["roleRef"]["name"] = "cluster-admin".into();
+        p.objects.get_mut(&ObjectKind::RoleBinding).unwrap().content["roleRef"]["name"] = "cluster-admin".into();
     });
-    case("quota deleted", &|_, p| drop(p.objects.remove(&Kind::ResourceQuota)));
-    case("quota not counted yet", &|_, p| p.objects.get_mut(&Kind::ResourceQuota).unwrap().in_force = false);
+    case("quota deleted", &|_, p| drop(p.objects.remove(&ObjectKind::ResourceQuota)));
+    case("quota not counted yet", &|_, p| p.objects.get_mut(&ObjectKind::ResourceQuota).unwrap().in_force = false);
     case("label changed", &|_, p| {
         let labels = &mut p.namespace.as_mut().unwrap().labels;
         labels.insert("pod-security.kubernetes.io/enforce".into(), "privileged".into());

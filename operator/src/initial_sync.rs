@@ -1,7 +1,7 @@
-//! When the objects of every kind were listed once, for any number of tasks that wait for it.
+//! Tells any number of tasks when every watched kind was listed once.
 //!
-//! A `Store` has a way to wait for that, but for one task only: of several, the one that asked last is woken, and the controller, whose own
-//! waiting it is meant for, may be among those that are not. They would sleep until something else changes.
+//! `Store::wait_until_ready` serves one task only: of several, the last one that asked is woken. The others, among them the controller that
+//! owns the store, would wait until something else changes.
 
 use futures::{Stream, StreamExt as _};
 use kube::runtime::watcher::{self, Event, watcher};
@@ -10,23 +10,27 @@ use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-/// Which kinds were listed once.
+/// The first lists that controllers wait for.
 #[derive(Debug, Default)]
-pub struct Listings {
-    kinds: Vec<watch::Receiver<bool>>,
+pub struct InitialSync {
+    lists: Vec<watch::Receiver<bool>>,
 }
 
-impl Listings {
-    /// A controller of a kind, whose first listing counts from now on.
+impl InitialSync {
+    /// Builds the controller of a kind, and waits for its first list from now on.
     pub fn controller<K>(&mut self, api: Api<K>) -> Controller<K>
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
     {
-        self.telling(api, |_| {})
+        self.controller_with(api, |_| {})
     }
 
-    /// The same; `told` is told of each event, after the controller's store has taken it.
-    pub fn telling<K>(&mut self, api: Api<K>, mut told: impl FnMut(&Event<K>) + Send + 'static) -> Controller<K>
+    /// Builds a controller likewise, and calls `on_event` for each event after the controller's cache has taken it.
+    pub fn controller_with<K>(
+        &mut self,
+        api: Api<K>,
+        mut on_event: impl FnMut(&Event<K>) + Send + 'static,
+    ) -> Controller<K>
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
     {
@@ -34,19 +38,24 @@ impl Listings {
         let events = reflector(writer, watcher(api, watcher::Config::default()));
         let events = events.inspect(move |event| {
             if let Ok(event) = event {
-                told(event);
+                on_event(event);
             }
         });
-        Controller::for_stream(self.noting(events).applied_objects(), store)
+        Controller::for_stream(self.track(events).applied_objects(), store)
     }
 
-    /// The same events; the end of the first listing is noted.
-    fn noting<K, S>(&mut self, events: S) -> impl Stream<Item = watcher::Result<Event<K>>> + use<K, S>
+    /// Waits for a list that something else reports.
+    pub fn add(&mut self, listed: watch::Receiver<bool>) {
+        self.lists.push(listed);
+    }
+
+    /// Returns the same events, and waits for the end of their first list from now on.
+    fn track<K, S>(&mut self, events: S) -> impl Stream<Item = watcher::Result<Event<K>>> + use<K, S>
     where
         S: Stream<Item = watcher::Result<Event<K>>>,
     {
-        let (listed, kind) = watch::channel(false);
-        self.kinds.push(kind);
+        let (listed, receiver) = watch::channel(false);
+        self.add(receiver);
         events.inspect(move |event| {
             if matches!(event, Ok(Event::InitDone)) {
                 listed.send_replace(true);
@@ -54,11 +63,11 @@ impl Listings {
         })
     }
 
-    /// Returns when every kind was listed once.
+    /// Waits until every list is complete.
     pub async fn done(&self) {
-        for kind in &self.kinds {
-            // A watch that is gone belongs to a process that ends.
-            let _ = kind.clone().wait_for(|listed| *listed).await;
+        for list in &self.lists {
+            // A sender is dropped only when the process ends.
+            let _ = list.clone().wait_for(|listed| *listed).await;
         }
     }
 }
@@ -74,17 +83,17 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn everybody_who_waits_is_woken_and_nobody_before_all_kinds_are_listed() {
-        let mut listings = Listings::default();
+    async fn wakes_all_waiters_after_the_last_list() {
+        let mut sync = InitialSync::default();
         let (first, events) = mpsc::unbounded::<watcher::Result<Event<ConfigMap>>>();
-        let first_events = tokio::spawn(listings.noting(events).for_each(|_| futures::future::ready(())));
+        let first_events = tokio::spawn(sync.track(events).for_each(|_| futures::future::ready(())));
         let (second, events) = mpsc::unbounded::<watcher::Result<Event<ConfigMap>>>();
-        let second_events = tokio::spawn(listings.noting(events).for_each(|_| futures::future::ready(())));
-        let listings = Arc::new(listings);
+        let second_events = tokio::spawn(sync.track(events).for_each(|_| futures::future::ready(())));
+        let sync = Arc::new(sync);
         let waiting: Vec<_> = (0..20)
             .map(|_| {
-                let listings = listings.clone();
-                tokio::spawn(async move { listings.done().await })
+                let sync = sync.clone();
+                tokio::spawn(async move { sync.done().await })
             })
             .collect();
         for event in [Event::Init, Event::InitDone] {
@@ -96,7 +105,7 @@ mod tests {
         assert!(waiting.iter().all(|w| !w.is_finished()), "one kind is not listed yet");
         second.unbounded_send(Ok(Event::InitDone)).unwrap();
         let all = futures::future::try_join_all(waiting);
-        tokio::time::timeout(Duration::from_secs(30), all).await.expect("somebody sleeps on").unwrap();
+        tokio::time::timeout(Duration::from_secs(30), all).await.expect("a task was not woken").unwrap();
         drop(second);
         second_events.await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! The record, as the controllers use it: the one thing of theirs that is outside Kubernetes, and that a test replaces.
+//! The record store as controllers use it. It is their only dependency besides the API server, and tests replace it.
 
 use enact_domain::digest::Digest;
 use enact_domain::record::{Record, RecordedAttempt};
@@ -6,35 +6,35 @@ use enact_domain::time::Millis;
 use enact_store::{Recorder, Store, StoreError};
 use futures::future::BoxFuture;
 
-/// What the controllers write down, and what of it they read again.
-pub trait Memory: Send + Sync {
-    /// Records what was decided; whatever is known already is not written again.
+/// The records that controllers write, and those that they read again.
+pub trait RecordStore: Send + Sync {
+    /// Writes records. A record that exists is not written again.
     fn record(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// What is known of the attempts of a plan.
+    /// Returns the recorded attempts of a plan.
     fn attempts<'a>(
         &'a self,
         tenant: &'a str,
         plan_uid: &'a str,
     ) -> BoxFuture<'a, Result<Vec<RecordedAttempt>, StoreError>>;
 
-    /// The content with this digest, if it was recorded.
+    /// Returns the content with this digest, if it is recorded.
     fn content<'a>(&'a self, tenant: &'a str, digest: &'a Digest)
     -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>>;
 
-    /// Remembers a tenant.
+    /// Records a tenant.
     fn tenant<'a>(&'a self, tenant: &'a str, uid: &'a str, at: Millis) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
-/// The record in Postgres.
-pub struct Postgres {
-    /// For reading.
+/// The record store in Postgres.
+pub struct PostgresRecordStore {
+    /// Reads.
     pub store: Store,
-    /// For writing, together with everybody else.
+    /// Writes the records of many reconciles in one transaction.
     pub recorder: Recorder,
 }
 
-impl Memory for Postgres {
+impl RecordStore for PostgresRecordStore {
     fn record(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(self.recorder.record(records))
     }

@@ -1,6 +1,6 @@
 //! From Approvals to what they are about: whoever decides by them is looked at again when they change.
 //!
-//! It hangs on the watch that keeps the cache of Approvals, behind that cache: whoever is woken finds there what it was woken for. A watch
+//! It hangs on the watch that keeps the cache of Approvals, behind that cache: whoever is requeued finds there what it was requeued for. A watch
 //! of its own may be ahead of the cache, and a deletion would go unnoticed.
 
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt as _};
 
 /// Those to look at again, by kind.
-pub struct Woken {
+pub struct Requeued {
     /// Constitutions.
     pub constitutions: UnboundedReceiver<ObjectRef<Constitution>>,
     /// Specifications.
@@ -23,7 +23,7 @@ pub struct Woken {
 }
 
 /// What the Approvals that exist are about.
-pub struct Subjects {
+pub struct ApprovalIndex {
     known: HashMap<ObjectRef<Approval>, Subject>,
     /// Those that were known when the present list began.
     before: HashMap<ObjectRef<Approval>, Subject>,
@@ -39,17 +39,17 @@ struct Subject {
     name: String,
 }
 
-impl Subjects {
+impl ApprovalIndex {
     /// None yet; and the streams of those to look at again.
-    pub fn new() -> (Self, Woken) {
+    pub fn new() -> (Self, Requeued) {
         let ((c, constitutions), (s, specifications), (p, plans)) = (unbounded(), unbounded(), unbounded());
         let none = HashMap::new;
-        let subjects = Self { known: none(), before: none(), constitutions: c, specifications: s, plans: p };
-        (subjects, Woken { constitutions, specifications, plans })
+        let index = Self { known: none(), before: none(), constitutions: c, specifications: s, plans: p };
+        (index, Requeued { constitutions, specifications, plans })
     }
 
     /// Takes an event of the watch, after the cache has taken it.
-    pub fn told(&mut self, event: &Event<Approval>) {
+    pub fn handle(&mut self, event: &Event<Approval>) {
         match event {
             Event::Init => self.before = std::mem::take(&mut self.known),
             // The cache shows what is listed when all is.
@@ -58,21 +58,21 @@ impl Subjects {
             }
             Event::InitDone => {
                 let gone = std::mem::take(&mut self.before);
-                gone.values().chain(self.known.values()).for_each(|subject| self.wake(subject));
+                gone.values().chain(self.known.values()).for_each(|subject| self.requeue(subject));
             }
             Event::Apply(approval) => {
                 let subject = Subject::of(approval);
-                self.wake(&subject);
+                self.requeue(&subject);
                 self.known.insert(ObjectRef::from_obj(approval), subject);
             }
             Event::Delete(approval) => {
-                self.wake(&Subject::of(approval));
+                self.requeue(&Subject::of(approval));
                 self.known.remove(&ObjectRef::from_obj(approval));
             }
         }
     }
 
-    fn wake(&self, subject: &Subject) {
+    fn requeue(&self, subject: &Subject) {
         // A receiver is gone only when the process ends.
         let _ = match subject.kind {
             SubjectKind::Constitution => self.constitutions.unbounded_send(subject.reference()).is_ok(),
@@ -105,31 +105,32 @@ mod tests {
         .unwrap()
     }
 
-    fn plans(woken: &mut Woken) -> Vec<String> {
-        let mut names: Vec<String> = std::iter::from_fn(|| woken.plans.try_recv().ok()).map(|plan| plan.name).collect();
+    fn plans(requeued: &mut Requeued) -> Vec<String> {
+        let mut names: Vec<String> =
+            std::iter::from_fn(|| requeued.plans.try_recv().ok()).map(|plan| plan.name).collect();
         names.sort();
         names
     }
 
     #[test]
     fn what_a_decision_is_about_is_looked_at_when_it_comes_and_when_it_goes() {
-        let (mut subjects, mut woken) = Subjects::new();
+        let (mut index, mut requeued) = ApprovalIndex::new();
         let (one, two) = (approval("a", "Plan", "one"), approval("b", "Plan", "two"));
-        subjects.told(&Event::Init);
-        subjects.told(&Event::InitApply(one.clone()));
-        assert_eq!(plans(&mut woken), [""; 0], "the cache does not show it yet");
-        subjects.told(&Event::InitDone);
-        assert_eq!(plans(&mut woken), ["one"]);
-        subjects.told(&Event::Apply(two.clone()));
-        assert_eq!(plans(&mut woken), ["two"]);
-        subjects.told(&Event::Delete(two.clone()));
-        assert_eq!(plans(&mut woken), ["two"]);
-        subjects.told(&Event::Apply(approval("c", "Specification", "two")));
-        assert_eq!(plans(&mut woken), [""; 0]);
-        assert_eq!(woken.specifications.try_recv().unwrap(), ObjectRef::new("two").within("ns"));
+        index.handle(&Event::Init);
+        index.handle(&Event::InitApply(one.clone()));
+        assert_eq!(plans(&mut requeued), [""; 0], "the cache does not show it yet");
+        index.handle(&Event::InitDone);
+        assert_eq!(plans(&mut requeued), ["one"]);
+        index.handle(&Event::Apply(two.clone()));
+        assert_eq!(plans(&mut requeued), ["two"]);
+        index.handle(&Event::Delete(two.clone()));
+        assert_eq!(plans(&mut requeued), ["two"]);
+        index.handle(&Event::Apply(approval("c", "Specification", "two")));
+        assert_eq!(plans(&mut requeued), [""; 0]);
+        assert_eq!(requeued.specifications.try_recv().unwrap(), ObjectRef::new("two").within("ns"));
         for event in [Event::Init, Event::InitApply(two), Event::InitDone] {
-            subjects.told(&event);
+            index.handle(&event);
         }
-        assert_eq!(plans(&mut woken), ["one", "two"], "one was deleted while nothing watched");
+        assert_eq!(plans(&mut requeued), ["one", "two"], "one was deleted while nothing watched");
     }
 }

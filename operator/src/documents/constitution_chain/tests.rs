@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::*;
 
 /// Constitutions by `namespace/name`, each with its parent and the digest that is in force.
-struct World(BTreeMap<String, Article>, BTreeMap<String, NamespacedRef>);
+struct World(BTreeMap<String, ChainLink>, BTreeMap<String, NamespacedRef>);
 
 fn parse(text: &str) -> NamespacedRef {
     let (namespace, name) = text.split_once('/').unwrap();
@@ -11,14 +11,14 @@ fn parse(text: &str) -> NamespacedRef {
 }
 
 fn world(constitutions: &[(&str, Option<&str>)], roots: &[(&str, &str)]) -> World {
-    let article = |(place, parent): &(&str, Option<&str>)| {
+    let link = |(place, parent): &(&str, Option<&str>)| {
         let here = parse(place);
         let parent = parent.map(|name| self::at(&here.namespace, name));
         let in_force = Some(Digest::of_bytes(place.as_bytes()));
-        ((*place).to_owned(), Article { at: here, parent, rules: Vec::new(), in_force })
+        ((*place).to_owned(), ChainLink { at: here, parent, rules: Vec::new(), in_force })
     };
     let roots = roots.iter().map(|(namespace, root)| ((*namespace).to_owned(), parse(root)));
-    World(constitutions.iter().map(article).collect(), roots.collect())
+    World(constitutions.iter().map(link).collect(), roots.collect())
 }
 
 impl World {
@@ -30,8 +30,8 @@ impl World {
 
     fn names(&self, first: Option<&str>, home: &str) -> Vec<String> {
         let chain = self.follow(None, first, home);
-        assert_eq!(chain.broken, None);
-        chain.articles.iter().map(|a| shown(&a.at)).collect()
+        assert_eq!(chain.error, None);
+        chain.links.iter().map(|a| shown(&a.at)).collect()
     }
 }
 
@@ -51,13 +51,13 @@ fn what_binds_is_what_is_named_its_parents_and_what_the_tenant_names() {
     assert_eq!(world.names(None, "team"), all[2..], "naming none frees nobody");
     assert_eq!(world.names(None, "elsewhere"), [""; 0]);
     let own = world.follow(Some("team/own"), Some("team/base"), "team");
-    assert_eq!(own.articles.len(), 3, "a constitution is no part of what it inherits");
+    assert_eq!(own.links.len(), 3, "a constitution is no part of what it inherits");
 }
 
 #[test]
 fn a_tenants_own_constitution_may_be_the_one_that_its_tenant_names() {
     let world = world(&[("team/law", Some("base")), ("team/base", None)], &[("team", "team/law")]);
-    assert_eq!(world.follow(Some("team/law"), Some("team/base"), "team").broken, None);
+    assert_eq!(world.follow(Some("team/law"), Some("team/base"), "team").error, None);
     assert_eq!(world.names(Some("team/base"), "team"), ["team/base", "team/law"]);
 }
 
@@ -75,16 +75,16 @@ fn what_cannot_be_followed_is_told() {
     let missing = world.follow(None, None, "u");
     let told = "WaitingForConstitution: spec.parentRef of Constitution t/c: there is no Constitution t/gone; create it";
     assert_eq!(said(&missing), told);
-    assert_eq!(missing.asked, ["t/c", "t/gone"].map(parse), "its coming is watched for");
+    assert_eq!(missing.looked_up, ["t/c", "t/gone"].map(parse), "its coming is watched for");
 
     for n in 0..20 {
         let at = format!("deep/c{n}");
         let parent = Some(self::at("deep", &format!("c{}", n + 1)));
-        let article = Article { at: parse(&at), parent, rules: Vec::new(), in_force: None };
-        world.0.insert(at, article);
+        let link = ChainLink { at: parse(&at), parent, rules: Vec::new(), in_force: None };
+        world.0.insert(at, link);
     }
     assert!(said(&world.follow(None, Some("deep/c0"), "deep")).contains("more than 16"));
     let mut waits = world.follow(None, Some("t/c"), "t");
-    (waits.broken, waits.articles[0].in_force) = (None, None);
-    assert!(said(&waits).starts_with("WaitingForConstitution: Constitution t/c is not in force"));
+    (waits.error, waits.links[0].in_force) = (None, None);
+    assert!(said(&waits).starts_with("WaitingForConstitution: Constitution t/c is not approved"));
 }
