@@ -2,6 +2,8 @@
 //!
 //! The meaning follows kstatus: `Ready`, `Reconciling`, `Stalled`; a condition that is absent counts as false.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::time::Millis;
@@ -80,6 +82,46 @@ impl Progress {
     }
 }
 
+/// Readiness of an object: which of the kstatus conditions holds, why, and what a person can do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    pub progress: Progress,
+    /// CamelCase reason, explained in `docs/guide/troubleshooting.md`. Owned where it comes from a status or from an attempt's report.
+    pub reason: Cow<'static, str>,
+    /// Names the object, the field and the remedy.
+    pub message: String,
+}
+
+impl Readiness {
+    /// Creates a readiness. A condition's message holds at most 32 KiB; a longer message than a quarter of that is cut.
+    pub fn new(progress: Progress, reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        const MAX_BYTES: usize = 8192;
+        let mut message = message.into();
+        message.truncate(message.floor_char_boundary(MAX_BYTES));
+        Self { progress, reason: reason.into(), message }
+    }
+
+    /// Creates the readiness of an object that has reached what its spec asks for.
+    pub fn ready(reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self::new(Progress::Ready, reason, message)
+    }
+
+    /// Creates the readiness of an object that continues without a person.
+    pub fn reconciling(reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self::new(Progress::Reconciling, reason, message)
+    }
+
+    /// Creates the readiness of an object that waits until a person or another object changes something.
+    pub fn stalled(reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self::new(Progress::Stalled, reason, message)
+    }
+
+    /// Returns the kstatus conditions, ready to merge.
+    pub fn conditions(&self) -> Vec<Condition> {
+        self.progress.conditions(&self.reason, &self.message)
+    }
+}
+
 /// A condition with the time of its last change of status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dated {
@@ -114,6 +156,14 @@ mod tests {
         let done = merge(&same, Progress::Ready.conditions("Succeeded", "all done"), Millis(3));
         assert_eq!(done.len(), 1, "Reconciling is gone when ready");
         assert_eq!(done[0].since, Millis(3));
+    }
+
+    #[test]
+    fn readiness_makes_conditions_and_cuts_a_long_message() {
+        let short = Readiness::stalled("Broken", "fix it");
+        assert_eq!(short.conditions(), Progress::Stalled.conditions("Broken", "fix it"));
+        let long = Readiness::reconciling("Waiting".to_owned(), "é".repeat(9000));
+        assert_eq!(long.message.len(), 8192);
     }
 
     #[test]
