@@ -3,7 +3,7 @@
 
 use enact_crds::AgentSpec;
 use enact_crds::agent::is_image;
-use enact_domain::condition::Progress;
+use enact_domain::condition::Readiness;
 
 /// The recorded work that an Agent plays back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,28 +31,28 @@ impl Recorded {
     }
 }
 
-/// Which of the kstatus conditions holds, its reason, and a message for a person.
-pub fn decide(spec: &AgentSpec, in_tenant: bool, recorded: &Recorded) -> (Progress, &'static str, String) {
-    let stalled = |reason, message: String| (Progress::Stalled, reason, message);
+/// Returns the readiness of an Agent.
+pub fn decide(spec: &AgentSpec, in_tenant: bool, recorded: &Recorded) -> Readiness {
     if !in_tenant {
         let message = "the namespace belongs to no tenant; add it to spec.namespaces of a Tenant, or move the object to one of its namespaces";
-        return stalled("NotInTenant", message.into());
+        return Readiness::stalled("NotInTenant", message);
     }
     if let Some(image) = spec.image.as_deref().filter(|i| !is_image(i)) {
         let message =
             format!("spec.image: `{}` is no reference of an image; write `registry/name:tag`", image.escape_debug());
-        return stalled("InvalidImage", message);
+        return Readiness::stalled("InvalidImage", message);
     }
     let field = "spec.replay.configMapRef";
     match recorded {
-        Recorded::Missing(name) => {
-            stalled("SourceMissing", format!("{field}: there is no ConfigMap {name} in this namespace; create it"))
-        }
-        Recorded::Empty(name) => stalled(
+        Recorded::Missing(name) => Readiness::stalled(
+            "SourceMissing",
+            format!("{field}: there is no ConfigMap {name} in this namespace; create it"),
+        ),
+        Recorded::Empty(name) => Readiness::stalled(
             "SourceMissing",
             format!("{field}: ConfigMap {name} has no key `<task id>.patch`; add recorded work"),
         ),
-        Recorded::There | Recorded::NotAsked => (Progress::Ready, "Valid", "the agent can be used".into()),
+        Recorded::There | Recorded::NotAsked => Readiness::ready("Valid", "the agent can be used"),
     }
 }
 
@@ -66,7 +66,7 @@ mod tests {
     fn every_state_has_its_reason() {
         let spec = |image: Option<&str>| serde_json::from_value(json!({"adapter": "Command", "image": image})).unwrap();
         let shown = |image, in_tenant, recorded: &Recorded| {
-            let (progress, reason, message) = decide(&spec(image), in_tenant, recorded);
+            let Readiness { progress, reason, message } = decide(&spec(image), in_tenant, recorded);
             format!("{progress:?} {reason}: {message}\n")
         };
         insta::assert_snapshot!(

@@ -39,17 +39,17 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
         None => decide::Recorded::NotAsked,
     };
     let in_tenant = ctx.tenant_of(&namespace).is_some();
-    let (progress, reason, message) = decide::decide(&object.spec, in_tenant, &recorded);
+    let readiness = decide::decide(&object.spec, in_tenant, &recorded);
     let api = Api::<Agent>::namespaced(ctx.client.clone(), &namespace);
     let old = object.status.as_ref().map_or(&[][..], |s| &s.conditions);
     let status = AgentStatus {
         observed_generation: object.metadata.generation,
-        conditions: patch::conditions(&*object, old, progress.conditions(reason, &message), ctx.now()),
+        conditions: patch::conditions(&*object, old, readiness.conditions(), ctx.now()),
     };
-    let turn = !old.iter().any(|c| c.reason == reason);
+    let is_transition = !old.iter().any(|c| c.reason == readiness.reason);
     patch::status(&ctx, &api, object.as_ref(), object.status.as_ref(), &status).await?;
-    if turn && progress == Progress::Stalled {
-        ctx.event(&*object, EventType::Warning, reason, message).await;
+    if is_transition && readiness.progress == Progress::Stalled {
+        ctx.event(&*object, EventType::Warning, &readiness.reason, readiness.message).await;
     }
     Ok(Action::requeue(RESYNC))
 }

@@ -31,7 +31,7 @@ pub async fn reconcile(object: Arc<Approval>, ctx: Arc<Context>) -> Result<Actio
     if ctx.is_being_set_up(&object.namespace().unwrap_or_default()) {
         return Ok(Action::requeue(RESYNC));
     }
-    let (progress, reason, message) = decide::decide(&object, &seen, ctx.now());
+    let readiness = decide::decide(&object, &seen, ctx.now());
     // What the person did is remembered before anything is said about it, and a status is the proof that it was.
     if object.status.is_none() {
         ctx.record(seen.tenant.and_then(|tenant| decision(&object, tenant)).into_iter().collect()).await?;
@@ -40,7 +40,7 @@ pub async fn reconcile(object: Arc<Approval>, ctx: Arc<Context>) -> Result<Actio
     let old = object.status.as_ref().map_or(&[][..], |s| &s.conditions);
     let status = ApprovalStatus {
         observed_generation: object.metadata.generation,
-        conditions: patch::conditions(&*object, old, progress.conditions(reason, &message), ctx.now()),
+        conditions: patch::conditions(&*object, old, readiness.conditions(), ctx.now()),
     };
     patch::status(&ctx, &api, object.as_ref(), object.status.as_ref(), &status).await?;
     Ok(Action::requeue(RESYNC))

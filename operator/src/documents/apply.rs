@@ -1,6 +1,6 @@
 //! Apply: writes the status, publishes an Event, and offers the content to the search index.
 
-use enact_domain::condition::Progress;
+use enact_domain::condition::{Progress, Readiness};
 use enact_store::{Class, StoreError};
 use kube::ResourceExt as _;
 use kube::api::Api;
@@ -38,8 +38,9 @@ pub async fn apply<D: Document>(
     let status = D::with_draft(object.status().cloned().unwrap_or_default(), seen.source.draft);
     write(object, ctx, status.with_common(common), content.map(|c| c.facts)).await?;
     if is_transition {
-        let type_ = if decision.progress == Progress::Stalled { EventType::Warning } else { EventType::Normal };
-        ctx.event(object, type_, decision.reason, decision.message).await;
+        let Readiness { progress, reason, message } = decision.readiness;
+        let type_ = if progress == Progress::Stalled { EventType::Warning } else { EventType::Normal };
+        ctx.event(object, type_, &reason, message).await;
     }
     Ok(())
 }
@@ -54,15 +55,15 @@ pub async fn without_record_store<D: Document>(
     before: CommonStatus,
     error: StoreError,
 ) -> Result<Action, Error> {
-    let (progress, reason, message) = match error.class() {
+    let readiness = match error.class() {
         // The message contains no error text: it is the same at each retry, so that the status is written once.
         Class::Transient | Class::Conflict => {
             let message = "the record store in Postgres is unavailable, so no decision is made; the controller retries";
-            (Progress::Reconciling, "RecordUnavailable", message.to_owned())
+            Readiness::reconciling("RecordUnavailable", message)
         }
-        Class::Permanent => (Progress::Stalled, "RecordRefused", error.to_string()),
+        Class::Permanent => Readiness::stalled("RecordRefused", error.to_string()),
     };
-    let common = before.with_conditions(progress.conditions(reason, &message), object.meta().generation, ctx.now());
+    let common = before.with_conditions(readiness.conditions(), object.meta().generation, ctx.now());
     write(object, ctx, object.status().cloned().unwrap_or_default().with_common(common), None).await?;
     if error.class() == Class::Permanent { Ok(Action::requeue(RESYNC)) } else { Err(error.into()) }
 }

@@ -5,12 +5,11 @@
 
 use enact_crds::common::{LocalRef, NamespacedRef};
 use enact_crds::{Constitution, Specification, convert};
-use enact_domain::condition::{Progress, READY};
+use enact_domain::condition::{READY, Readiness};
 use enact_domain::digest::Digest;
 use enact_domain::rules::{Rule, inherit};
 use kube::ResourceExt as _;
 
-use super::obstacle::Obstacle;
 use crate::context::{Context, lookup};
 use crate::metadata_cache::ObjectKey;
 use crate::references::Target;
@@ -128,12 +127,12 @@ pub fn shown(at: &NamespacedRef) -> String {
 
 impl Chain {
     /// Returns why no document below the chain can be approved, if there is a reason.
-    pub fn obstacle(&self) -> Option<Obstacle> {
+    pub fn blocked(&self) -> Option<Readiness> {
         const WAITING: &str = "WaitingForConstitution";
         match &self.error {
             Some(ChainError::Missing(what, by)) => {
                 let message = format!("{by}: there is no Constitution {}; create it", shown(what));
-                return Some(Obstacle::new(Progress::Reconciling, WAITING, message));
+                return Some(Readiness::reconciling(WAITING, message));
             }
             Some(ChainError::Circular(path)) => {
                 let path: Vec<String> = path.iter().map(shown).collect();
@@ -141,12 +140,12 @@ impl Chain {
                     "constitutions inherit from each other: {}; remove spec.parentRef from one of them",
                     path.join(" -> ")
                 );
-                return Some(Obstacle::new(Progress::Stalled, "CircularInheritance", message));
+                return Some(Readiness::stalled("CircularInheritance", message));
             }
             Some(ChainError::TooMany) => {
                 let message =
                     format!("a chain of more than {MAX_LINKS} constitutions is not allowed; merge some of them");
-                return Some(Obstacle::new(Progress::Stalled, "CircularInheritance", message));
+                return Some(Readiness::stalled("CircularInheritance", message));
             }
             None => {}
         }
@@ -157,19 +156,19 @@ impl Chain {
             waiting.at.name,
             waiting.at.namespace
         );
-        Some(Obstacle::new(Progress::Reconciling, WAITING, message))
+        Some(Readiness::reconciling(WAITING, message))
     }
 
     /// Returns the rules of all constitutions, the most distant ancestor's first.
     ///
     /// # Errors
     /// When one of them loosens an inherited rule. Its own status says the same, and it loses its approval soon.
-    pub fn rules(&self) -> Result<Vec<Rule>, Obstacle> {
+    pub fn rules(&self) -> Result<Vec<Rule>, Readiness> {
         self.links.iter().rev().try_fold(Vec::new(), |known, link| {
             inherit(&known, &link.rules).map_err(|loosened| {
                 let why = loosened.first().map(ToString::to_string).unwrap_or_default();
                 let message = format!("Constitution {} loosens a rule that it inherits: {why}", shown(&link.at));
-                Obstacle::new(Progress::Reconciling, "WaitingForConstitution", message)
+                Readiness::reconciling("WaitingForConstitution", message)
             })
         })
     }

@@ -2,11 +2,11 @@
 
 use enact_crds::document::{Quality, SourceStatus};
 use enact_crds::specification::DraftStatus;
+use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
 use enact_domain::time::Millis;
 
 use super::findings::Findings;
-use super::obstacle::Obstacle;
 
 /// The namespace of a document, and the tenant that owns it.
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ pub struct Content<F> {
     /// The first error of the document itself.
     pub error: Option<String>,
     /// Another reason, besides people's decisions, why the document cannot be approved.
-    pub obstacle: Option<Obstacle>,
+    pub blocked: Option<Readiness>,
     pub findings: Findings,
     pub quality: Option<Quality>,
     /// Number of unanswered questions.

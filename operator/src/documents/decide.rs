@@ -2,7 +2,7 @@
 
 use enact_crds::convert;
 use enact_domain::approval::{self, Verdict, evaluate};
-use enact_domain::condition::Progress;
+use enact_domain::condition::{Progress, Readiness};
 use enact_domain::digest::Digest;
 use enact_domain::time::Millis;
 
@@ -12,10 +12,7 @@ use super::observe::Observed;
 /// The state of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// The kstatus condition.
-    pub progress: Progress,
-    pub reason: &'static str,
-    pub message: String,
+    pub readiness: Readiness,
     /// Digest of the content; the last known one when the content is missing.
     pub digest: Option<Digest>,
     /// Digest of the content that was last approved and still is.
@@ -24,41 +21,38 @@ pub struct Decision {
     pub requeue_at: Option<Millis>,
 }
 
+const WAITING: &str = "WaitingForApproval";
+const REJECTED: &str = "Rejected";
+
 /// Decides on what was observed at `now`, given the status `before`.
 pub fn decide<F>(seen: &Observed<F>, before: &CommonStatus, now: Millis) -> Decision {
     let digest = seen.content.as_ref().ok().map(|c| c.digest.clone()).or_else(|| before.digest.clone());
-    let (progress, reason, message, requeue_at) = state(seen, now);
-    let approved = match (progress, reason) {
+    let (readiness, requeue_at) = readiness(seen, now);
+    let approved = match (readiness.progress, &*readiness.reason) {
         (Progress::Ready, _) => digest.clone(),
         // The approval of this content was withdrawn, or a newer content was never approved.
         (_, WAITING | REJECTED) => before.approved_digest.clone().filter(|a| Some(a) != digest.as_ref()),
         // Another problem does not withdraw an approval.
         _ => before.approved_digest.clone(),
     };
-    Decision { progress, reason, message, digest, approved, requeue_at }
+    Decision { readiness, digest, approved, requeue_at }
 }
 
-const WAITING: &str = "WaitingForApproval";
-const REJECTED: &str = "Rejected";
-
-fn state<F>(seen: &Observed<F>, now: Millis) -> (Progress, &'static str, String, Option<Millis>) {
-    use Progress::{Ready, Reconciling, Stalled};
+/// Returns the readiness of a document, and when an approval expires.
+fn readiness<F>(seen: &Observed<F>, now: Millis) -> (Readiness, Option<Millis>) {
     if seen.tenant.is_none() {
-        let remedy = "add it to spec.namespaces of a Tenant, or move the object to a namespace of one";
-        return (Stalled, "NotInTenant", format!("the namespace belongs to no tenant; {remedy}"), None);
+        let message = "the namespace belongs to no tenant; add it to spec.namespaces of a Tenant, or move the object to a namespace of one";
+        return (Readiness::stalled("NotInTenant", message), None);
     }
     let content = match &seen.content {
         Ok(content) => content,
-        Err(missing) => {
-            let (progress, reason) = missing.readiness();
-            return (progress, reason, missing.to_string(), None);
-        }
+        Err(missing) => return (missing.clone(), None),
     };
     if let Some(error) = &content.error {
-        return (Stalled, "InvalidDocument", error.clone(), None);
+        return (Readiness::stalled("InvalidDocument", error.clone()), None);
     }
-    if let Some(obstacle) = &content.obstacle {
-        return (obstacle.progress, obstacle.reason, obstacle.message.clone(), None);
+    if let Some(blocked) = &content.blocked {
+        return (blocked.clone(), None);
     }
     let worst = convert::worst(&content.findings.counts);
     let subject = approval::Content { digest: content.digest.clone(), author: seen.author.clone(), worst };
@@ -74,15 +68,15 @@ fn state<F>(seen: &Observed<F>, now: Millis) -> (Progress, &'static str, String,
                 1 => format!("{by}; 1 question is open"),
                 n => format!("{by}; {n} questions are open"),
             };
-            (Ready, "Approved", message, until)
+            (Readiness::ready("Approved", message), until)
         }
         Verdict::Waiting(demand) => {
             let message = format!("{demand}; read the document and run `kubectl enact approve {}`", seen.handle);
-            (Reconciling, WAITING, message, None)
+            (Readiness::reconciling(WAITING, message), None)
         }
         Verdict::Rejected { user, comment } => {
-            let said = if comment.is_empty() { String::new() } else { format!(": {comment}") };
-            (Stalled, REJECTED, format!("rejected by {user}{said}; change the document"), None)
+            let comment = if comment.is_empty() { String::new() } else { format!(": {comment}") };
+            (Readiness::stalled(REJECTED, format!("rejected by {user}{comment}; change the document")), None)
         }
     }
 }

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use enact_domain::condition::Progress;
+use enact_domain::condition::{Progress, Readiness};
 use enact_domain::digest::Digest;
 use enact_domain::rules::Program;
 
 use super::constitution_chain::{Chain, shown};
 use super::document_cache::DocumentCache;
 use super::evaluation::invalid_rules;
-use super::obstacle::Obstacle;
 use super::texts::ConstitutionText;
 use crate::context::Context;
 use crate::error::Error;
@@ -33,13 +32,13 @@ pub async fn load(
     ctx: &Context,
     cache: &DocumentCache,
     chain: &Chain,
-) -> Result<Result<EffectiveConstitution, Obstacle>, Error> {
-    if let Some(obstacle) = chain.obstacle() {
-        return Ok(Err(obstacle));
+) -> Result<Result<EffectiveConstitution, Readiness>, Error> {
+    if let Some(blocked) = chain.blocked() {
+        return Ok(Err(blocked));
     }
     let rules = match chain.rules() {
         Ok(rules) => rules,
-        Err(obstacle) => return Ok(Err(obstacle)),
+        Err(blocked) => return Ok(Err(blocked)),
     };
     let programs = match cache.programs(&rules) {
         Ok(programs) => programs,
@@ -51,7 +50,7 @@ pub async fn load(
         let tenant = ctx.tenant_of(&link.at.namespace).map(|m| m.tenant).unwrap_or_default();
         let Some(text) = cache.constitution_of(&tenant, digest).await? else {
             let message = format!("the document of Constitution {} is not recorded yet", shown(&link.at));
-            return Ok(Err(Obstacle::new(Progress::Reconciling, "WaitingForConstitution", message)));
+            return Ok(Err(Readiness::reconciling("WaitingForConstitution", message)));
         };
         texts.push(text);
     }

@@ -2,16 +2,15 @@
 
 use enact_crds::document::{Finding, Severity};
 use enact_domain::analysis::Category;
-use enact_domain::condition::Progress;
+use enact_domain::condition::{Progress, Readiness};
 use enact_domain::rules::{Budget, Document, Outcome, Program, RuleError, Scope, Strength};
 
 use super::findings::own;
-use super::obstacle::Obstacle;
 
 /// Reports everything that is wrong with rules.
-pub fn invalid_rules(progress: Progress, reason: &'static str, errors: &[RuleError]) -> Obstacle {
+pub fn invalid_rules(progress: Progress, reason: &'static str, errors: &[RuleError]) -> Readiness {
     let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    Obstacle::new(progress, reason, messages.join("; "))
+    Readiness::new(progress, reason, messages.join("; "))
 }
 
 /// The rules that a document violates.
@@ -20,14 +19,14 @@ pub struct Evaluation {
     /// One finding for each violated rule.
     pub findings: Vec<Finding>,
     /// The first violated rule of strength MUST.
-    pub obstacle: Option<Obstacle>,
+    pub blocked: Option<Readiness>,
 }
 
 impl Evaluation {
     /// Adds the evaluation of another document.
     pub fn add(&mut self, other: Self) {
         self.findings.extend(other.findings);
-        self.obstacle = self.obstacle.take().or(other.obstacle);
+        self.blocked = self.blocked.take().or(other.blocked);
     }
 }
 
@@ -71,15 +70,13 @@ pub fn evaluate(
         evaluation.findings.push(finding);
         if must {
             violated += 1;
-            evaluation.obstacle.get_or_insert(Obstacle::new(
-                Progress::Stalled,
-                "ConstitutionViolated",
-                format!("{message}; {remedy}"),
-            ));
+            evaluation
+                .blocked
+                .get_or_insert(Readiness::stalled("ConstitutionViolated", format!("{message}; {remedy}")));
         }
     }
-    if let Some(obstacle) = evaluation.obstacle.as_mut().filter(|_| violated > 1) {
-        obstacle.message = format!("{} (and {} more rules, see status.topFindings)", obstacle.message, violated - 1);
+    if let Some(blocked) = evaluation.blocked.as_mut().filter(|_| violated > 1) {
+        blocked.message = format!("{} (and {} more rules, see status.topFindings)", blocked.message, violated - 1);
     }
     evaluation
 }

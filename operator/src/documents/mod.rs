@@ -17,7 +17,6 @@ pub mod effective_constitution;
 pub mod evaluation;
 pub mod findings;
 pub mod observe;
-pub mod obstacle;
 mod record;
 mod source;
 pub mod specification;

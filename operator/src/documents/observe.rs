@@ -3,6 +3,7 @@
 use enact_crds::approval::SubjectKind;
 use enact_crds::{Approval, convert};
 use enact_domain::approval::{Decision, Policy};
+use enact_domain::condition::Readiness;
 use enact_domain::names;
 use kube::ResourceExt as _;
 
@@ -12,7 +13,7 @@ use super::document::Document;
 use super::source;
 use crate::error::Error;
 use crate::references::Target;
-use crate::sourcing::{self, Missing};
+use crate::sourcing;
 
 /// A document and everything outside the object that a decision depends on; `F` holds what is specific to its kind.
 #[derive(Clone, Debug)]
@@ -21,7 +22,7 @@ pub struct Observed<F> {
     pub handle: String,
     /// The tenant that owns the namespace.
     pub tenant: Option<String>,
-    pub content: Result<Content<F>, Missing>,
+    pub content: Result<Content<F>, Readiness>,
     pub source: SourceState,
     /// The approvals that the document needs.
     pub policy: Policy,

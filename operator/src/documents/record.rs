@@ -1,6 +1,6 @@
 //! Record: each content once, and each change of a document's state.
 
-use enact_domain::condition::Progress;
+use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
 use enact_domain::names::ANNOTATION_REASON;
 use enact_domain::record::{Event, Record, Subject, told_reason};
@@ -17,7 +17,7 @@ use crate::context::ACTOR;
 
 /// Returns whether the decision differs from the one in the status.
 pub fn is_transition(before: &CommonStatus, decision: &Decision) -> bool {
-    before.reason() != Some(decision.reason) || before.digest != decision.digest
+    before.reason() != Some(&*decision.readiness.reason) || before.digest != decision.digest
 }
 
 /// Returns the records of a decision: none when nothing changed, and none of an object that no tenant owns.
@@ -122,17 +122,13 @@ fn findings<F>(content: &Content<F>) -> Event {
 /// Returns the record of a transition. Its key contains the object's resource version: a retry after a crash has the same key, while the same
 /// state that is reached again later has another.
 fn transition(version: &str, decision: &Decision) -> Event {
-    let state = match decision.progress {
-        Progress::Ready => "Ready",
-        Progress::Reconciling => "Reconciling",
-        Progress::Stalled => "Stalled",
-    };
+    let Readiness { progress, reason, message } = &decision.readiness;
     let digest = decision.digest.as_ref().map_or("none", Digest::short);
     Event::Transition {
-        key: format!("{}/{digest}/{version}", decision.reason),
-        state: state.to_owned(),
-        reason: decision.reason.to_owned(),
-        message: decision.message.clone(),
+        key: format!("{reason}/{digest}/{version}"),
+        state: format!("{progress:?}"),
+        reason: reason.to_string(),
+        message: message.clone(),
         task: None,
     }
 }

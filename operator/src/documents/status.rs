@@ -15,8 +15,7 @@ pub fn after<F>(
     generation: Option<i64>,
     now: Millis,
 ) -> CommonStatus {
-    let conditions = decision.progress.conditions(decision.reason, &decision.message);
-    let mut after = before.with_conditions(conditions, generation, now);
+    let mut after = before.with_conditions(decision.readiness.conditions(), generation, now);
     after.digest.clone_from(&decision.digest);
     after.approved_digest.clone_from(&decision.approved);
     after.source.clone_from(&source.source);

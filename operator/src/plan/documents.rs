@@ -7,6 +7,7 @@ use enact_crds::plan::{Coverage, PlanStatus};
 use enact_crds::task::TaskTemplate;
 use enact_crds::{PlanSpec, convert};
 use enact_domain::analysis::{self, TaskText};
+use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
 use enact_domain::names;
 use enact_domain::rules::{Budget, Decision, Document, Gate, Meta, PlanInput, Scope, TaskInput, Workspace};
@@ -20,7 +21,6 @@ use crate::documents::constitution_chain::chain_of_specification;
 use crate::documents::effective_constitution::{self, EffectiveConstitution};
 use crate::documents::evaluation::{self, Evaluation};
 use crate::documents::findings::{cut, finding, len, sort, top};
-use crate::documents::obstacle::Obstacle;
 use crate::documents::texts::SpecificationText;
 use crate::error::Error;
 
@@ -33,7 +33,7 @@ pub struct Documents {
     /// The specification as it was last approved.
     pub specification: Option<Arc<SpecificationText>>,
     /// What binds the plan, before its start.
-    pub constitution: Option<Result<EffectiveConstitution, Obstacle>>,
+    pub constitution: Option<Result<EffectiveConstitution, Readiness>>,
     /// The revision that the plan was started for, when another one is approved by now.
     pub before: Before,
 }
@@ -122,7 +122,7 @@ pub struct Judged {
     /// What there is to say, the worst first.
     pub findings: Vec<Finding>,
     /// A rule that it must keep and does not.
-    pub obstacle: Option<Obstacle>,
+    pub blocked: Option<Readiness>,
 }
 
 /// Judges a plan by its law and its specification; again only when one of them has changed since `last`.
@@ -154,9 +154,9 @@ pub fn judge(
         judged.findings = uncovered;
     }
     if let Some(law) = law {
-        let Evaluation { findings, obstacle } = keeps(observed, content, law, text.map(AsRef::as_ref));
+        let Evaluation { findings, blocked } = keeps(observed, content, law, text.map(AsRef::as_ref));
         judged.findings.extend(findings);
-        judged.obstacle = obstacle;
+        judged.blocked = blocked;
     }
     sort(&mut judged.findings);
     judged.findings = top(&judged.findings);

@@ -8,6 +8,7 @@ use enact_crds::document::SourceStatus;
 use enact_crds::plan::{Cleanup, Phase};
 use enact_crds::{Agent, Plan, Specification, convert};
 use enact_domain::approval::Decision;
+use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
 use enact_domain::names;
 use enact_domain::time::Millis;
@@ -22,7 +23,7 @@ use crate::documents::constitution_chain::chain_of_specification;
 use crate::error::Error;
 use crate::index::Children;
 use crate::references::Target;
-use crate::sourcing::{self, Missing, Subject};
+use crate::sourcing::{self, Subject};
 
 /// What one pass knows.
 pub struct Observed {
@@ -45,7 +46,7 @@ pub struct Observed {
     /// Whether the plan says something else by now.
     pub changed: bool,
     /// Its tasks.md, when that is kept elsewhere and the plan was not started; why it is missing.
-    pub document: Option<Result<Vec<u8>, Missing>>,
+    pub document: Option<Result<Vec<u8>, Readiness>>,
     /// What its status is to say of where its tasks.md comes from.
     pub source: Option<SourceStatus>,
     /// When to look there again.

@@ -49,11 +49,11 @@ pub async fn blocked(
         new.tasks = TaskCounts { total, pending: total, ..TaskCounts::default() };
         new.critical_path = u32::try_from(content.compiled.graph.critical_path().len()).unwrap_or(u32::MAX);
     }
-    let wanted = blocked.progress.conditions(blocked.reason, &blocked.message);
+    let wanted = blocked.progress.conditions(&blocked.reason, &blocked.message);
     new.conditions = patch::conditions(plan.as_ref(), &old.conditions, wanted, observed.now);
     let turn = put(ctx, observed, runtime, &new).await?;
     if turn && blocked.progress == Progress::Stalled {
-        ctx.event(plan.as_ref(), EventType::Warning, blocked.reason, blocked.message).await;
+        ctx.event(plan.as_ref(), EventType::Warning, &blocked.reason, blocked.message).await;
     }
     Ok(super::next(false, [Some(observed.now.plus_seconds(RESYNC_SECONDS)), observed.source_wake], observed.now))
 }
@@ -154,7 +154,7 @@ fn standing(pass: &Pass) -> Standing {
         }
         PlanState::Running | PlanState::Suspended if let Some(hold) = &pass.valid.hold => {
             let message = format!("{}; what runs may end: {progress}", hold.message);
-            make(phase_so_far(pass), hold.progress, hold.reason, message)
+            make(phase_so_far(pass), hold.progress, &hold.reason, message)
         }
         PlanState::Running if let Some(message) = undecided(pass, &progress) => {
             make(phase_so_far(pass), Progress::Reconciling, "SpecificationChanged", message)

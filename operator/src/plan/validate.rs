@@ -1,5 +1,6 @@
 //! From what was observed to something that can be run, or the reason why it cannot.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use enact_crds::PlanSpec;
@@ -10,7 +11,7 @@ use enact_crds::task::TaskTemplate;
 use enact_crds::{compile, convert};
 use enact_domain::approval::{self, Verdict, evaluate};
 use enact_domain::assignment::{check_ref, check_url};
-use enact_domain::condition::{Progress, READY};
+use enact_domain::condition::{Progress, READY, Readiness};
 use enact_domain::digest::Digest;
 use enact_domain::graph::Graph;
 use enact_domain::names;
@@ -25,7 +26,6 @@ use super::stale::{self, Outdated};
 use super::{Made, Runtime, Tasks, is_finished, started};
 use crate::context::Membership;
 use crate::documents::findings::of_diagnostics;
-use crate::documents::obstacle::Obstacle;
 use crate::task::pod;
 
 /// Most bytes of a plan's content: as many as the record takes of any document.
@@ -95,7 +95,7 @@ pub struct Blocked {
     /// Whether it is on its way or stuck.
     pub progress: Progress,
     /// CamelCase.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// For a person.
     pub message: String,
     /// What is wrong with its tasks.md.
@@ -105,15 +105,21 @@ pub struct Blocked {
 }
 
 impl Blocked {
-    fn stalled(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { progress: Progress::Stalled, reason, message: message.into(), findings: Vec::new(), digest: None }
+    fn stalled(reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self {
+            progress: Progress::Stalled,
+            reason: reason.into(),
+            message: message.into(),
+            findings: Vec::new(),
+            digest: None,
+        }
     }
 
-    fn by(obstacle: &Obstacle) -> Self {
-        Self { progress: obstacle.progress, ..Self::stalled(obstacle.reason, obstacle.message.clone()) }
+    fn by(blocked: &Readiness) -> Self {
+        Self { progress: blocked.progress, ..Self::stalled(blocked.reason.clone(), blocked.message.clone()) }
     }
 
-    fn waiting(reason: &'static str, message: impl Into<String>) -> Self {
+    fn waiting(reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self { progress: Progress::Reconciling, ..Self::stalled(reason, message) }
     }
 }
@@ -163,14 +169,14 @@ pub fn validate(observed: &Observed, runtime: &mut Runtime) -> Result<Valid, Blo
     } else {
         let digest = specification(observed).map_err(with_digest)?;
         let law = match &observed.documents.constitution {
-            Some(Err(obstacle)) => return Err(with_digest(Blocked::by(obstacle))),
+            Some(Err(blocked)) => return Err(with_digest(Blocked::by(blocked))),
             Some(Ok(law)) => Some(law),
             None => None,
         };
         let judged = judge(observed, &content, law, runtime.judged.take());
         runtime.judged = Some(judged.clone());
-        if let Some(obstacle) = &judged.obstacle {
-            return Err(with_digest(Blocked::by(obstacle)));
+        if let Some(blocked) = &judged.blocked {
+            return Err(with_digest(Blocked::by(blocked)));
         }
         approved(observed, &content.digest, &judged).map_err(with_digest)?;
         if plan.spec.suspend {
@@ -235,8 +241,7 @@ fn content(observed: &Observed, runtime: &mut Runtime) -> Result<Arc<Content>, B
     let document = match (&spec.source, &observed.document) {
         (Some(_), Some(Ok(bytes))) => Some(bytes.as_slice()),
         (Some(_), Some(Err(missing))) => {
-            let (progress, reason) = missing.readiness();
-            return Err(Blocked { progress, ..Blocked::stalled(reason, missing.to_string()) });
+            return Err(Blocked::by(missing));
         }
         (Some(source), None) => source.inline.as_deref().map(str::as_bytes),
         (None, _) => None,

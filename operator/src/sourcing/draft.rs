@@ -6,6 +6,7 @@
 use enact_crds::convert;
 use enact_crds::specification::DraftStatus;
 use enact_domain::assignment::Report;
+use enact_domain::condition::{Progress, Readiness};
 use enact_domain::digest::Digest;
 use enact_domain::drafting::{self, Previous};
 use enact_domain::errand::{DraftWork, Errand, ErrandWork};
@@ -18,11 +19,10 @@ use serde_json::json;
 use super::context::Context;
 use super::job_pods::{self, StartResult};
 use super::jobs::{JobPod, JobRole, JobState, NO_RESOURCES};
-use super::sourced::{Drafter, Missing, Sourced, Subject, member, server_url};
+use super::sourced::{Drafter, Sourced, Subject, member, server_url};
 use crate::context::{Membership, lookup};
 use crate::documents::constitution_chain::chain_of_reference;
 use crate::documents::effective_constitution::{self, EffectiveConstitution};
-use crate::documents::obstacle::Obstacle;
 use crate::error::Error;
 use crate::task::pod::{self, Frame};
 
@@ -68,7 +68,7 @@ pub async fn content(ctx: &Context, subject: &Subject, drafter: &Drafter<'_>) ->
     if let Some(digest) = draft.digest.clone() {
         job_pods::delete_all(ctx, subject).await?;
         if let Some(content) = ctx.record_store.content(&member.tenant, &digest.into()).await? {
-            return Ok(Sourced { bytes: Ok(content), draft: Some(draft), ..unchanged(Missing::Unnamed) });
+            return Ok(Sourced { bytes: Ok(content), draft: Some(draft), status: None, requeue_at: None });
         }
         // The record store lost the document: draft it again.
         draft = DraftStatus { request: draft.request, ..DraftStatus::default() };
@@ -78,7 +78,8 @@ pub async fn content(ctx: &Context, subject: &Subject, drafter: &Drafter<'_>) ->
         Ok(constitution) => {
             DraftReconcile { ctx, subject, drafter, member, now: ctx.now(), constitution }.resume(draft).await
         }
-        Err(Obstacle { reason, message, .. }) => Ok(unchanged(Missing::waiting(reason, message))),
+        // The draft waits for its constitution, even if that one waits for a person.
+        Err(blocked) => Ok(unchanged(Readiness { progress: Progress::Reconciling, ..blocked })),
     }
 }
 
@@ -194,7 +195,7 @@ impl DraftReconcile<'_> {
             }
         };
         let waiting = |why: String, seconds: u32, draft: DraftStatus| Sourced {
-            bytes: Err(Missing::waiting(DRAFTING, why)),
+            bytes: Err(Readiness::reconciling(DRAFTING, why)),
             status: None,
             draft: Some(draft),
             requeue_at: Some(self.now.plus_seconds(seconds)),
@@ -212,14 +213,14 @@ impl DraftReconcile<'_> {
         }
     }
 
-    fn pod(&self, draft: &DraftStatus, attempt: u32, document: Option<&str>) -> Result<Pod, Missing> {
+    fn pod(&self, draft: &DraftStatus, attempt: u32, document: Option<&str>) -> Result<Pod, Readiness> {
         let drafting = self.drafter.drafting;
         let name = &drafting.agent_ref.name;
         let Some(agent) = lookup(&self.ctx.caches.agents, &self.subject.namespace, name) else {
             let why = format!("spec.drafting.agentRef: there is no Agent {name} in this namespace; create it");
-            return Err(Missing::waiting("AgentNotFound", why));
+            return Err(Readiness::reconciling("AgentNotFound", why));
         };
-        let failed = |why: String| Missing::failed(FAILED, why);
+        let failed = |why: String| Readiness::stalled(FAILED, why);
         let mut errand = Errand {
             subject_uid: self.subject.uid.clone(),
             server_url: server_url(self.ctx).map_err(failed)?,
@@ -268,7 +269,7 @@ impl DraftReconcile<'_> {
         let message =
             format!("Agent {agent} drafts the document (attempt {} of {}){more}", draft.attempts, self.max_attempts());
         let requeue_at = Some(self.now.plus_seconds(WATCH_SECONDS));
-        Sourced { bytes: Err(Missing::waiting(DRAFTING, message)), status: None, draft: Some(draft), requeue_at }
+        Sourced { bytes: Err(Readiness::reconciling(DRAFTING, message)), status: None, draft: Some(draft), requeue_at }
     }
 
     fn waiting(&self, draft: DraftStatus, until: Millis) -> Sourced {
@@ -279,7 +280,7 @@ impl DraftReconcile<'_> {
             self.max_attempts()
         );
         Sourced {
-            bytes: Err(Missing::waiting(DRAFTING, message)),
+            bytes: Err(Readiness::reconciling(DRAFTING, message)),
             status: None,
             draft: Some(draft),
             requeue_at: Some(until),
@@ -293,6 +294,6 @@ impl DraftReconcile<'_> {
              The last problem: {problem}",
             draft.attempts
         );
-        Sourced { bytes: Err(Missing::failed(FAILED, message)), status: None, draft: Some(draft), requeue_at: None }
+        Sourced { bytes: Err(Readiness::stalled(FAILED, message)), status: None, draft: Some(draft), requeue_at: None }
     }
 }

@@ -2,6 +2,7 @@
 
 use enact_crds::document::{GitSource, SourceStatus};
 use enact_domain::assignment::{Report, check_ref, check_url};
+use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
 use enact_domain::errand::{Errand, ErrandWork, FetchWork, check_path};
 use enact_domain::names;
@@ -11,7 +12,7 @@ use super::context::Context;
 use super::job_pods::{self, StartResult};
 use super::jobs::{JobRole, JobState, NO_RESOURCES};
 use super::poll_state::PollState;
-use super::sourced::{Missing, Sourced, Subject, jittered, member, portion, server_url};
+use super::sourced::{SOURCE_MISSING, Sourced, Subject, jittered, member, portion, server_url};
 use crate::context::Membership;
 use crate::error::Error;
 use crate::task::pod::{self, Frame};
@@ -308,10 +309,10 @@ impl GitReconcile<'_> {
         let GitSource { url, revision, path, .. } = self.git;
         let bytes = match (self.content, &self.status.problem) {
             (Some(content), _) => Ok(content),
-            (None, Some(problem)) => Err(Missing::failed("SourceMissing", problem.clone())),
+            (None, Some(problem)) => Err(Readiness::stalled(SOURCE_MISSING, problem.clone())),
             (None, None) => {
                 let more = why.map_or_else(String::new, |why| format!(": {why}"));
-                Err(Missing::waiting(FETCHING, format!("fetching {path} from {url} at {revision}{more}")))
+                Err(Readiness::reconciling(FETCHING, format!("fetching {path} from {url} at {revision}{more}")))
             }
         };
         Sourced { bytes, status: Some(self.status), draft: None, requeue_at }

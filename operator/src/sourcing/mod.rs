@@ -20,12 +20,14 @@ use enact_crds::common::ConfigMapKey;
 use enact_crds::document::{Source, SourceStatus};
 use enact_crds::specification::Drafting;
 use enact_crds::{Agent, Plan};
+use enact_domain::condition::Readiness;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::Api;
 
 pub use context::Context;
 pub use job_pods::follow;
-pub use sourced::{Drafter, Missing, Sourced, Subject};
+use sourced::SOURCE_MISSING;
+pub use sourced::{Drafter, Sourced, Subject};
 
 use crate::error::Error;
 use crate::references::Target;
@@ -54,7 +56,8 @@ pub async fn content(
         }
         _ => {
             job_pods::delete_all(ctx, subject).await?;
-            Ok(Sourced::from_cluster(Err(Missing::Unnamed)))
+            let message = "there is no document; set spec.source, or set spec.request and an Agent in spec.drafting that drafts it";
+            Ok(Sourced::from_cluster(Err(Readiness::stalled(SOURCE_MISSING, message))))
         }
     }
 }
@@ -75,13 +78,17 @@ pub fn targets(namespace: &str, source: Option<&Source>, drafting: Option<&Draft
     config_map.map(|key| Target::config_map(namespace, &key.name)).into_iter().chain(agent)
 }
 
-async fn config_map(ctx: &Context, namespace: &str, key: &ConfigMapKey) -> Result<Result<Vec<u8>, Missing>, Error> {
+async fn config_map(ctx: &Context, namespace: &str, key: &ConfigMapKey) -> Result<Result<Vec<u8>, Readiness>, Error> {
     let api = Api::<ConfigMap>::namespaced(ctx.client.clone(), namespace);
     let found = api.get_opt(&key.name).await.map_err(Error::kube(format!("get ConfigMap {namespace}/{}", key.name)))?;
+    let missing =
+        |problem: String| Readiness::stalled(SOURCE_MISSING, format!("spec.source.configMapKeyRef: {problem}"));
     let Some(map) = found else {
-        return Ok(Err(Missing::ConfigMap(key.name.clone())));
+        return Ok(Err(missing(format!("there is no ConfigMap {} in this namespace; create it", key.name))));
     };
     let text = map.data.and_then(|mut data| data.remove(&key.key)).map(String::into_bytes);
     let bytes = text.or_else(|| map.binary_data.and_then(|mut data| data.remove(&key.key)).map(|b| b.0));
-    Ok(bytes.ok_or_else(|| Missing::Key { name: key.name.clone(), key: key.key.clone() }))
+    Ok(bytes.ok_or_else(|| {
+        missing(format!("ConfigMap {} has no key {}; add it, or name an existing key", key.name, key.key))
+    }))
 }

@@ -3,7 +3,7 @@
 use enact_crds::common::LocalRef;
 use enact_crds::document::SourceStatus;
 use enact_crds::specification::{DraftStatus, Drafting};
-use enact_domain::condition::Progress;
+use enact_domain::condition::Readiness;
 use enact_domain::names;
 use enact_domain::time::Millis;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -57,7 +57,7 @@ pub struct Drafter<'a> {
 #[derive(Debug)]
 pub struct Sourced {
     /// The document, or why there is none.
-    pub bytes: Result<Vec<u8>, Missing>,
+    pub bytes: Result<Vec<u8>, Readiness>,
     /// The state of a Git source; none for a source in the cluster.
     pub status: Option<SourceStatus>,
     /// The state of a draft.
@@ -68,49 +68,13 @@ pub struct Sourced {
 
 impl Sourced {
     /// Returns a document from the cluster itself.
-    pub fn from_cluster(bytes: Result<Vec<u8>, Missing>) -> Self {
+    pub fn from_cluster(bytes: Result<Vec<u8>, Readiness>) -> Self {
         Self { bytes, status: None, draft: None, requeue_at: None }
     }
 }
 
-/// The reason why there is no document.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Missing {
-    /// The object names no source.
-    #[error("there is no document; set spec.source, or set spec.request and an Agent in spec.drafting that drafts it")]
-    Unnamed,
-    /// There is no such ConfigMap.
-    #[error("spec.source.configMapKeyRef: there is no ConfigMap {0} in this namespace; create it")]
-    ConfigMap(String),
-    /// The ConfigMap has no such key.
-    #[error("spec.source.configMapKeyRef: ConfigMap {name} has no key {key}; add it, or name an existing key")]
-    Key { name: String, key: String },
-    /// It is being fetched or drafted.
-    #[error("{message}")]
-    Waiting { reason: &'static str, message: String },
-    /// It cannot be read.
-    #[error("{message}")]
-    Failed { reason: &'static str, message: String },
-}
-
-impl Missing {
-    pub fn waiting(reason: &'static str, message: impl Into<String>) -> Self {
-        Self::Waiting { reason, message: message.into() }
-    }
-
-    pub fn failed(reason: &'static str, message: impl Into<String>) -> Self {
-        Self::Failed { reason, message: message.into() }
-    }
-
-    /// Returns the kstatus condition of an object without a document, and its reason.
-    pub fn readiness(&self) -> (Progress, &'static str) {
-        match self {
-            Self::Unnamed | Self::ConfigMap(_) | Self::Key { .. } => (Progress::Stalled, "SourceMissing"),
-            Self::Waiting { reason, .. } => (Progress::Reconciling, reason),
-            Self::Failed { reason, .. } => (Progress::Stalled, reason),
-        }
-    }
-}
+/// Reason of an object without a document.
+pub const SOURCE_MISSING: &str = "SourceMissing";
 
 /// Returns the base URL of enact-server, to which pods send documents.
 ///
@@ -126,8 +90,8 @@ pub fn server_url(ctx: &Context) -> Result<String, String> {
 ///
 /// # Errors
 /// When no tenant owns it: no pod may run there.
-pub fn member(ctx: &Context, subject: &Subject) -> Result<Membership, Missing> {
-    let unowned = || Missing::waiting("NotInTenant", "the namespace belongs to no tenant");
+pub fn member(ctx: &Context, subject: &Subject) -> Result<Membership, Readiness> {
+    let unowned = || Readiness::reconciling("NotInTenant", "the namespace belongs to no tenant");
     ctx.tenant_of(&subject.namespace).ok_or_else(unowned)
 }
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use enact_domain::condition::Progress;
+use enact_domain::condition::Readiness;
 use serde_json::Value;
 
 use super::cluster::ObjectEntry;
 use super::objects::{ObjectKind, Wanted, same};
 use super::observe::{Observed, Place, tenant_label};
-use super::validate::{Problem, Valid};
+use super::validate::Valid;
 
 /// Milliseconds after which the cluster knows the kinds of custom resources that were defined when a quota was made: its quota controller looks
 /// for new ones every 30 s.
@@ -47,12 +47,8 @@ pub struct Decision {
     pub steps: BTreeMap<String, Vec<Step>>,
     /// What to do about the finalizer.
     pub finalizer: Finalizer,
-    /// Which of the kstatus conditions holds when that is done.
-    pub progress: Progress,
-    /// CamelCase reason.
-    pub reason: &'static str,
-    /// For a person.
-    pub message: String,
+    /// The readiness when that is done.
+    pub readiness: Readiness,
     /// How many namespaces are set up when that is done.
     pub namespaces: u32,
 }
@@ -76,7 +72,7 @@ pub fn decide(seen: &Observed, valid: &Valid) -> Decision {
         return leave_all(seen, valid);
     }
     let mut steps = BTreeMap::new();
-    let mut problems: Vec<Problem> = valid.problem.iter().cloned().collect();
+    let mut problems: Vec<Readiness> = valid.problem.iter().cloned().collect();
     let mut terminating = None;
     let mut namespaces = 0;
     for (name, place) in &seen.places {
@@ -102,26 +98,27 @@ pub fn decide(seen: &Observed, valid: &Valid) -> Decision {
         }
     }
     let finalizer = if seen.claimed { Finalizer::Keep } else { Finalizer::Add };
-    let (progress, reason, message) = match (problems.split_first(), terminating) {
+    let readiness = match (problems.split_first(), terminating) {
         (Some((first, rest)), _) => {
             let more = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
-            (Progress::Stalled, first.reason, format!("{}{more}", first.message))
+            Readiness::stalled(first.reason.clone(), format!("{}{more}", first.message))
         }
         (None, Some(name)) => {
-            let message = format!("namespace {name} is being deleted; it is made anew when it is gone");
-            (Progress::Reconciling, "NamespaceTerminating", message)
+            let message = format!("namespace {name} is being deleted; the operator creates it again after that");
+            Readiness::reconciling("NamespaceTerminating", message)
         }
         (None, None) if let Some(name) = uncounted(seen, valid) => {
-            let message =
-                format!("the cluster counts what is in namespace {name}; its quota admits nothing until then");
-            (Progress::Reconciling, "QuotaPending", message)
+            let message = format!(
+                "the cluster computes the usage of the quota in namespace {name}, which admits nothing until then"
+            );
+            Readiness::reconciling("QuotaPending", message)
         }
         (None, None) => {
             let plural = if namespaces == 1 { "namespace is" } else { "namespaces are" };
-            (Progress::Ready, "SetUp", format!("{namespaces} {plural} set up"))
+            Readiness::ready("SetUp", format!("{namespaces} {plural} set up"))
         }
     };
-    Decision { steps, finalizer, progress, reason, message, namespaces }
+    Decision { steps, finalizer, readiness, namespaces }
 }
 
 /// A namespace whose quota is wanted and not in force yet.
@@ -145,21 +142,20 @@ fn leave_all(seen: &Observed, valid: &Valid) -> Decision {
     let steps = if busy.is_some() && valid.problem.is_some() { BTreeMap::new() } else { steps.collect() };
     let count = u32::try_from(held().count()).unwrap_or(u32::MAX);
     let (reason, message, finalizer, namespaces) = if let Some((name, place)) = busy {
-        let message = format!("{}; the Tenant goes when they are finished, cancelled or deleted", plans(name, place));
+        let message =
+            format!("{}; the Tenant is deleted when they are finished, cancelled or deleted", plans(name, place));
         ("WaitingForPlans", message, Finalizer::Keep, count)
     } else {
         let finalizer = if seen.claimed { Finalizer::Remove } else { Finalizer::Keep };
-        ("Leaving", "our objects and labels are taken away; namespaces stay".into(), finalizer, 0)
+        ("Leaving", "the operator removes its objects and labels; the namespaces stay".to_owned(), finalizer, 0)
     };
-    Decision { steps, finalizer, progress: Progress::Reconciling, reason, message, namespaces }
+    Decision { steps, finalizer, readiness: Readiness::reconciling(reason, message), namespaces }
 }
 
-fn in_use(name: &str, place: &Place) -> Problem {
-    let message = format!(
-        "{}; wait for them, cancel or delete them, or put {name} back into spec.namespaces",
-        plans(name, place)
-    );
-    Problem { reason: "NamespaceInUse", message }
+fn in_use(name: &str, place: &Place) -> Readiness {
+    let message =
+        format!("{}; wait for them, cancel or delete them, or add {name} to spec.namespaces again", plans(name, place));
+    Readiness::stalled("NamespaceInUse", message)
 }
 
 fn plans(namespace: &str, place: &Place) -> String {

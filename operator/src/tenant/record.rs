@@ -1,7 +1,7 @@
 //! Record: each state that a Tenant comes into, and each namespace that it takes or leaves.
 
 use enact_crds::Tenant;
-use enact_domain::condition::Progress;
+use enact_domain::condition::Readiness;
 use enact_domain::record::{Event, Kind, Record, Subject};
 use enact_domain::time::Millis;
 use enact_store::Class;
@@ -19,7 +19,7 @@ const PATIENCE_SECONDS: u32 = 600;
 
 /// Whether the decision is another than the one that the status tells of.
 pub fn is_turn(object: &Tenant, decision: &Decision) -> bool {
-    reason_of(object) != Some(decision.reason)
+    reason_of(object) != Some(&*decision.readiness.reason)
 }
 
 /// What is to be remembered of a decision; nothing when nothing changed.
@@ -50,17 +50,9 @@ pub fn records(object: &Tenant, seen: &Observed, decision: &Decision, now: Milli
         taken.map(|name| moved("NamespaceAdopted", name, "belongs to the tenant from now on")).collect();
     records.extend(decision.released().map(|name| moved("NamespaceReleased", name, "belongs to the tenant no more")));
     if is_turn(object, decision) {
-        let state = match decision.progress {
-            Progress::Ready => "Ready",
-            Progress::Reconciling => "Reconciling",
-            Progress::Stalled => "Stalled",
-        };
-        records.push(record(
-            format!("{}/{version}", decision.reason),
-            state,
-            decision.reason,
-            decision.message.clone(),
-        ));
+        let Readiness { progress, reason, message } = &decision.readiness;
+        let (key, state) = (format!("{reason}/{version}"), format!("{progress:?}"));
+        records.push(record(key, &state, reason, message.clone()));
     }
     records
 }

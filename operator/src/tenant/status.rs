@@ -1,7 +1,7 @@
 //! Status: what a Tenant's status says.
 
 use enact_crds::{Tenant, TenantStatus};
-use enact_domain::condition::{Progress, READY};
+use enact_domain::condition::{Progress, READY, Readiness};
 use enact_domain::time::Millis;
 use kube::ResourceExt as _;
 use kube::api::Api;
@@ -26,13 +26,13 @@ pub fn reason_of(object: &Tenant) -> Option<&str> {
 fn status(object: &Tenant, seen: &Observed, decision: &Decision, failure: Option<&Error>, now: Millis) -> TenantStatus {
     let old = object.status.clone().unwrap_or_default();
     let (wanted, namespaces) = match failure {
-        None => (decision.progress.conditions(decision.reason, &decision.message), decision.namespaces),
+        None => (decision.readiness.conditions(), decision.namespaces),
         Some(Error::Store(_)) => {
             // The text is the same at every try, so that it is written once.
-            let message = "the record in Postgres cannot be written at the moment, so nothing is decided; what is set up stays, and this goes on by itself";
-            (Progress::Reconciling.conditions("RecordUnavailable", message), old.namespaces)
+            let message = "the record store in Postgres is unavailable, so no decision is made; what is set up stays, and the controller retries";
+            (Readiness::reconciling("RecordUnavailable", message).conditions(), old.namespaces)
         }
-        Some(error) => (Progress::Reconciling.conditions("SettingUp", &error.to_string()), old.namespaces),
+        Some(error) => (Readiness::reconciling("SettingUp", error.to_string()).conditions(), old.namespaces),
     };
     TenantStatus {
         observed_generation: object.metadata.generation,
@@ -71,7 +71,7 @@ pub async fn write(
         let Some(ready) = new.conditions.first().filter(|ready| reason_of(object) != Some(&ready.reason)) else {
             return Ok(());
         };
-        let good = failure.is_none() && decision.progress != Progress::Stalled;
+        let good = failure.is_none() && decision.readiness.progress != Progress::Stalled;
         let type_ = if good { EventType::Normal } else { EventType::Warning };
         ctx.event(object, type_, &ready.reason, ready.message.clone()).await;
     }

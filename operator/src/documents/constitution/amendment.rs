@@ -2,14 +2,13 @@
 
 use enact_crds::ConstitutionStatus;
 use enact_crds::constitution::{Amendment, AmendmentChange};
-use enact_domain::condition::Progress;
+use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
 use enact_domain::revisions::amendment::{self, RulesChange, check_version};
 use enact_domain::rules::Rule;
 
 use crate::documents::context::Context;
 use crate::documents::findings::cut;
-use crate::documents::obstacle::Obstacle;
 use crate::documents::texts::ConstitutionText;
 use crate::error::Error;
 
@@ -25,7 +24,7 @@ pub async fn of(
     tenant: &str,
     status: Option<&ConstitutionStatus>,
     text: &ConstitutionText,
-) -> Result<(Option<Amendment>, Option<Obstacle>), Error> {
+) -> Result<(Option<Amendment>, Option<Readiness>), Error> {
     let Some(base) = base(status, &text.digest) else { return Ok((None, None)) };
     let Some(before) = ctx.cache.constitution_of(tenant, &base).await? else { return Ok((None, None)) };
     Ok(between(&before, text))
@@ -39,7 +38,7 @@ fn base(status: Option<&ConstitutionStatus>, digest: &Digest) -> Option<Digest> 
     candidates.find(|known| known.as_str() != digest.as_str()).map(|known| known.clone().into())
 }
 
-fn between(before: &ConstitutionText, after: &ConstitutionText) -> (Option<Amendment>, Option<Obstacle>) {
+fn between(before: &ConstitutionText, after: &ConstitutionText) -> (Option<Amendment>, Option<Readiness>) {
     let version = |text: &ConstitutionText| text.parsed.model.version.as_ref().map(|v| v.text.clone());
     let found = amendment::compare(&before.parsed.model, &after.parsed.model, &rules_change(before, after));
     let change = |c: &amendment::Change| AmendmentChange {
@@ -55,8 +54,8 @@ fn between(before: &ConstitutionText, after: &ConstitutionText) -> (Option<Amend
     };
     let (old, new) = (version(before).unwrap_or_default(), version(after).unwrap_or_default());
     let mismatch = check_version(&old, &new, &found).err();
-    let obstacle = mismatch.map(|m| Obstacle::new(Progress::Stalled, "VersionMismatch", m.to_string()));
-    (Some(amendment), obstacle)
+    let blocked = mismatch.map(|m| Readiness::stalled("VersionMismatch", m.to_string()));
+    (Some(amendment), blocked)
 }
 
 fn rules_change(before: &ConstitutionText, after: &ConstitutionText) -> RulesChange {

@@ -10,7 +10,7 @@ use enact_crds::common::{ApprovalPolicy, NamespacedRef};
 use enact_crds::constitution::Amendment;
 use enact_crds::document::Source;
 use enact_crds::{Constitution, ConstitutionStatus, convert};
-use enact_domain::condition::Progress;
+use enact_domain::condition::{Progress, Readiness};
 use enact_domain::record::Kind;
 use enact_domain::rules::{self, Loosened, Rule, Scope, inherit};
 use enact_domain::speckit::constitution::Principle;
@@ -24,7 +24,6 @@ use super::context::Context;
 use super::document::{Document, first_error};
 use super::evaluation::{self, Evaluation, invalid_rules};
 use super::findings::{Findings, cut, len, quality};
-use super::obstacle::Obstacle;
 use super::texts::ConstitutionText;
 use crate::error::Error;
 use crate::references::{References, Referrers, Target};
@@ -83,12 +82,12 @@ fn inherited_rules(
     chain: &Chain,
     own: &[Rule],
     text: &ConstitutionText,
-) -> Result<InheritedRules, Obstacle> {
+) -> Result<InheritedRules, Readiness> {
     if let Err(errors) = ctx.cache.programs(own) {
         return Err(invalid_rules(Progress::Stalled, "InvalidRules", &errors));
     }
-    if let Some(obstacle) = chain.obstacle() {
-        return Err(obstacle);
+    if let Some(blocked) = chain.blocked() {
+        return Err(blocked);
     }
     let inherited = chain.rules()?;
     let all = inherit(&inherited, own).map_err(|loosened| loosens(&loosened))?;
@@ -99,9 +98,9 @@ fn inherited_rules(
     Ok(InheritedRules { count: len(all.len()), evaluation })
 }
 
-fn loosens(loosened: &[Loosened]) -> Obstacle {
+fn loosens(loosened: &[Loosened]) -> Readiness {
     let messages: Vec<String> = loosened.iter().map(ToString::to_string).collect();
-    Obstacle::new(Progress::Stalled, "LoosensParent", messages.join("; "))
+    Readiness::stalled("LoosensParent", messages.join("; "))
 }
 
 impl Document for Constitution {
@@ -148,7 +147,7 @@ impl Document for Constitution {
             origin: source.origin,
             steps: Vec::new(),
             error: first_error(&text.parsed, &text.report),
-            obstacle: None,
+            blocked: None,
             findings: Findings::default(),
             quality: Some(quality(&text.report.quality)),
             open_questions: 0,
@@ -167,14 +166,14 @@ impl Document for Constitution {
             Ok(InheritedRules { count, evaluation }) => {
                 content.facts.rules = count;
                 more.extend(evaluation.findings);
-                content.obstacle = evaluation.obstacle;
+                content.blocked = evaluation.blocked;
             }
-            Err(obstacle) => content.obstacle = Some(obstacle),
+            Err(blocked) => content.blocked = Some(blocked),
         }
         if let (Some(tenant), None) = (&location.tenant, &content.error) {
             let (amendment, mismatch) = amendment::of(ctx, tenant, self.status.as_ref(), &text).await?;
             content.facts.amendment = amendment;
-            content.obstacle = content.obstacle.or(mismatch);
+            content.blocked = content.blocked.or(mismatch);
         }
         content.findings = Findings::new(&text.report, more);
         Ok(content)

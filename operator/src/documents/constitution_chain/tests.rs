@@ -36,8 +36,8 @@ impl World {
 }
 
 fn said(chain: &Chain) -> String {
-    let obstacle = chain.obstacle().unwrap();
-    format!("{}: {}", obstacle.reason, obstacle.message)
+    let blocked = chain.blocked().unwrap();
+    format!("{}: {}", blocked.reason, blocked.message)
 }
 
 #[test]

@@ -4,9 +4,7 @@ use super::*;
 use crate::documents::content::{Content, Origin, SourceState};
 use crate::documents::document::first_error;
 use crate::documents::findings::Findings;
-use crate::documents::obstacle::Obstacle;
 use crate::documents::texts::SpecificationText;
-use crate::sourcing::Missing;
 
 const GOOD: &str =
     "# Feature Specification: Shop\n\n## Requirements\n\n### Functional Requirements\n\n- **FR-001**: It MUST sell.\n";
@@ -20,7 +18,7 @@ fn content(text: &str) -> Content<()> {
         origin: Origin::Source,
         steps: Vec::new(),
         error: first_error(&text.parsed, &text.report),
-        obstacle: None,
+        blocked: None,
         findings: Findings::new(&text.report, []),
         quality: None,
         open_questions: u32::try_from(text.parsed.model.open_questions.len()).unwrap(),
@@ -56,9 +54,14 @@ fn policy() -> Policy {
     Policy { required: 1, groups: vec!["leads".into()], four_eyes: true, ..Policy::default() }
 }
 
+fn missing() -> Readiness {
+    Readiness::stalled("SourceMissing", "there is no document; set spec.source")
+}
+
 fn shown(seen: &Observed<()>) -> String {
     let d = decide(seen, &CommonStatus::default(), Millis(5));
-    format!("{:?} {}: {}", d.progress, d.reason, d.message)
+    let Readiness { progress, reason, message } = d.readiness;
+    format!("{progress:?} {reason}: {message}")
 }
 
 #[test]
@@ -70,16 +73,14 @@ fn every_state_says_what_to_do() {
         all.push((name, shown(&observed)));
     };
     case("no tenant", &|s| s.tenant = None);
-    case("no source", &|s| s.content = Err(Missing::Unnamed));
-    case("no ConfigMap", &|s| s.content = Err(Missing::ConfigMap("docs".into())));
-    case("no key", &|s| s.content = Err(Missing::Key { name: "docs".into(), key: "spec.md".into() }));
+    case("no source", &|s| s.content = Err(missing()));
     case("empty", &|s| s.content = Ok(content("")));
     case("two errors", &|s| s.content = Ok(content(&format!("{GOOD}- **FR-001**: Again.\n- **FR-001**: Again.\n"))));
     case("open question", &|s| {
         s.content = Ok(content(&format!("{GOOD}- **FR-002**: It MUST [NEEDS CLARIFICATION: what?]\n")));
     });
     case("in the way", &|s| {
-        let content = Content { obstacle: Some(Obstacle::new(Progress::Stalled, "Broken", "fix it")), ..content(GOOD) };
+        let content = Content { blocked: Some(Readiness::stalled("Broken", "fix it")), ..content(GOOD) };
         s.content = Ok(content);
     });
     case("waiting", &|s| s.policy = policy());
@@ -115,13 +116,17 @@ fn an_approval_lasts_until_it_is_withdrawn() {
     let mut changed = Observed { policy: policy(), ..seen() };
     changed.content = Ok(content("# Feature Specification: Shop\n\n- **FR-002**: It MUST buy.\n"));
     let after = decide(&changed, &before, Millis(5));
-    assert_eq!(after.reason, "WaitingForApproval");
+    assert_eq!(after.readiness.reason, "WaitingForApproval");
     assert_eq!(after.approved, Some(digest.clone()), "the older content is still the one that was approved");
 
     let withdrawn = decide(&Observed { policy: policy(), ..seen() }, &before, Millis(5));
     assert_eq!(withdrawn.approved, None, "the same content is not approved any more");
 
-    let gone = decide(&Observed { content: Err(Missing::Unnamed), ..seen() }, &before, Millis(5));
-    assert_eq!((gone.reason, gone.digest), ("SourceMissing", Some(digest.clone())), "the last digest stays");
+    let gone = decide(&Observed { content: Err(missing()), ..seen() }, &before, Millis(5));
+    assert_eq!(
+        (&*gone.readiness.reason, gone.digest),
+        ("SourceMissing", Some(digest.clone())),
+        "the last digest stays"
+    );
     assert_eq!(gone.approved, Some(digest), "nobody took the approval back");
 }

@@ -176,7 +176,7 @@ impl Document for Specification {
             origin: source.origin,
             steps: answered.steps.clone(),
             error: first_error(&text.parsed, &text.report),
-            obstacle: None,
+            blocked: None,
             findings: Findings::default(),
             quality: Some(quality(&text.report.quality)),
             open_questions: facts.open_questions,
@@ -189,9 +189,9 @@ impl Document for Specification {
                 Ok(constitution) => {
                     let evaluation = evaluation_of(ctx, constitution, &text, self.name_any()).await?;
                     more.extend(evaluation.findings.iter().cloned());
-                    content.obstacle.clone_from(&evaluation.obstacle);
+                    content.blocked.clone_from(&evaluation.blocked);
                 }
-                Err(obstacle) => content.obstacle = Some(obstacle),
+                Err(blocked) => content.blocked = Some(blocked),
             }
             more.extend(overlap::find(ctx, self, tenant, &text).await?);
         }

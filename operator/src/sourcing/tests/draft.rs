@@ -6,7 +6,7 @@ use super::*;
 async fn a_draft_that_cannot_be_used_is_followed_by_one_that_is_told_why() {
     let mut scene = Scene::drafting().await;
     let first = scene.look().await;
-    assert_eq!(first.bytes.unwrap_err().readiness(), (Progress::Reconciling, "Drafting"));
+    assert_eq!(state(&first), (Progress::Reconciling, "Drafting"));
     let work = scene.drafts();
     assert_eq!((work.name.as_str(), work.attempt, work.agent.as_str()), ("cart", 1, "scribe"));
     assert!(work.prompt.contains("Sell flowers.") && !work.prompt.contains("previous"), "{}", work.prompt);
@@ -21,7 +21,7 @@ async fn a_draft_that_cannot_be_used_is_followed_by_one_that_is_told_why() {
     let draft = invalid.draft.unwrap();
     assert!(draft.problem.as_deref().is_some_and(|p| p.contains("0 user stories") && p.contains("line ")), "{draft:?}");
     assert_eq!((draft.attempts, draft.digest), (1, None));
-    assert!(invalid.bytes.unwrap_err().to_string().contains("attempt 1 of 2"));
+    assert!(invalid.bytes.unwrap_err().message.contains("attempt 1 of 2"));
     scene.look().await;
     assert_eq!(scene.drafts().attempt, 1, "the next attempt waits");
 
@@ -55,9 +55,9 @@ async fn after_the_last_attempt_it_is_said_plainly() {
     scene.look().await;
     scene.brings(Some(BAD), None).await;
     let failed = scene.look().await.bytes.unwrap_err();
-    assert_eq!(failed.readiness(), (Progress::Stalled, "DraftFailed"));
+    assert_eq!((failed.progress, &*failed.reason), (Progress::Stalled, "DraftFailed"));
     for part in ["2 attempts", "spec.drafting.maxAttempts", "0 user stories"] {
-        assert!(failed.to_string().contains(part), "{failed}");
+        assert!(failed.message.contains(part), "{failed:?}");
     }
     scene.tidy().await;
     scene.bench.pass(10_000);
@@ -101,7 +101,7 @@ async fn a_source_counts_before_a_draft() {
         object.spec.drafting = None;
     });
     let nobody = scene.look().await.bytes.unwrap_err();
-    assert_eq!(nobody.readiness(), (Progress::Stalled, "SourceMissing"));
+    assert_eq!((nobody.progress, &*nobody.reason), (Progress::Stalled, "SourceMissing"));
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn an_agent_that_is_missing_is_waited_for() {
     let mut scene = Scene::drafting().await;
     scene.bench.no_agent("scribe");
     let missing = scene.look().await.bytes.unwrap_err();
-    assert_eq!(missing.readiness(), (Progress::Reconciling, "AgentNotFound"));
+    assert_eq!((missing.progress, &*missing.reason), (Progress::Reconciling, "AgentNotFound"));
     let drafting = scene.object.spec.drafting.as_ref();
     let targets: Vec<Target> = targets("ns", None, drafting).collect();
     assert_eq!(targets, [Target::new::<Agent>("ns", "scribe")]);
@@ -123,7 +123,7 @@ async fn a_draft_is_told_all_that_binds_it() {
     let mut scene = Scene::drafting().await;
     scene.object.spec.constitution_ref = Some(LocalRef { name: "shop".into() });
     let missing = scene.look().await.bytes.unwrap_err();
-    assert_eq!(missing.readiness(), (Progress::Reconciling, "WaitingForConstitution"));
+    assert_eq!((missing.progress, &*missing.reason), (Progress::Reconciling, "WaitingForConstitution"));
     let force = |scene: &mut Scene, name: &str, principle: &str, ready: &str, more: Value| {
         let text = format!("# A Constitution\n\n## Core Principles\n\n### I. {principle}\n\nTests MUST come first.\n");
         scene.bench.record_store.documents.lock().unwrap().push(text.as_bytes().to_vec());
@@ -138,7 +138,7 @@ async fn a_draft_is_told_all_that_binds_it() {
     let rule = json!({"name": "binds", "appliesTo": "Specification", "expression": "true", "message": "every requirement binds"});
     let more = json!({"parentRef": {"name": "platform"}, "rules": [rule]});
     force(&mut scene, "shop", "Test-First", "True", more.clone());
-    assert!(scene.look().await.bytes.unwrap_err().to_string().contains("no Constitution ns/platform"));
+    assert!(scene.look().await.bytes.unwrap_err().message.contains("no Constitution ns/platform"));
     force(&mut scene, "platform", "Privacy", "True", json!({}));
     scene.look().await;
     let prompt = scene.drafts().prompt;

@@ -20,7 +20,7 @@ async fn read() -> Scene {
 async fn a_document_is_read_by_one_pod_and_then_looked_for_by_the_interval() {
     let mut scene = Scene::git().await;
     let first = scene.look().await;
-    assert_eq!(first.bytes.unwrap_err().readiness(), (Progress::Reconciling, "FetchingSource"));
+    assert_eq!(state(&first), (Progress::Reconciling, "FetchingSource"));
     let work = FetchWork {
         url: "https://git.example.org/shop.git".into(),
         revision: "main".into(),
@@ -93,8 +93,8 @@ async fn a_document_that_was_never_there_is_missing_with_the_reason() {
     scene.look().await;
     scene.fails("PathNotFound", "there is no file `specs/cart.md`").await;
     let missing = scene.look().await.bytes.unwrap_err();
-    assert_eq!(missing.readiness(), (Progress::Stalled, "SourceMissing"));
-    assert!(missing.to_string().contains("no file `specs/cart.md`"), "{missing}");
+    assert_eq!((missing.progress, &*missing.reason), (Progress::Stalled, "SourceMissing"));
+    assert!(missing.message.contains("no file `specs/cart.md`"), "{missing:?}");
 }
 
 #[tokio::test]
@@ -254,7 +254,7 @@ async fn hostile_names_reach_no_pod() {
         let mut source = git();
         source[field] = value.into();
         let mut scene = Scene::new(json!({"source": {"git": source}})).await;
-        let missing = scene.look().await.bytes.unwrap_err().to_string();
+        let missing = scene.look().await.bytes.unwrap_err().message;
         assert!(missing.starts_with(&format!("spec.source.git.{field}: ")), "{missing}");
         assert_eq!(scene.pods(), 0);
     }
@@ -296,11 +296,11 @@ async fn a_pod_that_cannot_start_is_given_up() {
     let status = json!({"phase": "Pending", "containerStatuses": [{"name": "fetch", "state": waiting}]});
     scene.bench.errand(&scene.name(), status).await;
     let waits = scene.look().await.bytes.unwrap_err();
-    assert!(waits.to_string().contains("no such image"), "{waits}");
-    assert_eq!(waits.readiness().0, Progress::Reconciling);
+    assert!(waits.message.contains("no such image"), "{waits:?}");
+    assert_eq!((waits.progress, &*waits.reason).0, Progress::Reconciling);
     scene.bench.pass(121);
     let given_up = scene.look().await.bytes.unwrap_err();
-    assert_eq!(given_up.readiness(), (Progress::Stalled, "SourceMissing"), "{given_up}");
+    assert_eq!((given_up.progress, &*given_up.reason), (Progress::Stalled, "SourceMissing"), "{given_up:?}");
     scene.tidy().await;
 }
 
@@ -310,7 +310,7 @@ async fn content_that_the_record_lost_is_read_again() {
     scene.bench.record_store.documents.lock().unwrap().clear();
     scene.bench.pass(331);
     let lost = scene.look().await;
-    assert_eq!(lost.bytes.unwrap_err().readiness(), (Progress::Reconciling, "FetchingSource"));
+    assert_eq!(state(&lost), (Progress::Reconciling, "FetchingSource"));
     assert_eq!(scene.fetching().known, None);
 }
 

@@ -28,6 +28,12 @@ impl Sourced {
     }
 }
 
+/// Returns progress and reason of an object without a document.
+fn state(sourced: &Sourced) -> (Progress, &str) {
+    let missing = sourced.bytes.as_ref().unwrap_err();
+    (missing.progress, &missing.reason)
+}
+
 /// A Specification and its status, as a controller would keep them.
 struct Scene {
     bench: Bench,

@@ -1,6 +1,7 @@
 use std::fmt::Write as _;
 
 use enact_crds::TenantSpec;
+use enact_domain::condition::Progress;
 use enact_domain::names::LABEL_TENANT;
 use enact_domain::time::Millis;
 use serde_json::json;
@@ -59,7 +60,11 @@ fn shown(seen: &Observed) -> String {
     let decision = decide(seen, &valid(seen));
     let mut out = format!(
         "{:?} {}: {} [{} set up, finalizer {:?}]\n",
-        decision.progress, decision.reason, decision.message, decision.namespaces, decision.finalizer
+        decision.readiness.progress,
+        decision.readiness.reason,
+        decision.readiness.message,
+        decision.namespaces,
+        decision.finalizer
     );
     for (namespace, steps) in &decision.steps {
         for step in steps {
@@ -137,7 +142,7 @@ fn some_namespaces_are_nobodys() {
         let place = Place { listed: true, namespace: Some(namespace(&[])), ..Place::default() };
         let seen = Observed { tenant: "acme".into(), places: [(name.to_owned(), place)].into(), ..Observed::default() };
         let decision = decide(&seen, &valid(&seen));
-        assert_eq!((decision.progress, decision.reason), (Progress::Stalled, reason), "{name}");
+        assert_eq!((decision.readiness.progress, &*decision.readiness.reason), (Progress::Stalled, reason), "{name}");
         assert!(decision.steps.is_empty(), "{:?}", decision.steps);
     }
 }
@@ -148,6 +153,9 @@ fn a_range_that_is_none_stops_the_whole() {
     spec.isolation.egress = serde_json::from_value(json!([{"cidr": "10.0.0.0/33"}])).unwrap();
     let seen = seen(Place { listed: true, ..Place::default() });
     let decision = decide(&seen, &validate(&spec, &seen, &config()));
-    assert_eq!(decision.reason, "InvalidEgress");
-    assert!(decision.steps.is_empty() && decision.message.contains("spec.isolation.egress[0].cidr"), "{decision:?}");
+    assert_eq!(decision.readiness.reason, "InvalidEgress");
+    assert!(
+        decision.steps.is_empty() && decision.readiness.message.contains("spec.isolation.egress[0].cidr"),
+        "{decision:?}"
+    );
 }
