@@ -1,4 +1,4 @@
-//! Status: what a Tenant's status says.
+//! Status: writes a Tenant's status.
 
 use enact_crds::{Tenant, TenantStatus};
 use enact_domain::condition::{Progress, READY, Readiness};
@@ -13,22 +13,22 @@ use super::observe::Observed;
 use crate::error::Error;
 use crate::patch;
 
-/// Shortest time between two writes of which only the counts differ, in seconds.
+/// Shortest time between two writes that change only counts, in seconds.
 const COALESCE_SECONDS: u32 = 5;
 
-/// The reason of a Tenant's `Ready`.
+/// Returns the reason of a Tenant's `Ready`.
 pub fn reason_of(object: &Tenant) -> Option<&str> {
     let conditions = &object.status.as_ref()?.conditions;
     conditions.iter().find(|c| c.type_ == READY).map(|c| c.reason.as_str())
 }
 
-/// The status after a decision that was carried out, or failed.
+/// Returns the status after a decision that was carried out or failed.
 fn status(object: &Tenant, seen: &Observed, decision: &Decision, failure: Option<&Error>, now: Millis) -> TenantStatus {
     let old = object.status.clone().unwrap_or_default();
     let (wanted, namespaces) = match failure {
         None => (decision.readiness.conditions(), decision.namespaces),
         Some(Error::Store(_)) => {
-            // The text is the same at every try, so that it is written once.
+            // The message contains no error text: it is the same at each retry, so that the status is written once.
             let message = "the record store in Postgres is unavailable, so no decision is made; what is set up stays, and the controller retries";
             (Readiness::reconciling("RecordUnavailable", message).conditions(), old.namespaces)
         }
@@ -43,7 +43,7 @@ fn status(object: &Tenant, seen: &Observed, decision: &Decision, failure: Option
     }
 }
 
-/// Writes what changed, and tells of a turn. Counts alone are written from time to time only.
+/// Writes the fields that changed, and publishes an Event after a transition. A change of counts alone is written after a minimum interval.
 ///
 /// # Errors
 /// When the API server fails.

@@ -172,7 +172,7 @@ fn stands(bench: &Bench, name: &str, more: &Value) {
 #[tokio::test]
 async fn what_it_takes_to_read_the_record_is_kept_where_no_tenant_does() {
     let bench = Bench::new().await;
-    let settle = async || super::default::settle(&bench.contexts.tenants).await;
+    let settle = async || super::default::reconcile(&bench.contexts.tenants).await;
     settle().await.unwrap();
     assert_eq!(bench.api.writes(), [""; 0], "there is no such namespace yet");
 
@@ -225,7 +225,7 @@ async fn a_namespace_that_is_the_default_tenants_no_more_is_cleared_and_a_tenant
     // A Tenant that is called so looks after the namespaces that it names.
     bench.tenant_with("default", json!({"namespaces": ["ns"]}));
     stands(&bench, "former", &json!({}));
-    super::default::settle(&bench.contexts.tenants).await.unwrap();
+    super::default::reconcile(&bench.contexts.tenants).await.unwrap();
     assert_eq!(bench.api.writes(), ["DELETE serviceaccounts/enact-reader"], "the one in `former`");
 }
 

@@ -1,4 +1,4 @@
-//! Validate: what a Tenant asks for, and what of it cannot be given.
+//! Validate: checks the spec of a Tenant.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,26 +15,26 @@ use crate::config::Config;
 /// Namespaces that hold the cluster itself, or what nobody put anywhere else.
 const RESERVED: [&str; 4] = ["kube-system", "kube-public", "kube-node-lease", "default"];
 
-/// What a Tenant asks for.
+/// The objects that a Tenant asks for, and the problems of its spec.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Valid {
-    /// What each of its namespaces is to hold.
+    /// The content of each of its namespaces.
     pub wanted: Wanted,
-    /// Why the whole cannot be given.
+    /// A problem that prevents the setup of every namespace.
     pub problem: Option<Readiness>,
-    /// Namespaces that it cannot have, and why.
+    /// Namespaces that it cannot own, with the problem.
     pub refused: BTreeMap<String, Readiness>,
 }
 
-/// Checks what a Tenant asks for. The webhook refuses most of this before it is stored; it may have been down.
+/// Checks the spec of a Tenant. The webhook refuses most problems; objects that were stored while it was down are checked here.
 pub fn validate(spec: &TenantSpec, seen: &Observed, config: &Config) -> Valid {
-    let listed = seen.places.iter().filter(|(_, place)| place.listed);
+    let listed = seen.namespaces.iter().filter(|(_, state)| state.listed);
     let refused = listed
-        .filter_map(|(name, place)| {
+        .filter_map(|(name, state)| {
             let problem = reserved(&seen.tenant, name, config).or_else(|| {
-                place.rival.as_ref().map(|rival| {
+                state.claimed_by.as_ref().map(|claimed_by| {
                     let message = format!(
-                        "namespace {name} belongs to Tenant {rival}; remove it from spec.namespaces of one of the two Tenants"
+                        "namespace {name} belongs to Tenant {claimed_by}; remove it from spec.namespaces of one of the two Tenants"
                     );
                     Readiness::stalled("NamespaceTaken", message)
                 })
