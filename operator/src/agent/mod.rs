@@ -1,4 +1,4 @@
-//! Agents: whether one can run at all.
+//! The controller of Agents, which checks whether pods can run them.
 
 pub mod decide;
 
@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::patch;
 use crate::references::Target;
 
-/// One reconcile of an Agent.
+/// Reconciles an Agent.
 ///
 /// # Errors
 /// When the API server fails.
@@ -36,7 +36,7 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
     }
     let recorded = match recorded {
         Some(name) => decide::Recorded::new(name, keys(&ctx, &namespace, name).await?),
-        None => decide::Recorded::NotAsked,
+        None => decide::Recorded::None,
     };
     let in_tenant = ctx.tenant_of(&namespace).is_some();
     let readiness = decide::decide(&object.spec, in_tenant, &recorded);
@@ -54,7 +54,7 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
     Ok(Action::requeue(RESYNC))
 }
 
-/// The keys of a ConfigMap; none when there is no such object.
+/// Returns the keys of a ConfigMap; none if it does not exist.
 async fn keys(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Vec<String>>, Error> {
     let api = Api::<ConfigMap>::namespaced(ctx.client.clone(), namespace);
     let found = api.get_opt(name).await.map_err(Error::kube(format!("get ConfigMap {namespace}/{name}")))?;

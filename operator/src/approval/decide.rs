@@ -1,4 +1,4 @@
-//! Decide: whether a decision counts.
+//! Decide: whether a decision is valid.
 
 use enact_crds::{Approval, convert};
 use enact_domain::approval::counts;
@@ -11,7 +11,7 @@ use super::observe::{Observed, Subject};
 pub fn decide(object: &Approval, seen: &Observed, now: Millis) -> Readiness {
     let subject = format!("{:?} {}", object.spec.subject.kind, object.spec.subject.name);
     if seen.tenant.is_none() {
-        let message = "the namespace belongs to no tenant, so nothing in it can be decided on; add it to a Tenant's spec.namespaces";
+        let message = "the namespace belongs to no tenant, so nothing in it can be approved; add it to a Tenant's spec.namespaces";
         return Readiness::stalled("NotInTenant", message);
     }
     let Some(decision) = convert::decision(object) else {
@@ -23,7 +23,7 @@ pub fn decide(object: &Approval, seen: &Observed, now: Millis) -> Readiness {
             let message = format!("there is no {subject} in this namespace; check spec.subject");
             return Readiness::stalled("SubjectNotFound", message);
         }
-        Subject::Unread => {
+        Subject::NotReconciled => {
             return Readiness::reconciling("WaitingForSubject", format!("{subject} was not reconciled yet"));
         }
         Subject::Known { policy, content } => (policy, content),
@@ -75,7 +75,7 @@ mod tests {
                 shown(Some("ann"), None, known("now", &[])),
                 shown(None, acme, known("now", &[])),
                 shown(Some("ann"), acme, Subject::Missing),
-                shown(Some("ann"), acme, Subject::Unread),
+                shown(Some("ann"), acme, Subject::NotReconciled),
                 shown(Some("ann"), acme, known("later", &[])),
                 shown(Some("ann"), acme, known("now", &["owners"])),
                 shown(Some("bob"), acme, known("now", &[])),

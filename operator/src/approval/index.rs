@@ -1,7 +1,7 @@
-//! From Approvals to what they are about: whoever decides by them is looked at again when they change.
+//! The approval index: requeues the subject of an Approval when that Approval is created, changed or deleted.
 //!
-//! It hangs on the watch that keeps the cache of Approvals, behind that cache: whoever is requeued finds there what it was requeued for. A watch
-//! of its own may be ahead of the cache, and a deletion would go unnoticed.
+//! It handles the events of the watch behind the cache of Approvals, so that a requeued reconcile finds the change in that cache. A separate
+//! watch could be ahead of the cache, and a deletion would go unnoticed.
 
 use std::collections::HashMap;
 
@@ -12,20 +12,17 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt as _};
 
-/// Those to look at again, by kind.
+/// The subjects to requeue, by kind.
 pub struct Requeued {
-    /// Constitutions.
     pub constitutions: UnboundedReceiver<ObjectRef<Constitution>>,
-    /// Specifications.
     pub specifications: UnboundedReceiver<ObjectRef<Specification>>,
-    /// Plans.
     pub plans: UnboundedReceiver<ObjectRef<Plan>>,
 }
 
-/// What the Approvals that exist are about.
+/// The subjects of all Approvals.
 pub struct ApprovalIndex {
     known: HashMap<ObjectRef<Approval>, Subject>,
-    /// Those that were known when the present list began.
+    /// The subjects that were known when the current list began.
     before: HashMap<ObjectRef<Approval>, Subject>,
     constitutions: UnboundedSender<ObjectRef<Constitution>>,
     specifications: UnboundedSender<ObjectRef<Specification>>,
@@ -40,7 +37,7 @@ struct Subject {
 }
 
 impl ApprovalIndex {
-    /// None yet; and the streams of those to look at again.
+    /// Returns an empty index, and the streams of subjects to requeue.
     pub fn new() -> (Self, Requeued) {
         let ((c, constitutions), (s, specifications), (p, plans)) = (unbounded(), unbounded(), unbounded());
         let none = HashMap::new;
@@ -48,17 +45,18 @@ impl ApprovalIndex {
         (index, Requeued { constitutions, specifications, plans })
     }
 
-    /// Takes an event of the watch, after the cache has taken it.
+    /// Handles an event of the watch, after the cache has handled it.
     pub fn handle(&mut self, event: &Event<Approval>) {
         match event {
             Event::Init => self.before = std::mem::take(&mut self.known),
-            // The cache shows what is listed when all is.
+            // The cache shows a list only when it is complete: requeue at InitDone.
             Event::InitApply(approval) => {
                 self.known.insert(ObjectRef::from_obj(approval), Subject::of(approval));
             }
             Event::InitDone => {
-                let gone = std::mem::take(&mut self.before);
-                gone.values().chain(self.known.values()).for_each(|subject| self.requeue(subject));
+                // Subjects of before are included: their Approvals may have been deleted while the watch was down.
+                let before = std::mem::take(&mut self.before);
+                before.values().chain(self.known.values()).for_each(|subject| self.requeue(subject));
             }
             Event::Apply(approval) => {
                 let subject = Subject::of(approval);
@@ -73,7 +71,7 @@ impl ApprovalIndex {
     }
 
     fn requeue(&self, subject: &Subject) {
-        // A receiver is gone only when the process ends.
+        // A receiver is dropped only when the process ends.
         let _ = match subject.kind {
             SubjectKind::Constitution => self.constitutions.unbounded_send(subject.reference()).is_ok(),
             SubjectKind::Specification => self.specifications.unbounded_send(subject.reference()).is_ok(),
@@ -113,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_decision_is_about_is_looked_at_when_it_comes_and_when_it_goes() {
+    fn requeues_the_subject_of_each_changed_approval() {
         let (mut index, mut requeued) = ApprovalIndex::new();
         let (one, two) = (approval("a", "Plan", "one"), approval("b", "Plan", "two"));
         index.handle(&Event::Init);
@@ -131,6 +129,6 @@ mod tests {
         for event in [Event::Init, Event::InitApply(two), Event::InitDone] {
             index.handle(&event);
         }
-        assert_eq!(plans(&mut requeued), ["one", "two"], "one was deleted while nothing watched");
+        assert_eq!(plans(&mut requeued), ["one", "two"], "one was deleted while the watch was down");
     }
 }

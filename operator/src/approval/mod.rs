@@ -1,4 +1,4 @@
-//! Approvals: whether a person's decision counts, and the memory of it.
+//! The controller of Approvals: records a person's decision, and checks whether it is valid.
 
 pub mod decide;
 pub mod index;
@@ -18,10 +18,10 @@ use crate::context::{Context, RESYNC};
 use crate::error::Error;
 use crate::patch;
 
-/// One reconcile of an Approval.
+/// Reconciles an Approval.
 ///
 /// # Errors
-/// When the API server or the record fails.
+/// When the API server or the record store fails.
 pub async fn reconcile(object: Arc<Approval>, ctx: Arc<Context>) -> Result<Action, Error> {
     if object.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
@@ -32,7 +32,7 @@ pub async fn reconcile(object: Arc<Approval>, ctx: Arc<Context>) -> Result<Actio
         return Ok(Action::requeue(RESYNC));
     }
     let readiness = decide::decide(&object, &seen, ctx.now());
-    // What the person did is remembered before anything is said about it, and a status is the proof that it was.
+    // The decision is recorded before the first status: an object with a status is recorded.
     if object.status.is_none() {
         ctx.record(seen.tenant.and_then(|tenant| decision(&object, tenant)).into_iter().collect()).await?;
     }
@@ -46,7 +46,7 @@ pub async fn reconcile(object: Arc<Approval>, ctx: Arc<Context>) -> Result<Actio
     Ok(Action::requeue(RESYNC))
 }
 
-/// What the person decided, when it was; none when nobody knows who it was.
+/// Returns the record of the decision; none if the webhook did not store who made it.
 fn decision(object: &Approval, tenant: String) -> Option<Record> {
     let by = object.spec.by.as_ref()?;
     Some(Record {

@@ -200,5 +200,5 @@ async fn parsed<T: Send + Sync + 'static>(
 
 /// Runs work that may take long on a thread where it delays no other reconcile.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|source| Error::Aside { source })
+    tokio::task::spawn_blocking(work).await.map_err(|source| Error::Blocking { source })
 }
