@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_takes_the_place_of_its_marker_by_id_or_by_words() {
+    fn answer_replaces_its_marker_by_id_or_text() {
         let asked = questions(SPEC.as_bytes());
         assert_eq!(asked[0].text, "how long is a key valid?");
         let by_id = write(SPEC.into(), &[said(&asked[0].id, "30 days")]);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_may_mean_anything_are_asked_about_once() {
+    fn answered_vague_words_are_not_asked_again() {
         let vague = questions(SPEC.as_bytes()).into_iter().find(|q| q.location == "FR-002").unwrap();
         let written = write(SPEC.into(), &[said(&vague.id, "within 200 ms")]);
         assert_eq!(written.findings, []);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_in_the_source_already_says_nothing_new() {
+    fn answer_in_the_source_changes_nothing() {
         let id = questions(SPEC.as_bytes())[0].id.clone();
         let merged = write(SPEC.into(), &[said(&id, "30 days")]).bytes;
         let again = write(merged.clone(), &[said(&id, "30 days")]);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_question_is_a_finding_and_not_lost() {
+    fn answer_without_a_question_is_a_finding() {
         let written = write(SPEC.into(), &[said("Q-00000000", "yes"), said("who pays?", "we"), said("who?", " ")]);
         let text = String::from_utf8(written.bytes.clone()).unwrap();
         assert!(text.contains("- Q: who pays? → A: we"), "{text}");
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_stays_as_it_is() {
+    fn bytes_that_are_not_utf8_stay_unchanged() {
         let written = write(b"\xff\xfe".to_vec(), &[said("who?", "we")]);
         assert_eq!((written.bytes.as_slice(), written.findings.len()), (&b"\xff\xfe"[..], 0));
     }

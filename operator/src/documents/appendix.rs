@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_of_the_document_do_not_see_the_rules() {
+    fn parser_ignores_the_appendix() {
         let text = "# Shop Constitution\n\n## Core Principles\n\n### I. Test First\n\nTests MUST come first.\n\n**Version**: 1.0.0\n";
         let with = with(text.as_bytes(), &[rule("a", "ends --> here")]);
         let (alone, both) = (
@@ -87,7 +87,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rules_come_back(text in "[a-z\n#<!->]{0,60}", messages in proptest::collection::vec("[a-z>\n\"-]{0,12}", 0..4)) {
+        fn appended_rules_can_be_read_again(text in "[a-z\n#<!->]{0,60}", messages in proptest::collection::vec("[a-z>\n\"-]{0,12}", 0..4)) {
             let all: Vec<Rule> = messages.iter().map(|m| rule("a", m)).collect();
             let once = with(text.as_bytes(), &all);
             prop_assert_eq!(&rules(&once), &all);

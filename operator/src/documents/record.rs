@@ -41,8 +41,8 @@ pub fn records<D: Document>(
     if let Ok(content) = &seen.content {
         if before.digest != decision.digest {
             let author = seen.author.as_deref().unwrap_or(ACTOR);
-            let told = object.annotations().get(ANNOTATION_REASON);
-            records.extend(revision(content, before, told).map(|event| record(author, event)));
+            let annotation = object.annotations().get(ANNOTATION_REASON);
+            records.extend(revision(content, before, annotation).map(|event| record(author, event)));
         }
         // After a restart the status tells whether the findings were recorded: it is written after the record.
         let is_shown = before.digest == decision.digest
@@ -89,11 +89,11 @@ fn is_text<F>(content: &Content<F>) -> bool {
 }
 
 /// Returns the record of a new content, with the reason of the change.
-fn revision<F>(content: &Content<F>, before: &CommonStatus, told: Option<&String>) -> Option<Event> {
+fn revision<F>(content: &Content<F>, before: &CommonStatus, annotation: Option<&String>) -> Option<Event> {
     let text = str::from_utf8(&content.bytes).ok().filter(|_| is_text(content))?;
     let answered = before.digest.as_ref().is_some_and(|before| content.steps.contains(before));
-    let told = told.and_then(|told| told_reason(told, &content.digest));
-    let reason = told.unwrap_or(match &content.origin {
+    let given = annotation.and_then(|reason| told_reason(reason, &content.digest));
+    let reason = given.unwrap_or(match &content.origin {
         _ if answered => "Clarification",
         Origin::Source => "Source",
         Origin::Git(_) => "Git",

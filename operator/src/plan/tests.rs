@@ -76,7 +76,7 @@ async fn a_plan_goes_from_start_to_end_with_three_writes_a_task() {
     let last = ["PATCH tasks/p-t003/status Succeeded Succeeded", "PATCH plans/p/status Succeeded Succeeded"];
     assert_eq!(bench.api.writes(), last);
     assert_eq!(bench.contexts.plans.limiter.running("default"), 0);
-    insta::assert_snapshot!(bench.record_store.told().join("\n"));
+    insta::assert_snapshot!(bench.record_store.summaries().join("\n"));
 
     // A finished plan needs nothing any more.
     bench.no_agent("scripts");
@@ -149,7 +149,7 @@ async fn a_full_quota_is_told_and_tried_again() {
     bench.api.relent();
     bench.plan("p").await.unwrap();
     assert_eq!(reason(&bench).1, "Running");
-    let starts = bench.record_store.told().iter().filter(|t| t.ends_with("start 1")).count();
+    let starts = bench.record_store.summaries().iter().filter(|t| t.ends_with("start 1")).count();
     assert_eq!(starts, 2, "the same attempts");
 }
 
@@ -231,14 +231,14 @@ async fn a_plan_from_git_starts_with_what_was_read_and_looks_no_more() {
     };
     let denied = json!({"reason": "RepositoryDenied", "message": "https://git.example.org refused the credential"});
     let status = ended(1, &denied);
-    bench.errand(&fetch, status).await;
+    bench.set_job_status(&fetch, status).await;
     bench.plan("p").await.unwrap();
     assert_eq!(reason(&bench).1, "SourceMissing");
     let told = bench.api.get("plans/p")["status"]["source"]["problem"].as_str().unwrap().to_owned();
     assert!(told.starts_with("RepositoryDenied: "), "{told}");
     let pod = bench.api.get(&format!("pods/{fetch}"));
     bench.plan("p").await.unwrap();
-    bench.errand_is_gone(pod).await;
+    bench.delete_job(pod).await;
 
     bench.pass(34);
     bench.plan("p").await.unwrap();
@@ -246,7 +246,7 @@ async fn a_plan_from_git_starts_with_what_was_read_and_looks_no_more() {
     bench.record_store.documents.lock().unwrap().push(text.to_vec());
     let report = json!({"reason": "Succeeded", "commit": "1".repeat(40), "document": Digest::of_bytes(text).as_str()});
     let (again, status) = (name(&bench), ended(0, &report));
-    bench.errand(&again, status).await;
+    bench.set_job_status(&again, status).await;
     bench.plan("p").await.unwrap();
     bench.plan("p").await.unwrap();
     assert!(bench.api.has("pods/p-t001-1"), "{:?}", reason(&bench));
@@ -537,7 +537,11 @@ async fn a_pod_on_a_dead_node_gives_its_place_back_when_its_attempt_is_lost() {
 
     bench.pass(2);
     bench.plan("p").await.unwrap();
-    assert!(bench.record_store.told().contains(&"p-t001: end 1 Lost".to_owned()), "{:?}", bench.record_store.told());
+    assert!(
+        bench.record_store.summaries().contains(&"p-t001: end 1 Lost".to_owned()),
+        "{:?}",
+        bench.record_store.summaries()
+    );
     assert_eq!(running(&bench), 1);
     bench.pass(6);
     bench.plan("p").await.unwrap();

@@ -53,7 +53,7 @@ async fn work(bench: &mut Bench, index: &InMemoryIndex) -> usize {
 }
 
 #[tokio::test]
-async fn specifications_hear_of_others_that_are_about_the_same() {
+async fn similar_specifications_refer_to_each_other() {
     let (mut bench, index) = (Bench::new().await, InMemoryIndex::default());
     specification(&bench, "doors");
     specification(&bench, "gates");
@@ -80,7 +80,7 @@ async fn specifications_hear_of_others_that_are_about_the_same() {
 }
 
 #[tokio::test]
-async fn a_full_queue_keeps_nobody_waiting() {
+async fn full_queue_does_not_block() {
     let mut bench = Bench::new().await;
     let subject =
         |n: usize| Subject { kind: Kind::Plan, namespace: "ns".into(), name: "p".into(), uid: format!("u{n}") };

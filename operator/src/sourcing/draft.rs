@@ -259,8 +259,8 @@ impl DraftReconcile<'_> {
         let previous = draft.problem.as_deref().map(|problem| Previous { problem, document });
         let constitutions: Vec<_> = self.constitution.texts.iter().map(|text| &text.parsed.model).collect();
         let rules: Vec<_> = self.constitution.programs.iter().map(Program::rule).collect();
-        let law = drafting::Law { constitutions: &constitutions, rules: &rules };
-        drafting::prompt(self.drafter.request, law, previous)
+        let effective = drafting::Law { constitutions: &constitutions, rules: &rules };
+        drafting::prompt(self.drafter.request, effective, previous)
     }
 
     fn running(&self, draft: DraftStatus, why: Option<String>) -> Sourced {

@@ -73,16 +73,16 @@ pub fn decide(seen: &Observed, valid: &Valid) -> Decision {
     let mut terminating = None;
     let mut set_up = 0;
     for (name, state) in &seen.namespaces {
-        let held = state.held_by(&seen.tenant);
+        let owned = state.owned_by(&seen.tenant);
         let todo = if let Some(problem) = valid.refused.get(name) {
             problems.push(problem.clone());
             // The tenant owned the namespace before a change of the installation's values reserved it.
-            if held && state.unfinished_plans.is_empty() { release(state) } else { Vec::new() }
+            if owned && state.unfinished_plans.is_empty() { release(state) } else { Vec::new() }
         } else if state.namespace.as_ref().is_some_and(|n| n.terminating) {
             terminating = Some(name).filter(|_| state.listed).or(terminating);
             Vec::new()
         } else if state.listed {
-            set_up += u32::from(valid.problem.is_none() || held);
+            set_up += u32::from(valid.problem.is_none() || owned);
             if valid.problem.is_none() { set_up_steps(seen, name, state, valid) } else { Vec::new() }
         } else if state.unfinished_plans.is_empty() {
             release(state)
@@ -129,16 +129,16 @@ fn uncounted<'s>(seen: &'s Observed, valid: &Valid) -> Option<&'s str> {
 
 /// Decides on a Tenant that is being deleted: it leaves its namespaces when its plans are finished.
 fn release_all(seen: &Observed, valid: &Valid) -> Decision {
-    let held = || seen.namespaces.iter().filter(|(_, state)| state.held_by(&seen.tenant));
+    let owned = || seen.namespaces.iter().filter(|(_, state)| state.owned_by(&seen.tenant));
     let standing = |(_, state): &(&String, &NamespaceState)| state.namespace.as_ref().is_some_and(|n| !n.terminating);
-    let busy = held().find(|(_, state)| !state.unfinished_plans.is_empty());
-    let steps = held().filter(standing).filter_map(|(name, state)| {
+    let busy = owned().find(|(_, state)| !state.unfinished_plans.is_empty());
+    let steps = owned().filter(standing).filter_map(|(name, state)| {
         // Running plans stay isolated until they end.
         let todo = if busy.is_some() { set_up_steps(seen, name, state, valid) } else { release(state) };
         (!todo.is_empty()).then(|| (name.clone(), todo))
     });
     let steps = if busy.is_some() && valid.problem.is_some() { BTreeMap::new() } else { steps.collect() };
-    let count = u32::try_from(held().count()).unwrap_or(u32::MAX);
+    let count = u32::try_from(owned().count()).unwrap_or(u32::MAX);
     let (reason, message, finalizer, namespaces) = if let Some((name, state)) = busy {
         let message =
             format!("{}; the Tenant is deleted when they are finished, cancelled or deleted", plans(name, state));

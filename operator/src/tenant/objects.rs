@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_asked_for_is_not_made() {
+    fn omits_objects_that_are_not_requested() {
         let spec: TenantSpec = serde_json::from_value(json!({"namespaces": ["a"]})).unwrap();
         let kinds: Vec<ObjectKind> = Wanted::new(&spec, &config()).objects.into_keys().collect();
         let always = [ObjectKind::NetworkPolicy, ObjectKind::Reader, ObjectKind::ReaderBinding];
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn quantities_are_compared_by_what_they_mean() {
+    fn compares_quantities_by_value() {
         for (a, b) in [("1000m", "1"), ("0.5", "500m"), ("1Gi", "1024Mi"), ("1.5Gi", "1536Mi"), ("2k", "2000")] {
             assert!(same(&json!({ "x": [a] }), &json!({ "x": [b] })), "{a} = {b}");
         }

@@ -55,7 +55,7 @@ pub struct NamespaceState {
 
 impl NamespaceState {
     /// Returns whether `tenant` owns the namespace.
-    pub fn held_by(&self, tenant: &str) -> bool {
+    pub fn owned_by(&self, tenant: &str) -> bool {
         self.namespace.as_ref().and_then(NamespaceEntry::tenant) == Some(tenant)
     }
 }
@@ -83,7 +83,7 @@ pub async fn observe(object: &Tenant, ctx: &Context) -> Result<Observed, Error> 
         state.claimed_by = claims.get(name).cloned();
     }
     // For namespaces to leave, the API server is asked: a cache may miss a Plan that was created just now.
-    let leaving = namespaces.iter().filter(|(_, p)| p.held_by(&tenant) && (deleting.is_some() || !p.listed));
+    let leaving = namespaces.iter().filter(|(_, p)| p.owned_by(&tenant) && (deleting.is_some() || !p.listed));
     let leaving: Vec<String> = leaving.map(|(name, _)| name.clone()).collect();
     let found: Vec<(String, Vec<String>)> = stream::iter(leaving)
         .map(|name| async move { unfinished(ctx, &name).await.map(|plans| (name, plans)) })
@@ -93,11 +93,11 @@ pub async fn observe(object: &Tenant, ctx: &Context) -> Result<Observed, Error> 
     for (name, plans) in found {
         namespaces.entry(name).or_default().unfinished_plans = plans;
     }
-    let held = |plan: &Plan| {
+    let owned = |plan: &Plan| {
         let state = plan.metadata.namespace.as_ref().and_then(|n| namespaces.get(n));
-        state.is_some_and(|p| p.held_by(&tenant)) && !plan.status.as_ref().is_some_and(|s| s.phase.is_finished())
+        state.is_some_and(|p| p.owned_by(&tenant)) && !plan.status.as_ref().is_some_and(|s| s.phase.is_finished())
     };
-    let active = ctx.caches.plans.state_filter(held).len();
+    let active = ctx.caches.plans.state_filter(owned).len();
     Ok(Observed {
         now: ctx.now(),
         deleting,

@@ -46,7 +46,7 @@ pub fn records(object: &Tenant, seen: &Observed, decision: &Decision, now: Milli
         record(key, "Namespaces", reason, format!("namespace {name} {what}"))
     };
     // Restoring a label that a person removed is not a change of the owner.
-    let added = decision.adopted().filter(|name| seen.namespaces.get(*name).is_none_or(|p| !p.held_by(&seen.tenant)));
+    let added = decision.adopted().filter(|name| seen.namespaces.get(*name).is_none_or(|p| !p.owned_by(&seen.tenant)));
     let mut records: Vec<Record> =
         added.map(|name| moved("NamespaceAdopted", name, "was added to the tenant")).collect();
     records.extend(decision.released().map(|name| moved("NamespaceReleased", name, "was removed from the tenant")));

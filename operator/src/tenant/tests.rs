@@ -32,7 +32,7 @@ async fn set_up() -> Bench {
 }
 
 #[tokio::test]
-async fn a_namespace_is_set_up_first_and_labelled_last_and_then_left_alone() {
+async fn namespace_is_labelled_after_its_setup() {
     let mut bench = bench().await;
     assert!(bench.contexts.common.tenant_of("shop").is_none());
     bench.tenant("acme").await.unwrap();
@@ -57,7 +57,7 @@ async fn a_namespace_is_set_up_first_and_labelled_last_and_then_left_alone() {
     );
     assert_eq!(bench.contexts.common.tenant_of("shop").map(|m| m.tenant), Some("acme".into()));
     assert_eq!(
-        bench.record_store.told(),
+        bench.record_store.summaries(),
         ["acme: Namespaces NamespaceAdopted", "acme: Reconciling QuotaPending", "acme: Ready SetUp",]
     );
     bench.tenant("acme").await.unwrap();
@@ -65,7 +65,7 @@ async fn a_namespace_is_set_up_first_and_labelled_last_and_then_left_alone() {
 }
 
 #[tokio::test]
-async fn a_tenant_waits_for_kinds_that_its_quota_does_not_count_yet() {
+async fn waits_until_the_quota_is_computed() {
     let mut bench = bench().await;
     bench.tenant("acme").await.unwrap();
     bench.api.change("resourcequotas/enact-tenant", &json!({"status": {"used": {"pods": null}}}));
@@ -84,7 +84,7 @@ async fn a_tenant_waits_for_kinds_that_its_quota_does_not_count_yet() {
 
 /// The cluster's quota controller counts again by itself every five minutes, and at once what is new.
 #[tokio::test]
-async fn a_quota_that_was_counted_before_the_cluster_knew_all_kinds_is_made_anew() {
+async fn recreates_a_partially_computed_quota() {
     let mut bench = bench().await;
     bench.tenant("acme").await.unwrap();
     bench.api.change("resourcequotas/enact-tenant", &json!({"status": {"used": {"pods": null}}}));
@@ -98,7 +98,7 @@ async fn a_quota_that_was_counted_before_the_cluster_knew_all_kinds_is_made_anew
 }
 
 #[tokio::test]
-async fn what_somebody_changes_is_put_right() {
+async fn reverts_changes_to_managed_objects() {
     let mut bench = set_up().await;
     // The API server writes quantities in its own way, which is no change.
     bench.api.change("resourcequotas/enact-tenant", &json!({"spec": {"hard": {"requests.cpu": "1"}}}));
@@ -115,7 +115,7 @@ async fn what_somebody_changes_is_put_right() {
 }
 
 #[tokio::test]
-async fn a_tenant_waits_for_its_plans_and_leaves_only_what_is_not_its_own() {
+async fn deleted_tenant_waits_for_its_plans() {
     let mut bench = set_up().await;
     bench
         .api
@@ -149,7 +149,7 @@ async fn a_tenant_waits_for_its_plans_and_leaves_only_what_is_not_its_own() {
 }
 
 #[tokio::test]
-async fn what_fails_is_said_and_nothing_is_the_tenants_before_it_is_closed() {
+async fn failed_setup_leaves_the_namespace_unlabelled() {
     let mut bench = bench().await;
     bench.api.refuse("PATCH networkpolicies", 500, "etcd is slow");
     bench.tenant("acme").await.unwrap_err();
@@ -170,7 +170,7 @@ fn stands(bench: &Bench, name: &str, more: &Value) {
 
 /// The namespace `ns` is the default tenant's by the installation's settings.
 #[tokio::test]
-async fn what_it_takes_to_read_the_record_is_kept_where_no_tenant_does() {
+async fn default_tenant_gets_reader_objects() {
     let bench = Bench::new().await;
     let settle = async || super::default::reconcile(&bench.contexts.tenants).await;
     settle().await.unwrap();
@@ -207,7 +207,7 @@ async fn what_it_takes_to_read_the_record_is_kept_where_no_tenant_does() {
 }
 
 #[tokio::test]
-async fn a_namespace_that_is_the_default_tenants_no_more_is_cleared_and_a_tenants_is_left_to_it() {
+async fn former_default_namespace_loses_reader_objects() {
     let mut bench = Bench::new().await;
     let manifest = |kind: ObjectKind, namespace: &str, tenant: &str| {
         let wanted =

@@ -56,15 +56,15 @@ pub fn config() -> Config {
     *config
 }
 
-/// When every test begins, in milliseconds: 2026-01-01T00:00:00Z, which is when the API server in memory says that all was created.
+/// The time at which every test begins, in milliseconds: 2026-01-01T00:00:00Z. The fake API server uses it as creation time.
 const START: i64 = 1_767_225_600_000;
 
-/// A record in memory that can be out of reach.
+/// A record store in memory that can be unavailable.
 #[derive(Default)]
 pub struct InMemoryRecordStore {
     pub records: Mutex<Vec<Record>>,
     pub attempts: Mutex<Vec<RecordedAttempt>>,
-    /// What pods brought.
+    /// Documents that pods delivered.
     pub documents: Mutex<Vec<Vec<u8>>>,
     pub down: AtomicBool,
 }
@@ -72,13 +72,16 @@ pub struct InMemoryRecordStore {
 impl InMemoryRecordStore {
     fn reach<T>(&self, value: impl FnOnce() -> T) -> Result<T, StoreError> {
         if self.down.load(Ordering::Relaxed) {
-            return Err(StoreError::TimedOut { doing: "ask a record that is down", after: Duration::from_secs(1) });
+            return Err(StoreError::TimedOut {
+                doing: "query an unavailable record store",
+                after: Duration::from_secs(1),
+            });
         }
         Ok(value())
     }
 
-    /// What happened, in a few words each.
-    pub fn told(&self) -> Vec<String> {
+    /// Returns a short text for each record.
+    pub fn summaries(&self) -> Vec<String> {
         let word = |record: &Record| match &record.event {
             Happened::Revision { .. } => format!("{}: revision", record.subject.name),
             Happened::Findings { .. } => format!("{}: findings", record.subject.name),
@@ -203,67 +206,67 @@ impl Bench {
         std::iter::from_fn(|| self.requeued.specifications.try_recv().ok()).map(|object| object.name).collect()
     }
 
-    /// A Constitution as the cache shows it.
+    /// Enters a Constitution into the cache.
     pub fn constitution_is(&mut self, constitution: &Value) {
         let constitution: Constitution = serde_json::from_value(constitution.clone()).unwrap();
         self.constitutions.apply_watcher_event(&Event::Apply(constitution));
     }
 
-    /// A Specification as the cache shows it.
+    /// Enters a Specification into the cache.
     pub fn specification_is(&mut self, specification: Specification) {
         self.specifications.apply_watcher_event(&Event::Apply(specification));
     }
 
-    /// Lets a document's pod have this status.
-    pub async fn errand(&self, name: &str, status: Value) {
+    /// Sets the status of a document job's pod.
+    pub async fn set_job_status(&self, name: &str, status: Value) {
         self.api.change(&format!("pods/{name}"), &json!({ "status": status }));
         let pod: AttemptPod = serde_json::from_value(self.api.get(&format!("pods/{name}"))).unwrap();
         self.contexts.sourcing.jobs.follow(stream::iter([Event::Apply(pod)]), &self.contexts.common.references).await;
     }
 
-    /// Lets a document's pod be gone.
-    pub async fn errand_is_gone(&self, pod: Value) {
+    /// Delivers the deletion of a document job's pod.
+    pub async fn delete_job(&self, pod: Value) {
         let pod: AttemptPod = serde_json::from_value(pod).unwrap();
         self.contexts.sourcing.jobs.follow(stream::iter([Event::Delete(pod)]), &self.contexts.common.references).await;
     }
 
-    /// Makes `ns` a namespace of a Tenant with this parallelism.
+    /// Adds a Tenant with this parallelism that owns `ns`.
     pub fn tenant_of_ns(&mut self, parallelism: u32) {
         self.tenant_with("acme", json!({"namespaces": ["ns"], "parallelism": parallelism}));
     }
 
-    /// Lets time pass.
+    /// Advances the clock.
     pub fn pass(&self, seconds: i64) {
         self.time.fetch_add(seconds * 1000, Ordering::Relaxed);
     }
 
-    /// An Agent in the namespace `ns` that runs scripts.
+    /// Adds an Agent in the namespace `ns` that runs scripts.
     pub fn agent(&mut self, name: &str) {
         self.agent_with(name, json!({"adapter": "Command"}));
     }
 
-    /// An Agent in the namespace `ns` with this spec.
+    /// Adds an Agent in the namespace `ns` with this spec.
     pub fn agent_with(&mut self, name: &str, spec: Value) {
         let mut agent = Agent::new(name, serde_json::from_value(spec).unwrap());
         agent.metadata.namespace = Some("ns".into());
         self.agents.apply_watcher_event(&Event::Apply(agent));
     }
 
-    /// No Agent of this name any more.
+    /// Deletes an Agent.
     pub fn no_agent(&mut self, name: &str) {
         let mut agent = Agent::new(name, serde_json::from_value(json!({"adapter": "Command"})).unwrap());
         agent.metadata.namespace = Some("ns".into());
         self.agents.apply_watcher_event(&Event::Delete(agent));
     }
 
-    /// One reconcile of the plan of this name in `ns`, as the API server has it now.
+    /// Reconciles a plan in `ns` once, as the API server has it now.
     pub async fn plan(&mut self, name: &str) -> Result<Action, Error> {
         let plan: Plan = serde_json::from_value(self.api.get(&format!("plans/{name}"))).unwrap();
         self.plans.apply_watcher_event(&Event::Apply(plan.clone()));
         crate::plan::reconcile(Arc::new(plan), self.contexts.plans.clone()).await
     }
 
-    /// Reconciles the Constitution of this name, again after each change of its own.
+    /// Reconciles a Constitution until its reconcile changes nothing.
     pub async fn constitution(&mut self, name: &str) -> Result<(), Error> {
         loop {
             let object = self.api.get(&format!("constitutions/{name}"));
@@ -277,7 +280,7 @@ impl Bench {
         }
     }
 
-    /// Reconciles the Specification of this name, likewise.
+    /// Reconciles a Specification until its reconcile changes nothing.
     pub async fn specification(&mut self, name: &str) -> Result<(), Error> {
         loop {
             let object = self.api.get(&format!("specifications/{name}"));
@@ -291,7 +294,7 @@ impl Bench {
         }
     }
 
-    /// Reconciles everything that was woken, and what that wakes in turn, until nothing is; how many looks that took.
+    /// Reconciles requeued objects until the queues are empty, and returns the number of reconciles.
     pub async fn settle(&mut self) -> usize {
         for n in 0..100 {
             // The controller drops what is not in its cache.
@@ -312,12 +315,12 @@ impl Bench {
         panic!("it never ends");
     }
 
-    /// A person's Approval, or what is left of it, comes into the cache.
+    /// Enters an Approval into the cache.
     pub fn approval(&mut self, object: &Value) {
         self.approvals.apply_watcher_event(&Event::Apply(serde_json::from_value(object.clone()).unwrap()));
     }
 
-    /// A Specification is deleted.
+    /// Deletes a Specification.
     pub fn no_specification(&mut self, name: &str) {
         let key = format!("specifications/{name}");
         let object: Specification = serde_json::from_value(self.api.get(&key)).unwrap();
@@ -326,7 +329,7 @@ impl Bench {
         deletions::handle(&self.contexts.documents, &Deleted::of(&object));
     }
 
-    /// A Tenant with this spec, and its namespaces.
+    /// Adds a Tenant with this spec, and its namespaces.
     pub fn tenant_with(&mut self, name: &str, spec: Value) {
         let tenant = Tenant::new(name, serde_json::from_value(spec).unwrap());
         for namespace in &tenant.spec.namespaces {
@@ -337,14 +340,14 @@ impl Bench {
         self.tenants.apply_watcher_event(&Event::Apply(tenant));
     }
 
-    /// One reconcile of a Tenant, as the API server has it now.
+    /// Reconciles a Tenant once, as the API server has it now.
     pub async fn tenant(&mut self, name: &str) -> Result<Action, Error> {
         let tenant: Tenant = serde_json::from_value(self.api.get(&format!("tenants/{name}"))).unwrap();
         self.tenants.apply_watcher_event(&Event::Apply(tenant.clone()));
         crate::tenant::reconcile(Arc::new(tenant), self.contexts.tenants.clone()).await
     }
 
-    /// Lets the watch of pods tell of a pod as it is now, with this status.
+    /// Sets the status of an attempt's pod, and delivers it by its watch.
     pub async fn pod(&self, name: &str, status: Value) {
         self.api.change(&format!("pods/{name}"), &json!({ "status": status }));
         let pod: AttemptPod = serde_json::from_value(self.api.get(&format!("pods/{name}"))).unwrap();
@@ -359,18 +362,18 @@ impl Bench {
         self.contexts.plans.index.follow_pods(stream::iter([Event::Apply(pod)]), count).await;
     }
 
-    /// Lets a pod end with a report of success.
+    /// Ends a pod with a report of success.
     pub async fn succeed(&self, name: &str) {
         self.succeed_with(name, &json!({"reason": "Succeeded"})).await;
     }
 
-    /// Lets a pod end well, with this report.
+    /// Ends a pod successfully with this report.
     pub async fn succeed_with(&self, name: &str, report: &Value) {
         let ended = json!({"terminated": {"exitCode": 0, "reason": "Completed", "message": report.to_string()}});
         self.pod(name, json!({"phase": "Succeeded", "containerStatuses": [{"name": "agent", "state": ended}]})).await;
     }
 
-    /// Lets a pod end with the report of an agent that failed.
+    /// Ends a pod with the report of a failed agent.
     pub async fn fail(&self, name: &str, why: &str) {
         let message = json!({"reason": "AgentFailed", "message": why}).to_string();
         let ended = json!({"terminated": {"exitCode": 1, "reason": "Error", "message": message}});

@@ -41,7 +41,7 @@ fn said(chain: &Chain) -> String {
 }
 
 #[test]
-fn what_binds_is_what_is_named_its_parents_and_what_the_tenant_names() {
+fn chain_holds_named_ancestors_and_tenant_constitutions() {
     let world = world(
         &[("team/own", Some("base")), ("team/base", None), ("platform/law", Some("root")), ("platform/root", None)],
         &[("team", "platform/law")],
@@ -55,14 +55,14 @@ fn what_binds_is_what_is_named_its_parents_and_what_the_tenant_names() {
 }
 
 #[test]
-fn a_tenants_own_constitution_may_be_the_one_that_its_tenant_names() {
+fn tenant_constitution_may_be_in_the_same_namespace() {
     let world = world(&[("team/law", Some("base")), ("team/base", None)], &[("team", "team/law")]);
     assert_eq!(world.follow(Some("team/law"), Some("team/base"), "team").error, None);
     assert_eq!(world.names(Some("team/base"), "team"), ["team/base", "team/law"]);
 }
 
 #[test]
-fn what_cannot_be_followed_is_told() {
+fn reports_broken_chains() {
     let mut world = world(&[("t/a", Some("b")), ("t/b", Some("a")), ("t/c", Some("gone"))], &[("u", "t/c")]);
     let circle = world.follow(None, Some("t/a"), "t");
     assert!(

@@ -106,7 +106,7 @@ fn every_state_says_what_to_do() {
 }
 
 #[test]
-fn an_approval_lasts_until_it_is_withdrawn() {
+fn approval_lasts_until_it_is_withdrawn() {
     let approved = decide(&seen(), &CommonStatus::default(), Millis(5));
     let digest = Digest::of_bytes(GOOD.as_bytes());
     assert_eq!(approved.approved, Some(digest.clone()));

@@ -117,7 +117,7 @@ async fn what_is_stale_is_held_until_a_person_decides_and_the_rest_goes_on() {
     done(&mut bench, "p-t003-2").await;
     assert_eq!(phases(&bench), "Succeeded 2, Succeeded 1, Succeeded 2", "what nothing changed for stays");
     assert_eq!((reason(&bench).as_str(), &status(&bench)["stale"]), ("Succeeded", &Value::Null));
-    assert!(bench.record_store.told().iter().any(|t| t.contains("Redo")), "{:?}", bench.record_store.told());
+    assert!(bench.record_store.summaries().iter().any(|t| t.contains("Redo")), "{:?}", bench.record_store.summaries());
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_draft_that_cannot_be_used_is_followed_by_one_that_is_told_why() {
+async fn next_attempt_gets_the_last_problem() {
     let mut scene = Scene::drafting().await;
     let first = scene.look().await;
     assert_eq!(state(&first), (Progress::Reconciling, "Drafting"));
@@ -45,7 +45,7 @@ async fn a_draft_that_cannot_be_used_is_followed_by_one_that_is_told_why() {
 }
 
 #[tokio::test]
-async fn after_the_last_attempt_it_is_said_plainly() {
+async fn last_failed_attempt_is_reported() {
     let mut scene = Scene::drafting().await;
     scene.look().await;
     scene.fails("AgentFailed", "the script exited with 3").await;
@@ -73,7 +73,7 @@ async fn after_the_last_attempt_it_is_said_plainly() {
 }
 
 #[tokio::test]
-async fn nothing_is_drafted_twice_after_a_restart() {
+async fn restart_starts_no_second_attempt() {
     let mut scene = Scene::drafting().await;
     scene.look().await;
     let pod = scene.name();
@@ -84,13 +84,13 @@ async fn nothing_is_drafted_twice_after_a_restart() {
     // A pod that vanished has had its attempt.
     let gone = scene.pod();
     scene.bench.api.remove(&format!("pods/{}", scene.name()));
-    scene.bench.errand_is_gone(gone).await;
+    scene.bench.delete_job(gone).await;
     scene.look().await;
     assert_eq!(scene.drafts().attempt, 2);
 }
 
 #[tokio::test]
-async fn a_source_counts_before_a_draft() {
+async fn source_takes_precedence_over_a_draft() {
     let mut scene = Scene::drafting().await;
     scene.look().await;
     scene.change(|object| object.spec.source = serde_json::from_value(json!({"inline": BAD})).unwrap());
@@ -105,7 +105,7 @@ async fn a_source_counts_before_a_draft() {
 }
 
 #[tokio::test]
-async fn an_agent_that_is_missing_is_waited_for() {
+async fn draft_waits_for_its_agent() {
     let mut scene = Scene::drafting().await;
     scene.bench.no_agent("scribe");
     let missing = scene.look().await.bytes.unwrap_err();
@@ -119,7 +119,7 @@ async fn an_agent_that_is_missing_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_draft_is_told_all_that_binds_it() {
+async fn prompt_contains_the_effective_constitution() {
     let mut scene = Scene::drafting().await;
     scene.object.spec.constitution_ref = Some(LocalRef { name: "shop".into() });
     let missing = scene.look().await.bytes.unwrap_err();

@@ -17,7 +17,7 @@ async fn read() -> Scene {
 }
 
 #[tokio::test]
-async fn a_document_is_read_by_one_pod_and_then_looked_for_by_the_interval() {
+async fn one_pod_polls_at_each_interval() {
     let mut scene = Scene::git().await;
     let first = scene.look().await;
     assert_eq!(state(&first), (Progress::Reconciling, "FetchingSource"));
@@ -55,7 +55,7 @@ async fn a_document_is_read_by_one_pod_and_then_looked_for_by_the_interval() {
 }
 
 #[tokio::test]
-async fn a_source_that_disappears_leaves_the_last_good_content_and_says_so() {
+async fn last_good_content_stays_when_a_source_disappears() {
     let mut scene = read().await;
     scene.bench.pass(331);
     scene.look().await;
@@ -88,7 +88,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn a_document_that_was_never_there_is_missing_with_the_reason() {
+async fn missing_document_has_a_reason() {
     let mut scene = Scene::git().await;
     scene.look().await;
     scene.fails("PathNotFound", "there is no file `specs/cart.md`").await;
@@ -98,7 +98,7 @@ async fn a_document_that_was_never_there_is_missing_with_the_reason() {
 }
 
 #[tokio::test]
-async fn whoever_asks_is_answered_at_once_and_once() {
+async fn annotation_causes_one_poll() {
     let mut scene = read().await;
     scene.look().await;
     assert_eq!(scene.pods(), 0);
@@ -124,7 +124,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn a_push_is_looked_at_at_once_and_once() {
+async fn push_causes_one_poll() {
     let mut scene = read().await;
     for (namespace, repository, branch) in
         [("ns", "shop", "other"), ("ns", "other", "main"), ("elsewhere", "shop", "main")]
@@ -153,7 +153,7 @@ async fn a_push_is_looked_at_at_once_and_once() {
 }
 
 #[tokio::test]
-async fn a_push_outlives_a_failure_of_the_api_server() {
+async fn push_survives_an_api_server_failure() {
     let mut scene = read().await;
     scene.pushed("ns", "shop", "main");
     scene.bench.api.refuse("POST pods", 500, "etcd is slow");
@@ -167,7 +167,7 @@ async fn a_push_outlives_a_failure_of_the_api_server() {
 }
 
 #[tokio::test]
-async fn a_push_waits_for_room() {
+async fn push_waits_for_a_slot() {
     let mut scene = read().await;
     let cart = scene.object.clone();
     for n in 0..4 {
@@ -184,14 +184,14 @@ async fn a_push_waits_for_room() {
     assert_eq!(scene.pods(), 4, "there is no room");
     for pod in others {
         scene.bench.api.remove(&format!("pods/{}", pod["metadata"]["name"].as_str().unwrap()));
-        scene.bench.errand_is_gone(pod).await;
+        scene.bench.delete_job(pod).await;
     }
     scene.look().await;
     assert_eq!(scene.told().subject_uid, "cart-uid");
 }
 
 #[tokio::test]
-async fn after_a_restart_what_is_known_is_not_looked_for_all_at_once() {
+async fn polls_are_spread_after_a_restart() {
     let before = read().await;
     let mut scene = Scene::git().await;
     scene.bench.record_store.documents.lock().unwrap().push(GOOD.as_bytes().to_vec());
@@ -217,7 +217,7 @@ async fn after_a_restart_what_is_known_is_not_looked_for_all_at_once() {
 }
 
 #[tokio::test]
-async fn another_source_is_read_at_once_whatever_its_commit() {
+async fn changed_source_is_polled_at_once() {
     let mut scene = read().await;
     scene.change(|object| {
         object.spec.source.as_mut().unwrap().git.as_mut().unwrap().path = "specs/other.md".into();
@@ -236,7 +236,7 @@ async fn another_source_is_read_at_once_whatever_its_commit() {
 }
 
 #[tokio::test]
-async fn a_commit_stays_what_it_is() {
+async fn commit_revision_is_not_polled_again() {
     let mut source = git();
     source["revision"] = commit("1").into();
     let mut scene = Scene::new(json!({"source": {"git": source}})).await;
@@ -249,7 +249,7 @@ async fn a_commit_stays_what_it_is() {
 }
 
 #[tokio::test]
-async fn hostile_names_reach_no_pod() {
+async fn invalid_names_start_no_pod() {
     for (field, value) in [("url", "ext::sh -c id"), ("revision", "--upload-pack=x"), ("path", "../etc/passwd")] {
         let mut source = git();
         source[field] = value.into();
@@ -261,7 +261,7 @@ async fn hostile_names_reach_no_pod() {
 }
 
 #[tokio::test]
-async fn a_pod_that_is_refused_is_said_and_tried_again() {
+async fn refused_pod_is_reported_and_retried() {
     let mut scene = read().await;
     scene.bench.api.refuse("POST pods", 403, "exceeded quota: enact-tenant");
     scene.bench.pass(331);
@@ -276,7 +276,7 @@ async fn a_pod_that_is_refused_is_said_and_tried_again() {
 }
 
 #[tokio::test]
-async fn a_tenant_has_four_looks_under_way_and_no_more() {
+async fn tenant_runs_at_most_four_fetches() {
     let mut scene = Scene::git().await;
     for n in 0..6 {
         scene.object.metadata.name = Some(format!("cart-{n}"));
@@ -289,12 +289,12 @@ async fn a_tenant_has_four_looks_under_way_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_pod_that_cannot_start_is_given_up() {
+async fn stuck_pod_counts_as_failed() {
     let mut scene = Scene::git().await;
     scene.look().await;
     let waiting = json!({"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}});
     let status = json!({"phase": "Pending", "containerStatuses": [{"name": "fetch", "state": waiting}]});
-    scene.bench.errand(&scene.name(), status).await;
+    scene.bench.set_job_status(&scene.name(), status).await;
     let waits = scene.look().await.bytes.unwrap_err();
     assert!(waits.message.contains("no such image"), "{waits:?}");
     assert_eq!((waits.progress, &*waits.reason).0, Progress::Reconciling);
@@ -305,7 +305,7 @@ async fn a_pod_that_cannot_start_is_given_up() {
 }
 
 #[tokio::test]
-async fn content_that_the_record_lost_is_read_again() {
+async fn lost_content_is_fetched_again() {
     let mut scene = read().await;
     scene.bench.record_store.documents.lock().unwrap().clear();
     scene.bench.pass(331);
@@ -315,7 +315,7 @@ async fn content_that_the_record_lost_is_read_again() {
 }
 
 #[test]
-fn moments_are_spread_over_objects() {
+fn delays_differ_between_objects() {
     let moments: std::collections::BTreeSet<i64> = (0..100).map(|n| jittered(&format!("uid-{n}"), 300)).collect();
     assert!(moments.len() > 90, "{}", moments.len());
     assert!(moments.iter().all(|m| (270_000..=330_000).contains(m)), "{moments:?}");

@@ -1,4 +1,4 @@
-//! Documents that pods bring: what a status says after each look, which pods there are, and what is asked of nobody twice.
+//! Sourcing against a fake API server: the status after each poll, and the pods that exist.
 
 mod draft;
 mod git;
@@ -34,14 +34,14 @@ fn state(sourced: &Sourced) -> (Progress, &str) {
     (missing.progress, &missing.reason)
 }
 
-/// A Specification and its status, as a controller would keep them.
+/// A Specification and its status, as its controller keeps them.
 struct Scene {
     bench: Bench,
     object: Specification,
     observed: Option<i64>,
     status: Option<SourceStatus>,
     draft: Option<DraftStatus>,
-    /// How often the status became another.
+    /// Number of changes of the status.
     written: usize,
 }
 
@@ -65,7 +65,7 @@ impl Scene {
             .await
     }
 
-    /// One look, whose status is written.
+    /// Reads the source once, and keeps the status.
     async fn look(&mut self) -> Sourced {
         let spec = self.object.spec.clone();
         let drafter = spec.request.as_deref().zip(spec.drafting.as_ref()).map(|(request, drafting)| Drafter {
@@ -84,13 +84,13 @@ impl Scene {
         sourced
     }
 
-    /// The spec is changed.
+    /// Changes the spec.
     fn change(&mut self, change: impl FnOnce(&mut Specification)) {
         change(&mut self.object);
         self.object.metadata.generation = self.object.metadata.generation.map(|g| g + 1);
     }
 
-    /// The only pod that is there.
+    /// Returns the only pod.
     fn pod(&self) -> Value {
         let [pod] = <[Value; 1]>::try_from(self.bench.api.all("pods")).expect("one pod");
         pod
@@ -121,7 +121,7 @@ impl Scene {
         self.pod()["metadata"]["name"].as_str().unwrap().to_owned()
     }
 
-    /// The pod ends well with this document, and with this commit.
+    /// Ends the pod successfully with this document and commit.
     async fn brings(&mut self, document: Option<&str>, commit: Option<&str>) {
         let mut report = json!({"reason": "Succeeded"});
         if let Some(document) = document {
@@ -141,15 +141,15 @@ impl Scene {
     async fn ends(&mut self, phase: &str, code: i32, report: &Value) {
         let ended = json!({"exitCode": code, "reason": "Ended", "message": report.to_string()});
         let status = json!({"phase": phase, "containerStatuses": [{"name": "main", "state": {"terminated": ended}}]});
-        self.bench.errand(&self.name(), status).await;
+        self.bench.set_job_status(&self.name(), status).await;
     }
 
-    /// One look that deletes the pod, and the news of that.
+    /// Reads the source once, which deletes the pod, and delivers that deletion.
     async fn tidy(&mut self) -> Sourced {
         let pod = self.pod();
         let sourced = self.look().await;
         assert_eq!(self.pods(), 0, "a pod that was read goes");
-        self.bench.errand_is_gone(pod).await;
+        self.bench.delete_job(pod).await;
         sourced
     }
 }

@@ -82,7 +82,7 @@ fn shown(seen: &Observed) -> String {
 }
 
 #[test]
-fn each_state_has_its_steps_and_its_word() {
+fn each_state_has_its_steps_and_reason() {
     let mut all = String::new();
     let mut case = |name: &str, change: &dyn Fn(&mut Observed, &mut NamespaceState)| {
         let mut state = set_up();
@@ -139,7 +139,7 @@ fn each_state_has_its_steps_and_its_word() {
 }
 
 #[test]
-fn some_namespaces_are_nobodys() {
+fn refuses_reserved_namespaces() {
     for (name, reason) in [
         ("kube-system", "NamespaceReserved"),
         ("default", "NamespaceReserved"),
@@ -156,7 +156,7 @@ fn some_namespaces_are_nobodys() {
 }
 
 #[test]
-fn a_range_that_is_none_stops_the_whole() {
+fn invalid_cidr_blocks_every_namespace() {
     let mut spec = spec();
     spec.isolation.egress = serde_json::from_value(json!([{"cidr": "10.0.0.0/33"}])).unwrap();
     let seen = seen(NamespaceState { listed: true, ..NamespaceState::default() });
