@@ -7,6 +7,7 @@ use enact_domain::digest::Digest;
 use enact_domain::time::Millis;
 
 use super::common_status::CommonStatus;
+use super::content::Content;
 use super::observe::Observed;
 
 /// The state of a document.
@@ -24,10 +25,11 @@ pub struct Decision {
 const WAITING: &str = "WaitingForApproval";
 const REJECTED: &str = "Rejected";
 
-/// Decides on what was observed at `now`, given the status `before`.
-pub fn decide<F>(seen: &Observed<F>, before: &CommonStatus, now: Millis) -> Decision {
-    let digest = seen.content.as_ref().ok().map(|c| c.digest.clone()).or_else(|| before.digest.clone());
-    let (readiness, requeue_at) = readiness(seen, now);
+/// Decides on what was observed at `now`, given the status `before`. `handle` is the document as arguments of a command:
+/// `specification/shop -n team`.
+pub fn decide<F>(handle: &str, observed: &Observed<Content<F>>, before: &CommonStatus, now: Millis) -> Decision {
+    let digest = observed.content.as_ref().ok().map(|c| c.digest.clone()).or_else(|| before.digest.clone());
+    let (readiness, requeue_at) = readiness(handle, observed, now);
     let approved = match (readiness.progress, &*readiness.reason) {
         (Progress::Ready, _) => digest.clone(),
         // The approval of this content was withdrawn, or a newer content was never approved.
@@ -39,12 +41,12 @@ pub fn decide<F>(seen: &Observed<F>, before: &CommonStatus, now: Millis) -> Deci
 }
 
 /// Returns the readiness of a document, and when an approval expires.
-fn readiness<F>(seen: &Observed<F>, now: Millis) -> (Readiness, Option<Millis>) {
-    if seen.tenant.is_none() {
+fn readiness<F>(handle: &str, observed: &Observed<Content<F>>, now: Millis) -> (Readiness, Option<Millis>) {
+    if observed.location.tenant.is_none() {
         let message = "the namespace belongs to no tenant; add it to spec.namespaces of a Tenant, or move the object to a namespace of one";
         return (Readiness::stalled("NotInTenant", message), None);
     }
-    let content = match &seen.content {
+    let content = match &observed.content {
         Ok(content) => content,
         Err(missing) => return (missing.clone(), None),
     };
@@ -55,8 +57,8 @@ fn readiness<F>(seen: &Observed<F>, now: Millis) -> (Readiness, Option<Millis>) 
         return (blocked.clone(), None);
     }
     let worst = convert::worst(&content.findings.counts);
-    let subject = approval::Content { digest: content.digest.clone(), author: seen.author.clone(), worst };
-    match evaluate(&seen.policy, &subject, &seen.decisions, now) {
+    let subject = approval::Content { digest: content.digest.clone(), author: observed.author.clone(), worst };
+    match evaluate(&observed.policy, &subject, &observed.decisions, now) {
         Verdict::Approved { people, until } => {
             let by = if people.is_empty() {
                 "no approval is required".into()
@@ -71,7 +73,7 @@ fn readiness<F>(seen: &Observed<F>, now: Millis) -> (Readiness, Option<Millis>) 
             (Readiness::ready("Approved", message), until)
         }
         Verdict::Waiting(demand) => {
-            let message = format!("{demand}; read the document and run `kubectl enact approve {}`", seen.handle);
+            let message = format!("{demand}; read the document and run `kubectl enact approve {handle}`");
             (Readiness::reconciling(WAITING, message), None)
         }
         Verdict::Rejected { user, comment } => {

@@ -2,7 +2,6 @@
 
 pub mod answers;
 pub mod appendix;
-mod apply;
 pub mod common_status;
 pub mod constitution;
 pub mod constitution_chain;
@@ -18,12 +17,12 @@ pub mod evaluation;
 pub mod findings;
 pub mod observe;
 mod record;
-mod source;
 pub mod specification;
 mod status;
 #[cfg(test)]
 mod tests;
 pub mod texts;
+mod validate;
 mod weighted_lru;
 
 use std::sync::Arc;
@@ -37,7 +36,7 @@ pub use context::Context;
 use crate::context::RESYNC;
 use crate::error::Error;
 use crate::references::Target;
-use common_status::HasCommonStatus as _;
+use common_status::{CommonStatus, HasCommonStatus as _};
 use document::Document;
 
 /// Shortest delay of a requeue.
@@ -66,23 +65,28 @@ pub async fn reconcile<D: Document>(object: Arc<D>, ctx: Arc<Context>) -> Result
     if ctx.is_being_set_up(&object.namespace().unwrap_or_default()) {
         return Ok(Action::requeue(RESYNC));
     }
-    let observed = match observe::observe(object, ctx).await {
-        Err(Error::Store(error)) => return apply::without_record_store(object, ctx, before, error).await,
-        observed => observed?,
-    };
-    let now = ctx.now();
-    let decision = decide::decide(&observed, &before, now);
-    let requeue_at = [decision.requeue_at, observed.source.requeue_at].into_iter().flatten().min();
-    let delay = requeue_at.map_or(RESYNC, |at| Duration::from_millis(at.since(now)).clamp(MIN_DELAY, RESYNC));
-    // The records come before the status: after a crash in between, the next reconcile makes the same decision again.
-    let records = record::records(object, ctx, &observed, &before, &decision);
-    if !records.is_empty() {
-        match ctx.record(records).await {
-            Ok(()) => record::remember(object, ctx, &observed),
-            Err(Error::Store(error)) => return apply::without_record_store(object, ctx, before, error).await,
-            Err(error) => return Err(error),
-        }
+    match run(object, ctx, &before).await {
+        Err(Error::Store(error)) => status::without_record_store(object, ctx, before, error).await,
+        result => result,
     }
-    apply::apply(object, ctx, observed, before, decision).await?;
+}
+
+/// Runs the steps of a reconcile.
+async fn run<D: Document>(object: &D, ctx: &Context, before: &CommonStatus) -> Result<Action, Error> {
+    let observed = observe::observe(object, ctx, before).await?;
+    let validated = validate::validate(object, ctx, observed).await?;
+    let now = ctx.now();
+    let decision = decide::decide(&handle(object), &validated, before, now);
+    let requeue_at = [decision.requeue_at, validated.source.requeue_at].into_iter().flatten().min();
+    // The record comes before the status: after a crash in between, the next reconcile makes the same decision again.
+    let recorded = record::record(object, ctx, before, validated, decision).await?;
+    status::update(object, ctx, before.clone(), recorded).await?;
+    let delay = requeue_at.map_or(RESYNC, |at| Duration::from_millis(at.since(now)).clamp(MIN_DELAY, RESYNC));
     Ok(Action::requeue(delay))
+}
+
+/// Returns a document as arguments of a command: `specification/shop -n team`.
+fn handle<D: Document>(object: &D) -> String {
+    let kind = D::kind(&()).to_lowercase();
+    format!("{kind}/{} -n {}", object.name_any(), object.namespace().unwrap_or_default())
 }

@@ -7,22 +7,21 @@ use enact_domain::condition::Readiness;
 use enact_domain::names;
 use kube::ResourceExt as _;
 
-use super::content::{Content, Location, SourceState};
+use super::common_status::CommonStatus;
+use super::content::{Location, Origin, SourceState, SourceText};
 use super::context::Context;
 use super::document::Document;
-use super::source;
 use crate::error::Error;
 use crate::references::Target;
-use crate::sourcing;
+use crate::sourcing::{self, Subject};
 
-/// A document and everything outside the object that a decision depends on; `F` holds what is specific to its kind.
+/// A document and everything outside the object that a decision depends on. The content is a [`SourceText`] before validation, and a
+/// [`Content`](super::content::Content) after it.
 #[derive(Clone, Debug)]
-pub struct Observed<F> {
-    /// The document as arguments of a command: `specification/shop -n team`.
-    pub handle: String,
-    /// The tenant that owns the namespace.
-    pub tenant: Option<String>,
-    pub content: Result<Content<F>, Readiness>,
+pub struct Observed<C> {
+    pub location: Location,
+    /// The document, or why there is none.
+    pub content: Result<C, Readiness>,
     pub source: SourceState,
     /// The approvals that the document needs.
     pub policy: Policy,
@@ -36,7 +35,11 @@ pub struct Observed<F> {
 ///
 /// # Errors
 /// When the API server or the record store fails.
-pub async fn observe<D: Document>(object: &D, ctx: &Context) -> Result<Observed<D::Facts>, Error> {
+pub async fn observe<D: Document>(
+    object: &D,
+    ctx: &Context,
+    before: &CommonStatus,
+) -> Result<Observed<SourceText>, Error> {
     let namespace = object.namespace().unwrap_or_default();
     let tenant = ctx.tenant_of(&namespace).map(|m| m.tenant);
     let location = Location { namespace, tenant };
@@ -45,19 +48,21 @@ pub async fn observe<D: Document>(object: &D, ctx: &Context) -> Result<Observed<
     targets.extend(sourcing::targets(&location.namespace, object.source(), object.drafter().map(|d| d.drafting)));
     D::referrers(&ctx.references).set(object, targets);
 
-    let (text, source) = source::read(object, ctx).await?;
-    let content = match text {
-        Ok(text) => Ok(object.examine(ctx, &location, text).await?),
-        Err(missing) => Err(missing),
+    let subject = Subject::of(object, before.observed_generation);
+    let sourced =
+        sourcing::content(&ctx.sourcing, &subject, object.source(), before.source.as_ref(), object.drafter()).await?;
+    let origin = match (&sourced.status, &sourced.draft) {
+        (Some(source), _) => Origin::Git(source.commit.clone().unwrap_or_default()),
+        (None, Some(_)) => Origin::Draft,
+        (None, None) => Origin::Source,
     };
     Ok(Observed {
-        handle: format!("{}/{} -n {}", D::kind(&()).to_lowercase(), object.name_any(), location.namespace),
-        content,
-        source,
+        content: sourced.bytes.map(|bytes| SourceText { bytes, origin }),
+        source: SourceState { source: sourced.status, draft: sourced.draft, requeue_at: sourced.requeue_at },
         policy: object.policy().into(),
         author: object.annotations().get(names::ANNOTATION_AUTHOR).cloned(),
         decisions: decisions(ctx, &location.namespace, D::SUBJECT, &object.name_any()),
-        tenant: location.tenant,
+        location,
     })
 }
 

@@ -14,21 +14,53 @@ use super::decide::Decision;
 use super::document::Document;
 use super::observe::Observed;
 use crate::context::ACTOR;
+use crate::error::Error;
+
+/// A decision that is recorded. Only [`record`] makes one, so that no status shows a decision that could be lost.
+pub struct Recorded<F> {
+    pub observed: Observed<Content<F>>,
+    pub decision: Decision,
+    /// Whether the decision differs from the one in the status.
+    pub is_transition: bool,
+    _recorded: (),
+}
+
+/// Records a decision.
+///
+/// # Errors
+/// When the record store fails.
+pub async fn record<D: Document>(
+    object: &D,
+    ctx: &Context,
+    before: &CommonStatus,
+    observed: Observed<Content<D::Facts>>,
+    decision: Decision,
+) -> Result<Recorded<D::Facts>, Error> {
+    let records = records(object, ctx, &observed, before, &decision);
+    if !records.is_empty() {
+        ctx.record(records).await?;
+        // The next reconcile does not record the same findings again.
+        if let Ok(content) = &observed.content {
+            ctx.changes.remember(&findings_of(object), findings_key(content));
+        }
+    }
+    Ok(Recorded { is_transition: is_transition(before, &decision), observed, decision, _recorded: () })
+}
 
 /// Returns whether the decision differs from the one in the status.
-pub fn is_transition(before: &CommonStatus, decision: &Decision) -> bool {
+fn is_transition(before: &CommonStatus, decision: &Decision) -> bool {
     before.reason() != Some(&*decision.readiness.reason) || before.digest != decision.digest
 }
 
 /// Returns the records of a decision: none when nothing changed, and none of an object that no tenant owns.
-pub fn records<D: Document>(
+fn records<D: Document>(
     object: &D,
     ctx: &Context,
-    seen: &Observed<D::Facts>,
+    observed: &Observed<Content<D::Facts>>,
     before: &CommonStatus,
     decision: &Decision,
 ) -> Vec<Record> {
-    let Some(tenant) = &seen.tenant else { return Vec::new() };
+    let Some(tenant) = &observed.location.tenant else { return Vec::new() };
     let subject = subject(object);
     let record = |actor: &str, event| Record {
         tenant: tenant.clone(),
@@ -38,9 +70,9 @@ pub fn records<D: Document>(
         event,
     };
     let mut records = Vec::new();
-    if let Ok(content) = &seen.content {
+    if let Ok(content) = &observed.content {
         if before.digest != decision.digest {
-            let author = seen.author.as_deref().unwrap_or(ACTOR);
+            let author = observed.author.as_deref().unwrap_or(ACTOR);
             let annotation = object.annotations().get(ANNOTATION_REASON);
             records.extend(revision(content, before, annotation).map(|event| record(author, event)));
         }
@@ -65,13 +97,6 @@ pub fn subject<D: Document>(object: &D) -> Subject {
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),
         uid: object.uid().unwrap_or_default(),
-    }
-}
-
-/// Remembers which findings were recorded, so that the next reconcile does not write them again.
-pub fn remember<D: Document>(object: &D, ctx: &Context, seen: &Observed<D::Facts>) {
-    if let Ok(content) = &seen.content {
-        ctx.changes.remember(&findings_of(object), findings_key(content));
     }
 }
 

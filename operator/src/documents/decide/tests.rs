@@ -1,10 +1,12 @@
 use enact_domain::approval::{self, Choice, Policy};
 
 use super::*;
-use crate::documents::content::{Content, Origin, SourceState};
+use crate::documents::content::{Content, Location, Origin, SourceState};
 use crate::documents::document::first_error;
 use crate::documents::findings::Findings;
 use crate::documents::texts::SpecificationText;
+
+const HANDLE: &str = "specification/shop -n team";
 
 const GOOD: &str =
     "# Feature Specification: Shop\n\n## Requirements\n\n### Functional Requirements\n\n- **FR-001**: It MUST sell.\n";
@@ -26,10 +28,9 @@ fn content(text: &str) -> Content<()> {
     }
 }
 
-fn seen() -> Observed<()> {
+fn seen() -> Observed<Content<()>> {
     Observed {
-        handle: "specification/shop -n team".into(),
-        tenant: Some("acme".into()),
+        location: Location { namespace: "team".into(), tenant: Some("acme".into()) },
         content: Ok(content(GOOD)),
         source: SourceState::default(),
         policy: Policy::default(),
@@ -58,8 +59,8 @@ fn missing() -> Readiness {
     Readiness::stalled("SourceMissing", "there is no document; set spec.source")
 }
 
-fn shown(seen: &Observed<()>) -> String {
-    let d = decide(seen, &CommonStatus::default(), Millis(5));
+fn shown(seen: &Observed<Content<()>>) -> String {
+    let d = decide(HANDLE, seen, &CommonStatus::default(), Millis(5));
     let Readiness { progress, reason, message } = d.readiness;
     format!("{progress:?} {reason}: {message}")
 }
@@ -67,12 +68,12 @@ fn shown(seen: &Observed<()>) -> String {
 #[test]
 fn every_state_says_what_to_do() {
     let mut all = vec![("nothing asked", shown(&seen()))];
-    let mut case = |name, change: &dyn Fn(&mut Observed<()>)| {
+    let mut case = |name, change: &dyn Fn(&mut Observed<Content<()>>)| {
         let mut observed = seen();
         change(&mut observed);
         all.push((name, shown(&observed)));
     };
-    case("no tenant", &|s| s.tenant = None);
+    case("no tenant", &|s| s.location.tenant = None);
     case("no source", &|s| s.content = Err(missing()));
     case("empty", &|s| s.content = Ok(content("")));
     case("two errors", &|s| s.content = Ok(content(&format!("{GOOD}- **FR-001**: Again.\n- **FR-001**: Again.\n"))));
@@ -107,7 +108,7 @@ fn every_state_says_what_to_do() {
 
 #[test]
 fn approval_lasts_until_it_is_withdrawn() {
-    let approved = decide(&seen(), &CommonStatus::default(), Millis(5));
+    let approved = decide(HANDLE, &seen(), &CommonStatus::default(), Millis(5));
     let digest = Digest::of_bytes(GOOD.as_bytes());
     assert_eq!(approved.approved, Some(digest.clone()));
     let before =
@@ -115,14 +116,14 @@ fn approval_lasts_until_it_is_withdrawn() {
 
     let mut changed = Observed { policy: policy(), ..seen() };
     changed.content = Ok(content("# Feature Specification: Shop\n\n- **FR-002**: It MUST buy.\n"));
-    let after = decide(&changed, &before, Millis(5));
+    let after = decide(HANDLE, &changed, &before, Millis(5));
     assert_eq!(after.readiness.reason, "WaitingForApproval");
     assert_eq!(after.approved, Some(digest.clone()), "the older content is still the one that was approved");
 
-    let withdrawn = decide(&Observed { policy: policy(), ..seen() }, &before, Millis(5));
+    let withdrawn = decide(HANDLE, &Observed { policy: policy(), ..seen() }, &before, Millis(5));
     assert_eq!(withdrawn.approved, None, "the same content is not approved any more");
 
-    let gone = decide(&Observed { content: Err(missing()), ..seen() }, &before, Millis(5));
+    let gone = decide(HANDLE, &Observed { content: Err(missing()), ..seen() }, &before, Millis(5));
     assert_eq!(
         (&*gone.readiness.reason, gone.digest),
         ("SourceMissing", Some(digest.clone())),
