@@ -158,7 +158,7 @@ impl GitReconcile<'_> {
 
     /// Returns the commit whose document this process has fetched. A commit that an earlier process wrote to the status may belong to another
     /// file: the spec may have changed in between.
-    fn known(&self) -> Option<String> {
+    fn fetched_commit(&self) -> Option<String> {
         self.before().filter(|state| state.seen).and_then(|_| self.status.commit.clone())
     }
 
@@ -200,7 +200,7 @@ impl GitReconcile<'_> {
             return Due::Now;
         }
         // A revision that is a commit never moves.
-        let fixed = self.known().is_some_and(|commit| commit == self.git.revision.to_ascii_lowercase());
+        let fixed = self.fetched_commit().is_some_and(|commit| commit == self.git.revision.to_ascii_lowercase());
         if fixed && self.status.problem.is_none() {
             self.ctx.jobs.saw_pushes(&self.subject.uid, self.pushes());
             return Due::Never;
@@ -287,7 +287,7 @@ impl GitReconcile<'_> {
                 url: git.url.clone(),
                 revision: git.revision.clone(),
                 path: git.path.clone(),
-                known: self.known(),
+                known: self.fetched_commit(),
             }),
         };
         let frame = Frame {

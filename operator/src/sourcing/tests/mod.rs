@@ -157,3 +157,24 @@ impl Scene {
 fn git() -> Value {
     json!({"url": "https://git.example.org/shop.git", "path": "specs/cart.md", "credentialsSecretRef": {"name": "git"}})
 }
+
+#[tokio::test]
+async fn config_map_source_reports_what_is_missing() {
+    let mut scene = Scene::new(json!({"source": {"configMapKeyRef": {"name": "docs", "key": "spec.md"}}})).await;
+    let message = async |scene: &mut Scene| {
+        let sourced = scene.look().await;
+        assert_eq!(state(&sourced), (Progress::Stalled, "SourceMissing"));
+        sourced.bytes.unwrap_err().message
+    };
+    assert_eq!(
+        message(&mut scene).await,
+        "spec.source.configMapKeyRef: there is no ConfigMap docs in this namespace; create it"
+    );
+    scene.bench.api.put("configmaps/docs", json!({"metadata": {"name": "docs", "namespace": "ns"}, "data": {"a": ""}}));
+    assert_eq!(
+        message(&mut scene).await,
+        "spec.source.configMapKeyRef: ConfigMap docs has no key spec.md; add it, or name an existing key"
+    );
+    scene.object.spec.source = None;
+    assert!(message(&mut scene).await.starts_with("there is no document; set spec.source"));
+}
