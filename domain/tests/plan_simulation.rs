@@ -5,11 +5,11 @@
 //! its nodes through their status, the record and what it remembers; it records a decision before it carries it out, ends before starts;
 //! each action may fail without the others, and the process may end between any two of them, or amidst one, and forgets.
 //!
-//! What holds is asserted where it would break: dependencies come first; never more attempts than parallelism and room allow, but for starts
+//! What holds is asserted where it would break: dependencies come first; never more attempts than parallelism and slots allow, but for starts
 //! that were recorded, failed and are made up for; nothing new while suspended, halted or stopped, and all is stopped at once when it is
 //! to be; a finished state changes only when somebody asks, and a success only when the work is to be redone, with all that stands on it: in
 //! the end nothing stands on older work; what is held does not start; no attempt has a second pod, unless no process of now has seen the first;
-//! work beyond the workspace that the surroundings broke off is not done again; no ended attempt leaves a pod that may go on; and when
+//! work with an external effect that the infrastructure interrupted is not done again; no ended attempt leaves a pod that may go on; and when
 //! nothing more happens, there is an end.
 //!
 //! Taken for granted is what others hold: the result of a success is in the record before its pod ends (a runner whose result nobody took
@@ -19,9 +19,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use enact_domain::assignment::{Reason, Report};
 use enact_domain::attempt::{AttemptState, FailureClass, class_of};
-use enact_domain::graph::Graph;
+use enact_domain::graph::{Graph, NodeId, PerNode};
 use enact_domain::plan::{
-    Action, After, Asked, Current, Decision, Node, OnFailure, PlanState, Policy, Retry, Shown, TaskPhase, decide,
+    Action, CurrentAttempt, Decision, NextStep, Node, OnFailure, PlanState, Policy, ReportedState, Request, Retry,
+    TaskPhase, decide,
 };
 use enact_domain::time::Millis;
 use proptest::prelude::*;
@@ -136,13 +137,15 @@ impl Task {
         let open = self.open.as_ref().filter(|o| o.number > closed);
         let attempts = open.map_or(self.status.attempts, |o| o.number);
         let current = match (open, self.pods.get(&attempts)) {
-            _ if self.status.phase.is_finished() => Current::None,
+            _ if self.status.phase.is_finished() => CurrentAttempt::None,
             (Some(_), Some(Pod { state, created, deleting })) => {
-                Current::Pod { state: state.clone(), created: *created, deleting: *deleting }
+                CurrentAttempt::Pod { state: state.clone(), created: *created, deleting: *deleting }
             }
-            (Some(open), None) => Current::Absent { seen: open.seen, delivered: open.result.clone() },
-            (None, _) if self.status.phase == TaskPhase::Running => Current::Absent { seen: true, delivered: None },
-            (None, _) => Current::None,
+            (Some(open), None) => CurrentAttempt::Absent { seen: open.seen, delivered: open.result.clone() },
+            (None, _) if self.status.phase == TaskPhase::Running => {
+                CurrentAttempt::Absent { seen: true, delivered: None }
+            }
+            (None, _) => CurrentAttempt::None,
         };
         Node { attempts, current, ..self.status.clone() }
     }
@@ -152,11 +155,16 @@ impl Task {
     }
 }
 
+/// The index of a task: these plans have no integration.
+fn index(node: NodeId) -> usize {
+    node.task().expect("a task")
+}
+
 struct Run<'a> {
     world: &'a World,
     graph: Graph,
     policy: Policy,
-    room: u32,
+    free_slots: u32,
     now: Millis,
     tasks: Vec<Task>,
     /// Whether the process has read the record.
@@ -179,7 +187,7 @@ impl<'a> Run<'a> {
             world,
             graph: graph(world),
             policy: Policy { parallelism: world.parallelism, on_failure: world.on_failure, ..Policy::default() },
-            room: u32::MAX,
+            free_slots: u32::MAX,
             now: Millis(0),
             tasks: world.external_effect.iter().map(task).collect(),
             hydrated: false,
@@ -194,9 +202,9 @@ impl<'a> Run<'a> {
         for _ in 0..3000 {
             let decision = self.pass();
             let calm = decision.actions.is_empty();
-            if !self.happens(decision.wake) && calm {
+            if !self.happens(decision.requeue_at) && calm {
                 self.check_end(&decision);
-                return (decision.phases, decision.state);
+                return (decision.phases.tasks, decision.state);
             }
         }
         panic!("no end");
@@ -208,8 +216,8 @@ impl<'a> Run<'a> {
             self.tasks.iter_mut().for_each(Task::hydrate);
             self.hydrated = true;
         }
-        let nodes: Vec<Node> = self.tasks.iter_mut().map(Task::observe).collect();
-        let mut decision = decide(&self.policy, &self.graph, &nodes, self.room, self.now);
+        let nodes = PerNode { tasks: self.tasks.iter_mut().map(Task::observe).collect(), integration: None };
+        let mut decision = decide(&self.policy, &self.graph, &nodes, self.free_slots, self.now);
         self.check(&decision, &nodes);
         decision.actions.sort_by_key(|action| match action {
             Action::End { .. } | Action::Close { .. } | Action::Reopen(_) => 0,
@@ -247,26 +255,28 @@ impl<'a> Run<'a> {
 
     fn record(&mut self, action: &Action) {
         match action {
-            Action::Start { node, attempt } => drop(self.tasks[*node].record.entry(*attempt).or_default()),
-            Action::End { node, attempt, .. } => self.tasks[*node].record.entry(*attempt).or_default().ended = true,
+            Action::Start { node, attempt } => drop(self.tasks[index(*node)].record.entry(*attempt).or_default()),
+            Action::End { node, attempt, .. } => {
+                self.tasks[index(*node)].record.entry(*attempt).or_default().ended = true
+            }
             _ => {}
         }
     }
 
     fn delete(&mut self, action: &Action) {
         if let Action::End { node, attempt, delete_pod: true, .. } = action
-            && let Some(pod) = self.tasks[*node].pods.get_mut(attempt)
+            && let Some(pod) = self.tasks[index(*node)].pods.get_mut(attempt)
         {
             pod.deleting.get_or_insert(self.now.plus_seconds(30));
         }
     }
 
-    fn apply(&mut self, action: &Action, nodes: &[Node]) {
+    fn apply(&mut self, action: &Action, nodes: &PerNode<Node>) {
         match action {
-            Action::Create(i) => self.tasks[*i].status.exists = true,
-            Action::Start { node, attempt } => self.start(*node, *attempt),
-            Action::End { node, attempt, failure, then, .. } => {
-                let task = &mut self.tasks[*node];
+            Action::Create(node) => self.tasks[index(*node)].status.exists = true,
+            Action::Start { node, attempt } => self.start(index(*node), *attempt),
+            Action::End { node, attempt, failure, next, .. } => {
+                let task = &mut self.tasks[index(*node)];
                 assert!(!task.status.phase.is_finished(), "the end of {attempt} changes a finished state");
                 let goes = |p: &Pod| p.has_ended() || p.deleting.is_some();
                 assert!(task.pods.get(attempt).is_none_or(goes), "a pod without an attempt may run on, or come back");
@@ -278,32 +288,40 @@ impl<'a> Run<'a> {
                     Some(_) => task.status.infrastructure_failures += 1,
                     None => {}
                 }
-                (task.status.phase, task.status.retry_at) = match then {
-                    After::Finish(phase) => (*phase, None),
-                    After::Retry(at) => (TaskPhase::Pending, Some(*at)),
+                (task.status.phase, task.status.retry_at) = match next {
+                    NextStep::Finish(phase) => (*phase, None),
+                    NextStep::Retry(at) => (TaskPhase::Pending, Some(*at)),
                 };
             }
             Action::Close { node, phase, .. } => {
-                assert!(!self.tasks[*node].status.phase.is_finished(), "closed twice");
-                self.tasks[*node].status.phase = *phase;
+                assert!(!self.tasks[index(*node)].status.phase.is_finished(), "closed twice");
+                self.tasks[index(*node)].status.phase = *phase;
             }
             Action::Reopen(node) => {
-                let task = &mut self.tasks[*node];
-                let Node { asked, phase, .. } = task.status;
-                assert!(asked == Asked::Redo || asked == Asked::Rerun && phase.is_finished(), "nobody asked for that");
-                assert!(asked == Asked::Redo || phase != TaskPhase::Succeeded, "what is done is done");
+                let task = &mut self.tasks[index(*node)];
+                let Node { request, phase, .. } = task.status;
+                assert!(
+                    request == Request::Redo || request == Request::Rerun && phase.is_finished(),
+                    "nobody asked for that"
+                );
+                assert!(request == Request::Redo || phase != TaskPhase::Succeeded, "what is done is done");
                 task.ends.clear();
                 let Node { exists, attempts, retry, external_effect, .. } = task.status;
                 task.status = Node { exists, attempts, retry, external_effect, ..Node::default() };
             }
-            Action::MarkRunning { node, waits, .. } => {
+            Action::MarkRunning { node, unschedulable, .. } => {
                 // One that ends soon is never shown.
                 if self.chance.of(3) != Some(2) {
-                    let status = &mut self.tasks[*node].status;
+                    let status = &mut self.tasks[index(*node)].status;
                     assert!(!status.phase.is_finished(), "a finished task runs");
-                    let shown = if waits.is_some() { Shown::Unscheduled } else { Shown::UnderWay };
-                    assert!(status.phase != TaskPhase::Running || status.shown != shown, "the same is told again");
-                    (status.phase, status.shown, status.attempts) = (TaskPhase::Running, shown, nodes[*node].attempts);
+                    let reported =
+                        if unschedulable.is_some() { ReportedState::Unschedulable } else { ReportedState::Running };
+                    assert!(
+                        status.phase != TaskPhase::Running || status.reported != reported,
+                        "the same is told again"
+                    );
+                    (status.phase, status.reported, status.attempts) =
+                        (TaskPhase::Running, reported, nodes[*node].attempts);
                 }
             }
         }
@@ -316,8 +334,8 @@ impl<'a> Run<'a> {
         };
         let delivered = |t: &Task| last(t).flatten().map(|report| report.reason);
         let succeeded = |t: &Task| t.status.phase == TaskPhase::Succeeded || delivered(t) == Some(Reason::Succeeded);
-        for &d in self.graph.dependencies(node) {
-            assert!(succeeded(&self.tasks[d as usize]), "task {node} starts before {d} is done");
+        for &d in self.graph.dependencies(NodeId::Task(node)) {
+            assert!(succeeded(&self.tasks[d]), "task {node} starts before {d} is done");
         }
         let created = self.now;
         self.moments += 1;
@@ -340,28 +358,30 @@ impl<'a> Run<'a> {
     }
 
     /// Lets something happen; false when nothing is left that could.
-    fn happens(&mut self, wake: Option<Millis>) -> bool {
+    fn happens(&mut self, requeue_at: Option<Millis>) -> bool {
         if !self.world.trouble {
-            return self.a_pod_ends_as_foreseen() || self.time_passes(wake);
+            return self.a_pod_ends_as_foreseen() || self.time_passes(requeue_at);
         }
         let Some(what) = self.chance.of(27) else {
             let calm = (false, u32::MAX);
-            let before =
-                (std::mem::replace(&mut self.policy.suspended, calm.0), std::mem::replace(&mut self.room, calm.1));
+            let before = (
+                std::mem::replace(&mut self.policy.suspended, calm.0),
+                std::mem::replace(&mut self.free_slots, calm.1),
+            );
             let held = self.tasks.iter_mut().any(|t| std::mem::take(&mut t.status.held));
-            return held || before != calm || self.a_pod_goes_on() || self.time_passes(wake);
+            return held || before != calm || self.a_pod_goes_on() || self.time_passes(requeue_at);
         };
         match what {
             0..=15 => self.something_happens_to_a_pod(),
             16 | 17 => self.now = self.now.plus_seconds(u32::try_from(self.chance.of(200).unwrap_or(0)).unwrap_or(0)),
             18 => self.policy.suspended = !self.policy.suspended,
-            19 => self.room = u32::try_from(self.chance.of(4).unwrap_or(0)).unwrap_or(0),
+            19 => self.free_slots = u32::try_from(self.chance.of(4).unwrap_or(0)).unwrap_or(0),
             20 | 21 => {
                 let node = self.chance.of(self.tasks.len()).unwrap_or(0);
                 let status = &mut self.tasks[node].status;
                 // To do work again is more than to try it again.
-                if status.asked == Asked::Nothing {
-                    status.asked = Asked::Rerun;
+                if status.request == Request::None {
+                    status.request = Request::Rerun;
                 }
             }
             22 => {
@@ -387,21 +407,21 @@ impl<'a> Run<'a> {
         let mut all = BTreeSet::from([node]);
         // Tasks depend on earlier ones only.
         for i in node..self.tasks.len() {
-            if self.graph.dependencies(i).iter().any(|d| all.contains(&(*d as usize))) {
+            if self.graph.dependencies(NodeId::Task(i)).iter().any(|d| all.contains(d)) {
                 all.insert(i);
             }
         }
         for i in all {
             let status = &mut self.tasks[i].status;
             if status.exists && status.phase != TaskPhase::Unknown {
-                status.asked = Asked::Redo;
+                status.request = Request::Redo;
             }
         }
     }
 
-    fn time_passes(&mut self, wake: Option<Millis>) -> bool {
-        self.now = self.now.max(wake.unwrap_or(self.now));
-        wake.is_some()
+    fn time_passes(&mut self, requeue_at: Option<Millis>) -> bool {
+        self.now = self.now.max(requeue_at.unwrap_or(self.now));
+        requeue_at.is_some()
     }
 
     /// Pods that may still do something, by task and attempt.
@@ -502,7 +522,7 @@ impl<'a> Run<'a> {
     }
 
     /// What holds of every decision.
-    fn check(&self, decision: &Decision, nodes: &[Node]) {
+    fn check(&self, decision: &Decision, nodes: &PerNode<Node>) {
         let stop = self.policy.cancelled || self.policy.deadline.is_some_and(|at| self.now >= at);
         let is_early =
             |action: &Action| matches!(action, Action::Start { node, .. } if nodes[*node].retry_at > Some(self.now));
@@ -512,16 +532,16 @@ impl<'a> Run<'a> {
         let is_new =
             |action: &&Action| matches!(action, Action::Start { node, attempt } if *attempt > nodes[*node].attempts);
         let new = decision.actions.iter().filter(is_new).count();
-        let running = decision.phases.iter().filter(|p| **p == TaskPhase::Running).count();
+        let running = decision.phases.values().filter(|p| **p == TaskPhase::Running).count();
         assert!(new == 0 || running <= self.world.parallelism as usize, "{running} at once");
-        assert!(new <= self.room as usize, "more than the tenant's room");
-        let failed = decision.phases.iter().any(|p| matches!(p, TaskPhase::Failed | TaskPhase::Unknown));
+        assert!(new <= self.free_slots as usize, "more than the tenant's free slots");
+        let failed = decision.phases.values().any(|p| matches!(p, TaskPhase::Failed | TaskPhase::Unknown));
         let halted = failed && self.world.on_failure == OnFailure::Halt;
         assert!(new == 0 || !(stop || halted || self.policy.suspended), "nothing new may start");
         let begins = |a: &Action| matches!(a, Action::Start { .. } | Action::Create(_) | Action::Reopen(_));
         assert!(!(stop && decision.actions.iter().any(begins)), "nothing at all may start");
-        assert!(!stop || decision.phases.iter().all(|p| p.is_finished()), "something is not stopped");
-        assert!(decision.wake.is_none_or(|at| at > self.now), "a wait that is over");
+        assert!(!stop || decision.phases.values().all(|p| p.is_finished()), "something is not stopped");
+        assert!(decision.requeue_at.is_none_or(|at| at > self.now), "a wait that is over");
     }
 
     /// Pods whose attempt is not recorded as ended: a start that failed is made up for, whatever has started instead.
@@ -533,14 +553,16 @@ impl<'a> Run<'a> {
 
     /// What holds when nothing is left to do.
     fn check_end(&self, decision: &Decision) {
-        let all = |f: fn(TaskPhase) -> bool| decision.phases.iter().all(|p| f(*p));
+        let all = |f: fn(TaskPhase) -> bool| decision.phases.values().all(|p| f(*p));
         assert!(!matches!(decision.state, PlanState::Running | PlanState::Suspended), "{:?}", decision.state);
         assert_eq!(decision.state == PlanState::Succeeded, all(|p| p == TaskPhase::Succeeded));
         assert!(all(|p| p != TaskPhase::Running), "an attempt is left");
-        for (i, task) in self.tasks.iter().enumerate().filter(|(i, _)| decision.phases[*i] == TaskPhase::Succeeded) {
+        for (i, task) in
+            self.tasks.iter().enumerate().filter(|(i, _)| decision.phases.tasks[*i] == TaskPhase::Succeeded)
+        {
             let ended = |t: &Task| t.finished.get(&t.status.attempts).copied().unwrap_or_default();
-            let older = |d: &&u32| ended(&self.tasks[**d as usize]) > task.started;
-            let stale = self.graph.dependencies(i).iter().find(older);
+            let older = |d: &&usize| ended(&self.tasks[**d]) > task.started;
+            let stale = self.graph.dependencies(NodeId::Task(i)).iter().find(older);
             assert_eq!(stale, None, "task {i} stands on an older success");
         }
         if self.policy.cancelled {
@@ -577,7 +599,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_happens_promises_are_kept_and_there_is_an_end(
+    fn a_plan_keeps_its_promises_and_comes_to_an_end(
         world in world(true),
         chance in proptest::collection::vec(0usize..100_000, 0..600),
     ) {

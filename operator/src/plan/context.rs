@@ -39,7 +39,7 @@ impl Context {
         let parallelism = self.tenant(tenant).map_or(u32::MAX, |t| t.spec.parallelism);
         let exists = |plan: &_| self.caches.plans.get(plan).is_some();
         if let Some(plan) = self.limiter.next_waiting(tenant, parallelism, exists) {
-            self.index.wake(plan);
+            self.index.requeue(plan);
         }
     }
 }

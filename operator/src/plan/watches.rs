@@ -30,7 +30,7 @@ pub async fn follow_pods(ctx: Arc<Context>, shutdown: CancellationToken) {
 
 /// Counts the slot of a pod for the tenant in the pod's label: its namespace may belong to another tenant by now.
 fn count(ctx: &Context, pod: &Occupancy) {
-    if pod.taken {
+    if pod.occupied {
         ctx.limiter.occupy(&pod.tenant, &pod.namespace, &pod.pod, pod.until);
     } else if ctx.limiter.release(&pod.tenant, &pod.namespace, &pod.pod) {
         ctx.wake_next(&pod.tenant);

@@ -232,11 +232,11 @@ impl DraftReconcile<'_> {
                 agent: name.clone(),
             }),
         };
-        let mut assignment = pod::told_errand(&errand);
+        let mut assignment = pod::document_job_json(&errand);
         // An assignment has a size limit: leave the last document out when it does not fit.
         if let (Err(_), ErrandWork::Draft(work)) = (&assignment, &mut errand.work) {
             work.prompt = self.prompt(draft, None);
-            assignment = pod::told_errand(&errand);
+            assignment = pod::document_job_json(&errand);
         }
         let frame = Frame {
             config: &self.ctx.config,

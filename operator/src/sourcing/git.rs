@@ -297,7 +297,7 @@ impl GitReconcile<'_> {
             namespace: self.subject.namespace.clone(),
             labels: vec![(names::LABEL_ROLE, JobRole::Fetch.as_str().to_owned())],
             owner: self.subject.owner.clone(),
-            assignment: pod::told_errand(&errand).map_err(|report| report.message)?,
+            assignment: pod::document_job_json(&errand).map_err(|report| report.message)?,
             timeout_seconds: TIMEOUT_SECONDS,
             resources: [&NO_RESOURCES; 3],
         };

@@ -353,7 +353,7 @@ impl Bench {
         let pod: AttemptPod = serde_json::from_value(self.api.get(&format!("pods/{name}"))).unwrap();
         let limiter = &self.contexts.plans.limiter;
         let count = |pod: Occupancy| {
-            if pod.taken {
+            if pod.occupied {
                 limiter.occupy(&pod.tenant, &pod.namespace, &pod.pod, pod.until);
             } else {
                 limiter.release(&pod.tenant, &pod.namespace, &pod.pod);
