@@ -1,19 +1,23 @@
-//! Whatever the order in which pods end, get stuck and vanish, people change their minds and the operator crashes, a plan keeps its
-//! promises, and comes to an end.
+//! A simulation of plans: whatever the order in which pods end, get stuck and vanish, people change their minds and the operator crashes, a
+//! plan keeps its promises and comes to an end.
 //!
-//! The world below plays pods, nodes, people, the API server and the record. The operator is played as `operator/src/plan` has it: it sees
-//! its nodes through their status, the record and what it remembers; it records a decision before it carries it out, ends before starts;
-//! each action may fail without the others, and the process may end between any two of them, or amidst one, and forgets.
+//! The test plays pods, cluster nodes, people, the API server and the record. It plays the operator as `operator/src/plan` works: the operator
+//! reads its nodes from their status, the record and its memory; it records a decision before it applies it, ends before starts; each action
+//! may fail without the others; and the process may crash between two actions or in the middle of one, and loses its memory.
 //!
-//! What holds is asserted where it would break: dependencies come first; never more attempts than parallelism and slots allow, but for starts
-//! that were recorded, failed and are made up for; nothing new while suspended, halted or stopped, and all is stopped at once when it is
-//! to be; a finished state changes only when somebody asks, and a success only when the work is to be redone, with all that stands on it: in
-//! the end nothing stands on older work; what is held does not start; no attempt has a second pod, unless no process of now has seen the first;
-//! work with an external effect that the infrastructure interrupted is not done again; no ended attempt leaves a pod that may go on; and when
-//! nothing more happens, there is an end.
+//! These promises are asserted where they would break:
+//! - A task starts after its dependencies.
+//! - There are never more attempts than parallelism and free slots allow, except to replace starts that were recorded and failed.
+//! - No attempt starts while the plan is suspended, halted or stopped. A stop takes effect at once. A held task does not start.
+//! - A finished phase changes only on a person's request, and a success only by a redo, which includes all dependents: at the end no task
+//!   depends on older work.
+//! - An attempt has no second pod, unless no running process has seen the first.
+//! - Work with an external effect that an infrastructure failure interrupted is not repeated.
+//! - An ended attempt leaves no pod that may continue.
+//! - When nothing more happens, the plan has ended.
 //!
-//! Taken for granted is what others hold: the result of a success is in the record before its pod ends (a runner whose result nobody took
-//! reports a failure), a kubelet begins nothing in a pod that is to go, and a process that starts sees all pods that there are.
+//! Others guarantee what the simulation assumes: the result of a success is in the record before its pod ends (a runner that cannot deliver
+//! its result reports a failure), a kubelet starts no container in a pod that is being deleted, and a new process sees all existing pods.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +36,7 @@ mod world;
 
 use world::{World, graph, world};
 
-/// What chance decides, while there is some left. Then all is calm: nothing fails, everybody goes on, and pods succeed.
+/// Random choices. When they are used up, nothing fails any more, and pods succeed.
 struct Chance(std::vec::IntoIter<usize>);
 
 impl Chance {
@@ -40,7 +44,7 @@ impl Chance {
         self.0.next().map(|c| c % n)
     }
 
-    /// Whether the last of `n` things happens.
+    /// Returns true in one of `n` cases.
     fn strikes(&mut self, n: usize) -> bool {
         self.of(n) == Some(n - 1)
     }
@@ -54,7 +58,7 @@ struct Pod {
 }
 
 impl Pod {
-    /// Whether nothing of it can run any more.
+    /// Returns whether no container of it can run any more.
     fn has_ended(&self) -> bool {
         match &self.state {
             AttemptState::Succeeded(_) => true,
@@ -66,14 +70,14 @@ impl Pod {
     }
 }
 
-/// What the record has of an attempt that was started.
+/// An attempt in the record.
 #[derive(Default)]
 struct Recorded {
     ended: bool,
     delivered: Option<Report>,
 }
 
-/// What the operator remembers of an attempt that was started.
+/// An attempt that the operator remembers as started.
 struct Open {
     number: u32,
     seen: bool,
@@ -83,12 +87,12 @@ struct Open {
 /// A task, with its attempts.
 #[derive(Default)]
 struct Task {
-    /// As its object has it.
+    /// The status of its object.
     status: Node,
     record: BTreeMap<u32, Recorded>,
     pods: BTreeMap<u32, Pod>,
     open: Option<Open>,
-    /// Attempts that ever had a pod; those whose pod this process has seen; those that began their work.
+    /// Attempts that ever had a pod, whose pod this process has seen, and that began their work.
     born: BTreeSet<u32>,
     seen: BTreeSet<u32>,
     begun: BTreeSet<u32>,
@@ -100,7 +104,7 @@ struct Task {
 }
 
 impl Task {
-    /// The last attempt that is over as its status has it.
+    /// Returns the last attempt that has ended by its status.
     fn closed(&self) -> u32 {
         self.status.attempts - u32::from(self.status.phase == TaskPhase::Running)
     }
@@ -125,7 +129,7 @@ impl Task {
         }
     }
 
-    /// The node as the operator sees it.
+    /// Returns the node as the operator sees it.
     fn observe(&mut self) -> Node {
         let closed = self.closed();
         if let Some(number) = self.newest().filter(|n| *n > closed)
@@ -197,10 +201,10 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Goes on until there is nothing left to do or to wait for.
+    /// Runs until there is nothing left to do or to wait for.
     fn until_the_end(mut self) -> (Vec<TaskPhase>, PlanState) {
         for _ in 0..3000 {
-            let decision = self.pass();
+            let decision = self.reconcile();
             let calm = decision.actions.is_empty();
             if !self.happens(decision.requeue_at) && calm {
                 self.check_end(&decision);
@@ -210,8 +214,8 @@ impl<'a> Run<'a> {
         panic!("no end");
     }
 
-    /// One pass of the operator, or what a crash leaves of it.
-    fn pass(&mut self) -> Decision {
+    /// Runs one reconcile of the operator, or a part of it until a crash.
+    fn reconcile(&mut self) -> Decision {
         if !self.hydrated || self.tasks.iter().any(Task::has_vanished) {
             self.tasks.iter_mut().for_each(Task::hydrate);
             self.hydrated = true;
@@ -357,7 +361,7 @@ impl<'a> Run<'a> {
         task.pods.insert(attempt, Pod { state: AttemptState::Pending, created, deleting: None });
     }
 
-    /// Lets something happen; false when nothing is left that could.
+    /// Lets an event happen; returns false when none is left.
     fn happens(&mut self, requeue_at: Option<Millis>) -> bool {
         if !self.world.trouble {
             return self.a_pod_ends_as_foreseen() || self.time_passes(requeue_at);
@@ -402,7 +406,7 @@ impl<'a> Run<'a> {
         true
     }
 
-    /// Somebody asks that a task be done again, and what stands on it.
+    /// Requests a redo of a task and its dependents.
     fn redo(&mut self, node: usize) {
         let mut all = BTreeSet::from([node]);
         // Tasks depend on earlier ones only.
@@ -424,7 +428,7 @@ impl<'a> Run<'a> {
         requeue_at.is_some()
     }
 
-    /// Pods that may still do something, by task and attempt.
+    /// Returns the pods that may still run, by task and attempt.
     fn alive(&self) -> Vec<(usize, u32)> {
         let of = |(i, task): (usize, &Task)| {
             task.pods.iter().filter(|(_, p)| !p.has_ended()).map(|(n, _)| (i, *n)).collect::<Vec<_>>()
@@ -443,7 +447,7 @@ impl<'a> Run<'a> {
         true
     }
 
-    /// The first pod that nothing holds comes one step nearer to its success.
+    /// Advances the first pod that is not stuck by one step towards success.
     fn a_pod_goes_on(&mut self) -> bool {
         let goes_on = |&(i, number): &(usize, u32)| {
             let pod = &self.tasks[i].pods[&number];
@@ -507,7 +511,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// A pod ends; what its runner reports means that it had begun.
+    /// Ends a pod. A report of its runner means that it had begun.
     fn end(&mut self, i: usize, number: u32, reason: Reason, delivers: bool) {
         self.moments += 1;
         let task = &mut self.tasks[i];
@@ -521,7 +525,7 @@ impl<'a> Run<'a> {
         task.pods.get_mut(&number).expect("it is alive").state = ended(reason);
     }
 
-    /// What holds of every decision.
+    /// Checks the promises that hold for each decision.
     fn check(&self, decision: &Decision, nodes: &PerNode<Node>) {
         let stop = self.policy.cancelled || self.policy.deadline.is_some_and(|at| self.now >= at);
         let is_early =
@@ -544,14 +548,14 @@ impl<'a> Run<'a> {
         assert!(decision.requeue_at.is_none_or(|at| at > self.now), "a wait that is over");
     }
 
-    /// Pods whose attempt is not recorded as ended: a start that failed is made up for, whatever has started instead.
+    /// Checks the number of pods whose attempt is not recorded as ended. A failed start is repeated, whatever has started instead.
     fn check_pods(&self) {
         let under_way = |(i, number): &(usize, u32)| !self.tasks[*i].record[number].ended;
         let pods = self.alive().iter().filter(|p| under_way(p)).count();
         assert!(pods <= self.world.parallelism as usize + self.failed_starts, "{pods} pods at once");
     }
 
-    /// What holds when nothing is left to do.
+    /// Checks the promises that hold at the end.
     fn check_end(&self, decision: &Decision) {
         let all = |f: fn(TaskPhase) -> bool| decision.phases.values().all(|p| f(*p));
         assert!(!matches!(decision.state, PlanState::Running | PlanState::Suspended), "{:?}", decision.state);
