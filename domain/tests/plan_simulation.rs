@@ -84,7 +84,7 @@ struct Open {
     result: Option<Report>,
 }
 
-/// A task, with its attempts.
+/// A task or the integration, with its attempts.
 #[derive(Default)]
 struct Task {
     /// The status of its object.
@@ -159,18 +159,14 @@ impl Task {
     }
 }
 
-/// The index of a task: these plans have no integration.
-fn index(node: NodeId) -> usize {
-    node.task().expect("a task")
-}
-
 struct Run<'a> {
     world: &'a World,
     graph: Graph,
     policy: Policy,
     free_slots: u32,
     now: Millis,
-    tasks: Vec<Task>,
+    /// The tasks and, if the plan has one, the integration.
+    tasks: PerNode<Task>,
     /// Whether the process has read the record.
     hydrated: bool,
     /// Starts that were recorded and failed: each may be made up for beyond the plan's parallelism.
@@ -183,17 +179,18 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(world: &'a World, chance: Vec<usize>) -> Self {
         let retry = Retry { limit: world.limit, infrastructure_limit: 2, ..Retry::default() };
-        let task = |&external_effect: &bool| Task {
-            status: Node { retry, external_effect: external_effect && world.trouble, ..Node::default() },
-            ..Task::default()
+        let graph = graph(world);
+        let task = |node: NodeId| {
+            let external_effect = world.trouble && node.task().is_some_and(|i| world.external_effect[i]);
+            Task { status: Node { retry, external_effect, ..Node::default() }, ..Task::default() }
         };
         Self {
             world,
-            graph: graph(world),
+            tasks: graph.per_node(task),
+            graph,
             policy: Policy { parallelism: world.parallelism, on_failure: world.on_failure, ..Policy::default() },
             free_slots: u32::MAX,
             now: Millis(0),
-            tasks: world.external_effect.iter().map(task).collect(),
             hydrated: false,
             failed_starts: 0,
             moments: 0,
@@ -201,14 +198,24 @@ impl<'a> Run<'a> {
         }
     }
 
+    fn nodes(&self) -> Vec<NodeId> {
+        self.graph.nodes().collect()
+    }
+
+    /// Returns a node by chance.
+    fn any_node(&mut self) -> NodeId {
+        let nodes = self.nodes();
+        nodes[self.chance.of(nodes.len()).unwrap_or(0)]
+    }
+
     /// Runs until there is nothing left to do or to wait for.
-    fn until_the_end(mut self) -> (Vec<TaskPhase>, PlanState) {
+    fn until_the_end(mut self) -> (PerNode<TaskPhase>, PlanState) {
         for _ in 0..3000 {
             let decision = self.reconcile();
             let calm = decision.actions.is_empty();
             if !self.happens(decision.requeue_at) && calm {
                 self.check_end(&decision);
-                return (decision.phases.tasks, decision.state);
+                return (decision.phases, decision.state);
             }
         }
         panic!("no end");
@@ -216,11 +223,14 @@ impl<'a> Run<'a> {
 
     /// Runs one reconcile of the operator, or a part of it until a crash.
     fn reconcile(&mut self) -> Decision {
-        if !self.hydrated || self.tasks.iter().any(Task::has_vanished) {
-            self.tasks.iter_mut().for_each(Task::hydrate);
+        if !self.hydrated || self.tasks.values().any(Task::has_vanished) {
+            for node in self.nodes() {
+                self.tasks[node].hydrate();
+            }
             self.hydrated = true;
         }
-        let nodes = PerNode { tasks: self.tasks.iter_mut().map(Task::observe).collect(), integration: None };
+        let graph = self.graph.clone();
+        let nodes = graph.per_node(|node| self.tasks[node].observe());
         let mut decision = decide(&self.policy, &self.graph, &nodes, self.free_slots, self.now);
         self.check(&decision, &nodes);
         decision.actions.sort_by_key(|action| match action {
@@ -249,7 +259,8 @@ impl<'a> Run<'a> {
         self.check_pods();
         if crash.is_some() {
             self.hydrated = false;
-            for task in &mut self.tasks {
+            for node in self.nodes() {
+                let task = &mut self.tasks[node];
                 task.open = None;
                 task.seen.clear();
             }
@@ -259,17 +270,15 @@ impl<'a> Run<'a> {
 
     fn record(&mut self, action: &Action) {
         match action {
-            Action::Start { node, attempt } => drop(self.tasks[index(*node)].record.entry(*attempt).or_default()),
-            Action::End { node, attempt, .. } => {
-                self.tasks[index(*node)].record.entry(*attempt).or_default().ended = true
-            }
+            Action::Start { node, attempt } => drop(self.tasks[*node].record.entry(*attempt).or_default()),
+            Action::End { node, attempt, .. } => self.tasks[*node].record.entry(*attempt).or_default().ended = true,
             _ => {}
         }
     }
 
     fn delete(&mut self, action: &Action) {
         if let Action::End { node, attempt, delete_pod: true, .. } = action
-            && let Some(pod) = self.tasks[index(*node)].pods.get_mut(attempt)
+            && let Some(pod) = self.tasks[*node].pods.get_mut(attempt)
         {
             pod.deleting.get_or_insert(self.now.plus_seconds(30));
         }
@@ -277,10 +286,10 @@ impl<'a> Run<'a> {
 
     fn apply(&mut self, action: &Action, nodes: &PerNode<Node>) {
         match action {
-            Action::Create(node) => self.tasks[index(*node)].status.exists = true,
-            Action::Start { node, attempt } => self.start(index(*node), *attempt),
+            Action::Create(node) => self.tasks[*node].status.exists = true,
+            Action::Start { node, attempt } => self.start(*node, *attempt),
             Action::End { node, attempt, failure, next, .. } => {
-                let task = &mut self.tasks[index(*node)];
+                let task = &mut self.tasks[*node];
                 assert!(!task.status.phase.is_finished(), "the end of {attempt} changes a finished state");
                 let goes = |p: &Pod| p.has_ended() || p.deleting.is_some();
                 assert!(task.pods.get(attempt).is_none_or(goes), "a pod without an attempt may run on, or come back");
@@ -298,11 +307,11 @@ impl<'a> Run<'a> {
                 };
             }
             Action::Close { node, phase, .. } => {
-                assert!(!self.tasks[index(*node)].status.phase.is_finished(), "closed twice");
-                self.tasks[index(*node)].status.phase = *phase;
+                assert!(!self.tasks[*node].status.phase.is_finished(), "closed twice");
+                self.tasks[*node].status.phase = *phase;
             }
             Action::Reopen(node) => {
-                let task = &mut self.tasks[index(*node)];
+                let task = &mut self.tasks[*node];
                 let Node { request, phase, .. } = task.status;
                 assert!(
                     request == Request::Redo || request == Request::Rerun && phase.is_finished(),
@@ -316,7 +325,7 @@ impl<'a> Run<'a> {
             Action::MarkRunning { node, unschedulable, .. } => {
                 // One that ends soon is never shown.
                 if self.chance.of(3) != Some(2) {
-                    let status = &mut self.tasks[index(*node)].status;
+                    let status = &mut self.tasks[*node].status;
                     assert!(!status.phase.is_finished(), "a finished task runs");
                     let reported =
                         if unschedulable.is_some() { ReportedState::Unschedulable } else { ReportedState::Running };
@@ -331,15 +340,15 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn start(&mut self, node: usize, attempt: u32) {
+    fn start(&mut self, node: NodeId, attempt: u32) {
         // Where the status could not be written, the last attempt's result tells.
         let last = |t: &Task| {
             t.record.last_key_value().filter(|(number, _)| **number > t.closed()).map(|(_, r)| r.delivered.clone())
         };
         let delivered = |t: &Task| last(t).flatten().map(|report| report.reason);
         let succeeded = |t: &Task| t.status.phase == TaskPhase::Succeeded || delivered(t) == Some(Reason::Succeeded);
-        for &d in self.graph.dependencies(NodeId::Task(node)) {
-            assert!(succeeded(&self.tasks[d]), "task {node} starts before {d} is done");
+        for &d in self.graph.dependencies(node) {
+            assert!(succeeded(&self.tasks.tasks[d]), "{node:?} starts before task {d} is done");
         }
         let created = self.now;
         self.moments += 1;
@@ -372,7 +381,7 @@ impl<'a> Run<'a> {
                 std::mem::replace(&mut self.policy.suspended, calm.0),
                 std::mem::replace(&mut self.free_slots, calm.1),
             );
-            let held = self.tasks.iter_mut().any(|t| std::mem::take(&mut t.status.held));
+            let held = self.nodes().into_iter().any(|node| std::mem::take(&mut self.tasks[node].status.held));
             return held || before != calm || self.a_pod_goes_on() || self.time_passes(requeue_at);
         };
         match what {
@@ -381,7 +390,7 @@ impl<'a> Run<'a> {
             18 => self.policy.suspended = !self.policy.suspended,
             19 => self.free_slots = u32::try_from(self.chance.of(4).unwrap_or(0)).unwrap_or(0),
             20 | 21 => {
-                let node = self.chance.of(self.tasks.len()).unwrap_or(0);
+                let node = self.any_node();
                 let status = &mut self.tasks[node].status;
                 // To do work again is more than to try it again.
                 if status.request == Request::None {
@@ -394,11 +403,11 @@ impl<'a> Run<'a> {
                 self.policy.deadline = seconds.map(|s| self.now.plus_seconds(s));
             }
             23 => {
-                let node = self.chance.of(self.tasks.len()).unwrap_or(0);
+                let node = self.any_node();
                 self.redo(node);
             }
             24 | 25 => {
-                let node = self.chance.of(self.tasks.len()).unwrap_or(0);
+                let node = self.any_node();
                 self.tasks[node].status.held ^= true;
             }
             _ => self.policy.cancelled |= self.chance.strikes(10),
@@ -407,16 +416,15 @@ impl<'a> Run<'a> {
     }
 
     /// Requests a redo of a task and its dependents.
-    fn redo(&mut self, node: usize) {
+    fn redo(&mut self, node: NodeId) {
         let mut all = BTreeSet::from([node]);
-        // Tasks depend on earlier ones only.
-        for i in node..self.tasks.len() {
-            if self.graph.dependencies(NodeId::Task(i)).iter().any(|d| all.contains(d)) {
-                all.insert(i);
+        for node in self.graph.nodes() {
+            if self.graph.dependencies(node).iter().any(|d| all.contains(&NodeId::Task(*d))) {
+                all.insert(node);
             }
         }
-        for i in all {
-            let status = &mut self.tasks[i].status;
+        for node in all {
+            let status = &mut self.tasks[node].status;
             if status.exists && status.phase != TaskPhase::Unknown {
                 status.request = Request::Redo;
             }
@@ -429,11 +437,11 @@ impl<'a> Run<'a> {
     }
 
     /// Returns the pods that may still run, by task and attempt.
-    fn alive(&self) -> Vec<(usize, u32)> {
-        let of = |(i, task): (usize, &Task)| {
+    fn alive(&self) -> Vec<(NodeId, u32)> {
+        let of = |(i, task): (NodeId, &Task)| {
             task.pods.iter().filter(|(_, p)| !p.has_ended()).map(|(n, _)| (i, *n)).collect::<Vec<_>>()
         };
-        self.tasks.iter().enumerate().flat_map(of).collect()
+        self.tasks.iter().flat_map(of).collect()
     }
 
     fn a_pod_ends_as_foreseen(&mut self) -> bool {
@@ -442,14 +450,14 @@ impl<'a> Run<'a> {
             return false;
         }
         let (i, number) = alive[self.chance.of(alive.len()).unwrap_or(0)];
-        let fails = number <= self.world.failures_first[i];
+        let fails = i.task().is_some_and(|i| number <= self.world.failures_first[i]);
         self.end(i, number, if fails { Reason::AgentFailed } else { Reason::Succeeded }, true);
         true
     }
 
     /// Advances the first pod that is not stuck by one step towards success.
     fn a_pod_goes_on(&mut self) -> bool {
-        let goes_on = |&(i, number): &(usize, u32)| {
+        let goes_on = |&(i, number): &(NodeId, u32)| {
             let pod = &self.tasks[i].pods[&number];
             pod.deleting.is_none() && !matches!(pod.state, AttemptState::Stuck { .. } | AttemptState::Failed { .. })
         };
@@ -458,7 +466,7 @@ impl<'a> Run<'a> {
         true
     }
 
-    fn advance(&mut self, i: usize, number: u32) {
+    fn advance(&mut self, i: NodeId, number: u32) {
         if self.tasks[i].begun.insert(number) {
             self.tasks[i].pods.get_mut(&number).expect("it is alive").state = AttemptState::Running;
         } else {
@@ -512,7 +520,7 @@ impl<'a> Run<'a> {
     }
 
     /// Ends a pod. A report of its runner means that it had begun.
-    fn end(&mut self, i: usize, number: u32, reason: Reason, delivers: bool) {
+    fn end(&mut self, i: NodeId, number: u32, reason: Reason, delivers: bool) {
         self.moments += 1;
         let task = &mut self.tasks[i];
         task.finished.insert(number, self.moments);
@@ -550,7 +558,7 @@ impl<'a> Run<'a> {
 
     /// Checks the number of pods whose attempt is not recorded as ended. A failed start is repeated, whatever has started instead.
     fn check_pods(&self) {
-        let under_way = |(i, number): &(usize, u32)| !self.tasks[*i].record[number].ended;
+        let under_way = |(i, number): &(NodeId, u32)| !self.tasks[*i].record[number].ended;
         let pods = self.alive().iter().filter(|p| under_way(p)).count();
         assert!(pods <= self.world.parallelism as usize + self.failed_starts, "{pods} pods at once");
     }
@@ -561,13 +569,11 @@ impl<'a> Run<'a> {
         assert!(!matches!(decision.state, PlanState::Running | PlanState::Suspended), "{:?}", decision.state);
         assert_eq!(decision.state == PlanState::Succeeded, all(|p| p == TaskPhase::Succeeded));
         assert!(all(|p| p != TaskPhase::Running), "an attempt is left");
-        for (i, task) in
-            self.tasks.iter().enumerate().filter(|(i, _)| decision.phases.tasks[*i] == TaskPhase::Succeeded)
-        {
+        for (node, task) in self.tasks.iter().filter(|(node, _)| decision.phases[*node] == TaskPhase::Succeeded) {
             let ended = |t: &Task| t.finished.get(&t.status.attempts).copied().unwrap_or_default();
-            let older = |d: &&usize| ended(&self.tasks[**d]) > task.started;
-            let stale = self.graph.dependencies(NodeId::Task(i)).iter().find(older);
-            assert_eq!(stale, None, "task {i} stands on an older success");
+            let older = |d: &&usize| ended(&self.tasks.tasks[**d]) > task.started;
+            let stale = self.graph.dependencies(node).iter().find(older);
+            assert_eq!(stale, None, "{node:?} depends on an older success");
         }
         if self.policy.cancelled {
             assert!(!matches!(decision.state, PlanState::Failed | PlanState::Unknown), "{:?}", decision.state);
