@@ -395,7 +395,7 @@ mod tests {
                 if a != b { deps[a.max(b)].push(ids[a.min(b)].as_str()); }
             }
             let graph = Graph::build(ids.iter().zip(&deps).map(|(id, d)| (id.as_str(), d.iter().copied()))).unwrap().with_integration();
-            // What each node's commit holds: its own work, and what was merged before it started. And all the work that stands before it.
+            // The work that each node's commit contains (its own, and what was merged before it started), and all work of the nodes before it.
             let mut holds: PerNode<BTreeSet<NodeId>> = graph.per_node(|_| BTreeSet::new());
             let mut before = holds.clone();
             let works = |node: NodeId| node.task().is_some_and(|task| working[task]);
@@ -427,9 +427,9 @@ mod tests {
                 if a != b { deps[a.max(b)].push(ids[a.min(b)].as_str()); }
             }
             let graph = Graph::build(ids.iter().zip(&deps).map(|(id, d)| (id.as_str(), d.iter().copied()))).unwrap();
-            let mut place = vec![0; 60];
-            for (n, &i) in graph.order().iter().enumerate() { place[i] = n; }
-            for i in 0..60 { for &d in graph.dependencies(Task(i)) { prop_assert!(place[d] < place[i]); } }
+            let mut position = vec![0; 60];
+            for (n, &i) in graph.order().iter().enumerate() { position[i] = n; }
+            for i in 0..60 { for &d in graph.dependencies(Task(i)) { prop_assert!(position[d] < position[i]); } }
         }
 
         /// Any graph either builds or names a real cycle.

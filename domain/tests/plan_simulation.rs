@@ -98,7 +98,7 @@ struct Task {
     begun: BTreeSet<u32>,
     /// How attempts ended since the task was last opened.
     ends: BTreeMap<u32, Option<FailureClass>>,
-    /// When the last attempt was started, and when the pod of each ended, by the count of such moments. One that was given up may end late.
+    /// When the last attempt was started, and when the pod of each ended, as a number of moments. The pod of a lost attempt can end late.
     started: usize,
     finished: BTreeMap<u32, usize>,
 }
@@ -315,7 +315,7 @@ impl<'a> Run<'a> {
                 let Node { request, phase, .. } = task.status;
                 assert!(
                     request == Request::Redo || request == Request::Rerun && phase.is_finished(),
-                    "nobody asked for that"
+                    "nobody requested that"
                 );
                 assert!(request == Request::Redo || phase != TaskPhase::Succeeded, "what is done is done");
                 task.ends.clear();
@@ -331,7 +331,7 @@ impl<'a> Run<'a> {
                         if unschedulable.is_some() { ReportedState::Unschedulable } else { ReportedState::Running };
                     assert!(
                         status.phase != TaskPhase::Running || status.reported != reported,
-                        "the same is told again"
+                        "the same is reported again"
                     );
                     (status.phase, status.reported, status.attempts) =
                         (TaskPhase::Running, reported, nodes[*node].attempts);
@@ -341,7 +341,7 @@ impl<'a> Run<'a> {
     }
 
     fn start(&mut self, node: NodeId, attempt: u32) {
-        // Where the status could not be written, the last attempt's result tells.
+        // Where the status could not be written, the result of the last attempt decides.
         let last = |t: &Task| {
             t.record.last_key_value().filter(|(number, _)| **number > t.closed()).map(|(_, r)| r.delivered.clone())
         };
@@ -491,7 +491,7 @@ impl<'a> Run<'a> {
             0..=5 if works => self.advance(i, number),
             6 if works => self.end(i, number, Reason::AgentFailed, delivers),
             7 if works => self.end(i, number, Reason::DeliveryFailed, false),
-            // The runner was stopped by somebody else.
+            // Something outside the plan stopped the runner.
             8 if works => self.end(i, number, Reason::Cancelled, delivers),
             9 if works => self.end(i, number, Reason::InvalidAssignment, delivers),
             10 => self.end(i, number, Reason::Evicted, false),

@@ -312,13 +312,13 @@ impl Decided<'_> {
     }
 }
 
-/// Returns the reason and message of a failure that does not pass without a person.
+/// Returns the reason and message of a failure that a person should know about; none for one that a retry repairs.
 fn describe_failure(failure: &Error) -> Option<(&'static str, String)> {
     match failure {
         Error::Taken { .. } => Some(("NameTaken", failure.to_string())),
         Error::Kube { source, .. } => match source.as_ref() {
             kube::Error::Api(status) if status.code == 403 && status.message.contains("exceeded quota") => {
-                Some(("QuotaExceeded", format!("{failure}; the operator retries until the quota has room")))
+                Some(("QuotaExceeded", format!("{failure}; the operator retries until the quota allows it")))
             }
             kube::Error::Api(status) if matches!(status.code, 400 | 403 | 413 | 422) => {
                 Some(("NotAdmitted", failure.to_string()))

@@ -23,7 +23,7 @@ use crate::documents::effective_constitution::EffectiveConstitution;
 use crate::documents::texts::SpecificationText;
 use crate::index::Children;
 
-/// Seconds between two looks at the pods of a finished plan whose deletion was requested.
+/// Seconds between two checks whether the pods of a finished plan are deleted.
 const CLEANUP_RESYNC_SECONDS: u32 = 30;
 
 /// Content of a plan: what people approve, the record stores and the operator runs.
@@ -242,7 +242,7 @@ impl Observed {
         self.cleanup_due().is_some_and(|at| self.now >= at)
     }
 
-    /// Returns when to look at the pods of a finished plan again. Their deletion can take some time.
+    /// Returns when to check the pods of a finished plan again, because their deletion can take some time.
     pub fn cleanup_at(&self) -> Option<Millis> {
         let due = self.cleanup_due()?;
         Some(if self.now < due { due } else { self.now.plus_seconds(CLEANUP_RESYNC_SECONDS) })

@@ -102,7 +102,7 @@ fn the_integrations_credential_is_in_reach_of_its_last_step_alone() {
         of_integration(Some(&agents), Some(&integrator)),
         holders(&[("merge", &["git-agent"]), ("gate", &[]), ("publish", &["git-integrator"])])
     );
-    // What it is given is never the agents' credential in the place of its own.
+    // The publication never gets the agents' credential instead of its own.
     assert_eq!(of_integration(Some(&agents), None)["publish"], BTreeSet::new());
     assert_eq!(of_integration(None, Some(&integrator))["merge"], BTreeSet::new());
 }
