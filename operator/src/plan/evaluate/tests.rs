@@ -131,7 +131,7 @@ async fn a_costly_rule_stops_once_and_others_see_every_task() {
     };
     assert_eq!(
         messages("RuleFailed"),
-        [message.strip_suffix("; change what breaks it, or amend the constitution that has the rule").unwrap()]
+        [message.strip_suffix("; change the document, or amend the constitution that has the rule").unwrap()]
     );
     assert_eq!(messages("RuleBroken").len(), 1, "the other rule evaluates the last task: {:?}", messages("RuleBroken"));
     assert!(messages("RuleBroken")[0].starts_with("task T499 violates rule gates"), "{:?}", messages("RuleBroken"));
