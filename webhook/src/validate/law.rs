@@ -62,7 +62,7 @@ fn broken(program: &Program, document: &Document, budget: &mut Budget) -> Option
     let rule = program.rule();
     let principle = rule.principle.as_ref().map(|p| format!(" of principle \"{p}\"")).unwrap_or_default();
     let named = if items.is_empty() { String::new() } else { format!(": {}", items.join(", ")) };
-    Some(format!("does not keep rule {}{principle} of the constitution: {message}{named}", rule.name))
+    Some(format!("violates rule {}{principle} of the constitution: {message}{named}", rule.name))
 }
 
 #[cfg(test)]
