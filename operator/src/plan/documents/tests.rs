@@ -131,7 +131,7 @@ async fn a_rule_that_costs_too_much_over_all_tasks_is_stopped_once_and_the_other
     };
     assert_eq!(
         told("RuleFailed"),
-        [message.strip_suffix("; change what breaks it, or amend the constitution that has the rule").unwrap()]
+        [message.strip_suffix("; change the document, or amend the constitution that has the rule").unwrap()]
     );
     assert_eq!(told("RuleBroken").len(), 1, "the last task is judged by the other rule: {:?}", told("RuleBroken"));
     assert!(told("RuleBroken")[0].starts_with("task T499 violates rule gates"), "{:?}", told("RuleBroken"));
