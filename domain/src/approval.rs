@@ -93,7 +93,7 @@ pub enum Void {
     NotInGroup,
     /// The person wrote the content, and the policy wants four eyes.
     #[error("the approver is the author, and the policy wants four eyes")]
-    OwnWork,
+    SelfApproval,
     /// It was too long ago.
     #[error("the approval has expired; look at the content and approve it again")]
     Expired,
@@ -106,7 +106,7 @@ impl Void {
             Self::ContentChanged => "ContentChanged",
             Self::Machine => "NotAPerson",
             Self::NotInGroup => "NotInGroup",
-            Self::OwnWork => "OwnWork",
+            Self::SelfApproval => "SelfApproval",
             Self::Expired => "ApprovalExpired",
         }
     }
@@ -193,7 +193,7 @@ pub fn counts(policy: &Policy, content: &Content, decision: &Decision, now: Mill
         return Err(Void::NotInGroup);
     }
     if policy.four_eyes && content.author.as_deref() == Some(decision.user.as_str()) {
-        return Err(Void::OwnWork);
+        return Err(Void::SelfApproval);
     }
     if policy.end(decision).is_some_and(|end| end <= now) {
         return Err(Void::Expired);
@@ -281,7 +281,7 @@ mod tests {
             yes("dot", "leads"),
         ];
         assert_eq!(missing(&evaluate(&policy, &content("dot", None), &all, NOW)), (1, 2, None));
-        assert_eq!(counts(&policy, &content("dot", None), &all[4], NOW), Err(Void::OwnWork));
+        assert_eq!(counts(&policy, &content("dot", None), &all[4], NOW), Err(Void::SelfApproval));
         assert_eq!(evaluate(&policy, &content("eve", None), &all, NOW), approved(&["ann", "dot"]));
         all.push(decision("fay", "leads", "v2", Choice::Reject));
         assert_eq!(

@@ -65,7 +65,7 @@ impl Intake {
         if courier.subject_uid != subject {
             let own = &courier.subject_uid;
             let why = format!("pod {pod} brings the document of {own}, and the path names another");
-            return Err(Problem::new(Kind::NotYours, why));
+            return Err(Problem::new(Kind::SubjectMismatch, why));
         }
         let _place = self.turnstile.enter(&courier.tenant).await?;
         let document = body.read(MAX_DOCUMENT_BYTES, self.times.body).await?;

@@ -105,7 +105,7 @@ fn bound_pod(user: &UserInfo) -> Result<BoundPod, Problem> {
         (Some((namespace, _)), Some(name), Some(uid)) => {
             Ok(BoundPod { namespace: namespace.to_owned(), name: name.to_owned(), uid: uid.to_owned() })
         }
-        _ => Err(not_yours("the token is not bound to a pod; send the one that is mounted into the pod")),
+        _ => Err(subject_mismatch("the token is not bound to a pod; send the one that is mounted into the pod")),
     }
 }
 
@@ -134,7 +134,7 @@ fn worker(
     let kind = if integrates { "Plan" } else { "Task" };
     let owner = controller(pod, &[kind]).ok_or_else(|| missing(&format!("{kind} as its controller")))?;
     if integrates && owner.uid != plan_uid {
-        return Err(not_yours(format!("the pod's label {LABEL_PLAN_UID} is not the UID of the Plan that owns it")));
+        return Err(subject_mismatch(format!("the pod's label {LABEL_PLAN_UID} is not the UID of the Plan that owns it")));
     }
     Ok(Worker {
         tenant: tenant.to_owned(),
@@ -156,7 +156,7 @@ fn courier(
 ) -> Result<Courier, Problem> {
     let tenant = tenant_of(&bound, pod, namespace, default_namespaces)?.to_owned();
     if !matches!(label(pod, LABEL_ROLE), Some(FETCH | DRAFT)) {
-        return Err(not_yours(format!(
+        return Err(subject_mismatch(format!(
             "the pod brings no document: its label {LABEL_ROLE} is neither {FETCH} nor {DRAFT}"
         )));
     }
@@ -176,10 +176,10 @@ fn tenant_of<'a>(
         return Err(gone(bound));
     }
     let tenant = tenant(&bound.namespace, namespace, default_namespaces)
-        .ok_or_else(|| not_yours(format!("namespace {} belongs to no tenant", bound.namespace)))?;
+        .ok_or_else(|| subject_mismatch(format!("namespace {} belongs to no tenant", bound.namespace)))?;
     // The namespace's label is guarded by the webhook, a pod's own is not; they differ when a namespace changed hands.
     if label(pod, LABEL_TENANT) != Some(tenant) {
-        return Err(not_yours(format!("the pod's label {LABEL_TENANT} is not {tenant}, the tenant of its namespace")));
+        return Err(subject_mismatch(format!("the pod's label {LABEL_TENANT} is not {tenant}, the tenant of its namespace")));
     }
     Ok(tenant)
 }
@@ -193,16 +193,16 @@ fn controller<'a>(pod: &'a ObjectMeta, kinds: &[&str]) -> Option<&'a OwnerRefere
 }
 
 fn missing(what: &str) -> Problem {
-    not_yours(format!("the pod is none of Enact: it has no {what}"))
+    subject_mismatch(format!("the pod is none of Enact: it has no {what}"))
 }
 
 fn gone(bound: &BoundPod) -> Problem {
     let BoundPod { namespace, name, uid } = bound;
-    not_yours(format!("the pod {namespace}/{name} with UID {uid}, for which the token was made, is gone"))
+    subject_mismatch(format!("the pod {namespace}/{name} with UID {uid}, for which the token was made, is gone"))
 }
 
-fn not_yours(why: impl Into<String>) -> Problem {
-    Problem::new(Kind::NotYours, why)
+fn subject_mismatch(why: impl Into<String>) -> Problem {
+    Problem::new(Kind::SubjectMismatch, why)
 }
 
 #[cfg(test)]

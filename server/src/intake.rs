@@ -192,7 +192,7 @@ fn matches(worker: &Worker, who: &str, subject_uid: &str, attempt: u32) -> Resul
     }
     let Worker { namespace, pod, subject_uid, attempt, .. } = worker;
     let why = format!("pod {namespace}/{pod} works on attempt {attempt} of {subject_uid}, and the {who} names another");
-    Err(Problem::new(Kind::NotYours, why))
+    Err(Problem::new(Kind::SubjectMismatch, why))
 }
 
 /// Says where the body is wrong. The parser quotes the body in its messages, so only the sender gets to see them, cut.

@@ -12,7 +12,7 @@ pub enum Kind {
     /// There is no token or signature, or it is not accepted.
     TokenRefused,
     /// The pod does not work on what it speaks of.
-    NotYours,
+    SubjectMismatch,
     /// RBAC does not let the reader get it.
     Forbidden,
     /// A parameter of the path or the query cannot be taken.
@@ -42,7 +42,7 @@ impl Kind {
     pub const ALL: [Self; 14] = [
         Self::Malformed,
         Self::TokenRefused,
-        Self::NotYours,
+        Self::SubjectMismatch,
         Self::Forbidden,
         Self::BadParameter,
         Self::NotFound,
@@ -61,7 +61,7 @@ impl Kind {
         match self {
             Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The body cannot be read"),
             Self::TokenRefused => (StatusCode::UNAUTHORIZED, "token-refused", "The token or signature is not accepted"),
-            Self::NotYours => (StatusCode::FORBIDDEN, "not-yours", "The pod does not work on this"),
+            Self::SubjectMismatch => (StatusCode::FORBIDDEN, "subject-mismatch", "The pod does not work on this"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The reader may not get this"),
             Self::BadParameter => (StatusCode::BAD_REQUEST, "bad-parameter", "A parameter cannot be taken"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),

@@ -80,9 +80,9 @@ async fn a_pod_that_was_made_again_under_the_name_does_not_inherit_the_token() {
     let (database, api, server) = scene().await;
     let key = ("team".to_owned(), "shop-t001-1".to_owned());
     api.change(|world| world.pods.get_mut(&key).unwrap()["uid"] = "another".into());
-    server.deliver("token", &result(SUBJECT, 1)).await.assert_problem(403, "not-yours", "is gone");
+    server.deliver("token", &result(SUBJECT, 1)).await.assert_problem(403, "subject-mismatch", "is gone");
     api.change(|world| drop(world.pods.remove(&key)));
-    server.deliver("token", &result(SUBJECT, 1)).await.assert_problem(403, "not-yours", "is gone");
+    server.deliver("token", &result(SUBJECT, 1)).await.assert_problem(403, "subject-mismatch", "is gone");
     assert_eq!(database.number("select count(*) from results").await, 0);
 }
 
@@ -98,15 +98,15 @@ async fn a_pod_speaks_for_its_own_attempt_only() {
     });
     let ours = serde_json::to_vec(&result(SUBJECT, 1)).unwrap();
     let path = server.send(&delivery(SUBJECT, 1, "stranger", &ours)).await;
-    path.assert_problem(403, "not-yours", "the path names another");
+    path.assert_problem(403, "subject-mismatch", "the path names another");
     let body = server.send(&delivery(another, 1, "stranger", &ours)).await;
-    body.assert_problem(403, "not-yours", "the body names another");
+    body.assert_problem(403, "subject-mismatch", "the body names another");
     let other_attempt = server.deliver("token", &result(SUBJECT, 2)).await;
-    other_attempt.assert_problem(403, "not-yours", "works on attempt 1");
-    server.send(&delivery(SUBJECT, 1, "liar", &ours)).await.assert_problem(403, "not-yours", "is not other");
-    server.send(&delivery(SUBJECT, 1, "nobodys", &ours)).await.assert_problem(403, "not-yours", "no tenant");
+    other_attempt.assert_problem(403, "subject-mismatch", "works on attempt 1");
+    server.send(&delivery(SUBJECT, 1, "liar", &ours)).await.assert_problem(403, "subject-mismatch", "is not other");
+    server.send(&delivery(SUBJECT, 1, "nobodys", &ours)).await.assert_problem(403, "subject-mismatch", "no tenant");
     assert_eq!(database.number("select count(*) from results").await, 0);
-    assert_eq!(server.metric("enact_server_deliveries_total{outcome=\"not-yours\"}").await, 5);
+    assert_eq!(server.metric("enact_server_deliveries_total{outcome=\"subject-mismatch\"}").await, 5);
     // Its own result is kept, under its own tenant.
     assert_eq!(server.deliver("stranger", &result(another, 1)).await.status, 201);
     assert_eq!(database.number("select count(*) from results where tenant_id = 'other'").await, 1);

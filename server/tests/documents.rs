@@ -62,12 +62,12 @@ async fn only_a_documents_own_pod_brings_it() {
         ("nobodys", "belongs to no tenant"),
         ("gone", "is gone"),
     ] {
-        server.send(&bring(SUBJECT, token, TEXT)).await.assert_problem(403, "not-yours", part);
+        server.send(&bring(SUBJECT, token, TEXT)).await.assert_problem(403, "subject-mismatch", part);
     }
-    server.send(&bring("another-uid", "fetches", TEXT)).await.assert_problem(403, "not-yours", "names another");
+    server.send(&bring("another-uid", "fetches", TEXT)).await.assert_problem(403, "subject-mismatch", "names another");
     server.send(&bring(SUBJECT, "unknown", TEXT)).await.assert_problem(401, "token-refused", "audience enact-server");
     let attempt = support::delivery(SUBJECT, 1, "fetches", b"{}");
-    server.send(&attempt).await.assert_problem(403, "not-yours", "none of Enact");
+    server.send(&attempt).await.assert_problem(403, "subject-mismatch", "none of Enact");
     assert_eq!(database.number("select count(*) from contents").await, 0);
 }
 

@@ -71,7 +71,7 @@ fn the_policy_says_who_decides_and_findings_ask_for_others_besides() {
         holds(&said.printed, &["Specification keys approved by lee"])?;
         let asks = ["0 of 1 approvals by members of security", "findings of severity High or worse ask for"];
         stage.says::<Specification>("keys", "WaitingForApproval", &asks).await?;
-        holds(&stage.decision("lee", "Counts").await?, &["lee"])?;
+        holds(&stage.decision("lee", "Accepted").await?, &["lee"])?;
         nothing_begins(&stage).await?;
 
         sam.enact(&[&APPROVE[..], &["--comment", "the list lies in a safe"]].concat())?;

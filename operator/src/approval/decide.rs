@@ -31,7 +31,7 @@ pub fn decide(object: &Approval, seen: &Observed, now: Millis) -> (Progress, &'s
         Subject::Known { policy, content } => (policy, content),
     };
     match counts(policy, content, &decision, now) {
-        Ok(()) => (Ready, "Counts", format!("{subject} has the content that {} decided on", decision.user)),
+        Ok(()) => (Ready, "Accepted", format!("{subject} has the content that {} decided on", decision.user)),
         Err(void) => (Stalled, void.reason(), void.to_string()),
     }
 }

@@ -149,7 +149,7 @@ fn leave_all(seen: &Observed, valid: &Valid) -> Decision {
         ("WaitingForPlans", message, Finalizer::Keep, count)
     } else {
         let finalizer = if seen.claimed { Finalizer::Remove } else { Finalizer::Keep };
-        ("Leaving", "our objects and labels are taken away; namespaces stay".into(), finalizer, 0)
+        ("Terminating", "our objects and labels are taken away; namespaces stay".into(), finalizer, 0)
     };
     Decision { steps, finalizer, progress: Progress::Reconciling, reason, message, namespaces }
 }

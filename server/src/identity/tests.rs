@@ -39,7 +39,7 @@ fn of_acme() -> ObjectMeta {
 #[track_caller]
 fn refused(pod: &ObjectMeta, namespace: &ObjectMeta, part: &str) {
     let problem = worker(bound(), pod, namespace, &[]).expect_err("it is refused");
-    assert_eq!(problem.kind, Kind::NotYours);
+    assert_eq!(problem.kind, Kind::SubjectMismatch);
     assert!(problem.detail.contains(part), "{}", problem.detail);
 }
 
@@ -121,7 +121,7 @@ fn only_a_pods_token_speaks_for_a_pod() {
     assert_eq!(bound_pod(&user(account, &extra)), Ok(bound()));
     let two: [(&str, &[&str]); 2] = [(POD_NAME, &["a", "b"]), (POD_UID, &["pod-uid"])];
     for other in [user("ann@example.org", &extra), user(account, &extra[..1]), user(account, &two)] {
-        assert_eq!(bound_pod(&other).expect_err("it is refused").kind, Kind::NotYours);
+        assert_eq!(bound_pod(&other).expect_err("it is refused").kind, Kind::SubjectMismatch);
     }
 }
 
@@ -152,7 +152,7 @@ fn a_documents_pod_brings_its_owners_document() {
 fn a_pod_that_is_no_documents_brings_none() {
     let refused = |pod: &ObjectMeta, namespace: &ObjectMeta, part: &str| {
         let problem = courier(bound(), pod, namespace, &[]).expect_err("it is refused");
-        assert_eq!(problem.kind, Kind::NotYours);
+        assert_eq!(problem.kind, Kind::SubjectMismatch);
         assert!(problem.detail.contains(part), "{}", problem.detail);
     };
     refused(&pod(), &of_acme(), "neither fetch nor draft");
@@ -164,5 +164,5 @@ fn a_pod_that_is_no_documents_brings_none() {
         refused(&ObjectMeta { owner_references: Some(owners), ..fetching() }, &of_acme(), "as its controller");
     }
     let problem = worker(bound(), &fetching(), &of_acme(), &[]).expect_err("it works on no attempt");
-    assert_eq!(problem.kind, Kind::NotYours);
+    assert_eq!(problem.kind, Kind::SubjectMismatch);
 }

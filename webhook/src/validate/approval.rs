@@ -86,7 +86,7 @@ fn explain(void: Void, request: &Request, spec: &ApprovalSpec, subject: &Approva
             ),
         ),
         Void::Expired => Denial::invalid("spec", void.to_string()),
-        Void::OwnWork => Denial::forbidden(
+        Void::SelfApproval => Denial::forbidden(
             "spec.by.user",
             format!(
                 "{} wrote the content of {kind} {name}, whose policy wants four eyes; ask somebody else",
