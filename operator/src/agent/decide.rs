@@ -40,7 +40,7 @@ pub fn decide(spec: &AgentSpec, in_tenant: bool, recorded: &Recorded) -> (Progre
     }
     if let Some(image) = spec.image.as_deref().filter(|i| !is_image(i)) {
         let message =
-            format!("spec.image: `{}` is no reference of an image; write `registry/name:tag`", image.escape_debug());
+            format!("spec.image: `{}` is not an image reference; write `registry/name:tag`", image.escape_debug());
         return stalled("InvalidImage", message);
     }
     let field = "spec.replay.configMapRef";

@@ -1,7 +1,7 @@
 //! Decide: whether a decision counts.
 
 use enact_crds::{Approval, convert};
-use enact_domain::approval::counts;
+use enact_domain::approval::check_decision;
 use enact_domain::condition::Progress;
 use enact_domain::time::Millis;
 
@@ -30,7 +30,7 @@ pub fn decide(object: &Approval, seen: &Observed, now: Millis) -> (Progress, &'s
         Subject::Unread => return (Reconciling, "WaitingForSubject", format!("{subject} was not read yet")),
         Subject::Known { policy, content } => (policy, content),
     };
-    match counts(policy, content, &decision, now) {
+    match check_decision(policy, content, &decision, now) {
         Ok(()) => (Ready, "Accepted", format!("{subject} has the content that {} decided on", decision.user)),
         Err(void) => (Stalled, void.reason(), void.to_string()),
     }

@@ -144,7 +144,7 @@ impl Chain {
             Some(Broken::Circular(path)) => {
                 let path: Vec<String> = path.iter().map(shown).collect();
                 let message = format!(
-                    "constitutions inherit from each other: {}; take spec.parentRef out of one",
+                    "constitutions inherit from each other: {}; remove spec.parentRef from one of them",
                     path.join(" -> ")
                 );
                 return Some(Obstacle::new(Progress::Stalled, "CircularInheritance", message));
