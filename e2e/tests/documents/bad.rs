@@ -148,7 +148,7 @@ fn what_only_others_show_is_told_on_the_object_until_it_is_mended() {
         let place = |name: &str| format!("{}/{name}", stage.name);
         let (egg, hen, nowhere) = (place("egg"), place("hen"), place("nowhere"));
         for name in ["egg", "hen"] {
-            let told = ["inherit from each other", &egg, &hen, "take spec.parentRef out of one"];
+            let told = ["inherit from each other", &egg, &hen, "remove spec.parentRef from one of them"];
             stage.says::<Constitution>(name, "CircularInheritance", &told).await?;
         }
         let told = ["spec.parentRef", &format!("there is no Constitution {nowhere}"), "create it"];
