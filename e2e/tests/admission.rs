@@ -352,7 +352,7 @@ fn approvals_are_stamped_and_immutable() {
         refused(
             "a machine",
             robot.create(&PostParams::default(), &again).await,
-            &["spec.by.user", OPERATOR, "no person"],
+            &["spec.by.user", OPERATOR, "not a person"],
         )
     });
 }

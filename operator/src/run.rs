@@ -100,7 +100,7 @@ async fn lead(
         _ = tasks.join_next() => Some("a controller has ended by itself"),
     };
     if let Some(reason) = failure {
-        health.dead(reason);
+        health.fail(reason);
         tracing::error!(reason, "stopping");
     }
     shutdown.cancel();
