@@ -10,7 +10,7 @@ use enact_crds::{Constitution, Specification};
 use enact_domain::analysis;
 use enact_domain::digest::Digest;
 use enact_domain::names::ANNOTATION_REASON;
-use enact_domain::record::tell_reason;
+use enact_domain::record::format_reason;
 use enact_domain::speckit::spec;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
@@ -164,7 +164,7 @@ impl Document {
     pub async fn save(&self, cluster: &Cluster, read: &Text, text: &str, reason: Option<&str>) -> Result<Saved> {
         let mut change = json!({});
         if let Some(words) = reason {
-            let reason = tell_reason(&Digest::of_bytes(text.as_bytes()), words);
+            let reason = format_reason(&Digest::of_bytes(text.as_bytes()), words);
             change["metadata"]["annotations"] = json!({ ANNOTATION_REASON: reason });
         }
         let kept = answers_in(text, &self.clarifications);

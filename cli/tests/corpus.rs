@@ -78,7 +78,9 @@ fn real_projects_become_objects_that_the_api_takes() {
         }
         let manifests = Manifests::parse(&ran.stdout);
         for specification in manifests.all::<Specification>() {
-            schemas.evaluate_rules(&serde_json::json!(specification)).unwrap_or_else(|e| panic!("{}: {e:?}", feature.display()));
+            schemas
+                .evaluate_rules(&serde_json::json!(specification))
+                .unwrap_or_else(|e| panic!("{}: {e:?}", feature.display()));
             accept(&schemas, &specification, feature);
             assert_eq!(
                 specification.spec.source.as_ref().and_then(|s| s.inline.clone()),

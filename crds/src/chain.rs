@@ -8,7 +8,7 @@ use std::fmt;
 
 use enact_domain::condition::READY;
 use enact_domain::digest::Digest;
-use enact_domain::rules::{Loosened, Rule, inherit};
+use enact_domain::rules::{LoosenedRule, Rule, inherit};
 use kube::ResourceExt as _;
 
 use crate::common::NamespacedRef;
@@ -82,7 +82,7 @@ pub enum ChainError {
     NotInForce(NamespacedRef),
     /// A constitution of the chain loosens a rule that it inherits. Its own conditions say so too.
     #[error("Constitution {constitution} loosens a rule that it inherits: {loosened}")]
-    Loosened { constitution: NamespacedRef, loosened: Loosened },
+    LoosenedRule { constitution: NamespacedRef, loosened: LoosenedRule },
 }
 
 fn join(path: &[NamespacedRef]) -> String {
@@ -119,7 +119,7 @@ impl Chain {
     /// When a constitution loosens what it inherits.
     pub fn rules(&self) -> Result<Vec<Rule>, ChainError> {
         self.links.iter().rev().try_fold(Vec::new(), |inherited, link| {
-            inherit(&inherited, &link.rules).map_err(|mut loosened| ChainError::Loosened {
+            inherit(&inherited, &link.rules).map_err(|mut loosened| ChainError::LoosenedRule {
                 constitution: link.at.clone(),
                 // There is at least one: it is what failed.
                 loosened: loosened.swap_remove(0),

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use enact_domain::assignment::{check_ref, check_url};
-use enact_domain::errand::check_path;
+use enact_domain::document_job::check_path;
 use enact_domain::names::{self, DEFAULT_TENANT};
 
 use crate::agent::is_image;

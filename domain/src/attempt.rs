@@ -186,7 +186,7 @@ fn report_of(pod: &PodView) -> Result<Report, String> {
     let text = pod.container.terminated.as_ref().and_then(|terminated| terminated.message.as_deref());
     let report = text.and_then(|text| serde_json::from_str::<Report>(text).ok());
     let mut report = report.ok_or("left no report from the runner")?;
-    report.bound().map_err(|error| format!("left an invalid report ({error})"))?;
+    report.enforce_limits().map_err(|error| format!("left an invalid report ({error})"))?;
     Ok(report)
 }
 

@@ -1,7 +1,7 @@
 //! The document that a document job delivers.
 
 use enact_domain::assignment::Reason;
-use enact_domain::errand::MAX_DOCUMENT_BYTES;
+use enact_domain::document_job::MAX_DOCUMENT_BYTES;
 
 use crate::failure::Failure;
 

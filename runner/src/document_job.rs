@@ -2,7 +2,7 @@
 
 use enact_domain::assignment::{Reason, Report};
 use enact_domain::digest::Digest;
-use enact_domain::errand::{Errand, ErrandWork};
+use enact_domain::document_job::{DocumentJob, DocumentWork};
 
 use crate::args::Step;
 use crate::document::Document;
@@ -21,8 +21,8 @@ pub(crate) fn run(step: &Step, supervisor: &mut Supervisor, settings: &Settings)
 fn deliver(step: &Step, supervisor: &mut Supervisor, settings: &Settings) -> Result<Report, Failure> {
     let job = settings::document_job()?;
     let Document { commit, content } = match (step, &job.work) {
-        (Step::Fetch, ErrandWork::Fetch(work)) => fetch::run(supervisor, settings, work),
-        (Step::Draft, ErrandWork::Draft(work)) => draft::run(supervisor, settings, work),
+        (Step::Fetch, DocumentWork::Fetch(work)) => fetch::run(supervisor, settings, work),
+        (Step::Draft, DocumentWork::Draft(work)) => draft::run(supervisor, settings, work),
         _ => {
             let message = "the document job is for a different step than the one that this container runs";
             Err(Failure::new(Reason::InvalidAssignment, message))
@@ -35,7 +35,12 @@ fn deliver(step: &Step, supervisor: &mut Supervisor, settings: &Settings) -> Res
     Ok(Report { commit, document, ..Report::new(Reason::Succeeded, "") })
 }
 
-fn upload(supervisor: &mut Supervisor, settings: &Settings, job: &Errand, content: &[u8]) -> Result<Digest, Failure> {
+fn upload(
+    supervisor: &mut Supervisor,
+    settings: &Settings,
+    job: &DocumentJob,
+    content: &[u8],
+) -> Result<Digest, Failure> {
     let url = format!("{}/v1/documents/{}", job.server_url.trim_end_matches('/'), job.subject_uid);
     let payload = delivery::Payload { url, media_type: "text/markdown", body: content };
     delivery::deliver(supervisor, settings, &payload).map_err(|problem| {

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use enact_domain::assignment::{GitWork, Reason, Verified};
+use enact_domain::assignment::{GitWork, Reason, VerifiedCommit};
 
 use crate::failure::{Failure, explain};
 use crate::git::{Git, PLAN_FIELDS};
@@ -58,7 +58,7 @@ pub(crate) fn prepare(git: &mut Git, work: &GitWork, target: Option<&str>) -> Re
             explain("the working tree cannot be written", &checkout.all()),
         ));
     }
-    for Verified { branch, commit } in &work.merge {
+    for VerifiedCommit { branch, commit } in &work.merge {
         merge(git, branch, commit)?;
     }
     let file = git.tree().join(".git/config");
@@ -201,7 +201,7 @@ fn start(refs: &BTreeMap<String, String>, work: &GitWork) -> Result<String, Fail
     })
 }
 
-fn work_not_found(work: &GitWork, Verified { branch, commit }: &Verified, problem: &str) -> Failure {
+fn work_not_found(work: &GitWork, VerifiedCommit { branch, commit }: &VerifiedCommit, problem: &str) -> Failure {
     let message = format!(
         "commit {commit} cannot be merged: its branch `{branch}` {problem} in {}. Somebody replaced or deleted the branch after the commit \
          passed its gates; push the commit to the branch again, and find out who can push there",

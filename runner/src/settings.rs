@@ -6,7 +6,7 @@ use clap::Args;
 use enact_domain::assignment::{
     ASSIGNMENT_ENV, Assignment, GitNameError, GitWork, Reason, Work, check_ref, check_url, paths,
 };
-use enact_domain::errand::{Errand, ErrandWork, check_path};
+use enact_domain::document_job::{DocumentJob, DocumentWork, check_path};
 use enact_domain::names::is_subdomain;
 use serde::de::DeserializeOwned;
 
@@ -44,8 +44,8 @@ pub(crate) fn assignment() -> Result<Assignment, Failure> {
 }
 
 /// Reads and checks a document job in the same way.
-pub(crate) fn document_job() -> Result<Errand, Failure> {
-    let job: Errand = read("a document job")?;
+pub(crate) fn document_job() -> Result<DocumentJob, Failure> {
+    let job: DocumentJob = read("a document job")?;
     check_document_job(&job).map_err(invalid)?;
     Ok(job)
 }
@@ -60,17 +60,17 @@ fn invalid(problem: String) -> Failure {
     Failure::new(Reason::InvalidAssignment, problem)
 }
 
-fn check_document_job(job: &Errand) -> Result<(), String> {
+fn check_document_job(job: &DocumentJob) -> Result<(), String> {
     match &job.work {
-        ErrandWork::Fetch(work) => check_url(&work.url)
+        DocumentWork::Fetch(work) => check_url(&work.url)
             .and_then(|()| check_ref(&work.revision))
             .and_then(|()| check_path(&work.path))
             .map_err(|error| error.to_string()),
         // The name becomes part of a file name.
-        ErrandWork::Draft(work) if !is_subdomain(&work.name) => {
+        DocumentWork::Draft(work) if !is_subdomain(&work.name) => {
             Err(format!("`{}` is not a valid name of a Specification", work.name.escape_debug()))
         }
-        ErrandWork::Draft(_) => Ok(()),
+        DocumentWork::Draft(_) => Ok(()),
     }
 }
 

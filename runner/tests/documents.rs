@@ -7,7 +7,7 @@ use std::process::Command;
 
 use enact_domain::assignment::{Adapter, Reason};
 use enact_domain::digest::Digest;
-use enact_domain::errand::{DraftWork, ErrandWork, FetchWork, MAX_DOCUMENT_BYTES};
+use enact_domain::document_job::{DocumentWork, DraftWork, FetchWork, MAX_DOCUMENT_BYTES};
 
 use support::{EnactServer, Ended, GitServer, Pod};
 
@@ -19,13 +19,13 @@ fn wanted(url: &str, revision: &str) -> FetchWork {
 }
 
 fn fetch(server: &EnactServer, work: FetchWork) -> Ended {
-    Pod::document_job(server, ErrandWork::Fetch(work)).run("fetch")
+    Pod::document_job(server, DocumentWork::Fetch(work)).run("fetch")
 }
 
 type Change = fn(&mut FetchWork);
 
-fn drafting(adapter: Adapter) -> ErrandWork {
-    ErrandWork::Draft(DraftWork {
+fn drafting(adapter: Adapter) -> DocumentWork {
+    DocumentWork::Draft(DraftWork {
         name: "cart".into(),
         attempt: 2,
         prompt: "Write about carts.".into(),
@@ -88,7 +88,7 @@ fn fetches_only_the_file_if_the_server_can_filter() {
     git.git(&["config", "uploadpack.allowAnySHA1InWant", "true"]);
     git.commit("main", &[("large.bin", "x")]);
     git.commit("main", &[(PATH, TEXT), ("other.md", "other"), ("large.bin", "y")]);
-    let pod = Pod::document_job(&server, ErrandWork::Fetch(wanted(&git.url, "main")));
+    let pod = Pod::document_job(&server, DocumentWork::Fetch(wanted(&git.url, "main")));
     let ended = pod.run("fetch");
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     let listed = Command::new("git")
@@ -132,7 +132,7 @@ fn failure_names_the_field_to_check() {
 #[test]
 fn failure_names_the_credential_field() {
     let (git, server) = (GitServer::start(), EnactServer::start(&[]));
-    let pod = || Pod::document_job(&server, ErrandWork::Fetch(wanted(&git.url, "main")));
+    let pod = || Pod::document_job(&server, DocumentWork::Fetch(wanted(&git.url, "main")));
     let wrong = pod();
     wrong.write("git/password", "wrong-password");
     let ended = wrong.run("fetch");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use enact_domain::digest::Digest;
-use enact_domain::names::{GROUP, READER};
+use enact_domain::names::{GROUP, READER_SERVICE_ACCOUNT};
 use enact_domain::record::Kind;
 use k8s_openapi::api::authorization::v1::ResourceAttributes;
 use parking_lot::Mutex;
@@ -68,8 +68,9 @@ impl Access {
 
     async fn ask(&self, token: &Token, wanted: &AccessRequest) -> Result<Reader, Problem> {
         let AccessRequest { namespace, kinds, name } = wanted;
-        let accepted =
-            format!("create one with `kubectl create token {READER} --namespace {namespace} --audience enact-server`");
+        let accepted = format!(
+            "create one with `kubectl create token {READER_SERVICE_ACCOUNT} --namespace {namespace} --audience enact-server`"
+        );
         let user = self.cluster.user(token, &accepted).await?;
         let who = user.username.clone().unwrap_or_default();
         for kind in kinds {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Buf;
 use enact_domain::digest::Digest;
-use enact_domain::errand::MAX_DOCUMENT_BYTES;
+use enact_domain::document_job::MAX_DOCUMENT_BYTES;
 use futures::Stream;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
@@ -76,6 +76,6 @@ impl Intake {
             let why = format!("the document is not text: byte {} is not UTF-8", error.valid_up_to());
             return Err(Problem::new(ProblemKind::Malformed, why));
         }
-        self.store.keep_content(&document_pod.tenant, &document).await.map_err(|error| unstored(&error))
+        self.store.store_content(&document_pod.tenant, &document).await.map_err(|error| unstored(&error))
     }
 }

@@ -1,6 +1,8 @@
 //! The identity of pods: from a token to the attempt that its pod works on, or to the document that it may deliver.
 
-use enact_domain::names::{DRAFT, FETCH, GROUP, INTEGRATION, LABEL_ATTEMPT, LABEL_PLAN_UID, LABEL_ROLE, LABEL_TENANT};
+use enact_domain::names::{
+    GROUP, INTEGRATION, LABEL_ATTEMPT, LABEL_PLAN_UID, LABEL_ROLE, LABEL_TENANT, ROLE_DRAFT, ROLE_FETCH,
+};
 use k8s_openapi::api::authentication::v1::UserInfo;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -149,9 +151,9 @@ fn document_pod(
     default_namespaces: &[String],
 ) -> Result<DocumentPod, Problem> {
     let tenant = tenant_of(&bound, pod, namespace, default_namespaces)?.to_owned();
-    if !matches!(label(pod, LABEL_ROLE), Some(FETCH | DRAFT)) {
+    if !matches!(label(pod, LABEL_ROLE), Some(ROLE_FETCH | ROLE_DRAFT)) {
         return Err(subject_mismatch(format!(
-            "the pod delivers no document: its label {LABEL_ROLE} is neither {FETCH} nor {DRAFT}"
+            "the pod delivers no document: its label {LABEL_ROLE} is neither {ROLE_FETCH} nor {ROLE_DRAFT}"
         )));
     }
     let owner =

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Buf;
 use enact_domain::assignment::{AttemptResult, MAX_RESULT_BYTES};
-use enact_store::{Class, Delivered, Delivery, Store, StoreError};
+use enact_store::{Delivery, DeliveryOutcome, ErrorClass, Store, StoreError};
 use futures::Stream;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
@@ -113,7 +113,7 @@ impl Intake {
         let mut result: AttemptResult = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
         drop(bytes);
         check_subject(&pod, "body", &result.subject_uid, result.attempt)?;
-        result.report.bound().map_err(|error| Problem::new(ProblemKind::Malformed, error.to_string()))?;
+        result.report.enforce_limits().map_err(|error| Problem::new(ProblemKind::Malformed, error.to_string()))?;
         self.store(pod, result).await
     }
 
@@ -127,9 +127,9 @@ impl Intake {
         let attempt = result.attempt;
         let AttemptPod { tenant, namespace, pod_uid, plan_uid, .. } = pod;
         match self.store.deliver(Delivery { tenant, namespace, pod_uid, plan_uid, result }).await {
-            Ok(Delivered::Stored) => Ok(Accepted::Stored),
-            Ok(Delivered::AlreadyThere) => Ok(Accepted::AlreadyThere),
-            Ok(Delivered::Stale) => Err(Problem::new(
+            Ok(DeliveryOutcome::Stored) => Ok(Accepted::Stored),
+            Ok(DeliveryOutcome::AlreadyThere) => Ok(Accepted::AlreadyThere),
+            Ok(DeliveryOutcome::Stale) => Err(Problem::new(
                 ProblemKind::StaleAttempt,
                 format!(
                     "attempt {attempt} has ended or a newer one has begun; the result is stored as evidence and changes nothing; do not \
@@ -211,7 +211,7 @@ pub(crate) fn unstored(error: &StoreError) -> Problem {
                 "the record cannot hold this content; change it before you send it again",
             )
         }
-        error if error.class() == Class::Permanent => {
+        error if error.class() == ErrorClass::Permanent => {
             tracing::error!(category, %error, "a delivery cannot be stored");
             Problem::new(ProblemKind::Internal, "the record cannot be written; see the server's log")
         }

@@ -2,7 +2,7 @@
 
 use enact_domain::names::{is_label, is_subdomain};
 use enact_domain::record::Kind;
-use enact_store::{ItemKind, Selector};
+use enact_store::{ItemKind, RevisionSelector};
 use serde::Deserialize;
 
 use crate::access::plural;
@@ -58,11 +58,11 @@ pub enum Resource {
         limit: u32,
     },
     /// The metadata of one revision.
-    Revision { of: ObjectName, which: Selector },
+    Revision { of: ObjectName, which: RevisionSelector },
     /// The document of one revision.
-    Content { of: ObjectName, which: Selector },
+    Content { of: ObjectName, which: RevisionSelector },
     /// The findings about one revision.
-    Findings { of: ObjectName, which: Selector },
+    Findings { of: ObjectName, which: RevisionSelector },
     /// Objects whose documents are similar to an object's.
     Related { of: ObjectName, limit: u32 },
     /// Items of documents that match a text.
@@ -200,12 +200,12 @@ fn bounded(limit: Option<u32>, (max, default): (u32, u32)) -> Result<u32, Proble
 
 /// Parses which revision a path names: a few decimal digits are a number, anything else is the prefix of a digest. `sha256:` before it makes
 /// it a digest in any case.
-fn selector(text: &str) -> Result<Selector, Problem> {
+fn selector(text: &str) -> Result<RevisionSelector, Problem> {
     let digits = text.len() <= NUMBER_DIGITS && text.bytes().all(|c| c.is_ascii_digit());
     match text.parse() {
-        Ok(number) if digits && number > 0 => Ok(Selector::Number(number)),
+        Ok(number) if digits && number > 0 => Ok(RevisionSelector::Number(number)),
         _ if digits => Err(bad("the number of a revision must be at least 1")),
-        _ => Ok(Selector::DigestPrefix(text.to_owned())),
+        _ => Ok(RevisionSelector::DigestPrefix(text.to_owned())),
     }
 }
 
@@ -230,10 +230,10 @@ mod tests {
         let of = || ObjectName { kind: Kind::Specification, name: "shop.v2".into() };
         let base = "/v1/namespaces/team/specifications/shop.v2/revisions";
         assert_eq!(parsed(base), Ok(Resource::Revisions { of: of(), before: None, limit: 20 }));
-        let number = || Selector::Number(12);
+        let number = || RevisionSelector::Number(12);
         assert_eq!(parsed(&format!("{base}/12")), Ok(Resource::Revision { of: of(), which: number() }));
         assert_eq!(parsed(&format!("{base}/12/content")), Ok(Resource::Content { of: of(), which: number() }));
-        let prefix = |text: &str| Selector::DigestPrefix(text.into());
+        let prefix = |text: &str| RevisionSelector::DigestPrefix(text.into());
         for digest in ["abcd", "sha256:1234", "1234567890"] {
             let found = parsed(&format!("{base}/{digest}/findings"));
             assert_eq!(found, Ok(Resource::Findings { of: of(), which: prefix(digest) }), "{digest}");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use enact_domain::record::Kind;
 use enact_embed::Embedder;
-use enact_store::{Class, Embedding, Query, Revision, Selector, Store, StoreError};
+use enact_store::{Embedding, ErrorClass, Query, Revision, RevisionSelector, Store, StoreError};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::timeout;
@@ -167,7 +167,7 @@ impl Reading {
         tenant: &str,
         namespace: &str,
         of: &ObjectName,
-        which: &Selector,
+        which: &RevisionSelector,
     ) -> Result<Revision, Problem> {
         let ObjectName { kind, name } = of;
         let found = read(Box::pin(self.store.revision(tenant, *kind, namespace, name, which)).await)?;
@@ -183,7 +183,7 @@ fn read<T>(found: Result<T, StoreError>) -> Result<T, Problem> {
         let category = error.category();
         match &error {
             StoreError::Invalid { .. } => Problem::new(ProblemKind::BadParameter, error.to_string()),
-            error if error.class() == Class::Permanent => {
+            error if error.class() == ErrorClass::Permanent => {
                 tracing::error!(category, %error, "the record cannot be read");
                 Problem::new(ProblemKind::Internal, "the record cannot be read; see the server's log")
             }

@@ -17,7 +17,7 @@ async fn a_pods_result_is_kept_once() {
     let again = server.deliver("token", &result(SUBJECT, 1)).await;
     assert_eq!((again.status, again.json()["outcome"].as_str()), (200, Some("already-there")));
     assert_eq!(database.rows().await, rows, "a repeated delivery changes nothing");
-    let kept = database.store().attempt_result("acme", SUBJECT, 1).await.unwrap();
+    let kept = database.result("acme", SUBJECT, 1).await;
     assert_eq!(kept, Some(result(SUBJECT, 1)), "the tenant is that of the namespace");
     let actor = "select count(*) from audit where actor = 'pod:team/uid-shop-t001-1' and plan_uid = 'uid-p'";
     assert_eq!(database.number(actor).await, 1);
@@ -180,7 +180,7 @@ async fn hostile_text_is_kept_clean() {
         .without("content-type")
         .header("content-type", "Application/JSON; charset=utf-8");
     assert_eq!(server.send(&typed).await.status, 201);
-    let kept = database.store().attempt_result("acme", SUBJECT, 1).await.unwrap().unwrap();
+    let kept = database.result("acme", SUBJECT, 1).await.unwrap();
     assert_eq!(kept.report.message, "a\u{fffd}b");
     assert_eq!(kept.transcript, hostile.transcript.replace('\0', "\u{fffd}"));
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use enact_domain::digest::Digest;
-use enact_domain::errand::MAX_DOCUMENT_BYTES;
+use enact_domain::document_job::MAX_DOCUMENT_BYTES;
 use support::http::Request;
 use support::{SUBJECT, Server, scene};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 use enact_crds::approval::Subject;
-use enact_domain::names::{ANNOTATION_SERVER, READ_PORT, READER, RESULT_AUDIENCE};
+use enact_domain::names::{ANNOTATION_SERVER, READ_PORT, READER_SERVICE_ACCOUNT, RESULT_AUDIENCE};
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -193,9 +193,9 @@ async fn token(accounts: &Api<ServiceAccount>, namespace: &str) -> Result<String
         },
         ..TokenRequest::default()
     };
-    let made = match accounts.create_token_request(READER, &PostParams::default(), &request).await {
+    let made = match accounts.create_token_request(READER_SERVICE_ACCOUNT, &PostParams::default(), &request).await {
         Err(kube::Error::Api(status)) if status.code == 404 => bail!(
-            "namespace {namespace} has no ServiceAccount {READER}; the operator creates it in the namespaces of a Tenant: check that a Tenant \
+            "namespace {namespace} has no ServiceAccount {READER_SERVICE_ACCOUNT}; the operator creates it in the namespaces of a Tenant: check that a Tenant \
              contains this namespace"
         ),
         made => made.map_err(api_error)?,
@@ -205,7 +205,7 @@ async fn token(accounts: &Api<ServiceAccount>, namespace: &str) -> Result<String
 
 /// Reads the address of the server from the annotation that the operator sets on the ServiceAccount for readers.
 async fn discover(accounts: &Api<ServiceAccount>) -> Result<ServerAddress> {
-    let account = match accounts.get_metadata_opt(READER).await {
+    let account = match accounts.get_metadata_opt(READER_SERVICE_ACCOUNT).await {
         // A person may have the right to request a token without the right to read the ServiceAccount.
         Err(kube::Error::Api(status)) if status.code == 403 => None,
         account => account.map_err(api_error)?,
@@ -215,7 +215,9 @@ async fn discover(accounts: &Api<ServiceAccount>) -> Result<ServerAddress> {
         return Ok(ServerAddress { namespace: namespace.to_owned(), service: service.to_owned() });
     };
     let parsed = address.parse::<ServerAddress>();
-    parsed.map_err(|problem| anyhow!("annotation {ANNOTATION_SERVER} of ServiceAccount {READER}: {problem}"))
+    parsed.map_err(|problem| {
+        anyhow!("annotation {ANNOTATION_SERVER} of ServiceAccount {READER_SERVICE_ACCOUNT}: {problem}")
+    })
 }
 
 #[cfg(test)]

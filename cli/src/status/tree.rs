@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Effects, Style};
 use enact_crds::common::Time;
 use enact_crds::plan;
 use enact_crds::task::Phase;
-use enact_domain::approval::{Demand, Verdict};
+use enact_domain::approval::{Requirement, Verdict};
 use enact_domain::digest::Digest;
 use enact_domain::names;
 use jiff::Timestamp;
@@ -163,10 +163,10 @@ fn subject(kind: &str, name: &str, approval: &ApprovalState, display: Display) -
     display.line().plain(&label).add(style, &state).end()
 }
 
-fn waiting(kind: &str, name: &str, digest: &Digest, demand: &Demand) -> String {
-    let Demand { have, need, groups, .. } = demand;
+fn waiting(kind: &str, name: &str, digest: &Digest, requirement: &Requirement) -> String {
+    let Requirement { have, need, groups, .. } = requirement;
     let by = if groups.is_empty() { String::new() } else { format!(" by {}", groups.join(" or ")) };
-    let why = demand.because.map(|severity| format!(" because of {severity} findings")).unwrap_or_default();
+    let why = requirement.because.map(|severity| format!(" because of {severity} findings")).unwrap_or_default();
     format!("○ waits for approval{by}{why}, {have} of {need}  {}: kubectl enact approve {kind}/{name}", digest.short())
 }
 

@@ -66,14 +66,17 @@ fn findings_require_additional_approvers() {
         nothing_begins(&stage).await?;
 
         holds(&dana.enact_error(&APPROVE)?, &["spec.by.groups", "dana is in none of the groups", "leads"])?;
-        holds(&robot.enact_error(&APPROVE)?, &["spec.by.user", &robot.name, "is no person", "spec.approval.machines"])?;
+        holds(
+            &robot.enact_error(&APPROVE)?,
+            &["spec.by.user", &robot.name, "is not a person", "spec.approval.machines"],
+        )?;
         let said = lee.enact(&APPROVE)?;
         holds(
             &said.stderr,
             &["by dana", "High: ", "0 of 1 approvals by members of leads", "nothing was approved before"],
         )?;
         holds(&said.stdout, &["Specification keys approved by lee"])?;
-        let asks = ["0 of 1 approvals by members of security", "findings of severity High or worse ask for"];
+        let asks = ["0 of 1 approvals by members of security", "while findings of severity High or worse are open"];
         stage.await_message::<Specification>("keys", "WaitingForApproval", &asks).await?;
         holds(&stage.decision("lee", "Accepted").await?, &["lee"])?;
         nothing_begins(&stage).await?;
@@ -125,7 +128,7 @@ fn a_machine_decides_only_if_the_policy_names_it() {
             },
         })
         .to_string();
-        holds(&robot.refusal(&approval).await?, &["spec.by.user", "is no person", "spec.approval.machines"])?;
+        holds(&robot.refusal(&approval).await?, &["spec.by.user", "is not a person", "spec.approval.machines"])?;
         stage.await_reason::<Specification>("keys", "WaitingForApproval").await?;
 
         dana.applies(&asks(&json!({"groups": [], "machines": [robot.name]}))).await?;

@@ -165,7 +165,7 @@ fn conditions_report_missing_references_until_fixed() {
         let place = |name: &str| format!("{}/{name}", stage.name);
         let (egg, hen, nowhere) = (place("egg"), place("hen"), place("nowhere"));
         for name in ["egg", "hen"] {
-            let reported = ["inherit from each other", &egg, &hen, "take spec.parentRef out of one"];
+            let reported = ["inherit from each other", &egg, &hen, "remove spec.parentRef from one of them"];
             stage.await_message::<Constitution>(name, "CircularInheritance", &reported).await?;
         }
         let reported = ["spec.parentRef", &format!("there is no Constitution {nowhere}"), "create it"];

@@ -50,7 +50,10 @@ fn platform_rules_apply_to_tenants_that_refer_to_them() {
         // The tenant's own constitution cannot loosen it.
         let own = |rules: Value| inline("Constitution", "own", &house("1.0.0"), &json!({ "rules": rules }));
         for (looser, words) in [
-            (with(binds.clone(), "severity", "SHOULD"), &["the parent's severity is MUST, and this rule's is SHOULD", "use MUST"][..]),
+            (
+                with(binds.clone(), "severity", "SHOULD"),
+                &["the parent's severity is MUST, and this rule's is SHOULD", "use MUST"][..],
+            ),
             (with(binds.clone(), "expression", "true"), &["its expression differs from the parent's", "another name"]),
             (with(binds.clone(), "message", "never mind"), &["its message differs from the parent's"]),
         ] {

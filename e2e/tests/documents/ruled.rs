@@ -40,7 +40,7 @@ fn a_must_blocks_and_a_should_is_a_finding() {
 
         // In a ConfigMap, only the operator sees it.
         dana.applies(&mapped("Specification", "keys", &loose, &bound)).await?;
-        let remedy = "change what breaks it, or amend the constitution";
+        let remedy = "change the document, or amend the constitution";
         let stopped = stage.await_message("keys", "ConstitutionViolated", &[&reported[..], &[remedy]].concat()).await?;
         let found = broken(&stopped, "requirements-bind")?;
         ensure!(found.severity == Severity::Critical && found.location == "FR-002", "{found:#?}");
@@ -73,8 +73,7 @@ fn a_plan_that_breaks_a_rule_does_not_start() {
              - {id: T002, title: remind, script: 'true', requirements: [FR-002]}\n",
         ))
         .await?;
-        let reported =
-            ["the plan does not keep rule no-open-questions", "[NEEDS CLARIFICATION]", "amend the constitution"];
+        let reported = ["the plan violates rule no-open-questions", "[NEEDS CLARIFICATION]", "amend the constitution"];
         let stopped =
             stage.await_message::<Plan>("keys", "ConstitutionViolated", &reported).await?.status.unwrap_or_default();
         let about = |rule: &str| stopped.top_findings.iter().find(|f| f.message.contains(&format!("rule {rule}")));

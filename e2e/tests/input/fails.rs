@@ -118,21 +118,21 @@ fn inputs(git: &Git) -> Vec<Bad> {
             &format!("{}{works}", at(&git.url(), "wrong")),
             "RepositoryDenied",
             1,
-            &["refused the credential", "check workspace.credentialsSecretRef"],
+            &["refused the credential", "check spec.workspace.credentialsSecretRef"],
         ),
         bad(
             "no-repository",
             &format!("{}{works}", at(&git.url().replace("work.git", "none.git"), "git-agent")),
             "RepositoryDenied",
             1,
-            &["none.git", "is no repository", "check workspace.url"],
+            &["none.git", "is not a Git repository", "check spec.workspace.url"],
         ),
         bad(
             "no-revision",
             &format!("  workspace: {{url: '{}', revision: v9}}\n{works}", git.url()),
             "RevisionNotFound",
             1,
-            &["branch or tag `v9`", "check workspace.revision"],
+            &["branch or tag `v9`", "check spec.workspace.revision"],
         ),
         bad(
             "no-image",
@@ -149,7 +149,7 @@ fn inputs(git: &Git) -> Vec<Bad> {
             1,
             &[
                 "the Secret with the Git credential does not exist",
-                "create it, or correct workspace.credentialsSecretRef",
+                "create it, or correct spec.workspace.credentialsSecretRef",
             ],
         ),
         bad(

@@ -203,7 +203,7 @@ fn agents() -> Vec<Case> {
         (
             "an image that is a URL",
             object("Agent", "bad", "adapter: Command\n  image: 'https://host/image'"),
-            &["spec.image", "no reference of an image", "without `https://`"],
+            &["spec.image", "not an image reference", "without `https://`"],
         ),
         (
             "a reserved variable",

@@ -1,7 +1,7 @@
 //! Decide: whether a decision is valid.
 
 use enact_crds::{Approval, convert};
-use enact_domain::approval::counts;
+use enact_domain::approval::check_decision;
 use enact_domain::condition::Readiness;
 use enact_domain::time::Millis;
 
@@ -28,8 +28,8 @@ pub fn decide(object: &Approval, seen: &Observed, now: Millis) -> Readiness {
         }
         Subject::Known { policy, content } => (policy, content),
     };
-    match counts(policy, content, &decision, now) {
-        Ok(()) => Readiness::ready("Counts", format!("{subject} has the content that {} decided on", decision.user)),
+    match check_decision(policy, content, &decision, now) {
+        Ok(()) => Readiness::ready("Accepted", format!("{subject} has the content that {} decided on", decision.user)),
         Err(void) => Readiness::stalled(void.reason(), void.to_string()),
     }
 }

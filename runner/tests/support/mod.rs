@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use enact_domain::assignment::{
-    ASSIGNMENT_ENV, Adapter, Assignment, AttemptResult, Gate, GitWork, IntegrationWork, Report, TaskWork, Verified,
-    Work,
+    ASSIGNMENT_ENV, Adapter, Assignment, AttemptResult, Gate, GitWork, IntegrationWork, Report, TaskWork,
+    VerifiedCommit, Work,
 };
-use enact_domain::errand::{Errand, ErrandWork};
+use enact_domain::document_job::{DocumentJob, DocumentWork};
 use tempfile::TempDir;
 
 use self::http::{Request, response, serve};
@@ -87,8 +87,8 @@ impl GitServer {
     }
 
     /// Returns the present heads of these branches as verified work.
-    pub fn verified(&self, branches: &[&str]) -> Vec<Verified> {
-        let verified = |branch: &&str| Verified { branch: (*branch).into(), commit: self.tip(branch).unwrap() };
+    pub fn verified(&self, branches: &[&str]) -> Vec<VerifiedCommit> {
+        let verified = |branch: &&str| VerifiedCommit { branch: (*branch).into(), commit: self.tip(branch).unwrap() };
         branches.iter().map(verified).collect()
     }
 }
@@ -182,7 +182,7 @@ pub struct Pod {
     directory: TempDir,
     assignment: Assignment,
     /// The assignment of a document job, instead of `assignment`.
-    document_job: Option<Errand>,
+    document_job: Option<DocumentJob>,
     environment: Vec<(String, String)>,
 }
 
@@ -224,8 +224,8 @@ impl Pod {
     }
 
     /// A pod for a document.
-    pub fn document_job(server: &EnactServer, work: ErrandWork) -> Self {
-        let job = Errand { subject_uid: "document-uid".into(), server_url: server.url.clone(), work };
+    pub fn document_job(server: &EnactServer, work: DocumentWork) -> Self {
+        let job = DocumentJob { subject_uid: "document-uid".into(), server_url: server.url.clone(), work };
         let unused = assignment("http://127.0.0.1:1/", "main", Work::Task(task(Adapter::Replay {})));
         Self { document_job: Some(job), ..Self::new(unused) }
     }

@@ -130,7 +130,7 @@ fn fetching() -> ObjectMeta {
     ObjectMeta {
         uid: Some("pod-uid".into()),
         owner_references: Some(vec![owner("Specification", "document-uid")]),
-        ..labelled(&[(LABEL_TENANT, "acme"), (LABEL_ROLE, FETCH)])
+        ..labelled(&[(LABEL_TENANT, "acme"), (LABEL_ROLE, ROLE_FETCH)])
     }
 }
 
@@ -144,7 +144,7 @@ fn a_documents_pod_brings_its_owners_document() {
     };
     assert_eq!(document_pod(bound(), &fetching(), &of_acme(), &[]), Ok(expected.clone()));
     let mut drafting = fetching();
-    drafting.labels.as_mut().unwrap().insert(LABEL_ROLE.into(), DRAFT.into());
+    drafting.labels.as_mut().unwrap().insert(LABEL_ROLE.into(), ROLE_DRAFT.into());
     assert_eq!(document_pod(bound(), &drafting, &of_acme(), &[]), Ok(expected));
 }
 

@@ -66,7 +66,7 @@ pub(super) fn decision(request: &Request) -> Result<(), Denial> {
         [(ANNOTATION_REDO, "redo", ANNOTATION_KEEP), (ANNOTATION_KEEP, "keep", ANNOTATION_REDO)]
     {
         let Some(value) = annotation(new, name).filter(|value| annotation(old, name) != Some(value)) else { continue };
-        let wrong = if !Digest::from(value.to_owned()).is_whole() {
+        let wrong = if !Digest::from(value.to_owned()).is_valid() {
             "is not the digest of a revision".to_owned()
         } else if let Some(awaited) = awaited.filter(|awaited| *awaited != value) {
             format!("is not the revision that the Plan waits for, which is {awaited}")

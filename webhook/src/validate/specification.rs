@@ -4,7 +4,7 @@ use enact_crds::SpecificationSpec;
 use enact_crds::chain::Walk;
 use enact_crds::common::NamespacedRef;
 use enact_domain::record::Kind;
-use enact_domain::rules::{Document, Meta, Scope};
+use enact_domain::rules::{Document, DocumentMetadata, Scope};
 use enact_domain::speckit::spec;
 
 use super::constitution_chain::evaluate;
@@ -36,7 +36,7 @@ impl<L: Lookup> Validate<SpecificationSpec> for Validator<L> {
             let first = constitution.map(|r| NamespacedRef::new(namespace, &r.name));
             let rules =
                 self.effective_rules(Walk::new(None, first, CONSTITUTION, namespace)).await?.unwrap_or_default();
-            let document = Document::specification(&model, &Meta { name: request.name().to_owned() });
+            let document = Document::specification(&model, &DocumentMetadata { name: request.name().to_owned() });
             let (causes, broken) = evaluate(SOURCE, &rules, Scope::Specification, &document);
             Denial::unless_empty(causes)?;
             warnings.extend(broken);

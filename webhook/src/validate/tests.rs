@@ -160,7 +160,7 @@ async fn people_may_only_ask_for_a_rerun_of_a_task() {
     let relabelled = with(task(), "/metadata/labels/enact.dev~1plan", json!("other"));
     assert_refused(admit(&lookup, &update(&task(), &relabelled)).await, "forbidden", &["metadata.labels"]);
     let changed = with(task(), "/spec/title", json!("b"));
-    assert_refused(admit(&lookup, &update(&task(), &changed)).await, "invalid", &["cannot be changed"]);
+    assert_refused(admit(&lookup, &update(&task(), &changed)).await, "invalid", &["is immutable"]);
     assert_admitted(admit(&lookup, &update(&task(), &with(task(), "/metadata/labels/mine", json!("x")))).await);
 }
 
@@ -297,7 +297,7 @@ async fn approvals_that_do_not_count_are_refused() {
     assert_refused(admit(&broken, &create(&admitted)).await, "error", &["try again"]);
 
     let changed = with(admitted.clone(), "/spec/comment", json!("on second thought"));
-    assert_refused(admit(&lookup, &update(&admitted, &changed)).await, "invalid", &["cannot be changed"]);
+    assert_refused(admit(&lookup, &update(&admitted, &changed)).await, "invalid", &["is immutable"]);
 
     let mut unread = lookup;
     unread.subjects.get_mut("Plan team-a/shop").unwrap().content = None;
@@ -350,7 +350,7 @@ async fn git_names_of_a_source_are_checked() {
     assert_admitted(admit(&lookup, &with("credentialsSecretRef", json!({ "name": "git" }))).await);
     for (field, value, part) in [
         ("url", json!("ext::sh -c id"), "must start with https://"),
-        ("url", json!("https://bot:secret@git.example.org/a.git"), "must not carry a credential"),
+        ("url", json!("https://bot:secret@git.example.org/a.git"), "must not contain a credential"),
         ("revision", json!("--upload-pack=x"), "must not start with `-`"),
         ("path", json!("../etc/passwd"), "without empty parts"),
         ("credentialsSecretRef", json!({ "name": "other/git" }), "same namespace"),
