@@ -116,7 +116,8 @@ pub enum Command {
 #[command(after_help = "Examples:\n  \
     kubectl enact import specs/001-photo-albums -n shop --agent scripts | kubectl apply --server-side -f -\n  \
     kubectl enact import specs/001-photo-albums -n shop --include-done --agent notes --script notes.sh \\\n    \
-    --git-url https://git.example.com/shop.git --credentials-secret git --integration-secret git-integrator --out shop.yaml")]
+    --git-url https://git.example.com/shop.git --credentials-secret git \\\n    \
+    --integration-secret git-integrator --out shop.yaml")]
 pub struct Import {
     /// Directory of a feature (specs/001-photo-albums), or a Markdown file
     pub path: PathBuf,
