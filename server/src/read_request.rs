@@ -278,7 +278,7 @@ mod tests {
         assert!(limit(0).is_err() && limit(51).is_err());
         let parameters = Parameters { limit: Some(1), ..Parameters::default() };
         let one = ReadRequest::parse(&format!("{path}/1"), &parameters);
-        assert!(one.unwrap_err().detail.contains("means nothing for this path"));
+        assert!(one.unwrap_err().detail.contains("has no meaning for this path"));
     }
 
     #[test]
