@@ -164,7 +164,7 @@ fn loops_in_loops_over_five_thousand_tasks_are_refused_at_once() {
                 other => panic!("{expression}: {other:?}"),
             },
         };
-        assert!(why.contains("may cost") || why.contains("may make"), "{expression}: {why}");
+        assert!(why.contains("may cost") || why.contains("may create"), "{expression}: {why}");
     }
 }
 
@@ -382,7 +382,7 @@ proptest! {
         if let Ok(program) = compile(&rule(Scope::Plan, &expression)) {
             match program.evaluate(&small()) {
                 Outcome::Holds | Outcome::Violated { .. } => {}
-                Outcome::Failed { why } => prop_assert!(why.contains("may cost") || why.contains("may make"), "{why}"),
+                Outcome::Failed { why } => prop_assert!(why.contains("may cost") || why.contains("may create"), "{why}"),
             }
         }
     }
