@@ -153,8 +153,9 @@ fn a_document_alone_becomes_a_specification() {
     let specification: Specification = manifests.only();
     assert_eq!(specification.metadata.name.as_deref(), Some("system-architecture-spec"));
     assert_eq!(specification.spec.source.as_ref().and_then(|s| s.inline.clone()), fs::read_to_string(&path).ok());
-    accept(&Schemas::load(), &specification, &path);
-    specification.validate_cel().unwrap();
+    let schemas = Schemas::load();
+    accept(&schemas, &specification, &path);
+    schemas.evaluate_rules(&serde_json::json!(specification)).unwrap();
     let parsed = enact_domain::speckit::spec::parse(&fs::read(&path).unwrap()).model;
     assert!(!parsed.stories.is_empty() && !parsed.requirements.is_empty() && !parsed.success_criteria.is_empty());
 }

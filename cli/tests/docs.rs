@@ -5,15 +5,18 @@
 
 #[path = "support/manifests.rs"]
 mod manifests;
+#[path = "support/schema.rs"]
+mod schema;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use enact_crds::document::Source;
-use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Tenant, compile};
+use enact_crds::{Constitution, Plan, Specification, compile};
 use enact_domain::speckit::{self, Diagnostic, Severity};
 use manifests::Manifests;
+use schema::Schemas;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -94,26 +97,24 @@ fn prose(text: &str) -> String {
 
 #[test]
 fn manifests_are_what_the_api_takes() {
+    let schemas = Schemas::load();
     let mut plans = 0;
     for (path, text) in pages() {
         for (line, block) in blocks(&text, "yaml") {
             println!("{}:{line}", path.display());
             let objects = Manifests::parse(&block);
-            objects.all::<Tenant>().iter().for_each(|o| o.validate_cel().unwrap());
-            objects.all::<Agent>().iter().for_each(|o| o.validate_cel().unwrap());
-            objects.all::<Approval>().iter().for_each(|o| o.validate_cel().unwrap());
+            for object in objects.each() {
+                schemas.evaluate_rules(object).unwrap();
+            }
             for constitution in objects.all::<Constitution>() {
-                constitution.validate_cel().unwrap();
                 usable(&constitution.spec.source, |text| speckit::constitution::parse(text).diagnostics);
             }
             for specification in objects.all::<Specification>() {
-                specification.validate_cel().unwrap();
                 if let Some(source) = &specification.spec.source {
                     usable(source, |text| speckit::spec::parse(text).diagnostics);
                 }
             }
             for plan in objects.all::<Plan>() {
-                plan.validate_cel().unwrap();
                 runs(&plan);
                 plans += 1;
             }

@@ -32,6 +32,11 @@ impl Manifests {
         kinds
     }
 
+    /// Each object as it was written.
+    pub fn each(&self) -> impl Iterator<Item = &Value> {
+        self.0.iter()
+    }
+
     /// All objects of a kind.
     pub fn all<K: Resource<DynamicType = ()> + DeserializeOwned>(&self) -> Vec<K> {
         let of_kind = self.0.iter().filter(|object| object["kind"] == *K::kind(&()));
