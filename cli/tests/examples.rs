@@ -88,7 +88,7 @@ fn the_shop_is_built() {
     let mut retried = Vec::new();
     let graph = graph(&plan).unwrap();
     for &index in graph.order() {
-        let task = &plan.spec.tasks[index as usize];
+        let task = &plan.spec.tasks[index];
         let inputs = task.depends_on.iter().map(|id| (id.clone(), outputs[id].clone())).collect();
         let allowed = 1 + convert::retry(task.retry.as_ref(), &plan.spec.execution.retry).limit;
         let agent = &agents[&task.agent_ref.as_ref().unwrap_or(&plan.spec.agent_ref).name];
@@ -114,7 +114,7 @@ fn the_shop_is_built() {
         }
         outputs.insert(task.id.clone(), done);
     }
-    let order: Vec<String> = graph.order().iter().map(|&i| plan.spec.tasks[i as usize].id.clone()).collect();
+    let order: Vec<String> = graph.order().iter().map(|&i| plan.spec.tasks[i].id.clone()).collect();
     tree.start("integration", &order);
     gates(&tree, "integration", &plan.spec.gates).unwrap();
 

@@ -242,6 +242,13 @@ pub enum Phase {
     Cancelled,
 }
 
+impl Phase {
+    /// Returns whether the plan has ended.
+    pub fn is_finished(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+}
+
 /// What the operator observed of a plan.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]

@@ -1,31 +1,28 @@
-//! Conditions: what is true of an object, merged so that nothing changes when nothing changed.
-//!
-//! The meaning follows kstatus: `Ready`, `Reconciling`, `Stalled`; a condition that is absent counts as false.
+//! Conditions of objects, with the meaning of kstatus: `Ready`, `Reconciling`, `Stalled`. A condition that is absent counts as false.
+
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
 use crate::time::Millis;
 
-/// Everything asked for has been reached, and holds.
+/// The object has reached what its spec asks for.
 pub const READY: &str = "Ready";
-/// Work towards the wanted state goes on.
+/// The object is on its way to what its spec asks for.
 pub const RECONCILING: &str = "Reconciling";
-/// Nothing goes on until a person or another object changes something.
+/// The object waits until a person or another object changes something.
 pub const STALLED: &str = "Stalled";
 
-/// Truth of a condition.
+/// Status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Truth {
-    /// It holds.
     True,
-    /// It does not hold.
     False,
-    /// It cannot be told.
     Unknown,
 }
 
 impl Truth {
-    /// Kubernetes' word for it.
+    /// Returns the word that Kubernetes uses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::True => "True",
@@ -38,60 +35,90 @@ impl Truth {
 /// A condition without its time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
-    /// CamelCase type, the key.
+    /// CamelCase type, the key of the list.
     pub type_: String,
-    /// Whether it holds.
     pub status: Truth,
     /// CamelCase reason, explained in `docs/guide/troubleshooting.md`.
     pub reason: String,
-    /// For a person: what is so and what to do about it.
+    /// Names the object, the field and the remedy.
     pub message: String,
 }
 
 impl Condition {
-    /// A condition that holds, or not.
     pub fn new(type_: &str, status: Truth, reason: &str, message: impl Into<String>) -> Self {
         Self { type_: type_.into(), status, reason: reason.into(), message: message.into() }
     }
 }
 
-/// The three kstatus conditions of a state, ready to merge.
+/// The kstatus condition that is true of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Reached.
     Ready,
-    /// On its way.
     Reconciling,
-    /// Stuck, or finished without success.
+    /// Blocked, or finished without success.
     Stalled,
 }
 
-impl Progress {
-    /// `Ready` for every progress, and exactly one of `Reconciling` or `Stalled` when not ready.
-    pub fn conditions(self, reason: &str, message: &str) -> Vec<Condition> {
-        let ready = if self == Self::Ready { Truth::True } else { Truth::False };
-        let mut out = vec![Condition::new(READY, ready, reason, message)];
-        match self {
-            Self::Ready => {}
-            Self::Reconciling => out.push(Condition::new(RECONCILING, Truth::True, reason, message)),
-            Self::Stalled => out.push(Condition::new(STALLED, Truth::True, reason, message)),
+/// Readiness of an object: which of the kstatus conditions is true, why, and what a person can do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    pub progress: Progress,
+    /// CamelCase reason, explained in `docs/guide/troubleshooting.md`. Owned where it comes from a status or from an attempt's report.
+    pub reason: Cow<'static, str>,
+    /// Names the object, the field and the remedy.
+    pub message: String,
+}
+
+impl Readiness {
+    /// Creates a readiness. A message longer than 8 KiB is cut: the API server accepts at most 32 KiB.
+    pub fn new(progress: Progress, reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        const MAX_BYTES: usize = 8192;
+        let mut message = message.into();
+        message.truncate(message.floor_char_boundary(MAX_BYTES));
+        Self { progress, reason: reason.into(), message }
+    }
+
+    /// Creates the readiness of an object that has reached what its spec asks for.
+    pub fn ready(reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self::new(Progress::Ready, reason, message)
+    }
+
+    /// Creates the readiness of an object that continues without a person.
+    pub fn reconciling(reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self::new(Progress::Reconciling, reason, message)
+    }
+
+    /// Creates the readiness of an object that waits until a person or another object changes something.
+    pub fn stalled(reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self::new(Progress::Stalled, reason, message)
+    }
+
+    /// Returns the conditions, ready to merge: `Ready` always, and exactly one of `Reconciling` and `Stalled` when the object is not ready.
+    pub fn conditions(&self) -> Vec<Condition> {
+        let Self { progress, reason, message } = self;
+        let ready = if *progress == Progress::Ready { Truth::True } else { Truth::False };
+        let condition = |type_, status| Condition::new(type_, status, reason, message);
+        let mut conditions = vec![condition(READY, ready)];
+        match progress {
+            Progress::Ready => {}
+            Progress::Reconciling => conditions.push(condition(RECONCILING, Truth::True)),
+            Progress::Stalled => conditions.push(condition(STALLED, Truth::True)),
         }
-        out
+        conditions
     }
 }
 
-/// A condition with the time of its last change of status.
+/// A condition with the time of its last transition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dated {
-    /// What holds.
     pub condition: Condition,
     /// When `status` last changed.
     pub since: Millis,
 }
 
-/// Conditions after `new` replaced what was there; types in `new` only, sorted as given.
+/// Replaces conditions by `new` ones. Only the types in `new` remain, in that order.
 ///
-/// A condition whose status did not change keeps its time, so that writing the same conditions again is no change.
+/// A condition whose status has not changed keeps its time, so that writing the same conditions again changes nothing.
 pub fn merge(old: &[Dated], new: Vec<Condition>, now: Millis) -> Vec<Dated> {
     new.into_iter()
         .map(|condition| {
@@ -107,19 +134,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_moves_only_with_status() {
-        let first = merge(&[], Progress::Reconciling.conditions("Waiting", "for approval"), Millis(1));
-        let same = merge(&first, Progress::Reconciling.conditions("Running", "3 of 5"), Millis(2));
+    fn time_changes_only_with_the_status() {
+        let first = merge(&[], Readiness::reconciling("Waiting", "for approval").conditions(), Millis(1));
+        let same = merge(&first, Readiness::reconciling("Running", "3 of 5").conditions(), Millis(2));
         assert!(same.iter().all(|d| d.since == Millis(1)));
-        let done = merge(&same, Progress::Ready.conditions("Succeeded", "all done"), Millis(3));
+        let done = merge(&same, Readiness::ready("Succeeded", "all done").conditions(), Millis(3));
         assert_eq!(done.len(), 1, "Reconciling is gone when ready");
         assert_eq!(done[0].since, Millis(3));
     }
 
     #[test]
+    fn cuts_a_long_message() {
+        let long = Readiness::reconciling("Waiting".to_owned(), "é".repeat(9000));
+        assert_eq!(long.message.len(), 8192);
+    }
+
+    #[test]
     fn never_both_reconciling_and_stalled() {
         for progress in [Progress::Ready, Progress::Reconciling, Progress::Stalled] {
-            let conditions = progress.conditions("R", "m");
+            let conditions = Readiness::new(progress, "R", "m").conditions();
             let has = |t: &str| conditions.iter().any(|c| c.type_ == t && c.status == Truth::True);
             assert_eq!(u8::from(has(READY)) + u8::from(has(RECONCILING)) + u8::from(has(STALLED)), 1);
         }

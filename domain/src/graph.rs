@@ -1,21 +1,85 @@
-//! The directed acyclic graph of a plan's tasks.
+//! The directed acyclic graph of a plan's tasks, and of the integration of their work.
 //!
-//! Tasks are known by their index; names live with the caller. Edges are stored both ways, so that what a finished task releases is found
-//! in the number of its dependents.
+//! The graph knows tasks by their index in the plan; the caller keeps their names. It stores edges in both directions, so that the cost of
+//! releasing the dependents of a task is proportional to their number.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::ops::{Index, IndexMut};
+
+/// A node of a plan's graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NodeId {
+    /// The task at this index of the plan's tasks.
+    Task(usize),
+    /// The integration, which merges, checks and publishes the work of all tasks. Only a plan with a workspace has one.
+    Integration,
+}
+
+impl NodeId {
+    /// Returns the index of the task; none for the integration.
+    pub fn task(self) -> Option<usize> {
+        match self {
+            Self::Task(i) => Some(i),
+            Self::Integration => None,
+        }
+    }
+}
+
+/// One value for each node of a graph.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PerNode<T> {
+    /// Values of the tasks, by the index of the task.
+    pub tasks: Vec<T>,
+    /// Value of the integration, if the graph has one.
+    pub integration: Option<T>,
+}
+
+impl<T> PerNode<T> {
+    /// Returns the value of every node, the tasks first.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.tasks.iter().chain(&self.integration)
+    }
+
+    /// Returns every node with its value, the tasks first.
+    pub fn iter(&self) -> impl Iterator<Item = (NodeId, &T)> {
+        let tasks = self.tasks.iter().enumerate().map(|(i, value)| (NodeId::Task(i), value));
+        tasks.chain(self.integration.iter().map(|value| (NodeId::Integration, value)))
+    }
+}
+
+impl<T> Index<NodeId> for PerNode<T> {
+    type Output = T;
+
+    fn index(&self, node: NodeId) -> &T {
+        match node {
+            NodeId::Task(i) => &self.tasks[i],
+            NodeId::Integration => self.integration.as_ref().expect("the graph has an integration"),
+        }
+    }
+}
+
+impl<T> IndexMut<NodeId> for PerNode<T> {
+    fn index_mut(&mut self, node: NodeId) -> &mut T {
+        match node {
+            NodeId::Task(i) => &mut self.tasks[i],
+            NodeId::Integration => self.integration.as_mut().expect("the graph has an integration"),
+        }
+    }
+}
 
 /// A checked graph: no cycle, no unknown reference, no duplicate id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Graph {
-    dependencies: Vec<Vec<u32>>,
-    dependents: Vec<Vec<u32>>,
-    order: Vec<u32>,
-    remaining: Vec<u32>,
+    dependencies: Vec<Vec<usize>>,
+    dependents: Vec<Vec<usize>>,
+    order: Vec<usize>,
+    remaining: Vec<usize>,
+    /// Tasks that the integration waits for, if the graph has one: those without dependents.
+    integrated: Option<Vec<usize>>,
 }
 
-/// Why a list of tasks is not a graph that can be run.
+/// Reason why a list of tasks is not a graph that can run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GraphError {
     /// Two tasks share an id.
@@ -29,7 +93,7 @@ pub enum GraphError {
         second: usize,
     },
     /// A dependency names no task of the plan.
-    #[error("task {task} depends on {dependency}, which is no task of this plan; correct the id or add the task")]
+    #[error("task {task} depends on {dependency}, which is not a task of this plan; correct the id or add the task")]
     Unknown {
         /// The task with the dependency.
         task: String,
@@ -56,10 +120,10 @@ impl fmt::Display for Path<'_> {
 }
 
 impl Graph {
-    /// Checks and builds the graph of `(id, ids that it depends on)`, in O(tasks + edges).
+    /// Checks and builds the graph of `(id, ids that it depends on)`, in O(tasks + edges). It has no integration.
     ///
     /// # Errors
-    /// All that is wrong: duplicates and unknown references together; a cycle only when there are none of these.
+    /// All duplicate ids and unknown references together; a cycle only when there are none of these.
     pub fn build<'a, D>(tasks: impl IntoIterator<Item = (&'a str, D)>) -> Result<Self, Vec<GraphError>>
     where
         D: IntoIterator<Item = &'a str>,
@@ -79,7 +143,7 @@ impl Graph {
             let mut edges = Vec::new();
             for dependency in wanted {
                 if let Some(&d) = index.get(dependency) {
-                    edges.push(narrow(d));
+                    edges.push(d);
                 } else {
                     errors.push(GraphError::Unknown { task: id.to_owned(), dependency: dependency.to_owned() });
                 }
@@ -87,7 +151,7 @@ impl Graph {
             edges.sort_unstable();
             edges.dedup();
             for &d in &edges {
-                dependents[d as usize].push(narrow(i));
+                dependents[d].push(i);
             }
             dependencies.push(edges);
         }
@@ -96,62 +160,69 @@ impl Graph {
         }
         let order = topological_order(&dependencies, &dependents);
         if order.len() < ids.len() {
-            let cycle = find_cycle(&dependencies, &order).into_iter().map(|i| ids[i as usize].to_owned()).collect();
+            let cycle = find_cycle(&dependencies, &order).into_iter().map(|i| ids[i].to_owned()).collect();
             return Err(vec![GraphError::Cycle { cycle }]);
         }
         let mut remaining = vec![1; ids.len()];
         for &i in order.iter().rev() {
-            let longest = dependents[i as usize].iter().map(|&d| remaining[d as usize]).max().unwrap_or(0);
-            remaining[i as usize] = longest + 1;
+            remaining[i] = 1 + dependents[i].iter().map(|&d| remaining[d]).max().unwrap_or(0);
         }
-        Ok(Self { dependencies, dependents, order, remaining })
+        Ok(Self { dependencies, dependents, order, remaining, integrated: None })
     }
 
-    /// This graph and one more task, which waits for all others (for those that nothing else waits for).
+    /// Returns this graph with an integration, which waits for every task that no other task waits for.
     #[must_use]
-    pub fn with_last(&self) -> Self {
-        let mut graph = self.clone();
-        let last = narrow(graph.len());
-        let ends: Vec<u32> = (0..last).filter(|&i| self.dependents[i as usize].is_empty()).collect();
-        for &end in &ends {
-            graph.dependents[end as usize].push(last);
-        }
-        graph.dependencies.push(ends);
-        graph.dependents.push(Vec::new());
-        graph.order.push(last);
-        graph.remaining.iter_mut().for_each(|n| *n += 1);
-        graph.remaining.push(1);
-        graph
+    pub fn with_integration(mut self) -> Self {
+        let ends = (0..self.len()).filter(|&i| self.dependents[i].is_empty()).collect();
+        self.integrated = Some(ends);
+        self
     }
 
-    /// How many tasks there are.
+    /// Returns the number of tasks.
     pub fn len(&self) -> usize {
         self.dependencies.len()
     }
 
-    /// Whether there is no task.
+    /// Returns whether the graph has no task.
     pub fn is_empty(&self) -> bool {
         self.dependencies.is_empty()
     }
 
-    /// What task `i` waits for, ascending.
-    pub fn dependencies(&self, i: usize) -> &[u32] {
-        &self.dependencies[i]
+    /// Returns every task after those that it depends on.
+    pub fn order(&self) -> &[usize] {
+        &self.order
     }
 
-    /// What waits for task `i`, ascending.
-    pub fn dependents(&self, i: usize) -> &[u32] {
-        &self.dependents[i]
+    /// Returns every node after those that it depends on: the integration, if there is one, is the last.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        let integration = self.integrated.as_ref().map(|_| NodeId::Integration);
+        self.order.iter().copied().map(NodeId::Task).chain(integration)
     }
 
-    /// Whose work is merged before task `i` starts: of all that it waits for, directly or not, those with work that is contained in no
-    /// other's, ascending. What a task leaves contains whatever was merged before it started; where it leaves nothing, what it waits
-    /// for is merged in its place.
-    pub fn merged_into(&self, i: usize, has_work: impl Fn(usize) -> bool) -> Vec<u32> {
-        // What is ahead, and whether what was found contains it. By the longest path from it, so that a task comes after all that wait
-        // for it; it is over when all that is still ahead is contained.
-        let place = |task: u32| (self.remaining(task as usize), task);
-        let mut ahead: BTreeMap<_, bool> = self.dependencies(i).iter().map(|&task| (place(task), false)).collect();
+    /// Computes a value for each node.
+    pub fn per_node<T>(&self, mut value: impl FnMut(NodeId) -> T) -> PerNode<T> {
+        let tasks = (0..self.len()).map(|i| value(NodeId::Task(i))).collect();
+        PerNode { tasks, integration: self.integrated.as_ref().map(|_| value(NodeId::Integration)) }
+    }
+
+    /// Returns the tasks that `node` waits for, ascending.
+    pub fn dependencies(&self, node: NodeId) -> &[usize] {
+        match node {
+            NodeId::Task(i) => &self.dependencies[i],
+            NodeId::Integration => self.integrated.as_deref().unwrap_or_default(),
+        }
+    }
+
+    /// Returns the tasks whose work is merged before `node` starts, ascending: of all tasks that it waits for, directly or not, those that
+    /// have work which no other of them contains.
+    ///
+    /// The work of a task contains everything that was merged before the task started. Where a task has no work, the tasks that it waits
+    /// for are merged in its place.
+    pub fn merged_into(&self, node: NodeId, has_work: impl Fn(usize) -> bool) -> Vec<usize> {
+        // Tasks still to visit, and whether a task that was found contains them. The longest path decides the order, so that a task comes
+        // after all tasks that wait for it. The search ends when every task still to visit is contained.
+        let key = |task: usize| (self.remaining[task], task);
+        let mut ahead: BTreeMap<_, bool> = self.dependencies(node).iter().map(|&task| (key(task), false)).collect();
         let mut open = ahead.len();
         let mut found = Vec::new();
         while open > 0
@@ -159,11 +230,11 @@ impl Graph {
         {
             if !contained {
                 open -= 1;
-                contained = has_work(task as usize);
+                contained = has_work(task);
                 found.extend(contained.then_some(task));
             }
-            for &inner in self.dependencies(task as usize) {
-                let known = ahead.entry(place(inner)).or_insert_with(|| {
+            for &inner in &self.dependencies[task] {
+                let known = ahead.entry(key(inner)).or_insert_with(|| {
                     open += 1;
                     false
                 });
@@ -177,41 +248,35 @@ impl Graph {
         found
     }
 
-    /// Every task after those that it depends on.
-    pub fn order(&self) -> &[u32] {
-        &self.order
+    /// Returns the number of nodes on the longest path that starts at `node`, itself included: what a late start of it delays.
+    pub fn remaining(&self, node: NodeId) -> usize {
+        node.task().map_or(0, |i| self.remaining[i]) + usize::from(self.integrated.is_some())
     }
 
-    /// The number of tasks on the longest path that starts at task `i`, itself included: what starting it late would delay.
-    pub fn remaining(&self, i: usize) -> u32 {
-        self.remaining[i]
-    }
-
-    /// One longest path from a task without dependencies to one without dependents.
-    pub fn critical_path(&self) -> Vec<u32> {
-        let longest = |tasks: &mut dyn Iterator<Item = u32>| {
-            tasks.max_by_key(|&i| (self.remaining[i as usize], std::cmp::Reverse(i)))
-        };
+    /// Returns one longest path from a task without dependencies to a task without dependents.
+    pub fn critical_path(&self) -> Vec<usize> {
+        let longest =
+            |tasks: &[usize]| tasks.iter().copied().max_by_key(|&i| (self.remaining[i], std::cmp::Reverse(i)));
         let mut path = Vec::new();
-        let mut next = longest(&mut self.order.iter().copied());
+        let mut next = longest(&self.order);
         while let Some(i) = next {
             path.push(i);
-            next = longest(&mut self.dependents[i as usize].iter().copied());
+            next = longest(&self.dependents[i]);
         }
         path
     }
 }
 
-/// Kahn's algorithm; tasks of a cycle, and those behind one, are left out.
-fn topological_order(dependencies: &[Vec<u32>], dependents: &[Vec<u32>]) -> Vec<u32> {
+/// Sorts the tasks by Kahn's algorithm. The tasks of a cycle, and those behind one, are left out.
+fn topological_order(dependencies: &[Vec<usize>], dependents: &[Vec<usize>]) -> Vec<usize> {
     let mut unmet: Vec<usize> = dependencies.iter().map(Vec::len).collect();
-    let mut order: Vec<u32> = (0..narrow(unmet.len())).filter(|&i| unmet[i as usize] == 0).collect();
+    let mut order: Vec<usize> = (0..unmet.len()).filter(|&i| unmet[i] == 0).collect();
     let mut next = 0;
     while let Some(&i) = order.get(next) {
         next += 1;
-        for &d in &dependents[i as usize] {
-            unmet[d as usize] -= 1;
-            if unmet[d as usize] == 0 {
+        for &d in &dependents[i] {
+            unmet[d] -= 1;
+            if unmet[d] == 0 {
                 order.push(d);
             }
         }
@@ -219,35 +284,31 @@ fn topological_order(dependencies: &[Vec<u32>], dependents: &[Vec<u32>]) -> Vec<
     order
 }
 
-/// Follows unmet dependencies from any task that is not in `order` until one comes again.
-fn find_cycle(dependencies: &[Vec<u32>], order: &[u32]) -> Vec<u32> {
+/// Follows unmet dependencies from any task that is not in `order` until a task comes a second time.
+fn find_cycle(dependencies: &[Vec<usize>], order: &[usize]) -> Vec<usize> {
     let mut ordered = vec![false; dependencies.len()];
     for &i in order {
-        ordered[i as usize] = true;
+        ordered[i] = true;
     }
     let mut seen_at = HashMap::new();
     let mut path = Vec::new();
-    let mut at = ordered.iter().position(|&done| !done).map(narrow);
+    let mut at = ordered.iter().position(|&done| !done);
     while let Some(i) = at {
         if let Some(start) = seen_at.insert(i, path.len()) {
             path.drain(..start);
             break;
         }
         path.push(i);
-        at = dependencies[i as usize].iter().copied().find(|&d| !ordered[d as usize]);
+        at = dependencies[i].iter().copied().find(|&d| !ordered[d]);
     }
     path
-}
-
-/// Task counts are bounded far below `u32::MAX` by the size of an object in etcd.
-fn narrow(i: usize) -> u32 {
-    u32::try_from(i).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::NodeId::{Integration, Task};
     use super::*;
     use proptest::prelude::*;
 
@@ -256,20 +317,20 @@ mod tests {
     }
 
     #[test]
-    fn cycle_is_named_without_what_hangs_on_it() {
+    fn names_the_cycle_without_tasks_behind_it() {
         let errors = build(&[("a", &["c"]), ("b", &["a"]), ("c", &["b"]), ("d", &["c"]), ("e", &[])]).unwrap_err();
         assert_eq!(errors.len(), 1);
         assert_eq!(errors[0].to_string(), "tasks wait for each other: a → c → b → a; remove one of these dependencies");
     }
 
     #[test]
-    fn itself_is_a_cycle() {
+    fn a_task_that_waits_for_itself_is_a_cycle() {
         let errors = build(&[("a", &["a"])]).unwrap_err();
         assert_eq!(errors, vec![GraphError::Cycle { cycle: vec!["a".into()] }]);
     }
 
     #[test]
-    fn all_wrong_references_are_told_at_once() {
+    fn reports_all_wrong_references_at_once() {
         let errors = build(&[("a", &["x", "y"]), ("a", &[])]).unwrap_err();
         assert_eq!(errors.len(), 3);
     }
@@ -278,40 +339,47 @@ mod tests {
     fn critical_path_is_the_longest() {
         let graph = build(&[("a", &[]), ("b", &["a"]), ("c", &["a"]), ("d", &["c"]), ("e", &["b", "d"])]).unwrap();
         assert_eq!(graph.critical_path(), vec![0, 2, 3, 4]);
-        assert_eq!(graph.remaining(0), 4);
-        assert_eq!(graph.dependents(0), [1, 2]);
-        let whole = graph.with_last();
-        assert_eq!((whole.dependencies(5), whole.order().last(), whole.remaining(0)), ([4].as_slice(), Some(&5), 5));
+        assert_eq!(graph.remaining(Task(0)), 4);
+        assert_eq!(graph.dependents[0], [1, 2]);
+        let whole = graph.with_integration();
+        assert_eq!(
+            (whole.dependencies(Integration), whole.nodes().last(), whole.remaining(Task(0))),
+            ([4].as_slice(), Some(Integration), 5)
+        );
     }
 
     #[test]
-    fn what_another_contains_is_not_merged() {
+    fn merges_no_work_that_another_contains() {
         // d waits for a, which it has through b, and for c, which changed nothing.
         let graph = build(&[("a", &[]), ("b", &["a"]), ("c", &["a"]), ("d", &["a", "b", "c"]), ("e", &["c"])])
             .unwrap()
-            .with_last();
-        let merged = |i, without: &[usize]| graph.merged_into(i, |task| !without.contains(&task));
+            .with_integration();
+        let merged = |node, without: &[usize]| graph.merged_into(node, |task| !without.contains(&task));
         assert_eq!(
-            (merged(0, &[]), merged(1, &[]), merged(3, &[]), merged(5, &[])),
+            (merged(Task(0), &[]), merged(Task(1), &[]), merged(Task(3), &[]), merged(Integration, &[])),
             (vec![], vec![0], vec![1, 2], vec![3, 4])
         );
-        assert_eq!((merged(3, &[2]), merged(4, &[2]), merged(4, &[0, 2])), (vec![1], vec![0], vec![]));
         assert_eq!(
-            (merged(5, &[3, 4]), merged(5, &[1, 2, 3, 4]), merged(5, &[0, 1, 2, 3, 4])),
+            (merged(Task(3), &[2]), merged(Task(4), &[2]), merged(Task(4), &[0, 2])),
+            (vec![1], vec![0], vec![])
+        );
+        assert_eq!(
+            (merged(Integration, &[3, 4]), merged(Integration, &[1, 2, 3, 4]), merged(Integration, &[0, 1, 2, 3, 4])),
             (vec![1, 2], vec![0], vec![])
         );
     }
 
     #[test]
-    fn of_a_wide_plan_the_last_tasks_are_merged() {
+    fn merges_the_last_tasks_of_a_wide_plan() {
         // A hundred rows of fifty; each task waits for the whole row before it, of which some leave nothing.
         let ids: Vec<String> = (0..5000).map(|i| format!("T{i:04}")).collect();
         let before = |i: usize| ids[(i / 50).saturating_sub(1) * 50..i / 50 * 50].iter().map(String::as_str);
-        let graph = Graph::build(ids.iter().enumerate().map(|(i, id)| (id.as_str(), before(i)))).unwrap().with_last();
-        let last: Vec<u32> = (4950..5000).collect();
-        assert_eq!(graph.merged_into(5000, |_| true), last);
-        assert_eq!(graph.merged_into(5000, |task| task % 2 == 0).len(), 25);
-        assert_eq!(graph.merged_into(5000, |task| task < 100), (50..100).collect::<Vec<_>>());
+        let graph =
+            Graph::build(ids.iter().enumerate().map(|(i, id)| (id.as_str(), before(i)))).unwrap().with_integration();
+        let last: Vec<usize> = (4950..5000).collect();
+        assert_eq!(graph.merged_into(Integration, |_| true), last);
+        assert_eq!(graph.merged_into(Integration, |task| task % 2 == 0).len(), 25);
+        assert_eq!(graph.merged_into(Integration, |task| task < 100), (50..100).collect::<Vec<_>>());
     }
 
     proptest! {
@@ -326,28 +394,28 @@ mod tests {
             for (a, b) in edges {
                 if a != b { deps[a.max(b)].push(ids[a.min(b)].as_str()); }
             }
-            let graph = Graph::build(ids.iter().zip(&deps).map(|(id, d)| (id.as_str(), d.iter().copied()))).unwrap().with_last();
-            // What each task's commit holds: its own work, and what was merged before it started. And all the work that stands before it.
-            let mut holds: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); 25];
+            let graph = Graph::build(ids.iter().zip(&deps).map(|(id, d)| (id.as_str(), d.iter().copied()))).unwrap().with_integration();
+            // The work that each node's commit contains (its own, and what was merged before it started), and all work of the nodes before it.
+            let mut holds: PerNode<BTreeSet<NodeId>> = graph.per_node(|_| BTreeSet::new());
             let mut before = holds.clone();
-            let works = |task: u32| working.get(task as usize) == Some(&true);
-            for &i in graph.order() {
-                let merged = graph.merged_into(i as usize, |task| working[task]);
-                let of = |sets: &[BTreeSet<u32>], tasks: &[u32]| -> BTreeSet<u32> {
-                    tasks.iter().flat_map(|&task| sets[task as usize].clone()).collect()
+            let works = |node: NodeId| node.task().is_some_and(|task| working[task]);
+            for node in graph.nodes() {
+                let merged = graph.merged_into(node, |task| working[task]);
+                let of = |sets: &PerNode<BTreeSet<NodeId>>, tasks: &[usize]| -> BTreeSet<NodeId> {
+                    tasks.iter().flat_map(|&task| sets.tasks[task].clone()).collect()
                 };
                 for &one in &merged {
-                    let others: Vec<u32> = merged.iter().copied().filter(|&other| other != one).collect();
-                    prop_assert!(works(one) && !of(&holds, &others).contains(&one), "{i} merges {merged:?}");
+                    let others: Vec<usize> = merged.iter().copied().filter(|&other| other != one).collect();
+                    prop_assert!(works(Task(one)) && !of(&holds, &others).contains(&Task(one)), "{node:?} merges {merged:?}");
                 }
                 let mut whole = of(&holds, &merged);
-                let mut all = of(&before, graph.dependencies(i as usize));
-                prop_assert_eq!(&whole, &all, "{}", i);
-                whole.insert(i);
-                all.extend([i].into_iter().filter(|&i| works(i)));
-                (holds[i as usize], before[i as usize]) = (whole, all);
+                let mut all = of(&before, graph.dependencies(node));
+                prop_assert_eq!(&whole, &all, "{:?}", node);
+                whole.insert(node);
+                all.extend([node].into_iter().filter(|&node| works(node)));
+                (holds[node], before[node]) = (whole, all);
             }
-            prop_assert_eq!(before[24].len(), working.iter().filter(|&&works| works).count());
+            prop_assert_eq!(before[Integration].len(), working.iter().filter(|&&works| works).count());
         }
 
         /// Edges only to earlier tasks never make a cycle; every task comes after its dependencies.
@@ -359,9 +427,9 @@ mod tests {
                 if a != b { deps[a.max(b)].push(ids[a.min(b)].as_str()); }
             }
             let graph = Graph::build(ids.iter().zip(&deps).map(|(id, d)| (id.as_str(), d.iter().copied()))).unwrap();
-            let mut place = vec![0; 60];
-            for (n, &i) in graph.order().iter().enumerate() { place[i as usize] = n; }
-            for i in 0..60 { for &d in graph.dependencies(i) { prop_assert!(place[d as usize] < place[i]); } }
+            let mut position = vec![0; 60];
+            for (n, &i) in graph.order().iter().enumerate() { position[i] = n; }
+            for i in 0..60 { for &d in graph.dependencies(Task(i)) { prop_assert!(position[d] < position[i]); } }
         }
 
         /// Any graph either builds or names a real cycle.

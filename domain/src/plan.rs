@@ -1,39 +1,38 @@
-//! What a plan does next: the scheduler's decision as a pure function.
+//! The scheduler: decides as a pure function what a plan does next.
 //!
-//! A plan is a [`Graph`] of nodes: its tasks and, last, its integration when it has a workspace. [`decide`] looks at all nodes in the
-//! order of the graph, so that a task that ends releases its dependents in the same pass. It is level-triggered: it never asks what has
-//! just happened, only what is so. What it returns is safe to carry out twice.
+//! A plan is a [`Graph`] of nodes: its tasks and, if it has a workspace, its integration. [`decide`] visits all nodes in the order of the
+//! graph, so that a task that ends releases its dependents in the same reconcile. It is level-triggered: it depends on the present state only,
+//! never on the event that caused the reconcile. Applying a decision twice is safe.
 
 use std::cmp::Reverse;
 
 use crate::assignment::{Reason, Report};
 use crate::attempt::{AttemptState, FailureClass, class_of, may_have_worked};
-use crate::graph::Graph;
+use crate::graph::{Graph, NodeId, PerNode};
 use crate::time::Millis;
 
 /// Seconds that a pod may wait on its node for its image or its container before the attempt counts as failed.
 pub const STUCK_SECONDS: u32 = 120;
-/// Seconds after the request to delete a pod when a pod that still shows no end is taken for lost.
+/// Seconds after the request to delete a pod before a pod that has not ended counts as lost.
 pub const LOST_SECONDS: u32 = 120;
 
 /// What to do with the rest of a plan when one of its tasks has failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFailure {
-    /// Start nothing new; what runs may end.
+    /// Start no new attempt; running attempts continue.
     #[default]
     Halt,
-    /// Go on with every task that does not depend on the failed one.
+    /// Continue with every task that does not depend on the failed one.
     Continue,
 }
 
-/// What holds for the whole plan.
+/// Rules for the whole plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// Most attempts at once.
     pub parallelism: u32,
-    /// What to do when a task has failed.
     pub on_failure: OnFailure,
-    /// Start nothing new.
+    /// Start no new attempt.
     pub suspended: bool,
     /// Stop everything.
     pub cancelled: bool,
@@ -41,12 +40,12 @@ pub struct Policy {
     pub deadline: Option<Millis>,
 }
 
-/// How often and when an attempt is made again.
+/// How often a failed attempt is followed by another one, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// Further attempts after failures of the work.
+    /// Further attempts after task failures.
     pub limit: u32,
-    /// Further attempts after failures of the surroundings.
+    /// Further attempts after infrastructure failures.
     pub infrastructure_limit: u32,
     /// Seconds before the first further attempt; doubled each time.
     pub backoff_seconds: u32,
@@ -61,491 +60,477 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// Seconds to wait after the `n`th failure, counted from 1.
+    /// Returns the seconds to wait after the `n`th failure, counted from 1.
     pub fn wait_seconds(&self, n: u32) -> u32 {
         let factor = 1u32.checked_shl(n.saturating_sub(1).min(31)).unwrap_or(u32::MAX);
         self.backoff_seconds.saturating_mul(factor).min(self.max_backoff_seconds)
     }
 }
 
-/// Where a node durably stands.
+/// Phase of a node, as its status stores it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TaskPhase {
-    /// Waits: for its dependencies, for a free place, for its next attempt.
+    /// Waits for its dependencies, for a free slot, or for its next attempt.
     #[default]
     Pending,
-    /// An attempt is under way.
+    /// An attempt is in progress.
     Running,
-    /// Done.
     Succeeded,
-    /// Given up.
+    /// No further attempt follows.
     Failed,
     /// Stopped on request, or by the plan's deadline.
     Cancelled,
-    /// Nobody knows what of it was done, and doing it again may do harm; a person must look.
+    /// Nobody knows how much of the work was done, and a repetition may do harm; a person must look.
     Unknown,
 }
 
 impl TaskPhase {
-    /// Whether nothing changes any more unless a person asks for another attempt.
+    /// Returns whether the phase only changes when a person requests another attempt.
     pub fn is_finished(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled | Self::Unknown)
     }
 }
 
-/// What is known of a node's attempt that is under way.
+/// The attempt of a node that is in progress, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Current {
-    /// No attempt is under way.
+pub enum CurrentAttempt {
+    /// No attempt is in progress.
     #[default]
     None,
-    /// An attempt is recorded as started, and has no pod.
+    /// The record has the attempt as started, and it has no pod.
     Absent {
-        /// Whether its pod was seen before: it is lost then; otherwise it was perhaps never created.
+        /// Whether the operator has seen its pod. If so, the pod is lost; if not, it was perhaps never created.
         seen: bool,
-        /// What the pod delivered to the record.
+        /// The report that the pod delivered to the record.
         delivered: Option<Report>,
     },
-    /// Its pod.
+    /// The attempt has a pod.
     Pod {
-        /// Where it stands.
         state: AttemptState,
         /// When the pod was created.
         created: Millis,
-        /// When its deletion was asked for.
+        /// When its deletion was requested.
         deleting: Option<Millis>,
     },
 }
 
-/// What the object of a running node says of its attempt.
+/// What the status of a node reports about its attempt in progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Shown {
-    /// It is under way.
+pub enum ReportedState {
     #[default]
-    UnderWay,
-    /// It waits for a node of the cluster.
-    Unscheduled,
+    Running,
+    /// The attempt waits for a node of the cluster.
+    Unschedulable,
 }
 
-/// What a person asks of a node.
+/// What a person requests of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Asked {
-    /// Nothing.
+pub enum Request {
     #[default]
-    Nothing,
-    /// Another attempt if it is finished without success.
+    None,
+    /// Another attempt, if the node is finished without success.
     Rerun,
-    /// That its work be done again, whether it has succeeded or not: what it was made for has changed. Work of unknown end stays so.
+    /// A repetition of its work, also after success, because the specification has changed. A node in phase `Unknown` ignores it.
     Redo,
 }
 
-/// A node: a task, or the integration.
+/// State of a node: of a task, or of the integration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
     /// Whether its object exists.
     pub exists: bool,
-    /// Where it durably stands.
     pub phase: TaskPhase,
     /// Number of the last attempt that was started.
     pub attempts: u32,
-    /// Attempts that failed by the work's fault since the node was last (re)opened.
+    /// Task failures since the node was last opened.
     pub failures: u32,
-    /// Attempts that failed by other faults since then.
+    /// Infrastructure failures since then.
     pub infrastructure_failures: u32,
-    /// Not to be tried again before.
+    /// Earliest time of the next attempt.
     pub retry_at: Option<Millis>,
-    /// The attempt under way.
-    pub current: Current,
-    /// What its object says of that attempt.
-    pub shown: Shown,
-    /// Rules for further attempts.
+    pub current: CurrentAttempt,
+    pub reported: ReportedState,
     pub retry: Retry,
-    /// What a person asks of it.
-    pub asked: Asked,
-    /// No attempt starts before a person has decided about the node.
+    pub request: Request,
+    /// Whether a person must decide about the node before an attempt starts.
     pub held: bool,
-    /// Its work reaches beyond the workspace: never repeated blindly.
+    /// Whether its work reaches beyond the workspace. Such work is never repeated unless it certainly had not begun.
     pub external_effect: bool,
-    /// Higher goes first.
+    /// A node of higher priority starts first.
     pub priority: i32,
 }
 
-/// One thing to do. Nodes are named by their index.
+/// One change that a decision makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Create the node's object.
-    Create(usize),
-    /// Record the attempt and create its pod. The number may be one that was started before and never got a pod.
+    /// Create the object of the node.
+    Create(NodeId),
+    /// Record the attempt and create its pod. The number may be that of an attempt that was recorded before and never got a pod.
     Start {
-        /// The node.
-        node: usize,
+        node: NodeId,
         /// Number of the attempt, from 1.
         attempt: u32,
     },
     /// Record the end of an attempt.
     End {
-        /// The node.
-        node: usize,
-        /// Number of the attempt.
+        node: NodeId,
         attempt: u32,
         /// Class of the failure; none on success.
         failure: Option<FailureClass>,
-        /// How it ended.
         report: Report,
-        /// What follows.
-        then: After,
-        /// Whether the pod is still there and must go.
+        next: NextStep,
+        /// Whether the pod still exists and must be deleted.
         delete_pod: bool,
     },
-    /// Finish a node that has no attempt under way.
-    Close {
-        /// The node.
-        node: usize,
-        /// How.
-        phase: TaskPhase,
-        /// Why.
-        reason: Reason,
-    },
-    /// Make a node pending again, as if it had never failed. One that is to be redone and has not begun is told by it that it need not.
-    Reopen(usize),
-    /// Tell that the attempt runs, or waits for a node (the caller may leave it out when the attempt is short). It is decided again only
-    /// when it runs after it waited, or the reverse: what the scheduler says meanwhile changes too often to be told.
+    /// Finish a node that has no attempt in progress.
+    Close { node: NodeId, phase: TaskPhase, reason: Reason },
+    /// Make a node pending again, with its failures forgotten. For a node that has not begun, this only records that its `Redo` is served.
+    Reopen(NodeId),
+    /// Report in the status that the attempt runs, or waits for a node of the cluster. The caller may omit it for a short attempt. It is
+    /// decided again only when an attempt runs after it waited, or the reverse: the scheduler's message changes too often to be reported.
     MarkRunning {
-        /// The node.
-        node: usize,
+        node: NodeId,
         /// When the pod was created.
         since: Millis,
-        /// Why no node takes it.
-        waits: Option<String>,
+        /// Why the scheduler finds no node of the cluster.
+        unschedulable: Option<String>,
     },
 }
 
 /// What follows the end of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum After {
+pub enum NextStep {
     /// The node is finished.
     Finish(TaskPhase),
-    /// Another attempt, not before this moment.
+    /// Another attempt follows, not before this time.
     Retry(Millis),
 }
 
-/// How many nodes stand where.
+/// Number of nodes in each phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// All.
     pub total: u32,
-    /// Waiting.
     pub pending: u32,
-    /// With an attempt under way.
     pub running: u32,
-    /// Done.
     pub succeeded: u32,
-    /// Given up, or of unknown end.
+    /// Nodes in phase `Failed` or `Unknown`.
     pub failed: u32,
-    /// Stopped.
     pub cancelled: u32,
     /// Attempts that failed.
     pub retries: u32,
 }
 
-/// Where the plan stands after the actions.
+impl Counts {
+    /// Counts phases.
+    pub fn of<'a>(phases: impl IntoIterator<Item = &'a TaskPhase>, retries: u32) -> Self {
+        let mut counts = Self { retries, ..Self::default() };
+        for phase in phases {
+            counts.total += 1;
+            *match phase {
+                TaskPhase::Pending => &mut counts.pending,
+                TaskPhase::Running => &mut counts.running,
+                TaskPhase::Succeeded => &mut counts.succeeded,
+                TaskPhase::Failed | TaskPhase::Unknown => &mut counts.failed,
+                TaskPhase::Cancelled => &mut counts.cancelled,
+            } += 1;
+        }
+        counts
+    }
+}
+
+/// State of the plan after the actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlanState {
-    /// Something runs, or will.
+    /// An attempt runs, or will start.
     Running,
-    /// Nothing runs, and nothing starts until the plan is resumed.
+    /// No attempt runs, and none starts until the plan is resumed.
     Suspended,
-    /// Everything is done.
     Succeeded,
-    /// Something failed, and nothing more can start.
+    /// A node failed, and no further attempt can start.
     Failed,
     /// Stopped on request.
     Cancelled,
     /// The time limit was reached, and everything is stopped.
     DeadlineExceeded,
-    /// Nothing can start until a person says what became of an attempt.
+    /// No attempt can start until a person finds out what became of one.
     Unknown,
 }
 
-/// What to do now.
+/// What a plan does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// What to do, in order of importance.
     pub actions: Vec<Action>,
-    /// How each node stands when that is done.
-    pub phases: Vec<TaskPhase>,
-    /// How many nodes stand where then.
-    pub counts: Counts,
-    /// Where the plan stands when that is done.
+    /// Phase of each node after the actions.
+    pub phases: PerNode<TaskPhase>,
+    /// Attempts of all nodes that failed.
+    pub retries: u32,
+    /// State of the plan after the actions.
     pub state: PlanState,
-    /// When to look again although nothing happened.
-    pub wake: Option<Millis>,
-    /// How many more attempts could start if there were room.
-    pub starved: u32,
+    /// When to decide again if no event comes before.
+    pub requeue_at: Option<Millis>,
+    /// Number of attempts that wait for nothing but a free slot.
+    pub waiting_for_slots: u32,
 }
 
-/// Decides what a plan does next. `room` is the number of attempts that the tenant has left; the plan's own limit is applied here.
-pub fn decide(policy: &Policy, graph: &Graph, nodes: &[Node], room: u32, now: Millis) -> Decision {
-    debug_assert_eq!(graph.len(), nodes.len());
+/// Decides what a plan does next. `free_slots` is the number of attempts that the tenant's limit allows; the plan's own limit is applied here.
+pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, free_slots: u32, now: Millis) -> Decision {
     let expired = policy.deadline.is_some_and(|d| now >= d);
-    let mut pass = Pass { now, stop: policy.cancelled || expired, expired, actions: Vec::new(), wake: None };
-    let mut phases: Vec<TaskPhase> = Vec::with_capacity(nodes.len());
+    let stop = policy.cancelled || expired;
+    let mut scheduler = Scheduler { now, stop, expired, actions: Vec::new(), requeue_at: None };
+    let mut phases = graph.per_node(|_| TaskPhase::Pending);
     let mut ready = Vec::new();
-    let mut retries = 0;
     let mut redone = false;
-    phases.resize(nodes.len(), TaskPhase::Pending);
-    for &i in graph.order() {
-        let i = i as usize;
-        let node = &nodes[i];
-        retries += node.failures + node.infrastructure_failures;
+    for id in graph.nodes() {
+        let node = &nodes[id];
         if !node.exists {
-            if pass.stop {
-                // What was never made need not be made to be stopped.
-                phases[i] = TaskPhase::Cancelled;
+            if stop {
+                // An object that does not exist is not created only to be stopped.
+                phases[id] = TaskPhase::Cancelled;
                 continue;
             }
-            pass.actions.push(Action::Create(i));
+            scheduler.actions.push(Action::Create(id));
         }
-        let released = graph.dependencies(i).iter().all(|&d| phases[d as usize] == TaskPhase::Succeeded);
-        phases[i] = pass.advance(i, node, released);
-        redone |= node.asked == Asked::Redo && phases[i] == TaskPhase::Pending;
-        if phases[i] == TaskPhase::Pending && node.exists && released && pass.may_start(node) {
-            ready.push(i);
+        let released = is_released(graph, &phases, id);
+        phases[id] = scheduler.advance(id, node, released);
+        redone |= node.request == Request::Redo && phases[id] == TaskPhase::Pending;
+        if phases[id] == TaskPhase::Pending && node.exists && released && scheduler.may_start(node) {
+            ready.push(id);
         }
     }
     if redone {
-        pass.wake_at(Millis(now.0 + 1));
+        scheduler.requeue(Millis(now.0 + 1));
     }
-    let halted = policy.on_failure == OnFailure::Halt
-        && phases.iter().any(|p| matches!(p, TaskPhase::Failed | TaskPhase::Unknown));
-    // What is to be redone is opened again with all that stands on it before any of it starts, so that nothing is left out by a crash.
-    if halted || policy.suspended || pass.stop || redone {
+    let failed = phases.values().any(|p| matches!(p, TaskPhase::Failed | TaskPhase::Unknown));
+    let halted = policy.on_failure == OnFailure::Halt && failed;
+    // All nodes that are to be redone are reopened, with everything that depends on them, before any of them starts: a crash in between
+    // leaves none out, because the next decision reopens the others first.
+    if halted || policy.suspended || stop || redone {
         ready.clear();
     }
-    ready.sort_by_key(|&i| (Reverse(nodes[i].priority), Reverse(graph.remaining(i)), i));
-    let running = phases.iter().filter(|p| **p == TaskPhase::Running).count();
-    let free = (policy.parallelism as usize).saturating_sub(running).min(room as usize);
-    let starved = ready.len().saturating_sub(free);
-    for &i in ready.iter().take(free) {
-        let attempt = nodes[i].attempts + 1;
-        pass.actions.push(Action::Start { node: i, attempt });
-        phases[i] = TaskPhase::Running;
+    ready.sort_by_key(|&id| (Reverse(nodes[id].priority), Reverse(graph.remaining(id)), id));
+    let running = phases.values().filter(|p| **p == TaskPhase::Running).count();
+    let free = (policy.parallelism as usize).saturating_sub(running).min(free_slots as usize);
+    let waiting = ready.len().saturating_sub(free);
+    for &node in ready.iter().take(free) {
+        scheduler.actions.push(Action::Start { node, attempt: nodes[node].attempts + 1 });
+        phases[node] = TaskPhase::Running;
     }
-    let waits = pass.wake.is_some() || (!pass.stop && nodes.iter().any(|n| !n.exists));
-    let state = state_of(policy, expired, halted, waits || starved > 0, graph, &phases);
-    if let Some(deadline) =
-        policy.deadline.filter(|_| !pass.stop && matches!(state, PlanState::Running | PlanState::Suspended))
-    {
-        pass.wake_at(deadline);
+    let waits = scheduler.requeue_at.is_some() || waiting > 0 || (!stop && nodes.values().any(|n| !n.exists));
+    let state = state_of(policy, expired, halted, waits, graph, &phases);
+    if let (Some(deadline), false, PlanState::Running | PlanState::Suspended) = (policy.deadline, stop, state) {
+        scheduler.requeue(deadline);
     }
     Decision {
-        counts: count(&phases, retries),
+        retries: nodes.values().map(|n| n.failures + n.infrastructure_failures).sum(),
         state,
         phases,
-        actions: pass.actions,
-        wake: pass.wake,
-        starved: u32::try_from(starved).unwrap_or(u32::MAX),
+        actions: scheduler.actions,
+        requeue_at: scheduler.requeue_at,
+        waiting_for_slots: u32::try_from(waiting).unwrap_or(u32::MAX),
     }
 }
 
-/// What one look at all nodes collects.
-struct Pass {
+/// Returns whether every task that a node waits for has succeeded.
+fn is_released(graph: &Graph, phases: &PerNode<TaskPhase>, id: NodeId) -> bool {
+    graph.dependencies(id).iter().all(|&d| phases.tasks[d] == TaskPhase::Succeeded)
+}
+
+/// The actions that one visit of all nodes collects.
+struct Scheduler {
     now: Millis,
     stop: bool,
     expired: bool,
     actions: Vec<Action>,
-    wake: Option<Millis>,
+    requeue_at: Option<Millis>,
 }
 
-impl Pass {
-    /// Brings one node as far as it gets without starting an attempt; its phase after that.
-    fn advance(&mut self, i: usize, node: &Node, released: bool) -> TaskPhase {
+impl Scheduler {
+    /// Advances one node as far as possible without a new attempt, and returns its phase after that.
+    fn advance(&mut self, id: NodeId, node: &Node, released: bool) -> TaskPhase {
         let finished = node.phase.is_finished();
-        let rerun = node.asked == Asked::Rerun && !self.stop && finished && node.phase != TaskPhase::Succeeded;
-        let redo = node.asked == Asked::Redo && !self.stop && node.phase != TaskPhase::Unknown;
-        let idle = finished || (node.exists && matches!(node.current, Current::None)) || self.is_unborn(node);
+        let rerun = node.request == Request::Rerun && !self.stop && finished && node.phase != TaskPhase::Succeeded;
+        let redo = node.request == Request::Redo && !self.stop && node.phase != TaskPhase::Unknown;
+        let idle =
+            finished || (node.exists && matches!(node.current, CurrentAttempt::None)) || self.still_needs_pod(node);
         if rerun || (redo && idle) {
-            self.actions.push(Action::Reopen(i));
+            self.actions.push(Action::Reopen(id));
             return TaskPhase::Pending;
         }
         if finished {
             return node.phase;
         }
-        let phase = self.go_on(i, node, released);
+        let phase = self.advance_attempt(id, node, released);
         if redo && phase.is_finished() && phase != TaskPhase::Unknown {
-            // Its end is told first; the next pass opens it again.
+            // This decision records the end; the next one reopens the node. Dependents must not start from this work.
             return TaskPhase::Pending;
         }
         phase
     }
 
-    /// Whether an attempt is recorded that never got a pod, and may get one.
-    fn is_unborn(&self, node: &Node) -> bool {
-        let absent = matches!(node.current, Current::Absent { seen: false, delivered: None });
+    /// Returns whether an attempt is recorded that never got a pod, and may still get one.
+    fn still_needs_pod(&self, node: &Node) -> bool {
+        let absent = matches!(node.current, CurrentAttempt::Absent { seen: false, delivered: None });
+        // The pod may have existed without this process seeing it, so work with an external effect may be done.
         absent && !self.stop && !node.external_effect
     }
 
-    fn go_on(&mut self, i: usize, node: &Node, released: bool) -> TaskPhase {
+    fn advance_attempt(&mut self, id: NodeId, node: &Node, released: bool) -> TaskPhase {
         match &node.current {
-            Current::None if self.stop => {
-                let reason = if self.expired { Reason::DeadlineExceeded } else { Reason::Cancelled };
-                self.actions.push(Action::Close { node: i, phase: TaskPhase::Cancelled, reason });
+            CurrentAttempt::None if self.stop => {
+                self.actions.push(Action::Close { node: id, phase: TaskPhase::Cancelled, reason: self.stop_reason() });
                 TaskPhase::Cancelled
             }
-            Current::None => TaskPhase::Pending,
-            Current::Absent { delivered: Some(report), .. } => self.delivered(i, node, report),
-            // What it stands on may be done again since the record of its start.
-            Current::Absent { .. } if self.is_unborn(node) && !released => TaskPhase::Pending,
-            Current::Absent { .. } if self.is_unborn(node) => {
-                self.actions.push(Action::Start { node: i, attempt: node.attempts });
+            CurrentAttempt::None => TaskPhase::Pending,
+            CurrentAttempt::Absent { delivered: Some(report), .. } => self.end_delivered(id, node, report),
+            // A dependency may have been reopened since the start was recorded.
+            CurrentAttempt::Absent { .. } if self.still_needs_pod(node) && !released => TaskPhase::Pending,
+            CurrentAttempt::Absent { .. } if self.still_needs_pod(node) => {
+                self.actions.push(Action::Start { node: id, attempt: node.attempts });
                 TaskPhase::Running
             }
-            Current::Absent { .. } => {
-                let report =
-                    Report::new(Reason::Lost, "the pod disappeared before its end was seen, and delivered no result");
-                self.end(i, node, Some(FailureClass::Unknown), report, false)
+            CurrentAttempt::Absent { .. } => {
+                let message = "the pod disappeared before its end was seen, and it delivered no result";
+                self.end(id, node, Some(FailureClass::Unknown), Report::new(Reason::Lost, message), false)
             }
-            Current::Pod { state, created, deleting } => self.pod(i, node, state, *created, *deleting),
+            CurrentAttempt::Pod { state, created, deleting } => self.advance_pod(id, node, state, *created, *deleting),
         }
     }
 
-    fn pod(
+    fn advance_pod(
         &mut self,
-        i: usize,
+        id: NodeId,
         node: &Node,
         state: &AttemptState,
         created: Millis,
         deleting: Option<Millis>,
     ) -> TaskPhase {
         match state {
-            AttemptState::Succeeded(report) => self.end(i, node, None, report.clone(), false),
+            AttemptState::Succeeded(report) => self.end(id, node, None, report.clone(), false),
             AttemptState::Failed { class, report } => {
-                // Such a pod has not ended for certain: it may come back with its node, or wait for an image of no name for ever.
+                // Such a pod may not have ended: it can come back with its node, or wait forever for an image that does not exist.
                 let lingers = *class == FailureClass::Unknown || report.reason == Reason::ImagePullFailed;
-                self.failed(i, node, *class, report, lingers)
+                self.end_failed(id, node, *class, report, lingers)
             }
             _ if self.stop => {
-                let reason = if self.expired { Reason::DeadlineExceeded } else { Reason::Cancelled };
-                let report = Report::new(reason, "stopped before the end");
-                self.end(i, node, Some(FailureClass::Task), report, true)
+                let report = Report::new(self.stop_reason(), "the attempt was stopped before its end");
+                self.end(id, node, Some(FailureClass::Task), report, true)
             }
-            _ if deleting.is_some_and(|d| self.due(d.plus_seconds(LOST_SECONDS))) => {
-                let report = Report::new(Reason::Lost, "the pod was to be deleted and its node does not answer");
-                self.end(i, node, Some(FailureClass::Unknown), report, true)
+            _ if deleting.is_some_and(|d| self.is_due(d.plus_seconds(LOST_SECONDS))) => {
+                let report = Report::new(Reason::Lost, "the pod is being deleted and its node does not respond");
+                self.end(id, node, Some(FailureClass::Unknown), report, true)
             }
-            AttemptState::Stuck { reason, message, since } if self.due(since.plus_seconds(STUCK_SECONDS)) => {
+            AttemptState::Stuck { reason, message, since } if self.is_due(since.plus_seconds(STUCK_SECONDS)) => {
                 let report = Report::new(*reason, message.clone());
-                self.end(i, node, Some(FailureClass::Infrastructure), report, true)
+                self.end(id, node, Some(FailureClass::Infrastructure), report, true)
             }
             AttemptState::Pending
             | AttemptState::Unscheduled { .. }
             | AttemptState::Running
             | AttemptState::Stuck { .. } => {
-                let (shown, waits) = match state {
-                    AttemptState::Unscheduled { message } => (Shown::Unscheduled, Some(message.clone())),
-                    _ => (Shown::UnderWay, None),
+                let (reported, unschedulable) = match state {
+                    AttemptState::Unscheduled { message } => (ReportedState::Unschedulable, Some(message.clone())),
+                    _ => (ReportedState::Running, None),
                 };
-                if node.phase != TaskPhase::Running || node.shown != shown {
-                    self.actions.push(Action::MarkRunning { node: i, since: created, waits });
+                if node.phase != TaskPhase::Running || node.reported != reported {
+                    self.actions.push(Action::MarkRunning { node: id, since: created, unschedulable });
                 }
                 TaskPhase::Running
             }
         }
     }
 
-    fn delivered(&mut self, i: usize, node: &Node, report: &Report) -> TaskPhase {
+    fn end_delivered(&mut self, id: NodeId, node: &Node, report: &Report) -> TaskPhase {
         match report.reason {
-            Reason::Succeeded => self.end(i, node, None, report.clone(), false),
-            reason => self.failed(i, node, class_of(reason), report, false),
+            Reason::Succeeded => self.end(id, node, None, report.clone(), false),
+            reason => self.end_failed(id, node, class_of(reason), report, false),
         }
     }
 
-    /// Ends an attempt as its pod told. A runner that is stopped cannot know by whom; where the plan did not ask for it, its surroundings
-    /// did: a drain, a preemption, a person with kubectl.
-    fn failed(&mut self, i: usize, node: &Node, class: FailureClass, report: &Report, delete_pod: bool) -> TaskPhase {
+    /// Ends an attempt with the failure that its pod reported.
+    ///
+    /// A runner that is stopped does not know who stopped it. If the plan did not, the infrastructure did: a drain, a preemption, or a
+    /// person with kubectl. The reason then becomes `Evicted`.
+    fn end_failed(
+        &mut self,
+        id: NodeId,
+        node: &Node,
+        class: FailureClass,
+        report: &Report,
+        delete_pod: bool,
+    ) -> TaskPhase {
         if report.reason != Reason::Cancelled || self.stop {
-            return self.end(i, node, Some(class), report.clone(), delete_pod);
+            return self.end(id, node, Some(class), report.clone(), delete_pod);
         }
-        let told = Report::new(Reason::Evicted, format!("the pod was stopped from outside: {}", report.message));
-        let report = Report { reason: told.reason, message: told.message, ..report.clone() };
-        self.end(i, node, Some(class_of(Reason::Evicted)), report, delete_pod)
+        let evicted = Report::new(Reason::Evicted, format!("the pod was stopped from outside: {}", report.message));
+        let report = Report { reason: evicted.reason, message: evicted.message, ..report.clone() };
+        self.end(id, node, Some(class_of(Reason::Evicted)), report, delete_pod)
     }
 
     fn end(
         &mut self,
-        i: usize,
+        id: NodeId,
         node: &Node,
         failure: Option<FailureClass>,
         report: Report,
         delete_pod: bool,
     ) -> TaskPhase {
-        let then = match failure {
-            None => After::Finish(TaskPhase::Succeeded),
-            Some(_) if self.stop => After::Finish(TaskPhase::Cancelled),
+        let next = match failure {
+            None => NextStep::Finish(TaskPhase::Succeeded),
+            Some(_) if self.stop => NextStep::Finish(TaskPhase::Cancelled),
             Some(class) => self.after_failure(node, class, report.reason),
         };
-        self.actions.push(Action::End { node: i, attempt: node.attempts, failure, report, then, delete_pod });
-        match then {
-            After::Finish(phase) => phase,
-            After::Retry(at) => {
-                self.wake_at(at);
+        self.actions.push(Action::End { node: id, attempt: node.attempts, failure, report, next, delete_pod });
+        match next {
+            NextStep::Finish(phase) => phase,
+            NextStep::Retry(at) => {
+                self.requeue(at);
                 TaskPhase::Pending
             }
         }
     }
 
-    fn after_failure(&self, node: &Node, class: FailureClass, reason: Reason) -> After {
+    fn after_failure(&self, node: &Node, class: FailureClass, reason: Reason) -> NextStep {
         let outside = matches!(class, FailureClass::Infrastructure | FailureClass::Unknown);
         if outside && node.external_effect && may_have_worked(reason) {
-            return After::Finish(TaskPhase::Unknown);
+            return NextStep::Finish(TaskPhase::Unknown);
         }
         let (so_far, limit) = match class {
-            FailureClass::Invalid => return After::Finish(TaskPhase::Failed),
+            FailureClass::Invalid => return NextStep::Finish(TaskPhase::Failed),
             FailureClass::Task => (node.failures, node.retry.limit),
             FailureClass::Infrastructure | FailureClass::Unknown => {
                 (node.infrastructure_failures, node.retry.infrastructure_limit)
             }
         };
         if so_far >= limit {
-            return After::Finish(TaskPhase::Failed);
+            return NextStep::Finish(TaskPhase::Failed);
         }
-        After::Retry(self.now.plus_seconds(node.retry.wait_seconds(so_far + 1)))
+        NextStep::Retry(self.now.plus_seconds(node.retry.wait_seconds(so_far + 1)))
     }
 
-    /// Whether a pending node may start as far as it alone is concerned.
+    fn stop_reason(&self) -> Reason {
+        if self.expired { Reason::DeadlineExceeded } else { Reason::Cancelled }
+    }
+
+    /// Returns whether nothing about a pending node itself prevents a start.
     fn may_start(&mut self, node: &Node) -> bool {
-        if node.held || node.phase.is_finished() || !matches!(node.current, Current::None) {
+        if node.held || node.phase.is_finished() || !matches!(node.current, CurrentAttempt::None) {
             return false;
         }
-        node.retry_at.is_none_or(|at| self.due(at))
+        node.retry_at.is_none_or(|at| self.is_due(at))
     }
 
-    /// Whether `at` has come; if not, the plan is looked at again then.
-    fn due(&mut self, at: Millis) -> bool {
+    /// Returns whether `at` has come. If not, requeues the plan for that time.
+    fn is_due(&mut self, at: Millis) -> bool {
         if self.now >= at {
             return true;
         }
-        self.wake_at(at);
+        self.requeue(at);
         false
     }
 
-    fn wake_at(&mut self, at: Millis) {
-        self.wake = Some(self.wake.map_or(at, |w| w.min(at)));
+    fn requeue(&mut self, at: Millis) {
+        self.requeue_at = Some(self.requeue_at.map_or(at, |earlier| earlier.min(at)));
     }
-}
-
-fn count(phases: &[TaskPhase], retries: u32) -> Counts {
-    let mut counts = Counts { total: u32::try_from(phases.len()).unwrap_or(u32::MAX), retries, ..Counts::default() };
-    for phase in phases {
-        *match phase {
-            TaskPhase::Pending => &mut counts.pending,
-            TaskPhase::Running => &mut counts.running,
-            TaskPhase::Succeeded => &mut counts.succeeded,
-            TaskPhase::Failed | TaskPhase::Unknown => &mut counts.failed,
-            TaskPhase::Cancelled => &mut counts.cancelled,
-        } += 1;
-    }
-    counts
 }
 
 fn state_of(
@@ -554,13 +539,13 @@ fn state_of(
     halted: bool,
     waits: bool,
     graph: &Graph,
-    phases: &[TaskPhase],
+    phases: &PerNode<TaskPhase>,
 ) -> PlanState {
-    let any = |phase| phases.contains(&phase);
+    let any = |phase| phases.values().any(|p| *p == phase);
     if any(TaskPhase::Running) {
         return PlanState::Running;
     }
-    if phases.iter().all(|p| *p == TaskPhase::Succeeded) {
+    if phases.values().all(|p| *p == TaskPhase::Succeeded) {
         return PlanState::Succeeded;
     }
     if expired {
@@ -569,8 +554,8 @@ fn state_of(
     if policy.cancelled {
         return PlanState::Cancelled;
     }
-    let released = |i: usize| graph.dependencies(i).iter().all(|&d| phases[d as usize] == TaskPhase::Succeeded);
-    let open = !halted && (0..phases.len()).any(|i| phases[i] == TaskPhase::Pending && released(i));
+    let open =
+        !halted && phases.iter().any(|(id, phase)| *phase == TaskPhase::Pending && is_released(graph, phases, id));
     if open && policy.suspended {
         return PlanState::Suspended;
     }

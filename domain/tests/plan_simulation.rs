@@ -1,27 +1,32 @@
-//! Whatever the order in which pods end, get stuck and vanish, people change their minds and the operator crashes, a plan keeps its
-//! promises, and comes to an end.
+//! A simulation of plans: whatever the order in which pods end, get stuck and vanish, people change their minds and the operator crashes, a
+//! plan keeps its promises and comes to an end.
 //!
-//! The world below plays pods, nodes, people, the API server and the record. The operator is played as `operator/src/plan` has it: it sees
-//! its nodes through their status, the record and what it remembers; it records a decision before it carries it out, ends before starts;
-//! each action may fail without the others, and the process may end between any two of them, or amidst one, and forgets.
+//! The test plays pods, cluster nodes, people, the API server and the record. It plays the operator as `operator/src/plan` works: the operator
+//! reads its nodes from their status, the record and its memory; it records a decision before it applies it, ends before starts; each action
+//! may fail without the others; and the process may crash between two actions or in the middle of one, and loses its memory.
 //!
-//! What holds is asserted where it would break: dependencies come first; never more attempts than parallelism and room allow, but for starts
-//! that were recorded, failed and are made up for; nothing new while suspended, halted or stopped, and all is stopped at once when it is
-//! to be; a finished state changes only when somebody asks, and a success only when the work is to be redone, with all that stands on it: in
-//! the end nothing stands on older work; what is held does not start; no attempt has a second pod, unless no process of now has seen the first;
-//! work beyond the workspace that the surroundings broke off is not done again; no ended attempt leaves a pod that may go on; and when
-//! nothing more happens, there is an end.
+//! These promises are asserted where they would break:
+//! - A task starts after its dependencies.
+//! - There are never more attempts than parallelism and free slots allow, except to replace starts that were recorded and failed.
+//! - No attempt starts while the plan is suspended, halted or stopped. A stop takes effect at once. A held task does not start.
+//! - A finished phase changes only on a person's request, and a success only by a redo, which includes all dependents: at the end no task
+//!   depends on older work.
+//! - An attempt has no second pod, unless no running process has seen the first.
+//! - Work with an external effect that an infrastructure failure interrupted is not repeated.
+//! - An ended attempt leaves no pod that may continue.
+//! - When nothing more happens, the plan has ended.
 //!
-//! Taken for granted is what others hold: the result of a success is in the record before its pod ends (a runner whose result nobody took
-//! reports a failure), a kubelet begins nothing in a pod that is to go, and a process that starts sees all pods that there are.
+//! Others guarantee what the simulation assumes: the result of a success is in the record before its pod ends (a runner that cannot deliver
+//! its result reports a failure), a kubelet starts no container in a pod that is being deleted, and a new process sees all existing pods.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use enact_domain::assignment::{Reason, Report};
 use enact_domain::attempt::{AttemptState, FailureClass, class_of};
-use enact_domain::graph::Graph;
+use enact_domain::graph::{Graph, NodeId, PerNode};
 use enact_domain::plan::{
-    Action, After, Asked, Current, Decision, Node, OnFailure, PlanState, Policy, Retry, Shown, TaskPhase, decide,
+    Action, CurrentAttempt, Decision, NextStep, Node, OnFailure, PlanState, Policy, ReportedState, Request, Retry,
+    TaskPhase, decide,
 };
 use enact_domain::time::Millis;
 use proptest::prelude::*;
@@ -31,7 +36,7 @@ mod world;
 
 use world::{World, graph, world};
 
-/// What chance decides, while there is some left. Then all is calm: nothing fails, everybody goes on, and pods succeed.
+/// Random choices. When they are used up, nothing fails any more, and pods succeed.
 struct Chance(std::vec::IntoIter<usize>);
 
 impl Chance {
@@ -39,7 +44,7 @@ impl Chance {
         self.0.next().map(|c| c % n)
     }
 
-    /// Whether the last of `n` things happens.
+    /// Returns true in one of `n` cases.
     fn strikes(&mut self, n: usize) -> bool {
         self.of(n) == Some(n - 1)
     }
@@ -53,7 +58,7 @@ struct Pod {
 }
 
 impl Pod {
-    /// Whether nothing of it can run any more.
+    /// Returns whether no container of it can run any more.
     fn has_ended(&self) -> bool {
         match &self.state {
             AttemptState::Succeeded(_) => true,
@@ -65,41 +70,41 @@ impl Pod {
     }
 }
 
-/// What the record has of an attempt that was started.
+/// An attempt in the record.
 #[derive(Default)]
 struct Recorded {
     ended: bool,
     delivered: Option<Report>,
 }
 
-/// What the operator remembers of an attempt that was started.
+/// An attempt that the operator remembers as started.
 struct Open {
     number: u32,
     seen: bool,
     result: Option<Report>,
 }
 
-/// A task, with its attempts.
+/// A task or the integration, with its attempts.
 #[derive(Default)]
 struct Task {
-    /// As its object has it.
+    /// The status of its object.
     status: Node,
     record: BTreeMap<u32, Recorded>,
     pods: BTreeMap<u32, Pod>,
     open: Option<Open>,
-    /// Attempts that ever had a pod; those whose pod this process has seen; those that began their work.
+    /// Attempts that ever had a pod, whose pod this process has seen, and that began their work.
     born: BTreeSet<u32>,
     seen: BTreeSet<u32>,
     begun: BTreeSet<u32>,
     /// How attempts ended since the task was last opened.
     ends: BTreeMap<u32, Option<FailureClass>>,
-    /// When the last attempt was started, and when the pod of each ended, by the count of such moments. One that was given up may end late.
+    /// When the last attempt was started, and when the pod of each ended, as a number of moments. The pod of a lost attempt can end late.
     started: usize,
     finished: BTreeMap<u32, usize>,
 }
 
 impl Task {
-    /// The last attempt that is over as its status has it.
+    /// Returns the last attempt that has ended by its status.
     fn closed(&self) -> u32 {
         self.status.attempts - u32::from(self.status.phase == TaskPhase::Running)
     }
@@ -124,7 +129,7 @@ impl Task {
         }
     }
 
-    /// The node as the operator sees it.
+    /// Returns the node as the operator sees it.
     fn observe(&mut self) -> Node {
         let closed = self.closed();
         if let Some(number) = self.newest().filter(|n| *n > closed)
@@ -136,13 +141,15 @@ impl Task {
         let open = self.open.as_ref().filter(|o| o.number > closed);
         let attempts = open.map_or(self.status.attempts, |o| o.number);
         let current = match (open, self.pods.get(&attempts)) {
-            _ if self.status.phase.is_finished() => Current::None,
+            _ if self.status.phase.is_finished() => CurrentAttempt::None,
             (Some(_), Some(Pod { state, created, deleting })) => {
-                Current::Pod { state: state.clone(), created: *created, deleting: *deleting }
+                CurrentAttempt::Pod { state: state.clone(), created: *created, deleting: *deleting }
             }
-            (Some(open), None) => Current::Absent { seen: open.seen, delivered: open.result.clone() },
-            (None, _) if self.status.phase == TaskPhase::Running => Current::Absent { seen: true, delivered: None },
-            (None, _) => Current::None,
+            (Some(open), None) => CurrentAttempt::Absent { seen: open.seen, delivered: open.result.clone() },
+            (None, _) if self.status.phase == TaskPhase::Running => {
+                CurrentAttempt::Absent { seen: true, delivered: None }
+            }
+            (None, _) => CurrentAttempt::None,
         };
         Node { attempts, current, ..self.status.clone() }
     }
@@ -156,9 +163,10 @@ struct Run<'a> {
     world: &'a World,
     graph: Graph,
     policy: Policy,
-    room: u32,
+    free_slots: u32,
     now: Millis,
-    tasks: Vec<Task>,
+    /// The tasks and, if the plan has one, the integration.
+    tasks: PerNode<Task>,
     /// Whether the process has read the record.
     hydrated: bool,
     /// Starts that were recorded and failed: each may be made up for beyond the plan's parallelism.
@@ -171,17 +179,18 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(world: &'a World, chance: Vec<usize>) -> Self {
         let retry = Retry { limit: world.limit, infrastructure_limit: 2, ..Retry::default() };
-        let task = |&external_effect: &bool| Task {
-            status: Node { retry, external_effect: external_effect && world.trouble, ..Node::default() },
-            ..Task::default()
+        let graph = graph(world);
+        let task = |node: NodeId| {
+            let external_effect = world.trouble && node.task().is_some_and(|i| world.external_effect[i]);
+            Task { status: Node { retry, external_effect, ..Node::default() }, ..Task::default() }
         };
         Self {
             world,
-            graph: graph(world),
+            tasks: graph.per_node(task),
+            graph,
             policy: Policy { parallelism: world.parallelism, on_failure: world.on_failure, ..Policy::default() },
-            room: u32::MAX,
+            free_slots: u32::MAX,
             now: Millis(0),
-            tasks: world.external_effect.iter().map(task).collect(),
             hydrated: false,
             failed_starts: 0,
             moments: 0,
@@ -189,12 +198,22 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Goes on until there is nothing left to do or to wait for.
-    fn until_the_end(mut self) -> (Vec<TaskPhase>, PlanState) {
+    fn nodes(&self) -> Vec<NodeId> {
+        self.graph.nodes().collect()
+    }
+
+    /// Returns a node by chance.
+    fn any_node(&mut self) -> NodeId {
+        let nodes = self.nodes();
+        nodes[self.chance.of(nodes.len()).unwrap_or(0)]
+    }
+
+    /// Runs until there is nothing left to do or to wait for.
+    fn until_the_end(mut self) -> (PerNode<TaskPhase>, PlanState) {
         for _ in 0..3000 {
-            let decision = self.pass();
+            let decision = self.reconcile();
             let calm = decision.actions.is_empty();
-            if !self.happens(decision.wake) && calm {
+            if !self.happens(decision.requeue_at) && calm {
                 self.check_end(&decision);
                 return (decision.phases, decision.state);
             }
@@ -202,14 +221,17 @@ impl<'a> Run<'a> {
         panic!("no end");
     }
 
-    /// One pass of the operator, or what a crash leaves of it.
-    fn pass(&mut self) -> Decision {
-        if !self.hydrated || self.tasks.iter().any(Task::has_vanished) {
-            self.tasks.iter_mut().for_each(Task::hydrate);
+    /// Runs one reconcile of the operator, or a part of it until a crash.
+    fn reconcile(&mut self) -> Decision {
+        if !self.hydrated || self.tasks.values().any(Task::has_vanished) {
+            for node in self.nodes() {
+                self.tasks[node].hydrate();
+            }
             self.hydrated = true;
         }
-        let nodes: Vec<Node> = self.tasks.iter_mut().map(Task::observe).collect();
-        let mut decision = decide(&self.policy, &self.graph, &nodes, self.room, self.now);
+        let graph = self.graph.clone();
+        let nodes = graph.per_node(|node| self.tasks[node].observe());
+        let mut decision = decide(&self.policy, &self.graph, &nodes, self.free_slots, self.now);
         self.check(&decision, &nodes);
         decision.actions.sort_by_key(|action| match action {
             Action::End { .. } | Action::Close { .. } | Action::Reopen(_) => 0,
@@ -237,7 +259,8 @@ impl<'a> Run<'a> {
         self.check_pods();
         if crash.is_some() {
             self.hydrated = false;
-            for task in &mut self.tasks {
+            for node in self.nodes() {
+                let task = &mut self.tasks[node];
                 task.open = None;
                 task.seen.clear();
             }
@@ -261,11 +284,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn apply(&mut self, action: &Action, nodes: &[Node]) {
+    fn apply(&mut self, action: &Action, nodes: &PerNode<Node>) {
         match action {
-            Action::Create(i) => self.tasks[*i].status.exists = true,
+            Action::Create(node) => self.tasks[*node].status.exists = true,
             Action::Start { node, attempt } => self.start(*node, *attempt),
-            Action::End { node, attempt, failure, then, .. } => {
+            Action::End { node, attempt, failure, next, .. } => {
                 let task = &mut self.tasks[*node];
                 assert!(!task.status.phase.is_finished(), "the end of {attempt} changes a finished state");
                 let goes = |p: &Pod| p.has_ended() || p.deleting.is_some();
@@ -278,9 +301,9 @@ impl<'a> Run<'a> {
                     Some(_) => task.status.infrastructure_failures += 1,
                     None => {}
                 }
-                (task.status.phase, task.status.retry_at) = match then {
-                    After::Finish(phase) => (*phase, None),
-                    After::Retry(at) => (TaskPhase::Pending, Some(*at)),
+                (task.status.phase, task.status.retry_at) = match next {
+                    NextStep::Finish(phase) => (*phase, None),
+                    NextStep::Retry(at) => (TaskPhase::Pending, Some(*at)),
                 };
             }
             Action::Close { node, phase, .. } => {
@@ -289,35 +312,43 @@ impl<'a> Run<'a> {
             }
             Action::Reopen(node) => {
                 let task = &mut self.tasks[*node];
-                let Node { asked, phase, .. } = task.status;
-                assert!(asked == Asked::Redo || asked == Asked::Rerun && phase.is_finished(), "nobody asked for that");
-                assert!(asked == Asked::Redo || phase != TaskPhase::Succeeded, "what is done is done");
+                let Node { request, phase, .. } = task.status;
+                assert!(
+                    request == Request::Redo || request == Request::Rerun && phase.is_finished(),
+                    "nobody requested that"
+                );
+                assert!(request == Request::Redo || phase != TaskPhase::Succeeded, "what is done is done");
                 task.ends.clear();
                 let Node { exists, attempts, retry, external_effect, .. } = task.status;
                 task.status = Node { exists, attempts, retry, external_effect, ..Node::default() };
             }
-            Action::MarkRunning { node, waits, .. } => {
+            Action::MarkRunning { node, unschedulable, .. } => {
                 // One that ends soon is never shown.
                 if self.chance.of(3) != Some(2) {
                     let status = &mut self.tasks[*node].status;
                     assert!(!status.phase.is_finished(), "a finished task runs");
-                    let shown = if waits.is_some() { Shown::Unscheduled } else { Shown::UnderWay };
-                    assert!(status.phase != TaskPhase::Running || status.shown != shown, "the same is told again");
-                    (status.phase, status.shown, status.attempts) = (TaskPhase::Running, shown, nodes[*node].attempts);
+                    let reported =
+                        if unschedulable.is_some() { ReportedState::Unschedulable } else { ReportedState::Running };
+                    assert!(
+                        status.phase != TaskPhase::Running || status.reported != reported,
+                        "the same is reported again"
+                    );
+                    (status.phase, status.reported, status.attempts) =
+                        (TaskPhase::Running, reported, nodes[*node].attempts);
                 }
             }
         }
     }
 
-    fn start(&mut self, node: usize, attempt: u32) {
-        // Where the status could not be written, the last attempt's result tells.
+    fn start(&mut self, node: NodeId, attempt: u32) {
+        // Where the status could not be written, the result of the last attempt decides.
         let last = |t: &Task| {
             t.record.last_key_value().filter(|(number, _)| **number > t.closed()).map(|(_, r)| r.delivered.clone())
         };
         let delivered = |t: &Task| last(t).flatten().map(|report| report.reason);
         let succeeded = |t: &Task| t.status.phase == TaskPhase::Succeeded || delivered(t) == Some(Reason::Succeeded);
         for &d in self.graph.dependencies(node) {
-            assert!(succeeded(&self.tasks[d as usize]), "task {node} starts before {d} is done");
+            assert!(succeeded(&self.tasks.tasks[d]), "{node:?} starts before task {d} is done");
         }
         let created = self.now;
         self.moments += 1;
@@ -339,29 +370,31 @@ impl<'a> Run<'a> {
         task.pods.insert(attempt, Pod { state: AttemptState::Pending, created, deleting: None });
     }
 
-    /// Lets something happen; false when nothing is left that could.
-    fn happens(&mut self, wake: Option<Millis>) -> bool {
+    /// Lets an event happen; returns false when none is left.
+    fn happens(&mut self, requeue_at: Option<Millis>) -> bool {
         if !self.world.trouble {
-            return self.a_pod_ends_as_foreseen() || self.time_passes(wake);
+            return self.a_pod_ends_as_foreseen() || self.time_passes(requeue_at);
         }
         let Some(what) = self.chance.of(27) else {
             let calm = (false, u32::MAX);
-            let before =
-                (std::mem::replace(&mut self.policy.suspended, calm.0), std::mem::replace(&mut self.room, calm.1));
-            let held = self.tasks.iter_mut().any(|t| std::mem::take(&mut t.status.held));
-            return held || before != calm || self.a_pod_goes_on() || self.time_passes(wake);
+            let before = (
+                std::mem::replace(&mut self.policy.suspended, calm.0),
+                std::mem::replace(&mut self.free_slots, calm.1),
+            );
+            let held = self.nodes().into_iter().any(|node| std::mem::take(&mut self.tasks[node].status.held));
+            return held || before != calm || self.a_pod_goes_on() || self.time_passes(requeue_at);
         };
         match what {
             0..=15 => self.something_happens_to_a_pod(),
             16 | 17 => self.now = self.now.plus_seconds(u32::try_from(self.chance.of(200).unwrap_or(0)).unwrap_or(0)),
             18 => self.policy.suspended = !self.policy.suspended,
-            19 => self.room = u32::try_from(self.chance.of(4).unwrap_or(0)).unwrap_or(0),
+            19 => self.free_slots = u32::try_from(self.chance.of(4).unwrap_or(0)).unwrap_or(0),
             20 | 21 => {
-                let node = self.chance.of(self.tasks.len()).unwrap_or(0);
+                let node = self.any_node();
                 let status = &mut self.tasks[node].status;
                 // To do work again is more than to try it again.
-                if status.asked == Asked::Nothing {
-                    status.asked = Asked::Rerun;
+                if status.request == Request::None {
+                    status.request = Request::Rerun;
                 }
             }
             22 => {
@@ -370,11 +403,11 @@ impl<'a> Run<'a> {
                 self.policy.deadline = seconds.map(|s| self.now.plus_seconds(s));
             }
             23 => {
-                let node = self.chance.of(self.tasks.len()).unwrap_or(0);
+                let node = self.any_node();
                 self.redo(node);
             }
             24 | 25 => {
-                let node = self.chance.of(self.tasks.len()).unwrap_or(0);
+                let node = self.any_node();
                 self.tasks[node].status.held ^= true;
             }
             _ => self.policy.cancelled |= self.chance.strikes(10),
@@ -382,34 +415,33 @@ impl<'a> Run<'a> {
         true
     }
 
-    /// Somebody asks that a task be done again, and what stands on it.
-    fn redo(&mut self, node: usize) {
+    /// Requests a redo of a task and its dependents.
+    fn redo(&mut self, node: NodeId) {
         let mut all = BTreeSet::from([node]);
-        // Tasks depend on earlier ones only.
-        for i in node..self.tasks.len() {
-            if self.graph.dependencies(i).iter().any(|d| all.contains(&(*d as usize))) {
-                all.insert(i);
+        for node in self.graph.nodes() {
+            if self.graph.dependencies(node).iter().any(|d| all.contains(&NodeId::Task(*d))) {
+                all.insert(node);
             }
         }
-        for i in all {
-            let status = &mut self.tasks[i].status;
+        for node in all {
+            let status = &mut self.tasks[node].status;
             if status.exists && status.phase != TaskPhase::Unknown {
-                status.asked = Asked::Redo;
+                status.request = Request::Redo;
             }
         }
     }
 
-    fn time_passes(&mut self, wake: Option<Millis>) -> bool {
-        self.now = self.now.max(wake.unwrap_or(self.now));
-        wake.is_some()
+    fn time_passes(&mut self, requeue_at: Option<Millis>) -> bool {
+        self.now = self.now.max(requeue_at.unwrap_or(self.now));
+        requeue_at.is_some()
     }
 
-    /// Pods that may still do something, by task and attempt.
-    fn alive(&self) -> Vec<(usize, u32)> {
-        let of = |(i, task): (usize, &Task)| {
+    /// Returns the pods that may still run, by task and attempt.
+    fn alive(&self) -> Vec<(NodeId, u32)> {
+        let of = |(i, task): (NodeId, &Task)| {
             task.pods.iter().filter(|(_, p)| !p.has_ended()).map(|(n, _)| (i, *n)).collect::<Vec<_>>()
         };
-        self.tasks.iter().enumerate().flat_map(of).collect()
+        self.tasks.iter().flat_map(of).collect()
     }
 
     fn a_pod_ends_as_foreseen(&mut self) -> bool {
@@ -418,14 +450,14 @@ impl<'a> Run<'a> {
             return false;
         }
         let (i, number) = alive[self.chance.of(alive.len()).unwrap_or(0)];
-        let fails = number <= self.world.failures_first[i];
+        let fails = i.task().is_some_and(|i| number <= self.world.failures_first[i]);
         self.end(i, number, if fails { Reason::AgentFailed } else { Reason::Succeeded }, true);
         true
     }
 
-    /// The first pod that nothing holds comes one step nearer to its success.
+    /// Advances the first pod that is not stuck by one step towards success.
     fn a_pod_goes_on(&mut self) -> bool {
-        let goes_on = |&(i, number): &(usize, u32)| {
+        let goes_on = |&(i, number): &(NodeId, u32)| {
             let pod = &self.tasks[i].pods[&number];
             pod.deleting.is_none() && !matches!(pod.state, AttemptState::Stuck { .. } | AttemptState::Failed { .. })
         };
@@ -434,7 +466,7 @@ impl<'a> Run<'a> {
         true
     }
 
-    fn advance(&mut self, i: usize, number: u32) {
+    fn advance(&mut self, i: NodeId, number: u32) {
         if self.tasks[i].begun.insert(number) {
             self.tasks[i].pods.get_mut(&number).expect("it is alive").state = AttemptState::Running;
         } else {
@@ -459,7 +491,7 @@ impl<'a> Run<'a> {
             0..=5 if works => self.advance(i, number),
             6 if works => self.end(i, number, Reason::AgentFailed, delivers),
             7 if works => self.end(i, number, Reason::DeliveryFailed, false),
-            // The runner was stopped by somebody else.
+            // Something outside the plan stopped the runner.
             8 if works => self.end(i, number, Reason::Cancelled, delivers),
             9 if works => self.end(i, number, Reason::InvalidAssignment, delivers),
             10 => self.end(i, number, Reason::Evicted, false),
@@ -487,8 +519,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// A pod ends; what its runner reports means that it had begun.
-    fn end(&mut self, i: usize, number: u32, reason: Reason, delivers: bool) {
+    /// Ends a pod. A report of its runner means that it had begun.
+    fn end(&mut self, i: NodeId, number: u32, reason: Reason, delivers: bool) {
         self.moments += 1;
         let task = &mut self.tasks[i];
         task.finished.insert(number, self.moments);
@@ -501,8 +533,8 @@ impl<'a> Run<'a> {
         task.pods.get_mut(&number).expect("it is alive").state = ended(reason);
     }
 
-    /// What holds of every decision.
-    fn check(&self, decision: &Decision, nodes: &[Node]) {
+    /// Checks the promises that hold for each decision.
+    fn check(&self, decision: &Decision, nodes: &PerNode<Node>) {
         let stop = self.policy.cancelled || self.policy.deadline.is_some_and(|at| self.now >= at);
         let is_early =
             |action: &Action| matches!(action, Action::Start { node, .. } if nodes[*node].retry_at > Some(self.now));
@@ -512,36 +544,36 @@ impl<'a> Run<'a> {
         let is_new =
             |action: &&Action| matches!(action, Action::Start { node, attempt } if *attempt > nodes[*node].attempts);
         let new = decision.actions.iter().filter(is_new).count();
-        let running = decision.phases.iter().filter(|p| **p == TaskPhase::Running).count();
+        let running = decision.phases.values().filter(|p| **p == TaskPhase::Running).count();
         assert!(new == 0 || running <= self.world.parallelism as usize, "{running} at once");
-        assert!(new <= self.room as usize, "more than the tenant's room");
-        let failed = decision.phases.iter().any(|p| matches!(p, TaskPhase::Failed | TaskPhase::Unknown));
+        assert!(new <= self.free_slots as usize, "more than the tenant's free slots");
+        let failed = decision.phases.values().any(|p| matches!(p, TaskPhase::Failed | TaskPhase::Unknown));
         let halted = failed && self.world.on_failure == OnFailure::Halt;
         assert!(new == 0 || !(stop || halted || self.policy.suspended), "nothing new may start");
         let begins = |a: &Action| matches!(a, Action::Start { .. } | Action::Create(_) | Action::Reopen(_));
         assert!(!(stop && decision.actions.iter().any(begins)), "nothing at all may start");
-        assert!(!stop || decision.phases.iter().all(|p| p.is_finished()), "something is not stopped");
-        assert!(decision.wake.is_none_or(|at| at > self.now), "a wait that is over");
+        assert!(!stop || decision.phases.values().all(|p| p.is_finished()), "something is not stopped");
+        assert!(decision.requeue_at.is_none_or(|at| at > self.now), "a wait that is over");
     }
 
-    /// Pods whose attempt is not recorded as ended: a start that failed is made up for, whatever has started instead.
+    /// Checks the number of pods whose attempt is not recorded as ended. A failed start is repeated, whatever has started instead.
     fn check_pods(&self) {
-        let under_way = |(i, number): &(usize, u32)| !self.tasks[*i].record[number].ended;
+        let under_way = |(i, number): &(NodeId, u32)| !self.tasks[*i].record[number].ended;
         let pods = self.alive().iter().filter(|p| under_way(p)).count();
         assert!(pods <= self.world.parallelism as usize + self.failed_starts, "{pods} pods at once");
     }
 
-    /// What holds when nothing is left to do.
+    /// Checks the promises that hold at the end.
     fn check_end(&self, decision: &Decision) {
-        let all = |f: fn(TaskPhase) -> bool| decision.phases.iter().all(|p| f(*p));
+        let all = |f: fn(TaskPhase) -> bool| decision.phases.values().all(|p| f(*p));
         assert!(!matches!(decision.state, PlanState::Running | PlanState::Suspended), "{:?}", decision.state);
         assert_eq!(decision.state == PlanState::Succeeded, all(|p| p == TaskPhase::Succeeded));
         assert!(all(|p| p != TaskPhase::Running), "an attempt is left");
-        for (i, task) in self.tasks.iter().enumerate().filter(|(i, _)| decision.phases[*i] == TaskPhase::Succeeded) {
+        for (node, task) in self.tasks.iter().filter(|(node, _)| decision.phases[*node] == TaskPhase::Succeeded) {
             let ended = |t: &Task| t.finished.get(&t.status.attempts).copied().unwrap_or_default();
-            let older = |d: &&u32| ended(&self.tasks[**d as usize]) > task.started;
-            let stale = self.graph.dependencies(i).iter().find(older);
-            assert_eq!(stale, None, "task {i} stands on an older success");
+            let older = |d: &&usize| ended(&self.tasks.tasks[**d]) > task.started;
+            let stale = self.graph.dependencies(node).iter().find(older);
+            assert_eq!(stale, None, "{node:?} depends on an older success");
         }
         if self.policy.cancelled {
             assert!(!matches!(decision.state, PlanState::Failed | PlanState::Unknown), "{:?}", decision.state);
@@ -577,7 +609,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_happens_promises_are_kept_and_there_is_an_end(
+    fn a_plan_keeps_its_promises_and_comes_to_an_end(
         world in world(true),
         chance in proptest::collection::vec(0usize..100_000, 0..600),
     ) {

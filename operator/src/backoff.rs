@@ -1,33 +1,34 @@
-//! A wait for each object that grows with its failures, so that one bad object never makes a hot loop and never delays another.
+//! A backoff for each object that grows with its failures: an object that always fails causes no hot loop, and delays no other object.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rand::Rng as _;
 
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// Failures in a row by object UID.
+/// Consecutive failures by object UID.
 #[derive(Debug, Default)]
 pub struct Backoff {
     failures: Mutex<HashMap<String, u32>>,
 }
 
 impl Backoff {
-    /// Counts a failure of `uid`; how long to wait: 200 ms doubled each time up to 5 minutes, less up to a quarter at random.
+    /// Counts a failure of `uid`, and returns the time to wait: 200 ms, doubled each time up to 5 minutes, less a random part of up to a
+    /// quarter.
     pub fn failed(&self, uid: &str) -> Duration {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failures = self.failures.lock();
         let n = failures.entry(uid.to_owned()).or_default();
         let wait = FIRST.saturating_mul(1 << (*n).min(16)).min(LONGEST);
         *n = n.saturating_add(1);
         wait.mul_f64(1.0 - rand::rng().random_range(0.0..0.25))
     }
 
-    /// Forgets the failures of `uid`: it succeeded, or is gone.
+    /// Resets the failures of `uid`.
     pub fn succeeded(&self, uid: &str) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.failures.lock().remove(uid);
     }
 }
 
@@ -36,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn grows_to_a_limit_and_starts_anew() {
+    fn grows_to_a_limit_and_resets() {
         let backoff = Backoff::default();
         let first = backoff.failed("a");
         assert!(first <= FIRST && first >= FIRST.mul_f64(0.75));

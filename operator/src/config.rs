@@ -6,68 +6,65 @@ use enact_service::log::Log;
 
 /// The Enact operator: controllers that turn constitutions, specifications and plans into finished work.
 ///
-/// Every setting is a flag, a variable of the environment (see each flag's help), or a line of the file that --config names; the first of
-/// these that is there counts.
+/// Each setting is a flag, an environment variable (see the help of each flag), or a line of the file that --config names; the first of these
+/// that is set applies.
 #[derive(Debug, Parser)]
 #[command(name = "enact-operator", version)]
 pub struct Cli {
-    /// Settings from a file.
     #[command(flatten)]
     pub file: ConfigFile,
-    /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What the binary does.
+/// The commands of the binary.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the controllers.
     Run(Box<Config>),
-    /// Bring the database to this release's schema, make the application's login, and end.
+    /// Migrate the database to this release's schema, create the application's login, and exit.
     Migrate(Migrate),
 }
 
 /// Settings of the controllers.
 #[derive(Clone, Debug, Args)]
 pub struct Config {
-    /// Who says what texts mean.
     #[command(flatten)]
     pub embedder: enact_embed::Settings,
     /// Postgres URL of the application's login.
     #[arg(long, env = "ENACT_DATABASE_URL", hide_env_values = true)]
     pub database_url: String,
-    /// Base URL under which pods reach enact-server; without one, results are kept only in the pods' termination messages.
+    /// Base URL at which pods reach enact-server. Without it, results are kept only in the pods' termination messages.
     #[arg(long, env = "ENACT_SERVER_URL")]
     pub server_url: Option<String>,
-    /// Image of agent pods whose Agent names none; it has Git, Python and the runner.
+    /// Image of agent pods whose Agent names none; it must contain Git, Python and the runner.
     #[arg(long, env = "ENACT_AGENT_IMAGE")]
     pub agent_image: String,
     /// Image from which the runner is copied into pods of other images. Default: the agent image.
     #[arg(long, env = "ENACT_RUNNER_IMAGE")]
     pub runner_image: Option<String>,
-    /// Namespace of the installation; holds the leader lease.
+    /// Namespace of the installation, which holds the leader lease.
     #[arg(long, env = "ENACT_NAMESPACE", default_value = "enact")]
     pub namespace: String,
     /// Name of this process in the leader lease.
     #[arg(long, env = "ENACT_POD_NAME", default_value = "enact-operator")]
     pub pod_name: String,
-    /// Namespaces of the tenant `default`, for an installation without Tenants; separated by commas.
+    /// Namespaces of the tenant `default`, for an installation without Tenants, separated by commas.
     #[arg(long, env = "ENACT_DEFAULT_TENANT_NAMESPACES", value_delimiter = ',')]
     pub default_tenant_namespaces: Vec<String>,
     /// Address of /healthz, /readyz and /metrics.
     #[arg(long, env = "ENACT_LISTEN", default_value = "0.0.0.0:8081")]
     pub listen: std::net::SocketAddr,
-    /// Most objects of a kind that are worked on at once.
+    /// Highest number of concurrent reconciles of each kind.
     #[arg(long, env = "ENACT_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=512))]
     pub concurrency: u16,
-    /// Most requests that one plan's pass sends to the API server at once.
+    /// Highest number of concurrent requests of one reconcile to the API server.
     #[arg(long, env = "ENACT_REQUESTS_IN_FLIGHT", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=512))]
     pub requests_in_flight: u16,
-    /// Seconds that the leader lease holds without being renewed.
+    /// Seconds after which the leader lease expires without renewal.
     #[arg(long, env = "ENACT_LEASE_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u16).range(3..=300))]
     pub lease_seconds: u16,
-    /// Labels of the server's pods, `key=value`, to which tenants' pods may connect; separated by commas.
+    /// Labels of enact-server's pods, `key=value` separated by commas; tenants' pods may connect to them.
     #[arg(
         long,
         env = "ENACT_SERVER_POD_LABELS",
@@ -75,17 +72,16 @@ pub struct Config {
         default_value = "app.kubernetes.io/part-of=enact,app.kubernetes.io/component=server"
     )]
     pub server_pod_labels: Vec<String>,
-    /// Namespace of the cluster's DNS, to which tenants' pods may connect; empty lets them ask any address on port 53, for DNS that runs on
-    /// the nodes.
+    /// Namespace of the cluster's DNS, to which tenants' pods may connect. If empty, they may connect to any address on port 53, for DNS that
+    /// runs on the nodes.
     #[arg(long, env = "ENACT_DNS_NAMESPACE", default_value = "kube-system")]
     pub dns_namespace: String,
-    /// Node selector of agent pods, `key=value`; separated by commas.
+    /// Node selector of agent pods, `key=value` separated by commas.
     #[arg(long, env = "ENACT_AGENT_NODE_SELECTOR", value_delimiter = ',')]
     pub agent_node_selector: Vec<String>,
-    /// Keys of taints that agent pods tolerate; separated by commas.
+    /// Keys of taints that agent pods tolerate, separated by commas.
     #[arg(long, env = "ENACT_AGENT_TOLERATIONS", value_delimiter = ',')]
     pub agent_tolerations: Vec<String>,
-    /// How logs are written, and how much.
     #[command(flatten)]
     pub log: Log,
 }
@@ -96,24 +92,23 @@ pub struct Migrate {
     /// Postgres URL of the schema's owner.
     #[arg(long, env = "ENACT_DATABASE_OWNER_URL", hide_env_values = true)]
     pub owner_url: String,
-    /// Postgres URL of the application: its user and password become the application's login.
+    /// Postgres URL of the application; its user and password become the application's login.
     #[arg(long, env = "ENACT_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
-    /// Seconds to wait for Postgres to answer.
+    /// Seconds to wait until Postgres accepts connections.
     #[arg(long, env = "ENACT_MIGRATE_WAIT_SECONDS", default_value_t = 300)]
     pub wait_seconds: u64,
-    /// How logs are written, and how much.
     #[command(flatten)]
     pub log: Log,
 }
 
 impl Config {
-    /// The port of the server's pods, if pods reach a server.
+    /// Returns the port of enact-server, if one is configured.
     pub fn server_port(&self) -> Option<u16> {
         url::Url::parse(self.server_url.as_deref()?).ok()?.port_or_known_default()
     }
 
-    /// Service and namespace of the server, if pods reach it by its Service: `http://<service>.<namespace>.svc…`.
+    /// Returns Service and namespace of enact-server, if its URL is `http://<service>.<namespace>.svc…`.
     pub fn server_service(&self) -> Option<(String, String)> {
         let url = url::Url::parse(self.server_url.as_deref()?).ok()?;
         match url.host_str()?.split('.').collect::<Vec<_>>().as_slice() {
@@ -124,7 +119,7 @@ impl Config {
         }
     }
 
-    /// The labels of the server's pods.
+    /// Returns the labels of enact-server's pods.
     pub fn server_labels(&self) -> impl Iterator<Item = (&str, &str)> {
         self.server_pod_labels.iter().filter_map(|pair| pair.split_once('='))
     }
@@ -140,12 +135,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn command_line_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn both_commands_can_share_a_file() {
+    fn commands_can_share_a_configuration_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().to_str().unwrap();
         let text = "agent-image: img\nconcurrency: 3\ndefault-tenant-namespaces: [a, b]\nowner-url: postgres://o\n\

@@ -1,4 +1,4 @@
-//! How a kind's reconcile is driven: bounded, timed, counted, and with a wait of its own for each object that fails.
+//! Runs the controller of a kind: reconciles have a time limit, are counted, and each object that fails has its own backoff.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -15,92 +15,102 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+use crate::backoff::Backoff;
 use crate::context::Context;
 use crate::error::Error;
 
-/// Longest time of one reconcile. Work that may take longer goes on in the next.
-const LONGEST: Duration = Duration::from_mins(2);
+/// Time limit of one reconcile. Work that takes longer continues in the next.
+const TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Longest wait after a failure of the record.
-const LONGEST_OUTAGE_WAIT: Duration = Duration::from_secs(10);
+/// Longest backoff while the record store is unavailable.
+const MAX_OUTAGE_BACKOFF: Duration = Duration::from_secs(10);
 
-/// Runs a controller until `shutdown`; what runs then may end.
+/// What every reconcile of one kind shares.
+struct Driver {
+    ctx: Arc<Context>,
+    backoff: Backoff,
+}
+
+/// Runs a controller until `shutdown`; reconciles that run then may finish.
 pub async fn drive<K, F, Fut>(controller: Controller<K>, ctx: Arc<Context>, shutdown: CancellationToken, reconcile: F)
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     K::DynamicType: Eq + Hash,
-    F: Fn(Arc<K>, Arc<Context>) -> Fut + Clone + Send + Sync + 'static,
+    F: Fn(Arc<K>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Action, Error>> + Send + 'static,
 {
     let kind = K::kind(&());
-    let timed = move |object: Arc<K>, ctx: Arc<Context>| {
+    let driver = Arc::new(Driver { ctx: ctx.clone(), backoff: Backoff::default() });
+    let traced = move |object: Arc<K>, driver: Arc<Driver>| {
         let trace_id = format!("{:032x}", rand::random::<u128>());
         let span = tracing::info_span!("reconcile", kind = %K::kind(&()), namespace = object.namespace(), name = object.name_any(), trace_id);
-        once(object, ctx, reconcile.clone()).instrument(span)
+        run(object.clone(), driver, reconcile(object)).instrument(span)
     };
     controller
         .with_config(Config::default().concurrency(ctx.config.concurrency))
         .graceful_shutdown_on(shutdown.cancelled_owned())
-        .run(timed, after_failure, ctx.clone())
+        .run(traced, on_error, driver)
         .for_each(|result| {
             if let Err(kube::runtime::controller::Error::QueueError(error)) = &result {
                 ctx.metrics.watch_errors.with_label_values(&[&*kind]).inc();
-                tracing::warn!(%kind, %error, "a watch broke; it is taken up again");
+                tracing::warn!(%kind, %error, "a watch failed and is restarted");
             }
             std::future::ready(())
         })
         .await;
 }
 
-async fn once<K, F, Fut>(object: Arc<K>, ctx: Arc<Context>, reconcile: F) -> Result<Action, Error>
+/// Runs one reconcile with its time limit, and counts it.
+async fn run<K, Fut>(object: Arc<K>, driver: Arc<Driver>, reconcile: Fut) -> Result<Action, Error>
 where
     K: Resource<DynamicType = ()>,
-    F: Fn(Arc<K>, Arc<Context>) -> Fut,
     Fut: Future<Output = Result<Action, Error>>,
 {
     let kind = K::kind(&());
-    let timer = ctx.metrics.reconcile_seconds.with_label_values(&[&*kind]).start_timer();
-    let under_way = UnderWay::new(ctx.metrics.reconciling.with_label_values(&[&*kind]));
-    let result = match tokio::time::timeout(LONGEST, reconcile(object.clone(), ctx.clone())).await {
+    let metrics = &driver.ctx.metrics;
+    let timer = metrics.reconcile_seconds.with_label_values(&[&*kind]).start_timer();
+    let in_progress = InProgress::new(metrics.reconciling.with_label_values(&[&*kind]));
+    let result = match tokio::time::timeout(TIMEOUT, reconcile).await {
         Ok(result) => result,
-        Err(_) => Err(Error::TimedOut { seconds: LONGEST.as_secs() }),
+        Err(_) => Err(Error::TimedOut { seconds: TIMEOUT.as_secs() }),
     };
-    drop(under_way);
+    drop(in_progress);
     timer.observe_duration();
     let outcome = result.as_ref().map_or_else(Error::category, |_| "ok");
-    ctx.metrics.reconciles.with_label_values(&[&*kind, outcome]).inc();
+    metrics.reconciles.with_label_values(&[&*kind, outcome]).inc();
     if let (Ok(_), Some(uid)) = (&result, object.meta().uid.as_deref()) {
-        ctx.backoff.succeeded(uid);
+        driver.backoff.succeeded(uid);
     }
     result
 }
 
-/// Counts a reconcile as under way until it is dropped.
-struct UnderWay(IntGauge);
+/// Counts a reconcile as in progress until it is dropped, also when its future is cancelled.
+struct InProgress(IntGauge);
 
-impl UnderWay {
+impl InProgress {
     fn new(gauge: IntGauge) -> Self {
         gauge.inc();
         Self(gauge)
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for InProgress {
     fn drop(&mut self) {
         self.0.dec();
     }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the signature that the controller asks for")]
-fn after_failure<K: Resource<DynamicType = ()>>(object: Arc<K>, error: &Error, ctx: Arc<Context>) -> Action {
-    let grown = ctx.backoff.failed(object.meta().uid.as_deref().unwrap_or_default());
-    // When Postgres is back, everything is to go on soon, however long it was away; one try for all objects costs it little.
-    let wait = if error.is_outage() { grown.min(LONGEST_OUTAGE_WAIT) } else { grown };
+fn on_error<K: Resource<DynamicType = ()>>(object: Arc<K>, error: &Error, driver: Arc<Driver>) -> Action {
+    let backoff = driver.backoff.failed(object.meta().uid.as_deref().unwrap_or_default());
+    // All objects fail while Postgres is down. They continue soon after it is back, however long it was down; one retry of each costs it
+    // little.
+    let wait = if error.is_outage() { backoff.min(MAX_OUTAGE_BACKOFF) } else { backoff };
     let name = object.name_any();
     if error.is_conflict() {
-        tracing::debug!(kind = %K::kind(&()), namespace = object.namespace(), name, %error, "changed meanwhile; looking again");
+        tracing::debug!(kind = %K::kind(&()), namespace = object.namespace(), name, %error, "the object changed during the reconcile; retrying");
     } else {
-        tracing::warn!(kind = %K::kind(&()), namespace = object.namespace(), name, %error, ?wait, "reconcile failed; trying again");
+        tracing::warn!(kind = %K::kind(&()), namespace = object.namespace(), name, %error, ?wait, "the reconcile failed; retrying");
     }
     Action::requeue(wait)
 }

@@ -1,62 +1,50 @@
-//! Errors of the controllers: what stopped a reconcile, and whether trying again can help.
+//! Errors that stop a reconcile, and whether a retry can help.
 
 use enact_store::{Class, StoreError};
 
-/// What stopped a reconcile. What is wrong with an object itself is no error but a condition on it.
+/// An error that stops a reconcile. A problem of an object itself is not an error but a condition on it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The API server refused or failed.
+    /// The API server refused a request or failed.
     #[error("{doing}: {source}")]
     Kube {
-        /// What was being done, and to which object.
+        /// The operation and its object.
         doing: String,
-        /// What the API server said.
         #[source]
         source: Box<kube::Error>,
     },
-    /// The record could not be written or read.
+    /// The record store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// An object of this name exists and is not ours.
-    #[error("{kind} {name} exists and belongs to something else; delete or rename it")]
-    Taken {
-        /// Kind of the object.
-        kind: &'static str,
-        /// Name of the object.
-        name: String,
-    },
-    /// A value cannot be written as JSON.
-    #[error("cannot write {what} as JSON: {source}")]
+    /// An object with this name exists and has another owner.
+    #[error("{kind} {name} exists and has another owner; delete or rename it")]
+    Taken { kind: &'static str, name: String },
+    /// A value cannot be converted to or from JSON.
+    #[error("cannot convert {what} to or from JSON: {source}")]
     Json {
-        /// What it is.
         what: &'static str,
-        /// Why not.
         #[source]
         source: serde_json::Error,
     },
-    /// Work beside the reconcile did not come to its end: the process ends, or a document of somebody has found a bug of ours.
-    #[error("reading a document was broken off: {source}")]
-    Aside {
-        /// Why.
+    /// Work on another thread was cancelled or panicked: the process ends, or a document triggers a bug.
+    #[error("the analysis of a document was aborted: {source}")]
+    Blocking {
         #[source]
         source: tokio::task::JoinError,
     },
-    /// A reconcile took longer than allowed.
-    #[error("the reconcile took longer than {seconds} s and was given up")]
-    TimedOut {
-        /// The time allowed, in seconds.
-        seconds: u64,
-    },
+    /// A reconcile exceeded its time limit.
+    #[error("the reconcile took longer than {seconds} s and was cancelled")]
+    TimedOut { seconds: u64 },
 }
 
 impl Error {
-    /// Wraps an error of the API server with what was being done.
+    /// Returns a function that adds the operation to an error of the API server.
     pub fn kube(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Kube { doing, source: Box::new(source) }
     }
 
-    /// A word for metrics.
+    /// Returns the error's category for metrics.
     pub fn category(&self) -> &'static str {
         match self {
             Self::Kube { source, .. } => match source.as_ref() {
@@ -69,17 +57,17 @@ impl Error {
             Self::Store(e) => e.category(),
             Self::Taken { .. } => "taken",
             Self::Json { .. } => "json",
-            Self::Aside { .. } => "aside",
+            Self::Blocking { .. } => "blocking",
             Self::TimedOut { .. } => "timeout",
         }
     }
 
-    /// Whether the record cannot be reached, and will be again.
+    /// Returns whether the record store is unavailable, which is temporary.
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Store(error) if error.class() == Class::Transient)
     }
 
-    /// Whether somebody else changed the object meanwhile: looking again at once helps.
+    /// Returns whether the object changed during the reconcile; an immediate retry helps.
     pub fn is_conflict(&self) -> bool {
         self.category() == "conflict"
     }

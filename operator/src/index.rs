@@ -1,10 +1,10 @@
-//! Tasks and pods by the plan that owns them, kept from one watch each.
+//! An index of Tasks and pods by the plan that owns them, filled by one watch each.
 //!
-//! An index of our own, not a generic cache, for two reasons: a pass over a plan touches that plan's children only, and a child is kept
-//! as the few hundred bytes that the passes read. Every change wakes the plan's reconcile.
+//! It is not a generic cache for two reasons: a reconcile of a plan reads that plan's children only, and the index keeps only the few hundred
+//! bytes of a child that the reconcile reads. Each change requeues the plan.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use enact_crds::common::Outputs;
@@ -14,103 +14,93 @@ use enact_domain::assignment::Verified;
 use enact_domain::attempt::PodView;
 use enact_domain::condition::READY;
 use enact_domain::names;
-use enact_domain::plan::Shown;
+use enact_domain::plan::ReportedState;
 use enact_domain::time::Millis;
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt as _};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt as _};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::metadata_cache::version;
 use crate::pods::AttemptPod;
-use crate::shelf::version;
-use crate::task::status::shown;
+use crate::task::status::reported_state;
 
-/// A Task as the passes need it.
+/// The fields of a Task that a reconcile reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskEntry {
-    /// UID of the Task.
     pub uid: String,
     /// `metadata.resourceVersion`.
     pub version: u64,
-    /// Where it stands.
     pub phase: Phase,
-    /// Attempts that were started.
+    /// Number of the last attempt that the status shows.
     pub attempts: u32,
-    /// Attempts that failed by the work's fault.
+    /// Task failures.
     pub failures: u32,
-    /// Attempts that failed by other faults.
     pub infrastructure_failures: u32,
-    /// Not to be tried again before.
+    /// Earliest time of the next attempt.
     pub retry_at: Option<Millis>,
-    /// Its work, when it has succeeded with a repository.
+    /// The branch and commit of a task that succeeded in a plan with a workspace.
     pub work: Option<Verified>,
-    /// What its status says of an attempt that is under way.
-    pub shown: Shown,
-    /// Values for its dependents.
+    /// What the status reports about the attempt in progress.
+    pub reported: ReportedState,
+    /// Values for the dependents of the task.
     pub outputs: Outputs,
-    /// Reason and message, for a person, of a task that was given up.
+    /// Reason and message of a task in phase Failed or Unknown.
     pub failure: Option<(String, String)>,
-    /// The annotation that asks for another attempt.
+    /// Value of the annotation that requests another attempt.
     pub rerun: Option<String>,
-    /// Its value that was last acted upon.
+    /// The value of that annotation that was last served.
     pub observed_rerun: Option<String>,
-    /// The revision of the specification that it was last redone for.
+    /// The revision of the specification that the task was last redone for.
     pub observed_redo: Option<String>,
 }
 
-/// A pod as the passes need it.
+/// The fields of a pod that a reconcile reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodEntry {
-    /// UID of the pod.
     pub uid: String,
     /// `metadata.resourceVersion`.
     pub version: u64,
     /// Name of the Task, or [`names::INTEGRATION`].
     pub task: String,
-    /// Number of the attempt.
     pub attempt: u32,
     /// UID of the object that controls it.
     pub owner: String,
-    /// The tenant that its place is counted for.
+    /// The tenant whose slot the pod occupies.
     pub tenant: String,
-    /// When it was first seen to have ended.
+    /// When its end was first seen.
     pub ended: Option<Instant>,
-    /// What it shows.
     pub view: PodView,
 }
 
 /// The children of one plan, by name.
 #[derive(Clone, Debug, Default)]
 pub struct Children {
-    /// The plan.
     plan: Option<ObjectRef<Plan>>,
-    /// Tasks.
     pub tasks: HashMap<String, Arc<TaskEntry>>,
-    /// Pods.
     pub pods: HashMap<String, Arc<PodEntry>>,
 }
 
-/// What became known of a pod's place among its tenant's attempts.
+/// Whether a pod occupies a slot of its tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Occupancy {
-    /// The tenant.
     pub tenant: String,
-    /// The pod's namespace.
     pub namespace: String,
-    /// The pod's name.
+    /// Name of the pod.
     pub pod: String,
-    /// Whether it needs a place; otherwise it has ended, or vanished.
-    pub taken: bool,
-    /// When it needs none any more although nothing is heard of it.
+    /// Whether it occupies a slot. A pod that has ended or vanished does not.
+    pub occupied: bool,
+    /// When the slot becomes free although no event about the pod arrives.
     pub until: Option<Millis>,
 }
 
-/// Children by the UID of their plan.
+/// Tasks and pods by the UID of their plan.
 pub struct Index {
     known: Mutex<Known>,
-    wake: mpsc::UnboundedSender<ObjectRef<Plan>>,
+    queue: mpsc::UnboundedSender<ObjectRef<Plan>>,
     /// Whether tasks, and pods, were listed once.
     listed: [watch::Sender<bool>; 2],
 }
@@ -118,7 +108,7 @@ pub struct Index {
 #[derive(Default)]
 struct Known {
     plans: HashMap<String, Children>,
-    /// UIDs of the tasks, and of the pods, that were entered since the present list began: a list does not show what was made after it.
+    /// UIDs of the tasks and pods that were put since the current list began. The list does not show objects that were created after it.
     fresh: [Option<HashSet<String>>; 2],
 }
 
@@ -126,94 +116,88 @@ const TASKS: usize = 0;
 const PODS: usize = 1;
 
 impl Index {
-    /// An empty index, and the stream of plans whose children changed.
+    /// Creates an empty index, and the queue of plans whose children changed.
     pub fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<ObjectRef<Plan>>) {
-        let (wake, woken) = mpsc::unbounded();
+        let (queue, requeued) = mpsc::unbounded();
         let listed = [watch::Sender::new(false), watch::Sender::new(false)];
-        (Arc::new(Self { known: Mutex::default(), wake, listed }), woken)
+        (Arc::new(Self { known: Mutex::default(), queue, listed }), requeued)
     }
 
-    /// Returns when tasks and pods were listed once: before that, a child that is missing here may well exist.
-    pub async fn synced(&self) {
-        for listed in &self.listed {
-            // The sender lives as long as the index.
-            let _ = listed.subscribe().wait_for(|done| *done).await;
-        }
+    /// Returns receivers that become true when the first list of tasks, and of pods, is complete.
+    pub fn listed(&self) -> impl Iterator<Item = watch::Receiver<bool>> {
+        self.listed.iter().map(watch::Sender::subscribe)
     }
 
-    /// The children of a plan as they were last seen. Cheap: the entries are shared.
+    /// Returns the children of a plan as they were last seen. This is cheap, because the entries are shared.
     pub fn children(&self, plan_uid: &str) -> Children {
-        self.lock().plans.get(plan_uid).cloned().unwrap_or_default()
+        self.known.lock().plans.get(plan_uid).cloned().unwrap_or_default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Requeues a plan.
+    pub fn requeue(&self, plan: ObjectRef<Plan>) {
+        // The receiver is dropped only when the process ends.
+        let _ = self.queue.unbounded_send(plan);
     }
 
-    /// Has the plan looked at again.
-    pub fn wake(&self, plan: ObjectRef<Plan>) {
-        // The receiver is gone only when the process ends.
-        let _ = self.wake.unbounded_send(plan);
-    }
-
-    /// Enters a Task as the API server returned it or a watch told it; an older version than the known one is ignored.
+    /// Puts a Task from the API server or from a watch. A version older than the known one is ignored.
     pub fn put_task(&self, task: &Task) {
         let Some((uid, plan)) = owner(task) else { return };
         let entry = TaskEntry::of(task);
-        let mut known = self.lock();
-        known.note(TASKS, &entry.uid);
+        let mut known = self.known.lock();
+        known.mark_fresh(TASKS, &entry.uid);
         let children = known.children(&uid, task, &plan);
         if children.tasks.get(&task.name_any()).is_none_or(|old| old.version <= entry.version) {
             children.tasks.insert(task.name_any(), Arc::new(entry));
         }
     }
 
-    /// Enters a pod likewise; whether it now shows something else.
+    /// Puts a pod likewise, and returns whether it changed.
     pub fn put_pod(&self, pod: &AttemptPod) -> bool {
         let (Some(uid), Some(plan)) = (label(pod, names::LABEL_PLAN_UID), label(pod, names::LABEL_PLAN)) else {
             return false;
         };
         let Some(mut entry) = PodEntry::of(pod) else { return false };
-        let mut known = self.lock();
-        known.note(PODS, &entry.uid);
+        let mut known = self.known.lock();
+        known.mark_fresh(PODS, &entry.uid);
         let children = known.children(&uid, pod, &plan);
         let old = children.pods.get(&pod.name_any());
         if old.is_some_and(|old| old.version > entry.version) {
             return false;
         }
         let same = old.filter(|old| old.uid == entry.uid);
-        let news = same.is_none_or(|old| old.view != entry.view);
+        let changed = same.is_none_or(|old| old.view != entry.view);
         entry.ended = same.and_then(|old| old.ended).or(entry.ended);
         children.pods.insert(pod.name_any(), Arc::new(entry));
-        news
+        changed
     }
 
-    /// Keeps the tasks current from a watch; returns when the watch ends, which it does not by itself.
+    /// Keeps the tasks up to date from a watch until the watch ends.
     pub async fn follow_tasks(&self, events: impl Stream<Item = Event<Task>>) {
         let mut events = std::pin::pin!(events);
         while let Some(event) = events.next().await {
             match event {
-                Event::Init => self.lock().fresh[TASKS] = Some(HashSet::new()),
+                Event::Init => self.known.lock().fresh[TASKS] = Some(HashSet::new()),
                 Event::Apply(task) | Event::InitApply(task) => {
                     self.put_task(&task);
-                    self.wake_owner(&task);
+                    self.requeue_owner(&task);
                 }
                 Event::Delete(task) => {
                     if let Some((uid, _)) = owner(&task) {
-                        // A namesake may have been created meanwhile.
-                        self.lock()
+                        // A Task of the same name may have been created meanwhile.
+                        self.known
+                            .lock()
                             .edit(&uid, |c| remove(&mut c.tasks, &task.name_any(), |t| t.version <= version(&task)));
                     }
-                    self.wake_owner(&task);
+                    self.requeue_owner(&task);
                 }
                 Event::InitDone => {
-                    let bereft = self.lock().sweep(TASKS, |children, fresh| {
+                    let plans = self.known.lock().sweep(TASKS, |children, fresh| {
                         let before = children.tasks.len();
                         children.tasks.retain(|_, t| fresh.contains(&t.uid));
                         before > children.tasks.len()
                     });
-                    for plan in bereft {
-                        self.wake(plan);
+                    for plan in plans {
+                        self.requeue(plan);
                     }
                     self.listed[TASKS].send_replace(true);
                 }
@@ -221,30 +205,35 @@ impl Index {
         }
     }
 
-    /// Keeps the pods current from a watch; tells `told` of each pod whether it needs a place.
-    pub async fn follow_pods(&self, events: impl Stream<Item = Event<AttemptPod>>, mut told: impl FnMut(Occupancy)) {
+    /// Keeps the pods up to date from a watch, and reports to `occupancy` whether each pod occupies a slot.
+    pub async fn follow_pods(
+        &self,
+        events: impl Stream<Item = Event<AttemptPod>>,
+        mut occupancy: impl FnMut(Occupancy),
+    ) {
         let mut events = std::pin::pin!(events);
         while let Some(event) = events.next().await {
             match event {
-                Event::Init => self.lock().fresh[PODS] = Some(HashSet::new()),
+                Event::Init => self.known.lock().fresh[PODS] = Some(HashSet::new()),
                 Event::Apply(pod) | Event::InitApply(pod) => {
-                    let news = self.put_pod(&pod);
-                    told(Occupancy::of(&pod, !pod.has_ended()));
-                    if news {
-                        self.wake_labelled(&pod);
+                    let changed = self.put_pod(&pod);
+                    occupancy(Occupancy::of(&pod, !pod.has_ended()));
+                    if changed {
+                        self.requeue_label(&pod);
                     }
                 }
                 Event::Delete(pod) => {
                     if let Some(uid) = label(&pod, names::LABEL_PLAN_UID) {
-                        self.lock()
+                        self.known
+                            .lock()
                             .edit(&uid, |c| remove(&mut c.pods, &pod.name_any(), |p| p.version <= version(&pod)));
                     }
-                    told(Occupancy::of(&pod, false));
-                    self.wake_labelled(&pod);
+                    occupancy(Occupancy::of(&pod, false));
+                    self.requeue_label(&pod);
                 }
                 Event::InitDone => {
                     let mut gone = Vec::new();
-                    let bereft = self.lock().sweep(PODS, |children, fresh| {
+                    let plans = self.known.lock().sweep(PODS, |children, fresh| {
                         let namespace = children.plan.as_ref().and_then(|p| p.namespace.clone()).unwrap_or_default();
                         let before = gone.len();
                         children.pods.retain(|name, pod| {
@@ -255,7 +244,7 @@ impl Index {
                                     tenant,
                                     namespace,
                                     pod: name.clone(),
-                                    taken: false,
+                                    occupied: false,
                                     until: None,
                                 });
                             }
@@ -263,9 +252,9 @@ impl Index {
                         });
                         gone.len() > before
                     });
-                    gone.into_iter().for_each(&mut told);
-                    for plan in bereft {
-                        self.wake(plan);
+                    gone.into_iter().for_each(&mut occupancy);
+                    for plan in plans {
+                        self.requeue(plan);
                     }
                     self.listed[PODS].send_replace(true);
                 }
@@ -273,22 +262,22 @@ impl Index {
         }
     }
 
-    fn wake_owner(&self, task: &Task) {
+    fn requeue_owner(&self, task: &Task) {
         if let (Some((_, plan)), Some(namespace)) = (owner(task), task.namespace()) {
-            self.wake(ObjectRef::new(&plan).within(&namespace));
+            self.requeue(ObjectRef::new(&plan).within(&namespace));
         }
     }
 
-    fn wake_labelled(&self, pod: &AttemptPod) {
+    fn requeue_label(&self, pod: &AttemptPod) {
         if let (Some(plan), Some(namespace)) = (label(pod, names::LABEL_PLAN), pod.namespace()) {
-            self.wake(ObjectRef::new(&plan).within(&namespace));
+            self.requeue(ObjectRef::new(&plan).within(&namespace));
         }
     }
 }
 
 impl Known {
-    /// Notes that an object is there, whatever the list that is being read says.
-    fn note(&mut self, which: usize, uid: &str) {
+    /// Marks an object as existing, although the current list may not show it.
+    fn mark_fresh(&mut self, which: usize, uid: &str) {
         if let Some(fresh) = &mut self.fresh[which] {
             fresh.insert(uid.to_owned());
         }
@@ -308,30 +297,30 @@ impl Known {
         }
     }
 
-    /// At the end of a list: forgets what was deleted while nothing watched; the plans that lost something.
+    /// Removes objects that were deleted while the watch was down, at the end of a list. Returns the plans that lost a child.
     fn sweep(
         &mut self,
         which: usize,
-        mut lose: impl FnMut(&mut Children, &HashSet<String>) -> bool,
+        mut remove_stale: impl FnMut(&mut Children, &HashSet<String>) -> bool,
     ) -> Vec<ObjectRef<Plan>> {
         let Some(fresh) = self.fresh[which].take() else { return Vec::new() };
-        let mut bereft = Vec::new();
+        let mut changed = Vec::new();
         self.plans.retain(|_, children| {
-            if lose(children, &fresh) {
-                bereft.extend(children.plan.clone());
+            if remove_stale(children, &fresh) {
+                changed.extend(children.plan.clone());
             }
             !(children.tasks.is_empty() && children.pods.is_empty())
         });
-        bereft
+        changed
     }
 }
 
 impl TaskEntry {
-    /// What counts of a Task.
+    /// Reads the fields from a Task.
     pub fn of(task: &Task) -> Self {
         let status = task.status.as_ref();
         let ready = status.and_then(|s| s.conditions.iter().find(|c| c.type_ == READY));
-        let given_up = status.is_some_and(|s| matches!(s.phase, Phase::Failed | Phase::Unknown));
+        let failed = status.is_some_and(|s| matches!(s.phase, Phase::Failed | Phase::Unknown));
         Self {
             uid: task.uid().unwrap_or_default(),
             version: version(task),
@@ -341,9 +330,9 @@ impl TaskEntry {
             infrastructure_failures: status.map_or(0, |s| s.infrastructure_failures),
             retry_at: status.and_then(|s| s.retry_at.as_ref()).map(convert::millis),
             work: status.and_then(|s| Some(Verified { branch: s.branch.clone()?, commit: s.commit.clone()? })),
-            shown: shown(ready.map(|c| c.reason.as_str())),
+            reported: reported_state(ready.map(|c| c.reason.as_str())),
             outputs: status.map(|s| s.outputs.clone()).unwrap_or_default(),
-            failure: ready.filter(|_| given_up).map(|c| (c.reason.clone(), c.message.clone())),
+            failure: ready.filter(|_| failed).map(|c| (c.reason.clone(), c.message.clone())),
             rerun: task.annotations().get(names::ANNOTATION_RERUN).cloned(),
             observed_rerun: status.and_then(|s| s.observed_rerun.clone()),
             observed_redo: status.and_then(|s| s.observed_redo.clone()),
@@ -368,12 +357,12 @@ impl PodEntry {
 }
 
 impl Occupancy {
-    fn of(pod: &AttemptPod, taken: bool) -> Self {
+    fn of(pod: &AttemptPod, occupied: bool) -> Self {
         Self {
             tenant: label(pod, names::LABEL_TENANT).unwrap_or_default(),
             namespace: pod.namespace().unwrap_or_default(),
             pod: pod.name_any(),
-            taken,
+            occupied,
             until: pod.lost_at(),
         }
     }
@@ -385,7 +374,7 @@ fn remove<E>(map: &mut HashMap<String, Arc<E>>, name: &str, is: impl Fn(&E) -> b
     }
 }
 
-/// UID and name of the plan that controls a Task.
+/// Returns the UID and name of the plan that controls a Task.
 fn owner(task: &Task) -> Option<(String, String)> {
     let owner = task.owner_references().iter().find(|o| o.kind == "Plan" && o.controller == Some(true))?;
     Some((owner.uid.clone(), owner.name.clone()))
@@ -422,24 +411,24 @@ mod tests {
         .unwrap()
     }
 
-    /// Names of the pods that need a place, and those that need none, in the order of the news.
+    /// Returns the pods that events are about, and whether each occupies a slot.
     async fn follow(index: &Index, events: Vec<Event<AttemptPod>>) -> Vec<(String, bool)> {
-        let mut news = Vec::new();
-        index.follow_pods(stream::iter(events), |o| news.push((o.pod, o.taken))).await;
-        news
+        let mut seen = Vec::new();
+        index.follow_pods(stream::iter(events), |o| seen.push((o.pod, o.occupied))).await;
+        seen
     }
 
     #[tokio::test]
-    async fn older_news_are_ignored_and_a_new_list_forgets_what_is_gone() {
-        let (index, mut woken) = Index::new();
+    async fn ignores_older_versions_and_removes_what_a_list_lacks() {
+        let (index, mut requeued) = Index::new();
         index.put_task(&task("a", "1", 7, "Succeeded"));
         let events = vec![Event::Apply(task("a", "1", 5, "Running")), Event::Apply(task("b", "2", 6, "Pending"))];
         index.follow_tasks(stream::iter(events)).await;
-        while woken.try_recv().is_ok() {}
+        while requeued.try_recv().is_ok() {}
         let list = vec![Event::Init, Event::InitDone];
         index.follow_tasks(stream::iter(list)).await;
         assert!(index.children("plan").tasks.is_empty(), "they were deleted while the watch was down");
-        assert_eq!(woken.try_recv().unwrap(), ObjectRef::new("p").within("ns"), "their plan is told");
+        assert_eq!(requeued.try_recv().unwrap(), ObjectRef::new("p").within("ns"), "their plan is requeued");
         index.put_task(&task("a", "1", 7, "Succeeded"));
         let list = vec![Event::Init, Event::InitApply(task("a", "1", 5, "Running")), Event::InitDone];
         index.follow_tasks(stream::iter(list)).await;
@@ -447,8 +436,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pod_keeps_its_place_from_the_first_list_to_its_end() {
-        let (index, _woken) = Index::new();
+    async fn a_pod_occupies_a_slot_until_its_end() {
+        let (index, _requeued) = Index::new();
         let list = vec![Event::Init, Event::InitApply(pod("a-1", "x", 3, "Running")), Event::InitDone];
         assert_eq!(follow(&index, list).await, [("a-1".into(), true)], "what runs after a restart is counted");
         let gone = vec![Event::Init, Event::InitDone];
@@ -457,21 +446,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pod_that_was_made_meanwhile_is_not_lost() {
-        let (index, _woken) = Index::new();
+    async fn keeps_a_pod_that_was_created_during_a_list() {
+        let (index, _requeued) = Index::new();
         follow(&index, vec![Event::Init]).await;
         index.put_pod(&pod("a-1", "new", 9, "Pending"));
         assert_eq!(follow(&index, vec![Event::InitDone]).await, [], "a list does not show what was made after it");
         assert_eq!(follow(&index, vec![Event::Delete(pod("a-1", "old", 5, "Failed"))]).await, [("a-1".into(), false)]);
-        assert_eq!(index.children("plan").pods["a-1"].uid, "new", "the end of a namesake says nothing of it");
+        assert_eq!(index.children("plan").pods["a-1"].uid, "new", "the end of another pod of this name does not count");
     }
 
     #[tokio::test]
-    async fn news_that_change_nothing_wake_nobody() {
-        let (index, mut woken) = Index::new();
+    async fn an_event_without_a_change_requeues_nothing() {
+        let (index, mut requeued) = Index::new();
         follow(&index, vec![Event::Apply(pod("a-1", "x", 3, "Running"))]).await;
-        assert!(woken.try_recv().is_ok());
+        assert!(requeued.try_recv().is_ok());
         follow(&index, vec![Event::Apply(pod("a-1", "x", 4, "Running"))]).await;
-        assert!(woken.try_recv().is_err(), "an annotation, say");
+        assert!(requeued.try_recv().is_err(), "an annotation, say");
     }
 }

@@ -1,7 +1,7 @@
-//! Leader election: one process acts, the others wait.
+//! Leader election: one process runs the controllers, the others wait.
 //!
-//! A `Lease` is taken and renewed by replacing it with its `resourceVersion`, so that of two processes that believe themselves entitled
-//! only one succeeds. A leader that cannot renew in time gives up before another may take over (ADR 0001).
+//! A process acquires and renews a `Lease` by replacing it with its `resourceVersion`, so that of two processes that try at the same time
+//! only one succeeds. A leader that cannot renew in time stops before another process may take over (ADR 0001).
 
 use std::time::Duration;
 
@@ -20,24 +20,24 @@ pub struct Candidate {
     leases: Api<Lease>,
     identity: String,
     seconds: u16,
-    /// The lease as it was last seen to change, by our own clock: other clocks are not trusted.
+    /// The last observed resource version, and when it was first observed by the clock of this process. Other clocks are not trusted.
     seen: Option<(String, Instant)>,
-    /// When the API server was asked the last time that it granted the lease. It wrote it later than that, so that nobody may take over
-    /// before a period from then; how late it answered makes no difference.
+    /// When the last successful request was sent. The API server wrote the lease after that, so that no other process may take over within one
+    /// period from then, however late the response came.
     granted: Instant,
 }
 
-/// Whether the lease is ours now.
+/// The owner of the lease after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Ours for another period.
+pub enum LeaseState {
+    /// This process owns it for another period.
     Leader,
-    /// Somebody else's.
+    /// Another process owns it.
     Follower,
 }
 
 impl Candidate {
-    /// A candidate under `identity`, which must be unique among the processes.
+    /// Returns a candidate; `identity` must be unique among the processes.
     pub fn new(client: Client, namespace: &str, identity: String, seconds: u16) -> Self {
         Self { leases: Api::namespaced(client, namespace), identity, seconds, seen: None, granted: Instant::now() }
     }
@@ -46,58 +46,58 @@ impl Candidate {
         Duration::from_secs(u64::from(self.seconds))
     }
 
-    /// When the leader gives up unless the lease is granted again: well before anybody else may take it.
-    fn end(&self) -> Instant {
+    /// Returns when the leader stops without another renewal: well before another process may acquire the lease.
+    fn expires_at(&self) -> Instant {
         self.granted + self.period() * 2 / 3
     }
 
-    /// Returns when the lease is ours.
+    /// Waits until this process owns the lease.
     pub async fn elected(&mut self) {
         loop {
             let asked = Instant::now();
-            // A lease that is written after its own period would be worth nothing.
+            // A lease that is written after its own period is expired already.
             match timeout(self.period() / 2, self.attempt()).await {
-                Ok(Ok(Standing::Leader)) => {
+                Ok(Ok(LeaseState::Leader)) => {
                     self.granted = asked;
                     return;
                 }
-                Ok(Ok(Standing::Follower)) => {}
+                Ok(Ok(LeaseState::Follower)) => {}
                 Ok(Err(e)) => tracing::warn!(error = %e, "cannot read or write the leader lease"),
-                Err(_) => tracing::warn!("the API server does not answer for the leader lease"),
+                Err(_) => tracing::warn!("the API server does not respond to the request for the leader lease"),
             }
             sleep(self.period() / 5).await;
         }
     }
 
-    /// Renews the lease; returns when it is lost or can no longer be known to be ours. A call that is given up can be followed by another.
+    /// Renews the lease until it is lost or may be lost. The call can be cancelled and repeated.
     pub async fn lost(&mut self) {
         let mut asked = self.granted;
         loop {
-            sleep_until(self.end().min(asked + self.period() / 5)).await;
+            sleep_until(self.expires_at().min(asked + self.period() / 5)).await;
             asked = Instant::now();
-            match timeout_at(self.end(), self.attempt()).await {
-                Ok(Ok(Standing::Leader)) => self.granted = asked,
+            match timeout_at(self.expires_at(), self.attempt()).await {
+                Ok(Ok(LeaseState::Leader)) => self.granted = asked,
                 Ok(Err(e)) => tracing::warn!(error = %e, "cannot renew the leader lease"),
-                Ok(Ok(Standing::Follower)) | Err(_) => return,
+                Ok(Ok(LeaseState::Follower)) | Err(_) => return,
             }
-            if Instant::now() >= self.end() {
+            if Instant::now() >= self.expires_at() {
                 return;
             }
         }
     }
 
-    /// Gives the lease back, so that the next process need not wait for its end.
+    /// Releases the lease, so that the next process does not wait for its expiry.
     pub async fn resign(&mut self) {
         let Ok(mut lease) = self.leases.get(LEASE).await else { return };
         if let Some(spec) = lease.spec.as_mut().filter(|s| s.holder_identity.as_ref() == Some(&self.identity)) {
             spec.holder_identity = None;
             if let Err(e) = self.leases.replace(LEASE, &PostParams::default(), &lease).await {
-                tracing::warn!(error = %e, "cannot give the leader lease back; it ends by itself");
+                tracing::warn!(error = %e, "cannot release the leader lease; it expires by itself");
             }
         }
     }
 
-    async fn attempt(&mut self) -> Result<Standing, kube::Error> {
+    async fn attempt(&mut self) -> Result<LeaseState, kube::Error> {
         let written = match self.leases.get_opt(LEASE).await? {
             None => {
                 let lease = Lease {
@@ -107,22 +107,22 @@ impl Candidate {
                 self.leases.create(&PostParams::default(), &lease).await
             }
             Some(mut lease) => {
-                if !self.may_take(&lease) {
-                    return Ok(Standing::Follower);
+                if !self.may_acquire(&lease) {
+                    return Ok(LeaseState::Follower);
                 }
                 lease.spec = Some(self.claim(lease.spec.take()));
                 self.leases.replace(LEASE, &PostParams::default(), &lease).await
             }
         };
         match written {
-            Ok(_) => Ok(Standing::Leader),
-            Err(kube::Error::Api(e)) if e.code == 409 => Ok(Standing::Follower),
+            Ok(_) => Ok(LeaseState::Leader),
+            Err(kube::Error::Api(e)) if e.code == 409 => Ok(LeaseState::Follower),
             Err(e) => Err(e),
         }
     }
 
-    /// Ours, free, or unchanged for a whole period as measured here.
-    fn may_take(&mut self, lease: &Lease) -> bool {
+    /// Returns whether the lease is owned by this process, free, or unchanged for a whole period by the clock of this process.
+    fn may_acquire(&mut self, lease: &Lease) -> bool {
         let holder = lease.spec.as_ref().and_then(|s| s.holder_identity.as_deref()).unwrap_or_default();
         if holder.is_empty() || holder == self.identity {
             return true;
@@ -171,15 +171,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_leads_and_the_next_takes_over_when_it_is_silent_for_a_period() {
+    async fn another_takes_over_after_a_period_without_renewal() {
         let api = FakeApi::default();
         let (mut a, mut b) = (candidate(&api, "a"), candidate(&api, "b"));
         a.elected().await;
-        assert_eq!(b.attempt().await.unwrap(), Standing::Follower);
+        assert_eq!(b.attempt().await.unwrap(), LeaseState::Follower);
         sleep(Duration::from_secs(14)).await;
-        assert_eq!(a.attempt().await.unwrap(), Standing::Leader, "renewed");
+        assert_eq!(a.attempt().await.unwrap(), LeaseState::Leader, "renewed");
         sleep(Duration::from_secs(2)).await;
-        assert_eq!(b.attempt().await.unwrap(), Standing::Follower, "it was renewed two seconds ago");
+        assert_eq!(b.attempt().await.unwrap(), LeaseState::Follower, "it was renewed two seconds ago");
         let silent = Instant::now();
         b.elected().await;
         assert!(silent.elapsed() > Duration::from_secs(SECONDS.into()), "{:?}", silent.elapsed());
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_leader_that_cannot_renew_gives_up_before_another_may_begin() {
+    async fn stops_before_another_may_take_over() {
         let api = FakeApi::default();
         let mut a = candidate(&api, "a");
         a.elected().await;
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_late_answer_to_the_election_does_not_stretch_the_leaders_time() {
+    async fn late_election_response_does_not_extend_the_lease() {
         let api = FakeApi::default();
         let mut a = candidate(&api, "a");
         api.answer_late("POST leases", Duration::from_secs(7));
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_late_answer_to_a_renewal_does_not_stretch_the_leaders_time() {
+    async fn late_renewal_response_does_not_extend_the_lease() {
         let api = FakeApi::default();
         let mut a = candidate(&api, "a");
         a.elected().await;
@@ -234,23 +234,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn of_two_that_write_at_once_one_leads() {
+    async fn elects_one_of_two_concurrent_candidates() {
         let api = FakeApi::default();
         api.put(KEY, json!({"metadata": {"name": "enact-operator"}, "spec": {}}));
         let (mut a, mut b) = (candidate(&api, "a"), candidate(&api, "b"));
         let (a, b) = tokio::join!(a.attempt(), b.attempt());
-        let leaders = [a.unwrap(), b.unwrap()].iter().filter(|s| **s == Standing::Leader).count();
+        let leaders = [a.unwrap(), b.unwrap()].iter().filter(|s| **s == LeaseState::Leader).count();
         assert_eq!(leaders, 1);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lease_that_is_given_back_is_free_at_once() {
+    async fn released_lease_is_free_at_once() {
         let api = FakeApi::default();
         let (mut a, mut b) = (candidate(&api, "a"), candidate(&api, "b"));
         a.elected().await;
         b.resign().await;
         assert_eq!(holder(&api).as_deref(), Some("a"), "it was not b's to give back");
         a.resign().await;
-        assert_eq!(b.attempt().await.unwrap(), Standing::Leader);
+        assert_eq!(b.attempt().await.unwrap(), LeaseState::Leader);
     }
 }

@@ -1,34 +1,34 @@
 //! The controllers of Enact.
 //!
-//! One folder a kind, and in it one file a step: observe → validate → decide → record → apply → status. What a step decides comes from
-//! `enact-domain`; this crate watches, asks, records and carries out.
+//! Each kind has a folder, and each step of its reconcile a file: observe → validate → decide → record → apply → status. The rules of a
+//! decision are in `enact-domain`; this crate watches, reads, records and writes.
 
 pub mod agent;
 pub mod approval;
 pub mod backoff;
-pub mod circles;
+pub mod caches;
+pub mod change_detection;
 pub mod config;
 pub mod context;
+pub mod contexts;
 pub mod controller;
 pub mod documents;
 pub mod error;
-pub mod follow;
 pub mod index;
+pub mod initial_sync;
 pub mod leader;
-pub mod ledger;
-pub mod listings;
-pub mod memory;
+pub mod metadata_cache;
 pub mod metrics;
 pub mod patch;
 pub mod plan;
 pub mod pods;
+pub mod record_store;
 pub mod references;
 pub mod run;
 pub mod search;
-pub mod shelf;
 pub mod sourcing;
-pub mod subjects;
 pub mod task;
 pub mod tenant;
 #[cfg(test)]
 mod testing;
+pub mod watch;

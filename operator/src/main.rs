@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use backon::{ConstantBuilder, Retryable as _};
 use enact_operator::config::{Cli, Command, Migrate};
 use enact_store::{AppLogin, Class};
 
@@ -25,32 +26,28 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
-/// Migrates as soon as Postgres answers.
+/// Migrates the database, with retries until Postgres accepts connections.
 async fn migrate(settings: &Migrate) -> anyhow::Result<()> {
     let login = settings.database_url.as_deref().map(login).transpose()?;
-    let give_up = Instant::now() + Duration::from_secs(settings.wait_seconds);
-    loop {
-        match enact_store::migrate(&settings.owner_url, login.as_ref()).await {
-            Ok(()) => {
-                tracing::info!("the database has this release's schema");
-                return Ok(());
-            }
-            Err(error) if error.class() != Class::Permanent && Instant::now() < give_up => {
-                tracing::warn!(%error, "cannot migrate yet; trying again");
-                tokio::time::sleep(Duration::from_secs(2)).await;
-            }
-            Err(error) => return Err(error).context("cannot migrate the database"),
-        }
-    }
+    let deadline = Instant::now() + Duration::from_secs(settings.wait_seconds);
+    let migrate = || enact_store::migrate(&settings.owner_url, login.as_ref());
+    migrate
+        .retry(ConstantBuilder::new().with_delay(Duration::from_secs(2)).without_max_times())
+        .when(|error| error.class() != Class::Permanent && Instant::now() < deadline)
+        .notify(|error, _| tracing::warn!(%error, "cannot migrate yet; retrying"))
+        .await
+        .context("cannot migrate the database")?;
+    tracing::info!("the database has this release's schema");
+    Ok(())
 }
 
-/// User and password of a Postgres URL.
+/// Returns user and password of a Postgres URL.
 fn login(url: &str) -> anyhow::Result<AppLogin> {
     let url = url::Url::parse(url).context("ENACT_DATABASE_URL is not a URL")?;
     let decode =
         |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().map(std::borrow::Cow::into_owned);
     let user = decode(url.username()).context("the user in ENACT_DATABASE_URL is not UTF-8")?;
-    let password = decode(url.password().context("ENACT_DATABASE_URL needs a password for the application's login")?)
+    let password = decode(url.password().context("ENACT_DATABASE_URL needs the password of the application's login")?)
         .context("the password in ENACT_DATABASE_URL is not UTF-8")?;
     Ok(AppLogin { user, password })
 }

@@ -9,42 +9,29 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-/// Every metric of the operator.
+/// The metrics of the operator. The help texts below describe them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    /// All of them.
     pub registry: Registry,
-    /// Reconciles by kind and outcome (`ok`, or an error's category).
     pub reconciles: IntCounterVec,
-    /// Time of a reconcile by kind, in seconds.
     pub reconcile_seconds: HistogramVec,
-    /// Attempts that ended, by reason.
     pub attempts: IntCounterVec,
-    /// Writes to the API server by verb and kind.
     pub api_writes: IntCounterVec,
-    /// Reconciles under way, by kind.
     pub reconciling: IntGaugeVec,
-    /// From the news of an attempt's end to the creation of a pod that waited for it, in seconds.
     pub step_latency: Histogram,
-    /// Attempts under way of all tenants.
     pub running: IntGauge,
-    /// Plans that could start more if their tenant had room.
     pub waiting_plans: IntGauge,
-    /// 1 while this process leads.
     pub leader: IntGauge,
-    /// Watches that broke and were taken up again, by kind.
     pub watch_errors: IntCounterVec,
-    /// Records written to Postgres.
     pub records: IntCounter,
-    /// Open connections of probes.
     pub health_connections: IntGauge,
 }
 
 impl Metrics {
-    /// New metrics in a registry of their own.
+    /// Registers the metrics in a new registry.
     ///
     /// # Errors
-    /// When a metric is declared twice, which a test would show.
+    /// When a metric is declared twice, which a test detects.
     pub fn new() -> prometheus::Result<Self> {
         let registry = registry("enact", env!("CARGO_PKG_VERSION"))?;
         let seconds =
@@ -55,19 +42,25 @@ impl Metrics {
         };
         let gauge = |name: &str, help: &str| register(&registry, IntGauge::new(name, help)?);
         let reconcile_seconds = HistogramVec::new(
-            seconds("enact_reconcile_duration_seconds", "Time of a reconcile.", &buckets),
+            seconds("enact_reconcile_duration_seconds", "Duration of a reconcile in seconds, by kind.", &buckets),
             &["kind"],
         )?;
-        let reconciling =
-            IntGaugeVec::new(Opts::new("enact_reconciles_in_progress", "Reconciles under way."), &["kind"])?;
+        let reconciling = IntGaugeVec::new(
+            Opts::new("enact_reconciles_in_progress", "Reconciles that run now, by kind."),
+            &["kind"],
+        )?;
         let step_latency = Histogram::with_opts(seconds(
             "enact_step_latency_seconds",
-            "From the news of an attempt's end to the creation of a pod that waited for it.",
+            "Seconds from the event of an attempt's end to the creation of a pod that depended on it.",
             &buckets,
         ))?;
         let records = IntCounter::new("enact_records_total", "Records written to Postgres.")?;
         Ok(Self {
-            reconciles: counters("enact_reconciles_total", "Reconciles by kind and outcome.", &["kind", "outcome"])?,
+            reconciles: counters(
+                "enact_reconciles_total",
+                "Reconciles by kind and outcome: ok, or the category of the error.",
+                &["kind", "outcome"],
+            )?,
             reconcile_seconds: register(&registry, reconcile_seconds)?,
             attempts: counters("enact_attempts_total", "Attempts that ended, by reason.", &["reason"])?,
             api_writes: counters(
@@ -77,27 +70,27 @@ impl Metrics {
             )?,
             reconciling: register(&registry, reconciling)?,
             step_latency: register(&registry, step_latency)?,
-            running: gauge("enact_running_attempts", "Attempts under way.")?,
-            waiting_plans: gauge("enact_waiting_plans", "Plans that could start more if their tenant had room.")?,
-            leader: gauge("enact_leader", "1 while this process leads.")?,
+            running: gauge("enact_running_attempts", "Running attempts of all tenants.")?,
+            waiting_plans: gauge("enact_waiting_plans", "Plans that wait for a free slot of their tenant.")?,
+            leader: gauge("enact_leader", "1 while this process is the leader.")?,
             watch_errors: counters(
                 "enact_watch_errors_total",
-                "Watches that broke and were taken up again.",
+                "Watches that failed and were restarted, by kind.",
                 &["kind"],
             )?,
             records: register(&registry, records)?,
-            health_connections: gauge("enact_health_connections", "Open connections of probes.")?,
+            health_connections: gauge("enact_health_connections", "Open connections to the health endpoint.")?,
             registry,
         })
     }
 
-    /// Shows the round trips to Postgres, which `read` tells whenever somebody asks for the metrics.
+    /// Registers a counter of the round trips to Postgres; each scrape calls `read`.
     ///
     /// # Errors
-    /// When they are shown already.
-    pub fn show_round_trips(&self, read: impl Fn() -> u64 + Send + Sync + 'static) -> prometheus::Result<()> {
-        let shown = IntCounter::new("enact_database_round_trips_total", "Round trips to Postgres since the start.")?;
-        add(&self.registry, Box::new(Followed { shown, told: AtomicU64::new(0), read }))
+    /// When the counter is registered already.
+    pub fn register_round_trips(&self, read: impl Fn() -> u64 + Send + Sync + 'static) -> prometheus::Result<()> {
+        let counter = IntCounter::new("enact_database_round_trips_total", "Round trips to Postgres since the start.")?;
+        add(&self.registry, Box::new(MirroredCounter { counter, last: AtomicU64::new(0), read }))
     }
 
     /// Counts a write to the API server.
@@ -106,25 +99,25 @@ impl Metrics {
     }
 }
 
-/// A counter of what is counted elsewhere.
-struct Followed<F> {
-    shown: IntCounter,
-    /// How much of it is shown.
-    told: AtomicU64,
+/// A counter whose value is counted elsewhere.
+struct MirroredCounter<F> {
+    counter: IntCounter,
+    /// The last value that was read.
+    last: AtomicU64,
     read: F,
 }
 
-impl<F: Fn() -> u64 + Send + Sync> Collector for Followed<F> {
+impl<F: Fn() -> u64 + Send + Sync> Collector for MirroredCounter<F> {
     fn desc(&self) -> Vec<&Desc> {
-        self.shown.desc()
+        self.counter.desc()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         let now = (self.read)();
-        // Of two that ask at once, each adds what the other did not.
-        let before = self.told.fetch_max(now, Ordering::Relaxed);
-        self.shown.inc_by(now.saturating_sub(before));
-        self.shown.collect()
+        // Two concurrent scrapes must not add the same difference twice.
+        let before = self.last.fetch_max(now, Ordering::Relaxed);
+        self.counter.inc_by(now.saturating_sub(before));
+        self.counter.collect()
     }
 }
 
@@ -146,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn alerts_and_dashboard_name_metrics_that_exist() {
+    fn alerts_and_dashboard_use_existing_metrics() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
         let sources = [include_str!("metrics.rs").to_owned(), read("webhook/src/metrics.rs")].concat();
@@ -161,9 +154,9 @@ mod tests {
     }
 
     #[test]
-    fn every_metric_is_registered_and_named_by_the_rules() {
+    fn metric_names_follow_the_conventions() {
         let metrics = super::Metrics::new().unwrap();
-        metrics.show_round_trips(|| 7).unwrap();
+        metrics.register_round_trips(|| 7).unwrap();
         let text = encode(&metrics.registry).unwrap();
         assert!(text.contains("enact_build_info{version="), "{text}");
         assert!(encode(&metrics.registry).unwrap().contains("\nenact_database_round_trips_total 7\n"), "{text}");
@@ -178,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_happens_to_objects_is_counted_without_their_names() {
+    async fn metrics_contain_no_object_names() {
         let mut bench = Bench::new().await;
         bench.agent("canary-agent");
         let task = json!({"id": "CANARY", "title": "canary", "script": "true"});
@@ -192,7 +185,7 @@ mod tests {
         bench.plan("canary").await.unwrap();
         bench.succeed("canary-canary-1").await;
         bench.plan("canary").await.unwrap();
-        let text = encode(&bench.ctx.metrics.registry).unwrap();
+        let text = encode(&bench.contexts.common.metrics.registry).unwrap();
         assert!(text.contains("enact_attempts_total{reason=\"Succeeded\"} 1\n"), "{text}");
         assert!(!text.to_lowercase().contains("canary") && !text.contains("\"ns\""), "{text}");
     }

@@ -1,6 +1,6 @@
-//! Status writes: one merge patch with the fields that changed, and none when nothing changed.
+//! Status writes: a merge patch with the fields that changed, and no request when nothing changed.
 
-use enact_domain::condition::Condition as Wanted;
+use enact_domain::condition::Condition as WantedCondition;
 use enact_domain::time::Millis;
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Resource, ResourceExt as _};
@@ -11,10 +11,10 @@ use serde_json::{Map, Value, json};
 use crate::context::Context;
 use crate::error::Error;
 
-/// The one field manager of all our writes.
+/// The field manager of all writes of the operator.
 pub const FIELD_MANAGER: &str = "enact-operator";
 
-/// The merge patch (RFC 7396) that makes `new` of `old`: changed fields, `null` for fields that are gone; none when they are equal.
+/// Returns the merge patch (RFC 7396) from `old` to `new`: the changed fields, and `null` for removed ones; none when they are equal.
 pub fn merge_diff(old: &Value, new: &Value) -> Option<Value> {
     if old == new {
         return None;
@@ -32,7 +32,8 @@ pub fn merge_diff(old: &Value, new: &Value) -> Option<Value> {
     Some(Value::Object(patch))
 }
 
-/// Writes what changed between `old` and `new` to the object's status; the object as it is then, or none when nothing changed or it is gone.
+/// Writes the difference between `old` and `new` to the object's status. Returns the updated object; none when nothing changed or the object
+/// was deleted.
 ///
 /// # Errors
 /// When the API server refuses.
@@ -47,7 +48,7 @@ where
     let Some(changes) = merge_diff(&before, &json(new)?) else { return Ok(None) };
     ctx.metrics.wrote("patch", &kind);
     let name = object.name_any();
-    // The UID makes sure that a namesake that was created meanwhile is not changed.
+    // The UID protects an object with the same name that was created in between.
     let patch = json!({ "metadata": { "uid": object.meta().uid }, "status": changes });
     match api.patch_status(&name, &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(patch)).await {
         Ok(object) => Ok(Some(object)),
@@ -56,11 +57,11 @@ where
     }
 }
 
-/// Conditions for a status, merged with those that the object has.
+/// Merges conditions with those in the object's status.
 pub fn conditions<K: Resource>(
     object: &K,
     old: &[enact_crds::common::Condition],
-    new: Vec<Wanted>,
+    new: Vec<WantedCondition>,
     now: Millis,
 ) -> Vec<enact_crds::common::Condition> {
     enact_crds::convert::conditions(old, new, object.meta().generation, now)
@@ -71,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_changed() {
+    fn contains_only_changed_fields() {
         let old = json!({"a": 1, "b": {"c": [1, 2], "d": "x"}, "e": true});
         assert_eq!(merge_diff(&old, &old), None);
         let new = json!({"a": 1, "b": {"c": [2], "d": "x"}});

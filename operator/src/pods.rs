@@ -1,4 +1,4 @@
-//! Pods as the operator keeps them: only what tells how an attempt stands.
+//! Pods, reduced to the fields that show the state of an attempt.
 
 use enact_domain::attempt::{ContainerView, PodPhase, PodView, Terminated};
 use enact_domain::plan::LOST_SECONDS;
@@ -12,18 +12,16 @@ use serde::{Deserialize, Serialize};
 use crate::context::Context;
 use crate::error::Error;
 
-/// A Pod of which only the fields below are read: ten thousand of them fit in a few megabytes.
+/// A Pod with only the fields that the operator reads: ten thousand of them fit in a few megabytes.
 #[derive(Resource, Clone, Debug, Default, Serialize, Deserialize)]
 #[resource(inherit = Pod)]
 pub struct AttemptPod {
-    /// Metadata.
     pub metadata: ObjectMeta,
-    /// What the kubelet says.
     #[serde(default)]
     pub status: Status,
 }
 
-/// The fields of a pod's status that tell how it stands.
+/// The fields of a pod's status that the operator reads.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Status {
@@ -56,7 +54,7 @@ struct Container {
 #[serde(default)]
 struct State {
     waiting: Option<Waiting>,
-    terminated: Option<End>,
+    terminated: Option<TerminatedState>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -68,7 +66,7 @@ struct Waiting {
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct End {
+struct TerminatedState {
     exit_code: i32,
     reason: Option<String>,
     message: Option<String>,
@@ -82,38 +80,37 @@ impl Status {
 }
 
 impl AttemptPod {
-    /// What is read of a pod as the API server returned it.
+    /// Converts a pod that the API server returned.
     ///
     /// # Errors
-    /// When it cannot be read so.
+    /// When its fields have unexpected types.
     pub fn of(pod: &Pod) -> Result<Self, Error> {
         let json = |source| Error::Json { what: "a Pod", source };
         serde_json::from_value(serde_json::to_value(pod).map_err(json)?).map_err(json)
     }
 
-    /// Whether nothing of it runs any more.
+    /// Returns whether all containers have ended.
     pub fn has_ended(&self) -> bool {
         matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed"))
     }
 
-    /// When the pod is taken for lost, and needs no place any more, if its deletion was asked for and nobody sees its end: its node does not
-    /// answer, and the object may stay for ever.
+    /// Returns when a pod that is being deleted counts as lost, and frees its slot: its node may not respond, and the object may stay forever.
     pub fn lost_at(&self) -> Option<Millis> {
         let deleting = self.metadata.deletion_timestamp.as_ref().map(enact_crds::convert::millis)?;
         Some(deleting.plus_seconds(LOST_SECONDS))
     }
 
-    /// What the pod shows of its attempt. The container that decides is the first that failed or cannot start; else the last one.
+    /// Returns the state of the attempt. It is that of the first container that failed or cannot start, or else of the last one.
     pub fn view(&self) -> PodView {
         let status = &self.status;
         let containers = || status.init_container_statuses.iter().chain(&status.container_statuses);
-        let troubled = containers().find(|c| {
+        let failed = containers().find(|c| {
             c.state.terminated.as_ref().is_some_and(|t| t.exit_code != 0)
                 || c.state.waiting.as_ref().is_some_and(|w| {
                     !matches!(w.reason.as_deref(), None | Some("PodInitializing" | "ContainerCreating"))
                 })
         });
-        let deciding = troubled.or_else(|| containers().last());
+        let deciding = failed.or_else(|| containers().last());
         PodView {
             phase: match status.phase.as_deref() {
                 Some("Running") => PodPhase::Running,
@@ -125,7 +122,7 @@ impl AttemptPod {
             reason: status.reason.clone(),
             message: status.message.clone(),
             created: self.metadata.creation_timestamp.as_ref().map_or(Millis(0), enact_crds::convert::millis),
-            // Whatever the scheduler's reason: resources, a gate, an error of its own.
+            // For any reason of the scheduler: resources, a scheduling gate, or an internal error.
             unscheduled: status.condition("PodScheduled", "False").map(|c| c.message.clone().unwrap_or_default()),
             started: status.start_time.as_ref().map(enact_crds::convert::millis),
             deleting: self.metadata.deletion_timestamp.as_ref().map(enact_crds::convert::millis),
@@ -150,7 +147,7 @@ impl Container {
     }
 }
 
-/// Deletes a pod, and no namesake of it; one that is gone already is fine.
+/// Deletes the pod with this UID. A pod that was deleted already is not an error.
 ///
 /// # Errors
 /// When the API server fails.
@@ -178,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disruption_counts_by_its_reason_while_it_holds() {
+    fn reads_a_disruption_while_its_condition_is_true() {
         let disrupted = |holds: &str| {
             let condition = serde_json::json!({"type": "DisruptionTarget", "status": holds, "reason": "DeletionByPodGC",
                 "message": "PodGC: node no longer exists"});
@@ -189,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_scheduler_says_is_read_until_a_node_has_the_pod() {
+    fn reads_the_scheduler_message_until_scheduled() {
         let scheduled = |status: &str| {
             let condition = serde_json::json!({"type": "PodScheduled", "status": status, "reason": "Unschedulable",
                 "message": "0/1 nodes are available: 1 Insufficient memory."});
@@ -200,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_troubled_container_decides() {
+    fn reads_the_first_failed_container() {
         let view = pod(&serde_json::json!({"phase": "Failed",
             "initContainerStatuses": [
                 {"name": "merge", "state": {"terminated": {"exitCode": 0}}},

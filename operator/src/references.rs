@@ -1,16 +1,19 @@
-//! Who refers to what: when an object changes, those that were decided with it are looked at again.
+//! References between objects: when an object changes, the objects that were decided with it are reconciled again.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
 
 use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Tenant};
 use futures::channel::mpsc;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt as _};
+use parking_lot::Mutex;
 
-/// References that are kept before those of objects that are gone are swept out for the first time.
+use crate::caches::Caches;
+use crate::metadata_cache::ObjectKey;
+
+/// Number of referrers at which those of deleted objects are removed for the first time.
 const FIRST_SWEEP: usize = 64;
 
 /// An object that others depend on.
@@ -22,37 +25,37 @@ pub struct Target {
 }
 
 impl Target {
-    /// The object of kind `K` with this name; `namespace` is empty for a kind without one.
+    /// Returns the object of kind `K` with this name; `namespace` is empty for a cluster-scoped kind.
     pub fn new<K: Resource<DynamicType = ()>>(namespace: &str, name: &str) -> Self {
         Self { kind: K::kind(&()), namespace: namespace.to_owned(), name: name.to_owned() }
     }
 
-    /// A ConfigMap.
+    /// Returns a ConfigMap.
     pub fn config_map(namespace: &str, name: &str) -> Self {
         Self::new::<ConfigMap>(namespace, name)
     }
 
-    /// A namespace: stands for the tenant that it belongs to.
+    /// Returns a namespace. It stands for the tenant that owns it.
     pub fn namespace(name: &str) -> Self {
         Self::new::<Namespace>("", name)
     }
 
-    /// The namespace and name of an object of kind `K`; none of another kind.
-    pub fn place<K: Resource<DynamicType = ()>>(&self) -> Option<(String, String)> {
-        (self.kind == K::kind(&())).then(|| (self.namespace.clone(), self.name.clone()))
-    }
-
-    /// An object itself.
+    /// Returns an object itself.
     pub fn of<K: Resource<DynamicType = ()>>(object: &K) -> Self {
         Self::new::<K>(&object.namespace().unwrap_or_default(), &object.name_any())
     }
+
+    /// Returns namespace and name, if the object is of kind `K`.
+    pub fn key<K: Resource<DynamicType = ()>>(&self) -> Option<ObjectKey> {
+        (self.kind == K::kind(&())).then(|| (self.namespace.clone(), self.name.clone()))
+    }
 }
 
-/// What the objects of one kind refer to, and the way to have them looked at again.
+/// The references of the objects of one kind, and the queue of that kind's controller.
 pub struct Referrers<K: Resource<DynamicType = ()> + Clone + 'static> {
     known: Mutex<Known<K>>,
     objects: Store<K>,
-    wake: mpsc::UnboundedSender<ObjectRef<K>>,
+    queue: mpsc::UnboundedSender<ObjectRef<K>>,
 }
 
 struct Known<K: Resource<DynamicType = ()>> {
@@ -62,49 +65,51 @@ struct Known<K: Resource<DynamicType = ()>> {
 }
 
 impl<K: Resource<DynamicType = ()> + Clone + 'static> Referrers<K> {
-    /// None yet, among `objects`; and the stream of those to look at again.
+    /// Returns an empty set of references among `objects`, and the stream of objects to requeue.
     pub fn new(objects: Store<K>) -> (Self, mpsc::UnboundedReceiver<ObjectRef<K>>) {
-        let (wake, woken) = mpsc::unbounded();
+        let (queue, requeued) = mpsc::unbounded();
         let known = Known { targets: HashMap::new(), referrers: HashMap::new(), sweep_at: FIRST_SWEEP };
-        (Self { known: Mutex::new(known), objects, wake }, woken)
+        (Self { known: Mutex::new(known), objects, queue }, requeued)
     }
 
-    /// Notes everything that `object` depends on, in place of what it depended on before. To be called before the targets are read, so
-    /// that no change of one goes unnoticed.
+    /// Replaces the targets that `object` depends on. A reconcile calls this before it reads the targets: a change that comes in between
+    /// requeues the object, and would be missed otherwise.
     pub fn set(&self, object: &K, targets: impl IntoIterator<Item = Target>) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         known.insert(ObjectRef::from_obj(object), targets.into_iter().collect());
         if known.targets.len() >= known.sweep_at {
             known.sweep(&self.objects);
         }
     }
 
-    /// Has everything looked at again that depends on `target`.
-    pub fn wake(&self, target: &Target) {
-        self.send(target, |_| true);
+    /// Requeues one object.
+    pub fn requeue(&self, object: ObjectRef<K>) {
+        // The receiver is dropped only when the process ends.
+        let _ = self.queue.unbounded_send(object);
     }
 
-    /// Has an object itself looked at again.
-    pub fn look_again(&self, object: ObjectRef<K>) {
-        // The receiver is gone only when the process ends.
-        let _ = self.wake.unbounded_send(object);
+    /// Requeues the object with this key.
+    pub fn requeue_key(&self, (namespace, name): &ObjectKey)
+    where
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        self.requeue(ObjectRef::new(name).within(namespace));
     }
 
-    /// Has everything but `object` looked at again that depends on `target`.
-    pub fn wake_others(&self, target: &Target, object: &ObjectRef<K>) {
-        self.send(target, |referrer| referrer != object);
+    /// Requeues every object that depends on `target`.
+    pub fn requeue_referrers(&self, target: &Target) {
+        self.requeue_if(target, |_| true);
     }
 
-    /// Has one object looked at again.
-    pub fn wake_one(&self, object: ObjectRef<K>) {
-        let _ = self.wake.unbounded_send(object);
+    /// Requeues every object but `object` that depends on `target`.
+    pub fn requeue_other_referrers(&self, target: &Target, object: &ObjectRef<K>) {
+        self.requeue_if(target, |referrer| referrer != object);
     }
 
-    fn send(&self, target: &Target, wanted: impl Fn(&ObjectRef<K>) -> bool) {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        for referrer in known.referrers.get(target).into_iter().flatten().filter(|r| wanted(r)) {
-            // The receiver is gone only when the process ends.
-            let _ = self.wake.unbounded_send(referrer.clone());
+    fn requeue_if(&self, target: &Target, filter: impl Fn(&ObjectRef<K>) -> bool) {
+        let known = self.known.lock();
+        for referrer in known.referrers.get(target).into_iter().flatten().filter(|r| filter(r)) {
+            self.requeue(referrer.clone());
         }
     }
 }
@@ -129,10 +134,10 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Known<K> {
         }
     }
 
-    /// Forgets objects that are gone; their deletion is not told to controllers.
+    /// Removes deleted objects. Controllers get no event for a deletion, so this is the only place that forgets them.
     fn sweep(&mut self, objects: &Store<K>) {
-        let gone: Vec<_> = self.targets.keys().filter(|o| objects.get(o).is_none()).cloned().collect();
-        for object in &gone {
+        let deleted: Vec<_> = self.targets.keys().filter(|o| objects.get(o).is_none()).cloned().collect();
+        for object in &deleted {
             self.remove(object);
         }
         self.sweep_at = FIRST_SWEEP.max(self.targets.len() * 2);
@@ -141,42 +146,71 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Known<K> {
 
 /// The references of every kind.
 pub struct References {
-    /// Of Tenants: to their namespaces, and to other Tenants that have one of them.
+    /// To their namespaces, and to other Tenants that own one of them.
     pub tenants: Referrers<Tenant>,
-    /// Of Constitutions: to ConfigMaps and the namespace.
+    /// To ConfigMaps, Constitutions and the namespace.
     pub constitutions: Referrers<Constitution>,
-    /// Of Specifications: to ConfigMaps, Constitutions and the namespace.
+    /// To ConfigMaps, Constitutions, Agents and the namespace.
     pub specifications: Referrers<Specification>,
-    /// Of Plans: to ConfigMaps, Specifications, Agents and the namespace.
+    /// To ConfigMaps, Constitutions, Specifications, Agents and the namespace.
     pub plans: Referrers<Plan>,
-    /// Of Agents: to ConfigMaps and the namespace.
+    /// To ConfigMaps and the namespace.
     pub agents: Referrers<Agent>,
-    /// Of Approvals: to their subjects and the namespace.
+    /// To their subjects and the namespace.
     pub approvals: Referrers<Approval>,
 }
 
+/// The objects to requeue, by kind; each stream goes to the controller of that kind.
+pub struct Requeued {
+    pub tenants: mpsc::UnboundedReceiver<ObjectRef<Tenant>>,
+    pub constitutions: mpsc::UnboundedReceiver<ObjectRef<Constitution>>,
+    pub specifications: mpsc::UnboundedReceiver<ObjectRef<Specification>>,
+    pub plans: mpsc::UnboundedReceiver<ObjectRef<Plan>>,
+    pub agents: mpsc::UnboundedReceiver<ObjectRef<Agent>>,
+    pub approvals: mpsc::UnboundedReceiver<ObjectRef<Approval>>,
+}
+
 impl References {
-    /// Has every object looked at again that depends on `target`.
-    pub fn touched(&self, target: &Target) {
-        self.tenants.wake(target);
-        self.members_touched(target);
+    /// Returns empty references among the cached objects, and the streams of objects to requeue.
+    pub fn new(caches: &Caches) -> (Self, Requeued) {
+        let (tenants, requeued_tenants) = Referrers::new(caches.tenants.clone());
+        let (constitutions, requeued_constitutions) = Referrers::new(caches.constitutions.clone());
+        let (specifications, requeued_specifications) = Referrers::new(caches.specifications.clone());
+        let (plans, requeued_plans) = Referrers::new(caches.plans.clone());
+        let (agents, requeued_agents) = Referrers::new(caches.agents.clone());
+        let (approvals, requeued_approvals) = Referrers::new(caches.approvals.clone());
+        let requeued = Requeued {
+            tenants: requeued_tenants,
+            constitutions: requeued_constitutions,
+            specifications: requeued_specifications,
+            plans: requeued_plans,
+            agents: requeued_agents,
+            approvals: requeued_approvals,
+        };
+        (Self { tenants, constitutions, specifications, plans, agents, approvals }, requeued)
     }
 
-    /// The same, but for Tenants.
-    pub fn members_touched(&self, target: &Target) {
-        self.constitutions.wake(target);
-        self.specifications.wake(target);
-        self.plans.wake(target);
-        self.agents.wake(target);
-        self.approvals.wake(target);
+    /// Requeues every object that depends on a target that changed.
+    pub fn changed(&self, target: &Target) {
+        self.tenants.requeue_referrers(target);
+        self.changed_for_members(target);
     }
 
-    /// Has the document of this kind and name looked at again.
-    pub fn look_again(&self, kind: &str, namespace: &str, name: &str) {
+    /// Requeues every object but Tenants that depends on a target that changed.
+    pub fn changed_for_members(&self, target: &Target) {
+        self.constitutions.requeue_referrers(target);
+        self.specifications.requeue_referrers(target);
+        self.plans.requeue_referrers(target);
+        self.agents.requeue_referrers(target);
+        self.approvals.requeue_referrers(target);
+    }
+
+    /// Requeues the Constitution, Specification or Plan with this kind and key.
+    pub fn requeue_document(&self, kind: &str, key: &ObjectKey) {
         match kind {
-            "Constitution" => self.constitutions.look_again(ObjectRef::new(name).within(namespace)),
-            "Specification" => self.specifications.look_again(ObjectRef::new(name).within(namespace)),
-            "Plan" => self.plans.look_again(ObjectRef::new(name).within(namespace)),
+            "Constitution" => self.constitutions.requeue_key(key),
+            "Specification" => self.specifications.requeue_key(key),
+            "Plan" => self.plans.requeue_key(key),
             _ => {}
         }
     }
@@ -195,37 +229,37 @@ mod tests {
         agent
     }
 
-    fn woken(stream: &mut mpsc::UnboundedReceiver<ObjectRef<Agent>>) -> HashSet<String> {
+    fn requeued(stream: &mut mpsc::UnboundedReceiver<ObjectRef<Agent>>) -> HashSet<String> {
         std::iter::from_fn(|| stream.try_recv().ok()).map(|object| object.name).collect()
     }
 
     #[test]
-    fn wakes_those_that_refer_now() {
+    fn requeues_current_referrers() {
         let (objects, _writer) = store::<Agent>();
         let (referrers, mut stream) = Referrers::new(objects);
         let (old, new) = (Target::config_map("ns", "old"), Target::config_map("ns", "new"));
         referrers.set(&agent("a"), [old.clone()]);
         referrers.set(&agent("b"), [old.clone(), new.clone()]);
-        referrers.wake(&old);
-        assert_eq!(woken(&mut stream), HashSet::from(["a".into(), "b".into()]));
+        referrers.requeue_referrers(&old);
+        assert_eq!(requeued(&mut stream), HashSet::from(["a".into(), "b".into()]));
         referrers.set(&agent("a"), [new.clone()]);
-        referrers.wake(&old);
-        assert_eq!(woken(&mut stream), HashSet::from(["b".into()]));
-        referrers.wake(&Target::config_map("elsewhere", "new"));
-        assert_eq!(woken(&mut stream), HashSet::new());
+        referrers.requeue_referrers(&old);
+        assert_eq!(requeued(&mut stream), HashSet::from(["b".into()]));
+        referrers.requeue_referrers(&Target::config_map("elsewhere", "new"));
+        assert_eq!(requeued(&mut stream), HashSet::new());
     }
 
     #[test]
-    fn objects_that_are_gone_are_forgotten() {
+    fn forgets_deleted_objects() {
         let (objects, mut writer) = store::<Agent>();
         let (referrers, _stream) = Referrers::new(objects);
         writer.apply_watcher_event(&Event::Apply(agent("stays")));
         let target = Target::namespace("ns");
         referrers.set(&agent("stays"), [target.clone()]);
         for n in 0..FIRST_SWEEP {
-            referrers.set(&agent(&format!("gone-{n}")), [target.clone()]);
+            referrers.set(&agent(&format!("deleted-{n}")), [target.clone()]);
         }
-        let known = referrers.known.lock().unwrap();
+        let known = referrers.known.lock();
         assert!(known.targets.len() <= 2, "{} are kept", known.targets.len());
         assert!(known.targets.contains_key(&ObjectRef::from_obj(&agent("stays"))));
     }

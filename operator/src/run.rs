@@ -1,6 +1,5 @@
-//! The process: waits to lead, then runs the controllers until it is told to stop or no longer leads.
+//! The process: waits for leadership, then runs the controllers until it is told to stop or loses its leadership.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,42 +11,34 @@ use enact_service::http;
 use enact_store::{Recorder, Store};
 use futures::channel::mpsc;
 use kube::runtime::Controller;
-use kube::runtime::events::{Recorder as Events, Reporter};
-use kube::runtime::watcher::Event;
-use kube::{Api, Client, Resource};
-use serde::de::DeserializeOwned;
+use kube::{Api, Client};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::backoff::Backoff;
-use crate::circles::Circles;
+use crate::approval::index::ApprovalIndex;
+use crate::caches::Caches;
 use crate::config::Config;
-use crate::context::{Caches, Context, wall_clock};
+use crate::context::wall_clock;
+use crate::contexts::{Contexts, Environment};
 use crate::controller::drive;
-use crate::documents::library::Library;
-use crate::documents::news::News;
-use crate::index::Index;
+use crate::documents::deletions::{self, Deleted, report_deletions};
+use crate::initial_sync::InitialSync;
 use crate::leader::Candidate;
-use crate::ledger::Ledger;
-use crate::listings::Listings;
-use crate::memory::{Memory, Postgres};
+use crate::metadata_cache::MetadataCache;
 use crate::metrics::Metrics;
-use crate::plan::Runtimes;
-use crate::references::{References, Referrers, Target};
-use crate::search::{self, Search};
-use crate::sourcing::errands::Errands;
-use crate::sourcing::push;
-use crate::subjects::Subjects;
-use crate::tenant::cluster::{Cluster, follow_namespaces, follow_objects};
-use crate::{agent, approval, documents, follow, plan, tenant};
+use crate::record_store::{PostgresRecordStore, RecordStore};
+use crate::search::{self, IndexJob, PostgresIndex, SearchIndex};
+use crate::sourcing::{self, push};
+use crate::tenant::objects::ObjectKind;
+use crate::{agent, approval, documents, plan, tenant, watch};
 
-/// The check that must hold for this process to be ready: one that cannot reach the record is alive, but of no use.
+/// The readiness check of Postgres. A process that cannot reach it is alive, but does no work.
 const POSTGRES: &str = "postgres";
-/// How long running reconciles may take to end after a signal; below a pod's usual grace period of 30 s.
+/// Time for running reconciles to finish after a signal; less than a pod's usual grace period of 30 s.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// Runs the operator until SIGTERM, SIGINT or the loss of its leadership.
+/// Runs the operator until SIGTERM, SIGINT or loss of leadership.
 ///
 /// # Errors
 /// When it cannot start, or when a controller ended by itself.
@@ -55,7 +46,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let metrics = Metrics::new()?;
     let store = Store::connect(&enact_store::Config::new(&config.database_url))?;
     let round_trips = store.clone();
-    metrics.show_round_trips(move || round_trips.round_trips())?;
+    metrics.register_round_trips(move || round_trips.round_trips())?;
     let stop = enact_service::signal::stop().context("cannot listen for signals")?;
     let (health, end, tasks) = (Health::new([POSTGRES]), CancellationToken::new(), TaskTracker::new());
     let listener = http::listen(config.listen).await.context("--listen")?;
@@ -64,8 +55,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let record = store.clone();
     let ready = async move || record.ready().await.map_err(|error| error.to_string());
     tasks.spawn(end.clone().run_until_cancelled_owned(health.clone().keep_checking(POSTGRES, ready)));
-    let client = Client::try_default().await.context("no way to an API server; set KUBECONFIG or run in a pod")?;
-    // Of two processes of one name, after a restart or by mistake, only one is to lead.
+    let client =
+        Client::try_default().await.context("cannot connect to an API server; set KUBECONFIG, or run in a pod")?;
+    // Two processes may have the same name, after a restart or by mistake. The random part tells them apart, so that only one leads.
     let identity = format!("{}_{:08x}", config.pod_name, rand::random::<u32>());
     let mut candidate = Candidate::new(client.clone(), &config.namespace, identity.clone(), config.lease_seconds);
 
@@ -83,7 +75,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     failure.map_or(Ok(()), |reason| Err(anyhow::anyhow!(reason)))
 }
 
-/// Runs the controllers while the lease is ours; why that ended, when nobody asked for it.
+/// Runs the controllers while this process holds the lease. Returns why they stopped, unless `stop` asked for it.
 async fn lead(
     client: Client,
     config: Config,
@@ -96,12 +88,12 @@ async fn lead(
     const LOST: &str = "the leader lease is lost";
     let shutdown = CancellationToken::new();
     let (recorder, flusher) = Recorder::start(store.clone());
-    let index = Box::new(search::Postgres { store: store.clone(), embedder: Embedder::new(&config.embedder) });
+    let index = Box::new(PostgresIndex { store: store.clone(), embedder: Embedder::new(&config.embedder) });
     let pushes = store.pushes();
-    let memory = Box::new(Postgres { store, recorder });
-    let (ctx, controllers) = assemble(client, config, memory, metrics);
-    let mut tasks = controllers.spawn(&ctx, index, &shutdown);
-    tasks.spawn(push::follow(ctx.clone(), pushes, shutdown.clone()));
+    let record_store = Arc::new(PostgresRecordStore { store, recorder });
+    let (contexts, controllers) = Controllers::new(client, config, record_store, metrics);
+    let mut tasks = controllers.spawn(&contexts, index, &shutdown);
+    tasks.spawn(push::follow(contexts.sourcing.clone(), pushes, shutdown.clone()));
     let mut failure = tokio::select! {
         () = stop.cancelled() => None,
         () = candidate.lost() => Some(LOST),
@@ -113,18 +105,18 @@ async fn lead(
     }
     shutdown.cancel();
     if failure != Some(LOST) {
-        // The lease is kept while running reconciles come to their end.
+        // The lease is renewed while running reconciles finish.
         let drained = async { while tasks.join_next().await.is_some() {} };
         tokio::select! {
             done = tokio::time::timeout(GRACE, drained) => if done.is_err() {
-                tracing::warn!("some reconciles did not end in time; what they did is repeated without effect after the restart");
+                tracing::warn!("some reconciles did not finish in time; the next leader repeats them without effect");
             },
             () = candidate.lost() => failure = Some(LOST),
         }
     }
-    // Whoever leads next may begin at any moment: nothing of this process writes after that.
+    // From here on another process may lead: this one writes nothing any more.
     tasks.shutdown().await;
-    drop(ctx);
+    drop(contexts);
     flusher.close().await;
     if failure != Some(LOST) {
         candidate.resign().await;
@@ -132,10 +124,10 @@ async fn lead(
     failure
 }
 
-/// The controllers before they run.
+/// The controllers and watches before they run.
 struct Controllers {
-    departed: mpsc::UnboundedReceiver<(Target, String)>,
-    jobs: tokio::sync::mpsc::Receiver<search::Job>,
+    deleted: mpsc::UnboundedReceiver<Deleted>,
+    index_jobs: tokio::sync::mpsc::Receiver<IndexJob>,
     tenants: Controller<Tenant>,
     constitutions: Controller<Constitution>,
     specifications: Controller<Specification>,
@@ -144,127 +136,72 @@ struct Controllers {
     approvals: Controller<Approval>,
 }
 
-fn assemble(client: Client, config: Config, memory: Box<dyn Memory>, metrics: Metrics) -> (Arc<Context>, Controllers) {
-    let (index, woken) = Index::new();
-    let (mut subjects, decided) = Subjects::new();
-    let mut listings = Listings::default();
-    let tenants = listings.controller(Api::<Tenant>::all(client.clone()));
-    let (search, jobs) = Search::new();
-    let (gone, departed) = mpsc::unbounded();
-    let constitutions = listings
-        .telling(Api::<Constitution>::all(client.clone()), departures(gone.clone()))
-        .reconcile_on(decided.constitutions);
-    let specifications = listings
-        .telling(Api::<Specification>::all(client.clone()), departures(gone.clone()))
-        .reconcile_on(decided.specifications);
-    let agents = listings.controller(Api::<Agent>::all(client.clone()));
-    let approval_controller = listings.telling(Api::<Approval>::all(client.clone()), move |event| subjects.told(event));
-    let plans = listings
-        .telling(Api::<Plan>::all(client.clone()), departures(gone))
-        .reconcile_on(decided.plans)
-        .reconcile_on(woken);
-    let (of_tenants, tenants) = referring(tenants);
-    let (of_constitutions, constitutions) = referring(constitutions);
-    let (of_specifications, specifications) = referring(specifications);
-    let (of_plans, plans) = referring(plans);
-    let (of_agents, agents) = referring(agents);
-    let (of_approvals, approval_controller) = referring(approval_controller);
-    let references = References {
-        tenants: of_tenants,
-        constitutions: of_constitutions,
-        specifications: of_specifications,
-        plans: of_plans,
-        agents: of_agents,
-        approvals: of_approvals,
-    };
-    let caches = Caches {
-        tenants: tenants.store(),
-        constitutions: constitutions.store(),
-        specifications: specifications.store(),
-        plans: plans.store(),
-        agents: agents.store(),
-        approvals: approval_controller.store(),
-    };
-    let reporter = Reporter { controller: "enact-operator".into(), instance: Some(config.pod_name.clone()) };
-    let ctx = Arc::new(Context {
-        clock: wall_clock(),
-        events: Events::new(client.clone(), reporter),
-        client,
-        config,
-        memory,
-        metrics,
-        caches,
-        listings,
-        references,
-        index,
-        errands: Errands::default(),
-        ledger: Ledger::default(),
-        backoff: Backoff::default(),
-        plans: Runtimes::default(),
-        cluster: Cluster::default(),
-        library: Library::default(),
-        news: News::default(),
-        circles: Circles::default(),
-        search,
-    });
-    (
-        ctx,
-        Controllers {
-            departed,
-            jobs,
-            tenants,
-            constitutions,
-            specifications,
-            plans,
-            agents,
-            approvals: approval_controller,
-        },
-    )
-}
-
-/// Tells of objects that were deleted, once the cache shows it.
-fn departures<K>(gone: mpsc::UnboundedSender<(Target, String)>) -> impl FnMut(&Event<K>) + Send + 'static
-where
-    K: Resource<DynamicType = ()>,
-{
-    move |event| {
-        if let Event::Delete(object) = event {
-            // The receiver is gone only when the process ends.
-            let _ = gone.unbounded_send((Target::of(object), object.meta().uid.clone().unwrap_or_default()));
-        }
-    }
-}
-
-/// A controller that also looks again at what depends on something that changed.
-fn referring<K>(controller: Controller<K>) -> (Referrers<K>, Controller<K>)
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-{
-    let (referrers, woken) = Referrers::new(controller.store());
-    (referrers, controller.reconcile_on(woken))
-}
-
 impl Controllers {
-    fn spawn(self, ctx: &Arc<Context>, index: Box<dyn search::Index>, shutdown: &CancellationToken) -> JoinSet<()> {
+    /// Builds the controllers and their contexts. The order matters: controllers bring the caches that contexts are built from, and contexts
+    /// bring the queues that controllers are fed from.
+    fn new(client: Client, config: Config, record_store: Arc<dyn RecordStore>, metrics: Metrics) -> (Contexts, Self) {
+        let mut sync = InitialSync::default();
+        let (deletions, deleted) = mpsc::unbounded();
+        let (mut approval_index, subjects) = ApprovalIndex::new();
+        let tenants = sync.controller(Api::<Tenant>::all(client.clone()));
+        let constitutions = sync.controller_with(Api::all(client.clone()), report_deletions(deletions.clone()));
+        let specifications = sync.controller_with(Api::all(client.clone()), report_deletions(deletions.clone()));
+        let plans = sync.controller_with(Api::all(client.clone()), report_deletions(deletions));
+        let agents = sync.controller(Api::<Agent>::all(client.clone()));
+        let approvals = sync.controller_with(Api::all(client.clone()), move |event| approval_index.handle(event));
+        let caches = Caches {
+            tenants: tenants.store(),
+            constitutions: constitutions.store(),
+            specifications: specifications.store(),
+            plans: plans.store(),
+            agents: agents.store(),
+            approvals: approvals.store(),
+            namespaces: MetadataCache::default(),
+        };
+        let clock = wall_clock();
+        let environment = Environment { clock, client, config, record_store, metrics, caches, initial_sync: sync };
+        let (contexts, queues) = Contexts::new(environment);
+        let requeued = queues.requeued;
+        let controllers = Self {
+            deleted,
+            index_jobs: queues.index_jobs,
+            tenants: tenants.reconcile_on(requeued.tenants),
+            constitutions: constitutions.reconcile_on(requeued.constitutions).reconcile_on(subjects.constitutions),
+            specifications: specifications.reconcile_on(requeued.specifications).reconcile_on(subjects.specifications),
+            plans: plans.reconcile_on(requeued.plans).reconcile_on(subjects.plans).reconcile_on(queues.plans),
+            agents: agents.reconcile_on(requeued.agents),
+            approvals: approvals.reconcile_on(requeued.approvals),
+        };
+        (contexts, controllers)
+    }
+
+    fn spawn(self, contexts: &Contexts, index: Box<dyn SearchIndex>, shutdown: &CancellationToken) -> JoinSet<()> {
         let mut set = JoinSet::new();
-        let (ctx, stop) = (|| ctx.clone(), || shutdown.clone());
-        set.spawn(follow::tasks(ctx(), stop()));
-        set.spawn(follow::pods(ctx(), stop()));
-        set.spawn(follow::errands(ctx(), stop()));
-        set.spawn(follow::config_maps(ctx(), stop()));
-        set.spawn(follow::departures(self.departed, ctx(), stop()));
-        set.spawn(search::run(ctx(), index, self.jobs, stop()));
-        set.spawn(follow_namespaces(ctx(), stop()));
-        for kind in tenant::objects::Kind::ALL {
-            set.spawn(follow_objects(kind, ctx(), stop()));
+        let (common, stop) = (|| contexts.common.clone(), || shutdown.clone());
+        let (tenants, documents) = (contexts.tenants.clone(), contexts.documents.clone());
+        let (plans, search) = (contexts.plans.clone(), contexts.search.clone());
+        set.spawn(plan::watches::follow_tasks(plans.clone(), stop()));
+        set.spawn(plan::watches::follow_pods(plans.clone(), stop()));
+        set.spawn(sourcing::follow(contexts.sourcing.clone(), stop()));
+        set.spawn(watch::config_maps(common(), stop()));
+        set.spawn(deletions::follow(self.deleted, documents.clone(), stop()));
+        set.spawn(search::run(common(), search, index, self.index_jobs, stop()));
+        set.spawn(tenant::watches::follow_namespaces(tenants.clone(), stop()));
+        for kind in ObjectKind::ALL {
+            set.spawn(tenant::watches::follow_objects(kind, tenants.clone(), stop()));
         }
-        set.spawn(tenant::default::look_after(ctx(), stop()));
-        set.spawn(drive(self.tenants, ctx(), stop(), tenant::reconcile));
-        set.spawn(drive(self.constitutions, ctx(), stop(), documents::reconcile_constitution));
-        set.spawn(drive(self.specifications, ctx(), stop(), documents::reconcile_specification));
-        set.spawn(drive(self.plans, ctx(), stop(), plan::reconcile));
-        set.spawn(drive(self.agents, ctx(), stop(), agent::reconcile));
-        set.spawn(drive(self.approvals, ctx(), stop(), approval::reconcile));
+        set.spawn(tenant::default::run(tenants.clone(), stop()));
+        set.spawn(drive(self.tenants, common(), stop(), move |tenant| tenant::reconcile(tenant, tenants.clone())));
+        let ctx = documents.clone();
+        set.spawn(drive(self.constitutions, common(), stop(), move |object| documents::reconcile(object, ctx.clone())));
+        set.spawn(drive(self.specifications, common(), stop(), move |object| {
+            documents::reconcile(object, documents.clone())
+        }));
+        set.spawn(drive(self.plans, common(), stop(), move |plan| plan::reconcile(plan, plans.clone())));
+        let ctx = common();
+        set.spawn(drive(self.agents, common(), stop(), move |agent| agent::reconcile(agent, ctx.clone())));
+        let ctx = common();
+        set.spawn(drive(self.approvals, common(), stop(), move |approval| approval::reconcile(approval, ctx.clone())));
         set
     }
 }

@@ -1,10 +1,11 @@
-//! Search: the items of documents go to the index beside all decisions, and tell which specifications are about the same.
+//! The search index: brings the items of documents to it, and learns which specifications are similar.
 //!
-//! Nothing waits for it: a document is offered when it is recorded, and a queue of bounded length brings it to Postgres and, where there is
-//! a model, says what its texts mean. What finds no room, or fails, is offered again at the next look at the object.
+//! No reconcile waits for it. A reconcile offers a document after it is recorded, and a queue of bounded length brings it to Postgres and,
+//! where there is an embedding model, to the model. A document that finds the queue full, or whose indexing fails, is offered again by the
+//! next reconcile of its object.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use enact_crds::plan::PlanDecision;
 use enact_crds::specification::Related;
@@ -13,69 +14,69 @@ use enact_domain::record::{Kind, Subject};
 use enact_embed::Embedder;
 use enact_store::{Embedding, Item, ItemKind, Store};
 use futures::future::BoxFuture;
-use kube::runtime::reflector::ObjectRef;
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::change_detection::ChangeDetector;
 use crate::context::Context;
-use crate::documents::library::{ConstitutionText, SpecificationText};
+use crate::metadata_cache::ObjectKey;
 
-/// Most documents that wait.
-const MANY: usize = 1024;
-/// Most related specifications that are shown.
+/// Length of the queue.
+const MAX_QUEUED: usize = 1024;
+/// Highest number of related specifications in a status.
 const MAX_RELATED: u32 = 5;
-/// From this similarity on one is shown, in percent.
-const SIMILAR: u8 = 10;
-/// Texts whose meaning is asked for at once.
+/// Lowest similarity of a related specification, in percent.
+const MIN_SIMILARITY: u8 = 10;
+/// Number of texts in one request to the embedding model.
 const BATCH: u32 = 64;
 
-/// A document to be found, by these items alone; by none when it is gone.
+/// A document to index under these items, which replace its earlier ones. No items remove it from the index.
 #[derive(Debug)]
-pub struct Job {
-    /// The tenant.
+pub struct IndexJob {
     pub tenant: String,
-    /// The document.
     pub subject: Subject,
-    /// What is searched.
     pub items: Vec<Item>,
 }
 
-/// A document that is about the same as another.
+/// A specification that is similar to another.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Alike {
-    /// Its UID.
+pub struct Similar {
     pub uid: String,
-    /// What is shown of it.
-    pub shown: Related,
+    /// Its entry in the status of the other.
+    pub related: Related,
 }
 
-/// Why the index did not take or give something.
-pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+/// A failure of the index.
+pub type IndexError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What the search needs of the world.
-pub trait Index: Send + Sync {
-    /// Makes the items those by which a document is found.
-    fn put<'a>(&'a self, tenant: &'a str, subject: &'a Subject, items: Vec<Item>)
-    -> BoxFuture<'a, Result<(), Failure>>;
-    /// Documents that are about the same, the nearest first.
-    fn related<'a>(&'a self, tenant: &'a str, uid: &'a str) -> BoxFuture<'a, Result<Vec<Alike>, Failure>>;
-}
-
-/// The index in Postgres.
-pub struct Postgres {
-    /// The index itself.
-    pub store: Store,
-    /// Says what texts mean, if anybody does.
-    pub embedder: Embedder,
-}
-
-impl Index for Postgres {
+/// The search index, which tests replace.
+pub trait SearchIndex: Send + Sync {
+    /// Replaces the items of a document.
     fn put<'a>(
         &'a self,
         tenant: &'a str,
         subject: &'a Subject,
         items: Vec<Item>,
-    ) -> BoxFuture<'a, Result<(), Failure>> {
+    ) -> BoxFuture<'a, Result<(), IndexError>>;
+    /// Returns similar documents, the most similar first.
+    fn related<'a>(&'a self, tenant: &'a str, uid: &'a str) -> BoxFuture<'a, Result<Vec<Similar>, IndexError>>;
+}
+
+/// The search index in Postgres.
+pub struct PostgresIndex {
+    pub store: Store,
+    /// Computes embeddings, if a model is configured.
+    pub embedder: Embedder,
+}
+
+impl SearchIndex for PostgresIndex {
+    fn put<'a>(
+        &'a self,
+        tenant: &'a str,
+        subject: &'a Subject,
+        items: Vec<Item>,
+    ) -> BoxFuture<'a, Result<(), IndexError>> {
         Box::pin(async move {
             self.store.index_items(tenant, subject, items).await?;
             let Some(model) = self.embedder.model() else { return Ok(()) };
@@ -85,162 +86,143 @@ impl Index for Postgres {
                     return Ok(());
                 }
                 let vectors = self.embedder.embed(pending.iter().map(|p| p.text.clone()).collect()).await?;
-                let meant = |(p, values): (enact_store::Pending, Vec<f32>)| {
+                let embedding = |(p, values): (enact_store::Pending, Vec<f32>)| {
                     (p.digest, Embedding { model: model.to_owned(), values })
                 };
-                let found: Vec<_> = pending.into_iter().zip(vectors).map(meant).collect();
+                let found: Vec<_> = pending.into_iter().zip(vectors).map(embedding).collect();
                 self.store.put_embeddings(tenant, &found).await?;
             }
         })
     }
 
-    fn related<'a>(&'a self, tenant: &'a str, uid: &'a str) -> BoxFuture<'a, Result<Vec<Alike>, Failure>> {
+    fn related<'a>(&'a self, tenant: &'a str, uid: &'a str) -> BoxFuture<'a, Result<Vec<Similar>, IndexError>> {
         Box::pin(async move {
             let found = self.store.related(tenant, uid, self.embedder.model(), MAX_RELATED).await?;
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 100")]
             let percent = |score: f64| (score.clamp(0.0, 1.0) * 100.0).round() as u8;
-            let alike = |r: enact_store::Related| Alike {
+            let similar = |r: enact_store::Related| Similar {
                 uid: r.uid,
-                shown: Related { namespace: r.namespace, name: r.name, similarity: percent(r.score) },
+                related: Related { namespace: r.namespace, name: r.name, similarity: percent(r.score) },
             };
-            Ok(found.into_iter().map(alike).collect())
+            Ok(found.into_iter().map(similar).collect())
         })
     }
 }
 
-/// The way to the index, and what came back from it.
+/// The queue to the index, and the results of it that statuses show.
 pub struct Search {
-    jobs: mpsc::Sender<Job>,
+    queue: mpsc::Sender<IndexJob>,
+    /// Digest of the content that was last offered, by UID.
+    offered: ChangeDetector,
+    /// Related specifications by UID.
     related: Mutex<HashMap<String, Vec<Related>>>,
 }
 
 impl Search {
-    /// The way, and its other end.
-    pub fn new() -> (Self, mpsc::Receiver<Job>) {
-        let (jobs, queue) = mpsc::channel(MANY);
-        (Self { jobs, related: Mutex::default() }, queue)
+    /// Returns the sending end of the queue, and its receiving end for [`run`].
+    pub fn new() -> (Self, mpsc::Receiver<IndexJob>) {
+        let (queue, jobs) = mpsc::channel(MAX_QUEUED);
+        (Self { queue, offered: ChangeDetector::default(), related: Mutex::default() }, jobs)
     }
 
-    /// Specifications that are about the same as the one with this UID; none when nobody has looked yet.
+    /// Queues a document, if its content (`digest`) differs from the last one that was offered.
+    pub fn offer(&self, tenant: &str, subject: Subject, digest: &str, items: impl FnOnce() -> Vec<Item>) {
+        if !self.offered.changed(&subject.uid, digest) {
+            return;
+        }
+        let uid = subject.uid.clone();
+        if self.queue.try_send(IndexJob { tenant: tenant.to_owned(), subject, items: items() }).is_err() {
+            self.offered.forget(&uid);
+        }
+    }
+
+    /// Returns the related specifications of the one with this UID; none when it was not indexed yet.
     pub fn related(&self, uid: &str) -> Option<Vec<Related>> {
-        self.related.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned()
+        self.related.lock().get(uid).cloned()
     }
 
-    /// Keeps what is related to a specification; whether there are others than before. How similar they are may move a little without
-    /// that being news.
-    fn keep(&self, uid: &str, related: Vec<Related>) -> bool {
-        let mut known = self.related.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Keeps the related specifications of one, and returns whether they are others than before. A small change of their similarity alone
+    /// does not count.
+    fn set_related(&self, uid: &str, related: Vec<Related>) -> bool {
+        let mut known = self.related.lock();
         let names = |all: &[Related]| all.iter().map(|r| (r.namespace.clone(), r.name.clone())).collect::<Vec<_>>();
-        let news = known.get(uid).is_none_or(|before| names(before) != names(&related));
-        if news {
+        let changed = known.get(uid).is_none_or(|before| names(before) != names(&related));
+        if changed {
             known.insert(uid.to_owned(), related);
         }
-        news
-    }
-
-    fn forget(&self, uid: &str) {
-        self.related.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        changed
     }
 }
 
-fn key(uid: &str) -> String {
-    format!("{uid}/index")
-}
-
-/// Offers a document to the index, if its content (`digest`) is another than the last one that was offered.
-pub fn offer(ctx: &Context, tenant: &str, subject: Subject, digest: &str, items: impl FnOnce() -> Vec<Item>) {
-    let key = key(&subject.uid);
-    if !ctx.news.is_news(&key, digest) {
-        return;
-    }
-    let job = Job { tenant: tenant.to_owned(), subject, items: items() };
-    if ctx.search.jobs.try_send(job).is_err() {
-        ctx.news.forget(&key);
-    }
-}
-
-/// Brings documents to the index, one after the other, until `shutdown`.
+/// Brings queued documents to the index, one after the other, until `shutdown`.
 pub async fn run(
     ctx: Arc<Context>,
-    index: Box<dyn Index>,
-    mut queue: mpsc::Receiver<Job>,
+    search: Arc<Search>,
+    index: Box<dyn SearchIndex>,
+    mut jobs: mpsc::Receiver<IndexJob>,
     shutdown: CancellationToken,
 ) {
-    while let Some(Some(job)) = shutdown.run_until_cancelled(queue.recv()).await {
+    while let Some(Some(job)) = shutdown.run_until_cancelled(jobs.recv()).await {
         let uid = job.subject.uid.clone();
-        if let Some(Err(error)) = shutdown.run_until_cancelled(once(&ctx, index.as_ref(), job)).await {
-            tracing::warn!(uid, %error, "a document is not in the search index; it is offered again later");
-            ctx.news.forget(&key(&uid));
+        let result = shutdown.run_until_cancelled(index_document(&ctx, &search, index.as_ref(), job)).await;
+        if let Some(Err(error)) = result {
+            tracing::warn!(uid, %error, "cannot index a document; the next reconcile of its object retries");
+            search.offered.forget(&uid);
         }
     }
 }
 
-/// Brings one document to the index; specifications that are about the same hear of each other.
+/// Brings one document to the index, and updates the related specifications of it and of those similar to it.
 ///
 /// # Errors
 /// When the index fails.
-pub async fn once(ctx: &Context, index: &dyn Index, job: Job) -> Result<(), Failure> {
-    let Job { tenant, subject, items } = job;
-    let gone = items.is_empty();
+pub async fn index_document(
+    ctx: &Context,
+    search: &Search,
+    index: &dyn SearchIndex,
+    job: IndexJob,
+) -> Result<(), IndexError> {
+    let IndexJob { tenant, subject, items } = job;
+    let removed = items.is_empty();
     index.put(&tenant, &subject, items).await?;
     if subject.kind != Kind::Specification {
         return Ok(());
     }
-    if gone {
-        ctx.search.forget(&subject.uid);
+    if removed {
+        search.related.lock().remove(&subject.uid);
         return Ok(());
     }
-    let around = look(ctx, index, &tenant, &subject.uid, &subject.namespace, &subject.name).await?;
-    for other in around {
-        let Related { namespace, name, .. } = &other.shown;
-        look(ctx, index, &tenant, &other.uid, namespace, name).await?;
+    let key = (subject.namespace, subject.name);
+    for other in update_related(ctx, search, index, &tenant, &subject.uid, &key).await? {
+        let Related { namespace, name, .. } = other.related;
+        update_related(ctx, search, index, &tenant, &other.uid, &(namespace, name)).await?;
     }
     Ok(())
 }
 
-async fn look(
+/// Asks the index for the specifications similar to one, and requeues it when they are others than before.
+async fn update_related(
     ctx: &Context,
-    index: &dyn Index,
+    search: &Search,
+    index: &dyn SearchIndex,
     tenant: &str,
     uid: &str,
-    namespace: &str,
-    name: &str,
-) -> Result<Vec<Alike>, Failure> {
+    key: &ObjectKey,
+) -> Result<Vec<Similar>, IndexError> {
     let mut found = index.related(tenant, uid).await?;
-    found.retain(|other| other.shown.similarity >= SIMILAR);
-    if ctx.search.keep(uid, found.iter().map(|other| other.shown.clone()).collect()) {
-        ctx.references.specifications.wake_one(ObjectRef::new(name).within(namespace));
+    found.retain(|other| other.related.similarity >= MIN_SIMILARITY);
+    if search.set_related(uid, found.iter().map(|other| other.related.clone()).collect()) {
+        ctx.references.specifications.requeue_key(key);
     }
     Ok(found)
 }
 
-fn item(kind: ItemKind, key: &str, line: u32, text: impl Into<String>) -> Item {
+/// Builds an item.
+pub fn item(kind: ItemKind, key: &str, line: u32, text: impl Into<String>) -> Item {
     Item { kind, key: key.to_owned(), line, text: text.into() }
 }
 
-/// What a specification is found by.
-pub fn of_specification(text: &SpecificationText) -> Vec<Item> {
-    let spec = &text.parsed.model;
-    let requirements = spec.requirements.iter().map(|r| item(ItemKind::Requirement, &r.id, r.line, r.text.clone()));
-    let criteria = spec.success_criteria.iter().map(|c| item(ItemKind::Criterion, &c.id, c.line, c.text.clone()));
-    let stories = spec.stories.iter().map(|s| {
-        let scenarios: Vec<&str> = s.scenarios.iter().map(|s| s.text.as_str()).collect();
-        item(ItemKind::Story, s.key.as_str(), s.line, format!("{}\n{}", s.title, scenarios.join("\n")))
-    });
-    requirements.chain(criteria).chain(stories).collect()
-}
-
-/// What a constitution is found by.
-pub fn of_constitution(text: &ConstitutionText) -> Vec<Item> {
-    let constitution = &text.parsed.model;
-    let principle = |p: &enact_domain::speckit::constitution::Principle| {
-        let body = p.body.text(&constitution.source).trim();
-        item(ItemKind::Principle, &p.name, p.line, format!("{}\n{body}", p.name))
-    };
-    constitution.principles.iter().map(principle).collect()
-}
-
-/// What a plan is found by.
+/// Returns the items of a plan.
 pub fn of_plan(decisions: &[PlanDecision], tasks: &[TaskTemplate]) -> Vec<Item> {
     let decision = |d: &PlanDecision| {
         let text = [d.title.as_str(), &d.decision, &d.rationale, &d.alternatives.join("\n")].join("\n");

@@ -11,6 +11,7 @@ pub struct World {
     /// How often each task fails before it succeeds, where nothing else makes trouble.
     pub failures_first: Vec<u32>,
     pub external_effect: Vec<bool>,
+    pub integration: bool,
     pub limit: u32,
     pub parallelism: u32,
     pub on_failure: OnFailure,
@@ -27,17 +28,29 @@ pub fn world(trouble: bool) -> impl Strategy<Value = World> {
             0u32..3,
             1u32..6,
             any::<bool>(),
+            any::<bool>(),
         )
-            .prop_map(move |(pairs, failures_first, external_effect, limit, parallelism, halt)| {
-                let mut edges = vec![Vec::new(); n];
-                for (a, b) in pairs {
-                    if a != b {
-                        edges[a.max(b)].push(a.min(b));
+            .prop_map(
+                move |(pairs, failures_first, external_effect, limit, parallelism, halt, integration)| {
+                    let mut edges = vec![Vec::new(); n];
+                    for (a, b) in pairs {
+                        if a != b {
+                            edges[a.max(b)].push(a.min(b));
+                        }
                     }
-                }
-                let on_failure = if halt { OnFailure::Halt } else { OnFailure::Continue };
-                World { edges, failures_first, external_effect, limit, parallelism, on_failure, trouble }
-            })
+                    let on_failure = if halt { OnFailure::Halt } else { OnFailure::Continue };
+                    World {
+                        edges,
+                        failures_first,
+                        external_effect,
+                        integration,
+                        limit,
+                        parallelism,
+                        on_failure,
+                        trouble,
+                    }
+                },
+            )
     })
 }
 
@@ -47,5 +60,6 @@ pub fn graph(world: &World) -> Graph {
         .iter()
         .zip(&world.edges)
         .map(|(id, e)| (id.as_str(), e.iter().map(|&d| ids[d].as_str()).collect::<Vec<_>>()));
-    Graph::build(list).expect("edges to earlier tasks only")
+    let graph = Graph::build(list).expect("edges to earlier tasks only");
+    if world.integration { graph.with_integration() } else { graph }
 }

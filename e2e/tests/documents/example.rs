@@ -22,7 +22,7 @@ fn the_example_goes_from_a_question_to_finished_work() {
             dana.applies(file).await?;
         }
         stage.stands::<Constitution>("lending", "WaitingForApproval").await?;
-        stage.says::<Specification>("lending", "WaitingForConstitution", &["lending is not in force"]).await?;
+        stage.says::<Specification>("lending", "WaitingForConstitution", &["lending is not approved"]).await?;
         stage.stands::<Plan>("lending", "WaitingForSpecification").await?;
         lee.enact(&["approve", "constitution/lending", "--yes"])?;
         let law = stage.stands::<Constitution>("lending", "Approved").await?.status.unwrap_or_default();

@@ -73,7 +73,7 @@ fn a_plan_that_breaks_a_rule_does_not_start() {
              - {id: T002, title: remind, script: 'true', requirements: [FR-002]}\n",
         ))
         .await?;
-        let told = ["the plan does not keep rule no-open-questions", "[NEEDS CLARIFICATION]", "amend the constitution"];
+        let told = ["the plan violates rule no-open-questions", "[NEEDS CLARIFICATION]", "amend the constitution"];
         let stopped = stage.says::<Plan>("keys", "ConstitutionViolated", &told).await?.status.unwrap_or_default();
         let about = |rule: &str| stopped.top_findings.iter().find(|f| f.message.contains(&format!("rule {rule}")));
         let todo = about("tasks-are-settled").with_context(|| format!("no finding: {:#?}", stopped.top_findings))?;

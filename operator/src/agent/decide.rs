@@ -1,58 +1,58 @@
-//! Decide: what keeps an Agent from running, as far as it can be told before a pod tries. Secrets are the kubelet's to look for: the
-//! operator has no right to read them.
+//! Decide: whether pods can run an Agent, as far as that is known before one starts. Secrets are not checked: the operator has no permission
+//! to read them.
 
 use enact_crds::AgentSpec;
 use enact_crds::agent::is_image;
-use enact_domain::condition::Progress;
+use enact_domain::condition::Readiness;
 
-/// The recorded work that an Agent plays back.
+/// The ConfigMap with the recorded work that an Agent replays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recorded {
-    /// It plays nothing back.
-    NotAsked,
-    /// Its ConfigMap, of this name, is not there.
+    /// The Agent replays nothing.
+    None,
+    /// The ConfigMap with this name does not exist.
     Missing(String),
-    /// Its ConfigMap, of this name, holds no patch.
+    /// The ConfigMap with this name contains no patch.
     Empty(String),
-    /// It is there.
-    There,
+    /// It contains patches.
+    Found,
 }
 
 impl Recorded {
-    /// What the `keys` of the ConfigMap `name` hold; none when there is no such object.
+    /// Checks the `keys` of the ConfigMap `name`; none if it does not exist.
     pub fn new(name: &str, keys: Option<Vec<String>>) -> Self {
         match keys {
             None => Self::Missing(name.to_owned()),
             Some(keys) if keys.iter().any(|k| k.strip_suffix(".patch").is_some_and(|task| !task.is_empty())) => {
-                Self::There
+                Self::Found
             }
             Some(_) => Self::Empty(name.to_owned()),
         }
     }
 }
 
-/// Which of the kstatus conditions holds, its reason, and a message for a person.
-pub fn decide(spec: &AgentSpec, in_tenant: bool, recorded: &Recorded) -> (Progress, &'static str, String) {
-    let stalled = |reason, message: String| (Progress::Stalled, reason, message);
+/// Returns the readiness of an Agent.
+pub fn decide(spec: &AgentSpec, in_tenant: bool, recorded: &Recorded) -> Readiness {
     if !in_tenant {
         let message = "the namespace belongs to no tenant; add it to spec.namespaces of a Tenant, or move the object to one of its namespaces";
-        return stalled("NotInTenant", message.into());
+        return Readiness::stalled("NotInTenant", message);
     }
     if let Some(image) = spec.image.as_deref().filter(|i| !is_image(i)) {
         let message =
             format!("spec.image: `{}` is not an image reference; write `registry/name:tag`", image.escape_debug());
-        return stalled("InvalidImage", message);
+        return Readiness::stalled("InvalidImage", message);
     }
     let field = "spec.replay.configMapRef";
     match recorded {
-        Recorded::Missing(name) => {
-            stalled("SourceMissing", format!("{field}: there is no ConfigMap {name} in this namespace; create it"))
-        }
-        Recorded::Empty(name) => stalled(
+        Recorded::Missing(name) => Readiness::stalled(
+            "SourceMissing",
+            format!("{field}: there is no ConfigMap {name} in this namespace; create it"),
+        ),
+        Recorded::Empty(name) => Readiness::stalled(
             "SourceMissing",
             format!("{field}: ConfigMap {name} has no key `<task id>.patch`; add recorded work"),
         ),
-        Recorded::There | Recorded::NotAsked => (Progress::Ready, "Valid", "the agent can be used".into()),
+        Recorded::Found | Recorded::None => Readiness::ready("Valid", "the agent can be used"),
     }
 }
 
@@ -66,15 +66,15 @@ mod tests {
     fn every_state_has_its_reason() {
         let spec = |image: Option<&str>| serde_json::from_value(json!({"adapter": "Command", "image": image})).unwrap();
         let shown = |image, in_tenant, recorded: &Recorded| {
-            let (progress, reason, message) = decide(&spec(image), in_tenant, recorded);
+            let Readiness { progress, reason, message } = decide(&spec(image), in_tenant, recorded);
             format!("{progress:?} {reason}: {message}\n")
         };
         insta::assert_snapshot!(
             [
-                shown(None, true, &Recorded::NotAsked),
+                shown(None, true, &Recorded::None),
                 shown(Some("ghcr.io/a/b:1"), true, &Recorded::new("work", Some(vec!["T001.patch".into()]))),
-                shown(None, false, &Recorded::NotAsked),
-                shown(Some("https://ghcr.io/a\nb"), true, &Recorded::NotAsked),
+                shown(None, false, &Recorded::None),
+                shown(Some("https://ghcr.io/a\nb"), true, &Recorded::None),
                 shown(None, true, &Recorded::new("work", None)),
                 shown(None, true, &Recorded::new("work", Some(vec!["README".into()]))),
             ]

@@ -1,4 +1,4 @@
-//! Agents: whether one can run at all.
+//! The controller of Agents, which checks whether pods can run them.
 
 pub mod decide;
 
@@ -12,13 +12,12 @@ use kube::api::Api;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 
-use crate::context::Context;
-use crate::documents::RESYNC;
+use crate::context::{Context, RESYNC};
 use crate::error::Error;
 use crate::patch;
 use crate::references::Target;
 
-/// One reconcile of an Agent.
+/// Reconciles an Agent.
 ///
 /// # Errors
 /// When the API server fails.
@@ -27,35 +26,35 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
         return Ok(Action::await_change());
     }
     ctx.synced().await;
-    ctx.references.touched(&Target::of(&*object));
+    ctx.references.changed(&Target::of(&*object));
     let namespace = object.namespace().unwrap_or_default();
     let recorded = object.spec.replay.as_ref().map(|r| r.config_map_ref.name.as_str());
     let map = recorded.map(|name| Target::config_map(&namespace, name));
     ctx.references.agents.set(&object, map.into_iter().chain([Target::namespace(&namespace)]));
-    if ctx.settling(&namespace) {
+    if ctx.is_being_set_up(&namespace) {
         return Ok(Action::requeue(RESYNC));
     }
     let recorded = match recorded {
         Some(name) => decide::Recorded::new(name, keys(&ctx, &namespace, name).await?),
-        None => decide::Recorded::NotAsked,
+        None => decide::Recorded::None,
     };
     let in_tenant = ctx.tenant_of(&namespace).is_some();
-    let (progress, reason, message) = decide::decide(&object.spec, in_tenant, &recorded);
+    let readiness = decide::decide(&object.spec, in_tenant, &recorded);
     let api = Api::<Agent>::namespaced(ctx.client.clone(), &namespace);
     let old = object.status.as_ref().map_or(&[][..], |s| &s.conditions);
     let status = AgentStatus {
         observed_generation: object.metadata.generation,
-        conditions: patch::conditions(&*object, old, progress.conditions(reason, &message), ctx.now()),
+        conditions: patch::conditions(&*object, old, readiness.conditions(), ctx.now()),
     };
-    let turn = !old.iter().any(|c| c.reason == reason);
+    let is_transition = !old.iter().any(|c| c.reason == readiness.reason);
     patch::status(&ctx, &api, object.as_ref(), object.status.as_ref(), &status).await?;
-    if turn && progress == Progress::Stalled {
-        ctx.event(&*object, EventType::Warning, reason, message).await;
+    if is_transition && readiness.progress == Progress::Stalled {
+        ctx.event(&*object, EventType::Warning, &readiness.reason, readiness.message).await;
     }
     Ok(Action::requeue(RESYNC))
 }
 
-/// The keys of a ConfigMap; none when there is no such object.
+/// Returns the keys of a ConfigMap; none if it does not exist.
 async fn keys(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Vec<String>>, Error> {
     let api = Api::<ConfigMap>::namespaced(ctx.client.clone(), namespace);
     let found = api.get_opt(name).await.map_err(Error::kube(format!("get ConfigMap {namespace}/{name}")))?;

@@ -1,38 +1,36 @@
-//! Decide: whether a decision counts.
+//! Decide: whether a decision is valid.
 
 use enact_crds::{Approval, convert};
 use enact_domain::approval::check_decision;
-use enact_domain::condition::Progress;
+use enact_domain::condition::Readiness;
 use enact_domain::time::Millis;
 
 use super::observe::{Observed, Subject};
 
-/// Which of the kstatus conditions holds at the time `now`, its reason, and a message for a person.
-pub fn decide(object: &Approval, seen: &Observed, now: Millis) -> (Progress, &'static str, String) {
-    use Progress::{Ready, Reconciling, Stalled};
+/// Returns the readiness of an Approval at `now`.
+pub fn decide(object: &Approval, seen: &Observed, now: Millis) -> Readiness {
     let subject = format!("{:?} {}", object.spec.subject.kind, object.spec.subject.name);
     if seen.tenant.is_none() {
-        let message = "the namespace belongs to no tenant, so nothing in it can be decided on; add it to a Tenant's spec.namespaces";
-        return (Stalled, "NotInTenant", message.into());
+        let message = "the namespace belongs to no tenant, so nothing in it can be approved; add it to a Tenant's spec.namespaces";
+        return Readiness::stalled("NotInTenant", message);
     }
     let Some(decision) = convert::decision(object) else {
         let message = "spec.by is empty: the admission webhook did not see this object; create another one while enact-webhook runs";
-        return (Stalled, "NotStamped", message.into());
+        return Readiness::stalled("NotStamped", message);
     };
     let (policy, content) = match &seen.subject {
         Subject::Missing => {
-            return (
-                Stalled,
-                "SubjectNotFound",
-                format!("there is no {subject} in this namespace; check spec.subject"),
-            );
+            let message = format!("there is no {subject} in this namespace; check spec.subject");
+            return Readiness::stalled("SubjectNotFound", message);
         }
-        Subject::Unread => return (Reconciling, "WaitingForSubject", format!("{subject} was not read yet")),
+        Subject::NotReconciled => {
+            return Readiness::reconciling("WaitingForSubject", format!("{subject} was not reconciled yet"));
+        }
         Subject::Known { policy, content } => (policy, content),
     };
     match check_decision(policy, content, &decision, now) {
-        Ok(()) => (Ready, "Accepted", format!("{subject} has the content that {} decided on", decision.user)),
-        Err(void) => (Stalled, void.reason(), void.to_string()),
+        Ok(()) => Readiness::ready("Accepted", format!("{subject} has the content that {} decided on", decision.user)),
+        Err(void) => Readiness::stalled(void.reason(), void.to_string()),
     }
 }
 
@@ -66,7 +64,7 @@ mod tests {
     #[test]
     fn every_state_has_its_reason() {
         let shown = |by, tenant: Option<&str>, subject| {
-            let (progress, reason, message) =
+            let Readiness { progress, reason, message } =
                 decide(&approval(by), &Observed { tenant: tenant.map(Into::into), subject }, Millis(0));
             format!("{progress:?} {reason}: {message}\n")
         };
@@ -77,7 +75,7 @@ mod tests {
                 shown(Some("ann"), None, known("now", &[])),
                 shown(None, acme, known("now", &[])),
                 shown(Some("ann"), acme, Subject::Missing),
-                shown(Some("ann"), acme, Subject::Unread),
+                shown(Some("ann"), acme, Subject::NotReconciled),
                 shown(Some("ann"), acme, known("later", &[])),
                 shown(Some("ann"), acme, known("now", &["owners"])),
                 shown(Some("bob"), acme, known("now", &[])),

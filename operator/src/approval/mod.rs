@@ -1,6 +1,7 @@
-//! Approvals: whether a person's decision counts, and the memory of it.
+//! The controller of Approvals: records a person's decision, and checks whether it is valid.
 
 pub mod decide;
+pub mod index;
 pub mod observe;
 
 use std::sync::Arc;
@@ -13,26 +14,25 @@ use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::controller::Action;
 
-use crate::context::Context;
-use crate::documents::RESYNC;
+use crate::context::{Context, RESYNC};
 use crate::error::Error;
 use crate::patch;
 
-/// One reconcile of an Approval.
+/// Reconciles an Approval.
 ///
 /// # Errors
-/// When the API server or the record fails.
+/// When the API server or the record store fails.
 pub async fn reconcile(object: Arc<Approval>, ctx: Arc<Context>) -> Result<Action, Error> {
     if object.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
     ctx.synced().await;
     let seen = observe::observe(&object, &ctx).await?;
-    if ctx.settling(&object.namespace().unwrap_or_default()) {
+    if ctx.is_being_set_up(&object.namespace().unwrap_or_default()) {
         return Ok(Action::requeue(RESYNC));
     }
-    let (progress, reason, message) = decide::decide(&object, &seen, ctx.now());
-    // What the person did is remembered before anything is said about it, and a status is the proof that it was.
+    let readiness = decide::decide(&object, &seen, ctx.now());
+    // The decision is recorded before the first status: an object with a status is recorded.
     if object.status.is_none() {
         ctx.record(seen.tenant.and_then(|tenant| decision(&object, tenant)).into_iter().collect()).await?;
     }
@@ -40,13 +40,13 @@ pub async fn reconcile(object: Arc<Approval>, ctx: Arc<Context>) -> Result<Actio
     let old = object.status.as_ref().map_or(&[][..], |s| &s.conditions);
     let status = ApprovalStatus {
         observed_generation: object.metadata.generation,
-        conditions: patch::conditions(&*object, old, progress.conditions(reason, &message), ctx.now()),
+        conditions: patch::conditions(&*object, old, readiness.conditions(), ctx.now()),
     };
     patch::status(&ctx, &api, object.as_ref(), object.status.as_ref(), &status).await?;
     Ok(Action::requeue(RESYNC))
 }
 
-/// What the person decided, when it was; none when nobody knows who it was.
+/// Returns the record of the decision; none if the webhook did not store who made it.
 fn decision(object: &Approval, tenant: String) -> Option<Record> {
     let by = object.spec.by.as_ref()?;
     Some(Record {

@@ -1,4 +1,4 @@
-//! Observe: the subject of an Approval as it is now, read from the API server, because a cache may be behind what woke this reconcile.
+//! Observe: the subject of an Approval, read from the API server, because a cache may be older than the event that caused this reconcile.
 
 use enact_crds::approval::SubjectKind;
 use enact_crds::common::ApprovalPolicy;
@@ -15,32 +15,28 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::references::Target;
 
-/// What was observed of an Approval.
+/// Everything outside an Approval that a decision depends on.
 #[derive(Clone, Debug)]
 pub struct Observed {
-    /// The tenant that owns its namespace.
+    /// The tenant that owns the namespace.
     pub tenant: Option<String>,
-    /// What it is about.
     pub subject: Subject,
 }
 
-/// What an Approval is about.
+/// The subject of an Approval.
 #[derive(Clone, Debug)]
 pub enum Subject {
-    /// There is none.
+    /// It does not exist.
     Missing,
-    /// It was not looked at yet.
-    Unread,
-    /// It has a content.
+    /// Its controller has not written a status yet.
+    NotReconciled,
     Known {
-        /// What it asks of approvals.
         policy: Policy,
-        /// Its content.
         content: Content,
     },
 }
 
-/// Observes an Approval's subject, and notes first to watch it.
+/// Observes an Approval's subject. It registers the reference first, so that a change during the observation requeues the Approval.
 ///
 /// # Errors
 /// When the API server fails.
@@ -93,7 +89,7 @@ where
     let Some(found) = found else {
         return Ok(Subject::Missing);
     };
-    Ok(content(&found).map_or(Subject::Unread, |(policy, digest, worst)| Subject::Known {
+    Ok(content(&found).map_or(Subject::NotReconciled, |(policy, digest, worst)| Subject::Known {
         policy: policy.into(),
         content: Content {
             digest: digest.clone().into(),

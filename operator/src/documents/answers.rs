@@ -1,4 +1,4 @@
-//! Answers: what people say about a specification becomes part of it, as Spec Kit's `clarify` writes it.
+//! Answers: writes people's answers into a specification, as Spec Kit's `clarify` does.
 
 use std::collections::HashSet;
 
@@ -11,20 +11,20 @@ use enact_domain::speckit::{self, Parsed};
 
 use super::findings::own;
 
-/// An answer as it was given.
+/// An answer in `spec.clarifications`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Given {
+pub struct GivenAnswer {
     /// Id of the question, or the question itself.
     pub question: String,
-    /// The answer.
     pub answer: String,
     /// The day of the answer, `YYYY-MM-DD`.
     pub date: String,
 }
 
-/// The answers of an object. One without a date came past the webhook: it counts as given when the object was `created`.
-pub fn given(clarifications: &[Clarification], created: &str) -> Vec<Given> {
-    let one = |c: &Clarification| Given {
+/// Returns the answers of an object. An answer without a date was stored while the webhook was down: it gets the date when the object was
+/// `created`.
+pub fn given(clarifications: &[Clarification], created: &str) -> Vec<GivenAnswer> {
+    let one = |c: &Clarification| GivenAnswer {
         question: c.question.clone(),
         answer: c.answer.clone(),
         date: c.date.clone().unwrap_or_else(|| created.to_owned()),
@@ -34,52 +34,51 @@ pub fn given(clarifications: &[Clarification], created: &str) -> Vec<Given> {
 
 /// A document with answers written into it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Effective {
-    /// The whole.
+pub struct AnsweredText {
     pub bytes: Vec<u8>,
-    /// Digests of the document before each answer, the source's first.
+    /// Digests of the document before each answer, the source first.
     pub steps: Vec<Digest>,
-    /// Answers that have no place in it.
+    /// Answers that match no question.
     pub findings: Vec<Finding>,
 }
 
-/// Writes answers into a document, in their order. What is no text takes none.
-pub fn write(source: Vec<u8>, given: &[Given]) -> Effective {
-    let mut effective = Effective { steps: vec![Digest::of_bytes(&source)], ..Effective::default() };
+/// Writes answers into a document, in their order. A document that is not UTF-8 stays as it is.
+pub fn write(source: Vec<u8>, given: &[GivenAnswer]) -> AnsweredText {
+    let mut answered = AnsweredText { steps: vec![Digest::of_bytes(&source)], ..AnsweredText::default() };
     let mut text = match String::from_utf8(source) {
         Ok(text) => text,
-        Err(no_text) => return Effective { bytes: no_text.into_bytes(), ..effective },
+        Err(no_text) => return AnsweredText { bytes: no_text.into_bytes(), ..answered },
     };
     for (n, answer) in given.iter().enumerate() {
         match take(&text, answer) {
             Ok((changed, remark)) => {
                 if changed != text {
                     text = changed;
-                    effective.steps.push(Digest::of_bytes(text.as_bytes()));
+                    answered.steps.push(Digest::of_bytes(text.as_bytes()));
                 }
-                effective.findings.extend(remark.map(|remark| finding(n, answer, Severity::Low, remark)));
+                answered.findings.extend(remark.map(|remark| finding(n, answer, Severity::Low, remark)));
             }
-            Err(problem) => effective.findings.push(finding(n, answer, Severity::Medium, problem)),
+            Err(problem) => answered.findings.push(finding(n, answer, Severity::Medium, problem)),
         }
     }
     // The last step is the whole itself.
-    if effective.steps.len() > 1 {
-        effective.steps.pop();
-    } else if effective.steps.first() == Some(&Digest::of_bytes(text.as_bytes())) {
-        effective.steps.clear();
+    if answered.steps.len() > 1 {
+        answered.steps.pop();
+    } else if answered.steps.first() == Some(&Digest::of_bytes(text.as_bytes())) {
+        answered.steps.clear();
     }
-    effective.bytes = text.into_bytes();
-    effective
+    answered.bytes = text.into_bytes();
+    answered
 }
 
-/// What is wrong, and what to do about it.
+/// A problem and its remedy.
 type Remark = (String, &'static str);
 
-fn take(text: &str, given: &Given) -> Result<(String, Option<Remark>), Remark> {
+fn take(text: &str, given: &GivenAnswer) -> Result<(String, Option<Remark>), Remark> {
     let parsed = speckit::spec::parse(text.as_bytes());
     let known = known(&parsed);
     let (question, remark) = if is_id(&given.question) {
-        let asked = open(&parsed, &analysis::specification(&parsed));
+        let asked = open_questions(&parsed, &analysis::specification(&parsed));
         match asked.into_iter().find(|q| q.id == given.question) {
             Some(question) => (question.text, None),
             // The marker is gone when the answer is in the source itself.
@@ -87,32 +86,32 @@ fn take(text: &str, given: &Given) -> Result<(String, Option<Remark>), Remark> {
                 return Ok((text.to_owned(), None));
             }
             None => {
-                let problem = format!("the document asks no question {}", given.question);
-                return Err((problem, "take an id from status.questions, or write the question itself word for word"));
+                let problem = format!("the document has no question {}", given.question);
+                return Err((problem, "take an id from status.questions, or write the text of the question"));
             }
         }
     } else if known.contains(&key(&given.question)) {
         (given.question.clone(), None)
     } else {
-        let asked = open(&parsed, &analysis::specification(&parsed));
+        let asked = open_questions(&parsed, &analysis::specification(&parsed));
         let found = asked.iter().any(|q| key(&q.text) == key(&given.question));
         let problem = || {
             format!(
-                "no question of the document is \"{}\"; the answer stands under Clarifications alone",
+                "the document has no question \"{}\"; the answer is written to its Clarifications section only",
                 given.question
             )
         };
-        let remedy = "change what it is about in the document, or name a question of status.questions";
+        let remedy = "change the document, or take a question from status.questions";
         (given.question.clone(), (!found).then(|| (problem(), remedy)))
     };
     let answer = Answer { question, answer: given.answer.clone(), date: given.date.clone() };
     match edit::answer(text, &answer) {
         Ok(changed) => Ok((changed, remark)),
-        Err(error) => Err((error.to_string(), "change the answer, or write it into the document yourself")),
+        Err(error) => Err((error.to_string(), "change the answer, or write it into the document")),
     }
 }
 
-fn finding(n: usize, given: &Given, severity: Severity, (problem, remedy): Remark) -> Finding {
+fn finding(n: usize, given: &GivenAnswer, severity: Severity, (problem, remedy): Remark) -> Finding {
     Finding {
         line: 1,
         location: format!("spec.clarifications[{n}]"),
@@ -122,15 +121,16 @@ fn finding(n: usize, given: &Given, severity: Severity, (problem, remedy): Remar
     }
 }
 
-/// What somebody should be asked: what was answered already is not asked again, though the words that gave rise to it may still stand.
-pub fn open(parsed: &Parsed<Spec>, report: &Report) -> Vec<Question> {
+/// Returns the questions of a document. A question that was answered is not asked again, even if the vague words that caused it are still
+/// there.
+pub fn open_questions(parsed: &Parsed<Spec>, report: &Report) -> Vec<Question> {
     let answered = answered(parsed);
     let mut questions = analysis::questions(parsed, report);
     questions.retain(|q| q.origin == analysis::Origin::Marker || !answered.contains(&key(&q.text)));
     questions
 }
 
-/// The questions whose words the document knows: its open markers, and what was answered.
+/// Returns the texts of the open markers and of the answered questions.
 fn known(parsed: &Parsed<Spec>) -> HashSet<String> {
     let markers = parsed.model.open_questions.iter().map(|q| key(&q.text));
     markers.chain(answered(parsed)).collect()
@@ -140,13 +140,13 @@ fn answered(parsed: &Parsed<Spec>) -> HashSet<String> {
     parsed.model.clarifications.iter().filter(|c| !c.answer.is_empty()).map(|c| key(&c.question)).collect()
 }
 
-/// Whether it is written as the id of a question.
+/// Returns whether the text has the form of a question's id.
 fn is_id(question: &str) -> bool {
     let digits = question.strip_prefix("Q-").map(|rest| rest.split('-').next().unwrap_or_default());
     digits.is_some_and(|digits| digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// A text without what does not matter when two are compared: case, white space and punctuation at its ends.
+/// Normalizes a text for comparison: case, white space, and punctuation at its ends do not count.
 fn key(text: &str) -> String {
     let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
     words.join(" ").trim_matches(|c: char| !c.is_alphanumeric()).to_owned()
@@ -160,17 +160,17 @@ mod tests {
         - **FR-001**: Keys MUST expire after [NEEDS CLARIFICATION: how long is a key valid?].\n\
         - **FR-002**: Lists MUST load fast.\n";
 
-    fn said(question: &str, answer: &str) -> Given {
-        Given { question: question.into(), answer: answer.into(), date: "2026-02-03".into() }
+    fn said(question: &str, answer: &str) -> GivenAnswer {
+        GivenAnswer { question: question.into(), answer: answer.into(), date: "2026-02-03".into() }
     }
 
     fn questions(text: &[u8]) -> Vec<Question> {
         let parsed = speckit::spec::parse(text);
-        open(&parsed, &analysis::specification(&parsed))
+        open_questions(&parsed, &analysis::specification(&parsed))
     }
 
     #[test]
-    fn an_answer_takes_the_place_of_its_marker_by_id_or_by_words() {
+    fn answer_replaces_its_marker_by_id_or_text() {
         let asked = questions(SPEC.as_bytes());
         assert_eq!(asked[0].text, "how long is a key valid?");
         let by_id = write(SPEC.into(), &[said(&asked[0].id, "30 days")]);
@@ -186,15 +186,15 @@ mod tests {
     }
 
     #[test]
-    fn words_that_may_mean_anything_are_asked_about_once() {
+    fn answered_vague_words_are_not_asked_again() {
         let vague = questions(SPEC.as_bytes()).into_iter().find(|q| q.location == "FR-002").unwrap();
-        let effective = write(SPEC.into(), &[said(&vague.id, "within 200 ms")]);
-        assert_eq!(effective.findings, []);
-        assert!(questions(&effective.bytes).iter().all(|q| q.location != "FR-002"));
+        let written = write(SPEC.into(), &[said(&vague.id, "within 200 ms")]);
+        assert_eq!(written.findings, []);
+        assert!(questions(&written.bytes).iter().all(|q| q.location != "FR-002"));
     }
 
     #[test]
-    fn an_answer_that_is_in_the_source_already_says_nothing_new() {
+    fn answer_in_the_source_changes_nothing() {
         let id = questions(SPEC.as_bytes())[0].id.clone();
         let merged = write(SPEC.into(), &[said(&id, "30 days")]).bytes;
         let again = write(merged.clone(), &[said(&id, "30 days")]);
@@ -202,24 +202,23 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_question_is_a_finding_and_not_lost() {
-        let effective = write(SPEC.into(), &[said("Q-00000000", "yes"), said("who pays?", "we"), said("who?", " ")]);
-        let text = String::from_utf8(effective.bytes.clone()).unwrap();
+    fn answer_without_a_question_is_a_finding() {
+        let written = write(SPEC.into(), &[said("Q-00000000", "yes"), said("who pays?", "we"), said("who?", " ")]);
+        let text = String::from_utf8(written.bytes.clone()).unwrap();
         assert!(text.contains("- Q: who pays? → A: we"), "{text}");
-        let told: Vec<(&str, Severity)> =
-            effective.findings.iter().map(|f| (f.location.as_str(), f.severity)).collect();
+        let told: Vec<(&str, Severity)> = written.findings.iter().map(|f| (f.location.as_str(), f.severity)).collect();
         let wanted = [
             ("spec.clarifications[0]", Severity::Medium),
             ("spec.clarifications[1]", Severity::Low),
             ("spec.clarifications[2]", Severity::Medium),
         ];
         assert_eq!(told, wanted);
-        assert!(effective.findings.iter().all(|f| !f.message.is_empty() && !f.remedy.is_empty()));
+        assert!(written.findings.iter().all(|f| !f.message.is_empty() && !f.remedy.is_empty()));
     }
 
     #[test]
-    fn what_is_no_text_stays_as_it_is() {
-        let effective = write(b"\xff\xfe".to_vec(), &[said("who?", "we")]);
-        assert_eq!((effective.bytes.as_slice(), effective.findings.len()), (&b"\xff\xfe"[..], 0));
+    fn bytes_that_are_not_utf8_stay_unchanged() {
+        let written = write(b"\xff\xfe".to_vec(), &[said("who?", "we")]);
+        assert_eq!((written.bytes.as_slice(), written.findings.len()), (&b"\xff\xfe"[..], 0));
     }
 }

@@ -1,26 +1,26 @@
-//! Appendix: the rules of a constitution behind its document, so that people approve both, and the record remembers both.
+//! Appendix: the rules of a constitution, appended to its document, so that people approve and the record store keeps both.
 //!
-//! A comment of HTML, which readers of the document do not see: one rule a line, as JSON.
+//! The appendix is an HTML comment, which readers of the document do not see, with one rule per line as JSON.
 
 use enact_domain::rules::Rule;
 
 const BEGIN: &str = "<!-- enact.dev/rules\n";
 const END: &str = "-->\n";
 
-/// The document with its rules behind it; the document alone when there are none. An appendix that it has already is not its own: it came
-/// from the record, with an older revision.
+/// Appends rules to a document, if there are any. An existing appendix is replaced: the document came from the record store, with an older
+/// revision.
 pub fn with(document: &[u8], rules: &[Rule]) -> Vec<u8> {
     let mut text = document[..start(document)].to_vec();
     if rules.is_empty() {
         return text;
     }
-    // On a line of its own, after an empty one.
+    // Markdown starts an HTML comment after an empty line.
     while !text.ends_with(b"\n\n") {
         text.push(b'\n');
     }
     text.extend_from_slice(BEGIN.as_bytes());
     for rule in rules {
-        // The end of a comment cannot be in it.
+        // `--` would end the comment.
         let line = serde_json::to_string(rule).unwrap_or_default().replace("--", "-\\u002d");
         text.extend_from_slice(line.as_bytes());
         text.push(b'\n');
@@ -29,7 +29,7 @@ pub fn with(document: &[u8], rules: &[Rule]) -> Vec<u8> {
     text
 }
 
-/// The rules behind a document.
+/// Returns the rules that are appended to a document.
 pub fn rules(document: &[u8]) -> Vec<Rule> {
     let appendix = &document[start(document)..];
     let Some(lines) = str::from_utf8(appendix).ok().and_then(|a| a.strip_prefix(BEGIN)?.strip_suffix(END)) else {
@@ -38,16 +38,16 @@ pub fn rules(document: &[u8]) -> Vec<Rule> {
     lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// Where the appendix begins; the end of the document when it has none.
+/// Returns the offset of the appendix; the document's length if there is none.
 fn start(document: &[u8]) -> usize {
     let begins = |at: &usize| document[*at..].starts_with(BEGIN.as_bytes());
     let ends = document.ends_with(END.as_bytes());
-    let lines = beginnings(document);
+    let lines = line_starts(document);
     if ends { lines.rev().find(begins).unwrap_or(document.len()) } else { document.len() }
 }
 
-/// Where lines begin.
-fn beginnings(document: &[u8]) -> impl DoubleEndedIterator<Item = usize> {
+/// Returns the offsets at which lines begin.
+fn line_starts(document: &[u8]) -> impl DoubleEndedIterator<Item = usize> {
     let after = document.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1);
     std::iter::once(0).chain(after)
 }
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_of_the_document_do_not_see_the_rules() {
+    fn parser_ignores_the_appendix() {
         let text = "# Shop Constitution\n\n## Core Principles\n\n### I. Test First\n\nTests MUST come first.\n\n**Version**: 1.0.0\n";
         let with = with(text.as_bytes(), &[rule("a", "ends --> here")]);
         let (alone, both) = (
@@ -87,7 +87,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rules_come_back(text in "[a-z\n#<!->]{0,60}", messages in proptest::collection::vec("[a-z>\n\"-]{0,12}", 0..4)) {
+        fn appended_rules_can_be_read_again(text in "[a-z\n#<!->]{0,60}", messages in proptest::collection::vec("[a-z>\n\"-]{0,12}", 0..4)) {
             let all: Vec<Rule> = messages.iter().map(|m| rule("a", m)).collect();
             let once = with(text.as_bytes(), &all);
             prop_assert_eq!(&rules(&once), &all);

@@ -1,4 +1,4 @@
-//! Findings: what the analysis, the rules and other documents have against a document, as a status and the record keep it.
+//! Findings about a document, from the analysis, rules and other documents, as statuses and records hold them.
 
 use std::sync::Arc;
 
@@ -7,20 +7,20 @@ use enact_domain::analysis;
 use enact_domain::digest::Digest;
 use enact_domain::speckit::{self, Diagnostic};
 
-/// Longest text of a finding in a status, in bytes; the line tells the rest.
+/// Longest text of a finding in a status, in bytes.
 const MAX_TEXT: usize = 400;
 
-/// Everything that was found.
+/// All findings about a document.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Findings {
-    /// The worst first, then by line and id; of the analysis at most as many as it reports.
+    /// The worst first, then by line and id. The analysis reports a limited number.
     pub all: Arc<Vec<Finding>>,
-    /// How many there are, with those beyond that limit.
+    /// All findings by severity, including those beyond that limit.
     pub counts: FindingCounts,
 }
 
 impl Findings {
-    /// What an analysis found, and more.
+    /// Combines the findings of an analysis with others.
     pub fn new(report: &analysis::Report, more: impl IntoIterator<Item = Finding>) -> Self {
         let analysis::Counts { critical, high, medium, low } = report.counts;
         let mut counts = FindingCounts { critical, high, medium, low };
@@ -33,25 +33,25 @@ impl Findings {
         Self { all: Arc::new(all), counts }
     }
 
-    /// The first findings, as a status shows them.
+    /// Returns the worst findings, shortened for a status.
     pub fn top(&self) -> Vec<Finding> {
         top(&self.all)
     }
 
-    /// Names this list: another one has another name.
+    /// Returns a digest that identifies this list.
     pub fn digest(&self) -> Digest {
         let ids: Vec<&str> = self.all.iter().map(|f| f.id.as_str()).collect();
         Digest::of_bytes(ids.join("\n").as_bytes())
     }
 }
 
-/// The first of sorted findings, shortened.
+/// Returns the first of sorted findings, shortened for a status.
 pub fn top(sorted: &[Finding]) -> Vec<Finding> {
     let short = |f: &Finding| Finding { message: cut(&f.message), remedy: cut(&f.remedy), ..f.clone() };
     sorted.iter().take(MAX_FINDINGS).map(short).collect()
 }
 
-/// The worst first, then by line and id.
+/// Sorts findings: the worst first, then by line and id.
 pub fn sort(findings: &mut [Finding]) {
     findings.sort_by(|a, b| (a.severity, a.line, &a.id).cmp(&(b.severity, b.line, &b.id)));
 }
@@ -65,7 +65,7 @@ fn count(counts: &mut FindingCounts, severity: Severity) {
     } += 1;
 }
 
-/// A finding of the analysis.
+/// Converts a finding of the analysis.
 pub fn finding(found: &analysis::Finding) -> Finding {
     Finding {
         id: found.id.clone(),
@@ -79,7 +79,7 @@ pub fn finding(found: &analysis::Finding) -> Finding {
     }
 }
 
-/// A finding of our own. Its name stays while `about` stays.
+/// Builds a finding of the operator. Its id depends only on category, code and `about`.
 pub fn own(category: analysis::Category, code: &str, severity: Severity, about: &str) -> Finding {
     let letters: String = category.as_str().chars().take(3).collect::<String>().to_uppercase();
     let key = Digest::of_bytes(format!("{category}/{code}/{about}").as_bytes());
@@ -92,7 +92,7 @@ pub fn own(category: analysis::Category, code: &str, severity: Severity, about: 
     }
 }
 
-/// What the parser of a tasks.md found, the worst first.
+/// Converts the diagnostics of a tasks.md, the worst first.
 pub fn of_diagnostics(diagnostics: &[Diagnostic]) -> Vec<Finding> {
     let mut all: Vec<Finding> = diagnostics
         .iter()
@@ -111,7 +111,7 @@ pub fn of_diagnostics(diagnostics: &[Diagnostic]) -> Vec<Finding> {
     top(&all)
 }
 
-/// A document's quality, as a status shows it.
+/// Converts a document's quality.
 pub fn quality(quality: &analysis::Quality) -> Quality {
     let part = |p: &analysis::Part| QualityPart {
         name: p.name.to_owned(),
@@ -122,12 +122,12 @@ pub fn quality(quality: &analysis::Quality) -> Quality {
     Quality { score: quality.score, parts: quality.parts.iter().map(part).collect() }
 }
 
-/// A text, short enough for a status.
+/// Shortens a text for a status.
 pub fn cut(text: &str) -> String {
     text[..text.floor_char_boundary(MAX_TEXT)].to_owned()
 }
 
-/// How many there are.
+/// Converts a length.
 pub fn len(items: usize) -> u32 {
     u32::try_from(items).unwrap_or(u32::MAX)
 }
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_are_shown_before_what_only_matters_less() {
+    fn shows_errors_before_hints() {
         let about = |line, severity| Diagnostic {
             line,
             code: "x",

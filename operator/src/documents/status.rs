@@ -1,115 +1,101 @@
-//! Status: what a document's status says.
+//! Status: writes the status of a document, publishes an Event after a transition, and offers the content to the search index.
 
-use enact_crds::common::Condition;
-use enact_crds::document::{Finding, FindingCounts, Quality, SourceStatus};
-use enact_crds::{ConstitutionStatus, SpecificationStatus, convert};
-use enact_domain::condition::{Condition as Wanted, READY};
-use enact_domain::digest::Digest;
+use enact_domain::condition::{Progress, Readiness};
 use enact_domain::time::Millis;
+use enact_store::{Class, StoreError};
+use kube::ResourceExt as _;
+use kube::api::Api;
+use kube::runtime::controller::Action;
+use kube::runtime::events::EventType;
 
+use super::common_status::{CommonStatus, HasCommonStatus as _};
+use super::content::{Content, SourceState};
+use super::context::Context;
 use super::decide::Decision;
-use super::observe::Content;
+use super::document::Document;
+use super::record::{Recorded, subject};
+use crate::context::RESYNC;
+use crate::error::Error;
+use crate::patch;
 
-/// The part of a status that all documents share.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Standing {
-    /// The generation that the status is about.
-    pub observed_generation: Option<i64>,
-    /// What holds.
-    pub conditions: Vec<Condition>,
-    /// Digest of the content.
-    pub digest: Option<Digest>,
-    /// Digest of the content that was last approved.
-    pub approved_digest: Option<Digest>,
-    /// What was last read from outside the cluster.
-    pub source: Option<SourceStatus>,
-    /// How good the document is.
-    pub quality: Option<Quality>,
-    /// How many findings there are.
-    pub findings: FindingCounts,
-    /// The first of them.
-    pub top_findings: Vec<Finding>,
+/// Writes the status after a decision that is recorded.
+///
+/// # Errors
+/// When the API server fails.
+pub async fn update<D: Document>(
+    object: &D,
+    ctx: &Context,
+    before: CommonStatus,
+    recorded: Recorded<D::Facts>,
+) -> Result<(), Error> {
+    let Recorded { observed, decision, is_transition, .. } = recorded;
+    let content = observed.content.ok();
+    if let (Some(tenant), Some(content)) = (&observed.location.tenant, content.as_ref().filter(|c| c.error.is_none())) {
+        ctx.search.offer(tenant, subject(object), content.digest.as_str(), || D::search_items(&content.facts));
+    }
+    let common = after(before, &decision, content.as_ref(), &observed.source, object.meta().generation, ctx.now());
+    let status = D::with_draft(object.status().cloned().unwrap_or_default(), observed.source.draft);
+    write(object, ctx, status.with_common(common), content.map(|c| c.facts)).await?;
+    if is_transition {
+        let Readiness { progress, reason, message } = decision.readiness;
+        let type_ = if progress == Progress::Stalled { EventType::Warning } else { EventType::Normal };
+        ctx.event(object, type_, &reason, message).await;
+    }
+    Ok(())
 }
 
-/// A status that has that part.
-pub trait Shared: Default {
-    /// The part.
-    fn standing(&self) -> Standing;
-    /// The status with another part.
-    #[must_use]
-    fn with(self, standing: Standing) -> Self;
+/// Returns the common fields after a decision. Findings stay as they are when there is no content to find anything in.
+fn after<F>(
+    before: CommonStatus,
+    decision: &Decision,
+    content: Option<&Content<F>>,
+    source: &SourceState,
+    generation: Option<i64>,
+    now: Millis,
+) -> CommonStatus {
+    let mut after = before.with_conditions(decision.readiness.conditions(), generation, now);
+    after.digest.clone_from(&decision.digest);
+    after.approved_digest.clone_from(&decision.approved);
+    after.source.clone_from(&source.source);
+    if let Some(content) = content {
+        after.quality.clone_from(&content.quality);
+        after.findings = content.findings.counts.clone();
+        after.top_findings = content.findings.top();
+    }
+    after
 }
 
-macro_rules! shared {
-    ($status:ident) => {
-        impl Shared for $status {
-            fn standing(&self) -> Standing {
-                Standing {
-                    observed_generation: self.observed_generation,
-                    conditions: self.conditions.clone(),
-                    digest: self.digest.clone().map(Into::into),
-                    approved_digest: self.approved_digest.clone().map(Into::into),
-                    source: self.source.clone(),
-                    quality: self.quality.clone(),
-                    findings: self.findings.clone(),
-                    top_findings: self.top_findings.clone(),
-                }
-            }
-
-            fn with(self, standing: Standing) -> Self {
-                Self {
-                    observed_generation: standing.observed_generation,
-                    conditions: standing.conditions,
-                    digest: standing.digest.map(|d| d.to_string()),
-                    approved_digest: standing.approved_digest.map(|d| d.to_string()),
-                    source: standing.source,
-                    quality: standing.quality,
-                    findings: standing.findings,
-                    top_findings: standing.top_findings,
-                    ..self
-                }
-            }
+/// Writes to the status that no decision is made while the record store cannot be used.
+///
+/// # Errors
+/// The failure of the record store, so that the reconcile is retried, or a failure of the API server.
+pub async fn without_record_store<D: Document>(
+    object: &D,
+    ctx: &Context,
+    before: CommonStatus,
+    error: StoreError,
+) -> Result<Action, Error> {
+    let readiness = match error.class() {
+        // The message contains no error text: it is the same at each retry, so that the status is written once.
+        Class::Transient | Class::Conflict => {
+            let message = "the record store in Postgres is unavailable, so no decision is made; the controller retries";
+            Readiness::reconciling("RecordUnavailable", message)
         }
+        Class::Permanent => Readiness::stalled("RecordRefused", error.to_string()),
     };
+    let common = before.with_conditions(readiness.conditions(), object.meta().generation, ctx.now());
+    write(object, ctx, object.status().cloned().unwrap_or_default().with_common(common), None).await?;
+    if error.class() == Class::Permanent { Ok(Action::requeue(RESYNC)) } else { Err(error.into()) }
 }
 
-shared!(ConstitutionStatus);
-shared!(SpecificationStatus);
-
-impl Standing {
-    /// The reason of `Ready`.
-    pub fn reason(&self) -> Option<&str> {
-        self.conditions.iter().find(|c| c.type_ == READY).map(|c| c.reason.as_str())
-    }
-
-    /// What is so after a decision; findings stay as they are when there is no content to find anything in.
-    #[must_use]
-    pub fn after<F>(
-        self,
-        decision: &Decision,
-        content: Option<&Content<F>>,
-        generation: Option<i64>,
-        now: Millis,
-    ) -> Self {
-        let conditions = decision.progress.conditions(decision.reason, &decision.message);
-        let mut after = self.with(conditions, generation, now);
-        after.digest.clone_from(&decision.digest);
-        after.approved_digest.clone_from(&decision.approved);
-        if let Some(content) = content {
-            after.quality.clone_from(&content.quality);
-            after.findings = content.findings.counts.clone();
-            after.top_findings = content.findings.top();
-        }
-        after
-    }
-
-    /// The same with other conditions.
-    #[must_use]
-    pub fn with(self, conditions: Vec<Wanted>, generation: Option<i64>, now: Millis) -> Self {
-        Self {
-            observed_generation: generation,
-            conditions: convert::conditions(&self.conditions, conditions, generation, now),
-            ..self
-        }
-    }
+async fn write<D: Document>(
+    object: &D,
+    ctx: &Context,
+    status: D::Status,
+    facts: Option<D::Facts>,
+) -> Result<(), Error> {
+    let api = Api::<D>::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default());
+    let status = object.with_facts(ctx, facts, status);
+    patch::status(ctx, &api, object, object.status(), &status).await?;
+    Ok(())
 }

@@ -72,11 +72,11 @@ fn revisions(bench: &Bench) -> Vec<(String, String)> {
         Event::Revision { reason, content, .. } => Some((reason.clone(), content.clone())),
         _ => None,
     };
-    bench.memory.records.lock().unwrap().iter().filter_map(of).collect()
+    bench.record_store.records.lock().unwrap().iter().filter_map(of).collect()
 }
 
 #[tokio::test]
-async fn a_question_is_asked_and_its_answer_becomes_a_revision() {
+async fn an_answer_becomes_a_revision() {
     let mut bench = Bench::new().await;
     specification(&bench, "keys", &json!({}));
     bench.specification("keys").await.unwrap();
@@ -106,7 +106,7 @@ async fn a_question_is_asked_and_its_answer_becomes_a_revision() {
 }
 
 #[tokio::test]
-async fn whoever_changes_a_document_may_say_why_and_of_which_content() {
+async fn revision_reason_comes_from_the_annotation() {
     let mut bench = Bench::new().await;
     specification(&bench, "keys", &json!({}));
     let told = tell_reason(&Digest::of_bytes(SPEC.as_bytes()), "Rollback of 3");
@@ -119,27 +119,27 @@ async fn whoever_changes_a_document_may_say_why_and_of_which_content() {
 }
 
 #[tokio::test]
-async fn nothing_new_is_neither_recorded_nor_written() {
+async fn unchanged_document_causes_no_writes() {
     let mut bench = Bench::new().await;
     constitution(&bench, "ns", "law", &json!({}));
     specification(&bench, "keys", &json!({"constitutionRef": {"name": "law"}}));
     bench.constitution("law").await.unwrap();
     bench.specification("keys").await.unwrap();
     bench.settle().await;
-    let (told, _) = (bench.memory.told(), bench.api.writes());
+    let (told, _) = (bench.record_store.summaries(), bench.api.writes());
     assert!(told.iter().any(|t| t.contains("findings")), "{told:?}");
-    bench.memory.down.store(true, Ordering::Relaxed);
+    bench.record_store.down.store(true, Ordering::Relaxed);
     for _ in 0..2 {
         bench.constitution("law").await.unwrap();
         bench.specification("keys").await.unwrap();
         bench.settle().await;
     }
     assert_eq!(bench.api.writes(), [""; 0], "the record is not even asked");
-    assert_eq!(bench.memory.told(), told);
+    assert_eq!(bench.record_store.summaries(), told);
 }
 
 #[tokio::test]
-async fn a_rule_that_must_be_kept_stops_a_specification_until_the_constitution_changes() {
+async fn violated_must_rule_blocks_a_specification() {
     let mut bench = Bench::new().await;
     let must = rule("three-stories", "Specification", "specification.stories.size() >= 3", "MUST");
     let should = rule("branch", "Specification", "specification.branch != ''", "SHOULD");
@@ -161,7 +161,7 @@ async fn a_rule_that_must_be_kept_stops_a_specification_until_the_constitution_c
 }
 
 #[tokio::test]
-async fn rules_that_mean_nothing_are_told_all_at_once() {
+async fn reports_all_invalid_rules_together() {
     let mut bench = Bench::new().await;
     let rules = [rule("one", "Plan", "plan.nothing > 1", "MUST"), rule("two", "Task", "task.title +", "MUST")];
     constitution(&bench, "ns", "law", &json!({"rules": rules}));
@@ -172,7 +172,7 @@ async fn rules_that_mean_nothing_are_told_all_at_once() {
 }
 
 #[tokio::test]
-async fn what_the_platform_demands_is_tightened_and_never_loosened() {
+async fn inherited_rules_cannot_be_loosened() {
     let mut bench = Bench::new().await;
     bench.tenant_with("platform", json!({"namespaces": ["platform"]}));
     let root = json!({"namespace": "platform", "name": "law"});
@@ -207,7 +207,7 @@ async fn what_the_platform_demands_is_tightened_and_never_loosened() {
 }
 
 #[tokio::test]
-async fn specifications_that_touch_the_same_hear_of_each_other() {
+async fn overlapping_specifications_get_findings() {
     let mut bench = Bench::new().await;
     specification(&bench, "keys", &json!({}));
     specification(
@@ -237,7 +237,7 @@ async fn specifications_that_touch_the_same_hear_of_each_other() {
 }
 
 #[tokio::test]
-async fn a_document_that_is_no_text_is_told_and_not_kept() {
+async fn document_that_is_not_utf8_is_not_recorded() {
     let mut bench = Bench::new().await;
     let bytes = json!({"metadata": {"name": "docs", "namespace": "ns"}, "binaryData": {"spec.md": "//4="}});
     bench.api.put("configmaps/docs", bytes);
@@ -248,14 +248,14 @@ async fn a_document_that_is_no_text_is_told_and_not_kept() {
 }
 
 #[tokio::test]
-async fn while_the_record_is_away_nothing_is_decided() {
+async fn no_decision_without_the_record_store() {
     let mut bench = Bench::new().await;
     specification(&bench, "keys", &json!({}));
-    bench.memory.down.store(true, Ordering::Relaxed);
+    bench.record_store.down.store(true, Ordering::Relaxed);
     bench.specification("keys").await.unwrap_err();
     assert_eq!(reason(&bench, "specifications/keys"), "RecordUnavailable");
     assert_eq!(status(&bench, "specifications/keys")["digest"], Value::Null);
-    bench.memory.down.store(false, Ordering::Relaxed);
+    bench.record_store.down.store(false, Ordering::Relaxed);
     bench.specification("keys").await.unwrap();
     assert_eq!(reason(&bench, "specifications/keys"), "Approved");
     assert_eq!(revisions(&bench).len(), 1);
@@ -273,7 +273,7 @@ fn approve(bench: &mut Bench, kind: &str, key: &str, user: &str) {
 }
 
 #[tokio::test]
-async fn an_amendment_says_what_changed_and_its_version_has_to_say_so_too() {
+async fn amendment_version_must_match_its_changes() {
     let mut bench = Bench::new().await;
     constitution(&bench, "ns", "law", &json!({"approval": {"required": 1}}));
     bench.constitution("law").await.unwrap();
@@ -310,7 +310,7 @@ async fn an_amendment_says_what_changed_and_its_version_has_to_say_so_too() {
 }
 
 #[tokio::test]
-async fn a_rule_is_approved_with_its_constitution() {
+async fn rules_are_approved_with_their_constitution() {
     let mut bench = Bench::new().await;
     let gates = rule("gates", "Plan", "plan.gates.size() > 0", "MUST");
     constitution(&bench, "ns", "law", &json!({"approval": {"required": 1}, "rules": [gates]}));
@@ -333,7 +333,7 @@ async fn a_rule_is_approved_with_its_constitution() {
 }
 
 #[tokio::test]
-async fn a_document_from_git_comes_into_force_and_stays_when_its_branch_goes() {
+async fn git_document_stays_after_its_branch_is_deleted() {
     let mut bench = Bench::new().await;
     let source = json!({"git": {"url": "https://git.example.org/shop.git", "path": "spec.md"}});
     specification(&bench, "keys", &json!({"source": source}));
@@ -345,14 +345,14 @@ async fn a_document_from_git_comes_into_force_and_stays_when_its_branch_goes() {
         let state = json!({"terminated": {"exitCode": code, "reason": "Ended", "message": report.to_string()}});
         json!({"phase": phase, "containerStatuses": [{"name": "fetch", "state": state}]})
     };
-    bench.memory.documents.lock().unwrap().push(SPEC.as_bytes().to_vec());
+    bench.record_store.documents.lock().unwrap().push(SPEC.as_bytes().to_vec());
     let digest = enact_domain::digest::Digest::of_bytes(SPEC.as_bytes());
     let report = json!({"reason": "Succeeded", "commit": "1".repeat(40), "document": digest.as_str()});
     let (name, read) = (pod(&bench), ended("Succeeded", 0, &report));
-    bench.errand(&name, read).await;
+    bench.set_job_status(&name, read).await;
     let gone = bench.api.get(&format!("pods/{name}"));
     bench.specification("keys").await.unwrap();
-    bench.errand_is_gone(gone).await;
+    bench.delete_job(gone).await;
     let now = status(&bench, "specifications/keys");
     assert_eq!((reason(&bench, "specifications/keys").as_str(), &now["digest"]), ("Approved", &json!(digest.as_str())));
     assert_eq!(now["source"], json!({"commit": "1".repeat(40), "digest": digest.as_str()}));
@@ -361,21 +361,21 @@ async fn a_document_from_git_comes_into_force_and_stays_when_its_branch_goes() {
     bench.specification("keys").await.unwrap();
     let lost = json!({"reason": "RevisionNotFound", "message": "branch or tag `main` does not exist"});
     let (name, failed) = (pod(&bench), ended("Failed", 1, &lost));
-    bench.errand(&name, failed).await;
+    bench.set_job_status(&name, failed).await;
     bench.specification("keys").await.unwrap();
     assert!(!bench.api.has(&format!("pods/{name}")));
     let now = status(&bench, "specifications/keys");
     assert_eq!((reason(&bench, "specifications/keys").as_str(), &now["digest"]), ("Approved", &json!(digest.as_str())));
     assert_eq!(now["source"]["problem"], "RevisionNotFound: branch or tag `main` does not exist");
 
-    bench.memory.down.store(true, Ordering::Relaxed);
+    bench.record_store.down.store(true, Ordering::Relaxed);
     bench.specification("keys").await.unwrap_err();
     assert_eq!(reason(&bench, "specifications/keys"), "RecordUnavailable");
     assert_eq!(status(&bench, "specifications/keys")["source"], now["source"], "what is known is not forgotten");
 }
 
 #[tokio::test]
-async fn a_drafted_document_is_one_as_any_other() {
+async fn drafted_document_is_approved_like_others() {
     let mut bench = Bench::new().await;
     bench.agent_with("scribe", json!({"adapter": "Command", "script": "true"}));
     let drafting = json!({"request": "Lend keys.", "drafting": {"agentRef": {"name": "scribe"}}});
@@ -387,25 +387,27 @@ async fn a_drafted_document_is_one_as_any_other() {
     bench.specification("keys").await.unwrap();
     assert_eq!(reason(&bench, "specifications/keys"), "Drafting");
     assert_eq!(status(&bench, "specifications/keys")["draft"]["attempts"], 1);
-    bench.memory.documents.lock().unwrap().push(SPEC.as_bytes().to_vec());
+    bench.record_store.documents.lock().unwrap().push(SPEC.as_bytes().to_vec());
     let digest = enact_domain::digest::Digest::of_bytes(SPEC.as_bytes());
     let report = json!({"reason": "Succeeded", "document": digest.as_str()}).to_string();
     let state = json!({"terminated": {"exitCode": 0, "reason": "Ended", "message": report}});
     let name = bench.api.all("pods")[0]["metadata"]["name"].as_str().unwrap().to_owned();
-    bench.errand(&name, json!({"phase": "Succeeded", "containerStatuses": [{"name": "agent", "state": state}]})).await;
+    bench
+        .set_job_status(&name, json!({"phase": "Succeeded", "containerStatuses": [{"name": "agent", "state": state}]}))
+        .await;
     bench.specification("keys").await.unwrap();
     let now = status(&bench, "specifications/keys");
     assert_eq!((reason(&bench, "specifications/keys").as_str(), &now["digest"]), ("Approved", &json!(digest.as_str())));
     assert_eq!((&now["draft"]["digest"], &now["openQuestions"]), (&json!(digest.as_str()), &json!(1)));
     assert!(!bench.api.has(&format!("pods/{name}")));
     let origins =
-        bench.memory.records.lock().unwrap().iter().filter(|r| matches!(r.event, Event::Revision { .. })).count();
+        bench.record_store.records.lock().unwrap().iter().filter(|r| matches!(r.event, Event::Revision { .. })).count();
     assert_eq!(origins, 1, "it is a revision in the record");
 }
 
 /// Whatever listens where a tenant points to hears of nobody but the tenant's own pods.
 #[tokio::test]
-async fn the_operator_opens_no_url_of_a_tenant() {
+async fn operator_opens_no_url_of_a_tenant() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let url = |scheme: &str| format!("{scheme}://{}/shop.git", listener.local_addr().unwrap());

@@ -1,12 +1,13 @@
-//! Carries a decision out: task objects, pods, and the tasks' status.
+//! Apply: carries out a recorded decision with requests to the API server.
 
 use std::time::Instant;
 
 use enact_crds::plan::IntegrationStatus;
 use enact_crds::{Task, convert};
 use enact_domain::assignment::{Reason, Report};
+use enact_domain::graph::NodeId;
 use enact_domain::names;
-use enact_domain::plan::{Action, After, TaskPhase};
+use enact_domain::plan::{Action, NextStep, TaskPhase};
 use enact_domain::time::Millis;
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
@@ -15,302 +16,301 @@ use kube::runtime::events::EventType;
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
-use super::observe::Observed;
-use super::record::{created, pod_name};
-use super::validate::target_branch;
-use super::{Open, Pass, Runtime, assign};
-use crate::context::Context;
+use super::assign;
+use super::context::Context;
+use super::decide::Decided;
+use super::observed::Observed;
+use super::record::Recorded;
+use super::runtime::OpenAttempt;
 use crate::error::Error;
 use crate::index::TaskEntry;
 use crate::patch::FIELD_MANAGER;
 use crate::pods::{self, AttemptPod};
 use crate::task::{build, status};
 
-/// Seconds after which a task is shown as running; one that ends before saves a write.
+/// Seconds after which a task is shown as running. A shorter attempt saves a write.
 const SHOW_RUNNING_SECONDS: u32 = 2;
-/// Seconds after which it is shown even while others start and end: among many at once each takes longer, and most end before.
+/// Seconds after which it is shown although other attempts start and end: each takes longer then, and most end before.
 const SHOW_RUNNING_AT_LATEST_SECONDS: u32 = 10;
 
-/// What came of carrying a decision out.
-#[derive(Debug, Default)]
+/// The effects of a decision. Only [`apply`] makes it, and the status step demands it.
 pub struct Applied {
-    /// The integration's new status, when it changed; it is written with the plan's.
+    /// The new status of the integration, if it changed. The status step writes it with the plan's.
     pub integration: Option<IntegrationStatus>,
-    /// One of the things that failed, the same at each try. The others were carried out all the same.
+    /// Attempts that started; none for a node whose attempt ended.
+    pub attempts: Vec<(NodeId, Option<OpenAttempt>)>,
+    /// The first of the failures by their message, so that it is the same at each retry. All other actions were carried out.
     pub failure: Option<Error>,
-    /// When to look again.
-    pub wake: Option<Millis>,
+    /// When to reconcile again.
+    pub requeue_at: Option<Millis>,
+    _made_by_apply: (),
 }
 
-/// Ends before starts, starts before creations.
-pub fn rank(action: &Action) -> u8 {
-    match action {
-        Action::End { .. } | Action::Close { .. } | Action::Reopen(_) => 0,
-        Action::Start { .. } => 1,
-        Action::MarkRunning { .. } => 2,
-        Action::Create(_) => 3,
-    }
-}
-
-/// What one action came to.
-enum Done {
-    Nothing,
-    Started(usize, u32),
-    Refused(usize, u32, Report),
-    Ended(usize),
+/// The effect of one action.
+enum Effect {
+    None,
+    Started(NodeId, u32),
+    /// The pod of the attempt cannot be created.
+    Refused(NodeId, u32, Report),
+    Ended(NodeId),
     Integration(IntegrationStatus),
-    Later(Millis),
+    Postponed(Millis),
 }
 
-/// Carries out every action of the pass, several at once; one that fails does not keep the others.
-pub async fn apply(pass: &Pass<'_>, runtime: &mut Runtime) -> Applied {
-    let limit = usize::from(pass.ctx.config.requests_in_flight);
-    let work: Vec<_> = pass.decision.actions.iter().map(|action| carry_out(pass, action)).collect();
-    let results: Vec<Result<Done, Error>> = stream::iter(work).buffer_unordered(limit).collect().await;
-    let mut applied = Applied::default();
-    for result in results {
-        match result {
-            Ok(Done::Nothing) => {}
-            Ok(Done::Started(node, number)) => {
-                runtime.open.insert(node, Open { number, seen: true, result: None });
+/// Carries out every action, several at the same time. A failed action does not prevent the others.
+pub async fn apply(ctx: &Context, decided: &Decided<'_>, _recorded: Recorded) -> Applied {
+    let limit = usize::from(ctx.config.requests_in_flight);
+    let work: Vec<_> = decided.decision.actions.iter().map(|action| carry_out(ctx, decided, action)).collect();
+    let effects: Vec<Result<Effect, Error>> = stream::iter(work).buffer_unordered(limit).collect().await;
+    let mut applied =
+        Applied { integration: None, attempts: Vec::new(), failure: None, requeue_at: None, _made_by_apply: () };
+    for effect in effects {
+        match effect {
+            Ok(Effect::None) => {}
+            Ok(Effect::Started(node, number)) => {
+                applied.attempts.push((node, Some(OpenAttempt { number, seen: true, result: None })));
             }
-            Ok(Done::Refused(node, number, report)) => {
-                runtime.open.insert(node, Open { number, seen: true, result: Some(report) });
-                applied.wake = Some(pass.observed.now);
+            Ok(Effect::Refused(node, number, report)) => {
+                // The next reconcile ends the attempt with this report.
+                applied.attempts.push((node, Some(OpenAttempt { number, seen: true, result: Some(report) })));
+                applied.requeue_at = Some(decided.observed.now);
             }
-            Ok(Done::Ended(node)) => {
-                runtime.open.remove(&node);
-            }
-            Ok(Done::Integration(status)) => {
-                runtime
-                    .open
-                    .retain(|node, _| !pass.is_integration(*node) || status.phase == enact_crds::task::Phase::Running);
+            Ok(Effect::Ended(node)) => applied.attempts.push((node, None)),
+            Ok(Effect::Integration(status)) => {
+                if status.phase != enact_crds::task::Phase::Running {
+                    applied.attempts.push((NodeId::Integration, None));
+                }
                 applied.integration = Some(status);
             }
-            Ok(Done::Later(at)) => applied.wake = Some(applied.wake.map_or(at, |w| w.min(at))),
+            Ok(Effect::Postponed(at)) => applied.requeue_at = Some(applied.requeue_at.map_or(at, |w| w.min(at))),
             Err(error) => {
                 let first = applied.failure.take().filter(|other| other.to_string() <= error.to_string());
                 applied.failure = first.or(Some(error));
             }
         }
     }
-    if let Err(error) = clean_up(pass.ctx, pass.observed).await {
+    if let Err(error) = clean_up(ctx, decided.observed).await {
         applied.failure = applied.failure.or(Some(error));
     }
     applied
 }
 
-async fn carry_out(pass: &Pass<'_>, action: &Action) -> Result<Done, Error> {
+async fn carry_out(ctx: &Context, decided: &Decided<'_>, action: &Action) -> Result<Effect, Error> {
+    let now = decided.observed.now;
     match action {
-        Action::Create(node) => create(pass, *node).await,
-        Action::Start { node, attempt } => start(pass, *node, *attempt).await,
+        Action::Create(node) => create(ctx, decided, *node).await,
+        Action::Start { node, attempt } => start(ctx, decided, *node, *attempt).await,
         Action::End { node, attempt, delete_pod, .. } => {
-            if *delete_pod {
-                delete(pass, *node, *attempt).await?;
+            if *delete_pod && let Some(pod) = decided.pod(*node, *attempt) {
+                let name = decided.pod_name(*node, *attempt);
+                pods::delete(ctx, &decided.observed.namespace, &name, &pod.uid).await?;
             }
-            end(pass, action).await
+            end(ctx, decided, action).await
         }
         Action::Close { node, phase, reason } => {
-            let now = pass.observed.now;
-            change(pass, *node, |_| status::closed(*phase, *reason, now), |s| closed(s, *phase, *reason)).await
+            let integration = |old: IntegrationStatus| IntegrationStatus {
+                phase: (*phase).into(),
+                reason: Some(reason.as_str().into()),
+                retry_at: None,
+                ..old
+            };
+            change_status(ctx, decided, *node, |_| status::closed(*phase, *reason, now), integration).await
         }
         Action::Reopen(node) => {
-            let now = pass.observed.now;
-            let rerun = pass.observed.plan.annotations().get(names::ANNOTATION_RERUN).cloned();
-            let redo = pass.redo(*node);
-            change(
-                pass,
-                *node,
-                |t| status::reopened(t.rerun.as_deref(), redo, now),
-                |old| IntegrationStatus {
-                    attempts: pass.nodes[*node].attempts,
-                    observed_rerun: rerun,
-                    observed_redo: redo.map(str::to_owned).or(old.observed_redo),
-                    ..IntegrationStatus::default()
-                },
-            )
-            .await
+            let redo = decided.redone_for(*node);
+            let integration = |old: IntegrationStatus| IntegrationStatus {
+                attempts: decided.nodes[*node].attempts,
+                observed_rerun: decided.observed.annotation(names::ANNOTATION_RERUN).cloned(),
+                observed_redo: redo.map(str::to_owned).or(old.observed_redo),
+                ..IntegrationStatus::default()
+            };
+            let task = |task: &TaskEntry| status::reopened(task.rerun.as_deref(), redo, now);
+            change_status(ctx, decided, *node, task, integration).await
         }
-        Action::MarkRunning { node, since, waits } => {
-            let now = pass.observed.now;
-            let shown_at = since.plus_seconds(SHOW_RUNNING_SECONDS);
-            if now < shown_at {
-                return Ok(Done::Later(shown_at));
-            }
-            // They come last in rank, but for creations.
-            let busy = pass.decision.actions.first().is_some_and(|first| !matches!(first, Action::MarkRunning { .. }));
-            if busy && now < since.plus_seconds(SHOW_RUNNING_AT_LATEST_SECONDS) {
-                return Ok(Done::Later(now.plus_seconds(1)));
-            }
-            let attempt = pass.nodes[*node].attempts;
-            let waits = waits.as_deref();
-            let task = |_: &TaskEntry| status::running(attempt, *since, waits, now);
-            let done = change(pass, *node, task, |s| running(s, attempt, waits)).await?;
-            // The attempt is still under way: what is known of it stays.
-            Ok(if matches!(done, Done::Ended(_)) { Done::Nothing } else { done })
+        Action::MarkRunning { node, since, unschedulable } => {
+            mark_running(ctx, decided, *node, *since, unschedulable.as_deref()).await
         }
     }
 }
 
-async fn create(pass: &Pass<'_>, node: usize) -> Result<Done, Error> {
-    let compiled = &pass.valid.content.compiled;
-    let name = &compiled.names[node];
-    let tasks: Api<Task> = Api::namespaced(pass.ctx.client.clone(), &pass.observed.namespace);
-    let task = build::task(&pass.observed.plan, &pass.valid.member.tenant, name, &compiled.tasks[node]);
-    pass.ctx.metrics.wrote("create", "Task");
+async fn create(ctx: &Context, decided: &Decided<'_>, node: NodeId) -> Result<Effect, Error> {
+    let (observed, compiled) = (decided.observed, &decided.valid.content.compiled);
+    // The integration has no object of its own: its status is part of the plan's.
+    let Some(i) = node.task() else { return Ok(Effect::None) };
+    let name = &compiled.names[i];
+    let tasks: Api<Task> = Api::namespaced(ctx.client.clone(), &observed.namespace);
+    let task = build::task(&observed.plan, &decided.valid.member.tenant, name, &compiled.tasks[i]);
+    ctx.metrics.wrote("create", "Task");
     let created = match tasks.create(&PostParams::default(), &task).await {
         Ok(created) => created,
         Err(kube::Error::Api(e)) if e.code == 409 => {
-            let there = tasks.get(name).await.map_err(Error::kube(format!("read Task {name}")))?;
-            if !there.owner_references().iter().any(|o| o.uid == pass.observed.uid) {
+            // An earlier reconcile created it and did not see the answer; or it belongs to another plan.
+            let existing = tasks.get(name).await.map_err(Error::kube(format!("read Task {name}")))?;
+            if !existing.owner_references().iter().any(|o| o.uid == observed.uid) {
                 return Err(Error::Taken { kind: "Task", name: name.clone() });
             }
-            there
+            existing
         }
         Err(e) => return Err(Error::kube(format!("create Task {name}"))(e)),
     };
-    pass.ctx.index.put_task(&created);
-    pass.ctx.index.wake(super::reference(&pass.observed.plan));
-    Ok(Done::Nothing)
+    ctx.index.put_task(&created);
+    ctx.index.requeue(observed.reference());
+    Ok(Effect::None)
 }
 
-async fn start(pass: &Pass<'_>, node: usize, attempt: u32) -> Result<Done, Error> {
-    let (ctx, namespace, member) = (pass.ctx, &pass.observed.namespace, &pass.valid.member);
-    let name = pod_name(pass, node, attempt);
-    let pod = match assign::pod(pass, node, attempt, name.clone()) {
+async fn start(ctx: &Context, decided: &Decided<'_>, node: NodeId, attempt: u32) -> Result<Effect, Error> {
+    let (namespace, tenant) = (&decided.observed.namespace, &decided.valid.member.tenant);
+    let name = decided.pod_name(node, attempt);
+    let result = create_pod(ctx, decided, node, attempt, &name).await;
+    if !matches!(result, Ok(Effect::Started(..))) {
+        // Without a pod nothing releases the slot later. After an error the same attempt is started again, with a new slot.
+        ctx.limiter.release(tenant, namespace, &name);
+    }
+    result
+}
+
+async fn create_pod(
+    ctx: &Context,
+    decided: &Decided<'_>,
+    node: NodeId,
+    attempt: u32,
+    name: &str,
+) -> Result<Effect, Error> {
+    let pod = match assign::pod(ctx, decided, node, attempt, name.to_owned()) {
         Ok(pod) => pod,
-        Err(report) => {
-            ctx.ledger.release(&member.tenant, namespace, &name);
-            return Ok(Done::Refused(node, attempt, report));
-        }
+        Err(report) => return Ok(Effect::Refused(node, attempt, report)),
     };
+    let owner = |pod: &Pod| pod.owner_references().first().map(|o| o.uid.clone());
+    let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), &decided.observed.namespace);
     ctx.metrics.wrote("create", "Pod");
-    let owner = pod.owner_references().first().map(|o| o.uid.clone());
-    let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), namespace);
     match pods.create(&PostParams::default(), &pod).await {
         Ok(created) => {
-            put(ctx, &created)?;
-            if let Some(news) = released_at(pass, node) {
-                ctx.metrics.step_latency.observe(news.elapsed().as_secs_f64());
+            ctx.index.put_pod(&AttemptPod::of(&created)?);
+            if let Some(end) = released_at(decided, node) {
+                ctx.metrics.step_latency.observe(end.elapsed().as_secs_f64());
             }
-            Ok(Done::Started(node, attempt))
+            Ok(Effect::Started(node, attempt))
         }
         Err(kube::Error::Api(e)) if e.code == 409 && e.reason == "AlreadyExists" => {
-            let there = pods.get(&name).await.map_err(Error::kube(format!("read Pod {name}")))?;
-            if there.owner_references().first().map(|o| o.uid.clone()) != owner {
-                ctx.ledger.release(&member.tenant, namespace, &name);
-                return Err(Error::Taken { kind: "Pod", name });
+            let existing = pods.get(name).await.map_err(Error::kube(format!("read Pod {name}")))?;
+            if owner(&existing) != owner(&pod) {
+                return Err(Error::Taken { kind: "Pod", name: name.to_owned() });
             }
-            put(ctx, &there)?;
-            Ok(Done::Started(node, attempt))
+            ctx.index.put_pod(&AttemptPod::of(&existing)?);
+            Ok(Effect::Started(node, attempt))
         }
         Err(kube::Error::Api(e)) if matches!(e.code, 400 | 422) => {
-            ctx.ledger.release(&member.tenant, namespace, &name);
             let why = format!("the API server refused the pod: {}", e.message);
-            Ok(Done::Refused(node, attempt, Report::new(Reason::InvalidAssignment, why)))
+            Ok(Effect::Refused(node, attempt, Report::new(Reason::InvalidAssignment, why)))
         }
-        Err(e) => {
-            // A quota that is full, an API server that is down: the same attempt is started again later.
-            ctx.ledger.release(&member.tenant, namespace, &name);
-            Err(Error::kube(format!("create Pod {name}"))(e))
-        }
+        Err(e) => Err(Error::kube(format!("create Pod {name}"))(e)),
     }
 }
 
-/// When the end became known that released this node: the last of those that this very pass deals with.
-fn released_at(pass: &Pass, node: usize) -> Option<Instant> {
-    let dependencies = pass.valid.graph.dependencies(node);
-    let ends = pass.decision.actions.iter().filter_map(|action| match action {
-        Action::End { node, attempt, failure: None, .. } if dependencies.iter().any(|d| *d as usize == *node) => {
-            pass.observed.children.pods.get(&pod_name(pass, *node, *attempt))?.ended
+/// Returns when the end of the last dependency of a node was seen, if this decision deals with it.
+fn released_at(decided: &Decided, node: NodeId) -> Option<Instant> {
+    let dependencies = decided.valid.graph.dependencies(node);
+    let ends = decided.decision.actions.iter().filter_map(|action| match action {
+        Action::End { node, attempt, failure: None, .. } if dependencies.contains(&node.task()?) => {
+            decided.pod(*node, *attempt)?.ended
         }
         _ => None,
     });
     ends.max()
 }
 
-fn put(ctx: &Context, pod: &Pod) -> Result<(), Error> {
-    ctx.index.put_pod(&AttemptPod::of(pod)?);
-    Ok(())
-}
-
-async fn delete(pass: &Pass<'_>, node: usize, attempt: u32) -> Result<(), Error> {
-    let name = pod_name(pass, node, attempt);
-    let Some(entry) = pass.observed.children.pods.get(&name) else { return Ok(()) };
-    pods::delete(pass.ctx, &pass.observed.namespace, &name, &entry.uid).await
-}
-
-async fn end(pass: &Pass<'_>, action: &Action) -> Result<Done, Error> {
-    let Action::End { node, attempt, failure, report, then, .. } = action else { return Ok(Done::Nothing) };
-    let in_git = pass.observed.plan.spec.workspace.is_some() && !pass.is_integration(*node);
+async fn end(ctx: &Context, decided: &Decided<'_>, action: &Action) -> Result<Effect, Error> {
+    let Action::End { node, attempt, failure, report, next, .. } = action else { return Ok(Effect::None) };
+    let observed = decided.observed;
+    let task_in_git = node.task().filter(|_| observed.plan.spec.workspace.is_some());
     let end = status::End {
         attempt: *attempt,
         failure: *failure,
         report,
-        then: *then,
-        branch: in_git.then(|| assign::branch(pass, *node, *attempt)),
-        started: created(pass, *node),
+        next: *next,
+        branch: task_in_git.map(|task| decided.branch(task, *attempt)),
+        started: decided.pod_created(*node),
     };
     if failure.is_some() {
-        let subject = match pass.valid.content.compiled.tasks.get(*node) {
-            Some(task) => format!("task {}", task.id),
-            None => "the integration".into(),
-        };
-        let note = format!("attempt {attempt} of {subject}: {}", report.message);
-        pass.ctx.event(pass.observed.plan.as_ref(), EventType::Warning, report.reason.as_str(), note).await;
+        let note = format!("attempt {attempt} of {}: {}", decided.describe(*node), report.message);
+        ctx.event(observed.plan.as_ref(), EventType::Warning, report.reason.as_str(), note).await;
     }
-    let now = pass.observed.now;
-    let done = change(pass, *node, |task| status::ended(task, &end, now), |s| integrated(pass, s, &end)).await?;
-    pass.ctx.metrics.attempts.with_label_values(&[report.reason.as_str()]).inc();
-    Ok(done)
+    let task = |task: &TaskEntry| status::ended((task.failures, task.infrastructure_failures), &end, observed.now);
+    let effect = change_status(ctx, decided, *node, task, |old| integrated(observed, old, &end)).await?;
+    ctx.metrics.attempts.with_label_values(&[report.reason.as_str()]).inc();
+    Ok(effect)
 }
 
-/// Changes a node's status: a Task's by a patch, the integration's with the plan's.
-async fn change(
-    pass: &Pass<'_>,
-    node: usize,
+async fn mark_running(
+    ctx: &Context,
+    decided: &Decided<'_>,
+    node: NodeId,
+    since: Millis,
+    unschedulable: Option<&str>,
+) -> Result<Effect, Error> {
+    let now = decided.observed.now;
+    let shown_at = since.plus_seconds(SHOW_RUNNING_SECONDS);
+    if now < shown_at {
+        return Ok(Effect::Postponed(shown_at));
+    }
+    // Actions are sorted: when another action comes first, attempts start or end in this reconcile.
+    let busy = decided.decision.actions.first().is_some_and(|first| !matches!(first, Action::MarkRunning { .. }));
+    if busy && now < since.plus_seconds(SHOW_RUNNING_AT_LATEST_SECONDS) {
+        return Ok(Effect::Postponed(now.plus_seconds(1)));
+    }
+    let attempt = decided.nodes[node].attempts;
+    let task = |_: &TaskEntry| status::running(attempt, since, unschedulable, now);
+    let effect = change_status(ctx, decided, node, task, |old| running(old, attempt, unschedulable)).await?;
+    // The attempt has not ended: it stays open.
+    Ok(if matches!(effect, Effect::Ended(_)) { Effect::None } else { effect })
+}
+
+/// Changes the status of a node: of a Task by a patch; of the integration later, in the status of the plan.
+async fn change_status(
+    ctx: &Context,
+    decided: &Decided<'_>,
+    node: NodeId,
     task: impl FnOnce(&TaskEntry) -> Value,
     integration: impl FnOnce(IntegrationStatus) -> IntegrationStatus,
-) -> Result<Done, Error> {
-    if pass.is_integration(node) {
-        let old = pass.observed.plan.status.as_ref().and_then(|s| s.integration.clone()).unwrap_or_default();
-        return Ok(Done::Integration(integration(old)));
-    }
-    let name = &pass.valid.content.compiled.names[node];
-    let Some(entry) = pass.observed.children.tasks.get(name) else { return Ok(Done::Nothing) };
-    let tasks: Api<Task> = Api::namespaced(pass.ctx.client.clone(), &pass.observed.namespace);
-    // The UID makes sure that a namesake that was created meanwhile is not changed.
+) -> Result<Effect, Error> {
+    let observed = decided.observed;
+    let NodeId::Task(i) = node else {
+        let old = observed.status().integration.unwrap_or_default();
+        return Ok(Effect::Integration(integration(old)));
+    };
+    let name = &decided.valid.content.compiled.names[i];
+    let Some(entry) = decided.task_entry(node) else { return Ok(Effect::None) };
+    let tasks: Api<Task> = Api::namespaced(ctx.client.clone(), &observed.namespace);
+    // With the UID, the API server refuses the patch if a Task of the same name was created meanwhile.
     let patch = json!({ "metadata": { "uid": entry.uid }, "status": task(entry) });
-    pass.ctx.metrics.wrote("patch", "Task");
+    ctx.metrics.wrote("patch", "Task");
     match tasks.patch_status(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(patch)).await {
         Ok(changed) => {
-            pass.ctx.index.put_task(&changed);
-            Ok(Done::Ended(node))
+            ctx.index.put_task(&changed);
+            Ok(Effect::Ended(node))
         }
-        Err(kube::Error::Api(e)) if e.code == 404 => Ok(Done::Nothing),
+        Err(kube::Error::Api(e)) if e.code == 404 => Ok(Effect::None),
         Err(e) => Err(Error::kube(format!("patch the status of Task {name}"))(e)),
     }
 }
 
-fn closed(old: IntegrationStatus, phase: TaskPhase, reason: Reason) -> IntegrationStatus {
-    IntegrationStatus { phase: phase.into(), reason: Some(reason.as_str().into()), retry_at: None, ..old }
-}
-
-/// Reason and message stay those of the last end, but while the attempt waits for a node.
-fn running(old: IntegrationStatus, attempt: u32, waits: Option<&str>) -> IntegrationStatus {
-    let (reason, message) = match waits {
-        Some(why) => (Some(status::UNSCHEDULABLE.into()), Some(status::waiting(attempt, why))),
+/// Returns the status of the integration whose attempt runs. Reason and message are those of the last end, except while it is unschedulable.
+fn running(old: IntegrationStatus, attempt: u32, unschedulable: Option<&str>) -> IntegrationStatus {
+    let (reason, message) = match unschedulable {
+        Some(why) => (Some(status::UNSCHEDULABLE.into()), Some(status::unschedulable(attempt, why))),
         None if old.reason.as_deref() == Some(status::UNSCHEDULABLE) => (None, None),
         None => (old.reason, old.message),
     };
     IntegrationStatus { phase: TaskPhase::Running.into(), attempts: attempt, retry_at: None, reason, message, ..old }
 }
 
-fn integrated(pass: &Pass, old: IntegrationStatus, end: &status::End) -> IntegrationStatus {
-    let (failures, infrastructure_failures) = status::counted(old.failures, old.infrastructure_failures, end.failure);
-    let (phase, retry_at) = match end.then {
-        After::Finish(phase) => (phase, None),
-        After::Retry(at) => (TaskPhase::Pending, Some(convert::time_not_before(at))),
+/// Returns the status of the integration whose attempt ended.
+fn integrated(observed: &Observed, old: IntegrationStatus, end: &status::End) -> IntegrationStatus {
+    let (failures, infrastructure_failures) =
+        status::add_failure(old.failures, old.infrastructure_failures, end.failure);
+    let (phase, retry_at) = match end.next {
+        NextStep::Finish(phase) => (phase, None),
+        NextStep::Retry(at) => (TaskPhase::Pending, Some(convert::time_not_before(at))),
     };
     IntegrationStatus {
         phase: phase.into(),
@@ -318,7 +318,7 @@ fn integrated(pass: &Pass, old: IntegrationStatus, end: &status::End) -> Integra
         failures,
         infrastructure_failures,
         retry_at,
-        branch: pass.observed.plan.spec.workspace.as_ref().map(|w| target_branch(pass.observed, w)),
+        branch: observed.plan.spec.workspace.as_ref().map(|w| observed.target_branch(w)),
         commit: end.report.commit.clone(),
         conflicts: end.report.conflicts.clone(),
         observed_rerun: old.observed_rerun,
@@ -328,7 +328,7 @@ fn integrated(pass: &Pass, old: IntegrationStatus, end: &status::End) -> Integra
     }
 }
 
-/// Deletes the pods of a plan that finished long enough ago.
+/// Deletes the pods of a plan that finished long enough ago, with one request.
 ///
 /// # Errors
 /// When the API server fails.
@@ -337,9 +337,9 @@ pub async fn clean_up(ctx: &Context, observed: &Observed) -> Result<(), Error> {
         return Ok(());
     }
     let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), &observed.namespace);
-    let ours = ListParams::default().labels(&format!("{}={}", names::LABEL_PLAN_UID, observed.uid));
+    let own = ListParams::default().labels(&format!("{}={}", names::LABEL_PLAN_UID, observed.uid));
     ctx.metrics.wrote("deletecollection", "Pod");
-    pods.delete_collection(&DeleteParams::default(), &ours)
+    pods.delete_collection(&DeleteParams::default(), &own)
         .await
         .map(drop)
         .map_err(Error::kube("delete the pods of a finished plan"))

@@ -1,7 +1,7 @@
-//! What a pod is told to do: its assignment, and the pod itself.
+//! Assigns work to pods: builds the assignment of an attempt, and its pod.
 #![allow(
     clippy::result_large_err,
-    reason = "a report is made once an attempt at most, and goes into the record as it is"
+    reason = "a report is made at most once an attempt, and goes into the record as it is"
 )]
 
 use std::collections::BTreeMap;
@@ -9,110 +9,117 @@ use std::collections::BTreeMap;
 use enact_crds::common::Resources;
 use enact_crds::convert;
 use enact_crds::plan::Workspace;
-use enact_crds::task::TaskTemplate;
 use enact_domain::assignment::{Assignment, GitWork, IntegrationWork, Reason, Report, TaskWork, Verified, Work};
+use enact_domain::graph::NodeId;
 use enact_domain::names;
-use enact_domain::plan::Action;
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt as _;
 
-use super::Pass;
-use super::validate::{agent_of, target_branch};
+use super::context::Context;
+use super::decide::Decided;
 use crate::task::{build, pod};
 
-/// The role of a task's pod, and what its runner does.
+/// The role label of a task's pod, and the argument of its runner.
 const TASK: &str = "task";
 const NONE: Resources = Resources { cpu: None, memory: None, ephemeral_storage: None };
 
-/// The pod of a node's attempt.
+/// Builds the pod of an attempt.
 ///
 /// # Errors
-/// A report when what is asked cannot be put into a pod.
-pub fn pod(pass: &Pass, node: usize, attempt: u32, name: String) -> Result<Pod, Report> {
-    match pass.valid.content.compiled.tasks.get(node) {
-        Some(template) => task(pass, node, template, attempt, name),
-        None => integration(pass, node, attempt, name),
+/// A report when the work cannot be put into a pod.
+pub fn pod(ctx: &Context, decided: &Decided, node: NodeId, attempt: u32, name: String) -> Result<Pod, Report> {
+    match node {
+        NodeId::Task(i) => task_pod(ctx, decided, i, attempt, name),
+        NodeId::Integration => integration_pod(ctx, decided, attempt, name),
     }
 }
 
-fn task(pass: &Pass, node: usize, template: &TaskTemplate, attempt: u32, name: String) -> Result<Pod, Report> {
-    let (observed, plan) = (pass.observed, &pass.observed.plan);
-    let task_name = &pass.valid.content.compiled.names[node];
-    let entry = observed.children.tasks.get(task_name).ok_or_else(|| invalid("the Task is gone"))?;
-    let agent_name = agent_of(observed, template);
-    let agent = &observed.agents.get(agent_name).ok_or_else(|| invalid("the Agent is gone"))?.spec;
+fn task_pod(ctx: &Context, decided: &Decided, task: usize, attempt: u32, name: String) -> Result<Pod, Report> {
+    let (observed, compiled) = (decided.observed, &decided.valid.content.compiled);
+    let (node, template, task_name) = (NodeId::Task(task), &compiled.tasks[task], &compiled.names[task]);
+    let spec = &observed.plan.spec;
+    let entry = decided.task_entry(node).ok_or_else(|| invalid("the Task was deleted"))?;
+    let agent_name = observed.agent_of(template);
+    let agent = &observed.agents.get(agent_name).ok_or_else(|| invalid("the Agent was deleted"))?.spec;
     let adapter = pod::adapter(agent_name, agent, template.script.as_deref()).map_err(|why| invalid(&why))?;
-    let workspace = plan.spec.workspace.as_ref();
     let work = TaskWork {
         id: template.id.clone(),
         title: template.title.clone(),
         prompt: template.prompt.clone().unwrap_or_else(|| template.title.clone()),
         adapter,
         agent: agent_name.to_owned(),
-        inputs: inputs(pass, node),
+        inputs: inputs(decided, node),
         gates: convert::gates(&template.gates),
     };
-    let git = workspace.map(|w| git(w, merges(pass, node), branch(pass, node, attempt)));
-    let mut owner = build::controlled_by(plan.as_ref());
+    let workspace = spec.workspace.as_ref();
+    let git = workspace.map(|w| git(w, merges(decided, node), decided.branch(task, attempt)));
+    let mut owner = build::controlled_by(observed.plan.as_ref());
     owner.kind = "Task".into();
     owner.name.clone_from(task_name);
     owner.uid.clone_from(&entry.uid);
     let frame = pod::Frame {
-        config: &pass.ctx.config,
-        member: &pass.valid.member,
+        config: &ctx.config,
+        member: &decided.valid.member,
         name,
         namespace: observed.namespace.clone(),
-        labels: labels(pass, task_name, TASK, attempt),
+        labels: labels(decided, task_name, TASK, attempt),
         owner,
-        assignment: pod::told(&assignment(pass, &entry.uid, attempt, git, Work::Task(work)))?,
-        timeout_seconds: template.timeout_seconds.unwrap_or(plan.spec.execution.timeout_seconds),
-        resources: [template.resources.as_ref().unwrap_or(&NONE), &agent.resources, &plan.spec.execution.resources],
+        assignment: pod::assignment_json(&assignment(ctx, decided, &entry.uid, attempt, git, Work::Task(work)))?,
+        timeout_seconds: template.timeout_seconds.unwrap_or(spec.execution.timeout_seconds),
+        resources: [template.resources.as_ref().unwrap_or(&NONE), &agent.resources, &spec.execution.resources],
     };
     Ok(pod::for_agent(&frame, TASK, agent, workspace.and_then(|w| w.credentials_secret_ref.as_ref())))
 }
 
-fn integration(pass: &Pass, node: usize, attempt: u32, name: String) -> Result<Pod, Report> {
-    let (observed, plan) = (pass.observed, &pass.observed.plan);
-    let plan_name = plan.name_any();
-    let workspace =
-        plan.spec.workspace.as_ref().ok_or_else(|| invalid("a plan without workspace has no integration"))?;
-    let work = IntegrationWork { target: target_branch(observed, workspace), gates: convert::gates(&plan.spec.gates) };
-    let git = git(workspace, merges(pass, node), names::candidate_branch(&plan_name, &observed.uid, attempt));
+fn integration_pod(ctx: &Context, decided: &Decided, attempt: u32, name: String) -> Result<Pod, Report> {
+    let observed = decided.observed;
+    let spec = &observed.plan.spec;
+    let workspace = spec.workspace.as_ref().ok_or_else(|| invalid("a plan without workspace has no integration"))?;
+    let work = IntegrationWork { target: observed.target_branch(workspace), gates: convert::gates(&spec.gates) };
+    let branch = names::candidate_branch(&observed.name(), &observed.uid, attempt);
+    let git = git(workspace, merges(decided, NodeId::Integration), branch);
+    let work = Work::Integration(work);
     let frame = pod::Frame {
-        config: &pass.ctx.config,
-        member: &pass.valid.member,
+        config: &ctx.config,
+        member: &decided.valid.member,
         name,
         namespace: observed.namespace.clone(),
-        labels: labels(pass, names::INTEGRATION, names::INTEGRATION, attempt),
-        owner: build::controlled_by(plan.as_ref()),
-        assignment: pod::told(&assignment(pass, &observed.uid, attempt, Some(git), Work::Integration(work)))?,
-        timeout_seconds: plan.spec.execution.timeout_seconds,
-        resources: [&NONE, &NONE, &plan.spec.execution.resources],
+        labels: labels(decided, names::INTEGRATION, names::INTEGRATION, attempt),
+        owner: build::controlled_by(observed.plan.as_ref()),
+        assignment: pod::assignment_json(&assignment(ctx, decided, &observed.uid, attempt, Some(git), work))?,
+        timeout_seconds: spec.execution.timeout_seconds,
+        resources: [&NONE, &NONE, &spec.execution.resources],
     };
     let integration = workspace.integration.credentials_secret_ref.as_ref();
     Ok(pod::for_integration(&frame, workspace.credentials_secret_ref.as_ref(), integration))
 }
 
-fn labels(pass: &Pass, task: &str, role: &str, attempt: u32) -> Vec<(&'static str, String)> {
+fn labels(decided: &Decided, task: &str, role: &str, attempt: u32) -> Vec<(&'static str, String)> {
     vec![
-        (names::LABEL_PLAN, pass.observed.plan.name_any()),
-        (names::LABEL_PLAN_UID, pass.observed.uid.clone()),
+        (names::LABEL_PLAN, decided.observed.name()),
+        (names::LABEL_PLAN_UID, decided.observed.uid.clone()),
         (names::LABEL_TASK, task.to_owned()),
         (names::LABEL_ATTEMPT, attempt.to_string()),
         (names::LABEL_ROLE, role.to_owned()),
     ]
 }
 
-fn assignment(pass: &Pass, subject_uid: &str, attempt: u32, git: Option<GitWork>, work: Work) -> Assignment {
+fn assignment(
+    ctx: &Context,
+    decided: &Decided,
+    subject_uid: &str,
+    attempt: u32,
+    git: Option<GitWork>,
+    work: Work,
+) -> Assignment {
     Assignment {
-        tenant: pass.valid.member.tenant.clone(),
-        namespace: pass.observed.namespace.clone(),
-        plan: pass.observed.plan.name_any(),
-        plan_uid: pass.observed.uid.clone(),
+        tenant: decided.valid.member.tenant.clone(),
+        namespace: decided.observed.namespace.clone(),
+        plan: decided.observed.name(),
+        plan_uid: decided.observed.uid.clone(),
         subject_uid: subject_uid.to_owned(),
         attempt,
-        server_url: pass.ctx.config.server_url.clone(),
-        spec_digest: pass.valid.specification_digest.clone(),
+        server_url: ctx.config.server_url.clone(),
+        spec_digest: decided.valid.specification_digest.clone(),
         git,
         work,
     }
@@ -126,48 +133,33 @@ fn invalid(why: &str) -> Report {
     Report::new(Reason::InvalidAssignment, why)
 }
 
-/// The work that a node starts from: as little as holds all, for the list must fit in a pod.
-fn merges(pass: &Pass, node: usize) -> Vec<Verified> {
-    let tasks = pass.valid.graph.merged_into(node, |task| work_of(pass, task).is_some());
-    tasks.into_iter().filter_map(|task| work_of(pass, task as usize)).collect()
+/// Returns the work that is merged before a node starts. The list is as short as possible, because it must fit in a pod.
+fn merges(decided: &Decided, node: NodeId) -> Vec<Verified> {
+    let tasks = decided.valid.graph.merged_into(node, |task| work_of(decided, task).is_some());
+    tasks.into_iter().filter_map(|task| work_of(decided, task)).collect()
 }
 
-/// A task's work, if it has succeeded.
-fn work_of(pass: &Pass, node: usize) -> Option<Verified> {
-    if let Some((attempt, report)) = just_done(pass, node) {
-        return report.commit.clone().map(|commit| Verified { branch: branch(pass, node, attempt), commit });
+/// Returns the work of a task that has succeeded, in this reconcile or before.
+fn work_of(decided: &Decided, task: usize) -> Option<Verified> {
+    if let Some((attempt, report)) = succeeded_now(decided, task) {
+        return report.commit.clone().map(|commit| Verified { branch: decided.branch(task, attempt), commit });
     }
-    let name = pass.valid.content.compiled.names.get(node)?;
-    pass.observed.children.tasks.get(name)?.work.clone()
+    decided.task_entry(NodeId::Task(task))?.work.clone()
 }
 
-/// The attempt that succeeded in this very pass, and its report: the index does not have it yet.
-fn just_done<'a>(pass: &'a Pass, node: usize) -> Option<(u32, &'a Report)> {
-    pass.decision.actions.iter().find_map(|action| match action {
-        Action::End { node: n, attempt, failure: None, report, .. } if *n == node => Some((*attempt, report)),
-        _ => None,
-    })
+/// Returns the attempt of a task that succeeds by this decision.
+fn succeeded_now<'a>(decided: &'a Decided, task: usize) -> Option<(u32, &'a Report)> {
+    decided.ended(NodeId::Task(task)).filter(|(_, report)| report.reason == Reason::Succeeded)
 }
 
-/// The branch of a task's attempt.
-pub fn branch(pass: &Pass, node: usize, attempt: u32) -> String {
-    let task = &pass.valid.content.compiled.names[node];
-    names::task_branch(&pass.observed.plan.name_any(), &pass.observed.uid, task, attempt)
-}
-
-/// Outputs of the tasks that this one depends on.
-fn inputs(pass: &Pass, node: usize) -> BTreeMap<String, BTreeMap<String, String>> {
-    let compiled = &pass.valid.content.compiled;
-    pass.valid
-        .graph
-        .dependencies(node)
-        .iter()
-        .map(|&n| n as usize)
-        .filter_map(|n| {
-            let kept = || pass.observed.children.tasks.get(&compiled.names[n]).map(|t| t.outputs.clone());
-            let outputs =
-                just_done(pass, n).map(|(_, report)| report.outputs.clone()).or_else(kept).filter(|o| !o.is_empty())?;
-            Some((compiled.tasks[n].id.clone(), outputs))
-        })
-        .collect()
+/// Returns the outputs of the tasks that a node depends on, by their ids.
+fn inputs(decided: &Decided, node: NodeId) -> BTreeMap<String, BTreeMap<String, String>> {
+    let outputs = |&task: &usize| {
+        let outputs = match succeeded_now(decided, task) {
+            Some((_, report)) => report.outputs.clone(),
+            None => decided.task_entry(NodeId::Task(task))?.outputs.clone(),
+        };
+        (!outputs.is_empty()).then(|| (decided.valid.content.compiled.tasks[task].id.clone(), outputs))
+    };
+    decided.valid.graph.dependencies(node).iter().filter_map(outputs).collect()
 }

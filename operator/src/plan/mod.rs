@@ -1,296 +1,135 @@
-//! Plans: their tasks, the attempts at them, and the integration of their work.
+//! The Plan controller: creates a plan's tasks, runs their attempts, and integrates their work.
 //!
-//! One pass: [`observe`] the plan, its children and what it refers to; [`validate`] it into something that can be run; let
-//! [`enact_domain::plan::decide`] decide over its [`nodes`]; [`record`] what was decided; [`apply`] it; write the [`status`].
+//! A reconcile is a sequence of steps, each with typed inputs and outputs: [`observe`] → [`validate`] → [`decide`] → [`record`] → [`apply`] →
+//! [`status`]. Steps return values; only [`reconcile`] writes the plan's [`runtime`].
 
 mod apply;
 mod assign;
-mod documents;
+pub mod context;
+mod decide;
+mod evaluate;
+pub mod limiter;
 mod nodes;
 mod observe;
+mod observed;
 mod record;
-mod room;
-mod stale;
+pub mod runtime;
+mod staleness;
 mod status;
 mod validate;
+pub mod watches;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use enact_crds::compile::Compiled;
-use enact_crds::plan::{Phase, PlanStatus};
-use enact_crds::{Plan, convert};
-use enact_domain::assignment::Report;
-use enact_domain::digest::Digest;
-use enact_domain::plan as scheduling;
+use enact_crds::Plan;
 use enact_domain::time::Millis;
+use enact_store::{Class, StoreError};
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::{ObjectRef, Store};
 
-use crate::context::Context;
+pub use context::Context;
+use observed::Observed;
+use runtime::Runtime;
+
+use crate::context::RESYNC;
 use crate::error::Error;
-use crate::search;
-use crate::shelf::version;
 
-/// Most actions of one pass; the rest is for the next, so that ends of attempts are never kept waiting by many starts.
-const MAX_ACTIONS: usize = 256;
-
-/// How long after the last look an unfinished plan is looked at again though nothing told of a change.
-const RESYNC_SECONDS: u32 = 600;
-/// The same, as the controller takes it.
-const RESYNC: Duration = Duration::from_mins(10);
-/// How long after the pods of a finished plan were to go it is seen whether they went.
-const CLEANUP_RESYNC_SECONDS: u32 = 30;
-/// Plans that are remembered before those that are gone are swept out for the first time.
-const FIRST_SWEEP: usize = 64;
-
-/// What is kept of a plan between its passes. All of it can be had again from Kubernetes and the record.
-#[derive(Debug, Default)]
-pub struct Runtime {
-    /// The plan's tasks as they were last made.
-    made: Option<Made>,
-    /// Attempts that are recorded as started, by node.
-    open: HashMap<usize, Open>,
-    /// Whether `open` holds what the record knows from before this process.
-    hydrated: bool,
-    /// What was last said of the plan's content.
-    judged: Option<Arc<documents::Judged>>,
-    /// What a newer revision of the specification makes stale, with the digests of both revisions and of the content.
-    outdated: Option<([String; 3], Arc<stale::Outdated>)>,
-    /// The revision that the plan was started for, and a newer one that makes nothing of it stale.
-    harmless: Option<(String, String)>,
-    /// When the status was last written.
-    written: Option<Millis>,
-    /// The plan's `resourceVersion` and status after that: the cache may show an older one.
-    latest: Option<(u64, PlanStatus)>,
-}
-
-/// A plan's tasks, and what they were made from.
-#[derive(Debug)]
-struct Made {
-    /// The generation of the plan.
-    generation: Option<i64>,
-    /// Digest of the document that is kept elsewhere, before the start.
-    document: Option<Digest>,
-    content: Arc<validate::Content>,
-}
-
-impl Runtime {
-    /// The plan with the status that was last written, if the cache does not show that yet: a pass over an older one would do again what
-    /// is done.
-    fn newest(&self, plan: Arc<Plan>) -> Arc<Plan> {
-        match &self.latest {
-            Some((latest, status)) if *latest > version(plan.as_ref()) => {
-                let mut newer = plan.as_ref().clone();
-                newer.status = Some(status.clone());
-                Arc::new(newer)
-            }
-            _ => plan,
-        }
-    }
-
-    /// The content that a started plan is pinned to, if it is at hand.
-    fn pinned(&self, plan: &Plan) -> Option<Arc<validate::Content>> {
-        started(plan)?;
-        let approved = plan.status.as_ref()?.approved_digest.as_deref()?;
-        let made = self.made.as_ref().filter(|m| m.generation == plan.metadata.generation)?;
-        (made.content.digest.as_str() == approved).then(|| made.content.clone())
-    }
-}
-
-/// An attempt that is recorded as started.
-#[derive(Clone, Debug, Default)]
-struct Open {
-    /// Its number.
-    number: u32,
-    /// Whether its pod was seen.
-    seen: bool,
-    /// How the record says that it ended, what its pod delivered, or why the API server refused to create it.
-    result: Option<Report>,
-}
-
-/// The [`Runtime`] of every plan, by UID.
-#[derive(Debug, Default)]
-pub struct Runtimes {
-    plans: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Runtime>>>>,
-}
-
-impl Runtimes {
-    /// The runtime of a plan. Now and then those of plans that are gone are forgotten: their deletion is not told to controllers.
-    fn of(&self, uid: &str, plans: &Store<Plan>) -> Arc<tokio::sync::Mutex<Runtime>> {
-        let mut known = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= FIRST_SWEEP && known.len() >= plans.len() * 2 {
-            let there: HashSet<String> = plans.state_filter(|_| true).iter().filter_map(|p| p.uid()).collect();
-            known.retain(|uid, _| there.contains(uid));
-        }
-        known.entry(uid.to_owned()).or_default().clone()
-    }
-
-    fn forget(&self, uid: &str) {
-        self.plans.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
-    }
-}
-
-/// One reconcile of a Plan.
+/// Reconciles a Plan.
 ///
 /// # Errors
-/// When the API server or the record fails; what was done until then is not done again.
+/// When the API server or the record fails. A retry does not repeat what was done.
 pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Error> {
     let uid = plan.uid().unwrap_or_default();
     if plan.metadata.deletion_timestamp.is_some() {
-        ctx.plans.forget(&uid);
+        ctx.runtimes.forget(&uid);
         return Ok(Action::await_change());
     }
     ctx.synced().await;
-    let runtime = ctx.plans.of(&uid, &ctx.caches.plans);
+    let runtime = ctx.runtimes.of(&uid, &ctx.caches.plans);
     let mut runtime = runtime.lock().await;
-    let plan = runtime.newest(plan);
-    let mut observed = observe::observe(&plan, &ctx, ctx.now(), &runtime);
-    announce(&ctx, &observed);
-    if observed.is_settled(runtime.harmless.as_ref()) {
-        return settled(&ctx, &observed).await;
+    let observed = observe::observe(&ctx, runtime.last_write.newest(plan));
+    observe::report_to_constitutions(&ctx, &observed);
+    if observed.is_settled(runtime.cache.harmless()) {
+        apply::clean_up(&ctx, &observed).await?;
+        return Ok(requeue(observed.now, [observed.cleanup_at()]));
     }
-    if ctx.settling(&observed.namespace) {
+    if ctx.is_being_set_up(&observed.namespace) {
         return Ok(Action::requeue(RESYNC));
     }
-    match observe::recall(&ctx, &mut observed).await {
-        Err(Error::Store(error)) => return status::without_record(&ctx, &observed, &mut runtime, error).await,
-        other => other?,
+    let result = run_steps(&ctx, &observed, &mut runtime).await;
+    if let Some(member) = &observed.member {
+        // This plan may have freed slots, or it was woken for a slot and did not use it: the next plan must get its turn.
+        ctx.wake_next(&member.tenant);
     }
-    let valid = match validate::validate(&observed, &mut runtime) {
-        Ok(valid) => valid,
-        Err(blocked) => return status::blocked(&ctx, &observed, &mut runtime, blocked).await,
-    };
-    let result = pass_over(&ctx, &observed, &valid, &mut runtime).await;
-    // Places that the pass freed, or found and left unused, are the next plan's.
-    ctx.hand_on(&valid.member.tenant);
     match result {
-        Err(Error::Store(error)) => status::without_record(&ctx, &observed, &mut runtime, error).await,
+        Err(Error::Store(error)) => report_record_failure(&ctx, &observed, &mut runtime, error).await,
         result => result,
     }
 }
 
-/// Tells the constitutions that bind an unfinished plan of it.
-fn announce(ctx: &Context, observed: &observe::Observed) {
-    let plan = &observed.plan;
-    let here = (observed.namespace.clone(), plan.name_any());
-    let phase = plan.status.as_ref().map(|s| s.phase).unwrap_or_default();
-    let bound = if is_finished(phase) {
-        std::collections::BTreeSet::new()
-    } else {
-        let specification = plan.spec.specification_ref.as_ref().map(|r| r.name.as_str());
-        crate::documents::constitution::impact::binding(ctx, &observed.namespace, specification)
-    };
-    for (namespace, name) in ctx.circles.plans.tell(&here, bound, &format!("{}", is_finished(phase))) {
-        ctx.references.constitutions.wake_one(ObjectRef::new(&name).within(&namespace));
-    }
-}
-
-/// A finished plan that nobody asks anything of: only its pods may have to go.
-async fn settled(ctx: &Context, observed: &observe::Observed) -> Result<Action, Error> {
-    let Some(at) = observed.cleanup_at() else { return Ok(Action::await_change()) };
-    apply::clean_up(ctx, observed).await?;
-    Ok(next(false, [Some(at)], observed.now))
-}
-
-async fn pass_over(
-    ctx: &Context,
-    observed: &observe::Observed,
-    valid: &validate::Valid,
-    runtime: &mut Runtime,
-) -> Result<Action, Error> {
+/// Runs the steps of a reconcile, and stores in the runtime what they return.
+async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) -> Result<Action, Error> {
     let now = observed.now;
-    nodes::hydrate(ctx, observed, valid, runtime).await?;
-    let nodes = nodes::nodes(observed, valid, runtime);
-    ctx.ledger.expire(&valid.member.tenant, now);
-    let room = ctx.ledger.room(&valid.member.tenant, valid.member.parallelism);
-    let mut decision = scheduling::decide(&valid.policy, &valid.graph, &nodes, room, now);
-    let unfinished = decision.actions.len() > MAX_ACTIONS;
-    // Ends first: they free room and release dependents.
-    decision.actions.sort_by_key(apply::rank);
-    decision.actions.truncate(MAX_ACTIONS);
-    let refused = {
-        let pass = Pass { ctx, observed, valid, nodes: &nodes, decision: &decision, unfinished };
-        room::refused(&pass, room)
+    let resync = now.plus_seconds(u32::try_from(RESYNC.as_secs()).unwrap_or(u32::MAX));
+    let loaded = observe::load(ctx, observed, runtime.cache.pinned(&observed.plan)).await?;
+
+    let validated = validate::validate(observed, &loaded, &runtime.cache);
+    runtime.cache = validated.cache;
+    let valid = match validated.result {
+        Ok(valid) => valid,
+        Err(blocked) => {
+            runtime.last_write = status::write_blocked(ctx, observed, &loaded, &blocked, &runtime.last_write).await?;
+            return Ok(requeue(now, [Some(resync), loaded.source_requeue_at]));
+        }
     };
-    room::withdraw(&mut decision, &refused);
-    let pass = Pass { ctx, observed, valid, nodes: &nodes, decision: &decision, unfinished };
-    if let Err(error) = ctx.record(record::records(&pass)).await {
-        room::give_back(&pass);
-        return Err(error);
-    }
-    search::offer(ctx, &valid.member.tenant, record::subject_of(&pass), valid.content.digest.as_str(), || {
-        search::of_plan(&observed.plan.spec.decisions, &valid.content.compiled.tasks)
-    });
-    let applied = apply::apply(&pass, runtime).await;
-    let wake = status::write(&pass, &applied, runtime).await?;
+
+    runtime.attempts = nodes::open_attempts(ctx, observed, &valid, &runtime.attempts).await?;
+    let decided = decide::decide(ctx, observed, &loaded, &valid, &runtime.attempts);
+
+    let recorded = match record::record(ctx, &decided).await {
+        Ok(recorded) => recorded,
+        Err(error) => {
+            decided.release_slots(ctx);
+            return Err(error);
+        }
+    };
+
+    let mut applied = apply::apply(ctx, &decided, recorded).await;
+    runtime.attempts.update(std::mem::take(&mut applied.attempts));
+
+    let written = status::write(ctx, &decided, &applied, &runtime.last_write).await?;
+    runtime.last_write = written.last_write;
+
     if let Some(error) = applied.failure {
         return Err(error);
     }
-    let resync = (!is_finished(status::phase(&pass))).then(|| now.plus_seconds(RESYNC_SECONDS));
-    Ok(next(unfinished, [decision.wake, applied.wake, wake, observed.cleanup_at(), resync], now))
+    if decided.unfinished {
+        return Ok(Action::requeue(Duration::ZERO));
+    }
+    let resync = (!decided.phase().is_finished()).then_some(resync);
+    let times = [decided.decision.requeue_at, applied.requeue_at, written.requeue_at, observed.cleanup_at(), resync];
+    Ok(requeue(now, times))
 }
 
-/// One pass, from the decision on.
-struct Pass<'a> {
-    ctx: &'a Context,
-    observed: &'a observe::Observed,
-    valid: &'a validate::Valid,
-    nodes: &'a [scheduling::Node],
-    decision: &'a scheduling::Decision,
-    /// Whether more was decided than one pass carries out.
-    unfinished: bool,
+/// Reports in the status that the record fails. The controller retries a transient failure with backoff.
+async fn report_record_failure(
+    ctx: &Context,
+    observed: &Observed,
+    runtime: &mut Runtime,
+    error: StoreError,
+) -> Result<Action, Error> {
+    runtime.last_write = status::write_record_failure(ctx, observed, &error, &runtime.last_write).await?;
+    if error.class() == Class::Permanent { Ok(Action::requeue(RESYNC)) } else { Err(error.into()) }
 }
 
-impl Pass<'_> {
-    /// The revision of the specification that a node is to be redone for.
-    fn redo(&self, node: usize) -> Option<&str> {
-        let outdated = self.valid.outdated.as_ref().filter(|_| self.nodes[node].asked == scheduling::Asked::Redo)?;
-        Some(&outdated.digest)
-    }
-
-    /// Whether something is still to be opened for a newer revision of the specification. What is of unknown end waits for a person.
-    fn redoes(&self) -> bool {
-        let waits =
-            |n: &scheduling::Node| n.asked == scheduling::Asked::Redo && n.phase != scheduling::TaskPhase::Unknown;
-        self.nodes.iter().any(waits)
-    }
-
-    /// Whether a node is the integration and not a task.
-    fn is_integration(&self, node: usize) -> bool {
-        node >= self.valid.content.compiled.tasks.len()
-    }
-}
-
-fn next<const N: usize>(unfinished: bool, wakes: [Option<Millis>; N], now: Millis) -> Action {
-    if unfinished {
-        return Action::requeue(Duration::ZERO);
-    }
-    match wakes.into_iter().flatten().min() {
+/// Requeues the plan for the earliest of the times, or only for the next event.
+fn requeue<const N: usize>(now: Millis, times: [Option<Millis>; N]) -> Action {
+    match times.into_iter().flatten().min() {
         Some(at) => Action::requeue(Duration::from_millis(at.since(now).max(10))),
         None => Action::await_change(),
     }
 }
-
-/// The plan's reference in queues.
-fn reference(plan: &Plan) -> ObjectRef<Plan> {
-    ObjectRef::from_obj(plan)
-}
-
-/// Whether the plan has come to an end.
-pub(crate) fn is_finished(phase: Phase) -> bool {
-    matches!(phase, Phase::Succeeded | Phase::Failed | Phase::Cancelled)
-}
-
-/// When the plan was started, if it was.
-fn started(plan: &Plan) -> Option<Millis> {
-    plan.status.as_ref()?.started_at.as_ref().map(convert::millis)
-}
-
-/// The compiled tasks, for the modules of this folder.
-type Tasks = Compiled;
 
 #[cfg(test)]
 mod tests;

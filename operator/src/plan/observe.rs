@@ -1,206 +1,182 @@
-//! What is so: the plan, its children, and what it refers to.
+//! Observe: reads what the caches hold about a plan, and loads what they do not hold.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use enact_crds::approval::SubjectKind;
-use enact_crds::document::SourceStatus;
-use enact_crds::plan::{Cleanup, Phase};
-use enact_crds::{Agent, Plan, Specification, convert};
+use enact_crds::{Agent, Plan, Specification};
 use enact_domain::approval::Decision;
 use enact_domain::digest::Digest;
 use enact_domain::names;
-use enact_domain::time::Millis;
 use kube::ResourceExt as _;
 
-use super::documents::{self, Documents};
-use super::validate::Content;
-use super::{CLEANUP_RESYNC_SECONDS, Runtime, is_finished, started};
-use crate::context::{Context, Membership, lookup};
+use super::context::Context;
+use super::observed::{Content, Documents, Loaded, Observed, StartedFor};
+use crate::context::lookup;
+use crate::documents::constitution_chain::{Chain, chain_of_specification};
+use crate::documents::effective_constitution;
+use crate::documents::observe::decisions as decisions_on;
 use crate::error::Error;
-use crate::index::Children;
 use crate::references::Target;
-use crate::sourcing::{self, Missing, Subject};
+use crate::sourcing::{self, Subject};
 
-/// What one pass knows.
-pub struct Observed {
-    /// The plan.
-    pub plan: Arc<Plan>,
-    /// Its namespace.
-    pub namespace: String,
-    /// Its UID.
-    pub uid: String,
-    /// Now.
-    pub now: Millis,
-    /// Its tasks and pods.
-    pub children: Children,
-    /// The tenant of its namespace.
-    pub member: Option<Membership>,
-    /// Its specification, if it names one that exists.
-    pub specification: Option<Arc<Specification>>,
-    /// The content that it is pinned to, when it was started.
-    pub pinned: Option<Arc<Content>>,
-    /// Whether the plan says something else by now.
-    pub changed: bool,
-    /// Its tasks.md, when that is kept elsewhere and the plan was not started; why it is missing.
-    pub document: Option<Result<Vec<u8>, Missing>>,
-    /// What its status is to say of where its tasks.md comes from.
-    pub source: Option<SourceStatus>,
-    /// When to look there again.
-    pub source_wake: Option<Millis>,
-    /// Agents of its namespace that it may name.
-    pub agents: HashMap<String, Arc<Agent>>,
-    /// Decisions of people on it.
-    pub decisions: Vec<Decision>,
-    /// Who wrote it.
-    pub author: Option<String>,
-    /// The documents that it is held against.
-    pub documents: Documents,
-}
-
-impl Observed {
-    /// Whether the plan is finished, and nobody asks anything more of it. `harmless` are revisions of its specification between which nothing
-    /// differs that it knows of.
-    pub fn is_settled(&self, harmless: Option<&(String, String)>) -> bool {
-        let Some(status) = &self.plan.status else { return false };
-        let asked = self.children.tasks.values().any(|t| t.rerun.is_some() && t.rerun != t.observed_rerun);
-        let rerun = self.plan.annotations().get(names::ANNOTATION_RERUN);
-        let integration = status.integration.as_ref().and_then(|i| i.observed_rerun.as_ref());
-        is_finished(status.phase)
-            && status.observed_generation == self.plan.metadata.generation
-            && !asked
-            && documents::is_told(self, status, harmless)
-            && (rerun.is_none() || rerun == integration || status.integration.is_none())
-    }
-
-    /// When the pods of a finished plan are to be deleted; none while it is not finished or they stay.
-    fn cleanup_due(&self) -> Option<Millis> {
-        let status = self.plan.status.as_ref()?;
-        let execution = &self.plan.spec.execution;
-        let wanted = match execution.cleanup {
-            Cleanup::OnSuccess => status.phase == Phase::Succeeded,
-            Cleanup::Always => is_finished(status.phase),
-            Cleanup::Never => false,
-        };
-        let finished = status.finished_at.as_ref().map(convert::millis)?;
-        (wanted && !self.children.pods.is_empty()).then(|| finished.plus_seconds(execution.pod_ttl_seconds))
-    }
-
-    /// Whether the pods of a finished plan are to be deleted now.
-    pub fn cleanup_is_due(&self) -> bool {
-        self.cleanup_due().is_some_and(|at| self.now >= at)
-    }
-
-    /// When to look at the pods of a finished plan again: those that were told to go may take their time.
-    pub fn cleanup_at(&self) -> Option<Millis> {
-        let due = self.cleanup_due()?;
-        Some(if self.now < due { due } else { self.now.plus_seconds(CLEANUP_RESYNC_SECONDS) })
-    }
-}
-
-/// Looks at everything that a pass over `plan` needs and that is at hand, and notes first what to watch for it.
-pub fn observe(plan: &Arc<Plan>, ctx: &Context, now: Millis, runtime: &Runtime) -> Observed {
+/// Reads everything about `plan` that the caches hold.
+pub fn observe(ctx: &Context, plan: Arc<Plan>) -> Observed {
     let namespace = plan.namespace().unwrap_or_default();
     let uid = plan.uid().unwrap_or_default();
-    ctx.references.plans.set(plan, targets(plan, ctx, &namespace));
-    let specification =
-        plan.spec.specification_ref.as_ref().and_then(|r| lookup(&ctx.caches.specifications, &namespace, &r.name));
-    let mut agents = HashMap::new();
-    for name in agents_of(plan) {
-        if !agents.contains_key(name)
-            && let Some(agent) = lookup(&ctx.caches.agents, &namespace, name)
-        {
-            agents.insert(name.to_owned(), agent);
-        }
-    }
-    let pinned = runtime.pinned(plan);
+    // The references are set before the objects are read: a change in between requeues the plan.
+    ctx.references.plans.set(&plan, targets(ctx, &plan, &namespace));
     Observed {
-        member: ctx.tenant_of(&namespace),
+        now: ctx.now(),
         children: ctx.index.children(&uid),
-        specification,
-        pinned,
-        changed: false,
-        document: None,
-        source: plan.status.as_ref().and_then(|s| s.source.clone()),
-        source_wake: None,
-        agents,
-        decisions: decisions(plan, ctx, &namespace),
+        member: ctx.tenant_of(&namespace),
+        specification: specification(ctx, &plan, &namespace),
+        agents: agents(ctx, &plan, &namespace),
+        decisions: decisions(ctx, &plan, &namespace),
         author: plan.annotations().get(names::ANNOTATION_AUTHOR).cloned(),
-        documents: Documents::default(),
-        plan: plan.clone(),
         namespace,
         uid,
-        now,
+        plan,
     }
 }
 
-/// Adds what costs requests. Before the start that is a tasks.md that is kept elsewhere. After it, and after a restart of the process or a
-/// change of the plan, it is what the plan was started with: its document may say something else by now, and the plan itself may have been
-/// changed past the webhook.
-///
-/// # Errors
-/// When the record cannot be read; when the API server cannot be asked for what the record does not hold.
-pub async fn recall(ctx: &Context, observed: &mut Observed) -> Result<(), Error> {
-    observed.documents = documents::load(ctx, observed).await?;
-    let plan = observed.plan.clone();
-    if started(&plan).is_none() {
-        return document(ctx, observed).await;
-    }
-    let approved = plan.status.as_ref().and_then(|s| s.approved_digest.clone()).map(Digest::from);
-    if let (None, Some(member), Some(approved)) = (&observed.pinned, &observed.member, approved) {
-        let content = ctx.memory.content(&member.tenant, &approved).await?;
-        observed.pinned = content.and_then(|bytes| Content::recorded(&plan.name_any(), &approved, bytes)).map(Arc::new);
-        let Some(pinned) = &observed.pinned else {
-            tracing::warn!(plan = %plan.name_any(), namespace = %observed.namespace, "the record does not hold what the plan was started with");
-            return document(ctx, observed).await;
-        };
-        observed.changed = !pinned.is_said_by(&plan.spec);
-    }
-    sourcing::done_with(ctx, &plan).await
-}
-
-/// What a change of wakes the plan. A finished plan waits for its specification alone.
-fn targets(plan: &Plan, ctx: &Context, namespace: &str) -> Vec<Target> {
+/// Returns the objects whose changes requeue the plan. A finished plan only depends on its specification.
+fn targets(ctx: &Context, plan: &Plan, namespace: &str) -> Vec<Target> {
     let specification = plan.spec.specification_ref.as_ref().map(|r| Target::new::<Specification>(namespace, &r.name));
-    if is_finished(plan.status.as_ref().map(|s| s.phase).unwrap_or_default()) {
+    if plan.status.as_ref().is_some_and(|s| s.phase.is_finished()) {
         return specification.into_iter().collect();
     }
-    let mut targets: Vec<Target> = agents_of(plan).map(|name| Target::new::<Agent>(namespace, name)).collect();
+    let mut targets: Vec<Target> = agent_names(plan).map(|name| Target::new::<Agent>(namespace, name)).collect();
     targets.push(Target::namespace(namespace));
     targets.extend(specification);
-    if started(plan).is_none() {
-        let named = plan.spec.specification_ref.as_ref();
-        let found = named.and_then(|r| lookup(&ctx.caches.specifications, namespace, &r.name));
-        targets.extend(crate::documents::specification::chain(ctx, namespace, found.as_deref()).targets());
+    if !is_started(plan) {
+        targets.extend(constitution_chain(ctx, plan, namespace).targets());
     }
     targets.extend(sourcing::targets(namespace, plan.spec.source.as_ref(), None));
     targets
 }
 
-fn agents_of(plan: &Plan) -> impl Iterator<Item = &str> {
+fn is_started(plan: &Plan) -> bool {
+    plan.status.as_ref().is_some_and(|s| s.started_at.is_some())
+}
+
+fn specification(ctx: &Context, plan: &Plan, namespace: &str) -> Option<Arc<Specification>> {
+    lookup(&ctx.caches.specifications, namespace, &plan.spec.specification_ref.as_ref()?.name)
+}
+
+fn constitution_chain(ctx: &Context, plan: &Plan, namespace: &str) -> Chain {
+    chain_of_specification(ctx, namespace, specification(ctx, plan, namespace).as_deref())
+}
+
+fn agents(ctx: &Context, plan: &Plan, namespace: &str) -> HashMap<String, Arc<Agent>> {
+    let mut agents = HashMap::new();
+    for name in agent_names(plan) {
+        if !agents.contains_key(name)
+            && let Some(agent) = lookup(&ctx.caches.agents, namespace, name)
+        {
+            agents.insert(name.to_owned(), agent);
+        }
+    }
+    agents
+}
+
+fn agent_names(plan: &Plan) -> impl Iterator<Item = &str> {
     let named = plan.spec.tasks.iter().filter_map(|t| t.agent_ref.as_ref());
     named.chain([&plan.spec.agent_ref]).map(|r| r.name.as_str())
 }
 
-/// Reads a tasks.md that is kept elsewhere.
-async fn document(ctx: &Context, observed: &mut Observed) -> Result<(), Error> {
-    let plan = observed.plan.clone();
-    let Some(source) = plan.spec.source.as_ref().filter(|source| source.inline.is_none()) else {
-        observed.source = None;
-        return sourcing::done_with(ctx, &plan).await;
-    };
-    let subject = Subject::of(plan.as_ref(), plan.status.as_ref().and_then(|s| s.observed_generation));
-    let sourced = sourcing::content(ctx, &subject, Some(source), observed.source.as_ref(), None).await?;
-    observed.document = Some(sourced.bytes);
-    observed.source = sourced.status;
-    observed.source_wake = sourced.wake;
-    Ok(())
-}
-
-/// Decisions are read only while one is needed: a started plan is pinned to what was approved.
-fn decisions(plan: &Plan, ctx: &Context, namespace: &str) -> Vec<Decision> {
-    if plan.spec.approval.required == 0 || started(plan).is_some() {
+/// Returns people's decisions on a plan that needs them. A started plan is pinned to what was approved.
+fn decisions(ctx: &Context, plan: &Plan, namespace: &str) -> Vec<Decision> {
+    if plan.spec.approval.required == 0 || is_started(plan) {
         return Vec::new();
     }
-    crate::documents::observe::decisions(ctx, namespace, SubjectKind::Plan, &plan.name_any())
+    decisions_on(ctx, namespace, SubjectKind::Plan, &plan.name_any())
+}
+
+/// Requeues the constitutions that govern an unfinished plan when they do not count it yet, or no longer do.
+pub fn report_to_constitutions(ctx: &Context, observed: &Observed) {
+    let key = (observed.namespace.clone(), observed.name());
+    let finished = observed.phase().is_finished();
+    let governing = if finished {
+        std::collections::BTreeSet::new()
+    } else {
+        chain_of_specification(ctx, &observed.namespace, observed.specification.as_deref()).keys().collect()
+    };
+    for constitution in ctx.dependents.plan_constitutions.update(&key, governing, &finished.to_string()) {
+        ctx.references.constitutions.requeue_key(&constitution);
+    }
+}
+
+/// Loads what costs requests: the documents, and the tasks.md of a plan that has not started. `cached` is the content of a started plan.
+///
+/// A started plan uses the content that it was started with. After a restart of the operator, and after a change of the plan, that comes from
+/// the record: its tasks.md may differ by now, and the spec may have been changed while the webhook was down.
+///
+/// # Errors
+/// When the record or the API server fails.
+pub async fn load(ctx: &Context, observed: &Observed, cached: Option<Arc<Content>>) -> Result<Loaded, Error> {
+    let loaded = Loaded {
+        documents: documents(ctx, observed).await?,
+        source: observed.status().source,
+        content: cached,
+        ..Loaded::default()
+    };
+    if observed.started().is_none() {
+        return document(ctx, observed, loaded).await;
+    }
+    let approved = observed.status().approved_digest.map(Digest::from);
+    if let (None, Some(member), Some(approved)) = (&loaded.content, &observed.member, approved) {
+        let recorded = ctx.record_store.content(&member.tenant, &approved).await?;
+        let Some(content) = recorded.and_then(|bytes| Content::recorded(&observed.name(), &approved, bytes)) else {
+            tracing::warn!(
+                plan = observed.name(),
+                namespace = observed.namespace,
+                "the record does not hold the content of a started plan"
+            );
+            return document(ctx, observed, loaded).await;
+        };
+        let changed = !content.matches(&observed.plan.spec);
+        sourcing::delete_jobs(&ctx.sourcing, &observed.plan).await?;
+        return Ok(Loaded { content: Some(Arc::new(content)), changed, ..loaded });
+    }
+    sourcing::delete_jobs(&ctx.sourcing, &observed.plan).await?;
+    Ok(loaded)
+}
+
+/// Reads a tasks.md outside the spec.
+async fn document(ctx: &Context, observed: &Observed, loaded: Loaded) -> Result<Loaded, Error> {
+    let plan = observed.plan.as_ref();
+    let Some(source) = plan.spec.source.as_ref().filter(|source| source.inline.is_none()) else {
+        sourcing::delete_jobs(&ctx.sourcing, plan).await?;
+        return Ok(Loaded { source: None, ..loaded });
+    };
+    let subject = Subject::of(plan, observed.status().observed_generation);
+    let sourced = sourcing::content(&ctx.sourcing, &subject, Some(source), loaded.source.as_ref(), None).await?;
+    Ok(Loaded {
+        document: Some(sourced.bytes),
+        source: sourced.status,
+        source_requeue_at: sourced.requeue_at,
+        ..loaded
+    })
+}
+
+/// Loads the documents that the plan is evaluated against.
+async fn documents(ctx: &Context, observed: &Observed) -> Result<Documents, Error> {
+    let mut documents = Documents::default();
+    let Some(member) = &observed.member else { return Ok(documents) };
+    let is_new = observed.started().is_none() && !observed.plan.spec.cancel;
+    let newer = observed.newer_specification();
+    if let Some(digest) = if is_new { observed.approved_specification() } else { newer } {
+        let digest = Digest::from(digest.to_owned());
+        documents.specification = ctx.document_cache.specification_of(&member.tenant, &digest).await?;
+    }
+    if is_new {
+        let chain = chain_of_specification(ctx, &observed.namespace, observed.specification.as_deref());
+        documents.constitution = Some(effective_constitution::load(ctx, &ctx.document_cache, &chain).await?);
+    }
+    if let (Some(_), Some(pinned)) = (newer, observed.status().specification_digest) {
+        let text = ctx.document_cache.specification_of(&member.tenant, &pinned.into()).await?;
+        documents.started_for = text.map_or(StartedFor::Unrecorded, StartedFor::Older);
+    }
+    Ok(documents)
 }

@@ -1,146 +1,152 @@
-//! What was decided, for the record.
+//! Record: writes a decision to the record before it is applied, so that a crash after this step loses nothing.
 
-use enact_domain::names;
-use enact_domain::plan::{Action, After, TaskPhase};
-use enact_domain::record::{Event, Kind, Record, Subject, TaskRef, failure_kind};
-use kube::ResourceExt as _;
+use enact_domain::graph::NodeId;
+use enact_domain::plan::{Action, NextStep, TaskPhase};
+use enact_domain::record::{Event, Record, Subject, TaskRef, failure_kind};
 
-use super::{Pass, started, status, validate};
+use super::context::Context;
+use super::decide::Decided;
 use crate::context::ACTOR;
+use crate::error::Error;
+use crate::search;
 
-/// The records of one pass, in the order of its actions.
-pub fn records(pass: &Pass) -> Vec<Record> {
+/// Proof that a decision is in the record. Only [`record`] makes it, and `apply` demands it.
+pub struct Recorded(());
+
+/// Writes a decision to the record. A repetition of the same records has no effect.
+///
+/// # Errors
+/// When the record cannot be written.
+pub async fn record(ctx: &Context, decided: &Decided<'_>) -> Result<Recorded, Error> {
+    ctx.record(records(decided)).await?;
+    let valid = decided.valid;
+    ctx.search.offer(&valid.member.tenant, decided.observed.subject(), valid.content.digest.as_str(), || {
+        search::of_plan(&decided.observed.plan.spec.decisions, &valid.content.compiled.tasks)
+    });
+    Ok(Recorded(()))
+}
+
+/// Returns the records of a decision, in the order of its actions.
+fn records(decided: &Decided) -> Vec<Record> {
     let mut out = Vec::new();
-    if started(&pass.observed.plan).is_none() {
-        out.push(record(
-            pass,
-            subject_of(pass),
-            Event::Revision {
-                digest: pass.valid.content.digest.clone(),
-                version: None,
-                reason: "Source".to_owned(),
-                commit: None,
-                content: pass.valid.content.canonical.clone(),
-            },
-        ));
+    let content = &decided.valid.content;
+    if decided.observed.started().is_none() {
+        let revision = Event::Revision {
+            digest: content.digest.clone(),
+            version: None,
+            reason: "Source".to_owned(),
+            commit: None,
+            content: content.canonical.clone(),
+        };
+        out.push(new_record(decided, decided.observed.subject(), revision));
     }
-    for action in &pass.decision.actions {
-        events(pass, action, &mut out);
+    for action in &decided.decision.actions {
+        // The Task of an action can be deleted meanwhile: its attempts then belong to no object.
+        let Some(subject) = node_of(action).and_then(|node| decided.subject(node)) else { continue };
+        out.extend(events(decided, action).into_iter().map(|event| new_record(decided, subject.clone(), event)));
     }
-    if let Some((key, phase, reason, message)) = status::transition(pass) {
-        let state = format!("{phase:?}");
-        out.push(record(pass, subject_of(pass), Event::Transition { key, state, reason, message, task: None }));
+    if let Some(transition) = plan_transition(decided) {
+        out.push(new_record(decided, decided.observed.subject(), transition));
     }
     out
 }
 
-fn events(pass: &Pass, action: &Action, out: &mut Vec<Record>) {
-    let plan_uid = || pass.observed.uid.clone();
+/// Returns the node of an action that is recorded.
+fn node_of(action: &Action) -> Option<NodeId> {
     match action {
-        Action::Start { node, attempt } => {
-            let event = Event::AttemptStarted {
-                plan_uid: plan_uid(),
-                number: *attempt,
-                pod: pod_name(pass, *node, *attempt),
-                agent: agent(pass, *node),
-            };
-            out.extend(subject(pass, *node).map(|s| record(pass, s, event)));
+        Action::Start { node, .. } | Action::End { node, .. } | Action::Close { node, .. } | Action::Reopen(node) => {
+            Some(*node)
         }
-        Action::End { node, attempt, failure, report, then, .. } => {
-            let Some(subject) = subject(pass, *node) else { return };
-            let event = Event::AttemptFinished {
+        Action::Create(_) | Action::MarkRunning { .. } => None,
+    }
+}
+
+fn events(decided: &Decided, action: &Action) -> Vec<Event> {
+    let plan_uid = || decided.observed.uid.clone();
+    match action {
+        Action::Start { node, attempt } => vec![Event::AttemptStarted {
+            plan_uid: plan_uid(),
+            number: *attempt,
+            pod: decided.pod_name(*node, *attempt),
+            agent: decided.agent(*node).to_owned(),
+        }],
+        Action::End { node, attempt, failure, report, next, .. } => {
+            let mut events = vec![Event::AttemptFinished {
                 plan_uid: plan_uid(),
                 number: *attempt,
                 failure: failure.map(failure_kind),
                 report: report.clone(),
-                started: created(pass, *node),
-            };
-            out.push(record(pass, subject.clone(), event));
-            if let (After::Finish(phase), false) = (then, pass.is_integration(*node)) {
+                started: decided.pod_created(*node),
+            }];
+            if let NextStep::Finish(phase) = next {
                 let reason = report.reason.as_str();
-                out.push(record(pass, subject, finished(pass, *node, *phase, *attempt, reason, &report.message)));
+                events.extend(task_transition(decided, *node, *phase, &attempt.to_string(), reason, &report.message));
             }
+            events
         }
         Action::Close { node, phase, reason } => {
-            if !pass.is_integration(*node) {
-                let attempts = pass.nodes[*node].attempts;
-                let event = finished(pass, *node, *phase, attempts, reason.as_str(), "stopped before it was started");
-                out.extend(subject(pass, *node).map(|s| record(pass, s, event)));
-            }
+            let key = decided.nodes[*node].attempts.to_string();
+            let message = "stopped before it was started";
+            task_transition(decided, *node, *phase, &key, reason.as_str(), message).into_iter().collect()
         }
         Action::Reopen(node) => {
-            if !pass.is_integration(*node) {
-                let attempts = pass.nodes[*node].attempts;
-                let mut event =
-                    finished(pass, *node, TaskPhase::Pending, attempts, "Rerun", "another attempt was asked for");
-                if let (Event::Transition { key, reason, message, .. }, Some(digest)) = (&mut event, pass.redo(*node)) {
-                    (*key, *reason) = (format!("{key}/{digest}"), "Redo".to_owned());
-                    *message = format!("what the specification {digest} makes stale is done again");
+            let attempts = decided.nodes[*node].attempts;
+            let (key, reason, message) = match decided.redone_for(*node) {
+                Some(digest) => {
+                    let message = format!("the specification {digest} makes the work stale; it is repeated");
+                    (format!("{attempts}/{digest}"), "Redo", message)
                 }
-                out.extend(subject(pass, *node).map(|s| record(pass, s, event)));
-            }
+                None => (attempts.to_string(), "Rerun", "a person requested another attempt".to_owned()),
+            };
+            task_transition(decided, *node, TaskPhase::Pending, &key, reason, &message).into_iter().collect()
         }
-        Action::Create(_) | Action::MarkRunning { .. } => {}
+        Action::Create(_) | Action::MarkRunning { .. } => Vec::new(),
     }
 }
 
-fn finished(pass: &Pass, node: usize, phase: TaskPhase, attempt: u32, reason: &str, message: &str) -> Event {
-    let id = pass.valid.content.compiled.tasks[node].id.clone();
-    Event::Transition {
-        key: format!("{phase:?}/{attempt}"),
+/// Returns the transition of a task; none for the integration, whose transitions are those of the plan. `key` makes the transition unique
+/// within its phase, and equal when it is repeated after a crash.
+fn task_transition(
+    decided: &Decided,
+    node: NodeId,
+    phase: TaskPhase,
+    key: &str,
+    reason: &str,
+    message: &str,
+) -> Option<Event> {
+    let id = decided.valid.content.compiled.tasks[node.task()?].id.clone();
+    Some(Event::Transition {
+        key: format!("{phase:?}/{key}"),
         state: format!("{phase:?}"),
         reason: reason.to_owned(),
         message: message.to_owned(),
-        task: Some(TaskRef { plan_uid: pass.observed.uid.clone(), id }),
-    }
-}
-
-fn record(pass: &Pass, subject: Subject, event: Event) -> Record {
-    Record { tenant: pass.valid.member.tenant.clone(), subject, at: pass.observed.now, actor: ACTOR.into(), event }
-}
-
-/// The plan, as the record knows it.
-pub fn subject_of(pass: &Pass) -> Subject {
-    Subject {
-        kind: Kind::Plan,
-        namespace: pass.observed.namespace.clone(),
-        name: pass.observed.plan.name_any(),
-        uid: pass.observed.uid.clone(),
-    }
-}
-
-/// The object that a node's attempts belong to: its Task, or the Plan for the integration. None when the Task does not exist.
-fn subject(pass: &Pass, node: usize) -> Option<Subject> {
-    if pass.is_integration(node) {
-        return Some(subject_of(pass));
-    }
-    let name = &pass.valid.content.compiled.names[node];
-    let entry = pass.observed.children.tasks.get(name)?;
-    Some(Subject {
-        kind: Kind::Task,
-        namespace: pass.observed.namespace.clone(),
-        name: name.clone(),
-        uid: entry.uid.clone(),
+        task: Some(TaskRef { plan_uid: decided.observed.uid.clone(), id }),
     })
 }
 
-/// Name of the pod of a node's attempt.
-pub fn pod_name(pass: &Pass, node: usize, attempt: u32) -> String {
-    match pass.valid.content.compiled.names.get(node) {
-        Some(task) => names::pod_name(task, attempt),
-        None => names::integration_pod_name(&pass.observed.plan.name_any(), attempt),
-    }
+/// Returns the transition of the plan's phase, if there is one. Its key contains the number of transitions so far, which the status keeps:
+/// the key is the same after a crash, and new at each transition.
+fn plan_transition(decided: &Decided) -> Option<Event> {
+    let outcome = decided.outcome(None);
+    let old = decided.observed.plan.status.as_ref();
+    let turns = old.map_or(0, |s| s.turns);
+    let state = format!("{:?}", outcome.phase);
+    let changed = decided.observed.phase() != outcome.phase || decided.observed.started().is_none();
+    changed.then(|| Event::Transition {
+        key: format!("{state}/{turns}"),
+        state,
+        reason: outcome.readiness.reason.into_owned(),
+        message: outcome.readiness.message,
+        task: None,
+    })
 }
 
-fn agent(pass: &Pass, node: usize) -> String {
-    let task = pass.valid.content.compiled.tasks.get(node);
-    task.map_or(names::INTEGRATION, |task| validate::agent_of(pass.observed, task)).to_owned()
-}
-
-/// When the pod of the node's current attempt was created.
-pub fn created(pass: &Pass, node: usize) -> Option<enact_domain::time::Millis> {
-    match pass.nodes[node].current {
-        enact_domain::plan::Current::Pod { created, .. } => Some(created),
-        _ => None,
+fn new_record(decided: &Decided, subject: Subject, event: Event) -> Record {
+    Record {
+        tenant: decided.valid.member.tenant.clone(),
+        subject,
+        at: decided.observed.now,
+        actor: ACTOR.into(),
+        event,
     }
 }

@@ -1,4 +1,4 @@
-//! Plans against an API server in memory: what is written, in which order, and what is not.
+//! Reconciles of plans against an API server in memory: what they write, and in which order.
 
 use std::sync::atomic::Ordering;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::testing::Bench;
 
-/// Two tasks, and a third that needs both.
+/// A plan of two tasks, and a third that depends on both.
 async fn bench() -> Bench {
     let mut bench = Bench::new().await;
     bench.agent("scripts");
@@ -36,7 +36,7 @@ fn sorted(mut writes: Vec<String>) -> Vec<String> {
     writes
 }
 
-/// The bench with the first two pods under way.
+/// The bench with the first two pods running.
 async fn started() -> Bench {
     let mut bench = bench().await;
     bench.plan("p").await.unwrap();
@@ -46,7 +46,7 @@ async fn started() -> Bench {
 }
 
 #[tokio::test]
-async fn a_plan_goes_from_start_to_end_with_three_writes_a_task() {
+async fn a_task_costs_three_writes() {
     let mut bench = bench().await;
     bench.plan("p").await.unwrap();
     let created =
@@ -54,65 +54,69 @@ async fn a_plan_goes_from_start_to_end_with_three_writes_a_task() {
     assert_eq!(sorted(bench.api.writes()), created);
 
     bench.plan("p").await.unwrap();
-    assert_eq!(sorted(bench.api.writes()), ["POST pods/p-t001-1", "POST pods/p-t002-1"], "the counts wait a second");
+    assert_eq!(
+        sorted(bench.api.writes()),
+        ["POST pods/p-t001-1", "POST pods/p-t002-1"],
+        "the counts wait for a second"
+    );
 
     bench.succeed("p-t001-1").await;
     bench.plan("p").await.unwrap();
     assert_eq!(bench.api.writes(), ["PATCH tasks/p-t001/status Succeeded Succeeded"]);
     bench.plan("p").await.unwrap();
-    assert_eq!(bench.api.writes(), [""; 0], "nothing new, nothing written");
+    assert_eq!(bench.api.writes(), [""; 0], "no change, no write");
     bench.pass(3);
     bench.plan("p").await.unwrap();
     let shown = ["PATCH tasks/p-t002/status Running Running", "PATCH plans/p/status Running"];
-    assert_eq!(bench.api.writes(), shown, "an attempt that lasts is shown, and so are the counts");
+    assert_eq!(bench.api.writes(), shown, "a longer attempt is shown, and so are the counts");
 
     bench.succeed("p-t002-1").await;
     bench.plan("p").await.unwrap();
     let next = ["PATCH tasks/p-t002/status Succeeded Succeeded", "POST pods/p-t003-1"];
-    assert_eq!(sorted(bench.api.writes()), next, "what waited for the end starts in the same pass");
+    assert_eq!(sorted(bench.api.writes()), next, "the dependent starts in the same reconcile");
 
     bench.succeed("p-t003-1").await;
     bench.plan("p").await.unwrap();
     let last = ["PATCH tasks/p-t003/status Succeeded Succeeded", "PATCH plans/p/status Succeeded Succeeded"];
     assert_eq!(bench.api.writes(), last);
-    assert_eq!(bench.ctx.ledger.running("default"), 0);
-    insta::assert_snapshot!(bench.memory.told().join("\n"));
+    assert_eq!(bench.contexts.plans.limiter.running("default"), 0);
+    insta::assert_snapshot!(bench.record_store.summaries().join("\n"));
 
-    // A finished plan needs nothing any more.
+    // A finished plan does not need its agent.
     bench.no_agent("scripts");
     bench.plan("p").await.unwrap();
     assert_eq!((bench.api.writes(), reason(&bench).1.as_str()), (vec![], "Succeeded"));
 }
 
 #[tokio::test]
-async fn nothing_is_decided_while_the_record_is_down() {
+async fn makes_no_decision_while_the_record_is_down() {
     let mut bench = started().await;
-    bench.memory.down.store(true, Ordering::Relaxed);
+    bench.record_store.down.store(true, Ordering::Relaxed);
     bench.succeed("p-t001-1").await;
     bench.plan("p").await.unwrap_err();
     assert_eq!(bench.api.writes(), ["PATCH plans/p/status RecordUnavailable"]);
     bench.plan("p").await.unwrap_err();
-    assert_eq!(bench.api.writes(), [""; 0], "it is said once");
+    assert_eq!(bench.api.writes(), [""; 0], "it is reported once");
     assert_eq!(reason(&bench).0, "Running", "the phase stays");
 
-    bench.memory.down.store(false, Ordering::Relaxed);
+    bench.record_store.down.store(false, Ordering::Relaxed);
     bench.plan("p").await.unwrap();
     let back = ["PATCH plans/p/status Running", "PATCH tasks/p-t001/status Succeeded Succeeded"];
     assert_eq!(sorted(bench.api.writes()), back);
 }
 
 #[tokio::test]
-async fn places_are_given_back_when_the_start_cannot_be_recorded() {
+async fn releases_slots_when_the_record_fails() {
     let mut bench = bench().await;
     bench.plan("p").await.unwrap();
-    bench.memory.down.store(true, Ordering::Relaxed);
+    bench.record_store.down.store(true, Ordering::Relaxed);
     bench.plan("p").await.unwrap_err();
-    assert_eq!(bench.ctx.ledger.running("default"), 0);
+    assert_eq!(bench.contexts.plans.limiter.running("default"), 0);
     assert!(!bench.api.has("pods/p-t001-1"));
 }
 
 #[tokio::test]
-async fn a_pod_that_is_there_already_is_taken_for_the_attempt_if_it_is_the_tasks() {
+async fn adopts_an_existing_pod_only_of_the_same_task() {
     let mut bench = bench().await;
     bench.plan("p").await.unwrap();
     let task = bench.api.get("tasks/p-t001")["metadata"]["uid"].clone();
@@ -124,37 +128,37 @@ async fn a_pod_that_is_there_already_is_taken_for_the_attempt_if_it_is_the_tasks
     bench.api.put("pods/p-t001-1", pod(&"somebody".into()));
     bench.plan("p").await.unwrap_err();
     assert_eq!(reason(&bench), ("Running".into(), "NameTaken".into()));
-    assert_eq!(bench.ctx.ledger.running("default"), 1, "only the other task's pod");
+    assert_eq!(bench.contexts.plans.limiter.running("default"), 1, "only the other task's pod");
 
     bench.api.remove("pods/p-t001-1");
     bench.api.put("pods/p-t001-1", pod(&task));
     bench.plan("p").await.unwrap();
     assert_eq!(reason(&bench), ("Running".into(), "Running".into()));
-    assert_eq!(bench.ctx.ledger.running("default"), 2);
+    assert_eq!(bench.contexts.plans.limiter.running("default"), 2);
 }
 
 #[tokio::test]
-async fn a_full_quota_is_told_and_tried_again() {
+async fn reports_a_full_quota_and_retries() {
     let mut bench = bench().await;
     bench.plan("p").await.unwrap();
     bench.api.writes();
     bench.api.refuse("POST pods/", 403, "pods is forbidden: exceeded quota: enact-tenant, limited: pods=0");
     bench.plan("p").await.unwrap_err();
-    let tried = ["PATCH plans/p/status QuotaExceeded", "POST pods/p-t001-1", "POST pods/p-t002-1"];
-    assert_eq!(sorted(bench.api.writes()), tried);
-    assert_eq!(bench.ctx.ledger.running("default"), 0);
+    let requests = ["PATCH plans/p/status QuotaExceeded", "POST pods/p-t001-1", "POST pods/p-t002-1"];
+    assert_eq!(sorted(bench.api.writes()), requests);
+    assert_eq!(bench.contexts.plans.limiter.running("default"), 0);
     bench.plan("p").await.unwrap_err();
-    assert_eq!(sorted(bench.api.writes()), tried[1..], "it is said once");
+    assert_eq!(sorted(bench.api.writes()), requests[1..], "it is reported once");
 
     bench.api.relent();
     bench.plan("p").await.unwrap();
     assert_eq!(reason(&bench).1, "Running");
-    let starts = bench.memory.told().iter().filter(|t| t.ends_with("start 1")).count();
+    let starts = bench.record_store.summaries().iter().filter(|t| t.ends_with("start 1")).count();
     assert_eq!(starts, 2, "the same attempts");
 }
 
 #[tokio::test]
-async fn a_pod_of_somebody_else_proves_nothing() {
+async fn ignores_a_pod_of_another_owner() {
     let mut bench = started().await;
     let mut forged = bench.api.get("pods/p-t001-1");
     forged["metadata"]["name"] = "forged".into();
@@ -168,28 +172,28 @@ async fn a_pod_of_somebody_else_proves_nothing() {
 }
 
 #[tokio::test]
-async fn an_attempt_whose_end_is_recorded_is_not_made_again() {
+async fn does_not_repeat_an_attempt_with_a_recorded_end() {
     let mut bench = bench().await;
     bench.plan("p").await.unwrap();
     bench.api.writes();
     let uid = bench.api.get("tasks/p-t001")["metadata"]["uid"].as_str().unwrap().to_owned();
-    // The process ended between the record and the status, and the pod is gone.
-    bench.memory.attempts.lock().unwrap().push(enact_domain::record::RecordedAttempt {
+    // The operator stopped after the record step and before the status, and the pod is gone.
+    bench.record_store.attempts.lock().unwrap().push(enact_domain::record::RecordedAttempt {
         subject_uid: uid,
         number: 1,
         finished: Some(Some("Task".into())),
         report: Some(Report::new(Reason::Evicted, "the node was drained")),
     });
-    bench.ctx.plans.forget("uid-1");
+    bench.contexts.plans.runtimes.forget("uid-1");
     bench.plan("p").await.unwrap();
     let writes = bench.api.writes();
     assert!(!writes.contains(&"POST pods/p-t001-1".to_owned()), "{writes:?}");
-    let told = bench.api.get("tasks/p-t001")["status"]["conditions"][0]["reason"].clone();
-    assert_eq!(told, "Evicted", "it ended as the record says");
+    let reason = bench.api.get("tasks/p-t001")["status"]["conditions"][0]["reason"].clone();
+    assert_eq!(reason, "Evicted", "it ended as the record has it");
 }
 
 #[tokio::test]
-async fn a_started_plan_goes_on_with_what_it_was_started_with_after_a_restart() {
+async fn a_started_plan_keeps_its_content_after_a_restart() {
     let mut bench = bench().await;
     let document = |task: &str| {
         json!({"metadata": {"name": "docs", "namespace": "ns"},
@@ -204,18 +208,18 @@ async fn a_started_plan_goes_on_with_what_it_was_started_with_after_a_restart() 
     assert!(bench.api.has("pods/p-t001-1"), "{:?}", reason(&bench));
     bench.api.put("configmaps/docs", document("Something else"));
     bench.succeed("p-t001-1").await;
-    bench.ctx.plans.forget("uid-1");
-    bench.memory.down.store(true, Ordering::Relaxed);
+    bench.contexts.plans.runtimes.forget("uid-1");
+    bench.record_store.down.store(true, Ordering::Relaxed);
     bench.plan("p").await.unwrap_err();
     assert_eq!(reason(&bench), ("Running".into(), "RecordUnavailable".into()));
-    bench.memory.down.store(false, Ordering::Relaxed);
+    bench.record_store.down.store(false, Ordering::Relaxed);
     bench.plan("p").await.unwrap();
     assert_eq!(reason(&bench), ("Running".into(), "Running".into()));
     assert!(bench.api.has("pods/p-t002-1"));
 }
 
 #[tokio::test]
-async fn a_plan_from_git_starts_with_what_was_read_and_looks_no_more() {
+async fn a_plan_from_git_polls_only_before_its_start() {
     let mut bench = bench().await;
     bench.agent_with("scripts", json!({"adapter": "Command", "script": "true"}));
     let source = json!({"git": {"url": "https://git.example.org/shop.git", "path": "specs/001/tasks.md"}});
@@ -231,22 +235,22 @@ async fn a_plan_from_git_starts_with_what_was_read_and_looks_no_more() {
     };
     let denied = json!({"reason": "RepositoryDenied", "message": "https://git.example.org refused the credential"});
     let status = ended(1, &denied);
-    bench.errand(&fetch, status).await;
+    bench.set_job_status(&fetch, status).await;
     bench.plan("p").await.unwrap();
     assert_eq!(reason(&bench).1, "SourceMissing");
-    let told = bench.api.get("plans/p")["status"]["source"]["problem"].as_str().unwrap().to_owned();
-    assert!(told.starts_with("RepositoryDenied: "), "{told}");
+    let problem = bench.api.get("plans/p")["status"]["source"]["problem"].as_str().unwrap().to_owned();
+    assert!(problem.starts_with("RepositoryDenied: "), "{problem}");
     let pod = bench.api.get(&format!("pods/{fetch}"));
     bench.plan("p").await.unwrap();
-    bench.errand_is_gone(pod).await;
+    bench.delete_job(pod).await;
 
     bench.pass(34);
     bench.plan("p").await.unwrap();
     let text = b"# Tasks: A\n\n## Phase 1: A\n\n- [ ] T001 One\n";
-    bench.memory.documents.lock().unwrap().push(text.to_vec());
+    bench.record_store.documents.lock().unwrap().push(text.to_vec());
     let report = json!({"reason": "Succeeded", "commit": "1".repeat(40), "document": Digest::of_bytes(text).as_str()});
     let (again, status) = (name(&bench), ended(0, &report));
-    bench.errand(&again, status).await;
+    bench.set_job_status(&again, status).await;
     bench.plan("p").await.unwrap();
     bench.plan("p").await.unwrap();
     assert!(bench.api.has("pods/p-t001-1"), "{:?}", reason(&bench));
@@ -262,7 +266,7 @@ async fn a_plan_from_git_starts_with_what_was_read_and_looks_no_more() {
 }
 
 #[tokio::test]
-async fn what_was_changed_past_the_webhook_stops_and_can_be_cancelled() {
+async fn a_plan_changed_past_the_webhook_can_be_cancelled() {
     let mut bench = started().await;
     let other = json!([{"id": "T009", "title": "other", "script": "true"}]);
     bench.api.change("plans/p", &json!({"metadata": {"generation": 2}, "spec": {"tasks": other}}));
@@ -283,7 +287,7 @@ async fn what_was_changed_past_the_webhook_stops_and_can_be_cancelled() {
 }
 
 #[tokio::test]
-async fn while_a_started_plan_lacks_its_agent_what_runs_ends_and_nothing_new_starts() {
+async fn a_started_plan_without_its_agent_starts_nothing() {
     let mut bench = started().await;
     bench.no_agent("scripts");
     bench.succeed("p-t001-1").await;
@@ -296,7 +300,7 @@ async fn while_a_started_plan_lacks_its_agent_what_runs_ends_and_nothing_new_sta
     ];
     assert_eq!(sorted(bench.api.writes()), ended);
     bench.plan("p").await.unwrap();
-    assert_eq!(bench.api.writes(), [""; 0], "it is said once");
+    assert_eq!(bench.api.writes(), [""; 0], "it is reported once");
     bench.agent("scripts");
     bench.plan("p").await.unwrap();
     assert!(bench.api.has("pods/p-t003-1"));
@@ -304,19 +308,19 @@ async fn while_a_started_plan_lacks_its_agent_what_runs_ends_and_nothing_new_sta
 }
 
 #[tokio::test]
-async fn a_failed_plan_says_why_though_another_task_ends_later() {
+async fn a_failed_plan_reports_its_first_failure() {
     let mut bench = started().await;
     bench.fail("p-t001-1", "no such file").await;
     bench.plan("p").await.unwrap();
-    assert_eq!(reason(&bench).0, "Running", "the other one is still under way");
+    assert_eq!(reason(&bench).0, "Running", "the other one is still running");
     bench.succeed("p-t002-1").await;
     bench.plan("p").await.unwrap();
     let ready = bench.api.get("plans/p")["status"]["conditions"][0].clone();
-    let message = "task T001 failed: AgentFailed: attempt 1 failed for good: no such file; mend it, then run `kubectl enact retry`";
+    let message = "task T001 failed: AgentFailed: attempt 1 failed, and no further attempt follows: no such file; fix it, then run `kubectl enact retry`";
     assert_eq!((ready["reason"].as_str(), ready["message"].as_str()), (Some("TaskFailed"), Some(message)));
 }
 
-/// Where a plan stands after its first pass, or its second when it was started, with this changed in it.
+/// Returns the phase and conditions of a plan with this change, after its first reconcile, or the second if it was started.
 async fn shown(change: Value) -> String {
     let mut bench = bench().await;
     let key = json!({"name": "integrator", "key": "password"});
@@ -324,7 +328,7 @@ async fn shown(change: Value) -> String {
     bench.api.put("configmaps/there", json!({"metadata": {"name": "there", "namespace": "ns"}, "data": {"a": "b"}}));
     bench.api.change("plans/p", &change);
     for _ in 0..2 {
-        // What the API server refuses comes back as an error, and is shown all the same.
+        // A refusal by the API server is returned as an error, and reported in the status as well.
         let _ = bench.plan("p").await;
     }
     let status = bench.api.get("plans/p")["status"].clone();
@@ -346,7 +350,7 @@ async fn shown(change: Value) -> String {
 }
 
 #[tokio::test]
-async fn every_state_says_what_to_do() {
+async fn every_state_has_a_remedy() {
     let task = |needs: &str| json!([{"id": "T001", "title": "t", "script": "true", "dependsOn": [needs]}]);
     let source = json!({"configMapKeyRef": {"name": "docs", "key": "tasks.md"}});
     let other_key = json!({"configMapKeyRef": {"name": "there", "key": "tasks.md"}});
@@ -356,18 +360,18 @@ async fn every_state_says_what_to_do() {
     stolen["spec"]["agentRef"] = json!({"name": "thief"});
     let cases = [
         ("running", json!({})),
-        ("in nobody's namespace", json!({"metadata": {"namespace": "elsewhere"}})),
+        ("outside of every tenant", json!({"metadata": {"namespace": "elsewhere"}})),
         ("no agent", json!({"spec": {"agentRef": {"name": "nobody"}}})),
         ("no specification", json!({"spec": {"specificationRef": {"name": "shop"}}})),
         ("no document", json!({"spec": {"tasks": null, "source": source}})),
-        ("a document that is none", json!({"spec": {"tasks": null, "source": {"inline": "# Nothing"}}})),
-        ("a dependency that is none", json!({"spec": {"tasks": task("T009")}})),
-        ("a workspace that is none", json!({"spec": {"workspace": {"url": "https://ann:pw@git/x"}}})),
-        ("one credential for all", workspace(json!({"name": "agent"}), json!({}))),
-        ("the integration's credential for all", workspace(json!({"name": "integrator"}), integrator.clone())),
-        ("the integration's credential in an agent's environment", stolen),
-        ("a target among the tasks' branches", workspace(Value::Null, json!({"branch": "enact/p/t001-1"}))),
-        ("credentials of their own", workspace(json!({"name": "agent"}), integrator)),
+        ("a document without tasks", json!({"spec": {"tasks": null, "source": {"inline": "# Nothing"}}})),
+        ("an unknown dependency", json!({"spec": {"tasks": task("T009")}})),
+        ("an invalid workspace", json!({"spec": {"workspace": {"url": "https://ann:pw@git/x"}}})),
+        ("one credential only", workspace(json!({"name": "agent"}), json!({}))),
+        ("one credential for both", workspace(json!({"name": "integrator"}), integrator.clone())),
+        ("the integration's credential in an Agent", stolen),
+        ("a target below enact/", workspace(Value::Null, json!({"branch": "enact/p/t001-1"}))),
+        ("separate credentials", workspace(json!({"name": "agent"}), integrator)),
         ("not approved", json!({"spec": {"approval": {"required": 2}}})),
         ("a document without its key", json!({"spec": {"tasks": null, "source": other_key}})),
         ("suspended", json!({"spec": {"suspend": true}})),
@@ -381,7 +385,7 @@ async fn every_state_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn what_is_cancelled_before_its_start_is_neither_made_nor_started() {
+async fn a_plan_cancelled_before_its_start_creates_nothing() {
     let mut bench = bench().await;
     bench.api.change("plans/p", &json!({"spec": {"cancel": true}}));
     bench.plan("p").await.unwrap();
@@ -391,7 +395,7 @@ async fn what_is_cancelled_before_its_start_is_neither_made_nor_started() {
 }
 
 #[tokio::test]
-async fn a_plan_is_not_finished_before_its_last_task_is() {
+async fn a_plan_finishes_after_its_last_task() {
     let mut bench = started().await;
     bench.succeed("p-t001-1").await;
     bench.succeed("p-t002-1").await;
@@ -406,26 +410,26 @@ async fn a_plan_is_not_finished_before_its_last_task_is() {
 }
 
 #[tokio::test]
-async fn a_task_says_that_it_waits_for_a_node_and_why_and_says_so_once() {
+async fn reports_an_unschedulable_task_once() {
     let mut bench = started().await;
-    let told = |why: &str| {
+    let unschedulable = |why: &str| {
         json!({"phase": "Pending", "conditions":
             [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why}]})
     };
-    let waits = ["PATCH plans/p/status Running", "PATCH tasks/p-t001/status Running Unschedulable"];
-    bench.pod("p-t001-1", told("0/1 nodes are available: 1 Insufficient memory.")).await;
+    let reported = ["PATCH plans/p/status Running", "PATCH tasks/p-t001/status Running Unschedulable"];
+    bench.pod("p-t001-1", unschedulable("0/1 nodes are available: 1 Insufficient memory.")).await;
     bench.succeed("p-t002-1").await;
     bench.plan("p").await.unwrap();
     assert_eq!(bench.api.writes(), ["PATCH tasks/p-t002/status Succeeded Succeeded"], "not at once");
     bench.pass(3);
     bench.plan("p").await.unwrap();
-    assert_eq!(sorted(bench.api.writes()), waits);
+    assert_eq!(sorted(bench.api.writes()), reported);
     let ready = bench.api.get("tasks/p-t001")["status"]["conditions"][0].clone();
     assert_eq!(ready["message"], "attempt 1 waits for a node: 0/1 nodes are available: 1 Insufficient memory.");
 
     for why in ["0/1 nodes are available: 1 Insufficient memory.", "0/2 nodes are available: 2 Insufficient memory."] {
         bench.pass(60);
-        bench.pod("p-t001-1", told(why)).await;
+        bench.pod("p-t001-1", unschedulable(why)).await;
         bench.plan("p").await.unwrap();
         assert_eq!(bench.api.writes(), [""; 0], "{why}");
     }
@@ -438,7 +442,7 @@ async fn a_task_says_that_it_waits_for_a_node_and_why_and_says_so_once() {
 }
 
 #[tokio::test]
-async fn room_that_one_plan_leaves_is_the_next_ones() {
+async fn a_free_slot_wakes_the_next_plan() {
     let mut bench = bench().await;
     let mut other = bench.api.get("plans/p");
     other["metadata"] = json!({"name": "q", "namespace": "ns", "generation": 1});
@@ -450,32 +454,56 @@ async fn room_that_one_plan_leaves_is_the_next_ones() {
     bench.plan("p").await.unwrap();
     bench.api.writes();
     bench.plan("q").await.unwrap();
-    assert_eq!(bench.api.writes(), [""; 0], "p has both places");
-    assert_eq!(bench.ctx.ledger.totals(), (2, 1));
+    assert_eq!(bench.api.writes(), [""; 0], "p has both slots");
+    assert_eq!(bench.contexts.plans.limiter.totals(), (2, 1));
     bench.succeed("p-t001-1").await;
-    bench.woken();
+    bench.requeued_plans();
     bench.plan("p").await.unwrap();
-    assert!(bench.woken().contains(&"q".to_owned()), "p can start nothing more, so that q is woken");
+    assert!(bench.requeued_plans().contains(&"q".to_owned()), "p has nothing to start, so q is requeued");
     bench.plan("q").await.unwrap();
     assert!(bench.api.has("pods/q-t001-1") && !bench.api.has("pods/q-t002-1"));
 }
 
-/// What a pod was told about Git: the work to merge, as branch and commit, and its own branch.
-fn told_of_git(bench: &Bench, pod: &str) -> (Vec<(String, String)>, String) {
+#[tokio::test]
+async fn a_blocked_plan_passes_its_slot_on() {
+    let mut bench = bench().await;
+    for name in ["q", "r"] {
+        let mut other = bench.api.get("plans/p");
+        other["metadata"] = json!({"name": name, "namespace": "ns", "generation": 1});
+        bench.api.put(&format!("plans/{name}"), other);
+    }
+    bench.tenant_of_ns(2);
+    for name in ["p", "q", "r", "p", "q", "r"] {
+        bench.plan(name).await.unwrap();
+    }
+    assert_eq!(bench.contexts.plans.limiter.totals(), (2, 2), "q and r wait for the slots of p");
+    let other = json!([{"id": "T009", "title": "other", "script": "true"}]);
+    bench.api.change("plans/q", &json!({"metadata": {"generation": 2}, "spec": {"tasks": other}}));
+    bench.succeed("p-t001-1").await;
+    bench.requeued_plans();
+    bench.plan("p").await.unwrap();
+    assert!(bench.requeued_plans().contains(&"q".to_owned()), "q has waited longest");
+    bench.plan("q").await.unwrap();
+    assert_eq!(bench.api.get("plans/q")["status"]["conditions"][0]["reason"], "ContentChanged");
+    assert!(bench.requeued_plans().contains(&"r".to_owned()), "q cannot use the slot, so r is requeued");
+}
+
+/// Returns the Git part of a pod's assignment: the branches and commits to merge, and its own branch.
+fn git_of(bench: &Bench, pod: &str) -> (Vec<(String, String)>, String) {
     let spec = bench.api.get(&format!("pods/{pod}"))["spec"].clone();
     let text = spec["containers"][0]["env"][0]["value"].as_str().unwrap().replace("$$", "$");
     let git = serde_json::from_str::<Assignment>(&text).unwrap().git.unwrap();
     (git.merge.into_iter().map(|verified| (verified.branch, verified.commit)).collect(), git.branch)
 }
 
-/// Lets a pod end well, with a commit of its own.
+/// Lets a pod succeed with a commit.
 async fn with_commit(bench: &Bench, pod: &str) -> String {
     let commit = Digest::of_bytes(pod.as_bytes()).as_str().trim_start_matches("sha256:").to_owned();
     bench.succeed_with(pod, &json!({"reason": "Succeeded", "commit": commit})).await;
     commit
 }
 
-/// The bench with a repository, whose first two tasks have succeeded and whose third is under way; and what the two left.
+/// The bench with a workspace. Its first two tasks have succeeded and the third is running. Also returns the branches and commits of the two.
 async fn in_git() -> (Bench, [(String, String); 2]) {
     let mut bench = bench().await;
     let mut plan = bench.api.get("plans/p");
@@ -493,57 +521,61 @@ async fn in_git() -> (Bench, [(String, String); 2]) {
     (bench, [one, two])
 }
 
-/// A branch of that plan.
+/// Returns a branch of that plan.
 fn of_plan(branch: &str) -> String {
     format!("enact/p-5f0c1a2b/{branch}")
 }
 
 #[tokio::test]
-async fn what_is_merged_is_what_was_verified() {
+async fn merges_what_was_verified() {
     let (mut bench, [one, two]) = in_git().await;
-    assert_eq!(told_of_git(&bench, "p-t001-1"), (vec![], of_plan("t001-1")));
+    assert_eq!(git_of(&bench, "p-t001-1"), (vec![], of_plan("t001-1")));
     let status = bench.api.get("tasks/p-t001")["status"].clone();
     assert_eq!((status["branch"].as_str(), status["commit"].as_str()), (Some(one.0.as_str()), Some(one.1.as_str())));
-    // The first was known by its status, the second by the very pass that started the third.
-    assert_eq!(told_of_git(&bench, "p-t003-1"), (vec![one, two], of_plan("t003-1")));
+    // The first is known from its status, the second from the reconcile that started the third.
+    assert_eq!(git_of(&bench, "p-t003-1"), (vec![one, two], of_plan("t003-1")));
 
     let three = (of_plan("t003-1"), with_commit(&bench, "p-t003-1").await);
     bench.plan("p").await.unwrap();
-    assert_eq!(told_of_git(&bench, "p-integration-1"), (vec![three], of_plan("candidate/1")), "it holds the others");
+    assert_eq!(git_of(&bench, "p-integration-1"), (vec![three], of_plan("candidate/1")), "it contains the others");
 }
 
 #[tokio::test]
-async fn what_a_task_without_a_commit_was_made_from_is_merged_in_its_place() {
+async fn merges_the_dependencies_of_a_task_without_commit() {
     let (mut bench, [one, two]) = in_git().await;
     bench.succeed("p-t003-1").await;
     bench.plan("p").await.unwrap();
-    assert_eq!(told_of_git(&bench, "p-integration-1").0, [one, two]);
+    assert_eq!(git_of(&bench, "p-integration-1").0, [one, two]);
 }
 
 #[tokio::test]
-async fn a_pod_on_a_dead_node_gives_its_place_back_when_its_attempt_is_lost() {
+async fn a_lost_attempt_releases_its_slot() {
     let mut bench = bench().await;
     bench.tenant_of_ns(2);
     for _ in 0..2 {
         bench.plan("p").await.unwrap();
     }
-    let running = |bench: &Bench| bench.ctx.ledger.running("acme");
+    let running = |bench: &Bench| bench.contexts.plans.limiter.running("acme");
     bench.api.change("pods/p-t001-1", &json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:30Z"}}));
     bench.pod("p-t001-1", json!({"phase": "Running"})).await;
     let dead = bench.api.get("pods/p-t001-1");
     bench.pass(149);
     bench.plan("p").await.unwrap();
-    assert_eq!(running(&bench), 2, "it may still be on its way to its end");
+    assert_eq!(running(&bench), 2, "the node may still respond");
 
     bench.pass(2);
     bench.plan("p").await.unwrap();
-    assert!(bench.memory.told().contains(&"p-t001: end 1 Lost".to_owned()), "{:?}", bench.memory.told());
+    assert!(
+        bench.record_store.summaries().contains(&"p-t001: end 1 Lost".to_owned()),
+        "{:?}",
+        bench.record_store.summaries()
+    );
     assert_eq!(running(&bench), 1);
     bench.pass(6);
     bench.plan("p").await.unwrap();
-    assert!(bench.api.has("pods/p-t001-2"), "its next attempt has the place");
+    assert!(bench.api.has("pods/p-t001-2"), "its next attempt has the slot");
 
-    // Nobody takes the dead pod away, and a new leader finds it in its first list.
+    // Nothing removes the dead pod, and a new leader finds it in its first list.
     bench.api.put("pods/p-t001-1", dead);
     bench.pod("p-t001-1", json!({"phase": "Running"})).await;
     bench.plan("p").await.unwrap();

@@ -1,379 +1,383 @@
-//! From what was observed to something that can be run, or the reason why it cannot.
+//! Validate: turns what was observed into a plan that can run, or into the reason why it cannot.
 
 use std::sync::Arc;
 
-use enact_crds::PlanSpec;
 use enact_crds::agent::EnvVar;
 use enact_crds::document::Finding;
 use enact_crds::plan::Workspace;
 use enact_crds::task::TaskTemplate;
-use enact_crds::{compile, convert};
-use enact_domain::approval::{self, Verdict, evaluate};
+use enact_crds::{Plan, compile, convert};
+use enact_domain::approval::{self, Verdict, evaluate as evaluate_approvals};
 use enact_domain::assignment::{check_ref, check_url};
-use enact_domain::condition::{Progress, READY};
+use enact_domain::condition::{READY, Readiness};
 use enact_domain::digest::Digest;
 use enact_domain::graph::Graph;
 use enact_domain::names;
 use enact_domain::plan::Policy;
-use enact_domain::speckit::Diagnostic;
-use kube::ResourceExt as _;
-use serde::Deserialize;
+use enact_domain::speckit::{Diagnostic, Severity};
 
-use super::documents::{Before, Choice, Judged, judge};
-use super::observe::Observed;
-use super::stale::{self, Outdated};
-use super::{Made, Runtime, Tasks, is_finished, started};
+use super::evaluate::{Evaluation, evaluate};
+use super::observed::{Choice, Content, Loaded, Observed, StartedFor};
+use super::staleness::Staleness;
 use crate::context::Membership;
 use crate::documents::findings::of_diagnostics;
-use crate::documents::obstacle::Obstacle;
 use crate::task::pod;
 
-/// Most bytes of a plan's content: as many as the record takes of any document.
+/// Most bytes of a plan's content, the record's limit for any document.
 const MAX_CONTENT: usize = 4 << 20;
 
-/// What the plan says is to be done: what is approved, recorded and run.
-#[derive(Debug)]
-pub struct Content {
-    /// The tasks and their graph.
-    pub compiled: Tasks,
-    /// Canonical JSON.
-    pub canonical: String,
-    /// Digest of `canonical`.
-    pub digest: Digest,
+/// Results of earlier reconciles, each with the inputs that it was made from.
+#[derive(Clone, Debug, Default)]
+pub struct Cache {
+    content: Option<CachedContent>,
+    evaluation: Option<Arc<Evaluation>>,
+    /// The staleness, with the digests of both revisions and of the content.
+    staleness: Option<([String; 3], Arc<Staleness>)>,
+    /// The revision that the plan was started for, and a newer one that makes nothing of the plan stale.
+    harmless: Option<(String, String)>,
 }
 
-impl Content {
-    /// What the record holds of a plan under this digest; none when it is something else.
-    pub fn recorded(plan: &str, digest: &Digest, canonical: Vec<u8>) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Recorded {
-            tasks: Vec<TaskTemplate>,
-        }
-        let canonical =
-            String::from_utf8(canonical).ok().filter(|text| Digest::of_bytes(text.as_bytes()) == *digest)?;
-        let recorded: Recorded = serde_json::from_str(&canonical).ok()?;
-        let compiled = compile::compile(plan, recorded.tasks).ok()?;
-        Some(Self { compiled, canonical, digest: digest.clone() })
+#[derive(Clone, Debug)]
+struct CachedContent {
+    /// The generation of the plan.
+    generation: Option<i64>,
+    /// Digest of a tasks.md outside the spec, before the start.
+    document: Option<Digest>,
+    content: Arc<Content>,
+}
+
+impl Cache {
+    /// Returns the content that a started plan is pinned to, if its spec has not changed since.
+    pub fn pinned(&self, plan: &Plan) -> Option<Arc<Content>> {
+        let status = plan.status.as_ref().filter(|s| s.started_at.is_some())?;
+        let cached = self.content.as_ref().filter(|c| c.generation == plan.metadata.generation)?;
+        (Some(cached.content.digest.as_str()) == status.approved_digest.as_deref()).then(|| cached.content.clone())
     }
 
-    /// Whether the plan still says this. A document in a ConfigMap counts no more: it was read at the start.
-    pub fn is_said_by(&self, spec: &PlanSpec) -> bool {
-        let written =
-            spec.source.as_ref().map(|s| s.inline.as_deref().map(|text| compile::from_markdown(text.as_bytes()).0));
-        let tasks = match &written {
-            None => &spec.tasks,
-            Some(Some(tasks)) => tasks,
-            Some(None) => &self.compiled.tasks,
-        };
-        compile::canonical(spec, tasks).is_ok_and(|said| said == self.canonical)
+    pub fn harmless(&self) -> Option<&(String, String)> {
+        self.harmless.as_ref()
     }
 }
 
-/// A plan that can be run.
+/// The output of this step.
+pub struct Validated {
+    pub cache: Cache,
+    pub result: Result<Valid, Blocked>,
+}
+
+/// A plan that can run.
 pub struct Valid {
-    /// The tenant.
     pub member: Membership,
-    /// What is to be done.
     pub content: Arc<Content>,
-    /// The graph of all nodes: the tasks, then the integration if there is a workspace.
+    /// The graph of the tasks and, if the plan has a workspace, of the integration.
     pub graph: Graph,
-    /// What holds for the whole plan.
     pub policy: Policy,
-    /// Digest of the specification that its tasks are for from now on.
+    /// The last evaluation of the content, which happens before the start only.
+    pub evaluation: Option<Arc<Evaluation>>,
+    /// Digest of the revision of the specification that the plan is for from now on.
     pub specification_digest: Option<String>,
-    /// What a newer revision of that makes stale.
-    pub outdated: Option<Arc<Outdated>>,
-    /// What a person has decided about it.
+    /// What a newer revision of the specification makes stale.
+    pub staleness: Option<Arc<Staleness>>,
+    /// A person's choice about that revision.
     pub choice: Choice,
-    /// Why nothing new is started, although it was started: what runs may end.
-    pub hold: Option<Blocked>,
+    /// Why a started plan starts no new attempt. Running attempts continue.
+    pub hold: Option<Readiness>,
 }
 
-/// Why a plan does not go on, as its conditions say it.
-#[derive(Debug, PartialEq, Eq)]
+/// The reason why a plan cannot run.
 pub struct Blocked {
-    /// Whether it is on its way or stuck.
-    pub progress: Progress,
-    /// CamelCase.
-    pub reason: &'static str,
-    /// For a person.
-    pub message: String,
-    /// What is wrong with its tasks.md.
+    pub readiness: Readiness,
+    /// Findings about its tasks.md.
     pub findings: Vec<Finding>,
-    /// Digest of its content, when it could be read.
-    pub digest: Option<Digest>,
-}
-
-impl Blocked {
-    fn stalled(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { progress: Progress::Stalled, reason, message: message.into(), findings: Vec::new(), digest: None }
-    }
-
-    fn by(obstacle: &Obstacle) -> Self {
-        Self { progress: obstacle.progress, ..Self::stalled(obstacle.reason, obstacle.message.clone()) }
-    }
-
-    fn waiting(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { progress: Progress::Reconciling, ..Self::stalled(reason, message) }
-    }
+    /// Its content, if it could be compiled.
+    pub content: Option<Arc<Content>>,
+    /// The last evaluation of the content.
+    pub evaluation: Option<Arc<Evaluation>>,
 }
 
 /// Checks everything that a plan needs before and while it runs.
-///
-/// # Errors
-/// Why it does not go on.
-pub fn validate(observed: &Observed, runtime: &mut Runtime) -> Result<Valid, Blocked> {
-    let plan = &observed.plan;
-    let Some(member) = observed.member.clone() else {
-        return Err(Blocked::stalled(
-            "NotInTenant",
-            format!("namespace {} belongs to no Tenant; add it to a Tenant's spec.namespaces", observed.namespace),
-        ));
+pub fn validate(observed: &Observed, loaded: &Loaded, cache: &Cache) -> Validated {
+    let mut cache = cache.clone();
+    let result = match compile_content(observed, loaded, cache.content.as_ref()) {
+        Ok(compiled) => {
+            let content = compiled.content.clone();
+            if !loaded.changed {
+                cache.content = Some(compiled);
+            }
+            check(observed, loaded, &content, &mut cache).map_err(|readiness| Blocked {
+                readiness,
+                findings: Vec::new(),
+                content: Some(content),
+                evaluation: None,
+            })
+        }
+        Err(Refused { readiness, findings }) => Err(Blocked { readiness, findings, content: None, evaluation: None }),
     };
-    let content = content(observed, runtime)?;
-    let with_digest = |mut blocked: Blocked| {
-        blocked.digest = Some(content.digest.clone());
-        blocked
-    };
-    let status = plan.status.as_ref();
+    let evaluation = cache.evaluation.clone();
+    let result = result.map_err(|blocked| Blocked { evaluation, ..blocked });
+    Validated { cache, result }
+}
+
+/// Checks a plan whose content is known.
+fn check(observed: &Observed, loaded: &Loaded, content: &Arc<Content>, cache: &mut Cache) -> Result<Valid, Readiness> {
+    let (plan, status) = (&observed.plan, observed.plan.status.as_ref());
+    let member = observed.member.clone().ok_or_else(|| not_in_tenant(observed))?;
     let mut hold = None;
-    if !plan.spec.cancel && !is_finished(status.map(|s| s.phase).unwrap_or_default()) {
-        // What is over, or is to be stopped, needs nothing any more.
-        let lacks = if observed.changed { Err(changed()) } else { Ok(()) }
-            .and_then(|()| workspace(plan.spec.workspace.as_ref()))
-            .and_then(|()| agents(observed, &content.compiled.tasks));
-        match lacks {
-            // What runs ends as always, and is recorded.
-            Err(blocked) if started(plan).is_some() => hold = Some(blocked),
-            lacks => lacks.map_err(with_digest)?,
+    // A finished plan, and one that is to be stopped, need neither agents nor a workspace.
+    if !plan.spec.cancel && !observed.phase().is_finished() {
+        let checks = if loaded.changed { Err(content_changed()) } else { Ok(()) }
+            .and_then(|()| check_workspace(plan.spec.workspace.as_ref()))
+            .and_then(|()| check_agents(observed, &content.compiled.tasks));
+        match checks {
+            // Running attempts end as usual, and their ends are recorded.
+            Err(readiness) if observed.started().is_some() => hold = Some(readiness),
+            checks => checks?,
         }
     }
-    let outdated = outdated(observed, &content, runtime);
-    let choice = if observed.documents.specification.is_some() { observed.choice() } else { Choice::None };
-    let specification_digest = if started(plan).is_some() {
+    let staleness = compare_revisions(observed, loaded, content, cache);
+    let choice = if loaded.documents.specification.is_some() { observed.choice() } else { Choice::None };
+    let specification_digest = if observed.started().is_some() {
         if status.and_then(|s| s.approved_digest.as_deref()) != Some(content.digest.as_str()) {
-            return Err(with_digest(changed()));
+            return Err(content_changed());
         }
         match choice {
             Choice::None => status.and_then(|s| s.specification_digest.clone()),
-            Choice::Redo | Choice::Keep => observed.newer().map(str::to_owned),
+            Choice::Redo | Choice::Keep => observed.newer_specification().map(str::to_owned),
         }
     } else if plan.spec.cancel {
         None
     } else {
-        let digest = specification(observed).map_err(with_digest)?;
-        let law = match &observed.documents.law {
-            Some(Err(obstacle)) => return Err(with_digest(Blocked::by(obstacle))),
-            Some(Ok(law)) => Some(law),
-            None => None,
-        };
-        let judged = judge(observed, &content, law, runtime.judged.take());
-        runtime.judged = Some(judged.clone());
-        if let Some(obstacle) = &judged.obstacle {
-            return Err(with_digest(Blocked::by(obstacle)));
-        }
-        approved(observed, &content.digest, &judged).map_err(with_digest)?;
-        if plan.spec.suspend {
-            let message = "suspended before its start; start it with `kubectl enact resume`";
-            return Err(with_digest(Blocked::waiting("Suspended", message)));
-        }
-        digest
+        check_start(observed, loaded, content, cache)?
     };
     let execution = &plan.spec.execution;
-    // The time of a finished plan that is taken up again begins anew.
-    let again = choice == Choice::Redo && status.is_some_and(|s| is_finished(s.phase));
-    let begun = started(plan).map(|at| if again { observed.now } else { at });
+    // A redo restarts a finished plan: the status step then sets a new start time, from which the deadline counts.
+    let restarts = choice == Choice::Redo && observed.phase().is_finished();
+    let started = observed.started().map(|at| if restarts { observed.now } else { at });
     let policy = Policy {
         parallelism: execution.parallelism,
         on_failure: execution.on_failure.into(),
         suspended: plan.spec.suspend || hold.is_some(),
         cancelled: plan.spec.cancel,
-        deadline: execution.deadline_seconds.zip(begun).map(|(seconds, at)| at.plus_seconds(seconds)),
+        deadline: execution.deadline_seconds.zip(started).map(|(seconds, at)| at.plus_seconds(seconds)),
     };
-    let graph =
-        if plan.spec.workspace.is_some() { content.compiled.graph.with_last() } else { content.compiled.graph.clone() };
-    Ok(Valid { member, content, graph, policy, specification_digest, outdated, choice, hold })
+    let graph = content.compiled.graph.clone();
+    Ok(Valid {
+        member,
+        content: content.clone(),
+        graph: if plan.spec.workspace.is_some() { graph.with_integration() } else { graph },
+        policy,
+        evaluation: cache.evaluation.clone(),
+        specification_digest,
+        staleness,
+        choice,
+        hold,
+    })
 }
 
-/// What a newer revision of the specification makes stale, if anything; compared once.
-fn outdated(observed: &Observed, content: &Content, runtime: &mut Runtime) -> Option<Arc<Outdated>> {
-    let newer = observed.documents.specification.as_ref()?;
-    let before = match &observed.documents.before {
-        Before::Same => return None,
-        Before::Known(text) => Some(text.as_ref()),
-        Before::Forgotten => None,
+/// Checks what a plan needs to start, and returns the digest of its specification.
+fn check_start(
+    observed: &Observed,
+    loaded: &Loaded,
+    content: &Content,
+    cache: &mut Cache,
+) -> Result<Option<String>, Readiness> {
+    let digest = check_specification(observed)?;
+    let constitution = loaded.documents.constitution.as_ref().map(Result::as_ref).transpose().map_err(Clone::clone)?;
+    let evaluation = evaluate(observed, &loaded.documents, constitution, content, cache.evaluation.as_ref());
+    cache.evaluation = Some(evaluation.clone());
+    if let Some(violation) = &evaluation.violation {
+        return Err(violation.clone());
+    }
+    check_approval(observed, &content.digest, &evaluation)?;
+    if observed.plan.spec.suspend {
+        let message = "suspended before its start; start it with `kubectl enact resume`";
+        return Err(Readiness::reconciling("Suspended", message));
+    }
+    Ok(digest)
+}
+
+/// Returns what a newer revision of the specification makes stale, if it matters. Each pair of revisions is compared once.
+fn compare_revisions(
+    observed: &Observed,
+    loaded: &Loaded,
+    content: &Content,
+    cache: &mut Cache,
+) -> Option<Arc<Staleness>> {
+    let newer = loaded.documents.specification.as_ref()?;
+    let before = match &loaded.documents.started_for {
+        StartedFor::Approved => return None,
+        StartedFor::Older(text) => Some(text.as_ref()),
+        StartedFor::Unrecorded => None,
     };
     let pinned = observed.plan.status.as_ref()?.specification_digest.clone()?;
     let key = [pinned.clone(), newer.digest.to_string(), content.digest.to_string()];
-    let known = runtime.outdated.as_ref().filter(|(k, _)| *k == key).map(|(_, outdated)| outdated.clone());
-    let outdated = known.unwrap_or_else(|| Arc::new(stale::outdated(before, newer, content)));
-    runtime.outdated = Some((key, outdated.clone()));
-    if !outdated.matters() {
-        runtime.harmless = Some((pinned, newer.digest.to_string()));
+    let known = cache.staleness.as_ref().filter(|(k, _)| *k == key).map(|(_, staleness)| staleness.clone());
+    let staleness = known.unwrap_or_else(|| Arc::new(Staleness::between(before, newer, content)));
+    cache.staleness = Some((key, staleness.clone()));
+    if !staleness.matters() {
+        cache.harmless = Some((pinned, newer.digest.to_string()));
         return None;
     }
-    Some(outdated)
+    Some(staleness)
 }
 
-fn changed() -> Blocked {
-    Blocked::stalled(
-        "ContentChanged",
-        "the plan's content was changed after its start; put it back, or cancel the plan and create a new one",
-    )
+fn not_in_tenant(observed: &Observed) -> Readiness {
+    let namespace = &observed.namespace;
+    let message = format!("namespace {namespace} belongs to no Tenant; add it to a Tenant's spec.namespaces");
+    Readiness::stalled("NotInTenant", message)
 }
 
-/// The plan's tasks; made anew only when what they are made from changed.
-fn content(observed: &Observed, runtime: &mut Runtime) -> Result<Arc<Content>, Blocked> {
+fn content_changed() -> Readiness {
+    let message =
+        "the content of the plan was changed after its start; restore it, or cancel the plan and create a new one";
+    Readiness::stalled("ContentChanged", message)
+}
+
+/// A plan whose content cannot be compiled.
+struct Refused {
+    readiness: Readiness,
+    findings: Vec<Finding>,
+}
+
+impl From<Readiness> for Refused {
+    fn from(readiness: Readiness) -> Self {
+        Self { readiness, findings: Vec::new() }
+    }
+}
+
+/// Returns the plan's content; compiles it only when its inputs have changed since `cached`.
+fn compile_content(
+    observed: &Observed,
+    loaded: &Loaded,
+    cached: Option<&CachedContent>,
+) -> Result<CachedContent, Refused> {
+    if observed.member.is_none() {
+        return Err(not_in_tenant(observed).into());
+    }
     let spec = &observed.plan.spec;
     let generation = observed.plan.metadata.generation;
-    if let Some(pinned) = &observed.pinned {
-        if !observed.changed {
-            runtime.made = Some(Made { generation, document: None, content: pinned.clone() });
-        }
-        return Ok(pinned.clone());
+    if let Some(pinned) = &loaded.content {
+        return Ok(CachedContent { generation, document: None, content: pinned.clone() });
     }
-    let document = match (&spec.source, &observed.document) {
+    let document = match (&spec.source, &loaded.document) {
         (Some(_), Some(Ok(bytes))) => Some(bytes.as_slice()),
-        (Some(_), Some(Err(missing))) => {
-            let (progress, reason) = missing.standing();
-            return Err(Blocked { progress, ..Blocked::stalled(reason, missing.to_string()) });
-        }
+        (Some(_), Some(Err(missing))) => return Err(missing.clone().into()),
         (Some(source), None) => source.inline.as_deref().map(str::as_bytes),
         (None, _) => None,
     };
-    let digest = document.filter(|_| observed.document.is_some()).map(Digest::of_bytes);
-    if let Some(made) = runtime.made.as_ref().filter(|m| m.generation == generation && m.document == digest) {
-        return Ok(made.content.clone());
+    let digest = document.filter(|_| loaded.document.is_some()).map(Digest::of_bytes);
+    if let Some(cached) = cached.filter(|c| c.generation == generation && c.document == digest) {
+        return Ok(cached.clone());
     }
     let (tasks, diagnostics) = document.map_or_else(|| (spec.tasks.clone(), Vec::new()), compile::from_markdown);
-    let compiled =
-        compile::compile(&observed.plan.name_any(), tasks).map_err(|errors| refused(&errors, &diagnostics))?;
+    let compiled = compile::compile(&observed.name(), tasks).map_err(|errors| invalid_plan(&errors, &diagnostics))?;
     let canonical =
-        compile::canonical(spec, &compiled.tasks).map_err(|e| Blocked::stalled("InvalidPlan", e.to_string()))?;
+        compile::canonical(spec, &compiled.tasks).map_err(|e| Readiness::stalled("InvalidPlan", e.to_string()))?;
     if canonical.len() > MAX_CONTENT {
         let message = format!(
-            "tasks, prompts and dependencies have {} bytes together, and at most {MAX_CONTENT} are recorded; divide the plan",
+            "the tasks, prompts and dependencies have {} bytes, and the record stores at most {MAX_CONTENT}; split the plan",
             canonical.len()
         );
-        return Err(Blocked::stalled("InvalidPlan", message));
+        return Err(Readiness::stalled("InvalidPlan", message).into());
     }
     let content = Arc::new(Content { digest: Digest::of_bytes(canonical.as_bytes()), canonical, compiled });
-    runtime.made = Some(Made { generation, document: digest, content: content.clone() });
-    Ok(content)
+    Ok(CachedContent { generation, document: digest, content })
 }
 
-fn refused(errors: &[compile::CompileError], diagnostics: &[Diagnostic]) -> Blocked {
-    let document = diagnostics.iter().find(|d| d.severity == enact_domain::speckit::Severity::Error);
+fn invalid_plan(errors: &[compile::CompileError], diagnostics: &[Diagnostic]) -> Refused {
+    let document = diagnostics.iter().find(|d| d.severity == Severity::Error);
     let message = document.map_or_else(
         || errors.iter().take(5).map(ToString::to_string).collect::<Vec<_>>().join("; "),
         |first| format!("tasks.md: {first}"),
     );
-    Blocked { findings: of_diagnostics(diagnostics), ..Blocked::stalled("InvalidPlan", message) }
+    Refused { readiness: Readiness::stalled("InvalidPlan", message), findings: of_diagnostics(diagnostics) }
 }
 
-/// The API's own rules once more: a plan may have been stored before there were all of them.
-fn workspace(workspace: Option<&Workspace>) -> Result<(), Blocked> {
+/// Checks the workspace by the rules of the API again: a plan may have been stored before a rule existed.
+fn check_workspace(workspace: Option<&Workspace>) -> Result<(), Readiness> {
     let Some(workspace) = workspace else { return Ok(()) };
-    let refused = |problem: &str| Err(Blocked::stalled("InvalidWorkspace", format!("spec.workspace{problem}")));
+    let refuse = |problem: &str| Err(Readiness::stalled("InvalidWorkspace", format!("spec.workspace{problem}")));
     let target = workspace.integration.branch.as_ref();
     check_url(&workspace.url)
         .and_then(|()| [Some(&workspace.revision), target].into_iter().flatten().try_for_each(|name| check_ref(name)))
-        .or_else(|e| refused(&format!(": {e}")))?;
+        .or_else(|e| refuse(&format!(": {e}")))?;
     if let Some(branch) = target.filter(|branch| names::is_work_branch(branch)) {
-        return refused(&format!(".integration.branch: `{branch}` lies below enact/, where agents push; name another"));
+        return refuse(&format!(
+            ".integration.branch: `{branch}` is below enact/, where agents push; name another branch"
+        ));
     }
     match (&workspace.credentials_secret_ref, &workspace.integration.credentials_secret_ref) {
-        (Some(_), None) => refused(
-            ".integration.credentialsSecretRef is missing beside credentialsSecretRef, which agents can read; name a Secret that \
-             the integration pod alone holds",
+        (Some(_), None) => refuse(
+            ".integration.credentialsSecretRef is missing, and agents can read the Secret of credentialsSecretRef; name a Secret that \
+             only the integration pod uses",
         ),
-        (Some(agents), Some(own)) if agents == own => refused(&format!(
-            ".integration.credentialsSecretRef: agents can read the Secret {}, which credentialsSecretRef names too; name another",
+        (Some(agents), Some(own)) if agents == own => refuse(&format!(
+            ".integration.credentialsSecretRef: agents can read the Secret {}, because credentialsSecretRef names it too; name another \
+             Secret",
             own.name
         )),
         _ => Ok(()),
     }
 }
 
-fn agents(observed: &Observed, tasks: &[TaskTemplate]) -> Result<(), Blocked> {
+fn check_agents(observed: &Observed, tasks: &[TaskTemplate]) -> Result<(), Readiness> {
     let workspace = observed.plan.spec.workspace.as_ref();
     let integrator = workspace.and_then(|w| w.integration.credentials_secret_ref.as_ref()).map(|secret| &secret.name);
     for task in tasks {
-        let name = agent_of(observed, task);
+        let name = observed.agent_of(task);
         let Some(agent) = observed.agents.get(name) else {
-            return Err(Blocked::waiting(
-                "AgentNotFound",
-                format!("task {}: there is no Agent {name} in this namespace; create it", task.id),
-            ));
+            let message = format!("task {}: there is no Agent {name} in this namespace; create it", task.id);
+            return Err(Readiness::reconciling("AgentNotFound", message));
         };
         pod::adapter(name, &agent.spec, task.script.as_deref())
-            .map_err(|why| Blocked::stalled("InvalidPlan", format!("task {}: {why}", task.id)))?;
+            .map_err(|why| Readiness::stalled("InvalidPlan", format!("task {}: {why}", task.id)))?;
         let reads = |var: &&EnvVar| var.secret_key_ref.as_ref().is_some_and(|key| Some(&key.name) == integrator);
         if let Some(var) = agent.spec.env.iter().find(reads) {
-            return Err(Blocked::stalled(
-                "InvalidWorkspace",
-                format!(
-                    "task {}: Agent {name} takes its variable {} from the Secret of spec.workspace.integration, which the integration \
-                     pod alone may hold; name another Secret in one of them",
-                    task.id, var.name
-                ),
-            ));
+            let message = format!(
+                "task {}: Agent {name} reads its variable {} from the Secret of spec.workspace.integration, which only the integration \
+                 pod may use; name another Secret in one of them",
+                task.id, var.name
+            );
+            return Err(Readiness::stalled("InvalidWorkspace", message));
         }
     }
     Ok(())
 }
 
-/// Name of the agent of a task.
-pub fn agent_of<'a>(observed: &'a Observed, task: &'a TaskTemplate) -> &'a str {
-    task.agent_ref.as_ref().map_or(&observed.plan.spec.agent_ref.name, |r| &r.name)
-}
-
-/// The digest of the specification as it was approved.
-fn specification(observed: &Observed) -> Result<Option<String>, Blocked> {
+/// Returns the digest of the specification as it was approved; none if the plan names no specification.
+fn check_specification(observed: &Observed) -> Result<Option<String>, Readiness> {
     let Some(reference) = &observed.plan.spec.specification_ref else { return Ok(None) };
     let Some(specification) = &observed.specification else {
-        return Err(Blocked::waiting(
-            "SpecificationNotFound",
-            format!("there is no Specification {} in this namespace; create it", reference.name),
-        ));
+        let message = format!("there is no Specification {} in this namespace; create it", reference.name);
+        return Err(Readiness::reconciling("SpecificationNotFound", message));
     };
     let status = specification.status.clone().unwrap_or_default();
     let ready = status.conditions.iter().find(|c| c.type_ == READY);
     let current = status.observed_generation == specification.metadata.generation;
-    match ready {
-        Some(c) if c.status == "True" && current => Ok(status.approved_digest),
-        Some(c) if current => Err(Blocked::waiting(
-            "WaitingForSpecification",
-            format!("Specification {} is not ready: {}", reference.name, c.message),
-        )),
-        _ => Err(Blocked::waiting(
-            "WaitingForSpecification",
-            format!("Specification {} was not looked at yet", reference.name),
-        )),
-    }
+    let message = match ready {
+        Some(c) if c.status == "True" && current => return Ok(status.approved_digest),
+        Some(c) if current => format!("Specification {} is not ready: {}", reference.name, c.message),
+        _ => format!("Specification {} has not been reconciled yet", reference.name),
+    };
+    Err(Readiness::reconciling("WaitingForSpecification", message))
 }
 
-fn approved(observed: &Observed, digest: &Digest, judged: &Judged) -> Result<(), Blocked> {
-    let name = observed.plan.name_any();
+fn check_approval(observed: &Observed, digest: &Digest, evaluation: &Evaluation) -> Result<(), Readiness> {
     let content = approval::Content {
         digest: digest.clone(),
         author: observed.author.clone(),
-        worst: convert::worst_of(&judged.findings),
+        worst: convert::worst_of(&evaluation.findings),
     };
-    match evaluate(&(&observed.plan.spec.approval).into(), &content, &observed.decisions, observed.now) {
+    let policy = (&observed.plan.spec.approval).into();
+    match evaluate_approvals(&policy, &content, &observed.decisions, observed.now) {
         Verdict::Approved { .. } => Ok(()),
-        Verdict::Rejected { user, comment } => Err(Blocked::stalled(
-            "Rejected",
-            format!("{user} rejected this content: {comment}; change the plan, or delete the Approval"),
-        )),
-        Verdict::Waiting(demand) => Err(Blocked::waiting(
-            "WaitingForApproval",
-            format!("{demand}; approve with `kubectl enact approve plan/{name}`"),
-        )),
+        Verdict::Rejected { user, comment } => {
+            let message = format!("{user} rejected this content: {comment}; change the plan, or delete the Approval");
+            Err(Readiness::stalled("Rejected", message))
+        }
+        Verdict::Waiting(demand) => {
+            let message = format!("{demand}; approve with `kubectl enact approve plan/{}`", observed.name());
+            Err(Readiness::reconciling("WaitingForApproval", message))
+        }
     }
-}
-
-/// The branch that receives the plan's work.
-pub fn target_branch(observed: &Observed, workspace: &Workspace) -> String {
-    workspace.integration.branch.clone().unwrap_or_else(|| names::integration_branch(&observed.plan.name_any()))
 }

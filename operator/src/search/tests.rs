@@ -9,10 +9,10 @@ use crate::testing::Bench;
 
 /// An index in memory, where all specifications are about the same.
 #[derive(Default)]
-struct Shelf(Mutex<Vec<(Subject, Vec<Item>)>>);
+struct InMemoryIndex(Mutex<Vec<(Subject, Vec<Item>)>>);
 
-impl Index for Shelf {
-    fn put<'a>(&'a self, _: &'a str, subject: &'a Subject, items: Vec<Item>) -> BoxFuture<'a, Result<(), Failure>> {
+impl SearchIndex for InMemoryIndex {
+    fn put<'a>(&'a self, _: &'a str, subject: &'a Subject, items: Vec<Item>) -> BoxFuture<'a, Result<(), IndexError>> {
         let mut known = self.0.lock().unwrap();
         known.retain(|(s, _)| s.uid != subject.uid);
         if !items.is_empty() {
@@ -21,14 +21,14 @@ impl Index for Shelf {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn related<'a>(&'a self, _: &'a str, uid: &'a str) -> BoxFuture<'a, Result<Vec<Alike>, Failure>> {
+    fn related<'a>(&'a self, _: &'a str, uid: &'a str) -> BoxFuture<'a, Result<Vec<Similar>, IndexError>> {
         let known = self.0.lock().unwrap();
         let others = known.iter().filter(|(s, _)| s.kind == Kind::Specification && s.uid != uid);
-        let alike = |(s, _): &(Subject, Vec<Item>)| Alike {
+        let similar = |(s, _): &(Subject, Vec<Item>)| Similar {
             uid: s.uid.clone(),
-            shown: Related { namespace: s.namespace.clone(), name: s.name.clone(), similarity: 80 },
+            related: Related { namespace: s.namespace.clone(), name: s.name.clone(), similarity: 80 },
         };
-        Box::pin(std::future::ready(Ok(others.map(alike).collect())))
+        Box::pin(std::future::ready(Ok(others.map(similar).collect())))
     }
 }
 
@@ -42,24 +42,24 @@ fn specification(bench: &Bench, name: &str) {
     );
 }
 
-async fn work(bench: &mut Bench, shelf: &Shelf) -> usize {
+async fn work(bench: &mut Bench, index: &InMemoryIndex) -> usize {
     let mut jobs = 0;
     loop {
         bench.settle().await;
-        let Ok(job) = bench.jobs.try_recv() else { return jobs };
+        let Ok(job) = bench.index_jobs.try_recv() else { return jobs };
         jobs += 1;
-        once(&bench.ctx, shelf, job).await.unwrap();
+        index_document(&bench.contexts.common, &bench.contexts.search, index, job).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn specifications_hear_of_others_that_are_about_the_same() {
-    let (mut bench, shelf) = (Bench::new().await, Shelf::default());
+async fn similar_specifications_refer_to_each_other() {
+    let (mut bench, index) = (Bench::new().await, InMemoryIndex::default());
     specification(&bench, "doors");
     specification(&bench, "gates");
     for name in ["doors", "gates"] {
         bench.specification(name).await.unwrap();
-        assert_eq!(work(&mut bench, &shelf).await, 1);
+        assert_eq!(work(&mut bench, &index).await, 1);
     }
     let related =
         |bench: &Bench, name: &str| bench.api.get(&format!("specifications/{name}"))["status"]["related"].clone();
@@ -69,25 +69,29 @@ async fn specifications_hear_of_others_that_are_about_the_same() {
         "by the other's word"
     );
     assert_eq!(related(&bench, "gates")[0]["name"], "doors");
-    let (_, items) = shelf.0.lock().unwrap()[0].clone();
+    let (_, items) = index.0.lock().unwrap()[0].clone();
     assert_eq!((items[0].kind, items[0].key.as_str()), (ItemKind::Requirement, "FR-001"));
 
     bench.specification("doors").await.unwrap();
-    assert_eq!(work(&mut bench, &shelf).await, 0, "nothing new is not brought again");
+    assert_eq!(work(&mut bench, &index).await, 0, "nothing new is not brought again");
     bench.no_specification("gates");
-    assert_eq!(work(&mut bench, &shelf).await, 1);
-    assert_eq!(shelf.0.lock().unwrap().len(), 1, "what is gone is not found any more");
+    assert_eq!(work(&mut bench, &index).await, 1);
+    assert_eq!(index.0.lock().unwrap().len(), 1, "what is gone is not found any more");
 }
 
 #[tokio::test]
-async fn a_full_queue_keeps_nobody_waiting() {
+async fn full_queue_does_not_block() {
     let mut bench = Bench::new().await;
     let subject =
         |n: usize| Subject { kind: Kind::Plan, namespace: "ns".into(), name: "p".into(), uid: format!("u{n}") };
-    for n in 0..=MANY {
-        offer(&bench.ctx, "default", subject(n), "1", Vec::new);
+    for n in 0..=MAX_QUEUED {
+        bench.contexts.search.offer("default", subject(n), "1", Vec::new);
     }
-    while bench.jobs.try_recv().is_ok() {}
-    offer(&bench.ctx, "default", subject(MANY), "1", Vec::new);
-    assert_eq!(bench.jobs.try_recv().map(|job| job.subject.uid).ok(), Some(format!("u{MANY}")), "it is offered again");
+    while bench.index_jobs.try_recv().is_ok() {}
+    bench.contexts.search.offer("default", subject(MAX_QUEUED), "1", Vec::new);
+    assert_eq!(
+        bench.index_jobs.try_recv().map(|job| job.subject.uid).ok(),
+        Some(format!("u{MAX_QUEUED}")),
+        "it is offered again"
+    );
 }

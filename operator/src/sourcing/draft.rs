@@ -1,11 +1,12 @@
-//! A specification that an agent drafts from a request: attempt by attempt, until one gives a document that work can go on with.
+//! A specification that an agent drafts from a request, with attempts until one delivers a usable document.
 //!
-//! An attempt counts from the moment that its pod is there; the pod of the last one stays until the next begins, which is shown what was
-//! wrong with it.
+//! An attempt counts as soon as its pod is created. The pod of the last attempt stays until the next one starts: its result goes into the next
+//! prompt.
 
 use enact_crds::convert;
 use enact_crds::specification::DraftStatus;
 use enact_domain::assignment::Report;
+use enact_domain::condition::{Progress, Readiness};
 use enact_domain::digest::Digest;
 use enact_domain::drafting::{self, Previous};
 use enact_domain::errand::{DraftWork, Errand, ErrandWork};
@@ -15,138 +16,144 @@ use enact_domain::time::Millis;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
-use super::errands::{self, Entry, NONE, Role, Stand, Started};
-use super::{Drafter, Missing, Sourced, Subject, member, server};
-use crate::context::{Context, Membership, lookup};
-use crate::documents::law::{self, Law};
-use crate::documents::obstacle::Obstacle;
-use crate::documents::specification::bound_by;
+use super::context::Context;
+use super::job_pods::{self, StartResult};
+use super::jobs::{JobPod, JobRole, JobState, NO_RESOURCES};
+use super::sourced::{Drafter, Sourced, Subject, member, server_url};
+use crate::context::{Membership, lookup};
+use crate::documents::constitution_chain::chain_of_reference;
+use crate::documents::effective_constitution::{self, EffectiveConstitution};
 use crate::error::Error;
 use crate::task::pod::{self, Frame};
 
-/// Seconds after which a pod under way, or a tenant without room, is looked at though nothing was heard of it.
+/// Seconds after which a running pod is checked although no event arrived.
 const WATCH_SECONDS: u32 = 60;
-const ROOM_SECONDS: u32 = 10;
+/// Seconds after which an attempt that found no free slot is retried.
+const NO_SLOT_SECONDS: u32 = 10;
 /// Seconds before the second attempt; doubled each time.
 const BACKOFF_SECONDS: u32 = 10;
 /// Longest wait between two attempts, in seconds.
 const MAX_BACKOFF_SECONDS: u32 = 300;
-/// Why there is no document yet.
+/// The reason while attempts continue.
 const DRAFTING: &str = "Drafting";
-/// Why there will be none.
+/// The reason after the last attempt.
 const FAILED: &str = "DraftFailed";
 
-/// One reconcile's view of a drafting.
-struct Desk<'a> {
+/// One reconcile of a draft.
+struct DraftReconcile<'a> {
     ctx: &'a Context,
     subject: &'a Subject,
     drafter: &'a Drafter<'a>,
     member: Membership,
     now: Millis,
-    /// What the document must keep.
-    law: Law,
+    /// The constitution that the document must comply with.
+    constitution: EffectiveConstitution,
 }
 
-/// The document that was drafted, and a pod that drafts it as long as there is none.
+/// Returns the drafted document, and starts pods that draft it while there is none.
 ///
 /// # Errors
-/// When the API server or the record fails.
+/// When the API server or the record store fails.
 pub async fn content(ctx: &Context, subject: &Subject, drafter: &Drafter<'_>) -> Result<Sourced, Error> {
     let known = drafter.known.cloned();
-    let stays = |missing| Sourced { bytes: Err(missing), status: None, draft: known.clone(), wake: None };
+    let unchanged = |missing| Sourced { bytes: Err(missing), status: None, draft: known.clone(), requeue_at: None };
     let member = match member(ctx, subject) {
         Ok(member) => member,
-        Err(missing) => return Ok(stays(missing)),
+        Err(missing) => return Ok(unchanged(missing)),
     };
-    let told = json!({ "request": drafter.request, "agent": drafter.drafting.agent_ref.name });
-    let key = Digest::of_json(&told).map_err(|source| Error::Json { what: "a request", source })?.to_string();
+    let inputs = json!({ "request": drafter.request, "agent": drafter.drafting.agent_ref.name });
+    let key = Digest::of_json(&inputs).map_err(|source| Error::Json { what: "a request", source })?.to_string();
     let mut draft = known.clone().filter(|draft| draft.request == key).unwrap_or_default();
     draft.request = key;
     if let Some(digest) = draft.digest.clone() {
-        errands::dismiss(ctx, subject, &[]).await?;
-        if let Some(content) = ctx.memory.content(&member.tenant, &digest.into()).await? {
-            return Ok(Sourced { bytes: Ok(content), draft: Some(draft), ..stays(Missing::Unnamed) });
+        job_pods::delete_all(ctx, subject).await?;
+        if let Some(content) = ctx.record_store.content(&member.tenant, &digest.into()).await? {
+            return Ok(Sourced { bytes: Ok(content), draft: Some(draft), status: None, requeue_at: None });
         }
-        // The record lost it.
+        // The record store lost the document: draft it again.
         draft = DraftStatus { request: draft.request, ..DraftStatus::default() };
     }
-    match law::of(ctx, &bound_by(ctx, &subject.namespace, drafter.constitution)).await? {
-        Ok(law) => Desk { ctx, subject, drafter, member, now: ctx.now(), law }.go_on(draft).await,
-        Err(Obstacle { reason, message, .. }) => Ok(stays(Missing::waiting(reason, message))),
+    let chain = chain_of_reference(ctx, &subject.namespace, drafter.constitution);
+    match effective_constitution::load(ctx, &ctx.document_cache, &chain).await? {
+        Ok(constitution) => {
+            DraftReconcile { ctx, subject, drafter, member, now: ctx.now(), constitution }.resume(draft).await
+        }
+        // The draft waits for its constitution, even if that one waits for a person.
+        Err(blocked) => Ok(unchanged(Readiness { progress: Progress::Reconciling, ..blocked })),
     }
 }
 
-impl Desk<'_> {
-    fn most(&self) -> u32 {
+impl DraftReconcile<'_> {
+    fn max_attempts(&self) -> u32 {
         self.drafter.drafting.max_attempts
     }
 
     fn pod_name(&self, draft: &DraftStatus, attempt: u32) -> String {
-        let told = format!("{}/{}/{attempt}", self.subject.uid, draft.request);
-        names::errand_pod_name(&self.subject.name, names::DRAFT, &Digest::of_bytes(told.as_bytes()))
+        let seed = format!("{}/{}/{attempt}", self.subject.uid, draft.request);
+        names::errand_pod_name(&self.subject.name, names::DRAFT, &Digest::of_bytes(seed.as_bytes()))
     }
 
-    fn entry(&self, draft: &DraftStatus, attempt: u32) -> Option<Entry> {
-        self.ctx.errands.get(self.subject, &self.pod_name(draft, attempt))
+    fn entry(&self, draft: &DraftStatus, attempt: u32) -> Option<JobPod> {
+        self.ctx.jobs.get(self.subject, &self.pod_name(draft, attempt))
     }
 
-    async fn go_on(&self, mut draft: DraftStatus) -> Result<Sourced, Error> {
-        // A pod that the status does not tell of yet was started all the same.
+    async fn resume(&self, mut draft: DraftStatus) -> Result<Sourced, Error> {
+        // A crash after the creation of a pod leaves an attempt that the status does not count.
         while self.entry(&draft, draft.attempts + 1).is_some() {
             draft.attempts += 1;
             draft.retry_at = None;
         }
         let attempt = draft.attempts;
-        errands::dismiss(self.ctx, self.subject, &[&self.pod_name(&draft, attempt)]).await?;
+        job_pods::delete_others(self.ctx, self.subject, &self.pod_name(&draft, attempt)).await?;
         match self.entry(&draft, attempt) {
-            Some(entry) => match entry.stand(self.now) {
-                Stand::Running(why) => Ok(self.running(draft, why)),
-                Stand::Over(outcome) => self.over(draft, &entry, *outcome).await,
+            Some(entry) => match entry.state(self.now) {
+                JobState::Running(why) => Ok(self.running(draft, why)),
+                JobState::Finished(outcome) => self.finished(draft, &entry, *outcome).await,
             },
             None if attempt == 0 => self.start(draft, None).await,
-            None if attempt >= self.most() => Ok(Self::failed(draft)),
-            None => match self.waits(&draft) {
+            None if attempt >= self.max_attempts() => Ok(Self::failed(draft)),
+            None => match self.retry_at(&draft) {
                 Some(until) => Ok(self.waiting(draft, until)),
                 None => self.start(draft, None).await,
             },
         }
     }
 
-    /// Takes in the end of the last attempt.
-    async fn over(
+    /// Handles the end of the last attempt.
+    async fn finished(
         &self,
         mut draft: DraftStatus,
-        entry: &Entry,
+        entry: &JobPod,
         outcome: Result<Report, String>,
     ) -> Result<Sourced, Error> {
-        let (document, problem) = match self.judge(outcome).await? {
+        let (document, problem) = match self.check(outcome).await? {
             Ok((digest, content)) => {
                 draft = DraftStatus { digest: Some(digest), problem: None, retry_at: None, ..draft };
-                return Ok(Sourced { bytes: Ok(content), status: None, draft: Some(draft), wake: None });
+                return Ok(Sourced { bytes: Ok(content), status: None, draft: Some(draft), requeue_at: None });
             }
             Err(why) => why,
         };
-        let last = draft.attempts >= self.most();
+        let last = draft.attempts >= self.max_attempts();
         let wait = BACKOFF_SECONDS.saturating_mul(1 << (draft.attempts - 1).min(16)).min(MAX_BACKOFF_SECONDS);
         let retry_at = convert::time_not_before(entry.ended_at(self.now).plus_seconds(wait));
-        let told = self.drafter.known.is_some_and(|known| {
+        let is_shown = self.drafter.known.is_some_and(|known| {
             known.request == draft.request
                 && known.attempts == draft.attempts
                 && known.problem.as_ref() == Some(&problem)
         });
         draft.problem = Some(problem);
-        // Somebody may have asked for more attempts since.
-        draft.retry_at = if last { None } else { draft.retry_at.filter(|_| told).or(Some(retry_at)) };
-        match self.waits(&draft) {
+        // `last` may become false later: a person can raise spec.drafting.maxAttempts.
+        draft.retry_at = if last { None } else { draft.retry_at.filter(|_| is_shown).or(Some(retry_at)) };
+        match self.retry_at(&draft) {
             _ if last => {
-                if told {
-                    errands::dismiss(self.ctx, self.subject, &[]).await?;
+                if is_shown {
+                    job_pods::delete_all(self.ctx, self.subject).await?;
                 }
                 Ok(Self::failed(draft))
             }
             Some(until) => Ok(self.waiting(draft, until)),
-            None if told => self.start(draft, document.as_deref()).await,
-            // First the status says what was wrong.
+            None if is_shown => self.start(draft, document.as_deref()).await,
+            // The status shows the problem before the next attempt starts, because the pod that reported it is deleted then.
             None => {
                 let now = self.now;
                 Ok(self.waiting(draft, now))
@@ -154,8 +161,8 @@ impl Desk<'_> {
         }
     }
 
-    /// The document of an attempt, if work can go on with it; else what there is of it, and what is wrong.
-    async fn judge(
+    /// Returns the document of an attempt if it is usable, else the text as far as there is one, and the problem.
+    async fn check(
         &self,
         outcome: Result<Report, String>,
     ) -> Result<Result<(String, Vec<u8>), (Option<String>, String)>, Error> {
@@ -163,9 +170,9 @@ impl Desk<'_> {
             Ok(report) => report,
             Err(why) => return Ok(Err((None, why))),
         };
-        let Some(digest) = report.document else { return Ok(Err((None, "the pod brought no document".into()))) };
-        let Some(content) = self.ctx.memory.content(&self.member.tenant, &digest).await? else {
-            return Ok(Err((None, "the record does not hold what the pod brought".into())));
+        let Some(digest) = report.document else { return Ok(Err((None, "the pod delivered no document".into()))) };
+        let Some(content) = self.ctx.record_store.content(&self.member.tenant, &digest).await? else {
+            return Ok(Err((None, "the record store does not hold the document that the pod delivered".into())));
         };
         Ok(match drafting::judge(&content) {
             Ok(()) => Ok((digest.to_string(), content)),
@@ -173,46 +180,50 @@ impl Desk<'_> {
         })
     }
 
-    /// Until when the next attempt waits.
-    fn waits(&self, draft: &DraftStatus) -> Option<Millis> {
+    /// Returns when the next attempt may start, if that is in the future.
+    fn retry_at(&self, draft: &DraftStatus) -> Option<Millis> {
         draft.retry_at.as_ref().map(convert::millis).filter(|at| self.now < *at)
     }
 
-    /// Starts the next attempt, which is shown what the last one wrote.
+    /// Starts the next attempt; its prompt contains the document of the last one.
     async fn start(&self, mut draft: DraftStatus, document: Option<&str>) -> Result<Sourced, Error> {
         let attempt = draft.attempts + 1;
         let pod = match self.pod(&draft, attempt, document) {
             Ok(pod) => pod,
-            Err(missing) => return Ok(Sourced { bytes: Err(missing), status: None, draft: Some(draft), wake: None }),
+            Err(missing) => {
+                return Ok(Sourced { bytes: Err(missing), status: None, draft: Some(draft), requeue_at: None });
+            }
         };
-        let waits = |why: String, seconds: u32, draft: DraftStatus| Sourced {
-            bytes: Err(Missing::waiting(DRAFTING, why)),
+        let waiting = |why: String, seconds: u32, draft: DraftStatus| Sourced {
+            bytes: Err(Readiness::reconciling(DRAFTING, why)),
             status: None,
             draft: Some(draft),
-            wake: Some(self.now.plus_seconds(seconds)),
+            requeue_at: Some(self.now.plus_seconds(seconds)),
         };
-        match errands::start(self.ctx, &self.member, Role::Draft, &pod).await? {
-            Started::Yes => {
+        match job_pods::start(self.ctx, &self.member, JobRole::Draft, &pod).await? {
+            StartResult::Started => {
                 draft.attempts = attempt;
                 draft.retry_at = None;
                 Ok(self.running(draft, None))
             }
-            Started::NoRoom => Ok(waits("the tenant has enough drafts under way".into(), ROOM_SECONDS, draft)),
-            Started::Refused(why) => Ok(waits(why, WATCH_SECONDS, draft)),
+            StartResult::NoSlot => {
+                Ok(waiting("the tenant runs its highest number of concurrent drafts".into(), NO_SLOT_SECONDS, draft))
+            }
+            StartResult::Refused(why) => Ok(waiting(why, WATCH_SECONDS, draft)),
         }
     }
 
-    fn pod(&self, draft: &DraftStatus, attempt: u32, document: Option<&str>) -> Result<Pod, Missing> {
+    fn pod(&self, draft: &DraftStatus, attempt: u32, document: Option<&str>) -> Result<Pod, Readiness> {
         let drafting = self.drafter.drafting;
         let name = &drafting.agent_ref.name;
         let Some(agent) = lookup(&self.ctx.caches.agents, &self.subject.namespace, name) else {
             let why = format!("spec.drafting.agentRef: there is no Agent {name} in this namespace; create it");
-            return Err(Missing::waiting("AgentNotFound", why));
+            return Err(Readiness::reconciling("AgentNotFound", why));
         };
-        let failed = |why: String| Missing::failed(FAILED, why);
+        let failed = |why: String| Readiness::stalled(FAILED, why);
         let mut errand = Errand {
             subject_uid: self.subject.uid.clone(),
-            server_url: server(self.ctx).map_err(failed)?,
+            server_url: server_url(self.ctx).map_err(failed)?,
             work: ErrandWork::Draft(DraftWork {
                 name: self.subject.name.clone(),
                 attempt,
@@ -221,10 +232,11 @@ impl Desk<'_> {
                 agent: name.clone(),
             }),
         };
-        let mut assignment = pod::told_errand(&errand);
+        let mut assignment = pod::document_job_json(&errand);
+        // An assignment has a size limit: leave the last document out when it does not fit.
         if let (Err(_), ErrandWork::Draft(work)) = (&assignment, &mut errand.work) {
             work.prompt = self.prompt(draft, None);
-            assignment = pod::told_errand(&errand);
+            assignment = pod::document_job_json(&errand);
         }
         let frame = Frame {
             config: &self.ctx.config,
@@ -232,50 +244,56 @@ impl Desk<'_> {
             name: self.pod_name(draft, attempt),
             namespace: self.subject.namespace.clone(),
             labels: vec![
-                (names::LABEL_ROLE, Role::Draft.as_str().to_owned()),
+                (names::LABEL_ROLE, JobRole::Draft.as_str().to_owned()),
                 (names::LABEL_ATTEMPT, attempt.to_string()),
             ],
             owner: self.subject.owner.clone(),
             assignment: assignment.map_err(|report| failed(report.message))?,
             timeout_seconds: drafting.timeout_seconds,
-            resources: [&NONE, &agent.spec.resources, &NONE],
+            resources: [&NO_RESOURCES, &agent.spec.resources, &NO_RESOURCES],
         };
-        Ok(pod::for_agent(&frame, Role::Draft.as_str(), &agent.spec, None))
+        Ok(pod::for_agent(&frame, JobRole::Draft.as_str(), &agent.spec, None))
     }
 
     fn prompt(&self, draft: &DraftStatus, document: Option<&str>) -> String {
         let previous = draft.problem.as_deref().map(|problem| Previous { problem, document });
-        let constitutions: Vec<_> = self.law.texts.iter().map(|text| &text.parsed.model).collect();
-        let rules: Vec<_> = self.law.programs.iter().map(Program::rule).collect();
-        let law = drafting::Law { constitutions: &constitutions, rules: &rules };
-        drafting::prompt(self.drafter.request, law, previous)
+        let constitutions: Vec<_> = self.constitution.texts.iter().map(|text| &text.parsed.model).collect();
+        let rules: Vec<_> = self.constitution.programs.iter().map(Program::rule).collect();
+        let effective = drafting::Law { constitutions: &constitutions, rules: &rules };
+        drafting::prompt(self.drafter.request, effective, previous)
     }
 
     fn running(&self, draft: DraftStatus, why: Option<String>) -> Sourced {
         let more = why.map_or_else(String::new, |why| format!(": {why}"));
         let agent = &self.drafter.drafting.agent_ref.name;
-        let message = format!("Agent {agent} drafts the document, attempt {} of {}{more}", draft.attempts, self.most());
-        let wake = self.now.plus_seconds(WATCH_SECONDS);
-        Sourced { bytes: Err(Missing::waiting(DRAFTING, message)), status: None, draft: Some(draft), wake: Some(wake) }
+        let message =
+            format!("Agent {agent} drafts the document (attempt {} of {}){more}", draft.attempts, self.max_attempts());
+        let requeue_at = Some(self.now.plus_seconds(WATCH_SECONDS));
+        Sourced { bytes: Err(Readiness::reconciling(DRAFTING, message)), status: None, draft: Some(draft), requeue_at }
     }
 
     fn waiting(&self, draft: DraftStatus, until: Millis) -> Sourced {
         let problem = draft.problem.as_deref().unwrap_or_default();
         let message = format!(
-            "attempt {} of {} gave no usable document, another follows: {problem}",
+            "attempt {} of {} delivered no usable document; another attempt follows: {problem}",
             draft.attempts,
-            self.most()
+            self.max_attempts()
         );
-        Sourced { bytes: Err(Missing::waiting(DRAFTING, message)), status: None, draft: Some(draft), wake: Some(until) }
+        Sourced {
+            bytes: Err(Readiness::reconciling(DRAFTING, message)),
+            status: None,
+            draft: Some(draft),
+            requeue_at: Some(until),
+        }
     }
 
     fn failed(draft: DraftStatus) -> Sourced {
-        let problem = draft.problem.as_deref().unwrap_or("the pod vanished before its end was seen");
+        let problem = draft.problem.as_deref().unwrap_or("the pod was deleted before the operator read its result");
         let message = format!(
-            "{} attempts gave no usable document; change spec.request, raise spec.drafting.maxAttempts, or set spec.source. \
-             The last one: {problem}",
+            "{} attempts delivered no usable document; change spec.request, raise spec.drafting.maxAttempts, or set spec.source. \
+             The last problem: {problem}",
             draft.attempts
         );
-        Sourced { bytes: Err(Missing::failed(FAILED, message)), status: None, draft: Some(draft), wake: None }
+        Sourced { bytes: Err(Readiness::stalled(FAILED, message)), status: None, draft: Some(draft), requeue_at: None }
     }
 }

@@ -1,4 +1,4 @@
-//! Pushes: what is read from a repository is looked at as soon as its forge tells that it moved.
+//! Pushes: a repository is polled as soon as its Git host reports a push.
 
 use std::sync::Arc;
 
@@ -9,31 +9,32 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
 
-use crate::context::Context;
+use super::context::Context;
 use crate::references::Referrers;
 
-/// Has documents looked at as pushes are heard of.
+/// Requeues the documents that pushes concern, until `shutdown`.
 pub async fn follow(ctx: Arc<Context>, mut pushes: Pushes, shutdown: CancellationToken) {
-    let hear = async {
-        // Before, nobody could say whom one concerns; whatever is read from Git is looked at after a start anyhow.
+    let listen = async {
+        // Before the caches are filled, nothing tells which documents a push concerns. After a restart all Git sources are polled anyway.
         ctx.synced().await;
         loop {
-            heard(&ctx, &pushes.next().await);
+            handle(&ctx, &pushes.next().await);
         }
     };
-    shutdown.run_until_cancelled(hear).await;
+    shutdown.run_until_cancelled(listen).await;
 }
 
-/// Has every document looked at that a push concerns.
-pub(super) fn heard(ctx: &Context, push: &Push) {
+/// Requeues every document that a push concerns.
+pub(super) fn handle(ctx: &Context, push: &Push) {
     let (caches, references) = (&ctx.caches, &ctx.references);
-    let told = tell(ctx, push, &caches.constitutions, &references.constitutions, |c| Some(&c.spec.source))
-        + tell(ctx, push, &caches.specifications, &references.specifications, |s| s.spec.source.as_ref())
-        + tell(ctx, push, &caches.plans, &references.plans, |p| p.spec.source.as_ref());
-    tracing::debug!(namespace = push.namespace, documents = told, "a push");
+    let documents = requeue(ctx, push, &caches.constitutions, &references.constitutions, |c| Some(&c.spec.source))
+        + requeue(ctx, push, &caches.specifications, &references.specifications, |s| s.spec.source.as_ref())
+        + requeue(ctx, push, &caches.plans, &references.plans, |p| p.spec.source.as_ref());
+    tracing::debug!(namespace = push.namespace, documents, "received a push");
 }
 
-fn tell<K>(
+/// Requeues the objects of one kind whose Git source a push concerns, and returns their number.
+fn requeue<K>(
     ctx: &Context,
     push: &Push,
     objects: &Store<K>,
@@ -43,14 +44,14 @@ fn tell<K>(
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
-    let concerned = |object: &Arc<K>| {
+    let is_concerned = |object: &Arc<K>| {
         object.meta().namespace.as_ref() == Some(&push.namespace)
             && source(object).and_then(|s| s.git.as_ref()).is_some_and(|git| push.concerns(&git.url, &git.revision))
     };
-    let concerned: Vec<Arc<K>> = objects.state().into_iter().filter(concerned).collect();
+    let concerned: Vec<Arc<K>> = objects.state().into_iter().filter(is_concerned).collect();
     for object in &concerned {
-        ctx.errands.push(&object.uid().unwrap_or_default());
-        referrers.look_again(ObjectRef::from_obj(&**object));
+        ctx.jobs.push(&object.uid().unwrap_or_default());
+        referrers.requeue(ObjectRef::from_obj(&**object));
     }
     concerned.len()
 }

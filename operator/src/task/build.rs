@@ -1,4 +1,4 @@
-//! The Task object of a plan's task.
+//! Builds the Task objects of a plan.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ObjectMeta;
 use kube::{Resource, ResourceExt as _};
 
-/// The object to create for a task of `plan`.
+/// Builds the Task object for a task of `plan`.
 pub fn task(plan: &Plan, tenant: &str, name: &str, template: &TaskTemplate) -> Task {
     Task {
         metadata: ObjectMeta {
@@ -28,7 +28,7 @@ pub fn task(plan: &Plan, tenant: &str, name: &str, template: &TaskTemplate) -> T
     }
 }
 
-/// The owner reference of a child of `owner`. It does not block the owner's deletion: children go in the background.
+/// Returns the owner reference of a child of `owner`. It does not block the deletion of the owner: Kubernetes deletes children in the background.
 pub fn controlled_by<K: Resource<DynamicType = ()>>(owner: &K) -> OwnerReference {
     OwnerReference {
         api_version: K::api_version(&()).into_owned(),

@@ -1,4 +1,4 @@
-//! Tasks: their objects, their pods, and what their attempts' ends make of their status.
+//! Tasks: their objects, the pods of their attempts, and their status.
 
 pub mod build;
 pub mod pod;

@@ -1,7 +1,7 @@
-//! The pods of attempts and errands: hardened, without a service-account token but one for the server, named for their attempt.
+//! Builds the pods of attempts and of document jobs. They are hardened, and their only token is one for enact-server.
 #![allow(
     clippy::result_large_err,
-    reason = "a report is made once an attempt at most, and goes into the record as it is"
+    reason = "a report is made at most once an attempt, and goes into the record as it is"
 )]
 
 use std::collections::BTreeMap;
@@ -32,74 +32,70 @@ use crate::context::Membership;
 const UID: i64 = 10_001;
 /// Lifetime of the token for the server, in seconds; the kubelet renews it.
 const TOKEN_SECONDS: i64 = 3600;
-/// Seconds between the request to end and the kill; the runner gives its agent ten of them.
+/// Seconds between SIGTERM and SIGKILL. The runner gives its agent ten of them.
 const GRACE_SECONDS: i64 = 30;
-/// Where the runner lies in a foreign image's pod.
+/// Path of the runner in a pod whose Agent has its own image.
 const INJECTED: &str = "/opt/enact";
-/// The runner in our own images.
+/// Path of the runner in Enact's images.
 const RUNNER: &str = "/usr/local/bin/enact-runner";
 
-/// What all pods have in common.
+/// The fields that all pods have in common.
 pub struct Frame<'a> {
-    /// Settings of the installation.
     pub config: &'a Config,
-    /// The tenant.
     pub member: &'a Membership,
-    /// Name of the pod.
     pub name: String,
-    /// Its namespace.
     pub namespace: String,
-    /// Its labels, but for the tenant's.
+    /// Labels without the tenant's.
     pub labels: Vec<(&'static str, String)>,
-    /// Who owns the pod.
+    /// Controller of the pod.
     pub owner: OwnerReference,
-    /// What is to be done, as [`told`] writes it.
+    /// JSON from [`assignment_json`] or [`document_job_json`].
     pub assignment: String,
-    /// Longest time, in seconds.
+    /// Time limit of the attempt, in seconds.
     pub timeout_seconds: u32,
-    /// Compute resources: the first that names a value counts.
+    /// Compute resources; the first entry that has a value decides.
     pub resources: [&'a Resources; 3],
 }
 
-/// An attempt's assignment as its pod gets it.
+/// Returns the assignment of an attempt as JSON.
 ///
 /// # Errors
 /// A report when it does not fit in a pod.
-pub fn told(assignment: &Assignment) -> Result<String, Report> {
+pub fn assignment_json(assignment: &Assignment) -> Result<String, Report> {
     let branches = assignment.git.as_ref().map_or(0, |git| git.merge.len());
     let (with, fewer) = match branches {
         0 => (String::new(), ""),
         _ => (
-            format!(", with {branches} branches to merge,"),
-            "; a task that depends on others leaves one branch in the place of theirs",
+            format!(" with {branches} branches to merge"),
+            ", or add a task that depends on the others: its branch contains theirs",
         ),
     };
-    fitting(assignment, |size| {
+    bounded_json(assignment, |size| {
         format!(
-            "prompt, script and gates have{with} {size} bytes, and at most {MAX_ASSIGNMENT_BYTES} fit in a pod; shorten them{fewer}"
+            "the prompt, script and gates{with} have {size} bytes, and at most {MAX_ASSIGNMENT_BYTES} fit in a pod; shorten them{fewer}"
         )
     })
 }
 
-/// The same for an errand.
+/// Returns the assignment of a document job as JSON.
 ///
 /// # Errors
-/// The same.
-pub fn told_errand(errand: &Errand) -> Result<String, Report> {
-    fitting(errand, |size| {
+/// A report when it does not fit in a pod.
+pub fn document_job_json(errand: &Errand) -> Result<String, Report> {
+    bounded_json(errand, |size| {
         format!(
-            "request, principles and script have {size} bytes, and at most {MAX_ASSIGNMENT_BYTES} fit in a pod; shorten them"
+            "the request, principles and script have {size} bytes, and at most {MAX_ASSIGNMENT_BYTES} fit in a pod; shorten them"
         )
     })
 }
 
-fn fitting(assignment: &impl Serialize, too_large: impl FnOnce(usize) -> String) -> Result<String, Report> {
+fn bounded_json(assignment: &impl Serialize, too_large: impl FnOnce(usize) -> String) -> Result<String, Report> {
     let invalid = |why: String| Report::new(Reason::InvalidAssignment, why);
     let json = serde_json::to_string(assignment).map_err(|e| invalid(e.to_string()))?;
     if json.len() > MAX_ASSIGNMENT_BYTES { Err(invalid(too_large(json.len()))) } else { Ok(json) }
 }
 
-/// The pod of an agent, whose runner does `step`.
+/// Builds the pod of an agent; `step` is the argument of its runner.
 pub fn for_agent(frame: &Frame, step: &str, agent: &AgentSpec, credentials: Option<&LocalRef>) -> Pod {
     let mut volumes = vec![scratch("work", frame), scratch("tmp", frame), token()];
     let mut mounts = vec![mount("work", paths::WORK), mount("tmp", "/tmp"), read_only("token", &parent(paths::TOKEN))];
@@ -126,11 +122,11 @@ pub fn for_agent(frame: &Frame, step: &str, agent: &AgentSpec, credentials: Opti
     };
     let mut main = container(frame, "agent", image, mounts);
     main.command = Some(vec![runner, step.into()]);
-    main.env = Some([vec![assigned(frame)], agent.env.iter().map(agent_var).collect()].concat());
+    main.env = Some([vec![assignment_var(frame)], agent.env.iter().map(agent_var).collect()].concat());
     pod(frame, init, main, volumes)
 }
 
-/// The pod that reads a document from a repository.
+/// Builds the pod that reads a document from a repository.
 pub fn for_fetch(frame: &Frame, credentials: Option<&LocalRef>) -> Pod {
     let mut volumes = vec![scratch("work", frame), scratch("tmp", frame), token()];
     let mut mounts = vec![mount("work", paths::WORK), mount("tmp", "/tmp"), read_only("token", &parent(paths::TOKEN))];
@@ -140,17 +136,17 @@ pub fn for_fetch(frame: &Frame, credentials: Option<&LocalRef>) -> Pod {
     }
     let mut main = container(frame, names::FETCH, &frame.config.agent_image, mounts);
     main.command = Some(vec![RUNNER.into(), names::FETCH.into()]);
-    main.env = Some(vec![assigned(frame)]);
+    main.env = Some(vec![assignment_var(frame)]);
     pod(frame, Vec::new(), main, volumes)
 }
 
-/// The pod of a plan's integration: merge, check, publish, each in a container of its own, so that what the agents wrote runs without any
-/// credential, and the credential for the target branch is in reach of nothing else.
+/// Builds the pod of a plan's integration. Merge, gates and publication each have their own container: the gates run code that agents wrote,
+/// without any credential, and only the publication has the credential for the target branch.
 pub fn for_integration(frame: &Frame, tasks: Option<&LocalRef>, integration: Option<&LocalRef>) -> Pod {
     let image = &frame.config.agent_image;
     let mut volumes = ["work", "tmp", "publish", "publish-tmp", "handover"].map(|name| scratch(name, frame)).to_vec();
     volumes.push(token());
-    let env = vec![assigned(frame)];
+    let env = vec![assignment_var(frame)];
     let step = |name: &str, mounts: Vec<VolumeMount>| {
         let mut step = container(frame, name, image, mounts);
         step.command = Some(vec![RUNNER.into(), name.into()]);
@@ -177,15 +173,15 @@ pub fn for_integration(frame: &Frame, tasks: Option<&LocalRef>, integration: Opt
     pod(frame, vec![step("merge", merge), step("gate", gate)], step("publish", publish), volumes)
 }
 
-fn assigned(frame: &Frame) -> EnvVar {
-    EnvVar { name: ASSIGNMENT_ENV.into(), value: Some(plain(&frame.assignment)), value_from: None }
+fn assignment_var(frame: &Frame) -> EnvVar {
+    EnvVar { name: ASSIGNMENT_ENV.into(), value: Some(escape(&frame.assignment)), value_from: None }
 }
 
 fn agent_var(var: &AgentVar) -> EnvVar {
     let prefix = if var.secret_key_ref.is_some() { AGENT_SECRET_PREFIX } else { AGENT_ENV_PREFIX };
     EnvVar {
         name: format!("{prefix}{}", var.name),
-        value: var.value.as_deref().map(plain),
+        value: var.value.as_deref().map(escape),
         value_from: var.secret_key_ref.as_ref().map(|key| EnvVarSource {
             secret_key_ref: Some(SecretKeySelector { name: key.name.clone(), key: key.key.clone(), optional: None }),
             ..EnvVarSource::default()
@@ -193,8 +189,8 @@ fn agent_var(var: &AgentVar) -> EnvVar {
     }
 }
 
-/// A value as it stands: the kubelet expands `$(NAME)` and makes one `$` of two, so that each is doubled here.
-fn plain(value: &str) -> String {
+/// Escapes a value for the kubelet, which expands `$(NAME)` and turns `$$` into `$`.
+fn escape(value: &str) -> String {
     value.replace('$', "$$")
 }
 
@@ -312,7 +308,8 @@ fn token() -> Volume {
     }
 }
 
-/// Optional, as is recorded work: a pod would wait for a missing volume until its time is up, and tell nobody; the runner tells at once.
+/// Returns the volume of a Secret. It is optional: without it, the runner reports the missing Secret at once, where the kubelet would wait
+/// until the attempt's time limit. The same holds for [`config_map`].
 fn secret_volume(name: &str, secret: &LocalRef) -> Volume {
     Volume {
         name: name.into(),
@@ -350,10 +347,10 @@ fn parent(path: &str) -> String {
     path.rsplit_once('/').map_or(path, |(dir, _)| dir).to_owned()
 }
 
-/// How an agent runs a task, for the runner.
+/// Returns how the runner runs an agent's task.
 ///
 /// # Errors
-/// What is missing, for a condition on the plan.
+/// A message for a condition of the plan.
 pub fn adapter(agent_name: &str, agent: &AgentSpec, script: Option<&str>) -> Result<assignment::Adapter, String> {
     match agent.adapter {
         Kind::Replay => Ok(assignment::Adapter::Replay {}),
@@ -362,7 +359,7 @@ pub fn adapter(agent_name: &str, agent: &AgentSpec, script: Option<&str>) -> Res
             .map(|script| assignment::Adapter::Command { script: script.to_owned() })
             .ok_or_else(|| {
                 format!(
-                    "Agent {agent_name} runs scripts, and neither it nor the task has one; set script in one of them"
+                    "Agent {agent_name} runs scripts, but neither the Agent nor the task has a script; set script in one of them"
                 )
             }),
     }

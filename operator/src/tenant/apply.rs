@@ -1,4 +1,4 @@
-//! Apply: namespaces, our objects in them, and the finalizer.
+//! Apply: carries out the steps in each namespace, and sets the finalizer.
 
 use std::collections::BTreeMap;
 
@@ -12,25 +12,23 @@ use kube::core::DynamicObject;
 use kube::runtime::reflector::ObjectRef;
 use serde_json::{Value, json};
 
-use super::FINALIZER;
-use super::cluster::NamespaceEntry;
+use super::context::Context;
 use super::decide::{Decision, Finalizer, Step};
-use super::objects::{Kind, manifest, pod_security_labels, same};
-
-use crate::context::Context;
+use super::objects::{FINALIZER, ObjectKind, manifest, same};
+use crate::caches::{NamespaceEntry, pod_security_labels};
 use crate::error::Error;
 use crate::patch::{FIELD_MANAGER, merge_diff};
 use crate::references::Target;
 
-/// Carries a decision out. What fails in one namespace does not keep the others.
+/// Carries a decision out. A failure in one namespace does not stop the others.
 ///
 /// # Errors
-/// The first failure; the finalizer stays then.
+/// The first failure. The finalizer stays then.
 pub async fn apply(object: &Tenant, ctx: &Context, decision: &Decision) -> Result<(), Error> {
     if decision.finalizer == Finalizer::Add {
         let mut all = object.finalizers().to_vec();
         all.push(FINALIZER.to_owned());
-        finalizers(object, ctx, &all).await?;
+        set_finalizers(object, ctx, &all).await?;
     }
     let work: Vec<_> =
         decision.steps.iter().map(|(namespace, steps)| in_namespace(object, ctx, namespace, steps)).collect();
@@ -39,7 +37,7 @@ pub async fn apply(object: &Tenant, ctx: &Context, decision: &Decision) -> Resul
     results.into_iter().collect::<Result<(), Error>>()?;
     if decision.finalizer == Finalizer::Remove {
         let others: Vec<String> = object.finalizers().iter().filter(|f| *f != FINALIZER).cloned().collect();
-        finalizers(object, ctx, &others).await?;
+        set_finalizers(object, ctx, &others).await?;
     }
     Ok(())
 }
@@ -47,18 +45,18 @@ pub async fn apply(object: &Tenant, ctx: &Context, decision: &Decision) -> Resul
 async fn in_namespace(object: &Tenant, ctx: &Context, namespace: &str, steps: &[Step]) -> Result<(), Error> {
     for step in steps {
         match step {
-            Step::Create(labels) => label(object, ctx, "create", namespace, labels).await?,
-            Step::Label(labels) => label(object, ctx, "patch", namespace, labels).await?,
+            Step::Create(labels) => set_labels(object, ctx, "create", namespace, labels).await?,
+            Step::Label(labels) => set_labels(object, ctx, "patch", namespace, labels).await?,
             Step::Apply(kind, content) => put(ctx, &object.name_any(), namespace, *kind, content).await?,
             Step::Delete(kind, uid) => delete(ctx, namespace, *kind, uid).await?,
-            Step::Unlabel => unlabel(object, ctx, namespace).await?,
+            Step::Unlabel => remove_labels(object, ctx, namespace).await?,
         }
     }
     Ok(())
 }
 
-/// Sets the finalizers, if nobody changed the object meanwhile.
-async fn finalizers(object: &Tenant, ctx: &Context, all: &[String]) -> Result<(), Error> {
+/// Sets the finalizers, if the object did not change since it was read.
+async fn set_finalizers(object: &Tenant, ctx: &Context, all: &[String]) -> Result<(), Error> {
     let name = object.name_any();
     let patch = json!({ "metadata": { "resourceVersion": object.resource_version(), "finalizers": all } });
     ctx.metrics.wrote("patch", "Tenant");
@@ -70,8 +68,8 @@ async fn finalizers(object: &Tenant, ctx: &Context, all: &[String]) -> Result<()
     }
 }
 
-/// Makes sure that the namespace exists and has these labels.
-async fn label(
+/// Creates the namespace if it does not exist, and sets these labels.
+async fn set_labels(
     object: &Tenant,
     ctx: &Context,
     verb: &str,
@@ -87,41 +85,41 @@ async fn label(
         .patch(namespace, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(manifest))
         .await
         .map_err(Error::kube(format!("{verb} Namespace {namespace}")))?;
-    entered(object, ctx, &written);
+    enter(object, ctx, &written);
     Ok(())
 }
 
-/// Takes our labels away, if the namespace is still this tenant's.
-async fn unlabel(object: &Tenant, ctx: &Context, namespace: &str) -> Result<(), Error> {
-    let Some(entry) = ctx.cluster.namespaces.get("", namespace) else { return Ok(()) };
+/// Removes the operator's labels from the namespace.
+async fn remove_labels(object: &Tenant, ctx: &Context, namespace: &str) -> Result<(), Error> {
+    let Some(entry) = ctx.caches.namespaces.get("", namespace) else { return Ok(()) };
     let labels = pod_security_labels().chain([LABEL_TENANT.to_owned()]);
     let labels: BTreeMap<String, Value> = labels.map(|key| (key, Value::Null)).collect();
-    // The UID makes sure that a namesake that was created meanwhile is not changed.
+    // The UID protects a namespace with the same name that was created in between.
     let patch = json!({ "metadata": { "uid": entry.uid, "labels": labels } });
     ctx.metrics.wrote("patch", "Namespace");
     let namespaces = Api::<Namespace>::all(ctx.client.clone());
     match namespaces.patch(namespace, &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(patch)).await {
-        Ok(written) => entered(object, ctx, &written),
+        Ok(written) => enter(object, ctx, &written),
         Err(kube::Error::Api(e)) if e.code == 404 => {}
-        Err(e) => return Err(Error::kube(format!("take the labels from Namespace {namespace}"))(e)),
+        Err(e) => return Err(Error::kube(format!("remove the labels from Namespace {namespace}"))(e)),
     }
     Ok(())
 }
 
-/// Notes a namespace as it is now, and has everything in it looked at again when that changes whose it is.
-fn entered(object: &Tenant, ctx: &Context, namespace: &Namespace) {
-    if ctx.cluster.namespaces.put(namespace, NamespaceEntry::of(namespace)) {
+/// Enters a namespace into the cache, and requeues everything in it if its owner changed.
+fn enter(object: &Tenant, ctx: &Context, namespace: &Namespace) {
+    if ctx.caches.namespaces.put(namespace, NamespaceEntry::of(namespace)) {
         let target = Target::namespace(&namespace.name_any());
-        ctx.references.members_touched(&target);
-        ctx.references.tenants.wake_others(&target, &ObjectRef::from_obj(object));
+        ctx.references.changed_for_members(&target);
+        ctx.references.tenants.requeue_other_referrers(&target, &ObjectRef::from_obj(object));
     }
 }
 
-/// Makes our object of a kind say `content`, and nothing else.
+/// Applies `content` to the operator's object of a kind, and removes every other field.
 ///
 /// # Errors
 /// When the API server refuses.
-pub async fn put(ctx: &Context, tenant: &str, namespace: &str, kind: Kind, content: &Value) -> Result<(), Error> {
+pub async fn put(ctx: &Context, tenant: &str, namespace: &str, kind: ObjectKind, content: &Value) -> Result<(), Error> {
     let resource = kind.resource();
     let api = Api::<DynamicObject>::namespaced_with(ctx.client.clone(), namespace, &resource);
     let doing = || Error::kube(format!("apply {} {namespace}/{}", kind.as_str(), kind.object_name()));
@@ -131,7 +129,7 @@ pub async fn put(ctx: &Context, tenant: &str, namespace: &str, kind: Kind, conte
         .patch(kind.object_name(), &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(ours))
         .await
         .map_err(doing())?;
-    // Server-side apply leaves what others added: in a policy, every addition is a hole.
+    // Server-side apply keeps fields that others added. In a policy, an added rule would weaken the isolation.
     let live = kind.content(&written);
     if let Some(patch) = (!same(&live, content)).then(|| merge_diff(&live, content)).flatten() {
         ctx.metrics.wrote("patch", kind.as_str());
@@ -144,11 +142,11 @@ pub async fn put(ctx: &Context, tenant: &str, namespace: &str, kind: Kind, conte
     Ok(())
 }
 
-/// Deletes our object of a kind, if it is the one of this UID.
+/// Deletes the operator's object of a kind, if it has this UID.
 ///
 /// # Errors
 /// When the API server refuses.
-pub async fn delete(ctx: &Context, namespace: &str, kind: Kind, uid: &str) -> Result<(), Error> {
+pub async fn delete(ctx: &Context, namespace: &str, kind: ObjectKind, uid: &str) -> Result<(), Error> {
     let resource = kind.resource();
     let api = Api::<DynamicObject>::namespaced_with(ctx.client.clone(), namespace, &resource);
     let params = DeleteParams {
@@ -158,7 +156,7 @@ pub async fn delete(ctx: &Context, namespace: &str, kind: Kind, uid: &str) -> Re
     ctx.metrics.wrote("delete", kind.as_str());
     match api.delete(kind.object_name(), &params).await {
         Ok(_) => Ok(()),
-        // It is gone, or a namesake is there that we know nothing of yet.
+        // It was deleted already, or another object has the name by now.
         Err(kube::Error::Api(e)) if matches!(e.code, 404 | 409) => Ok(()),
         Err(e) => Err(Error::kube(format!("delete {} {namespace}/{}", kind.as_str(), kind.object_name()))(e)),
     }

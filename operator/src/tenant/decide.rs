@@ -1,70 +1,63 @@
-//! Decide: what to do in each namespace, and how the Tenant stands then. Pure.
+//! Decide: the steps in each namespace, and the Tenant's readiness after them. A pure function.
 
 use std::collections::BTreeMap;
 
-use enact_domain::condition::Progress;
+use enact_domain::condition::Readiness;
 use serde_json::Value;
 
 use super::cluster::ObjectEntry;
-use super::objects::{Kind, Wanted, same};
-use super::observe::{Observed, Place, tenant_label};
-use super::validate::{Problem, Valid};
+use super::objects::{ObjectKind, Wanted, same};
+use super::observe::{NamespaceState, Observed, tenant_label};
+use super::validate::Valid;
 
-/// Milliseconds after which the cluster knows the kinds of custom resources that were defined when a quota was made: its quota controller looks
-/// for new ones every 30 s.
-const RECOUNT_MILLIS: u64 = 35_000;
+/// Milliseconds after which the cluster's quota controller knows all kinds that were defined when a quota was created: it looks for new ones
+/// every 30 s.
+const RECREATE_MILLIS: u64 = 35_000;
 
-/// One thing to do in a namespace. Steps are taken in order, each only when the one before succeeded.
+/// A step in a namespace. Steps run in order; after a failure the rest is skipped.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Create the namespace with these labels. It gets the tenant's label last, when everything in it is set up.
+    /// Create the namespace with these labels. The tenant's label follows last, when everything is in place.
     Create(BTreeMap<String, String>),
-    /// Delete our object of this kind and UID.
-    Delete(Kind, String),
-    /// Make our object of this kind say this.
-    Apply(Kind, Value),
-    /// Give the namespace these labels: from here on it is the tenant's.
+    /// Delete the operator's object of this kind and UID.
+    Delete(ObjectKind, String),
+    /// Apply this content to the operator's object of this kind.
+    Apply(ObjectKind, Value),
+    /// Set these labels: from here on the tenant owns the namespace.
     Label(BTreeMap<String, String>),
-    /// Take our labels away.
+    /// Remove the operator's labels.
     Unlabel,
 }
 
-/// What to do about our finalizer.
+/// The change of the operator's finalizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finalizer {
-    /// Leave it.
     Keep,
-    /// Put it there before anything else.
+    /// Add it before anything else.
     Add,
-    /// Take it away when everything else is done.
+    /// Remove it after everything else.
     Remove,
 }
 
-/// What was decided.
+/// The steps for a Tenant, and its readiness after them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
-    /// What to do, by namespace.
+    /// Steps by namespace.
     pub steps: BTreeMap<String, Vec<Step>>,
-    /// What to do about the finalizer.
     pub finalizer: Finalizer,
-    /// Which of the kstatus conditions holds when that is done.
-    pub progress: Progress,
-    /// CamelCase reason.
-    pub reason: &'static str,
-    /// For a person.
-    pub message: String,
-    /// How many namespaces are set up when that is done.
+    pub readiness: Readiness,
+    /// Number of namespaces that are set up after the steps.
     pub namespaces: u32,
 }
 
 impl Decision {
-    /// Namespaces that become the tenant's.
+    /// Returns the namespaces that the steps add to the tenant.
     pub fn adopted(&self) -> impl Iterator<Item = &str> {
         let labels = |steps: &[Step]| steps.iter().any(|s| matches!(s, Step::Label(_)));
         self.steps.iter().filter(move |(_, steps)| labels(steps)).map(|(name, _)| name.as_str())
     }
 
-    /// Namespaces that the tenant leaves.
+    /// Returns the namespaces that the steps remove from the tenant.
     pub fn released(&self) -> impl Iterator<Item = &str> {
         self.steps.iter().filter(|(_, steps)| steps.contains(&Step::Unlabel)).map(|(name, _)| name.as_str())
     }
@@ -73,131 +66,139 @@ impl Decision {
 /// Decides on what was observed.
 pub fn decide(seen: &Observed, valid: &Valid) -> Decision {
     if seen.deleting.is_some() {
-        return leave_all(seen, valid);
+        return release_all(seen, valid);
     }
     let mut steps = BTreeMap::new();
-    let mut problems: Vec<Problem> = valid.problem.iter().cloned().collect();
+    let mut problems: Vec<Readiness> = valid.problem.iter().cloned().collect();
     let mut terminating = None;
-    let mut namespaces = 0;
-    for (name, place) in &seen.places {
-        let held = place.held_by(&seen.tenant);
+    let mut set_up = 0;
+    for (name, state) in &seen.namespaces {
+        let owned = state.owned_by(&seen.tenant);
         let todo = if let Some(problem) = valid.refused.get(name) {
             problems.push(problem.clone());
-            // A namespace that was the tenant's before it became reserved, by a change of the installation's values.
-            if held && place.unfinished.is_empty() { release(place) } else { Vec::new() }
-        } else if place.namespace.as_ref().is_some_and(|n| n.terminating) {
-            terminating = Some(name).filter(|_| place.listed).or(terminating);
+            // The tenant owned the namespace before a change of the installation's values reserved it.
+            if owned && state.unfinished_plans.is_empty() { release(state) } else { Vec::new() }
+        } else if state.namespace.as_ref().is_some_and(|n| n.terminating) {
+            terminating = Some(name).filter(|_| state.listed).or(terminating);
             Vec::new()
-        } else if place.listed {
-            namespaces += u32::from(valid.problem.is_none() || held);
-            if valid.problem.is_none() { settle(seen, name, place, valid) } else { Vec::new() }
-        } else if place.unfinished.is_empty() {
-            release(place)
+        } else if state.listed {
+            set_up += u32::from(valid.problem.is_none() || owned);
+            if valid.problem.is_none() { set_up_steps(seen, name, state, valid) } else { Vec::new() }
+        } else if state.unfinished_plans.is_empty() {
+            release(state)
         } else {
-            problems.push(in_use(name, place));
-            settle(seen, name, place, valid)
+            problems.push(in_use(name, state));
+            set_up_steps(seen, name, state, valid)
         };
         if !todo.is_empty() {
             steps.insert(name.clone(), todo);
         }
     }
-    let finalizer = if seen.claimed { Finalizer::Keep } else { Finalizer::Add };
-    let (progress, reason, message) = match (problems.split_first(), terminating) {
+    let finalizer = if seen.has_finalizer { Finalizer::Keep } else { Finalizer::Add };
+    let readiness = match (problems.split_first(), terminating) {
         (Some((first, rest)), _) => {
             let more = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
-            (Progress::Stalled, first.reason, format!("{}{more}", first.message))
+            Readiness::stalled(first.reason.clone(), format!("{}{more}", first.message))
         }
         (None, Some(name)) => {
-            let message = format!("namespace {name} is being deleted; it is made anew when it is gone");
-            (Progress::Reconciling, "NamespaceTerminating", message)
+            let message = format!("namespace {name} is being deleted; the operator creates it again after that");
+            Readiness::reconciling("NamespaceTerminating", message)
         }
         (None, None) if let Some(name) = uncounted(seen, valid) => {
-            let message =
-                format!("the cluster counts what is in namespace {name}; its quota admits nothing until then");
-            (Progress::Reconciling, "QuotaPending", message)
+            let message = format!(
+                "the cluster computes the usage of the quota in namespace {name}, which admits nothing until then"
+            );
+            Readiness::reconciling("QuotaPending", message)
         }
         (None, None) => {
-            let plural = if namespaces == 1 { "namespace is" } else { "namespaces are" };
-            (Progress::Ready, "SetUp", format!("{namespaces} {plural} set up"))
+            let plural = if set_up == 1 { "namespace is" } else { "namespaces are" };
+            Readiness::ready("SetUp", format!("{set_up} {plural} set up"))
         }
     };
-    Decision { steps, finalizer, progress, reason, message, namespaces }
+    Decision { steps, finalizer, readiness, namespaces: set_up }
 }
 
-/// A namespace whose quota is wanted and not in force yet.
+/// Returns a namespace whose quota is not in effect yet.
 fn uncounted<'s>(seen: &'s Observed, valid: &Valid) -> Option<&'s str> {
-    let wanted = valid.wanted.objects.contains_key(&Kind::ResourceQuota);
-    let counted = |place: &Place| place.objects.get(&Kind::ResourceQuota).is_some_and(|quota| quota.in_force);
-    let (name, _) = seen.places.iter().find(|(_, place)| wanted && place.listed && !counted(place))?;
+    let wanted = valid.wanted.objects.contains_key(&ObjectKind::ResourceQuota);
+    let counted =
+        |state: &NamespaceState| state.objects.get(&ObjectKind::ResourceQuota).is_some_and(|quota| quota.in_force);
+    let (name, _) = seen.namespaces.iter().find(|(_, state)| wanted && state.listed && !counted(state))?;
     Some(name)
 }
 
-/// The Tenant is to be deleted: it leaves when its work is done.
-fn leave_all(seen: &Observed, valid: &Valid) -> Decision {
-    let held = || seen.places.iter().filter(|(_, place)| place.held_by(&seen.tenant));
-    let standing = |(_, place): &(&String, &Place)| place.namespace.as_ref().is_some_and(|n| !n.terminating);
-    let busy = held().find(|(_, place)| !place.unfinished.is_empty());
-    let steps = held().filter(standing).filter_map(|(name, place)| {
-        // While work goes on, it goes on under the same bounds.
-        let todo = if busy.is_some() { settle(seen, name, place, valid) } else { release(place) };
+/// Decides on a Tenant that is being deleted: it leaves its namespaces when its plans are finished.
+fn release_all(seen: &Observed, valid: &Valid) -> Decision {
+    let owned = || seen.namespaces.iter().filter(|(_, state)| state.owned_by(&seen.tenant));
+    let standing = |(_, state): &(&String, &NamespaceState)| state.namespace.as_ref().is_some_and(|n| !n.terminating);
+    let busy = owned().find(|(_, state)| !state.unfinished_plans.is_empty());
+    let steps = owned().filter(standing).filter_map(|(name, state)| {
+        // Running plans stay isolated until they end.
+        let todo = if busy.is_some() { set_up_steps(seen, name, state, valid) } else { release(state) };
         (!todo.is_empty()).then(|| (name.clone(), todo))
     });
     let steps = if busy.is_some() && valid.problem.is_some() { BTreeMap::new() } else { steps.collect() };
-    let count = u32::try_from(held().count()).unwrap_or(u32::MAX);
-    let (reason, message, finalizer, namespaces) = if let Some((name, place)) = busy {
-        let message = format!("{}; the Tenant goes when they are finished, cancelled or deleted", plans(name, place));
+    let count = u32::try_from(owned().count()).unwrap_or(u32::MAX);
+    let (reason, message, finalizer, namespaces) = if let Some((name, state)) = busy {
+        let message =
+            format!("{}; the Tenant is deleted when they are finished, cancelled or deleted", plans(name, state));
         ("WaitingForPlans", message, Finalizer::Keep, count)
     } else {
-        let finalizer = if seen.claimed { Finalizer::Remove } else { Finalizer::Keep };
-        ("Terminating", "our objects and labels are taken away; namespaces stay".into(), finalizer, 0)
+        let finalizer = if seen.has_finalizer { Finalizer::Remove } else { Finalizer::Keep };
+        ("Terminating", "the operator removes its objects and labels; the namespaces stay".to_owned(), finalizer, 0)
     };
-    Decision { steps, finalizer, progress: Progress::Reconciling, reason, message, namespaces }
+    Decision { steps, finalizer, readiness: Readiness::reconciling(reason, message), namespaces }
 }
 
-fn in_use(name: &str, place: &Place) -> Problem {
-    let message = format!(
-        "{}; wait for them, cancel or delete them, or put {name} back into spec.namespaces",
-        plans(name, place)
-    );
-    Problem { reason: "NamespaceInUse", message }
+fn in_use(name: &str, state: &NamespaceState) -> Readiness {
+    let message =
+        format!("{}; wait for them, cancel or delete them, or add {name} to spec.namespaces again", plans(name, state));
+    Readiness::stalled("NamespaceInUse", message)
 }
 
-fn plans(namespace: &str, place: &Place) -> String {
-    format!("namespace {namespace} holds unfinished Plans ({})", place.unfinished.join(", "))
+fn plans(namespace: &str, state: &NamespaceState) -> String {
+    format!("namespace {namespace} holds unfinished Plans ({})", state.unfinished_plans.join(", "))
 }
 
-/// What is missing or different in a namespace that is the tenant's, or is to be.
-fn settle(seen: &Observed, namespace: &str, place: &Place, valid: &Valid) -> Vec<Step> {
+/// Returns the steps that set a namespace up.
+fn set_up_steps(seen: &Observed, namespace: &str, state: &NamespaceState, valid: &Valid) -> Vec<Step> {
     let tenant = &seen.tenant;
     let mut steps = Vec::new();
-    if place.namespace.is_none() {
+    if state.namespace.is_none() {
         steps.push(Step::Create(valid.wanted.labels.clone()));
     }
-    let mut objects = contents(tenant, namespace, &place.objects, &valid.wanted);
+    let mut objects = object_steps(tenant, namespace, &state.objects, &valid.wanted);
     if objects.is_empty() {
-        objects = recount(seen, namespace, place, valid);
+        objects = recreate_quota(seen, namespace, state, valid);
     }
     steps.extend(objects);
     let mut labels = valid.wanted.labels.clone();
     labels.extend([tenant_label(tenant)]);
-    if place.namespace.as_ref().is_none_or(|n| n.labels != labels) {
+    if state.namespace.as_ref().is_none_or(|n| n.labels != labels) {
         steps.push(Step::Label(labels));
     }
     steps
 }
 
-/// Makes a quota anew that the cluster counted before it knew all kinds: by itself it counts the others at its next round, some minutes later.
-fn recount(seen: &Observed, namespace: &str, place: &Place, valid: &Valid) -> Vec<Step> {
-    let kind = Kind::ResourceQuota;
-    let stuck = |quota: &&ObjectEntry| quota.half_counted.is_some_and(|made| seen.now.since(made) > RECOUNT_MILLIS);
-    let anew = place.objects.get(&kind).filter(stuck).zip(valid.wanted.content(kind, namespace));
-    anew.map_or_else(Vec::new, |(quota, wanted)| vec![Step::Delete(kind, quota.uid.clone()), Step::Apply(kind, wanted)])
+/// Recreates a quota whose usage the cluster computed before it knew all kinds. By itself the cluster computes the others some minutes later.
+fn recreate_quota(seen: &Observed, namespace: &str, state: &NamespaceState, valid: &Valid) -> Vec<Step> {
+    let kind = ObjectKind::ResourceQuota;
+    let stuck =
+        |quota: &&ObjectEntry| quota.partially_counted_since.is_some_and(|made| seen.now.since(made) > RECREATE_MILLIS);
+    let outdated = state.objects.get(&kind).filter(stuck).zip(valid.wanted.content(kind, namespace));
+    outdated
+        .map_or_else(Vec::new, |(quota, wanted)| vec![Step::Delete(kind, quota.uid.clone()), Step::Apply(kind, wanted)])
 }
 
-/// What is missing or different among our objects in a namespace.
-pub fn contents(tenant: &str, namespace: &str, live: &BTreeMap<Kind, ObjectEntry>, wanted: &Wanted) -> Vec<Step> {
+/// Returns the steps that make the operator's objects in a namespace match `wanted`.
+pub fn object_steps(
+    tenant: &str,
+    namespace: &str,
+    live: &BTreeMap<ObjectKind, ObjectEntry>,
+    wanted: &Wanted,
+) -> Vec<Step> {
     let mut steps = Vec::new();
-    for kind in Kind::ALL {
+    for kind in ObjectKind::ALL {
         let live = live.get(&kind);
         let Some(wanted) = wanted.content(kind, namespace) else {
             steps.extend(live.map(|object| Step::Delete(kind, object.uid.clone())));
@@ -210,7 +211,7 @@ pub fn contents(tenant: &str, namespace: &str, live: &BTreeMap<Kind, ObjectEntry
         if object.tenant.as_deref() == Some(tenant) && same(&object.content, &wanted) {
             continue;
         }
-        // What a binding binds cannot be changed.
+        // The API server refuses a change of roleRef.
         if object.content.get("roleRef") != wanted.get("roleRef") {
             steps.push(Step::Delete(kind, object.uid.clone()));
         }
@@ -219,9 +220,10 @@ pub fn contents(tenant: &str, namespace: &str, live: &BTreeMap<Kind, ObjectEntry
     steps
 }
 
-/// What is to be undone in a namespace that exists. The label goes last: by it, what a crash left undone is found again.
-fn release(place: &Place) -> Vec<Step> {
-    let objects = place.objects.iter().rev().map(|(kind, object)| Step::Delete(*kind, object.uid.clone()));
+/// Returns the steps that remove a namespace from the tenant. The label is removed last: after a crash, the next reconcile finds the namespace
+/// by it.
+fn release(state: &NamespaceState) -> Vec<Step> {
+    let objects = state.objects.iter().rev().map(|(kind, object)| Step::Delete(*kind, object.uid.clone()));
     objects.chain([Step::Unlabel]).collect()
 }
 

@@ -1,11 +1,11 @@
-//! Tenants: their namespaces, and what keeps each within its bounds.
+//! The controller of Tenants: their namespaces, and the objects that isolate and limit them.
 //!
-//! A namespace is set up first and labelled last: the label `enact.dev/tenant` is what makes it the tenant's for every other controller,
-//! so that nothing ever runs in a namespace that is not closed yet. When a Tenant goes, its namespaces and everything that people made in
-//! them stay.
+//! A namespace is set up first and labelled last. Every other controller reads the label `enact.dev/tenant`, so that nothing runs in a
+//! namespace that is not isolated yet. After the deletion of a Tenant, its namespaces and everything that people created in them stay.
 
 pub mod apply;
 pub mod cluster;
+pub mod context;
 pub mod decide;
 pub mod default;
 pub mod objects;
@@ -13,61 +13,59 @@ pub mod observe;
 pub mod record;
 pub mod status;
 pub mod validate;
+pub mod watches;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use enact_crds::Tenant;
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 
-use crate::context::Context;
-use crate::documents::RESYNC;
+pub use context::Context;
+
+use crate::context::RESYNC;
 use crate::error::Error;
 use crate::references::Target;
+use context::ACTIVE_RESYNC;
 use decide::Finalizer;
 
-/// What keeps a Tenant until its namespaces are tidied up.
-pub const FINALIZER: &str = "enact.dev/tenant";
-/// How soon a Tenant is looked at again while something goes on in it: its counts move, and nothing tells of a Plan that was deleted.
-const BUSY: Duration = Duration::from_secs(10);
-
-/// One reconcile of a Tenant.
+/// Reconciles a Tenant.
 ///
 /// # Errors
-/// When the API server or the record fails.
+/// When the API server or the record store fails.
 pub async fn reconcile(object: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action, Error> {
     ctx.synced().await;
     let seen = observe::observe(&object, &ctx).await?;
-    if seen.deleting.is_some() && !seen.claimed {
+    if seen.deleting.is_some() && !seen.has_finalizer {
         return Ok(Action::await_change());
     }
     if object.status.as_ref().and_then(|s| s.observed_generation) != object.metadata.generation {
-        // Others may want what this one has taken or given up; its plans may have got more room, its documents another constitution.
-        ctx.references.tenants.wake(&Target::of(&*object));
-        seen.places.keys().for_each(|name| ctx.references.members_touched(&Target::namespace(name)));
+        // The spec changed. Other Tenants may list the same namespaces, the plans may have more slots, the documents another constitution.
+        ctx.references.tenants.requeue_referrers(&Target::of(&*object));
+        seen.namespaces.keys().for_each(|name| ctx.references.changed_for_members(&Target::namespace(name)));
     }
     let valid = validate::validate(&object.spec, &seen, &ctx.config);
     let decision = decide::decide(&seen, &valid);
-    let done = match record::record(&object, &ctx, &seen, &decision).await {
+    let result = match record::record(&object, &ctx, &seen, &decision).await {
         Ok(()) => apply::apply(&object, &ctx, &decision).await,
         Err(error) => Err(error),
     };
-    if done.is_ok() && decision.finalizer == Finalizer::Remove {
-        ctx.cluster.wrote(&object.uid().unwrap_or_default(), None);
+    if result.is_ok() && decision.finalizer == Finalizer::Remove {
+        ctx.cluster.set_written(&object.uid().unwrap_or_default(), None);
         return Ok(Action::await_change());
     }
-    let turn = record::is_turn(&object, &decision);
-    status::write(&object, &ctx, &seen, &decision, done.as_ref().err()).await?;
-    done?;
-    if turn {
-        // Plans and documents of a namespace that is not set up wait for this word.
-        object.spec.namespaces.iter().for_each(|name| ctx.references.members_touched(&Target::namespace(name)));
+    let is_transition = record::is_transition(&object, &decision);
+    status::write(&object, &ctx, &seen, &decision, result.as_ref().err()).await?;
+    result?;
+    if is_transition {
+        // Plans and documents in a namespace wait until it is set up.
+        object.spec.namespaces.iter().for_each(|name| ctx.references.changed_for_members(&Target::namespace(name)));
     }
-    let busy = seen.active_plans > 0 || seen.running_attempts > 0 || seen.deleting.is_some();
-    let counting = seen.places.values().flat_map(|place| place.objects.values()).any(|object| !object.in_force);
-    let leaving = seen.places.values().any(|place| !place.unfinished.is_empty());
-    Ok(Action::requeue(if busy || leaving || counting { BUSY } else { RESYNC }))
+    let active = seen.active_plans > 0 || seen.running_attempts > 0 || seen.deleting.is_some();
+    let quota_pending =
+        seen.namespaces.values().flat_map(|state| state.objects.values()).any(|object| !object.in_force);
+    let leaving = seen.namespaces.values().any(|state| !state.unfinished_plans.is_empty());
+    Ok(Action::requeue(if active || leaving || quota_pending { ACTIVE_RESYNC } else { RESYNC }))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a tenant's namespaces hold: the objects that are kept there, and the labels of the namespaces themselves.
+//! The objects that the operator keeps in a tenant's namespaces, and the labels of the namespaces.
 
 use std::collections::BTreeMap;
 
@@ -12,42 +12,45 @@ use kube::ResourceExt as _;
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Map, Value, json};
 
+use crate::caches::pod_security_labels;
 use crate::config::Config;
 
-/// Label that tells our objects from those of the tenant's people.
+/// The finalizer that keeps a Tenant until the operator has left its namespaces.
+pub const FINALIZER: &str = "enact.dev/tenant";
+/// Label of the operator's objects; objects of the tenant's users do not have it.
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// Its value.
+/// Value of that label.
 pub const MANAGER: &str = "enact-operator";
-/// The role that owners get; the chart makes it, and the operator may bind no other but [`READER`].
+/// The role of owners. The chart creates it, and lets the operator bind this one and [`READER`] only.
 const OWNER_ROLE: &str = "enact-tenant-owner";
-/// The label by which every namespace can be selected by name; the API server sets it.
+/// The label with a namespace's name, which the API server sets.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
-/// What containers get that name no CPU, in a namespace whose CPU is bounded.
+/// CPU request of containers without one, in a namespace with a CPU quota.
 const DEFAULT_CPU: &str = "50m";
-/// What containers get that name no memory, in a namespace whose memory is bounded.
+/// Memory of containers without a request, in a namespace with a memory quota.
 const DEFAULT_MEMORY: &str = "256Mi";
 /// The API group of roles and their bindings.
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-/// A kind of object that a tenant's namespaces hold.
+/// A kind of object that the operator keeps in a tenant's namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// Who may connect to whom. First, so that no pod ever runs without it.
+pub enum ObjectKind {
+    /// Allowed connections. It is the first, so that no pod runs without it.
     NetworkPolicy,
-    /// How much there may be.
+    /// Limits of objects and compute resources.
     ResourceQuota,
-    /// What pods get that ask for nothing.
+    /// Default resources of containers.
     LimitRange,
-    /// Who may do what.
+    /// Permissions of the tenant's owners.
     RoleBinding,
-    /// Whose tokens read what the record holds of the namespace.
+    /// ServiceAccount whose tokens read the namespace's records.
     Reader,
-    /// What those may read.
+    /// Permissions of that ServiceAccount.
     ReaderBinding,
 }
 
-impl Kind {
-    /// All, in the order in which they are set up.
+impl ObjectKind {
+    /// All kinds, in the order of their setup.
     pub const ALL: [Self; 6] = [
         Self::NetworkPolicy,
         Self::ResourceQuota,
@@ -57,7 +60,7 @@ impl Kind {
         Self::ReaderBinding,
     ];
 
-    /// How the API server names it.
+    /// Returns the API resource.
     pub fn resource(self) -> ApiResource {
         match self {
             Self::NetworkPolicy => ApiResource::erase::<NetworkPolicy>(&()),
@@ -68,7 +71,7 @@ impl Kind {
         }
     }
 
-    /// Kubernetes' name of the kind.
+    /// Returns the name of the kind in Kubernetes.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NetworkPolicy => "NetworkPolicy",
@@ -79,7 +82,7 @@ impl Kind {
         }
     }
 
-    /// The name of our object of this kind: one in each namespace.
+    /// Returns the name of the operator's object of this kind; each namespace has one.
     pub fn object_name(self) -> &'static str {
         match self {
             Self::RoleBinding => OWNER_ROLE,
@@ -88,7 +91,7 @@ impl Kind {
         }
     }
 
-    /// The fields that hold what the object says.
+    /// Returns the fields that the operator sets.
     fn fields(self) -> &'static [&'static str] {
         match self {
             Self::RoleBinding | Self::ReaderBinding => &["roleRef", "subjects"],
@@ -97,7 +100,7 @@ impl Kind {
         }
     }
 
-    /// What an object says, without what the API server or a controller notes in it.
+    /// Returns the fields that the operator sets, without those of the API server and other controllers.
     pub fn content(self, object: &DynamicObject) -> Value {
         let fields = self.fields().iter().filter_map(|f| Some(((*f).to_owned(), object.data.get(f)?.clone())));
         let server = object.annotations().get(ANNOTATION_SERVER).filter(|_| self == Self::Reader);
@@ -106,23 +109,23 @@ impl Kind {
     }
 }
 
-/// What every namespace of a tenant holds.
+/// The wanted content of every namespace of a tenant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
-    /// Contents of the objects, but for the name of the namespace; a kind that is missing is not wanted.
-    pub objects: BTreeMap<Kind, Value>,
-    /// Labels of the namespace, besides the tenant's own.
+    /// Contents of the objects, without the name of the namespace. A missing kind is deleted.
+    pub objects: BTreeMap<ObjectKind, Value>,
+    /// Labels of the namespace in addition to the tenant's.
     pub labels: BTreeMap<String, String>,
 }
 
 impl Wanted {
-    /// What `spec` asks for, in the installation that `config` describes.
+    /// Returns the content for a Tenant's `spec`.
     pub fn new(spec: &TenantSpec, config: &Config) -> Self {
         let objects = [
-            (Kind::NetworkPolicy, Some(network_policy(&spec.isolation.egress, config))),
-            (Kind::ResourceQuota, resource_quota(&spec.quota)),
-            (Kind::LimitRange, limit_range(&spec.quota)),
-            (Kind::RoleBinding, role_binding(&spec.owners)),
+            (ObjectKind::NetworkPolicy, Some(network_policy(&spec.isolation.egress, config))),
+            (ObjectKind::ResourceQuota, resource_quota(&spec.quota)),
+            (ObjectKind::LimitRange, limit_range(&spec.quota)),
+            (ObjectKind::RoleBinding, role_binding(&spec.owners)),
         ];
         let Self { objects: reading, .. } = Self::of_default(config);
         let level = match spec.isolation.pod_security {
@@ -135,31 +138,26 @@ impl Wanted {
         }
     }
 
-    /// What a namespace of the default tenant holds, in the installation that `config` describes: what it takes to read the record.
+    /// Returns the content of a namespace of the default tenant: only the objects that allow people to read records.
     pub fn of_default(config: &Config) -> Self {
         let bound = bound(READER, &[json!({ "kind": "ServiceAccount", "name": READER })]);
-        let objects = [(Kind::Reader, reader(config)), (Kind::ReaderBinding, bound)];
+        let objects = [(ObjectKind::Reader, reader(config)), (ObjectKind::ReaderBinding, bound)];
         Self { objects: objects.into(), labels: BTreeMap::new() }
     }
 
-    /// What our object of `kind` is to say in `namespace`; none when it is not wanted.
-    pub fn content(&self, kind: Kind, namespace: &str) -> Option<Value> {
+    /// Returns the content of the object of `kind` in `namespace`; none when it is not wanted.
+    pub fn content(&self, kind: ObjectKind, namespace: &str) -> Option<Value> {
         let mut content = self.objects.get(&kind)?.clone();
-        if kind == Kind::ReaderBinding {
-            // A binding names the namespace of a ServiceAccount even where it is its own.
+        if kind == ObjectKind::ReaderBinding {
+            // A binding must name the namespace of a ServiceAccount, even if it is the binding's own.
             content["subjects"][0]["namespace"] = namespace.into();
         }
         Some(content)
     }
 }
 
-/// The keys of the labels that hold a namespace to a Pod Security Standard.
-pub fn pod_security_labels() -> impl Iterator<Item = String> {
-    ["enforce", "audit", "warn"].into_iter().map(|mode| format!("pod-security.kubernetes.io/{mode}"))
-}
-
-/// The manifest of an object, for server-side apply.
-pub fn manifest(kind: Kind, tenant: &str, namespace: &str, content: &Value) -> Value {
+/// Returns the manifest of an object for server-side apply.
+pub fn manifest(kind: ObjectKind, tenant: &str, namespace: &str, content: &Value) -> Value {
     let resource = kind.resource();
     let mut manifest = json!({
         "apiVersion": resource.api_version,
@@ -193,7 +191,7 @@ fn resource_quota(quota: &Quota) -> Option<Value> {
     (!hard.is_empty()).then(|| json!({ "spec": { "hard": hard } }))
 }
 
-/// A quota of CPU or memory refuses pods that name none: they get a little, so that people's own pods are still admitted.
+/// Returns default resources. A quota of CPU or memory refuses pods without a request; with defaults, users' own pods are still admitted.
 fn limit_range(quota: &Quota) -> Option<Value> {
     let mut item = json!({ "type": "Container" });
     if quota.cpu.is_some() {
@@ -220,7 +218,8 @@ fn bound(role: &str, subjects: &[Value]) -> Value {
     })
 }
 
-/// No pod has its token: people ask for one. It says where the server is, so that their commands need not be told.
+/// Returns the ServiceAccount for readers. No pod gets its token; people request one. An annotation holds the address of enact-server for the
+/// command-line tool.
 fn reader(config: &Config) -> Value {
     let mut content = json!({ "automountServiceAccountToken": false });
     if let Some((service, namespace)) = config.server_service() {
@@ -258,7 +257,7 @@ fn network_policy(egress: &[Egress], config: &Config) -> Value {
     json!({ "spec": { "podSelector": {}, "policyTypes": ["Ingress", "Egress"], "egress": rules } })
 }
 
-/// Whether two contents say the same; quantities may be written in different ways, since the API server rewrites them.
+/// Returns whether two contents are equal. Quantities are compared by value, because the API server normalizes them.
 pub fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Object(a), Value::Object(b)) => {
@@ -270,7 +269,7 @@ pub fn same(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// A quantity in thousandths; none for what is no quantity as a Tenant may hold it.
+/// Parses a quantity in thousandths; none if it is not a quantity that a Tenant may contain.
 fn quantity(text: &str) -> Option<u128> {
     const SUFFIXES: [(&str, u128); 9] = [
         ("Ki", 1 << 10),
@@ -294,7 +293,7 @@ fn quantity(text: &str) -> Option<u128> {
     }
     let scale = 10u128.pow(u32::try_from(fraction.len()).ok()?);
     let scaled: u128 = format!("{whole}{fraction}").parse().ok()?;
-    // The API server rounds up what is finer than a thousandth.
+    // The API server rounds fractions of a thousandth up.
     Some(scaled.checked_mul(*factor)?.checked_mul(1000)?.div_ceil(scale))
 }
 
@@ -314,7 +313,7 @@ mod tests {
         }))
         .unwrap();
         let wanted = Wanted::new(&spec, &config());
-        let manifests: Vec<Value> = Kind::ALL
+        let manifests: Vec<Value> = ObjectKind::ALL
             .into_iter()
             .filter_map(|kind| Some(manifest(kind, "acme", "shop", &wanted.content(kind, "shop")?)))
             .collect();
@@ -322,15 +321,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_asked_for_is_not_made() {
+    fn omits_objects_that_are_not_requested() {
         let spec: TenantSpec = serde_json::from_value(json!({"namespaces": ["a"]})).unwrap();
-        let kinds: Vec<Kind> = Wanted::new(&spec, &config()).objects.into_keys().collect();
-        let always = [Kind::NetworkPolicy, Kind::Reader, Kind::ReaderBinding];
+        let kinds: Vec<ObjectKind> = Wanted::new(&spec, &config()).objects.into_keys().collect();
+        let always = [ObjectKind::NetworkPolicy, ObjectKind::Reader, ObjectKind::ReaderBinding];
         assert_eq!(kinds, always, "egress is denied, and the record can be read, whatever a Tenant says");
     }
 
     #[test]
-    fn quantities_are_compared_by_what_they_mean() {
+    fn compares_quantities_by_value() {
         for (a, b) in [("1000m", "1"), ("0.5", "500m"), ("1Gi", "1024Mi"), ("1.5Gi", "1536Mi"), ("2k", "2000")] {
             assert!(same(&json!({ "x": [a] }), &json!({ "x": [b] })), "{a} = {b}");
         }

@@ -1,46 +1,38 @@
-//! Status: what a Tenant's status says.
+//! Status: writes a Tenant's status.
 
 use enact_crds::{Tenant, TenantStatus};
-use enact_domain::condition::{Progress, READY};
+use enact_domain::condition::{Progress, READY, Readiness};
 use enact_domain::time::Millis;
 use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::events::EventType;
 
+use super::context::Context;
 use super::decide::Decision;
 use super::observe::Observed;
-use crate::context::Context;
 use crate::error::Error;
 use crate::patch;
 
-/// Shortest time between two writes of which only the counts differ, in seconds.
+/// Shortest time between two writes that change only counts, in seconds.
 const COALESCE_SECONDS: u32 = 5;
 
-/// The reason of a Tenant's `Ready`.
+/// Returns the reason of a Tenant's `Ready`.
 pub fn reason_of(object: &Tenant) -> Option<&str> {
     let conditions = &object.status.as_ref()?.conditions;
     conditions.iter().find(|c| c.type_ == READY).map(|c| c.reason.as_str())
 }
 
-/// Whether a Tenant was found to be in no way of being set up, as it is now.
-pub fn is_stalled(object: &Tenant) -> bool {
-    object.status.as_ref().is_some_and(|s| {
-        s.observed_generation == object.metadata.generation
-            && s.conditions.iter().any(|c| c.type_ == enact_domain::condition::STALLED && c.status == "True")
-    })
-}
-
-/// The status after a decision that was carried out, or failed.
+/// Returns the status after a decision that was carried out or failed.
 fn status(object: &Tenant, seen: &Observed, decision: &Decision, failure: Option<&Error>, now: Millis) -> TenantStatus {
     let old = object.status.clone().unwrap_or_default();
     let (wanted, namespaces) = match failure {
-        None => (decision.progress.conditions(decision.reason, &decision.message), decision.namespaces),
+        None => (decision.readiness.conditions(), decision.namespaces),
         Some(Error::Store(_)) => {
-            // The text is the same at every try, so that it is written once.
-            let message = "the record in Postgres cannot be written at the moment, so nothing is decided; what is set up stays, and this goes on by itself";
-            (Progress::Reconciling.conditions("RecordUnavailable", message), old.namespaces)
+            // The message contains no error text: it is the same at each retry, so that the status is written once.
+            let message = "the record store in Postgres is unavailable, so no decision is made; what is set up stays, and the controller retries";
+            (Readiness::reconciling("RecordUnavailable", message).conditions(), old.namespaces)
         }
-        Some(error) => (Progress::Reconciling.conditions("SettingUp", &error.to_string()), old.namespaces),
+        Some(error) => (Readiness::reconciling("SettingUp", error.to_string()).conditions(), old.namespaces),
     };
     TenantStatus {
         observed_generation: object.metadata.generation,
@@ -51,7 +43,7 @@ fn status(object: &Tenant, seen: &Observed, decision: &Decision, failure: Option
     }
 }
 
-/// Writes what changed, and tells of a turn. Counts alone are written from time to time only.
+/// Writes the fields that changed, and publishes an Event after a transition. A change of counts alone is written after a minimum interval.
 ///
 /// # Errors
 /// When the API server fails.
@@ -75,11 +67,11 @@ pub async fn write(
     }
     let api = Api::<Tenant>::all(ctx.client.clone());
     if patch::status(ctx, &api, object, object.status.as_ref(), &new).await?.is_some() {
-        ctx.cluster.wrote(&uid, Some(now));
+        ctx.cluster.set_written(&uid, Some(now));
         let Some(ready) = new.conditions.first().filter(|ready| reason_of(object) != Some(&ready.reason)) else {
             return Ok(());
         };
-        let good = failure.is_none() && decision.progress != Progress::Stalled;
+        let good = failure.is_none() && decision.readiness.progress != Progress::Stalled;
         let type_ = if good { EventType::Normal } else { EventType::Warning };
         ctx.event(object, type_, &ready.reason, ready.message.clone()).await;
     }

@@ -1,11 +1,13 @@
 //! Tenants against an API server in memory.
 
+use futures::stream;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::DynamicObject;
+use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
-use super::cluster::NamespaceEntry;
-use super::objects::Kind;
+use super::objects::ObjectKind;
+use crate::caches::NamespaceEntry;
 use crate::testing::Bench;
 
 async fn bench() -> Bench {
@@ -30,9 +32,9 @@ async fn set_up() -> Bench {
 }
 
 #[tokio::test]
-async fn a_namespace_is_set_up_first_and_labelled_last_and_then_left_alone() {
+async fn namespace_is_labelled_after_its_setup() {
     let mut bench = bench().await;
-    assert!(bench.ctx.tenant_of("shop").is_none());
+    assert!(bench.contexts.common.tenant_of("shop").is_none());
     bench.tenant("acme").await.unwrap();
     let expected = [
         "PATCH tenants/acme",
@@ -53,9 +55,9 @@ async fn a_namespace_is_set_up_first_and_labelled_last_and_then_left_alone() {
         ["PATCH tenants/acme/status SetUp"],
         "a quota that is not counted refuses everything"
     );
-    assert_eq!(bench.ctx.tenant_of("shop").map(|m| m.tenant), Some("acme".into()));
+    assert_eq!(bench.contexts.common.tenant_of("shop").map(|m| m.tenant), Some("acme".into()));
     assert_eq!(
-        bench.memory.told(),
+        bench.record_store.summaries(),
         ["acme: Namespaces NamespaceAdopted", "acme: Reconciling QuotaPending", "acme: Ready SetUp",]
     );
     bench.tenant("acme").await.unwrap();
@@ -63,11 +65,11 @@ async fn a_namespace_is_set_up_first_and_labelled_last_and_then_left_alone() {
 }
 
 #[tokio::test]
-async fn a_tenant_waits_for_kinds_that_its_quota_does_not_count_yet() {
+async fn waits_until_the_quota_is_computed() {
     let mut bench = bench().await;
     bench.tenant("acme").await.unwrap();
     bench.api.change("resourcequotas/enact-tenant", &json!({"status": {"used": {"pods": null}}}));
-    tell(&bench, Kind::ResourceQuota, "resourcequotas/enact-tenant").await;
+    sync(&bench, ObjectKind::ResourceQuota, "resourcequotas/enact-tenant").await;
     bench.api.writes();
     bench.tenant("acme").await.unwrap();
     assert_eq!(bench.api.writes(), [""; 0], "still QuotaPending");
@@ -75,18 +77,18 @@ async fn a_tenant_waits_for_kinds_that_its_quota_does_not_count_yet() {
     bench.tenant("acme").await.unwrap();
     assert_eq!(bench.api.writes(), [""; 0], "the cluster may not know the kind yet");
     bench.api.change("resourcequotas/enact-tenant", &json!({"status": {"used": {"pods": "0"}}}));
-    tell(&bench, Kind::ResourceQuota, "resourcequotas/enact-tenant").await;
+    sync(&bench, ObjectKind::ResourceQuota, "resourcequotas/enact-tenant").await;
     bench.tenant("acme").await.unwrap();
     assert_eq!(bench.api.writes(), ["PATCH tenants/acme/status SetUp"]);
 }
 
 /// The cluster's quota controller counts again by itself every five minutes, and at once what is new.
 #[tokio::test]
-async fn a_quota_that_was_counted_before_the_cluster_knew_all_kinds_is_made_anew() {
+async fn recreates_a_partially_computed_quota() {
     let mut bench = bench().await;
     bench.tenant("acme").await.unwrap();
     bench.api.change("resourcequotas/enact-tenant", &json!({"status": {"used": {"pods": null}}}));
-    tell(&bench, Kind::ResourceQuota, "resourcequotas/enact-tenant").await;
+    sync(&bench, ObjectKind::ResourceQuota, "resourcequotas/enact-tenant").await;
     bench.pass(36);
     bench.api.writes();
     bench.tenant("acme").await.unwrap();
@@ -96,16 +98,16 @@ async fn a_quota_that_was_counted_before_the_cluster_knew_all_kinds_is_made_anew
 }
 
 #[tokio::test]
-async fn what_somebody_changes_is_put_right() {
+async fn reverts_changes_to_managed_objects() {
     let mut bench = set_up().await;
     // The API server writes quantities in its own way, which is no change.
     bench.api.change("resourcequotas/enact-tenant", &json!({"spec": {"hard": {"requests.cpu": "1"}}}));
-    tell(&bench, Kind::ResourceQuota, "resourcequotas/enact-tenant").await;
+    sync(&bench, ObjectKind::ResourceQuota, "resourcequotas/enact-tenant").await;
     bench.tenant("acme").await.unwrap();
     assert_eq!(bench.api.writes(), [""; 0]);
 
     bench.api.change("networkpolicies/enact-tenant", &json!({"spec": {"ingress": [{}]}}));
-    tell(&bench, Kind::NetworkPolicy, "networkpolicies/enact-tenant").await;
+    sync(&bench, ObjectKind::NetworkPolicy, "networkpolicies/enact-tenant").await;
     bench.tenant("acme").await.unwrap();
     let twice = ["PATCH networkpolicies/enact-tenant"; 2];
     assert_eq!(bench.api.writes(), twice, "apply leaves what others added, so that a patch takes it away");
@@ -113,7 +115,7 @@ async fn what_somebody_changes_is_put_right() {
 }
 
 #[tokio::test]
-async fn a_tenant_waits_for_its_plans_and_leaves_only_what_is_not_its_own() {
+async fn deleted_tenant_waits_for_its_plans() {
     let mut bench = set_up().await;
     bench
         .api
@@ -121,11 +123,11 @@ async fn a_tenant_waits_for_its_plans_and_leaves_only_what_is_not_its_own() {
     bench.api.change("tenants/acme", &json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));
     bench.tenant("acme").await.unwrap();
     assert_eq!(bench.api.writes(), ["PATCH tenants/acme/status WaitingForPlans"]);
-    assert!(bench.ctx.tenant_of("shop").is_some(), "what runs there comes to its end");
+    assert!(bench.contexts.common.tenant_of("shop").is_some(), "what runs there comes to its end");
 
     bench.api.change("plans/site", &json!({"status": {"phase": "Failed"}}));
     // Its end cannot be recorded, which does not hold it for ever.
-    bench.memory.down.store(true, std::sync::atomic::Ordering::Relaxed);
+    bench.record_store.down.store(true, std::sync::atomic::Ordering::Relaxed);
     bench.tenant("acme").await.unwrap_err();
     assert_eq!(bench.api.writes(), ["PATCH tenants/acme/status RecordUnavailable"]);
     bench.pass(600);
@@ -147,15 +149,15 @@ async fn a_tenant_waits_for_its_plans_and_leaves_only_what_is_not_its_own() {
 }
 
 #[tokio::test]
-async fn what_fails_is_said_and_nothing_is_the_tenants_before_it_is_closed() {
+async fn failed_setup_leaves_the_namespace_unlabelled() {
     let mut bench = bench().await;
     bench.api.refuse("PATCH networkpolicies", 500, "etcd is slow");
     bench.tenant("acme").await.unwrap_err();
-    assert!(bench.ctx.tenant_of("shop").is_none());
+    assert!(bench.contexts.common.tenant_of("shop").is_none());
     assert_eq!(bench.api.get("tenants/acme")["status"]["conditions"][0]["reason"], "SettingUp");
     bench.api.relent();
     bench.tenant("acme").await.unwrap();
-    assert!(bench.ctx.tenant_of("shop").is_some());
+    assert!(bench.contexts.common.tenant_of("shop").is_some());
 }
 
 /// A namespace as its watch tells of it.
@@ -163,14 +165,14 @@ fn stands(bench: &Bench, name: &str, more: &Value) {
     let mut metadata = json!({"name": name, "uid": format!("n-{name}")});
     metadata.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let namespace: Namespace = serde_json::from_value(json!({"metadata": metadata})).unwrap();
-    bench.ctx.cluster.namespaces.put(&namespace, NamespaceEntry::of(&namespace));
+    bench.contexts.common.caches.namespaces.put(&namespace, NamespaceEntry::of(&namespace));
 }
 
 /// The namespace `ns` is the default tenant's by the installation's settings.
 #[tokio::test]
-async fn what_it_takes_to_read_the_record_is_kept_where_no_tenant_does() {
+async fn default_tenant_gets_reader_objects() {
     let bench = Bench::new().await;
-    let settle = async || super::default::settle(&bench.ctx).await;
+    let settle = async || super::default::reconcile(&bench.contexts.tenants).await;
     settle().await.unwrap();
     assert_eq!(bench.api.writes(), [""; 0], "there is no such namespace yet");
 
@@ -192,40 +194,47 @@ async fn what_it_takes_to_read_the_record_is_kept_where_no_tenant_does() {
 
     // Somebody gives themselves what readers may.
     bench.api.change("rolebindings/enact-reader", &json!({"subjects": [{"kind": "User", "name": "eve"}]}));
-    tell(&bench, Kind::ReaderBinding, "rolebindings/enact-reader").await;
+    sync(&bench, ObjectKind::ReaderBinding, "rolebindings/enact-reader").await;
     settle().await.unwrap();
     assert_eq!(bench.api.get("rolebindings/enact-reader")["subjects"], binding["subjects"]);
     bench.api.writes();
 
     let ending = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
     stands(&bench, "ns", &ending);
-    tell(&bench, Kind::Reader, "serviceaccounts/enact-reader").await;
+    sync(&bench, ObjectKind::Reader, "serviceaccounts/enact-reader").await;
     settle().await.unwrap();
     assert!(bench.api.writes().iter().all(|write| write.starts_with("DELETE")), "nothing is made in what goes");
 }
 
 #[tokio::test]
-async fn a_namespace_that_is_the_default_tenants_no_more_is_cleared_and_a_tenants_is_left_to_it() {
+async fn former_default_namespace_loses_reader_objects() {
     let mut bench = Bench::new().await;
-    let manifest = |kind: Kind, namespace: &str, tenant: &str| {
-        let wanted = super::objects::Wanted::of_default(&bench.ctx.config).content(kind, namespace).unwrap();
+    let manifest = |kind: ObjectKind, namespace: &str, tenant: &str| {
+        let wanted =
+            super::objects::Wanted::of_default(&bench.contexts.common.config).content(kind, namespace).unwrap();
         let mut object = super::objects::manifest(kind, tenant, namespace, &wanted);
         object["metadata"]["uid"] = "u".into();
         object
     };
-    let (former, attended) = (manifest(Kind::Reader, "former", "default"), manifest(Kind::Reader, "ns", "default"));
-    let of_acme = manifest(Kind::Reader, "shop", "acme");
+    let (former, attended) =
+        (manifest(ObjectKind::Reader, "former", "default"), manifest(ObjectKind::Reader, "ns", "default"));
+    let of_acme = manifest(ObjectKind::Reader, "shop", "acme");
     for object in [former, attended, of_acme] {
-        bench.ctx.cluster.tell(Kind::Reader, serde_json::from_value(object).unwrap()).await;
+        deliver(&bench, ObjectKind::Reader, object).await;
     }
     // A Tenant that is called so looks after the namespaces that it names.
     bench.tenant_with("default", json!({"namespaces": ["ns"]}));
     stands(&bench, "former", &json!({}));
-    super::default::settle(&bench.ctx).await.unwrap();
+    super::default::reconcile(&bench.contexts.tenants).await.unwrap();
     assert_eq!(bench.api.writes(), ["DELETE serviceaccounts/enact-reader"], "the one in `former`");
 }
 
-async fn tell(bench: &Bench, kind: Kind, key: &str) {
-    let object: DynamicObject = serde_json::from_value(bench.api.get(key)).unwrap();
-    bench.ctx.cluster.tell(kind, object).await;
+/// Delivers an object by its watch, as the API server has it now.
+async fn sync(bench: &Bench, kind: ObjectKind, key: &str) {
+    deliver(bench, kind, bench.api.get(key)).await;
+}
+
+async fn deliver(bench: &Bench, kind: ObjectKind, object: Value) {
+    let object: DynamicObject = serde_json::from_value(object).unwrap();
+    bench.contexts.tenants.cluster.follow(kind, stream::iter([Event::Apply(object)]), |_| {}).await;
 }

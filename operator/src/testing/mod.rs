@@ -12,11 +12,10 @@ use enact_domain::time::Millis;
 use enact_store::StoreError;
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::future::{self, BoxFuture};
-use futures::stream;
+use futures::{Stream, stream};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Resource;
 use kube::runtime::controller::Action;
-use kube::runtime::events::{Recorder as Events, Reporter};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::{Writer, store};
 use kube::runtime::watcher::Event;
@@ -24,24 +23,20 @@ use serde_json::{Value, json};
 
 pub use enact_crds::testing::FakeApi;
 
-use crate::backoff::Backoff;
-use crate::circles::Circles;
+use crate::caches::{Caches, NamespaceEntry};
 use crate::config::{Cli, Command, Config};
-use crate::context::{Caches, Context};
-use crate::documents::library::Library;
-use crate::documents::news::News;
+use crate::contexts::{Contexts, Environment};
+use crate::documents::deletions::{self, Deleted};
 use crate::error::Error;
-use crate::index::{Index, Occupancy};
-use crate::ledger::Ledger;
-use crate::listings::Listings;
-use crate::memory::Memory;
+use crate::index::Occupancy;
+use crate::initial_sync::InitialSync;
+use crate::metadata_cache::MetadataCache;
 use crate::metrics::Metrics;
-use crate::plan::Runtimes;
 use crate::pods::AttemptPod;
-use crate::references::{References, Referrers, Target};
-use crate::search::{Job, Search};
-use crate::sourcing::errands::Errands;
-use crate::tenant::cluster::{Cluster, NamespaceEntry};
+use crate::record_store::RecordStore;
+use crate::references::Requeued;
+use crate::search::IndexJob;
+use crate::tenant::objects::ObjectKind;
 
 /// Settings of an installation in the namespace `enact-system`, whose default tenant owns the namespace `ns`.
 pub fn config() -> Config {
@@ -59,29 +54,32 @@ pub fn config() -> Config {
     *config
 }
 
-/// When every test begins, in milliseconds: 2026-01-01T00:00:00Z, which is when the API server in memory says that all was created.
+/// The time at which every test begins, in milliseconds: 2026-01-01T00:00:00Z. The fake API server uses it as creation time.
 const START: i64 = 1_767_225_600_000;
 
-/// A record in memory that can be out of reach.
+/// A record store in memory that can be unavailable.
 #[derive(Default)]
-pub struct InMemory {
+pub struct InMemoryRecordStore {
     pub records: Mutex<Vec<Record>>,
     pub attempts: Mutex<Vec<RecordedAttempt>>,
-    /// What pods brought.
+    /// Documents that pods delivered.
     pub documents: Mutex<Vec<Vec<u8>>>,
     pub down: AtomicBool,
 }
 
-impl InMemory {
+impl InMemoryRecordStore {
     fn reach<T>(&self, value: impl FnOnce() -> T) -> Result<T, StoreError> {
         if self.down.load(Ordering::Relaxed) {
-            return Err(StoreError::TimedOut { doing: "ask a record that is down", after: Duration::from_secs(1) });
+            return Err(StoreError::TimedOut {
+                doing: "query an unavailable record store",
+                after: Duration::from_secs(1),
+            });
         }
         Ok(value())
     }
 
-    /// What happened, in a few words each.
-    pub fn told(&self) -> Vec<String> {
+    /// Returns a short text for each record.
+    pub fn summaries(&self) -> Vec<String> {
         let word = |record: &Record| match &record.event {
             Happened::Revision { .. } => format!("{}: revision", record.subject.name),
             Happened::Findings { .. } => format!("{}: findings", record.subject.name),
@@ -96,7 +94,7 @@ impl InMemory {
     }
 }
 
-impl Memory for Arc<InMemory> {
+impl RecordStore for InMemoryRecordStore {
     fn record(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(future::ready(self.reach(|| {
             let mut known = self.records.lock().unwrap();
@@ -130,213 +128,183 @@ impl Memory for Arc<InMemory> {
     }
 }
 
-/// The controllers' context, with what is around it.
+/// The contexts of all controllers over a fake API server, a record store in memory and a clock that tests set.
 pub struct Bench {
-    pub ctx: Arc<Context>,
+    pub contexts: Contexts,
     pub api: FakeApi,
-    pub memory: Arc<InMemory>,
+    pub record_store: Arc<InMemoryRecordStore>,
     time: Arc<AtomicI64>,
-    woken: UnboundedReceiver<ObjectRef<Plan>>,
+    /// Plans that were requeued because of their children or a free slot.
+    plan_queue: UnboundedReceiver<ObjectRef<Plan>>,
+    requeued: Requeued,
     tenants: Writer<Tenant>,
     constitutions: Writer<Constitution>,
     specifications: Writer<Specification>,
     approvals: Writer<Approval>,
     plans: Writer<Plan>,
     agents: Writer<Agent>,
-    looks: Looks,
-    /// What is offered to the search index.
-    pub jobs: tokio::sync::mpsc::Receiver<Job>,
-}
-
-/// Those that are to be looked at again.
-struct Looks {
-    constitutions: UnboundedReceiver<ObjectRef<Constitution>>,
-    specifications: UnboundedReceiver<ObjectRef<Specification>>,
-    plans: UnboundedReceiver<ObjectRef<Plan>>,
+    /// Documents that were offered to the search index.
+    pub index_jobs: tokio::sync::mpsc::Receiver<IndexJob>,
 }
 
 impl Bench {
-    /// Everything empty, and listed.
+    /// Returns contexts whose caches are filled, and empty.
     pub async fn new() -> Self {
         let api = FakeApi::default();
-        let client = api.client();
-        let memory = Arc::new(InMemory::default());
-        let (index, woken) = Index::new();
+        let record_store = Arc::new(InMemoryRecordStore::default());
         let (tenants, tenants_writer) = listed::<Tenant>();
         let (constitutions, constitutions_writer) = listed::<Constitution>();
         let (specifications, specifications_writer) = listed::<Specification>();
         let (plans, plans_writer) = listed::<Plan>();
         let (agents, agents_writer) = listed::<Agent>();
         let (approvals, approvals_writer) = listed::<Approval>();
-        let (of_constitutions, look_constitutions) = Referrers::new(constitutions.clone());
-        let (of_specifications, look_specifications) = Referrers::new(specifications.clone());
-        let (of_plans, look_plans) = Referrers::new(plans.clone());
-        let looks = Looks { constitutions: look_constitutions, specifications: look_specifications, plans: look_plans };
-        let references = References {
-            tenants: Referrers::new(tenants.clone()).0,
-            constitutions: of_constitutions,
-            specifications: of_specifications,
-            plans: of_plans,
-            agents: Referrers::new(agents.clone()).0,
-            approvals: Referrers::new(approvals.clone()).0,
-        };
-        let reporter = Reporter { controller: "enact-operator".into(), instance: None };
-        let (search, jobs) = Search::new();
+        let namespaces = MetadataCache::default();
         let time = Arc::new(AtomicI64::new(START));
         let clock = time.clone();
-        let ctx = Context {
+        let (contexts, queues) = Contexts::new(Environment {
             clock: Box::new(move || Millis(clock.load(Ordering::Relaxed))),
-            events: Events::new(client.clone(), reporter),
-            client,
+            client: api.client(),
             config: config(),
-            memory: Box::new(memory.clone()),
+            record_store: record_store.clone(),
             metrics: Metrics::new().unwrap(),
-            caches: Caches { tenants, constitutions, specifications, plans, agents, approvals },
-            listings: Listings::default(),
-            references,
-            index,
-            errands: Errands::default(),
-            ledger: Ledger::default(),
-            backoff: Backoff::default(),
-            plans: Runtimes::default(),
-            cluster: Cluster::default(),
-            library: Library::default(),
-            news: News::default(),
-            circles: Circles::default(),
-            search,
-        };
-        ctx.index.follow_tasks(stream::iter([Event::Init, Event::InitDone])).await;
-        ctx.index.follow_pods(stream::iter([Event::Init, Event::InitDone]), |_| {}).await;
-        ctx.errands.follow(stream::iter([Event::Init, Event::InitDone]), &ctx.references).await;
-        ctx.cluster.follow_nothing().await;
+            caches: Caches { tenants, constitutions, specifications, plans, agents, approvals, namespaces },
+            initial_sync: InitialSync::default(),
+        });
+        contexts.plans.index.follow_tasks(empty_list()).await;
+        contexts.plans.index.follow_pods(empty_list(), |_| {}).await;
+        contexts.sourcing.jobs.follow(empty_list(), &contexts.common.references).await;
+        contexts.common.caches.namespaces.follow(empty_list::<Namespace>(), |_| None, |_| {}).await;
+        for kind in ObjectKind::ALL {
+            contexts.tenants.cluster.follow(kind, empty_list(), |_| {}).await;
+        }
         Self {
-            ctx: Arc::new(ctx),
+            contexts,
             api,
-            memory,
+            record_store,
             time,
-            woken,
+            plan_queue: queues.plans,
+            requeued: queues.requeued,
             tenants: tenants_writer,
             constitutions: constitutions_writer,
             specifications: specifications_writer,
             approvals: approvals_writer,
             plans: plans_writer,
             agents: agents_writer,
-            looks,
-            jobs,
+            index_jobs: queues.index_jobs,
         }
     }
 
-    /// Names of the plans that were woken since the last call.
-    pub fn woken(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.woken.try_recv().ok()).map(|plan| plan.name).collect()
+    /// Returns the names of the plans that were requeued since the last call.
+    pub fn requeued_plans(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.plan_queue.try_recv().ok()).map(|plan| plan.name).collect()
     }
 
-    /// Names of the specifications that are to be looked at since the last call.
-    pub fn looked_for_specifications(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.looks.specifications.try_recv().ok()).map(|object| object.name).collect()
+    /// Returns the names of the specifications that were requeued since the last call.
+    pub fn requeued_specifications(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.requeued.specifications.try_recv().ok()).map(|object| object.name).collect()
     }
 
-    /// A Constitution as the cache shows it.
+    /// Enters a Constitution into the cache.
     pub fn constitution_is(&mut self, constitution: &Value) {
         let constitution: Constitution = serde_json::from_value(constitution.clone()).unwrap();
         self.constitutions.apply_watcher_event(&Event::Apply(constitution));
     }
 
-    /// A Specification as the cache shows it.
+    /// Enters a Specification into the cache.
     pub fn specification_is(&mut self, specification: Specification) {
         self.specifications.apply_watcher_event(&Event::Apply(specification));
     }
 
-    /// Lets a document's pod have this status.
-    pub async fn errand(&self, name: &str, status: Value) {
+    /// Sets the status of a document job's pod.
+    pub async fn set_job_status(&self, name: &str, status: Value) {
         self.api.change(&format!("pods/{name}"), &json!({ "status": status }));
         let pod: AttemptPod = serde_json::from_value(self.api.get(&format!("pods/{name}"))).unwrap();
-        self.ctx.errands.follow(stream::iter([Event::Apply(pod)]), &self.ctx.references).await;
+        self.contexts.sourcing.jobs.follow(stream::iter([Event::Apply(pod)]), &self.contexts.common.references).await;
     }
 
-    /// Lets a document's pod be gone.
-    pub async fn errand_is_gone(&self, pod: Value) {
+    /// Delivers the deletion of a document job's pod.
+    pub async fn delete_job(&self, pod: Value) {
         let pod: AttemptPod = serde_json::from_value(pod).unwrap();
-        self.ctx.errands.follow(stream::iter([Event::Delete(pod)]), &self.ctx.references).await;
+        self.contexts.sourcing.jobs.follow(stream::iter([Event::Delete(pod)]), &self.contexts.common.references).await;
     }
 
-    /// Makes `ns` a namespace of a Tenant with this parallelism.
+    /// Adds a Tenant with this parallelism that owns `ns`.
     pub fn tenant_of_ns(&mut self, parallelism: u32) {
         self.tenant_with("acme", json!({"namespaces": ["ns"], "parallelism": parallelism}));
     }
 
-    /// Lets time pass.
+    /// Advances the clock.
     pub fn pass(&self, seconds: i64) {
         self.time.fetch_add(seconds * 1000, Ordering::Relaxed);
     }
 
-    /// An Agent in the namespace `ns` that runs scripts.
+    /// Adds an Agent in the namespace `ns` that runs scripts.
     pub fn agent(&mut self, name: &str) {
         self.agent_with(name, json!({"adapter": "Command"}));
     }
 
-    /// An Agent in the namespace `ns` with this spec.
+    /// Adds an Agent in the namespace `ns` with this spec.
     pub fn agent_with(&mut self, name: &str, spec: Value) {
         let mut agent = Agent::new(name, serde_json::from_value(spec).unwrap());
         agent.metadata.namespace = Some("ns".into());
         self.agents.apply_watcher_event(&Event::Apply(agent));
     }
 
-    /// No Agent of this name any more.
+    /// Deletes an Agent.
     pub fn no_agent(&mut self, name: &str) {
         let mut agent = Agent::new(name, serde_json::from_value(json!({"adapter": "Command"})).unwrap());
         agent.metadata.namespace = Some("ns".into());
         self.agents.apply_watcher_event(&Event::Delete(agent));
     }
 
-    /// One reconcile of the plan of this name in `ns`, as the API server has it now.
+    /// Reconciles a plan in `ns` once, as the API server has it now.
     pub async fn plan(&mut self, name: &str) -> Result<Action, Error> {
         let plan: Plan = serde_json::from_value(self.api.get(&format!("plans/{name}"))).unwrap();
         self.plans.apply_watcher_event(&Event::Apply(plan.clone()));
-        crate::plan::reconcile(Arc::new(plan), self.ctx.clone()).await
+        crate::plan::reconcile(Arc::new(plan), self.contexts.plans.clone()).await
     }
 
-    /// Reconciles the Constitution of this name, again after each change of its own.
+    /// Reconciles a Constitution until its reconcile changes nothing.
     pub async fn constitution(&mut self, name: &str) -> Result<(), Error> {
         loop {
             let object = self.api.get(&format!("constitutions/{name}"));
             let version = object["metadata"]["resourceVersion"].clone();
             let object: Constitution = serde_json::from_value(object).unwrap();
             self.constitutions.apply_watcher_event(&Event::Apply(object.clone()));
-            crate::documents::reconcile_constitution(Arc::new(object), self.ctx.clone()).await?;
+            crate::documents::reconcile(Arc::new(object), self.contexts.documents.clone()).await?;
             if self.api.get(&format!("constitutions/{name}"))["metadata"]["resourceVersion"] == version {
                 return Ok(());
             }
         }
     }
 
-    /// Reconciles the Specification of this name, likewise.
+    /// Reconciles a Specification until its reconcile changes nothing.
     pub async fn specification(&mut self, name: &str) -> Result<(), Error> {
         loop {
             let object = self.api.get(&format!("specifications/{name}"));
             let version = object["metadata"]["resourceVersion"].clone();
             let object: Specification = serde_json::from_value(object).unwrap();
             self.specifications.apply_watcher_event(&Event::Apply(object.clone()));
-            crate::documents::reconcile_specification(Arc::new(object), self.ctx.clone()).await?;
+            crate::documents::reconcile(Arc::new(object), self.contexts.documents.clone()).await?;
             if self.api.get(&format!("specifications/{name}"))["metadata"]["resourceVersion"] == version {
                 return Ok(());
             }
         }
     }
 
-    /// Reconciles everything that was woken, and what that wakes in turn, until nothing is; how many looks that took.
+    /// Reconciles requeued objects until the queues are empty, and returns the number of reconciles.
     pub async fn settle(&mut self) -> usize {
         for n in 0..100 {
             // The controller drops what is not in its cache.
-            if let Ok(object) = self.looks.constitutions.try_recv() {
+            if let Ok(object) = self.requeued.constitutions.try_recv() {
                 if self.api.has(&format!("constitutions/{}", object.name)) {
                     self.constitution(&object.name).await.unwrap();
                 }
-            } else if let Ok(object) = self.looks.specifications.try_recv() {
+            } else if let Ok(object) = self.requeued.specifications.try_recv() {
                 if self.api.has(&format!("specifications/{}", object.name)) {
                     self.specification(&object.name).await.unwrap();
                 }
-            } else if let Ok(object) = self.looks.plans.try_recv() {
+            } else if let Ok(object) = self.requeued.plans.try_recv() {
                 self.plan(&object.name).await.unwrap();
             } else {
                 return n;
@@ -345,70 +313,75 @@ impl Bench {
         panic!("it never ends");
     }
 
-    /// A person's Approval, or what is left of it, comes into the cache.
+    /// Enters an Approval into the cache.
     pub fn approval(&mut self, object: &Value) {
         self.approvals.apply_watcher_event(&Event::Apply(serde_json::from_value(object.clone()).unwrap()));
     }
 
-    /// A Specification is deleted.
+    /// Deletes a Specification.
     pub fn no_specification(&mut self, name: &str) {
         let key = format!("specifications/{name}");
         let object: Specification = serde_json::from_value(self.api.get(&key)).unwrap();
         self.api.remove(&key);
         self.specifications.apply_watcher_event(&Event::Delete(object.clone()));
-        self.ctx.departed(&Target::of(&object), object.metadata.uid.as_deref().unwrap_or_default());
+        deletions::handle(&self.contexts.documents, &Deleted::of(&object));
     }
 
-    /// A Tenant with this spec, and its namespaces.
+    /// Adds a Tenant with this spec, and its namespaces.
     pub fn tenant_with(&mut self, name: &str, spec: Value) {
         let tenant = Tenant::new(name, serde_json::from_value(spec).unwrap());
         for namespace in &tenant.spec.namespaces {
             let labels = json!({"metadata": {"name": namespace, "uid": format!("n-{namespace}"), "labels": {"enact.dev/tenant": name}}});
             let namespace: Namespace = serde_json::from_value(labels).unwrap();
-            self.ctx.cluster.namespaces.put(&namespace, NamespaceEntry::of(&namespace));
+            self.contexts.common.caches.namespaces.put(&namespace, NamespaceEntry::of(&namespace));
         }
         self.tenants.apply_watcher_event(&Event::Apply(tenant));
     }
 
-    /// One reconcile of a Tenant, as the API server has it now.
+    /// Reconciles a Tenant once, as the API server has it now.
     pub async fn tenant(&mut self, name: &str) -> Result<Action, Error> {
         let tenant: Tenant = serde_json::from_value(self.api.get(&format!("tenants/{name}"))).unwrap();
         self.tenants.apply_watcher_event(&Event::Apply(tenant.clone()));
-        crate::tenant::reconcile(Arc::new(tenant), self.ctx.clone()).await
+        crate::tenant::reconcile(Arc::new(tenant), self.contexts.tenants.clone()).await
     }
 
-    /// Lets the watch of pods tell of a pod as it is now, with this status.
+    /// Sets the status of an attempt's pod, and delivers it by its watch.
     pub async fn pod(&self, name: &str, status: Value) {
         self.api.change(&format!("pods/{name}"), &json!({ "status": status }));
         let pod: AttemptPod = serde_json::from_value(self.api.get(&format!("pods/{name}"))).unwrap();
-        let ledger = &self.ctx.ledger;
-        let count = |told: Occupancy| {
-            if told.taken {
-                ledger.enter(&told.tenant, &told.namespace, &told.pod, told.until);
+        let limiter = &self.contexts.plans.limiter;
+        let count = |pod: Occupancy| {
+            if pod.occupied {
+                limiter.occupy(&pod.tenant, &pod.namespace, &pod.pod, pod.until);
             } else {
-                ledger.release(&told.tenant, &told.namespace, &told.pod);
+                limiter.release(&pod.tenant, &pod.namespace, &pod.pod);
             }
         };
-        self.ctx.index.follow_pods(stream::iter([Event::Apply(pod)]), count).await;
+        self.contexts.plans.index.follow_pods(stream::iter([Event::Apply(pod)]), count).await;
     }
 
-    /// Lets a pod end with a report of success.
+    /// Ends a pod with a report of success.
     pub async fn succeed(&self, name: &str) {
         self.succeed_with(name, &json!({"reason": "Succeeded"})).await;
     }
 
-    /// Lets a pod end well, with this report.
+    /// Ends a pod successfully with this report.
     pub async fn succeed_with(&self, name: &str, report: &Value) {
         let ended = json!({"terminated": {"exitCode": 0, "reason": "Completed", "message": report.to_string()}});
         self.pod(name, json!({"phase": "Succeeded", "containerStatuses": [{"name": "agent", "state": ended}]})).await;
     }
 
-    /// Lets a pod end with the report of an agent that failed.
+    /// Ends a pod with the report of a failed agent.
     pub async fn fail(&self, name: &str, why: &str) {
         let message = json!({"reason": "AgentFailed", "message": why}).to_string();
         let ended = json!({"terminated": {"exitCode": 1, "reason": "Error", "message": message}});
         self.pod(name, json!({"phase": "Failed", "containerStatuses": [{"name": "agent", "state": ended}]})).await;
     }
+}
+
+/// Returns the events of a list without objects.
+fn empty_list<K: Send>() -> impl Stream<Item = Event<K>> {
+    stream::iter([Event::Init, Event::InitDone])
 }
 
 fn listed<K>() -> (kube::runtime::reflector::Store<K>, Writer<K>)

@@ -1,38 +1,36 @@
-//! Amendment: how a constitution differs from the one that was approved before, and whether its version says so.
+//! Amendment: the difference between a constitution and its last approved content, and whether the version number matches it.
 
 use enact_crds::ConstitutionStatus;
 use enact_crds::constitution::{Amendment, AmendmentChange};
-use enact_domain::condition::Progress;
+use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
 use enact_domain::revisions::amendment::{self, RulesChange, check_version};
 use enact_domain::rules::Rule;
 
-use crate::context::Context;
+use crate::documents::context::Context;
 use crate::documents::findings::cut;
-use crate::documents::library::{ConstitutionText, Library};
-use crate::documents::obstacle::Obstacle;
+use crate::documents::texts::ConstitutionText;
 use crate::error::Error;
 
-/// Most changes that are told.
+/// Highest number of changes in a status.
 const MAX_CHANGES: usize = 20;
 
-/// How a text differs from the one that was approved before, and what is wrong with its version. The first one differs from nothing, and
-/// may have any version.
+/// Compares a text with the content that was approved before, and checks its version. The first content may have any version.
 ///
 /// # Errors
-/// When the record cannot be read.
+/// When the record store fails.
 pub async fn of(
     ctx: &Context,
     tenant: &str,
     status: Option<&ConstitutionStatus>,
     text: &ConstitutionText,
-) -> Result<(Option<Amendment>, Option<Obstacle>), Error> {
+) -> Result<(Option<Amendment>, Option<Readiness>), Error> {
     let Some(base) = base(status, &text.digest) else { return Ok((None, None)) };
-    let Some(before) = Library::constitution_of(ctx, tenant, &base).await? else { return Ok((None, None)) };
+    let Some(before) = ctx.cache.constitution_of(tenant, &base).await? else { return Ok((None, None)) };
     Ok(between(&before, text))
 }
 
-/// The content that was in force before: the one that is approved, or else, when that is this very content, the one that it has replaced.
+/// Returns the digest of the previous content: the approved one or, when that is this content, the one that it replaced.
 fn base(status: Option<&ConstitutionStatus>, digest: &Digest) -> Option<Digest> {
     let status = status?;
     let replaced = status.amendment.as_ref().map(|a| &a.from_digest);
@@ -40,7 +38,7 @@ fn base(status: Option<&ConstitutionStatus>, digest: &Digest) -> Option<Digest> 
     candidates.find(|known| known.as_str() != digest.as_str()).map(|known| known.clone().into())
 }
 
-fn between(before: &ConstitutionText, after: &ConstitutionText) -> (Option<Amendment>, Option<Obstacle>) {
+fn between(before: &ConstitutionText, after: &ConstitutionText) -> (Option<Amendment>, Option<Readiness>) {
     let version = |text: &ConstitutionText| text.parsed.model.version.as_ref().map(|v| v.text.clone());
     let found = amendment::compare(&before.parsed.model, &after.parsed.model, &rules_change(before, after));
     let change = |c: &amendment::Change| AmendmentChange {
@@ -48,7 +46,7 @@ fn between(before: &ConstitutionText, after: &ConstitutionText) -> (Option<Amend
         principle: cut(&c.principle),
         explanation: cut(&c.explanation),
     };
-    let told = Amendment {
+    let amendment = Amendment {
         from: version(before).map(|v| cut(&v)),
         from_digest: before.digest.to_string(),
         level: format!("{:?}", found.level()),
@@ -56,8 +54,8 @@ fn between(before: &ConstitutionText, after: &ConstitutionText) -> (Option<Amend
     };
     let (old, new) = (version(before).unwrap_or_default(), version(after).unwrap_or_default());
     let mismatch = check_version(&old, &new, &found).err();
-    let obstacle = mismatch.map(|m| Obstacle::new(Progress::Stalled, "VersionMismatch", m.to_string()));
-    (Some(told), obstacle)
+    let blocked = mismatch.map(|m| Readiness::stalled("VersionMismatch", m.to_string()));
+    (Some(amendment), blocked)
 }
 
 fn rules_change(before: &ConstitutionText, after: &ConstitutionText) -> RulesChange {

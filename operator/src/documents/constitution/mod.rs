@@ -1,7 +1,7 @@
-//! Constitutions: what of a document is theirs alone.
+//! The parts of a document's reconcile that are specific to Constitutions.
 
 mod amendment;
-pub mod impact;
+mod impact;
 
 use std::sync::Arc;
 
@@ -10,83 +10,97 @@ use enact_crds::common::{ApprovalPolicy, NamespacedRef};
 use enact_crds::constitution::Amendment;
 use enact_crds::document::Source;
 use enact_crds::{Constitution, ConstitutionStatus, convert};
-use enact_domain::condition::Progress;
+use enact_domain::condition::{Progress, Readiness};
 use enact_domain::record::Kind;
 use enact_domain::rules::{self, Loosened, Rule, Scope, inherit};
-use enact_store::Item;
+use enact_domain::speckit::constitution::Principle;
+use enact_store::{Item, ItemKind};
 use kube::ResourceExt as _;
 
-use super::Document;
 use super::appendix;
+use super::constitution_chain::{self, Chain};
+use super::content::{Content, Location, SourceText};
+use super::context::Context;
+use super::document::{Document, first_error};
+use super::evaluation::{self, Evaluation, invalid_rules};
 use super::findings::{Findings, cut, len, quality};
-use super::law::{self, Chain, Judgement};
-use super::library::ConstitutionText;
-use super::observe::{Content, Place};
-use super::obstacle::Obstacle;
-use super::source::Found;
-use crate::context::Context;
+use super::texts::ConstitutionText;
 use crate::error::Error;
 use crate::references::{References, Referrers, Target};
-use crate::search;
+use crate::search::item;
 
-/// What a constitution says, for its status.
+/// The fields of the status that only a constitution has.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// The whole text.
     pub text: Arc<ConstitutionText>,
-    /// The version that it gives itself.
+    /// The version in its text.
     pub version: Option<String>,
-    /// How many principles it has.
+    /// Number of principles.
     pub principles: u32,
-    /// How many rules hold for what names it.
+    /// Number of rules, including inherited ones.
     pub rules: u32,
-    /// What it inherits from, the nearest first.
+    /// The constitutions that it inherits from, the nearest first.
     pub inherits: Vec<NamespacedRef>,
-    /// How it differs from what was approved before.
+    /// The difference to the content that was approved before.
     pub amendment: Option<Amendment>,
 }
 
-/// What its own rules and those that it inherits come to.
+/// The rules of a constitution, including inherited ones, and its own evaluation against them.
 #[derive(Debug, Default)]
-struct Effective {
-    rules: u32,
-    judgement: Judgement,
+struct InheritedRules {
+    count: u32,
+    evaluation: Evaluation,
 }
 
-fn place(constitution: &Constitution) -> NamespacedRef {
-    law::at(&constitution.namespace().unwrap_or_default(), &constitution.name_any())
+/// Returns the items under which a constitution is indexed for search.
+fn search_items(text: &ConstitutionText) -> Vec<Item> {
+    let constitution = &text.parsed.model;
+    let principle = |p: &Principle| {
+        let body = p.body.text(&constitution.source).trim();
+        item(ItemKind::Principle, &p.name, p.line, format!("{}\n{body}", p.name))
+    };
+    constitution.principles.iter().map(principle).collect()
 }
 
-/// What a constitution inherits from.
+fn reference(constitution: &Constitution) -> NamespacedRef {
+    constitution_chain::at(&constitution.namespace().unwrap_or_default(), &constitution.name_any())
+}
+
+/// Returns the constitutions that one inherits from.
 fn ancestors(ctx: &Context, constitution: &Constitution) -> Chain {
-    let here = place(constitution);
-    let parent = constitution.spec.parent_ref.as_ref().map(|r| law::at(&here.namespace, &r.name));
-    law::chain(ctx, &here.namespace, Some(&here), parent, "spec.parentRef")
+    let here = reference(constitution);
+    let parent = constitution.spec.parent_ref.as_ref().map(|r| constitution_chain::at(&here.namespace, &r.name));
+    constitution_chain::chain(ctx, &here.namespace, Some(&here), parent, "spec.parentRef")
 }
 
-/// Puts own rules on inherited ones, and judges the constitution by those that are for it.
+/// Adds the own rules to the inherited ones, and evaluates the constitution against those for its scope.
 ///
 /// # Errors
-/// What is wrong with them.
-fn effective(ctx: &Context, chain: &Chain, own: &[Rule], text: &ConstitutionText) -> Result<Effective, Obstacle> {
-    if let Err(errors) = ctx.library.programs(own) {
-        return Err(law::invalid(Progress::Stalled, "InvalidRules", &errors));
+/// What is wrong with the rules.
+fn inherited_rules(
+    ctx: &Context,
+    chain: &Chain,
+    own: &[Rule],
+    text: &ConstitutionText,
+) -> Result<InheritedRules, Readiness> {
+    if let Err(errors) = ctx.cache.programs(own) {
+        return Err(invalid_rules(Progress::Stalled, "InvalidRules", &errors));
     }
-    if let Some(obstacle) = chain.obstacle() {
-        return Err(obstacle);
+    if let Some(blocked) = chain.blocked() {
+        return Err(blocked);
     }
     let inherited = chain.rules()?;
     let all = inherit(&inherited, own).map_err(|loosened| loosens(&loosened))?;
-    let programs = ctx.library.programs(&all).map_err(|e| law::invalid(Progress::Stalled, "InvalidRules", &e))?;
+    let programs = ctx.cache.programs(&all).map_err(|e| invalid_rules(Progress::Stalled, "InvalidRules", &e))?;
     let document = rules::Document::constitution(&text.parsed.model);
-    let judgement =
-        law::judge(&programs, Scope::Constitution, &document, "the constitution", &mut rules::Budget::default());
-    Ok(Effective { rules: len(all.len()), judgement })
+    let budget = &mut rules::Budget::default();
+    let evaluation = evaluation::evaluate(&programs, Scope::Constitution, &document, "the constitution", budget);
+    Ok(InheritedRules { count: len(all.len()), evaluation })
 }
 
-fn loosens(loosened: &[Loosened]) -> Obstacle {
-    let told: Vec<String> = loosened.iter().map(ToString::to_string).collect();
-    Obstacle::new(Progress::Stalled, "LoosensParent", told.join("; "))
+fn loosens(loosened: &[Loosened]) -> Readiness {
+    let messages: Vec<String> = loosened.iter().map(ToString::to_string).collect();
+    Readiness::stalled("LoosensParent", messages.join("; "))
 }
 
 impl Document for Constitution {
@@ -111,29 +125,29 @@ impl Document for Constitution {
         self.status.as_ref()
     }
 
-    fn tell(&self, ctx: &Context, facts: Option<Facts>, status: ConstitutionStatus) -> ConstitutionStatus {
-        let status = ConstitutionStatus { impact: Some(impact::of(ctx, &place(self))), ..status };
+    fn with_facts(&self, ctx: &Context, facts: Option<Facts>, status: ConstitutionStatus) -> ConstitutionStatus {
+        let status = ConstitutionStatus { impact: Some(impact::of(ctx, &reference(self))), ..status };
         let Some(Facts { version, principles, rules, inherits, amendment, .. }) = facts else { return status };
         ConstitutionStatus { version, principles, rules, inherits, amendment, ..status }
     }
 
-    async fn targets(&self, ctx: &Context, _: &Place) -> Result<Vec<Target>, Error> {
-        Ok(ancestors(ctx, self).targets().collect())
+    fn targets(&self, ctx: &Context, _: &Location) -> Vec<Target> {
+        ancestors(ctx, self).targets().collect()
     }
 
-    async fn examine(&self, ctx: &Context, here: &Place, found: Found) -> Result<Content<Facts>, Error> {
+    async fn examine(&self, ctx: &Context, location: &Location, source: SourceText) -> Result<Content<Facts>, Error> {
         let own: Vec<Rule> = self.spec.rules.iter().map(convert::rule).collect();
-        let bytes = appendix::with(&found.bytes, &own);
-        let text = ctx.library.constitution(&bytes).await?;
+        let bytes = appendix::with(&source.bytes, &own);
+        let text = ctx.cache.constitution(&bytes).await?;
         let chain = ancestors(ctx, self);
         let constitution = &text.parsed.model;
         let mut content = Content {
             digest: text.digest.clone(),
             version: constitution.version.as_ref().map(|v| cut(&v.text)),
-            origin: found.origin,
+            origin: source.origin,
             steps: Vec::new(),
-            error: super::first_error(&text.parsed, &text.report),
-            obstacle: None,
+            error: first_error(&text.parsed, &text.report),
+            blocked: None,
             findings: Findings::default(),
             quality: Some(quality(&text.report.quality)),
             open_questions: 0,
@@ -142,24 +156,24 @@ impl Document for Constitution {
                 version: constitution.version.as_ref().map(|v| cut(&v.text)),
                 principles: len(constitution.principles.len()),
                 rules: len(own.len()),
-                inherits: chain.articles.iter().map(|a| a.at.clone()).collect(),
+                inherits: chain.links.iter().map(|a| a.at.clone()).collect(),
                 amendment: None,
             },
             bytes,
         };
         let mut more = Vec::new();
-        match effective(ctx, &chain, &own, &text) {
-            Ok(effective) => {
-                content.facts.rules = effective.rules;
-                more.extend(effective.judgement.findings);
-                content.obstacle = effective.judgement.obstacle;
+        match inherited_rules(ctx, &chain, &own, &text) {
+            Ok(InheritedRules { count, evaluation }) => {
+                content.facts.rules = count;
+                more.extend(evaluation.findings);
+                content.blocked = evaluation.blocked;
             }
-            Err(obstacle) => content.obstacle = Some(obstacle),
+            Err(blocked) => content.blocked = Some(blocked),
         }
-        if let (Some(tenant), None) = (&here.tenant, &content.error) {
+        if let (Some(tenant), None) = (&location.tenant, &content.error) {
             let (amendment, mismatch) = amendment::of(ctx, tenant, self.status.as_ref(), &text).await?;
             content.facts.amendment = amendment;
-            content.obstacle = content.obstacle.or(mismatch);
+            content.blocked = content.blocked.or(mismatch);
         }
         content.findings = Findings::new(&text.report, more);
         Ok(content)
@@ -169,9 +183,9 @@ impl Document for Constitution {
         &references.constitutions
     }
 
-    fn items(facts: &Facts) -> Vec<Item> {
-        search::of_constitution(&facts.text)
+    fn search_items(facts: &Facts) -> Vec<Item> {
+        search_items(&facts.text)
     }
 
-    fn announce(&self, _: &Context) {}
+    fn requeue_dependents(&self, _: &Context) {}
 }

@@ -1,11 +1,12 @@
 use enact_domain::approval::{self, Choice, Policy};
 
 use super::*;
+use crate::documents::content::{Content, Location, Origin, SourceState};
+use crate::documents::document::first_error;
 use crate::documents::findings::Findings;
-use crate::documents::library::SpecificationText;
-use crate::documents::observe::Content;
-use crate::documents::obstacle::Obstacle;
-use crate::documents::source::{Missing, Origin, Sourcing};
+use crate::documents::texts::SpecificationText;
+
+const HANDLE: &str = "specification/shop -n team";
 
 const GOOD: &str =
     "# Feature Specification: Shop\n\n## Requirements\n\n### Functional Requirements\n\n- **FR-001**: It MUST sell.\n";
@@ -18,8 +19,8 @@ fn content(text: &str) -> Content<()> {
         version: None,
         origin: Origin::Source,
         steps: Vec::new(),
-        error: crate::documents::first_error(&text.parsed, &text.report),
-        obstacle: None,
+        error: first_error(&text.parsed, &text.report),
+        blocked: None,
         findings: Findings::new(&text.report, []),
         quality: None,
         open_questions: u32::try_from(text.parsed.model.open_questions.len()).unwrap(),
@@ -27,12 +28,11 @@ fn content(text: &str) -> Content<()> {
     }
 }
 
-fn seen() -> Observed<()> {
+fn seen() -> Observed<Content<()>> {
     Observed {
-        handle: "specification/shop -n team".into(),
-        tenant: Some("acme".into()),
+        location: Location { namespace: "team".into(), tenant: Some("acme".into()) },
         content: Ok(content(GOOD)),
-        sourcing: Sourcing::default(),
+        source: SourceState::default(),
         policy: Policy::default(),
         author: Some("ann".into()),
         decisions: Vec::new(),
@@ -55,31 +55,33 @@ fn policy() -> Policy {
     Policy { required: 1, groups: vec!["leads".into()], four_eyes: true, ..Policy::default() }
 }
 
-fn shown(seen: &Observed<()>) -> String {
-    let d = decide(seen, &Standing::default(), Millis(5));
-    format!("{:?} {}: {}", d.progress, d.reason, d.message)
+fn missing() -> Readiness {
+    Readiness::stalled("SourceMissing", "there is no document; set spec.source")
+}
+
+fn shown(seen: &Observed<Content<()>>) -> String {
+    let d = decide(HANDLE, seen, &CommonStatus::default(), Millis(5));
+    let Readiness { progress, reason, message } = d.readiness;
+    format!("{progress:?} {reason}: {message}")
 }
 
 #[test]
 fn every_state_says_what_to_do() {
     let mut all = vec![("nothing asked", shown(&seen()))];
-    let mut case = |name, change: &dyn Fn(&mut Observed<()>)| {
+    let mut case = |name, change: &dyn Fn(&mut Observed<Content<()>>)| {
         let mut observed = seen();
         change(&mut observed);
         all.push((name, shown(&observed)));
     };
-    case("no tenant", &|s| s.tenant = None);
-    case("no source", &|s| s.content = Err(Missing::Unnamed));
-    case("no ConfigMap", &|s| s.content = Err(Missing::ConfigMap("docs".into())));
-    case("no key", &|s| s.content = Err(Missing::Key { name: "docs".into(), key: "spec.md".into() }));
+    case("no tenant", &|s| s.location.tenant = None);
+    case("no source", &|s| s.content = Err(missing()));
     case("empty", &|s| s.content = Ok(content("")));
     case("two errors", &|s| s.content = Ok(content(&format!("{GOOD}- **FR-001**: Again.\n- **FR-001**: Again.\n"))));
     case("open question", &|s| {
         s.content = Ok(content(&format!("{GOOD}- **FR-002**: It MUST [NEEDS CLARIFICATION: what?]\n")));
     });
     case("in the way", &|s| {
-        let content =
-            Content { obstacle: Some(Obstacle::new(Progress::Stalled, "Broken", "mend it")), ..content(GOOD) };
+        let content = Content { blocked: Some(Readiness::stalled("Broken", "fix it")), ..content(GOOD) };
         s.content = Ok(content);
     });
     case("waiting", &|s| s.policy = policy());
@@ -105,23 +107,27 @@ fn every_state_says_what_to_do() {
 }
 
 #[test]
-fn an_approval_lasts_until_it_is_withdrawn() {
-    let approved = decide(&seen(), &Standing::default(), Millis(5));
+fn approval_lasts_until_it_is_withdrawn() {
+    let approved = decide(HANDLE, &seen(), &CommonStatus::default(), Millis(5));
     let digest = Digest::of_bytes(GOOD.as_bytes());
     assert_eq!(approved.approved, Some(digest.clone()));
     let before =
-        Standing { digest: Some(digest.clone()), approved_digest: Some(digest.clone()), ..Standing::default() };
+        CommonStatus { digest: Some(digest.clone()), approved_digest: Some(digest.clone()), ..CommonStatus::default() };
 
     let mut changed = Observed { policy: policy(), ..seen() };
     changed.content = Ok(content("# Feature Specification: Shop\n\n- **FR-002**: It MUST buy.\n"));
-    let after = decide(&changed, &before, Millis(5));
-    assert_eq!(after.reason, "WaitingForApproval");
+    let after = decide(HANDLE, &changed, &before, Millis(5));
+    assert_eq!(after.readiness.reason, "WaitingForApproval");
     assert_eq!(after.approved, Some(digest.clone()), "the older content is still the one that was approved");
 
-    let withdrawn = decide(&Observed { policy: policy(), ..seen() }, &before, Millis(5));
+    let withdrawn = decide(HANDLE, &Observed { policy: policy(), ..seen() }, &before, Millis(5));
     assert_eq!(withdrawn.approved, None, "the same content is not approved any more");
 
-    let gone = decide(&Observed { content: Err(Missing::Unnamed), ..seen() }, &before, Millis(5));
-    assert_eq!((gone.reason, gone.digest), ("SourceMissing", Some(digest.clone())), "the last digest stays");
+    let gone = decide(HANDLE, &Observed { content: Err(missing()), ..seen() }, &before, Millis(5));
+    assert_eq!(
+        (&*gone.readiness.reason, gone.digest),
+        ("SourceMissing", Some(digest.clone())),
+        "the last digest stays"
+    );
     assert_eq!(gone.approved, Some(digest), "nobody took the approval back");
 }

@@ -1,56 +1,56 @@
-//! Specifications: what of a document is theirs alone.
+//! The parts of a document's reconcile that are specific to Specifications.
 
-pub mod overlap;
+mod overlap;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use enact_crds::approval::SubjectKind;
-use enact_crds::common::{ApprovalPolicy, LocalRef, NamespacedRef};
+use enact_crds::common::ApprovalPolicy;
 use enact_crds::document::{MAX_QUESTIONS, Question, Source};
 use enact_crds::specification::DraftStatus;
 use enact_crds::{Specification, SpecificationStatus};
 use enact_domain::analysis;
+use enact_domain::digest::Digest;
 use enact_domain::record::Kind;
 use enact_domain::rules::{self, Meta, Scope};
-use enact_store::Item;
+use enact_store::{Item, ItemKind};
 use kube::ResourceExt as _;
-use kube::runtime::reflector::ObjectRef;
 
-use super::Document;
 use super::answers;
+use super::constitution_chain::chain_of_specification;
+use super::content::{Content, Location, SourceText};
+use super::context::Context;
+use super::document::{Document, first_error};
+use super::effective_constitution::{self, EffectiveConstitution};
+use super::evaluation::{self, Evaluation};
 use super::findings::{Findings, cut, finding, len, quality};
-use super::law::{self, Chain, Judgement, Law};
-use super::library::{Library, SpecificationText};
-use super::observe::{Content, Place};
-use super::source::Found;
-use crate::context::Context;
+use super::texts::SpecificationText;
 use crate::error::Error;
+use crate::metadata_cache::key;
 use crate::references::{References, Referrers, Target};
-use crate::search;
+use crate::search::item;
 use crate::sourcing::Drafter;
 
-/// What a specification says, for its status.
+/// The fields of the status that only a specification has.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// The whole text.
     pub text: Arc<SpecificationText>,
-    /// Its title.
     pub title: Option<String>,
-    /// User stories.
+    /// Number of user stories.
     pub stories: u32,
-    /// Requirements.
+    /// Number of requirements.
     pub requirements: u32,
-    /// Success criteria.
+    /// Number of success criteria.
     pub success_criteria: u32,
-    /// Markers that nobody answered.
+    /// Number of markers without an answer.
     pub open_questions: u32,
-    /// What somebody should answer.
+    /// The most urgent questions.
     pub questions: Vec<Question>,
 }
 
 impl Facts {
-    /// What a text says.
+    /// Reads the fields from a text.
     pub fn of(text: &Arc<SpecificationText>) -> Self {
         let spec = &text.parsed.model;
         let question = |q: &analysis::Question| Question {
@@ -72,30 +72,47 @@ impl Facts {
     }
 }
 
-/// The constitutions that bind a specification of this namespace.
-pub fn chain(ctx: &Context, namespace: &str, specification: Option<&Specification>) -> Chain {
-    bound_by(ctx, namespace, specification.and_then(|s| s.spec.constitution_ref.as_ref()))
+/// Returns the items under which a specification is indexed for search.
+fn search_items(text: &SpecificationText) -> Vec<Item> {
+    let spec = &text.parsed.model;
+    let requirements = spec.requirements.iter().map(|r| item(ItemKind::Requirement, &r.id, r.line, r.text.clone()));
+    let criteria = spec.success_criteria.iter().map(|c| item(ItemKind::Criterion, &c.id, c.line, c.text.clone()));
+    let stories = spec.stories.iter().map(|s| {
+        let scenarios: Vec<&str> = s.scenarios.iter().map(|s| s.text.as_str()).collect();
+        item(ItemKind::Story, s.key.as_str(), s.line, format!("{}\n{}", s.title, scenarios.join("\n")))
+    });
+    requirements.chain(criteria).chain(stories).collect()
 }
 
-/// The constitutions that bind a specification of this namespace that names this one.
-pub fn bound_by(ctx: &Context, namespace: &str, named: Option<&LocalRef>) -> Chain {
-    law::chain(ctx, namespace, None, named.map(|r| law::at(namespace, &r.name)), "spec.constitutionRef")
-}
-
-/// What a specification breaks of its law: the rules that are for it, and principles that it contradicts.
-pub fn judge(law: &Law, text: &SpecificationText, name: &str) -> Judgement {
+/// Evaluates a specification against its effective constitution: the rules, and contradictions to principles.
+fn evaluate(constitution: &EffectiveConstitution, text: &SpecificationText, name: &str) -> Evaluation {
     let spec = &text.parsed.model;
     let mut document = rules::Document::specification(spec, &Meta { name: name.to_owned() });
-    if let Some(nearest) = law.texts.first() {
+    if let Some(nearest) = constitution.texts.first() {
         document = document.with_constitution(&nearest.parsed.model);
     }
-    let mut judgement =
-        law::judge(&law.programs, Scope::Specification, &document, "the specification", &mut rules::Budget::default());
-    for constitution in &law.texts {
-        let conflicts = analysis::against_constitution(spec, &constitution.parsed.model);
-        judgement.findings.extend(conflicts.iter().map(finding));
+    let budget = &mut rules::Budget::default();
+    let mut evaluation =
+        evaluation::evaluate(&constitution.programs, Scope::Specification, &document, "the specification", budget);
+    for text in &constitution.texts {
+        let conflicts = analysis::against_constitution(spec, &text.parsed.model);
+        evaluation.findings.extend(conflicts.iter().map(finding));
     }
-    judgement
+    evaluation
+}
+
+/// Returns the evaluation of a specification, from the cache if it is there.
+async fn evaluation_of(
+    ctx: &Context,
+    constitution: EffectiveConstitution,
+    text: &Arc<SpecificationText>,
+    name: String,
+) -> Result<Arc<Evaluation>, Error> {
+    // Without a constitution there is no rule.
+    let Some(digest) = &constitution.key else { return Ok(Arc::default()) };
+    let key = Digest::of_bytes(format!("{digest} {} {name}", text.digest).as_bytes());
+    let text = text.clone();
+    ctx.cache.evaluation(key, move || evaluate(&constitution, &text, &name)).await
 }
 
 impl Document for Specification {
@@ -117,7 +134,7 @@ impl Document for Specification {
         })
     }
 
-    fn drafted(status: SpecificationStatus, draft: Option<DraftStatus>) -> SpecificationStatus {
+    fn with_draft(status: SpecificationStatus, draft: Option<DraftStatus>) -> SpecificationStatus {
         SpecificationStatus { draft, ..status }
     }
 
@@ -133,7 +150,7 @@ impl Document for Specification {
         self.status.as_ref()
     }
 
-    fn tell(&self, ctx: &Context, facts: Option<Facts>, mut status: SpecificationStatus) -> SpecificationStatus {
+    fn with_facts(&self, ctx: &Context, facts: Option<Facts>, mut status: SpecificationStatus) -> SpecificationStatus {
         if let Some(related) = ctx.search.related(&self.uid().unwrap_or_default()) {
             status.related = related;
         }
@@ -142,40 +159,41 @@ impl Document for Specification {
         SpecificationStatus { title, stories, requirements, success_criteria, open_questions, questions, ..status }
     }
 
-    async fn targets(&self, ctx: &Context, place: &Place) -> Result<Vec<Target>, Error> {
-        Ok(chain(ctx, &place.namespace, Some(self)).targets().collect())
+    fn targets(&self, ctx: &Context, location: &Location) -> Vec<Target> {
+        chain_of_specification(ctx, &location.namespace, Some(self)).targets().collect()
     }
 
-    async fn examine(&self, ctx: &Context, place: &Place, found: Found) -> Result<Content<Facts>, Error> {
+    async fn examine(&self, ctx: &Context, location: &Location, source: SourceText) -> Result<Content<Facts>, Error> {
         let created = self.creation_timestamp().map(|t| t.0.strftime("%Y-%m-%d").to_string()).unwrap_or_default();
         let given = answers::given(&self.spec.clarifications, &created);
-        let effective = ctx.library.effective(found.bytes, given).await?;
-        let text = ctx.library.specification(&effective.bytes).await?;
+        let answered = ctx.cache.answered(source.bytes, given).await?;
+        let text = ctx.cache.specification(&answered.bytes).await?;
         let facts = Facts::of(&text);
         let mut content = Content {
-            bytes: effective.bytes.clone(),
+            bytes: answered.bytes.clone(),
             digest: text.digest.clone(),
             version: None,
-            origin: found.origin,
-            steps: effective.steps.clone(),
-            error: super::first_error(&text.parsed, &text.report),
-            obstacle: None,
+            origin: source.origin,
+            steps: answered.steps.clone(),
+            error: first_error(&text.parsed, &text.report),
+            blocked: None,
             findings: Findings::default(),
             quality: Some(quality(&text.report.quality)),
             open_questions: facts.open_questions,
             facts,
         };
-        let mut more = effective.findings.clone();
-        if let (Some(tenant), None) = (&place.tenant, &content.error) {
-            match law::of(ctx, &chain(ctx, &place.namespace, Some(self))).await? {
-                Ok(law) => {
-                    let judgement = Library::judgement(ctx, &law, &text, &self.name_any(), judge).await?;
-                    more.extend(judgement.findings.iter().cloned());
-                    content.obstacle.clone_from(&judgement.obstacle);
+        let mut more = answered.findings.clone();
+        if let (Some(tenant), None) = (&location.tenant, &content.error) {
+            let chain = chain_of_specification(ctx, &location.namespace, Some(self));
+            match effective_constitution::load(ctx, &ctx.cache, &chain).await? {
+                Ok(constitution) => {
+                    let evaluation = evaluation_of(ctx, constitution, &text, self.name_any()).await?;
+                    more.extend(evaluation.findings.iter().cloned());
+                    content.blocked.clone_from(&evaluation.blocked);
                 }
-                Err(obstacle) => content.obstacle = Some(obstacle),
+                Err(blocked) => content.blocked = Some(blocked),
             }
-            more.extend(overlap::look(ctx, self, tenant, &text).await?);
+            more.extend(overlap::find(ctx, self, tenant, &text).await?);
         }
         content.findings = Findings::new(&text.report, more);
         Ok(content)
@@ -185,20 +203,16 @@ impl Document for Specification {
         &references.specifications
     }
 
-    fn items(facts: &Facts) -> Vec<Item> {
-        search::of_specification(&facts.text)
+    fn search_items(facts: &Facts) -> Vec<Item> {
+        search_items(&facts.text)
     }
 
-    fn announce(&self, ctx: &Context) {
-        let here = (self.namespace().unwrap_or_default(), self.name_any());
-        let constitutions: BTreeSet<_> = chain(ctx, &here.0, Some(self))
-            .asked
-            .into_iter()
-            .map(|NamespacedRef { namespace, name }| (namespace, name))
-            .collect();
-        for (namespace, name) in ctx.circles.bound.tell(&here, constitutions, "") {
-            ctx.references.constitutions.wake_one(ObjectRef::new(&name).within(&namespace));
+    fn requeue_dependents(&self, ctx: &Context) {
+        let here = key(self);
+        let constitutions: BTreeSet<_> = chain_of_specification(ctx, &here.0, Some(self)).keys().collect();
+        for constitution in ctx.dependents.specification_constitutions.update(&here, constitutions, "") {
+            ctx.references.constitutions.requeue_key(&constitution);
         }
-        overlap::announce(ctx, self);
+        overlap::requeue_dependents(ctx, self);
     }
 }

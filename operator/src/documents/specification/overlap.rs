@@ -1,6 +1,6 @@
-//! Overlap: other specifications in flight that touch the same. It is told on both.
+//! Overlap: other unfinished specifications of the tenant that share requirements or entities with one. Both get findings.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use enact_crds::Specification;
@@ -9,84 +9,77 @@ use enact_crds::plan::Phase;
 use enact_domain::analysis;
 use enact_domain::digest::Digest;
 use kube::ResourceExt as _;
-use kube::runtime::reflector::ObjectRef;
 
-use crate::circles::Place;
-use crate::context::Context;
+use crate::documents::context::Context;
+use crate::documents::document_cache::Overlap;
 use crate::documents::findings::finding;
-use crate::documents::library::{Library, SpecificationText};
+use crate::documents::texts::SpecificationText;
 use crate::error::Error;
+use crate::metadata_cache::{ObjectKey, key};
 
-/// Most other specifications that one is compared with.
-const MANY: usize = 2000;
-/// Most findings about overlap.
+/// Highest number of specifications that one is compared with.
+const MAX_COMPARED: usize = 2000;
+/// Highest number of findings about overlap.
 const MAX_FINDINGS: usize = 100;
 
-/// What a specification shares with others.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Overlap {
-    /// A finding for each thing that is shared.
-    pub findings: Vec<Finding>,
-    /// The others.
-    pub with: BTreeSet<Place>,
-}
-
-/// Another specification in flight.
+/// Another unfinished specification.
 struct Other {
-    place: Place,
+    key: ObjectKey,
     digest: Digest,
 }
 
-/// Compares a specification with all others of its tenant that are in flight, as their statuses show them. Whom it concerns is noted.
+/// Compares a specification with all other unfinished ones of its tenant, as their statuses show them, and updates its dependents.
 ///
 /// # Errors
-/// When the record cannot be read.
-pub async fn look(
+/// When the record store fails.
+pub async fn find(
     ctx: &Context,
     own: &Specification,
     tenant: &str,
     text: &SpecificationText,
 ) -> Result<Vec<Finding>, Error> {
     let others = others(ctx, own, tenant);
-    let seen: Vec<String> = others.iter().map(|o| format!("{}/{} {}", o.place.0, o.place.1, o.digest)).collect();
-    let here: Place = (own.namespace().unwrap_or_default(), own.name_any());
-    let key = Digest::of_bytes(format!("{} {} {}\n{}", here.0, here.1, text.digest, seen.join("\n")).as_bytes());
-    let overlap = if let Some(known) = ctx.library.overlap(&key) {
+    let compared: Vec<String> = others.iter().map(|o| format!("{}/{} {}", o.key.0, o.key.1, o.digest)).collect();
+    let here = key(own);
+    let cache_key =
+        Digest::of_bytes(format!("{} {} {}\n{}", here.0, here.1, text.digest, compared.join("\n")).as_bytes());
+    let overlap = if let Some(known) = ctx.cache.overlap(&cache_key) {
         known
     } else {
         let found = Arc::new(compare(ctx, &here, tenant, text, &others).await?);
-        ctx.library.keep_overlap(key, found.clone());
+        ctx.cache.put_overlap(cache_key, found.clone());
         found
     };
-    let mut concerned = overlap.with.clone();
+    let mut dependents = overlap.with.clone();
     if published(own) != Some(text.digest.as_str()) {
-        // They still see the older content; when they see the new one, those that it concerned have to know as well.
-        concerned.extend(ctx.circles.overlaps.of(&here));
+        // The status still shows the older content. The dependents of that one stay, so that they are requeued when it shows the new one.
+        dependents.extend(ctx.dependents.overlaps.of(&here));
     }
-    wake(ctx, &here, concerned, published(own));
+    requeue(ctx, &here, dependents, published(own));
     Ok(overlap.findings.clone())
 }
 
-/// Tells those whom a specification concerns that its status shows another content.
-pub fn announce(ctx: &Context, own: &Specification) {
-    let here: Place = (own.namespace().unwrap_or_default(), own.name_any());
-    let concerned = ctx.circles.overlaps.of(&here);
-    wake(ctx, &here, concerned, published(own));
+/// Requeues the specifications that overlap with one, if its status shows another content than before.
+pub fn requeue_dependents(ctx: &Context, own: &Specification) {
+    let here = key(own);
+    let dependents = ctx.dependents.overlaps.of(&here);
+    requeue(ctx, &here, dependents, published(own));
 }
 
+/// Returns the digest in the status.
 fn published(specification: &Specification) -> Option<&str> {
     specification.status.as_ref()?.digest.as_deref()
 }
 
-fn wake(ctx: &Context, here: &Place, concerned: BTreeSet<Place>, published: Option<&str>) {
-    for (namespace, name) in ctx.circles.overlaps.tell(here, concerned, published.unwrap_or_default()) {
-        ctx.references.specifications.wake_one(ObjectRef::new(&name).within(&namespace));
+fn requeue(ctx: &Context, here: &ObjectKey, dependents: BTreeSet<ObjectKey>, published: Option<&str>) {
+    for other in ctx.dependents.overlaps.update(here, dependents, published.unwrap_or_default()) {
+        ctx.references.specifications.requeue_key(&other);
     }
 }
 
 fn others(ctx: &Context, own: &Specification, tenant: &str) -> Vec<Other> {
-    let mut namespaces: std::collections::HashMap<String, bool> = std::collections::HashMap::new();
-    let landed = landed(ctx);
+    let mut namespaces: HashMap<String, bool> = HashMap::new();
+    let implemented = implemented(ctx);
     let mut others: Vec<Other> = ctx
         .caches
         .specifications
@@ -94,48 +87,48 @@ fn others(ctx: &Context, own: &Specification, tenant: &str) -> Vec<Other> {
         .iter()
         .filter(|s| s.uid() != own.uid() && s.metadata.deletion_timestamp.is_none())
         .filter_map(|s| {
-            let place = (s.namespace().unwrap_or_default(), s.name_any());
+            let key = key(s.as_ref());
             let digest: Digest = published(s)?.to_owned().into();
             let is_ours = namespaces
-                .entry(place.0.clone())
-                .or_insert_with(|| ctx.tenant_of(&place.0).is_some_and(|m| m.tenant == tenant));
-            (*is_ours && !landed.contains(&(place.clone(), digest.clone()))).then_some(Other { place, digest })
+                .entry(key.0.clone())
+                .or_insert_with(|| ctx.tenant_of(&key.0).is_some_and(|m| m.tenant == tenant));
+            (*is_ours && !implemented.contains(&(key.clone(), digest.clone()))).then_some(Other { key, digest })
         })
         .collect();
-    others.sort_by(|a, b| a.place.cmp(&b.place));
-    others.truncate(MANY);
+    others.sort_by(|a, b| a.key.cmp(&b.key));
+    others.truncate(MAX_COMPARED);
     others
 }
 
-/// What was built already: specifications, each with the content that a plan has fulfilled.
-fn landed(ctx: &Context) -> HashSet<(Place, Digest)> {
-    let built = |plan: &Arc<enact_crds::Plan>| {
+/// Returns the specifications, each with the digest of a content, that a plan has implemented.
+fn implemented(ctx: &Context) -> HashSet<(ObjectKey, Digest)> {
+    let implemented_by = |plan: &Arc<enact_crds::Plan>| {
         let status = plan.status.as_ref().filter(|s| s.phase == Phase::Succeeded)?;
         let name = plan.spec.specification_ref.as_ref()?.name.clone();
         Some(((plan.namespace()?, name), status.specification_digest.clone()?.into()))
     };
-    ctx.caches.plans.state().iter().filter_map(built).collect()
+    ctx.caches.plans.state().iter().filter_map(implemented_by).collect()
 }
 
 async fn compare(
     ctx: &Context,
-    here: &Place,
+    here: &ObjectKey,
     tenant: &str,
     text: &SpecificationText,
     others: &[Other],
 ) -> Result<Overlap, Error> {
-    let ours = ctx.library.sketch(text);
+    let ours = ctx.cache.sketch(text);
     let mut overlap = Overlap::default();
     for other in others {
-        let Some(theirs) = Library::sketch_of(ctx, tenant, &other.digest).await? else { continue };
+        let Some(theirs) = ctx.cache.sketch_of(tenant, &other.digest).await? else { continue };
         let shared = analysis::overlap(&ours, &theirs);
         if shared.is_empty() {
             continue;
         }
-        let (namespace, name) = &other.place;
+        let (namespace, name) = &other.key;
         let name = if *namespace == here.0 { name.clone() } else { format!("{namespace}/{name}") };
         overlap.findings.extend(analysis::overlap_findings(&name, &shared).iter().map(finding));
-        overlap.with.insert(other.place.clone());
+        overlap.with.insert(other.key.clone());
     }
     overlap.findings.truncate(MAX_FINDINGS);
     Ok(overlap)

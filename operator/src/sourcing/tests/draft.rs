@@ -3,10 +3,10 @@
 use super::*;
 
 #[tokio::test]
-async fn a_draft_that_cannot_be_used_is_followed_by_one_that_is_told_why() {
+async fn next_attempt_gets_the_last_problem() {
     let mut scene = Scene::drafting().await;
     let first = scene.look().await;
-    assert_eq!(first.bytes.unwrap_err().standing(), (Progress::Reconciling, "Drafting"));
+    assert_eq!(state(&first), (Progress::Reconciling, "Drafting"));
     let work = scene.drafts();
     assert_eq!((work.name.as_str(), work.attempt, work.agent.as_str()), ("cart", 1, "scribe"));
     assert!(work.prompt.contains("Sell flowers.") && !work.prompt.contains("previous"), "{}", work.prompt);
@@ -21,7 +21,7 @@ async fn a_draft_that_cannot_be_used_is_followed_by_one_that_is_told_why() {
     let draft = invalid.draft.unwrap();
     assert!(draft.problem.as_deref().is_some_and(|p| p.contains("0 user stories") && p.contains("line ")), "{draft:?}");
     assert_eq!((draft.attempts, draft.digest), (1, None));
-    assert!(invalid.bytes.unwrap_err().to_string().contains("attempt 1 of 2"));
+    assert!(invalid.bytes.unwrap_err().message.contains("attempt 1 of 2"));
     scene.look().await;
     assert_eq!(scene.drafts().attempt, 1, "the next attempt waits");
 
@@ -45,7 +45,7 @@ async fn a_draft_that_cannot_be_used_is_followed_by_one_that_is_told_why() {
 }
 
 #[tokio::test]
-async fn after_the_last_attempt_it_is_said_plainly() {
+async fn last_failed_attempt_is_reported() {
     let mut scene = Scene::drafting().await;
     scene.look().await;
     scene.fails("AgentFailed", "the script exited with 3").await;
@@ -55,9 +55,9 @@ async fn after_the_last_attempt_it_is_said_plainly() {
     scene.look().await;
     scene.brings(Some(BAD), None).await;
     let failed = scene.look().await.bytes.unwrap_err();
-    assert_eq!(failed.standing(), (Progress::Stalled, "DraftFailed"));
+    assert_eq!((failed.progress, &*failed.reason), (Progress::Stalled, "DraftFailed"));
     for part in ["2 attempts", "spec.drafting.maxAttempts", "0 user stories"] {
-        assert!(failed.to_string().contains(part), "{failed}");
+        assert!(failed.message.contains(part), "{failed:?}");
     }
     scene.tidy().await;
     scene.bench.pass(10_000);
@@ -73,7 +73,7 @@ async fn after_the_last_attempt_it_is_said_plainly() {
 }
 
 #[tokio::test]
-async fn nothing_is_drafted_twice_after_a_restart() {
+async fn restart_starts_no_second_attempt() {
     let mut scene = Scene::drafting().await;
     scene.look().await;
     let pod = scene.name();
@@ -84,13 +84,13 @@ async fn nothing_is_drafted_twice_after_a_restart() {
     // A pod that vanished has had its attempt.
     let gone = scene.pod();
     scene.bench.api.remove(&format!("pods/{}", scene.name()));
-    scene.bench.errand_is_gone(gone).await;
+    scene.bench.delete_job(gone).await;
     scene.look().await;
     assert_eq!(scene.drafts().attempt, 2);
 }
 
 #[tokio::test]
-async fn a_source_counts_before_a_draft() {
+async fn source_takes_precedence_over_a_draft() {
     let mut scene = Scene::drafting().await;
     scene.look().await;
     scene.change(|object| object.spec.source = serde_json::from_value(json!({"inline": BAD})).unwrap());
@@ -101,15 +101,15 @@ async fn a_source_counts_before_a_draft() {
         object.spec.drafting = None;
     });
     let nobody = scene.look().await.bytes.unwrap_err();
-    assert_eq!(nobody.standing(), (Progress::Stalled, "SourceMissing"));
+    assert_eq!((nobody.progress, &*nobody.reason), (Progress::Stalled, "SourceMissing"));
 }
 
 #[tokio::test]
-async fn an_agent_that_is_missing_is_waited_for() {
+async fn draft_waits_for_its_agent() {
     let mut scene = Scene::drafting().await;
     scene.bench.no_agent("scribe");
     let missing = scene.look().await.bytes.unwrap_err();
-    assert_eq!(missing.standing(), (Progress::Reconciling, "AgentNotFound"));
+    assert_eq!((missing.progress, &*missing.reason), (Progress::Reconciling, "AgentNotFound"));
     let drafting = scene.object.spec.drafting.as_ref();
     let targets: Vec<Target> = targets("ns", None, drafting).collect();
     assert_eq!(targets, [Target::new::<Agent>("ns", "scribe")]);
@@ -119,14 +119,14 @@ async fn an_agent_that_is_missing_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_draft_is_told_all_that_binds_it() {
+async fn prompt_contains_the_effective_constitution() {
     let mut scene = Scene::drafting().await;
     scene.object.spec.constitution_ref = Some(LocalRef { name: "shop".into() });
     let missing = scene.look().await.bytes.unwrap_err();
-    assert_eq!(missing.standing(), (Progress::Reconciling, "WaitingForConstitution"));
+    assert_eq!((missing.progress, &*missing.reason), (Progress::Reconciling, "WaitingForConstitution"));
     let force = |scene: &mut Scene, name: &str, principle: &str, ready: &str, more: Value| {
         let text = format!("# A Constitution\n\n## Core Principles\n\n### I. {principle}\n\nTests MUST come first.\n");
-        scene.bench.memory.documents.lock().unwrap().push(text.as_bytes().to_vec());
+        scene.bench.record_store.documents.lock().unwrap().push(text.as_bytes().to_vec());
         let mut spec = json!({"source": {"inline": text}});
         spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         scene.bench.constitution_is(&json!({
@@ -138,7 +138,7 @@ async fn a_draft_is_told_all_that_binds_it() {
     let rule = json!({"name": "binds", "appliesTo": "Specification", "expression": "true", "message": "every requirement binds"});
     let more = json!({"parentRef": {"name": "platform"}, "rules": [rule]});
     force(&mut scene, "shop", "Test-First", "True", more.clone());
-    assert!(scene.look().await.bytes.unwrap_err().to_string().contains("no Constitution ns/platform"));
+    assert!(scene.look().await.bytes.unwrap_err().message.contains("no Constitution ns/platform"));
     force(&mut scene, "platform", "Privacy", "True", json!({}));
     scene.look().await;
     let prompt = scene.drafts().prompt;

@@ -17,10 +17,10 @@ async fn read() -> Scene {
 }
 
 #[tokio::test]
-async fn a_document_is_read_by_one_pod_and_then_looked_for_by_the_interval() {
+async fn one_pod_polls_at_each_interval() {
     let mut scene = Scene::git().await;
     let first = scene.look().await;
-    assert_eq!(first.bytes.unwrap_err().standing(), (Progress::Reconciling, "FetchingSource"));
+    assert_eq!(state(&first), (Progress::Reconciling, "FetchingSource"));
     let work = FetchWork {
         url: "https://git.example.org/shop.git".into(),
         revision: "main".into(),
@@ -36,11 +36,11 @@ async fn a_document_is_read_by_one_pod_and_then_looked_for_by_the_interval() {
     assert_eq!(scene.pods(), 1, "one pod at a time");
 
     scene.brings(Some(GOOD), Some(&commit("1"))).await;
-    assert_eq!(scene.bench.looked_for_specifications(), ["cart"], "its end is news");
+    assert_eq!(scene.bench.requeued_specifications(), ["cart"], "its end is news");
     let read = scene.look().await;
     assert_eq!((read.bytes.as_deref(), read.commit()), (Ok(GOOD.as_bytes()), Some(commit("1").as_str())));
     assert_eq!(scene.pods(), 1, "until the status tells it, the pod stays");
-    let next = scene.tidy().await.wake.unwrap().since(scene.bench.ctx.now());
+    let next = scene.tidy().await.requeue_at.unwrap().since(scene.bench.contexts.common.now());
     assert!((270_000..=330_000).contains(&next), "{next}");
     scene.look().await;
     assert_eq!(scene.pods(), 0);
@@ -55,7 +55,7 @@ async fn a_document_is_read_by_one_pod_and_then_looked_for_by_the_interval() {
 }
 
 #[tokio::test]
-async fn a_source_that_disappears_leaves_the_last_good_content_and_says_so() {
+async fn last_good_content_stays_when_a_source_disappears() {
     let mut scene = read().await;
     scene.bench.pass(331);
     scene.look().await;
@@ -65,13 +65,13 @@ async fn a_source_that_disappears_leaves_the_last_good_content_and_says_so() {
     let status = lost.status.unwrap();
     assert_eq!(status.problem.as_deref(), Some("RevisionNotFound: branch or tag `main` does not exist"));
     assert_eq!(status.commit, Some(commit("1")));
-    let soon = scene.tidy().await.wake.unwrap().since(scene.bench.ctx.now());
+    let soon = scene.tidy().await.requeue_at.unwrap().since(scene.bench.contexts.common.now());
     assert!(soon <= 33_000, "it is tried again sooner than by the interval: {soon}");
     let written = scene.written;
     scene.bench.pass(34);
     scene.look().await;
     scene.fails("RevisionNotFound", "branch or tag `main` does not exist").await;
-    let later = scene.tidy().await.wake.unwrap().since(scene.bench.ctx.now());
+    let later = scene.tidy().await.requeue_at.unwrap().since(scene.bench.contexts.common.now());
     assert!((54_000..=66_000).contains(&later), "and then less and less often: {later}");
     assert_eq!(scene.written, written, "it is said once");
     scene.bench.pass(67);
@@ -88,17 +88,17 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn a_document_that_was_never_there_is_missing_with_the_reason() {
+async fn missing_document_has_a_reason() {
     let mut scene = Scene::git().await;
     scene.look().await;
     scene.fails("PathNotFound", "there is no file `specs/cart.md`").await;
     let missing = scene.look().await.bytes.unwrap_err();
-    assert_eq!(missing.standing(), (Progress::Stalled, "SourceMissing"));
-    assert!(missing.to_string().contains("no file `specs/cart.md`"), "{missing}");
+    assert_eq!((missing.progress, &*missing.reason), (Progress::Stalled, "SourceMissing"));
+    assert!(missing.message.contains("no file `specs/cart.md`"), "{missing:?}");
 }
 
 #[tokio::test]
-async fn whoever_asks_is_answered_at_once_and_once() {
+async fn annotation_causes_one_poll() {
     let mut scene = read().await;
     scene.look().await;
     assert_eq!(scene.pods(), 0);
@@ -117,14 +117,14 @@ impl Scene {
         let repository = json!({"ssh_url": format!("git@git.example.org:{repository}.git")});
         let body = json!({"ref": format!("refs/heads/{branch}"), "repository": repository}).to_string();
         self.bench.specification_is(self.object.clone());
-        self.bench.looked_for_specifications();
-        push::heard(&self.bench.ctx, &Push::parse(namespace, body.as_bytes()).unwrap());
-        self.bench.looked_for_specifications()
+        self.bench.requeued_specifications();
+        push::handle(&self.bench.contexts.sourcing, &Push::parse(namespace, body.as_bytes()).unwrap());
+        self.bench.requeued_specifications()
     }
 }
 
 #[tokio::test]
-async fn a_push_is_looked_at_at_once_and_once() {
+async fn push_causes_one_poll() {
     let mut scene = read().await;
     for (namespace, repository, branch) in
         [("ns", "shop", "other"), ("ns", "other", "main"), ("elsewhere", "shop", "main")]
@@ -153,13 +153,13 @@ async fn a_push_is_looked_at_at_once_and_once() {
 }
 
 #[tokio::test]
-async fn a_push_outlives_a_failure_of_the_api_server() {
+async fn push_survives_an_api_server_failure() {
     let mut scene = read().await;
     scene.pushed("ns", "shop", "main");
     scene.bench.api.refuse("POST pods", 500, "etcd is slow");
     let subject = Subject::of(&scene.object, scene.observed);
     let source = scene.object.spec.source.clone();
-    let failed = content(&scene.bench.ctx, &subject, source.as_ref(), scene.status.as_ref(), None).await;
+    let failed = content(&scene.bench.contexts.sourcing, &subject, source.as_ref(), scene.status.as_ref(), None).await;
     assert!(failed.is_err(), "the reconcile is tried again");
     scene.bench.api.relent();
     scene.look().await;
@@ -167,7 +167,7 @@ async fn a_push_outlives_a_failure_of_the_api_server() {
 }
 
 #[tokio::test]
-async fn a_push_waits_for_room() {
+async fn push_waits_for_a_slot() {
     let mut scene = read().await;
     let cart = scene.object.clone();
     for n in 0..4 {
@@ -184,23 +184,23 @@ async fn a_push_waits_for_room() {
     assert_eq!(scene.pods(), 4, "there is no room");
     for pod in others {
         scene.bench.api.remove(&format!("pods/{}", pod["metadata"]["name"].as_str().unwrap()));
-        scene.bench.errand_is_gone(pod).await;
+        scene.bench.delete_job(pod).await;
     }
     scene.look().await;
     assert_eq!(scene.told().subject_uid, "cart-uid");
 }
 
 #[tokio::test]
-async fn after_a_restart_what_is_known_is_not_looked_for_all_at_once() {
+async fn polls_are_spread_after_a_restart() {
     let before = read().await;
     let mut scene = Scene::git().await;
-    scene.bench.memory.documents.lock().unwrap().push(GOOD.as_bytes().to_vec());
+    scene.bench.record_store.documents.lock().unwrap().push(GOOD.as_bytes().to_vec());
     (scene.status, scene.observed) = (before.status, Some(1));
     let first = scene.look().await;
     assert_eq!(first.bytes.as_deref(), Ok(GOOD.as_bytes()));
-    let wake = first.wake.unwrap().since(scene.bench.ctx.now());
+    let wake = first.requeue_at.unwrap().since(scene.bench.contexts.common.now());
     assert!((1..=300_000).contains(&wake), "{wake}");
-    assert_eq!((scene.pods(), scene.look().await.wake), (0, first.wake), "the moment stays");
+    assert_eq!((scene.pods(), scene.look().await.requeue_at), (0, first.requeue_at), "the moment stays");
     scene.bench.pass(301);
     scene.look().await;
     assert_eq!(scene.fetching().known, None, "nobody knows what was changed meanwhile");
@@ -217,7 +217,7 @@ async fn after_a_restart_what_is_known_is_not_looked_for_all_at_once() {
 }
 
 #[tokio::test]
-async fn another_source_is_read_at_once_whatever_its_commit() {
+async fn changed_source_is_polled_at_once() {
     let mut scene = read().await;
     scene.change(|object| {
         object.spec.source.as_mut().unwrap().git.as_mut().unwrap().path = "specs/other.md".into();
@@ -236,7 +236,7 @@ async fn another_source_is_read_at_once_whatever_its_commit() {
 }
 
 #[tokio::test]
-async fn a_commit_stays_what_it_is() {
+async fn commit_revision_is_not_polled_again() {
     let mut source = git();
     source["revision"] = commit("1").into();
     let mut scene = Scene::new(json!({"source": {"git": source}})).await;
@@ -245,30 +245,30 @@ async fn a_commit_stays_what_it_is() {
     scene.look().await;
     scene.tidy().await;
     scene.bench.pass(100_000);
-    assert_eq!((scene.look().await.wake, scene.pods()), (None, 0));
+    assert_eq!((scene.look().await.requeue_at, scene.pods()), (None, 0));
 }
 
 #[tokio::test]
-async fn hostile_names_reach_no_pod() {
+async fn invalid_names_start_no_pod() {
     for (field, value) in [("url", "ext::sh -c id"), ("revision", "--upload-pack=x"), ("path", "../etc/passwd")] {
         let mut source = git();
         source[field] = value.into();
         let mut scene = Scene::new(json!({"source": {"git": source}})).await;
-        let missing = scene.look().await.bytes.unwrap_err().to_string();
+        let missing = scene.look().await.bytes.unwrap_err().message;
         assert!(missing.starts_with(&format!("spec.source.git.{field}: ")), "{missing}");
         assert_eq!(scene.pods(), 0);
     }
 }
 
 #[tokio::test]
-async fn a_pod_that_is_refused_is_said_and_tried_again() {
+async fn refused_pod_is_reported_and_retried() {
     let mut scene = read().await;
     scene.bench.api.refuse("POST pods", 403, "exceeded quota: enact-tenant");
     scene.bench.pass(331);
     let refused = scene.look().await;
     assert_eq!(refused.bytes.as_deref(), Ok(GOOD.as_bytes()));
     assert!(refused.status.unwrap().problem.is_some_and(|p| p.contains("exceeded quota")));
-    assert!(refused.wake.is_some_and(|at| at.since(scene.bench.ctx.now()) <= 33_000));
+    assert!(refused.requeue_at.is_some_and(|at| at.since(scene.bench.contexts.common.now()) <= 33_000));
     scene.bench.api.relent();
     scene.bench.pass(34);
     scene.look().await;
@@ -276,46 +276,46 @@ async fn a_pod_that_is_refused_is_said_and_tried_again() {
 }
 
 #[tokio::test]
-async fn a_tenant_has_four_looks_under_way_and_no_more() {
+async fn tenant_runs_at_most_four_fetches() {
     let mut scene = Scene::git().await;
     for n in 0..6 {
         scene.object.metadata.name = Some(format!("cart-{n}"));
         scene.object.metadata.uid = Some(format!("uid-{n}"));
         scene.status = None;
-        let wake = scene.look().await.wake.unwrap().since(scene.bench.ctx.now());
+        let wake = scene.look().await.requeue_at.unwrap().since(scene.bench.contexts.common.now());
         assert_eq!(scene.pods(), (n + 1).min(4));
         assert_eq!(wake < 10_000, n >= 4, "{wake}");
     }
 }
 
 #[tokio::test]
-async fn a_pod_that_cannot_start_is_given_up() {
+async fn stuck_pod_counts_as_failed() {
     let mut scene = Scene::git().await;
     scene.look().await;
     let waiting = json!({"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}});
     let status = json!({"phase": "Pending", "containerStatuses": [{"name": "fetch", "state": waiting}]});
-    scene.bench.errand(&scene.name(), status).await;
+    scene.bench.set_job_status(&scene.name(), status).await;
     let waits = scene.look().await.bytes.unwrap_err();
-    assert!(waits.to_string().contains("no such image"), "{waits}");
-    assert_eq!(waits.standing().0, Progress::Reconciling);
+    assert!(waits.message.contains("no such image"), "{waits:?}");
+    assert_eq!((waits.progress, &*waits.reason).0, Progress::Reconciling);
     scene.bench.pass(121);
     let given_up = scene.look().await.bytes.unwrap_err();
-    assert_eq!(given_up.standing(), (Progress::Stalled, "SourceMissing"), "{given_up}");
+    assert_eq!((given_up.progress, &*given_up.reason), (Progress::Stalled, "SourceMissing"), "{given_up:?}");
     scene.tidy().await;
 }
 
 #[tokio::test]
-async fn content_that_the_record_lost_is_read_again() {
+async fn lost_content_is_fetched_again() {
     let mut scene = read().await;
-    scene.bench.memory.documents.lock().unwrap().clear();
+    scene.bench.record_store.documents.lock().unwrap().clear();
     scene.bench.pass(331);
     let lost = scene.look().await;
-    assert_eq!(lost.bytes.unwrap_err().standing(), (Progress::Reconciling, "FetchingSource"));
+    assert_eq!(state(&lost), (Progress::Reconciling, "FetchingSource"));
     assert_eq!(scene.fetching().known, None);
 }
 
 #[test]
-fn moments_are_spread_over_objects() {
+fn delays_differ_between_objects() {
     let moments: std::collections::BTreeSet<i64> = (0..100).map(|n| jittered(&format!("uid-{n}"), 300)).collect();
     assert!(moments.len() > 90, "{}", moments.len());
     assert!(moments.iter().all(|m| (270_000..=330_000).contains(m)), "{moments:?}");

@@ -1,16 +1,20 @@
-//! Documents that pods bring: what a status says after each look, which pods there are, and what is asked of nobody twice.
+//! Sourcing against a fake API server: the status after each poll, and the pods that exist.
 
 mod draft;
 mod git;
 
 use enact_crds::Specification;
 use enact_crds::common::LocalRef;
+use enact_crds::specification::DraftStatus;
 use enact_domain::assignment::ASSIGNMENT_ENV;
+use enact_domain::condition::Progress;
 use enact_domain::digest::Digest;
 use enact_domain::errand::{DraftWork, Errand, ErrandWork, FetchWork};
+use enact_domain::names;
 use enact_domain::push::Push;
 use serde_json::{Value, json};
 
+use super::sourced::jittered;
 use super::*;
 use crate::testing::Bench;
 
@@ -18,14 +22,26 @@ const GOOD: &str = "# Feature Specification: Cart\n\n## User Scenarios & Testing
                     ## Requirements\n\n- **FR-001**: The cart MUST hold 100 articles.\n";
 const BAD: &str = "# Feature Specification: Cart\n\nNothing.\n";
 
-/// A Specification and its status, as a controller would keep them.
+impl Sourced {
+    fn commit(&self) -> Option<&str> {
+        self.status.as_ref()?.commit.as_deref()
+    }
+}
+
+/// Returns progress and reason of an object without a document.
+fn state(sourced: &Sourced) -> (Progress, &str) {
+    let missing = sourced.bytes.as_ref().unwrap_err();
+    (missing.progress, &missing.reason)
+}
+
+/// A Specification and its status, as its controller keeps them.
 struct Scene {
     bench: Bench,
     object: Specification,
     observed: Option<i64>,
     status: Option<SourceStatus>,
     draft: Option<DraftStatus>,
-    /// How often the status became another.
+    /// Number of changes of the status.
     written: usize,
 }
 
@@ -49,7 +65,7 @@ impl Scene {
             .await
     }
 
-    /// One look, whose status is written.
+    /// Reads the source once, and keeps the status.
     async fn look(&mut self) -> Sourced {
         let spec = self.object.spec.clone();
         let drafter = spec.request.as_deref().zip(spec.drafting.as_ref()).map(|(request, drafting)| Drafter {
@@ -59,7 +75,8 @@ impl Scene {
             known: self.draft.as_ref(),
         });
         let subject = Subject::of(&self.object, self.observed);
-        let sourced = content(&self.bench.ctx, &subject, spec.source.as_ref(), self.status.as_ref(), drafter).await;
+        let sourced =
+            content(&self.bench.contexts.sourcing, &subject, spec.source.as_ref(), self.status.as_ref(), drafter).await;
         let sourced = sourced.unwrap();
         self.written += usize::from(self.status != sourced.status || self.draft != sourced.draft);
         (self.status, self.draft) = (sourced.status.clone(), sourced.draft.clone());
@@ -67,13 +84,13 @@ impl Scene {
         sourced
     }
 
-    /// The spec is changed.
+    /// Changes the spec.
     fn change(&mut self, change: impl FnOnce(&mut Specification)) {
         change(&mut self.object);
         self.object.metadata.generation = self.object.metadata.generation.map(|g| g + 1);
     }
 
-    /// The only pod that is there.
+    /// Returns the only pod.
     fn pod(&self) -> Value {
         let [pod] = <[Value; 1]>::try_from(self.bench.api.all("pods")).expect("one pod");
         pod
@@ -104,11 +121,11 @@ impl Scene {
         self.pod()["metadata"]["name"].as_str().unwrap().to_owned()
     }
 
-    /// The pod ends well with this document, and with this commit.
+    /// Ends the pod successfully with this document and commit.
     async fn brings(&mut self, document: Option<&str>, commit: Option<&str>) {
         let mut report = json!({"reason": "Succeeded"});
         if let Some(document) = document {
-            self.bench.memory.documents.lock().unwrap().push(document.as_bytes().to_vec());
+            self.bench.record_store.documents.lock().unwrap().push(document.as_bytes().to_vec());
             report["document"] = Digest::of_bytes(document.as_bytes()).as_str().into();
         }
         if let Some(commit) = commit {
@@ -124,19 +141,40 @@ impl Scene {
     async fn ends(&mut self, phase: &str, code: i32, report: &Value) {
         let ended = json!({"exitCode": code, "reason": "Ended", "message": report.to_string()});
         let status = json!({"phase": phase, "containerStatuses": [{"name": "main", "state": {"terminated": ended}}]});
-        self.bench.errand(&self.name(), status).await;
+        self.bench.set_job_status(&self.name(), status).await;
     }
 
-    /// One look that deletes the pod, and the news of that.
+    /// Reads the source once, which deletes the pod, and delivers that deletion.
     async fn tidy(&mut self) -> Sourced {
         let pod = self.pod();
         let sourced = self.look().await;
         assert_eq!(self.pods(), 0, "a pod that was read goes");
-        self.bench.errand_is_gone(pod).await;
+        self.bench.delete_job(pod).await;
         sourced
     }
 }
 
 fn git() -> Value {
     json!({"url": "https://git.example.org/shop.git", "path": "specs/cart.md", "credentialsSecretRef": {"name": "git"}})
+}
+
+#[tokio::test]
+async fn config_map_source_reports_what_is_missing() {
+    let mut scene = Scene::new(json!({"source": {"configMapKeyRef": {"name": "docs", "key": "spec.md"}}})).await;
+    let message = async |scene: &mut Scene| {
+        let sourced = scene.look().await;
+        assert_eq!(state(&sourced), (Progress::Stalled, "SourceMissing"));
+        sourced.bytes.unwrap_err().message
+    };
+    assert_eq!(
+        message(&mut scene).await,
+        "spec.source.configMapKeyRef: there is no ConfigMap docs in this namespace; create it"
+    );
+    scene.bench.api.put("configmaps/docs", json!({"metadata": {"name": "docs", "namespace": "ns"}, "data": {"a": ""}}));
+    assert_eq!(
+        message(&mut scene).await,
+        "spec.source.configMapKeyRef: ConfigMap docs has no key spec.md; add it, or name an existing key"
+    );
+    scene.object.spec.source = None;
+    assert!(message(&mut scene).await.starts_with("there is no document; set spec.source"));
 }

@@ -39,7 +39,7 @@ fn framed<T>(assignment: &Assignment, make: impl FnOnce(&Frame) -> T) -> T {
         namespace: "ns".into(),
         labels: vec![(names::LABEL_ROLE, names::INTEGRATION.into())],
         owner: OwnerReference::default(),
-        assignment: told(assignment).unwrap(),
+        assignment: assignment_json(assignment).unwrap(),
         timeout_seconds: 60,
         resources: [&none, &none, &none],
     })
@@ -47,10 +47,10 @@ fn framed<T>(assignment: &Assignment, make: impl FnOnce(&Frame) -> T) -> T {
 
 #[test]
 fn a_thousand_branches_fit_and_more_are_counted() {
-    assert!(told(&integration(1000)).is_ok());
-    let report = told(&integration(5000)).unwrap_err();
+    assert!(assignment_json(&integration(1000)).is_ok());
+    let report = assignment_json(&integration(5000)).unwrap_err();
     assert_eq!(report.reason, Reason::InvalidAssignment);
-    for part in ["5000 branches to merge", "at most 131008", "a task that depends on others"] {
+    for part in ["5000 branches to merge", "at most 131008", "a task that depends on the others"] {
         assert!(report.message.contains(part), "{}", report.message);
     }
 }
@@ -102,7 +102,7 @@ fn the_integrations_credential_is_in_reach_of_its_last_step_alone() {
         of_integration(Some(&agents), Some(&integrator)),
         holders(&[("merge", &["git-agent"]), ("gate", &[]), ("publish", &["git-integrator"])])
     );
-    // What it is given is never the agents' credential in the place of its own.
+    // The publication never gets the agents' credential instead of its own.
     assert_eq!(of_integration(Some(&agents), None)["publish"], BTreeSet::new());
     assert_eq!(of_integration(None, Some(&integrator))["merge"], BTreeSet::new());
 }

@@ -1,12 +1,14 @@
 use std::fmt::Write as _;
 
 use enact_crds::TenantSpec;
+use enact_domain::condition::Progress;
 use enact_domain::names::LABEL_TENANT;
 use enact_domain::time::Millis;
 use serde_json::json;
 
 use super::*;
-use crate::tenant::cluster::{NamespaceEntry, ObjectEntry};
+use crate::caches::NamespaceEntry;
+use crate::tenant::cluster::ObjectEntry;
 use crate::tenant::validate::validate;
 use crate::testing::config;
 
@@ -27,38 +29,42 @@ fn namespace(labels: &[(&str, &str)]) -> NamespaceEntry {
 }
 
 /// The namespace `shop` as it is when everything is done.
-fn set_up() -> Place {
+fn set_up() -> NamespaceState {
     let wanted = valid(&Observed::default()).wanted;
     let mut labels = wanted.labels.clone();
     labels.insert(LABEL_TENANT.into(), "acme".into());
-    let object = |kind: &Kind| {
+    let object = |kind: &ObjectKind| {
         let entry = ObjectEntry {
             uid: kind.as_str().into(),
             tenant: Some("acme".into()),
             content: wanted.content(*kind, "shop").unwrap(),
             in_force: true,
-            half_counted: None,
+            partially_counted_since: None,
         };
         (*kind, entry)
     };
-    Place {
+    NamespaceState {
         listed: true,
         namespace: Some(NamespaceEntry { uid: "n1".into(), labels, terminating: false }),
         objects: wanted.objects.keys().map(object).collect(),
-        ..Place::default()
+        ..NamespaceState::default()
     }
 }
 
-fn seen(place: Place) -> Observed {
-    let places = [("shop".to_owned(), place)].into();
-    Observed { tenant: "acme".into(), claimed: true, places, ..Observed::default() }
+fn seen(state: NamespaceState) -> Observed {
+    let namespaces = [("shop".to_owned(), state)].into();
+    Observed { tenant: "acme".into(), has_finalizer: true, namespaces, ..Observed::default() }
 }
 
 fn shown(seen: &Observed) -> String {
     let decision = decide(seen, &valid(seen));
     let mut out = format!(
         "{:?} {}: {} [{} set up, finalizer {:?}]\n",
-        decision.progress, decision.reason, decision.message, decision.namespaces, decision.finalizer
+        decision.readiness.progress,
+        decision.readiness.reason,
+        decision.readiness.message,
+        decision.namespaces,
+        decision.finalizer
     );
     for (namespace, steps) in &decision.steps {
         for step in steps {
@@ -76,33 +82,40 @@ fn shown(seen: &Observed) -> String {
 }
 
 #[test]
-fn each_state_has_its_steps_and_its_word() {
+fn each_state_has_its_steps_and_reason() {
     let mut all = String::new();
-    let mut case = |name: &str, change: &dyn Fn(&mut Observed, &mut Place)| {
-        let mut place = set_up();
-        let mut observed = seen(Place::default());
-        change(&mut observed, &mut place);
-        observed.places.insert("shop".into(), place);
+    let mut case = |name: &str, change: &dyn Fn(&mut Observed, &mut NamespaceState)| {
+        let mut state = set_up();
+        let mut observed = seen(NamespaceState::default());
+        change(&mut observed, &mut state);
+        observed.namespaces.insert("shop".into(), state);
         write!(all, "{name} -> {}", shown(&observed)).unwrap();
     };
     case("set up", &|_, _| {});
     case("new", &|o, p| {
-        o.claimed = false;
-        *p = Place { listed: true, ..Place::default() };
+        o.has_finalizer = false;
+        *p = NamespaceState { listed: true, ..NamespaceState::default() };
     });
-    case("adopted", &|_, p| *p = Place { listed: true, namespace: Some(namespace(&[])), ..Place::default() });
+    case("adopted", &|_, p| {
+        *p = NamespaceState { listed: true, namespace: Some(namespace(&[])), ..NamespaceState::default() }
+    });
     case("taken", &|_, p| {
-        let other = namespace(&[(LABEL_TENANT, "rival")]);
-        *p = Place { listed: true, namespace: Some(other), rival: Some("rival".into()), ..Place::default() };
+        let other = namespace(&[(LABEL_TENANT, "claimed_by")]);
+        *p = NamespaceState {
+            listed: true,
+            namespace: Some(other),
+            claimed_by: Some("claimed_by".into()),
+            ..NamespaceState::default()
+        };
     });
     case("policy widened", &|_, p| {
-        p.objects.get_mut(&Kind::NetworkPolicy).unwrap().content["spec"]["ingress"] = json!([{}]);
+        p.objects.get_mut(&ObjectKind::NetworkPolicy).unwrap().content["spec"]["ingress"] = json!([{}]);
     });
     case("binding of another role", &|_, p| {
-        p.objects.get_mut(&Kind::RoleBinding).unwrap().content["roleRef"]["name"] = "cluster-admin".into();
+        p.objects.get_mut(&ObjectKind::RoleBinding).unwrap().content["roleRef"]["name"] = "cluster-admin".into();
     });
-    case("quota deleted", &|_, p| drop(p.objects.remove(&Kind::ResourceQuota)));
-    case("quota not counted yet", &|_, p| p.objects.get_mut(&Kind::ResourceQuota).unwrap().in_force = false);
+    case("quota deleted", &|_, p| drop(p.objects.remove(&ObjectKind::ResourceQuota)));
+    case("quota not counted yet", &|_, p| p.objects.get_mut(&ObjectKind::ResourceQuota).unwrap().in_force = false);
     case("label changed", &|_, p| {
         let labels = &mut p.namespace.as_mut().unwrap().labels;
         labels.insert("pod-security.kubernetes.io/enforce".into(), "privileged".into());
@@ -111,42 +124,46 @@ fn each_state_has_its_steps_and_its_word() {
     case("taken out", &|_, p| p.listed = false);
     case("taken out while in use", &|_, p| {
         p.listed = false;
-        p.unfinished = vec!["site".into(), "api".into()];
+        p.unfinished_plans = vec!["site".into(), "api".into()];
     });
     case("deleted while in use", &|o, p| {
         o.deleting = Some(Millis(0));
-        p.unfinished = vec!["site".into()];
+        p.unfinished_plans = vec!["site".into()];
     });
     case("deleted", &|o, _| o.deleting = Some(Millis(0)));
     case("deleted when nothing is left", &|o, p| {
         o.deleting = Some(Millis(0));
-        *p = Place { listed: true, ..Place::default() };
+        *p = NamespaceState { listed: true, ..NamespaceState::default() };
     });
     insta::assert_snapshot!(all);
 }
 
 #[test]
-fn some_namespaces_are_nobodys() {
+fn refuses_reserved_namespaces() {
     for (name, reason) in [
         ("kube-system", "NamespaceReserved"),
         ("default", "NamespaceReserved"),
         ("enact-system", "NamespaceReserved"),
         ("ns", "NamespaceTaken"),
     ] {
-        let place = Place { listed: true, namespace: Some(namespace(&[])), ..Place::default() };
-        let seen = Observed { tenant: "acme".into(), places: [(name.to_owned(), place)].into(), ..Observed::default() };
+        let state = NamespaceState { listed: true, namespace: Some(namespace(&[])), ..NamespaceState::default() };
+        let seen =
+            Observed { tenant: "acme".into(), namespaces: [(name.to_owned(), state)].into(), ..Observed::default() };
         let decision = decide(&seen, &valid(&seen));
-        assert_eq!((decision.progress, decision.reason), (Progress::Stalled, reason), "{name}");
+        assert_eq!((decision.readiness.progress, &*decision.readiness.reason), (Progress::Stalled, reason), "{name}");
         assert!(decision.steps.is_empty(), "{:?}", decision.steps);
     }
 }
 
 #[test]
-fn a_range_that_is_none_stops_the_whole() {
+fn invalid_cidr_blocks_every_namespace() {
     let mut spec = spec();
     spec.isolation.egress = serde_json::from_value(json!([{"cidr": "10.0.0.0/33"}])).unwrap();
-    let seen = seen(Place { listed: true, ..Place::default() });
+    let seen = seen(NamespaceState { listed: true, ..NamespaceState::default() });
     let decision = decide(&seen, &validate(&spec, &seen, &config()));
-    assert_eq!(decision.reason, "InvalidEgress");
-    assert!(decision.steps.is_empty() && decision.message.contains("spec.isolation.egress[0].cidr"), "{decision:?}");
+    assert_eq!(decision.readiness.reason, "InvalidEgress");
+    assert!(
+        decision.steps.is_empty() && decision.readiness.message.contains("spec.isolation.egress[0].cidr"),
+        "{decision:?}"
+    );
 }

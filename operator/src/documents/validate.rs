@@ -1,0 +1,24 @@
+//! Validate: parses a document, and checks it against its constitutions and other documents.
+
+use super::content::{Content, SourceText};
+use super::context::Context;
+use super::document::Document;
+use super::observe::Observed;
+use crate::error::Error;
+
+/// Parses and checks an observed document.
+///
+/// # Errors
+/// When the record store fails.
+pub async fn validate<D: Document>(
+    object: &D,
+    ctx: &Context,
+    observed: Observed<SourceText>,
+) -> Result<Observed<Content<D::Facts>>, Error> {
+    let Observed { location, content, source, policy, author, decisions } = observed;
+    let content = match content {
+        Ok(text) => Ok(object.examine(ctx, &location, text).await?),
+        Err(missing) => Err(missing),
+    };
+    Ok(Observed { location, content, source, policy, author, decisions })
+}

@@ -1,0 +1,45 @@
+//! What the Plan controller needs besides the common context.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use super::limiter::ConcurrencyLimiter;
+use super::runtime::Runtimes;
+use crate::documents::dependents::Dependents;
+use crate::documents::document_cache::DocumentCache;
+use crate::index::Index;
+use crate::search::Search;
+use crate::sourcing;
+
+/// The context of the Plan controller.
+pub struct Context {
+    pub common: Arc<crate::context::Context>,
+    pub runtimes: Runtimes,
+    /// Tasks and pods by plan.
+    pub index: Arc<Index>,
+    pub limiter: Arc<ConcurrencyLimiter>,
+    pub document_cache: Arc<DocumentCache>,
+    pub dependents: Arc<Dependents>,
+    pub sourcing: Arc<sourcing::Context>,
+    pub search: Arc<Search>,
+}
+
+impl Deref for Context {
+    type Target = crate::context::Context;
+
+    fn deref(&self) -> &Self::Target {
+        &self.common
+    }
+}
+
+impl Context {
+    /// Requeues the next plan of a tenant that waits for a slot, if there is a free one.
+    pub fn wake_next(&self, tenant: &str) {
+        self.limiter.expire(tenant, self.now());
+        let parallelism = self.tenant(tenant).map_or(u32::MAX, |t| t.spec.parallelism);
+        let exists = |plan: &_| self.caches.plans.get(plan).is_some();
+        if let Some(plan) = self.limiter.next_waiting(tenant, parallelism, exists) {
+            self.index.requeue(plan);
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! Decide: what a plan does next, within the free slots of its tenant, and the readiness that follows.
+
+use enact_crds::plan::Phase;
+use enact_domain::assignment::Report;
+use enact_domain::condition::Readiness;
+use enact_domain::graph::{NodeId, PerNode};
+use enact_domain::names;
+use enact_domain::plan::{self as scheduler, Action, Counts, Decision, Node, PlanState, Request, TaskPhase};
+use enact_domain::record::{Kind, Subject};
+use enact_domain::time::Millis;
+
+use super::context::Context;
+use super::nodes::nodes;
+use super::observed::{Choice, Loaded, Observed};
+use super::runtime::OpenAttempts;
+use super::validate::Valid;
+use crate::error::Error;
+use crate::index::{PodEntry, TaskEntry};
+use crate::task::status::message as task_message;
+
+/// Most actions of one reconcile. The next one does the rest, so that the ends of attempts do not wait for many starts.
+const MAX_ACTIONS: usize = 256;
+
+/// A decision with everything that it was made from.
+pub struct Decided<'a> {
+    pub observed: &'a Observed,
+    pub loaded: &'a Loaded,
+    pub valid: &'a Valid,
+    pub nodes: PerNode<Node>,
+    pub decision: Decision,
+    /// Whether actions are left for the next reconcile.
+    pub unfinished: bool,
+}
+
+/// Phase and readiness of a plan.
+pub struct Outcome {
+    pub phase: Phase,
+    pub readiness: Readiness,
+}
+
+/// Decides what the plan does next, and reserves a slot for each attempt that starts.
+pub fn decide<'a>(
+    ctx: &Context,
+    observed: &'a Observed,
+    loaded: &'a Loaded,
+    valid: &'a Valid,
+    attempts: &OpenAttempts,
+) -> Decided<'a> {
+    let member = &valid.member;
+    ctx.limiter.expire(&member.tenant, observed.now);
+    let free_slots = ctx.limiter.free_slots(&member.tenant, member.parallelism);
+    let nodes = nodes(observed, valid, attempts);
+    let mut decision = scheduler::decide(&valid.policy, &valid.graph, &nodes, free_slots, observed.now);
+    let unfinished = decision.actions.len() > MAX_ACTIONS;
+    decision.actions.sort_by_key(rank);
+    decision.actions.truncate(MAX_ACTIONS);
+    let decided = Decided { observed, loaded, valid, nodes, decision, unfinished };
+    decided.reserve_slots(ctx, free_slots)
+}
+
+/// Ends come first, because they free slots and release dependents; then starts, then creations.
+fn rank(action: &Action) -> u8 {
+    match action {
+        Action::End { .. } | Action::Close { .. } | Action::Reopen(_) => 0,
+        Action::Start { .. } => 1,
+        Action::MarkRunning { .. } => 2,
+        Action::Create(_) => 3,
+    }
+}
+
+/// The slots of the tenant.
+impl Decided<'_> {
+    /// Reserves a slot for each attempt that starts, and returns the decision without the starts that get none: other plans of the tenant
+    /// reserve slots at the same time. A plan that could start more attempts queues for a slot.
+    fn reserve_slots(mut self, ctx: &Context, free_slots: u32) -> Self {
+        let (observed, member) = (self.observed, &self.valid.member);
+        let mut refused = Vec::new();
+        let mut new = 0;
+        for (node, attempt) in self.starts() {
+            let pod = self.pod_name(node, attempt);
+            if !ctx.limiter.reserve(&member.tenant, member.parallelism, &observed.namespace, &pod) {
+                refused.push(node);
+            } else if attempt > self.nodes[node].attempts {
+                new += 1;
+            }
+        }
+        let waiting = self.decision.waiting_for_slots > 0 && new >= free_slots;
+        if waiting || !refused.is_empty() {
+            ctx.limiter.wait(&member.tenant, observed.reference(), observed.plan.spec.execution.priority);
+        }
+        self.decision.actions.retain(|a| !matches!(a, Action::Start { node, .. } if refused.contains(node)));
+        for node in refused {
+            self.decision.phases[node] = TaskPhase::Pending;
+        }
+        self
+    }
+
+    /// Releases the slots of all starts, because the record does not have them.
+    pub fn release_slots(&self, ctx: &Context) {
+        for (node, attempt) in self.starts() {
+            let pod = self.pod_name(node, attempt);
+            if !self.observed.children.pods.contains_key(&pod) {
+                ctx.limiter.release(&self.valid.member.tenant, &self.observed.namespace, &pod);
+            }
+        }
+    }
+
+    fn starts(&self) -> impl Iterator<Item = (NodeId, u32)> {
+        self.decision.actions.iter().filter_map(|action| match action {
+            Action::Start { node, attempt } => Some((*node, *attempt)),
+            _ => None,
+        })
+    }
+}
+
+/// The objects of a node.
+impl Decided<'_> {
+    /// Returns the id of a node for people.
+    pub fn describe(&self, node: NodeId) -> String {
+        match node {
+            NodeId::Task(i) => format!("task {}", self.valid.content.compiled.tasks[i].id),
+            NodeId::Integration => "the integration".into(),
+        }
+    }
+
+    /// Returns the Task object of a node as it was last seen; none for the integration, and for a Task that does not exist.
+    pub fn task_entry(&self, node: NodeId) -> Option<&TaskEntry> {
+        let name = &self.valid.content.compiled.names[node.task()?];
+        self.observed.children.tasks.get(name).map(AsRef::as_ref)
+    }
+
+    /// Returns the object that the attempts of a node belong to: its Task, or the Plan for the integration. None if the Task does not exist.
+    pub fn subject(&self, node: NodeId) -> Option<Subject> {
+        let NodeId::Task(i) = node else { return Some(self.observed.subject()) };
+        Some(Subject {
+            kind: Kind::Task,
+            namespace: self.observed.namespace.clone(),
+            name: self.valid.content.compiled.names[i].clone(),
+            uid: self.task_entry(node)?.uid.clone(),
+        })
+    }
+
+    /// Returns the name of the agent of a node.
+    pub fn agent(&self, node: NodeId) -> &str {
+        node.task().map_or(names::INTEGRATION, |i| self.observed.agent_of(&self.valid.content.compiled.tasks[i]))
+    }
+
+    /// Returns the branch of a task's attempt.
+    pub fn branch(&self, task: usize, attempt: u32) -> String {
+        let name = &self.valid.content.compiled.names[task];
+        names::task_branch(&self.observed.name(), &self.observed.uid, name, attempt)
+    }
+
+    /// Returns the name of the pod of an attempt. The name is deterministic, so that a repeated creation fails with a conflict.
+    pub fn pod_name(&self, node: NodeId, attempt: u32) -> String {
+        match node {
+            NodeId::Task(i) => names::pod_name(&self.valid.content.compiled.names[i], attempt),
+            NodeId::Integration => names::integration_pod_name(&self.observed.name(), attempt),
+        }
+    }
+
+    /// Returns the pod of an attempt as it was last seen.
+    pub fn pod(&self, node: NodeId, attempt: u32) -> Option<&PodEntry> {
+        self.observed.children.pods.get(&self.pod_name(node, attempt)).map(AsRef::as_ref)
+    }
+
+    /// Returns when the pod of the node's current attempt was created.
+    pub fn pod_created(&self, node: NodeId) -> Option<Millis> {
+        match self.nodes[node].current {
+            scheduler::CurrentAttempt::Pod { created, .. } => Some(created),
+            _ => None,
+        }
+    }
+
+    /// Returns the attempt of a node that this decision ends, and its report. The caches do not show that end yet.
+    pub fn ended(&self, node: NodeId) -> Option<(u32, &Report)> {
+        self.decision.actions.iter().find_map(|action| match action {
+            Action::End { node: n, attempt, report, .. } if *n == node => Some((*attempt, report)),
+            _ => None,
+        })
+    }
+
+    /// Returns the revision of the specification that a node is redone for.
+    pub fn redone_for(&self, node: NodeId) -> Option<&str> {
+        let staleness = self.valid.staleness.as_ref().filter(|_| self.nodes[node].request == Request::Redo)?;
+        Some(&staleness.digest)
+    }
+
+    /// Returns whether a node still has to be reopened for a newer revision of the specification. A node of unknown phase is not: it waits
+    /// for a person.
+    pub fn has_open_redo(&self) -> bool {
+        self.nodes.values().any(|n| n.request == Request::Redo && n.phase != TaskPhase::Unknown)
+    }
+}
+
+/// The readiness of the plan.
+impl Decided<'_> {
+    /// Returns the counts of the tasks, without the integration.
+    pub fn task_counts(&self) -> Counts {
+        Counts::of(&self.decision.phases.tasks, self.decision.retries)
+    }
+
+    /// Returns the phase of the plan when all actions succeed.
+    pub fn phase(&self) -> Phase {
+        self.planned().phase
+    }
+
+    /// Returns the phase and the readiness of the plan after the actions, of which one may have failed.
+    pub fn outcome(&self, failure: Option<&Error>) -> Outcome {
+        let mut outcome = self.planned();
+        if outcome.phase.is_finished() && (self.unfinished || failure.is_some()) {
+            // A plan is finished only when every action that finishes it has succeeded.
+            outcome =
+                Outcome { phase: self.phase_so_far(), readiness: Readiness::reconciling("Running", self.progress()) };
+        }
+        if let Some((reason, message)) = failure.and_then(describe_failure) {
+            outcome.readiness = Readiness::reconciling(reason, message);
+        }
+        outcome
+    }
+
+    fn planned(&self) -> Outcome {
+        let progress = self.progress();
+        let so_far = self.phase_so_far();
+        let (phase, readiness) = match self.decision.state {
+            PlanState::Succeeded => {
+                let message = format!("all {} tasks are done", self.valid.graph.len());
+                (Phase::Succeeded, Readiness::ready("Succeeded", message))
+            }
+            PlanState::Cancelled => {
+                (Phase::Cancelled, Readiness::stalled("Cancelled", format!("cancelled: {progress}")))
+            }
+            PlanState::DeadlineExceeded => {
+                let message = format!("the plan's time limit was reached: {progress}");
+                (Phase::Failed, Readiness::stalled("DeadlineExceeded", message))
+            }
+            PlanState::Failed | PlanState::Unknown => (Phase::Failed, self.failure()),
+            PlanState::Running | PlanState::Suspended if let Some(hold) = &self.valid.hold => {
+                let message = format!("{}; running attempts continue: {progress}", hold.message);
+                (so_far, Readiness { message, ..hold.clone() })
+            }
+            PlanState::Running if let Some(message) = self.open_choice() => {
+                (so_far, Readiness::reconciling("SpecificationChanged", format!("{message}; {progress}")))
+            }
+            PlanState::Suspended => {
+                let message = format!("suspended: {progress}; resume with `kubectl enact resume`");
+                (so_far, Readiness::reconciling("Suspended", message))
+            }
+            PlanState::Running if self.decision.phases.tasks.iter().all(|p| *p == TaskPhase::Succeeded) => {
+                let message = "the work of the tasks is being merged, checked and published";
+                (Phase::Integrating, Readiness::reconciling("Integrating", message))
+            }
+            PlanState::Running => (Phase::Running, Readiness::reconciling("Running", progress)),
+        };
+        Outcome { phase, readiness }
+    }
+
+    fn progress(&self) -> String {
+        let counts = self.task_counts();
+        format!("{} of {} tasks done, {} running", counts.succeeded, counts.total, counts.running)
+    }
+
+    fn phase_so_far(&self) -> Phase {
+        if self.observed.started().is_some() { Phase::Running } else { Phase::Pending }
+    }
+
+    /// Returns what a person has to choose before stale tasks start.
+    fn open_choice(&self) -> Option<String> {
+        let staleness = self.valid.staleness.as_ref().filter(|s| !s.tasks.is_empty())?;
+        if self.valid.choice != Choice::None {
+            return None;
+        }
+        let tasks = &self.valid.content.compiled.tasks;
+        let some: Vec<&str> = staleness.tasks.iter().take(5).map(|i| tasks[*i].id.as_str()).collect();
+        let more = if staleness.tasks.len() > some.len() { ", …" } else { "" };
+        let name = self.observed.name();
+        Some(format!(
+            "a newer revision of the specification is approved and makes {} tasks stale ({}{more}); they wait for your choice: \
+             `kubectl enact redo plan/{name}` repeats their finished work, `kubectl enact keep plan/{name}` keeps it",
+            staleness.tasks.len(),
+            some.join(", ")
+        ))
+    }
+
+    /// Returns why the plan failed: because of the first failed node in the order of the graph.
+    fn failure(&self) -> Readiness {
+        let failed = |id: &NodeId| matches!(self.decision.phases[*id], TaskPhase::Failed | TaskPhase::Unknown);
+        let Some(node) = self.valid.graph.nodes().find(failed) else {
+            return Readiness::stalled("Failed", "a task failed");
+        };
+        // This decision ends the node's last attempt, or an earlier one did and the status has the reason.
+        let ended = self.ended(node);
+        let NodeId::Task(i) = node else {
+            let status = self.observed.status().integration.unwrap_or_default();
+            let (reason, message) = match ended {
+                Some((_, report)) => (report.reason.as_str().to_owned(), report.message.clone()),
+                None => (status.reason.unwrap_or_default(), status.message.unwrap_or_default()),
+            };
+            let name = self.observed.name();
+            let message =
+                format!("the integration failed: {message}; fix it, then run `kubectl enact retry plan/{name}`");
+            return Readiness::stalled(reason, message);
+        };
+        let ended = ended.map(|(attempt, report)| {
+            (report.reason.as_str().to_owned(), task_message(self.decision.phases[node], attempt, report))
+        });
+        let cause = ended.or_else(|| self.task_entry(node)?.failure.clone());
+        let cause = cause.map(|(reason, message)| format!(": {reason}: {message}")).unwrap_or_default();
+        let id = &self.valid.content.compiled.tasks[i].id;
+        let message = format!("task {id} failed{cause}; fix it, then run `kubectl enact retry`");
+        Readiness::stalled("TaskFailed", message)
+    }
+}
+
+/// Returns the reason and message of a failure that a person should know about; none for one that a retry repairs.
+fn describe_failure(failure: &Error) -> Option<(&'static str, String)> {
+    match failure {
+        Error::Taken { .. } => Some(("NameTaken", failure.to_string())),
+        Error::Kube { source, .. } => match source.as_ref() {
+            kube::Error::Api(status) if status.code == 403 && status.message.contains("exceeded quota") => {
+                Some(("QuotaExceeded", format!("{failure}; the operator retries until the quota allows it")))
+            }
+            kube::Error::Api(status) if matches!(status.code, 400 | 403 | 413 | 422) => {
+                Some(("NotAdmitted", failure.to_string()))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}

@@ -1,0 +1,191 @@
+//! The concurrency limiter: counts the running attempts of each tenant, so that its plans share its parallelism.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use enact_crds::Plan;
+use enact_domain::time::Millis;
+use kube::runtime::reflector::ObjectRef;
+use parking_lot::Mutex;
+
+use crate::metadata_cache::ObjectKey;
+
+#[derive(Debug, Default)]
+struct TenantSlots {
+    /// The pods that occupy slots, and when a slot becomes free although no event about the pod arrives.
+    occupied: HashMap<ObjectKey, Option<Millis>>,
+    /// Plans that could start more attempts if there were free slots.
+    waiting: HashMap<ObjectRef<Plan>, Ticket>,
+    /// Number of tickets so far.
+    tickets: u64,
+}
+
+/// The position of a waiting plan. The greatest is next: by priority, then by the time of arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Ticket {
+    priority: i32,
+    number: Reverse<u64>,
+}
+
+/// Occupied slots and waiting plans by tenant. After a restart the watch of pods fills it before the first attempt starts.
+#[derive(Debug, Default)]
+pub struct ConcurrencyLimiter {
+    tenants: Mutex<HashMap<String, TenantSlots>>,
+}
+
+impl ConcurrencyLimiter {
+    /// Returns how many more attempts a tenant with this `parallelism` may start.
+    pub fn free_slots(&self, tenant: &str, parallelism: u32) -> u32 {
+        self.with(tenant, |slots| parallelism.saturating_sub(slots.count()))
+    }
+
+    /// Reserves a slot for a pod, and returns false when there is none. A pod that has a slot keeps it.
+    pub fn reserve(&self, tenant: &str, parallelism: u32, namespace: &str, pod: &str) -> bool {
+        self.with(tenant, |slots| {
+            let key = (namespace.to_owned(), pod.to_owned());
+            let has_slot = slots.occupied.contains_key(&key);
+            let is_free = slots.count() < parallelism;
+            if !has_slot && is_free {
+                slots.occupied.insert(key, None);
+            }
+            has_slot || is_free
+        })
+    }
+
+    /// Counts a pod that runs, whether there is a free slot or not. `until` is when its slot becomes free if no more events arrive.
+    pub fn occupy(&self, tenant: &str, namespace: &str, pod: &str, until: Option<Millis>) {
+        self.with(tenant, |slots| slots.occupied.insert((namespace.to_owned(), pod.to_owned()), until));
+    }
+
+    /// Frees the slots that expired.
+    pub fn expire(&self, tenant: &str, now: Millis) {
+        self.with(tenant, |slots| slots.occupied.retain(|_, until| until.is_none_or(|at| now < at)));
+    }
+
+    /// Frees the slot of a pod, and returns whether it had one.
+    pub fn release(&self, tenant: &str, namespace: &str, pod: &str) -> bool {
+        self.with(tenant, |slots| slots.occupied.remove(&(namespace.to_owned(), pod.to_owned())).is_some())
+    }
+
+    /// Registers a plan that could start more attempts if its tenant had free slots. A plan that waits already keeps its position.
+    pub fn wait(&self, tenant: &str, plan: ObjectRef<Plan>, priority: i32) {
+        self.with(tenant, |slots| {
+            slots.tickets += 1;
+            let new = Ticket { priority, number: Reverse(slots.tickets) };
+            slots.waiting.entry(plan).or_insert(new).priority = priority;
+        });
+    }
+
+    /// Removes and returns the next waiting plan, if the tenant has a free slot now: the plan of the highest priority, among equals the one
+    /// that has waited longest. Plans for which `exists` is false are dropped.
+    ///
+    /// Whoever frees a slot, or leaves one unused, must requeue the returned plan: no other plan is requeued before that one had its turn.
+    pub fn next_waiting(
+        &self,
+        tenant: &str,
+        parallelism: u32,
+        exists: impl Fn(&ObjectRef<Plan>) -> bool,
+    ) -> Option<ObjectRef<Plan>> {
+        self.with(tenant, |slots| {
+            while slots.count() < parallelism {
+                let next = slots.waiting.iter().max_by_key(|(_, ticket)| **ticket).map(|(plan, _)| plan.clone())?;
+                slots.waiting.remove(&next);
+                if exists(&next) {
+                    return Some(next);
+                }
+            }
+            None
+        })
+    }
+
+    /// Returns the number of running attempts of a tenant.
+    pub fn running(&self, tenant: &str) -> u32 {
+        self.with(tenant, |slots| slots.count())
+    }
+
+    /// Returns the numbers of running attempts and of waiting plans of all tenants.
+    pub fn totals(&self) -> (u32, u32) {
+        let tenants = self.tenants.lock();
+        let sum =
+            |f: fn(&TenantSlots) -> usize| u32::try_from(tenants.values().map(f).sum::<usize>()).unwrap_or(u32::MAX);
+        (sum(|slots| slots.occupied.len()), sum(|slots| slots.waiting.len()))
+    }
+
+    fn with<T>(&self, tenant: &str, f: impl FnOnce(&mut TenantSlots) -> T) -> T {
+        f(self.tenants.lock().entry(tenant.to_owned()).or_default())
+    }
+}
+
+impl TenantSlots {
+    fn count(&self) -> u32 {
+        u32::try_from(self.occupied.len()).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn respects_parallelism_and_priority() {
+        let limiter = ConcurrencyLimiter::default();
+        assert!(limiter.reserve("t", 2, "ns", "a-1"));
+        assert!(limiter.reserve("t", 2, "ns", "b-1"));
+        assert!(limiter.reserve("t", 2, "ns", "b-1"), "the same pod again");
+        assert!(!limiter.reserve("t", 2, "ns", "c-1"));
+        assert!(limiter.reserve("u", 2, "ns", "c-1"), "another tenant has its own slots");
+        let plan = |name: &str| ObjectRef::new(name).within("ns");
+        limiter.wait("t", plan("slow"), 0);
+        limiter.wait("t", plan("urgent"), 5);
+        limiter.wait("t", plan("gone"), 9);
+        let there = |plan: &ObjectRef<Plan>| plan.name != "gone";
+        assert_eq!(limiter.next_waiting("t", 2, there), None, "no free slot yet");
+        assert!(limiter.release("t", "ns", "a-1"));
+        assert!(!limiter.release("t", "ns", "a-1"), "released once");
+        assert_eq!(limiter.free_slots("t", 2), 1);
+        assert_eq!(limiter.next_waiting("t", 2, there), Some(plan("urgent")), "a deleted plan blocks no other");
+        assert_eq!(limiter.next_waiting("t", 2, there), Some(plan("slow")), "the urgent plan left a slot unused");
+        assert_eq!(limiter.next_waiting("t", 2, there), None);
+    }
+
+    #[test]
+    fn serves_equal_priorities_in_order_of_arrival() {
+        let limiter = ConcurrencyLimiter::default();
+        let plan = |n: usize| ObjectRef::<Plan>::new(&format!("p{n}")).within("ns");
+        (0..20).for_each(|n| limiter.wait("t", plan(n), 0));
+        limiter.wait("t", plan(3), 0);
+        limiter.wait("t", plan(19), 1);
+        let next = || limiter.next_waiting("t", 1, |_| true);
+        assert_eq!(next(), Some(plan(19)), "its priority was raised");
+        for n in 0..19 {
+            assert_eq!(next(), Some(plan(n)), "a plan that waits again goes to the end");
+            limiter.wait("t", plan(n), 0);
+        }
+        assert_eq!(next(), Some(plan(0)));
+    }
+
+    #[test]
+    fn counts_running_pods_after_a_restart() {
+        let limiter = ConcurrencyLimiter::default();
+        limiter.occupy("t", "ns", "a-1", None);
+        limiter.occupy("t", "ns", "a-1", None);
+        limiter.occupy("t", "ns", "b-1", None);
+        assert!(!limiter.reserve("t", 2, "ns", "c-1"));
+        assert_eq!(
+            (limiter.totals(), limiter.free_slots("t", 1)),
+            ((2, 0), 0),
+            "more than a parallelism that was lowered"
+        );
+    }
+
+    #[test]
+    fn frees_a_slot_when_it_expires() {
+        let limiter = ConcurrencyLimiter::default();
+        assert!(limiter.reserve("t", 1, "ns", "a-1"));
+        limiter.occupy("t", "ns", "a-1", Some(Millis(5)));
+        limiter.expire("t", Millis(4));
+        assert_eq!(limiter.free_slots("t", 1), 0);
+        limiter.expire("t", Millis(5));
+        assert_eq!(limiter.free_slots("t", 1), 1);
+    }
+}

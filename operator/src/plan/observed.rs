@@ -1,0 +1,250 @@
+//! What a reconcile knows of a plan: the object, its children, and the documents that it refers to.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use enact_crds::compile::{self, Compiled};
+use enact_crds::document::SourceStatus;
+use enact_crds::plan::{Cleanup, Phase, PlanStatus, Workspace};
+use enact_crds::task::TaskTemplate;
+use enact_crds::{Agent, Plan, PlanSpec, Specification, convert};
+use enact_domain::approval::Decision;
+use enact_domain::condition::Readiness;
+use enact_domain::digest::Digest;
+use enact_domain::names;
+use enact_domain::record::{Kind, Subject};
+use enact_domain::time::Millis;
+use kube::ResourceExt as _;
+use kube::runtime::reflector::ObjectRef;
+use serde::Deserialize;
+
+use crate::context::Membership;
+use crate::documents::effective_constitution::EffectiveConstitution;
+use crate::documents::texts::SpecificationText;
+use crate::index::Children;
+
+/// Seconds between two checks whether the pods of a finished plan are deleted.
+const CLEANUP_RESYNC_SECONDS: u32 = 30;
+
+/// Content of a plan: what people approve, the record stores and the operator runs.
+#[derive(Debug)]
+pub struct Content {
+    /// The tasks and their graph.
+    pub compiled: Compiled,
+    /// Canonical JSON.
+    pub canonical: String,
+    /// Digest of `canonical`.
+    pub digest: Digest,
+}
+
+impl Content {
+    /// Reads content from the record; none if the bytes have another digest, or are not a plan's content.
+    pub fn recorded(plan: &str, digest: &Digest, canonical: Vec<u8>) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Recorded {
+            tasks: Vec<TaskTemplate>,
+        }
+        let canonical =
+            String::from_utf8(canonical).ok().filter(|text| Digest::of_bytes(text.as_bytes()) == *digest)?;
+        let recorded: Recorded = serde_json::from_str(&canonical).ok()?;
+        let compiled = compile::compile(plan, recorded.tasks).ok()?;
+        Some(Self { compiled, canonical, digest: digest.clone() })
+    }
+
+    /// Returns whether a spec still has this content. A tasks.md outside the spec does not count: it was read at the start.
+    pub fn matches(&self, spec: &PlanSpec) -> bool {
+        let inline =
+            spec.source.as_ref().map(|s| s.inline.as_deref().map(|text| compile::from_markdown(text.as_bytes()).0));
+        let tasks = match &inline {
+            None => &spec.tasks,
+            Some(Some(tasks)) => tasks,
+            Some(None) => &self.compiled.tasks,
+        };
+        compile::canonical(spec, tasks).is_ok_and(|canonical| canonical == self.canonical)
+    }
+}
+
+/// A plan, and what the caches hold about it.
+pub struct Observed {
+    pub plan: Arc<Plan>,
+    pub namespace: String,
+    pub uid: String,
+    pub now: Millis,
+    /// Tasks and pods of the plan.
+    pub children: Children,
+    /// The tenant of the namespace.
+    pub member: Option<Membership>,
+    /// The specification that the plan names, if it exists.
+    pub specification: Option<Arc<Specification>>,
+    /// The agents that the plan names, as far as they exist, by name.
+    pub agents: HashMap<String, Arc<Agent>>,
+    /// People's decisions on the plan; empty when the plan needs none.
+    pub decisions: Vec<Decision>,
+    pub author: Option<String>,
+}
+
+/// What the reconcile loads about a plan with requests to the API server and to the record.
+#[derive(Default)]
+pub struct Loaded {
+    /// The content that a started plan is pinned to.
+    pub content: Option<Arc<Content>>,
+    /// Whether the spec differs from that content.
+    pub changed: bool,
+    /// The tasks.md outside the spec of a plan that has not started, or the reason why there is none.
+    pub document: Option<Result<Vec<u8>, Readiness>>,
+    /// The new `status.source`.
+    pub source: Option<SourceStatus>,
+    /// When to poll the source again.
+    pub source_requeue_at: Option<Millis>,
+    pub documents: Documents,
+}
+
+/// The documents that a plan is evaluated against. They are not loaded while a plan runs for an unchanged specification.
+#[derive(Debug, Default)]
+pub struct Documents {
+    /// The specification as it was last approved.
+    pub specification: Option<Arc<SpecificationText>>,
+    /// The effective constitution of a plan that has not started.
+    pub constitution: Option<Result<EffectiveConstitution, Readiness>>,
+    /// The revision of the specification that the plan was started for.
+    pub started_for: StartedFor,
+}
+
+/// The revision of the specification that a plan was started for.
+#[derive(Debug, Default)]
+pub enum StartedFor {
+    /// It is the approved revision, or the plan has not started.
+    #[default]
+    Approved,
+    /// It is an older revision.
+    Older(Arc<SpecificationText>),
+    /// It is an older revision, which the record does not hold.
+    Unrecorded,
+}
+
+/// A person's choice about a newer revision of the specification.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// Nobody has chosen yet.
+    #[default]
+    None,
+    /// Repeat the work that the revision makes stale.
+    Redo,
+    /// Keep the work as it is.
+    Keep,
+}
+
+impl Observed {
+    pub fn name(&self) -> String {
+        self.plan.name_any()
+    }
+
+    /// Returns the reference of the plan in queues.
+    pub fn reference(&self) -> ObjectRef<Plan> {
+        ObjectRef::from_obj(self.plan.as_ref())
+    }
+
+    /// Returns the plan as the subject of records.
+    pub fn subject(&self) -> Subject {
+        Subject { kind: Kind::Plan, namespace: self.namespace.clone(), name: self.name(), uid: self.uid.clone() }
+    }
+
+    /// Returns the status of the plan; the default before the first reconcile.
+    pub fn status(&self) -> PlanStatus {
+        self.plan.status.clone().unwrap_or_default()
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.plan.status.as_ref().map(|s| s.phase).unwrap_or_default()
+    }
+
+    /// Returns when the plan was started, if it was. The status step writes that time when the plan is first run.
+    pub fn started(&self) -> Option<Millis> {
+        self.plan.status.as_ref()?.started_at.as_ref().map(convert::millis)
+    }
+
+    /// Returns the value of an annotation of the plan.
+    pub fn annotation(&self, key: &str) -> Option<&String> {
+        self.plan.annotations().get(key)
+    }
+
+    /// Returns the name of the agent of a task.
+    pub fn agent_of<'a>(&'a self, task: &'a TaskTemplate) -> &'a str {
+        task.agent_ref.as_ref().map_or(&self.plan.spec.agent_ref.name, |r| &r.name)
+    }
+
+    /// Returns the branch that receives the plan's work.
+    pub fn target_branch(&self, workspace: &Workspace) -> String {
+        workspace.integration.branch.clone().unwrap_or_else(|| names::integration_branch(&self.name()))
+    }
+
+    /// Returns the digest of the specification as it was last approved.
+    pub fn approved_specification(&self) -> Option<&str> {
+        self.specification.as_ref()?.status.as_ref()?.approved_digest.as_deref()
+    }
+
+    /// Returns the digest of a revision of the specification that was approved after the plan was started for another one.
+    pub fn newer_specification(&self) -> Option<&str> {
+        self.started()?;
+        let pinned = self.plan.status.as_ref()?.specification_digest.as_deref()?;
+        self.approved_specification().filter(|approved| *approved != pinned && !self.plan.spec.cancel)
+    }
+
+    /// Returns a person's choice about that revision. Both annotations at once are no choice.
+    pub fn choice(&self) -> Choice {
+        let newer = self.newer_specification();
+        let names = |annotation| newer.is_some() && self.annotation(annotation).map(String::as_str) == newer;
+        match (names(names::ANNOTATION_REDO), names(names::ANNOTATION_KEEP)) {
+            (true, false) => Choice::Redo,
+            (false, true) => Choice::Keep,
+            (true, true) | (false, false) => Choice::None,
+        }
+    }
+
+    /// Returns whether the plan is finished and no person requests anything more of it. `harmless` are two revisions of the specification
+    /// whose difference makes nothing of the plan stale.
+    pub fn is_settled(&self, harmless: Option<&(String, String)>) -> bool {
+        let Some(status) = &self.plan.status else { return false };
+        let task_rerun = self.children.tasks.values().any(|t| t.rerun.is_some() && t.rerun != t.observed_rerun);
+        let rerun = self.annotation(names::ANNOTATION_RERUN);
+        let integration = status.integration.as_ref().and_then(|i| i.observed_rerun.as_ref());
+        status.phase.is_finished()
+            && status.observed_generation == self.plan.metadata.generation
+            && !task_rerun
+            && self.reports_specification(status, harmless)
+            && (rerun.is_none() || rerun == integration || status.integration.is_none())
+    }
+
+    /// Returns whether the status of a finished plan reports what its specification makes stale.
+    fn reports_specification(&self, status: &PlanStatus, harmless: Option<&(String, String)>) -> bool {
+        let reported = status.stale.as_ref().map(|s| s.specification_digest.as_str());
+        let Some(newer) = self.newer_specification() else { return reported.is_none() };
+        let pinned = status.specification_digest.as_deref().unwrap_or_default();
+        let is_harmless = harmless.is_some_and(|(old, new)| old == pinned && new == newer);
+        self.choice() == Choice::None && (reported == Some(newer) || is_harmless)
+    }
+
+    /// Returns when the pods of a finished plan are to be deleted; none if the plan is not finished, or its pods are kept.
+    fn cleanup_due(&self) -> Option<Millis> {
+        let status = self.plan.status.as_ref()?;
+        let execution = &self.plan.spec.execution;
+        let wanted = match execution.cleanup {
+            Cleanup::OnSuccess => status.phase == Phase::Succeeded,
+            Cleanup::Always => status.phase.is_finished(),
+            Cleanup::Never => false,
+        };
+        let finished = status.finished_at.as_ref().map(convert::millis)?;
+        (wanted && !self.children.pods.is_empty()).then(|| finished.plus_seconds(execution.pod_ttl_seconds))
+    }
+
+    /// Returns whether the pods of a finished plan are to be deleted now.
+    pub fn cleanup_is_due(&self) -> bool {
+        self.cleanup_due().is_some_and(|at| self.now >= at)
+    }
+
+    /// Returns when to check the pods of a finished plan again, because their deletion can take some time.
+    pub fn cleanup_at(&self) -> Option<Millis> {
+        let due = self.cleanup_due()?;
+        Some(if self.now < due { due } else { self.now.plus_seconds(CLEANUP_RESYNC_SECONDS) })
+    }
+}

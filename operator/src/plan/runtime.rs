@@ -1,0 +1,103 @@
+//! What the operator remembers of a plan between reconciles. It can restore all of it from Kubernetes and the record.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use enact_crds::Plan;
+use enact_crds::plan::PlanStatus;
+use enact_domain::assignment::Report;
+use enact_domain::graph::NodeId;
+use enact_domain::time::Millis;
+use kube::ResourceExt as _;
+use kube::runtime::reflector::Store;
+use parking_lot::Mutex;
+
+use super::validate::Cache;
+use crate::metadata_cache::version;
+
+/// Number of runtimes at which those of deleted plans are removed for the first time.
+const FIRST_SWEEP: usize = 64;
+
+/// The memory of one plan. Only the top level of a reconcile writes it, from the outputs of the steps.
+#[derive(Debug, Default)]
+pub struct Runtime {
+    pub cache: Cache,
+    pub attempts: OpenAttempts,
+    pub last_write: LastWrite,
+}
+
+/// The attempts that are recorded as started and whose end no status shows yet.
+#[derive(Clone, Debug, Default)]
+pub struct OpenAttempts {
+    pub by_node: HashMap<NodeId, OpenAttempt>,
+    /// Whether the attempts of earlier processes were read from the record.
+    pub loaded: bool,
+}
+
+/// An attempt that is recorded as started.
+#[derive(Clone, Debug, Default)]
+pub struct OpenAttempt {
+    pub number: u32,
+    /// Whether this process saw its pod, or the record has its end: the pod is then never created again.
+    pub seen: bool,
+    /// How it ended: by the record, by the report that its pod delivered, or because the pod could not be created.
+    pub result: Option<Report>,
+}
+
+impl OpenAttempts {
+    /// Applies the changes that the apply step made: an attempt that started, or none when one ended.
+    pub fn update(&mut self, changes: Vec<(NodeId, Option<OpenAttempt>)>) {
+        for (node, attempt) in changes {
+            match attempt {
+                Some(attempt) => self.by_node.insert(node, attempt),
+                None => self.by_node.remove(&node),
+            };
+        }
+    }
+}
+
+/// The last write of the plan's status.
+#[derive(Clone, Debug, Default)]
+pub struct LastWrite {
+    /// When a decision last changed the status.
+    pub at: Option<Millis>,
+    /// The `resourceVersion` and the status after the last write.
+    pub result: Option<(u64, PlanStatus)>,
+}
+
+impl LastWrite {
+    /// Returns the plan with the status that was last written, if the cache does not show it yet. A reconcile with an older status would
+    /// decide again what is done.
+    pub fn newest(&self, plan: Arc<Plan>) -> Arc<Plan> {
+        match &self.result {
+            Some((newest, status)) if *newest > version(plan.as_ref()) => {
+                let mut newer = plan.as_ref().clone();
+                newer.status = Some(status.clone());
+                Arc::new(newer)
+            }
+            _ => plan,
+        }
+    }
+}
+
+/// The [`Runtime`] of every plan, by UID.
+#[derive(Debug, Default)]
+pub struct Runtimes {
+    plans: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Runtime>>>>,
+}
+
+impl Runtimes {
+    /// Returns the runtime of a plan. From time to time it removes those of deleted plans, because controllers get no event for a deletion.
+    pub fn of(&self, uid: &str, plans: &Store<Plan>) -> Arc<tokio::sync::Mutex<Runtime>> {
+        let mut known = self.plans.lock();
+        if known.len() >= FIRST_SWEEP && known.len() >= plans.len() * 2 {
+            let existing: HashSet<String> = plans.state_filter(|_| true).iter().filter_map(|p| p.uid()).collect();
+            known.retain(|uid, _| existing.contains(uid));
+        }
+        known.entry(uid.to_owned()).or_default().clone()
+    }
+
+    pub fn forget(&self, uid: &str) {
+        self.plans.lock().remove(uid);
+    }
+}

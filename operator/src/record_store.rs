@@ -1,0 +1,61 @@
+//! The record store as controllers use it. It is their only dependency besides the API server, and tests replace it.
+
+use enact_domain::digest::Digest;
+use enact_domain::record::{Record, RecordedAttempt};
+use enact_domain::time::Millis;
+use enact_store::{Recorder, Store, StoreError};
+use futures::future::BoxFuture;
+
+/// The records that controllers write, and those that they read again.
+pub trait RecordStore: Send + Sync {
+    /// Writes records. A record that exists is not written again.
+    fn record(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Returns the recorded attempts of a plan.
+    fn attempts<'a>(
+        &'a self,
+        tenant: &'a str,
+        plan_uid: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<RecordedAttempt>, StoreError>>;
+
+    /// Returns the content with this digest, if it is recorded.
+    fn content<'a>(&'a self, tenant: &'a str, digest: &'a Digest)
+    -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>>;
+
+    /// Records a tenant.
+    fn tenant<'a>(&'a self, tenant: &'a str, uid: &'a str, at: Millis) -> BoxFuture<'a, Result<(), StoreError>>;
+}
+
+/// The record store in Postgres.
+pub struct PostgresRecordStore {
+    /// Reads.
+    pub store: Store,
+    /// Writes the records of many reconciles in one transaction.
+    pub recorder: Recorder,
+}
+
+impl RecordStore for PostgresRecordStore {
+    fn record(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.recorder.record(records))
+    }
+
+    fn attempts<'a>(
+        &'a self,
+        tenant: &'a str,
+        plan_uid: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<RecordedAttempt>, StoreError>> {
+        Box::pin(self.store.recorded_attempts(tenant, plan_uid))
+    }
+
+    fn content<'a>(
+        &'a self,
+        tenant: &'a str,
+        digest: &'a Digest,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        Box::pin(self.store.content(tenant, digest))
+    }
+
+    fn tenant<'a>(&'a self, tenant: &'a str, uid: &'a str, at: Millis) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.store.upsert_tenant(tenant, uid, at))
+    }
+}

@@ -1,0 +1,102 @@
+//! The pods of document jobs: their creation, deletion and watch.
+
+use std::sync::Arc;
+
+use enact_domain::names;
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use kube::api::{Api, PostParams};
+use kube::runtime::watcher::{self, watcher};
+use tokio_util::sync::CancellationToken;
+
+use super::context::Context;
+use super::jobs::{JobPod, JobRole};
+use super::sourced::Subject;
+use crate::context::Membership;
+use crate::error::Error;
+use crate::metadata_cache::{ObjectKey, key};
+use crate::pods::{self, AttemptPod};
+use crate::watch::restarting;
+
+/// Watches the pods of document jobs until `shutdown`.
+pub async fn follow(ctx: Arc<Context>, shutdown: CancellationToken) {
+    let selector = format!("{} in ({}, {})", names::LABEL_ROLE, names::FETCH, names::DRAFT);
+    let config = watcher::Config::default().labels(&selector).page_size(500);
+    let stream = watcher(Api::<AttemptPod>::all(ctx.client.clone()), config);
+    let events = restarting(stream, "Pod", ctx.common.clone()).take_until(shutdown.cancelled_owned());
+    ctx.jobs.follow(events, &ctx.references).await;
+}
+
+/// The result of starting a job.
+pub enum StartResult {
+    /// The pod exists.
+    Started,
+    /// The tenant runs its highest number of concurrent jobs.
+    NoSlot,
+    /// The API server refused the pod, with this message.
+    Refused(String),
+}
+
+/// Creates the pod of a job, if the tenant has a free slot.
+///
+/// # Errors
+/// When the API server fails temporarily.
+pub async fn start(ctx: &Context, member: &Membership, role: JobRole, pod: &Pod) -> Result<StartResult, Error> {
+    let key = key(pod);
+    if !ctx.jobs.reserve(member, role, &key) {
+        return Ok(StartResult::NoSlot);
+    }
+    let started = create(ctx, &key, pod).await;
+    ctx.jobs.release(&key);
+    started
+}
+
+async fn create(ctx: &Context, (namespace, name): &ObjectKey, pod: &Pod) -> Result<StartResult, Error> {
+    let api: Api<Pod> = Api::namespaced(ctx.client.clone(), namespace);
+    ctx.metrics.wrote("create", "Pod");
+    let created = match api.create(&PostParams::default(), pod).await {
+        Ok(created) => created,
+        Err(kube::Error::Api(e)) if e.code == 409 && e.reason == "AlreadyExists" => {
+            let existing = api.get_opt(name).await.map_err(Error::kube(format!("read Pod {name}")))?;
+            let owner = |pod: &Pod| pod.owner_references().first().map(|o| o.uid.clone());
+            match existing {
+                Some(existing) if owner(&existing) == owner(pod) => existing,
+                Some(_) => return Err(Error::Taken { kind: "Pod", name: name.clone() }),
+                // It was deleted in between.
+                None => return Ok(StartResult::NoSlot),
+            }
+        }
+        // A quota, a policy or an admission webhook refuses it: the status shows the message, and the reconcile retries later.
+        Err(kube::Error::Api(e)) if matches!(e.code, 400 | 403 | 422) => {
+            return Ok(StartResult::Refused(format!("the API server refused the pod: {}", e.message)));
+        }
+        Err(e) => return Err(Error::kube(format!("create Pod {name}"))(e)),
+    };
+    ctx.jobs.put(&AttemptPod::of(&created)?);
+    Ok(StartResult::Started)
+}
+
+/// Deletes all pods of a subject.
+///
+/// # Errors
+/// When the API server fails.
+pub async fn delete_all(ctx: &Context, subject: &Subject) -> Result<(), Error> {
+    delete_others(ctx, subject, "").await
+}
+
+/// Deletes all pods of a subject but the one with this name.
+///
+/// # Errors
+/// When the API server fails.
+pub async fn delete_others(ctx: &Context, subject: &Subject, kept: &str) -> Result<(), Error> {
+    let unwanted = |(namespace, name): &ObjectKey, pod: &JobPod| {
+        *namespace == subject.namespace && name != kept && pod.owner == subject.uid && pod.view.deleting.is_none()
+    };
+    for (namespace, name) in ctx.jobs.pods.keys(unwanted) {
+        if let Some(pod) = ctx.jobs.get(subject, &name) {
+            pods::delete(ctx, &namespace, &name, &pod.uid).await?;
+        }
+    }
+    Ok(())
+}

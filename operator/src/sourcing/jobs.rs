@@ -1,0 +1,243 @@
+//! Document jobs: the pods that fetch or draft documents, their results, and how many of them a tenant may run.
+
+use std::collections::HashMap;
+
+use enact_crds::common::Resources;
+use enact_domain::assignment::{Reason, Report};
+use enact_domain::attempt::{AttemptState, PodView, classify};
+use enact_domain::names;
+use enact_domain::plan::{LOST_SECONDS, STUCK_SECONDS};
+use enact_domain::time::Millis;
+use futures::{Stream, StreamExt as _};
+use kube::ResourceExt as _;
+use kube::runtime::watcher::Event;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::poll_state::PollState;
+use super::sourced::Subject;
+use crate::context::Membership;
+use crate::metadata_cache::{MetadataCache, ObjectKey, key};
+use crate::pods::AttemptPod;
+use crate::references::References;
+
+/// Compute resources of a container that requests none.
+pub const NO_RESOURCES: Resources = Resources { cpu: None, memory: None, ephemeral_storage: None };
+/// Seconds after which an unschedulable pod counts as failed.
+const UNSCHEDULED_SECONDS: u32 = 600;
+/// Highest number of concurrent jobs of a tenant. It is low, so that jobs do not delay tasks.
+const MAX_FETCHES: usize = 4;
+const MAX_DRAFTS: usize = 2;
+
+/// The work of a document job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobRole {
+    /// Fetches a document from a repository.
+    Fetch,
+    /// Has an agent draft a document.
+    Draft,
+}
+
+impl JobRole {
+    /// Returns the value of the pod's role label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fetch => names::FETCH,
+            Self::Draft => names::DRAFT,
+        }
+    }
+
+    fn max_concurrent(self) -> usize {
+        match self {
+            Self::Fetch => MAX_FETCHES,
+            Self::Draft => MAX_DRAFTS,
+        }
+    }
+}
+
+/// The fields of a job's pod that the operator reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobPod {
+    pub uid: String,
+    pub role: JobRole,
+    tenant: String,
+    /// UID of the controlling object.
+    pub owner: String,
+    ended: bool,
+    pub view: PodView,
+}
+
+/// The state of a document job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// It runs; the text says what delays it.
+    Running(Option<String>),
+    /// It ended or timed out, with a report or a problem.
+    Finished(Box<Result<Report, String>>),
+}
+
+/// The object that a pod belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Owner {
+    kind: String,
+    name: String,
+}
+
+/// The pods of all document jobs, and the polls of all repositories.
+#[derive(Default)]
+pub struct DocumentJobs {
+    pub pods: MetadataCache<JobPod>,
+    owners: Mutex<HashMap<ObjectKey, Owner>>,
+    /// Tenant and role of pods that are being created: the watch does not show them yet.
+    starting: Mutex<HashMap<ObjectKey, (String, JobRole)>>,
+    /// By the UID of the object that the document belongs to.
+    polls: Mutex<HashMap<String, PollState>>,
+    /// Number of pushes to each object's repository, by UID, since a poll that saw them all.
+    pushes: Mutex<HashMap<String, u64>>,
+}
+
+impl DocumentJobs {
+    /// Returns a receiver that becomes true when the pods were listed once.
+    pub fn listed(&self) -> watch::Receiver<bool> {
+        self.pods.listed()
+    }
+
+    /// Keeps the pods current from a watch, and requeues the objects that they belong to.
+    pub async fn follow(&self, events: impl Stream<Item = Event<AttemptPod>>, references: &References) {
+        let events = events.inspect(|event| {
+            if let Event::Apply(pod) | Event::InitApply(pod) = event {
+                self.put_owner(pod);
+            }
+        });
+        let on_change = |key: &ObjectKey| {
+            let mut owners = self.owners.lock();
+            if let Some(owner) = owners.get(key) {
+                references.requeue_document(&owner.kind, &(key.0.clone(), owner.name.clone()));
+            }
+            if self.pods.get(&key.0, &key.1).is_none() {
+                owners.remove(key);
+            }
+        };
+        self.pods.follow(events, JobPod::of, on_change).await;
+    }
+
+    /// Enters a pod that the API server returned.
+    pub fn put(&self, pod: &AttemptPod) {
+        if let Some(entry) = JobPod::of(pod) {
+            self.put_owner(pod);
+            self.pods.put(pod, entry);
+        }
+    }
+
+    fn put_owner(&self, pod: &AttemptPod) {
+        if let Some(owner) = pod.owner_references().iter().find(|o| o.controller == Some(true)) {
+            self.owners.lock().insert(key(pod), Owner { kind: owner.kind.clone(), name: owner.name.clone() });
+        }
+    }
+
+    /// Returns the pod with this name, if it belongs to the subject.
+    pub fn get(&self, subject: &Subject, name: &str) -> Option<JobPod> {
+        self.pods.get(&subject.namespace, name).filter(|entry| entry.owner == subject.uid)
+    }
+
+    /// Reserves a slot for a pod among the jobs of its tenant. Returns false when there is no free slot.
+    pub fn reserve(&self, member: &Membership, role: JobRole, key: &ObjectKey) -> bool {
+        let mut starting = self.starting.lock();
+        let same = |tenant: &str, other: JobRole| tenant == member.tenant && other == role;
+        let running = self.pods.keys(|key, e| same(&e.tenant, e.role) && !e.ended && !starting.contains_key(key)).len();
+        let started = starting.values().filter(|(tenant, other)| same(tenant, *other)).count();
+        let max = role.max_concurrent().min(usize::try_from(member.parallelism).unwrap_or(usize::MAX));
+        if running + started >= max {
+            return false;
+        }
+        starting.insert(key.clone(), (member.tenant.clone(), role));
+        true
+    }
+
+    /// Releases a reservation: from here on the pod itself counts.
+    pub fn release(&self, key: &ObjectKey) {
+        self.starting.lock().remove(key);
+    }
+
+    /// Counts a push to a subject's repository.
+    pub fn push(&self, uid: &str) {
+        *self.pushes.lock().entry(uid.to_owned()).or_default() += 1;
+    }
+
+    /// Returns the number of pushes to a subject's repository that no poll has seen.
+    pub fn pushes(&self, uid: &str) -> u64 {
+        self.pushes.lock().get(uid).copied().unwrap_or_default()
+    }
+
+    /// Resets the number of pushes after a poll that saw `seen` of them, unless there were more in between.
+    pub fn saw_pushes(&self, uid: &str, seen: u64) {
+        let mut pushes = self.pushes.lock();
+        if pushes.get(uid) == Some(&seen) {
+            pushes.remove(uid);
+        }
+    }
+
+    /// Returns the state of the polls of a subject's repository.
+    pub fn poll_state(&self, uid: &str) -> Option<PollState> {
+        self.polls.lock().get(uid).cloned()
+    }
+
+    /// Replaces the state of the polls of a subject's repository. States of deleted objects are dropped after some time, because controllers
+    /// get no event for a deletion.
+    pub fn set_poll_state(&self, uid: &str, state: PollState, now: Millis) {
+        let mut polls = self.polls.lock();
+        polls.insert(uid.to_owned(), state);
+        if polls.len().is_power_of_two() {
+            polls.retain(|_, state| !state.is_expired(now));
+        }
+    }
+}
+
+impl JobPod {
+    fn of(pod: &AttemptPod) -> Option<Self> {
+        let label = |key: &str| pod.labels().get(key).cloned();
+        let role = match label(names::LABEL_ROLE)?.as_str() {
+            names::FETCH => JobRole::Fetch,
+            names::DRAFT => JobRole::Draft,
+            _ => return None,
+        };
+        Some(Self {
+            uid: pod.uid()?,
+            role,
+            tenant: label(names::LABEL_TENANT).unwrap_or_default(),
+            owner: pod.owner_references().iter().find(|o| o.controller == Some(true))?.uid.clone(),
+            ended: pod.has_ended(),
+            view: pod.view(),
+        })
+    }
+
+    /// Returns the state of the job at `now`.
+    pub fn state(&self, now: Millis) -> JobState {
+        let over = |why: String| JobState::Finished(Box::new(Err(why)));
+        let failed = |report: &Report| over(format!("{}: {}", report.reason.as_str(), report.message));
+        let since = |from: Millis, seconds: u32| now >= from.plus_seconds(seconds);
+        if !self.ended && self.view.deleting.is_some_and(|at| since(at, LOST_SECONDS)) {
+            return failed(&Report::new(Reason::Lost, "the pod was deleted and its node does not respond"));
+        }
+        match classify(&self.view) {
+            AttemptState::Succeeded(report) => JobState::Finished(Box::new(Ok(report))),
+            AttemptState::Failed { report, .. } => failed(&report),
+            AttemptState::Stuck { reason, message, since: from } if since(from, STUCK_SECONDS) => {
+                failed(&Report::new(reason, message))
+            }
+            AttemptState::Unscheduled { message } if since(self.view.created, UNSCHEDULED_SECONDS) => {
+                over(format!("no node can run the pod: {message}"))
+            }
+            AttemptState::Unscheduled { message } => {
+                JobState::Running(Some(format!("no node can run the pod yet: {message}")))
+            }
+            AttemptState::Stuck { message, .. } => JobState::Running(Some(message)),
+            AttemptState::Pending | AttemptState::Running => JobState::Running(None),
+        }
+    }
+
+    /// Returns when the pod ended; `now` if its status does not say.
+    pub fn ended_at(&self, now: Millis) -> Millis {
+        self.view.container.terminated.as_ref().and_then(|t| t.finished).unwrap_or(now)
+    }
+}
