@@ -126,7 +126,7 @@ impl Rule {
     pub fn violation(&self, name: &str, message: &str, items: &[String]) -> String {
         let principle = self.principle.as_ref().map(|p| format!(" of principle \"{p}\"")).unwrap_or_default();
         let items = if items.is_empty() { String::new() } else { format!(": {}", items.join(", ")) };
-        format!("{name} does not keep rule {}{principle}: {message}{items}", self.name)
+        format!("{name} violates rule {}{principle}: {message}{items}", self.name)
     }
 }
 
