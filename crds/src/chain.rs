@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use enact_domain::condition::READY;
+use enact_domain::condition::{READY, Readiness};
 use enact_domain::digest::Digest;
 use enact_domain::rules::{LoosenedRule, Rule, inherit};
 use kube::ResourceExt as _;
@@ -83,6 +83,18 @@ pub enum ChainError {
     /// A constitution of the chain loosens a rule that it inherits. Its own conditions say so too.
     #[error("Constitution {constitution} loosens a rule that it inherits: {loosened}")]
     LoosenedRule { constitution: NamespacedRef, loosened: LoosenedRule },
+}
+
+impl From<ChainError> for Readiness {
+    /// Returns the readiness of an object that the chain binds.
+    fn from(error: ChainError) -> Self {
+        match error {
+            ChainError::Circular(_) | ChainError::TooMany => Self::stalled("CircularInheritance", error.to_string()),
+            ChainError::Missing { .. } | ChainError::NotInForce(_) | ChainError::Loosened { .. } => {
+                Self::reconciling("WaitingForConstitution", error.to_string())
+            }
+        }
+    }
 }
 
 fn join(path: &[NamespacedRef]) -> String {

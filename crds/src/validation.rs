@@ -51,7 +51,7 @@ pub fn workspace(workspace: &Workspace) -> Vec<FieldError> {
     if let Some(branch) = &integration.branch {
         if names::is_work_branch(branch) {
             let message =
-                format!("`{}` lies below enact/, where agents push; name another branch", branch.escape_debug());
+                format!("`{}` is below enact/, where agents push; name another branch", branch.escape_debug());
             errors.push(FieldError::new(BRANCH, message));
         } else {
             errors.extend(check_ref(branch).err().map(|e| FieldError::new(BRANCH, e)));
@@ -60,11 +60,11 @@ pub fn workspace(workspace: &Workspace) -> Vec<FieldError> {
     match (&workspace.credentials_secret_ref, &integration.credentials_secret_ref) {
         (Some(_), None) => errors.push(FieldError::new(
             CREDENTIALS,
-            "is missing, although credentialsSecretRef is set, which agents can read; name a Secret that only the integration pod mounts",
+            "is missing, and agents can read the Secret of credentialsSecretRef; name a Secret that only the integration pod uses",
         )),
         (Some(agents), Some(own)) if agents == own => errors.push(FieldError::new(
             CREDENTIALS,
-            format!("agents can read the Secret {}, which credentialsSecretRef names too; name another Secret", own.name),
+            format!("agents can read the Secret {}, because credentialsSecretRef names it too; name another Secret", own.name),
         )),
         _ => {}
     }

@@ -9,20 +9,14 @@ use enact_store::{AppLogin, ErrorClass};
 
 fn main() -> anyhow::Result<()> {
     let cli: Cli = enact_service::config::parse()?;
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .map_err(|_| anyhow::anyhow!("a TLS provider is installed twice"))?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     match cli.command {
         Command::Run(config) => {
-            config.log.init()?;
-            runtime.block_on(enact_operator::run::run(*config))
+            enact_service::process::run(&config.log.clone(), |stop| enact_operator::run::run(*config, stop))
         }
-        Command::Migrate(settings) => {
-            settings.log.init()?;
-            runtime.block_on(migrate(&settings))
-        }
+        Command::Migrate(settings) => enact_service::process::run(&settings.log, async |stop| {
+            let migrated = stop.run_until_cancelled(migrate(&settings)).await;
+            migrated.context("stopped by a signal before the database was migrated")?
+        }),
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use enact_crds::chain::Chain;
 use enact_domain::condition::{Progress, Readiness};
 use enact_domain::digest::Digest;
 use enact_domain::rules::Program;
 
-use super::constitution_chain::{Chain, shown};
 use super::document_cache::DocumentCache;
 use super::evaluation::invalid_rules;
 use super::texts::ConstitutionText;
@@ -33,12 +33,9 @@ pub async fn load(
     cache: &DocumentCache,
     chain: &Chain,
 ) -> Result<Result<EffectiveConstitution, Readiness>, Error> {
-    if let Some(blocked) = chain.blocked() {
-        return Ok(Err(blocked));
-    }
-    let rules = match chain.rules() {
+    let rules = match chain.check().and_then(|()| chain.rules()) {
         Ok(rules) => rules,
-        Err(blocked) => return Ok(Err(blocked)),
+        Err(error) => return Ok(Err(error.into())),
     };
     let programs = match cache.programs(&rules) {
         Ok(programs) => programs,
@@ -49,7 +46,7 @@ pub async fn load(
         let Some(digest) = &link.in_force else { continue };
         let tenant = ctx.tenant_of(&link.at.namespace).map(|m| m.tenant).unwrap_or_default();
         let Some(text) = cache.constitution_of(&tenant, digest).await? else {
-            let message = format!("the document of Constitution {} is not recorded yet", shown(&link.at));
+            let message = format!("the document of Constitution {} is not recorded yet", link.at);
             return Ok(Err(Readiness::reconciling("WaitingForConstitution", message)));
         };
         texts.push(text);

@@ -6,6 +6,7 @@ mod impact;
 use std::sync::Arc;
 
 use enact_crds::approval::SubjectKind;
+use enact_crds::chain::Chain;
 use enact_crds::common::{ApprovalPolicy, NamespacedRef};
 use enact_crds::constitution::Amendment;
 use enact_crds::document::Source;
@@ -18,7 +19,7 @@ use enact_store::{Item, ItemKind};
 use kube::ResourceExt as _;
 
 use super::appendix;
-use super::constitution_chain::{self, Chain};
+use super::constitution_chain::{self, ChainObjects as _};
 use super::content::{Content, Location, SourceText};
 use super::context::Context;
 use super::document::{Document, first_error};
@@ -63,13 +64,13 @@ fn search_items(text: &ConstitutionText) -> Vec<Item> {
 }
 
 fn reference(constitution: &Constitution) -> NamespacedRef {
-    constitution_chain::at(&constitution.namespace().unwrap_or_default(), &constitution.name_any())
+    NamespacedRef::new(constitution.namespace().unwrap_or_default(), constitution.name_any())
 }
 
 /// Returns the constitutions that one inherits from.
 fn ancestors(ctx: &Context, constitution: &Constitution) -> Chain {
     let here = reference(constitution);
-    let parent = constitution.spec.parent_ref.as_ref().map(|r| constitution_chain::at(&here.namespace, &r.name));
+    let parent = constitution.spec.parent_ref.as_ref().map(|r| NamespacedRef::new(&here.namespace, &r.name));
     constitution_chain::chain(ctx, &here.namespace, Some(&here), parent, "spec.parentRef")
 }
 
@@ -86,10 +87,7 @@ fn inherited_rules(
     if let Err(errors) = ctx.cache.programs(own) {
         return Err(invalid_rules(Progress::Stalled, "InvalidRules", &errors));
     }
-    if let Some(blocked) = chain.blocked() {
-        return Err(blocked);
-    }
-    let inherited = chain.rules()?;
+    let inherited = chain.check().and_then(|()| chain.rules())?;
     let all = inherit(&inherited, own).map_err(|loosened| loosens(&loosened))?;
     let programs = ctx.cache.programs(&all).map_err(|e| invalid_rules(Progress::Stalled, "InvalidRules", &e))?;
     let document = rules::Document::constitution(&text.parsed.model);

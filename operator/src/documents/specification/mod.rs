@@ -18,7 +18,7 @@ use enact_store::{Item, ItemKind};
 use kube::ResourceExt as _;
 
 use super::answers;
-use super::constitution_chain::chain_of_specification;
+use super::constitution_chain::{ChainObjects as _, chain_of_specification};
 use super::content::{Content, Location, SourceText};
 use super::context::Context;
 use super::document::{Document, first_error};
