@@ -40,7 +40,7 @@ fn a_must_stops_what_breaks_it_and_a_should_is_a_finding() {
 
         // In a ConfigMap, only the operator sees it.
         dana.applies(&mapped("Specification", "keys", &loose, &bound)).await?;
-        let remedy = "change what breaks it, or amend the constitution";
+        let remedy = "change the document, or amend the constitution";
         let stopped = stage.says("keys", "ConstitutionViolated", &[&told[..], &[remedy]].concat()).await?;
         let found = broken(&stopped, "requirements-bind")?;
         ensure!(found.severity == Severity::Critical && found.location == "FR-002", "{found:#?}");

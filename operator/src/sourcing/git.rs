@@ -145,7 +145,7 @@ impl GitReconcile<'_> {
                 self.status.problem = None;
             }
             None => {
-                self.status.problem = Some("the record store does not hold the document that the pod delivered".into())
+                self.status.problem = Some("the record store does not hold the document that the pod delivered".into());
             }
         }
         Ok(())

@@ -100,11 +100,11 @@ fn each_state_has_its_steps_and_reason() {
         *p = NamespaceState { listed: true, namespace: Some(namespace(&[])), ..NamespaceState::default() }
     });
     case("taken", &|_, p| {
-        let other = namespace(&[(LABEL_TENANT, "claimed_by")]);
+        let other = namespace(&[(LABEL_TENANT, "rival")]);
         *p = NamespaceState {
             listed: true,
             namespace: Some(other),
-            claimed_by: Some("claimed_by".into()),
+            claimed_by: Some("rival".into()),
             ..NamespaceState::default()
         };
     });
