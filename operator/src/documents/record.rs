@@ -22,7 +22,7 @@ pub struct Recorded<F> {
     pub decision: Decision,
     /// Whether the decision differs from the one in the status.
     pub is_transition: bool,
-    _recorded: (),
+    _proof: (),
 }
 
 /// Records a decision.
@@ -44,7 +44,7 @@ pub async fn record<D: Document>(
             ctx.changes.remember(&findings_of(object), findings_key(content));
         }
     }
-    Ok(Recorded { is_transition: is_transition(before, &decision), observed, decision, _recorded: () })
+    Ok(Recorded { is_transition: is_transition(before, &decision), observed, decision, _proof: () })
 }
 
 /// Returns whether the decision differs from the one in the status.

@@ -57,7 +57,8 @@ pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Err
     if ctx.is_being_set_up(&observed.namespace) {
         return Ok(Action::requeue(RESYNC));
     }
-    let result = run_steps(&ctx, &observed, &mut runtime).await;
+    // The future of the steps is large, and each reconcile in progress has one.
+    let result = Box::pin(run_steps(&ctx, &observed, &mut runtime)).await;
     if let Some(member) = &observed.member {
         // This plan may have freed slots, or it was woken for a slot and did not use it: the next plan must get its turn.
         ctx.wake_next(&member.tenant);

@@ -88,7 +88,7 @@ pub fn nodes(observed: &Observed, valid: &Valid, attempts: &OpenAttempts) -> Per
         match NodeStatus::of(observed, valid, id) {
             Some(status) => {
                 let pod = pods.get(label(valid, id)).copied();
-                node(rules, &status, pod, attempts.by_node.get(&id))
+                node(&rules, &status, pod, attempts.by_node.get(&id))
             }
             None => rules,
         }
@@ -109,7 +109,7 @@ fn rules(observed: &Observed, valid: &Valid, id: NodeId) -> Node {
     }
 }
 
-fn node(rules: Node, status: &NodeStatus, pod: Option<&PodEntry>, open: Option<&OpenAttempt>) -> Node {
+fn node(rules: &Node, status: &NodeStatus, pod: Option<&PodEntry>, open: Option<&OpenAttempt>) -> Node {
     let open = open.filter(|o| o.number > status.closed());
     let attempts = open.map_or(status.attempts, |o| o.number);
     let running = status.phase == Phase::Running;
@@ -137,7 +137,9 @@ fn node(rules: Node, status: &NodeStatus, pod: Option<&PodEntry>, open: Option<&
         reported: status.reported,
         request: status.request,
         held: status.held,
-        ..rules
+        retry: rules.retry,
+        external_effect: rules.external_effect,
+        priority: rules.priority,
     }
 }
 

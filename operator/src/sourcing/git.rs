@@ -146,7 +146,7 @@ impl GitReconcile<'_> {
                 self.status.problem = None;
             }
             None => {
-                self.status.problem = Some("the record store does not hold the document that the pod delivered".into())
+                self.status.problem = Some("the record store does not hold the document that the pod delivered".into());
             }
         }
         Ok(())
