@@ -5,17 +5,18 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use backon::{ConstantBuilder, Retryable as _};
 use enact_operator::config::{Cli, Command, Migrate};
-use enact_store::{AppLogin, ErrorClass};
+use enact_service::process;
+use enact_store::{AppLogin, Class};
 
 fn main() -> anyhow::Result<()> {
     let cli: Cli = enact_service::config::parse()?;
     match cli.command {
         Command::Run(config) => {
-            enact_service::process::run(&config.log.clone(), |stop| enact_operator::run::run(*config, stop))
+            process::run(&config.log.clone(), async |stop| enact_operator::run::run(*config, stop).await)
         }
-        Command::Migrate(settings) => enact_service::process::run(&settings.log, async |stop| {
+        Command::Migrate(settings) => process::run(&settings.log.clone(), async |stop| {
             let migrated = stop.run_until_cancelled(migrate(&settings)).await;
-            migrated.context("stopped by a signal before the database was migrated")?
+            migrated.context("stopped before the migration finished")?
         }),
     }
 }
@@ -27,7 +28,7 @@ async fn migrate(settings: &Migrate) -> anyhow::Result<()> {
     let migrate = || enact_store::migrate(&settings.owner_url, login.as_ref());
     migrate
         .retry(ConstantBuilder::new().with_delay(Duration::from_secs(2)).without_max_times())
-        .when(|error| error.class() != ErrorClass::Permanent && Instant::now() < deadline)
+        .when(|error| error.class() != Class::Permanent && Instant::now() < deadline)
         .notify(|error, _| tracing::warn!(%error, "cannot migrate yet; retrying"))
         .await
         .context("cannot migrate the database")?;

@@ -1,7 +1,8 @@
 //! Decide: whether pods can run an Agent, as far as that is known before one starts. Secrets are not checked: the operator has no permission
 //! to read them.
 
-use enact_crds::{AgentSpec, validation};
+use enact_crds::AgentSpec;
+use enact_crds::validation;
 use enact_domain::condition::Readiness;
 
 /// The ConfigMap with the recorded work that an Agent replays.

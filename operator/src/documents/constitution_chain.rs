@@ -1,33 +1,57 @@
-//! Constitution chains: the constitutions that govern a document, as the caches show them. [`enact_crds::chain`] has the rules, which the
-//! webhook follows too.
+//! Constitution chains, followed through the caches.
 
-use enact_crds::chain::{Chain, ChainLink, Walk, follow};
+use enact_crds::chain::{self, ChainError, ChainLink, Walk};
 use enact_crds::common::{LocalRef, NamespacedRef};
 use enact_crds::{Constitution, Specification};
+use enact_domain::condition::Readiness;
+use enact_domain::rules::Rule;
 
 use crate::context::{Context, lookup};
 use crate::metadata_cache::ObjectKey;
 use crate::references::Target;
 
-/// The objects of a chain, as the caches know them.
-pub trait ChainObjects {
+/// The constitutions that govern a document.
+#[derive(Debug)]
+pub struct Chain(chain::Chain);
+
+impl Chain {
+    /// Returns the constitutions, the nearest first.
+    pub fn links(&self) -> &[ChainLink] {
+        &self.0.links
+    }
+
+    /// Returns the rules of all constitutions, the most distant ancestor's first.
+    ///
+    /// # Errors
+    /// Why no document below the chain can be approved.
+    pub fn rules(&self) -> Result<Vec<Rule>, Readiness> {
+        self.0.check().and_then(|()| self.0.rules()).map_err(|error| {
+            let message = error.to_string();
+            match error {
+                ChainError::Circular(_) | ChainError::TooMany => Readiness::stalled("CircularInheritance", message),
+                _ => Readiness::reconciling("WaitingForConstitution", message),
+            }
+        })
+    }
+
+    /// Returns whether the constitution governs the document.
+    pub fn contains(&self, constitution: &NamespacedRef) -> bool {
+        self.0.looked_up.contains(constitution)
+    }
+
     /// Returns the objects whose changes affect the chain.
-    fn targets(&self) -> impl Iterator<Item = Target>;
+    pub fn targets(&self) -> impl Iterator<Item = Target> {
+        self.0.looked_up.iter().map(|at| Target::new::<Constitution>(&at.namespace, &at.name))
+    }
+
     /// Returns the keys of the constitutions that govern the document.
-    fn keys(&self) -> impl Iterator<Item = ObjectKey>;
-}
-
-impl ChainObjects for Chain {
-    fn targets(&self) -> impl Iterator<Item = Target> {
-        self.looked_up.iter().map(|at| Target::new::<Constitution>(&at.namespace, &at.name))
-    }
-
-    fn keys(&self) -> impl Iterator<Item = ObjectKey> {
-        self.looked_up.iter().map(|at| (at.namespace.clone(), at.name.clone()))
+    pub fn keys(&self) -> impl Iterator<Item = ObjectKey> {
+        self.0.looked_up.iter().map(|at| (at.namespace.clone(), at.name.clone()))
     }
 }
 
-/// Returns the chain of a document in a namespace, as the caches show it.
+/// Returns the chain of a document in `namespace`, which begins at `first`, named by the field `named_by`. `own` is the constitution whose
+/// chain it is, if it is a constitution's.
 pub fn chain(
     ctx: &Context,
     namespace: &str,
@@ -35,12 +59,10 @@ pub fn chain(
     first: Option<NamespacedRef>,
     named_by: &str,
 ) -> Chain {
-    let find = |at: &NamespacedRef| {
-        lookup(&ctx.caches.constitutions, &at.namespace, &at.name).and_then(|found| ChainLink::of(&found))
-    };
+    let find = |at: &NamespacedRef| ChainLink::of(&*lookup(&ctx.caches.constitutions, &at.namespace, &at.name)?);
     let tenant_constitution =
         |namespace: &str| ctx.tenant(&ctx.tenant_of(namespace)?.tenant)?.spec.constitution_ref.clone();
-    follow(Walk::new(own.cloned(), first, named_by, namespace), find, tenant_constitution)
+    Chain(chain::follow(Walk::new(own.cloned(), first, named_by, namespace), find, tenant_constitution))
 }
 
 /// Returns the constitutions that govern a document in `namespace` whose `spec.constitutionRef` is `named`.

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use enact_crds::chain::Chain;
 use enact_domain::condition::{Progress, Readiness};
 use enact_domain::digest::Digest;
 use enact_domain::rules::Program;
 
+use super::constitution_chain::Chain;
 use super::document_cache::DocumentCache;
 use super::evaluation::invalid_rules;
 use super::texts::ConstitutionText;
@@ -33,16 +33,16 @@ pub async fn load(
     cache: &DocumentCache,
     chain: &Chain,
 ) -> Result<Result<EffectiveConstitution, Readiness>, Error> {
-    let rules = match chain.check().and_then(|()| chain.rules()) {
+    let rules = match chain.rules() {
         Ok(rules) => rules,
-        Err(error) => return Ok(Err(error.into())),
+        Err(blocked) => return Ok(Err(blocked)),
     };
     let programs = match cache.programs(&rules) {
         Ok(programs) => programs,
         Err(errors) => return Ok(Err(invalid_rules(Progress::Reconciling, "WaitingForConstitution", &errors))),
     };
-    let mut texts = Vec::with_capacity(chain.links.len());
-    for link in &chain.links {
+    let mut texts = Vec::with_capacity(chain.links().len());
+    for link in chain.links() {
         let Some(digest) = &link.in_force else { continue };
         let tenant = ctx.tenant_of(&link.at.namespace).map(|m| m.tenant).unwrap_or_default();
         let Some(text) = cache.constitution_of(&tenant, digest).await? else {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use enact_crds::validation::NamespaceError;
-use enact_crds::{TenantSpec, validation};
+use enact_crds::TenantSpec;
+use enact_crds::validation::{self, NamespaceError};
 use enact_domain::condition::Readiness;
 
 use super::objects::Wanted;
@@ -37,13 +37,14 @@ pub fn validate(spec: &TenantSpec, seen: &Observed, config: &Config) -> Valid {
             Some((name.clone(), problem))
         })
         .collect();
-    let egress = validation::egress(&spec.isolation.egress).into_iter().next();
-    let problem = egress.map(|error| Readiness::stalled("InvalidEgress", error.to_string()));
+    let invalid = validation::egress(&spec.isolation.egress).into_iter().next();
+    let problem = invalid.map(|error| Readiness::stalled("InvalidEgress", error.to_string()));
     Valid { wanted: Wanted::new(spec, config), problem, refused }
 }
 
 fn reserved(tenant: &str, namespace: &str, config: &Config) -> Option<Readiness> {
-    let error = validation::namespace(tenant, namespace, &config.namespace, &config.default_tenant_namespaces).err()?;
+    let defaults = &config.default_tenant_namespaces;
+    let error = validation::namespace(tenant, namespace, &config.namespace, defaults).err()?;
     let reason = match error {
         NamespaceError::DefaultTenant => "NamespaceTaken",
         NamespaceError::Cluster | NamespaceError::Installation => "NamespaceReserved",

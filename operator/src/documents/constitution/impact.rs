@@ -21,7 +21,7 @@ pub fn of(ctx: &Context, here: &NamespacedRef) -> Impact {
         let key = (namespace.to_owned(), named.map(str::to_owned));
         *known.entry(key).or_insert_with(|| {
             let named = named.map(|name| NamespacedRef::new(namespace, name));
-            chain(ctx, namespace, None, named, "").looked_up.contains(here)
+            chain(ctx, namespace, None, named, "").contains(here)
         })
     };
     let mut specifications: HashMap<ObjectKey, bool> = HashMap::new();

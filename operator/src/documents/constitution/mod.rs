@@ -6,20 +6,19 @@ mod impact;
 use std::sync::Arc;
 
 use enact_crds::approval::SubjectKind;
-use enact_crds::chain::Chain;
 use enact_crds::common::{ApprovalPolicy, NamespacedRef};
 use enact_crds::constitution::Amendment;
 use enact_crds::document::Source;
 use enact_crds::{Constitution, ConstitutionStatus, convert};
 use enact_domain::condition::{Progress, Readiness};
 use enact_domain::record::Kind;
-use enact_domain::rules::{self, LoosenedRule, Rule, Scope, inherit};
+use enact_domain::rules::{self, Loosened, Rule, Scope, inherit};
 use enact_domain::speckit::constitution::Principle;
 use enact_store::{Item, ItemKind};
 use kube::ResourceExt as _;
 
 use super::appendix;
-use super::constitution_chain::{self, ChainObjects as _};
+use super::constitution_chain::{self, Chain};
 use super::content::{Content, Location, SourceText};
 use super::context::Context;
 use super::document::{Document, first_error};
@@ -64,7 +63,7 @@ fn search_items(text: &ConstitutionText) -> Vec<Item> {
 }
 
 fn reference(constitution: &Constitution) -> NamespacedRef {
-    NamespacedRef::new(constitution.namespace().unwrap_or_default(), constitution.name_any())
+    NamespacedRef::new(&constitution.namespace().unwrap_or_default(), &constitution.name_any())
 }
 
 /// Returns the constitutions that one inherits from.
@@ -87,7 +86,7 @@ fn inherited_rules(
     if let Err(errors) = ctx.cache.programs(own) {
         return Err(invalid_rules(Progress::Stalled, "InvalidRules", &errors));
     }
-    let inherited = chain.check().and_then(|()| chain.rules())?;
+    let inherited = chain.rules()?;
     let all = inherit(&inherited, own).map_err(|loosened| loosens(&loosened))?;
     let programs = ctx.cache.programs(&all).map_err(|e| invalid_rules(Progress::Stalled, "InvalidRules", &e))?;
     let document = rules::Document::constitution(&text.parsed.model);
@@ -96,7 +95,7 @@ fn inherited_rules(
     Ok(InheritedRules { count: len(all.len()), evaluation })
 }
 
-fn loosens(loosened: &[LoosenedRule]) -> Readiness {
+fn loosens(loosened: &[Loosened]) -> Readiness {
     let messages: Vec<String> = loosened.iter().map(ToString::to_string).collect();
     Readiness::stalled("LoosensParent", messages.join("; "))
 }
@@ -154,7 +153,7 @@ impl Document for Constitution {
                 version: constitution.version.as_ref().map(|v| cut(&v.text)),
                 principles: len(constitution.principles.len()),
                 rules: len(own.len()),
-                inherits: chain.links.iter().map(|a| a.at.clone()).collect(),
+                inherits: chain.links().iter().map(|a| a.at.clone()).collect(),
                 amendment: None,
             },
             bytes,
