@@ -90,7 +90,7 @@ impl From<ChainError> for Readiness {
     fn from(error: ChainError) -> Self {
         match error {
             ChainError::Circular(_) | ChainError::TooMany => Self::stalled("CircularInheritance", error.to_string()),
-            ChainError::Missing { .. } | ChainError::NotInForce(_) | ChainError::Loosened { .. } => {
+            ChainError::Missing { .. } | ChainError::NotInForce(_) | ChainError::LoosenedRule { .. } => {
                 Self::reconciling("WaitingForConstitution", error.to_string())
             }
         }
