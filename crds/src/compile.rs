@@ -1,10 +1,11 @@
-//! From what a Plan says to tasks that can be run: the one place where operator, webhook and CLI get a plan's tasks and graph.
+//! Compiles a Plan into tasks and their graph: operator, webhook and CLI all use this module, so that they accept the same plans.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use enact_domain::graph::{Graph, GraphError};
 use enact_domain::names;
-use enact_domain::speckit::{Diagnostic, Severity, TaskId, tasks};
+use enact_domain::speckit::tasks::{self, TaskState, TasksFile};
+use enact_domain::speckit::{Diagnostic, Severity, TaskId};
 use serde::Serialize;
 
 use crate::PlanSpec;
@@ -33,68 +34,95 @@ pub struct Compiled {
 /// Why a plan's tasks cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompileError {
-    /// The graph is none.
+    /// The dependencies are not a graph that can be run.
     #[error(transparent)]
     Graph(#[from] GraphError),
-    /// Two ids differ only in what names cannot show.
-    #[error("the ids of tasks {first} and {second} differ only in case or punctuation; give one of them another id")]
+    /// Two ids would give two Tasks one name.
+    #[error("the ids {first} and {second} both become Task {name}; give one of them another id")]
     SameName {
-        /// The first id.
         first: String,
-        /// The second id.
         second: String,
+        /// The name of both Tasks.
+        name: String,
     },
     /// A task of a tasks.md does not fit into a Task.
-    #[error("task {id} has {is} of {length} bytes, and at most {most} are allowed; shorten it")]
+    #[error("task {id} has {what} of {length} bytes, and at most {max} are allowed; shorten it")]
     TooLong {
-        /// The task's id, or its beginning.
+        /// The task's id, cut to the longest that is allowed.
         id: String,
-        /// What of it: `an id` or `a text`.
-        is: &'static str,
-        /// How long it is.
+        /// `an id` or `a text`.
+        what: &'static str,
         length: usize,
-        /// How long it may be.
-        most: usize,
+        max: usize,
     },
-    /// There is nothing to do.
+    /// The plan has nothing to do.
     #[error("the plan has no open task; add tasks, or a tasks.md with tasks that are not ticked")]
     Empty,
-    /// There are too many.
+    /// The plan has more than [`MAX_TASKS`] tasks.
     #[error("the plan has {0} tasks, and at most {MAX_TASKS} are allowed; divide it")]
     TooMany(usize),
+}
+
+impl CompileError {
+    /// Returns the id of the task at fault, unless the plan as a whole is.
+    pub fn task(&self) -> Option<&str> {
+        match self {
+            Self::Graph(GraphError::Duplicate { id, .. })
+            | Self::Graph(GraphError::Unknown { task: id, .. })
+            | Self::SameName { second: id, .. }
+            | Self::TooLong { id, .. } => Some(id),
+            Self::Graph(GraphError::Cycle { cycle }) => cycle.first().map(String::as_str),
+            Self::Empty | Self::TooMany(_) => None,
+        }
+    }
 }
 
 /// Checks tasks and builds their graph.
 ///
 /// # Errors
-/// All that is wrong with them.
+/// What [`check`] finds.
 pub fn compile(plan: &str, tasks: Vec<TaskTemplate>) -> Result<Compiled, Vec<CompileError>> {
+    let (names, graph) = check(plan, &tasks)?;
+    Ok(Compiled { tasks, names, graph })
+}
+
+/// Checks tasks; returns the names of their Task objects and their graph.
+///
+/// # Errors
+/// All that is wrong with them, of one kind: a later check needs what the ones before it ensure.
+pub fn check(plan: &str, tasks: &[TaskTemplate]) -> Result<(Vec<String>, Graph), Vec<CompileError>> {
     if tasks.is_empty() {
         return Err(vec![CompileError::Empty]);
     }
     if tasks.len() > MAX_TASKS {
         return Err(vec![CompileError::TooMany(tasks.len())]);
     }
-    let long = long_ones(&tasks);
-    if !long.is_empty() {
-        return Err(long);
+    let too_long = too_long(tasks);
+    if !too_long.is_empty() {
+        return Err(too_long);
     }
     let graph = Graph::build(tasks.iter().map(|t| (t.id.as_str(), t.depends_on.iter().map(String::as_str))))
         .map_err(|errors| errors.into_iter().map(CompileError::Graph).collect::<Vec<_>>())?;
     let names: Vec<String> = tasks.iter().map(|t| names::task_name(plan, &t.id)).collect();
     let mut seen: HashMap<&str, &str> = HashMap::with_capacity(tasks.len());
+    let mut errors = Vec::new();
     for (task, name) in tasks.iter().zip(&names) {
         if let Some(first) = seen.insert(name, &task.id) {
-            return Err(vec![CompileError::SameName { first: first.to_owned(), second: task.id.clone() }]);
+            errors.push(CompileError::SameName {
+                first: first.to_owned(),
+                second: task.id.clone(),
+                name: name.clone(),
+            });
         }
     }
-    Ok(Compiled { tasks, names, graph })
+    if errors.is_empty() { Ok((names, graph)) } else { Err(errors) }
 }
 
-/// What an approval of a plan is bound to, as canonical JSON: everything that decides what is done, and nothing that decides only when.
+/// Returns the canonical JSON that an approval of a plan is bound to: everything that decides what is done, and nothing that decides only
+/// when.
 ///
 /// # Errors
-/// When it cannot be written as JSON.
+/// When the plan cannot be written as JSON.
 pub fn canonical(spec: &PlanSpec, tasks: &[TaskTemplate]) -> serde_json::Result<String> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
@@ -118,49 +146,52 @@ pub fn canonical(spec: &PlanSpec, tasks: &[TaskTemplate]) -> serde_json::Result<
     Ok(serde_json::to_value(canonical)?.to_string())
 }
 
-fn long_ones(tasks: &[TaskTemplate]) -> Vec<CompileError> {
-    let of = |task: &TaskTemplate, is, length, most| {
-        (length > most).then(|| CompileError::TooLong { id: cut(&task.id, MAX_ID), is, length, most })
+fn too_long(tasks: &[TaskTemplate]) -> Vec<CompileError> {
+    let error = |task: &TaskTemplate, what, length, max| {
+        (length > max).then(|| CompileError::TooLong { id: cut(&task.id, MAX_ID), what, length, max })
     };
     let checks = |task: &TaskTemplate| {
         let prompt = task.prompt.as_ref().map_or(0, String::len);
-        [of(task, "an id", task.id.len(), MAX_ID), of(task, "a text", prompt, MAX_PROMPT)]
+        [error(task, "an id", task.id.len(), MAX_ID), error(task, "a text", prompt, MAX_PROMPT)]
     };
     tasks.iter().flat_map(checks).flatten().collect()
 }
 
-/// The open tasks of a tasks.md, in Spec Kit's order of phases, `[P]` and stated dependencies; and what is wrong with the document.
-///
-/// Tasks that are ticked or struck count as done: nothing waits for them. What an agent is told is the task's text as it was written,
-/// with everything below it.
+/// Parses a tasks.md; returns its open tasks as [`from_file`] does, and what is wrong with the document. A document with an error has no
+/// tasks.
 pub fn from_markdown(document: &[u8]) -> (Vec<TaskTemplate>, Vec<Diagnostic>) {
     let parsed = tasks::parse(document);
-    if parsed.diagnostics.iter().any(|d| d.severity == Severity::Error) {
-        return (Vec::new(), parsed.diagnostics);
-    }
-    let file = parsed.model;
+    let usable = parsed.diagnostics.iter().all(|d| d.severity != Severity::Error);
+    let templates = if usable { from_file(&parsed.model) } else { Vec::new() };
+    (templates, parsed.diagnostics)
+}
+
+/// Returns the open tasks of a tasks.md, in Spec Kit's order of phases, `[P]` and stated dependencies.
+///
+/// Tasks that are ticked or struck out are completed: no task waits for them. The prompt of a task is its text as it was written, with
+/// everything below it.
+pub fn from_file(file: &TasksFile) -> Vec<TaskTemplate> {
     let edges = file.dependencies();
-    let open: HashSet<&TaskId> =
-        file.tasks.iter().filter(|t| t.state == tasks::TaskState::Open).map(|t| &t.id).collect();
-    let templates = file
-        .tasks
+    let is_open = |task: &&tasks::Task| task.state == TaskState::Open;
+    let open: HashSet<&TaskId> = file.tasks.iter().filter(is_open).map(|t| &t.id).collect();
+    file.tasks
         .iter()
-        .filter(|t| t.state == tasks::TaskState::Open)
+        .filter(is_open)
         .map(|t| TaskTemplate {
             id: t.id.as_str().to_owned(),
             title: shortened(&t.title, &t.id),
             prompt: file.source.get(t.span.start..t.span.end).map(|text| text.trim_end().to_owned()),
             phase: file.phases.get(t.phase).map(|p| cut(&p.title, 256)),
             story: t.stories.first().map(|s| s.as_str().to_owned()),
-            depends_on: unfinished(&t.id, &edges, &open),
+            depends_on: open_dependencies(&t.id, &edges, &open),
             ..TaskTemplate::default()
         })
-        .collect();
-    (templates, parsed.diagnostics)
+        .collect()
 }
 
-/// What a task waits for, looking through those that are done: a ticked task may itself stand behind an open one.
-fn unfinished(id: &TaskId, edges: &BTreeMap<TaskId, BTreeSet<TaskId>>, open: &HashSet<&TaskId>) -> Vec<String> {
+/// Returns the open tasks that a task waits for. It follows the edges through completed tasks, because a completed task may depend on an
+/// open one.
+fn open_dependencies(id: &TaskId, edges: &BTreeMap<TaskId, BTreeSet<TaskId>>, open: &HashSet<&TaskId>) -> Vec<String> {
     let mut found = BTreeSet::new();
     let mut seen = HashSet::new();
     let mut next: Vec<&TaskId> = edges.get(id).into_iter().flatten().collect();

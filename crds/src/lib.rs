@@ -11,6 +11,7 @@
 
 pub mod agent;
 pub mod approval;
+pub mod chain;
 pub mod common;
 pub mod compile;
 pub mod constitution;
@@ -18,8 +19,12 @@ pub mod convert;
 pub mod document;
 pub mod plan;
 pub mod specification;
+pub mod subject;
 pub mod task;
 pub mod tenant;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod validation;
 
 pub use agent::{Agent, AgentSpec, AgentStatus};
 pub use approval::{Approval, ApprovalSpec, ApprovalStatus};

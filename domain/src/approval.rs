@@ -1,4 +1,4 @@
-//! Approvals: which decisions of people count for a subject at a digest.
+//! Approvals: which decisions count for a content, and whether there are enough of them.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,54 +9,52 @@ use crate::analysis::Severity;
 use crate::digest::Digest;
 use crate::time::Millis;
 
-/// How the API server names who is no person: service accounts and nodes.
+/// Prefixes of the user names of service accounts and nodes, which are not people.
 const MACHINES: [&str; 2] = ["system:serviceaccount:", "system:node:"];
 
-/// What a subject asks before anything downstream of it starts.
+/// The approvals that a subject requires before anything that depends on it starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// How many different people must approve; 0 means that none is asked.
+    /// How many different people must approve; 0 requires no approval.
     pub required: u32,
     /// Only members of one of these groups count; empty means anybody whom RBAC lets create an Approval.
     pub groups: Vec<String>,
     /// Whether the author of the subject's content may not approve it.
     pub four_eyes: bool,
-    /// What is asked besides while findings of a severity are open.
+    /// Further requirements while findings of a severity are open.
     pub with_findings: Vec<WithFindings>,
-    /// Seconds after which an approval counts no more.
+    /// Seconds after which an approval expires.
     pub expires_after: Option<u32>,
     /// Machines that count as people, by the API server's names for them.
     pub machines: Vec<String>,
 }
 
-/// What is asked besides while findings of a severity are open.
+/// A further requirement while findings of a severity are open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WithFindings {
-    /// It holds while a finding of this severity or a worse one is open.
+    /// The requirement holds while a finding of this severity or a worse one is open.
     pub at_least: Severity,
     /// How many different people must approve.
     pub required: u32,
-    /// Only members of these groups count towards that, whatever the policy's own groups; empty means those who count anyhow.
+    /// Only members of these groups count towards `required`, also if they are in none of the policy's groups. Empty means the policy's
+    /// groups.
     pub groups: Vec<String>,
 }
 
-/// What is decided on.
+/// The content that people decide on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
-    /// Its digest.
     pub digest: Digest,
-    /// Who wrote it.
+    /// The user who wrote it, as the webhook stamped it.
     pub author: Option<String>,
-    /// The worst of its open findings.
+    /// The severity of its worst open finding.
     pub worst: Option<Severity>,
 }
 
-/// What a person decided.
+/// A decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Choice {
-    /// Go on.
     Approve,
-    /// Send it back.
     Reject,
 }
 
@@ -65,17 +63,14 @@ pub enum Choice {
 pub struct Decision {
     /// Name of the Approval.
     pub name: String,
-    /// Who decided.
     pub user: String,
-    /// The groups that the API server gave that user at that time.
+    /// The user's groups at the time of the decision, as the API server reported them.
     pub groups: Vec<String>,
-    /// The content that was decided on.
+    /// Digest of the content that was decided on.
     pub digest: Digest,
-    /// The decision.
     pub choice: Choice,
-    /// Free text.
     pub comment: String,
-    /// When; none while it is being made.
+    /// When the Approval was created; none during its admission.
     pub at: Option<Millis>,
 }
 
@@ -85,83 +80,85 @@ pub enum Void {
     /// The content changed after the decision.
     #[error("the content has changed since; approve the new digest")]
     ContentChanged,
-    /// Who decided is no person.
-    #[error("the approver is a machine, which the policy does not name in machines; a person has to decide")]
+    /// The approver is a service account or a node.
+    #[error("the approver is a machine that the policy does not name in spec.approval.machines; a person must decide")]
     Machine,
-    /// The person is in none of the groups that may decide.
-    #[error("the approver is in none of the groups that the policy names")]
+    /// The approver is in none of the groups that may decide.
+    #[error("the approver is in none of the groups that the policy names; ask a member of one")]
     NotInGroup,
-    /// The person wrote the content, and the policy wants four eyes.
-    #[error("the approver is the author, and the policy wants four eyes")]
-    OwnWork,
-    /// It was too long ago.
-    #[error("the approval has expired; look at the content and approve it again")]
+    /// The approver wrote the content, and the policy requires four eyes.
+    #[error("the approver is the author, and the policy requires four eyes; ask somebody else")]
+    SelfApproval,
+    /// The approval is older than the policy allows.
+    #[error("the approval has expired; review the content and approve it again")]
     Expired,
 }
 
 impl Void {
-    /// The reason, as conditions have it.
+    /// Returns the reason for conditions.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::ContentChanged => "ContentChanged",
             Self::Machine => "NotAPerson",
             Self::NotInGroup => "NotInGroup",
-            Self::OwnWork => "OwnWork",
+            Self::SelfApproval => "SelfApproval",
             Self::Expired => "ApprovalExpired",
         }
     }
 }
 
-/// Where a subject stands.
+/// The result of all decisions about a content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Enough approvals of this content, or none needed.
+    /// There are enough approvals of this content, or none is required.
     Approved {
         /// The approvers' names, sorted.
         people: Vec<String>,
         /// When the first of the approvals expires.
         until: Option<Millis>,
     },
-    /// Somebody who may decide rejected this digest.
-    Rejected {
-        /// Who.
-        user: String,
-        /// Why.
-        comment: String,
-    },
-    /// What is not met yet.
-    Waiting(Demand),
+    /// A user who may decide rejected this digest.
+    Rejected { user: String, comment: String },
+    /// A requirement is not met yet.
+    Waiting(Requirement),
 }
 
-/// So many approvals are there, so many are needed.
+/// A number of approvals that is required.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Demand {
-    /// Approvals that count.
+pub struct Requirement {
+    /// Approvals that count towards it.
     pub have: u32,
-    /// Approvals that are needed.
+    /// Approvals that are required.
     pub need: u32,
     /// Groups whose members count; empty means everybody.
     pub groups: Vec<String>,
-    /// The severity of open findings that asks for it; none for what is asked in any case.
+    /// The severity of open findings that causes the requirement; none for the policy's own.
     pub because: Option<Severity>,
 }
 
-impl fmt::Display for Demand {
+impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {} approvals", self.have, self.need)?;
         if !self.groups.is_empty() {
             write!(f, " by members of {}", self.groups.join(", "))?;
         }
         match self.because {
-            Some(severity) => write!(f, ", which findings of severity {severity} or worse ask for"),
+            Some(severity) => write!(f, ", required while findings of severity {severity} or worse are open"),
             None => Ok(()),
         }
     }
 }
 
 impl Policy {
-    /// What is asked while `worst` is the worst open finding.
-    fn demands(&self, worst: Option<Severity>) -> impl Iterator<Item = &WithFindings> {
+    /// Returns the names of the groups whose members may decide while `worst` is the worst open finding.
+    pub fn groups_for(&self, worst: Option<Severity>) -> Vec<&str> {
+        let further = self.active_rules(worst).flat_map(|rule| &rule.groups);
+        let groups: BTreeSet<&str> = self.groups.iter().chain(further).map(String::as_str).collect();
+        groups.into_iter().collect()
+    }
+
+    /// Returns the further requirements that hold while `worst` is the worst open finding.
+    fn active_rules(&self, worst: Option<Severity>) -> impl Iterator<Item = &WithFindings> {
         // Severities are ordered with the worst first.
         self.with_findings.iter().filter(move |rule| worst.is_some_and(|worst| worst <= rule.at_least))
     }
@@ -170,58 +167,59 @@ impl Policy {
         MACHINES.iter().any(|prefix| user.starts_with(prefix)) && !self.machines.iter().any(|named| named == user)
     }
 
-    /// When a decision expires. A rejection stands until the content changes.
-    fn end(&self, decision: &Decision) -> Option<Millis> {
+    /// Returns when a decision expires. A rejection stands until the content changes.
+    fn expiry(&self, decision: &Decision) -> Option<Millis> {
         let seconds = self.expires_after.filter(|_| decision.choice == Choice::Approve)?;
         Some(decision.at?.plus_seconds(seconds))
     }
 }
 
-/// Whether one decision counts for `content` at the time `now`, towards whatever the policy asks.
+/// Checks that one decision counts for `content` at the time `now`.
 ///
 /// # Errors
-/// Why it does not.
-pub fn counts(policy: &Policy, content: &Content, decision: &Decision, now: Millis) -> Result<(), Void> {
+/// Why it does not count.
+pub fn check_decision(policy: &Policy, content: &Content, decision: &Decision, now: Millis) -> Result<(), Void> {
     if decision.digest != content.digest {
         return Err(Void::ContentChanged);
     }
     if policy.is_machine(&decision.user) {
         return Err(Void::Machine);
     }
-    let invited = policy.demands(content.worst).any(|rule| !rule.groups.is_empty() && is_in(decision, &rule.groups));
-    if !policy.groups.is_empty() && !is_in(decision, &policy.groups) && !invited {
+    let is_invited =
+        policy.active_rules(content.worst).any(|rule| !rule.groups.is_empty() && is_in(decision, &rule.groups));
+    if !policy.groups.is_empty() && !is_in(decision, &policy.groups) && !is_invited {
         return Err(Void::NotInGroup);
     }
     if policy.four_eyes && content.author.as_deref() == Some(decision.user.as_str()) {
-        return Err(Void::OwnWork);
+        return Err(Void::SelfApproval);
     }
-    if policy.end(decision).is_some_and(|end| end <= now) {
+    if policy.expiry(decision).is_some_and(|expiry| expiry <= now) {
         return Err(Void::Expired);
     }
     Ok(())
 }
 
-/// The verdict of all decisions. A person counts once; one rejection that counts outweighs every approval.
+/// Evaluates all decisions. A person counts once; one rejection that counts outweighs every approval.
 pub fn evaluate(policy: &Policy, content: &Content, decisions: &[Decision], now: Millis) -> Verdict {
-    let valid: Vec<&Decision> = decisions.iter().filter(|d| counts(policy, content, d, now).is_ok()).collect();
+    let valid: Vec<&Decision> = decisions.iter().filter(|d| check_decision(policy, content, d, now).is_ok()).collect();
     if let Some(no) = valid.iter().find(|d| d.choice == Choice::Reject) {
         return Verdict::Rejected { user: no.user.clone(), comment: no.comment.clone() };
     }
-    let base = Demand { have: 0, need: policy.required, groups: policy.groups.clone(), because: None };
-    let besides = policy.demands(content.worst).map(|rule| {
+    let base = Requirement { have: 0, need: policy.required, groups: policy.groups.clone(), because: None };
+    let further = policy.active_rules(content.worst).map(|rule| {
         let groups = if rule.groups.is_empty() { &policy.groups } else { &rule.groups };
-        Demand { have: 0, need: rule.required, groups: groups.clone(), because: Some(rule.at_least) }
+        Requirement { have: 0, need: rule.required, groups: groups.clone(), because: Some(rule.at_least) }
     });
-    for demand in std::iter::once(base).chain(besides) {
-        let of_group = |d: &&&Decision| demand.groups.is_empty() || is_in(d, &demand.groups);
+    for requirement in std::iter::once(base).chain(further) {
+        let of_group = |d: &&&Decision| requirement.groups.is_empty() || is_in(d, &requirement.groups);
         let people: BTreeSet<&str> = valid.iter().filter(of_group).map(|d| d.user.as_str()).collect();
         let have = u32::try_from(people.len()).unwrap_or(u32::MAX);
-        if have < demand.need {
-            return Verdict::Waiting(Demand { have, ..demand });
+        if have < requirement.need {
+            return Verdict::Waiting(Requirement { have, ..requirement });
         }
     }
     let people: BTreeSet<&str> = valid.iter().map(|d| d.user.as_str()).collect();
-    let until = valid.iter().filter_map(|d| policy.end(d)).min();
+    let until = valid.iter().filter_map(|d| policy.expiry(d)).min();
     Verdict::Approved { people: people.into_iter().map(str::to_owned).collect(), until }
 }
 
@@ -265,7 +263,7 @@ mod tests {
 
     fn missing(verdict: &Verdict) -> (u32, u32, Option<Severity>) {
         match verdict {
-            Verdict::Waiting(demand) => (demand.have, demand.need, demand.because),
+            Verdict::Waiting(requirement) => (requirement.have, requirement.need, requirement.because),
             other => panic!("{other:?}"),
         }
     }
@@ -281,7 +279,7 @@ mod tests {
             yes("dot", "leads"),
         ];
         assert_eq!(missing(&evaluate(&policy, &content("dot", None), &all, NOW)), (1, 2, None));
-        assert_eq!(counts(&policy, &content("dot", None), &all[4], NOW), Err(Void::OwnWork));
+        assert_eq!(check_decision(&policy, &content("dot", None), &all[4], NOW), Err(Void::SelfApproval));
         assert_eq!(evaluate(&policy, &content("eve", None), &all, NOW), approved(&["ann", "dot"]));
         all.push(decision("fay", "leads", "v2", Choice::Reject));
         assert_eq!(
@@ -300,7 +298,7 @@ mod tests {
         let flux = "system:serviceaccount:flux-system:kustomize-controller";
         let mut policy = Policy { required: 1, ..Policy::default() };
         let all = [yes(flux, "system:serviceaccounts")];
-        assert_eq!(counts(&policy, &content("ann", None), &all[0], NOW), Err(Void::Machine));
+        assert_eq!(check_decision(&policy, &content("ann", None), &all[0], NOW), Err(Void::Machine));
         assert_eq!(missing(&evaluate(&policy, &content("ann", None), &all, NOW)), (0, 1, None));
         policy.machines = vec![flux.into()];
         assert_eq!(evaluate(&policy, &content("ann", None), &all, NOW), approved(&[flux]));
@@ -315,7 +313,7 @@ mod tests {
         let verdict = |worst, all: &[Decision]| evaluate(&policy, &content("eve", worst), all, NOW);
         assert_eq!(verdict(Some(Severity::Medium), &all), approved(&["ann"]));
         assert_eq!(missing(&verdict(Some(Severity::High), &all)), (0, 1, Some(Severity::High)));
-        assert_eq!(counts(&policy, &content("eve", None), &yes("sue", "security"), NOW), Err(Void::NotInGroup));
+        assert_eq!(check_decision(&policy, &content("eve", None), &yes("sue", "security"), NOW), Err(Void::NotInGroup));
         all.push(yes("sue", "security"));
         assert_eq!(verdict(Some(Severity::High), &all), approved(&["ann", "sue"]));
         assert_eq!(missing(&verdict(Some(Severity::Critical), &all)), (1, 2, Some(Severity::Critical)));
@@ -333,12 +331,16 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(until(at(959_999)), (2, Some(Millis(960_000))));
-        assert_eq!(counts(&policy, &content("eve", None), &all[0], Millis(960_000)), Err(Void::Expired));
+        assert_eq!(check_decision(&policy, &content("eve", None), &all[0], Millis(960_000)), Err(Void::Expired));
         assert_eq!(until(at(960_000)), (1, Some(Millis(1_010_000))));
         assert_eq!(missing(&at(1_010_000)), (0, 1, None));
         let no = Decision { choice: Choice::Reject, ..yes("ann", "leads") };
-        assert_eq!(counts(&policy, &content("eve", None), &no, Millis(i64::MAX)), Ok(()), "a rejection stands");
+        assert_eq!(check_decision(&policy, &content("eve", None), &no, Millis(i64::MAX)), Ok(()), "a rejection stands");
         let now = Decision { at: None, ..yes("ann", "leads") };
-        assert_eq!(counts(&policy, &content("eve", None), &now, Millis(i64::MAX)), Ok(()), "while it is being made");
+        assert_eq!(
+            check_decision(&policy, &content("eve", None), &now, Millis(i64::MAX)),
+            Ok(()),
+            "while it is being made"
+        );
     }
 }

@@ -352,7 +352,7 @@ fn an_approval_is_signed_by_who_asks_and_never_changes() {
         refused(
             "a machine",
             robot.create(&PostParams::default(), &again).await,
-            &["spec.by.user", OPERATOR, "no person"],
+            &["spec.by.user", OPERATOR, "not a person"],
         )
     });
 }

@@ -132,7 +132,7 @@ fn a_specification_waits_for_a_lead_who_has_not_written_it_and_its_plan_for_it()
         ensure!(message(&approved.conditions).contains("approved by bea"), "{approved:?}");
         let done = stage.finished("shop", Phase::Succeeded, PATIENCE).await?.status.unwrap_or_default();
         ensure!(done.specification_digest == waits.digest, "{done:?}");
-        counted(&stage, "Counts").await?;
+        counted(&stage, "Accepted").await?;
 
         let digest = waits.digest.unwrap_or_default();
         let decided = recorded(&stage).await?;
@@ -182,7 +182,7 @@ fn a_change_of_the_content_voids_its_approval() {
         // What was approved once is approved again when it comes back, word for word.
         ANN.applies(&stage, &specification(&stage, "apples")).await?;
         stage.stands::<Specification>("shop", "Approved").await?;
-        counted(&stage, "Counts").await?;
+        counted(&stage, "Accepted").await?;
         let done = stage.finished("shop", Phase::Succeeded, PATIENCE).await?.status.unwrap_or_default();
         ensure!(done.specification_digest == Some(old), "{done:?}");
         Ok(())

@@ -248,7 +248,7 @@ fn a_namespace_that_another_tenant_has_is_not_given_twice() {
     on_stages([("taken-a", ""), ("taken-b", "")], |[a, b]| async move {
         let greedy = |of: &Stage| of.tenant("").replace("namespaces: [", "namespaces: [e2e-taken-a, ");
         let refused = b.refusal(&greedy(&b)).await?;
-        for part in ["spec.namespaces[0]", "belongs to Tenant e2e-taken-a already", "take it out there first"] {
+        for part in ["spec.namespaces[0]", "belongs to Tenant e2e-taken-a already", "remove it there first"] {
             ensure!(refused.contains(part), "`{part}` is not in: {refused}");
         }
         // As when the webhook did not see it: it lets the operator's own writes pass.

@@ -5,24 +5,19 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use backon::{ConstantBuilder, Retryable as _};
 use enact_operator::config::{Cli, Command, Migrate};
+use enact_service::process;
 use enact_store::{AppLogin, Class};
 
 fn main() -> anyhow::Result<()> {
     let cli: Cli = enact_service::config::parse()?;
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .map_err(|_| anyhow::anyhow!("a TLS provider is installed twice"))?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     match cli.command {
         Command::Run(config) => {
-            config.log.init()?;
-            runtime.block_on(enact_operator::run::run(*config))
+            process::run(&config.log.clone(), async |stop| enact_operator::run::run(*config, stop).await)
         }
-        Command::Migrate(settings) => {
-            settings.log.init()?;
-            runtime.block_on(migrate(&settings))
-        }
+        Command::Migrate(settings) => process::run(&settings.log.clone(), async |stop| {
+            let migrated = stop.run_until_cancelled(migrate(&settings)).await;
+            migrated.context("stopped before the migration finished")?
+        }),
     }
 }
 

@@ -38,16 +38,15 @@ const POSTGRES: &str = "postgres";
 /// Time for running reconciles to finish after a signal; less than a pod's usual grace period of 30 s.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// Runs the operator until SIGTERM, SIGINT or loss of leadership.
+/// Runs the operator until `stop` or loss of leadership.
 ///
 /// # Errors
 /// When it cannot start, or when a controller ended by itself.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     let metrics = Metrics::new()?;
     let store = Store::connect(&enact_store::Config::new(&config.database_url))?;
     let round_trips = store.clone();
     metrics.register_round_trips(move || round_trips.round_trips())?;
-    let stop = enact_service::signal::stop().context("cannot listen for signals")?;
     let (health, end, tasks) = (Health::new([POSTGRES]), CancellationToken::new(), TaskTracker::new());
     let listener = http::listen(config.listen).await.context("--listen")?;
     let (registry, open) = (metrics.registry.clone(), metrics.health_connections.clone());
@@ -100,7 +99,7 @@ async fn lead(
         _ = tasks.join_next() => Some("a controller has ended by itself"),
     };
     if let Some(reason) = failure {
-        health.dead(reason);
+        health.fail(reason);
         tracing::error!(reason, "stopping");
     }
     shutdown.cancel();

@@ -1,75 +1,75 @@
-//! Who may read: from a token to a user, from the user to what RBAC lets them get, from the namespace to its tenant.
+//! Authorization of readers: the user of a token, what RBAC lets the user get, and the tenant of the namespace.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use enact_domain::digest::Digest;
 use enact_domain::names::{GROUP, READER};
-use enact_domain::record::Kind as Subject;
+use enact_domain::record::Kind;
 use k8s_openapi::api::authorization::v1::ResourceAttributes;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::cluster::{Cluster, in_time};
-use crate::problem::{Kind, Problem};
+use crate::problem::{Problem, ProblemKind};
 use crate::token::Token;
 
-/// How long a yes is good for. A no is asked about again: whoever was just let in need not wait.
-const GOOD_FOR: Duration = Duration::from_secs(30);
-/// Most answers that are kept.
-const KEPT: usize = 4096;
+/// How long a permission is cached. A refusal is not: a reader who just got the right need not wait.
+const CACHED_FOR: Duration = Duration::from_secs(30);
+/// Most cached permissions.
+const MAX_CACHED: usize = 4096;
 
-/// What somebody wants to read: objects of these kinds in a namespace, all of them or the one of a name.
+/// A request to read objects of these kinds in a namespace: all of them, or one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Wanted {
-    /// The namespace.
+pub struct AccessRequest {
     pub namespace: String,
     /// Kinds whose objects the reader must be allowed to get.
-    pub kinds: Vec<Subject>,
-    /// The name, when one object is read.
+    pub kinds: Vec<Kind>,
+    /// The name of the object, when the request is for one.
     pub name: Option<String>,
 }
 
-/// Somebody who may read what they asked for.
+/// A user who may read what they requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reader {
     /// The tenant that owns the namespace.
     pub tenant: String,
-    /// The user's name, as the API server has it.
+    /// The user's name, as the API server reports it.
     pub user: String,
 }
 
-/// The gate before the record.
+/// The authorization of readers, with a cache.
 pub struct Access {
     cluster: Arc<Cluster>,
-    patience: Duration,
-    known: Mutex<HashMap<(Digest, Wanted), (Instant, Reader)>>,
+    timeout: Duration,
+    cache: Mutex<HashMap<(Digest, AccessRequest), (Instant, Reader)>>,
 }
 
 impl Access {
-    /// Asks `cluster`, and waits so long for its answer.
-    pub fn new(cluster: Arc<Cluster>, patience: Duration) -> Self {
-        Self { cluster, patience, known: Mutex::default() }
+    /// Asks `cluster`, which has to answer before the timeout.
+    pub fn new(cluster: Arc<Cluster>, timeout: Duration) -> Self {
+        Self { cluster, timeout, cache: Mutex::default() }
     }
 
-    /// Lets the sender of a token read, if RBAC does: whoever may `get` the objects may read what the record has of them.
+    /// Authorizes the sender of a token: a user who may `get` the objects may read their record.
     ///
     /// # Errors
     /// When the token is not accepted, its user may not get the objects, no tenant owns the namespace, or the API server does not answer.
-    pub async fn admit(&self, token: &Token, wanted: &Wanted) -> Result<Reader, Problem> {
+    pub async fn authorize(&self, token: &Token, wanted: &AccessRequest) -> Result<Reader, Problem> {
         let key = (token.digest(), wanted.clone());
-        if let Some(reader) = self.remembered(&key) {
+        if let Some(reader) = self.cached(&key) {
             return Ok(reader);
         }
-        let reader = in_time(self.patience, "reader", self.ask(token, wanted)).await?;
-        self.remember(key, &reader);
+        let reader = in_time(self.timeout, "reader", self.ask(token, wanted)).await?;
+        self.cache(key, &reader);
         Ok(reader)
     }
 
-    async fn ask(&self, token: &Token, wanted: &Wanted) -> Result<Reader, Problem> {
-        let Wanted { namespace, kinds, name } = wanted;
+    async fn ask(&self, token: &Token, wanted: &AccessRequest) -> Result<Reader, Problem> {
+        let AccessRequest { namespace, kinds, name } = wanted;
         let accepted =
-            format!("kubectl create token {READER} --namespace {namespace} --audience enact-server makes one");
+            format!("create one with `kubectl create token {READER} --namespace {namespace} --audience enact-server`");
         let user = self.cluster.user(token, &accepted).await?;
         let who = user.username.clone().unwrap_or_default();
         for kind in kinds {
@@ -83,43 +83,45 @@ impl Access {
             };
             if !self.cluster.may(&user, right).await? {
                 let what = name.as_ref().map_or_else(|| plural(*kind).to_owned(), |n| format!("{} {n}", kind.as_str()));
-                let why = format!("{who} may not get {what} of {GROUP} in namespace {namespace}; RBAC decides that");
-                return Err(Problem::new(Kind::Forbidden, why));
+                let why = format!(
+                    "{who} may not get {what} of {GROUP} in namespace {namespace}; ask for a RoleBinding that allows it"
+                );
+                return Err(Problem::new(ProblemKind::Forbidden, why));
             }
         }
         let tenant = self.cluster.tenant_of(namespace).await?.ok_or_else(|| {
-            Problem::new(Kind::NotFound, format!("namespace {namespace} belongs to no tenant, and has no record"))
+            Problem::new(ProblemKind::NotFound, format!("namespace {namespace} belongs to no tenant and has no record; add it to spec.namespaces of a Tenant"))
         })?;
         Ok(Reader { tenant, user: who })
     }
 
-    fn remembered(&self, key: &(Digest, Wanted)) -> Option<Reader> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (until, reader) = known.get(key)?;
+    fn cached(&self, key: &(Digest, AccessRequest)) -> Option<Reader> {
+        let cache = self.cache.lock();
+        let (until, reader) = cache.get(key)?;
         (Instant::now() < *until).then(|| reader.clone())
     }
 
-    fn remember(&self, key: (Digest, Wanted), reader: &Reader) {
+    fn cache(&self, key: (Digest, AccessRequest), reader: &Reader) {
         let now = Instant::now();
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= KEPT {
-            known.retain(|_, (until, _)| now < *until);
+        let mut cache = self.cache.lock();
+        if cache.len() >= MAX_CACHED {
+            cache.retain(|_, (until, _)| now < *until);
         }
-        if known.len() < KEPT {
-            known.insert(key, (now + GOOD_FOR, reader.clone()));
+        if cache.len() < MAX_CACHED {
+            cache.insert(key, (now + CACHED_FOR, reader.clone()));
         }
     }
 }
 
-/// How RBAC and paths name a kind.
-pub fn plural(kind: Subject) -> &'static str {
+/// Returns the resource name of a kind, as RBAC and paths have it.
+pub fn plural(kind: Kind) -> &'static str {
     match kind {
-        Subject::Tenant => "tenants",
-        Subject::Constitution => "constitutions",
-        Subject::Specification => "specifications",
-        Subject::Plan => "plans",
-        Subject::Task => "tasks",
-        Subject::Agent => "agents",
-        Subject::Approval => "approvals",
+        Kind::Tenant => "tenants",
+        Kind::Constitution => "constitutions",
+        Kind::Specification => "specifications",
+        Kind::Plan => "plans",
+        Kind::Task => "tasks",
+        Kind::Agent => "agents",
+        Kind::Approval => "approvals",
     }
 }

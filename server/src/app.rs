@@ -1,4 +1,4 @@
-//! The whole server, from its settings to its end.
+//! The server's parts together: ports, receivers, checks and shutdown.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,31 +19,31 @@ use crate::access::Access;
 use crate::cluster::Cluster;
 use crate::config::Settings;
 use crate::intake::{Intake, Times};
+use crate::limiter::RequestLimiter;
 use crate::metrics::Metrics;
 use crate::push::Pushes;
 use crate::reading::Reading;
 use crate::routes::{self, deliveries, readings};
-use crate::turnstile::Turnstile;
 
-/// Names of what must hold before anybody is served.
+/// The readiness checks.
 const CHECKS: [&str; 2] = ["postgres", "api-server"];
-/// How long a request waits for a place.
+/// How long a request waits for a slot.
 const WAIT: Duration = Duration::from_secs(3);
-/// How long one operation in Postgres may take.
+/// Time limit of one operation in Postgres.
 const OPERATION: Duration = Duration::from_secs(6);
-/// Bounds on pods' connections. A pod delivers once, so none has to live long; the farewell is shorter than a pod's grace period.
+/// Limits for pods' connections. A pod delivers once, so none needs to live long. The shutdown is shorter than a pod's grace period.
 const LIMITS: Limits = Limits {
     connections: 0,
     handshake: Duration::from_secs(10),
     headers: Duration::from_secs(10),
     age: Duration::from_mins(1),
-    farewell: Duration::from_secs(20),
+    shutdown: Duration::from_secs(20),
     http2: false,
 };
-/// Bounds on readers' connections, which most of them make by way of the API server.
+/// Limits for readers' connections, most of which come through the API server.
 const READERS: Limits = Limits { connections: 256, ..LIMITS };
-/// Bounds on forges' connections: anybody may come, as the way to them leads out of the cluster.
-const FORGES: Limits = Limits { connections: 128, ..LIMITS };
+/// Limits for the connections of Git hosts. Anybody can connect, because this port is reachable from outside the cluster.
+const GIT_HOSTS: Limits = Limits { connections: 128, ..LIMITS };
 
 /// A server whose ports are open.
 pub struct App {
@@ -58,10 +58,10 @@ pub struct App {
 }
 
 impl App {
-    /// Opens the ports. Neither Postgres nor the API server has to be there yet.
+    /// Opens the ports. Neither Postgres nor the API server needs to answer yet.
     ///
     /// # Errors
-    /// When a port cannot be opened, or a setting cannot be used.
+    /// When a port cannot be opened, or a setting is invalid.
     pub async fn bind(settings: &Settings, client: Client) -> anyhow::Result<Self> {
         let metrics = Metrics::new()?;
         let store = Store::connect(&enact_store::Config {
@@ -71,17 +71,17 @@ impl App {
         })
         .context("--database-url")?;
         let (cluster, times) = (Arc::new(Cluster::new(client, &settings.default_tenant_namespaces)), Times::default());
-        // Readers have places of their own: however many there are, pods deliver.
+        // Readers have a separate limiter, so that they never block the deliveries of pods.
         let reading = Reading {
             access: Access::new(Arc::clone(&cluster), times.identify),
             store: store.clone(),
             embedder: Embedder::new(&settings.embedder),
-            turnstile: Turnstile::new(usize::from(settings.readings), WAIT),
+            limiter: RequestLimiter::new(usize::from(settings.readings), WAIT),
             metrics: metrics.clone(),
         };
         let pushes = Pushes::new(Arc::clone(&cluster), store.clone(), WAIT, times, metrics.clone());
-        let turnstile = Turnstile::new(usize::from(settings.deliveries), WAIT);
-        let intake = Intake { cluster, store, turnstile, times, metrics };
+        let limiter = RequestLimiter::new(usize::from(settings.deliveries), WAIT);
+        let intake = Intake { cluster, store, limiter, times, metrics };
         Ok(Self {
             http: listen(settings.listen).await?,
             read_http: listen(settings.read_listen).await?,
@@ -94,7 +94,7 @@ impl App {
         })
     }
 
-    /// With other times than the usual ones.
+    /// Replaces the time limits, for tests.
     #[must_use]
     pub fn with(mut self, times: Times, headers: Duration) -> Self {
         if let Some(intake) = Arc::get_mut(&mut self.intake) {
@@ -104,10 +104,10 @@ impl App {
         self
     }
 
-    /// The addresses of the ports.
+    /// Returns the addresses of the ports.
     ///
     /// # Errors
-    /// When the system does not tell.
+    /// When the operating system does not report them.
     pub fn addresses(&self) -> std::io::Result<Addresses> {
         Ok(Addresses {
             deliveries: self.http.local_addr()?,
@@ -117,13 +117,13 @@ impl App {
         })
     }
 
-    /// Serves until `stop`; then lets the requests under way end.
+    /// Serves until `stop`; then lets the running requests end.
     ///
     /// # Errors
     /// When it cannot start.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Addresses { deliveries: delivering, readings: reads, pushes: told, health: watched } = self.addresses()?;
-        tracing::info!(%delivering, reading = %reads, pushes = ?told, health = %watched, "listening");
+        let Addresses { deliveries: pods, readings: readers, pushes: git_hosts, health: probes } = self.addresses()?;
+        tracing::info!(deliveries = %pods, readings = %readers, pushes = ?git_hosts, health = %probes, "listening");
         let Self { http, read_http, push_http, health_http, intake, reading, pushes, limits } = self;
         let (health, metrics) = (Health::new(CHECKS), intake.metrics.clone());
         let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -132,44 +132,44 @@ impl App {
         tasks.spawn(health::serve(health_http, health.clone(), registry, open, end.clone()));
         let to_readers =
             serve(read_http, None, warp::service(readings(reading)), READERS, metrics.read_connections, stop.clone());
-        let from_forges = OptionFuture::from(push_http.map(|http| {
+        let from_git_hosts = OptionFuture::from(push_http.map(|http| {
             let service = warp::service(routes::pushes(pushes));
-            serve(http, None, service, FORGES, metrics.push_connections.clone(), stop.clone())
+            serve(http, None, service, GIT_HOSTS, metrics.push_connections.clone(), stop.clone())
         }));
-        let leaving = {
+        let shutdown = {
             let (stop, health) = (stop.clone(), health.clone());
             async move {
                 stop.cancelled().await;
-                tracing::info!("leaving");
-                health.leave();
+                tracing::info!("shutting down");
+                health.shut_down();
             }
         };
         let from_pods =
             serve(http, None, warp::service(deliveries(Arc::clone(&intake))), limits, metrics.connections, stop);
-        tokio::join!(from_pods, to_readers, from_forges, leaving);
+        tokio::join!(from_pods, to_readers, from_git_hosts, shutdown);
         end.cancel();
         tasks.close();
         tasks.wait().await;
         intake.store.close().await;
-        tracing::info!("ended");
+        tracing::info!("stopped");
         Ok(())
     }
 }
 
-/// Where the server listens.
+/// The addresses that the server listens on.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
-    /// For pods that deliver.
+    /// For deliveries of pods.
     pub deliveries: SocketAddr,
-    /// For people's clients that read.
+    /// For readers.
     pub readings: SocketAddr,
-    /// For forges that tell of pushes.
+    /// For the push webhooks of Git hosts.
     pub pushes: Option<SocketAddr>,
     /// For probes and Prometheus.
     pub health: SocketAddr,
 }
 
-/// Keeps asking, in tasks, whether Postgres and the API server answer.
+/// Spawns the checks of Postgres and the API server.
 fn check(health: &Health, intake: &Arc<Intake>, tasks: &TaskTracker, end: &CancellationToken) {
     let [postgres, api_server] = CHECKS;
     let store = intake.store.clone();

@@ -1,4 +1,4 @@
-//! Reading a body, bounded in size and time.
+//! The body of a request, with limits on size and time.
 
 use std::time::Duration;
 
@@ -6,13 +6,12 @@ use bytes::Buf;
 use futures::{Stream, StreamExt as _};
 use tokio::time::{Instant, timeout_at};
 
-use crate::problem::{Kind, Problem};
+use crate::problem::{Problem, ProblemKind};
 
-/// How much of a refused body is read before the answer, in bytes, and for how long: a sender that is still writing when its connection
-/// is closed would see that and not the answer.
+/// How much of a refused body is read before the answer, in bytes, and for how long. A sender that still writes when the connection is
+/// closed would see a connection error instead of the answer.
 const DISCARDED: (usize, Duration) = (4 << 20, Duration::from_secs(2));
 
-/// The body of a request.
 pub struct Body<S>(S);
 
 impl<S, B, E> Body<S>
@@ -20,26 +19,30 @@ where
     S: Stream<Item = Result<B, E>> + Unpin,
     B: Buf,
 {
-    /// The body that `stream` brings.
     pub fn new(stream: S) -> Self {
         Self(stream)
     }
 
-    /// All of it.
+    /// Reads the whole body.
     ///
     /// # Errors
-    /// When it has more than `limit` bytes, takes longer than `within`, or ends before its end.
+    /// When it has more than `limit` bytes, takes longer than `within`, or the connection ends early.
     pub async fn read(&mut self, limit: usize, within: Duration) -> Result<Vec<u8>, Problem> {
         let end = Instant::now() + within;
         let mut all = Vec::new();
         loop {
             let Ok(next) = timeout_at(end, self.0.next()).await else {
                 let why = format!("the body did not arrive within {} s; try again", within.as_secs_f32());
-                return Err(Problem::new(Kind::SlowBody, why));
+                return Err(Problem::new(ProblemKind::SlowBody, why));
             };
             match next {
                 None => return Ok(all),
-                Some(Err(_)) => return Err(Problem::new(Kind::Malformed, "the body ended before its end")),
+                Some(Err(_)) => {
+                    return Err(Problem::new(
+                        ProblemKind::Malformed,
+                        "the connection ended before the end of the body; try again",
+                    ));
+                }
                 Some(Ok(chunk)) if all.len() + chunk.remaining() > limit => return Err(too_large(limit)),
                 Some(Ok(mut chunk)) => {
                     while chunk.has_remaining() {
@@ -53,7 +56,7 @@ where
         }
     }
 
-    /// Reads on and forgets it, for a while.
+    /// Reads and drops the rest of the body, up to [`DISCARDED`].
     pub async fn discard(&mut self) {
         let end = Instant::now() + DISCARDED.1;
         let mut length = 0;
@@ -66,10 +69,10 @@ where
     }
 }
 
-/// What is said about a body of more than `limit` bytes.
+/// Returns the problem of a body of more than `limit` bytes.
 pub fn too_large(limit: usize) -> Problem {
     Problem::new(
-        Kind::TooLarge,
-        format!("a body has at most {limit} bytes; shorten the transcript, or divide the document or the push"),
+        ProblemKind::TooLarge,
+        format!("the body must have at most {limit} bytes; shorten the transcript, or divide the document or the push"),
     )
 }

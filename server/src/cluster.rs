@@ -1,4 +1,4 @@
-//! The API server, asked about tokens, rights and namespaces.
+//! Questions to the API server about tokens, rights and namespaces.
 
 use std::future::Future;
 use std::time::Duration;
@@ -15,24 +15,24 @@ use kube::{Api, Client};
 use tokio::time::timeout;
 use warp::http::{Request, header};
 
-use crate::problem::{Kind, Problem};
-use crate::proof::secrets;
+use crate::problem::{Problem, ProblemKind};
+use crate::push_auth::secrets;
 use crate::token::Token;
 
-/// The API server, asked on behalf of whoever sends a request.
+/// The API server, which is asked about the senders of requests.
 pub struct Cluster {
     pub(crate) client: Client,
     pub(crate) default_namespaces: Vec<String>,
 }
 
 impl Cluster {
-    /// Asks with `client`; `default_namespaces` belong to the tenant `default` unless they are labelled otherwise.
+    /// Asks with `client`; `default_namespaces` belong to the tenant `default` unless a label says otherwise.
     pub fn new(client: Client, default_namespaces: &[String]) -> Self {
         let names = default_namespaces.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
         Self { client, default_namespaces: names.map(str::to_owned).collect() }
     }
 
-    /// Checks that the API server answers, and that it answers questions about tokens.
+    /// Checks that the API server answers, and that this service account may create TokenReviews.
     ///
     /// # Errors
     /// What is wrong, for a person.
@@ -57,12 +57,11 @@ impl Cluster {
         Err("this service account may not create tokenreviews; bind it to the server's ClusterRole".into())
     }
 
-    /// The user whose token this is, if it was made for this server; `wanted` says which tokens are accepted, for whoever sent
-    /// another.
+    /// Returns the user of a token that was made for this server. `remedy` tells the sender of another one what to send.
     ///
     /// # Errors
-    /// When it is not accepted, or the API server does not answer.
-    pub(crate) async fn user(&self, token: &Token, wanted: &str) -> Result<UserInfo, Problem> {
+    /// When the token is not accepted, or the API server does not answer.
+    pub(crate) async fn user(&self, token: &Token, remedy: &str) -> Result<UserInfo, Problem> {
         let doing = "check a token";
         let review = TokenReview {
             spec: TokenReviewSpec {
@@ -71,19 +70,19 @@ impl Cluster {
             },
             ..TokenReview::default()
         };
-        let body = serde_json::to_vec(&review).map_err(|error| away(doing, &error))?;
+        let body = serde_json::to_vec(&review).map_err(|error| unavailable(doing, &error))?;
         let request = Request::post("/apis/authentication.k8s.io/v1/tokenreviews")
             .header(header::CONTENT_TYPE, "application/json")
             .body(body)
-            .map_err(|error| away(doing, &error))?;
-        // Read as text: an answer that kube cannot read would be logged by it, and the token is in it.
-        let text = self.client.request_text(request).await.map_err(|error| away(doing, &error))?;
+            .map_err(|error| unavailable(doing, &error))?;
+        // The answer is read as text: kube logs an answer that it cannot parse, and the token is in it.
+        let text = self.client.request_text(request).await.map_err(|error| unavailable(doing, &error))?;
         let review: TokenReview =
-            serde_json::from_str(&text).map_err(|_| away(doing, &"its answer is no TokenReview"))?;
-        accepted(review.status.unwrap_or_default(), wanted)
+            serde_json::from_str(&text).map_err(|_| unavailable(doing, &"its answer is not a TokenReview"))?;
+        accepted(review.status.unwrap_or_default(), remedy)
     }
 
-    /// Whether `user` has this right.
+    /// Returns whether `user` has this right.
     ///
     /// # Errors
     /// When the API server does not answer.
@@ -101,78 +100,81 @@ impl Cluster {
         };
         let api: Api<SubjectAccessReview> = Api::all(self.client.clone());
         let answer = api.create(&PostParams::default(), &review).await;
-        let status = answer.map_err(|error| away("check a right", &error))?.status.unwrap_or_default();
+        let status = answer.map_err(|error| unavailable("check a right", &error))?.status.unwrap_or_default();
         Ok(status.allowed && status.denied != Some(true))
     }
 
-    /// What proves that a push to a repository of this namespace comes from its forge; nothing when the namespace has no such Secret.
+    /// Returns the secrets with which Git hosts sign their pushes to this namespace; empty when the namespace has no such Secret.
     ///
     /// # Errors
     /// When the API server does not answer.
     pub(crate) async fn push_secrets(&self, namespace: &str) -> Result<Vec<Vec<u8>>, Problem> {
         let doing = "read a Secret";
         let request = Request::get(format!("/api/v1/namespaces/{namespace}/secrets/{PUSH_SECRET}"));
-        let request = request.body(Vec::new()).map_err(|error| away(doing, &error))?;
-        // Read as text: see `user`.
+        let request = request.body(Vec::new()).map_err(|error| unavailable(doing, &error))?;
+        // The answer is read as text for the reason in `user`.
         match self.client.request_text(request).await {
-            Ok(text) => serde_json::from_str(&text).map(secrets).map_err(|_| away(doing, &"its answer is no Secret")),
+            Ok(text) => {
+                serde_json::from_str(&text).map(secrets).map_err(|_| unavailable(doing, &"its answer is not a Secret"))
+            }
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
-            Err(error) => Err(away(doing, &error)),
+            Err(error) => Err(unavailable(doing, &error)),
         }
     }
 
-    /// The tenant that owns a namespace, if one does.
+    /// Returns the tenant that owns a namespace, if one does.
     ///
     /// # Errors
     /// When the API server does not answer.
     pub(crate) async fn tenant_of(&self, namespace: &str) -> Result<Option<String>, Problem> {
         let api: Api<Namespace> = Api::all(self.client.clone());
-        let found = api.get_metadata_opt(namespace).await.map_err(|error| away("look up a namespace", &error))?;
+        let found =
+            api.get_metadata_opt(namespace).await.map_err(|error| unavailable("look up a namespace", &error))?;
         let found = found.map(|namespace| namespace.metadata);
         Ok(found.and_then(|meta| tenant(namespace, &meta, &self.default_namespaces).map(str::to_owned)))
     }
 }
 
-/// What the API server says, if it says it within `patience`; `about` whom it is asked.
+/// Waits for an answer of the API server until a timeout. `about` says what the question is about.
 pub(crate) async fn in_time<T>(
-    patience: Duration,
+    limit: Duration,
     about: &str,
-    asked: impl Future<Output = Result<T, Problem>>,
+    answer: impl Future<Output = Result<T, Problem>>,
 ) -> Result<T, Problem> {
-    timeout(patience, asked).await.unwrap_or_else(|_| {
+    timeout(limit, answer).await.unwrap_or_else(|_| {
         tracing::warn!(about, "the API server did not answer in time");
-        let why = format!("the API server does not answer about the {about} in time; try again");
-        Err(Problem::new(Kind::Unavailable, why))
+        let why = format!("the API server did not answer a question about the {about} in time; try again");
+        Err(Problem::new(ProblemKind::Unavailable, why))
     })
 }
 
-/// The user of a token that is good, and good for this server.
-fn accepted(status: TokenReviewStatus, wanted: &str) -> Result<UserInfo, Problem> {
-    // An authenticator that knows nothing of audiences says yes to any, and lists none.
+/// Returns the user of a token that is valid, and valid for this server.
+fn accepted(status: TokenReviewStatus, remedy: &str) -> Result<UserInfo, Problem> {
+    // An authenticator without support for audiences accepts every token and lists no audience.
     let for_us = status.audiences.unwrap_or_default().iter().any(|audience| audience == RESULT_AUDIENCE);
     if status.authenticated != Some(true) || !for_us {
-        tracing::info!("a token was refused");
-        let why = format!("the API server does not accept the token for the audience {RESULT_AUDIENCE}; {wanted}");
-        return Err(Problem::new(Kind::TokenRefused, why));
+        tracing::info!("refused a token");
+        let why = format!("the API server does not accept the token for the audience {RESULT_AUDIENCE}; {remedy}");
+        return Err(Problem::new(ProblemKind::TokenRefused, why));
     }
     Ok(status.user.unwrap_or_default())
 }
 
-/// The tenant that the namespace `name` belongs to: its label, which the webhook guards, or that of the configured namespaces.
+/// Returns the tenant of the namespace `name`: its label, which the webhook guards, or the default tenant.
 pub(crate) fn tenant<'a>(name: &str, namespace: &'a ObjectMeta, default_namespaces: &[String]) -> Option<&'a str> {
     let by_default = || default_namespaces.iter().any(|known| known == name).then_some(DEFAULT_TENANT);
     label(namespace, LABEL_TENANT).or_else(by_default)
 }
 
-/// The value of a label, if it is there and not empty.
+/// Returns the value of a label that exists and is not empty.
 pub(crate) fn label<'a>(object: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     object.labels.as_ref()?.get(key).map(String::as_str).filter(|value| !value.is_empty())
 }
 
-/// The API server did not answer, or refused to; people read in the log why, and whoever asked does not.
-pub(crate) fn away(doing: &str, error: &dyn std::fmt::Display) -> Problem {
-    tracing::warn!(doing, %error, "the API server did not answer as it should");
-    Problem::new(Kind::Unavailable, "the API server cannot be asked about the sender now; try again")
+/// Returns the problem for a failed question to the API server. The log has the reason, and the sender does not get it.
+pub(crate) fn unavailable(doing: &str, error: &dyn std::fmt::Display) -> Problem {
+    tracing::warn!(doing, %error, "a question to the API server failed");
+    Problem::new(ProblemKind::Unavailable, "the API server cannot identify the sender at the moment; try again")
 }
 
 #[cfg(test)]
@@ -197,7 +199,7 @@ mod tests {
             TokenReviewStatus::default(),
         ] {
             let problem = accepted(refused, "it accepts others").unwrap_err();
-            assert_eq!(problem.kind, Kind::TokenRefused);
+            assert_eq!(problem.kind, ProblemKind::TokenRefused);
             assert!(problem.detail.ends_with("audience enact-server; it accepts others"), "{}", problem.detail);
         }
     }

@@ -6,35 +6,32 @@ use clap::{Args, Parser};
 use enact_service::config::ConfigFile;
 use enact_service::log::Log;
 
-/// The Enact server: takes the results of attempts from the pods that made them, and shows people what the record holds.
+/// The Enact server: stores the results that pods deliver, and shows people the record.
 ///
 /// Every flag can also be set by the environment variable that its help names, or in the file of --config.
 #[derive(Debug, Parser)]
 #[command(name = "enact-server", version)]
 pub struct Cli {
-    /// What it does.
     #[command(flatten)]
     pub settings: Settings,
-    /// How logs are written, and how much.
     #[command(flatten)]
     pub log: Log,
-    /// Settings from a file.
     #[command(flatten)]
     pub file: ConfigFile,
 }
 
 /// Settings of the server.
 #[derive(Clone, Debug, Args)]
-// The embedder's have the same name, and clap would make a group of each.
+// The embedder's settings have the same type name, and clap would make a group of each.
 #[group(skip)]
 pub struct Settings {
-    /// Address and port that pods deliver to.
+    /// Address and port for deliveries of pods.
     #[arg(long, env = "ENACT_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
-    /// Address and port that people's clients read the record at.
+    /// Address and port for readers of the record.
     #[arg(long, env = "ENACT_READ_LISTEN", default_value = "0.0.0.0:8082")]
     pub read_listen: SocketAddr,
-    /// Address and port that forges tell of pushes at; without it, nobody can.
+    /// Address and port for the push webhooks of Git hosts; without it, the server accepts none.
     #[arg(long, env = "ENACT_PUSH_LISTEN")]
     pub push_listen: Option<SocketAddr>,
     /// Address and port of /healthz, /readyz and /metrics.
@@ -52,10 +49,9 @@ pub struct Settings {
     /// Most deliveries that are read and stored at once; half of them for one tenant. Each takes up to 5 MiB of memory.
     #[arg(long, env = "ENACT_DELIVERIES", default_value_t = 24, value_parser = clap::value_parser!(u16).range(2..=1024))]
     pub deliveries: u16,
-    /// Most answers to readers that are made at once; half of them for one tenant. Each takes up to 10 MiB of memory.
+    /// Most requests of readers in progress at once; half of them for one tenant. Each takes up to 10 MiB of memory.
     #[arg(long, env = "ENACT_READINGS", default_value_t = 12, value_parser = clap::value_parser!(u16).range(2..=1024))]
     pub readings: u16,
-    /// Who says what a search means.
     #[command(flatten)]
     pub embedder: enact_embed::Settings,
     /// Most connections of pods at once.
@@ -70,12 +66,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn one_url_is_enough() {
+    fn needs_only_the_url_of_postgres() {
         let cli = Cli::try_parse_from(["enact-server", "--database-url", "postgres://x"]).unwrap();
         let Settings { listen, read_listen, health_listen, .. } = cli.settings;
         assert_eq!([listen, health_listen, read_listen].map(|address| address.port()), [8080, 8081, 8082]);

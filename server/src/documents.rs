@@ -1,4 +1,4 @@
-//! Taking a document from the pod that fetched it, or whose agent drafted it.
+//! Deliveries of documents by the pods that fetched or drafted them.
 
 use std::time::Instant;
 
@@ -13,23 +13,23 @@ use warp::reply::{Reply, Response};
 
 use crate::body::Body;
 use crate::intake::{Intake, check_headers, unstored};
-use crate::problem::{Kind, Problem};
+use crate::problem::{Problem, ProblemKind};
 use crate::token::Token;
 
 /// The media type of documents.
 const MEDIA: &str = "text/markdown";
 
 impl Intake {
-    /// Takes one document and keeps it by its digest: bringing it again changes nothing. Nothing of it or the token gets into the log.
-    pub async fn bring<S, B, E>(&self, subject: &str, headers: HeaderMap, body: S) -> Response
+    /// Stores a document by its digest, so that a repeated delivery changes nothing. Neither the document nor the token gets into the log.
+    pub async fn deliver_document<S, B, E>(&self, subject: &str, headers: HeaderMap, body: S) -> Response
     where
         S: Stream<Item = Result<B, E>> + Unpin,
         B: Buf,
     {
         let span = tracing::info_span!("document", subject = Empty, tenant = Empty, pod = Empty);
-        let bring = async {
+        let deliver = async {
             let (begun, mut body) = (Instant::now(), Body::new(body));
-            let outcome = self.take_document(subject, &headers, &mut body).await;
+            let outcome = self.store_document(subject, &headers, &mut body).await;
             if outcome.is_err() {
                 body.discard().await;
             }
@@ -44,10 +44,10 @@ impl Intake {
                 Err(problem) => problem.into_response(),
             }
         };
-        bring.instrument(span).await
+        deliver.instrument(span).await
     }
 
-    async fn take_document<S, B, E>(
+    async fn store_document<S, B, E>(
         &self,
         subject: &str,
         headers: &HeaderMap,
@@ -59,20 +59,23 @@ impl Intake {
     {
         check_headers(headers, MEDIA, MAX_DOCUMENT_BYTES)?;
         let token = Token::of(headers)?;
-        let courier = self.within(self.cluster.courier(&token)).await?;
-        let pod = format!("{}/{}", courier.namespace, courier.pod);
-        Span::current().record("subject", &courier.subject_uid).record("tenant", &courier.tenant).record("pod", &pod);
-        if courier.subject_uid != subject {
-            let own = &courier.subject_uid;
-            let why = format!("pod {pod} brings the document of {own}, and the path names another");
-            return Err(Problem::new(Kind::NotYours, why));
+        let document_pod = self.within(self.cluster.document_pod(&token)).await?;
+        let pod = format!("{}/{}", document_pod.namespace, document_pod.pod);
+        Span::current()
+            .record("subject", &document_pod.subject_uid)
+            .record("tenant", &document_pod.tenant)
+            .record("pod", &pod);
+        if document_pod.subject_uid != subject {
+            let own = &document_pod.subject_uid;
+            let why = format!("pod {pod} may deliver the document of {own}, and the path names another object");
+            return Err(Problem::new(ProblemKind::SubjectMismatch, why));
         }
-        let _place = self.turnstile.enter(&courier.tenant).await?;
+        let _slot = self.limiter.authenticated(&document_pod.tenant).await?;
         let document = body.read(MAX_DOCUMENT_BYTES, self.times.body).await?;
         if let Err(error) = str::from_utf8(&document) {
-            let why = format!("the document is no text: byte {} is not UTF-8", error.valid_up_to());
-            return Err(Problem::new(Kind::Malformed, why));
+            let why = format!("the document is not text: byte {} is not UTF-8", error.valid_up_to());
+            return Err(Problem::new(ProblemKind::Malformed, why));
         }
-        self.store.keep_content(&courier.tenant, &document).await.map_err(|error| unstored(&error))
+        self.store.keep_content(&document_pod.tenant, &document).await.map_err(|error| unstored(&error))
     }
 }

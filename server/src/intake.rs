@@ -1,4 +1,4 @@
-//! Taking the result of an attempt from the pod that made it.
+//! Deliveries of results by the pods of attempts.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,16 +15,16 @@ use warp::reply::{Reply, Response};
 
 use crate::body::{Body, too_large};
 use crate::cluster::{Cluster, in_time};
-use crate::identity::Worker;
+use crate::identity::AttemptPod;
+use crate::limiter::RequestLimiter;
 use crate::metrics::Metrics;
-use crate::problem::{Kind, Problem};
+use crate::problem::{Problem, ProblemKind};
 use crate::token::Token;
-use crate::turnstile::Turnstile;
 
-/// How long a delivery may take, step by step. The runner gives up on a try after 15 s.
+/// Time limits for the steps of a request. The runner gives up after 15 s.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
-    /// For the API server to say who delivers.
+    /// For the API server to identify the sender.
     pub identify: Duration,
     /// For the body to arrive.
     pub body: Duration,
@@ -36,15 +36,15 @@ impl Default for Times {
     }
 }
 
-/// The attempt that a request's path names.
+/// The attempt that a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct AttemptPath {
     subject_uid: String,
     attempt: u32,
 }
 
-impl Target {
-    /// The attempt, when both parts of the path are written as they are in Kubernetes.
+impl AttemptPath {
+    /// Parses a UID and a number that are written as Kubernetes writes them.
     pub fn parse(subject: &str, attempt: &str) -> Option<Self> {
         let fits = |c: u8| c.is_ascii_alphanumeric() || c == b'-';
         let number: u32 = attempt.parse().ok()?;
@@ -54,38 +54,32 @@ impl Target {
     }
 }
 
-/// What takes results.
 pub struct Intake {
-    /// Says who delivers.
     pub cluster: Arc<Cluster>,
-    /// Where results go.
     pub store: Store,
-    /// How many are taken at once.
-    pub turnstile: Turnstile,
-    /// How long each may take.
+    pub limiter: RequestLimiter,
     pub times: Times,
-    /// Counts them.
     pub metrics: Metrics,
 }
 
 impl Intake {
-    /// Takes one result. Nothing of the body or the token gets into the log.
-    pub async fn deliver<S, B, E>(&self, target: Option<Target>, headers: HeaderMap, body: S) -> Response
+    /// Stores the result of an attempt. Neither the body nor the token gets into the log.
+    pub async fn deliver<S, B, E>(&self, path: Option<AttemptPath>, headers: HeaderMap, body: S) -> Response
     where
         S: Stream<Item = Result<B, E>> + Unpin,
         B: Buf,
     {
         let span = tracing::info_span!("delivery", subject = Empty, attempt = Empty, tenant = Empty, pod = Empty);
-        if let Some(target) = &target {
-            span.record("subject", &target.subject_uid).record("attempt", target.attempt);
+        if let Some(path) = &path {
+            span.record("subject", &path.subject_uid).record("attempt", path.attempt);
         }
         let deliver = async {
             let (begun, mut body) = (Instant::now(), Body::new(body));
-            let outcome = self.take(target.as_ref(), &headers, &mut body).await;
+            let outcome = self.receive(path.as_ref(), &headers, &mut body).await;
             if outcome.is_err() {
                 body.discard().await;
             }
-            let word = outcome.as_ref().map_or_else(|problem| problem.kind.as_str(), |taken| taken.as_str());
+            let word = outcome.as_ref().map_or_else(|problem| problem.kind.as_str(), |accepted| accepted.as_str());
             self.metrics.deliveries.with_label_values(&[word]).inc();
             tracing::info!(outcome = word, milliseconds = begun.elapsed().as_millis(), "delivery");
             outcome.map_or_else(Reply::into_response, Reply::into_response)
@@ -93,50 +87,53 @@ impl Intake {
         deliver.instrument(span).await
     }
 
-    async fn take<S, B, E>(
+    async fn receive<S, B, E>(
         &self,
-        target: Option<&Target>,
+        path: Option<&AttemptPath>,
         headers: &HeaderMap,
         body: &mut Body<S>,
-    ) -> Result<Taken, Problem>
+    ) -> Result<Accepted, Problem>
     where
         S: Stream<Item = Result<B, E>> + Unpin,
         B: Buf,
     {
-        let target = target.ok_or_else(|| {
-            Problem::new(Kind::NotFound, "the path is /v1/attempts/<UID of the Task or Plan>/<attempt, from 1>/result")
+        let path = path.ok_or_else(|| {
+            Problem::new(
+                ProblemKind::NotFound,
+                "the path must be /v1/attempts/<UID of the Task or Plan>/<attempt, from 1>/result",
+            )
         })?;
         check_headers(headers, "application/json", MAX_RESULT_BYTES)?;
         let token = Token::of(headers)?;
-        let worker = self.within(self.cluster.identify(&token)).await?;
-        Span::current().record("tenant", &worker.tenant).record("pod", format!("{}/{}", worker.namespace, worker.pod));
-        matches(&worker, "path", &target.subject_uid, target.attempt)?;
-        let _place = self.turnstile.enter(&worker.tenant).await?;
+        let pod = self.within(self.cluster.attempt_pod(&token)).await?;
+        Span::current().record("tenant", &pod.tenant).record("pod", format!("{}/{}", pod.namespace, pod.pod));
+        check_subject(&pod, "path", &path.subject_uid, path.attempt)?;
+        let _slot = self.limiter.authenticated(&pod.tenant).await?;
         let bytes = body.read(MAX_RESULT_BYTES, self.times.body).await?;
         let mut result: AttemptResult = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
         drop(bytes);
-        matches(&worker, "body", &result.subject_uid, result.attempt)?;
-        result.report.bound().map_err(|error| Problem::new(Kind::Malformed, error.to_string()))?;
-        self.keep(worker, result).await
+        check_subject(&pod, "body", &result.subject_uid, result.attempt)?;
+        result.report.bound().map_err(|error| Problem::new(ProblemKind::Malformed, error.to_string()))?;
+        self.store(pod, result).await
     }
 
-    /// What the API server says of a sender, if it says it in time.
-    pub(crate) async fn within<T>(&self, asked: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
-        let _permit = self.turnstile.stranger().await?;
-        in_time(self.times.identify, "pod", asked).await
+    /// Waits for the API server to identify a sender.
+    pub(crate) async fn within<T>(&self, answer: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+        let _permit = self.limiter.unauthenticated().await?;
+        in_time(self.times.identify, "pod", answer).await
     }
 
-    async fn keep(&self, worker: Worker, result: AttemptResult) -> Result<Taken, Problem> {
+    async fn store(&self, pod: AttemptPod, result: AttemptResult) -> Result<Accepted, Problem> {
         let attempt = result.attempt;
-        let Worker { tenant, namespace, pod_uid, plan_uid, .. } = worker;
+        let AttemptPod { tenant, namespace, pod_uid, plan_uid, .. } = pod;
         match self.store.deliver(Delivery { tenant, namespace, pod_uid, plan_uid, result }).await {
-            Ok(Delivered::Stored) => Ok(Taken::Stored),
-            Ok(Delivered::AlreadyThere) => Ok(Taken::AlreadyThere),
+            Ok(Delivered::Stored) => Ok(Accepted::Stored),
+            Ok(Delivered::AlreadyThere) => Ok(Accepted::AlreadyThere),
             Ok(Delivered::Stale) => Err(Problem::new(
-                Kind::StaleAttempt,
+                ProblemKind::StaleAttempt,
                 format!(
-                    "attempt {attempt} was given up or a newer one has begun; the result is kept as evidence and changes nothing, and \
-                     sending it again is of no use"
+                    "attempt {attempt} has ended or a newer one has begun; the result is stored as evidence and changes nothing; do not \
+                     send it again"
                 ),
             )),
             Err(error) => Err(unstored(&error)),
@@ -144,16 +141,16 @@ impl Intake {
     }
 }
 
-/// What became of a result that was taken.
+/// The outcome of an accepted delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Taken {
-    /// It is the attempt's result.
+enum Accepted {
+    /// It is now the attempt's result.
     Stored,
-    /// The attempt had one; it stays as it is.
+    /// The attempt has a result already, which stays.
     AlreadyThere,
 }
 
-impl Taken {
+impl Accepted {
     fn as_str(self) -> &'static str {
         match self {
             Self::Stored => "stored",
@@ -162,7 +159,7 @@ impl Taken {
     }
 }
 
-impl Reply for Taken {
+impl Reply for Accepted {
     fn into_response(self) -> Response {
         let status = if self == Self::Stored { StatusCode::CREATED } else { StatusCode::OK };
         let body = serde_json::json!({ "outcome": self.as_str() });
@@ -170,14 +167,14 @@ impl Reply for Taken {
     }
 }
 
-/// Refuses what the headers alone condemn: another media type than `wanted`, or more than `limit` bytes.
+/// Checks the headers: the media type must be `wanted`, and the body must have at most `limit` bytes.
 pub(crate) fn check_headers(headers: &HeaderMap, wanted: &str, limit: usize) -> Result<(), Problem> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let media = text(header::CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or_default();
     let encoded = headers.contains_key(header::CONTENT_ENCODING);
     if !media.trim().eq_ignore_ascii_case(wanted) || encoded {
         let why = format!("send the body with `Content-Type: {wanted}` and without a Content-Encoding");
-        return Err(Problem::new(Kind::UnsupportedMediaType, why));
+        return Err(Problem::new(ProblemKind::UnsupportedMediaType, why));
     }
     match text(header::CONTENT_LENGTH).and_then(|value| value.parse::<usize>().ok()) {
         Some(length) if length > limit => Err(too_large(limit)),
@@ -185,38 +182,42 @@ pub(crate) fn check_headers(headers: &HeaderMap, wanted: &str, limit: usize) -> 
     }
 }
 
-/// Checks that what somebody says is what the pod works on.
-fn matches(worker: &Worker, who: &str, subject_uid: &str, attempt: u32) -> Result<(), Problem> {
-    if worker.subject_uid == subject_uid && worker.attempt == attempt {
+/// Checks that the path or the body names what the pod works on.
+fn check_subject(pod: &AttemptPod, place: &str, subject_uid: &str, attempt: u32) -> Result<(), Problem> {
+    if pod.subject_uid == subject_uid && pod.attempt == attempt {
         return Ok(());
     }
-    let Worker { namespace, pod, subject_uid, attempt, .. } = worker;
-    let why = format!("pod {namespace}/{pod} works on attempt {attempt} of {subject_uid}, and the {who} names another");
-    Err(Problem::new(Kind::NotYours, why))
+    let AttemptPod { namespace, pod, subject_uid, attempt, .. } = pod;
+    let why =
+        format!("pod {namespace}/{pod} works on attempt {attempt} of {subject_uid}, and the {place} names another");
+    Err(Problem::new(ProblemKind::SubjectMismatch, why))
 }
 
-/// Says where the body is wrong. The parser quotes the body in its messages, so only the sender gets to see them, cut.
+/// Returns where the body is invalid. The parser's messages quote the body, so only the sender gets them, truncated.
 pub(crate) fn malformed(error: &serde_json::Error) -> Problem {
     let why: String = error.to_string().chars().take(200).collect();
-    Problem { at: Some((error.line(), error.column())), ..Problem::new(Kind::Malformed, why) }
+    Problem { at: Some((error.line(), error.column())), ..Problem::new(ProblemKind::Malformed, why) }
 }
 
-/// What a pod is told when what it sent could not be kept, and the log.
+/// Returns the problem for a delivery that could not be stored, and logs it.
 pub(crate) fn unstored(error: &StoreError) -> Problem {
     let category = error.category();
     match error {
-        // Postgres may quote the content.
+        // The error is not logged: Postgres may quote the content in it.
         StoreError::Refused { .. } | StoreError::Unreadable { .. } => {
-            tracing::warn!(category, "the record refused the content of what was delivered");
-            Problem::new(Kind::Malformed, "the record cannot hold this; it is refused again unless it is changed")
+            tracing::warn!(category, "Postgres refused the content of a delivery");
+            Problem::new(
+                ProblemKind::Malformed,
+                "the record cannot hold this content; change it before you send it again",
+            )
         }
         error if error.class() == Class::Permanent => {
-            tracing::error!(category, %error, "what was delivered cannot be stored");
-            Problem::new(Kind::Internal, "the record cannot be written; see the server's log")
+            tracing::error!(category, %error, "a delivery cannot be stored");
+            Problem::new(ProblemKind::Internal, "the record cannot be written; see the server's log")
         }
         error => {
-            tracing::warn!(category, %error, "what was delivered cannot be stored now");
-            Problem::new(Kind::Unavailable, "the record cannot be written now; try again")
+            tracing::warn!(category, %error, "a delivery cannot be stored at the moment");
+            Problem::new(ProblemKind::Unavailable, "the record is temporarily unavailable; try again")
         }
     }
 }
@@ -226,19 +227,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets_are_written_in_one_way() {
+    fn a_path_is_written_in_one_way() {
         let uid = "0b0a8f26-6a4c-4f6f-a6a3-5a1e5d0b6d1e";
-        assert_eq!(Target::parse(uid, "12"), Some(Target { subject_uid: uid.into(), attempt: 12 }));
+        assert_eq!(AttemptPath::parse(uid, "12"), Some(AttemptPath { subject_uid: uid.into(), attempt: 12 }));
         for (subject, attempt) in
             [("", "1"), (uid, "0"), (uid, "01"), (uid, "+1"), (uid, "-1"), (uid, "4294967296"), ("a%0ab", "1")]
         {
-            assert_eq!(Target::parse(subject, attempt), None, "{subject} {attempt}");
+            assert_eq!(AttemptPath::parse(subject, attempt), None, "{subject} {attempt}");
         }
-        assert_eq!(Target::parse(&"a".repeat(65), "1"), None);
+        assert_eq!(AttemptPath::parse(&"a".repeat(65), "1"), None);
     }
 
     #[test]
-    fn a_mistake_in_the_body_has_a_place_and_a_short_message() {
+    fn an_invalid_body_is_reported_with_its_place() {
         let hostile = format!("{{\"subjectUid\": \"u\",\n \"attempt\": \"{}\"}}", "x".repeat(5000));
         let problem = malformed(&serde_json::from_str::<AttemptResult>(&hostile).unwrap_err());
         assert_eq!(problem.at.map(|(line, _)| line), Some(2));

@@ -1,9 +1,10 @@
-//! The server inside the cluster: takes the results of attempts from the pods that made them, writes them to the record, and shows people
-//! what the record holds.
+//! The server of Enact: stores the results that pods of attempts deliver, shows people the record, and receives the push webhooks of Git
+//! hosts.
 //!
-//! A pod is known by the projected token that the operator mounts into it: the API server says which pod a token is for, the pod's owner
-//! and labels say which attempt it works on, and its namespace says which tenant it belongs to. What a pod says itself is only compared
-//! with that. A reader is known by a token as well, and may read of the record what RBAC lets them get in Kubernetes. `docs/reference/server.md` describes the interface.
+//! The token that the operator mounts into a pod identifies the pod: the API server says which pod a token is for, the pod's owner and
+//! labels say which attempt it works on, and its namespace says which tenant it belongs to. What a pod says itself is only compared with
+//! that. A token identifies a reader too, who may read the record of what RBAC lets them get in Kubernetes. `docs/reference/server.md`
+//! describes the interface.
 
 pub mod access;
 pub mod app;
@@ -13,12 +14,12 @@ pub mod config;
 pub mod documents;
 pub mod identity;
 pub mod intake;
+pub mod limiter;
 pub mod metrics;
 pub mod problem;
-pub mod proof;
 pub mod push;
+pub mod push_auth;
+pub mod read_request;
 pub mod reading;
 pub mod routes;
-pub mod target;
 pub mod token;
-pub mod turnstile;

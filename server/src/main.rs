@@ -1,4 +1,4 @@
-//! `enact-server`: the process.
+//! `enact-server`: the process of the server.
 
 use std::time::Duration;
 
@@ -7,27 +7,19 @@ use enact_server::app::App;
 use enact_server::config::Cli;
 use kube::Client;
 
-/// Longest wait for the API server to accept a connection, and for its next byte: pods wait for the answer.
+/// Longest waits for the API server to accept a connection, and for its next byte. Pods wait for the answer meanwhile.
 const CONNECT: Duration = Duration::from_secs(2);
 const READ: Duration = Duration::from_secs(5);
 
 fn main() -> anyhow::Result<()> {
     let cli: Cli = enact_service::config::parse()?;
-    cli.log.init()?;
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .map_err(|_| anyhow::anyhow!("a TLS provider is installed twice"))?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
-    runtime.block_on(async {
-        let stop = enact_service::signal::stop().context("cannot listen for signals")?;
-        App::bind(&cli.settings, client().await?).await?.run(stop).await
-    })
+    enact_service::process::run(&cli.log, async |stop| App::bind(&cli.settings, client().await?).await?.run(stop).await)
 }
 
-/// A client that gives up soon: whoever delivers tries again.
+/// Returns a client with short timeouts: a pod whose delivery fails tries again.
 async fn client() -> anyhow::Result<Client> {
-    let mut config = kube::Config::infer().await.context("no way to an API server; set KUBECONFIG or run in a pod")?;
+    let mut config =
+        kube::Config::infer().await.context("cannot find the API server; set KUBECONFIG or run in a pod")?;
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(READ);

@@ -1,21 +1,20 @@
-//! Refusals, as RFC 9457 has them.
+//! Problem details (RFC 9457).
 
 use serde::Serialize;
 use warp::http::{HeaderValue, StatusCode, header};
 use warp::reply::{Reply, Response};
 
-/// What kind of problem it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ProblemKind {
     /// The body is not what is expected.
     Malformed,
     /// There is no token or signature, or it is not accepted.
     TokenRefused,
-    /// The pod does not work on what it speaks of.
-    NotYours,
-    /// RBAC does not let the reader get it.
+    /// The pod works on another object than the request names.
+    SubjectMismatch,
+    /// RBAC does not allow the reader to get it.
     Forbidden,
-    /// A parameter of the path or the query cannot be taken.
+    /// A part of the path or a query parameter is invalid.
     BadParameter,
     /// There is nothing at this path.
     NotFound,
@@ -23,26 +22,25 @@ pub enum Kind {
     MethodNotAllowed,
     /// The body did not arrive in time.
     SlowBody,
-    /// The attempt does not count any more.
+    /// The attempt has ended, or a newer one has begun.
     StaleAttempt,
     /// The body is larger than allowed.
     TooLarge,
-    /// The body is not of the wanted type, by its headers.
+    /// The headers name another media type than the expected one.
     UnsupportedMediaType,
     /// Too many requests at once.
     Busy,
-    /// A mistake of the server's own.
+    /// A bug or a permanent failure of the server.
     Internal,
-    /// Postgres or the API server is away.
+    /// Postgres or the API server does not answer.
     Unavailable,
 }
 
-impl Kind {
-    /// Every kind.
+impl ProblemKind {
     pub const ALL: [Self; 14] = [
         Self::Malformed,
         Self::TokenRefused,
-        Self::NotYours,
+        Self::SubjectMismatch,
         Self::Forbidden,
         Self::BadParameter,
         Self::NotFound,
@@ -56,41 +54,38 @@ impl Kind {
         Self::Unavailable,
     ];
 
-    /// Status, word and title. The runner tries again after 408, 429 and 5xx, and after nothing else.
-    fn facts(self) -> (StatusCode, &'static str, &'static str) {
+    /// Returns status, slug and title. The runner retries after 408, 429 and 5xx only.
+    fn parts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The body cannot be read"),
             Self::TokenRefused => (StatusCode::UNAUTHORIZED, "token-refused", "The token or signature is not accepted"),
-            Self::NotYours => (StatusCode::FORBIDDEN, "not-yours", "The pod does not work on this"),
-            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The reader may not get this"),
-            Self::BadParameter => (StatusCode::BAD_REQUEST, "bad-parameter", "A parameter cannot be taken"),
-            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
-            Self::MethodNotAllowed => {
-                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The path takes another method")
-            }
+            Self::SubjectMismatch => (StatusCode::FORBIDDEN, "subject-mismatch", "The pod does not work on this"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The reader may not read this"),
+            Self::BadParameter => (StatusCode::BAD_REQUEST, "bad-parameter", "A parameter is invalid"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
             Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow-body", "The body did not arrive in time"),
-            Self::StaleAttempt => (StatusCode::CONFLICT, "stale-attempt", "The attempt does not count any more"),
+            Self::StaleAttempt => (StatusCode::CONFLICT, "stale-attempt", "The attempt has ended"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
             Self::UnsupportedMediaType => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is of another type")
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type")
             }
             Self::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy", "Too many requests at once"),
-            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server made a mistake"),
-            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "It cannot be done now"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal server error"),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable"),
         }
     }
 
-    /// The status of the answer.
     pub fn status(self) -> StatusCode {
-        self.facts().0
+        self.parts().0
     }
 
-    /// A word for metrics and logs, and the end of the problem's `type`.
+    /// Returns the slug for metrics, logs and the problem's `type`.
     pub fn as_str(self) -> &'static str {
-        self.facts().1
+        self.parts().1
     }
 
-    /// Seconds after which trying again makes sense.
+    /// Returns the seconds for the header Retry-After.
     fn retry_after(self) -> Option<u16> {
         match self {
             Self::Busy => Some(1),
@@ -100,12 +95,11 @@ impl Kind {
     }
 }
 
-/// A refusal, with what to tell the sender. `detail` is not logged: it may quote what was sent.
+/// A refusal. `detail` is not logged: it may quote the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// What kind it is.
-    pub kind: Kind,
-    /// For a person.
+    pub kind: ProblemKind,
+    /// What is wrong and how to fix it, for a person.
     pub detail: String,
     /// Line and column of the body where the problem is, from 1.
     pub at: Option<(usize, usize)>,
@@ -124,15 +118,14 @@ struct Document<'a> {
 }
 
 impl Problem {
-    /// A problem.
-    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+    pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), at: None }
     }
 }
 
 impl Reply for Problem {
     fn into_response(self) -> Response {
-        let (status, word, title) = self.kind.facts();
+        let (status, word, title) = self.kind.parts();
         let document = Document {
             r#type: format!("tag:enact.dev,2026:problem/{word}"),
             title,
@@ -147,7 +140,7 @@ impl Reply for Problem {
         if let Some(seconds) = self.kind.retry_after() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if self.kind == Kind::TokenRefused {
+        if self.kind == ProblemKind::TokenRefused {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response

@@ -1,4 +1,4 @@
-//! Taking a forge's word that a repository was pushed to.
+//! Push webhooks of Git hosts.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,91 +15,85 @@ use warp::reply::{Reply, Response};
 use crate::body::Body;
 use crate::cluster::{Cluster, in_time};
 use crate::intake::{Times, check_headers, malformed, unstored};
+use crate::limiter::RequestLimiter;
 use crate::metrics::Metrics;
-use crate::problem::{Kind, Problem};
-use crate::proof::Proof;
-use crate::turnstile::Turnstile;
+use crate::problem::{Problem, ProblemKind};
+use crate::push_auth::PushAuth;
 
-/// Largest body of a webhook that is read, in bytes; forges list every commit of a push.
+/// Largest body of a webhook, in bytes. Git hosts list every commit of a push.
 const MAX_PUSH_BYTES: usize = 2 << 20;
-/// Requests that are worked on at once. Whoever sends them is not known before the end.
-const PLACES: usize = 16;
+/// Concurrent requests. None is authenticated before its body was read.
+const SLOTS: usize = 16;
 
-/// What takes pushes.
 pub struct Pushes {
-    /// Knows the namespaces' secrets.
     pub cluster: Arc<Cluster>,
-    /// Where pushes are told.
     pub store: Store,
-    /// How many are taken at once.
-    pub turnstile: Turnstile,
-    /// How long each may take.
+    pub limiter: RequestLimiter,
     pub times: Times,
-    /// Counts them.
     pub metrics: Metrics,
 }
 
 impl Pushes {
-    /// Takes pushes, each of which waits so long for a place.
-    pub fn new(cluster: Arc<Cluster>, store: Store, patience: Duration, times: Times, metrics: Metrics) -> Self {
-        Self { cluster, store, turnstile: Turnstile::new(PLACES, patience), times, metrics }
+    /// Makes the receiver; a request waits for a slot up to `timeout`.
+    pub fn new(cluster: Arc<Cluster>, store: Store, timeout: Duration, times: Times, metrics: Metrics) -> Self {
+        Self { cluster, store, limiter: RequestLimiter::new(SLOTS, timeout), times, metrics }
     }
 
-    /// Takes what a forge's webhook sends. Nothing of the body or the secret gets into the log.
-    pub async fn take<S, B, E>(&self, namespace: &str, headers: HeaderMap, body: S) -> Response
+    /// Receives a push. Neither the body nor the secret gets into the log.
+    pub async fn receive<S, B, E>(&self, namespace: &str, headers: HeaderMap, body: S) -> Response
     where
         S: Stream<Item = Result<B, E>> + Unpin,
         B: Buf,
     {
         let known = if is_label(namespace) { namespace } else { "" };
-        let take = async {
+        let receive = async {
             let (begun, mut body) = (Instant::now(), Body::new(body));
-            let outcome = self.hear(namespace, &headers, &mut body).await;
+            let outcome = self.accept(namespace, &headers, &mut body).await;
             if outcome.is_err() {
                 body.discard().await;
             }
-            let word = outcome.as_ref().map_or_else(|problem| problem.kind.as_str(), |()| "told");
+            let word = outcome.as_ref().map_or_else(|problem| problem.kind.as_str(), |()| "accepted");
             tracing::info!(outcome = word, milliseconds = begun.elapsed().as_millis(), "push");
             match outcome {
                 Ok(()) => {
-                    let answer = warp::reply::json(&serde_json::json!({ "outcome": "told" }));
+                    let answer = warp::reply::json(&serde_json::json!({ "outcome": "accepted" }));
                     warp::reply::with_status(answer, StatusCode::ACCEPTED).into_response()
                 }
                 Err(problem) => problem.into_response(),
             }
         };
-        take.instrument(tracing::info_span!("push", namespace = known)).await
+        receive.instrument(tracing::info_span!("push", namespace = known)).await
     }
 
-    async fn hear<S, B, E>(&self, namespace: &str, headers: &HeaderMap, body: &mut Body<S>) -> Result<(), Problem>
+    async fn accept<S, B, E>(&self, namespace: &str, headers: &HeaderMap, body: &mut Body<S>) -> Result<(), Problem>
     where
         S: Stream<Item = Result<B, E>> + Unpin,
         B: Buf,
     {
         if !is_label(namespace) {
-            return Err(Problem::new(Kind::NotFound, "the path is /v1/namespaces/<namespace>/push"));
+            return Err(Problem::new(ProblemKind::NotFound, "the path must be /v1/namespaces/<namespace>/push"));
         }
         check_headers(headers, "application/json", MAX_PUSH_BYTES)?;
-        let proof = Proof::of(headers)?;
-        let _place = self.turnstile.stranger().await?;
+        let auth = PushAuth::of(headers)?;
+        let _slot = self.limiter.unauthenticated().await?;
         let secrets = in_time(self.times.identify, "secret", self.cluster.push_secrets(namespace)).await?;
         let refused = || {
             let why = format!(
-                "nothing proves that this comes from the forge of namespace {namespace}: its webhook and the Secret {PUSH_SECRET} of the \
-                 namespace must hold the same secret, of at least 16 bytes"
+                "the signature or token does not match: the webhook of the Git host and the Secret {PUSH_SECRET} of namespace {namespace} \
+                 must hold the same secret, of at least 16 bytes"
             );
-            Problem::new(Kind::TokenRefused, why)
+            Problem::new(ProblemKind::TokenRefused, why)
         };
         if secrets.is_empty() {
             return Err(refused());
         }
         let bytes = body.read(MAX_PUSH_BYTES, self.times.body).await?;
-        if !proof.holds(&secrets, &bytes) {
+        if !auth.holds(&secrets, &bytes) {
             return Err(refused());
         }
         let push = Push::parse(namespace, &bytes).map_err(|error| match error {
             PushError::Malformed(error) => malformed(&error),
-            PushError::NoRepository => Problem::new(Kind::Malformed, error.to_string()),
+            PushError::NoRepository => Problem::new(ProblemKind::Malformed, error.to_string()),
         })?;
         self.store.tell(&push).await.map_err(|error| unstored(&error))
     }

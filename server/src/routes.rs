@@ -1,4 +1,4 @@
-//! The routes, and what happens around each request.
+//! The routes, and the metrics and refusals of every request.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -15,14 +15,14 @@ use warp::reject::{InvalidQuery, MethodNotAllowed, Rejection};
 use warp::reply::{Reply, Response};
 use warp::{Filter, body, header, path};
 
-use crate::intake::{Intake, Target};
+use crate::intake::{AttemptPath, Intake};
 use crate::metrics::Metrics;
-use crate::problem::{Kind, Problem};
+use crate::problem::{Problem, ProblemKind};
 use crate::push::Pushes;
+use crate::read_request::{Parameters, ReadRequest};
 use crate::reading::Reading;
-use crate::target::{self, Parameters};
 
-/// What pods deliver to. Whatever is asked, the answer is a response.
+/// Returns the routes for deliveries of pods. Every request gets a response.
 pub fn deliveries(intake: Arc<Intake>) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone {
     let (metrics, unrouted) = (intake.metrics.clone(), intake.metrics.clone());
     let document = document(Arc::clone(&intake));
@@ -33,55 +33,55 @@ pub fn deliveries(intake: Arc<Intake>) -> impl Filter<Extract = (Response,), Err
         .then(move |subject: String, attempt: String, headers, body| {
             let (intake, metrics) = (Arc::clone(&intake), metrics.clone());
             async move {
-                let target = Target::parse(&subject, &attempt);
-                let delivered = Box::pin(intake.deliver(target, headers, body));
+                let path = AttemptPath::parse(&subject, &attempt);
+                let delivered = Box::pin(intake.deliver(path, headers, body));
                 observed(&metrics, "result", delivered).await
             }
         });
     result.or(document).unify().or_else(move |rejection| refused(unrouted.clone(), rejection, &Method::POST))
 }
 
-/// Where pods bring documents.
+/// Returns the route for documents.
 fn document(intake: Arc<Intake>) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone {
     path!("v1" / "documents" / String).and(warp::post()).and(header::headers_cloned()).and(body::stream()).then(
         move |subject: String, headers, body| {
             let intake = Arc::clone(&intake);
             async move {
-                let brought = Box::pin(intake.bring(&subject, headers, body));
-                observed(&intake.metrics, "document", brought).await
+                let delivered = Box::pin(intake.deliver_document(&subject, headers, body));
+                observed(&intake.metrics, "document", delivered).await
             }
         },
     )
 }
 
-/// Where forges tell of pushes. Whatever is asked, the answer is a response.
+/// Returns the route for push webhooks. Every request gets a response.
 pub fn pushes(pushes: Arc<Pushes>) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone {
     let unrouted = pushes.metrics.clone();
-    let told = path!("v1" / "namespaces" / String / "push")
+    let push = path!("v1" / "namespaces" / String / "push")
         .and(warp::post())
         .and(header::headers_cloned())
         .and(body::stream())
         .then(move |namespace: String, headers, body| {
             let pushes = Arc::clone(&pushes);
             async move {
-                let taken = Box::pin(pushes.take(&namespace, headers, body));
+                let taken = Box::pin(pushes.receive(&namespace, headers, body));
                 observed(&pushes.metrics, "push", taken).await
             }
         });
-    told.or_else(move |rejection| refused(unrouted.clone(), rejection, &Method::POST))
+    push.or_else(move |rejection| refused(unrouted.clone(), rejection, &Method::POST))
 }
 
-/// What people's clients read from. Whatever is asked, the answer is a response.
+/// Returns the routes for readers. Every request gets a response.
 pub fn readings(reading: Arc<Reading>) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone {
     let unrouted = reading.metrics.clone();
     let read = warp::get().and(path::full()).and(warp::query::<Parameters>()).and(header::headers_cloned()).then(
         move |path: FullPath, query: Parameters, headers| {
             let reading = Arc::clone(&reading);
             async move {
-                match target::Target::parse(path.as_str(), &query) {
-                    Ok(target) => {
-                        let route = target.what.route();
-                        observed(&reading.metrics, route, Box::pin(reading.answer(target, headers))).await
+                match ReadRequest::parse(path.as_str(), &query) {
+                    Ok(request) => {
+                        let route = request.resource.route();
+                        observed(&reading.metrics, route, Box::pin(reading.answer(request, headers))).await
                     }
                     Err(problem) => observed(&reading.metrics, "none", async { problem.into_response() }).await,
                 }
@@ -91,13 +91,13 @@ pub fn readings(reading: Arc<Reading>) -> impl Filter<Extract = (Response,), Err
     read.or_else(move |rejection| refused(unrouted.clone(), rejection, &Method::GET))
 }
 
-/// Answers what no route takes, where only `method` is taken.
+/// Answers a request that matches no route, on a port that accepts only `method`.
 async fn refused(metrics: Metrics, rejection: Rejection, method: &Method) -> Result<(Response,), Infallible> {
     let response = async {
         let problem = problem(&rejection, method);
         let kind = problem.kind;
         let mut response = problem.into_response();
-        if let (Kind::MethodNotAllowed, Ok(allowed)) = (kind, HeaderValue::from_str(method.as_str())) {
+        if let (ProblemKind::MethodNotAllowed, Ok(allowed)) = (kind, HeaderValue::from_str(method.as_str())) {
             response.headers_mut().insert(ALLOW, allowed);
         }
         response
@@ -105,13 +105,13 @@ async fn refused(metrics: Metrics, rejection: Rejection, method: &Method) -> Res
     Ok((observed(&metrics, "none", response).await,))
 }
 
-/// Counts and times a request. A panic in it is answered as a mistake of the server's own.
+/// Counts and times a request. A panic is answered with status 500.
 async fn observed(metrics: &Metrics, route: &str, answer: impl Future<Output = Response>) -> Response {
     let (begun, _counted) = (Instant::now(), Counted::new(&metrics.in_flight));
-    let response = AssertUnwindSafe(answer)
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|_| Problem::new(Kind::Internal, "the server made a mistake; see its log").into_response());
+    let response = AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
+        Problem::new(ProblemKind::Internal, "the request failed with an internal error; see the server's log")
+            .into_response()
+    });
     metrics.requests.with_label_values(&[route, response.status().as_str()]).inc();
     metrics.duration.with_label_values(&[route]).observe(begun.elapsed().as_secs_f64());
     response
@@ -119,17 +119,19 @@ async fn observed(metrics: &Metrics, route: &str, answer: impl Future<Output = R
 
 fn problem(rejection: &Rejection, method: &Method) -> Problem {
     if rejection.find::<MethodNotAllowed>().is_some() {
-        return Problem::new(Kind::MethodNotAllowed, format!("this port takes {method} only"));
+        return Problem::new(ProblemKind::MethodNotAllowed, format!("this port accepts only {method}"));
     }
     if rejection.find::<InvalidQuery>().is_some() {
-        let why =
-            "the query holds a parameter that there is not, or a value that is none; see docs/reference/server.md";
-        return Problem::new(Kind::BadParameter, why);
+        let why = "the query holds an unknown parameter or an invalid value; see docs/reference/server.md";
+        return Problem::new(ProblemKind::BadParameter, why);
     }
     if rejection.is_not_found() {
-        return Problem::new(Kind::NotFound, "see docs/reference/server.md for the paths that there are");
+        return Problem::new(
+            ProblemKind::NotFound,
+            "the path does not exist; see docs/reference/server.md for the paths",
+        );
     }
-    Problem::new(Kind::Malformed, "the request cannot be read")
+    Problem::new(ProblemKind::Malformed, "the request is invalid")
 }
 
 #[cfg(test)]

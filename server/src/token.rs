@@ -1,20 +1,20 @@
-//! Tokens, as requests bring them.
+//! Bearer tokens of requests.
 
 use enact_domain::digest::Digest;
 use warp::http::{HeaderMap, HeaderName, header};
 
-use crate::problem::{Kind, Problem};
+use crate::problem::{Problem, ProblemKind};
 
-/// Largest token that is looked at, in bytes; Kubernetes' own have about a thousand.
+/// Largest token that is accepted, in bytes; those of Kubernetes have about a thousand.
 const MAX_TOKEN_BYTES: usize = 8 << 10;
-/// The header that brings a token through the API server's proxy, which takes Authorization for itself and passes this one on.
+/// The header for a token through the API server's proxy, which consumes Authorization and forwards this header.
 const PROXIED: HeaderName = HeaderName::from_static("x-enact-token");
 
-/// A bearer token. It is shown to nobody but the API server.
+/// A bearer token. Only the API server gets it.
 pub struct Token(String);
 
 impl Token {
-    /// The token of a request that came straight to the server.
+    /// Reads the token of a request that came directly to the server.
     ///
     /// # Errors
     /// When there is not exactly one, or it cannot be a token.
@@ -30,7 +30,7 @@ impl Token {
         Self::checked(token, "the header Authorization does not hold a bearer token")
     }
 
-    /// The token of a request that may have come by the API server's proxy.
+    /// Reads the token of a request that may have come through the API server's proxy.
     ///
     /// # Errors
     /// When there is not exactly one, or it cannot be a token.
@@ -42,7 +42,7 @@ impl Token {
                 Self::checked(value.to_str().ok(), "the header X-Enact-Token does not hold a token")
             }
             _ => Err(refused(
-                "send one token: as `Authorization: Bearer <token>`, or, by the API server's proxy, as `X-Enact-Token: <token>`",
+                "send one token: as `Authorization: Bearer <token>`, or, through the API server's proxy, as `X-Enact-Token: <token>`",
             )),
         }
     }
@@ -57,19 +57,19 @@ impl Token {
         }
     }
 
-    /// As the API server is asked about it.
+    /// Returns the token, for the question to the API server.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 
-    /// What is kept of it where it must not be kept itself.
+    /// Returns the digest, for caches that must not hold the token.
     pub(crate) fn digest(&self) -> Digest {
         Digest::of_bytes(self.0.as_bytes())
     }
 }
 
 fn refused(why: &str) -> Problem {
-    Problem::new(Kind::TokenRefused, why)
+    Problem::new(ProblemKind::TokenRefused, why)
 }
 
 #[cfg(test)]
@@ -96,12 +96,12 @@ mod tests {
             &[("x-enact-token", long.as_str())],
             &[("authorization", "Basic abc")],
         ] {
-            assert_eq!(Token::of_reader(&headers(not_one)).err().map(|p| p.kind), Some(Kind::TokenRefused));
+            assert_eq!(Token::of_reader(&headers(not_one)).err().map(|p| p.kind), Some(ProblemKind::TokenRefused));
         }
         let mut two = headers(&[("x-enact-token", "abc")]);
         two.append(PROXIED, HeaderValue::from_static("def"));
         assert!(Token::of_reader(&two).is_err());
-        assert!(Token::of(&headers(&[("x-enact-token", "abc")])).is_err(), "pods come straight");
+        assert!(Token::of(&headers(&[("x-enact-token", "abc")])).is_err(), "pods send Authorization");
     }
 
     #[test]
@@ -118,7 +118,10 @@ mod tests {
         let long = format!("Bearer {}", "a".repeat(MAX_TOKEN_BYTES + 1));
         for bad in [&[][..], &["Bearer a", "Bearer b"], &["Basic abc"], &["Bearer "], &["Bearer a b"], &[long.as_str()]]
         {
-            assert_eq!(Token::of(&headers(bad)).map(|token| token.0).expect_err("refused").kind, Kind::TokenRefused);
+            assert_eq!(
+                Token::of(&headers(bad)).map(|token| token.0).expect_err("refused").kind,
+                ProblemKind::TokenRefused
+            );
         }
     }
 }

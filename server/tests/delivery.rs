@@ -29,21 +29,21 @@ async fn a_pods_result_is_kept_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_result_of_an_attempt_that_does_not_count_is_refused_for_good_and_kept_as_evidence() {
+async fn a_stale_result_is_refused_and_kept_as_evidence() {
     let (database, api, server) = scene().await;
     begun(&database, SUBJECT, 2).await;
     for _ in 0..2 {
         let answer = server.deliver("token", &result(SUBJECT, 1)).await;
-        answer.assert_problem(409, "stale-attempt", "sending it again is of no use");
+        answer.assert_problem(409, "stale-attempt", "do not send it again");
         assert_eq!(answer.header("retry-after"), None);
     }
     assert_eq!(database.number("select count(*) from results where stale").await, 1);
-    api.change(|world| world.pod("token-2", "team", "acme", "shop-t001-2", SUBJECT, 2));
+    api.change(|cluster| cluster.pod("token-2", "team", "acme", "shop-t001-2", SUBJECT, 2));
     assert_eq!(server.deliver("token-2", &result(SUBJECT, 2)).await.status, 201);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_honest_retry_after_the_attempts_end_was_recorded_succeeds() {
+async fn a_retry_after_the_recorded_end_succeeds() {
     let (database, _api, server) = scene().await;
     assert_eq!(server.deliver("token", &result(SUBJECT, 1)).await.status, 201);
     // The answer was lost, and meanwhile the operator found the attempt's end another way.
@@ -56,10 +56,10 @@ async fn an_honest_retry_after_the_attempts_end_was_recorded_succeeds() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tokens_that_are_none_of_a_pods_for_us_are_refused() {
     let (database, api, server) = scene().await;
-    api.change(|world| {
-        let mut other = world.tokens["token"].clone();
+    api.change(|cluster| {
+        let mut other = cluster.tokens["token"].clone();
         other.audience = "https://kubernetes.default.svc".into();
-        world.tokens.insert("other-audience".into(), other);
+        cluster.tokens.insert("other-audience".into(), other);
     });
     let body = serde_json::to_vec(&result(SUBJECT, 1)).unwrap();
     for token in ["unknown", "other-audience"] {
@@ -76,13 +76,21 @@ async fn tokens_that_are_none_of_a_pods_for_us_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pod_that_was_made_again_under_the_name_does_not_inherit_the_token() {
+async fn a_recreated_pod_does_not_inherit_the_token() {
     let (database, api, server) = scene().await;
     let key = ("team".to_owned(), "shop-t001-1".to_owned());
-    api.change(|world| world.pods.get_mut(&key).unwrap()["uid"] = "another".into());
-    server.deliver("token", &result(SUBJECT, 1)).await.assert_problem(403, "not-yours", "is gone");
-    api.change(|world| drop(world.pods.remove(&key)));
-    server.deliver("token", &result(SUBJECT, 1)).await.assert_problem(403, "not-yours", "is gone");
+    api.change(|cluster| cluster.pods.get_mut(&key).unwrap()["uid"] = "another".into());
+    server.deliver("token", &result(SUBJECT, 1)).await.assert_problem(
+        403,
+        "subject-mismatch",
+        "does not exist any more",
+    );
+    api.change(|cluster| drop(cluster.pods.remove(&key)));
+    server.deliver("token", &result(SUBJECT, 1)).await.assert_problem(
+        403,
+        "subject-mismatch",
+        "does not exist any more",
+    );
     assert_eq!(database.number("select count(*) from results").await, 0);
 }
 
@@ -90,38 +98,38 @@ async fn a_pod_that_was_made_again_under_the_name_does_not_inherit_the_token() {
 async fn a_pod_speaks_for_its_own_attempt_only() {
     let (database, api, server) = scene().await;
     let another = "11111111-6a4c-4f6f-a6a3-5a1e5d0b6d1e";
-    api.change(|world| {
-        world.pod("stranger", "elsewhere", "other", "mine-1", another, 1);
+    api.change(|cluster| {
+        cluster.pod("stranger", "elsewhere", "other", "mine-1", another, 1);
         // Labels can be written by whoever makes a pod; the namespace's cannot.
-        world.pod("liar", "elsewhere", "acme", "lie-1", SUBJECT, 1);
-        world.pod("nobodys", "kube-system", "acme", "system-1", SUBJECT, 1);
+        cluster.pod("liar", "elsewhere", "acme", "lie-1", SUBJECT, 1);
+        cluster.pod("nobodys", "kube-system", "acme", "system-1", SUBJECT, 1);
     });
     let ours = serde_json::to_vec(&result(SUBJECT, 1)).unwrap();
     let path = server.send(&delivery(SUBJECT, 1, "stranger", &ours)).await;
-    path.assert_problem(403, "not-yours", "the path names another");
+    path.assert_problem(403, "subject-mismatch", "the path names another");
     let body = server.send(&delivery(another, 1, "stranger", &ours)).await;
-    body.assert_problem(403, "not-yours", "the body names another");
+    body.assert_problem(403, "subject-mismatch", "the body names another");
     let other_attempt = server.deliver("token", &result(SUBJECT, 2)).await;
-    other_attempt.assert_problem(403, "not-yours", "works on attempt 1");
-    server.send(&delivery(SUBJECT, 1, "liar", &ours)).await.assert_problem(403, "not-yours", "is not other");
-    server.send(&delivery(SUBJECT, 1, "nobodys", &ours)).await.assert_problem(403, "not-yours", "no tenant");
+    other_attempt.assert_problem(403, "subject-mismatch", "works on attempt 1");
+    server.send(&delivery(SUBJECT, 1, "liar", &ours)).await.assert_problem(403, "subject-mismatch", "is not other");
+    server.send(&delivery(SUBJECT, 1, "nobodys", &ours)).await.assert_problem(403, "subject-mismatch", "no tenant");
     assert_eq!(database.number("select count(*) from results").await, 0);
-    assert_eq!(server.metric("enact_server_deliveries_total{outcome=\"not-yours\"}").await, 5);
+    assert_eq!(server.metric("enact_server_deliveries_total{outcome=\"subject-mismatch\"}").await, 5);
     // Its own result is kept, under its own tenant.
     assert_eq!(server.deliver("stranger", &result(another, 1)).await.status, 201);
     assert_eq!(database.number("select count(*) from results where tenant_id = 'other'").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_namespace_of_the_configuration_belongs_to_the_default_tenant() {
+async fn configured_namespaces_belong_to_the_default_tenant() {
     let (database, api, server) = scene().await;
-    api.change(|world| world.pod("free", "free", "default", "free-1", SUBJECT, 1));
+    api.change(|cluster| cluster.pod("free", "free", "default", "free-1", SUBJECT, 1));
     assert_eq!(server.deliver("free", &result(SUBJECT, 1)).await.status, 201);
     assert_eq!(database.number("select count(*) from results where tenant_id = 'default'").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_that_is_too_large_is_refused_however_it_comes() {
+async fn rejects_a_body_that_is_too_large() {
     let (database, api, server) = scene().await;
     let mut large = result(SUBJECT, 1);
     large.transcript = "x".repeat(MAX_RESULT_BYTES);
@@ -141,7 +149,7 @@ async fn a_body_that_is_too_large_is_refused_however_it_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_that_is_no_result_is_told_where() {
+async fn an_invalid_body_is_refused_with_its_place() {
     let (database, _api, server) = scene().await;
     let send = async |body: &[u8]| server.send(&delivery(SUBJECT, 1, "token", body)).await;
     let syntax = send(b"{\"subjectUid\": \"u\",\n  oops}").await;
@@ -196,8 +204,8 @@ async fn a_hundred_pods_at_once() {
     let subjects: Vec<String> = (0..100).map(|number| format!("{number:08}-0000-4000-8000-000000000000")).collect();
     for (number, subject) in subjects.iter().enumerate() {
         begun(&database, subject, 1).await;
-        api.change(|world| {
-            world.pod(&format!("t{number}"), "team", "acme", &format!("pod-{number}"), subject, 1);
+        api.change(|cluster| {
+            cluster.pod(&format!("t{number}"), "team", "acme", &format!("pod-{number}"), subject, 1);
         });
     }
     let deliveries = subjects.iter().enumerate().map(|(number, subject)| {

@@ -19,14 +19,14 @@ fn bring(subject: &str, token: &str, body: &[u8]) -> Request {
 
 async fn with_courier() -> (support::database::Database, support::api::Api, Server) {
     let (database, api, server) = scene().await;
-    api.change(|world| world.courier("fetches", "team", "acme", "cart-fetch-1", SUBJECT, "fetch"));
+    api.change(|cluster| cluster.document_pod("fetches", "team", "acme", "cart-fetch-1", SUBJECT, "fetch"));
     (database, api, server)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_document_is_kept_once_for_the_tenant_of_the_pods_namespace() {
+async fn a_document_is_stored_once_for_its_tenant() {
     let (database, api, server) = with_courier().await;
-    api.change(|world| world.courier("drafts", "elsewhere", "other", "cart-draft-1", SUBJECT, "draft"));
+    api.change(|cluster| cluster.document_pod("drafts", "elsewhere", "other", "cart-draft-1", SUBJECT, "draft"));
     let digest = Digest::of_bytes(TEXT);
     for token in ["fetches", "fetches", "drafts"] {
         let answer = server.send(&bring(SUBJECT, token, TEXT)).await;
@@ -48,26 +48,26 @@ async fn a_document_is_kept_once_for_the_tenant_of_the_pods_namespace() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_a_documents_own_pod_brings_it() {
     let (database, api, server) = with_courier().await;
-    api.change(|world| {
-        world.courier("works", "team", "acme", "cart-task-1", SUBJECT, "task");
-        world.courier("moved", "team", "other", "cart-fetch-2", SUBJECT, "fetch");
-        world.courier("nobodys", "kube-system", "acme", "cart-fetch-3", SUBJECT, "fetch");
-        world.courier("gone", "team", "acme", "cart-fetch-4", SUBJECT, "fetch");
-        world.pods.remove(&("team".into(), "cart-fetch-4".into()));
+    api.change(|cluster| {
+        cluster.document_pod("works", "team", "acme", "cart-task-1", SUBJECT, "task");
+        cluster.document_pod("moved", "team", "other", "cart-fetch-2", SUBJECT, "fetch");
+        cluster.document_pod("nobodys", "kube-system", "acme", "cart-fetch-3", SUBJECT, "fetch");
+        cluster.document_pod("gone", "team", "acme", "cart-fetch-4", SUBJECT, "fetch");
+        cluster.pods.remove(&("team".into(), "cart-fetch-4".into()));
     });
     for (token, part) in [
         ("token", "neither fetch nor draft"),
         ("works", "neither fetch nor draft"),
         ("moved", "is not acme"),
         ("nobodys", "belongs to no tenant"),
-        ("gone", "is gone"),
+        ("gone", "does not exist any more"),
     ] {
-        server.send(&bring(SUBJECT, token, TEXT)).await.assert_problem(403, "not-yours", part);
+        server.send(&bring(SUBJECT, token, TEXT)).await.assert_problem(403, "subject-mismatch", part);
     }
-    server.send(&bring("another-uid", "fetches", TEXT)).await.assert_problem(403, "not-yours", "names another");
+    server.send(&bring("another-uid", "fetches", TEXT)).await.assert_problem(403, "subject-mismatch", "names another");
     server.send(&bring(SUBJECT, "unknown", TEXT)).await.assert_problem(401, "token-refused", "audience enact-server");
     let attempt = support::delivery(SUBJECT, 1, "fetches", b"{}");
-    server.send(&attempt).await.assert_problem(403, "not-yours", "none of Enact");
+    server.send(&attempt).await.assert_problem(403, "subject-mismatch", "not a pod of Enact");
     assert_eq!(database.number("select count(*) from contents").await, 0);
 }
 

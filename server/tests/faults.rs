@@ -1,11 +1,11 @@
-//! What is away, slow or about to end.
+//! Dependencies that do not answer, slow senders, and shutdown.
 
 mod support;
 
 use std::time::Duration;
 
 use enact_server::intake::Times;
-use support::api::{Api, World};
+use support::api::{Api, FakeCluster};
 use support::database::Database;
 use support::database::proxy::{Network, Proxy};
 use support::http::{self, Request};
@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 async fn postgres_away_and_back() {
     let database = Database::migrated().await;
     begun(&database, SUBJECT, 1).await;
-    let api = Api::start(World::with_pod("token", "shop-t001-1", SUBJECT, 1)).await;
+    let api = Api::start(FakeCluster::with_pod("token", "shop-t001-1", SUBJECT, 1)).await;
     let network = Proxy::to(database.server()).await;
     let url = database.app_url_at("127.0.0.1", network.address.port());
     let server = Server::start(&url, &api).await;
@@ -26,12 +26,16 @@ async fn postgres_away_and_back() {
     for broken in [Network::Down, Network::Silent] {
         network.set(broken);
         let answer = server.deliver("token", &result(SUBJECT, 1)).await;
-        answer.assert_problem(503, "unavailable", "the record cannot be written now");
+        answer.assert_problem(503, "unavailable", "the record is temporarily unavailable");
         assert_eq!(answer.header("retry-after"), Some("2"));
         let text = server.ready(503).await;
         assert!(text.contains("postgres: failed") && text.contains("api-server: ok"), "{text}");
     }
-    assert_eq!(http::send(server.health, &Request::get("/healthz")).await.status, 200, "away is not dead");
+    assert_eq!(
+        http::send(server.health, &Request::get("/healthz")).await.status,
+        200,
+        "the process is alive without its dependencies"
+    );
     network.set(Network::Up);
     until(async || (server.deliver("token", &result(SUBJECT, 1)).await.status == 201).then_some(())).await;
     server.ready(200).await;
@@ -41,7 +45,7 @@ async fn postgres_away_and_back() {
 async fn a_lost_answer_of_postgres_is_no_second_result() {
     let database = Database::migrated().await;
     begun(&database, SUBJECT, 1).await;
-    let api = Api::start(World::with_pod("token", "shop-t001-1", SUBJECT, 1)).await;
+    let api = Api::start(FakeCluster::with_pod("token", "shop-t001-1", SUBJECT, 1)).await;
     let network = Proxy::to(database.server()).await;
     let server = Server::start(&database.app_url_at("127.0.0.1", network.address.port()), &api).await;
     network.lose_next_commit();
@@ -55,13 +59,13 @@ async fn a_lost_answer_of_postgres_is_no_second_result() {
 async fn the_api_server_away_and_back() {
     let (_database, api, server) = scene().await;
     server.ready(200).await;
-    api.change(|world| world.down = true);
+    api.change(|cluster| cluster.down = true);
     let answer = server.deliver("token", &result(SUBJECT, 1)).await;
     answer.assert_problem(503, "unavailable", "the API server");
     assert_eq!(answer.header("retry-after"), Some("2"));
     let text = server.ready(503).await;
     assert!(text.contains("api-server: failed") && text.contains("postgres: ok"), "{text}");
-    api.change(|world| world.down = false);
+    api.change(|cluster| cluster.down = false);
     assert_eq!(server.deliver("token", &result(SUBJECT, 1)).await.status, 201);
     server.ready(200).await;
 }
@@ -70,7 +74,7 @@ async fn the_api_server_away_and_back() {
 async fn slow_senders_are_cut_and_hold_nobody_up() {
     let database = Database::migrated().await;
     begun(&database, SUBJECT, 1).await;
-    let api = Api::start(World::with_pod("token", "shop-t001-1", SUBJECT, 1)).await;
+    let api = Api::start(FakeCluster::with_pod("token", "shop-t001-1", SUBJECT, 1)).await;
     let times = Times { body: Duration::from_millis(300), ..Times::default() };
     let server = Server::start_with(&database.config().url, &api, times, Duration::from_millis(300)).await;
     let mut drip = TcpStream::connect(server.address).await.unwrap();
@@ -109,7 +113,7 @@ async fn a_delivery_under_way_is_answered_after_the_stop() {
     until(async || (api.asked("/pods/shop-t001-1") > 0).then_some(())).await;
     server.stop.cancel();
     let text = server.ready(503).await;
-    assert!(text.contains("leaving"), "{text}");
+    assert!(text.contains("shutting down"), "{text}");
     until(async || TcpStream::connect(server.address).await.is_err().then_some(())).await;
     stream.write_all(&body).await.unwrap();
     assert_eq!(http::answer(&mut stream).await.status, 201);

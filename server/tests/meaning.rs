@@ -14,7 +14,7 @@ use enact_server::intake::Times;
 use enact_store::{Embedding, Item, ItemKind};
 use serde_json::{Value, json};
 use support::Server;
-use support::api::{Api, World};
+use support::api::{Api, FakeCluster};
 use support::database::{self, Database};
 use tokio::net::TcpListener;
 use warp::Filter as _;
@@ -37,7 +37,7 @@ async fn endpoint(away: Arc<AtomicBool>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_search_finds_what_is_meant_and_words_alone_when_nobody_says_what_that_is() {
+async fn a_search_without_embedder_is_by_words_only() {
     let database = Database::migrated().await;
     let store = database.store();
     assert!(store.has_vectors().await.unwrap(), "the Postgres for tests has pgvector");
@@ -47,9 +47,9 @@ async fn a_search_finds_what_is_meant_and_words_alone_when_nobody_says_what_that
         let embedding = Embedding { model: "m".into(), values };
         store.put_embeddings("acme", &[(Digest::of_bytes(text.as_bytes()), embedding)]).await.unwrap();
     }
-    let mut world = World::with_pod("pod", "shop-t001-1", support::SUBJECT, 1);
-    world.reader("reader", "team", &["specifications", "constitutions", "plans"]);
-    let (api, away) = (Api::start(world).await, Arc::new(AtomicBool::new(false)));
+    let mut cluster = FakeCluster::with_pod("pod", "shop-t001-1", support::SUBJECT, 1);
+    cluster.reader("reader", "team", &["specifications", "constitutions", "plans"]);
+    let (api, away) = (Api::start(cluster).await, Arc::new(AtomicBool::new(false)));
     let flags = ["--embedder=openai", "--embed-model=m", &endpoint(Arc::clone(&away)).await];
     let server =
         Server::start_as(&database.config().url, &api, Times::default(), Duration::from_secs(30), &flags).await;

@@ -4,16 +4,16 @@ mod support;
 
 use std::process::{Command, Stdio};
 
-use support::api::{Api, World};
+use support::api::{Api, FakeCluster};
 use support::database::Database;
 use support::http::{self, Request};
 use support::{SUBJECT, begun, delivery, free_port, result, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_serves_until_it_is_told_to_stop_and_logs_no_secret() {
+async fn serves_until_sigterm_and_logs_no_secret() {
     let database = Database::migrated().await;
     begun(&database, SUBJECT, 1).await;
-    let api = Api::start(World::with_pod("secret-token", "shop-t001-1", SUBJECT, 1)).await;
+    let api = Api::start(FakeCluster::with_pod("secret-token", "shop-t001-1", SUBJECT, 1)).await;
     let directory = tempfile::tempdir().unwrap();
     let kubeconfig = format!(
         "{{apiVersion: v1, kind: Config, current-context: c, clusters: [{{name: c, cluster: {{server: 'http://{}'}}}}], \
@@ -65,7 +65,7 @@ async fn it_serves_until_it_is_told_to_stop_and_logs_no_secret() {
 }
 
 #[test]
-fn help_names_every_variable_and_a_mistake_is_told() {
+fn help_names_every_variable() {
     let program = || Command::new(env!("CARGO_BIN_EXE_enact-server"));
     let help = String::from_utf8(program().arg("--help").output().unwrap().stdout).unwrap();
     for name in ["ENACT_LISTEN", "ENACT_HEALTH_LISTEN", "ENACT_DATABASE_URL", "ENACT_LOG_FORMAT", "--config <FILE>"] {

@@ -22,7 +22,7 @@ const BODY: &str =
 async fn knowing() -> (Database, Api, Server) {
     let (database, api, server) = scene().await;
     let data = json!({ "webhook": SECRET.1 });
-    api.change(|world| drop(world.secrets.insert(("team".into(), "enact-push".into()), data)));
+    api.change(|cluster| drop(cluster.secrets.insert(("team".into(), "enact-push".into()), data)));
     (database, api, server)
 }
 
@@ -54,7 +54,7 @@ async fn whoever_listens_hears_of_a_push_that_is_proved() {
         let heard = async {
             loop {
                 let answer = push(&server, &proved).await;
-                assert_eq!((answer.status, answer.json()), (202, json!({"outcome": "told"})), "{}", answer.text());
+                assert_eq!((answer.status, answer.json()), (202, json!({"outcome": "accepted"})), "{}", answer.text());
                 if let Ok(heard) = timeout(Duration::from_millis(200), pushes.next()).await {
                     return heard;
                 }
@@ -68,11 +68,11 @@ async fn whoever_listens_hears_of_a_push_that_is_proved() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_elses_word_is_taken() {
     let (_database, api, server) = knowing().await;
-    api.change(|world| {
+    api.change(|cluster| {
         let (short, other) =
             (json!({"webhook": "c2hvcnQ="}), json!({"webhook": "YW5vdGhlciBzZWNyZXQgb2YgYW5vdGhlcg=="}));
-        world.secrets.insert(("free".into(), "enact-push".into()), short);
-        world.secrets.insert(("elsewhere".into(), "enact-push".into()), other);
+        cluster.secrets.insert(("free".into(), "enact-push".into()), short);
+        cluster.secrets.insert(("elsewhere".into(), "enact-push".into()), other);
     });
     let signature = |body: &str| signed("team", SECRET.0, body);
     for (request, part) in [
@@ -96,7 +96,7 @@ async fn nobody_elses_word_is_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_no_push_is_refused_with_the_reason() {
+async fn rejects_what_is_not_a_push() {
     let (_database, api, server) = knowing().await;
     for (body, part) in [("{\n  \"ref\": 1}", "\"line\":2"), ("{}", "choose the event for pushes")] {
         let answer = push(&server, &signed("team", SECRET.0, body)).await;
@@ -110,6 +110,6 @@ async fn what_is_no_push_is_refused_with_the_reason() {
     assert_eq!(push(&server, &Request::get("/v1/namespaces/team/push")).await.status, 405);
     assert_eq!(send(server.address, &signed("team", SECRET.0, BODY)).await.status, 404, "pods' port takes none");
     assert_eq!(send(server.readings, &signed("team", SECRET.0, BODY)).await.status, 405, "nor does the readers'");
-    api.change(|world| world.down = true);
+    api.change(|cluster| cluster.down = true);
     assert_eq!(push(&server, &signed("team", SECRET.0, BODY)).await.status, 503);
 }

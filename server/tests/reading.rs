@@ -8,7 +8,7 @@ use enact_domain::digest::Digest;
 use enact_domain::record::{Event, Kind, Record};
 use enact_store::{Item, ItemKind};
 use serde_json::{Value, json};
-use support::api::{Api, World};
+use support::api::{Api, FakeCluster};
 use support::database::{self, Database, record};
 use support::http::{self, Request};
 use support::{SUBJECT, Server, result};
@@ -40,10 +40,10 @@ async fn scene() -> (Database, Api, Server) {
     };
     let found = record("acme", database::subject(Kind::Specification, "shop"), 2_500, findings);
     store.record(vec![by_kim, found]).await.unwrap();
-    let mut world = World::with_pod("pod", "shop-t001-1", SUBJECT, 1);
-    world.reader("reader", "team", &["specifications", "constitutions", "plans"]);
-    world.reader("elsewhere", "elsewhere", &["specifications"]);
-    let api = Api::start(world).await;
+    let mut cluster = FakeCluster::with_pod("pod", "shop-t001-1", SUBJECT, 1);
+    cluster.reader("reader", "team", &["specifications", "constitutions", "plans"]);
+    cluster.reader("elsewhere", "elsewhere", &["specifications"]);
+    let api = Api::start(cluster).await;
     let server = Server::start(&database.config().url, &api).await;
     (database, api, server)
 }
@@ -122,15 +122,15 @@ async fn only_whom_rbac_lets_get_the_document_reads_it() {
     server.read("elsewhere", &path).await.assert_problem(403, "forbidden", "may not get Specification shop");
     // An agent's token is for the same audience.
     server.read("pod", &path).await.assert_problem(403, "forbidden", "system:serviceaccount:team:default");
-    api.change(|world| {
+    api.change(|cluster| {
         let right = ("system:serviceaccount:team:default".into(), "team".into(), "specifications".into());
-        world.rights.push(right);
+        cluster.rights.push(right);
     });
     assert_eq!(server.read("pod", &path).await.status, 200, "RBAC decides, and a no is not kept");
     let direct = Request::get(&format!("/v1/namespaces/{path}")).header("authorization", "Bearer reader");
     assert_eq!(http::send(server.readings, &direct).await.status, 200);
     server.read("reader", "team/plans/shop/revisions").await.assert_status(200);
-    api.change(|world| world.rights.retain(|(_, _, resource)| resource != "plans"));
+    api.change(|cluster| cluster.rights.retain(|(_, _, resource)| resource != "plans"));
     server.read("reader", "team/plans/other/revisions").await.assert_problem(403, "forbidden", "Plan other");
 }
 
@@ -140,11 +140,11 @@ async fn a_namespace_sees_its_own_record_alone() {
     let store = database.store();
     store.record(vec![revision("other", "elsewhere", 4_000, "# Other\n")]).await.unwrap();
     store.record(vec![revision("acme", "second", 4_000, "# Second\n")]).await.unwrap();
-    api.change(|world| {
-        world.namespaces.insert("second".into(), json!({ "enact.dev/tenant": "acme" }));
-        world.reader("second", "second", &["specifications"]);
-        world.reader("system", "kube-system", &["specifications"]);
-        world.reader("free", "free", &["specifications"]);
+    api.change(|cluster| {
+        cluster.namespaces.insert("second".into(), json!({ "enact.dev/tenant": "acme" }));
+        cluster.reader("second", "second", &["specifications"]);
+        cluster.reader("system", "kube-system", &["specifications"]);
+        cluster.reader("free", "free", &["specifications"]);
     });
     for (token, namespace, mine) in
         [("reader", "team", "# One\n"), ("elsewhere", "elsewhere", "# Other\n"), ("second", "second", "# Second\n")]
@@ -169,7 +169,7 @@ fn item(kind: ItemKind, key: &str, text: &str) -> Item {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_search_finds_what_stands_in_the_namespaces_own_documents() {
+async fn a_search_is_limited_to_the_namespace() {
     let (database, api, server) = scene().await;
     let store = database.store();
     let index = async |tenant: &str, namespace: &str, name: &str, text: &str| {
@@ -204,16 +204,16 @@ async fn a_search_finds_what_stands_in_the_namespaces_own_documents() {
 
     let related = server.read("reader", &format!("{SHOP}/related")).await.json();
     assert_eq!(names(&related, "related"), ["basket"], "the other namespace is none of the reader's");
-    api.change(|world| {
-        world.namespaces.insert("second".into(), json!({ "enact.dev/tenant": "acme" }));
+    api.change(|cluster| {
+        cluster.namespaces.insert("second".into(), json!({ "enact.dev/tenant": "acme" }));
         let reader = "system:serviceaccount:team:enact-reader".to_owned();
-        world.rights.push((reader, "second".into(), "specifications".into()));
+        cluster.rights.push((reader, "second".into(), "specifications".into()));
     });
     let more = server.read("reader", &format!("{SHOP}/related")).await.json();
     assert_eq!(names(&more, "related").len(), 2, "{more}");
     let one = server.read("reader", &format!("{SHOP}/related?limit=1")).await.json();
     assert_eq!(names(&one, "related").len(), 1);
-    server.read("reader", "team/specifications/nobody/related").await.assert_problem(404, "not-found", "knows no");
+    server.read("reader", "team/specifications/nobody/related").await.assert_problem(404, "not-found", "holds no");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -230,22 +230,22 @@ async fn a_yes_is_kept_for_a_while() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_away_is_told_and_comes_back() {
+async fn reports_missing_dependencies_and_recovers() {
     let database = Database::migrated().await;
-    let mut world = World::default();
-    world.namespaces.insert("team".into(), json!({ "enact.dev/tenant": "acme" }));
-    world.reader("reader", "team", &["specifications"]);
-    let api = Api::start(world).await;
+    let mut cluster = FakeCluster::default();
+    cluster.namespaces.insert("team".into(), json!({ "enact.dev/tenant": "acme" }));
+    cluster.reader("reader", "team", &["specifications"]);
+    let api = Api::start(cluster).await;
     let server = Server::start(&database.config().url, &api).await;
     let path = format!("{SHOP}/revisions");
-    api.change(|world| world.down = true);
+    api.change(|cluster| cluster.down = true);
     let away = server.read("reader", &path).await;
     away.assert_problem(503, "unavailable", "the API server");
     assert_eq!(away.header("retry-after"), Some("2"));
-    api.change(|world| world.down = false);
+    api.change(|cluster| cluster.down = false);
     server.read("reader", &path).await.assert_status(200);
     let lost = Server::start("postgres://nobody@127.0.0.1:1/none", &api).await;
-    lost.read("reader", &path).await.assert_problem(503, "unavailable", "the record cannot be read now");
+    lost.read("reader", &path).await.assert_problem(503, "unavailable", "the record is temporarily unavailable");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -255,9 +255,9 @@ async fn each_port_does_its_own() {
     let read = |method: &str, path: &str| Request::new(method, path).header("x-enact-token", "reader");
     server.send(&read("GET", &path)).await.assert_problem(404, "not-found", "server.md");
     let delivered = support::delivery(SUBJECT, 1, "pod", &serde_json::to_vec(&result(SUBJECT, 1)).unwrap());
-    http::send(server.readings, &delivered).await.assert_problem(405, "method-not-allowed", "GET only");
+    http::send(server.readings, &delivered).await.assert_problem(405, "method-not-allowed", "only GET");
     let deleted = http::send(server.readings, &read("DELETE", &path)).await;
-    deleted.assert_problem(405, "method-not-allowed", "GET only");
+    deleted.assert_problem(405, "method-not-allowed", "only GET");
     assert_eq!(deleted.header("allow"), Some("GET"));
     for query in ["limit=51", "limit=0", "limit=x", "after=1", "before=1&before=2", "q=cart"] {
         let answer = http::send(server.readings, &read("GET", &format!("{path}?{query}"))).await;

@@ -1,4 +1,4 @@
-//! Settings from a file, below the environment and the flags.
+//! Settings from a file; the environment and flags override them.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -8,15 +8,14 @@ use anyhow::Context as _;
 use clap::{Args, Command, Parser};
 use serde::Deserialize;
 
-/// The flag that names the file; flattened into a program's settings, so that `--help` shows it.
+/// The flag `--config`; flattened into a program's settings, so that `--help` shows it.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ConfigFile {
-    /// YAML file with settings: a map of long flag names, without `--`, to values. The environment wins over it, and flags over both.
+    /// YAML file with settings: a map of long flag names, without `--`, to values. The environment overrides it, and flags override both.
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
 
-/// A value in the file.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Value {
@@ -39,19 +38,19 @@ impl Value {
     }
 }
 
-/// Reads the settings of this process. Like [`Parser::parse`], it prints help and mistakes on the command line, and ends the process.
+/// Reads the settings of this process. Like [`Parser::parse`], it prints help and errors of the command line, and ends the process.
 ///
 /// # Errors
-/// When the file of `--config` cannot be read, or a setting in it does not exist.
+/// When the file of `--config` cannot be read, or holds an unknown setting.
 pub fn parse<C: Parser>() -> anyhow::Result<C> {
     Ok(C::parse_from(with_file(&C::command(), std::env::args_os())?))
 }
 
-/// Adds the settings in the file of `--config` to `args`, without those that `args` or the environment have. Settings of another
-/// subcommand than the one that is called are left out, so that all can share a file.
+/// Adds the settings in the file of `--config` to `args`, without those that `args` or the environment set. It skips the settings of other
+/// subcommands, so that all can share a file.
 ///
 /// # Errors
-/// When the file cannot be read, is no map of plain values, or holds a setting that `command` does not have.
+/// When the file cannot be read, is not a map of plain values, or holds a setting that `command` does not have.
 pub fn with_file(command: &Command, args: impl IntoIterator<Item = OsString>) -> anyhow::Result<Vec<OsString>> {
     let mut args: Vec<OsString> = args.into_iter().collect();
     let Some(path) = value_of(&args, "config").map(PathBuf::from) else { return Ok(args) };
@@ -74,14 +73,14 @@ pub fn with_file(command: &Command, args: impl IntoIterator<Item = OsString>) ->
 
 fn read(path: &Path) -> anyhow::Result<BTreeMap<String, Value>> {
     let text = std::fs::read_to_string(path)?;
-    // A value may be a secret, so the parser's message, which may quote it, is not passed on.
+    // A value may be a secret, and the parser's message may quote it, so the message is dropped.
     serde_saphyr::from_str(&text).map_err(|error| {
         let place = error.location().map(|at| format!(" at line {}", at.line())).unwrap_or_default();
         anyhow::anyhow!("not a YAML map of long flag names to plain values{place}")
     })
 }
 
-/// The value of `--<name> value` or `--<name>=value` in `args`.
+/// Returns the value of `--<name> value` or `--<name>=value` in `args`.
 fn value_of<'a>(args: &'a [OsString], name: &str) -> Option<&'a OsStr> {
     args.iter().enumerate().find_map(|(at, arg)| {
         let rest = arg.to_str()?.strip_prefix("--")?.strip_prefix(name)?;
@@ -140,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_and_the_environment_win_over_the_file() {
+    fn flags_and_the_environment_override_the_file() {
         let file = "url: postgres://a\nnumber: 3\nnames: [x, 7]\npackage: other\nwait: 5\n";
         let all = run(file, &[]).unwrap();
         assert_eq!((all.url.as_str(), all.number, all.names), ("postgres://a", 3, vec!["x".into(), "7".into()]));
@@ -150,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_named_and_secrets_are_not() {
+    fn errors_name_the_setting_and_no_secret() {
         let error = run("ulr: x\n", &[]).unwrap_err().to_string();
         assert!(error.contains("there is no setting `ulr`"), "{error}");
         let error = format!("{:#}", run("url: {password: hunter2}\n", &[]).unwrap_err());

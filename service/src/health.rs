@@ -1,10 +1,11 @@
-//! `/healthz`, `/readyz` and `/metrics`, on a port of their own.
+//! `/healthz`, `/readyz` and `/metrics`, on a separate port.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use prometheus::{IntGauge, Registry};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -15,63 +16,63 @@ use warp::{Filter, Rejection};
 use crate::http::{self, Limits};
 use crate::metrics::encode;
 
-/// How many rounds of a check may be missed before what it found no longer counts.
+/// How many rounds a check may miss before its last result expires.
 const MISSED_ROUNDS: u32 = 3;
-/// Between two rounds of a check, and for each.
+/// Time between two rounds of a check, and time limit of each.
 const ROUND: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(4));
-/// Bounds on the connections of probes and of Prometheus. None of them has to be waited for long when the process ends.
+/// Limits for the connections of probes and Prometheus. The end of the process need not wait long for them.
 const LIMITS: Limits = Limits {
     connections: 64,
     handshake: Duration::from_secs(10),
     headers: Duration::from_mins(2),
     age: Duration::from_mins(10),
-    farewell: Duration::from_secs(2),
+    shutdown: Duration::from_secs(2),
     http2: false,
 };
 
-/// Whether the process is alive, and what must hold before requests are sent to it. Cheap to clone; clones share everything.
+/// The health of a process: whether it is alive, and the checks that must succeed before it gets requests. Clones share the state.
 #[derive(Clone, Debug)]
 pub struct Health(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Why the process cannot go on.
-    dead: Option<String>,
-    leaving: bool,
-    checks: BTreeMap<&'static str, Option<Found>>,
+    /// Why the process cannot continue.
+    failure: Option<String>,
+    shutting_down: bool,
+    checks: BTreeMap<&'static str, Option<CheckResult>>,
 }
 
 #[derive(Debug)]
-struct Found {
+struct CheckResult {
     outcome: Result<(), String>,
     at: Instant,
-    /// Older than this, it is no longer known; none for what holds until it is said otherwise.
+    /// Age at which the result expires; none if it holds until the next one.
     fresh_for: Option<Duration>,
 }
 
 impl Health {
-    /// Alive, and ready as soon as all `checks` hold.
+    /// Starts alive, and ready as soon as all `checks` succeed.
     pub fn new(checks: impl IntoIterator<Item = &'static str>) -> Self {
         let checks = checks.into_iter().map(|name| (name, None)).collect();
         Self(Arc::new(Mutex::new(State { checks, ..State::default() })))
     }
 
-    /// What the check `name` found; it holds until it is said otherwise.
-    pub fn found(&self, name: &'static str, outcome: Result<(), String>) {
-        self.note(name, outcome, None);
+    /// Reports the result of the check `name`, which holds until the next report.
+    pub fn report(&self, name: &'static str, outcome: Result<(), String>) {
+        self.set(name, outcome, None);
     }
 
-    /// The process cannot go on, and says why.
-    pub fn dead(&self, why: impl Into<String>) {
-        self.state().dead = Some(why.into());
+    /// Reports why the process cannot continue: it is no longer alive.
+    pub fn fail(&self, why: impl Into<String>) {
+        self.0.lock().failure = Some(why.into());
     }
 
-    /// The process is about to end: no more requests may be sent to it.
-    pub fn leave(&self) {
-        self.state().leaving = true;
+    /// Reports that the process is about to end and must get no more requests.
+    pub fn shut_down(&self) {
+        self.0.lock().shutting_down = true;
     }
 
-    /// Checks `name` over and over, every few seconds. What takes too long has failed; changes are logged.
+    /// Repeats the check `name` every few seconds. A check that takes too long fails. Changes are logged.
     pub async fn keep_checking(self, name: &'static str, check: impl AsyncFn() -> Result<(), String>) {
         let (pause, patience) = ROUND;
         self.check_every(name, pause, patience, check).await;
@@ -96,54 +97,50 @@ impl Health {
                 }
                 before = Some(outcome.is_ok());
             }
-            self.note(name, outcome, Some((pause + patience) * MISSED_ROUNDS));
+            self.set(name, outcome, Some((pause + patience) * MISSED_ROUNDS));
             tokio::time::sleep(pause).await;
         }
     }
 
-    /// Whether requests may come, and a line for each check that says why or why not.
+    /// Returns whether the process can get requests, and a line for each check.
     pub fn readiness(&self) -> (bool, String) {
-        let state = self.state();
-        let mut ready = !state.leaving && state.dead.is_none();
+        let state = self.0.lock();
+        let mut ready = !state.shutting_down && state.failure.is_none();
         let mut text = String::new();
-        if state.leaving {
-            text.push_str("leaving: requests under way are ended, new ones belong elsewhere\n");
+        if state.shutting_down {
+            text.push_str("shutting down: running requests are completed, new ones must go to another replica\n");
         }
-        if let Some(why) = &state.dead {
-            let _ = writeln!(text, "dead: {why}");
+        if let Some(why) = &state.failure {
+            let _ = writeln!(text, "failed: {why}");
         }
-        for (name, found) in &state.checks {
-            let age = found.as_ref().map(|found| found.at.elapsed()).unwrap_or_default();
-            let outcome = match found {
+        for (name, result) in &state.checks {
+            let age = result.as_ref().map(|result| result.at.elapsed()).unwrap_or_default();
+            let outcome = match result {
                 None => Err("not checked yet"),
-                Some(found) if found.fresh_for.is_some_and(|limit| age > limit) => Err("not checked any more"),
-                Some(found) => found.outcome.as_ref().map_err(String::as_str),
+                Some(result) if result.fresh_for.is_some_and(|limit| age > limit) => Err("the last check is too old"),
+                Some(result) => result.outcome.as_ref().map_err(String::as_str),
             };
             ready &= outcome.is_ok();
-            let said = outcome.map_or_else(|problem| format!("failed: {problem}"), |()| "ok".to_owned());
-            let _ = writeln!(text, "{name}: {said} ({} s ago)", age.as_secs());
+            let outcome = outcome.map_or_else(|problem| format!("failed: {problem}"), |()| "ok".to_owned());
+            let _ = writeln!(text, "{name}: {outcome} ({} s ago)", age.as_secs());
         }
         (ready, text)
     }
 
-    fn note(&self, name: &'static str, outcome: Result<(), String>, fresh_for: Option<Duration>) {
-        self.state().checks.insert(name, Some(Found { outcome, at: Instant::now(), fresh_for }));
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn set(&self, name: &'static str, outcome: Result<(), String>, fresh_for: Option<Duration>) {
+        self.0.lock().checks.insert(name, Some(CheckResult { outcome, at: Instant::now(), fresh_for }));
     }
 }
 
-/// Serves [`routes`] until `end`. `open` shows the number of connections.
+/// Serves [`routes`] until `end`. The gauge `open` shows the number of connections.
 pub async fn serve(listener: TcpListener, health: Health, registry: Registry, open: IntGauge, end: CancellationToken) {
     http::serve(listener, None, warp::service(routes(health, registry)), LIMITS, open, end).await;
 }
 
-/// The routes `GET /healthz`, `GET /readyz` and `GET /metrics`.
+/// Returns the routes `GET /healthz`, `GET /readyz` and `GET /metrics`.
 pub fn routes(health: Health, registry: Registry) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone {
     let alive = health.clone();
-    let healthz = warp::path!("healthz").map(move || match &alive.state().dead {
+    let healthz = warp::path!("healthz").map(move || match &alive.0.lock().failure {
         None => "ok\n".into_response(),
         Some(why) => unavailable(format!("{why}\n")),
     });
@@ -167,31 +164,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ready_when_every_check_holds_and_was_made_lately() {
+    fn ready_when_every_check_succeeded_recently() {
         let health = Health::new(["a", "b"]);
         assert_eq!(
             health.readiness(),
             (false, "a: failed: not checked yet (0 s ago)\nb: failed: not checked yet (0 s ago)\n".into())
         );
-        health.found("a", Ok(()));
-        health.found("b", Err("it is away".into()));
+        health.report("a", Ok(()));
+        health.report("b", Err("it is away".into()));
         assert_eq!(health.readiness(), (false, "a: ok (0 s ago)\nb: failed: it is away (0 s ago)\n".into()));
-        health.found("b", Ok(()));
+        health.report("b", Ok(()));
         assert!(health.readiness().0);
-        health.note("b", Ok(()), Some(Duration::ZERO));
+        health.set("b", Ok(()), Some(Duration::ZERO));
         let (ready, text) = health.readiness();
-        assert!(!ready && text.contains("b: failed: not checked any more"), "{text}");
+        assert!(!ready && text.contains("b: failed: the last check is too old"), "{text}");
     }
 
     #[test]
-    fn who_leaves_or_is_dead_is_not_ready() {
+    fn a_process_that_ends_or_failed_is_not_ready() {
         let health = Health::new([]);
         assert_eq!(health.readiness(), (true, String::new()));
-        health.leave();
+        health.shut_down();
         assert!(!health.readiness().0);
         let health = Health::new([]);
-        health.dead("a controller has ended");
-        assert_eq!(health.readiness(), (false, "dead: a controller has ended\n".into()));
+        health.fail("a controller has ended");
+        assert_eq!(health.readiness(), (false, "failed: a controller has ended\n".into()));
     }
 
     #[tokio::test]

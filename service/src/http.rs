@@ -1,4 +1,4 @@
-//! Serving HTTP over plain TCP or TLS: each connection in a task of its own, bounds on everything, an end that drops no request.
+//! An HTTP server over TCP or TLS: a task for each connection, limits on everything, and a shutdown that drops no request.
 
 use std::convert::Infallible;
 use std::io;
@@ -23,40 +23,40 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service;
 use warp::reply::Response;
 
-/// Pause after a failure to accept (too many open files), so that the loop does not spin.
+/// Pause after a failed accept (too many open files), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Largest buffer of a connection over HTTP/1, in bytes; also bounds the headers of a request.
+/// Largest buffer of an HTTP/1 connection, in bytes; it also limits the headers of a request.
 const BUFFER_BYTES: usize = 64 << 10;
-/// How often an HTTP/2 connection is asked whether its other end is still there, and how long that may take to say so.
+/// Interval of keep-alive pings on an HTTP/2 connection, and time limit of their answers.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 
-/// Bounds on what clients may take.
+/// Limits for clients.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Most connections at once; more wait in the listener's queue.
     pub connections: usize,
     /// Longest TLS handshake.
     pub handshake: Duration,
-    /// Longest time without the whole headers of a request, also between two requests.
+    /// Longest wait for the complete headers of a request, also between two requests.
     pub headers: Duration,
     /// Age at which a connection is closed as soon as its request is answered; [`Duration::MAX`] for none.
     pub age: Duration,
-    /// Longest time for a request under way to end, when its connection is too old or the server stops.
-    pub farewell: Duration,
-    /// Whether HTTP/2 is spoken besides HTTP/1.1.
+    /// Longest time for a running request to end, when its connection is too old or the server stops.
+    pub shutdown: Duration,
+    /// Whether the server also speaks HTTP/2.
     pub http2: bool,
 }
 
-/// Takes an address to listen on.
+/// Listens on an address.
 ///
 /// # Errors
-/// When it is taken already, or not ours to take.
+/// When the address is in use, or this process may not use it.
 pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
-/// Serves `service` on `listener`, over TLS when there is an acceptor, until `stop`; then lets the requests under way end. `open` shows
-/// the number of connections. A panic in `service` ends one connection.
+/// Serves `service` on `listener`, over TLS when there is an acceptor, until `stop`; then lets the running requests end. The gauge `open`
+/// shows the number of connections. A panic in `service` ends one connection.
 pub async fn serve<S>(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
@@ -68,11 +68,11 @@ pub async fn serve<S>(
     S: Service<hyper::Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
-    let room = Arc::new(Semaphore::new(limits.connections));
+    let slots = Arc::new(Semaphore::new(limits.connections));
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &room) => accepted,
+            accepted = accept(&listener, &slots) => accepted,
             () = stop.cancelled() => break,
         };
         let (stream, permit) = match accepted {
@@ -92,22 +92,21 @@ pub async fn serve<S>(
     }
     drop(listener);
     connections.close();
-    // Each ends within the time of its farewell.
+    // Each ends within `limits.shutdown`.
     connections.wait().await;
 }
 
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     Ok((stream, permit))
 }
 
-/// Adds one to a gauge for as long as it lives, also when a panic ends it.
+/// Adds one to a gauge until it is dropped, also by a panic.
 #[derive(Debug)]
 pub struct Counted(IntGauge);
 
 impl Counted {
-    /// Adds one.
     pub fn new(gauge: &IntGauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
@@ -132,15 +131,15 @@ where
     S::Future: Send,
 {
     async fn run(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
-        // Answers are small and awaited: they must not wait for more to send. Without the option it is only slower.
+        // Responses are small: with Nagle's algorithm they would wait for more data. A failure only makes the connection slower.
         let _ = stream.set_nodelay(true);
         let Some(acceptor) = tls else {
             return self.http(stream).await;
         };
         match timeout(self.limits.handshake, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => self.http(stream).await,
-            Ok(Err(error)) => tracing::debug!(%error, "handshake failed"),
-            Err(_) => tracing::debug!("handshake took too long"),
+            Ok(Err(error)) => tracing::debug!(%error, "the TLS handshake failed"),
+            Err(_) => tracing::debug!("the TLS handshake took too long"),
         }
     }
 
@@ -148,7 +147,7 @@ where
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Limits { headers, age, farewell, http2, .. } = self.limits;
+        let Limits { headers, age, shutdown, http2, .. } = self.limits;
         let mut builder = Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(headers).max_buf_size(BUFFER_BYTES);
         let (interval, patience) = PING;
@@ -162,17 +161,17 @@ where
             () = sleep(age) => {}
         }
         connection.as_mut().graceful_shutdown();
-        if let Ok(ended) = timeout(farewell, connection).await {
+        if let Ok(ended) = timeout(shutdown, connection).await {
             log(ended);
         } else {
-            tracing::warn!("a request did not end in time; its connection is cut");
+            tracing::warn!("a request did not end in time; its connection is closed");
         }
     }
 }
 
 fn log<E: std::fmt::Display>(ended: Result<(), E>) {
     if let Err(error) = ended {
-        tracing::debug!(%error, "connection ended early");
+        tracing::debug!(%error, "the connection ended early");
     }
 }
 
@@ -190,7 +189,7 @@ mod tests {
         handshake: Duration::from_millis(200),
         headers: Duration::from_millis(200),
         age: Duration::from_mins(1),
-        farewell: Duration::from_secs(30),
+        shutdown: Duration::from_secs(30),
         http2: false,
     };
 
@@ -250,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn slow_headers_and_idle_connections_are_cut() {
+    async fn closes_slow_and_idle_connections() {
         let server = server(LIMITS).await;
         let cut = exchange(server.address, "GET /ok HTTP/1.1\r\nhost: ".into()).await;
         assert!(cut.is_empty() || cut.starts_with("HTTP/1.1 408"), "{cut}");
@@ -259,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_under_way_is_answered_after_the_stop_and_no_new_one_is() {
+    async fn a_running_request_is_answered_after_the_stop() {
         let mut server = server(LIMITS).await;
         let answer = tokio::spawn(exchange(server.address, get("/wait")));
         server.waiting.recv().await.unwrap();
@@ -274,8 +273,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_end_is_cut() {
-        let mut server = server(Limits { farewell: Duration::from_millis(50), ..LIMITS }).await;
+    async fn closes_a_request_that_does_not_end() {
+        let mut server = server(Limits { shutdown: Duration::from_millis(50), ..LIMITS }).await;
         let answer = tokio::spawn(exchange(server.address, get("/wait")));
         server.waiting.recv().await.unwrap();
         server.stop.cancel();
@@ -284,7 +283,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_old_connection_is_closed_after_its_answer() {
+    async fn closes_an_old_connection_after_its_answer() {
         let mut server = server(Limits { age: Duration::from_millis(50), ..LIMITS }).await;
         let keep = get("/wait").replace("close", "keep-alive");
         let answer = tokio::spawn(exchange(server.address, keep));
@@ -296,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_connections_wait_for_room() {
+    async fn more_connections_wait_for_a_slot() {
         let mut server = server(Limits { connections: 2, ..LIMITS }).await;
         let answers: Vec<_> = (0..3).map(|_| tokio::spawn(exchange(server.address, get("/wait")))).collect();
         server.waiting.recv().await.unwrap();

@@ -1,10 +1,11 @@
-//! What the long-running programs of Enact do alike: configuration, logs, signals, HTTP, health and metrics.
+//! What the long-running programs of Enact share: start and signals, configuration, logs, HTTP, health and metrics.
 //!
-//! It knows nothing of Kubernetes, the record or the domain.
+//! This crate knows nothing of Kubernetes, Postgres or the domain.
 
 pub mod config;
 pub mod health;
 pub mod http;
 pub mod log;
 pub mod metrics;
+pub mod process;
 pub mod signal;

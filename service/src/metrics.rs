@@ -4,12 +4,12 @@ use prometheus::core::Collector;
 use prometheus::proto::LabelPair;
 use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
 
-/// All labels that metrics have. None holds the name of an object: names are for those who may see the object, and each would make a series of
-/// its own.
+/// Every label of metrics. None holds the name of an object: only users who may read an object may see its name, and each name would be
+/// another time series.
 const LABELS: [&str; 10] =
     ["event", "kind", "operation", "outcome", "reason", "route", "status", "verb", "version", "webhook"];
 
-/// A registry with `<program>_build_info{version}`. `program` starts the name of each of the program's metrics: `enact_server`.
+/// Makes a registry with `<program>_build_info{version}`. `program` is the prefix of the program's metrics: `enact_server`.
 ///
 /// # Errors
 /// When `program` cannot be part of a metric's name.
@@ -21,7 +21,7 @@ pub fn registry(program: &str, version: &str) -> prometheus::Result<Registry> {
     Ok(registry)
 }
 
-/// Registers a metric and gives it back.
+/// Registers a metric and returns it.
 ///
 /// # Errors
 /// As [`add`].
@@ -30,10 +30,10 @@ pub fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) 
     Ok(metric)
 }
 
-/// Adds what is collected when somebody asks. Every metric comes in here.
+/// Registers a collector. Every metric passes through here.
 ///
 /// # Errors
-/// When there is one of its name already, or it has a label that is not on the list of those that hold no names.
+/// When its name is taken, or it has a label that is not in [`LABELS`].
 pub fn add(registry: &Registry, metric: Box<dyn Collector>) -> prometheus::Result<()> {
     for desc in metric.desc() {
         let constant = desc.const_label_pairs.iter().map(LabelPair::name);
@@ -49,7 +49,7 @@ pub fn add(registry: &Registry, metric: Box<dyn Collector>) -> prometheus::Resul
     registry.register(metric)
 }
 
-/// All metrics in Prometheus' text format.
+/// Encodes all metrics in Prometheus' text format.
 ///
 /// # Errors
 /// When a metric cannot be written.
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_label_that_would_hold_names_is_refused() {
+    fn rejects_a_label_that_would_hold_names() {
         let registry = registry("enact", "1").unwrap();
         let with = |opts: Opts, labels: &[&str]| register(&registry, IntCounterVec::new(opts, labels).unwrap());
         let opts = |name: &str| Opts::new(name, "Of a test.");

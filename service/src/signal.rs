@@ -1,11 +1,11 @@
-//! Being asked to stop.
+//! Signals that end the process.
 
 use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// A token that is cancelled by SIGTERM or SIGINT.
+/// Returns a token that SIGTERM or SIGINT cancels.
 ///
 /// # Errors
 /// When signals cannot be listened for.

@@ -1,4 +1,4 @@
-//! The HTTP side of admission: a review comes in, the rules are asked, a review goes out.
+//! The HTTP side of admission: reads an AdmissionReview, applies the rules, and answers with an AdmissionReview.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,23 +16,22 @@ use warp::reply::{Reply, Response};
 use warp::{Buf, Filter, Rejection};
 
 use crate::denial::Denial;
+use crate::lookup::{Lookup, LookupError};
 use crate::metrics::Metrics;
 use crate::mutate;
 use crate::request::Request;
-use crate::validate::Admission;
-use crate::world::{LookupError, World};
+use crate::validate::Validator;
 
-/// Largest review: an object as large as the API server takes (3 MiB) and one as large as it stores (1.5 MiB), with room for the escapes
-/// of the review's JSON.
+/// Largest review: the largest object that the API server accepts (3 MiB) and the largest that it stores (1.5 MiB), and space for the
+/// escapes of the review's JSON.
 pub const MAX_REVIEW_BYTES: u64 = 8 << 20;
-/// What all reviews that are read or worked on at once may hold; more wait for their turn. Read, a review takes several times its size.
+/// Most bytes of all reviews in progress; more reviews wait. A parsed review takes several times its size in memory.
 const MAX_BYTES_AT_ONCE: u32 = 16 << 20;
-/// What a small review counts for, so that not too many lookups are under way at once.
+/// Bytes that a small review counts for, which limits the lookups in progress.
 const LEAST_BYTES: u32 = 64 << 10;
-/// Longest time for an answer, and the default when the caller does not say how long it waits.
+/// Longest time for an answer, and the default when the caller sends no timeout.
 const DEADLINE: Duration = Duration::from_secs(8);
 
-/// Which of the two webhooks is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Webhook {
     Mutate,
@@ -48,13 +47,14 @@ impl Webhook {
     }
 }
 
-struct Service<W> {
-    admission: Admission<W>,
+struct Service<L> {
+    validator: Validator<L>,
     metrics: Metrics,
-    room: Semaphore,
+    /// Its permits are bytes.
+    memory: Semaphore,
 }
 
-/// What a caller says of a review before its body.
+/// What is known of a review before its body is read.
 #[derive(Clone, Copy, Debug)]
 struct Call {
     webhook: Webhook,
@@ -63,19 +63,19 @@ struct Call {
     length: u64,
 }
 
-/// A body in which no request could be found, with its answer.
+/// The answer to a body that holds no admission request.
 struct Unread {
     status: StatusCode,
     outcome: &'static str,
     problem: String,
 }
 
-/// The routes `POST /mutate` and `POST /validate`.
-pub fn routes<W: World + 'static>(
-    admission: Admission<W>,
+/// Returns the routes `POST /mutate` and `POST /validate`.
+pub fn routes<L: Lookup + 'static>(
+    validator: Validator<L>,
     metrics: Metrics,
 ) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone {
-    let service = Arc::new(Service { admission, metrics, room: Semaphore::new(MAX_BYTES_AT_ONCE as usize) });
+    let service = Arc::new(Service { validator, metrics, memory: Semaphore::new(MAX_BYTES_AT_ONCE as usize) });
     let mutate = warp::path!("mutate").map(|| Webhook::Mutate);
     let validate = warp::path!("validate").map(|| Webhook::Validate);
     mutate
@@ -89,23 +89,23 @@ pub fn routes<W: World + 'static>(
         .then(move |webhook, length: u64, query: String, body| {
             let service = Arc::clone(&service);
             let start = Instant::now();
-            let call = Call { webhook, start, deadline: start + patience(&query), length };
+            let call = Call { webhook, start, deadline: start + time_limit(&query), length };
             async move { service.answer(call, body).await }
         })
         .recover(explain)
         .unify()
 }
 
-/// Time for the answer. The API server says in `?timeout=10s` how long it waits; a fifth of that is left for the way, so that the person
-/// gets our message and not its.
-fn patience(query: &str) -> Duration {
+/// Returns the time for the answer. The API server sends in `?timeout=10s` how long it waits; a fifth of that is left for the network, so
+/// that the client gets our message and not the API server's.
+fn time_limit(query: &str) -> Duration {
     let given = query.split('&').find_map(|p| p.strip_prefix("timeout="));
     let given = given.and_then(|t| Duration::try_from(t.parse::<SignedDuration>().ok()?).ok());
     given.map_or(DEADLINE, |given| (given / 5 * 4).min(DEADLINE))
 }
 
-/// Answers what is no admission request: another path or method, a body without length or too large.
-#[allow(clippy::unused_async, reason = "the signature that warp asks for")]
+/// Answers a request that is not for admission: another path or method, or a body that is too large or has no length.
+#[allow(clippy::unused_async, reason = "the signature that warp requires")]
 async fn explain(rejection: Rejection) -> Result<Response, Rejection> {
     let (code, text) = if rejection.is_not_found() {
         (StatusCode::NOT_FOUND, "use POST /mutate or POST /validate")
@@ -114,21 +114,21 @@ async fn explain(rejection: Rejection) -> Result<Response, Rejection> {
     } else if rejection.find::<warp::reject::PayloadTooLarge>().is_some() {
         (StatusCode::PAYLOAD_TOO_LARGE, "the review is too large")
     } else if rejection.find::<warp::reject::LengthRequired>().is_some() {
-        (StatusCode::LENGTH_REQUIRED, "give the length of the body")
+        (StatusCode::LENGTH_REQUIRED, "send the length of the body")
     } else {
         return Err(rejection);
     };
     Ok(warp::reply::with_status(text, code).into_response())
 }
 
-impl<W: World> Service<W> {
+impl<L: Lookup> Service<L> {
     async fn answer<B: Buf>(&self, call: Call, body: impl Stream<Item = Result<B, warp::Error>>) -> Response {
         let read = timeout_at(call.deadline.into(), self.read(call.length, body)).await;
-        let (request, _room) = match read.unwrap_or_else(|_| Err(Unread::late())) {
+        let (request, _permit) = match read.unwrap_or_else(|_| Err(Unread::late())) {
             Ok(read) => read,
             Err(Unread { status, outcome, problem }) => {
                 self.observe(call, None, outcome);
-                tracing::warn!(webhook = call.webhook.as_str(), problem, "cannot read a review");
+                tracing::warn!(webhook = call.webhook.as_str(), problem, "cannot read the review");
                 return warp::reply::with_status(problem, status).into_response();
             }
         };
@@ -138,7 +138,7 @@ impl<W: World> Service<W> {
         warp::reply::json(&response.into_review()).into_response()
     }
 
-    /// Reads a body when there is room for it, which is taken until the permit is dropped.
+    /// Reads a body when there is memory for it, which is reserved until the permit is dropped.
     async fn read<B: Buf>(
         &self,
         length: u64,
@@ -146,7 +146,7 @@ impl<W: World> Service<W> {
     ) -> Result<(Request, SemaphorePermit<'_>), Unread> {
         let weight = u32::try_from(length).unwrap_or(MAX_BYTES_AT_ONCE).clamp(LEAST_BYTES, MAX_BYTES_AT_ONCE);
         // The semaphore is never closed.
-        let room = self.room.acquire_many(weight).await.map_err(|_| Unread::late())?;
+        let permit = self.memory.acquire_many(weight).await.map_err(|_| Unread::late())?;
         let mut text = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
         let mut body = pin!(body);
         while let Some(mut part) = body.try_next().await.map_err(|e| Unread::malformed(e.to_string()))? {
@@ -160,7 +160,7 @@ impl<W: World> Service<W> {
                 part.advance(read);
             }
         }
-        Ok((parse(&text).map_err(Unread::malformed)?, room))
+        Ok((parse(&text).map_err(Unread::malformed)?, permit))
     }
 
     async fn review(&self, call: Call, request: &Request) -> (AdmissionResponse, &'static str) {
@@ -186,15 +186,15 @@ impl<W: World> Service<W> {
         let mut response = AdmissionResponse::from(request.inner());
         match webhook {
             Webhook::Mutate => {
-                let patch = mutate::stamp(request, &self.admission.world, Timestamp::now()).await?;
+                let patch = mutate::stamp(request, &self.validator.lookup, Timestamp::now()).await?;
                 if !patch.0.is_empty() {
                     let unwritten =
-                        |e| Denial::invalid("metadata", format!("{e}; this is a mistake of Enact, please report it"));
+                        |e| Denial::invalid("metadata", format!("{e}; this is a bug in Enact, please report it"));
                     response = response.with_patch(patch).map_err(unwritten)?;
                 }
             }
             Webhook::Validate => {
-                let warnings = self.admission.admit(request).await?;
+                let warnings = self.validator.admit(request).await?;
                 response.warnings = (!warnings.is_empty()).then_some(warnings);
             }
         }
@@ -202,7 +202,7 @@ impl<W: World> Service<W> {
     }
 
     fn observe(&self, call: Call, request: Option<&Request>, outcome: &str) {
-        let kind = request.map_or("none", |r| if r.kind().is_some() { r.kind_name() } else { "other" });
+        let kind = request.map_or("none", |r| if r.has_rules() { r.kind_name() } else { "other" });
         let operation = match request.map(Request::operation) {
             Some(Operation::Create) => "create",
             Some(Operation::Update) => "update",
@@ -221,12 +221,12 @@ impl Unread {
     }
 
     fn late() -> Self {
-        let problem = "the review did not arrive in time, or there were too many others; try again".into();
+        let problem = "the review did not arrive in time, or too many others are in progress; try again".into();
         Self { status: StatusCode::SERVICE_UNAVAILABLE, outcome: "error", problem }
     }
 }
 
-/// Reads a review, or says what is wrong with it.
+/// Parses a review; the error says what is wrong with it.
 fn parse(body: &[u8]) -> Result<Request, String> {
     let review: AdmissionReview<DynamicObject> =
         serde_json::from_slice(body).map_err(|e| format!("not an AdmissionReview: {e}"))?;

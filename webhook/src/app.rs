@@ -1,4 +1,4 @@
-//! The whole webhook: caches, certificates and both servers, until it is told to stop.
+//! The webhook's parts together: caches, certificates and both servers, until `stop`.
 
 use std::io;
 use std::sync::Arc;
@@ -22,58 +22,52 @@ use crate::certs::rotation::{Clock, Rotation};
 use crate::certs::serving::Serving;
 use crate::certs::{CERTIFICATE, ClusterVault, files};
 use crate::config::Config;
+use crate::lookup::ClusterLookup;
 use crate::metrics::Metrics;
-use crate::validate::Admission;
-use crate::world::ClusterWorld;
+use crate::validate::Validator;
 
-/// The check that the caches have been filled once.
+/// The readiness check for caches that were filled once.
 const CACHES: &str = "caches";
-/// Bounds on the API server's connections.
+/// Limits for the API server's connections.
 pub(crate) const LIMITS: Limits = Limits {
     connections: 1024,
     handshake: Duration::from_secs(10),
-    // Longer than the API server keeps an idle connection (90 s), so that it is the side that closes and never writes into a connection
-    // that is just being closed. For the same reason none is too old.
+    // Longer than the API server keeps an idle connection (90 s), so that the API server closes connections and never writes into one that
+    // we are closing. For the same reason connections have no maximum age.
     headers: Duration::from_mins(2),
     age: Duration::MAX,
-    farewell: Duration::from_secs(20),
+    shutdown: Duration::from_secs(20),
     http2: true,
 };
 
 /// Why the webhook cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A flag's value cannot be used.
     #[error("{0}")]
     Config(String),
-    /// A port cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
-        /// Where.
         address: std::net::SocketAddr,
-        /// Why not.
         #[source]
         source: io::Error,
     },
-    /// The TLS configuration cannot be made.
-    #[error("TLS cannot be set up: {0}")]
+    #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
-    /// The metrics cannot be set up.
-    #[error("metrics cannot be set up: {0}")]
+    #[error("cannot set up the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
 
-/// Runs the webhook until `stop`; then fails readiness, serves on for the drain time, and lets the requests under way end.
+/// Runs the webhook until `stop`; then fails readiness, serves for the drain time, and lets running requests end.
 ///
 /// # Errors
-/// When it cannot start. Once it runs, what fails is tried again.
+/// When it cannot start. Later failures are retried.
 pub async fn run(config: Config, client: Client, stop: CancellationToken) -> Result<(), StartError> {
     let (https, http) = (listen(config.listen).await?, listen(config.health_listen).await?);
     tracing::info!(admission = %config.listen, health = %config.health_listen, "listening");
     run_on(https, http, config, client, stop).await
 }
 
-/// [`run`] on listeners that are there already: for admission, and for health and metrics.
+/// Runs like [`run`], on open listeners for admission, and for health and metrics.
 ///
 /// # Errors
 /// When it cannot start.
@@ -93,16 +87,16 @@ pub async fn run_on(
     let tls = TlsAcceptor::from(Arc::new(serving.config()?));
 
     let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let world = world(&config, client.clone(), &health, &tasks, &end);
+    let lookup = lookup(&config, client.clone(), &health, &tasks, &end);
     certificates(config.clone(), &client, serving, &health, &metrics, &tasks, &end);
-    let admission = Admission { world, settings: config.settings() };
-    let routes = warp::service(admission::routes(admission, metrics.clone()));
+    let validator = Validator { lookup, settings: config.settings() };
+    let routes = warp::service(admission::routes(validator, metrics.clone()));
     tasks.spawn(serve(https, Some(tls), routes, LIMITS, metrics.connections, end.clone()));
     tasks.spawn(health::serve(http, health.clone(), metrics.registry, metrics.health_connections, end.clone()));
 
     stop.cancelled().await;
-    tracing::info!("leaving");
-    health.leave();
+    tracing::info!("shutting down");
+    health.shut_down();
     sleep(drain).await;
     end.cancel();
     tasks.close();
@@ -114,14 +108,14 @@ async fn listen(address: std::net::SocketAddr) -> Result<TcpListener, StartError
     TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
 }
 
-/// The world of the rules, with a cache of Tenants that is kept in a task.
-fn world(
+/// Returns the lookups of the rules and spawns the task that keeps their cache of Tenants.
+fn lookup(
     config: &Config,
     client: Client,
     health: &Health,
     tasks: &TaskTracker,
     end: &CancellationToken,
-) -> ClusterWorld {
+) -> ClusterLookup {
     let (tenants, writer) = reflector::store::<Tenant>();
     let events = watcher(Api::<Tenant>::all(client.clone()), watcher::Config::default()).default_backoff();
     let trimmed = events.modify(|tenant| {
@@ -131,20 +125,20 @@ fn world(
     });
     let watching = trimmed.reflect(writer).for_each(async |event| {
         if let Err(error) = event {
-            tracing::warn!(%error, "watch of Tenants interrupted");
+            tracing::warn!(%error, "the watch of Tenants was interrupted");
         }
     });
     tasks.spawn(end.clone().run_until_cancelled_owned(watching));
     let (filled, health) = (tenants.clone(), health.clone());
     tasks.spawn(end.clone().run_until_cancelled_owned(async move {
         if filled.wait_until_ready().await.is_ok() {
-            health.found(CACHES, Ok(()));
+            health.report(CACHES, Ok(()));
         }
     }));
-    ClusterWorld::new(client, tenants, config.default_namespaces())
+    ClusterLookup::new(client, tenants, config.default_namespaces())
 }
 
-/// Keeps the certificate that is served, in a task.
+/// Spawns the task that loads or renews the serving certificate.
 fn certificates(
     config: Config,
     client: &Client,

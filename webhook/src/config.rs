@@ -12,7 +12,7 @@ use crate::certs::Names;
 use crate::certs::keyring::Lifetimes;
 use crate::validate::Settings;
 
-/// Admission webhook of Enact: refuses what must not be stored, and stamps who decided, who wrote, and whose it is.
+/// Admission webhook of Enact: refuses invalid objects, and stamps the tenant, the author and the approver.
 ///
 /// It needs the API server only; Postgres may be down. Every flag can also be set by the environment variable that its help names, or in
 /// the file of --config.
@@ -31,7 +31,7 @@ pub struct Config {
     /// Service that the API server calls this webhook by.
     #[arg(long, env = "ENACT_WEBHOOK_SERVICE", default_value = "enact-webhook")]
     pub service_name: String,
-    /// Secret that the self-made certificates are kept in; made when missing.
+    /// Secret that holds the self-signed certificates; created when it is missing.
     #[arg(long, env = "ENACT_WEBHOOK_SECRET", default_value = "enact-webhook-tls")]
     pub secret_name: String,
     /// ValidatingWebhookConfiguration whose caBundle is kept current.
@@ -40,37 +40,36 @@ pub struct Config {
     /// MutatingWebhookConfiguration whose caBundle is kept current.
     #[arg(long, env = "ENACT_MUTATING_CONFIGURATION", default_value = "enact")]
     pub mutating_configuration: String,
-    /// User name of the operator, as system:serviceaccount:<namespace>:<name>. It alone writes statuses, Tasks and tenant labels.
+    /// User name of the operator, as system:serviceaccount:<namespace>:<name>. Only this user writes statuses, Tasks and tenant labels.
     #[arg(long, env = "ENACT_OPERATOR_USER", value_parser = service_account)]
     pub operator_user: String,
     /// Namespaces of the tenant "default", for an installation without Tenant objects; separated by commas.
     #[arg(long, env = "ENACT_DEFAULT_TENANT_NAMESPACES", value_delimiter = ',')]
     pub default_tenant_namespaces: Vec<String>,
-    /// Folder with tls.crt and tls.key that something else keeps (cert-manager, say). Then no certificate is made here and the
-    /// webhook configurations are left alone.
+    /// Folder with tls.crt and tls.key that another program renews, such as cert-manager. Then this process makes no certificate and does
+    /// not change the webhook configurations.
     #[arg(long, env = "ENACT_TLS_DIR")]
     pub tls_dir: Option<PathBuf>,
-    /// How long a self-made authority is good for; renewed after two thirds.
+    /// How long a self-signed CA is valid; it is renewed after two thirds of that time.
     #[arg(long, env = "ENACT_CA_LIFETIME", default_value = "8760h")]
     pub ca_lifetime: SignedDuration,
-    /// How long a self-made serving certificate is good for; renewed after two thirds.
-    #[arg(long, env = "ENACT_LEAF_LIFETIME", default_value = "1440h")]
-    pub leaf_lifetime: SignedDuration,
-    /// How long the API server is given to learn of a new authority before something signed by it is served.
+    /// How long a self-signed serving certificate is valid; it is renewed after two thirds of that time.
+    #[arg(long, env = "ENACT_SERVING_LIFETIME", default_value = "1440h")]
+    pub serving_lifetime: SignedDuration,
+    /// How long the API server may take to trust a new CA before that CA signs the serving certificate.
     #[arg(long, env = "ENACT_CA_PROPAGATION", default_value = "60s")]
     pub ca_propagation: SignedDuration,
-    /// How long requests are still taken after the signal to end, until no Service sends them here any more.
+    /// How long requests are still accepted after SIGTERM, until no Service sends any to this pod.
     #[arg(long, env = "ENACT_DRAIN", default_value = "5s")]
     pub drain: SignedDuration,
-    /// How logs are written, and how much.
     #[command(flatten)]
     pub log: Log,
-    /// Settings from a file.
     #[command(flatten)]
     pub file: ConfigFile,
 }
 
-/// Takes the user name of a service account. The namespace is part of it, so that nobody becomes the operator by a name elsewhere.
+/// Parses the user name of a service account. It includes the namespace, so that a service account of the same name elsewhere is not the
+/// operator.
 fn service_account(text: &str) -> Result<String, String> {
     let parts: Vec<&str> = text.split(':').collect();
     if matches!(parts[..], ["system", "serviceaccount", namespace, name] if !namespace.is_empty() && !name.is_empty()) {
@@ -81,7 +80,7 @@ fn service_account(text: &str) -> Result<String, String> {
 }
 
 impl Config {
-    /// What the rules are told about the installation.
+    /// Returns the settings for the rules.
     pub fn settings(&self) -> Settings {
         Settings {
             operator_user: self.operator_user.clone(),
@@ -90,17 +89,17 @@ impl Config {
         }
     }
 
-    /// Namespaces of the default tenant; an empty environment variable means none.
+    /// Returns the namespaces of the default tenant; an empty environment variable means none.
     pub fn default_namespaces(&self) -> Vec<String> {
         self.default_tenant_namespaces.iter().map(|n| n.trim()).filter(|n| !n.is_empty()).map(str::to_owned).collect()
     }
 
-    /// How long certificates are good for.
+    /// Returns how long certificates are valid.
     pub fn lifetimes(&self) -> Lifetimes {
-        Lifetimes { authority: self.ca_lifetime, leaf: self.leaf_lifetime, propagation: self.ca_propagation }
+        Lifetimes { ca: self.ca_lifetime, serving: self.serving_lifetime, propagation: self.ca_propagation }
     }
 
-    /// Host names that the API server calls a Service by.
+    /// Returns the host names by which the API server calls a Service.
     pub fn hosts(&self) -> Vec<String> {
         let (service, namespace) = (&self.service_name, &self.namespace);
         vec![
@@ -110,7 +109,7 @@ impl Config {
         ]
     }
 
-    /// Names of the objects that hold the certificates and the trust in them.
+    /// Returns the names of the objects that hold the certificates and the `caBundle`.
     pub fn names(&self) -> Names {
         Names {
             namespace: self.namespace.clone(),
@@ -148,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operator_is_a_service_account_with_its_namespace() {
+    fn the_operator_user_includes_its_namespace() {
         for user in ["enact-operator", "system:serviceaccount:enact-operator", "system:serviceaccount::op", ""] {
             let error = Config::try_parse_from(["x", "--namespace", "ns", "--operator-user", user]).unwrap_err();
             assert!(error.to_string().contains("system:serviceaccount:<namespace>:<name>"), "{error}");

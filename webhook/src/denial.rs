@@ -1,33 +1,40 @@
-//! Why a request is refused, and how that is told to the API server.
+//! Why a request is refused, and the status that the API server gets.
 
 use std::fmt::Write as _;
 
+use enact_crds::validation::FieldError;
 use kube::core::Status;
 use kube::core::response::{StatusCause, StatusDetails, reason};
 
+use crate::lookup::LookupError;
 use crate::request::Request;
-use crate::world::LookupError;
 
-/// Most causes that one answer spells out; the message says how many more there are.
+/// Most causes of one response; the message says how many more there are.
 pub const MAX_CAUSES: usize = 10;
-/// Longest message of one cause, in bytes: texts of clients are quoted in it.
+/// Longest message of one cause, in bytes: it quotes texts of clients.
 const MAX_CAUSE_BYTES: usize = 1024;
 /// Longest warning, in bytes; the API server cuts longer ones.
 const MAX_WARNING_BYTES: usize = 256;
 
-/// One thing that is wrong.
+/// A field at fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
     /// Path of the field: `spec.tasks[2].dependsOn`.
     pub field: String,
-    /// What is wrong and what to do about it.
+    /// What is wrong and how to fix it.
     pub message: String,
 }
 
 impl Cause {
-    /// A cause at `field`; the message is cut to what an answer can hold.
+    /// Makes a cause; the message is truncated to what a response can hold.
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self { field: field.into(), message: cut(message.into(), MAX_CAUSE_BYTES) }
+    }
+}
+
+impl From<FieldError> for Cause {
+    fn from(error: FieldError) -> Self {
+        Self::new(error.field, error.message)
     }
 }
 
@@ -37,24 +44,24 @@ pub enum Denial {
     /// This user may not do this here (403).
     #[error("{}", list(.0))]
     Forbidden(Vec<Cause>),
-    /// The object cannot be used as it stands (422).
+    /// The object is invalid (422).
     #[error("{}", list(.0))]
     Invalid(Vec<Cause>),
-    /// What must be known to decide could not be looked up (503); refused, because an unknown answer is not a yes.
+    /// A lookup that the decision needs failed (503). The request is refused, because an unknown answer must not admit an object.
     #[error("cannot decide now: {0}; try again")]
     Lookup(#[from] LookupError),
 }
 
-/// What a validator says: warnings for an object that is admitted, or why it is not.
+/// The result of a validator: warnings for an admitted object, or why it is refused.
 pub type Outcome = Result<Vec<String>, Denial>;
 
 impl Denial {
-    /// Refuses for one reason that lies in who asks.
+    /// Refuses for one reason that concerns the user.
     pub fn forbidden(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Forbidden(vec![Cause::new(field, message)])
     }
 
-    /// Refuses for one reason that lies in the object.
+    /// Refuses for one reason that concerns the object.
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid(vec![Cause::new(field, message)])
     }
@@ -67,7 +74,7 @@ impl Denial {
         if causes.is_empty() { Ok(()) } else { Err(Self::Invalid(causes)) }
     }
 
-    /// Value of the metrics' label `outcome`.
+    /// Returns the value of the metrics' label `outcome`.
     pub fn category(&self) -> &'static str {
         match self {
             Self::Forbidden(_) => "forbidden",
@@ -76,7 +83,7 @@ impl Denial {
         }
     }
 
-    /// The answer as a Kubernetes status, which clients show and can take apart.
+    /// Returns the Kubernetes status, which clients show and can parse.
     pub fn status(&self, request: &Request) -> Status {
         let (code, name, causes) = match self {
             Self::Forbidden(causes) => (403, reason::FORBIDDEN, causes.as_slice()),
@@ -113,12 +120,12 @@ fn list(causes: &[Cause]) -> String {
     text
 }
 
-/// A warning of the length that the API server passes on.
+/// Truncates a warning to the length that the API server passes on.
 pub fn warning(text: impl Into<String>) -> String {
     cut(text.into(), MAX_WARNING_BYTES)
 }
 
-/// The text in at most `max` bytes.
+/// Truncates a text to at most `max` bytes.
 pub fn cut(mut text: String, max: usize) -> String {
     if text.len() > max {
         text.truncate(text.floor_char_boundary(max - '…'.len_utf8()));

@@ -1,7 +1,7 @@
-//! Admission for Enact: what the API server asks before it stores one of our objects.
+//! Admission webhook of Enact, which the API server calls before it stores one of our objects.
 //!
-//! `/mutate` stamps who did it and which tenant it belongs to; `/validate` refuses what must not be stored and says how to put it right.
-//! The rules ([`mutate`], [`validate`]) are functions of the request and of a [`world::World`] that they look things up in, so that they
+//! `/mutate` stamps the author and the tenant; `/validate` refuses invalid objects and says how to fix them.
+//! The rules ([`mutate`], [`validate`]) are functions of the request and of a [`lookup::Lookup`] that they look things up in, so that they
 //! are tested without a cluster. Nothing here needs Postgres: approvals and plans are admitted while the record is down.
 
 pub mod admission;
@@ -9,11 +9,11 @@ pub mod app;
 pub mod certs;
 pub mod config;
 pub mod denial;
+pub mod lookup;
 pub mod metrics;
 pub mod mutate;
 pub mod request;
 pub mod validate;
-pub mod world;
 
 #[cfg(test)]
 mod testing;

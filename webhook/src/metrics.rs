@@ -1,18 +1,16 @@
-//! Metrics, without names of objects in labels.
+//! The webhook's metrics. Their labels hold no names of objects.
 
 use enact_service::metrics::{register, registry};
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
 
-/// Every metric of the webhook.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    /// All of them.
     pub registry: Registry,
     /// `enact_webhook_request_duration_seconds{webhook,kind,operation,outcome}`.
     pub duration: HistogramVec,
     /// `enact_webhook_certificate_expiry_timestamp_seconds`: 0 while unknown.
     pub certificate_expiry: IntGauge,
-    /// `enact_webhook_certificate_events_total{event}`: what was done about certificates (`loaded`, `renewed`, `failed`, …).
+    /// `enact_webhook_certificate_events_total{event}`: `loaded`, `created`, `ca_renewed`, `serving_certificate_renewed`, `published`, `failed`.
     pub certificate_events: IntCounterVec,
     /// `enact_webhook_connections`: open connections for admission.
     pub connections: IntGauge,
@@ -21,10 +19,10 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Metrics in a registry of their own.
+    /// Registers the metrics in a new registry.
     ///
     /// # Errors
-    /// When two metrics share a name, which is a mistake of this crate.
+    /// When two metrics share a name, which is a bug of this crate.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = registry("enact_webhook", env!("CARGO_PKG_VERSION"))?;
         let duration = HistogramVec::new(
@@ -33,7 +31,10 @@ impl Metrics {
             &["webhook", "kind", "operation", "outcome"],
         )?;
         let certificate_events = IntCounterVec::new(
-            Opts::new("enact_webhook_certificate_events_total", "What was done about certificates."),
+            Opts::new(
+                "enact_webhook_certificate_events_total",
+                "Certificates loaded, created, renewed and published, and failures.",
+            ),
             &["event"],
         )?;
         let gauge = |name: &str, help: &str| register(&registry, IntGauge::new(name, help)?);
@@ -41,7 +42,7 @@ impl Metrics {
             duration: register(&registry, duration)?,
             certificate_expiry: gauge(
                 "enact_webhook_certificate_expiry_timestamp_seconds",
-                "When the serving certificate ends; 0 while that is not known.",
+                "When the serving certificate expires; 0 while unknown.",
             )?,
             certificate_events: register(&registry, certificate_events)?,
             connections: gauge("enact_webhook_connections", "Open connections for admission.")?,

@@ -1,7 +1,8 @@
-//! What the webhook writes into objects: who decided, who is the author, who answered and when, whose tenant it is. Nothing else.
+//! What the webhook writes into objects: the tenant, the author, who decided, and who answered when. Nothing else.
 
 use enact_crds::approval::Person;
 use enact_domain::names::{ANNOTATION_AUTHOR, LABEL_TENANT};
+use enact_domain::record::Kind;
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation};
 use k8s_openapi::jiff::Timestamp;
@@ -9,25 +10,26 @@ use kube::core::admission::Operation;
 use serde_json::{Value, json};
 
 use crate::denial::Denial;
-use crate::request::{Kind, Request, part};
-use crate::world::World;
+use crate::lookup::Lookup;
+use crate::request::{Request, has_author, part};
 
-/// The patch that stamps the object of `request`, which came at the time `now`; empty when there is nothing to stamp.
+/// Returns the patch that stamps the object of `request`, which came at the time `now`; empty when there is nothing to stamp. An object
+/// outside every tenant's namespaces is left as it is, because the validating webhook refuses it.
 ///
 /// # Errors
-/// When the namespace's tenant cannot be looked up. An object in no tenant's namespace is left as it is: the validating side refuses it.
-pub async fn stamp<W: World>(request: &Request, world: &W, now: Timestamp) -> Result<Patch, Denial> {
+/// When the namespace's tenant cannot be looked up.
+pub async fn stamp<L: Lookup>(request: &Request, lookup: &L, now: Timestamp) -> Result<Patch, Denial> {
     let (Some(kind), Some(object)) = (request.kind(), request.object()) else {
         return Ok(Patch::default());
     };
     let writes = matches!(request.operation(), Operation::Create | Operation::Update);
-    if !writes || matches!(kind, Kind::Namespace | Kind::Tenant) || request.subresource().is_some() {
+    if !writes || kind == Kind::Tenant || request.subresource().is_some() {
         return Ok(Patch::default());
     }
-    // Written by hand, and not as a difference of two copies: documents are large.
+    // The patch is built directly, not as a diff of two copies, because documents are large.
     let mut patch = Vec::new();
     if labels(request)
-        && let Some(tenant) = world.tenant_of(request.namespace()).await?
+        && let Some(tenant) = lookup.tenant_of(request.namespace()).await?
         && request.tenant_label() != Some(&tenant)
     {
         if object.metadata.labels.is_none() {
@@ -35,7 +37,7 @@ pub async fn stamp<W: World>(request: &Request, world: &W, now: Timestamp) -> Re
         }
         patch.push(add(["metadata", "labels", LABEL_TENANT], json!(tenant)));
     }
-    if kind.has_author() && request.author() != request.due_author() {
+    if has_author(kind) && request.author() != request.due_author() {
         if object.metadata.annotations.is_none() {
             patch.push(add(["metadata", "annotations"], json!({})));
         }
@@ -51,30 +53,30 @@ pub async fn stamp<W: World>(request: &Request, world: &W, now: Timestamp) -> Re
     Ok(Patch(patch))
 }
 
-/// Whether the tenant label is to be set. Not where a client chose one: that is the validator's to refuse. And not where only other
-/// metadata changes, so that finalizers and owners go whatever can be looked up.
+/// Returns whether the tenant label is to be set: not where a client chose one, which the validating webhook refuses, and not where only
+/// other metadata changes, so that finalizers and owners can be removed even if the tenant cannot be looked up.
 fn labels(request: &Request) -> bool {
     let (new, old) = (request.tenant_label(), request.old_tenant_label());
     if new == old { request.changes_spec() } else { new.is_none() }
 }
 
-/// Writes who asks into `spec.by`. A spec that is no object is left to the schema to refuse.
+/// Writes the requesting user into `spec.by`. The schema refuses a spec that is not an object.
 fn sign(request: &Request) -> Option<PatchOperation> {
     let spec = request.object()?.data.get("spec")?.as_object()?;
     let by = json!(Person { user: request.user().to_owned(), groups: request.groups().to_vec() });
     (spec.get("by") != Some(&by)).then(|| add(["spec", "by"], by))
 }
 
-/// Writes into each of `spec.clarifications` who answered and on which day (UTC): who asks and today where the answer is new, and what
-/// is stored where it is not.
+/// Writes into each of `spec.clarifications` who answered and on which day (UTC): the requesting user and today for a new answer, the stored
+/// values for any other.
 fn answers(request: &Request, now: Timestamp) -> Vec<PatchOperation> {
     let list = |object| part(object, "spec")?.get("clarifications")?.as_array();
     let stored = list(request.old());
-    let said = |answer: &Value| (answer.get("question").cloned(), answer.get("answer").cloned());
+    let content = |answer: &Value| (answer.get("question").cloned(), answer.get("answer").cloned());
     let mut patch = Vec::new();
-    // What is no list of objects is left to the schema to refuse.
+    // The schema refuses what is not a list of objects.
     for (index, answer) in list(request.object()).into_iter().flatten().enumerate().filter(|(_, a)| a.is_object()) {
-        let known = stored.into_iter().flatten().find(|old| said(old) == said(answer));
+        let known = stored.into_iter().flatten().find(|old| content(old) == content(answer));
         let due = match known {
             Some(old) => [("by", old.get("by").cloned()), ("date", old.get("date").cloned())],
             None => [("by", Some(json!(request.user()))), ("date", Some(json!(now.strftime("%Y-%m-%d").to_string())))],
@@ -87,7 +89,7 @@ fn answers(request: &Request, now: Timestamp) -> Vec<PatchOperation> {
     patch
 }
 
-/// Sets a field, whether it is there or not.
+/// Sets a field, whether it exists or not.
 fn add<const N: usize>(path: [&str; N], value: Value) -> PatchOperation {
     PatchOperation::Add(AddOperation { path: PointerBuf::from_tokens(path), value })
 }

@@ -1,63 +1,27 @@
-//! One admission request, with the questions that the rules ask of it.
+//! An admission request and what the rules read from it.
 
 use enact_domain::names::{ANNOTATION_AUTHOR, GROUP, LABEL_TENANT};
+use enact_domain::record::Kind;
 use kube::ResourceExt as _;
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, Operation};
-use serde::Deserialize;
+use serde::Deserialize as _;
+use serde::de::IntoDeserializer as _;
+use serde::de::value::{Error as Unknown, StrDeserializer};
 use serde_json::Value;
 
-use crate::denial::Denial;
-
-/// Kinds that the webhook has rules for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// A Tenant.
-    Tenant,
-    /// A Constitution.
-    Constitution,
-    /// A Specification.
-    Specification,
-    /// A Plan.
-    Plan,
-    /// A Task.
-    Task,
-    /// An Agent.
-    Agent,
-    /// An Approval.
-    Approval,
-    /// A Namespace, for its tenant label.
-    Namespace,
+/// Returns whether objects of this kind hold content that somebody writes and somebody else may have to approve.
+pub fn has_author(kind: Kind) -> bool {
+    matches!(kind, Kind::Constitution | Kind::Specification | Kind::Plan)
 }
 
-impl Kind {
-    fn of(group: &str, kind: &str) -> Option<Self> {
-        match (group, kind) {
-            (GROUP, "Tenant") => Some(Self::Tenant),
-            (GROUP, "Constitution") => Some(Self::Constitution),
-            (GROUP, "Specification") => Some(Self::Specification),
-            (GROUP, "Plan") => Some(Self::Plan),
-            (GROUP, "Task") => Some(Self::Task),
-            (GROUP, "Agent") => Some(Self::Agent),
-            (GROUP, "Approval") => Some(Self::Approval),
-            ("", "Namespace") => Some(Self::Namespace),
-            _ => None,
-        }
-    }
-
-    /// Whether objects of this kind hold content that somebody writes and somebody else may have to approve.
-    pub fn has_author(self) -> bool {
-        matches!(self, Self::Constitution | Self::Specification | Self::Plan)
-    }
-
-    /// Fields of `spec` that say how the object is handled, not what it says: whoever changes them is no author, and they may change
-    /// while a plan runs.
-    fn handling(self) -> &'static [&'static str] {
-        match self {
-            Self::Constitution | Self::Specification => &["suspend", "approval"],
-            Self::Plan => &["suspend", "cancel", "execution", "approval"],
-            _ => &[],
-        }
+/// Returns the fields of `spec` that say how the object is handled, not what it says. Whoever changes them does not become the author, and
+/// they may change while a plan runs.
+fn handling_fields(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Constitution | Kind::Specification => &["suspend", "approval"],
+        Kind::Plan => &["suspend", "cancel", "execution", "approval"],
+        Kind::Tenant | Kind::Task | Kind::Agent | Kind::Approval => &[],
     }
 }
 
@@ -70,103 +34,105 @@ pub struct Request {
 
 impl From<AdmissionRequest<DynamicObject>> for Request {
     fn from(inner: AdmissionRequest<DynamicObject>) -> Self {
-        let kind = Kind::of(&inner.kind.group, &inner.kind.kind);
+        let name = inner.kind.kind.as_str().into_deserializer();
+        let kind = Some(name)
+            .filter(|_| inner.kind.group == GROUP)
+            .and_then(|n: StrDeserializer<'_, Unknown>| Kind::deserialize(n).ok());
         Self { inner, kind }
     }
 }
 
 impl Request {
-    /// The request as it came.
+    /// Returns the request of the API server.
     pub fn inner(&self) -> &AdmissionRequest<DynamicObject> {
         &self.inner
     }
 
-    /// The kind of the object; none when there are no rules for it.
+    /// Returns the kind of the object; none when it is not one of ours.
     pub fn kind(&self) -> Option<Kind> {
         self.kind
     }
 
-    /// The kind as it was written.
+    /// Returns whether the object is a Namespace, whose tenant label the webhook guards.
+    pub fn is_namespace(&self) -> bool {
+        self.inner.kind.group.is_empty() && self.inner.kind.kind == "Namespace"
+    }
+
+    /// Returns whether the webhook has rules for the kind.
+    pub fn has_rules(&self) -> bool {
+        self.kind.is_some() || self.is_namespace()
+    }
+
+    /// Returns the kind as the request has it.
     pub fn kind_name(&self) -> &str {
         &self.inner.kind.kind
     }
 
-    /// API group of the object.
     pub fn group(&self) -> &str {
         &self.inner.kind.group
     }
 
-    /// What is to be done.
     pub fn operation(&self) -> &Operation {
         &self.inner.operation
     }
 
-    /// `status` or `finalize`, when that is written and not the object itself.
+    /// Returns `status` or `finalize`, when the request writes a subresource.
     pub fn subresource(&self) -> Option<&str> {
         self.inner.sub_resource.as_deref().filter(|s| !s.is_empty())
     }
 
-    /// Name of the object; empty when the API server has still to make one up.
+    /// Returns the name of the object; empty while the API server has not generated one.
     pub fn name(&self) -> &str {
         let given = Some(self.inner.name.as_str()).filter(|n| !n.is_empty());
         given.or_else(|| self.object()?.metadata.name.as_deref()).unwrap_or_default()
     }
 
-    /// Namespace of the object; empty for kinds without one.
+    /// Returns the namespace of the object; empty for cluster-scoped kinds.
     pub fn namespace(&self) -> &str {
         self.inner.namespace.as_deref().unwrap_or_default()
     }
 
-    /// The object for messages: `Plan team-a/shop`.
+    /// Returns how messages name the object: `Plan team-a/shop`.
     pub fn subject(&self) -> String {
         let name = if self.name().is_empty() { "(unnamed)" } else { self.name() };
         match self.namespace() {
             "" => format!("{} {name}", self.kind_name()),
-            namespace if self.kind == Some(Kind::Namespace) => format!("{} {namespace}", self.kind_name()),
+            namespace if self.is_namespace() => format!("{} {namespace}", self.kind_name()),
             namespace => format!("{} {namespace}/{name}", self.kind_name()),
         }
     }
 
-    /// Name of the user who asks. For a service account it includes the namespace.
+    /// Returns the name of the user who sent the request. The name of a service account includes its namespace.
     pub fn user(&self) -> &str {
         self.inner.user_info.username.as_deref().unwrap_or_default()
     }
 
-    /// Groups of the user who asks.
+    /// Returns the groups of the user who sent the request.
     pub fn groups(&self) -> &[String] {
         self.inner.user_info.groups.as_deref().unwrap_or_default()
     }
 
-    /// The object as it would be stored; none for a DELETE.
+    /// Returns the object as it would be stored; none for a DELETE.
     pub fn object(&self) -> Option<&DynamicObject> {
         self.inner.object.as_ref()
     }
 
-    /// The object as it is stored; none for a CREATE.
+    /// Returns the object as it is stored; none for a CREATE.
     pub fn old(&self) -> Option<&DynamicObject> {
         self.inner.old_object.as_ref()
     }
 
-    /// The spec that would be stored.
-    ///
-    /// # Errors
-    /// When it has not the form that this release knows.
-    pub fn spec<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Denial> {
-        let spec = self.object().map_or(&Value::Null, |o| &o.data["spec"]);
-        T::deserialize(spec).map_err(|e| Denial::invalid("spec", format!("{e}; compare with `kubectl explain`")))
-    }
-
-    /// Whether the object is new, or its spec is to change.
+    /// Returns whether the object is new or its spec changes.
     pub fn changes_spec(&self) -> bool {
         self.operation() == &Operation::Create || part(self.object(), "spec") != part(self.old(), "spec")
     }
 
-    /// Whether the object is new, or what its spec says (and not only how it is handled) is to change.
+    /// Returns whether the object is new or its content changes; fields that say how it is handled are not content.
     pub fn changes_content(&self) -> bool {
         if self.operation() == &Operation::Create {
             return true;
         }
-        let handling = self.kind.map_or([].as_slice(), Kind::handling);
+        let handling = self.kind.map_or([].as_slice(), handling_fields);
         let content = |object: Option<&DynamicObject>| {
             let mut spec = part(object, "spec").cloned().unwrap_or_default();
             if let Some(fields) = spec.as_object_mut() {
@@ -177,38 +143,36 @@ impl Request {
         content(self.object()) != content(self.old())
     }
 
-    /// The author that the object must carry: who asks when the content is new, otherwise who it was.
+    /// Returns the author that the object must have: the requesting user for new content, otherwise the author that is stored.
     pub fn due_author(&self) -> Option<&str> {
         if self.changes_content() { Some(self.user()) } else { annotation(self.old(), ANNOTATION_AUTHOR) }
     }
 
-    /// The author that the object does carry.
+    /// Returns the author that the object has.
     pub fn author(&self) -> Option<&str> {
         annotation(self.object(), ANNOTATION_AUTHOR)
     }
 
-    /// The tenant label that would be stored.
+    /// Returns the tenant label that would be stored.
     pub fn tenant_label(&self) -> Option<&str> {
         label(self.object(), LABEL_TENANT)
     }
 
-    /// The tenant label that is stored.
+    /// Returns the tenant label that is stored.
     pub fn old_tenant_label(&self) -> Option<&str> {
         label(self.old(), LABEL_TENANT)
     }
 }
 
-/// A label of an object.
-pub fn label<'a>(object: Option<&'a DynamicObject>, name: &str) -> Option<&'a str> {
+fn label<'a>(object: Option<&'a DynamicObject>, name: &str) -> Option<&'a str> {
     object?.labels().get(name).map(String::as_str)
 }
 
-/// An annotation of an object.
 pub fn annotation<'a>(object: Option<&'a DynamicObject>, name: &str) -> Option<&'a str> {
     object?.annotations().get(name).map(String::as_str)
 }
 
-/// A top-level part of an object; none when it is absent or null.
+/// Returns a top-level field of an object; none when it is absent or null.
 pub fn part<'a>(object: Option<&'a DynamicObject>, name: &str) -> Option<&'a Value> {
     object?.data.get(name).filter(|v| !v.is_null())
 }

@@ -1,41 +1,44 @@
-//! A world of fixed answers, and requests as the API server writes them.
+//! Lookups with fixed answers, and requests as the API server writes them.
 
-pub mod api;
+pub mod cluster;
 pub mod https;
 
 use std::collections::HashMap;
 
-use enact_crds::approval::SubjectKind;
+use enact_crds::chain::ChainLink;
 use enact_crds::common::NamespacedRef;
+use enact_crds::subject::ApprovalSubject;
 use enact_domain::approval::{Content, Policy};
 use enact_domain::digest::Digest;
+use enact_domain::record::Kind;
+use enact_domain::rules::Rule;
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, AdmissionReview};
 use serde_json::{Value, json};
 
 use crate::denial::{Denial, Outcome};
+use crate::lookup::{Claim, Lookup, LookupError, owner};
 use crate::request::Request;
-use crate::validate::{Admission, Settings};
-use crate::world::{ApprovalSubject, Article, Claim, LookupError, Referent, World, owner};
+use crate::validate::{Settings, Validator};
 
 pub const OPERATOR: &str = "system:serviceaccount:enact:enact-operator";
 pub const ANN: &str = "ann@example.org";
 
-/// A world that knows what a test tells it. Asked for anything while `broken`, it fails.
+/// Lookups that answer from these fields, and fail while `broken`.
 #[derive(Clone, Default)]
-pub struct Fixed {
+pub struct FakeLookup {
     pub claims: Vec<Claim>,
     pub subjects: HashMap<String, ApprovalSubject>,
     pub unfinished: Vec<String>,
     pub existing: Vec<String>,
-    /// Constitutions in force, by `namespace/name`.
-    pub articles: HashMap<String, Article>,
-    /// What the Tenant of every namespace names.
-    pub root: Option<NamespacedRef>,
+    /// Constitutions in force, by `namespace/name`, with the names of their parents.
+    pub constitutions: HashMap<String, (Vec<Rule>, Option<String>)>,
+    /// The constitutions that Tenants name, by namespace.
+    pub tenant_constitutions: HashMap<String, NamespacedRef>,
     pub broken: bool,
 }
 
-impl Fixed {
+impl FakeLookup {
     /// Tenant `acme` owns `team-a` and `team-b`, tenant `other` owns `team-x`.
     pub fn two_tenants() -> Self {
         Self { claims: vec![claim("acme", &["team-a", "team-b"]), claim("other", &["team-x"])], ..Self::default() }
@@ -59,7 +62,7 @@ pub fn claim(tenant: &str, namespaces: &[&str]) -> Claim {
     Claim { since: "2026-01-01T00:00:00Z".into(), tenant: tenant.into(), namespaces, ending: false }
 }
 
-impl World for Fixed {
+impl Lookup for FakeLookup {
     async fn tenant_of(&self, namespace: &str) -> Result<Option<String>, LookupError> {
         self.up(owner(self.claims.clone(), namespace).filter(|c| !c.ending).map(|c| c.tenant))
     }
@@ -70,11 +73,11 @@ impl World for Fixed {
 
     async fn approval_subject(
         &self,
-        kind: SubjectKind,
+        kind: Kind,
         namespace: &str,
         name: &str,
     ) -> Result<Option<ApprovalSubject>, LookupError> {
-        self.up(self.subjects.get(&format!("{kind:?} {namespace}/{name}")).cloned())
+        self.up(self.subjects.get(&format!("{} {namespace}/{name}", kind.as_str())).cloned())
     }
 
     async fn unfinished_plans(&self, namespaces: &[String]) -> Result<Vec<String>, LookupError> {
@@ -82,32 +85,37 @@ impl World for Fixed {
         self.up(self.unfinished.iter().filter(inside).cloned().collect())
     }
 
-    async fn article(&self, at: &NamespacedRef) -> Result<Option<Article>, LookupError> {
-        self.up(self.articles.get(&format!("{}/{}", at.namespace, at.name)).cloned())
+    async fn constitution(&self, at: &NamespacedRef) -> Result<Option<ChainLink>, LookupError> {
+        self.up(self.constitutions.get(&at.to_string()).map(|(rules, parent)| ChainLink {
+            at: at.clone(),
+            parent: parent.as_ref().map(|name| NamespacedRef::new(&at.namespace, name)),
+            rules: rules.clone(),
+            in_force: Some(Digest::of_bytes(at.to_string().as_bytes())),
+        }))
     }
 
-    async fn root(&self, _: &str) -> Result<Option<NamespacedRef>, LookupError> {
-        self.up(self.root.clone())
+    async fn tenant_constitution(&self, namespace: &str) -> Result<Option<NamespacedRef>, LookupError> {
+        self.up(self.tenant_constitutions.get(namespace).cloned())
     }
 
-    async fn exists(&self, kind: Referent, namespace: &str, name: &str) -> Result<bool, LookupError> {
+    async fn exists(&self, kind: Kind, namespace: &str, name: &str) -> Result<bool, LookupError> {
         self.up(self.existing.contains(&format!("{} {namespace}/{name}", kind.as_str())))
     }
 }
 
-/// The rules of an installation in namespace `enact`, in this world.
-pub fn admission(world: Fixed) -> Admission<Fixed> {
+/// The rules of an installation in namespace `enact` that uses these lookups.
+pub fn validator(lookup: FakeLookup) -> Validator<FakeLookup> {
     let settings = Settings {
         operator_user: OPERATOR.into(),
         namespace: "enact".into(),
         default_namespaces: vec!["team-default".into()],
     };
-    Admission { world, settings }
+    Validator { lookup, settings }
 }
 
 /// What the rules say to a review.
-pub async fn admit(world: &Fixed, review: &Value) -> Outcome {
-    admission(world.clone()).admit(&request(review)).await
+pub async fn admit(lookup: &FakeLookup, review: &Value) -> Outcome {
+    validator(lookup.clone()).admit(&request(review)).await
 }
 
 /// Asserts a refusal whose message holds all of `parts`.

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Effects, Style};
 use enact_crds::common::Time;
 use enact_crds::plan;
 use enact_crds::task::Phase;
-use enact_domain::approval::{Demand, Verdict};
+use enact_domain::approval::{Requirement, Verdict};
 use enact_domain::digest::Digest;
 use enact_domain::names;
 use jiff::Timestamp;
@@ -185,16 +185,16 @@ fn subject(kind: &str, name: &str, standing: &Standing, look: Look) -> String {
         Standing::Decided(_, Verdict::Rejected { user, comment }) => {
             (BAD, format!("✗ rejected by {user}: {}", one_line(comment)))
         }
-        Standing::Decided(digest, Verdict::Waiting(demand)) => (WARNING, waiting(kind, name, digest, demand)),
+        Standing::Decided(digest, Verdict::Waiting(requirement)) => (WARNING, waiting(kind, name, digest, requirement)),
     };
     let label = format!("{} {name}  ", if kind == "plan" { "Plan" } else { "Specification" });
     look.line().plain(&label).add(style, &said).end()
 }
 
-fn waiting(kind: &str, name: &str, digest: &Digest, demand: &Demand) -> String {
-    let Demand { have, need, groups, .. } = demand;
+fn waiting(kind: &str, name: &str, digest: &Digest, requirement: &Requirement) -> String {
+    let Requirement { have, need, groups, .. } = requirement;
     let by = if groups.is_empty() { String::new() } else { format!(" by {}", groups.join(" or ")) };
-    let why = demand.because.map(|severity| format!(" for its {severity} findings")).unwrap_or_default();
+    let why = requirement.because.map(|severity| format!(" for its {severity} findings")).unwrap_or_default();
     format!("○ waits for approval{by}{why}, {have} of {need}  {}: enact approve {kind}/{name}", digest.short())
 }
 

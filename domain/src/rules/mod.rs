@@ -121,6 +121,15 @@ pub struct Rule {
     pub principle: Option<String>,
 }
 
+impl Rule {
+    /// Returns the sentence for a document, called `name`, that breaks this rule with these items.
+    pub fn violation(&self, name: &str, message: &str, items: &[String]) -> String {
+        let principle = self.principle.as_ref().map(|p| format!(" of principle \"{p}\"")).unwrap_or_default();
+        let items = if items.is_empty() { String::new() } else { format!(": {}", items.join(", ")) };
+        format!("{name} violates rule {}{principle}: {message}{items}", self.name)
+    }
+}
+
 /// Why a rule cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("rule {rule:?}, line {line}, column {column}: {problem}; {remedy}")]

@@ -62,16 +62,16 @@ fn the_policy_says_who_decides_and_findings_ask_for_others_besides() {
         nothing_begins(&stage).await?;
 
         holds(&dana.hears(&APPROVE)?, &["spec.by.groups", "dana is in none of the groups", "leads"])?;
-        holds(&robot.hears(&APPROVE)?, &["spec.by.user", &robot.name, "is no person", "spec.approval.machines"])?;
+        holds(&robot.hears(&APPROVE)?, &["spec.by.user", &robot.name, "is not a person", "spec.approval.machines"])?;
         let said = lee.enact(&APPROVE)?;
         holds(
             &said.told,
             &["by dana", "High: ", "0 of 1 approvals by members of leads", "nothing was approved before"],
         )?;
         holds(&said.printed, &["Specification keys approved by lee"])?;
-        let asks = ["0 of 1 approvals by members of security", "findings of severity High or worse ask for"];
+        let asks = ["0 of 1 approvals by members of security", "while findings of severity High or worse are open"];
         stage.says::<Specification>("keys", "WaitingForApproval", &asks).await?;
-        holds(&stage.decision("lee", "Counts").await?, &["lee"])?;
+        holds(&stage.decision("lee", "Accepted").await?, &["lee"])?;
         nothing_begins(&stage).await?;
 
         sam.enact(&[&APPROVE[..], &["--comment", "the list lies in a safe"]].concat())?;
@@ -118,7 +118,7 @@ fn a_machine_decides_only_where_the_policy_names_it() {
             },
         })
         .to_string();
-        holds(&robot.refusal(&approval).await?, &["spec.by.user", "is no person", "spec.approval.machines"])?;
+        holds(&robot.refusal(&approval).await?, &["spec.by.user", "is not a person", "spec.approval.machines"])?;
         stage.stands::<Specification>("keys", "WaitingForApproval").await?;
 
         dana.applies(&asks(&json!({"groups": [], "machines": [robot.name]}))).await?;

@@ -178,7 +178,7 @@ fn what_cannot_be_used_is_refused_with_field_and_remedy() {
             (
                 "an image that is a URL",
                 object("Agent", "bad", "adapter: Command\n  image: 'https://host/image'"),
-                &["spec.image", "no reference of an image", "without `https://`"],
+                &["spec.image", "not an image reference", "without `https://`"],
             ),
             (
                 "a reserved variable",

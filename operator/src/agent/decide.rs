@@ -2,7 +2,7 @@
 //! to read them.
 
 use enact_crds::AgentSpec;
-use enact_crds::agent::is_image;
+use enact_crds::validation;
 use enact_domain::condition::Readiness;
 
 /// The ConfigMap with the recorded work that an Agent replays.
@@ -37,10 +37,8 @@ pub fn decide(spec: &AgentSpec, in_tenant: bool, recorded: &Recorded) -> Readine
         let message = "the namespace belongs to no tenant; add it to spec.namespaces of a Tenant, or move the object to one of its namespaces";
         return Readiness::stalled("NotInTenant", message);
     }
-    if let Some(image) = spec.image.as_deref().filter(|i| !is_image(i)) {
-        let message =
-            format!("spec.image: `{}` is not an image reference; write `registry/name:tag`", image.escape_debug());
-        return Readiness::stalled("InvalidImage", message);
+    if let Some(error) = spec.image.as_deref().and_then(validation::image) {
+        return Readiness::stalled("InvalidImage", error.to_string());
     }
     let field = "spec.replay.configMapRef";
     match recorded {

@@ -1,11 +1,12 @@
 //! Decide: whether a decision is valid.
 
+use enact_crds::subject::ApprovalSubject;
 use enact_crds::{Approval, convert};
-use enact_domain::approval::counts;
+use enact_domain::approval::check_decision;
 use enact_domain::condition::Readiness;
 use enact_domain::time::Millis;
 
-use super::observe::{Observed, Subject};
+use super::observe::Observed;
 
 /// Returns the readiness of an Approval at `now`.
 pub fn decide(object: &Approval, seen: &Observed, now: Millis) -> Readiness {
@@ -19,17 +20,17 @@ pub fn decide(object: &Approval, seen: &Observed, now: Millis) -> Readiness {
         return Readiness::stalled("NotStamped", message);
     };
     let (policy, content) = match &seen.subject {
-        Subject::Missing => {
+        None => {
             let message = format!("there is no {subject} in this namespace; check spec.subject");
             return Readiness::stalled("SubjectNotFound", message);
         }
-        Subject::NotReconciled => {
+        Some(ApprovalSubject { content: None, .. }) => {
             return Readiness::reconciling("WaitingForSubject", format!("{subject} was not reconciled yet"));
         }
-        Subject::Known { policy, content } => (policy, content),
+        Some(ApprovalSubject { policy, content: Some(content) }) => (policy, content),
     };
-    match counts(policy, content, &decision, now) {
-        Ok(()) => Readiness::ready("Counts", format!("{subject} has the content that {} decided on", decision.user)),
+    match check_decision(policy, content, &decision, now) {
+        Ok(()) => Readiness::ready("Accepted", format!("{subject} has the content that {} decided on", decision.user)),
         Err(void) => Readiness::stalled(void.reason(), void.to_string()),
     }
 }
@@ -53,12 +54,11 @@ mod tests {
         Approval::new("ann-1", serde_json::from_value(spec).unwrap())
     }
 
-    fn known(content: &str, groups: &[&str]) -> Subject {
+    fn known(content: &str, groups: &[&str]) -> Option<ApprovalSubject> {
         let groups = groups.iter().map(ToString::to_string).collect();
-        Subject::Known {
-            policy: Policy { required: 1, groups, four_eyes: true, ..Policy::default() },
-            content: Content { digest: Digest::of_bytes(content.as_bytes()), author: Some("bob".into()), worst: None },
-        }
+        let content = Content { digest: Digest::of_bytes(content.as_bytes()), author: Some("bob".into()), worst: None };
+        let policy = Policy { required: 1, groups, four_eyes: true, ..Policy::default() };
+        Some(ApprovalSubject { policy, content: Some(content) })
     }
 
     #[test]
@@ -74,8 +74,8 @@ mod tests {
                 shown(Some("ann"), acme, known("now", &["leads"])),
                 shown(Some("ann"), None, known("now", &[])),
                 shown(None, acme, known("now", &[])),
-                shown(Some("ann"), acme, Subject::Missing),
-                shown(Some("ann"), acme, Subject::NotReconciled),
+                shown(Some("ann"), acme, None),
+                shown(Some("ann"), acme, Some(ApprovalSubject::default())),
                 shown(Some("ann"), acme, known("later", &[])),
                 shown(Some("ann"), acme, known("now", &["owners"])),
                 shown(Some("bob"), acme, known("now", &[])),

@@ -6,7 +6,7 @@ pub mod observe;
 
 use std::sync::Arc;
 
-use enact_crds::approval::{Choice, SubjectKind};
+use enact_crds::approval::Choice;
 use enact_crds::{Approval, ApprovalStatus, convert};
 use enact_domain::record::{Event, Kind, Record, Subject};
 use enact_domain::time::Millis;
@@ -60,11 +60,7 @@ fn decision(object: &Approval, tenant: String) -> Option<Record> {
         at: object.metadata.creation_timestamp.as_ref().map_or(Millis(0), convert::millis),
         actor: by.user.clone(),
         event: Event::Decision {
-            about: match object.spec.subject.kind {
-                SubjectKind::Constitution => Kind::Constitution,
-                SubjectKind::Specification => Kind::Specification,
-                SubjectKind::Plan => Kind::Plan,
-            },
+            about: object.spec.subject.kind.into(),
             name: object.spec.subject.name.clone(),
             digest: object.spec.digest.clone().into(),
             approved: object.spec.decision == Choice::Approve,

@@ -6,7 +6,7 @@ use enact_domain::condition::{Progress, Readiness};
 use enact_domain::digest::Digest;
 use enact_domain::rules::Program;
 
-use super::constitution_chain::{Chain, shown};
+use super::constitution_chain::Chain;
 use super::document_cache::DocumentCache;
 use super::evaluation::invalid_rules;
 use super::texts::ConstitutionText;
@@ -33,9 +33,6 @@ pub async fn load(
     cache: &DocumentCache,
     chain: &Chain,
 ) -> Result<Result<EffectiveConstitution, Readiness>, Error> {
-    if let Some(blocked) = chain.blocked() {
-        return Ok(Err(blocked));
-    }
     let rules = match chain.rules() {
         Ok(rules) => rules,
         Err(blocked) => return Ok(Err(blocked)),
@@ -44,12 +41,12 @@ pub async fn load(
         Ok(programs) => programs,
         Err(errors) => return Ok(Err(invalid_rules(Progress::Reconciling, "WaitingForConstitution", &errors))),
     };
-    let mut texts = Vec::with_capacity(chain.links.len());
-    for link in &chain.links {
+    let mut texts = Vec::with_capacity(chain.links().len());
+    for link in chain.links() {
         let Some(digest) = &link.in_force else { continue };
         let tenant = ctx.tenant_of(&link.at.namespace).map(|m| m.tenant).unwrap_or_default();
         let Some(text) = cache.constitution_of(&tenant, digest).await? else {
-            let message = format!("the document of Constitution {} is not recorded yet", shown(&link.at));
+            let message = format!("the document of Constitution {} is not recorded yet", link.at);
             return Ok(Err(Readiness::reconciling("WaitingForConstitution", message)));
         };
         texts.push(text);

@@ -54,9 +54,7 @@ pub fn evaluate(
             }
         };
         let must = rule.strength == Strength::Must;
-        let principle = rule.principle.as_ref().map(|p| format!(" of principle \"{p}\"")).unwrap_or_default();
-        let named = if items.is_empty() { String::new() } else { format!(": {}", items.join(", ")) };
-        let message = format!("{name} violates rule {}{principle}: {message}{named}", rule.name);
+        let message = rule.violation(name, &message, &items);
         let remedy = "change the document, or amend the constitution that has the rule";
         let severity = if must { Severity::Critical } else { Severity::Medium };
         let about = format!("{name}/{}/{}", rule.name, items.join(","));

@@ -1,10 +1,11 @@
 //! A document in a Git repository, polled by one short-lived pod at a time.
 
 use enact_crds::document::{GitSource, SourceStatus};
-use enact_domain::assignment::{Report, check_ref, check_url};
+use enact_crds::validation;
+use enact_domain::assignment::Report;
 use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
-use enact_domain::errand::{Errand, ErrandWork, FetchWork, check_path};
+use enact_domain::errand::{Errand, ErrandWork, FetchWork};
 use enact_domain::names;
 use enact_domain::time::Millis;
 
@@ -276,10 +277,9 @@ impl GitReconcile<'_> {
 
     fn pod(&self, name: String) -> Result<k8s_openapi::api::core::v1::Pod, String> {
         let git = self.git;
-        let field = |name: &str, error: String| format!("spec.source.git.{name}: {error}");
-        check_url(&git.url).map_err(|e| field("url", e.to_string()))?;
-        check_ref(&git.revision).map_err(|e| field("revision", e.to_string()))?;
-        check_path(&git.path).map_err(|e| field("path", e.to_string()))?;
+        if let Some(error) = validation::git_source("spec.source.git", git).first() {
+            return Err(error.to_string());
+        }
         let errand = Errand {
             subject_uid: self.subject.uid.clone(),
             server_url: server_url(self.ctx)?,

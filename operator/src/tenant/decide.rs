@@ -145,7 +145,7 @@ fn release_all(seen: &Observed, valid: &Valid) -> Decision {
         ("WaitingForPlans", message, Finalizer::Keep, count)
     } else {
         let finalizer = if seen.has_finalizer { Finalizer::Remove } else { Finalizer::Keep };
-        ("Leaving", "the operator removes its objects and labels; the namespaces stay".to_owned(), finalizer, 0)
+        ("Terminating", "the operator removes its objects and labels; the namespaces stay".to_owned(), finalizer, 0)
     };
     Decision { steps, finalizer, readiness: Readiness::reconciling(reason, message), namespaces }
 }

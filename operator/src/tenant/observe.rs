@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use enact_crds::validation::UNFINISHED_PLANS;
 use enact_crds::{Plan, Tenant};
 use enact_domain::names::LABEL_TENANT;
 use enact_domain::time::Millis;
@@ -16,8 +17,6 @@ use crate::caches::NamespaceEntry;
 use crate::error::Error;
 use crate::references::Target;
 
-/// Selects plans that may still start attempts, including those without a status.
-const UNFINISHED: &str = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Cancelled";
 /// Number of plans that a message names.
 const MAX_NAMES: u32 = 3;
 
@@ -143,7 +142,7 @@ fn claims(object: &Tenant, ctx: &Context) -> BTreeMap<String, String> {
 
 async fn unfinished(ctx: &Context, namespace: &str) -> Result<Vec<String>, Error> {
     let api = Api::<Plan>::namespaced(ctx.client.clone(), namespace);
-    let some = ListParams::default().fields(UNFINISHED).limit(MAX_NAMES);
+    let some = ListParams::default().fields(UNFINISHED_PLANS).limit(MAX_NAMES);
     let found = api.list_metadata(&some).await.map_err(Error::kube(format!("list the Plans of {namespace}")))?;
     Ok(found.items.iter().map(kube::ResourceExt::name_any).collect())
 }

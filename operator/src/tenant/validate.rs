@@ -1,19 +1,14 @@
 //! Validate: checks the spec of a Tenant.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use enact_crds::TenantSpec;
-use enact_crds::tenant::Egress;
+use enact_crds::validation::{self, NamespaceError};
 use enact_domain::condition::Readiness;
-use enact_domain::names::DEFAULT_TENANT;
 
 use super::objects::Wanted;
 use super::observe::Observed;
 use crate::config::Config;
-
-/// Namespaces that hold the cluster itself, or what nobody put anywhere else.
-const RESERVED: [&str; 4] = ["kube-system", "kube-public", "kube-node-lease", "default"];
 
 /// The objects that a Tenant asks for, and the problems of its spec.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,45 +37,17 @@ pub fn validate(spec: &TenantSpec, seen: &Observed, config: &Config) -> Valid {
             Some((name.clone(), problem))
         })
         .collect();
-    let egress = spec.isolation.egress.iter().enumerate().find_map(|(i, e)| egress_problem(i, e));
-    Valid { wanted: Wanted::new(spec, config), problem: egress, refused }
+    let invalid = validation::egress(&spec.isolation.egress).into_iter().next();
+    let problem = invalid.map(|error| Readiness::stalled("InvalidEgress", error.to_string()));
+    Valid { wanted: Wanted::new(spec, config), problem, refused }
 }
 
 fn reserved(tenant: &str, namespace: &str, config: &Config) -> Option<Readiness> {
     let defaults = &config.default_tenant_namespaces;
-    let of_default = tenant != DEFAULT_TENANT && defaults.iter().any(|n| n == namespace);
-    let (reason, message) = if of_default {
-        let message = format!(
-            "namespace {namespace} belongs to the default tenant; remove it from defaultTenant.namespaces in the installation's values first"
-        );
-        ("NamespaceTaken", message)
-    } else if namespace == config.namespace {
-        let message = format!("namespace {namespace} holds the installation of Enact; remove it from spec.namespaces");
-        ("NamespaceReserved", message)
-    } else if RESERVED.contains(&namespace) {
-        let message = format!("namespace {namespace} is reserved for the cluster; remove it from spec.namespaces");
-        ("NamespaceReserved", message)
-    } else {
-        return None;
+    let error = validation::namespace(tenant, namespace, &config.namespace, defaults).err()?;
+    let reason = match error {
+        NamespaceError::DefaultTenant => "NamespaceTaken",
+        NamespaceError::Cluster | NamespaceError::Installation => "NamespaceReserved",
     };
-    Some(Readiness::stalled(reason, message))
-}
-
-fn egress_problem(index: usize, egress: &Egress) -> Option<Readiness> {
-    let cidr = egress.cidr.as_deref().filter(|c| !is_cidr(c))?;
-    let message = format!(
-        "spec.isolation.egress[{index}].cidr: `{}` is not a CIDR block; write one such as 203.0.113.0/24 or 2001:db8::/32",
-        cidr.escape_debug()
-    );
-    Some(Readiness::stalled("InvalidEgress", message))
-}
-
-fn is_cidr(text: &str) -> bool {
-    let Some((address, prefix)) = text.split_once('/') else { return false };
-    let longest = match address.parse::<IpAddr>() {
-        Ok(IpAddr::V4(_)) => 32,
-        Ok(IpAddr::V6(_)) => 128,
-        Err(_) => return false,
-    };
-    prefix.parse::<u8>().is_ok_and(|p| p <= longest)
+    Some(Readiness::stalled(reason, format!("namespace {namespace} {error}")))
 }

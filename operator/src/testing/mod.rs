@@ -1,7 +1,5 @@
 //! What the tests of several modules share: settings, an API server in memory, a record in memory, and the controllers' context over both.
 
-mod api;
-
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,7 +21,7 @@ use kube::runtime::reflector::store::{Writer, store};
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
-pub use api::FakeApi;
+pub use enact_crds::testing::FakeApi;
 
 use crate::caches::{Caches, NamespaceEntry};
 use crate::config::{Cli, Command, Config};

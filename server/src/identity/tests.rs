@@ -38,14 +38,14 @@ fn of_acme() -> ObjectMeta {
 
 #[track_caller]
 fn refused(pod: &ObjectMeta, namespace: &ObjectMeta, part: &str) {
-    let problem = worker(bound(), pod, namespace, &[]).expect_err("it is refused");
-    assert_eq!(problem.kind, Kind::NotYours);
+    let problem = attempt_pod(bound(), pod, namespace, &[]).expect_err("it is refused");
+    assert_eq!(problem.kind, ProblemKind::SubjectMismatch);
     assert!(problem.detail.contains(part), "{}", problem.detail);
 }
 
 #[test]
 fn a_tasks_pod_works_on_its_owner() {
-    let expected = Worker {
+    let expected = AttemptPod {
         tenant: "acme".into(),
         namespace: "team".into(),
         pod: "shop-t001-2".into(),
@@ -54,18 +54,18 @@ fn a_tasks_pod_works_on_its_owner() {
         subject_uid: "task-uid".into(),
         attempt: 2,
     };
-    assert_eq!(worker(bound(), &pod(), &of_acme(), &[]), Ok(expected));
+    assert_eq!(attempt_pod(bound(), &pod(), &of_acme(), &[]), Ok(expected));
 }
 
 #[test]
-fn an_integration_works_on_the_plan_that_its_label_names() {
+fn an_integration_pod_works_on_its_plan() {
     let mut pod = pod();
     pod.labels.as_mut().unwrap().insert(LABEL_ROLE.into(), INTEGRATION.into());
     refused(&pod, &of_acme(), "no Plan as its controller");
     pod.owner_references = Some(vec![owner("Plan", "other-plan")]);
     refused(&pod, &of_acme(), "is not the UID of the Plan");
     pod.owner_references = Some(vec![owner("Plan", "plan-uid")]);
-    assert_eq!(worker(bound(), &pod, &of_acme(), &[]).unwrap().subject_uid, "plan-uid");
+    assert_eq!(attempt_pod(bound(), &pod, &of_acme(), &[]).unwrap().subject_uid, "plan-uid");
 }
 
 #[test]
@@ -75,15 +75,15 @@ fn the_namespace_says_which_tenant() {
     let mut default = pod();
     default.labels.as_mut().unwrap().insert(LABEL_TENANT.into(), DEFAULT_TENANT.into());
     let ours = ["team".to_owned()];
-    assert_eq!(worker(bound(), &default, &labelled(&[]), &ours).unwrap().tenant, "default");
-    assert!(worker(bound(), &default, &of_acme(), &ours).is_err(), "a label goes before the configuration");
-    assert!(worker(bound(), &default, &labelled(&[(LABEL_TENANT, "")]), &["teams".to_owned()]).is_err());
+    assert_eq!(attempt_pod(bound(), &default, &labelled(&[]), &ours).unwrap().tenant, "default");
+    assert!(attempt_pod(bound(), &default, &of_acme(), &ours).is_err(), "a label goes before the configuration");
+    assert!(attempt_pod(bound(), &default, &labelled(&[(LABEL_TENANT, "")]), &["teams".to_owned()]).is_err());
 }
 
 #[test]
 fn another_pod_of_the_name_is_not_the_pod() {
-    refused(&ObjectMeta { uid: Some("later".into()), ..pod() }, &of_acme(), "is gone");
-    refused(&ObjectMeta { uid: None, ..pod() }, &of_acme(), "is gone");
+    refused(&ObjectMeta { uid: Some("later".into()), ..pod() }, &of_acme(), "does not exist any more");
+    refused(&ObjectMeta { uid: None, ..pod() }, &of_acme(), "does not exist any more");
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn only_a_pods_token_speaks_for_a_pod() {
     assert_eq!(bound_pod(&user(account, &extra)), Ok(bound()));
     let two: [(&str, &[&str]); 2] = [(POD_NAME, &["a", "b"]), (POD_UID, &["pod-uid"])];
     for other in [user("ann@example.org", &extra), user(account, &extra[..1]), user(account, &two)] {
-        assert_eq!(bound_pod(&other).expect_err("it is refused").kind, Kind::NotYours);
+        assert_eq!(bound_pod(&other).expect_err("it is refused").kind, ProblemKind::SubjectMismatch);
     }
 }
 
@@ -136,33 +136,33 @@ fn fetching() -> ObjectMeta {
 
 #[test]
 fn a_documents_pod_brings_its_owners_document() {
-    let expected = Courier {
+    let expected = DocumentPod {
         tenant: "acme".into(),
         namespace: "team".into(),
         pod: "shop-t001-2".into(),
         subject_uid: "document-uid".into(),
     };
-    assert_eq!(courier(bound(), &fetching(), &of_acme(), &[]), Ok(expected.clone()));
+    assert_eq!(document_pod(bound(), &fetching(), &of_acme(), &[]), Ok(expected.clone()));
     let mut drafting = fetching();
     drafting.labels.as_mut().unwrap().insert(LABEL_ROLE.into(), DRAFT.into());
-    assert_eq!(courier(bound(), &drafting, &of_acme(), &[]), Ok(expected));
+    assert_eq!(document_pod(bound(), &drafting, &of_acme(), &[]), Ok(expected));
 }
 
 #[test]
 fn a_pod_that_is_no_documents_brings_none() {
     let refused = |pod: &ObjectMeta, namespace: &ObjectMeta, part: &str| {
-        let problem = courier(bound(), pod, namespace, &[]).expect_err("it is refused");
-        assert_eq!(problem.kind, Kind::NotYours);
+        let problem = document_pod(bound(), pod, namespace, &[]).expect_err("it is refused");
+        assert_eq!(problem.kind, ProblemKind::SubjectMismatch);
         assert!(problem.detail.contains(part), "{}", problem.detail);
     };
     refused(&pod(), &of_acme(), "neither fetch nor draft");
     refused(&fetching(), &labelled(&[(LABEL_TENANT, "other")]), "is not other");
     refused(&fetching(), &ObjectMeta::default(), "belongs to no tenant");
-    refused(&ObjectMeta { uid: Some("another".into()), ..fetching() }, &of_acme(), "is gone");
+    refused(&ObjectMeta { uid: Some("another".into()), ..fetching() }, &of_acme(), "does not exist any more");
     let foreign = OwnerReference { api_version: "apps/v1".into(), ..owner("Plan", "u") };
     for owners in [vec![], vec![owner("Task", "u")], vec![foreign]] {
         refused(&ObjectMeta { owner_references: Some(owners), ..fetching() }, &of_acme(), "as its controller");
     }
-    let problem = worker(bound(), &fetching(), &of_acme(), &[]).expect_err("it works on no attempt");
-    assert_eq!(problem.kind, Kind::NotYours);
+    let problem = attempt_pod(bound(), &fetching(), &of_acme(), &[]).expect_err("it works on no attempt");
+    assert_eq!(problem.kind, ProblemKind::SubjectMismatch);
 }

@@ -22,7 +22,7 @@ pub struct Token {
 
 /// What there is.
 #[derive(Default)]
-pub struct World {
+pub struct FakeCluster {
     pub tokens: HashMap<String, Token>,
     /// Metadata by namespace and name.
     pub pods: HashMap<(String, String), Value>,
@@ -38,7 +38,7 @@ pub struct World {
     pub asked: Vec<String>,
 }
 
-impl World {
+impl FakeCluster {
     /// Tenant `acme` owns `team`, tenant `other` owns `elsewhere`, nobody owns `kube-system`; and one pod in `team`.
     pub fn with_pod(token: &str, pod: &str, subject: &str, attempt: u32) -> Self {
         let tenant = |name: &str| json!({ "enact.dev/tenant": name });
@@ -48,9 +48,9 @@ impl World {
             ("kube-system".to_owned(), json!({})),
             ("free".to_owned(), json!({})),
         ];
-        let mut world = Self { namespaces: namespaces.into(), ..Self::default() };
-        world.pod(token, "team", "acme", pod, subject, attempt);
-        world
+        let mut cluster = Self { namespaces: namespaces.into(), ..Self::default() };
+        cluster.pod(token, "team", "acme", pod, subject, attempt);
+        cluster
     }
 
     /// Adds a pod and its token. Its UID is `uid-<name>`.
@@ -70,7 +70,7 @@ impl World {
     }
 
     /// Adds a pod of this role for the document of a Specification, and its token.
-    pub fn courier(&mut self, token: &str, namespace: &str, tenant: &str, pod: &str, subject: &str, role: &str) {
+    pub fn document_pod(&mut self, token: &str, namespace: &str, tenant: &str, pod: &str, subject: &str, role: &str) {
         let metadata = json!({
             "name": pod, "namespace": namespace, "uid": format!("uid-{pod}"),
             "labels": { "enact.dev/tenant": tenant, "enact.dev/role": role },
@@ -104,7 +104,7 @@ impl World {
 /// The running API server.
 pub struct Api {
     pub address: SocketAddr,
-    pub world: Arc<Mutex<World>>,
+    pub cluster: Arc<Mutex<FakeCluster>>,
     task: JoinHandle<()>,
 }
 
@@ -115,52 +115,52 @@ impl Drop for Api {
 }
 
 impl Api {
-    pub async fn start(world: World) -> Self {
+    pub async fn start(cluster: FakeCluster) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, world) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(world)));
-        let task = tokio::spawn(warp::serve(routes(Arc::clone(&world))).incoming(listener).run());
-        Self { address, world, task }
+        let (address, cluster) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(cluster)));
+        let task = tokio::spawn(warp::serve(routes(Arc::clone(&cluster))).incoming(listener).run());
+        Self { address, cluster, task }
     }
 
-    pub fn change(&self, change: impl FnOnce(&mut World)) {
-        change(&mut self.world.lock().unwrap());
+    pub fn change(&self, change: impl FnOnce(&mut FakeCluster)) {
+        change(&mut self.cluster.lock().unwrap());
     }
 
     /// How often something was asked.
     pub fn asked(&self, what: &str) -> usize {
-        self.world.lock().unwrap().asked.iter().filter(|asked| asked.contains(what)).count()
+        self.cluster.lock().unwrap().asked.iter().filter(|asked| asked.contains(what)).count()
     }
 }
 
-fn routes(world: Arc<Mutex<World>>) -> impl Filter<Extract = (Response,), Error = warp::Rejection> + Clone {
+fn routes(cluster: Arc<Mutex<FakeCluster>>) -> impl Filter<Extract = (Response,), Error = warp::Rejection> + Clone {
     warp::method().and(path::full()).and(warp::body::bytes()).map(
         move |method: warp::http::Method, path: path::FullPath, body: bytes::Bytes| {
-            let mut world = world.lock().unwrap();
-            world.asked.push(format!("{method} {}", path.as_str()));
-            if world.down {
+            let mut cluster = cluster.lock().unwrap();
+            cluster.asked.push(format!("{method} {}", path.as_str()));
+            if cluster.down {
                 return status(500, "InternalError");
             }
             let parts: Vec<&str> = path.as_str().trim_matches('/').split('/').collect();
             match (method.as_str(), parts.as_slice()) {
-                ("POST", ["apis", "authentication.k8s.io", "v1", "tokenreviews"]) => review(&world, &body),
-                ("POST", ["apis", "authorization.k8s.io", "v1", "subjectaccessreviews"]) => right(&world, &body),
+                ("POST", ["apis", "authentication.k8s.io", "v1", "tokenreviews"]) => review(&cluster, &body),
+                ("POST", ["apis", "authorization.k8s.io", "v1", "subjectaccessreviews"]) => right(&cluster, &body),
                 ("POST", ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"]) => ok(&json!({
                     "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
                     "spec": {}, "status": { "allowed": true },
                 })),
                 ("GET", ["api", "v1", "namespaces", namespace, "pods", pod]) => {
                     let key = ((*namespace).to_owned(), (*pod).to_owned());
-                    world.pods.get(&key).map_or_else(|| status(404, "NotFound"), metadata)
+                    cluster.pods.get(&key).map_or_else(|| status(404, "NotFound"), metadata)
                 }
                 ("GET", ["api", "v1", "namespaces", namespace, "secrets", "enact-push"]) => {
-                    let data = world.secrets.get(&((*namespace).to_owned(), "enact-push".to_owned()));
+                    let data = cluster.secrets.get(&((*namespace).to_owned(), "enact-push".to_owned()));
                     let secret = |data| {
                         let metadata = json!({ "name": "enact-push", "namespace": namespace });
                         ok(&json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data }))
                     };
                     data.map_or_else(|| status(404, "NotFound"), secret)
                 }
-                ("GET", ["api", "v1", "namespaces", namespace]) => world.namespaces.get(*namespace).map_or_else(
+                ("GET", ["api", "v1", "namespaces", namespace]) => cluster.namespaces.get(*namespace).map_or_else(
                     || status(404, "NotFound"),
                     |labels| metadata(&json!({ "name": namespace, "labels": labels })),
                 ),
@@ -171,9 +171,9 @@ fn routes(world: Arc<Mutex<World>>) -> impl Filter<Extract = (Response,), Error 
     )
 }
 
-fn review(world: &World, body: &[u8]) -> Response {
+fn review(cluster: &FakeCluster, body: &[u8]) -> Response {
     let review: Value = serde_json::from_slice(body).unwrap();
-    let token = review["spec"]["token"].as_str().and_then(|token| world.tokens.get(token));
+    let token = review["spec"]["token"].as_str().and_then(|token| cluster.tokens.get(token));
     let asked = review["spec"]["audiences"].as_array().cloned().unwrap_or_default();
     let accepted = token.filter(|token| asked.iter().any(|audience| audience == token.audience.as_str()));
     let status = accepted.map_or_else(
@@ -203,7 +203,7 @@ fn review(world: &World, body: &[u8]) -> Response {
     warp::reply::with_status(warp::reply::json(&review), StatusCode::CREATED).into_response()
 }
 
-fn right(world: &World, body: &[u8]) -> Response {
+fn right(cluster: &FakeCluster, body: &[u8]) -> Response {
     let review: Value = serde_json::from_slice(body).unwrap();
     let text = |pointer: &str| review.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let asked = |field: &str| text(&format!("/spec/resourceAttributes/{field}"));
@@ -211,7 +211,7 @@ fn right(world: &World, body: &[u8]) -> Response {
     let ours = asked("group") == "enact.dev" && asked("verb") == "get" && !review["spec"]["groups"].is_null();
     let review = json!({
         "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {}, "spec": review["spec"],
-        "status": { "allowed": ours && world.rights.contains(&right) },
+        "status": { "allowed": ours && cluster.rights.contains(&right) },
     });
     warp::reply::with_status(warp::reply::json(&review), StatusCode::CREATED).into_response()
 }

@@ -22,7 +22,7 @@ use kube::Client;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use api::{Api, World};
+use api::{Api, FakeCluster};
 use http::{Answer, Request};
 
 /// Longest wait for anything that a test waits for.
@@ -126,7 +126,7 @@ pub async fn until<T>(ask: impl AsyncFn() -> Option<T>) -> T {
 pub async fn scene() -> (Database, Api, Server) {
     let database = Database::migrated().await;
     begun(&database, SUBJECT, 1).await;
-    let api = Api::start(World::with_pod("token", "shop-t001-1", SUBJECT, 1)).await;
+    let api = Api::start(FakeCluster::with_pod("token", "shop-t001-1", SUBJECT, 1)).await;
     let server = Server::start(&database.config().url, &api).await;
     (database, api, server)
 }

@@ -13,23 +13,23 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tower_service::Service as _;
 
-use super::{DEADLINE, MAX_REVIEW_BYTES, patience, routes};
+use super::{DEADLINE, MAX_REVIEW_BYTES, routes, time_limit};
 use crate::certs::keyring::Keyring;
 use crate::certs::serving::Serving;
 use crate::metrics::Metrics;
 use crate::testing::https::{Connection, Hands, Listening, hosts, lifetimes};
-use crate::testing::{Fixed, admission, create, object, update, with};
+use crate::testing::{FakeLookup, create, object, update, validator, with};
 
 /// Sends a request without a network.
 async fn call(path: &str, method: Method, body: Vec<u8>) -> (StatusCode, Bytes) {
-    let mut service = warp::service(routes(admission(Fixed::two_tenants()), Metrics::new().unwrap()));
+    let mut service = warp::service(routes(validator(FakeLookup::two_tenants()), Metrics::new().unwrap()));
     let request = hyper::Request::builder().method(method).uri(path).header("content-length", body.len());
     let response = service.call(request.body(Full::new(Bytes::from(body))).unwrap()).await.unwrap();
     (response.status(), response.into_body().collect().await.unwrap().to_bytes())
 }
 
 #[tokio::test]
-async fn what_is_no_review_is_a_bad_request() {
+async fn rejects_what_is_not_a_review() {
     let pod = serde_json::to_vec(&json!({ "apiVersion": "v1", "kind": "Pod", "request": null })).unwrap();
     let old = with(create(&object("Agent", "a", &json!({}))), "/apiVersion", json!("admission.k8s.io/v1beta1"));
     let empty = json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview" });
@@ -81,7 +81,7 @@ async fn over_https_with_self_made_certificates() {
     assert_eq!(api.post("/validate", "{").await.unwrap().0, StatusCode::BAD_REQUEST);
     assert_eq!(api.post("/elsewhere", "{}").await.unwrap().0, StatusCode::NOT_FOUND);
 
-    // Another authority is not trusted, and plain HTTP is not spoken.
+    // Another CA is not trusted, and plain HTTP is not spoken.
     let other = Keyring::new(&hosts(), &lifetimes(), hands.now()).unwrap();
     assert!(Connection::open(webhook.address, &other.bundle(), &hands).await.is_err());
     let mut raw = TcpStream::connect(webhook.address).await.unwrap();
@@ -125,7 +125,7 @@ async fn a_dry_run_is_answered_alike() {
 #[tokio::test]
 async fn who_sends_slowly_gives_up_its_turn() {
     let metrics = Metrics::new().unwrap();
-    let mut service = warp::service(routes(admission(Fixed::two_tenants()), metrics.clone()));
+    let mut service = warp::service(routes(validator(FakeLookup::two_tenants()), metrics.clone()));
     let body = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
     let request = hyper::Request::post("/validate?timeout=500ms").header("content-length", MAX_REVIEW_BYTES);
     let response = service.call(request.body(body).unwrap()).await.unwrap();
@@ -139,10 +139,10 @@ fn the_caller_says_how_long_it_waits() {
     for (query, milliseconds) in
         [("timeout=5s", 4000), ("a=b&timeout=1s", 800), ("timeout=30s", 8000), ("", 8000), ("timeout=-1s", 8000)]
     {
-        assert_eq!(patience(query), Duration::from_millis(milliseconds), "{query}");
+        assert_eq!(time_limit(query), Duration::from_millis(milliseconds), "{query}");
     }
     for odd in ["timeout=", "timeout=x", "timeout=99999999999999999999h", "timeout", "&&="] {
-        assert_eq!(patience(odd), DEADLINE, "{odd}");
+        assert_eq!(time_limit(odd), DEADLINE, "{odd}");
     }
 }
 

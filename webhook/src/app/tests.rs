@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::Parser as _;
+use enact_crds::testing::FakeApi;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::StatusCode;
 use hyper::body::Bytes;
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
-use crate::testing::api::{Api, VALIDATING};
+use crate::testing::cluster::{VALIDATING, bundles, installed};
 use crate::testing::https::{Connection, Hands};
 use crate::testing::{create, object, with};
 
@@ -28,7 +29,7 @@ struct Running {
 }
 
 impl Running {
-    async fn start(api: &Api, args: &[&str]) -> Self {
+    async fn start(api: &FakeApi, args: &[&str]) -> Self {
         let fixed = ["enact-webhook", "--namespace", "enact", "--operator-user", "system:serviceaccount:enact:op"];
         let config = Config::parse_from(fixed.iter().chain(args));
         let (https, http) =
@@ -70,14 +71,14 @@ fn agent(namespace: &str) -> serde_json::Value {
 
 #[tokio::test]
 async fn two_replicas_serve_the_cluster_and_keep_its_trust() {
-    let (api, hands) = (Api::installed(), Hands::new());
+    let (api, hands) = (installed(), Hands::new());
     let replicas = [Running::start(&api, &["--drain", "1s"]).await, Running::start(&api, &["--drain", "1s"]).await];
     for replica in &replicas {
         until("it is ready", async || replica.is_ready().await).await;
         assert_eq!(replica.get("/healthz").await.unwrap().0, StatusCode::OK);
     }
-    until("it is trusted", async || api.bundles().iter().all(|b| b == &api.bundles()[0] && !b.is_empty())).await;
-    let bundle = api.bundles()[0].clone();
+    until("it is trusted", async || bundles(&api).iter().all(|b| b == &bundles(&api)[0] && !b.is_empty())).await;
+    let bundle = bundles(&api)[0].clone();
     for replica in &replicas {
         let mut server = Connection::open(replica.admission, &bundle, &hands).await.unwrap();
         assert_eq!(server.review("/validate", &agent("team-a")).await.unwrap()["response"]["allowed"], true);
@@ -89,25 +90,22 @@ async fn two_replicas_serve_the_cluster_and_keep_its_trust() {
     }
     // A tenant that is new is known at once, also before the watch tells of it.
     let tenant = json!({ "metadata": { "name": "new" }, "spec": { "namespaces": ["team-n"] } });
-    api.put("/apis/enact.dev/v1alpha1/tenants/new", tenant);
+    api.put("tenants/new", tenant);
     let mut server = Connection::open(replicas[0].admission, &bundle, &hands).await.unwrap();
     let review = with(agent("team-n"), "/request/object/metadata/labels/enact.dev~1tenant", json!("new"));
     let answer = server.review("/validate", &review).await.unwrap();
     assert_eq!(answer["response"]["allowed"], true, "{answer}");
 
     // Somebody applies the configuration anew, without a bundle.
-    let mut bare = api.stored(VALIDATING);
+    let mut bare = api.get(VALIDATING);
     bare["webhooks"][0]["clientConfig"].as_object_mut().unwrap().remove("caBundle");
     api.put(VALIDATING, bare);
-    until("it is trusted again", async || api.bundles() == [bundle.as_str(); 3]).await;
+    until("it is trusted again", async || bundles(&api) == [bundle.as_str(); 3]).await;
     // With everybody content, nothing is written.
     let version = api.version();
-    let looks = |api: &Api| api.asked().iter().filter(|a| a.ends_with("secrets/enact-webhook-tls")).count();
+    let looks = |api: &FakeApi| api.requests().iter().filter(|a| a.ends_with("secrets/enact-webhook-tls")).count();
     let before = looks(&api);
-    api.put(
-        "/api/v1/namespaces/enact/secrets/enact-webhook-tls",
-        api.stored("/api/v1/namespaces/enact/secrets/enact-webhook-tls"),
-    );
+    api.change("secrets/enact-webhook-tls", &json!({ "metadata": { "labels": { "touched": "yes" } } }));
     until("both have looked", async || looks(&api) >= before + 2).await;
     assert_eq!(api.version(), version + 1);
 
@@ -122,11 +120,11 @@ async fn two_replicas_serve_the_cluster_and_keep_its_trust() {
 }
 
 #[tokio::test]
-async fn certificates_of_cert_manager_are_read_again_and_nothing_is_written() {
+async fn reloads_certificates_of_cert_manager() {
     use crate::certs::keyring::Keyring;
     use crate::testing::https::{hosts, lifetimes};
 
-    let (api, hands, folder) = (Api::installed(), Hands::new(), tempfile::tempdir().unwrap());
+    let (api, hands, folder) = (installed(), Hands::new(), tempfile::tempdir().unwrap());
     let version = api.version();
     let put = |keyring: &Keyring| {
         std::fs::write(folder.path().join("tls.crt"), keyring.serving().0).unwrap();
@@ -145,15 +143,15 @@ async fn certificates_of_cert_manager_are_read_again_and_nothing_is_written() {
     }
     assert!(running.is_ready().await);
     assert_eq!(api.version(), version);
-    assert!(api.asked().iter().all(|a| !a.contains("secrets") && !a.contains("webhookconfigurations")));
+    assert!(api.requests().iter().all(|a| !a.contains("secrets") && !a.contains("webhookconfigurations")));
     running.stop.cancel();
     timeout(GENEROUS, running.task).await.unwrap().unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn settings_that_cannot_be_used_are_named() {
-    let api = Api::installed();
-    for (args, part) in [(["--leaf-lifetime", "9000h"], "authority's"), (["--drain=-1s", "--log=info"], "--drain")] {
+async fn rejects_invalid_settings() {
+    let api = installed();
+    for (args, part) in [(["--serving-lifetime", "9000h"], "CA's"), (["--drain=-1s", "--log=info"], "--drain")] {
         let running = Running::start(&api, &args).await;
         let error = running.task.await.unwrap().unwrap_err().to_string();
         assert!(error.contains(part), "{error}");

@@ -1,4 +1,4 @@
-//! The keyring in a Secret, and the trust in the webhook configurations.
+//! The keyring in a Secret, and the `caBundle` of the webhook configurations.
 
 use std::fmt::Debug;
 
@@ -15,18 +15,18 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::CertificateError;
+use super::error::CertificateError;
 use super::keyring::Keyring;
 use super::rotation::Vault;
 
 /// Key of the Secret that holds the keyring.
 const KEYRING: &str = "keyring.json";
-/// Key of the Secret that holds the bundle, for people and tests.
+/// Key of the Secret that holds the bundle, for people and tests only.
 const BUNDLE: &str = "ca.crt";
-/// Who we are in managed fields.
+/// The field manager.
 const MANAGER: &str = "enact-webhook";
 
-/// The keyring in a Secret, and who must trust it in the cluster.
+/// The keyring in a Secret, and the webhook configurations that must trust it.
 pub struct ClusterVault {
     secrets: Api<Secret>,
     validating: Api<ValidatingWebhookConfiguration>,
@@ -34,21 +34,16 @@ pub struct ClusterVault {
     names: Names,
 }
 
-/// Names of the objects that hold the keyring and the trust in it.
+/// Names of the objects that hold the keyring and the `caBundle`.
 #[derive(Clone, Debug)]
 pub struct Names {
-    /// Namespace of the Secret.
     pub namespace: String,
-    /// The Secret.
     pub secret: String,
-    /// The ValidatingWebhookConfiguration.
     pub validating: String,
-    /// The MutatingWebhookConfiguration.
     pub mutating: String,
 }
 
 impl ClusterVault {
-    /// A vault in the cluster of `client`.
     pub fn new(client: &Client, names: Names) -> Self {
         Self {
             secrets: Api::namespaced(client.clone(), &names.namespace),
@@ -58,7 +53,7 @@ impl ClusterVault {
         }
     }
 
-    /// A stream with an item whenever the Secret or a configuration may have changed.
+    /// Returns a stream with an item whenever the Secret or a configuration may have changed.
     pub fn triggers(&self) -> impl Stream<Item = ()> + Send + use<> {
         stream::select(
             changes(self.secrets.clone(), &self.names.secret),
@@ -70,7 +65,7 @@ impl ClusterVault {
     }
 }
 
-/// Changes of one object; a failing watch is taken up again with growing pauses.
+/// Returns a stream of the changes of one object; a failed watch starts again with growing delays.
 fn changes<K>(api: Api<K>, name: &str) -> impl Stream<Item = ()> + Send + use<K>
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
@@ -81,13 +76,13 @@ where
         Ok(Event::Init | Event::InitApply(_)) => None,
         Ok(Event::InitDone | Event::Apply(_) | Event::Delete(_)) => Some(()),
         Err(error) => {
-            tracing::warn!(%error, "watch interrupted");
+            tracing::warn!(%error, "the watch was interrupted");
             None
         }
     })
 }
 
-/// The Secret and the configurations, as they were looked at.
+/// The Secret and the configurations as they were read.
 pub struct Seen {
     secret: Option<Secret>,
     validating: Option<ValidatingWebhookConfiguration>,
@@ -105,7 +100,7 @@ impl Vault for ClusterVault {
         let keyring = text.and_then(|text| match serde_json::from_slice(&text.0) {
             Ok(keyring) => Some(keyring),
             Err(error) => {
-                tracing::error!(%error, secret = self.names.secret, "the keyring cannot be read; making a new one");
+                tracing::error!(%error, secret = self.names.secret, "cannot parse the keyring; a new one replaces it");
                 None
             }
         });
@@ -120,7 +115,7 @@ impl Vault for ClusterVault {
         data.insert(KEYRING.into(), ByteString(serde_json::to_vec(keyring)?));
         data.insert(BUNDLE.into(), ByteString(keyring.bundle().into_bytes()));
         let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
-        // A replacement carries the resourceVersion that was read, so the API server refuses it when somebody else was faster.
+        // `replace` sends the resourceVersion that was read, so the API server refuses it when somebody else wrote first.
         let written = if exists {
             self.secrets.replace(&self.names.secret, &params, &secret).await
         } else {
@@ -129,7 +124,7 @@ impl Vault for ClusterVault {
         match written {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
-            // It was removed since.
+            // Somebody deleted it meanwhile.
             Err(kube::Error::Api(status)) if exists && status.code == 404 => Ok(false),
             Err(error) => Err(failed(format!("writing Secret {}", self.names.secret), error)),
         }
@@ -137,14 +132,14 @@ impl Vault for ClusterVault {
 
     async fn publish(&self, bundle: &str, seen: &Seen) -> Result<bool, CertificateError> {
         let (validating, mutating) = (seen.validating.as_ref(), seen.mutating.as_ref());
-        Ok(keep_trust(&self.validating, validating, bundle).await?
-            && keep_trust(&self.mutating, mutating, bundle).await?)
+        Ok(set_bundles(&self.validating, validating, bundle).await?
+            && set_bundles(&self.mutating, mutating, bundle).await?)
     }
 }
 
 /// A webhook configuration of either kind.
 trait Configuration: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned {
-    /// Names of its webhooks, and how each is called.
+    /// Returns the names of its webhooks, and the client configuration of each.
     fn clients(&self) -> Vec<(&str, &WebhookClientConfig)>;
 }
 
@@ -160,15 +155,15 @@ impl Configuration for MutatingWebhookConfiguration {
     }
 }
 
-/// Sets the bundle of every webhook of one configuration that has another. A missing configuration is no error: it may be created later,
-/// or just have been removed with the installation.
-async fn keep_trust<K: Configuration>(
+/// Sets the bundle of every webhook of one configuration that has another. A missing configuration is not an error: it may be created
+/// later, or was just removed with the installation.
+async fn set_bundles<K: Configuration>(
     api: &Api<K>,
     config: Option<&K>,
     bundle: &str,
 ) -> Result<bool, CertificateError> {
     let Some(config) = config else {
-        tracing::debug!(kind = %K::kind(&()), "there is no such webhook configuration");
+        tracing::debug!(kind = %K::kind(&()), "the webhook configuration does not exist");
         return Ok(true);
     };
     let (name, wanted) = (config.name_any(), ByteString(bundle.as_bytes().to_vec()));
@@ -179,8 +174,8 @@ async fn keep_trust<K: Configuration>(
     if stale.is_empty() {
         return Ok(true);
     }
-    // Webhooks are merged by name. The resourceVersion keeps one that somebody removes meanwhile from coming back, and an older bundle
-    // from replacing a newer one: whoever set that had stored the keyring before, so we would have read it.
+    // Webhooks are merged by name. The resourceVersion prevents that a webhook which somebody removes meanwhile comes back, and that an
+    // older bundle replaces a newer one: who set that one had stored the keyring before, so we would have read it.
     let patch = json!({ "metadata": { "resourceVersion": config.resource_version() }, "webhooks": stale });
     let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
     match api.patch(&name, &params, &Patch::Strategic(patch)).await {

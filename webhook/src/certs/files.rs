@@ -1,4 +1,4 @@
-//! Certificates that something else keeps in files, as cert-manager does in a mounted Secret.
+//! Certificates in files that something else renews, as cert-manager does in a mounted Secret.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,14 +8,15 @@ use tokio::fs;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::error::{CERTIFICATE, CertificateError};
+use super::serving;
 use super::serving::Serving;
-use super::{CERTIFICATE, CertificateError, serving};
 use crate::metrics::Metrics;
 
-/// How often the files are read. The kubelet itself takes up to a minute to bring a changed Secret into a pod.
+/// How often the files are read. The kubelet takes up to a minute to update a mounted Secret.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Serves `tls.crt` and `tls.key` of `folder`, and again whenever they change, until `stop`.
+/// Serves `tls.crt` and `tls.key` of `folder`, and loads them again whenever they change, until `stop`.
 pub async fn run(folder: &Path, serving: &Serving, health: &Health, metrics: &Metrics, stop: CancellationToken) {
     let mut served = None;
     let mut reported = None;
@@ -23,7 +24,7 @@ pub async fn run(folder: &Path, serving: &Serving, health: &Health, metrics: &Me
         match reload(folder, serving, &mut served).await {
             Ok(Some(ends)) => {
                 metrics.certificate_expiry.set(ends);
-                health.found(CERTIFICATE, Ok(()));
+                health.report(CERTIFICATE, Ok(()));
                 metrics.certificate_events.with_label_values(&["loaded"]).inc();
                 tracing::info!(ends, "certificate loaded");
                 reported = None;
@@ -33,7 +34,7 @@ pub async fn run(folder: &Path, serving: &Serving, health: &Health, metrics: &Me
                 metrics.certificate_events.with_label_values(&["failed"]).inc();
                 let text = error.to_string();
                 if reported.as_ref() != Some(&text) {
-                    tracing::error!(error = text, "the certificate cannot be loaded; trying again");
+                    tracing::error!(error = text, "cannot load the certificate; trying again");
                     reported = Some(text);
                 }
             }
@@ -45,8 +46,8 @@ pub async fn run(folder: &Path, serving: &Serving, health: &Health, metrics: &Me
     }
 }
 
-/// Loads the files when they differ from what is served, and says when their certificate ends (in seconds since 1970). A pair that does not belong together, read in the middle of a change, is an
-/// error, and what is served stays.
+/// Loads the files when they differ from what is served. Returns when their certificate expires, in seconds since 1970. A certificate and
+/// key that do not belong together, read in the middle of a change, are an error; the served ones stay.
 async fn reload(
     folder: &Path,
     place: &Serving,

@@ -1,4 +1,4 @@
-//! The keyring: who signs, who is trusted, what is served; and the decision what is due. No I/O.
+//! The keyring: the CAs that are trusted, the key that signs and the serving certificate, and the decision what to renew. No I/O.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use rcgen::{
@@ -8,62 +8,61 @@ use rcgen::{
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::{CertificateError, serving};
+use super::error::CertificateError;
+use super::serving;
 
-/// Certificates begin this much before they are made, for clocks that are behind.
+/// Certificates are valid from this long before they are made, for clients whose clocks are slow.
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
 /// Longest lifetime: a hundred years.
 const LONGEST: SignedDuration = SignedDuration::from_hours(100 * 366 * 24);
 
-/// How long certificates are good for.
+/// How long certificates are valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetimes {
-    /// Of an authority.
-    pub authority: SignedDuration,
-    /// Of the serving certificate.
-    pub leaf: SignedDuration,
-    /// Between the moment in which the API server was told to trust a new authority and the first signature by it that is served.
+    pub ca: SignedDuration,
+    pub serving: SignedDuration,
+    /// Between the moment when all webhook configurations trust a new CA and the first serving certificate that it signs: how long the API
+    /// server may take to notice.
     pub propagation: SignedDuration,
 }
 
 impl Lifetimes {
-    /// Why these lifetimes cannot be used; none when they can. Whatever is renewed must be so, and known everywhere, before it ends.
+    /// Returns why these lifetimes cannot be used, if they cannot. Every certificate must be renewed, and known everywhere, before it expires.
     pub fn problem(&self) -> Option<String> {
-        if self.propagation.is_negative() || self.leaf <= SignedDuration::ZERO {
+        if self.propagation.is_negative() || self.serving <= SignedDuration::ZERO {
             Some("lifetimes must be positive".into())
-        } else if self.authority.max(self.leaf).max(self.propagation) > LONGEST {
+        } else if self.ca.max(self.serving).max(self.propagation) > LONGEST {
             Some("lifetimes must be at most a hundred years".into())
-        } else if self.propagation * 3 >= self.leaf {
-            Some("the propagation time must be less than a third of the leaf's lifetime".into())
-        } else if self.leaf * 3 > self.authority {
-            Some("the leaf's lifetime must be at most a third of the authority's".into())
+        } else if self.propagation * 3 >= self.serving {
+            Some("the propagation time must be less than a third of the lifetime of the serving certificate".into())
+        } else if self.serving * 3 > self.ca {
+            Some("the lifetime of the serving certificate must be at most a third of the CA's".into())
         } else {
             None
         }
     }
 }
 
-/// Everything about the self-made certificates, as the Secret holds it.
+/// The self-signed certificates as the Secret holds them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Keyring {
-    /// Authorities that are trusted, the newest last.
-    authorities: Vec<Authority>,
-    /// Key of the newest authority, as PEM. Those of older ones are gone.
-    authority_key: String,
-    /// What is served.
-    leaf: Leaf,
+    /// Trusted CAs, the newest last.
+    cas: Vec<Ca>,
+    /// Key of the newest CA, as PEM. The keys of older CAs are not kept.
+    ca_key: String,
+    serving: ServingCertificate,
 }
 
 /// A certificate authority.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Authority {
+struct Ca {
     name: String,
     certificate: String,
     made: Timestamp,
     ends: Timestamp,
-    /// When all webhook configurations were seen to trust it.
+    /// When the rotation found that all webhook configurations trust it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     published: Option<Timestamp>,
 }
@@ -71,10 +70,9 @@ struct Authority {
 /// The serving certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Leaf {
-    /// Name of the authority that signed it.
+struct ServingCertificate {
+    /// Name of the CA that signed it.
     issuer: String,
-    /// Host names that it is for.
     hosts: Vec<String>,
     certificate: String,
     key: String,
@@ -82,145 +80,142 @@ struct Leaf {
     ends: Timestamp,
 }
 
-/// What is to be done about a keyring.
+/// What a keyring needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
     /// Nothing before this moment.
-    Nothing {
-        /// When to look again.
-        until: Timestamp,
-    },
-    /// Make a new authority, and tell the API server to trust it besides the present ones.
-    Authority,
-    /// Make a new serving certificate, signed by the newest authority.
-    Leaf,
-    /// The newest authority was not seen in the webhook configurations yet: see to it, then note when.
+    Nothing { until: Timestamp },
+    /// A new CA, which the API server trusts in addition to the present ones.
+    Ca,
+    /// A new serving certificate, signed by the newest CA.
+    ServingCertificate,
+    /// Publication of the newest CA in the webhook configurations, and a note of the time.
     Publication,
 }
 
 impl Keyring {
-    /// A new keyring for `hosts`, whose authority nobody trusts yet.
+    /// Makes a keyring for `hosts`, whose CA nobody trusts yet.
     ///
     /// # Errors
     /// When a key or certificate cannot be made.
     pub fn new(hosts: &[String], lifetimes: &Lifetimes, now: Timestamp) -> Result<Self, CertificateError> {
-        let (authority, key) = Authority::make(lifetimes, now)?;
-        let leaf = Leaf::make(&authority.name, &key, hosts, lifetimes, now)?;
-        Ok(Self { authorities: vec![authority], authority_key: key.serialize_pem(), leaf })
+        let (ca, key) = Ca::make(lifetimes, now)?;
+        let serving = ServingCertificate::make(&ca.name, &key, hosts, lifetimes, now)?;
+        Ok(Self { cas: vec![ca], ca_key: key.serialize_pem(), serving })
     }
 
-    /// What is due at `now`.
+    /// Decides what is due at `now`.
     pub fn due(&self, hosts: &[String], lifetimes: &Lifetimes, now: Timestamp) -> Due {
-        let Some(newest) = self.authorities.last().filter(|a| a.ends > now) else {
-            return Due::Authority;
+        let Some(newest) = self.cas.last().filter(|a| a.ends > now) else {
+            return Due::Ca;
         };
-        if self.leaf.ends <= now || !self.leaf.covers(hosts) {
-            return Due::Leaf;
+        if self.serving.ends <= now || !self.serving.covers(hosts) {
+            return Due::ServingCertificate;
         }
         let renewal = two_thirds(newest.made, newest.ends);
         if renewal <= now {
-            return Due::Authority;
+            return Due::Ca;
         }
         let Some(published) = newest.published else {
             return Due::Publication;
         };
-        let wanted = if self.leaf.issuer == newest.name {
-            two_thirds(self.leaf.made, self.leaf.ends)
+        let wanted = if self.serving.issuer == newest.name {
+            two_thirds(self.serving.made, self.serving.ends)
         } else {
             published + lifetimes.propagation
         };
-        // A leaf is never signed by an authority before that is known everywhere.
+        // No serving certificate may be signed by a CA that some API server does not trust yet: it would refuse the connection.
         let next = wanted.max(published + lifetimes.propagation);
-        if next <= now { Due::Leaf } else { Due::Nothing { until: next.min(renewal) } }
+        if next <= now { Due::ServingCertificate } else { Due::Nothing { until: next.min(renewal) } }
     }
 
-    /// The keyring with a new authority besides those that have not ended.
+    /// Returns the keyring with a new CA in addition to those that have not expired.
     ///
     /// # Errors
     /// When a key or certificate cannot be made.
-    pub fn with_authority(
+    pub fn with_ca(&self, hosts: &[String], lifetimes: &Lifetimes, now: Timestamp) -> Result<Self, CertificateError> {
+        let (ca, key) = Ca::make(lifetimes, now)?;
+        let mut cas: Vec<Ca> = self.cas.iter().filter(|a| a.ends > now).cloned().collect();
+        let nobody_trusted = cas.is_empty();
+        cas.push(ca);
+        let mut next = Self { cas, ca_key: key.serialize_pem(), serving: self.serving.clone() };
+        if nobody_trusted {
+            next = next.with_serving_certificate(hosts, lifetimes, now)?;
+        }
+        Ok(next)
+    }
+
+    /// Returns the keyring with a new serving certificate. When the present one lacks a host, the new one has the hosts of both: replicas of
+    /// two releases with different host names would otherwise replace each other's certificate for ever.
+    ///
+    /// # Errors
+    /// When a key or certificate cannot be made.
+    pub fn with_serving_certificate(
         &self,
         hosts: &[String],
         lifetimes: &Lifetimes,
         now: Timestamp,
     ) -> Result<Self, CertificateError> {
-        let (authority, key) = Authority::make(lifetimes, now)?;
-        let mut authorities: Vec<Authority> = self.authorities.iter().filter(|a| a.ends > now).cloned().collect();
-        let nobody_trusted = authorities.is_empty();
-        authorities.push(authority);
-        let mut next = Self { authorities, authority_key: key.serialize_pem(), leaf: self.leaf.clone() };
-        if nobody_trusted {
-            next = next.with_leaf(hosts, lifetimes, now)?;
-        }
-        Ok(next)
-    }
-
-    /// The keyring with a new serving certificate. When the present one lacks a host, the new one has its hosts as well: replicas of two
-    /// releases that go by different names must not take turns.
-    ///
-    /// # Errors
-    /// When a key or certificate cannot be made.
-    pub fn with_leaf(&self, hosts: &[String], lifetimes: &Lifetimes, now: Timestamp) -> Result<Self, CertificateError> {
-        let key = KeyPair::from_pem(&self.authority_key)?;
-        let issuer = self.authorities.last().map(|a| a.name.clone()).unwrap_or_default();
+        let key = KeyPair::from_pem(&self.ca_key)?;
+        let issuer = self.cas.last().map(|a| a.name.clone()).unwrap_or_default();
         let mut all = hosts.to_vec();
-        if !self.leaf.covers(hosts) {
-            all.extend(self.leaf.hosts.iter().filter(|h| !hosts.contains(h)).cloned());
+        if !self.serving.covers(hosts) {
+            all.extend(self.serving.hosts.iter().filter(|h| !hosts.contains(h)).cloned());
         }
-        Ok(Self { leaf: Leaf::make(&issuer, &key, &all, lifetimes, now)?, ..self.clone() })
+        Ok(Self { serving: ServingCertificate::make(&issuer, &key, &all, lifetimes, now)?, ..self.clone() })
     }
 
-    /// Checks that everything in it can be read and that the serving certificate belongs to its key.
+    /// Checks that every certificate and key can be parsed and that the serving certificate belongs to its key.
     ///
     /// # Errors
     /// What cannot be used.
     pub fn check(&self) -> Result<(), CertificateError> {
-        KeyPair::from_pem(&self.authority_key)?;
-        for authority in &self.authorities {
-            serving::chain(authority.certificate.as_bytes())?;
+        KeyPair::from_pem(&self.ca_key)?;
+        for ca in &self.cas {
+            serving::chain(ca.certificate.as_bytes())?;
         }
-        serving::certified(self.leaf.certificate.as_bytes(), self.leaf.key.as_bytes())?;
+        serving::certified(self.serving.certificate.as_bytes(), self.serving.key.as_bytes())?;
         Ok(())
     }
 
-    /// The keyring with the note that the newest authority is trusted since `now`.
+    /// Returns the keyring with the note that the newest CA is trusted since `now`.
     #[must_use]
     pub fn published(&self, now: Timestamp) -> Self {
         let mut next = self.clone();
-        if let Some(newest) = next.authorities.last_mut() {
+        if let Some(newest) = next.cas.last_mut() {
             newest.published = Some(now);
         }
         next
     }
 
-    /// The certificates that the API server must trust, as PEM, the newest last.
+    /// Returns the CA certificates that the API server must trust, as PEM, the newest last.
     pub fn bundle(&self) -> String {
-        self.authorities.iter().map(|a| a.certificate.as_str()).collect()
+        self.cas.iter().map(|a| a.certificate.as_str()).collect()
     }
 
-    /// The serving certificate and its key, as PEM.
+    /// Returns the serving certificate and its key, as PEM.
     pub fn serving(&self) -> (&str, &str) {
-        (&self.leaf.certificate, &self.leaf.key)
+        (&self.serving.certificate, &self.serving.key)
     }
 
-    /// When the serving certificate ends.
+    /// Returns when the serving certificate expires.
     pub fn ends(&self) -> Timestamp {
-        self.leaf.ends
+        self.serving.ends
     }
 }
 
-impl Authority {
+impl Ca {
     fn make(lifetimes: &Lifetimes, now: Timestamp) -> Result<(Self, KeyPair), CertificateError> {
-        let ends = now + lifetimes.authority;
-        // The moment is in the name, so that a chain is never tried with a namesake.
+        let ends = now + lifetimes.ca;
+        // The name holds the time, so that no client tries to verify a chain with another CA of the same name.
         let name = format!("enact-webhook {}", now.as_millisecond());
         let key = KeyPair::generate()?;
-        let certificate = authority_params(&name, now, ends)?.self_signed(&key)?.pem();
+        let certificate = ca_params(&name, now, ends)?.self_signed(&key)?.pem();
         Ok((Self { name, certificate, made: now, ends, published: None }, key))
     }
 }
 
-impl Leaf {
+impl ServingCertificate {
     fn covers(&self, hosts: &[String]) -> bool {
         hosts.iter().all(|h| self.hosts.contains(h))
     }
@@ -232,7 +227,7 @@ impl Leaf {
         lifetimes: &Lifetimes,
         now: Timestamp,
     ) -> Result<Self, CertificateError> {
-        let ends = now + lifetimes.leaf;
+        let ends = now + lifetimes.serving;
         let mut params = CertificateParams::new(hosts)?;
         (params.not_before, params.not_after) = (offset(now - SKEW)?, offset(ends)?);
         params.distinguished_name = named(hosts.first().map_or("enact-webhook", String::as_str));
@@ -240,15 +235,15 @@ impl Leaf {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
-        // Of the authority's parameters a signature needs only the name and the key usages, so they need not be kept.
-        let authority = authority_params(issuer, now, ends)?;
-        let certificate = params.signed_by(&key, &Issuer::new(authority, issuer_key))?.pem();
+        // A signature needs only the name and the key usages of the CA, so its parameters are not kept.
+        let ca = ca_params(issuer, now, ends)?;
+        let certificate = params.signed_by(&key, &Issuer::new(ca, issuer_key))?.pem();
         let hosts = hosts.to_vec();
         Ok(Self { issuer: issuer.into(), hosts, certificate, key: key.serialize_pem(), made: now, ends })
     }
 }
 
-fn authority_params(name: &str, now: Timestamp, ends: Timestamp) -> Result<CertificateParams, CertificateError> {
+fn ca_params(name: &str, now: Timestamp, ends: Timestamp) -> Result<CertificateParams, CertificateError> {
     let mut params = CertificateParams::default();
     (params.not_before, params.not_after) = (offset(now - SKEW)?, offset(ends)?);
     params.distinguished_name = named(name);
@@ -263,12 +258,12 @@ fn named(name: &str) -> DistinguishedName {
     full
 }
 
-/// A certificate holds whole seconds, so a moment in it is at most a second too early.
+/// Converts to the whole seconds that a certificate holds: at most a second too early.
 fn offset(moment: Timestamp) -> Result<OffsetDateTime, CertificateError> {
     OffsetDateTime::from_unix_timestamp(moment.as_second()).map_err(|_| CertificateError::Time(moment))
 }
 
-/// Two thirds of a life.
+/// Returns the time after two thirds of a lifetime.
 fn two_thirds(made: Timestamp, ends: Timestamp) -> Timestamp {
     made + made.duration_until(ends) * 2 / 3
 }

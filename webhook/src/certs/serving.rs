@@ -1,4 +1,4 @@
-//! The certificate that handshakes use, replaced while connections go on.
+//! The certificate for TLS handshakes, which can be replaced while connections are open.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::sync::watch;
 
-use super::CertificateError;
+use super::error::CertificateError;
 
-/// Where the present certificate is put.
+/// The present certificate; clones share it.
 #[derive(Clone, Debug)]
 pub struct Serving(watch::Sender<Option<Arc<CertifiedKey>>>);
 
@@ -24,19 +24,19 @@ impl Default for Serving {
 }
 
 impl Serving {
-    /// Serves new handshakes with this certificate (and its chain) and key, both PEM.
+    /// Uses this certificate with its chain, and this key, for new handshakes; both are PEM.
     ///
     /// # Errors
-    /// When they cannot be read or do not belong together; the one before stays.
+    /// When they cannot be parsed or do not belong together; the present certificate stays.
     pub fn replace(&self, certificate: &[u8], key: &[u8]) -> Result<(), CertificateError> {
         self.0.send_replace(Some(Arc::new(certified(certificate, key)?)));
         Ok(())
     }
 
-    /// The TLS configuration that serves what is put here. Before there is anything, handshakes fail.
+    /// Returns the TLS configuration that serves this certificate. Handshakes fail while there is none.
     ///
     /// # Errors
-    /// When the cryptography has no protocol version in common with this crate's, which is a mistake of the build.
+    /// When the provider supports none of the protocol versions, which is an error of the build.
     pub fn config(&self) -> Result<ServerConfig, rustls::Error> {
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let resolver = Arc::new(Resolver(self.0.subscribe()));
@@ -47,20 +47,20 @@ impl Serving {
     }
 }
 
-/// A certificate with its chain, and the key that belongs to it, both PEM.
+/// Parses a certificate with its chain, and its key; both are PEM.
 pub(super) fn certified(certificate: &[u8], key: &[u8]) -> Result<CertifiedKey, CertificateError> {
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| unusable(&e))?;
     CertifiedKey::from_der(chain(certificate)?, key, &ring::default_provider()).map_err(|e| unusable(&e))
 }
 
-/// The certificates of a PEM text, at least one.
+/// Parses the certificates of a PEM text, at least one.
 pub(super) fn chain(certificate: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let chain: Vec<_> =
         CertificateDer::pem_slice_iter(certificate).collect::<Result<_, _>>().map_err(|e| unusable(&e))?;
-    if chain.is_empty() { Err(unusable(&"there is no certificate in it")) } else { Ok(chain) }
+    if chain.is_empty() { Err(unusable(&"it holds no certificate")) } else { Ok(chain) }
 }
 
-/// When the first certificate of a PEM text ends, in seconds since 1970.
+/// Returns when the first certificate of a PEM text expires, in seconds since 1970.
 pub(super) fn ends(certificate: &[u8]) -> Result<i64, CertificateError> {
     let chain = chain(certificate)?;
     let (_, parsed) = x509_parser::parse_x509_certificate(&chain[0]).map_err(|e| unusable(&e))?;

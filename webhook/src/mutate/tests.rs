@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::stamp;
-use crate::testing::{ANN, Fixed, by, create, object, of, request, update, with};
+use crate::testing::{ANN, FakeLookup, by, create, object, of, request, update, with};
 
 const DAY: &str = "2026-11-25T23:59:59Z";
 const AUTHOR: &str = "/metadata/annotations/enact.dev~1author";
@@ -9,7 +9,7 @@ const TENANT: &str = "/metadata/labels/enact.dev~1tenant";
 
 /// The object as the API server has it after our patch.
 async fn stamped(review: &Value) -> Value {
-    let patch = stamp(&request(review), &Fixed::two_tenants(), DAY.parse().unwrap()).await.unwrap();
+    let patch = stamp(&request(review), &FakeLookup::two_tenants(), DAY.parse().unwrap()).await.unwrap();
     let mut object = review["request"]["object"].clone();
     // What travels is the JSON text of the patch, and the API server applies it to the object it sent.
     let patch: json_patch::Patch = serde_json::from_slice(&serde_json::to_vec(&patch).unwrap()).unwrap();
@@ -72,7 +72,7 @@ async fn the_author_is_who_wrote_the_content() {
 }
 
 #[tokio::test]
-async fn the_tenant_label_is_set_when_the_client_left_it_alone() {
+async fn sets_the_tenant_label_unless_the_client_did() {
     let spec = json!({ "adapter": "Command" });
     assert_eq!(stamped(&create(&bare("Agent", &spec))).await.pointer(TENANT), Some(&json!("acme")));
     // A label that the client chose is left for the validator to refuse.
@@ -86,7 +86,7 @@ async fn the_tenant_label_is_set_when_the_client_left_it_alone() {
 
 #[tokio::test]
 async fn metadata_of_others_is_stamped_without_a_look() {
-    let broken = Fixed { broken: true, ..Fixed::default() };
+    let broken = FakeLookup { broken: true, ..FakeLookup::default() };
     let old = object("Plan", "o", &json!({ "agentRef": { "name": "a" } }));
     let new = with(old.clone(), "/metadata/finalizers", json!(["example.org/x"]));
     assert!(stamp(&request(&update(&old, &new)), &broken, DAY.parse().unwrap()).await.unwrap().0.is_empty());
@@ -116,12 +116,12 @@ async fn nothing_else_is_touched() {
 #[tokio::test]
 async fn an_unknown_tenant_is_an_error() {
     let review = create(&bare("Agent", &json!({})));
-    let broken = Fixed { broken: true, ..Fixed::two_tenants() };
+    let broken = FakeLookup { broken: true, ..FakeLookup::two_tenants() };
     assert!(stamp(&request(&review), &broken, DAY.parse().unwrap()).await.is_err());
 }
 
 #[tokio::test]
-async fn an_answer_is_by_who_gave_it_first_on_the_day_that_it_was_given() {
+async fn an_answer_keeps_its_author_and_date() {
     let source = json!({ "inline": "# Feature Specification: A" });
     let answer = |question: &str, answer: &str| json!({ "question": question, "answer": answer });
     let forged = json!({ "question": "Q-1", "answer": "yes", "by": "boss", "date": "1999-01-01" });

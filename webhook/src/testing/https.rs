@@ -22,7 +22,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Fixed, admission};
+use super::{FakeLookup, validator};
 use crate::admission::routes;
 use crate::app::LIMITS;
 use crate::certs::keyring::Lifetimes;
@@ -38,8 +38,8 @@ pub fn hosts() -> Vec<String> {
 
 pub fn lifetimes() -> Lifetimes {
     Lifetimes {
-        authority: SignedDuration::from_hours(9),
-        leaf: SignedDuration::from_hours(3),
+        ca: SignedDuration::from_hours(9),
+        serving: SignedDuration::from_hours(3),
         propagation: SignedDuration::from_mins(10),
     }
 }
@@ -88,7 +88,7 @@ impl Listening {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (metrics, stop) = (Metrics::new().unwrap(), CancellationToken::new());
-        let service = warp::service(routes(admission(Fixed::two_tenants()), metrics.clone()));
+        let service = warp::service(routes(validator(FakeLookup::two_tenants()), metrics.clone()));
         let serve = serve(listener, Some(acceptor), service, LIMITS, metrics.connections.clone(), stop.clone());
         Self { address, metrics, stop, task: AbortOnDropHandle::new(tokio::spawn(serve)) }
     }
@@ -101,7 +101,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to a webhook whose certificate must be by one of the bundle's authorities, for its host, and good at this time.
+    /// Connects to a webhook whose certificate must be by one of the bundle's CAs, for its host, and good at this time.
     pub async fn open(address: SocketAddr, bundle: &str, hands: &Hands) -> io::Result<Self> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {

@@ -1,15 +1,17 @@
-//! Agent: an image that can be one, references in its own namespace.
+//! Agent: a valid image reference, and references in its own namespace.
 
-use enact_crds::AgentSpec;
+use enact_crds::{AgentSpec, validation};
 
-use super::{Admission, Validate, reference};
+use super::reference;
+use super::validator::{Validate, Validator};
 use crate::denial::{Cause, Denial, Outcome};
+use crate::lookup::Lookup;
 use crate::request::Request;
-use crate::world::World;
 
-impl<W: World> Validate<AgentSpec> for Admission<W> {
+impl<L: Lookup> Validate<AgentSpec> for Validator<L> {
     async fn validate(&self, _: &Request, spec: AgentSpec) -> Outcome {
-        let mut causes: Vec<Cause> = spec.image.as_deref().and_then(check_image).into_iter().collect();
+        let mut causes: Vec<Cause> =
+            spec.image.as_deref().and_then(validation::image).map(Cause::from).into_iter().collect();
         if let Some(replay) = &spec.replay {
             causes.extend(reference::check_object(
                 "spec.replay.configMapRef",
@@ -27,34 +29,5 @@ impl<W: World> Validate<AgentSpec> for Admission<W> {
         }
         Denial::unless_empty(causes)?;
         Ok(Vec::new())
-    }
-}
-
-/// What is wrong with the reference of an image, as far as its form tells.
-fn check_image(image: &str) -> Option<Cause> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
-    let starts_well = image.starts_with(|c: char| c.is_ascii_alphanumeric());
-    if starts_well && image.chars().all(allowed) && !image.contains("//") && !image.ends_with(['/', ':', '@']) {
-        return None;
-    }
-    let message = format!(
-        "`{}` is no reference of an image; write `registry/name:tag` or `registry/name@sha256:…`, without `https://`",
-        image.escape_debug()
-    );
-    Some(Cause::new("spec.image", message))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn images() {
-        for good in ["a", "localhost:5000/enact/agent:v1", "ghcr.io/a/b@sha256:0123"] {
-            assert_eq!(check_image(good), None, "{good}");
-        }
-        for bad in ["https://ghcr.io/a", "-a", "a b", "a\nb", "a:", "", "a//b", "$(id)"] {
-            assert!(check_image(bad).is_some(), "{bad}");
-        }
     }
 }

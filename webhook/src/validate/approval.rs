@@ -1,41 +1,42 @@
-//! Approval: a person hears at once whether the decision will count.
+//! Approval: a decision that does not count is refused at once.
 
-use enact_crds::approval::SubjectKind;
+use enact_crds::subject::ApprovalSubject;
 use enact_crds::{ApprovalSpec, convert};
-use enact_domain::approval::{Void, counts};
-use enact_domain::digest::Digest;
+use enact_domain::approval::{Content, Void, check_decision};
+use enact_domain::record::Kind;
 use enact_domain::time::Millis;
 use kube::core::admission::Operation;
 
-use super::{Admission, Validate};
+use super::validator::{Validate, Validator};
 use crate::denial::{Denial, Outcome};
+use crate::lookup::Lookup;
 use crate::request::Request;
-use crate::world::{ApprovalSubject, World};
 
-impl<W: World> Validate<ApprovalSpec> for Admission<W> {
+impl<L: Lookup> Validate<ApprovalSpec> for Validator<L> {
     async fn validate(&self, request: &Request, spec: ApprovalSpec) -> Outcome {
         if request.operation() == &Operation::Update {
             return Err(Denial::invalid("spec", "an Approval cannot be changed; create another one"));
         }
         check_signature(request, &spec)?;
-        let (kind, name) = (kind(spec.subject.kind), &spec.subject.name);
-        let found = self.world.approval_subject(spec.subject.kind, request.namespace(), name).await?;
+        let (kind, name) = (Kind::from(spec.subject.kind), &spec.subject.name);
+        let found = self.lookup.approval_subject(kind, request.namespace(), name).await?;
+        let kind = kind.as_str();
         let Some(subject) = found else {
             let message = format!("there is no {kind} {name} in namespace {}; correct the name", request.namespace());
             return Err(Denial::invalid("spec.subject.name", message));
         };
         let Some(content) = &subject.content else {
             let message = format!(
-                "{kind} {name} has no status.digest yet; wait until the operator has read it, then look at it again"
+                "{kind} {name} has no status.digest yet; wait until the operator has read it, then review it again"
             );
             return Err(Denial::invalid("spec.digest", message));
         };
         let decision = convert::decided(request.name(), &spec, None)
             .ok_or_else(|| Denial::forbidden("spec.by", "missing, although the mutating webhook sets it"))?;
         // Without a time, a decision that is being made cannot have expired.
-        match counts(&subject.policy, content, &decision, Millis::default()) {
+        match check_decision(&subject.policy, content, &decision, Millis::default()) {
             Ok(()) => Ok(Vec::new()),
-            Err(void) => Err(explain(void, request, &spec, &subject, &content.digest)),
+            Err(void) => Err(explain(void, request, &spec, &subject, content)),
         }
     }
 }
@@ -46,28 +47,28 @@ fn check_signature(request: &Request, spec: &ApprovalSpec) -> Result<(), Denial>
         Some(by) if by.user == request.user() && by.groups == request.groups() => Ok(()),
         Some(by) => {
             let message = format!(
-                "says {}, but the request is by {}; leave the field out, it is set for you",
+                "says {}, but the request is by {}; leave the field out, the webhook sets it",
                 by.user,
                 request.user()
             );
             Err(Denial::forbidden("spec.by", message))
         }
         None => {
-            let message = "missing, although the mutating webhook sets it; see that the installation's MutatingWebhookConfiguration exists \
-                           and has not been changed";
+            let message = "missing, although the mutating webhook sets it; check that the installation's MutatingWebhookConfiguration exists \
+                           and is unchanged";
             Err(Denial::forbidden("spec.by", message))
         }
     }
 }
 
-fn explain(void: Void, request: &Request, spec: &ApprovalSpec, subject: &ApprovalSubject, digest: &Digest) -> Denial {
-    let (kind, name) = (kind(spec.subject.kind), &spec.subject.name);
+fn explain(void: Void, request: &Request, spec: &ApprovalSpec, subject: &ApprovalSubject, content: &Content) -> Denial {
+    let (kind, name) = (Kind::from(spec.subject.kind).as_str(), &spec.subject.name);
     match void {
         Void::ContentChanged => Denial::invalid(
             "spec.digest",
             format!(
-                "is {}, but {kind} {name} is now {digest}; look at the present content and decide with its digest",
-                spec.digest
+                "is {}, but {kind} {name} is now {}; look at the present content and decide with its digest",
+                spec.digest, content.digest
             ),
         ),
         Void::NotInGroup => Denial::forbidden(
@@ -75,31 +76,23 @@ fn explain(void: Void, request: &Request, spec: &ApprovalSpec, subject: &Approva
             format!(
                 "{} is in none of the groups that may decide on {kind} {name} ({}); ask one of their members",
                 request.user(),
-                subject.policy.groups.join(", ")
+                subject.policy.groups_for(content.worst).join(", ")
             ),
         ),
         Void::Machine => Denial::forbidden(
             "spec.by.user",
             format!(
-                "{} is no person, and the policy of {kind} {name} does not name it in spec.approval.machines; a person has to decide",
+                "{} is not a person, and the policy of {kind} {name} does not name it in spec.approval.machines; a person must decide",
                 request.user()
             ),
         ),
         Void::Expired => Denial::invalid("spec", void.to_string()),
-        Void::OwnWork => Denial::forbidden(
+        Void::SelfApproval => Denial::forbidden(
             "spec.by.user",
             format!(
-                "{} wrote the content of {kind} {name}, whose policy wants four eyes; ask somebody else",
+                "{} wrote the content of {kind} {name}, whose policy requires four eyes; ask somebody else",
                 request.user()
             ),
         ),
-    }
-}
-
-fn kind(kind: SubjectKind) -> &'static str {
-    match kind {
-        SubjectKind::Constitution => "Constitution",
-        SubjectKind::Specification => "Specification",
-        SubjectKind::Plan => "Plan",
     }
 }

@@ -1,10 +1,10 @@
-//! What is refused: one validator a kind, and before them what holds for all.
+//! The rules for objects: one file for each kind, and before them the rules for all kinds.
 
 mod agent;
 mod approval;
 mod constitution;
+mod constitution_chain;
 mod document;
-mod law;
 mod namespace;
 mod plan;
 mod reference;
@@ -12,62 +12,49 @@ mod specification;
 mod task;
 mod tenancy;
 mod tenant;
-
-use std::future::Future;
+mod validator;
 
 use enact_crds::{AgentSpec, ApprovalSpec, ConstitutionSpec, PlanSpec, SpecificationSpec, TaskSpec, TenantSpec};
+use enact_domain::record::Kind;
 use kube::core::admission::Operation;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
+use self::validator::Validate;
 use crate::denial::{Denial, Outcome};
-use crate::request::{Kind, Request};
-use crate::world::World;
+use crate::lookup::Lookup;
+use crate::request::Request;
 
-/// What an installation is told about itself.
-#[derive(Clone, Debug, Default)]
-pub struct Settings {
-    /// User name of the operator: it writes statuses, Tasks and tenant labels.
-    pub operator_user: String,
-    /// Namespace of the installation, which no tenant may own.
-    pub namespace: String,
-    /// Namespaces of the default tenant, for an installation without Tenants.
-    pub default_namespaces: Vec<String>,
-}
+pub use self::validator::{Settings, Validator};
 
-/// The rules, with what they look things up in.
-pub struct Admission<W> {
-    /// Where the rules look things up.
-    pub world: W,
-    /// What the installation is told about itself.
-    pub settings: Settings,
-}
-
-/// The rules for a spec of type `T`, beyond what its schema says. Called for new objects and for changed specs only.
-trait Validate<T> {
-    fn validate(&self, request: &Request, spec: T) -> impl Future<Output = Outcome> + Send;
-}
-
-impl<W: World> Admission<W> {
-    /// Whether the request may go on; with warnings for who asked.
+impl<L: Lookup> Validator<L> {
+    /// Decides whether the request is admitted; returns warnings for the client.
     ///
     /// # Errors
-    /// Why not, and what to do about it.
+    /// Why the request is refused, and how to fix it.
     pub async fn admit(&self, request: &Request) -> Outcome {
-        let Some(kind) = request.kind() else {
-            let message = "this webhook has no rules for the kind; correct the rules of the webhook configuration";
-            return Err(Denial::invalid("kind", message));
-        };
-        match (kind, request.operation()) {
-            (Kind::Tenant, Operation::Delete) => self.tenant_may_go(request).await,
-            (_, Operation::Delete | Operation::Connect) => Ok(Vec::new()),
-            (Kind::Namespace, _) => self.namespace_label(request).await,
+        match (request.kind(), request.operation()) {
+            (Some(Kind::Tenant), Operation::Delete) => self.delete_tenant(request).await,
+            (_, Operation::Delete | Operation::Connect) if request.has_rules() => Ok(Vec::new()),
+            (Some(kind), _) => self.write(kind, request).await,
+            (None, _) if request.is_namespace() => self.namespace_label(request).await,
+            (None, _) => {
+                let message = "this webhook has no rules for the kind; correct the rules of the webhook configuration";
+                Err(Denial::invalid("kind", message))
+            }
+        }
+    }
+
+    async fn write(&self, kind: Kind, request: &Request) -> Outcome {
+        match kind {
+            // An Approval is signed by whoever creates it, so the operator gets no exception there.
             _ if self.is_operator(request) && kind != Kind::Approval => Ok(Vec::new()),
             _ if request.subresource().is_some() => Err(Denial::forbidden(
                 request.subresource().unwrap_or_default(),
                 "only the operator writes what it observed; change the spec instead",
             )),
-            (Kind::Tenant, _) if request.changes_spec() => self.spec::<TenantSpec>(request).await,
-            (Kind::Tenant, _) => Ok(Vec::new()),
+            Kind::Tenant if request.changes_spec() => self.spec::<TenantSpec>(request).await,
+            Kind::Tenant => Ok(Vec::new()),
             _ => self.namespaced(kind, request).await,
         }
     }
@@ -82,14 +69,14 @@ impl<W: World> Admission<W> {
         tenancy::author(request)?;
         match kind {
             Kind::Task => self.spec::<TaskSpec>(request).await,
-            // How an object is handled (suspend, cancel, …) can always be changed, also where a later release is stricter about content.
+            // People can always suspend or cancel, also where a later release is stricter about the content.
             _ if !request.changes_content() => Ok(Vec::new()),
             Kind::Constitution => self.spec::<ConstitutionSpec>(request).await,
             Kind::Specification => self.spec::<SpecificationSpec>(request).await,
             Kind::Plan => self.spec::<PlanSpec>(request).await,
             Kind::Agent => self.spec::<AgentSpec>(request).await,
             Kind::Approval => self.spec::<ApprovalSpec>(request).await,
-            Kind::Tenant | Kind::Namespace => Ok(Vec::new()),
+            Kind::Tenant => Ok(Vec::new()),
         }
     }
 
@@ -98,11 +85,9 @@ impl<W: World> Admission<W> {
         Self: Validate<T>,
     {
         reference::own_name(request)?;
-        self.validate(request, request.spec::<T>()?).await
-    }
-
-    fn is_operator(&self, request: &Request) -> bool {
-        !self.settings.operator_user.is_empty() && request.user() == self.settings.operator_user
+        let spec = request.object().map_or(&Value::Null, |object| &object.data["spec"]);
+        let unknown = |e| Denial::invalid("spec", format!("{e}; compare with `kubectl explain`"));
+        self.validate(request, T::deserialize(spec).map_err(unknown)?).await
     }
 }
 

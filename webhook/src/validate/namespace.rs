@@ -1,20 +1,20 @@
-//! Namespace: its tenant label is true. Everything else about namespaces is not ours.
+//! Namespace: its tenant label names the tenant that owns it. The webhook checks nothing else of namespaces.
 
 use enact_domain::names::LABEL_TENANT;
 
-use super::Admission;
+use super::validator::Validator;
 use crate::denial::{Denial, Outcome};
+use crate::lookup::Lookup;
 use crate::request::Request;
-use crate::world::World;
 
-impl<W: World> Admission<W> {
-    /// Refuses a change of the label to anything but the owning tenant, by whatever verb, patch or subresource it comes.
+impl<L: Lookup> Validator<L> {
+    /// Refuses a change of the label to anything but the owning tenant, whatever verb, patch or subresource makes the change.
     pub(super) async fn namespace_label(&self, request: &Request) -> Outcome {
         let (new, old) = (request.tenant_label(), request.old_tenant_label());
         if new == old || self.is_operator(request) {
             return Ok(Vec::new());
         }
-        let owner = self.world.tenant_of(request.name()).await?;
+        let owner = self.lookup.tenant_of(request.name()).await?;
         if new == owner.as_deref() {
             return Ok(Vec::new());
         }
@@ -28,7 +28,7 @@ impl<W: World> Admission<W> {
                 )
             }
             (None, owner) => format!(
-                "the namespace belongs to tenant {}; take it out of the Tenant's spec.namespaces first",
+                "the namespace belongs to tenant {}; remove it from the Tenant's spec.namespaces first",
                 owner.unwrap_or_default()
             ),
         };

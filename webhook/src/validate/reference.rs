@@ -1,21 +1,22 @@
-//! Names that objects give themselves and each other. A reference is a name in the object's own namespace, never a path elsewhere.
+//! Names of objects and references. A reference is a name in the object's own namespace, never a path to another one.
 
 use std::time::Duration;
 
 use enact_crds::common::LocalRef;
 use enact_domain::names::{MAX_LABEL, MAX_SUBDOMAIN, is_label, is_subdomain};
+use enact_domain::record::Kind;
 use kube::core::admission::Operation;
 use tokio::time::timeout;
 
-use super::Admission;
+use super::validator::Validator;
 use crate::denial::{Cause, Denial, warning};
-use crate::request::{Kind, Request};
-use crate::world::{LookupError, Referent, World};
+use crate::lookup::{Lookup, LookupError};
+use crate::request::Request;
 
-/// Longest time for a hint: the answer is worth more.
+/// Longest wait for a lookup that only serves a warning.
 const HINT: Duration = Duration::from_secs(1);
 
-/// Refuses a new object whose name cannot be a label's value, as which it is used on children, or cannot be referred to.
+/// Refuses a new object whose name cannot be a label value, because labels of its children hold it, or whose name no reference can hold.
 pub(super) fn own_name(request: &Request) -> Result<(), Denial> {
     let name = request.name();
     let referred = matches!(request.kind(), Some(Kind::Constitution | Kind::Specification | Kind::Agent));
@@ -31,27 +32,29 @@ pub(super) fn own_name(request: &Request) -> Result<(), Denial> {
     Err(Denial::invalid("metadata.name", message))
 }
 
-/// What is wrong with a reference to an object of ours.
-pub(super) fn check(field: &str, kind: Referent, reference: &LocalRef) -> Option<Cause> {
+/// Checks a reference to an object of ours.
+pub(super) fn check(field: &str, kind: Kind, reference: &LocalRef) -> Option<Cause> {
     let problem = problem(&reference.name, is_label(&reference.name), &format!("the {}", kind.as_str()), MAX_LABEL);
     problem.map(|p| Cause::new(format!("{field}.name"), p))
 }
 
-/// What is wrong with a reference to a Secret or ConfigMap.
+/// Checks a reference to a Secret or ConfigMap.
 pub(super) fn check_object(field: &str, kind: &str, name: &str) -> Option<Cause> {
     problem(name, is_subdomain(name), &format!("the {kind}"), MAX_SUBDOMAIN)
         .map(|p| Cause::new(format!("{field}.name"), p))
 }
 
-/// What is wrong with a key of a Secret or ConfigMap.
+/// Checks a key of a Secret or ConfigMap.
 pub(super) fn check_key(field: &str, key: &str) -> Option<Cause> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     if !key.is_empty() && key.len() <= MAX_SUBDOMAIN && key.chars().all(allowed) && key != "." && !key.starts_with("..")
     {
         return None;
     }
-    let message =
-        format!("`{}` is no key of a Secret or ConfigMap; use letters, digits, `-`, `_` and `.`", key.escape_debug());
+    let message = format!(
+        "`{}` is not a key of a Secret or ConfigMap; use letters, digits, `-`, `_` and `.`",
+        key.escape_debug()
+    );
     Some(Cause::new(format!("{field}.key"), message))
 }
 
@@ -70,16 +73,16 @@ fn problem(name: &str, valid: bool, what: &str, longest: usize) -> Option<String
     }
 }
 
-impl<W: World> Admission<W> {
-    /// A warning when what is referred to does not exist yet. No reason to refuse: a GitOps tool may apply it next.
+impl<L: Lookup> Validator<L> {
+    /// Returns a warning when the referent does not exist yet. The object is not refused: a GitOps tool may apply the referent next.
     pub(super) async fn warn_unless_exists(
         &self,
         request: &Request,
         field: &str,
-        kind: Referent,
+        kind: Kind,
         reference: &LocalRef,
     ) -> Option<String> {
-        let exists = timeout(HINT, self.world.exists(kind, request.namespace(), &reference.name)).await;
+        let exists = timeout(HINT, self.lookup.exists(kind, request.namespace(), &reference.name)).await;
         match exists.unwrap_or(Err(LookupError::Timeout)) {
             Ok(true) => None,
             Ok(false) => Some(warning(format!(
@@ -89,7 +92,7 @@ impl<W: World> Admission<W> {
                 request.namespace()
             ))),
             Err(error) => {
-                tracing::warn!(%error, "no hint about a reference");
+                tracing::warn!(%error, "cannot check whether a referenced object exists");
                 None
             }
         }

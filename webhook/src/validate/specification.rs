@@ -1,44 +1,48 @@
-//! Specification: its document can be used and keeps the rules, its constitution is in its own namespace.
+//! Specification: its document is valid and keeps the rules, and its constitution is in its own namespace.
 
 use enact_crds::SpecificationSpec;
+use enact_crds::chain::Walk;
 use enact_crds::common::NamespacedRef;
+use enact_domain::record::Kind;
 use enact_domain::rules::{Document, Meta, Scope};
 use enact_domain::speckit::spec;
 
-use super::{Admission, Validate, document, law, reference};
+use super::constitution_chain::evaluate;
+use super::validator::{Validate, Validator};
+use super::{document, reference};
 use crate::denial::{Cause, Denial, Outcome};
+use crate::lookup::Lookup;
 use crate::request::Request;
-use crate::world::{Referent, World};
 
 const CONSTITUTION: &str = "spec.constitutionRef";
 const SOURCE: &str = "spec.source";
 
-impl<W: World> Validate<SpecificationSpec> for Admission<W> {
+impl<L: Lookup> Validate<SpecificationSpec> for Validator<L> {
     async fn validate(&self, request: &Request, spec: SpecificationSpec) -> Outcome {
         let mut checked = document::check(SOURCE, spec.source.as_ref(), spec::parse);
         let constitution = spec.constitution_ref.as_ref();
-        checked.causes.extend(constitution.and_then(|r| reference::check(CONSTITUTION, Referent::Constitution, r)));
+        checked.causes.extend(constitution.and_then(|r| reference::check(CONSTITUTION, Kind::Constitution, r)));
         let drafter = spec.drafting.as_ref().map(|drafting| &drafting.agent_ref);
-        let unfit = |r| reference::check("spec.drafting.agentRef", Referent::Agent, r);
-        checked.causes.extend(drafter.and_then(unfit));
+        checked.causes.extend(drafter.and_then(|r| reference::check("spec.drafting.agentRef", Kind::Agent, r)));
         if spec.source.is_none() && drafter.is_none() {
             let message = "names no agent that drafts the document from spec.request; set agentRef, or write the document into spec.source";
             checked.causes.push(Cause::new("spec.drafting", message));
         }
         Denial::unless_empty(checked.causes)?;
         let mut warnings = checked.warnings;
-        // Answers change the document: then the operator judges what comes of them.
+        // Answers change the document, so the operator evaluates the document that they lead to.
         if let Some(model) = checked.model.filter(|_| spec.clarifications.is_empty()) {
-            let namespace = request.namespace().to_owned();
-            let first = constitution.map(|r| NamespacedRef { namespace: namespace.clone(), name: r.name.clone() });
-            let rules = self.law(&namespace, first).await?.unwrap_or_default();
+            let namespace = request.namespace();
+            let first = constitution.map(|r| NamespacedRef::new(namespace, &r.name));
+            let rules =
+                self.effective_rules(Walk::new(None, first, CONSTITUTION, namespace)).await?.unwrap_or_default();
             let document = Document::specification(&model, &Meta { name: request.name().to_owned() });
-            let (causes, told) = law::judge(SOURCE, &rules, Scope::Specification, &document);
+            let (causes, broken) = evaluate(SOURCE, &rules, Scope::Specification, &document);
             Denial::unless_empty(causes)?;
-            warnings.extend(told);
+            warnings.extend(broken);
         }
         if let Some(constitution) = constitution {
-            warnings.extend(self.warn_unless_exists(request, CONSTITUTION, Referent::Constitution, constitution).await);
+            warnings.extend(self.warn_unless_exists(request, CONSTITUTION, Kind::Constitution, constitution).await);
         }
         Ok(warnings)
     }

@@ -1,4 +1,4 @@
-//! Task: the operator's to create; people may only ask for a rerun.
+//! Task: only the operator creates and changes Tasks; people may only ask for a rerun.
 
 use enact_crds::TaskSpec;
 use enact_domain::names::{GROUP, LABEL_TENANT};
@@ -6,16 +6,16 @@ use kube::ResourceExt;
 use kube::core::DynamicObject;
 use kube::core::admission::Operation;
 
-use super::{Admission, Validate};
+use super::validator::{Validate, Validator};
 use crate::denial::{Denial, Outcome};
+use crate::lookup::Lookup;
 use crate::request::Request;
-use crate::world::World;
 
-/// Users as which the garbage collector changes owner references, by how the controller manager authenticates.
+/// Users as which the garbage collector changes owner references; which one depends on how the controller manager authenticates.
 const GARBAGE_COLLECTORS: [&str; 2] =
     ["system:serviceaccount:kube-system:generic-garbage-collector", "system:kube-controller-manager"];
 
-impl<W: World> Validate<TaskSpec> for Admission<W> {
+impl<L: Lookup> Validate<TaskSpec> for Validator<L> {
     async fn validate(&self, request: &Request, spec: TaskSpec) -> Outcome {
         if request.operation() == &Operation::Create {
             let message = format!(
@@ -25,24 +25,24 @@ impl<W: World> Validate<TaskSpec> for Admission<W> {
             return Err(Denial::forbidden("metadata.name", message));
         }
         if request.changes_spec() {
-            let message = "a Task cannot be changed; change its Plan, or annotate enact.dev/rerun to try again";
+            let message = "a Task cannot be changed; change its Plan, or run `kubectl enact retry` for another attempt";
             return Err(Denial::invalid("spec", message));
         }
         let (new, old) = (request.object(), request.old());
         if our_labels(new) != our_labels(old) {
             let message =
-                "the labels enact.dev/… tie the Task to its Plan and only the operator sets them; take the change back";
+                "the labels enact.dev/… tie the Task to its Plan and only the operator sets them; undo the change";
             return Err(Denial::forbidden("metadata.labels", message));
         }
         if !keeps_owners(request) {
-            let message = "the owner ties the Task to its Plan and only the operator sets it; take the change back";
+            let message = "the owner ties the Task to its Plan and only the operator sets it; undo the change";
             return Err(Denial::forbidden("metadata.ownerReferences", message));
         }
         Ok(Vec::new())
     }
 }
 
-/// Whether an update leaves alone what ties a Task to its Plan, or is the garbage collector's.
+/// Returns whether an update leaves the labels and owners of a Task unchanged, or comes from the garbage collector.
 pub(super) fn keeps_ties(request: &Request) -> bool {
     our_labels(request.object()) == our_labels(request.old()) && keeps_owners(request)
 }
@@ -52,7 +52,7 @@ fn keeps_owners(request: &Request) -> bool {
 }
 
 fn our_labels(object: Option<&DynamicObject>) -> Vec<(&String, &String)> {
-    // The tenant's label is looked at for every kind alike.
+    // The tenant label is checked for every kind in `tenancy`.
     let ours = |(name, _): &(&String, &String)| {
         *name != LABEL_TENANT && name.split_once('/').is_some_and(|(prefix, _)| prefix == GROUP)
     };

@@ -1,28 +1,30 @@
-//! What holds for every object of ours in a namespace: it is a tenant's, and its stamps are true.
+//! Rules for every object of ours in a namespace: a tenant owns the namespace, and what the webhook stamps is true.
 
 use enact_domain::names::{ANNOTATION_AUTHOR, ANNOTATION_RERUN, LABEL_TENANT};
+use enact_domain::record::Kind;
 use kube::core::admission::Operation;
 
-use super::{Admission, task};
+use super::task;
+use super::validator::Validator;
 use crate::denial::Denial;
-use crate::request::{Kind, Request, annotation};
-use crate::world::World;
+use crate::lookup::Lookup;
+use crate::request::{Request, annotation, has_author};
 
-impl<W: World> Admission<W> {
+impl<L: Lookup> Validator<L> {
     /// Refuses an object outside every tenant's namespaces, and one whose label names another tenant.
     pub(super) async fn tenancy(&self, request: &Request) -> Result<(), Denial> {
         let namespace = request.namespace();
-        let Some(tenant) = self.world.tenant_of(namespace).await? else {
+        let Some(tenant) = self.lookup.tenant_of(namespace).await? else {
             let message = format!(
-                "namespace {namespace} belongs to no tenant; add it to spec.namespaces of a Tenant, or to the namespaces of the default \
-                 tenant in the installation's values"
+                "namespace {namespace} belongs to no tenant; add it to spec.namespaces of a Tenant, or to defaultTenant.namespaces in the \
+                 installation's values"
             );
             return Err(Denial::forbidden("metadata.namespace", message));
         };
         let message = match request.tenant_label() {
             Some(label) if label == tenant => return Ok(()),
             Some(label) => format!(
-                "the label names tenant {label}, but namespace {namespace} belongs to tenant {tenant}; leave the label out, it is set for you"
+                "the label names tenant {label}, but namespace {namespace} belongs to tenant {tenant}; leave the label out, the webhook sets it"
             ),
             None => unstamped(),
         };
@@ -32,12 +34,12 @@ impl<W: World> Admission<W> {
 
 /// Refuses an author other than the one who wrote the content.
 pub(super) fn author(request: &Request) -> Result<(), Denial> {
-    if !request.kind().is_some_and(Kind::has_author) || request.author() == request.due_author() {
+    if !request.kind().is_some_and(has_author) || request.author() == request.due_author() {
         return Ok(());
     }
     let message = match (request.author(), request.due_author()) {
         (Some(author), Some(due)) => {
-            format!("the content is by {due}, not by {author}; leave the annotation out, it is set for you")
+            format!("the content is by {due}, not by {author}; leave the annotation out, the webhook sets it")
         }
         (Some(_), None) => "the author of this content is not known; leave the annotation out".into(),
         (None, _) => unstamped(),
@@ -45,14 +47,14 @@ pub(super) fn author(request: &Request) -> Result<(), Denial> {
     Err(Denial::forbidden(format!("metadata.annotations[{ANNOTATION_AUTHOR}]"), message))
 }
 
-/// Whether everything that the webhook guards in an object's metadata stays as it is stored.
+/// Returns whether everything that the webhook guards in an object's metadata stays as it is stored.
 pub(super) fn keeps_guarded(request: &Request) -> bool {
     let label = request.tenant_label() == request.old_tenant_label();
     let author = request.author() == annotation(request.old(), ANNOTATION_AUTHOR);
     label && author && (request.kind() != Some(Kind::Task) || task::keeps_ties(request))
 }
 
-/// Refuses a rerun that the operator could not tell from the one before.
+/// Refuses a rerun that the operator could not distinguish from the one before.
 pub(super) fn rerun(request: &Request) -> Result<(), Denial> {
     let (new, old) = (annotation(request.object(), ANNOTATION_RERUN), annotation(request.old(), ANNOTATION_RERUN));
     let number = |text: Option<&str>| text.and_then(|t| t.parse::<u64>().ok());
@@ -61,11 +63,12 @@ pub(super) fn rerun(request: &Request) -> Result<(), Denial> {
         return Ok(());
     }
     let next = number(old).map_or(1, |o| o.saturating_add(1));
-    let message = format!("must be a whole number that grows with each rerun; write \"{next}\", or use `enact retry`");
+    let message =
+        format!("must be a whole number that grows with each rerun; write \"{next}\", or use `kubectl enact retry`");
     Err(Denial::invalid(format!("metadata.annotations[{ANNOTATION_RERUN}]"), message))
 }
 
 fn unstamped() -> String {
-    "missing, although the mutating webhook sets it; see that the installation's MutatingWebhookConfiguration exists and has not been changed"
+    "missing, although the mutating webhook sets it; check that the installation's MutatingWebhookConfiguration exists and is unchanged"
         .into()
 }

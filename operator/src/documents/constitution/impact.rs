@@ -7,7 +7,7 @@ use enact_crds::constitution::Impact;
 use kube::ResourceExt as _;
 
 use crate::context::Context;
-use crate::documents::constitution_chain::{at, chain};
+use crate::documents::constitution_chain::chain;
 use crate::documents::findings::len;
 use crate::metadata_cache::{ObjectKey, key};
 
@@ -20,8 +20,8 @@ pub fn of(ctx: &Context, here: &NamespacedRef) -> Impact {
     let mut governs = |namespace: &str, named: Option<&str>| {
         let key = (namespace.to_owned(), named.map(str::to_owned));
         *known.entry(key).or_insert_with(|| {
-            let named = named.map(|name| at(namespace, name));
-            chain(ctx, namespace, None, named, "").looked_up.contains(here)
+            let named = named.map(|name| NamespacedRef::new(namespace, name));
+            chain(ctx, namespace, None, named, "").contains(here)
         })
     };
     let mut specifications: HashMap<ObjectKey, bool> = HashMap::new();

@@ -63,13 +63,13 @@ fn search_items(text: &ConstitutionText) -> Vec<Item> {
 }
 
 fn reference(constitution: &Constitution) -> NamespacedRef {
-    constitution_chain::at(&constitution.namespace().unwrap_or_default(), &constitution.name_any())
+    NamespacedRef::new(&constitution.namespace().unwrap_or_default(), &constitution.name_any())
 }
 
 /// Returns the constitutions that one inherits from.
 fn ancestors(ctx: &Context, constitution: &Constitution) -> Chain {
     let here = reference(constitution);
-    let parent = constitution.spec.parent_ref.as_ref().map(|r| constitution_chain::at(&here.namespace, &r.name));
+    let parent = constitution.spec.parent_ref.as_ref().map(|r| NamespacedRef::new(&here.namespace, &r.name));
     constitution_chain::chain(ctx, &here.namespace, Some(&here), parent, "spec.parentRef")
 }
 
@@ -85,9 +85,6 @@ fn inherited_rules(
 ) -> Result<InheritedRules, Readiness> {
     if let Err(errors) = ctx.cache.programs(own) {
         return Err(invalid_rules(Progress::Stalled, "InvalidRules", &errors));
-    }
-    if let Some(blocked) = chain.blocked() {
-        return Err(blocked);
     }
     let inherited = chain.rules()?;
     let all = inherit(&inherited, own).map_err(|loosened| loosens(&loosened))?;
@@ -156,7 +153,7 @@ impl Document for Constitution {
                 version: constitution.version.as_ref().map(|v| cut(&v.text)),
                 principles: len(constitution.principles.len()),
                 rules: len(own.len()),
-                inherits: chain.links.iter().map(|a| a.at.clone()).collect(),
+                inherits: chain.links().iter().map(|a| a.at.clone()).collect(),
                 amendment: None,
             },
             bytes,

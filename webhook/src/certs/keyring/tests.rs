@@ -16,7 +16,7 @@ fn start() -> Timestamp {
     "2026-01-01T00:00:00.5Z".parse().unwrap()
 }
 
-/// A keyring whose authority everybody trusts since its beginning.
+/// A keyring whose CA everybody trusts since its beginning.
 fn settled() -> Keyring {
     Keyring::new(&hosts(), &lifetimes(), start()).unwrap().published(start())
 }
@@ -28,18 +28,18 @@ fn due(keyring: &Keyring, now: Timestamp) -> Due {
 /// Whether a client that trusts `bundle` takes what is served for `host`.
 fn trusted(bundle: &str, keyring: &Keyring, host: &str, now: Timestamp) -> Result<(), rustls::Error> {
     let mut roots = RootCertStore::empty();
-    for authority in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
-        roots.add(authority.unwrap()).unwrap();
+    for ca in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
+        roots.add(ca.unwrap()).unwrap();
     }
     let verifier =
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(default_provider())).build().unwrap();
-    let leaf = CertificateDer::from_pem_slice(keyring.serving().0.as_bytes()).unwrap();
+    let serving = CertificateDer::from_pem_slice(keyring.serving().0.as_bytes()).unwrap();
     let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(u64::try_from(now.as_second()).unwrap()));
-    verifier.verify_server_cert(&leaf, &[], &ServerName::try_from(host.to_owned()).unwrap(), &[], now).map(|_| ())
+    verifier.verify_server_cert(&serving, &[], &ServerName::try_from(host.to_owned()).unwrap(), &[], now).map(|_| ())
 }
 
 #[test]
-fn what_is_served_is_trusted_for_its_hosts_while_it_lasts() {
+fn clients_trust_the_certificate_until_it_expires() {
     let keyring = settled();
     let bundle = keyring.bundle();
     for host in hosts() {
@@ -64,46 +64,44 @@ fn what_is_due_comes_in_order() {
     assert_eq!(due(&new, start()), Due::Publication);
     let first = settled();
     assert_eq!(due(&first, start()), Due::Nothing { until: start() + HOUR * 2 });
-    assert_eq!(due(&first, start() + HOUR * 2), Due::Leaf);
+    assert_eq!(due(&first, start() + HOUR * 2), Due::ServingCertificate);
 
-    let renewed = first.with_leaf(&hosts(), &lifetimes(), start() + HOUR * 5).unwrap();
-    // The leaf would last until the seventh hour, but the authority is renewed in the sixth.
+    let renewed = first.with_serving_certificate(&hosts(), &lifetimes(), start() + HOUR * 5).unwrap();
+    // The serving certificate would last until the seventh hour, but the CA is renewed in the sixth.
     assert_eq!(due(&renewed, start() + HOUR * 5), Due::Nothing { until: start() + HOUR * 6 });
     let now = start() + HOUR * 6;
-    assert_eq!(due(&renewed, now), Due::Authority);
+    assert_eq!(due(&renewed, now), Due::Ca);
 
-    let second = renewed.with_authority(&hosts(), &lifetimes(), now).unwrap();
-    assert_eq!((second.authorities.len(), due(&second, now)), (2, Due::Publication));
-    assert_eq!(second.leaf, renewed.leaf, "nobody trusts the new authority yet");
+    let second = renewed.with_ca(&hosts(), &lifetimes(), now).unwrap();
+    assert_eq!((second.cas.len(), due(&second, now)), (2, Due::Publication));
+    assert_eq!(second.serving, renewed.serving, "nobody trusts the new ca yet");
     let second = second.published(now);
     let known = now + lifetimes().propagation;
     assert_eq!(due(&second, now), Due::Nothing { until: known });
-    assert_eq!(due(&second, known), Due::Leaf);
-    let second = second.with_leaf(&hosts(), &lifetimes(), known).unwrap();
-    assert_eq!(second.leaf.issuer, second.authorities[1].name);
+    assert_eq!(due(&second, known), Due::ServingCertificate);
+    let second = second.with_serving_certificate(&hosts(), &lifetimes(), known).unwrap();
+    assert_eq!(second.serving.issuer, second.cas[1].name);
     trusted(&second.bundle(), &second, HOST, known).unwrap();
     trusted(&second.bundle(), &renewed, HOST, known).unwrap();
 
-    // The first authority is forgotten after its end.
-    let third = second.with_authority(&hosts(), &lifetimes(), start() + HOUR * 12).unwrap();
-    assert_eq!(third.authorities.len(), 2);
-    assert!(
-        !third.bundle().contains(&first.bundle()) && third.bundle().starts_with(&second.authorities[1].certificate)
-    );
+    // The first CA is forgotten after its end.
+    let third = second.with_ca(&hosts(), &lifetimes(), start() + HOUR * 12).unwrap();
+    assert_eq!(third.cas.len(), 2);
+    assert!(!third.bundle().contains(&first.bundle()) && third.bundle().starts_with(&second.cas[1].certificate));
 }
 
 #[test]
 fn a_keyring_that_slept_too_long_wakes_up() {
     let first = settled();
-    // Only the leaf has ended: the authority is good for a new one, at once.
+    // Only the serving certificate has ended: the CA is good for a new one, at once.
     let now = start() + HOUR * 4;
-    assert_eq!(due(&first, now), Due::Leaf);
-    trusted(&first.bundle(), &first.with_leaf(&hosts(), &lifetimes(), now).unwrap(), HOST, now).unwrap();
+    assert_eq!(due(&first, now), Due::ServingCertificate);
+    trusted(&first.bundle(), &first.with_serving_certificate(&hosts(), &lifetimes(), now).unwrap(), HOST, now).unwrap();
     // Everything has ended: there is nothing to wait for.
     let now = start() + HOUR * 100;
-    assert_eq!(due(&first, now), Due::Authority);
-    let second = first.with_authority(&hosts(), &lifetimes(), now).unwrap();
-    assert_eq!((second.authorities.len(), due(&second, now)), (1, Due::Publication));
+    assert_eq!(due(&first, now), Due::Ca);
+    let second = first.with_ca(&hosts(), &lifetimes(), now).unwrap();
+    assert_eq!((second.cas.len(), due(&second, now)), (1, Due::Publication));
     trusted(&second.bundle(), &second, HOST, now).unwrap();
 }
 
@@ -113,7 +111,7 @@ fn no_client_ever_sees_a_change() {
     let (minute, mut now) = (SignedDuration::from_mins(1), start());
     let mut keyring = settled();
     let mut published = vec![(now, keyring.bundle())];
-    let (mut authorities, mut leaves) = (0, 0);
+    let (mut cas, mut leaves) = (0, 0);
     while now < start() + HOUR * 100 {
         loop {
             keyring = match due(&keyring, now) {
@@ -121,13 +119,13 @@ fn no_client_ever_sees_a_change() {
                     assert!(until > now);
                     break;
                 }
-                Due::Authority => {
-                    authorities += 1;
-                    keyring.with_authority(&hosts(), &lifetimes(), now).unwrap()
+                Due::Ca => {
+                    cas += 1;
+                    keyring.with_ca(&hosts(), &lifetimes(), now).unwrap()
                 }
-                Due::Leaf => {
+                Due::ServingCertificate => {
                     leaves += 1;
-                    keyring.with_leaf(&hosts(), &lifetimes(), now).unwrap()
+                    keyring.with_serving_certificate(&hosts(), &lifetimes(), now).unwrap()
                 }
                 Due::Publication => {
                     published.push((now, keyring.bundle()));
@@ -140,44 +138,44 @@ fn no_client_ever_sees_a_change() {
         trusted(&keyring.bundle(), &keyring, HOST, now).unwrap();
         now += minute;
     }
-    assert!(authorities >= 14 && leaves >= 45, "{authorities} {leaves}");
-    assert!(keyring.authorities.len() <= 2);
+    assert!(cas >= 14 && leaves >= 45, "{cas} {leaves}");
+    assert!(keyring.cas.len() <= 2);
 }
 
 #[test]
 fn another_name_is_added_and_later_taken_away() {
     let first = settled();
     let other = vec!["other.enact.svc".to_owned()];
-    assert_eq!(first.due(&other, &lifetimes(), start()), Due::Leaf);
-    let both = first.with_leaf(&other, &lifetimes(), start()).unwrap();
+    assert_eq!(first.due(&other, &lifetimes(), start()), Due::ServingCertificate);
+    let both = first.with_serving_certificate(&other, &lifetimes(), start()).unwrap();
     // Replicas of two releases are both content.
     for names in [&hosts(), &other] {
         assert!(matches!(both.due(names, &lifetimes(), start()), Due::Nothing { .. }));
         trusted(&both.bundle(), &both, &names[0], start()).unwrap();
     }
-    let renewed = both.with_leaf(&other, &lifetimes(), start() + HOUR * 2).unwrap();
-    assert_eq!(renewed.leaf.hosts, other);
+    let renewed = both.with_serving_certificate(&other, &lifetimes(), start() + HOUR * 2).unwrap();
+    assert_eq!(renewed.serving.hosts, other);
 }
 
 #[test]
 fn lifetimes_that_cannot_be_kept_are_refused() {
-    let with = |authority, leaf, propagation| {
+    let with = |ca, serving, propagation| {
         let seconds = SignedDuration::from_secs;
-        Lifetimes { authority: seconds(authority), leaf: seconds(leaf), propagation: seconds(propagation) }.problem()
+        Lifetimes { ca: seconds(ca), serving: seconds(serving), propagation: seconds(propagation) }.problem()
     };
     assert_eq!(with(90, 30, 9), None);
     for (lifetimes, part) in [
         (with(90, 0, 0), "positive"),
         (with(90, 30, -1), "positive"),
         (with(90, 30, 10), "propagation"),
-        (with(89, 30, 1), "third of the authority's"),
+        (with(89, 30, 1), "third of the CA's"),
         (with(i64::MAX, 30, 1), "hundred years"),
         (with(90, i64::MAX, 1), "hundred years"),
         (with(90, 30, i64::MAX), "hundred years"),
     ] {
         assert!(lifetimes.as_ref().is_some_and(|p| p.contains(part)), "{lifetimes:?}");
     }
-    let long = Lifetimes { authority: LONGEST, ..lifetimes() };
+    let long = Lifetimes { ca: LONGEST, ..lifetimes() };
     assert_eq!(long.problem(), None);
     Keyring::new(&hosts(), &long, start()).unwrap().check().unwrap();
 }
@@ -190,11 +188,11 @@ fn it_is_kept_as_json_and_damage_is_found() {
     keyring.check().unwrap();
     let other = serde_json::to_value(settled()).unwrap();
     for (pointer, value) in [
-        ("/authorityKey", "none".into()),
-        ("/authorities/0/certificate", "".into()),
-        ("/leaf/certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into()),
-        ("/leaf/key", other["leaf"]["key"].clone()),
-        ("/leaf/key", "".into()),
+        ("/caKey", "none".into()),
+        ("/cas/0/certificate", "".into()),
+        ("/serving/certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into()),
+        ("/serving/key", other["serving"]["key"].clone()),
+        ("/serving/key", "".into()),
     ] {
         let mut damaged = text.clone();
         *damaged.pointer_mut(pointer).unwrap() = value;

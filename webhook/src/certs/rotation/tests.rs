@@ -110,7 +110,7 @@ impl Replica {
         self.metrics.certificate_events.with_label_values(&[event]).get()
     }
 
-    /// Whether it serves the present leaf and nothing is due.
+    /// Whether it serves the present serving certificate and nothing is due.
     fn settled(&self, memory: &Memory, hands: &Hands) -> bool {
         let Some(keyring) = memory.state().keyring else { return false };
         let idle = matches!(keyring.due(&hosts(), &lifetimes(), hands.now()), Due::Nothing { .. });
@@ -128,7 +128,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 #[tokio::test]
-async fn two_replicas_begin_with_one_authority() {
+async fn two_replicas_begin_with_one_ca() {
     let memory = Arc::new(Memory { together: Some(Barrier::new(2)), ..Memory::default() });
     let (hands, triggers) = (Hands::new(), watch::Sender::new(()));
     let replicas = [(), ()].map(|()| Replica::start(&memory, &hands, &triggers));
@@ -165,7 +165,7 @@ async fn damage_and_loss_are_mended() {
     let replica = Replica::start(&memory, &hands, &triggers);
     until("it serves", || replica.settled(&memory, &hands)).await;
     let mut damaged = json!(memory.state().keyring);
-    damaged["leaf"]["key"] = json!("");
+    damaged["serving"]["key"] = json!("");
     for (found, created) in [(Some(serde_json::from_value(damaged).unwrap()), 2), (None, 3)] {
         {
             let mut state = memory.state.lock().unwrap();
@@ -182,7 +182,7 @@ async fn damage_and_loss_are_mended() {
     assert_eq!(replica.count("failed"), 0);
 }
 
-/// Requests never stop, certificates and authorities change again and again, the API server learns of every change late, and no request
+/// Requests never stop, certificates and CAs change again and again, the API server learns of every change late, and no request
 /// fails.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rotation_is_never_seen_by_a_client() {
@@ -244,10 +244,10 @@ async fn rotation_is_never_seen_by_a_client() {
     }
     let sum = |event: &str| replicas.iter().map(|r| r.count(event)).sum::<u64>();
     assert!(
-        sum("authority_renewed") >= 3 && sum("leaf_renewed") >= 8,
+        sum("ca_renewed") >= 3 && sum("serving_certificate_renewed") >= 8,
         "{} {}",
-        sum("authority_renewed"),
-        sum("leaf_renewed")
+        sum("ca_renewed"),
+        sum("serving_certificate_renewed")
     );
     assert_eq!((sum("created"), sum("failed")), (1, 0));
 }

@@ -1,7 +1,7 @@
 use enact_domain::digest::Digest;
 use serde_json::{Value, json};
 
-use crate::testing::{Fixed, admit, assert_admitted, assert_refused, create, object, update, with};
+use crate::testing::{FakeLookup, admit, assert_admitted, assert_refused, create, object, update, with};
 
 fn plan(tasks: &Value) -> Value {
     object("Plan", "shop", &json!({ "agentRef": { "name": "coder" }, "tasks": tasks }))
@@ -15,18 +15,18 @@ fn written(text: &str) -> Value {
     object("Plan", "shop", &json!({ "agentRef": { "name": "coder" }, "source": { "inline": text } }))
 }
 
-fn world() -> Fixed {
-    Fixed { existing: vec!["Agent team-a/coder".into()], ..Fixed::two_tenants() }
+fn lookup() -> FakeLookup {
+    FakeLookup { existing: vec!["Agent team-a/coder".into()], ..FakeLookup::two_tenants() }
 }
 
 #[tokio::test]
 async fn a_graph_that_can_be_run_is_admitted() {
-    assert_eq!(assert_admitted(admit(&world(), &create(&plan(&chain()))).await), Vec::<String>::new());
+    assert_eq!(assert_admitted(admit(&lookup(), &create(&plan(&chain()))).await), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn an_agent_that_is_still_missing_is_only_a_warning() {
-    let warnings = assert_admitted(admit(&Fixed::two_tenants(), &create(&plan(&chain()))).await);
+    let warnings = assert_admitted(admit(&FakeLookup::two_tenants(), &create(&plan(&chain()))).await);
     assert!(warnings.len() == 1 && warnings[0].contains("no Agent coder in namespace team-a"), "{warnings:?}");
 }
 
@@ -45,18 +45,18 @@ async fn graphs_that_cannot_be_run_are_refused() {
         ),
     ];
     for (tasks, parts) in cases {
-        assert_refused(admit(&world(), &create(&plan(&tasks))).await, "invalid", parts);
+        assert_refused(admit(&lookup(), &create(&plan(&tasks))).await, "invalid", parts);
     }
 }
 
 #[tokio::test]
 async fn a_written_plan_is_read() {
     let good = "# Tasks: Shop\n\n## Phase 1: Setup\n\n- [ ] T001 Make the project\n- [ ] T002 [P] Add a linter\n";
-    assert_admitted(admit(&world(), &create(&written(good))).await);
+    assert_admitted(admit(&lookup(), &create(&written(good))).await);
     let cycle =
         "# Tasks: Shop\n\n## Phase 1: Setup\n\n- [ ] T001 A (depends on T002)\n- [ ] T002 B (depends on T001)\n";
     assert_refused(
-        admit(&world(), &create(&written(cycle))).await,
+        admit(&lookup(), &create(&written(cycle))).await,
         "invalid",
         &["spec.source.inline", "line 5: tasks wait for each other", "T001 → T002 → T001"],
     );
@@ -66,10 +66,30 @@ async fn a_written_plan_is_read() {
         ("- [ ] T001 a\n- [ ] T001 b\n", &["line 2", "T001"]),
         ("\0\0", &["NUL"]),
     ] {
-        assert_refused(admit(&world(), &create(&written(text))).await, "invalid", parts);
+        assert_refused(admit(&lookup(), &create(&written(text))).await, "invalid", parts);
     }
     let huge = format!("- [ ] T001 {}\n", "x".repeat(1 << 20));
-    assert_refused(admit(&world(), &create(&written(&huge))).await, "invalid", &["at most 1048576"]);
+    assert_refused(admit(&lookup(), &create(&written(&huge))).await, "invalid", &["at most 1048576"]);
+}
+
+/// A dependency on a completed task is a dependency on what that task waits for, as the operator compiles it.
+#[tokio::test]
+async fn edges_through_completed_tasks_count() {
+    let text = "# Tasks: Shop\n\n## Phase 1: Setup\n\n- [ ] T001 A (depends on T002)\n- [x] T002 B (depends on T003)\n\
+                - [ ] T003 C (depends on T001)\n";
+    assert_refused(
+        admit(&lookup(), &create(&written(text))).await,
+        "invalid",
+        &["spec.source.inline", "line 5: tasks wait for each other", "T001 → T003 → T001"],
+    );
+}
+
+/// The plan may be complete in Git: a GitOps tool that applies it must not fail.
+#[tokio::test]
+async fn a_plan_without_open_tasks_is_only_a_warning() {
+    let done = "# Tasks: Shop\n\n## Phase 1: Setup\n\n- [x] T001 Make the project\n";
+    let warnings = assert_admitted(admit(&lookup(), &create(&written(done))).await);
+    assert!(warnings.len() == 1 && warnings[0].contains("no open task"), "{warnings:?}");
 }
 
 #[tokio::test]
@@ -78,7 +98,7 @@ async fn git_names_cannot_be_options() {
         let space = json!({ "url": "https://git.example.org/a.git", "revision": "main" });
         with(plan(&chain()), "/spec/workspace", with(space, field, json!(value)))
     };
-    assert_admitted(admit(&world(), &create(&workspace("/revision", "v1.2"))).await);
+    assert_admitted(admit(&lookup(), &create(&workspace("/revision", "v1.2"))).await);
     for (field, value, part) in [
         ("/url", "ext::sh -c id", "spec.workspace.url"),
         ("/url", "https://user:pw@example.org/a", "credentialsSecretRef"),
@@ -87,7 +107,7 @@ async fn git_names_cannot_be_options() {
         ("/integration/credentialsSecretRef/name", "../../kube-system/x", "same namespace"),
         ("/credentialsSecretRef/name", "UPPER", "lower-case"),
     ] {
-        assert_refused(admit(&world(), &create(&workspace(field, value))).await, "invalid", &[part]);
+        assert_refused(admit(&lookup(), &create(&workspace(field, value))).await, "invalid", &[part]);
     }
 }
 
@@ -99,7 +119,7 @@ async fn references_stay_in_the_namespace() {
         ("/spec/tasks/1/agentRef/name", "../coder"),
     ] {
         let plan = with(plan(&chain()), field, json!(value));
-        assert_refused(admit(&world(), &create(&plan)).await, "invalid", &["same namespace"]);
+        assert_refused(admit(&lookup(), &create(&plan)).await, "invalid", &["same namespace"]);
     }
 }
 
@@ -108,10 +128,10 @@ async fn references_stay_in_the_namespace() {
 async fn a_plan_that_is_wrong_can_still_be_stopped() {
     let wrong = plan(&json!([{ "id": "a", "title": "a", "dependsOn": ["a"] }]));
     for (field, value) in [("/spec/suspend", json!(true)), ("/spec/cancel", json!(true))] {
-        assert_admitted(admit(&world(), &update(&wrong, &with(wrong.clone(), field, value))).await);
+        assert_admitted(admit(&lookup(), &update(&wrong, &with(wrong.clone(), field, value))).await);
     }
     let changed = with(wrong.clone(), "/spec/tasks/0/title", json!("b"));
-    assert_refused(admit(&world(), &update(&wrong, &changed)).await, "invalid", &["spec.tasks[0].dependsOn"]);
+    assert_refused(admit(&lookup(), &update(&wrong, &changed)).await, "invalid", &["spec.tasks[0].dependsOn"]);
 }
 
 #[tokio::test]
@@ -123,7 +143,7 @@ async fn a_started_plan_keeps_its_content() {
         ("/spec/execution", json!({ "parallelism": 2, "priority": 5 })),
         ("/metadata/labels/team", json!("red")),
     ] {
-        assert_admitted(admit(&world(), &update(&old, &with(old.clone(), field, value))).await);
+        assert_admitted(admit(&lookup(), &update(&old, &with(old.clone(), field, value))).await);
     }
     for (field, value) in [
         ("/spec/tasks/0/title", json!("other")),
@@ -133,17 +153,17 @@ async fn a_started_plan_keeps_its_content() {
     ] {
         let change = update(&old, &with(old.clone(), field, value.clone()));
         assert_refused(
-            admit(&world(), &change).await,
+            admit(&lookup(), &change).await,
             "invalid",
             &["cannot change once it has started", "suspend, cancel"],
         );
         let waiting = with(old.clone(), "/status", json!({ "digest": "sha256:0" }));
-        assert_admitted(admit(&world(), &update(&waiting, &with(waiting.clone(), field, value))).await);
+        assert_admitted(admit(&lookup(), &update(&waiting, &with(waiting.clone(), field, value))).await);
     }
 }
 
 #[tokio::test]
-async fn a_decision_about_a_newer_revision_names_the_one_that_the_plan_waits_for() {
+async fn redo_and_keep_name_the_awaited_revision() {
     let revision = |n: &str| json!(Digest::of_bytes(n.as_bytes()));
     let (newer, newest) = (revision("newer"), revision("newest"));
     let says = |plan: &Value, annotation: &str, value: &Value| {
@@ -153,38 +173,38 @@ async fn a_decision_about_a_newer_revision_names_the_one_that_the_plan_waits_for
     let stale = with(running.clone(), "/status/stale", json!({ "specificationDigest": newer }));
     for (command, other) in [("redo", "keep"), ("keep", "redo")] {
         let field = format!("metadata.annotations[enact.dev/{command}]");
-        let help = format!("`enact {command} plan/shop`");
+        let help = format!("`kubectl enact {command} plan/shop`");
         for value in ["", "yes", "newer", &newer.as_str().unwrap()[..70], &newer.as_str().unwrap().to_uppercase()] {
-            let parts = [&*field, &format!("{value:?} is no digest"), "status.stale", &help];
+            let parts = [&*field, &format!("{value:?} is not the digest"), "status.stale", &help];
             for review in [
                 create(&says(&plan(&chain()), command, &json!(value))),
                 update(&stale, &says(&stale, command, &json!(value))),
             ] {
-                assert_refused(admit(&world(), &review).await, "invalid", &parts);
+                assert_refused(admit(&lookup(), &review).await, "invalid", &parts);
             }
         }
         let long = says(&stale, command, &json!("\u{1b}ä".repeat(50_000)));
-        assert_refused(admit(&world(), &update(&stale, &long)).await, "invalid", &[&field, "\\u{1b}ä", "…", &help]);
+        assert_refused(admit(&lookup(), &update(&stale, &long)).await, "invalid", &[&field, "\\u{1b}ä", "…", &help]);
 
         let missed = update(&stale, &says(&stale, command, &newest));
         let parts = [&*field, newest.as_str().unwrap(), "waits for", newer.as_str().unwrap(), &help];
-        assert_refused(admit(&world(), &missed).await, "invalid", &parts);
+        assert_refused(admit(&lookup(), &missed).await, "invalid", &parts);
         let decided = says(&stale, command, &newer);
-        assert_admitted(admit(&world(), &update(&stale, &decided)).await);
-        assert_admitted(admit(&world(), &update(&decided, &stale)).await);
+        assert_admitted(admit(&lookup(), &update(&stale, &decided)).await);
+        assert_admitted(admit(&lookup(), &update(&decided, &stale)).await);
         // Where nothing is shown as stale yet, a decision for a revision is for that one alone and may come first.
-        assert_admitted(admit(&world(), &update(&running, &says(&running, command, &newest))).await);
+        assert_admitted(admit(&lookup(), &update(&running, &says(&running, command, &newest))).await);
 
         let both = says(&decided, other, &newer);
         let parts = [
             &format!("metadata.annotations[enact.dev/{other}]"),
             &*format!("the value of enact.dev/{command} too"),
-            "take one",
+            "remove one",
         ];
-        assert_refused(admit(&world(), &update(&decided, &both)).await, "invalid", &parts);
+        assert_refused(admit(&lookup(), &update(&decided, &both)).await, "invalid", &parts);
         assert_admitted(
             admit(
-                &world(),
+                &lookup(),
                 &update(&decided, &with(both, &format!("/metadata/annotations/enact.dev~1{command}"), Value::Null)),
             )
             .await,
@@ -192,9 +212,9 @@ async fn a_decision_about_a_newer_revision_names_the_one_that_the_plan_waits_for
 
         // What an earlier release let in keeps nobody from anything else.
         let wrong = says(&stale, command, &json!("soon"));
-        assert_admitted(admit(&world(), &update(&wrong, &with(wrong.clone(), "/spec/cancel", json!(true)))).await);
-        assert_admitted(admit(&world(), &update(&wrong, &stale)).await);
+        assert_admitted(admit(&lookup(), &update(&wrong, &with(wrong.clone(), "/spec/cancel", json!(true)))).await);
+        assert_admitted(admit(&lookup(), &update(&wrong, &stale)).await);
     }
     let elsewhere = object("Specification", "shop", &json!({ "source": { "inline": "# Feature Specification: A\n" } }));
-    assert_admitted(admit(&world(), &create(&says(&elsewhere, "redo", &json!("of no meaning")))).await);
+    assert_admitted(admit(&lookup(), &create(&says(&elsewhere, "redo", &json!("of no meaning")))).await);
 }

@@ -1,15 +1,28 @@
-//! An API server in memory: enough of one for what the controllers ask, and a list of what they wrote.
+//! An API server in memory for the tests of the operator and the webhook: reads, lists, watches and writes, and a list of the writes. It
+//! knows no schema and no namespaces: a test names an object by `resource/name`, or by `namespace/resource/name` where it needs two of a
+//! name.
+
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test fails by a panic")]
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::{Method, Request, Response, StatusCode};
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
+use http::{Method, Request, Response, StatusCode, Uri};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
-/// An API server in memory.
+type Answer = UnsyncBoxBody<Bytes, Infallible>;
+
+/// An API server in memory. Clones share the objects.
 #[derive(Clone, Default)]
 pub struct FakeApi {
     state: Arc<Mutex<State>>,
@@ -17,17 +30,36 @@ pub struct FakeApi {
 
 #[derive(Default)]
 struct State {
-    /// Objects by `resource/name`: names are unique across the namespaces of a test, but for those that are `namespace/resource/name`.
+    /// Objects by key.
     objects: BTreeMap<String, Value>,
     version: u64,
+    /// Every request, as `METHOD path`.
+    requests: Vec<String>,
     writes: Vec<String>,
     refusals: Vec<(String, u16, String)>,
     /// What is carried out at once and answered late, as `METHOD resource`, and how late.
     late: Vec<(String, Duration)>,
+    watches: Vec<Watch>,
+}
+
+/// An open watch.
+struct Watch {
+    selector: Selector,
+    events: mpsc::UnboundedSender<Value>,
+}
+
+/// What a list or watch selects.
+struct Selector {
+    /// `resource/`, the prefix of the keys.
+    prefix: String,
+    /// The name of the only object, if the request selects one.
+    name: Option<String>,
+    /// Whether finished Plans are left out.
+    unfinished: bool,
 }
 
 impl FakeApi {
-    /// A client of this server.
+    /// Returns a client of this server.
     pub fn client(&self) -> Client {
         let api = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
@@ -35,21 +67,23 @@ impl FakeApi {
             async move {
                 let (parts, body) = request.into_parts();
                 let body = body.collect_bytes().await?;
-                let (status, value) = api.serve(&parts.method, &parts.uri, &body);
+                if query(&parts.uri, "watch") == Some("true") {
+                    return Ok(Response::new(api.state.lock().unwrap().watch(&parts.uri)));
+                }
+                let (status, value) = api.serve(&parts, &body);
                 if let Some(lag) = api.lag(&parts.method, &parts.uri) {
                     tokio::time::sleep(lag).await;
                 }
-                let bytes = serde_json::to_vec(&value).unwrap();
-                Ok::<_, kube::Error>(Response::builder().status(status).body(Body::from(bytes)).unwrap())
+                let body = Full::from(value.to_string()).boxed_unsync();
+                Ok::<_, kube::Error>(Response::builder().status(status).body(body).unwrap())
             }
         });
         Client::new(service, "ns")
     }
 
-    /// Stores an object under `resource/name`.
+    /// Stores an object.
     pub fn put(&self, key: &str, object: Value) {
-        let mut state = self.state.lock().unwrap();
-        state.store(key, object);
+        self.state.lock().unwrap().store(key, object);
     }
 
     /// Changes an object by a merge patch.
@@ -60,63 +94,80 @@ impl FakeApi {
         state.store(key, object);
     }
 
-    /// Takes an object away.
+    /// Removes an object.
     pub fn remove(&self, key: &str) {
         self.state.lock().unwrap().objects.remove(key);
     }
 
-    /// An object.
-    pub fn get(&self, key: &str) -> Value {
-        self.state.lock().unwrap().objects.get(key).cloned().unwrap_or_else(|| panic!("there is no {key}"))
+    /// Removes all objects.
+    pub fn clear(&self) {
+        self.state.lock().unwrap().objects.clear();
     }
 
-    /// Every object of a resource.
+    /// Returns an object, which must exist.
+    pub fn get(&self, key: &str) -> Value {
+        self.state.lock().unwrap().objects.get(key).cloned().unwrap_or_else(|| panic!("{key} does not exist"))
+    }
+
+    /// Returns every object of a resource.
     pub fn all(&self, resource: &str) -> Vec<Value> {
         let prefix = format!("{resource}/");
         let state = self.state.lock().unwrap();
         state.objects.iter().filter(|(key, _)| key.starts_with(&prefix)).map(|(_, object)| object.clone()).collect()
     }
 
-    /// Whether there is such an object.
+    /// Returns whether an object exists.
     pub fn has(&self, key: &str) -> bool {
         self.state.lock().unwrap().objects.contains_key(key)
     }
 
-    /// From now on, a write that begins like this is refused.
+    /// Refuses, from now on, every write that begins with `write`.
     pub fn refuse(&self, write: &str, code: u16, message: &str) {
         self.state.lock().unwrap().refusals.push((write.into(), code, message.into()));
     }
 
-    /// From now on, a request like `PUT leases` is carried out at once and answered after a while.
+    /// Carries out, from now on, a request like `PUT leases` at once and answers it after a while.
     pub fn answer_late(&self, request: &str, lag: Duration) {
         self.state.lock().unwrap().late.push((request.into(), lag));
     }
 
-    fn lag(&self, method: &Method, uri: &http::Uri) -> Option<Duration> {
+    /// Ends all refusals.
+    pub fn relent(&self) {
+        self.state.lock().unwrap().refusals.clear();
+    }
+
+    /// Returns the writes since the last call, without those of Events.
+    pub fn writes(&self) -> Vec<String> {
+        std::mem::take(&mut self.state.lock().unwrap().writes)
+    }
+
+    /// Returns every request so far, as `METHOD path`.
+    pub fn requests(&self) -> Vec<String> {
+        self.state.lock().unwrap().requests.clone()
+    }
+
+    /// Returns the newest resourceVersion, which grows with every change.
+    pub fn version(&self) -> u64 {
+        self.state.lock().unwrap().version
+    }
+
+    fn lag(&self, method: &Method, uri: &Uri) -> Option<Duration> {
         let request = format!("{method} {}", Target::of(uri.path()).resource);
         let state = self.state.lock().unwrap();
         state.late.iter().find(|(late, _)| *late == request).map(|(_, lag)| *lag)
     }
 
-    /// Nothing is refused any more.
-    pub fn relent(&self) {
-        self.state.lock().unwrap().refusals.clear();
-    }
-
-    /// What was written since the last call, but for Events.
-    pub fn writes(&self) -> Vec<String> {
-        std::mem::take(&mut self.state.lock().unwrap().writes)
-    }
-
-    fn serve(&self, method: &Method, uri: &http::Uri, body: &[u8]) -> (StatusCode, Value) {
+    fn serve(&self, parts: &http::request::Parts, body: &[u8]) -> (StatusCode, Value) {
+        let (method, uri) = (&parts.method, &parts.uri);
         let mut state = self.state.lock().unwrap();
+        state.requests.push(format!("{method} {}", uri.path()));
         let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
         let target = Target::of(uri.path());
         if target.resource == "events" {
             return (StatusCode::CREATED, body);
         }
         if *method == Method::GET {
-            return state.read(&target, uri.query().unwrap_or_default());
+            return state.read(&target, uri);
         }
         let name = target.name.clone().or_else(|| body["metadata"]["name"].as_str().map(str::to_owned));
         let key = format!("{}/{}", target.resource, name.as_deref().unwrap_or("*"));
@@ -153,11 +204,14 @@ impl State {
         object["metadata"]["creationTimestamp"] =
             kept("creationTimestamp").unwrap_or_else(|| "2026-01-01T00:00:00Z".into());
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
-        self.objects.insert(key.to_owned(), object.clone());
+        let kind = if self.objects.insert(key.to_owned(), object.clone()).is_some() { "MODIFIED" } else { "ADDED" };
+        let event = json!({ "type": kind, "object": object });
+        // A watch whose receiver is gone has ended.
+        self.watches.retain(|w| !w.selector.selects(key, &object) || w.events.send(event.clone()).is_ok());
         object
     }
 
-    fn read(&self, target: &Target, query: &str) -> (StatusCode, Value) {
+    fn read(&self, target: &Target, uri: &Uri) -> (StatusCode, Value) {
         if let Some(name) = &target.name {
             let key = format!("{}/{name}", target.resource);
             return match self.objects.get(&key) {
@@ -165,12 +219,32 @@ impl State {
                 None => failure(404, "NotFound", &format!("{key} not found")),
             };
         }
-        let prefix = format!("{}/", target.resource);
-        let unfinished = query.contains("status.phase");
-        let over = |o: &Value| matches!(o["status"]["phase"].as_str(), Some("Succeeded" | "Failed" | "Cancelled"));
-        let all = self.objects.iter().filter(|(key, o)| key.starts_with(&prefix) && !(unfinished && over(o)));
-        let items: Vec<Value> = all.map(|(_, o)| o.clone()).collect();
+        let selector = Selector::of(uri);
+        let items: Vec<&Value> = self
+            .objects
+            .iter()
+            .filter(|(key, object)| selector.selects(key, object))
+            .map(|(_, object)| object)
+            .collect();
         (StatusCode::OK, json!({"metadata": {"resourceVersion": self.version.to_string()}, "items": items}))
+    }
+
+    /// Returns the events since the version that the client knows, without end.
+    fn watch(&mut self, uri: &Uri) -> Answer {
+        let selector = Selector::of(uri);
+        let known: u64 = query(uri, "resourceVersion").and_then(|v| v.parse().ok()).unwrap_or_default();
+        let version =
+            |object: &Value| object["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse::<u64>().ok());
+        let (events, receiver) = mpsc::unbounded_channel();
+        let missed = self.objects.iter().filter(|(key, o)| selector.selects(key, o) && version(o) > Some(known));
+        for (_, object) in missed {
+            events.send(json!({ "type": "MODIFIED", "object": object })).unwrap();
+        }
+        self.watches.push(Watch { selector, events });
+        let events =
+            stream::unfold(receiver, async |mut receiver| receiver.recv().await.map(|event| (event, receiver)));
+        let frames = events.map(|e| Ok::<_, Infallible>(Frame::data(Bytes::from(format!("{e}\n")))));
+        StreamBody::new(frames).boxed_unsync()
     }
 
     fn write(&mut self, method: &Method, key: &str, query: &str, body: Value) -> (StatusCode, Value) {
@@ -213,6 +287,23 @@ impl State {
     }
 }
 
+impl Selector {
+    fn of(uri: &Uri) -> Self {
+        let fields = query(uri, "fieldSelector").unwrap_or_default();
+        Self {
+            prefix: format!("{}/", Target::of(uri.path()).resource),
+            name: fields.strip_prefix("metadata.name%3D").map(str::to_owned),
+            unfinished: fields.contains("status.phase"),
+        }
+    }
+
+    fn selects(&self, key: &str, object: &Value) -> bool {
+        let over = || matches!(object["status"]["phase"].as_str(), Some("Succeeded" | "Failed" | "Cancelled"));
+        let name = key.strip_prefix(&self.prefix);
+        name.is_some_and(|name| self.name.as_ref().is_none_or(|wanted| wanted == name)) && !(self.unfinished && over())
+    }
+}
+
 /// What a path names.
 struct Target {
     resource: String,
@@ -235,13 +326,17 @@ impl Target {
     }
 }
 
+fn query<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
+    uri.query()?.split('&').find_map(|p| p.strip_prefix(name)?.strip_prefix('='))
+}
+
 fn failure(code: u16, reason: &str, message: &str) -> (StatusCode, Value) {
     let body = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason,
         "message": message});
     (StatusCode::from_u16(code).unwrap(), body)
 }
 
-/// A merge patch as RFC 7396 has it.
+/// Applies a merge patch (RFC 7396), but merges the list `webhooks` by name, as a strategic merge patch does.
 fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(changes) = patch else {
         *target = patch.clone();
@@ -253,6 +348,13 @@ fn merge(target: &mut Value, patch: &Value) {
     for (key, value) in changes {
         if value.is_null() {
             target.as_object_mut().unwrap().remove(key);
+        } else if key == "webhooks"
+            && let (Some(changes), Some(webhooks)) = (value.as_array(), target[key.as_str()].as_array_mut())
+        {
+            for change in changes {
+                let webhook = webhooks.iter_mut().find(|webhook| webhook["name"] == change["name"]).unwrap();
+                merge(webhook, change);
+            }
         } else {
             merge(&mut target[key.as_str()], value);
         }

@@ -1,44 +1,44 @@
-//! How a forge proves that a push comes from it: by a secret that both sides know.
+//! Authentication of Git hosts, by a secret that the webhook and a Secret of the namespace share.
 
 use k8s_openapi::api::core::v1::Secret;
 use ring::hmac::{HMAC_SHA256, Key, sign, verify};
 use warp::http::HeaderMap;
 
-use crate::problem::{Kind, Problem};
+use crate::problem::{Problem, ProblemKind};
 
-/// Shortest secret that proves anything, in bytes.
+/// Shortest secret that is accepted, in bytes.
 const MIN_SECRET_BYTES: usize = 16;
-/// Headers with `sha256=` and the HMAC of the body in hexadecimal digits, the surer first: GitHub, Gitea and Forgejo send the first, and a
-/// weaker one besides; Bitbucket sends the second.
+/// Headers with `sha256=` and the HMAC of the body in hexadecimal digits, the preferred one first: GitHub, Gitea and Forgejo send the first,
+/// and a weaker signature in the second; Bitbucket sends only the second.
 const SIGNED: [&str; 2] = ["x-hub-signature-256", "x-hub-signature"];
 /// The header in which GitLab sends the secret itself.
 const TOKEN: &str = "x-gitlab-token";
 
-/// What a request brings as proof.
+/// The signature or token of a request.
 #[derive(Debug)]
-pub enum Proof {
+pub enum PushAuth {
     /// HMAC-SHA256 of the body.
     Signature(Vec<u8>),
     /// The secret itself.
     Token(Vec<u8>),
 }
 
-impl Proof {
-    /// The proof that a request's headers bring.
+impl PushAuth {
+    /// Reads the signature or token from the headers of a request.
     ///
     /// # Errors
-    /// When they bring none.
+    /// When they have neither.
     pub fn of(headers: &HeaderMap) -> Result<Self, Problem> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let signature = |name: &&str| text(name)?.strip_prefix("sha256=").and_then(bytes).map(Self::Signature);
+        let signature = |name: &&str| Some(Self::Signature(hex::decode(text(name)?.strip_prefix("sha256=")?).ok()?));
         let token = || headers.get(TOKEN).map(|value| Self::Token(value.as_bytes().to_vec()));
         SIGNED.iter().find_map(signature).or_else(token).ok_or_else(|| {
-            let why = "send X-Hub-Signature-256 (`sha256=` and the HMAC of the body) or X-Gitlab-Token: set the secret in the forge's webhook";
-            Problem::new(Kind::TokenRefused, why)
+            let why = "send X-Hub-Signature-256 (`sha256=` and the HMAC of the body) or X-Gitlab-Token: set the secret in the webhook of the Git host";
+            Problem::new(ProblemKind::TokenRefused, why)
         })
     }
 
-    /// Whether whoever made it for `body` knows one of these secrets. It takes the same time whichever part is wrong.
+    /// Returns whether one of these secrets signed `body`. The comparison takes constant time.
     pub fn holds(&self, secrets: &[Vec<u8>], body: &[u8]) -> bool {
         secrets.iter().any(|secret| {
             let key = Key::new(HMAC_SHA256, secret);
@@ -50,17 +50,10 @@ impl Proof {
     }
 }
 
-/// The secrets that prove something: each value of `secret` that is long enough. A line's end after it is none of it.
+/// Returns each value of `secret` that is long enough, without the line break of a file at its end.
 pub fn secrets(secret: Secret) -> Vec<Vec<u8>> {
     let values = secret.data.unwrap_or_default().into_values().map(|value| value.0.trim_ascii_end().to_vec());
     values.filter(|value| value.len() >= MIN_SECRET_BYTES).collect()
-}
-
-/// The bytes that an even number of hexadecimal digits writes.
-fn bytes(digits: &str) -> Option<Vec<u8>> {
-    let digit = |c: &u8| char::from(*c).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let (pairs, []) = digits.as_bytes().as_chunks::<2>() else { return None };
-    pairs.iter().map(|[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect()
 }
 
 #[cfg(test)]
@@ -75,11 +68,11 @@ mod tests {
     /// From GitHub's "Validating webhook deliveries".
     const SIGNATURE: &str = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
 
-    fn proof(headers: &[(&'static str, &str)]) -> Result<Proof, Problem> {
+    fn auth(headers: &[(&'static str, &str)]) -> Result<PushAuth, Problem> {
         let header = |(name, value): &(&'static str, &str)| {
             (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
         };
-        Proof::of(&headers.iter().map(header).collect())
+        PushAuth::of(&headers.iter().map(header).collect())
     }
 
     fn known(values: &[&str]) -> Vec<Vec<u8>> {
@@ -88,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn each_forge_proves_it_in_its_own_way() {
+    fn accepts_the_headers_of_each_git_host() {
         let weak = ("x-hub-signature", "sha1=0000000000000000000000000000000000000000");
         for headers in [
             &[("x-hub-signature-256", SIGNATURE)][..],
@@ -96,17 +89,17 @@ mod tests {
             &[("x-hub-signature", SIGNATURE)],
             &[("x-gitlab-token", SECRET)],
         ] {
-            let proof = proof(headers).unwrap();
-            assert!(proof.holds(&known(&["another, for a while", SECRET]), BODY), "{headers:?}");
-            assert!(proof.holds(&known(&[&format!("{SECRET}\n")]), BODY), "a file's last line ends");
-            assert!(!proof.holds(&known(&["another, for a while"]), BODY), "{headers:?}");
-            assert!(!proof.holds(&[], BODY), "{headers:?}");
+            let auth = auth(headers).unwrap();
+            assert!(auth.holds(&known(&["another, for a while", SECRET]), BODY), "{headers:?}");
+            assert!(auth.holds(&known(&[&format!("{SECRET}\n")]), BODY), "a file's last line ends");
+            assert!(!auth.holds(&known(&["another, for a while"]), BODY), "{headers:?}");
+            assert!(!auth.holds(&[], BODY), "{headers:?}");
         }
-        assert!(!proof(&[("x-hub-signature-256", SIGNATURE)]).unwrap().holds(&known(&[SECRET]), b"Hello, World?"));
+        assert!(!auth(&[("x-hub-signature-256", SIGNATURE)]).unwrap().holds(&known(&[SECRET]), b"Hello, World?"));
     }
 
     #[test]
-    fn what_is_no_proof_is_refused() {
+    fn rejects_other_headers() {
         for none in [
             &[][..],
             &[("x-hub-signature", "sha1=0000000000000000000000000000000000000000")],
@@ -115,15 +108,15 @@ mod tests {
             &[("x-hub-signature-256", "sha256=zz")],
             &[("authorization", "Bearer x")],
         ] {
-            assert_eq!(proof(none).unwrap_err().kind, Kind::TokenRefused, "{none:?}");
+            assert_eq!(auth(none).unwrap_err().kind, ProblemKind::TokenRefused, "{none:?}");
         }
         for short in ["sha256=", "sha256=75"] {
-            assert!(!proof(&[("x-hub-signature-256", short)]).unwrap().holds(&known(&[SECRET]), BODY));
+            assert!(!auth(&[("x-hub-signature-256", short)]).unwrap().holds(&known(&[SECRET]), BODY));
         }
     }
 
     #[test]
-    fn a_short_secret_is_none() {
+    fn ignores_short_secrets() {
         assert!(known(&["", "\n", "short", "fifteen bytes ."]).is_empty());
         assert_eq!(known(&["sixteen bytes .."]).len(), 1);
     }

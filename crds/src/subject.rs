@@ -1,0 +1,84 @@
+//! What can be approved: the content of a Constitution, Specification or Plan, and the policy that its `spec.approval` sets.
+
+use enact_domain::analysis::Severity;
+use enact_domain::approval::{Content, Policy};
+use enact_domain::names::ANNOTATION_AUTHOR;
+use enact_domain::record::Kind;
+use kube::ResourceExt;
+
+use crate::approval::SubjectKind;
+use crate::common::ApprovalPolicy;
+use crate::{Constitution, Plan, Specification, convert};
+
+/// What an Approval is about, as far as the decision depends on it. The webhook and the operator both read it with [`ApprovalSubject::of`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApprovalSubject {
+    /// The present content; none until the operator has written a digest into the status.
+    pub content: Option<Content>,
+    pub policy: Policy,
+}
+
+impl ApprovalSubject {
+    /// Reads the subject from an object.
+    pub fn of<K: Approvable>(object: &K) -> Self {
+        let content = object.observed().map(|(digest, worst)| Content {
+            digest: digest.into(),
+            author: object.annotations().get(ANNOTATION_AUTHOR).cloned(),
+            worst,
+        });
+        Self { content, policy: object.policy().into() }
+    }
+}
+
+impl From<SubjectKind> for Kind {
+    fn from(kind: SubjectKind) -> Self {
+        match kind {
+            SubjectKind::Constitution => Self::Constitution,
+            SubjectKind::Specification => Self::Specification,
+            SubjectKind::Plan => Self::Plan,
+        }
+    }
+}
+
+/// A kind whose objects people approve.
+pub trait Approvable: ResourceExt {
+    /// Returns what the object asks of approvals.
+    fn policy(&self) -> &ApprovalPolicy;
+
+    /// Returns what the operator wrote into the status: the digest of the content and the severity of its worst finding.
+    fn observed(&self) -> Option<(String, Option<Severity>)>;
+}
+
+impl Approvable for Constitution {
+    fn policy(&self) -> &ApprovalPolicy {
+        &self.spec.approval
+    }
+
+    fn observed(&self) -> Option<(String, Option<Severity>)> {
+        let status = self.status.as_ref()?;
+        Some((status.digest.clone()?, convert::worst(&status.findings)))
+    }
+}
+
+impl Approvable for Specification {
+    fn policy(&self) -> &ApprovalPolicy {
+        &self.spec.approval
+    }
+
+    fn observed(&self) -> Option<(String, Option<Severity>)> {
+        let status = self.status.as_ref()?;
+        Some((status.digest.clone()?, convert::worst(&status.findings)))
+    }
+}
+
+impl Approvable for Plan {
+    fn policy(&self) -> &ApprovalPolicy {
+        &self.spec.approval
+    }
+
+    fn observed(&self) -> Option<(String, Option<Severity>)> {
+        let status = self.status.as_ref()?;
+        // A Plan's status has no counts. The findings are sorted, so the worst is among those that it shows.
+        Some((status.digest.clone()?, convert::worst_of(&status.top_findings)))
+    }
+}

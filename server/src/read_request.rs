@@ -1,0 +1,304 @@
+//! The path and query of a reader's request.
+
+use enact_domain::names::{is_label, is_subdomain};
+use enact_domain::record::Kind;
+use enact_store::{ItemKind, Selector};
+use serde::Deserialize;
+
+use crate::access::plural;
+use crate::problem::{Problem, ProblemKind};
+
+/// The kinds whose documents are recorded.
+const DOCUMENTS: [Kind; 3] = [Kind::Constitution, Kind::Specification, Kind::Plan];
+/// Most revisions on a page, and the default.
+const PAGE: (u32, u32) = (50, 20);
+/// Most hits of a search, and the default.
+const HITS: (u32, u32) = (50, 10);
+/// Longest text of a search, in bytes.
+const MAX_QUERY_BYTES: usize = 2 << 10;
+/// Most digits of a revision's number; more are the prefix of a digest.
+const NUMBER_DIGITS: usize = 9;
+
+/// The query parameters of all paths.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Parameters {
+    /// Position of the last revision of the page before.
+    pub before: Option<i64>,
+    /// Most entries of the response.
+    pub limit: Option<u32>,
+    /// The text to search for.
+    pub q: Option<String>,
+    /// The kind of items to search.
+    pub kind: Option<String>,
+}
+
+/// A reader's request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadRequest {
+    pub namespace: String,
+    pub resource: Resource,
+}
+
+/// The kind and name of an object in the namespace of the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectName {
+    pub kind: Kind,
+    pub name: String,
+}
+
+/// What a request reads in a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// A page of an object's revisions, newest first.
+    Revisions {
+        of: ObjectName,
+        /// Position of the last revision of the page before.
+        before: Option<i64>,
+        limit: u32,
+    },
+    /// The metadata of one revision.
+    Revision { of: ObjectName, which: Selector },
+    /// The document of one revision.
+    Content { of: ObjectName, which: Selector },
+    /// The findings about one revision.
+    Findings { of: ObjectName, which: Selector },
+    /// Objects whose documents are similar to an object's.
+    Related { of: ObjectName, limit: u32 },
+    /// Items of documents that match a text.
+    Search {
+        text: String,
+        /// The kinds of items; all when empty.
+        kinds: Vec<ItemKind>,
+        limit: u32,
+    },
+}
+
+impl Resource {
+    /// Returns the route's name for metrics and logs.
+    pub fn route(&self) -> &'static str {
+        match self {
+            Self::Revisions { .. } => "revisions",
+            Self::Revision { .. } => "revision",
+            Self::Content { .. } => "content",
+            Self::Findings { .. } => "findings",
+            Self::Related { .. } => "related",
+            Self::Search { .. } => "search",
+        }
+    }
+
+    /// Returns the object, when the request reads one object.
+    pub fn object(&self) -> Option<&ObjectName> {
+        match self {
+            Self::Revisions { of, .. }
+            | Self::Revision { of, .. }
+            | Self::Content { of, .. }
+            | Self::Findings { of, .. }
+            | Self::Related { of, .. } => Some(of),
+            Self::Search { .. } => None,
+        }
+    }
+
+    /// Returns the kinds whose objects the reader must be allowed to get.
+    pub fn kinds(&self) -> Vec<Kind> {
+        let Self::Search { kinds, .. } = self else {
+            return self.object().map(|object| object.kind).into_iter().collect();
+        };
+        let searched = if kinds.is_empty() { ItemKind::ALL.as_slice() } else { kinds };
+        let holds = |kind| searched.iter().any(|item| holder(*item) == kind);
+        DOCUMENTS.into_iter().filter(|kind| holds(*kind)).collect()
+    }
+}
+
+/// Returns the kind of the objects that hold an item.
+fn holder(item: ItemKind) -> Kind {
+    match item {
+        ItemKind::Principle => Kind::Constitution,
+        ItemKind::Requirement | ItemKind::Criterion | ItemKind::Story => Kind::Specification,
+        ItemKind::Decision | ItemKind::Task => Kind::Plan,
+    }
+}
+
+impl ReadRequest {
+    /// Parses a path and a query.
+    ///
+    /// # Errors
+    /// When the path does not exist, or a part of it is invalid.
+    pub fn parse(path: &str, query: &Parameters) -> Result<Self, Problem> {
+        let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        let ["v1", "namespaces", namespace, rest @ ..] = parts.as_slice() else { return Err(no_such_path()) };
+        if !is_label(namespace) {
+            return Err(bad("the name of a namespace must have 1 to 63 characters of a-z, 0-9 and -"));
+        }
+        let resource = match rest {
+            ["search"] => search(query)?,
+            [kind, name, "related"] => {
+                Resource::Related { of: object_name(kind, name)?, limit: bounded(query.limit, HITS)? }
+            }
+            [kind, name, "revisions", rest @ ..] => revisions(object_name(kind, name)?, rest, query)?,
+            _ => return Err(no_such_path()),
+        };
+        resource.check(query)?;
+        Ok(Self { namespace: (*namespace).to_owned(), resource })
+    }
+}
+
+impl Resource {
+    /// Refuses parameters that have no meaning for this path.
+    fn check(&self, query: &Parameters) -> Result<(), Problem> {
+        let (before, limit, search) = match self {
+            Self::Revisions { .. } => (true, true, false),
+            Self::Related { .. } => (false, true, false),
+            Self::Search { .. } => (false, true, true),
+            _ => (false, false, false),
+        };
+        let searches = query.q.is_some() || query.kind.is_some();
+        if (query.before.is_some() && !before) || (query.limit.is_some() && !limit) || (searches && !search) {
+            return Err(bad("the query holds a parameter that has no meaning for this path; remove it"));
+        }
+        Ok(())
+    }
+}
+
+fn revisions(of: ObjectName, rest: &[&str], query: &Parameters) -> Result<Resource, Problem> {
+    Ok(match rest {
+        [] => Resource::Revisions { of, before: query.before, limit: bounded(query.limit, PAGE)? },
+        [which] => Resource::Revision { of, which: selector(which)? },
+        [which, "content"] => Resource::Content { of, which: selector(which)? },
+        [which, "findings"] => Resource::Findings { of, which: selector(which)? },
+        _ => return Err(no_such_path()),
+    })
+}
+
+fn search(query: &Parameters) -> Result<Resource, Problem> {
+    let text = query.q.clone().filter(|text| !text.trim().is_empty() && text.len() <= MAX_QUERY_BYTES);
+    let text = text.ok_or_else(|| bad(format!("q must hold the text to search for, 1 to {MAX_QUERY_BYTES} bytes")))?;
+    let kinds = match &query.kind {
+        None => Vec::new(),
+        Some(word) => {
+            let found = ItemKind::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(word));
+            vec![found.ok_or_else(|| bad("kind must be principle, requirement, criterion, story, decision or task"))?]
+        }
+    };
+    Ok(Resource::Search { text, kinds, limit: bounded(query.limit, HITS)? })
+}
+
+fn object_name(kind: &str, name: &str) -> Result<ObjectName, Problem> {
+    let kind = DOCUMENTS.into_iter().find(|known| plural(*known) == kind).ok_or_else(no_such_path)?;
+    if !is_subdomain(name) {
+        return Err(bad("the name of an object must have 1 to 253 characters of a-z, 0-9, - and ."));
+    }
+    Ok(ObjectName { kind, name: name.to_owned() })
+}
+
+fn bounded(limit: Option<u32>, (max, default): (u32, u32)) -> Result<u32, Problem> {
+    match limit.unwrap_or(default) {
+        limit if (1..=max).contains(&limit) => Ok(limit),
+        _ => Err(bad(format!("limit must be 1 to {max}"))),
+    }
+}
+
+/// Parses which revision a path names: a few decimal digits are a number, anything else is the prefix of a digest. `sha256:` before it makes
+/// it a digest in any case.
+fn selector(text: &str) -> Result<Selector, Problem> {
+    let digits = text.len() <= NUMBER_DIGITS && text.bytes().all(|c| c.is_ascii_digit());
+    match text.parse() {
+        Ok(number) if digits && number > 0 => Ok(Selector::Number(number)),
+        _ if digits => Err(bad("the number of a revision must be at least 1")),
+        _ => Ok(Selector::DigestPrefix(text.to_owned())),
+    }
+}
+
+fn no_such_path() -> Problem {
+    Problem::new(ProblemKind::NotFound, "the path does not exist; see docs/reference/server.md for the paths")
+}
+
+fn bad(why: impl Into<String>) -> Problem {
+    Problem::new(ProblemKind::BadParameter, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(path: &str) -> Result<Resource, ProblemKind> {
+        ReadRequest::parse(path, &Parameters::default()).map(|request| request.resource).map_err(|problem| problem.kind)
+    }
+
+    #[test]
+    fn paths_name_revisions() {
+        let of = || ObjectName { kind: Kind::Specification, name: "shop.v2".into() };
+        let base = "/v1/namespaces/team/specifications/shop.v2/revisions";
+        assert_eq!(parsed(base), Ok(Resource::Revisions { of: of(), before: None, limit: 20 }));
+        let number = || Selector::Number(12);
+        assert_eq!(parsed(&format!("{base}/12")), Ok(Resource::Revision { of: of(), which: number() }));
+        assert_eq!(parsed(&format!("{base}/12/content")), Ok(Resource::Content { of: of(), which: number() }));
+        let prefix = |text: &str| Selector::DigestPrefix(text.into());
+        for digest in ["abcd", "sha256:1234", "1234567890"] {
+            let found = parsed(&format!("{base}/{digest}/findings"));
+            assert_eq!(found, Ok(Resource::Findings { of: of(), which: prefix(digest) }), "{digest}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_path_is_refused() {
+        for path in [
+            "",
+            "/",
+            "/v1",
+            "/v2/namespaces/team/plans/shop/revisions",
+            "/v1/namespaces/team",
+            "/v1/namespaces/team/agents/shop/revisions",
+            "/v1/namespaces/team/plans/shop",
+            "/v1/namespaces/team/plans/shop/revisions/1/content/more",
+            "/v1/namespaces/team/plans/shop/revisions/1/secrets",
+        ] {
+            assert_eq!(parsed(path), Err(ProblemKind::NotFound), "{path}");
+        }
+        for path in [
+            "/v1/namespaces//plans/shop/revisions",
+            "/v1/namespaces/te%61m/plans/shop/revisions",
+            "/v1/namespaces/team/plans/../revisions",
+            "/v1/namespaces/team/plans/Shop/revisions",
+            "/v1/namespaces/team/plans/shop/revisions/0",
+        ] {
+            assert_eq!(parsed(path), Err(ProblemKind::BadParameter), "{path}");
+        }
+    }
+
+    #[test]
+    fn pages_are_bounded() {
+        let path = "/v1/namespaces/team/plans/shop/revisions";
+        let limit = |limit| {
+            ReadRequest::parse(path, &Parameters { limit: Some(limit), before: Some(3), ..Parameters::default() })
+        };
+        let Ok(ReadRequest { resource: Resource::Revisions { limit: 50, before: Some(3), .. }, .. }) = limit(50) else {
+            panic!("{:?}", limit(50));
+        };
+        assert!(limit(0).is_err() && limit(51).is_err());
+        let parameters = Parameters { limit: Some(1), ..Parameters::default() };
+        let one = ReadRequest::parse(&format!("{path}/1"), &parameters);
+        assert!(one.unwrap_err().detail.contains("means nothing for this path"));
+    }
+
+    #[test]
+    fn a_search_asks_for_rights_on_what_it_searches() {
+        let search = |q: &str, kind: Option<&str>| {
+            let query = Parameters { q: Some(q.into()), kind: kind.map(str::to_owned), ..Parameters::default() };
+            ReadRequest::parse("/v1/namespaces/team/search", &query).map(|request| request.resource)
+        };
+        let kinds = |kind| search("carts", kind).map(|resource| resource.kinds());
+        assert_eq!(kinds(None), Ok(DOCUMENTS.to_vec()));
+        assert_eq!(kinds(Some("principle")), Ok(vec![Kind::Constitution]));
+        assert_eq!(kinds(Some("Story")), Ok(vec![Kind::Specification]));
+        assert_eq!(kinds(Some("task")), Ok(vec![Kind::Plan]));
+        let long = "a".repeat(MAX_QUERY_BYTES + 1);
+        for wrong in [search("", None), search(" ", None), search(&long, None), search("a", Some("secret"))] {
+            assert_eq!(wrong.unwrap_err().kind, ProblemKind::BadParameter);
+        }
+        assert_eq!(
+            ReadRequest::parse("/v1/namespaces/team/search", &Parameters::default()).unwrap_err().kind,
+            ProblemKind::BadParameter
+        );
+    }
+}

@@ -1,0 +1,185 @@
+//! Lookups in the cluster: Tenants from a cache, everything else from the API server.
+
+use std::fmt::Debug;
+
+use enact_crds::chain::ChainLink;
+use enact_crds::common::NamespacedRef;
+use enact_crds::subject::{Approvable, ApprovalSubject};
+use enact_crds::validation::UNFINISHED_PLANS;
+use enact_crds::{Constitution, Plan, Specification, Tenant};
+use enact_domain::names::{DEFAULT_TENANT, GROUP};
+use enact_domain::record::Kind;
+use futures::future::try_join_all;
+use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::core::GroupVersionKind;
+use kube::runtime::reflector::Store;
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+
+use super::types::{Claim, Lookup, LookupError, owner};
+
+/// Most Plans that a refusal names.
+const NAMED_PLANS: u32 = 3;
+
+/// Lookups in the cluster.
+pub struct ClusterLookup {
+    client: Client,
+    tenants: Store<Tenant>,
+    default_namespaces: Vec<String>,
+}
+
+impl ClusterLookup {
+    /// Looks Tenants up in `tenants` and asks the API server for the rest; `default_namespaces` belong to the default tenant.
+    pub fn new(client: Client, tenants: Store<Tenant>, default_namespaces: Vec<String>) -> Self {
+        Self { client, tenants, default_namespaces }
+    }
+
+    fn cached_owner(&self, namespace: &str) -> Option<Claim> {
+        let names = |t: &Tenant| t.spec.namespaces.iter().any(|n| n == namespace);
+        owner(self.tenants.state_filter(names).iter().map(|t| claim(t)), namespace)
+    }
+
+    fn namespaced<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    async fn get<K>(&self, namespace: &str, name: &str) -> Result<Option<K>, LookupError>
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        let found = self.namespaced::<K>(namespace).get_opt(name).await;
+        found.map_err(|e| failed(format!("{} {namespace}/{name}", K::kind(&())), e))
+    }
+
+    async fn subject<K>(&self, namespace: &str, name: &str) -> Result<Option<ApprovalSubject>, LookupError>
+    where
+        K: Approvable
+            + Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned,
+    {
+        Ok(self.get::<K>(namespace, name).await?.as_ref().map(ApprovalSubject::of))
+    }
+}
+
+impl Lookup for ClusterLookup {
+    async fn tenant_of(&self, namespace: &str) -> Result<Option<String>, LookupError> {
+        if self.default_namespaces.iter().any(|n| n == namespace) {
+            return Ok(Some(DEFAULT_TENANT.to_owned()));
+        }
+        let claim = match self.cached_owner(namespace) {
+            Some(claim) => Some(claim),
+            // The Tenant may be as new as the object: one `kubectl apply` of both must not fail.
+            None => owner(self.claims().await?, namespace),
+        };
+        Ok(claim.filter(|c| !c.ending).map(|c| c.tenant))
+    }
+
+    async fn claims(&self) -> Result<Vec<Claim>, LookupError> {
+        let tenants = Api::<Tenant>::all(self.client.clone()).list(&ListParams::default()).await;
+        Ok(tenants.map_err(|e| failed("Tenants", e))?.iter().map(claim).collect())
+    }
+
+    async fn approval_subject(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<ApprovalSubject>, LookupError> {
+        match kind {
+            Kind::Constitution => self.subject::<Constitution>(namespace, name).await,
+            Kind::Specification => self.subject::<Specification>(namespace, name).await,
+            Kind::Plan => self.subject::<Plan>(namespace, name).await,
+            Kind::Tenant | Kind::Task | Kind::Agent | Kind::Approval => Ok(None),
+        }
+    }
+
+    async fn unfinished_plans(&self, namespaces: &[String]) -> Result<Vec<String>, LookupError> {
+        let params = ListParams::default().fields(UNFINISHED_PLANS).limit(NAMED_PLANS);
+        let lists = namespaces.iter().map(|namespace| {
+            let (api, params) = (self.namespaced::<Plan>(namespace), &params);
+            async move { api.list_metadata(params).await.map_err(|e| failed(format!("Plans of {namespace}"), e)) }
+        });
+        let found = try_join_all(lists).await?;
+        Ok(found.iter().flatten().map(|p| format!("{}/{}", p.namespace().unwrap_or_default(), p.name_any())).collect())
+    }
+
+    async fn constitution(&self, at: &NamespacedRef) -> Result<Option<ChainLink>, LookupError> {
+        Ok(self.get::<Constitution>(&at.namespace, &at.name).await?.as_ref().and_then(ChainLink::of))
+    }
+
+    async fn tenant_constitution(&self, namespace: &str) -> Result<Option<NamespacedRef>, LookupError> {
+        let tenant = self.tenant_of(namespace).await?;
+        let owns = |t: &Tenant| tenant.as_ref().is_some_and(|tenant| *tenant == t.name_any());
+        Ok(self.tenants.find(owns).and_then(|tenant| tenant.spec.constitution_ref.clone()))
+    }
+
+    async fn exists(&self, kind: Kind, namespace: &str, name: &str) -> Result<bool, LookupError> {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(GROUP, "v1alpha1", kind.as_str()));
+        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, &resource);
+        let found = api.get_metadata_opt(name).await;
+        Ok(found.map_err(|e| failed(format!("{} {namespace}/{name}", kind.as_str()), e))?.is_some())
+    }
+}
+
+fn claim(tenant: &Tenant) -> Claim {
+    Claim {
+        since: tenant.creation_timestamp().map(|t| t.0.to_string()).unwrap_or_default(),
+        tenant: tenant.name_any(),
+        namespaces: tenant.spec.namespaces.clone(),
+        ending: tenant.meta().deletion_timestamp.is_some(),
+    }
+}
+
+fn failed(what: impl Into<String>, source: kube::Error) -> LookupError {
+    LookupError::Api { what: what.into(), source: Box::new(source) }
+}
+
+#[cfg(test)]
+mod tests {
+    use enact_domain::approval::{Choice, Decision, check_decision};
+    use enact_domain::digest::Digest;
+    use enact_domain::time::Millis;
+    use kube::runtime::reflector;
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::cluster::installed;
+
+    /// The operator accepts this approver, because the findings of the Plan invite their group.
+    #[tokio::test]
+    async fn a_plans_findings_admit_the_groups_that_they_invite() {
+        let (api, digest) = (installed(), Digest::of_bytes(b"v1"));
+        let finding = json!({
+            "id": "f1", "category": "Coverage", "severity": "High", "code": "c", "line": 1, "location": "", "message": "m", "remedy": "r",
+        });
+        let plan = json!({
+            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan", "metadata": { "name": "shop", "namespace": "team-a" },
+            "spec": {
+                "agentRef": { "name": "coder" }, "tasks": [{ "id": "T001", "title": "a" }],
+                "approval": {
+                    "required": 1, "groups": ["leads"],
+                    "withFindings": [{ "atLeast": "High", "required": 1, "groups": ["security"] }],
+                },
+            },
+            "status": { "digest": digest, "topFindings": [finding] },
+        });
+        api.put("plans/shop", plan);
+        let lookup = ClusterLookup::new(api.client(), reflector::store().0, Vec::new());
+        let subject = lookup.approval_subject(Kind::Plan, "team-a", "shop").await.unwrap().unwrap();
+        let decision = Decision {
+            name: "ok".into(),
+            user: "sue".into(),
+            groups: vec!["security".into()],
+            digest,
+            choice: Choice::Approve,
+            comment: String::new(),
+            at: None,
+        };
+        assert_eq!(check_decision(&subject.policy, &subject.content.unwrap(), &decision, Millis(0)), Ok(()));
+    }
+}

@@ -1,0 +1,66 @@
+//! The questions that the rules ask, and what the answers are made of.
+
+use std::future::Future;
+
+use enact_crds::chain::ChainLink;
+use enact_crds::common::NamespacedRef;
+use enact_crds::subject::ApprovalSubject;
+use enact_domain::record::Kind;
+
+/// Why a lookup has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupError {
+    /// The API server answered with an error.
+    #[error("the lookup of {what} failed: {source}")]
+    Api {
+        what: String,
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// There was no answer in time.
+    #[error("the API server or this webhook is too slow")]
+    Timeout,
+}
+
+/// A Tenant's claim to its namespaces. Claims are ordered by age, because the oldest claim to a namespace counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claim {
+    /// When the Tenant was created, as RFC 3339.
+    pub since: String,
+    pub tenant: String,
+    pub namespaces: Vec<String>,
+    /// Whether the Tenant is being deleted: its namespaces take no new objects.
+    pub ending: bool,
+}
+
+/// Returns the claim that owns `namespace`: the oldest that names it.
+pub fn owner(claims: impl IntoIterator<Item = Claim>, namespace: &str) -> Option<Claim> {
+    claims.into_iter().filter(|c| c.namespaces.iter().any(|n| n == namespace)).min()
+}
+
+/// Lookups in the cluster. An answer is current unless the method says that it may be as old as a watch's delay.
+pub trait Lookup: Send + Sync {
+    /// Returns the tenant that owns a namespace and takes new objects; a known owner may be as old as a watch's delay.
+    fn tenant_of(&self, namespace: &str) -> impl Future<Output = Result<Option<String>, LookupError>> + Send;
+    /// Returns the claims of all Tenants.
+    fn claims(&self) -> impl Future<Output = Result<Vec<Claim>, LookupError>> + Send;
+    /// Returns what an Approval is about; none when there is no such object, or its kind cannot be approved.
+    fn approval_subject(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<ApprovalSubject>, LookupError>> + Send;
+    /// Returns some unfinished Plans of these namespaces, as `namespace/name`.
+    fn unfinished_plans(&self, namespaces: &[String]) -> impl Future<Output = Result<Vec<String>, LookupError>> + Send;
+    /// Returns a constitution; none when there is no such object, or it is being deleted.
+    fn constitution(&self, at: &NamespacedRef) -> impl Future<Output = Result<Option<ChainLink>, LookupError>> + Send;
+    /// Returns the constitution that the Tenant of a namespace names; may be as old as a watch's delay.
+    fn tenant_constitution(
+        &self,
+        namespace: &str,
+    ) -> impl Future<Output = Result<Option<NamespacedRef>, LookupError>> + Send;
+    /// Returns whether an object of a namespaced kind exists.
+    fn exists(&self, kind: Kind, namespace: &str, name: &str)
+    -> impl Future<Output = Result<bool, LookupError>> + Send;
+}

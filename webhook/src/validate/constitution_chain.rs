@@ -1,0 +1,49 @@
+//! The rules of constitutions, as far as one object shows what they are about; the operator evaluates the rest.
+
+use enact_crds::chain::{Step, Walk};
+use enact_domain::rules::{Budget, Document, Outcome, Rule, Scope, Strength, compile_all};
+
+use super::validator::Validator;
+use crate::denial::{Cause, warning};
+use crate::lookup::{Lookup, LookupError};
+
+impl<L: Lookup> Validator<L> {
+    /// Returns the rules of a constitution chain, the farthest first. Returns none where a constitution of the chain is missing or not in
+    /// force: then nothing is evaluated here, and the operator reports what the object waits for.
+    pub(super) async fn effective_rules(&self, mut walk: Walk) -> Result<Option<Vec<Rule>>, LookupError> {
+        while let Some(step) = walk.next_step() {
+            match step {
+                Step::Constitution(at) => walk.constitution(self.lookup.constitution(&at).await?),
+                Step::TenantOf(namespace) => {
+                    walk.tenant_constitution(self.lookup.tenant_constitution(&namespace).await?);
+                }
+            }
+        }
+        let chain = walk.finish();
+        Ok(chain.check().and_then(|()| chain.rules()).ok())
+    }
+}
+
+/// Evaluates `document` against the rules for its kind that look at nothing else. Returns the MUST rules that it breaks, which refuse it,
+/// and the SHOULD rules, which warn.
+pub(super) fn evaluate(field: &str, rules: &[Rule], scope: Scope, document: &Document) -> (Vec<Cause>, Vec<String>) {
+    let for_kind: Vec<Rule> = rules.iter().filter(|rule| rule.scope == scope).cloned().collect();
+    // The conditions of their constitution report rules that do not compile.
+    let programs = compile_all(&for_kind).unwrap_or_default();
+    let (mut causes, mut warnings) = (Vec::new(), Vec::new());
+    let mut budget = Budget::default();
+    for program in programs.iter().filter(|program| program.needs().only(scope)) {
+        // A rule that failed says nothing here: the operator evaluates it again, and has more time.
+        let Outcome::Violated { message, items } = program.evaluate_within(document, &mut budget) else { continue };
+        let rule = program.rule();
+        let broken = rule.violation("the document", &message, &items);
+        match rule.strength {
+            Strength::Must => causes.push(Cause::new(field, broken)),
+            Strength::Should => warnings.push(warning(format!("{field}: {broken}"))),
+        }
+    }
+    (causes, warnings)
+}
+
+#[cfg(test)]
+mod tests;

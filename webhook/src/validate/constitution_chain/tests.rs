@@ -1,0 +1,121 @@
+use enact_crds::common::NamespacedRef;
+use enact_domain::rules::{Rule, Scope, Strength};
+use serde_json::{Value, json};
+
+use crate::testing::{FakeLookup, admit, assert_admitted, assert_refused, create, object, update, with};
+
+const FREE: &str = "# Feature Specification: Shop\n\n## Requirements\n\n- **FR-001**: The shop sells.\n";
+
+fn rule(name: &str, scope: Scope, strength: Strength, expression: &str) -> Rule {
+    Rule {
+        name: name.into(),
+        scope,
+        expression: expression.into(),
+        message: format!("what {name} says"),
+        strength,
+        principle: Some("I. Clear words".into()),
+    }
+}
+
+fn binding() -> Rule {
+    let all = "specification.requirements.all(r, r.text.contains('MUST'))";
+    rule("binding-requirements", Scope::Specification, Strength::Must, all)
+}
+
+/// Constitution `law` of `team-a` is in force with these rules; its Tenant names `platform/base`, which has one.
+fn lookup(rules: Vec<Rule>) -> FakeLookup {
+    let mut lookup = FakeLookup::two_tenants();
+    lookup.constitutions.insert("team-a/law".into(), (rules, None));
+    let base = rule("a-title", Scope::Specification, Strength::Should, "specification.title != 'Shop'");
+    lookup.constitutions.insert("platform/base".into(), (vec![base], None));
+    lookup.tenant_constitutions.insert("team-a".into(), NamespacedRef::new("platform", "base"));
+    lookup.existing = vec!["Constitution team-a/law".into()];
+    lookup
+}
+
+fn specification(text: &str) -> Value {
+    object("Specification", "shop", &json!({ "source": { "inline": text }, "constitutionRef": { "name": "law" } }))
+}
+
+fn constitution(rules: &Value) -> Value {
+    let text = "# Team Constitution\n\n## Core Principles\n\n### I. Clear words\n\nTexts MUST be clear.\n\n\
+                **Version**: 1.0.0 | **Ratified**: 2026-01-05 | **Last Amended**: 2026-01-05\n";
+    object("Constitution", "own", &json!({ "source": { "inline": text }, "rules": rules }))
+}
+
+#[tokio::test]
+async fn a_must_refuses_and_a_should_warns() {
+    let lookup = lookup(vec![binding()]);
+    let outcome = admit(&lookup, &create(&specification(FREE))).await;
+    let told = ["spec.source", "binding-requirements", "I. Clear words", "what binding-requirements says", "FR-001"];
+    assert_refused(outcome, "invalid", &told);
+    let kept = specification(&FREE.replace("sells", "MUST sell"));
+    let warnings = assert_admitted(admit(&lookup, &create(&kept)).await);
+    assert!(warnings.iter().any(|w| w.contains("a-title")), "{warnings:?}");
+    // What only says how the object is handled is not judged anew.
+    let old = specification(FREE);
+    assert_admitted(admit(&lookup, &update(&old, &with(old.clone(), "/spec/suspend", json!(true)))).await);
+    // An answer changes the document: the operator judges what comes of it.
+    let answered = with(old, "/spec/clarifications", json!([{ "question": "Q-1", "answer": "yes" }]));
+    assert_admitted(admit(&lookup, &create(&answered)).await);
+}
+
+#[tokio::test]
+async fn skips_rules_that_are_not_in_force_or_need_more() {
+    let mut unknown = lookup(vec![binding()]);
+    unknown.constitutions.remove("team-a/law");
+    assert_admitted(admit(&unknown, &create(&specification(FREE))).await);
+    let more = rule("of-law", Scope::Specification, Strength::Must, "constitution.version == specification.title");
+    assert_admitted(admit(&lookup(vec![more]), &create(&specification(FREE))).await);
+    let broken = FakeLookup { broken: true, ..lookup(vec![binding()]) };
+    assert_refused(admit(&broken, &create(&specification(FREE))).await, "error", &["try again"]);
+}
+
+#[tokio::test]
+async fn rules_compile_and_loosen_nothing() {
+    let mut lookup = lookup(Vec::new());
+    lookup.constitutions.get_mut("platform/base").unwrap().0.push(binding());
+    let own = |name: &str, expression: &str| json!([{ "name": name, "appliesTo": "Specification", "expression": expression, "message": "m" }]);
+    assert_admitted(admit(&lookup, &create(&constitution(&own("new", "specification.title != ''")))).await);
+    let typo = own("new", "specification.titel != ''");
+    assert_refused(
+        admit(&lookup, &create(&constitution(&typo))).await,
+        "invalid",
+        &["spec.rules[0].expression", "line 1", "titel", "title"],
+    );
+    let looser = own("binding-requirements", "true");
+    assert_refused(
+        admit(&lookup, &create(&constitution(&looser))).await,
+        "invalid",
+        &["spec.rules[0].expression", "binding-requirements"],
+    );
+    let itself = json!([{
+        "name": "many", "appliesTo": "Constitution", "expression": "constitution.principles.size() > 3", "message": "too few"
+    }]);
+    assert_refused(admit(&lookup, &create(&constitution(&itself))).await, "invalid", &["rule many", "too few"]);
+    let parent = with(constitution(&json!([])), "/spec/parentRef", json!({ "name": "other/law" }));
+    assert_refused(admit(&lookup, &create(&parent)).await, "invalid", &["spec.parentRef.name", "another namespace"]);
+}
+
+/// The rules that it has now are not inherited by what it is changed to.
+#[tokio::test]
+async fn a_tenants_constitution_can_change_its_own_rules() {
+    let mut lookup = lookup(Vec::new());
+    let rules = |expression: &str| json!([{ "name": "own", "appliesTo": "Specification", "expression": expression, "message": "m" }]);
+    let own =
+        Rule { message: "m".into(), principle: None, ..rule("own", Scope::Specification, Strength::Must, "true") };
+    lookup.constitutions.insert("team-a/own".into(), (vec![own], None));
+    lookup.tenant_constitutions.insert("team-a".into(), NamespacedRef::new("team-a", "own"));
+    let changed = constitution(&rules("specification.title != ''"));
+    assert_admitted(admit(&lookup, &update(&constitution(&rules("true")), &changed)).await);
+}
+
+/// `platform/base` binds `team-a`, so what binds the namespace `platform` binds it too.
+#[tokio::test]
+async fn tenants_of_inherited_constitutions_bind_too() {
+    let mut lookup = lookup(Vec::new());
+    lookup.constitutions.insert("company/root".into(), (vec![binding()], None));
+    lookup.tenant_constitutions.insert("platform".into(), NamespacedRef::new("company", "root"));
+    let outcome = admit(&lookup, &create(&specification(FREE))).await;
+    assert_refused(outcome, "invalid", &["spec.source", "binding-requirements"]);
+}

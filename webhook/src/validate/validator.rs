@@ -1,0 +1,35 @@
+//! What every validator works with: the settings of the installation and the lookups.
+
+use std::future::Future;
+
+use crate::denial::Outcome;
+use crate::request::Request;
+
+/// What the flags say about the installation.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// User name of the operator, which writes statuses, Tasks and tenant labels.
+    pub operator_user: String,
+    /// Namespace of the installation, which no tenant may own.
+    pub namespace: String,
+    /// Namespaces of the default tenant, for an installation without Tenants.
+    pub default_namespaces: Vec<String>,
+}
+
+/// The rules of an installation.
+pub struct Validator<L> {
+    pub lookup: L,
+    pub settings: Settings,
+}
+
+/// The rules for a spec of type `T`, beyond what its schema says. Called for new objects and for changed specs only.
+pub(super) trait Validate<T> {
+    fn validate(&self, request: &Request, spec: T) -> impl Future<Output = Outcome> + Send;
+}
+
+impl<L> Validator<L> {
+    /// Returns whether the operator sent the request.
+    pub(super) fn is_operator(&self, request: &Request) -> bool {
+        !self.settings.operator_user.is_empty() && request.user() == self.settings.operator_user
+    }
+}
