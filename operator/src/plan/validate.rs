@@ -6,13 +6,11 @@ use enact_crds::agent::EnvVar;
 use enact_crds::document::Finding;
 use enact_crds::plan::Workspace;
 use enact_crds::task::TaskTemplate;
-use enact_crds::{Plan, compile, convert};
+use enact_crds::{Plan, compile, convert, validation};
 use enact_domain::approval::{self, Verdict, evaluate as evaluate_approvals};
-use enact_domain::assignment::{check_ref, check_url};
 use enact_domain::condition::{READY, Readiness};
 use enact_domain::digest::Digest;
 use enact_domain::graph::Graph;
-use enact_domain::names;
 use enact_domain::plan::Policy;
 use enact_domain::speckit::{Diagnostic, Severity};
 
@@ -293,31 +291,10 @@ fn invalid_plan(errors: &[compile::CompileError], diagnostics: &[Diagnostic]) ->
     Refused { readiness: Readiness::stalled("InvalidPlan", message), findings: of_diagnostics(diagnostics) }
 }
 
-/// Checks the workspace by the rules of the API again: a plan may have been stored before a rule existed.
+/// Checks the workspace by the rule of the webhook again: a plan may have been stored before a rule existed.
 fn check_workspace(workspace: Option<&Workspace>) -> Result<(), Readiness> {
-    let Some(workspace) = workspace else { return Ok(()) };
-    let refuse = |problem: &str| Err(Readiness::stalled("InvalidWorkspace", format!("spec.workspace{problem}")));
-    let target = workspace.integration.branch.as_ref();
-    check_url(&workspace.url)
-        .and_then(|()| [Some(&workspace.revision), target].into_iter().flatten().try_for_each(|name| check_ref(name)))
-        .or_else(|e| refuse(&format!(": {e}")))?;
-    if let Some(branch) = target.filter(|branch| names::is_work_branch(branch)) {
-        return refuse(&format!(
-            ".integration.branch: `{branch}` is below enact/, where agents push; name another branch"
-        ));
-    }
-    match (&workspace.credentials_secret_ref, &workspace.integration.credentials_secret_ref) {
-        (Some(_), None) => refuse(
-            ".integration.credentialsSecretRef is missing, and agents can read the Secret of credentialsSecretRef; name a Secret that \
-             only the integration pod uses",
-        ),
-        (Some(agents), Some(own)) if agents == own => refuse(&format!(
-            ".integration.credentialsSecretRef: agents can read the Secret {}, because credentialsSecretRef names it too; name another \
-             Secret",
-            own.name
-        )),
-        _ => Ok(()),
-    }
+    let error = workspace.and_then(|workspace| validation::workspace(workspace).into_iter().next());
+    error.map_or(Ok(()), |error| Err(Readiness::stalled("InvalidWorkspace", error.to_string())))
 }
 
 fn check_agents(observed: &Observed, tasks: &[TaskTemplate]) -> Result<(), Readiness> {
