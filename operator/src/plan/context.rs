@@ -37,8 +37,9 @@ impl Context {
     pub fn wake_next(&self, tenant: &str) {
         self.limiter.expire(tenant, self.now());
         let parallelism = self.tenant(tenant).map_or(u32::MAX, |t| t.spec.parallelism);
-        let exists = |plan: &_| self.caches.plans.get(plan).is_some();
-        if let Some(plan) = self.limiter.next_waiting(tenant, parallelism, exists) {
+        // A plan that is being deleted starts nothing, and would not pass its turn on.
+        let can_start = |plan: &_| self.caches.plans.get(plan).is_some_and(|p| p.metadata.deletion_timestamp.is_none());
+        if let Some(plan) = self.limiter.next_waiting(tenant, parallelism, can_start) {
             self.index.requeue(plan);
         }
     }

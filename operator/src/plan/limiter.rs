@@ -77,20 +77,20 @@ impl ConcurrencyLimiter {
     }
 
     /// Removes and returns the next waiting plan, if the tenant has a free slot now: the plan of the highest priority, among equals the one
-    /// that has waited longest. Plans for which `exists` is false are dropped.
+    /// that has waited longest. Plans for which `can_start` is false are dropped.
     ///
     /// Whoever frees a slot, or leaves one unused, must requeue the returned plan: no other plan is requeued before that one had its turn.
     pub fn next_waiting(
         &self,
         tenant: &str,
         parallelism: u32,
-        exists: impl Fn(&ObjectRef<Plan>) -> bool,
+        can_start: impl Fn(&ObjectRef<Plan>) -> bool,
     ) -> Option<ObjectRef<Plan>> {
         self.with(tenant, |slots| {
             while slots.count() < parallelism {
                 let next = slots.waiting.iter().max_by_key(|(_, ticket)| **ticket).map(|(plan, _)| plan.clone())?;
                 slots.waiting.remove(&next);
-                if exists(&next) {
+                if can_start(&next) {
                     return Some(next);
                 }
             }

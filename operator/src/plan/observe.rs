@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use enact_crds::approval::SubjectKind;
-use enact_crds::chain::Chain;
 use enact_crds::{Agent, Plan, Specification};
 use enact_domain::approval::Decision;
 use enact_domain::digest::Digest;
@@ -14,7 +13,7 @@ use kube::ResourceExt as _;
 use super::context::Context;
 use super::observed::{Content, Documents, Loaded, Observed, StartedFor};
 use crate::context::lookup;
-use crate::documents::constitution_chain::{ChainObjects as _, chain_of_specification};
+use crate::documents::constitution_chain::{Chain, chain_of_specification};
 use crate::documents::effective_constitution;
 use crate::documents::observe::decisions as decisions_on;
 use crate::error::Error;

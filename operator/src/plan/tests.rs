@@ -464,8 +464,8 @@ async fn a_free_slot_wakes_the_next_plan() {
     assert!(bench.api.has("pods/q-t001-1") && !bench.api.has("pods/q-t002-1"));
 }
 
-#[tokio::test]
-async fn a_blocked_plan_passes_its_slot_on() {
+/// The bench with three plans of a tenant with two slots. Plan p has both, q and r wait for one in this order.
+async fn waiting_plans() -> Bench {
     let mut bench = bench().await;
     for name in ["q", "r"] {
         let mut other = bench.api.get("plans/p");
@@ -476,7 +476,13 @@ async fn a_blocked_plan_passes_its_slot_on() {
     for name in ["p", "q", "r", "p", "q", "r"] {
         bench.plan(name).await.unwrap();
     }
-    assert_eq!(bench.contexts.plans.limiter.totals(), (2, 2), "q and r wait for the slots of p");
+    assert_eq!(bench.contexts.plans.limiter.totals(), (2, 2));
+    bench
+}
+
+#[tokio::test]
+async fn a_held_plan_passes_its_slot_on() {
+    let mut bench = waiting_plans().await;
     let other = json!([{"id": "T009", "title": "other", "script": "true"}]);
     bench.api.change("plans/q", &json!({"metadata": {"generation": 2}, "spec": {"tasks": other}}));
     bench.succeed("p-t001-1").await;
@@ -486,6 +492,17 @@ async fn a_blocked_plan_passes_its_slot_on() {
     bench.plan("q").await.unwrap();
     assert_eq!(bench.api.get("plans/q")["status"]["conditions"][0]["reason"], "ContentChanged");
     assert!(bench.requeued_plans().contains(&"r".to_owned()), "q cannot use the slot, so r is requeued");
+}
+
+#[tokio::test]
+async fn a_plan_in_deletion_is_not_woken_for_a_slot() {
+    let mut bench = waiting_plans().await;
+    bench.api.change("plans/q", &json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));
+    bench.plan("q").await.unwrap();
+    bench.succeed("p-t001-1").await;
+    bench.requeued_plans();
+    bench.plan("p").await.unwrap();
+    assert!(bench.requeued_plans().contains(&"r".to_owned()), "q does not use the slot and would not pass it on");
 }
 
 /// Returns the Git part of a pod's assignment: the branches and commits to merge, and its own branch.

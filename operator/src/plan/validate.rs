@@ -291,12 +291,10 @@ fn invalid_plan(errors: &[compile::CompileError], diagnostics: &[Diagnostic]) ->
     Refused { readiness: Readiness::stalled("InvalidPlan", message), findings: of_diagnostics(diagnostics) }
 }
 
-/// Checks the workspace by the rules of the API again: a plan may have been stored before a rule existed.
+/// Checks the workspace by the rule of the webhook again: a plan may have been stored before a rule existed.
 fn check_workspace(workspace: Option<&Workspace>) -> Result<(), Readiness> {
-    match workspace.map(validation::workspace).unwrap_or_default().first() {
-        Some(error) => Err(Readiness::stalled("InvalidWorkspace", error.to_string())),
-        None => Ok(()),
-    }
+    let error = workspace.and_then(|workspace| validation::workspace(workspace).into_iter().next());
+    error.map_or(Ok(()), |error| Err(Readiness::stalled("InvalidWorkspace", error.to_string())))
 }
 
 fn check_agents(observed: &Observed, tasks: &[TaskTemplate]) -> Result<(), Readiness> {
