@@ -54,11 +54,11 @@ mod tests {
         Approval::new("ann-1", serde_json::from_value(spec).unwrap())
     }
 
-    fn known(content: &str, groups: &[&str]) -> Option<ApprovalSubject> {
+    fn known(content: &str, groups: &[&str]) -> ApprovalSubject {
         let groups = groups.iter().map(ToString::to_string).collect();
         let content = Content { digest: Digest::of_bytes(content.as_bytes()), author: Some("bob".into()), worst: None };
         let policy = Policy { required: 1, groups, four_eyes: true, ..Policy::default() };
-        Some(ApprovalSubject { policy, content: Some(content) })
+        ApprovalSubject { policy, content: Some(content) }
     }
 
     #[test]
@@ -71,14 +71,14 @@ mod tests {
         let acme = Some("acme");
         insta::assert_snapshot!(
             [
-                shown(Some("ann"), acme, known("now", &["leads"])),
-                shown(Some("ann"), None, known("now", &[])),
-                shown(None, acme, known("now", &[])),
+                shown(Some("ann"), acme, Some(known("now", &["leads"]))),
+                shown(Some("ann"), None, Some(known("now", &[]))),
+                shown(None, acme, Some(known("now", &[]))),
                 shown(Some("ann"), acme, None),
                 shown(Some("ann"), acme, Some(ApprovalSubject::default())),
-                shown(Some("ann"), acme, known("later", &[])),
-                shown(Some("ann"), acme, known("now", &["owners"])),
-                shown(Some("bob"), acme, known("now", &[])),
+                shown(Some("ann"), acme, Some(known("later", &[]))),
+                shown(Some("ann"), acme, Some(known("now", &["owners"]))),
+                shown(Some("bob"), acme, Some(known("now", &[]))),
             ]
             .concat()
         );

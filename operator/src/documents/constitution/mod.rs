@@ -63,7 +63,7 @@ fn search_items(text: &ConstitutionText) -> Vec<Item> {
 }
 
 fn reference(constitution: &Constitution) -> NamespacedRef {
-    NamespacedRef::new(&constitution.namespace().unwrap_or_default(), &constitution.name_any())
+    NamespacedRef::new(constitution.namespace().unwrap_or_default(), constitution.name_any())
 }
 
 /// Returns the constitutions that one inherits from.
