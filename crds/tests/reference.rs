@@ -32,7 +32,7 @@ fn the_reference_is_current() {
 }
 
 #[test]
-fn every_kind_and_its_fields_are_told() {
+fn every_kind_and_field_is_listed() {
     let text = page();
     for crd in all() {
         assert!(text.contains(&format!("\n## {}\n", crd.spec.names.kind)));

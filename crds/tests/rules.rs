@@ -97,19 +97,19 @@ fn refused() -> Vec<(&'static str, &'static str, Value)> {
         ("Plan", "must not start with enact/", workspace(json!({"url": git, "integration": {"branch": "enact"}}))),
         (
             "Plan",
-            "needs integration.credentialsSecretRef beside it",
+            "requires integration.credentialsSecretRef",
             workspace(json!({"url": git, "credentialsSecretRef": {"name": "agent"}})),
         ),
         (
             "Plan",
-            "needs integration.credentialsSecretRef beside it",
+            "requires integration.credentialsSecretRef",
             workspace(
                 json!({"url": git, "credentialsSecretRef": {"name": "agent"}, "integration": {"branch": "plan/shop"}}),
             ),
         ),
         (
             "Plan",
-            "must name another Secret than",
+            "must not name the same Secret as",
             workspace(json!({
                 "url": git, "credentialsSecretRef": {"name": "git"}, "integration": {"credentialsSecretRef": {"name": "git"}}
             })),

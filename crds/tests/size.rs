@@ -124,7 +124,7 @@ fn a_typical_task_is_small() {
 }
 
 #[test]
-fn what_nobody_set_takes_no_room() {
+fn unset_fields_are_omitted() {
     let template = TaskTemplate { id: "T001".to_owned(), title: "One".to_owned(), ..TaskTemplate::default() };
     let spec = TaskSpec { plan_ref: LocalRef { name: "p".to_owned() }, work: template };
     let json = serde_json::to_string(&spec).expect("a spec is plain data");

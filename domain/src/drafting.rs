@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_told_with_lines_and_remedies() {
+    fn an_unusable_document_has_lines_and_remedies() {
         let told = validate(b"# Feature Specification: Cart\n\nI thought about it.\n").unwrap_err();
         assert!(told.starts_with("the document has 0 user stories, 0 requirements"), "{told}");
         assert!(told.contains("\nline ") && told.contains("User Story 1"), "{told}");
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_is_told_the_request_the_principles_and_what_was_wrong() {
+    fn the_prompt_has_request_principles_and_problem() {
         let read = |principle: &str, text: &str| {
             let document = format!("# Shop Constitution\n\n## Core Principles\n\n### I. {principle}\n\n{text}\n");
             speckit::constitution::parse(document.as_bytes()).model
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_keeps_to_the_form_has_nothing_that_is_found_in_it() {
+    fn a_document_of_the_required_form_has_no_warnings() {
         let marks = [
             "# Feature Specification: ",
             "**Created**: ",
@@ -216,7 +216,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_was_written_is_told_in_bounds(document in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        fn the_problem_is_bounded(document in proptest::collection::vec(any::<u8>(), 0..2000)) {
             if let Err(told) = validate(&document) {
                 prop_assert!(told.len() <= MAX_PROBLEM);
             }

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn every_forge_is_understood_and_every_form_of_a_url() {
+    fn parses_every_git_host_and_url_form() {
         for (body, url) in [
             (GITHUB, "https://github.com/acme/specs"),
             (GITHUB, "ssh://git@github.com/acme/specs.git"),
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn other_repositories_and_branches_are_left_alone() {
+    fn other_repositories_and_branches_are_ignored() {
         let pushed = push(GITHUB);
         assert!(pushed.affects("https://github.com/acme/specs", "refs/heads/main"));
         for (url, revision) in [
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_push_says_so() {
+    fn rejects_other_requests() {
         let told = |body: &str| Push::parse("shop", body.as_bytes()).unwrap_err().to_string();
         assert!(told("{\"repository\": ").contains("line 1 column 15"));
         assert!(told("[]").contains("invalid"));
@@ -203,7 +203,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_sent_is_small_when_it_is_passed_on(
+        fn a_parsed_push_is_small(
             urls in proptest::collection::vec("(https|ssh|git|x)://[a-zİ@:./\"]{0,600}", 0..20), reference in "[\\PC\n]{0,600}",
         ) {
             let links: Vec<_> = urls.iter().map(|url| serde_json::json!({"href": url})).collect();

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn honest_reports_stay_as_they_are() {
+    fn reports_within_the_limits_do_not_change() {
         let mut report = Report::new(Reason::MergeConflict, "m".repeat(MAX_MESSAGE_BYTES));
         report.commit = Some("0123456789abcdef".repeat(4));
         report.document = Some(Digest::of_bytes(b"text"));
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_for_people_is_cut() {
+    fn texts_for_people_are_truncated() {
         let mut report = Report::new(Reason::AgentFailed, "");
         report.message = "ü".repeat(MAX_MESSAGE_BYTES);
         report.conflicts = vec![String::new(); 100_000];
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_counts_is_refused_when_it_is_wrong() {
+    fn malformed_values_are_rejected() {
         let refused = |change: &dyn Fn(&mut Report)| {
             let mut report = Report::new(Reason::Succeeded, "");
             change(&mut report);

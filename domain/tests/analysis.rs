@@ -59,24 +59,24 @@ fn told(report: &Report) -> String {
 }
 
 #[test]
-fn a_good_specification_is_left_in_peace() {
+fn a_good_specification_has_no_findings() {
     let report = analysed(GOOD);
     assert_eq!(report.counts, SeverityCounts::default(), "{}", told(&report));
     insta::assert_snapshot!(told(&report));
 }
 
 #[test]
-fn a_bad_specification_is_told_what_is_wrong_where_and_what_to_write() {
+fn a_bad_specification_has_findings_with_remedies() {
     insta::assert_snapshot!(told(&analysed(BAD)));
 }
 
 #[test]
-fn a_constitution_is_told_where_it_demands_nothing() {
+fn a_vague_constitution_has_findings() {
     insta::assert_snapshot!(told(&analysis::constitution(&constitution::parse(PRINCIPLES.as_bytes()))));
 }
 
 #[test]
-fn the_worst_comes_first_and_every_finding_has_a_name_of_its_own() {
+fn findings_are_sorted_and_have_unique_ids() {
     let findings = analysed(BAD).findings;
     assert!(findings.windows(2).all(|pair| (pair[0].severity, pair[0].line) <= (pair[1].severity, pair[1].line)));
     let ids: BTreeSet<&str> = findings.iter().map(|f| f.id.as_str()).collect();
@@ -94,7 +94,7 @@ fn the_worst_comes_first_and_every_finding_has_a_name_of_its_own() {
 }
 
 #[test]
-fn a_finding_keeps_its_name_when_the_document_changes_elsewhere() {
+fn a_finding_keeps_its_id_after_unrelated_changes() {
     let ids = |text: &str| analysed(text).findings.into_iter().map(|f| f.id).collect::<BTreeSet<_>>();
     let before = ids(BAD);
     let moved = BAD.replace("**Input**: Keys.", "**Input**: Keys.\n\nDoors have locks.\n\nLocks have keys.");
@@ -105,7 +105,7 @@ fn a_finding_keeps_its_name_when_the_document_changes_elsewhere() {
 }
 
 #[test]
-fn vague_words_are_left_alone_where_the_text_says_what_they_mean() {
+fn explained_vague_words_are_not_reported() {
     let precise = with_requirements(
         "- **FR-001**: A door MUST open quickly, within 200 ms, when a guest presents a guest key.\n\
          - **FR-002**: A door MUST refuse a guest key gracefully by showing the reason of the refusal.\n\
@@ -127,7 +127,7 @@ fn vague_words_are_left_alone_where_the_text_says_what_they_mean() {
 }
 
 #[test]
-fn a_scenario_without_a_part_is_told_and_one_that_says_it_in_other_words_is_not() {
+fn an_incomplete_scenario_is_reported() {
     let with = |scenario: &str| {
         let (before, rest) = GOOD.split_once("1. **Given** a guest key that is valid").expect("the scenario is there");
         let (_, after) = rest.split_once('\n').expect("the scenario ends");
@@ -188,7 +188,7 @@ fn a_report_is_bounded_and_counts_all() {
 }
 
 #[test]
-fn what_cannot_be_read_is_critical_and_scores_nothing() {
+fn an_unreadable_document_is_critical() {
     for bytes in [&b""[..], &b"\0"[..], &[0xff, 0xfe][..]] {
         let report = analysis::specification(&spec::parse(bytes));
         assert_eq!((report.counts.critical, report.quality.score), (1, 0), "{}", told(&report));
@@ -227,7 +227,7 @@ fn a_requirement_that_a_principle_forbids_is_critical() {
 }
 
 #[test]
-fn a_prohibition_with_a_condition_is_no_prohibition() {
+fn a_conditional_prohibition_is_not_reported() {
     let principles = "# Constitution\n\n## Core Principles\n\n### I. Care\n\nServices MUST NOT store tokens in cookies. Services MUST NOT use \
         Redis unless a cache is needed. Services MUST use PostgreSQL. View components MUST NOT access the database.\n";
     let principles = constitution::parse(principles.as_bytes()).model;
@@ -253,7 +253,7 @@ const TASKS: [TaskText<'static>; 5] = [
 ];
 
 #[test]
-fn coverage_says_which_task_serves_what_and_how_that_is_known() {
+fn coverage_names_tasks_and_evidence() {
     let coverage = analysis::coverage(&parsed(GOOD).model, &TASKS);
     let shown = |covered: &[analysis::CoveredItem]| -> Vec<String> {
         let links = |c: &analysis::CoveredItem| {
@@ -273,7 +273,7 @@ fn coverage_says_which_task_serves_what_and_how_that_is_known() {
 }
 
 #[test]
-fn a_requirement_that_no_task_serves_is_told() {
+fn a_requirement_without_task_is_reported() {
     let spec = parsed(
         &GOOD
             .replace("## Success", "- **FR-020**: An exporter MUST print quarterly turnover statements.\n\n## Success"),
@@ -297,7 +297,7 @@ fn a_requirement_that_no_task_serves_is_told() {
 }
 
 #[test]
-fn questions_are_markers_first_and_then_what_is_vague() {
+fn questions_are_markers_then_vague_words() {
     let parsed = parsed(BAD);
     let report = analysis::specification(&parsed);
     let questions = analysis::questions(&parsed, &report);

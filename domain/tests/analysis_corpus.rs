@@ -65,7 +65,7 @@ fn stories(file: &TasksFile) -> Vec<(String, String)> {
 }
 
 #[test]
-fn specifications_are_analysed_alike_each_time_and_few_words_are_lost_on_each() {
+fn analysis_of_real_specifications_is_stable() {
     let Some(root) = corpus::root() else { return };
     let mut tally = Tally::default();
     let (mut documents, mut statements) = (0, 0);
@@ -112,7 +112,7 @@ fn specifications_are_analysed_alike_each_time_and_few_words_are_lost_on_each() 
 }
 
 #[test]
-fn constitutions_are_analysed_alike_each_time_and_their_own_specifications_do_not_conflict() {
+fn constitutions_do_not_conflict_with_their_own_specs() {
     let Some(root) = corpus::root() else { return };
     let mut tally = Tally::default();
     for path in files(&root, "constitution.md") {

@@ -71,7 +71,7 @@ fn form_alone_is_no_amendment() {
 }
 
 #[test]
-fn wording_is_a_patch() {
+fn new_wording_is_a_patch() {
     let amendment = amended(&[
         ("Sensors\nare checked daily", "All sensors are looked at each day"),
         ("### II. Tested", "### III. Tested"),
@@ -84,7 +84,7 @@ fn wording_is_a_patch() {
 }
 
 #[test]
-fn more_than_before_is_minor() {
+fn added_demands_are_minor() {
     let amendment = amended(&[
         ("- be reviewed", "- be reviewed\n- be small"),
         ("## Constraints", "### IV. Quiet\n\nEngines MUST be quiet.\n\n## Constraints"),
@@ -97,7 +97,7 @@ fn more_than_before_is_minor() {
 }
 
 #[test]
-fn less_than_before_or_otherwise_is_major() {
+fn removed_or_changed_demands_are_major() {
     let amendment = amended(&[
         ("MUST NOT move while", "MUST NOT move fast while"),
         ("- have a test\n", ""),

@@ -69,7 +69,7 @@ fn revised() -> String {
 }
 
 #[test]
-fn a_difference_is_told_by_section() {
+fn differences_are_grouped_by_section() {
     insta::assert_snapshot!(render(&diff(SPEC, &revised()), Style::Words));
 }
 
@@ -113,7 +113,7 @@ fn a_section_moves_with_all_below_it() {
 }
 
 #[test]
-fn line_ends_and_headings_in_fences_are_no_differences() {
+fn line_ends_and_fenced_headings_do_not_differ() {
     assert_eq!(diff(SPEC, &format!("\u{feff}{}\r\n", SPEC.replace('\n', "\r\n"))), []);
     let changes = diff("# A\n\n```sh\n# one\n```\n", "# A\n\n```sh\n# two\n```\n");
     assert_eq!(changes.len(), 1);
@@ -157,7 +157,7 @@ fn edits_of_two_people_become_one_text() {
 }
 
 #[test]
-fn what_does_not_fit_together_is_shown_in_its_section() {
+fn a_conflict_is_shown_in_its_section() {
     let ours =
         replaced(SPEC, &[("within 2 seconds", "within 1 second"), ("gets the fare back", "gets half the fare back")]);
     let theirs = replaced(
@@ -178,7 +178,7 @@ fn what_does_not_fit_together_is_shown_in_its_section() {
 }
 
 #[test]
-fn both_may_add_and_nobody_is_lost() {
+fn additions_of_both_sides_are_kept() {
     let base = "# A\n\n## B\n\n- one\n";
     let ours = "# A\n\n## B\n\n- one\n\n## Ours\n\nx\n\n## Both\n\nsame\n";
     let theirs = "# A\n\n## B\n\n- one\n- two\n\n### Deep\n\ny\n\n## Both\n\nsame\n";

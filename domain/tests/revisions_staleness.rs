@@ -131,7 +131,7 @@ fn every_kind_of_item_is_compared() {
 }
 
 #[test]
-fn a_requirement_concerns_those_who_name_it_and_the_silent_of_their_story() {
+fn a_changed_requirement_affects_its_tasks_and_story() {
     let expected = |link| vec![("FR-001".to_owned(), link)];
     assert_eq!(
         found(&edited(&[("2 seconds", "1 second")])),
@@ -166,7 +166,7 @@ fn entities_are_named_in_words() {
 }
 
 #[test]
-fn new_numbers_make_nothing_stale_and_are_told() {
+fn renumbered_items_are_listed_not_stale() {
     let (old, new) = (
         read(OLD),
         edited(&[

@@ -98,7 +98,7 @@ fn rule(name: &str, scope: Scope, expression: &str) -> Rule {
 }
 
 #[test]
-fn the_mistakes_that_are_shown_are_told_like_that() {
+fn shown_errors_are_current() {
     let written = section("What a rule can say");
     for (name, scope, expression) in [
         ("requirements-bind", Scope::Specification, "specification.requirments.all(r, r.text.contains('MUST'))"),

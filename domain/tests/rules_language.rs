@@ -119,7 +119,7 @@ fn a_specification_shows_what_its_document_holds() {
 }
 
 #[test]
-fn a_plan_its_tasks_and_the_constitution_show_what_they_hold() {
+fn plan_tasks_and_constitution_have_their_fields() {
     let constitution = speckit::constitution::parse(CONSTITUTION.as_bytes()).model;
     let document = Document::plan(&plan()).with_constitution(&constitution);
     for expression in [
@@ -172,7 +172,7 @@ fn functions_do_what_cel_says() {
 }
 
 #[test]
-fn a_violation_names_what_breaks_the_rule_where_the_expression_tells() {
+fn a_violation_names_the_offending_elements() {
     let document = specification();
     violated(&document, "specification.requirements.all(r, r.text.contains('open'))", &["FR-002"]);
     violated(&document, "!specification.requirements.exists(r, r.text.contains('MUST'))", &["FR-001", "FR-002"]);
@@ -191,7 +191,7 @@ fn a_violation_names_what_breaks_the_rule_where_the_expression_tells() {
 }
 
 #[test]
-fn a_mistake_is_told_with_its_place_and_a_remedy() {
+fn an_error_has_position_and_remedy() {
     let told = [
         (
             "specification.requirments.size() > 0",
@@ -304,7 +304,7 @@ fn what_is_too_long_too_deep_or_too_costly_is_refused() {
 }
 
 #[test]
-fn what_costs_too_much_on_this_document_fails_and_says_so() {
+fn a_rule_too_costly_for_the_document_fails() {
     let program = compile(&rule(Scope::Plan, "plan.tasks.all(t, plan.tasks.exists(o, o.id == t.id))")).unwrap();
     let mut plan = plan();
     let one = plan.tasks[0].clone();
@@ -317,7 +317,7 @@ fn what_costs_too_much_on_this_document_fails_and_says_so() {
 }
 
 #[test]
-fn one_large_element_does_not_make_the_others_dear() {
+fn one_large_element_does_not_raise_the_cost() {
     let mut plan = plan();
     let one = plan.tasks[0].clone();
     plan.tasks = (0..5000).map(|i| TaskInput { id: format!("T{i}"), ..one.clone() }).collect();
@@ -357,7 +357,7 @@ fn needs_say_whether_one_object_is_enough() {
 }
 
 #[test]
-fn what_is_not_shown_or_cannot_be_computed_fails() {
+fn missing_documents_and_invalid_values_fail() {
     let fails = |document: &Document, scope, expression: &str, why: &str| {
         let outcome = compile(&rule(scope, expression)).unwrap().evaluate(document);
         assert_eq!(outcome, Outcome::Failed { why: format!("rule \"it\": {why}") });

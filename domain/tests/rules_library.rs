@@ -116,7 +116,7 @@ fn judge(rule: &Rule, spec: &Spec, plan: &PlanInput) -> Vec<Outcome> {
 }
 
 #[test]
-fn each_rule_is_kept_by_good_documents_and_broken_by_bad_ones() {
+fn good_documents_pass_and_bad_ones_violate() {
     // How many documents break it, and what is named as the cause.
     let expected: [(&str, usize, &[&str]); 10] = [
         ("requirements-bind", 1, &["FR-002"]),
@@ -156,7 +156,7 @@ fn an_effect_needs_both_an_approval_and_no_retries() {
 }
 
 #[test]
-fn a_plan_without_specification_keeps_the_rules_that_ask_for_one() {
+fn a_plan_without_specification_meets_the_library() {
     let programs = compile_all(&builtin()).unwrap();
     let plan = Document::plan(&good_plan()).without_specification();
     for program in programs.iter().filter(|p| p.needs().specification && p.needs().plan) {

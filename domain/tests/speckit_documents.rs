@@ -144,7 +144,7 @@ fn requirements_may_be_headings() {
 }
 
 #[test]
-fn the_layout_of_2025_has_its_scenarios_beside_the_story() {
+fn scenarios_of_the_2025_layout_belong_to_the_story() {
     let text = "# Feature Specification: Door
 
 ## User Scenarios & Testing

@@ -32,7 +32,7 @@ fn ticking_changes_the_box_alone() {
 }
 
 #[test]
-fn a_tick_that_has_no_place_is_refused() {
+fn a_tick_without_check_box_is_rejected() {
     let refused = |source: &str, id_: &str| edit::tick(source, &id(id_), true).unwrap_err().to_string();
     assert_eq!(refused(TASKS, "T009"), "the document has no task T009; use the identifier of a task in the document");
     assert_eq!(refused(TASKS, "T004"), "line 10: task T004 has no check box; write it as `- [ ] T004 …`");
@@ -61,7 +61,7 @@ const OPEN: &str = "# Feature Specification: Door
 ";
 
 #[test]
-fn an_answer_takes_the_place_of_its_marker_and_is_written_down() {
+fn an_answer_replaces_its_marker_and_is_recorded() {
     let changed = answered(OPEN, "Inwards or outwards", "Inwards", "2026-03-02");
     let section = "## Clarifications\n\n### Session 2026-03-02\n\n- Q: Inwards or outwards → A: Inwards\n\n";
     let wanted = OPEN

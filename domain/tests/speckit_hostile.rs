@@ -190,7 +190,7 @@ fn ever_deeper_lists_cost_their_length() {
 }
 
 #[test]
-fn a_long_title_is_not_copied_to_all_that_stands_below() {
+fn a_long_title_is_not_copied_to_each_item() {
     for title in ["# Requirements ", "# Core Principles ", "# Phase 1 User Story 1 "] {
         for below in ["## a\n", "### I. a\n", "- **FR-001**: a\n", "- [ ] T001 a\n", "- Q: a\n"] {
             grows_with_its_size(&format!("{below:?} below a long {title:?}"), |size| {
@@ -202,7 +202,7 @@ fn a_long_title_is_not_copied_to_all_that_stands_below() {
 }
 
 #[test]
-fn a_long_title_is_not_kept_with_all_that_stands_below() {
+fn a_long_title_is_not_kept_with_each_item() {
     let document = filled(&format!("## Requirements {}\n", "é".repeat(LARGE / 4)), "- **FR-001**: a\n", LARGE);
     let requirements = spec::parse(document.as_bytes()).model.requirements;
     assert_eq!(requirements.len(), 1);
@@ -210,7 +210,7 @@ fn a_long_title_is_not_kept_with_all_that_stands_below() {
 }
 
 #[test]
-fn many_tasks_that_are_said_to_wait_for_all_cost_their_length() {
+fn many_statements_about_order_cost_linear_time() {
     grows_with_its_size("ranges of ranges", |size| {
         let tasks = size / 130;
         let mut document = String::from("## Phase 1: Setup\n");

@@ -82,7 +82,7 @@ fn a_section_may_hold_several_decisions() {
 }
 
 #[test]
-fn what_a_decision_lacks_is_said() {
+fn missing_parts_of_a_decision_are_reported() {
     let text = "# Research\n\n## Wood\n\n**Decision**: oak\n\n```text\n**Rationale**: in a fence\n```\n";
     let found = research::parse(text.as_bytes()).diagnostics;
     assert_eq!(codes(&found), [(5, "IncompleteDecision")]);

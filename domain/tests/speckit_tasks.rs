@@ -126,7 +126,7 @@ fn an_identifier_may_be_bold_bracketed_lettered_or_dotted() {
 }
 
 #[test]
-fn tags_may_stand_in_any_order_and_name_several_stories() {
+fn tags_have_any_order_and_several_stories() {
     let keys = |line: &str| one(line).stories.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     assert_eq!(keys("- [ ] T001 [US4] [P] Hang it"), "US4");
     assert_eq!(keys("- [ ] T001 [US1][US2] Hang it"), "US1 US2");
@@ -247,7 +247,7 @@ fn duplicates_and_unknown_tasks_are_named_with_their_lines() {
 }
 
 #[test]
-fn tasks_without_a_phase_have_the_nearest_heading_as_theirs() {
+fn tasks_without_a_phase_use_the_nearest_heading() {
     let text = "# Tasks: Door\n\n- [ ] T001 Hang it\n\n## Phase 1: Setup\n\n- [ ] T002 Oil it\n\n## Left over\n\n- [ ] T003 Paint it\n";
     let file = file(text);
     let of_task: Vec<&str> = file.tasks.iter().map(|t| file.phases[t.phase].title.as_str()).collect();
@@ -256,7 +256,7 @@ fn tasks_without_a_phase_have_the_nearest_heading_as_theirs() {
 }
 
 #[test]
-fn stories_below_a_phase_of_stories_are_phases_of_their_own() {
+fn stories_below_a_phase_are_phases() {
     let text = "## Phase 3 - User Stories\n\n### User Story 1 - Open (P1)\n\n- [ ] T001 [US1] A\n\n#### Tests for it\n\n- [ ] T002 [US1] B\n\n### User Story 2 - Close (P2)\n\n- [ ] T003 [US2] C\n\n### Afterwards\n\n- [ ] T004 D\n";
     let kinds: Vec<String> = file(text).phases.iter().map(|p| format!("{:?}", p.kind)).collect();
     assert_eq!(kinds, ["Other", "Story(StoryKey(\"US1\"))", "Story(StoryKey(\"US2\"))", "Other"]);
@@ -367,7 +367,7 @@ fn a_stated_cycle_is_kept() {
 }
 
 #[test]
-fn a_phase_without_tasks_holds_nobody_up() {
+fn a_phase_without_tasks_blocks_nothing() {
     let text = "## Phase 1: Setup\n\n- [ ] T001 a\n\n## Phase 2: Foundational\n\nNothing.\n\n## Phase 3: User Story 1 - x\n\n- [ ] T002 b\n";
     assert_eq!(order(text), "T002: T001");
 }
@@ -379,7 +379,7 @@ fn a_file_without_tasks_says_so() {
 }
 
 #[test]
-fn phases_whose_tasks_all_wait_for_one_another_are_refused_before_that_costs_memory() {
+fn too_many_dependencies_are_counted_not_built() {
     let phase = |number: usize, tasks: std::ops::Range<usize>| {
         let tasks: String = tasks.map(|n| format!("- [ ] T{n:04} [P] Write\n")).collect();
         format!("## Phase {number}: Other\n\n{tasks}\n")

@@ -25,7 +25,7 @@ pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
                 "write who must do what, or remove the identifier",
             ),
             StatementKind::Criterion if statement.english && !is_measurable(statement) => {
-                criterion(statement, findings)
+                criterion(statement, findings);
             }
             StatementKind::Scenario if statement.english => scenario(statement, findings),
             _ => {}

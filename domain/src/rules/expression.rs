@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn depth_counts_what_nests_and_not_what_stands_side_by_side() {
+    fn depth_counts_only_nesting() {
         let wide = "a.b(c) && ".repeat(300) + "true";
         assert_eq!(too_deep(&wide), None);
         assert_eq!(too_deep(&format!("[{}1]", "1, ".repeat(500))), None);
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_of_the_pen_is_understood() {
+    fn finds_the_similar_name() {
         let names = ["dependsOn", "title", "text"];
         assert_eq!(similar("depends_on", names), Some("dependsOn"));
         assert_eq!(similar("titel", names), Some("title"));

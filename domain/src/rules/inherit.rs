@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_the_child_itself_uses_twice_is_left_to_the_check_of_the_whole() {
+    fn duplicate_names_are_found_by_compile_all() {
         let own = [rule("a", "true", Strength::Must), rule("a", "false", Strength::Should)];
         let rules = inherit(&[], &own).unwrap();
         assert!(crate::rules::compile_all(&rules).is_err());

@@ -65,14 +65,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_becomes_one_line_that_shows_all_of_itself() {
+    fn a_text_becomes_one_visible_line() {
         assert_eq!(one_line(" a\r\n# b\t\u{7}c\u{2028}d\u{202e}e "), "a # b c de");
         assert_eq!(one_line("a <!-- b --> c"), "a &lt;!-- b --&gt; c");
         assert_eq!(one_line("[NEEDS\n CLARIFICATION: x]"), "[needs clarification: x]");
     }
 
     #[test]
-    fn what_would_begin_something_is_escaped_where_something_can_begin() {
+    fn markup_at_the_start_of_a_text_is_escaped() {
         for (text, escaped) in [
             ("# a", "\\# a"),
             ("- a", "\\- a"),
