@@ -192,7 +192,10 @@ async fn no_index_spans_tenants() {
     .unwrap();
     assert_eq!(indexes.len(), 3);
     for index in indexes {
-        assert!(index.contains("USING btree (tenant_id, "), "{index} would contain words or vectors of several tenants");
+        assert!(
+            index.contains("USING btree (tenant_id, "),
+            "{index} would contain words or vectors of several tenants"
+        );
     }
 }
 
