@@ -67,8 +67,7 @@ impl CompileError {
     /// Returns the id of the task at fault, unless the plan as a whole is.
     pub fn task(&self) -> Option<&str> {
         match self {
-            Self::Graph(GraphError::Duplicate { id, .. })
-            | Self::Graph(GraphError::Unknown { task: id, .. })
+            Self::Graph(GraphError::Duplicate { id, .. } | GraphError::Unknown { task: id, .. })
             | Self::SameName { second: id, .. }
             | Self::TooLong { id, .. } => Some(id),
             Self::Graph(GraphError::Cycle { cycle }) => cycle.first().map(String::as_str),
