@@ -1,6 +1,6 @@
 //! Errors that stop a reconcile, and whether a retry can help.
 
-use enact_store::{Class, StoreError};
+use enact_store::{ErrorClass, StoreError};
 
 /// An error that stops a reconcile. A problem of an object itself is not an error but a condition on it.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +64,7 @@ impl Error {
 
     /// Returns whether the record store is unavailable, which is temporary.
     pub fn is_outage(&self) -> bool {
-        matches!(self, Self::Store(error) if error.class() == Class::Transient)
+        matches!(self, Self::Store(error) if error.class() == ErrorClass::Transient)
     }
 
     /// Returns whether the object changed during the reconcile; an immediate retry helps.

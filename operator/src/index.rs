@@ -10,7 +10,7 @@ use std::time::Instant;
 use enact_crds::common::Outputs;
 use enact_crds::task::Phase;
 use enact_crds::{Plan, Task, convert};
-use enact_domain::assignment::Verified;
+use enact_domain::assignment::VerifiedCommit;
 use enact_domain::attempt::PodView;
 use enact_domain::condition::READY;
 use enact_domain::names;
@@ -43,7 +43,7 @@ pub struct TaskEntry {
     /// Earliest time of the next attempt.
     pub retry_at: Option<Millis>,
     /// The branch and commit of a task that succeeded in a plan with a workspace.
-    pub work: Option<Verified>,
+    pub work: Option<VerifiedCommit>,
     /// What the status reports about the attempt in progress.
     pub reported: ReportedState,
     /// Values for the dependents of the task.
@@ -329,7 +329,7 @@ impl TaskEntry {
             failures: status.map_or(0, |s| s.failures),
             infrastructure_failures: status.map_or(0, |s| s.infrastructure_failures),
             retry_at: status.and_then(|s| s.retry_at.as_ref()).map(convert::millis),
-            work: status.and_then(|s| Some(Verified { branch: s.branch.clone()?, commit: s.commit.clone()? })),
+            work: status.and_then(|s| Some(VerifiedCommit { branch: s.branch.clone()?, commit: s.commit.clone()? })),
             reported: reported_state(ready.map(|c| c.reason.as_str())),
             outputs: status.map(|s| s.outputs.clone()).unwrap_or_default(),
             failure: ready.filter(|_| failed).map(|c| (c.reason.clone(), c.message.clone())),

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use backon::{ConstantBuilder, Retryable as _};
 use enact_operator::config::{Cli, Command, Migrate};
 use enact_service::process;
-use enact_store::{AppLogin, Class};
+use enact_store::{AppLogin, ErrorClass};
 
 fn main() -> anyhow::Result<()> {
     let cli: Cli = enact_service::config::parse()?;
@@ -28,7 +28,7 @@ async fn migrate(settings: &Migrate) -> anyhow::Result<()> {
     let migrate = || enact_store::migrate(&settings.owner_url, login.as_ref());
     migrate
         .retry(ConstantBuilder::new().with_delay(Duration::from_secs(2)).without_max_times())
-        .when(|error| error.class() != Class::Permanent && Instant::now() < deadline)
+        .when(|error| error.class() != ErrorClass::Permanent && Instant::now() < deadline)
         .notify(|error, _| tracing::warn!(%error, "cannot migrate yet; retrying"))
         .await
         .context("cannot migrate the database")?;

@@ -88,7 +88,7 @@ async fn lead(
     let shutdown = CancellationToken::new();
     let (recorder, flusher) = Recorder::start(store.clone());
     let index = Box::new(PostgresIndex { store: store.clone(), embedder: Embedder::new(&config.embedder) });
-    let pushes = store.pushes();
+    let pushes = store.push_listener();
     let record_store = Arc::new(PostgresRecordStore { store, recorder });
     let (contexts, controllers) = Controllers::new(client, config, record_store, metrics);
     let mut tasks = controllers.spawn(&contexts, index, &shutdown);

@@ -86,7 +86,7 @@ impl SearchIndex for PostgresIndex {
                     return Ok(());
                 }
                 let vectors = self.embedder.embed(pending.iter().map(|p| p.text.clone()).collect()).await?;
-                let embedding = |(p, values): (enact_store::Pending, Vec<f32>)| {
+                let embedding = |(p, values): (enact_store::PendingText, Vec<f32>)| {
                     (p.digest, Embedding { model: model.to_owned(), values })
                 };
                 let found: Vec<_> = pending.into_iter().zip(vectors).map(embedding).collect();

@@ -174,14 +174,14 @@ fn workspaces() -> Vec<Case> {
         (
             "one credential for agents and integration",
             workspace("url: 'http://a/b', credentialsSecretRef: {name: git}"),
-            &["spec.workspace", "needs integration.credentialsSecretRef beside it"],
+            &["spec.workspace", "requires integration.credentialsSecretRef"],
         ),
         (
             "one Secret for agents and integration",
             workspace(
                 "url: 'http://a/b', credentialsSecretRef: {name: git}, integration: {credentialsSecretRef: {name: git}}",
             ),
-            &["spec.workspace", "must name another Secret than credentialsSecretRef"],
+            &["spec.workspace", "must not name the same Secret as credentialsSecretRef"],
         ),
         (
             "a URL that is a command",

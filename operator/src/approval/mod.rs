@@ -59,8 +59,8 @@ fn decision(object: &Approval, tenant: String) -> Option<Record> {
         },
         at: object.metadata.creation_timestamp.as_ref().map_or(Millis(0), convert::millis),
         actor: by.user.clone(),
-        event: Event::Decision {
-            about: object.spec.subject.kind.into(),
+        event: Event::Approval {
+            kind: object.spec.subject.kind.into(),
             name: object.spec.subject.name.clone(),
             digest: object.spec.digest.clone().into(),
             approved: object.spec.decision == Choice::Approve,

@@ -126,7 +126,7 @@ fn finding(n: usize, given: &GivenAnswer, severity: Severity, (problem, remedy):
 pub fn open_questions(parsed: &Parsed<Spec>, report: &Report) -> Vec<Question> {
     let answered = answered(parsed);
     let mut questions = analysis::questions(parsed, report);
-    questions.retain(|q| q.origin == analysis::Origin::Marker || !answered.contains(&key(&q.text)));
+    questions.retain(|q| q.origin == analysis::QuestionOrigin::Marker || !answered.contains(&key(&q.text)));
     questions
 }
 

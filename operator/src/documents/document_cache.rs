@@ -134,7 +134,7 @@ impl DocumentCache {
     /// Returns the sketch of a specification.
     pub fn sketch(&self, text: &SpecificationText) -> Arc<Sketch> {
         self.sketches.get(&text.digest).unwrap_or_else(|| {
-            let sketch = Arc::new(Sketch::of(&text.parsed.model));
+            let sketch = Arc::new(Sketch::new(&text.parsed.model));
             self.sketches.put(text.digest.clone(), sketch.clone(), 1);
             sketch
         })

@@ -42,7 +42,7 @@ pub fn evaluate(
     let mut evaluation = Evaluation::default();
     let mut violated = 0_usize;
     for program in programs.iter().filter(|p| p.rule().scope == scope) {
-        if budget.has_refused(program) {
+        if budget.refuses(program) {
             continue;
         }
         let rule = program.rule();

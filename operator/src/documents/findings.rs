@@ -22,7 +22,7 @@ pub struct Findings {
 impl Findings {
     /// Combines the findings of an analysis with others.
     pub fn new(report: &analysis::Report, more: impl IntoIterator<Item = Finding>) -> Self {
-        let analysis::Counts { critical, high, medium, low } = report.counts;
+        let analysis::SeverityCounts { critical, high, medium, low } = report.counts;
         let mut counts = FindingCounts { critical, high, medium, low };
         let mut all: Vec<Finding> = report.findings.iter().map(finding).collect();
         for finding in more {
@@ -113,7 +113,7 @@ pub fn of_diagnostics(diagnostics: &[Diagnostic]) -> Vec<Finding> {
 
 /// Converts a document's quality.
 pub fn quality(quality: &analysis::Quality) -> Quality {
-    let part = |p: &analysis::Part| QualityPart {
+    let part = |p: &analysis::QualityPart| QualityPart {
         name: p.name.to_owned(),
         score: p.score,
         weight: p.weight,

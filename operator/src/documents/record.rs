@@ -3,7 +3,7 @@
 use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
 use enact_domain::names::ANNOTATION_REASON;
-use enact_domain::record::{Event, Record, Subject, told_reason};
+use enact_domain::record::{Event, Record, Subject, parse_reason};
 use enact_domain::speckit::MAX_DOCUMENT_BYTES;
 use kube::ResourceExt as _;
 
@@ -117,7 +117,7 @@ fn is_text<F>(content: &Content<F>) -> bool {
 fn revision<F>(content: &Content<F>, before: &CommonStatus, annotation: Option<&String>) -> Option<Event> {
     let text = str::from_utf8(&content.bytes).ok().filter(|_| is_text(content))?;
     let answered = before.digest.as_ref().is_some_and(|before| content.steps.contains(before));
-    let given = annotation.and_then(|reason| told_reason(reason, &content.digest));
+    let given = annotation.and_then(|reason| parse_reason(reason, &content.digest));
     let reason = given.unwrap_or(match &content.origin {
         _ if answered => "Clarification",
         Origin::Source => "Source",

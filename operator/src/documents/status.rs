@@ -2,7 +2,7 @@
 
 use enact_domain::condition::{Progress, Readiness};
 use enact_domain::time::Millis;
-use enact_store::{Class, StoreError};
+use enact_store::{ErrorClass, StoreError};
 use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::controller::Action;
@@ -77,15 +77,15 @@ pub async fn without_record_store<D: Document>(
 ) -> Result<Action, Error> {
     let readiness = match error.class() {
         // The message contains no error text: it is the same at each retry, so that the status is written once.
-        Class::Transient | Class::Conflict => {
+        ErrorClass::Transient | ErrorClass::Conflict => {
             let message = "the record store in Postgres is unavailable, so no decision is made; the controller retries";
             Readiness::reconciling("RecordUnavailable", message)
         }
-        Class::Permanent => Readiness::stalled("RecordRefused", error.to_string()),
+        ErrorClass::Permanent => Readiness::stalled("RecordRefused", error.to_string()),
     };
     let common = before.with_conditions(readiness.conditions(), object.meta().generation, ctx.now());
     write(object, ctx, object.status().cloned().unwrap_or_default().with_common(common), None).await?;
-    if error.class() == Class::Permanent { Ok(Action::requeue(RESYNC)) } else { Err(error.into()) }
+    if error.class() == ErrorClass::Permanent { Ok(Action::requeue(RESYNC)) } else { Err(error.into()) }
 }
 
 async fn write<D: Document>(

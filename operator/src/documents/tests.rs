@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use enact_domain::digest::Digest;
-use enact_domain::record::{Event, tell_reason};
+use enact_domain::record::{Event, format_reason};
 use serde_json::{Value, json};
 
 use crate::testing::Bench;
@@ -109,7 +109,7 @@ async fn an_answer_becomes_a_revision() {
 async fn revision_reason_comes_from_the_annotation() {
     let mut bench = Bench::new().await;
     specification(&bench, "keys", &json!({}));
-    let told = tell_reason(&Digest::of_bytes(SPEC.as_bytes()), "Rollback of 3");
+    let told = format_reason(&Digest::of_bytes(SPEC.as_bytes()), "Rollback of 3");
     bench.api.change("specifications/keys", &json!({"metadata": {"annotations": {"enact.dev/reason": told}}}));
     bench.specification("keys").await.unwrap();
     edit(&bench, "specifications/keys", &json!({"source": {"inline": SPEC.replace("A key", "One key")}}));

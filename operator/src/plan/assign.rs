@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use enact_crds::common::Resources;
 use enact_crds::convert;
 use enact_crds::plan::Workspace;
-use enact_domain::assignment::{Assignment, GitWork, IntegrationWork, Reason, Report, TaskWork, Verified, Work};
+use enact_domain::assignment::{Assignment, GitWork, IntegrationWork, Reason, Report, TaskWork, VerifiedCommit, Work};
 use enact_domain::graph::NodeId;
 use enact_domain::names;
 use k8s_openapi::api::core::v1::Pod;
@@ -125,7 +125,7 @@ fn assignment(
     }
 }
 
-fn git(workspace: &Workspace, merge: Vec<Verified>, branch: String) -> GitWork {
+fn git(workspace: &Workspace, merge: Vec<VerifiedCommit>, branch: String) -> GitWork {
     GitWork { url: workspace.url.clone(), revision: workspace.revision.clone(), merge, branch }
 }
 
@@ -134,15 +134,15 @@ fn invalid(why: &str) -> Report {
 }
 
 /// Returns the work that is merged before a node starts. The list is as short as possible, because it must fit in a pod.
-fn merges(decided: &Decided, node: NodeId) -> Vec<Verified> {
+fn merges(decided: &Decided, node: NodeId) -> Vec<VerifiedCommit> {
     let tasks = decided.valid.graph.merged_into(node, |task| work_of(decided, task).is_some());
     tasks.into_iter().filter_map(|task| work_of(decided, task)).collect()
 }
 
 /// Returns the work of a task that has succeeded, in this reconcile or before.
-fn work_of(decided: &Decided, task: usize) -> Option<Verified> {
+fn work_of(decided: &Decided, task: usize) -> Option<VerifiedCommit> {
     if let Some((attempt, report)) = succeeded_now(decided, task) {
-        return report.commit.clone().map(|commit| Verified { branch: decided.branch(task, attempt), commit });
+        return report.commit.clone().map(|commit| VerifiedCommit { branch: decided.branch(task, attempt), commit });
     }
     decided.task_entry(NodeId::Task(task))?.work.clone()
 }

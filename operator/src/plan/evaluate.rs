@@ -10,7 +10,7 @@ use enact_domain::analysis::{self, TaskText};
 use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
 use enact_domain::names;
-use enact_domain::rules::{Budget, Decision, Document, Gate, Meta, PlanInput, Scope, TaskInput, Workspace};
+use enact_domain::rules::{Budget, Decision, Document, DocumentMetadata, Gate, PlanInput, Scope, TaskInput, Workspace};
 
 use super::observed::{Content, Documents, Observed};
 use crate::documents::effective_constitution::EffectiveConstitution;
@@ -112,7 +112,7 @@ fn apply_rules(
     let mut document = Document::plan(&plan);
     document = match (text, &observed.plan.spec.specification_ref) {
         (Some(text), Some(named)) => {
-            document.with_specification(&text.parsed.model, &Meta { name: named.name.clone() })
+            document.with_specification(&text.parsed.model, &DocumentMetadata { name: named.name.clone() })
         }
         _ => document.without_specification(),
     };

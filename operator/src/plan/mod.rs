@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use enact_crds::Plan;
 use enact_domain::time::Millis;
-use enact_store::{Class, StoreError};
+use enact_store::{ErrorClass, StoreError};
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 
@@ -121,7 +121,7 @@ async fn report_record_failure(
     error: StoreError,
 ) -> Result<Action, Error> {
     runtime.last_write = status::write_record_failure(ctx, observed, &error, &runtime.last_write).await?;
-    if error.class() == Class::Permanent { Ok(Action::requeue(RESYNC)) } else { Err(error.into()) }
+    if error.class() == ErrorClass::Permanent { Ok(Action::requeue(RESYNC)) } else { Err(error.into()) }
 }
 
 /// Requeues the plan for the earliest of the times, or only for the next event.

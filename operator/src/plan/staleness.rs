@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use enact_crds::plan::Stale;
 use enact_crds::task::Phase;
 use enact_domain::graph::NodeId;
-use enact_domain::revisions::staleness::{Changes, ItemChange, ItemKind, Work, compare, stale};
+use enact_domain::revisions::staleness::{Changes, ItemChange, ItemKind, PlannedTask, compare, stale};
 
 use super::evaluate::task_text;
 use super::observed::{Choice, Content, Observed};
@@ -44,10 +44,10 @@ impl Staleness {
         let (old, new) = (&before.parsed.model, &after.parsed.model);
         let changes = compare(old, new);
         let texts: Vec<String> = tasks.iter().map(|t| format!("{}\n{}", t.title, task_text(t))).collect();
-        let work: Vec<Work> = tasks
+        let work: Vec<PlannedTask> = tasks
             .iter()
             .zip(&texts)
-            .map(|(t, text)| Work { id: &t.id, story: t.story.as_deref(), text, requirements: &t.requirements })
+            .map(|(t, text)| PlannedTask { id: &t.id, story: t.story.as_deref(), text, requirements: &t.requirements })
             .collect();
         let found = stale(old, new, &changes, &work);
         let ids: BTreeSet<&str> = found.tasks.iter().map(|t| t.id.as_str()).collect();

@@ -5,7 +5,7 @@ use enact_crds::{Plan, convert};
 use enact_domain::analysis::Category;
 use enact_domain::condition::Readiness;
 use enact_domain::time::Millis;
-use enact_store::{Class, StoreError};
+use enact_store::{ErrorClass, StoreError};
 use kube::Api;
 use kube::runtime::events::EventType;
 
@@ -112,12 +112,12 @@ pub async fn write_record_failure(
 ) -> Result<LastWrite, Error> {
     let readiness = match error.class() {
         // The message contains nothing of the error, so that it is the same at each retry and is written once.
-        Class::Transient | Class::Conflict => Readiness::reconciling(
+        ErrorClass::Transient | ErrorClass::Conflict => Readiness::reconciling(
             "RecordUnavailable",
             "the record in Postgres is unavailable: running pods continue, and no new decision is made; the plan continues when \
              Postgres is available again",
         ),
-        Class::Permanent => Readiness::stalled("RecordRefused", error.to_string()),
+        ErrorClass::Permanent => Readiness::stalled("RecordRefused", error.to_string()),
     };
     let mut new = observed.status();
     new.observed_generation = observed.plan.metadata.generation;

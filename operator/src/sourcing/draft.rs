@@ -8,8 +8,8 @@ use enact_crds::specification::DraftStatus;
 use enact_domain::assignment::Report;
 use enact_domain::condition::{Progress, Readiness};
 use enact_domain::digest::Digest;
-use enact_domain::drafting::{self, Previous};
-use enact_domain::errand::{DraftWork, Errand, ErrandWork};
+use enact_domain::document_job::{DocumentJob, DocumentWork, DraftWork};
+use enact_domain::drafting::{self, PreviousAttempt};
 use enact_domain::names;
 use enact_domain::rules::Program;
 use enact_domain::time::Millis;
@@ -90,7 +90,7 @@ impl DraftReconcile<'_> {
 
     fn pod_name(&self, draft: &DraftStatus, attempt: u32) -> String {
         let seed = format!("{}/{}/{attempt}", self.subject.uid, draft.request);
-        names::errand_pod_name(&self.subject.name, names::DRAFT, &Digest::of_bytes(seed.as_bytes()))
+        names::document_pod_name(&self.subject.name, names::ROLE_DRAFT, &Digest::of_bytes(seed.as_bytes()))
     }
 
     fn entry(&self, draft: &DraftStatus, attempt: u32) -> Option<JobPod> {
@@ -174,7 +174,7 @@ impl DraftReconcile<'_> {
         let Some(content) = self.ctx.record_store.content(&self.member.tenant, &digest).await? else {
             return Ok(Err((None, "the record store does not hold the document that the pod delivered".into())));
         };
-        Ok(match drafting::judge(&content) {
+        Ok(match drafting::validate(&content) {
             Ok(()) => Ok((digest.to_string(), content)),
             Err(why) => Err((String::from_utf8(content).ok(), why)),
         })
@@ -221,10 +221,10 @@ impl DraftReconcile<'_> {
             return Err(Readiness::reconciling("AgentNotFound", why));
         };
         let failed = |why: String| Readiness::stalled(FAILED, why);
-        let mut errand = Errand {
+        let mut errand = DocumentJob {
             subject_uid: self.subject.uid.clone(),
             server_url: server_url(self.ctx).map_err(failed)?,
-            work: ErrandWork::Draft(DraftWork {
+            work: DocumentWork::Draft(DraftWork {
                 name: self.subject.name.clone(),
                 attempt,
                 prompt: self.prompt(draft, document),
@@ -234,7 +234,7 @@ impl DraftReconcile<'_> {
         };
         let mut assignment = pod::document_job_json(&errand);
         // An assignment has a size limit: leave the last document out when it does not fit.
-        if let (Err(_), ErrandWork::Draft(work)) = (&assignment, &mut errand.work) {
+        if let (Err(_), DocumentWork::Draft(work)) = (&assignment, &mut errand.work) {
             work.prompt = self.prompt(draft, None);
             assignment = pod::document_job_json(&errand);
         }
@@ -256,10 +256,10 @@ impl DraftReconcile<'_> {
     }
 
     fn prompt(&self, draft: &DraftStatus, document: Option<&str>) -> String {
-        let previous = draft.problem.as_deref().map(|problem| Previous { problem, document });
+        let previous = draft.problem.as_deref().map(|problem| PreviousAttempt { problem, document });
         let constitutions: Vec<_> = self.constitution.texts.iter().map(|text| &text.parsed.model).collect();
         let rules: Vec<_> = self.constitution.programs.iter().map(Program::rule).collect();
-        let effective = drafting::Law { constitutions: &constitutions, rules: &rules };
+        let effective = drafting::EffectiveConstitution { constitutions: &constitutions, rules: &rules };
         drafting::prompt(self.drafter.request, effective, previous)
     }
 

@@ -5,7 +5,7 @@ use enact_crds::validation;
 use enact_domain::assignment::Report;
 use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
-use enact_domain::errand::{Errand, ErrandWork, FetchWork};
+use enact_domain::document_job::{DocumentJob, DocumentWork, FetchWork};
 use enact_domain::names;
 use enact_domain::time::Millis;
 
@@ -118,7 +118,7 @@ impl GitReconcile<'_> {
 
     fn pod_name(&self) -> String {
         let seed = format!("{}/{}", self.subject.uid, self.key);
-        names::errand_pod_name(&self.subject.name, names::FETCH, &Digest::of_bytes(seed.as_bytes()))
+        names::document_pod_name(&self.subject.name, names::ROLE_FETCH, &Digest::of_bytes(seed.as_bytes()))
     }
 
     /// Reads the result of a pod. After a failure the last good content stays.
@@ -280,10 +280,10 @@ impl GitReconcile<'_> {
         if let Some(error) = validation::git_source("spec.source.git", git).first() {
             return Err(error.to_string());
         }
-        let errand = Errand {
+        let errand = DocumentJob {
             subject_uid: self.subject.uid.clone(),
             server_url: server_url(self.ctx)?,
-            work: ErrandWork::Fetch(FetchWork {
+            work: DocumentWork::Fetch(FetchWork {
                 url: git.url.clone(),
                 revision: git.revision.clone(),
                 path: git.path.clone(),

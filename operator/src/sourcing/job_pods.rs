@@ -21,7 +21,7 @@ use crate::watch::restarting;
 
 /// Watches the pods of document jobs until `shutdown`.
 pub async fn follow(ctx: Arc<Context>, shutdown: CancellationToken) {
-    let selector = format!("{} in ({}, {})", names::LABEL_ROLE, names::FETCH, names::DRAFT);
+    let selector = format!("{} in ({}, {})", names::LABEL_ROLE, names::ROLE_FETCH, names::ROLE_DRAFT);
     let config = watcher::Config::default().labels(&selector).page_size(500);
     let stream = watcher(Api::<AttemptPod>::all(ctx.client.clone()), config);
     let events = restarting(stream, "Pod", ctx.common.clone()).take_until(shutdown.cancelled_owned());

@@ -42,8 +42,8 @@ impl JobRole {
     /// Returns the value of the pod's role label.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Fetch => names::FETCH,
-            Self::Draft => names::DRAFT,
+            Self::Fetch => names::ROLE_FETCH,
+            Self::Draft => names::ROLE_DRAFT,
         }
     }
 
@@ -197,8 +197,8 @@ impl JobPod {
     fn of(pod: &AttemptPod) -> Option<Self> {
         let label = |key: &str| pod.labels().get(key).cloned();
         let role = match label(names::LABEL_ROLE)?.as_str() {
-            names::FETCH => JobRole::Fetch,
-            names::DRAFT => JobRole::Draft,
+            names::ROLE_FETCH => JobRole::Fetch,
+            names::ROLE_DRAFT => JobRole::Draft,
             _ => return None,
         };
         Some(Self {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use enact_crds::document::Source;
 use enact_domain::push::Push;
-use enact_store::Pushes;
+use enact_store::PushListener;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
@@ -13,7 +13,7 @@ use super::context::Context;
 use crate::references::Referrers;
 
 /// Requeues the documents that pushes concern, until `shutdown`.
-pub async fn follow(ctx: Arc<Context>, mut pushes: Pushes, shutdown: CancellationToken) {
+pub async fn follow(ctx: Arc<Context>, mut pushes: PushListener, shutdown: CancellationToken) {
     let listen = async {
         // Before the caches are filled, nothing tells which documents a push concerns. After a restart all Git sources are polled anyway.
         ctx.synced().await;
@@ -46,7 +46,7 @@ where
 {
     let is_concerned = |object: &Arc<K>| {
         object.meta().namespace.as_ref() == Some(&push.namespace)
-            && source(object).and_then(|s| s.git.as_ref()).is_some_and(|git| push.concerns(&git.url, &git.revision))
+            && source(object).and_then(|s| s.git.as_ref()).is_some_and(|git| push.affects(&git.url, &git.revision))
     };
     let concerned: Vec<Arc<K>> = objects.state().into_iter().filter(is_concerned).collect();
     for object in &concerned {

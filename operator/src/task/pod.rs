@@ -12,7 +12,7 @@ use enact_domain::assignment::{
     self, AGENT_ENV_PREFIX, AGENT_SECRET_PREFIX, ASSIGNMENT_ENV, Assignment, MAX_ASSIGNMENT_BYTES, Reason, Report,
     paths,
 };
-use enact_domain::errand::Errand;
+use enact_domain::document_job::DocumentJob;
 use enact_domain::names;
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, Pod,
@@ -81,7 +81,7 @@ pub fn assignment_json(assignment: &Assignment) -> Result<String, Report> {
 ///
 /// # Errors
 /// A report when it does not fit in a pod.
-pub fn document_job_json(errand: &Errand) -> Result<String, Report> {
+pub fn document_job_json(errand: &DocumentJob) -> Result<String, Report> {
     bounded_json(errand, |size| {
         format!(
             "the request, principles and script have {size} bytes, and at most {MAX_ASSIGNMENT_BYTES} fit in a pod; shorten them"
@@ -134,8 +134,8 @@ pub fn for_fetch(frame: &Frame, credentials: Option<&LocalRef>) -> Pod {
         volumes.push(secret_volume("git", secret));
         mounts.push(read_only("git", paths::GIT_CREDENTIALS));
     }
-    let mut main = container(frame, names::FETCH, &frame.config.agent_image, mounts);
-    main.command = Some(vec![RUNNER.into(), names::FETCH.into()]);
+    let mut main = container(frame, names::ROLE_FETCH, &frame.config.agent_image, mounts);
+    main.command = Some(vec![RUNNER.into(), names::ROLE_FETCH.into()]);
     main.env = Some(vec![assignment_var(frame)]);
     pod(frame, Vec::new(), main, volumes)
 }

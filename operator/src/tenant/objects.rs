@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use enact_crds::TenantSpec;
 use enact_crds::tenant::{Egress, Owners, PodSecurity, Quota};
-use enact_domain::names::{ANNOTATION_SERVER, LABEL_TENANT, READER};
+use enact_domain::names::{ANNOTATION_SERVER, LABEL_TENANT, READER_SERVICE_ACCOUNT};
 use k8s_openapi::api::core::v1::{LimitRange, ResourceQuota, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
@@ -21,7 +21,7 @@ pub const FINALIZER: &str = "enact.dev/tenant";
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Value of that label.
 pub const MANAGER: &str = "enact-operator";
-/// The role of owners. The chart creates it, and lets the operator bind this one and [`READER`] only.
+/// The role of owners. The chart creates it, and lets the operator bind this one and [`READER_SERVICE_ACCOUNT`] only.
 const OWNER_ROLE: &str = "enact-tenant-owner";
 /// The label with a namespace's name, which the API server sets.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
@@ -86,7 +86,7 @@ impl ObjectKind {
     pub fn object_name(self) -> &'static str {
         match self {
             Self::RoleBinding => OWNER_ROLE,
-            Self::Reader | Self::ReaderBinding => READER,
+            Self::Reader | Self::ReaderBinding => READER_SERVICE_ACCOUNT,
             _ => "enact-tenant",
         }
     }
@@ -140,7 +140,8 @@ impl Wanted {
 
     /// Returns the content of a namespace of the default tenant: only the objects that allow people to read records.
     pub fn of_default(config: &Config) -> Self {
-        let bound = bound(READER, &[json!({ "kind": "ServiceAccount", "name": READER })]);
+        let bound =
+            bound(READER_SERVICE_ACCOUNT, &[json!({ "kind": "ServiceAccount", "name": READER_SERVICE_ACCOUNT })]);
         let objects = [(ObjectKind::Reader, reader(config)), (ObjectKind::ReaderBinding, bound)];
         Self { objects: objects.into(), labels: BTreeMap::new() }
     }

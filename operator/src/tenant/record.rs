@@ -4,7 +4,7 @@ use enact_crds::Tenant;
 use enact_domain::condition::Readiness;
 use enact_domain::record::{Event, Kind, Record, Subject};
 use enact_domain::time::Millis;
-use enact_store::Class;
+use enact_store::ErrorClass;
 use kube::ResourceExt as _;
 
 use super::context::Context;
@@ -72,7 +72,7 @@ pub async fn record(object: &Tenant, ctx: &Context, seen: &Observed, decision: &
     };
     match written.await {
         Err(Error::Store(error))
-            if error.class() != Class::Permanent
+            if error.class() != ErrorClass::Permanent
                 && seen.deleting.is_some_and(|since| now >= since.plus_seconds(MAX_WAIT_SECONDS)) =>
         {
             tracing::warn!(tenant = seen.tenant, %error, "the record store is unavailable; the Tenant is deleted without a record");

@@ -88,7 +88,7 @@ impl InMemoryRecordStore {
             Happened::AttemptFinished { number, report, .. } => {
                 format!("{}: end {number} {}", record.subject.name, report.reason.as_str())
             }
-            Happened::Decision { approved, .. } => format!("{}: approved {approved}", record.subject.name),
+            Happened::Approval { approved, .. } => format!("{}: approved {approved}", record.subject.name),
         };
         self.records.lock().unwrap().iter().map(word).collect()
     }

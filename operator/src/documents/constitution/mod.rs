@@ -12,7 +12,7 @@ use enact_crds::document::Source;
 use enact_crds::{Constitution, ConstitutionStatus, convert};
 use enact_domain::condition::{Progress, Readiness};
 use enact_domain::record::Kind;
-use enact_domain::rules::{self, Loosened, Rule, Scope, inherit};
+use enact_domain::rules::{self, LoosenedRule, Rule, Scope, inherit};
 use enact_domain::speckit::constitution::Principle;
 use enact_store::{Item, ItemKind};
 use kube::ResourceExt as _;
@@ -95,7 +95,7 @@ fn inherited_rules(
     Ok(InheritedRules { count: len(all.len()), evaluation })
 }
 
-fn loosens(loosened: &[Loosened]) -> Readiness {
+fn loosens(loosened: &[LoosenedRule]) -> Readiness {
     let messages: Vec<String> = loosened.iter().map(ToString::to_string).collect();
     Readiness::stalled("LoosensParent", messages.join("; "))
 }

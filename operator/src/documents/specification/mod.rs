@@ -13,7 +13,7 @@ use enact_crds::{Specification, SpecificationStatus};
 use enact_domain::analysis;
 use enact_domain::digest::Digest;
 use enact_domain::record::Kind;
-use enact_domain::rules::{self, Meta, Scope};
+use enact_domain::rules::{self, DocumentMetadata, Scope};
 use enact_store::{Item, ItemKind};
 use kube::ResourceExt as _;
 
@@ -87,7 +87,7 @@ fn search_items(text: &SpecificationText) -> Vec<Item> {
 /// Evaluates a specification against its effective constitution: the rules, and contradictions to principles.
 fn evaluate(constitution: &EffectiveConstitution, text: &SpecificationText, name: &str) -> Evaluation {
     let spec = &text.parsed.model;
-    let mut document = rules::Document::specification(spec, &Meta { name: name.to_owned() });
+    let mut document = rules::Document::specification(spec, &DocumentMetadata { name: name.to_owned() });
     if let Some(nearest) = constitution.texts.first() {
         document = document.with_constitution(&nearest.parsed.model);
     }
@@ -95,7 +95,7 @@ fn evaluate(constitution: &EffectiveConstitution, text: &SpecificationText, name
     let mut evaluation =
         evaluation::evaluate(&constitution.programs, Scope::Specification, &document, "the specification", budget);
     for text in &constitution.texts {
-        let conflicts = analysis::against_constitution(spec, &text.parsed.model);
+        let conflicts = analysis::constitution_conflicts(spec, &text.parsed.model);
         evaluation.findings.extend(conflicts.iter().map(finding));
     }
     evaluation

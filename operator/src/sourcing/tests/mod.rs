@@ -9,7 +9,7 @@ use enact_crds::specification::DraftStatus;
 use enact_domain::assignment::ASSIGNMENT_ENV;
 use enact_domain::condition::Progress;
 use enact_domain::digest::Digest;
-use enact_domain::errand::{DraftWork, Errand, ErrandWork, FetchWork};
+use enact_domain::document_job::{DocumentJob, DocumentWork, DraftWork, FetchWork};
 use enact_domain::names;
 use enact_domain::push::Push;
 use serde_json::{Value, json};
@@ -100,7 +100,7 @@ impl Scene {
         self.bench.api.all("pods").len()
     }
 
-    fn told(&self) -> Errand {
+    fn told(&self) -> DocumentJob {
         let pod = self.pod();
         let env = pod["spec"]["containers"][0]["env"].as_array().unwrap().clone();
         let told = env.iter().find(|var| var["name"] == ASSIGNMENT_ENV).unwrap()["value"].as_str().unwrap();
@@ -108,12 +108,12 @@ impl Scene {
     }
 
     fn fetching(&self) -> FetchWork {
-        let ErrandWork::Fetch(work) = self.told().work else { panic!("a fetch was expected") };
+        let DocumentWork::Fetch(work) = self.told().work else { panic!("a fetch was expected") };
         work
     }
 
     fn drafts(&self) -> DraftWork {
-        let ErrandWork::Draft(work) = self.told().work else { panic!("a draft was expected") };
+        let DocumentWork::Draft(work) = self.told().work else { panic!("a draft was expected") };
         work
     }
 

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use enact_domain::assignment::{GitWork, IntegrationWork, Verified, Work};
+use enact_domain::assignment::{GitWork, IntegrationWork, VerifiedCommit, Work};
 use serde_json::json;
 
 use super::*;
@@ -8,7 +8,7 @@ use crate::testing::config;
 
 /// The assignment of an integration that merges this many branches.
 fn integration(branches: usize) -> Assignment {
-    let merge = |n| Verified { branch: format!("enact/shop-5f0c1a2b/t{n:04}-1"), commit: "0".repeat(40) };
+    let merge = |n| VerifiedCommit { branch: format!("enact/shop-5f0c1a2b/t{n:04}-1"), commit: "0".repeat(40) };
     Assignment {
         tenant: "acme".into(),
         namespace: "ns".into(),
