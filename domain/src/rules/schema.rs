@@ -252,7 +252,7 @@ pub(super) static TASK: Record = Record {
     fields: &[
         text("id", 8, "its id, unique in the plan: `T001`"),
         text("title", 100, "one line for people"),
-        text("text", 300, "what the agent is told besides the title, or the script that it runs"),
+        text("text", 300, "the agent's prompt in addition to the title, or the script that it runs"),
         text("phase", 40, "phase of tasks.md that it stands in"),
         text("story", 6, "key of the user story that it serves: `US1`"),
         texts("dependsOn", 3, "ids of the tasks that must have succeeded before it starts"),
