@@ -119,11 +119,11 @@ fn check_tasks(schemas: &Schemas, feature: &Path, plan: &Plan, message: &str) ->
     }
     // A reader of its own, which knows no more than what a task looks like as a rule.
     let line = Regex::new(r"(?m)^[ \t]*[-*] \[[ xX]\] (?:\*\*)?(T\d{3,}[a-z]?)\b").unwrap();
-    let told_ids: BTreeSet<&str> = message.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    let reported_ids: BTreeSet<&str> = message.split(|c: char| !c.is_ascii_alphanumeric()).collect();
     for id in line.captures_iter(&document).map(|found| found.get(1).unwrap().as_str()) {
-        let is_told = told_ids.contains(id);
+        let is_reported = reported_ids.contains(id);
         assert!(
-            counts.get(id) == Some(&1) || is_told,
+            counts.get(id) == Some(&1) || is_reported,
             "{}: {id} is neither a task nor message of:\n{message}",
             feature.display()
         );

@@ -50,7 +50,7 @@ fn references_and_graphs_hold() {
         let agents: BTreeSet<String> = example.all::<Agent>().into_iter().filter_map(|a| a.metadata.name).collect();
         let named = plan.spec.tasks.iter().filter_map(|t| t.agent_ref.as_ref()).chain([&plan.spec.agent_ref]);
         for agent in named {
-            assert!(agents.contains(&agent.name), "{} is no agent of {}", agent.name, folder.display());
+            assert!(agents.contains(&agent.name), "{} is not an agent of {}", agent.name, folder.display());
         }
         if let Some(specification) = &plan.spec.specification_ref {
             assert_eq!(example.only::<Specification>().metadata.name.as_ref(), Some(&specification.name));

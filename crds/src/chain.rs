@@ -154,7 +154,7 @@ pub enum Step {
 pub struct Walk {
     chain: Chain,
     own: Option<NamespacedRef>,
-    /// The constitutions from the last start to here, to find circles.
+    /// The constitutions from the last start to here, to find cycles.
     path: Vec<NamespacedRef>,
     /// Namespaces whose Tenants count, in the order in which they were reached.
     namespaces: Vec<String>,
@@ -291,10 +291,10 @@ mod tests {
     #[test]
     fn binds_by_name_by_parent_and_by_tenant() {
         let objects = objects(
-            &[("team/own", Some("base")), ("team/base", None), ("platform/law", Some("root")), ("platform/root", None)],
-            &[("team", "platform/law")],
+            &[("team/own", Some("base")), ("team/base", None), ("platform/top", Some("root")), ("platform/root", None)],
+            &[("team", "platform/top")],
         );
-        let all = ["team/own", "team/base", "platform/law", "platform/root"];
+        let all = ["team/own", "team/base", "platform/top", "platform/root"];
         assert_eq!(objects.names(Some("team/own"), "team"), all);
         assert_eq!(objects.names(None, "team"), all[2..], "an object that names none is bound by the tenant's");
         assert_eq!(objects.names(None, "elsewhere"), [""; 0]);
@@ -305,24 +305,24 @@ mod tests {
     #[test]
     fn tenants_of_namespaces_on_the_way_bind_too() {
         let objects = objects(
-            &[("platform/law", None), ("company/root", None)],
-            &[("team", "platform/law"), ("platform", "company/root")],
+            &[("platform/top", None), ("company/root", None)],
+            &[("team", "platform/top"), ("platform", "company/root")],
         );
-        assert_eq!(objects.names(None, "team"), ["platform/law", "company/root"]);
+        assert_eq!(objects.names(None, "team"), ["platform/top", "company/root"]);
     }
 
     #[test]
     fn a_tenant_may_name_the_constitution_itself() {
-        let objects = objects(&[("team/law", Some("base")), ("team/base", None)], &[("team", "team/law")]);
-        assert_eq!(objects.follow(Some("team/law"), Some("team/base"), "team").error, None);
-        assert_eq!(objects.names(Some("team/base"), "team"), ["team/base", "team/law"]);
+        let objects = objects(&[("team/top", Some("base")), ("team/base", None)], &[("team", "team/top")]);
+        assert_eq!(objects.follow(Some("team/top"), Some("team/base"), "team").error, None);
+        assert_eq!(objects.names(Some("team/base"), "team"), ["team/base", "team/top"]);
     }
 
     #[test]
     fn reports_why_a_chain_has_no_end() {
         let mut objects = objects(&[("t/a", Some("b")), ("t/b", Some("a")), ("t/c", Some("gone"))], &[("u", "t/c")]);
-        let circle = objects.follow(None, Some("t/a"), "t");
-        assert!(error(&circle).starts_with("constitutions inherit from each other: t/a -> t/b -> t/a;"));
+        let cycle = objects.follow(None, Some("t/a"), "t");
+        assert!(error(&cycle).starts_with("constitutions inherit from each other: t/a -> t/b -> t/a;"));
         let own = objects.follow(Some("t/a"), Some("t/b"), "t");
         assert!(error(&own).contains("t/a -> t/b -> t/a"), "{}", error(&own));
         let itself = objects.follow(Some("t/a"), Some("t/a"), "t");

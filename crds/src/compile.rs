@@ -242,8 +242,11 @@ mod tests {
         let errors = compile("p", vec![task("T001"), task("t001")]).unwrap_err();
         assert!(matches!(errors[0], CompileError::SameName { .. }));
         let long = TaskTemplate { prompt: Some("x".repeat(65_537)), ..task(&"T".repeat(64)) };
-        let told: Vec<String> = compile("p", vec![long]).unwrap_err().iter().map(ToString::to_string).collect();
-        assert!(told[0].contains("an id of 64 bytes") && told[1].contains("a text of 65537 bytes"), "{told:?}");
+        let messages: Vec<String> = compile("p", vec![long]).unwrap_err().iter().map(ToString::to_string).collect();
+        assert!(
+            messages[0].contains("an id of 64 bytes") && messages[1].contains("a text of 65537 bytes"),
+            "{messages:?}"
+        );
         let (tasks, diagnostics) = from_markdown(b"\0\0");
         assert!(tasks.is_empty() && diagnostics.iter().any(|d| d.severity == Severity::Error));
     }

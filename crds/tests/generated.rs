@@ -1,5 +1,5 @@
 //! The checked-in YAML is what the types say, in `crds/generated` and in the chart that brings it; `cargo xtask crds` (which sets
-//! `ENACT_UPDATE=1`) writes both anew. And every kind keeps to the conventions of the group.
+//! `ENACT_UPDATE=1`) writes both again. And every kind keeps to the conventions of the group.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -94,7 +94,7 @@ fn every_column_shows_a_field_that_exists() {
             let shown = column.json_path.replace("[?(@.type=='Ready')]", "");
             for field in shown.trim_start_matches('.').split('.') {
                 at = if at["items"].is_object() { &at["items"]["properties"][field] } else { &at["properties"][field] };
-                // The API server knows metadata without being told.
+                // The API server knows metadata without a schema.
                 if field == "metadata" {
                     break;
                 }

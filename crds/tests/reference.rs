@@ -1,4 +1,4 @@
-//! `docs/reference/crds.md` tells every field of every kind as the schema has it; `ENACT_UPDATE=1` writes it anew.
+//! `docs/reference/crds.md` describes every field of every kind as the schema has it; `ENACT_UPDATE=1` writes it again.
 
 use std::fmt::Write as _;
 use std::fs;

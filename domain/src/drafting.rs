@@ -53,7 +53,7 @@ pub struct EffectiveConstitution<'a> {
 }
 
 /// Returns the prompt for an agent.
-pub fn prompt(request: &str, law: EffectiveConstitution, previous: Option<PreviousAttempt>) -> String {
+pub fn prompt(request: &str, effective: EffectiveConstitution, previous: Option<PreviousAttempt>) -> String {
     let mut text = String::from(
         "Write a feature specification from the request below, and leave it in the file that the environment variable \
          ENACT_DOCUMENT_FILE names. Nothing else that you write is kept.\n\n# The request\n\n",
@@ -61,9 +61,10 @@ pub fn prompt(request: &str, law: EffectiveConstitution, previous: Option<Previo
     text.push_str(request.trim());
     text.push_str("\n\n# The form\n\n");
     text.push_str(FORM);
-    for (title, told) in [("Principles", principles(law.constitutions)), ("Rules", rules(law.rules))] {
-        if !told.is_empty() {
-            let _ = write!(text, "\n# {title} that it must keep\n\n{}\n", truncated(&told, MAX_PRINCIPLES).trim_end());
+    for (title, content) in [("Principles", principles(effective.constitutions)), ("Rules", rules(effective.rules))] {
+        if !content.is_empty() {
+            let _ =
+                write!(text, "\n# {title} that it must keep\n\n{}\n", truncated(&content, MAX_PRINCIPLES).trim_end());
         }
     }
     if let Some(PreviousAttempt { problem, document }) = previous {
@@ -86,11 +87,11 @@ fn principles(constitutions: &[&Constitution]) -> String {
 
 /// Returns the messages of the rules for specifications.
 fn rules(rules: &[&Rule]) -> String {
-    let told = |rule: &&Rule| {
+    let line = |rule: &&Rule| {
         let word = if rule.strength == Strength::Must { "MUST" } else { "SHOULD" };
         format!("- {word}: {}\n", rule.message.trim())
     };
-    rules.iter().filter(|rule| rule.scope == Scope::Specification).map(told).collect()
+    rules.iter().filter(|rule| rule.scope == Scope::Specification).map(line).collect()
 }
 
 /// Checks that a drafted document is a specification that work can go on with.
@@ -129,11 +130,11 @@ mod tests {
 
     #[test]
     fn an_unusable_document_has_lines_and_remedies() {
-        let told = validate(b"# Feature Specification: Cart\n\nI thought about it.\n").unwrap_err();
-        assert!(told.starts_with("the document has 0 user stories, 0 requirements"), "{told}");
-        assert!(told.contains("\nline ") && told.contains("User Story 1"), "{told}");
-        let told = validate(b"\xff").unwrap_err();
-        assert!(told.contains("line 1: ") && told.contains("UTF-8"), "{told}");
+        let message = validate(b"# Feature Specification: Cart\n\nI thought about it.\n").unwrap_err();
+        assert!(message.starts_with("the document has 0 user stories, 0 requirements"), "{message}");
+        assert!(message.contains("\nline ") && message.contains("User Story 1"), "{message}");
+        let message = validate(b"\xff").unwrap_err();
+        assert!(message.contains("line 1: ") && message.contains("UTF-8"), "{message}");
     }
 
     #[test]
@@ -158,8 +159,8 @@ mod tests {
         );
         let other = rule(Scope::Plan, Strength::Must, "plans are short");
         let previous = PreviousAttempt { problem: "line 3: no story; add one", document: Some("# Nothing") };
-        let law = EffectiveConstitution { constitutions: &[&own, &platform], rules: &[&must, &should, &other] };
-        let text = prompt("Sell flowers.", law, Some(previous));
+        let effective = EffectiveConstitution { constitutions: &[&own, &platform], rules: &[&must, &should, &other] };
+        let text = prompt("Sell flowers.", effective, Some(previous));
         for part in [
             "Sell flowers.",
             "ENACT_DOCUMENT_FILE",
@@ -217,8 +218,8 @@ mod tests {
     proptest! {
         #[test]
         fn the_problem_is_bounded(document in proptest::collection::vec(any::<u8>(), 0..2000)) {
-            if let Err(told) = validate(&document) {
-                prop_assert!(told.len() <= MAX_PROBLEM);
+            if let Err(message) = validate(&document) {
+                prop_assert!(message.len() <= MAX_PROBLEM);
             }
         }
     }

@@ -91,8 +91,8 @@ pub fn integration_pod_name(plan: &str, attempt: u32) -> String {
 
 /// Returns the name of the pod of a document job: `<document>-<role>-<eight digits of the digest>`, at most 63 characters. The digest covers
 /// the whole job and the UID of the document, so that the same job always has the same pod name.
-pub fn document_pod_name(document: &str, role: &str, told: &Digest) -> String {
-    let digits = told.short().get(..HASH_LEN).unwrap_or_default();
+pub fn document_pod_name(document: &str, role: &str, digest: &Digest) -> String {
+    let digits = digest.short().get(..HASH_LEN).unwrap_or_default();
     let room = MAX_LABEL - role.len() - digits.len() - 2;
     let document = slug(document);
     let document = if document.len() <= room { document } else { shortened(&document, &document, room) };
@@ -230,9 +230,9 @@ mod tests {
         }
 
         #[test]
-        fn names_of_document_pods_are_labels(document in "[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?", told in "\\PC{0,20}") {
+        fn names_of_document_pods_are_labels(document in "[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?", job in "\\PC{0,20}") {
             for role in [ROLE_FETCH, ROLE_DRAFT] {
-                let name = document_pod_name(&document, role, &Digest::of_bytes(told.as_bytes()));
+                let name = document_pod_name(&document, role, &Digest::of_bytes(job.as_bytes()));
                 prop_assert!(is_label(&name), "{name}");
             }
         }

@@ -137,7 +137,7 @@ mod tests {
 
     use super::*;
 
-    /// Pushes as forges send them, shortened to what is around the fields that count.
+    /// Pushes as Git hosts send them, shortened to what is around the fields that count.
     const GITHUB: &str = r#"{"ref": "refs/heads/main", "before": "1", "after": "2", "repository": {"id": 1, "full_name": "acme/Specs",
         "owner": {"login": "acme", "url": "https://github.com/acme"}, "url": "https://github.com/acme/Specs",
         "html_url": "https://github.com/acme/Specs", "git_url": "git://github.com/acme/Specs.git",
@@ -189,13 +189,13 @@ mod tests {
 
     #[test]
     fn rejects_other_requests() {
-        let told = |body: &str| Push::parse("shop", body.as_bytes()).unwrap_err().to_string();
-        assert!(told("{\"repository\": ").contains("line 1 column 15"));
-        assert!(told("[]").contains("invalid"));
-        assert!(told(r#"{"repository": {"url": 7}}"#).contains("column"));
+        let error = |body: &str| Push::parse("shop", body.as_bytes()).unwrap_err().to_string();
+        assert!(error("{\"repository\": ").contains("line 1 column 15"));
+        assert!(error("[]").contains("invalid"));
+        assert!(error(r#"{"repository": {"url": 7}}"#).contains("column"));
         for nothing in ["{}", r#"{"repository": {"url": "specs"}}"#, r#"{"repository": {"url": "file:///etc/passwd"}}"#]
         {
-            assert!(told(nothing).contains("no"), "{}", told(nothing));
+            assert!(error(nothing).contains("no"), "{}", error(nothing));
         }
         let long = format!(r#"{{"repository": {{"url": "https://x/{}"}}}}"#, "a".repeat(MAX_NAME));
         assert!(matches!(Push::parse("shop", long.as_bytes()), Err(PushError::NoRepository)));

@@ -48,7 +48,7 @@ fn lines(findings: &[Finding]) -> String {
     findings.iter().map(line).collect()
 }
 
-fn told(report: &Report) -> String {
+fn rendered(report: &Report) -> String {
     let parts: String = report
         .quality
         .parts
@@ -61,18 +61,18 @@ fn told(report: &Report) -> String {
 #[test]
 fn a_good_specification_has_no_findings() {
     let report = analysed(GOOD);
-    assert_eq!(report.counts, SeverityCounts::default(), "{}", told(&report));
-    insta::assert_snapshot!(told(&report));
+    assert_eq!(report.counts, SeverityCounts::default(), "{}", rendered(&report));
+    insta::assert_snapshot!(rendered(&report));
 }
 
 #[test]
 fn a_bad_specification_has_findings_with_remedies() {
-    insta::assert_snapshot!(told(&analysed(BAD)));
+    insta::assert_snapshot!(rendered(&analysed(BAD)));
 }
 
 #[test]
 fn a_vague_constitution_has_findings() {
-    insta::assert_snapshot!(told(&analysis::constitution(&constitution::parse(PRINCIPLES.as_bytes()))));
+    insta::assert_snapshot!(rendered(&analysis::constitution(&constitution::parse(PRINCIPLES.as_bytes()))));
 }
 
 #[test]
@@ -191,10 +191,10 @@ fn a_report_is_bounded_and_counts_all() {
 fn an_unreadable_document_is_critical() {
     for bytes in [&b""[..], &b"\0"[..], &[0xff, 0xfe][..]] {
         let report = analysis::specification(&spec::parse(bytes));
-        assert_eq!((report.counts.critical, report.quality.score), (1, 0), "{}", told(&report));
+        assert_eq!((report.counts.critical, report.quality.score), (1, 0), "{}", rendered(&report));
         assert_eq!(report.findings[0].severity, Severity::Critical);
         let report = analysis::constitution(&constitution::parse(bytes));
-        assert_eq!((report.counts.critical, report.quality.score), (1, 0), "{}", told(&report));
+        assert_eq!((report.counts.critical, report.quality.score), (1, 0), "{}", rendered(&report));
     }
 }
 
@@ -283,15 +283,15 @@ fn a_requirement_without_task_is_reported() {
             "- **FR-004**",
             "- **FR-021**: An exporter MUST print quarterly turnover statements.\n- **FR-004**",
         ));
-    let untold = |tasks: &[TaskText<'_>]| {
+    let uncovered = |tasks: &[TaskText<'_>]| {
         let found = analysis::coverage(&spec.model, tasks).findings;
         found.into_iter().filter(|f| f.location == "FR-021").map(|f| f.code).collect::<Vec<_>>()
     };
-    assert_eq!(untold(&TASKS), ["RequirementWithoutTask"]);
-    // Where no task names an identifier, less can be told.
-    assert_eq!(untold(&TASKS[2..3]), ["RequirementNotTraced"]);
+    assert_eq!(uncovered(&TASKS), ["RequirementWithoutTask"]);
+    // Where no task names an identifier, less can be said.
+    assert_eq!(uncovered(&TASKS[2..3]), ["RequirementNotTraced"]);
     let done = TaskText { id: "T006", title: "Print turnover statements of a quarter", text: "", story: None };
-    assert_eq!(untold(&[done]), [""; 0]);
+    assert_eq!(uncovered(&[done]), [""; 0]);
     let link = analysis::coverage(&spec.model, &[done]).requirements.into_iter().find(|c| c.id == "FR-021");
     assert_eq!(link.expect("the requirement is there").tasks[0].by, Evidence::Terms);
 }

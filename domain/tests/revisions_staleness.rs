@@ -183,8 +183,9 @@ fn renumbered_items_are_listed_not_stale() {
     );
     let staleness = stale(&old, &new, &changes, &tasks());
     assert_eq!(staleness.tasks, []);
-    let told: Vec<_> = staleness.renumbered.iter().map(|r| (r.task.as_str(), r.from.as_str(), r.to.as_str())).collect();
-    assert_eq!(told, [("T003", "FR-001", "FR-002"), ("T005", "US2", "US4"), ("T006", "US2", "US4")]);
+    let renumbered: Vec<_> =
+        staleness.renumbered.iter().map(|r| (r.task.as_str(), r.from.as_str(), r.to.as_str())).collect();
+    assert_eq!(renumbered, [("T003", "FR-001", "FR-002"), ("T005", "US2", "US4"), ("T006", "US2", "US4")]);
     // FR-001 now means something that no task was made for.
     assert_eq!(staleness.uncovered.iter().map(|c| c.id.as_str()).collect::<Vec<_>>(), ["FR-001"]);
 }

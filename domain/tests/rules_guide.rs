@@ -110,8 +110,8 @@ fn shown_errors_are_current() {
             "plan.tasks.all(a, plan.tasks.all(b, plan.tasks.exists(c, c.id == a.id || c.id == b.id)))",
         ),
     ] {
-        let told = compile(&rule(name, scope, expression)).unwrap_err().to_string();
-        assert!(written.contains(&format!("\n{told}\n")), "{told}");
+        let message = compile(&rule(name, scope, expression)).unwrap_err().to_string();
+        assert!(written.contains(&format!("\n{message}\n")), "{message}");
     }
 }
 

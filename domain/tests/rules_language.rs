@@ -1,4 +1,4 @@
-//! What a rule can say, what it is told when it says something else, and what it sees.
+//! What a rule can say, which errors it gets when it says something else, and what it sees.
 
 use enact_domain::rules::{
     Budget, Document, DocumentMetadata, Gate, MAX_RULES, Outcome, PlanInput, Rule, Scope, Strength, TaskInput, compile,
@@ -56,7 +56,7 @@ fn rule(scope: Scope, expression: &str) -> Rule {
         name: "it".into(),
         scope,
         expression: expression.into(),
-        message: "mend it".into(),
+        message: "fix it".into(),
         strength: Strength::Must,
         principle: None,
     }
@@ -95,7 +95,7 @@ fn holds(document: &Document, expression: &str) {
 fn violated(document: &Document, expression: &str, items: &[&str]) {
     let program = compile(&rule(document.scope(), expression)).unwrap_or_else(|e| panic!("{expression}: {e}"));
     let items = items.iter().map(|&item| item.to_owned()).collect();
-    assert_eq!(program.evaluate(document), Outcome::Violated { message: "mend it".into(), items }, "{expression}");
+    assert_eq!(program.evaluate(document), Outcome::Violated { message: "fix it".into(), items }, "{expression}");
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn a_violation_names_the_offending_elements() {
 
 #[test]
 fn an_error_has_position_and_remedy() {
-    let told = [
+    let errors = [
         (
             "specification.requirments.size() > 0",
             "1, column 15: a specification has no field `requirments`; did you mean `requirements`?",
@@ -276,7 +276,7 @@ fn an_error_has_position_and_remedy() {
         ),
         ("", "1, column 1: the expression is empty; write a CEL expression"),
     ];
-    for (expression, expected) in told {
+    for (expression, expected) in errors {
         let error = compile(&rule(Scope::Specification, expression)).unwrap_err();
         assert_eq!(error.to_string(), format!("rule \"it\", line {expected}"), "{expression}");
     }

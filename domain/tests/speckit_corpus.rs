@@ -66,7 +66,7 @@ fn ids(file: &TasksFile) -> BTreeSet<&TaskId> {
     file.tasks.iter().flat_map(|task| [&task.id].into_iter().chain(&task.also)).collect()
 }
 
-fn told(diagnostics: &[Diagnostic], line: u32) -> bool {
+fn reported(diagnostics: &[Diagnostic], line: u32) -> bool {
     diagnostics.iter().any(|finding| finding.line == line)
 }
 
@@ -84,7 +84,7 @@ fn every_standard_task_line_is_a_task() {
             }
             let Some(id) = standard_task(line) else { continue };
             seen += 1;
-            let kept = known.contains(&id) || told(&parsed.diagnostics, number);
+            let kept = known.contains(&id) || reported(&parsed.diagnostics, number);
             assert!(kept, "{}:{number}: {line:?} is neither a task nor a finding", place.display());
         }
     });
@@ -167,12 +167,12 @@ fn every_standard_requirement_and_story_is_read() {
             let digits = id.strip_prefix("FR-").or_else(|| id.strip_prefix("SC-")).unwrap_or_default();
             if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
                 requirements += 1;
-                let kept = lines.contains(&number) || told(&parsed.diagnostics, number);
+                let kept = lines.contains(&number) || reported(&parsed.diagnostics, number);
                 assert!(kept, "{}:{number}: {line:?}", place.display());
             }
             if line.strip_prefix("### User Story ").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())) {
                 stories += 1;
-                let kept = model.stories.iter().any(|s| s.line == number) || told(&parsed.diagnostics, number);
+                let kept = model.stories.iter().any(|s| s.line == number) || reported(&parsed.diagnostics, number);
                 assert!(kept, "{}:{number}: {line:?}", place.display());
             }
             if line.split_once(". ").is_some_and(|(n, rest)| n.parse::<u8>().is_ok() && rest.starts_with("**Given**")) {
@@ -248,14 +248,15 @@ fn every_standard_principle_is_read() {
                 continue;
             }
             principles += 1;
-            let kept = parsed.model.principles.iter().any(|p| p.line == number) || told(&parsed.diagnostics, number);
+            let kept =
+                parsed.model.principles.iter().any(|p| p.line == number) || reported(&parsed.diagnostics, number);
             assert!(kept, "{}:{number}: {line:?}", place.display());
         }
     });
     println!("{principles} principles in the standard form");
 }
 
-/// What a document of this kind gets told, and whether its bytes are kept; None for kinds that are not read.
+/// Returns the diagnostics of a document of this kind, and whether its bytes are kept; None for kinds that are not read.
 fn diagnose(kind: &str, bytes: &[u8]) -> Option<(Vec<Diagnostic>, bool)> {
     macro_rules! read {
         ($kind:ident) => {{

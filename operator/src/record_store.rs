@@ -1,4 +1,4 @@
-//! The record store as controllers use it. It is their only dependency besides the API server, and tests replace it.
+//! The record store as controllers use it. Apart from the API server it is their only dependency, and tests replace it.
 
 use enact_domain::digest::Digest;
 use enact_domain::record::{Record, RecordedAttempt};

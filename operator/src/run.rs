@@ -1,4 +1,4 @@
-//! The process: waits for leadership, then runs the controllers until it is told to stop or loses its leadership.
+//! The process: waits for leadership, then runs the controllers until it receives a signal or loses its leadership.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -115,7 +115,7 @@ fn stop_request_shortens_delivery() {
     eventually("the work is pushed", || git.tip("enact/shop-5f0c1a2b/t001-1").is_some());
     terminate(&container);
     let ended = pod.finish(container);
-    // The signal may come before or after the end of the attempt is decided; it is no success either way.
+    // The signal may come before or after the end of the attempt is decided; in both cases it is not a success.
     assert!([Some(75), Some(1)].contains(&ended.code), "{}", ended.log);
     assert!([Reason::DeliveryFailed, Reason::Cancelled].contains(&ended.report.reason), "{}", ended.log);
 }

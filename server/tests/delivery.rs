@@ -99,15 +99,15 @@ async fn a_pod_speaks_for_its_own_attempt_only() {
     let (database, api, server) = scene().await;
     let another = "11111111-6a4c-4f6f-a6a3-5a1e5d0b6d1e";
     api.change(|cluster| {
-        cluster.pod("stranger", "elsewhere", "other", "mine-1", another, 1);
+        cluster.pod("foreign", "elsewhere", "other", "mine-1", another, 1);
         // Labels can be written by whoever makes a pod; the namespace's cannot.
         cluster.pod("liar", "elsewhere", "acme", "lie-1", SUBJECT, 1);
         cluster.pod("nobodys", "kube-system", "acme", "system-1", SUBJECT, 1);
     });
     let ours = serde_json::to_vec(&result(SUBJECT, 1)).unwrap();
-    let path = server.send(&delivery(SUBJECT, 1, "stranger", &ours)).await;
+    let path = server.send(&delivery(SUBJECT, 1, "foreign", &ours)).await;
     path.assert_problem(403, "subject-mismatch", "the path names another");
-    let body = server.send(&delivery(another, 1, "stranger", &ours)).await;
+    let body = server.send(&delivery(another, 1, "foreign", &ours)).await;
     body.assert_problem(403, "subject-mismatch", "the body names another");
     let other_attempt = server.deliver("token", &result(SUBJECT, 2)).await;
     other_attempt.assert_problem(403, "subject-mismatch", "works on attempt 1");
@@ -116,7 +116,7 @@ async fn a_pod_speaks_for_its_own_attempt_only() {
     assert_eq!(database.number("select count(*) from results").await, 0);
     assert_eq!(server.metric("enact_server_deliveries_total{outcome=\"subject-mismatch\"}").await, 5);
     // Its own result is kept, under its own tenant.
-    assert_eq!(server.deliver("stranger", &result(another, 1)).await.status, 201);
+    assert_eq!(server.deliver("foreign", &result(another, 1)).await.status, 201);
     assert_eq!(database.number("select count(*) from results where tenant_id = 'other'").await, 1);
 }
 

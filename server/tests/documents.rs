@@ -17,7 +17,7 @@ fn bring(subject: &str, token: &str, body: &[u8]) -> Request {
         .body(body)
 }
 
-async fn with_courier() -> (support::database::Database, support::api::Api, Server) {
+async fn with_document_pod() -> (support::database::Database, support::api::Api, Server) {
     let (database, api, server) = scene().await;
     api.change(|cluster| cluster.document_pod("fetches", "team", "acme", "cart-fetch-1", SUBJECT, "fetch"));
     (database, api, server)
@@ -25,7 +25,7 @@ async fn with_courier() -> (support::database::Database, support::api::Api, Serv
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_document_is_stored_once_for_its_tenant() {
-    let (database, api, server) = with_courier().await;
+    let (database, api, server) = with_document_pod().await;
     api.change(|cluster| cluster.document_pod("drafts", "elsewhere", "other", "cart-draft-1", SUBJECT, "draft"));
     let digest = Digest::of_bytes(TEXT);
     for token in ["fetches", "fetches", "drafts"] {
@@ -47,7 +47,7 @@ async fn a_document_is_stored_once_for_its_tenant() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_a_documents_own_pod_brings_it() {
-    let (database, api, server) = with_courier().await;
+    let (database, api, server) = with_document_pod().await;
     api.change(|cluster| {
         cluster.document_pod("works", "team", "acme", "cart-task-1", SUBJECT, "task");
         cluster.document_pod("moved", "team", "other", "cart-fetch-2", SUBJECT, "fetch");
@@ -73,7 +73,7 @@ async fn only_a_documents_own_pod_brings_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_document_is_refused() {
-    let (database, _api, server) = with_courier().await;
+    let (database, _api, server) = with_document_pod().await;
     let large = vec![b'x'; MAX_DOCUMENT_BYTES + 1];
     server.send(&bring(SUBJECT, "fetches", &large)).await.assert_problem(413, "too-large", "1048576");
     server.send(&bring(SUBJECT, "fetches", &large).chunked()).await.assert_problem(413, "too-large", "1048576");

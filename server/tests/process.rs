@@ -50,8 +50,8 @@ async fn serves_until_sigterm_and_logs_no_secret() {
     let body = serde_json::to_vec(&result).unwrap();
     let answer = http::send(address, &delivery(SUBJECT, 1, "secret-token", &body)).await;
     assert_eq!(answer.status, 201, "{}", answer.text());
-    let told = Command::new("sh").args(["-c", &format!("kill -TERM {process}")]).status().unwrap();
-    assert!(told.success());
+    let signalled = Command::new("sh").args(["-c", &format!("kill -TERM {process}")]).status().unwrap();
+    assert!(signalled.success());
     let output = tokio::time::timeout(support::PATIENCE, log).await.expect("it ends").unwrap();
     let log = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{log}");
@@ -72,6 +72,6 @@ fn help_names_every_variable() {
         assert!(help.contains(name), "{name} is not in\n{help}");
     }
     let output = program().args(["--config", "/nowhere/server.yaml"]).output().unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && told.contains("/nowhere/server.yaml"), "{told}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && message.contains("/nowhere/server.yaml"), "{message}");
 }

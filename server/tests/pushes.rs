@@ -14,7 +14,7 @@ use support::{PATIENCE, Server, scene};
 use tokio::time::timeout;
 
 /// base64 of the secret, as a Secret has it.
-const SECRET: (&str, &str) = ("a secret of shop and its forge", "YSBzZWNyZXQgb2Ygc2hvcCBhbmQgaXRzIGZvcmdl");
+const SECRET: (&str, &str) = ("a secret of shop and its host", "YSBzZWNyZXQgb2Ygc2hvcCBhbmQgaXRzIGhvc3Q=");
 const BODY: &str =
     r#"{"ref": "refs/heads/main", "repository": {"clone_url": "https://git.example.com/shop/specs.git"}}"#;
 
@@ -92,7 +92,7 @@ async fn nobody_elses_word_is_taken() {
     for namespace in ["..", "Team", "a%2Fb", &"a".repeat(64)] {
         assert_eq!(push(&server, &signed(namespace, SECRET.0, BODY)).await.status, 404, "{namespace}");
     }
-    assert_eq!(api.asked("secrets"), asked, "nothing is asked about what is no namespace");
+    assert_eq!(api.asked("secrets"), asked, "nothing is asked about a name that is not a namespace");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -25,7 +25,7 @@ impl Schemas {
         let mut problems = Vec::new();
         match object["kind"].as_str().and_then(|kind| self.0.get(kind)) {
             Some(schema) => check(schema, object, "", &mut problems),
-            None => problems.push(format!("{} is no kind of ours", object["kind"])),
+            None => problems.push(format!("{} is not a kind of Enact", object["kind"])),
         }
         problems
     }

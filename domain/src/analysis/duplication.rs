@@ -41,15 +41,15 @@ fn among(statements: &[&Statement<'_>], findings: &mut Findings) {
         sets.push(if compared { vocabulary.set(&statement.words) } else { Vec::new() });
     }
     // Of several that a statement resembles, the first is named.
-    let mut told = None;
+    let mut reported = None;
     for pair in pairs(&sets, LEAST_TERMS, SIMILAR_PERCENT).found {
         let (a, b) = (statements[pair.first], statements[pair.second]);
-        if told == Some(pair.second) {
+        if reported == Some(pair.second) {
             continue;
         }
         if let Some((rule, summary)) = relation(a, b, pair, &sets) {
             report(rule, a, b, &summary, findings);
-            told = Some(pair.second);
+            reported = Some(pair.second);
         }
     }
 }

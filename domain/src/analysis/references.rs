@@ -78,11 +78,11 @@ fn prefix(id: &str) -> String {
 
 pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     let defined = Defined::new(spec);
-    let mut told: HashSet<(&str, String)> = HashSet::new();
+    let mut reported: HashSet<(&str, String)> = HashSet::new();
     for statement in statements.all.iter().filter(|s| !is_withdrawn(s)) {
         for (id, at) in ids(&statement.words) {
             let unknown = !elsewhere(&statement.words, at) && defined.lacks(&id);
-            if unknown && told.insert((statement.location.as_str(), id.clone())) {
+            if unknown && reported.insert((statement.location.as_str(), id.clone())) {
                 report(&id, statement.place(&id), findings);
             }
         }
@@ -98,9 +98,9 @@ fn in_prose(story: &UserStory, spec: &Spec, defined: &Defined, findings: &mut Fi
     let end = story.scenarios.first().map_or(story.span.end, |s| s.span.start.min(story.span.end));
     let prose = Span { start: story.span.start, end }.text(&spec.source);
     let words = words(prose);
-    let mut told: HashSet<String> = HashSet::new();
+    let mut reported: HashSet<String> = HashSet::new();
     for (id, at) in ids(&words).filter(|(id, _)| defined.lacks(id)) {
-        if !elsewhere(&words, at) && told.insert(id.clone()) {
+        if !elsewhere(&words, at) && reported.insert(id.clone()) {
             let place = Position { line: story.line, location: story.key.as_str(), excerpt: &id };
             report(&id, place, findings);
         }

@@ -82,8 +82,8 @@ mod tests {
         let parent = [rule("a", "true", Strength::Should), rule("b", "true", Strength::Must)];
         let own = [rule("c", "false", Strength::Should), rule("a", " true\n", Strength::Must)];
         let rules = inherit(&parent, &own).unwrap();
-        let told: Vec<_> = rules.iter().map(|r| (r.name.as_str(), r.strength)).collect();
-        assert_eq!(told, [("a", Strength::Must), ("b", Strength::Must), ("c", Strength::Should)]);
+        let merged: Vec<_> = rules.iter().map(|r| (r.name.as_str(), r.strength)).collect();
+        assert_eq!(merged, [("a", Strength::Must), ("b", Strength::Must), ("c", Strength::Should)]);
     }
 
     #[test]

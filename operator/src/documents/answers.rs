@@ -206,13 +206,14 @@ mod tests {
         let written = write(SPEC.into(), &[said("Q-00000000", "yes"), said("who pays?", "we"), said("who?", " ")]);
         let text = String::from_utf8(written.bytes.clone()).unwrap();
         assert!(text.contains("- Q: who pays? → A: we"), "{text}");
-        let told: Vec<(&str, Severity)> = written.findings.iter().map(|f| (f.location.as_str(), f.severity)).collect();
+        let reported: Vec<(&str, Severity)> =
+            written.findings.iter().map(|f| (f.location.as_str(), f.severity)).collect();
         let wanted = [
             ("spec.clarifications[0]", Severity::Medium),
             ("spec.clarifications[1]", Severity::Low),
             ("spec.clarifications[2]", Severity::Medium),
         ];
-        assert_eq!(told, wanted);
+        assert_eq!(reported, wanted);
         assert!(written.findings.iter().all(|f| !f.message.is_empty() && !f.remedy.is_empty()));
     }
 

@@ -91,7 +91,7 @@ mod tests {
             let all: Vec<Rule> = messages.iter().map(|m| rule("a", m)).collect();
             let once = with(text.as_bytes(), &all);
             prop_assert_eq!(&rules(&once), &all);
-            prop_assert_eq!(with(&once, &all), once.clone(), "an appendix is no part of the document");
+            prop_assert_eq!(with(&once, &all), once.clone(), "an appendix is not a part of the document");
             prop_assert_eq!(with(&once, &[]).len() <= text.len() + 2, true);
         }
     }

@@ -58,7 +58,7 @@ pub struct Content<F> {
     pub steps: Vec<Digest>,
     /// The first error of the document itself.
     pub error: Option<String>,
-    /// Another reason, besides people's decisions, why the document cannot be approved.
+    /// Another reason than people's decisions why the document cannot be approved.
     pub blocked: Option<Readiness>,
     pub findings: Findings,
     pub quality: Option<Quality>,

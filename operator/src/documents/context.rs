@@ -1,4 +1,4 @@
-//! What the document controllers need besides the common context.
+//! What the document controllers need in addition to the common context.
 
 use std::ops::Deref;
 use std::sync::Arc;

@@ -13,7 +13,7 @@ const SPEC: &str = "# Feature Specification: Keys\n\n## User Scenarios & Testing
     ## Requirements\n\n### Functional Requirements\n\n- **FR-001**: Keys MUST expire after [NEEDS CLARIFICATION: how long is a key valid?].\n\n\
     ### Key Entities\n\n- **Lending Key**: opens one door.\n\n## Success Criteria\n\n- **SC-001**: 95 % of keys come back within 7 days.\n";
 
-const LAW: &str = "# Shop Constitution\n\n## Core Principles\n\n### I. Test First\n\nEvery change MUST have a test.\n\n## Governance\n\n\
+const CONSTITUTION: &str = "# Shop Constitution\n\n## Core Principles\n\n### I. Test First\n\nEvery change MUST have a test.\n\n## Governance\n\n\
     Amendments are approved by two people.\n\n**Version**: 1.0.0 | **Ratified**: 2026-01-01 | **Last Amended**: 2026-01-01\n";
 
 fn specification(bench: &Bench, name: &str, spec: &Value) {
@@ -32,7 +32,7 @@ fn constitution(bench: &Bench, namespace: &str, name: &str, spec: &Value) {
     let mut object = json!({
         "apiVersion": "enact.dev/v1alpha1", "kind": "Constitution",
         "metadata": {"name": name, "namespace": namespace, "generation": 1},
-        "spec": {"source": {"inline": LAW}}
+        "spec": {"source": {"inline": CONSTITUTION}}
     });
     for (key, value) in spec.as_object().unwrap() {
         object["spec"][key] = value.clone();
@@ -95,10 +95,10 @@ async fn an_answer_becomes_a_revision() {
     let after = status(&bench, "specifications/keys");
     assert_eq!(after["openQuestions"], 0);
     assert_ne!(after["digest"], shown["digest"], "an approval of what was asked is none of what was answered");
-    let told = revisions(&bench);
-    assert_eq!(told.iter().map(|(reason, _)| reason.as_str()).collect::<Vec<_>>(), ["Source", "Clarification"]);
-    assert!(told[1].1.contains("Keys MUST expire after 30 days."), "{}", told[1].1);
-    assert!(told[1].1.contains("- Q: how long is a key valid? → A: 30 days"));
+    let revisions = revisions(&bench);
+    assert_eq!(revisions.iter().map(|(reason, _)| reason.as_str()).collect::<Vec<_>>(), ["Source", "Clarification"]);
+    assert!(revisions[1].1.contains("Keys MUST expire after 30 days."), "{}", revisions[1].1);
+    assert!(revisions[1].1.contains("- Q: how long is a key valid? → A: 30 days"));
 
     edit(&bench, "specifications/keys", &json!({"clarifications": [{"question": "Q-00000000", "answer": "no"}]}));
     bench.specification("keys").await.unwrap();
@@ -109,8 +109,8 @@ async fn an_answer_becomes_a_revision() {
 async fn revision_reason_comes_from_the_annotation() {
     let mut bench = Bench::new().await;
     specification(&bench, "keys", &json!({}));
-    let told = format_reason(&Digest::of_bytes(SPEC.as_bytes()), "Rollback of 3");
-    bench.api.change("specifications/keys", &json!({"metadata": {"annotations": {"enact.dev/reason": told}}}));
+    let reason = format_reason(&Digest::of_bytes(SPEC.as_bytes()), "Rollback of 3");
+    bench.api.change("specifications/keys", &json!({"metadata": {"annotations": {"enact.dev/reason": reason}}}));
     bench.specification("keys").await.unwrap();
     edit(&bench, "specifications/keys", &json!({"source": {"inline": SPEC.replace("A key", "One key")}}));
     bench.specification("keys").await.unwrap();
@@ -121,21 +121,21 @@ async fn revision_reason_comes_from_the_annotation() {
 #[tokio::test]
 async fn unchanged_document_causes_no_writes() {
     let mut bench = Bench::new().await;
-    constitution(&bench, "ns", "law", &json!({}));
-    specification(&bench, "keys", &json!({"constitutionRef": {"name": "law"}}));
-    bench.constitution("law").await.unwrap();
+    constitution(&bench, "ns", "base", &json!({}));
+    specification(&bench, "keys", &json!({"constitutionRef": {"name": "base"}}));
+    bench.constitution("base").await.unwrap();
     bench.specification("keys").await.unwrap();
     bench.settle().await;
-    let (told, _) = (bench.record_store.summaries(), bench.api.writes());
-    assert!(told.iter().any(|t| t.contains("findings")), "{told:?}");
+    let (recorded, _) = (bench.record_store.summaries(), bench.api.writes());
+    assert!(recorded.iter().any(|t| t.contains("findings")), "{recorded:?}");
     bench.record_store.down.store(true, Ordering::Relaxed);
     for _ in 0..2 {
-        bench.constitution("law").await.unwrap();
+        bench.constitution("base").await.unwrap();
         bench.specification("keys").await.unwrap();
         bench.settle().await;
     }
     assert_eq!(bench.api.writes(), [""; 0], "the record is not even asked");
-    assert_eq!(bench.record_store.summaries(), told);
+    assert_eq!(bench.record_store.summaries(), recorded);
 }
 
 #[tokio::test]
@@ -143,46 +143,53 @@ async fn violated_must_rule_blocks_a_specification() {
     let mut bench = Bench::new().await;
     let must = rule("three-stories", "Specification", "specification.stories.size() >= 3", "MUST");
     let should = rule("branch", "Specification", "specification.branch != ''", "SHOULD");
-    constitution(&bench, "ns", "law", &json!({"rules": [must, should]}));
-    specification(&bench, "keys", &json!({"constitutionRef": {"name": "law"}}));
+    constitution(&bench, "ns", "base", &json!({"rules": [must, should]}));
+    specification(&bench, "keys", &json!({"constitutionRef": {"name": "base"}}));
     bench.specification("keys").await.unwrap();
     assert_eq!(reason(&bench, "specifications/keys"), "WaitingForConstitution");
-    bench.constitution("law").await.unwrap();
+    bench.constitution("base").await.unwrap();
     bench.settle().await;
-    assert_eq!(status(&bench, "constitutions/law")["rules"], 2);
+    assert_eq!(status(&bench, "constitutions/base")["rules"], 2);
     assert_eq!(reason(&bench, "specifications/keys"), "ConstitutionViolated");
     assert!(message(&bench, "specifications/keys").contains("keep three-stories"));
     assert_eq!(codes(&bench, "specifications/keys").iter().filter(|c| *c == "RuleBroken").count(), 2);
 
-    edit(&bench, "constitutions/law", &json!({"rules": [should], "source": {"inline": LAW.replace("1.0.0", "2.0.0")}}));
-    bench.constitution("law").await.unwrap();
+    edit(
+        &bench,
+        "constitutions/base",
+        &json!({"rules": [should], "source": {"inline": CONSTITUTION.replace("1.0.0", "2.0.0")}}),
+    );
+    bench.constitution("base").await.unwrap();
     bench.settle().await;
-    assert_eq!(reason(&bench, "specifications/keys"), "Approved", "{}", message(&bench, "constitutions/law"));
+    assert_eq!(reason(&bench, "specifications/keys"), "Approved", "{}", message(&bench, "constitutions/base"));
 }
 
 #[tokio::test]
 async fn reports_all_invalid_rules_together() {
     let mut bench = Bench::new().await;
     let rules = [rule("one", "Plan", "plan.nothing > 1", "MUST"), rule("two", "Task", "task.title +", "MUST")];
-    constitution(&bench, "ns", "law", &json!({"rules": rules}));
-    bench.constitution("law").await.unwrap();
-    assert_eq!(reason(&bench, "constitutions/law"), "InvalidRules");
-    let told = message(&bench, "constitutions/law");
-    assert!(told.contains("rule \"one\", line 1, column") && told.contains("rule \"two\", line 1, column"), "{told}");
+    constitution(&bench, "ns", "base", &json!({"rules": rules}));
+    bench.constitution("base").await.unwrap();
+    assert_eq!(reason(&bench, "constitutions/base"), "InvalidRules");
+    let message = message(&bench, "constitutions/base");
+    assert!(
+        message.contains("rule \"one\", line 1, column") && message.contains("rule \"two\", line 1, column"),
+        "{message}"
+    );
 }
 
 #[tokio::test]
 async fn inherited_rules_cannot_be_loosened() {
     let mut bench = Bench::new().await;
     bench.tenant_with("platform", json!({"namespaces": ["platform"]}));
-    let root = json!({"namespace": "platform", "name": "law"});
+    let root = json!({"namespace": "platform", "name": "base"});
     bench.tenant_with("team", json!({"namespaces": ["ns"], "constitutionRef": root}));
     let demand = |severity: &str| rule("gates", "Plan", "plan.gates.size() > 0", severity);
-    constitution(&bench, "platform", "law", &json!({"rules": [demand("MUST")]}));
+    constitution(&bench, "platform", "base", &json!({"rules": [demand("MUST")]}));
     constitution(&bench, "ns", "own", &json!({"rules": [demand("SHOULD")]}));
     bench.constitution("own").await.unwrap();
     assert_eq!(reason(&bench, "constitutions/own"), "WaitingForConstitution");
-    bench.constitution("law").await.unwrap();
+    bench.constitution("base").await.unwrap();
     bench.settle().await;
     assert_eq!(reason(&bench, "constitutions/own"), "LoosensParent");
     assert!(message(&bench, "constitutions/own").contains("MUST"));
@@ -197,13 +204,13 @@ async fn inherited_rules_cannot_be_loosened() {
     specification(&bench, "keys", &json!({}));
     bench.specification("keys").await.unwrap();
     bench.settle().await;
-    let impact = status(&bench, "constitutions/law")["impact"].clone();
+    let impact = status(&bench, "constitutions/base")["impact"].clone();
     assert_eq!(impact["specifications"], 1, "a specification that names none is bound all the same");
     assert_eq!(impact["some"], json!(["Specification ns/keys"]));
     assert_eq!(status(&bench, "constitutions/own")["impact"]["specifications"], 0);
     bench.no_specification("keys");
     bench.settle().await;
-    assert_eq!(status(&bench, "constitutions/law")["impact"]["specifications"], 0);
+    assert_eq!(status(&bench, "constitutions/base")["impact"]["specifications"], 0);
 }
 
 #[tokio::test]
@@ -275,35 +282,35 @@ fn approve(bench: &mut Bench, kind: &str, key: &str, user: &str) {
 #[tokio::test]
 async fn amendment_version_must_match_its_changes() {
     let mut bench = Bench::new().await;
-    constitution(&bench, "ns", "law", &json!({"approval": {"required": 1}}));
-    bench.constitution("law").await.unwrap();
-    assert_eq!(reason(&bench, "constitutions/law"), "WaitingForApproval");
-    approve(&mut bench, "Constitution", "constitutions/law", "ann");
-    bench.constitution("law").await.unwrap();
-    let first = status(&bench, "constitutions/law");
-    assert_eq!((reason(&bench, "constitutions/law").as_str(), &first["amendment"]), ("Approved", &Value::Null));
+    constitution(&bench, "ns", "base", &json!({"approval": {"required": 1}}));
+    bench.constitution("base").await.unwrap();
+    assert_eq!(reason(&bench, "constitutions/base"), "WaitingForApproval");
+    approve(&mut bench, "Constitution", "constitutions/base", "ann");
+    bench.constitution("base").await.unwrap();
+    let first = status(&bench, "constitutions/base");
+    assert_eq!((reason(&bench, "constitutions/base").as_str(), &first["amendment"]), ("Approved", &Value::Null));
 
     // A principle goes, and the version stays.
-    let without =
-        LAW.replace("### I. Test First\n\nEvery change MUST have a test.", "### I. Simplicity\n\nCode MUST be simple.");
-    edit(&bench, "constitutions/law", &json!({"source": {"inline": without}}));
-    bench.constitution("law").await.unwrap();
-    assert_eq!(reason(&bench, "constitutions/law"), "VersionMismatch");
+    let without = CONSTITUTION
+        .replace("### I. Test First\n\nEvery change MUST have a test.", "### I. Simplicity\n\nCode MUST be simple.");
+    edit(&bench, "constitutions/base", &json!({"source": {"inline": without}}));
+    bench.constitution("base").await.unwrap();
+    assert_eq!(reason(&bench, "constitutions/base"), "VersionMismatch");
     assert!(
-        message(&bench, "constitutions/law").contains("write `**Version**: 2.0.0`"),
+        message(&bench, "constitutions/base").contains("write `**Version**: 2.0.0`"),
         "{}",
-        message(&bench, "constitutions/law")
+        message(&bench, "constitutions/base")
     );
 
-    edit(&bench, "constitutions/law", &json!({"source": {"inline": without.replace("1.0.0", "2.0.0")}}));
-    bench.constitution("law").await.unwrap();
-    assert_eq!(reason(&bench, "constitutions/law"), "WaitingForApproval");
-    let shown = status(&bench, "constitutions/law");
+    edit(&bench, "constitutions/base", &json!({"source": {"inline": without.replace("1.0.0", "2.0.0")}}));
+    bench.constitution("base").await.unwrap();
+    assert_eq!(reason(&bench, "constitutions/base"), "WaitingForApproval");
+    let shown = status(&bench, "constitutions/base");
     assert_eq!(shown["approvedDigest"], first["digest"], "the one before is still what was approved");
-    approve(&mut bench, "Constitution", "constitutions/law", "bob");
-    bench.constitution("law").await.unwrap();
-    let after = status(&bench, "constitutions/law");
-    assert_eq!(reason(&bench, "constitutions/law"), "Approved");
+    approve(&mut bench, "Constitution", "constitutions/base", "bob");
+    bench.constitution("base").await.unwrap();
+    let after = status(&bench, "constitutions/base");
+    assert_eq!(reason(&bench, "constitutions/base"), "Approved");
     assert_eq!((&after["amendment"]["from"], &after["amendment"]["level"]), (&json!("1.0.0"), &json!("Major")));
     assert_eq!(after["amendment"]["fromDigest"], first["digest"]);
     assert!(after["amendment"]["changes"].as_array().is_some_and(|c| c.len() == 2), "{after}");
@@ -313,18 +320,18 @@ async fn amendment_version_must_match_its_changes() {
 async fn rules_are_approved_with_their_constitution() {
     let mut bench = Bench::new().await;
     let gates = rule("gates", "Plan", "plan.gates.size() > 0", "MUST");
-    constitution(&bench, "ns", "law", &json!({"approval": {"required": 1}, "rules": [gates]}));
-    bench.constitution("law").await.unwrap();
-    approve(&mut bench, "Constitution", "constitutions/law", "ann");
-    bench.constitution("law").await.unwrap();
-    assert_eq!(reason(&bench, "constitutions/law"), "Approved");
-    edit(&bench, "constitutions/law", &json!({"rules": []}));
-    bench.constitution("law").await.unwrap();
-    assert_eq!(reason(&bench, "constitutions/law"), "VersionMismatch", "without a word in the version");
-    edit(&bench, "constitutions/law", &json!({"source": {"inline": LAW.replace("1.0.0", "2.0.0")}}));
-    bench.constitution("law").await.unwrap();
-    assert_eq!(reason(&bench, "constitutions/law"), "WaitingForApproval", "nor without the people");
-    let shown = status(&bench, "constitutions/law")["amendment"]["changes"].clone();
+    constitution(&bench, "ns", "base", &json!({"approval": {"required": 1}, "rules": [gates]}));
+    bench.constitution("base").await.unwrap();
+    approve(&mut bench, "Constitution", "constitutions/base", "ann");
+    bench.constitution("base").await.unwrap();
+    assert_eq!(reason(&bench, "constitutions/base"), "Approved");
+    edit(&bench, "constitutions/base", &json!({"rules": []}));
+    bench.constitution("base").await.unwrap();
+    assert_eq!(reason(&bench, "constitutions/base"), "VersionMismatch", "without a word in the version");
+    edit(&bench, "constitutions/base", &json!({"source": {"inline": CONSTITUTION.replace("1.0.0", "2.0.0")}}));
+    bench.constitution("base").await.unwrap();
+    assert_eq!(reason(&bench, "constitutions/base"), "WaitingForApproval", "nor without the people");
+    let shown = status(&bench, "constitutions/base")["amendment"]["changes"].clone();
     assert_eq!(
         shown.as_array().map(|all| (all.len(), all[0]["kind"].clone())),
         Some((1, json!("RuleRemoved"))),
@@ -415,7 +422,7 @@ async fn operator_opens_no_url_of_a_tenant() {
     bench.agent("scripts");
     let git = |scheme: &str, path: &str| json!({"git": {"url": url(scheme), "revision": "main", "path": path}});
     specification(&bench, "keys", &json!({"source": git("http", "spec.md")}));
-    constitution(&bench, "ns", "law", &json!({"source": git("ssh", "law.md")}));
+    constitution(&bench, "ns", "base", &json!({"source": git("ssh", "constitution.md")}));
     let mut spec = json!({"agentRef": {"name": "scripts"}, "source": git("https", "tasks.md")});
     let plan = |name: &str, spec: &Value| {
         let metadata = json!({"name": name, "namespace": "ns", "generation": 1});
@@ -430,12 +437,12 @@ async fn operator_opens_no_url_of_a_tenant() {
     spec["workspace"] = json!({"url": url("http"), "revision": "main"});
     plan("built", &spec);
     bench.specification("keys").await.unwrap();
-    bench.constitution("law").await.unwrap();
+    bench.constitution("base").await.unwrap();
     for name in ["written", "built", "built"] {
         bench.plan(name).await.unwrap();
     }
-    let told = |scheme: &str| bench.api.all("pods").iter().filter(|pod| pod.to_string().contains(&url(scheme))).count();
-    assert_eq!((told("http"), told("ssh"), told("https")), (2, 1, 1), "pods were told of each");
+    let pods = |scheme: &str| bench.api.all("pods").iter().filter(|pod| pod.to_string().contains(&url(scheme))).count();
+    assert_eq!((pods("http"), pods("ssh"), pods("https")), (2, 1, 1), "each URL has its pods");
     let heard = listener.accept().expect_err("nobody came").kind();
     assert_eq!(heard, std::io::ErrorKind::WouldBlock);
 }

@@ -190,7 +190,7 @@ impl Observed {
         self.approved_specification().filter(|approved| *approved != pinned && !self.plan.spec.cancel)
     }
 
-    /// Returns a person's choice about that revision. Both annotations at once are no choice.
+    /// Returns a person's choice about that revision. Both annotations at once are not a choice.
     pub fn choice(&self) -> Choice {
         let newer = self.newer_specification();
         let names = |annotation| newer.is_some() && self.annotation(annotation).map(String::as_str) == newer;

@@ -1,4 +1,4 @@
-//! What sourcing needs besides the common context.
+//! What sourcing needs in addition to the common context.
 
 use std::ops::Deref;
 use std::sync::Arc;

@@ -221,7 +221,7 @@ impl DraftReconcile<'_> {
             return Err(Readiness::reconciling("AgentNotFound", why));
         };
         let failed = |why: String| Readiness::stalled(FAILED, why);
-        let mut errand = DocumentJob {
+        let mut job = DocumentJob {
             subject_uid: self.subject.uid.clone(),
             server_url: server_url(self.ctx).map_err(failed)?,
             work: DocumentWork::Draft(DraftWork {
@@ -232,11 +232,11 @@ impl DraftReconcile<'_> {
                 agent: name.clone(),
             }),
         };
-        let mut assignment = pod::document_job_json(&errand);
+        let mut assignment = pod::document_job_json(&job);
         // An assignment has a size limit: leave the last document out when it does not fit.
-        if let (Err(_), DocumentWork::Draft(work)) = (&assignment, &mut errand.work) {
+        if let (Err(_), DocumentWork::Draft(work)) = (&assignment, &mut job.work) {
             work.prompt = self.prompt(draft, None);
-            assignment = pod::document_job_json(&errand);
+            assignment = pod::document_job_json(&job);
         }
         let frame = Frame {
             config: &self.ctx.config,

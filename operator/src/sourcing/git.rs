@@ -280,7 +280,7 @@ impl GitReconcile<'_> {
         if let Some(error) = validation::git_source("spec.source.git", git).first() {
             return Err(error.to_string());
         }
-        let errand = DocumentJob {
+        let job = DocumentJob {
             subject_uid: self.subject.uid.clone(),
             server_url: server_url(self.ctx)?,
             work: DocumentWork::Fetch(FetchWork {
@@ -297,7 +297,7 @@ impl GitReconcile<'_> {
             namespace: self.subject.namespace.clone(),
             labels: vec![(names::LABEL_ROLE, JobRole::Fetch.as_str().to_owned())],
             owner: self.subject.owner.clone(),
-            assignment: pod::document_job_json(&errand).map_err(|report| report.message)?,
+            assignment: pod::document_job_json(&job).map_err(|report| report.message)?,
             timeout_seconds: TIMEOUT_SECONDS,
             resources: [&NO_RESOURCES; 3],
         };

@@ -81,8 +81,8 @@ pub fn assignment_json(assignment: &Assignment) -> Result<String, Report> {
 ///
 /// # Errors
 /// A report when it does not fit in a pod.
-pub fn document_job_json(errand: &DocumentJob) -> Result<String, Report> {
-    bounded_json(errand, |size| {
+pub fn document_job_json(job: &DocumentJob) -> Result<String, Report> {
+    bounded_json(job, |size| {
         format!(
             "the request, principles and script have {size} bytes, and at most {MAX_ASSIGNMENT_BYTES} fit in a pod; shorten them"
         )

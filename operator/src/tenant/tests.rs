@@ -100,7 +100,7 @@ async fn recreates_a_partially_computed_quota() {
 #[tokio::test]
 async fn reverts_changes_to_managed_objects() {
     let mut bench = set_up().await;
-    // The API server writes quantities in its own way, which is no change.
+    // The API server writes quantities in its own way, which is not a change.
     bench.api.change("resourcequotas/enact-tenant", &json!({"spec": {"hard": {"requests.cpu": "1"}}}));
     sync(&bench, ObjectKind::ResourceQuota, "resourcequotas/enact-tenant").await;
     bench.tenant("acme").await.unwrap();

@@ -96,7 +96,7 @@ async fn two_replicas_serve_the_cluster_and_keep_its_trust() {
     let answer = server.review("/validate", &review).await.unwrap();
     assert_eq!(answer["response"]["allowed"], true, "{answer}");
 
-    // Somebody applies the configuration anew, without a bundle.
+    // Somebody applies the configuration again, without a bundle.
     let mut bare = api.get(VALIDATING);
     bare["webhooks"][0]["clientConfig"].as_object_mut().unwrap().remove("caBundle");
     api.put(VALIDATING, bare);
@@ -139,7 +139,8 @@ async fn reloads_certificates_of_cert_manager() {
         until("it is served", async || Connection::open(running.admission, &keyring.bundle(), &hands).await.is_ok())
             .await;
         let expiry = format!("certificate_expiry_timestamp_seconds {}\n", keyring.ends().as_second());
-        until("its end is told", async || running.get("/metrics").await.is_some_and(|m| m.1.contains(&expiry))).await;
+        until("its expiry is reported", async || running.get("/metrics").await.is_some_and(|m| m.1.contains(&expiry)))
+            .await;
     }
     assert!(running.is_ready().await);
     assert_eq!(api.version(), version);

@@ -1,4 +1,4 @@
-//! What the rules look up besides the request.
+//! What the rules look up in addition to the request.
 
 mod cluster;
 mod types;

@@ -131,7 +131,7 @@ async fn an_answer_keeps_its_author_and_date() {
     let (yes, no) = (signed("Q-1", "yes", ANN, "2026-11-25"), signed("Q-2", "no", ANN, "2026-11-25"));
     assert_eq!(first["spec"]["clarifications"], json!([yes, no]));
 
-    // A later writer answers anew, adds an answer, and repeats one without its stamps, as a GitOps repository would.
+    // A later writer answers again, adds an answer, and repeats one without its stamps, as a GitOps repository would.
     let old = object(
         "Specification",
         "o",

@@ -276,7 +276,7 @@ async fn approvals_that_do_not_count_are_refused() {
         "forbidden",
         &["none of the groups", "(owners)"],
     );
-    // A service account of a GitOps tool is no person, unless the policy names it. Then it counts like any: here it is the author.
+    // A service account of a GitOps tool is not a person, unless the policy names it. Then it counts like any: here it is the author.
     let robot = "system:serviceaccount:flux-system:kustomize-controller";
     let mut own = lookup.clone();
     let subject = own.subjects.get_mut("Plan team-a/shop").unwrap();
@@ -291,7 +291,7 @@ async fn approvals_that_do_not_count_are_refused() {
     assert_refused(admit(&lookup, &create(&forged)).await, "forbidden", &["spec.by", "says boss", ANN]);
     let unsigned = with(admitted.clone(), "/spec/by", Value::Null);
     assert_refused(admit(&lookup, &create(&unsigned)).await, "forbidden", &["MutatingWebhookConfiguration"]);
-    // The operator is no person: it signs like everybody, as itself.
+    // The operator is not a person: it signs like everybody, as itself.
     assert_refused(admit(&lookup, &by(create(&admitted), OPERATOR)).await, "forbidden", &["spec.by"]);
     let broken = FakeLookup { broken: true, ..lookup.clone() };
     assert_refused(admit(&broken, &create(&admitted)).await, "error", &["try again"]);

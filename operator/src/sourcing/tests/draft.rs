@@ -1,4 +1,4 @@
-//! What an agent drafts: attempt by attempt, and what it is told.
+//! What an agent drafts: attempt by attempt, and what its prompt contains.
 
 use super::*;
 
@@ -77,7 +77,7 @@ async fn restart_starts_no_second_attempt() {
     let mut scene = Scene::drafting().await;
     scene.look().await;
     let pod = scene.name();
-    // The pod was made, and the operator was gone before the status told of it.
+    // The pod was made, and the operator was gone before the status reported it.
     scene.draft = None;
     let again = scene.look().await;
     assert_eq!((again.draft.unwrap().attempts, scene.name()), (1, pod));

@@ -27,7 +27,7 @@ async fn one_pod_polls_at_each_interval() {
         path: "specs/cart.md".into(),
         known: None,
     };
-    assert_eq!((scene.fetching(), scene.told().subject_uid.as_str()), (work, "cart-uid"));
+    assert_eq!((scene.fetching(), scene.job().subject_uid.as_str()), (work, "cart-uid"));
     let pod = scene.pod();
     assert_eq!(pod["metadata"]["labels"], json!({"enact.dev/tenant": "default", "enact.dev/role": "fetch"}));
     assert_eq!(pod["metadata"]["ownerReferences"][0]["uid"], "cart-uid");
@@ -51,7 +51,7 @@ async fn one_pod_polls_at_each_interval() {
     assert_eq!(scene.fetching().known, Some(commit("1")), "the pod needs to read only what is new");
     scene.brings(None, Some(&commit("1"))).await;
     let same = scene.tidy().await;
-    assert_eq!((same.bytes.as_deref(), scene.written), (Ok(GOOD.as_bytes()), written), "nothing new is no write");
+    assert_eq!((same.bytes.as_deref(), scene.written), (Ok(GOOD.as_bytes()), written), "nothing new causes no write");
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn annotation_causes_one_poll() {
 }
 
 impl Scene {
-    /// A push to this branch is told to this namespace; who is to be looked at.
+    /// Notifies this namespace of a push to this branch. Returns the documents to poll.
     fn pushed(&mut self, namespace: &str, repository: &str, branch: &str) -> Vec<String> {
         let repository = json!({"ssh_url": format!("git@git.example.org:{repository}.git")});
         let body = json!({"ref": format!("refs/heads/{branch}"), "repository": repository}).to_string();
@@ -181,13 +181,13 @@ async fn push_waits_for_a_slot() {
     scene.object = cart;
     scene.pushed("ns", "shop", "main");
     scene.look().await;
-    assert_eq!(scene.pods(), 4, "there is no room");
+    assert_eq!(scene.pods(), 4, "no slot is free");
     for pod in others {
         scene.bench.api.remove(&format!("pods/{}", pod["metadata"]["name"].as_str().unwrap()));
         scene.bench.delete_job(pod).await;
     }
     scene.look().await;
-    assert_eq!(scene.told().subject_uid, "cart-uid");
+    assert_eq!(scene.job().subject_uid, "cart-uid");
 }
 
 #[tokio::test]

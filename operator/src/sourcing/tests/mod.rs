@@ -100,20 +100,20 @@ impl Scene {
         self.bench.api.all("pods").len()
     }
 
-    fn told(&self) -> DocumentJob {
+    fn job(&self) -> DocumentJob {
         let pod = self.pod();
         let env = pod["spec"]["containers"][0]["env"].as_array().unwrap().clone();
-        let told = env.iter().find(|var| var["name"] == ASSIGNMENT_ENV).unwrap()["value"].as_str().unwrap();
-        serde_json::from_str(&told.replace("$$", "$")).unwrap()
+        let assignment = env.iter().find(|var| var["name"] == ASSIGNMENT_ENV).unwrap()["value"].as_str().unwrap();
+        serde_json::from_str(&assignment.replace("$$", "$")).unwrap()
     }
 
     fn fetching(&self) -> FetchWork {
-        let DocumentWork::Fetch(work) = self.told().work else { panic!("a fetch was expected") };
+        let DocumentWork::Fetch(work) = self.job().work else { panic!("a fetch was expected") };
         work
     }
 
     fn drafts(&self) -> DraftWork {
-        let DocumentWork::Draft(work) = self.told().work else { panic!("a draft was expected") };
+        let DocumentWork::Draft(work) = self.job().work else { panic!("a draft was expected") };
         work
     }
 

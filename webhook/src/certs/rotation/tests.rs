@@ -159,7 +159,7 @@ async fn what_fails_is_tried_again() {
 }
 
 #[tokio::test]
-async fn damage_and_loss_are_mended() {
+async fn repairs_damage_and_loss() {
     let memory = Arc::new(Memory::default());
     let (hands, triggers) = (Hands::new(), watch::Sender::new(()));
     let replica = Replica::start(&memory, &hands, &triggers);
@@ -175,7 +175,7 @@ async fn damage_and_loss_are_mended() {
             state.trusted += 1;
         }
         triggers.send_replace(());
-        until("it is mended", || replica.count("created") == created && replica.settled(&memory, &hands)).await;
+        until("it is repaired", || replica.count("created") == created && replica.settled(&memory, &hands)).await;
         let state = memory.state();
         assert_eq!(state.bundle, state.keyring.unwrap().bundle());
     }

@@ -22,19 +22,19 @@ fn binding() -> Rule {
     rule("binding-requirements", Scope::Specification, Strength::Must, all)
 }
 
-/// Constitution `law` of `team-a` is in force with these rules; its Tenant names `platform/base`, which has one.
+/// Constitution `main` of `team-a` is in force with these rules; its Tenant names `platform/base`, which has one.
 fn lookup(rules: Vec<Rule>) -> FakeLookup {
     let mut lookup = FakeLookup::two_tenants();
-    lookup.constitutions.insert("team-a/law".into(), (rules, None));
+    lookup.constitutions.insert("team-a/main".into(), (rules, None));
     let base = rule("a-title", Scope::Specification, Strength::Should, "specification.title != 'Shop'");
     lookup.constitutions.insert("platform/base".into(), (vec![base], None));
     lookup.tenant_constitutions.insert("team-a".into(), NamespacedRef::new("platform", "base"));
-    lookup.existing = vec!["Constitution team-a/law".into()];
+    lookup.existing = vec!["Constitution team-a/main".into()];
     lookup
 }
 
 fn specification(text: &str) -> Value {
-    object("Specification", "shop", &json!({ "source": { "inline": text }, "constitutionRef": { "name": "law" } }))
+    object("Specification", "shop", &json!({ "source": { "inline": text }, "constitutionRef": { "name": "main" } }))
 }
 
 fn constitution(rules: &Value) -> Value {
@@ -47,12 +47,12 @@ fn constitution(rules: &Value) -> Value {
 async fn a_must_refuses_and_a_should_warns() {
     let lookup = lookup(vec![binding()]);
     let outcome = admit(&lookup, &create(&specification(FREE))).await;
-    let told = ["spec.source", "binding-requirements", "I. Clear words", "what binding-requirements says", "FR-001"];
-    assert_refused(outcome, "invalid", &told);
+    let parts = ["spec.source", "binding-requirements", "I. Clear words", "what binding-requirements says", "FR-001"];
+    assert_refused(outcome, "invalid", &parts);
     let kept = specification(&FREE.replace("sells", "MUST sell"));
     let warnings = assert_admitted(admit(&lookup, &create(&kept)).await);
     assert!(warnings.iter().any(|w| w.contains("a-title")), "{warnings:?}");
-    // What only says how the object is handled is not judged anew.
+    // What only says how the object is handled is not judged again.
     let old = specification(FREE);
     assert_admitted(admit(&lookup, &update(&old, &with(old.clone(), "/spec/suspend", json!(true)))).await);
     // An answer changes the document: the operator judges what comes of it.
@@ -63,9 +63,9 @@ async fn a_must_refuses_and_a_should_warns() {
 #[tokio::test]
 async fn skips_rules_that_are_not_in_force_or_need_more() {
     let mut unknown = lookup(vec![binding()]);
-    unknown.constitutions.remove("team-a/law");
+    unknown.constitutions.remove("team-a/main");
     assert_admitted(admit(&unknown, &create(&specification(FREE))).await);
-    let more = rule("of-law", Scope::Specification, Strength::Must, "constitution.version == specification.title");
+    let more = rule("of-main", Scope::Specification, Strength::Must, "constitution.version == specification.title");
     assert_admitted(admit(&lookup(vec![more]), &create(&specification(FREE))).await);
     let broken = FakeLookup { broken: true, ..lookup(vec![binding()]) };
     assert_refused(admit(&broken, &create(&specification(FREE))).await, "error", &["try again"]);
@@ -93,7 +93,7 @@ async fn rules_compile_and_loosen_nothing() {
         "name": "many", "appliesTo": "Constitution", "expression": "constitution.principles.size() > 3", "message": "too few"
     }]);
     assert_refused(admit(&lookup, &create(&constitution(&itself))).await, "invalid", &["rule many", "too few"]);
-    let parent = with(constitution(&json!([])), "/spec/parentRef", json!({ "name": "other/law" }));
+    let parent = with(constitution(&json!([])), "/spec/parentRef", json!({ "name": "other/main" }));
     assert_refused(admit(&lookup, &create(&parent)).await, "invalid", &["spec.parentRef.name", "another namespace"]);
 }
 
