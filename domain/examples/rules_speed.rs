@@ -24,10 +24,10 @@ fn main() {
     let specification = specification();
     let plan = plan();
     println!("{:<30}{:>14}{:>14}{:>12}{:>12}", "rule", "evaluations/s", "time", "cost", "ns/unit");
-    let dear = COSTLY.map(|(name, scope, expression)| (name, rule(scope, expression)));
+    let costly = COSTLY.map(|(name, scope, expression)| (name, rule(scope, expression)));
     let library = builtin();
     let rules =
-        library.iter().map(|rule| (rule.name.as_str(), rule)).chain(dear.iter().map(|(name, rule)| (*name, rule)));
+        library.iter().map(|rule| (rule.name.as_str(), rule)).chain(costly.iter().map(|(name, rule)| (*name, rule)));
     for (name, rule) in rules {
         let document = match rule.scope {
             Scope::Task => Document::task(&plan.tasks[0]).with_plan(&plan),
@@ -70,7 +70,7 @@ fn measure(name: &str, rule: &Rule, document: &Document) {
 
 fn rule(scope: Scope, expression: &str) -> Rule {
     Rule {
-        name: "dear".into(),
+        name: "costly".into(),
         scope,
         expression: expression.into(),
         message: "-".into(),

@@ -32,7 +32,7 @@ impl Schemas {
 
     /// Evaluates the CEL rules for a new object.
     pub fn evaluate_rules(&self, object: &Value) -> Result<(), ValidationErrors> {
-        let schema = object["kind"].as_str().and_then(|kind| self.0.get(kind)).expect("a kind of ours");
+        let schema = object["kind"].as_str().and_then(|kind| self.0.get(kind)).expect("a kind of Enact");
         Validator::new().validate(schema, object, None)
     }
 }

@@ -28,7 +28,7 @@ const SIMILAR_PERCENT: usize = 70;
 /// Fewer terms say too little to call two requirements alike.
 const LEAST_TERMS: usize = 4;
 
-/// At most so many requirements of the other sketch are looked at for each hash.
+/// Maximum number of requirements of the other sketch that are compared for each hash.
 const MAX_POSTINGS: usize = 32;
 
 /// What is kept of a specification to compare it with others.

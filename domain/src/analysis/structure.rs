@@ -180,7 +180,7 @@ fn uncovered(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) 
 
 /// Returns each requirement that can be judged, and whether a story, scenario, edge case or criterion covers it by identifier or terms.
 pub(super) fn coverage<'s, 'a>(spec: &Spec, statements: &'s Statements<'a>) -> Vec<(&'s Statement<'a>, bool)> {
-    /// At most so many stories and edge cases are looked at for each term.
+    /// Maximum number of stories and edge cases that are compared for each term.
     const MAX_PLACES: usize = 32;
     if spec.stories.is_empty() || !statements.english {
         return Vec::new();

@@ -54,7 +54,7 @@ impl ApprovalIndex {
                 self.known.insert(ObjectRef::from_obj(approval), Subject::of(approval));
             }
             Event::InitDone => {
-                // Subjects of before are included: their Approvals may have been deleted while the watch was down.
+                // The subjects of the previous list are included: their Approvals may have been deleted while the watch was down.
                 let before = std::mem::take(&mut self.before);
                 before.values().chain(self.known.values()).for_each(|subject| self.requeue(subject));
             }

@@ -30,7 +30,7 @@ impl DependencyMap {
     }
 
     /// Replaces the dependents of an object and its published content, and returns the objects to requeue: none when nothing changed, else
-    /// the dependents of before and of now.
+    /// both the previous and the new dependents.
     pub fn update(&self, object: &ObjectKey, dependents: BTreeSet<ObjectKey>, content: &str) -> BTreeSet<ObjectKey> {
         let content = Digest::of_bytes(content.as_bytes());
         let mut known = self.known.lock();

@@ -60,7 +60,7 @@ pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Err
     // The future of the steps is large, and each reconcile in progress has one.
     let result = Box::pin(run_steps(&ctx, &observed, &mut runtime)).await;
     if let Some(member) = &observed.member {
-        // This plan may have freed slots, or it was woken for a slot and did not use it: the next plan must get its turn.
+        // This plan may have freed slots, or it was enqueued for a free slot and did not use it: enqueue the next plan that waits.
         ctx.wake_next(&member.tenant);
     }
     match result {

@@ -109,7 +109,7 @@ async fn two_replicas_serve_the_cluster_and_keep_its_trust() {
     until("both have looked", async || looks(&api) >= before + 2).await;
     assert_eq!(api.version(), version + 1);
 
-    // Leaving: not ready any more, but still answering; then gone.
+    // A replica that shuts down: no longer ready, but it still answers; then its connections end.
     let [leaving, staying] = replicas;
     leaving.stop.cancel();
     until("it is not ready", async || !leaving.is_ready().await).await;

@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test]
 async fn next_attempt_gets_the_last_problem() {
     let mut scene = Scene::drafting().await;
-    let first = scene.look().await;
+    let first = scene.poll().await;
     assert_eq!(state(&first), (Progress::Reconciling, "Drafting"));
     let work = scene.drafts();
     assert_eq!((work.name.as_str(), work.attempt, work.agent.as_str()), ("cart", 1, "scribe"));
@@ -13,61 +13,61 @@ async fn next_attempt_gets_the_last_problem() {
     let pod = scene.pod();
     assert_eq!(pod["metadata"]["labels"]["enact.dev/role"], "draft");
     assert_eq!(pod["spec"]["activeDeadlineSeconds"], 900);
-    scene.look().await;
+    scene.poll().await;
     assert_eq!(scene.pods(), 1);
 
     scene.brings(Some(BAD), None).await;
-    let invalid = scene.look().await;
+    let invalid = scene.poll().await;
     let draft = invalid.draft.unwrap();
     assert!(draft.problem.as_deref().is_some_and(|p| p.contains("0 user stories") && p.contains("line ")), "{draft:?}");
     assert_eq!((draft.attempts, draft.digest), (1, None));
     assert!(invalid.bytes.unwrap_err().message.contains("attempt 1 of 2"));
-    scene.look().await;
+    scene.poll().await;
     assert_eq!(scene.drafts().attempt, 1, "the next attempt waits");
 
     scene.bench.pass(12);
-    scene.look().await;
+    scene.poll().await;
     assert_eq!(scene.bench.api.all("pods").len(), 2, "the last one's document was needed until now");
-    scene.look().await;
+    scene.poll().await;
     let work = scene.drafts();
     assert_eq!(work.attempt, 2);
     assert!(work.prompt.contains("0 user stories") && work.prompt.contains("Nothing."), "{}", work.prompt);
 
     scene.brings(Some(GOOD), None).await;
-    let drafted = scene.look().await;
+    let drafted = scene.poll().await;
     assert_eq!(drafted.bytes.as_deref(), Ok(GOOD.as_bytes()));
     let done = scene.tidy().await;
     assert_eq!(done.bytes.as_deref(), Ok(GOOD.as_bytes()));
     let written = scene.written;
     scene.bench.pass(1000);
-    scene.look().await;
+    scene.poll().await;
     assert_eq!((scene.written, scene.pods()), (written, 0), "what is drafted is not drafted again");
 }
 
 #[tokio::test]
 async fn last_failed_attempt_is_reported() {
     let mut scene = Scene::drafting().await;
-    scene.look().await;
+    scene.poll().await;
     scene.fails("AgentFailed", "the script exited with 3").await;
-    scene.look().await;
+    scene.poll().await;
     scene.bench.pass(12);
-    scene.look().await;
-    scene.look().await;
+    scene.poll().await;
+    scene.poll().await;
     scene.brings(Some(BAD), None).await;
-    let failed = scene.look().await.bytes.unwrap_err();
+    let failed = scene.poll().await.bytes.unwrap_err();
     assert_eq!((failed.progress, &*failed.reason), (Progress::Stalled, "DraftFailed"));
     for part in ["2 attempts", "spec.drafting.maxAttempts", "0 user stories"] {
         assert!(failed.message.contains(part), "{failed:?}");
     }
     scene.tidy().await;
     scene.bench.pass(10_000);
-    assert_eq!(scene.look().await.bytes.unwrap_err(), failed);
+    assert_eq!(scene.poll().await.bytes.unwrap_err(), failed);
     assert_eq!(scene.pods(), 0);
     scene.change(|object| object.spec.drafting.as_mut().unwrap().max_attempts = 3);
-    scene.look().await;
+    scene.poll().await;
     assert_eq!(scene.drafts().attempt, 3, "more attempts can be asked for");
     scene.change(|object| object.spec.request = Some("Sell trees.".into()));
-    scene.look().await;
+    scene.poll().await;
     let work = scene.drafts();
     assert_eq!((work.attempt, work.prompt.contains("Sell trees."), work.prompt.contains("previous")), (1, true, false));
 }
@@ -75,32 +75,32 @@ async fn last_failed_attempt_is_reported() {
 #[tokio::test]
 async fn restart_starts_no_second_attempt() {
     let mut scene = Scene::drafting().await;
-    scene.look().await;
+    scene.poll().await;
     let pod = scene.name();
     // The pod was made, and the operator was gone before the status reported it.
     scene.draft = None;
-    let again = scene.look().await;
+    let again = scene.poll().await;
     assert_eq!((again.draft.unwrap().attempts, scene.name()), (1, pod));
     // A pod that vanished has had its attempt.
     let gone = scene.pod();
     scene.bench.api.remove(&format!("pods/{}", scene.name()));
     scene.bench.delete_job(gone).await;
-    scene.look().await;
+    scene.poll().await;
     assert_eq!(scene.drafts().attempt, 2);
 }
 
 #[tokio::test]
 async fn source_takes_precedence_over_a_draft() {
     let mut scene = Scene::drafting().await;
-    scene.look().await;
+    scene.poll().await;
     scene.change(|object| object.spec.source = serde_json::from_value(json!({"inline": BAD})).unwrap());
-    assert_eq!(scene.look().await.bytes.as_deref(), Ok(BAD.as_bytes()));
+    assert_eq!(scene.poll().await.bytes.as_deref(), Ok(BAD.as_bytes()));
     assert_eq!(scene.pods(), 0);
     scene.change(|object| {
         object.spec.source = None;
         object.spec.drafting = None;
     });
-    let nobody = scene.look().await.bytes.unwrap_err();
+    let nobody = scene.poll().await.bytes.unwrap_err();
     assert_eq!((nobody.progress, &*nobody.reason), (Progress::Stalled, "SourceMissing"));
 }
 
@@ -108,13 +108,13 @@ async fn source_takes_precedence_over_a_draft() {
 async fn draft_waits_for_its_agent() {
     let mut scene = Scene::drafting().await;
     scene.bench.no_agent("scribe");
-    let missing = scene.look().await.bytes.unwrap_err();
+    let missing = scene.poll().await.bytes.unwrap_err();
     assert_eq!((missing.progress, &*missing.reason), (Progress::Reconciling, "AgentNotFound"));
     let drafting = scene.object.spec.drafting.as_ref();
     let targets: Vec<Target> = targets("ns", None, drafting).collect();
     assert_eq!(targets, [Target::new::<Agent>("ns", "scribe")]);
     scene.bench.agent_with("scribe", json!({"adapter": "Command", "script": "true"}));
-    scene.look().await;
+    scene.poll().await;
     assert_eq!(scene.drafts().attempt, 1);
 }
 
@@ -122,7 +122,7 @@ async fn draft_waits_for_its_agent() {
 async fn prompt_contains_the_effective_constitution() {
     let mut scene = Scene::drafting().await;
     scene.object.spec.constitution_ref = Some(LocalRef { name: "shop".into() });
-    let missing = scene.look().await.bytes.unwrap_err();
+    let missing = scene.poll().await.bytes.unwrap_err();
     assert_eq!((missing.progress, &*missing.reason), (Progress::Reconciling, "WaitingForConstitution"));
     let force = |scene: &mut Scene, name: &str, principle: &str, ready: &str, more: Value| {
         let text = format!("# A Constitution\n\n## Core Principles\n\n### I. {principle}\n\nTests MUST come first.\n");
@@ -138,18 +138,18 @@ async fn prompt_contains_the_effective_constitution() {
     let rule = json!({"name": "binds", "appliesTo": "Specification", "expression": "true", "message": "every requirement binds"});
     let more = json!({"parentRef": {"name": "platform"}, "rules": [rule]});
     force(&mut scene, "shop", "Test-First", "True", more.clone());
-    assert!(scene.look().await.bytes.unwrap_err().message.contains("no Constitution ns/platform"));
+    assert!(scene.poll().await.bytes.unwrap_err().message.contains("no Constitution ns/platform"));
     force(&mut scene, "platform", "Privacy", "True", json!({}));
-    scene.look().await;
+    scene.poll().await;
     let prompt = scene.drafts().prompt;
     assert!(["Test-First", "Privacy", "MUST: every requirement binds"].iter().all(|p| prompt.contains(p)), "{prompt}");
     scene.brings(Some(GOOD), None).await;
-    scene.look().await;
+    scene.poll().await;
     scene.tidy().await;
     for (principle, ready) in [("Test-First", "False"), ("Simplicity", "True")] {
         force(&mut scene, "shop", principle, ready, more.clone());
         assert_eq!(
-            scene.look().await.bytes.as_deref(),
+            scene.poll().await.bytes.as_deref(),
             Ok(GOOD.as_bytes()),
             "what was drafted stays, and is judged by it"
         );

@@ -66,7 +66,7 @@ impl Scene {
     }
 
     /// Reads the source once, and keeps the status.
-    async fn look(&mut self) -> Sourced {
+    async fn poll(&mut self) -> Sourced {
         let spec = self.object.spec.clone();
         let drafter = spec.request.as_deref().zip(spec.drafting.as_ref()).map(|(request, drafting)| Drafter {
             request,
@@ -147,7 +147,7 @@ impl Scene {
     /// Reads the source once, which deletes the pod, and delivers that deletion.
     async fn tidy(&mut self) -> Sourced {
         let pod = self.pod();
-        let sourced = self.look().await;
+        let sourced = self.poll().await;
         assert_eq!(self.pods(), 0, "a pod that was read goes");
         self.bench.delete_job(pod).await;
         sourced
@@ -162,7 +162,7 @@ fn git() -> Value {
 async fn config_map_source_reports_what_is_missing() {
     let mut scene = Scene::new(json!({"source": {"configMapKeyRef": {"name": "docs", "key": "spec.md"}}})).await;
     let message = async |scene: &mut Scene| {
-        let sourced = scene.look().await;
+        let sourced = scene.poll().await;
         assert_eq!(state(&sourced), (Progress::Stalled, "SourceMissing"));
         sourced.bytes.unwrap_err().message
     };
