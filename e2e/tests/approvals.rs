@@ -176,7 +176,7 @@ fn a_change_of_the_content_voids_its_approval() {
         ANN.applies(&stage, &plan("  specificationRef: {name: shop}\n")).await?;
         stage.plan_reason("shop", "WaitingForSpecification").await?;
         let stale = ["approve", "specification/shop", "--yes", "--digest", &old];
-        BEA.enact_error(&stage, &stale, &["Specification shop has another content now", "look at it again"])?;
+        BEA.enact_error(&stage, &stale, &["the content of Specification shop is now", "review the new content"])?;
         let groups = BEA.groups(&stage);
         let client = stage.client_of("bea", &groups.iter().map(String::as_str).collect::<Vec<_>>()).await?;
         let again = Approval::new("again", approval.spec);

@@ -20,8 +20,8 @@ use serde_json::json;
 const LONG: Duration = Duration::from_mins(6);
 /// A script whose first attempt waits until [`Stage::release`].
 const HOLD_ONCE: &str = "test $ENACT_ATTEMPT != 1 || until test -e /tmp/go; do sleep 0.1; done";
-/// What a runner prints when the server does not take its result.
-const NOT_TAKEN: &str = "the server did not take it";
+/// What a runner prints when the server does not accept its result.
+const NOT_TAKEN: &str = "delivery failed: ";
 
 /// Tasks of the plan that [`ladder`] makes.
 const LADDER: [&str; 10] = ["T001", "T002", "T003", "T004", "T005", "T006", "T007", "T008", "T009", "T010"];
@@ -338,7 +338,7 @@ fn attempts_on_a_lost_node_are_retried_if_harmless() {
         let status = stage.task("lost", "T002").await?.status.context("no status")?;
         ensure!(status.phase == task::Phase::Unknown, "{status:?}");
         let reported = condition(&status.conditions, "Ready").context("no condition Ready")?;
-        ensure!(reported.message.contains("find out what became of the work"), "{reported:?}");
+        ensure!(reported.message.contains("find out how much of the work was done"), "{reported:?}");
         installation::await_healthy()
     });
 }

@@ -68,9 +68,9 @@ fn a_removed_principle_needs_a_major_version() {
         ensure!(removed.len() == 1 && removed[0].contains("Success is measured"), "{amendment:#?}");
         let impact = lee.enact(&["impact", "house"])?.stdout;
         let said = [
-            "amended from version 1.0.0",
+            "amendment from version 1.0.0; it needs a Major version",
             "Success is measured",
-            "1 specifications, 1 unfinished plans, 2 open tasks",
+            "it affects 1 Specifications, 1 unfinished Plans and 2 open Tasks",
             "Specification e2e-amended/keys",
             "Plan e2e-amended/keys",
         ];

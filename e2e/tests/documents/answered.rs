@@ -42,7 +42,7 @@ fn an_answer_is_one_line_of_its_document() {
             .map(|f| format!("{}: {}; {}", f.location, f.message, f.remedy))
             .collect();
         let words =
-            ["spec.clarifications[0]", "the document asks no question Q-00000000", "take an id from status.questions"];
+            ["spec.clarifications[0]", "the document has no question Q-00000000", "take an id from status.questions"];
         holds(&found.concat(), &words)?;
         ensure!(status.open_questions == 1 && status.digest == open.digest, "it changed the document: {status:#?}");
 

@@ -31,7 +31,7 @@ fn sources() -> Vec<Case> {
         (
             "an empty document",
             inline("Specification", "bad", "", &json!({})),
-            &["spec.source.inline", "line 1", "the document is empty", "write it"],
+            &["spec.source.inline", "line 1", "the document is empty", "write the document"],
         ),
         ("no document", manifest("Specification", "bad", &json!({})), &["set source, or a request"]),
         (
@@ -89,7 +89,7 @@ fn expressions() -> Vec<Case> {
         (
             "a cost bomb",
             ruled(&json!({"appliesTo": "Plan", "expression": BOMB})),
-            &["may cost", "10000000 are allowed", "put fewer lists inside one another"],
+            &["may cost", "10000000 are allowed", "nest fewer macros over lists"],
         ),
     ]
 }

@@ -72,7 +72,7 @@ fn a_source_that_breaks_or_goes_loses_nothing() {
         let broken = stage.await_message::<Specification>(
             "keys",
             "InvalidDocument",
-            &["line 1", "the document is empty", "write it"],
+            &["line 1", "the document is empty", "write the document"],
         );
         let broken = broken.await?.status.unwrap_or_default();
         ensure!(broken.approved_digest == good.digest, "{broken:#?}");

@@ -108,7 +108,11 @@ fn documents() -> Vec<Case> {
     // Fewer characters than the schema allows, and more bytes than are read.
     let two_bytes = format!("\"# A\\n{}\"", "é".repeat(600_000));
     vec![
-        ("an empty document", inline("Specification", "''"), &["spec.source.inline", "line 1", "empty", "write it"]),
+        (
+            "an empty document",
+            inline("Specification", "''"),
+            &["spec.source.inline", "line 1", "empty", "write the document"],
+        ),
         ("white space", inline("Constitution", "\" \\n\\t\\n\""), &["spec.source.inline", "line 1", "empty"]),
         (
             "a binary document",
@@ -159,7 +163,7 @@ fn workspaces() -> Vec<Case> {
         (
             "a revision that is a range",
             workspace("url: 'http://a/b', revision: 'a..b'"),
-            &["spec.workspace.revision", "`a..b` must not hold `..`"],
+            &["spec.workspace.revision", "`a..b` must not contain `..`"],
         ),
         (
             "a branch that is an option",

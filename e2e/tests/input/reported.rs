@@ -99,7 +99,7 @@ fn documents() -> Vec<Case> {
             "empty",
             from("empty.md"),
             "InvalidDocument",
-            &["line 1", "the document is empty", "write it"],
+            &["line 1", "the document is empty", "write the document"],
         ),
         (
             "Constitution",
