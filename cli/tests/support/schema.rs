@@ -1,4 +1,4 @@
-//! Holds an object against the schema of its CustomResourceDefinition, as the API server does before it takes it.
+//! Validates an object against the schema of its CustomResourceDefinition, as the API server does at admission.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 pub struct Schemas(BTreeMap<String, Value>);
 
 impl Schemas {
-    /// Those of this release.
+    /// Loads the schemas of this release.
     pub fn load() -> Self {
         let of_kind =
             |crd: k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition| {
@@ -20,7 +20,7 @@ impl Schemas {
         Self(enact_crds::all().into_iter().map(of_kind).collect())
     }
 
-    /// All that is wrong with an object, but for CEL rules.
+    /// Returns all that is wrong with an object, except for CEL rules.
     pub fn problems(&self, object: &Value) -> Vec<String> {
         let mut problems = Vec::new();
         match object["kind"].as_str().and_then(|kind| self.0.get(kind)) {
@@ -48,11 +48,11 @@ fn check(schema: &Value, value: &Value, path: &str, problems: &mut Vec<String>) 
         _ => true,
     };
     if !fits {
-        wrong(format!("{value} is no {}", schema["type"]));
+        wrong(format!("{value} is not of type {}", schema["type"]));
         return;
     }
     if schema["enum"].as_array().is_some_and(|allowed| !allowed.contains(value)) {
-        wrong(format!("{value} is none of {}", schema["enum"]));
+        wrong(format!("{value} is not one of {}", schema["enum"]));
     }
     let size = match value {
         // The API server counts characters.
