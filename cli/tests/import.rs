@@ -113,7 +113,7 @@ fn integration_needs_its_own_secret_and_branch() {
         (&["--integration-secret", "Git"], 2, "1 to 253 of a-z"),
         (&["--integration-secret", &long], 2, "1 to 253 of a-z"),
         (&["--integration-branch", "enact/shop"], 2, "agents push to branches below enact"),
-        (&["--integration-branch", "a..b"], 2, "must not hold"),
+        (&["--integration-branch", "a..b"], 2, "must not contain"),
     ];
     for (options, code, words) in cases {
         let ran = import(&feature(), &[&["--git-url", "https://git.example.com/door.git"], options].concat());

@@ -1,5 +1,7 @@
 //! Validates an object against the schema of its CustomResourceDefinition, as the API server does at admission.
 
+#![allow(dead_code, reason = "not every test uses all of it")]
+
 use std::collections::BTreeMap;
 
 use kube_cel::{ValidationErrors, Validator};
