@@ -106,7 +106,9 @@ fn the_shop_is_built() {
             });
             match checked {
                 Ok(()) => break tree.outputs(),
-                Err(problem) => assert!(attempt < allowed, "{} failed for good: {problem}", task.id),
+                Err(problem) => {
+                    assert!(attempt < allowed, "{} failed, and no further attempt follows: {problem}", task.id)
+                }
             }
         };
         if attempt > 1 {

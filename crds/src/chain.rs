@@ -42,7 +42,7 @@ pub struct ChainLink {
 }
 
 impl ChainLink {
-    /// Reads a constitution; none when it is being deleted, because it binds nothing any more.
+    /// Reads a constitution; none when it is being deleted, because it no longer binds anything.
     pub fn of(constitution: &Constitution) -> Option<Self> {
         if constitution.metadata.deletion_timestamp.is_some() {
             return None;

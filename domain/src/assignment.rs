@@ -191,7 +191,7 @@ pub enum Reason {
     RepositoryDenied,
     /// The revision does not exist in the repository.
     RevisionNotFound,
-    /// A branch to be merged does not contain the verified commit, or does not exist any more.
+    /// A branch to be merged does not contain the verified commit, or no longer exists.
     WorkNotFound,
     /// The push was refused.
     PushRejected,

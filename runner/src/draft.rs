@@ -54,7 +54,7 @@ fn replay(recorded: &Path, work: &DraftWork, file: &Path) -> Result<(), Failure>
     })
 }
 
-/// Reads the document, which must be a regular file. It cannot change any more: the processes of the agent have ended.
+/// Reads the document, which must be a regular file. It can no longer change: the processes of the agent have ended.
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     let missing = |problem: &str| {
         let message =

@@ -182,7 +182,7 @@ fn tenant_of<'a>(
     Ok(tenant)
 }
 
-/// Returns the object of ours that controls a pod, if it has one of these kinds.
+/// Returns the Enact object that controls a pod, if it has one of these kinds.
 fn controller<'a>(pod: &'a ObjectMeta, kinds: &[&str]) -> Option<&'a OwnerReference> {
     let owners = pod.owner_references.iter().flatten();
     owners

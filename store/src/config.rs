@@ -60,7 +60,7 @@ impl fmt::Debug for Config {
     }
 }
 
-/// Returns options for `url` with a fixed search path, so that a table that somebody else creates cannot replace one of ours.
+/// Returns options for `url` with a fixed search path, so that a table that somebody else creates cannot replace a table of Enact.
 pub(crate) fn connect_options(url: &str) -> Result<PgConnectOptions, StoreError> {
     // The driver accepts any scheme, and reads what the URL lacks from the environment.
     if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {

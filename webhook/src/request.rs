@@ -48,7 +48,7 @@ impl Request {
         &self.inner
     }
 
-    /// Returns the kind of the object; none when it is not one of ours.
+    /// Returns the kind of the object; none when it is not a kind of Enact.
     pub fn kind(&self) -> Option<Kind> {
         self.kind
     }

@@ -144,7 +144,7 @@ pub fn request(review: &Value) -> Request {
     request.into()
 }
 
-/// An object of ours in `team-a`, stamped as `ann` wrote it.
+/// An Enact object in `team-a`, stamped as `ann` wrote it.
 pub fn object(kind: &str, name: &str, spec: &Value) -> Value {
     json!({
         "apiVersion": "enact.dev/v1alpha1", "kind": kind,

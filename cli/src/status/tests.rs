@@ -251,7 +251,7 @@ fn plan_with_findings_waits_for_their_approval() {
     assert!(text.contains("Plan door  ○ waits for approval by owners because of"), "{text}");
 }
 
-/// A plan of so many tasks in four phases: done, under way with one failure, and two that wait.
+/// A plan with this number of tasks in four phases: done, running with one failure, and two that wait.
 fn large(tasks: usize) -> Snapshot {
     let mut snapshot = snapshot();
     let phases = ["Setup", "Core", "Story", "Polish"];

@@ -12,7 +12,7 @@ use super::statements::{Statement, StatementKind, Statements, entity_name};
 use super::text::{Vocabulary, Word, terms, words};
 use super::vague::is_unit;
 
-/// Statements are compared when so many percent of their terms are the same.
+/// Statements are compared when at least this percentage of their terms is the same.
 const SIMILAR_PERCENT: usize = 70;
 
 /// Fewer terms say too little to call two statements alike.

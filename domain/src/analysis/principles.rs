@@ -13,7 +13,7 @@ use super::text::{Language, Vocabulary, Word, is_one_of, words};
 use super::vague;
 use crate::speckit::constitution::{Constitution, Principle};
 
-/// Two demands are alike when so many percent of their terms are the same.
+/// Two demands are alike when at least this percentage of their terms is the same.
 const SIMILAR_PERCENT: usize = 80;
 
 pub(super) fn find(constitution: &Constitution, findings: &mut Findings) {

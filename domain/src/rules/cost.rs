@@ -29,7 +29,7 @@ const NUMBER_BYTES: u64 = 400;
 pub(super) enum Shape {
     /// A number or boolean, or nothing that is known.
     Plain,
-    /// A text of at most so many bytes.
+    /// A text of at most this number of bytes.
     Text(u64),
     List(Arc<Listed>),
     /// A record, field by field.
@@ -174,7 +174,7 @@ impl Estimate<'_> {
         self.cost.units = self.cost.units.saturating_add(units.saturating_mul(self.times));
     }
 
-    /// Pays for reading so many bytes.
+    /// Pays for reading this number of bytes.
     fn read(&mut self, bytes: u64) {
         self.pay(bytes / BYTES_PER_UNIT);
     }

@@ -94,7 +94,10 @@ async fn an_answer_becomes_a_revision() {
     bench.specification("keys").await.unwrap();
     let after = status(&bench, "specifications/keys");
     assert_eq!(after["openQuestions"], 0);
-    assert_ne!(after["digest"], shown["digest"], "an approval of what was asked is none of what was answered");
+    assert_ne!(
+        after["digest"], shown["digest"],
+        "an approval of the document with the question is not an approval of the answer"
+    );
     let revisions = revisions(&bench);
     assert_eq!(revisions.iter().map(|(reason, _)| reason.as_str()).collect::<Vec<_>>(), ["Source", "Clarification"]);
     assert!(revisions[1].1.contains("Keys MUST expire after 30 days."), "{}", revisions[1].1);

@@ -62,7 +62,7 @@ pub async fn content(
     }
 }
 
-/// Deletes the document jobs of a plan that does not need its document any more.
+/// Deletes the document jobs of a plan that no longer needs its document.
 ///
 /// # Errors
 /// When the API server fails.

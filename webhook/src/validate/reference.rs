@@ -32,7 +32,7 @@ pub(super) fn own_name(request: &Request) -> Result<(), Denial> {
     Err(Denial::invalid("metadata.name", message))
 }
 
-/// Checks a reference to an object of ours.
+/// Checks a reference to an Enact object.
 pub(super) fn check(field: &str, kind: Kind, reference: &LocalRef) -> Option<Cause> {
     let problem = problem(&reference.name, is_label(&reference.name), &format!("the {}", kind.as_str()), MAX_LABEL);
     problem.map(|p| Cause::new(format!("{field}.name"), p))

@@ -1,4 +1,4 @@
-//! Rules for every object of ours in a namespace: a tenant owns the namespace, and what the webhook stamps is true.
+//! Rules for every Enact object in a namespace: a tenant owns the namespace, and what the webhook stamps is true.
 
 use enact_domain::names::{ANNOTATION_AUTHOR, ANNOTATION_RERUN, LABEL_TENANT};
 use enact_domain::record::Kind;

@@ -248,7 +248,7 @@ async fn a_namespace_cannot_be_hijacked() {
     assert_admitted(admit(&lookup, &create(&namespace("team-a", &label("acme")))).await);
     let broken = FakeLookup { broken: true, ..lookup };
     assert_refused(admit(&broken, &create(&namespace("free", &label("acme")))).await, "error", &["try again"]);
-    // What leaves the label alone is none of our business, whatever state we are in.
+    // A request that does not change the label is admitted, whatever the state of the webhook is.
     assert_admitted(admit(&broken, &create(&namespace("free", &none))).await);
 }
 
