@@ -107,7 +107,7 @@ fn the_shop_is_built() {
             match checked {
                 Ok(()) => break tree.outputs(),
                 Err(problem) => {
-                    assert!(attempt < allowed, "{} failed, and no further attempt follows: {problem}", task.id)
+                    assert!(attempt < allowed, "{} failed, and no further attempt follows: {problem}", task.id);
                 }
             }
         };

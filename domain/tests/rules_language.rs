@@ -190,93 +190,89 @@ fn a_violation_names_the_offending_elements() {
     violated(&document, "specification.requirements.exists(r, r.id == 'FR-009')", &[]);
 }
 
+/// Expressions for a Specification, with the position, the problem and the remedy of their error.
+const ERRORS: &[(&str, &str)] = &[
+    (
+        "specification.requirments.size() > 0",
+        "1, column 15: a specification has no field `requirments`; did you mean `requirements`?",
+    ),
+    (
+        "plan.tasks.size() > 0",
+        "1, column 1: a rule for a Specification has no variable `plan`; use one of specification, constitution",
+    ),
+    (
+        "spec.title == ''",
+        "1, column 1: a rule for a Specification has no variable `spec`; use one of specification, constitution",
+    ),
+    (
+        "specification.stories.all(s,\n  s.depends_on == '')",
+        "2, column 5: a story has no field `depends_on`; use one of key, title, priority, independentTest, scenarios, line",
+    ),
+    (
+        "'äöü' == 'a' && specification.titel == ''",
+        "1, column 31: a specification has no field `titel`; did you mean `title`?",
+    ),
+    (
+        "specification.title",
+        "1, column 15: the result is a string, not a bool; use a comparison: the expression must be true when the rule holds",
+    ),
+    (
+        "specification.stories.key == ''",
+        "1, column 23: a list of story has no field `key`; test each element with `….all(x, x.…)`, or one element with `…[0]`",
+    ),
+    ("specification.title.contians('x')", "1, column 21: there is no function `contians`; did you mean `contains`?"),
+    (
+        "specification.title.contains(1)",
+        "1, column 21: `contains` does not take string and int; write text.contains('part')",
+    ),
+    (
+        "specification.title.all(c, true)",
+        "1, column 15: a string has no elements; use all, exists, filter and map on lists",
+    ),
+    (
+        "specification.stories.all(s, s.scenarios)",
+        "1, column 32: a list of scenario is used where a bool is needed; use a comparison",
+    ),
+    (
+        "1 + 'a' == 2",
+        "1, column 3: `+` does not take int and string; use the same type on both sides: double(…), int(…) and string(…) convert",
+    ),
+    (
+        "specification == specification",
+        "1, column 15: `==` does not take specification and specification; compare the elements of lists and the fields of records",
+    ),
+    ("[] == []", "1, column 1: an empty list has no type; compare the size: `….size() == 0`"),
+    (
+        "[1, 'a'].size() == 2",
+        "1, column 5: the list starts with a int and also contains a string; use one type for all elements",
+    ),
+    (
+        "specification.title == null",
+        "1, column 24: `null` is not supported: no field is ever null; use `has(…)`, or compare with '': a missing text is empty",
+    ),
+    (
+        "specification.title.matches('(')",
+        "1, column 29: the pattern cannot be read: unclosed group; see https://docs.rs/regex/#syntax",
+    ),
+    (
+        "specification.title.matches(specification.name)",
+        "1, column 43: the pattern is not a literal; write the pattern as a string literal",
+    ),
+    (
+        "specification.title.matches('(a{100}){100}')",
+        "1, column 29: the pattern needs too much memory; repeat less, or write `(?-u:\\w)` for `\\w`",
+    ),
+    (
+        "'äöü' b",
+        "1, column 7: syntax error: extraneous input 'b' expecting <EOF>; see https://cel.dev for the language",
+    ),
+    ("a b", "1, column 3: syntax error: extraneous input 'b' expecting <EOF>; see https://cel.dev for the language"),
+    ("", "1, column 1: the expression is empty; write a CEL expression"),
+];
+
 #[test]
 fn an_error_has_position_and_remedy() {
-    let errors = [
-        (
-            "specification.requirments.size() > 0",
-            "1, column 15: a specification has no field `requirments`; did you mean `requirements`?",
-        ),
-        (
-            "plan.tasks.size() > 0",
-            "1, column 1: a rule for a Specification has no variable `plan`; use one of specification, constitution",
-        ),
-        (
-            "spec.title == ''",
-            "1, column 1: a rule for a Specification has no variable `spec`; use one of specification, constitution",
-        ),
-        (
-            "specification.stories.all(s,\n  s.depends_on == '')",
-            "2, column 5: a story has no field `depends_on`; use one of key, title, priority, independentTest, scenarios, line",
-        ),
-        (
-            "'äöü' == 'a' && specification.titel == ''",
-            "1, column 31: a specification has no field `titel`; did you mean `title`?",
-        ),
-        (
-            "specification.title",
-            "1, column 15: the result is a string, not a bool; use a comparison: the expression must be true when the rule holds",
-        ),
-        (
-            "specification.stories.key == ''",
-            "1, column 23: a list of story has no field `key`; test each element with `….all(x, x.…)`, or one element with `…[0]`",
-        ),
-        (
-            "specification.title.contians('x')",
-            "1, column 21: there is no function `contians`; did you mean `contains`?",
-        ),
-        (
-            "specification.title.contains(1)",
-            "1, column 21: `contains` does not take string and int; write text.contains('part')",
-        ),
-        (
-            "specification.title.all(c, true)",
-            "1, column 15: a string has no elements; use all, exists, filter and map on lists",
-        ),
-        (
-            "specification.stories.all(s, s.scenarios)",
-            "1, column 32: a list of scenario is used where a bool is needed; use a comparison",
-        ),
-        (
-            "1 + 'a' == 2",
-            "1, column 3: `+` does not take int and string; use the same type on both sides: double(…), int(…) and string(…) convert",
-        ),
-        (
-            "specification == specification",
-            "1, column 15: `==` does not take specification and specification; compare the elements of lists and the fields of records",
-        ),
-        ("[] == []", "1, column 1: an empty list has no type; compare the size: `….size() == 0`"),
-        (
-            "[1, 'a'].size() == 2",
-            "1, column 5: the list starts with a int and also contains a string; use one type for all elements",
-        ),
-        (
-            "specification.title == null",
-            "1, column 24: `null` is not supported: no field is ever null; use `has(…)`, or compare with '': a missing text is empty",
-        ),
-        (
-            "specification.title.matches('(')",
-            "1, column 29: the pattern cannot be read: unclosed group; see https://docs.rs/regex/#syntax",
-        ),
-        (
-            "specification.title.matches(specification.name)",
-            "1, column 43: the pattern is not a literal; write the pattern as a string literal",
-        ),
-        (
-            "specification.title.matches('(a{100}){100}')",
-            "1, column 29: the pattern needs too much memory; repeat less, or write `(?-u:\\w)` for `\\w`",
-        ),
-        (
-            "'äöü' b",
-            "1, column 7: syntax error: extraneous input 'b' expecting <EOF>; see https://cel.dev for the language",
-        ),
-        (
-            "a b",
-            "1, column 3: syntax error: extraneous input 'b' expecting <EOF>; see https://cel.dev for the language",
-        ),
-        ("", "1, column 1: the expression is empty; write a CEL expression"),
-    ];
-    for (expression, expected) in errors {
+    for (expression, expected) in ERRORS {
         let error = compile(&rule(Scope::Specification, expression)).unwrap_err();
         assert_eq!(error.to_string(), format!("rule \"it\", line {expected}"), "{expression}");
     }
