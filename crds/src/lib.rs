@@ -22,8 +22,6 @@ pub mod specification;
 pub mod subject;
 pub mod task;
 pub mod tenant;
-#[cfg(feature = "testing")]
-pub mod testing;
 pub mod validation;
 
 pub use agent::{Agent, AgentSpec, AgentStatus};

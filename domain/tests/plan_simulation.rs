@@ -19,145 +19,24 @@
 //! Others guarantee what the simulation assumes: the result of a success is in the record before its pod ends (a runner that cannot deliver
 //! its result reports a failure), a kubelet starts no container in a pod that is being deleted, and a new process sees all existing pods.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use enact_domain::assignment::{Reason, Report};
 use enact_domain::attempt::{AttemptState, FailureClass, class_of};
 use enact_domain::graph::{Graph, NodeId, PerNode};
 use enact_domain::plan::{
-    Action, CurrentAttempt, Decision, NextStep, Node, OnFailure, PlanState, Policy, ReportedState, Request, Retry,
-    TaskPhase, decide,
+    Action, Decision, NextStep, Node, OnFailure, PlanState, Policy, ReportedState, Request, Retry, TaskPhase, decide,
 };
 use enact_domain::time::Millis;
 use proptest::prelude::*;
 
+#[path = "support/simulated.rs"]
+mod simulated;
 #[path = "support/world.rs"]
 mod world;
 
+use simulated::{Chance, Open, Pod, Task};
 use world::{World, graph, world};
-
-/// Random choices. When they are used up, nothing fails any more, and pods succeed.
-struct Chance(std::vec::IntoIter<usize>);
-
-impl Chance {
-    fn of(&mut self, n: usize) -> Option<usize> {
-        self.0.next().map(|c| c % n)
-    }
-
-    /// Returns true in one of `n` cases.
-    fn strikes(&mut self, n: usize) -> bool {
-        self.of(n) == Some(n - 1)
-    }
-}
-
-/// A pod.
-struct Pod {
-    state: AttemptState,
-    created: Millis,
-    deleting: Option<Millis>,
-}
-
-impl Pod {
-    /// Returns whether no container of it can run any more.
-    fn has_ended(&self) -> bool {
-        match &self.state {
-            AttemptState::Succeeded(_) => true,
-            AttemptState::Failed { class, report } => {
-                *class != FailureClass::Unknown && report.reason != Reason::ImagePullFailed
-            }
-            _ => false,
-        }
-    }
-}
-
-/// An attempt in the record.
-#[derive(Default)]
-struct Recorded {
-    ended: bool,
-    delivered: Option<Report>,
-}
-
-/// An attempt that the operator remembers as started.
-struct Open {
-    number: u32,
-    seen: bool,
-    result: Option<Report>,
-}
-
-/// A task or the integration, with its attempts.
-#[derive(Default)]
-struct Task {
-    /// The status of its object.
-    status: Node,
-    record: BTreeMap<u32, Recorded>,
-    pods: BTreeMap<u32, Pod>,
-    open: Option<Open>,
-    /// Attempts that ever had a pod, whose pod this process has seen, and that began their work.
-    born: BTreeSet<u32>,
-    seen: BTreeSet<u32>,
-    begun: BTreeSet<u32>,
-    /// How attempts ended since the task was last opened.
-    ends: BTreeMap<u32, Option<FailureClass>>,
-    /// When the last attempt was started, and when the pod of each ended, as a number of moments. The pod of a lost attempt can end late.
-    started: usize,
-    finished: BTreeMap<u32, usize>,
-}
-
-impl Task {
-    /// Returns the last attempt that has ended by its status.
-    fn closed(&self) -> u32 {
-        self.status.attempts - u32::from(self.status.phase == TaskPhase::Running)
-    }
-
-    fn newest(&self) -> Option<u32> {
-        self.pods.last_key_value().map(|(number, _)| *number)
-    }
-
-    fn has_vanished(&self) -> bool {
-        let gone = |open: &Open| open.seen && open.result.is_none() && self.newest() < Some(open.number);
-        self.open.as_ref().is_some_and(gone)
-    }
-
-    /// Reads the record again.
-    fn hydrate(&mut self) {
-        let Some((&number, recorded)) = self.record.last_key_value() else { return };
-        let delivered = recorded.delivered.clone();
-        match &mut self.open {
-            Some(open) if open.number > number => {}
-            Some(open) if open.number == number => open.result = open.result.take().or(delivered),
-            open => *open = Some(Open { number, seen: recorded.ended, result: delivered }),
-        }
-    }
-
-    /// Returns the node as the operator sees it.
-    fn observe(&mut self) -> Node {
-        let closed = self.closed();
-        if let Some(number) = self.newest().filter(|n| *n > closed)
-            && self.open.as_ref().is_none_or(|o| number >= o.number)
-        {
-            self.open = Some(Open { number, seen: true, result: None });
-            self.seen.insert(number);
-        }
-        let open = self.open.as_ref().filter(|o| o.number > closed);
-        let attempts = open.map_or(self.status.attempts, |o| o.number);
-        let current = match (open, self.pods.get(&attempts)) {
-            _ if self.status.phase.is_finished() => CurrentAttempt::None,
-            (Some(_), Some(Pod { state, created, deleting })) => {
-                CurrentAttempt::Pod { state: state.clone(), created: *created, deleting: *deleting }
-            }
-            (Some(open), None) => CurrentAttempt::Absent { seen: open.seen, delivered: open.result.clone() },
-            (None, _) if self.status.phase == TaskPhase::Running => {
-                CurrentAttempt::Absent { seen: true, delivered: None }
-            }
-            (None, _) => CurrentAttempt::None,
-        };
-        Node { attempts, current, ..self.status.clone() }
-    }
-
-    fn deliver(&mut self, number: u32, report: Report) {
-        self.record.entry(number).or_default().delivered.get_or_insert(report);
-    }
-}
 
 struct Run<'a> {
     world: &'a World,

@@ -98,7 +98,7 @@ async fn nobody_elses_word_is_taken() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rejects_what_is_not_a_push() {
     let (_database, api, server) = knowing().await;
-    for (body, part) in [("{\n  \"ref\": 1}", "\"line\":2"), ("{}", "choose the event for pushes")] {
+    for (body, part) in [("{\n  \"ref\": 1}", "\"line\":2"), ("{}", "select push events")] {
         let answer = push(&server, &signed("team", SECRET.0, body)).await;
         assert_eq!(answer.status, 400, "{}", answer.text());
         assert!(answer.text().contains(part), "{}", answer.text());

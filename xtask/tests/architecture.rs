@@ -9,12 +9,13 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The crates, dependencies first, and the crates that each may depend on.
-const CRATES: [(&str, &[&str]); 13] = [
+const CRATES: [(&str, &[&str]); 14] = [
     ("enact-domain", &[]),
     ("enact-crds", &["enact-domain"]),
     ("enact-store", &["enact-domain", "enact-crds"]),
     ("enact-embed", &[]),
     ("enact-service", &[]),
+    ("enact-testing", &[]),
     ("enact-operator", &["enact-domain", "enact-crds", "enact-store", "enact-embed", "enact-service"]),
     ("enact-webhook", &["enact-domain", "enact-crds", "enact-service"]),
     ("enact-server", &["enact-domain", "enact-crds", "enact-store", "enact-embed", "enact-service"]),

@@ -21,7 +21,7 @@ use kube::runtime::reflector::store::{Writer, store};
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
-pub use enact_crds::testing::FakeApi;
+pub use enact_testing::FakeApi;
 
 use crate::caches::{Caches, NamespaceEntry};
 use crate::config::{Cli, Command, Config};

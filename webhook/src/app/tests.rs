@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::Parser as _;
-use enact_crds::testing::FakeApi;
+use enact_testing::FakeApi;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::StatusCode;
 use hyper::body::Bytes;

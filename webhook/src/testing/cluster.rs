@@ -1,6 +1,6 @@
 //! The objects of an installation in the API server of the tests.
 
-use enact_crds::testing::FakeApi;
+use enact_testing::FakeApi;
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 

@@ -25,7 +25,7 @@ impl<L: Lookup> Validate<TaskSpec> for Validator<L> {
             return Err(Denial::forbidden("metadata.name", message));
         }
         if request.changes_spec() {
-            let message = "a Task cannot be changed; change its Plan, or run `kubectl enact retry` for another attempt";
+            let message = "a Task is immutable; change its Plan, or run `kubectl enact retry` for another attempt";
             return Err(Denial::invalid("spec", message));
         }
         let (new, old) = (request.object(), request.old());

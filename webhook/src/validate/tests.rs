@@ -352,7 +352,7 @@ async fn git_names_of_a_source_are_checked() {
         ("url", json!("ext::sh -c id"), "must start with https://"),
         ("url", json!("https://bot:secret@git.example.org/a.git"), "must not contain a credential"),
         ("revision", json!("--upload-pack=x"), "must not start with `-`"),
-        ("path", json!("../etc/passwd"), "without empty parts"),
+        ("path", json!("../etc/passwd"), "without empty components"),
         ("credentialsSecretRef", json!({ "name": "other/git" }), "same namespace"),
     ] {
         let parts = [&*format!("spec.source.git.{field}"), part];

@@ -1,6 +1,6 @@
 //! The vault against an API server in memory.
 
-use enact_crds::testing::FakeApi;
+use enact_testing::FakeApi;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 

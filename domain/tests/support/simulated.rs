@@ -1,0 +1,131 @@
+//! What the simulation of plans keeps of each task: its status, its attempts in the record, and its pods.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use enact_domain::assignment::{Reason, Report};
+use enact_domain::attempt::{AttemptState, FailureClass};
+use enact_domain::plan::{CurrentAttempt, Node, TaskPhase};
+use enact_domain::time::Millis;
+
+/// Random choices. When they are used up, nothing fails any more, and pods succeed.
+pub struct Chance(pub std::vec::IntoIter<usize>);
+
+impl Chance {
+    pub fn of(&mut self, n: usize) -> Option<usize> {
+        self.0.next().map(|c| c % n)
+    }
+
+    /// Returns true in one of `n` cases.
+    pub fn strikes(&mut self, n: usize) -> bool {
+        self.of(n) == Some(n - 1)
+    }
+}
+
+/// A pod.
+pub struct Pod {
+    pub state: AttemptState,
+    pub created: Millis,
+    pub deleting: Option<Millis>,
+}
+
+impl Pod {
+    /// Returns whether no container of it can run any more.
+    pub fn has_ended(&self) -> bool {
+        match &self.state {
+            AttemptState::Succeeded(_) => true,
+            AttemptState::Failed { class, report } => {
+                *class != FailureClass::Unknown && report.reason != Reason::ImagePullFailed
+            }
+            _ => false,
+        }
+    }
+}
+
+/// An attempt in the record.
+#[derive(Default)]
+pub struct Recorded {
+    pub ended: bool,
+    pub delivered: Option<Report>,
+}
+
+/// An attempt that the operator remembers as started.
+pub struct Open {
+    pub number: u32,
+    pub seen: bool,
+    pub result: Option<Report>,
+}
+
+/// A task or the integration, with its attempts.
+#[derive(Default)]
+pub struct Task {
+    /// The status of its object.
+    pub status: Node,
+    pub record: BTreeMap<u32, Recorded>,
+    pub pods: BTreeMap<u32, Pod>,
+    pub open: Option<Open>,
+    /// Attempts that ever had a pod, whose pod this process has seen, and that began their work.
+    pub born: BTreeSet<u32>,
+    pub seen: BTreeSet<u32>,
+    pub begun: BTreeSet<u32>,
+    /// How attempts ended since the task was last opened.
+    pub ends: BTreeMap<u32, Option<FailureClass>>,
+    /// When the last attempt was started, and when the pod of each ended, as a number of moments. The pod of a lost attempt can end late.
+    pub started: usize,
+    pub finished: BTreeMap<u32, usize>,
+}
+
+impl Task {
+    /// Returns the last attempt that has ended by its status.
+    pub fn closed(&self) -> u32 {
+        self.status.attempts - u32::from(self.status.phase == TaskPhase::Running)
+    }
+
+    pub fn newest(&self) -> Option<u32> {
+        self.pods.last_key_value().map(|(number, _)| *number)
+    }
+
+    pub fn has_vanished(&self) -> bool {
+        let gone = |open: &Open| open.seen && open.result.is_none() && self.newest() < Some(open.number);
+        self.open.as_ref().is_some_and(gone)
+    }
+
+    /// Reads the record again.
+    pub fn hydrate(&mut self) {
+        let Some((&number, recorded)) = self.record.last_key_value() else { return };
+        let delivered = recorded.delivered.clone();
+        match &mut self.open {
+            Some(open) if open.number > number => {}
+            Some(open) if open.number == number => open.result = open.result.take().or(delivered),
+            open => *open = Some(Open { number, seen: recorded.ended, result: delivered }),
+        }
+    }
+
+    /// Returns the node as the operator sees it.
+    pub fn observe(&mut self) -> Node {
+        let closed = self.closed();
+        if let Some(number) = self.newest().filter(|n| *n > closed)
+            && self.open.as_ref().is_none_or(|o| number >= o.number)
+        {
+            self.open = Some(Open { number, seen: true, result: None });
+            self.seen.insert(number);
+        }
+        let open = self.open.as_ref().filter(|o| o.number > closed);
+        let attempts = open.map_or(self.status.attempts, |o| o.number);
+        let current = match (open, self.pods.get(&attempts)) {
+            _ if self.status.phase.is_finished() => CurrentAttempt::None,
+            (Some(_), Some(Pod { state, created, deleting })) => {
+                CurrentAttempt::Pod { state: state.clone(), created: *created, deleting: *deleting }
+            }
+            (Some(open), None) => CurrentAttempt::Absent { seen: open.seen, delivered: open.result.clone() },
+            (None, _) if self.status.phase == TaskPhase::Running => {
+                CurrentAttempt::Absent { seen: true, delivered: None }
+            }
+            (None, _) => CurrentAttempt::None,
+        };
+        Node { attempts, current, ..self.status.clone() }
+    }
+
+    pub fn deliver(&mut self, number: u32, report: Report) {
+        self.record.entry(number).or_default().delivered.get_or_insert(report);
+    }
+}
