@@ -403,7 +403,7 @@ fn nothing_holds_up_a_deletion() {
         gone(&plans, &["busy"]).await?;
         gone(&stage.api::<Task>(), &["busy-t001"]).await?;
 
-        // So does the whole namespace, whatever is in it; and the tenant makes it anew.
+        // So does the whole namespace, whatever is in it; and the operator creates it again for the tenant.
         by_operator(&invalid("cycle", cycle)).await?;
         stage.apply(&scripted_plan("busy", "  tasks: [{id: T001, title: a, script: 'sleep 3600'}]\n")).await?;
         stage.apply("apiVersion: enact.dev/v1alpha1\nkind: Specification\nmetadata: {name: s}\nspec: {source: {inline: '# A'}}\n").await?;
@@ -411,8 +411,8 @@ fn nothing_holds_up_a_deletion() {
         let namespaces: Api<Namespace> = Api::all(stage.client.clone());
         let old = namespaces.get(&stage.name).await?.uid();
         namespaces.delete(&stage.name, &DeleteParams::default()).await?;
-        let anew = |n: &Namespace| n.uid() != old && n.labels().get(LABEL_TENANT) == Some(&stage.name);
-        stage.watch(&namespaces, &stage.name, "its namespace made anew", PATIENCE, anew).await?;
+        let recreated = |n: &Namespace| n.uid() != old && n.labels().get(LABEL_TENANT) == Some(&stage.name);
+        stage.watch(&namespaces, &stage.name, "its namespace created again", PATIENCE, recreated).await?;
         ensure!(plans.list(&ListParams::default()).await?.items.is_empty());
         Ok(())
     });

@@ -127,8 +127,8 @@ fn a_plan_waits_for_its_specifications_approval() {
             &approve,
             &["spec.by.groups", "cem is in none of the groups", "e2e-spec-approval-leads"],
         )?;
-        let stranger = stage.enact(&[&approve[..], &["--as", "dan", "--as-group", "e2e-other-leads"]].concat());
-        let said = stranger.expect_err("somebody of another tenant decides").to_string();
+        let outsider = stage.enact(&[&approve[..], &["--as", "dan", "--as-group", "e2e-other-leads"]].concat());
+        let said = outsider.expect_err("somebody of another tenant decides").to_string();
         ensure!(said.contains("forbidden"), "{said}");
         stage.await_reason::<Specification>("shop", "WaitingForApproval").await?;
         ensure!(stage.pods("shop").await?.is_empty(), "the plan did not wait");

@@ -72,9 +72,9 @@ async fn push(stage: &Stage, git: &Git, branch: &str, secret: &str) -> Result<u1
 
 /// Waits until no pod of a document is left.
 async fn tidied(stage: &Stage) -> Result<()> {
-    let errands = ListParams::default().labels("enact.dev/role in (fetch, draft)");
+    let document_pods = ListParams::default().labels("enact.dev/role in (fetch, draft)");
     enact_e2e::until("no pods of documents", PATIENCE, || async {
-        let left = stage.api::<Pod>().list(&errands).await?.items;
+        let left = stage.api::<Pod>().list(&document_pods).await?.items;
         let names: Vec<String> = left.iter().map(ResourceExt::name_any).collect();
         Ok(if names.is_empty() { enact_e2e::Answer::Yes(()) } else { enact_e2e::Answer::NotYet(names.join(", ")) })
     })
@@ -134,7 +134,7 @@ fn a_push_notification_is_read_at_once() {
         until(&stage, "the first commit", |s| source(s).commit.as_ref() == Some(&first)).await?;
         tidied(&stage).await?;
         let second = git.commit("spec.md", &document(2))?;
-        let word = "what the forge of this test and Enact know";
+        let word = "the push secret of this test";
         ensure!(push(&stage, &git, "main", word).await? == 401, "the namespace has no secret");
         stage
             .apply(&format!(

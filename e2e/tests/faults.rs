@@ -81,7 +81,7 @@ fn a_standby_replaces_a_killed_leader() {
         let leader = format!("pod/{}", old.split('_').next().unwrap_or_default());
         let both = pods_of("deployment/enact-operator")?;
         ensure!(both.len() == 2 && both.contains(&leader), "{old} leads, and there are {both:?}");
-        // Told, not bounded: it holds what a loaded machine needs to end a container and to notice.
+        // The time is reported and not limited: it includes what a loaded machine needs to end a container and to notice that.
         let killed = Instant::now();
         kill(&leader)?;
         let another = |lease: &Lease| ![String::new(), old.clone()].contains(&holder(lease));
@@ -112,8 +112,8 @@ fn plans_wait_while_postgres_is_down() {
         // Admission does not need the record.
         let one = "  tasks: [{id: T001, title: one, script: 'true'}]\n";
         stage.apply(&scripted_plan("later", one)).await?;
-        let circle = "  tasks: [{id: T001, title: a, dependsOn: [T002]}, {id: T002, title: b, dependsOn: [T001]}]\n";
-        let refusal = stage.refusal(&scripted_plan("circle", circle)).await?;
+        let cycle = "  tasks: [{id: T001, title: a, dependsOn: [T002]}, {id: T002, title: b, dependsOn: [T001]}]\n";
+        let refusal = stage.refusal(&scripted_plan("cycle", cycle)).await?;
         ensure!(refusal.contains("T001") && refusal.contains("T002"), "{refusal}");
 
         // Whatever happens, nothing is decided that cannot be recorded.
@@ -208,7 +208,7 @@ fn objects_can_be_deleted_without_the_webhook() {
         ensure!(stage.api::<Agent>().get_opt("scripts").await?.is_none(), "the Agent is still there");
 
         namespaces.delete(&stage.name, &DeleteParams::default()).await?;
-        // The tenant wants it, so that the operator makes it anew, empty, though there is no webhook to ask.
+        // The tenant lists it, so the operator creates it again, empty, although no webhook runs.
         until("another namespace", PATIENCE, || async {
             let now = namespaces.get_opt(&stage.name).await?;
             let another = now.as_ref().is_some_and(|n| n.uid() != before && n.metadata.deletion_timestamp.is_none());

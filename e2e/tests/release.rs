@@ -190,11 +190,11 @@ fn objects_survive_an_uninstallation() {
         };
         until("the tenant's namespace", PATIENCE, empty).await?;
         until("an admission in the new namespace", PATIENCE, || async {
-            let plan = scripted_plan("anew", "  tasks: [{id: T001, title: one, script: 'true'}]\n");
+            let plan = scripted_plan("reinstalled", "  tasks: [{id: T001, title: one, script: 'true'}]\n");
             Ok(stranded.apply(&plan).await.map_or_else(|e| Answer::NotYet(format!("{e:#}")), Answer::Yes))
         })
         .await?;
-        stranded.finished("anew", Phase::Succeeded, PATIENCE).await?;
+        stranded.finished("reinstalled", Phase::Succeeded, PATIENCE).await?;
         release.end()
     });
 }

@@ -49,10 +49,10 @@ where
     ensure!(content(&edited)? != wanted, "the edit of {kind} changes nothing");
     let same = |object: &K| content(object).is_ok_and(|c| c == wanted);
     let back = stage.watch(&api, name, &format!("its {kind} corrected"), PATIENCE, same).await?;
-    ensure!(back.uid() == uid, "{kind} was made anew, not corrected");
+    ensure!(back.uid() == uid, "{kind} was created again instead of corrected");
     api.delete(name, &DeleteParams::default()).await?;
-    let anew = |object: &K| object.uid() != uid && same(object);
-    stage.watch(&api, name, &format!("its {kind} made anew"), PATIENCE, anew).await?;
+    let recreated = |object: &K| object.uid() != uid && same(object);
+    stage.watch(&api, name, &format!("its {kind} created again"), PATIENCE, recreated).await?;
     Ok(())
 }
 
@@ -393,7 +393,7 @@ fn a_deleted_tenant_leaves_its_namespace_clean() {
 
 #[test]
 fn only_owners_work_in_a_tenants_namespace() {
-    on_stages([("owned", ""), ("stranger", "")], |[stage, stranger]| async move {
+    on_stages([("owned", ""), ("not-owned", "")], |[stage, other]| async move {
         let people = "e2e-owned-people";
         let work = scripted_plan("theirs", "  tasks: [{id: T001, title: one, script: 'true'}]\n");
         stage.apply_as("ann", &[people], &work).await?;
@@ -409,8 +409,8 @@ fn only_owners_work_in_a_tenants_namespace() {
             Ok(())
         };
         // Somebody of another tenant; an owner in a namespace that is not theirs.
-        forbidden("bob", "e2e-stranger-people", &stage, &work).await?;
-        forbidden("ann", people, &stranger, &work).await?;
+        forbidden("bob", "e2e-not-owned-people", &stage, &work).await?;
+        forbidden("ann", people, &other, &work).await?;
         forbidden("cem", "nobody-in-particular", &stage, &work).await?;
         // An owner does not own the bounds.
         for (kind, version, spec) in [
@@ -425,9 +425,9 @@ fn only_owners_work_in_a_tenants_namespace() {
                        roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}\n";
         forbidden("ann", people, &stage, binding).await?;
         forbidden("ann", people, &stage, &stage.tenant("  parallelism: 9999\n")).await?;
-        let listed = Api::<Plan>::namespaced(stage.client_of("bob", &["e2e-stranger-people"]).await?, &stage.name);
-        ensure!(listed.list(&ListParams::default()).await.is_err(), "a stranger reads plans");
-        let secrets: BTreeMap<&str, &str> = BTreeMap::from([("ann", people), ("bob", "e2e-stranger-people")]);
+        let listed = Api::<Plan>::namespaced(stage.client_of("bob", &["e2e-not-owned-people"]).await?, &stage.name);
+        ensure!(listed.list(&ListParams::default()).await.is_err(), "a person of another tenant reads plans");
+        let secrets: BTreeMap<&str, &str> = BTreeMap::from([("ann", people), ("bob", "e2e-not-owned-people")]);
         for (user, group) in secrets {
             let pods = Api::<Pod>::namespaced(stage.client_of(user, &[group]).await?, "enact-system");
             ensure!(pods.list(&ListParams::default()).await.is_err(), "{user} reads pods of the installation");

@@ -208,7 +208,7 @@ fn plans_read_tasks_md_from_object_or_config_map() {
             let pears = stage.task(name, "T004").await?;
             ensure!(pears.spec.work.story.as_deref() == Some("US1"), "{:?}", pears.spec.work);
             let prompt = pears.status.unwrap_or_default().outputs.remove("prompt").unwrap_or_default();
-            ensure!(prompt.contains("Put pears on the shelf in pears.txt"), "the agent was reported `{prompt}`");
+            ensure!(prompt.contains("Put pears on the shelf in pears.txt"), "the agent got the prompt `{prompt}`");
         }
         Ok(())
     });

@@ -61,7 +61,7 @@ fn an_answer_is_one_line_of_its_document() {
             "{document}"
         );
 
-        // Mended, nothing of it stays.
+        // After the fix, nothing of it stays.
         give(&id, "30 days")?;
         let fixed = |s: &Specification| {
             s.status.as_ref().is_some_and(|s| s.open_questions == 0 && s.digest.is_some() && s.digest != after.digest)

@@ -154,13 +154,13 @@ fn invalid_documents_are_refused_with_a_remedy() {
 fn conditions_report_missing_references_until_fixed() {
     on_stage("reported-documents", |stage| async move {
         let dana = Person::of(&stage, "dana", "developers").await?;
-        let law = |name: &str, parent: &str| {
+        let constitution = |name: &str, parent: &str| {
             let more = if parent.is_empty() { json!({}) } else { json!({"parentRef": {"name": parent}}) };
             inline("Constitution", name, &house("1.0.0"), &more)
         };
         // Each inherits from the other; and one from what is not there.
         for (name, parent) in [("egg", "hen"), ("hen", "egg"), ("orphan", "nowhere")] {
-            dana.applies(&law(name, parent)).await?;
+            dana.applies(&constitution(name, parent)).await?;
         }
         let place = |name: &str| format!("{}/{name}", stage.name);
         let (egg, hen, nowhere) = (place("egg"), place("hen"), place("nowhere"));
@@ -179,9 +179,9 @@ fn conditions_report_missing_references_until_fixed() {
         let reported = ["spec.constitutionRef", &format!("there is no Constitution {}", place("nobody")), "create it"];
         stage.await_message::<Specification>("of-nobody", "WaitingForConstitution", &reported).await?;
 
-        dana.applies(&law("hen", "")).await?;
-        dana.applies(&law("nowhere", "")).await?;
-        dana.applies(&law("nobody", "")).await?;
+        dana.applies(&constitution("hen", "")).await?;
+        dana.applies(&constitution("nowhere", "")).await?;
+        dana.applies(&constitution("nobody", "")).await?;
         for name in ["egg", "hen", "orphan"] {
             stage.await_reason::<Constitution>(name, "Approved").await?;
         }

@@ -25,8 +25,8 @@ fn the_example_goes_from_a_question_to_finished_work() {
         stage.await_message::<Specification>("lending", "WaitingForConstitution", &["lending is not approved"]).await?;
         stage.await_reason::<Plan>("lending", "WaitingForSpecification").await?;
         lee.enact(&["approve", "constitution/lending", "--yes"])?;
-        let law = stage.await_reason::<Constitution>("lending", "Approved").await?.status.unwrap_or_default();
-        ensure!((law.rules, law.principles) == (3, 3), "{law:#?}");
+        let constitution = stage.await_reason::<Constitution>("lending", "Approved").await?.status.unwrap_or_default();
+        ensure!((constitution.rules, constitution.principles) == (3, 3), "{constitution:#?}");
 
         let open =
             stage.await_reason::<Specification>("lending", "WaitingForApproval").await?.status.unwrap_or_default();

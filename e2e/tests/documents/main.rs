@@ -1,4 +1,4 @@
-//! Documents: asked about, held against rules, decided on and remembered, by people with certificates of their own.
+//! Documents: their questions, rules, approvals and history, used by people with certificates of their own.
 
 mod amended;
 mod answered;

@@ -27,8 +27,11 @@ fn a_must_blocks_and_a_should_is_a_finding() {
         let dana = Person::of(&stage, "dana", "developers").await?;
         let rules = json!({"rules": [rule("requirements-bind")?, rule("criteria-are-measured")?]});
         dana.applies(&inline("Constitution", "house", &house("1.0.0"), &rules)).await?;
-        let law = stage.await_reason::<Constitution>("house", "Approved").await?.status.unwrap_or_default();
-        ensure!(law.rules == 2 && law.principles == 2 && law.version.as_deref() == Some("1.0.0"), "{law:#?}");
+        let constitution = stage.await_reason::<Constitution>("house", "Approved").await?.status.unwrap_or_default();
+        ensure!(
+            constitution.rules == 2 && constitution.principles == 2 && constitution.version.as_deref() == Some("1.0.0"),
+            "{constitution:#?}"
+        );
 
         let bound = json!({"constitutionRef": {"name": "house"}});
         let loose = KEYS.replace("A lent key MUST be overdue", "A lent key is overdue");

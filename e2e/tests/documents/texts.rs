@@ -66,14 +66,19 @@ fn the_texts_match_the_tests_expectations() {
     use enact_domain::rules::compile_all;
     use enact_domain::speckit::{constitution, spec};
 
-    let law = constitution::parse(house("1.0.0").as_bytes());
-    assert_eq!((law.errors().count(), law.model.principles.len()), (0, 2), "{:#?}", law.diagnostics);
+    let parsed_constitution = constitution::parse(house("1.0.0").as_bytes());
+    assert_eq!(
+        (parsed_constitution.errors().count(), parsed_constitution.model.principles.len()),
+        (0, 2),
+        "{:#?}",
+        parsed_constitution.diagnostics
+    );
     for text in [KEYS.to_owned(), lent_for(60)] {
         let parsed = spec::parse(text.as_bytes());
         let report = specification(&parsed);
         let weighty: Vec<_> = report.findings.iter().filter(|f| f.severity <= Severity::High).collect();
         assert!(weighty.is_empty(), "{weighty:#?}");
-        let conflicts = constitution_conflicts(&parsed.model, &law.model);
+        let conflicts = constitution_conflicts(&parsed.model, &parsed_constitution.model);
         assert!(conflicts.is_empty(), "{conflicts:#?}");
     }
     let parsed = spec::parse(asking().as_bytes());
