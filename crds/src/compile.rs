@@ -6,6 +6,7 @@ use enact_domain::graph::{Graph, GraphError};
 use enact_domain::names;
 use enact_domain::speckit::tasks::{self, TaskState, TasksFile};
 use enact_domain::speckit::{Diagnostic, Severity, TaskId};
+use enact_domain::text::truncated;
 use serde::Serialize;
 
 use crate::PlanSpec;
@@ -212,7 +213,7 @@ fn shortened(title: &str, id: &TaskId) -> String {
 }
 
 fn cut(text: &str, bytes: usize) -> String {
-    text[..text.floor_char_boundary(bytes)].to_owned()
+    truncated(text, bytes).to_owned()
 }
 
 #[cfg(test)]

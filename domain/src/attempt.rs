@@ -65,7 +65,7 @@ pub struct Terminated {
 }
 
 /// Class of a failure; it selects the retry limit that the failure counts against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 pub enum FailureClass {
     /// The work itself failed.
     Task,
@@ -80,12 +80,7 @@ pub enum FailureClass {
 impl FailureClass {
     /// Returns the name that the record stores.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Task => "Task",
-            Self::Infrastructure => "Infrastructure",
-            Self::Invalid => "Invalid",
-            Self::Unknown => "Unknown",
-        }
+        self.into()
     }
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::truncate;
 use crate::time::Millis;
 
 /// The object has reached what its spec asks for.
@@ -14,7 +15,7 @@ pub const RECONCILING: &str = "Reconciling";
 pub const STALLED: &str = "Stalled";
 
 /// Status of a condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
 pub enum Truth {
     True,
     False,
@@ -24,11 +25,7 @@ pub enum Truth {
 impl Truth {
     /// Returns the word that Kubernetes uses.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::True => "True",
-            Self::False => "False",
-            Self::Unknown => "Unknown",
-        }
+        self.into()
     }
 }
 
@@ -74,7 +71,7 @@ impl Readiness {
     pub fn new(progress: Progress, reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         const MAX_BYTES: usize = 8192;
         let mut message = message.into();
-        message.truncate(message.floor_char_boundary(MAX_BYTES));
+        truncate(&mut message, MAX_BYTES);
         Self { progress, reason: reason.into(), message }
     }
 

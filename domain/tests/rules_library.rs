@@ -172,6 +172,6 @@ fn the_example_says_what_the_library_says() {
         rules: Vec<Rule>,
     }
     let text = include_str!("../../examples/rules/library.yaml");
-    let example: Example = serde_saphyr::from_str(text).unwrap();
+    let example: Example = serde_yaml::from_str(text).unwrap();
     assert_eq!(example.rules, builtin());
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use enact_domain::assignment::{AttemptResult, GateResult, MAX_REPORT_BYTES, MAX_RESULT_BYTES, Reason, Report, exit};
 use enact_domain::attempt::{FailureClass, class_of};
+use enact_domain::text::truncate;
 
 use crate::log::log;
 
@@ -73,7 +74,7 @@ pub(crate) fn result_json(mut result: AttemptResult) -> String {
 }
 
 fn halve(text: &mut String) {
-    text.truncate(text.floor_char_boundary(text.len() / 2));
+    truncate(text, text.len() / 2);
 }
 
 fn json(value: &impl serde::Serialize) -> String {

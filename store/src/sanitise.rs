@@ -106,7 +106,7 @@ fn clean_value(value: &mut Value) {
 /// Cleans `text` and truncates it at the boundary of a character.
 pub(crate) fn truncate(text: &mut String, bytes: usize) {
     clean(text);
-    text.truncate(text.floor_char_boundary(bytes));
+    enact_domain::text::truncate(text, bytes);
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use enact_crds::validation::FieldError;
+use enact_domain::text::truncate;
 use kube::core::Status;
 use kube::core::response::{StatusCause, StatusDetails, reason};
 
@@ -128,7 +129,7 @@ pub fn warning(text: impl Into<String>) -> String {
 /// Truncates a text to at most `max` bytes.
 pub fn cut(mut text: String, max: usize) -> String {
     if text.len() > max {
-        text.truncate(text.floor_char_boundary(max - '…'.len_utf8()));
+        truncate(&mut text, max - '…'.len_utf8());
         text.push('…');
     }
     text

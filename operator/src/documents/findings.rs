@@ -6,6 +6,7 @@ use enact_crds::document::{Finding, FindingCounts, MAX_FINDINGS, Quality, Qualit
 use enact_domain::analysis;
 use enact_domain::digest::Digest;
 use enact_domain::speckit::{self, Diagnostic};
+use enact_domain::text::truncated;
 
 /// Longest text of a finding in a status, in bytes.
 const MAX_TEXT: usize = 400;
@@ -124,7 +125,7 @@ pub fn quality(quality: &analysis::Quality) -> Quality {
 
 /// Shortens a text for a status.
 pub fn cut(text: &str) -> String {
-    text[..text.floor_char_boundary(MAX_TEXT)].to_owned()
+    truncated(text, MAX_TEXT).to_owned()
 }
 
 /// Converts a length.

@@ -8,6 +8,7 @@ use enact_domain::attempt::FailureClass;
 use enact_domain::condition::{Condition as DomainCondition, Progress, Readiness, Truth};
 use enact_domain::names;
 use enact_domain::plan::{NextStep, ReportedState, TaskPhase};
+use enact_domain::text::truncate;
 use enact_domain::time::Millis;
 use serde_json::{Value, json};
 
@@ -125,7 +126,7 @@ pub fn reported_state(reason: Option<&str>) -> ReportedState {
 /// Returns the message of an attempt that waits for a node of the cluster; `why` comes from the Kubernetes scheduler.
 pub fn unschedulable(attempt: u32, why: &str) -> String {
     let mut message = format!("attempt {attempt} waits for a node: {why}");
-    message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
+    truncate(&mut message, MAX_MESSAGE_BYTES);
     message
 }
 

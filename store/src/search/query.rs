@@ -161,7 +161,7 @@ async fn read_hits(session: &mut Session, tenant: &str, ranked: &[Ranked]) -> Re
     let hits = rows.into_iter().filter_map(|row| {
         let ranked = ranked.get(usize::try_from(row.ord - 1).ok()?)?;
         let mut text = row.text;
-        text.truncate(text.floor_char_boundary(EXCERPT_BYTES));
+        truncate(&mut text, EXCERPT_BYTES);
         Some(Hit {
             kind: row.kind,
             namespace: row.namespace,
