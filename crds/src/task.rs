@@ -63,7 +63,7 @@ pub struct TaskTemplate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub phase: Option<String>,
-    /// User story of the task: `US1`; informational.
+    /// User story of the task: `US1`. When a newer revision of the specification changes the story, the task is stale.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub story: Option<String>,

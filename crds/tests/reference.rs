@@ -1,4 +1,4 @@
-//! `docs/reference/crds.md` describes every field of every kind as the schema has it; `ENACT_UPDATE=1` writes it again.
+//! `docs/reference/crds.md` describes every field of every kind as the schema has it; `cargo xtask crds` writes it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,10 +10,10 @@ use serde_json::Value;
 
 const HEAD: &str = "# Fields of the custom resources
 
-Group `enact.dev`, version `v1alpha1`. This page is generated from the types in `crds/src`:
-`ENACT_UPDATE=1 cargo test -p enact-crds --test reference`. `kubectl explain plan.spec` tells the same from a cluster.
+Group `enact.dev`, version `v1alpha1`. This page is generated from the types in `crds/src` by `cargo xtask crds`.
+`kubectl explain plan.spec` prints the same from a cluster.
 
-`[]` stands for each item of a list, `{}` for each value of a map. A field in **bold** must be there.
+`[]` stands for each item of a list, `{}` for each value of a map. A field in **bold** is required.
 ";
 
 #[test]
@@ -26,7 +26,7 @@ fn the_reference_is_current() {
     let kept = fs::read_to_string(&path).unwrap_or_default();
     assert!(
         kept == text,
-        "{} is stale; run `ENACT_UPDATE=1 cargo test -p enact-crds --test reference`",
+        "{} is stale; run `cargo xtask crds`",
         path.display()
     );
 }
