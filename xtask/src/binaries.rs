@@ -1,6 +1,7 @@
 //! Enact's own programs, static and stripped, in `dist/`.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -87,6 +88,11 @@ pub(crate) fn collect(programs: &[Program]) -> Result<()> {
     fs::create_dir_all(&dist)?;
     for Program { name, executable } in programs {
         cmd("strip", ["-o"]).arg(dist.join(name)).arg(executable).read().context("cannot strip a program")?;
+    }
+    // Under this name, kubectl finds the CLI as its plugin when `dist/` is on the path.
+    let plugin = dist.join("kubectl-enact");
+    if plugin.symlink_metadata().is_err() {
+        symlink("enact", &plugin).with_context(|| format!("cannot create {}", plugin.display()))?;
     }
     Ok(())
 }

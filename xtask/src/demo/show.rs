@@ -87,15 +87,17 @@ fn product(kube: &Kube, image: &str) -> Result<String> {
 pub(super) fn look_further(kube: &Kube) -> String {
     let (flag, kubectl) = (kube.flag(), kube.kubectl_in_words());
     let (reach, or) = match kube.kubeconfig() {
-        Some(path) => (format!("export KUBECONFIG={}\n  ", path.display()), " # or `cargo xtask kubectl get …`"),
+        Some(path) => {
+            (format!("export KUBECONFIG={}\n  ", path.display()), " # without kubectl: `cargo xtask kubectl …`")
+        }
         None => Default::default(),
     };
     format!(
         "To inspect the result:
   {reach}export PATH=\"$PWD/dist:$PATH\"
-  enact{flag} status {SHOP} --namespace {SHOP}
-  enact{flag} logs {SHOP}/T003 --attempt 1 --namespace {SHOP} # fails on purpose, and is retried
-  {kubectl} get enact --namespace {SHOP}{or}
+  kubectl enact{flag} status {SHOP} --namespace {SHOP}{or}
+  kubectl enact{flag} logs {SHOP}/T003 --attempt 1 --namespace {SHOP} # fails on purpose, and is retried
+  {kubectl} get enact --namespace {SHOP}
   {kubectl} describe plan {SHOP} --namespace {SHOP}
 To delete the demonstration: cargo xtask demo{flag} --down"
     )
