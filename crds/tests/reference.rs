@@ -24,11 +24,7 @@ fn the_reference_is_current() {
         fs::write(&path, &text).expect("docs/reference can be written");
     }
     let kept = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        kept == text,
-        "{} is stale; run `cargo xtask crds`",
-        path.display()
-    );
+    assert!(kept == text, "{} is stale; run `cargo xtask crds`", path.display());
 }
 
 #[test]
