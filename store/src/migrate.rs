@@ -92,22 +92,24 @@ async fn grant(connection: &mut PgConnection, login: &AppLogin) -> Result<(), St
     .await
     .map_err(doing(DOING))?;
     let unsafe_role = |problem| Err(StoreError::UnsafeRole { role: login.user.clone(), problem });
-    let verb = match role {
-        None => "create",
+    let (verb, attributes) = match role {
+        None => ("create", "nosuperuser nobypassrls nocreatedb nocreaterole"),
         Some(role) if role.bypasses => return unsafe_role("bypasses row-level security"),
         Some(role) if role.owns => return unsafe_role("owns the schema"),
-        Some(_) => "alter",
+        // Only a superuser may name these attributes when it alters a role, even if they stay the same.
+        Some(_) => ("alter", ""),
     };
     // Statements that define a role have no parameters, so the server's `format` quotes the values.
     let statements = sqlx::query_scalar!(
         r#"select format(
-            '%1$s role %2$I login nosuperuser nobypassrls nocreatedb nocreaterole password %3$L;
+            '%1$s role %2$I login %5$s password %3$L;
             grant enact_app to %2$I;
             alter role %2$I in database %4$I set search_path = enact, pg_temp',
-            $1::text, $2::text, $3::text, current_database()) as "statements!""#,
+            $1::text, $2::text, $3::text, current_database(), $4::text) as "statements!""#,
         verb,
         login.user,
         login.password,
+        attributes,
     )
     .fetch_one(&mut *transaction)
     .await

@@ -35,6 +35,37 @@ async fn a_login_gets_its_new_password() {
 }
 
 #[tokio::test]
+async fn an_owner_without_superuser_migrates_again() {
+    let database = Database::migrated().await;
+    let mut superuser = database.superuser().await;
+    let owner = format!("{}_owner", database.name);
+    for statement in [
+        format!("create role {owner} login createrole password 'owner'"),
+        format!("grant enact_app, {} to {owner} with admin option", database.name),
+        format!("alter database {} owner to {owner}", database.name),
+        format!("alter schema enact owner to {owner}"),
+        format!(
+            "do $$ declare t name; begin for t in select tablename from pg_tables where schemaname = 'enact' loop execute format('alter \
+             table enact.%I owner to {owner}', t); end loop; end $$"
+        ),
+    ] {
+        superuser.execute(AssertSqlSafe(statement)).await.unwrap();
+    }
+    let (host, port) = database.server();
+    let url = format!("postgres://{owner}:owner@{host}:{port}/{}", database.name);
+    let migrated = migrate(&url, Some(&database.login())).await;
+    // Roles belong to the server: this one must not outlive the test.
+    for statement in [
+        format!("reassign owned by {owner} to current_user"),
+        format!("drop owned by {owner}"),
+        format!("drop role {owner}"),
+    ] {
+        superuser.execute(AssertSqlSafe(statement)).await.unwrap();
+    }
+    migrated.unwrap();
+}
+
+#[tokio::test]
 async fn rejects_a_login_that_bypasses_row_level_security() {
     let database = Database::migrated().await;
     let mut superuser = database.superuser().await;

@@ -78,7 +78,9 @@ pub fn message(phase: TaskPhase, attempt: u32, report: &Report) -> String {
         TaskPhase::Failed => format!("attempt {attempt} failed, and no further attempt follows: {message}"),
         TaskPhase::Cancelled => message.clone(),
         TaskPhase::Unknown => {
-            format!("{message}; find out how much of the work was done, then run `kubectl enact retry`")
+            format!(
+                "{message}; find out how much of the work was done before you run `kubectl enact retry`, which does the task again"
+            )
         }
     }
 }
