@@ -19,11 +19,18 @@ pub(crate) const NAMES: [&str; 5] = ["enact", "enact-operator", "enact-runner", 
 struct Message {
     target: Option<Target>,
     executable: Option<PathBuf>,
+    profile: Option<Flags>,
 }
 
 #[derive(Deserialize)]
 struct Target {
     name: String,
+}
+
+#[derive(Deserialize)]
+struct Flags {
+    /// Whether the executable is the test program of the target.
+    test: bool,
 }
 
 /// A compiled program.
@@ -37,8 +44,10 @@ pub(crate) struct Program {
 pub(crate) enum Profile {
     /// Optimised.
     Release,
-    /// As the tests are compiled, with the features of the whole workspace, so that nothing is compiled twice.
+    /// Not optimised.
     Development,
+    /// Not optimised, together with all tests: these give dependencies more features, and apart both would be compiled twice.
+    WithTests,
     /// Without the sentence model, whose inference crates take minutes to compile. Only `search.embedder=minilm` needs them.
     WithoutModel,
 }
@@ -55,6 +64,7 @@ pub(crate) fn compile(programs: &[&str], profile: Profile) -> Result<Vec<Program
     match profile {
         Profile::Release => cargo.arg("--release"),
         Profile::Development => &mut cargo,
+        Profile::WithTests => cargo.arg("--tests"),
         Profile::WithoutModel => cargo.arg("--no-default-features"),
     };
     // Cargo's progress is shown as it arrives, because the first build takes minutes.
@@ -72,12 +82,13 @@ pub(crate) fn compile(programs: &[&str], profile: Profile) -> Result<Vec<Program
 /// Finds `programs` in cargo's messages, one on each line.
 fn executables(messages: &str, programs: &[&str]) -> Vec<Program> {
     let program = |line: &str| {
-        let Message { target: Some(Target { name }), executable: Some(executable) } =
+        let Message { target: Some(Target { name }), executable: Some(executable), profile } =
             serde_json::from_str(line).ok()?
         else {
             return None;
         };
-        programs.contains(&name.as_str()).then_some(Program { name, executable })
+        let is_test = profile.is_some_and(|profile| profile.test);
+        (!is_test && programs.contains(&name.as_str())).then_some(Program { name, executable })
     };
     messages.lines().filter_map(program).collect()
 }
@@ -105,6 +116,7 @@ mod tests {
     fn programs_are_found_in_what_cargo_says() {
         let messages = r#"{"reason":"compiler-artifact","target":{"name":"enact-runner"},"executable":null}
 {"reason":"compiler-artifact","target":{"name":"enact-runner"},"executable":"/target/enact-runner"}
+{"reason":"compiler-artifact","target":{"name":"enact"},"executable":"/target/deps/enact-1","profile":{"test":true}}
 {"reason":"compiler-artifact","target":{"name":"other"},"executable":"/target/other"}
 no JSON
 {"reason":"build-finished","success":true}"#;

@@ -114,7 +114,7 @@ fn unit() -> Result<()> {
 fn on_cluster(test: &Test) -> Result<()> {
     let was_there = cluster::default_kubeconfig().is_ok();
     let up = || cluster::up(&cluster::Options::default());
-    let ((), archives) = parallel::both(up, || images::archives(&[], Profile::Development))?;
+    let ((), archives) = parallel::both(up, || images::archives(&[], Profile::WithTests))?;
     let result = tests_on_cluster(test, archives);
     if !was_there && !test.keep {
         cluster::down()?;
@@ -128,7 +128,7 @@ fn tests_on_cluster(test: &Test, archives: Vec<Archive>) -> Result<()> {
     images::check_push(&images.archives).context("images cannot be pushed")?;
     install::helm(&kube, &images, &["--set=server.pushes.enabled=true"])?;
     // Loaded after the installation, which deletes the images that it does not use.
-    let model = Images::load(images::archives(&["minilm".to_owned()], Profile::Development)?)?.name("minilm")?;
+    let model = Images::load(images::archives(&["minilm".to_owned()], Profile::WithTests)?)?.name("minilm")?;
     let mut programs = e2e_programs()?;
     programs.sort_by_key(|(name, _)| (disturbs(name), name.clone()));
     for (name, program) in programs {
