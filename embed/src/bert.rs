@@ -91,6 +91,7 @@ impl Bert {
         let (_, tokens) = ids.dims2()?;
         let positions = Tensor::arange(0, u32::try_from(tokens)?, &Device::Cpu)?;
         let mut states = self.words.forward(ids)?.broadcast_add(&self.positions.forward(&positions)?)?;
+        // Each text is one sentence, so all tokens have type 0.
         states = states.broadcast_add(&self.types.forward(&Tensor::zeros(1, DType::U32, &Device::Cpu)?)?)?;
         states = self.norm.forward(&states)?;
         // Padding gets no attention: before the softmax, -1e9 is equivalent to minus infinity.
@@ -99,6 +100,7 @@ impl Bert {
             states = layer.forward(&states, &padding)?;
         }
         let mask = mask.unsqueeze(2)?;
+        // The mask excludes padding from the mean; the number of tokens of a text is the sum of its mask.
         let mean = states.broadcast_mul(&mask)?.sum(1)?.broadcast_div(&mask.sum(1)?)?;
         mean.broadcast_div(&mean.sqr()?.sum_keepdim(1)?.sqrt()?)
     }

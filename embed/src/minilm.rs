@@ -50,6 +50,7 @@ impl MiniLm {
         let tokenizer = read(folder, "tokenizer.json", MAX_FILE)?;
         let mut tokenizer = Tokenizer::from_bytes(tokenizer).map_err(|error| wrong("tokenizer.json", &error))?;
         let max_length = MAX_TOKENS.min(config.max_position_embeddings);
+        // The file can configure padding to a fixed length; `embed` pads each batch to its longest text instead.
         tokenizer
             .with_padding(None)
             .with_truncation(Some(TruncationParams { max_length, ..TruncationParams::default() }))

@@ -165,6 +165,7 @@ impl OpenAi {
 fn in_order(entries: Vec<Entry>, count: usize) -> Result<Vec<Vec<f32>>, String> {
     let mut vectors = vec![Vec::new(); count];
     for entry in entries {
+        // A vector that is already filled means that the endpoint returned an index twice.
         let vector = vectors.get_mut(entry.index).filter(|vector| vector.is_empty());
         let vector = vector.ok_or_else(|| format!("returned an unexpected embedding for text {}", entry.index))?;
         let length: f32 = entry.embedding.iter().map(|value| value.abs()).sum();

@@ -124,6 +124,7 @@ fn entry(NumberedRecord { record, revision }: &NumberedRecord<'_>) -> Entry {
             }),
         },
         Event::Approval { kind, name, digest, approved, comment } => Entry {
+            // An approval is immutable, so each has only one entry.
             event: "Approval",
             key: String::new(),
             plan_uid: None,

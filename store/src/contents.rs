@@ -16,11 +16,11 @@ pub const MAX_CONTENT_BYTES: usize = 4 << 20;
 pub struct Findings {
     /// Name and version of the analysis.
     pub analyser: String,
-    /// An array of the stored findings.
+    /// Array of the stored findings.
     pub findings: Value,
-    /// Number of all findings, those included that are too many to be stored.
+    /// Number of all findings, including those that exceed the stored size.
     pub total: u32,
-    /// When they were recorded.
+    /// Time of the record.
     pub at: Millis,
 }
 

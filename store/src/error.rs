@@ -4,7 +4,7 @@ use std::time::Duration;
 use sqlx::migrate::MigrateError;
 use strum::IntoStaticStr;
 
-/// What a caller can do about a failure.
+/// Class of a failure: it states what a caller can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorClass {
     /// The infrastructure failed: a later retry can succeed. Nothing is lost or duplicated.
@@ -67,6 +67,7 @@ impl StoreError {
     /// Returns what a caller can do about the failure.
     pub fn class(&self) -> ErrorClass {
         match self {
+            // A person can correct the login or the schema while the process runs, so these errors are retried.
             Self::Unavailable { .. }
             | Self::TimedOut { .. }
             | Self::Denied { .. }
@@ -94,9 +95,13 @@ impl StoreError {
                 let code = error.code().unwrap_or_default();
                 // The first two characters of a SQLSTATE are its class: see appendix A of the Postgres manual.
                 match (code.get(..2).unwrap_or_default(), &*code) {
+                    // Missing tables, schemas, columns and types.
                     (_, "42P01" | "3F000" | "42703" | "42704") => Self::Schema { found: error.message().to_owned() },
                     ("28" | "3D", _) | (_, "42501") => Self::Denied { doing, source },
+                    // Also a lock that was not available (55P03).
                     ("40", _) | (_, "55P03") => Self::Conflict { doing, source },
+                    // Connection failures, invalid transaction states, lack of resources, shutdowns, and internal
+                    // errors of Postgres.
                     ("08" | "25" | "53" | "57" | "58" | "XX", _) => Self::Unavailable { doing, source },
                     _ => Self::Refused { doing, source },
                 }

@@ -63,6 +63,7 @@ fn migrator() -> Migrator {
     let mut migrator = sqlx::migrate!();
     migrator.create_schema("enact");
     migrator.dangerous_set_table_name("enact.migrations");
+    // A newer release may have added migrations; without this, this release could not start after a rollback.
     migrator.set_ignore_missing(true);
     migrator
 }

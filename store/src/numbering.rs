@@ -18,18 +18,18 @@ pub(crate) struct NumberedRecord<'r> {
     pub(crate) revision: Option<RevisionNumber>,
 }
 
-/// The place of a revision in its history.
+/// The position of a revision in its history.
 #[derive(Clone, Copy)]
 pub(crate) struct RevisionNumber {
-    /// Counts from 1 for each subject.
+    /// Number among the revisions of the subject, from 1.
     pub(crate) number: i32,
-    /// Counts from 1 for each kind, namespace and name.
+    /// Number among the revisions with the same kind, namespace and name, from 1.
     pub(crate) position: i64,
 }
 
 /// The recorded history of the subject of a revision.
 struct Recorded {
-    /// Of the newest revision.
+    /// Number of the newest revision, or 0.
     number: i32,
     position: i64,
     digest: Option<String>,
@@ -64,12 +64,16 @@ pub(crate) async fn number<'r>(
             continue;
         };
         let subject = &record.subject;
+        // `recorded` describes the database before this batch: its number counts only for the subject's first
+        // revision in the batch.
+        // it.
         let (number, newest) = subjects.entry(&subject.uid).or_insert((recorded.number, recorded.digest));
         let key = (&*subject.uid, digest, record.at.0);
         if recorded.repeated || added.contains(&key) || newest.as_deref() == Some(digest.as_str()) {
             continue;
         }
         let name = (subject.kind.as_str(), &*subject.namespace, &*subject.name);
+        // Objects with the same name share the positions, since a history covers all of them.
         let position = names.entry(name).or_insert(recorded.position);
         (*number, *position, *newest) = (*number + 1, *position + 1, Some(digest.as_str().to_owned()));
         added.insert(key);

@@ -60,6 +60,7 @@ impl PushListener {
                     }
                 },
                 Err(error) => {
+                    // The next call opens a new connection, since the state of this one is unknown.
                     self.listener = None;
                     tracing::warn!(%error, "cannot receive push notifications; documents are polled at their interval");
                     sleep(RETRY_DELAY).await;

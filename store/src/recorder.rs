@@ -56,10 +56,13 @@ impl Recorder {
         if records.is_empty() {
             return Ok(());
         }
+        // Check before queueing: an invalid record would otherwise make Postgres reject the whole transaction of its
+        // batch.
         for record in &mut records {
             sanitise(record)?;
         }
         let (done, answer) = oneshot::channel();
+        // Waits when the queue is full, which slows callers down instead of using more memory.
         self.queue.send(Submission { records, done }).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
@@ -87,9 +90,12 @@ impl Writer {
         let mut queued = Vec::new();
         loop {
             tokio::select! {
+                // Check the stop signal first: otherwise a steady stream of submissions could delay the stop forever.
                 biased;
                 _ = &mut stopped, if !stopping => {
                     stopping = true;
+                    // `close` rejects new submissions, but `recv_many` still returns those in the queue, and 0 after
+                    // the last one.
                     submissions.close();
                 }
                 taken = submissions.recv_many(&mut queued, BATCH) => {
@@ -119,10 +125,13 @@ impl Writer {
 
     async fn write(&mut self, submissions: Vec<Submission>) {
         let mut answers = vec![Ok(()); submissions.len()];
+        // Row-level security limits a transaction to one tenant, so each tenant gets its own.
         let mut tenants: BTreeMap<&str, Vec<Share<'_>>> = BTreeMap::new();
         for (submitter, submission) in submissions.iter().enumerate() {
             for record in &submission.records {
                 let shares = tenants.entry(&record.tenant).or_default();
+                // Records of one submission stay together in one share, so that a rejected record fails its
+                // submission and no other.
                 match shares.last_mut() {
                     Some(share) if share.submitter == submitter => share.records.push(record),
                     _ => shares.push(Share { submitter, records: vec![record] }),
@@ -159,6 +168,8 @@ impl Writer {
                 Ok(()) => {}
                 Err(error) if error.class() == ErrorClass::Permanent && part.len() > 1 => {
                     let (first, second) = part.split_at(part.len() / 2);
+                    // The stack returns `first` before `second`: the shares are written in the order of their
+                    // submission.
                     parts.extend([second, first]);
                 }
                 Err(error) => {

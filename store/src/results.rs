@@ -7,7 +7,7 @@ use crate::sanitise::sanitise_result;
 use crate::session::Session;
 use crate::store::Store;
 
-/// A result with the identity of its pod. The server has checked that the pod works on this attempt.
+/// Result with the identity of its pod. The server has checked that the pod works on this attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// Tenant of the pod's namespace.
@@ -87,6 +87,7 @@ impl Store {
             .fetch_one(session.statement())
             .await?;
             Ok(match row {
+                // First, since a stale result can be new or a repetition.
                 row if row.stale => DeliveryOutcome::Stale,
                 row if row.new => DeliveryOutcome::Stored,
                 _ => DeliveryOutcome::AlreadyThere,

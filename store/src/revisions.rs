@@ -24,20 +24,19 @@ const MAX_APPROVALS: i64 = 50;
 pub struct Revision {
     /// UID of the object. An object that is deleted and created again has another UID.
     pub uid: String,
-    /// Counts from 1 for each object.
+    /// Number of the revision among those of its object, from 1.
     pub number: u32,
-    /// Counts from 1 over all objects with this name. The next page begins before the last position of a page.
+    /// Position among the revisions of all objects with this name, from 1. The next page begins before the last
+    /// position of a page.
     pub position: i64,
     pub digest: Digest,
     /// The version that the document states.
     pub version: Option<String>,
-    /// The recorded author.
     pub actor: String,
-    /// The reason of the change.
     pub reason: String,
     /// The Git commit that the document was read from.
     pub commit: Option<String>,
-    /// When it was recorded.
+    /// Time of the record.
     pub at: Millis,
     /// Decisions of people on this content of an object with this name, oldest first.
     pub approvals: Vec<RevisionApproval>,
@@ -47,12 +46,11 @@ pub struct Revision {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RevisionApproval {
-    /// The person.
     pub actor: String,
-    /// Whether the person approved or rejected the content.
+    /// True if the person approved the content, false if the person rejected it.
     pub approved: bool,
     pub comment: String,
-    /// When the person decided.
+    /// Time of the decision.
     pub at: Millis,
 }
 

@@ -90,6 +90,7 @@ fn clean_value(value: &mut Value) {
     match value {
         Value::String(text) => clean(text),
         Value::Array(values) => values.iter_mut().for_each(clean_value),
+        // The names of an object cannot be changed in place, so an object with a NUL in a name is built again.
         Value::Object(fields) if fields.keys().any(|name| name.contains('\0')) => {
             let cleaned = std::mem::take(fields).into_iter().map(|(mut name, mut value)| {
                 clean(&mut name);

@@ -32,6 +32,8 @@ impl Session {
         check_tenant(tenant)?;
         // Both statements in one message, which cannot have parameters. `check_tenant` has excluded characters that need quoting.
         let begin = format!("begin; select set_config('enact.tenant', '{tenant}', true)");
+        // Set before the statement: if its answer is lost or the caller is cancelled, the transaction may be open, so
+        // `drop` must close the connection.
         self.in_transaction = true;
         raw_sql(AssertSqlSafe(begin)).execute(self.statement()).await.map_err(StoreError::while_doing(doing))?;
         Ok(())
@@ -47,6 +49,8 @@ impl Session {
 
     async fn end(&mut self, doing: &'static str, statement: &'static str) -> Result<(), StoreError> {
         raw_sql(statement).execute(self.statement()).await.map_err(StoreError::while_doing(doing))?;
+        // Reset only after the answer. If it was lost, `drop` closes the connection, and Postgres rolls back what it
+        // has not committed.
         self.in_transaction = false;
         Ok(())
     }

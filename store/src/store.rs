@@ -167,6 +167,7 @@ impl Store {
         let was_kept = kept.is_some();
         match self.with_timeout(RECORDING, self.write_once(kept, tenant, records)).await {
             Err(StoreError::Unavailable { source, .. }) if was_kept => {
+                // Safe even if the lost transaction was committed: recorded events are not written again.
                 tracing::info!(%source, "lost the connection to Postgres; opening a new one");
                 self.with_timeout(RECORDING, self.write_once(kept, tenant, records)).await
             }
@@ -180,6 +181,8 @@ impl Store {
         tenant: &str,
         records: &[&Record],
     ) -> Result<(), StoreError> {
+        // Take the session: if this future is cancelled or fails, the session is dropped instead of being reused
+        // inside a transaction.
         let mut session = match kept.take() {
             Some(session) => session,
             None => self.session(RECORDING).await?,
@@ -188,6 +191,7 @@ impl Store {
         let written = append(&mut session, tenant, records).await;
         match &written {
             Ok(()) => session.commit(RECORDING).await?,
+            // Postgres rejected the records, but the connection works, so the next write can reuse it.
             Err(error) if error.class() == ErrorClass::Permanent => session.roll_back(RECORDING).await?,
             // Dropping the session closes its connection.
             Err(_) => return written,
@@ -199,6 +203,8 @@ impl Store {
 
 /// Writes those of `records` that are new to all tables.
 async fn append(session: &mut Session, tenant: &str, records: &[&Record]) -> Result<(), StoreError> {
+    // The order matters: numbering removes recorded revisions, the audit log removes the other recorded events, and
+    // the projections rely on both.
     let numbered = numbering::number(session, tenant, records).await?;
     let new = audit::append(session, tenant, &numbered).await?;
     projections::write(session, tenant, &new).await

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// Identifies an item: UID of its subject and its ordinal in the document.
+/// Key of an item: UID of its subject and its ordinal in the document.
 pub(super) type Key = (String, i32);
 
 /// The usual constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009). A larger one gives first ranks less weight.

@@ -58,6 +58,7 @@ impl Store {
             truncate(&mut item.key, MAX_KEY_BYTES);
             truncate(&mut item.text, MAX_TEXT_BYTES);
         }
+        // A prefix that fits: skipping only the large items would leave gaps in the document.
         let fit = items.iter().take_while(|item| {
             bytes += item.text.len();
             bytes <= MAX_ITEMS_BYTES
@@ -98,6 +99,8 @@ impl Store {
         if !columns.keys.is_empty() {
             columns.insert(session, tenant, subject).await?;
         }
+        // After the insert, so that embeddings of unchanged texts stay. Other documents can contain the same text,
+        // too.
         if !old_digests.is_empty() && self.vector_schema(session).await?.is_some() {
             // `query` instead of `query!`: the table does not exist on every database.
             sqlx::query(
@@ -165,6 +168,7 @@ impl Store {
             vectors.push(unit.text);
         }
         self.transaction("store embeddings", tenant, async |session: &mut Session| {
+            // The document may have changed since the text was read, so the insert checks that an item still has it.
             if let Some(schema) = self.vector_schema(session).await? {
                 let insert = format!(
                     "insert into enact.search_embeddings (tenant_id, digest, model, dimensions, embedding)

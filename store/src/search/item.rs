@@ -45,7 +45,7 @@ impl ItemKind {
     }
 }
 
-/// The items that a query selects; none of a list selects all.
+/// Filter of a query over items. A list that is `None` selects all.
 pub(super) struct Filter {
     pub(super) namespaces: Option<Vec<String>>,
     pub(super) kinds: Option<Vec<String>>,

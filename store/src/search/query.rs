@@ -75,6 +75,7 @@ impl Store {
             namespaces: query.namespaces.clone(),
             kinds: (!query.kinds.is_empty()).then(|| query.kinds.iter().map(|k| k.as_str().to_owned()).collect()),
         };
+        // Check the embedding before a connection is taken.
         let unit = query.embedding.as_ref().map(Embedding::unit).transpose()?;
         let limit = usize::try_from(query.limit.min(MAX_HITS)).unwrap_or_default();
         self.transaction("search", tenant, async |session: &mut Session| {
