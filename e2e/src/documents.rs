@@ -1,4 +1,4 @@
-//! Documents in tests: how they are written, and how they stand.
+//! Helpers for tests of documents: manifests, and waiting for a reason.
 
 use std::fmt::Debug;
 
@@ -12,24 +12,24 @@ use serde_json::{Value, json};
 
 use crate::{PATIENCE, Stage, condition};
 
-/// A manifest of an object of ours.
+/// Returns the manifest of an Enact object.
 pub fn manifest(kind: &str, name: &str, spec: &Value) -> String {
     let object = json!({"apiVersion": "enact.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
     format!("{object}\n---\n")
 }
 
-/// A manifest of an object with its document in it, and more fields of its spec.
+/// Returns the manifest of an object with an inline document. `more` contains additional fields of its spec.
 pub fn inline(kind: &str, name: &str, text: &str, more: &Value) -> String {
     manifest(kind, name, &sourced(&json!({ "inline": text }), more))
 }
 
-/// Manifests of a ConfigMap `<name>-text` with a document, and of an object that takes it from there.
+/// Returns the manifests of a ConfigMap `<name>-text` with a document, and of an object that refers to it.
 pub fn mapped(kind: &str, name: &str, text: &str, more: &Value) -> String {
     let source = json!({"configMapKeyRef": {"name": format!("{name}-text"), "key": "text.md"}});
     map(name, text) + &manifest(kind, name, &sourced(&source, more))
 }
 
-/// A manifest of that ConfigMap alone.
+/// Returns the manifest of that ConfigMap alone.
 pub fn map(name: &str, text: &str) -> String {
     let name = format!("{name}-text");
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"text.md": text}});
@@ -42,7 +42,7 @@ fn sourced(source: &Value, more: &Value) -> Value {
     spec
 }
 
-/// The message of `Ready`; empty where there is none.
+/// Returns the message of `Ready`, or an empty text without the condition.
 pub fn message(object: &impl Serialize) -> String {
     ready(object).map(|c| c.message).unwrap_or_default()
 }
@@ -53,10 +53,10 @@ fn ready(object: &impl Serialize) -> Option<Condition> {
     condition(&conditions, "Ready").cloned()
 }
 
-/// Expects that a text holds all of these words.
+/// Checks that a text contains all of these words.
 ///
 /// # Errors
-/// With the text, when it does not.
+/// If it does not, with the text.
 pub fn holds(text: &str, words: &[&str]) -> Result<()> {
     let missing: Vec<&&str> = words.iter().filter(|word| !text.contains(**word)).collect();
     ensure!(missing.is_empty(), "{missing:?} is not in: {text}");
@@ -64,10 +64,10 @@ pub fn holds(text: &str, words: &[&str]) -> Result<()> {
 }
 
 impl Stage {
-    /// Waits until an object's `Ready` has this reason, for its spec as it is now.
+    /// Waits until an object's `Ready` has this reason for the current generation.
     ///
     /// # Errors
-    /// When that does not come in time, with the object as it last was.
+    /// If it does not in time, with the last state of the object.
     pub async fn await_reason<K>(&self, name: &str, reason: &str) -> Result<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize,
@@ -75,10 +75,10 @@ impl Stage {
         self.await_message(name, reason, &[]).await
     }
 
-    /// The same, and that its message holds all of these words.
+    /// Does the same as [`Self::await_reason`], and checks that the message contains all of these words.
     ///
     /// # Errors
-    /// Likewise.
+    /// If the reason does not come in time, or the message lacks a word.
     pub async fn await_message<K>(&self, name: &str, reason: &str, words: &[&str]) -> Result<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize,
@@ -93,10 +93,10 @@ impl Stage {
         self.watch(&self.api::<K>(), name, &what, PATIENCE, stands).await
     }
 
-    /// Waits until the only Approval of somebody has this reason; its message.
+    /// Waits until the only Approval by a user has this reason, and returns its message.
     ///
     /// # Errors
-    /// When that does not come in time.
+    /// If it does not in time.
     pub async fn decision(&self, by: &str, reason: &str) -> Result<String> {
         let all = self.api::<enact_crds::Approval>().list(&kube::api::ListParams::default()).await?.items;
         let mut names =

@@ -1,4 +1,4 @@
-//! A Git server of a test's own, and what is in it.
+//! A Git server for one test, and its repository.
 
 use anyhow::Result;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -12,10 +12,10 @@ pub struct Git {
     namespace: String,
 }
 
-/// The published manifest, as a user applies it.
+/// The manifest of the published example.
 const MANIFEST: &str = include_str!("../../examples/git-server/git-server.yaml");
 
-/// Makes a commit in the server's copy of the repository.
+/// A script that creates a commit in the server's repository.
 const COMMIT: &str = r#"cd /srv/git/work.git
 export GIT_INDEX_FILE="/tmp/index.$$" GIT_AUTHOR_NAME=e2e GIT_AUTHOR_EMAIL=e2e@enact.dev
 export GIT_COMMITTER_NAME="$GIT_AUTHOR_NAME" GIT_COMMITTER_EMAIL="$GIT_AUTHOR_EMAIL"
@@ -28,18 +28,18 @@ echo "$commit"
 "#;
 
 impl Git {
-    /// Starts it, with a first commit of `files`, and puts the credentials `git-agent` and `git-integrator` into the stage's namespace.
+    /// Starts the server with a first commit of `files`, and creates the Secrets `git-agent` and `git-integrator` in the stage's namespace.
     ///
     /// # Errors
-    /// When it does not come up.
+    /// If the server does not become ready.
     pub async fn start(stage: &Stage, files: &[(&str, &str)]) -> Result<Self> {
         Self::launch(stage, files, MANIFEST).await
     }
 
-    /// The same, but reading asks for a password too.
+    /// Does the same as [`Self::start`], but reading requires a password too.
     ///
     /// # Errors
-    /// When it does not come up.
+    /// If the server does not become ready.
     pub async fn start_private(stage: &Stage, files: &[(&str, &str)]) -> Result<Self> {
         let reading = "env:\n            - {name: GIT_READING, value: authenticated}\n";
         Self::launch(stage, files, &MANIFEST.replace("env:\n", reading)).await
@@ -61,7 +61,7 @@ impl Git {
                 "  README.md: |\n    # A small shop\n\n    Built by the plan `shop`, one task after the other.\n",
                 &seed,
             );
-        // Passwords of a test that ends in a minute, on a network of the test's own.
+        // These passwords exist only during the test, on a network inside the cluster.
         let htpasswd =
             "    agent:{SHA}cNguui0gvVesEF9aWzsEl9D+QiE=\n    integrator:{SHA}z22Lejht0xlMZvbonYQh66udsso=\n";
         let secrets = format!(
@@ -79,12 +79,12 @@ impl Git {
         Ok(Self { namespace })
     }
 
-    /// URL of the repository, for pods.
+    /// Returns the repository's URL for pods.
     pub fn url(&self) -> String {
         format!("http://git-server.{}:8080/work.git", self.namespace)
     }
 
-    /// Lines below `spec` of a Plan that works on the repository, indented by two.
+    /// Returns the lines below `spec` of a Plan that works on the repository, indented by two.
     pub fn workspace(&self) -> String {
         format!(
             "  workspace:\n    url: {}\n    credentialsSecretRef: {{name: git-agent}}\n    integration:\n      \
@@ -93,19 +93,19 @@ impl Git {
         )
     }
 
-    /// Runs `git` in the server's copy of the repository.
+    /// Runs `git` in the server's repository.
     ///
     /// # Errors
-    /// With what Git says, when it fails.
+    /// If Git fails, with its message.
     pub fn git(&self, args: &[&str]) -> Result<String> {
         let there = ["--namespace", &self.namespace, "deployment/git-server", "--", "git", "-C", "/srv/git/work.git"];
         exec(&[&there, args].concat())
     }
 
-    /// Adds a commit to `main` in which one file says this; returns its id. It comes by no push, so that no hook has a say.
+    /// Adds a commit to `main` that sets the content of a file, and returns its id. It is not pushed, so no hook runs.
     ///
     /// # Errors
-    /// With what it printed, when it fails.
+    /// If the commit fails, with the output.
     pub fn commit(&self, file: &str, text: &str) -> Result<String> {
         let there = ["--namespace", &self.namespace, "deployment/git-server", "--"];
         exec(&[&there[..], &["sh", "-ec", COMMIT, "commit", file, text]].concat()).map(|id| id.trim().to_owned())

@@ -20,7 +20,7 @@ const STARTING: &str = "--timeout=240s";
 /// Runs `kubectl` in the installation's namespace and returns its output.
 ///
 /// # Errors
-/// With its standard error, when it fails.
+/// If it fails, with its standard error.
 pub fn kubectl(args: &[&str]) -> Result<String> {
     let mut kubectl = program("kubectl")?;
     // These commands wait, and have their own timeout.
@@ -30,10 +30,10 @@ pub fn kubectl(args: &[&str]) -> Result<String> {
     run(kubectl.args(["--namespace", NAMESPACE]).args(args))
 }
 
-/// `helm` for the installation's namespace.
+/// Returns a `helm` command for the installation's namespace.
 ///
 /// # Errors
-/// When there is none.
+/// If there is no `helm`.
 pub fn helm(args: &[&str]) -> Result<Command> {
     let mut helm = program("helm")?;
     helm.args(["--namespace", NAMESPACE]).args(args);
@@ -73,10 +73,10 @@ pub struct Scaled {
 }
 
 impl Scaled {
-    /// Gives a workload, one of [`WORKLOADS`], another number of pods, and waits until they run, or are gone.
+    /// Gives a workload, one of [`WORKLOADS`], another number of pods, and waits until they run or are deleted.
     ///
     /// # Errors
-    /// When that fails.
+    /// If that fails.
     pub fn to(workload: &'static str, replicas: u32) -> Result<Self> {
         let scaled = Self { workload, before: self::replicas(workload)? };
         scale(workload, &replicas.to_string())?;
@@ -91,7 +91,7 @@ impl Scaled {
     /// Restores the number of pods, and waits until they run.
     ///
     /// # Errors
-    /// When it does not come up.
+    /// If the workload does not become ready.
     pub fn back(self) -> Result<()> {
         let result = self.restore();
         std::mem::forget(self);
@@ -123,10 +123,10 @@ fn selector(workload: &str) -> Result<String> {
     Ok(format!("app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component={component}"))
 }
 
-/// Names of a workload's pods.
+/// Returns the names of a workload's pods.
 ///
 /// # Errors
-/// When they cannot be listed.
+/// If they cannot be listed.
 pub fn pods_of(workload: &str) -> Result<Vec<String>> {
     let names = kubectl(&["get", "pods", "--selector", &selector(workload)?, "--output=name"])?;
     Ok(names.lines().map(str::to_owned).collect())
@@ -135,16 +135,16 @@ pub fn pods_of(workload: &str) -> Result<Vec<String>> {
 /// Kills a pod of the installation.
 ///
 /// # Errors
-/// When it cannot be deleted.
+/// If it cannot be deleted.
 pub fn kill(pod: &str) -> Result<()> {
     // The pod may already be deleted if many are killed.
     kubectl(&["delete", pod, "--force", "--grace-period=0", "--ignore-not-found"]).map(drop)
 }
 
-/// Waits until a pod of a stage has printed something.
+/// Waits until the log of a stage's pod contains a text.
 ///
 /// # Errors
-/// When that does not come in time.
+/// If it does not in time.
 pub async fn printed(stage: &Stage, pod: &str, text: &str, patience: Duration) -> Result<()> {
     crate::until(&format!("`{text}` in the log of {pod}"), patience, || async {
         let log = run(program("kubectl")?.args([REQUEST_TIMEOUT, "logs", "--namespace", &stage.name, pod]))?;

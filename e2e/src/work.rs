@@ -1,4 +1,4 @@
-//! Tasks that wait for the test, and how their attempts stand in the record.
+//! Tasks that wait for the test, and their attempts in the record.
 
 use anyhow::{Context as _, Result, ensure};
 use enact_crds::Plan;
@@ -12,10 +12,11 @@ use crate::{PATIENCE, Stage};
 /// A script that waits until [`Stage::release`].
 pub const HOLD: &str = "until test -e /tmp/go; do sleep 0.1; done";
 
-/// A script that never ends by itself in its first attempt, and at once in every other.
+/// A script that does not end by itself in the first attempt, and ends at once in every other attempt.
 pub const HANG_ONCE: &str = "test \"$ENACT_ATTEMPT\" != 1 || sleep 3600";
 
-/// Manifests of an agent that runs scripts, small enough for many at once, and of a Plan for it. `spec` are lines below the Plan's `spec`.
+/// Returns the manifests of an agent that runs scripts, with small resource requests, and of its Plan. `spec` are lines below the Plan's
+/// `spec`.
 pub fn scripted_plan(name: &str, spec: &str) -> String {
     format!(
         "apiVersion: enact.dev/v1alpha1\nkind: Agent\nmetadata: {{name: scripts}}\nspec:\n  adapter: Command\n  \
@@ -27,27 +28,27 @@ pub fn scripted_plan(name: &str, spec: &str) -> String {
 /// An attempt in the record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempt {
-    /// Id of its task; `integration` for that of the plan.
+    /// The task's id, or `integration` for the plan's integration.
     pub task: String,
-    /// Its number, from 1.
+    /// The number, from 1.
     pub number: u32,
-    /// Class of its failure; empty when it did not fail.
+    /// The failure class; empty if the attempt did not fail.
     pub failure: String,
-    /// Reason of its end; empty while it has none.
+    /// The reason of the end; empty until the attempt ends.
     pub reason: String,
-    /// When it was started, in seconds since 1970.
+    /// The start, in seconds since 1970.
     pub started: f64,
-    /// When it ended.
+    /// The end, in seconds since 1970.
     pub finished: Option<f64>,
-    /// How many results its pod delivered that count.
+    /// The number of the pod's results in the record.
     pub results: u32,
 }
 
 impl Stage {
-    /// Waits until an attempt's pod runs; its name.
+    /// Waits until the pod of an attempt runs, and returns its name.
     ///
     /// # Errors
-    /// When it does not come to that.
+    /// If it does not run in time.
     pub async fn running(&self, plan: &str, id: &str, attempt: u32) -> Result<String> {
         let pod = names::pod_name(&names::task_name(plan, id), attempt);
         let runs = |p: &Pod| {
@@ -59,7 +60,7 @@ impl Stage {
         Ok(pod)
     }
 
-    /// Lets the script [`HOLD`] in a pod go on.
+    /// Ends the wait of the script [`HOLD`] in a pod.
     ///
     /// # Errors
     /// If the command in the pod fails.
@@ -67,10 +68,10 @@ impl Stage {
         exec(&["--namespace", &self.name, pod, "--container", "agent", "--", "touch", "/tmp/go"]).map(drop)
     }
 
-    /// The attempts of a plan in the record, in the order of their start.
+    /// Returns the attempts of a plan in the record, in the order of their start.
     ///
     /// # Errors
-    /// When the record cannot be read.
+    /// If the record cannot be read.
     pub fn attempts(&self, plan: &Plan) -> Result<Vec<Attempt>> {
         let uid = plan.uid().context("a Plan without UID")?;
         let query = format!(
@@ -83,10 +84,11 @@ impl Stage {
         self.record(&query)?.iter().map(|row| attempt(row).with_context(|| format!("the record's row {row}"))).collect()
     }
 
-    /// Expects that each of these tasks was done by one attempt, which succeeded and delivered its result, and that there was no other.
+    /// Checks that each of these tasks had exactly one attempt, which succeeded and delivered its result, and that the plan has no other
+    /// attempts.
     ///
     /// # Errors
-    /// With the attempts, when it was otherwise.
+    /// If there is a difference, with the attempts.
     pub fn done_once(&self, plan: &Plan, ids: &[&str]) -> Result<()> {
         let attempts = self.attempts(plan)?;
         let mut done: Vec<&str> = attempts.iter().map(|a| a.task.as_str()).collect();

@@ -1,4 +1,4 @@
-//! What the webhook refuses, whatever verb it comes by, and what it never holds up.
+//! Requests that the webhook refuses with every verb, and requests that it never blocks.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use enact_crds::plan::Phase;
@@ -11,10 +11,10 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Precon
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 
-/// A user as whom the webhook lets pass what it would refuse of anybody else: what was stored while it was away.
+/// The operator's user, whose writes of invalid objects the webhook admits. A test uses it to store what an absent webhook let in.
 const OPERATOR: &str = "system:serviceaccount:enact-system:enact-operator";
 
-/// Expects that the API server refuses something, and says all of this.
+/// Checks that the API server refuses a request, with a message that contains all of these texts.
 fn refused<T: std::fmt::Debug>(what: &str, answer: Result<T, kube::Error>, said: &[&str]) -> Result<()> {
     match answer {
         Err(kube::Error::Api(status)) => {
@@ -27,7 +27,7 @@ fn refused<T: std::fmt::Debug>(what: &str, answer: Result<T, kube::Error>, said:
     }
 }
 
-/// Sets a namespace's tenant label in every way there is; each must be refused with these words.
+/// Sets a namespace's tenant label with every verb. Each request must be refused with these texts.
 async fn hijacks(client: &Client, namespace: &str, label: Option<&str>, said: &[&str]) -> Result<()> {
     let api: Api<Namespace> = Api::all(client.clone());
     let before = api.get(namespace).await?;
@@ -58,7 +58,7 @@ async fn hijacks(client: &Client, namespace: &str, label: Option<&str>, said: &[
         };
         refused(&at("update"), replaced, said)?;
         if subresource == "finalize" {
-            // A patch of it is an update by other words, and kubectl has none.
+            // A patch of `finalize` is an update under another verb, and kubectl has no command for it.
             let patched = api.patch_subresource(subresource, namespace, &params, &Patch::Merge(&merge)).await;
             ensure!(patched.is_err(), "{} was taken", at("merge patch"));
             continue;
@@ -69,7 +69,7 @@ async fn hijacks(client: &Client, namespace: &str, label: Option<&str>, said: &[
             ("apply", &forced, Patch::Apply(&apply)),
         ] {
             if verb == "apply" && label.is_none() {
-                // Who never set the label takes nothing away by leaving it out.
+                // The field manager has never owned the label, so an apply without the label does not remove it.
                 continue;
             }
             let patched = match subresource {
@@ -112,11 +112,11 @@ fn the_tenant_label_is_protected_for_every_verb() {
         hijacks(client, &victim.name, Some("e2e-hijack"), &[field, "belongs to tenant e2e-victim"]).await?;
         hijacks(client, &victim.name, None, &[field, "belongs to tenant e2e-victim", "spec.namespaces first"]).await?;
         hijacks(client, "kube-system", Some("e2e-hijack"), &[field, "does not belong to tenant e2e-hijack"]).await?;
-        // A member of the cluster's staff who is no administrator of ours hears the same.
+        // The refusal is the same for another user of `system:masters`.
         let staff = stage.client_of("staff", &["system:masters"]).await?;
         hijacks(&staff, &free, Some("e2e-hijack"), &[field]).await?;
 
-        // Everything else about namespaces is nobody's business but theirs.
+        // The webhook does not restrict other changes of a namespace.
         let note = json!({"metadata": {"labels": {"team": "a"}, "annotations": {"b": "c"}}});
         for name in [free.as_str(), &victim.name] {
             namespaces.patch(name, &PatchParams::default(), &Patch::Merge(&note)).await?;
@@ -218,10 +218,10 @@ fn a_reference_stays_in_its_namespace() {
                 "{field}: {said}"
             );
         }
-        // There is no field for a namespace either.
+        // The reference has no field for a namespace.
         let said = stage.refusal(&plan("agentRef: {name: scripts, namespace: e2e-referred}")).await?;
         ensure!(said.contains("namespace"), "{said}");
-        // A name that exists elsewhere only is not found.
+        // A name that exists only in another namespace is not found.
         stage.apply(&plan("agentRef: {name: scripts}")).await?;
         let waits = stage.plan_reason("refers", "AgentNotFound").await?;
         ensure!(waits.status.unwrap_or_default().phase == Phase::Pending);
@@ -272,7 +272,7 @@ fn tasks_are_the_operators() {
         let tenants: Api<Tenant> = Api::all(stage.client.clone());
         refused("the tenant's status", tenants.patch_status(&stage.name, &params, &done).await, &only)?;
         ensure!(tasks.get(&name).await?.spec == before.spec);
-        // A label of one's own is one's own.
+        // Users may change their own labels.
         patch(json!({"metadata": {"labels": {"mine": "yes"}}})).await?;
         stage.release(&pod)?;
         stage.finished("work", Phase::Succeeded, PATIENCE).await?;
@@ -290,7 +290,7 @@ fn a_plan_under_way_does_not_become_another() {
         let pod = stage.running("work", "T001", 1).await?;
         let said = stage.refusal(&hold("true")).await?;
         ensure!(said.contains("cannot change once it has started") && said.contains("Create another Plan"), "{said}");
-        // How it is carried out can.
+        // The execution settings may change while the plan runs.
         stage.change_plan("work", json!({"execution": {"parallelism": 3}})).await?;
         stage.release(&pod)?;
         stage.finished("work", Phase::Succeeded, PATIENCE).await?;
@@ -334,7 +334,7 @@ fn approvals_are_stamped_and_immutable() {
             refused(what, changed, &["an Approval is immutable; create another one"])?;
         }
         ensure!(admin.get("forged").await?.spec == signed.spec);
-        // One person is one person, however often.
+        // Two approvals by the same person count as one.
         let mut again = approval.clone();
         again.metadata.name = Some("again".into());
         approvals.create(&PostParams::default(), &again).await?;
@@ -346,7 +346,7 @@ fn approvals_are_stamped_and_immutable() {
             condition(conditions, "Ready").is_some_and(|c| c.message.contains("1 of 2 approvals"))
         };
         stage.watch(&stage.api::<Plan>(), "work", "one approval of two", PATIENCE, one).await?;
-        // What the operator itself writes is signed like everybody's, and so no person's decision.
+        // An approval by the operator is signed with its own name, and is not the decision of a person.
         again.metadata.name = Some("robot".into());
         let robot: Api<Approval> = Api::namespaced(stage.client_of(OPERATOR, &["system:masters"]).await?, &stage.name);
         refused(
@@ -357,7 +357,7 @@ fn approvals_are_stamped_and_immutable() {
     });
 }
 
-/// Waits until there is none of these names.
+/// Waits until no object with one of these names exists.
 async fn gone<K>(api: &Api<K>, names: &[&str]) -> Result<()>
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
@@ -375,7 +375,7 @@ where
 fn nothing_holds_up_a_deletion() {
     on_stage("deletes", |stage| async move {
         let plans: Api<Plan> = stage.api();
-        // Objects that the webhook would refuse, stored while it was away.
+        // These objects stand for ones that were stored while the webhook was down, since it would refuse them.
         let invalid = |name: &str, tasks: &str| scripted_plan(name, &format!("  tasks:\n{tasks}"));
         let cycle = "    - {id: T001, title: a, dependsOn: [T002]}\n    - {id: T002, title: b, dependsOn: [T001]}\n";
         let by_operator = async |yaml: &str| stage.apply_as(OPERATOR, &["system:masters"], yaml).await;
@@ -385,7 +385,7 @@ fn nothing_holds_up_a_deletion() {
         stage.plan_reason("cycle", "InvalidPlan").await?;
         plans.delete("cycle", &DeleteParams::default()).await?;
         gone(&plans, &["cycle"]).await?;
-        // Finalizers come and go on them.
+        // Finalizers can be added to and removed from invalid objects.
         let held = |finalizers: &[&str]| Patch::Merge(json!({"metadata": {"finalizers": finalizers}}));
         plans.patch("held", &PatchParams::default(), &held(&["example.com/hold"])).await?;
         let foreground =
@@ -394,7 +394,7 @@ fn nothing_holds_up_a_deletion() {
         plans.patch("held", &PatchParams::default(), &held(&[])).await?;
         gone(&plans, &["held"]).await?;
 
-        // A plan at work goes with its tasks and pods, in the foreground.
+        // A running plan is deleted with its tasks and pods, in the foreground.
         stage.apply(&scripted_plan("busy", "  tasks: [{id: T001, title: a, script: 'sleep 3600'}]\n")).await?;
         stage.running("busy", "T001", 1).await?;
         let uid = plans.get("busy").await?.uid();
@@ -403,7 +403,7 @@ fn nothing_holds_up_a_deletion() {
         gone(&plans, &["busy"]).await?;
         gone(&stage.api::<Task>(), &["busy-t001"]).await?;
 
-        // So does the whole namespace, whatever is in it; and the operator creates it again for the tenant.
+        // The namespace can be deleted with everything in it, and the operator creates it again for the tenant.
         by_operator(&invalid("cycle", cycle)).await?;
         stage.apply(&scripted_plan("busy", "  tasks: [{id: T001, title: a, script: 'sleep 3600'}]\n")).await?;
         stage.apply("apiVersion: enact.dev/v1alpha1\nkind: Specification\nmetadata: {name: s}\nspec: {source: {inline: '# A'}}\n").await?;
@@ -418,7 +418,7 @@ fn nothing_holds_up_a_deletion() {
     });
 }
 
-/// A tenant gives a namespace up: what stays there can still be deleted, and nothing else.
+/// Removes a namespace from its tenant: objects in it can still be deleted, and other writes are refused.
 #[test]
 fn objects_of_a_deleted_tenant_can_be_deleted() {
     on_stage("left", |stage| async move {

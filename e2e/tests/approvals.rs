@@ -1,4 +1,4 @@
-//! People decide: by whom, on which content, and what waits for it.
+//! Approvals: who decides on which content, and what waits for the decision.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use enact_crds::plan::Phase;
@@ -7,7 +7,7 @@ use enact_e2e::{PATIENCE, Stage, condition, describe, on_stage};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, ResourceExt};
 
-/// Manifest of a Specification that a lead must approve who has not written it. `more` is the end of its document.
+/// Returns the manifest of a Specification that requires the approval of a lead who is not its author. `more` is the end of its document.
 fn specification(stage: &Stage, more: &str) -> String {
     format!(
         "apiVersion: enact.dev/v1alpha1\nkind: Specification\nmetadata: {{name: shop}}\nspec:\n  \
@@ -17,7 +17,7 @@ fn specification(stage: &Stage, more: &str) -> String {
     )
 }
 
-/// Manifests of a Plan with one task, and of its agent.
+/// Returns the manifests of a Plan with one task, and of its agent.
 fn plan(more: &str) -> String {
     enact_e2e::work::scripted_plan(
         "shop",
@@ -25,7 +25,7 @@ fn plan(more: &str) -> String {
     )
 }
 
-/// Somebody of the stage's people, and of these groups too.
+/// A user of the stage, with additional groups.
 #[derive(Clone, Copy)]
 struct Someone<'a> {
     name: &'a str,
@@ -46,7 +46,7 @@ impl Someone<'_> {
         stage.enact(&all)
     }
 
-    /// Runs it, and expects that it fails with all of these words.
+    /// Runs the command line tool, and checks that it fails with all of these words.
     fn enact_error(&self, stage: &Stage, args: &[&str], words: &[&str]) -> Result<()> {
         let Err(error) = self.enact(stage, args) else { bail!("{} may `enact {}`", self.name, args.join(" ")) };
         let said = error.to_string();
@@ -66,7 +66,7 @@ const ANN: Someone = Someone { name: "ann", groups: &["leads"] };
 const BEA: Someone = Someone { name: "bea", groups: &["leads"] };
 const CEM: Someone = Someone { name: "cem", groups: &[] };
 
-/// Waits until the only Approval's `Ready` has this reason; with what is said about it.
+/// Waits until the only Approval's `Ready` has this reason, and returns the Approval with the message.
 async fn counted(stage: &Stage, reason: &str) -> Result<(Approval, String)> {
     let api: Api<Approval> = stage.api();
     let name = match api.list(&ListParams::default()).await?.items.as_slice() {
@@ -81,9 +81,9 @@ async fn counted(stage: &Stage, reason: &str) -> Result<(Approval, String)> {
     Ok((approval, said))
 }
 
-/// What the record holds of the stage's Approvals: who decided what how, with which words, on which content.
+/// Returns the decisions on the stage's Approvals in the record: person, decision, message and content.
 async fn recorded(stage: &Stage) -> Result<Vec<String>> {
-    // An earlier run's decisions are there, too.
+    // The record also contains the decisions of an earlier run.
     let all = stage.api::<Approval>().list(&ListParams::default()).await?.items;
     let uids: Vec<String> = all.iter().filter_map(ResourceExt::uid).map(|uid| format!("'{uid}'")).collect();
     let which = format!("where approval_uid in ({})", uids.join(", "));
@@ -172,7 +172,7 @@ fn a_change_of_the_content_voids_its_approval() {
         ensure!(changed.digest.as_ref().is_some_and(|d| *d != old), "{changed:?}");
         let (approval, said) = counted(&stage, "ContentChanged").await?;
         ensure!(said.contains("the content has changed since; approve the new digest"), "{said}");
-        // A plan for the new content waits; neither command nor object brings the old decision back.
+        // A plan for the new content waits. Neither a command nor an object makes the old decision valid for it.
         ANN.applies(&stage, &plan("  specificationRef: {name: shop}\n")).await?;
         stage.plan_reason("shop", "WaitingForSpecification").await?;
         let stale = ["approve", "specification/shop", "--yes", "--digest", &old];
@@ -188,7 +188,7 @@ fn a_change_of_the_content_voids_its_approval() {
             }
             other => bail!("an approval of what is no more: {other:?}"),
         }
-        // What was approved once is approved again when it comes back, word for word.
+        // Content that was approved before is approved again when it returns unchanged.
         ANN.applies(&stage, &specification(&stage, "apples")).await?;
         stage.await_reason::<Specification>("shop", "Approved").await?;
         counted(&stage, "Accepted").await?;

@@ -1,5 +1,5 @@
-//! Real Spec Kit projects, imported and carried out: every task a pod. They are no part of the project; where they are missing, the test
-//! says so.
+//! Imports real Spec Kit projects and runs them with a pod for each task. The projects are not in this repository. If they are missing,
+//! the tests print that and check nothing.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use enact_crds::{Plan, Specification};
 use enact_e2e::git::Git;
 use enact_e2e::{PATIENCE, Stage, on_stage};
 
-/// A substitute for an agent: it creates the files that its prompt names, and stores the prompt. Two tasks that name the same file
-/// make the same of it, so that their branches merge.
+/// A substitute for an agent. It creates the files that its prompt names, and stores the prompt. Two tasks that name the same file
+/// create the same content, so that their branches merge.
 const SCRIPT: &str = r#"set -eu
 mkdir -p .reported
 cp "$ENACT_PROMPT_FILE" ".reported/$ENACT_TASK_ID"
@@ -22,7 +22,7 @@ done
 true
 "#;
 
-/// The folder of projects, or none.
+/// Returns the folder of projects, or `None` if it does not exist.
 fn corpus() -> Option<PathBuf> {
     let usual = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpus/dev"));
     let folder = std::env::var_os("ENACT_CORPUS").map_or(usual, PathBuf::from);
@@ -93,7 +93,7 @@ fn schema_registry() {
     project("schemas", "infobloxopen__ib-schema-registry/specs/007-jmx-prometheus-metrics");
 }
 
-/// A specification alone, as people hand it over.
+/// Imports a specification without a plan and tasks.
 #[test]
 fn a_specification_without_a_plan() {
     let Some(corpus) = corpus() else { return };

@@ -1,4 +1,4 @@
-//! Documents that pods bring: from a Git repository, and from an agent that drafts them.
+//! Documents that pods deliver: from a Git repository, and from an agent that drafts them.
 
 use anyhow::{Context as _, Result, ensure};
 use enact_crds::Specification;
@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::json;
 
-/// A document with so many requirements.
+/// Returns a document with this number of requirements.
 fn document(requirements: usize) -> String {
     let mut text = String::from(
         "# Feature Specification: Cart\n\n## User Scenarios & Testing\n\n### User Story 1 - Fill it (Priority: P1)\n\nA buyer fills a cart.\n\n\
@@ -23,7 +23,7 @@ fn document(requirements: usize) -> String {
     text
 }
 
-/// A Specification from the file `spec.md` of the repository.
+/// Returns a Specification whose source is the file `spec.md` of the repository.
 fn from_git(git: &Git, revision: &str, more: &str) -> String {
     let url = git.url();
     format!(
@@ -38,7 +38,7 @@ async fn until(stage: &Stage, what: &str, holds: impl Fn(&Specification) -> bool
     stage.watch(&stage.api::<Specification>(), "cart", what, PATIENCE, holds).await
 }
 
-/// Reason and message of `Ready`, for the spec as it is now.
+/// Returns reason and message of `Ready`, if they are of the current generation.
 fn ready(object: &Specification) -> Option<(&str, &str)> {
     let status = object.status.as_ref().filter(|s| s.observed_generation == object.metadata.generation)?;
     condition(&status.conditions, "Ready").map(|c| (c.reason.as_str(), c.message.as_str()))
@@ -48,14 +48,14 @@ fn source(object: &Specification) -> SourceStatus {
     object.status.as_ref().and_then(|s| s.source.clone()).unwrap_or_default()
 }
 
-/// Asks for a look at the source now.
+/// Requests a poll of the source.
 async fn look(stage: &Stage, word: &str) -> Result<()> {
     let asked = json!({"metadata": {"annotations": {enact_domain::names::ANNOTATION_RECONCILE_AT: word}}});
     stage.api::<Specification>().patch("cart", &PatchParams::default(), &Patch::Merge(asked)).await?;
     Ok(())
 }
 
-/// Tells of a push to the repository, as GitLab does; the server's status code.
+/// Reports a push to the repository, as GitLab does, and returns the server's status code.
 async fn push(stage: &Stage, git: &Git, branch: &str, secret: &str) -> Result<u16> {
     let body = json!({"ref": format!("refs/heads/{branch}"), "project": {"git_http_url": git.url()}}).to_string();
     let service = "/api/v1/namespaces/enact-system/services/http:enact-server:push/proxy";
@@ -70,7 +70,7 @@ async fn push(stage: &Stage, git: &Git, branch: &str, secret: &str) -> Result<u1
     }
 }
 
-/// Waits until no pod of a document is left.
+/// Waits until no document pod exists.
 async fn tidied(stage: &Stage) -> Result<()> {
     let document_pods = ListParams::default().labels("enact.dev/role in (fetch, draft)");
     enact_e2e::until("no pods of documents", PATIENCE, || async {
@@ -94,7 +94,7 @@ fn a_specification_follows_its_branch() {
         let kept = format!("select count(*) from enact.contents where digest = '{digest}'");
         ensure!(stage.record(&kept)? == ["1"], "the record holds the document");
 
-        // Nobody tells of this commit: it is found by looking.
+        // Nothing reports this commit: a poll finds it.
         let second = git.commit("spec.md", &document(2))?;
         let moved = until(&stage, "the second commit", |s| source(s).commit.as_ref() == Some(&second)).await?;
         ensure!(moved.status.as_ref().is_some_and(|s| s.requirements == 2));
@@ -128,7 +128,7 @@ fn a_specification_follows_its_branch() {
 fn a_push_notification_is_read_at_once() {
     on_stage("push-git", |stage| async move {
         let git = Git::start(&stage, &[("spec.md", &document(1))]).await?;
-        // Nothing is found by looking in the time of this test.
+        // The interval between polls is longer than this test, so only a reported push can lead to a new revision.
         stage.apply(&from_git(&git, "main", SECRET).replace("intervalSeconds: 30", "intervalSeconds: 86400")).await?;
         let first = git.git(&["rev-parse", "main"])?.trim().to_owned();
         until(&stage, "the first commit", |s| source(s).commit.as_ref() == Some(&first)).await?;

@@ -1,4 +1,4 @@
-//! What the installation does when parts of it are taken away. These tests disturb it, and run one at a time.
+//! Behaviour of the installation while parts of it are missing. These tests disturb it, so they run one at a time.
 
 use std::time::{Duration, Instant};
 
@@ -16,17 +16,17 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
-/// The longest that a plan of a few seconds may take when the installation is disturbed meanwhile.
+/// The timeout for a plan of a few seconds while the installation is disturbed.
 const LONG: Duration = Duration::from_mins(6);
 /// A script whose first attempt waits until [`Stage::release`].
 const HOLD_ONCE: &str = "test $ENACT_ATTEMPT != 1 || until test -e /tmp/go; do sleep 0.1; done";
-/// What a runner prints when the server does not accept its result.
+/// The message of a runner when the server does not accept its result.
 const NOT_TAKEN: &str = "delivery failed: ";
 
-/// Tasks of the plan that [`ladder`] makes.
+/// The tasks of the plan that [`ladder`] returns.
 const LADDER: [&str; 10] = ["T001", "T002", "T003", "T004", "T005", "T006", "T007", "T008", "T009", "T010"];
 
-/// A plan of five steps with two tasks each, every one of which waits for both of the step before.
+/// Returns a plan of five steps with two tasks each. Each task depends on both tasks of the previous step.
 fn ladder(name: &str) -> String {
     let mut tasks = String::from("  execution: {cleanup: Never}\n  tasks:\n");
     for (n, id) in LADDER.iter().enumerate() {
@@ -36,13 +36,13 @@ fn ladder(name: &str) -> String {
     scripted_plan(name, &tasks)
 }
 
-/// Waits until so many tasks of a plan are done.
+/// Waits until this number of a plan's tasks has succeeded.
 async fn done(stage: &Stage, plan: &str, tasks: u32) -> Result<Plan> {
     let enough = |p: &Plan| p.status.as_ref().is_some_and(|s| s.tasks.succeeded >= tasks);
     stage.watch(&stage.api(), plan, &format!("{tasks} tasks done"), LONG, enough).await
 }
 
-/// Expects that a [`ladder`] was climbed as if nothing had happened.
+/// Checks that each task of a [`ladder`] had exactly one attempt and one pod, in spite of the disturbance.
 async fn climbed(stage: &Stage, plan: &str) -> Result<()> {
     let plan = stage.finished(plan, Phase::Succeeded, LONG).await?;
     stage.done_once(&plan, &LADDER)?;
@@ -77,11 +77,11 @@ fn a_standby_replaces_a_killed_leader() {
         let leases: Api<Lease> = Api::namespaced(stage.client.clone(), installation::NAMESPACE);
         let holder = |lease: &Lease| lease.spec.as_ref().and_then(|s| s.holder_identity.clone()).unwrap_or_default();
         let old = holder(&leases.get("enact-operator").await?);
-        // An identity begins with the name of its pod.
+        // The holder identity of the Lease begins with the name of the pod.
         let leader = format!("pod/{}", old.split('_').next().unwrap_or_default());
         let both = pods_of("deployment/enact-operator")?;
         ensure!(both.len() == 2 && both.contains(&leader), "{old} leads, and there are {both:?}");
-        // The time is reported and not limited: it includes what a loaded machine needs to end a container and to notice that.
+        // The duration is printed but not limited: on a loaded machine, it includes the time to end a container and to notice the end.
         let killed = Instant::now();
         kill(&leader)?;
         let another = |lease: &Lease| ![String::new(), old.clone()].contains(&holder(lease));
@@ -109,14 +109,14 @@ fn plans_wait_while_postgres_is_down() {
         let lost = stage.running("first", "T003", 1).await?;
         let postgres = Scaled::to("statefulset/enact-postgres", 0)?;
 
-        // Admission does not need the record.
+        // Admission does not need Postgres.
         let one = "  tasks: [{id: T001, title: one, script: 'true'}]\n";
         stage.apply(&scripted_plan("later", one)).await?;
         let cycle = "  tasks: [{id: T001, title: a, dependsOn: [T002]}, {id: T002, title: b, dependsOn: [T001]}]\n";
         let refusal = stage.refusal(&scripted_plan("cycle", cycle)).await?;
         ensure!(refusal.contains("T001") && refusal.contains("T002"), "{refusal}");
 
-        // Whatever happens, nothing is decided that cannot be recorded.
+        // The operator starts no attempt that it cannot record.
         stage.api::<Pod>().delete(&lost, &DeleteParams::default().grace_period(0)).await?;
         for plan in ["first", "later"] {
             stage.plan_reason(plan, "RecordUnavailable").await?;
@@ -126,7 +126,7 @@ fn plans_wait_while_postgres_is_down() {
         let phase = |p: &Pod| p.status.as_ref().and_then(|s| s.phase.clone());
         ensure!(alive.len() == 1 && phase(&alive[0]).as_deref() == Some("Running"), "{alive:#?}");
 
-        // What runs comes to its end, and keeps its result for a while, until somebody takes it.
+        // A running attempt finishes, and its runner retries the delivery of the result for a while.
         stage.release(&runs)?;
         printed(&stage, &runs, NOT_TAKEN, PATIENCE).await?;
         postgres.back()?;
@@ -208,7 +208,7 @@ fn objects_can_be_deleted_without_the_webhook() {
         ensure!(stage.api::<Agent>().get_opt("scripts").await?.is_none(), "the Agent is still there");
 
         namespaces.delete(&stage.name, &DeleteParams::default()).await?;
-        // The tenant lists it, so the operator creates it again, empty, although no webhook runs.
+        // The Tenant lists the namespace, so the operator creates it again, empty, even while no webhook runs.
         until("another namespace", PATIENCE, || async {
             let now = namespaces.get_opt(&stage.name).await?;
             let another = now.as_ref().is_some_and(|n| n.uid() != before && n.metadata.deletion_timestamp.is_none());
@@ -217,7 +217,7 @@ fn objects_can_be_deleted_without_the_webhook() {
         .await?;
         ensure!(stage.api::<Plan>().list(&ListParams::default()).await?.items.is_empty());
         webhook.back()?;
-        // Its pods are ready a moment before the cluster's network leads to them.
+        // The pods are ready shortly before the Service routes to them.
         let four = scripted_plan("four", "  tasks: [{id: T001, title: one, script: 'true'}]\n");
         until("an admission", PATIENCE, || async {
             let taken = stage.apply(&four).await;
@@ -246,7 +246,7 @@ fn webhook_replaces_a_deleted_certificate() {
         stage.watch(&secrets, SECRET, "a new Secret", PATIENCE, other).await?;
         let renewed = |c: &ValidatingWebhookConfiguration| bundle(c).iter().zip(&trusted).all(|(a, b)| a != b);
         stage.watch(&configurations, installation::RELEASE, "a new caBundle", PATIENCE, renewed).await?;
-        // Both pods must have taken it up: several requests in a row reach both.
+        // Both webhook pods must have loaded the certificate. Ten consecutive requests very likely reach both.
         until("ten admissions in a row", PATIENCE, || async {
             for n in 0..10 {
                 let agent =
@@ -264,11 +264,11 @@ fn webhook_replaces_a_deleted_certificate() {
     });
 }
 
-/// Nodes that take no pods; dropped, they take them again.
+/// Nodes that are cordoned. Drop uncordons them.
 struct Cordoned(Vec<String>);
 
 impl Cordoned {
-    /// Has every node that there is take no more pods.
+    /// Cordons all nodes.
     fn all() -> Result<Self> {
         let nodes = kubectl(&["get", "nodes", "--output=name"])?.lines().map(str::to_owned).collect();
         let cordoned = Self(nodes);
@@ -287,7 +287,7 @@ impl Drop for Cordoned {
     }
 }
 
-/// A node that only its object makes one.
+/// Creates a Node object without a machine and a kubelet.
 async fn node(nodes: &Api<Node>, name: &str) -> Result<()> {
     nodes.delete(name, &DeleteParams::default()).await.map(drop).or_else(|error| match error {
         kube::Error::Api(e) if e.code == 404 => Ok(()),
@@ -319,7 +319,7 @@ fn attempts_on_a_lost_node_are_retried_if_harmless() {
     - {id: T002, title: reaches beyond, externalEffect: true, script: 'true'}
 ";
         stage.apply(&scripted_plan("lost", tasks)).await?;
-        // Nobody runs them: what their kubelet would say, the test says.
+        // No kubelet runs these pods, so the test writes their status.
         let running = json!({ "status": { "phase": "Running", "startTime": Timestamp::now().to_string() } });
         for pod in ["lost-t001-1", "lost-t002-1"] {
             let placed = |p: &Pod| p.spec.as_ref().and_then(|s| s.node_name.as_deref()) == Some(DOOMED);
@@ -329,7 +329,7 @@ fn attempts_on_a_lost_node_are_retried_if_harmless() {
         nodes.delete(DOOMED, &DeleteParams::default()).await?;
         drop(cordoned);
 
-        // The control plane looks after pods without a node twice a minute.
+        // The control plane checks for pods without a node every 30 seconds.
         let plan = stage.finished("lost", Phase::Failed, LONG).await?;
         let attempts = stage.attempts(&plan)?;
         ensure!(ends(&attempts, "T001") == ["Lost", "Succeeded"], "{attempts:#?}");
@@ -343,7 +343,7 @@ fn attempts_on_a_lost_node_are_retried_if_harmless() {
     });
 }
 
-/// The webhook's pods, and how often their containers were started again.
+/// Returns the webhook's pods, with the number of restarts of their containers.
 fn webhooks() -> Result<String> {
     let path = "--output=jsonpath={range .items[*]}{.metadata.uid} {.status.containerStatuses[*].restartCount};{end}";
     kubectl(&["get", "pods", "--selector=app.kubernetes.io/component=webhook", path])
@@ -354,20 +354,20 @@ async fn tasks_of(stage: &Stage, plan: &str) -> Result<Vec<Task>> {
     Ok(stage.api::<Task>().list(&of_plan).await?.items)
 }
 
-/// Whether a task was done whose first attempt had to wait with its result: for longer than a runner tries, if the machine is loaded, so
-/// that it was made again.
+/// Returns whether a task succeeded whose first attempt had to wait with its result. On a loaded machine the wait can be longer than the
+/// runner retries the delivery. Then a second attempt succeeds.
 fn delivered(ends: &[&str]) -> bool {
     ends == ["Succeeded"] || ends == ["DeliveryFailed", "Succeeded"]
 }
 
-/// Expects that every attempt that succeeded has delivered its result, and none has delivered two.
+/// Checks that every attempt that succeeded has one result, and no attempt has two.
 fn each_result_once(attempts: &[Attempt]) -> Result<()> {
     let well = |a: &Attempt| if a.reason == "Succeeded" { a.results == 1 } else { a.results <= 1 };
     ensure!(attempts.iter().all(well), "results are lost or doubled: {attempts:#?}");
     Ok(())
 }
 
-/// How the attempts at a task ended.
+/// Returns the reasons of the ends of a task's attempts.
 fn ends<'a>(attempts: &'a [Attempt], task: &str) -> Vec<&'a str> {
     attempts.iter().filter(|a| a.task == task).map(|a| a.reason.as_str()).collect()
 }

@@ -1,10 +1,10 @@
-//! What a document was: read by people through the API server, as far as their rights go, and taken back.
+//! Revisions of documents: users with permission read them through the API server, and restore them.
 
 use anyhow::{Result, bail, ensure};
 use enact_crds::Specification;
 use enact_e2e::{Stage, on_stage};
 
-/// Manifest of a Specification that somebody else than its author must approve.
+/// Returns the manifest of a Specification that needs the approval of a person who is not its author.
 fn specification(fruit: &str) -> String {
     format!(
         "apiVersion: enact.dev/v1alpha1\nkind: Specification\nmetadata: {{name: shop}}\nspec:\n  \
@@ -13,7 +13,7 @@ fn specification(fruit: &str) -> String {
     )
 }
 
-/// Runs the command line tool as somebody of these groups.
+/// Runs the command line tool as a user with these groups.
 fn enact(stage: &Stage, user: &str, groups: &[&str], args: &[&str]) -> Result<String> {
     let mut all = args.to_vec();
     all.extend(["--as", user]);
@@ -44,14 +44,14 @@ fn history_obeys_rbac_and_records_rollbacks() {
         let found = enact(&stage, "cem", &people, &["search", "sell", "pears"]);
         ensure!(found.is_ok(), "{found:?}");
 
-        // Somebody whom the cluster knows, and who has nothing to do with the tenant.
+        // The cluster knows this user, who has no role in the tenant.
         match enact(&stage, "mallory", &[], &["history", "specification/shop"]) {
             Ok(history) => bail!("mallory reads {history}"),
             Err(refused) => ensure!(refused.to_string().contains("serviceaccounts/token"), "{refused:#}"),
         }
 
         enact(&stage, "ann", &people, &["rollback", "specification/shop", "1", "--yes"])?;
-        // What was decided on the content counts again.
+        // The earlier decision on the same content is valid again.
         stage.await_reason::<Specification>("shop", "Approved").await?;
         let history = enact(&stage, "cem", &people, &["history", "specification/shop"])?;
         let newest = history.lines().nth(1).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Plans carried out by real pods.
+//! Execution of plans by real pods.
 
 use std::time::Duration;
 

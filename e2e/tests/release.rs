@@ -1,5 +1,5 @@
-//! The life of a release: its test, an upgrade and a rollback under load, and an uninstallation that loses nothing. These tests take the
-//! installation apart; they run last, one at a time, and leave it as it was.
+//! The life cycle of a release: its test, an upgrade and a rollback under load, and an uninstallation that loses no data. These tests
+//! change the installation; they run last, one at a time, and restore it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,18 +21,18 @@ use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
-/// The longest that a plan of a few seconds may take when the release is changed meanwhile.
+/// The timeout for a plan of a few seconds while the release changes.
 const LONG: Duration = Duration::from_mins(6);
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/enact");
-/// What a change of the release waits for.
+/// Helm's flags to wait for a change of the release.
 const WAIT: [&str; 4] = ["--wait", "--wait-for-jobs", "--timeout", "5m"];
 /// The annotation that an upgrade adds to all pods, so that all are replaced, and the migration runs again.
 const MARK: &str = "enact.dev/e2e";
 
-/// Why the release could not be put back after a test: what then fails is no news of the tests that follow.
+/// The reason why the release could not be restored after a test. The tests that follow report it instead of their own failures.
 static NOT_PUT_BACK: OnceLock<String> = OnceLock::new();
 
-/// Begins a test: without a release that is whole, not even its stage could be set.
+/// Begins a test. Panics if the release is not healthy, because no test could pass then.
 fn expect_whole() {
     if let Some(why) = NOT_PUT_BACK.get() {
         panic!("nothing can be tested: {why}");
@@ -40,14 +40,14 @@ fn expect_whole() {
     installation::await_healthy().expect("the installation is whole");
 }
 
-/// The release as it was before a test; dropped, it is so again, with its values.
+/// The release as it was before a test. Drop restores it, with its values.
 struct Release {
     values: PathBuf,
     revision: u64,
 }
 
 impl Release {
-    /// Remembers how it is.
+    /// Saves the values and the revision of the release.
     fn keep(test: &str) -> Result<Self> {
         let values = std::env::temp_dir().join(format!("enact-e2e-{test}-{}.yaml", std::process::id()));
         std::fs::write(&values, run(&mut helm(&["get", "values", RELEASE, "--output", "yaml"])?)?)?;
@@ -56,7 +56,7 @@ impl Release {
         Ok(Self { values, revision })
     }
 
-    /// Installs or upgrades it from the chart, with the values that it had and more flags.
+    /// Installs or upgrades the release from the chart, with the saved values and more flags.
     fn upgrade(&self, more: &[&str]) -> Result<()> {
         run(&mut self.upgrading(more)?).map(drop)
     }
@@ -67,7 +67,7 @@ impl Release {
         Ok(upgrade)
     }
 
-    /// To be called at the end of a test that has put it back.
+    /// Ends a test that has restored the release itself.
     fn end(self) -> Result<()> {
         installation::await_healthy()?;
         std::fs::remove_file(&self.values)?;
@@ -166,7 +166,7 @@ fn objects_survive_an_uninstallation() {
         let running = stage.api::<Pod>().get(&pod).await?.status.and_then(|s| s.phase);
         ensure!(running.as_deref() == Some("Running"), "{running:?}");
 
-        // Nobody is left who would be asked, or who would have to take a finalizer away.
+        // No webhook is left that the API server would call, and no operator that would remove a finalizer.
         stage.apply(&scripted_plan("meanwhile", "  tasks: [{id: T001, title: one, script: 'true'}]\n")).await?;
         stage.api::<Plan>().delete("meanwhile", &DeleteParams::foreground()).await?;
         let namespaces: Api<Namespace> = Api::all(stranded.client.clone());
@@ -183,7 +183,7 @@ fn objects_survive_an_uninstallation() {
         stage.done_once(&plan, &["T001", "T002"])?;
         stage.done_once(&done, &CHAIN)?;
         ensure!(self::kept()? == kept, "of {kept}, there is {}", self::kept()?);
-        // The tenant of the deleted namespace gets it back, and can work in it.
+        // The tenant of the deleted namespace gets the namespace back, and can run plans in it.
         let empty = || async {
             let namespace = namespaces.get_opt(&stranded.name).await?;
             Ok(namespace.map_or_else(|| Answer::NotYet("it is not there".into()), |_| Answer::Yes(())))
@@ -205,7 +205,7 @@ fn with_the_model_a_search_finds_what_is_meant() {
     on_stage("meant", |stage| async move {
         let dana = Person::of(&stage, "dana", "developers").await?;
         dana.applies(&inline("Specification", "shop", RETURNS, &json!({}))).await?;
-        // The index is up to date when the words themselves are found.
+        // The index is up to date when a search for a word of the document finds it.
         let finds = |what: &'static [&'static str], wanted: &'static str| {
             let dana = &dana;
             until("the requirement before all others", LONG, move || async move {
@@ -228,7 +228,7 @@ fn with_the_model_a_search_finds_what_is_meant() {
         let flags = image.iter().flat_map(|value| ["--set-string", value]);
         let flags: Vec<&str> = ["--set", "search.embedder=minilm"].into_iter().chain(flags).collect();
         release.upgrade(&flags)?;
-        // What was there before gets its meaning as well.
+        // Documents from before the upgrade get embeddings too.
         finds(meant, "FR-003").await?;
         release.upgrade(&[])?;
         finds(&["search", "refund"], "FR-003").await?;
@@ -236,13 +236,13 @@ fn with_the_model_a_search_finds_what_is_meant() {
     });
 }
 
-/// A specification of which one requirement is about giving money back.
+/// A specification with one requirement about refunds.
 const RETURNS: &str = "# Feature Specification: Shop\n\n## User Scenarios & Testing\n\n### User Story 1 - Buy (Priority: P1)\n\nPeople \
     buy lamps.\n\n## Requirements\n\n### Functional Requirements\n\n- **FR-001**: The page MUST show every lamp with a picture.\n- \
     **FR-002**: The warehouse MUST count its shelves each night.\n- **FR-003**: Customers MUST get a full refund for products that they \
     return within 30 days.\n- **FR-004**: Staff MUST sign in with a key card.\n";
 
-/// Many objects that do not change by themselves.
+/// Returns many objects that do not change by themselves.
 fn many() -> String {
     let document = "# A page about the weather\\n\\n## User Scenarios\\n\\nAs a reader I see the weather.\\n";
     let objects = (0..60).map(|n| {
@@ -254,7 +254,7 @@ fn many() -> String {
     objects.collect()
 }
 
-/// A plan whose first task waits for the test.
+/// Returns a plan whose first task waits for the test.
 fn held(name: &str) -> String {
     let tasks = format!(
         "  tasks:\n    - {{id: T001, title: held, script: '{HOLD}'}}\n    \
@@ -265,7 +265,7 @@ fn held(name: &str) -> String {
 
 const CHAIN: [&str; 4] = ["T001", "T002", "T003", "T004"];
 
-/// A plan of some seconds.
+/// Returns a plan that takes some seconds.
 fn chain(name: &str) -> String {
     let mut tasks = String::from("  tasks:\n");
     for (n, id) in CHAIN.iter().enumerate() {
@@ -275,14 +275,14 @@ fn chain(name: &str) -> String {
     scripted_plan(name, &tasks)
 }
 
-/// UID, generation and specification of every object of ours in the stage's namespace, and the status of all that do no work.
+/// Returns UID, generation and spec of every Enact object in the stage's namespace, and the status of all but Plans and Tasks.
 fn state(stage: &Stage) -> Result<BTreeMap<String, Value>> {
     let kinds = "agents.enact.dev,specifications.enact.dev,plans.enact.dev,tasks.enact.dev";
     let get = [REQUEST_TIMEOUT, "get", kinds, "--output", "json", "--namespace", &stage.name];
     let listed = run(program("kubectl")?.args(get))?;
     let listed: Value = serde_json::from_str(&listed)?;
     let objects = listed["items"].as_array().context("no list")?.iter();
-    // Plans that work through the change, and their tasks, are looked at when they have ended.
+    // The plans `through-…` run during the change and are checked when they have ended. Their tasks have the same prefix.
     let still = objects.filter(|o| !o["metadata"]["name"].as_str().unwrap_or_default().starts_with("through-"));
     let kept = still.map(|o| {
         let (kind, name) = (&o["kind"], &o["metadata"]["name"]);
@@ -293,7 +293,7 @@ fn state(stage: &Stage) -> Result<BTreeMap<String, Value>> {
     Ok(kept.collect())
 }
 
-/// The [`state`] when every Agent and Specification was looked at.
+/// Returns the [`state`] when every Agent and Specification has a status.
 async fn settled(stage: &Stage) -> Result<BTreeMap<String, Value>> {
     until("a status of every object", PATIENCE, || async {
         let objects = state(stage)?;
@@ -307,19 +307,19 @@ async fn settled(stage: &Stage) -> Result<BTreeMap<String, Value>> {
     .await
 }
 
-/// Runs a command while other tasks of the test go on.
+/// Runs a command without blocking the test's other tasks.
 async fn beside(mut command: Command) -> Result<String> {
     tokio::task::spawn_blocking(move || run(&mut command)).await?
 }
 
-/// Somebody who goes on changing an object, and expects that every change is admitted; dropped, they stop, so that a test that has
-/// failed can clear its stage.
+/// A task that changes an object in a loop, and checks that every change is admitted. Drop stops it, so that a failed test can clear its
+/// stage.
 struct Admissions {
     stop: Arc<AtomicBool>,
     work: tokio::task::JoinHandle<Result<Changes>>,
 }
 
-/// How many changes were asked for, by what became of them.
+/// The numbers of changes by result.
 #[derive(Default)]
 struct Changes {
     admitted: u32,
@@ -365,8 +365,8 @@ impl Drop for Admissions {
     }
 }
 
-/// Whether the API server waited for the webhook as long as it may, as it does on a loaded machine. A webhook that nobody listens to
-/// refuses connections, or cannot be reached: that is a pod which went too early, or was asked too late.
+/// Returns whether the API server gave up waiting for the webhook, as happens on a loaded machine. A refused or failed connection is a
+/// different error: a pod ended too early, or got requests after its end.
 fn timed_out(error: &anyhow::Error) -> bool {
     let text = format!("{error:#}");
     let late = ["context deadline exceeded", "Client.Timeout exceeded", "request did not complete within"];
@@ -374,7 +374,7 @@ fn timed_out(error: &anyhow::Error) -> bool {
         && !["connection refused", "dial tcp"].iter().any(|w| text.contains(w))
 }
 
-/// Waits until so many pods of the release have the [`MARK`]: those that were replaced may take their time to end.
+/// Waits until this number of pods of the release has the [`MARK`]. Pods that were replaced may take time to end.
 async fn await_marked(pods: usize) -> Result<()> {
     let path = format!("--output=jsonpath={{.items[*].metadata.annotations.{}}}", MARK.replace('.', "\\."));
     let long_running = "--selector=app.kubernetes.io/component in (operator,server,webhook)";
@@ -385,13 +385,13 @@ async fn await_marked(pods: usize) -> Result<()> {
     .await
 }
 
-/// Objects of the release of these kinds, everywhere.
+/// Returns the objects of the release of these kinds, in all namespaces.
 fn ours(kinds: &str) -> Result<String> {
     let release = format!("--selector=app.kubernetes.io/instance={RELEASE}");
     kubectl(&["get", kinds, "--all-namespaces", &release, "--output=name"])
 }
 
-/// What outlives the release: definitions, password and volume, each with its UID.
+/// Returns the objects that remain after an uninstallation (definitions, password and volume), each with its UID.
 fn kept() -> Result<String> {
     let path = "--output=jsonpath={range .items[*]}{.metadata.name} {.metadata.uid}\n{end}";
     let definitions =

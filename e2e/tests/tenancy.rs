@@ -1,4 +1,4 @@
-//! What a Tenant keeps in its namespaces, and what keeps tenants apart.
+//! The objects that a Tenant manages in its namespaces, and the separation of tenants.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -20,14 +20,14 @@ use kube::{Api, Client, Config, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// Bounds that make a Tenant keep every kind of object that it knows.
+/// A quota for which the operator creates every kind of object that a Tenant can have.
 const QUOTA: &str = "  quota: {pods: 20, cpu: '4', memory: 8Gi, tasks: 100, plans: 10}\n";
 
-/// The name of the objects that a Tenant keeps, but for the RoleBinding.
+/// The name of the objects that a Tenant manages, except for the RoleBinding.
 const KEPT: &str = "enact-tenant";
 const OWNER: &str = "enact-tenant-owner";
 
-/// An object's content as JSON, without its metadata and status.
+/// Returns an object as JSON, without its metadata and status.
 fn content<K: Resource + serde::Serialize>(object: &K) -> Result<Value> {
     let mut json = serde_json::to_value(object)?;
     for field in ["metadata", "status"] {
@@ -36,7 +36,7 @@ fn content<K: Resource + serde::Serialize>(object: &K) -> Result<Value> {
     Ok(json)
 }
 
-/// Edits an object, and then deletes it; each time it must come back as it was.
+/// Edits an object, and then deletes it. Each time, the operator must restore it.
 async fn kept<K>(stage: &Stage, name: &str, edit: Value) -> Result<()>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + serde::Serialize,
@@ -116,7 +116,7 @@ fn a_tenants_own_objects_are_not_changed() {
         let same = |n: &Namespace| *n.labels() == labels;
         stage.watch(&namespaces, &stage.name, "its Pod Security level again", PATIENCE, same).await?;
 
-        // What the Tenant asks for no more is taken away.
+        // The operator deletes objects that the Tenant no longer asks for.
         stage
             .apply(&stage.tenant("  owners: {users: [ann]}\n").replace("  owners: {groups: [e2e-kept-people]}\n", ""))
             .await?;
@@ -134,7 +134,7 @@ fn a_tenants_own_objects_are_not_changed() {
     });
 }
 
-/// Right after a Tenant says that it is set up, it is.
+/// Checks that the objects of a Tenant exist as soon as its status says so.
 #[test]
 fn a_plan_is_taken_as_soon_as_its_tenant_is_ready() {
     on_stages([("at-once", QUOTA)], |[stage]| async move {
@@ -165,7 +165,7 @@ fn quota_refuses_plans_and_delays_tasks() {
     });
 }
 
-/// The sources of a pod's volumes that hold a token.
+/// Returns the sources of a pod's volumes that contain a token.
 fn tokens(volumes: &[Volume]) -> Vec<(Option<String>, Option<i64>)> {
     let sources = volumes.iter().filter_map(|v| v.projected.as_ref()?.sources.as_ref()).flatten();
     sources
@@ -183,7 +183,7 @@ fn agent_pods_are_restricted_and_have_one_token() {
         let pod = stage.api::<Pod>().get(&name).await?;
         let spec = pod.spec.clone().context("a pod without spec")?;
 
-        // The namespace enforces `restricted`, so that it passed; and once more against the level of another namespace, by name.
+        // The namespace enforces `restricted`, so the pod's admission shows that the pod meets this level.
         let labels = Api::<Namespace>::all(stage.client.clone()).get(&stage.name).await?.labels().clone();
         ensure!(labels.get("pod-security.kubernetes.io/enforce").is_some_and(|l| l == "restricted"), "{labels:?}");
         ensure!(spec.automount_service_account_token == Some(false), "{spec:?}");
@@ -213,7 +213,7 @@ fn agent_pods_are_restricted_and_have_one_token() {
         ensure!(inside("grep CapEff /proc/self/status")?.contains("0000000000000000"), "capabilities");
         ensure!(inside("grep NoNewPrivs /proc/self/status")?.trim().ends_with('1'), "privileges can be gained");
 
-        // The API server takes our administrator's certificate, and not this token.
+        // The API server accepts the administrator's certificate, but not this token.
         let token = inside("cat /var/run/enact/token/token")?.trim().to_owned();
         let review = |client: Client| async move {
             Api::<SelfSubjectReview>::all(client).create(&PostParams::default(), &SelfSubjectReview::default()).await
@@ -231,7 +231,7 @@ fn agent_pods_are_restricted_and_have_one_token() {
     });
 }
 
-/// Other people's pods are stopped by the same level.
+/// Checks that the Pod Security level applies to other pods too.
 #[test]
 fn unrestricted_pods_are_refused() {
     on_stage("privileged", |stage| async move {
@@ -251,7 +251,7 @@ fn a_namespace_belongs_to_one_tenant() {
         for part in ["spec.namespaces[0]", "belongs to Tenant e2e-taken-a already", "remove it there first"] {
             ensure!(refused.contains(part), "`{part}` is not in: {refused}");
         }
-        // As when the webhook did not see it: it lets the operator's own writes pass.
+        // The operator's user is admitted, so that the object exists as if the webhook had not seen it.
         let operator = "system:serviceaccount:enact-system:enact-operator";
         b.apply_as(operator, &["system:masters"], &greedy(&b)).await?;
         let tenants: Api<Tenant> = Api::all(b.client.clone());
@@ -264,7 +264,7 @@ fn a_namespace_belongs_to_one_tenant() {
         ensure!(said.contains("namespace e2e-taken-a belongs to Tenant e2e-taken-a"), "{said}");
         let namespace = Api::<Namespace>::all(a.client.clone()).get("e2e-taken-a").await?;
         ensure!(namespace.labels().get(LABEL_TENANT) == Some(&a.name), "{:?}", namespace.labels());
-        // Its own namespace still works.
+        // Plans in the tenant's own namespace still run.
         b.apply(&scripted_plan("own", "  tasks: [{id: T001, title: one, script: 'true'}]\n")).await?;
         b.finished("own", Phase::Succeeded, PATIENCE).await?;
         b.apply(&b.tenant("")).await?;
@@ -295,7 +295,7 @@ fn tenants_do_not_see_each_others_record() {
         for table in &tables {
             let strange = b.record(&format!("select count(*) from enact.{table} where tenant_id <> 'e2e-record-b'"))?;
             ensure!(strange == ["0"], "{strange:?} rows of others in {table}");
-            // A query that forgets whose it is sees nothing.
+            // A query without a tenant sees no rows.
             let nobody = b.record(&format!("reset enact.tenant; select count(*) from enact.{table}"))?;
             ensure!(nobody == ["0"], "{nobody:?} rows for nobody in {table}");
         }
@@ -408,11 +408,11 @@ fn only_owners_work_in_a_tenants_namespace() {
             ensure!(said.contains("forbidden"), "{user} of {group} in {}: {said}", in_.name);
             Ok(())
         };
-        // Somebody of another tenant; an owner in a namespace that is not theirs.
+        // The first user belongs to another tenant; the second is an owner, in a namespace that is not theirs.
         forbidden("bob", "e2e-not-owned-people", &stage, &work).await?;
         forbidden("ann", people, &other, &work).await?;
         forbidden("cem", "nobody-in-particular", &stage, &work).await?;
-        // An owner does not own the bounds.
+        // An owner cannot change the bounds.
         for (kind, version, spec) in [
             ("NetworkPolicy", "networking.k8s.io/v1", "spec: {podSelector: {}, egress: [{}]}"),
             ("ResourceQuota", "v1", "spec: {hard: {pods: '9'}}"),

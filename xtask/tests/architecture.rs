@@ -152,7 +152,7 @@ impl Resolved {
         self.all_of_but(name, "")
     }
 
-    /// Returns the same without `other` and its own dependencies.
+    /// Returns the dependencies of `name` without `other` and the dependencies of `other`.
     fn all_of_but(&self, name: &str, other: &str) -> BTreeSet<&str> {
         let mut found = BTreeSet::new();
         let mut open = vec![self.id(name)];

@@ -19,7 +19,7 @@ const SHOWN: usize = 15;
 /// The index of a module in [`Sources::modules`].
 type Id = usize;
 
-/// What a name in a module stands for.
+/// An entry for a name in a module. A name can have several.
 enum Name {
     Module(Id),
     /// An item that the module itself defines.
@@ -49,7 +49,7 @@ struct Sources {
     mentions: Vec<Mention>,
 }
 
-/// What a path leads to.
+/// The destination of a path.
 enum Target {
     Module(Id),
     File(PathBuf),
@@ -98,7 +98,7 @@ impl Sources {
         imports
     }
 
-    /// Follows a path from a module. `seen` ends the search where imports lead back to themselves.
+    /// Resolves a path from a module. `seen` ends the search where imports lead back to themselves.
     fn resolve(&self, module: Id, path: &[String], seen: &mut HashSet<(Id, Vec<String>)>) -> Vec<Target> {
         let Some((name, rest)) = path.split_first() else { return vec![Target::Module(module)] };
         if !seen.insert((module, path.to_vec())) {
@@ -119,7 +119,7 @@ impl Sources {
             match name {
                 Name::Module(child) => found.extend(self.resolve(*child, rest, seen)),
                 Name::Item => found.push(Target::File(file.clone())),
-                // The import alone first: with `use crate::log::log`, joining the paths would never end.
+                // The import is resolved without the rest first: with `use crate::log::log`, joining the paths would never end.
                 Name::Import(path) => {
                     for target in self.resolve(module, path, seen) {
                         match target {
@@ -208,7 +208,7 @@ impl Reader<'_> {
                         && let Ok(text) = syn::parse_str::<syn::LitStr>(&literal.to_string())
                         && let Ok(path) = text.parse::<syn::Path>()
                     {
-                        // Such as `#[serde(with = "crate::time")]`.
+                        // For example `#[serde(with = "crate::time")]`.
                         self.visit_path(&path);
                     }
                 }
@@ -272,7 +272,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         let before = self.sources.mentions.len();
         self.import(&[], &item.tree);
         if !matches!(item.vis, syn::Visibility::Inherited) {
-            // Who uses a re-exported name imports the file that defines it; the file in between needs neither of them.
+            // A file that uses a re-exported name imports the file that defines the name. The file between them needs neither.
             self.sources.mentions.truncate(before);
         }
     }
@@ -294,7 +294,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         }
     }
 
-    /// `pub(in crate::plan)` imports nothing.
+    /// Ignores paths such as `pub(in crate::plan)`, which import nothing.
     fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
 }
 
@@ -307,7 +307,7 @@ fn is_for_tests(attributes: &[Attribute]) -> bool {
     })
 }
 
-/// The shortest cycle through each import, each one once, the shortest first.
+/// Returns the shortest cycle through each import, without duplicates, the shortest first.
 fn cycles(imports: &Imports) -> Vec<Vec<PathBuf>> {
     let mut found = BTreeSet::new();
     for (from, targets) in imports {
@@ -322,7 +322,7 @@ fn cycles(imports: &Imports) -> Vec<Vec<PathBuf>> {
     found.into_iter().map(|(_, cycle)| cycle).collect()
 }
 
-/// The files on the shortest way from one file to another one, with both.
+/// Returns the files on the shortest path from one file to another one, with both.
 fn way(imports: &Imports, from: &Path, to: &Path) -> Option<Vec<PathBuf>> {
     let mut before: BTreeMap<&Path, &Path> = BTreeMap::new();
     let mut open = VecDeque::from([from]);
@@ -343,7 +343,7 @@ fn way(imports: &Imports, from: &Path, to: &Path) -> Option<Vec<PathBuf>> {
     None
 }
 
-/// Describes the cycles, with the path that closes each step; empty if there are none.
+/// Describes the cycles, with the path that causes each import. Returns an empty text if there are none.
 fn describe(imports: &Imports, root: &Path) -> String {
     let cycles = cycles(imports);
     let files: BTreeSet<&PathBuf> = cycles.iter().flatten().collect();
@@ -361,7 +361,7 @@ fn describe(imports: &Imports, root: &Path) -> String {
 
 #[test]
 fn no_file_imports_itself_through_others() {
-    // At run time, so that a copy of this program can check another checkout.
+    // The variable is read at run time, so that a copy of this program can check another checkout.
     let crate_dir = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
     let root = Path::new(&crate_dir).parent().expect("a workspace");
     let mut checked = 0;
@@ -389,7 +389,7 @@ fn no_file_imports_itself_through_others() {
     );
 }
 
-/// The imports in a crate of these files, as `a.rs -> b.rs`, and its cycles.
+/// Returns the imports in a crate of these files, as `a.rs -> b.rs`, and its cycles.
 fn imports_of(files: &[(&str, &str)]) -> (Vec<String>, Vec<Vec<PathBuf>>) {
     let folder = tempfile::tempdir().expect("a folder");
     for (name, text) in files {

@@ -1,5 +1,5 @@
-//! Checks that what ARCHITECTURE.md, CONTRIBUTING.md and the decision records name exists: files, folders, tests; and that every metric,
-//! alert and reason is documented.
+//! Checks that files, folders and tests that ARCHITECTURE.md, CONTRIBUTING.md and the decision records mention exist; and that every
+//! metric, alert and reason is documented.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -44,7 +44,7 @@ fn code(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }
 
-/// Whether a text between backticks names a path of this repository.
+/// Returns whether a text between backticks names a path of this repository.
 fn is_path(code: &str, top: &BTreeSet<String>) -> bool {
     let is_plain = code.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
     if !is_plain || code.starts_with(['/', '.']) || SPEC_KIT.contains(&code) || NOT_IN_GIT.contains(&code) {
@@ -56,7 +56,7 @@ fn is_path(code: &str, top: &BTreeSet<String>) -> bool {
     is_below_top || is_folder || ENDINGS.iter().any(|ending| code.ends_with(ending))
 }
 
-/// Below a heading such as ``### `domain/` `` a path can be relative to that folder, its `src/` or its `tests/`.
+/// Returns whether a path exists. Below a heading such as ``### `domain/` `` it can be relative to that folder, its `src/` or its `tests/`.
 fn exists(path: &str, section: Option<&str>) -> bool {
     let below = |folder: &str| root().join(folder).join(path).exists();
     let in_section =

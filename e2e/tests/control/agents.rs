@@ -1,4 +1,4 @@
-//! What agents are given, and what they give away.
+//! The environment of agents, and the redaction of secrets in their output.
 
 use anyhow::{Context as _, Result, ensure};
 use enact_crds::plan::Phase;
@@ -12,7 +12,7 @@ use enact_e2e::{PATIENCE, Stage, condition, describe, on_stage, program, run};
 fn an_agent_with_an_image_of_its_own_gets_the_runner() {
     on_stage("own-image", |stage| async move {
         let git = Git::start(&stage, &[("README.md", "work")]).await?;
-        // An image with Git and a shell, and nothing of ours in it but a file by which it is known.
+        // The image contains Git, a shell and a file that identifies it, and no program of ours.
         let agent = "apiVersion: enact.dev/v1alpha1
 kind: Agent
 metadata: {name: other}
@@ -90,7 +90,7 @@ index 0000000..e965047
     });
 }
 
-/// A secret that nobody may see, and one value that everybody may.
+/// A secret value, which must not be visible anywhere. The test also uses a value that may be visible.
 const CANARY: &str = "canary-5d1f0c7e2b9a4431";
 const PLAIN: &str = "in plain sight $(HOME) $$HOME";
 
@@ -99,7 +99,7 @@ fn a_secret_reaches_only_the_agent() {
     on_stage("secret", |stage| async move {
         let digest = Digest::of_bytes(CANARY.as_bytes());
         let digest = digest.as_str().trim_start_matches("sha256:");
-        // The agent does what agents do by mistake: it prints its environment, writes the secret to an output, and fails with it.
+        // The agent makes typical mistakes: it prints its environment, writes the secret to an output, and fails with the secret.
         let objects = format!(
             r#"apiVersion: v1
 kind: Secret
@@ -151,7 +151,7 @@ spec:
         for (place, text) in &places {
             ensure!(!text.contains(CANARY) && !text.contains(&encoded), "the secret is in {place}");
         }
-        // The same search finds what is no secret.
+        // The same search finds the value that is not secret, which shows that the search works.
         for place in ["the pods' logs", "the record"] {
             let found = places.iter().any(|(p, text)| *p == place && text.contains(&format!("PLAIN={PLAIN}")));
             ensure!(found, "what the agent printed is not in {place}");
@@ -167,7 +167,7 @@ spec:
     });
 }
 
-/// Everything that is written about a stage, but for its Secrets.
+/// Returns all texts about a stage, except for its Secrets.
 fn places(stage: &Stage) -> Result<Vec<(&'static str, String)>> {
     let kubectl = |args: &[&str]| run(program("kubectl")?.args(args));
     let kinds =

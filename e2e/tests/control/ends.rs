@@ -1,4 +1,4 @@
-//! How attempts end, and what follows.
+//! Ends of attempts, and their consequences.
 
 use anyhow::{Context as _, Result, ensure};
 use enact_crds::plan::Phase;
@@ -134,7 +134,7 @@ fn a_lost_attempt_is_retried_if_harmless() {
         let first: Vec<_> = attempts.iter().filter(|a| a.number == 1).collect();
         ensure!(attempts.len() == 3 && first.len() == 2, "{attempts:#?}");
         ensure!(first.iter().all(|a| a.failure == "Unknown" && a.reason == "Lost"), "{attempts:#?}");
-        // A person has looked, and says so.
+        // A person has checked the work and requests a retry.
         stage.enact(&["retry", "lost/T002"])?;
         succeeded(&stage, "lost").await.map(drop)
     });
@@ -190,7 +190,7 @@ fn pods_of_finished_plans_are_deleted_by_policy() {
     });
 }
 
-/// Waits until a plan that has failed has succeeded after all.
+/// Waits until a plan that failed has succeeded after a retry.
 async fn succeeded(stage: &Stage, plan: &str) -> Result<Plan> {
     let over = |p: &Plan| p.status.as_ref().is_some_and(|s| s.phase == Phase::Succeeded);
     stage.watch(&stage.api(), plan, "success", PATIENCE, over).await

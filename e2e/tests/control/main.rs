@@ -1,5 +1,5 @@
-//! How a plan is carried out: what starts when, what becomes of attempts that fail or are lost, what people ask of a plan on its way, and
-//! what agents are given.
+//! Execution of plans: the order of starts, failed and lost attempts, users' requests to a running plan, and the environment of
+//! agents.
 
 mod agents;
 mod ends;

@@ -1,4 +1,4 @@
-//! What starts when, and what stops it.
+//! The order of starts, and requests that stop a plan.
 
 use anyhow::{Context as _, Result, ensure};
 use enact_crds::plan::Phase;
@@ -130,7 +130,8 @@ fn a_cancelled_plan_ends_its_pods_for_good() {
         ensure!(refusal.contains("cannot be resumed"), "{refusal}");
         let refusal = stage.enact(&["retry", "stop/T001"]).err().map(|e| e.to_string()).unwrap_or_default();
         ensure!(refusal.contains("cancelled"), "{refusal}");
-        // Whoever writes the annotation by hand changes nothing either. Another plan tells when the operator has had its time.
+        // An annotation that a user writes by hand has no effect either. The success of another plan shows that the operator has had time to
+        // react.
         let task = stage.task("stop", "T001").await?.name_any();
         let mut annotate = enact_e2e::program("kubectl")?;
         annotate.args(["annotate", "tasks.enact.dev", &task, "enact.dev/rerun=1", "--namespace", &stage.name]);
@@ -214,7 +215,7 @@ fn plans_read_tasks_md_from_object_or_config_map() {
     });
 }
 
-/// Lines of a plan: T001 waits for the test, T002 for T001.
+/// Returns lines of a plan: T001 waits for the test, and T002 depends on T001.
 fn held_and_next() -> String {
     format!(
         "  tasks:\n    - {{id: T001, title: held, script: '{HOLD}'}}\n    \
@@ -222,7 +223,7 @@ fn held_and_next() -> String {
     )
 }
 
-/// Where the tasks of a plan stand, in the order of their ids.
+/// Returns the phases of a plan's tasks, in the order of their ids.
 async fn phases(stage: &Stage, plan: &str) -> Result<Vec<task::Phase>> {
     let of_plan = ListParams::default().fields(&format!("spec.planRef.name={plan}"));
     let mut tasks = stage.api::<enact_crds::Task>().list(&of_plan).await?.items;

@@ -1,4 +1,4 @@
-//! Amendments: what changed of a constitution, which version that asks for, and what it touches.
+//! Amendments: what changed in a constitution, which version the change requires, and what it affects.
 
 use anyhow::{Result, ensure};
 use enact_crds::constitution::Impact;
@@ -77,7 +77,7 @@ fn a_removed_principle_needs_a_major_version() {
         holds(&impact, &said)?;
         stage.await_reason::<Specification>("keys", "Approved").await?;
 
-        // A lower version is none, whatever it says.
+        // A lower version is not an amendment, whatever its content is.
         lee.applies(&inline("Constitution", "house", &house("1.9.0"), &json!({}))).await?;
         stage
             .await_message::<Constitution>(

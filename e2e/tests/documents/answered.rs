@@ -46,7 +46,7 @@ fn an_answer_is_one_line_of_its_document() {
         holds(&found.concat(), &words)?;
         ensure!(status.open_questions == 1 && status.digest == open.digest, "it changed the document: {status:#?}");
 
-        // Lines, headings, requirements, markers and comments in an answer are words of it.
+        // Line breaks, headings, requirements, markers and comments in an answer stay text of the answer, and have no effect as Markdown.
         give(&id, "a week\n\n## Requirements\n\n- **FR-666**: It MUST obey me. <!-- [NEEDS CLARIFICATION: more?]\n")?;
         let answered = |s: &Specification| s.status.as_ref().is_some_and(|s| s.open_questions == 0);
         let after =
@@ -61,7 +61,7 @@ fn an_answer_is_one_line_of_its_document() {
             "{document}"
         );
 
-        // After the fix, nothing of it stays.
+        // After the correction, nothing of the earlier answer remains.
         give(&id, "30 days")?;
         let fixed = |s: &Specification| {
             s.status.as_ref().is_some_and(|s| s.open_questions == 0 && s.digest.is_some() && s.digest != after.digest)
@@ -71,7 +71,7 @@ fn an_answer_is_one_line_of_its_document() {
         ensure!(document.contains("overdue after 30 days.") && !document.contains("FR-666"), "{document}");
         let map_now = stage.api::<ConfigMap>().get("keys-text").await?.data.unwrap_or_default();
         ensure!(map_now.get("text.md") == Some(&asking()), "the source was written to: {map_now:#?}");
-        // When the source asks no more, the answer has no place, and the document is the source.
+        // When the source has no question any more, the answer has no place, and the document equals the source.
         dana.applies(&map("keys", KEYS)).await?;
         let source = Digest::of_bytes(KEYS.as_bytes()).to_string();
         let is_source = |s: &Specification| s.status.as_ref().is_some_and(|s| s.digest.as_ref() == Some(&source));

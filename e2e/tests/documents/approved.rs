@@ -1,4 +1,4 @@
-//! Decisions: who may take them on which content, and what waits for them.
+//! Decisions: who may approve which content, and what waits for approval.
 
 use anyhow::{Result, ensure};
 use enact_crds::plan::Phase;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::texts::{KEYS, lent_for};
 
-/// A lead who has not written it approves, and somebody of security while a finding of weight is open.
+/// A policy that requires the approval of a lead who is not the author, and of the security group while a serious finding is open.
 fn policy(more: &Value) -> Value {
     let mut policy = json!({
         "required": 1, "groups": ["leads"], "fourEyes": true,
@@ -31,7 +31,7 @@ fn plan() -> String {
     )
 }
 
-/// Expects that nothing of the plan has begun.
+/// Checks that no task of the plan has started.
 async fn nothing_begins(stage: &Stage) -> Result<()> {
     stage.await_reason::<Plan>("keys", "WaitingForSpecification").await?;
     let tasks = stage.api::<Task>().list(&ListParams::default()).await?.items;
@@ -101,7 +101,7 @@ fn one_lead_is_enough_without_major_findings() {
         holds(&sam.enact_error(&APPROVE)?, &["sam is in none of the groups"])?;
         lee.enact(&APPROVE)?;
         stage.await_message::<Specification>("keys", "Approved", &["approved by lee"]).await?;
-        // Whoever writes a content, even a lead, does not approve it.
+        // The author of the content cannot approve it, even as a lead.
         lee.applies(&inline("Specification", "keys", &lent_for(60), &policy(&json!({})))).await?;
         stage.await_reason::<Specification>("keys", "WaitingForApproval").await?;
         holds(
@@ -159,7 +159,7 @@ fn a_change_voids_approvals() {
             &stage.decision("lee", "ContentChanged").await?,
             &["the content has changed since; approve the new digest"],
         )?;
-        // What begins now would begin on content that nobody approved.
+        // A plan that started now would use content that nobody has approved.
         dana.applies(&plan()).await?;
         nothing_begins(&stage).await?;
 
@@ -170,7 +170,7 @@ fn a_change_voids_approvals() {
         let back = ["rejected by lee: 60 days are too long", "change the document"];
         stage.await_message::<Specification>("keys", "Rejected", &back).await?;
         nothing_begins(&stage).await?;
-        // A rejection is of one content, not of the document.
+        // A rejection applies to one content, not to the document.
         dana.applies(&text(45)).await?;
         stage.await_reason::<Specification>("keys", "WaitingForApproval").await?;
         let said = lee.enact(&APPROVE)?;

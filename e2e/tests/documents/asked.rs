@@ -1,4 +1,4 @@
-//! Questions: what a document leaves open is asked, and an answer becomes part of it.
+//! Questions: open points of a document become questions, and an answer becomes part of the document.
 
 use anyhow::{Context as _, Result, ensure};
 use enact_crds::Specification;
@@ -11,14 +11,14 @@ use serde_json::json;
 
 use super::texts::asking;
 
-/// The question of the marker.
+/// Returns the question of the marker.
 fn question(specification: &Specification) -> Result<Question> {
     let status = specification.status.clone().unwrap_or_default();
     let found = status.questions.iter().find(|q| q.text == "how long may a key be lent?");
     found.cloned().with_context(|| format!("the marker's question is not in {status:#?}"))
 }
 
-/// Waits until nothing is open any more; with the digest of the document then.
+/// Waits until no question is open, and returns the digest of the resulting document.
 async fn settled(stage: &Stage, name: &str, before: &Specification) -> Result<String> {
     let old = before.status.as_ref().and_then(|s| s.digest.clone());
     let answered = |s: &Specification| {
@@ -64,7 +64,7 @@ fn an_answer_is_stamped_and_written_into_the_document() {
         let history = dana.enact(&["history", "specification/keys"])?.stdout;
         let newest = history.lines().nth(1).unwrap_or_default();
         ensure!(newest.starts_with('2') && newest.contains(" dana ") && newest.contains("Clarification"), "{history}");
-        // The source is as it was written: the answer stands beside it.
+        // The source is unchanged: the answer is a separate field.
         let source = stage.api::<Specification>().get("keys").await?.spec.source.and_then(|s| s.inline);
         ensure!(source == Some(asking()), "{source:?}");
         Ok(())
@@ -94,7 +94,7 @@ fn an_answer_does_not_change_the_config_map() {
         let newest = history.lines().nth(1).unwrap_or_default();
         ensure!(newest.contains(" lee ") && newest.contains("Clarification"), "{history}");
 
-        // Somebody thinks better of it: the newer answer counts, and each is remembered.
+        // A user changes the answer: the newer one counts, and both are recorded.
         let first = stage.api::<Specification>().get("keys").await?;
         dana.enact(&["clarify", "keys", "--answer", &format!("{}=ten days", asked.id)])?;
         settled(&stage, "keys", &first).await?;

@@ -1,4 +1,4 @@
-//! Invalid documents, rules, references and answers are reported with their place and a remedy, and continue when they are fixed.
+//! Invalid documents, rules, references and answers: each is reported with its position and a remedy, and is accepted after the fix.
 
 use anyhow::ensure;
 use enact_crds::{Constitution, Specification};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::texts::{KEYS, house};
 
-/// A constitution with one rule of a fault: its fields beside those of a rule without one.
+/// Returns a constitution with one valid rule in which the fields of `fault` are replaced or added.
 fn ruled(fault: &Value) -> String {
     let mut rule = json!({"name": "bad", "appliesTo": "Specification", "message": "fix it", "expression": "specification.title != ''"});
     for (field, value) in fault.as_object().into_iter().flatten() {
@@ -18,14 +18,14 @@ fn ruled(fault: &Value) -> String {
     inline("Constitution", "bad", &house("1.0.0"), &json!({"rules": [rule]}))
 }
 
-/// What is wrong, its manifest, and what is said of it.
+/// An error: description, manifest, and the words that the message must contain.
 type Case = (&'static str, String, &'static [&'static str]);
 
-/// A chain of lists in lists: a program that would take hours.
+/// Nested `all` macros over the same list: their evaluation would take hours.
 const BOMB: &str =
     "plan.tasks.all(a, plan.tasks.all(b, plan.tasks.all(c, plan.tasks.all(d, a.id + b.id != c.id + d.id))))";
 
-/// Sources and references.
+/// Returns errors in sources and references.
 fn sources() -> Vec<Case> {
     vec![
         (
@@ -56,7 +56,7 @@ fn sources() -> Vec<Case> {
     ]
 }
 
-/// Expressions of rules.
+/// Returns errors in the expressions of rules.
 fn expressions() -> Vec<Case> {
     let expression = |e: &str| ruled(&json!({ "expression": e }));
     vec![
@@ -94,7 +94,7 @@ fn expressions() -> Vec<Case> {
     ]
 }
 
-/// Fields of rules and answers.
+/// Returns errors in the fields of rules and answers.
 fn fields() -> Vec<Case> {
     let answer = |answer: Value| inline("Specification", "bad", KEYS, &json!({"clarifications": [answer]}));
     vec![
@@ -143,7 +143,7 @@ fn invalid_documents_are_refused_with_a_remedy() {
             }
         }
         ensure!(wrong.is_empty(), "{}", wrong.join("\n\n"));
-        // What is fixed is taken.
+        // A corrected constitution is accepted.
         dana.applies(&ruled(&json!({}))).await?;
         stage.await_reason::<Constitution>("bad", "Approved").await?;
         Ok(())
@@ -158,7 +158,7 @@ fn conditions_report_missing_references_until_fixed() {
             let more = if parent.is_empty() { json!({}) } else { json!({"parentRef": {"name": parent}}) };
             inline("Constitution", name, &house("1.0.0"), &more)
         };
-        // Each inherits from the other; and one from what is not there.
+        // Two constitutions inherit from each other, and one inherits from a constitution that does not exist.
         for (name, parent) in [("egg", "hen"), ("hen", "egg"), ("orphan", "nowhere")] {
             dana.applies(&constitution(name, parent)).await?;
         }
@@ -196,7 +196,7 @@ fn conditions_report_missing_references_until_fixed() {
 fn invalid_utf8_is_reported_with_its_line() {
     on_stage("no-text", |stage| async move {
         let dana = Person::of(&stage, "dana", "developers").await?;
-        // `/w==` ends in the byte 0xff, `IyBBCgA=` is `# A`, a line end and NUL.
+        // `/w==` ends with the byte 0xff, `IyBBCgA=` is `# A`, a line feed and NUL.
         let bytes = json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "bytes"},
             "binaryData": {"latin.md": "IyBBCv8=", "nul.md": "IyBBCgA="},

@@ -1,4 +1,4 @@
-//! Inheritance: what the platform demands of all, and a tenant can make stricter and never looser.
+//! Inheritance: a tenant can make the platform's rules stricter, but never looser.
 
 use anyhow::ensure;
 use enact_crds::{Constitution, Specification};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::texts::{KEYS, house, rule};
 
-/// A rule with another value in a field.
+/// Returns a rule with another value in a field.
 fn with(mut rule: Value, field: &str, value: &str) -> Value {
     rule[field] = json!(value);
     rule
@@ -27,7 +27,7 @@ fn platform_rules_apply_to_tenants_that_refer_to_them() {
         let (binds, measured) = (rule("requirements-bind")?, rule("criteria-are-measured")?);
         let loose = KEYS.replace("A lent key MUST be overdue", "A lent key is overdue");
 
-        // Without the platform's constitution, nothing of the tenant goes on.
+        // Without the platform's constitution, the tenant's specifications wait.
         dana.applies(&mapped("Specification", "keys", &loose, &json!({}))).await?;
         let waits = ["the Tenant's spec.constitutionRef", "there is no Constitution e2e-platform/base", "create it"];
         below.await_message::<Specification>("keys", "WaitingForConstitution", &waits).await?;
@@ -35,7 +35,7 @@ fn platform_rules_apply_to_tenants_that_refer_to_them() {
         pat.applies(&inline("Constitution", "base", &house("1.0.0"), &rules)).await?;
         platform.await_reason::<Constitution>("base", "Approved").await?;
 
-        // Its Specifications are bound without naming anything.
+        // The constitution applies to the tenant's Specifications, which do not refer to it.
         below
             .await_message::<Specification>("keys", "ConstitutionViolated", &["rule requirements-bind", "FR-002"])
             .await?;
@@ -43,11 +43,11 @@ fn platform_rules_apply_to_tenants_that_refer_to_them() {
         holds(&refused, &["spec.source", "rule requirements-bind", "FR-002"])?;
         dana.applies(&map("keys", KEYS)).await?;
         below.await_reason::<Specification>("keys", "Approved").await?;
-        // Others are not.
+        // It does not apply to those of other tenants.
         eve.applies(&inline("Specification", "keys", &loose, &json!({}))).await?;
         beside.await_reason::<Specification>("keys", "Approved").await?;
 
-        // The tenant's own constitution cannot loosen it.
+        // The tenant's own constitution cannot make a rule looser.
         let own = |rules: Value| inline("Constitution", "own", &house("1.0.0"), &json!({ "rules": rules }));
         for (looser, words) in [
             (
@@ -61,7 +61,7 @@ fn platform_rules_apply_to_tenants_that_refer_to_them() {
             holds(&refused, &["spec.rules[0].expression", "requirements-bind"])?;
             holds(&refused, words)?;
         }
-        // It can be stricter, and add to it.
+        // It can make a rule stricter, and add rules.
         let stricter = with(measured, "severity", "MUST");
         let short = json!({
             "name": "short", "appliesTo": "Specification", "message": "write at most two requirements",
@@ -76,11 +76,11 @@ fn platform_rules_apply_to_tenants_that_refer_to_them() {
         let bound = json!({"constitutionRef": {"name": "own"}});
         let refused = dana.refusal(&inline("Specification", "praise", &unmeasured, &bound)).await?;
         holds(&refused, &["rule criteria-are-measured", "SC-001"])?;
-        // What does not name it has the platform's rules alone, of which this one only warns.
+        // The platform's rules alone apply to a specification that does not refer to the tenant's constitution. Here, one of them warns.
         dana.applies(&inline("Specification", "praise", &unmeasured, &json!({}))).await?;
         below.await_reason::<Specification>("praise", "Approved").await?;
 
-        // The platform's constitution is the platform's.
+        // A tenant's user cannot change the platform's constitution.
         let theirs = inline("Constitution", "base", &house("1.0.0"), &json!({}))
             .replace("\"name\":\"base\"", "\"name\":\"base\",\"namespace\":\"e2e-platform\"");
         holds(&dana.refusal(&theirs).await?, &["forbidden"])?;
@@ -98,7 +98,7 @@ fn a_stricter_platform_reports_its_effects() {
         let loose = KEYS.replace("A lent key MUST be overdue", "A lent key is overdue");
         dana.applies(&inline("Specification", "keys", &loose, &json!({}))).await?;
         below.await_reason::<Specification>("keys", "Approved").await?;
-        // A rule more is a MINOR amendment; what is there already hears of it.
+        // An additional rule is a MINOR amendment. Existing objects are evaluated against it.
         let rules = json!({"rules": [rule("requirements-bind")?]});
         pat.applies(&inline("Constitution", "base", &house("1.1.0"), &rules)).await?;
         platform.await_reason::<Constitution>("base", "Approved").await?;

@@ -1,4 +1,4 @@
-//! Editing beside others: what can be merged is, and what cannot is shown by section and kept.
+//! Concurrent edits: changes that do not conflict are merged, and conflicts are shown by section and kept.
 
 use std::fs;
 
@@ -28,7 +28,7 @@ fn concurrent_edits_of_a_document_are_merged() {
         let (_, theirs) = present(&stage).await?;
         ensure!(base != theirs, "{base}");
 
-        // Another section: both are in it.
+        // The edits are in different sections: the result contains both.
         let mine = dana.home().join("mine.md");
         fs::write(&mine, KEYS.replace("less than 20 seconds", "less than 15 seconds"))?;
         let edit = |base: &str, file: &str, more: &[&str]| {
@@ -43,7 +43,7 @@ fn concurrent_edits_of_a_document_are_merged() {
         let history = dana.enact(&["history", "specification/keys"])?.stdout;
         holds(history.lines().nth(1).unwrap_or_default(), &["3 ", "dana", "caretakers are in a hurry"])?;
 
-        // The same line: nothing is saved, and both are kept.
+        // Both edits change the same line: nothing is saved, and both versions are kept.
         let ours = lent_for(45);
         fs::write(&mine, &ours)?;
         let args = edit(&base, "mine.md", &[]);
@@ -58,7 +58,7 @@ fn concurrent_edits_of_a_document_are_merged() {
         let unsettled = dana.enact_error(&args.iter().map(String::as_str).collect::<Vec<_>>())?;
         holds(&unsettled, &["line ", "a conflict is marked here", "take the markers out"])?;
 
-        // Settled, it is saved on what it was settled against.
+        // After the conflict is resolved, the document is saved on the base that the user merged with.
         let settled = merged.replace("60 days", "50 days");
         fs::write(dana.home().join("keys.merged.md"), &settled)?;
         dana.enact(&args.iter().map(String::as_str).collect::<Vec<_>>())?;

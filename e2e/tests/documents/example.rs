@@ -1,4 +1,4 @@
-//! The published example, as a user applies it: asked, answered, approved and done.
+//! The published example, applied as a user does: questions, answers, approval and execution.
 
 use anyhow::{Context as _, ensure};
 use enact_crds::plan::Phase;

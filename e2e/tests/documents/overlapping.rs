@@ -1,4 +1,4 @@
-//! Overlap: two specifications in flight that touch the same know of each other, and nobody else does.
+//! Overlap: two active specifications with related content report each other, within one tenant only.
 
 use anyhow::{Result, ensure};
 use enact_crds::Specification;
@@ -18,7 +18,7 @@ fn overlaps(specification: &Specification) -> Vec<Finding> {
     found.into_iter().filter(|f| f.category == "Overlap").collect()
 }
 
-/// Waits until a specification shows overlaps with `other`, or none; what they say.
+/// Waits until a specification reports overlaps with `other`, or none, and returns their descriptions.
 async fn shows(stage: &Stage, name: &str, some: bool) -> Result<String> {
     let is =
         |s: &Specification| s.status.as_ref().is_some_and(|s| s.digest.is_some()) && overlaps(s).is_empty() != some;
@@ -40,7 +40,7 @@ fn an_overlap_is_a_finding_on_both_specifications() {
             "# Feature Specification: Cards\n\n## Requirements\n\n### Functional Requirements\n\n\
              - **FR-007**: The list MUST show every key with the person who has it.\n{ENTITIES}"
         );
-        // The other tenant's is the same, word for word.
+        // The specification of the other tenant has the same text.
         eve.applies(&inline("Specification", "theirs", &keys, &json!({}))).await?;
         other.await_reason::<Specification>("theirs", "Approved").await?;
         dana.applies(&inline("Specification", "keys", &keys, &json!({}))).await?;
@@ -65,7 +65,7 @@ fn an_overlap_is_a_finding_on_both_specifications() {
         shows(&other, "theirs", false).await?;
         let found = dana.enact(&["show", "specification/keys", "--findings"])?.stdout;
         holds(&found, &["specification cards has a similar requirement, FR-007"])?;
-        // What says similar things is shown on the object, and to who asks.
+        // Related specifications are reported in the status, and by the command line tool.
         let near = |s: &Specification| s.status.as_ref().is_some_and(|s| s.related.iter().any(|r| r.name == "keys"));
         let api = stage.api::<Specification>();
         let shown = stage.watch(&api, "cards", "keys among what is related", PATIENCE, near).await?;
@@ -81,7 +81,7 @@ fn an_overlap_is_a_finding_on_both_specifications() {
             ensure!(related.lines().count() == 1 && !related.contains("theirs"), "{related}");
         }
 
-        // What is gone overlaps no more.
+        // A deleted specification overlaps with nothing.
         stage.api::<Specification>().delete("cards", &DeleteParams::default()).await?;
         shows(&stage, "keys", false).await?;
         Ok(())

@@ -1,4 +1,4 @@
-//! History: every content stays, with who made it and why, and comes back as a new revision.
+//! History: every content is kept with its author and reason, and can be restored as a new revision.
 
 use anyhow::ensure;
 use enact_crds::Specification;
@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::texts::{KEYS, lent_for};
 
-/// The words of each line of a history, the newest first.
+/// Returns the words of each line of a history, the newest line first.
 fn lines(history: &str) -> Vec<Vec<&str>> {
     history.lines().skip(1).map(|line| line.split_whitespace().collect()).collect()
 }

@@ -1,4 +1,4 @@
-//! Rules: what a constitution demands of specifications and plans, and where one hears of it.
+//! Rules: what a constitution requires of specifications and plans, and where violations are reported.
 
 use anyhow::{Context as _, Result, ensure};
 use enact_crds::document::{Finding, Severity};
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::texts::{KEYS, asking, house, rule};
 
-/// What was found about a rule.
+/// Returns the finding about a rule.
 fn broken(specification: &Specification, rule: &str) -> Result<Finding> {
     let status = specification.status.clone().unwrap_or_default();
     let about = |f: &&Finding| f.code == "RuleBroken" && f.message.contains(&format!("rule {rule}"));
@@ -41,7 +41,7 @@ fn a_must_blocks_and_a_should_is_a_finding() {
         ensure!(!refused.contains("FR-001"), "FR-001 keeps it: {refused}");
         ensure!(stage.api::<Specification>().get_opt("keys").await?.is_none(), "what was refused is there");
 
-        // In a ConfigMap, only the operator sees it.
+        // The webhook does not read ConfigMaps, so only the operator can evaluate this document.
         dana.applies(&mapped("Specification", "keys", &loose, &bound)).await?;
         let remedy = "change the document, or amend the constitution";
         let stopped = stage.await_message("keys", "ConstitutionViolated", &[&reported[..], &[remedy]].concat()).await?;

@@ -1,4 +1,4 @@
-//! Search: a person finds what their tenant has written, and nothing of anybody else's.
+//! Search: users find the documents of their own tenant, and no document of another one.
 
 use anyhow::ensure;
 use enact_crds::Specification;
@@ -32,7 +32,7 @@ fn a_search_finds_by_words_and_stays_in_the_tenant() {
         let first = found.lines().next().unwrap_or_default();
         holds(first, &["FR-009 (", "Requirement of specification/keys, line", "lantern of the periwinkle wing"])?;
 
-        // By then, the other's own is there as well.
+        // When the other user finds their own document, the index is up to date.
         let own = until("their own requirement among the hits", PATIENCE, || async {
             let found = eve.enact(&["search", "lent", "key", "overdue"])?.stdout;
             Ok(if found.contains("specification/keys") {
@@ -61,7 +61,7 @@ fn a_search_finds_by_words_and_stays_in_the_tenant() {
                 args.join(" ")
             );
         }
-        // The same name in their own namespace leads to their own.
+        // The same name in the other user's namespace refers to their own document.
         let own = eve.enact(&["history", "specification/keys"])?.stdout;
         ensure!(own.contains(" eve ") && !own.contains("dana") && own.lines().count() == 2, "{own}");
         Ok(())

@@ -1,4 +1,4 @@
-//! Staleness: a newer revision asks for that work again which it concerns, when a person wants so.
+//! Staleness: a newer revision marks the affected tasks, which run again if a person requests it.
 
 use anyhow::{Context as _, Result, ensure};
 use enact_crds::plan::{Phase, Stale};
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::texts::KEYS;
 
-/// Approves the specification as it is now; its digest.
+/// Approves the current content of the specification, and returns its digest.
 async fn approve(stage: &Stage, lead: &Person) -> Result<String> {
     stage.await_reason::<Specification>("keys", "WaitingForApproval").await?;
     lead.enact(&["approve", "specification/keys", "--yes"])?;
@@ -20,7 +20,7 @@ async fn approve(stage: &Stage, lead: &Person) -> Result<String> {
     approved.status.and_then(|s| s.approved_digest).context("no digest")
 }
 
-/// Waits until the plan's status reports what is stale.
+/// Waits until the plan's status reports stale tasks for this revision.
 async fn outdated(stage: &Stage, digest: &str) -> Result<Stale> {
     let tells = |p: &Plan| {
         let reported = p.status.as_ref().and_then(|s| s.stale.as_ref());
@@ -30,7 +30,7 @@ async fn outdated(stage: &Stage, digest: &str) -> Result<Stale> {
     plan.status.and_then(|s| s.stale).context("nothing is stale")
 }
 
-/// Waits until the plan is finished for that revision, and nothing is stale.
+/// Waits until the plan is finished for this revision and has no stale tasks.
 async fn follows(stage: &Stage, digest: &str) -> Result<()> {
     let done = |p: &Plan| {
         p.status.as_ref().is_some_and(|s| {
@@ -40,7 +40,7 @@ async fn follows(stage: &Stage, digest: &str) -> Result<()> {
     stage.watch(&stage.api::<Plan>(), "keys", "a plan that follows", PATIENCE, done).await.map(drop)
 }
 
-/// Expects so many attempts of each task, the last of which succeeded.
+/// Checks the number of attempts of each task, and that the last one succeeded.
 async fn attempts(stage: &Stage, wanted: [u32; 3]) -> Result<()> {
     for (id, wanted) in ["T001", "T002", "T003"].into_iter().zip(wanted) {
         let status = stage.task("keys", id).await?.status.unwrap_or_default();
@@ -73,7 +73,7 @@ fn only_stale_tasks_run_again() {
 
         let seven = KEYS.replace("30 days", "7 days");
         dana.applies(&text(&seven)).await?;
-        // Nothing is stale before it is approved.
+        // A revision makes nothing stale before it is approved.
         stage.await_reason::<Specification>("keys", "WaitingForApproval").await?;
         let waits = stage.api::<Plan>().get("keys").await?.status.unwrap_or_default();
         ensure!(waits.stale.is_none() && waits.phase == Phase::Succeeded, "{waits:#?}");
@@ -102,7 +102,7 @@ fn only_stale_tasks_run_again() {
         follows(&stage, &newest).await?;
         attempts(&stage, [1, 2, 1]).await?;
 
-        // A requirement that no task serves needs another plan, and nothing is done again.
+        // A requirement without a task needs another plan, and no task runs again.
         let more =
             named.replace("- **FR-002**", "- **FR-003**: The list MUST name the shelf of a free key.\n- **FR-002**");
         dana.applies(&text(&more)).await?;

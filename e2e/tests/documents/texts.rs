@@ -1,9 +1,9 @@
-//! The documents of these tests.
+//! The documents of the tests in this folder.
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-/// A specification in which nothing of weight is found.
+/// A specification without serious findings.
 pub const KEYS: &str = "\
 # Feature Specification: Keys
 
@@ -32,17 +32,17 @@ A caretaker lends a key to somebody of the house.
 - **SC-001**: Lending a key takes less than 20 seconds.
 ";
 
-/// The same with an open question.
+/// Returns [`KEYS`] with an open question.
 pub fn asking() -> String {
     KEYS.replace("after 30 days", "after [NEEDS CLARIFICATION: how long may a key be lent?]")
 }
 
-/// The same with other days in its second requirement.
+/// Returns [`KEYS`] with another number of days in its second requirement.
 pub fn lent_for(days: u32) -> String {
     KEYS.replace("30 days", &format!("{days} days"))
 }
 
-/// A constitution with a version.
+/// Returns a constitution with this version.
 pub fn house(version: &str) -> String {
     format!(
         "# House Constitution\n\n## Core Principles\n\n### I. Requirements bind\n\nEvery requirement MUST say what the system does.\n\n\
@@ -52,14 +52,14 @@ pub fn house(version: &str) -> String {
     )
 }
 
-/// A rule of the published library.
+/// Returns a rule of the published library.
 pub fn rule(name: &str) -> Result<Value> {
     let library: Value = serde_yaml::from_str(include_str!("../../../examples/rules/library.yaml"))?;
     let rules = library["rules"].as_array().context("the library has no rules")?;
     rules.iter().find(|rule| rule["name"] == name).cloned().with_context(|| format!("the library has no rule {name}"))
 }
 
-/// Without a cluster: these texts have what the tests say of them, and nothing else of weight.
+/// Checks without a cluster that these texts have the expected findings, and no other serious ones.
 #[test]
 fn the_texts_match_the_tests_expectations() {
     use enact_domain::analysis::{Severity, constitution_conflicts, questions, specification};

@@ -1,4 +1,4 @@
-//! Work that fails, for different reasons.
+//! Tasks that fail, for different reasons.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use kube::api::ListParams;
 
 use super::{calm, neighbour, object};
 
-/// A plan whose only task ends badly.
+/// A plan whose only task fails.
 struct Bad {
     name: &'static str,
     manifest: String,
-    /// Reason of the task's last attempt.
+    /// The reason of the task's last attempt.
     reason: &'static str,
-    /// How many attempts are made.
+    /// The number of attempts.
     attempts: u32,
     said: &'static [&'static str],
 }
@@ -52,7 +52,7 @@ async fn ends_badly(stage: &Stage, bad: &Bad) -> Result<()> {
     Ok(())
 }
 
-/// Scripts that end badly, and an assignment that is too large.
+/// Returns scripts that fail, and an assignment that is too large.
 fn scripts() -> Vec<Bad> {
     let large = "x".repeat(65_000);
     vec![
@@ -92,7 +92,7 @@ fn scripts() -> Vec<Bad> {
     ]
 }
 
-/// Repositories, images, Secrets and recorded work that cannot be had.
+/// Returns tasks with unavailable repositories, images, Secrets or recorded work.
 fn inputs(git: &Git) -> Vec<Bad> {
     let once = "  execution: {retry: {infrastructureLimit: 0}}\n";
     let twice = "  execution: {retry: {infrastructureLimit: 1, backoffSeconds: 1}}\n";

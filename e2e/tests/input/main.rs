@@ -35,7 +35,7 @@ async fn neighbour(stage: &Stage) -> Result<()> {
     stage.apply(&scripted_plan("neighbour", "  tasks: [{id: T001, title: a, script: 'true'}]\n")).await
 }
 
-/// How often the operator reconciled each kind.
+/// Returns the number of the operator's reconciles by kind.
 fn reconciles() -> Result<BTreeMap<String, f64>> {
     let mut counts = BTreeMap::new();
     for pod in pods_of("deployment/enact-operator")? {
@@ -52,7 +52,7 @@ fn reconciles() -> Result<BTreeMap<String, f64>> {
     Ok(counts)
 }
 
-/// Versions of what stands in the stage's namespace.
+/// Returns the resource versions of the objects in the stage's namespace.
 async fn versions(stage: &Stage) -> Result<Vec<String>> {
     async fn of<K>(stage: &Stage) -> Result<Vec<String>>
     where
@@ -75,13 +75,13 @@ async fn versions(stage: &Stage) -> Result<Vec<String>> {
     .concat())
 }
 
-/// Expects that nothing in the stage changes for some seconds, and that the operator does not turn without end. Other tests run beside
-/// this one, so that some reconciles are none of ours: a loop makes hundreds in a second.
+/// Checks that nothing in the stage changes for some seconds, and that the operator does not reconcile in a loop. Tests that run at the
+/// same time cause some reconciles too, but a loop causes hundreds in a second.
 async fn calm(stage: &Stage) -> Result<()> {
     const SECONDS: u32 = 5;
     const MOST: f64 = 50.0 * SECONDS as f64;
     let (before, counted) = (versions(stage).await?, reconciles()?);
-    // What is measured is a rate.
+    // The test measures the rate of reconciles during this time.
     tokio::time::sleep(Duration::from_secs(SECONDS.into())).await;
     let (after, recounted) = (versions(stage).await?, reconciles()?);
     ensure!(before == after, "objects that nobody touches change: {before:#?} became {after:#?}");

@@ -19,18 +19,18 @@ fn tasks(list: &str) -> String {
     plan(&format!("tasks: [{list}]"))
 }
 
-/// A plan for a repository: the fields of its workspace.
+/// Returns a plan with these fields of a workspace.
 fn workspace(fields: &str) -> String {
     plan(&format!("tasks: [{{id: T001, title: a}}]\n  workspace: {{{fields}}}"))
 }
 
-/// A plan made from a tasks.md with these lines.
+/// Returns a plan from a tasks.md with these lines.
 fn tasks_md(lines: &[&str]) -> String {
     let text: String = lines.iter().map(|line| format!("      {line}\n")).collect();
     plan(&format!("source:\n    inline: |\n{text}"))
 }
 
-/// Graphs of tasks.
+/// Returns errors in the graph of tasks.
 fn graphs() -> Vec<Case> {
     vec![
         (
@@ -67,7 +67,7 @@ fn graphs() -> Vec<Case> {
     ]
 }
 
-/// Documents of tasks.
+/// Returns errors in documents of tasks.
 fn tasks_documents() -> Vec<Case> {
     vec![
         (
@@ -101,11 +101,11 @@ fn tasks_documents() -> Vec<Case> {
     ]
 }
 
-/// Documents in the object.
+/// Returns errors in inline documents.
 fn documents() -> Vec<Case> {
     let inline = |kind: &str, json: &str| object(kind, "bad", &format!("source: {{inline: {json}}}"));
     let megabyte = format!("\"# A\\n{}\"", "x".repeat(1 << 20));
-    // Fewer characters than the schema allows, and more bytes than are read.
+    // The text has fewer characters than the schema allows, but more bytes than the operator reads.
     let two_bytes = format!("\"# A\\n{}\"", "é".repeat(600_000));
     vec![
         (
@@ -128,7 +128,7 @@ fn documents() -> Vec<Case> {
     ]
 }
 
-/// Names of objects and tasks.
+/// Returns errors in names of objects and tasks.
 fn names() -> Vec<Case> {
     let long = |n: usize| "a".repeat(n);
     vec![
@@ -152,7 +152,7 @@ fn names() -> Vec<Case> {
     ]
 }
 
-/// Repositories.
+/// Returns errors in workspaces.
 fn workspaces() -> Vec<Case> {
     vec![
         (
@@ -201,7 +201,7 @@ fn workspaces() -> Vec<Case> {
     ]
 }
 
-/// Agents.
+/// Returns errors in agents.
 fn agents() -> Vec<Case> {
     vec![
         (

@@ -12,7 +12,7 @@ use kube::api::{ApiResource, DynamicObject};
 
 use super::{calm, neighbour, object, panics};
 
-/// The conditions of any of our objects.
+/// Returns the conditions of an Enact object.
 async fn conditions(stage: &Stage, kind: &str, name: &str, wanted: &str) -> Result<Vec<Condition>> {
     let resource = match kind {
         "Constitution" => ApiResource::erase::<Constitution>(&()),
@@ -36,7 +36,7 @@ async fn conditions(stage: &Stage, kind: &str, name: &str, wanted: &str) -> Resu
     }
 }
 
-/// What a test expects of one bad object: kind, name, spec, reason, and all that must be said.
+/// An invalid object: kind, name, spec, expected reason, and the words that the message must contain.
 type Case = (&'static str, &'static str, String, &'static str, &'static [&'static str]);
 
 const ONE_TASK: &str = "tasks: [{id: T001, title: a, script: 'true'}]";
@@ -49,7 +49,7 @@ fn by(agent: &str, more: &str) -> String {
     format!("agentRef: {{name: {agent}}}\n  {more}")
 }
 
-/// References to what does not exist, or does not fit.
+/// Returns references to objects that do not exist or do not fit.
 fn references() -> Vec<Case> {
     vec![
         ("Plan", "no-agent", by("nobody", ONE_TASK), "AgentNotFound", &["task T001", "no Agent nobody", "create it"]),
@@ -77,7 +77,7 @@ fn references() -> Vec<Case> {
     ]
 }
 
-/// Documents that are missing or cannot be read.
+/// Returns documents that are missing or cannot be read.
 fn documents() -> Vec<Case> {
     vec![
         (
@@ -150,7 +150,7 @@ fn documents() -> Vec<Case> {
 #[test]
 fn conditions_report_errors_until_they_are_fixed() {
     on_stage("reported", |stage| async move {
-        // `/w==` is the byte 0xff, `IyBBCgA=` is `# A`, a line end and NUL.
+        // `/w==` is the byte 0xff, `IyBBCgA=` is `# A`, a line feed and NUL.
         stage
             .apply(
                 "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: documents}\ndata:\n  empty.md: ''\n  \
@@ -185,7 +185,7 @@ fn conditions_report_errors_until_they_are_fixed() {
         let panics = panics()?;
         ensure!(panics.is_empty(), "{panics:?}");
 
-        // Each object continues without help after its error is fixed.
+        // Each object continues by itself after its error is fixed.
         stage.apply(&object("Agent", "nobody", "adapter: Command")).await?;
         stage.apply(&object("Constitution", "nowhere", "source: {inline: '# Constitution'}")).await?;
         stage.apply(&object("Specification", "nothing", "source: {inline: '# Feature Specification: A'}")).await?;

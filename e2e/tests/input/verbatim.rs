@@ -1,4 +1,4 @@
-//! What people write reaches the agent as they wrote it.
+//! Text of users reaches the agent unchanged.
 
 use anyhow::ensure;
 use enact_crds::plan::Phase;
