@@ -25,7 +25,7 @@ const TIMEOUT: Duration = Duration::from_mins(2);
 /// Longest backoff while the record store is unavailable.
 const MAX_OUTAGE_BACKOFF: Duration = Duration::from_secs(10);
 
-/// What every reconcile of one kind shares.
+/// The shared state of all reconciles of one kind.
 struct Driver {
     ctx: Arc<Context>,
     backoff: Backoff,
@@ -70,6 +70,7 @@ where
     let metrics = &driver.ctx.metrics;
     let timer = metrics.reconcile_seconds.with_label_values(&[&*kind]).start_timer();
     let in_progress = InProgress::new(metrics.reconciling.with_label_values(&[&*kind]));
+    // A timeout drops the future at its current await: a step must leave consistent state at each of them.
     let result = match tokio::time::timeout(TIMEOUT, reconcile).await {
         Ok(result) => result,
         Err(_) => Err(Error::TimedOut { seconds: TIMEOUT.as_secs() }),
@@ -78,6 +79,7 @@ where
     timer.observe_duration();
     let outcome = result.as_ref().map_or_else(Error::category, |_| "ok");
     metrics.reconciles.with_label_values(&[&*kind, outcome]).inc();
+    // A failure is counted in `on_error`, which the controller calls with the error.
     if let (Ok(_), Some(uid)) = (&result, object.meta().uid.as_deref()) {
         driver.backoff.succeeded(uid);
     }

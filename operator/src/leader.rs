@@ -12,7 +12,6 @@ use kube::Client;
 use kube::api::{Api, ObjectMeta, PostParams};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
-/// Name of the lease.
 const LEASE: &str = "enact-operator";
 
 /// A candidate for leadership.
@@ -54,6 +53,7 @@ impl Candidate {
     /// Waits until this process owns the lease.
     pub async fn elected(&mut self) {
         loop {
+            // Taken before the request: the API server writes the lease later than this, never earlier.
             let asked = Instant::now();
             // A lease that is written after its own period is expired already.
             match timeout(self.period() / 2, self.attempt()).await {
@@ -71,12 +71,15 @@ impl Candidate {
 
     /// Renews the lease until it is lost or may be lost. The call can be cancelled and repeated.
     pub async fn lost(&mut self) {
+        // A cancelled call leaves `granted` as it was: a repeated call continues with the same expiry.
         let mut asked = self.granted;
         loop {
             sleep_until(self.expires_at().min(asked + self.period() / 5)).await;
             asked = Instant::now();
+            // A request without a response must not outlive the lease: the timeout counts as a loss.
             match timeout_at(self.expires_at(), self.attempt()).await {
                 Ok(Ok(LeaseState::Leader)) => self.granted = asked,
+                // The lease may still be valid: retry until it expires.
                 Ok(Err(e)) => tracing::warn!(error = %e, "cannot renew the leader lease"),
                 Ok(Ok(LeaseState::Follower)) | Err(_) => return,
             }
@@ -90,6 +93,7 @@ impl Candidate {
     pub async fn resign(&mut self) {
         let Ok(mut lease) = self.leases.get(LEASE).await else { return };
         if let Some(spec) = lease.spec.as_mut().filter(|s| s.holder_identity.as_ref() == Some(&self.identity)) {
+            // The write contains the resource version of the read: it fails if another process acquired the lease meanwhile.
             spec.holder_identity = None;
             if let Err(e) = self.leases.replace(LEASE, &PostParams::default(), &lease).await {
                 tracing::warn!(error = %e, "cannot release the leader lease; it expires by itself");
@@ -110,12 +114,14 @@ impl Candidate {
                 if !self.may_acquire(&lease) {
                     return Ok(LeaseState::Follower);
                 }
+                // The resource version stays in `lease`: of several candidates that replace it, the API server accepts one.
                 lease.spec = Some(self.claim(lease.spec.take()));
                 self.leases.replace(LEASE, &PostParams::default(), &lease).await
             }
         };
         match written {
             Ok(_) => Ok(LeaseState::Leader),
+            // Another process created or replaced the lease between the read and the write.
             Err(kube::Error::Api(e)) if e.code == 409 => Ok(LeaseState::Follower),
             Err(e) => Err(e),
         }
@@ -131,6 +137,7 @@ impl Candidate {
         match &self.seen {
             Some((seen, since)) if *seen == version => since.elapsed() > self.period(),
             _ => {
+                // The holder renewed the lease since the last attempt, or this is the first attempt: its period starts again.
                 self.seen = Some((version, Instant::now()));
                 false
             }

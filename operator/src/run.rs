@@ -50,6 +50,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let (health, end, tasks) = (Health::new([POSTGRES]), CancellationToken::new(), TaskTracker::new());
     let listener = http::listen(config.listen).await.context("--listen")?;
     let (registry, open) = (metrics.registry.clone(), metrics.health_connections.clone());
+    // The health server runs before the election: a follower answers probes too.
     tasks.spawn(health::serve(listener, health.clone(), registry, open, end.clone()));
     let record = store.clone();
     let ready = async move || record.ready().await.map_err(|error| error.to_string());
@@ -86,6 +87,7 @@ async fn lead(
 ) -> Option<&'static str> {
     const LOST: &str = "the leader lease is lost";
     let shutdown = CancellationToken::new();
+    // Started by the leader only, and closed below before it releases the lease.
     let (recorder, flusher) = Recorder::start(store.clone());
     let index = Box::new(PostgresIndex { store: store.clone(), embedder: Embedder::new(&config.embedder) });
     let pushes = store.push_listener();
@@ -102,6 +104,7 @@ async fn lead(
         health.fail(reason);
         tracing::error!(reason, "stopping");
     }
+    // Stops the watches and queues. Controllers start no new reconcile, and finish those that run.
     shutdown.cancel();
     if failure != Some(LOST) {
         // The lease is renewed while running reconciles finish.
@@ -118,6 +121,7 @@ async fn lead(
     drop(contexts);
     flusher.close().await;
     if failure != Some(LOST) {
+        // Last, after every write of this process: the next leader may start at once.
         candidate.resign().await;
     }
     failure
@@ -147,6 +151,7 @@ impl Controllers {
         let specifications = sync.controller_with(Api::all(client.clone()), report_deletions(deletions.clone()));
         let plans = sync.controller_with(Api::all(client.clone()), report_deletions(deletions));
         let agents = sync.controller(Api::<Agent>::all(client.clone()));
+        // The index handles the events of this watch after the cache, so that a requeued subject finds the change in the cache.
         let approvals = sync.controller_with(Api::all(client.clone()), move |event| approval_index.handle(event));
         let caches = Caches {
             tenants: tenants.store(),
@@ -179,6 +184,7 @@ impl Controllers {
         let (common, stop) = (|| contexts.common.clone(), || shutdown.clone());
         let (tenants, documents) = (contexts.tenants.clone(), contexts.documents.clone());
         let (plans, search) = (contexts.plans.clone(), contexts.search.clone());
+        // Every controller waits in `synced` until the watches of tasks, pods, namespaces and the operator's objects have listed once.
         set.spawn(plan::watches::follow_tasks(plans.clone(), stop()));
         set.spawn(plan::watches::follow_pods(plans.clone(), stop()));
         set.spawn(sourcing::follow(contexts.sourcing.clone(), stop()));

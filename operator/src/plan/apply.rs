@@ -68,6 +68,7 @@ pub async fn apply(ctx: &Context, decided: &Decided<'_>, _recorded: Recorded) ->
         match effect {
             Ok(Effect::None) => {}
             Ok(Effect::Started(node, number)) => {
+                // `seen`: if the pod vanishes, the attempt is lost, and its pod is not created again.
                 applied.attempts.push((node, Some(OpenAttempt { number, seen: true, result: None })));
             }
             Ok(Effect::Refused(node, number, report)) => {
@@ -77,6 +78,7 @@ pub async fn apply(ctx: &Context, decided: &Decided<'_>, _recorded: Recorded) ->
             }
             Ok(Effect::Ended(node)) => applied.attempts.push((node, None)),
             Ok(Effect::Integration(status)) => {
+                // The attempt stays open while the integration runs. In every other phase it has ended, or was reopened or closed.
                 if status.phase != enact_crds::task::Phase::Running {
                     applied.attempts.push((NodeId::Integration, None));
                 }
@@ -89,6 +91,7 @@ pub async fn apply(ctx: &Context, decided: &Decided<'_>, _recorded: Recorded) ->
             }
         }
     }
+    // `observed` is the state before this decision: a plan that this decision finishes is cleaned up by a later reconcile.
     if let Err(error) = clean_up(ctx, decided.observed).await {
         applied.failure = applied.failure.or(Some(error));
     }
@@ -101,6 +104,8 @@ async fn carry_out(ctx: &Context, decided: &Decided<'_>, action: &Action) -> Res
         Action::Create(node) => create(ctx, decided, *node).await,
         Action::Start { node, attempt } => start(ctx, decided, *node, *attempt).await,
         Action::End { node, attempt, delete_pod, .. } => {
+            // The pod is deleted before the status shows the end: after a crash in between, the next reconcile ends the attempt again.
+            // In the other order a pod that still runs would belong to an attempt that is over.
             if *delete_pod && let Some(pod) = decided.pod(*node, *attempt) {
                 let name = decided.pod_name(*node, *attempt);
                 pods::delete(ctx, &decided.observed.namespace, &name, &pod.uid).await?;
@@ -121,6 +126,7 @@ async fn carry_out(ctx: &Context, decided: &Decided<'_>, action: &Action) -> Res
             let integration = |old: IntegrationStatus| IntegrationStatus {
                 attempts: decided.nodes[*node].attempts,
                 observed_rerun: decided.observed.annotation(names::ANNOTATION_RERUN).cloned(),
+                // Marks the revision as served, so that the node is reopened once for it.
                 observed_redo: redo.map(str::to_owned).or(old.observed_redo),
                 ..IntegrationStatus::default()
             };
@@ -153,6 +159,7 @@ async fn create(ctx: &Context, decided: &Decided<'_>, node: NodeId) -> Result<Ef
         }
         Err(e) => return Err(Error::kube(format!("create Task {name}"))(e)),
     };
+    // The watch may deliver the new Task late. Without this entry the next reconcile would create it again.
     ctx.index.put_task(&created);
     ctx.index.requeue(observed.reference());
     Ok(Effect::None)
@@ -185,12 +192,14 @@ async fn create_pod(
     ctx.metrics.wrote("create", "Pod");
     match pods.create(&PostParams::default(), &pod).await {
         Ok(created) => {
+            // The next reconcile must see the pod even if the watch delivers it late: otherwise the attempt would seem to be lost.
             ctx.index.put_pod(&AttemptPod::of(&created)?);
             if let Some(end) = released_at(decided, node) {
                 ctx.metrics.step_latency.observe(end.elapsed().as_secs_f64());
             }
             Ok(Effect::Started(node, attempt))
         }
+        // An earlier reconcile created it and crashed or timed out before it saw the response; or another owner uses the name.
         Err(kube::Error::Api(e)) if e.code == 409 && e.reason == "AlreadyExists" => {
             let existing = pods.get(name).await.map_err(Error::kube(format!("read Pod {name}")))?;
             if owner(&existing) != owner(&pod) {
@@ -199,6 +208,7 @@ async fn create_pod(
             ctx.index.put_pod(&AttemptPod::of(&existing)?);
             Ok(Effect::Started(node, attempt))
         }
+        // The same pod is refused again at each retry, so the attempt ends. A quota (403) may allow it later: that failure is retried.
         Err(kube::Error::Api(e)) if matches!(e.code, 400 | 422) => {
             let why = format!("the API server refused the pod: {}", e.message);
             Ok(Effect::Refused(node, attempt, Report::new(Reason::InvalidAssignment, why)))
@@ -237,6 +247,7 @@ async fn end(ctx: &Context, decided: &Decided<'_>, action: &Action) -> Result<Ef
     }
     let task = |task: &TaskEntry| status::ended((task.failures, task.infrastructure_failures), &end, observed.now);
     let effect = change_status(ctx, decided, *node, task, |old| integrated(observed, old, &end)).await?;
+    // Counted only after the status is written: a failed write is repeated by the next reconcile.
     ctx.metrics.attempts.with_label_values(&[report.reason.as_str()]).inc();
     Ok(effect)
 }
@@ -285,10 +296,12 @@ async fn change_status(
     let patch = json!({ "metadata": { "uid": entry.uid }, "status": task(entry) });
     ctx.metrics.wrote("patch", "Task");
     match tasks.patch_status(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(patch)).await {
+        // Later reconciles must not decide from the older status, whatever the watch has delivered by then.
         Ok(changed) => {
             ctx.index.put_task(&changed);
             Ok(Effect::Ended(node))
         }
+        // A person deleted the Task. The watch reports the deletion, and the next reconcile creates it again.
         Err(kube::Error::Api(e)) if e.code == 404 => Ok(Effect::None),
         Err(e) => Err(Error::kube(format!("patch the status of Task {name}"))(e)),
     }

@@ -1,4 +1,4 @@
-//! Decide: what a plan does next, within the free slots of its tenant, and the readiness that follows.
+//! Decide: the next actions of a plan, within the free slots of its tenant, and the resulting readiness.
 
 use enact_crds::plan::Phase;
 use enact_domain::assignment::Report;
@@ -38,7 +38,7 @@ pub struct Outcome {
     pub readiness: Readiness,
 }
 
-/// Decides what the plan does next, and reserves a slot for each attempt that starts.
+/// Decides the next actions of the plan, and reserves a slot for each attempt that starts.
 pub fn decide<'a>(
     ctx: &Context,
     observed: &'a Observed,
@@ -47,18 +47,20 @@ pub fn decide<'a>(
     attempts: &OpenAttempts,
 ) -> Decided<'a> {
     let member = &valid.member;
+    // No event arrives for a pod on a node that does not respond: its slot becomes free by time.
     ctx.limiter.expire(&member.tenant, observed.now);
     let free_slots = ctx.limiter.free_slots(&member.tenant, member.parallelism);
     let nodes = nodes(observed, valid, attempts);
     let mut decision = scheduler::decide(&valid.policy, &valid.graph, &nodes, free_slots, observed.now);
     let unfinished = decision.actions.len() > MAX_ACTIONS;
     decision.actions.sort_by_key(rank);
+    // Before slots are reserved: a start that is cut off here must not occupy one.
     decision.actions.truncate(MAX_ACTIONS);
     let decided = Decided { observed, loaded, valid, nodes, decision, unfinished };
     decided.reserve_slots(ctx, free_slots)
 }
 
-/// Ends come first, because they free slots and release dependents; then starts, then creations.
+/// Returns the position of an action: ends first, because they free slots and release dependents; then starts, then creations.
 fn rank(action: &Action) -> u8 {
     match action {
         Action::End { .. } | Action::Close { .. } | Action::Reopen(_) => 0,
@@ -80,6 +82,7 @@ impl Decided<'_> {
             let pod = self.pod_name(node, attempt);
             if !ctx.limiter.reserve(&member.tenant, member.parallelism, &observed.namespace, &pod) {
                 refused.push(node);
+            // A repeated start of an open attempt may have its slot already, so only new attempts use up the free slots.
             } else if attempt > self.nodes[node].attempts {
                 new += 1;
             }
@@ -90,6 +93,7 @@ impl Decided<'_> {
         }
         self.decision.actions.retain(|a| !matches!(a, Action::Start { node, .. } if refused.contains(node)));
         for node in refused {
+            // The scheduler set it to Running. The status must not show an attempt that does not start.
             self.decision.phases[node] = TaskPhase::Pending;
         }
         self
@@ -99,6 +103,7 @@ impl Decided<'_> {
     pub fn release_slots(&self, ctx: &Context) {
         for (node, attempt) in self.starts() {
             let pod = self.pod_name(node, attempt);
+            // A pod that exists occupies its slot until the watch reports its end.
             if !self.observed.children.pods.contains_key(&pod) {
                 ctx.limiter.release(&self.valid.member.tenant, &self.observed.namespace, &pod);
             }
@@ -264,7 +269,7 @@ impl Decided<'_> {
         if self.observed.started().is_some() { Phase::Running } else { Phase::Pending }
     }
 
-    /// Returns what a person has to choose before stale tasks start.
+    /// Returns the message about the choice that a person has to make before stale tasks start.
     fn open_choice(&self) -> Option<String> {
         let staleness = self.valid.staleness.as_ref().filter(|s| !s.tasks.is_empty())?;
         if self.valid.choice != Choice::None {
@@ -282,7 +287,7 @@ impl Decided<'_> {
         ))
     }
 
-    /// Returns why the plan failed: because of the first failed node in the order of the graph.
+    /// Returns the readiness of a failed plan. The cause is the first failed node in the order of the graph.
     fn failure(&self) -> Readiness {
         let failed = |id: &NodeId| matches!(self.decision.phases[*id], TaskPhase::Failed | TaskPhase::Unknown);
         let Some(node) = self.valid.graph.nodes().find(failed) else {

@@ -46,6 +46,7 @@ impl ConcurrencyLimiter {
             let has_slot = slots.occupied.contains_key(&key);
             let is_free = slots.count() < parallelism;
             if !has_slot && is_free {
+                // The check and the insertion are one step under the lock: concurrent reconciles cannot exceed the parallelism.
                 slots.occupied.insert(key, None);
             }
             has_slot || is_free
@@ -72,6 +73,7 @@ impl ConcurrencyLimiter {
         self.with(tenant, |slots| {
             slots.tickets += 1;
             let new = Ticket { priority, number: Reverse(slots.tickets) };
+            // An older ticket keeps its number, and so its position among equals. The priority may have changed in the spec.
             slots.waiting.entry(plan).or_insert(new).priority = priority;
         });
     }
@@ -79,7 +81,7 @@ impl ConcurrencyLimiter {
     /// Removes and returns the next waiting plan, if the tenant has a free slot now: the plan of the highest priority, among equals the one
     /// that has waited longest. Plans for which `can_start` is false are dropped.
     ///
-    /// Whoever frees a slot, or leaves one unused, must requeue the returned plan: no other plan is requeued before that one had its turn.
+    /// A caller that frees a slot, or leaves one unused, must requeue the returned plan: no other plan is requeued before its turn is over.
     pub fn next_waiting(
         &self,
         tenant: &str,
@@ -89,6 +91,7 @@ impl ConcurrencyLimiter {
         self.with(tenant, |slots| {
             while slots.count() < parallelism {
                 let next = slots.waiting.iter().max_by_key(|(_, ticket)| **ticket).map(|(plan, _)| plan.clone())?;
+                // A plan that still cannot start everything registers again in its next reconcile, behind its equals.
                 slots.waiting.remove(&next);
                 if can_start(&next) {
                     return Some(next);

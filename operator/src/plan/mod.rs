@@ -42,18 +42,23 @@ use crate::error::Error;
 pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Error> {
     let uid = plan.uid().unwrap_or_default();
     if plan.metadata.deletion_timestamp.is_some() {
+        // Kubernetes deletes the tasks and pods by their owner references. The watch of pods frees their slots.
         ctx.runtimes.forget(&uid);
         return Ok(Action::await_change());
     }
+    // With incomplete caches, an existing pod would seem to be lost, and a namespace to have no tenant.
     ctx.synced().await;
     let runtime = ctx.runtimes.of(&uid, &ctx.caches.plans);
+    // A controller never reconciles the same object twice at the same time: nothing else waits for this lock.
     let mut runtime = runtime.lock().await;
     let observed = observe::observe(&ctx, runtime.last_write.newest(plan));
+    // Before the early returns: a plan that has just finished must be removed from the impact of its constitutions.
     observe::report_to_constitutions(&ctx, &observed);
     if observed.is_settled(runtime.cache.harmless()) {
         apply::clean_up(&ctx, &observed).await?;
         return Ok(requeue(observed.now, [observed.cleanup_at()]));
     }
+    // The tenant controller requeues the plan when it has labelled the namespace.
     if ctx.is_being_set_up(&observed.namespace) {
         return Ok(Action::requeue(RESYNC));
     }
@@ -76,6 +81,7 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     let loaded = observe::load(ctx, observed, runtime.cache.pinned(&observed.plan)).await?;
 
     let validated = validate::validate(observed, &loaded, &runtime.cache);
+    // Stored for a blocked plan too, so that it is not compiled and evaluated again at each reconcile.
     runtime.cache = validated.cache;
     let valid = match validated.result {
         Ok(valid) => valid,
@@ -85,23 +91,27 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
         }
     };
 
+    // From the record and the pods, not from the statuses alone: these do not show an attempt that has just started.
     runtime.attempts = nodes::open_attempts(ctx, observed, &valid, &runtime.attempts).await?;
     let decided = decide::decide(ctx, observed, &loaded, &valid, &runtime.attempts);
 
     let recorded = match record::record(ctx, &decided).await {
         Ok(recorded) => recorded,
         Err(error) => {
+            // No pod is created for a start that is not recorded, so no event would free its slot.
             decided.release_slots(ctx);
             return Err(error);
         }
     };
 
     let mut applied = apply::apply(ctx, &decided, recorded).await;
+    // Before the status is written: if that fails, the next reconcile still knows which pods exist.
     runtime.attempts.update(std::mem::take(&mut applied.attempts));
 
     let written = status::write(ctx, &decided, &applied, &runtime.last_write).await?;
     runtime.last_write = written.last_write;
 
+    // Only after the status is written, which shows the failure. The retry decides again from what was applied.
     if let Some(error) = applied.failure {
         return Err(error);
     }
@@ -121,12 +131,14 @@ async fn report_record_failure(
     error: StoreError,
 ) -> Result<Action, Error> {
     runtime.last_write = status::write_record_failure(ctx, observed, &error, &runtime.last_write).await?;
+    // A retry with backoff does not help against a permanent failure: a person has to fix it.
     if error.class() == ErrorClass::Permanent { Ok(Action::requeue(RESYNC)) } else { Err(error.into()) }
 }
 
 /// Requeues the plan for the earliest of the times, or only for the next event.
 fn requeue<const N: usize>(now: Millis, times: [Option<Millis>; N]) -> Action {
     match times.into_iter().flatten().min() {
+        // The minimum delay prevents a hot loop when a time has already passed.
         Some(at) => Action::requeue(Duration::from_millis(at.since(now).max(10))),
         None => Action::await_change(),
     }
