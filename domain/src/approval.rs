@@ -1,4 +1,4 @@
-//! Approvals: which decisions count for a content, and whether there are enough of them.
+//! Approvals: the decisions that count for a content, and their evaluation against a policy.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,7 +15,7 @@ const MACHINES: [&str; 2] = ["system:serviceaccount:", "system:node:"];
 /// The approvals that a subject requires before anything that depends on it starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// How many different people must approve; 0 requires no approval.
+    /// Number of different people who must approve; 0 requires no approval.
     pub required: u32,
     /// Only members of one of these groups count; empty means anybody whom RBAC lets create an Approval.
     pub groups: Vec<String>,
@@ -32,9 +32,9 @@ pub struct Policy {
 /// A further requirement while findings of a severity are open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WithFindings {
-    /// The requirement holds while a finding of this severity or a worse one is open.
+    /// Severity of an open finding, or a worse one, that activates the requirement.
     pub at_least: Severity,
-    /// How many different people must approve.
+    /// Number of different people who must approve.
     pub required: u32,
     /// Only members of these groups count towards `required`, also if they are in none of the policy's groups. Empty means the policy's
     /// groups.
@@ -70,11 +70,11 @@ pub struct Decision {
     pub digest: Digest,
     pub choice: Choice,
     pub comment: String,
-    /// When the Approval was created; none during its admission.
+    /// Creation time of the Approval; none during its admission.
     pub at: Option<Millis>,
 }
 
-/// Why a decision does not count.
+/// Reason why a decision does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Void {
     /// The content changed after the decision.
@@ -114,7 +114,7 @@ pub enum Verdict {
     Approved {
         /// The approvers' names, sorted.
         people: Vec<String>,
-        /// When the first of the approvals expires.
+        /// Time at which the first of the approvals expires.
         until: Option<Millis>,
     },
     /// A user who may decide rejected this digest.
@@ -157,7 +157,7 @@ impl Policy {
         groups.into_iter().collect()
     }
 
-    /// Returns the further requirements that hold while `worst` is the worst open finding.
+    /// Returns the further requirements that apply while `worst` is the worst open finding.
     fn active_rules(&self, worst: Option<Severity>) -> impl Iterator<Item = &WithFindings> {
         // Severities are ordered with the worst first.
         self.with_findings.iter().filter(move |rule| worst.is_some_and(|worst| worst <= rule.at_least))
@@ -167,7 +167,7 @@ impl Policy {
         MACHINES.iter().any(|prefix| user.starts_with(prefix)) && !self.machines.iter().any(|named| named == user)
     }
 
-    /// Returns when a decision expires. A rejection stands until the content changes.
+    /// Returns the time at which a decision expires. A rejection never expires; it counts until the content changes.
     fn expiry(&self, decision: &Decision) -> Option<Millis> {
         let seconds = self.expires_after.filter(|_| decision.choice == Choice::Approve)?;
         Some(decision.at?.plus_seconds(seconds))
@@ -177,14 +177,16 @@ impl Policy {
 /// Checks that one decision counts for `content` at the time `now`.
 ///
 /// # Errors
-/// Why it does not count.
+/// The reason why it does not count.
 pub fn check_decision(policy: &Policy, content: &Content, decision: &Decision, now: Millis) -> Result<(), Void> {
+    // The digest comes first: for a decision on other content, the other reasons would mislead.
     if decision.digest != content.digest {
         return Err(Void::ContentChanged);
     }
     if policy.is_machine(&decision.user) {
         return Err(Void::Machine);
     }
+    // An active rule with its own groups admits their members, even if they are in none of the policy's groups.
     let is_invited =
         policy.active_rules(content.worst).any(|rule| !rule.groups.is_empty() && is_in(decision, &rule.groups));
     if !policy.groups.is_empty() && !is_in(decision, &policy.groups) && !is_invited {
@@ -202,6 +204,7 @@ pub fn check_decision(policy: &Policy, content: &Content, decision: &Decision, n
 /// Evaluates all decisions. A person counts once; one rejection that counts outweighs every approval.
 pub fn evaluate(policy: &Policy, content: &Content, decisions: &[Decision], now: Millis) -> Verdict {
     let valid: Vec<&Decision> = decisions.iter().filter(|d| check_decision(policy, content, d, now).is_ok()).collect();
+    // Only valid rejections are considered, so a machine or a person outside of the groups cannot block the content.
     if let Some(no) = valid.iter().find(|d| d.choice == Choice::Reject) {
         return Verdict::Rejected { user: no.user.clone(), comment: no.comment.clone() };
     }
@@ -210,8 +213,10 @@ pub fn evaluate(policy: &Policy, content: &Content, decisions: &[Decision], now:
         let groups = if rule.groups.is_empty() { &policy.groups } else { &rule.groups };
         Requirement { have: 0, need: rule.required, groups: groups.clone(), because: Some(rule.at_least) }
     });
+    // Every requirement must be met by itself; one approval can count towards several.
     for requirement in std::iter::once(base).chain(further) {
         let of_group = |d: &&&Decision| requirement.groups.is_empty() || is_in(d, &requirement.groups);
+        // A set, since one person can have several Approvals.
         let people: BTreeSet<&str> = valid.iter().filter(of_group).map(|d| d.user.as_str()).collect();
         let have = u32::try_from(people.len()).unwrap_or(u32::MAX);
         if have < requirement.need {
@@ -219,6 +224,7 @@ pub fn evaluate(policy: &Policy, content: &Content, decisions: &[Decision], now:
         }
     }
     let people: BTreeSet<&str> = valid.iter().map(|d| d.user.as_str()).collect();
+    // When the first approval expires, the decisions must be evaluated again.
     let until = valid.iter().filter_map(|d| policy.expiry(d)).min();
     Verdict::Approved { people: people.into_iter().map(str::to_owned).collect(), until }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::text::{truncate, truncated};
 
-/// Environment variable that holds the assignment.
+/// Environment variable that contains the assignment.
 pub const ASSIGNMENT_ENV: &str = "ENACT_ASSIGNMENT";
 /// Prefix of the environment variables of an Agent in the pod. The agent process sees these variables without the prefix, and no others.
 pub const AGENT_ENV_PREFIX: &str = "ENACT_ENV_";
@@ -25,7 +25,7 @@ pub const MAX_REPORT_BYTES: usize = 4096;
 pub const MAX_OUTPUT_BYTES: usize = 2048;
 /// Largest result that the server accepts, in bytes.
 pub const MAX_RESULT_BYTES: usize = 1 << 20;
-/// Largest message in a report, in bytes; longer ones are cut.
+/// Maximum length of a message in a report, in bytes; a longer one is truncated.
 pub const MAX_MESSAGE_BYTES: usize = 1024;
 
 /// Exit codes of the runner. They state only the class of the result.
@@ -97,7 +97,6 @@ pub struct TaskWork {
     pub title: String,
     /// Prompt for the agent; the runner writes it to the file named by `ENACT_PROMPT_FILE`.
     pub prompt: String,
-    /// How the agent runs.
     pub adapter: Adapter,
     pub agent: String,
     /// Outputs of the tasks that this one depends on: task id → name → value.
@@ -108,7 +107,7 @@ pub struct TaskWork {
     pub gates: Vec<Gate>,
 }
 
-/// How the work of an agent is executed.
+/// Way to execute the work of an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Adapter {
@@ -128,7 +127,7 @@ pub struct Gate {
     pub script: String,
 }
 
-/// The Git side of an attempt. All names were checked by [`check_url`] and [`check_ref`] before they got here.
+/// The Git side of an attempt. All names have passed [`check_url`] and [`check_ref`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GitWork {
@@ -150,7 +149,7 @@ pub struct GitWork {
 pub struct VerifiedCommit {
     /// The branch that it was pushed to.
     pub branch: String,
-    /// The commit that holds it, 40 or 64 hex digits: the head of that branch, or under what was pushed there since.
+    /// The commit that contains the work, 40 or 64 hex digits: the head of that branch, or an ancestor of what was pushed there since.
     pub commit: String,
 }
 
@@ -167,7 +166,7 @@ pub struct IntegrationWork {
 /// The reason for the result of an attempt, used as the reason of conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, strum::IntoStaticStr)]
 pub enum Reason {
-    /// Done, gates passed.
+    /// The work is done, and its gates passed.
     Succeeded,
     /// The agent or script exited with an error.
     AgentFailed,
@@ -175,11 +174,11 @@ pub enum Reason {
     GateFailed,
     /// Branches do not merge; the files are in `conflicts`.
     MergeConflict,
-    /// An output is larger than allowed, or its name is not one.
+    /// An output is larger than allowed, or its name is invalid.
     OutputTooLarge,
     /// Recorded work is missing for this task, or does not apply.
     ReplayFailed,
-    /// The repository has no such file at the revision.
+    /// The repository does not contain the file at the revision.
     PathNotFound,
     /// The document is not a regular file, is too large, or is not text.
     DocumentRefused,
@@ -218,7 +217,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Returns the name as conditions and the record have it.
+    /// Returns the name in conditions and in the record.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
@@ -241,10 +240,9 @@ pub struct Report {
     /// Small named values for the tasks that depend on this one; together at most [`MAX_OUTPUT_BYTES`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, String>,
-    /// Files in conflict, cut to what fits.
+    /// Files in conflict, truncated to fit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<String>,
-    /// What the agent used.
     #[serde(default, skip_serializing_if = "Usage::is_empty")]
     pub usage: Usage,
 }
@@ -294,28 +292,27 @@ pub struct AttemptResult {
     /// Number of the attempt; must be the pod's own.
     pub attempt: u32,
     pub report: Report,
-    /// What the agent printed, the last part when it was long.
+    /// Output of the agent; only the last part if it is long.
     #[serde(default)]
     pub transcript: String,
-    /// How each gate went.
     #[serde(default)]
     pub gates: Vec<GateResult>,
-    /// How long the work took, in milliseconds.
+    /// Duration of the work, in milliseconds.
     pub duration_ms: u64,
 }
 
-/// How one gate went.
+/// Result of one gate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GateResult {
     pub name: String,
     /// Exit code; none when it was killed by a signal.
     pub exit_code: Option<i32>,
-    /// The end of what it printed.
+    /// End of its output.
     pub output: String,
 }
 
-/// What is wrong with a Git URL, revision or branch.
+/// Problem with a Git URL, revision or branch.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} `{value}` {problem}")]
 pub struct GitNameError {
@@ -333,7 +330,7 @@ impl GitNameError {
 /// Checks that `git` can fetch `url` over the network, and that the URL cannot be taken for an option or a local path.
 ///
 /// # Errors
-/// When it is another scheme (`ext::`, `file:`, a local path), looks like an option, or carries a credential.
+/// If it has another scheme (`ext::`, `file:`, a local path), looks like an option, or contains a credential.
 pub fn check_url(url: &str) -> Result<(), GitNameError> {
     let fail = |problem| Err(GitNameError { what: "repository URL", value: shown(url), problem });
     let Some(rest) = ["https://", "http://", "ssh://"].iter().find_map(|s| url.strip_prefix(s)) else {
@@ -343,10 +340,12 @@ pub fn check_url(url: &str) -> Result<(), GitNameError> {
         return fail("must be at most 2048 characters, without white space or control characters");
     }
     let authority = rest.split('/').next().unwrap_or_default();
+    // Git passes the host to `ssh` as an argument, so a leading `-` would be an option.
     if authority.is_empty() || authority.starts_with('-') {
         return fail("needs a host name that does not start with `-`");
     }
     match authority.split_once('@') {
+        // Only an `ssh://` URL may contain a user, and no URL a password: URLs are shown in messages and in the record.
         Some((user, _)) if user.contains(':') || !url.starts_with("ssh://") => {
             fail("must not contain a credential; name a Secret in credentialsSecretRef instead")
         }

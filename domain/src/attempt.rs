@@ -6,7 +6,7 @@
 use crate::assignment::{Reason, Report, exit};
 use crate::time::Millis;
 
-/// Status of an attempt's pod, reduced to the fields that decide.
+/// Status of an attempt's pod, reduced to the fields that classify the attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodView {
     /// `status.phase`.
@@ -15,17 +15,17 @@ pub struct PodView {
     pub reason: Option<String>,
     /// `status.message`.
     pub message: Option<String>,
-    /// When the pod object was created.
+    /// Creation time of the pod.
     pub created: Millis,
     /// Message of the scheduler while no node of the cluster fits.
     pub unscheduled: Option<String>,
-    /// When the kubelet accepted it.
+    /// Time at which the kubelet accepted the pod.
     pub started: Option<Millis>,
-    /// When its deletion was requested.
+    /// Time of the request to delete the pod.
     pub deleting: Option<Millis>,
-    /// Reason of the condition `DisruptionTarget`, when it holds: `EvictionByEvictionAPI`, `DeletionByPodGC`, …
+    /// Reason of the condition `DisruptionTarget` if it is true: `EvictionByEvictionAPI`, `DeletionByPodGC`, …
     pub disrupted: Option<String>,
-    /// The container that decides: the first that failed, or the main one.
+    /// The first container that failed, or the main one.
     pub container: ContainerView,
 }
 
@@ -43,7 +43,7 @@ pub enum PodPhase {
     Unknown,
 }
 
-/// Status of a container, reduced to the fields that decide.
+/// Status of a container, reduced to the fields that classify the attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContainerView {
     /// `state.waiting.reason`: `ImagePullBackOff`, `CreateContainerConfigError`, …
@@ -73,7 +73,7 @@ pub enum FailureClass {
     Infrastructure,
     /// The assignment is impossible; it is never retried.
     Invalid,
-    /// Nobody knows whether the work was done; it is not retried where that may do harm.
+    /// It is unknown whether the work was done; it is not retried where a repetition may do harm.
     Unknown,
 }
 
@@ -98,7 +98,7 @@ pub enum AttemptState {
     Stuck {
         reason: Reason,
         message: String,
-        /// When the kubelet accepted the pod. The time that the pod waited for a node does not count.
+        /// Time at which the kubelet accepted the pod. The time that the pod waited for a node does not count.
         since: Millis,
     },
     Running,
@@ -176,7 +176,7 @@ const NODE_GONE: &str = "DeletionByPodGC";
 const END_UNSEEN: [&str; 2] = ["ContainerStatusUnknown", "Unknown"];
 const OUT_OF_MEMORY: &str = "the container used more memory than its limit; raise resources.memory";
 
-/// Returns the runner's report from the termination message, or what the pod left instead.
+/// Returns the runner's report from the termination message, or a description of what the message contains instead.
 fn report_of(pod: &PodView) -> Result<Report, String> {
     let text = pod.container.terminated.as_ref().and_then(|terminated| terminated.message.as_deref());
     let report = text.and_then(|text| serde_json::from_str::<Report>(text).ok());
@@ -198,6 +198,7 @@ fn succeeded(pod: &PodView) -> AttemptState {
 fn failed(pod: &PodView) -> AttemptState {
     let outer = pod.reason.as_deref().unwrap_or_default();
     let why = || pod.message.clone().unwrap_or_default();
+    // The pod's own reasons come first: a pod that is stopped loses its containers, whose state would hide the cause.
     if outer == "DeadlineExceeded" {
         return failure(Report::new(Reason::DeadlineExceeded, "the attempt took longer than its time limit"));
     }
@@ -250,9 +251,11 @@ fn failed(pod: &PodView) -> AttemptState {
             Reason::Lost,
             "the end of the container was not observed; its node was probably restarted",
         )),
+        // Container runtimes report a signal as 128 plus its number.
         Some(t) if t.exit_code > 128 => {
             failure(Report::new(Reason::Killed, format!("the container was killed by signal {}", t.exit_code - 128)))
         }
+        // Without a report, the exit code of the runner still states the class.
         Some(t) if t.exit_code == exit::INFRASTRUCTURE => {
             failure(Report::new(Reason::DeliveryFailed, "the infrastructure failed; see the pod's log"))
         }

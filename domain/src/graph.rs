@@ -92,7 +92,7 @@ pub enum GraphError {
         /// Index of the second use.
         second: usize,
     },
-    /// A dependency names no task of the plan.
+    /// A dependency is not a task of the plan.
     #[error("task {task} depends on {dependency}, which is not a task of this plan; correct the id or add the task")]
     Unknown {
         /// The task with the dependency.
@@ -155,6 +155,7 @@ impl Graph {
             }
             dependencies.push(edges);
         }
+        // A cycle can only be searched if every id is known and unique.
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -164,6 +165,7 @@ impl Graph {
             return Err(vec![GraphError::Cycle { cycle }]);
         }
         let mut remaining = vec![1; ids.len()];
+        // In reverse order, so that the values of all dependents are known.
         for &i in order.iter().rev() {
             remaining[i] = 1 + dependents[i].iter().map(|&d| remaining[d]).max().unwrap_or(0);
         }
@@ -173,6 +175,7 @@ impl Graph {
     /// Returns this graph with an integration, which waits for every task that no other task waits for.
     #[must_use]
     pub fn with_integration(mut self) -> Self {
+        // Every other task is a direct or indirect dependency of these tasks.
         let ends = (0..self.len()).filter(|&i| self.dependents[i].is_empty()).collect();
         self.integrated = Some(ends);
         self
@@ -216,8 +219,8 @@ impl Graph {
     /// Returns the tasks whose work is merged before `node` starts, ascending: of all tasks that it waits for, directly or not, those that
     /// have work which no other of them contains.
     ///
-    /// The work of a task contains everything that was merged before the task started. Where a task has no work, the tasks that it waits
-    /// for are merged in its place.
+    /// The work of a task contains everything that was merged before the task started. A task without work is replaced by the tasks that
+    /// it waits for.
     pub fn merged_into(&self, node: NodeId, has_work: impl Fn(usize) -> bool) -> Vec<usize> {
         // Tasks still to visit, and whether a task that was found contains them. The longest path decides the order, so that a task comes
         // after all tasks that wait for it. The search ends when every task still to visit is contained.
@@ -248,7 +251,7 @@ impl Graph {
         found
     }
 
-    /// Returns the number of nodes on the longest path that starts at `node`, itself included: what a late start of it delays.
+    /// Returns the number of nodes on the longest path that starts at `node`, including `node`.
     pub fn remaining(&self, node: NodeId) -> usize {
         node.task().map_or(0, |i| self.remaining[i]) + usize::from(self.integrated.is_some())
     }
@@ -267,7 +270,7 @@ impl Graph {
     }
 }
 
-/// Sorts the tasks by Kahn's algorithm. The tasks of a cycle, and those behind one, are left out.
+/// Sorts the tasks by Kahn's algorithm. The result omits the tasks of a cycle and their dependents.
 fn topological_order(dependencies: &[Vec<usize>], dependents: &[Vec<usize>]) -> Vec<usize> {
     let mut unmet: Vec<usize> = dependencies.iter().map(Vec::len).collect();
     let mut order: Vec<usize> = (0..unmet.len()).filter(|&i| unmet[i] == 0).collect();
@@ -284,7 +287,7 @@ fn topological_order(dependencies: &[Vec<usize>], dependents: &[Vec<usize>]) -> 
     order
 }
 
-/// Follows unmet dependencies from any task that is not in `order` until a task comes a second time.
+/// Follows unmet dependencies from any task that is not in `order` until it reaches a task a second time.
 fn find_cycle(dependencies: &[Vec<usize>], order: &[usize]) -> Vec<usize> {
     let mut ordered = vec![false; dependencies.len()];
     for &i in order {
@@ -299,6 +302,7 @@ fn find_cycle(dependencies: &[Vec<usize>], order: &[usize]) -> Vec<usize> {
             break;
         }
         path.push(i);
+        // A task outside of `order` always has a dependency outside of it, so the path cannot end before it repeats a task.
         at = dependencies[i].iter().copied().find(|&d| !ordered[d]);
     }
     path
@@ -383,7 +387,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever tasks leave work: what is merged into the last one holds all of it, and nothing twice.
+        /// Checks that the merged work contains the work of every task exactly once, for every choice of tasks with work.
         #[test]
         fn all_work_is_merged_and_none_twice(
             edges in proptest::collection::vec((0usize..24, 0usize..24), 0..80),

@@ -16,7 +16,7 @@ pub const STUCK_SECONDS: u32 = 120;
 /// Seconds after the request to delete a pod before a pod that has not ended counts as lost.
 pub const LOST_SECONDS: u32 = 120;
 
-/// What to do with the rest of a plan when one of its tasks has failed.
+/// Reaction of a plan to the failure of one of its tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFailure {
     /// Start no new attempt; running attempts continue.
@@ -29,23 +29,23 @@ pub enum OnFailure {
 /// Rules for the whole plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// Most attempts at once.
+    /// Maximum number of attempts at once.
     pub parallelism: u32,
     pub on_failure: OnFailure,
     /// Start no new attempt.
     pub suspended: bool,
     /// Stop everything.
     pub cancelled: bool,
-    /// When everything is stopped.
+    /// Time at which everything is stopped.
     pub deadline: Option<Millis>,
 }
 
-/// How often a failed attempt is followed by another one, and when.
+/// Limits and delays of the attempts that follow a failed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// Further attempts after task failures.
+    /// Maximum number of further attempts after task failures.
     pub limit: u32,
-    /// Further attempts after infrastructure failures.
+    /// Maximum number of further attempts after infrastructure failures.
     pub infrastructure_limit: u32,
     /// Seconds before the first further attempt; doubled each time.
     pub backoff_seconds: u32,
@@ -80,7 +80,7 @@ pub enum TaskPhase {
     Failed,
     /// Stopped on request, or by the plan's deadline.
     Cancelled,
-    /// Nobody knows how much of the work was done, and a repetition may do harm; a person must look.
+    /// It is unknown how much of the work was done, and a repetition may do harm; a person must decide.
     Unknown,
 }
 
@@ -97,9 +97,9 @@ pub enum CurrentAttempt {
     /// No attempt is in progress.
     #[default]
     None,
-    /// The record has the attempt as started, and it has no pod.
+    /// The attempt is recorded as started, and it has no pod.
     Absent {
-        /// Whether the operator has seen its pod. If so, the pod is lost; if not, it was perhaps never created.
+        /// Whether the operator has seen its pod. If so, the pod is lost; otherwise it was perhaps never created.
         seen: bool,
         /// The report that the pod delivered to the record.
         delivered: Option<Report>,
@@ -107,14 +107,14 @@ pub enum CurrentAttempt {
     /// The attempt has a pod.
     Pod {
         state: AttemptState,
-        /// When the pod was created.
+        /// Creation time of the pod.
         created: Millis,
-        /// When its deletion was requested.
+        /// Time of the request to delete the pod.
         deleting: Option<Millis>,
     },
 }
 
-/// What the status of a node reports about its attempt in progress.
+/// State of the attempt in progress, as the status of the node reports it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReportedState {
     #[default]
@@ -123,7 +123,7 @@ pub enum ReportedState {
     Unschedulable,
 }
 
-/// What a person requests of a node.
+/// Request of a person for a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Request {
     #[default]
@@ -154,7 +154,7 @@ pub struct Node {
     pub request: Request,
     /// Whether a person must decide about the node before an attempt starts.
     pub held: bool,
-    /// Whether its work reaches beyond the workspace. Such work is never repeated unless it certainly had not begun.
+    /// Whether its work has an effect outside the workspace. Such work is repeated only if it certainly had not begun.
     pub external_effect: bool,
     /// A node of higher priority starts first.
     pub priority: i32,
@@ -190,14 +190,14 @@ pub enum Action {
     /// decided again only when an attempt runs after it waited, or the reverse: the scheduler's message changes too often to be reported.
     MarkRunning {
         node: NodeId,
-        /// When the pod was created.
+        /// Creation time of the pod.
         since: Millis,
-        /// Why the scheduler finds no node of the cluster.
+        /// Reason why the scheduler finds no node of the cluster.
         unschedulable: Option<String>,
     },
 }
 
-/// What follows the end of an attempt.
+/// Step that follows the end of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextStep {
     /// The node is finished.
@@ -256,7 +256,7 @@ pub enum PlanState {
     Unknown,
 }
 
-/// What a plan does next.
+/// Next actions of a plan, and its state after them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     pub actions: Vec<Action>,
@@ -266,9 +266,9 @@ pub struct Decision {
     pub retries: u32,
     /// State of the plan after the actions.
     pub state: PlanState,
-    /// When to decide again if no event comes before.
+    /// Time of the next decision if no event comes before.
     pub requeue_at: Option<Millis>,
-    /// Number of attempts that wait for nothing but a free slot.
+    /// Number of attempts that only lack a free slot.
     pub waiting_for_slots: u32,
 }
 
@@ -280,6 +280,7 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, free_slots:
     let mut phases = graph.per_node(|_| TaskPhase::Pending);
     let mut ready = Vec::new();
     let mut redone = false;
+    // Each node comes after its dependencies, so their phases after this decision are known here.
     for id in graph.nodes() {
         let node = &nodes[id];
         if !node.exists {
@@ -298,6 +299,7 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, free_slots:
         }
     }
     if redone {
+        // Even if no event follows the reopening, the next decision must come, since only it starts the reopened nodes.
         scheduler.requeue(Millis(now.0 + 1));
     }
     let failed = phases.values().any(|p| matches!(p, TaskPhase::Failed | TaskPhase::Unknown));
@@ -307,6 +309,8 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, free_slots:
     if halted || policy.suspended || stop || redone {
         ready.clear();
     }
+    // Among equal priorities, the longest remaining path starts first, since it delays the plan most. The id makes the order
+    // deterministic.
     ready.sort_by_key(|&id| (Reverse(nodes[id].priority), Reverse(graph.remaining(id)), id));
     let running = phases.values().filter(|p| **p == TaskPhase::Running).count();
     let free = (policy.parallelism as usize).saturating_sub(running).min(free_slots as usize);
@@ -315,8 +319,10 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, free_slots:
         scheduler.actions.push(Action::Start { node, attempt: nodes[node].attempts + 1 });
         phases[node] = TaskPhase::Running;
     }
+    // A node that is only created now starts in a later decision, so the plan must not count as finished yet.
     let waits = scheduler.requeue_at.is_some() || waiting > 0 || (!stop && nodes.values().any(|n| !n.exists));
     let state = state_of(policy, expired, halted, waits, graph, &phases);
+    // No event announces the deadline.
     if let (Some(deadline), false, PlanState::Running | PlanState::Suspended) = (policy.deadline, stop, state) {
         scheduler.requeue(deadline);
     }
@@ -351,6 +357,7 @@ impl Scheduler {
         let rerun = node.request == Request::Rerun && !self.stop && finished && node.phase != TaskPhase::Succeeded;
         let redo = node.request == Request::Redo && !self.stop && node.phase != TaskPhase::Unknown;
         let idle =
+            // No pod works on an idle node: it is finished, has no attempt, or has one that never got a pod.
             finished || (node.exists && matches!(node.current, CurrentAttempt::None)) || self.still_needs_pod(node);
         if rerun || (redo && idle) {
             self.actions.push(Action::Reopen(id));
@@ -385,6 +392,7 @@ impl Scheduler {
             // A dependency may have been reopened since the start was recorded.
             CurrentAttempt::Absent { .. } if self.still_needs_pod(node) && !released => TaskPhase::Pending,
             CurrentAttempt::Absent { .. } if self.still_needs_pod(node) => {
+                // With the recorded number: a crash between the record and the creation of the pod does not use up an attempt.
                 self.actions.push(Action::Start { node: id, attempt: node.attempts });
                 TaskPhase::Running
             }
@@ -404,6 +412,7 @@ impl Scheduler {
         created: Millis,
         deleting: Option<Millis>,
     ) -> TaskPhase {
+        // The order of the arms matters: a pod that has ended keeps its result even if the plan stops now.
         match state {
             AttemptState::Succeeded(report) => self.end(id, node, None, report.clone(), false),
             AttemptState::Failed { class, report } => {
@@ -431,6 +440,7 @@ impl Scheduler {
                     AttemptState::Unscheduled { message } => (ReportedState::Unschedulable, Some(message.clone())),
                     _ => (ReportedState::Running, None),
                 };
+                // Only on a change, since each report writes the status.
                 if node.phase != TaskPhase::Running || node.reported != reported {
                     self.actions.push(Action::MarkRunning { node: id, since: created, unschedulable });
                 }
@@ -476,6 +486,7 @@ impl Scheduler {
     ) -> TaskPhase {
         let next = match failure {
             None => NextStep::Finish(TaskPhase::Succeeded),
+            // After the arm of success: work that succeeded counts even if the plan stops now.
             Some(_) if self.stop => NextStep::Finish(TaskPhase::Cancelled),
             Some(class) => self.after_failure(node, class, report.reason),
         };
@@ -491,6 +502,7 @@ impl Scheduler {
 
     fn after_failure(&self, node: &Node, class: FailureClass, reason: Reason) -> NextStep {
         let outside = matches!(class, FailureClass::Infrastructure | FailureClass::Unknown);
+        // The effect may have happened already, and a retry would repeat it, so a person decides.
         if outside && node.external_effect && may_have_worked(reason) {
             return NextStep::Finish(TaskPhase::Unknown);
         }
@@ -501,6 +513,7 @@ impl Scheduler {
                 (node.infrastructure_failures, node.retry.infrastructure_limit)
             }
         };
+        // `so_far` does not include this failure.
         if so_far >= limit {
             return NextStep::Finish(TaskPhase::Failed);
         }
@@ -542,6 +555,7 @@ fn state_of(
     phases: &PerNode<TaskPhase>,
 ) -> PlanState {
     let any = |phase| phases.values().any(|p| *p == phase);
+    // An attempt that still runs must end before the plan does.
     if any(TaskPhase::Running) {
         return PlanState::Running;
     }
@@ -554,6 +568,7 @@ fn state_of(
     if policy.cancelled {
         return PlanState::Cancelled;
     }
+    // Whether a pending node can still start.
     let open =
         !halted && phases.iter().any(|(id, phase)| *phase == TaskPhase::Pending && is_released(graph, phases, id));
     if open && policy.suspended {

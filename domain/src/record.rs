@@ -41,7 +41,7 @@ pub struct Subject {
     /// Empty for a Tenant.
     pub namespace: String,
     pub name: String,
-    /// Identifies the object: one that is deleted and created again under the same name is another subject.
+    /// UID of the object. An object that is deleted and created again under the same name is another subject.
     pub uid: String,
 }
 
@@ -50,7 +50,7 @@ pub struct Subject {
 pub struct Record {
     pub tenant: String,
     pub subject: Subject,
-    /// When the event was decided.
+    /// Time of the decision.
     pub at: Millis,
     /// Name of the user, or `system:enact`.
     pub actor: String,
@@ -88,7 +88,7 @@ pub enum Event {
         /// Unique for the subject: the state and what distinguishes it from the same state earlier, such as `Running/2`.
         key: String,
         state: String,
-        /// In CamelCase.
+        /// Reason in CamelCase.
         reason: String,
         message: String,
         /// Set if the subject is a Task.
@@ -104,7 +104,7 @@ pub enum Event {
         failure: Option<FailureKind>,
         /// The report of the pod.
         report: Report,
-        /// When the pod was created.
+        /// Creation time of the pod.
         started: Option<Millis>,
     },
     /// A person approves or rejects one content of an object. Keyed by the UID of the Approval, which is the record's subject.
@@ -137,7 +137,7 @@ pub fn parse_reason<'a>(annotation: &'a str, digest: &Digest) -> Option<&'a str>
     (!reason.is_empty()).then_some(reason)
 }
 
-/// Identifies a task in its plan.
+/// Reference to a task in its plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskRef {
     pub plan_uid: String,
@@ -159,7 +159,7 @@ pub struct RecordedAttempt {
     /// UID of the Task, or of the Plan for an integration.
     pub subject_uid: String,
     pub number: u32,
-    /// None while the end is not recorded; otherwise its failure, if any.
+    /// None while the end is not recorded; otherwise the class of its failure, if any.
     pub finished: Option<Option<FailureKind>>,
     /// The report at the end; while the end is not recorded, the report that the pod delivered to the server.
     pub report: Option<Report>,

@@ -66,7 +66,6 @@ pub(crate) async fn number<'r>(
         let subject = &record.subject;
         // `recorded` describes the database before this batch: its number counts only for the subject's first
         // revision in the batch.
-        // it.
         let (number, newest) = subjects.entry(&subject.uid).or_insert((recorded.number, recorded.digest));
         let key = (&*subject.uid, digest, record.at.0);
         if recorded.repeated || added.contains(&key) || newest.as_deref() == Some(digest.as_str()) {

@@ -1,4 +1,4 @@
-//! Lines and words: what differs between two sequences of them, and three made one.
+//! Differences between two sequences of lines or words, and the merge of three sequences of lines.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,10 +7,10 @@ use imara_diff::{Algorithm, Diff, InternedInput};
 
 use super::pair::ascending;
 
-/// Old lines times new ones that are compared thoroughly: a thousand of each.
+/// Maximum product of the numbers of old and new lines that are compared thoroughly: a thousand of each.
 const MAX_COMPARISONS: usize = 1_000_000;
 
-/// A run of `old` that is another run of `new`.
+/// A range of `old` that a range of `new` replaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Edit {
     pub(super) old: Range<usize>,
@@ -29,8 +29,8 @@ impl Edit {
 
 /// Returns the edits that turn `old` into `new`, in order. Between two edits at least one line is kept.
 ///
-/// Where the library's algorithms, which are quadratic at worst, would take long, the lines that are unique in both texts divide the work;
-/// what lies between two of them and is still large is one edit.
+/// The library's algorithms are quadratic at worst. For large texts, the lines that are unique in both texts divide the work; a range
+/// between two of these lines that is still large becomes one edit.
 pub(super) fn edits(old: &[&str], new: &[&str]) -> Vec<Edit> {
     let mut found = Vec::new();
     let whole = trimmed(old, new, Edit { old: 0..old.len(), new: 0..new.len() });
@@ -49,7 +49,7 @@ pub(super) fn edits(old: &[&str], new: &[&str]) -> Vec<Edit> {
     found
 }
 
-/// Returns the edit without what both texts begin and end with.
+/// Returns the edit without the common beginning and the common end of both ranges.
 fn trimmed(old: &[&str], new: &[&str], Edit { old: a, new: b }: Edit) -> Edit {
     let (left, right) = (&old[a.clone()], &new[b.clone()]);
     let head = left.iter().zip(right).take_while(|(x, y)| x == y).count();
@@ -58,7 +58,7 @@ fn trimmed(old: &[&str], new: &[&str], Edit { old: a, new: b }: Edit) -> Edit {
     Edit { old: a.start + head..a.end - tail, new: b.start + head..b.end - tail }
 }
 
-/// Lines that occur once in the old range and once in the new one, as far as their order is the same.
+/// Returns the lines that occur once in the old range and once in the new one, as far as their order is the same.
 fn anchors<'a>(old: &[&'a str], new: &[&'a str], Edit { old: a, new: b }: &Edit) -> Vec<(usize, usize)> {
     let once = |lines: &[&'a str], range: &Range<usize>| {
         let mut places: BTreeMap<&'a str, Option<usize>> = BTreeMap::new();
@@ -75,7 +75,7 @@ fn anchors<'a>(old: &[&'a str], new: &[&'a str], Edit { old: a, new: b }: &Edit)
     both.into_iter().zip(stays).filter(|(_, stays)| *stays).map(|(pair, _)| pair).collect()
 }
 
-/// Adds the edits within a range that differs at both ends.
+/// Adds the edits within a range, whose first and last lines differ.
 fn compare(old: &[&str], new: &[&str], range: Edit, found: &mut Vec<Edit>) {
     if range.old.is_empty() && range.new.is_empty() {
         return;
@@ -93,7 +93,7 @@ fn compare(old: &[&str], new: &[&str], range: Edit, found: &mut Vec<Edit>) {
     found.extend(diff.hunks().map(|h| Edit { old: at(range.old.start, h.before), new: at(range.new.start, h.after) }));
 }
 
-/// The lines that came of two edits of the same lines.
+/// Result of merging two edits of the same lines.
 #[derive(Debug, Default)]
 pub(super) struct Merged<'a> {
     pub(super) lines: Vec<&'a str>,
@@ -122,17 +122,19 @@ impl<'a> Merged<'a> {
 
 /// Merges two edits of the same lines.
 ///
-/// Edits of different lines are both taken, also of neighbouring ones when neither adds lines. Where both add at one place, or one changes
-/// what the other does, the order or the meaning is for a person to decide.
+/// Edits of different lines are both applied, and also edits of neighbouring lines if neither adds lines. If both sides add lines at the
+/// same position or change the same lines differently, the lines of both are in a conflict, which a person must resolve.
 pub(super) fn merge<'a>(base: &[&'a str], ours: &[&'a str], theirs: &[&'a str]) -> Merged<'a> {
     let (our_edits, their_edits) = (edits(base, ours), edits(base, theirs));
     let (mut i, mut j, mut at) = (0, 0, 0);
     let mut merged = Merged::default();
     while i < our_edits.len() || j < their_edits.len() {
         let (first_ours, first_theirs) = (i, j);
+        // Collects edits of both sides that overlap or touch: they must be decided together.
         let mut group: Option<(Range<usize>, bool)> = None;
         loop {
             let (a, b) = (our_edits.get(i), their_edits.get(j));
+            // Takes the edit that comes first in the base.
             let is_ours = match (a, b) {
                 (Some(a), Some(b)) => (a.old.start, a.old.end) <= (b.old.start, b.old.end),
                 (a, _) => a.is_some(),
@@ -156,6 +158,7 @@ pub(super) fn merge<'a>(base: &[&'a str], ours: &[&'a str], theirs: &[&'a str]) 
         let our_lines = side(&range, &our_edits[first_ours..i]).map(|lines| &ours[lines]);
         let their_lines = side(&range, &their_edits[first_theirs..j]).map(|lines| &theirs[lines]);
         match (our_lines, their_lines) {
+            // The same change of both sides is taken once.
             (Some(a), Some(b)) if a != b => merged.clash(a, b),
             (Some(lines), _) | (_, Some(lines)) => merged.lines.extend(lines),
             (None, None) => {}
@@ -168,6 +171,7 @@ pub(super) fn merge<'a>(base: &[&'a str], ours: &[&'a str], theirs: &[&'a str]) 
 /// Returns the lines of a side that replace this range of the base, if it has edits there.
 fn side(range: &Range<usize>, edits: &[Edit]) -> Option<Range<usize>> {
     let (first, last) = (edits.first()?, edits.last()?);
+    // The range can begin before this side's first edit and end after its last one; there, this side has the lines of the base.
     let start = first.new.start - (first.old.start - range.start);
     Some(start..last.new.end + (range.end - last.old.end))
 }

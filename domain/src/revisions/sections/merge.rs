@@ -8,7 +8,7 @@ use super::model::{Conflict, Merge};
 use super::pair::pair;
 use super::split::{Section, path, split};
 
-/// Merges what we and they made of `base`, section by section.
+/// Merges two edits of `base`, ours and theirs, section by section.
 ///
 /// - A section that one side changed has that side's text; the same change of both sides is taken once.
 /// - Where both changed a section, its lines are merged: edits of different lines are both taken. Other edits are a conflict, with Git's
@@ -19,7 +19,7 @@ use super::split::{Section, path, split};
 /// - Line ends and a byte order mark are merged separately from the text: a change of one side is taken. A document with mixed line ends is
 ///   merged unchanged.
 ///
-/// Nothing is lost: text that is not in the result is in a conflict.
+/// No text is lost: text that is not in the result is in a conflict.
 pub fn merge(base: &str, ours: &str, theirs: &str) -> Merge {
     let clean = |text: &str| Merge { text: text.to_owned(), conflicts: Vec::new() };
     if ours == theirs || theirs == base {
@@ -28,12 +28,14 @@ pub fn merge(base: &str, ours: &str, theirs: &str) -> Merge {
     if ours == base {
         return clean(theirs);
     }
+    // Marks and line ends are merged apart from the text: a converted line end must not make every line a conflict.
     let marks = [base, ours, theirs].map(|text| text.starts_with('\u{feff}'));
     let [base, ours, theirs] = [base, ours, theirs].map(|text| text.strip_prefix('\u{feff}').unwrap_or(text));
     let ends = [base, ours, theirs].map(LineEnds::of);
     let uniform = !ends.contains(&LineEnds::Mixed);
     let unix = |text| if uniform { unix(text) } else { Cow::Borrowed(text) };
     let mut merge = sections(&unix(base), &unix(ours), &unix(theirs));
+    // A text without line ends gets those of the base.
     let [base_ends, our_ends, their_ends] = ends.map(|end| if end == LineEnds::None { ends[0] } else { end });
     if uniform && *pick(&base_ends, &our_ends, &their_ends) == LineEnds::Windows {
         let windows = |text: &mut String| *text = text.replace('\n', "\r\n");
@@ -76,7 +78,7 @@ fn unix(text: &str) -> Cow<'_, str> {
     if text.contains("\r\n") { Cow::Owned(text.replace("\r\n", "\n")) } else { Cow::Borrowed(text) }
 }
 
-/// A section of the merged document, known by the first document that has it.
+/// A section of the merged document, identified by the first document that contains it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Node {
     Base(usize),
@@ -84,7 +86,7 @@ enum Node {
     Theirs(usize),
 }
 
-/// One side: its sections, and which node each is.
+/// One version of the document: its sections, and the node of each section.
 struct Side<'a> {
     sections: Vec<Section<'a>>,
     nodes: Vec<Node>,
@@ -131,7 +133,7 @@ fn sections(base: &str, ours: &str, theirs: &str) -> Merge {
     merge
 }
 
-/// Returns the nodes of their sections. One that both sides added, at the same heading under the same one, is one node.
+/// Returns the nodes of their sections. A section that both sides added with the same heading under the same parent is one node.
 fn their_nodes(
     (base, theirs): (&[Section<'_>], &[Section<'_>]),
     (ours, our_nodes): (&[Section<'_>], &[Node]),
@@ -141,6 +143,7 @@ fn their_nodes(
         (section.parent.map(|parent| nodes[parent]), section.level, section.title.clone())
     };
     let mut added: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    // In reverse, so that `pop` below returns the first of several sections with the same key.
     for (index, node) in our_nodes.iter().enumerate().rev() {
         if matches!(node, Node::Ours(_)) {
             added.entry(key(ours, our_nodes, index)).or_default().push(index);
@@ -236,6 +239,7 @@ impl Sides<'_> {
             }
             (Some((content, gap)), None) | (None, Some((content, gap))) => {
                 // A section with a base that one side lacks was removed there; `stays` kept it because the other side changed it.
+                // Both sides cannot have added it, so it is taken unchanged.
                 if base.is_none() {
                     merge.text.push_str(content);
                 } else {
@@ -251,7 +255,7 @@ impl Sides<'_> {
             (None, None) => return,
         };
         merge.text.push_str(gap);
-        // What was the end of a document needs a blank line when something follows.
+        // A section that ended its document has no blank line after it, which it needs when another section follows.
         let breaks = gap.matches('\n').count();
         let mut having = [&self.ours, &self.theirs].into_iter().filter(|side| side.has(node));
         let was_last = having.all(|side| side.nodes.last() == Some(&node));
@@ -270,7 +274,7 @@ impl Sides<'_> {
     }
 }
 
-/// Returns a section's text up to the end of its last line, and the line breaks and blank lines behind.
+/// Returns a section's text up to the end of its last line, and the trailing line breaks and blank lines.
 fn parts(text: &str) -> (&str, &str) {
     let end = text.trim_end().len();
     let end = text[end..].find(['\n', '\r']).map_or(text.len(), |at| end + at);

@@ -28,12 +28,14 @@ pub(crate) struct Section<'a> {
 /// Returns the sections of a document in order. The first one is the text before any heading and may be empty. Together they are the whole document.
 pub(crate) fn split(document: &str) -> Vec<Section<'_>> {
     let mut headings = headings(document);
+    // The text before the first heading is a section of level 0.
     headings.insert(0, (0, 0, String::new()));
     let ends: Vec<usize> = headings.iter().skip(1).map(|h| h.0).chain([document.len()]).collect();
     let mut sections: Vec<Section<'_>> = Vec::with_capacity(headings.len());
     let mut open: Vec<usize> = Vec::new();
     let mut line = 1;
     for ((start, level, title), end) in headings.into_iter().zip(ends) {
+        // A heading closes all open sections of the same or a deeper level. The section that remains open is its parent.
         while let Some(&top) = open.last()
             && sections[top].level >= level
         {
@@ -86,7 +88,7 @@ fn is_heading(block: &str) -> bool {
     block.starts_with('#') || (block.lines().count() == 2 && !block.starts_with(['*', '_', '>', '|']))
 }
 
-/// Returns the titles from the outermost heading to this one, each cut to a bounded length.
+/// Returns the titles from the outermost heading to this one, each truncated to [`MAX_TITLE_BYTES`].
 pub(crate) fn path(sections: &[Section<'_>], index: usize) -> Vec<String> {
     let mut titles = Vec::new();
     let mut next = Some(index);

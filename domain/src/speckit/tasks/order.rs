@@ -10,14 +10,16 @@ use crate::speckit::ids::TaskId;
 impl TasksFile {
     /// Returns the direct dependencies of each task. Every task has an entry, including cancelled tasks.
     ///
-    /// Explicit statements about tasks ([`Task::depends_on`](super::Task::depends_on)) are always in it, even where they form a
-    /// cycle. The rest follows Spec Kit's rules, and gives way where an explicit statement says the opposite:
+    /// Explicit statements about tasks ([`Task::depends_on`](super::Task::depends_on)) are always in it, even where they form a cycle.
+    /// The rest follows Spec Kit's rules, except where an explicit statement requires the opposite:
     ///
-    /// - **Phases** go in the order of the document: all tasks of one wait for the one before. Only stories may run side by side:
-    ///   a story waits for the last phase before it that is not a story, and for another story only when a
-    ///   [`Precedence`](super::Precedence) says so or when both are parts of one story; whatever follows waits for all of them.
+    /// - **Phases** follow the order of the document: all tasks of a phase wait for the phase before it. Only stories may run in
+    /// parallel:
+    ///   a story waits for the last phase before it that is not a story, and for another story only if a
+    ///   [`Precedence`](super::Precedence) requires it or if both are parts of one story; the next phase that is not a story waits for
+    /// all.
     ///   A dotted phase (`3.2`, the layout of 2025) is never a story in this sense.
-    /// - **Inside a phase**: a task without `[P]` waits for those before it; consecutive `[P]` tasks run side by side, after
+    /// - **Inside a phase**: a task without `[P]` waits for the tasks before it; consecutive `[P]` tasks run in parallel, after
     ///   the last task without `[P]`.
     ///
     /// Only direct edges are returned: a task waits for the last tasks before it, which wait for the rest.
@@ -49,7 +51,7 @@ pub(super) fn too_many_edges(file: &TasksFile, allowed: usize) -> Option<(u32, u
         let others: usize = before[phase].iter().map(|p| widest[*p]).sum();
         let mut previous = 0;
         for group in &order.groups[phase] {
-            // What waits for a group waits for those before it through it.
+            // A task that waits for a group waits for the earlier groups through it.
             edges += group.len() * if previous > 0 { previous } else { others };
             previous = group.len();
         }
@@ -67,20 +69,20 @@ struct Order<'a> {
     explicit: Vec<BTreeSet<usize>>,
     /// Phases in the order in which they run.
     phases: Vec<usize>,
-    /// Place of each phase in that order.
+    /// Position of each phase in that order.
     place: Vec<usize>,
-    /// For each phase, those that the document says come before it.
+    /// For each phase, the phases that the document states to come before it.
     stated: Vec<BTreeSet<usize>>,
-    /// Place of each task in an order that respects the explicit statements and otherwise the document.
+    /// Position of each task in an order that respects the explicit statements and otherwise the document.
     rank: Vec<usize>,
-    /// Tasks of each phase, by rank, in groups: a single task, or neighbours that run side by side.
+    /// Tasks of each phase, by rank, in groups: a single task, or neighbours that run in parallel.
     groups: Vec<Vec<Vec<usize>>>,
 }
 
 impl<'a> Order<'a> {
     fn new(file: &'a TasksFile) -> Self {
         let explicit = explicit(file);
-        // Phases are sorted before tasks: the rank of a task depends on the place of its phase.
+        // Phases are sorted before tasks: the rank of a task depends on the position of its phase.
         let stated = phase_statements(file);
         let phases = sorted(&stated, |phase| phase);
         let mut place = vec![0; file.phases.len()];
@@ -104,7 +106,8 @@ impl<'a> Order<'a> {
         let before = self.phases_before();
         for (phase, groups) in self.groups.iter().enumerate() {
             for (at, group) in groups.iter().enumerate() {
-                // What the phase waits for may rank between its own groups, when statements moved it.
+                // An explicit statement can rank a task of an earlier phase between two groups of this phase. Then only the groups after
+                // it wait for it.
                 let previous = at.checked_sub(1).map(|previous| &groups[previous]);
                 let since = previous.map_or(0, |group| self.rank[group[0]]);
                 for &task in group {
@@ -129,7 +132,7 @@ impl<'a> Order<'a> {
     fn phases_before(&self) -> Vec<BTreeSet<usize>> {
         let phases = &self.file.phases;
         let mut before: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); phases.len()];
-        // The last phases for which all that follow must wait, and the stories that have begun since.
+        // The last phase for which all later phases must wait, and the stories that have begun since.
         let mut barrier: BTreeSet<usize> = BTreeSet::new();
         let mut stories: Vec<usize> = Vec::new();
         for &phase in &self.phases {
@@ -178,6 +181,7 @@ impl<'a> Order<'a> {
 fn explicit(file: &TasksFile) -> Vec<BTreeSet<usize>> {
     let index = &Index::new(file);
     let on = |at: usize| file.tasks[at].depends_on.iter().filter_map(|d| index.get(&d.on)).filter(move |on| *on != at);
+    // A task that names itself does not wait for itself.
     (0..file.tasks.len()).map(|at| on(at).collect()).collect()
 }
 
@@ -218,6 +222,7 @@ fn sorted<K: Ord>(waits: &[BTreeSet<usize>], key: impl Fn(usize) -> K) -> Vec<us
     }
     let mut order = Vec::with_capacity(waits.len());
     let mut placed = vec![false; waits.len()];
+    // `stuck` is used only if no node is ready, that is, if the rest is in a cycle or waits for one.
     while let Some(Reverse((_, node))) = ready.pop().or_else(|| stuck.pop()) {
         if std::mem::replace(&mut placed[node], true) {
             continue;
