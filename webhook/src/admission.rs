@@ -54,7 +54,7 @@ struct Service<L> {
     memory: Semaphore,
 }
 
-/// What is known of a review before its body is read.
+/// The properties of a request before its body is read.
 #[derive(Clone, Copy, Debug)]
 struct Call {
     webhook: Webhook,
@@ -83,6 +83,7 @@ pub fn routes<L: Lookup + 'static>(
         .unify()
         .and(warp::post())
         .and(warp::body::content_length_limit(MAX_REVIEW_BYTES))
+        // `read` reserves memory by this length before it reads the body.
         .and(warp::header("content-length"))
         .and(warp::query::raw().or(warp::any().map(String::new)).unify())
         .and(warp::body::stream())
@@ -124,6 +125,7 @@ async fn explain(rejection: Rejection) -> Result<Response, Rejection> {
 impl<L: Lookup> Service<L> {
     async fn answer<B: Buf>(&self, call: Call, body: impl Stream<Item = Result<B, warp::Error>>) -> Response {
         let read = timeout_at(call.deadline.into(), self.read(call.length, body)).await;
+        // The permit reserves memory for the parsed review, so it lives until the response is built.
         let (request, _permit) = match read.unwrap_or_else(|_| Err(Unread::late())) {
             Ok(read) => read,
             Err(Unread { status, outcome, problem }) => {
@@ -147,9 +149,11 @@ impl<L: Lookup> Service<L> {
         let weight = u32::try_from(length).unwrap_or(MAX_BYTES_AT_ONCE).clamp(LEAST_BYTES, MAX_BYTES_AT_ONCE);
         // The semaphore is never closed.
         let permit = self.memory.acquire_many(weight).await.map_err(|_| Unread::late())?;
+        // Allocated only now: requests that wait for the permit hold no buffer.
         let mut text = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
         let mut body = pin!(body);
         while let Some(mut part) = body.try_next().await.map_err(|e| Unread::malformed(e.to_string()))? {
+            // More bytes than announced would use memory that is not reserved.
             if (text.len() + part.remaining()) as u64 > length {
                 return Err(Unread::malformed("the body is longer than its content-length".into()));
             }
@@ -164,6 +168,7 @@ impl<L: Lookup> Service<L> {
     }
 
     async fn review(&self, call: Call, request: &Request) -> (AdmissionResponse, &'static str) {
+        // The deadline includes the time that `answer` spent on the body. Without an answer in time, the request is refused.
         let decided = timeout_at(call.deadline.into(), self.decide(call.webhook, request)).await;
         let decided = decided.unwrap_or(Err(Denial::Lookup(LookupError::Timeout)));
         match decided {
@@ -202,6 +207,7 @@ impl<L: Lookup> Service<L> {
     }
 
     fn observe(&self, call: Call, request: Option<&Request>, outcome: &str) {
+        // Kinds without rules share one label, so that a client cannot add time series with kinds of its own.
         let kind = request.map_or("none", |r| if r.has_rules() { r.kind_name() } else { "other" });
         let operation = match request.map(Request::operation) {
             Some(Operation::Create) => "create",

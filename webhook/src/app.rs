@@ -1,4 +1,4 @@
-//! The webhook's parts together: caches, certificates and both servers, until `stop`.
+//! Runs the parts of the webhook together until `stop`: caches, certificates and both servers.
 
 use std::io;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub(crate) const LIMITS: Limits = Limits {
     http2: true,
 };
 
-/// Why the webhook cannot start.
+/// The reason why the webhook cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("{0}")]
@@ -86,6 +86,7 @@ pub async fn run_on(
     let (metrics, health, serving) = (Metrics::new()?, Health::new([CACHES, CERTIFICATE]), Serving::default());
     let tls = TlsAcceptor::from(Arc::new(serving.config()?));
 
+    // `end` follows `stop` after the drain time: until then, servers, caches and certificates work as before.
     let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
     let lookup = lookup(&config, client.clone(), &health, &tasks, &end);
     certificates(config.clone(), &client, serving, &health, &metrics, &tasks, &end);
@@ -96,6 +97,7 @@ pub async fn run_on(
 
     stop.cancelled().await;
     tracing::info!("shutting down");
+    // A pod that is not ready is removed from the Service. API servers notice that late and still send requests, which need an answer.
     health.shut_down();
     sleep(drain).await;
     end.cancel();
@@ -118,6 +120,7 @@ fn lookup(
 ) -> ClusterLookup {
     let (tenants, writer) = reflector::store::<Tenant>();
     let events = watcher(Api::<Tenant>::all(client.clone()), watcher::Config::default()).default_backoff();
+    // The rules read only names, times and the spec of a Tenant. The other fields would only use memory.
     let trimmed = events.modify(|tenant| {
         tenant.managed_fields_mut().clear();
         tenant.annotations_mut().clear();
@@ -129,6 +132,7 @@ fn lookup(
         }
     });
     tasks.spawn(end.clone().run_until_cancelled_owned(watching));
+    // Reported once, when the cache is first filled. A later interruption of the watch does not make the webhook unready.
     let (filled, health) = (tenants.clone(), health.clone());
     tasks.spawn(end.clone().run_until_cancelled_owned(async move {
         if filled.wait_until_ready().await.is_ok() {

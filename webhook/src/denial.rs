@@ -1,4 +1,4 @@
-//! Why a request is refused, and the status that the API server gets.
+//! Refusals of requests: the reason, and the status that the API server gets.
 
 use std::fmt::Write as _;
 
@@ -17,12 +17,12 @@ const MAX_CAUSE_BYTES: usize = 1024;
 /// Longest warning, in bytes; the API server cuts longer ones.
 const MAX_WARNING_BYTES: usize = 256;
 
-/// A field at fault.
+/// An invalid field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
     /// Path of the field: `spec.tasks[2].dependsOn`.
     pub field: String,
-    /// What is wrong and how to fix it.
+    /// The problem and its remedy.
     pub message: String,
 }
 
@@ -39,7 +39,7 @@ impl From<FieldError> for Cause {
     }
 }
 
-/// Why a request is refused.
+/// The refusal of a request.
 #[derive(Debug, thiserror::Error)]
 pub enum Denial {
     /// This user may not do this here (403).
@@ -53,7 +53,7 @@ pub enum Denial {
     Lookup(#[from] LookupError),
 }
 
-/// The result of a validator: warnings for an admitted object, or why it is refused.
+/// The result of a validator: warnings for an admitted object, or the reason for its refusal.
 pub type Outcome = Result<Vec<String>, Denial>;
 
 impl Denial {

@@ -1,4 +1,4 @@
-//! What the webhook writes into objects: the tenant, the author, who decided, and who answered when. Nothing else.
+//! The fields that the webhook writes into objects: tenant, author, approver, and the author and date of an answer. It writes no others.
 
 use enact_crds::approval::Person;
 use enact_domain::names::{ANNOTATION_AUTHOR, LABEL_TENANT};
@@ -13,7 +13,7 @@ use crate::denial::Denial;
 use crate::lookup::Lookup;
 use crate::request::{Request, has_author, part};
 
-/// Returns the patch that stamps the object of `request`, which came at the time `now`; empty when there is nothing to stamp. An object
+/// Returns the patch that stamps the object of `request`, received at the time `now`; empty when there is nothing to stamp. An object
 /// outside every tenant's namespaces is left as it is, because the validating webhook refuses it.
 ///
 /// # Errors
@@ -32,6 +32,7 @@ pub async fn stamp<L: Lookup>(request: &Request, lookup: &L, now: Timestamp) -> 
         && let Some(tenant) = lookup.tenant_of(request.namespace()).await?
         && request.tenant_label() != Some(&tenant)
     {
+        // A JSON patch cannot add a key to a map that does not exist.
         if object.metadata.labels.is_none() {
             patch.push(add(["metadata", "labels"], json!({})));
         }
@@ -53,8 +54,8 @@ pub async fn stamp<L: Lookup>(request: &Request, lookup: &L, now: Timestamp) -> 
     Ok(Patch(patch))
 }
 
-/// Returns whether the tenant label is to be set: not where a client chose one, which the validating webhook refuses, and not where only
-/// other metadata changes, so that finalizers and owners can be removed even if the tenant cannot be looked up.
+/// Returns whether to set the tenant label. It leaves a label that a client chose, because the validating webhook refuses it. It also skips
+/// changes of other metadata, so that finalizers and owners can be removed even if the tenant cannot be looked up.
 fn labels(request: &Request) -> bool {
     let (new, old) = (request.tenant_label(), request.old_tenant_label());
     if new == old { request.changes_spec() } else { new.is_none() }
@@ -67,11 +68,12 @@ fn sign(request: &Request) -> Option<PatchOperation> {
     (spec.get("by") != Some(&by)).then(|| add(["spec", "by"], by))
 }
 
-/// Writes into each of `spec.clarifications` who answered and on which day (UTC): the requesting user and today for a new answer, the stored
-/// values for any other.
+/// Writes author and date (UTC) into each of `spec.clarifications`: the requesting user and today for a new answer, the stored values for
+/// any other.
 fn answers(request: &Request, now: Timestamp) -> Vec<PatchOperation> {
     let list = |object| part(object, "spec")?.get("clarifications")?.as_array();
     let stored = list(request.old());
+    // Clients such as GitOps tools send known answers without stamps, so only question and answer are compared.
     let content = |answer: &Value| (answer.get("question").cloned(), answer.get("answer").cloned());
     let mut patch = Vec::new();
     // The schema refuses what is not a list of objects.

@@ -1,4 +1,4 @@
-//! An admission request and what the rules read from it.
+//! An admission request, and the parts of it that the rules read.
 
 use enact_domain::names::{ANNOTATION_AUTHOR, GROUP, LABEL_TENANT};
 use enact_domain::record::Kind;
@@ -10,13 +10,13 @@ use serde::de::IntoDeserializer as _;
 use serde::de::value::{Error as Unknown, StrDeserializer};
 use serde_json::Value;
 
-/// Returns whether objects of this kind hold content that somebody writes and somebody else may have to approve.
+/// Returns whether objects of this kind have content with an author, which another person may have to approve.
 pub fn has_author(kind: Kind) -> bool {
     matches!(kind, Kind::Constitution | Kind::Specification | Kind::Plan)
 }
 
-/// Returns the fields of `spec` that say how the object is handled, not what it says. Whoever changes them does not become the author, and
-/// they may change while a plan runs.
+/// Returns the fields of `spec` that control the handling of the object and are not content. A user who changes them does not become the
+/// author, and they may change while a plan runs.
 fn handling_fields(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Constitution | Kind::Specification => &["suspend", "approval"],
@@ -43,7 +43,6 @@ impl From<AdmissionRequest<DynamicObject>> for Request {
 }
 
 impl Request {
-    /// Returns the request of the API server.
     pub fn inner(&self) -> &AdmissionRequest<DynamicObject> {
         &self.inner
     }
@@ -63,7 +62,7 @@ impl Request {
         self.kind.is_some() || self.is_namespace()
     }
 
-    /// Returns the kind as the request has it.
+    /// Returns the name of the kind in the request; it need not be a kind of Enact.
     pub fn kind_name(&self) -> &str {
         &self.inner.kind.kind
     }
@@ -92,7 +91,7 @@ impl Request {
         self.inner.namespace.as_deref().unwrap_or_default()
     }
 
-    /// Returns how messages name the object: `Plan team-a/shop`.
+    /// Returns the name of the object for messages: `Plan team-a/shop`.
     pub fn subject(&self) -> String {
         let name = if self.name().is_empty() { "(unnamed)" } else { self.name() };
         match self.namespace() {
@@ -127,7 +126,7 @@ impl Request {
         self.operation() == &Operation::Create || part(self.object(), "spec") != part(self.old(), "spec")
     }
 
-    /// Returns whether the object is new or its content changes; fields that say how it is handled are not content.
+    /// Returns whether the object is new or its content changes; fields that control its handling are not content.
     pub fn changes_content(&self) -> bool {
         if self.operation() == &Operation::Create {
             return true;

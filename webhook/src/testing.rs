@@ -39,12 +39,12 @@ pub struct FakeLookup {
 }
 
 impl FakeLookup {
-    /// Tenant `acme` owns `team-a` and `team-b`, tenant `other` owns `team-x`.
+    /// Returns lookups in which tenant `acme` owns `team-a` and `team-b`, and tenant `other` owns `team-x`.
     pub fn two_tenants() -> Self {
         Self { claims: vec![claim("acme", &["team-a", "team-b"]), claim("other", &["team-x"])], ..Self::default() }
     }
 
-    /// A subject by `bob`, with this policy, whose content is `text`.
+    /// Adds a subject by `bob` with this policy and the content `text`.
     pub fn with_subject(mut self, path: &str, text: &str, policy: Policy) -> Self {
         let author = Some("bob@example.org".into());
         let content = Content { digest: Digest::of_bytes(text.as_bytes()), author, worst: None };
@@ -103,7 +103,7 @@ impl Lookup for FakeLookup {
     }
 }
 
-/// The rules of an installation in namespace `enact` that uses these lookups.
+/// Returns the rules of an installation in namespace `enact` that uses these lookups.
 pub fn validator(lookup: FakeLookup) -> Validator<FakeLookup> {
     let settings = Settings {
         operator_user: OPERATOR.into(),
@@ -113,7 +113,7 @@ pub fn validator(lookup: FakeLookup) -> Validator<FakeLookup> {
     Validator { lookup, settings }
 }
 
-/// What the rules say to a review.
+/// Returns the outcome of the rules for a review.
 pub async fn admit(lookup: &FakeLookup, review: &Value) -> Outcome {
     validator(lookup.clone()).admit(&request(review)).await
 }
@@ -132,7 +132,6 @@ pub fn assert_refused(outcome: Outcome, category: &str, parts: &[&str]) {
     }
 }
 
-/// Asserts an admission.
 #[track_caller]
 pub fn assert_admitted(outcome: Outcome) -> Vec<String> {
     outcome.unwrap_or_else(|denial| panic!("refused: {denial}"))
@@ -144,7 +143,7 @@ pub fn request(review: &Value) -> Request {
     request.into()
 }
 
-/// An Enact object in `team-a`, stamped as `ann` wrote it.
+/// Returns an Enact object in `team-a`, stamped with the author `ann`.
 pub fn object(kind: &str, name: &str, spec: &Value) -> Value {
     json!({
         "apiVersion": "enact.dev/v1alpha1", "kind": kind,
@@ -168,19 +167,19 @@ pub fn delete(old: &Value) -> Value {
     review("DELETE", &Value::Null, Some(old), ANN)
 }
 
-/// The review with another user.
+/// Returns the review with another user.
 pub fn by(mut review: Value, user: &str) -> Value {
     review["request"]["userInfo"] = json!({ "username": user, "groups": ["system:authenticated"] });
     review
 }
 
-/// The review for a subresource.
+/// Returns the review for a subresource.
 pub fn of(mut review: Value, subresource: &str) -> Value {
     review["request"]["subResource"] = subresource.into();
     review
 }
 
-/// The value with the one at a JSON pointer replaced, or removed when it is null. Missing objects on the way are made.
+/// Replaces the value at a JSON pointer, or removes it when `new` is null. Creates missing objects on the way.
 pub fn with(mut value: Value, pointer: &str, new: Value) -> Value {
     let mut tokens: Vec<String> =
         pointer.trim_start_matches('/').split('/').map(|t| t.replace("~1", "/").replace("~0", "~")).collect();

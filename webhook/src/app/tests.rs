@@ -88,7 +88,7 @@ async fn two_replicas_serve_the_cluster_and_keep_its_trust() {
         assert!(metrics.contains("enact_webhook_request_duration_seconds_bucket{"), "{metrics}");
         assert!(!metrics.contains("certificate_expiry_timestamp_seconds 0\n"), "{metrics}");
     }
-    // A tenant that is new is known at once, also before the watch tells of it.
+    // A tenant that is new is known at once, also before the watch reports it.
     let tenant = json!({ "metadata": { "name": "new" }, "spec": { "namespaces": ["team-n"] } });
     api.put("tenants/new", tenant);
     let mut server = Connection::open(replicas[0].admission, &bundle, &hands).await.unwrap();

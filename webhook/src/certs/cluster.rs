@@ -23,7 +23,6 @@ use super::rotation::Vault;
 const KEYRING: &str = "keyring.json";
 /// Key of the Secret that holds the bundle, for people and tests only.
 const BUNDLE: &str = "ca.crt";
-/// The field manager.
 const MANAGER: &str = "enact-webhook";
 
 /// The keyring in a Secret, and the webhook configurations that must trust it.
@@ -73,6 +72,7 @@ where
 {
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     watcher(api, config).default_backoff().filter_map(async |event| match event {
+        // `InitDone` follows these events of the initial list and triggers one check for all of them.
         Ok(Event::Init | Event::InitApply(_)) => None,
         Ok(Event::InitDone | Event::Apply(_) | Event::Delete(_)) => Some(()),
         Err(error) => {
@@ -93,6 +93,8 @@ impl Vault for ClusterVault {
     type Seen = Seen;
 
     async fn load(&self) -> Result<(Option<Keyring>, Seen), CertificateError> {
+        // The Secret is read last. A replica stores a keyring before it publishes the bundle, so the keyring is at least as new as a
+        // bundle that is read here.
         let validating = read(&self.validating, &self.names.validating).await?;
         let mutating = read(&self.mutating, &self.names.mutating).await?;
         let secret = read(&self.secrets, &self.names.secret).await?;
@@ -139,7 +141,7 @@ impl Vault for ClusterVault {
 
 /// A webhook configuration of either kind.
 trait Configuration: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned {
-    /// Returns the names of its webhooks, and the client configuration of each.
+    /// Returns the name and the client configuration of each webhook.
     fn clients(&self) -> Vec<(&str, &WebhookClientConfig)>;
 }
 
@@ -183,6 +185,7 @@ async fn set_bundles<K: Configuration>(
             tracing::info!(name, kind = %K::kind(&()), "caBundle set");
             Ok(true)
         }
+        // Somebody changed or removed the configuration meanwhile: the caller reads it again.
         Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => Ok(false),
         Err(error) => Err(failed(format!("setting caBundle of {} {name}", K::kind(&())), error)),
     }

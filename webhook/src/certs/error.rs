@@ -1,16 +1,15 @@
-//! What fails with certificates.
+//! Errors of certificates.
 
 use k8s_openapi::jiff::Timestamp;
 
 /// The readiness check for a certificate.
 pub const CERTIFICATE: &str = "certificate";
 
-/// A failure with certificates.
+/// An error of a certificate, a key or the objects that hold them.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     #[error("cannot make a certificate: {0}")]
     Make(#[from] rcgen::Error),
-    /// A certificate or key cannot be used.
     #[error("the certificate or key cannot be used: {0}")]
     Unusable(String),
     #[error("{0} is out of the range of a certificate; choose shorter lifetimes")]

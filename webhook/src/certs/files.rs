@@ -13,7 +13,7 @@ use super::serving;
 use super::serving::Serving;
 use crate::metrics::Metrics;
 
-/// How often the files are read. The kubelet takes up to a minute to update a mounted Secret.
+/// Interval between two reads of the files. The kubelet takes up to a minute to update a mounted Secret.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Serves `tls.crt` and `tls.key` of `folder`, and loads them again whenever they change, until `stop`.
@@ -59,6 +59,7 @@ async fn reload(
     }
     let ends = serving::ends(&pair.0)?;
     place.replace(&pair.0, &pair.1)?;
+    // Set only after success, so that a pair that does not match is read again.
     *served = Some(pair);
     Ok(Some(ends))
 }

@@ -16,18 +16,18 @@ const SKEW: SignedDuration = SignedDuration::from_mins(5);
 /// Longest lifetime: a hundred years.
 const LONGEST: SignedDuration = SignedDuration::from_hours(100 * 366 * 24);
 
-/// How long certificates are valid.
+/// Lifetimes of certificates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetimes {
     pub ca: SignedDuration,
     pub serving: SignedDuration,
-    /// Between the moment when all webhook configurations trust a new CA and the first serving certificate that it signs: how long the API
-    /// server may take to notice.
+    /// Time between the publication of a new CA in all webhook configurations and the first serving certificate that it signs. The API
+    /// server must notice the new CA within this time.
     pub propagation: SignedDuration,
 }
 
 impl Lifetimes {
-    /// Returns why these lifetimes cannot be used, if they cannot. Every certificate must be renewed, and known everywhere, before it expires.
+    /// Returns the problem with these lifetimes, if any. Every certificate must be renewed, and known everywhere, before it expires.
     pub fn problem(&self) -> Option<String> {
         if self.propagation.is_negative() || self.serving <= SignedDuration::ZERO {
             Some("lifetimes must be positive".into())
@@ -54,7 +54,6 @@ pub struct Keyring {
     serving: ServingCertificate,
 }
 
-/// A certificate authority.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Ca {
@@ -62,12 +61,11 @@ struct Ca {
     certificate: String,
     made: Timestamp,
     ends: Timestamp,
-    /// When the rotation found that all webhook configurations trust it.
+    /// Time at which the rotation found that all webhook configurations trust it. [`Keyring::published`] sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     published: Option<Timestamp>,
 }
 
-/// The serving certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ServingCertificate {
@@ -80,7 +78,7 @@ struct ServingCertificate {
     ends: Timestamp,
 }
 
-/// What a keyring needs.
+/// The next step that a keyring needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
     /// Nothing before this moment.
@@ -106,12 +104,15 @@ impl Keyring {
 
     /// Decides what is due at `now`.
     pub fn due(&self, hosts: &[String], lifetimes: &Lifetimes, now: Timestamp) -> Due {
+        // The order matters. Without a valid CA, nothing can be signed.
         let Some(newest) = self.cas.last().filter(|a| a.ends > now) else {
             return Due::Ca;
         };
+        // Handshakes fail already, at least for a missing host, so its replacement does not wait until the newest CA is known everywhere.
         if self.serving.ends <= now || !self.serving.covers(hosts) {
             return Due::ServingCertificate;
         }
+        // Before the serving certificate: a new one would be signed by a CA that is about to be replaced.
         let renewal = two_thirds(newest.made, newest.ends);
         if renewal <= now {
             return Due::Ca;
@@ -119,6 +120,7 @@ impl Keyring {
         let Some(published) = newest.published else {
             return Due::Publication;
         };
+        // After a renewal of the CA, the serving certificate follows as soon as the new CA is known everywhere.
         let wanted = if self.serving.issuer == newest.name {
             two_thirds(self.serving.made, self.serving.ends)
         } else {
@@ -136,8 +138,10 @@ impl Keyring {
     pub fn with_ca(&self, hosts: &[String], lifetimes: &Lifetimes, now: Timestamp) -> Result<Self, CertificateError> {
         let (ca, key) = Ca::make(lifetimes, now)?;
         let mut cas: Vec<Ca> = self.cas.iter().filter(|a| a.ends > now).cloned().collect();
+        // Without a valid old CA, no client accepts the present serving certificate, so it is replaced at once.
         let nobody_trusted = cas.is_empty();
         cas.push(ca);
+        // The new key replaces that of the old CA, which signs no further certificate.
         let mut next = Self { cas, ca_key: key.serialize_pem(), serving: self.serving.clone() };
         if nobody_trusted {
             next = next.with_serving_certificate(hosts, lifetimes, now)?;
@@ -145,8 +149,8 @@ impl Keyring {
         Ok(next)
     }
 
-    /// Returns the keyring with a new serving certificate. When the present one lacks a host, the new one has the hosts of both: replicas of
-    /// two releases with different host names would otherwise replace each other's certificate for ever.
+    /// Returns the keyring with a new serving certificate. When the present one lacks a host, the new one has the hosts of both: replicas
+    /// of two releases with different host names would otherwise replace each other's certificate for ever.
     ///
     /// # Errors
     /// When a key or certificate cannot be made.

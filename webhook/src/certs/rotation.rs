@@ -1,4 +1,4 @@
-//! The loop that renews the keyring, serves it, and keeps the trust in it.
+//! The loop that renews the keyring, serves it, and publishes its CAs in the webhook configurations.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -28,11 +28,11 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// The storage of the keyring, and the webhook configurations that must trust it.
 pub trait Vault: Send + Sync {
-    /// What `load` read; writes are compared with it.
+    /// The objects as `load` read them. A write succeeds only if they are unchanged.
     type Seen: Send + Sync;
 
-    /// Reads the present keyring, not from a cache; none when there is none that can be parsed. It reads the webhook configurations first, so
-    /// that the keyring is never older than a bundle that it read.
+    /// Reads the current keyring, not from a cache; none when it is missing or cannot be parsed. It reads the webhook configurations first,
+    /// so that the keyring is never older than a bundle that it read.
     fn load(&self) -> impl Future<Output = Result<(Option<Keyring>, Self::Seen), CertificateError>> + Send;
     /// Writes the keyring, unless somebody else wrote one since `load`. Returns whether it did.
     fn store(&self, keyring: &Keyring, seen: Self::Seen)
@@ -54,7 +54,7 @@ pub struct Rotation<V> {
 }
 
 impl<V: Vault> Rotation<V> {
-    /// Runs until `stop`: at every trigger, and when something is due. A failure is tried again, with growing pauses.
+    /// Runs until `stop`: checks at every trigger, and when a step is due. A failure is tried again, with growing pauses.
     pub async fn run(&self, triggers: impl Stream<Item = ()>, stop: CancellationToken) {
         // All triggers that came meanwhile lead to one check.
         let mut triggers = std::pin::pin!(triggers.ready_chunks(MAX_TRIGGERS).fuse());
@@ -82,9 +82,11 @@ impl<V: Vault> Rotation<V> {
         }
     }
 
-    /// Does all that is due. Returns when something is due again.
+    /// Performs all steps that are due. Returns the time of the next step.
     async fn check(&self, served: &mut Option<Keyring>) -> Result<Timestamp, CertificateError> {
         for _ in 0..MAX_STEPS {
+            // Every step starts from the stored state. When another replica wins a compare-and-swap, this one reads the result and
+            // continues with it.
             let (found, seen) = self.vault.load().await?;
             let now = (self.clock)();
             let Some(keyring) = found.filter(usable) else {
@@ -106,12 +108,15 @@ impl<V: Vault> Rotation<V> {
                 }
                 Due::Nothing { .. } | Due::Publication => {}
             }
+            // Serve before publication: an API server with the new bundle calls at once, and a failed publication must not delay a
+            // renewed certificate.
             self.serve(&keyring, served)?;
             if !self.vault.publish(&keyring.bundle(), &seen).await? {
                 continue;
             }
             match due {
                 Due::Nothing { until } => return Ok(until),
+                // The propagation time starts here, so the time is stored only after every configuration has the bundle.
                 _ => self.write(&keyring.published((self.clock)()), seen, "published").await?,
             }
         }

@@ -21,7 +21,7 @@ use super::types::{Claim, Lookup, LookupError, owner};
 /// Most Plans that a refusal names.
 const NAMED_PLANS: u32 = 3;
 
-/// Lookups in the cluster.
+/// Lookups by a cache of Tenants and by requests to the API server.
 pub struct ClusterLookup {
     client: Client,
     tenants: Store<Tenant>,
@@ -29,7 +29,7 @@ pub struct ClusterLookup {
 }
 
 impl ClusterLookup {
-    /// Looks Tenants up in `tenants` and asks the API server for the rest; `default_namespaces` belong to the default tenant.
+    /// Makes lookups that find Tenants in `tenants` and other objects at the API server; `default_namespaces` belong to the default tenant.
     pub fn new(client: Client, tenants: Store<Tenant>, default_namespaces: Vec<String>) -> Self {
         Self { client, tenants, default_namespaces }
     }
@@ -76,6 +76,7 @@ impl Lookup for ClusterLookup {
             // The Tenant may be as new as the object: one `kubectl apply` of both must not fail.
             None => owner(self.claims().await?, namespace),
         };
+        // A Tenant that is being deleted takes no new objects.
         Ok(claim.filter(|c| !c.ending).map(|c| c.tenant))
     }
 
@@ -114,6 +115,8 @@ impl Lookup for ClusterLookup {
 
     async fn tenant_constitution(&self, namespace: &str) -> Result<Option<NamespacedRef>, LookupError> {
         let tenant = self.tenant_of(namespace).await?;
+        // The cache may lack a Tenant that `tenant_of` found at the API server. Then no rules apply here, and the operator evaluates them
+        // later.
         let owns = |t: &Tenant| tenant.as_ref().is_some_and(|tenant| *tenant == t.name_any());
         Ok(self.tenants.find(owns).and_then(|tenant| tenant.spec.constitution_ref.clone()))
     }

@@ -1,4 +1,4 @@
-//! What the rules look up in addition to the request.
+//! Lookups of the rules: data that the request does not contain.
 
 mod cluster;
 mod types;

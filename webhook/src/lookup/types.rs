@@ -1,4 +1,4 @@
-//! The questions that the rules ask, and what the answers are made of.
+//! The interface of the lookups, and the types of their results.
 
 use std::future::Future;
 
@@ -7,17 +7,16 @@ use enact_crds::common::NamespacedRef;
 use enact_crds::subject::ApprovalSubject;
 use enact_domain::record::Kind;
 
-/// Why a lookup has no answer.
+/// The reason why a lookup has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
-    /// The API server answered with an error.
     #[error("the lookup of {what} failed: {source}")]
     Api {
         what: String,
         #[source]
         source: Box<kube::Error>,
     },
-    /// There was no answer in time.
+    /// The API server did not answer in time.
     #[error("the API server or this webhook is too slow")]
     Timeout,
 }
@@ -25,7 +24,7 @@ pub enum LookupError {
 /// A Tenant's claim to its namespaces. Claims are ordered by age, because the oldest claim to a namespace counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Claim {
-    /// When the Tenant was created, as RFC 3339.
+    /// Creation time of the Tenant, as RFC 3339. It is the first field, because the derived order compares it first.
     pub since: String,
     pub tenant: String,
     pub namespaces: Vec<String>,
@@ -44,7 +43,7 @@ pub trait Lookup: Send + Sync {
     fn tenant_of(&self, namespace: &str) -> impl Future<Output = Result<Option<String>, LookupError>> + Send;
     /// Returns the claims of all Tenants.
     fn claims(&self) -> impl Future<Output = Result<Vec<Claim>, LookupError>> + Send;
-    /// Returns what an Approval is about; none when there is no such object, or its kind cannot be approved.
+    /// Returns the subject of an Approval; none when there is no such object, or its kind cannot be approved.
     fn approval_subject(
         &self,
         kind: Kind,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 pub const VALIDATING: &str = "validatingwebhookconfigurations/enact";
 pub const MUTATING: &str = "mutatingwebhookconfigurations/enact";
 
-/// A cluster with both configurations, as Helm makes them, and with the tenant `acme` of namespace `team-a`.
+/// Returns a cluster with both configurations, as Helm makes them, and with the tenant `acme` of namespace `team-a`.
 pub fn installed() -> FakeApi {
     let api = FakeApi::default();
     for (key, kind, names) in [
@@ -34,7 +34,7 @@ pub fn installed() -> FakeApi {
     api
 }
 
-/// The bundles of every webhook; empty where there is none.
+/// Returns the bundle of every webhook; empty where a webhook has none.
 pub fn bundles(api: &FakeApi) -> Vec<String> {
     let webhooks = [VALIDATING, MUTATING].map(|key| api.get(key)["webhooks"].as_array().unwrap().clone());
     let bundle = |w: Value| serde_json::from_value::<ByteString>(w["clientConfig"]["caBundle"].clone());

@@ -1,4 +1,4 @@
-//! The API server's side of admission over HTTPS: it trusts a bundle, and tells the time as the test says.
+//! The API server's side of admission over HTTPS: it trusts a bundle, and uses the clock of the test.
 
 use std::io;
 use std::net::SocketAddr;
@@ -94,14 +94,13 @@ impl Listening {
     }
 }
 
-/// An open connection.
 pub struct Connection {
     sender: SendRequest<Full<Bytes>>,
     _driver: AbortOnDropHandle<()>,
 }
 
 impl Connection {
-    /// Connects to a webhook whose certificate must be by one of the bundle's CAs, for its host, and good at this time.
+    /// Connects to a webhook. Its certificate must be signed by a CA of the bundle, be for its host, and be valid at this time.
     pub async fn open(address: SocketAddr, bundle: &str, hands: &Hands) -> io::Result<Self> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
@@ -130,7 +129,7 @@ impl Connection {
         Ok((status, body.to_bytes()))
     }
 
-    /// The answer to a review.
+    /// Sends a review and returns the response.
     pub async fn review(&mut self, path: &str, review: &Value) -> io::Result<Value> {
         let (status, body) = self.post(path, review.to_string()).await?;
         if status != StatusCode::OK {

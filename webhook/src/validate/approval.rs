@@ -1,4 +1,4 @@
-//! Approval: a decision that does not count is refused at once.
+//! Approval: refuses a decision that the operator would ignore.
 
 use enact_crds::subject::ApprovalSubject;
 use enact_crds::{ApprovalSpec, convert};

@@ -1,4 +1,4 @@
-//! Constitution: its document is valid, its rules compile and loosen nothing that it inherits, and it keeps its own rules.
+//! Constitution: checks that the document is valid, that the rules compile and loosen no inherited rule, and that the document meets them.
 
 use enact_crds::chain::Walk;
 use enact_crds::common::NamespacedRef;

@@ -1,4 +1,4 @@
-//! The rules of constitutions, as far as one object shows what they are about; the operator evaluates the rest.
+//! The rules of constitutions that need only one object; the operator evaluates the others.
 
 use enact_crds::chain::{Step, Walk};
 use enact_domain::rules::{Budget, Document, Outcome, Rule, Scope, Strength, compile_all};
@@ -8,8 +8,8 @@ use crate::denial::{Cause, warning};
 use crate::lookup::{Lookup, LookupError};
 
 impl<L: Lookup> Validator<L> {
-    /// Returns the rules of a constitution chain, the farthest first. Returns none where a constitution of the chain is missing or not in
-    /// force: then nothing is evaluated here, and the operator reports what the object waits for.
+    /// Returns the rules of a constitution chain, the farthest first. Returns none when a constitution of the chain is missing or not in
+    /// force: then nothing is evaluated here, and the operator reports the reason for the wait.
     pub(super) async fn effective_rules(&self, mut walk: Walk) -> Result<Option<Vec<Rule>>, LookupError> {
         while let Some(step) = walk.next_step() {
             match step {
@@ -24,8 +24,8 @@ impl<L: Lookup> Validator<L> {
     }
 }
 
-/// Evaluates `document` against the rules for its kind that look at nothing else. Returns the MUST rules that it breaks, which refuse it,
-/// and the SHOULD rules, which warn.
+/// Evaluates `document` against the rules for its kind that need no other document. Returns a cause for each violated MUST rule, and a
+/// warning for each violated SHOULD rule.
 pub(super) fn evaluate(field: &str, rules: &[Rule], scope: Scope, document: &Document) -> (Vec<Cause>, Vec<String>) {
     let for_kind: Vec<Rule> = rules.iter().filter(|rule| rule.scope == scope).cloned().collect();
     // The conditions of their constitution report rules that do not compile.

@@ -1,4 +1,4 @@
-//! Documents in an object: invalid ones are refused, with the line.
+//! Documents in an object: refuses invalid documents and names the line.
 
 use enact_crds::document::Source;
 use enact_crds::validation;
@@ -13,7 +13,7 @@ const MAX_WARNINGS: usize = 5;
 /// The result of a check of a document's source.
 #[derive(Default)]
 pub(super) struct Checked<T> {
-    /// The document; none when it is not inline: then the operator reads it.
+    /// The document; none when it is not inline, because then only the operator reads it.
     pub model: Option<T>,
     pub causes: Vec<Cause>,
     pub warnings: Vec<String>,

@@ -31,7 +31,7 @@ impl<L: Lookup> Validator<L> {
     /// Decides whether the request is admitted; returns warnings for the client.
     ///
     /// # Errors
-    /// Why the request is refused, and how to fix it.
+    /// When the request is refused; the error contains the reason and the remedy.
     pub async fn admit(&self, request: &Request) -> Outcome {
         match (request.kind(), request.operation()) {
             (Some(Kind::Tenant), Operation::Delete) => self.delete_tenant(request).await,
@@ -60,11 +60,14 @@ impl<L: Lookup> Validator<L> {
     }
 
     async fn namespaced(&self, kind: Kind, request: &Request) -> Outcome {
+        // These two rules are about annotations, so they come before the shortcut for an unchanged spec.
         tenancy::rerun(request)?;
         plan::decision(request)?;
+        // No lookup here: finalizers can be removed even if the Tenant is gone or the API server is slow.
         if !request.changes_spec() && tenancy::keeps_guarded(request) {
             return Ok(Vec::new());
         }
+        // Before the rules of the kind: they look up objects in this namespace and the rules of its Tenant.
         self.tenancy(request).await?;
         tenancy::author(request)?;
         match kind {

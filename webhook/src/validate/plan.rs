@@ -1,4 +1,4 @@
-//! Plan: tasks that can be run, safe Git names, and no change of the content once it has started.
+//! Plan: checks tasks and Git names, and refuses a change of the content after the start.
 
 use std::collections::HashMap;
 
@@ -53,9 +53,8 @@ impl<L: Lookup> Validate<PlanSpec> for Validator<L> {
     }
 }
 
-/// Refuses a decision about a newer revision of the specification that the operator would not act upon: one that does not name a revision,
-/// one that names another revision than the Plan waits for, and two that contradict each other. A decision that is stored already is not
-/// checked again.
+/// Refuses a decision about a newer revision of the specification that the operator would ignore: the value is not a digest, names another
+/// revision than the Plan waits for, or contradicts the other annotation. It does not check a stored decision again.
 pub(super) fn decision(request: &Request) -> Result<(), Denial> {
     if request.kind() != Some(Kind::Plan) {
         return Ok(());
@@ -87,6 +86,7 @@ pub(super) fn decision(request: &Request) -> Result<(), Denial> {
 
 /// Refuses a change of the content once the first task has started, because approval and record are about that content.
 fn refuse_change_under_way(request: &Request) -> Result<(), Denial> {
+    // The operator writes `status.startedAt` when it starts the approved Plan.
     let started = part(request.old(), "status").is_some_and(|s| s.get("startedAt").is_some_and(|t| !t.is_null()));
     if !started || request.operation() != &Operation::Update || !request.changes_content() {
         return Ok(());
@@ -118,7 +118,7 @@ fn workspace(workspace: &Workspace) -> Vec<Cause> {
     causes
 }
 
-/// Returns what is wrong with the tasks of `spec.tasks`.
+/// Returns the errors of the tasks in `spec.tasks`.
 fn listed_tasks(plan: &str, tasks: &[TaskTemplate]) -> Vec<Cause> {
     let Err(errors) = compile::check(plan, tasks) else { return Vec::new() };
     let index: HashMap<&str, usize> = tasks.iter().enumerate().map(|(i, t)| (t.id.as_str(), i)).collect();
@@ -138,7 +138,7 @@ fn listed_tasks(plan: &str, tasks: &[TaskTemplate]) -> Vec<Cause> {
     errors.iter().map(cause).collect()
 }
 
-/// Returns what is wrong with the tasks of a tasks.md, and what the author should know.
+/// Returns the errors of the tasks in a tasks.md, and a warning for the author.
 ///
 /// A plan without open tasks is stored: it is complete in Git, and a GitOps tool that applies it must not fail. The operator reports it.
 fn written_tasks(plan: &str, file: &TasksFile) -> (Vec<Cause>, Option<String>) {

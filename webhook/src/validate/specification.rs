@@ -1,4 +1,4 @@
-//! Specification: its document is valid and keeps the rules, and its constitution is in its own namespace.
+//! Specification: checks that the document is valid and meets the rules, and that its constitution is in its own namespace.
 
 use enact_crds::SpecificationSpec;
 use enact_crds::chain::Walk;

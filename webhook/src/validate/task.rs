@@ -11,7 +11,7 @@ use crate::denial::{Denial, Outcome};
 use crate::lookup::Lookup;
 use crate::request::Request;
 
-/// Users as which the garbage collector changes owner references; which one depends on how the controller manager authenticates.
+/// User names of the garbage collector, which changes owner references. The name depends on the authentication of the controller manager.
 const GARBAGE_COLLECTORS: [&str; 2] =
     ["system:serviceaccount:kube-system:generic-garbage-collector", "system:kube-controller-manager"];
 

@@ -1,4 +1,4 @@
-//! Rules for every Enact object in a namespace: a tenant owns the namespace, and what the webhook stamps is true.
+//! Rules for every Enact object in a namespace: a tenant owns the namespace, and the stamps of the webhook are unchanged.
 
 use enact_domain::names::{ANNOTATION_AUTHOR, ANNOTATION_RERUN, LABEL_TENANT};
 use enact_domain::record::Kind;
@@ -32,7 +32,7 @@ impl<L: Lookup> Validator<L> {
     }
 }
 
-/// Refuses an author other than the one who wrote the content.
+/// Refuses a wrong author in the annotation.
 pub(super) fn author(request: &Request) -> Result<(), Denial> {
     if !request.kind().is_some_and(has_author) || request.author() == request.due_author() {
         return Ok(());
@@ -47,7 +47,7 @@ pub(super) fn author(request: &Request) -> Result<(), Denial> {
     Err(Denial::forbidden(format!("metadata.annotations[{ANNOTATION_AUTHOR}]"), message))
 }
 
-/// Returns whether everything that the webhook guards in an object's metadata stays as it is stored.
+/// Returns whether an update keeps all metadata that the webhook guards.
 pub(super) fn keeps_guarded(request: &Request) -> bool {
     let label = request.tenant_label() == request.old_tenant_label();
     let author = request.author() == annotation(request.old(), ANNOTATION_AUTHOR);

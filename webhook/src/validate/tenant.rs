@@ -1,4 +1,4 @@
-//! Tenant: it shares no namespace with another, and is deleted only when its Plans are finished.
+//! Tenant: refuses a namespace of another Tenant, and a deletion while Plans are unfinished.
 
 use std::collections::HashSet;
 
@@ -12,6 +12,7 @@ use crate::request::{Request, part};
 
 impl<L: Lookup> Validate<TenantSpec> for Validator<L> {
     async fn validate(&self, request: &Request, spec: TenantSpec) -> Outcome {
+        // Not from the cache: two Tenants that are applied one after the other must not both get a namespace.
         let others: Vec<Claim> =
             self.lookup.claims().await?.into_iter().filter(|c| c.tenant != request.name()).collect();
         let mut seen = HashSet::new();
@@ -33,7 +34,7 @@ impl<L: Lookup> Validate<TenantSpec> for Validator<L> {
 }
 
 impl<L: Lookup> Validator<L> {
-    /// Refuses the deletion of a Tenant that holds unfinished Plans. Nothing else about the stored object counts, however invalid it is.
+    /// Refuses the deletion of a Tenant with unfinished Plans. It checks nothing else, so that an invalid Tenant can be deleted.
     pub(super) async fn delete_tenant(&self, request: &Request) -> Outcome {
         self.refuse_while_busy(request, stored_namespaces(request), "metadata.deletionTimestamp", "deleted").await
     }
@@ -73,7 +74,7 @@ impl<L: Lookup> Validator<L> {
     }
 }
 
-/// Returns the namespaces of the stored Tenant, as far as they can be read.
+/// Returns the namespaces of the stored Tenant, without entries that cannot be read.
 fn stored_namespaces(request: &Request) -> Vec<String> {
     let list = part(request.old(), "spec").and_then(|s| s.get("namespaces")).and_then(Value::as_array);
     list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()

@@ -1,11 +1,11 @@
-//! What every validator works with: the settings of the installation and the lookups.
+//! The context of every validator: the settings of the installation and the lookups.
 
 use std::future::Future;
 
 use crate::denial::Outcome;
 use crate::request::Request;
 
-/// What the flags say about the installation.
+/// Settings of the installation, from the flags.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// User name of the operator, which writes statuses, Tasks and tenant labels.

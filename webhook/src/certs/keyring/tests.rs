@@ -25,7 +25,7 @@ fn due(keyring: &Keyring, now: Timestamp) -> Due {
     keyring.due(&hosts(), &lifetimes(), now)
 }
 
-/// Whether a client that trusts `bundle` takes what is served for `host`.
+/// Returns whether a client that trusts `bundle` accepts the serving certificate for `host`.
 fn trusted(bundle: &str, keyring: &Keyring, host: &str, now: Timestamp) -> Result<(), rustls::Error> {
     let mut roots = RootCertStore::empty();
     for ca in CertificateDer::pem_slice_iter(bundle.as_bytes()) {

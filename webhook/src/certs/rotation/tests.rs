@@ -87,7 +87,7 @@ struct Replica {
 }
 
 impl Replica {
-    /// Starts a replica that looks whenever the watch changes, and when something is due.
+    /// Starts a replica that checks after every change of the watch, and when a step is due.
     fn start(memory: &Arc<Memory>, hands: &Hands, triggers: &watch::Sender<()>) -> Self {
         let (serving, health, metrics) = (Serving::default(), Health::new([CERTIFICATE]), Metrics::new().unwrap());
         let rotation = Rotation {
@@ -110,7 +110,7 @@ impl Replica {
         self.metrics.certificate_events.with_label_values(&[event]).get()
     }
 
-    /// Whether it serves the present serving certificate and nothing is due.
+    /// Returns whether it serves the current serving certificate and nothing is due.
     fn settled(&self, memory: &Memory, hands: &Hands) -> bool {
         let Some(keyring) = memory.state().keyring else { return false };
         let idle = matches!(keyring.due(&hosts(), &lifetimes(), hands.now()), Due::Nothing { .. });
