@@ -21,8 +21,10 @@ impl Backoff {
     pub fn failed(&self, uid: &str) -> Duration {
         let mut failures = self.failures.lock();
         let n = failures.entry(uid.to_owned()).or_default();
+        // The exponent is limited, because a larger shift overflows.
         let wait = FIRST.saturating_mul(1 << (*n).min(16)).min(LONGEST);
         *n = n.saturating_add(1);
+        // Spreads the retries of objects that failed at the same moment.
         wait.mul_f64(1.0 - rand::rng().random_range(0.0..0.25))
     }
 

@@ -17,7 +17,7 @@ pub struct Caches {
     pub plans: Store<Plan>,
     pub agents: Store<Agent>,
     pub approvals: Store<Approval>,
-    /// All namespaces. The tenant controller watches them, and enters those that it labels.
+    /// All namespaces, from the watch of the tenant controller and from the responses to its own writes.
     pub namespaces: MetadataCache<NamespaceEntry>,
 }
 

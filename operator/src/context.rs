@@ -74,7 +74,6 @@ impl Context {
         self.initial_sync.done().await;
     }
 
-    /// Returns the Tenant with this name.
     pub fn tenant(&self, name: &str) -> Option<Arc<Tenant>> {
         self.caches.tenants.get(&ObjectRef::new(name))
     }
@@ -114,6 +113,7 @@ impl Context {
     pub async fn record(&self, records: Vec<Record>) -> Result<(), Error> {
         let count = u64::try_from(records.len()).unwrap_or(u64::MAX);
         self.record_store.record(records).await?;
+        // After the write: records that failed are written again by the next reconcile.
         self.metrics.records.inc_by(count);
         Ok(())
     }

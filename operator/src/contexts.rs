@@ -26,7 +26,7 @@ use crate::sourcing::jobs::DocumentJobs;
 use crate::tenant::cluster::ClusterView;
 use crate::{documents, plan, sourcing, tenant};
 
-/// What the contexts are built from.
+/// The inputs that the contexts are built from.
 pub struct Environment {
     pub clock: Clock,
     pub client: Client,

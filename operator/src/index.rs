@@ -44,7 +44,7 @@ pub struct TaskEntry {
     pub retry_at: Option<Millis>,
     /// The branch and commit of a task that succeeded in a plan with a workspace.
     pub work: Option<VerifiedCommit>,
-    /// What the status reports about the attempt in progress.
+    /// State of the attempt in progress, as the status shows it.
     pub reported: ReportedState,
     /// Values for the dependents of the task.
     pub outputs: Outputs,
@@ -84,16 +84,15 @@ pub struct Children {
     pub pods: HashMap<String, Arc<PodEntry>>,
 }
 
-/// Whether a pod occupies a slot of its tenant.
+/// The occupancy of a slot of a tenant by a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Occupancy {
     pub tenant: String,
     pub namespace: String,
-    /// Name of the pod.
     pub pod: String,
     /// Whether it occupies a slot. A pod that has ended or vanished does not.
     pub occupied: bool,
-    /// When the slot becomes free although no event about the pod arrives.
+    /// Time at which the slot becomes free although no event about the pod arrives.
     pub until: Option<Millis>,
 }
 
@@ -133,7 +132,6 @@ impl Index {
         self.known.lock().plans.get(plan_uid).cloned().unwrap_or_default()
     }
 
-    /// Requeues a plan.
     pub fn requeue(&self, plan: ObjectRef<Plan>) {
         // The receiver is dropped only when the process ends.
         let _ = self.queue.unbounded_send(plan);
@@ -146,12 +144,13 @@ impl Index {
         let mut known = self.known.lock();
         known.mark_fresh(TASKS, &entry.uid);
         let children = known.children(&uid, task, &plan);
+        // The operator's own writes are put before the watch delivers them: an older event must not undo them.
         if children.tasks.get(&task.name_any()).is_none_or(|old| old.version <= entry.version) {
             children.tasks.insert(task.name_any(), Arc::new(entry));
         }
     }
 
-    /// Puts a pod likewise, and returns whether it changed.
+    /// Puts a pod from the API server or from a watch, and returns whether it changed. A version older than the known one is ignored.
     pub fn put_pod(&self, pod: &AttemptPod) -> bool {
         let (Some(uid), Some(plan)) = (label(pod, names::LABEL_PLAN_UID), label(pod, names::LABEL_PLAN)) else {
             return false;
@@ -166,6 +165,7 @@ impl Index {
         }
         let same = old.filter(|old| old.uid == entry.uid);
         let changed = same.is_none_or(|old| old.view != entry.view);
+        // The time of the first event that shows the end: later events of the same pod must not move it.
         entry.ended = same.and_then(|old| old.ended).or(entry.ended);
         children.pods.insert(pod.name_any(), Arc::new(entry));
         changed
@@ -179,6 +179,7 @@ impl Index {
                 Event::Init => self.known.lock().fresh[TASKS] = Some(HashSet::new()),
                 Event::Apply(task) | Event::InitApply(task) => {
                     self.put_task(&task);
+                    // After the index has the change: the requeued reconcile must see it.
                     self.requeue_owner(&task);
                 }
                 Event::Delete(task) => {
@@ -217,6 +218,7 @@ impl Index {
                 Event::Init => self.known.lock().fresh[PODS] = Some(HashSet::new()),
                 Event::Apply(pod) | Event::InitApply(pod) => {
                     let changed = self.put_pod(&pod);
+                    // For an unchanged pod too: after a restart, the first list fills the limiter before attempts start.
                     occupancy(Occupancy::of(&pod, !pod.has_ended()));
                     if changed {
                         self.requeue_label(&pod);
@@ -252,10 +254,12 @@ impl Index {
                         });
                         gone.len() > before
                     });
+                    // Without the lock of the index: the callback takes the lock of the limiter.
                     gone.into_iter().for_each(&mut occupancy);
                     for plan in plans {
                         self.requeue(plan);
                     }
+                    // After the slots are counted: controllers start attempts from now on.
                     self.listed[PODS].send_replace(true);
                 }
             }
@@ -303,6 +307,7 @@ impl Known {
         which: usize,
         mut remove_stale: impl FnMut(&mut Children, &HashSet<String>) -> bool,
     ) -> Vec<ObjectRef<Plan>> {
+        // A list that broke off leaves no `InitDone`; the next `Init` starts with an empty set.
         let Some(fresh) = self.fresh[which].take() else { return Vec::new() };
         let mut changed = Vec::new();
         self.plans.retain(|_, children| {
@@ -316,7 +321,6 @@ impl Known {
 }
 
 impl TaskEntry {
-    /// Reads the fields from a Task.
     pub fn of(task: &Task) -> Self {
         let status = task.status.as_ref();
         let ready = status.and_then(|s| s.conditions.iter().find(|c| c.type_ == READY));

@@ -1,4 +1,4 @@
-//! Tells any number of tasks when every watched kind was listed once.
+//! Initial sync: any number of tasks can wait until every watched kind was listed once.
 //!
 //! `Store::wait_until_ready` serves one task only: of several, the last one that asked is woken. The others, among them the controller that
 //! owns the store, would wait until something else changes.
@@ -25,7 +25,7 @@ impl InitialSync {
         self.controller_with(api, |_| {})
     }
 
-    /// Builds a controller likewise, and calls `on_event` for each event after the controller's cache has taken it.
+    /// Builds the controller of a kind, and calls `on_event` for each event after the controller's cache has applied it.
     pub fn controller_with<K>(
         &mut self,
         api: Api<K>,
@@ -36,6 +36,7 @@ impl InitialSync {
     {
         let (store, writer) = reflector::store();
         let events = reflector(writer, watcher(api, watcher::Config::default()));
+        // After `reflector`, which updates the cache: `on_event` may requeue objects whose reconciles read that cache.
         let events = events.inspect(move |event| {
             if let Ok(event) = event {
                 on_event(event);

@@ -16,7 +16,6 @@ pub fn version<K: Resource>(object: &K) -> u64 {
 /// The namespace (empty for a cluster-scoped kind) and name of an object.
 pub type ObjectKey = (String, String);
 
-/// Returns the key of an object.
 pub fn key<K: Resource>(object: &K) -> ObjectKey {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
@@ -30,7 +29,7 @@ pub struct MetadataCache<E> {
 struct Contents<E> {
     /// Resource version and entry of each object.
     entries: HashMap<ObjectKey, (u64, E)>,
-    /// Objects that were entered since the current list began. The list does not show what was created after it.
+    /// Objects that were added since the current list began. The list does not show objects that were created after it.
     entered: Option<HashSet<ObjectKey>>,
 }
 
@@ -44,7 +43,6 @@ impl<E> Default for MetadataCache<E> {
 }
 
 impl<E: Clone + PartialEq> MetadataCache<E> {
-    /// Returns the entry of an object.
     pub fn get(&self, namespace: &str, name: &str) -> Option<E> {
         let key = (namespace.to_owned(), name.to_owned());
         self.contents.lock().entries.get(&key).map(|(_, entry)| entry.clone())
@@ -56,15 +54,17 @@ impl<E: Clone + PartialEq> MetadataCache<E> {
         contents.entries.iter().filter(|(key, (_, entry))| filter(key, entry)).map(|(key, _)| key.clone()).collect()
     }
 
-    /// Enters an object that the API server returned or a watch delivered, unless a newer version is cached. Returns whether the entry
+    /// Adds an object that the API server returned or a watch delivered, unless a newer version is cached. Returns whether the entry
     /// changed.
     pub fn put<K: Resource>(&self, object: &K, entry: E) -> bool {
         let (key, version) = (key(object), version(object));
         let mut contents = self.contents.lock();
+        // The list in progress may have begun before this object was created: it must survive `remove_unlisted`.
         if let Some(entered) = &mut contents.entered {
             entered.insert(key.clone());
         }
         match contents.entries.get(&key) {
+            // The operator's own write is cached before the watch delivers an older event.
             Some((newer, _)) if *newer > version => false,
             old => {
                 let changed = old.is_none_or(|(_, e)| *e != entry);
@@ -105,6 +105,7 @@ impl<E: Clone + PartialEq> MetadataCache<E> {
                 Event::Apply(object) | Event::InitApply(object) => {
                     let changed = match entry(&object) {
                         Some(entry) => self.put(&object, entry),
+                        // A changed label can make an object one that this cache does not contain.
                         None => self.remove(&object),
                     };
                     if changed {

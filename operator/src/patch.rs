@@ -52,6 +52,7 @@ where
     let patch = json!({ "metadata": { "uid": object.meta().uid }, "status": changes });
     match api.patch_status(&name, &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(patch)).await {
         Ok(object) => Ok(Some(object)),
+        // The object was deleted (404), or deleted and created again with another UID (409).
         Err(kube::Error::Api(e)) if matches!(e.code, 404 | 409) => Ok(None),
         Err(e) => Err(Error::kube(format!("patch the status of {kind} {name}"))(e)),
     }

@@ -94,7 +94,8 @@ impl AttemptPod {
         matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed"))
     }
 
-    /// Returns when a pod that is being deleted counts as lost, and frees its slot: its node may not respond, and the object may stay forever.
+    /// Returns the time at which a pod that is being deleted counts as lost, and frees its slot: its node may not respond, and the object
+    /// may stay forever.
     pub fn lost_at(&self) -> Option<Millis> {
         let deleting = self.metadata.deletion_timestamp.as_ref().map(enact_crds::convert::millis)?;
         Some(deleting.plus_seconds(LOST_SECONDS))
@@ -110,6 +111,7 @@ impl AttemptPod {
                     !matches!(w.reason.as_deref(), None | Some("PodInitializing" | "ContainerCreating"))
                 })
         });
+        // The containers run in this order, so that without a failure the last one shows the result.
         let deciding = failed.or_else(|| containers().last());
         PodView {
             phase: match status.phase.as_deref() {

@@ -30,7 +30,6 @@ impl Target {
         Self { kind: K::kind(&()), namespace: namespace.to_owned(), name: name.to_owned() }
     }
 
-    /// Returns a ConfigMap.
     pub fn config_map(namespace: &str, name: &str) -> Self {
         Self::new::<ConfigMap>(namespace, name)
     }
@@ -82,13 +81,11 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Referrers<K> {
         }
     }
 
-    /// Requeues one object.
     pub fn requeue(&self, object: ObjectRef<K>) {
         // The receiver is dropped only when the process ends.
         let _ = self.queue.unbounded_send(object);
     }
 
-    /// Requeues the object with this key.
     pub fn requeue_key(&self, (namespace, name): &ObjectKey)
     where
         K: Resource<Scope = k8s_openapi::NamespaceResourceScope>,
@@ -136,27 +133,29 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Known<K> {
 
     /// Removes deleted objects. Controllers get no event for a deletion, so this is the only place that forgets them.
     fn sweep(&mut self, objects: &Store<K>) {
+        // `objects` is the cache of the controller: an object that it does not show was deleted.
         let deleted: Vec<_> = self.targets.keys().filter(|o| objects.get(o).is_none()).cloned().collect();
         for object in &deleted {
             self.remove(object);
         }
+        // The next sweep comes only after the number has doubled, so that the cost per reconcile is constant.
         self.sweep_at = FIRST_SWEEP.max(self.targets.len() * 2);
     }
 }
 
 /// The references of every kind.
 pub struct References {
-    /// To their namespaces, and to other Tenants that own one of them.
+    /// References to their namespaces, and to other Tenants that own one of them.
     pub tenants: Referrers<Tenant>,
-    /// To ConfigMaps, Constitutions and the namespace.
+    /// References to ConfigMaps, Constitutions and the namespace.
     pub constitutions: Referrers<Constitution>,
-    /// To ConfigMaps, Constitutions, Agents and the namespace.
+    /// References to ConfigMaps, Constitutions, Agents and the namespace.
     pub specifications: Referrers<Specification>,
-    /// To ConfigMaps, Constitutions, Specifications, Agents and the namespace.
+    /// References to ConfigMaps, Constitutions, Specifications, Agents and the namespace.
     pub plans: Referrers<Plan>,
-    /// To ConfigMaps and the namespace.
+    /// References to ConfigMaps and the namespace.
     pub agents: Referrers<Agent>,
-    /// To their subjects and the namespace.
+    /// References to their subjects and the namespace.
     pub approvals: Referrers<Approval>,
 }
 

@@ -1,4 +1,4 @@
-//! The search index: brings the items of documents to it, and learns which specifications are similar.
+//! The search index: adds the items of documents to it, and reads which specifications are similar.
 //!
 //! No reconcile waits for it. A reconcile offers a document after it is recorded, and a queue of bounded length brings it to Postgres and,
 //! where there is an embedding model, to the model. A document that finds the queue full, or whose indexing fails, is offered again by the
@@ -132,6 +132,7 @@ impl Search {
         }
         let uid = subject.uid.clone();
         if self.queue.try_send(IndexJob { tenant: tenant.to_owned(), subject, items: items() }).is_err() {
+            // The queue is full. A reconcile must not wait for the index, so the next one offers the document again.
             self.offered.forget(&uid);
         }
     }
@@ -141,8 +142,8 @@ impl Search {
         self.related.lock().get(uid).cloned()
     }
 
-    /// Keeps the related specifications of one, and returns whether they are others than before. A small change of their similarity alone
-    /// does not count.
+    /// Stores the related specifications of one, and returns whether they differ from the previous ones. A change of similarity that keeps
+    /// their order does not count.
     fn set_related(&self, uid: &str, related: Vec<Related>) -> bool {
         let mut known = self.related.lock();
         let names = |all: &[Related]| all.iter().map(|r| (r.namespace.clone(), r.name.clone())).collect::<Vec<_>>();
@@ -154,7 +155,7 @@ impl Search {
     }
 }
 
-/// Brings queued documents to the index, one after the other, until `shutdown`.
+/// Indexes queued documents, one after the other, until `shutdown`.
 pub async fn run(
     ctx: Arc<Context>,
     search: Arc<Search>,
@@ -172,7 +173,7 @@ pub async fn run(
     }
 }
 
-/// Brings one document to the index, and updates the related specifications of it and of those similar to it.
+/// Indexes one document, and updates the related specifications of it and of those similar to it.
 ///
 /// # Errors
 /// When the index fails.
@@ -193,6 +194,7 @@ pub async fn index_document(
         return Ok(());
     }
     let key = (subject.namespace, subject.name);
+    // Similarity is mutual: a document that was added or changed can enter or leave the lists of the others.
     for other in update_related(ctx, search, index, &tenant, &subject.uid, &key).await? {
         let Related { namespace, name, .. } = other.related;
         update_related(ctx, search, index, &tenant, &other.uid, &(namespace, name)).await?;
@@ -200,7 +202,7 @@ pub async fn index_document(
     Ok(())
 }
 
-/// Asks the index for the specifications similar to one, and requeues it when they are others than before.
+/// Queries the index for the specifications similar to one, and requeues that one when they have changed.
 async fn update_related(
     ctx: &Context,
     search: &Search,
@@ -217,12 +219,10 @@ async fn update_related(
     Ok(found)
 }
 
-/// Builds an item.
 pub fn item(kind: ItemKind, key: &str, line: u32, text: impl Into<String>) -> Item {
     Item { kind, key: key.to_owned(), line, text: text.into() }
 }
 
-/// Returns the items of a plan.
 pub fn of_plan(decisions: &[PlanDecision], tasks: &[TaskTemplate]) -> Vec<Item> {
     let decision = |d: &PlanDecision| {
         let text = [d.title.as_str(), &d.decision, &d.rationale, &d.alternatives.join("\n")].join("\n");

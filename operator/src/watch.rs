@@ -19,6 +19,7 @@ pub fn restarting<K: Send + 'static>(
     kind: &'static str,
     ctx: Arc<Context>,
 ) -> impl Stream<Item = Event<K>> + Send {
+    // If the watch cannot resume, the watcher lists again: consumers see `Init` and remove the objects that the list lacks.
     stream.default_backoff().filter_map(move |event| {
         let event = event.inspect_err(|error| {
             ctx.metrics.watch_errors.with_label_values(&[kind]).inc();

@@ -52,6 +52,7 @@ fn task_pod(ctx: &Context, decided: &Decided, task: usize, attempt: u32, name: S
     };
     let workspace = spec.workspace.as_ref();
     let git = workspace.map(|w| git(w, merges(decided, node), decided.branch(task, attempt)));
+    // The pod belongs to the Task, so that Kubernetes deletes it with the Task.
     let mut owner = build::controlled_by(observed.plan.as_ref());
     owner.kind = "Task".into();
     owner.name.clone_from(task_name);
@@ -141,6 +142,7 @@ fn merges(decided: &Decided, node: NodeId) -> Vec<VerifiedCommit> {
 
 /// Returns the work of a task that has succeeded, in this reconcile or before.
 fn work_of(decided: &Decided, task: usize) -> Option<VerifiedCommit> {
+    // The status of a task that succeeds by this decision does not show its commit yet.
     if let Some((attempt, report)) = succeeded_now(decided, task) {
         return report.commit.clone().map(|commit| VerifiedCommit { branch: decided.branch(task, attempt), commit });
     }

@@ -1,4 +1,4 @@
-//! What the Plan controller needs in addition to the common context.
+//! The state of the Plan controller in addition to the common context.
 
 use std::ops::Deref;
 use std::sync::Arc;

@@ -45,6 +45,7 @@ pub async fn open_attempts(
         let closed = status.closed();
         if let Some(pod) = pods.get(label(valid, id)).filter(|p| p.attempt > closed) {
             let open = attempts.by_node.entry(id).or_default();
+            // An older pod may still exist while the record already has a newer attempt: the newer one wins.
             if pod.attempt >= open.number {
                 *open = OpenAttempt { number: pod.attempt, seen: true, result: None };
             }
@@ -67,11 +68,13 @@ async fn read_record(
         }
     }
     for attempt in recorded {
+        // The Task was deleted, or created again with another UID: the attempts of the old object do not count.
         let Some(&node) = nodes.get(attempt.subject_uid.as_str()) else { continue };
         let open = attempts.by_node.entry(node).or_default();
         if attempt.number > open.number {
             // An attempt whose end is recorded had a pod: it is never started a second time.
             *open = OpenAttempt { number: attempt.number, seen: attempt.finished.is_some(), result: attempt.report };
+        // Only the report is new. `seen` stays, because this process knows better than the record whether the pod existed.
         } else if attempt.number == open.number && open.result.is_none() {
             open.result = attempt.report;
         }
@@ -110,10 +113,12 @@ fn rules(observed: &Observed, valid: &Valid, id: NodeId) -> Node {
 }
 
 fn node(rules: &Node, status: &NodeStatus, pod: Option<&PodEntry>, open: Option<&OpenAttempt>) -> Node {
+    // The status shows the end of this attempt already: a report that arrives later must not end it again.
     let open = open.filter(|o| o.number > status.closed());
     let attempts = open.map_or(status.attempts, |o| o.number);
     let running = status.phase == Phase::Running;
     let current = match (open, pod.filter(|p| p.attempt == attempts)) {
+        // A finished node can still have its pod, which stays until the cleanup.
         _ if TaskPhase::from(status.phase).is_finished() => CurrentAttempt::None,
         (Some(_), Some(pod)) => {
             CurrentAttempt::Pod { state: classify(&pod.view), created: pod.view.created, deleting: pod.view.deleting }

@@ -1,4 +1,4 @@
-//! Observe: reads what the caches hold about a plan, and loads what they do not hold.
+//! Observe: reads the cached data about a plan, and loads the rest with requests.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -49,6 +49,7 @@ fn targets(ctx: &Context, plan: &Plan, namespace: &str) -> Vec<Target> {
     let mut targets: Vec<Target> = agent_names(plan).map(|name| Target::new::<Agent>(namespace, name)).collect();
     targets.push(Target::namespace(namespace));
     targets.extend(specification);
+    // Constitutions are checked at the start only: a later amendment does not affect a running plan.
     if !is_started(plan) {
         targets.extend(constitution_chain(ctx, plan, namespace).targets());
     }
@@ -102,12 +103,14 @@ pub fn report_to_constitutions(ctx: &Context, observed: &Observed) {
     } else {
         chain_of_specification(ctx, &observed.namespace, observed.specification.as_deref()).keys().collect()
     };
+    // The constitutions count the plans that they govern in their status. `update` returns none when nothing changed.
     for constitution in ctx.dependents.plan_constitutions.update(&key, governing, &finished.to_string()) {
         ctx.references.constitutions.requeue_key(&constitution);
     }
 }
 
-/// Loads what costs requests: the documents, and the tasks.md of a plan that has not started. `cached` is the content of a started plan.
+/// Loads the data that costs requests: the documents, and the tasks.md of a plan that has not started. `cached` is the content of a
+/// started plan.
 ///
 /// A started plan uses the content that it was started with. After a restart of the operator, and after a change of the plan, that comes from
 /// the record: its tasks.md may differ by now, and the spec may have been changed while the webhook was down.
@@ -126,6 +129,7 @@ pub async fn load(ctx: &Context, observed: &Observed, cached: Option<Arc<Content
     }
     let approved = observed.status().approved_digest.map(Digest::from);
     if let (None, Some(member), Some(approved)) = (&loaded.content, &observed.member, approved) {
+        // Not from the spec: it may have been edited since, and the plan must run what people approved.
         let recorded = ctx.record_store.content(&member.tenant, &approved).await?;
         let Some(content) = recorded.and_then(|bytes| Content::recorded(&observed.name(), &approved, bytes)) else {
             tracing::warn!(
@@ -135,6 +139,7 @@ pub async fn load(ctx: &Context, observed: &Observed, cached: Option<Arc<Content
             );
             return document(ctx, observed, loaded).await;
         };
+        // The plan keeps its recorded content, and starts no new attempt until the spec is restored.
         let changed = !content.matches(&observed.plan.spec);
         sourcing::delete_jobs(&ctx.sourcing, &observed.plan).await?;
         return Ok(Loaded { content: Some(Arc::new(content)), changed, ..loaded });
@@ -164,6 +169,7 @@ async fn document(ctx: &Context, observed: &Observed, loaded: Loaded) -> Result<
 async fn documents(ctx: &Context, observed: &Observed) -> Result<Documents, Error> {
     let mut documents = Documents::default();
     let Some(member) = &observed.member else { return Ok(documents) };
+    // A running plan with an unchanged specification needs no document: most reconciles load nothing here.
     let is_new = observed.started().is_none() && !observed.plan.spec.cancel;
     let newer = observed.newer_specification();
     if let Some(digest) = if is_new { observed.approved_specification() } else { newer } {

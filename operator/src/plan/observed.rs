@@ -1,4 +1,4 @@
-//! What a reconcile knows of a plan: the object, its children, and the documents that it refers to.
+//! The inputs of the reconcile of a plan: the object, its children, and the documents that it refers to.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ impl Content {
     }
 }
 
-/// A plan, and what the caches hold about it.
+/// A plan with the cached data about it.
 pub struct Observed {
     pub plan: Arc<Plan>,
     pub namespace: String,
@@ -83,7 +83,7 @@ pub struct Observed {
     pub author: Option<String>,
 }
 
-/// What the reconcile loads about a plan with requests to the API server and to the record.
+/// The data about a plan that the reconcile loads with requests to the API server and to the record.
 #[derive(Default)]
 pub struct Loaded {
     /// The content that a started plan is pinned to.
@@ -94,7 +94,7 @@ pub struct Loaded {
     pub document: Option<Result<Vec<u8>, Readiness>>,
     /// The new `status.source`.
     pub source: Option<SourceStatus>,
-    /// When to poll the source again.
+    /// Time of the next poll of the source.
     pub source_requeue_at: Option<Millis>,
     pub documents: Documents,
 }
@@ -193,6 +193,7 @@ impl Observed {
     /// Returns a person's choice about that revision. Both annotations at once are not a choice.
     pub fn choice(&self) -> Choice {
         let newer = self.newer_specification();
+        // The annotations contain the digest of a revision: a choice about an older revision does not apply to a newer one.
         let names = |annotation| newer.is_some() && self.annotation(annotation).map(String::as_str) == newer;
         match (names(names::ANNOTATION_REDO), names(names::ANNOTATION_KEEP)) {
             (true, false) => Choice::Redo,
@@ -215,7 +216,7 @@ impl Observed {
             && (rerun.is_none() || rerun == integration || status.integration.is_none())
     }
 
-    /// Returns whether the status of a finished plan reports what its specification makes stale.
+    /// Returns whether the status of a finished plan shows the staleness because of its specification.
     fn reports_specification(&self, status: &PlanStatus, harmless: Option<&(String, String)>) -> bool {
         let reported = status.stale.as_ref().map(|s| s.specification_digest.as_str());
         let Some(newer) = self.newer_specification() else { return reported.is_none() };
@@ -224,7 +225,7 @@ impl Observed {
         self.choice() == Choice::None && (reported == Some(newer) || is_harmless)
     }
 
-    /// Returns when the pods of a finished plan are to be deleted; none if the plan is not finished, or its pods are kept.
+    /// Returns the time at which the pods of a finished plan are deleted; none if the plan is not finished, or its pods are kept.
     fn cleanup_due(&self) -> Option<Millis> {
         let status = self.plan.status.as_ref()?;
         let execution = &self.plan.spec.execution;
@@ -242,7 +243,7 @@ impl Observed {
         self.cleanup_due().is_some_and(|at| self.now >= at)
     }
 
-    /// Returns when to check the pods of a finished plan again, because their deletion can take some time.
+    /// Returns the time of the next check of the pods of a finished plan, because their deletion can take some time.
     pub fn cleanup_at(&self) -> Option<Millis> {
         let due = self.cleanup_due()?;
         Some(if self.now < due { due } else { self.now.plus_seconds(CLEANUP_RESYNC_SECONDS) })

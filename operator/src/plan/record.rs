@@ -20,6 +20,7 @@ pub struct Recorded(());
 pub async fn record(ctx: &Context, decided: &Decided<'_>) -> Result<Recorded, Error> {
     ctx.record(records(decided)).await?;
     let valid = decided.valid;
+    // After the record, so that search finds only recorded content. It never waits: a full queue postpones the document.
     ctx.search.offer(&valid.member.tenant, decided.observed.subject(), valid.content.digest.as_str(), || {
         search::of_plan(&decided.observed.plan.spec.decisions, &valid.content.compiled.tasks)
     });
@@ -30,6 +31,7 @@ pub async fn record(ctx: &Context, decided: &Decided<'_>) -> Result<Recorded, Er
 fn records(decided: &Decided) -> Vec<Record> {
     let mut out = Vec::new();
     let content = &decided.valid.content;
+    // Recorded with the decision that starts the plan, because the content of a started plan is later read from the record.
     if decided.observed.started().is_none() {
         let revision = Event::Revision {
             digest: content.digest.clone(),
@@ -85,6 +87,7 @@ fn events(decided: &Decided, action: &Action) -> Vec<Event> {
             events
         }
         Action::Close { node, phase, reason } => {
+            // The key is the same when a crash repeats this decision.
             let key = decided.nodes[*node].attempts.to_string();
             let message = "stopped before it was started";
             task_transition(decided, *node, *phase, &key, reason.as_str(), message).into_iter().collect()

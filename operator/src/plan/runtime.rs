@@ -1,4 +1,4 @@
-//! What the operator remembers of a plan between reconciles. It can restore all of it from Kubernetes and the record.
+//! The state that the operator keeps of a plan between reconciles. It can restore all of it from Kubernetes and the record.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::metadata_cache::version;
 /// Number of runtimes at which those of deleted plans are removed for the first time.
 const FIRST_SWEEP: usize = 64;
 
-/// The memory of one plan. Only the top level of a reconcile writes it, from the outputs of the steps.
+/// The state of one plan between reconciles. Only the top level of a reconcile writes it, from the outputs of the steps.
 #[derive(Debug, Default)]
 pub struct Runtime {
     pub cache: Cache,
@@ -40,7 +40,7 @@ pub struct OpenAttempt {
     pub number: u32,
     /// Whether this process saw its pod, or the record has its end: the pod is then never created again.
     pub seen: bool,
-    /// How it ended: by the record, by the report that its pod delivered, or because the pod could not be created.
+    /// Report of its end: from the record, from its pod, or made by the apply step when the API server refused the pod.
     pub result: Option<Report>,
 }
 
@@ -59,7 +59,7 @@ impl OpenAttempts {
 /// The last write of the plan's status.
 #[derive(Clone, Debug, Default)]
 pub struct LastWrite {
-    /// When a decision last changed the status.
+    /// Time of the last change of the status by a decision.
     pub at: Option<Millis>,
     /// The `resourceVersion` and the status after the last write.
     pub result: Option<(u64, PlanStatus)>,
@@ -91,6 +91,7 @@ impl Runtimes {
     pub fn of(&self, uid: &str, plans: &Store<Plan>) -> Arc<tokio::sync::Mutex<Runtime>> {
         let mut known = self.plans.lock();
         if known.len() >= FIRST_SWEEP && known.len() >= plans.len() * 2 {
+            // Only when at least half of the runtimes belong to deleted plans, so that the scan is rare.
             let existing: HashSet<String> = plans.state_filter(|_| true).iter().filter_map(|p| p.uid()).collect();
             known.retain(|uid, _| existing.contains(uid));
         }

@@ -1,4 +1,4 @@
-//! Staleness: what a newer revision of the specification changes for a plan that was started for an older one.
+//! Staleness: the effect of a newer revision of the specification on a plan that was started for an older one.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::documents::texts::SpecificationText;
 /// Most entries of each list in a status.
 const MAX_SHOWN: usize = 50;
 
-/// What a newer revision changes for a plan.
+/// The effect of a newer revision on a plan.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Staleness {
     /// Digest of the newer revision.
@@ -62,7 +62,7 @@ impl Staleness {
         }
     }
 
-    /// Returns whether there is anything for a person to decide or to know.
+    /// Returns whether a person has to decide or to know about the revision.
     pub fn matters(&self) -> bool {
         !self.tasks.is_empty() || !self.uncovered.is_empty()
     }
@@ -73,6 +73,7 @@ impl Staleness {
             let task = observed.children.tasks.get(&content.compiled.names[*i]);
             task.is_some_and(|t| t.phase == Phase::Succeeded)
         };
+        // The list shows the finished work that a redo repeats: a task that has not succeeded has nothing to repeat.
         let redo = self.redone.iter().filter_map(|node| node.task()).filter(succeeded);
         Stale {
             specification_digest: self.digest.clone(),
@@ -98,6 +99,7 @@ impl Staleness {
 fn dependents(tasks: &BTreeSet<usize>, content: &Content) -> BTreeSet<NodeId> {
     let graph = &content.compiled.graph;
     let mut all = tasks.clone();
+    // In topological order, so that one pass reaches indirect dependents too.
     for &i in graph.order() {
         if graph.dependencies(NodeId::Task(i)).iter().any(|d| all.contains(d)) {
             all.insert(i);

@@ -28,7 +28,7 @@ const COALESCE_SECONDS: u32 = 1;
 /// The result of writing a status.
 pub struct Written {
     pub last_write: LastWrite,
-    /// When to write a status that was held back.
+    /// Time at which a postponed status is written.
     pub requeue_at: Option<Millis>,
 }
 
@@ -45,6 +45,7 @@ pub async fn write(
     let observed = decided.observed;
     let old = observed.status();
     let new = applied_status(decided, applied, &old);
+    // A change of counts alone may wait. All other changes affect other objects or the next decision, and are written at once.
     let urgent = old.phase != new.phase
         || applied.integration.is_some()
         || old.observed_generation != new.observed_generation
@@ -54,9 +55,11 @@ pub async fn write(
     if let (false, Some(at)) = (urgent, last.at) {
         let due = at.plus_seconds(COALESCE_SECONDS);
         if observed.now < due {
+            // Nothing is lost: the next reconcile computes the same counts from the tasks.
             return Ok(Written { last_write: last.clone(), requeue_at: (old != new).then_some(due) });
         }
     }
+    // No other controller writes this status, and `observed` contains the last write even if the cache is older.
     let patched = patch_status(ctx, observed, &new).await?;
     if patched.reason_changed || old.phase != new.phase {
         publish_event(ctx, observed, &new).await;
@@ -65,7 +68,7 @@ pub async fn write(
     Ok(Written { last_write: LastWrite { at, result: patched.result.or(last.result.clone()) }, requeue_at: None })
 }
 
-/// Writes why a plan cannot run.
+/// Writes the reason why a plan cannot run.
 ///
 /// # Errors
 /// When the API server fails.
@@ -100,7 +103,7 @@ pub async fn write_blocked(
     Ok(LastWrite { at: last.at, result: patched.result.or(last.result.clone()) })
 }
 
-/// Writes that no decision is made while the record cannot be written.
+/// Writes to the status that no decision is made while the record cannot be written.
 ///
 /// # Errors
 /// When the API server fails.
@@ -137,12 +140,14 @@ fn applied_status(decided: &Decided, applied: &Applied, old: &PlanStatus) -> Pla
     new.observed_generation = observed.plan.metadata.generation;
     new.source.clone_from(&decided.loaded.source);
     new.phase = outcome.phase;
+    // Part of the key of the recorded transition: it changes with the phase, in the same write.
     new.turns = old.turns + u32::from(old.phase != new.phase);
     let digest = Some(valid.content.digest.to_string());
     new.digest.clone_from(&digest);
     // A plan that is cancelled before its start is neither approved nor started.
     if observed.started().is_some() || !observed.plan.spec.cancel {
         new.approved_digest = digest;
+        // A redo restarts a finished plan: the deadline counts from the new start time, as in `validate`.
         let restarts = old.phase.is_finished() && !new.phase.is_finished() && valid.choice == Choice::Redo;
         new.started_at = new.started_at.filter(|_| !restarts).or_else(|| Some(convert::time(now)));
     }
@@ -199,7 +204,6 @@ fn critical_path(content: &Content) -> u32 {
     u32::try_from(content.compiled.graph.critical_path().len()).unwrap_or(u32::MAX)
 }
 
-/// The result of a patch.
 struct Patched {
     /// The `resourceVersion` and the status after it; none if nothing had changed.
     result: Option<(u64, PlanStatus)>,

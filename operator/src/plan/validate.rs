@@ -1,4 +1,4 @@
-//! Validate: turns what was observed into a plan that can run, or into the reason why it cannot.
+//! Validate: turns the observed state into a plan that can run, or into the reason why it cannot.
 
 use std::sync::Arc;
 
@@ -37,7 +37,6 @@ pub struct Cache {
 
 #[derive(Clone, Debug)]
 struct CachedContent {
-    /// The generation of the plan.
     generation: Option<i64>,
     /// Digest of a tasks.md outside the spec, before the start.
     document: Option<Digest>,
@@ -74,11 +73,11 @@ pub struct Valid {
     pub evaluation: Option<Arc<Evaluation>>,
     /// Digest of the revision of the specification that the plan is for from now on.
     pub specification_digest: Option<String>,
-    /// What a newer revision of the specification makes stale.
+    /// Staleness because of a newer revision of the specification.
     pub staleness: Option<Arc<Staleness>>,
-    /// A person's choice about that revision.
+    /// A person's choice about the newer revision.
     pub choice: Choice,
-    /// Why a started plan starts no new attempt. Running attempts continue.
+    /// The reason why a started plan starts no new attempt. Running attempts continue.
     pub hold: Option<Readiness>,
 }
 
@@ -99,6 +98,7 @@ pub fn validate(observed: &Observed, loaded: &Loaded, cache: &Cache) -> Validate
     let result = match compile_content(observed, loaded, cache.content.as_ref()) {
         Ok(compiled) => {
             let content = compiled.content.clone();
+            // The recorded content does not match the spec: cached under this generation, it would hide the change in the next reconcile.
             if !loaded.changed {
                 cache.content = Some(compiled);
             }
@@ -135,6 +135,7 @@ fn check(observed: &Observed, loaded: &Loaded, content: &Arc<Content>, cache: &m
     let staleness = compare_revisions(observed, loaded, content, cache);
     let choice = if loaded.documents.specification.is_some() { observed.choice() } else { Choice::None };
     let specification_digest = if observed.started().is_some() {
+        // `approved_digest` was written at the start. Another content was never approved, and must not run.
         if status.and_then(|s| s.approved_digest.as_deref()) != Some(content.digest.as_str()) {
             return Err(content_changed());
         }
@@ -182,10 +183,12 @@ fn check_start(
     let digest = check_specification(observed)?;
     let constitution = loaded.documents.constitution.as_ref().map(Result::as_ref).transpose().map_err(Clone::clone)?;
     let evaluation = evaluate(observed, &loaded.documents, constitution, content, cache.evaluation.as_ref());
+    // Before the checks below can fail: the status of a blocked plan shows the findings too.
     cache.evaluation = Some(evaluation.clone());
     if let Some(violation) = &evaluation.violation {
         return Err(violation.clone());
     }
+    // After the rules: people are asked to approve only a plan that violates no MUST rule.
     check_approval(observed, &content.digest, &evaluation)?;
     if observed.plan.spec.suspend {
         let message = "suspended before its start; start it with `kubectl enact resume`";
@@ -213,6 +216,7 @@ fn compare_revisions(
     let staleness = known.unwrap_or_else(|| Arc::new(Staleness::between(before, newer, content)));
     cache.staleness = Some((key, staleness.clone()));
     if !staleness.matters() {
+        // Read by `is_settled`: a finished plan then does not compare the same revisions at each reconcile.
         cache.harmless = Some((pinned, newer.digest.to_string()));
         return None;
     }
@@ -254,6 +258,7 @@ fn compile_content(
     }
     let spec = &observed.plan.spec;
     let generation = observed.plan.metadata.generation;
+    // A started plan runs its recorded content: a newer release could compile the same spec to another one.
     if let Some(pinned) = &loaded.content {
         return Ok(CachedContent { generation, document: None, content: pinned.clone() });
     }
@@ -299,6 +304,7 @@ fn check_workspace(workspace: Option<&Workspace>) -> Result<(), Readiness> {
 
 fn check_agents(observed: &Observed, tasks: &[TaskTemplate]) -> Result<(), Readiness> {
     let workspace = observed.plan.spec.workspace.as_ref();
+    // An agent that reads this Secret could push to the target branch without the gates.
     let integrator = workspace.and_then(|w| w.integration.credentials_secret_ref.as_ref()).map(|secret| &secret.name);
     for task in tasks {
         let name = observed.agent_of(task);

@@ -1,4 +1,4 @@
-//! What sourcing needs in addition to the common context.
+//! The state of sourcing in addition to the common context.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::jobs::DocumentJobs;
 use crate::documents::document_cache::DocumentCache;
 
-/// The context of sourcing.
 pub struct Context {
     pub common: Arc<crate::context::Context>,
     pub jobs: DocumentJobs,

@@ -63,6 +63,7 @@ pub async fn content(ctx: &Context, subject: &Subject, drafter: &Drafter<'_>) ->
     };
     let inputs = json!({ "request": drafter.request, "agent": drafter.drafting.agent_ref.name });
     let key = Digest::of_json(&inputs).map_err(|source| Error::Json { what: "a request", source })?.to_string();
+    // The state in the status belongs to the request and agent that it was made for. A change of either starts from zero.
     let mut draft = known.clone().filter(|draft| draft.request == key).unwrap_or_default();
     draft.request = key;
     if let Some(digest) = draft.digest.clone() {
@@ -111,6 +112,7 @@ impl DraftReconcile<'_> {
                 JobState::Finished(outcome) => self.finished(draft, &entry, *outcome).await,
             },
             None if attempt == 0 => self.start(draft, None).await,
+            // The pod of the last attempt is gone, so its result is in the status or lost.
             None if attempt >= self.max_attempts() => Ok(Self::failed(draft)),
             None => match self.retry_at(&draft) {
                 Some(until) => Ok(self.waiting(draft, until)),
@@ -128,6 +130,7 @@ impl DraftReconcile<'_> {
     ) -> Result<Sourced, Error> {
         let (document, problem) = match self.check(outcome).await? {
             Ok((digest, content)) => {
+                // The pod stays until the status has the digest: a later reconcile deletes it.
                 draft = DraftStatus { digest: Some(digest), problem: None, retry_at: None, ..draft };
                 return Ok(Sourced { bytes: Ok(content), status: None, draft: Some(draft), requeue_at: None });
             }
@@ -136,6 +139,7 @@ impl DraftReconcile<'_> {
         let last = draft.attempts >= self.max_attempts();
         let wait = BACKOFF_SECONDS.saturating_mul(1 << (draft.attempts - 1).min(16)).min(MAX_BACKOFF_SECONDS);
         let retry_at = convert::time_not_before(entry.ended_at(self.now).plus_seconds(wait));
+        // Compared with the status of the object, which may lag behind `draft` of this reconcile.
         let is_shown = self.drafter.known.is_some_and(|known| {
             known.request == draft.request
                 && known.attempts == draft.attempts

@@ -29,7 +29,7 @@ const NO_SLOT_SECONDS: u32 = 5;
 /// The reason while the first poll runs.
 const FETCHING: &str = "FetchingSource";
 
-/// When a poll is due.
+/// Time of the next poll.
 enum Due {
     Now,
     At(Millis),
@@ -78,6 +78,7 @@ pub async fn content(
         reconcile.status.commit = None;
     }
     let name = reconcile.pod_name();
+    // The name contains the digest of the source: pods of an older URL, revision or path are deleted here.
     job_pods::delete_others(ctx, subject, &name).await?;
     let requeue_at = match ctx.jobs.get(subject, &name) {
         Some(entry) => match entry.state(reconcile.now) {
@@ -88,6 +89,7 @@ pub async fn content(
             JobState::Finished(outcome) => {
                 reconcile.read_result(*outcome).await?;
                 let next = reconcile.remember_result(&entry.uid);
+                // The status shows the result. Deleted earlier, a crash before the status write would lose it.
                 if reconcile.status == known {
                     job_pods::delete_all(ctx, subject).await?;
                 }
@@ -138,6 +140,7 @@ impl GitReconcile<'_> {
                 (!unchanged).then(|| "the pod delivered no document; the operator polls again".into());
             return Ok(());
         };
+        // enact-server stored the document before the pod ended: the pod reports only its digest.
         match self.ctx.record_store.content(&self.member.tenant, &document).await? {
             Some(content) => {
                 self.content = Some(content);
@@ -172,9 +175,11 @@ impl GitReconcile<'_> {
         let before = self.before();
         let asked = before.as_ref().and_then(|state| state.asked.clone());
         if asked.is_some() {
+            // The poll that the annotation asked for is over: `is_requested` becomes false.
             self.status.observed_reconcile_at.clone_from(&asked);
         }
         if let Some(state) = before.as_ref().filter(|state| state.pod.as_deref() == Some(pod)) {
+            // The same result is read again until its pod is deleted: it must not count as another failure, nor postpone the next poll.
             return state.next;
         }
         let good = self.status.problem.is_none();
@@ -190,6 +195,7 @@ impl GitReconcile<'_> {
         let interval = self.git.interval_seconds;
         let seconds = match failures {
             0 => interval,
+            // The exponent is limited, because a larger shift overflows.
             n => interval.min(BACKOFF_SECONDS.saturating_mul(1 << (n - 1).min(16))),
         };
         Millis(self.now.0 + jittered(&self.subject.uid, seconds))
@@ -206,6 +212,7 @@ impl GitReconcile<'_> {
             self.ctx.jobs.saw_pushes(&self.subject.uid, self.pushes());
             return Due::Never;
         }
+        // Before the schedule: a push makes the poll due now, also during the backoff after failures.
         if self.pushes() > 0 {
             return Due::Now;
         }
@@ -287,6 +294,7 @@ impl GitReconcile<'_> {
                 url: git.url.clone(),
                 revision: git.revision.clone(),
                 path: git.path.clone(),
+                // The pod fetches nothing if the revision still points to this commit.
                 known: self.fetched_commit(),
             }),
         };
@@ -308,6 +316,7 @@ impl GitReconcile<'_> {
     fn sourced(self, why: Option<String>, requeue_at: Option<Millis>) -> Sourced {
         let GitSource { url, revision, path, .. } = self.git;
         let bytes = match (self.content, &self.status.problem) {
+            // The last good content stays in use while polls fail. The status shows the problem.
             (Some(content), _) => Ok(content),
             (None, Some(problem)) => Err(Readiness::stalled(SOURCE_MISSING, problem.clone())),
             (None, None) => {

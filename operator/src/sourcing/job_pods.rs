@@ -48,6 +48,7 @@ pub async fn start(ctx: &Context, member: &Membership, role: JobRole, pod: &Pod)
         return Ok(StartResult::NoSlot);
     }
     let started = create(ctx, &key, pod).await;
+    // `create` has put the pod into the cache, where `reserve` counts it from now on.
     ctx.jobs.release(&key);
     started
 }
@@ -73,6 +74,7 @@ async fn create(ctx: &Context, (namespace, name): &ObjectKey, pod: &Pod) -> Resu
         }
         Err(e) => return Err(Error::kube(format!("create Pod {name}"))(e)),
     };
+    // The next reconcile must see the pod even if the watch delivers it late: otherwise it would start another.
     ctx.jobs.put(&AttemptPod::of(&created)?);
     Ok(StartResult::Started)
 }
@@ -95,6 +97,7 @@ pub async fn delete_others(ctx: &Context, subject: &Subject, kept: &str) -> Resu
     };
     for (namespace, name) in ctx.jobs.pods.keys(unwanted) {
         if let Some(pod) = ctx.jobs.get(subject, &name) {
+            // With the UID, a new pod of the same name stays.
             pods::delete(ctx, &namespace, &name, &pod.uid).await?;
         }
     }

@@ -70,9 +70,9 @@ pub struct JobPod {
 /// The state of a document job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobState {
-    /// It runs; the text says what delays it.
+    /// The pod runs, or waits; the text is the cause of a delay.
     Running(Option<String>),
-    /// It ended or timed out, with a report or a problem.
+    /// The pod ended or timed out, with a report or a problem.
     Finished(Box<Result<Report, String>>),
 }
 
@@ -90,7 +90,7 @@ pub struct DocumentJobs {
     owners: Mutex<HashMap<ObjectKey, Owner>>,
     /// Tenant and role of pods that are being created: the watch does not show them yet.
     starting: Mutex<HashMap<ObjectKey, (String, JobRole)>>,
-    /// By the UID of the object that the document belongs to.
+    /// Polls by the UID of the object that the document belongs to.
     polls: Mutex<HashMap<String, PollState>>,
     /// Number of pushes to each object's repository, by UID, since a poll that saw them all.
     pushes: Mutex<HashMap<String, u64>>,
@@ -104,6 +104,7 @@ impl DocumentJobs {
 
     /// Keeps the pods current from a watch, and requeues the objects that they belong to.
     pub async fn follow(&self, events: impl Stream<Item = Event<AttemptPod>>, references: &References) {
+        // Before the cache changes: `on_change` needs the owner to requeue it.
         let events = events.inspect(|event| {
             if let Event::Apply(pod) | Event::InitApply(pod) = event {
                 self.put_owner(pod);
@@ -114,6 +115,7 @@ impl DocumentJobs {
             if let Some(owner) = owners.get(key) {
                 references.requeue_document(&owner.kind, &(key.0.clone(), owner.name.clone()));
             }
+            // The pod was deleted. Its owner was needed until here, to requeue it.
             if self.pods.get(&key.0, &key.1).is_none() {
                 owners.remove(key);
             }
@@ -121,7 +123,7 @@ impl DocumentJobs {
         self.pods.follow(events, JobPod::of, on_change).await;
     }
 
-    /// Enters a pod that the API server returned.
+    /// Adds a pod that the API server returned.
     pub fn put(&self, pod: &AttemptPod) {
         if let Some(entry) = JobPod::of(pod) {
             self.put_owner(pod);
@@ -142,8 +144,10 @@ impl DocumentJobs {
 
     /// Reserves a slot for a pod among the jobs of its tenant. Returns false when there is no free slot.
     pub fn reserve(&self, member: &Membership, role: JobRole, key: &ObjectKey) -> bool {
+        // The lock covers the count and the insertion: concurrent reconciles cannot exceed the limit.
         let mut starting = self.starting.lock();
         let same = |tenant: &str, other: JobRole| tenant == member.tenant && other == role;
+        // A pod that is being created can be in both maps for a moment, and is counted once.
         let running = self.pods.keys(|key, e| same(&e.tenant, e.role) && !e.ended && !starting.contains_key(key)).len();
         let started = starting.values().filter(|(tenant, other)| same(tenant, *other)).count();
         let max = role.max_concurrent().min(usize::try_from(member.parallelism).unwrap_or(usize::MAX));
@@ -187,6 +191,7 @@ impl DocumentJobs {
     pub fn set_poll_state(&self, uid: &str, state: PollState, now: Millis) {
         let mut polls = self.polls.lock();
         polls.insert(uid.to_owned(), state);
+        // Rarely, so that the cost per call is constant.
         if polls.len().is_power_of_two() {
             polls.retain(|_, state| !state.is_expired(now));
         }

@@ -1,4 +1,4 @@
-//! When a repository was polled.
+//! The state of the polls of a repository.
 
 use enact_domain::digest::Digest;
 use enact_domain::time::Millis;
@@ -17,7 +17,7 @@ pub struct PollState {
     pub seen: bool,
     /// Consecutive failed polls.
     pub failures: u32,
-    /// When the next poll is due.
+    /// Time of the next poll.
     pub next: Millis,
     /// The annotation that asked for the last poll.
     pub asked: Option<String>,

@@ -50,6 +50,7 @@ where
     };
     let concerned: Vec<Arc<K>> = objects.state().into_iter().filter(is_concerned).collect();
     for object in &concerned {
+        // Counted before the requeue: the reconcile that follows must find the push.
         ctx.jobs.push(&object.uid().unwrap_or_default());
         referrers.requeue(ObjectRef::from_obj(&**object));
     }

@@ -40,10 +40,9 @@ impl Subject {
     }
 }
 
-/// How an agent drafts a document that has no source.
+/// The inputs for an agent that drafts a document without a source.
 #[derive(Clone, Copy, Debug)]
 pub struct Drafter<'a> {
-    /// The person's request.
     pub request: &'a str,
     /// The agent, and the number of attempts.
     pub drafting: &'a Drafting,
@@ -56,13 +55,13 @@ pub struct Drafter<'a> {
 /// The result of reading a source.
 #[derive(Debug)]
 pub struct Sourced {
-    /// The document, or why there is none.
+    /// The document, or the reason why there is none.
     pub bytes: Result<Vec<u8>, Readiness>,
     /// The state of a Git source; none for a source in the cluster.
     pub status: Option<SourceStatus>,
     /// The state of a draft.
     pub draft: Option<DraftStatus>,
-    /// When to poll again although no event arrived.
+    /// Time of the next poll if no event arrives earlier.
     pub requeue_at: Option<Millis>,
 }
 

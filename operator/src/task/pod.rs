@@ -347,7 +347,7 @@ fn parent(path: &str) -> String {
     path.rsplit_once('/').map_or(path, |(dir, _)| dir).to_owned()
 }
 
-/// Returns how the runner runs an agent's task.
+/// Returns the adapter with which the runner runs an agent's task.
 ///
 /// # Errors
 /// A message for a condition of the plan.

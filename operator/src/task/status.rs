@@ -120,7 +120,7 @@ pub fn closed(phase: TaskPhase, reason: Reason, now: Millis) -> Value {
     })
 }
 
-/// Returns what a status with this reason reports about the attempt in progress.
+/// Returns the state of the attempt in progress that a status with this reason shows.
 pub fn reported_state(reason: Option<&str>) -> ReportedState {
     if reason == Some(UNSCHEDULABLE) { ReportedState::Unschedulable } else { ReportedState::Running }
 }
