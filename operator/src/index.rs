@@ -1,7 +1,7 @@
 //! An index of Tasks and pods by the plan that owns them, filled by one watch each.
 //!
-//! It is not a generic cache for two reasons: a reconcile of a plan reads that plan's children only, and the index keeps only the few hundred
-//! bytes of a child that the reconcile reads. Each change requeues the plan.
+//! It is not a generic cache for two reasons: a reconcile of a plan reads that plan's children only, and the index keeps only the few
+//! hundred bytes of a child that the reconcile reads. Each change requeues the plan.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

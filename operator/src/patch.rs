@@ -32,8 +32,8 @@ pub fn merge_diff(old: &Value, new: &Value) -> Option<Value> {
     Some(Value::Object(patch))
 }
 
-/// Writes the difference between `old` and `new` to the object's status. Returns the updated object; none when nothing changed or the object
-/// was deleted.
+/// Writes the difference between `old` and `new` to the object's status. Returns the updated object; none when nothing changed or the
+/// object was deleted.
 ///
 /// # Errors
 /// When the API server refuses.

@@ -140,8 +140,8 @@ struct Controllers {
 }
 
 impl Controllers {
-    /// Builds the controllers and their contexts. The order matters: controllers bring the caches that contexts are built from, and contexts
-    /// bring the queues that controllers are fed from.
+    /// Builds the controllers and their contexts. The order matters: controllers bring the caches that contexts are built from, and
+    /// contexts bring the queues that controllers are fed from.
     fn new(client: Client, config: Config, record_store: Arc<dyn RecordStore>, metrics: Metrics) -> (Contexts, Self) {
         let mut sync = InitialSync::default();
         let (deletions, deleted) = mpsc::unbounded();

@@ -1,5 +1,5 @@
-//! Decide: whether pods can run an Agent, as far as that is known before one starts. Secrets are not checked: the operator has no permission
-//! to read them.
+//! Decide: the readiness of an Agent, as far as it is known before a pod starts. Secrets are not checked: the operator has no permission to
+//! read them.
 
 use enact_crds::AgentSpec;
 use enact_crds::validation;
@@ -31,7 +31,6 @@ impl Recorded {
     }
 }
 
-/// Returns the readiness of an Agent.
 pub fn decide(spec: &AgentSpec, in_tenant: bool, recorded: &Recorded) -> Readiness {
     if !in_tenant {
         let message = "the namespace belongs to no tenant; add it to spec.namespaces of a Tenant, or move the object to one of its namespaces";

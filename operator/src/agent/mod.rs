@@ -26,6 +26,7 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
         return Ok(Action::await_change());
     }
     ctx.synced().await;
+    // Plans and drafts read the spec of the Agent, so they are requeued whatever this reconcile finds.
     ctx.references.changed(&Target::of(&*object));
     let namespace = object.namespace().unwrap_or_default();
     let recorded = object.spec.replay.as_ref().map(|r| r.config_map_ref.name.as_str());

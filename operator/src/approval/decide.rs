@@ -1,4 +1,4 @@
-//! Decide: whether a decision is valid.
+//! Decide: the validity of a person's decision.
 
 use enact_crds::subject::ApprovalSubject;
 use enact_crds::{Approval, convert};

@@ -1,7 +1,7 @@
 //! The approval index: requeues the subject of an Approval when that Approval is created, changed or deleted.
 //!
-//! It handles the events of the watch behind the cache of Approvals, so that a requeued reconcile finds the change in that cache. A separate
-//! watch could be ahead of the cache, and a deletion would go unnoticed.
+//! It handles the events of the watch behind the cache of Approvals, so that a requeued reconcile finds the change in that cache. A
+//! separate watch could be ahead of the cache, and a deletion would go unnoticed.
 
 use std::collections::HashMap;
 

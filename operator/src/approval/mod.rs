@@ -31,6 +31,7 @@ pub async fn reconcile(object: Arc<Approval>, ctx: Arc<Context>) -> Result<Actio
     if ctx.is_being_set_up(&object.namespace().unwrap_or_default()) {
         return Ok(Action::requeue(RESYNC));
     }
+    // The controller of the subject evaluates the Approval itself: this status only informs people.
     let readiness = decide::decide(&object, &seen, ctx.now());
     // The decision is recorded before the first status: an object with a status is recorded.
     if object.status.is_none() {

@@ -44,6 +44,7 @@ where
         + DeserializeOwned,
 {
     let name = &object.spec.subject.name;
+    // Before the read: a change of the subject in between requeues the Approval.
     ctx.references.approvals.set(object, [Target::new::<K>(namespace, name), Target::namespace(namespace)]);
     let api = Api::<K>::namespaced(ctx.client.clone(), namespace);
     let found = api.get_opt(name).await.map_err(Error::kube(format!("get {} {namespace}/{name}", K::kind(&()))))?;

@@ -75,6 +75,7 @@ pub fn write(source: Vec<u8>, given: &[GivenAnswer]) -> AnsweredText {
 type Remark = (String, &'static str);
 
 fn take(text: &str, given: &GivenAnswer) -> Result<(String, Option<Remark>), Remark> {
+    // Parsed again for each answer, because the previous one may have changed the lines and the questions.
     let parsed = speckit::spec::parse(text.as_bytes());
     let known = known(&parsed);
     let (question, remark) = if is_id(&given.question) {

@@ -23,7 +23,7 @@ impl Chain {
     /// Returns the rules of all constitutions, the most distant ancestor's first.
     ///
     /// # Errors
-    /// Why no document below the chain can be approved.
+    /// The reason why no document below the chain can be approved.
     pub fn rules(&self) -> Result<Vec<Rule>, Readiness> {
         self.0.check().and_then(|()| self.0.rules()).map_err(|error| {
             let message = error.to_string();

@@ -40,11 +40,11 @@ pub struct SourceState {
     pub source: Option<SourceStatus>,
     /// The status of a draft.
     pub draft: Option<DraftStatus>,
-    /// When to poll the source again.
+    /// Time of the next poll of the source.
     pub requeue_at: Option<Millis>,
 }
 
-/// A parsed and checked document; `F` holds what is specific to its kind.
+/// A parsed and checked document; `F` contains the fields that are specific to its kind.
 #[derive(Clone, Debug)]
 pub struct Content<F> {
     /// The bytes that people approve and that are recorded.

@@ -1,4 +1,4 @@
-//! What the document controllers need in addition to the common context.
+//! The state of the document controllers in addition to the common context.
 
 use std::ops::Deref;
 use std::sync::Arc;

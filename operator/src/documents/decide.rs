@@ -1,4 +1,4 @@
-//! Decide: whether a document is approved, and if not, why.
+//! Decide: the approval of a document, or the reason why it is not approved.
 
 use enact_crds::convert;
 use enact_domain::approval::{self, Verdict, evaluate};
@@ -18,16 +18,17 @@ pub struct Decision {
     pub digest: Option<Digest>,
     /// Digest of the content that was last approved and still is.
     pub approved: Option<Digest>,
-    /// When an approval expires; the document is decided again then.
+    /// Time at which an approval expires and the document is decided again.
     pub requeue_at: Option<Millis>,
 }
 
 const WAITING: &str = "WaitingForApproval";
 const REJECTED: &str = "Rejected";
 
-/// Decides on what was observed at `now`, given the status `before`. `handle` is the document as arguments of a command:
+/// Decides the state of a document at `now`, given the status `before`. `handle` is the document as arguments of a command:
 /// `specification/shop -n team`.
 pub fn decide<F>(handle: &str, observed: &Observed<Content<F>>, before: &CommonStatus, now: Millis) -> Decision {
+    // A source that is missing for a moment must not look like new content: approvals name this digest.
     let digest = observed.content.as_ref().ok().map(|c| c.digest.clone()).or_else(|| before.digest.clone());
     let (readiness, requeue_at) = readiness(handle, observed, now);
     let approved = match (readiness.progress, &*readiness.reason) {
@@ -53,6 +54,7 @@ fn readiness<F>(handle: &str, observed: &Observed<Content<F>>, now: Millis) -> (
     if let Some(error) = &content.error {
         return (Readiness::stalled("InvalidDocument", error.clone()), None);
     }
+    // Before the approvals are evaluated: people cannot approve a document that violates a MUST rule.
     if let Some(blocked) = &content.blocked {
         return (blocked.clone(), None);
     }

@@ -74,6 +74,7 @@ fn unindex(ctx: &Context, Deleted { target, uid }: &Deleted) {
     let Some((kind, (namespace, name))) = specification.or_else(constitution).or_else(plan) else { return };
     if let Some(member) = ctx.tenant_of(&namespace) {
         let subject = Subject { kind, namespace, name, uid: uid.clone() };
+        // No items remove the document from the index. The empty digest differs from that of every content.
         ctx.search.offer(&member.tenant, subject, "", Vec::new);
     }
 }

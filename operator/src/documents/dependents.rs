@@ -1,7 +1,8 @@
 //! Dependents: the objects to reconcile again when an object changes, although they do not refer to it.
 //!
-//! A specification that overlaps with others, or that a constitution governs, changes the status of those. What an object last published is
-//! kept here, so that its dependents are requeued only when that changes, and when the object is deleted.
+//! A specification that overlaps with others, or that a constitution governs, changes the status of those. This
+//! module keeps the content that each object last published: its dependents are requeued only when that changes, and when the object is
+//! deleted.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -16,7 +17,7 @@ pub struct DependencyMap {
     known: Mutex<HashMap<ObjectKey, Published>>,
 }
 
-/// What an object last published.
+/// The content that an object last published, and its dependents at that time.
 #[derive(Debug)]
 struct Published {
     dependents: BTreeSet<ObjectKey>,
@@ -37,6 +38,7 @@ impl DependencyMap {
         if known.get(object).is_some_and(|old| old.content == content && old.dependents == dependents) {
             return BTreeSet::new();
         }
+        // The previous dependents too: their statuses still show this object.
         let before = known.insert(object.clone(), Published { dependents: dependents.clone(), content });
         before.map(|old| old.dependents).into_iter().flatten().chain(dependents).collect()
     }

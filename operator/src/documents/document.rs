@@ -28,7 +28,6 @@ use crate::sourcing::Drafter;
 pub trait Document:
     Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
 {
-    /// The kind's status.
     type Status: HasCommonStatus + Clone + Serialize + Send + Sync;
     /// The part of a content that is specific to the kind.
     type Facts: Send + Sync;
@@ -37,9 +36,8 @@ pub trait Document:
     /// The kind as the subject of an Approval.
     const SUBJECT: SubjectKind;
 
-    /// Returns the source of the document.
     fn source(&self) -> Option<&Source>;
-    /// Returns how an agent drafts the document, if the object asks for a draft.
+    /// Returns the inputs for an agent's draft, if the object asks for one.
     fn drafter(&self) -> Option<Drafter<'_>> {
         None
     }
@@ -49,9 +47,8 @@ pub trait Document:
     }
     /// Returns the approvals that the document needs.
     fn policy(&self) -> &ApprovalPolicy;
-    /// Returns whether the object is suspended: its controller then leaves it alone.
+    /// Returns whether the object is suspended: its controller then does nothing.
     fn suspended(&self) -> bool;
-    /// Returns the object's present status.
     fn status(&self) -> Option<&Self::Status>;
     /// Returns the status with the fields that are specific to the kind.
     fn with_facts(&self, ctx: &Context, facts: Option<Self::Facts>, status: Self::Status) -> Self::Status;

@@ -131,7 +131,6 @@ impl DocumentCache {
         Ok(Some(self.sketch(&text)))
     }
 
-    /// Returns the sketch of a specification.
     pub fn sketch(&self, text: &SpecificationText) -> Arc<Sketch> {
         self.sketches.get(&text.digest).unwrap_or_else(|| {
             let sketch = Arc::new(Sketch::new(&text.parsed.model));
@@ -140,7 +139,7 @@ impl DocumentCache {
         })
     }
 
-    /// Returns the evaluation with this key, made by `evaluate` if it is not cached.
+    /// Returns the evaluation with this key; calls `evaluate` if it is not cached.
     ///
     /// # Errors
     /// When the process ends.
@@ -157,12 +156,10 @@ impl DocumentCache {
         Ok(evaluation)
     }
 
-    /// Returns a cached comparison of specifications.
     pub fn overlap(&self, key: &Digest) -> Option<Arc<Overlap>> {
         self.overlaps.get(key)
     }
 
-    /// Caches a comparison of specifications.
     pub fn put_overlap(&self, key: Digest, overlap: Arc<Overlap>) {
         self.overlaps.put(key, overlap, 1);
     }
@@ -170,7 +167,7 @@ impl DocumentCache {
     /// Returns compiled rules.
     ///
     /// # Errors
-    /// Everything that is wrong with them.
+    /// All problems of the rules.
     pub fn programs(&self, rules: &[Rule]) -> CompiledRules {
         let texts: Vec<String> = rules.iter().map(|r| format!("{r:?}")).collect();
         let key = Digest::of_bytes(texts.join("\n").as_bytes());
@@ -193,6 +190,7 @@ async fn parsed<T: Send + Sync + 'static>(
         return Ok(known);
     }
     let (copy, weight) = (bytes.to_vec(), bytes.len() + OVERHEAD);
+    // Two reconciles may parse the same text at the same time: the results are equal, and neither waits for the other.
     let text = Arc::new(blocking(move || parse(&copy)).await?);
     cache.put(digest, text.clone(), weight);
     Ok(text)

@@ -24,7 +24,7 @@ pub struct EffectiveConstitution {
     pub key: Option<Digest>,
 }
 
-/// Loads the effective constitution of a chain. The inner error says why there is none yet.
+/// Loads the effective constitution of a chain. The inner error is the reason why there is none yet.
 ///
 /// # Errors
 /// When the record store fails.

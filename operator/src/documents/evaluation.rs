@@ -7,7 +7,7 @@ use enact_domain::rules::{Budget, Document, Outcome, Program, RuleError, Scope, 
 
 use super::findings::own;
 
-/// Reports everything that is wrong with rules.
+/// Returns the readiness that reports all problems of rules.
 pub fn invalid_rules(progress: Progress, reason: &'static str, errors: &[RuleError]) -> Readiness {
     let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
     Readiness::new(progress, reason, messages.join("; "))

@@ -61,11 +61,13 @@ pub async fn reconcile<D: Document>(object: Arc<D>, ctx: Arc<Context>) -> Result
     if ctx.changes.changed(&object.uid().unwrap_or_default(), before.seen_by_others(object.meta().generation)) {
         ctx.references.changed(&Target::of(object));
     }
+    // At each reconcile, because an earlier process may have written the status. Only a change requeues anything.
     object.requeue_dependents(ctx);
     if ctx.is_being_set_up(&object.namespace().unwrap_or_default()) {
         return Ok(Action::requeue(RESYNC));
     }
     match run(object, ctx, &before).await {
+        // Approved content stays approved while Postgres is down: only the conditions change.
         Err(Error::Store(error)) => status::without_record_store(object, ctx, before, error).await,
         result => result,
     }

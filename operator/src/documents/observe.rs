@@ -20,12 +20,11 @@ use crate::sourcing::{self, Subject};
 #[derive(Clone, Debug)]
 pub struct Observed<C> {
     pub location: Location,
-    /// The document, or why there is none.
+    /// The document, or the reason why there is none.
     pub content: Result<C, Readiness>,
     pub source: SourceState,
     /// The approvals that the document needs.
     pub policy: Policy,
-    /// The author of the document.
     pub author: Option<String>,
     /// People's decisions on the document, including those on earlier contents.
     pub decisions: Vec<Decision>,
@@ -46,6 +45,7 @@ pub async fn observe<D: Document>(
     let mut targets = object.targets(ctx, &location);
     targets.push(Target::namespace(&location.namespace));
     targets.extend(sourcing::targets(&location.namespace, object.source(), object.drafter().map(|d| d.drafting)));
+    // Before the source and the approvals are read: a change in between requeues the object.
     D::referrers(&ctx.references).set(object, targets);
 
     let subject = Subject::of(object, before.observed_generation);

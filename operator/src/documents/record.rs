@@ -74,6 +74,7 @@ fn records<D: Document>(
         if before.digest != decision.digest {
             let author = observed.author.as_deref().unwrap_or(ACTOR);
             let annotation = object.annotations().get(ANNOTATION_REASON);
+            // After a crash before the status write, the same revision is recorded again, without effect.
             records.extend(revision(content, before, annotation).map(|event| record(author, event)));
         }
         // After a restart the status tells whether the findings were recorded: it is written after the record.
@@ -116,6 +117,7 @@ fn is_text<F>(content: &Content<F>) -> bool {
 /// Returns the record of a new content, with the reason of the change.
 fn revision<F>(content: &Content<F>, before: &CommonStatus, annotation: Option<&String>) -> Option<Event> {
     let text = str::from_utf8(&content.bytes).ok().filter(|_| is_text(content))?;
+    // The previous content is an intermediate step of this one: the difference consists of answers only.
     let answered = before.digest.as_ref().is_some_and(|before| content.steps.contains(before));
     let given = annotation.and_then(|reason| parse_reason(reason, &content.digest));
     let reason = given.unwrap_or(match &content.origin {
@@ -144,8 +146,8 @@ fn findings<F>(content: &Content<F>) -> Event {
     Event::Findings { digest: content.digest.clone(), analyser, findings: list }
 }
 
-/// Returns the record of a transition. Its key contains the object's resource version: a retry after a crash has the same key, while the same
-/// state that is reached again later has another.
+/// Returns the record of a transition. Its key contains the object's resource version: a retry after a crash has the same key, while the
+/// same state that is reached again later has another.
 fn transition(version: &str, decision: &Decision) -> Event {
     let Readiness { progress, reason, message } = &decision.readiness;
     let digest = decision.digest.as_ref().map_or("none", Digest::short);

@@ -31,6 +31,7 @@ pub async fn update<D: Document>(
     let Recorded { observed, decision, is_transition, .. } = recorded;
     let content = observed.content.ok();
     if let (Some(tenant), Some(content)) = (&observed.location.tenant, content.as_ref().filter(|c| c.error.is_none())) {
+        // After the record, so that search finds only recorded content. It never waits for the index.
         ctx.search.offer(tenant, subject(object), content.digest.as_str(), || D::search_items(&content.facts));
     }
     let common = after(before, &decision, content.as_ref(), &observed.source, object.meta().generation, ctx.now());

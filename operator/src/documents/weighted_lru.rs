@@ -29,6 +29,7 @@ impl<V: Clone> WeightedLru<V> {
         let mut contents = self.contents.lock();
         let Contents { entries, weight: total } = &mut *contents;
         *total += weight;
+        // `push` returns the entry that it replaces: the LRU itself is unbounded and evicts nothing here.
         if let Some((_, (_, old))) = entries.push(key, (value, weight)) {
             *total -= old;
         }

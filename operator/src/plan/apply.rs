@@ -307,7 +307,8 @@ async fn change_status(
     }
 }
 
-/// Returns the status of the integration whose attempt runs. Reason and message are those of the last end, except while it is unschedulable.
+/// Returns the status of the integration whose attempt runs. Reason and message are those of the last end, except while it is
+/// unschedulable.
 fn running(old: IntegrationStatus, attempt: u32, unschedulable: Option<&str>) -> IntegrationStatus {
     let (reason, message) = match unschedulable {
         Some(why) => (Some(status::UNSCHEDULABLE.into()), Some(status::unschedulable(attempt, why))),

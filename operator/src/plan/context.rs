@@ -11,7 +11,6 @@ use crate::index::Index;
 use crate::search::Search;
 use crate::sourcing;
 
-/// The context of the Plan controller.
 pub struct Context {
     pub common: Arc<crate::context::Context>,
     pub runtimes: Runtimes,

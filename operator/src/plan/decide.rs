@@ -134,7 +134,8 @@ impl Decided<'_> {
         self.observed.children.tasks.get(name).map(AsRef::as_ref)
     }
 
-    /// Returns the object that the attempts of a node belong to: its Task, or the Plan for the integration. None if the Task does not exist.
+    /// Returns the object that the attempts of a node belong to: its Task, or the Plan for the integration. None if the Task does not
+    /// exist.
     pub fn subject(&self, node: NodeId) -> Option<Subject> {
         let NodeId::Task(i) = node else { return Some(self.observed.subject()) };
         Some(Subject {

@@ -1,7 +1,7 @@
 //! The Plan controller: creates a plan's tasks, runs their attempts, and integrates their work.
 //!
-//! A reconcile is a sequence of steps, each with typed inputs and outputs: [`observe`] → [`validate`] → [`decide`] → [`record`] → [`apply`] →
-//! [`status`]. Steps return values; only [`reconcile`] writes the plan's [`runtime`].
+//! A reconcile is a sequence of steps, each with typed inputs and outputs: [`observe`] → [`validate`] → [`decide`] → [`record`] → [`apply`]
+//! → [`status`]. Steps return values; only [`reconcile`] writes the plan's [`runtime`].
 
 mod apply;
 mod assign;

@@ -112,8 +112,8 @@ pub fn report_to_constitutions(ctx: &Context, observed: &Observed) {
 /// Loads the data that costs requests: the documents, and the tasks.md of a plan that has not started. `cached` is the content of a
 /// started plan.
 ///
-/// A started plan uses the content that it was started with. After a restart of the operator, and after a change of the plan, that comes from
-/// the record: its tasks.md may differ by now, and the spec may have been changed while the webhook was down.
+/// A started plan uses the content that it was started with. After a restart of the operator, and after a change of the plan, that comes
+/// from the record: its tasks.md may differ by now, and the spec may have been changed while the webhook was down.
 ///
 /// # Errors
 /// When the record or the API server fails.

@@ -520,7 +520,8 @@ async fn with_commit(bench: &Bench, pod: &str) -> String {
     commit
 }
 
-/// The bench with a workspace. Its first two tasks have succeeded and the third is running. Also returns the branches and commits of the two.
+/// The bench with a workspace. Its first two tasks have succeeded and the third is running. Also returns the branches and commits of the
+/// two.
 async fn in_git() -> (Bench, [(String, String); 2]) {
     let mut bench = bench().await;
     let mut plan = bench.api.get("plans/p");

@@ -1,7 +1,7 @@
 //! A specification that an agent drafts from a request, with attempts until one delivers a usable document.
 //!
-//! An attempt counts as soon as its pod is created. The pod of the last attempt stays until the next one starts: its result goes into the next
-//! prompt.
+//! An attempt counts as soon as its pod is created. The pod of the last attempt stays until the next one starts: its result goes into the
+//! next prompt.
 
 use enact_crds::convert;
 use enact_crds::specification::DraftStatus;

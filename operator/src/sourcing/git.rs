@@ -160,8 +160,8 @@ impl GitReconcile<'_> {
         self.ctx.jobs.poll_state(&self.subject.uid).filter(|state| state.key == self.key)
     }
 
-    /// Returns the commit whose document this process has fetched. A commit that an earlier process wrote to the status may belong to another
-    /// file: the spec may have changed in between.
+    /// Returns the commit whose document this process has fetched. A commit that an earlier process wrote to the status may belong to
+    /// another file: the spec may have changed in between.
     fn fetched_commit(&self) -> Option<String> {
         self.before().filter(|state| state.seen).and_then(|_| self.status.commit.clone())
     }

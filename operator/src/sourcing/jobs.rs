@@ -186,8 +186,8 @@ impl DocumentJobs {
         self.polls.lock().get(uid).cloned()
     }
 
-    /// Replaces the state of the polls of a subject's repository. States of deleted objects are dropped after some time, because controllers
-    /// get no event for a deletion.
+    /// Replaces the state of the polls of a subject's repository. States of deleted objects are dropped after some time, because
+    /// controllers get no event for a deletion.
     pub fn set_poll_state(&self, uid: &str, state: PollState, now: Millis) {
         let mut polls = self.polls.lock();
         polls.insert(uid.to_owned(), state);

@@ -70,8 +70,8 @@ pub async fn delete_jobs(ctx: &Context, plan: &Plan) -> Result<(), Error> {
     job_pods::delete_all(ctx, &Subject::of(plan, None)).await
 }
 
-/// Returns the objects that a source depends on: a ConfigMap, or the agent that drafts. The constitutions that a draft depends on are targets
-/// of the object itself.
+/// Returns the objects that a source depends on: a ConfigMap, or the agent that drafts. The constitutions that a draft depends on are
+/// targets of the object itself.
 pub fn targets(namespace: &str, source: Option<&Source>, drafting: Option<&Drafting>) -> impl Iterator<Item = Target> {
     let config_map = source.and_then(|s| s.config_map_key_ref.as_ref());
     let agent = drafting.filter(|_| source.is_none()).map(|d| Target::new::<Agent>(namespace, &d.agent_ref.name));

@@ -94,7 +94,8 @@ pub fn member(ctx: &Context, subject: &Subject) -> Result<Membership, Readiness>
     ctx.tenant_of(&subject.namespace).ok_or_else(unowned)
 }
 
-/// Returns `seconds` in milliseconds, plus or minus a tenth. The difference is constant for an object: it spreads the polls of many objects.
+/// Returns `seconds` in milliseconds, plus or minus a tenth. The difference is constant for an object: it spreads the polls of many
+/// objects.
 pub fn jittered(uid: &str, seconds: u32) -> i64 {
     let whole = i64::from(seconds) * 1000;
     whole - whole / 10 + portion(uid, whole / 5)

@@ -28,7 +28,8 @@ pub fn task(plan: &Plan, tenant: &str, name: &str, template: &TaskTemplate) -> T
     }
 }
 
-/// Returns the owner reference of a child of `owner`. It does not block the deletion of the owner: Kubernetes deletes children in the background.
+/// Returns the owner reference of a child of `owner`. It does not block the deletion of the owner: Kubernetes deletes children in the
+/// background.
 pub fn controlled_by<K: Resource<DynamicType = ()>>(owner: &K) -> OwnerReference {
     OwnerReference {
         api_version: K::api_version(&()).into_owned(),

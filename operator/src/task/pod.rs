@@ -140,8 +140,8 @@ pub fn for_fetch(frame: &Frame, credentials: Option<&LocalRef>) -> Pod {
     pod(frame, Vec::new(), main, volumes)
 }
 
-/// Builds the pod of a plan's integration. Merge, gates and publication each have their own container: the gates run code that agents wrote,
-/// without any credential, and only the publication has the credential for the target branch.
+/// Builds the pod of a plan's integration. Merge, gates and publication each have their own container: the gates run code that agents
+/// wrote, without any credential, and only the publication has the credential for the target branch.
 pub fn for_integration(frame: &Frame, tasks: Option<&LocalRef>, integration: Option<&LocalRef>) -> Pod {
     let image = &frame.config.agent_image;
     let mut volumes = ["work", "tmp", "publish", "publish-tmp", "handover"].map(|name| scratch(name, frame)).to_vec();
@@ -155,10 +155,12 @@ pub fn for_integration(frame: &Frame, tasks: Option<&LocalRef>, integration: Opt
     };
     let token = || read_only("token", &parent(paths::TOKEN));
     let mut merge = vec![mount("work", paths::WORK), mount("tmp", "/tmp"), mount("handover", paths::HANDOVER), token()];
+    // Neither token, credentials nor `handover`: the gates run code that agents wrote.
     let gate = vec![mount("work", paths::WORK), mount("tmp", "/tmp")];
     let mut publish = vec![
         mount("publish", paths::WORK),
         mount("publish-tmp", "/tmp"),
+        // Contains only the ID of the merged commit. The working tree, which a gate may have changed, is not mounted here.
         read_only("handover", paths::HANDOVER),
         token(),
     ];
@@ -178,6 +180,7 @@ fn assignment_var(frame: &Frame) -> EnvVar {
 }
 
 fn agent_var(var: &AgentVar) -> EnvVar {
+    // The runner removes the prefix for the agent: an Agent cannot set variables of the runner itself.
     let prefix = if var.secret_key_ref.is_some() { AGENT_SECRET_PREFIX } else { AGENT_ENV_PREFIX };
     EnvVar {
         name: format!("{prefix}{}", var.name),
@@ -209,9 +212,11 @@ fn pod(frame: &Frame, init: Vec<Container>, main: Container, volumes: Vec<Volume
             init_containers: (!init.is_empty()).then_some(init),
             containers: vec![main],
             volumes: Some(volumes),
+            // A new attempt is a new pod: a restart in place would hide the result of the first run.
             restart_policy: Some("Never".into()),
             active_deadline_seconds: Some(i64::from(frame.timeout_seconds)),
             termination_grace_period_seconds: Some(GRACE_SECONDS),
+            // The automatic token could call the API server. The pod's projected token is valid for enact-server only.
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
             runtime_class_name: frame.member.runtime_class.clone(),

@@ -106,6 +106,7 @@ fn end_conditions(phase: TaskPhase, end: &End, now: Millis) -> Vec<Condition> {
         wanted.push(DomainCondition::new(EXECUTED, Truth::True, "Succeeded", ""));
         wanted.push(DomainCondition::new(VERIFIED, Truth::False, reason, report.message.clone()));
     }
+    // Without the old conditions, which the index does not keep: the transition time is that of this patch.
     convert::conditions(&[], wanted, None, now)
 }
 
@@ -147,8 +148,8 @@ pub fn running(attempt: u32, since: Millis, why_unschedulable: Option<&str>, now
     })
 }
 
-/// Returns the patch for a task that a person reopens: this task alone, by the annotation `rerun`; or every task that the revision `redo` of
-/// the specification makes stale.
+/// Returns the patch for a task that a person reopens: this task alone, by the annotation `rerun`; or every task that the revision `redo`
+/// of the specification makes stale.
 pub fn reopened(rerun: Option<&str>, redo: Option<&str>, now: Millis) -> Value {
     let (reason, annotation) = match redo {
         Some(_) => ("Redo", names::ANNOTATION_REDO),

@@ -25,6 +25,7 @@ use crate::references::Target;
 /// # Errors
 /// The first failure. The finalizer stays then.
 pub async fn apply(object: &Tenant, ctx: &Context, decision: &Decision) -> Result<(), Error> {
+    // Before the first step: a Tenant that is deleted in between must not leave labels and objects behind.
     if decision.finalizer == Finalizer::Add {
         let mut all = object.finalizers().to_vec();
         all.push(FINALIZER.to_owned());
@@ -34,6 +35,7 @@ pub async fn apply(object: &Tenant, ctx: &Context, decision: &Decision) -> Resul
         decision.steps.iter().map(|(namespace, steps)| in_namespace(object, ctx, namespace, steps)).collect();
     let limit = usize::from(ctx.config.requests_in_flight);
     let results: Vec<Result<(), Error>> = stream::iter(work).buffer_unordered(limit).collect().await;
+    // All namespaces are attempted. After a failure the finalizer stays, and the next reconcile repeats the steps.
     results.into_iter().collect::<Result<(), Error>>()?;
     if decision.finalizer == Finalizer::Remove {
         let others: Vec<String> = object.finalizers().iter().filter(|f| *f != FINALIZER).cloned().collect();
@@ -85,6 +87,7 @@ async fn set_labels(
         .patch(namespace, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(manifest))
         .await
         .map_err(Error::kube(format!("{verb} Namespace {namespace}")))?;
+    // Now, not when the watch delivers it: the next reconcile must not repeat the step.
     enter(object, ctx, &written);
     Ok(())
 }
@@ -106,11 +109,12 @@ async fn remove_labels(object: &Tenant, ctx: &Context, namespace: &str) -> Resul
     Ok(())
 }
 
-/// Enters a namespace into the cache, and requeues everything in it if its owner changed.
+/// Adds a namespace to the cache, and requeues everything in it if the cached fields changed.
 fn enter(object: &Tenant, ctx: &Context, namespace: &Namespace) {
     if ctx.caches.namespaces.put(namespace, NamespaceEntry::of(namespace)) {
         let target = Target::namespace(&namespace.name_any());
         ctx.references.changed_for_members(&target);
+        // Another Tenant that lists the namespace may get it now. This Tenant is already being reconciled.
         ctx.references.tenants.requeue_other_referrers(&target, &ObjectRef::from_obj(object));
     }
 }
@@ -138,6 +142,7 @@ pub async fn put(ctx: &Context, tenant: &str, namespace: &str, kind: ObjectKind,
             .await
             .map_err(doing())?;
     }
+    // Now, not when the watch delivers it: the next reconcile must not apply the object again.
     ctx.cluster.put(kind, &written);
     Ok(())
 }

@@ -24,8 +24,8 @@ pub struct ObjectEntry {
     pub tenant: Option<String>,
     /// The fields that the operator sets.
     pub content: Value,
-    /// Whether it is in effect. A ResourceQuota is in effect when the cluster has computed its usage; until then it refuses every object that
-    /// it limits.
+    /// Whether it is in effect. A ResourceQuota is in effect when the cluster has computed its usage; until then it refuses every object
+    /// that it limits.
     pub in_force: bool,
     /// Creation time of a ResourceQuota whose usage the cluster computed without some of the kinds that it limits.
     pub partially_counted_since: Option<Millis>,
@@ -35,7 +35,7 @@ pub struct ObjectEntry {
 #[derive(Default)]
 pub struct ClusterView {
     objects: [MetadataCache<ObjectEntry>; ObjectKind::ALL.len()],
-    /// When a Tenant's status was last written, by UID.
+    /// Time of the last write of each Tenant's status, by UID.
     written: Mutex<HashMap<String, Millis>>,
     /// Signals a change of a namespace or object to the controller of the default tenant.
     pub changed: Notify,
@@ -47,7 +47,7 @@ impl ClusterView {
         self.objects[kind as usize].get(namespace, kind.object_name())
     }
 
-    /// Enters an object that the API server returned.
+    /// Adds an object that the API server returned.
     pub fn put(&self, kind: ObjectKind, object: &DynamicObject) {
         if let Some(entry) = entry(kind, object) {
             self.objects[kind as usize].put(object, entry);
@@ -72,12 +72,12 @@ impl ClusterView {
         self.objects[kind as usize].follow(events, |object| entry(kind, object), on_change).await;
     }
 
-    /// Returns when a Tenant's status was last written.
+    /// Returns the time of the last write of a Tenant's status.
     pub fn written(&self, uid: &str) -> Option<Millis> {
         self.written.lock().get(uid).copied()
     }
 
-    /// Remembers when a Tenant's status was written; none removes the Tenant.
+    /// Stores the time of the last write of a Tenant's status; none removes the Tenant.
     pub fn set_written(&self, uid: &str, at: Option<Millis>) {
         let mut written = self.written.lock();
         match at {
@@ -106,7 +106,7 @@ fn entry(kind: ObjectKind, object: &DynamicObject) -> Option<ObjectEntry> {
     })
 }
 
-/// How much of a quota's usage the cluster has computed.
+/// The part of a quota's usage that the cluster has computed.
 #[derive(PartialEq)]
 enum QuotaUsage {
     /// Nothing for its present limits.
@@ -116,13 +116,14 @@ enum QuotaUsage {
     Complete,
 }
 
-/// Returns how much of a quota's usage is computed. The cluster's quota controller learns of new kinds of custom resources up to half a minute
-/// after they are defined.
+/// Returns how much of a quota's usage is computed. The cluster's quota controller learns of new kinds of custom resources up to half a
+/// minute after they are defined.
 fn usage(quota: &DynamicObject) -> QuotaUsage {
     let at = |pointer| quota.data.pointer(pointer).and_then(Value::as_object);
     let (wanted, hard, used) = (at("/spec/hard"), at("/status/hard"), at("/status/used"));
     let has = |what: &String| used.is_some_and(|used| used.contains_key(what));
     match wanted {
+        // The quota controller copies spec.hard to status.hard when it computes the usage: until then, `used` belongs to older limits.
         _ if hard != wanted => QuotaUsage::Missing,
         Some(wanted) if !wanted.keys().all(has) => QuotaUsage::Partial,
         _ => QuotaUsage::Complete,

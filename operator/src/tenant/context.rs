@@ -1,4 +1,4 @@
-//! What the Tenant controller needs in addition to the common context.
+//! The state of the Tenant controller in addition to the common context.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -10,7 +10,6 @@ use crate::plan::limiter::ConcurrencyLimiter;
 /// Delay of a requeue while a Tenant is active: its counts change, and no event reports the deletion of a Plan.
 pub const ACTIVE_RESYNC: Duration = Duration::from_secs(10);
 
-/// The context of the Tenant controller.
 pub struct Context {
     pub common: Arc<crate::context::Context>,
     pub cluster: ClusterView,

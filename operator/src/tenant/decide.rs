@@ -10,8 +10,8 @@ use super::objects::{ObjectKind, Wanted, same};
 use super::observe::{NamespaceState, Observed, tenant_label};
 use super::validate::Valid;
 
-/// Milliseconds after which the cluster's quota controller knows all kinds that were defined when a quota was created: it looks for new ones
-/// every 30 s.
+/// Milliseconds after which the cluster's quota controller knows all kinds that were defined when a quota was created: it looks for new
+/// ones every 30 s.
 const RECREATE_MILLIS: u64 = 35_000;
 
 /// A step in a namespace. Steps run in order; after a failure the rest is skipped.
@@ -63,7 +63,7 @@ impl Decision {
     }
 }
 
-/// Decides on what was observed.
+/// Decides the steps in each namespace, and the readiness after them.
 pub fn decide(seen: &Observed, valid: &Valid) -> Decision {
     if seen.deleting.is_some() {
         return release_all(seen, valid);
@@ -82,11 +82,13 @@ pub fn decide(seen: &Observed, valid: &Valid) -> Decision {
             terminating = Some(name).filter(|_| state.listed).or(terminating);
             Vec::new()
         } else if state.listed {
+            // With an invalid spec nothing is changed: a namespace that was set up before stays as it is.
             set_up += u32::from(valid.problem.is_none() || owned);
             if valid.problem.is_none() { set_up_steps(seen, name, state, valid) } else { Vec::new() }
         } else if state.unfinished_plans.is_empty() {
             release(state)
         } else {
+            // The namespace is no longer listed, but its running plans stay isolated and limited until they end.
             problems.push(in_use(name, state));
             set_up_steps(seen, name, state, valid)
         };
@@ -137,6 +139,7 @@ fn release_all(seen: &Observed, valid: &Valid) -> Decision {
         let todo = if busy.is_some() { set_up_steps(seen, name, state, valid) } else { release(state) };
         (!todo.is_empty()).then(|| (name.clone(), todo))
     });
+    // An invalid spec does not define how to set the namespaces up, so they stay as they are.
     let steps = if busy.is_some() && valid.problem.is_some() { BTreeMap::new() } else { steps.collect() };
     let count = u32::try_from(owned().count()).unwrap_or(u32::MAX);
     let (reason, message, finalizer, namespaces) = if let Some((name, state)) = busy {
@@ -165,6 +168,7 @@ fn set_up_steps(seen: &Observed, namespace: &str, state: &NamespaceState, valid:
     let tenant = &seen.tenant;
     let mut steps = Vec::new();
     if state.namespace.is_none() {
+        // With the Pod Security labels, but without the label of the tenant: nothing runs before the objects below exist.
         steps.push(Step::Create(valid.wanted.labels.clone()));
     }
     let mut objects = object_steps(tenant, namespace, &state.objects, &valid.wanted);
@@ -175,12 +179,14 @@ fn set_up_steps(seen: &Observed, namespace: &str, state: &NamespaceState, valid:
     let mut labels = valid.wanted.labels.clone();
     labels.extend([tenant_label(tenant)]);
     if state.namespace.as_ref().is_none_or(|n| n.labels != labels) {
+        // Last: all other controllers take this label as the sign that the namespace is isolated.
         steps.push(Step::Label(labels));
     }
     steps
 }
 
-/// Recreates a quota whose usage the cluster computed before it knew all kinds. By itself the cluster computes the others some minutes later.
+/// Recreates a quota whose usage the cluster computed before it knew all kinds. By itself the cluster computes the others some minutes
+/// later.
 fn recreate_quota(seen: &Observed, namespace: &str, state: &NamespaceState, valid: &Valid) -> Vec<Step> {
     let kind = ObjectKind::ResourceQuota;
     let stuck =
@@ -220,9 +226,10 @@ pub fn object_steps(
     steps
 }
 
-/// Returns the steps that remove a namespace from the tenant. The label is removed last: after a crash, the next reconcile finds the namespace
-/// by it.
+/// Returns the steps that remove a namespace from the tenant. The label is removed last: after a crash, the next reconcile finds the
+/// namespace by it.
 fn release(state: &NamespaceState) -> Vec<Step> {
+    // In reverse order: the NetworkPolicy, which is created first, is deleted last.
     let objects = state.objects.iter().rev().map(|(kind, object)| Step::Delete(*kind, object.uid.clone()));
     objects.chain([Step::Unlabel]).collect()
 }

@@ -49,11 +49,13 @@ pub async fn reconcile(ctx: &Context) -> Result<(), Error> {
             let applied = match step {
                 Step::Apply(kind, content) => put(ctx, DEFAULT_TENANT, namespace, kind, &content).await,
                 Step::Delete(kind, uid) => delete(ctx, namespace, kind, &uid).await,
+                // `object_steps` returns only the two steps above: the operator neither creates nor labels these namespaces.
                 Step::Create(_) | Step::Label(_) | Step::Unlabel => continue,
             };
             result = result.and(applied);
         }
     }
+    // Namespaces that the configuration no longer lists. A Tenant that manages such a namespace takes over its objects.
     for kind in wanted.objects.keys().rev() {
         for (namespace, object) in ctx.cluster.objects_of(DEFAULT_TENANT, *kind) {
             if !own.contains(&namespace) && !is_managed(ctx, &namespace) {

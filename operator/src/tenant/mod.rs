@@ -36,6 +36,7 @@ use decide::Finalizer;
 pub async fn reconcile(object: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action, Error> {
     ctx.synced().await;
     let seen = observe::observe(&object, &ctx).await?;
+    // The finalizer is added before anything else: without it, this Tenant has set up nothing, or has left everything.
     if seen.deleting.is_some() && !seen.has_finalizer {
         return Ok(Action::await_change());
     }
@@ -46,15 +47,18 @@ pub async fn reconcile(object: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action,
     }
     let valid = validate::validate(&object.spec, &seen, &ctx.config);
     let decision = decide::decide(&seen, &valid);
+    // Recorded before it is applied: a crash in between loses no record, and the next reconcile repeats both.
     let result = match record::record(&object, &ctx, &seen, &decision).await {
         Ok(()) => apply::apply(&object, &ctx, &decision).await,
         Err(error) => Err(error),
     };
     if result.is_ok() && decision.finalizer == Finalizer::Remove {
+        // The API server deletes the object with its last finalizer: there is no status to write.
         ctx.cluster.set_written(&object.uid().unwrap_or_default(), None);
         return Ok(Action::await_change());
     }
     let is_transition = record::is_transition(&object, &decision);
+    // After a failure too, so that a person sees it. The error is returned after that, for the retry.
     status::write(&object, &ctx, &seen, &decision, result.as_ref().err()).await?;
     result?;
     if is_transition {

@@ -60,7 +60,6 @@ impl ObjectKind {
         Self::ReaderBinding,
     ];
 
-    /// Returns the API resource.
     pub fn resource(self) -> ApiResource {
         match self {
             Self::NetworkPolicy => ApiResource::erase::<NetworkPolicy>(&()),
@@ -219,8 +218,8 @@ fn bound(role: &str, subjects: &[Value]) -> Value {
     })
 }
 
-/// Returns the ServiceAccount for readers. No pod gets its token; people request one. An annotation holds the address of enact-server for the
-/// command-line tool.
+/// Returns the ServiceAccount for readers. No pod gets its token; people request one. An annotation holds the address of enact-server for
+/// the command-line tool.
 fn reader(config: &Config) -> Value {
     let mut content = json!({ "automountServiceAccountToken": false });
     if let Some((service, namespace)) = config.server_service() {
@@ -255,6 +254,7 @@ fn network_policy(egress: &[Egress], config: &Config) -> Value {
         let ports: Vec<Value> = place.ports.iter().map(|p| port("TCP", (*p).into())).collect();
         if ports.is_empty() { json!({ "to": [to] }) } else { json!({ "ports": ports, "to": [to] }) }
     }));
+    // Ingress without a rule: no connection to a pod of the tenant is allowed.
     json!({ "spec": { "podSelector": {}, "policyTypes": ["Ingress", "Egress"], "egress": rules } })
 }
 

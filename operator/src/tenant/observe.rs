@@ -23,10 +23,9 @@ const MAX_NAMES: u32 = 3;
 /// A Tenant and everything outside the object that a decision depends on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observed {
-    /// Name of the Tenant.
     pub tenant: String,
     pub now: Millis,
-    /// When its deletion was requested.
+    /// Time of the request to delete it.
     pub deleting: Option<Millis>,
     pub has_finalizer: bool,
     /// The namespaces that it lists or owns.
@@ -76,6 +75,7 @@ pub async fn observe(object: &Tenant, ctx: &Context) -> Result<Observed, Error> 
         .tenants
         .set(object, namespaces.keys().map(|n| Target::namespace(n)).chain(known).collect::<Vec<_>>());
     let deleting = object.metadata.deletion_timestamp.as_ref().map(enact_crds::convert::millis);
+    // After the references are registered: a namespace or object that changes from now on requeues the Tenant.
     for (name, state) in &mut namespaces {
         state.namespace = ctx.caches.namespaces.get("", name);
         state.objects = ObjectKind::ALL.iter().filter_map(|k| Some((*k, ctx.cluster.object(*k, name)?))).collect();
@@ -129,6 +129,7 @@ fn claims(object: &Tenant, ctx: &Context) -> BTreeMap<String, String> {
                 t.metadata.deletion_timestamp.is_none() && t.name_any() != own && t.spec.namespaces.contains(name)
             });
             let oldest = claims.into_iter().min_by_key(|t| age(t))?;
+            // The same order in the reconcile of each Tenant: of two that list a namespace, exactly one gets it.
             (age(&oldest) < age(object)).then(|| oldest.name_any())
         };
         let claimed_by = match holder {

@@ -14,7 +14,8 @@ use super::status::reason_of;
 use crate::context::ACTOR;
 use crate::error::Error;
 
-/// Seconds that the deletion of a Tenant waits for Postgres. After that it is not recorded: an uninstalled database must not block it forever.
+/// Seconds that the deletion of a Tenant waits for Postgres. After that it is not recorded: an uninstalled database must not block it
+/// forever.
 const MAX_WAIT_SECONDS: u32 = 600;
 
 /// Returns whether the decision differs from the one in the status.

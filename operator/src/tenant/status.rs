@@ -57,6 +57,7 @@ pub async fn write(
     let now = ctx.now();
     let new = status(object, seen, decision, failure, now);
     let uid = object.uid().unwrap_or_default();
+    // Counts change with each attempt. Everything else is written at once.
     let counts_only = object.status.as_ref().is_some_and(|old| {
         let counted =
             TenantStatus { active_plans: new.active_plans, running_attempts: new.running_attempts, ..old.clone() };

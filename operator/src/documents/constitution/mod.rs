@@ -35,7 +35,6 @@ pub struct Facts {
     pub text: Arc<ConstitutionText>,
     /// The version in its text.
     pub version: Option<String>,
-    /// Number of principles.
     pub principles: u32,
     /// Number of rules, including inherited ones.
     pub rules: u32,
@@ -76,7 +75,7 @@ fn ancestors(ctx: &Context, constitution: &Constitution) -> Chain {
 /// Adds the own rules to the inherited ones, and evaluates the constitution against those for its scope.
 ///
 /// # Errors
-/// What is wrong with the rules.
+/// The problems of the rules.
 fn inherited_rules(
     ctx: &Context,
     chain: &Chain,
@@ -86,6 +85,7 @@ fn inherited_rules(
     if let Err(errors) = ctx.cache.programs(own) {
         return Err(invalid_rules(Progress::Stalled, "InvalidRules", &errors));
     }
+    // After the own rules: an error in those is reported even while an ancestor is not approved yet.
     let inherited = chain.rules()?;
     let all = inherit(&inherited, own).map_err(|loosened| loosens(&loosened))?;
     let programs = ctx.cache.programs(&all).map_err(|e| invalid_rules(Progress::Stalled, "InvalidRules", &e))?;
@@ -134,6 +134,7 @@ impl Document for Constitution {
 
     async fn examine(&self, ctx: &Context, location: &Location, source: SourceText) -> Result<Content<Facts>, Error> {
         let own: Vec<Rule> = self.spec.rules.iter().map(convert::rule).collect();
+        // The rules are part of the digest, so that an approval covers them too.
         let bytes = appendix::with(&source.bytes, &own);
         let text = ctx.cache.constitution(&bytes).await?;
         let chain = ancestors(ctx, self);

@@ -37,11 +37,8 @@ use crate::sourcing::Drafter;
 pub struct Facts {
     pub text: Arc<SpecificationText>,
     pub title: Option<String>,
-    /// Number of user stories.
     pub stories: u32,
-    /// Number of requirements.
     pub requirements: u32,
-    /// Number of success criteria.
     pub success_criteria: u32,
     /// Number of markers without an answer.
     pub open_questions: u32,
@@ -50,7 +47,6 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Reads the fields from a text.
     pub fn of(text: &Arc<SpecificationText>) -> Self {
         let spec = &text.parsed.model;
         let question = |q: &analysis::Question| Question {

@@ -95,6 +95,7 @@ fn others(ctx: &Context, own: &Specification, tenant: &str) -> Vec<Other> {
             (*is_ours && !implemented.contains(&(key.clone(), digest.clone()))).then_some(Other { key, digest })
         })
         .collect();
+    // The store has no order. The cache key and the limit need the same order in each reconcile.
     others.sort_by(|a, b| a.key.cmp(&b.key));
     others.truncate(MAX_COMPARED);
     others
