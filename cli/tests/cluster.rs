@@ -1,4 +1,4 @@
-//! The commands that talk to a cluster, as a user calls them, against an API server that a test plays.
+//! Commands that talk to a cluster, run as a user does, against a simulated API server.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -218,7 +218,7 @@ fn denial_shows_its_reason() {
     assert!(ran.stderr.ends_with(message), "{:?}", ran.stderr);
 }
 
-// What a person asks of a plan.
+// Requests to a plan.
 
 #[test]
 fn retry_survives_a_conflict() {

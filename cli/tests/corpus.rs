@@ -1,4 +1,4 @@
-//! Real Spec Kit projects, where they are at hand: each is imported as a user would, and the API server would take what comes of it.
+//! Real Spec Kit projects, if they exist. Each is imported as a user does, and the API server would accept the resulting objects.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -35,7 +35,7 @@ fn import(path: &Path, options: &[&str]) -> Ran {
     ran
 }
 
-/// A folder beside the project's repository that holds material for tests, if it is there.
+/// Returns a folder of test material beside the repository, if it exists.
 fn shared(name: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared").join(name);
     if path.exists() {
@@ -45,7 +45,7 @@ fn shared(name: &str) -> Option<PathBuf> {
     None
 }
 
-/// Every directory below that holds a feature.
+/// Finds all directories below that contain a feature.
 fn features(directory: &Path, found: &mut Vec<PathBuf>) {
     if directory.join("spec.md").is_file() || directory.join("tasks.md").is_file() {
         found.push(directory.to_owned());
@@ -101,7 +101,7 @@ fn real_projects_become_objects_that_the_api_takes() {
     assert!(all.len() >= 80 && plans >= 60 && tasks >= 2000, "{} features, {plans} plans, {tasks} tasks", all.len());
 }
 
-/// Every task of the document is one of the plan, or somebody was message why not. How many tasks there are.
+/// Checks that each task of the document is in the plan, or that `message` reports why not. Returns the number of tasks.
 fn check_tasks(schemas: &Schemas, feature: &Path, plan: &Plan, message: &str) -> usize {
     let document = fs::read_to_string(feature.join("tasks.md")).unwrap();
     let inline = plan.spec.source.as_ref().and_then(|source| source.inline.as_ref()).unwrap();
@@ -117,7 +117,7 @@ fn check_tasks(schemas: &Schemas, feature: &Path, plan: &Plan, message: &str) ->
         let spec = TaskSpec { plan_ref: LocalRef { name: plan.metadata.name.clone().unwrap() }, work: task.clone() };
         accept(schemas, &Task::new(name, spec), feature);
     }
-    // A reader of its own, which knows no more than what a task looks like as a rule.
+    // A separate, simple parser, which knows only the usual form of a task.
     let line = Regex::new(r"(?m)^[ \t]*[-*] \[[ xX]\] (?:\*\*)?(T\d{3,}[a-z]?)\b").unwrap();
     let reported_ids: BTreeSet<&str> = message.split(|c: char| !c.is_ascii_alphanumeric()).collect();
     for id in line.captures_iter(&document).map(|found| found.get(1).unwrap().as_str()) {

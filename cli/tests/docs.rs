@@ -1,5 +1,5 @@
-//! Checks the documentation: its manifests are valid, its commands parse, its links lead somewhere, and every reason of an attempt's end is
-//! explained.
+//! Checks the documentation: its manifests are valid, its commands can be parsed, its links have targets, and every reason of an attempt's
+//! end is explained.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -127,7 +127,7 @@ fn manifests_are_what_the_api_takes() {
 
 fn usable(source: &Source, parse: impl FnOnce(&[u8]) -> Vec<Diagnostic>) {
     let found = parse(source.inline.as_deref().map_or(b"", str::as_bytes));
-    // A document in a ConfigMap is not here.
+    // A document in a ConfigMap is not part of the page.
     let wrong = found.iter().find(|d| source.inline.is_some() && d.severity == Severity::Error);
     assert_eq!(wrong, None);
 }

@@ -1,4 +1,4 @@
-//! The examples are what the API takes, and their plan works: it is carried out here, without a cluster, by the rules of the runner.
+//! Checks that the examples are valid, and that their plan works: the test runs it without a cluster, with the runner's rules.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -23,7 +23,7 @@ fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
 }
 
-/// The objects of a folder's YAML files, in the order of their names.
+/// Loads the objects of a folder's YAML files, in the order of the file names.
 fn load(folder: &Path) -> Manifests {
     let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
@@ -74,8 +74,8 @@ fn the_shop_shows_what_spec_kit_has() {
     assert!(critical < tasks.len() / 2, "the longest chain has {critical} of {} tasks", tasks.len());
 }
 
-/// Every task in the order of the graph: on a branch that starts from the merged branches of what it depends on, with its attempts and
-/// its gates; then all of them merged, and the plan's gates.
+/// Runs every task in the order of the graph: on a branch with the merged branches of its dependencies, with its attempts and its gates.
+/// Then merges all of them, and runs the plan's gates.
 #[test]
 fn the_shop_is_built() {
     let example = load(&examples());

@@ -1,4 +1,4 @@
-//! `enact import`, as a user calls it.
+//! `enact import`, run as a user does.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -30,7 +30,7 @@ fn import(path: &Path, options: &[&str]) -> Ran {
     Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
-/// A feature with these files, in a directory `001-door` of its own repository.
+/// Creates a feature with these files, in a directory `001-door` of its own repository.
 fn with(files: &[(&str, &[u8])]) -> (tempfile::TempDir, PathBuf) {
     let root = tempfile::tempdir().unwrap();
     let feature = root.path().join("specs/001-door");
@@ -103,7 +103,7 @@ fn options_become_fields() {
     assert_eq!(name(workspace.integration.credentials_secret_ref), "write");
 }
 
-/// What the API would refuse is not printed.
+/// Checks that objects that the API server would refuse are not printed.
 #[test]
 fn integration_needs_its_own_secret_and_branch() {
     let long = "a".repeat(254);
@@ -225,7 +225,7 @@ fn wrong_arguments_get_advice() {
     assert_eq!(import(&feature, &["--git-url", "https://x/y", "--revision=--upload-pack=x"]).code, Some(2));
 }
 
-/// Real projects, where they are at hand.
+/// Imports real projects, if they exist.
 #[test]
 fn real_projects_are_kept_byte_for_byte() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus/dev");

@@ -1,4 +1,4 @@
-//! The commands that read the record and change documents, as a user calls them, against an API server and a record that a test plays.
+//! Commands that read the record and change documents, run as a user does, against a simulated API server and record.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -29,16 +29,16 @@ fn two() -> String {
     ONE.replace("It MUST sell.", "It MUST sell mugs.")
 }
 
-/// What there is, changed by requests and by the test.
+/// The state of the cluster and of the record. Requests and the test change it.
 struct World {
     object: Value,
-    /// Oldest first; the first has the number 1.
+    /// The contents of the revisions, oldest first. The first has the number 1.
     revisions: Vec<String>,
     /// A Plan that has not started.
     plan: Value,
-    /// What earlier Plans of its name did, oldest first.
+    /// The contents of earlier Plans of this name, oldest first.
     plans: Vec<String>,
-    /// What somebody else does just before the next change arrives.
+    /// The text that another user writes just before the next change arrives.
     rival: Option<String>,
     away: bool,
 }
@@ -48,7 +48,7 @@ impl World {
         self.object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
     }
 
-    /// Gives the document this text, as the operator then records and shows it.
+    /// Sets the text of the document, and records and reports it as the operator does.
     fn set(&mut self, text: &str) {
         let version = self.version() + 1;
         self.object["metadata"]["resourceVersion"] = version.to_string().into();
@@ -150,7 +150,7 @@ fn meta(number: usize, text: &str) -> Value {
     })
 }
 
-/// A specification of two revisions, of which the first was approved.
+/// Returns a specification of two revisions, of which the first was approved.
 fn world() -> (Arc<Mutex<World>>, Fake) {
     let object = json!({
         "apiVersion": "enact.dev/v1alpha1", "kind": "Specification",
@@ -172,7 +172,7 @@ fn canonical(spec: &Value) -> String {
     compile::canonical(&spec, &spec.tasks).unwrap()
 }
 
-/// A Plan that waits for approval, as the operator has read it.
+/// Returns a Plan that waits for approval, with the status that the operator writes.
 fn plan(tasks: &Value) -> Value {
     let spec = json!({ "agentRef": { "name": "coder" }, "tasks": tasks });
     let content = canonical(&spec);
@@ -315,7 +315,7 @@ fn edit_conflict_keeps_both_versions() {
     assert!(ran.stderr.contains("conflict in Feature Specification: Shop > Requirements"), "{}", ran.stderr);
     let merged = fs::read_to_string(api.here().join("shop.merged.md")).unwrap();
     assert!(merged.contains("<<<<<<< ") && merged.contains("plates") && merged.contains("cups"), "{merged}");
-    // As it says.
+    // The command follows the printed hint.
     let base = &digest(&theirs)[7..19];
     assert!(
         ran.stderr.contains(&format!("enact edit specification/shop -f shop.merged.md --base {base}")),
@@ -484,7 +484,7 @@ fn plan_approval_shows_the_difference_to_the_last_plan() {
     let at = |part: &str| shown.find(part).unwrap_or_else(|| panic!("{part:?} is not in: {shown}"));
     assert!(at("since the last Plan of this name was approved:") < at("Sell [-cups-]"), "{shown}");
     assert!(at("{+mugs+}") < at("add --yes") && !shown.contains("tea"), "{shown}");
-    // What stands in the cluster is shown before it is recorded.
+    // The content in the cluster is shown before it is recorded.
     let diff = api.enact(&["diff", "plan/shop", "1", "present"]);
     assert!(
         diff.stdout.contains("Sell [-tea-]") && diff.stdout.contains("Sell {+mugs+}"),
@@ -493,7 +493,7 @@ fn plan_approval_shows_the_difference_to_the_last_plan() {
         diff.stderr
     );
 
-    // Shown is what the digest stands for, and nothing that somebody wrote meanwhile.
+    // The command shows only the content of the digest, and not a later change.
     world.lock().unwrap().plan["spec"]["tasks"][0]["script"] = "curl".into();
     let message = "the difference from the content that was approved last cannot be shown: Plan shop was changed after the operator read it";
     assert!(approve().contains(message), "{}", approve());

@@ -1,4 +1,4 @@
-//! What a shell sees: completion, versions, exit codes, closed pipes.
+//! The interface to a shell: completion, versions, exit codes, closed pipes.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -54,7 +54,7 @@ fn errors_go_to_standard_error() {
 
 #[test]
 fn closed_pipe_is_not_an_error() {
-    // More than a pipe holds, so that the writer meets the closed end.
+    // The output is larger than a pipe's buffer, so that the process writes to the closed pipe.
     let mut child = enact(&["completion", "bash"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let mut message = String::new();

@@ -1,4 +1,4 @@
-//! What analysis says about documents, and what it leaves unsaid.
+//! Analysis of documents: the findings, and the documents without findings.
 
 #[path = "support/stopwatch.rs"]
 mod stopwatch;
@@ -27,7 +27,7 @@ fn analysed(text: &str) -> Report {
     analysis::specification(&parsed(text))
 }
 
-/// A specification that is sound but for these requirements.
+/// Returns a specification without findings, except for those about these requirements.
 fn with_requirements(requirements: &str) -> String {
     let (before, rest) = GOOD.split_once("- **FR-001**").expect("the document has requirements");
     let (_, after) = rest.split_once("\n### Key Entities").expect("the document has entities");
@@ -171,7 +171,7 @@ fn other_languages_are_not_flooded() {
         let found = analysis::specification(&parsed).findings;
         assert!(found.iter().all(|f| f.category == Category::Format), "{}", lines(&found));
     }
-    // What does not depend on words is said in every language.
+    // Findings that do not depend on words are reported in every language.
     let twice = chinese.replace("门在客人通过后关闭", "系统必须快速打开门");
     let twice = analysed(&twice.replace("客人用钥匙开门。", "[NEEDS CLARIFICATION: 多久？]")).findings;
     assert_eq!(codes(&twice), ["OpenMarker"]);
@@ -288,7 +288,7 @@ fn a_requirement_without_task_is_reported() {
         found.into_iter().filter(|f| f.location == "FR-021").map(|f| f.code).collect::<Vec<_>>()
     };
     assert_eq!(uncovered(&TASKS), ["RequirementWithoutTask"]);
-    // Where no task names an identifier, less can be said.
+    // Without tasks that mention identifiers, the finding is weaker.
     assert_eq!(uncovered(&TASKS[2..3]), ["RequirementNotTraced"]);
     let done = TaskText { id: "T006", title: "Print turnover statements of a quarter", text: "", story: None };
     assert_eq!(uncovered(&[done]), [""; 0]);
@@ -358,7 +358,7 @@ fn overlap_names_what_two_specifications_touch() {
     assert!(analysis::overlap(&ours, &Sketch::default()).is_empty());
     let planned = Sketch::new(&parsed(GOOD).model).with_paths(["src/door/lock.rs", "src/door/lock.rs", "docs/"]);
     assert_eq!(analysis::overlap(&planned, &theirs)[1].ours, "src/door/lock.rs");
-    // A sketch is kept and read back.
+    // A sketch can be stored and read again.
     let kept = serde_json::to_string(&ours).expect("a sketch is JSON");
     assert_eq!(serde_json::from_str::<Sketch>(&kept).expect("a sketch is read back"), ours);
 }
@@ -385,9 +385,9 @@ fn the_reference_lists_every_code_with_its_category_and_severity() {
 fn hostile_documents_cost_no_more_than_their_size() {
     const SMALL: usize = 2 << 10;
     const LARGE: usize = 32 << 10;
-    /// What growth is allowed. Linear is 16 and a square is 256; a busy machine needs room.
+    /// The allowed growth of the time. Linear growth is 16 and quadratic growth is 256. The margin is for a busy machine.
     const ALLOWED: u32 = 80;
-    /// Below this, time says nothing.
+    /// A time below which a measurement is not significant.
     const FLOOR: Duration = Duration::from_millis(2);
     let all = |piece: &str, size: usize| {
         let filled = piece.repeat(size / piece.len());

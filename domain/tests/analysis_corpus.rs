@@ -1,4 +1,4 @@
-//! Analysis of real documents, where they are at hand: beside the repository, or in the directory that `ENACT_CORPUS` names.
+//! Analysis of real documents, if they exist: beside the repository, or in the directory that `ENACT_CORPUS` names.
 
 #[path = "support/corpus.rs"]
 mod corpus;
@@ -12,7 +12,7 @@ use enact_domain::analysis::{
 use enact_domain::speckit::tasks::{PhaseKind, TasksFile};
 use enact_domain::speckit::{StoryKey, constitution, spec, tasks};
 
-/// The files of this name below a directory, in order.
+/// Returns the files of this name below a directory, in order.
 fn files(root: &Path, name: &str) -> Vec<PathBuf> {
     corpus::files(root, |path| path.ends_with(name))
 }
@@ -21,7 +21,7 @@ fn read(path: &Path) -> Vec<u8> {
     std::fs::read(path).expect("the corpus can be read")
 }
 
-/// SeverityCounts findings by code, and shows them when `ENACT_FINDINGS` is set, for reading by eye.
+/// The number of findings by code. Prints the findings if `ENACT_FINDINGS` is set, for review by a person.
 #[derive(Default)]
 struct Tally(BTreeMap<&'static str, usize>);
 
@@ -49,7 +49,7 @@ fn sound(place: &Path, report: &Report, again: &Report) {
     assert_eq!(report.quality.parts.iter().map(|p| u32::from(p.weight)).sum::<u32>(), 100);
 }
 
-/// The tasks of a file with the stories that tags and phases give them.
+/// Returns the tasks of a file with their stories, from tags and phases.
 fn stories(file: &TasksFile) -> Vec<(String, String)> {
     let of_phase = |phase: usize| match file.phases.get(phase).map(|p| &p.kind) {
         Some(PhaseKind::Story(key)) => Some(key.as_str()),
@@ -105,7 +105,7 @@ fn analysis_of_real_specifications_is_stable() {
         }
     }
     println!("{documents} specifications with {statements} requirements and criteria: {:#?}", tally.0);
-    // These documents were reviewed by their authors: a pass that has much to say about them is wrong more often than they are.
+    // The authors of these documents have reviewed them, so a check with many findings is probably wrong.
     for (code, count) in &tally.0 {
         assert!(*count <= statements / 10, "{code}: {count} findings about {statements} statements");
     }

@@ -1,4 +1,4 @@
-//! What holds of the analysis of any document.
+//! Properties of the analysis of any document.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use enact_domain::analysis::{self, MAX_FINDINGS, QuestionOrigin, SeverityCounts,
 use enact_domain::speckit::{constitution, spec};
 use proptest::prelude::*;
 
-/// Lines as documents have them, sound and odd.
+/// Generates lines of documents, usual and unusual ones.
 fn line() -> impl Strategy<Value = String> {
     let words = prop::sample::select(vec![
         "The door MUST open quickly",

@@ -21,7 +21,7 @@ fn two_tasks() -> (Graph, PerNode<Node>) {
     (graph, existing(2))
 }
 
-/// Tasks whose objects exist, and nothing else.
+/// Returns tasks whose objects exist, without any attempt.
 fn existing(n: usize) -> PerNode<Node> {
     PerNode { tasks: vec![Node { exists: true, ..Node::default() }; n], integration: None }
 }
@@ -237,7 +237,7 @@ fn redo_reopens_all_dependents_before_any_starts() {
     assert_eq!(decision.actions, [Action::Reopen(Task(0)), Action::Reopen(Task(1))]);
     assert_eq!(decision.state, PlanState::Running);
 
-    // The first one's status was written, the second one's was not.
+    // The status of the first task was written, and that of the second was not.
     nodes.tasks[0] = Node { exists: true, attempts: 1, ..Node::default() };
     let again = decide(&policy(), &graph, &nodes, 9, Millis(6));
     assert_eq!(again.actions, [Action::Reopen(Task(1))], "nothing starts before all are open");

@@ -1,9 +1,9 @@
-//! A simulation of plans: whatever the order in which pods end, get stuck and vanish, people change their minds and the operator crashes, a
-//! plan keeps its promises and comes to an end.
+//! A simulation of plans: in whatever order pods end, get stuck and vanish, people change their requests and the operator crashes, a plan
+//! keeps its promises and ends.
 //!
-//! The test plays pods, cluster nodes, people, the API server and the record. It plays the operator as `operator/src/plan` works: the operator
-//! reads its nodes from their status, the record and its memory; it records a decision before it applies it, ends before starts; each action
-//! may fail without the others; and the process may crash between two actions or in the middle of one, and loses its memory.
+//! The test simulates pods, cluster nodes, people, the API server, the record and the operator. As in `operator/src/plan`, the operator
+//! reads its nodes from their status, the record and its memory. It records a decision before it applies it, and ends attempts before it
+//! starts others. Each action may fail without the others. The process may crash between two actions or within one, and loses its memory.
 //!
 //! These promises are asserted where they would break:
 //! - A task starts after its dependencies.
@@ -16,8 +16,9 @@
 //! - An ended attempt leaves no pod that may continue.
 //! - When nothing more happens, the plan has ended.
 //!
-//! Others guarantee what the simulation assumes: the result of a success is in the record before its pod ends (a runner that cannot deliver
-//! its result reports a failure), a kubelet starts no container in a pod that is being deleted, and a new process sees all existing pods.
+//! The simulation relies on guarantees of other components: the result of a success is in the record before its pod ends (a runner that
+//! cannot deliver its result reports a failure), a kubelet starts no container in a pod that is being deleted, and a new process sees all
+//! existing pods.
 
 use std::collections::BTreeSet;
 
@@ -48,9 +49,9 @@ struct Run<'a> {
     tasks: PerNode<Task>,
     /// Whether the process has read the record.
     hydrated: bool,
-    /// Starts that were recorded and failed: each may be made up for beyond the plan's parallelism.
+    /// The number of starts that were recorded and failed. Each may be repeated beyond the plan's parallelism.
     failed_starts: usize,
-    /// How many ends and starts there were.
+    /// A counter of starts and of ends of pods, used as a clock.
     moments: usize,
     chance: Chance,
 }
@@ -81,13 +82,13 @@ impl<'a> Run<'a> {
         self.graph.nodes().collect()
     }
 
-    /// Returns a node by chance.
+    /// Returns a random node.
     fn any_node(&mut self) -> NodeId {
         let nodes = self.nodes();
         nodes[self.chance.of(nodes.len()).unwrap_or(0)]
     }
 
-    /// Runs until there is nothing left to do or to wait for.
+    /// Runs until nothing is left to do or to wait for, and returns the phases of the nodes and the plan's state.
     fn until_the_end(mut self) -> (PerNode<TaskPhase>, PlanState) {
         for _ in 0..3000 {
             let decision = self.reconcile();
@@ -118,7 +119,7 @@ impl<'a> Run<'a> {
             Action::MarkRunning { .. } => 2,
             Action::Create(_) => 3,
         });
-        // Each action has two halves: of an end, the pod's deletion and the status.
+        // Each action has two halves, between which the process may crash. For example, an end deletes the pod and writes the status.
         let halves = decision.actions.len() * 2;
         let crash = if self.chance.strikes(6) { self.chance.of(halves + 2) } else { None };
         if crash != Some(halves + 1) {
@@ -202,7 +203,7 @@ impl<'a> Run<'a> {
                 task.status = Node { exists, attempts, retry, external_effect, ..Node::default() };
             }
             Action::MarkRunning { node, unschedulable, .. } => {
-                // One that ends soon is never shown.
+                // An attempt that ends soon is never reported as running.
                 if self.chance.of(3) != Some(2) {
                     let status = &mut self.tasks[*node].status;
                     assert!(!status.phase.is_finished(), "a finished task runs");
@@ -220,7 +221,7 @@ impl<'a> Run<'a> {
     }
 
     fn start(&mut self, node: NodeId, attempt: u32) {
-        // Where the status could not be written, the result of the last attempt decides.
+        // If the status could not be written, the delivered result of the last attempt decides.
         let last = |t: &Task| {
             t.record.last_key_value().filter(|(number, _)| **number > t.closed()).map(|(_, r)| r.delivered.clone())
         };
@@ -242,14 +243,14 @@ impl<'a> Run<'a> {
             let again = task.begun.iter().filter(|n| task.ends.contains_key(n)).any(|n| !of_its_own(n));
             assert!(!again && !task.born.contains(&attempt), "work that may not be repeated is repeated");
         }
-        // A pod that vanished while no process had seen it may just as well never have been created.
+        // A pod that vanished before any process saw it cannot be distinguished from a pod that was never created.
         assert!(!task.seen.contains(&attempt), "attempt {attempt} has had a pod");
         task.born.insert(attempt);
         task.seen.insert(attempt);
         task.pods.insert(attempt, Pod { state: AttemptState::Pending, created, deleting: None });
     }
 
-    /// Lets an event happen; returns false when none is left.
+    /// Simulates an event. Returns false if no event is left.
     fn happens(&mut self, requeue_at: Option<Millis>) -> bool {
         if !self.world.trouble {
             return self.a_pod_ends_as_foreseen() || self.time_passes(requeue_at);
@@ -271,13 +272,13 @@ impl<'a> Run<'a> {
             20 | 21 => {
                 let node = self.any_node();
                 let status = &mut self.tasks[node].status;
-                // To do work again is more than to try it again.
+                // A redo request includes more than a rerun, so a rerun does not replace it.
                 if status.request == Request::None {
                     status.request = Request::Rerun;
                 }
             }
             22 => {
-                // Mostly it is taken away again: a person has raised it.
+                // In most cases the event removes the deadline, as if a person had raised it.
                 let seconds = self.chance.of(2000).and_then(|s| u32::try_from(s).ok()).filter(|s| *s < 500);
                 self.policy.deadline = seconds.map(|s| self.now.plus_seconds(s));
             }
@@ -370,11 +371,11 @@ impl<'a> Run<'a> {
             0..=5 if works => self.advance(i, number),
             6 if works => self.end(i, number, Reason::AgentFailed, delivers),
             7 if works => self.end(i, number, Reason::DeliveryFailed, false),
-            // Something outside the plan stopped the runner.
+            // A cause outside the plan stopped the runner.
             8 if works => self.end(i, number, Reason::Cancelled, delivers),
             9 if works => self.end(i, number, Reason::InvalidAssignment, delivers),
             10 => self.end(i, number, Reason::Evicted, false),
-            // The node does not answer, and may come back.
+            // The node does not answer, but may return.
             11 => pod.state = ended(Reason::Lost),
             12 => pod.deleting = pod.deleting.or(Some(now)),
             13 if !begun => {
@@ -382,7 +383,7 @@ impl<'a> Run<'a> {
                 pod.state = AttemptState::Stuck { reason, message, since: now };
             }
             14 if !begun => pod.state = AttemptState::Unscheduled { message: String::new() },
-            // The image has no valid name: its pod waits for ever.
+            // The image name is invalid, so the pod waits forever.
             15 if !begun => {
                 let report = Report::new(Reason::ImagePullFailed, "");
                 pod.state = AttemptState::Failed { class: FailureClass::Invalid, report };
@@ -398,7 +399,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Ends a pod. A report of its runner means that it had begun.
+    /// Ends a pod. The runner reports every reason except an eviction, so the attempt had begun.
     fn end(&mut self, i: NodeId, number: u32, reason: Reason, delivers: bool) {
         self.moments += 1;
         let task = &mut self.tasks[i];
@@ -435,7 +436,7 @@ impl<'a> Run<'a> {
         assert!(decision.requeue_at.is_none_or(|at| at > self.now), "a wait that is over");
     }
 
-    /// Checks the number of pods whose attempt is not recorded as ended. A failed start is repeated, whatever has started instead.
+    /// Checks the number of pods whose attempt is not recorded as ended. A failed start is repeated, whatever else has started since.
     fn check_pods(&self) {
         let under_way = |(i, number): &(NodeId, u32)| !self.tasks[*i].record[number].ended;
         let pods = self.alive().iter().filter(|p| under_way(p)).count();
@@ -481,7 +482,7 @@ proptest! {
         let all_good = world.failures_first.iter().all(|&f| f <= world.limit);
         prop_assert_eq!(one.1 == PlanState::Succeeded, all_good);
         prop_assert_eq!(one.1, two.1);
-        // Halting stops at whatever had started by then; going on does not depend on the order.
+        // With `Halt`, the result depends on the tasks that started before the failure. With `Continue`, the order does not matter.
         if world.on_failure == OnFailure::Continue {
             prop_assert_eq!(one.0, two.0);
         }

@@ -1,4 +1,4 @@
-//! Amendments of constitutions: the step that a change asks for, and the version that took it or did not.
+//! Amendments of constitutions: the level that a change requires, and versions that match it or not.
 
 use enact_domain::revisions::amendment::{
     Accepted, Amendment, ChangeKind, Level, Rule, RulesChange, VersionMismatch, check_version, compare,
@@ -42,7 +42,7 @@ fn read(text: &str) -> Constitution {
     constitution::parse(text.as_bytes()).model
 }
 
-/// What comes of replacing these texts in the old constitution.
+/// Returns the amendment that results from replacing these texts in the old constitution.
 fn amended(edits: &[(&str, &str)]) -> Amendment {
     let new = edits.iter().fold(OLD.to_owned(), |text, (from, to)| {
         assert!(text.contains(from), "{from:?}");
@@ -117,7 +117,7 @@ fn each_kind_alone() {
         ("MUST NOT move", "must not move", Level::Major, Redefined, "Safety First (NON-NEGOTIABLE)"),
         (" (NON-NEGOTIABLE)", "", Level::Minor, Renamed, "Safety First"),
         ("II. Tested", "II. Proven", Level::Minor, Renamed, "Proven"),
-        // Without a MUST the whole text counts, by half of its words.
+        // In a principle without a MUST the whole text counts, and a change of more than half of its words is a redefinition.
         (
             "Messages are short and say what to do next.",
             "Everything speaks Latin.",
@@ -232,7 +232,7 @@ fn a_refusal_names_the_principle_and_the_version_to_write() {
     assert_eq!(check_version("", "", &of(Level::None)), Err(unreadable));
 }
 
-/// Work that grows faster than the documents would take minutes here.
+/// Checks the limits on time: work that grows faster than the documents would take minutes here.
 #[test]
 fn large_constitutions_cost_a_moment() {
     let text = |word: &str| {

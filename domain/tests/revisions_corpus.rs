@@ -1,5 +1,5 @@
-//! Revisions of real documents of public projects, where they are at hand: beside the repository, or in the directory that `ENACT_CORPUS`
-//! names. The documents are changed here in known ways, and the change must be found.
+//! Revisions of real documents of public projects, if they exist: beside the repository, or in the directory that `ENACT_CORPUS` names.
+//! The test changes the documents in known ways, and the changes must be found.
 
 #[path = "support/corpus.rs"]
 mod corpus;
@@ -12,7 +12,7 @@ use enact_domain::revisions::staleness::{Changes, ItemKind};
 use enact_domain::revisions::{amendment, staleness};
 use enact_domain::speckit::{constitution, spec};
 
-/// Calls `check` with each Markdown document of this name (of any name for `None`) that is text.
+/// Calls `check` with each Markdown document of this name (of any name for `None`) that is valid UTF-8.
 fn each(name: Option<&str>, mut check: impl FnMut(&str, &str)) {
     let Some(root) = corpus::root() else { return };
     let markdown = |path: &Path| path.extension().is_some_and(|ext| ext == "md");
@@ -25,7 +25,7 @@ fn each(name: Option<&str>, mut check: impl FnMut(&str, &str)) {
     println!("{} documents", found.len());
 }
 
-/// The document with one line put behind this line, counted from 1.
+/// Returns the document with a line inserted after this line, counted from 1.
 fn with_line(text: &str, after: usize, line: &str) -> String {
     let mut lines: Vec<&str> = text.split('\n').collect();
     lines.insert(after, line);

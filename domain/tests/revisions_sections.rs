@@ -1,4 +1,4 @@
-//! Differences and merges of documents by section: what readers see, and what holds for all documents.
+//! Differences and merges of documents by section: rendered results, and properties of all documents.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -47,7 +47,7 @@ fn replaced(text: &str, edits: &[(&str, &str)]) -> String {
     })
 }
 
-/// The specification with the blocks of its headings in another order, added and removed ones, and changed words.
+/// Returns the specification with its sections in another order, with added and removed sections, and with changed words.
 fn revised() -> String {
     let entities = "### Key Entities\n\n- **Ticket**: a right to board once\n\n";
     let refund = "### User Story 2 - Refund (Priority: P3)\n\nA passenger gets the fare back.\n\n";
@@ -152,7 +152,7 @@ fn edits_of_two_people_become_one_text() {
         ],
     ) + "\n## Assumptions\n\n- Phones have light\n";
     assert_eq!(text, expected);
-    // Who is who changes nothing here.
+    // A merge is symmetric here.
     assert_eq!(merge(SPEC, &theirs, &ours).text, expected);
 }
 
@@ -184,7 +184,7 @@ fn additions_of_both_sides_are_kept() {
     let theirs = "# A\n\n## B\n\n- one\n- two\n\n### Deep\n\ny\n\n## Both\n\nsame\n";
     let expected = "# A\n\n## B\n\n- one\n- two\n\n### Deep\n\ny\n\n## Ours\n\nx\n\n## Both\n\nsame\n";
     assert_eq!(merge(base, ours, theirs), Merge { text: expected.to_owned(), conflicts: Vec::new() });
-    // Sections that were the last ones of their documents get a blank line between them.
+    // A blank line separates sections that were the last ones of their documents.
     let merged = merge("# A\n", "# A\n\n## X\n\nx", "# A\n\n## Y\n\ny\n");
     assert_eq!(merged, Merge { text: "# A\n\n## X\n\nx\n\n## Y\n\ny\n".to_owned(), conflicts: Vec::new() });
 }
@@ -208,7 +208,7 @@ fn line_ends_are_merged_apart_from_the_text() {
     for merged in [merge(SPEC, &windows, &edited), merge(SPEC, &edited, &windows)] {
         assert_eq!(merged, Merge { text: expected.clone(), conflicts: Vec::new() });
     }
-    // A conflict in a document with these line ends has them too.
+    // A conflict keeps the line ends of the document.
     let conflict =
         merge(&windows, &windows.replace("2 seconds", "1 second"), &windows.replace("2 seconds", "3 seconds"));
     assert_eq!(conflict.conflicts.len(), 1);
@@ -216,7 +216,7 @@ fn line_ends_are_merged_apart_from_the_text() {
     assert!(conflict.conflicts[0].base.as_ref().unwrap().contains("2 seconds\r\n"));
 }
 
-/// Work that grows faster than the document would take minutes here.
+/// Checks the limits on time: work that grows faster than the document would take minutes here.
 #[test]
 fn large_documents_cost_a_moment() {
     let mut seed = 7_u64;
@@ -264,7 +264,7 @@ const PIECES: [&str; 18] = [
     "Set\n===",
 ];
 
-/// A document of headings, lines and blank lines, so that two of them often share some.
+/// Generates documents of headings, lines and blank lines. Two documents often have some in common.
 fn document() -> impl Strategy<Value = String> {
     let line = prop::sample::select(&PIECES[..]).prop_map(str::to_owned);
     let end = prop::sample::select(&["\n", "\n", "\n", "\r\n"][..]);
@@ -275,7 +275,7 @@ fn document() -> impl Strategy<Value = String> {
     })
 }
 
-/// Some edits of a document: lines replaced, removed and added.
+/// Returns a document with some lines replaced, removed and added.
 fn edited(base: &str, edits: &[(prop::sample::Index, u8, u16)]) -> String {
     let mut lines: Vec<String> = base.split_inclusive('\n').map(str::to_owned).collect();
     for (at, what, number) in edits {
@@ -290,7 +290,7 @@ fn edited(base: &str, edits: &[(prop::sample::Index, u8, u16)]) -> String {
     lines.concat()
 }
 
-/// Without the byte order mark.
+/// Returns a text without its byte order mark.
 fn unmarked(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }

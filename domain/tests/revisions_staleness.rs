@@ -1,4 +1,4 @@
-//! What a new revision of a specification makes stale, and what it leaves alone.
+//! Staleness: tasks that a new revision of a specification makes stale, and tasks that it does not affect.
 
 use enact_domain::revisions::staleness::{
     Changes, ItemChange, ItemKind, MAX_REASONS, PlannedTask, Relation, compare, stale,
@@ -84,7 +84,7 @@ fn tasks<'a>() -> Vec<PlannedTask<'a>> {
     ]
 }
 
-/// Stale tasks with the items and links that make them so.
+/// Returns stale tasks with the items and relations that make them stale.
 fn found(new: &Spec) -> Vec<(String, Vec<(String, Relation)>)> {
     let old = read(OLD);
     let staleness = stale(&old, new, &compare(&old, new), &tasks());
@@ -186,7 +186,7 @@ fn renumbered_items_are_listed_not_stale() {
     let renumbered: Vec<_> =
         staleness.renumbered.iter().map(|r| (r.task.as_str(), r.from.as_str(), r.to.as_str())).collect();
     assert_eq!(renumbered, [("T003", "FR-001", "FR-002"), ("T005", "US2", "US4"), ("T006", "US2", "US4")]);
-    // FR-001 now means something that no task was made for.
+    // FR-001 has another meaning now, for which no task exists.
     assert_eq!(staleness.uncovered.iter().map(|c| c.id.as_str()).collect::<Vec<_>>(), ["FR-001"]);
 }
 
@@ -234,7 +234,7 @@ fn many_reasons_are_counted() {
     assert_eq!((staleness.tasks[0].reasons.len(), staleness.tasks[0].more), (MAX_REASONS, 50 - MAX_REASONS));
 }
 
-/// PlannedTask that grows faster than the documents would take minutes here.
+/// Checks the limits on time: work that grows faster than the documents would take minutes here.
 #[test]
 fn large_specifications_cost_a_moment() {
     let text = |word: &str| {
@@ -256,7 +256,7 @@ fn large_specifications_cost_a_moment() {
     assert!(staleness.tasks.iter().all(|task| task.reasons.len() == MAX_REASONS && task.more > 3_999));
 }
 
-/// Requirements with texts from a small set, so that numbers and texts move about.
+/// Generates requirements with texts from a small set, so that numbers and texts often change places.
 fn requirements() -> impl Strategy<Value = Vec<(u8, u8)>> {
     prop::collection::btree_map(0..12_u8, 0..8_u8, 0..8).prop_map(|map| map.into_iter().collect())
 }
@@ -275,7 +275,7 @@ proptest! {
         let changes = compare(&a, &b).requirements;
         let mut texts: std::collections::BTreeMap<String, String> = a.requirements.iter().map(|r| (r.id.clone(), r.text.clone())).collect();
         let text = |id: &str| b.requirements.iter().find(|r| r.id == id).map(|r| r.text.clone()).unwrap();
-        // Names are taken away first: an item may take the name that another gives up.
+        // All old ids are removed before new ones are added, because an item may get the id that another item loses.
         let mut renamed = Vec::new();
         for change in &changes {
             match &change.kind {

@@ -1,4 +1,4 @@
-//! The guide says what is so: every field, every function's name, every rule of the library, every limit.
+//! Checks that the guide documents every field, function, rule of the library and limit.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use enact_domain::rules::{
 
 const GUIDE: &str = include_str!("../../docs/guide/rules.md");
 
-/// The reference, as it must stand in the guide between its heading and the next one.
+/// Returns the reference that the guide must contain between its heading and the next one.
 fn reference() -> String {
     let mut text = String::new();
     for record in records() {

@@ -1,4 +1,4 @@
-//! Expressions and documents that mean harm: nothing panics, no stack overflows, nothing takes long.
+//! Malicious expressions and documents: nothing panics, overflows the stack or takes long.
 
 #[path = "support/stopwatch.rs"]
 mod stopwatch;
@@ -13,9 +13,9 @@ use enact_domain::speckit;
 use proptest::prelude::*;
 use stopwatch::Stopwatch;
 
-/// Half of what threads of the operator have.
+/// The stack size of a test's thread: half of the stack of the operator's threads.
 const STACK_BYTES: usize = 1 << 20;
-/// What one compilation or evaluation may take here, without optimisation on a busy machine; a hundredth of it is usual.
+/// The time limit of a compilation or evaluation, for a build without optimisation on a busy machine. A hundredth of it is usual.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn rule(scope: Scope, expression: &str) -> Rule {
@@ -45,7 +45,7 @@ fn small() -> Document {
     Document::plan(&plan(3)).with_specification(&spec, &DocumentMetadata::default())
 }
 
-/// Compiles, and evaluates what can be: with little stack, and in time.
+/// Compiles an expression, and evaluates it if it is valid, with a small stack and within the time limit.
 fn survive(expression: &str) {
     let expression = expression.to_owned();
     let work = move || {
@@ -61,7 +61,7 @@ fn survive(expression: &str) {
 #[test]
 fn nesting_is_bounded_before_recursion() {
     let wrapped = |open: &str, inner: &str, close: &str, n: usize| open.repeat(n) + inner + &close.repeat(n);
-    // At the limit of depth, just below and above it, and up to the limit of length.
+    // Depths around the limit, and larger ones up to the limit of length.
     for n in (1..=MAX_DEPTH + 2).chain([100, 500, 1000, 2000]) {
         for expression in [
             wrapped("(", "true", ")", n),
@@ -136,7 +136,7 @@ fn texts_do_not_grow_without_bound() {
     }
 }
 
-/// What an evaluation on a large plan does, and that it does so in time.
+/// Evaluates a rule on a large plan, within the time limit.
 fn on_a_large_plan(expression: &str) -> Outcome {
     let program = compile(&rule(Scope::Plan, expression)).expect("well formed");
     let document = Document::plan(&plan(5000));
@@ -156,7 +156,7 @@ fn nested_loops_over_5000_tasks_are_rejected() {
         "plan.tasks.map(t, t.text + t.text + t.text).join(' ').contains('x')",
         r"plan.tasks.all(t, t.text.matches('(a|b)*a(a|b){60}c') || t.id in plan.tasks.map(o, o.id))",
     ] {
-        // With the rule itself where it is too dear for usual plans already, otherwise with the document.
+        // A rule that is too expensive for usual plans is refused at compilation. Others are refused for this document.
         let why = match compile(&rule(Scope::Plan, expression)) {
             Err(refused) => refused.problem,
             Ok(_) => match on_a_large_plan(expression) {
@@ -198,7 +198,7 @@ fn patterns_that_backtrack_elsewhere_are_linear_here() {
 
 #[test]
 fn what_is_affordable_is_done_in_time() {
-    // As dear as it can be: the largest of these plans on which the rule is still evaluated.
+    // The most expensive case that is allowed: the largest of these plans on which the rule is still evaluated.
     for expression in [
         "plan.tasks.all(t, plan.tasks.exists(o, o.id == 'none' + t.id) || true)",
         "plan.tasks.all(t, t.text.split('a').all(w, w == 'b' || w == ''))",
@@ -234,7 +234,7 @@ fn what_a_violation_names_is_short_and_harmless() {
     assert!(items[0].starts_with(" [2Jxxx") && items[0].len() == 120, "{items:?}");
 }
 
-/// Pieces of CEL, right and wrong.
+/// Tokens of CEL, valid and invalid ones.
 const WORDS: &[&str] = &[
     "plan",
     "specification",
@@ -320,7 +320,7 @@ fn piece() -> impl Strategy<Value = String> {
     prop_oneof![8 => proptest::sample::select(WORDS).prop_map(|word| (*word).to_owned()), 1 => "\\PC{0,4}"]
 }
 
-/// Expressions whose types are right more often than not.
+/// Generates expressions that are well typed in most cases.
 fn expression() -> impl Strategy<Value = String> {
     let text = prop_oneof![
         Just("plan.name".to_owned()),
@@ -378,7 +378,7 @@ proptest! {
         }
     }
 
-    /// What has passed the check has no error of types left: only what depends on the values can fail.
+    /// Checks that a compiled expression has no type errors: its evaluation can only fail because of its cost.
     #[test]
     fn what_is_well_typed_is_evaluated(expression in expression()) {
         if let Ok(program) = compile(&rule(Scope::Plan, &expression)) {

@@ -1,4 +1,4 @@
-//! What a rule can say, which errors it gets when it says something else, and what it sees.
+//! The language of rules: what it can express, its errors, and the fields that a rule sees.
 
 use enact_domain::rules::{
     Budget, Document, DocumentMetadata, Gate, MAX_RULES, Outcome, PlanInput, Rule, Scope, Strength, TaskInput, compile,
@@ -163,7 +163,7 @@ fn functions_do_what_cel_says() {
         "[1, 2].map(x, x * 2).exists(x, x == 4) && ([1] + [2]).size() == 2 && [1, 2, 3].filter(x, x > 1)[0] == 2",
         "[1, 2, 3].map(x, x > 1, x * 10)[0] == 20 && [1, 2].exists_one(x, x == 1)",
         "(specification.stories.map(s, s.key) + ['x']).size() == 3 && (specification.title > 'A' ? true : false)",
-        // Variables may be called like anything else.
+        // Variables may have the names of types and documents.
         "specification.stories.all(specification, specification.key != '') && ['a'].all(string, string == 'a')",
         "['a'].all(strings, strings.size() == 1) && ['a'].all(optional, optional.trim() == 'a')",
     ] {
@@ -190,7 +190,7 @@ fn a_violation_names_the_offending_elements() {
     violated(&document, "specification.requirements.exists(r, r.id == 'FR-009')", &[]);
 }
 
-/// Expressions for a Specification, with the position, the problem and the remedy of their error.
+/// Expressions for a Specification, with the position, the problem and the remedy of their errors.
 const ERRORS: &[(&str, &str)] = &[
     (
         "specification.requirments.size() > 0",

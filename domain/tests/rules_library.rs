@@ -1,4 +1,4 @@
-//! Every rule of the library, with a document that keeps it and one that breaks it.
+//! Every rule of the library, with a document that complies and one that violates it.
 
 use enact_domain::rules::{
     Decision, Document, DocumentMetadata, Gate, Outcome, PlanInput, Rule, TaskInput, Workspace, builtin, compile,
@@ -102,7 +102,7 @@ fn bad_plan() -> PlanInput {
     plan
 }
 
-/// What the rule says of these documents.
+/// Returns the outcomes of a rule for these documents.
 fn judge(rule: &Rule, spec: &Spec, plan: &PlanInput) -> Vec<Outcome> {
     let program = compile(rule).expect("the library is well formed");
     let documents: Vec<Document> = match rule.scope {
@@ -117,7 +117,7 @@ fn judge(rule: &Rule, spec: &Spec, plan: &PlanInput) -> Vec<Outcome> {
 
 #[test]
 fn good_documents_pass_and_bad_ones_violate() {
-    // How many documents break it, and what is named as the cause.
+    // The number of documents that violate each rule, and the items that are reported as the cause.
     let expected: [(&str, usize, &[&str]); 10] = [
         ("requirements-bind", 1, &["FR-002"]),
         ("stories-stand-alone", 1, &["US1"]),

@@ -1,6 +1,6 @@
-//! Real documents of public projects, where they are at hand: beside the repository, or in the directory that `ENACT_CORPUS` names.
+//! Real documents of public projects, if they exist: beside the repository, or in the directory that `ENACT_CORPUS` names.
 //!
-//! What a document says is compared with what a search for the standard forms finds in it: nothing that stands there is lost.
+//! The test compares each parsed document with the results of a search for the standard forms, so that no item is lost.
 
 #[path = "support/corpus.rs"]
 mod corpus;
@@ -15,7 +15,7 @@ use enact_domain::speckit::{
     Diagnostic, Parsed, TaskId, checklist, constitution, data_model, edit, plan, research, spec, tasks,
 };
 
-/// Calls `check` with each document of this name, its place and its bytes, and says how many there were.
+/// Calls `check` with the path and bytes of each document of this name, and prints the number of documents.
 fn each(name: &str, mut check: impl FnMut(&Path, &[u8])) {
     let Some(root) = corpus::root() else { return };
     let found = corpus::files(&root, |path| path.ends_with(name));
@@ -25,7 +25,7 @@ fn each(name: &str, mut check: impl FnMut(&Path, &[u8])) {
     }
 }
 
-/// The whole document is kept, and what is said about it points into it.
+/// Checks that the whole document is kept, and that the diagnostics refer to lines of it.
 fn sound<T: Debug>(place: &Path, bytes: &[u8], parsed: &Parsed<T>, source: &str) {
     let place = place.display();
     assert!(parsed.has_errors() || source.as_bytes() == bytes, "{place}: the source is not the document");
@@ -36,7 +36,8 @@ fn sound<T: Debug>(place: &Path, bytes: &[u8], parsed: &Parsed<T>, source: &str)
     }
 }
 
-/// Lines outside of fences and comments, with their numbers from 1. The search is naive: documents in which it goes astray are left out.
+/// Returns the lines outside of fences and comments, with their numbers from 1. The search is naive and returns `None` if a fence or a
+/// comment seems to have no end.
 fn prose(text: &str) -> Option<Vec<(u32, &str)>> {
     let (mut fence, mut comment) = (false, false);
     let mut found = Vec::new();
@@ -55,7 +56,7 @@ fn prose(text: &str) -> Option<Vec<(u32, &str)>> {
     (!fence && !comment).then_some(found)
 }
 
-/// The id of a line in the standard form, `- [ ] T001 …`, in bold or not.
+/// Returns the task id of a line in the standard form, `- [ ] T001 …`, in bold or not.
 fn standard_task(line: &str) -> Option<TaskId> {
     let rest = ["- [ ] ", "- [x] ", "- [X] "].iter().find_map(|form| line.strip_prefix(form))?;
     let word = rest.trim_start_matches('*').split(|c: char| c.is_whitespace() || c == '*').next()?;
@@ -102,7 +103,7 @@ fn every_order_is_one_that_can_be_run() {
         let graph = Graph::build(list).unwrap_or_else(|errors| panic!("{}: {errors:?}", place.display()));
         assert_eq!(graph.len(), file.tasks.len());
         edges += order.values().map(BTreeSet::len).sum::<usize>();
-        // What is not marked [P] runs after what stands before it in its phase.
+        // A task without [P] runs after the tasks before it in its phase.
         for pair in file.tasks.windows(2).filter(|pair| pair[0].phase == pair[1].phase && !pair[1].parallel) {
             let (before, after) = (&pair[0].id, &pair[1].id);
             let stated = file.tasks.iter().any(|task| !task.depends_on.is_empty());
@@ -124,7 +125,7 @@ fn a_box_can_be_ticked_without_any_other_change() {
             assert_eq!(rest, (&text[..mark.start], &text[mark.end..]), "{}: {}", place.display(), task.id);
             let again = tasks::parse(done.as_bytes()).model;
             assert_eq!(again.tasks.len(), file.tasks.len(), "{}: {}", place.display(), task.id);
-            // A struck task stays struck, whatever its box says.
+            // A struck task stays cancelled, whatever its checkbox is.
             let state = again.task(&task.id).map(|task| task.state);
             let struck = task.state == tasks::TaskState::Cancelled && state == Some(task.state);
             assert!(state == Some(tasks::TaskState::Done) || struck, "{}: {}", place.display(), task.id);
@@ -276,7 +277,7 @@ fn diagnose(kind: &str, bytes: &[u8]) -> Option<(Vec<Diagnostic>, bool)> {
     })
 }
 
-/// The page says how the corpus is read; this is what it must say.
+/// Checks the figures that the documentation contains about the corpus.
 #[test]
 fn the_figures_in_the_documentation_are_those_of_the_corpus() {
     let Some(root) = corpus::root() else { return };

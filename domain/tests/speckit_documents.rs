@@ -1,4 +1,4 @@
-//! `spec.md`, `plan.md`, `constitution.md`, and what all documents have in common.
+//! `spec.md`, `plan.md`, `constitution.md`, and common properties of all documents.
 
 use enact_domain::speckit::spec::Spec;
 use enact_domain::speckit::{Diagnostic, MAX_DOCUMENT_BYTES, Parsed, constitution, plan, spec, tasks};
@@ -390,7 +390,7 @@ fn models_and_diagnostics_are_json() {
     assert_eq!(tasks["diagnostics"][0]["severity"], "Error");
 }
 
-/// Names of diagnostics in a text: words in CamelCase between these marks.
+/// Returns the names of diagnostics in a text: words in CamelCase between these marks.
 fn names(text: &str, mark: char) -> std::collections::BTreeSet<&str> {
     let camel = |word: &&str| {
         let capitals = word.bytes().filter(u8::is_ascii_uppercase).count();

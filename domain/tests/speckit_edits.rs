@@ -202,7 +202,7 @@ fn what_is_no_answer_is_refused() {
     assert!(matches!(refused(&full, "q?", "a", "2026-03-02"), EditError::DocumentTooLarge(_)));
 }
 
-/// Pieces of documents and of what people may answer, in combinations that nobody would write.
+/// Pieces of documents and of answers, for combinations that nobody would write.
 const PIECES: [&str; 40] = [
     "# Spec: a\n",
     "## Clarifications\n",
@@ -250,7 +250,7 @@ fn soup(most: usize) -> impl Strategy<Value = String> {
     prop::collection::vec(prop::sample::select(&PIECES[..]), 0..most).prop_map(|pieces| pieces.concat())
 }
 
-/// All of a specification that an answer must leave alone.
+/// Returns the parts of a specification that an answer must not change.
 fn rest(spec: &Spec) -> Vec<String> {
     let stories = spec.stories.iter().map(|s| s.key.to_string());
     let items = spec.requirements.iter().chain(&spec.success_criteria).map(|r| r.id.clone());

@@ -1,4 +1,4 @@
-//! Documents that somebody made to cost time: sixteen times the size may cost about sixteen times as much, never its square.
+//! Malicious documents: a document of sixteen times the size may take about sixteen times as long, never the square.
 
 #[path = "support/stopwatch.rs"]
 mod stopwatch;
@@ -11,13 +11,13 @@ use stopwatch::Stopwatch;
 
 const SMALL: usize = 4 << 10;
 const LARGE: usize = 64 << 10;
-/// How much more a large document may cost than small ones of the same size together. Linear is 1 and a square is 16; caches and neighbours on
-/// the same core need room.
+/// The allowed ratio between the time for a large document and the time for small ones of the same total size. Linear is 1 and quadratic
+/// is 16. The margin is for caches and for other processes on the same core.
 const ALLOWED: u32 = 5;
-/// What a large document may cost in any case: below this, time says nothing.
+/// A time that a large document may always take, because a measurement below it is not significant.
 const FLOOR: Duration = Duration::from_millis(80);
 
-/// What is repeated to fill a document.
+/// The pieces that fill a document by repetition.
 const REPEATED: [&str; 83] = [
     "**Decision**: a\n",
     "Rationale: a\n",
@@ -104,7 +104,7 @@ const REPEATED: [&str; 83] = [
     "[^a]: b\n",
 ];
 
-/// What stands before the repetition, so that it falls on prose about order, too.
+/// The beginnings of documents. With the second one, the repetition is part of the section about order.
 const BEGINNINGS: [&str; 2] = ["", "# Tasks: a\n\n## Phase 1: Setup\n\n- [ ] T001 a\n\n## Dependencies\n\n"];
 
 fn read_all(document: &str) {
@@ -117,7 +117,7 @@ fn read_all(document: &str) {
     research::parse(bytes);
     checklist::parse(bytes);
     data_model::parse(bytes);
-    // Whether there is something to tick or to answer does not matter: it is looked for.
+    // The result does not matter: the edits search the document whether or not there is something to tick or to answer.
     let _ = TaskId::parse("T001").map(|id| edit::tick(document, &id, true));
     let answer = Answer { question: "a".into(), answer: "b".into(), date: "2026-03-02".into() };
     let _ = edit::answer(document, &answer);
@@ -129,7 +129,7 @@ fn time(document: &str, times: usize) -> Duration {
     stopwatch.elapsed()
 }
 
-/// Fails when the larger document takes far more than its share, again and again.
+/// Checks the time for a larger document. Fails only if several measurements exceed the limit.
 fn grows_with_its_size(name: &str, document: impl Fn(usize) -> String) {
     let (small, large) = (document(SMALL), document(LARGE));
     assert!(small.len() <= SMALL && large.len() <= LARGE && large.len() >= 12 * small.len().min(LARGE / 16));
@@ -167,7 +167,7 @@ fn repetition_costs_its_length() {
 fn fences_of_every_length_cost_their_length() {
     grows_with_its_size("fences", |size| {
         let mut document = String::new();
-        // The fences of 1 to n characters, and their line ends, are n (n + 3) / 2 bytes.
+        // Fences of 1 to n characters with their line ends have n (n + 3) / 2 bytes in total.
         let longest = (1..size).take_while(|n| n * (n + 3) / 2 <= size).count();
         (3..=longest).rev().for_each(|n| document.extend(["`".repeat(n), "\n".into()]));
         document

@@ -1,8 +1,8 @@
-//! How people vary the forms of Spec Kit, as far as the tests of the single documents do not show it: each variety by a small case.
+//! Variations of Spec Kit's forms that people write and that the tests of the single documents do not cover, each with a small example.
 
 use enact_domain::speckit::{constitution, plan, spec, tasks};
 
-/// Key, title, priority and number of scenarios of the one story under a heading.
+/// Returns key, title, priority and number of scenarios of the only story, which has this heading.
 fn story(heading: &str, scenarios: &str) -> (String, String, Option<String>, usize) {
     let text = format!("# Spec: a\n\n## User Scenarios\n\n{heading}\n\n{scenarios}\n");
     let stories = spec::parse(text.as_bytes()).model.stories;
@@ -50,7 +50,7 @@ fn forms_of_scenarios() {
     assert_eq!(count("- a remark\n- another"), 0);
 }
 
-/// Identifiers of requirements and of criteria.
+/// Returns the identifiers of requirements and of criteria.
 fn definitions(text: &str) -> (Vec<String>, Vec<String>) {
     let model = spec::parse(format!("# Spec: a\n\n## Requirements\n\n{text}\n").as_bytes()).model;
     let ids = |found: Vec<spec::Requirement>| found.into_iter().map(|r| r.id).collect();

@@ -1,4 +1,4 @@
-//! What holds for every input: no panic, spans inside the document, and an order without invented cycles.
+//! Properties of every input: no panic, spans inside the document, and an order without invented cycles.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use enact_domain::speckit::tasks::{self, PhaseKind, TasksFile};
 use enact_domain::speckit::{Diagnostic, Span, TaskId, constitution, plan, spec};
 use proptest::prelude::*;
 
-/// Pieces that mean something to a parser, in combinations that nobody would write.
+/// Pieces with a meaning for a parser, for combinations that nobody would write.
 const PIECES: [&str; 72] = [
     "- [ ] ",
     "- [x] ",
@@ -86,7 +86,7 @@ fn document() -> impl Strategy<Value = String> {
     prop::collection::vec(prop::sample::select(&PIECES[..]), 0..120).prop_map(|pieces| pieces.concat())
 }
 
-/// A task file in which each task waits for some others.
+/// Generates a task file in which each task depends on some others.
 fn task_file() -> impl Strategy<Value = String> {
     let task = (any::<bool>(), 0..8_u8, prop::collection::vec(0..40_usize, 0..3));
     prop::collection::vec(task, 1..40).prop_map(|tasks| {
@@ -174,7 +174,7 @@ fn is_acyclic(edges: &BTreeMap<TaskId, BTreeSet<TaskId>>) -> bool {
     }
 }
 
-/// Whether the rules of Spec Kit, without any statement, let `later` start only after `earlier`, which stands above it.
+/// Returns whether Spec Kit's rules, without explicit dependencies, let `later` start only after `earlier`, which precedes it in the file.
 fn must_wait(file: &TasksFile, earlier: usize, later: usize) -> bool {
     let (a, b) = (&file.tasks[earlier], &file.tasks[later]);
     if a.phase == b.phase {

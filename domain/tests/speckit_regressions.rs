@@ -1,4 +1,4 @@
-//! Inputs that once broke something (the fuzz targets in `fuzz/` look for more), and every document of the corpus where it is at hand.
+//! Inputs that caused a bug once (the fuzz targets in `fuzz/` search for more), and every document of the corpus, if it exists.
 
 #[path = "support/corpus.rs"]
 mod corpus;

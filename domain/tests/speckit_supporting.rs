@@ -6,7 +6,7 @@ fn codes(diagnostics: &[Diagnostic]) -> Vec<(u32, &str)> {
     diagnostics.iter().map(|d| (d.line, d.code)).collect()
 }
 
-/// Title, decision, rationale, and alternatives of each decision.
+/// Returns title, decision, rationale, and alternatives of each decision.
 fn decisions(text: &str) -> Vec<(String, String, String, Vec<String>)> {
     let model = research::parse(text.as_bytes()).model;
     assert_eq!(model.source, text);

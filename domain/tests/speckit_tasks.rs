@@ -1,4 +1,4 @@
-//! `tasks.md`: the grammar, one oddity a test, and the order that follows from it.
+//! `tasks.md`: the grammar, with a test for each variation, and the resulting order.
 
 use enact_domain::speckit::tasks::{self, PhaseKind, Task, TaskState, TasksFile};
 use enact_domain::speckit::{Diagnostic, TaskId};
@@ -21,7 +21,7 @@ fn one(line: &str) -> Task {
     file.tasks.into_iter().next().expect(line)
 }
 
-/// The effective edges as `T002: T001; T003: T001 T002`, without tasks that wait for nobody.
+/// Returns the effective edges as `T002: T001; T003: T001 T002`, without tasks that have no dependency.
 fn order(text: &str) -> String {
     let edges = file(text).dependencies();
     let waiting = edges.iter().filter(|(_, on)| !on.is_empty());
@@ -263,7 +263,7 @@ fn stories_below_a_phase_are_phases() {
     assert_eq!(order(text), "T002: T001; T004: T002 T003");
 }
 
-/// Four tasks, side by side in one phase: what waits for what then comes from `tail` alone.
+/// Returns the edges between four parallel tasks in one phase, so that all edges come from `tail`.
 fn stated(tail: &str) -> String {
     order(&format!(
         "## Phase 1: Setup\n\n- [ ] T001 [P] a\n- [ ] T002 [P] b\n- [ ] T003 [P] c\n- [ ] T004 [P] d{tail}\n"
@@ -308,7 +308,7 @@ fn a_section_says_who_waits_for_whom() {
     assert_eq!(section("```text\nT001 → T002\n```"), "");
 }
 
-/// Two phases before two stories; `tail` says more about their order.
+/// Returns the edges between two phases and the two stories after them. `tail` contains more about their order.
 fn grouped(tail: &str) -> String {
     order(&format!(
         "## Phase 1: Setup\n\n- [ ] T001 a\n\n## Phase 2: Foundational\n\n- [ ] T002 b\n\n## Phase 3: User Story 1 - x\n\n- [ ] T003 [US1] c\n\n## Phase 4: User Story 2 - y\n\n- [ ] T004 [US2] d\n\n## Dependencies\n\n{tail}\n"

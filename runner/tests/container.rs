@@ -17,7 +17,7 @@ fn terminate(container: &std::process::Child) {
 fn stop_request_reaches_the_agent_and_cancels() {
     let git = GitServer::start();
     let server = EnactServer::start(&[]);
-    // The agent takes its leave with exit code 0, as some do.
+    // The agent exits with code 0 after SIGTERM, as some agents do.
     let pod = Pod::task(&git, "trap 'echo bye; exit 0' TERM; touch \"$ENACT_OUTPUT_DIR/started\"; sleep 1000 & wait")
         .with_server(&server);
     let container = pod.start("task");
@@ -97,11 +97,11 @@ fn refused_result_fails_without_retry() {
     let ended = Pod::task(&git, "touch x").with_server(&server).run("task");
     assert_eq!((ended.code, ended.report.reason), (Some(75), Reason::DeliveryFailed), "{}", ended.log);
     assert!(ended.report.message.contains("said the test"), "{}", ended.report.message);
-    // The work is not lost.
+    // The work was pushed before the delivery failed.
     assert_eq!(ended.report.commit, git.tip("enact/shop-5f0c1a2b/t001-1"));
     assert_eq!(server.count(), 1);
 
-    // A failure keeps its own reason.
+    // If the attempt itself failed, its reason is kept.
     let server = EnactServer::start(&["403 Forbidden"]);
     let ended = Pod::task(&git, "exit 1").with_server(&server).run("task");
     assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::AgentFailed));
@@ -115,7 +115,7 @@ fn stop_request_shortens_delivery() {
     eventually("the work is pushed", || git.tip("enact/shop-5f0c1a2b/t001-1").is_some());
     terminate(&container);
     let ended = pod.finish(container);
-    // The signal may come before or after the end of the attempt is decided; in both cases it is not a success.
+    // The signal may come before or after the end of the attempt is decided. In both cases the attempt does not succeed.
     assert!([Some(75), Some(1)].contains(&ended.code), "{}", ended.log);
     assert!([Reason::DeliveryFailed, Reason::Cancelled].contains(&ended.report.reason), "{}", ended.log);
 }
@@ -133,7 +133,7 @@ fn installs_itself_into_a_volume() {
 
     let directory = tempfile::tempdir().unwrap();
     let installed = directory.path().join("enact-runner");
-    // Into the directory, as the operator asks, and over what is there.
+    // The target is a directory, as in the operator's pods, or an existing file.
     for target in [directory.path(), &installed] {
         let runner = env!("CARGO_BIN_EXE_enact-runner");
         assert!(std::process::Command::new(runner).arg("install").arg(target).status().unwrap().success());

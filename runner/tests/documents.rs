@@ -80,7 +80,7 @@ fn revision_is_a_branch_a_tag_or_a_commit() {
     }
 }
 
-/// A server that allows it is asked for no other file and no history.
+/// Checks that the runner requests no other file and no history, if the server supports this.
 #[test]
 fn fetches_only_the_file_if_the_server_can_filter() {
     let (git, server) = (GitServer::start(), EnactServer::start(&[]));

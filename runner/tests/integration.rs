@@ -35,7 +35,7 @@ fn merges_checks_and_publishes_branches() {
     let result = server.result();
     assert_eq!((result.report, result.gates[0].exit_code), (published.report.clone(), Some(0)));
 
-    // Again: nothing changes.
+    // A repetition changes nothing.
     let again = pod.run("publish");
     assert_eq!((again.code, again.report), (Some(0), published.report));
 
@@ -68,7 +68,7 @@ fn does_not_merge_a_replaced_branch() {
     let git = with_two_tasks();
     let pod = Pod::integration(&git, &TASKS, "test ! -e sneaked.txt");
     let verified = git.tip(TASKS[1]).unwrap();
-    // More on top of it is left out.
+    // Commits after the verified one are not merged.
     git.commit(TASKS[1], &[("sneaked.txt", "in\n")]);
     for step in ["merge", "gate", "publish"] {
         let ended = pod.run(step);
@@ -76,7 +76,7 @@ fn does_not_merge_a_replaced_branch() {
     }
     assert_eq!(git.git(&["ls-tree", "--name-only", "plan/shop"]), "README.md\na.txt\nb.txt");
 
-    // Something else in its place ends the attempt.
+    // A branch that no longer contains the verified commit ends the attempt.
     let other = git.commit("other", &[("b.txt", "not what was checked\n")]);
     git.git(&["branch", "-f", TASKS[1], &other]);
     git.git(&["branch", "-D", "plan/shop", "enact/shop-5f0c1a2b/candidate/1"]);
@@ -88,7 +88,7 @@ fn does_not_merge_a_replaced_branch() {
     assert_eq!((git.tip("enact/shop-5f0c1a2b/candidate/1"), git.tip("plan/shop")), (None, None));
     assert_eq!(server.result().report, ended.report);
 
-    // What had been checked is put back.
+    // The branch has the verified commit again.
     git.git(&["branch", "-f", TASKS[1], &verified]);
     assert_eq!(pod.run("merge").code, Some(0));
 }
@@ -106,7 +106,7 @@ fn failed_gate_is_named_and_needs_no_credential() {
     assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::GateFailed), "{}", ended.log);
     assert_eq!(ended.report.message, "gate `check` exited with 4: 3 tests failed");
     assert_eq!(server.count(), 0);
-    // Without the first step's word there is nothing to publish.
+    // Without the commit that the merge step hands over, there is nothing to publish.
     assert_ne!(pod.run("publish").code, Some(0));
     assert_eq!(git.tip("plan/shop"), None);
 }
@@ -136,7 +136,7 @@ fn never_overwrites_a_target_that_moved() {
     assert!(ended.report.message.contains("moved"), "{}", ended.report.message);
     assert_eq!(git.tip("plan/shop"), Some(moved.clone()));
 
-    // The next attempt merges onto it.
+    // The next attempt merges into the new head.
     let pod = Pod::integration(&git, &TASKS, "true")
         .with(|a| a.git.as_mut().unwrap().branch = "enact/shop-5f0c1a2b/candidate/2".into());
     assert_eq!(pod.run("merge").code, Some(0));

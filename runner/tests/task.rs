@@ -75,7 +75,7 @@ fn conflict_of_dependencies_names_their_files() {
     assert_eq!(server.result().report, ended.report);
 }
 
-/// The Secret's volume is optional, so that a pod whose Secret is missing starts, and says so.
+/// Checks that a pod with a missing Secret starts and reports it. The volume of the Secret is optional for this reason.
 #[test]
 fn missing_secret_fails_before_git_runs() {
     let git = GitServer::start();
@@ -83,12 +83,12 @@ fn missing_secret_fails_before_git_runs() {
     for key in ["username", "password"] {
         std::fs::remove_file(pod.path("git").join(key)).unwrap();
     }
-    // What the kubelet leaves in the volume of an empty Secret.
+    // The kubelet leaves such a folder in the volume of an empty Secret.
     std::fs::create_dir(pod.path("git/..2026_01_01")).unwrap();
     let ended = pod.run("task");
     assert_eq!((ended.code, ended.report.reason), (Some(75), Reason::ContainerConfigError), "{}", ended.log);
     assert!(ended.report.message.contains("workspace.credentialsSecretRef"), "{}", ended.report.message);
-    // A plan that names none has no volume.
+    // A plan without a Secret has no volume.
     std::fs::remove_dir_all(pod.path("git")).unwrap();
     let ended = pod.run("task");
     assert_ne!(ended.report.reason, Reason::ContainerConfigError, "{}", ended.log);
@@ -154,7 +154,7 @@ fn a_revision_is_a_branch_a_tag_or_a_whole_commit_id() {
     }
 }
 
-/// Agents may push to each other's branches: what passed the gates is a commit, and no branch.
+/// Checks that the verified commit is merged, not the head of the branch: agents can push to each other's branches.
 #[test]
 fn only_verified_work_of_dependencies_is_merged() {
     let git = GitServer::start();
@@ -319,7 +319,7 @@ fn damaged_clone_fails_with_a_named_problem() {
     let elsewhere = "cp -r .git ../other; rm -rf .git; echo \"gitdir: $PWD/../other\" > .git; touch x";
     let ended = Pod::task(&git, elsewhere).run("task");
     assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::AgentFailed), "{}", ended.log);
-    // Traps in the clone's configuration and a leftover lock do not matter.
+    // Configuration in the clone that would run programs, and a leftover lock, have no effect.
     let script = "git config core.fsmonitor 'touch ../owned; false'; git config core.hooksPath ../evil; touch .git/index.lock; touch x";
     let pod = Pod::task(&git, script);
     assert_eq!(pod.run("task").code, Some(0));
@@ -449,7 +449,7 @@ fn second_run_of_an_attempt_has_the_same_result() {
     assert_eq!(first.report, second.report);
     assert_eq!(git.tip("enact/shop-5f0c1a2b/t001-1"), first.report.commit);
 
-    // Other work takes the place of what was never reported.
+    // Other work replaces a commit that was pushed and never reported.
     let pod = pod.with_task(|task| task.adapter = Adapter::Command { script: "echo other > work.txt".into() });
     let third = pod.run("task");
     assert_eq!(third.code, Some(0), "{}", third.log);

@@ -1,4 +1,4 @@
-//! Results over HTTP: who may deliver what, and what becomes of it.
+//! Results over HTTP: who may deliver which result, and its effect.
 
 mod support;
 
@@ -46,7 +46,7 @@ async fn a_stale_result_is_refused_and_kept_as_evidence() {
 async fn a_retry_after_the_recorded_end_succeeds() {
     let (database, _api, server) = scene().await;
     assert_eq!(server.deliver("token", &result(SUBJECT, 1)).await.status, 201);
-    // The answer was lost, and meanwhile the operator found the attempt's end another way.
+    // The answer was lost. Before the retry, the operator recorded another end of the attempt.
     let mut lost = end("acme", "shop-t001", 1, Some("Unknown"), Report::new(Reason::Lost, "gone"));
     lost.subject.uid = SUBJECT.into();
     database.store().record(vec![lost]).await.unwrap();
@@ -100,7 +100,7 @@ async fn a_pod_speaks_for_its_own_attempt_only() {
     let another = "11111111-6a4c-4f6f-a6a3-5a1e5d0b6d1e";
     api.change(|cluster| {
         cluster.pod("foreign", "elsewhere", "other", "mine-1", another, 1);
-        // Labels can be written by whoever makes a pod; the namespace's cannot.
+        // A user who creates pods can choose their labels, but not those of the namespace.
         cluster.pod("liar", "elsewhere", "acme", "lie-1", SUBJECT, 1);
         cluster.pod("nobodys", "kube-system", "acme", "system-1", SUBJECT, 1);
     });
@@ -115,7 +115,7 @@ async fn a_pod_speaks_for_its_own_attempt_only() {
     server.send(&delivery(SUBJECT, 1, "nobodys", &ours)).await.assert_problem(403, "subject-mismatch", "no tenant");
     assert_eq!(database.number("select count(*) from results").await, 0);
     assert_eq!(server.metric("enact_server_deliveries_total{outcome=\"subject-mismatch\"}").await, 5);
-    // Its own result is kept, under its own tenant.
+    // The pod's own result is stored, for the pod's tenant.
     assert_eq!(server.deliver("foreign", &result(another, 1)).await.status, 201);
     assert_eq!(database.number("select count(*) from results where tenant_id = 'other'").await, 1);
 }

@@ -1,4 +1,4 @@
-//! Documents over HTTP: who may bring which, and what becomes of it.
+//! Documents over HTTP: who may deliver which document, and its effect.
 
 mod support;
 
@@ -9,7 +9,7 @@ use support::{SUBJECT, Server, scene};
 
 const TEXT: &[u8] = b"# Feature Specification: Cart\n";
 
-/// A request as the runner makes it.
+/// Returns a request as the runner sends it.
 fn bring(subject: &str, token: &str, body: &[u8]) -> Request {
     Request::post(&format!("/v1/documents/{subject}"))
         .header("authorization", &format!("Bearer {token}"))

@@ -82,7 +82,7 @@ async fn slow_senders_are_cut_and_hold_nobody_up() {
     drip.write_all(&request.head(1000)).await.unwrap();
     drip.write_all(b"{\"subjectUid\": ").await.unwrap();
     http::answer(&mut drip).await.assert_problem(408, "slow-body", "did not arrive within 0.3 s");
-    // Headers that never end get no further.
+    // The header timeout closes connections whose headers never end.
     let mut mute = TcpStream::connect(server.address).await.unwrap();
     mute.write_all(b"POST /v1/attempts HTTP/1.1\r\nhost:").await.unwrap();
     let mut rest = Vec::new();

@@ -1,4 +1,4 @@
-//! A search by what is meant, with an endpoint that a test plays, and without one when it is away.
+//! Semantic search, with a simulated endpoint for embeddings, and without one when it fails.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -23,7 +23,7 @@ use warp::http::StatusCode;
 const CART: &str = "A cart keeps its products for thirty days.";
 const PAYMENT: &str = "A payment is confirmed within a second.";
 
-/// An endpoint to which everything means the same as the cart, until it is away.
+/// Starts an endpoint that returns the same embedding for every text, and fails once `away` is true. Returns the flag with its URL.
 async fn endpoint(away: Arc<AtomicBool>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("--embed-url=http://{}/v1", listener.local_addr().unwrap());

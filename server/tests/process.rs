@@ -1,4 +1,4 @@
-//! The program: its settings, its log and its end.
+//! The program: its settings, its log and its exit.
 
 mod support;
 
@@ -37,7 +37,7 @@ async fn serves_until_sigterm_and_logs_no_secret() {
         .spawn()
         .unwrap();
     let process = child.id();
-    // Read along, so that the pipe never fills.
+    // Reads the output continuously, because a full pipe would block the program.
     let log = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());
     let (address, health) = (([127, 0, 0, 1], port).into(), ([127, 0, 0, 1], health_port).into());
     until(async || {

@@ -1,4 +1,4 @@
-//! Pushes over HTTP: whose word is taken, and who hears of it.
+//! Push notifications over HTTP: which are accepted, and who receives them.
 
 mod support;
 
@@ -13,12 +13,12 @@ use support::http::{Answer, Request, send};
 use support::{PATIENCE, Server, scene};
 use tokio::time::timeout;
 
-/// base64 of the secret, as a Secret has it.
+/// The secret as text, and in base64 as in a Secret.
 const SECRET: (&str, &str) = ("a secret of shop and its host", "YSBzZWNyZXQgb2Ygc2hvcCBhbmQgaXRzIGhvc3Q=");
 const BODY: &str =
     r#"{"ref": "refs/heads/main", "repository": {"clone_url": "https://git.example.com/shop/specs.git"}}"#;
 
-/// A server; the namespace `team` has the secret.
+/// Starts a server for which the namespace `team` has the secret.
 async fn knowing() -> (Database, Api, Server) {
     let (database, api, server) = scene().await;
     let data = json!({ "webhook": SECRET.1 });
@@ -32,7 +32,7 @@ fn request(namespace: &str, body: &str) -> Request {
         .body(body.as_bytes())
 }
 
-/// As GitHub sends it.
+/// Returns a request with a signature, as GitHub sends it.
 fn signed(namespace: &str, secret: &str, body: &str) -> Request {
     let tag = sign(&Key::new(HMAC_SHA256, secret.as_bytes()), body.as_bytes());
     let digits: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -50,7 +50,7 @@ async fn whoever_listens_hears_of_a_push_that_is_proved() {
     let (mut pushes, wanted) = (store.push_listener(), Push::parse("team", BODY.as_bytes()).unwrap());
     let gitlab = request("team", BODY).header("x-gitlab-token", SECRET.0);
     for proved in [signed("team", SECRET.0, BODY), gitlab] {
-        // Listening begins some time after it is asked for.
+        // The listener connects some time after it is created, and misses earlier notifications.
         let heard = async {
             loop {
                 let answer = push(&server, &proved).await;

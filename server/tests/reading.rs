@@ -1,4 +1,4 @@
-//! The record over HTTP: who may read what, and what they see.
+//! The record over HTTP: who may read which data.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -15,8 +15,8 @@ use support::{SUBJECT, Server, result};
 
 const SHOP: &str = "team/specifications/shop";
 
-/// The tenant `acme` has three revisions of a specification `shop` in `team`, the third with the content of the first, which `kim` approved;
-/// `reader` may read it.
+/// Starts a server. The tenant `acme` has three revisions of a specification `shop` in `team`, the third with the content of the first,
+/// which `kim` approved. `reader` may read it.
 async fn scene() -> (Database, Api, Server) {
     let database = Database::migrated().await;
     let store = database.store();
@@ -120,7 +120,7 @@ async fn only_whom_rbac_lets_get_the_document_reads_it() {
     let without = http::send(server.readings, &Request::get(&format!("/v1/namespaces/{path}"))).await;
     without.assert_problem(401, "token-refused", "X-Enact-Token");
     server.read("elsewhere", &path).await.assert_problem(403, "forbidden", "may not get Specification shop");
-    // An agent's token is for the same audience.
+    // An agent's token has the same audience, but its user has no permission to read.
     server.read("pod", &path).await.assert_problem(403, "forbidden", "system:serviceaccount:team:default");
     api.change(|cluster| {
         let right = ("system:serviceaccount:team:default".into(), "team".into(), "specifications".into());

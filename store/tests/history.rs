@@ -87,10 +87,10 @@ async fn content_that_returns_is_a_new_revision() {
 async fn a_repeated_batch_adds_nothing() {
     let database = Database::migrated().await;
     let store = database.store();
-    // A crash between record and status: the next try has another time.
+    // A crash between the record and the status: the second try has another time.
     store.record(vec![spec_revision("1", "one", 10, "Source")]).await.unwrap();
     store.record(vec![spec_revision("1", "one", 11, "Source")]).await.unwrap();
-    // A lost answer: the same batch again, whatever came after it.
+    // The answer was lost: the same batch is recorded again, after newer records.
     let batch = || {
         vec![
             spec_revision("1", "two", 20, "Source"),
@@ -142,7 +142,7 @@ async fn history_covers_all_objects_of_a_name() {
 async fn a_prefix_of_two_contents_is_ambiguous() {
     let database = Database::migrated().await;
     let store = database.store();
-    // Half a million pairs, and 65,536 prefixes.
+    // 1,000 contents have half a million pairs, and there are only 65,536 prefixes, so two contents share one.
     let contents: Vec<String> = (0..1_000).map(|number| number.to_string()).collect();
     let prefix = |content: &String| Digest::of_bytes(content.as_bytes()).short()[..4].to_owned();
     let mut sorted: Vec<_> = contents.iter().map(|content| (prefix(content), content)).collect();
@@ -170,7 +170,7 @@ async fn another_tenant_sees_no_revisions() {
     let selector = RevisionSelector::Number(1);
     assert_eq!(store.revision("b", Kind::Specification, "team", "s", &selector).await.unwrap(), None);
     assert_eq!(store.findings("b", "uid-1", &digest).await.unwrap(), None);
-    // Its own object of the same name counts from one.
+    // A tenant's own object of the same name has its own numbers, from one.
     let mut own = spec_revision("1", "two", 20, "Source");
     own.tenant = "b".into();
     store.record(vec![own]).await.unwrap();

@@ -21,7 +21,7 @@ async fn behind_proxy(database: &Database) -> (Store, Proxy) {
     (Store::connect(&config).expect("the URL is right"), proxy)
 }
 
-/// Records until Postgres acknowledges it, as a controller does; returns the number of tries.
+/// Records until Postgres acknowledges it, as a controller does, and returns the number of tries.
 async fn insist(recorder: &Recorder, records: Vec<Record>) -> u32 {
     for tries in 1.. {
         match recorder.record(records.clone()).await {

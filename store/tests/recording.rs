@@ -27,7 +27,7 @@ fn findings(tenant: &str, subject: Subject, content: &str) -> Record {
     record(tenant, subject, 600, event)
 }
 
-/// One of everything.
+/// Returns a record of every kind.
 fn everything(tenant: &str) -> Vec<Record> {
     let mut report = done();
     report.usage = Usage { input_tokens: 10, output_tokens: 20, cost_micro_usd: u64::MAX };
@@ -118,7 +118,7 @@ async fn a_late_start_completes_an_attempt() {
 async fn states_go_forward_only() {
     let database = Database::migrated().await;
     let store = database.store();
-    // In one batch, and across batches. Of transitions at the same time, the last one counts.
+    // The order holds within one batch, and across batches. Of transitions at the same time, the last one counts.
     store
         .record(vec![task_transition("a", "t", "Running", 20), task_transition("a", "t", "Pending", 10)])
         .await

@@ -377,7 +377,7 @@ impl Random {
         (0..dimensions).map(|_| self.next()).collect()
     }
 
-    /// From -1 to 1.
+    /// Returns a number from -1 to 1.
     fn next(&mut self) -> f32 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;

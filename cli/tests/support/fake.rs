@@ -1,4 +1,4 @@
-//! An API server on loopback that answers what a test wants, and keeps what it was asked.
+//! A simulated API server on loopback with answers that a test chooses. It stores the requests.
 
 // Each test program compiles this module and uses a part of it.
 #![allow(dead_code)]
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use url::Url;
 
-/// A request as it came.
+/// A received request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     pub method: String,
@@ -25,44 +25,44 @@ pub struct Request {
     pub content_type: String,
     /// The token for the server behind the API server.
     pub token: String,
-    /// Null when there was none.
+    /// The body, or null without one.
     pub body: Value,
 }
 
 impl Request {
-    /// `GET /…`.
+    /// Returns method and path, for example `GET /…`.
     pub fn line(&self) -> String {
         format!("{} {}", self.method, self.path)
     }
 
-    /// A parameter of the query, empty when it is not there.
+    /// Returns a parameter of the query, or an empty text without it.
     pub fn parameter(&self, name: &str) -> &str {
         self.query.get(name).map_or("", String::as_str)
     }
 
-    /// Whether it asks for changes.
+    /// Returns whether the request is a watch.
     pub fn is_watch(&self) -> bool {
         matches!(self.parameter("watch"), "1" | "true")
     }
 }
 
-/// What the server says.
+/// An answer of the server.
 pub enum Answer {
-    /// This, with the code 200 or 201.
+    /// A JSON value, with the code 200 or 201.
     Ok(Value),
-    /// A failure with this code and message.
+    /// A failure with this code and message, as a Status.
     Failure(u16, &'static str),
-    /// These bytes.
+    /// Raw bytes.
     Bytes(&'static [u8]),
-    /// A document.
+    /// A text.
     Text(String),
-    /// A refusal of the server behind the API server.
+    /// An error of the server behind the API server.
     Problem(u16, &'static str),
-    /// These changes, and no end.
+    /// Events of a watch that does not end.
     Changes(Vec<Value>),
 }
 
-/// The server, for as long as the test runs.
+/// The server. It runs as long as the test.
 pub struct Fake {
     directory: TempDir,
     seen: Arc<Mutex<Vec<Request>>>,
@@ -85,22 +85,22 @@ impl Fake {
         Self { directory, seen }
     }
 
-    /// What was asked until now.
+    /// Returns the requests so far.
     pub fn seen(&self) -> Vec<Request> {
         self.seen.lock().unwrap().clone()
     }
 
-    /// The requests that change something.
+    /// Returns the requests that change something.
     pub fn writes(&self) -> Vec<Request> {
         self.seen().into_iter().filter(|request| request.method != "GET").collect()
     }
 
-    /// Runs `enact` with these arguments; its exit code, and what it wrote to both streams.
+    /// Runs `enact` with these arguments.
     pub fn enact(&self, arguments: &[&str]) -> Ran {
         self.enact_with(arguments, &[])
     }
 
-    /// The directory that `enact` runs in.
+    /// Returns the working directory of `enact`.
     pub fn here(&self) -> &Path {
         self.directory.path()
     }
@@ -126,13 +126,13 @@ impl Fake {
     }
 }
 
-/// What `enact` did.
+/// The exit code and output of `enact`.
 #[derive(Debug)]
 pub struct Ran {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
-    /// Standard output as it is.
+    /// Standard output as bytes.
     pub bytes: Vec<u8>,
 }
 
@@ -153,7 +153,7 @@ fn serve(stream: TcpStream, answer: &dyn Fn(&Request) -> Answer, seen: &Mutex<Ve
     let Some(request) = read(&mut reader) else { return };
     let said = answer(&request);
     seen.lock().unwrap().push(request.clone());
-    // The client may have gone meanwhile, which is not the server's fault.
+    // The client may have closed the connection, which is not an error of the server.
     let _ = reply(stream, &request, said);
 }
 
@@ -212,7 +212,7 @@ fn reply(mut stream: TcpStream, request: &Request, answer: Answer) -> std::io::R
                 stream.write_all(format!("{change}\n").as_bytes())?;
             }
             stream.flush()?;
-            // Until the client has had enough.
+            // Keeps the connection open until the client closes it.
             let _ = stream.read(&mut [0]);
             return Ok(());
         }

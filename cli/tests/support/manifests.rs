@@ -1,4 +1,4 @@
-//! Manifests, each read as its kind.
+//! Manifests with typed objects.
 
 #![allow(dead_code, reason = "not every test uses all of it")]
 
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Objects in the order in which they were written.
+/// Objects in the order of the YAML.
 pub struct Manifests(Vec<Value>);
 
 impl Manifests {
@@ -25,25 +25,25 @@ impl Manifests {
         Self(objects)
     }
 
-    /// The kinds of all objects, sorted.
+    /// Returns the kinds of all objects, sorted.
     pub fn kinds(&self) -> Vec<&str> {
         let mut kinds: Vec<&str> = self.0.iter().filter_map(|object| object["kind"].as_str()).collect();
         kinds.sort_unstable();
         kinds
     }
 
-    /// Each object as it was written.
+    /// Iterates over the objects as JSON.
     pub fn each(&self) -> impl Iterator<Item = &Value> {
         self.0.iter()
     }
 
-    /// All objects of a kind.
+    /// Returns all objects of a kind.
     pub fn all<K: Resource<DynamicType = ()> + DeserializeOwned>(&self) -> Vec<K> {
         let of_kind = self.0.iter().filter(|object| object["kind"] == *K::kind(&()));
         of_kind.map(|object| serde_json::from_value(object.clone()).unwrap()).collect()
     }
 
-    /// The one object of a kind.
+    /// Returns the only object of a kind. Panics if there is none or there are several.
     pub fn only<K: Resource<DynamicType = ()> + DeserializeOwned>(&self) -> K {
         let mut all = self.all::<K>();
         assert_eq!(all.len(), 1, "objects of kind {}", K::kind(&()));
@@ -65,7 +65,7 @@ fn check(object: &Value) -> Result<(), String> {
     }
 }
 
-/// Whether the type knows every field, as the API server's strict validation asks.
+/// Checks that the type knows every field, as the API server's strict validation does.
 fn same<K: Serialize + DeserializeOwned>(object: &Value) -> Result<(), String> {
     let read: K = serde_json::from_value(object.clone()).map_err(|error| error.to_string())?;
     kept(object, &serde_json::to_value(&read).map_err(|error| error.to_string())?, "")

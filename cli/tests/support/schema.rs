@@ -8,7 +8,7 @@ use kube_cel::{ValidationErrors, Validator};
 use regex::Regex;
 use serde_json::Value;
 
-/// The schemas of all kinds.
+/// The schemas by kind.
 pub struct Schemas(BTreeMap<String, Value>);
 
 impl Schemas {
@@ -22,7 +22,7 @@ impl Schemas {
         Self(enact_crds::all().into_iter().map(of_kind).collect())
     }
 
-    /// Returns all that is wrong with an object, except for CEL rules.
+    /// Returns the errors of an object, except for those of CEL rules.
     pub fn problems(&self, object: &Value) -> Vec<String> {
         let mut problems = Vec::new();
         match object["kind"].as_str().and_then(|kind| self.0.get(kind)) {
@@ -57,7 +57,7 @@ fn check(schema: &Value, value: &Value, path: &str, problems: &mut Vec<String>) 
         wrong(format!("{value} is not one of {}", schema["enum"]));
     }
     let size = match value {
-        // The API server counts characters.
+        // The API server counts characters, not bytes.
         Value::String(text) => Some(("minLength", "maxLength", text.chars().count())),
         Value::Array(items) => Some(("minItems", "maxItems", items.len())),
         _ => None,

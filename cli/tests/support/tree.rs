@@ -1,17 +1,17 @@
-//! A working tree in which a plan is carried out.
+//! A working tree in which a test runs a plan.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// A Git repository with one working tree, and a branch a task.
+/// A Git repository with one working tree, and a branch for each task.
 pub struct Tree {
     scratch: tempfile::TempDir,
 }
 
 impl Tree {
-    /// An empty repository with one commit on `main`.
+    /// Creates a repository with one empty commit on `main`.
     pub fn new() -> Self {
         let tree = Self { scratch: tempfile::tempdir().unwrap() };
         fs::create_dir_all(tree.root()).unwrap();
@@ -20,7 +20,7 @@ impl Tree {
         tree
     }
 
-    /// The working tree.
+    /// Returns the path of the working tree.
     pub fn root(&self) -> PathBuf {
         self.scratch.path().join("tree")
     }
@@ -29,7 +29,7 @@ impl Tree {
         self.scratch.path().join("outputs")
     }
 
-    /// A clean tree on the branch of a task, with the branches of other tasks merged.
+    /// Checks out the branch of a task in a clean tree, and merges the branches of other tasks.
     pub fn start(&self, branch: &str, merge: &[String]) {
         let outputs = self.outputs_dir();
         if outputs.exists() {
@@ -56,19 +56,19 @@ impl Tree {
         let mut command = Command::new("/bin/sh");
         command.args(["-e", "-c", script]).env("ENACT_TASK_ID", id).env("ENACT_ATTEMPT", attempt.to_string());
         command.env("ENACT_OUTPUT_DIR", self.outputs_dir()).env("ENACT_INPUTS_FILE", file);
-        // Bytecode is kept by the second: a module that is replaced within one would be taken for the old one.
+        // Python compares the times of cached bytecode in seconds. It would use old bytecode for a module that changed within a second.
         command.env("PYTHONDONTWRITEBYTECODE", "1");
         self.run(&mut command)
     }
 
-    /// Applies recorded work.
+    /// Applies the patch of recorded work.
     pub fn apply(&self, patch: &str) -> Result<(), String> {
         let file = self.scratch.path().join("recorded.patch");
         fs::write(&file, patch).unwrap();
         self.git(&["am", "--quiet", "--3way", "--whitespace=nowarn", "--", &file.to_string_lossy()])
     }
 
-    /// Commits what changed, if anything did.
+    /// Commits all changes, if there are any.
     pub fn commit(&self, title: &str) {
         self.git(&["add", "--all"]).unwrap();
         if self.git(&["diff", "--cached", "--quiet"]).is_err() {
@@ -76,7 +76,7 @@ impl Tree {
         }
     }
 
-    /// What the task left for others.
+    /// Returns the outputs of the task.
     pub fn outputs(&self) -> BTreeMap<String, String> {
         let read = |entry: fs::DirEntry| {
             let value = fs::read_to_string(entry.path()).unwrap();

@@ -1,14 +1,14 @@
-//! What holds for every document, whoever made it. The fuzz targets in `fuzz/` and the tests here check the same.
+//! Properties of every document. The fuzz targets in `fuzz/` and the tests here use the same checks.
 
 use enact_domain::speckit::edit::{self, Answer};
 use enact_domain::speckit::tasks::TaskState;
 use enact_domain::speckit::{Diagnostic, Item, Span, checklist, constitution, data_model, plan, research, spec, tasks};
 
-/// Reads a document as each kind.
+/// Parses a document as each kind.
 ///
 /// # Panics
 ///
-/// When a span lies outside, a diagnostic has no line or remedy, or the document is not kept.
+/// If a span is outside of the document, a diagnostic has no line or remedy, or the document is not kept.
 pub fn document(bytes: &[u8]) {
     let check = Check { bytes };
     let read = tasks::parse(bytes);
@@ -69,7 +69,7 @@ impl Check<'_> {
         assert!(text.get(span.start..span.end).is_some(), "{span:?} of {}", text.len());
     }
 
-    /// The span lies in the document, and begins on its line.
+    /// Checks that a span is inside the document, and begins on this line.
     fn span(&self, span: Span, line: u32) {
         self.inside(span);
         let before = self.bytes[..span.start].split(|byte| *byte == b'\n').count();
@@ -110,11 +110,11 @@ impl Check<'_> {
     }
 }
 
-/// Ticks each task of a document and answers a question of it; question and answer are the first two lines of the input.
+/// Ticks each task of a document and answers a question of it. Question and answer are the first two lines of the input.
 ///
 /// # Panics
 ///
-/// When an edit changes anything else, or the same edit changes something a second time.
+/// If an edit changes anything else, or the same edit has an effect a second time.
 pub fn edits(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let mut parts = text.splitn(3, '\n');

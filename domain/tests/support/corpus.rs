@@ -1,9 +1,9 @@
-//! Real documents of public projects, where they are at hand: beside the repository, or in the directory that `ENACT_CORPUS` names.
+//! Real documents of public projects, if they exist: beside the repository, or in the directory that `ENACT_CORPUS` names.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The directory of the corpus. Says why nothing is checked where there is none.
+/// Returns the directory of the corpus. If it does not exist, prints why nothing is checked.
 pub fn root() -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus/dev");
     let root = std::env::var_os("ENACT_CORPUS").map_or_else(beside, PathBuf::from);
@@ -14,7 +14,7 @@ pub fn root() -> Option<PathBuf> {
     Some(root)
 }
 
-/// The files below a directory that are wanted, in order; there must be some.
+/// Returns the selected files below a directory, in order. Panics if there are none.
 pub fn files(below: &Path, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
     let (mut found, mut open) = (Vec::new(), vec![below.to_owned()]);
     while let Some(directory) = open.pop() {

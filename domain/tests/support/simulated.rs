@@ -1,4 +1,4 @@
-//! What the simulation of plans keeps of each task: its status, its attempts in the record, and its pods.
+//! The state of each task in the simulation of plans: its status, its attempts in the record, and its pods.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use enact_domain::attempt::{AttemptState, FailureClass};
 use enact_domain::plan::{CurrentAttempt, Node, TaskPhase};
 use enact_domain::time::Millis;
 
-/// Random choices. When they are used up, nothing fails any more, and pods succeed.
+/// Random choices. When they are used up, no action fails any more, and pods succeed.
 pub struct Chance(pub std::vec::IntoIter<usize>);
 
 impl Chance {
@@ -63,13 +63,13 @@ pub struct Task {
     pub record: BTreeMap<u32, Recorded>,
     pub pods: BTreeMap<u32, Pod>,
     pub open: Option<Open>,
-    /// Attempts that ever had a pod, whose pod this process has seen, and that began their work.
+    /// Attempts that ever had a pod (`born`), whose pod this process has seen (`seen`), and that began their work (`begun`).
     pub born: BTreeSet<u32>,
     pub seen: BTreeSet<u32>,
     pub begun: BTreeSet<u32>,
-    /// How attempts ended since the task was last opened.
+    /// The failure classes of the attempts that ended since the task was last opened.
     pub ends: BTreeMap<u32, Option<FailureClass>>,
-    /// When the last attempt was started, and when the pod of each ended, as a number of moments. The pod of a lost attempt can end late.
+    /// The moments when the last attempt was started, and when the pod of each attempt ended. The pod of a lost attempt can end late.
     pub started: usize,
     pub finished: BTreeMap<u32, usize>,
 }

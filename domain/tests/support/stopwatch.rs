@@ -1,9 +1,9 @@
-//! Time that others on a busy machine do not make longer.
+//! Measurement of time that does not depend on other processes.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// Measures how long this thread runs on a processor, in steps of a few milliseconds, where Linux says so; elsewhere the time of the clock.
+/// A stopwatch for the CPU time of this thread, with a resolution of a few milliseconds, on Linux. Elsewhere it measures elapsed time.
 pub struct Stopwatch {
     begun: Instant,
     busy: Option<Duration>,
@@ -20,7 +20,7 @@ impl Stopwatch {
     }
 }
 
-/// How long this thread has run on a processor.
+/// Returns the CPU time of this thread, or `None` if the system does not report it.
 fn busy() -> Option<Duration> {
     let stat = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     stat.split(' ').next()?.parse().ok().map(Duration::from_nanos)

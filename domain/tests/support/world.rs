@@ -1,21 +1,21 @@
-//! Plans of any shape, for the simulation.
+//! Plans of any shape for the simulation.
 
 use enact_domain::graph::Graph;
 use enact_domain::plan::OnFailure;
 use proptest::prelude::*;
 
-/// A plan, and how much happens around it.
+/// A plan, and the events around it.
 #[derive(Clone, Debug)]
 pub struct World {
     pub edges: Vec<Vec<usize>>,
-    /// How often each task fails before it succeeds, where nothing else makes trouble.
+    /// The number of failures of each task before it succeeds, if `trouble` is false.
     pub failures_first: Vec<u32>,
     pub external_effect: Vec<bool>,
     pub integration: bool,
     pub limit: u32,
     pub parallelism: u32,
     pub on_failure: OnFailure,
-    /// Whether pods end as they like, people change their minds, and actions fail.
+    /// Whether pods end in any way, people change their requests, and actions fail.
     pub trouble: bool,
 }
 

@@ -130,8 +130,8 @@ fn a_cancelled_plan_ends_its_pods_for_good() {
         ensure!(refusal.contains("cannot be resumed"), "{refusal}");
         let refusal = stage.enact(&["retry", "stop/T001"]).err().map(|e| e.to_string()).unwrap_or_default();
         ensure!(refusal.contains("cancelled"), "{refusal}");
-        // An annotation that a user writes by hand has no effect either. The success of another plan shows that the operator has had time to
-        // react.
+        // An annotation that a user writes by hand has no effect either. The success of another plan shows that the operator
+        // has had time to react.
         let task = stage.task("stop", "T001").await?.name_any();
         let mut annotate = enact_e2e::program("kubectl")?;
         annotate.args(["annotate", "tasks.enact.dev", &task, "enact.dev/rerun=1", "--namespace", &stage.name]);

@@ -1,4 +1,4 @@
-//! A small HTTP server for tests: one request a connection, on a port of its own.
+//! A small HTTP server for tests, with one request per connection, on its own port.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,7 +10,7 @@ pub struct Request {
     pub method: String,
     pub path: String,
     pub query: String,
-    /// By name in lower case.
+    /// The headers by name in lower case.
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
 }
@@ -21,7 +21,7 @@ impl Request {
     }
 }
 
-/// Serves until the test's process ends; returns the base URL.
+/// Serves until the test's process ends, and returns the base URL.
 pub fn serve(answer: impl Fn(Request) -> Vec<u8> + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -30,7 +30,7 @@ pub fn serve(answer: impl Fn(Request) -> Vec<u8> + Send + Sync + 'static) -> Str
         for stream in listener.incoming().flatten() {
             let answer = Arc::clone(&answer);
             std::thread::spawn(move || {
-                // A client may hang up at any point.
+                // A client may close the connection at any time.
                 if let Some(request) = read(&stream) {
                     let _ = (&stream).write_all(&answer(request));
                 }
@@ -40,7 +40,7 @@ pub fn serve(answer: impl Fn(Request) -> Vec<u8> + Send + Sync + 'static) -> Str
     format!("http://{address}")
 }
 
-/// A whole response.
+/// Returns a complete response.
 pub fn response(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut text = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {

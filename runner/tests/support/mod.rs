@@ -50,7 +50,7 @@ impl GitServer {
         git(&self.repository(), args)
     }
 
-    /// Adds a commit to `branch`, which starts from `main` if it is new; returns its id.
+    /// Adds a commit to `branch`, which starts from `main` if it is new, and returns its id.
     pub fn commit(&self, branch: &str, files: &[(&str, &str)]) -> String {
         let clone = tempfile::tempdir().unwrap();
         let path = clone.path();
@@ -65,7 +65,7 @@ impl GitServer {
         Self::push(path, branch)
     }
 
-    /// Adds a commit that holds whatever `change` does in a clone of `main`.
+    /// Adds a commit with the changes that `change` makes in a clone of `main`.
     pub fn change(&self, branch: &str, change: impl FnOnce(&Path)) -> String {
         let clone = tempfile::tempdir().unwrap();
         git(clone.path(), &["clone", "--quiet", &self.repository().to_string_lossy(), "."]);
@@ -86,7 +86,7 @@ impl GitServer {
         git_ok(&self.repository(), &["show-ref", "--verify", "--quiet", &name]).then(|| self.git(&["rev-parse", &name]))
     }
 
-    /// Returns the present heads of these branches as verified work.
+    /// Returns the current heads of these branches as verified work.
     pub fn verified(&self, branches: &[&str]) -> Vec<VerifiedCommit> {
         let verified = |branch: &&str| VerifiedCommit { branch: (*branch).into(), commit: self.tip(branch).unwrap() };
         branches.iter().map(verified).collect()
@@ -147,7 +147,7 @@ fn backend(root: &Path, request: &Request) -> Vec<u8> {
     response(status, &headers, &output[end + 4..])
 }
 
-/// The Enact server. It gives the answers of `start` in order, and then 204.
+/// The Enact server. It returns the answers of `start` in order, and then 204.
 #[derive(Clone)]
 pub struct EnactServer {
     pub url: String,
@@ -194,7 +194,7 @@ pub struct Ended {
 }
 
 impl Pod {
-    /// A pod for a task whose script is `script`.
+    /// Returns a pod for a task with this script.
     pub fn task(server: &GitServer, script: &str) -> Self {
         Self::new(assignment(
             &server.url,
@@ -203,7 +203,7 @@ impl Pod {
         ))
     }
 
-    /// A pod that integrates what the branches `merge` hold now into `plan/shop`.
+    /// Returns a pod that integrates the current heads of the branches `merge` into `plan/shop`.
     pub fn integration(server: &GitServer, merge: &[&str], gate: &str) -> Self {
         let gates = vec![Gate { name: "check".into(), script: gate.into() }];
         let work = Work::Integration(IntegrationWork { target: "plan/shop".into(), gates });
@@ -223,7 +223,7 @@ impl Pod {
         pod
     }
 
-    /// A pod for a document.
+    /// Returns a pod for a document job.
     pub fn document_job(server: &EnactServer, work: DocumentWork) -> Self {
         let job = DocumentJob { subject_uid: "document-uid".into(), server_url: server.url.clone(), work };
         let unused = assignment("http://127.0.0.1:1/", "main", Work::Task(task(Adapter::Replay {})));
@@ -235,7 +235,7 @@ impl Pod {
         self
     }
 
-    /// Adds the present heads of these branches to the assignment.
+    /// Adds the current heads of these branches to the assignment.
     pub fn merging(self, server: &GitServer, branches: &[&str]) -> Self {
         let verified = server.verified(branches);
         self.with(|assignment| assignment.git.as_mut().unwrap().merge = verified)
@@ -257,7 +257,7 @@ impl Pod {
         self
     }
 
-    /// A file in one of the volumes.
+    /// Returns the path of a file in one of the volumes.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -296,7 +296,7 @@ impl Pod {
         self.command(step).spawn().unwrap()
     }
 
-    /// Waits for its end and reads its report.
+    /// Waits for the end of a container and reads its report.
     pub fn finish(&self, container: Child) -> Ended {
         let output = container.wait_with_output().unwrap();
         let report = fs::read(self.path("report")).unwrap();
@@ -340,7 +340,7 @@ pub fn assignment(url: &str, branch: &str, work: Work) -> Assignment {
     }
 }
 
-/// Waits until `condition` holds; fails after a minute.
+/// Waits until `condition` is true. Fails after a minute.
 pub fn eventually(what: &str, condition: impl Fn() -> bool) {
     let begun = Instant::now();
     while !condition() {

@@ -1,4 +1,4 @@
-//! An API server that knows tokens, pods and namespaces.
+//! A simulated API server with tokens, pods and namespaces.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -11,35 +11,36 @@ use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
 use warp::{Filter, path};
 
-/// Whom a token was made for, and for what.
+/// A token: its audience and its identity.
 #[derive(Clone)]
 pub struct Token {
     pub audience: String,
     pub user: String,
-    /// Name and UID.
+    /// The name and UID of the pod.
     pub pod: Option<(String, String)>,
 }
 
-/// What there is.
+/// The state of the simulated cluster.
 #[derive(Default)]
 pub struct FakeCluster {
     pub tokens: HashMap<String, Token>,
-    /// Metadata by namespace and name.
+    /// The metadata of pods by namespace and name.
     pub pods: HashMap<(String, String), Value>,
-    /// Labels by name.
+    /// The labels of namespaces by name.
     pub namespaces: HashMap<String, Value>,
-    /// Data by namespace, name and key, as Kubernetes writes it.
+    /// The data of Secrets by namespace and name, in base64 as in Kubernetes.
     pub secrets: HashMap<(String, String), Value>,
-    /// Who may get what: user, namespace, resource.
+    /// The permitted reads: user, namespace, resource.
     pub rights: Vec<(String, String, String)>,
-    /// Whether every question is answered with an error.
+    /// Whether every request is answered with an error.
     pub down: bool,
-    /// Questions so far: method and path.
+    /// The requests so far: method and path.
     pub asked: Vec<String>,
 }
 
 impl FakeCluster {
-    /// Tenant `acme` owns `team`, tenant `other` owns `elsewhere`, nobody owns `kube-system`; and one pod in `team`.
+    /// Returns a cluster with one pod in `team`. Tenant `acme` owns `team`, and tenant `other` owns `elsewhere`. `kube-system` and `free`
+    /// have no tenant's label.
     pub fn with_pod(token: &str, pod: &str, subject: &str, attempt: u32) -> Self {
         let tenant = |name: &str| json!({ "enact.dev/tenant": name });
         let namespaces = [
@@ -69,7 +70,7 @@ impl FakeCluster {
         self.known(token, namespace, pod, metadata);
     }
 
-    /// Adds a pod of this role for the document of a Specification, and its token.
+    /// Adds a pod with this role for the document of a Specification, and its token.
     pub fn document_pod(&mut self, token: &str, namespace: &str, tenant: &str, pod: &str, subject: &str, role: &str) {
         let metadata = json!({
             "name": pod, "namespace": namespace, "uid": format!("uid-{pod}"),
@@ -92,7 +93,7 @@ impl FakeCluster {
         self.tokens.insert(token.into(), made_for);
     }
 
-    /// Adds a token of the account `enact-reader` of a namespace, and what that account may get there.
+    /// Adds a token of the account `enact-reader` of a namespace, and the resources that this account may read there.
     pub fn reader(&mut self, token: &str, namespace: &str, resources: &[&str]) {
         let user = format!("system:serviceaccount:{namespace}:enact-reader");
         let rights = resources.iter().map(|resource| (user.clone(), namespace.to_owned(), (*resource).to_owned()));
@@ -101,7 +102,7 @@ impl FakeCluster {
     }
 }
 
-/// The running API server.
+/// The running server.
 pub struct Api {
     pub address: SocketAddr,
     pub cluster: Arc<Mutex<FakeCluster>>,
@@ -126,7 +127,7 @@ impl Api {
         change(&mut self.cluster.lock().unwrap());
     }
 
-    /// How often something was asked.
+    /// Returns the number of requests whose method and path contain this text.
     pub fn asked(&self, what: &str) -> usize {
         self.cluster.lock().unwrap().asked.iter().filter(|asked| asked.contains(what)).count()
     }
@@ -164,7 +165,7 @@ fn routes(cluster: Arc<Mutex<FakeCluster>>) -> impl Filter<Extract = (Response,)
                     || status(404, "NotFound"),
                     |labels| metadata(&json!({ "name": namespace, "labels": labels })),
                 ),
-                // The server's ClusterRole has nothing else.
+                // The server's ClusterRole permits no other requests.
                 _ => status(403, "Forbidden"),
             }
         },

@@ -1,4 +1,4 @@
-//! HTTP by hand, so that tests can do what no client does.
+//! HTTP on a TCP stream, so that tests can send what no client sends.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// A request that ends its connection.
+/// A request after which the connection is closed.
 #[derive(Clone)]
 pub struct Request {
     line: String,
@@ -47,13 +47,13 @@ impl Request {
         self
     }
 
-    /// Sends the body in chunks, without saying how long it is.
+    /// Sends the body in chunks, without a `Content-Length`.
     pub fn chunked(mut self) -> Self {
         self.chunked = true;
         self
     }
 
-    /// The head, which announces `length` bytes.
+    /// Returns the head of the request, with a body of `length` bytes.
     pub fn head(&self, length: usize) -> Vec<u8> {
         let mut head = format!("{}\r\n", self.line);
         for (name, value) in &self.headers {
@@ -81,7 +81,7 @@ impl Request {
     }
 }
 
-/// What came back.
+/// A received response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -107,7 +107,7 @@ impl Answer {
         assert_eq!(self.status, status, "{}", self.text());
     }
 
-    /// Asserts an RFC 9457 problem of this status and kind whose detail holds `part`.
+    /// Asserts that the answer is an RFC 9457 problem of this status and kind, and that its detail contains `part`.
     #[track_caller]
     pub fn assert_problem(&self, status: u16, kind: &str, part: &str) {
         assert_eq!(self.status, status, "{}", self.text());
@@ -121,7 +121,7 @@ impl Answer {
     }
 }
 
-/// Sends a request and reads the answer to its end.
+/// Sends a request and reads the complete answer.
 pub async fn send(address: SocketAddr, request: &Request) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(&request.bytes()).await.expect("the server reads on until it has answered");

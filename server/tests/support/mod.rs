@@ -1,10 +1,10 @@
-//! A server on ports of its own, between a real Postgres and an API server that tests make up.
+//! A server on its own ports, between a real Postgres and a simulated API server.
 
 // Each test program compiles this module and uses a part of it.
 #![allow(dead_code, clippy::unwrap_used)]
 
 pub mod api;
-// The same databases as the store's own tests have.
+// The helpers for databases are those of the store's tests.
 #[path = "../../../store/tests/support/mod.rs"]
 pub mod database;
 pub mod http;
@@ -25,14 +25,14 @@ use tokio_util::sync::CancellationToken;
 use api::{Api, FakeCluster};
 use http::{Answer, Request};
 
-/// Longest wait for anything that a test waits for.
+/// The timeout of every wait in these tests.
 pub const PATIENCE: Duration = Duration::from_mins(2);
 
-/// The attempt that most tests are about.
+/// The UID of the attempt's subject in most tests.
 pub const SUBJECT: &str = "0b0a8f26-6a4c-4f6f-a6a3-5a1e5d0b6d1e";
 
-/// A running server. Tests with one have several threads: a database is removed on the test's own, and Postgres waits with that for
-/// connections that are just being opened on another.
+/// A running server. A test with a server needs several threads: it removes its database on its own thread, and Postgres delays this
+/// until connections that another thread is just opening are ready.
 pub struct Server {
     pub address: SocketAddr,
     pub readings: SocketAddr,
@@ -51,7 +51,7 @@ impl Server {
         Self::start_as(database_url, api, times, headers, &["--embedder=none"]).await
     }
 
-    /// With further flags.
+    /// Starts a server with further flags.
     pub async fn start_as(database_url: &str, api: &Api, times: Times, headers: Duration, flags: &[&str]) -> Self {
         let any = [
             "--listen=127.0.0.1:0",
@@ -82,7 +82,7 @@ impl Server {
         http::send(self.address, request).await
     }
 
-    /// Reads a path below `/v1/namespaces/` with `token`, as commands do by way of the API server.
+    /// Reads a path below `/v1/namespaces/` with `token`, as commands do through the API server.
     pub async fn read(&self, token: &str, path: &str) -> Answer {
         let request = Request::get(&format!("/v1/namespaces/{path}")).header("x-enact-token", token);
         http::send(self.readings, &request).await
@@ -94,7 +94,7 @@ impl Server {
         value.unwrap_or_else(|| panic!("{line} is not in\n{text}"))
     }
 
-    /// Waits until `/readyz` has `status`, and gives back what it says.
+    /// Waits until `/readyz` has `status`, and returns the text of the answer.
     pub async fn ready(&self, status: u16) -> String {
         until(async || {
             let answer = http::send(self.health, &Request::get("/readyz")).await;
@@ -104,12 +104,12 @@ impl Server {
     }
 }
 
-/// A port that was free a moment ago.
+/// Returns a port that is free at the moment.
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Asks again until there is an answer.
+/// Polls until there is an answer.
 pub async fn until<T>(ask: impl AsyncFn() -> Option<T>) -> T {
     let asking = async {
         loop {
@@ -122,7 +122,7 @@ pub async fn until<T>(ask: impl AsyncFn() -> Option<T>) -> T {
     tokio::time::timeout(PATIENCE, asking).await.expect("it happens in time")
 }
 
-/// The first attempt of `SUBJECT` began, a pod with the token `token` works on it, and the server runs.
+/// Starts a server, with the recorded start of the first attempt of `SUBJECT`. A pod with the token `token` works on the attempt.
 pub async fn scene() -> (Database, Api, Server) {
     let database = Database::migrated().await;
     begun(&database, SUBJECT, 1).await;
@@ -131,7 +131,7 @@ pub async fn scene() -> (Database, Api, Server) {
     (database, api, server)
 }
 
-/// Records that an attempt of the tenant `acme` began.
+/// Records the start of an attempt of the tenant `acme`.
 pub async fn begun(database: &Database, subject: &str, attempt: u32) {
     let mut start = database::start("acme", "shop-t001", attempt);
     start.subject.uid = subject.into();
@@ -149,7 +149,7 @@ pub fn result(subject: &str, attempt: u32) -> AttemptResult {
     }
 }
 
-/// A request as the runner makes it.
+/// Returns a request as the runner sends it.
 pub fn delivery(subject: &str, attempt: u32, token: &str, body: &[u8]) -> Request {
     Request::post(&format!("/v1/attempts/{subject}/{attempt}/result"))
         .header("authorization", &format!("Bearer {token}"))

@@ -28,7 +28,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// An empty database.
+    /// Creates an empty database.
     pub async fn empty() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let server = std::env::var("ENACT_TEST_DATABASE_URL").expect(
@@ -44,7 +44,7 @@ impl Database {
         Self { name, server }
     }
 
-    /// A database with the schema and a login.
+    /// Creates a database with the schema and a login.
     pub async fn migrated() -> Self {
         let database = Self::empty().await;
         migrate(&database.owner_url(), Some(&database.login())).await.unwrap();
