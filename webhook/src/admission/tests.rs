@@ -77,11 +77,11 @@ async fn over_https_with_self_made_certificates() {
     let bare = with(plan, "/metadata/annotations", Value::Null);
     let answer = api.review("/mutate?timeout=10s", &create(&bare)).await.unwrap();
     assert_eq!((&answer["response"]["allowed"], &answer["response"]["patchType"]), (&json!(true), &json!("JSONPatch")));
-    // What is wrong ends the request, not the connection.
+    // An invalid request does not close the connection.
     assert_eq!(api.post("/validate", "{").await.unwrap().0, StatusCode::BAD_REQUEST);
     assert_eq!(api.post("/elsewhere", "{}").await.unwrap().0, StatusCode::NOT_FOUND);
 
-    // Another CA is not trusted, and plain HTTP is not spoken.
+    // A client that trusts another CA cannot connect, and plain HTTP gets no response.
     let other = Keyring::new(&hosts(), &lifetimes(), hands.now()).unwrap();
     assert!(Connection::open(webhook.address, &other.bundle(), &hands).await.is_err());
     let mut raw = TcpStream::connect(webhook.address).await.unwrap();
@@ -92,7 +92,7 @@ async fn over_https_with_self_made_certificates() {
 
     let large = vec![b' '; usize::try_from(MAX_REVIEW_BYTES).unwrap() + 1];
     let mut other = Connection::open(webhook.address, &keyring.bundle(), &hands).await.unwrap();
-    // The answer may come before the body is sent, and the connection is closed then.
+    // The server may answer and close the connection before the whole body is sent. Then the client can fail to read the answer.
     if let Ok((status, _)) = other.post("/validate", large).await {
         assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
     }
@@ -107,7 +107,7 @@ async fn over_https_with_self_made_certificates() {
     assert!(!text.contains("shop"), "names of objects must not be in metrics: {text}");
 }
 
-/// Nothing here has side effects, so a dry run is answered as what it tries out.
+/// Checks that a dry run gets the same answer. Admission has no side effects.
 #[tokio::test]
 async fn a_dry_run_is_answered_alike() {
     let approval =

@@ -1,4 +1,4 @@
-//! Whole webhooks over one API server in memory.
+//! Complete webhooks with an in-memory API server.
 
 use std::net::SocketAddr;
 
@@ -18,7 +18,7 @@ use crate::testing::cluster::{VALIDATING, bundles, installed};
 use crate::testing::https::{Connection, Hands};
 use crate::testing::{create, object, with};
 
-/// Longest wait for what must come: only a broken test gets there.
+/// The timeout of every wait. Only a failing test reaches it.
 const GENEROUS: Duration = Duration::from_mins(2);
 
 struct Running {
@@ -96,12 +96,12 @@ async fn two_replicas_serve_the_cluster_and_keep_its_trust() {
     let answer = server.review("/validate", &review).await.unwrap();
     assert_eq!(answer["response"]["allowed"], true, "{answer}");
 
-    // Somebody applies the configuration again, without a bundle.
+    // A user applies the configuration again, without a bundle.
     let mut bare = api.get(VALIDATING);
     bare["webhooks"][0]["clientConfig"].as_object_mut().unwrap().remove("caBundle");
     api.put(VALIDATING, bare);
     until("it is trusted again", async || bundles(&api) == [bundle.as_str(); 3]).await;
-    // With everybody content, nothing is written.
+    // If nothing is due, no replica writes.
     let version = api.version();
     let looks = |api: &FakeApi| api.requests().iter().filter(|a| a.ends_with("secrets/enact-webhook-tls")).count();
     let before = looks(&api);
@@ -109,7 +109,7 @@ async fn two_replicas_serve_the_cluster_and_keep_its_trust() {
     until("both have looked", async || looks(&api) >= before + 2).await;
     assert_eq!(api.version(), version + 1);
 
-    // A replica that shuts down: no longer ready, but it still answers; then its connections end.
+    // A replica that shuts down is not ready, but still answers. Then it closes its connections.
     let [leaving, staying] = replicas;
     leaving.stop.cancel();
     until("it is not ready", async || !leaving.is_ready().await).await;

@@ -7,11 +7,11 @@ const DAY: &str = "2026-11-25T23:59:59Z";
 const AUTHOR: &str = "/metadata/annotations/enact.dev~1author";
 const TENANT: &str = "/metadata/labels/enact.dev~1tenant";
 
-/// The object as the API server has it after our patch.
+/// Returns the object after the API server has applied the patch.
 async fn stamped(review: &Value) -> Value {
     let patch = stamp(&request(review), &FakeLookup::two_tenants(), DAY.parse().unwrap()).await.unwrap();
     let mut object = review["request"]["object"].clone();
-    // What travels is the JSON text of the patch, and the API server applies it to the object it sent.
+    // The response contains the patch as JSON text, and the API server applies it to the object that it sent.
     let patch: json_patch::Patch = serde_json::from_slice(&serde_json::to_vec(&patch).unwrap()).unwrap();
     json_patch::patch(&mut object, &patch).unwrap();
     object
@@ -52,7 +52,7 @@ async fn the_author_is_who_wrote_the_content() {
     let old = with(object("Plan", "o", &spec), AUTHOR, json!("bob"));
     let rewritten = with(old.clone(), "/spec/tasks/0/title", json!("other"));
     assert_eq!(stamped(&update(&old, &rewritten)).await.pointer(AUTHOR), Some(&json!(ANN)));
-    // Handling a plan makes nobody its author: else a colleague's `suspend` would let the author approve the own work.
+    // Changes of the execution do not change the author. Otherwise, after a colleague's `suspend`, the author could approve their own work.
     for (field, value) in [
         ("/spec/suspend", json!(true)),
         ("/spec/execution", json!({ "parallelism": 3 })),
@@ -62,7 +62,7 @@ async fn the_author_is_who_wrote_the_content() {
         let handled = with(old.clone(), field, value);
         assert_eq!(stamped(&update(&old, &handled)).await.pointer(AUTHOR), Some(&json!("bob")), "{field}");
     }
-    // A client that replaces the whole object, or tries to put the blame on somebody else, changes nothing.
+    // A client that replaces the whole object, or names another user as the author, does not change the author.
     let dropped = with(old.clone(), "/metadata/annotations", Value::Null);
     assert_eq!(stamped(&update(&old, &dropped)).await.pointer(AUTHOR), Some(&json!("bob")));
     let blamed = with(old.clone(), AUTHOR, json!("eve"));
@@ -75,10 +75,10 @@ async fn the_author_is_who_wrote_the_content() {
 async fn sets_the_tenant_label_unless_the_client_did() {
     let spec = json!({ "adapter": "Command" });
     assert_eq!(stamped(&create(&bare("Agent", &spec))).await.pointer(TENANT), Some(&json!("acme")));
-    // A label that the client chose is left for the validator to refuse.
+    // The mutating webhook keeps a label of the client, and the validating webhook refuses it.
     let chosen = with(object("Agent", "o", &spec), TENANT, json!("other"));
     assert_eq!(stamped(&create(&chosen)).await.pointer(TENANT), Some(&json!("other")));
-    // The namespace went to another tenant since.
+    // The namespace has moved to another tenant since the object was stored.
     let moved = with(with(chosen, "/metadata/namespace", json!("team-a")), "/spec/script", json!("true"));
     let old = with(moved.clone(), "/spec/script", Value::Null);
     assert_eq!(stamped(&update(&old, &moved)).await.pointer(TENANT), Some(&json!("acme")));
@@ -90,7 +90,7 @@ async fn metadata_of_others_is_stamped_without_a_look() {
     let old = object("Plan", "o", &json!({ "agentRef": { "name": "a" } }));
     let new = with(old.clone(), "/metadata/finalizers", json!(["example.org/x"]));
     assert!(stamp(&request(&update(&old, &new)), &broken, DAY.parse().unwrap()).await.unwrap().0.is_empty());
-    // Taken away, the label comes back.
+    // A label that a client removes is added again.
     let bared = with(old.clone(), "/metadata/labels", Value::Null);
     assert_eq!(stamped(&update(&old, &bared)).await.pointer(TENANT), Some(&json!("acme")));
 }
@@ -131,7 +131,7 @@ async fn an_answer_keeps_its_author_and_date() {
     let (yes, no) = (signed("Q-1", "yes", ANN, "2026-11-25"), signed("Q-2", "no", ANN, "2026-11-25"));
     assert_eq!(first["spec"]["clarifications"], json!([yes, no]));
 
-    // A later writer answers again, adds an answer, and repeats one without its stamps, as a GitOps repository would.
+    // Another user changes an answer, adds one, and repeats one without its stamps, as a GitOps tool does.
     let old = object(
         "Specification",
         "o",

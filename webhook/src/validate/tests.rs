@@ -1,4 +1,4 @@
-//! What holds for every kind: tenancy, stamps, who may write what.
+//! Rules for every kind: tenancy, stamps, and who may write which fields.
 
 use enact_domain::approval::Policy;
 use enact_domain::digest::Digest;
@@ -36,7 +36,7 @@ fn digest(text: &str) -> String {
     Digest::of_bytes(text.as_bytes()).to_string()
 }
 
-/// An approval by `ann` of group `leads`, as the mutating side leaves it.
+/// Returns an approval by `ann` of group `leads`, as the mutating webhook returns it.
 fn approval(kind: &str, name: &str, content: &str) -> Value {
     let spec = json!({
         "subject": { "kind": kind, "name": name }, "digest": digest(content), "decision": "Approve",
@@ -95,7 +95,7 @@ async fn handling_fields_do_not_change_the_author() {
 #[tokio::test]
 async fn metadata_changes_need_no_lookup() {
     let broken = FakeLookup { broken: true, ..FakeLookup::default() };
-    // Stored before there were rules, in no tenant's namespace: finalizers and labels of others must still go.
+    // The objects are invalid and their namespace has no tenant. Changes of finalizers and of other labels must still be admitted.
     for object in [specification(), agent(), object("Plan", "p", &json!({ "tasks": "nonsense" }))] {
         let held = with(object.clone(), "/metadata/finalizers", json!(["example.org/x"]));
         assert_admitted(admit(&broken, &update(&held, &object)).await);
@@ -135,7 +135,7 @@ async fn the_operator_alone_writes_status_and_tasks() {
         "forbidden",
         &["only the operator creates Tasks", "Plan shop"],
     );
-    // The same name in another namespace is another user.
+    // A service account of the same name in another namespace is another user.
     let impostor = by(create(&task()), "system:serviceaccount:team-a:enact-operator");
     assert_refused(admit(&lookup, &impostor).await, "forbidden", &["only the operator"]);
 }
@@ -166,7 +166,7 @@ async fn people_may_only_ask_for_a_rerun_of_a_task() {
 
 #[tokio::test]
 async fn clean_up_is_never_blocked() {
-    // No tenant is left, and nothing can be looked up.
+    // No tenant exists any more, and all lookups fail.
     let broken = FakeLookup { broken: true, ..FakeLookup::default() };
     let plan = json!([{ "apiVersion": "enact.dev/v1alpha1", "kind": "Plan", "name": "shop", "uid": "1" }]);
     let owned = with(task(), "/metadata/ownerReferences", plan);
@@ -178,7 +178,7 @@ async fn clean_up_is_never_blocked() {
             assert!(patch.0.is_empty(), "{patch:?}");
         }
     }
-    // Anybody may hold or release an object, but not take it from its owner.
+    // Any user may add and remove finalizers, but not owner references.
     assert_admitted(admit(&broken, &update(&held, &owned)).await);
     assert_refused(
         admit(&FakeLookup::two_tenants(), &update(&owned, &task())).await,
@@ -187,7 +187,7 @@ async fn clean_up_is_never_blocked() {
     );
 }
 
-/// The mutating side writes the true label, which must not be taken for a person's doing.
+/// Checks that a change of the label by the mutating webhook does not count as the user's change.
 #[tokio::test]
 async fn a_task_can_change_after_its_namespace_moved() {
     let old = with(task(), TENANT, json!("former"));
@@ -201,7 +201,7 @@ async fn a_task_can_change_after_its_namespace_moved() {
     );
 }
 
-/// Every verb, patch type and subresource ends in one of these reviews: patches reach admission as the object they make.
+/// Checks every kind of review. A review contains the resulting object, so these cover all verbs, patch types and subresources.
 #[tokio::test]
 async fn a_namespace_cannot_be_hijacked() {
     let lookup = FakeLookup::two_tenants();
@@ -248,7 +248,7 @@ async fn a_namespace_cannot_be_hijacked() {
     assert_admitted(admit(&lookup, &create(&namespace("team-a", &label("acme")))).await);
     let broken = FakeLookup { broken: true, ..lookup };
     assert_refused(admit(&broken, &create(&namespace("free", &label("acme")))).await, "error", &["try again"]);
-    // A request that does not change the label is admitted, whatever the state of the webhook is.
+    // A request that does not change the label is admitted even if lookups fail.
     assert_admitted(admit(&broken, &create(&namespace("free", &none))).await);
 }
 
@@ -276,7 +276,7 @@ async fn approvals_that_do_not_count_are_refused() {
         "forbidden",
         &["none of the groups", "(owners)"],
     );
-    // A service account of a GitOps tool is not a person, unless the policy names it. Then it counts like any: here it is the author.
+    // A service account is not a person, and can approve only if the policy names it. Then four eyes apply: here it is the author.
     let robot = "system:serviceaccount:flux-system:kustomize-controller";
     let mut own = lookup.clone();
     let subject = own.subjects.get_mut("Plan team-a/shop").unwrap();
@@ -291,7 +291,7 @@ async fn approvals_that_do_not_count_are_refused() {
     assert_refused(admit(&lookup, &create(&forged)).await, "forbidden", &["spec.by", "says boss", ANN]);
     let unsigned = with(admitted.clone(), "/spec/by", Value::Null);
     assert_refused(admit(&lookup, &create(&unsigned)).await, "forbidden", &["MutatingWebhookConfiguration"]);
-    // The operator is not a person: it signs like everybody, as itself.
+    // The operator has no exception: it can sign only with its own name.
     assert_refused(admit(&lookup, &by(create(&admitted), OPERATOR)).await, "forbidden", &["spec.by"]);
     let broken = FakeLookup { broken: true, ..lookup.clone() };
     assert_refused(admit(&broken, &create(&admitted)).await, "error", &["try again"]);

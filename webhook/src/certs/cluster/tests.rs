@@ -22,7 +22,7 @@ fn keyring() -> Keyring {
 
 #[tokio::test]
 async fn the_first_to_store_wins() {
-    // With the empty Secret of the chart, and without.
+    // With the chart's empty Secret, and without a Secret.
     for secret in [Some(json!({ "metadata": { "name": "enact-webhook-tls" } })), None] {
         let api = installed();
         if let Some(secret) = secret {
@@ -67,7 +67,7 @@ async fn an_older_bundle_never_replaces_a_newer_one() {
     assert!(fast.publish("new", &new).await.unwrap());
     assert!(!slow.publish("old", &seen).await.unwrap());
     assert_eq!(bundles(&api), ["new"; 3]);
-    // Trust is looked at before the keyring: a bundle that was seen is never newer than the keyring that was read.
+    // The bundle is read before the keyring, so that it is never newer than the keyring.
     let asked = api.requests();
     assert!(
         asked[..2].iter().all(|a| a.contains("webhookconfigurations")) && asked[2].contains("secrets"),
@@ -91,7 +91,7 @@ async fn a_missing_or_damaged_keyring_is_replaced() {
     assert!(none.is_none() && vault.store(&keyring(), seen).await.unwrap());
     assert!(api.get(SECRET)["data"]["other"].is_string());
 
-    // Removed between reading and writing.
+    // The Secret is deleted between the read and the write.
     let (_, seen) = vault.load().await.unwrap();
     api.clear();
     assert!(!vault.store(&keyring(), seen).await.unwrap());

@@ -16,7 +16,7 @@ fn start() -> Timestamp {
     "2026-01-01T00:00:00.5Z".parse().unwrap()
 }
 
-/// A keyring whose CA everybody trusts since its beginning.
+/// Returns a keyring whose CA has been published since its creation.
 fn settled() -> Keyring {
     Keyring::new(&hosts(), &lifetimes(), start()).unwrap().published(start())
 }
@@ -45,7 +45,7 @@ fn clients_trust_the_certificate_until_it_expires() {
     for host in hosts() {
         trusted(&bundle, &keyring, &host, start()).unwrap();
     }
-    // For clocks that are behind, and until the end.
+    // The certificate is valid for clocks that are slow, and until its end.
     trusted(&bundle, &keyring, HOST, start() - SignedDuration::from_mins(4)).unwrap();
     trusted(&bundle, &keyring, HOST, start() + HOUR * 3 - SignedDuration::from_secs(2)).unwrap();
     for (host, now) in [
@@ -84,7 +84,7 @@ fn what_is_due_comes_in_order() {
     trusted(&second.bundle(), &second, HOST, known).unwrap();
     trusted(&second.bundle(), &renewed, HOST, known).unwrap();
 
-    // The first CA is forgotten after its end.
+    // The first CA is removed after its end.
     let third = second.with_ca(&hosts(), &lifetimes(), start() + HOUR * 12).unwrap();
     assert_eq!(third.cas.len(), 2);
     assert!(!third.bundle().contains(&first.bundle()) && third.bundle().starts_with(&second.cas[1].certificate));
@@ -93,11 +93,11 @@ fn what_is_due_comes_in_order() {
 #[test]
 fn a_keyring_that_slept_too_long_wakes_up() {
     let first = settled();
-    // Only the serving certificate has ended: the CA is good for a new one, at once.
+    // Only the serving certificate has expired, so the CA can sign a new one at once.
     let now = start() + HOUR * 4;
     assert_eq!(due(&first, now), Due::ServingCertificate);
     trusted(&first.bundle(), &first.with_serving_certificate(&hosts(), &lifetimes(), now).unwrap(), HOST, now).unwrap();
-    // Everything has ended: there is nothing to wait for.
+    // The CA has expired too, so the new CA can serve without waiting for its propagation.
     let now = start() + HOUR * 100;
     assert_eq!(due(&first, now), Due::Ca);
     let second = first.with_ca(&hosts(), &lifetimes(), now).unwrap();
@@ -105,7 +105,7 @@ fn a_keyring_that_slept_too_long_wakes_up() {
     trusted(&second.bundle(), &second, HOST, now).unwrap();
 }
 
-/// Follows a keyring for a hundred hours, a minute a step, with an API server that learns of every bundle as late as it may.
+/// Simulates a hundred hours in steps of a minute, with an API server that uses each bundle only after the full propagation time.
 #[test]
 fn no_client_ever_sees_a_change() {
     let (minute, mut now) = (SignedDuration::from_mins(1), start());
@@ -148,7 +148,7 @@ fn another_name_is_added_and_later_taken_away() {
     let other = vec!["other.enact.svc".to_owned()];
     assert_eq!(first.due(&other, &lifetimes(), start()), Due::ServingCertificate);
     let both = first.with_serving_certificate(&other, &lifetimes(), start()).unwrap();
-    // Replicas of two releases are both content.
+    // For replicas of both releases, nothing is due.
     for names in [&hosts(), &other] {
         assert!(matches!(both.due(names, &lifetimes(), start()), Due::Nothing { .. }));
         trusted(&both.bundle(), &both, &names[0], start()).unwrap();

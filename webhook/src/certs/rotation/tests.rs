@@ -12,16 +12,16 @@ use super::*;
 use crate::testing::https::{Connection, Hands, Listening, hosts, lifetimes};
 use crate::testing::{create, object};
 
-/// Longest wait for what must come: only a broken test gets there.
+/// The timeout of every wait. Only a failing test reaches it.
 const GENEROUS: Duration = Duration::from_mins(2);
 
-/// A keyring and the trust in it, both written by compare-and-swap.
+/// An in-memory vault: a keyring and its published bundle, both written by compare-and-swap.
 #[derive(Default)]
 struct Memory {
     state: Mutex<State>,
-    /// Failures that are still to come.
+    /// The number of loads that still fail.
     failing: AtomicUsize,
-    /// First readers wait for each other here.
+    /// A barrier for readers that find no keyring, so that all of them try to create one.
     together: Option<Barrier>,
 }
 
@@ -182,8 +182,8 @@ async fn repairs_damage_and_loss() {
     assert_eq!(replica.count("failed"), 0);
 }
 
-/// Requests never stop, certificates and CAs change again and again, the API server learns of every change late, and no request
-/// fails.
+/// Checks that no request fails while certificates and CAs are renewed many times and the API server gets every change late. Requests are
+/// sent without a pause.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rotation_is_never_seen_by_a_client() {
     let memory = Arc::new(Memory { together: Some(Barrier::new(2)), ..Memory::default() });
@@ -222,7 +222,7 @@ async fn rotation_is_never_seen_by_a_client() {
         webhooks.push(webhook);
     }
     let half_an_hour = SignedDuration::from_mins(30);
-    // Two answers each: the second request began after the call.
+    // Each client gets two answers, because only the second request certainly began after this call.
     let everybody_is_answered = async |step: usize| {
         let before: Vec<u64> = clients.iter().map(|(_, n)| n.load(Ordering::SeqCst)).collect();
         for ((client, answered), before) in clients.iter().zip(before) {
@@ -232,7 +232,7 @@ async fn rotation_is_never_seen_by_a_client() {
         }
     };
     for step in 0..42 {
-        // What was published a step ago, which is longer than the propagation, is known now, and no more.
+        // The API server now uses the bundle of the previous step. A step is longer than the propagation time.
         *known.lock().unwrap() = memory.state().bundle;
         everybody_is_answered(step).await;
         hands.forward(half_an_hour);

@@ -22,7 +22,8 @@ fn binding() -> Rule {
     rule("binding-requirements", Scope::Specification, Strength::Must, all)
 }
 
-/// Constitution `main` of `team-a` is in force with these rules; its Tenant names `platform/base`, which has one.
+/// Returns lookups in which constitution `main` of `team-a` is effective with these rules. The Tenant refers to `platform/base`, which
+/// has one rule.
 fn lookup(rules: Vec<Rule>) -> FakeLookup {
     let mut lookup = FakeLookup::two_tenants();
     lookup.constitutions.insert("team-a/main".into(), (rules, None));
@@ -52,10 +53,10 @@ async fn a_must_refuses_and_a_should_warns() {
     let kept = specification(&FREE.replace("sells", "MUST sell"));
     let warnings = assert_admitted(admit(&lookup, &create(&kept)).await);
     assert!(warnings.iter().any(|w| w.contains("a-title")), "{warnings:?}");
-    // What only says how the object is handled is not judged again.
+    // Changes that do not affect the document are not evaluated against the rules.
     let old = specification(FREE);
     assert_admitted(admit(&lookup, &update(&old, &with(old.clone(), "/spec/suspend", json!(true)))).await);
-    // An answer changes the document: the operator judges what comes of it.
+    // An answer changes the document, and the operator evaluates the result.
     let answered = with(old, "/spec/clarifications", json!([{ "question": "Q-1", "answer": "yes" }]));
     assert_admitted(admit(&lookup, &create(&answered)).await);
 }
@@ -97,7 +98,7 @@ async fn rules_compile_and_loosen_nothing() {
     assert_refused(admit(&lookup, &create(&parent)).await, "invalid", &["spec.parentRef.name", "another namespace"]);
 }
 
-/// The rules that it has now are not inherited by what it is changed to.
+/// Checks that the stored rules of a constitution are not inherited by its next version.
 #[tokio::test]
 async fn a_tenants_constitution_can_change_its_own_rules() {
     let mut lookup = lookup(Vec::new());
@@ -110,7 +111,7 @@ async fn a_tenants_constitution_can_change_its_own_rules() {
     assert_admitted(admit(&lookup, &update(&constitution(&rules("true")), &changed)).await);
 }
 
-/// `platform/base` binds `team-a`, so what binds the namespace `platform` binds it too.
+/// Checks that the chain includes the constitution of the namespace `platform`, because `team-a` inherits from `platform/base`.
 #[tokio::test]
 async fn tenants_of_inherited_constitutions_bind_too() {
     let mut lookup = lookup(Vec::new());

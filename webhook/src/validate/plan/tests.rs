@@ -72,7 +72,7 @@ async fn a_written_plan_is_read() {
     assert_refused(admit(&lookup(), &create(&written(&huge))).await, "invalid", &["at most 1048576"]);
 }
 
-/// A dependency on a completed task is a dependency on what that task waits for, as the operator compiles it.
+/// Checks that a dependency on a completed task counts as dependencies on the dependencies of that task, as in the operator.
 #[tokio::test]
 async fn edges_through_completed_tasks_count() {
     let text = "# Tasks: Shop\n\n## Phase 1: Setup\n\n- [ ] T001 A (depends on T002)\n- [x] T002 B (depends on T003)\n\
@@ -84,7 +84,7 @@ async fn edges_through_completed_tasks_count() {
     );
 }
 
-/// The plan may be complete in Git: a GitOps tool that applies it must not fail.
+/// Checks that a plan whose tasks are all completed is admitted, because a GitOps tool that applies it must not fail.
 #[tokio::test]
 async fn a_plan_without_open_tasks_is_only_a_warning() {
     let done = "# Tasks: Shop\n\n## Phase 1: Setup\n\n- [x] T001 Make the project\n";
@@ -123,7 +123,7 @@ async fn references_stay_in_the_namespace() {
     }
 }
 
-/// A release that is stricter must not keep people from stopping what an earlier one let in.
+/// Checks that a plan which an earlier, less strict release admitted can be suspended and cancelled.
 #[tokio::test]
 async fn a_plan_that_is_wrong_can_still_be_stopped() {
     let wrong = plan(&json!([{ "id": "a", "title": "a", "dependsOn": ["a"] }]));
@@ -192,7 +192,7 @@ async fn redo_and_keep_name_the_awaited_revision() {
         let decided = says(&stale, command, &newer);
         assert_admitted(admit(&lookup(), &update(&stale, &decided)).await);
         assert_admitted(admit(&lookup(), &update(&decided, &stale)).await);
-        // Where nothing is shown as stale yet, a decision for a revision is for that one alone and may come first.
+        // A decision may be written before the status reports stale tasks. It applies only to the revision that it names.
         assert_admitted(admit(&lookup(), &update(&running, &says(&running, command, &newest))).await);
 
         let both = says(&decided, other, &newer);
@@ -210,7 +210,7 @@ async fn redo_and_keep_name_the_awaited_revision() {
             .await,
         );
 
-        // What an earlier release let in keeps nobody from anything else.
+        // An invalid annotation that an earlier release admitted does not block other changes.
         let wrong = says(&stale, command, &json!("soon"));
         assert_admitted(admit(&lookup(), &update(&wrong, &with(wrong.clone(), "/spec/cancel", json!(true)))).await);
         assert_admitted(admit(&lookup(), &update(&wrong, &stale)).await);

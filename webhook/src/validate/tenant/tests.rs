@@ -22,7 +22,7 @@ async fn namespaces_belong_to_one_tenant() {
     for (namespaces, parts) in [
         (json!(["team-n", "team-a"]), &["spec.namespaces[1]", "Tenant acme already"][..]),
         (json!(["kube-system"]), &["spec.namespaces[0]", "the cluster itself"]),
-        // The operator would not take it either.
+        // The operator does not accept this namespace either.
         (json!(["default"]), &["spec.namespaces[0]", "the cluster itself"]),
         (json!(["enact"]), &["the installation"]),
         (json!(["team-n", "team-n"]), &["listed twice"]),
@@ -43,7 +43,7 @@ async fn a_tenant_with_work_stays() {
     assert_refused(admit(&busy(), &update(&acme, &less)).await, "forbidden", &["cannot be removed", "team-a/shop"]);
     let other = tenant("acme", &json!(["team-a"]));
     assert_admitted(admit(&busy(), &update(&acme, &other)).await);
-    // Another Tenant that names the namespace too, but is younger, has no work there.
+    // The namespace belongs to the older of two Tenants that list it, so the younger one has no work there.
     let mut twice = busy();
     twice.claims.push(Claim { since: "2026-02-01T00:00:00Z".into(), ..claim("young", &["team-a"]) });
     assert_admitted(admit(&twice, &delete(&tenant("young", &json!(["team-a"])))).await);
