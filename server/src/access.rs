@@ -15,7 +15,7 @@ use crate::cluster::{Cluster, in_time};
 use crate::problem::{Problem, ProblemKind};
 use crate::token::Token;
 
-/// How long a permission is cached. A refusal is not: a reader who just got the right need not wait.
+/// Lifetime of a cached permission. Refusals are not cached, so that a new RoleBinding has an effect at once.
 const CACHED_FOR: Duration = Duration::from_secs(30);
 /// Most cached permissions.
 const MAX_CACHED: usize = 4096;
@@ -47,7 +47,7 @@ pub struct Access {
 }
 
 impl Access {
-    /// Asks `cluster`, which has to answer before the timeout.
+    /// Makes an authorization that asks `cluster` and fails when there is no answer before the timeout.
     pub fn new(cluster: Arc<Cluster>, timeout: Duration) -> Self {
         Self { cluster, timeout, cache: Mutex::default() }
     }
@@ -57,6 +57,7 @@ impl Access {
     /// # Errors
     /// When the token is not accepted, its user may not get the objects, no tenant owns the namespace, or the API server does not answer.
     pub async fn authorize(&self, token: &Token, wanted: &AccessRequest) -> Result<Reader, Problem> {
+        // The key holds the digest of the token, so that the cache never holds a token.
         let key = (token.digest(), wanted.clone());
         if let Some(reader) = self.cached(&key) {
             return Ok(reader);
@@ -90,6 +91,7 @@ impl Access {
                 return Err(Problem::new(ProblemKind::Forbidden, why));
             }
         }
+        // After the rights: a user without them does not learn whether a tenant owns the namespace.
         let tenant = self.cluster.tenant_of(namespace).await?.ok_or_else(|| {
             Problem::new(ProblemKind::NotFound, format!("namespace {namespace} belongs to no tenant and has no record; add it to spec.namespaces of a Tenant"))
         })?;
@@ -108,13 +110,14 @@ impl Access {
         if cache.len() >= MAX_CACHED {
             cache.retain(|_, (until, _)| now < *until);
         }
+        // With a cache full of valid entries, nothing is cached and the next request asks the API server again.
         if cache.len() < MAX_CACHED {
             cache.insert(key, (now + CACHED_FOR, reader.clone()));
         }
     }
 }
 
-/// Returns the resource name of a kind, as RBAC and paths have it.
+/// Returns the resource name of a kind for RBAC and paths.
 pub fn plural(kind: Kind) -> &'static str {
     match kind {
         Kind::Tenant => "tenants",

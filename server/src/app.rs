@@ -1,4 +1,4 @@
-//! The server's parts together: ports, receivers, checks and shutdown.
+//! Runs the parts of the server together: ports, receivers, checks and shutdown.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,9 +25,8 @@ use crate::push::Pushes;
 use crate::reading::Reading;
 use crate::routes::{self, deliveries, readings};
 
-/// The readiness checks.
 const CHECKS: [&str; 2] = ["postgres", "api-server"];
-/// How long a request waits for a slot.
+/// Longest wait of a request for a slot.
 const WAIT: Duration = Duration::from_secs(3);
 /// Time limit of one operation in Postgres.
 const OPERATION: Duration = Duration::from_secs(6);
@@ -126,6 +125,7 @@ impl App {
         tracing::info!(deliveries = %pods, readings = %readers, pushes = ?git_hosts, health = %probes, "listening");
         let Self { http, read_http, push_http, health_http, intake, reading, pushes, limits } = self;
         let (health, metrics) = (Health::new(CHECKS), intake.metrics.clone());
+        // `stop` ends the servers for requests. `end` follows when their last request has ended, so that probes get answers until then.
         let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
         check(&health, &intake, &tasks, &end);
         let (registry, open) = (metrics.registry.clone(), metrics.health_connections);
@@ -150,6 +150,7 @@ impl App {
         end.cancel();
         tasks.close();
         tasks.wait().await;
+        // Last, because running deliveries write to Postgres.
         intake.store.close().await;
         tracing::info!("stopped");
         Ok(())
@@ -159,13 +160,13 @@ impl App {
 /// The addresses that the server listens on.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
-    /// For deliveries of pods.
+    /// Address for deliveries of pods.
     pub deliveries: SocketAddr,
-    /// For readers.
+    /// Address for readers.
     pub readings: SocketAddr,
-    /// For the push webhooks of Git hosts.
+    /// Address for the push webhooks of Git hosts; none when the server accepts none.
     pub pushes: Option<SocketAddr>,
-    /// For probes and Prometheus.
+    /// Address for probes and Prometheus.
     pub health: SocketAddr,
 }
 

@@ -8,8 +8,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::problem::{Problem, ProblemKind};
 
-/// How much of a refused body is read before the answer, in bytes, and for how long. A sender that still writes when the connection is
-/// closed would see a connection error instead of the answer.
+/// Limits in bytes and time for reading a refused body before the answer. A sender that still writes when the connection is closed would
+/// see a connection error instead of the answer.
 const DISCARDED: (usize, Duration) = (4 << 20, Duration::from_secs(2));
 
 pub struct Body<S>(S);
@@ -43,6 +43,7 @@ where
                         "the connection ended before the end of the body; try again",
                     ));
                 }
+                // The header Content-Length may be missing, so the limit is checked for every chunk.
                 Some(Ok(chunk)) if all.len() + chunk.remaining() > limit => return Err(too_large(limit)),
                 Some(Ok(mut chunk)) => {
                     while chunk.has_remaining() {

@@ -1,4 +1,4 @@
-//! Questions to the API server about tokens, rights and namespaces.
+//! Requests to the API server about tokens, rights and namespaces.
 
 use std::future::Future;
 use std::time::Duration;
@@ -19,14 +19,15 @@ use crate::problem::{Problem, ProblemKind};
 use crate::push_auth::secrets;
 use crate::token::Token;
 
-/// The API server, which is asked about the senders of requests.
+/// The API server, which identifies and authorizes the senders of requests.
 pub struct Cluster {
     pub(crate) client: Client,
     pub(crate) default_namespaces: Vec<String>,
 }
 
 impl Cluster {
-    /// Asks with `client`; `default_namespaces` belong to the tenant `default` unless a label says otherwise.
+    /// Makes a cluster that sends its requests with `client`. `default_namespaces` belong to the tenant `default`, unless a label names another
+    /// tenant.
     pub fn new(client: Client, default_namespaces: &[String]) -> Self {
         let names = default_namespaces.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
         Self { client, default_namespaces: names.map(str::to_owned).collect() }
@@ -35,7 +36,7 @@ impl Cluster {
     /// Checks that the API server answers, and that this service account may create TokenReviews.
     ///
     /// # Errors
-    /// What is wrong, for a person.
+    /// When one of these is not the case; the message is for a person.
     pub async fn ready(&self) -> Result<(), String> {
         let review = SelfSubjectAccessReview {
             spec: SelfSubjectAccessReviewSpec {
@@ -57,7 +58,7 @@ impl Cluster {
         Err("this service account may not create tokenreviews; bind it to the server's ClusterRole".into())
     }
 
-    /// Returns the user of a token that was made for this server. `remedy` tells the sender of another one what to send.
+    /// Returns the user of a token that was made for this server. `remedy` ends the message about any other token.
     ///
     /// # Errors
     /// When the token is not accepted, or the API server does not answer.
@@ -110,6 +111,7 @@ impl Cluster {
     /// When the API server does not answer.
     pub(crate) async fn push_secrets(&self, namespace: &str) -> Result<Vec<Vec<u8>>, Problem> {
         let doing = "read a Secret";
+        // The caller has checked that `namespace` is a DNS label, so it cannot change the path.
         let request = Request::get(format!("/api/v1/namespaces/{namespace}/secrets/{PUSH_SECRET}"));
         let request = request.body(Vec::new()).map_err(|error| unavailable(doing, &error))?;
         // The answer is read as text for the reason in `user`.
@@ -135,7 +137,7 @@ impl Cluster {
     }
 }
 
-/// Waits for an answer of the API server until a timeout. `about` says what the question is about.
+/// Waits for an answer of the API server until a timeout. `about` names the subject of the request in messages.
 pub(crate) async fn in_time<T>(
     limit: Duration,
     about: &str,
@@ -148,7 +150,7 @@ pub(crate) async fn in_time<T>(
     })
 }
 
-/// Returns the user of a token that is valid, and valid for this server.
+/// Returns the user of a token that is valid for the audience of this server.
 fn accepted(status: TokenReviewStatus, remedy: &str) -> Result<UserInfo, Problem> {
     // An authenticator without support for audiences accepts every token and lists no audience.
     let for_us = status.audiences.unwrap_or_default().iter().any(|audience| audience == RESULT_AUDIENCE);
@@ -171,7 +173,7 @@ pub(crate) fn label<'a>(object: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     object.labels.as_ref()?.get(key).map(String::as_str).filter(|value| !value.is_empty())
 }
 
-/// Returns the problem for a failed question to the API server. The log has the reason, and the sender does not get it.
+/// Returns the problem for a failed request to the API server. The log contains the reason, which the sender does not get.
 pub(crate) fn unavailable(doing: &str, error: &dyn std::fmt::Display) -> Problem {
     tracing::warn!(doing, %error, "a question to the API server failed");
     Problem::new(ProblemKind::Unavailable, "the API server cannot identify the sender at the moment; try again")

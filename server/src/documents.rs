@@ -58,6 +58,7 @@ impl Intake {
         B: Buf,
     {
         check_headers(headers, MEDIA, MAX_DOCUMENT_BYTES)?;
+        // Identity and subject come before the slot and the body: a refused request uses no memory for its body.
         let token = Token::of(headers)?;
         let document_pod = self.within(self.cluster.document_pod(&token)).await?;
         let pod = format!("{}/{}", document_pod.namespace, document_pod.pod);
@@ -70,6 +71,7 @@ impl Intake {
             let why = format!("pod {pod} may deliver the document of {own}, and the path names another object");
             return Err(Problem::new(ProblemKind::SubjectMismatch, why));
         }
+        // The slot limits the bodies in memory, so it is taken before the body is read and released after the write.
         let _slot = self.limiter.authenticated(&document_pod.tenant).await?;
         let document = body.read(MAX_DOCUMENT_BYTES, self.times.body).await?;
         if let Err(error) = str::from_utf8(&document) {

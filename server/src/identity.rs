@@ -1,4 +1,4 @@
-//! The identity of pods: from a token to the attempt that its pod works on, or to the document that it may deliver.
+//! The identity of pods: finds the attempt that the pod of a token works on, or the document that it may deliver.
 
 use enact_domain::names::{
     GROUP, INTEGRATION, LABEL_ATTEMPT, LABEL_PLAN_UID, LABEL_ROLE, LABEL_TENANT, ROLE_DRAFT, ROLE_FETCH,
@@ -16,12 +16,12 @@ use crate::token::Token;
 /// Keys of the API server's answer about a token that is bound to a pod.
 const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
 const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
-/// Kinds with a document.
+/// Kinds of objects with a document.
 const DOCUMENTS: [&str; 3] = ["Constitution", "Specification", "Plan"];
 /// The remedy for a refused token.
 const ACCEPTED: &str = "send the token that is mounted into a pod of Enact, while the pod exists";
 
-/// A pod that works on an attempt, by what the cluster says about it.
+/// A pod that works on an attempt, according to the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttemptPod {
     pub tenant: String,
@@ -35,7 +35,7 @@ pub struct AttemptPod {
     pub attempt: u32,
 }
 
-/// A pod that delivers a document, by what the cluster says about it.
+/// A pod that delivers a document, according to the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DocumentPod {
     pub tenant: String,
@@ -73,6 +73,7 @@ impl Cluster {
 
     async fn sender(&self, token: &Token) -> Result<Sender, Problem> {
         let bound = bound_pod(&self.user(token, ACCEPTED).await?)?;
+        // Read from the API server, not from a cache: a deleted pod may not deliver any more.
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &bound.namespace);
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let (pod, namespace) =
@@ -93,6 +94,7 @@ struct BoundPod {
 }
 
 fn bound_pod(user: &UserInfo) -> Result<BoundPod, Problem> {
+    // Only the user name contains the namespace of the pod. The API server writes it and the two extra keys from the token.
     let username = user.username.as_deref().unwrap_or_default();
     let account = username.strip_prefix("system:serviceaccount:").and_then(|account| account.split_once(':'));
     match (account, only(user, POD_NAME), only(user, POD_UID)) {
@@ -127,6 +129,7 @@ fn attempt_pod(
     let is_integration = label(pod, LABEL_ROLE) == Some(INTEGRATION);
     let kind = if is_integration { "Plan" } else { "Task" };
     let owner = controller(pod, &[kind]).ok_or_else(|| missing(&format!("{kind} as its controller")))?;
+    // The owner reference and the label must agree, because the result is stored under both UIDs.
     if is_integration && owner.uid != plan_uid {
         return Err(subject_mismatch(format!(
             "the pod's label {LABEL_PLAN_UID} is not the UID of the Plan that owns it"
@@ -143,7 +146,7 @@ fn attempt_pod(
     })
 }
 
-/// Returns the document of `pod`, by the same rules.
+/// Returns the document of `pod`, with the same checks as [`attempt_pod`].
 fn document_pod(
     bound: BoundPod,
     pod: &ObjectMeta,
@@ -168,6 +171,7 @@ fn tenant_of<'a>(
     namespace: &'a ObjectMeta,
     default_namespaces: &[String],
 ) -> Result<&'a str, Problem> {
+    // Another pod may have the same name after the deletion of the first one.
     if pod.uid.as_deref() != Some(&bound.uid) {
         return Err(deleted(bound));
     }

@@ -24,9 +24,9 @@ use crate::token::Token;
 /// Time limits for the steps of a request. The runner gives up after 15 s.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
-    /// For the API server to identify the sender.
+    /// Time for the API server to identify the sender.
     pub identify: Duration,
-    /// For the body to arrive.
+    /// Time for the body to arrive.
     pub body: Duration,
 }
 
@@ -76,6 +76,7 @@ impl Intake {
         let deliver = async {
             let (begun, mut body) = (Instant::now(), Body::new(body));
             let outcome = self.receive(path.as_ref(), &headers, &mut body).await;
+            // Most clients read the answer only after they have sent the body.
             if outcome.is_err() {
                 body.discard().await;
             }
@@ -103,6 +104,7 @@ impl Intake {
                 "the path must be /v1/attempts/<UID of the Task or Plan>/<attempt, from 1>/result",
             )
         })?;
+        // Cheap checks come first. The body is read only after the sender is identified and has a slot.
         check_headers(headers, "application/json", MAX_RESULT_BYTES)?;
         let token = Token::of(headers)?;
         let pod = self.within(self.cluster.attempt_pod(&token)).await?;
@@ -111,7 +113,9 @@ impl Intake {
         let _slot = self.limiter.authenticated(&pod.tenant).await?;
         let bytes = body.read(MAX_RESULT_BYTES, self.times.body).await?;
         let mut result: AttemptResult = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
+        // The text is not needed any more and must not use memory during the write.
         drop(bytes);
+        // The body names subject and attempt again, and the store writes those of the body.
         check_subject(&pod, "body", &result.subject_uid, result.attempt)?;
         result.report.enforce_limits().map_err(|error| Problem::new(ProblemKind::Malformed, error.to_string()))?;
         self.store(pod, result).await
@@ -144,7 +148,7 @@ impl Intake {
 /// The outcome of an accepted delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Accepted {
-    /// It is now the attempt's result.
+    /// The delivery is now the result of the attempt.
     Stored,
     /// The attempt has a result already, which stays.
     AlreadyThere,
@@ -182,7 +186,7 @@ pub(crate) fn check_headers(headers: &HeaderMap, wanted: &str, limit: usize) -> 
     }
 }
 
-/// Checks that the path or the body names what the pod works on.
+/// Checks that the path or the body names the attempt of the pod.
 fn check_subject(pod: &AttemptPod, place: &str, subject_uid: &str, attempt: u32) -> Result<(), Problem> {
     if pod.subject_uid == subject_uid && pod.attempt == attempt {
         return Ok(());
@@ -193,7 +197,8 @@ fn check_subject(pod: &AttemptPod, place: &str, subject_uid: &str, attempt: u32)
     Err(Problem::new(ProblemKind::SubjectMismatch, why))
 }
 
-/// Returns where the body is invalid. The parser's messages quote the body, so only the sender gets them, truncated.
+/// Returns the problem of an invalid body, with line and column. The messages of the parser quote the body, so only the sender gets them,
+/// truncated.
 pub(crate) fn malformed(error: &serde_json::Error) -> Problem {
     let why: String = error.to_string().chars().take(200).collect();
     Problem { at: Some((error.line(), error.column())), ..Problem::new(ProblemKind::Malformed, why) }

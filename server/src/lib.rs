@@ -1,10 +1,10 @@
 //! The server of Enact: stores the results that pods of attempts deliver, shows people the record, and receives the push webhooks of Git
 //! hosts.
 //!
-//! The token that the operator mounts into a pod identifies the pod: the API server says which pod a token is for, the pod's owner and
-//! labels say which attempt it works on, and its namespace says which tenant it belongs to. What a pod says itself is only compared with
-//! that. A token identifies a reader too, who may read the record of what RBAC lets them get in Kubernetes. `docs/reference/server.md`
-//! describes the interface.
+//! The token that the operator mounts into a pod identifies the pod: the API server returns the pod of a token, the owner and labels of
+//! the pod name its attempt, and its namespace determines the tenant. The server only compares the data in a request with these. A token
+//! also identifies a reader, who may read the record of objects that RBAC lets them get in Kubernetes. `docs/reference/server.md` describes
+//! the interface.
 
 pub mod access;
 pub mod app;

@@ -65,10 +65,13 @@ impl RequestLimiter {
     }
 
     fn slots_of(&self, tenant: &str) -> Arc<Semaphore> {
+        // The lock covers lookup and insertion, so that two first requests of a tenant share one semaphore.
         let mut tenants = self.tenants.lock();
         if let Some(semaphore) = tenants.get(tenant).and_then(Weak::upgrade) {
             return semaphore;
         }
+        // Requests own the semaphores. Entries without a request are removed here, so that the map does not grow with the number of
+        // tenants.
         tenants.retain(|_, semaphore| semaphore.strong_count() > 0);
         let semaphore = Arc::new(Semaphore::new(self.per_tenant));
         tenants.insert(tenant.to_owned(), Arc::downgrade(&semaphore));

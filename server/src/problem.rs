@@ -6,7 +6,7 @@ use warp::reply::{Reply, Response};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProblemKind {
-    /// The body is not what is expected.
+    /// The body has an unexpected form.
     Malformed,
     /// There is no token or signature, or it is not accepted.
     TokenRefused,
@@ -99,7 +99,7 @@ impl ProblemKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub kind: ProblemKind,
-    /// What is wrong and how to fix it, for a person.
+    /// The problem and its remedy, for a person.
     pub detail: String,
     /// Line and column of the body where the problem is, from 1.
     pub at: Option<(usize, usize)>,

@@ -22,7 +22,7 @@ use crate::push_auth::PushAuth;
 
 /// Largest body of a webhook, in bytes. Git hosts list every commit of a push.
 const MAX_PUSH_BYTES: usize = 2 << 20;
-/// Concurrent requests. None is authenticated before its body was read.
+/// Most concurrent requests. A request is authenticated only after its body was read.
 const SLOTS: usize = 16;
 
 pub struct Pushes {
@@ -84,10 +84,12 @@ impl Pushes {
             );
             Problem::new(ProblemKind::TokenRefused, why)
         };
+        // The same refusal as for a wrong secret: the answer does not reveal which namespaces have a Secret.
         if secrets.is_empty() {
             return Err(refused());
         }
         let bytes = body.read(MAX_PUSH_BYTES, self.times.body).await?;
+        // The signature covers the exact bytes, so nothing is parsed before this check.
         if !auth.holds(&secrets, &bytes) {
             return Err(refused());
         }

@@ -8,8 +8,8 @@ use crate::problem::{Problem, ProblemKind};
 
 /// Shortest secret that is accepted, in bytes.
 const MIN_SECRET_BYTES: usize = 16;
-/// Headers with `sha256=` and the HMAC of the body in hexadecimal digits, the preferred one first: GitHub, Gitea and Forgejo send the first,
-/// and a weaker signature in the second; Bitbucket sends only the second.
+/// Headers with `sha256=` and the HMAC of the body in hexadecimal digits, the preferred one first. GitHub, Gitea and Forgejo send the first
+/// header, and a weaker signature in the second one. Bitbucket sends only the second one.
 const SIGNED: [&str; 2] = ["x-hub-signature-256", "x-hub-signature"];
 /// The header in which GitLab sends the secret itself.
 const TOKEN: &str = "x-gitlab-token";
@@ -19,7 +19,7 @@ const TOKEN: &str = "x-gitlab-token";
 pub enum PushAuth {
     /// HMAC-SHA256 of the body.
     Signature(Vec<u8>),
-    /// The secret itself.
+    /// Value of the header, which must be the secret itself.
     Token(Vec<u8>),
 }
 
@@ -44,6 +44,7 @@ impl PushAuth {
             let key = Key::new(HMAC_SHA256, secret);
             match self {
                 Self::Signature(signature) => verify(&key, body, signature).is_ok(),
+                // `ring` compares HMACs in constant time. Equal HMACs under this key mean that the token is the secret.
                 Self::Token(token) => verify(&key, token, sign(&key, secret).as_ref()).is_ok(),
             }
         })

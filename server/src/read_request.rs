@@ -47,7 +47,7 @@ pub struct ObjectName {
     pub name: String,
 }
 
-/// What a request reads in a namespace.
+/// The resource that a request reads in a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resource {
     /// A page of an object's revisions, newest first.
@@ -198,8 +198,8 @@ fn bounded(limit: Option<u32>, (max, default): (u32, u32)) -> Result<u32, Proble
     }
 }
 
-/// Parses which revision a path names: a few decimal digits are a number, anything else is the prefix of a digest. `sha256:` before it makes
-/// it a digest in any case.
+/// Parses the revision in a path: a few decimal digits are a number, anything else is the prefix of a digest. With `sha256:` before it, it
+/// is always a digest.
 fn selector(text: &str) -> Result<RevisionSelector, Problem> {
     let digits = text.len() <= NUMBER_DIGITS && text.bytes().all(|c| c.is_ascii_digit());
     match text.parse() {

@@ -53,6 +53,7 @@ impl Reading {
         request: ReadRequest,
         headers: &HeaderMap,
     ) -> Result<(Reader, Response), (Option<Reader>, Problem)> {
+        // The error contains the reader only after the authorization, so that the log names no unverified user.
         let token = Token::of_reader(headers).map_err(|problem| (None, problem))?;
         let reader = self.authorize(&token, &request).await.map_err(|problem| (None, problem))?;
         let found = async {
@@ -71,6 +72,7 @@ impl Reading {
             kinds: request.resource.kinds(),
             name: request.resource.object().map(|object| object.name.clone()),
         };
+        // Limits the requests to the API server that senders without a valid token can cause.
         let _permit = self.limiter.unauthenticated().await?;
         self.access.authorize(token, &wanted).await
     }
@@ -117,6 +119,7 @@ impl Reading {
                         related.retain(|other| other.namespace != namespace);
                     }
                 }
+                // Truncated only now, because hidden documents must not use up the limit.
                 related.truncate(*limit as usize);
                 Ok(json(&json!({ "related": related })))
             }
@@ -134,7 +137,7 @@ impl Reading {
         }
     }
 
-    /// Returns the embedding of a text; none without an embedder or after a failure: then the search is by words only.
+    /// Returns the embedding of a text. Returns none without an embedder and after a failure: then the search is by words only.
     async fn embedding(&self, text: &str) -> Option<Embedding> {
         let model = self.embedder.model()?;
         match timeout(EMBEDDING, self.embedder.embed(vec![text.to_owned()])).await {

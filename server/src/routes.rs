@@ -1,4 +1,4 @@
-//! The routes, and the metrics and refusals of every request.
+//! The routes, with metrics for every request and the responses to requests that match no route.
 
 use std::convert::Infallible;
 use std::future::Future;

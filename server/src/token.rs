@@ -10,7 +10,7 @@ const MAX_TOKEN_BYTES: usize = 8 << 10;
 /// The header for a token through the API server's proxy, which consumes Authorization and forwards this header.
 const PROXIED: HeaderName = HeaderName::from_static("x-enact-token");
 
-/// A bearer token. Only the API server gets it.
+/// A bearer token. It is sent only to the API server, and it has no `Debug`, so that no log can contain it.
 pub struct Token(String);
 
 impl Token {
@@ -57,7 +57,7 @@ impl Token {
         }
     }
 
-    /// Returns the token, for the question to the API server.
+    /// Returns the token for a TokenReview.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }

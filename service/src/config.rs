@@ -63,6 +63,7 @@ pub fn with_file(command: &Command, args: impl IntoIterator<Item = OsString>) ->
             anyhow::ensure!(known, "--config {}: there is no setting `{name}`; see --help", path.display());
             continue;
         };
+        // Flags override the environment, and the environment overrides the file: the file adds a flag only if neither sets it.
         let in_environment = flag.get_env().is_some_and(|variable| std::env::var_os(variable).is_some());
         if value_of(&args, &name).is_none() && !in_environment {
             args.push(format!("--{name}={}", value.text()).into());

@@ -16,7 +16,7 @@ use warp::{Filter, Rejection};
 use crate::http::{self, Limits};
 use crate::metrics::encode;
 
-/// How many rounds a check may miss before its last result expires.
+/// Number of rounds that a check may miss before its last result expires.
 const MISSED_ROUNDS: u32 = 3;
 /// Time between two rounds of a check, and time limit of each.
 const ROUND: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(4));
@@ -36,7 +36,7 @@ pub struct Health(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Why the process cannot continue.
+    /// The reason why the process cannot continue.
     failure: Option<String>,
     shutting_down: bool,
     checks: BTreeMap<&'static str, Option<CheckResult>>,
@@ -51,7 +51,7 @@ struct CheckResult {
 }
 
 impl Health {
-    /// Starts alive, and ready as soon as all `checks` succeed.
+    /// Makes the health of a process that is alive, and ready as soon as all `checks` succeed.
     pub fn new(checks: impl IntoIterator<Item = &'static str>) -> Self {
         let checks = checks.into_iter().map(|name| (name, None)).collect();
         Self(Arc::new(Mutex::new(State { checks, ..State::default() })))
@@ -62,7 +62,7 @@ impl Health {
         self.set(name, outcome, None);
     }
 
-    /// Reports why the process cannot continue: it is no longer alive.
+    /// Reports that the process cannot continue, with the reason: it is no longer alive.
     pub fn fail(&self, why: impl Into<String>) {
         self.0.lock().failure = Some(why.into());
     }
@@ -90,6 +90,7 @@ impl Health {
             let outcome = tokio::time::timeout(patience, check())
                 .await
                 .unwrap_or_else(|_| Err(format!("no answer within {} s", patience.as_secs_f32())));
+            // Only a change is logged, not every failed round.
             if before != Some(outcome.is_ok()) {
                 match &outcome {
                     Ok(()) => tracing::info!(check = name, "ready"),
@@ -97,6 +98,7 @@ impl Health {
                 }
                 before = Some(outcome.is_ok());
             }
+            // The result expires, so that a check task that hangs or has ended makes the process unready.
             self.set(name, outcome, Some((pause + patience) * MISSED_ROUNDS));
             tokio::time::sleep(pause).await;
         }

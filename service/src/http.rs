@@ -85,11 +85,13 @@ pub async fn serve<S>(
         };
         let connection = Connection { service: service.clone(), limits, stop: stop.clone() };
         let (tls, counted) = (tls.clone(), Counted::new(&open));
+        // Permit and gauge move into the task: a panic in it releases them too.
         connections.spawn(async move {
             connection.run(stream, tls).await;
             drop((permit, counted));
         });
     }
+    // Closes the port before the running requests end, so that new connections go to another replica.
     drop(listener);
     connections.close();
     // Each ends within `limits.shutdown`.
@@ -97,6 +99,7 @@ pub async fn serve<S>(
 }
 
 async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    // The permit comes first: without one, connections stay in the queue of the kernel and use no memory here.
     let permit = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     Ok((stream, permit))
@@ -160,6 +163,7 @@ where
             () = self.stop.cancelled() => {}
             () = sleep(age) => {}
         }
+        // Completes the running request, and closes an idle connection at once.
         connection.as_mut().graceful_shutdown();
         if let Ok(ended) = timeout(shutdown, connection).await {
             log(ended);

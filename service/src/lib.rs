@@ -1,6 +1,6 @@
-//! What the long-running programs of Enact share: start and signals, configuration, logs, HTTP, health and metrics.
+//! Shared parts of the long-running programs of Enact: start and signals, configuration, logs, HTTP, health and metrics.
 //!
-//! This crate knows nothing of Kubernetes, Postgres or the domain.
+//! This crate does not depend on Kubernetes, Postgres or the domain.
 
 pub mod config;
 pub mod health;

@@ -47,7 +47,7 @@ impl Log {
     }
 }
 
-/// Returns the panic's message when it is a constant. A formatted one may quote what a client sent, which no log may hold.
+/// Returns the message of a panic when it is a constant. A formatted message may quote data of a client, which logs must not contain.
 fn message(panic: &PanicHookInfo<'_>) -> &'static str {
     panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("(not shown: it may hold data of clients)")
 }

@@ -4,8 +4,8 @@ use prometheus::core::Collector;
 use prometheus::proto::LabelPair;
 use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
 
-/// Every label of metrics. None holds the name of an object: only users who may read an object may see its name, and each name would be
-/// another time series.
+/// All labels that metrics may have. No label contains the name of an object: only users who may read an object may see its name, and each
+/// name would be another time series.
 const LABELS: [&str; 10] =
     ["event", "kind", "operation", "outcome", "reason", "route", "status", "verb", "version", "webhook"];
 

@@ -12,7 +12,9 @@ use crate::signal;
 /// # Errors
 /// When the process cannot be set up, or `program` fails.
 pub fn run(log: &Log, program: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    // Logging starts first: it also installs the hook that logs panics.
     log.init()?;
+    // Clients and servers with TLS take the provider of the process, so it is installed before any of them is made.
     ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider is already installed in this process"))?;

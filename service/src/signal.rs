@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 /// # Errors
 /// When signals cannot be listened for.
 pub fn stop() -> io::Result<CancellationToken> {
+    // Both handlers are installed here and not in the task, so that a signal that arrives before the task runs is not lost.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let stop = CancellationToken::new();
     let signalled = stop.clone();

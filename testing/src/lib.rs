@@ -1,6 +1,5 @@
 //! An API server in memory for the tests of the operator and the webhook: reads, lists, watches and writes, and a list of the writes. It
-//! knows no schema and no namespaces: a test names an object by `resource/name`, or by `namespace/resource/name` where it needs two of a
-//! name.
+//! knows no schema and no namespaces: a test names an object by `resource/name`, and two objects of a resource cannot have the same name.
 
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test fails by a panic")]
 
@@ -37,18 +36,17 @@ struct State {
     requests: Vec<String>,
     writes: Vec<String>,
     refusals: Vec<(String, u16, String)>,
-    /// What is carried out at once and answered late, as `METHOD resource`, and how late.
+    /// Requests with a late answer, as `METHOD resource`, with their delay. Their effect is immediate.
     late: Vec<(String, Duration)>,
     watches: Vec<Watch>,
 }
 
-/// An open watch.
 struct Watch {
     selector: Selector,
     events: mpsc::UnboundedSender<Value>,
 }
 
-/// What a list or watch selects.
+/// The objects that a list or watch selects.
 struct Selector {
     /// `resource/`, the prefix of the keys.
     prefix: String,
@@ -71,6 +69,7 @@ impl FakeApi {
                     return Ok(Response::new(api.state.lock().unwrap().watch(&parts.uri)));
                 }
                 let (status, value) = api.serve(&parts, &body);
+                // After the effect: the client sees a slow answer, and others see the write already.
                 if let Some(lag) = api.lag(&parts.method, &parts.uri) {
                     tokio::time::sleep(lag).await;
                 }
@@ -81,7 +80,6 @@ impl FakeApi {
         Client::new(service, "ns")
     }
 
-    /// Stores an object.
     pub fn put(&self, key: &str, object: Value) {
         self.state.lock().unwrap().store(key, object);
     }
@@ -94,12 +92,12 @@ impl FakeApi {
         state.store(key, object);
     }
 
-    /// Removes an object.
+    /// Removes an object. Watches get no event for it.
     pub fn remove(&self, key: &str) {
         self.state.lock().unwrap().objects.remove(key);
     }
 
-    /// Removes all objects.
+    /// Removes all objects. Watches get no events for them.
     pub fn clear(&self) {
         self.state.lock().unwrap().objects.clear();
     }
@@ -126,7 +124,7 @@ impl FakeApi {
         self.state.lock().unwrap().refusals.push((write.into(), code, message.into()));
     }
 
-    /// Carries out, from now on, a request like `PUT leases` at once and answers it after a while.
+    /// Delays, from now on, the answers to a request like `PUT leases`. Its effect is immediate.
     pub fn answer_late(&self, request: &str, lag: Duration) {
         self.state.lock().unwrap().late.push((request.into(), lag));
     }
@@ -188,6 +186,7 @@ impl FakeApi {
 impl State {
     fn store(&mut self, key: &str, mut object: Value) -> Value {
         let old = self.objects.get(key);
+        // Like the API server, a write that changes nothing makes neither a version nor an event.
         if old.is_some_and(|old| *old == object) {
             return object;
         }
@@ -198,6 +197,7 @@ impl State {
             let used = hard.as_object().into_iter().flatten().map(|(what, _)| (what.clone(), json!("0"))).collect();
             object["status"] = json!({ "hard": hard, "used": Value::Object(used) });
         }
+        // UID and creation time are those of the stored object, whatever the write contains.
         let kept = |field: &str| old.map(|o| o["metadata"][field].clone()).filter(|v| !v.is_null());
         let uid = kept("uid").unwrap_or_else(|| object["metadata"]["uid"].clone());
         object["metadata"]["uid"] = if uid.is_null() { format!("uid-{}", self.version).into() } else { uid };
@@ -229,13 +229,14 @@ impl State {
         (StatusCode::OK, json!({"metadata": {"resourceVersion": self.version.to_string()}, "items": items}))
     }
 
-    /// Returns the events since the version that the client knows, without end.
+    /// Starts a watch: an endless stream of the events since the version that the client knows.
     fn watch(&mut self, uri: &Uri) -> Answer {
         let selector = Selector::of(uri);
         let known: u64 = query(uri, "resourceVersion").and_then(|v| v.parse().ok()).unwrap_or_default();
         let version =
             |object: &Value| object["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse::<u64>().ok());
         let (events, receiver) = mpsc::unbounded_channel();
+        // The caller locks the state from here until the watch is registered, so no write can fall between the two.
         let missed = self.objects.iter().filter(|(key, o)| selector.selects(key, o) && version(o) > Some(known));
         for (_, object) in missed {
             events.send(json!({ "type": "MODIFIED", "object": object })).unwrap();
@@ -252,6 +253,7 @@ impl State {
         match (method.as_str(), old) {
             ("POST", Some(_)) => failure(409, "AlreadyExists", &format!("{key} already exists")),
             ("POST", None) => (StatusCode::CREATED, self.store(key, body)),
+            // Server-side apply creates the object if it does not exist.
             ("PATCH", None) if query.contains("force=true") => (StatusCode::CREATED, self.store(key, body)),
             ("PATCH" | "PUT" | "DELETE", None) if !key.ends_with("/*") => {
                 failure(404, "NotFound", &format!("{key} not found"))
@@ -267,6 +269,7 @@ impl State {
                 (StatusCode::OK, self.store(key, body))
             }
             (_, Some(mut old)) => {
+                // A patch with a UID or resourceVersion applies only to that object or version.
                 let asked = |field: &str| body["metadata"].get(field).filter(|v| !v.is_null());
                 for field in ["uid", "resourceVersion"] {
                     if asked(field).is_some_and(|wanted| *wanted != old["metadata"][field]) {
@@ -274,6 +277,7 @@ impl State {
                     }
                 }
                 merge(&mut old, &body);
+                // The removal of the last finalizer completes a deletion.
                 if old["metadata"]["deletionTimestamp"].is_string()
                     && old["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty)
                 {
@@ -304,7 +308,7 @@ impl Selector {
     }
 }
 
-/// What a path names.
+/// The resource and object that a path names.
 struct Target {
     resource: String,
     name: Option<String>,
