@@ -71,7 +71,7 @@ pub struct PodEntry {
     pub owner: String,
     /// The tenant whose slot the pod occupies.
     pub tenant: String,
-    /// When its end was first seen.
+    /// Time at which the operator first saw its end.
     pub ended: Option<Instant>,
     pub view: PodView,
 }

@@ -21,8 +21,8 @@ pub struct Candidate {
     seconds: u16,
     /// The last observed resource version, and when it was first observed by the clock of this process. Other clocks are not trusted.
     seen: Option<(String, Instant)>,
-    /// When the last successful request was sent. The API server wrote the lease after that, so that no other process may take over within
-    /// one period from then, however late the response came.
+    /// Time just before the last successful request. The API server wrote the lease after that, so that no other process may take over
+    /// within one period from then, however late the response came.
     granted: Instant,
 }
 

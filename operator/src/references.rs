@@ -34,7 +34,7 @@ impl Target {
         Self::new::<ConfigMap>(namespace, name)
     }
 
-    /// Returns a namespace. It stands for the tenant that owns it.
+    /// Returns a namespace, which also represents the tenant that owns it.
     pub fn namespace(name: &str) -> Self {
         Self::new::<Namespace>("", name)
     }

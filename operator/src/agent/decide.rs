@@ -14,7 +14,7 @@ pub enum Recorded {
     Missing(String),
     /// The ConfigMap with this name contains no patch.
     Empty(String),
-    /// It contains patches.
+    /// The ConfigMap contains patches.
     Found,
 }
 

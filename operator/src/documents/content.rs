@@ -15,7 +15,7 @@ pub struct Location {
     pub tenant: Option<String>,
 }
 
-/// A document as its source holds it, before answers are written into it.
+/// A document from its source, before answers are written into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceText {
     pub bytes: Vec<u8>,
@@ -58,7 +58,7 @@ pub struct Content<F> {
     pub steps: Vec<Digest>,
     /// The first error of the document itself.
     pub error: Option<String>,
-    /// Another reason than people's decisions why the document cannot be approved.
+    /// The reason why the document cannot be approved, apart from people's decisions.
     pub blocked: Option<Readiness>,
     pub findings: Findings,
     pub quality: Option<Quality>,

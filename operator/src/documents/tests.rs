@@ -1,4 +1,4 @@
-//! Constitutions and specifications against an API server in memory: what is said about them, who hears of it, and what is not written.
+//! Constitutions and specifications against an API server in memory: their statuses, the requeued objects, and the number of writes.
 
 use std::sync::atomic::Ordering;
 
@@ -271,7 +271,7 @@ async fn no_decision_without_the_record_store() {
     assert_eq!(revisions(&bench).len(), 1);
 }
 
-/// A person approves what a document says now.
+/// Approves the current content of a document, as a person does.
 fn approve(bench: &mut Bench, kind: &str, key: &str, user: &str) {
     let digest = status(bench, key)["digest"].clone();
     let name = key.split_once('/').unwrap().1;
@@ -415,7 +415,7 @@ async fn drafted_document_is_approved_like_others() {
     assert_eq!(origins, 1, "it is a revision in the record");
 }
 
-/// Whatever listens where a tenant points to hears of nobody but the tenant's own pods.
+/// A server at a tenant's URL receives no connection from the operator.
 #[tokio::test]
 async fn operator_opens_no_url_of_a_tenant() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

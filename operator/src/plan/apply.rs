@@ -41,7 +41,7 @@ pub struct Applied {
     pub attempts: Vec<(NodeId, Option<OpenAttempt>)>,
     /// The first of the failures by their message, so that it is the same at each retry. All other actions were carried out.
     pub failure: Option<Error>,
-    /// When to reconcile again.
+    /// Time of the next reconcile.
     pub requeue_at: Option<Millis>,
     _made_by_apply: (),
 }

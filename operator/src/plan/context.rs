@@ -35,6 +35,7 @@ impl Context {
     /// Requeues the next plan of a tenant that waits for a slot, if there is a free one.
     pub fn wake_next(&self, tenant: &str) {
         self.limiter.expire(tenant, self.now());
+        // The default tenant need not have a Tenant object: it has no limit then.
         let parallelism = self.tenant(tenant).map_or(u32::MAX, |t| t.spec.parallelism);
         // A plan that is being deleted starts nothing, and would not pass its turn on.
         let can_start = |plan: &_| self.caches.plans.get(plan).is_some_and(|p| p.metadata.deletion_timestamp.is_none());

@@ -120,6 +120,7 @@ fn apply_rules(
         document = document.with_constitution(&nearest.parsed.model);
     }
     let programs = &constitution.programs;
+    // One budget for the plan and all tasks: the evaluation stays bounded, however many tasks there are.
     let mut budget = Budget::default();
     let mut result = evaluation::evaluate(programs, Scope::Plan, &document, "the plan", &mut budget);
     if programs.iter().any(|p| p.rule().scope == Scope::Task) {

@@ -139,7 +139,7 @@ pub async fn load(ctx: &Context, observed: &Observed, cached: Option<Arc<Content
             );
             return document(ctx, observed, loaded).await;
         };
-        // The plan keeps its recorded content, and starts no new attempt until the spec is restored.
+        // If the spec has changed, the plan keeps its recorded content, and starts no new attempt until the spec is restored.
         let changed = !content.matches(&observed.plan.spec);
         sourcing::delete_jobs(&ctx.sourcing, &observed.plan).await?;
         return Ok(Loaded { content: Some(Arc::new(content)), changed, ..loaded });

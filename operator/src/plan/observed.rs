@@ -113,12 +113,12 @@ pub struct Documents {
 /// The revision of the specification that a plan was started for.
 #[derive(Debug, Default)]
 pub enum StartedFor {
-    /// It is the approved revision, or the plan has not started.
+    /// The approved revision, or the plan has not started.
     #[default]
     Approved,
-    /// It is an older revision.
+    /// An older revision.
     Older(Arc<SpecificationText>),
-    /// It is an older revision, which the record does not hold.
+    /// An older revision, which the record does not contain.
     Unrecorded,
 }
 

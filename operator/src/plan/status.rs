@@ -45,7 +45,7 @@ pub async fn write(
     let observed = decided.observed;
     let old = observed.status();
     let new = applied_status(decided, applied, &old);
-    // A change of counts alone may wait. All other changes affect other objects or the next decision, and are written at once.
+    // A change of counts or messages alone may wait. The fields below affect other objects or the next decision: they are written at once.
     let urgent = old.phase != new.phase
         || applied.integration.is_some()
         || old.observed_generation != new.observed_generation

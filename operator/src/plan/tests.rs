@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::testing::Bench;
 
-/// A plan of two tasks, and a third that depends on both.
+/// Returns a bench with a plan of two tasks, and a third that depends on both.
 async fn bench() -> Bench {
     let mut bench = Bench::new().await;
     bench.agent("scripts");
@@ -36,7 +36,7 @@ fn sorted(mut writes: Vec<String>) -> Vec<String> {
     writes
 }
 
-/// The bench with the first two pods running.
+/// Returns the bench with the first two pods running.
 async fn started() -> Bench {
     let mut bench = bench().await;
     bench.plan("p").await.unwrap();
@@ -464,7 +464,7 @@ async fn a_free_slot_wakes_the_next_plan() {
     assert!(bench.api.has("pods/q-t001-1") && !bench.api.has("pods/q-t002-1"));
 }
 
-/// The bench with three plans of a tenant with two slots. Plan p has both, q and r wait for one in this order.
+/// Returns the bench with three plans of a tenant with two slots. Plan p has both; q and r wait for one in this order.
 async fn waiting_plans() -> Bench {
     let mut bench = bench().await;
     for name in ["q", "r"] {
@@ -513,15 +513,14 @@ fn git_of(bench: &Bench, pod: &str) -> (Vec<(String, String)>, String) {
     (git.merge.into_iter().map(|verified| (verified.branch, verified.commit)).collect(), git.branch)
 }
 
-/// Lets a pod succeed with a commit.
+/// Ends a pod successfully with a commit, and returns the commit.
 async fn with_commit(bench: &Bench, pod: &str) -> String {
     let commit = Digest::of_bytes(pod.as_bytes()).as_str().trim_start_matches("sha256:").to_owned();
     bench.succeed_with(pod, &json!({"reason": "Succeeded", "commit": commit})).await;
     commit
 }
 
-/// The bench with a workspace. Its first two tasks have succeeded and the third is running. Also returns the branches and commits of the
-/// two.
+/// Returns the bench with a workspace, and the branches and commits of its first two tasks, which have succeeded. The third is running.
 async fn in_git() -> (Bench, [(String, String); 2]) {
     let mut bench = bench().await;
     let mut plan = bench.api.get("plans/p");
@@ -539,7 +538,6 @@ async fn in_git() -> (Bench, [(String, String); 2]) {
     (bench, [one, two])
 }
 
-/// Returns a branch of that plan.
 fn of_plan(branch: &str) -> String {
     format!("enact/p-5f0c1a2b/{branch}")
 }

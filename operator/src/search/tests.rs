@@ -1,4 +1,4 @@
-//! The search index beside the controllers: what is brought to it, once, and what comes back.
+//! The search index: each document is indexed once, and related specifications appear in statuses.
 
 use std::sync::Mutex;
 

@@ -47,7 +47,7 @@ struct GitReconcile<'a> {
     key: Digest,
     /// The new status.
     status: SourceStatus,
-    /// The document, if the record store holds it.
+    /// The document, if the record store contains it.
     content: Option<Vec<u8>>,
 }
 

@@ -33,6 +33,7 @@ impl Subject {
             namespace: object.namespace().unwrap_or_default(),
             name: object.name_any(),
             uid: object.uid().unwrap_or_default(),
+            // After a change of the spec, the source status may belong to the previous source.
             current: observed.is_some() && observed == object.meta().generation,
             owner: controlled_by(object),
             reconcile_at: object.annotations().get(names::ANNOTATION_RECONCILE_AT).cloned(),

@@ -31,7 +31,7 @@ pub struct End<'a> {
     pub next: NextStep,
     /// Branch that the work was pushed to.
     pub branch: Option<String>,
-    /// When the attempt's pod was created.
+    /// Creation time of the attempt's pod.
     pub started: Option<Millis>,
 }
 

@@ -82,7 +82,7 @@ async fn waits_until_the_quota_is_computed() {
     assert_eq!(bench.api.writes(), ["PATCH tenants/acme/status SetUp"]);
 }
 
-/// The cluster's quota controller counts again by itself every five minutes, and at once what is new.
+/// The cluster's quota controller computes the usage of an existing quota every five minutes, and that of a new quota at once.
 #[tokio::test]
 async fn recreates_a_partially_computed_quota() {
     let mut bench = bench().await;
@@ -160,7 +160,7 @@ async fn failed_setup_leaves_the_namespace_unlabelled() {
     assert!(bench.contexts.common.tenant_of("shop").is_some());
 }
 
-/// A namespace as its watch tells of it.
+/// Adds a namespace to the cache, as its watch delivers it.
 fn stands(bench: &Bench, name: &str, more: &Value) {
     let mut metadata = json!({"name": name, "uid": format!("n-{name}")});
     metadata.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -168,7 +168,7 @@ fn stands(bench: &Bench, name: &str, more: &Value) {
     bench.contexts.common.caches.namespaces.put(&namespace, NamespaceEntry::of(&namespace));
 }
 
-/// The namespace `ns` is the default tenant's by the installation's settings.
+/// The settings of the installation assign the namespace `ns` to the default tenant.
 #[tokio::test]
 async fn default_tenant_gets_reader_objects() {
     let bench = Bench::new().await;

@@ -1,4 +1,4 @@
-//! What the tests of several modules share: settings, an API server in memory, a record in memory, and the controllers' context over both.
+//! Shared test support: settings, an API server in memory, a record store in memory, and the contexts of the controllers over both.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -204,13 +204,13 @@ impl Bench {
         std::iter::from_fn(|| self.requeued.specifications.try_recv().ok()).map(|object| object.name).collect()
     }
 
-    /// Enters a Constitution into the cache.
+    /// Adds a Constitution to the cache.
     pub fn constitution_is(&mut self, constitution: &Value) {
         let constitution: Constitution = serde_json::from_value(constitution.clone()).unwrap();
         self.constitutions.apply_watcher_event(&Event::Apply(constitution));
     }
 
-    /// Enters a Specification into the cache.
+    /// Adds a Specification to the cache.
     pub fn specification_is(&mut self, specification: Specification) {
         self.specifications.apply_watcher_event(&Event::Apply(specification));
     }
@@ -233,7 +233,6 @@ impl Bench {
         self.tenant_with("acme", json!({"namespaces": ["ns"], "parallelism": parallelism}));
     }
 
-    /// Advances the clock.
     pub fn pass(&self, seconds: i64) {
         self.time.fetch_add(seconds * 1000, Ordering::Relaxed);
     }
@@ -250,7 +249,6 @@ impl Bench {
         self.agents.apply_watcher_event(&Event::Apply(agent));
     }
 
-    /// Deletes an Agent.
     pub fn no_agent(&mut self, name: &str) {
         let mut agent = Agent::new(name, serde_json::from_value(json!({"adapter": "Command"})).unwrap());
         agent.metadata.namespace = Some("ns".into());
@@ -313,7 +311,7 @@ impl Bench {
         panic!("it never ends");
     }
 
-    /// Enters an Approval into the cache.
+    /// Adds an Approval to the cache.
     pub fn approval(&mut self, object: &Value) {
         self.approvals.apply_watcher_event(&Event::Apply(serde_json::from_value(object.clone()).unwrap()));
     }

@@ -43,6 +43,7 @@ pub fn of(ctx: &Context, here: &NamespacedRef) -> Impact {
         }
         let namespace = plan.namespace().unwrap_or_default();
         let of = plan.spec.specification_ref.as_ref().map(|r| (namespace.clone(), r.name.clone()));
+        // A plan is governed through its specification, which may name another constitution than the namespace does.
         let governed = match of {
             Some(specification) => specifications.get(&specification).copied().unwrap_or_default(),
             None => governs(&namespace, None),

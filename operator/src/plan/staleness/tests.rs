@@ -41,7 +41,7 @@ async fn reconcile(bench: &mut Bench) {
     bench.settle().await;
 }
 
-/// Lets a pod of the plan succeed.
+/// Ends a pod of the plan successfully.
 async fn done(bench: &mut Bench, pod: &str) {
     bench.succeed(pod).await;
     reconcile(bench).await;

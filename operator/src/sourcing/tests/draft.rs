@@ -1,4 +1,4 @@
-//! What an agent drafts: attempt by attempt, and what its prompt contains.
+//! Drafts by an agent: the attempts, and the content of their prompts.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What is read from a repository: when, how often, and what stays when it cannot be read.
+//! Documents in repositories: the times of the polls, and the content that stays when a poll fails.
 
 use super::*;
 
@@ -6,7 +6,7 @@ fn commit(digit: &str) -> String {
     digit.repeat(40)
 }
 
-/// A scene whose document was read at the commit `111…`.
+/// Returns a scene whose document was read at the commit `111…`.
 async fn read() -> Scene {
     let mut scene = Scene::git().await;
     scene.poll().await;

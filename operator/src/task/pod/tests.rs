@@ -55,7 +55,7 @@ fn a_thousand_branches_fit_and_more_are_counted() {
     }
 }
 
-/// The Secrets that each container of a pod can read as files, by the volumes that it mounts; and in its environment.
+/// Returns the Secrets that each container of a pod can read, in its volumes or its environment.
 fn secrets(pod: &Pod) -> BTreeMap<String, BTreeSet<String>> {
     let spec = pod.spec.as_ref().unwrap();
     let volumes = spec.volumes.as_ref().unwrap();
@@ -76,7 +76,7 @@ fn secrets(pod: &Pod) -> BTreeMap<String, BTreeSet<String>> {
     spec.init_containers.iter().flatten().chain(&spec.containers).map(of).collect()
 }
 
-/// The same, as it should be.
+/// Returns the expected result of [`secrets`].
 fn holders(holders: &[(&str, &[&str])]) -> BTreeMap<String, BTreeSet<String>> {
     holders.iter().map(|(name, secrets)| ((*name).into(), secrets.iter().map(ToString::to_string).collect())).collect()
 }
