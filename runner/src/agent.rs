@@ -47,6 +47,7 @@ impl Environment {
                 environment.set(&name, value);
             }
         }
+        // After the variables of the Agent, which must not redirect these directories.
         environment.set("HOME", &layout.home);
         environment.set("TMPDIR", &layout.temporary);
         environment
@@ -85,7 +86,9 @@ impl Script<'_> {
             .envs(&self.environment.0)
             .stdout(writer.try_clone().map_err(shell)?)
             .stderr(writer);
+        // The counter is that of the container and only grows, so only an increase during this run counts.
         let killed_before = out_of_memory_kills();
+        // The reader starts before the script, which would block on a full pipe otherwise.
         let follower = follow(reader, keep, Some(supervisor.secrets().clone()));
         let end = supervisor.run(command, None).map_err(shell)?;
         let output = collect(follower).into_text();

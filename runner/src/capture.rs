@@ -57,6 +57,7 @@ pub(crate) fn follow(
         let mut pending = Vec::new();
         let mut take = |chunk: &[u8], last: bool| {
             let Some(secrets) = &secrets else { return tail.push(chunk) };
+            // A secret may be split between two chunks. Its possible start stays in `pending` until the next chunk.
             pending.extend_from_slice(chunk);
             let redacted = secrets.redact_stream(&mut pending, last);
             tail.push(&redacted);

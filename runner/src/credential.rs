@@ -15,6 +15,7 @@ pub(crate) fn answer(directory: &Path, operation: &str, mut out: impl Write) -> 
         let username = read("username").unwrap_or_else(|| "git".into());
         for (key, value) in [("username", &username), ("password", &password)] {
             let value = value.trim_end_matches(['\r', '\n']);
+            // A line break would let the value add lines of its own to the protocol, such as another host.
             if value.contains(['\n', '\0']) {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,

@@ -14,7 +14,7 @@ use crate::settings::Settings;
 
 /// Time limit for all requests together.
 const TOTAL_TIMEOUT: Duration = Duration::from_mins(1);
-/// The same, after the runner was asked to stop: the kubelet kills it soon.
+/// Time limit for all requests after the runner was asked to stop: the kubelet kills it soon.
 const TOTAL_TIMEOUT_CANCELLED: Duration = Duration::from_secs(10);
 /// Time limit for one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -99,6 +99,7 @@ fn agent() -> ureq::Agent {
     let config = ureq::Agent::config_builder()
         .timeout_global(Some(REQUEST_TIMEOUT))
         .http_status_as_error(false)
+        // A redirect or a proxy would receive the token. The body of a refusal is read, so a status is not an error.
         .max_redirects(0)
         .proxy(None)
         .build();

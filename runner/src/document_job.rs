@@ -14,6 +14,7 @@ use crate::{delivery, draft, fetch};
 /// Fetches or drafts the document and delivers it. The report covers both.
 pub(crate) fn run(step: &Step, supervisor: &mut Supervisor, settings: &Settings) -> Report {
     let mut report = deliver(step, supervisor, settings).unwrap_or_else(Failure::into_report);
+    // The message may quote the output of Git or of an agent.
     supervisor.secrets().redact_report(&mut report);
     report
 }

@@ -32,6 +32,7 @@ pub(crate) fn run(supervisor: &mut Supervisor, settings: &Settings, work: &Fetch
         log(&format!("{} is still {}", work.revision, revision.commit));
         return Ok(Document { commit: Some(revision.commit), content: None });
     }
+    // The ref may have moved since it was listed, so the report names the commit that was fetched.
     let commit = revision.fetch(&mut git, work)?;
     let content = read(&mut git, work, &commit)?;
     log(&format!("read {} bytes of {} at {commit}", content.len(), work.path));
@@ -58,6 +59,7 @@ impl Revision {
         let listed = git.remote(&work.url, &["ls-remote", "--quiet", "--", &work.url, &branch, &tag, &peeled])?;
         let find = |name: &str| listed.lines().filter_map(|l| l.split_once('\t')).find(|(_, n)| *n == name);
         let commit = |name: &str| find(name).map(|(id, _)| id.to_owned());
+        // A branch has precedence over a tag with the same name.
         if let Some(commit) = commit(&branch) {
             return Ok(Self { name: branch, commit });
         }

@@ -188,7 +188,7 @@ impl<'a> Git<'a> {
         self.remote_bytes(url, args).map(|stdout| String::from_utf8_lossy(&stdout).into_owned())
     }
 
-    /// Makes the same call and returns its output unchanged.
+    /// Makes a call like [`Git::remote`] and returns its output unchanged.
     pub(crate) fn remote_bytes(&mut self, url: &str, args: &[&str]) -> Result<Vec<u8>, Failure> {
         let unreachable =
             |why: &str| Failure::new(Reason::RepositoryUnreachable, explain(&format!("{url} cannot be reached"), why));
@@ -208,10 +208,12 @@ impl<'a> Git<'a> {
     /// Runs Git; none if it exceeded the time limit.
     fn execute(&mut self, args: &[&str], limit: Duration) -> Result<Option<Output>, Failure> {
         let (command, stdout, stderr) = self.command(args).map_err(|error| Failure::program("git", &error))?;
+        // The readers start before Git, which would block on a full pipe otherwise.
         let stdout = follow(stdout, MAX_OUTPUT, None);
         let stderr = follow(stderr, MAX_ERRORS, None);
         let end = self.supervisor.run(command, Some(limit)).map_err(|error| Failure::program("git", &error))?;
         let (stdout, stderr) = (collect(stdout), collect(stderr));
+        // The start of the output is missing, and a partial list of files would lead to wrong decisions.
         if stdout.is_cut() {
             return Err(Failure::new(
                 Reason::InvalidAssignment,
@@ -235,11 +237,13 @@ impl<'a> Git<'a> {
         for option in HARDENING {
             command.args(["-c", option]);
         }
+        // Git uses the last value of an option, so this one replaces the value in HARDENING.
         if let Some(hooks) = &self.hooks {
             let mut option = OsString::from("core.hooksPath=");
             option.push(hooks);
             command.arg("-c").arg(option);
         }
+        // The empty value removes the helpers of other configurations, so that only the runner answers.
         command.args(["-c", "credential.helper=", "-c", &self.credentials.helper]);
         command.args(args);
         self.environment(&mut command);
@@ -330,7 +334,7 @@ fn quoted(path: &Path) -> String {
     format!("'{}'", path.as_os_str().to_string_lossy().replace('\'', r"'\''"))
 }
 
-/// Returns the failure that a message of Git stands for; none for network errors and unknown messages.
+/// Returns the failure for a known message of Git; none for network errors and unknown messages.
 fn classify(url: &str, fields: &RepositoryFields, output: &str) -> Option<Failure> {
     let RepositoryFields { url: url_field, revision, credentials } = fields;
     // The first match wins, so the order matters: "not found" at the end is the least specific.

@@ -4,7 +4,7 @@
 //!
 //! | step | has access to | writes |
 //! | --- | --- | --- |
-//! | [`merge`] | the credential of the tasks, the token | the candidate branch, the working tree, the candidate's ID in the handover volume |
+//! | [`merge`] | the credential of the tasks, the token | the candidate branch, the tree, the candidate's ID in the handover volume |
 //! | [`gate`] | the working tree | its report |
 //! | [`publish`] | the integration credential, the token, the handover volume, its own scratch space | the target branch, the result |
 //!
@@ -39,6 +39,7 @@ pub(crate) fn merge(
     WorkspaceLayout::new(settings).clear()?;
     let mut git = Git::new(supervisor, settings, &work.url, &PLAN_FIELDS)?;
     log(&format!("merging {} branch(es) for {} in {}", work.merge.len(), integration.target, work.url));
+    // The base of this checkout is the head after all merges, so it is the candidate.
     let checkout = repository::prepare(&mut git, work, Some(&integration.target))?;
     let candidate = checkout.base.clone();
     let pushed = repository::push_work(&mut git, work, &checkout, candidate)?;
@@ -80,6 +81,7 @@ pub(crate) fn publish(
     }
     WorkspaceLayout::new(settings).clear()?;
     let mut git = Git::new(supervisor, settings, &work.url, &PLAN_FIELDS)?;
+    // The branch may have changed since `merge`. Only the commit that passed the gates may be published.
     let found = repository::fetch_branch(&mut git, &work.url, &work.branch)?;
     if found != candidate {
         return Err(Failure::new(
@@ -90,6 +92,7 @@ pub(crate) fn publish(
             ),
         ));
     }
+    // Without a lease, the push must be a fast-forward: it never drops commits that others pushed to the target branch meanwhile.
     repository::push(&mut git, &work.url, &candidate, &integration.target, None)
         .map_err(|failure| target_moved(failure, integration))?;
     log(&format!("published {candidate} as {}", integration.target));

@@ -24,6 +24,7 @@ pub(crate) fn read(directory: &Path) -> Result<BTreeMap<String, String>, Failure
                 name.to_string_lossy().escape_debug()
             )));
         };
+        // `file_type` does not follow links: a link could lead to a device or to a mounted credential.
         if !entry.file_type().map_err(unreadable)?.is_file() {
             return Err(refuse(format!("output `{name}` is not a plain file; write the value to a file of that name")));
         }

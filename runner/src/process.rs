@@ -21,19 +21,19 @@ use signal_hook::iterator::Signals;
 
 use crate::secrets::Secrets;
 
-/// How long a process group may take to end after SIGTERM.
+/// Longest time between SIGTERM and SIGKILL to a process group.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How a child ended.
+/// The outcome of a child process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// It exited with this code.
+    /// The child exited with this code.
     Exited(i32),
-    /// A signal killed it that the runner did not send.
+    /// A signal that the runner did not send killed the child.
     Signalled(i32),
-    /// It exceeded its time limit and the runner stopped it.
+    /// The child exceeded its time limit and the runner stopped it.
     TimedOut,
-    /// The runner was asked to stop and stopped it.
+    /// The runner was asked to stop and stopped the child.
     Cancelled,
 }
 
@@ -46,9 +46,9 @@ pub(crate) struct Supervisor {
 
 /// The stop of a child that is under way.
 struct Stopping {
-    /// How the child ends: `TimedOut` or `Cancelled`.
+    /// Outcome of the child: `TimedOut` or `Cancelled`.
     end: End,
-    /// When the process group gets SIGKILL; none once it has got it.
+    /// Time of SIGKILL to the process group; none after it was sent.
     kill_at: Option<Instant>,
 }
 
@@ -117,6 +117,7 @@ impl Supervisor {
         let mut stopping: Option<Stopping> = None;
         let mut ended = None;
         loop {
+            // SIGCHLD signals can merge into one, so every iteration reaps all processes that have ended.
             ended = ended.or(reap(group)?);
             match (&stopping, ended) {
                 (None, Some(status)) => return Ok(end_of(status)),
@@ -131,6 +132,7 @@ impl Supervisor {
                     self.cancelled = true;
                     stopping = Some(Stopping::begin(group, End::Cancelled)?);
                 }
+                // A request to stop during another stop does not change its outcome or deadline.
                 (Some(_), Some(_)) => self.cancelled = true,
                 (None, None) => stopping = Some(Stopping::begin(group, End::TimedOut)?),
                 (None, Some(stopping)) => {

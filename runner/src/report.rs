@@ -39,6 +39,7 @@ fn short_json(mut report: Report) -> String {
         if json.len() <= MAX_REPORT_BYTES {
             return json;
         }
+        // Each iteration shortens one part, the least important first, until the report fits.
         if !report.conflicts.is_empty() {
             report.conflicts.truncate(report.conflicts.len() / 2);
         } else if !report.message.is_empty() {

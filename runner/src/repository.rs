@@ -46,6 +46,7 @@ pub(crate) fn prepare(git: &mut Git, work: &GitWork, target: Option<&str>) -> Re
     refspecs.extend(heads);
     fetch(git, &work.url, &refspecs)?;
     for (n, verified) in work.merge.iter().enumerate() {
+        // A branch that was rewritten no longer contains the commit that passed the gates.
         if !git.call(&["merge-base", "--is-ancestor", &verified.commit, &merged(n)])?.ok() {
             return Err(work_not_found(work, verified, "does not hold it"));
         }
@@ -61,8 +62,10 @@ pub(crate) fn prepare(git: &mut Git, work: &GitWork, target: Option<&str>) -> Re
     for VerifiedCommit { branch, commit } in &work.merge {
         merge(git, branch, commit)?;
     }
+    // Read before the agent runs. `commit` and `push_work` restore it, because agents and gates can change it.
     let file = git.tree().join(".git/config");
     let configuration = fs::read(&file).map_err(|error| Failure::volume(&file, &error))?;
+    // An earlier container of the same attempt may have pushed and then failed, for example before its delivery.
     let earlier = refs.get(&branch_ref(&work.branch)).cloned();
     Ok(Checkout { base: commit_id(git, "HEAD")?, earlier, configuration })
 }
@@ -116,6 +119,7 @@ pub(crate) fn commit(
     let fail = |message: String| Err(Failure::new(Reason::AgentFailed, message));
     restore_configuration(git, checkout)?;
     let base = checkout.base.as_str();
+    // Before `add`, which marks conflicts in the index as resolved.
     let unmerged = unmerged(git)?;
     if !unmerged.is_empty() {
         return fail(format!("the agent left unresolved merge conflicts in {}", unmerged.join(", ")));
@@ -145,6 +149,7 @@ pub(crate) fn commit(
 /// A second run of the same attempt may find the push of the first one. It keeps that push if the trees are equal, and replaces it
 /// otherwise.
 pub(crate) fn push_work(git: &mut Git, work: &GitWork, checkout: &Checkout, commit: String) -> Result<String, Failure> {
+    // The gates ran after `commit` and could change the configuration again.
     restore_configuration(git, checkout)?;
     let Some(earlier) = &checkout.earlier else {
         push(git, &work.url, &commit, &work.branch, None)?;
@@ -168,6 +173,7 @@ pub(crate) fn push(
     replaced: Option<&str>,
 ) -> Result<(), Failure> {
     let refspec = format!("{commit}:{}", branch_ref(branch));
+    // The lease replaces the old push of this attempt only. If somebody else moved the branch, Git rejects the push.
     let lease = replaced.map(|replaced| format!("--force-with-lease={}:{replaced}", branch_ref(branch)));
     let mut args = vec!["push", "--quiet", "--porcelain", "--no-verify", "--recurse-submodules=no"];
     args.extend(lease.as_deref());
@@ -186,7 +192,7 @@ fn remote_refs(git: &mut Git, work: &GitWork, target: Option<&str>) -> Result<BT
     Ok(pairs.filter(|(_, name)| names.iter().any(|n| n == name)).map(|(id, name)| (name.into(), id.into())).collect())
 }
 
-/// Returns what to fetch for the revision.
+/// Returns the ref or commit ID to fetch for the revision.
 fn start(refs: &BTreeMap<String, String>, work: &GitWork) -> Result<String, Failure> {
     let revision = &work.revision;
     if is_commit_id(revision) {

@@ -47,6 +47,7 @@ pub(crate) fn run(
         };
         run_script(supervisor, script, &layout, &environment, evidence)?;
         let outputs = outputs::read(&layout.outputs)?;
+        // After the outputs are read, so that a gate cannot change them.
         run_gates(supervisor, &task.gates, &layout.tree, &environment, &mut evidence.gates)?;
         (None, outputs)
     };
@@ -71,6 +72,7 @@ impl Attempt<'_> {
         let (task, work) = (self.task, self.work);
         log(&format!("cloning {} at {} and merging {} branch(es)", work.url, work.revision, work.merge.len()));
         let checkout = repository::prepare(git, work, None)?;
+        // The merges above are commits of Enact. The commits from here on are those of the agent.
         git.act_as(Identity::agent(&task.agent));
         match &task.adapter {
             Adapter::Command { script } => run_script(git.supervisor, script, self.layout, self.environment, evidence)?,
@@ -79,6 +81,7 @@ impl Attempt<'_> {
         let trailers = trailers(self.assignment, task);
         let commit = repository::commit(git, &checkout, &message(self.assignment, task), &trailers)?;
         let outputs = outputs::read(&self.layout.outputs)?;
+        // After commit and outputs, so that a gate can change neither.
         run_gates(git.supervisor, &task.gates, &self.layout.tree, self.environment, &mut evidence.gates)?;
         if commit == checkout.base {
             log("the agent changed no file");
