@@ -125,6 +125,7 @@ async fn write(cluster: &Cluster, name: &str, given: &[Given]) -> Result<()> {
         let specification: Specification = cluster.get(name).await?;
         let all = added(specification.spec.clarifications, given);
         let change = json!({
+            // A merge patch replaces the whole list, so the resourceVersion must detect answers that others add meanwhile.
             "metadata": { "resourceVersion": specification.metadata.resource_version }, "spec": { "clarifications": all },
         });
         match api.patch(name, &PatchParams::default(), &Patch::Merge(change)).await {

@@ -55,6 +55,7 @@ pub async fn task_of(cluster: &Cluster, plan: &str, id: &str) -> Result<Task> {
 pub async fn retry(cluster: &Cluster, target: &str) -> Result<()> {
     match Target::parse(target) {
         Target::TaskOfPlan(plan, id) => {
+            // Checked here because the operator ignores the annotation of a cancelled plan and the person would wait for nothing.
             refuse_if_cancelled(cluster, &plan).await?;
             if id == names::INTEGRATION {
                 rerun_plan(cluster, &plan).await?;
@@ -146,6 +147,7 @@ where
             "resourceVersion": object.resource_version(),
             "annotations": { ANNOTATION_RERUN: (number + 1).to_string() },
         }});
+        // A conflict means that the number may be taken: read it again.
         match api.patch_metadata(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
             Ok(_) => return Ok(()),
             Err(kube::Error::Api(status)) if status.code == 409 => {}

@@ -55,9 +55,11 @@ pub async fn run(cluster: &Cluster, options: &Decide, choice: Choice) -> Result<
             handle(&options.subject)
         );
     };
+    // The digest in the status belongs to an older generation then, and the person would decide on old content.
     if content.observed != content.generation {
         bail!("{subject} was changed, and the operator has not read the change yet; try again in a few seconds");
     }
+    // A script passes the digest that was reviewed, so that it cannot approve newer content.
     if let Some(wanted) = options.digest.as_ref().filter(|wanted| !digest.starts_with(wanted.as_str())) {
         bail!("the content of {subject} is now {digest}, not {wanted}; review the new content");
     }

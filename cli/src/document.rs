@@ -27,7 +27,7 @@ pub struct Document {
     pub subject: Subject,
     /// None for a Specification that an agent drafts.
     source: Option<Source>,
-    /// Answers that the operator adds to the source.
+    /// Answers in `spec.clarifications`, which the operator adds to the source.
     clarifications: Vec<Clarification>,
     version: Option<String>,
     /// Digest of the document; none if the operator has not read the latest change of the object.
@@ -40,7 +40,6 @@ pub struct Document {
 
 /// The place where a document is stored.
 pub enum Storage<'a> {
-    /// The object itself.
     Object,
     ConfigMap(&'a ConfigMapKey),
     /// A Git repository. Enact never writes to it.
@@ -106,7 +105,7 @@ impl Document {
         subject::title(&self.subject)
     }
 
-    /// Returns where the document is stored.
+    /// Returns the storage of the document.
     ///
     /// # Errors
     /// When there is no document, because an agent has not drafted it yet.
@@ -173,6 +172,8 @@ impl Document {
             Storage::Git(_) => bail!("{} is stored in Git; change it in its repository", self.title()),
             Storage::Object => {
                 change["spec"] = fewer.unwrap_or_else(|| json!({}));
+                // One patch changes document and answers, so the operator never reads one without the other. The resourceVersion detects
+                // other writers.
                 change["spec"]["source"] = json!({ "inline": text });
                 change["metadata"]["resourceVersion"] = json!(self.version);
                 self.patch(cluster, &change).await
@@ -238,8 +239,8 @@ fn answers_in(text: &str, clarifications: &[Clarification]) -> Vec<Clarification
     let open = analysis::questions(&parsed, &analysis::specification(&parsed));
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
     let has = |given: &&Clarification| {
-        // A question is given by its ID or its text. The text of an ID is only known while the question is open; after that, only the answers
-        // can be compared.
+        // A question is given by its ID or its text. The text of an ID is only known while the question is open. After that, only the
+        // answers can be compared.
         let is_id = given.question.starts_with("Q-") && open.iter().all(|question| question.id != given.question);
         let same = |question: &str| is_id || words(question) == words(&given.question);
         parsed.model.clarifications.iter().any(|a| same(&a.question) && words(&a.answer) == words(&given.answer))

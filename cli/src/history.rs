@@ -203,6 +203,7 @@ pub async fn planned(cluster: &Cluster, name: &str, digest: &str) -> Result<Stri
         None => spec.tasks.clone(),
     };
     let content = compile::canonical(&spec, &tasks)?;
+    // A person must review exactly the content that the digest in the Approval names.
     if Digest::of_bytes(content.as_bytes()).as_str() != digest {
         bail!(
             "Plan {name} was changed after the operator read it, or the operator has another version of Enact; review the Plan again"

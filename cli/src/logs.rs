@@ -125,6 +125,7 @@ pub async fn run(cluster: &Cluster, options: &Logs) -> Result<()> {
         if names.len() > 1 {
             terminal::note(&format!("── {container}"));
         }
+        // Containers run one after the other: if one has not started, those after it have not started either.
         if !print(&api, &name, container, options.follow).await? {
             break;
         }
@@ -169,6 +170,7 @@ fn containers(pod: &Pod) -> Vec<String> {
 /// Prints the log of a container. Returns whether the container has started.
 async fn print(api: &Api<Pod>, pod: &str, container: &str, follow: bool) -> Result<bool> {
     if follow {
+        // The wait also ends when the pod is deleted or over: a container after a failed one never starts.
         let started = |found: Option<&Pod>| found.is_none_or(|found| has_started(found, container) || is_over(found));
         await_condition(api.clone(), pod, started).await?;
     }

@@ -111,6 +111,7 @@ impl LogFilter {
             if wrong.is_empty() {
                 continue;
             }
+            // The rest of the character may be in the next chunk. Invalid bytes before the end of this chunk cannot become valid.
             if at + wrong.len() == held.len() && is_beginning(wrong) {
                 self.rest = wrong.to_vec();
             } else {

@@ -83,6 +83,7 @@ async fn save(
     for _ in 0..TRIES {
         let document = Document::load(cluster, subject).await?;
         let read = document.current(cluster).await?;
+        // Each attempt merges with the newest content, so that no change of somebody else is lost.
         let merged = merge(base, ours, &read.text);
         if !merged.conflicts.is_empty() {
             return Ok(Some((merged, read.text)));
@@ -130,6 +131,7 @@ pub async fn rollback(cluster: &Cluster, options: &Rollback) -> Result<()> {
     for _ in 0..TRIES {
         let document = Document::load(cluster, subject).await?;
         let read = document.current(cluster).await?;
+        // The person confirmed the difference from `shown` and not from other content.
         if read.text != shown {
             bail!("{title} was changed meanwhile; review the new content");
         }

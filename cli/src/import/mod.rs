@@ -37,6 +37,7 @@ pub fn run(options: &Import, namespace: Option<&str>) -> Result<()> {
     for missing in &project.missing {
         terminal::note(&format!("note: {missing}"));
     }
+    // Before the check, which decides by the boxes whether any task is open.
     if options.include_done {
         project.reopen();
     }

@@ -158,6 +158,7 @@ fn above(path: &Path, whole: &Path) -> Result<Option<Document>> {
                 return Ok(Some(document));
             }
         }
+        // The root of the repository is the last directory: a constitution above it belongs to another project.
         if directory.join(".git").exists() {
             break;
         }

@@ -3,8 +3,8 @@
 use enact_domain::speckit::Span;
 use enact_domain::speckit::tasks::{self, TaskState};
 
-/// Returns the document with the box of every ticked task cleared, and the number of these tasks. Nothing else changes; tasks that are struck
-/// out stay struck out.
+/// Returns the document with the box of every ticked task cleared, and the number of these tasks. Nothing else changes: tasks that are
+/// struck out stay struck out.
 ///
 /// Returns none if the document is not text.
 pub fn reopen(document: &[u8]) -> Option<(Vec<u8>, usize)> {
@@ -15,6 +15,7 @@ pub fn reopen(document: &[u8]) -> Option<(Vec<u8>, usize)> {
     boxes.sort_by_key(|span| span.start);
     let mut open = String::with_capacity(text.len());
     let mut at = 0;
+    // The spans are those of the parser, so only boxes that the operator also reads as ticked are cleared.
     for span in &boxes {
         open.push_str(text.get(at..span.start)?);
         open.push(' ');

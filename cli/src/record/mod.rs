@@ -1,5 +1,5 @@
-//! The record, which enact-server serves. Requests go through the proxy of the API server, with a token of the namespace's ServiceAccount for
-//! readers.
+//! The record, which enact-server serves. Requests go through the proxy of the API server, with a token of the namespace's ServiceAccount
+//! for readers.
 
 mod answers;
 
@@ -144,6 +144,7 @@ impl Record {
         if status.is_success() {
             return Ok(Some(response.into_body()));
         }
+        // A 404 of the API server means that the Service or the pod is missing, not the revision.
         if status == StatusCode::NOT_FOUND && from_server {
             return Ok(None);
         }

@@ -142,13 +142,16 @@ impl Snapshot {
         condition(&self.plan.status.as_ref()?.conditions, READY)
     }
 
-    /// Returns the end of the plan. Returns none while the plan can continue without a person, and while the operator has not started an attempt
-    /// that a person has requested.
+    /// Returns the end of the plan. Returns none while the plan can continue without a person, and while the operator has not started an
+    /// attempt that a person has requested.
     pub fn outcome(&self) -> Option<Outcome> {
         let status = self.plan.status.as_ref()?;
+        // The operator copies the annotation to `observedRerun` when it reopens the work for the attempt. Until then, the phase is that
+        // of the previous attempt.
         if status.phase != plan::Phase::Cancelled && self.has_rerun_request() {
             return None;
         }
+        // A condition of an older generation says nothing about the current spec.
         let current = status.observed_generation == self.plan.metadata.generation;
         let stalled = condition(&status.conditions, STALLED).filter(|condition| current && condition.status == "True");
         let why = || match stalled.or(self.ready()) {

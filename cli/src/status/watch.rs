@@ -36,6 +36,7 @@ pub async fn run(cluster: &Cluster, name: &str, until_finished: bool) -> Result<
     let first = Snapshot::fetch(cluster, name).await?;
     let view =
         View::start(cluster, name, first.plan.spec.specification_ref.as_ref().map(|reference| reference.name.as_str()));
+    // Subscribed before the first snapshot, so that no change after it is missed.
     let mut changes = view.watches.problem.subscribe();
     view.ready().await?;
     let mut screen = Screen::new();
