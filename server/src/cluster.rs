@@ -26,8 +26,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Makes a cluster that sends its requests with `client`. `default_namespaces` belong to the tenant `default`, unless a label names another
-    /// tenant.
+    /// Makes a cluster that sends its requests with `client`. `default_namespaces` belong to the tenant `default`, unless a label names
+    /// another tenant.
     pub fn new(client: Client, default_namespaces: &[String]) -> Self {
         let names = default_namespaces.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
         Self { client, default_namespaces: names.map(str::to_owned).collect() }

@@ -10,7 +10,8 @@ pub struct Metrics {
     pub duration: HistogramVec,
     /// `enact_webhook_certificate_expiry_timestamp_seconds`: 0 while unknown.
     pub certificate_expiry: IntGauge,
-    /// `enact_webhook_certificate_events_total{event}`: `loaded`, `created`, `ca_renewed`, `serving_certificate_renewed`, `published`, `failed`.
+    /// `enact_webhook_certificate_events_total{event}`:
+    /// `loaded`, `created`, `ca_renewed`, `serving_certificate_renewed`, `published`, `failed`.
     pub certificate_events: IntCounterVec,
     /// `enact_webhook_connections`: open connections for admission.
     pub connections: IntGauge,
