@@ -172,7 +172,8 @@ pub fn may_have_worked(reason: Reason) -> bool {
 
 /// Reason of the `DisruptionTarget` of a pod whose node was deleted.
 const NODE_GONE: &str = "DeletionByPodGC";
-/// Reasons of a container whose end was not observed: from the kubelet, which does not find it, and from containerd after a restart of the node.
+/// Reasons of a container whose end was not observed: reported by the kubelet if it does not find the container, and by containerd after
+/// a restart of the node.
 const END_UNSEEN: [&str; 2] = ["ContainerStatusUnknown", "Unknown"];
 const OUT_OF_MEMORY: &str = "the container used more memory than its limit; raise resources.memory";
 

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::text::truncate;
 use crate::time::Millis;
 
-/// The object has reached what its spec asks for.
+/// Type of the condition that the object has reached the state that its spec requests.
 pub const READY: &str = "Ready";
-/// The object is on its way to what its spec asks for.
+/// Type of the condition that the object progresses towards the state that its spec requests.
 pub const RECONCILING: &str = "Reconciling";
-/// The object waits until a person or another object changes something.
+/// Type of the condition that the object waits until a person or another object changes something.
 pub const STALLED: &str = "Stalled";
 
 /// Status of a condition.
@@ -23,7 +23,7 @@ pub enum Truth {
 }
 
 impl Truth {
-    /// Returns the word that Kubernetes uses.
+    /// Returns the value in the Kubernetes API.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
@@ -37,7 +37,7 @@ pub struct Condition {
     pub status: Truth,
     /// CamelCase reason, explained in `docs/guide/troubleshooting.md`.
     pub reason: String,
-    /// Names the object, the field and the remedy.
+    /// Message that names the object, the field and the remedy.
     pub message: String,
 }
 
@@ -62,12 +62,12 @@ pub struct Readiness {
     pub progress: Progress,
     /// CamelCase reason, explained in `docs/guide/troubleshooting.md`. Owned where it comes from a status or from an attempt's report.
     pub reason: Cow<'static, str>,
-    /// Names the object, the field and the remedy.
+    /// Message that names the object, the field and the remedy.
     pub message: String,
 }
 
 impl Readiness {
-    /// Creates a readiness. A message longer than 8 KiB is cut: the API server accepts at most 32 KiB.
+    /// Creates a readiness. A message longer than 8 KiB is truncated: the API server accepts at most 32 KiB.
     pub fn new(progress: Progress, reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         const MAX_BYTES: usize = 8192;
         let mut message = message.into();
@@ -90,7 +90,7 @@ impl Readiness {
         Self::new(Progress::Stalled, reason, message)
     }
 
-    /// Returns the conditions, ready to merge: `Ready` always, and exactly one of `Reconciling` and `Stalled` when the object is not ready.
+    /// Returns the conditions to merge: always `Ready`, and exactly one of `Reconciling` and `Stalled` if the object is not ready.
     pub fn conditions(&self) -> Vec<Condition> {
         let Self { progress, reason, message } = self;
         let ready = if *progress == Progress::Ready { Truth::True } else { Truth::False };
@@ -109,7 +109,7 @@ impl Readiness {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dated {
     pub condition: Condition,
-    /// When `status` last changed.
+    /// Time of the last change of `status`.
     pub since: Millis,
 }
 

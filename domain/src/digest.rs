@@ -21,7 +21,7 @@ impl Digest {
     /// `serde_json::Value` keeps its objects sorted (its `preserve_order` feature is off), so a round trip through it is canonical.
     ///
     /// # Errors
-    /// When the value cannot be written as JSON (a map with keys that are not strings).
+    /// If the value cannot be written as JSON (a map with keys that are not strings).
     pub fn of_json<T: Serialize>(value: &T) -> Result<Self, serde_json::Error> {
         let canonical = serde_json::to_value(value)?;
         Ok(Self::of_bytes(canonical.to_string().as_bytes()))

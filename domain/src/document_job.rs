@@ -1,13 +1,13 @@
 //! Document jobs: a pod that fetches a document from Git, or that lets an agent draft it.
 //!
-//! An [`DocumentJob`] is the JSON in [`ASSIGNMENT_ENV`](crate::assignment::ASSIGNMENT_ENV). The pod sends the document to the server, which
-//! keeps it by its digest, and leaves a [`Report`](crate::assignment::Report) with that digest as its termination message.
+//! A [`DocumentJob`] is the JSON in [`ASSIGNMENT_ENV`](crate::assignment::ASSIGNMENT_ENV). The pod sends the document to the server,
+//! which stores it by its digest, and leaves a [`Report`](crate::assignment::Report) with that digest as its termination message.
 
 use serde::{Deserialize, Serialize};
 
 use crate::assignment::{Adapter, GitNameError};
 
-/// Largest document that a pod may bring, in bytes: as much as a parser reads.
+/// Maximum size of a document that a pod delivers, in bytes: the limit of the parsers.
 pub const MAX_DOCUMENT_BYTES: usize = crate::speckit::MAX_DOCUMENT_BYTES;
 /// Maximum length of a path of a document in a repository, in bytes.
 const MAX_PATH: usize = 1024;
@@ -18,7 +18,7 @@ const MAX_PATH: usize = 1024;
 pub struct DocumentJob {
     /// UID of the Constitution, Specification or Plan that the document belongs to.
     pub subject_uid: String,
-    /// Base URL of the server that keeps the document.
+    /// Base URL of the server that stores the document.
     pub server_url: String,
     pub work: DocumentWork,
 }
@@ -26,13 +26,13 @@ pub struct DocumentJob {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum DocumentWork {
-    /// Read one file of a repository.
+    /// Job that reads one file of a repository.
     Fetch(FetchWork),
-    /// Have an agent write a specification.
+    /// Job in which an agent writes a specification.
     Draft(DraftWork),
 }
 
-/// One file of a repository. The names were checked by [`check_url`](crate::assignment::check_url),
+/// One file of a repository. The names have passed [`check_url`](crate::assignment::check_url),
 /// [`check_ref`](crate::assignment::check_ref) and [`check_path`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -41,9 +41,9 @@ pub struct FetchWork {
     pub url: String,
     /// Branch, tag or commit.
     pub revision: String,
-    /// The file, from the root of the repository.
+    /// Path of the file, from the root of the repository.
     pub path: String,
-    /// Commit from which the file was last read. The pod reads nothing while the revision still is this commit.
+    /// Commit from which the file was last read. If the revision is still this commit, the pod reads nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<String>,
 }
@@ -57,12 +57,11 @@ pub struct DraftWork {
     pub attempt: u32,
     /// Prompt for the agent; the runner writes it to the file named by `ENACT_PROMPT_FILE`.
     pub prompt: String,
-    /// How the agent runs.
     pub adapter: Adapter,
     pub agent: String,
 }
 
-/// Checks that `path` leads from the root of a repository to something in it, and cannot be taken for an option.
+/// Checks that `path` is relative to the root of a repository, stays inside it, and cannot be taken for an option.
 ///
 /// # Errors
 /// The first rule that it breaks.

@@ -37,9 +37,9 @@ request allows readings that differ in scope, safety or cost, write `[NEEDS CLAR
 /// An attempt that produced no usable document.
 #[derive(Clone, Copy, Debug)]
 pub struct PreviousAttempt<'a> {
-    /// Why not.
+    /// Reason why the document is not usable.
     pub problem: &'a str,
-    /// The document, when there was one.
+    /// The document, if there was one.
     pub document: Option<&'a str>,
 }
 
@@ -48,7 +48,7 @@ pub struct PreviousAttempt<'a> {
 pub struct EffectiveConstitution<'a> {
     /// The constitutions that bind it, the nearest first.
     pub constitutions: &'a [&'a Constitution],
-    /// Their rules.
+    /// Rules of these constitutions.
     pub rules: &'a [&'a Rule],
 }
 
@@ -94,10 +94,10 @@ fn rules(rules: &[&Rule]) -> String {
     rules.iter().filter(|rule| rule.scope == Scope::Specification).map(line).collect()
 }
 
-/// Checks that a drafted document is a specification that work can go on with.
+/// Checks that a drafted document is a specification without errors.
 ///
 /// # Errors
-/// What is wrong with it, with lines and remedies, for the agent and for a person.
+/// The problems with lines and remedies, for the agent and for a person.
 pub fn validate(document: &[u8]) -> Result<(), String> {
     let parsed = speckit::spec::parse(document);
     let (stories, requirements) = (parsed.model.stories.len(), parsed.model.requirements.len());

@@ -1,7 +1,7 @@
 //! The rules of Enact, without any I/O.
 //!
-//! Nothing here reads a clock, a file, a socket or a random number: time is an argument ([`time::Millis`]) and every function gives the
-//! same answer for the same input. Controllers observe the world, ask this crate what to do, and do it.
+//! The crate does not read a clock, a file, a socket or a random number: time is an argument ([`time::Millis`]), and every function
+//! returns the same result for the same input. Controllers observe the cluster, call this crate to decide, and apply the decision.
 
 pub mod analysis;
 pub mod approval;

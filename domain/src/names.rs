@@ -16,9 +16,10 @@ pub const LABEL_TASK: &str = "enact.dev/task";
 pub const LABEL_ATTEMPT: &str = "enact.dev/attempt";
 /// Label on Pods: `task`, [`INTEGRATION`], [`ROLE_FETCH`] or [`ROLE_DRAFT`].
 pub const LABEL_ROLE: &str = "enact.dev/role";
-/// Annotation on Specifications, Plans and Constitutions: who last changed the spec. Stamped by the webhook, never by clients.
+/// Annotation on Specifications, Plans and Constitutions: the user who last changed the spec. The webhook sets it; clients cannot.
 pub const ANNOTATION_AUTHOR: &str = "enact.dev/author";
-/// Annotation on Specifications and Constitutions: why the document was changed, as [`crate::record::parse_reason`] reads it.
+/// Annotation on Specifications and Constitutions: the reason for the change of the document, in the form of
+/// [`crate::record::format_reason`].
 pub const ANNOTATION_REASON: &str = "enact.dev/reason";
 /// Annotation on a Task: the request of a person for another attempt after a failure, as a number that only increases.
 pub const ANNOTATION_RERUN: &str = "enact.dev/rerun";
@@ -36,28 +37,28 @@ pub const ROLE_FETCH: &str = "fetch";
 pub const ROLE_DRAFT: &str = "draft";
 /// The value of [`LABEL_TASK`] on integration pods. Not a possible Task name, which starts with its plan's.
 pub const INTEGRATION: &str = "integration";
-/// Audience of the only token that an agent pod holds.
+/// Audience of the only token in an agent's pod.
 pub const RESULT_AUDIENCE: &str = "enact-server";
 /// Name of the Secret in a namespace that authenticates the push webhooks of a Git host.
 pub const PUSH_SECRET: &str = "enact-push";
 /// Name of the ServiceAccount, and of its Role, in the namespaces of a tenant. People read the record with tokens of this account.
 pub const READER_SERVICE_ACCOUNT: &str = "enact-reader";
-/// Annotation on that ServiceAccount: where the server is, as `<namespace>/<service>`.
+/// Annotation on that ServiceAccount: the server's Service, as `<namespace>/<service>`.
 pub const ANNOTATION_SERVER: &str = "enact.dev/server";
-/// Name of the port of the server's Service that people's clients read at.
+/// Name of the port of the server's Service that serves the clients of people.
 pub const READ_PORT: &str = "read";
-/// Tenant of the namespaces that an installation without Tenants is configured with.
+/// Tenant of the namespaces in the configuration of an installation without Tenants.
 pub const DEFAULT_TENANT: &str = "default";
-/// Largest name of a Kubernetes object that is also used as a label value (RFC 1123 label).
+/// Maximum length of the name of a Kubernetes object that is also used as a label value (RFC 1123 label).
 pub const MAX_LABEL: usize = 63;
-/// Largest name of a Kubernetes object that is only referred to (RFC 1123 subdomain).
+/// Maximum length of the name of a Kubernetes object that is only referred to (RFC 1123 subdomain).
 pub const MAX_SUBDOMAIN: usize = 253;
 
-/// Longest name of a Task, which leaves room for `-<attempt>` in a Pod's name.
+/// Maximum length of the name of a Task; a Pod's name adds `-<attempt>` to it.
 const MAX_TASK_NAME: usize = 56;
-/// Hex digits of a digest that keep a shortened name unique, and of a plan's UID that keep its branches apart.
+/// Number of hex digits of a digest that make a shortened name unique, and of a plan's UID that separate its branches from others.
 const HASH_LEN: usize = 8;
-/// The folder of all branches that pods push to before anything is published.
+/// First component of all branches that pods push to before anything is published.
 const WORK: &str = "enact";
 
 /// Returns the name of a Task: `<plan>-<id>`, in lower case, with every run of other characters as one `-`, at most 56 characters.
@@ -107,7 +108,7 @@ pub fn task_branch(plan: &str, plan_uid: &str, task: &str, attempt: u32) -> Stri
     format!("{}/{task}-{attempt}", branches(plan, plan_uid))
 }
 
-/// Returns the branch that holds the merged work of a plan before its gates have passed: `…/candidate/<attempt>`, where no task's can be.
+/// Returns the branch of the merged work of a plan before its gates have passed: `…/candidate/<attempt>`, which no task's branch can be.
 pub fn candidate_branch(plan: &str, plan_uid: &str, attempt: u32) -> String {
     format!("{}/candidate/{attempt}", branches(plan, plan_uid))
 }
@@ -123,19 +124,19 @@ pub fn is_work_branch(branch: &str) -> bool {
     branch.strip_prefix(WORK).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Returns the branch that receives the plan's work when its workspace names none.
+/// Returns the branch that receives the plan's work if its workspace does not name one.
 pub fn integration_branch(plan: &str) -> String {
     format!("plan/{plan}")
 }
 
-/// Returns whether `name` is an RFC 1123 label: what Kubernetes takes as the name of a namespace and as a label value.
+/// Returns whether `name` is an RFC 1123 label, a valid name of a namespace and a valid label value.
 pub fn is_label(name: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     name.len() <= MAX_LABEL && name.chars().all(inner) && edge(name.chars().next()) && edge(name.chars().last())
 }
 
-/// Returns whether `name` is an RFC 1123 subdomain: what Kubernetes takes as the name of a Secret or ConfigMap.
+/// Returns whether `name` is an RFC 1123 subdomain, a valid name of a Secret or ConfigMap.
 pub fn is_subdomain(name: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let part =
@@ -143,7 +144,8 @@ pub fn is_subdomain(name: &str) -> bool {
     name.len() <= MAX_SUBDOMAIN && name.split('.').all(part)
 }
 
-/// Returns the lower case ASCII letters and digits, every run of other characters as one `-`, none at the ends.
+/// Returns the text in lower case, with each run of characters other than ASCII letters and digits replaced by `-`, without `-` at the
+/// ends.
 pub fn slug(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -209,7 +211,7 @@ mod tests {
         }
     }
 
-    /// Ids as the API takes them, with those that look like what else is named.
+    /// Strategy for ids that the API accepts, including ids that resemble other parts of names.
     fn id() -> impl Strategy<Value = String> {
         prop_oneof![
             "[A-Za-z0-9]([-A-Za-z0-9._]{0,61}[A-Za-z0-9])?",
@@ -237,7 +239,7 @@ mod tests {
             }
         }
 
-        /// Of one plan: two attempts of the same Task or of two, and the integration's.
+        /// Attempts of one plan: two of the same Task or of two Tasks, and one of the integration.
         #[test]
         fn attempts_share_neither_pods_nor_branches(
             plan in "[a-z]([a-z0-9-]{0,50}[a-z0-9])?", ids in (id(), id()), attempts in (1u32..12, 1u32..12),
@@ -253,12 +255,12 @@ mod tests {
                 prop_assert!(!pods.contains(&integration_pod_name(&plan, n)), "{pods:?}");
                 prop_assert!(!branches.contains(&candidate_branch(&plan, UID, n)), "{branches:?}");
             }
-            // Git keeps a branch as a file: none may be where another needs a folder.
+            // Git stores a branch as a file, so no branch may have the name of another branch's folder.
             let folder = format!("{}/", branches[0]);
             prop_assert!(!branches[1].starts_with(&folder) && !candidate_branch(&plan, UID, 1).starts_with(&folder));
         }
 
-        /// Of two plans: another namespace's, or one that was deleted and created again.
+        /// Plans with the same name in two namespaces, or created again after a deletion.
         #[test]
         fn plans_of_one_name_share_no_branch(
             plan in "[a-z]([a-z0-9-]{0,50}[a-z0-9])?", id in id(), uids in ("[0-9a-f]{8}", "[0-9a-f]{8}"),

@@ -1,8 +1,8 @@
 //! The scheduler: decides as a pure function what a plan does next.
 //!
 //! A plan is a [`Graph`] of nodes: its tasks and, if it has a workspace, its integration. [`decide`] visits all nodes in the order of the
-//! graph, so that a task that ends releases its dependents in the same reconcile. It is level-triggered: it depends on the present state only,
-//! never on the event that caused the reconcile. Applying a decision twice is safe.
+//! graph, so that a task that ends releases its dependents in the same reconcile. It is level-triggered: it depends only on the present
+//! state, never on the event that caused the reconcile. Applying a decision twice is safe.
 
 use std::cmp::Reverse;
 

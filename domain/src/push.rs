@@ -1,7 +1,7 @@
 //! Push events of Git hosts: the repository, and the branch or tag.
 //!
-//! A [`Push`] is only a hint: the operator polls the documents from that repository now, instead of at the end of their interval. The fields
-//! are those of the webhooks of [GitHub], [GitLab], [Gitea] and Forgejo, and [Bitbucket]; all other fields are ignored.
+//! A [`Push`] is only a hint: the operator polls the documents from that repository now, instead of at the end of their interval. The
+//! fields are those of the webhooks of [GitHub], [GitLab], [Gitea] and Forgejo, and [Bitbucket]; all other fields are ignored.
 //!
 //! [GitHub]: https://docs.github.com/en/webhooks/webhook-events-and-payloads#push
 //! [GitLab]: https://docs.gitlab.com/user/project/integrations/webhook_events/#push-events
@@ -12,20 +12,20 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-/// Maximum length of a name of a repository, or of a branch or tag, that is passed on, in bytes.
+/// Maximum length of the name of a repository, branch or tag in a notification, in bytes.
 const MAX_NAME: usize = 512;
-/// Maximum number of names of one repository.
+/// Maximum number of identities of one repository.
 const MAX_NAMES: usize = 8;
 
 /// A push to a repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Push {
-    /// The namespace whose documents it affects.
+    /// Namespace of the documents that the push affects.
     pub namespace: String,
-    /// The repository, as [`identity`] has each of its URLs.
+    /// [`identity`] of each URL of the repository.
     pub repositories: BTreeSet<String>,
-    /// `refs/heads/…` or `refs/tags/…`; none when the Git host does not send it.
+    /// `refs/heads/…` or `refs/tags/…`; none if the Git host does not send it.
     pub reference: Option<String>,
 }
 
@@ -35,7 +35,7 @@ pub enum PushError {
     /// The body is not the JSON of a Git host.
     #[error("{0}")]
     Malformed(#[from] serde_json::Error),
-    /// It names no repository.
+    /// The body does not name a repository.
     #[error(
         "neither `repository` nor `project` contains the URL of a repository; in the Git host's webhook, select push events and the content type JSON"
     )]
@@ -86,7 +86,7 @@ impl Push {
     /// Parses the body of a webhook request for the documents in `namespace`.
     ///
     /// # Errors
-    /// When the body is not a JSON object with the URL of a repository.
+    /// If the body is not a JSON object with the URL of a repository.
     pub fn parse(namespace: &str, body: &[u8]) -> Result<Self, PushError> {
         let Body { r#ref, repository, project } = serde_json::from_slice(body)?;
         let urls = repository.into_iter().chain(project).flat_map(Urls::all);
@@ -110,8 +110,8 @@ impl Push {
     }
 }
 
-/// Returns the host and path of a repository's URL: the same for its `https://`, `ssh://` and `user@host:path` form, with and without `.git`. Upper and
-/// lower case, ports and users are ignored: an unnecessary poll costs less than a missed one. Returns none for any other URL.
+/// Returns the host and path of a repository's URL: the same for its `https://`, `ssh://` and `user@host:path` form, with and without
+/// `.git`. Case, ports and users are ignored: an unnecessary poll costs less than a missed one. Returns none for any other URL.
 fn identity(url: &str) -> Option<String> {
     let (authority, path) = match url.split_once("://") {
         Some(("https" | "http" | "ssh" | "git", rest)) => rest.split_once('/')?,
@@ -126,7 +126,7 @@ fn identity(url: &str) -> Option<String> {
     (!host.is_empty() && !path.is_empty() && is_plain(&identity)).then_some(identity)
 }
 
-/// Returns whether a name is short, and written as it is in JSON.
+/// Returns whether a name is short and needs no escapes in JSON.
 fn is_plain(name: &str) -> bool {
     name.len() <= MAX_NAME && !name.chars().any(|c| c.is_control() || c.is_whitespace() || matches!(c, '"' | '\\'))
 }
@@ -137,7 +137,7 @@ mod tests {
 
     use super::*;
 
-    /// Pushes as Git hosts send them, shortened to what is around the fields that count.
+    /// Pushes as Git hosts send them, shortened to the relevant fields and some around them.
     const GITHUB: &str = r#"{"ref": "refs/heads/main", "before": "1", "after": "2", "repository": {"id": 1, "full_name": "acme/Specs",
         "owner": {"login": "acme", "url": "https://github.com/acme"}, "url": "https://github.com/acme/Specs",
         "html_url": "https://github.com/acme/Specs", "git_url": "git://github.com/acme/Specs.git",

@@ -12,7 +12,7 @@ pub enum ReportError {
     /// The commit is not a hash; another program could take it for an option or a reference.
     #[error("report.commit must be 40 or 64 lower-case hex digits")]
     Commit,
-    /// The digest of the document is none.
+    /// The digest of the document is malformed.
     #[error("report.document must be sha256: and 64 lower-case hex digits")]
     Document,
     /// The outputs have this size, in bytes.
@@ -25,7 +25,7 @@ impl Report {
     /// a pod: an agent may have written it.
     ///
     /// # Errors
-    /// When the outputs are larger than allowed, or the commit or the document's digest is none.
+    /// If the outputs are larger than allowed, or the commit or the document's digest is malformed.
     pub fn enforce_limits(&mut self) -> Result<(), ReportError> {
         if let Some(commit) = &self.commit {
             let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
@@ -36,7 +36,7 @@ impl Report {
         if self.document.as_ref().is_some_and(|digest| !digest.is_valid()) {
             return Err(ReportError::Document);
         }
-        // As the runner measures them.
+        // The runner measures the outputs in the same way.
         let size = serde_json::to_string(&self.outputs).map_or(usize::MAX, |json| json.len());
         if !self.outputs.is_empty() && size > MAX_OUTPUT_BYTES {
             return Err(ReportError::Outputs(size));
@@ -44,7 +44,7 @@ impl Report {
         truncate(&mut self.message, MAX_MESSAGE_BYTES);
         let mut room = MAX_CONFLICT_BYTES;
         let fitting = self.conflicts.iter().take_while(|name| {
-            // One byte more for each, so that empty names do not come for nothing.
+            // One byte more for each name, so that the limit also bounds the number of empty names.
             let left = room.checked_sub(name.len() + 1);
             room = left.unwrap_or_default();
             left.is_some()

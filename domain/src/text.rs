@@ -1,11 +1,11 @@
-//! Texts cut to a maximum length in bytes.
+//! Truncation of texts to a maximum length in bytes.
 
-/// Returns the beginning of `text`: at most `max_bytes` bytes, cut between two characters.
+/// Returns the beginning of `text`: at most `max_bytes` bytes, up to a character boundary.
 pub fn truncated(text: &str, max_bytes: usize) -> &str {
     &text[..text.floor_char_boundary(max_bytes)]
 }
 
-/// Cuts `text` to at most `max_bytes` bytes, between two characters.
+/// Truncates `text` to at most `max_bytes` bytes, at a character boundary.
 pub fn truncate(text: &mut String, max_bytes: usize) {
     text.truncate(text.floor_char_boundary(max_bytes));
 }

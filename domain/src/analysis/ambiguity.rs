@@ -37,7 +37,7 @@ pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
     }
 }
 
-/// `TBD`, `TBC`, `???`, `FIXME`, and `TODO` unless it is a name.
+/// Returns the placeholder in a statement: `TBD`, `TBC`, `???`, `FIXME`, and `TODO` unless it is a name.
 fn placeholder<'a>(statement: &Statement<'a>) -> Option<&'a str> {
     if matches!(statement.kind, StatementKind::Clarification) {
         return None;
@@ -46,7 +46,7 @@ fn placeholder<'a>(statement: &Statement<'a>) -> Option<&'a str> {
     let after = |word: &Word<'_>| text[word.end..].trim_start_matches('*').trim_start();
     let found = statement.words.iter().filter(|w| !w.quoted).find(|word| match word.raw {
         "TBD" | "TBC" | "TBA" | "FIXME" => true,
-        // `TODO(FIELD)` is the parser's; `TODO comments` and `a TODO` are things.
+        // The parser reports `TODO(FIELD)`; in `TODO comments` and `a TODO`, the word is a noun.
         "TODO" => after(word).starts_with(':') || (word.start == 0 && after(word).is_empty()),
         _ => false,
     });
@@ -56,7 +56,7 @@ fn placeholder<'a>(statement: &Statement<'a>) -> Option<&'a str> {
 
 /// Adds one finding for each family of vague words in a statement.
 fn wording(statement: &Statement<'_>, findings: &mut Findings) {
-    // Scenarios are examples: only what a test would have to measure, in what is then expected, matters there.
+    // Scenarios are examples, so only vague words in the expected result matter, which a test must measure.
     let then = if statement.is(StatementKind::Scenario) {
         statement.words.iter().position(|w| w.lower == "then")
     } else {
@@ -86,7 +86,7 @@ fn wording(statement: &Statement<'_>, findings: &mut Findings) {
     }
 }
 
-/// Returns whether a statement demands something: an open list in it leaves open what is demanded.
+/// Returns whether a statement contains an obligation, which an open list leaves undefined.
 fn obliges(statement: &Statement<'_>) -> bool {
     statement.words.iter().any(|w| matches!(w.lower.as_str(), "must" | "shall" | "should"))
 }

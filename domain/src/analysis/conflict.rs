@@ -1,7 +1,7 @@
 //! Conflicts between a specification and a constitution, as far as words can show them.
 //!
-//! Only clear conflicts are reported: an action that one forbids and the other requires, with the same verb and the same object, and without
-//! any condition.
+//! Only clear conflicts are reported: one text forbids an action and the other requires it, with the same verb and the same object,
+//! without any condition.
 
 use std::collections::HashMap;
 
@@ -16,32 +16,32 @@ use crate::speckit::spec::Spec;
 /// Maximum number of actions for each verb and first word of an object.
 const MAX_ACTIONS: usize = 32;
 
-/// Longer sentences are skipped: their meaning is not clear enough, and the limit bounds the time.
+/// Maximum length of a sentence. Longer sentences are skipped: their meaning is not clear enough, and the limit bounds the time.
 const MAX_SENTENCE_WORDS: usize = 80;
 
 /// Verbs whose objects two texts name in the same way when they mean the same action.
 const VERBS: &str = "use store log persist depend require expose send introduce collect include embed contain commit add bypass call \
     import rely hardcode hard-code transmit track share cache install ship access write modify delete block disable skip";
 
-/// Where an object ends: what follows is a place, a time, a purpose or a condition.
+/// Words that end an object: a place, a time, a purpose or a condition follows.
 const ENDS: &str =
     "in on at for with to from by as of into within during while where which that and or nor but via using through";
 
-/// What makes a sentence one with exceptions.
+/// Words that indicate a condition or an exception.
 const CONDITIONS: &str = "unless except without if when until before after outside only other otherwise instead beyond than directly \
     where unapproved unauthorized undocumented unnecessary unencrypted plaintext";
 
-/// Verbs that come to using something, when it is something with a name.
+/// Verbs that mean the use of something if their object has a name.
 const USES: &str = "use depend rely require import add include introduce";
 
 /// An action on an object.
 #[derive(Debug, PartialEq, Eq)]
 struct Action {
-    /// Who or what does it; empty when it is anybody.
+    /// Terms of the subject; empty for a general statement.
     subject: Vec<String>,
     verb: &'static str,
     object: Vec<String>,
-    /// Whether it is forbidden: as a whole, not in one place or for one purpose only.
+    /// Whether it is forbidden in general, not only in one place or for one purpose.
     denied: bool,
 }
 
@@ -67,7 +67,8 @@ pub fn constitution_conflicts(spec: &Spec, constitution: &Constitution) -> Vec<F
         for action in actions_of(&requirement.words, requirement.text) {
             let Some(rules) = actions.get(&(action.verb, action.object[0].clone())) else { continue };
             let conflict = |(rule, ..): &&FindingKind| {
-                // A general prohibition includes all special forms; a requirement is only contradicted by the same or a more general prohibition.
+                // A general prohibition includes all special forms; a requirement is contradicted only by the same or a more general
+                // prohibition.
                 let inner = if rule.denied { (&action.object, &rule.object) } else { (&rule.object, &action.object) };
                 // A prohibition for one subject (the client) does not apply to another one (the server).
                 let same = rule.subject.is_empty() || rule.subject.iter().any(|term| action.subject.contains(term));
@@ -99,8 +100,8 @@ fn report(requirement: &Statement<'_>, rule: &Action, (name, must, line): (&str,
     }
 }
 
-/// `MUST [NOT] <verb> <object>` and `<object> MUST [NOT] be <verb>ed`, and what is used by its name on the way (`MUST store orders in
-/// MongoDB`), where nothing in the sentence is a condition.
+/// Returns the actions of `MUST [NOT] <verb> <object>` and `<object> MUST [NOT] be <verb>ed`, and the named things that are used for them
+/// (`MUST store orders in MongoDB`), if the sentence has no condition.
 fn actions_of(words: &[Word<'_>], text: &str) -> Vec<Action> {
     let mut found = Vec::new();
     for sentence in sentences(words, text) {
@@ -132,12 +133,12 @@ fn action_at(sentence: &[Word<'_>], modal: usize, text: &str) -> Option<Action> 
         let rest = &rest[usize::from(rest.first().is_some_and(|w| is_one_of("on upon", &w.lower)))..];
         rest.split_at(phrase_len(rest, text))
     };
-    // `MUST NOT store tokens in cookies` does not forbid to store tokens.
+    // `MUST NOT store tokens in cookies` does not forbid the storage of tokens in general.
     let narrowed = after.iter().any(|w| is_one_of(ENDS, &w.lower) && !is_one_of("and or nor", &w.lower));
     if denied && narrowed {
         return None;
     }
-    // A number would be a limit, and limits are not compared here.
+    // An object with a number is a limit, and limits are not compared here.
     let plain = object.len() <= 6 && object.iter().all(|w| !w.is_number() && !is_one_of(ENDS, &w.lower));
     let verb = if is_named(object) && is_one_of(USES, verb) { "use" } else { verb };
     let (subject, object) = (if passive { Vec::new() } else { subject(&sentence[..modal]) }, terms(object));
@@ -176,7 +177,7 @@ fn phrase_len(words: &[Word<'_>], text: &str) -> usize {
     (0..words.len()).find(ends).unwrap_or(words.len())
 }
 
-/// Returns whether a phrase holds a name: a capital, or inline code.
+/// Returns whether a phrase contains a name: a capital, or inline code.
 fn is_named(object: &[Word<'_>]) -> bool {
     object.iter().any(|w| w.quoted || w.raw.contains(char::is_uppercase))
 }

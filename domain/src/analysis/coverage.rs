@@ -1,4 +1,4 @@
-//! Which tasks serve which requirement, story and criterion.
+//! Coverage of requirements, stories and criteria by tasks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -28,16 +28,15 @@ const RARE: usize = 4;
 /// Maximum number of texts in the index for each term.
 const MAX_POSTINGS: usize = 32;
 
-/// A task, as far as coverage needs it.
+/// A task, reduced to the data that coverage needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TaskText<'a> {
-    /// Identifier, as findings name it.
+    /// Identifier that findings use.
     pub id: &'a str,
-    /// Its title.
     pub title: &'a str,
-    /// All else that is written about it.
+    /// All other text of the task.
     pub text: &'a str,
-    /// The story that it is tagged with, such as `US1`; several are apart by spaces.
+    /// The story that it is tagged with, such as `US1`; several are separated by spaces.
     pub story: Option<&'a str>,
 }
 
@@ -64,24 +63,23 @@ pub struct TaskLink {
 /// A requirement, story or criterion, and the tasks that cover it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CoveredItem {
-    /// Its identifier.
     pub id: String,
-    /// Its line in the specification, counted from 1.
+    /// Line in the specification, from 1.
     pub line: u32,
     /// The tasks, sorted by evidence and order; at most 64.
     pub tasks: Vec<TaskLink>,
 }
 
-/// How tasks cover a specification.
+/// Coverage of a specification by tasks.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Coverage {
     /// Requirements, in the order of the document.
     pub requirements: Vec<CoveredItem>,
-    /// Stories, likewise.
+    /// Stories, in the order of the document.
     pub stories: Vec<CoveredItem>,
-    /// Success criteria, likewise.
+    /// Success criteria, in the order of the document.
     pub criteria: Vec<CoveredItem>,
-    /// Tasks that cover none of these items. Tasks for setup and polish are often among them.
+    /// Tasks that cover none of these items, such as tasks for setup and polish.
     pub unassigned: Vec<String>,
     /// Findings: uncovered items, tasks that cover nothing, and unknown identifiers.
     pub findings: Vec<Finding>,
@@ -132,7 +130,8 @@ pub fn coverage(spec: &Spec, tasks: &[TaskText<'_>]) -> Coverage {
 fn findings(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage) -> Vec<Finding> {
     let mut findings = Findings::default();
     let links = |covered: &[CoveredItem], by| covered.iter().flat_map(|c| &c.tasks).any(|link| link.by == by);
-    // When tasks name identifiers, an identifier that no task names has no task. Otherwise only the terms decide, which requires English.
+    // If tasks name identifiers, an identifier that no task names is not covered. Otherwise only the terms decide, which requires
+    // English.
     let traced = links(&coverage.requirements, Evidence::Id);
     let rule = if traced { &REQUIREMENT_WITHOUT_TASK } else { &REQUIREMENT_NOT_TRACED };
     for (item, covered) in spec.requirements.iter().zip(&coverage.requirements) {
@@ -185,7 +184,7 @@ fn findings(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage) -> Vec<Fin
     findings.finish()
 }
 
-/// `T001, T002, T003 and 9 more`.
+/// Returns a list for a message: `T001, T002, T003 and 9 more`.
 fn some_of(ids: &[&str]) -> String {
     const SHOWN: usize = 8;
     let shown = ids[..ids.len().min(SHOWN)].join(", ");
@@ -204,14 +203,14 @@ fn tagged(task: &TaskText<'_>) -> Vec<String> {
     ids(&words(task.story.unwrap_or_default())).map(|(id, _)| id).filter(|id| id.starts_with("US")).collect()
 }
 
-/// Returns the names of things as code has them, in lower case.
+/// Returns the identifiers of code among words, in lower case.
 fn names(words: &[Word<'_>]) -> BTreeSet<String> {
     let cased = |raw: &str| raw.chars().skip(1).any(char::is_uppercase) && raw.contains(char::is_lowercase);
     let coded = |w: &Word<'_>| w.raw.contains('_') || cased(w.raw) || (w.quoted && w.raw.contains('-'));
     words.iter().filter(|w| w.raw.len() >= 4 && !w.is_number() && coded(w)).map(|w| w.lower.clone()).collect()
 }
 
-/// Texts by their terms.
+/// Index of texts by their terms.
 struct Terms(HashMap<String, Vec<usize>>);
 
 impl Terms {
@@ -228,8 +227,8 @@ impl Terms {
         Self(index)
     }
 
-    /// Returns the texts that hold so many percent of the terms of these words and three of them (of few terms two), or [`MANY_TERMS`], or two
-    /// that at most `rare` texts hold; in order.
+    /// Returns the texts, in order, that share `percent` percent and at least three of the terms of these words (of few terms, two), or
+    /// [`MANY_TERMS`] terms, or two terms that at most `rare` texts contain.
     fn alike(&self, words: &[Word<'_>], percent: usize, rare: usize) -> Vec<usize> {
         let terms: HashSet<String> = terms(words).into_iter().collect();
         let least = if terms.len() > 4 { 3 } else { 2 };
@@ -251,12 +250,12 @@ impl Terms {
     }
 }
 
-/// Tasks by what they say.
+/// Index of tasks by their text.
 struct Index {
-    /// By the identifiers that they name, without leading zeros.
+    /// Tasks by the identifiers that they name, without leading zeros.
     ids: HashMap<String, Vec<usize>>,
     stories: HashMap<String, Vec<usize>>,
-    /// By names of things as code has them: `GITHUB_TOKEN`, `ItemDate`.
+    /// Tasks by identifiers of code: `GITHUB_TOKEN`, `ItemDate`.
     names: HashMap<String, Vec<usize>>,
     terms: Terms,
 }
@@ -290,7 +289,7 @@ impl Index {
         let sure = named.chain(tagged.map(|task| (*task, Evidence::Story)));
         let mut found: Vec<(usize, Evidence)> = sure.filter(|(task, _)| seen.insert(*task)).collect();
         found.sort_by_key(|(task, by)| (*by, *task));
-        // A story's tag says that a task is about the story, not that it does just this.
+        // A story's tag relates the task to the story, but not to this item in particular.
         if found.iter().all(|(_, by)| *by == Evidence::Story) {
             let words = words(text);
             let mut tasks: BTreeSet<usize> = self.terms.alike(&words, 40, RARE).into_iter().collect();
@@ -302,7 +301,7 @@ impl Index {
     }
 }
 
-/// Returns an identifier as documents compare it: without leading zeros, with its letter.
+/// Returns an identifier for comparison: without leading zeros, with its letter.
 fn exact(id: &str) -> String {
     let letter = id.chars().next_back().filter(char::is_ascii_lowercase).map(String::from).unwrap_or_default();
     format!("{}{letter}", family(id))

@@ -8,13 +8,13 @@ use super::kinds::TERM_DRIFT;
 use super::statements::{Statement, StatementKind, Statements};
 use super::text::{Word, adjacent, is_one_of, is_stop};
 
-/// Second words of verbs that are two words as verbs and one as nouns: `log in`, `login`.
+/// Second words of phrasal verbs, which are two words as verbs and one as nouns: `log in`, `login`.
 const PARTICLES: &str = "in on up out off down back over away around through by to of for together ahead time";
 
 /// First words that make function words: `every one`, `any time`.
 const FUNCTION: &str = "any every some no what when where who how here there may over under";
 
-/// One way to write a term: how often, and where first.
+/// One spelling of a term, with its frequency and first position.
 #[derive(Debug, Clone, Copy)]
 struct Spelling<'s> {
     count: u32,
@@ -88,7 +88,7 @@ fn singular(word: &str) -> &str {
     word.strip_suffix('s').filter(|w| w.len() > 3 && !w.ends_with('s')).unwrap_or(word)
 }
 
-/// Returns whether the words from `first` up to `end` are a noun: after an article, and before no further noun.
+/// Returns whether the words from `first` up to `end` are a noun: after an article, and not before another noun.
 fn is_noun(statement: &Statement<'_>, first: usize, end: usize) -> bool {
     let words = &statement.words;
     let article = first > 0

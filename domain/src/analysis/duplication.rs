@@ -12,10 +12,10 @@ use super::statements::{Statement, StatementKind, Statements, entity_name};
 use super::text::{Vocabulary, Word, terms, words};
 use super::vague::is_unit;
 
-/// Statements are compared when at least this percentage of their terms is the same.
+/// Minimum share of common terms of two statements that are compared, in percent.
 const SIMILAR_PERCENT: usize = 70;
 
-/// Fewer terms say too little to call two statements alike.
+/// Minimum number of terms of a statement that is compared; fewer terms are not significant.
 const LEAST_TERMS: usize = 4;
 
 pub(super) fn find(statements: &Statements<'_>, findings: &mut Findings) {
@@ -36,11 +36,11 @@ fn among(statements: &[&Statement<'_>], findings: &mut Findings) {
             let there = statements[earlier];
             report(&DUPLICATE_STATEMENT, there, statement, &format!("repeats {} word for word", name(there)), findings);
         }
-        // What is a repetition is compared with nothing else.
+        // A repetition is not compared with further statements.
         let compared = statement.english && earlier.is_none_or(|e| e == index);
         sets.push(if compared { vocabulary.set(&statement.words) } else { Vec::new() });
     }
-    // Of several that a statement resembles, the first is named.
+    // If a statement resembles several others, only the first is reported.
     let mut reported = None;
     for pair in pairs(&sets, LEAST_TERMS, SIMILAR_PERCENT).found {
         let (a, b) = (statements[pair.first], statements[pair.second]);
@@ -54,8 +54,8 @@ fn among(statements: &[&Statement<'_>], findings: &mut Findings) {
     }
 }
 
-/// Returns the relation of two similar statements: a repetition, a contradiction or conflicting numbers. Statements that each have own words
-/// are parallel, such as `export to CSV` and `export to PDF`.
+/// Returns the relation of two similar statements: a repetition, a contradiction or conflicting numbers. Statements that each have words
+/// of their own are parallel, such as `export to CSV` and `export to PDF`.
 fn relation(
     a: &Statement<'_>,
     b: &Statement<'_>,
@@ -97,7 +97,7 @@ fn report(rule: &FindingKind, a: &Statement<'_>, b: &Statement<'_>, summary: &st
         }
         _ => format!("merge {} and {} into one", a.location, b.location),
     };
-    // Both texts make the finding: when either changes, it is another one.
+    // The finding includes both texts: when either changes, it is another finding.
     let excerpt = format!("{} | {}", super::finding::shortened(b.text), super::finding::shortened(a.text));
     findings.push(rule, b.place(&excerpt), format!("{} {summary}", b.location), remedy);
 }

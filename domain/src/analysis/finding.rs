@@ -5,10 +5,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::text::truncated;
 
-/// How much of the document's words a finding repeats, in bytes.
+/// Maximum length of the excerpt of a finding, in bytes.
 const MAX_EXCERPT_BYTES: usize = 160;
 
-/// What a finding is about: the passes of Spec Kit's `analyze`, overlap with other specifications, and form.
+/// Category of a finding: the passes of Spec Kit's `analyze`, overlap with other specifications, and form.
 #[derive(
     Debug,
     Clone,
@@ -28,15 +28,15 @@ pub enum Category {
     Duplication,
     /// Readers can understand it differently.
     Ambiguity,
-    /// Something is missing that is needed to build or to check it.
+    /// Something is missing that is needed for the implementation or the verification.
     Underspecification,
-    /// Two places do not fit together.
+    /// Two parts of the document contradict each other.
     Inconsistency,
     /// A conflict with a principle of the constitution.
     Constitution,
     /// A requirement without a task, or a task without a requirement.
     Coverage,
-    /// Another specification in flight touches the same.
+    /// Another specification in progress contains the same item.
     Overlap,
     /// The document's form; the code is the parser's.
     Format,
@@ -77,26 +77,25 @@ pub enum Severity {
 /// One thing to improve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Name that stays while the words that it is about stay, wherever they move: `AMB-1f3a9c2e`. Of equal ones the second is `…-2`.
+    /// Stable identifier, `AMB-1f3a9c2e`: it is derived from the words, not from their position. The second of equal ones is `…-2`.
     pub id: String,
     pub category: Category,
-    /// How much it matters.
     pub severity: Severity,
     /// Stable name of this kind of finding, in `CamelCase`.
     pub code: &'static str,
-    /// Line in the document, counted from 1; 0 when it is about a task.
+    /// Line in the document, from 1; 0 for a finding about a task.
     pub line: u32,
-    /// Where it is, in words that a person finds: `FR-003`, `US1/AC2`, `Success Criteria`.
+    /// Location for a person: `FR-003`, `US1/AC2`, `Success Criteria`.
     pub location: String,
-    /// The document's words that it is about, shortened; empty when it is about something that is not there.
+    /// Excerpt of the document, shortened; empty if something is missing.
     pub excerpt: String,
-    /// What is wrong.
+    /// Description of the problem.
     pub summary: String,
-    /// What to write instead.
+    /// Proposed correction.
     pub recommendation: String,
 }
 
-/// How many findings there are of each severity.
+/// Number of findings of each severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SeverityCounts {
     pub critical: u32,
@@ -106,7 +105,7 @@ pub struct SeverityCounts {
 }
 
 impl SeverityCounts {
-    /// SeverityCounts findings by severity.
+    /// Counts findings by severity.
     pub fn new(findings: &[Finding]) -> Self {
         let mut counts = Self::default();
         for finding in findings {
@@ -126,7 +125,7 @@ impl SeverityCounts {
     }
 }
 
-/// Where a finding is, and the words that it is about.
+/// Location of a finding and the words that it is about.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Position<'a> {
     pub(super) line: u32,
@@ -155,7 +154,7 @@ fn normalised(text: &str) -> String {
     text.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" ")
 }
 
-/// Returns the beginning of a text, with an ellipsis when it goes on.
+/// Returns the beginning of a text, with an ellipsis if the text is longer.
 pub(super) fn shortened(text: &str) -> String {
     if text.len() <= MAX_EXCERPT_BYTES {
         return text.to_owned();

@@ -6,7 +6,7 @@ use super::finding::{Category, Finding, Position, Severity, id, shortened};
 use super::kinds::FindingKind;
 use crate::speckit::{self, Diagnostic};
 
-/// Gathers what the passes find.
+/// List of the findings of all passes.
 #[derive(Debug, Default)]
 pub(super) struct Findings(Vec<Finding>);
 
@@ -32,8 +32,8 @@ impl Findings {
         });
     }
 
-    /// Adds the diagnostics of the parser, with the location that `locate` returns for a byte offset. Open questions are skipped: the ambiguity
-    /// pass reports them.
+    /// Adds the diagnostics of the parser, with the location that `locate` returns for a byte offset. Open questions are skipped, since
+    /// the ambiguity pass reports them.
     pub(super) fn format(&mut self, parsed: &[Diagnostic], source: &str, locate: impl Fn(usize) -> String) {
         let starts: Vec<usize> = std::iter::once(0).chain(source.match_indices('\n').map(|(at, _)| at + 1)).collect();
         for diagnostic in parsed.iter().filter(|d| d.code != "OpenQuestion") {
@@ -50,8 +50,8 @@ impl Findings {
             let rule = FindingKind { code: diagnostic.code, category: Category::Format, severity };
             let place = Position { line: diagnostic.line, location: &location, excerpt };
             self.push(&rule, place, diagnostic.message.clone(), diagnostic.remedy.clone());
-            // Several diagnostics of one kind may be about one line. The hash includes the message to distinguish them, without its digits, because
-            // line numbers in it change when the document changes elsewhere.
+            // Several diagnostics of one kind may be about one line. The hash includes the message to distinguish them, without its
+            // digits, since the line numbers in it change when the document changes elsewhere.
             let said: String = diagnostic.message.chars().filter(|c| !c.is_ascii_digit()).collect();
             if let Some(finding) = self.0.last_mut() {
                 finding.id = id(rule.category, rule.code, &location, &format!("{excerpt}\n{said}"));

@@ -7,9 +7,7 @@ use super::finding::{Category, Severity};
 pub struct FindingKind {
     /// Stable name, in `CamelCase`.
     pub code: &'static str,
-    /// What findings of this kind are about.
     pub category: Category,
-    /// How much they matter.
     pub severity: Severity,
 }
 

@@ -16,22 +16,22 @@ use super::statements::entity_name;
 use super::text::{is_one_of, shared, terms, words};
 use crate::speckit::spec::Spec;
 
-/// Most entities, paths and requirements of a sketch, each.
+/// Maximum number each of entities, paths and requirements of a sketch.
 const MAX_ITEMS: usize = 1_000;
 
-/// Maximum number of hashes kept of a requirement. Nearly all have fewer terms, so that their similarity is exact.
+/// Maximum number of hashes of a requirement. Nearly all requirements have fewer terms, so that their similarity is exact.
 const MAX_HASHES: usize = 32;
 
-/// From this similarity on two requirements are shared, in percent.
+/// Minimum similarity of two requirements that are shared, in percent.
 const SIMILAR_PERCENT: usize = 70;
 
-/// Fewer terms say too little to call two requirements alike.
+/// Minimum number of terms of a requirement that is compared; fewer terms are not significant.
 const LEAST_TERMS: usize = 4;
 
 /// Maximum number of requirements of the other sketch that are compared for each hash.
 const MAX_POSTINGS: usize = 32;
 
-/// What is kept of a specification to compare it with others.
+/// Summary of a specification for comparisons with others.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Sketch {
     entities: Vec<Name>,
@@ -39,7 +39,7 @@ pub struct Sketch {
     requirements: Vec<Terms>,
 }
 
-/// A name with the form in which it is compared.
+/// A name with its normalised form for comparisons.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Name {
     text: String,
@@ -61,34 +61,33 @@ struct Terms {
     hashes: Vec<u32>,
 }
 
-/// What is shared.
+/// Kind of a shared item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum SharedItemKind {
-    /// A key entity of the same name.
+    /// A key entity with the same name.
     Entity,
     /// The same file or folder.
     Path,
-    /// A requirement that says much the same.
+    /// A requirement with a similar text.
     Requirement,
 }
 
-/// Something that two specifications both touch.
+/// An item that occurs in two specifications.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SharedItem {
-    /// What it is.
     pub kind: SharedItemKind,
-    /// Ours: the entity's name, the path, or the requirement's identifier.
+    /// Our item: the entity's name, the path, or the requirement's identifier.
     pub ours: String,
-    /// The other's, likewise.
+    /// The corresponding item of the other specification.
     pub theirs: String,
     /// Line in our document, counted from 1; 0 for a path that is not in it.
     pub line: u32,
-    /// How alike they are, in percent.
+    /// Similarity in percent.
     pub similarity: u8,
 }
 
 impl Sketch {
-    /// Returns the sketch of a specification. It is at most some 200 KB, of a usual document a few.
+    /// Returns the sketch of a specification: usually a few KB, at most about 200 KB.
     pub fn new(spec: &Spec) -> Self {
         let entities = spec.entities.iter().map(|e| {
             let text = shortened(entity_name(&e.name));
@@ -112,13 +111,13 @@ impl Sketch {
     }
 }
 
-/// Returns whether nearly every product has this entity, so that a shared one means nothing.
+/// Returns whether nearly every product has this entity, so that a shared one is not significant.
 fn is_common(key: &str) -> bool {
     key.is_empty()
         || is_one_of("user admin administrator system app application config configuration setting error log file", key)
 }
 
-/// Returns the first of each key.
+/// Returns the first name of each key.
 fn unique(names: impl Iterator<Item = Name>) -> Vec<Name> {
     let mut seen = HashSet::new();
     names.filter(|n| seen.insert(n.key.clone())).take(MAX_ITEMS).collect()
@@ -139,7 +138,7 @@ fn hashes(text: &str) -> Vec<u32> {
     found
 }
 
-/// Returns the files and folders in inline code, with their lines. Code blocks are passed over: they show trees and commands.
+/// Returns the files and folders in inline code, with their lines. Code blocks are skipped, since they show trees and commands.
 fn paths(source: &str) -> Vec<(&str, u32)> {
     let mut found = Vec::new();
     let mut fenced = false;
@@ -152,7 +151,8 @@ fn paths(source: &str) -> Vec<(&str, u32)> {
     found
 }
 
-/// `src/door/mod.rs` or `charts/door/`: with a slash inside, and an ending or a slash at the end. No route, URL or pattern.
+/// Returns whether inline code is a path such as `src/door/mod.rs` or `charts/door/`: it has an inner slash, and an extension or a final
+/// slash. Routes, URLs and patterns are not paths.
 fn is_path(code: &str) -> bool {
     let allowed = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '@' | '[' | ']');
     let name = code.rsplit('/').next().unwrap_or_default();
@@ -221,14 +221,14 @@ fn requirements(ours: &[Terms], theirs: &[Terms]) -> Vec<SharedItem> {
     found
 }
 
-/// Returns the Jaccard index of the terms of two requirements in percent; for long ones an estimate from their smallest hashes.
+/// Returns the Jaccard index of the terms of two requirements in percent; for long requirements, an estimate from their smallest hashes.
 fn similarity(a: &[u32], b: &[u32]) -> usize {
     let both = shared(a, b);
     let union = a.len() + b.len() - both;
     if a.len() < MAX_HASHES && b.len() < MAX_HASHES {
         return both * 100 / union.max(1);
     }
-    // Of the union's smallest hashes, those that both have.
+    // The estimate is the share of common hashes among the smallest hashes of the union.
     let mut smallest: Vec<u32> = a.iter().chain(b).copied().collect();
     smallest.sort_unstable();
     smallest.dedup();
@@ -237,7 +237,7 @@ fn similarity(a: &[u32], b: &[u32]) -> usize {
     common * 100 / smallest.len().max(1)
 }
 
-/// Returns the findings about what our specification shares with the one of this name.
+/// Returns the findings about the items that our specification shares with the specification called `name`.
 pub fn overlap_findings(name: &str, shared: &[SharedItem]) -> Vec<Finding> {
     let mut findings = Findings::default();
     for item in shared {

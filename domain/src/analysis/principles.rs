@@ -13,7 +13,7 @@ use super::text::{Language, Vocabulary, Word, is_one_of, words};
 use super::vague;
 use crate::speckit::constitution::{Constitution, Principle};
 
-/// Two demands are alike when at least this percentage of their terms is the same.
+/// Minimum share of common terms of two demands that are repetitions, in percent.
 const SIMILAR_PERCENT: usize = 80;
 
 pub(super) fn find(constitution: &Constitution, findings: &mut Findings) {
@@ -21,7 +21,7 @@ pub(super) fn find(constitution: &Constitution, findings: &mut Findings) {
     for principle in &constitution.principles {
         let place = Position { line: principle.line, location: &principle.name, excerpt: &principle.name };
         let there = *names.entry(spelling(&principle.name)).or_insert(principle);
-        // Placeholders of the template are the parser's to name.
+        // The parser reports placeholders of the template.
         if !std::ptr::eq(there, principle) && !principle.name.is_empty() && !principle.name.starts_with('[') {
             let summary = format!("a principle on line {} has the same name", there.line);
             findings.push(&DUPLICATE_PRINCIPLE, place, summary, "merge the two, or rename one");

@@ -14,12 +14,11 @@ use super::structure;
 use crate::speckit::constitution::Constitution;
 use crate::speckit::spec::Spec;
 
-/// How good a document is.
+/// Quality of a document.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Quality {
-    /// 0 to 100: the mean of the parts by their weights, rounded down.
+    /// Score from 0 to 100: the weighted mean of the parts, rounded down.
     pub score: u8,
-    /// What the score is made of.
     pub parts: Vec<QualityPart>,
 }
 
@@ -28,11 +27,11 @@ pub struct Quality {
 pub struct QualityPart {
     /// Name: `Completeness`, `Clarity`, `Testability`, `Consistency`, `Coverage`.
     pub name: &'static str,
-    /// 0 to 100.
+    /// Score from 0 to 100.
     pub score: u8,
-    /// Its weight in percent; the weights of all parts add up to 100.
+    /// Weight in percent; the weights of all parts add up to 100.
     pub weight: u8,
-    /// The figures behind it, in words.
+    /// Figures from which the score is computed, in words.
     pub explanation: String,
 }
 
@@ -48,7 +47,7 @@ fn percent(part: usize, whole: usize) -> u8 {
     u8::try_from((part.min(whole) * 100).checked_div(whole).unwrap_or_default()).unwrap_or(100)
 }
 
-/// Completeness 25, clarity 25, testability 25, consistency 15, coverage 10.
+/// Returns the quality of a specification. Weights: completeness 25, clarity 25, testability 25, consistency 15, coverage 10.
 pub(super) fn specification(spec: &Spec, statements: &Statements<'_>, findings: &[Finding]) -> Quality {
     let binding = spec.requirements.len() + spec.success_criteria.len();
     Quality::new(vec![
@@ -96,7 +95,7 @@ fn clarity(statements: usize, what: &str, findings: &[Finding]) -> QualityPart {
     QualityPart { name: "Clarity", score: percent(clear, statements), weight: 25, explanation }
 }
 
-/// Returns the number of places with such findings.
+/// Returns the number of locations with a finding that satisfies `such`.
 fn places(findings: &[Finding], such: impl Fn(&Finding) -> bool) -> usize {
     findings.iter().filter(|f| such(f)).map(|f| (f.line, f.location.as_str())).collect::<HashSet<_>>().len()
 }
@@ -118,7 +117,7 @@ fn testability(spec: &Spec, findings: &[Finding]) -> QualityPart {
     QualityPart { name: "Testability", score: percent(testable, all), weight: 25, explanation }
 }
 
-/// Returns the share of statements that repeat and contradict nothing.
+/// Returns the share of statements that neither repeat nor contradict another one.
 fn consistency(statements: usize, what: &str, findings: &[Finding]) -> QualityPart {
     let odd = places(findings, |f| matches!(f.category, Category::Duplication | Category::Inconsistency));
     let sound = statements.saturating_sub(odd);
@@ -136,7 +135,7 @@ fn covered(spec: &Spec, statements: &Statements<'_>) -> QualityPart {
     QualityPart { name: "Coverage", score: percent(covered, all), weight: 10, explanation }
 }
 
-/// Completeness 40, clarity 40, consistency 20.
+/// Returns the quality of a constitution. Weights: completeness 40, clarity 40, consistency 20.
 pub(super) fn constitution(constitution: &Constitution, findings: &[Finding]) -> Quality {
     let principles = constitution.principles.len();
     let has = [

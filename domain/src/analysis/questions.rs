@@ -13,7 +13,7 @@ use super::vague::FAMILIES;
 use crate::speckit::Parsed;
 use crate::speckit::spec::Spec;
 
-/// Maximum number of questions that are asked at once; open markers are asked about even beyond it.
+/// Maximum number of questions at once. All open markers are asked about, even if there are more.
 pub const MAX_QUESTIONS: usize = 5;
 
 /// Maximum length of an answer that is offered, in bytes.
@@ -22,29 +22,28 @@ const MAX_OPTION_BYTES: usize = 80;
 /// A question to a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Question {
-    /// Name that stays while the words that it is about stay: `Q-5d0c7a11`. Of equal ones the second is `…-2`.
+    /// Stable identifier, `Q-5d0c7a11`: it is derived from the words. The second of equal ones is `…-2`.
     pub id: String,
     pub text: String,
     /// Two to five short answers, or none when the text does not suggest any.
     pub options: Vec<String>,
     /// Line in the document, counted from 1.
     pub line: u32,
-    /// Where it arises, in words that a person finds: `FR-003`, `US1/AC2`.
+    /// Location for a person: `FR-003`, `US1/AC2`.
     pub location: String,
-    /// Why it is asked.
     pub origin: QuestionOrigin,
 }
 
-/// Why a question is asked.
+/// Origin of a question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum QuestionOrigin {
-    /// The document holds a `[NEEDS CLARIFICATION: …]` marker.
+    /// A `[NEEDS CLARIFICATION: …]` marker in the document.
     Marker,
     /// The finding with this id.
     Finding(String),
 }
 
-/// What a question is about, the most important first: Spec Kit's order.
+/// Topic of a question, the most important first, in Spec Kit's order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Topic {
     Scope,
@@ -141,9 +140,9 @@ fn topic(text: &str) -> Topic {
     }
 }
 
-/// Returns the answers that a question offers: a list behind a colon or dash, `A or B?`, or yes and no.
+/// Returns the answers that a question offers: a list after a colon or dash, `A or B?`, or yes and no.
 fn options(text: &str) -> Vec<String> {
-    // Only the last sentence asks.
+    // Only the last sentence is the question.
     let asked = text.trim().trim_end_matches(['?', '.', ' ']);
     let asked = asked.rsplit(['?', '.']).next().filter(|last| last.len() > 8).unwrap_or(asked).trim();
     let candidates = [labelled(asked), listed(asked), alternative(asked), yes_or_no(asked)];
@@ -165,7 +164,7 @@ fn tidy(option: &str) -> String {
     openings.iter().fold(option, |o, word| o.strip_prefix(word).unwrap_or(o)).trim().to_owned()
 }
 
-/// `(a) keep them (b) delete them`, `A) … B) …`, `1) … 2) …`.
+/// Returns the labelled options: `(a) keep them (b) delete them`, `A) … B) …`, `1) … 2) …`.
 fn labelled(text: &str) -> Option<Vec<String>> {
     for labels in [["a)", "b)", "c)", "d)", "e)"], ["A)", "B)", "C)", "D)", "E)"], ["1)", "2)", "3)", "4)", "5)"]] {
         let mut rest = text;
@@ -188,7 +187,7 @@ fn labelled(text: &str) -> Option<Vec<String>> {
     None
 }
 
-/// `… - email, SSO, or OAuth` and `…: email or SSO`.
+/// Returns the options of a list: `… - email, SSO, or OAuth` and `…: email or SSO`.
 fn listed(text: &str) -> Option<Vec<String>> {
     let list = [": ", " - ", " – ", " — ", "—"]
         .iter()
@@ -197,11 +196,11 @@ fn listed(text: &str) -> Option<Vec<String>> {
         .min_by_key(|l| l.len())?;
     let parts: Vec<String> =
         list.split(',').flat_map(|part| part.split(" or ")).map(tidy).filter(|p| !p.is_empty()).collect();
-    // Alternatives are short, or they are clauses of a sentence.
+    // Long parts are clauses of a sentence, not alternatives.
     parts.iter().all(|p| p.split(' ').count() <= 7).then_some(parts)
 }
 
-/// `Should X be kept or deleted`: what stands between the verb and `or`, and what follows.
+/// Returns the two options of `Should X be kept or deleted`: the words between the verb and `or`, and the words after `or`.
 fn alternative(text: &str) -> Option<Vec<String>> {
     const VERBS: [&str; 11] =
         [" be ", " use ", " as ", " by ", " via ", " with ", " support ", " in ", " to ", " is ", " are "];

@@ -18,13 +18,14 @@ pub(super) fn ids<'w>(words: &'w [Word<'_>]) -> impl Iterator<Item = (String, us
         }
         let story = at >= 2 && word.is_number() && words[at - 1].lower == "story" && words[at - 2].lower == "user";
         let spelled = if story { format!("US{}", word.raw) } else { word.raw.to_owned() };
-        // `US015` is how trackers number stories, not how specifications do.
+        // Issue trackers number stories like `US015`, specifications do not.
         let key = StoryKey::parse(&spelled).filter(|key| !key.as_str().starts_with("US0"));
         key.map(|key| (key.as_str().to_owned(), at))
     })
 }
 
-/// `FR-001`, `SC-3`, `FR-DIAG-001`: two capitals at least, then a number behind the last hyphen.
+/// Returns whether a word is an identifier such as `FR-001`, `SC-3` or `FR-DIAG-001`: at least two capitals, then a number after the last
+/// hyphen.
 fn is_id(raw: &str) -> bool {
     let Some((prefix, number)) = raw.rsplit_once('-') else { return false };
     let digits = number.bytes().take_while(u8::is_ascii_digit).count();
@@ -36,7 +37,7 @@ fn is_id(raw: &str) -> bool {
         && number[digits..].bytes().all(|b| b.is_ascii_lowercase())
 }
 
-/// Returns an identifier without what documents write differently: `FR-7b` of `FR-007b` is `FR-7`, the family that a letter belongs to.
+/// Returns the normalised family of an identifier: `FR-7` for `FR-007b`.
 pub(super) fn family(id: &str) -> String {
     let start = id
         .rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '.'))
@@ -47,7 +48,7 @@ pub(super) fn family(id: &str) -> String {
     format!("{prefix}{}", if plain.is_empty() { "0" } else { plain })
 }
 
-/// What a specification defines.
+/// Identifiers that a specification defines.
 pub(super) struct Defined {
     families: HashSet<String>,
     prefixes: HashSet<String>,
@@ -56,7 +57,7 @@ pub(super) struct Defined {
 impl Defined {
     pub(super) fn new(spec: &Spec) -> Self {
         let requirements = spec.requirements.iter().chain(&spec.success_criteria).map(|r| r.id.as_str());
-        // A single story needs no number, so that numbers of stories may be another document's.
+        // A single story needs no number, so numbers of stories may belong to another document.
         let stories = spec.stories.iter().map(|s| s.key.as_str()).filter(|_| spec.stories.len() > 1);
         let all: Vec<&str> = requirements.chain(stories).collect();
         let families = all.iter().map(|id| family(id)).collect();

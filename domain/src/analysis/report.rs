@@ -5,17 +5,16 @@ use serde::Serialize;
 use super::finding::{Finding, SeverityCounts};
 use super::quality::Quality;
 
-/// Maximum number of findings that a report holds; its counts are of all.
+/// Maximum number of findings in a report; its counts include all findings.
 pub const MAX_FINDINGS: usize = 500;
 
-/// What was found in a document.
+/// Result of the analysis of a document.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Report {
-    /// The worst first, then by line and id; at most [`MAX_FINDINGS`].
+    /// Findings, the worst first, then by line and id; at most [`MAX_FINDINGS`].
     pub findings: Vec<Finding>,
-    /// Of all findings, also of those beyond the limit.
+    /// Counts of all findings, including those beyond the limit.
     pub counts: SeverityCounts,
-    /// How good the document is, with its parts.
     pub quality: Quality,
 }
 

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use super::text::shared;
 
-/// At most so many sets are kept for each element of the index: what many sets have among their rarest says little, and this bounds
-/// the work on hostile input.
+/// Maximum number of sets for each element of the index. An element that is among the rarest of many sets is not significant, and the
+/// limit bounds the work on hostile input.
 const MAX_POSTINGS: usize = 32;
 
 /// Two similar sets by their indices, the earlier first.
@@ -16,19 +16,19 @@ const MAX_POSTINGS: usize = 32;
 pub(super) struct Pair {
     pub(super) first: usize,
     pub(super) second: usize,
-    /// Elements in both.
+    /// Number of common elements.
     pub(super) shared: usize,
 }
 
-/// Pairs, and how many comparisons it took to find them.
+/// The pairs, and the number of comparisons that found them.
 #[derive(Debug, Default)]
 pub(super) struct Pairs {
     pub(super) found: Vec<Pair>,
     pub(super) compared: usize,
 }
 
-/// Returns all pairs of sets (sorted, without repetition) of at least `least` elements whose Jaccard index is at least `percent` / 100, ordered
-/// by second, then first; each set is compared with at most 32 others for each of its rare elements.
+/// Returns all pairs of sets (sorted, without repetition) of at least `least` elements whose Jaccard index is at least `percent` / 100,
+/// ordered by second, then first. Each set is compared with at most 32 others for each of its rare elements.
 pub(super) fn pairs(sets: &[Vec<u32>], least: usize, percent: usize) -> Pairs {
     let mut frequency: HashMap<u32, u32> = HashMap::new();
     for element in sets.iter().flatten() {

@@ -5,7 +5,7 @@ use super::text::{Language, Word, words};
 use crate::speckit::spec::Spec;
 use crate::speckit::{Item, Span};
 
-/// What a statement is.
+/// Kind of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StatementKind {
     Requirement,
@@ -34,7 +34,7 @@ impl Statement<'_> {
         self.kind == kind
     }
 
-    /// Returns the place of a finding about these words of it.
+    /// Returns the position of a finding about an excerpt of the statement.
     pub(super) fn place<'b>(&'b self, excerpt: &'b str) -> Position<'b> {
         Position { line: self.line, location: &self.location, excerpt }
     }
@@ -102,7 +102,7 @@ impl<'a> Statements<'a> {
         self.all.iter().filter(move |s| s.is(kind))
     }
 
-    /// Returns the whole of an item with all below it: up to the next item of its list, or the next heading.
+    /// Returns the text of an item with everything below it: up to the next item of its list, or the next heading.
     pub(super) fn whole<'t>(&self, source: &'t str, items: &[Item], at: usize) -> &'t str {
         let start = items[at].span.start;
         let after = self.headings.partition_point(|(heading, _)| *heading <= start);
@@ -111,9 +111,9 @@ impl<'a> Statements<'a> {
         source.get(start..end).unwrap_or_default()
     }
 
-    /// Returns the statement that holds this byte, or else the heading above it.
+    /// Returns the location of the statement that contains this byte, or else of the heading above it.
     pub(super) fn location(&self, offset: usize) -> String {
-        /// A statement may hold others; it is looked for behind at most so many of them.
+        /// Maximum number of preceding statements that are searched: one of them can contain nested statements.
         const MAX_NESTED: usize = 16;
         let before = self.starts.partition_point(|(start, _)| *start <= offset);
         let near = self.starts[..before].iter().rev().take(MAX_NESTED).map(|(_, index)| &self.all[*index]);
@@ -129,12 +129,12 @@ fn statement(kind: StatementKind, location: String, text: &str, line: u32, span:
     Statement { kind, location, text, line, span, words: words(text), english: false }
 }
 
-/// Returns an entity's name without what is said about it in brackets.
+/// Returns an entity's name without a remark in brackets.
 pub(super) fn entity_name(name: &str) -> &str {
     name.split(['(', '（', '*', '[']).next().unwrap_or_default().trim_matches(['`', '_', ' '])
 }
 
-/// Returns the headings of a document with their offsets; code blocks are passed over.
+/// Returns the headings of a document with their offsets; code blocks are skipped.
 fn headings(source: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     let (mut at, mut fenced) = (0, false);

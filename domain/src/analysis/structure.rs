@@ -40,10 +40,10 @@ fn is_empty(statement: &Statement<'_>) -> bool {
     statement.words.is_empty() && !is_struck(statement.text)
 }
 
-/// Adds findings for stories without scenarios, independent test or priority. In a document in another language, only those parts are reported
-/// that another story has.
+/// Adds findings for stories without scenarios, independent test or priority. In a document in another language, only those parts are
+/// reported that another story has.
 fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
-    // The oldest template has one story without a test, and its scenarios in a section of their own.
+    // The oldest template has one story without a test, and its scenarios in a separate section.
     let stories: Vec<&UserStory> = spec.stories.iter().filter(|s| s.title != "Primary User Story").collect();
     let knows = |has: fn(&UserStory) -> bool| statements.english || stories.iter().any(|s| has(s));
     let (tests, scenarios) = (knows(|s| s.independent_test.is_some()), knows(|s| !s.scenarios.is_empty()));
@@ -78,14 +78,14 @@ fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
 
 fn scenario(statement: &Statement<'_>, findings: &mut Findings) {
     let find = |word: &str| statement.words.iter().find(|w| w.lower == word);
-    // `when a key turns, the door opens` says what then happens without the word.
+    // `when a key turns, the door opens` states the result without the word `then`.
     let implied = find("when").is_some_and(|when| statement.text[when.end..].contains(", "));
     let missing: Vec<&str> = [("given", "Given"), ("when", "When"), ("then", "Then")]
         .into_iter()
         .filter(|(word, name)| find(word).is_none() && !(*name == "Then" && implied))
         .map(|(_, name)| name)
         .collect();
-    // One that has none of them is written in another form.
+    // A scenario without any of the words has another form.
     if !missing.is_empty() && missing.len() < 3 {
         let parts = missing.join(" and ");
         let summary = format!("the scenario has no {parts}");
@@ -126,7 +126,7 @@ fn is_measurable(statement: &Statement<'_>) -> bool {
         || statement.words.iter().any(|w| is_one_of(COUNTS, &w.lower))
 }
 
-/// Adds findings for requirements without an obligation. When most requirements have none, one finding stands for all.
+/// Adds findings for requirements without an obligation. If most requirements have none, there is one finding for all of them.
 fn obligations(statements: &Statements<'_>, findings: &mut Findings) {
     let english: Vec<&Statement<'_>> = statements
         .of_kind(StatementKind::Requirement)

@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
-/// A word with its place in the text.
+/// A word with its position in the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Word<'a> {
     pub(super) raw: &'a str,
     pub(super) lower: String,
     pub(super) start: usize,
     pub(super) end: usize,
-    /// Inside inline code or quotation marks: what is said about words in there would be about a name or a label.
+    /// Whether the word is inside inline code or quotation marks, and therefore part of a name or a label.
     pub(super) quoted: bool,
 }
 
@@ -25,7 +25,7 @@ impl Word<'_> {
     }
 }
 
-/// From here on characters are words of their own kind: Han, kana, hangul, full-width forms.
+/// First character of the scripts without spaces between words: Han, kana, hangul, full-width forms.
 const WIDE: char = '\u{2e80}';
 
 /// Returns the words of a text. `user-friendly`, `1.5` and `95%` are one word each; a change between wide and other letters ends one.
@@ -71,7 +71,7 @@ fn word_len(text: &str) -> usize {
     text.len()
 }
 
-/// Byte ranges inside `` `code` ``, `"…"`, `“…”` and `「…」`, in order.
+/// Returns the byte ranges inside `` `code` ``, `"…"`, `“…”` and `「…」`, in order.
 fn quotations(text: &str) -> Vec<(usize, usize)> {
     /// Maximum distance between the quotation marks of a pair.
     const MAX_QUOTED_BYTES: usize = 200;
@@ -102,7 +102,7 @@ pub(super) fn adjacent(text: &str, left: &Word<'_>, right: &Word<'_>) -> bool {
         .is_some_and(|gap| !gap.is_empty() && gap.chars().all(|c| matches!(c, ' ' | '*' | '_')))
 }
 
-/// Returns whether a word begins a sentence, so that its capital says nothing.
+/// Returns whether a word begins a sentence, so that its capital is not significant.
 pub(super) fn begins_sentence(text: &str, word: &Word<'_>) -> bool {
     let before = text[..word.start].trim_end_matches([' ', '*', '_', '(', '"', '“']);
     before.is_empty() || before.ends_with(['.', '!', '?', ':', ';', '—', '|', '-'])
@@ -113,7 +113,7 @@ pub(super) fn is_name(text: &str, word: &Word<'_>) -> bool {
     word.is_capitalised() && !begins_sentence(text, word)
 }
 
-/// Function words that mark English. Such as other languages of Latin script have too are left out.
+/// Function words of English that other languages with Latin script do not have.
 const ENGLISH: &str = "the of and to be must should for with when that which from by it this not are can will if each all any has have is \
     into their its shall without";
 
@@ -160,7 +160,7 @@ impl Language {
     }
 }
 
-/// Words that carry no meaning of their own, and such as nearly every requirement has.
+/// Words without a meaning of their own, and words that nearly every requirement has.
 const STOP: &str = "a able about across all allow also an and any are as at be been being both but by can cannot could did do does done \
     during each either enable ensure etc every feature following for from given had has have how if in include \
     including into is it its let like may might must need needed never no not of on one or other our out own per permit \
@@ -277,7 +277,7 @@ fn canonical(stem: String) -> String {
     }
 }
 
-/// Numbers for terms, in the order in which they are first met.
+/// Numbers of terms, in the order of their first occurrence.
 #[derive(Debug, Default)]
 pub(super) struct Vocabulary(HashMap<String, u32>);
 
@@ -297,7 +297,7 @@ impl Vocabulary {
     }
 }
 
-/// Returns how many elements two sorted sets share.
+/// Returns the number of common elements of two sorted sets.
 pub(super) fn shared(a: &[u32], b: &[u32]) -> usize {
     let (mut i, mut j, mut count) = (0, 0, 0);
     while let (Some(x), Some(y)) = (a.get(i), b.get(j)) {

@@ -12,19 +12,19 @@ use super::text::{Word, adjacent, is_name, is_one_of};
 #[derive(Debug)]
 pub(super) struct Family {
     pub(super) rule: FindingKind,
-    /// Phrases, apart by `|`, their words by one space.
+    /// Phrases, separated by `|`, their words by one space.
     phrases: &'static str,
-    /// What a statement that uses them lacks.
+    /// Information that a statement with these words lacks.
     pub(super) lacks: &'static str,
-    /// What to write.
+    /// Proposed correction.
     pub(super) remedy: &'static str,
-    /// What a person is asked about it.
+    /// Question to a person about the statement.
     pub(super) question: &'static str,
     /// Answers that a person can choose from.
     pub(super) options: &'static [&'static str],
 }
 
-/// All families. Where two phrases begin with the same word, the longer one is taken.
+/// All families. If two phrases begin with the same word, the longer one is used.
 pub(super) const FAMILIES: [Family; 7] = [
     Family {
         rule: ESCAPE_CLAUSE,
@@ -129,10 +129,10 @@ static PHRASES: LazyLock<HashMap<&'static str, Phrases>> = LazyLock::new(|| {
     by_first
 });
 
-/// Returns the vague phrases of a text that nothing in it makes precise.
+/// Returns the vague phrases of a text, except those that the text makes precise.
 pub(super) fn find(text: &str, words: &[Word<'_>]) -> Vec<Hit> {
     let mut found = Vec::new();
-    // What holds for the whole text is looked up once.
+    // Properties of the whole text are computed once, and only if there is a hit.
     let mut whole = None;
     let mut at = 0;
     while at < words.len() {
@@ -160,7 +160,7 @@ fn phrase_at(text: &str, words: &[Word<'_>], at: usize) -> Option<Hit> {
     Some(Hit { family: *family, first: at, end: at + parts.len() })
 }
 
-/// Words that name a mechanism: with them, `secure` and similar words are precise.
+/// Words that name a mechanism; with one of them, `secure` and similar words are precise.
 const MEANS: &str = "tls https ssl ssh aes aes-256 hash hashed hashing bcrypt argon2 oauth oauth2 jwt keychain keyring \
     vault mfa 2fa rbac httponly csrf encrypted encryption encrypt signature signed permission permissions via using libsecret hmac pkce \
     samesite certificate";
@@ -180,12 +180,12 @@ const NAMES: [(&str, &str); 6] = [
     ("easy", "mode level difficulty"),
 ];
 
-/// What a text says somewhere.
+/// Properties of a whole text.
 #[derive(Debug, Clone, Copy)]
 struct Whole {
-    /// It has a number with a unit.
+    /// Whether the text contains a number with a unit.
     measured: bool,
-    /// It names a means of security.
+    /// Whether the text names a mechanism of security.
     means: bool,
 }
 
@@ -201,14 +201,14 @@ fn is_precise(text: &str, words: &[Word<'_>], hit: Hit, whole: Whole) -> bool {
     let before = hit.first.checked_sub(1).map(|at| &words[at]);
     let named = |names: &str| next.is_some_and(|n| is_one_of(names, &n.lower) && adjacent(text, last, n));
     let term = NAMES.iter().any(|(word, names)| *word == first.lower && named(names));
-    // `fail fast` is a way to fail; what is denied needs no measure.
+    // In `fail fast` the word is not a measure, and a negated word needs none.
     let denied = before.is_some_and(|b| is_one_of("not no never isn't aren't fail fails", &b.lower));
     term || denied
         || match rule {
             rule if *rule == VAGUE_PERFORMANCE || *rule == VAGUE_TIME => whole.measured,
             rule if *rule == VAGUE_SECURITY => whole.means || is_explained(text, words, hit),
             rule if *rule == VAGUE_QUALITY => whole.measured || is_explained(text, words, hit),
-            // An example of a label is a label.
+            // A quoted example is a label.
             rule if *rule == EXAMPLE_LIST => next.is_some_and(|n| n.quoted),
             _ => false,
         }

@@ -20,9 +20,9 @@ const PATTERN_KIB: [usize; 5] = [4, 8, 16, 32, 64];
 /// Memory that a pattern may use while it is matched, in bytes: it becomes slower, not wrong, with less.
 const PATTERN_CACHE_BYTES: usize = 128 << 10;
 
-/// What is wrong with an expression.
+/// Problem of an expression.
 pub(super) struct Problem {
-    /// The node of the tree.
+    /// Id of the node in the syntax tree.
     pub(super) at: u64,
     pub(super) wrong: String,
     pub(super) remedy: String,
@@ -32,11 +32,11 @@ pub(super) struct Problem {
 #[derive(Clone, Debug)]
 pub(super) struct Matcher {
     pub(super) pattern: Pattern,
-    /// At most its size in memory, in KiB.
+    /// Upper bound of its size in memory, in KiB.
     pub(super) kib: u64,
 }
 
-/// What the check found out.
+/// Results of the check.
 #[derive(Default)]
 pub(super) struct Checked {
     /// The variables that are read.
@@ -50,7 +50,7 @@ pub(super) struct Checked {
 /// Prefix of the names of variables for patterns. Users cannot write it in an expression.
 const PATTERN: &str = "@pattern";
 
-/// Returns the pattern that a variable of this name holds.
+/// Returns the number of the pattern in the variable of this name.
 pub(super) fn pattern_number(name: &str) -> Option<usize> {
     name.strip_prefix(PATTERN)?.parse().ok()
 }
@@ -70,7 +70,7 @@ pub(super) fn check(expression: &IdedExpr, scope: Scope) -> Result<Checked, Prob
 
 struct Checker {
     scope: Scope,
-    /// Variables of the macros around, the innermost last.
+    /// Variables of the enclosing macros, the innermost last.
     variables: Vec<(String, Type)>,
     found: Checked,
 }
@@ -213,7 +213,7 @@ impl Checker {
         problem(expr, format!("there is no function `{name}`"), meant(&call.func_name, &known))
     }
 
-    /// `text.matches('pattern')`: the pattern is compiled here, once, and bounded.
+    /// Checks `text.matches('pattern')`, and compiles the pattern once, within limits.
     fn matches(&mut self, expr: &IdedExpr, call: &CallExpr) -> Typed {
         let (Some(target), [argument]) = (call.target.as_deref(), call.args.as_slice()) else {
             return problem(expr, "`matches` takes a text and a pattern", "write text.matches('pattern')");
@@ -256,7 +256,7 @@ impl Checker {
                 problem(argument, "the pattern needs too much memory", "repeat less, or write `(?-u:\\w)` for `\\w`")
             }
             Some(error) => {
-                // The last line says what is wrong; those before show where.
+                // The last line contains the problem; the lines before it show its position.
                 let said = error.to_string();
                 let said = said.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
                 problem(argument, format!("the pattern cannot be read: {said}"), "see https://docs.rs/regex/#syntax")
@@ -281,7 +281,7 @@ fn literal_type(expr: &IdedExpr, literal: &LiteralValue) -> Typed {
     }
 }
 
-/// Returns the type of a list of these.
+/// Returns the type of a list of elements of type `of`.
 fn listed(expr: &IdedExpr, of: Type) -> Typed {
     match of.list() {
         Some(list) => Ok(list),
@@ -307,7 +307,7 @@ const SIGNATURES: [(&str, &str); 14] = [
     ("has", "has(record.field)"),
 ];
 
-/// Returns the type of a call's result; none when it does not take these.
+/// Returns the type of a call's result; none if the function does not accept these types.
 #[allow(clippy::match_same_arms, reason = "one line for each operator and function")]
 fn result(name: &str, member: bool, types: &[Type]) -> Option<Type> {
     use Type::{Bool, Double, Int, String, Strings};
@@ -335,7 +335,7 @@ fn result(name: &str, member: bool, types: &[Type]) -> Option<Type> {
     })
 }
 
-/// Returns the expression for `has(…)`: whether a field has a value.
+/// Returns the expression for `has(…)`, which tests whether a field has a value.
 fn present(id: u64, field: Expr, of: Type) -> Expr {
     let node = |expr| IdedExpr { id, expr };
     let call = |name: &str, args: Vec<Expr>| {

@@ -17,17 +17,17 @@ use super::model::MAX_COST;
 use super::schema::{Record, Type};
 use super::value::{Fields, Items, Value};
 
-/// Bytes of text that can be looked at for one unit.
+/// Bytes of text that are processed for one unit.
 const BYTES_PER_UNIT: u64 = 64;
 /// Bytes that an element of a list takes in addition to its value.
 const ELEMENT_BYTES: u64 = 32;
 /// Bytes of the longest number: a double is written without exponent.
 const NUMBER_BYTES: u64 = 400;
 
-/// How large a value can be.
+/// Upper bound of the size of a value.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Shape {
-    /// A number or boolean, or nothing that is known.
+    /// A number or boolean, or a value without a known size.
     Plain,
     /// A text of at most this number of bytes.
     Text(u64),
@@ -36,13 +36,13 @@ pub(super) enum Shape {
     Record(&'static Record, Arc<[Shape]>),
 }
 
-/// How large a list can be.
+/// Upper bound of the size of a list.
 #[derive(Clone, Debug)]
 pub(super) struct Listed {
     len: u64,
     /// At least as large as every element.
     element: Shape,
-    /// The list itself, where it is one of the document's.
+    /// Elements of the list, if it is a list of the document.
     items: Option<Items>,
 }
 
@@ -132,16 +132,16 @@ impl Shape {
     }
 }
 
-/// What an evaluation needs at most.
+/// Upper bound of the cost of an evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cost {
     /// Units of work; see [`MAX_COST`].
     pub(super) units: u64,
-    /// Bytes of the largest value that is made on the way.
+    /// Bytes of the largest intermediate value.
     pub(super) largest: u64,
 }
 
-/// Returns what an expression costs with these variables.
+/// Returns the cost of an expression with these variables.
 pub(super) fn estimate(expression: &IdedExpr, variables: &[(&str, Shape)], patterns: &[Matcher]) -> Cost {
     let look = |each| {
         let variables = variables.iter().map(|(name, shape)| ((*name).to_owned(), shape.clone())).collect();
@@ -155,16 +155,16 @@ pub(super) fn estimate(expression: &IdedExpr, variables: &[(&str, Shape)], patte
         return cost;
     }
     let exact = look(true);
-    // The second look ends where it is too much; the first one has a figure.
+    // The second estimate stops at the limit, so only the first one has a number for the message.
     if exact.units <= MAX_COST { exact } else { cost }
 }
 
 struct Estimate<'a> {
     variables: Vec<(String, Shape)>,
     patterns: &'a [Matcher],
-    /// How often what is looked at now is evaluated.
+    /// Number of evaluations of the current node.
     times: u64,
-    /// Whether to look at every element of an outer list by itself.
+    /// Whether every element of an outermost list is visited by itself.
     each: bool,
     cost: Cost,
 }
@@ -174,12 +174,12 @@ impl Estimate<'_> {
         self.cost.units = self.cost.units.saturating_add(units.saturating_mul(self.times));
     }
 
-    /// Pays for reading this number of bytes.
+    /// Adds the cost of reading this number of bytes.
     fn read(&mut self, bytes: u64) {
         self.pay(bytes / BYTES_PER_UNIT);
     }
 
-    /// Pays for a value that is made.
+    /// Adds the cost of creating a value.
     fn made(&mut self, shape: Shape) -> Shape {
         let bytes = shape.bytes();
         self.cost.largest = self.cost.largest.max(bytes);
@@ -206,7 +206,7 @@ impl Estimate<'_> {
             Expr::Comprehension(comprehension) => {
                 ListMacro::of(comprehension).map_or(Shape::Plain, |each| self.each(&each))
             }
-            // A selection has become an index.
+            // `rewrite` has replaced every selection by an index.
             Expr::Literal(_) | Expr::Select(_) | Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => Shape::Plain,
         }
     }
@@ -235,7 +235,7 @@ impl Estimate<'_> {
             ("matches", [Shape::Text(text), _]) => {
                 let pattern = call.args.first().map(|arg| &arg.expr);
                 let kib = pattern.and_then(|expr| self.pattern(expr)).unwrap_or(1);
-                // A pattern that is made to be slow takes each of its states at each byte.
+                // At worst, a pattern visits each of its states at each byte.
                 self.pay(text.saturating_mul(kib) / 8);
                 Shape::Plain
             }
@@ -247,7 +247,7 @@ impl Estimate<'_> {
                 };
                 self.read(*text);
                 let len = (text / separator.max(1)).saturating_add(1);
-                // All the parts together are no larger than the text.
+                // The parts together are not larger than the text.
                 self.pay(len);
                 self.cost.largest = self.cost.largest.max(len.saturating_mul(ELEMENT_BYTES).saturating_add(*text));
                 Shape::list(len, Shape::Text(*text), None)
@@ -259,7 +259,7 @@ impl Estimate<'_> {
             }
             ("string", [Shape::Text(text)]) => Shape::Text(*text),
             ("string", _) => self.made(Shape::Text(NUMBER_BYTES)),
-            // Reads the texts that it is given; the size of a list is known.
+            // Other functions read their texts; the size of a list is known without reading it.
             _ => {
                 let text = |shape: &Shape| if let Shape::Text(bytes) = shape { *bytes } else { 0 };
                 self.read(shapes.iter().map(text).fold(0, u64::saturating_add));
@@ -268,7 +268,7 @@ impl Estimate<'_> {
         }
     }
 
-    /// Returns the size of the pattern that a variable stands for, in KiB.
+    /// Returns the size of the pattern of a variable, in KiB.
     fn pattern(&self, expr: &Expr) -> Option<u64> {
         let Expr::Ident(name) = expr else {
             return None;
@@ -284,7 +284,7 @@ impl Estimate<'_> {
         // Only the outermost list is visited element by element. To do so for nested lists, too, would cost as much as the evaluation.
         let items = list.items.as_ref().filter(|_| self.each && self.times == 1);
         let Some(items) = items else {
-            // The body is walked once, and its cost counts once for each element.
+            // The body is visited once, and its cost is multiplied by the number of elements.
             let before = self.times;
             self.times = before.saturating_mul(list.len);
             let item = self.body(each, list.element.clone());
@@ -293,7 +293,7 @@ impl Estimate<'_> {
         };
         let mut item = Shape::Plain;
         for element in items.0.iter() {
-            // Within the loop, every list counts as it is at most.
+            // Inside the loop, lists are estimated by their largest element.
             self.each = false;
             item = item.or(self.body(each, Shape::of(element.as_ref())));
             self.each = true;
@@ -304,7 +304,7 @@ impl Estimate<'_> {
         self.collected(each, list.len, item)
     }
 
-    /// Pays for one element, and gives the size of what is collected from it.
+    /// Adds the cost of one element, and returns the size of the value that is collected from it.
     fn body(&mut self, each: &ListMacro, element: Shape) -> Shape {
         // The element is bound to the variable, and the result kept.
         self.pay(3);
@@ -320,7 +320,7 @@ impl Estimate<'_> {
                     self.walk(guard);
                 }
                 let item = self.walk(item);
-                // It is copied into a list of its own and from there into the result.
+                // The value is copied into a list of one element, and from there into the result.
                 self.read(item.bytes().saturating_mul(2));
                 item
             }

@@ -18,17 +18,17 @@ pub struct DocumentMetadata {
     pub name: String,
 }
 
-/// A plan, as far as rules see it.
+/// A plan, reduced to the data that rules can read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlanInput {
     pub name: String,
-    /// Its tasks, in order.
+    /// Tasks in order.
     pub tasks: Vec<TaskInput>,
     /// Decisions that were made for it.
     pub decisions: Vec<Decision>,
     /// Gates of the merged work.
     pub gates: Vec<Gate>,
-    /// The repository, when it has one.
+    /// Repository of the plan, if it has one.
     pub workspace: Option<Workspace>,
     /// Maximum number of attempts at once.
     pub parallelism: u32,
@@ -36,13 +36,13 @@ pub struct PlanInput {
     pub approval_required: bool,
 }
 
-/// A task, as far as rules see it.
+/// A task, reduced to the data that rules can read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskInput {
     pub id: String,
     /// One line for people.
     pub title: String,
-    /// Its prompt, or its script.
+    /// Prompt of the agent, or the script.
     pub text: String,
     /// Phase of tasks.md.
     pub phase: String,
@@ -50,13 +50,13 @@ pub struct TaskInput {
     pub story: String,
     /// Ids of the tasks before it.
     pub depends_on: Vec<String>,
-    /// Its own gates.
+    /// Gates of the task itself.
     pub gates: Vec<Gate>,
-    /// Whether its work reaches beyond the workspace.
+    /// Whether its work has an effect outside the workspace.
     pub external_effect: bool,
-    /// Further attempts after failures of the work, its own or the plan's.
+    /// Maximum number of further attempts after task failures, from the task or the plan.
     pub retry_limit: u32,
-    /// Longest time of one attempt in seconds, its own or the plan's.
+    /// Maximum duration of one attempt in seconds, from the task or the plan.
     pub timeout_seconds: u32,
 }
 
@@ -64,10 +64,9 @@ pub struct TaskInput {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
     pub title: String,
-    /// What was decided.
     pub decision: String,
     pub rationale: String,
-    /// What else was considered.
+    /// Alternatives that were considered.
     pub alternatives: Vec<String>,
 }
 
@@ -78,7 +77,7 @@ pub struct Gate {
     pub script: String,
 }
 
-/// A Git repository, and where the merged work goes.
+/// A Git repository and the branches of the plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Workspace {
     pub url: String,
@@ -88,7 +87,7 @@ pub struct Workspace {
     pub branch: String,
 }
 
-/// A document that rules are evaluated on, with the other documents that are known.
+/// A document that rules are evaluated on, with the other documents that the rules can read.
 ///
 /// Cheap to clone.
 #[derive(Clone, Debug)]
@@ -143,7 +142,7 @@ impl Document {
         self.with(Scope::Specification, specification_value(specification, meta))
     }
 
-    /// States that the plan implements no specification: rules read an empty one without a name.
+    /// Marks that the plan does not implement a specification: rules read an empty one without a name.
     #[must_use]
     pub fn without_specification(self) -> Self {
         self.with_specification(&Spec::default(), &DocumentMetadata::default())

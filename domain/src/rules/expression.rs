@@ -2,10 +2,10 @@
 
 use super::model::MAX_DEPTH;
 
-/// One pair of brackets, or the whole.
+/// State of one pair of brackets, or of the whole expression.
 #[derive(Default)]
 struct Level {
-    /// Conditionals since the last comma: each one holds what follows it.
+    /// Conditionals since the last comma; each one contains everything after it.
     conditionals: usize,
     /// Other operators since the last comma or logical operator.
     operators: usize,
@@ -29,8 +29,8 @@ impl Level {
     }
 }
 
-/// Returns the byte at which an expression becomes deeper than [`MAX_DEPTH`] (every operator on a way from the outside to the inside
-/// counted), or its brackets do not fit. Linear, and without recursion.
+/// Returns the byte at which an expression becomes deeper than [`MAX_DEPTH`] (counting every operator on a path from the outside to the
+/// inside), or at which its brackets do not match. The scan is linear and not recursive.
 pub(super) fn too_deep(source: &str) -> Option<usize> {
     let mut levels = vec![Level::default()];
     let chars: Vec<char> = source.chars().collect();
@@ -85,13 +85,13 @@ pub(super) fn too_deep(source: &str) -> Option<usize> {
     None
 }
 
-/// Returns whether `in` at this place is a word of its own.
+/// Returns whether `in` at this position is a separate word.
 fn word_ends(chars: &[char], at: usize) -> bool {
     let part = |i: Option<usize>| i.and_then(|i| chars.get(i)).is_some_and(|c| c.is_alphanumeric() || *c == '_');
     !part(at.checked_sub(1)) && !part(Some(at + 2))
 }
 
-/// Returns the place after the text literal that begins at `start`.
+/// Returns the position after the string literal that begins at `start`.
 fn after_text(chars: &[char], start: usize) -> usize {
     let quote = chars[start];
     let raw = start > 0 && matches!(chars[start - 1], 'r' | 'R');
@@ -110,7 +110,7 @@ fn after_text(chars: &[char], start: usize) -> usize {
     chars.len()
 }
 
-/// Returns the line and column in characters, counted from 1, of a byte.
+/// Returns the line and the column, in characters, of a byte, both from 1.
 pub(super) fn place(source: &str, offset: usize) -> (u32, u32) {
     let (mut line, mut column) = (1, 1);
     for (_, c) in source.char_indices().take_while(|(at, _)| *at < offset) {

@@ -7,13 +7,13 @@ use super::model::{Rule, Strength};
 #[error("rule {rule:?}: {why}; {remedy}")]
 pub struct LoosenedRule {
     pub rule: String,
-    /// What was tried.
+    /// Description of the attempt.
     pub why: String,
     pub remedy: String,
 }
 
-/// Returns the rules that hold under a constitution: its parent's, in their order, then its own. A rule of its own with the name of one of the
-/// parent's says the same, and may only raise SHOULD to MUST.
+/// Returns the effective rules of a constitution: its parent's, in their order, then its own. A rule of its own that has the name of a
+/// parent's rule must be the same, except that it may raise SHOULD to MUST.
 ///
 /// # Errors
 /// Every attempt to redefine or weaken a rule of the parent.
@@ -39,7 +39,7 @@ fn loosening(parent: &Rule, own: &Rule) -> Option<(String, &'static str)> {
         let why = format!("the parent's rule applies to a {}, and this rule to a {}", parent.scope, own.scope);
         return Some((why, "give this rule another name"));
     }
-    // White space between words of an expression says nothing; within a text it does, so only the ends are left out.
+    // White space between the words of an expression has no meaning, but within a text it has, so only the ends are trimmed.
     if own.expression.trim() != parent.expression.trim() {
         return Some((
             "its expression differs from the parent's".into(),

@@ -1,4 +1,5 @@
-//! The macros over lists (`all`, `exists`, `exists_one`, `filter`, `map`), recognised in the comprehensions that the parser expands them to.
+//! The macros over lists (`all`, `exists`, `exists_one`, `filter`, `map`), recognised in the comprehensions into which the parser expands
+//! them.
 
 use cel::IdedExpr;
 use cel::common::ast::operators::{ADD, CONDITIONAL, LOGICAL_AND, LOGICAL_OR};
@@ -11,7 +12,7 @@ pub(super) struct ListMacro<'a> {
     pub(super) body: Body<'a>,
 }
 
-/// What is asked of, or made from, each element.
+/// The test or the result of each element.
 #[derive(Clone, Copy)]
 pub(super) enum Body<'a> {
     All(&'a IdedExpr),
@@ -21,7 +22,7 @@ pub(super) enum Body<'a> {
     Collect {
         /// The condition, if there is one.
         guard: Option<&'a IdedExpr>,
-        /// What is collected.
+        /// The expression whose values are collected.
         item: &'a IdedExpr,
     },
 }
@@ -57,7 +58,7 @@ fn collected(step: &IdedExpr) -> Option<&IdedExpr> {
     }
 }
 
-/// Returns the expressions directly below one, for changing them.
+/// Returns the direct children of an expression, mutably.
 pub(super) fn children_mut(expr: &mut Expr) -> Vec<&mut IdedExpr> {
     match expr {
         Expr::Call(call) => call.target.as_deref_mut().into_iter().chain(&mut call.args).collect(),

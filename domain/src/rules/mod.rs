@@ -1,8 +1,8 @@
 //! The rules of a constitution: expressions of the [Common Expression Language](https://cel.dev) over typed documents.
 //!
-//! [`compile`] checks a rule against what the documents have: names, types, and what it may cost. A [`Program`] is then evaluated on a
-//! [`Document`] as often as needed. Every expression has one type that is known before it runs, so that little can go wrong when it does;
-//! what a rule costs on a document is estimated before it is evaluated, and refused above [`MAX_COST`].
+//! [`compile`] checks a rule against the schema of the documents: names, types and cost. A [`Program`] is then evaluated on a
+//! [`Document`] as often as needed. Every expression has one type that is known before the evaluation, which excludes most errors at run
+//! time. The cost of a rule on a document is estimated before the evaluation, which is refused above [`MAX_COST`].
 //!
 //! Users write the expressions, and agents write the documents: the size and cost of both are limited here.
 

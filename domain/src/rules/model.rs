@@ -4,23 +4,23 @@ use serde::{Deserialize, Serialize};
 
 use super::schema::{CONSTITUTION, PLAN, Record, SPECIFICATION, TASK};
 
-/// Maximum number of rules of one constitution, its parent's counted.
+/// Maximum number of rules of one constitution, including its parent's.
 pub const MAX_RULES: usize = 64;
-/// Largest expression, in bytes.
+/// Maximum length of an expression, in bytes.
 pub const MAX_EXPRESSION_BYTES: usize = 4096;
-/// Largest message of a rule, in bytes.
+/// Maximum length of the message of a rule, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 1024;
-/// Largest name of a principle, in bytes.
+/// Maximum length of the name of a principle, in bytes.
 pub const MAX_PRINCIPLE_BYTES: usize = 256;
-/// Most brackets and operators inside one another in an expression.
+/// Maximum depth of nested brackets and operators in an expression.
 pub const MAX_DEPTH: usize = 32;
 /// Maximum number of patterns in an expression.
 pub const MAX_PATTERNS: usize = 8;
-/// Most that one evaluation of one rule may cost. One unit is about a step of the evaluation; looking at 64 bytes of text is one too.
+/// Maximum cost of one evaluation of one rule. One unit is about one step of the evaluation, or reading 64 bytes of text.
 pub const MAX_COST: u64 = 10_000_000;
-/// Most that all evaluations with one [`Budget`] may cost.
+/// Maximum cost of all evaluations with one [`Budget`].
 pub const MAX_TOTAL_COST: u64 = 50_000_000;
-/// Largest text or list that an expression may make on the way, in bytes.
+/// Maximum size of an intermediate text or list, in bytes.
 pub const MAX_VALUE_BYTES: u64 = 4 << 20;
 /// Maximum number of items that a violation names.
 pub const MAX_ITEMS: usize = 20;
@@ -50,7 +50,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Returns the document, whose name is that of the variable.
+    /// Returns the document type, whose name is that of the variable.
     pub fn record(self) -> &'static Record {
         match self {
             Self::Constitution => &CONSTITUTION,
@@ -75,16 +75,14 @@ impl Scope {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rule {
-    /// Its name, unique among the rules: an RFC 1123 label.
+    /// Unique name: an RFC 1123 label.
     pub name: String,
-    /// What it applies to.
     #[serde(rename = "appliesTo")]
     pub scope: Scope,
     /// CEL expression of type bool that must be true.
     pub expression: String,
-    /// Message for a person when the rule does not hold.
+    /// Message for a person when the rule is violated.
     pub message: String,
-    /// How much it binds.
     #[serde(rename = "severity")]
     pub strength: Strength,
     /// The principle that it comes from.
@@ -93,7 +91,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Returns the sentence for a document, called `name`, that breaks this rule with these items.
+    /// Returns the sentence that states that the document called `name` violates this rule with these items.
     pub fn violation(&self, name: &str, message: &str, items: &[String]) -> String {
         let principle = self.principle.as_ref().map(|p| format!(" of principle \"{p}\"")).unwrap_or_default();
         let items = if items.is_empty() { String::new() } else { format!(": {}", items.join(", ")) };
@@ -101,7 +99,7 @@ impl Rule {
     }
 }
 
-/// Why a rule cannot be used.
+/// Reason why a rule cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("rule {rule:?}, line {line}, column {column}: {problem}; {remedy}")]
 pub struct RuleError {
@@ -110,8 +108,7 @@ pub struct RuleError {
     pub line: u32,
     /// Column in that line in characters, counted from 1.
     pub column: u32,
-    /// What is wrong.
     pub problem: String,
-    /// What to do about it.
+    /// Action that solves the problem.
     pub remedy: String,
 }

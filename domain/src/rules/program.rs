@@ -44,7 +44,7 @@ pub struct Program {
     needs: RequiredDocuments,
 }
 
-/// Which documents an expression reads.
+/// The documents that an expression reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "four documents, each read or not")]
 pub struct RequiredDocuments {
@@ -55,7 +55,7 @@ pub struct RequiredDocuments {
 }
 
 impl RequiredDocuments {
-    /// Returns whether it reads this document.
+    /// Returns whether the expression reads this document.
     pub fn reads(self, scope: Scope) -> bool {
         match scope {
             Scope::Constitution => self.constitution,
@@ -65,7 +65,7 @@ impl RequiredDocuments {
         }
     }
 
-    /// Returns whether a document that shows only itself is enough.
+    /// Returns whether the expression reads no other document than the one of this scope.
     pub fn only(self, scope: Scope) -> bool {
         scope.sees().iter().all(|other| *other == scope || !self.reads(*other))
     }
@@ -86,7 +86,8 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Returns whether the rule has exceeded the budget before. Callers skip it for further tasks, because the estimate of its cost takes time, too.
+    /// Returns whether the rule has exceeded the budget before. Callers then skip it for further tasks, since the estimate of its cost
+    /// takes time, too.
     pub fn refuses(&self, program: &Program) -> bool {
         self.refused.contains(&program.rule.name)
     }
@@ -95,7 +96,7 @@ impl Budget {
         self.refused.insert(program.rule.name.clone());
     }
 
-    /// Takes so much, or says that it is not there.
+    /// Spends `units`, or returns false and spends nothing if fewer are left.
     fn spend(&mut self, units: u64) -> bool {
         let left = self.left.checked_sub(units);
         self.left = left.unwrap_or(self.left);
@@ -122,12 +123,13 @@ pub enum Outcome {
 /// Checks a rule.
 ///
 /// # Errors
-/// When it is not well formed, reads what documents do not have, does not say true or false, or costs too much; the first such mistake.
+/// The first of these problems: it is malformed, reads data that documents do not have, is not of type bool, or costs too much.
 pub fn compile(rule: &Rule) -> Result<Program, RuleError> {
     let wrong = |offset: usize, problem: String, remedy: &str| {
         let (line, column) = expression::place(&rule.expression, offset);
         Err(RuleError { rule: rule.name.clone(), line, column, problem, remedy: remedy.into() })
     };
+    // The limits of depth and size come first: they protect the parser and the type check, which are recursive.
     if let Some((offset, problem, remedy)) = out_of_bounds(rule) {
         return wrong(offset, problem, &remedy);
     }
@@ -146,6 +148,7 @@ pub fn compile(rule: &Rule) -> Result<Program, RuleError> {
         Err(found) => return wrong(offset(found.at), found.wrong, &found.remedy),
     };
     rewrite(&mut expression, &mut rewritten);
+    // A rule that is too expensive on a usual document is rejected now, not at its first evaluation.
     let usual: Vec<(&str, Shape)> = rule
         .scope
         .sees()
@@ -166,7 +169,7 @@ pub fn compile(rule: &Rule) -> Result<Program, RuleError> {
     Ok(Program { rule: rule.clone(), expression: Arc::new(expression), patterns, needs })
 }
 
-/// Returns what is wrong with a rule before its expression is read: the byte, the problem and the remedy.
+/// Returns the problem of a rule that is found before its expression is parsed: the byte, the problem and the remedy.
 fn out_of_bounds(rule: &Rule) -> Option<(usize, String, String)> {
     let bytes = rule.expression.len();
     if !is_label(&rule.name) {
@@ -193,7 +196,7 @@ fn out_of_bounds(rule: &Rule) -> Option<(usize, String, String)> {
 /// Checks the rules of a constitution.
 ///
 /// # Errors
-/// Every rule's first mistake, names that occur twice, and more rules than [`MAX_RULES`].
+/// The first problem of every rule, names that occur twice, and more rules than [`MAX_RULES`].
 pub fn compile_all(rules: &[Rule]) -> Result<Vec<Program>, Vec<RuleError>> {
     let mut errors = Vec::new();
     let mut programs = Vec::new();
@@ -247,8 +250,8 @@ fn too_costly(cost: cost::Cost, on: &str) -> (String, String) {
     }
 }
 
-/// Replaces the nodes that the type check rewrote, and `a.b` by `a['b']`: the library first tries to resolve `a.b` as the name of a variable,
-/// which takes half of its time.
+/// Replaces the nodes that the type check rewrote, and `a.b` by `a['b']`: the library first tries to resolve `a.b` as the name of a
+/// variable, which takes half of the evaluation time.
 fn rewrite(expression: &mut IdedExpr, rewritten: &mut std::collections::BTreeMap<u64, Expr>) {
     for child in children_mut(&mut expression.expr) {
         rewrite(child, rewritten);
@@ -320,6 +323,7 @@ impl Program {
         if let Some(scope) = self.rule.scope.sees().iter().find(missing) {
             return failed(format!("it reads the {}, which is not available here", scope.record().name));
         }
+        // Agents write the document, so its cost is estimated before the evaluation and not measured during it.
         let cost = self.estimate(document);
         if cost.units > MAX_COST || cost.largest > MAX_VALUE_BYTES {
             budget.refuse(self);
@@ -389,7 +393,7 @@ fn offenders(
             (op::CONDITIONAL, [condition, yes, no]) => {
                 offenders(if truth(condition, context)? { yes } else { no }, wanted, context, items)
             }
-            // A list that should be empty.
+            // A list that must be empty: each element violates the rule.
             (op::EQUALS, [size, zero]) if wanted && is_zero(zero) => match measured(size) {
                 Some(list) => collect(list, None, context, items),
                 None => Ok(()),
@@ -451,7 +455,7 @@ fn collect(
     Ok(())
 }
 
-/// Returns what a person calls an element: a text itself, a record by its first field.
+/// Returns the name of an element for a person: a text itself, or the first field of a record.
 fn name(element: &dyn Val) -> Option<String> {
     let first = match element.downcast_ref::<Fields>() {
         Some(fields) => fields.values.first()?.as_ref(),
@@ -500,7 +504,7 @@ mod tests {
     }
 
     proptest! {
-        /// The memory limit holds only when no value is larger than its estimate.
+        /// The memory limit is effective only if no value is larger than its estimate.
         #[test]
         fn no_text_is_larger_than_was_estimated(text in text()) {
             let rule = Rule {

@@ -72,7 +72,7 @@ impl Indexer for Fields {
     }
 }
 
-/// A list. That of the library copies every element where this one counts a reference.
+/// A list. The library's own list copies every element, this one only increments a reference count.
 #[derive(Clone, Debug)]
 pub(super) struct Items(pub(super) Arc<[Value]>);
 
@@ -218,7 +218,7 @@ impl Val for Pattern {
 
 impl StaticVal for Pattern {}
 
-/// `text.matches(pattern)`.
+/// Evaluates `text.matches(pattern)`.
 #[allow(clippy::needless_pass_by_value, reason = "the signature that the library asks for")]
 fn matches<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
     let text = args.first().and_then(|a| a.downcast_ref::<CelString>());

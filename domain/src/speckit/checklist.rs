@@ -13,7 +13,7 @@ pub struct Checklist {
     /// The document, unchanged.
     pub source: String,
     pub title: Option<Item>,
-    /// Text after `**Purpose**`.
+    /// Text after the label `**Purpose**`.
     pub purpose: Option<Item>,
     /// Items in the order of the document.
     pub items: Vec<CheckItem>,
@@ -26,11 +26,11 @@ pub struct CheckItem {
     pub id: Option<String>,
     /// The question, without identifier and without the brackets at its end.
     pub text: String,
-    /// Whether its box is ticked.
+    /// Whether the box is ticked.
     pub done: bool,
     /// The text between the brackets of the box, usually one character.
     pub checkbox: Span,
-    /// What the brackets at its end say: `Completeness`, `Gap`, `Ambiguity`.
+    /// Contents of the brackets at the end: `Completeness`, `Gap`, `Ambiguity`.
     pub markers: Vec<String>,
     /// References, without the sign `§`: `FR-001` of `Spec §FR-001`.
     pub references: Vec<String>,
@@ -64,7 +64,7 @@ fn item(markdown: &Markdown, at: usize) -> Option<CheckItem> {
     let mut chars = text.strip_prefix('[')?.chars();
     let mark = chars.next()?;
     let rest = chars.as_str().strip_prefix(']').filter(|rest| rest.starts_with(' '))?.trim_start();
-    // In the source, there may be several spaces between the brackets, and comments before them.
+    // The source can have several spaces between the brackets, and comments before them.
     let source = markdown.clean(span);
     let start = source.find('[')? + 1;
     let end = start + source[start..].find(']')?;
@@ -93,7 +93,7 @@ fn identified(text: &str) -> (Option<String>, &str) {
     (Some(id.to_owned()), rest.trim_start_matches(['*', '`', ':', ' ', '-', '—']))
 }
 
-/// Takes the brackets at the end of a question apart: `[Completeness, Spec §FR-001] [Gap]`.
+/// Splits the brackets at the end of a question from it: `[Completeness, Spec §FR-001] [Gap]`.
 fn bracketed(text: &str) -> (String, Vec<String>, Vec<String>) {
     const MAX_BRACKETS: usize = 8;
     let mut rest = text.trim_end();

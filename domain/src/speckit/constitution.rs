@@ -1,4 +1,4 @@
-//! `constitution.md`: version, principles, and what they demand.
+//! `constitution.md`: version, principles, and their demands.
 
 use serde::Serialize;
 
@@ -13,9 +13,9 @@ pub struct Constitution {
     pub title: Option<Item>,
     /// Version as written.
     pub version: Option<Item>,
-    /// Date of ratification as written, `YYYY-MM-DD` when no diagnostic says otherwise.
+    /// Date of ratification as written; `YYYY-MM-DD` unless there is a diagnostic about it.
     pub ratified: Option<Item>,
-    /// Date of the last amendment, likewise.
+    /// Date of the last amendment as written; `YYYY-MM-DD` unless there is a diagnostic about it.
     pub last_amended: Option<Item>,
     /// Principles in the order of the document.
     pub principles: Vec<Principle>,
@@ -33,7 +33,7 @@ pub struct Principle {
     pub span: Span,
     /// Text below the heading.
     pub body: Span,
-    /// Sentences that say MUST or SHALL.
+    /// Sentences with MUST or SHALL.
     pub musts: Vec<Item>,
 }
 
@@ -58,7 +58,7 @@ fn title(markdown: &Markdown) -> Option<Item> {
     Some(Item { text: text.to_owned(), line: line.number, span: line.span })
 }
 
-/// Reads every line of the form of the footer; the last one counts.
+/// Reads every line with the form of the footer; the last one is used.
 fn footer(markdown: &Markdown, constitution: &mut Constitution, diagnostics: &mut Vec<Diagnostic>) {
     for line in markdown.lines.iter().filter(|l| l.kind == LineKind::Text) {
         let text = markdown.clean(line.span);
@@ -100,7 +100,7 @@ fn principles(markdown: &Markdown) -> Vec<Principle> {
     for (section, holds) in markdown.sections.iter().zip(&holding) {
         let (number, name) = numbered(&section.title);
         let below = section.parent.is_some_and(|parent| holding[parent]);
-        // Roman numbers mark a principle at any place; other numbers are common in all sections.
+        // Roman numbers mark a principle in any section; other numbers are common in all sections.
         let roman = section.level <= 3 && number.as_ref().is_some_and(|n| n.starts_with(char::is_alphabetic));
         if section.level < 2 || *holds || !(below || roman) {
             continue;
@@ -139,7 +139,7 @@ fn numbered(title: &str) -> (Option<String>, String) {
     (Some(number.to_owned()), name.to_owned())
 }
 
-/// Returns the sentences that demand something, each with the line on which it begins.
+/// Returns the sentences that contain a demand, each with the line on which it begins.
 fn musts(markdown: &Markdown, lines: std::ops::Range<usize>) -> Vec<Item> {
     let mut found = Vec::new();
     for paragraph in markdown.paragraphs(lines) {
@@ -174,7 +174,7 @@ pub(crate) fn sentence_end(text: &str) -> usize {
     text.len()
 }
 
-/// Returns whether a sentence demands something, in the words of RFC 2119 or their like in other languages.
+/// Returns whether a sentence contains a demand, in the words of RFC 2119 or their equivalents in other languages.
 pub(crate) fn demands(sentence: &str) -> bool {
     let words = || sentence.split(|c: char| !c.is_alphanumeric());
     words().any(|w| matches!(w, "MUST" | "SHALL" | "REQUIRED" | "DEVE" | "DEVEM" | "DEBE"))

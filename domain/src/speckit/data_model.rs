@@ -31,8 +31,8 @@ pub fn parse(bytes: &[u8]) -> Parsed<DataModel> {
     Parsed::new(DataModel { source: markdown.source, title, entities }, diagnostics)
 }
 
-/// Returns the entities: headings `Entity: …`, or else the sections directly below a heading such as `Entities`, or else the headings of level
-/// 2 that have no other known purpose.
+/// Returns the entities: headings `Entity: …`, or else the sections directly below a heading such as `Entities`, or else the headings of
+/// level 2 that have no other known purpose.
 fn entities(markdown: &Markdown) -> Vec<Entity> {
     let worded = |section: &Section| worded(&section.title).map(str::to_owned);
     let holds: Vec<bool> = markdown.sections.iter().map(|section| section.level > 1 && holds(&section.title)).collect();
@@ -69,7 +69,7 @@ fn read(markdown: &Markdown, section: &Section, name: String) -> Entity {
     }
 }
 
-/// `Item` of `Entity: Item` or `Entity 3 — Item`.
+/// Returns the name in a heading such as `Entity: Item` or `Entity 3 — Item`: `Item`.
 fn worded(title: &str) -> Option<&str> {
     let rest = ["Entity", "实体", "Entidade"].iter().find_map(|word| title.strip_prefix(word))?;
     let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, ' ' | '.'));
@@ -83,7 +83,7 @@ fn holds(title: &str) -> bool {
         && !title.contains("relationship")
 }
 
-/// Returns the entity that a heading names: without number, quotes and a remark in brackets. None for headings of another use.
+/// Returns the name of the entity in a heading, without number, quotes and a remark in brackets. None for headings with another purpose.
 fn name(title: &str) -> Option<String> {
     const OTHER: [&str; 24] = [
         "overview",

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// How much a diagnostic matters.
+/// Severity of a diagnostic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, strum::Display)]
 #[strum(serialize_all = "lowercase")]
 pub enum Severity {
@@ -12,22 +12,21 @@ pub enum Severity {
     Error,
     /// The document can be used, but a part of it is probably not read as intended.
     Warning,
-    /// Worth knowing.
+    /// The diagnostic is only informative.
     Info,
 }
 
-/// One finding about a document, with where it is and what to do about it.
+/// A problem in a document, with its position and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
     /// Line in the document, counted from 1.
     pub line: u32,
     /// Stable name of this kind of finding, in CamelCase.
     pub code: &'static str,
-    /// How much it matters.
     pub severity: Severity,
-    /// What is wrong.
+    /// Description of the problem.
     pub message: String,
-    /// What to do about it.
+    /// Action that solves the problem.
     pub remedy: String,
 }
 
@@ -56,12 +55,12 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// A model read from a document, and what was found on the way, in the order of the lines.
+/// A model read from a document, and the diagnostics in the order of the lines.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Parsed<T> {
-    /// What the document says, as far as it could be understood.
+    /// Content of the document, as far as it could be parsed.
     pub model: T,
-    /// Findings, by line.
+    /// Diagnostics, by line.
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -71,12 +70,12 @@ impl<T> Parsed<T> {
         Self { model, diagnostics }
     }
 
-    /// Returns whether a finding forbids the use of the document.
+    /// Returns whether a diagnostic prevents the use of the document.
     pub fn has_errors(&self) -> bool {
         self.errors().next().is_some()
     }
 
-    /// Returns the findings that forbid the use of the document.
+    /// Returns the diagnostics that prevent the use of the document.
     pub fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
         self.diagnostics.iter().filter(|d| d.severity == Severity::Error)
     }

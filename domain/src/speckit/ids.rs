@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 pub struct TaskId(String);
 
 impl TaskId {
-    /// Reads an identifier that fills the whole text, or says that it is none.
+    /// Parses an identifier that is the whole text; none for other texts.
     pub fn parse(text: &str) -> Option<Self> {
         let len = id_len(text)?;
         (len == text.len()).then(|| Self(text.to_owned()))
@@ -67,7 +67,7 @@ impl StoryKey {
         Self(["US", number].concat())
     }
 
-    /// Reads a key that fills the whole text: `US`, then a number or a hyphen and a word. `US-1` is `US1`.
+    /// Parses a key that is the whole text: `US`, then a number or a hyphen and a word. `US-1` is `US1`.
     pub fn parse(text: &str) -> Option<Self> {
         let rest = text.strip_prefix("US").or_else(|| text.strip_prefix("us"))?;
         let rest = match rest.strip_prefix('-') {

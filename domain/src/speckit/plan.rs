@@ -1,4 +1,4 @@
-//! `plan.md`: the technical context, the gate of the constitution, the structure, and what was accepted as complex.
+//! `plan.md`: the technical context, the gate of the constitution, the structure, and the accepted complexity.
 
 use serde::Serialize;
 
@@ -36,7 +36,7 @@ pub struct ContextEntry {
     pub key: String,
     /// Value, with list items and wrapped lines joined.
     pub value: String,
-    /// Whether the value still says `NEEDS CLARIFICATION`.
+    /// Whether the value still contains `NEEDS CLARIFICATION`.
     pub needs_clarification: bool,
     /// First line, counted from 1.
     pub line: u32,
@@ -46,11 +46,11 @@ pub struct ContextEntry {
 /// A violation of the constitution that the plan justifies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Complexity {
-    /// What violates it.
+    /// Description of the violation.
     pub violation: String,
-    /// Why it is needed.
+    /// Reason why it is needed.
     pub reason: String,
-    /// Which simpler way was rejected, and why.
+    /// The simpler alternative that was rejected, and the reason.
     pub alternative: String,
     /// Line of the row, counted from 1.
     pub line: u32,
@@ -112,7 +112,7 @@ fn read_section(markdown: &Markdown, section: &Section, plan: &mut Plan) {
     }
 }
 
-/// Entries `**Key**: value`; what follows an entry up to the next belongs to it.
+/// Returns the entries `**Key**: value`; the text after an entry up to the next one belongs to it.
 fn context(markdown: &Markdown, section: &Section) -> Vec<ContextEntry> {
     let lines = section.heading + 1..section.end;
     let key = |index: usize| {

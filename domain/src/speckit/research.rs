@@ -1,4 +1,4 @@
-//! `research.md`: what was decided before the plan, why, and instead of what.
+//! `research.md`: the decisions before the plan, their reasons and their alternatives.
 
 use serde::Serialize;
 
@@ -19,16 +19,16 @@ pub struct Research {
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Decision {
-    /// What it is about: the heading, without a number and without the word `Decision`.
+    /// Topic: the heading, without a number and without the word `Decision`.
     pub title: String,
-    /// What was chosen: the text after `**Decision**`, or the heading `Decision: …` itself.
+    /// The decision: the text after `**Decision**`, or the heading `Decision: …` itself.
     pub decision: Option<Item>,
     pub rationale: Option<Item>,
-    /// What was considered and not chosen.
+    /// Alternatives that were considered and rejected.
     pub alternatives: Vec<Item>,
     /// Line of its heading or label, counted from 1.
     pub line: u32,
-    /// From there to the end of what belongs to it.
+    /// Span from the heading or label to the end of the decision.
     pub span: Span,
 }
 
@@ -74,7 +74,7 @@ impl Part {
     }
 }
 
-/// A piece of the document that says one part of a decision.
+/// A piece of the document with one part of a decision.
 struct Piece {
     part: Part,
     /// Index of the section whose decision it belongs to.
@@ -83,7 +83,7 @@ struct Piece {
     first: usize,
     end: usize,
     item: Item,
-    /// List items below it.
+    /// List items below the piece.
     items: Vec<Item>,
 }
 
@@ -104,7 +104,7 @@ fn decisions(markdown: &Markdown) -> Vec<Decision> {
     found.into_iter().map(|(_, decision)| decision).collect()
 }
 
-/// Returns what a heading such as `Decision 2: Use oak` decides. `Decision` alone is a part of the section above.
+/// Returns the decision in a heading such as `Decision 2: Use oak`. `Decision` alone is a part of the section above.
 fn decided(title: &str) -> Option<String> {
     let plain = unnumbered(title);
     let rest = ["Decision", "DECISION", "决策"].iter().find_map(|word| plain.strip_prefix(word))?;
@@ -192,7 +192,7 @@ fn labelled(markdown: &Markdown, section: usize, part: Part, lines: std::ops::Ra
     Piece { part, section, first: lines.start, end, item, items }
 }
 
-/// Puts a piece to the decision that it belongs to, or opens another.
+/// Adds a piece to its decision, or begins another decision with it.
 fn add(markdown: &Markdown, found: &mut Vec<(usize, Decision)>, piece: Piece) {
     let last = found.last().filter(|(at, _)| {
         let (decided, said) = (&markdown.sections[*at], &markdown.sections[piece.section]);
@@ -200,7 +200,7 @@ fn add(markdown: &Markdown, found: &mut Vec<(usize, Decision)>, piece: Piece) {
         *at == piece.section || decided.holds(said) || decided.parent == Some(piece.section)
     });
     let fresh = last.is_none_or(|(_, known)| match (piece.part, &known.decision) {
-        // A heading that decides may be followed by the decision at length, and a decision may come last.
+        // A heading with a decision may be followed by the decision in detail, and a decision may come last.
         (Part::Decision, Some(item)) => {
             item.text != known.title || known.rationale.is_some() || !known.alternatives.is_empty()
         }

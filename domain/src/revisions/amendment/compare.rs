@@ -7,10 +7,10 @@ use super::parts::{Part, others, paired, principles};
 use super::prose::{Demand, shortened};
 use crate::speckit::constitution::Constitution;
 
-/// Compares two constitutions, and takes in what the caller found of their rules.
+/// Compares two constitutions, and adds the changes of their rules, which the caller has found.
 ///
-/// A demand is a sentence with MUST or SHALL, or an item of a list below one that ends in a colon; it is known by its words, whatever
-/// case, punctuation, emphasis and line breaks they have.
+/// A demand is a sentence with MUST or SHALL, or an item of a list below one that ends in a colon. Demands are compared by their words,
+/// without case, punctuation, emphasis and line breaks.
 ///
 /// | difference | principle | governance | other section |
 /// | --- | --- | --- | --- |
@@ -21,8 +21,9 @@ use crate::speckit::constitution::Constitution;
 /// | other name, same text or demands | MINOR | PATCH | PATCH |
 /// | other wording, number or title of the document | PATCH | PATCH | PATCH |
 ///
-/// A demand that moves from one part to another is removed from the first. Comments, the line with version and dates, line breaks, emphasis and the order of parts are not differences. A heading without text
-/// that comes or goes is PATCH. PartKind rules, removed and redefined ones are MAJOR, added ones MINOR, reworded ones PATCH.
+/// A demand that moves from one part to another is removed from the first. Comments, the line with version and dates, line breaks,
+/// emphasis and the order of parts are not differences. An added or removed heading without text is PATCH. Removed and redefined rules
+/// are MAJOR, added rules MINOR, reworded rules PATCH.
 pub fn compare(old: &Constitution, new: &Constitution, rules: &RulesChange) -> Amendment {
     let mut changes = Vec::new();
     for (kind, old, new) in
@@ -52,7 +53,7 @@ pub fn compare(old: &Constitution, new: &Constitution, rules: &RulesChange) -> A
     Amendment { changes }
 }
 
-/// What an part is.
+/// Kind of a part of a constitution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PartKind {
     Principle,
@@ -125,7 +126,7 @@ impl PartKind {
     }
 }
 
-/// Returns the demands that the other list does not have as often.
+/// Returns the demands that occur more often in `demands` than in `other`.
 fn lacking<'a>(demands: &'a [Demand], other: &[Demand]) -> Vec<&'a Demand> {
     let mut there: BTreeMap<&str, usize> = BTreeMap::new();
     for demand in other {

@@ -1,7 +1,7 @@
 //! Amendments of a constitution: the changes, the version step that they require, and the check of the version.
 //!
 //! The steps are those of Spec Kit's constitution command: MAJOR for principles and governance that are removed or redefined, MINOR for
-//! what is added, PATCH for wording.
+//! additions, PATCH for wording.
 
 mod compare;
 mod model;

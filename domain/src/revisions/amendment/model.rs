@@ -20,36 +20,36 @@ pub enum Level {
     Major,
 }
 
-/// What happened to a principle, a section or a rule.
+/// Kind of the change of a principle, a section or a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum ChangeKind {
-    /// A principle is gone.
+    /// A principle was removed.
     Removed,
-    /// A principle no longer demands what it did.
+    /// A principle no longer contains all of its demands.
     Redefined,
-    /// A principle is new.
+    /// A principle was added.
     Added,
-    /// A principle demands what it did, and more.
+    /// A principle has all of its demands, and more.
     Extended,
-    /// A principle demands what it did under another name.
+    /// A principle has the same demands under another name.
     Renamed,
-    /// A principle says the same in other words, or has another number.
+    /// A principle has the same demands in other words, or another number.
     Reworded,
-    /// The section about governance differs, in whatever way.
+    /// The section about governance changed in any way.
     GovernanceChanged,
-    /// Another section is gone.
+    /// Another section was removed.
     SectionRemoved,
-    /// Another section is new.
+    /// Another section was added.
     SectionAdded,
-    /// Another section differs.
+    /// Another section changed.
     SectionChanged,
-    /// A rule is gone.
+    /// A rule was removed.
     RuleRemoved,
-    /// A rule is new.
+    /// A rule was added.
     RuleAdded,
-    /// A rule means something else.
+    /// A rule has another meaning.
     RuleRedefined,
-    /// A rule means the same and is said otherwise.
+    /// A rule has the same meaning and another message.
     RuleReworded,
 }
 
@@ -57,20 +57,20 @@ pub enum ChangeKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
     pub kind: ChangeKind,
-    /// The step that this difference alone asks for.
+    /// The step that this difference alone requires.
     pub level: Level,
     /// Name of the principle, title of the section, or name of the rule.
     pub principle: String,
-    /// Line in the new document, in the old one for what was removed; 0 for a rule, which is not in a document.
+    /// Line in the new document, or in the old one if it was removed; 0 for a rule, which is not in a document.
     pub line: u32,
-    /// What differs, for a person who decides about it.
+    /// Explanation of the difference, for a person who decides about it.
     pub explanation: String,
 }
 
 /// All differences between two constitutions.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Amendment {
-    /// What changed: principles, then sections, each in the order of the new document with what was removed at the end, then rules.
+    /// The changes: principles, then sections, each in the order of the new document with removed ones at the end, then rules.
     pub changes: Vec<Change>,
 }
 
@@ -84,22 +84,21 @@ impl Amendment {
 /// The changes of the rules of a constitution, by name; see [`RulesChange::between`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct RulesChange {
-    /// No longer there: MAJOR.
+    /// Names of removed rules: MAJOR.
     pub removed: Vec<String>,
-    /// With another expression or another severity: MAJOR.
+    /// Names of rules with another expression or another severity: MAJOR.
     pub redefined: Vec<String>,
-    /// New: MINOR.
+    /// Names of added rules: MINOR.
     pub added: Vec<String>,
-    /// With another message: PATCH.
+    /// Names of rules with another message: PATCH.
     pub reworded: Vec<String>,
 }
 
-/// A rule, as far as an amendment asks.
+/// A rule, reduced to the parts that an amendment compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule<'a> {
-    /// What it is known by.
     pub name: &'a str,
-    /// All that decides what it allows: expression, severity, what it is about.
+    /// Everything that determines what the rule allows: expression, severity, scope.
     pub meaning: &'a str,
     /// Message for people.
     pub wording: &'a str,

@@ -13,7 +13,7 @@ pub(super) struct Part {
     pub(super) name: String,
     pub(super) line: u32,
     pub(super) prose: Prose,
-    /// Whether it says how the constitution itself is kept and changed.
+    /// Whether the part is about the maintenance of the constitution itself.
     pub(super) governance: bool,
     /// Keys for pairing, the most specific first.
     keys: [String; 2],
@@ -35,7 +35,7 @@ fn content(constitution: &Constitution) -> String {
 pub(super) fn principles(constitution: &Constitution) -> Vec<Part> {
     let text = content(constitution);
     let read = |principle: &crate::speckit::constitution::Principle| {
-        // `(NON-NEGOTIABLE)` behind a name is not part of what people call it.
+        // `(NON-NEGOTIABLE)` after a name is not part of the name.
         let plain = principle.name.split(['(', '（']).next().unwrap_or_default();
         Part {
             number: principle.number.clone(),
@@ -55,7 +55,7 @@ pub(super) fn others(constitution: &Constitution) -> Vec<Part> {
     let text = content(constitution);
     let mut principles = constitution.principles.iter().peekable();
     let mut found: Vec<Part> = Vec::new();
-    // Index in `found` of the section above, by index of the section; principles hold none.
+    // Index in `found` of the parent section, by index of the section; none for sections of principles.
     let mut places: Vec<Option<usize>> = Vec::new();
     for section in split(&text) {
         while principles.next_if(|principle| principle.span.end <= section.start).is_some() {}
@@ -86,7 +86,7 @@ pub(super) fn others(constitution: &Constitution) -> Vec<Part> {
 
 /// Returns the parts of both constitutions as pairs: in the order of the new one with added parts, then the removed parts.
 ///
-/// The same name makes a pair, then the same text, then the same demands; of several the first.
+/// Parts with the same name are paired first, then parts with the same text, then parts with the same demands; of several, the first.
 pub(super) fn paired<'a>(old: &'a [Part], new: &'a [Part]) -> Vec<(Option<&'a Part>, Option<&'a Part>)> {
     let demands = |part: &Part| {
         let words: Vec<&str> = part.prose.demands.iter().map(|demand| demand.words.as_str()).collect();
@@ -103,7 +103,7 @@ pub(super) fn paired<'a>(old: &'a [Part], new: &'a [Part]) -> Vec<(Option<&'a Pa
         }
         for (pair, part) in found.iter_mut().zip(new).filter(|(pair, _)| pair.0.is_none()) {
             let key = key(part);
-            // What says nothing is not known by what it says.
+            // An empty text is equal to any other empty text, so it does not identify a part.
             if rule > 0 && key.is_empty() {
                 continue;
             }

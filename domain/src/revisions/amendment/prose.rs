@@ -8,7 +8,7 @@ use crate::text::truncated;
 /// A paragraph, list item, table row or code block.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Block {
-    /// Its text without emphasis and comments, with single spaces.
+    /// Text of the block without emphasis and comments, with single spaces.
     text: String,
     /// Nesting depth in lists.
     depth: usize,
@@ -19,7 +19,7 @@ struct Block {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Demand {
     pub(super) text: String,
-    /// Its words alone: what must be the same for the demand to be the same.
+    /// Words of the sentence, which identify the demand.
     pub(super) words: String,
 }
 
@@ -47,12 +47,12 @@ impl Prose {
         self.blocks.is_empty()
     }
 
-    /// Returns whether two pieces say the same in the same words, however the lines are wrapped and emphasised.
+    /// Returns whether two texts consist of the same words, regardless of line breaks and emphasis.
     pub(super) fn says_the_same(&self, other: &Self) -> bool {
         self.blocks == other.blocks
     }
 
-    /// Returns whether at least half of the words are still there.
+    /// Returns whether the new text contains at least half of the words.
     pub(super) fn is_mostly_kept_in(&self, new: &Self) -> bool {
         let bag = |prose: &Self| {
             let mut words: Vec<String> = prose.blocks.iter().flat_map(|block| each_word(&block.text)).collect();
@@ -124,7 +124,7 @@ fn blocks(text: &str) -> Vec<Block> {
             }
             Event::End(TagEnd::TableCell) => block.text.push_str(" | "),
             Event::SoftBreak | Event::HardBreak => block.text.push(' '),
-            // A comment may go over lines, each of which is an event.
+            // A comment may extend over several lines, each of which is an event.
             Event::Html(html) | Event::InlineHtml(html) if comment || html.starts_with("<!--") => {
                 comment = !html.trim_end().ends_with("-->");
             }
@@ -138,7 +138,7 @@ fn blocks(text: &str) -> Vec<Block> {
     found
 }
 
-/// Returns the sentences that demand something. One that ends in a colon demands each item of the list below it.
+/// Returns the sentences that contain a demand. A sentence that ends in a colon demands each item of the list below it.
 fn find_demands(blocks: &[Block]) -> Vec<Demand> {
     let mut found = Vec::new();
     let mut demand = |text: &str| found.push(Demand { words: words(text), text: text.to_owned() });
@@ -169,7 +169,7 @@ fn find_demands(blocks: &[Block]) -> Vec<Demand> {
     found
 }
 
-/// As much of a text as a message shows; the same length bounds what a list repeats of the sentence above it.
+/// Returns the beginning of a text for a message; the same length bounds what a list repeats of the sentence above it.
 pub(super) fn shortened(text: &str) -> String {
     const MAX_BYTES: usize = 160;
     if text.len() <= MAX_BYTES {

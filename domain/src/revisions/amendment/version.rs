@@ -10,16 +10,16 @@ use super::model::{Amendment, Change, Level};
 /// A version that fits an amendment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Accepted {
-    /// Nothing that counts has changed, nor has the version.
+    /// Neither the version nor anything relevant has changed.
     Unchanged,
-    /// It is the next one for the amendment.
+    /// The version is the next one for the amendment.
     AsNeeded,
-    /// It is higher than it needs to be, which is allowed.
+    /// The version is higher than necessary, which is allowed.
     Higher {
-        /// The version that would do.
+        /// The lowest version that is accepted.
         enough: String,
     },
-    /// There was no earlier version to compare with.
+    /// There is no earlier version to compare with.
     First,
 }
 
@@ -44,18 +44,18 @@ pub enum VersionMismatch {
         old: String,
         given: String,
         needed: String,
-        /// The step that is needed.
+        /// The required step.
         level: Level,
-        /// The change that needs it.
+        /// The change that requires it.
         cause: Box<Cause>,
     },
 }
 
-/// The first of the changes that make an amendment what it is.
+/// The first of the changes that determine the level of an amendment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cause {
     pub change: Change,
-    /// How many others are of the same level.
+    /// Number of other changes of the same level.
     pub others: usize,
 }
 
@@ -70,12 +70,12 @@ impl fmt::Display for Cause {
     }
 }
 
-/// Checks that the version took the step which the amendment asks for.
+/// Checks that the version took the step that the amendment requires.
 ///
 /// The next version is that of semantic versioning: `1.2.3` becomes `1.2.4`, `1.3.0` or `2.0.0`; `0.2.1` becomes `1.0.0` for MAJOR. A
 /// higher version is accepted as [`Accepted::Higher`]; a lower one, or the same one for a changed document, is rejected. A leading `v` is
 /// ignored.
-/// Where the old version cannot be read (a first revision, a template), every readable one is accepted.
+/// If the old version cannot be read (a first revision, a template), every readable version is accepted.
 ///
 /// # Errors
 /// [`VersionMismatch`], which names the change and the version to write.

@@ -7,7 +7,7 @@ use super::model::{DiffLine, Hunk, Mark, Piece, SectionChange, SectionKind};
 use super::pair::{ascending, pair};
 use super::split::{Section, path, split};
 
-/// How many lines that both texts have are shown on each side of a difference.
+/// Number of unchanged lines that are shown on each side of a difference.
 const CONTEXT: usize = 2;
 
 /// Maximum length of a line that is compared word by word, in bytes.
@@ -15,8 +15,9 @@ const MAX_WORDS_BYTES: usize = 16 * 1024;
 
 /// Returns the differences of `new` from `old`, in the order of the new document. A removed section follows the section that was before it.
 ///
-/// Sections are paired by their headings, and where a heading changed by their text, so that a new title is a change and not an end. Line
-/// ends, a byte order mark, and blank lines at the end of a section are not differences. A section that moved with its subsections is one move.
+/// Sections are paired by their headings, and sections with changed headings by their text, so that a new title is a change and not a
+/// removal. Line ends, a byte order mark, and blank lines at the end of a section are not differences. A section that moved with its
+/// subsections is one move.
 pub fn diff(old: &str, new: &str) -> Vec<SectionChange> {
     let [olds, news] = [old, new].map(|text| split(text.strip_prefix('\u{feff}').unwrap_or(text)));
     let pairs = pair(&olds, &news);
@@ -27,7 +28,7 @@ pub fn diff(old: &str, new: &str) -> Vec<SectionChange> {
         }
     }
     let moved = moved(&olds, &news, &pairs);
-    // By the new section they follow: changes of the new document come before what was removed behind them.
+    // Changes by the new section that they follow: changes of the new document come before sections that were removed after them.
     let mut found: Vec<(Option<usize>, bool, SectionChange)> = Vec::new();
     for (n, o) in pairs.iter().enumerate() {
         let change = match o {
@@ -47,7 +48,7 @@ pub fn diff(old: &str, new: &str) -> Vec<SectionChange> {
     found.into_iter().map(|(_, _, change)| change).collect()
 }
 
-/// Returns which sections of the new document moved on their own, not with the section above them.
+/// Returns for each section of the new document whether it moved by itself, and not only with its parent section.
 fn moved(olds: &[Section<'_>], news: &[Section<'_>], pairs: &[Option<usize>]) -> Vec<bool> {
     let paired: Vec<(usize, usize)> = pairs.iter().enumerate().filter_map(|(n, o)| Some((n, (*o)?))).collect();
     let stays = ascending(&paired.iter().map(|(_, o)| *o).collect::<Vec<_>>());
@@ -62,7 +63,7 @@ fn moved(olds: &[Section<'_>], news: &[Section<'_>], pairs: &[Option<usize>]) ->
     moved
 }
 
-/// Returns what differs in a section that both documents have, if anything does.
+/// Returns the difference of a section that both documents have, if there is one.
 fn changed(
     (olds, o): (&[Section<'_>], usize),
     (news, n): (&[Section<'_>], usize),
@@ -81,7 +82,7 @@ fn changed(
     Some(SectionChange { kind, path, from, line: new.line, hunks })
 }
 
-/// Returns a section that only one document has.
+/// Returns the change of a section that only one document has.
 fn whole(sections: &[Section<'_>], index: usize, kind: SectionKind) -> SectionChange {
     let section = &sections[index];
     let text = content(section.text);
@@ -90,7 +91,7 @@ fn whole(sections: &[Section<'_>], index: usize, kind: SectionKind) -> SectionCh
     SectionChange { kind, path: path(sections, index), from: None, line: section.line, hunks }
 }
 
-/// Returns the lines of a section without their line ends and without blank ones at the end.
+/// Returns the lines of a section without their line ends and without blank lines at the end.
 fn content(text: &str) -> Vec<&str> {
     text.trim_end().lines().collect()
 }
@@ -106,7 +107,7 @@ fn hunks((old, old_line): (&[&str], u32), (new, new_line): (&[&str], u32)) -> Ve
         let (old_line, new_line) = (number(old_line, begin), number(new_line, first.new.start - shift));
         let mut end = first.old.end;
         replaced(old, new, &first, &mut lines);
-        // What is nearer than its context belongs to the same hunk.
+        // Edits whose contexts would overlap belong to the same hunk.
         while let Some(next) = edits.next_if(|next| next.old.start - end <= 2 * CONTEXT) {
             lines.extend(old[end..next.old.start].iter().map(|line| kept(line)));
             replaced(old, new, &next, &mut lines);
@@ -126,7 +127,7 @@ fn plain(line: &str, mark: Mark) -> DiffLine {
     DiffLine { mark, pieces: vec![Piece { text: line.to_owned(), changed: false }] }
 }
 
-/// Returns the removed lines, then added ones; the first of each are counterparts, and so on, where they have enough words in common.
+/// Adds the removed lines, then the added ones. The nth lines of both are counterparts if they have enough words in common.
 fn replaced(old: &[&str], new: &[&str], edit: &Edit, lines: &mut Vec<DiffLine>) {
     let (old, new) = (&old[edit.old.clone()], &new[edit.new.clone()]);
     let mut added = Vec::with_capacity(new.len());
@@ -145,7 +146,7 @@ fn replaced(old: &[&str], new: &[&str], edit: &Edit, lines: &mut Vec<DiffLine>) 
     lines.extend(added);
 }
 
-/// Returns two lines with the words that differ, as long as half of the longer one is kept.
+/// Returns both lines with the words that differ, or without marks if less than half of the longer line is unchanged.
 fn counterparts(old: &str, new: &str) -> (DiffLine, DiffLine) {
     let longer = old.len().max(new.len());
     let apart = || (plain(old, Mark::Removed), plain(new, Mark::Added));

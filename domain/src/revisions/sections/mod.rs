@@ -1,4 +1,4 @@
-//! Documents by section: how two differ, and how two edits of one become one text.
+//! Documents by section: the differences of two, and the merge of two edits of one.
 //!
 //! A section is a heading with the text below it up to the next heading of any level. The text before the first heading is also a section.
 

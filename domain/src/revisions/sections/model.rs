@@ -2,27 +2,27 @@
 
 use serde::Serialize;
 
-/// What happened to a section.
+/// Kind of the change of a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum SectionKind {
-    /// It is new.
+    /// The section was added.
     Added,
-    /// It is gone.
+    /// The section was removed.
     Removed,
-    /// Its text differs, and maybe its place.
+    /// The text differs, and perhaps the position.
     Changed,
-    /// It says the same in another place.
+    /// The text is the same at another position.
     Moved,
 }
 
-/// What a line is in a difference.
+/// Kind of a line in a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Mark {
-    /// In both texts.
+    /// The line is in both texts.
     Kept,
-    /// In the old text only.
+    /// The line is in the old text only.
     Removed,
-    /// In the new text only.
+    /// The line is in the new text only.
     Added,
 }
 
@@ -30,7 +30,7 @@ pub enum Mark {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Piece {
     pub text: String,
-    /// Whether the line's counterpart has it otherwise. False throughout where a line has no counterpart.
+    /// Whether the piece differs from the line's counterpart. Always false in a line without a counterpart.
     pub changed: bool,
 }
 
@@ -39,7 +39,7 @@ pub struct Piece {
 pub struct DiffLine {
     /// The texts that contain the line.
     pub mark: Mark,
-    /// Its text in pieces, without the line break.
+    /// Text of the line in pieces, without the line break.
     pub pieces: Vec<Piece>,
 }
 
@@ -57,45 +57,45 @@ pub struct Hunk {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SectionChange {
     pub kind: SectionKind,
-    /// Titles of the headings above it and its own, from the outermost; empty for the text before the first heading. In the old
-    /// document for a section that was removed.
+    /// Titles of the section's parents and its own, from the outermost; empty for the text before the first heading. For a removed
+    /// section, the titles in the old document.
     pub path: Vec<String>,
-    /// The path that it had, where that is another.
+    /// Path in the old document, if it is another.
     pub from: Option<Vec<String>>,
-    /// Line of its heading in the new document, in the old one for a section that was removed.
+    /// Line of the heading in the new document, or in the old one for a removed section.
     pub line: u32,
-    /// What differs in it; nothing for a section that only moved.
+    /// Differences within the section; empty for a section that only moved.
     pub hunks: Vec<Hunk>,
 }
 
-/// How a difference is written.
+/// Format of a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Style {
-    /// Lines after ` `, `-` and `+`.
+    /// Lines that begin with ` `, `-` or `+`.
     #[default]
     Lines,
-    /// The same, and within a line that has a counterpart the words that differ as `[-old-]` and `{+new+}`.
+    /// As `Lines`; within a line that has a counterpart, the words that differ are written as `[-old-]` and `{+new+}`.
     Words,
 }
 
-/// What came of merging two edits.
+/// Result of merging two edits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Merge {
-    /// The merged document, with Git's conflict markers where both sides have a say.
+    /// The merged document, with Git's conflict markers around conflicting lines.
     pub text: String,
-    /// Sections that a person must decide, in the order of the text.
+    /// Sections with conflicts, in the order of the text.
     pub conflicts: Vec<Conflict>,
 }
 
-/// A section that both sides changed in ways that do not fit together.
+/// A section that both sides changed in conflicting ways.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Conflict {
-    /// Titles of the headings above it and its own, from the outermost.
+    /// Titles of the section's parents and its own, from the outermost.
     pub path: Vec<String>,
-    /// The section before both edits; none when both sides added it.
+    /// The section before both edits; none if both sides added it.
     pub base: Option<String>,
-    /// Ours; none when we removed it.
+    /// Our section; none if we removed it.
     pub ours: Option<String>,
-    /// Theirs; none when they removed it.
+    /// Their section; none if they removed it.
     pub theirs: Option<String>,
 }

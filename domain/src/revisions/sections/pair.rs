@@ -5,14 +5,14 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use super::split::Section;
 
-/// How many comparisons of sections without a namesake are made under one heading; where there are more, none is.
+/// Maximum number of comparisons of sections without a namesake below one heading; if more were needed, none is made.
 const MAX_COMPARISONS: usize = 4096;
 
 /// Returns for each section of `new` the section of `old` that it came from, if any. Each old section is returned at most once.
 ///
-/// From the top down, children of paired sections are paired by level and title, in order; then those whose words are at least half the
-/// same, so that a section with a changed title is still the same section. Last, sections with identical texts are paired at any
-/// place.
+/// From the top down, children of paired sections are paired by level and title, in order. Then children that share at least half of
+/// their words are paired, so that a section with a changed title is still the same section. Last, sections with identical texts are
+/// paired at any position.
 pub(super) fn pair(old: &[Section<'_>], new: &[Section<'_>]) -> Vec<Option<usize>> {
     let mut pairing = Pairing {
         old,
@@ -92,7 +92,8 @@ impl Pairing<'_> {
         news.iter().filter_map(find).collect()
     }
 
-    /// Returns the pairs of sections without a namesake that share most of their words. A title above all is alike when there is one of each.
+    /// Returns the pairs of sections without a namesake that share most of their words. Two top-level titles are a pair if each document
+    /// has one.
     fn alike(&self, olds: &[usize], news: &[usize]) -> Vec<(usize, usize)> {
         if olds.len().saturating_mul(news.len()) > MAX_COMPARISONS {
             return Vec::new();
@@ -115,7 +116,7 @@ impl Pairing<'_> {
             let bag = words(&self.new[n], &self.new_children[n], self.new);
             let level = |(o, _): &(&usize, &Vec<u64>)| self.old[**o].level == self.new[n].level;
             let scored = bags.iter().filter(level).filter_map(|(o, words)| Some((shared(words, &bag)?, *o)));
-            // Of equals the first.
+            // Of equal scores, the first wins.
             let best = scored.reduce(|best, next| if next.0 > best.0 { next } else { best });
             if let Some((_, o)) = best {
                 found.push((o, n));
@@ -132,7 +133,7 @@ fn hash(word: &str) -> u64 {
     hasher.finish()
 }
 
-/// Returns the thousandths of the words of two sorted bags that are in both, when that is half or more.
+/// Returns the share of common words of two sorted bags in thousandths, if it is at least half.
 fn shared(one: &[u64], other: &[u64]) -> Option<usize> {
     let (mut i, mut j, mut common) = (0, 0, 0_usize);
     while let (Some(a), Some(b)) = (one.get(i), other.get(j)) {
@@ -144,7 +145,8 @@ fn shared(one: &[u64], other: &[u64]) -> Option<usize> {
     (score >= 500).then_some(score)
 }
 
-/// Returns whether each element stays where it is when the fewest possible others move: it belongs to a longest ascending subsequence.
+/// Returns for each element whether it keeps its position if as few elements as possible move: it belongs to a longest ascending
+/// subsequence.
 pub(super) fn ascending(sequence: &[usize]) -> Vec<bool> {
     let mut tails: Vec<usize> = Vec::new();
     let mut before: Vec<Option<usize>> = Vec::with_capacity(sequence.len());

@@ -2,9 +2,9 @@
 
 use super::model::{DiffLine, Hunk, Mark, SectionChange, SectionKind, Style};
 
-/// Writes differences for people to read, with a line end at the end.
+/// Writes differences for people, with a line end at the end.
 ///
-/// Characters that a terminal would obey are left as they are: who writes to one must clean them away.
+/// Terminal control characters are not removed; a caller that writes to a terminal must remove them.
 pub fn render(changes: &[SectionChange], style: Style) -> String {
     if changes.is_empty() {
         return "no section differs\n".to_owned();

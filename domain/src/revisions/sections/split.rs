@@ -25,7 +25,8 @@ pub(crate) struct Section<'a> {
     pub(crate) parent: Option<usize>,
 }
 
-/// Returns the sections of a document in order. The first one is the text before any heading and may be empty. Together they are the whole document.
+/// Returns the sections of a document in order. The first one is the text before any heading and may be empty. Together they are the
+/// whole document.
 pub(crate) fn split(document: &str) -> Vec<Section<'_>> {
     let mut headings = headings(document);
     // The text before the first heading is a section of level 0.

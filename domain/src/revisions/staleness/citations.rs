@@ -7,7 +7,7 @@ use crate::speckit::spec::Spec;
 /// Maximum number of identifiers in a range such as `FR-001 to FR-009`. Of a longer range, only the ends are used.
 const MAX_RANGE: usize = 100;
 
-/// How many words of the name of an entity are looked for.
+/// Maximum number of words of the name of an entity that are searched.
 const MAX_NAME_WORDS: usize = 4;
 
 /// The names of a specification's items, to be found in texts.
@@ -43,7 +43,7 @@ impl<'a> Names<'a> {
     }
 
     /// Returns the items that a text names: identifiers, ranges of them (`FR-001 to FR-003`, `FR-001–003`, `FR-001..FR-003`), siblings
-    /// (`FR-001/002`), and entities as whole words in their own case.
+    /// (`FR-001/002`), and entities as whole words with the same case.
     pub(super) fn cited(&self, text: &str) -> BTreeSet<&'a str> {
         let mut found = BTreeSet::new();
         let mut at = 0;
@@ -56,7 +56,7 @@ impl<'a> Names<'a> {
         found
     }
 
-    /// Takes the identifier there with all that its text adds to it, and returns where that ends.
+    /// Adds the identifier at `start` with its range or siblings, and returns where that text ends.
     fn sequence(&self, text: &str, start: usize, mut end: usize, found: &mut BTreeSet<&'a str>) -> usize {
         found.extend(self.names.get(&text[start..end]));
         let Some((prefix, mut first)) = numbered(&text[start..end]) else { return end };
@@ -92,7 +92,7 @@ impl<'a> Names<'a> {
         end
     }
 
-    /// Takes the name that begins with the word there, and returns where the word ends.
+    /// Adds the name that begins with the word at `start`, and returns where the word ends.
     fn words(&self, text: &str, start: usize, found: &mut BTreeSet<&'a str>) -> usize {
         let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '/');
         let word_end = |from: usize| text[from..].find(|c| !is_word(c)).map_or(text.len(), |len| from + len);
@@ -127,7 +127,7 @@ fn id_len(text: &str) -> Option<usize> {
     None
 }
 
-/// Returns the length of what an identifier has behind its number: `a`, `.1`.
+/// Returns the length of the suffix after the number of an identifier: `a`, `.1`.
 fn suffix_len(text: &str) -> usize {
     let attached = |c: Option<&u8>| c.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = text.as_bytes();
@@ -148,7 +148,7 @@ fn numbered(id: &str) -> Option<(&str, u32)> {
     Some((prefix, number[..digits].parse().ok()?))
 }
 
-/// Returns what joins an identifier to the next: whether it makes a range, and the text behind it.
+/// Returns the connection of an identifier to the next one: whether it is a range, and the text after the connection.
 fn joint(text: &str) -> Option<(bool, &str)> {
     let trimmed = text.trim_start_matches([' ', '*', '`']);
     let words = ["to ", "through "].into_iter().filter(|_| trimmed.len() < text.len());

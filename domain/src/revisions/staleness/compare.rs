@@ -8,14 +8,14 @@ use crate::speckit::spec::Spec;
 
 /// Compares two revisions of a specification item by item.
 ///
-/// An item is the same when it has the same identifier and says the same; emphasis, line breaks, list markers and its section
-/// do not matter. One that says the same under another identifier was renumbered. One with the same identifier and another text has changed.
-/// Lists, tables and code below an item belong to it. Of a story, title, independent test and prose count, but neither its priority nor
-/// the reasons for it. A clarification is known by its question. Items are known by identifier once: the model keeps the first of
-/// namesakes.
+/// An item is unchanged if its identifier and its text are the same; emphasis, line breaks, list markers and its section do not matter.
+/// An item with the same text under another identifier was renumbered. An item with the same identifier and another text has changed.
+/// Lists, tables and code below an item belong to it. The title, independent test and prose of a story are compared, but neither its
+/// priority nor the reasons for it. A clarification is identified by its question. If several items have the same identifier, only the
+/// first is compared.
 ///
-/// What has no identifier (edge cases, assumptions, prose outside of stories) is not compared here; [`crate::revisions::sections::diff`]
-/// shows it.
+/// Text without an identifier (edge cases, assumptions, prose outside of stories) is not compared here, but by
+/// [`crate::revisions::sections::diff`].
 pub fn compare(old: &Spec, new: &Spec) -> Changes {
     let (before, after) = (Reader::new(old), Reader::new(new));
     let (old_stories, new_stories) = (before.stories(), after.stories());
@@ -39,10 +39,10 @@ pub fn compare(old: &Spec, new: &Spec) -> Changes {
     }
 }
 
-/// What makes two items one.
+/// Function that returns the key by which two items are paired.
 type Key = fn(&Entry) -> Option<(&str, &str)>;
 
-/// Which old item each new one is.
+/// The old item of each new one.
 struct Pairs {
     pairs: Vec<Option<usize>>,
     gone: Vec<usize>,
@@ -54,7 +54,7 @@ impl Pairs {
         // The order of the keys matters: an unchanged item must be paired before its text or identifier can pair it with another one.
         let keys: [Key; 3] = [
             |entry| Some((&entry.id, &entry.text)),
-            // What says nothing is not known by what it says.
+            // An empty text does not identify an item.
             |entry| Some(("", entry.text.as_str())).filter(|_| !entry.text.is_empty()),
             |entry| Some((&entry.id, "")),
         ];

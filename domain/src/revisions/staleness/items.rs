@@ -1,4 +1,4 @@
-//! The items of a specification with what each says, as far as a difference counts.
+//! The items of a specification with the part of their text that is compared.
 
 use std::collections::BTreeMap;
 
@@ -10,17 +10,17 @@ use crate::speckit::spec::{Spec, UserStory};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) id: String,
-    /// What it says, without emphasis and with single spaces.
+    /// Text of the item without emphasis and with single spaces.
     pub(super) text: String,
     pub(super) line: u32,
 }
 
-/// Reads what items say, beyond the first paragraph that the model keeps of some: lists, tables and code below an item belong to it.
+/// Reader of the full text of items. The model keeps only the first paragraph of some; lists, tables and code below an item belong to it.
 pub(super) struct Reader<'a> {
     spec: &'a Spec,
-    /// Items with identifiers, by where they begin.
+    /// Items with identifiers, by the offset of their beginning.
     items: BTreeMap<usize, Span>,
-    /// Where items and sections begin, in order.
+    /// Offsets of items and sections, in order.
     starts: Vec<usize>,
 }
 
@@ -114,7 +114,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Returns the text of a story without the paragraphs that say how urgent it is.
+/// Returns the text of a story without the paragraphs about its priority.
 fn without_priority(text: &str) -> String {
     let mut skipped = false;
     let mut kept = String::new();

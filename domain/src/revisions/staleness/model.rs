@@ -4,18 +4,18 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// What happened to an item of a specification.
+/// Kind of the change of an item of a specification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum ItemKind {
-    /// It is new.
+    /// The item was added.
     Added,
-    /// It is gone.
+    /// The item was removed.
     Removed,
-    /// It says something else under the same identifier.
+    /// The text changed under the same identifier.
     Changed,
-    /// It says the same under another identifier.
+    /// The same text has another identifier.
     Renamed {
-        /// The identifier that it had.
+        /// The old identifier.
         from: String,
     },
 }
@@ -23,19 +23,19 @@ pub enum ItemKind {
 /// One item that differs between two revisions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ItemChange {
-    /// Identifier: `FR-001`, `SC-001`, `US1`, `US1/AC2`, the name of an entity, or the question of a clarification. The new one where
-    /// there are two.
+    /// Identifier: `FR-001`, `SC-001`, `US1`, `US1/AC2`, the name of an entity, or the question of a clarification. For a renumbered
+    /// item, the new identifier.
     pub id: String,
     pub kind: ItemKind,
-    /// Line in the new document, in the old one for what was removed.
+    /// Line in the new document, or in the old one for a removed item.
     pub line: u32,
 }
 
-/// All items that differ between two revisions, each list in the order of the new document with what was removed at the end.
+/// All items that differ between two revisions, each list in the order of the new document with removed items at the end.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Changes {
     pub requirements: Vec<ItemChange>,
-    /// User stories: title, independent test and prose, but neither their priority nor what has an identifier of its own.
+    /// User stories: title, independent test and prose, but neither their priority nor items with identifiers of their own.
     pub stories: Vec<ItemChange>,
     /// Acceptance scenarios of stories that both revisions have.
     pub scenarios: Vec<ItemChange>,
@@ -56,35 +56,35 @@ pub struct PlannedTask<'a> {
     pub requirements: &'a [String],
 }
 
-/// Why an item concerns a task.
+/// Relation of an item to a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Relation {
     /// The task names it.
     Named,
     /// It is the task's story, or a scenario of it.
     Story,
-    /// The task names nothing, and other tasks of its story name this.
+    /// The task names no item, and other tasks of its story name this one.
     StoryRequirement,
-    /// The task names neither an item nor a story, and nothing of the old specification is left.
+    /// The task names neither an item nor a story, and no item of the old specification is unchanged.
     Everything,
 }
 
 /// An item that concerns a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StaleReason {
-    /// The item as it changed.
+    /// The changed item.
     pub item: ItemChange,
-    /// Why it concerns the task.
+    /// Relation of the item to the task.
     pub link: Relation,
 }
 
-/// A task that must be looked at again.
+/// A task that a person must review.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StaleTask {
     pub id: String,
-    /// Why, at most [`MAX_REASONS`].
+    /// Reasons, at most [`MAX_REASONS`].
     pub reasons: Vec<StaleReason>,
-    /// How many further reasons there are.
+    /// Number of further reasons.
     pub more: usize,
 }
 
@@ -92,16 +92,16 @@ pub struct StaleTask {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Renumbered {
     pub task: String,
-    /// What the task cites.
+    /// Identifier that the task cites.
     pub from: String,
-    /// What that is called now.
+    /// New identifier of the item.
     pub to: String,
 }
 
-/// What a new revision means for the tasks of the old one.
+/// Effects of a new revision on the tasks of the old one.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Staleness {
-    /// Tasks to be done again, in the order given.
+    /// Stale tasks, in the order given.
     pub tasks: Vec<StaleTask>,
     /// Added requirements and stories that no task serves, in the order of the new document.
     pub uncovered: Vec<ItemChange>,
@@ -109,7 +109,7 @@ pub struct Staleness {
     pub renumbered: Vec<Renumbered>,
 }
 
-/// How many reasons a stale task shows.
+/// Maximum number of reasons of a stale task.
 pub const MAX_REASONS: usize = 20;
 
 impl fmt::Display for ItemChange {

@@ -11,16 +11,16 @@ use crate::speckit::spec::Spec;
 
 /// Returns the tasks for `old` that the changes make stale.
 ///
-/// - A task covers the items that its text or its list of requirements names: requirements, criteria, scenarios and entities of the old specification. It is
-///   stale when one of these has changed or is gone.
-/// - A task with a story serves the story: it is stale when the story has changed or is gone, or when a scenario of it has changed, came or
-///   is gone. If it names nothing itself, it also serves what the other tasks of its story name.
-/// - A task with neither (setup, polish) serves the specification as a whole: it is stale when every story and requirement that there was
-///   has changed or is gone.
+/// - A task covers the items that its text or its list of requirements names: requirements, criteria, scenarios and entities of the old
+///   specification. It is stale if one of these has changed or was removed.
+/// - A task with a story serves the story: it is stale if the story has changed or was removed, or if a scenario of it has changed, was
+///   added or was removed. If it names no item itself, it also serves the items that the other tasks of its story name.
+/// - A task with neither (setup, polish) serves the specification as a whole: it is stale if every story and requirement of the old
+///   specification has changed or was removed.
 ///
-/// A new identifier alone makes no task stale; tasks that cite the old identifier are listed in `renumbered`. Added requirements that no task
-/// names, and added stories without a task, are uncovered. An identifier that had another meaning in the old specification does not cover an
-/// item. Clarifications make no task stale, because other items contain what they decided.
+/// A new identifier alone does not make a task stale; tasks that cite the old identifier are listed in `renumbered`. Added requirements
+/// that no task names, and added stories without a task, are uncovered. An identifier that had another meaning in the old specification
+/// does not cover an item. Clarifications do not make a task stale, because other items contain what they decided.
 pub fn stale(old: &Spec, new: &Spec, changes: &Changes, tasks: &[PlannedTask<'_>]) -> Staleness {
     let (old_names, new_names) = (Names::new(old), Names::new(new));
     let old_stories = old.stories.iter().map(|story| story.key.as_str()).collect();
@@ -46,15 +46,15 @@ pub fn stale(old: &Spec, new: &Spec, changes: &Changes, tasks: &[PlannedTask<'_>
     staleness
 }
 
-/// What a task serves.
+/// Items and stories that a task serves.
 struct Served<'a> {
-    /// Items of the old specification that it names.
+    /// Items of the old specification that the task names.
     named: BTreeSet<&'a str>,
-    /// Items that it names and only the new specification has.
+    /// Items that the task names and only the new specification has.
     added: BTreeSet<&'a str>,
-    /// Its story in the old specification.
+    /// Story of the task in the old specification.
     story: Option<&'a str>,
-    /// Its story, where the old specification has none of this key.
+    /// Story of the task, if the old specification has no story with this key.
     new_story: Option<String>,
 }
 
@@ -75,13 +75,13 @@ impl<'a> Served<'a> {
 
 /// The changes that can make a task stale, by what a task serves.
 struct Affected<'a> {
-    /// By identifier.
+    /// Changes by identifier.
     items: BTreeMap<&'a str, &'a ItemChange>,
-    /// By story: the story itself and its scenarios.
+    /// Changes of stories and their scenarios, by story.
     stories: BTreeMap<&'a str, Vec<&'a ItemChange>>,
-    /// By story: the other items that its tasks name.
+    /// Changes of the other items that the tasks of a story name, by story.
     named_in: BTreeMap<&'a str, Vec<&'a ItemChange>>,
-    /// Every story and requirement, when nothing of them is left.
+    /// All stories and requirements, if none of them is unchanged.
     everything: Vec<&'a ItemChange>,
     /// New identifiers by old ones.
     renamed: BTreeMap<&'a str, &'a str>,
@@ -133,7 +133,7 @@ impl<'a> Affected<'a> {
         Self { items, stories: of_story, named_in, everything, renamed }
     }
 
-    /// Returns the task with its reasons, when there are any.
+    /// Returns the task with its reasons, if there are any.
     fn task(&self, id: &str, served: &Served<'_>) -> Option<StaleTask> {
         let named: BTreeMap<&str, &ItemChange> =
             served.named.iter().filter_map(|id| Some((*id, *self.items.get(id)?))).collect();

@@ -15,7 +15,7 @@ pub const MAX_ANSWER_BYTES: usize = MAX_QUESTION_BYTES;
 pub struct Answer {
     /// The question as the document's marker or a finding asks it. Case, white space and punctuation at its ends do not matter.
     pub question: String,
-    /// What the person says. It becomes one line.
+    /// Answer of the person. It becomes one line.
     pub answer: String,
     /// The day of the answer, `YYYY-MM-DD`.
     pub date: String,
@@ -24,14 +24,14 @@ pub struct Answer {
 /// Writes an answer into a document: it replaces every `[NEEDS CLARIFICATION: …]` marker with its question, and adds the line
 /// `- Q: … → A: …` under `### Session <date>` in `## Clarifications`. Missing sections and sessions are created.
 ///
-/// For a question without a marker, only the line is added. A repeated answer changes nothing. Of two answers to one question, the one with
-/// the later session date is used, and on the same day the given one; the line of the other is removed. A sentence that already contains an
-/// older answer is not changed, because only a person can find it.
+/// For a question without a marker, only the line is added. A repeated answer changes nothing. If a question has two answers, the one
+/// with the later session date is used, and on the same day the given one; the line of the other is removed. A sentence that already
+/// contains an older answer is not changed, because only a person can find it.
 ///
 /// # Errors
 ///
-/// When question, answer or date are not what they should be, when the document cannot be read, or when it would be read otherwise
-/// than before in more than this answer.
+/// If question, answer or date is invalid, if the document cannot be read, or if the edited document would differ from the original in
+/// more than this answer.
 pub fn answer(source: &str, answer: &Answer) -> Result<String, EditError> {
     let given = Given::new(answer)?;
     let (markdown, _) = markdown::read(source.as_bytes()).map_err(EditError::Unreadable)?;
@@ -47,16 +47,18 @@ pub fn answer(source: &str, answer: &Answer) -> Result<String, EditError> {
             None => (vec![add(&markdown, &given)], given.answer.clone()),
         },
     };
+    // The markers get the answer that is used, which can be the recorded one if its session is later.
     let line = changes.first().map_or(1, |change| markdown.line_number(change.span.start));
     let markers = markers(&markdown, &given.key, &counting, &changes);
     let edited = apply(source, changes.into_iter().chain(markers).collect())?;
+    // The text around the answer can change the meaning of Markdown, so the edited document is parsed and compared.
     if edited != source {
         check(source, &edited, (&given.key, &counting), line)?;
     }
     Ok(edited)
 }
 
-/// An answer that was looked at and cleaned.
+/// A validated and normalised answer.
 struct Given {
     key: String,
     question: String,
@@ -90,7 +92,7 @@ impl Given {
     }
 }
 
-/// Puts the answer in the place of every marker that asks the question, but not in a line that changes anyway.
+/// Replaces every marker of the question by the answer, except in spans that are replaced anyway.
 fn markers(markdown: &Markdown, asked: &str, answer: &str, changes: &[Change]) -> Vec<Change> {
     let taken = |span: Span| changes.iter().any(|c| c.span.start < span.end && span.start < c.span.end);
     let open = questions::open(markdown).into_iter().filter(|q| key(&q.text) == asked && !taken(q.span));
@@ -117,11 +119,12 @@ fn begins(prefix: &str) -> bool {
     !rest.contains(char::is_alphanumeric)
 }
 
-/// Writes the answer over an older one: in its place on the same day, otherwise under its own day.
+/// Replaces an older answer: in its line on the same day, otherwise by a line under its own day.
 fn replace(markdown: &Markdown, old: &Clarification, given: &Given) -> Vec<Change> {
     let index = markdown.line_index(old.span.start);
     let alone = markdown.lines[index].span.start == old.span.start
         || markdown.clean(Span { start: markdown.lines[index].span.start, end: old.span.start }).trim().is_empty();
+    // Only a line that contains nothing else can be removed.
     if old.session.as_deref() == Some(&given.date) || !alone || index == 0 {
         let text = old.span.text(&markdown.source);
         let mark = &text[..text.len() - strip_marker(text).len()];
@@ -139,13 +142,13 @@ fn line_end(markdown: &Markdown, span: Span) -> usize {
     markdown.lines[markdown.line_index(end.saturating_sub(1).max(span.start))].span.end
 }
 
-/// Returns a new line for the answer, with section and session where they are missing.
+/// Returns a new line for the answer, with the section and the session if they are missing.
 fn add(markdown: &Markdown, given: &Given) -> Change {
     let eol = if markdown.source.split('\n').next().is_some_and(|line| line.ends_with('\r')) { "\r\n" } else { "\n" };
     let at = |offset: usize, text: String| Change { span: Span { start: offset, end: offset }, text };
     let behind = |offset: usize, text: String| {
         let next = markdown.text(markdown.line_index(offset) + 1).trim_start();
-        // Text right below an item would go on with it.
+        // Text directly below an item would become part of it.
         let apart = if next.is_empty() || next.starts_with('#') { "" } else { eol };
         at(offset, format!("{text}{apart}"))
     };
@@ -206,7 +209,7 @@ fn new_section(markdown: &Markdown, eol: &str) -> (usize, usize, String, String)
     (2, source.len(), eol.repeat(missing), eol.to_owned())
 }
 
-/// Fails unless the edited document says the same as before but for the answer.
+/// Checks that the edited document differs from the original only in the answer.
 fn check(source: &str, edited: &str, (asked, answer): (&str, &str), line: u32) -> Result<(), EditError> {
     let (before, after) = (spec::parse(source.as_bytes()).model, spec::parse(edited.as_bytes()).model);
     let open = |spec: &Spec| {

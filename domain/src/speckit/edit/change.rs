@@ -7,7 +7,7 @@ use crate::speckit::ids::TaskId;
 use crate::speckit::markdown::{MAX_DOCUMENT_BYTES, Span};
 use crate::speckit::spec::questions::MAX_QUESTION_BYTES;
 
-/// Why a document was not changed.
+/// Reason why a document was not changed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum EditError {
     /// The document cannot be read at all.
@@ -20,16 +20,16 @@ pub enum EditError {
     #[error("line {line}: task {id} has no check box; write it as `- [ ] {id} …`")]
     NoBox {
         id: TaskId,
-        /// Its line, counted from 1.
+        /// Line of the task, from 1.
         line: u32,
     },
-    /// The question holds no letter and no digit.
+    /// The question does not contain a letter or digit.
     #[error("the question is empty; write it as the document does")]
     EmptyQuestion,
-    /// The answer holds nothing that can be seen.
+    /// The answer does not contain a visible character.
     #[error("the answer to {0:?} is empty; write an answer")]
     EmptyAnswer(String),
-    /// A question or an answer is longer than a document should hold in one line.
+    /// A question or an answer is too long for one line of a document.
     #[error(
         "the {what} has {bytes} bytes; write at most {MAX_QUESTION_BYTES}, and move the rest to a section of its own"
     )]
@@ -41,19 +41,19 @@ pub enum EditError {
     /// The date is not a valid day.
     #[error("{0:?} is not a date; write it as YYYY-MM-DD")]
     InvalidDate(String),
-    /// The changed document would be longer than what is read.
+    /// The changed document would exceed the maximum size.
     #[error("the document would have {0} bytes, and at most {MAX_DOCUMENT_BYTES} are allowed; split it")]
     DocumentTooLarge(usize),
-    /// The document would no longer say what it says otherwise, such as when an unclosed code fence swallows the answer.
+    /// The edit would change more of the document than the answer, for example because an unclosed code fence contains the answer.
     #[error("line {line}: an answer at this place would change other parts of the document; {remedy}")]
     Misplaced {
-        /// Where the answer would go, counted from 1.
+        /// Line of the answer, from 1.
         line: u32,
         remedy: &'static str,
     },
 }
 
-/// A span that becomes another text; an empty span is a place to insert.
+/// A span and its replacement; an empty span is a position to insert at.
 #[derive(Debug)]
 pub(super) struct Change {
     pub(super) span: Span,

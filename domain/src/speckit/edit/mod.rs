@@ -1,6 +1,6 @@
 //! Changes to a document that touch only the bytes in question: the check box of a task, and the answer to a question.
 //!
-//! Everything else stays as it is, byte for byte: line ends, a byte order mark, white space, comments.
+//! Everything else stays unchanged, byte for byte: line ends, a byte order mark, white space, comments.
 
 mod answer;
 mod change;

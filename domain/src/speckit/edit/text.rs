@@ -5,7 +5,7 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use crate::speckit::markdown::{self, strip_marker};
 use crate::speckit::spec::requirements;
 
-/// Returns the text on one line, without control and bidirectional characters, and with comments and markers of open questions disarmed.
+/// Returns the text on one line, without control and bidirectional characters, and with comments and markers of open questions escaped.
 pub(super) fn one_line(text: &str) -> String {
     const INVISIBLE: [char; 15] = [
         '\u{200b}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2060}',
@@ -50,7 +50,8 @@ pub(super) fn inline(line: &str, begins: bool, in_table: bool) -> String {
     text
 }
 
-/// Returns whether the text is a mere paragraph where a paragraph, an item or a cell may begin: no heading, list, fence, label or definition.
+/// Returns whether the text is an ordinary paragraph if a paragraph, an item or a cell begins with it, and not a heading, list, fence,
+/// label or definition.
 fn is_prose(text: &str) -> bool {
     let mut events = Parser::new_ext(text, Options::ENABLE_TABLES);
     let paragraph = matches!(events.next(), Some(Event::Start(Tag::Paragraph)))

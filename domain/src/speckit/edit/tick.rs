@@ -8,7 +8,7 @@ use crate::speckit::tasks::{self, TaskState};
 ///
 /// # Errors
 ///
-/// When the document cannot be read, has no such task, or the task has no box.
+/// If the document cannot be read, does not contain the task, or the task has no box.
 pub fn tick(source: &str, id: &TaskId, done: bool) -> Result<String, EditError> {
     let parsed = tasks::parse(source.as_bytes());
     let Some(task) = parsed.model.task(id) else {

@@ -11,7 +11,7 @@ use crate::speckit::diagnostic::Diagnostic;
 #[derive(Debug, Default)]
 pub(crate) struct Markdown {
     pub(crate) source: String,
-    /// As long as `source`; what is not content is spaces.
+    /// As long as `source`; everything except content is replaced by spaces.
     clean: String,
     pub(crate) lines: Vec<Line>,
     pub(crate) items: Vec<ListItem>,
@@ -22,7 +22,7 @@ pub(crate) struct Markdown {
     code_spans: Vec<Span>,
 }
 
-/// Decodes a document and reads its tree, or says why it cannot be read at all.
+/// Decodes a document and parses its Markdown, or returns the diagnostic why it cannot be read at all.
 pub(crate) fn read(bytes: &[u8]) -> Result<(Markdown, Vec<Diagnostic>), Diagnostic> {
     if bytes.len() > MAX_DOCUMENT_BYTES {
         return Err(Diagnostic::error(
@@ -108,8 +108,8 @@ impl Markdown {
         sections
     }
 
-    /// Returns the title of the document, without a word such as `Implementation Plan:` that says what kind it is of: one of `kinds`, in lower case,
-    /// stands before the colon.
+    /// Returns the title of the document, without a prefix such as `Implementation Plan:`, whose words before the colon are one of
+    /// `kinds`, in lower case.
     pub(crate) fn title(&self, kinds: &[&str]) -> Option<Item> {
         let section = self.sections.iter().find(|s| s.level == 1)?;
         let line = self.lines[section.heading];
@@ -129,12 +129,12 @@ impl Markdown {
         span.text(&self.clean)
     }
 
-    /// Returns the index of the line that holds this byte.
+    /// Returns the index of the line that contains this byte.
     pub(crate) fn line_index(&self, offset: usize) -> usize {
         self.lines.partition_point(|l| l.span.start <= offset).saturating_sub(1)
     }
 
-    /// Returns the number, from 1, of the line that holds this byte.
+    /// Returns the number, from 1, of the line that contains this byte.
     pub(crate) fn line_number(&self, offset: usize) -> u32 {
         self.lines.get(self.line_index(offset)).map_or(1, |l| l.number)
     }
@@ -183,7 +183,7 @@ impl Markdown {
         items.iter().filter(|i| i.depth == depth).map(|i| self.item(i)).filter(|i| !i.text.is_empty()).collect()
     }
 
-    /// Returns a warning for each line that still holds a placeholder of the template: `[FEATURE NAME]`, `[###-feature-name]`,
+    /// Returns a warning for each line that still contains a placeholder of the template: `[FEATURE NAME]`, `[###-feature-name]`,
     /// `TODO(FIELD)`.
     pub(crate) fn placeholders(&self) -> Vec<Diagnostic> {
         let mut found: Vec<Diagnostic> = Vec::new();
@@ -216,14 +216,14 @@ impl Markdown {
         self.clean(Span { start: offset, end: line.end })
     }
 
-    /// Returns the paragraphs and items of these lines as prose: one item a block of text.
+    /// Returns the paragraphs and items of these lines as prose, each of them as one block of text.
     pub(crate) fn prose(&self, lines: Range<usize>) -> Option<Item> {
         let first = lines.clone().find(|i| self.lines.get(*i).is_some_and(|l| l.kind == LineKind::Text))?;
         let span = self.span_of(first..lines.end);
         Some(Item { text: joined(self.clean(span)), line: self.lines[first].number, span })
     }
 
-    /// Returns one past the last line of the paragraph that begins here: a list item, a label or a rule begins another.
+    /// Returns one past the last line of the paragraph that begins here: a list item, a label or a rule begins another one.
     pub(crate) fn paragraph_end(&self, start: usize) -> usize {
         let goes_on = |index: usize| {
             let text = self.text(index).trim_start();

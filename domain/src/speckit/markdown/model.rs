@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-/// Largest document that is read, in bytes.
+/// Maximum size of a document that is read, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
 
 /// A range of bytes in a document's source.
@@ -33,21 +33,21 @@ impl From<Range<usize>> for Span {
     }
 }
 
-/// A piece of prose with its place.
+/// A piece of prose with its position.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Item {
     /// The text, with wrapped lines joined by one space.
     pub text: String,
     /// First line, counted from 1.
     pub line: u32,
-    /// The whole of it in the source.
+    /// Span of the whole piece in the source.
     pub span: Span,
 }
 
-/// What a line is, as far as a parser cares.
+/// Kind of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LineKind {
-    /// Nothing but white space, once comments are taken away.
+    /// Nothing but white space outside of comments.
     Blank,
     /// A heading of this level.
     Heading(u8),
@@ -61,9 +61,9 @@ pub(crate) enum LineKind {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Line {
-    /// Counted from 1.
+    /// Number from 1.
     pub(crate) number: u32,
-    /// Without the line break.
+    /// Span without the line break.
     pub(crate) span: Span,
     pub(crate) kind: LineKind,
 }
@@ -82,7 +82,7 @@ pub(crate) struct Row {
     pub(crate) line: u32,
     pub(crate) span: Span,
     pub(crate) cells: Vec<String>,
-    /// Which table it belongs to, as an index into the headers of the document.
+    /// Index of its table in the headers of the document.
     pub(crate) table: usize,
 }
 
@@ -97,7 +97,7 @@ pub(crate) struct Section {
     pub(crate) own_end: usize,
     /// One past the last line before a heading of the same or a higher level.
     pub(crate) end: usize,
-    /// The section that holds this one.
+    /// The section that contains this one.
     pub(crate) parent: Option<usize>,
 }
 

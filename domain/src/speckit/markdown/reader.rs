@@ -8,11 +8,11 @@ use crate::speckit::diagnostic::Diagnostic;
 /// Maximum number of unclosed fences or comments after which the reader continues on the next line. The limit keeps the time linear.
 const MAX_RECOVERIES: usize = 8;
 
-/// The byte order mark that some editors begin a file with.
+/// The byte order mark at the beginning of some files.
 const MARK: char = '\u{feff}';
 
-/// Returns the offset of the content of a document: after a byte order mark and YAML front matter, which is the text between a first line `---`
-/// and the next such line. The option of the parser for front matter is not usable, because it also matches later rules.
+/// Returns the offset of the content of a document: after a byte order mark and YAML front matter, which is the text between a first line
+/// `---` and the next such line. The parser's option for front matter is not usable, because it also matches later rules.
 pub(crate) fn front_matter(document: &str) -> usize {
     let start = if document.starts_with(MARK) { MARK.len_utf8() } else { 0 };
     let mut at = start;
@@ -28,11 +28,11 @@ pub(crate) fn front_matter(document: &str) -> usize {
     start
 }
 
-/// Collects what [`Markdown`](super::Markdown) needs from the events of the Markdown parser.
+/// Collector of the lines, items and rows of a [`Markdown`](super::Markdown) from the events of the Markdown parser.
 pub(super) struct Reader<'a> {
     source: &'a str,
     pub(super) lines: Vec<Line>,
-    /// In the order of their beginnings; an outer one comes before those in it.
+    /// List items in the order of their beginnings; an outer one comes before those in it.
     pub(super) items: Vec<ListItem>,
     pub(super) rows: Vec<Row>,
     /// The cells of each table's header, by table.
@@ -40,7 +40,7 @@ pub(super) struct Reader<'a> {
     pub(super) blanked: Vec<Span>,
     pub(super) code_spans: Vec<Span>,
     pub(super) diagnostics: Vec<Diagnostic>,
-    /// Those of `items` that are not over yet, by their index; the innermost comes last.
+    /// Indices of the items that have not ended yet; the innermost comes last.
     open_items: Vec<usize>,
     cells: Option<(Span, Vec<String>)>,
     cell: String,
@@ -71,7 +71,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads the whole source; where an unclosed block swallows the rest, reads on after its first line.
+    /// Reads the whole source. If an unclosed block contains the rest, reading continues after the first line of the block.
     pub(super) fn read(&mut self) {
         let mut base = front_matter(self.source);
         if base > MARK.len_utf8() {
@@ -79,6 +79,7 @@ impl<'a> Reader<'a> {
             self.mark(span, LineKind::Verbatim);
             self.blanked.push(span);
         }
+        // Only a bounded number of restarts, since each reads the rest of the document again.
         for _ in 0..MAX_RECOVERIES {
             match self.read_from(base, true) {
                 Some(next) => base = next,
@@ -88,12 +89,13 @@ impl<'a> Reader<'a> {
         self.read_from(base, false);
     }
 
-    /// Reads from `base`, and returns where to go on when an unclosed block was met.
+    /// Reads from `base`, and returns the offset at which to continue after an unclosed block.
     fn read_from(&mut self, base: usize, recover: bool) -> Option<usize> {
         let text = &self.source[base..];
         for (event, range) in Parser::new_ext(text, Options::ENABLE_TABLES).into_offset_iter() {
             let span = Span { start: base + range.start, end: base + range.end };
             if recover && let Some(next) = self.unclosed(&event, span) {
+                // Items that are still open at the block end there, since the parser starts again without them.
                 self.close_items(span.start);
                 return Some(next);
             }
@@ -156,7 +158,7 @@ impl<'a> Reader<'a> {
         let text = span.text(self.source).trim();
         let underlined = !text.starts_with('#');
         if underlined {
-            // A rule right below a paragraph is a heading only by the letter of CommonMark.
+            // CommonMark also reads a rule directly below a paragraph as a heading, which authors do not intend.
             let lines = text.lines().count();
             if lines != 2 || text.starts_with(['*', '_', '>', '|']) {
                 return;
@@ -169,7 +171,7 @@ impl<'a> Reader<'a> {
     fn comments(&mut self, span: Span) {
         let text = span.text(self.source);
         let mut at = 0;
-        // Inside a block of HTML each line is an event, so a comment may begin in one and end in another.
+        // Each line of an HTML block is an event, so a comment may begin in one event and end in another.
         if let Some(open) = self.blanked.last_mut()
             && open.end >= span.start
             && self.source[open.start..open.end].starts_with("<!--")
@@ -185,7 +187,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns the offset at which to continue when this event opens an unclosed block.
+    /// Returns the offset at which to continue if this event opens an unclosed block.
     fn unclosed(&mut self, event: &Event<'_>, span: Span) -> Option<usize> {
         let what = match event {
             Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(_))) if !fence_is_closed(span.text(self.source)) => {

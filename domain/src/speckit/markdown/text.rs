@@ -2,14 +2,14 @@
 
 use super::model::Span;
 
-/// Returns the words in bold with which a text begins, and what follows them.
+/// Returns the bold words at the beginning of a text, and the text after them.
 pub(crate) fn bold(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start();
     let mark = ["**", "__"].into_iter().find(|m| text.starts_with(m))?;
     text[mark.len()..].split_once(mark)
 }
 
-/// `**Label**: text`, `**Label:** text` or `__Label__: text`.
+/// Returns the label and the text of `**Label**: text`, `**Label:** text` or `__Label__: text`.
 pub(crate) fn label(text: &str) -> Option<(&str, &str)> {
     let (label, rest) = bold(text)?;
     let (label, rest) = match label.trim_end().strip_suffix([':', '：']) {
@@ -19,7 +19,8 @@ pub(crate) fn label(text: &str) -> Option<(&str, &str)> {
     Some((label.trim(), rest.trim_start()))
 }
 
-/// Like [`label`], and `**Label.** text` or `**Label** — text`: only for names that are known, since any sentence may begin in bold.
+/// Returns the text after a label in `names`, also in the forms `**Label.** text` and `**Label** — text`. Only known names are accepted,
+/// since any sentence may begin in bold.
 pub(super) fn named<'a>(text: &'a str, names: &[&str]) -> Option<&'a str> {
     let known = |name: &str| names.contains(&name.to_lowercase().as_str());
     if let Some((name, rest)) = label(text) {
@@ -47,13 +48,13 @@ pub(crate) fn is_rule(text: &str) -> bool {
     text.len() >= 3 && ['-', '*', '_'].into_iter().any(only)
 }
 
-/// Returns the text up to a closing bracket that is not far away, and what follows it.
+/// Returns the text up to a closing bracket that is not far away, and the text after the bracket.
 pub(super) fn short_until(text: &str, close: char) -> Option<(&str, &str)> {
     let end = text.char_indices().take(200).find(|(_, c)| *c == close)?.0;
     Some((&text[..end], &text[end + close.len_utf8()..]))
 }
 
-/// Returns whether the text between square brackets is a name that a template leaves to be filled in.
+/// Returns whether the text between square brackets is a placeholder of a template.
 pub(super) fn is_placeholder(inner: &str) -> bool {
     let words = inner.trim();
     let capitals = words.bytes().filter(u8::is_ascii_uppercase).count();
@@ -90,10 +91,10 @@ pub(crate) fn joined(text: &str) -> String {
     joined
 }
 
-/// Returns whether a line holds no white space but single spaces.
+/// Returns whether all white space of a line is single spaces.
 fn is_single_spaced(line: &str) -> bool {
     let wide = |pair: &[u8]| matches!(pair[0], b'\t'..=b'\r') || pair == b"  ";
-    // Without an early end, many pairs are looked at in one step.
+    // The loop has no early exit, so that the compiler can process many pairs in one step.
     let plain = !line.as_bytes().windows(2).fold(false, |found, pair| found | wide(pair));
     plain && (line.is_ascii() || !line.contains(|c: char| !c.is_ascii() && c.is_whitespace()))
 }

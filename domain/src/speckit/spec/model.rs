@@ -83,7 +83,6 @@ pub struct Requirement {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Entity {
     pub name: String,
-    /// What it is.
     pub text: String,
     /// First line, counted from 1.
     pub line: u32,

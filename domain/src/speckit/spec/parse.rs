@@ -58,7 +58,7 @@ fn read_section(markdown: &Markdown, section: &Section, spec: &mut Spec) {
     }
 }
 
-/// `**Name**: what it is`, with or without emphasis, which is not a part of the name.
+/// Parses `**Name**: what it is`, with or without emphasis, which is not a part of the name.
 pub(crate) fn entity(item: Item) -> Entity {
     let Item { text, line, span } = item;
     let bold = || markdown::bold(&text).map(|(name, rest)| (name, rest.trim_start_matches([' ', ',', '-', '–', '—'])));
@@ -67,7 +67,7 @@ pub(crate) fn entity(item: Item) -> Entity {
     Entity { name: name.replace(['*', '`'], "").trim().to_owned(), text: text.trim().to_owned(), line, span }
 }
 
-/// Returns the items whose key occurs for the first time; each other one is a diagnostic that names both lines.
+/// Returns the items whose key occurs for the first time; each other item is a diagnostic with both lines.
 fn unique<T>(
     items: Vec<T>,
     key: impl Fn(&T) -> &str,

@@ -1,14 +1,14 @@
-//! Clarifications that were given, and markers of what is still open.
+//! Answered questions, and markers of open questions.
 
 use super::model::Clarification;
 use crate::speckit::markdown::{Item, Markdown, Section, Span, joined, strip_marker};
 
 const MARKER: &str = "NEEDS CLARIFICATION";
 
-/// Maximum length of a question that a marker may hold, in bytes.
+/// Maximum length of the question in a marker, in bytes.
 pub(crate) const MAX_QUESTION_BYTES: usize = 4_096;
 
-/// Returns every `[NEEDS CLARIFICATION: …]` in the content; mentions of the marker in inline code or without a question are not counted.
+/// Returns every `[NEEDS CLARIFICATION: …]` in the content; mentions of the marker in inline code or without a question are not markers.
 pub(crate) fn open(markdown: &Markdown) -> Vec<Item> {
     let whole = Span { start: 0, end: markdown.source.len() };
     let text = markdown.clean(whole);
@@ -43,7 +43,7 @@ fn closing(text: &str) -> Option<usize> {
             '[' => depth += 1,
             ']' if depth == 0 => return Some(at),
             ']' => depth -= 1,
-            // A blank line ends the paragraph, and with it the marker.
+            // A blank line ends the paragraph and therefore the marker.
             '\n' if text[at + 1..].trim_start_matches(['\r', ' ', '\t']).starts_with('\n') => return None,
             _ if at > MAX_QUESTION_BYTES => return None,
             _ => {}
@@ -52,7 +52,7 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-/// Returns the sections that hold answers, without those that lie within another.
+/// Returns the sections with answers, without those that are part of another one.
 pub(crate) fn clarifications(markdown: &Markdown) -> impl Iterator<Item = &Section> {
     let mut end = 0;
     markdown.sections.iter().filter(move |section| {
@@ -67,7 +67,7 @@ pub(crate) fn clarifications(markdown: &Markdown) -> impl Iterator<Item = &Secti
     })
 }
 
-/// Returns a section and all that lie within it.
+/// Returns a section and all sections below it.
 pub(crate) fn parts<'a>(markdown: &'a Markdown, section: &Section) -> impl Iterator<Item = &'a Section> {
     let from = markdown.sections.partition_point(|s| s.heading < section.heading);
     let end = section.end;
@@ -79,7 +79,7 @@ pub(crate) fn answered(markdown: &Markdown) -> Vec<Clarification> {
     let mut found = Vec::new();
     for part in clarifications(markdown).flat_map(|section| parts(markdown, section)) {
         let date = date_in(&part.title);
-        // An indented heading belongs to an item only by the letter of CommonMark.
+        // CommonMark assigns an indented heading to the item above it, which authors do not intend.
         let part_end = markdown.lines.get(part.own_end).map_or(markdown.source.len(), |l| l.span.start);
         for item in markdown.items_in(part.heading + 1..part.own_end) {
             let own = strip_marker(markdown.clean(item.own)).trim_start_matches(['*', '_']);

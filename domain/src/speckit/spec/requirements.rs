@@ -21,7 +21,8 @@ pub(crate) fn id_len(text: &str) -> Option<usize> {
         .then_some(id.len())
 }
 
-/// Returns the length of an identifier without a hyphen, such as `R001` or `FR001a`, at the start of `text`; tasks and stories have others.
+/// Returns the length of an identifier without a hyphen, such as `R001` or `FR001a`, at the start of `text`; tasks and stories have other
+/// forms.
 fn plain_id_len(text: &str) -> Option<usize> {
     let letters = text.bytes().take_while(u8::is_ascii_uppercase).count();
     let digits = text.bytes().skip(letters).take_while(u8::is_ascii_digit).count();
@@ -32,7 +33,7 @@ fn plain_id_len(text: &str) -> Option<usize> {
     (own && ends && (1..=3).contains(&letters) && (3..7).contains(&digits)).then_some(len)
 }
 
-/// Returns what the identifier of a definition says about its kind.
+/// Returns whether the identifier of a definition is that of a success criterion.
 pub(super) fn is_criterion(id: &str) -> bool {
     id.strip_prefix("SC").is_some_and(|rest| rest.starts_with(|c: char| c == '-' || c.is_ascii_digit()))
 }
@@ -43,7 +44,7 @@ fn is_requirement(id: &str, under_requirements: bool) -> bool {
         || (under_requirements && !matches!(prefix, "US" | "AC" | "ADR" | "RFC" | "ISO" | "UTF" | "SHA" | "HTTP"))
 }
 
-/// Returns every definition in the document, in order: requirements and criteria alike, repeated ones too.
+/// Returns every definition in the document, in order: requirements and criteria, including repeated ones.
 pub(super) fn find(markdown: &Markdown) -> Vec<Requirement> {
     let mut found = Vec::new();
     let mut roles: Vec<Role> = Vec::with_capacity(markdown.sections.len());
@@ -57,11 +58,11 @@ pub(super) fn find(markdown: &Markdown) -> Vec<Requirement> {
     found
 }
 
-/// What identifiers in a section are for.
+/// Role of the identifiers in a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Defines,
-    /// Identifiers here point to definitions elsewhere.
+    /// The identifiers refer to definitions elsewhere.
     Refers,
     Unknown,
 }

@@ -6,7 +6,7 @@ use super::model::{Scenario, UserStory};
 use crate::speckit::ids::{self, StoryKey};
 use crate::speckit::markdown::{Item, Markdown, Section, joined, strip_marker};
 
-/// Words that open the heading of a story, before its number.
+/// Words at the beginning of the heading of a story, before its number.
 const WORDS: [&str; 9] = [
     "user story ",
     "用户故事",
@@ -19,7 +19,7 @@ const WORDS: [&str; 9] = [
     "story ",
 ];
 
-/// Returns a story heading taken apart: key, title, priority.
+/// Returns the parts of a story heading: key, title, priority.
 pub(super) fn heading(title: &str) -> Option<(StoryKey, String, Option<String>)> {
     let plain = title.trim_start_matches(|c: char| !c.is_alphanumeric());
     let lower = plain.to_lowercase();
@@ -94,7 +94,7 @@ fn accepts(text: &str) -> bool {
     ["acceptance", "验收", "受け入れ", "cenários de aceita", "criterios de acepta"].iter().any(|w| lower.starts_with(w))
 }
 
-/// Scenarios: list items that speak of Given, When and Then, in any language's bold words after an acceptance label.
+/// Returns the scenarios: list items with Given, When and Then, or with bold words of any language after an acceptance label.
 fn scenarios(markdown: &Markdown, lines: Range<usize>, key: &StoryKey) -> Vec<Scenario> {
     let from = lines.clone().find(|i| accepts(markdown.text(*i)));
     items(markdown, from.unwrap_or(lines.start)..lines.end, from.is_some(), key)

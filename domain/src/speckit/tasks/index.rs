@@ -3,11 +3,12 @@
 use super::model::TasksFile;
 use crate::speckit::ids::{Mention, TaskId};
 
-/// Every identifier of a file in natural order, with the index of its task.
+/// Identifiers of a file in natural order, each with the index of its task.
 pub(super) struct Index<'a>(Vec<(&'a TaskId, usize)>);
 
 impl<'a> Index<'a> {
-    /// Builds the index. An identifier that several lines list belongs to the task that has it as its own identifier, or else to the first.
+    /// Builds the index. An identifier that several lines list belongs to the task with that identifier of its own, or else to the first
+    /// line.
     pub(super) fn new(file: &'a TasksFile) -> Self {
         let own = file.tasks.iter().enumerate().map(|(at, task)| (&task.id, at));
         let also = file.tasks.iter().enumerate().flat_map(|(at, task)| task.also.iter().map(move |id| (id, at)));
@@ -22,7 +23,7 @@ impl<'a> Index<'a> {
         self.0.binary_search_by(|(known, _)| (*known).cmp(id)).ok().map(|at| self.0[at].1)
     }
 
-    /// Returns the tasks that a mention covers: a range takes what there is between its ends.
+    /// Returns the tasks that a mention covers: for a range, all existing tasks between its ends.
     pub(super) fn covered(&self, mention: &Mention) -> impl Iterator<Item = usize> {
         let from = self.0.partition_point(|(id, _)| **id < mention.first);
         self.0[from..].iter().take_while(|(id, _)| mention.covers(id)).map(|(_, at)| *at)

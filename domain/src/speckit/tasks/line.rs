@@ -15,7 +15,7 @@ pub(super) enum Form {
     Unboxed,
 }
 
-/// A task line taken apart.
+/// The parts of a task line.
 #[derive(Debug)]
 pub(super) struct TaskLine {
     pub(super) form: Form,
@@ -25,11 +25,11 @@ pub(super) struct TaskLine {
     pub(super) checkbox: Option<Span>,
     pub(super) state: TaskState,
     pub(super) tags: Tags,
-    /// What is left: the description.
+    /// The rest of the line: the description.
     pub(super) text: String,
 }
 
-/// What the square brackets around the identifier say.
+/// Contents of the square brackets around the identifier.
 #[derive(Debug, Default)]
 pub(super) struct Tags {
     pub(super) parallel: bool,
@@ -98,7 +98,7 @@ pub(super) fn parse(line: &str, heading: bool) -> Option<TaskLine> {
 struct Scan<'a> {
     line: &'a str,
     at: usize,
-    /// Emphasis opened before the identifier and not closed yet.
+    /// Emphasis that was opened before the identifier and is not closed yet.
     marks: Vec<&'static str>,
 }
 
@@ -155,7 +155,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Eats `[content]`, unless it is a link, a marker with a sentence in it, or an identifier in brackets.
+    /// Consumes `[content]`, unless it is a link, a marker with a sentence in it, or an identifier in brackets.
     fn tag(&mut self, tags: &mut Tags) -> bool {
         let Some((content, tail)) = self.rest().strip_prefix('[').and_then(|rest| rest.split_once(']')) else {
             return false;

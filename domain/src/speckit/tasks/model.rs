@@ -15,18 +15,17 @@ pub struct TasksFile {
     pub phases: Vec<Phase>,
     /// Tasks in the order of the document; no identifier occurs twice.
     pub tasks: Vec<Task>,
-    /// What the document says about the order of phases and stories as a whole.
+    /// Statements about the order of phases and stories as a whole.
     pub precedences: Vec<Precedence>,
 }
 
 /// A part of the work with a goal of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Phase {
-    /// Number as written: `3`, `3.1`, `4a`. None for a heading that holds tasks without being numbered.
+    /// Number as written: `3`, `3.1`, `4a`. None for a heading without a number whose section contains tasks.
     pub number: Option<String>,
     /// Title without the number and without the priority.
     pub title: String,
-    /// What the phase is for.
     pub kind: PhaseKind,
     /// Text after `**Purpose**` or `**Goal**`.
     pub purpose: Option<Item>,
@@ -40,16 +39,16 @@ pub struct Phase {
     pub span: Span,
 }
 
-/// What a phase is for, which decides what it waits for.
+/// Purpose of a phase, which determines the phases that it waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum PhaseKind {
-    /// Before everything else.
+    /// Work before everything else.
     Setup,
-    /// What all stories need.
+    /// Work that all stories need.
     Foundational,
-    /// One user story.
+    /// Work of one user story.
     Story(StoryKey),
-    /// After all stories.
+    /// Work after all stories.
     Polish,
     /// Any other phase: it runs after the phases before it, and the phases after it wait for it.
     Other,
@@ -63,13 +62,13 @@ pub struct Task {
     pub also: Vec<TaskId>,
     /// Description after the tags, with wrapped lines joined.
     pub title: String,
-    /// Marked `[P]`: other files than its neighbours, and no dependency on an unfinished one.
+    /// Whether the task is marked `[P]`: it changes other files than its neighbours and does not depend on an unfinished one.
     pub parallel: bool,
     /// Stories from tags such as `[US1]` or `[US3+US4]`.
     pub stories: Vec<StoryKey>,
     /// All other tags.
     pub tags: Vec<String>,
-    /// What its box says.
+    /// State of the task's box.
     pub state: TaskState,
     /// The character between the brackets of the box.
     pub checkbox: Option<Span>,
@@ -83,18 +82,18 @@ pub struct Task {
     pub paths: Vec<String>,
     /// Lines below the task that belong to it.
     pub details: Vec<Item>,
-    /// Tasks that the document says must come before this one.
+    /// Tasks that the document states to come before this one.
     pub depends_on: Vec<Dependency>,
 }
 
-/// What the box of a task says.
+/// State of the box of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub enum TaskState {
-    /// To be done.
+    /// `[ ]`: to be done.
     Open,
     /// `[x]` or `[X]`.
     Done,
-    /// Struck out, `[-]` or `[~]`: not to be done.
+    /// Struck out, `[-]` or `[~]`: cancelled.
     Cancelled,
 }
 
@@ -120,9 +119,9 @@ pub struct Dependency {
 /// A statement that one phase or story waits for another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Precedence {
-    /// Group that waits.
+    /// The group that waits.
     pub subject: Group,
-    /// Group that is waited for.
+    /// The group that must finish first.
     pub on: Group,
     /// Line of the statement, counted from 1.
     pub line: u32,
@@ -138,7 +137,7 @@ pub enum Group {
 }
 
 impl TasksFile {
-    /// Returns the task with this identifier, also when the identifier is one of several of its line.
+    /// Returns the task with this identifier, also if it is a further identifier of the task's line.
     pub fn task(&self, id: &TaskId) -> Option<&Task> {
         self.tasks.iter().find(|t| t.id == *id || t.also.contains(id))
     }

@@ -13,10 +13,11 @@ use crate::speckit::diagnostic::{Diagnostic, Parsed};
 use crate::speckit::ids::{Mention, TaskId};
 use crate::speckit::markdown::{self, Item, LineKind, Markdown, Section, Span, joined};
 
-/// Maximum number of tasks that one file may hold.
+/// Maximum number of tasks in one file.
 pub const MAX_TASKS: usize = 2_000;
 
-/// Maximum number of dependencies that may follow from the order of phases: between two phases of parallel tasks they grow with the product.
+/// Maximum number of dependencies that follow from the order of phases. Between two phases of parallel tasks, they are the product of
+/// both sizes.
 pub const MAX_DEPENDENCIES: usize = 250_000;
 
 pub fn parse(bytes: &[u8]) -> Parsed<TasksFile> {
@@ -31,13 +32,13 @@ pub fn parse(bytes: &[u8]) -> Parsed<TasksFile> {
     Parsed::new(model, builder.diagnostics)
 }
 
-/// What the headings above a line mean for it.
+/// Scope of a line: the effect of the headings above it.
 #[derive(Debug, Clone, Copy)]
 struct Scope {
     /// Line index of the heading of the phase.
     phase: Option<usize>,
     role: Role,
-    /// Whether that phase is one story's.
+    /// Whether that phase is the phase of a story.
     in_story: bool,
     /// Line index of the nearest heading.
     heading: usize,
@@ -47,7 +48,7 @@ struct Scope {
 struct Candidate {
     line: usize,
     parsed: TaskLine,
-    /// A box or heading where tasks are expected: never a mere mention of a task that is defined elsewhere.
+    /// Whether it is a box or heading where tasks are expected, and therefore not a mere mention of a task that is defined elsewhere.
     strong: bool,
     scope: Scope,
 }
@@ -75,7 +76,7 @@ fn scopes(markdown: &Markdown) -> (Vec<Scope>, Vec<(usize, PhaseHeading)>) {
     let mut opened = None;
     for (index, section) in markdown.sections.iter().enumerate() {
         let above = section.parent.map_or(outside, |parent| of_section[parent]);
-        // Behind a phase that lies within another, the outer one is over.
+        // A phase inside another one ends the outer phase.
         let phase = above.phase.filter(|phase| opened == Some(*phase));
         let above = Scope { phase, in_story: above.in_story && phase.is_some(), heading: section.heading, ..above };
         let heading = if above.role == Role::Work { phase::heading(&section.title) } else { None };
@@ -100,8 +101,8 @@ fn scopes(markdown: &Markdown) -> (Vec<Scope>, Vec<(usize, PhaseHeading)>) {
     (scopes, headings)
 }
 
-/// Returns whether a heading opens a phase at its place. A heading without a number inside a phase is only a part of that phase, unless it
-/// names a story and the outer phase is not a story.
+/// Returns whether a heading opens a phase. A heading without a number inside a phase is only a part of that phase, unless it names a
+/// story and the outer phase is not a story.
 fn opens(heading: &PhaseHeading, above: Scope) -> bool {
     let names_story = matches!(heading.kind, PhaseKind::Story(_));
     above.phase.is_none() || heading.number.is_some() || (names_story && !above.in_story)
@@ -109,7 +110,7 @@ fn opens(heading: &PhaseHeading, above: Scope) -> bool {
 
 impl Builder {
     fn build(&mut self) -> TasksFile {
-        // Task lines come first: the lines of a task end where the next one starts.
+        // Task lines come first: the lines of a task end where the next task begins.
         let accepted = self.accepted();
         let starts: Vec<usize> = accepted.iter().map(|c| c.line).collect();
         let mut tasks = Vec::with_capacity(accepted.len());
@@ -128,7 +129,8 @@ impl Builder {
             tasks,
             precedences: Vec::new(),
         };
-        // Until here a task names its phase by the line of the heading, because tasks without a phase heading add phases while they are read.
+        // Until here, a task refers to its phase by the line of the heading, since tasks without a phase heading add phases during
+        // parsing.
         self.settle_phases(&mut file);
         // Statements are resolved last: they name tasks and phases anywhere in the document.
         self.state_sections(&file, &mut stated);
@@ -181,7 +183,7 @@ impl Builder {
         Phase { number, title, kind, purpose: None, independent_test: None, checkpoint: None, line, span }
     }
 
-    /// Reads `**Purpose**: …` and its like; wrapped lines belong to it.
+    /// Reads `**Purpose**: …` and the other labels of a phase; wrapped lines belong to them.
     fn phase_label(&mut self, index: usize) {
         let line = self.markdown.lines[index];
         let Some(opened) = self.scopes[index].phase.filter(|_| line.kind == LineKind::Text) else {
@@ -235,8 +237,8 @@ impl Builder {
             let strong = !notes && parsed.form != Form::Unboxed;
             candidates.push(Candidate { line: index, parsed, strong, scope });
         }
-        // A strong candidate wins over a weak one with the same identifier, wherever it is: a mention of a task in a list must not hide its
-        // definition below. Between two of the same strength, the first one wins and the other is an error.
+        // A strong candidate replaces a weak one with the same identifier, in any order: a mention of a task in a list must not hide its
+        // definition below. Of two with the same strength, the first one is used and the other is an error.
         let mut first: HashMap<&TaskId, (usize, bool)> = HashMap::with_capacity(candidates.len());
         for candidate in candidates.iter().filter(|c| c.strong).chain(candidates.iter().filter(|c| !c.strong)) {
             first.entry(candidate.id()).or_insert((candidate.line, candidate.strong));
@@ -249,7 +251,7 @@ impl Builder {
                 accepted.push(candidate);
             } else if strong == candidate.strong {
                 let (here, there) = (self.markdown.lines[candidate.line].number, self.markdown.lines[line].number);
-                // A second line about work that is not to be done takes nothing away.
+                // If the second line is cancelled, no work is lost, so the duplicate is only a warning.
                 let new = if candidate.parsed.state == TaskState::Cancelled {
                     Diagnostic::warning
                 } else {
@@ -283,7 +285,7 @@ impl Builder {
         items.map(|i| (line(i.span.start), line(i.span.end.saturating_sub(1).max(i.span.start)) + 1)).collect()
     }
 
-    /// Returns one past the last line that belongs to a task.
+    /// Returns one past the last line of a task.
     fn end_of(&self, candidate: &Candidate, items: &[(usize, usize)], next: usize) -> usize {
         let start = candidate.line;
         if candidate.parsed.form == Form::Heading {
@@ -385,7 +387,7 @@ impl Builder {
         heading
     }
 
-    /// Gives phases their index, where the tasks still name the line of the heading.
+    /// Replaces the line of the heading in each task by the index of the phase.
     fn settle_phases(&mut self, file: &mut TasksFile) {
         let index: HashMap<usize, usize> = self.phases.keys().enumerate().map(|(at, line)| (*line, at)).collect();
         for task in &mut file.tasks {
@@ -426,7 +428,7 @@ impl Builder {
         found
     }
 
-    /// `**Dependencies**: …` between the heading of a phase and its first task; `tasks` are the lines of all tasks.
+    /// Returns the statement `**Dependencies**: …` between the heading of a phase and its first task; `tasks` are the lines of all tasks.
     fn phase_statement(&self, phase: &Phase, tasks: &[u32]) -> Option<LocatedStatement> {
         let number = phase.number.clone()?;
         let section = self.markdown.sections.binary_search_by_key(&(phase.line as usize - 1), |s| s.heading).ok()?;
@@ -444,7 +446,7 @@ impl Builder {
     }
 }
 
-/// Adds the statements of a text, which is the task's with this index, or a section's.
+/// Adds the statements of a text, which belongs to the task with this index, or to a section.
 fn state(stated: &mut Vec<LocatedStatement>, owner: Option<usize>, line: u32, text: &str) {
     let context = if owner.is_some() { Context::Task } else { Context::Section };
     stated.extend(statements::parse(text, context).into_iter().map(|statement| LocatedStatement {

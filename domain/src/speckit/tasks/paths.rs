@@ -1,6 +1,6 @@
 //! Files and folders that a task names.
 
-/// Extensions that make a bare word a file name, in order.
+/// File extensions, sorted, by which a word without quotes is recognised as a file name.
 const EXTENSIONS: [&str; 58] = [
     "c", "cc", "cfg", "conf", "cpp", "cs", "css", "csv", "env", "go", "gradle", "graphql", "h", "hpp", "html", "ini",
     "ipynb", "java", "js", "json", "jsonl", "jsx", "jungle", "kt", "less", "lock", "lua", "mc", "md", "mdx", "mjs",
@@ -14,14 +14,14 @@ const NAMES: [&str; 3] = ["Makefile", "Dockerfile", "Containerfile"];
 /// Maximum number of paths kept from one task.
 const MAX_PATHS: usize = 128;
 
-/// Returns every path named in `text`, in order, without repetition: back-ticked, or a word that looks like one.
+/// Returns every path in `text`, in order, without repetition: a word in backticks, or one that looks like a path.
 pub(crate) fn find(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     add(text, &mut found);
     found
 }
 
-/// Adds the paths named in `text`, likewise.
+/// Adds the paths in `text` to `found`, in order, without repetition.
 pub(super) fn add(text: &str, found: &mut Vec<String>) {
     for (index, piece) in text.split('`').enumerate() {
         let quoted = index % 2 == 1;
@@ -37,7 +37,8 @@ pub(super) fn add(text: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Returns the words of a text that may hold a path, split at white space and at characters that no path contains. Most words cannot be a path.
+/// Returns the words of a text that may be a path, split at white space and at characters that no path contains. Most words cannot be a
+/// path.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     let mut from = 0;
     std::iter::from_fn(move || {
@@ -55,7 +56,7 @@ fn separates(c: char) -> bool {
     matches!(c, ',' | ';' | '"' | '\'' | '<' | '>' | '|' | '→') || c.is_whitespace()
 }
 
-/// Returns whether a word may hold a path: one without dot and slash is one of [`NAMES`].
+/// Returns whether a word may be a path: a word without dot and slash must contain one of [`NAMES`].
 fn may_hold(word: &str) -> bool {
     word.bytes().any(|b| matches!(b, b'.' | b'/')) || NAMES.iter().any(|name| word.contains(name))
 }
@@ -72,7 +73,7 @@ fn trimmed(word: &str) -> &str {
     }
 }
 
-/// Returns the bytes of a text, letters of ASCII in lower case.
+/// Returns the bytes of a text, with ASCII letters in lower case.
 fn lower(text: &str) -> impl Iterator<Item = u8> {
     text.bytes().map(|b| b.to_ascii_lowercase())
 }

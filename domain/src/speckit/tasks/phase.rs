@@ -1,4 +1,4 @@
-//! Headings of `tasks.md`: which of them open a phase, and which only hold notes.
+//! Headings of `tasks.md`: those that open a phase, and those of notes.
 
 use super::model::PhaseKind;
 use crate::speckit::ids::{self, StoryKey};
@@ -11,25 +11,25 @@ pub(super) struct PhaseHeading {
     pub(super) kind: PhaseKind,
 }
 
-/// What a heading means for the lines below it.
+/// Role of the lines below a heading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Holds tasks.
+    /// The lines contain tasks.
     Work,
-    /// Says in what order things go.
+    /// The lines state the order of tasks.
     Dependencies,
-    /// Explains, summarises, advises.
+    /// The lines are explanations, summaries or advice.
     Notes,
 }
 
 const PHASE_WORDS: [&str; 8] = ["phase", "stage", "阶段", "フェーズ", "fase", "этап", "étape", "단계"];
 
-/// Reads a heading as that of a phase: `Phase 3: User Story 1 - T (Priority: P1)`, `Final Phase - Polish`, `User Story 2 - T`.
+/// Parses the heading of a phase: `Phase 3: User Story 1 - T (Priority: P1)`, `Final Phase - Polish`, `User Story 2 - T`.
 pub(super) fn heading(title: &str) -> Option<PhaseHeading> {
     let plain = title.trim_start_matches(|c: char| !c.is_alphanumeric());
     let lower = plain.to_lowercase();
     for word in PHASE_WORDS {
-        // Lower case may have another length, so the rest is taken from the lower case only to find the number.
+        // Lower case can have another length in bytes, so its rest is used only to find the number.
         if let Some(rest) = lower.strip_prefix(word)
             && let Some(after) = plain.get(plain.len().saturating_sub(rest.len())..)
         {
@@ -54,7 +54,7 @@ pub(super) fn heading(title: &str) -> Option<PhaseHeading> {
     (starts_story || named).then(|| PhaseHeading { number: None, title: title_text(plain), kind: kind(plain) })
 }
 
-/// Returns what kind of lines a heading that opens no phase announces.
+/// Returns the role of the lines below a heading that does not open a phase.
 pub(super) fn role(title: &str) -> Role {
     const DEPENDENCIES: [&str; 6] = ["dependenc", "execution order", "parallel", "依赖", "依存", "并行"];
     const NOTES: [&str; 16] = [
@@ -85,7 +85,7 @@ pub(super) fn role(title: &str) -> Role {
     }
 }
 
-/// Returns the key of the story that `text` names right after one of these words.
+/// Returns the key of the story that follows one of these words at the beginning of `text`.
 fn story(text: &str, words: &[&str]) -> Option<StoryKey> {
     words.iter().find_map(|word| {
         let after = text.strip_prefix(word)?.trim_start();
@@ -119,7 +119,7 @@ fn story_in(title: &str, lower: &str) -> Option<StoryKey> {
         let word = word.trim_end_matches(['.', '-']);
         StoryKey::parse(word).filter(|key| key.as_str().contains(|c: char| c.is_ascii_digit()))
     });
-    // A phase that names several stories belongs to none of them alone.
+    // A phase that names several stories is not the phase of one of them.
     stories.next().filter(|_| stories.next().is_none())
 }
 

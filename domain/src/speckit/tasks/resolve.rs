@@ -11,10 +11,10 @@ use crate::speckit::ids::Mention;
 /// Maximum number of pairs of tasks or groups. A statement about two ranges expands to the product of their sizes.
 const MAX_PAIRS: usize = 20_000;
 
-/// Most phases and stories that one side of a statement may name.
+/// Maximum number of phases and stories on one side of a statement.
 const MAX_GROUPS: usize = 64;
 
-/// A statement with its place.
+/// A statement with its position.
 pub(super) struct LocatedStatement {
     /// Index of the task whose text contains the statement.
     pub(super) owner: Option<usize>,
@@ -22,7 +22,7 @@ pub(super) struct LocatedStatement {
     pub(super) statement: Statement,
 }
 
-/// Records all statements in the file, and returns what is wrong with them.
+/// Records all statements in the file, and returns diagnostics about them.
 pub(super) fn apply(file: &mut TasksFile, stated: Vec<LocatedStatement>) -> Vec<Diagnostic> {
     let resolver = Resolver::new(file);
     let mut relations =
@@ -65,12 +65,12 @@ enum Node {
 
 struct Relations<'a> {
     file: &'a TasksFile,
-    /// What is found, each dependency with the index of the task that waits.
+    /// Dependencies that were found, each with the index of the waiting task.
     dependencies: Vec<(usize, Dependency)>,
     precedences: Vec<Precedence>,
     /// Pairs that are already recorded, the waiting one first.
     seen: HashSet<(Node, Node)>,
-    /// How many pairs may still be looked at.
+    /// Number of further pairs that may be processed.
     left: usize,
 }
 
@@ -85,8 +85,8 @@ impl Relations<'_> {
         }
     }
 
-    /// Returns the tasks of these groups, unless some of `others` are among them: a statement about a phase and one of its own tasks
-    /// says nothing about the rest of the phase.
+    /// Returns the tasks of these groups, or none if one of `others` is among them: a statement about a phase and one of its own tasks is
+    /// not about the rest of the phase.
     fn members(&self, groups: &[Group], others: &[usize]) -> Vec<usize> {
         let in_groups = |task: &usize| groups.iter().any(|group| self.belongs(*task, group));
         if others.iter().any(in_groups) { Vec::new() } else { (0..self.file.tasks.len()).filter(in_groups).collect() }
@@ -141,7 +141,7 @@ struct Resolved {
     unknown: Vec<String>,
 }
 
-/// Finds tasks and phases by the names that prose gives them.
+/// Resolver of the names of tasks and phases in prose.
 struct Resolver<'a> {
     index: Index<'a>,
     numbers: HashMap<&'a str, usize>,

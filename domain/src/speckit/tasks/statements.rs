@@ -11,7 +11,7 @@ pub(super) enum Reference {
     /// `Setup` or `Foundational`, in lower case.
     Named(&'static str),
     Story(StoryKey),
-    /// The task whose text is read.
+    /// The task whose text is parsed.
     Itself,
 }
 
@@ -22,7 +22,7 @@ pub(super) struct Statement {
     pub(super) on: Vec<Reference>,
 }
 
-/// The kind of text that is read. It determines the subject of a sentence without one.
+/// Kind of the parsed text. It determines the subject of a sentence without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Context {
     /// A task and the lines below it.
@@ -71,10 +71,10 @@ const LABELS: [(&str, bool); 8] = [
     ("blocks", false),
 ];
 
-/// Marks that end the list of those who are named after a phrase, unless a range goes on behind them.
+/// Marks that end the list of references after a phrase, unless they are part of a range.
 const DASHES: [&str; 7] = [" - ", " — ", " – ", "—", "→", "->", "←"];
 
-/// Words that end it; each begins with a space.
+/// Words that end the list; each begins with a space.
 const ENDS: [&str; 14] = [
     " but ",
     " independent",
@@ -92,17 +92,17 @@ const ENDS: [&str; 14] = [
     " then ",
 ];
 
-/// Phrases that state a dependency at any place in the text of a task. The other phrases do so only in some places.
+/// Phrases that state a dependency anywhere in the text of a task. Other phrases do so only in some positions.
 const CERTAIN: [&str; 5] = ["depend", "wait", "blocked", "依", "depende"];
 
-/// Words before a statement that make it a recommendation: one way to go, not what must wait for what.
+/// Words before a statement that make it a recommendation, not a dependency.
 const ADVICE: [&str; 8] =
     ["recommend", "sequentially", "in practice", "ideally", "suggest", "priority order", "benefit", "developer"];
 
-/// Words behind a statement that do the same.
+/// Words after a statement that make it a recommendation.
 const SOFT: [&str; 3] = ["easiest", "easier", "working sequentially"];
 
-/// Words after which those are named who go side by side; each begins with a space.
+/// Words before references that are parallel; each begins with a space.
 const BESIDE: [&str; 6] =
     [" parallel with", " parallel to", " alongside", " independent of", " together with", " independently of"];
 
@@ -127,7 +127,7 @@ pub(super) fn parse(text: &str, context: Context) -> Vec<Statement> {
     found
 }
 
-/// Returns whether a text can contain a reference. Most texts contain neither a digit nor the name of a phase, and are skipped.
+/// Returns whether a text can contain a reference. Most texts do not contain a digit or the name of a phase, and are skipped.
 fn may_name(text: &str) -> bool {
     let phase = |b: u8| matches!(b, b'S' | b'F');
     text.bytes().any(|b| b.is_ascii_digit())
@@ -149,7 +149,7 @@ fn label(text: &str) -> Option<Statement> {
     })
 }
 
-/// Returns the pieces between marks that end a sentence; a full stop does so before a space.
+/// Returns the pieces between marks that end a sentence; a full stop ends one only before a space.
 fn sentences(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -263,7 +263,7 @@ fn negated(before: &str) -> bool {
     }) || tail.iter().any(|word| word.ends_with("n't") || word.ends_with("n’t"))
 }
 
-/// Returns what follows a phrase, up to where the sentence turns to something else, or a bracket closes that was opened before the phrase.
+/// Returns the text after a phrase, up to the end of the clause or the end of a bracket that was opened before the phrase.
 fn object(text: &str) -> &str {
     let mut depth = 0_usize;
     for (at, c) in text.char_indices() {
@@ -290,13 +290,14 @@ fn cut<'a>(text: &'a str, marks: &[&str]) -> &'a str {
     &text[..end.unwrap_or(text.len())]
 }
 
-/// Returns whether one of these marks is at this place and separates clauses: a dash between two identifiers is a range, which `located` reads.
+/// Returns whether one of these marks is at this position and separates clauses: a dash between two identifiers is a range, which
+/// `located` parses.
 fn turns(text: &str, at: usize, marks: &[&str]) -> bool {
     let clause = |after: &str| !is_range(after, &text[..at]);
     marks.iter().any(|mark| text[at..].strip_prefix(mark).is_some_and(clause))
 }
 
-/// Returns whether one of these words is at this place, ignoring case.
+/// Returns whether one of these words is at this position, ignoring case.
 fn stands(text: &str, at: usize, words: &[&str]) -> bool {
     let here = &text.as_bytes()[at..];
     words.iter().any(|word| here.get(..word.len()).is_some_and(|here| here.eq_ignore_ascii_case(word.as_bytes())))
@@ -330,7 +331,7 @@ fn section_subject(left: &str) -> Vec<Reference> {
     specific(refs.into_iter().map(|l| l.what).collect())
 }
 
-/// Returns the first run of references in `text`; it begins at the first task, if tasks are named.
+/// Returns the first run of references in `text`; it begins at the first task, if the text names tasks.
 fn first_operand(text: &str) -> Vec<Located> {
     let refs = located(text);
     let from = refs.iter().position(|l| matches!(l.what, Reference::Tasks(_))).unwrap_or(0);
@@ -363,7 +364,7 @@ fn specific(refs: Vec<Reference>) -> Vec<Reference> {
     refs.into_iter().filter(|r| matches!(r, Reference::Tasks(_))).collect()
 }
 
-/// `T001 → T002, T003 → T004` and `T004 ← T003`; a remark in brackets may follow an operand.
+/// Adds the statements of `T001 → T002, T003 → T004` and `T004 ← T003`; a remark in brackets may follow an operand.
 fn chains(sentence: &str, refs: Vec<Located>, found: &mut Vec<Statement>) {
     const FORWARD: [&str; 7] = ["→", "->", "-->", "⇒", "=>", "─►", "➔"];
     const BACKWARD: [&str; 3] = ["←", "<-", "<--"];
@@ -397,7 +398,7 @@ fn chains(sentence: &str, refs: Vec<Located>, found: &mut Vec<Statement>) {
     }
 }
 
-/// Returns the references of a chain, without those in a bracket behind a phase or story: `Phase 1 (T001) → Phase 2`.
+/// Returns the references of a chain, without those in a bracket after a phase or story: `Phase 1 (T001) → Phase 2`.
 fn outside_remarks(sentence: &str, refs: Vec<Located>) -> Vec<Located> {
     let mut kept: Vec<Located> = Vec::with_capacity(refs.len());
     for found in refs {
@@ -443,7 +444,7 @@ fn located(text: &str) -> Vec<Located> {
     found
 }
 
-/// Returns the next word, from this place on, that may begin the name of a phase or story.
+/// Returns the next word from this position that may begin the name of a phase or story.
 fn next_word(text: &str, from: usize) -> Option<(usize, usize)> {
     let initial = |b: &u8| matches!(b, b'P' | b'p' | b'S' | b's' | b'F' | b'U' | b'u');
     let mut at = from;
@@ -457,7 +458,7 @@ fn next_word(text: &str, from: usize) -> Option<(usize, usize)> {
     }
 }
 
-/// Returns the phases or stories named by the word at this place: `Phase 3`, `Phases 3-5`, `US1`, `User Story 2`, `Setup`.
+/// Returns the phases or stories that the word at this position begins: `Phase 3`, `Phases 3-5`, `US1`, `User Story 2`, `Setup`.
 fn group_at(text: &str, (start, end): (usize, usize)) -> Vec<Located> {
     let word = &text[start..end];
     let is = |names: [&str; 2]| names.iter().any(|name| word.eq_ignore_ascii_case(name));
@@ -477,7 +478,7 @@ fn group_at(text: &str, (start, end): (usize, usize)) -> Vec<Located> {
     }
 }
 
-/// Returns the story whose key is at this place, or a range of stories.
+/// Returns the story whose key is at this position, or a range of stories.
 fn story_keys(text: &str, start: usize) -> Vec<Located> {
     let end = start + key_len(text, start);
     let Some(key) = StoryKey::parse(&text[start..end]) else {
@@ -489,7 +490,7 @@ fn story_keys(text: &str, start: usize) -> Vec<Located> {
     found
 }
 
-/// Returns the length of `US1`, `US-1` or `US1.5` at this place.
+/// Returns the length of `US1`, `US-1` or `US1.5` at this position.
 fn key_len(text: &str, start: usize) -> usize {
     let prefix = if text.as_bytes().get(start + 2) == Some(&b'-') { 3 } else { 2 };
     prefix + ids::story_number_len(text.get(start + prefix..).unwrap_or_default())
@@ -521,7 +522,7 @@ fn numbers(text: &str, start: usize, end: usize, make: impl Fn(&str) -> Referenc
     }
 }
 
-/// Adds the rest of a range such as `3-5`, whose first number ends at `at`, and returns where it ends.
+/// Adds the rest of a range such as `3-5`, whose first number ends at `at`, and returns the end of the range.
 fn range_end(text: &str, first: &str, at: usize, make: &impl Fn(&str) -> Reference, found: &mut Vec<Located>) -> usize {
     let after = &text[at..];
     let Some(dash) = ["-", "–"].iter().find(|d| after.starts_with(**d)).map(|d| d.len()) else {
