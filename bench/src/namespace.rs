@@ -87,6 +87,8 @@ impl Namespace {
         self.sweep().await?;
         let tenants: Api<Tenant> = Api::all(self.client.clone());
         let namespaces: Api<KubeNamespace> = Api::all(self.client.clone());
+        // The tenant is deleted first. Otherwise the operator would create the namespace again. Errors are ignored,
+        // because the objects may not exist.
         let _ = tenants.delete(NAME, &DeleteParams::default()).await;
         wait("the end of the tenant", || async { Ok(tenants.get_opt(NAME).await?.is_none()) }).await?;
         let _ = namespaces.delete(NAME, &DeleteParams::default()).await;

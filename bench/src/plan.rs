@@ -99,7 +99,7 @@ async fn succeed(namespace: &Namespace, name: &str, tasks: Vec<Value>) -> Result
     let fields = format!("metadata.name={name}");
     let mut version = made.resource_version().unwrap_or_default();
     loop {
-        // The API server ends a watch from time to time.
+        // The API server ends a watch from time to time. The next one continues after the last event.
         let mut events = plans.watch(&WatchParams::default().fields(&fields), &version).await?.boxed();
         while let Some(event) = events.try_next().await? {
             let WatchEvent::Modified(plan) = event else { continue };

@@ -94,6 +94,7 @@ impl Scaled {
     /// If the workload does not become ready.
     pub fn back(self) -> Result<()> {
         let result = self.restore();
+        // Drop would restore the number a second time.
         std::mem::forget(self);
         result
     }

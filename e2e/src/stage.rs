@@ -40,6 +40,7 @@ impl Stage {
         let config =
             Config::infer().await.context("KUBECONFIG does not name a cluster; run `cargo xtask test cluster`")?;
         let stage = Self { name: format!("e2e-{name}"), client: Client::try_from(config)? };
+        // An earlier run that was killed may have left its objects and rows, which would change the results of this one.
         stage.clear().await?;
         stage.forget()?;
         stage.apply(&stage.tenant(more)).await?;
@@ -307,6 +308,7 @@ where
     K: Resource + Clone + Debug + DeserializeOwned,
 {
     let fields = format!("metadata.name={name}");
+    // The list comes first, because a watch from its version reports only later changes.
     let found = api.list(&ListParams::default().fields(&fields)).await?;
     let version = found.metadata.resource_version.clone().unwrap_or_default();
     if let Some(object) = found.items.into_iter().next() {

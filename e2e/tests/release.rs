@@ -71,6 +71,7 @@ impl Release {
     fn end(self) -> Result<()> {
         installation::await_healthy()?;
         std::fs::remove_file(&self.values)?;
+        // Drop would restore the release again.
         std::mem::forget(self);
         Ok(())
     }

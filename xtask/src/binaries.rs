@@ -39,14 +39,14 @@ pub(crate) struct Program {
     pub(crate) executable: PathBuf,
 }
 
-/// How programs are compiled.
+/// A way to compile programs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Profile {
     /// Optimised.
     Release,
     /// Not optimised.
     Development,
-    /// Not optimised, together with all tests: these give dependencies more features, and apart both would be compiled twice.
+    /// Not optimised, together with all tests. Tests enable more features of dependencies, so separate builds would compile these twice.
     WithTests,
     /// Without the sentence model, whose inference crates take minutes to compile. Only `search.embedder=minilm` needs them.
     WithoutModel,
@@ -87,6 +87,7 @@ fn executables(messages: &str, programs: &[&str]) -> Vec<Program> {
         else {
             return None;
         };
+        // With `--tests`, cargo also reports the test program of each target, under the same target name.
         let is_test = profile.is_some_and(|profile| profile.test);
         (!is_test && programs.contains(&name.as_str())).then_some(Program { name, executable })
     };
@@ -100,7 +101,7 @@ pub(crate) fn collect(programs: &[Program]) -> Result<()> {
     for Program { name, executable } in programs {
         cmd("strip", ["-o"]).arg(dist.join(name)).arg(executable).read().context("cannot strip a program")?;
     }
-    // Under this name, kubectl finds the CLI as its plugin when `dist/` is on the path.
+    // kubectl runs a program with this name as its plugin `enact` if `dist/` is on the PATH.
     let plugin = dist.join("kubectl-enact");
     if plugin.symlink_metadata().is_err() {
         symlink("enact", &plugin).with_context(|| format!("cannot create {}", plugin.display()))?;

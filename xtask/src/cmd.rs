@@ -35,12 +35,12 @@ where
     command
 }
 
-/// The ways in which this crate runs a [`Command`].
+/// Methods that run a [`Command`].
 pub(crate) trait CommandExt {
     /// Runs the command and returns its standard output, trimmed. An error has its standard error.
     fn read(&mut self) -> Result<String>;
 
-    /// Like [`read`](Self::read), with `input` as standard input.
+    /// Does the same as [`read`](Self::read), with `input` as standard input.
     fn read_with(&mut self, input: &str) -> Result<String>;
 
     /// Runs the command with the standard streams of this process.
@@ -60,7 +60,7 @@ impl CommandExt for Command {
     fn read_with(&mut self, input: &str) -> Result<String> {
         self.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.spawn().with_context(|| format!("cannot run {}", line(self)))?;
-        // A program that fails early closes its input. Its message is more useful than the broken pipe, so that error comes first.
+        // A program that fails early closes its input. Its own error is more useful than the broken pipe, so it is returned first.
         let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(input.as_bytes()));
         let output = child.wait_with_output()?;
         let text = checked(self, &output)?;

@@ -116,6 +116,7 @@ impl Daemons {
 
     /// Starts the process, unless it already runs with the same specification. Returns whether it was started.
     pub(crate) fn ensure(&self, spec: &Spec) -> Result<bool> {
+        // A running process has its digest in its environment. A changed argument or file changes the digest, and restarts the process.
         let digest = spec.digest()?;
         if let Some(process) = self.find(spec.name)? {
             if process.digest == digest {
@@ -172,6 +173,7 @@ impl Daemons {
     pub(crate) fn kill_all(&self) -> Result<()> {
         let gone = || {
             let pids: Vec<u32> = self.processes()?.iter().map(|process| process.pid).collect();
+            // The list is read again after each signal, because a process can start a child between the listing and the signal.
             kill(&pids);
             Ok(pids.is_empty())
         };

@@ -1,7 +1,7 @@
 //! A real Postgres with pgvector on loopback, for tests without a cluster.
 //!
-//! The binaries come from a wheel on PyPI (Postgres 18), pinned by hash, so that no distribution's version or missing pgvector
-//! matters. Data is not kept safe: `fsync` is off, and `down` deletes it.
+//! The binaries come from a wheel on PyPI (Postgres 18), pinned by hash, so that every machine has the same version and pgvector. Data is
+//! not durable: `fsync` is off, and `down` deletes it.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write;
@@ -57,7 +57,7 @@ struct Server {
 
 impl Server {
     fn new() -> Result<Self> {
-        // Postgres refuses to run as root, and the user that it runs as instead has no way into root's home.
+        // Postgres refuses to run as root. For root it runs as `nobody`, which cannot access a folder below root's home.
         let root = apt::is_root();
         let home = if root { PathBuf::from("/var/lib/enact/postgres") } else { dirs::state()?.join("postgres") };
         Ok(Self { root, home })
@@ -131,6 +131,7 @@ impl Server {
         if self.answers() {
             return self.url();
         }
+        // A server that does not answer may have crashed, or its data may be incomplete. Its data is disposable, so a new one is created.
         self.down()?;
         self.init()?;
         self.url()
@@ -166,6 +167,7 @@ impl Server {
         let password = random::hex()?;
         let password_file = run_dir.join("password");
         fs::write(&password_file, &password)?;
+        // Other users must not read the password file.
         fs::set_permissions(&run_dir, Permissions::from_mode(0o700))?;
         if self.root {
             cmd("chown", ["-R", "nobody:nogroup"]).arg(&run_dir).read()?;
@@ -179,6 +181,7 @@ impl Server {
             .read()?;
         fs::remove_file(&password_file)?;
 
+        // Another process can take the port before the server binds it. Then the start fails, and `up` can be repeated.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let log = run_dir.join("server.log");
         let options = format!(
@@ -187,10 +190,11 @@ impl Server {
             run_dir.display()
         );
         let mut start = self.pg_ctl(&["start", "-w", "-o", &options, "-l"]);
-        // Without pipes: the server inherits the streams, and would hold a pipe open for ever.
+        // `succeeds` uses no pipes. The server inherits the streams of `pg_ctl`, so reading from a pipe would never end.
         if !start.arg(&log).succeeds() {
             bail!("Postgres did not start:\n{}", fs::read_to_string(&log).unwrap_or_default());
         }
+        // The file contains the password. It is written last, so that it exists only for a server that has started.
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.url_file())?;
         write!(file, "postgres://postgres:{password}@127.0.0.1:{port}/postgres")?;
         Ok(())

@@ -104,7 +104,8 @@ fn deny() -> Result<()> {
 fn unit() -> Result<()> {
     apt::ensure(&["git"])?;
     let url = postgres::ensure()?;
-    // The same command as for the cluster tests builds all tests first: with different arguments, cargo would compile again.
+    // All tests are built with the arguments that the cluster tests use too. With other arguments, cargo could select other features and
+    // compile again.
     cargo(["test", "--workspace", "--no-run"]).show()?;
     let mut tests = cargo(["test", "--workspace", "--exclude", "enact-e2e"]);
     tests.env("ENACT_TEST_DATABASE_URL", url).show()
@@ -116,6 +117,7 @@ fn on_cluster(test: &Test) -> Result<()> {
     let up = || cluster::up(&cluster::Options::default());
     let ((), archives) = parallel::both(up, || images::archives(&[], Profile::WithTests))?;
     let result = tests_on_cluster(test, archives);
+    // A cluster that this command started is deleted even if the tests failed. A cluster that existed before is kept.
     if !was_there && !test.keep {
         cluster::down()?;
     }
@@ -127,9 +129,10 @@ fn tests_on_cluster(test: &Test, archives: Vec<Archive>) -> Result<()> {
     let images = install::deliver_images(&kube, &Delivery::default(), archives)?;
     images::check_push(&images.archives).context("images cannot be pushed")?;
     install::helm(&kube, &images, &["--set=server.pushes.enabled=true"])?;
-    // Loaded after the installation, which deletes the images that it does not use.
+    // The installation deletes images that it does not use, so this one is loaded afterwards.
     let model = Images::load(images::archives(&["minilm".to_owned()], Profile::WithTests)?)?.name("minilm")?;
     let mut programs = e2e_programs()?;
+    // A disturbed installation could make the other tests fail, so the tests that disturb it run last.
     programs.sort_by_key(|(name, _)| (disturbs(name), name.clone()));
     for (name, program) in programs {
         let began = Instant::now();

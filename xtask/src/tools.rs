@@ -92,6 +92,7 @@ impl Module {
             return Ok(target);
         }
         eprintln!("building tools/{} (the first build takes minutes)", self.folder);
+        // Each process builds in its own folder. The rename below publishes only complete builds.
         let partial = target.with_extension(format!("partial-{}", std::process::id()));
         fs::create_dir_all(&partial)?;
         cmd("go", ["build", "-trimpath", "-ldflags", &flags, "-o"])

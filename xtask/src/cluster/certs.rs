@@ -76,7 +76,7 @@ pub(super) fn user_kubeconfig(layout: &Layout, ranges: Ranges, user: &str, group
     }
     let name = format!("user-{user}");
     for extension in ["crt", "key"] {
-        // The groups may have changed.
+        // The certificate contains the groups, which may have changed. `sign` keeps an existing certificate.
         let path = file(layout, &name, extension);
         if path.exists() {
             fs::remove_file(path)?;
@@ -122,6 +122,7 @@ fn subject(common_name: &str, groups: &[&str]) -> Result<String> {
         if value.chars().any(char::is_control) {
             bail!("{value:?} contains a control character");
         }
+        // Otherwise a user could add a group such as `system:masters` by a name that contains `/O=` or `+O=`.
         let escaped = value.replace('\\', "\\\\").replace('/', "\\/").replace('+', "\\+");
         subject.extend(["/", attribute, "=", &escaped]);
     }
@@ -162,9 +163,10 @@ fn request(layout: &Layout, name: &str, subject: &str, days: &str) -> std::proce
     command
 }
 
-/// The key pair that signs service accounts' tokens.
+/// Creates the key pair that signs service accounts' tokens, if it is missing.
 fn service_account_key(layout: &Layout) -> Result<()> {
     let (private, public) = (file(layout, "service-account", "key"), file(layout, "service-account", "pub"));
+    // The public key is written last, so its existence shows that the pair is complete.
     if !public.exists() {
         cmd("openssl", ["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out"]).arg(&private).read()?;
         cmd("openssl", ["ec", "-pubout", "-in"]).arg(&private).arg("-out").arg(&public).read()?;

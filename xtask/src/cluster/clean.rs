@@ -21,6 +21,7 @@ const SHIM_SOCKETS: &str = "/run/containerd/s";
 
 /// Ends every process, removes mounts, links, rules and control groups, and deletes the directory.
 pub(super) fn clean(layout: &Layout, daemons: &Daemons) -> Result<()> {
+    // The daemons end first. Otherwise the kubelet would start pods again while their processes and mounts are removed.
     daemons.kill_all()?;
     end_cgroup(&layout.cgroup())?;
     remove_shim_sockets();

@@ -29,7 +29,7 @@ pub(super) fn etcd(layout: &Layout, tools: &Path) -> Spec {
         format!("--listen-peer-urls={peer}"),
         format!("--initial-advertise-peer-urls={peer}"),
         format!("--initial-cluster=enact={peer}"),
-        // Data of tests need not survive a crash of the machine.
+        // The data of tests does not need to survive a crash of the machine.
         "--unsafe-no-fsync".to_owned(),
         "--log-level=warn".to_owned(),
     ];
@@ -81,7 +81,7 @@ pub(super) fn api_server(layout: &Layout, tools: &Path, ranges: Ranges, options:
     Ok(Spec { name: "kube-apiserver", program: tools.join("kube-apiserver"), args, files })
 }
 
-/// Logs one line for each completed request: user, verb, object and response code, without bodies.
+/// Returns a policy that logs one line for each completed request: user, verb, object and response code, without bodies.
 fn audit_policy() -> serde_json::Value {
     json!({
         "apiVersion": "audit.k8s.io/v1",
@@ -99,7 +99,7 @@ pub(super) fn controller_manager(layout: &Layout, tools: &Path) -> Spec {
         format!("--authentication-kubeconfig={kubeconfig}"),
         format!("--authorization-kubeconfig={kubeconfig}"),
         format!("--bind-address={LOOPBACK}"),
-        // The only instance need not wait for its election.
+        // A single instance needs no election, which would delay its start.
         "--leader-elect=false".to_owned(),
         "--use-service-account-credentials=true".to_owned(),
         format!("--root-ca-file={ca}"),
@@ -130,7 +130,7 @@ pub(super) fn scheduler(layout: &Layout, tools: &Path) -> Spec {
     }
 }
 
-/// Provisions volumes in directories of this machine.
+/// Returns the process that provisions volumes in directories of this machine.
 pub(super) fn volumes(layout: &Layout, tools: &Path) -> Spec {
     let args = vec![
         format!("--kubeconfig={}", layout.arg("volumes.kubeconfig")),

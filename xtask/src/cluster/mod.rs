@@ -180,6 +180,7 @@ impl Running {
         self.refuse_second_cluster()?;
 
         let earlier = Machine::load(&self.layout);
+        // After a reboot, the bridge and mounts of the earlier cluster do not exist any more, so a new cluster is simpler than a repair.
         let keep = !options.fresh && earlier.as_ref().is_some_and(Machine::is_current);
         if !keep {
             self.clean()?;
@@ -203,6 +204,7 @@ impl Running {
             Some(machine) => machine,
             None => Machine { boot: layout::boot_id()?, ranges: Ranges::choose()?, sysctls: net::sysctls() },
         };
+        // The kernel settings are saved before `net::up` changes them. Otherwise `down` could not restore them after a crash.
         machine.save(&self.layout)?;
         let ranges = machine.ranges;
         net::up(ranges, options.internet)?;
@@ -219,8 +221,10 @@ impl Running {
         daemons.ensure(&control_plane::volumes(layout, tools))?;
         daemons.ensure(&node::kube_proxy(layout, tools, ranges)?)?;
         daemons.ensure(&node::network_policies(layout, tools))?;
+        // While no process serves the queues, the firewall drops all new connections of pods.
         daemons.await_ready("network-policies", PATIENCE, net::queues_are_served)?;
         daemons.await_ready("containerd", PATIENCE, || node::ctr(layout).arg("version").read().map(drop))?;
+        // The sandbox image must be loaded before the kubelet starts pods, because no registry has it.
         self.load(std::slice::from_ref(&base.path))?;
         daemons.ensure(&node::kubelet(layout, tools, ranges)?)?;
         apply_addons(&kubectl, ranges, base, options)?;
@@ -297,7 +301,7 @@ impl Running {
         Ok(())
     }
 
-    /// Excludes another `up` or `down`. The lock file is next to the directory, which `down` deletes.
+    /// Acquires a lock that excludes another `up` or `down`. The lock file is next to the directory, because `down` deletes the directory.
     fn lock(&self) -> Result<File> {
         let path = self.layout.dir().with_extension("lock");
         if let Some(parent) = path.parent() {
@@ -324,7 +328,7 @@ impl Running {
 }
 
 fn apply_addons(kubectl: &Kubectl, ranges: Ranges, base: &Archive, options: &Options) -> Result<()> {
-    // Names outside of the cluster are resolved only if pods may connect to them.
+    // CoreDNS resolves names outside of the cluster only if pods may connect to them.
     let outward = if options.internet {
         "forward . /etc/resolv.conf"
     } else {
@@ -332,6 +336,7 @@ fn apply_addons(kubectl: &Kubectl, ranges: Ranges, base: &Archive, options: &Opt
     };
     let manifests = include_str!("addons.yaml").replace("@OUTWARD@", outward);
     let manifests = manifests
+        // The digest of the manifests, in a pod annotation, makes a changed configuration restart the pods.
         .replace("@DIGEST@", &Inputs::default().text(&manifests).short())
         .replace("@DNS@", &ranges.dns().to_string())
         .replace("@IMAGE@", &base.name);

@@ -104,7 +104,7 @@ pub(super) fn ctr(layout: &Layout) -> Command {
 
 pub(super) fn kubelet(layout: &Layout, tools: &Path, ranges: Ranges) -> Result<Spec> {
     make_cgroup(&layout.cgroup())?;
-    // Pods do not inherit the machine's name resolution.
+    // An empty file: pods do not inherit the machine's name resolution.
     let resolv_conf = layout.write("config/resolv.conf", "")?;
     let config = json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -163,9 +163,9 @@ pub(super) fn kube_proxy(layout: &Layout, tools: &Path, ranges: Ranges) -> Resul
         "clientConnection": { "kubeconfig": layout.path("kube-proxy.kubeconfig") },
         "clusterCIDR": ranges.pods(),
         "hostnameOverride": NODE,
-        // Only the node's address, so that no port is open on the machine's network.
+        // NodePorts use only the node's address, so that no port is open on the machine's network.
         "nodePortAddresses": ["primary"],
-        // The machine's connection tracking tables are not changed.
+        // Zero values leave the machine's settings for connection tracking unchanged.
         "conntrack": { "maxPerCore": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s" },
         "oomScoreAdj": 0,
         "iptables": { "syncPeriod": "30s", "minSyncPeriod": "100ms" },

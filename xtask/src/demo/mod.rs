@@ -58,6 +58,7 @@ pub(crate) fn run(demo: &Demo) -> Result<()> {
         parallel::both(start_cluster, build_images)?
     };
     let images = install::deliver_images(&kube, &demo.delivery, archives)?;
+    // An earlier demonstration may have left a finished plan, which would not run again.
     clear(&kube)?;
     clock.step("Installing Enact and its Postgres with Helm");
     install::helm(&kube, &images, &[])?;
@@ -88,7 +89,7 @@ fn start_cluster() -> Result<Kube> {
     Ok(kube)
 }
 
-/// Prints each step with the time since the start.
+/// A clock that prints each step with the time since the start.
 struct Clock(Instant);
 
 impl Clock {

@@ -23,7 +23,7 @@ const TENANTS: &str = "tenants.enact.dev";
 /// The namespaces of the demonstration.
 const NAMESPACES: [&str; 3] = [NAMESPACE, SHOP, GIT_NAMESPACE];
 
-/// Whether an object exists, and belongs to the demonstration.
+/// The owner of an object, if the object exists.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ownership {
     Absent,
@@ -41,6 +41,7 @@ pub(super) fn claim(kube: &Kube) -> Result<()> {
         if tenant(kube)? == Ownership::Foreign {
             foreign.push(format!("tenant/{TENANT}"));
         }
+        // The check precedes every change, so that a refused demonstration leaves nothing in the cluster.
         refuse(kube, &foreign.join(" "))?;
     }
     for (name, _) in namespaces.iter().filter(|(_, ownership)| *ownership == Ownership::Absent) {
@@ -78,6 +79,7 @@ pub(super) fn delete(kube: &Kube) -> Result<()> {
     let ownership: Vec<(&str, Ownership)> = ownership.collect::<Result<_>>()?;
     let is_ours = |name: &str| ownership.contains(&(name, Ownership::Ours));
     let (installed, tenant_ours) = (is_ours(NAMESPACE), tenant(kube)? == Ownership::Ours);
+    // The operator must still run, because it removes the tenant's finalizer. If it does not, `force_tenant` removes the finalizer below.
     if tenant_ours && let Err(error) = delete_tenant(kube, is_ours(SHOP)) {
         eprintln!("the tenant {TENANT} cannot be deleted gracefully: {error:#}");
     }

@@ -66,7 +66,8 @@ impl Store {
         let lock = File::create(folder.join("lock"))?;
         lock.lock()?;
         let mut store = Self { folder, driver: "overlay", _lock: lock };
-        // In a container, for example, overlay on overlay is not possible. vfs copies: it is slow, but always works.
+        // The overlay driver fails on an overlay file system, for example in a container. The vfs driver copies all files: it is slow, but
+        // always works.
         if !store.buildah().arg("images").succeeds() {
             store.driver = "vfs";
         }
@@ -167,6 +168,7 @@ impl Store {
         let partial = path.with_extension("partial");
         // The index comes first, so that readers of the content need not read the rest.
         cmd("tar", ["-C"]).arg(&layout).arg("-cf").arg(&partial).args(["index.json", "oci-layout", "blobs"]).read()?;
+        // The rename is atomic, so an interrupted export never leaves an incomplete archive in the cache.
         fs::rename(&partial, path)?;
         Ok(())
     }
