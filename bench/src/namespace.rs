@@ -21,7 +21,6 @@ pub const ENDED: &str = "the watch of pods ended";
 
 /// A tenant with one namespace and one agent, on simulated nodes.
 pub struct Namespace {
-    /// The administrator's client.
     pub client: Client,
 }
 
@@ -96,7 +95,6 @@ impl Namespace {
     }
 }
 
-/// Returns whether a pod has succeeded.
 pub fn has_succeeded(pod: &Pod) -> bool {
     pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Succeeded")
 }

@@ -7,11 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{REQUEST_TIMEOUT, Stage, program, run};
 
-/// The namespace of the release.
 pub const NAMESPACE: &str = "enact-system";
-/// The name of the release.
 pub const RELEASE: &str = "enact";
-/// The workloads of the release.
 pub const WORKLOADS: [&str; 4] =
     ["statefulset/enact-postgres", "deployment/enact-operator", "deployment/enact-server", "deployment/enact-webhook"];
 /// The timeout for the start of a component.

@@ -21,7 +21,6 @@ use crate::{PATIENCE, REQUEST_TIMEOUT, Stage, output, program, run};
 pub struct Person {
     /// The user name at the API server.
     pub name: String,
-    /// The user's client.
     pub client: Client,
     stage: Stage,
     home: TempDir,

@@ -28,9 +28,7 @@ const MANAGER: &str = "enact-e2e";
 /// A tenant and a namespace for one test, both of the same name.
 #[derive(Clone)]
 pub struct Stage {
-    /// Name of the tenant and of its namespace.
     pub name: String,
-    /// The administrator's client.
     pub client: Client,
 }
 
@@ -77,6 +75,7 @@ impl Stage {
 
     /// Deletes the rows of an earlier run: a document's history includes all objects with its name.
     fn forget(&self) -> Result<()> {
+        // The rows of `contents` are deleted last, because those of other tables refer to them.
         let tables = "select t.table_name from information_schema.tables t join information_schema.columns c \
             using (table_schema, table_name) where table_schema = 'enact' and table_type = 'BASE TABLE' and column_name = 'tenant_id' \
             order by t.table_name = 'contents'";

@@ -11,7 +11,6 @@ use sha2::{Digest, Sha256};
 pub(crate) struct Inputs(Sha256);
 
 impl Inputs {
-    /// Adds a text.
     pub(crate) fn text(mut self, text: &str) -> Self {
         self.field(text.as_bytes());
         self
@@ -36,7 +35,7 @@ impl Inputs {
         format!("{first:016x}")
     }
 
-    /// Adds the length too, so that moving a byte from one field to the next changes the digest.
+    /// Adds a field with its length, so that moving a byte from one field to the next changes the digest.
     fn field(&mut self, bytes: &[u8]) {
         self.0.update(bytes.len().to_le_bytes());
         self.0.update(bytes);

@@ -62,7 +62,7 @@ fn write(folder: &Path, definitions: &Map<String, Value>) -> Result<()> {
         }
     }
     let mut definitions: Map<String, Value> = definitions.iter().map(|(name, it)| (name.clone(), strict(it))).collect();
-    // Described as a text, but `cpu: 2` is one as well.
+    // The description allows only texts, but the API server also accepts numbers such as `cpu: 2`.
     definitions.insert(QUANTITY.to_owned(), json!({ "type": ["number", "string"] }));
     fs::write(folder.join(ALL), json!({ "definitions": definitions }).to_string())?;
     Ok(())

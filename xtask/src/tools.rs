@@ -71,7 +71,7 @@ pub(crate) fn cargo_program(name: &str, version: &str) -> Result<PathBuf> {
         fs::create_dir_all(&root)?;
         let mut install =
             cmd::cargo(["install", "--quiet", "--locked", "--debug", name, "--version", version, "--root"]);
-        // Outside of the workspace, whose configuration is for our own programs.
+        // The build runs outside of the workspace, because `.cargo/config.toml` there is for our own programs.
         install.arg(&root).current_dir(&root).env("CARGO_PROFILE_DEV_DEBUG", "false");
         install.show().with_context(|| format!("cannot build {name}"))?;
     }

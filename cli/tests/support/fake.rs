@@ -52,9 +52,7 @@ pub enum Answer {
     Ok(Value),
     /// A failure with this code and message, as a Status.
     Failure(u16, &'static str),
-    /// Raw bytes.
     Bytes(&'static [u8]),
-    /// A text.
     Text(String),
     /// An error of the server behind the API server.
     Problem(u16, &'static str),

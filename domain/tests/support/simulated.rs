@@ -21,7 +21,6 @@ impl Chance {
     }
 }
 
-/// A pod.
 pub struct Pod {
     pub state: AttemptState,
     pub created: Millis,

@@ -54,7 +54,7 @@ fn end_cgroup(name: &str) -> Result<()> {
     if !until(Duration::from_secs(20), ended)? {
         bail!("processes in control group {name} cannot be killed");
     }
-    // Deepest first. Deleting the folder of a control group deletes its files too. A zombie keeps the folder busy for a moment.
+    // The deepest folder comes first. Deleting the folder of a control group deletes its files too. A zombie keeps it busy for a moment.
     let removed = || {
         let left = folders.iter().filter(|folder| folder.exists() && fs::remove_dir(folder).is_err()).count();
         Ok(left == 0)
@@ -87,7 +87,7 @@ fn remove_shim_sockets() {
 }
 
 fn unmount_below(dir: &Path) -> Result<()> {
-    // Later mounts may be on top of earlier ones.
+    // Later mounts may be on top of earlier ones, so they are unmounted first.
     for target in mounts_below(dir)?.iter().rev() {
         if !cmd("umount", ["--no-mtab", "--"]).arg(target).succeeds() {
             // A process that is about to end still uses it. A lazy unmount completes when that process ends.
@@ -135,7 +135,7 @@ fn remove_traces(layout: &Layout) {
         SHIM_SOCKETS,
         "/run/containerd",
     ] {
-        // Fails if the folder has files of others, which stay.
+        // The removal fails if the folder contains files of other programs, which must stay.
         let _ = fs::remove_dir(folder);
     }
 }

@@ -124,7 +124,7 @@ pub(super) fn sysctls() -> Vec<(String, String)> {
 /// Creates the bridge, the firewall rules and the kernel settings, as far as they are missing.
 pub(super) fn up(ranges: Ranges, internet: bool) -> Result<()> {
     set_sysctl("net/ipv4/ip_forward", "1")?;
-    // Without it, the response of a pod to another one would cross the bridge without passing the firewall, with the wrong sender.
+    // Without br_netfilter, the response of a pod to another pod crosses the bridge without passing the firewall, with the wrong sender.
     // The module may not be loaded; if the kernel does not have it, kube-proxy warns.
     if !Path::new("/proc/sys/net/bridge").exists() {
         cmd("modprobe", ["br_netfilter"]).succeeds();
@@ -134,7 +134,7 @@ pub(super) fn up(ranges: Ranges, internet: bool) -> Result<()> {
     }
     if !Path::new("/sys/class/net").join(BRIDGE).exists() {
         cmd("ip", ["link", "add", BRIDGE, "type", "bridge"]).read()?;
-        // A fixed address: otherwise it changes whenever a pod is added or removed, and connections stall.
+        // The address is fixed. Otherwise it would change whenever a pod is added or removed, and connections would stall.
         cmd("ip", ["link", "set", BRIDGE, "address", "02:65:6e:61:63:74"]).read()?;
     }
     cmd("ip", ["address", "replace", &format!("{}/16", ranges.node()), "dev", BRIDGE]).read()?;
@@ -172,7 +172,7 @@ fn firewall(internet: bool) -> Result<()> {
          -A {FORWARD} -i {BRIDGE} -j {outward}\n\
          COMMIT\n"
     );
-    // A declaration empties the chain, so that this can be repeated.
+    // The declaration of a chain also empties it, so that this can be repeated.
     cmd("iptables-restore", ["-w", "10", "--noflush"]).read_with(&rules)?;
     // The kernel replaces the addresses of Services after the first of these chains and before the others.
     let jumps = [
@@ -242,7 +242,7 @@ pub(super) fn down(sysctls: &[(String, String)]) -> Result<()> {
     if Path::new("/sys/class/net").join(BRIDGE).exists() {
         for link in cmd("ip", ["-o", "link", "show", "master", BRIDGE]).read()?.lines() {
             if let Some(name) = link.split(": ").nth(1).and_then(|name| name.split('@').next()) {
-                // Fails if its peer is just being deleted with its namespace.
+                // The deletion fails if the peer is just being deleted with its namespace.
                 cmd("ip", ["link", "delete", name]).succeeds();
             }
         }
@@ -276,7 +276,7 @@ fn removal(saved: &str) -> String {
             flushes.push(format!("-F {chain}"));
             deletions.push(format!("-X {chain}"));
         } else if let ["-A", chain, rest @ ..] = words.as_slice() {
-            // The last one, because a comment may contain the same words.
+            // The last match counts, because a comment may contain the same words.
             let jump = rest.windows(2).rfind(|pair| matches!(pair[0], "-j" | "-g"));
             if jump.is_some_and(|jump| ours(jump[1])) && !ours(chain) {
                 rules.push(line.replacen("-A", "-D", 1));

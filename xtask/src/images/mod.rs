@@ -62,7 +62,7 @@ pub(crate) fn run(build: &Build) -> Result<()> {
     }
     if let Some(registry) = &build.push {
         push(&archives, registry)?;
-        // The chart's default tag.
+        // `VERSION` is the chart's default tag, so the chart can be installed from this registry without further values.
         push_as(&archives, registry, |_| VERSION)?;
     }
     Ok(())
