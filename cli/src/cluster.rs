@@ -31,6 +31,7 @@ impl Cluster {
             config.auth_info.impersonate.clone_from(&target.as_user);
             config.auth_info.impersonate_groups = (!target.as_group.is_empty()).then(|| target.as_group.clone());
         }
+        // The same precedence as in kubectl: the flag, then the context.
         let namespace = target.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config.clone()).context("the cluster's configuration cannot be used")?;
         Ok(Self { client, namespace, server: target.server.clone(), config })
@@ -79,6 +80,7 @@ async fn config(target: &Target) -> Result<Config> {
 /// Converts an error of the API server to a message for a person.
 pub fn api_error(error: kube::Error) -> anyhow::Error {
     match error {
+        // Without a name in the details, the 404 is about the resource: the API server does not know the kind.
         kube::Error::Api(status) if status.code == 404 && status.details.as_ref().is_none_or(|d| d.name.is_empty()) => {
             anyhow!("this cluster does not have the CRDs of Enact; install Enact first ({})", status.message)
         }

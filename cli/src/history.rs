@@ -22,9 +22,9 @@ use crate::text::{align, fit, one_line, safe};
 const PAGE: u32 = 50;
 /// Most columns of a cell with untrusted text.
 const MAX_CELL_WIDTH: usize = 60;
-/// The revision that stands for the current content.
+/// Name of the revision with the current content.
 const PRESENT: &str = "present";
-/// The revision that was approved last.
+/// Name of the revision that was approved last.
 const APPROVED: &str = "approved";
 
 /// Lists the revisions of a document, newest first.
@@ -40,6 +40,7 @@ pub async fn history(cluster: &Cluster, options: &History) -> Result<()> {
         let empty = page.revisions.is_empty();
         revisions.extend(page.revisions);
         before = page.next;
+        // An empty page ends the loop even if the server names a next page.
         if empty || before.is_none() {
             break false;
         }
@@ -104,6 +105,7 @@ pub async fn show(cluster: &Cluster, options: &Show) -> Result<()> {
         return findings(cluster, subject, revision).await;
     }
     let text = text(cluster, subject, revision).await?;
+    // A file or pipe gets the exact bytes, so that the output can be edited and saved again.
     let shown = if io::stdout().is_terminal() { safe(&text).into_owned() } else { text };
     terminal::print(&shown)
 }

@@ -101,6 +101,7 @@ pub fn confirm(question: &str) -> Result<bool> {
     if !io::stdin().is_terminal() {
         bail!("standard input is not a terminal, so nobody can answer `{question}`; add --yes to confirm");
     }
+    // The question goes to standard error, so that the output in a pipe contains only the result.
     let mut errors = io::stderr();
     write!(errors, "{} [y/N] ", safe(question))?;
     errors.flush()?;

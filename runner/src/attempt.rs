@@ -27,6 +27,7 @@ pub(crate) fn run(step: &Step, supervisor: &mut Supervisor, settings: &Settings)
     let mut report = outcome.unwrap_or_else(Failure::into_report);
     // Before the delivery and the termination message, which both contain the report.
     supervisor.secrets().redact_report(&mut report);
+    // Without a server, the termination message is the only result.
     let Some(server) = assignment.server_url.as_deref().filter(|_| delivers(step, &report)) else {
         return report;
     };

@@ -61,7 +61,7 @@ pub(crate) fn follow(
             pending.extend_from_slice(chunk);
             let redacted = secrets.redact_stream(&mut pending, last);
             tail.push(&redacted);
-            // The work goes on when standard output is closed.
+            // An attempt continues when standard output is closed.
             let _ = io::stdout().write_all(&redacted);
         };
         loop {

@@ -76,6 +76,7 @@ pub(crate) fn deliver(supervisor: &mut Supervisor, settings: &Settings, payload:
             Err(RequestError::Permanent(message)) => return Err(message),
             Err(RequestError::Transient { message, retry_after }) => (message, retry_after),
         };
+        // Evaluated in every round, because the request to stop may arrive at any time.
         let limit = if supervisor.cancelled() { TOTAL_TIMEOUT_CANCELLED } else { TOTAL_TIMEOUT };
         let wait = backoff.next().max(retry_after).unwrap_or_default();
         if begun.elapsed() + wait > limit {
@@ -86,7 +87,7 @@ pub(crate) fn deliver(supervisor: &mut Supervisor, settings: &Settings, payload:
     }
 }
 
-/// Waits. A request to stop ends the wait that it interrupts; later waits keep their length, so that the server is not flooded.
+/// Waits. A request to stop ends the current wait. Later waits keep their length, so that the server is not flooded.
 fn pause(supervisor: &mut Supervisor, wait: Duration) {
     if supervisor.cancelled() {
         std::thread::sleep(wait);

@@ -22,6 +22,7 @@ const DOCUMENT: &str = "spec.md";
 /// Runs the agent and returns the document that it wrote.
 pub(crate) fn run(supervisor: &mut Supervisor, settings: &Settings, work: &DraftWork) -> Result<Document, Failure> {
     let layout = WorkspaceLayout::new(settings);
+    // A restarted container must not deliver the document of the previous one.
     layout.clear()?;
     fs::write(&layout.prompt, &work.prompt).map_err(|error| Failure::volume(&layout.root, &error))?;
     let file = layout.outputs.join(DOCUMENT);

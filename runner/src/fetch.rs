@@ -133,6 +133,7 @@ fn read(git: &mut Git, work: &FetchWork, commit: &str) -> Result<Vec<u8>, Failur
         _ => return refuse("is a directory; set spec.source.git.path to a file in it"),
     };
     // A partial clone has no file contents yet: `cat-file` transfers this one from the remote.
+    // The size comes first, so that a large file is not read into memory.
     let size = git.remote(&work.url, &["cat-file", "-s", id])?;
     if !size.trim().parse::<usize>().is_ok_and(|size| size <= MAX_DOCUMENT_BYTES) {
         return refuse(&document::too_large());

@@ -67,6 +67,7 @@ fn run(settings: &Settings, work: impl FnOnce(&mut Supervisor) -> Report) -> Exi
         Ok(mut supervisor) => work(&mut supervisor),
         Err(error) => Failure::signals(&error).into_report(),
     };
+    // Last: the kubelet reads this file when the container ends, also if the delivery to the server failed.
     report::write(&settings.termination_log, &report);
     log(&format!("{} {}", report.reason.as_str(), report.message));
     // The exit codes of the runner are below 256.

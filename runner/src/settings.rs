@@ -77,6 +77,7 @@ fn check_document_job(job: &DocumentJob) -> Result<(), String> {
 fn check_assignment(assignment: &Assignment) -> Result<(), String> {
     let message = |error: GitNameError| error.to_string();
     if let Some(GitWork { url, revision, merge, branch }) = &assignment.git {
+        // The webhook has checked these values too. This check protects the Git calls if the assignment is from elsewhere.
         check_url(url).map_err(message)?;
         for name in [revision, branch].into_iter().chain(merge.iter().map(|work| &work.branch)) {
             check_ref(name).map_err(message)?;

@@ -147,7 +147,7 @@ fn environment(layout: &WorkspaceLayout, assignment: &Assignment, task: &TaskWor
     environment
 }
 
-/// Returns the end of a recorded transcript; nothing if there is no such file.
+/// Returns the end of a recorded transcript; nothing if the file does not exist.
 fn read_transcript(path: &Path) -> String {
     let mut tail = Tail::new(MAX_TRANSCRIPT);
     tail.push(&fs::read(path).unwrap_or_default());

@@ -57,6 +57,7 @@ impl WorkspaceLayout {
     /// files of the one before it.
     pub(crate) fn clear(&self) -> Result<(), Failure> {
         let clear = || -> io::Result<()> {
+            // HOME and the temporary directory stay: they may contain caches, and no result is read from them.
             for directory in [&self.tree, &self.outputs, &self.hooks] {
                 match fs::remove_dir_all(directory) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

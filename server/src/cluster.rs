@@ -51,6 +51,7 @@ impl Cluster {
             ..SelfSubjectAccessReview::default()
         };
         let api: Api<SelfSubjectAccessReview> = Api::all(self.client.clone());
+        // Every account may review its own rights, so a failure of this request means that the API server does not answer.
         let answer = api.create(&PostParams::default(), &review).await.map_err(|error| error.to_string())?;
         if answer.status.is_some_and(|status| status.allowed) {
             return Ok(());

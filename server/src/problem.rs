@@ -8,7 +8,7 @@ use warp::reply::{Reply, Response};
 pub enum ProblemKind {
     /// The body has an unexpected form.
     Malformed,
-    /// There is no token or signature, or it is not accepted.
+    /// The token or signature is missing or not accepted.
     TokenRefused,
     /// The pod works on another object than the request names.
     SubjectMismatch,
@@ -16,7 +16,7 @@ pub enum ProblemKind {
     Forbidden,
     /// A part of the path or a query parameter is invalid.
     BadParameter,
-    /// There is nothing at this path.
+    /// The path does not exist.
     NotFound,
     /// The path takes another method.
     MethodNotAllowed,

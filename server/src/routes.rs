@@ -108,6 +108,7 @@ async fn refused(metrics: Metrics, rejection: Rejection, method: &Method) -> Res
 /// Counts and times a request. A panic is answered with status 500.
 async fn observed(metrics: &Metrics, route: &str, answer: impl Future<Output = Response>) -> Response {
     let (begun, _counted) = (Instant::now(), Counted::new(&metrics.in_flight));
+    // A panic ends only this request. Without an answer, the client would see a broken connection and the metrics nothing.
     let response = AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
         Problem::new(ProblemKind::Internal, "the request failed with an internal error; see the server's log")
             .into_response()

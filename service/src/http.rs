@@ -202,7 +202,7 @@ mod tests {
         open: IntGauge,
         stop: CancellationToken,
         task: JoinHandle<()>,
-        /// Says that a request to `/wait` has come.
+        /// Receives a message for each request to `/wait`.
         waiting: mpsc::Receiver<()>,
         go_on: Arc<Semaphore>,
     }

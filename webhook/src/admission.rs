@@ -50,7 +50,7 @@ impl Webhook {
 struct Service<L> {
     validator: Validator<L>,
     metrics: Metrics,
-    /// Its permits are bytes.
+    /// Memory for reviews; a permit is a byte.
     memory: Semaphore,
 }
 

@@ -21,6 +21,7 @@ fn write(directory: &Path, name: &str, suffix: &str, text: &str) -> io::Result<P
     for number in 1..=FILES {
         let number = if number == 1 { String::new() } else { format!(".{number}") };
         let path = directory.join(format!("{name}.{suffix}{number}.md"));
+        // `create_new` never overwrites a file, such as a text that was kept before.
         match OpenOptions::new().write(true).create_new(true).open(&path) {
             Ok(mut file) => return file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map(|()| path),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}

@@ -41,6 +41,7 @@ pub fn report(project: &Project) -> Verdict {
     if let Some(document) = &project.tasks {
         let parsed = tasks::parse(&document.bytes);
         let usable = report.document(document, &parsed.diagnostics, || summary_of_tasks(&parsed.model));
+        // The graph of a document with errors would only report consequences of these errors.
         if usable {
             report.graph(&project.name, document, &parsed.model);
         }

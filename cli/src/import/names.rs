@@ -10,14 +10,15 @@ const HASH_LEN: usize = 8;
 
 /// Returns the name for the objects of a feature, derived from its directory.
 ///
-/// `001-photo-albums` becomes `f001-photo-albums`: the number keeps names of features apart, and the name of a Plan must start with a letter.
-/// A name that is shortened, or that loses characters outside ASCII, ends with a digest of the directory's name.
+/// `001-photo-albums` becomes `f001-photo-albums`: the number distinguishes the names of features, and the name of a Plan must start with a
+/// letter. A name that is shortened, or that loses characters outside ASCII, ends with a digest of the name of the directory.
 pub fn of_feature(directory: &str) -> String {
     let slug = slug(directory);
     let name = if slug.starts_with(|c: char| c.is_ascii_lowercase()) { slug } else { format!("f{slug}") };
     if directory.is_ascii() && name.len() <= MAX_NAME && name.len() > 1 {
         return name;
     }
+    // Two long or non-ASCII names could become the same name without the digest.
     let digest = Digest::of_bytes(directory.as_bytes());
     let hash = digest.short().get(..HASH_LEN).unwrap_or_default();
     let head = name.get(..name.len().min(MAX_NAME - HASH_LEN - 1)).unwrap_or_default().trim_end_matches('-');

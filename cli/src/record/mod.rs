@@ -72,6 +72,7 @@ impl Record {
                 None => discover(&accounts).await,
             }
         };
+        // Two independent requests: a person waits only for the slower one.
         let (token, address) = futures::try_join!(token(&accounts, &cluster.namespace), address)?;
         let ServerAddress { namespace, service } = address;
         let proxy = format!("/api/v1/namespaces/{namespace}/services/http:{service}:{READ_PORT}/proxy");
@@ -134,6 +135,7 @@ impl Record {
         let answer = async {
             let response = self.client.send(request).await.map_err(api_error)?;
             let (parts, body) = response.into_parts();
+            // The limit keeps a server that sends without end from filling the memory.
             let read = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
             let bytes = read.map_err(|error| anyhow!("the answer of the server cannot be read: {error}"))?.to_bytes();
             Ok::<_, Error>(Response::from_parts(parts, bytes.to_vec()))

@@ -15,6 +15,7 @@ const MAX_WIDTH: usize = 500;
 pub fn changes(before: Option<&Snapshot>, after: &Snapshot) -> Vec<String> {
     let mut lines = Vec::new();
     let mut add = |old: Option<String>, new: String| {
+        // Lines are compared as text, so a change that no line shows prints nothing.
         if !new.is_empty() && old.as_ref() != Some(&new) {
             lines.push(cut(&new, MAX_WIDTH));
         }

@@ -49,6 +49,7 @@ pub fn render(snapshot: &Snapshot, now: Timestamp, display: Display) -> Vec<Stri
     let phases = by_phase(&rows);
     let mut lines = folded(snapshot, &rows, &phases, now, display, Fold::Nothing);
     let (Length::Folded(most) | Length::Cut(most)) = display.length else { return lines };
+    // Each step hides more tasks. The first tree that fits is shown.
     for fold in [Fold::Finished, Fold::NotStarted, Fold::Inactive] {
         if lines.len() <= most {
             return lines;

@@ -43,7 +43,7 @@ pub trait Lookup: Send + Sync {
     fn tenant_of(&self, namespace: &str) -> impl Future<Output = Result<Option<String>, LookupError>> + Send;
     /// Returns the claims of all Tenants.
     fn claims(&self) -> impl Future<Output = Result<Vec<Claim>, LookupError>> + Send;
-    /// Returns the subject of an Approval; none when there is no such object, or its kind cannot be approved.
+    /// Returns the subject of an Approval; none when the object does not exist or its kind cannot be approved.
     fn approval_subject(
         &self,
         kind: Kind,
@@ -52,7 +52,7 @@ pub trait Lookup: Send + Sync {
     ) -> impl Future<Output = Result<Option<ApprovalSubject>, LookupError>> + Send;
     /// Returns some unfinished Plans of these namespaces, as `namespace/name`.
     fn unfinished_plans(&self, namespaces: &[String]) -> impl Future<Output = Result<Vec<String>, LookupError>> + Send;
-    /// Returns a constitution; none when there is no such object, or it is being deleted.
+    /// Returns a constitution; none when the object does not exist or is being deleted.
     fn constitution(&self, at: &NamespacedRef) -> impl Future<Output = Result<Option<ChainLink>, LookupError>> + Send;
     /// Returns the constitution that the Tenant of a namespace names; may be as old as a watch's delay.
     fn tenant_constitution(

@@ -17,6 +17,7 @@ impl<L: Lookup> Validate<ApprovalSpec> for Validator<L> {
         if request.operation() == &Operation::Update {
             return Err(Denial::invalid("spec", "an Approval is immutable; create another one"));
         }
+        // The mutating webhook has written `spec.by`. This check fails if it was not called, or if another webhook changed the field.
         check_signature(request, &spec)?;
         let (kind, name) = (Kind::from(spec.subject.kind), &spec.subject.name);
         let found = self.lookup.approval_subject(kind, request.namespace(), name).await?;
