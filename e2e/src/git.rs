@@ -47,6 +47,7 @@ impl Git {
 
     async fn launch(stage: &Stage, files: &[(&str, &str)], manifest: &str) -> Result<Self> {
         let namespace = format!("{}-git", stage.name);
+        // The example's manifest creates its repository from this ConfigMap. The replacements below adapt names and content to the test.
         let mut seed = String::new();
         for (name, text) in files {
             seed.extend(["  ", name, ": |\n"]);

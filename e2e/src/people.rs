@@ -92,6 +92,7 @@ impl Person {
 
     /// Creates a kubeconfig for the same cluster with another user.
     async fn with(stage: &Stage, name: String, user: Value) -> Result<Self> {
+        // `--flatten` replaces file names by their content, since relative ones would not resolve in the new folder.
         let view = ["config", "view", "--raw", "--flatten", "--minify", "--output=json"];
         let mut config: Value = serde_json::from_str(&run(program("kubectl")?.args(view))?)?;
         config["users"][0]["user"] = user;

@@ -11,7 +11,7 @@ pub const PATIENCE: Duration = Duration::from_mins(3);
 /// Polls until the answer is yes, for at most `patience`.
 ///
 /// # Errors
-/// If the time is over, with `what` was waited for and the last reason.
+/// If the time is over, with `what` and the last reason, or if a poll fails.
 pub async fn until<T, F, Fut>(what: &str, patience: Duration, mut ask: F) -> Result<T>
 where
     F: FnMut() -> Fut,

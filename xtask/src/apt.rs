@@ -8,7 +8,7 @@ use crate::cmd::{CommandExt, cmd};
 
 /// Installs the missing packages of `packages`. Contacts no mirror if all are installed.
 pub(crate) fn ensure(packages: &[&str]) -> Result<()> {
-    // apt-get fails when another one runs.
+    // apt-get fails while another apt-get runs, and parallel steps of a command may both need packages.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _lock = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let missing = missing(packages);

@@ -18,7 +18,7 @@ const OWNER: &str = "ENACT_DAEMON_OWNER";
 const NAME: &str = "ENACT_DAEMON_NAME";
 const DIGEST: &str = "ENACT_DAEMON_DIGEST";
 
-/// How long a process may take until it is ready.
+/// The time limit for a process to become ready.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 const LOG_LINES_SHOWN: usize = 20;
@@ -134,8 +134,8 @@ impl Daemons {
             fs::rename(&log, log.with_extension("log.1"))?;
         }
         let output = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        // In its own session, it receives no signal from the terminal. It does not inherit our environment: proxy variables, for
-        // example, would break it.
+        // In its own session, the process receives no signal from the terminal. It does not inherit this environment, in which for example
+        // proxy variables could break it.
         let mut child = Command::new("setsid")
             .arg(&spec.program)
             .args(&spec.args)
@@ -151,7 +151,7 @@ impl Daemons {
             .stderr(output)
             .spawn()
             .with_context(|| format!("cannot start {}", spec.name))?;
-        // The process can be found only after `setsid` has replaced itself, so that a first probe may come too early.
+        // `find` needs the session of the process, which `setsid` creates. Without this wait, the first probe could find no process.
         until(Duration::from_secs(5), || Ok(child.try_wait()?.is_some() || self.find(spec.name)?.is_some()))?;
         Ok(())
     }

@@ -87,7 +87,7 @@ impl Kube {
         command
     }
 
-    /// Applies manifests; `who` is empty or has kubectl's flags `--as` and `--as-group`.
+    /// Applies manifests. `who` is empty, or contains kubectl's flags `--as` and `--as-group`.
     pub(crate) fn apply(&self, manifests: &str, who: &[&str]) -> Result<()> {
         let mut apply = self.kubectl(["apply", "--filename", "-"]);
         apply.args(who).read_with(manifests).map(drop)

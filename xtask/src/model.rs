@@ -37,6 +37,7 @@ fn folder() -> Result<PathBuf> {
     let home = dirs::cache()?.join("model");
     fs::create_dir_all(&home)?;
     let lock = File::create(home.join("lock"))?;
+    // Two processes could otherwise use the same folder for their downloads.
     lock.lock()?;
     let target = home.join("all-MiniLM-L6-v2");
     if target.exists() {
@@ -52,6 +53,7 @@ fn folder() -> Result<PathBuf> {
             ensure!(found == expected, "{name} has SHA-256 {found}, not {expected}");
             fs::rename(model.join(name), new.join(name))?;
         }
+        // The target appears only with all files, after their digests were checked.
         Ok(fs::rename(new, &target)?)
     })?;
     Ok(target)

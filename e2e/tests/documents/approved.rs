@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use super::texts::{KEYS, lent_for};
 
-/// A policy that requires the approval of a lead who is not the author, and of the security group while a serious finding is open.
+/// Returns a policy that requires the approval of a lead who is not the author, and of the security group while a serious finding is
+/// open.
 fn policy(more: &Value) -> Value {
     let mut policy = json!({
         "required": 1, "groups": ["leads"], "fourEyes": true,

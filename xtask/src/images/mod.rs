@@ -76,13 +76,13 @@ pub(crate) fn archives(only: &[String], profile: Profile) -> Result<Vec<Archive>
     let mut programs: Vec<&str> = chosen.iter().flat_map(|(_, programs)| programs.iter().copied()).collect();
     programs.sort_unstable();
     programs.dedup();
-    // Debian's packages are downloaded and installed while the compiler works.
+    // The base image and the parts without programs are built while cargo compiles the programs.
     let prepare = || {
         let store = Store::open()?;
         chosen.iter().try_for_each(|(name, programs)| store.prepare(name, programs))
     };
     let ((), compiled) = parallel::both(prepare, || binaries::compile(&programs, profile))?;
-    // The lock of the store also keeps other processes from `dist/`.
+    // The lock of the store also keeps other processes from changing `dist/` until the images are built.
     let store = Store::open()?;
     binaries::collect(&compiled)?;
     chosen.into_iter().map(|(name, programs)| store.archive_of(name, programs)).collect()

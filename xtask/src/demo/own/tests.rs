@@ -38,7 +38,7 @@ exit 0
 const HELM: &str = "#!/bin/sh\ncd \"$(dirname \"$0\")\" && shift 2 && echo \"helm $1 $2\" >> calls\n";
 
 impl Pretended {
-    /// With objects of these names, and whether they have the demonstration's label.
+    /// Creates a cluster with objects of these names. The flag tells whether an object has the demonstration's label.
     fn with(objects: &[(&str, bool)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
@@ -58,7 +58,8 @@ impl Pretended {
         fs::create_dir(folder.path().join("refuses")).unwrap();
         let program = |name: &str, text: &str| {
             write("text", text);
-            // By another process: a program that this one has open for writing, while another test starts something, cannot be run.
+            // Another process writes the program. A child of another test could inherit a descriptor that is open for writing, and the program
+            // could not be executed then (ETXTBSY).
             let [text, program] = ["text", name].map(|name| folder.path().join(name));
             cmd("install", ["--mode=700"]).args([&text, &program]).read().unwrap();
             program
@@ -71,7 +72,7 @@ impl Pretended {
         self.folder.path().join(name)
     }
 
-    /// What was done, without looking.
+    /// Returns the recorded calls that change something.
     fn done(&self) -> Vec<String> {
         let calls = fs::read_to_string(self.path("calls")).unwrap();
         let done = calls.lines().filter(|line| !line.starts_with("kubectl get"));
