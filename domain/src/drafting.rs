@@ -94,7 +94,7 @@ fn rules(rules: &[&Rule]) -> String {
     rules.iter().filter(|rule| rule.scope == Scope::Specification).map(line).collect()
 }
 
-/// Checks that a drafted document is a specification without errors.
+/// Checks that a drafted document has user stories and requirements, and no errors.
 ///
 /// # Errors
 /// The problems with lines and remedies, for the agent and for a person.

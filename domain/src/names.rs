@@ -90,8 +90,8 @@ pub fn integration_pod_name(plan: &str, attempt: u32) -> String {
     pod_name(&format!("{plan}-{INTEGRATION}"), attempt)
 }
 
-/// Returns the name of the pod of a document job: `<document>-<role>-<eight digits of the digest>`, at most 63 characters. The digest covers
-/// the whole job and the UID of the document, so that the same job always has the same pod name.
+/// Returns the name of the pod of a document job: `<document>-<role>-<eight digits of the digest>`, at most 63 characters. The digest
+/// covers the whole job and the UID of the document, so that the same job always has the same pod name.
 pub fn document_pod_name(document: &str, role: &str, digest: &Digest) -> String {
     let digits = digest.short().get(..HASH_LEN).unwrap_or_default();
     let room = MAX_LABEL - role.len() - digits.len() - 2;
@@ -100,9 +100,9 @@ pub fn document_pod_name(document: &str, role: &str, digest: &Digest) -> String 
     format!("{document}-{role}-{digits}")
 }
 
-/// Returns the branch for the work of an attempt: `enact/<plan>-<eight digits of its UID>/<task>-<attempt>`, where `<task>` is the name of the
-/// Task without the prefix of its plan. Every attempt has its own branch, so that a late push of an earlier attempt cannot overwrite it. The
-/// UID separates Plans of the same name, in other namespaces or created again.
+/// Returns the branch for the work of an attempt: `enact/<plan>-<eight digits of its UID>/<task>-<attempt>`, where `<task>` is the name
+/// of the Task without the prefix of its plan. Every attempt has its own branch, so that a late push of an earlier attempt cannot
+/// overwrite it. The UID separates Plans of the same name, in other namespaces or created again.
 pub fn task_branch(plan: &str, plan_uid: &str, task: &str, attempt: u32) -> String {
     let task = task.strip_prefix(plan).and_then(|rest| rest.strip_prefix('-')).unwrap_or(task);
     format!("{}/{task}-{attempt}", branches(plan, plan_uid))

@@ -272,7 +272,8 @@ pub struct Decision {
     pub waiting_for_slots: u32,
 }
 
-/// Decides what a plan does next. `free_slots` is the number of attempts that the tenant's limit allows; the plan's own limit is applied here.
+/// Decides what a plan does next. `free_slots` is the number of attempts that the tenant's limit allows; the plan's own limit is applied
+/// here.
 pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, free_slots: u32, now: Millis) -> Decision {
     let expired = policy.deadline.is_some_and(|d| now >= d);
     let stop = policy.cancelled || expired;

@@ -21,12 +21,13 @@ pub enum ReportError {
 }
 
 impl Report {
-    /// Truncates the message and the list of conflicts, and rejects other values that are too large or malformed. Call it for every report from
-    /// a pod: an agent may have written it.
+    /// Truncates the message and the list of conflicts, and rejects other values that are too large or malformed. Call it for every
+    /// report from a pod: an agent may have written it.
     ///
     /// # Errors
     /// If the outputs are larger than allowed, or the commit or the document's digest is malformed.
     pub fn enforce_limits(&mut self) -> Result<(), ReportError> {
+        // The commit is passed to Git, so it must be a hash and not an option or the name of a branch.
         if let Some(commit) = &self.commit {
             let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
             if !(commit.len() == 40 || commit.len() == 64) || !commit.bytes().all(hex) {

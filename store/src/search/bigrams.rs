@@ -1,7 +1,7 @@
 //! Bigrams of scripts that do not separate words by spaces.
 
-/// Returns the bigrams of each run of such characters, and each run of one character, separated by spaces. Without them, Postgres indexes
-/// a run as one word, and a search for a part of it finds nothing.
+/// Returns the bigrams of each run of characters of such scripts, and each run of one character, separated by spaces. Without them,
+/// Postgres indexes a run as one word, and a search for a part of it finds nothing.
 pub(super) fn of(text: &str) -> String {
     let mut bigrams = String::new();
     for run in text.split(|c| !is_unspaced(c)) {

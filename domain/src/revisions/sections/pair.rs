@@ -23,6 +23,7 @@ pub(super) fn pair(old: &[Section<'_>], new: &[Section<'_>]) -> Vec<Option<usize
         pairs: vec![None; new.len()],
     };
     pairing.below(old.len(), new.len());
+    // Sections that moved to another parent are still unpaired; identical texts identify them.
     let mut same: BTreeMap<&str, VecDeque<usize>> = BTreeMap::new();
     for (index, section) in old.iter().enumerate().filter(|(index, _)| !pairing.taken[*index]) {
         same.entry(section.text.trim_end()).or_default().push_back(index);
@@ -31,6 +32,7 @@ pub(super) fn pair(old: &[Section<'_>], new: &[Section<'_>]) -> Vec<Option<usize
         let candidates = same.get_mut(section.text.trim_end()).filter(|_| pairing.pairs[index].is_none());
         let Some(candidates) = candidates else { continue };
         while let Some(candidate) = candidates.pop_front() {
+            // `below` can have paired it with a subsection in the meantime.
             if !pairing.taken[candidate] {
                 pairing.take(candidate, index);
                 pairing.below(candidate, index);
@@ -71,6 +73,7 @@ impl Pairing<'_> {
         while let Some((old, new)) = open.pop() {
             let mut olds = self.old_children[old].clone();
             let mut news = self.new_children[new].clone();
+            // Namesakes first, so that only the other sections are compared by their words.
             for rule in [Self::namesakes, Self::alike] {
                 olds.retain(|o| !self.taken[*o]);
                 news.retain(|n| self.pairs[*n].is_none());
@@ -92,8 +95,8 @@ impl Pairing<'_> {
         news.iter().filter_map(find).collect()
     }
 
-    /// Returns the pairs of sections without a namesake that share most of their words. Two top-level titles are a pair if each document
-    /// has one.
+    /// Returns the pairs of sections without a namesake that share most of their words. A single title of level 1 in each document is a
+    /// pair, whatever its words.
     fn alike(&self, olds: &[usize], news: &[usize]) -> Vec<(usize, usize)> {
         if olds.len().saturating_mul(news.len()) > MAX_COMPARISONS {
             return Vec::new();

@@ -12,7 +12,8 @@ const MAX_NAME_WORDS: usize = 4;
 
 /// The names of a specification's items, to be found in texts.
 pub(super) struct Names<'a> {
-    /// Identifiers of requirements, criteria and scenarios; names of entities, as written and as one word. Each maps to the identifier of its item.
+    /// Identifiers of requirements, criteria and scenarios; names of entities, as written and as one word. Each maps to the identifier of
+    /// its item.
     names: BTreeMap<String, &'a str>,
     /// Identifiers by prefix and number.
     numbers: BTreeMap<(&'a str, u32), Vec<&'a str>>,

@@ -89,6 +89,7 @@ struct Affected<'a> {
 
 impl<'a> Affected<'a> {
     fn new(old: &Spec, changes: &'a Changes, served: &[Served<'a>]) -> Self {
+        // Added and renumbered items do not affect work that was planned before them.
         let touches = |change: &&ItemChange| matches!(change.kind, ItemKind::Changed | ItemKind::Removed);
         let Changes { requirements, stories, scenarios, criteria, entities, .. } = changes;
         let all = || requirements.iter().chain(criteria).chain(scenarios).chain(entities);
@@ -105,6 +106,7 @@ impl<'a> Affected<'a> {
         for change in stories.iter().filter(touches) {
             of_story.entry(&change.id).or_default().push(change);
         }
+        // Tasks still have the old key of a renumbered story, so its new scenarios are added to the old key.
         let old_keys: BTreeMap<&str, &str> = renamed.iter().map(|(from, to)| (*to, *from)).collect();
         for change in scenarios.iter().filter(|change| !matches!(change.kind, ItemKind::Renamed { .. })) {
             let key = change.id.rsplit_once('/').map_or(change.id.as_str(), |(story, _)| story);
@@ -143,6 +145,7 @@ impl<'a> Affected<'a> {
         let named_in = named_in.map_or(&[][..], Vec::as_slice);
         let is_general = names_nothing && served.story.is_none() && served.new_story.is_none();
         let everything = if is_general { self.everything.as_slice() } else { &[] };
+        // An item that the task names is not counted again as a part of its story.
         let twice = of_story.iter().filter(|change| named.contains_key(change.id.as_str())).count();
         let all = named.len() + of_story.len() - twice + named_in.len() + everything.len();
         let link = |changes: &[&ItemChange], link: Relation| -> Vec<StaleReason> {

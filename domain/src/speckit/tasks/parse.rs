@@ -141,6 +141,7 @@ impl Builder {
                 "NoTasks",
                 "no task was found",
                 "write tasks as `- [ ] T001 description`, under phase headings",
+            // After the statements: they can move tasks and phases, which changes the number of dependencies.
             ));
         }
         if let Some((line, edges)) = order::too_many_edges(&file, MAX_DEPENDENCIES) {
@@ -151,6 +152,7 @@ impl Builder {
                     "the tasks up to this phase have {edges} dependencies, and at most {MAX_DEPENDENCIES} are allowed"
                 ),
                 "start this phase with one task without [P], so that its other tasks depend on that task only, or split the feature",
+            // Last, because everything above still reads the source.
             ));
         }
         file.source = std::mem::take(&mut self.markdown.source);
@@ -294,12 +296,14 @@ impl Builder {
         }
         let innermost = items.partition_point(|(line, _)| *line <= start).checked_sub(1).map(|at| items[at]);
         let end = innermost.filter(|(line, _)| *line == start).map(|(_, end)| end);
+        // A list item ends with the item, other lines with their paragraph.
         let limit = end.unwrap_or_else(|| self.markdown.paragraph_end(start)).min(next);
         let foreign = |index: &usize| {
             let text = self.markdown.text(*index);
             let label = markdown::label(text).is_some_and(|(label, _)| label.eq_ignore_ascii_case("checkpoint"));
             matches!(self.markdown.lines[*index].kind, LineKind::Heading(_)) || label || markdown::is_rule(text)
         };
+        // Headings, checkpoints and rules belong to the phase, even if they are indented like the item.
         (start + 1..limit).find(foreign).unwrap_or(limit)
     }
 

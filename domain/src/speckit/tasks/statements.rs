@@ -112,6 +112,7 @@ pub(super) fn parse(text: &str, context: Context) -> Vec<Statement> {
     if (context == Context::Task && !text.contains('T')) || !may_name(text) {
         return found;
     }
+    // A label such as `**Dependencies**:` applies to the whole text, so its phrases are not parsed as well.
     if let Some(statement) = label(text) {
         found.push(statement);
         return found;
@@ -183,6 +184,7 @@ fn phrases(sentence: &str, context: Context, found: &mut Vec<Statement>) {
         let from = index.checked_sub(1).map(|i| verbs[i].end);
         let next = verbs.get(index + 1).map(|v| v.start);
         let left = &sentence[from.unwrap_or(0)..verb.start];
+        // `does not depend on T001` is not a statement.
         if negated(&lower[from.unwrap_or(0)..verb.start]) {
             continue;
         }
@@ -248,6 +250,7 @@ fn verbs(lower: &str) -> Vec<Phrase> {
             }
         }
     }
+    // Of overlapping phrases, the first one remains, and of those at the same position the longest.
     verbs.sort_by_key(|v| (v.start, std::cmp::Reverse(v.end)));
     verbs.dedup_by(|later, earlier| later.start < earlier.end);
     verbs
