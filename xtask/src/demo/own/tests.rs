@@ -58,8 +58,8 @@ impl Pretended {
         fs::create_dir(folder.path().join("refuses")).unwrap();
         let program = |name: &str, text: &str| {
             write("text", text);
-            // Another process writes the program. A child of another test could inherit a descriptor that is open for writing, and the program
-            // could not be executed then (ETXTBSY).
+            // Another process writes the program. A child of another test could inherit a descriptor that is open for writing, and the
+            // program could not be executed then (ETXTBSY).
             let [text, program] = ["text", name].map(|name| folder.path().join(name));
             cmd("install", ["--mode=700"]).args([&text, &program]).read().unwrap();
             program
