@@ -1,7 +1,8 @@
 //! The invariant `no-import-cycles` of ARCHITECTURE.md: in each crate, no source file needs itself through the files that it imports.
 //!
 //! A file imports another one if one of its paths names an item that the other file defines. Re-exports lead to the definition, and a
-//! path that ends at a module is not an import, nor is a re-export. Code for tests is left out: `#[cfg(test)]`, `tests.rs`, `tests/` and `testing/`.
+//! path that ends at a module is not an import, nor is a re-export. Code for tests is left out: `#[cfg(test)]`, `tests.rs`, `tests/` and
+//! `testing/`.
 //! The test does not see calls of methods, because it does not know types.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};

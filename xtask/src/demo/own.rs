@@ -48,7 +48,7 @@ pub(super) fn claim(kube: &Kube) -> Result<()> {
         let labels = json!({ LABEL.0: LABEL.1 });
         let manifest =
             json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } });
-        // `create` and not `apply`, which would take over a namespace that somebody else has just created.
+        // `apply` would take over a namespace that another user has just created, and `create` fails then.
         kube.kubectl(["create", "--filename", "-"]).read_with(&manifest.to_string())?;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! `cargo xtask images`: container images, built from the same Containerfiles that users build, and cached by content.
 //!
-//! No Docker and no registry is needed: `mmdebstrap` creates the base image of the Containerfiles, `buildah` builds on it, and the result is
-//! an OCI archive that containerd, kind or k3d can load.
+//! No Docker and no registry is needed: `mmdebstrap` creates the base image of the Containerfiles, `buildah` builds on it, and the result
+//! is an OCI archive that containerd, kind or k3d can load.
 
 pub(crate) mod archive;
 pub(crate) mod store;
