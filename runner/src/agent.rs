@@ -78,6 +78,7 @@ impl Script<'_> {
     pub(crate) fn run(&self, supervisor: &mut Supervisor, keep: usize) -> Result<ScriptRun, Failure> {
         let shell = |error| Failure::program("/bin/sh", &error);
         let (reader, writer) = std::io::pipe().map_err(shell)?;
+        // The script does not inherit the environment of the runner, which contains the assignment.
         let mut command = Command::new("/bin/sh");
         command
             .args(["-e", "-c", self.text])
@@ -103,6 +104,7 @@ impl ScriptRun {
         match self.end {
             End::Exited(0) => Ok(()),
             End::Cancelled => Err(Failure::cancelled()),
+            // Before `Exited`: a shell reports the kill of a process that it started as an exit code.
             _ if self.out_of_memory => fail(
                 Reason::OutOfMemory,
                 "was killed because it used more memory than the container's limit; raise resources.memory".into(),

@@ -137,6 +137,7 @@ impl<'a> Git<'a> {
     ) -> Result<Self, Failure> {
         let runner = std::env::current_exe().map_err(|error| Failure::program("enact-runner", &error))?;
         let directory = settings.git_credentials_dir.clone();
+        // Checked before the first call: the message of Git would not name the Secret.
         check_mounted(&directory, fields)?;
         let credentials = Credentials {
             // Git sends the credential to this server only, even if a redirect or a configuration points elsewhere.

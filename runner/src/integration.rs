@@ -44,6 +44,7 @@ pub(crate) fn merge(
     let candidate = checkout.base.clone();
     let pushed = repository::push_work(&mut git, work, &checkout, candidate)?;
     log(&format!("pushed the candidate {pushed} to {}", work.branch));
+    // After the push, so that `publish` finds the commit in the repository. The container of `gate` has no access to this volume.
     fs::write(settings.handover_dir.join(HANDOVER_FILE), &pushed)
         .map_err(|error| Failure::volume(&settings.handover_dir, &error))?;
     Ok(Report { commit: Some(pushed), ..Report::new(Reason::Succeeded, "") })

@@ -100,6 +100,7 @@ impl Supervisor {
     /// # Errors
     /// When it cannot be started or waited for.
     pub(crate) fn run(&mut self, mut command: Command, limit: Option<Duration>) -> io::Result<End> {
+        // A request to stop may have arrived since the previous child ended.
         if self.cancelled() {
             return Ok(End::Cancelled);
         }

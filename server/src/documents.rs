@@ -30,6 +30,7 @@ impl Intake {
         let deliver = async {
             let (begun, mut body) = (Instant::now(), Body::new(body));
             let outcome = self.store_document(subject, &headers, &mut body).await;
+            // Most clients read the answer only after they have sent the body.
             if outcome.is_err() {
                 body.discard().await;
             }

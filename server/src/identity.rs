@@ -188,6 +188,7 @@ fn tenant_of<'a>(
 
 /// Returns the Enact object that controls a pod, if it has one of these kinds.
 fn controller<'a>(pod: &'a ObjectMeta, kinds: &[&str]) -> Option<&'a OwnerReference> {
+    // The group is compared too: kinds of other groups may have the same name.
     let owners = pod.owner_references.iter().flatten();
     owners
         .filter(|owner| owner.controller == Some(true) && kinds.contains(&owner.kind.as_str()))

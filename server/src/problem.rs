@@ -140,6 +140,7 @@ impl Reply for Problem {
         if let Some(seconds) = self.kind.retry_after() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        // RFC 9110 requires this header in a response with status 401.
         if self.kind == ProblemKind::TokenRefused {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

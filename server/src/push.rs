@@ -45,10 +45,12 @@ impl Pushes {
         S: Stream<Item = Result<B, E>> + Unpin,
         B: Buf,
     {
+        // The sender is not authenticated, so the log gets only a valid name from it.
         let known = if is_label(namespace) { namespace } else { "" };
         let receive = async {
             let (begun, mut body) = (Instant::now(), Body::new(body));
             let outcome = self.accept(namespace, &headers, &mut body).await;
+            // Most clients read the answer only after they have sent the body.
             if outcome.is_err() {
                 body.discard().await;
             }
@@ -75,6 +77,7 @@ impl Pushes {
         }
         check_headers(headers, "application/json", MAX_PUSH_BYTES)?;
         let auth = PushAuth::of(headers)?;
+        // The slot covers the body and the write, because the sender is unknown until the body is verified.
         let _slot = self.limiter.unauthenticated().await?;
         let secrets = in_time(self.times.identify, "secret", self.cluster.push_secrets(namespace)).await?;
         let refused = || {

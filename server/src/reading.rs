@@ -106,6 +106,7 @@ impl Reading {
             }
             Resource::Related { of, limit } => {
                 let ObjectName { kind, name } = of;
+                // `related` needs the UID of the object, which its newest revision has.
                 let newest = Box::pin(self.store.history(tenant, *kind, namespace, name, None, 1)).await;
                 let Some(newest) = read(newest)?.into_iter().next() else {
                     return Err(missing(format!("the record holds no {} {name}", kind.as_str())));

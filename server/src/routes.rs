@@ -97,11 +97,13 @@ async fn refused(metrics: Metrics, rejection: Rejection, method: &Method) -> Res
         let problem = problem(&rejection, method);
         let kind = problem.kind;
         let mut response = problem.into_response();
+        // RFC 9110 requires the header Allow in a response with status 405.
         if let (ProblemKind::MethodNotAllowed, Ok(allowed)) = (kind, HeaderValue::from_str(method.as_str())) {
             response.headers_mut().insert(ALLOW, allowed);
         }
         response
     };
+    // All unknown paths share one label, so that a client cannot add time series.
     Ok((observed(&metrics, "none", response).await,))
 }
 

@@ -60,6 +60,7 @@ pub fn with_file(command: &Command, args: impl IntoIterator<Item = OsString>) ->
         let Some(flag) = active.get_arguments().find(|arg| arg.get_long() == Some(&name)) else {
             let elsewhere = command.get_subcommands().flat_map(Command::get_arguments);
             let known = elsewhere.chain(command.get_arguments()).any(|arg| arg.get_long() == Some(&name));
+            // A setting of another subcommand is skipped. A name that no subcommand knows is an error, probably a misspelling.
             anyhow::ensure!(known, "--config {}: there is no setting `{name}`; see --help", path.display());
             continue;
         };

@@ -39,6 +39,7 @@ impl Log {
             LogFormat::Human => builder.try_init(),
         };
         started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))?;
+        // Replaces the default hook, which prints every panic message and would leak data of clients.
         std::panic::set_hook(Box::new(|panic| {
             let place = panic.location().map(ToString::to_string).unwrap_or_default();
             tracing::error!(place, message = message(panic), "panic");

@@ -161,6 +161,7 @@ impl FakeApi {
         state.requests.push(format!("{method} {}", uri.path()));
         let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
         let target = Target::of(uri.path());
+        // Events are accepted and not stored.
         if target.resource == "events" {
             return (StatusCode::CREATED, body);
         }
@@ -322,6 +323,7 @@ impl Target {
             None => (path, ""),
         };
         let mut parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        // The prefix is `api/v1` for the core group and `apis/<group>/<version>` for all others.
         parts.drain(..if parts[0] == "api" { 2 } else { 3 });
         if parts.len() > 2 && parts[0] == "namespaces" {
             parts.drain(..2);

@@ -146,6 +146,7 @@ impl<L: Lookup> Service<L> {
         length: u64,
         body: impl Stream<Item = Result<B, warp::Error>>,
     ) -> Result<(Request, SemaphorePermit<'_>), Unread> {
+        // The upper bound matters: a request for more permits than the semaphore has would wait forever.
         let weight = u32::try_from(length).unwrap_or(MAX_BYTES_AT_ONCE).clamp(LEAST_BYTES, MAX_BYTES_AT_ONCE);
         // The semaphore is never closed.
         let permit = self.memory.acquire_many(weight).await.map_err(|_| Unread::late())?;

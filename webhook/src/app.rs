@@ -80,6 +80,7 @@ pub async fn run_on(
 ) -> Result<(), StartError> {
     let drain =
         Duration::try_from(config.drain).map_err(|_| StartError::Config("--drain must not be negative".into()))?;
+    // Invalid lifetimes stop the program here, because the rotation would try again with them forever.
     if let Some(problem) = config.lifetimes().problem() {
         return Err(StartError::Config(problem));
     }
@@ -153,6 +154,7 @@ fn certificates(
     end: &CancellationToken,
 ) {
     let (health, metrics, end) = (health.clone(), metrics.clone(), end.clone());
+    // Another program owns the certificate and the `caBundle`, so there is no rotation.
     if let Some(folder) = config.tls_dir {
         tasks.spawn(async move { files::run(&folder, &serving, &health, &metrics, end).await });
         return;

@@ -97,6 +97,7 @@ impl Denial {
             kind: request.kind_name().to_owned(),
             uid: String::new(),
             causes: causes.iter().take(MAX_CAUSES).map(|c| cause(c, code)).collect(),
+            // In seconds. A failed lookup may succeed soon without a change of the request.
             retry_after_seconds: u32::from(code == 503),
         };
         Status::failure(&format!("{}: {self}", request.subject()), name).with_code(code).with_details(details)

@@ -22,6 +22,7 @@ pub async fn stamp<L: Lookup>(request: &Request, lookup: &L, now: Timestamp) -> 
     let (Some(kind), Some(object)) = (request.kind(), request.object()) else {
         return Ok(Patch::default());
     };
+    // A Tenant is cluster-scoped and has neither a tenant label nor an author.
     let writes = matches!(request.operation(), Operation::Create | Operation::Update);
     if !writes || kind == Kind::Tenant || request.subresource().is_some() {
         return Ok(Patch::default());

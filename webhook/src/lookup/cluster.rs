@@ -100,6 +100,7 @@ impl Lookup for ClusterLookup {
     }
 
     async fn unfinished_plans(&self, namespaces: &[String]) -> Result<Vec<String>, LookupError> {
+        // A refusal names only some Plans, so the list is limited.
         let params = ListParams::default().fields(UNFINISHED_PLANS).limit(NAMED_PLANS);
         let lists = namespaces.iter().map(|namespace| {
             let (api, params) = (self.namespaced::<Plan>(namespace), &params);

@@ -54,6 +54,7 @@ impl<L: Lookup> Validator<L> {
                 "only the operator writes what it observed; change the spec instead",
             )),
             Kind::Tenant if request.changes_spec() => self.spec::<TenantSpec>(request).await,
+            // Other changes, such as the removal of a finalizer, need no rule.
             Kind::Tenant => Ok(Vec::new()),
             _ => self.namespaced(kind, request).await,
         }

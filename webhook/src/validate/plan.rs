@@ -33,6 +33,7 @@ impl<L: Lookup> Validate<PlanSpec> for Validator<L> {
         if let Some(source) = &spec.source {
             let checked = document::check("spec.source", Some(source), tasks::parse);
             warnings = checked.warnings;
+            // The graph of a document with errors would only report consequences of these errors.
             if checked.causes.is_empty()
                 && let Some(file) = &checked.model
             {
@@ -64,6 +65,7 @@ pub(super) fn decision(request: &Request) -> Result<(), Denial> {
     for (name, command, other) in
         [(ANNOTATION_REDO, "redo", ANNOTATION_KEEP), (ANNOTATION_KEEP, "keep", ANNOTATION_REDO)]
     {
+        // Only a new value is checked, so that a value that became invalid later blocks no other change.
         let Some(value) = annotation(new, name).filter(|value| annotation(old, name) != Some(value)) else { continue };
         let wrong = if !Digest::from(value.to_owned()).is_valid() {
             "is not the digest of a revision".to_owned()

@@ -58,6 +58,7 @@ pub(super) fn keeps_guarded(request: &Request) -> bool {
 pub(super) fn rerun(request: &Request) -> Result<(), Denial> {
     let (new, old) = (annotation(request.object(), ANNOTATION_RERUN), annotation(request.old(), ANNOTATION_RERUN));
     let number = |text: Option<&str>| text.and_then(|t| t.parse::<u64>().ok());
+    // An unchanged or removed annotation requests nothing.
     let grows = new == old || new.is_none() || number(new).is_some_and(|n| number(old).is_none_or(|o| n > o));
     if grows || request.operation() != &Operation::Update {
         return Ok(());

@@ -27,6 +27,7 @@ impl<L: Lookup> Validate<TenantSpec> for Validator<L> {
         }
         causes.extend(validation::egress(&spec.isolation.egress).into_iter().map(Cause::from));
         Denial::unless_empty(causes)?;
+        // A namespace that leaves the Tenant must have no unfinished Plans, which would lose their tenant.
         let gone: Vec<String> =
             stored_namespaces(request).into_iter().filter(|n| !spec.namespaces.contains(n)).collect();
         self.refuse_while_busy(request, gone, "spec.namespaces", "removed").await
