@@ -399,7 +399,8 @@ mod tests {
                 if a != b { deps[a.max(b)].push(ids[a.min(b)].as_str()); }
             }
             let graph = Graph::build(ids.iter().zip(&deps).map(|(id, d)| (id.as_str(), d.iter().copied()))).unwrap().with_integration();
-            // The work that each node's commit contains (its own, and what was merged before it started), and all work of the nodes before it.
+            // The work that each node's commit contains (its own, and what was merged before it started), and all work of the nodes
+            // before it.
             let mut holds: PerNode<BTreeSet<NodeId>> = graph.per_node(|_| BTreeSet::new());
             let mut before = holds.clone();
             let works = |node: NodeId| node.task().is_some_and(|task| working[task]);

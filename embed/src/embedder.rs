@@ -23,7 +23,7 @@ enum Inner {
 }
 
 impl Embedder {
-    /// Creates the embedder of `settings`. Without a usable model it returns no embeddings, and [`Self::describe`] says why.
+    /// Creates the embedder of `settings`. Without a usable model it returns no embeddings, and [`Self::describe`] states the reason.
     pub fn new(settings: &Settings) -> Self {
         let created = match settings.kind {
             EmbedderKind::None => Err("--embedder is none".to_owned()),

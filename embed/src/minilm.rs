@@ -38,7 +38,7 @@ impl fmt::Debug for MiniLm {
 }
 
 impl MiniLm {
-    /// Loads the model in `folder`. The error says what is wrong with its files.
+    /// Loads the model in `folder`. The error names the file and the problem.
     pub(crate) fn load(folder: &Path) -> Result<Self, String> {
         let wrong = |file: &str, problem: &dyn fmt::Display| format!("{}: {problem}", folder.join(file).display());
         if !folder.is_dir() {

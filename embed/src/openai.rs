@@ -62,7 +62,7 @@ enum RequestError {
 }
 
 impl OpenAi {
-    /// Returns the endpoint of `settings`. The error says which setting is missing or invalid.
+    /// Returns the endpoint of `settings`. The error names the setting that is missing or invalid.
     pub(crate) fn new(settings: &Settings) -> Result<Self, String> {
         let url = settings.embed_url.as_deref().ok_or("--embedder openai needs --embed-url")?;
         let mut parsed = Url::parse(url).map_err(|error| format!("--embed-url is not a URL: {error}"))?;

@@ -93,6 +93,7 @@ pub fn coverage(spec: &Spec, tasks: &[TaskText<'_>]) -> Coverage {
     let mut serving: HashSet<usize> = HashSet::new();
     let mut cover = |id: &str, line: u32, text: &str, stories: &[String]| {
         let links = index.links(id, text, stories);
+        // Also the tasks beyond `MAX_LINKS`, which are only omitted from the list.
         serving.extend(links.iter().map(|(task, _)| *task));
         let link = |(task, by): &(usize, Evidence)| TaskLink { task: tasks[*task].id.to_owned(), by: *by };
         CoveredItem { id: id.to_owned(), line, tasks: links.iter().take(MAX_LINKS).map(link).collect() }
@@ -103,6 +104,7 @@ pub fn coverage(spec: &Spec, tasks: &[TaskText<'_>]) -> Coverage {
         for item in items {
             let words = words(&item.text);
             let mut keys: Vec<String> = ids(&words).map(|(id, _)| id).filter(|id| id.starts_with("US")).collect();
+            // A requirement that names no story is related to the stories that share its terms.
             if keys.is_empty() {
                 keys = stories
                     .alike(&words, 50, 0)
@@ -144,6 +146,7 @@ fn findings(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage) -> Vec<Fin
     }
     let tagged_at_all = links(&coverage.stories, Evidence::Story);
     for (story, covered) in spec.stories.iter().zip(&coverage.stories) {
+        // If no task is tagged with a story, the tasks do not use tags, and their absence has no meaning.
         if covered.tasks.is_empty() && tagged_at_all {
             let key = story.key.as_str();
             let place = Position { line: story.line, location: key, excerpt: &story.title };

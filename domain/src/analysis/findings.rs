@@ -63,6 +63,7 @@ impl Findings {
     pub(super) fn finish(self) -> Vec<Finding> {
         let mut findings = self.0;
         findings.sort_by(|a, b| (a.severity, a.line, &a.id).cmp(&(b.severity, b.line, &b.id)));
+        // Findings are numbered after the sort, so that the first one in the document keeps the plain id.
         let mut seen: HashMap<String, u32> = HashMap::new();
         for finding in &mut findings {
             let count = seen.entry(finding.id.clone()).or_default();

@@ -41,6 +41,7 @@ pub(super) fn pairs(sets: &[Vec<u32>], least: usize, percent: usize) -> Pairs {
             continue;
         }
         let mut rare = set.clone();
+        // Prefix filtering needs the same order of elements in all sets, so the element itself breaks ties.
         rare.sort_by_key(|e| (frequency[e], *e));
         rare.truncate(set.len() - (set.len() * percent).div_ceil(100) + 1);
         let mut candidates: Vec<usize> = rare.iter().filter_map(|e| index.get(e)).flatten().copied().collect();
@@ -56,6 +57,7 @@ pub(super) fn pairs(sets: &[Vec<u32>], least: usize, percent: usize) -> Pairs {
                 pairs.found.push(Pair { first, second, shared: both });
             }
         }
+        // After the comparison, so that a set is not compared with itself.
         for element in rare {
             let postings = index.entry(element).or_default();
             if postings.len() < MAX_POSTINGS {

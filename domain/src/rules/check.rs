@@ -129,6 +129,7 @@ impl Checker {
             let wrong = format!("a {} has no field `{}`", record.name, select.field);
             return problem(expr, wrong, meant(&select.field, &known));
         };
+        // `has(x.f)` is replaced by a test of the value, since a missing field has an empty value.
         if !select.test {
             return Ok(field.of);
         }
@@ -164,6 +165,7 @@ impl Checker {
                 "use all, exists, filter and map on lists",
             );
         };
+        // The variable is visible only in the body of the macro.
         self.variables.push((each.variable.to_owned(), element));
         let result = match each.body {
             Body::All(body) | Body::Exists(body) | Body::One(body) => self.condition(body).map(|()| Type::Bool),
@@ -222,6 +224,7 @@ impl Checker {
         if of != Type::String {
             return problem(expr, format!("`matches` does not take a {of}"), "write text.matches('pattern')");
         }
+        // Only a literal can be compiled and limited here; a computed pattern could have any size.
         let Expr::Literal(LiteralValue::String(source)) = &argument.expr else {
             return problem(argument, "the pattern is not a literal", "write the pattern as a string literal");
         };
@@ -229,6 +232,7 @@ impl Checker {
             let remedy = "combine patterns as in `a|b`, or split the rule in two";
             return problem(argument, format!("there are more than {MAX_PATTERNS} patterns"), remedy);
         }
+        // Tries the sizes from the smallest, since the first one that suffices bounds the cost of each match.
         let compiled = PATTERN_KIB.iter().map(|kib| {
             RegexBuilder::new(source.inner())
                 .size_limit(kib << 10)

@@ -21,6 +21,7 @@ pub fn inherit(parent: &[Rule], own: &[Rule]) -> Result<Vec<Rule>, Vec<LoosenedR
     let mut rules = parent.to_vec();
     let mut loosened = Vec::new();
     for rule in own {
+        // Only the parent's rules are searched; `compile_all` reports two rules of its own with the same name.
         match rules.iter_mut().take(parent.len()).find(|known| known.name == rule.name) {
             None => rules.push(rule.clone()),
             Some(known) => match loosening(known, rule) {

@@ -84,6 +84,7 @@ pub(super) fn parse(line: &str, heading: bool) -> Option<TaskLine> {
         scan.open_marks();
     }
     let ids = scan.ids()?;
+    // Without a box, several identifiers are prose about tasks and not a task.
     if form != Form::Boxed && (ids.len() > 1 || ids[0].last.is_some() || scan.starts_a_sentence()) {
         return None;
     }
@@ -241,6 +242,7 @@ impl<'a> Scan<'a> {
 }
 
 fn without_trailing_tags(mut text: String, tags: &mut Tags) -> String {
+    // Only known tags are removed; other brackets at the end belong to the description.
     while let Some((before, content)) = text.strip_suffix(']').and_then(|t| t.rsplit_once('['))
         && (content == "P" || StoryKey::parse(content).is_some())
         && (before.is_empty() || before.ends_with(char::is_whitespace))

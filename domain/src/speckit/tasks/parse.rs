@@ -141,9 +141,9 @@ impl Builder {
                 "NoTasks",
                 "no task was found",
                 "write tasks as `- [ ] T001 description`, under phase headings",
-            // After the statements: they can move tasks and phases, which changes the number of dependencies.
             ));
         }
+        // After the statements, since the number of dependencies depends on them.
         if let Some((line, edges)) = order::too_many_edges(&file, MAX_DEPENDENCIES) {
             self.diagnostics.push(Diagnostic::error(
                 line,
@@ -152,9 +152,9 @@ impl Builder {
                     "the tasks up to this phase have {edges} dependencies, and at most {MAX_DEPENDENCIES} are allowed"
                 ),
                 "start this phase with one task without [P], so that its other tasks depend on that task only, or split the feature",
-            // Last, because everything above still reads the source.
             ));
         }
+        // Last, because everything above still reads the source.
         file.source = std::mem::take(&mut self.markdown.source);
         file
     }
