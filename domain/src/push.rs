@@ -90,6 +90,7 @@ impl Push {
     pub fn parse(namespace: &str, body: &[u8]) -> Result<Self, PushError> {
         let Body { r#ref, repository, project } = serde_json::from_slice(body)?;
         let urls = repository.into_iter().chain(project).flat_map(Urls::all);
+        // A set, since most Git hosts send several URLs with the same identity. The limit bounds the size of the notification.
         let repositories: BTreeSet<String> = urls.filter_map(|url| identity(&url)).take(MAX_NAMES).collect();
         if repositories.is_empty() {
             return Err(PushError::NoRepository);

@@ -91,7 +91,7 @@ impl Bert {
         let (_, tokens) = ids.dims2()?;
         let positions = Tensor::arange(0, u32::try_from(tokens)?, &Device::Cpu)?;
         let mut states = self.words.forward(ids)?.broadcast_add(&self.positions.forward(&positions)?)?;
-        // Each text is one sentence, so all tokens have type 0.
+        // Each text is a single segment, so all tokens have type 0.
         states = states.broadcast_add(&self.types.forward(&Tensor::zeros(1, DType::U32, &Device::Cpu)?)?)?;
         states = self.norm.forward(&states)?;
         // Padding gets no attention: before the softmax, -1e9 is equivalent to minus infinity.

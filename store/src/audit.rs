@@ -124,7 +124,7 @@ fn entry(NumberedRecord { record, revision }: &NumberedRecord<'_>) -> Entry {
             }),
         },
         Event::Approval { kind, name, digest, approved, comment } => Entry {
-            // An approval is immutable, so each has only one entry.
+            // The subject is the Approval itself, so its UID is enough.
             event: "Approval",
             key: String::new(),
             plan_uid: None,

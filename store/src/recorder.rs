@@ -90,7 +90,7 @@ impl Writer {
         let mut queued = Vec::new();
         loop {
             tokio::select! {
-                // Check the stop signal first: otherwise a steady stream of submissions could delay the stop forever.
+                // Checks the stop signal first, so that a steady stream of submissions cannot delay it.
                 biased;
                 _ = &mut stopped, if !stopping => {
                     stopping = true;

@@ -31,10 +31,10 @@ pub enum DeliveryOutcome {
 }
 
 impl Store {
-    /// Stores the result that a pod delivered, if it is the first one of its attempt. A late result changes no recorded decision.
+    /// Stores the result that a pod delivered, if it is the first one of its attempt. A late result does not change a recorded decision.
     ///
     /// # Errors
-    /// If it cannot be written. The same result can be delivered again.
+    /// If it cannot be written. The same result can then be delivered again.
     pub async fn deliver(&self, delivery: Delivery) -> Result<DeliveryOutcome, StoreError> {
         let Delivery { tenant, namespace, pod_uid, plan_uid, mut result } = delivery;
         sanitise_result(&mut result);

@@ -50,6 +50,7 @@ type FindingKind = (Action, usize, usize);
 
 /// Returns findings for requirements that require what a principle forbids, or forbid what it requires.
 pub fn constitution_conflicts(spec: &Spec, constitution: &Constitution) -> Vec<Finding> {
+    // Actions by verb and first word of the object, so that a requirement is compared only with principles that can conflict with it.
     let mut actions: HashMap<(&str, String), Vec<FindingKind>> = HashMap::new();
     for (at, principle) in constitution.principles.iter().enumerate() {
         for (number, must) in principle.musts.iter().enumerate() {

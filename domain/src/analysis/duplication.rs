@@ -64,6 +64,7 @@ fn relation(
 ) -> Option<(&'static FindingKind, String)> {
     let own = (sets[pair.first].len() - pair.shared, sets[pair.second].len() - pair.shared);
     let equal = own == (0, 0);
+    // If both have terms of their own, or their conditions differ, they are about different cases.
     if own.0.min(own.1) > 0 || conditions(a) != conditions(b) {
         return None;
     }

@@ -189,6 +189,7 @@ pub fn overlap(ours: &Sketch, theirs: &Sketch) -> Vec<SharedItem> {
 /// Finds the most similar requirement of theirs for each of ours.
 fn requirements(ours: &[Terms], theirs: &[Terms]) -> Vec<SharedItem> {
     let mut index: HashMap<u32, Vec<usize>> = HashMap::new();
+    // The hashes of their requirements, so that ours are compared only with requirements that share some.
     for (at, requirement) in theirs.iter().enumerate() {
         for hash in &requirement.hashes {
             let postings = index.entry(*hash).or_default();

@@ -381,9 +381,11 @@ fn offenders(
 ) -> Result<(), ExecutionError> {
     match &expression.expr {
         Expr::Call(call) => match (call.func_name.as_str(), call.args.as_slice()) {
+            // `!x` is false where `x` is true, so the elements are searched for the opposite value.
             (op::LOGICAL_NOT, [inner]) => offenders(inner, !wanted, context, items),
             (op::LOGICAL_AND | op::LOGICAL_OR, sides) => {
                 for side in sides {
+                    // Only the sides with the wrong value explain the result.
                     if truth(side, context)? != wanted {
                         offenders(side, wanted, context, items)?;
                     }

@@ -165,6 +165,7 @@ pub(crate) fn sentence_end(text: &str) -> usize {
     let mut characters = text.char_indices().peekable();
     while let Some((at, c)) = characters.next() {
         let spaced = characters.peek().is_none_or(|(_, next)| next.is_whitespace());
+        // The full stop of `e.g.` and `i.e.` does not end a sentence.
         if (matches!(c, '.' | '!' | '?') && spaced && !text[..at].ends_with("e.g") && !text[..at].ends_with("i.e"))
             || c == '。'
         {
@@ -184,6 +185,7 @@ pub(crate) fn demands(sentence: &str) -> bool {
 
 fn check(markdown: &Markdown, constitution: &Constitution, diagnostics: &mut Vec<Diagnostic>) {
     let placeholders = markdown.placeholders();
+    // A placeholder has a diagnostic of its own, so its line gets no second one.
     let unfilled = |line: u32| placeholders.binary_search_by_key(&line, |d| d.line).is_ok();
     if !constitution.principles.is_empty() && constitution.principles.iter().all(|p| unfilled(p.line)) {
         diagnostics.push(Diagnostic::error(

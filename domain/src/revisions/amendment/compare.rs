@@ -101,6 +101,7 @@ impl PartKind {
             let level = if self == Self::Principle { Level::Minor } else { Level::Patch };
             add(ChangeKind::Renamed, level, &format!("was called {:?}", shortened(&old.name)));
         }
+        // Demands are compared without their order.
         let lost = lacking(&old.prose.demands, &new.prose.demands);
         let gained = lacking(&new.prose.demands, &old.prose.demands);
         let binding = self == Self::Principle || new.governance;
@@ -112,6 +113,7 @@ impl PartKind {
             }
             add(ChangeKind::Redefined, Level::Major, &what);
         } else if binding && silent && !old.prose.is_mostly_kept_in(&new.prose) {
+            // Without demands, only the words show whether the part has another meaning.
             add(ChangeKind::Redefined, Level::Major, "is redefined: less than half of its words are left");
         } else if !gained.is_empty() {
             add(ChangeKind::Extended, Level::Minor, &format!("now also requires {}", quoted(&gained)));

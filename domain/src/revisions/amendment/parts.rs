@@ -25,6 +25,7 @@ fn content(constitution: &Constitution) -> String {
     for item in [&constitution.version, &constitution.ratified, &constitution.last_amended].into_iter().flatten() {
         let range = item.span.start..item.span.end;
         if text.get(range.clone()).is_some() {
+            // Spaces instead of a removal, so that the offsets of the principles stay valid.
             text.replace_range(range.clone(), &" ".repeat(range.len()));
         }
     }
@@ -58,6 +59,7 @@ pub(super) fn others(constitution: &Constitution) -> Vec<Part> {
     // Index in `found` of the parent section, by index of the section; none for sections of principles.
     let mut places: Vec<Option<usize>> = Vec::new();
     for section in split(&text) {
+        // Principles and sections are both in the order of the document, so one pass relates them.
         while principles.next_if(|principle| principle.span.end <= section.start).is_some() {}
         if principles.peek().is_some_and(|principle| principle.span.start <= section.start) {
             places.push(None);
@@ -96,6 +98,7 @@ pub(super) fn paired<'a>(old: &'a [Part], new: &'a [Part]) -> Vec<(Option<&'a Pa
         [&|part| part.keys[0].clone(), &|part| part.keys[1].clone(), &|part| part.prose.text(), &demands];
     let mut olds: Vec<Option<&Part>> = old.iter().map(Some).collect();
     let mut found: Vec<(Option<&Part>, Option<&Part>)> = new.iter().map(|part| (None, Some(part))).collect();
+    // Each key only pairs parts that the more specific keys before it left unpaired.
     for (rule, key) in keys.iter().enumerate() {
         let mut known: BTreeMap<String, VecDeque<usize>> = BTreeMap::new();
         for (index, part) in olds.iter().enumerate().filter_map(|(index, part)| Some((index, (*part)?))) {

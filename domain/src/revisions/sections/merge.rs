@@ -239,7 +239,7 @@ impl Sides<'_> {
             }
             (Some((content, gap)), None) | (None, Some((content, gap))) => {
                 // A section with a base that one side lacks was removed there; `stays` kept it because the other side changed it.
-                // Both sides cannot have added it, so it is taken unchanged.
+                // Only this side has added it, so it is taken unchanged.
                 if base.is_none() {
                     merge.text.push_str(content);
                 } else {

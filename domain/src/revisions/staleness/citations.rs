@@ -74,6 +74,7 @@ impl<'a> Names<'a> {
             if rest[len..].starts_with(|c: char| c.is_alphanumeric() || c == '_') {
                 break;
             }
+            // `range` panics if its start is after its end, as in the reversed range `FR-003 to FR-001`.
             let from = if is_range { first.min(last) } else { last };
             let ids: Vec<&str> = self
                 .numbers
@@ -82,6 +83,7 @@ impl<'a> Names<'a> {
                 .copied()
                 .take(MAX_RANGE + 1)
                 .collect();
+            // A text with an oversized range must not name most of the specification.
             if ids.len() <= MAX_RANGE {
                 found.extend(ids);
             } else {

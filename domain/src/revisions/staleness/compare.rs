@@ -20,6 +20,7 @@ pub fn compare(old: &Spec, new: &Spec) -> Changes {
     let (before, after) = (Reader::new(old), Reader::new(new));
     let (old_stories, new_stories) = (before.stories(), after.stories());
     let stories = Pairs::of(&old_stories, &new_stories);
+    // Scenarios are compared only within a story that both revisions have; other stories are added or removed as a whole.
     let mut scenarios = Vec::new();
     for (n, o) in stories.pairs.iter().enumerate() {
         if let Some(o) = o {
@@ -67,6 +68,7 @@ impl Pairs {
                     known.entry(key).or_default().push_back(*index);
                 }
             }
+            // Marks the paired items, so that a later key does not pair them again.
             let mut taken = vec![false; old.len()];
             for (pair, entry) in pairs.iter_mut().zip(new).filter(|(pair, _)| pair.is_none()) {
                 *pair = key(entry).and_then(|key| known.get_mut(&key)?.pop_front());
