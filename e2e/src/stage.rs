@@ -62,8 +62,8 @@ impl Stage {
     /// Deletes the objects of the test, in the order that a user would use.
     pub(crate) async fn clear(&self) -> Result<()> {
         let plans: Api<Plan> = self.api();
-        let foreground = DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..Default::default() };
-        plans.delete_collection(&foreground, &ListParams::default()).await?;
+        let background = DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..Default::default() };
+        plans.delete_collection(&background, &ListParams::default()).await?;
         let tenants: Api<Tenant> = Api::all(self.client.clone());
         gone(&tenants, &self.name).await.context("the tenant is not deleted")?;
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
