@@ -248,7 +248,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Returns a report with a reason and a message, cut to [`MAX_MESSAGE_BYTES`] at a character boundary.
+    /// Returns a report with a reason and a message, truncated to [`MAX_MESSAGE_BYTES`] at a character boundary.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         let mut message = message.into();
         truncate(&mut message, MAX_MESSAGE_BYTES);

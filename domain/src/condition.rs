@@ -75,7 +75,7 @@ impl Readiness {
         Self { progress, reason: reason.into(), message }
     }
 
-    /// Creates the readiness of an object that has reached what its spec asks for.
+    /// Creates the readiness of an object that has reached the state that its spec requests.
     pub fn ready(reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::new(Progress::Ready, reason, message)
     }

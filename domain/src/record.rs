@@ -130,7 +130,7 @@ pub fn format_reason(digest: &Digest, reason: &str) -> String {
     format!("{} {reason}", digest.short())
 }
 
-/// Returns the reason in an annotation that [`format_reason`] made for this content, cut to its maximum length.
+/// Returns the reason in an annotation that [`format_reason`] made for this content, truncated to its maximum length.
 pub fn parse_reason<'a>(annotation: &'a str, digest: &Digest) -> Option<&'a str> {
     let reason = annotation.strip_prefix(digest.short())?.strip_prefix(' ')?.trim();
     let reason = reason.get(..reason.floor_char_boundary(MAX_REASON_BYTES))?;

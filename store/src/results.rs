@@ -12,7 +12,7 @@ use crate::store::Store;
 pub struct Delivery {
     /// Tenant of the pod's namespace.
     pub tenant: String,
-    /// The pod's namespace.
+    /// Namespace of the pod, the plan and the task.
     pub namespace: String,
     pub pod_uid: String,
     pub plan_uid: String,

@@ -54,9 +54,7 @@ pub enum Evidence {
 /// A task that covers an item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TaskLink {
-    /// The task's identifier.
     pub task: String,
-    /// The evidence.
     pub by: Evidence,
 }
 

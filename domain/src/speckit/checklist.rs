@@ -22,7 +22,7 @@ pub struct Checklist {
 /// One item of a checklist.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CheckItem {
-    /// `CHK001`, when it has one.
+    /// Identifier such as `CHK001`, if it has one.
     pub id: Option<String>,
     /// The question, without identifier and without the brackets at its end.
     pub text: String,

@@ -41,11 +41,8 @@ pub struct Query {
 pub struct Hit {
     /// Kind of the object that contains the item.
     pub kind: String,
-    /// The object's namespace.
     pub namespace: String,
-    /// The object's name.
     pub name: String,
-    /// The object's UID.
     pub uid: String,
     /// Id of the item, such as `FR-001`.
     pub item: String,

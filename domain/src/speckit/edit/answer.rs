@@ -47,8 +47,8 @@ pub fn answer(source: &str, answer: &Answer) -> Result<String, EditError> {
             None => (vec![add(&markdown, &given)], given.answer.clone()),
         },
     };
-    // The markers get the answer that is used, which can be the recorded one if its session is later.
     let line = changes.first().map_or(1, |change| markdown.line_number(change.span.start));
+    // The markers get the answer that is used, which can be the recorded one if its session is later.
     let markers = markers(&markdown, &given.key, &counting, &changes);
     let edited = apply(source, changes.into_iter().chain(markers).collect())?;
     // The text around the answer can change the meaning of Markdown, so the edited document is parsed and compared.
