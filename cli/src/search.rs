@@ -21,7 +21,7 @@ pub async fn search(cluster: &Cluster, options: &Search) -> Result<()> {
         terminal::print_line(&one_line(&format!("{item} ({item_kind} of {document}): {text}")))?;
     }
     if hits.is_empty() {
-        note(&format!("no document in namespace {} matches `{words}`", cluster.namespace));
+        note(&format!("no document in namespace {} matches these words", cluster.namespace));
     }
     Ok(())
 }

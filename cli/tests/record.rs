@@ -135,7 +135,7 @@ impl World {
             ["specifications", "shop", "revisions", _, "findings"] => Answer::Ok(json!({
                 "number": 1, "digest": digest(ONE), "analyser": "analysis/1", "at": 0, "total": 3,
                 "findings": [{ "id": "AMB-1", "severity": "High", "line": 5, "location": "FR-001",
-                               "summary": "vague\u{1b}[2J", "recommendation": "say how much" }],
+                               "message": "vague\u{1b}[2J", "remedy": "say how much" }],
             })),
             _ => Answer::Problem(404, "see docs/reference/server.md"),
         }

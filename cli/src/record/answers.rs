@@ -64,8 +64,8 @@ pub struct Finding {
     pub line: u32,
     /// The item that the finding is about, such as `FR-001`.
     pub location: String,
-    pub summary: String,
-    pub recommendation: String,
+    pub message: String,
+    pub remedy: String,
 }
 
 /// A search result: an item of a document.
