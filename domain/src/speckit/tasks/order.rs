@@ -14,10 +14,10 @@ impl TasksFile {
     /// The rest follows Spec Kit's rules, except where an explicit statement requires the opposite:
     ///
     /// - **Phases** follow the order of the document: all tasks of a phase wait for the phase before it. Only stories may run in
-    /// parallel:
+    ///   parallel:
     ///   a story waits for the last phase before it that is not a story, and for another story only if a
     ///   [`Precedence`](super::Precedence) requires it or if both are parts of one story; the next phase that is not a story waits for
-    /// all.
+    ///   all.
     ///   A dotted phase (`3.2`, the layout of 2025) is never a story in this sense.
     /// - **Inside a phase**: a task without `[P]` waits for the tasks before it; consecutive `[P]` tasks run in parallel, after
     ///   the last task without `[P]`.
