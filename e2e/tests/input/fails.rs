@@ -200,7 +200,7 @@ fn failed_work_does_not_delay_other_plans() {
         let reported = events
             .iter()
             .any(|e| e.involved_object.name.as_deref() == Some("killed") && e.type_.as_deref() == Some("Warning"));
-        ensure!(reported, "no Event tells of the plan's end");
+        ensure!(reported, "no Event reports the plan's end");
         Ok(())
     });
 }
