@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn a_price_applies_from_its_first_day() {
         // 2026-10-06 and 2026-10-07.
-        let cached = |seconds| price("claude-sonnet-5-5", Millis(seconds * 1000), 0).map(|price| price.cached_input);
+        let cached = |seconds: i64| price("claude-sonnet-5-5", Millis(seconds * 1000), 0).map(|price| price.cached_input);
         assert_eq!((cached(1_791_244_800), cached(1_791_331_200)), (Some(200_000), Some(100_000)));
         let first = 1_754_524_800_000;
         assert_eq!(price("gpt-5", Millis(first - 1), 0), None);
