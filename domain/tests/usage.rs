@@ -76,7 +76,8 @@ proptest! {
         prop_assert!(balance.remaining_tokens().is_none_or(|left| left <= limit.tokens.unwrap_or(0)));
         prop_assert_eq!(balance.spent_permille().is_none(), limit.is_unlimited());
         if balance.is_exhausted() {
-            prop_assert!(!balance.allows(&Charge { cost_micro_usd: Some(0), ..Charge::default() }));
+            let free = Charge { cost_micro_usd: Some(0), ..Charge::default() };
+            prop_assert!(!balance.allows(&free));
         }
     }
 
