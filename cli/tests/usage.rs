@@ -108,7 +108,7 @@ fn parameters_reach_the_server() {
     let printed: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(printed["usage"]["rows"][0]["charge"]["costMicroUsd"], json!(1_500_000));
     assert_eq!(printed["budgets"]["budgets"][1]["name"], json!("shop"), "the plan is asked for");
-    let request = api.requests().into_iter().find(|request| request.path.ends_with("/usage")).unwrap();
+    let request = api.seen().into_iter().find(|request| request.path.ends_with("/usage")).unwrap();
     let sent: Vec<(&str, &str)> = request.query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(
         sent,
