@@ -13,13 +13,13 @@ use crate::error::StoreError;
 use crate::session::Session;
 use crate::store::Store;
 
+/// The times that Postgres and the calendar have in common: the years 1 to 9999, in milliseconds since 1970.
+const TIMES: (i64, i64) = (-62_135_596_800_000, 253_402_300_799_999);
 /// Most rows of one answer.
 const MAX_ROWS: i64 = 10_000;
 
 /// What usage can be grouped by.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, EnumString, IntoStaticStr, VariantArray,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, EnumString, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "camelCase")]
 #[strum(serialize_all = "camelCase")]
 pub enum Dimension {
@@ -168,7 +168,9 @@ impl Store {
         if i64::try_from(rows.len()).unwrap_or(i64::MAX) > MAX_ROWS {
             return Err(StoreError::Invalid {
                 what: "usage",
-                problem: format!("has more than {MAX_ROWS} rows; ask for a shorter time, one plan, or fewer dimensions"),
+                problem: format!(
+                    "has more than {MAX_ROWS} rows; ask for a shorter time, one plan, or fewer dimensions"
+                ),
             });
         }
         let weight = |row: &UsageRow| (row.charge.cost_micro_usd, row.charge.tokens.total());
@@ -227,8 +229,8 @@ async fn groups(
         limit $9"#,
         tenant,
         &names,
-        query.from.0,
-        query.to.0,
+        query.from.0.clamp(TIMES.0, TIMES.1),
+        query.to.0.clamp(TIMES.0, TIMES.1),
         query.filter.namespace.as_deref(),
         query.filter.plan.as_deref(),
         query.filter.agent.as_deref(),
