@@ -3,7 +3,8 @@
 //! A request is opened before it is sent to the model, which reserves its estimate in all its budgets, and settled when it has ended, which
 //! replaces the estimate by what was used. Both are idempotent by the ID of the request.
 //!
-//! Transactions that lock several rows lock rows of `model_requests` before those of `budgets`, and both in the order of their keys.
+//! So that transactions do not deadlock, each locks existing rows of `model_requests` before those of `budgets`, and both in the order of
+//! their keys. Requests are inserted after the budgets are locked, which waits only for a transaction that has locked the same budgets.
 
 mod budgets;
 mod model;
