@@ -147,6 +147,36 @@ pub(super) struct Group {
     pub row: UsageRow,
 }
 
+/// A group with the columns of the query.
+struct Row {
+    namespace: Option<String>,
+    plan: Option<String>,
+    plan_uid: Option<String>,
+    task: Option<String>,
+    attempt: Option<i32>,
+    agent: Option<String>,
+    provider: Option<String>,
+    model: Option<String>,
+    day: Option<String>,
+    requests: i64,
+    running: i64,
+    estimated: i64,
+    self_reported: i64,
+    input: i64,
+    cached_input: i64,
+    cache_write: i64,
+    output: i64,
+    reasoning: i64,
+    cost: Option<i64>,
+    unpriced: i64,
+    discarded_input: i64,
+    discarded_cached_input: i64,
+    discarded_cache_write: i64,
+    discarded_output: i64,
+    discarded_reasoning: i64,
+    discarded_cost: Option<i64>,
+}
+
 impl Store {
     /// Returns the usage of a tenant, with the highest cost first.
     ///
@@ -187,7 +217,8 @@ async fn groups(
     dimensions: &BTreeSet<Dimension>,
 ) -> Result<Vec<Group>, sqlx::Error> {
     let names: Vec<String> = dimensions.iter().map(|dimension| dimension.as_str().to_owned()).collect();
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        Row,
         r#"with request as (
             select case when 'namespace' = any($2::text[]) then r.namespace end as namespace,
                    case when 'plan' = any($2) then r.plan end as plan,
@@ -240,47 +271,47 @@ async fn groups(
     .fetch_all(session.statement())
     .await?;
     let by_task = dimensions.contains(&Dimension::Task);
-    Ok(rows
-        .into_iter()
-        .map(|row| Group {
-            plan_uid: row.plan_uid,
-            row: UsageRow {
-                namespace: row.namespace,
-                plan: row.plan,
-                task: row.task.clone().filter(|_| by_task),
-                attempt: row.attempt.map(i32::unsigned_abs),
-                requirement: None,
-                agent: row.agent,
-                provider: row.provider,
-                model: row.model,
-                day: row.day,
-                requests: unsigned(row.requests),
-                running: unsigned(row.running),
-                estimated: unsigned(row.estimated),
-                self_reported: unsigned(row.self_reported),
-                charge: Charge {
-                    tokens: Tokens {
-                        input: unsigned(row.input),
-                        cached_input: unsigned(row.cached_input),
-                        cache_write: unsigned(row.cache_write),
-                        output: unsigned(row.output),
-                        reasoning: unsigned(row.reasoning),
-                    },
-                    cost_micro_usd: row.cost.map(unsigned),
+    Ok(rows.into_iter().map(|row| row.group(by_task)).collect())
+}
+
+impl Row {
+    fn group(self, by_task: bool) -> Group {
+        let row = UsageRow {
+            namespace: self.namespace,
+            plan: self.plan,
+            task: self.task.clone().filter(|_| by_task),
+            attempt: self.attempt.map(i32::unsigned_abs),
+            requirement: None,
+            agent: self.agent,
+            provider: self.provider,
+            model: self.model,
+            day: self.day,
+            requests: unsigned(self.requests),
+            running: unsigned(self.running),
+            estimated: unsigned(self.estimated),
+            self_reported: unsigned(self.self_reported),
+            charge: Charge {
+                tokens: Tokens {
+                    input: unsigned(self.input),
+                    cached_input: unsigned(self.cached_input),
+                    cache_write: unsigned(self.cache_write),
+                    output: unsigned(self.output),
+                    reasoning: unsigned(self.reasoning),
                 },
-                unpriced_tokens: unsigned(row.unpriced),
-                discarded: Charge {
-                    tokens: Tokens {
-                        input: unsigned(row.discarded_input),
-                        cached_input: unsigned(row.discarded_cached_input),
-                        cache_write: unsigned(row.discarded_cache_write),
-                        output: unsigned(row.discarded_output),
-                        reasoning: unsigned(row.discarded_reasoning),
-                    },
-                    cost_micro_usd: row.discarded_cost.map(unsigned),
-                },
+                cost_micro_usd: self.cost.map(unsigned),
             },
-            task: row.task,
-        })
-        .collect())
+            unpriced_tokens: unsigned(self.unpriced),
+            discarded: Charge {
+                tokens: Tokens {
+                    input: unsigned(self.discarded_input),
+                    cached_input: unsigned(self.discarded_cached_input),
+                    cache_write: unsigned(self.discarded_cache_write),
+                    output: unsigned(self.discarded_output),
+                    reasoning: unsigned(self.discarded_reasoning),
+                },
+                cost_micro_usd: self.discarded_cost.map(unsigned),
+            },
+        };
+        Group { plan_uid: self.plan_uid, task: self.task, row }
+    }
 }
