@@ -91,12 +91,11 @@ impl App {
         if let Some(response) = self.own(&parts) {
             return Ok(response);
         }
-        let responded = match Limited::new(body, MAX_BODY_BYTES).collect().await {
-            Ok(body) => self.provider(&parts, &body.to_bytes(), reset).await,
-            Err(_) => {
-                self.receive(&parts, &[]);
-                Some(plain(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large, or did not arrive.\n"))
-            }
+        let responded = if let Ok(body) = Limited::new(body, MAX_BODY_BYTES).collect().await {
+            self.provider(&parts, &body.to_bytes(), reset).await
+        } else {
+            self.receive(&parts, &[]);
+            Some(plain(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large, or did not arrive.\n"))
         };
         responded.ok_or_else(|| io::Error::other("the scenario ends the connection here"))
     }

@@ -18,7 +18,7 @@ use crate::ledger::Receipt;
 /// Time for the connection to send what it has, before it is closed on purpose.
 const FLUSH: Duration = Duration::from_millis(50);
 /// Longest time that a stalled response stays open.
-const STALL: Duration = Duration::from_secs(3600);
+const STALL: Duration = Duration::from_hours(1);
 
 /// The body of a response.
 pub type Body = UnsyncBoxBody<Bytes, io::Error>;

@@ -259,7 +259,7 @@ fn overloaded(format: Format) -> u16 {
 
 /// Repeats the filler, or the event that has it, so that the pieces have about so many bytes.
 fn swell(pieces: &mut VecDeque<Piece>, filler: &str, bytes: u64, whole_event: bool) {
-    let times = (bytes / FILLER_BYTES as u64).max(1);
+    let times = bytes.div_ceil(FILLER_BYTES as u64).max(1);
     let find = |piece: &Piece| piece.bytes.windows(filler.len()).position(|window| window == filler.as_bytes());
     let Some((index, start)) = pieces.iter().enumerate().find_map(|(index, piece)| Some((index, find(piece)?))) else {
         return;

@@ -31,6 +31,8 @@ pub enum ScenarioError {
         "the scenario's name {0:?} is invalid; use 1 to 63 letters, digits, `-`, `_` or `.`, and no version such as v1 or v1beta"
     )]
     Name(String),
+    #[error("the scenario {0} has a pace with eventBytes 0; use at least 1")]
+    Pace(String),
     #[error("the scenario {scenario}: rule {rule} {problem}")]
     Rule { scenario: String, rule: String, problem: &'static str },
 }
@@ -264,6 +266,9 @@ impl Scenario {
         if !is_name(&scenario.name) {
             return Err(ScenarioError::Name(scenario.name));
         }
+        if scenario.pace.event_bytes == 0 {
+            return Err(ScenarioError::Pace(scenario.name));
+        }
         for (position, rule) in (1..).zip(&mut scenario.rules) {
             if rule.name.is_empty() {
                 rule.name = format!("{position}");
@@ -304,7 +309,8 @@ fn problem_of(rule: &Rule) -> Option<&'static str> {
     if !before.iter().all(calls) {
         return Some("has a step without calls that is not the last one; only tool results lead to the next step");
     }
-    if before.iter().chain([last]).any(|step| step.pace.is_some_and(|pace| pace.event_bytes == 0)) {
+    let is_empty = |step: &Answer| step.pace.is_some_and(|pace| pace.event_bytes == 0);
+    if before.iter().chain([last]).any(is_empty) {
         return Some("has a pace with eventBytes 0; use at least 1");
     }
     None
