@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::conversation::Format;
 use crate::ledger::{Ledger, Received};
 use crate::playback::{Body, whole};
-use crate::respond::{Asked, Responded, provider_error};
+use crate::respond::{Exchange, Responded, provider_error};
 use crate::route::{Operation, Route, query, route};
 use crate::scenario::{ProviderError, Scenario, is_name};
 use crate::select::{Counters, select, shorten};
@@ -153,8 +153,8 @@ impl App {
                 let id = format!("{:x}{:x}", self.start, self.next.fetch_add(1, Ordering::Relaxed));
                 let (scenario, pace) = (scenario.name.clone(), scenario.pace);
                 let ledger = Arc::clone(&self.ledger);
-                let asked = Asked { scenario, run, conversation, pace, id, events, ledger, reset };
-                asked.respond(selected).await
+                let exchange = Exchange { scenario, run, conversation, pace, id, events, ledger, reset };
+                exchange.respond(selected).await
             }
         }
     }

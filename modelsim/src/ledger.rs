@@ -123,10 +123,10 @@ pub struct Received {
 
 /// The ledger of a server.
 #[derive(Debug)]
-pub struct Ledger(Mutex<Books>);
+pub struct Ledger(Mutex<State>);
 
 #[derive(Debug)]
-struct Books {
+struct State {
     runs: LruCache<(String, String), RunTotals>,
     answers: VecDeque<Served>,
     requests: VecDeque<Received>,
@@ -134,22 +134,22 @@ struct Books {
 
 impl Default for Ledger {
     fn default() -> Self {
-        Self(Mutex::new(Books { runs: LruCache::new(MAX_RUNS), answers: VecDeque::new(), requests: VecDeque::new() }))
+        Self(Mutex::new(State { runs: LruCache::new(MAX_RUNS), answers: VecDeque::new(), requests: VecDeque::new() }))
     }
 }
 
 impl Ledger {
     /// Adds an answer.
     pub fn serve(&self, served: Served) {
-        let mut books = self.0.lock();
+        let mut state = self.0.lock();
         let (scenario, run) = (served.scenario.clone(), served.run.clone());
         let key = (scenario.clone(), run.clone());
-        let totals = books.runs.get_or_insert_mut(key, || RunTotals { scenario, run, ..RunTotals::default() });
+        let totals = state.runs.get_or_insert_mut(key, || RunTotals { scenario, run, ..RunTotals::default() });
         totals.totals.add(&served);
         if totals.models.contains_key(&served.model) || totals.models.len() < MAX_MODELS {
             totals.models.entry(served.model.clone()).or_default().add(&served);
         }
-        push(&mut books.answers, served, MAX_ANSWERS);
+        push(&mut state.answers, served, MAX_ANSWERS);
     }
 
     /// Adds a request.
@@ -159,13 +159,13 @@ impl Ledger {
 
     /// Returns what was served, of one run or of all, with or without the single answers.
     pub fn summary(&self, run: Option<&str>, answers: bool) -> Summary {
-        let books = self.0.lock();
+        let state = self.0.lock();
         let is_asked = |name: &str| run.is_none_or(|run| run == name);
-        let mut runs: Vec<_> = books.runs.iter().map(|(_, totals)| totals.clone()).collect();
+        let mut runs: Vec<_> = state.runs.iter().map(|(_, totals)| totals.clone()).collect();
         runs.retain(|totals| is_asked(&totals.run));
         runs.sort_by(|a, b| (&a.scenario, &a.run).cmp(&(&b.scenario, &b.run)));
         let answers =
-            if answers { books.answers.iter().filter(|a| is_asked(&a.run)).cloned().collect() } else { vec![] };
+            if answers { state.answers.iter().filter(|a| is_asked(&a.run)).cloned().collect() } else { vec![] };
         Summary { runs, answers }
     }
 
@@ -184,13 +184,13 @@ fn push<T>(queue: &mut VecDeque<T>, item: T, most: usize) {
 
 /// Adds an answer to the ledger when its body ends, or when the body is dropped before its end.
 #[derive(Debug)]
-pub struct Receipt {
+pub struct PendingEntry {
     ledger: Arc<Ledger>,
     served: Option<Served>,
 }
 
-impl Receipt {
-    /// Creates a receipt of an answer that is complete when [`Receipt::complete`] is called.
+impl PendingEntry {
+    /// Creates the entry of an answer that is complete when [`PendingEntry::complete`] is called.
     pub fn new(ledger: Arc<Ledger>, served: Served) -> Self {
         Self { ledger, served: Some(served) }
     }
@@ -203,7 +203,7 @@ impl Receipt {
     }
 }
 
-impl Drop for Receipt {
+impl Drop for PendingEntry {
     fn drop(&mut self) {
         if let Some(served) = self.served.take() {
             self.ledger.serve(Served { outcome: Outcome::Incomplete, ..served });
@@ -234,10 +234,10 @@ mod tests {
     #[test]
     fn an_answer_that_is_dropped_is_incomplete() {
         let ledger = Arc::new(Ledger::default());
-        drop(Receipt::new(Arc::clone(&ledger), served("a")));
-        let mut receipt = Receipt::new(Arc::clone(&ledger), served("a"));
-        receipt.complete();
-        drop(receipt);
+        drop(PendingEntry::new(Arc::clone(&ledger), served("a")));
+        let mut entry = PendingEntry::new(Arc::clone(&ledger), served("a"));
+        entry.complete();
+        drop(entry);
         let totals = &ledger.summary(Some("a"), false).runs[0].totals;
         assert_eq!((totals.completed, totals.incomplete, totals.usage.input), (1, 1, 10));
     }

@@ -13,7 +13,7 @@ use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Frame;
 use tokio::time::sleep;
 
-use crate::ledger::Receipt;
+use crate::ledger::PendingEntry;
 
 /// Time for the connection to send what it has, before it is closed on purpose.
 const FLUSH: Duration = Duration::from_millis(50);
@@ -56,7 +56,7 @@ pub struct Playback {
     pub interval: Duration,
     pub ending: Ending,
     /// None for a response that the ledger has already.
-    pub receipt: Option<Receipt>,
+    pub entry: Option<PendingEntry>,
 }
 
 impl Playback {
@@ -87,7 +87,7 @@ impl Playback {
         }
         if self.pieces.is_empty() && matches!(self.ending, Ending::Complete) {
             // The connection need not ask for what follows the last piece.
-            self.receipt.iter_mut().for_each(Receipt::complete);
+            self.entry.iter_mut().for_each(PendingEntry::complete);
         }
         Some(Ok(bytes))
     }

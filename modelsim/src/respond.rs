@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::sleep;
 
 use crate::conversation::{Conversation, Format};
-use crate::ledger::{Ledger, Outcome, Receipt, Served};
+use crate::ledger::{Ledger, Outcome, PendingEntry, Served};
 use crate::playback::{Body, Ending, Piece, Playback, whole};
 use crate::reply::{Event, Part, Problem, Reply, Stop};
 use crate::scenario::{Answer, Fault, Pace, ProviderError};
@@ -29,9 +29,9 @@ const EVENTS: &str = "text/event-stream; charset=utf-8";
 /// A response, or none when the connection is to be closed without one.
 pub type Responded = Option<Response<Body>>;
 
-/// A request for an answer, and what its response needs.
+/// A request to a model, with what its response needs.
 #[derive(Debug)]
-pub struct Asked {
+pub struct Exchange {
     pub scenario: String,
     pub run: String,
     pub conversation: Conversation,
@@ -46,7 +46,7 @@ pub struct Asked {
     pub reset: Arc<AtomicBool>,
 }
 
-impl Asked {
+impl Exchange {
     /// Returns the response, when it is time for its head.
     pub async fn respond(self, selected: Selected) -> Responded {
         let Selected { rule, answer, values } = selected;
@@ -68,13 +68,13 @@ impl Asked {
         let mut pieces = self.pieces(&reply);
         let mut ending = Ending::Complete;
         if let Some(fault) = &answer.fault {
-            ending = self.distort(fault, filler.as_deref(), &mut pieces);
+            ending = self.apply_fault(fault, filler.as_deref(), &mut pieces);
         }
-        let receipt = Receipt::new(Arc::clone(&self.ledger), self.served(rule, &reply));
-        // These end without saying how many tokens they have; dropping the receipt makes them incomplete.
+        let entry = PendingEntry::new(Arc::clone(&self.ledger), self.served(rule, &reply));
+        // These end without saying how many tokens they have; dropping the entry makes them incomplete.
         let states_usage = !matches!(answer.fault, Some(Fault::Garbage { .. } | Fault::StreamError { .. }));
         let interval = Duration::from_millis(pace.event_ms);
-        let playback = Playback { pieces, interval, ending, receipt: states_usage.then_some(receipt) };
+        let playback = Playback { pieces, interval, ending, entry: states_usage.then_some(entry) };
         if playback.pieces.is_empty() {
             playback.end_without_head().await;
             return None;
@@ -90,7 +90,7 @@ impl Asked {
         let mut parts = Vec::new();
         parts.extend(answer.thoughts.as_ref().map(|thoughts| Part::Thoughts(fill(thoughts, values))));
         let text = answer.text.as_ref().map(|text| fill(text, values));
-        parts.extend(text.or_else(|| filler.map(str::to_owned)).map(Part::Text));
+        parts.extend(text.into_iter().chain(filler.map(str::to_owned)).map(Part::Text));
         parts.extend(answer.refusal.as_ref().map(|refusal| Part::Refusal(fill(refusal, values))));
         let mut called = false;
         for (index, call) in answer.calls.iter().enumerate() {
@@ -142,7 +142,7 @@ impl Asked {
     }
 
     /// Changes the pieces as the fault says, and returns how the response ends.
-    fn distort(&self, fault: &Fault, filler: Option<&str>, pieces: &mut VecDeque<Piece>) -> Ending {
+    fn apply_fault(&self, fault: &Fault, filler: Option<&str>, pieces: &mut VecDeque<Piece>) -> Ending {
         match fault {
             // Answered before.
             Fault::Error(_) => Ending::Complete,
@@ -150,7 +150,9 @@ impl Asked {
                 let format = self.conversation.format;
                 pieces.truncate(*after_events);
                 let problem = Problem::new(overloaded(format), "Overloaded");
-                pieces.push_back(wire::stream_error(format, &problem).encode().into());
+                let event = wire::stream_error(format, &problem);
+                let array = || Bytes::from(format!(",\r\n{}]", event.data));
+                pieces.push_back(if self.events { event.encode() } else { array() }.into());
                 Ending::Complete
             }
             Fault::Truncate { after_events } => {
@@ -171,7 +173,7 @@ impl Asked {
             }
             Fault::Huge { bytes, single_event } => {
                 let whole_event = self.conversation.stream && !single_event;
-                swell(pieces, filler.unwrap_or_default(), *bytes, whole_event);
+                enlarge(pieces, filler.unwrap_or_default(), *bytes, whole_event);
                 Ending::Complete
             }
         }
@@ -258,7 +260,7 @@ fn overloaded(format: Format) -> u16 {
 }
 
 /// Repeats the filler, or the event that has it, so that the pieces have about so many bytes.
-fn swell(pieces: &mut VecDeque<Piece>, filler: &str, bytes: u64, whole_event: bool) {
+fn enlarge(pieces: &mut VecDeque<Piece>, filler: &str, bytes: u64, whole_event: bool) {
     let times = bytes.div_ceil(FILLER_BYTES as u64).max(1);
     let find = |piece: &Piece| piece.bytes.windows(filler.len()).position(|window| window == filler.as_bytes());
     let Some((index, start)) = pieces.iter().enumerate().find_map(|(index, piece)| Some((index, find(piece)?))) else {

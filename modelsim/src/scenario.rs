@@ -141,7 +141,13 @@ pub struct Answer {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Call {
+    /// Creates or replaces a file, and creates its folder.
     WriteFile {
+        path: String,
+        content: String,
+    },
+    /// Creates a file in a folder that exists. Agents may have a tool that does only this.
+    CreateFile {
         path: String,
         content: String,
     },

@@ -12,7 +12,7 @@ use crate::conversation::{Conversation, Turn};
 use crate::scenario::{Answer, Pattern, Rule, Scenario, When};
 
 /// Most counters of rules with `times`. The one that was not used for the longest time is forgotten.
-const MAX_COUNTERS: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
+const MAX_COUNTERS: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 /// Longest captured text.
 const MAX_CAPTURE_BYTES: usize = 1024;
 /// Largest part of a system prompt that is searched for the agent's folder.

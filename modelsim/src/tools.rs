@@ -1,5 +1,7 @@
 //! Translates abstract tool calls into calls of the tools that a request offers.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use crate::conversation::Tool;
@@ -11,7 +13,9 @@ const PATHS: [&str; 6] = ["filepath", "path", "absolutepath", "filename", "file"
 const CONTENTS: [&str; 6] = ["content", "contents", "filetext", "text", "codecontent", "filecontent"];
 const COMMANDS: [&str; 4] = ["command", "cmd", "script", "commandline"];
 /// Names of tools, without case and underscores, the best first.
-const WRITERS: [&str; 5] = ["write", "writefile", "create", "createfile", "writetofile"];
+const WRITERS: [&str; 3] = ["write", "writefile", "writetofile"];
+/// Copilot's `create` fails when the file exists or its folder does not.
+const CREATORS: [&str; 2] = ["create", "createfile"];
 const READERS: [&str; 4] = ["read", "readfile", "view", "viewfile"];
 const SHELLS: [&str; 9] = [
     "bash",
@@ -52,7 +56,18 @@ impl Input {
 /// Translates a call; none when no offered tool can do it.
 pub fn translate(call: &Call, tools: &[Tool], values: &Values) -> Option<ToolCall> {
     match call {
-        Call::WriteFile { path, content } => write(&fill(path, values), &fill(content, values), tools, values),
+        Call::WriteFile { path, content } => {
+            let (path, content) = (absolute(&fill(path, values), values), fill(content, values));
+            write_with(&WRITERS, &path, &content, tools)
+                .or_else(|| write_in_shell(&path, &content, tools))
+                .or_else(|| write_with(&CREATORS, &path, &content, tools))
+        }
+        Call::CreateFile { path, content } => {
+            let (path, content) = (absolute(&fill(path, values), values), fill(content, values));
+            write_with(&CREATORS, &path, &content, tools)
+                .or_else(|| write_with(&WRITERS, &path, &content, tools))
+                .or_else(|| write_in_shell(&path, &content, tools))
+        }
         Call::ReadFile { path } => read(&fill(path, values), tools, values),
         Call::RunCommand { command } => run(&fill(command, values), tools),
         Call::UseTool { name, arguments } => {
@@ -66,18 +81,24 @@ pub fn translate(call: &Call, tools: &[Tool], values: &Values) -> Option<ToolCal
     }
 }
 
-fn write(path: &str, content: &str, tools: &[Tool], values: &Values) -> Option<ToolCall> {
-    let path = absolute(path, values);
-    for tool in named(tools, &WRITERS) {
-        if let (Some(path_name), Some(content_name)) = (property(tool, &PATHS), property(tool, &CONTENTS)) {
-            return Some(arguments(tool, [(path_name, json!(path)), (content_name, json!(content))]));
-        }
-    }
-    // Without a tool for files, the shell writes the file.
+/// Writes a file by a tool with one of these names.
+fn write_with(names: &[&str], path: &str, content: &str, tools: &[Tool]) -> Option<ToolCall> {
+    named(tools, names).find_map(|tool| {
+        let (path_name, content_name) = (property(tool, &PATHS)?, property(tool, &CONTENTS)?);
+        Some(arguments(tool, [(path_name, json!(path)), (content_name, json!(content))]))
+    })
+}
+
+fn write_in_shell(path: &str, content: &str, tools: &[Tool]) -> Option<ToolCall> {
     let folder = path.rsplit_once('/').map_or(".", |(folder, _)| if folder.is_empty() { "/" } else { folder });
-    let end = delimiter(content);
-    let newline = if content.ends_with('\n') { "" } else { "\n" };
-    let command = format!("mkdir -p {} && cat > {} <<'{end}'\n{content}{newline}{end}", quote(folder), quote(&path));
+    let (folder, path) = (quote(folder), quote(path));
+    // A here-document always ends with a line break.
+    let command = if content.ends_with('\n') {
+        let end = delimiter(content);
+        format!("mkdir -p {folder} && cat > {path} <<'{end}'\n{content}{end}")
+    } else {
+        format!("mkdir -p {folder} && printf %s {} > {path}", quote(content))
+    };
     run(&command, tools)
 }
 
@@ -149,9 +170,11 @@ fn neutral_to(schema: &Value, depth: usize) -> Value {
     let name = schema["type"].as_str().or_else(|| schema["type"].get(0)?.as_str()).unwrap_or("string");
     match name.to_ascii_lowercase().as_str() {
         "object" => {
+            // A set, because a list could repeat a name at every level, and so grow exponentially.
             let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
-            let fields = required.map(|name| (name.to_owned(), neutral_to(&schema["properties"][name], depth - 1)));
-            Value::Object(fields.collect())
+            let required: BTreeSet<&str> = required.collect();
+            let fields = required.into_iter().map(|name| (name, neutral_to(&schema["properties"][name], depth - 1)));
+            Value::Object(fields.map(|(name, value)| (name.to_owned(), value)).collect())
         }
         "array" => json!([]),
         "integer" | "number" => schema.get("minimum").cloned().unwrap_or(json!(1)),
@@ -191,10 +214,13 @@ mod tests {
         Tool::new(name, &json!({"properties": properties, "required": required}))
     }
 
-    fn write_file(tools: &[Tool]) -> (String, Value) {
-        let call = Call::WriteFile { path: "src/a.txt".to_owned(), content: "it's".to_owned() };
+    fn write_file(content: &str, tools: &[Tool]) -> (String, Value) {
+        called(&Call::WriteFile { path: "src/a.txt".to_owned(), content: content.to_owned() }, tools)
+    }
+
+    fn called(call: &Call, tools: &[Tool]) -> (String, Value) {
         let values = Values::from([("cwd".to_owned(), "/work".to_owned())]);
-        let call = translate(&call, tools, &values).unwrap();
+        let call = translate(call, tools, &values).unwrap();
         let Input::Arguments(arguments) = call.input else { panic!("arguments") };
         (call.name, arguments)
     }
@@ -205,19 +231,34 @@ mod tests {
             ("Write", "file_path", "content"),
             ("write_file", "file_path", "content"),
             ("write", "filePath", "content"),
-            ("create", "path", "file_text"),
         ] {
             let tools = [tool("Bash", &["command"], &["command"]), tool(name, &[path, content], &[path, content])];
-            assert_eq!(write_file(&tools), (name.to_owned(), json!({path: "/work/src/a.txt", content: "it's"})));
+            assert_eq!(
+                write_file("it's", &tools),
+                (name.to_owned(), json!({path: "/work/src/a.txt", content: "it's"}))
+            );
         }
     }
 
     #[test]
     fn the_shell_writes_files_when_no_other_tool_can() {
-        let (name, arguments) = write_file(&[tool("exec_command", &["cmd"], &["cmd"])]);
-        assert_eq!(name, "exec_command");
-        let command = "mkdir -p '/work/src' && cat > '/work/src/a.txt' <<'END_OF_FILE'\nit's\nEND_OF_FILE";
-        assert_eq!(arguments, json!({"cmd": command}));
+        for (content, command) in [
+            ("it's", r"mkdir -p '/work/src' && printf %s 'it'\''s' > '/work/src/a.txt'"),
+            ("it's\n", "mkdir -p '/work/src' && cat > '/work/src/a.txt' <<'END_OF_FILE'\nit's\nEND_OF_FILE"),
+        ] {
+            let (name, arguments) = write_file(content, &[tool("exec_command", &["cmd"], &["cmd"])]);
+            assert_eq!((name.as_str(), arguments), ("exec_command", json!({"cmd": command})));
+        }
+    }
+
+    #[test]
+    fn a_tool_that_only_creates_files_is_used_only_to_create() {
+        let create = tool("create", &["path", "file_text"], &["path", "file_text"]);
+        let tools = [tool("bash", &["command"], &["command"]), create];
+        assert_eq!(write_file("x", &tools).0, "bash");
+        let call = Call::CreateFile { path: "a.txt".to_owned(), content: "x".to_owned() };
+        let arguments = json!({"path": "/work/a.txt", "file_text": "x"});
+        assert_eq!(called(&call, &tools), ("create".to_owned(), arguments));
     }
 
     #[test]

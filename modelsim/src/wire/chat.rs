@@ -41,7 +41,10 @@ pub fn encode(reply: &Reply) -> Value {
     for part in &reply.parts {
         match part {
             Part::Thoughts(text) => message["reasoning_content"] = json!(text),
-            Part::Text(text) => message["content"] = json!(text),
+            Part::Text(text) => {
+                let before = message["content"].as_str().unwrap_or_default();
+                message["content"] = json!(format!("{before}{text}"));
+            }
             Part::Refusal(text) => message["refusal"] = json!(text),
             Part::Call { id, call } => calls.push(json!({
                 "id": format!("call_{id}"),
