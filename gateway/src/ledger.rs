@@ -67,8 +67,7 @@ impl Ledger for Store {
         attempt: u32,
         refusal: &'a Refusal,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        let Refusal { reason, message, reset_at, .. } = refusal;
-        Box::pin(self.record_refusal(tenant, task_uid, attempt, reason, message, *reset_at))
+        Box::pin(self.record_refusal(tenant, task_uid, attempt, refusal))
     }
 
     fn refusal<'a>(

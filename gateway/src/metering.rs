@@ -7,11 +7,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use enact_store::{ErrorClass, ModelRequest, Opened, Settlement, StoreError};
+use enact_domain::usage::Charge;
+use enact_store::{ErrorClass, ModelRequest, Opened, Outcome, Settlement, StoreError};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use crate::denial::{Denial, DenialKind};
 use crate::ledger::Ledger;
@@ -40,6 +42,9 @@ struct Inner {
 struct Queues {
     opening: Vec<Opening>,
     is_opening: bool,
+    /// Requests whose reservation is not committed yet, with their settlements if they have ended meanwhile. A settlement that is written
+    /// before its reservation has no effect.
+    uncommitted: HashMap<Uuid, Option<Settlement>>,
     settling: Vec<Settlement>,
     is_settling: bool,
 }
@@ -86,6 +91,7 @@ impl Metering {
         let (done, reservation) = oneshot::channel();
         let mut queues = self.0.queues.lock();
         let queue = queues.entry(tenant.to_owned()).or_default();
+        queue.uncommitted.insert(request.id, None);
         queue.opening.push(Opening { request, done });
         if !std::mem::replace(&mut queue.is_opening, true) {
             self.0.tasks.spawn(self.clone().write_openings(tenant.to_owned()));
@@ -97,6 +103,14 @@ impl Metering {
     pub fn settle(&self, tenant: &str, settlement: Settlement) {
         let mut queues = self.0.queues.lock();
         let queue = queues.entry(tenant.to_owned()).or_default();
+        if let Some(deferred) = queue.uncommitted.get_mut(&settlement.id) {
+            *deferred = Some(settlement);
+            return;
+        }
+        self.enqueue(tenant, queue, settlement);
+    }
+
+    fn enqueue(&self, tenant: &str, queue: &mut Queues, settlement: Settlement) {
         if queue.settling.len() >= BACKLOG {
             tracing::error!(tenant, "too many settlements wait for Postgres; the estimate of a request will be booked");
             self.0.metrics.ledger_failures.with_label_values(&["settle"]).inc();
@@ -124,10 +138,11 @@ impl Metering {
             let begun = Instant::now();
             let outcome = self.0.ledger.open(&tenant, &requests).await;
             self.0.metrics.ledger_seconds.with_label_values(&["open"]).observe(begun.elapsed().as_secs_f64());
+            self.committed(&tenant, &requests, outcome.is_err());
             match outcome {
                 Ok(opened) => {
                     for (done, opened) in waiting.into_iter().zip(opened) {
-                        // A client that left does not wait any more. Its request is settled when it is dropped.
+                        // A client that left does not wait any more.
                         let _ = done.send(Ok(opened));
                     }
                 }
@@ -138,6 +153,27 @@ impl Metering {
                         let _ = done.send(Err(error.clone()));
                     }
                 }
+            }
+        }
+    }
+
+    /// Settles the requests that ended while their reservation was made. If it has failed, it can be committed all the same, when only
+    /// Postgres' answer was lost: then all its requests are settled, since none of them is sent.
+    fn committed(&self, tenant: &str, requests: &[ModelRequest], failed: bool) {
+        let mut queues = self.0.queues.lock();
+        let Some(queue) = queues.get_mut(tenant) else { return };
+        for request in requests {
+            let deferred = queue.uncommitted.remove(&request.id).flatten();
+            let unused = || Settlement {
+                id: request.id,
+                charge: Charge::default(),
+                outcome: Outcome::Failed,
+                http_status: 0,
+                first_byte_ms: 0,
+                duration_ms: 0,
+            };
+            if let Some(settlement) = deferred.or_else(|| failed.then(unused)) {
+                self.enqueue(tenant, queue, settlement);
             }
         }
     }
