@@ -99,14 +99,20 @@ fn base_name(model: &str) -> &str {
 
 /// Returns whether the rest of a model's name only states a version: numbers and words such as `latest`.
 fn is_version(rest: &str) -> bool {
-    let Some(first) = rest.chars().next() else { return true };
-    let part = |part: &str| {
+    const SEPARATORS: [char; 3] = ['-', '@', ':'];
+    if rest.is_empty() {
+        return true;
+    }
+    let is_part = |part: &str| {
         let digits = part.strip_prefix('v').unwrap_or(part);
         VERSION_WORDS.contains(&part) || (!digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit()))
     };
-    // A dot or a single digit would be another model: `gpt-5.1`, `claude-opus-4-1`.
-    let date = rest[1..].split(['-', '@', ':']).next().is_some_and(|first| first.len() >= 3);
-    ['-', '@', ':'].contains(&first) && date && rest[1..].split(['-', '@', ':']).all(part)
+    // Fewer digits would be another model: `claude-opus-4-1`.
+    let is_first = |part: &str| part.len() >= 3 && is_part(part);
+    rest.strip_prefix(SEPARATORS).is_some_and(|rest| {
+        let mut parts = rest.split(SEPARATORS);
+        parts.next().is_some_and(is_first) && parts.all(is_part)
+    })
 }
 
 #[cfg(test)]
@@ -128,7 +134,10 @@ mod tests {
         assert_eq!(vendors.keys().collect::<Vec<_>>(), ["Anthropic", "Google", "OpenAI", "Qwen"]);
         let is_day = |text: &str| text.len() == 10 && text.starts_with("20") && text.split('-').count() == 3;
         for (name, vendor) in vendors {
-            assert!(vendor["source"].as_str().unwrap().starts_with("https://"), "{name} says where its prices are from");
+            assert!(
+                vendor["source"].as_str().unwrap().starts_with("https://"),
+                "{name} says where its prices are from"
+            );
             assert!(is_day(vendor["checked"].as_str().unwrap()), "{name} says when they were compared");
             let Vendor { models } = serde_json::from_value(vendor).unwrap();
             for Entry { model, from, tiers } in models {
@@ -173,7 +182,9 @@ mod tests {
 
     #[test]
     fn other_models_have_no_price() {
-        for model in ["", "-", "gpt", "gpt-5-turbo", "gpt-50", "gpt-5.9", "claude-opus-4-99", "llama", "ä", "gpt-5-", "/"] {
+        for model in
+            ["", "-", "gpt", "gpt-5-turbo", "gpt-50", "gpt-5.9", "claude-opus-4-99", "llama", "ä", "gpt-5-", "/"]
+        {
             assert_eq!(output(model), None, "{model}");
         }
     }
@@ -181,7 +192,8 @@ mod tests {
     #[test]
     fn a_price_applies_from_its_first_day() {
         // 2026-10-06 and 2026-10-07.
-        let cached = |seconds| price("claude-sonnet-5-5", Millis(seconds * 1000), 0).map(|price| price.cached_input);
+        let cached =
+            |seconds: i64| price("claude-sonnet-5-5", Millis(seconds * 1000), 0).map(|price| price.cached_input);
         assert_eq!((cached(1_791_244_800), cached(1_791_331_200)), (Some(200_000), Some(100_000)));
         let first = 1_754_524_800_000;
         assert_eq!(price("gpt-5", Millis(first - 1), 0), None);
@@ -195,7 +207,8 @@ mod tests {
         assert_eq!(price.cost(&tokens(0, 0, 0)), 0);
         assert_eq!(price.cost(&tokens(0, 1, 0)), 1);
         assert_eq!(price.cost(&tokens(1000, 10, 100)), 3000 + 3 + 1500);
-        let all = Tokens { input: u64::MAX, cached_input: u64::MAX, cache_write: u64::MAX, output: u64::MAX, reasoning: 0 };
+        let all =
+            Tokens { input: u64::MAX, cached_input: u64::MAX, cache_write: u64::MAX, output: u64::MAX, reasoning: 0 };
         assert_eq!(Price { input: u64::MAX, ..price }.cost(&all), u64::MAX);
     }
 }

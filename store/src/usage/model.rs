@@ -141,7 +141,7 @@ pub(super) fn bounded(charge: &Charge) -> Charge {
 /// A request with its amounts as a row of `enact.model_requests`, in the form that statements receive.
 #[derive(Serialize)]
 pub(super) struct NewRequest<'r> {
-    id: Uuid,
+    id: String,
     at: i64,
     namespace: &'r str,
     plan: &'r str,
@@ -161,7 +161,7 @@ impl<'r> NewRequest<'r> {
     /// Returns the row with the amounts of `charge`.
     pub fn new(request: &'r ModelRequest, charge: &Charge) -> Self {
         Self {
-            id: request.id,
+            id: request.id.to_string(),
             at: request.at.0,
             namespace: &request.namespace,
             plan: &request.plan,

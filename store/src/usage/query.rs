@@ -13,13 +13,13 @@ use crate::error::StoreError;
 use crate::session::Session;
 use crate::store::Store;
 
+/// The times that Postgres and the calendar have in common: the years 1 to 9999, in milliseconds since 1970.
+const TIMES: (i64, i64) = (-62_135_596_800_000, 253_402_300_799_999);
 /// Most rows of one answer.
 const MAX_ROWS: i64 = 10_000;
 
 /// What usage can be grouped by.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, EnumString, IntoStaticStr, VariantArray,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, EnumString, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "camelCase")]
 #[strum(serialize_all = "camelCase")]
 pub enum Dimension {
@@ -75,6 +75,14 @@ pub struct UsageQuery {
     pub filter: UsageFilter,
 }
 
+impl UsageQuery {
+    /// Returns the dimensions of the answer: those that are asked for, with those that they need.
+    pub fn dimensions(&self) -> BTreeSet<Dimension> {
+        let with_parents = |dimension: &Dimension| dimension.within().iter().copied().chain([*dimension]);
+        self.group_by.iter().flat_map(with_parents).collect()
+    }
+}
+
 /// Usage of the requests with the same values of the dimensions. The values of other dimensions are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -114,6 +122,23 @@ pub struct UsageRow {
     pub discarded: Charge,
 }
 
+impl UsageRow {
+    /// Returns the value of a dimension.
+    pub fn value(&self, dimension: Dimension) -> Option<String> {
+        match dimension {
+            Dimension::Namespace => self.namespace.clone(),
+            Dimension::Plan => self.plan.clone(),
+            Dimension::Task => self.task.clone(),
+            Dimension::Attempt => self.attempt.map(|attempt| attempt.to_string()),
+            Dimension::Requirement => self.requirement.clone(),
+            Dimension::Agent => self.agent.clone(),
+            Dimension::Provider => self.provider.clone(),
+            Dimension::Model => self.model.clone(),
+            Dimension::Day => self.day.clone(),
+        }
+    }
+}
+
 /// A group as the database returns it, by plan and task as well if requirements are wanted.
 pub(super) struct Group {
     pub plan_uid: Option<String>,
@@ -128,12 +153,7 @@ impl Store {
     /// # Errors
     /// If the query selects more groups than an answer can have, or Postgres does not answer.
     pub async fn usage(&self, tenant: &str, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
-        let dimensions: BTreeSet<Dimension> = query
-            .group_by
-            .iter()
-            .flat_map(|dimension| dimension.within().iter().chain([dimension]))
-            .copied()
-            .collect();
+        let dimensions = query.dimensions();
         let by_requirement = dimensions.contains(&Dimension::Requirement);
         let mut rows = self
             .transaction("read usage", tenant, async |session: &mut Session| {
@@ -148,7 +168,9 @@ impl Store {
         if i64::try_from(rows.len()).unwrap_or(i64::MAX) > MAX_ROWS {
             return Err(StoreError::Invalid {
                 what: "usage",
-                problem: format!("has more than {MAX_ROWS} rows; ask for a shorter time, one plan, or fewer dimensions"),
+                problem: format!(
+                    "has more than {MAX_ROWS} rows; ask for a shorter time, one plan, or fewer dimensions"
+                ),
             });
         }
         let weight = |row: &UsageRow| (row.charge.cost_micro_usd, row.charge.tokens.total());
@@ -207,8 +229,8 @@ async fn groups(
         limit $9"#,
         tenant,
         &names,
-        query.from.0,
-        query.to.0,
+        query.from.0.clamp(TIMES.0, TIMES.1),
+        query.to.0.clamp(TIMES.0, TIMES.1),
         query.filter.namespace.as_deref(),
         query.filter.plan.as_deref(),
         query.filter.agent.as_deref(),
