@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
+use uuid::Builder;
 
 use crate::breaker::{Blocked, Breakers};
 use crate::budget::Budgets;
@@ -154,8 +154,7 @@ impl Gateway {
             self.limiter.put_back(&call.pod.attempt.tenant, &limited, tokens.total());
             return self.count_tokens(candidate, request, key.as_deref()).await;
         }
-        let cost = candidate.price.map(|price| price.cost(&tokens));
-        let estimate = Charge { tokens, cost_micro_usd: cost };
+        let estimate = Charge { tokens, cost_micro_usd: candidate.pricing.cost(&tokens) };
         let (mut ticket, reservation) = self.open(call, candidate, estimate, limited);
         // Far from all limits, the reservation is made while the provider works; else it decides whether the provider gets the request.
         let is_far = self.budgets.are_far(&call.pod, &estimate, now());
@@ -205,13 +204,15 @@ impl Gateway {
         estimate: Charge,
         limited: Vec<LimitedHolder>,
     ) -> (Ticket, Reservation) {
-        let (pod, id) = (&call.pod, Uuid::now_v7());
-        if candidate.price.is_none() {
+        let (pod, at) = (&call.pod, now());
+        // Version 7: IDs grow with time, so that new rows are next to each other in the index.
+        let id = Builder::from_unix_timestamp_millis(at.0.unsigned_abs(), &rand::random()).into_uuid();
+        if estimate.cost_micro_usd.is_none() {
             tracing::warn!(model = candidate.model, provider = candidate.provider.id(), "the price of a model is not known");
         }
         let request = ModelRequest {
             id,
-            at: now(),
+            at,
             namespace: pod.attempt.namespace.clone(),
             plan: pod.plan.clone(),
             plan_uid: pod.attempt.plan_uid.clone(),
@@ -232,7 +233,7 @@ impl Gateway {
             tenant,
             limited,
             id,
-            price: candidate.price,
+            pricing: candidate.pricing.clone(),
             estimate,
             begun: Instant::now(),
             first_byte: None,

@@ -1,13 +1,12 @@
 //! Agents and model providers: caches that watches keep current, and the upstreams of an agent's models.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use enact_crds::identity::AgentPod;
 use enact_crds::provider::{Api as ProviderApi, RateLimits};
 use enact_crds::{Agent, ModelProvider};
 use enact_domain::time::Millis;
-use enact_domain::usage::{Price, price};
+use enact_domain::usage::{Price, Tokens, price};
 use futures::StreamExt as _;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
@@ -50,7 +49,23 @@ impl Provider {
 pub struct Candidate {
     pub provider: Arc<Provider>,
     pub model: String,
-    pub price: Option<Price>,
+    pub pricing: Pricing,
+}
+
+/// The price of a model: the provider's own, or the one that Enact knows, which can depend on the length of the prompt.
+#[derive(Clone, Debug, Default)]
+pub struct Pricing {
+    own: Option<Price>,
+    model: String,
+    at: Millis,
+}
+
+impl Pricing {
+    /// Returns the cost of a request in micro-USD; none when the price is not known.
+    pub fn cost(&self, tokens: &Tokens) -> Option<u64> {
+        let price = self.own.or_else(|| price(&self.model, self.at, tokens.prompt()))?;
+        Some(price.cost(tokens))
+    }
 }
 
 /// The Agents and ModelProviders of the cluster.
@@ -88,18 +103,13 @@ impl Catalogue {
     pub fn models(&self, pod: &AgentPod, at: Millis) -> Result<Vec<Candidate>, Denial> {
         let (namespace, name) = &pod.agent;
         let not_found = || Denial::new(DenialKind::ModelNotAllowed, format!("the Agent {namespace}/{name} does not exist"));
-        let agent = self.agents.get(&ObjectRef::new(name).within(namespace)).ok_or_else(not_found)?;
-        if !self.may_use(pod, &agent) {
+        // The pod's annotation is not proof that it may use an Agent of another namespace, because tenants can create pods.
+        if *namespace != pod.attempt.namespace {
             return Err(not_found());
         }
+        let agent = self.agents.get(&ObjectRef::new(name).within(namespace)).ok_or_else(not_found)?;
         let models = agent.spec.models.iter();
         Ok(models.filter_map(|entry| self.candidate(pod, &entry.provider, &entry.model, at)).collect())
-    }
-
-    /// Returns whether the pod may run as this Agent. The pod's annotation is not proof of it, because tenants can create pods.
-    fn may_use(&self, pod: &AgentPod, agent: &Agent) -> bool {
-        let (namespace, _) = &pod.agent;
-        *namespace == pod.attempt.namespace
     }
 
     /// Returns the candidate for one model of an agent; none when its provider is missing, is not shared, or does not allow the model.
@@ -139,7 +149,8 @@ fn candidate(found: &ModelProvider, model: &str, installation: &str, at: Millis)
         key: spec.key.clone(),
         limits: spec.limits.clone(),
     };
-    Some(Candidate { provider: Arc::new(provider), model: model.to_owned(), price: own.or_else(|| price(model, at)) })
+    let pricing = Pricing { own, model: model.to_owned(), at };
+    Some(Candidate { provider: Arc::new(provider), model: model.to_owned(), pricing })
 }
 
 /// Returns whether a name, or a prefix that ends with `*`, matches a model.
@@ -221,7 +232,7 @@ mod tests {
             limits: None,
             is_trusted: false,
         };
-        Candidate { provider: Arc::new(provider), model: model.into(), price: None }
+        Candidate { provider: Arc::new(provider), model: model.into(), pricing: Pricing::default() }
     }
 
     #[test]

@@ -125,6 +125,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::providers::Pricing;
 
     fn candidate(api: Api, base: &str, model: &str) -> Candidate {
         let provider = Provider {
@@ -136,7 +137,7 @@ mod tests {
             limits: None,
             is_trusted: false,
         };
-        Candidate { provider: Arc::new(provider), model: model.into(), price: None }
+        Candidate { provider: Arc::new(provider), model: model.into(), pricing: Pricing::default() }
     }
 
     #[test]

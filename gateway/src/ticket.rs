@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use enact_domain::usage::{Charge, Price, Tokens};
+use enact_domain::usage::{Charge, Tokens};
 use enact_store::{Outcome, Settlement};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::limits::{Limited, Limiter};
 use crate::metering::Metering;
 use crate::metrics::Metrics;
+use crate::providers::Pricing;
 
 /// A request that is recorded. When it is dropped without a settlement, the client has left before the provider answered.
 pub struct Ticket {
@@ -20,7 +21,7 @@ pub struct Ticket {
     pub tenant: String,
     pub limited: Vec<Limited>,
     pub id: Uuid,
-    pub price: Option<Price>,
+    pub pricing: Pricing,
     pub estimate: Charge,
     pub begun: Instant,
     pub first_byte: Option<Duration>,
@@ -36,7 +37,7 @@ impl Ticket {
         if std::mem::replace(&mut self.is_settled, true) {
             return;
         }
-        let charge = Charge { tokens, cost_micro_usd: self.price.map(|price| price.cost(&tokens)) };
+        let charge = Charge { tokens, cost_micro_usd: self.pricing.cost(&tokens) };
         self.metrics.charge(&charge);
         self.metrics.settlements.with_label_values(&[label(outcome)]).inc();
         self.limiter.put_back(&self.tenant, &self.limited, self.estimate.tokens.total().saturating_sub(tokens.total()));
