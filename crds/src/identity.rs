@@ -122,7 +122,8 @@ pub fn agent_pod(
     let attempt = attempt_pod(bound, pod, namespace, default_namespaces)?;
     let named = |key: &str| label(pod, key).map(str::to_owned).ok_or_else(|| missing(key));
     let agent = pod.annotations.as_ref().and_then(|all| all.get(ANNOTATION_AGENT)).filter(|name| !name.is_empty());
-    let agent = agent.ok_or_else(|| format!("the pod's agent uses no models: it has no annotation {ANNOTATION_AGENT}"))?;
+    let agent =
+        agent.ok_or_else(|| format!("the pod's agent uses no models: it has no annotation {ANNOTATION_AGENT}"))?;
     let (agent_namespace, name) = agent.split_once('/').unwrap_or((&attempt.namespace, agent));
     let agent = (agent_namespace.to_owned(), name.to_owned());
     Ok(AgentPod { plan: named(LABEL_PLAN)?, task: named(LABEL_TASK)?, agent, attempt })
@@ -213,10 +214,8 @@ mod tests {
 
     fn identify(pod: &ObjectMeta) -> Result<AgentPod, String> {
         let bound = BoundPod { namespace: "team".into(), name: "shop-t001-2".into(), uid: "pod-uid".into() };
-        let namespace = ObjectMeta {
-            labels: Some([(LABEL_TENANT.to_owned(), "acme".to_owned())].into()),
-            ..ObjectMeta::default()
-        };
+        let namespace =
+            ObjectMeta { labels: Some([(LABEL_TENANT.to_owned(), "acme".to_owned())].into()), ..ObjectMeta::default() };
         agent_pod(bound, pod, &namespace, &[])
     }
 
@@ -225,7 +224,10 @@ mod tests {
         let own = identify(&pod(Some("claude"))).unwrap();
         assert_eq!((own.plan.as_str(), own.task.as_str(), own.attempt.attempt), ("shop", "shop-t001", 2));
         assert_eq!(own.agent, ("team".into(), "claude".into()));
-        assert_eq!(identify(&pod(Some("enact-system/claude"))).unwrap().agent, ("enact-system".into(), "claude".into()));
+        assert_eq!(
+            identify(&pod(Some("enact-system/claude"))).unwrap().agent,
+            ("enact-system".into(), "claude".into())
+        );
         for none in [None, Some("")] {
             assert!(identify(&pod(none)).unwrap_err().contains("uses no models"));
         }

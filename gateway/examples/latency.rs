@@ -164,7 +164,8 @@ async fn measure(args: &Args) {
     let direct = format!("http://{}/bench/run/v1", model.address);
     println!("model server: {direct}");
     tokio::time::sleep(Duration::from_secs(args.wait)).await;
-    let mut targets = vec![("direct".to_owned(), direct), ("gateway".to_owned(), format!("http://{}/v1", gateway.address))];
+    let mut targets =
+        vec![("direct".to_owned(), direct), ("gateway".to_owned(), format!("http://{}/v1", gateway.address))];
     targets.extend(args.target.iter().map(|target| {
         let (name, url) = target.split_once('=').unwrap();
         (name.to_owned(), url.trim_end_matches('/').to_owned())
@@ -225,7 +226,8 @@ async fn run(args: &Args, base: &str, time: Duration) -> Vec<f64> {
         let (client, url, body) = (client.clone(), url.clone(), body.clone());
         let token = format!("Bearer token-{}", stream % args.attempts);
         // Spread over the time of one answer, so that not all begin together.
-        let start = Duration::from_millis(args.first_byte_ms + 20 * args.event_ms).mul_f64(stream as f64 / args.streams as f64);
+        let start =
+            Duration::from_millis(args.first_byte_ms + 20 * args.event_ms).mul_f64(stream as f64 / args.streams as f64);
         tokio::spawn(async move {
             let mut times = Vec::new();
             tokio::time::sleep(start).await;

@@ -89,7 +89,9 @@ pub fn check_literal(host: &str, allowed: &AllowedHosts) -> Result<(), String> {
 }
 
 fn forbidden(host: &str) -> String {
-    format!("{host} has an address that is not public; list the host in --allowed-private-hosts of the gateway to allow it")
+    format!(
+        "{host} has an address that is not public; list the host in --allowed-private-hosts of the gateway to allow it"
+    )
 }
 
 /// Resolves host names, and refuses those with an address that is not allowed. The connection uses the checked addresses, so that a name
@@ -143,14 +145,41 @@ mod tests {
     #[test]
     fn private_and_special_addresses_are_not_public() {
         for address in [
-            "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0", "0.1.2.3", "224.0.0.1",
-            "255.255.255.255", "100.64.0.1", "192.0.0.8", "198.18.0.1", "240.0.0.1", "192.0.2.1", "::", "::1", "fe80::1",
-            "fc00::1", "fd12::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::1",
-            "2002:7f00:1::", "2001::1", "2001:db8::1", "::127.0.0.1", "fec0::1", "3fff::1",
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "0.1.2.3",
+            "224.0.0.1",
+            "255.255.255.255",
+            "100.64.0.1",
+            "192.0.0.8",
+            "198.18.0.1",
+            "240.0.0.1",
+            "192.0.2.1",
+            "::",
+            "::1",
+            "fe80::1",
+            "fc00::1",
+            "fd12::1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::7f00:1",
+            "64:ff9b:1::1",
+            "2002:7f00:1::",
+            "2001::1",
+            "2001:db8::1",
+            "::127.0.0.1",
+            "fec0::1",
+            "3fff::1",
         ] {
             assert!(!is_public(address.parse().unwrap()), "{address}");
         }
-        for address in ["1.1.1.1", "8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "2002:808:808::", "64:ff9b::808:808"]
+        for address in
+            ["1.1.1.1", "8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "2002:808:808::", "64:ff9b::808:808"]
         {
             assert!(is_public(address.parse().unwrap()), "{address}");
         }
@@ -158,7 +187,8 @@ mod tests {
 
     #[test]
     fn allowed_hosts_are_names_and_suffixes() {
-        let allowed = AllowedHosts::new(&["vllm.models.svc".into(), " *.corp.example ".into(), "10.0.0.7".into(), "*".into()]);
+        let allowed =
+            AllowedHosts::new(&["vllm.models.svc".into(), " *.corp.example ".into(), "10.0.0.7".into(), "*".into()]);
         for host in ["vllm.models.svc", "VLLM.models.svc.", "a.corp.example", "10.0.0.7"] {
             assert!(allowed.includes(host), "{host}");
         }

@@ -200,7 +200,7 @@ impl App {
         let checking = health.clone().keep_checking(api_server, ready);
         self.tasks.spawn(self.end.clone().run_until_cancelled_owned(checking));
         let gateway = Arc::clone(&self.gateway);
-        let ready = async move || gateway.catalogue.ready();
+        let ready = async move || gateway.catalogue.ready().await;
         let checking = health.clone().keep_checking(providers, ready);
         self.tasks.spawn(self.end.clone().run_until_cancelled_owned(checking));
     }

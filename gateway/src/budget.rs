@@ -65,7 +65,8 @@ impl Remaining {
 
     fn is_far_from(self, estimate: &Charge) -> bool {
         let far = |remaining: Option<u64>, more: u64| remaining.is_none_or(|left| left >= more.saturating_mul(MARGIN));
-        far(self.tokens, estimate.tokens.total()) && far(self.cost_micro_usd, estimate.cost_micro_usd.unwrap_or_default())
+        far(self.tokens, estimate.tokens.total())
+            && far(self.cost_micro_usd, estimate.cost_micro_usd.unwrap_or_default())
     }
 }
 
@@ -121,7 +122,8 @@ mod tests {
 
     #[test]
     fn the_nearest_limit_counts() {
-        let balance = |tokens, cost_micro_usd| Balance { limit: Limit { tokens, cost_micro_usd }, ..Balance::default() };
+        let balance =
+            |tokens, cost_micro_usd| Balance { limit: Limit { tokens, cost_micro_usd }, ..Balance::default() };
         let scope = || Scope::Plan { uid: "p".into() };
         let remaining = Remaining::of(&[
             (scope(), balance(None, Some(500))),
@@ -129,7 +131,8 @@ mod tests {
             (scope(), balance(Some(400), None)),
         ]);
         assert_eq!(remaining, Remaining { tokens: Some(400), cost_micro_usd: Some(500) });
-        let charge = |tokens, cost| Charge { tokens: Tokens { output: tokens, ..Tokens::default() }, cost_micro_usd: cost };
+        let charge =
+            |tokens, cost| Charge { tokens: Tokens { output: tokens, ..Tokens::default() }, cost_micro_usd: cost };
         assert!(remaining.is_far_from(&charge(20, Some(25))));
         assert!(!remaining.is_far_from(&charge(21, Some(25))));
         assert!(!remaining.is_far_from(&charge(20, Some(26))));

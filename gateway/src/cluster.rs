@@ -3,9 +3,7 @@
 use enact_crds::identity::{AgentPod, accepted_user, agent_pod, bound_pod};
 use enact_domain::names::GATEWAY_AUDIENCE;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
-};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::PostParams;
 use kube::{Api, Client};
@@ -93,8 +91,9 @@ impl Cluster {
         // Read from the API server, not from a cache: a pod that has ended may use no model any more.
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &bound.namespace);
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        let (pod, namespace) = futures::try_join!(pods.get_opt(&bound.name), namespaces.get_metadata_opt(&bound.namespace))
-            .map_err(|error| unavailable("look up a pod and its namespace", &error))?;
+        let (pod, namespace) =
+            futures::try_join!(pods.get_opt(&bound.name), namespaces.get_metadata_opt(&bound.namespace))
+                .map_err(|error| unavailable("look up a pod and its namespace", &error))?;
         let pod = pod.filter(runs).ok_or_else(|| refused(format!("the pod of the token has ended; {ACCEPTED}")))?;
         let namespace = namespace.map(|namespace| namespace.metadata).unwrap_or_default();
         agent_pod(bound, &pod.metadata, &namespace, &self.default_namespaces).map_err(refused)

@@ -60,10 +60,7 @@ impl DenialKind {
 
     /// Returns whether the same request can succeed soon.
     pub fn is_temporary(self) -> bool {
-        matches!(
-            self,
-            Self::RateLimited | Self::ProviderUnavailable | Self::Busy | Self::Unavailable | Self::Timeout
-        )
+        matches!(self, Self::RateLimited | Self::ProviderUnavailable | Self::Busy | Self::Unavailable | Self::Timeout)
     }
 
     /// Returns whether the attempt cannot continue, so that the runner must stop the agent.

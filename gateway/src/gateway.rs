@@ -142,8 +142,7 @@ impl Gateway {
         };
         let url = target::url(candidate, call.format, call.action, call.stream, call.query.as_deref());
         let body = Bytes::from(call.format.rewrite(document, &candidate.model));
-        let request =
-            target::request(provider, &url, &call.headers, key.as_deref(), body).map_err(Outcomes::Next)?;
+        let request = target::request(provider, &url, &call.headers, key.as_deref(), body).map_err(Outcomes::Next)?;
         let limited = self.limits(call, candidate);
         let tokens = call.requested.estimate(call.body.len());
         self.limiter.take(&call.pod.attempt.tenant, &limited, tokens.total()).map_err(|wait| {
@@ -208,7 +207,11 @@ impl Gateway {
         // Version 7: IDs grow with time, so that new rows are next to each other in the index.
         let id = Builder::from_unix_timestamp_millis(at.0.unsigned_abs(), &rand::random()).into_uuid();
         if estimate.cost_micro_usd.is_none() {
-            tracing::warn!(model = candidate.model, provider = candidate.provider.id(), "the price of a model is not known");
+            tracing::warn!(
+                model = candidate.model,
+                provider = candidate.provider.id(),
+                "the price of a model is not known"
+            );
         }
         let request = ModelRequest {
             id,
@@ -310,7 +313,12 @@ impl Gateway {
             }
             Verdict::Other { denial, pause, is_failure } => {
                 outcome(denial.kind.as_str());
-                tracing::info!(provider = id, status = parts.status.as_u16(), reason = denial.kind.as_str(), "a provider gave no answer");
+                tracing::info!(
+                    provider = id,
+                    status = parts.status.as_u16(),
+                    reason = denial.kind.as_str(),
+                    "a provider gave no answer"
+                );
                 if denial.kind == DenialKind::CredentialRejected {
                     self.keys.refused(&candidate.provider.namespace);
                 }

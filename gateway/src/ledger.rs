@@ -8,7 +8,11 @@ use futures::future::BoxFuture;
 /// The usage record. [`Store`] is the one of programs; tests have one in memory.
 pub trait Ledger: Send + Sync {
     /// Reserves the estimates of requests.
-    fn open<'a>(&'a self, tenant: &'a str, requests: &'a [ModelRequest]) -> BoxFuture<'a, Result<Vec<Opened>, StoreError>>;
+    fn open<'a>(
+        &'a self,
+        tenant: &'a str,
+        requests: &'a [ModelRequest],
+    ) -> BoxFuture<'a, Result<Vec<Opened>, StoreError>>;
 
     /// Books what requests really used.
     fn settle<'a>(&'a self, tenant: &'a str, settlements: &'a [Settlement]) -> BoxFuture<'a, Result<(), StoreError>>;
@@ -40,7 +44,11 @@ pub trait Ledger: Send + Sync {
 }
 
 impl Ledger for Store {
-    fn open<'a>(&'a self, tenant: &'a str, requests: &'a [ModelRequest]) -> BoxFuture<'a, Result<Vec<Opened>, StoreError>> {
+    fn open<'a>(
+        &'a self,
+        tenant: &'a str,
+        requests: &'a [ModelRequest],
+    ) -> BoxFuture<'a, Result<Vec<Opened>, StoreError>> {
         Box::pin(self.open_requests(tenant, requests))
     }
 

@@ -1,6 +1,7 @@
 //! Agents and model providers: caches that watches keep current, and the upstreams of an agent's models.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use enact_crds::identity::AgentPod;
 use enact_crds::provider::{Api as ProviderApi, RateLimits};
@@ -14,6 +15,7 @@ use kube::runtime::{WatchStreamExt as _, reflector as reflect};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +23,8 @@ use crate::denial::{Denial, DenialKind};
 
 /// Objects in one page of a list.
 const PAGE: u32 = 500;
+/// Longest wait of a check for the first lists; shorter than the time limit of a check.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A model provider, as requests need it.
 #[derive(Clone, Debug)]
@@ -89,11 +93,16 @@ impl Catalogue {
     ///
     /// # Errors
     /// When one was not; the message is for a person.
-    pub fn ready(&self) -> Result<(), String> {
-        if self.listed.iter().all(|listed| *listed.borrow()) {
-            return Ok(());
-        }
-        Err("Agents and ModelProviders are not listed yet; check that the gateway's ClusterRole allows it".into())
+    pub async fn ready(&self) -> Result<(), String> {
+        let listed = async {
+            for listed in &self.listed {
+                // A sender is dropped only when the process ends.
+                let _ = listed.clone().wait_for(|listed| *listed).await;
+            }
+        };
+        timeout(PATIENCE, listed).await.map_err(|_| {
+            "Agents and ModelProviders are not listed yet; check that the gateway's ClusterRole allows it".to_owned()
+        })
     }
 
     /// Returns the models that the agent of `pod` may use.
@@ -102,7 +111,8 @@ impl Catalogue {
     /// When the Agent does not exist, or is not available to the pod's tenant.
     pub fn models(&self, pod: &AgentPod, at: Millis) -> Result<Vec<Candidate>, Denial> {
         let (namespace, name) = &pod.agent;
-        let not_found = || Denial::new(DenialKind::ModelNotAllowed, format!("the Agent {namespace}/{name} does not exist"));
+        let not_found =
+            || Denial::new(DenialKind::ModelNotAllowed, format!("the Agent {namespace}/{name} does not exist"));
         // The pod's annotation is not proof that it may use an Agent of another namespace, because tenants can create pods.
         if *namespace != pod.attempt.namespace {
             return Err(not_found());
@@ -118,7 +128,8 @@ impl Catalogue {
         let own = self.providers.get(&ObjectRef::new(provider).within(agent_namespace));
         let found = own.or_else(|| {
             let shared = self.providers.get(&ObjectRef::new(provider).within(&self.installation))?;
-            let is_shared = shared.spec.share_with.as_ref().is_some_and(|sharing| sharing.includes(&pod.attempt.tenant));
+            let is_shared =
+                shared.spec.share_with.as_ref().is_some_and(|sharing| sharing.includes(&pod.attempt.tenant));
             is_shared.then_some(shared)
         })?;
         candidate(&found, model, &self.installation, at)

@@ -231,7 +231,8 @@ fn model_list(models: &[Candidate]) -> Value {
 
 fn gemini_models(models: &[Candidate]) -> Value {
     let methods = ["generateContent", "streamGenerateContent", "countTokens"];
-    let entry = |id: &str| json!({ "name": format!("models/{id}"), "displayName": id, "supportedGenerationMethods": methods });
+    let entry =
+        |id: &str| json!({ "name": format!("models/{id}"), "displayName": id, "supportedGenerationMethods": methods });
     json!({ "models": names(models).into_iter().map(entry).collect::<Vec<_>>() })
 }
 
@@ -262,7 +263,14 @@ mod tests {
         assert_eq!(route("/v1beta/models/gemini-2.5-pro:streamGenerateContent"), Some(expected));
         let Some(Route::Model { model, stream, .. }) = route("/v1beta/models/a%2Fb:generateContent") else { panic!() };
         assert_eq!((model.as_deref(), stream), (Some("a/b"), false));
-        for other in ["/v1beta/models/x", "/v1beta/models/x:delete", "/v1/files", "/v1/messages/", "/", "/v1beta/models/%ff:generateContent"] {
+        for other in [
+            "/v1beta/models/x",
+            "/v1beta/models/x:delete",
+            "/v1/files",
+            "/v1/messages/",
+            "/",
+            "/v1beta/models/%ff:generateContent",
+        ] {
             assert_eq!(route(other), None, "{other}");
         }
         assert_eq!(Route::of(&Method::GET, "/v1/messages"), None);

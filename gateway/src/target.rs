@@ -1,9 +1,9 @@
 //! The request to a provider: its URL, headers and key.
 
 use bytes::Bytes;
+use enact_crds::provider::Api;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use http_body_util::Full;
-use enact_crds::provider::Api;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -80,7 +80,10 @@ pub fn request(
     body: Bytes,
 ) -> Result<Request<Full<Bytes>>, Denial> {
     let invalid = |what: &str| {
-        let why = format!("the {what} of the model provider {} cannot be used; an owner of the provider must correct it", provider.id());
+        let why = format!(
+            "the {what} of the model provider {} cannot be used; an owner of the provider must correct it",
+            provider.id()
+        );
         Denial::new(DenialKind::CredentialRejected, why)
     };
     let mut request = Request::new(Full::new(body));

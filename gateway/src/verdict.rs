@@ -73,7 +73,8 @@ pub fn judge(id: &str, status: StatusCode, headers: &HeaderMap, body: &[u8], now
             Verdict::Other { denial, pause: Some(pause.unwrap_or(QUOTA)), is_failure: false }
         }
         401 | 403 => {
-            let why = format!("the model provider {id} does not accept its key; an owner of the provider must replace it");
+            let why =
+                format!("the model provider {id} does not accept its key; an owner of the provider must replace it");
             Verdict::Other { denial: Denial::new(DenialKind::CredentialRejected, why), pause: None, is_failure: false }
         }
         429 => {
@@ -98,9 +99,11 @@ pub fn judge(id: &str, status: StatusCode, headers: &HeaderMap, body: &[u8], now
 fn is_quota(status: StatusCode, error: &Error) -> bool {
     let code = error.code.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default();
     let kind = error.kind.as_deref().unwrap_or_default();
-    let per_day = error.details.iter().flat_map(|detail| &detail.violations).any(|violation| {
-        violation.quota_id.as_deref().is_some_and(|quota| quota.contains("PerDay"))
-    });
+    let per_day = error
+        .details
+        .iter()
+        .flat_map(|detail| &detail.violations)
+        .any(|violation| violation.quota_id.as_deref().is_some_and(|quota| quota.contains("PerDay")));
     let no_credit = error.message.as_deref().is_some_and(|message| message.contains("credit balance is too low"));
     match status.as_u16() {
         402 => true,
@@ -153,7 +156,8 @@ pub fn conclude(denials: Vec<Denial>) -> Denial {
     let retry_after = denials.iter().filter(|denial| denial.kind.is_temporary()).filter_map(|d| d.retry_after).min();
     let reset_at = denials.iter().filter_map(|denial| denial.reset_at).min();
     let found = denials.into_iter().min_by_key(rank);
-    let found = found.unwrap_or_else(|| Denial::new(DenialKind::ProviderUnavailable, "the Agent has no model provider"));
+    let found =
+        found.unwrap_or_else(|| Denial::new(DenialKind::ProviderUnavailable, "the Agent has no model provider"));
     Denial { retry_after, reset_at, ..found }
 }
 
@@ -183,7 +187,11 @@ mod tests {
         for (headers, body, seconds) in [
             (&[("retry-after", "7")][..], json!({}), 7),
             (&[], json!("not an object"), 5),
-            (&[], json!({"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"@type":"x"},{"retryDelay":"12.5s"}]}}), 13),
+            (
+                &[],
+                json!({"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"@type":"x"},{"retryDelay":"12.5s"}]}}),
+                13,
+            ),
             (&[("retry-after", "Sat, 01 Jan 2000 00:00:00 GMT")], json!({"error":{"type":"rate_limit_error"}}), 5),
         ] {
             let Verdict::Other { denial, pause, is_failure } = verdict(429, headers, &body) else { panic!("{body}") };
@@ -199,8 +207,18 @@ mod tests {
             (429, &[], json!({"error":{"code":"insufficient_quota","message":"x"}}), None),
             (429, &[], json!({"error":{"type":"insufficient_quota"}}), None),
             (429, &[("retry-after", "3600")], json!({}), Some(3600)),
-            (429, &[("anthropic-ratelimit-unified-reset", "1796007200")], json!({"error":{"type":"rate_limit_error"}}), Some(7200)),
-            (429, &[], json!({"error":{"details":[{"violations":[{"quotaId":"GenerateRequestsPerDayPerProject"}]}]}}), None),
+            (
+                429,
+                &[("anthropic-ratelimit-unified-reset", "1796007200")],
+                json!({"error":{"type":"rate_limit_error"}}),
+                Some(7200),
+            ),
+            (
+                429,
+                &[],
+                json!({"error":{"details":[{"violations":[{"quotaId":"GenerateRequestsPerDayPerProject"}]}]}}),
+                None,
+            ),
             (400, &[], json!({"error":{"message":"Your credit balance is too low to access the API."}}), None),
         ] {
             let found = verdict(status, headers, &body);

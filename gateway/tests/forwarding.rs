@@ -82,7 +82,10 @@ async fn every_format_has_its_path_and_key() {
     assert_eq!(tokens[2], tokens[1]);
     let seen = gateway.provider.seen();
     let paths: Vec<&str> = seen.iter().map(|seen| seen.path.as_str()).collect();
-    assert_eq!(paths, ["/anthropic/v1/messages?beta=true", "/gemini/v1beta/models/gemini-x:streamGenerateContent", "/p/v1/responses"]);
+    assert_eq!(
+        paths,
+        ["/anthropic/v1/messages?beta=true", "/gemini/v1beta/models/gemini-x:streamGenerateContent", "/p/v1/responses"]
+    );
     assert_eq!(seen[0].headers["x-api-key"], KEY);
     assert_eq!(seen[0].headers["anthropic-version"], "2023-06-01");
     assert_eq!(seen[1].headers["x-goog-api-key"], KEY);
@@ -116,7 +119,9 @@ async fn only_models_of_the_agent_pass() {
     assert_eq!(status, 403);
     assert!(gateway.provider.seen().is_empty());
 
-    gateway.cluster.provider_with("p", &json!({ "api": "OpenAi", "baseUrl": "http://127.0.0.1:1", "models": ["gpt-*"] }));
+    gateway
+        .cluster
+        .provider_with("p", &json!({ "api": "OpenAi", "baseUrl": "http://127.0.0.1:1", "models": ["gpt-*"] }));
     let (status, body) = gateway.chat("m").await;
     assert_eq!(status, 403, "the provider does not allow the model: {body}");
 }

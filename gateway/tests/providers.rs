@@ -36,10 +36,16 @@ async fn the_next_model_replaces_one_that_fails() {
     }
     let settled = gateway.settled(8).await;
     let of = |provider: &str| settled.iter().filter(|s| s.request.provider == provider).collect::<Vec<_>>();
-    assert!(of("team/p").iter().all(|s| s.settlement.outcome == Outcome::Failed && s.settlement.charge.tokens.total() == 0));
+    assert!(
+        of("team/p").iter().all(|s| s.settlement.outcome == Outcome::Failed && s.settlement.charge.tokens.total() == 0)
+    );
     assert!(of("team/q").iter().all(|s| s.settlement.charge.tokens.total() == 5 && s.request.model == "m2"));
-    let models: Vec<Value> =
-        gateway.provider.seen().iter().map(|seen| serde_json::from_str::<Value>(&seen.body).unwrap()["model"].clone()).collect();
+    let models: Vec<Value> = gateway
+        .provider
+        .seen()
+        .iter()
+        .map(|seen| serde_json::from_str::<Value>(&seen.body).unwrap()["model"].clone())
+        .collect();
     assert_eq!(models[..2], [json!("m"), json!("m2")], "each provider gets its own model");
 }
 
@@ -86,7 +92,9 @@ async fn a_refused_or_missing_key_ends_the_attempt() {
     assert_eq!((status, body.contains("CredentialRejected")), (403, true), "{body}");
     assert_eq!(gateway.ledger.refusal("uid-task-coder").unwrap().reason, "CredentialRejected");
 
-    gateway.cluster.provider_with("anthropic", &json!({ "api": "Anthropic", "baseUrl": "http://127.0.0.1:1", "key": "none" }));
+    gateway
+        .cluster
+        .provider_with("anthropic", &json!({ "api": "Anthropic", "baseUrl": "http://127.0.0.1:1", "key": "none" }));
     eventually("the missing key is named", async || {
         let body = json!({ "model": "claude-x", "messages": [] });
         let (status, body) = read(gateway.send("token-claude", "/v1/messages", &body).await).await;
@@ -177,7 +185,10 @@ async fn endless_and_silent_answers_are_cut() {
 #[tokio::test]
 async fn an_answer_without_usage_is_estimated() {
     let gateway = Gateway::start().await;
-    gateway.provider.answer("p", Answer::events(&["data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n", "data: [DONE]\n\n"]));
+    gateway.provider.answer(
+        "p",
+        Answer::events(&["data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n", "data: [DONE]\n\n"]),
+    );
     assert_eq!(read(gateway.send(TOKEN, "/v1/chat/completions", &stream()).await).await.0, 200);
     gateway.provider.answer("p", Answer::json(200, &json!({ "choices": [] })).header("content-encoding", "gzip"));
     gateway.chat("m").await;
@@ -209,7 +220,9 @@ async fn running_answers_end_before_the_gateway_stops() {
     let response = gateway.send(TOKEN, "/v1/chat/completions", &stream()).await;
     let finish = async {
         tokio::task::yield_now().await;
-        sender.send(Ok("data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":6}}\n\n".into())).unwrap();
+        sender
+            .send(Ok("data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":6}}\n\n".into()))
+            .unwrap();
         drop(sender);
         read(response).await
     };

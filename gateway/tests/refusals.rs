@@ -30,7 +30,10 @@ async fn a_token_is_valid_while_its_pod_runs() {
     gateway.cluster.pod("token-done", "coder");
     gateway.cluster.api.change("pods/pod-token-done", &json!({ "status": { "phase": "Succeeded" } }));
     gateway.cluster.pod("token-foreign", "coder");
-    gateway.cluster.api.change("pods/pod-token-foreign", &json!({ "metadata": { "labels": { "enact.dev/tenant": "other" } } }));
+    gateway
+        .cluster
+        .api
+        .change("pods/pod-token-foreign", &json!({ "metadata": { "labels": { "enact.dev/tenant": "other" } } }));
     gateway.cluster.pod("token-other-agent", "nobody");
     gateway.cluster.pod("token-elsewhere", "elsewhere/coder");
     for (token, expected) in
@@ -124,7 +127,9 @@ async fn settlements_wait_for_postgres() {
     request["stream"] = true.into();
     let response = gateway.send(TOKEN, "/v1/chat/completions", &request).await;
     gateway.ledger.is_down.store(true, Ordering::Relaxed);
-    sender.send(Ok("data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":6}}\n\n".into())).unwrap();
+    sender
+        .send(Ok("data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":6}}\n\n".into()))
+        .unwrap();
     drop(sender);
     assert_eq!(read(response).await.0, 200);
     eventually("a settlement has failed", async || {
@@ -134,13 +139,19 @@ async fn settlements_wait_for_postgres() {
     assert_eq!(gateway.ledger.open_count(), 1);
     gateway.ledger.is_down.store(false, Ordering::Relaxed);
     gateway.stop().await;
-    assert_eq!(gateway.ledger.settled()[0].settlement.charge.tokens.total(), 11, "it is written before the process ends");
+    assert_eq!(
+        gateway.ledger.settled()[0].settlement.charge.tokens.total(),
+        11,
+        "it is written before the process ends"
+    );
 }
 
 #[tokio::test]
 async fn bad_requests_are_answered_in_the_format_of_the_client() {
     let gateway = Gateway::start().await;
-    for body in ["", "[]", "{", "{\"model\":\"m\",\"model\":\"x\"}", "{\"model\":\"m\",\"MODEL\":\"x\"}", "{\"model\":7}"] {
+    for body in
+        ["", "[]", "{", "{\"model\":\"m\",\"model\":\"x\"}", "{\"model\":\"m\",\"MODEL\":\"x\"}", "{\"model\":7}"]
+    {
         let (status, answer) = read(gateway.send_bytes(TOKEN, "/v1/chat/completions", body).await).await;
         assert_eq!(status, 400, "{body}: {answer}");
         assert_eq!(serde_json::from_str::<Value>(&answer).unwrap()["error"]["code"], "InvalidRequest");
@@ -148,9 +159,16 @@ async fn bad_requests_are_answered_in_the_format_of_the_client() {
     let (status, _) = read(gateway.send(TOKEN, "/v1/files", &json!({})).await).await;
     assert_eq!(status, 404);
     let (status, answer) = read(gateway.send_bytes("token-claude", "/v1/messages", "{").await).await;
-    assert_eq!((status, serde_json::from_str::<Value>(&answer).unwrap()["error"]["type"].clone()), (400, json!("invalid_request_error")));
-    let (status, answer) = read(gateway.send_bytes("token-gemini", "/v1beta/models/gemini-x:generateContent", "{").await).await;
-    assert_eq!((status, serde_json::from_str::<Value>(&answer).unwrap()["error"]["status"].clone()), (400, json!("INVALID_ARGUMENT")));
+    assert_eq!(
+        (status, serde_json::from_str::<Value>(&answer).unwrap()["error"]["type"].clone()),
+        (400, json!("invalid_request_error"))
+    );
+    let (status, answer) =
+        read(gateway.send_bytes("token-gemini", "/v1beta/models/gemini-x:generateContent", "{").await).await;
+    assert_eq!(
+        (status, serde_json::from_str::<Value>(&answer).unwrap()["error"]["status"].clone()),
+        (400, json!("INVALID_ARGUMENT"))
+    );
 }
 
 #[tokio::test]
@@ -212,7 +230,8 @@ async fn slow_requests_are_closed() {
 
 #[tokio::test]
 async fn limits_per_minute_are_answered_with_a_time() {
-    let gateway = Gateway::start_with(Overrides::default(), |settings| settings.agent_requests_per_minute = Some(8)).await;
+    let gateway =
+        Gateway::start_with(Overrides::default(), |settings| settings.agent_requests_per_minute = Some(8)).await;
     for _ in 0..2 {
         gateway.provider.answer("p", answered(1, 1));
         assert_eq!(gateway.chat("m").await.0, 200);

@@ -83,7 +83,8 @@ fn document_pod(
     namespace: &ObjectMeta,
     default_namespaces: &[String],
 ) -> Result<DocumentPod, Problem> {
-    let tenant = identity::tenant_of_pod(&bound, pod, namespace, default_namespaces).map_err(subject_mismatch)?.to_owned();
+    let tenant =
+        identity::tenant_of_pod(&bound, pod, namespace, default_namespaces).map_err(subject_mismatch)?.to_owned();
     if !matches!(label(pod, LABEL_ROLE), Some(ROLE_FETCH | ROLE_DRAFT)) {
         return Err(subject_mismatch(format!(
             "the pod delivers no document: its label {LABEL_ROLE} is neither {ROLE_FETCH} nor {ROLE_DRAFT}"

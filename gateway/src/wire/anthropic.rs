@@ -88,7 +88,10 @@ mod tests {
             &mut usage,
         );
         assert!(!usage.is_final);
-        read_usage(br#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":15}}"#, &mut usage);
+        read_usage(
+            br#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":15}}"#,
+            &mut usage,
+        );
         let expected = Tokens { input: 25, cached_input: 1000, cache_write: 200, output: 15, reasoning: 0 };
         assert_eq!(usage, Usage { tokens: Some(expected), is_final: true });
     }
@@ -107,7 +110,8 @@ mod tests {
     #[test]
     fn garbage_reports_nothing() {
         let mut usage = Usage::default();
-        for event in [&b"usage"[..], b"{\"usage\":5}", b"{\"usage\":{\"input_tokens\":-1}}", b"[]", b"{\"usage\":null}"] {
+        for event in [&b"usage"[..], b"{\"usage\":5}", b"{\"usage\":{\"input_tokens\":-1}}", b"[]", b"{\"usage\":null}"]
+        {
             read_usage(event, &mut usage);
         }
         assert_eq!(usage, Usage::default());
@@ -117,7 +121,10 @@ mod tests {
     fn reads_a_request() {
         let body = br#"{"model":"claude","max_tokens":32000,"stream":true,"messages":[]}"#;
         let requested = read(&Document::parse(body).unwrap()).unwrap();
-        assert_eq!((requested.model.as_deref(), requested.stream, requested.max_output), (Some("claude"), true, Some(32_000)));
+        assert_eq!(
+            (requested.model.as_deref(), requested.stream, requested.max_output),
+            (Some("claude"), true, Some(32_000))
+        );
         assert!(read(&Document::parse(b"{}").unwrap()).is_err());
         assert!(read(&Document::parse(br#"{"model":["claude"]}"#).unwrap()).is_err());
     }

@@ -115,7 +115,9 @@ pub(super) fn error(denial: &Denial) -> String {
         DenialKind::ModelNotAllowed | DenialKind::CredentialRejected => "permission_error",
         DenialKind::BudgetExceeded => "insufficient_quota",
         DenialKind::RateLimited | DenialKind::ProviderQuota => "rate_limit_error",
-        DenialKind::Busy | DenialKind::ProviderUnavailable | DenialKind::Unavailable | DenialKind::Timeout => "server_error",
+        DenialKind::Busy | DenialKind::ProviderUnavailable | DenialKind::Unavailable | DenialKind::Timeout => {
+            "server_error"
+        }
     };
     let error = json!({ "message": denial.text(), "type": kind, "param": null, "code": denial.kind.as_str() });
     json!({ "error": error }).to_string()
@@ -156,7 +158,10 @@ mod tests {
         let document = Document::parse(body).unwrap();
         assert!(!read(&document).unwrap().wants_usage);
         let value: Value = serde_json::from_slice(&rewrite(&document, "b")).unwrap();
-        assert_eq!(value, json!({"model":"b","stream":true,"stream_options":{"other":1,"include_usage":true},"messages":[]}));
+        assert_eq!(
+            value,
+            json!({"model":"b","stream":true,"stream_options":{"other":1,"include_usage":true},"messages":[]})
+        );
         let plain = Document::parse(br#"{"model":"a","n":3,"max_tokens":10}"#).unwrap();
         assert_eq!(read(&plain).unwrap().estimate(0).output, 30);
         let value: Value = serde_json::from_slice(&rewrite(&plain, "b")).unwrap();

@@ -43,8 +43,9 @@ impl<'a> Document<'a> {
     /// When it has another type.
     pub fn field<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, Denial> {
         let Some((_, raw)) = self.fields.iter().find(|(key, _)| key == name) else { return Ok(None) };
-        serde_json::from_str(raw.get())
-            .map_err(|_| Denial::new(DenialKind::InvalidRequest, format!("the field {name} of the request has a wrong type")))
+        serde_json::from_str(raw.get()).map_err(|_| {
+            Denial::new(DenialKind::InvalidRequest, format!("the field {name} of the request has a wrong type"))
+        })
     }
 
     /// Returns the field `model`.

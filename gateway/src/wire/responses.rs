@@ -11,7 +11,8 @@ use crate::wire::usage::Usage;
 /// Reads a request of `/v1/responses`.
 pub(super) fn read(document: &Document<'_>) -> Result<Requested, Denial> {
     if document.field::<bool>("background")?.unwrap_or_default() {
-        let why = "background responses are not supported: their usage is not in the answer; remove the field background";
+        let why =
+            "background responses are not supported: their usage is not in the answer; remove the field background";
         return Err(Denial::new(DenialKind::InvalidRequest, why));
     }
     Ok(Requested {

@@ -75,9 +75,10 @@ impl EventFilter {
         let mut out = BytesMut::new();
         while let Some(end) = boundary(&self.held) {
             let event = self.held.split_to(end);
-            let dropped = !self.passing && event[..].split(|c| *c == b'\n' || *c == b'\r').any(|line| {
-                line.strip_prefix(b"data:").is_some_and(|data| drops(data.trim_ascii()))
-            });
+            let dropped = !self.passing
+                && event[..]
+                    .split(|c| *c == b'\n' || *c == b'\r')
+                    .any(|line| line.strip_prefix(b"data:").is_some_and(|data| drops(data.trim_ascii())));
             if !dropped {
                 out.extend_from_slice(&event);
             }

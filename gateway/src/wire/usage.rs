@@ -99,6 +99,7 @@ impl UsageReader {
     pub fn finish(mut self, complete: bool, estimate: &Tokens) -> Observed {
         if self.form == Form::Json && complete {
             self.format.read_usage(&self.answer, &mut self.usage);
+            self.usage.is_final = self.usage.tokens.is_some();
         }
         match self.usage {
             Usage { tokens: Some(tokens), is_final: true } => Observed { tokens, is_reported: true },
@@ -170,7 +171,7 @@ mod tests {
 
     #[test]
     fn reads_plain_answers() {
-        let body = br#"{"usage":{"prompt_tokens":9,"completion_tokens":4}}"#;
+        let body = br#"{"choices":[{}],"usage":{"prompt_tokens":9,"completion_tokens":4}}"#;
         let reported = observe(Format::Chat, Form::Json, &[&body[..10], &body[10..]], true);
         assert_eq!(reported.tokens, Tokens { input: 9, output: 4, ..Tokens::default() });
         assert!(reported.is_reported);

@@ -76,7 +76,11 @@ fn subtract(from: &mut Charge, less: &Charge) {
 }
 
 impl Ledger for MemoryLedger {
-    fn open<'a>(&'a self, tenant: &'a str, requests: &'a [ModelRequest]) -> BoxFuture<'a, Result<Vec<Opened>, StoreError>> {
+    fn open<'a>(
+        &'a self,
+        tenant: &'a str,
+        requests: &'a [ModelRequest],
+    ) -> BoxFuture<'a, Result<Vec<Opened>, StoreError>> {
         Box::pin(async move {
             assert_eq!(tenant, "acme");
             self.check()?;
@@ -85,10 +89,8 @@ impl Ledger for MemoryLedger {
                 gate.acquire().await.unwrap().forget();
             }
             let mut state = self.state.lock().unwrap();
-            let demands: Vec<Demand> = requests
-                .iter()
-                .map(|request| Demand { scopes: scopes(request), estimate: request.estimate })
-                .collect();
+            let demands: Vec<Demand> =
+                requests.iter().map(|request| Demand { scopes: scopes(request), estimate: request.estimate }).collect();
             let refused = admit(&mut state.balances, &demands);
             let opened = refused.into_iter().zip(requests).map(|(refused, request)| match refused {
                 Some((scope, balance)) => Opened::Refused { scope, balance },
@@ -131,7 +133,10 @@ impl Ledger for MemoryLedger {
         Box::pin(async move {
             self.check()?;
             let state = self.state.lock().unwrap();
-            Ok(scopes.iter().map(|scope| (scope.clone(), state.balances.get(scope).copied().unwrap_or_default())).collect())
+            Ok(scopes
+                .iter()
+                .map(|scope| (scope.clone(), state.balances.get(scope).copied().unwrap_or_default()))
+                .collect())
         })
     }
 
