@@ -3,14 +3,15 @@
 use std::future::Future;
 use std::time::Duration;
 
-use enact_domain::names::{DEFAULT_TENANT, LABEL_TENANT, PUSH_SECRET, RESULT_AUDIENCE};
+use enact_crds::identity::{accepted_user, tenant};
+use enact_domain::names::{PUSH_SECRET, RESULT_AUDIENCE};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus, UserInfo};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
     SubjectAccessReviewSpec,
 };
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::time::timeout;
 use warp::http::{Request, header};
@@ -153,25 +154,11 @@ pub(crate) async fn in_time<T>(
 
 /// Returns the user of a token that is valid for the audience of this server.
 fn accepted(status: TokenReviewStatus, remedy: &str) -> Result<UserInfo, Problem> {
-    // An authenticator without support for audiences accepts every token and lists no audience.
-    let for_us = status.audiences.unwrap_or_default().iter().any(|audience| audience == RESULT_AUDIENCE);
-    if status.authenticated != Some(true) || !for_us {
+    accepted_user(status, RESULT_AUDIENCE).ok_or_else(|| {
         tracing::info!("refused a token");
         let why = format!("the API server does not accept the token for the audience {RESULT_AUDIENCE}; {remedy}");
-        return Err(Problem::new(ProblemKind::TokenRefused, why));
-    }
-    Ok(status.user.unwrap_or_default())
-}
-
-/// Returns the tenant of the namespace `name`: its label, which the webhook guards, or the default tenant.
-pub(crate) fn tenant<'a>(name: &str, namespace: &'a ObjectMeta, default_namespaces: &[String]) -> Option<&'a str> {
-    let by_default = || default_namespaces.iter().any(|known| known == name).then_some(DEFAULT_TENANT);
-    label(namespace, LABEL_TENANT).or_else(by_default)
-}
-
-/// Returns the value of a label that exists and is not empty.
-pub(crate) fn label<'a>(object: &'a ObjectMeta, key: &str) -> Option<&'a str> {
-    object.labels.as_ref()?.get(key).map(String::as_str).filter(|value| !value.is_empty())
+        Problem::new(ProblemKind::TokenRefused, why)
+    })
 }
 
 /// Returns the problem for a failed request to the API server. The log contains the reason, which the sender does not get.

@@ -1,6 +1,7 @@
 //! An HTTP server over TCP or TLS: a task for each connection, limits on everything, and a shutdown that drops no request.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
@@ -21,7 +22,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
-use warp::reply::Response;
 
 /// Pause after a failed accept (too many open files), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -57,7 +57,7 @@ pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 /// Serves `service` on `listener`, over TLS when there is an acceptor, until `stop`; then lets the running requests end. The gauge `open`
 /// shows the number of connections. A panic in `service` ends one connection.
-pub async fn serve<S>(
+pub async fn serve<S, B>(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     service: S,
@@ -65,8 +65,9 @@ pub async fn serve<S>(
     open: IntGauge,
     stop: CancellationToken,
 ) where
-    S: Service<hyper::Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S: Service<hyper::Request<Incoming>, Response = hyper::Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let slots = Arc::new(Semaphore::new(limits.connections));
     let connections = TaskTracker::new();
@@ -128,10 +129,11 @@ struct Connection<S> {
     stop: CancellationToken,
 }
 
-impl<S> Connection<S>
+impl<S, B> Connection<S>
 where
-    S: Service<hyper::Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S: Service<hyper::Request<Incoming>, Response = hyper::Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     async fn run(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
         // Responses are small: with Nagle's algorithm they would wait for more data. A failure only makes the connection slower.

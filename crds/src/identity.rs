@@ -1,0 +1,238 @@
+//! The identity of pods by their tokens: the pure part, which the server and the model gateway share. The message of each error is for the
+//! sender of the request.
+
+use enact_domain::names::{
+    ANNOTATION_AGENT, DEFAULT_TENANT, GROUP, INTEGRATION, LABEL_ATTEMPT, LABEL_PLAN, LABEL_PLAN_UID, LABEL_ROLE,
+    LABEL_TASK, LABEL_TENANT,
+};
+use k8s_openapi::api::authentication::v1::{TokenReviewStatus, UserInfo};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+
+/// Keys of the API server's answer about a token that is bound to a pod.
+pub const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
+pub const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
+
+/// The pod that a token was made for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoundPod {
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+}
+
+/// A pod that works on an attempt, according to the API server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptPod {
+    pub tenant: String,
+    pub namespace: String,
+    pub pod: String,
+    pub pod_uid: String,
+    pub plan_uid: String,
+    /// UID of the Task, or of the Plan for an integration.
+    pub subject_uid: String,
+    /// Number of the attempt, from 1.
+    pub attempt: u32,
+}
+
+/// The agent of an attempt's pod, and the names under which its usage is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentPod {
+    pub attempt: AttemptPod,
+    pub plan: String,
+    pub task: String,
+    /// Namespace and name of the Agent.
+    pub agent: (String, String),
+}
+
+/// Returns the user of a token that the API server accepts for `audience`.
+pub fn accepted_user(status: TokenReviewStatus, audience: &str) -> Option<UserInfo> {
+    // An authenticator without support for audiences accepts every token and lists no audience.
+    let listed = status.audiences.unwrap_or_default().iter().any(|accepted| accepted == audience);
+    (status.authenticated == Some(true) && listed).then(|| status.user.unwrap_or_default())
+}
+
+/// Returns the pod that the token of `user` is bound to.
+///
+/// # Errors
+/// When the token is not bound to a pod.
+pub fn bound_pod(user: &UserInfo) -> Result<BoundPod, String> {
+    // Only the user name contains the namespace of the pod. The API server writes it and the two extra keys from the token.
+    let username = user.username.as_deref().unwrap_or_default();
+    let account = username.strip_prefix("system:serviceaccount:").and_then(|account| account.split_once(':'));
+    match (account, only(user, POD_NAME), only(user, POD_UID)) {
+        (Some((namespace, _)), Some(name), Some(uid)) => {
+            Ok(BoundPod { namespace: namespace.to_owned(), name: name.to_owned(), uid: uid.to_owned() })
+        }
+        _ => Err("the token is not bound to a pod; send the one that is mounted into the pod".into()),
+    }
+}
+
+/// Returns the value of `key`, when there is exactly one.
+fn only<'a>(user: &'a UserInfo, key: &str) -> Option<&'a str> {
+    match user.extra.as_ref()?.get(key)?.as_slice() {
+        [value] if !value.is_empty() => Some(value),
+        _ => None,
+    }
+}
+
+/// Returns the attempt of `pod`, if the token was made for this pod and it is a pod of Enact in a tenant's namespace.
+///
+/// # Errors
+/// When one of these is not the case.
+pub fn attempt_pod(
+    bound: BoundPod,
+    pod: &ObjectMeta,
+    namespace: &ObjectMeta,
+    default_namespaces: &[String],
+) -> Result<AttemptPod, String> {
+    let tenant = tenant_of_pod(&bound, pod, namespace, default_namespaces)?;
+    let plan_uid = label(pod, LABEL_PLAN_UID).ok_or_else(|| missing(LABEL_PLAN_UID))?;
+    let attempt = label(pod, LABEL_ATTEMPT)
+        .and_then(|text| text.parse().ok())
+        .filter(|number: &u32| *number > 0)
+        .ok_or_else(|| missing(LABEL_ATTEMPT))?;
+    let is_integration = label(pod, LABEL_ROLE) == Some(INTEGRATION);
+    let kind = if is_integration { "Plan" } else { "Task" };
+    let owner = controller(pod, &[kind]).ok_or_else(|| missing(&format!("{kind} as its controller")))?;
+    // The owner reference and the label must agree, because the result is stored under both UIDs.
+    if is_integration && owner.uid != plan_uid {
+        return Err(format!("the pod's label {LABEL_PLAN_UID} is not the UID of the Plan that owns it"));
+    }
+    Ok(AttemptPod {
+        tenant: tenant.to_owned(),
+        namespace: bound.namespace,
+        pod: bound.name,
+        pod_uid: bound.uid,
+        plan_uid: plan_uid.to_owned(),
+        subject_uid: owner.uid.clone(),
+        attempt,
+    })
+}
+
+/// Returns the agent of `pod`, with the checks of [`attempt_pod`].
+///
+/// # Errors
+/// When the pod is not one of an attempt, or its agent uses no models.
+pub fn agent_pod(
+    bound: BoundPod,
+    pod: &ObjectMeta,
+    namespace: &ObjectMeta,
+    default_namespaces: &[String],
+) -> Result<AgentPod, String> {
+    let attempt = attempt_pod(bound, pod, namespace, default_namespaces)?;
+    let named = |key: &str| label(pod, key).map(str::to_owned).ok_or_else(|| missing(key));
+    let agent = pod.annotations.as_ref().and_then(|all| all.get(ANNOTATION_AGENT)).filter(|name| !name.is_empty());
+    let agent =
+        agent.ok_or_else(|| format!("the pod's agent uses no models: it has no annotation {ANNOTATION_AGENT}"))?;
+    let (agent_namespace, name) = agent.split_once('/').unwrap_or((&attempt.namespace, agent));
+    let agent = (agent_namespace.to_owned(), name.to_owned());
+    Ok(AgentPod { plan: named(LABEL_PLAN)?, task: named(LABEL_TASK)?, agent, attempt })
+}
+
+/// Returns the tenant of a pod, if the token was made for this pod.
+///
+/// # Errors
+/// When the token was made for another pod of the same name, or the pod does not belong to the tenant of its namespace.
+pub fn tenant_of_pod<'a>(
+    bound: &BoundPod,
+    pod: &ObjectMeta,
+    namespace: &'a ObjectMeta,
+    default_namespaces: &[String],
+) -> Result<&'a str, String> {
+    // Another pod may have the same name after the deletion of the first one.
+    if pod.uid.as_deref() != Some(&bound.uid) {
+        return Err(deleted(bound));
+    }
+    let tenant = tenant(&bound.namespace, namespace, default_namespaces)
+        .ok_or_else(|| format!("namespace {} belongs to no tenant", bound.namespace))?;
+    // The webhook guards the namespace's label, and nothing guards the pod's. They differ after the namespace moved to another tenant.
+    if label(pod, LABEL_TENANT) != Some(tenant) {
+        return Err(format!("the pod's label {LABEL_TENANT} is not {tenant}, the tenant of its namespace"));
+    }
+    Ok(tenant)
+}
+
+/// Returns the Enact object that controls a pod, if it has one of these kinds.
+pub fn controller<'a>(pod: &'a ObjectMeta, kinds: &[&str]) -> Option<&'a OwnerReference> {
+    // The group is compared too: kinds of other groups may have the same name.
+    let owners = pod.owner_references.iter().flatten();
+    owners
+        .filter(|owner| owner.controller == Some(true) && kinds.contains(&owner.kind.as_str()))
+        .find(|owner| owner.api_version.split_once('/').is_some_and(|(group, _)| group == GROUP))
+}
+
+/// Returns the tenant of the namespace `name`: its label, which the webhook guards, or the default tenant.
+pub fn tenant<'a>(name: &str, namespace: &'a ObjectMeta, default_namespaces: &[String]) -> Option<&'a str> {
+    let by_default = || default_namespaces.iter().any(|known| known == name).then_some(DEFAULT_TENANT);
+    label(namespace, LABEL_TENANT).or_else(by_default)
+}
+
+/// Returns the value of a label that exists and is not empty.
+pub fn label<'a>(object: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+    object.labels.as_ref()?.get(key).map(String::as_str).filter(|value| !value.is_empty())
+}
+
+/// Returns the message about a pod that lacks something.
+pub fn missing(what: &str) -> String {
+    format!("the pod is not a pod of Enact: it has no {what}")
+}
+
+/// Returns the message about a pod that was deleted.
+pub fn deleted(bound: &BoundPod) -> String {
+    let BoundPod { namespace, name, uid } = bound;
+    format!("the pod {namespace}/{name} with UID {uid}, for which the token was made, does not exist any more")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(annotation: Option<&str>) -> ObjectMeta {
+        let labels = [
+            (LABEL_TENANT, "acme"),
+            (LABEL_PLAN, "shop"),
+            (LABEL_PLAN_UID, "plan-uid"),
+            (LABEL_TASK, "shop-t001"),
+            (LABEL_ATTEMPT, "2"),
+        ];
+        let owner = OwnerReference {
+            api_version: "enact.dev/v1alpha1".into(),
+            kind: "Task".into(),
+            name: "shop-t001".into(),
+            uid: "task-uid".into(),
+            controller: Some(true),
+            ..OwnerReference::default()
+        };
+        ObjectMeta {
+            uid: Some("pod-uid".into()),
+            labels: Some(labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()),
+            annotations: annotation.map(|agent| [(ANNOTATION_AGENT.to_owned(), agent.to_owned())].into()),
+            owner_references: Some(vec![owner]),
+            ..ObjectMeta::default()
+        }
+    }
+
+    fn identify(pod: &ObjectMeta) -> Result<AgentPod, String> {
+        let bound = BoundPod { namespace: "team".into(), name: "shop-t001-2".into(), uid: "pod-uid".into() };
+        let namespace =
+            ObjectMeta { labels: Some([(LABEL_TENANT.to_owned(), "acme".to_owned())].into()), ..ObjectMeta::default() };
+        agent_pod(bound, pod, &namespace, &[])
+    }
+
+    #[test]
+    fn the_annotation_names_the_agent() {
+        let own = identify(&pod(Some("claude"))).unwrap();
+        assert_eq!((own.plan.as_str(), own.task.as_str(), own.attempt.attempt), ("shop", "shop-t001", 2));
+        assert_eq!(own.agent, ("team".into(), "claude".into()));
+        assert_eq!(
+            identify(&pod(Some("enact-system/claude"))).unwrap().agent,
+            ("enact-system".into(), "claude".into())
+        );
+        for none in [None, Some("")] {
+            assert!(identify(&pod(none)).unwrap_err().contains("uses no models"));
+        }
+        let mut without = pod(Some("claude"));
+        without.labels.as_mut().unwrap().remove(LABEL_TASK);
+        assert!(identify(&without).unwrap_err().contains(LABEL_TASK));
+    }
+}

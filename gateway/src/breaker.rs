@@ -1,0 +1,141 @@
+//! Which providers get no requests at the moment: those that fail, and those that asked for a pause.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// Failures in a row that open the circuit of a provider.
+const FAILURES: u32 = 5;
+/// Time for which a circuit is open at first, and at most. It doubles while the provider fails.
+const OPEN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(120));
+/// Longest pause that is honoured. A provider that asks for more is asked again after it.
+const MAX_PAUSE: Duration = Duration::from_secs(3600);
+/// Most entries; those without effect are removed when there are more.
+const CAPACITY: usize = 4096;
+
+/// The state of all providers.
+#[derive(Default)]
+pub struct Breakers {
+    /// By `namespace/name`.
+    circuits: Mutex<HashMap<String, Circuit>>,
+    /// End of the pause of each provider and model.
+    pauses: Mutex<HashMap<(String, String), Instant>>,
+}
+
+#[derive(Default)]
+struct Circuit {
+    failures: u32,
+    /// End of the time without requests.
+    open_until: Option<Instant>,
+    /// How often the circuit was opened in a row.
+    opened: u32,
+}
+
+impl Breakers {
+    /// Returns whether a request may be sent.
+    ///
+    /// # Errors
+    /// When not, with the time until the next one may be.
+    pub fn check(&self, provider: &str, model: &str) -> Result<(), Blocked> {
+        let now = Instant::now();
+        let pauses = self.pauses.lock();
+        if let Some(until) = pauses.get(&(provider.to_owned(), model.to_owned())).filter(|until| **until > now) {
+            return Err(Blocked::Paused(*until - now));
+        }
+        drop(pauses);
+        let mut circuits = self.circuits.lock();
+        let Some(circuit) = circuits.get_mut(provider) else { return Ok(()) };
+        match circuit.open_until {
+            Some(until) if until > now => Err(Blocked::Open(until - now)),
+            // One request tries whether the provider is back; further ones wait for its outcome.
+            Some(_) => {
+                circuit.open_until = Some(now + OPEN.0);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Notes that a provider has answered.
+    pub fn succeeded(&self, provider: &str) {
+        self.circuits.lock().remove(provider);
+    }
+
+    /// Notes that a provider has failed, and returns whether this opened its circuit.
+    pub fn failed(&self, provider: &str) -> bool {
+        let now = Instant::now();
+        let mut circuits = self.circuits.lock();
+        if circuits.len() >= CAPACITY {
+            circuits.retain(|_, circuit| circuit.open_until.is_some_and(|until| until > now));
+        }
+        let circuit = circuits.entry(provider.to_owned()).or_default();
+        circuit.failures = circuit.failures.saturating_add(1);
+        if circuit.failures < FAILURES {
+            return false;
+        }
+        let time = OPEN.0.saturating_mul(1 << circuit.opened.min(8)).min(OPEN.1);
+        circuit.opened = circuit.opened.saturating_add(1);
+        circuit.open_until = Some(now + time);
+        true
+    }
+
+    /// Notes that a provider asked for a pause before the next request for a model.
+    pub fn pause(&self, provider: &str, model: &str, time: Duration) {
+        let now = Instant::now();
+        let mut pauses = self.pauses.lock();
+        if pauses.len() >= CAPACITY {
+            pauses.retain(|_, until| *until > now);
+        }
+        pauses.insert((provider.to_owned(), model.to_owned()), now + time.min(MAX_PAUSE));
+    }
+}
+
+/// Why a provider gets no request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocked {
+    /// It asked for a pause.
+    Paused(Duration),
+    /// Its circuit is open.
+    Open(Duration),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_fails_gets_one_request_at_a_time() {
+        let breakers = Breakers::default();
+        for _ in 1..FAILURES {
+            assert!(!breakers.failed("p"));
+        }
+        breakers.check("p", "m").unwrap();
+        assert!(breakers.failed("p"));
+        assert_eq!(breakers.check("p", "m"), Err(Blocked::Open(OPEN.0)));
+        breakers.check("other", "m").unwrap();
+        tokio::time::advance(OPEN.0).await;
+        breakers.check("p", "m").unwrap();
+        assert!(breakers.check("p", "m").is_err(), "the first request has no outcome yet");
+        assert!(breakers.failed("p"));
+        assert_eq!(breakers.check("p", "m"), Err(Blocked::Open(OPEN.0 * 2)));
+        tokio::time::advance(OPEN.0 * 2).await;
+        breakers.check("p", "m").unwrap();
+        breakers.succeeded("p");
+        breakers.check("p", "m").unwrap();
+        breakers.check("p", "m").unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_is_for_one_model() {
+        let breakers = Breakers::default();
+        breakers.pause("p", "m", Duration::from_secs(7));
+        assert_eq!(breakers.check("p", "m"), Err(Blocked::Paused(Duration::from_secs(7))));
+        breakers.check("p", "n").unwrap();
+        tokio::time::advance(Duration::from_secs(7)).await;
+        breakers.check("p", "m").unwrap();
+        breakers.pause("p", "m", Duration::MAX);
+        assert_eq!(breakers.check("p", "m"), Err(Blocked::Paused(MAX_PAUSE)));
+    }
+}

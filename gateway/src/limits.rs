@@ -1,0 +1,224 @@
+//! Limits on requests and tokens per minute: of tenants, of agents, and of the keys of providers. Each replica of the gateway applies its
+//! part of them.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::Duration;
+
+use enact_crds::provider::RateLimits;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// Part of a minute's limit that may be used at once, after a pause.
+const BURST: f64 = 0.25;
+const MINUTE: f64 = 60.0;
+/// Time without requests after which a tenant gets no share of a key.
+const ACTIVE: Duration = Duration::from_secs(60);
+/// Most buckets; those that are full are removed when there are more.
+const CAPACITY: usize = 16_384;
+
+/// What a bucket belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Holder {
+    Tenant(String),
+    /// Namespace and name.
+    Agent(String, String),
+    /// `namespace/name` of a provider.
+    Key(String),
+    /// A tenant's share of a provider's key.
+    Share(String, String),
+}
+
+/// A holder and its limits.
+pub type Limited = (Holder, RateLimits);
+
+/// The state of all limits.
+pub struct Limiter {
+    state: Mutex<State>,
+    /// Number of replicas that share the limits.
+    replicas: u32,
+}
+
+#[derive(Default)]
+struct State {
+    buckets: HashMap<(Holder, Unit), Bucket>,
+    /// Last request of each tenant that uses a key.
+    active: HashMap<String, HashMap<String, Instant>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Unit {
+    Requests,
+    Tokens,
+}
+
+/// A token bucket. Its level may be negative: a request that is larger than the bucket passes when the bucket is full.
+struct Bucket {
+    level: f64,
+    at: Instant,
+}
+
+impl Limiter {
+    pub fn new(replicas: u32) -> Self {
+        Self { state: Mutex::default(), replicas: replicas.max(1) }
+    }
+
+    /// Takes one request with this estimate from all limits, or from none.
+    ///
+    /// # Errors
+    /// When a limit is reached, with the time until it allows the request.
+    pub fn take(&self, tenant: &str, limited: &[Limited], tokens: u64) -> Result<(), Duration> {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        let mut rates = Vec::new();
+        for (holder, limits) in limited {
+            rates.extend(self.rates(holder, limits, 1));
+            if let Holder::Key(key) = holder {
+                // Tenants that use a key at the same time get equal shares, so that none of them takes all of it.
+                let active = state.active.entry(key.clone()).or_default();
+                active.retain(|_, at| now.duration_since(*at) < ACTIVE);
+                active.insert(tenant.to_owned(), now);
+                let tenants = u32::try_from(active.len()).unwrap_or(u32::MAX);
+                rates.extend(self.rates(&Holder::Share(key.clone(), tenant.to_owned()), limits, tenants));
+            }
+        }
+        if state.buckets.len() >= CAPACITY {
+            state.buckets.retain(|_, bucket| now.duration_since(bucket.at).as_secs_f64() < MINUTE);
+        }
+        let mut wait: f64 = 0.0;
+        for ((holder, unit), per_minute) in &rates {
+            let bucket = state.buckets.entry((holder.clone(), *unit)).or_insert(Bucket { level: f64::MAX, at: now });
+            bucket.refill(*per_minute, now);
+            let wanted = amount(*unit, tokens).min(capacity(*per_minute));
+            wait = wait.max((wanted - bucket.level) * MINUTE / per_minute);
+        }
+        if wait > 0.0 {
+            return Err(Duration::from_secs_f64(wait.min(MINUTE * 60.0)));
+        }
+        for ((holder, unit), _) in rates {
+            if let Some(bucket) = state.buckets.get_mut(&(holder, unit)) {
+                bucket.level -= amount(unit, tokens);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns tokens that were taken and not used.
+    pub fn put_back(&self, tenant: &str, limited: &[Limited], tokens: u64) {
+        let mut state = self.state.lock();
+        let mut add = |holder: Holder| {
+            if let Some(bucket) = state.buckets.get_mut(&(holder, Unit::Tokens)) {
+                bucket.level += amount(Unit::Tokens, tokens);
+            }
+        };
+        for (holder, _) in limited {
+            if let Holder::Key(key) = holder {
+                add(Holder::Share(key.clone(), tenant.to_owned()));
+            }
+            add(holder.clone());
+        }
+    }
+
+    /// Returns the rates of this replica for one holder, divided among `sharers`.
+    fn rates(&self, holder: &Holder, limits: &RateLimits, sharers: u32) -> Vec<((Holder, Unit), f64)> {
+        let part = f64::from(self.replicas) * f64::from(sharers.max(1));
+        let requests = limits.requests_per_minute.map(|limit| (Unit::Requests, f64::from(limit)));
+        let tokens = limits.tokens_per_minute.map(|limit| (Unit::Tokens, amount(Unit::Tokens, limit)));
+        let rates = requests.into_iter().chain(tokens);
+        rates.map(|(unit, limit)| ((holder.clone(), unit), (limit / part).max(f64::MIN_POSITIVE))).collect()
+    }
+}
+
+impl Bucket {
+    fn refill(&mut self, per_minute: f64, now: Instant) {
+        let elapsed = now.duration_since(self.at).as_secs_f64();
+        self.level = (self.level + elapsed * per_minute / MINUTE).min(capacity(per_minute));
+        self.at = now;
+    }
+}
+
+/// Returns the size of a bucket; at least one request fits.
+fn capacity(per_minute: f64) -> f64 {
+    (per_minute * BURST).max(1.0)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a limit need not be exact")]
+fn amount(unit: Unit, tokens: u64) -> f64 {
+    match unit {
+        Unit::Requests => 1.0,
+        Unit::Tokens => tokens as f64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(requests: Option<u32>, tokens: Option<u64>) -> RateLimits {
+        RateLimits { requests_per_minute: requests, tokens_per_minute: tokens }
+    }
+
+    fn key(requests: Option<u32>, tokens: Option<u64>) -> Vec<Limited> {
+        vec![(Holder::Key("team/p".into()), limits(requests, tokens))]
+    }
+
+    /// Takes requests until the limit refuses one.
+    fn burst(limiter: &Limiter, tenant: &str, limited: &[Limited]) -> usize {
+        (0..1000).take_while(|_| limiter.take(tenant, limited, 10).is_ok()).count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_minute_allows_its_limit() {
+        let (limiter, limited) = (Limiter::new(1), key(Some(120), None));
+        let mut passed = burst(&limiter, "a", &limited);
+        assert_eq!(passed, 30, "a quarter at once");
+        let wait = limiter.take("a", &limited, 10).unwrap_err();
+        assert!(wait <= Duration::from_millis(500), "{wait:?}");
+        for _ in 0..60 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            passed += burst(&limiter, "a", &limited);
+        }
+        assert!((140..=152).contains(&passed), "{passed}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tenants_share_a_key() {
+        let (limiter, limited) = (Limiter::new(1), key(Some(400), None));
+        assert_eq!(burst(&limiter, "a", &limited), 100, "alone, a tenant gets all");
+        let (mut a, mut b) = (0, 0);
+        for _ in 0..60 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            a += burst(&limiter, "a", &limited);
+            b += burst(&limiter, "b", &limited);
+        }
+        assert!(b >= 150 && a >= 150, "{a} {b}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn replicas_share_a_limit() {
+        assert_eq!(burst(&Limiter::new(2), "a", &key(Some(400), None)), 50);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn unused_tokens_are_put_back() {
+        let (limiter, limited) = (Limiter::new(1), key(None, Some(4000)));
+        limiter.take("a", &limited, 5000).unwrap();
+        assert!(limiter.take("a", &limited, 10).is_err(), "a large request passes once");
+        limiter.put_back("a", &limited, 4900);
+        limiter.take("a", &limited, 900).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_request_takes_nothing() {
+        let limiter = Limiter::new(1);
+        let both = vec![
+            (Holder::Tenant("a".into()), limits(Some(400), None)),
+            (Holder::Key("team/p".into()), limits(Some(4), None)),
+        ];
+        limiter.take("a", &both, 1).unwrap();
+        for _ in 0..200 {
+            assert!(limiter.take("a", &both, 1).is_err());
+        }
+        assert_eq!(burst(&limiter, "a", &both[..1]), 99);
+    }
+}

@@ -1,0 +1,287 @@
+//! Agents and model providers: caches that watches keep current, and the upstreams of an agent's models.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use enact_crds::identity::AgentPod;
+use enact_crds::provider::{Api as ProviderApi, RateLimits};
+use enact_crds::{Agent, ModelProvider};
+use enact_domain::time::Millis;
+use enact_domain::usage::{Price, Tokens, price};
+use futures::StreamExt as _;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::{WatchStreamExt as _, reflector as reflect};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::denial::{Denial, DenialKind};
+
+/// Objects in one page of a list.
+const PAGE: u32 = 500;
+/// Longest wait of a check for the first lists; shorter than the time limit of a check.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A model provider, as requests need it.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    pub namespace: String,
+    pub name: String,
+    pub api: ProviderApi,
+    /// URL without a slash at its end.
+    pub base_url: String,
+    /// Key of the Secret with the credential.
+    pub key: Option<String>,
+    pub limits: Option<RateLimits>,
+    /// Whether the installation owns it, so that it may be at a private address.
+    pub is_trusted: bool,
+}
+
+impl Provider {
+    /// Returns `namespace/name`.
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A model of a provider, to which a request can be sent.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    pub provider: Arc<Provider>,
+    pub model: String,
+    pub pricing: Pricing,
+}
+
+/// The price of a model: the provider's own, or the one that Enact knows, which can depend on the length of the prompt.
+#[derive(Clone, Debug, Default)]
+pub struct Pricing {
+    own: Option<Price>,
+    model: String,
+    at: Millis,
+}
+
+impl Pricing {
+    /// Returns the cost of a request in micro-USD; none when the price is not known.
+    pub fn cost(&self, tokens: &Tokens) -> Option<u64> {
+        let price = self.own.or_else(|| price(&self.model, self.at, tokens.prompt()))?;
+        Some(price.cost(tokens))
+    }
+}
+
+/// The Agents and ModelProviders of the cluster.
+pub struct Catalogue {
+    agents: Store<Agent>,
+    providers: Store<ModelProvider>,
+    /// Namespace whose ModelProviders can be shared.
+    installation: String,
+    listed: [watch::Receiver<bool>; 2],
+}
+
+impl Catalogue {
+    /// Starts to watch Agents and ModelProviders, until `end`.
+    pub fn watch(client: &Client, installation: &str, tasks: &TaskTracker, end: &CancellationToken) -> Self {
+        let (agents, agents_listed) = reflected::<Agent>(client, "Agent", tasks, end);
+        let (providers, providers_listed) = reflected::<ModelProvider>(client, "ModelProvider", tasks, end);
+        Self { agents, providers, installation: installation.to_owned(), listed: [agents_listed, providers_listed] }
+    }
+
+    /// Checks that both kinds were listed.
+    ///
+    /// # Errors
+    /// When one was not; the message is for a person.
+    pub async fn ready(&self) -> Result<(), String> {
+        let listed = async {
+            for listed in &self.listed {
+                // A sender is dropped only when the process ends.
+                let _ = listed.clone().wait_for(|listed| *listed).await;
+            }
+        };
+        timeout(PATIENCE, listed).await.map_err(|_| {
+            "Agents and ModelProviders are not listed yet; check that the gateway's ClusterRole allows it".to_owned()
+        })
+    }
+
+    /// Returns the models that the agent of `pod` may use.
+    ///
+    /// # Errors
+    /// When the Agent does not exist, or is not available to the pod's tenant.
+    pub fn models(&self, pod: &AgentPod, at: Millis) -> Result<Vec<Candidate>, Denial> {
+        let (namespace, name) = &pod.agent;
+        let not_found =
+            || Denial::new(DenialKind::ModelNotAllowed, format!("the Agent {namespace}/{name} does not exist"));
+        // The pod's annotation is not proof that it may use an Agent of another namespace, because tenants can create pods.
+        if *namespace != pod.attempt.namespace {
+            return Err(not_found());
+        }
+        let agent = self.agents.get(&ObjectRef::new(name).within(namespace)).ok_or_else(not_found)?;
+        let models = agent.spec.models.iter();
+        Ok(models.filter_map(|entry| self.candidate(pod, &entry.provider, &entry.model, at)).collect())
+    }
+
+    /// Returns the candidate for one model of an agent; none when its provider is missing, is not shared, or does not allow the model.
+    fn candidate(&self, pod: &AgentPod, provider: &str, model: &str, at: Millis) -> Option<Candidate> {
+        let (agent_namespace, _) = &pod.agent;
+        let own = self.providers.get(&ObjectRef::new(provider).within(agent_namespace));
+        let found = own.or_else(|| {
+            let shared = self.providers.get(&ObjectRef::new(provider).within(&self.installation))?;
+            let is_shared =
+                shared.spec.share_with.as_ref().is_some_and(|sharing| sharing.includes(&pod.attempt.tenant));
+            is_shared.then_some(shared)
+        })?;
+        candidate(&found, model, &self.installation, at)
+    }
+}
+
+fn candidate(found: &ModelProvider, model: &str, installation: &str, at: Millis) -> Option<Candidate> {
+    let namespace = found.metadata.namespace.clone().unwrap_or_default();
+    let spec = &found.spec;
+    if !spec.models.is_empty() && !spec.models.iter().any(|pattern| matches(pattern, model)) {
+        return None;
+    }
+    let own = spec.prices.iter().find(|price| matches(&price.model, model)).and_then(|own| {
+        let or_input = |text: &Option<String>| text.as_deref().map_or_else(|| micro_usd(&own.input), micro_usd);
+        Some(Price {
+            input: micro_usd(&own.input)?,
+            cached_input: or_input(&own.cached_input)?,
+            cache_write: or_input(&own.cache_write)?,
+            output: micro_usd(&own.output)?,
+        })
+    });
+    let provider = Provider {
+        is_trusted: namespace == installation,
+        namespace,
+        name: found.metadata.name.clone().unwrap_or_default(),
+        api: spec.api,
+        base_url: spec.base_url.trim_end_matches('/').to_owned(),
+        key: spec.key.clone(),
+        limits: spec.limits.clone(),
+    };
+    let pricing = Pricing { own, model: model.to_owned(), at };
+    Some(Candidate { provider: Arc::new(provider), model: model.to_owned(), pricing })
+}
+
+/// Returns whether a name, or a prefix that ends with `*`, matches a model.
+fn matches(pattern: &str, model: &str) -> bool {
+    pattern.strip_suffix('*').map_or(pattern == model, |prefix| model.starts_with(prefix))
+}
+
+/// Parses a decimal number of US dollars with at most six decimals.
+fn micro_usd(text: &str) -> Option<u64> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |part: &str| part.bytes().all(|c| c.is_ascii_digit());
+    if whole.is_empty() || decimals.len() > 6 || !digits(whole) || !digits(decimals) {
+        return None;
+    }
+    let decimals: u64 = format!("{decimals:0<6}").parse().ok()?;
+    whole.parse::<u64>().ok()?.checked_mul(1_000_000)?.checked_add(decimals)
+}
+
+/// Orders the candidates for a request: those with the requested model first, and then the others, which replace them when they fail.
+///
+/// # Errors
+/// When no candidate has the requested model, or none has the API.
+pub fn select(models: Vec<Candidate>, api: ProviderApi, requested: &str) -> Result<Vec<Candidate>, Denial> {
+    let total = models.len();
+    let speaking: Vec<Candidate> = models.into_iter().filter(|model| model.provider.api == api).collect();
+    if speaking.is_empty() && total > 0 {
+        let why = "the models of this Agent have another API than this path; use the path of their API";
+        return Err(Denial::new(DenialKind::NotFound, why));
+    }
+    let (mut first, others): (Vec<_>, Vec<_>) = speaking.into_iter().partition(|model| model.model == requested);
+    if first.is_empty() {
+        let names: Vec<&str> = others.iter().map(|model| model.model.as_str()).collect();
+        let requested: String = requested.chars().filter(|c| !c.is_control()).take(128).collect();
+        let why = format!("the Agent may not use the model {requested}; it may use: {}", names.join(", "));
+        return Err(Denial::new(DenialKind::ModelNotAllowed, why));
+    }
+    first.extend(others);
+    Ok(first)
+}
+
+/// Starts a watch that keeps a cache current. The receiver tells when the first list is complete.
+fn reflected<K>(
+    client: &Client,
+    kind: &'static str,
+    tasks: &TaskTracker,
+    end: &CancellationToken,
+) -> (Store<K>, watch::Receiver<bool>)
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
+{
+    let (store, writer) = reflector::store();
+    let (listed, receiver) = watch::channel(false);
+    let events = watcher(Api::<K>::all(client.clone()), watcher::Config::default().page_size(PAGE)).default_backoff();
+    let events = reflect(writer, events).for_each(move |event| {
+        match event {
+            Ok(Event::InitDone) => {
+                listed.send_replace(true);
+            }
+            Err(error) => tracing::warn!(kind, %error, "a watch failed and is restarted"),
+            Ok(_) => {}
+        }
+        futures::future::ready(())
+    });
+    tasks.spawn(end.clone().run_until_cancelled_owned(events));
+    (store, receiver)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(provider: &str, api: ProviderApi, model: &str) -> Candidate {
+        let provider = Provider {
+            namespace: "team".into(),
+            name: provider.into(),
+            api,
+            base_url: "https://x".into(),
+            key: None,
+            limits: None,
+            is_trusted: false,
+        };
+        Candidate { provider: Arc::new(provider), model: model.into(), pricing: Pricing::default() }
+    }
+
+    #[test]
+    fn the_requested_model_comes_first() {
+        let models = || {
+            vec![
+                model("a", ProviderApi::OpenAi, "big"),
+                model("b", ProviderApi::OpenAi, "small"),
+                model("c", ProviderApi::OpenAi, "big"),
+                model("d", ProviderApi::Gemini, "big"),
+            ]
+        };
+        let order = |requested: &str| {
+            let selected = select(models(), ProviderApi::OpenAi, requested).unwrap();
+            selected.iter().map(|model| model.provider.name.clone()).collect::<String>()
+        };
+        assert_eq!(order("big"), "acb");
+        assert_eq!(order("small"), "bac");
+        let denial = select(models(), ProviderApi::OpenAi, "huge\n").unwrap_err();
+        assert_eq!(denial.kind, DenialKind::ModelNotAllowed);
+        assert!(denial.message.ends_with("the model huge; it may use: big, small, big"), "{}", denial.message);
+        assert_eq!(select(models(), ProviderApi::Anthropic, "big").unwrap_err().kind, DenialKind::NotFound);
+        assert_eq!(select(vec![], ProviderApi::Anthropic, "big").unwrap_err().kind, DenialKind::ModelNotAllowed);
+    }
+
+    #[test]
+    fn prices_are_decimal_numbers() {
+        assert_eq!(micro_usd("3"), Some(3_000_000));
+        assert_eq!(micro_usd("0.25"), Some(250_000));
+        assert_eq!(micro_usd("12.000001"), Some(12_000_001));
+        for bad in ["", ".5", "1.0000001", "-1", "1e3", "99999999999999999999"] {
+            assert_eq!(micro_usd(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_is_a_name_or_a_prefix() {
+        assert!(matches("gpt-5", "gpt-5") && !matches("gpt-5", "gpt-5-mini"));
+        assert!(matches("gpt-5*", "gpt-5-mini") && matches("*", "x") && !matches("gpt*", "claude"));
+    }
+}

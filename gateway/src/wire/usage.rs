@@ -1,0 +1,189 @@
+//! Reads the usage that an answer reports, while it is forwarded.
+
+use enact_domain::usage::Tokens;
+
+use crate::wire::Format;
+use crate::wire::sse::Events;
+
+/// Largest answer without a stream whose usage is read, in bytes.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
+/// Largest number of tokens that is believed. It keeps sums far from an overflow.
+const MAX_TOKENS: u64 = 1_000_000_000;
+/// Bytes of a stream, or of another answer, that count as one token when no usage is reported. An event with one token of text has about a
+/// hundred bytes.
+const STREAM_BYTES_PER_TOKEN: u64 = 32;
+const BYTES_PER_TOKEN: u64 = 3;
+
+/// The usage that was reported so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub tokens: Option<Tokens>,
+    /// Whether the report covers the whole answer.
+    pub is_final: bool,
+}
+
+impl Usage {
+    /// Sets the tokens that a server reported.
+    pub(super) fn set(&mut self, tokens: Tokens, is_final: bool) {
+        let bounded = |count: u64| count.min(MAX_TOKENS);
+        self.tokens = Some(Tokens {
+            input: bounded(tokens.input),
+            cached_input: bounded(tokens.cached_input),
+            cache_write: bounded(tokens.cache_write),
+            output: bounded(tokens.output),
+            reasoning: bounded(tokens.reasoning),
+        });
+        self.is_final |= is_final;
+    }
+}
+
+/// What a whole answer, or its beginning, used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observed {
+    pub tokens: Tokens,
+    /// Whether the provider reported the tokens; else they are an estimate.
+    pub is_reported: bool,
+}
+
+/// The form of an answer's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A stream of server-sent events.
+    Events,
+    /// One JSON value.
+    Json,
+    /// A form that the gateway cannot read, for example a compressed one.
+    Opaque,
+}
+
+/// Reads the usage of one answer.
+#[derive(Debug)]
+pub struct UsageReader {
+    format: Format,
+    form: Form,
+    events: Events,
+    answer: Vec<u8>,
+    bytes: u64,
+    usage: Usage,
+}
+
+impl UsageReader {
+    pub fn new(format: Format, form: Form) -> Self {
+        Self { format, form, events: Events::default(), answer: Vec::new(), bytes: 0, usage: Usage::default() }
+    }
+
+    /// Reads the next part of the answer.
+    pub fn feed(&mut self, part: &[u8]) {
+        self.bytes = self.bytes.saturating_add(u64::try_from(part.len()).unwrap_or(u64::MAX));
+        match self.form {
+            Form::Events => {
+                let (format, usage) = (self.format, &mut self.usage);
+                self.events.feed(part, |data| {
+                    // Most events report no usage, and need not be parsed.
+                    if memchr::memmem::find(data, b"usage").is_some() {
+                        format.read_usage(data, usage);
+                    }
+                });
+            }
+            Form::Json if self.answer.len() + part.len() <= MAX_ANSWER_BYTES => self.answer.extend_from_slice(part),
+            Form::Json => {
+                self.answer = Vec::new();
+                self.form = Form::Opaque;
+            }
+            Form::Opaque => {}
+        }
+    }
+
+    /// Returns what the answer used. `complete` says whether the server ended it. `estimate` is the one of the request, which replaces what
+    /// the server has not reported.
+    pub fn finish(mut self, complete: bool, estimate: &Tokens) -> Observed {
+        if self.form == Form::Json && complete {
+            self.format.read_usage(&self.answer, &mut self.usage);
+            self.usage.is_final = self.usage.tokens.is_some();
+        }
+        match self.usage {
+            Usage { tokens: Some(tokens), is_final: true } => Observed { tokens, is_reported: true },
+            Usage { tokens, .. } => {
+                let output = self.estimated_output().min(estimate.output);
+                let mut tokens = tokens.unwrap_or(Tokens { input: estimate.input, ..Tokens::default() });
+                tokens.output = tokens.output.max(output);
+                Observed { tokens, is_reported: false }
+            }
+        }
+    }
+
+    fn estimated_output(&self) -> u64 {
+        match self.form {
+            Form::Events => self.events.count().max(self.bytes.div_ceil(STREAM_BYTES_PER_TOKEN)),
+            Form::Json | Form::Opaque => self.bytes.div_ceil(BYTES_PER_TOKEN),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ESTIMATE: Tokens = Tokens { input: 500, cached_input: 0, cache_write: 0, output: 1000, reasoning: 0 };
+    const CHAT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"usage\"},\"finish_reason\":null}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":4}}\n\ndata: [DONE]\n\n";
+    const ANTHROPIC: &str = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}}\n\nevent: content_block_delta\ndata: {\"delta\":{\"text\":\"a\"}}\n\nevent: message_delta\ndata: {\"usage\":{\"output_tokens\":4}}\n\nevent: message_stop\ndata: {}\n\n";
+    const RESPONSES: &str = "event: response.created\ndata: {\"response\":{\"usage\":null}}\n\nevent: response.completed\ndata: {\"response\":{\"usage\":{\"input_tokens\":9,\"output_tokens\":4}}}\n\n";
+    const GEMINI: &str = "data: {\"candidates\":[{\"content\":{}}],\"usageMetadata\":{\"promptTokenCount\":9,\"candidatesTokenCount\":1}}\r\n\r\ndata: {\"candidates\":[{\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":9,\"candidatesTokenCount\":4}}\r\n\r\n";
+    const STREAMS: [(Format, &str); 4] = [
+        (Format::Chat, CHAT),
+        (Format::Anthropic, ANTHROPIC),
+        (Format::Responses, RESPONSES),
+        (Format::Gemini, GEMINI),
+    ];
+
+    fn observe(format: Format, form: Form, parts: &[&[u8]], complete: bool) -> Observed {
+        let mut reader = UsageReader::new(format, form);
+        for part in parts {
+            reader.feed(part);
+        }
+        reader.finish(complete, &ESTIMATE)
+    }
+
+    #[test]
+    fn reads_streams_split_at_every_byte() {
+        let expected = Observed { tokens: Tokens { input: 9, output: 4, ..Tokens::default() }, is_reported: true };
+        for (format, stream) in STREAMS {
+            for at in 0..=stream.len() {
+                let (first, second) = stream.as_bytes().split_at(at);
+                assert_eq!(observe(format, Form::Events, &[first, second], true), expected, "{format:?} {at}");
+            }
+            let bytes: Vec<&[u8]> = stream.as_bytes().chunks(1).collect();
+            assert_eq!(observe(format, Form::Events, &bytes, false), expected, "the client left after the end");
+        }
+    }
+
+    #[test]
+    fn estimates_what_a_cut_stream_does_not_report() {
+        for (format, stream) in STREAMS {
+            let half = &stream.as_bytes()[..stream.len() / 2];
+            let Observed { tokens, is_reported } = observe(format, Form::Events, &[half], false);
+            assert!(!is_reported && (1..=ESTIMATE.output).contains(&tokens.output), "{format:?}: {tokens:?}");
+            assert!(tokens.input == 9 || tokens.input == ESTIMATE.input, "{format:?}: {tokens:?}");
+        }
+        let nothing = observe(Format::Chat, Form::Events, &[], false);
+        assert_eq!(nothing.tokens, Tokens { input: 500, ..Tokens::default() });
+    }
+
+    #[test]
+    fn reads_plain_answers() {
+        let body = br#"{"choices":[{}],"usage":{"prompt_tokens":9,"completion_tokens":4}}"#;
+        let reported = observe(Format::Chat, Form::Json, &[&body[..10], &body[10..]], true);
+        assert_eq!(reported.tokens, Tokens { input: 9, output: 4, ..Tokens::default() });
+        assert!(reported.is_reported);
+        assert!(!observe(Format::Chat, Form::Json, &[&body[..40]], false).is_reported);
+        let opaque = observe(Format::Chat, Form::Opaque, &[&[0x1f; 30]], true);
+        assert_eq!((opaque.is_reported, opaque.tokens.output), (false, 10));
+    }
+
+    #[test]
+    fn does_not_believe_absurd_counts() {
+        let body = format!(r#"{{"usage":{{"prompt_tokens":{},"completion_tokens":{}}}}}"#, u64::MAX, u64::MAX);
+        let reported = observe(Format::Chat, Form::Json, &[body.as_bytes()], true);
+        assert_eq!(reported.tokens.total(), 2 * MAX_TOKENS);
+    }
+}

@@ -1,0 +1,245 @@
+//! Requests that the gateway refuses: credentials, budgets, sizes, slow clients.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use enact_domain::usage::Scope;
+use enact_gateway::app::Overrides;
+use enact_gateway::gateway::Patience;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+
+use support::{Gateway, TOKEN, answered, chat, eventually, read};
+
+fn plan() -> Scope {
+    Scope::Plan { uid: "plan-uid".into() }
+}
+
+#[tokio::test]
+async fn a_token_is_valid_while_its_pod_runs() {
+    let gateway = Gateway::start().await;
+    for token in ["", "unknown", "a b"] {
+        let (status, _) = read(gateway.send(token, "/v1/chat/completions", &chat("m")).await).await;
+        assert_eq!(status, 401, "{token:?}");
+    }
+    gateway.cluster.pod("token-done", "coder");
+    gateway.cluster.api.change("pods/pod-token-done", &json!({ "status": { "phase": "Succeeded" } }));
+    gateway.cluster.pod("token-foreign", "coder");
+    gateway
+        .cluster
+        .api
+        .change("pods/pod-token-foreign", &json!({ "metadata": { "labels": { "enact.dev/tenant": "other" } } }));
+    gateway.cluster.pod("token-other-agent", "nobody");
+    gateway.cluster.pod("token-elsewhere", "elsewhere/coder");
+    for (token, expected) in
+        [("token-done", 401), ("token-foreign", 401), ("token-other-agent", 403), ("token-elsewhere", 403)]
+    {
+        let (status, body) = read(gateway.send(token, "/v1/chat/completions", &chat("m")).await).await;
+        assert_eq!(status, expected, "{token}: {body}");
+    }
+    assert!(gateway.provider.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_used_up_budget_ends_the_attempt() {
+    let gateway = Gateway::start().await;
+    gateway.ledger.limit(plan(), 200);
+    gateway.provider.answer("p", answered(90, 60));
+    assert_eq!(gateway.chat("m").await.0, 200);
+    gateway.settled(1).await;
+    let (status, body) = gateway.chat("m").await;
+    assert_eq!(status, 403, "{body}");
+    let error: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(error["error"]["code"], "BudgetExceeded");
+    assert!(body.contains("150 of 200 tokens"), "{body}");
+    assert_eq!(gateway.provider.seen().len(), 1, "the provider did not get the second request");
+    let refusal = gateway.ledger.refusal("uid-task-coder").unwrap();
+    assert_eq!(refusal.reason, "BudgetExceeded");
+    gateway.ledger.limit(plan(), 1000);
+    gateway.provider.answer("p", answered(1, 1));
+    assert_eq!(gateway.chat("m").await.0, 200, "a raised budget allows requests again");
+}
+
+#[tokio::test]
+async fn concurrent_requests_cannot_exceed_a_budget_together() {
+    let gateway = Gateway::start().await;
+    // Each request reserves about 130 tokens.
+    gateway.ledger.limit(plan(), 700);
+    for _ in 0..20 {
+        gateway.provider.answer("p", answered(20, 90));
+    }
+    let answers = futures::future::join_all((0..20).map(|_| gateway.chat("m"))).await;
+    let accepted = answers.iter().filter(|(status, _)| *status == 200).count();
+    assert!((1..=6).contains(&accepted), "{accepted}");
+    let settled = gateway.settled(accepted).await;
+    let total: u64 = settled.iter().map(|s| s.settlement.charge.tokens.total()).sum();
+    assert!(total <= 700, "{total}");
+    eventually("nothing is reserved any more", async || gateway.ledger.open_count() == 0).await;
+}
+
+#[tokio::test]
+async fn no_byte_passes_before_the_reservation() {
+    let gateway = Gateway::start().await;
+    gateway.provider.answer("p", answered(1, 1));
+    assert_eq!(gateway.chat("m").await.0, 200);
+    // From now on, the balances are known, and a request is sent while its reservation is made.
+    eventually("a request is sent before its reservation", async || {
+        let gate = Arc::new(Semaphore::new(0));
+        *gateway.ledger.gate.lock().unwrap() = Some(Arc::clone(&gate));
+        let before = gateway.provider.seen().len();
+        gateway.provider.answer("p", answered(1, 1));
+        let answer = gateway.chat("m");
+        tokio::pin!(answer);
+        let early = tokio::time::timeout(Duration::from_millis(200), &mut answer).await;
+        assert!(early.is_err(), "the answer came before the reservation");
+        let sent = gateway.provider.seen().len() > before;
+        gate.add_permits(10);
+        assert_eq!(answer.await.0, 200);
+        sent
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_is_sent_while_usage_cannot_be_recorded() {
+    let gateway = Gateway::start().await;
+    gateway.ledger.is_down.store(true, Ordering::Relaxed);
+    let response = gateway.send(TOKEN, "/v1/chat/completions", &chat("m")).await;
+    assert_eq!(response.status(), 503);
+    assert!(response.headers().contains_key("retry-after"));
+    assert!(gateway.provider.seen().is_empty());
+    gateway.ledger.is_down.store(false, Ordering::Relaxed);
+    gateway.provider.answer("p", answered(1, 1));
+    assert_eq!(gateway.chat("m").await.0, 200);
+}
+
+#[tokio::test]
+async fn settlements_wait_for_postgres() {
+    let mut gateway = Gateway::start().await;
+    let (sender, answer) = support::provider::Answer::sent();
+    gateway.provider.answer("p", answer);
+    let mut request = chat("m");
+    request["stream"] = true.into();
+    let response = gateway.send(TOKEN, "/v1/chat/completions", &request).await;
+    gateway.ledger.is_down.store(true, Ordering::Relaxed);
+    sender
+        .send(Ok("data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":6}}\n\n".into()))
+        .unwrap();
+    drop(sender);
+    assert_eq!(read(response).await.0, 200);
+    eventually("a settlement has failed", async || {
+        gateway.metrics().await.contains("enact_gateway_ledger_failures_total{operation=\"settle\"}")
+    })
+    .await;
+    assert_eq!(gateway.ledger.open_count(), 1);
+    gateway.ledger.is_down.store(false, Ordering::Relaxed);
+    gateway.stop().await;
+    assert_eq!(
+        gateway.ledger.settled()[0].settlement.charge.tokens.total(),
+        11,
+        "it is written before the process ends"
+    );
+}
+
+#[tokio::test]
+async fn bad_requests_are_answered_in_the_format_of_the_client() {
+    let gateway = Gateway::start().await;
+    for body in
+        ["", "[]", "{", "{\"model\":\"m\",\"model\":\"x\"}", "{\"model\":\"m\",\"MODEL\":\"x\"}", "{\"model\":7}"]
+    {
+        let (status, answer) = read(gateway.send_bytes(TOKEN, "/v1/chat/completions", body).await).await;
+        assert_eq!(status, 400, "{body}: {answer}");
+        assert_eq!(serde_json::from_str::<Value>(&answer).unwrap()["error"]["code"], "InvalidRequest");
+    }
+    let (status, _) = read(gateway.send(TOKEN, "/v1/files", &json!({})).await).await;
+    assert_eq!(status, 404);
+    let (status, answer) = read(gateway.send_bytes("token-claude", "/v1/messages", "{").await).await;
+    assert_eq!(
+        (status, serde_json::from_str::<Value>(&answer).unwrap()["error"]["type"].clone()),
+        (400, json!("invalid_request_error"))
+    );
+    let (status, answer) =
+        read(gateway.send_bytes("token-gemini", "/v1beta/models/gemini-x:generateContent", "{").await).await;
+    assert_eq!(
+        (status, serde_json::from_str::<Value>(&answer).unwrap()["error"]["status"].clone()),
+        (400, json!("INVALID_ARGUMENT"))
+    );
+}
+
+#[tokio::test]
+async fn large_requests_are_refused() {
+    let gateway = Gateway::start().await;
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: 1000000000\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 1024];
+    let count = stream.read(&mut answer).await.unwrap();
+    assert!(answer[..count].starts_with(b"HTTP/1.1 413"), "{}", String::from_utf8_lossy(&answer));
+
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\ntransfer-encoding: chunked\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let chunk = [b"100000\r\n".to_vec(), vec![b'x'; 0x0010_0000], b"\r\n".to_vec()].concat();
+    let mut answer = Vec::new();
+    let (mut reading, mut writing) = stream.split();
+    let write = async {
+        for _ in 0..40 {
+            if writing.write_all(&chunk).await.is_err() {
+                break;
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = write => {}
+        _ = reading.read_to_end(&mut answer) => {}
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 413"), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[tokio::test]
+async fn slow_requests_are_closed() {
+    let patience = Patience { body: Duration::from_millis(300), ..Patience::default() };
+    let overrides = Overrides { patience, headers: Some(Duration::from_millis(300)) };
+    let gateway = Gateway::start_with(overrides, |_| {}).await;
+    let exchange = async |text: String| {
+        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let closed = tokio::time::timeout(Duration::from_mins(1), stream.read_to_end(&mut answer)).await;
+        assert!(closed.is_ok(), "the connection stays open");
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let headers = exchange("POST /v1/chat/completions HTTP/1.1\r\nhost: ".into()).await;
+    assert!(headers.is_empty() || headers.starts_with("HTTP/1.1 408"), "{headers}");
+    let body = exchange(format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\ncontent-length: 100\r\n\r\n{{"
+    ))
+    .await;
+    assert!(body.starts_with("HTTP/1.1 504"), "{body}");
+}
+
+#[tokio::test]
+async fn limits_per_minute_are_answered_with_a_time() {
+    let gateway =
+        Gateway::start_with(Overrides::default(), |settings| settings.agent_requests_per_minute = Some(8)).await;
+    for _ in 0..2 {
+        gateway.provider.answer("p", answered(1, 1));
+        assert_eq!(gateway.chat("m").await.0, 200);
+    }
+    let response = gateway.send(TOKEN, "/v1/chat/completions", &chat("m")).await;
+    assert_eq!(response.status(), 429);
+    let seconds: u32 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=8).contains(&seconds), "{seconds}");
+    assert_eq!(gateway.provider.seen().len(), 2);
+    assert!(gateway.ledger.refusal("uid-task-coder").is_none(), "the attempt can continue");
+}

@@ -1,0 +1,164 @@
+//! A usage record in memory.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use enact_domain::time::Millis;
+use enact_domain::usage::{Balance, Charge, Demand, Limit, Scope, admit, month};
+use enact_gateway::ledger::Ledger;
+use enact_store::{ModelRequest, Opened, Refusal, Settlement, StoreError};
+use futures::future::BoxFuture;
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+/// A request and its settlement.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    pub request: ModelRequest,
+    pub settlement: Settlement,
+}
+
+#[derive(Default)]
+pub struct MemoryLedger {
+    state: Mutex<State>,
+    pub is_down: AtomicBool,
+    /// When it is set, a reservation waits for a permit.
+    pub gate: Mutex<Option<std::sync::Arc<Semaphore>>>,
+}
+
+#[derive(Default)]
+struct State {
+    balances: HashMap<Scope, Balance>,
+    open: HashMap<Uuid, ModelRequest>,
+    settled: Vec<Settled>,
+    refusals: HashMap<(String, u32), Refusal>,
+}
+
+impl MemoryLedger {
+    pub fn limit(&self, scope: Scope, tokens: u64) {
+        let limit = Limit { tokens: Some(tokens), cost_micro_usd: None };
+        self.state.lock().unwrap().balances.entry(scope).or_default().limit = limit;
+    }
+
+    pub fn settled(&self) -> Vec<Settled> {
+        self.state.lock().unwrap().settled.clone()
+    }
+
+    /// Returns the number of requests that are reserved and not settled.
+    pub fn open_count(&self) -> usize {
+        self.state.lock().unwrap().open.len()
+    }
+
+    pub fn refusal(&self, task_uid: &str) -> Option<Refusal> {
+        self.state.lock().unwrap().refusals.get(&(task_uid.to_owned(), 1)).cloned()
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        if self.is_down.load(Ordering::Relaxed) { Err(StoreError::Closed) } else { Ok(()) }
+    }
+}
+
+fn scopes(request: &ModelRequest) -> Vec<Scope> {
+    let (namespace, name) = request.agent.split_once('/').unwrap();
+    vec![
+        Scope::Attempt { uid: request.task_uid.clone(), number: request.attempt },
+        Scope::Task { uid: request.task_uid.clone() },
+        Scope::Plan { uid: request.plan_uid.clone() },
+        Scope::Agent { namespace: namespace.into(), name: name.into(), month: month(request.at) },
+        Scope::Tenant { month: month(request.at) },
+    ]
+}
+
+fn subtract(from: &mut Charge, less: &Charge) {
+    from.tokens.input -= less.tokens.input;
+    from.tokens.output -= less.tokens.output;
+}
+
+impl Ledger for MemoryLedger {
+    fn open<'a>(
+        &'a self,
+        tenant: &'a str,
+        requests: &'a [ModelRequest],
+    ) -> BoxFuture<'a, Result<Vec<Opened>, StoreError>> {
+        Box::pin(async move {
+            assert_eq!(tenant, "acme");
+            self.check()?;
+            let gate = self.gate.lock().unwrap().clone();
+            if let Some(gate) = gate {
+                gate.acquire().await.unwrap().forget();
+            }
+            let mut state = self.state.lock().unwrap();
+            let demands: Vec<Demand> =
+                requests.iter().map(|request| Demand { scopes: scopes(request), estimate: request.estimate }).collect();
+            let refused = admit(&mut state.balances, &demands);
+            let opened = refused.into_iter().zip(requests).map(|(refused, request)| match refused {
+                Some((scope, balance)) => Opened::Refused { scope, balance },
+                None => {
+                    assert!(state.open.insert(request.id, request.clone()).is_none());
+                    Opened::Accepted
+                }
+            });
+            Ok(opened.collect())
+        })
+    }
+
+    fn settle<'a>(&'a self, _: &'a str, settlements: &'a [Settlement]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.check()?;
+            let mut state = self.state.lock().unwrap();
+            for settlement in settlements {
+                // As in Postgres: a settlement of an unknown request has no effect.
+                let Some(request) = state.open.remove(&settlement.id) else { continue };
+                for scope in scopes(&request) {
+                    let balance = state.balances.entry(scope).or_default();
+                    subtract(&mut balance.reserved, &request.estimate);
+                    balance.spent.add(&settlement.charge);
+                }
+                state.settled.push(Settled { request, settlement: settlement.clone() });
+            }
+            Ok(())
+        })
+    }
+
+    fn settle_abandoned<'a>(&'a self, _: &'a str, _: Millis) -> BoxFuture<'a, Result<u64, StoreError>> {
+        Box::pin(async { Ok(0) })
+    }
+
+    fn balances<'a>(
+        &'a self,
+        _: &'a str,
+        scopes: &'a [Scope],
+    ) -> BoxFuture<'a, Result<Vec<(Scope, Balance)>, StoreError>> {
+        Box::pin(async move {
+            self.check()?;
+            let state = self.state.lock().unwrap();
+            Ok(scopes
+                .iter()
+                .map(|scope| (scope.clone(), state.balances.get(scope).copied().unwrap_or_default()))
+                .collect())
+        })
+    }
+
+    fn record_refusal<'a>(
+        &'a self,
+        _: &'a str,
+        task_uid: &'a str,
+        attempt: u32,
+        refusal: &'a Refusal,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.state.lock().unwrap().refusals.insert((task_uid.to_owned(), attempt), refusal.clone());
+            Ok(())
+        })
+    }
+
+    fn refusal<'a>(
+        &'a self,
+        _: &'a str,
+        task_uid: &'a str,
+        attempt: u32,
+    ) -> BoxFuture<'a, Result<Option<Refusal>, StoreError>> {
+        Box::pin(async move { Ok(self.state.lock().unwrap().refusals.get(&(task_uid.to_owned(), attempt)).cloned()) })
+    }
+}
