@@ -12,6 +12,7 @@ mod edit;
 mod history;
 mod import;
 mod logs;
+mod prompt;
 mod record;
 mod search;
 mod server;
@@ -58,6 +59,10 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Search(options) => Box::pin(search::search(&cluster().await?, &options)).await,
         Command::Related(options) => Box::pin(search::related(&cluster().await?, &options)).await,
         Command::Impact { constitution } => search::impact(&cluster().await?, &constitution).await,
+        Command::Prompt(options) => match &options.tasks {
+            Some(tasks) => prompt::offline(&options, tasks),
+            None => Box::pin(prompt::run(&cluster().await?, &options)).await,
+        },
         Command::Logs(options) => Box::pin(logs::run(&cluster().await?, &options)).await,
         Command::Retry(options) => control::retry(&cluster().await?, &options.target).await,
         Command::Redo(options) => control::decide_stale(&cluster().await?, &options, ANNOTATION_REDO).await,

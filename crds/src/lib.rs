@@ -18,6 +18,7 @@ pub mod constitution;
 pub mod convert;
 pub mod document;
 pub mod plan;
+pub mod prompt;
 pub mod specification;
 pub mod subject;
 pub mod task;
