@@ -282,10 +282,9 @@ mod tests {
     #[test]
     fn marked_lines_are_separated() {
         let log = b"enact-runner: cloning\nenact-raw: {\"a\":1}\nmessage  hi\nenact-raw\n\nenact-raw: {}\nenact-r";
-        for (raw, expected) in [
-            (false, "enact-runner: cloning\nmessage  hi\nenact-raw\n\nenact-r"),
-            (true, "{\"a\":1}\n{}\n"),
-        ] {
+        for (raw, expected) in
+            [(false, "enact-runner: cloning\nmessage  hi\nenact-raw\n\nenact-r"), (true, "{\"a\":1}\n{}\n")]
+        {
             for size in 1..=log.len() {
                 let mut lines = RawLines::new(raw);
                 let mut shown: Vec<u8> = log.chunks(size).flat_map(|chunk| lines.push(chunk)).collect();

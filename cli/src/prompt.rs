@@ -90,9 +90,11 @@ pub async fn run(cluster: &Cluster, options: &Prompt) -> Result<()> {
 async fn given(cluster: &Cluster, task: &Task, attempt: u32) -> Result<String> {
     let name = pod_name(&task.name_any(), attempt);
     let pod = cluster.api::<Pod>().get_opt(&name).await.map_err(api_error)?;
-    let pod = pod.with_context(|| format!("there is no pod {name}: the attempt has not started, or its pod was deleted"))?;
+    let pod =
+        pod.with_context(|| format!("there is no pod {name}: the attempt has not started, or its pod was deleted"))?;
     let containers = pod.spec.into_iter().flat_map(|spec| spec.containers);
-    let variable = containers.flat_map(|container| container.env.unwrap_or_default()).find(|var| var.name == ASSIGNMENT_ENV);
+    let variable =
+        containers.flat_map(|container| container.env.unwrap_or_default()).find(|var| var.name == ASSIGNMENT_ENV);
     // The operator escapes the value for the kubelet.
     let text = variable.and_then(|var| var.value).unwrap_or_default().replace("$$", "$");
     let assignment: Assignment = serde_json::from_str(&text).context("the pod has no readable assignment")?;

@@ -239,7 +239,8 @@ fn failed(pod: &PodView) -> AttemptState {
     let left = match report_of(pod) {
         // The kernel killed a child of the runner; the runner only saw a signal or an exit code.
         Ok(report)
-            if out_of_memory && matches!(
+            if out_of_memory
+                && matches!(
                     report.reason,
                     Reason::Killed | Reason::AgentFailed | Reason::AgentCrashed | Reason::GateFailed
                 ) =>

@@ -58,9 +58,13 @@ fn every_file_is_a_definition() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/agents/adapters");
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        builtin::parse(&fs::read_to_string(&path).unwrap()).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        builtin::parse(&fs::read_to_string(&path).unwrap())
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
-    assert_eq!(fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/agents/adapters")).unwrap().count(), NAMES.len());
+    assert_eq!(
+        fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/agents/adapters")).unwrap().count(),
+        NAMES.len()
+    );
 }
 
 #[test]
@@ -75,11 +79,19 @@ fn values_reach_the_program_as_one_argument_each() {
         assert!(!everything.contains("{model}\"") && !everything.contains("{token}"), "{}: {everything}", adapter.name);
         if adapter.api.is_some() {
             assert!(everything.contains("to{ken}") && everything.contains("http://gateway:8090"), "{}", adapter.name);
-            assert!(!started.argv.iter().any(|argument| argument.contains("to{ken}")), "{}: a token in the arguments", adapter.name);
+            assert!(
+                !started.argv.iter().any(|argument| argument.contains("to{ken}")),
+                "{}: a token in the arguments",
+                adapter.name
+            );
             assert!(everything.contains("Always."), "{} does not use the instructions", adapter.name);
         }
         if adapter.capabilities.mcp {
-            assert!(everything.contains("Bearer secret") && everything.contains("docs"), "{}: {everything}", adapter.name);
+            assert!(
+                everything.contains("Bearer secret") && everything.contains("docs"),
+                "{}: {everything}",
+                adapter.name
+            );
         }
         if adapter.capabilities.turn_limit {
             assert!(everything.contains('9'), "{}", adapter.name);
@@ -87,7 +99,12 @@ fn values_reach_the_program_as_one_argument_each() {
         if adapter.capabilities.resume {
             let resumed = AgentRun { session: Some("s-77".into()), ..run };
             let resumed = start(adapter, &resumed, "go on");
-            assert!(resumed.argv.iter().any(|argument| argument.contains("s-77")), "{}: {:?}", adapter.name, resumed.argv);
+            assert!(
+                resumed.argv.iter().any(|argument| argument.contains("s-77")),
+                "{}: {:?}",
+                adapter.name,
+                resumed.argv
+            );
         }
     }
 }
@@ -103,7 +120,11 @@ fn a_part_without_a_value_is_left_out() {
     let claude = builtin::find("ClaudeCode").unwrap();
     let run = AgentRun { adapter: "ClaudeCode".into(), timeout_seconds: 1, ..AgentRun::default() };
     let started = start(claude, &run, "go");
-    assert!(!started.argv.iter().any(|argument| argument == "--model" || argument == "--mcp-config"), "{:?}", started.argv);
+    assert!(
+        !started.argv.iter().any(|argument| argument == "--model" || argument == "--mcp-config"),
+        "{:?}",
+        started.argv
+    );
     assert_eq!(started.files, []);
 }
 
@@ -132,14 +153,18 @@ fn conflicts_are_named() {
     let found = codex.conflicts(&demands);
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[0].contains("OpenAi") && found[1].contains("remove maxTurns"), "{found:?}");
-    assert_eq!(codex.conflicts(&Demands { api: Some(Api::OpenAi), mcp_servers: true, resume: true, max_turns: false }), [""; 0]);
+    assert_eq!(
+        codex.conflicts(&Demands { api: Some(Api::OpenAi), mcp_servers: true, resume: true, max_turns: false }),
+        [""; 0]
+    );
     let devin = builtin::find("Devin").unwrap();
     assert_eq!(devin.conflicts(&Demands { api: Some(Api::OpenAi), ..Demands::default() }).len(), 1);
 }
 
 #[test]
 fn invalid_definitions_are_refused() {
-    let good = "name: X\ntitle: X\ncapabilities: {streaming: true}\ncommand: [[x, \"{prompt}\"]]\nevents: {format: Text}\n";
+    let good =
+        "name: X\ntitle: X\ncapabilities: {streaming: true}\ncommand: [[x, \"{prompt}\"]]\nevents: {format: Text}\n";
     builtin::parse(good).unwrap();
     for (from, to, words) in [
         ("{prompt}", "{promt}", "no variable `promt`"),
@@ -147,10 +172,22 @@ fn invalid_definitions_are_refused() {
         ("[[x, \"{prompt}\"]]", "[]", "begins with the program"),
         ("streaming: true", "streaming: true, resume: true", "must be false"),
         ("events: {format: Text}", "events: {format: Text, rules: [{message: text}]}", "JSON Pointer"),
-        ("events: {format: Text}", "events: {format: Text}\nfailures: [{pattern: \"(\", reason: RateLimited}]", "is invalid"),
-        ("events: {format: Text}", "events: {format: Text}\nfailures: [{pattern: \"(a{900}){900}\", reason: RateLimited}]", "is invalid"),
+        (
+            "events: {format: Text}",
+            "events: {format: Text}\nfailures: [{pattern: \"(\", reason: RateLimited}]",
+            "is invalid",
+        ),
+        (
+            "events: {format: Text}",
+            "events: {format: Text}\nfailures: [{pattern: \"(a{900}){900}\", reason: RateLimited}]",
+            "is invalid",
+        ),
         ("events: {format: Text}", "events: {format: Text}\nfiles: [{path: ../x, text: x}]", "must be relative"),
-        ("events: {format: Text}", "events: {format: Text}\nfiles: [{path: .git/config, place: Tree, text: x}]", "must not be in .git"),
+        (
+            "events: {format: Text}",
+            "events: {format: Text}\nfiles: [{path: .git/config, place: Tree, text: x}]",
+            "must not be in .git",
+        ),
         ("events: {format: Text}", "events: {format: Text}\nfiles: [{path: x, as: home, text: x}]", "another meaning"),
         ("events: {format: Text}", "events: {format: Text}\nenv: {ENACT_X: x}", "ENACT_"),
         ("title: X", "title: X\nshell: true", "unknown field"),

@@ -57,14 +57,17 @@ fn work_is_read_from_every_program() {
         assert_eq!((summary.unreadable, summary.errors.as_str()), (0, ""), "{name}");
         // The figures of the scenario: 6,720 tokens read, 5,100 of them from the cache, and 155 written.
         let usage = Usage { cost_micro_usd: 0, ..summary.usage.unwrap() };
-        let expected =
-            Usage { input_tokens: 1620, cached_input_tokens: 5100, output_tokens: 155, ..Usage::default() };
+        let expected = Usage { input_tokens: 1620, cached_input_tokens: 5100, output_tokens: 155, ..Usage::default() };
         assert_eq!(usage, expected, "{name}");
         assert_eq!(classify(adapter, &outcome(&summary, 0, true)), Ok(()), "{name}");
         let nothing = classify(adapter, &outcome(&summary, 0, false)).unwrap_err();
         assert_eq!(nothing.0, Reason::NothingDone, "{name}");
         for size in [1, 7, 1000] {
-            assert_eq!(read(adapter, file, "write-file", size), (events.clone(), summary.clone()), "{name}, chunks of {size}");
+            assert_eq!(
+                read(adapter, file, "write-file", size),
+                (events.clone(), summary.clone()),
+                "{name}, chunks of {size}"
+            );
         }
     }
 }

@@ -195,7 +195,8 @@ fn agent_that_never_stops_is_stopped_before_the_deadline_of_the_pod() {
 #[test]
 fn flood_is_limited_and_stopped() {
     let server = EnactServer::start(&[]);
-    let scene = Scene::new("begin; yes '{\"type\":\"assistant\",\"message\":{\"content\":[{\"type\":\"text\",\"text\":\"flood\"}]}}'");
+    // Many events first, then one line without an end.
+    let scene = Scene::new("begin; for n in $(seq 5000); do message flood; done; echo x > x; tr '\\0' x < /dev/zero");
     let pod = scene.pod.with_server(&server);
     let ended = pod.run("task");
     assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::AgentFailed));
@@ -206,7 +207,9 @@ fn flood_is_limited_and_stopped() {
 
 #[test]
 fn files_of_an_adapter_are_neither_committed_nor_replace_files_of_the_repository() {
-    let scene = Scene::new("begin; cat OWN.md EXTRA.md > seen.txt; cat \"$HOME/settings.json\" >> seen.txt; git add --all; end");
+    let scene = Scene::new(
+        "begin; cat OWN.md EXTRA.md > seen.txt; cat \"$HOME/settings.json\" >> seen.txt; git add --all; end",
+    );
     scene.git.commit("main", &[("OWN.md", "from the repository\n")]);
     let file = |path: &str, place| FileTemplate {
         path: path.into(),

@@ -81,7 +81,10 @@ async fn recording_twice_changes_nothing() {
     assert_eq!(database.number("select count(*) from audit where plan_uid = 'uid-p'").await, 9);
     let attempts = store.recorded_attempts("a", "uid-p").await.unwrap();
     let usage = attempts.iter().filter_map(|attempt| attempt.report.as_ref()).map(|report| report.usage).next_back();
-    assert_eq!(usage, Some(Usage { input_tokens: 10, output_tokens: 20, cost_micro_usd: u64::MAX, ..Usage::default() }));
+    assert_eq!(
+        usage,
+        Some(Usage { input_tokens: 10, output_tokens: 20, cost_micro_usd: u64::MAX, ..Usage::default() })
+    );
 }
 
 #[tokio::test]

@@ -11,8 +11,14 @@ use crate::reason::Reason;
 /// Patterns of errors that all agents have in common: they quote the answer of the model provider. They apply after the rules of the
 /// adapter, in this order.
 const COMMON: [(&str, Reason); 5] = [
-    (r"insufficient_quota|quota (?:is )?exceeded|exceeded your (?:current )?quota|credit balance is too low|out of credits|\b402\b", Reason::ProviderQuota),
-    (r"\b401\b|unauthorized|unauthenticated|invalid[ _-](?:x-)?api[ _-]key|authentication_error|api key not valid|incorrect api key", Reason::CredentialRejected),
+    (
+        r"insufficient_quota|quota (?:is )?exceeded|exceeded your (?:current )?quota|credit balance is too low|out of credits|\b402\b",
+        Reason::ProviderQuota,
+    ),
+    (
+        r"\b401\b|unauthorized|unauthenticated|invalid[ _-](?:x-)?api[ _-]key|authentication_error|api key not valid|incorrect api key",
+        Reason::CredentialRejected,
+    ),
     (r"\b429\b|rate[ _-]?limit|too many requests|resource_exhausted", Reason::RateLimited),
     (r"max(?:imum)?[ _-](?:session[ _-])?turns", Reason::TurnLimit),
     (r"\brefusal\b|content_filter|violat\w+ (?:our|the) (?:usage )?polic", Reason::Refused),
@@ -71,7 +77,8 @@ pub fn classify(definition: &AdapterDefinition, outcome: &Outcome) -> Result<(),
         return Err((reason, explained(outcome, how)));
     }
     if summary.end.is_none() && definition.events.requires_end {
-        let how = format!("{how} without the event that ends a session; the image may have another version of the program");
+        let how =
+            format!("{how} without the event that ends a session; the image may have another version of the program");
         return Err((Reason::AgentCrashed, explained(outcome, how)));
     }
     if !outcome.changed && !outcome.outputs {
@@ -163,8 +170,7 @@ mod tests {
     /// Checks that a model cannot choose the reason by what it writes.
     #[test]
     fn messages_of_the_model_are_not_errors() {
-        let summary =
-            Summary { end: Some(End::Failed), last_message: "401 unauthorized".into(), ..Summary::default() };
+        let summary = Summary { end: Some(End::Failed), last_message: "401 unauthorized".into(), ..Summary::default() };
         assert_eq!(reason(Exit::Code(1), &summary, "", true), Some(Reason::AgentFailed));
     }
 }

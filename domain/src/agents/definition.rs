@@ -382,7 +382,8 @@ impl AdapterDefinition {
             return Err(format!("there is no variable `{unknown}`; write {{{{ for a brace"));
         }
         for value in self.mcp.iter().flat_map(|mcp| [&mcp.local, &mcp.remote]) {
-            if let Some(unknown) = template::variables_of(value)?.iter().find(|name| !MCP_VARIABLES.contains(&&***name)) {
+            if let Some(unknown) = template::variables_of(value)?.iter().find(|name| !MCP_VARIABLES.contains(&&***name))
+            {
                 return Err(format!("there is no variable `{unknown}` for MCP servers"));
             }
         }
@@ -446,7 +447,15 @@ impl AdapterDefinition {
 impl EventRule {
     fn pointers(&self) -> impl Iterator<Item = &String> {
         let usage = self.usage.iter().flat_map(|usage| {
-            [&usage.input, &usage.cached_input, &usage.cache_write, &usage.output, &usage.reasoning, &usage.total, &usage.cost]
+            [
+                &usage.input,
+                &usage.cached_input,
+                &usage.cache_write,
+                &usage.output,
+                &usage.reasoning,
+                &usage.total,
+                &usage.cost,
+            ]
         });
         [&self.each, &self.session, &self.message, &self.command, &self.file, &self.error]
             .into_iter()

@@ -126,8 +126,13 @@ mod tests {
 
     #[test]
     fn usage_is_one_line() {
-        let usage =
-            Usage { input_tokens: 10, output_tokens: 5, reasoning_tokens: 2, cost_micro_usd: 1_500, ..Usage::default() };
+        let usage = Usage {
+            input_tokens: 10,
+            output_tokens: 5,
+            reasoning_tokens: 2,
+            cost_micro_usd: 1_500,
+            ..Usage::default()
+        };
         let line = AgentEvent::Usage(usage).readable();
         assert_eq!(line, "usage    10 input, 0 cached, 5 output tokens (2 of them reasoning), 0.001500 USD\n");
     }

@@ -104,7 +104,10 @@ fn variables(server: &McpServer, lookup: &dyn Fn(&str) -> Option<String>) -> Res
                 (None, from) => {
                     let from = from.as_deref().unwrap_or_default();
                     lookup(from).ok_or_else(|| {
-                        format!("the MCP server {} uses the variable `{from}`, which spec.env does not set", server.name)
+                        format!(
+                            "the MCP server {} uses the variable `{from}`, which spec.env does not set",
+                            server.name
+                        )
                     })?
                 }
             };

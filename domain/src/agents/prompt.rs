@@ -82,7 +82,10 @@ pub fn render(input: &PromptInput) -> String {
     gates(&mut prompt, input);
     if let Some(PreviousFailure { attempt, reason, message }) = input.previous {
         let reason = reason.as_str();
-        let _ = writeln!(prompt, "\n## Attempt {attempt} failed: {reason}\n\nIts message is below. Do not make the same mistake.\n");
+        let _ = writeln!(
+            prompt,
+            "\n## Attempt {attempt} failed: {reason}\n\nIts message is below. Do not make the same mistake.\n"
+        );
         fence::write(&mut prompt, "message", message, MAX_FAILURE);
     }
     prompt
@@ -90,7 +93,8 @@ pub fn render(input: &PromptInput) -> String {
 
 fn requirements(prompt: &mut String, input: &PromptInput) {
     let Some(spec) = input.specification else { return };
-    let story = input.story.and_then(|key| spec.stories.iter().find(|story| story.key.as_str().eq_ignore_ascii_case(key)));
+    let story =
+        input.story.and_then(|key| spec.stories.iter().find(|story| story.key.as_str().eq_ignore_ascii_case(key)));
     let stated = |requirement: &&Requirement| {
         input.requirements.iter().any(|id| id.eq_ignore_ascii_case(&requirement.id))
             || names(input.text, &requirement.id)
@@ -127,9 +131,10 @@ fn story_text(text: &mut String, story: &UserStory) {
 
 fn constitution(prompt: &mut String, effective: EffectiveConstitution) {
     let principles = |of: &&Constitution| {
-        let each = of.principles.iter().map(|principle| {
-            format!("{}\n{}\n\n", principle.name, principle.body.text(&of.source).trim())
-        });
+        let each = of
+            .principles
+            .iter()
+            .map(|principle| format!("{}\n{}\n\n", principle.name, principle.body.text(&of.source).trim()));
         each.collect::<String>()
     };
     let mut text: String = effective.constitutions.iter().map(principles).collect();
@@ -191,7 +196,10 @@ fn names(text: &str, id: &str) -> bool {
 }
 
 fn one_line(text: &str) -> String {
-    text.split(|c: char| c.is_whitespace() || c.is_control() || c == '`').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    text.split(|c: char| c.is_whitespace() || c.is_control() || c == '`')
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]
@@ -208,9 +216,16 @@ mod tests {
     #[test]
     fn has_what_the_task_needs() {
         let spec = speckit::spec::parse(SPEC.as_bytes()).model;
-        let constitution = speckit::constitution::parse(b"# C Constitution\n\n## Core Principles\n\n### Small\n\nFiles MUST be small.\n").model;
-        let decisions =
-            [Decision { title: "Store".into(), decision: "SQLite".into(), rationale: "one file".into(), ..Decision::default() }];
+        let constitution = speckit::constitution::parse(
+            b"# C Constitution\n\n## Core Principles\n\n### Small\n\nFiles MUST be small.\n",
+        )
+        .model;
+        let decisions = [Decision {
+            title: "Store".into(),
+            decision: "SQLite".into(),
+            rationale: "one file".into(),
+            ..Decision::default()
+        }];
         let inputs = [("T001".to_owned(), [("version".to_owned(), "1.2".to_owned())].into())].into();
         let gates = [Gate { name: "tests".into(), script: "cargo test".into() }];
         let input = PromptInput {
@@ -223,7 +238,11 @@ mod tests {
             decisions: &decisions,
             inputs: Some(&inputs),
             gates: &gates,
-            previous: Some(PreviousFailure { attempt: 1, reason: Reason::GateFailed, message: "gate `tests` exited with 1" }),
+            previous: Some(PreviousFailure {
+                attempt: 1,
+                reason: Reason::GateFailed,
+                message: "gate `tests` exited with 1",
+            }),
             ..PromptInput::default()
         };
         insta::assert_snapshot!(render(&input));
@@ -233,8 +252,12 @@ mod tests {
     #[test]
     fn a_task_without_story_and_ids_has_all_requirements() {
         let spec = speckit::spec::parse(SPEC.as_bytes()).model;
-        let prompt = render(&PromptInput { id: "T1", title: "x", specification: Some(&spec), ..PromptInput::default() });
-        assert!(prompt.contains("FR-001: ") && prompt.contains("FR-002: ") && prompt.contains("of the feature"), "{prompt}");
+        let prompt =
+            render(&PromptInput { id: "T1", title: "x", specification: Some(&spec), ..PromptInput::default() });
+        assert!(
+            prompt.contains("FR-001: ") && prompt.contains("FR-002: ") && prompt.contains("of the feature"),
+            "{prompt}"
+        );
     }
 
     #[test]

@@ -51,7 +51,8 @@ impl AgentRun {
                 Cow::Borrowed(custom)
             }
             None => Cow::Borrowed(
-                builtin::find(&self.adapter).ok_or_else(|| format!("there is no adapter `{}`", self.adapter.escape_debug()))?,
+                builtin::find(&self.adapter)
+                    .ok_or_else(|| format!("there is no adapter `{}`", self.adapter.escape_debug()))?,
             ),
         };
         let demands = Demands {

@@ -52,7 +52,14 @@ pub struct EventReader {
 impl EventReader {
     /// Returns a reader. `resumed` says that the session was resumed.
     pub fn new(format: EventFormat, resumed: bool) -> Self {
-        Self { format, resumed, pending: Vec::new(), dropping: false, partial: String::new(), summary: Summary::default() }
+        Self {
+            format,
+            resumed,
+            pending: Vec::new(),
+            dropping: false,
+            partial: String::new(),
+            summary: Summary::default(),
+        }
     }
 
     /// Reads the next bytes and returns the events that they complete.

@@ -116,7 +116,8 @@ impl Gateway {
             return Err(response.status().to_string());
         }
         let text = response.body_mut().with_config().limit(MAX_ANSWER).read_to_string();
-        let body: Body = serde_json::from_str(&text.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
+        let body: Body =
+            serde_json::from_str(&text.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
         Ok(Answer { refusal: body.refusal.and_then(refusal), usage: body.usage })
     }
 }
@@ -155,7 +156,11 @@ mod tests {
     #[test]
     fn only_some_refusals_end_an_attempt() {
         let of = |reason: &str| {
-            refusal(RefusalBody { reason: reason.into(), message: "m".into(), reset_at: Some("2026-12-01T00:00:00Z".into()) })
+            refusal(RefusalBody {
+                reason: reason.into(),
+                message: "m".into(),
+                reset_at: Some("2026-12-01T00:00:00Z".into()),
+            })
         };
         let budget = of("BudgetExceeded").unwrap();
         assert_eq!(budget.reason, Reason::BudgetExceeded);

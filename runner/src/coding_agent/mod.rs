@@ -68,13 +68,18 @@ impl Work<'_> {
         let start = self.render(&definition, token.as_deref()).map_err(invalid)?;
         let written = files::write(&start.files, self.layout)?;
         let command = self.command(&start)?;
-        log(&format!("starting {}, model {}", definition.title, self.run.model.as_deref().unwrap_or("of its own choice")));
+        log(&format!(
+            "starting {}, model {}",
+            definition.title,
+            self.run.model.as_deref().unwrap_or("of its own choice")
+        ));
 
         let stopper = supervisor.stopper();
         let reader = EventReader::new(definition.events.clone(), self.run.session.is_some());
         let program = &start.argv[0];
         let failed = |error| Failure::program(program, &error);
-        let (command, output) = Output::follow(command, reader, Arc::clone(supervisor.secrets()), stopper.clone()).map_err(failed)?;
+        let (command, output) =
+            Output::follow(command, reader, Arc::clone(supervisor.secrets()), stopper.clone()).map_err(failed)?;
         let watch = gateway.map(|gateway| gateway.watch(stopper));
         // The counter is that of the container and only grows, so only an increase during this run counts.
         let killed_before = out_of_memory_kills();
@@ -98,7 +103,8 @@ impl Work<'_> {
 
     fn render(&self, definition: &AdapterDefinition, token: Option<&str>) -> Result<render::Start, String> {
         let [home, tree, temporary, prompt_file] =
-            [&self.layout.home, &self.layout.tree, &self.layout.temporary, &self.layout.prompt].map(|path| path.to_string_lossy());
+            [&self.layout.home, &self.layout.tree, &self.layout.temporary, &self.layout.prompt]
+                .map(|path| path.to_string_lossy());
         let values = Values {
             run: self.run,
             token,

@@ -21,7 +21,7 @@ use crate::process::Stopper;
 use crate::secrets::Secrets;
 
 /// Most bytes that an agent may print.
-pub(super) const MAX_OUTPUT: u64 = 128 << 20;
+pub(super) const MAX_OUTPUT: u64 = 64 << 20;
 /// Most bytes of readable lines in the pod's log.
 const MAX_READABLE: usize = 8 << 20;
 /// Most bytes of unchanged lines in the pod's log.
@@ -291,14 +291,19 @@ mod tests {
         let text = transcript.into_text();
         assert!(text.len() <= MAX_TRANSCRIPT + 200, "{}", text.len());
         let events: Vec<AgentEvent> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert!(matches!(&events[0], AgentEvent::Output { text } if text.contains("earlier events")), "{:?}", events[0]);
+        assert!(
+            matches!(&events[0], AgentEvent::Output { text } if text.contains("earlier events")),
+            "{:?}",
+            events[0]
+        );
         assert!(matches!(events.last(), Some(AgentEvent::Message { text }) if text.starts_with("9999 ")));
     }
 
     #[test]
     fn long_raw_lines_are_cut() {
         let mut raw = RawLines::default();
-        let mut written = 0;
+        // Nothing is printed above the limit.
+        let mut written = MAX_RAW + 1;
         raw.push(&[b'x'; 100_000], &mut written);
         assert_eq!(raw.pending.len(), MAX_RAW_LINE);
         raw.push(b"y\nz", &mut written);
