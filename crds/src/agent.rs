@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::common::{Budget, Condition, LocalRef, Resources};
+use crate::provider::Api;
 
 /// How one coding agent runs.
 #[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -114,6 +115,35 @@ impl Adapter {
     pub fn as_str(self) -> &'static str {
         self.into()
     }
+
+    /// Returns what the adapter can do.
+    pub fn capabilities(self) -> Capabilities {
+        let agent = |api, turn_limit| Capabilities { gateway: true, api: Some(api), mcp: true, turn_limit };
+        match self {
+            // A script gets the address and the token of the gateway in its environment, and may speak any API.
+            Self::Command => Capabilities { gateway: true, ..Capabilities::default() },
+            Self::Replay => Capabilities::default(),
+            Self::ClaudeCode => agent(Api::Anthropic, true),
+            Self::GeminiCli => agent(Api::Gemini, true),
+            Self::QwenCode => agent(Api::OpenAi, true),
+            Self::Codex | Self::OpenCode | Self::Copilot => agent(Api::OpenAi, false),
+            // Their vendors' subscriptions only.
+            Self::Cursor | Self::Devin => Capabilities { mcp: true, ..Capabilities::default() },
+        }
+    }
+}
+
+/// What an adapter can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Whether it can use the model gateway, which `spec.models` requires.
+    pub gateway: bool,
+    /// API of the gateway that it speaks; none if it speaks no particular one.
+    pub api: Option<Api>,
+    /// Whether it can use MCP servers.
+    pub mcp: bool,
+    /// Whether it can limit the number of turns.
+    pub turn_limit: bool,
 }
 
 /// A model of a provider.

@@ -17,6 +17,7 @@ pub mod compile;
 pub mod constitution;
 pub mod convert;
 pub mod document;
+pub mod models;
 pub mod plan;
 pub mod provider;
 pub mod specification;

@@ -146,6 +146,9 @@ pub struct TaskStatus {
     /// Earliest time of the next attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Time>,
+    /// If the last attempt ended because of a budget: the least that remained of the budgets then. The next attempt starts when more remains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining_budget: Option<Budget>,
     /// Commit with the work of the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use enact_crds::Tenant;
+use enact_crds::models::{self, Resolved};
+use enact_crds::{ModelProviderSpec, Tenant};
 use enact_domain::condition::STALLED;
 use enact_domain::names::DEFAULT_TENANT;
 use enact_domain::record::Record;
@@ -93,6 +94,12 @@ impl Context {
         // The namespaces of the installation's default tenant carry no label.
         let default = self.config.default_tenant_namespaces.iter().any(|n| n == namespace);
         default.then(|| Membership { tenant: DEFAULT_TENANT.into(), parallelism: u32::MAX, runtime_class: None })
+    }
+
+    /// Returns the ModelProvider that a name refers to in a namespace of `tenant`.
+    pub fn provider(&self, namespace: &str, tenant: &str, name: &str) -> Resolved<ModelProviderSpec> {
+        let spec = |namespace: &str| lookup(&self.caches.providers, namespace, name).map(|found| found.spec.clone());
+        models::resolve(spec(namespace), spec(&self.config.namespace), tenant)
     }
 
     /// Returns whether no tenant owns `namespace` yet, but a Tenant lists it and is about to set it up. A reconcile in such a namespace

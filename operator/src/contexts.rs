@@ -40,7 +40,7 @@ pub struct Environment {
 
 /// The contexts of all controllers.
 pub struct Contexts {
-    /// The context of the Agent and Approval controllers, which need no other.
+    /// The context of the ModelProvider, Agent and Approval controllers, which need no other.
     pub common: Arc<Context>,
     pub tenants: Arc<tenant::Context>,
     pub documents: Arc<documents::Context>,

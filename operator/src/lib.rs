@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod patch;
 pub mod plan;
 pub mod pods;
+pub mod provider;
 pub mod record_store;
 pub mod references;
 pub mod run;

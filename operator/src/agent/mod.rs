@@ -4,7 +4,7 @@ pub mod decide;
 
 use std::sync::Arc;
 
-use enact_crds::{Agent, AgentStatus};
+use enact_crds::{Agent, AgentStatus, ModelProvider, models};
 use enact_domain::condition::Progress;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
@@ -31,7 +31,8 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
     let namespace = object.namespace().unwrap_or_default();
     let recorded = object.spec.replay.as_ref().map(|r| r.config_map_ref.name.as_str());
     let map = recorded.map(|name| Target::config_map(&namespace, name));
-    ctx.references.agents.set(&object, map.into_iter().chain([Target::namespace(&namespace)]));
+    let targets = map.into_iter().chain(providers(&ctx, &object, &namespace)).chain([Target::namespace(&namespace)]);
+    ctx.references.agents.set(&object, targets);
     if ctx.is_being_set_up(&namespace) {
         return Ok(Action::requeue(RESYNC));
     }
@@ -39,8 +40,11 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
         Some(name) => decide::Recorded::new(name, keys(&ctx, &namespace, name).await?),
         None => decide::Recorded::None,
     };
-    let in_tenant = ctx.tenant_of(&namespace).is_some();
-    let readiness = decide::decide(&object.spec, in_tenant, &recorded);
+    let tenant = ctx.tenant_of(&namespace).map(|member| member.tenant);
+    let problems = models::check(&object.spec, |name| {
+        ctx.provider(&namespace, tenant.as_deref().unwrap_or_default(), name)
+    });
+    let readiness = decide::decide(&object.spec, tenant.is_some(), &recorded, problems.first());
     let api = Api::<Agent>::namespaced(ctx.client.clone(), &namespace);
     let old = object.status.as_ref().map_or(&[][..], |s| &s.conditions);
     let status = AgentStatus {
@@ -53,6 +57,13 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
         ctx.event(&*object, EventType::Warning, &readiness.reason, readiness.message).await;
     }
     Ok(Action::requeue(RESYNC))
+}
+
+/// Returns the ModelProviders that the names in an Agent can refer to: a provider in its own namespace precedes that of the installation.
+fn providers(ctx: &Context, object: &Agent, namespace: &str) -> Vec<Target> {
+    let namespaces = [namespace, &ctx.config.namespace];
+    let names = object.spec.models.iter().map(|model| &model.provider);
+    names.flat_map(|name| namespaces.map(|namespace| Target::new::<ModelProvider>(namespace, name))).collect()
 }
 
 /// Returns the keys of a ConfigMap; none if it does not exist.

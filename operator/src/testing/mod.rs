@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::Parser as _;
-use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Tenant};
+use enact_crds::{Agent, Approval, Constitution, ModelProvider, Plan, Specification, Tenant};
 use enact_domain::digest::Digest;
 use enact_domain::record::{Event as Happened, Record, RecordedAttempt};
 use enact_domain::time::Millis;
@@ -143,6 +143,7 @@ pub struct Bench {
     approvals: Writer<Approval>,
     plans: Writer<Plan>,
     agents: Writer<Agent>,
+    providers: Writer<ModelProvider>,
     /// Documents that were offered to the search index.
     pub index_jobs: tokio::sync::mpsc::Receiver<IndexJob>,
 }
@@ -158,6 +159,7 @@ impl Bench {
         let (plans, plans_writer) = listed::<Plan>();
         let (agents, agents_writer) = listed::<Agent>();
         let (approvals, approvals_writer) = listed::<Approval>();
+        let (providers, providers_writer) = listed::<ModelProvider>();
         let namespaces = MetadataCache::default();
         let time = Arc::new(AtomicI64::new(START));
         let clock = time.clone();
@@ -167,7 +169,7 @@ impl Bench {
             config: config(),
             record_store: record_store.clone(),
             metrics: Metrics::new().unwrap(),
-            caches: Caches { tenants, constitutions, specifications, plans, agents, approvals, namespaces },
+            caches: Caches { tenants, constitutions, specifications, plans, providers, agents, approvals, namespaces },
             initial_sync: InitialSync::default(),
         });
         contexts.plans.index.follow_tasks(empty_list()).await;
@@ -190,6 +192,7 @@ impl Bench {
             approvals: approvals_writer,
             plans: plans_writer,
             agents: agents_writer,
+            providers: providers_writer,
             index_jobs: queues.index_jobs,
         }
     }
@@ -202,6 +205,25 @@ impl Bench {
     /// Returns the names of the specifications that were requeued since the last call.
     pub fn requeued_specifications(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.requeued.specifications.try_recv().ok()).map(|object| object.name).collect()
+    }
+
+    /// Returns the names of the agents that were requeued since the last call.
+    pub fn requeued_agents(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.requeued.agents.try_recv().ok()).map(|object| object.name).collect()
+    }
+
+    /// Reconciles a ModelProvider once, as the API server has it now.
+    pub async fn provider(&mut self, name: &str) -> Result<Action, Error> {
+        let provider: ModelProvider = serde_json::from_value(self.api.get(&format!("modelproviders/{name}"))).unwrap();
+        self.providers.apply_watcher_event(&Event::Apply(provider.clone()));
+        crate::provider::reconcile(Arc::new(provider), self.contexts.common.clone()).await
+    }
+
+    /// Reconciles an Agent once, as the API server has it now.
+    pub async fn reconcile_agent(&mut self, name: &str) -> Result<Action, Error> {
+        let agent: Agent = serde_json::from_value(self.api.get(&format!("agents/{name}"))).unwrap();
+        self.agents.apply_watcher_event(&Event::Apply(agent.clone()));
+        crate::agent::reconcile(Arc::new(agent), self.contexts.common.clone()).await
     }
 
     /// Adds a Constitution to the cache.
