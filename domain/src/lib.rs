@@ -22,3 +22,4 @@ pub mod rules;
 pub mod speckit;
 pub mod text;
 pub mod time;
+pub mod usage;
