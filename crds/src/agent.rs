@@ -80,6 +80,13 @@ pub struct AgentSpec {
     pub resources: Resources,
 }
 
+impl AgentSpec {
+    /// Returns whether its attempts use models, whose usage is recorded.
+    pub fn uses_models(&self) -> bool {
+        self.adapter.is_coding_agent() || !self.models.is_empty()
+    }
+}
+
 /// Kinds of agents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema, strum::IntoStaticStr)]
 pub enum Adapter {

@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{Condition, Gate, LocalRef, Outputs, Resources, RetryPolicy, Time};
+use crate::common::{Budget, Condition, Gate, LocalRef, Outputs, Resources, RetryPolicy, Time};
 
 /// One unit of work of a plan. Created by the operator from the plan; immutable.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]

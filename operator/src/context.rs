@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::initial_sync::InitialSync;
 use crate::metrics::Metrics;
+use crate::monthly_budgets::MonthlyBudgets;
 use crate::record_store::RecordStore;
 use crate::references::References;
 
@@ -51,6 +52,7 @@ pub struct Context {
     pub initial_sync: InitialSync,
     /// Which object refers to which, and the queues of all controllers.
     pub references: References,
+    pub monthly_budgets: MonthlyBudgets,
 }
 
 /// The tenant that owns a namespace, with the settings that a reconcile needs.

@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod approval;
 pub mod backoff;
+pub mod budget_thresholds;
 pub mod caches;
 pub mod change_detection;
 pub mod config;
@@ -19,6 +20,7 @@ pub mod initial_sync;
 pub mod leader;
 pub mod metadata_cache;
 pub mod metrics;
+pub mod monthly_budgets;
 pub mod patch;
 pub mod plan;
 pub mod pods;

@@ -3,7 +3,8 @@
 use enact_domain::digest::Digest;
 use enact_domain::record::{Record, RecordedAttempt};
 use enact_domain::time::Millis;
-use enact_store::{Recorder, Store, StoreError};
+use enact_domain::usage::{Balance, Limit, Scope};
+use enact_store::{Recorder, Refusal, Store, StoreError};
 use futures::future::BoxFuture;
 
 /// The records that controllers write, and those that they read again.
@@ -24,6 +25,28 @@ pub trait RecordStore: Send + Sync {
 
     /// Records a tenant.
     fn tenant<'a>(&'a self, tenant: &'a str, uid: &'a str, at: Millis) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Sets the limits that the model gateway enforces.
+    fn set_budgets<'a>(
+        &'a self,
+        tenant: &'a str,
+        budgets: &'a [(Scope, Limit)],
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Returns the balance of each scope.
+    fn balances<'a>(
+        &'a self,
+        tenant: &'a str,
+        scopes: &'a [Scope],
+    ) -> BoxFuture<'a, Result<Vec<(Scope, Balance)>, StoreError>>;
+
+    /// Returns why the gateway refused requests of an attempt, if it did.
+    fn refusal<'a>(
+        &'a self,
+        tenant: &'a str,
+        task_uid: &'a str,
+        attempt: u32,
+    ) -> BoxFuture<'a, Result<Option<Refusal>, StoreError>>;
 }
 
 /// The record store in Postgres.
@@ -57,5 +80,30 @@ impl RecordStore for PostgresRecordStore {
 
     fn tenant<'a>(&'a self, tenant: &'a str, uid: &'a str, at: Millis) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(self.store.upsert_tenant(tenant, uid, at))
+    }
+
+    fn set_budgets<'a>(
+        &'a self,
+        tenant: &'a str,
+        budgets: &'a [(Scope, Limit)],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.store.set_budgets(tenant, budgets))
+    }
+
+    fn balances<'a>(
+        &'a self,
+        tenant: &'a str,
+        scopes: &'a [Scope],
+    ) -> BoxFuture<'a, Result<Vec<(Scope, Balance)>, StoreError>> {
+        Box::pin(self.store.balances(tenant, scopes))
+    }
+
+    fn refusal<'a>(
+        &'a self,
+        tenant: &'a str,
+        task_uid: &'a str,
+        attempt: u32,
+    ) -> BoxFuture<'a, Result<Option<Refusal>, StoreError>> {
+        Box::pin(self.store.refusal(tenant, task_uid, attempt))
     }
 }

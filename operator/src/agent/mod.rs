@@ -4,8 +4,9 @@ pub mod decide;
 
 use std::sync::Arc;
 
-use enact_crds::{Agent, AgentStatus, ModelProvider, models};
+use enact_crds::{Agent, AgentStatus, ModelProvider, convert, models};
 use enact_domain::condition::Progress;
+use enact_domain::usage::Scope;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 use kube::api::Api;
@@ -20,7 +21,7 @@ use crate::references::Target;
 /// Reconciles an Agent.
 ///
 /// # Errors
-/// When the API server fails.
+/// When the API server or the record store fails.
 pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, Error> {
     if object.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
@@ -55,6 +56,12 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
     patch::status(&ctx, &api, object.as_ref(), object.status.as_ref(), &status).await?;
     if is_transition && readiness.progress == Progress::Stalled {
         ctx.event(&*object, EventType::Warning, &readiness.reason, readiness.message).await;
+    }
+    if let Some(tenant) = tenant.filter(|_| object.spec.uses_models()) {
+        // After the status, which does not depend on Postgres.
+        let limit = object.spec.monthly_budget.as_ref().map(convert::limit).unwrap_or_default();
+        let scope = |month| Scope::Agent { namespace: namespace.clone(), name: object.name_any(), month };
+        ctx.monthly_budgets.write(&*ctx.record_store, &tenant, limit, ctx.now(), scope).await?;
     }
     Ok(Action::requeue(RESYNC))
 }

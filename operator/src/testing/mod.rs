@@ -1,6 +1,7 @@
 //! Shared test support: settings, an API server in memory, a record store in memory, and the contexts of the controllers over both.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use enact_crds::{Agent, Approval, Constitution, ModelProvider, Plan, Specificati
 use enact_domain::digest::Digest;
 use enact_domain::record::{Event as Happened, Record, RecordedAttempt};
 use enact_domain::time::Millis;
-use enact_store::StoreError;
+use enact_domain::usage::{Balance, Limit, Scope};
+use enact_store::{Refusal, StoreError};
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::future::{self, BoxFuture};
 use futures::{Stream, stream};
@@ -64,6 +66,14 @@ pub struct InMemoryRecordStore {
     pub attempts: Mutex<Vec<RecordedAttempt>>,
     /// Documents that pods delivered.
     pub documents: Mutex<Vec<Vec<u8>>>,
+    /// Limits of budgets, in the order in which they were written.
+    pub limits: Mutex<Vec<(Scope, Limit)>>,
+    /// What is spent and reserved.
+    pub balances: Mutex<HashMap<Scope, Balance>>,
+    /// Number of times that balances were read.
+    pub balance_reads: AtomicUsize,
+    /// The time at which a provider's quota is reset, for all attempts.
+    pub quota_reset: Mutex<Option<Millis>>,
     pub down: AtomicBool,
 }
 
@@ -125,6 +135,29 @@ impl RecordStore for InMemoryRecordStore {
 
     fn tenant<'a>(&'a self, _: &'a str, _: &'a str, _: Millis) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(future::ready(self.reach(|| ())))
+    }
+
+    fn set_budgets<'a>(&'a self, _: &'a str, budgets: &'a [(Scope, Limit)]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(future::ready(self.reach(|| self.limits.lock().unwrap().extend(budgets.iter().cloned()))))
+    }
+
+    fn balances<'a>(
+        &'a self,
+        _: &'a str,
+        scopes: &'a [Scope],
+    ) -> BoxFuture<'a, Result<Vec<(Scope, Balance)>, StoreError>> {
+        Box::pin(future::ready(self.reach(|| {
+            self.balance_reads.fetch_add(1, Ordering::Relaxed);
+            let known = self.balances.lock().unwrap();
+            scopes.iter().map(|scope| (scope.clone(), known.get(scope).copied().unwrap_or_default())).collect()
+        })))
+    }
+
+    fn refusal<'a>(&'a self, _: &'a str, _: &'a str, _: u32) -> BoxFuture<'a, Result<Option<Refusal>, StoreError>> {
+        Box::pin(future::ready(self.reach(|| {
+            let reset_at = *self.quota_reset.lock().unwrap();
+            Some(Refusal { reason: "ProviderQuota".into(), message: "the quota is used up".into(), reset_at })
+        })))
     }
 }
 

@@ -1,0 +1,414 @@
+//! Budgets: what the tasks of a plan may still use of models, and the limits that the model gateway enforces.
+//!
+//! The gateway counts each request in Postgres and refuses those that exceed a limit, so no budget is exceeded whatever happens here. This
+//! step writes the limits, and keeps attempts from starting only to be refused.
+
+use std::collections::HashMap;
+
+use enact_crds::convert;
+use enact_crds::plan::PlanUsage;
+use enact_domain::approval::{self, Choice, check_decision};
+use enact_domain::assignment::Reason;
+use enact_domain::attempt::AttemptState;
+use enact_domain::graph::{NodeId, PerNode};
+use enact_domain::plan::{Budgets, CurrentAttempt, Node, Shortage, TaskPhase};
+use enact_domain::time::Millis;
+use enact_domain::usage::{Balance, Limit, Scope, month};
+
+use super::context::Context;
+use super::decide::Decided;
+use super::observed::Observed;
+use super::reservations::{Amount, Reserved};
+use super::validate::Valid;
+use crate::budget_thresholds;
+use crate::error::Error;
+
+/// Seconds for which balances are used again while a budget applies.
+const FRESH_SECONDS: u32 = 2;
+/// Seconds between two readings of the usage while attempts run.
+const USAGE_SECONDS: u32 = 10;
+
+/// What is kept of a plan's budgets between reconciles.
+#[derive(Clone, Debug, Default)]
+pub struct KnownBudgets {
+    balances: HashMap<Scope, Balance>,
+    /// Time at which the balances were read.
+    read_at: Option<Millis>,
+    /// The limits that were last written.
+    written: HashMap<Scope, Limit>,
+}
+
+/// The budgets of a plan in one reconcile.
+#[derive(Debug, Default)]
+pub struct PlanBudgets {
+    /// The budgets with a limit; the index is that in a node's funding.
+    limits: Vec<(Scope, Limit)>,
+    /// The limit of the plan, which its own budget and its Approvals set.
+    plan: Limit,
+    /// The limit of each attempt.
+    attempt: Limit,
+    /// The UIDs of the Tasks that use models and are not finished.
+    metered: HashMap<NodeId, String>,
+    pub known: KnownBudgets,
+}
+
+/// Reads the balances of the budgets that apply to the plan, and adds the budgets to its `nodes`. A plan that uses no models costs nothing
+/// here.
+///
+/// # Errors
+/// When the record cannot be read.
+pub async fn read(
+    ctx: &Context,
+    observed: &Observed,
+    valid: &Valid,
+    nodes: &mut PerNode<Node>,
+    known: &KnownBudgets,
+) -> Result<PlanBudgets, Error> {
+    if !observed.agents.values().any(|agent| agent.spec.uses_models()) {
+        return Ok(PlanBudgets::default());
+    }
+    let mut budgets = PlanBudgets::of(ctx, observed, valid, nodes);
+    budgets.known = known.clone();
+    let tenant = &valid.member.tenant;
+    let scopes = budgets.scopes(observed, nodes);
+    if budgets.needs_reading(observed.now, nodes, &scopes) {
+        let balances = ctx.record_store.balances(tenant, &scopes).await?;
+        budgets.known.balances = balances.into_iter().collect();
+        budgets.known.read_at = Some(observed.now);
+    }
+    for (&id, uid) in &budgets.metered {
+        nodes[id].funding.attempt = budgets.attempt;
+        nodes[id].funding.last_attempt = budgets.left_of_attempt(uid, nodes[id].attempts);
+        if ended_because_of(&nodes[id], Reason::ProviderQuota) {
+            let refusal = ctx.record_store.refusal(tenant, uid, nodes[id].attempts).await?;
+            nodes[id].funding.quota_reset = refusal.and_then(|refusal| refusal.reset_at);
+        }
+    }
+    Ok(budgets)
+}
+
+/// Returns the limit of the plan: the lower one of its own budget and of those of its valid Approvals.
+fn limit_of_plan(observed: &Observed, valid: &Valid) -> Limit {
+    let own = observed.plan.spec.execution.budget.as_ref().map(convert::limit).unwrap_or_default();
+    let content = approval::Content {
+        digest: valid.content.digest.clone(),
+        author: observed.author.clone(),
+        // The findings changed who must decide, and the plan has been approved since.
+        worst: None,
+    };
+    let policy = (&observed.plan.spec.approval).into();
+    let accepted = observed.caps.iter().filter(|(decision, _)| {
+        // An Approval expires before the start only: its budget stays.
+        let at = decision.at.unwrap_or(observed.now);
+        decision.choice == Choice::Approve && check_decision(&policy, &content, decision, at).is_ok()
+    });
+    accepted.fold(own, |limit, (_, budget)| limit.lower(*budget))
+}
+
+/// Returns whether the attempt of a node has ended.
+fn has_ended(node: &Node) -> bool {
+    match &node.current {
+        CurrentAttempt::Pod { state, .. } => {
+            matches!(state, AttemptState::Succeeded(_) | AttemptState::Failed { .. })
+        }
+        CurrentAttempt::Absent { delivered, .. } => delivered.is_some(),
+        CurrentAttempt::None => false,
+    }
+}
+
+fn ended_because_of(node: &Node, reason: Reason) -> bool {
+    match &node.current {
+        CurrentAttempt::Pod { state: AttemptState::Failed { report, .. }, .. }
+        | CurrentAttempt::Absent { delivered: Some(report), .. } => report.reason == reason,
+        _ => false,
+    }
+}
+
+/// Returns whether an attempt of the node is in progress.
+fn is_running(node: &Node) -> bool {
+    !matches!(node.current, CurrentAttempt::None) && !has_ended(node)
+}
+
+impl PlanBudgets {
+    /// Returns the budgets that apply, without their balances, and adds their indices to the nodes.
+    fn of(ctx: &Context, observed: &Observed, valid: &Valid, nodes: &mut PerNode<Node>) -> Self {
+        let execution = &observed.plan.spec.execution;
+        let limit = |budget: &Option<_>| budget.as_ref().map(convert::limit).unwrap_or_default();
+        let (month, task_limit) = (month(observed.now), limit(&execution.task_budget));
+        let plan = limit_of_plan(observed, valid);
+        let tenant = ctx.tenant(&valid.member.tenant).map(|t| limit(&t.spec.monthly_budget)).unwrap_or_default();
+        let mut budgets = Self { plan, attempt: limit(&execution.attempt_budget), ..Self::default() };
+        let compiled = &valid.content.compiled;
+        for (i, task) in compiled.tasks.iter().enumerate() {
+            let (name, id) = (observed.agent_of(task), NodeId::Task(i));
+            let agent = observed.agents.get(name).map(|agent| &agent.spec).filter(|agent| agent.uses_models());
+            // A Task that does not exist yet starts in a later reconcile.
+            let entry = observed.children.tasks.get(&compiled.names[i]);
+            let (Some(agent), Some(entry), false) = (agent, entry, nodes[id].phase.is_finished()) else { continue };
+            let of_agent =
+                Scope::Agent { namespace: observed.namespace.clone(), name: name.to_owned(), month: month.clone() };
+            let scopes = [
+                (Scope::Tenant { month: month.clone() }, tenant),
+                (of_agent, limit(&agent.monthly_budget)),
+                (Scope::Plan { uid: observed.uid.clone() }, plan),
+                (Scope::Task { uid: entry.uid.clone() }, task_limit),
+            ];
+            let limited = scopes.into_iter().filter(|(_, limit)| !limit.is_unlimited());
+            nodes[id].funding.budgets = limited.map(|(scope, limit)| budgets.index(scope, limit)).collect();
+            budgets.metered.insert(id, entry.uid.clone());
+        }
+        budgets
+    }
+
+    /// Returns the index of a budget, which is added if it is new.
+    fn index(&mut self, scope: Scope, limit: Limit) -> usize {
+        // From the end: most tasks have the same budgets as the one before, or a new one.
+        let known = self.limits.iter().rev().take(8).position(|(known, _)| *known == scope);
+        if let Some(back) = known {
+            return self.limits.len() - 1 - back;
+        }
+        if let Some(index) = self.limits.iter().position(|(known, _)| *known == scope) {
+            return index;
+        }
+        self.limits.push((scope, limit));
+        self.limits.len() - 1
+    }
+
+    /// Returns the scopes whose balances a decision depends on. That of the plan is also shown in its status.
+    fn scopes(&self, observed: &Observed, nodes: &PerNode<Node>) -> Vec<Scope> {
+        let plan = Scope::Plan { uid: observed.uid.clone() };
+        let limited = self.limits.iter().map(|(scope, _)| scope.clone()).filter(|scope| *scope != plan);
+        let mut scopes: Vec<Scope> = limited.chain([plan.clone()]).collect();
+        if !self.attempt.is_unlimited() {
+            let open = |id: &NodeId| is_running(&nodes[*id]) || has_ended(&nodes[*id]) || nodes[*id].funding.parked.is_some();
+            let open = self.metered.iter().filter(|(id, _)| open(id));
+            scopes.extend(open.map(|(id, uid)| Scope::Attempt { uid: uid.clone(), number: nodes[*id].attempts }));
+        }
+        scopes
+    }
+
+    fn needs_reading(&self, now: Millis, nodes: &PerNode<Node>, scopes: &[Scope]) -> bool {
+        let metered = || self.metered.keys().map(|id| &nodes[*id]);
+        let Some(read_at) = self.known.read_at else { return true };
+        // The usage of an attempt that has ended is complete, and must be in the status of the plan that it ends.
+        if metered().any(has_ended) || scopes.iter().any(|scope| !self.known.balances.contains_key(scope)) {
+            return true;
+        }
+        let age = if self.limits.is_empty() { USAGE_SECONDS } else { FRESH_SECONDS };
+        now >= read_at.plus_seconds(age) && (!self.limits.is_empty() || metered().any(is_running))
+    }
+
+    fn balance(&self, scope: &Scope) -> Balance {
+        self.known.balances.get(scope).copied().unwrap_or_default()
+    }
+
+    /// Returns what remains of the budget of an attempt.
+    fn left_of_attempt(&self, uid: &str, number: u32) -> Limit {
+        let spent = self.balance(&Scope::Attempt { uid: uid.to_owned(), number }).spent;
+        let left = Amount::left(&self.attempt, &spent);
+        Limit {
+            tokens: self.attempt.tokens.map(|_| left.tokens),
+            cost_micro_usd: self.attempt.cost_micro_usd.map(|_| left.cost_micro_usd),
+        }
+    }
+
+    /// Returns what remains of each budget. `others` returns the reservations of other plans.
+    pub fn remaining(&self, nodes: &PerNode<Node>, others: &dyn Fn(&Scope) -> Amount) -> Budgets {
+        let own = self.reserved_by(nodes, self.metered.keys().copied().filter(|id| is_running(&nodes[*id])));
+        let remaining = self.limits.iter().map(|(scope, limit)| {
+            let balance = self.balance(scope);
+            let mut reserved = others(scope);
+            reserved.add(own.get(scope).unwrap_or(&Amount::default()));
+            // Requests in progress have reserved parts of what their attempts have reserved.
+            let used = |spent: u64, of_requests: u64, of_attempts: u64| spent.saturating_add(of_requests.max(of_attempts));
+            let tokens = used(balance.spent.tokens.total(), balance.reserved.tokens.total(), reserved.tokens);
+            let cost = used(balance.spent.known_cost(), balance.reserved.known_cost(), reserved.cost_micro_usd);
+            Limit {
+                tokens: limit.tokens.map(|limit| limit.saturating_sub(tokens)),
+                cost_micro_usd: limit.cost_micro_usd.map(|limit| limit.saturating_sub(cost)),
+            }
+        });
+        Budgets::new(remaining.collect())
+    }
+
+    /// Returns what attempts at these nodes reserve of each budget: the rest of their own budgets.
+    fn reserved_by(&self, nodes: &PerNode<Node>, ids: impl Iterator<Item = NodeId>) -> Reserved {
+        let mut reserved = Reserved::new();
+        for id in ids {
+            let Some(uid) = self.metered.get(&id) else { continue };
+            // A new attempt has spent nothing: its number is not that of the last one.
+            let number = if is_running(&nodes[id]) { nodes[id].attempts } else { nodes[id].attempts + 1 };
+            let spent = self.balance(&Scope::Attempt { uid: uid.clone(), number }).spent;
+            let amount = Amount::left(&self.attempt, &spent);
+            for &index in &nodes[id].funding.budgets {
+                reserved.entry(self.limits[index].0.clone()).or_default().add(&amount);
+            }
+        }
+        reserved
+    }
+
+    /// Returns what the plan's attempts reserve of budgets that other plans share, after a decision.
+    pub fn shared_reservations(&self, nodes: &PerNode<Node>, phases: &PerNode<TaskPhase>) -> Reserved {
+        if self.attempt.is_unlimited() {
+            return Reserved::new();
+        }
+        let running = self.metered.keys().copied().filter(|id| phases[*id] == TaskPhase::Running);
+        let mut reserved = self.reserved_by(nodes, running);
+        reserved.retain(|scope, _| matches!(scope, Scope::Tenant { .. } | Scope::Agent { .. }));
+        reserved
+    }
+
+    /// Returns the time at which the usage is read again; none while no attempt uses models.
+    pub fn read_again_at(&self, phases: &PerNode<TaskPhase>) -> Option<Millis> {
+        let running = self.metered.keys().any(|id| phases[*id] == TaskPhase::Running);
+        self.known.read_at.filter(|_| running).map(|at| at.plus_seconds(USAGE_SECONDS))
+    }
+
+    /// Returns the usage of the plan for its status; none if it has neither used models nor a budget.
+    pub fn usage(&self, observed: &Observed) -> Option<PlanUsage> {
+        let balance = self.known.balances.get(&Scope::Plan { uid: observed.uid.clone() })?;
+        let (tokens, cost) = (balance.spent.tokens.total(), balance.spent.known_cost());
+        let reserved = Limit {
+            tokens: Some(balance.reserved.tokens.total()).filter(|tokens| *tokens > 0),
+            cost_micro_usd: Some(balance.reserved.known_cost()).filter(|cost| *cost > 0),
+        };
+        let usage = PlanUsage {
+            tokens,
+            usd: convert::usd(cost),
+            reserved: convert::budget(&reserved),
+            budget: convert::budget(&self.plan),
+        };
+        (tokens > 0 || reserved.tokens.is_some() || usage.budget.is_some()).then_some(usage)
+    }
+}
+
+/// Writes the limits that changed since they were last written, before the attempts that they limit start. Returns the budgets with the
+/// limits as written.
+///
+/// # Errors
+/// When the record cannot be written.
+pub async fn write_limits(ctx: &Context, decided: &Decided<'_>) -> Result<KnownBudgets, Error> {
+    let budgets = decided.budgets;
+    let wanted = wanted_limits(decided);
+    let changed: Vec<(Scope, Limit)> =
+        wanted.iter().filter(|(scope, limit)| budgets.known.written.get(scope) != Some(limit)).cloned().collect();
+    if !changed.is_empty() {
+        ctx.record_store.set_budgets(&decided.valid.member.tenant, &changed).await?;
+    }
+    Ok(KnownBudgets { written: wanted.into_iter().collect(), ..budgets.known.clone() })
+}
+
+/// Returns the limits of the plan, and of the tasks and attempts that run or start. A limit that was removed is still written once.
+fn wanted_limits(decided: &Decided) -> Vec<(Scope, Limit)> {
+    let (budgets, observed) = (decided.budgets, decided.observed);
+    let written = |scope: &Scope| budgets.known.written.contains_key(scope);
+    let mut wanted = Vec::new();
+    let plan = Scope::Plan { uid: observed.uid.clone() };
+    // After a restart of the operator, the status shows whether there was a limit before.
+    let had_limit = observed.plan.status.as_ref().and_then(|s| s.usage.as_ref()).is_some_and(|u| u.budget.is_some());
+    let running = |id: NodeId| decided.decision.phases[id] == TaskPhase::Running;
+    if !budgets.plan.is_unlimited() || written(&plan) || had_limit {
+        wanted.push((plan, budgets.plan));
+    }
+    let task_limit = observed.plan.spec.execution.task_budget.as_ref().map(convert::limit).unwrap_or_default();
+    for (&id, uid) in budgets.metered.iter().filter(|(id, _)| running(**id)) {
+        let Some(number) = decided.running_attempt(id) else { continue };
+        let (node, task) = (&decided.nodes[id], Scope::Task { uid: uid.clone() });
+        // An earlier attempt, perhaps started by another process, may have had a limit.
+        if !task_limit.is_unlimited() || node.attempts > 0 || written(&task) {
+            wanted.push((task, task_limit));
+        }
+        let attempt = Scope::Attempt { uid: uid.clone(), number };
+        if !budgets.attempt.is_unlimited() || written(&attempt) {
+            wanted.push((attempt, budgets.attempt));
+        }
+    }
+    wanted
+}
+
+/// Returns why attempts wait for a budget, and how to continue; none if none does.
+pub fn shortage(decided: &Decided) -> Option<String> {
+    let (budgets, unfunded) = (decided.budgets, &decided.decision.unfunded);
+    let (id, shortage) = unfunded.first()?;
+    let node = &decided.nodes[*id];
+    let index = match shortage {
+        Shortage::Budget(index) => Some(*index),
+        // The budget with the least left is the one that refused the last request.
+        Shortage::Unchanged => {
+            let part = |limit: &Limit, scope: &Scope| Balance { limit: *limit, ..budgets.balance(scope) }.spent_permille();
+            let attempt = Scope::Attempt { uid: budgets.metered.get(id)?.clone(), number: node.attempts };
+            let own = part(&budgets.attempt, &attempt);
+            let most = node.funding.budgets.iter().max_by_key(|index| {
+                let (scope, limit) = &budgets.limits[**index];
+                part(limit, scope)
+            });
+            most.filter(|index| own <= part(&budgets.limits[**index].1, &budgets.limits[**index].0)).copied()
+        }
+    };
+    let (scope, limit) = match index {
+        Some(index) => budgets.limits[index].clone(),
+        None => (Scope::Attempt { uid: budgets.metered.get(id)?.clone(), number: node.attempts }, budgets.attempt),
+    };
+    let balance = budgets.balance(&scope);
+    let waiting = unfunded.len();
+    let tasks = if waiting == 1 { "1 task waits".to_owned() } else { format!("{waiting} tasks wait") };
+    let reserves = match (&scope, convert::budget(&budgets.attempt)) {
+        (Scope::Attempt { .. }, _) | (_, None) => String::new(),
+        (_, Some(budget)) => format!("; each attempt reserves {}", budget_thresholds::describe(&budget)),
+    };
+    Some(format!(
+        "{tasks} for {}: {}{reserves}; {}",
+        name(decided, &scope),
+        describe_use(&limit, &balance),
+        remedy(decided, &scope)
+    ))
+}
+
+/// Returns the spent and reserved parts of a limit: `9.80 of 10.00 USD spent, 0.10 USD reserved`.
+fn describe_use(limit: &Limit, balance: &Balance) -> String {
+    let mut parts = Vec::new();
+    if let Some(limit) = limit.cost_micro_usd {
+        parts.push(format!("{} of {} USD spent", convert::usd(balance.spent.known_cost()), convert::usd(limit)));
+        let reserved = balance.reserved.known_cost();
+        parts.extend((reserved > 0).then(|| format!("{} USD reserved", convert::usd(reserved))));
+    }
+    if let Some(limit) = limit.tokens {
+        parts.push(format!("{} of {limit} tokens spent", balance.spent.tokens.total()));
+        let reserved = balance.reserved.tokens.total();
+        parts.extend((reserved > 0).then(|| format!("{reserved} tokens reserved")));
+    }
+    parts.join(", ")
+}
+
+fn name(decided: &Decided, scope: &Scope) -> String {
+    match scope {
+        Scope::Tenant { month } => format!("the budget of Tenant {} for {month}", decided.valid.member.tenant),
+        Scope::Agent { name, month, .. } => format!("the budget of Agent {name} for {month}"),
+        Scope::Plan { .. } => "the budget of the plan".into(),
+        Scope::Task { .. } => "the budget of the task".into(),
+        Scope::Attempt { .. } => "the budget of the attempt".into(),
+    }
+}
+
+fn remedy(decided: &Decided, scope: &Scope) -> String {
+    let observed = decided.observed;
+    match scope {
+        Scope::Tenant { .. } => {
+            format!("raise spec.monthlyBudget of Tenant {}, or wait for the next month", decided.valid.member.tenant)
+        }
+        Scope::Agent { name, .. } => format!("raise spec.monthlyBudget of Agent {name}, or wait for the next month"),
+        Scope::Plan { .. } => {
+            let own = observed.plan.spec.execution.budget.as_ref().map(convert::limit);
+            if own == Some(decided.budgets.plan) {
+                "raise spec.execution.budget".into()
+            } else {
+                let name = observed.name();
+                format!(
+                    "an Approval sets this budget: replace it by one with a higher budget (`kubectl enact approve plan/{name} --budget`)"
+                )
+            }
+        }
+        Scope::Task { .. } => "raise spec.execution.taskBudget".into(),
+        Scope::Attempt { .. } => "raise spec.execution.attemptBudget".into(),
+    }
+}
