@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use enact_crds::approval::{Subject, SubjectKind};
+use enact_crds::convert;
 use enact_domain::{assignment, names};
 
 use crate::server::ServerAddress;
@@ -55,8 +56,9 @@ pub enum Command {
     #[command(visible_alias = "st")]
     Status(Status),
     /// Approve the current content of a Constitution, Specification or Plan
-    Approve(Decide),
+    Approve(Approve),
     /// Reject the current content of a Constitution, Specification or Plan
+    #[command(after_help = "Example: kubectl enact reject specification/shop --comment 'FR-003 cannot be tested'")]
     Reject(Decide),
     /// List the revisions of a document with author, date, reason and decisions
     History(History),
@@ -191,9 +193,24 @@ pub struct Status {
     pub expand: bool,
 }
 
-/// Approve or reject the current content of an object
+/// Approve the current content of an object
 #[derive(Args, Debug)]
-#[command(after_help = "Example: kubectl enact approve specification/shop --comment 'as discussed'")]
+#[command(
+    after_help = "Examples:\n  kubectl enact approve specification/shop --comment 'as discussed'\n  kubectl enact approve plan/shop --budget 12.50"
+)]
+pub struct Approve {
+    #[command(flatten)]
+    pub decide: Decide,
+    /// For a plan: the maximum that its agents may spend on models, in US dollars
+    #[arg(long, value_name = "USD", value_parser = usd)]
+    pub budget: Option<String>,
+    /// For a plan: the maximum number of tokens that its agents may use
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=1_000_000_000_000))]
+    pub token_budget: Option<u64>,
+}
+
+// Approve contains these arguments: a doc comment here would replace its help.
+#[derive(Args, Debug)]
 pub struct Decide {
     /// constitution/NAME, specification/NAME or plan/NAME
     #[arg(value_name = "KIND/NAME", value_parser = subject)]
@@ -413,6 +430,13 @@ fn secret_name(text: &str) -> Result<String, String> {
     } else {
         Err("the name of a Secret must have 1 to 253 of a-z, 0-9, - and ., and start and end with a letter or digit"
             .into())
+    }
+}
+
+fn usd(text: &str) -> Result<String, String> {
+    match convert::micro_usd(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("it must be a decimal number with at most six decimal places, such as 12.50".into()),
     }
 }
 

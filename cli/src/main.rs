@@ -47,8 +47,8 @@ async fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Import(import) => import::run(&import, target.namespace.as_deref()),
         Command::Status(options) => status::run(&cluster().await?, &options).await,
-        Command::Approve(options) => Box::pin(decide::run(&cluster().await?, &options, Choice::Approve)).await,
-        Command::Reject(options) => Box::pin(decide::run(&cluster().await?, &options, Choice::Reject)).await,
+        Command::Approve(options) => Box::pin(decide::approve(&cluster().await?, &options)).await,
+        Command::Reject(options) => Box::pin(decide::reject(&cluster().await?, &options)).await,
         Command::History(options) => Box::pin(history::history(&cluster().await?, &options)).await,
         Command::Show(options) => Box::pin(history::show(&cluster().await?, &options)).await,
         Command::Diff(options) => Box::pin(history::diff(&cluster().await?, &options)).await,

@@ -13,7 +13,7 @@ use enact_domain::attempt::AttemptState;
 use enact_domain::graph::{NodeId, PerNode};
 use enact_domain::plan::{Budgets, CurrentAttempt, Node, Shortage, TaskPhase};
 use enact_domain::time::Millis;
-use enact_domain::usage::{Balance, Limit, Scope, month};
+use enact_domain::usage::{Balance, Charge, Limit, Scope, month};
 
 use super::context::Context;
 use super::decide::Decided;
@@ -189,6 +189,9 @@ impl PlanBudgets {
 
     fn needs_reading(&self, now: Millis, nodes: &PerNode<Node>, scopes: &[Scope]) -> bool {
         let metered = || self.metered.keys().map(|id| &nodes[*id]);
+        if self.metered.is_empty() {
+            return false;
+        }
         let Some(read_at) = self.known.read_at else { return true };
         // The usage of an attempt that has ended is complete, and must be in the status of the plan that it ends.
         if metered().any(has_ended) || scopes.iter().any(|scope| !self.known.balances.contains_key(scope)) {
@@ -212,20 +215,30 @@ impl PlanBudgets {
         }
     }
 
-    /// Returns what remains of each budget. `others` returns the reservations of other plans.
-    pub fn remaining(&self, nodes: &PerNode<Node>, others: &dyn Fn(&Scope) -> Amount) -> Budgets {
+    /// Returns what is reserved of each budget by running attempts and their requests. `others` returns the reservations of other plans.
+    pub fn reserved(&self, nodes: &PerNode<Node>, others: &dyn Fn(&Scope) -> Amount) -> Vec<Amount> {
         let own = self.reserved_by(nodes, self.metered.keys().copied().filter(|id| is_running(&nodes[*id])));
-        let remaining = self.limits.iter().map(|(scope, limit)| {
-            let balance = self.balance(scope);
-            let mut reserved = others(scope);
-            reserved.add(own.get(scope).unwrap_or(&Amount::default()));
+        let reserved = self.limits.iter().map(|(scope, _)| {
+            let mut attempts = others(scope);
+            attempts.add(own.get(scope).unwrap_or(&Amount::default()));
+            let requests = self.balance(scope).reserved;
             // Requests in progress have reserved parts of what their attempts have reserved.
-            let used = |spent: u64, of_requests: u64, of_attempts: u64| spent.saturating_add(of_requests.max(of_attempts));
-            let tokens = used(balance.spent.tokens.total(), balance.reserved.tokens.total(), reserved.tokens);
-            let cost = used(balance.spent.known_cost(), balance.reserved.known_cost(), reserved.cost_micro_usd);
+            Amount {
+                tokens: attempts.tokens.max(requests.tokens.total()),
+                cost_micro_usd: attempts.cost_micro_usd.max(requests.known_cost()),
+            }
+        });
+        reserved.collect()
+    }
+
+    /// Returns what remains of each budget after all that is spent and reserved.
+    pub fn remaining(&self, reserved: &[Amount]) -> Budgets {
+        let remaining = self.limits.iter().zip(reserved).map(|((scope, limit), reserved)| {
+            let spent = self.balance(scope).spent;
+            let left = |limit: u64, spent: u64, reserved: u64| limit.saturating_sub(spent).saturating_sub(reserved);
             Limit {
-                tokens: limit.tokens.map(|limit| limit.saturating_sub(tokens)),
-                cost_micro_usd: limit.cost_micro_usd.map(|limit| limit.saturating_sub(cost)),
+                tokens: limit.tokens.map(|limit| left(limit, spent.tokens.total(), reserved.tokens)),
+                cost_micro_usd: limit.cost_micro_usd.map(|limit| left(limit, spent.known_cost(), reserved.cost_micro_usd)),
             }
         });
         Budgets::new(remaining.collect())
@@ -349,7 +362,8 @@ pub fn shortage(decided: &Decided) -> Option<String> {
         Some(index) => budgets.limits[index].clone(),
         None => (Scope::Attempt { uid: budgets.metered.get(id)?.clone(), number: node.attempts }, budgets.attempt),
     };
-    let balance = budgets.balance(&scope);
+    let spent = budgets.balance(&scope).spent;
+    let reserved = index.map(|index| reserved_with_starts(decided, index)).unwrap_or_default();
     let waiting = unfunded.len();
     let tasks = if waiting == 1 { "1 task waits".to_owned() } else { format!("{waiting} tasks wait") };
     let reserves = match (&scope, convert::budget(&budgets.attempt)) {
@@ -359,22 +373,30 @@ pub fn shortage(decided: &Decided) -> Option<String> {
     Some(format!(
         "{tasks} for {}: {}{reserves}; {}",
         name(decided, &scope),
-        describe_use(&limit, &balance),
+        describe_use(&limit, &spent, reserved),
         remedy(decided, &scope)
     ))
 }
 
+/// Returns what is reserved of a budget after the starts of this decision.
+fn reserved_with_starts(decided: &Decided, index: usize) -> Amount {
+    let mut reserved = decided.reserved.get(index).copied().unwrap_or_default();
+    let started = decided.budgets.reserved_by(&decided.nodes, decided.new_starts());
+    reserved.add(started.get(&decided.budgets.limits[index].0).unwrap_or(&Amount::default()));
+    reserved
+}
+
 /// Returns the spent and reserved parts of a limit: `9.80 of 10.00 USD spent, 0.10 USD reserved`.
-fn describe_use(limit: &Limit, balance: &Balance) -> String {
+fn describe_use(limit: &Limit, spent: &Charge, reserved: Amount) -> String {
     let mut parts = Vec::new();
     if let Some(limit) = limit.cost_micro_usd {
-        parts.push(format!("{} of {} USD spent", convert::usd(balance.spent.known_cost()), convert::usd(limit)));
-        let reserved = balance.reserved.known_cost();
+        parts.push(format!("{} of {} USD spent", convert::usd(spent.known_cost()), convert::usd(limit)));
+        let reserved = reserved.cost_micro_usd;
         parts.extend((reserved > 0).then(|| format!("{} USD reserved", convert::usd(reserved))));
     }
     if let Some(limit) = limit.tokens {
-        parts.push(format!("{} of {limit} tokens spent", balance.spent.tokens.total()));
-        let reserved = balance.reserved.tokens.total();
+        parts.push(format!("{} of {limit} tokens spent", spent.tokens.total()));
+        let reserved = reserved.tokens;
         parts.extend((reserved > 0).then(|| format!("{reserved} tokens reserved")));
     }
     parts.join(", ")
@@ -412,3 +434,6 @@ fn remedy(decided: &Decided, scope: &Scope) -> String {
         Scope::Attempt { .. } => "raise spec.execution.attemptBudget".into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ use enact_domain::time::Millis;
 use super::budgets::{self, PlanBudgets};
 use super::context::Context;
 use super::observed::{Choice, Loaded, Observed};
+use super::reservations::Amount;
 use super::validate::Valid;
 use crate::error::Error;
 use crate::index::{PodEntry, TaskEntry};
@@ -27,6 +28,8 @@ pub struct Decided<'a> {
     pub valid: &'a Valid,
     pub nodes: PerNode<Node>,
     pub budgets: &'a PlanBudgets,
+    /// What was reserved of each budget before this decision.
+    pub reserved: Vec<Amount>,
     pub decision: Decision,
     /// Whether actions are left for the next reconcile.
     pub unfinished: bool,
@@ -52,16 +55,17 @@ pub fn decide<'a>(
     ctx.limiter.expire(&member.tenant, observed.now);
     let free_slots = ctx.limiter.free_slots(&member.tenant, member.parallelism);
     ctx.reservations.replace(&member.tenant, &observed.uid, |others| {
-        let shared = Shared { free_slots, budgets: budgets.remaining(&nodes, others) };
+        let reserved = budgets.reserved(&nodes, others);
+        let shared = Shared { free_slots, budgets: budgets.remaining(&reserved) };
         let mut decision = scheduler::decide(&valid.policy, &valid.graph, &nodes, &shared, observed.now);
         let unfinished = decision.actions.len() > MAX_ACTIONS;
         decision.actions.sort_by_key(rank);
         // Before slots are reserved: a start that is cut off here must not occupy one.
         decision.actions.truncate(MAX_ACTIONS);
-        let decided = Decided { observed, loaded, valid, nodes, budgets, decision, unfinished };
+        let decided = Decided { observed, loaded, valid, nodes, budgets, reserved, decision, unfinished };
         let decided = decided.reserve_slots(ctx, free_slots);
-        let reserved = budgets.shared_reservations(&decided.nodes, &decided.decision.phases);
-        (decided, reserved)
+        let shared = budgets.shared_reservations(&decided.nodes, &decided.decision.phases);
+        (decided, shared)
     })
 }
 
@@ -123,6 +127,21 @@ impl Decided<'_> {
     }
 }
 
+/// The attempts that run.
+impl Decided<'_> {
+    /// Returns the nodes at which a new attempt starts.
+    pub fn new_starts(&self) -> impl Iterator<Item = NodeId> {
+        self.starts().filter(|(node, attempt)| *attempt > self.nodes[*node].attempts).map(|(node, _)| node)
+    }
+
+    /// Returns the number of the attempt that runs after this decision.
+    pub fn running_attempt(&self, node: NodeId) -> Option<u32> {
+        let started = self.starts().find(|(n, _)| *n == node).map(|(_, attempt)| attempt);
+        let Node { current, attempts, .. } = &self.nodes[node];
+        started.or_else(|| (!matches!(current, scheduler::CurrentAttempt::None)).then_some(*attempts))
+    }
+}
+
 /// The objects of a node.
 impl Decided<'_> {
     /// Returns the id of a node for people.
@@ -181,13 +200,6 @@ impl Decided<'_> {
             scheduler::CurrentAttempt::Pod { created, .. } => Some(created),
             _ => None,
         }
-    }
-
-    /// Returns the number of the attempt that runs after this decision.
-    pub fn running_attempt(&self, node: NodeId) -> Option<u32> {
-        let started = self.starts().find(|(n, _)| *n == node).map(|(_, attempt)| attempt);
-        let Node { current, attempts, .. } = &self.nodes[node];
-        started.or_else(|| (!matches!(current, scheduler::CurrentAttempt::None)).then_some(*attempts))
     }
 
     /// Returns the attempt of a node that this decision ends, and its report. The caches do not show that end yet.

@@ -245,6 +245,11 @@ impl Bench {
         std::iter::from_fn(|| self.requeued.agents.try_recv().ok()).map(|object| object.name).collect()
     }
 
+    /// Adds a ModelProvider to the cache.
+    pub fn add_provider(&mut self, provider: &Value) {
+        self.providers.apply_watcher_event(&Event::Apply(serde_json::from_value(provider.clone()).unwrap()));
+    }
+
     /// Reconciles a ModelProvider once, as the API server has it now.
     pub async fn provider(&mut self, name: &str) -> Result<Action, Error> {
         let provider: ModelProvider = serde_json::from_value(self.api.get(&format!("modelproviders/{name}"))).unwrap();

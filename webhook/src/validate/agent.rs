@@ -81,3 +81,6 @@ impl<L: Lookup> Validator<L> {
         Ok(providers)
     }
 }
+
+#[cfg(test)]
+mod tests;

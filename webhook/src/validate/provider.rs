@@ -18,3 +18,6 @@ impl<L: Lookup> Validate<ModelProviderSpec> for Validator<L> {
         Ok(Vec::new())
     }
 }
+
+#[cfg(test)]
+mod tests;
