@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use enact_crds::approval::{Subject, SubjectKind};
 use enact_crds::convert;
@@ -81,6 +81,8 @@ pub enum Command {
         /// Name of the Constitution
         constitution: String,
     },
+    /// Show tokens and cost of model requests, and budgets
+    Usage(Usage),
     /// Print the logs of an attempt
     Logs(Logs),
     /// Retry a failed task, a failed integration, or everything that failed in a plan
@@ -353,6 +355,48 @@ pub struct Related {
     /// Name of the Specification
     #[arg(value_name = "SPECIFICATION", value_parser = specification)]
     pub specification: String,
+}
+
+/// Show tokens and cost of model requests, and budgets
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  kubectl enact usage\n  kubectl enact usage --plan shop --by task,model\n  kubectl enact usage --by day,model --from 2026-11-01 --to 2026-11-30 -o csv"
+)]
+pub struct Usage {
+    /// Dimensions to group by: namespace, plan, task, attempt, requirement, agent, provider, model, day
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "plan", value_parser = DIMENSIONS)]
+    pub by: Vec<String>,
+    /// First day, or time [default: the first day of this month in UTC]
+    #[arg(long, value_name = "DAY")]
+    pub from: Option<String>,
+    /// Last day, or time at which the report ends [default: now]
+    #[arg(long, value_name = "DAY")]
+    pub to: Option<String>,
+    /// Only this Plan, with the budgets of its tasks
+    #[arg(long, value_name = "NAME", value_parser = plan_name)]
+    pub plan: Option<String>,
+    /// Only this Agent: a name, or NAMESPACE/NAME
+    #[arg(long, value_name = "NAME")]
+    pub agent: Option<String>,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: UsageOutput,
+}
+
+/// The dimensions of usage.
+const DIMENSIONS: [&str; 9] =
+    ["namespace", "plan", "task", "attempt", "requirement", "agent", "provider", "model", "day"];
+
+/// A form of the report on usage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum UsageOutput {
+    /// Usage and budgets as tables
+    #[default]
+    Table,
+    /// Usage as comma-separated values
+    Csv,
+    /// Usage and budgets as JSON
+    Json,
 }
 
 /// Print the logs of an attempt

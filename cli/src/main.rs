@@ -19,6 +19,7 @@ mod status;
 mod subject;
 mod terminal;
 mod text;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -58,6 +59,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Search(options) => Box::pin(search::search(&cluster().await?, &options)).await,
         Command::Related(options) => Box::pin(search::related(&cluster().await?, &options)).await,
         Command::Impact { constitution } => search::impact(&cluster().await?, &constitution).await,
+        Command::Usage(options) => Box::pin(usage::run(&cluster().await?, &options)).await,
         Command::Logs(options) => Box::pin(logs::run(&cluster().await?, &options)).await,
         Command::Retry(options) => control::retry(&cluster().await?, &options.target).await,
         Command::Redo(options) => control::decide_stale(&cluster().await?, &options, ANNOTATION_REDO).await,

@@ -99,14 +99,20 @@ fn base_name(model: &str) -> &str {
 
 /// Returns whether the rest of a model's name only states a version: numbers and words such as `latest`.
 fn is_version(rest: &str) -> bool {
-    let Some(first) = rest.chars().next() else { return true };
-    let part = |part: &str| {
+    const SEPARATORS: [char; 3] = ['-', '@', ':'];
+    if rest.is_empty() {
+        return true;
+    }
+    let is_part = |part: &str| {
         let digits = part.strip_prefix('v').unwrap_or(part);
         VERSION_WORDS.contains(&part) || (!digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit()))
     };
-    // A dot or a single digit would be another model: `gpt-5.1`, `claude-opus-4-1`.
-    let date = rest[1..].split(['-', '@', ':']).next().is_some_and(|first| first.len() >= 3);
-    ['-', '@', ':'].contains(&first) && date && rest[1..].split(['-', '@', ':']).all(part)
+    // Fewer digits would be another model: `claude-opus-4-1`.
+    let is_first = |part: &str| part.len() >= 3 && is_part(part);
+    rest.strip_prefix(SEPARATORS).is_some_and(|rest| {
+        let mut parts = rest.split(SEPARATORS);
+        parts.next().is_some_and(is_first) && parts.all(is_part)
+    })
 }
 
 #[cfg(test)]
@@ -181,7 +187,7 @@ mod tests {
     #[test]
     fn a_price_applies_from_its_first_day() {
         // 2026-10-06 and 2026-10-07.
-        let cached = |seconds| price("claude-sonnet-5-5", Millis(seconds * 1000), 0).map(|price| price.cached_input);
+        let cached = |seconds: i64| price("claude-sonnet-5-5", Millis(seconds * 1000), 0).map(|price| price.cached_input);
         assert_eq!((cached(1_791_244_800), cached(1_791_331_200)), (Some(200_000), Some(100_000)));
         let first = 1_754_524_800_000;
         assert_eq!(price("gpt-5", Millis(first - 1), 0), None);

@@ -75,6 +75,14 @@ pub struct UsageQuery {
     pub filter: UsageFilter,
 }
 
+impl UsageQuery {
+    /// Returns the dimensions of the answer: those that are asked for, with those that they need.
+    pub fn dimensions(&self) -> BTreeSet<Dimension> {
+        let with_parents = |dimension: &Dimension| dimension.within().iter().copied().chain([*dimension]);
+        self.group_by.iter().flat_map(with_parents).collect()
+    }
+}
+
 /// Usage of the requests with the same values of the dimensions. The values of other dimensions are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -114,6 +122,23 @@ pub struct UsageRow {
     pub discarded: Charge,
 }
 
+impl UsageRow {
+    /// Returns the value of a dimension.
+    pub fn value(&self, dimension: Dimension) -> Option<String> {
+        match dimension {
+            Dimension::Namespace => self.namespace.clone(),
+            Dimension::Plan => self.plan.clone(),
+            Dimension::Task => self.task.clone(),
+            Dimension::Attempt => self.attempt.map(|attempt| attempt.to_string()),
+            Dimension::Requirement => self.requirement.clone(),
+            Dimension::Agent => self.agent.clone(),
+            Dimension::Provider => self.provider.clone(),
+            Dimension::Model => self.model.clone(),
+            Dimension::Day => self.day.clone(),
+        }
+    }
+}
+
 /// A group as the database returns it, by plan and task as well if requirements are wanted.
 pub(super) struct Group {
     pub plan_uid: Option<String>,
@@ -128,12 +153,7 @@ impl Store {
     /// # Errors
     /// If the query selects more groups than an answer can have, or Postgres does not answer.
     pub async fn usage(&self, tenant: &str, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
-        let dimensions: BTreeSet<Dimension> = query
-            .group_by
-            .iter()
-            .flat_map(|dimension| dimension.within().iter().chain([dimension]))
-            .copied()
-            .collect();
+        let dimensions = query.dimensions();
         let by_requirement = dimensions.contains(&Dimension::Requirement);
         let mut rows = self
             .transaction("read usage", tenant, async |session: &mut Session| {
