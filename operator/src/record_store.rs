@@ -3,8 +3,8 @@
 use enact_domain::digest::Digest;
 use enact_domain::record::{Record, RecordedAttempt};
 use enact_domain::time::Millis;
-use enact_domain::usage::{Balance, Limit, Scope};
-use enact_store::{Recorder, Refusal, Store, StoreError};
+use enact_domain::usage::{Balance, Charge, Limit, Scope};
+use enact_store::{ModelRequest, Recorder, Refusal, Store, StoreError};
 use futures::future::BoxFuture;
 
 /// The records that controllers write, and those that they read again.
@@ -47,6 +47,14 @@ pub trait RecordStore: Send + Sync {
         task_uid: &'a str,
         attempt: u32,
     ) -> BoxFuture<'a, Result<Option<Refusal>, StoreError>>;
+
+    /// Records the usage that an agent reports itself. A repetition has no effect.
+    fn report_usage<'a>(
+        &'a self,
+        tenant: &'a str,
+        request: ModelRequest,
+        charge: Charge,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
 /// The record store in Postgres.
@@ -105,5 +113,14 @@ impl RecordStore for PostgresRecordStore {
         attempt: u32,
     ) -> BoxFuture<'a, Result<Option<Refusal>, StoreError>> {
         Box::pin(self.store.refusal(tenant, task_uid, attempt))
+    }
+
+    fn report_usage<'a>(
+        &'a self,
+        tenant: &'a str,
+        request: ModelRequest,
+        charge: Charge,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { self.store.report_usage(tenant, &request, &charge).await })
     }
 }

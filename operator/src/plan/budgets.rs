@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use enact_crds::convert;
 use enact_crds::plan::PlanUsage;
 use enact_domain::approval::{self, Choice, check_decision};
-use enact_domain::assignment::Reason;
+use enact_domain::assignment::{Reason, Report};
 use enact_domain::attempt::AttemptState;
 use enact_domain::graph::{NodeId, PerNode};
 use enact_domain::plan::{Budgets, CurrentAttempt, Node, Shortage, TaskPhase};
@@ -19,6 +19,7 @@ use super::context::Context;
 use super::decide::Decided;
 use super::observed::Observed;
 use super::reservations::{Amount, Reserved};
+use super::self_reported;
 use super::validate::Valid;
 use crate::budget_thresholds;
 use crate::error::Error;
@@ -70,6 +71,12 @@ pub async fn read(
     let mut budgets = PlanBudgets::of(ctx, observed, valid, nodes);
     budgets.known = known.clone();
     let tenant = &valid.member.tenant;
+    for (&id, uid) in &budgets.metered {
+        if let Some((request, charge)) = self_reported::usage(observed, valid, id, &nodes[id], uid) {
+            // Before the balances are read, so that they contain it.
+            ctx.record_store.report_usage(tenant, request, charge).await?;
+        }
+    }
     let scopes = budgets.scopes(observed, nodes);
     if budgets.needs_reading(observed.now, nodes, &scopes) {
         let balances = ctx.record_store.balances(tenant, &scopes).await?;
@@ -79,7 +86,7 @@ pub async fn read(
     for (&id, uid) in &budgets.metered {
         nodes[id].funding.attempt = budgets.attempt;
         nodes[id].funding.last_attempt = budgets.left_of_attempt(uid, nodes[id].attempts);
-        if ended_because_of(&nodes[id], Reason::ProviderQuota) {
+        if end_report(&nodes[id]).is_some_and(|report| report.reason == Reason::ProviderQuota) {
             let refusal = ctx.record_store.refusal(tenant, uid, nodes[id].attempts).await?;
             nodes[id].funding.quota_reset = refusal.and_then(|refusal| refusal.reset_at);
         }
@@ -105,23 +112,19 @@ fn limit_of_plan(observed: &Observed, valid: &Valid) -> Limit {
     accepted.fold(own, |limit, (_, budget)| limit.lower(*budget))
 }
 
-/// Returns whether the attempt of a node has ended.
-fn has_ended(node: &Node) -> bool {
+/// Returns the report of an attempt that has ended, but whose end is not in the status yet.
+pub fn end_report(node: &Node) -> Option<&Report> {
     match &node.current {
-        CurrentAttempt::Pod { state, .. } => {
-            matches!(state, AttemptState::Succeeded(_) | AttemptState::Failed { .. })
+        CurrentAttempt::Pod { state: AttemptState::Succeeded(report) | AttemptState::Failed { report, .. }, .. } => {
+            Some(report)
         }
-        CurrentAttempt::Absent { delivered, .. } => delivered.is_some(),
-        CurrentAttempt::None => false,
+        CurrentAttempt::Absent { delivered, .. } => delivered.as_ref(),
+        CurrentAttempt::Pod { .. } | CurrentAttempt::None => None,
     }
 }
 
-fn ended_because_of(node: &Node, reason: Reason) -> bool {
-    match &node.current {
-        CurrentAttempt::Pod { state: AttemptState::Failed { report, .. }, .. }
-        | CurrentAttempt::Absent { delivered: Some(report), .. } => report.reason == reason,
-        _ => false,
-    }
+fn has_ended(node: &Node) -> bool {
+    end_report(node).is_some()
 }
 
 /// Returns whether an attempt of the node is in progress.
@@ -426,7 +429,7 @@ fn remedy(decided: &Decided, scope: &Scope) -> String {
             } else {
                 let name = observed.name();
                 format!(
-                    "an Approval sets this budget: replace it by one with a higher budget (`kubectl enact approve plan/{name} --budget`)"
+                    "an Approval sets this budget: delete it, and approve with a higher one (`kubectl enact approve plan/{name} --budget USD`)"
                 )
             }
         }

@@ -16,6 +16,7 @@ mod observed;
 mod record;
 pub mod reservations;
 pub mod runtime;
+mod self_reported;
 mod staleness;
 mod status;
 mod validate;

@@ -10,8 +10,8 @@ use enact_crds::{Agent, Approval, Constitution, ModelProvider, Plan, Specificati
 use enact_domain::digest::Digest;
 use enact_domain::record::{Event as Happened, Record, RecordedAttempt};
 use enact_domain::time::Millis;
-use enact_domain::usage::{Balance, Limit, Scope};
-use enact_store::{Refusal, StoreError};
+use enact_domain::usage::{Balance, Charge, Limit, Scope};
+use enact_store::{ModelRequest, Refusal, StoreError};
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::future::{self, BoxFuture};
 use futures::{Stream, stream};
@@ -74,6 +74,8 @@ pub struct InMemoryRecordStore {
     pub balance_reads: AtomicUsize,
     /// The time at which a provider's quota is reset, for all attempts.
     pub quota_reset: Mutex<Option<Millis>>,
+    /// Usage that agents reported themselves.
+    pub reported: Mutex<Vec<(ModelRequest, Charge)>>,
     pub down: AtomicBool,
 }
 
@@ -157,6 +159,20 @@ impl RecordStore for InMemoryRecordStore {
         Box::pin(future::ready(self.reach(|| {
             let reset_at = *self.quota_reset.lock().unwrap();
             Some(Refusal { reason: "ProviderQuota".into(), message: "the quota is used up".into(), reset_at })
+        })))
+    }
+
+    fn report_usage<'a>(
+        &'a self,
+        _: &'a str,
+        request: ModelRequest,
+        charge: Charge,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(future::ready(self.reach(|| {
+            let mut reported = self.reported.lock().unwrap();
+            if reported.iter().all(|(known, _)| known.id != request.id) {
+                reported.push((request, charge));
+            }
         })))
     }
 }

@@ -280,6 +280,21 @@ async fn usage_is_read_and_written_from_time_to_time() {
 }
 
 #[tokio::test]
+async fn an_agent_without_models_reports_its_usage() {
+    let mut bench = bench(1, json!({})).await;
+    bench.plan("p").await.unwrap();
+    bench.plan("p").await.unwrap();
+    bench.agent_with("coder", json!({"adapter": "Copilot"}));
+    let usage = json!({"inputTokens": 100, "outputTokens": 5, "costMicroUsd": 250});
+    bench.succeed_with("p-t001-1", &json!({"reason": "Succeeded", "usage": usage})).await;
+    bench.plan("p").await.unwrap();
+    let reported = bench.record_store.reported.lock().unwrap().clone();
+    let [(request, charge)] = reported.as_slice() else { panic!("{reported:?}") };
+    assert_eq!((request.agent.as_str(), request.provider.as_str(), request.attempt), ("ns/coder", "Copilot", 1));
+    assert_eq!((charge.tokens.total(), charge.cost_micro_usd), (105, Some(250)));
+}
+
+#[tokio::test]
 async fn scripts_cost_nothing() {
     let mut bench = bench(1, json!({"budget": usd("0.00")})).await;
     bench.agent_with("coder", json!({"adapter": "Command"}));
