@@ -326,5 +326,7 @@ fn budgets(execution: &Execution) -> Vec<String> {
         ("each task", &execution.task_budget),
         ("each attempt", &execution.attempt_budget),
     ];
-    all.into_iter().filter_map(|(what, budget)| Some(format!("budget of {what}: {}", amount(budget.as_ref()?)))).collect()
+    all.into_iter()
+        .filter_map(|(what, budget)| Some(format!("budget of {what}: {}", amount(budget.as_ref()?))))
+        .collect()
 }

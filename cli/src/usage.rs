@@ -86,7 +86,10 @@ fn usage_table(report: &UsageReport) -> Vec<String> {
         let values = dimensions.iter().map(|name| one_line(&row.value(name)));
         // A text that is empty would look like a shift of the columns.
         let values = values.map(|value| if value.is_empty() { "(none)".to_owned() } else { value });
-        values.chain([row.requests.to_string()]).chain(amounts(&row.charge, row.unpriced_tokens, &row.discarded)).collect()
+        values
+            .chain([row.requests.to_string()])
+            .chain(amounts(&row.charge, row.unpriced_tokens, &row.discarded))
+            .collect()
     }));
     if report.rows.len() > 1 {
         let (mut charge, mut discarded, mut unpriced) = (Charge::default(), Charge::default(), 0_u64);
@@ -167,7 +170,9 @@ fn budget_table(budgets: &[Budget], paint: Paint) -> Vec<String> {
     for budget in budgets {
         let Budget { scope, name, balance } = budget;
         let name = match scope {
-            Scope::Tenant { month } | Scope::Agent { month, .. } => format!("{}/{} {month}", scope.kind(), one_line(name)),
+            Scope::Tenant { month } | Scope::Agent { month, .. } => {
+                format!("{}/{} {month}", scope.kind(), one_line(name))
+            }
             Scope::Plan { .. } | Scope::Task { .. } | Scope::Attempt { .. } => {
                 format!("{}/{}", scope.kind(), one_line(name))
             }
@@ -284,6 +289,9 @@ mod tests {
         let table = budget_table(&[budget(both, charge(500, Some(0)))], Paint::new(false));
         let cells: Vec<Vec<&str>> = table.iter().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(cells[1], ["plan/shop", "[2J", "$0.0000", "$0.0000", "$0.0000", "$0.0000", "[##########]", "100%"]);
-        assert_eq!(cells[2][2..], ["2,000", "tokens", "500", "tokens", "0", "tokens", "1,500", "tokens", "[##........]", "25%"]);
+        assert_eq!(
+            cells[2][2..],
+            ["2,000", "tokens", "500", "tokens", "0", "tokens", "1,500", "tokens", "[##........]", "25%"]
+        );
     }
 }

@@ -82,7 +82,11 @@ fn usage_and_budgets_are_tables() {
     let ran = api.enact(&["usage", "--by", "plan,model"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let lines: Vec<Vec<&str>> = ran.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert!(ran.stdout.starts_with("Usage of namespace demo from 2026-11-01 00:00 to 2026-12-01 00:00 (UTC)\n"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.starts_with("Usage of namespace demo from 2026-11-01 00:00 to 2026-12-01 00:00 (UTC)\n"),
+        "{}",
+        ran.stdout
+    );
     assert_eq!(lines[1], ["PLAN", "MODEL", "REQUESTS", "INPUT", "CACHED", "OUTPUT", "COST", "DISCARDED"]);
     assert_eq!(lines[2], ["shop", "claude", "3", "1,234,567", "10", "20", "$1.5000", "$0.2500"]);
     assert_eq!(lines[3], ["shop", "lla", "[2Jma", "3", "7", "0", "8", "unknown", "-"], "an unknown price is not zero");
@@ -93,7 +97,9 @@ fn usage_and_budgets_are_tables() {
         ["tenant/acme", "2026-11", "$10.0000", "$8.0000", "$0.5000", "$1.5000", "[########..]", "85%"]
     );
     assert_eq!(lines.len(), 8, "a budget without a limit is left out: {}", ran.stdout);
-    for part in ["15 tokens are of models without a known price", "2 requests run", "4 entries are reported by the agent"] {
+    for part in
+        ["15 tokens are of models without a known price", "2 requests run", "4 entries are reported by the agent"]
+    {
         assert!(ran.stderr.contains(part), "{part:?} is not in: {}", ran.stderr);
     }
     assert!(!ran.stdout.contains('\u{1b}'), "{:?}", ran.stdout);
@@ -102,7 +108,19 @@ fn usage_and_budgets_are_tables() {
 #[test]
 fn parameters_reach_the_server() {
     let api = Fake::start(answer);
-    let asked = ["usage", "--plan", "shop", "--agent", "team/coder", "--from", "2026-11-01T00:00:00Z", "--to", "2026-11-30", "-o", "json"];
+    let asked = [
+        "usage",
+        "--plan",
+        "shop",
+        "--agent",
+        "team/coder",
+        "--from",
+        "2026-11-01T00:00:00Z",
+        "--to",
+        "2026-11-30",
+        "-o",
+        "json",
+    ];
     let ran = api.enact(&asked);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let printed: Value = serde_json::from_str(&ran.stdout).unwrap();
@@ -112,7 +130,13 @@ fn parameters_reach_the_server() {
     let sent: Vec<(&str, &str)> = request.query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(
         sent,
-        [("agent", "team/coder"), ("by", "plan"), ("from", "2026-11-01T00:00:00Z"), ("plan", "shop"), ("to", "2026-11-30")]
+        [
+            ("agent", "team/coder"),
+            ("by", "plan"),
+            ("from", "2026-11-01T00:00:00Z"),
+            ("plan", "shop"),
+            ("to", "2026-11-30")
+        ]
     );
 }
 

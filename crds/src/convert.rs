@@ -50,10 +50,7 @@ pub fn usd(micro_usd: u64) -> String {
 /// Converts a budget. An amount that cannot be read, which the schema refuses, is a limit of zero: a damaged budget must not allow
 /// everything.
 pub fn limit(budget: &Budget) -> Limit {
-    Limit {
-        tokens: budget.tokens,
-        cost_micro_usd: budget.usd.as_deref().map(|usd| micro_usd(usd).unwrap_or_default()),
-    }
+    Limit { tokens: budget.tokens, cost_micro_usd: budget.usd.as_deref().map(|usd| micro_usd(usd).unwrap_or_default()) }
 }
 
 /// Returns the budget with these limits; none if there are none.
@@ -271,7 +268,19 @@ mod tests {
             assert_eq!(micro_usd(text), Some(micro), "{text}");
             assert_eq!(micro_usd(&usd(micro)), Some(micro), "{}", usd(micro));
         }
-        for wrong in ["", ".5", "5.", "-1", "+1", "1e3", "1,5", "0.0000001", "18446744073709.551616", "99999999999999999999", "1.+5"] {
+        for wrong in [
+            "",
+            ".5",
+            "5.",
+            "-1",
+            "+1",
+            "1e3",
+            "1,5",
+            "0.0000001",
+            "18446744073709.551616",
+            "99999999999999999999",
+            "1.+5",
+        ] {
             assert_eq!(micro_usd(wrong), None, "{wrong}");
         }
         assert_eq!([0, 1, 12_500_000, 1_230_000, 10_000_000].map(usd), ["0.00", "0.000001", "12.50", "1.23", "10.00"]);

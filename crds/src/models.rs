@@ -45,7 +45,9 @@ pub enum ModelProblem {
     ProviderNotShared { provider: String },
     #[error("ModelProvider {provider} has the API {}, and {expected}; choose another provider or adapter", found.as_str())]
     ApiMismatch { provider: String, found: Api, expected: ExpectedApi },
-    #[error("ModelProvider {provider} does not allow the model {model}; add it to the provider's spec.models, or choose another model")]
+    #[error(
+        "ModelProvider {provider} does not allow the model {model}; add it to the provider's spec.models, or choose another model"
+    )]
     ModelNotAllowed { provider: String, model: String },
 }
 
@@ -103,10 +105,7 @@ pub fn check<P: Borrow<ModelProviderSpec>>(
             problems.push((index, ModelProblem::ApiMismatch { provider: name(), found: found.api, expected: wanted }));
         }
         if !found.allows(&reference.model) {
-            problems.push((
-                index,
-                ModelProblem::ModelNotAllowed { provider: name(), model: reference.model.clone() },
-            ));
+            problems.push((index, ModelProblem::ModelNotAllowed { provider: name(), model: reference.model.clone() }));
         }
     }
     problems
@@ -149,7 +148,10 @@ mod tests {
                 problems("ClaudeCode", &json!([openai])),
                 problems("Command", &json!([claude, openai])),
                 problems("ClaudeCode", &json!([{"provider": "claude", "model": "gpt-5"}])),
-                problems("ClaudeCode", &json!([{"provider": "private", "model": "x"}, {"provider": "no", "model": "x"}])),
+                problems(
+                    "ClaudeCode",
+                    &json!([{"provider": "private", "model": "x"}, {"provider": "no", "model": "x"}])
+                ),
             ]
             .concat()
             .join("\n")

@@ -4,7 +4,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{ApprovalPolicy, Budget, Condition, Gate, LocalRef, Resources, RetryPolicy, Time, default_revision};
+use crate::common::{
+    ApprovalPolicy, Budget, Condition, Gate, LocalRef, Resources, RetryPolicy, Time, default_revision,
+};
 use crate::document::{Finding, Source, SourceStatus};
 use crate::task::TaskTemplate;
 

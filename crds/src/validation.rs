@@ -123,7 +123,10 @@ pub fn agent(spec: &AgentSpec) -> Vec<FieldError> {
         errors.push(FieldError::new("spec.models", message));
     }
     if !able.mcp && !spec.mcp_servers.is_empty() {
-        errors.push(FieldError::new("spec.mcpServers", format!("the adapter {adapter} cannot use MCP servers; remove them")));
+        errors.push(FieldError::new(
+            "spec.mcpServers",
+            format!("the adapter {adapter} cannot use MCP servers; remove them"),
+        ));
     }
     if !able.turn_limit && spec.max_turns.is_some() {
         let message = format!(
@@ -332,8 +335,17 @@ mod tests {
         let good = spec(&json!({"models": ["qwen3-coder", "gpt-*", "*"], "prices": [price]}));
         assert_eq!(provider(&good, false), []);
         for url in [
-            "https://", "http:///v1", "ftp://a.example.org", "https://user:secret@a.example.org", "https://a.example.org?key=secret",
-            "https://a.example.org#a", "https://a.exa\nmple.org", "https:\\\\a.example.org", "https://a b", "https://a:99999", "a.example.org",
+            "https://",
+            "http:///v1",
+            "ftp://a.example.org",
+            "https://user:secret@a.example.org",
+            "https://a.example.org?key=secret",
+            "https://a.example.org#a",
+            "https://a.exa\nmple.org",
+            "https:\\\\a.example.org",
+            "https://a b",
+            "https://a:99999",
+            "a.example.org",
         ] {
             let errors = provider(&spec(&json!({"baseUrl": url})), false);
             assert_eq!(fields(errors.clone()), ["spec.baseUrl"], "{url}");

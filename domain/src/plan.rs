@@ -174,6 +174,18 @@ pub struct Node {
     pub funding: Funding,
 }
 
+impl Node {
+    /// Returns the report of an attempt that has ended, but whose end the status does not show yet.
+    pub fn end_report(&self) -> Option<&Report> {
+        match &self.current {
+            CurrentAttempt::Pod { state: AttemptState::Succeeded(report), .. }
+            | CurrentAttempt::Pod { state: AttemptState::Failed { report, .. }, .. } => Some(report),
+            CurrentAttempt::Absent { delivered, .. } => delivered.as_ref(),
+            CurrentAttempt::Pod { .. } | CurrentAttempt::None => None,
+        }
+    }
+}
+
 /// One change that a decision makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {

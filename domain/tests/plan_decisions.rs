@@ -5,8 +5,8 @@ use enact_domain::attempt::{AttemptState, ContainerView, FailureClass, PodView, 
 use enact_domain::graph::NodeId::Task;
 use enact_domain::graph::{Graph, PerNode};
 use enact_domain::plan::{
-    self, Action, Budgets, Counts, CurrentAttempt, Decision, Funding, NextStep, Node, PlanState, Policy, Request, Shared, Shortage,
-    TaskPhase,
+    self, Action, Budgets, Counts, CurrentAttempt, Decision, Funding, NextStep, Node, PlanState, Policy, Request,
+    Shared, Shortage, TaskPhase,
 };
 use enact_domain::time::Millis;
 use enact_domain::usage::Limit;
@@ -335,8 +335,7 @@ fn an_exceeded_budget_is_no_failure() {
     let (graph, mut nodes) = funded(1);
     let node = &mut nodes.tasks[0];
     node.attempts = 1;
-    node.current =
-        CurrentAttempt::Pod { state: report(Reason::BudgetExceeded), created: Millis(0), deleting: None };
+    node.current = CurrentAttempt::Pod { state: report(Reason::BudgetExceeded), created: Millis(0), deleting: None };
     let decision = decide_with(3, 9, &graph, &nodes, Millis(0));
     let Action::End { next, .. } = &decision.actions[0] else { panic!("{:?}", decision.actions) };
     assert_eq!(*next, NextStep::Park { until: Millis(30_000), remaining: Some(tokens(3)) });

@@ -26,7 +26,8 @@ use enact_domain::assignment::{Reason, Report};
 use enact_domain::attempt::{AttemptState, FailureClass, class_of};
 use enact_domain::graph::{Graph, NodeId, PerNode};
 use enact_domain::plan::{
-    Action, Budgets, Decision, NextStep, Node, OnFailure, PlanState, Policy, ReportedState, Request, Retry, Shared, TaskPhase, decide,
+    Action, Budgets, Decision, NextStep, Node, OnFailure, PlanState, Policy, ReportedState, Request, Retry, Shared,
+    TaskPhase, decide,
 };
 use enact_domain::time::Millis;
 use proptest::prelude::*;

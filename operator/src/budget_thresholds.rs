@@ -25,11 +25,7 @@ impl Threshold {
         };
         let cost = convert::micro_usd(usd).unwrap_or_default();
         let part = part(tokens, limit.tokens).max(part(cost, limit.cost_micro_usd))?;
-        if part >= EXHAUSTED {
-            Some(Self::Exhausted)
-        } else {
-            (part >= LOW).then_some(Self::Low)
-        }
+        if part >= EXHAUSTED { Some(Self::Exhausted) } else { (part >= LOW).then_some(Self::Low) }
     }
 
     /// Returns the reason of the Event.
@@ -46,7 +42,10 @@ impl Threshold {
             Self::Low => "at least 80 % of the budget",
             Self::Exhausted => "the whole budget",
         };
-        let spent = describe(&Budget { tokens: budget.tokens.map(|_| tokens), usd: budget.usd.as_ref().map(|_| usd.to_owned()) });
+        let spent = describe(&Budget {
+            tokens: budget.tokens.map(|_| tokens),
+            usd: budget.usd.as_ref().map(|_| usd.to_owned()),
+        });
         format!("{used} of {whose} is spent: {spent} of {}", describe(budget))
     }
 }

@@ -237,13 +237,15 @@ fn search(query: &Parameters) -> Result<Resource, Problem> {
 
 fn usage(namespace: &str, query: &Parameters) -> Result<UsageRequest, Problem> {
     let by = query.by.as_deref().unwrap_or("plan");
-    let group_by = by.split(',').map(|word| word.trim().parse().map_err(|_| bad_dimension())).collect::<Result<_, _>>()?;
+    let group_by =
+        by.split(',').map(|word| word.trim().parse().map_err(|_| bad_dimension())).collect::<Result<_, _>>()?;
     let agent = query.agent.as_ref().map(|agent| {
         let agent = if agent.contains('/') { agent.clone() } else { format!("{namespace}/{agent}") };
         let valid = agent.split_once('/').is_some_and(|(namespace, name)| is_label(namespace) && is_subdomain(name));
         if valid { Ok(agent) } else { Err(bad("agent must be the name of an Agent, or NAMESPACE/NAME")) }
     });
-    let bad_time = |name| bad(format!("{name} must be a day such as 2026-11-30, or a time such as 2026-11-30T12:00:00Z"));
+    let bad_time =
+        |name| bad(format!("{name} must be a day such as 2026-11-30, or a time such as 2026-11-30T12:00:00Z"));
     let csv = match query.format.as_deref() {
         None | Some("json") => false,
         Some("csv") => true,

@@ -103,7 +103,14 @@ async fn budgets_have_limits_and_balances() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrong_parameters_are_refused() {
     let (_database, _api, server) = scene().await;
-    for query in ["usage?by=secret", "usage?from=x", "usage?limit=1", "usage?month=2026-11", "budgets?by=plan", "budgets?month=1"] {
+    for query in [
+        "usage?by=secret",
+        "usage?from=x",
+        "usage?limit=1",
+        "usage?month=2026-11",
+        "budgets?by=plan",
+        "budgets?month=1",
+    ] {
         server.read("reader", &format!("team/{query}")).await.assert_problem(400, "bad-parameter", "");
     }
     let metric = "enact_server_requests_total{route=\"usage\",status=\"200\"}";

@@ -75,7 +75,8 @@ async fn a_repetition_has_no_effect() {
     store.set_budgets("a", &[(plan(), tokens(20))]).await.unwrap();
     assert_eq!(store.open_requests("a", &twice[1..]).await.unwrap(), [Opened::Duplicate, Opened::Duplicate]);
     for _ in 0..2 {
-        let settled = [settlement(1, charge(3, 3, 30)), settlement(1, charge(9, 9, 90)), settlement(99, charge(9, 9, 9))];
+        let settled =
+            [settlement(1, charge(3, 3, 30)), settlement(1, charge(9, 9, 90)), settlement(99, charge(9, 9, 9))];
         store.settle_requests("a", &settled).await.unwrap();
     }
     store.settle_requests("b", &[settlement(2, charge(1, 1, 1))]).await.unwrap();
@@ -90,7 +91,10 @@ async fn concurrent_requests_never_exceed_a_limit() {
     let database = Database::migrated().await;
     let store = database.store();
     // Room for 25 of 120 requests in the plan, and for 10 in each task.
-    store.set_budgets("a", &[(plan(), tokens(259)), (task("t0"), tokens(100)), (task("t1"), tokens(100))]).await.unwrap();
+    store
+        .set_budgets("a", &[(plan(), tokens(259)), (task("t0"), tokens(100)), (task("t1"), tokens(100))])
+        .await
+        .unwrap();
     let mut calls = JoinSet::new();
     for call in 0..30_u128 {
         let store = store.clone();
@@ -135,7 +139,10 @@ async fn the_same_request_at_once_counts_once() {
         let store = store.clone();
         calls.spawn(async move {
             let opened = store.open_requests("a", &[request(1, "t"), request(2, "u")]).await.unwrap();
-            store.settle_requests("a", &[settlement(2, charge(1, 1, 1)), settlement(1, charge(2, 2, 2))]).await.unwrap();
+            store
+                .settle_requests("a", &[settlement(2, charge(1, 1, 1)), settlement(1, charge(2, 2, 2))])
+                .await
+                .unwrap();
             opened
         });
     }
@@ -208,7 +215,10 @@ async fn hostile_amounts_do_not_overflow() {
     hostile.estimate = charge(u64::MAX, u64::MAX, u64::MAX);
     let requests: Vec<_> =
         (1..50).map(|id| enact_store::ModelRequest { id: Uuid::from_u128(id), ..hostile.clone() }).collect();
-    store.set_budgets("a", &[(plan(), Limit { tokens: Some(u64::MAX), cost_micro_usd: Some(u64::MAX) })]).await.unwrap();
+    store
+        .set_budgets("a", &[(plan(), Limit { tokens: Some(u64::MAX), cost_micro_usd: Some(u64::MAX) })])
+        .await
+        .unwrap();
     assert!(store.open_requests("a", &requests).await.unwrap().iter().all(|outcome| *outcome == Opened::Accepted));
     let most = charge(u64::MAX, u64::MAX, u64::MAX);
     let settled: Vec<_> = (1..50).map(|id| settlement(id, most)).collect();
@@ -240,7 +250,10 @@ async fn reported_usage_counts_once_and_is_marked() {
     let balance = balance(&store, plan()).await;
     assert_eq!((balance.spent, balance.unpriced_tokens), (charge(5, 5, 0), 10), "no limit applies to what was used");
     assert!(balance.is_exhausted());
-    assert_eq!(database.number("select count(*) from model_requests where self_reported and outcome = 'Completed'").await, 1);
+    assert_eq!(
+        database.number("select count(*) from model_requests where self_reported and outcome = 'Completed'").await,
+        1
+    );
     let refused = store.open_requests("a", &[request(2, "t")]).await.unwrap();
     assert!(matches!(refused[0], Opened::Refused { .. }));
 }
@@ -261,7 +274,10 @@ async fn the_latest_refusal_counts() {
     store.record_refusal("a", "uid-t", 1, &refusal("BudgetExceeded", None)).await.unwrap();
     let found = store.refusal("a", "uid-t", 1).await.unwrap().unwrap();
     assert_eq!((found.reason.as_str(), found.reset_at), ("BudgetExceeded", None));
-    assert_eq!((store.refusal("a", "uid-t", 2).await.unwrap(), store.refusal("b", "uid-t", 1).await.unwrap()), (None, None));
+    assert_eq!(
+        (store.refusal("a", "uid-t", 2).await.unwrap(), store.refusal("b", "uid-t", 1).await.unwrap()),
+        (None, None)
+    );
 }
 
 #[tokio::test]

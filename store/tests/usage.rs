@@ -66,8 +66,10 @@ async fn usage_is_grouped_by_any_dimension() {
     assert_eq!(by(Dimension::Day).await, [row("2026-11-29", 15, None), row("2026-11-30", 333, Some(3030))]);
     assert_eq!(by(Dimension::Namespace).await, [row("team", 348, Some(3030))]);
     let attempts = store.usage("a", &query(&[Dimension::Attempt])).await.unwrap();
-    let attempts: Vec<_> =
-        attempts.iter().map(|row| (row.task.as_deref().unwrap_or_default(), row.attempt, row.charge.known_cost())).collect();
+    let attempts: Vec<_> = attempts
+        .iter()
+        .map(|row| (row.task.as_deref().unwrap_or_default(), row.attempt, row.charge.known_cost()))
+        .collect();
     assert_eq!(
         attempts,
         [("shop-t1", Some(2), 2000), ("shop-t1", Some(1), 1000), ("shop-t3", Some(1), 30), ("shop-t2", Some(1), 0)],

@@ -195,10 +195,7 @@ fn tree_shows_the_use_of_models() {
     assert_eq!(line(usage.clone()), "Models  4.20 USD and 120000 tokens spent");
     usage.reserved = Some(Budget { tokens: None, usd: Some("0.30".into()) });
     usage.budget = Some(Budget { tokens: None, usd: Some("10.00".into()) });
-    assert_eq!(
-        line(usage),
-        "Models  4.20 USD and 120000 tokens spent, 0.30 USD reserved, 5.80 USD of 10.00 USD left"
-    );
+    assert_eq!(line(usage), "Models  4.20 USD and 120000 tokens spent, 0.30 USD reserved, 5.80 USD of 10.00 USD left");
 }
 
 #[test]

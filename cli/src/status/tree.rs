@@ -139,7 +139,12 @@ fn models(usage: &plan::PlanUsage, display: Display) -> String {
         tokens: limit.tokens.map(|limit| limit.saturating_sub(usage.tokens)),
         cost_micro_usd: limit.cost_micro_usd.map(|limit| limit.saturating_sub(spent)),
     };
-    let _ = write!(text, ", {} of {} left", convert::budget(&left).as_ref().map(amount).unwrap_or_default(), amount(budget));
+    let _ = write!(
+        text,
+        ", {} of {} left",
+        convert::budget(&left).as_ref().map(amount).unwrap_or_default(),
+        amount(budget)
+    );
     let style = match (left.tokens, left.cost_micro_usd) {
         (Some(0), _) | (_, Some(0)) => WARNING,
         _ => FAINT,
@@ -263,7 +268,8 @@ fn detail(row: &Row<'_>, now: Timestamp) -> String {
         (Phase::Succeeded | Phase::Running, _) => String::new(),
         (Phase::Pending, Some((reason, message))) if row.attempts > 0 => {
             // A budget decides when the next attempt starts, not the time.
-            let again = row.retry_at.filter(|_| reason != "BudgetExceeded").map(|at| at.0.duration_since(now).as_secs().max(0));
+            let again =
+                row.retry_at.filter(|_| reason != "BudgetExceeded").map(|at| at.0.duration_since(now).as_secs().max(0));
             let again = again.map_or_else(String::new, |seconds| format!("next attempt in {seconds}s, "));
             format!("{again}{reason}: {message}")
         }

@@ -79,7 +79,8 @@ impl Budgets {
     pub fn reserve(&mut self, funding: &Funding) {
         for &index in &funding.budgets {
             let Some(remaining) = self.remaining.get_mut(index) else { continue };
-            let less = |remaining: Option<u64>, amount: Option<u64>| Some(remaining?.saturating_sub(amount.unwrap_or(0)));
+            let less =
+                |remaining: Option<u64>, amount: Option<u64>| Some(remaining?.saturating_sub(amount.unwrap_or(0)));
             *remaining = Limit {
                 tokens: less(remaining.tokens, funding.attempt.tokens),
                 cost_micro_usd: less(remaining.cost_micro_usd, funding.attempt.cost_micro_usd),

@@ -43,10 +43,8 @@ mod tests {
     fn requests_of_one_batch_share_the_budget() {
         let plan = Scope::Plan { uid: "p".into() };
         let task = |uid: &str| Scope::Task { uid: uid.into() };
-        let limited = |tokens| Balance {
-            limit: Limit { tokens: Some(tokens), cost_micro_usd: None },
-            ..Balance::default()
-        };
+        let limited =
+            |tokens| Balance { limit: Limit { tokens: Some(tokens), cost_micro_usd: None }, ..Balance::default() };
         let mut balances = HashMap::from([(plan.clone(), limited(25)), (task("a"), limited(10))]);
         let demand = |uid: &str| Demand {
             scopes: vec![task(uid), plan.clone()],

@@ -83,8 +83,7 @@ impl Balance {
     /// more than 1000 if more is spent than the limit allows, as after a limit was lowered.
     pub fn spent_permille(&self) -> Option<u64> {
         let part = |limit: Option<u64>, spent: u64| limit.map(|limit| permille(spent, limit));
-        part(self.limit.tokens, self.spent.tokens.total())
-            .max(part(self.limit.cost_micro_usd, self.spent.known_cost()))
+        part(self.limit.tokens, self.spent.tokens.total()).max(part(self.limit.cost_micro_usd, self.spent.known_cost()))
     }
 
     /// Returns whether the budget is used up: the smallest request would be refused, even when nothing is reserved.

@@ -134,7 +134,10 @@ mod tests {
         assert_eq!(vendors.keys().collect::<Vec<_>>(), ["Anthropic", "Google", "OpenAI", "Qwen"]);
         let is_day = |text: &str| text.len() == 10 && text.starts_with("20") && text.split('-').count() == 3;
         for (name, vendor) in vendors {
-            assert!(vendor["source"].as_str().unwrap().starts_with("https://"), "{name} says where its prices are from");
+            assert!(
+                vendor["source"].as_str().unwrap().starts_with("https://"),
+                "{name} says where its prices are from"
+            );
             assert!(is_day(vendor["checked"].as_str().unwrap()), "{name} says when they were compared");
             let Vendor { models } = serde_json::from_value(vendor).unwrap();
             for Entry { model, from, tiers } in models {
@@ -179,7 +182,9 @@ mod tests {
 
     #[test]
     fn other_models_have_no_price() {
-        for model in ["", "-", "gpt", "gpt-5-turbo", "gpt-50", "gpt-5.9", "claude-opus-4-99", "llama", "ä", "gpt-5-", "/"] {
+        for model in
+            ["", "-", "gpt", "gpt-5-turbo", "gpt-50", "gpt-5.9", "claude-opus-4-99", "llama", "ä", "gpt-5-", "/"]
+        {
             assert_eq!(output(model), None, "{model}");
         }
     }
@@ -187,7 +192,8 @@ mod tests {
     #[test]
     fn a_price_applies_from_its_first_day() {
         // 2026-10-06 and 2026-10-07.
-        let cached = |seconds: i64| price("claude-sonnet-5-5", Millis(seconds * 1000), 0).map(|price| price.cached_input);
+        let cached =
+            |seconds: i64| price("claude-sonnet-5-5", Millis(seconds * 1000), 0).map(|price| price.cached_input);
         assert_eq!((cached(1_791_244_800), cached(1_791_331_200)), (Some(200_000), Some(100_000)));
         let first = 1_754_524_800_000;
         assert_eq!(price("gpt-5", Millis(first - 1), 0), None);
@@ -201,7 +207,8 @@ mod tests {
         assert_eq!(price.cost(&tokens(0, 0, 0)), 0);
         assert_eq!(price.cost(&tokens(0, 1, 0)), 1);
         assert_eq!(price.cost(&tokens(1000, 10, 100)), 3000 + 3 + 1500);
-        let all = Tokens { input: u64::MAX, cached_input: u64::MAX, cache_write: u64::MAX, output: u64::MAX, reasoning: 0 };
+        let all =
+            Tokens { input: u64::MAX, cached_input: u64::MAX, cache_write: u64::MAX, output: u64::MAX, reasoning: 0 };
         assert_eq!(Price { input: u64::MAX, ..price }.cost(&all), u64::MAX);
     }
 }

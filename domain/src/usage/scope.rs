@@ -75,11 +75,9 @@ impl FromStr for Scope {
         let parts: Vec<&str> = key.split('/').collect();
         Ok(match parts.as_slice() {
             ["tenant", month] => Self::Tenant { month: (*month).to_owned() },
-            ["agent", namespace, name, month] => Self::Agent {
-                namespace: (*namespace).to_owned(),
-                name: (*name).to_owned(),
-                month: (*month).to_owned(),
-            },
+            ["agent", namespace, name, month] => {
+                Self::Agent { namespace: (*namespace).to_owned(), name: (*name).to_owned(), month: (*month).to_owned() }
+            }
             ["plan", uid] => Self::Plan { uid: (*uid).to_owned() },
             ["task", uid] => Self::Task { uid: (*uid).to_owned() },
             ["attempt", uid, number] => {

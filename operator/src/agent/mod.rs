@@ -42,9 +42,8 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
         None => decide::Recorded::None,
     };
     let tenant = ctx.tenant_of(&namespace).map(|member| member.tenant);
-    let problems = models::check(&object.spec, |name| {
-        ctx.provider(&namespace, tenant.as_deref().unwrap_or_default(), name)
-    });
+    let problems =
+        models::check(&object.spec, |name| ctx.provider(&namespace, tenant.as_deref().unwrap_or_default(), name));
     let readiness = decide::decide(&object.spec, tenant.is_some(), &recorded, problems.first());
     let api = Api::<Agent>::namespaced(ctx.client.clone(), &namespace);
     let old = object.status.as_ref().map_or(&[][..], |s| &s.conditions);

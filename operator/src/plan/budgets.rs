@@ -1,27 +1,24 @@
-//! Budgets: what the tasks of a plan may still use of models, and the limits that the model gateway enforces.
+//! Budgets: what the tasks of a plan may still use of models.
 //!
 //! The gateway counts each request in Postgres and refuses those that exceed a limit, so no budget is exceeded whatever happens here. This
-//! step writes the limits, and keeps attempts from starting only to be refused.
+//! step only keeps attempts from starting that would be refused. The limits are written by [`limits`](super::limits).
 
 use std::collections::HashMap;
 
 use enact_crds::convert;
 use enact_crds::plan::PlanUsage;
 use enact_domain::approval::{self, Choice, check_decision};
-use enact_domain::assignment::{Reason, Report};
-use enact_domain::attempt::AttemptState;
+use enact_domain::assignment::Reason;
 use enact_domain::graph::{NodeId, PerNode};
-use enact_domain::plan::{Budgets, CurrentAttempt, Node, Shortage, TaskPhase};
+use enact_domain::plan::{Budgets, CurrentAttempt, Node, TaskPhase};
 use enact_domain::time::Millis;
-use enact_domain::usage::{Balance, Charge, Limit, Scope, month};
+use enact_domain::usage::{Balance, Limit, Scope, month};
 
 use super::context::Context;
-use super::decide::Decided;
 use super::observed::Observed;
 use super::reservations::{Amount, Reserved};
 use super::self_reported;
 use super::validate::Valid;
-use crate::budget_thresholds;
 use crate::error::Error;
 
 /// Seconds for which balances are used again while a budget applies.
@@ -36,20 +33,21 @@ pub struct KnownBudgets {
     /// Time at which the balances were read.
     read_at: Option<Millis>,
     /// The limits that were last written.
-    written: HashMap<Scope, Limit>,
+    pub written: HashMap<Scope, Limit>,
 }
 
 /// The budgets of a plan in one reconcile.
 #[derive(Debug, Default)]
 pub struct PlanBudgets {
     /// The budgets with a limit; the index is that in a node's funding.
-    limits: Vec<(Scope, Limit)>,
+    pub limits: Vec<(Scope, Limit)>,
     /// The limit of the plan, which its own budget and its Approvals set.
-    plan: Limit,
-    /// The limit of each attempt.
-    attempt: Limit,
+    pub plan: Limit,
+    /// The limits of each task and of each attempt.
+    pub task: Limit,
+    pub attempt: Limit,
     /// The UIDs of the Tasks that use models and are not finished.
-    metered: HashMap<NodeId, String>,
+    pub metered: HashMap<NodeId, String>,
     pub known: KnownBudgets,
 }
 
@@ -86,7 +84,7 @@ pub async fn read(
     for (&id, uid) in &budgets.metered {
         nodes[id].funding.attempt = budgets.attempt;
         nodes[id].funding.last_attempt = budgets.left_of_attempt(uid, nodes[id].attempts);
-        if end_report(&nodes[id]).is_some_and(|report| report.reason == Reason::ProviderQuota) {
+        if nodes[id].end_report().is_some_and(|report| report.reason == Reason::ProviderQuota) {
             let refusal = ctx.record_store.refusal(tenant, uid, nodes[id].attempts).await?;
             nodes[id].funding.quota_reset = refusal.and_then(|refusal| refusal.reset_at);
         }
@@ -97,11 +95,13 @@ pub async fn read(
 /// Returns the limit of the plan: the lower one of its own budget and of those of its valid Approvals.
 fn limit_of_plan(observed: &Observed, valid: &Valid) -> Limit {
     let own = observed.plan.spec.execution.budget.as_ref().map(convert::limit).unwrap_or_default();
+    let status = observed.status();
+    let findings = valid.evaluation.as_ref().map_or(&status.top_findings, |evaluation| &evaluation.findings);
     let content = approval::Content {
         digest: valid.content.digest.clone(),
         author: observed.author.clone(),
-        // The findings changed who must decide, and the plan has been approved since.
-        worst: None,
+        // Who may decide can depend on the findings. A started plan keeps those of its start.
+        worst: convert::worst_of(findings),
     };
     let policy = (&observed.plan.spec.approval).into();
     let accepted = observed.caps.iter().filter(|(decision, _)| {
@@ -112,19 +112,8 @@ fn limit_of_plan(observed: &Observed, valid: &Valid) -> Limit {
     accepted.fold(own, |limit, (_, budget)| limit.lower(*budget))
 }
 
-/// Returns the report of an attempt that has ended, but whose end is not in the status yet.
-pub fn end_report(node: &Node) -> Option<&Report> {
-    match &node.current {
-        CurrentAttempt::Pod { state: AttemptState::Succeeded(report) | AttemptState::Failed { report, .. }, .. } => {
-            Some(report)
-        }
-        CurrentAttempt::Absent { delivered, .. } => delivered.as_ref(),
-        CurrentAttempt::Pod { .. } | CurrentAttempt::None => None,
-    }
-}
-
 fn has_ended(node: &Node) -> bool {
-    end_report(node).is_some()
+    node.end_report().is_some()
 }
 
 /// Returns whether an attempt of the node is in progress.
@@ -137,10 +126,14 @@ impl PlanBudgets {
     fn of(ctx: &Context, observed: &Observed, valid: &Valid, nodes: &mut PerNode<Node>) -> Self {
         let execution = &observed.plan.spec.execution;
         let limit = |budget: &Option<_>| budget.as_ref().map(convert::limit).unwrap_or_default();
-        let (month, task_limit) = (month(observed.now), limit(&execution.task_budget));
-        let plan = limit_of_plan(observed, valid);
+        let month = month(observed.now);
         let tenant = ctx.tenant(&valid.member.tenant).map(|t| limit(&t.spec.monthly_budget)).unwrap_or_default();
-        let mut budgets = Self { plan, attempt: limit(&execution.attempt_budget), ..Self::default() };
+        let mut budgets = Self {
+            plan: limit_of_plan(observed, valid),
+            task: limit(&execution.task_budget),
+            attempt: limit(&execution.attempt_budget),
+            ..Self::default()
+        };
         let compiled = &valid.content.compiled;
         for (i, task) in compiled.tasks.iter().enumerate() {
             let (name, id) = (observed.agent_of(task), NodeId::Task(i));
@@ -153,8 +146,8 @@ impl PlanBudgets {
             let scopes = [
                 (Scope::Tenant { month: month.clone() }, tenant),
                 (of_agent, limit(&agent.monthly_budget)),
-                (Scope::Plan { uid: observed.uid.clone() }, plan),
-                (Scope::Task { uid: entry.uid.clone() }, task_limit),
+                (Scope::Plan { uid: observed.uid.clone() }, budgets.plan),
+                (Scope::Task { uid: entry.uid.clone() }, budgets.task),
             ];
             let limited = scopes.into_iter().filter(|(_, limit)| !limit.is_unlimited());
             nodes[id].funding.budgets = limited.map(|(scope, limit)| budgets.index(scope, limit)).collect();
@@ -183,7 +176,8 @@ impl PlanBudgets {
         let limited = self.limits.iter().map(|(scope, _)| scope.clone()).filter(|scope| *scope != plan);
         let mut scopes: Vec<Scope> = limited.chain([plan.clone()]).collect();
         if !self.attempt.is_unlimited() {
-            let open = |id: &NodeId| is_running(&nodes[*id]) || has_ended(&nodes[*id]) || nodes[*id].funding.parked.is_some();
+            let open =
+                |id: &NodeId| is_running(&nodes[*id]) || has_ended(&nodes[*id]) || nodes[*id].funding.parked.is_some();
             let open = self.metered.iter().filter(|(id, _)| open(id));
             scopes.extend(open.map(|(id, uid)| Scope::Attempt { uid: uid.clone(), number: nodes[*id].attempts }));
         }
@@ -204,7 +198,8 @@ impl PlanBudgets {
         now >= read_at.plus_seconds(age) && (!self.limits.is_empty() || metered().any(is_running))
     }
 
-    fn balance(&self, scope: &Scope) -> Balance {
+    /// Returns the balance of a scope as it was last read.
+    pub fn balance(&self, scope: &Scope) -> Balance {
         self.known.balances.get(scope).copied().unwrap_or_default()
     }
 
@@ -241,14 +236,16 @@ impl PlanBudgets {
             let left = |limit: u64, spent: u64, reserved: u64| limit.saturating_sub(spent).saturating_sub(reserved);
             Limit {
                 tokens: limit.tokens.map(|limit| left(limit, spent.tokens.total(), reserved.tokens)),
-                cost_micro_usd: limit.cost_micro_usd.map(|limit| left(limit, spent.known_cost(), reserved.cost_micro_usd)),
+                cost_micro_usd: limit
+                    .cost_micro_usd
+                    .map(|limit| left(limit, spent.known_cost(), reserved.cost_micro_usd)),
             }
         });
         Budgets::new(remaining.collect())
     }
 
     /// Returns what attempts at these nodes reserve of each budget: the rest of their own budgets.
-    fn reserved_by(&self, nodes: &PerNode<Node>, ids: impl Iterator<Item = NodeId>) -> Reserved {
+    pub fn reserved_by(&self, nodes: &PerNode<Node>, ids: impl Iterator<Item = NodeId>) -> Reserved {
         let mut reserved = Reserved::new();
         for id in ids {
             let Some(uid) = self.metered.get(&id) else { continue };
@@ -295,146 +292,6 @@ impl PlanBudgets {
             budget: convert::budget(&self.plan),
         };
         (tokens > 0 || reserved.tokens.is_some() || usage.budget.is_some()).then_some(usage)
-    }
-}
-
-/// Writes the limits that changed since they were last written, before the attempts that they limit start. Returns the budgets with the
-/// limits as written.
-///
-/// # Errors
-/// When the record cannot be written.
-pub async fn write_limits(ctx: &Context, decided: &Decided<'_>) -> Result<KnownBudgets, Error> {
-    let budgets = decided.budgets;
-    let wanted = wanted_limits(decided);
-    let changed: Vec<(Scope, Limit)> =
-        wanted.iter().filter(|(scope, limit)| budgets.known.written.get(scope) != Some(limit)).cloned().collect();
-    if !changed.is_empty() {
-        ctx.record_store.set_budgets(&decided.valid.member.tenant, &changed).await?;
-    }
-    Ok(KnownBudgets { written: wanted.into_iter().collect(), ..budgets.known.clone() })
-}
-
-/// Returns the limits of the plan, and of the tasks and attempts that run or start. A limit that was removed is still written once.
-fn wanted_limits(decided: &Decided) -> Vec<(Scope, Limit)> {
-    let (budgets, observed) = (decided.budgets, decided.observed);
-    let written = |scope: &Scope| budgets.known.written.contains_key(scope);
-    let mut wanted = Vec::new();
-    let plan = Scope::Plan { uid: observed.uid.clone() };
-    // After a restart of the operator, the status shows whether there was a limit before.
-    let had_limit = observed.plan.status.as_ref().and_then(|s| s.usage.as_ref()).is_some_and(|u| u.budget.is_some());
-    let running = |id: NodeId| decided.decision.phases[id] == TaskPhase::Running;
-    if !budgets.plan.is_unlimited() || written(&plan) || had_limit {
-        wanted.push((plan, budgets.plan));
-    }
-    let task_limit = observed.plan.spec.execution.task_budget.as_ref().map(convert::limit).unwrap_or_default();
-    for (&id, uid) in budgets.metered.iter().filter(|(id, _)| running(**id)) {
-        let Some(number) = decided.running_attempt(id) else { continue };
-        let (node, task) = (&decided.nodes[id], Scope::Task { uid: uid.clone() });
-        // An earlier attempt, perhaps started by another process, may have had a limit.
-        if !task_limit.is_unlimited() || node.attempts > 0 || written(&task) {
-            wanted.push((task, task_limit));
-        }
-        let attempt = Scope::Attempt { uid: uid.clone(), number };
-        if !budgets.attempt.is_unlimited() || written(&attempt) {
-            wanted.push((attempt, budgets.attempt));
-        }
-    }
-    wanted
-}
-
-/// Returns why attempts wait for a budget, and how to continue; none if none does.
-pub fn shortage(decided: &Decided) -> Option<String> {
-    let (budgets, unfunded) = (decided.budgets, &decided.decision.unfunded);
-    let (id, shortage) = unfunded.first()?;
-    let node = &decided.nodes[*id];
-    let index = match shortage {
-        Shortage::Budget(index) => Some(*index),
-        // The budget with the least left is the one that refused the last request.
-        Shortage::Unchanged => {
-            let part = |limit: &Limit, scope: &Scope| Balance { limit: *limit, ..budgets.balance(scope) }.spent_permille();
-            let attempt = Scope::Attempt { uid: budgets.metered.get(id)?.clone(), number: node.attempts };
-            let own = part(&budgets.attempt, &attempt);
-            let most = node.funding.budgets.iter().max_by_key(|index| {
-                let (scope, limit) = &budgets.limits[**index];
-                part(limit, scope)
-            });
-            most.filter(|index| own <= part(&budgets.limits[**index].1, &budgets.limits[**index].0)).copied()
-        }
-    };
-    let (scope, limit) = match index {
-        Some(index) => budgets.limits[index].clone(),
-        None => (Scope::Attempt { uid: budgets.metered.get(id)?.clone(), number: node.attempts }, budgets.attempt),
-    };
-    let spent = budgets.balance(&scope).spent;
-    let reserved = index.map(|index| reserved_with_starts(decided, index)).unwrap_or_default();
-    let waiting = unfunded.len();
-    let tasks = if waiting == 1 { "1 task waits".to_owned() } else { format!("{waiting} tasks wait") };
-    let reserves = match (&scope, convert::budget(&budgets.attempt)) {
-        (Scope::Attempt { .. }, _) | (_, None) => String::new(),
-        (_, Some(budget)) => format!("; each attempt reserves {}", budget_thresholds::describe(&budget)),
-    };
-    Some(format!(
-        "{tasks} for {}: {}{reserves}; {}",
-        name(decided, &scope),
-        describe_use(&limit, &spent, reserved),
-        remedy(decided, &scope)
-    ))
-}
-
-/// Returns what is reserved of a budget after the starts of this decision.
-fn reserved_with_starts(decided: &Decided, index: usize) -> Amount {
-    let mut reserved = decided.reserved.get(index).copied().unwrap_or_default();
-    let started = decided.budgets.reserved_by(&decided.nodes, decided.new_starts());
-    reserved.add(started.get(&decided.budgets.limits[index].0).unwrap_or(&Amount::default()));
-    reserved
-}
-
-/// Returns the spent and reserved parts of a limit: `9.80 of 10.00 USD spent, 0.10 USD reserved`.
-fn describe_use(limit: &Limit, spent: &Charge, reserved: Amount) -> String {
-    let mut parts = Vec::new();
-    if let Some(limit) = limit.cost_micro_usd {
-        parts.push(format!("{} of {} USD spent", convert::usd(spent.known_cost()), convert::usd(limit)));
-        let reserved = reserved.cost_micro_usd;
-        parts.extend((reserved > 0).then(|| format!("{} USD reserved", convert::usd(reserved))));
-    }
-    if let Some(limit) = limit.tokens {
-        parts.push(format!("{} of {limit} tokens spent", spent.tokens.total()));
-        let reserved = reserved.tokens;
-        parts.extend((reserved > 0).then(|| format!("{reserved} tokens reserved")));
-    }
-    parts.join(", ")
-}
-
-fn name(decided: &Decided, scope: &Scope) -> String {
-    match scope {
-        Scope::Tenant { month } => format!("the budget of Tenant {} for {month}", decided.valid.member.tenant),
-        Scope::Agent { name, month, .. } => format!("the budget of Agent {name} for {month}"),
-        Scope::Plan { .. } => "the budget of the plan".into(),
-        Scope::Task { .. } => "the budget of the task".into(),
-        Scope::Attempt { .. } => "the budget of the attempt".into(),
-    }
-}
-
-fn remedy(decided: &Decided, scope: &Scope) -> String {
-    let observed = decided.observed;
-    match scope {
-        Scope::Tenant { .. } => {
-            format!("raise spec.monthlyBudget of Tenant {}, or wait for the next month", decided.valid.member.tenant)
-        }
-        Scope::Agent { name, .. } => format!("raise spec.monthlyBudget of Agent {name}, or wait for the next month"),
-        Scope::Plan { .. } => {
-            let own = observed.plan.spec.execution.budget.as_ref().map(convert::limit);
-            if own == Some(decided.budgets.plan) {
-                "raise spec.execution.budget".into()
-            } else {
-                let name = observed.name();
-                format!(
-                    "an Approval sets this budget: delete it, and approve with a higher one (`kubectl enact approve plan/{name} --budget USD`)"
-                )
-            }
-        }
-        Scope::Task { .. } => "raise spec.execution.taskBudget".into(),
-        Scope::Attempt { .. } => "raise spec.execution.attemptBudget".into(),
     }
 }
 

@@ -9,10 +9,11 @@ use enact_domain::plan::{self as scheduler, Action, Counts, Decision, Node, Plan
 use enact_domain::record::{Kind, Subject};
 use enact_domain::time::Millis;
 
-use super::budgets::{self, PlanBudgets};
+use super::budgets::PlanBudgets;
 use super::context::Context;
 use super::observed::{Choice, Loaded, Observed};
 use super::reservations::Amount;
+use super::shortage::Waiting;
 use super::validate::Valid;
 use crate::error::Error;
 use crate::index::{PodEntry, TaskEntry};
@@ -276,7 +277,7 @@ impl Decided<'_> {
                 let message = format!("suspended: {progress}; resume with `kubectl enact resume`");
                 (so_far, Readiness::reconciling("Suspended", message))
             }
-            PlanState::Running if let Some(message) = budgets::shortage(self) => {
+            PlanState::Running if let Some(message) = self.shortage() => {
                 let message = format!("{message}; {progress}");
                 // While others run, the plan makes progress, and may even need nothing more.
                 let idle = self.task_counts().running == 0 && self.decision.waiting_for_slots == 0;
@@ -303,6 +304,24 @@ impl Decided<'_> {
 
     fn phase_so_far(&self) -> Phase {
         if self.observed.started().is_some() { Phase::Running } else { Phase::Pending }
+    }
+
+    /// Returns the message about the budget that tasks wait for.
+    fn shortage(&self) -> Option<String> {
+        let started = self.budgets.reserved_by(&self.nodes, self.new_starts());
+        let mut reserved = self.reserved.clone();
+        for (reserved, (scope, _)) in reserved.iter_mut().zip(&self.budgets.limits) {
+            reserved.add(started.get(scope).unwrap_or(&Amount::default()));
+        }
+        let waiting = Waiting {
+            observed: self.observed,
+            tenant: &self.valid.member.tenant,
+            budgets: self.budgets,
+            nodes: &self.nodes,
+            unfunded: &self.decision.unfunded,
+            reserved,
+        };
+        waiting.message()
     }
 
     /// Returns the message about the choice that a person has to make before stale tasks start.

@@ -10,6 +10,7 @@ pub mod context;
 mod decide;
 mod evaluate;
 pub mod limiter;
+mod limits;
 mod nodes;
 mod observe;
 mod observed;
@@ -17,6 +18,7 @@ mod record;
 pub mod reservations;
 pub mod runtime;
 mod self_reported;
+mod shortage;
 mod staleness;
 mod status;
 mod validate;
@@ -127,7 +129,8 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     }
     let resync = (!decided.phase().is_finished()).then_some(resync);
     let usage_at = budgets.read_again_at(&decided.decision.phases);
-    let times = [decided.decision.requeue_at, applied.requeue_at, written.requeue_at, observed.cleanup_at(), usage_at, resync];
+    let times =
+        [decided.decision.requeue_at, applied.requeue_at, written.requeue_at, observed.cleanup_at(), usage_at, resync];
     Ok(requeue(now, times))
 }
 

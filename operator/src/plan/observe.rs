@@ -94,19 +94,13 @@ fn model_problems(
     tenant: &str,
     agents: &HashMap<String, Arc<Agent>>,
 ) -> HashMap<String, (usize, ModelProblem)> {
-    let problem = |agent: &Agent| {
-        models::check(&agent.spec, |name| ctx.provider(namespace, tenant, name)).into_iter().next()
-    };
+    let problem =
+        |agent: &Agent| models::check(&agent.spec, |name| ctx.provider(namespace, tenant, name)).into_iter().next();
     agents.iter().filter_map(|(name, agent)| Some((name.clone(), problem(agent)?))).collect()
 }
 
 /// Returns the Approvals with a budget. They are looked up only for a plan that uses models, because that visits all Approvals.
-fn caps(
-    ctx: &Context,
-    plan: &Plan,
-    namespace: &str,
-    agents: &HashMap<String, Arc<Agent>>,
-) -> Vec<(Decision, Limit)> {
+fn caps(ctx: &Context, plan: &Plan, namespace: &str, agents: &HashMap<String, Arc<Agent>>) -> Vec<(Decision, Limit)> {
     let finished = plan.status.as_ref().is_some_and(|s| s.phase.is_finished());
     if finished || !agents.values().any(|agent| agent.spec.uses_models()) {
         return Vec::new();

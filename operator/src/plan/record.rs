@@ -4,9 +4,10 @@ use enact_domain::graph::NodeId;
 use enact_domain::plan::{Action, NextStep, TaskPhase};
 use enact_domain::record::{Event, Record, Subject, TaskRef, failure_kind};
 
-use super::budgets::{self, KnownBudgets};
+use super::budgets::KnownBudgets;
 use super::context::Context;
 use super::decide::Decided;
+use super::limits;
 use crate::context::ACTOR;
 use crate::error::Error;
 use crate::search;
@@ -24,7 +25,7 @@ pub struct Recorded {
 /// When the record cannot be written.
 pub async fn record(ctx: &Context, decided: &Decided<'_>) -> Result<Recorded, Error> {
     // Before the pods exist: the gateway enforces the limits from the first request on.
-    let budgets = budgets::write_limits(ctx, decided).await?;
+    let budgets = limits::write(ctx, decided).await?;
     ctx.record(records(decided)).await?;
     let valid = decided.valid;
     // After the record, so that search finds only recorded content. It never waits: a full queue postpones the document.

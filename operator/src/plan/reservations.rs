@@ -40,7 +40,12 @@ pub struct Reservations {
 impl Reservations {
     /// Replaces the reservations of a plan by those that `decide` returns. It gets a function that sums the reservations of the tenant's
     /// other plans.
-    pub fn replace<T>(&self, tenant: &str, plan: &str, decide: impl FnOnce(&dyn Fn(&Scope) -> Amount) -> (T, Reserved)) -> T {
+    pub fn replace<T>(
+        &self,
+        tenant: &str,
+        plan: &str,
+        decide: impl FnOnce(&dyn Fn(&Scope) -> Amount) -> (T, Reserved),
+    ) -> T {
         // The lock is held during the decision: two plans must not reserve the same amount.
         let mut tenants = self.tenants.lock();
         let plans = tenants.entry(tenant.to_owned()).or_default();

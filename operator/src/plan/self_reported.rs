@@ -8,7 +8,6 @@ use enact_domain::usage::{Charge, Tokens};
 use enact_store::ModelRequest;
 use uuid::Uuid;
 
-use super::budgets::end_report;
 use super::observed::Observed;
 use super::validate::Valid;
 
@@ -24,7 +23,7 @@ pub fn usage(
     let task = id.task()?;
     let name = observed.agent_of(&valid.content.compiled.tasks[task]);
     let agent: &AgentSpec = &observed.agents.get(name)?.spec;
-    let usage = end_report(node)?.usage;
+    let usage = node.end_report()?.usage;
     if !agent.models.is_empty() || usage.is_empty() {
         return None;
     }

@@ -87,10 +87,14 @@ pub fn message(phase: TaskPhase, attempt: u32, report: &Report) -> String {
     match phase {
         TaskPhase::Succeeded => format!("attempt {attempt} succeeded"),
         TaskPhase::Pending | TaskPhase::Running if report.reason == Reason::BudgetExceeded => {
-            format!("attempt {attempt} was stopped, and another attempt follows when more remains of the budget: {message}")
+            format!(
+                "attempt {attempt} was stopped, and another attempt follows when more remains of the budget: {message}"
+            )
         }
         TaskPhase::Pending | TaskPhase::Running if report.reason == Reason::ProviderQuota => {
-            format!("attempt {attempt} was stopped, and another attempt follows after the reset of the quota: {message}")
+            format!(
+                "attempt {attempt} was stopped, and another attempt follows after the reset of the quota: {message}"
+            )
         }
         TaskPhase::Pending | TaskPhase::Running => {
             format!("attempt {attempt} failed, and another attempt follows: {message}")

@@ -46,8 +46,7 @@ impl Store {
     /// self-reported, and no limit applies to it. A repetition with the same ID has no effect.
     pub async fn report_usage(&self, tenant: &str, request: &ModelRequest, charge: &Charge) -> Result<(), StoreError> {
         let request = request.sanitised();
-        let scopes: BTreeMap<String, Scope> =
-            request.scopes().into_iter().map(|scope| (scope.key(), scope)).collect();
+        let scopes: BTreeMap<String, Scope> = request.scopes().into_iter().map(|scope| (scope.key(), scope)).collect();
         self.transaction("record reported usage", tenant, async |session: &mut Session| {
             lock(session, tenant, &scopes, std::slice::from_ref(&request)).await?;
             let row = serde_json::json!([NewRequest::new(&request, charge)]);
@@ -178,11 +177,7 @@ fn decide<'r>(
 
 /// Inserts the requests and adds their estimates to the reservations of their budgets, which are locked. Returns the requests that did not
 /// exist.
-async fn insert(
-    session: &mut Session,
-    tenant: &str,
-    requests: &[&ModelRequest],
-) -> Result<HashSet<Uuid>, sqlx::Error> {
+async fn insert(session: &mut Session, tenant: &str, requests: &[&ModelRequest]) -> Result<HashSet<Uuid>, sqlx::Error> {
     if requests.is_empty() {
         return Ok(HashSet::new());
     }

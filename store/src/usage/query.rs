@@ -17,9 +17,7 @@ use crate::store::Store;
 const MAX_ROWS: i64 = 10_000;
 
 /// What usage can be grouped by.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, EnumString, IntoStaticStr, VariantArray,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, EnumString, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "camelCase")]
 #[strum(serialize_all = "camelCase")]
 pub enum Dimension {
@@ -168,7 +166,9 @@ impl Store {
         if i64::try_from(rows.len()).unwrap_or(i64::MAX) > MAX_ROWS {
             return Err(StoreError::Invalid {
                 what: "usage",
-                problem: format!("has more than {MAX_ROWS} rows; ask for a shorter time, one plan, or fewer dimensions"),
+                problem: format!(
+                    "has more than {MAX_ROWS} rows; ask for a shorter time, one plan, or fewer dimensions"
+                ),
             });
         }
         let weight = |row: &UsageRow| (row.charge.cost_micro_usd, row.charge.tokens.total());

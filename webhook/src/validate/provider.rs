@@ -12,7 +12,8 @@ impl<L: Lookup> Validate<ModelProviderSpec> for Validator<L> {
         let errors = validation::provider(&spec, self.is_installation(request.namespace()));
         Denial::unless_empty(errors.into_iter().map(Cause::from).collect())?;
         if spec.key.is_some() && spec.base_url.starts_with("http://") {
-            let text = "spec.baseUrl: the key is sent without encryption; use https:// unless the endpoint is in this cluster";
+            let text =
+                "spec.baseUrl: the key is sent without encryption; use https:// unless the endpoint is in this cluster";
             return Ok(vec![warning(text)]);
         }
         Ok(Vec::new())

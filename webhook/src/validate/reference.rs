@@ -19,7 +19,8 @@ const HINT: Duration = Duration::from_secs(1);
 /// Refuses a new object whose name cannot be a label value, because labels of its children hold it, or whose name no reference can hold.
 pub(super) fn own_name(request: &Request) -> Result<(), Denial> {
     let name = request.name();
-    let referred = matches!(request.kind(), Some(Kind::Constitution | Kind::Specification | Kind::ModelProvider | Kind::Agent));
+    let referred =
+        matches!(request.kind(), Some(Kind::Constitution | Kind::Specification | Kind::ModelProvider | Kind::Agent));
     let message = if request.operation() != &Operation::Create {
         return Ok(());
     } else if name.len() > MAX_LABEL {

@@ -15,7 +15,10 @@ impl<L: Lookup> Validator<L> {
     /// of the installation, which shares it with tenants.
     pub(super) async fn tenancy(&self, request: &Request) -> Result<(), Denial> {
         let namespace = request.namespace();
-        if request.kind() == Some(Kind::ModelProvider) && self.is_installation(namespace) && request.tenant_label().is_none() {
+        if request.kind() == Some(Kind::ModelProvider)
+            && self.is_installation(namespace)
+            && request.tenant_label().is_none()
+        {
             return Ok(());
         }
         let Some(tenant) = self.lookup.tenant_of(namespace).await? else {

@@ -234,7 +234,8 @@ async fn plans_share_the_budget_of_their_tenant_and_agent() {
     for owner in ["tenant", "agent"] {
         let mut bench = Bench::new().await;
         let budget = usd("1.00");
-        let (of_tenant, of_agent) = if owner == "tenant" { (budget, json!({})) } else { (Value::Null, json!({"monthlyBudget": budget})) };
+        let (of_tenant, of_agent) =
+            if owner == "tenant" { (budget, json!({})) } else { (Value::Null, json!({"monthlyBudget": budget})) };
         bench.tenant_with("acme", json!({"namespaces": ["ns"], "parallelism": 9, "monthlyBudget": of_tenant}));
         add_agent(&mut bench, &of_agent);
         for name in ["p", "q"] {
@@ -275,7 +276,11 @@ async fn usage_is_read_and_written_from_time_to_time() {
     bench.succeed("p-t001-1").await;
     bench.plan("p").await.unwrap();
     let status = bench.api.get("plans/p")["status"].clone();
-    assert_eq!((&status["phase"], &status["usage"]["usd"]), (&json!("Succeeded"), &json!("0.07")), "complete at the end");
+    assert_eq!(
+        (&status["phase"], &status["usage"]["usd"]),
+        (&json!("Succeeded"), &json!("0.07")),
+        "complete at the end"
+    );
     assert_eq!(bench.record_store.limits.lock().unwrap().len(), 0, "no budget, no limit");
 }
 

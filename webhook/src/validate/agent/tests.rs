@@ -39,8 +39,14 @@ async fn models_fit_the_adapter_and_the_provider() {
         assert_eq!(assert_admitted(admit(&lookup, &create(&good)).await), Vec::<String>::new());
     }
     for (bad, parts) in [
-        (with_models("Codex", &[("own", "claude-5")]), &["spec.models[0]", "API Anthropic", "Codex requires OpenAi"][..]),
-        (with_models("Command", &[("own", "claude-5"), ("openai", "x")]), &["spec.models[1]", "spec.models[0] has Anthropic"]),
+        (
+            with_models("Codex", &[("own", "claude-5")]),
+            &["spec.models[0]", "API Anthropic", "Codex requires OpenAi"][..],
+        ),
+        (
+            with_models("Command", &[("own", "claude-5"), ("openai", "x")]),
+            &["spec.models[1]", "spec.models[0] has Anthropic"],
+        ),
         (with_models("ClaudeCode", &[("own", "gpt-5")]), &["spec.models[0]", "does not allow the model gpt-5"]),
         (with_models("ClaudeCode", &[("../../secrets/x", "m")]), &["spec.models[0].provider", "another namespace"]),
         (with_models("Cursor", &[("own", "claude-5")]), &["spec.models", "cannot use the model gateway"]),
@@ -58,7 +64,8 @@ async fn models_fit_the_adapter_and_the_provider() {
 
 #[tokio::test]
 async fn a_missing_provider_is_only_a_warning() {
-    for (provider, part) in [("none", "no ModelProvider none"), ("private", "does not share its ModelProvider private")] {
+    for (provider, part) in [("none", "no ModelProvider none"), ("private", "does not share its ModelProvider private")]
+    {
         let agent = with_models("ClaudeCode", &[(provider, "claude-5")]);
         let warnings = assert_admitted(admit(&lookup(), &create(&agent)).await);
         assert!(warnings.len() == 1 && warnings[0].contains(part), "{warnings:?}");
