@@ -1,7 +1,7 @@
 //! Budgets: what the tasks of a plan may still use of models.
 //!
 //! The gateway counts each request in Postgres and refuses those that exceed a limit, so no budget is exceeded whatever happens here. This
-//! step only keeps attempts from starting that would be refused. The limits are written by [`limits`](super::limits).
+//! step only keeps attempts from starting that would be refused. The limits are written in `limits.rs`.
 
 use std::collections::HashMap;
 
@@ -103,7 +103,7 @@ fn limit_of_plan(observed: &Observed, valid: &Valid) -> Limit {
         // Who may decide can depend on the findings. A started plan keeps those of its start.
         worst: convert::worst_of(findings),
     };
-    let policy = (&observed.plan.spec.approval).into();
+    let policy: approval::Policy = (&observed.plan.spec.approval).into();
     let accepted = observed.caps.iter().filter(|(decision, _)| {
         // An Approval expires before the start only: its budget stays.
         let at = decision.at.unwrap_or(observed.now);
@@ -135,6 +135,7 @@ impl PlanBudgets {
             ..Self::default()
         };
         let compiled = &valid.content.compiled;
+        let mut indices: HashMap<Scope, usize> = HashMap::new();
         for (i, task) in compiled.tasks.iter().enumerate() {
             let (name, id) = (observed.agent_of(task), NodeId::Task(i));
             let agent = observed.agents.get(name).map(|agent| &agent.spec).filter(|agent| agent.uses_models());
@@ -149,25 +150,16 @@ impl PlanBudgets {
                 (Scope::Plan { uid: observed.uid.clone() }, budgets.plan),
                 (Scope::Task { uid: entry.uid.clone() }, budgets.task),
             ];
-            let limited = scopes.into_iter().filter(|(_, limit)| !limit.is_unlimited());
-            nodes[id].funding.budgets = limited.map(|(scope, limit)| budgets.index(scope, limit)).collect();
+            for (scope, limit) in scopes.into_iter().filter(|(_, limit)| !limit.is_unlimited()) {
+                let index = *indices.entry(scope.clone()).or_insert_with(|| {
+                    budgets.limits.push((scope, limit));
+                    budgets.limits.len() - 1
+                });
+                nodes[id].funding.budgets.push(index);
+            }
             budgets.metered.insert(id, entry.uid.clone());
         }
         budgets
-    }
-
-    /// Returns the index of a budget, which is added if it is new.
-    fn index(&mut self, scope: Scope, limit: Limit) -> usize {
-        // From the end: most tasks have the same budgets as the one before, or a new one.
-        let known = self.limits.iter().rev().take(8).position(|(known, _)| *known == scope);
-        if let Some(back) = known {
-            return self.limits.len() - 1 - back;
-        }
-        if let Some(index) = self.limits.iter().position(|(known, _)| *known == scope) {
-            return index;
-        }
-        self.limits.push((scope, limit));
-        self.limits.len() - 1
     }
 
     /// Returns the scopes whose balances a decision depends on. That of the plan is also shown in its status.
