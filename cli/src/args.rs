@@ -83,6 +83,8 @@ pub enum Command {
     },
     /// Show tokens and cost of model requests, and budgets
     Usage(Usage),
+    /// Print the prompt that the agent of a task gets
+    Prompt(Prompt),
     /// Print the logs of an attempt
     Logs(Logs),
     /// Retry a failed task, a failed integration, or everything that failed in a plan
@@ -414,6 +416,35 @@ pub struct Logs {
     /// Wait for the attempt to start and follow its logs
     #[arg(short, long)]
     pub follow: bool,
+    /// Print the events of a coding agent in its own format instead of readable lines
+    #[arg(long)]
+    pub raw: bool,
+}
+
+/// Print the prompt that the agent of a task gets
+///
+/// With --tasks, the prompt is made from documents alone and needs no cluster.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  kubectl enact prompt shop/T004\n  kubectl enact prompt shop/T004 --attempt 2\n  \
+    kubectl enact prompt --tasks specs/001-cart/tasks.md --spec specs/001-cart/spec.md T004"
+)]
+pub struct Prompt {
+    /// PLAN/TASKID, or TASKID with --tasks
+    #[arg(value_name = "TASK")]
+    pub task: String,
+    /// Print the prompt that this attempt got, from its pod
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "tasks")]
+    pub attempt: Option<u32>,
+    /// Document with the tasks (tasks.md)
+    #[arg(long, value_name = "FILE")]
+    pub tasks: Option<PathBuf>,
+    /// Document with the specification (spec.md)
+    #[arg(long, value_name = "FILE", requires = "tasks")]
+    pub spec: Option<PathBuf>,
+    /// Document with the constitution (constitution.md)
+    #[arg(long, value_name = "FILE", requires = "tasks")]
+    pub constitution: Option<PathBuf>,
 }
 
 /// Retry failed work

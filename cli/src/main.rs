@@ -12,6 +12,7 @@ mod edit;
 mod history;
 mod import;
 mod logs;
+mod prompt;
 mod record;
 mod search;
 mod server;
@@ -60,6 +61,10 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Related(options) => Box::pin(search::related(&cluster().await?, &options)).await,
         Command::Impact { constitution } => search::impact(&cluster().await?, &constitution).await,
         Command::Usage(options) => Box::pin(usage::run(&cluster().await?, &options)).await,
+        Command::Prompt(options) => match &options.tasks {
+            Some(tasks) => prompt::offline(&options, tasks),
+            None => Box::pin(prompt::run(&cluster().await?, &options)).await,
+        },
         Command::Logs(options) => Box::pin(logs::run(&cluster().await?, &options)).await,
         Command::Retry(options) => control::retry(&cluster().await?, &options.target).await,
         Command::Redo(options) => control::decide_stale(&cluster().await?, &options, ANNOTATION_REDO).await,

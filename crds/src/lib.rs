@@ -19,6 +19,7 @@ pub mod convert;
 pub mod document;
 pub mod models;
 pub mod plan;
+pub mod prompt;
 pub mod provider;
 pub mod specification;
 pub mod subject;
