@@ -425,10 +425,8 @@ pub struct Logs {
 ///
 /// With --tasks, the prompt is made from documents alone and needs no cluster.
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  kubectl enact prompt shop/T004\n  kubectl enact prompt shop/T004 --attempt 2\n  \
-    kubectl enact prompt --tasks specs/001-cart/tasks.md --spec specs/001-cart/spec.md T004"
-)]
+#[command(after_help = "Examples:\n  kubectl enact prompt shop/T004\n  kubectl enact prompt shop/T004 --attempt 2\n  \
+    kubectl enact prompt --tasks specs/001-cart/tasks.md --spec specs/001-cart/spec.md T004")]
 pub struct Prompt {
     /// PLAN/TASKID, or TASKID with --tasks
     #[arg(value_name = "TASK")]

@@ -1,5 +1,6 @@
 //! Agent: how one coding agent runs.
 
+use enact_domain::agents::builtin;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -125,17 +126,15 @@ impl Adapter {
 
     /// Returns what the adapter can do.
     pub fn capabilities(self) -> Capabilities {
-        let agent = |api, turn_limit| Capabilities { gateway: true, api: Some(api), mcp: true, turn_limit };
-        match self {
+        match builtin::find(self.as_str()) {
+            Some(definition) => Capabilities {
+                gateway: definition.api.is_some(),
+                api: definition.api.map(Api::from),
+                mcp: definition.capabilities.mcp,
+                turn_limit: definition.capabilities.turn_limit,
+            },
             // A script gets the address and the token of the gateway in its environment, and may speak any API.
-            Self::Command => Capabilities { gateway: true, ..Capabilities::default() },
-            Self::Replay => Capabilities::default(),
-            Self::ClaudeCode => agent(Api::Anthropic, true),
-            Self::GeminiCli => agent(Api::Gemini, true),
-            Self::QwenCode => agent(Api::OpenAi, true),
-            Self::Codex | Self::OpenCode | Self::Copilot => agent(Api::OpenAi, false),
-            // Their vendors' subscriptions only.
-            Self::Cursor | Self::Devin => Capabilities { mcp: true, ..Capabilities::default() },
+            None => Capabilities { gateway: self == Self::Command, ..Capabilities::default() },
         }
     }
 }

@@ -1,5 +1,6 @@
 //! ModelProvider: an endpoint that serves models.
 
+use enact_domain::agents::definition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -74,6 +75,16 @@ pub enum Api {
     OpenAi,
     /// Google's Gemini.
     Gemini,
+}
+
+impl From<definition::Api> for Api {
+    fn from(api: definition::Api) -> Self {
+        match api {
+            definition::Api::Anthropic => Self::Anthropic,
+            definition::Api::OpenAi => Self::OpenAi,
+            definition::Api::Gemini => Self::Gemini,
+        }
+    }
 }
 
 impl Api {

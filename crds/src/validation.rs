@@ -320,7 +320,7 @@ mod tests {
             assert_eq!(refused(adapter), ["spec.maxTurns"], "{adapter}");
         }
         for adapter in ["Cursor", "Devin"] {
-            assert_eq!(refused(adapter), ["spec.models", "spec.maxTurns"], "{adapter}");
+            assert_eq!(refused(adapter), ["spec.models", "spec.mcpServers", "spec.maxTurns"], "{adapter}");
         }
     }
 
