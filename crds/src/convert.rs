@@ -53,6 +53,16 @@ pub fn limit(budget: &Budget) -> Limit {
     Limit { tokens: budget.tokens, cost_micro_usd: budget.usd.as_deref().map(|usd| micro_usd(usd).unwrap_or_default()) }
 }
 
+/// Returns what remained of the budgets of a task; none if nothing was limited.
+pub fn remaining(limit: &Limit) -> Option<task::RemainingBudget> {
+    budget(limit).map(|Budget { tokens, usd }| task::RemainingBudget { tokens, usd })
+}
+
+/// Reads what remained of the budgets of a task.
+pub fn remaining_limit(remaining: &task::RemainingBudget) -> Limit {
+    limit(&Budget { tokens: remaining.tokens, usd: remaining.usd.clone() })
+}
+
 /// Returns the budget with these limits; none if there are none.
 pub fn budget(limit: &Limit) -> Option<Budget> {
     (!limit.is_unlimited()).then(|| Budget { tokens: limit.tokens, usd: limit.cost_micro_usd.map(usd) })

@@ -63,11 +63,7 @@ mod tests {
     fn has_the_parts_of_plan_and_task() {
         let gate = |name: &str| Gate { name: name.into(), script: format!("run {name}") };
         let plan = PlanSpec {
-            decisions: vec![PlanDecision {
-                title: "Store".into(),
-                decision: "SQLite".into(),
-                ..PlanDecision::default()
-            }],
+            decisions: vec![PlanDecision { title: "Store".into(), decision: "SQLite".into(), ..PlanDecision::default() }],
             gates: vec![gate("whole")],
             ..PlanSpec::default()
         };

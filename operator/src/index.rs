@@ -336,7 +336,7 @@ impl TaskEntry {
             failures: status.map_or(0, |s| s.failures),
             infrastructure_failures: status.map_or(0, |s| s.infrastructure_failures),
             retry_at: status.and_then(|s| s.retry_at.as_ref()).map(convert::millis),
-            parked: status.and_then(|s| s.remaining_budget.as_ref()).map(convert::limit),
+            parked: status.and_then(|s| s.remaining_budget.as_ref()).map(convert::remaining_limit),
             work: status.and_then(|s| Some(VerifiedCommit { branch: s.branch.clone()?, commit: s.commit.clone()? })),
             reported: reported_state(ready.map(|c| c.reason.as_str())),
             outputs: status.map(|s| s.outputs.clone()).unwrap_or_default(),

@@ -50,7 +50,7 @@ pub fn ended(failures: (u32, u32), end: &End, now: Millis) -> Value {
         "failures": nonzero(failures),
         "infrastructureFailures": nonzero(infrastructure_failures),
         "retryAt": retry_at.map(convert::time_not_before),
-        "remainingBudget": remaining.as_ref().and_then(convert::budget),
+        "remainingBudget": remaining.as_ref().and_then(convert::remaining),
         "startedAt": end.started.map(convert::time),
         "finishedAt": phase.is_finished().then(|| convert::time(now)),
         "commit": end.report.commit.as_deref().filter(|_| succeeded),
