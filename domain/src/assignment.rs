@@ -45,8 +45,6 @@ pub mod exit {
 
 /// Paths in a pod, which the operator mounts and the runner reads.
 pub mod paths {
-    /// Projected token for the gateway.
-    pub const GATEWAY_TOKEN: &str = "/var/run/enact/token/gateway-token";
     /// Projected token for the server.
     pub const TOKEN: &str = "/var/run/enact/token/token";
     /// Projected token for the model gateway.

@@ -29,7 +29,7 @@ pub fn observe(ctx: &Context, plan: Arc<Plan>) -> Observed {
     // The references are set before the objects are read: a change in between requeues the plan.
     ctx.references.plans.set(&plan, targets(ctx, &plan, &namespace));
     let (member, agents) = (ctx.tenant_of(&namespace), agents(ctx, &plan, &namespace));
-    let tenant = member.as_ref().map_or("", |member| &member.tenant);
+    let tenant = member.as_ref().map_or("", |member| member.tenant.as_str());
     Observed {
         now: ctx.now(),
         children: ctx.index.children(&uid),
