@@ -39,7 +39,7 @@ fn wanted(decided: &Decided) -> Vec<(Scope, Limit)> {
         let Some(number) = decided.running_attempt(id) else { continue };
         let task = Scope::Task { uid: uid.clone() };
         // An earlier attempt, perhaps started by another process, may have had a limit.
-        if !budgets.task.is_unlimited() || decided.nodes[id].attempts > 0 || written(&task) {
+        if !budgets.task.is_unlimited() || number > 1 || written(&task) {
             wanted.push((task, budgets.task));
         }
         let attempt = Scope::Attempt { uid: uid.clone(), number };
