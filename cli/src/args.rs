@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use enact_crds::approval::{Subject, SubjectKind};
+use enact_crds::convert;
 use enact_domain::{assignment, names};
 
 use crate::server::ServerAddress;
@@ -55,8 +56,9 @@ pub enum Command {
     #[command(visible_alias = "st")]
     Status(Status),
     /// Approve the current content of a Constitution, Specification or Plan
-    Approve(Decide),
+    Approve(Approve),
     /// Reject the current content of a Constitution, Specification or Plan
+    #[command(after_help = "Example: kubectl enact reject specification/shop --comment 'FR-003 cannot be tested'")]
     Reject(Decide),
     /// List the revisions of a document with author, date, reason and decisions
     History(History),
@@ -79,6 +81,8 @@ pub enum Command {
         /// Name of the Constitution
         constitution: String,
     },
+    /// Show tokens and cost of model requests, and budgets
+    Usage(Usage),
     /// Print the prompt that the agent of a task gets
     Prompt(Prompt),
     /// Print the logs of an attempt
@@ -193,9 +197,24 @@ pub struct Status {
     pub expand: bool,
 }
 
-/// Approve or reject the current content of an object
+/// Approve the current content of an object
 #[derive(Args, Debug)]
-#[command(after_help = "Example: kubectl enact approve specification/shop --comment 'as discussed'")]
+#[command(
+    after_help = "Examples:\n  kubectl enact approve specification/shop --comment 'as discussed'\n  kubectl enact approve plan/shop --budget 12.50"
+)]
+pub struct Approve {
+    #[command(flatten)]
+    pub decide: Decide,
+    /// For a plan: the maximum that its agents may spend on models, in US dollars
+    #[arg(long, value_name = "USD", value_parser = usd)]
+    pub budget: Option<String>,
+    /// For a plan: the maximum number of tokens that its agents may use
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=1_000_000_000_000))]
+    pub token_budget: Option<u64>,
+}
+
+// Approve contains these arguments: a doc comment here would replace its help.
+#[derive(Args, Debug)]
 pub struct Decide {
     /// constitution/NAME, specification/NAME or plan/NAME
     #[arg(value_name = "KIND/NAME", value_parser = subject)]
@@ -340,6 +359,48 @@ pub struct Related {
     pub specification: String,
 }
 
+/// Show tokens and cost of model requests, and budgets
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  kubectl enact usage\n  kubectl enact usage --plan shop --by task,model\n  kubectl enact usage --by day,model --from 2026-11-01 --to 2026-11-30 -o csv"
+)]
+pub struct Usage {
+    /// Dimensions to group by: namespace, plan, task, attempt, requirement, agent, provider, model, day
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "plan", value_parser = DIMENSIONS)]
+    pub by: Vec<String>,
+    /// First day, or time [default: the first day of this month in UTC]
+    #[arg(long, value_name = "DAY")]
+    pub from: Option<String>,
+    /// Last day, or time at which the report ends [default: now]
+    #[arg(long, value_name = "DAY")]
+    pub to: Option<String>,
+    /// Only this Plan, with the budgets of its tasks
+    #[arg(long, value_name = "NAME", value_parser = plan_name)]
+    pub plan: Option<String>,
+    /// Only this Agent: a name, or NAMESPACE/NAME
+    #[arg(long, value_name = "NAME")]
+    pub agent: Option<String>,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: UsageOutput,
+}
+
+/// The dimensions of usage.
+const DIMENSIONS: [&str; 9] =
+    ["namespace", "plan", "task", "attempt", "requirement", "agent", "provider", "model", "day"];
+
+/// A form of the report on usage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum UsageOutput {
+    /// Usage and budgets as tables
+    #[default]
+    Table,
+    /// Usage as comma-separated values
+    Csv,
+    /// Usage and budgets as JSON
+    Json,
+}
+
 /// Print the logs of an attempt
 #[derive(Args, Debug)]
 #[command(
@@ -442,6 +503,13 @@ fn secret_name(text: &str) -> Result<String, String> {
     } else {
         Err("the name of a Secret must have 1 to 253 of a-z, 0-9, - and ., and start and end with a letter or digit"
             .into())
+    }
+}
+
+fn usd(text: &str) -> Result<String, String> {
+    match convert::micro_usd(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("it must be a decimal number with at most six decimal places, such as 12.50".into()),
     }
 }
 

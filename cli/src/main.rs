@@ -20,6 +20,7 @@ mod status;
 mod subject;
 mod terminal;
 mod text;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -48,8 +49,8 @@ async fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Import(import) => import::run(&import, target.namespace.as_deref()),
         Command::Status(options) => status::run(&cluster().await?, &options).await,
-        Command::Approve(options) => Box::pin(decide::run(&cluster().await?, &options, Choice::Approve)).await,
-        Command::Reject(options) => Box::pin(decide::run(&cluster().await?, &options, Choice::Reject)).await,
+        Command::Approve(options) => Box::pin(decide::approve(&cluster().await?, &options)).await,
+        Command::Reject(options) => Box::pin(decide::reject(&cluster().await?, &options)).await,
         Command::History(options) => Box::pin(history::history(&cluster().await?, &options)).await,
         Command::Show(options) => Box::pin(history::show(&cluster().await?, &options)).await,
         Command::Diff(options) => Box::pin(history::diff(&cluster().await?, &options)).await,
@@ -59,6 +60,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Search(options) => Box::pin(search::search(&cluster().await?, &options)).await,
         Command::Related(options) => Box::pin(search::related(&cluster().await?, &options)).await,
         Command::Impact { constitution } => search::impact(&cluster().await?, &constitution).await,
+        Command::Usage(options) => Box::pin(usage::run(&cluster().await?, &options)).await,
         Command::Prompt(options) => match &options.tasks {
             Some(tasks) => prompt::offline(&options, tasks),
             None => Box::pin(prompt::run(&cluster().await?, &options)).await,

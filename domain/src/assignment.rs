@@ -45,10 +45,10 @@ pub mod exit {
 
 /// Paths in a pod, which the operator mounts and the runner reads.
 pub mod paths {
-    /// Projected token for the gateway.
-    pub const GATEWAY_TOKEN: &str = "/var/run/enact/token/gateway-token";
     /// Projected token for the server.
     pub const TOKEN: &str = "/var/run/enact/token/token";
+    /// Projected token for the model gateway.
+    pub const GATEWAY_TOKEN: &str = "/var/run/enact/token/gateway-token";
     /// Git credentials: `username` and `password`, or `ssh-privatekey` (and `known_hosts`).
     pub const GIT_CREDENTIALS: &str = "/var/run/enact/git";
     /// Recorded work for the adapter `replay`.

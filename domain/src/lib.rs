@@ -24,3 +24,4 @@ pub mod rules;
 pub mod speckit;
 pub mod text;
 pub mod time;
+pub mod usage;

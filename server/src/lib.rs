@@ -23,3 +23,4 @@ pub mod read_request;
 pub mod reading;
 pub mod routes;
 pub mod token;
+pub mod usage;

@@ -2,11 +2,12 @@
 
 use enact_domain::names::{is_label, is_subdomain};
 use enact_domain::record::Kind;
-use enact_store::{ItemKind, RevisionSelector};
+use enact_store::{Dimension, ItemKind, RevisionSelector};
 use serde::Deserialize;
 
 use crate::access::plural;
 use crate::problem::{Problem, ProblemKind};
+use crate::usage::{UsageRequest, end_time, first_time};
 
 /// The kinds whose documents are recorded.
 const DOCUMENTS: [Kind; 3] = [Kind::Constitution, Kind::Specification, Kind::Plan];
@@ -31,6 +32,40 @@ pub struct Parameters {
     pub q: Option<String>,
     /// The kind of items to search.
     pub kind: Option<String>,
+    /// The first day, or the first time.
+    pub from: Option<String>,
+    /// The last day, or the first time that is not included.
+    pub to: Option<String>,
+    /// Dimensions of usage, separated by commas.
+    pub by: Option<String>,
+    /// Name of a Plan.
+    pub plan: Option<String>,
+    /// Name of an Agent, or `<namespace>/<name>`.
+    pub agent: Option<String>,
+    /// `json` or `csv`.
+    pub format: Option<String>,
+    /// A month, such as `2026-11`.
+    pub month: Option<String>,
+}
+
+impl Parameters {
+    /// Returns the names of the parameters that are set.
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        let texts = [
+            ("q", &self.q),
+            ("kind", &self.kind),
+            ("from", &self.from),
+            ("to", &self.to),
+            ("by", &self.by),
+            ("plan", &self.plan),
+            ("agent", &self.agent),
+            ("format", &self.format),
+            ("month", &self.month),
+        ];
+        let numbers = [("before", self.before.is_some()), ("limit", self.limit.is_some())];
+        let set = texts.map(|(name, value)| (name, value.is_some())).into_iter().chain(numbers);
+        set.filter(|(_, set)| *set).map(|(name, _)| name)
+    }
 }
 
 /// A reader's request.
@@ -72,6 +107,15 @@ pub enum Resource {
         kinds: Vec<ItemKind>,
         limit: u32,
     },
+    /// The usage of the namespace.
+    Usage(UsageRequest),
+    /// The budgets that concern the namespace.
+    Budgets {
+        /// The plan whose tasks are wanted.
+        plan: Option<String>,
+        /// The month of the monthly budgets; the present one when none.
+        month: Option<String>,
+    },
 }
 
 impl Resource {
@@ -84,6 +128,8 @@ impl Resource {
             Self::Findings { .. } => "findings",
             Self::Related { .. } => "related",
             Self::Search { .. } => "search",
+            Self::Usage(_) => "usage",
+            Self::Budgets { .. } => "budgets",
         }
     }
 
@@ -95,14 +141,17 @@ impl Resource {
             | Self::Content { of, .. }
             | Self::Findings { of, .. }
             | Self::Related { of, .. } => Some(of),
-            Self::Search { .. } => None,
+            Self::Search { .. } | Self::Usage(_) | Self::Budgets { .. } => None,
         }
     }
 
     /// Returns the kinds whose objects the reader must be allowed to get.
     pub fn kinds(&self) -> Vec<Kind> {
-        let Self::Search { kinds, .. } = self else {
-            return self.object().map(|object| object.kind).into_iter().collect();
+        let kinds = match self {
+            Self::Search { kinds, .. } => kinds,
+            // Usage belongs to plans.
+            Self::Usage(_) | Self::Budgets { .. } => return vec![Kind::Plan],
+            _ => return self.object().map(|object| object.kind).into_iter().collect(),
         };
         let searched = if kinds.is_empty() { ItemKind::ALL.as_slice() } else { kinds };
         let holds = |kind| searched.iter().any(|item| holder(*item) == kind);
@@ -132,6 +181,8 @@ impl ReadRequest {
         }
         let resource = match rest {
             ["search"] => search(query)?,
+            ["usage"] => Resource::Usage(usage(namespace, query)?),
+            ["budgets"] => Resource::Budgets { plan: plan(query)?, month: month(query)? },
             [kind, name, "related"] => {
                 Resource::Related { of: object_name(kind, name)?, limit: bounded(query.limit, HITS)? }
             }
@@ -146,14 +197,15 @@ impl ReadRequest {
 impl Resource {
     /// Refuses parameters that have no meaning for this path.
     fn check(&self, query: &Parameters) -> Result<(), Problem> {
-        let (before, limit, search) = match self {
-            Self::Revisions { .. } => (true, true, false),
-            Self::Related { .. } => (false, true, false),
-            Self::Search { .. } => (false, true, true),
-            _ => (false, false, false),
+        let allowed: &[&str] = match self {
+            Self::Revisions { .. } => &["before", "limit"],
+            Self::Related { .. } => &["limit"],
+            Self::Search { .. } => &["limit", "q", "kind"],
+            Self::Usage(_) => &["from", "to", "by", "plan", "agent", "format"],
+            Self::Budgets { .. } => &["plan", "month"],
+            _ => &[],
         };
-        let searches = query.q.is_some() || query.kind.is_some();
-        if (query.before.is_some() && !before) || (query.limit.is_some() && !limit) || (searches && !search) {
+        if query.names().any(|name| !allowed.contains(&name)) {
             return Err(bad("the query holds a parameter that has no meaning for this path; remove it"));
         }
         Ok(())
@@ -181,6 +233,53 @@ fn search(query: &Parameters) -> Result<Resource, Problem> {
         }
     };
     Ok(Resource::Search { text, kinds, limit: bounded(query.limit, HITS)? })
+}
+
+fn usage(namespace: &str, query: &Parameters) -> Result<UsageRequest, Problem> {
+    let by = query.by.as_deref().unwrap_or("plan");
+    let group_by =
+        by.split(',').map(|word| word.trim().parse().map_err(|_| bad_dimension())).collect::<Result<_, _>>()?;
+    let agent = query.agent.as_ref().map(|agent| {
+        let agent = if agent.contains('/') { agent.clone() } else { format!("{namespace}/{agent}") };
+        let valid = agent.split_once('/').is_some_and(|(namespace, name)| is_label(namespace) && is_subdomain(name));
+        if valid { Ok(agent) } else { Err(bad("agent must be the name of an Agent, or NAMESPACE/NAME")) }
+    });
+    let bad_time =
+        |name| bad(format!("{name} must be a day such as 2026-11-30, or a time such as 2026-11-30T12:00:00Z"));
+    let csv = match query.format.as_deref() {
+        None | Some("json") => false,
+        Some("csv") => true,
+        Some(_) => return Err(bad("format must be json or csv")),
+    };
+    Ok(UsageRequest {
+        from: query.from.as_deref().map(|text| first_time(text).ok_or_else(|| bad_time("from"))).transpose()?,
+        to: query.to.as_deref().map(|text| end_time(text).ok_or_else(|| bad_time("to"))).transpose()?,
+        group_by,
+        plan: plan(query)?,
+        agent: agent.transpose()?,
+        csv,
+    })
+}
+
+fn bad_dimension() -> Problem {
+    let known: Vec<&str> = Dimension::ALL.iter().map(|dimension| dimension.as_str()).collect();
+    bad(format!("by must be a list, separated by commas, of {}", known.join(", ")))
+}
+
+fn plan(query: &Parameters) -> Result<Option<String>, Problem> {
+    match &query.plan {
+        Some(name) if !is_subdomain(name) => Err(bad("plan must be the name of a Plan")),
+        plan => Ok(plan.clone()),
+    }
+}
+
+fn month(query: &Parameters) -> Result<Option<String>, Problem> {
+    match &query.month {
+        Some(month) if month.len() != 7 || first_time(&format!("{month}-01")).is_none() => {
+            Err(bad("month must be a month such as 2026-11"))
+        }
+        month => Ok(month.clone()),
+    }
 }
 
 fn object_name(kind: &str, name: &str) -> Result<ObjectName, Problem> {
@@ -219,6 +318,8 @@ fn bad(why: impl Into<String>) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use enact_domain::time::Millis;
+
     use super::*;
 
     fn parsed(path: &str) -> Result<Resource, ProblemKind> {
@@ -279,6 +380,44 @@ mod tests {
         let parameters = Parameters { limit: Some(1), ..Parameters::default() };
         let one = ReadRequest::parse(&format!("{path}/1"), &parameters);
         assert!(one.unwrap_err().detail.contains("has no meaning for this path"));
+    }
+
+    #[test]
+    fn usage_is_of_a_time() {
+        let usage = |query: Parameters| match ReadRequest::parse("/v1/namespaces/team/usage", &query) {
+            Ok(ReadRequest { resource: Resource::Usage(usage), .. }) => Ok(usage),
+            Ok(other) => panic!("{other:?}"),
+            Err(problem) => Err(problem.detail),
+        };
+        let text = |text: &str| Some(text.to_owned());
+        let all = usage(Parameters {
+            from: text("2026-11-29"),
+            to: text("2026-11-30"),
+            by: text("task,model"),
+            agent: text("coder"),
+            format: text("csv"),
+            ..Parameters::default()
+        });
+        let all = all.unwrap();
+        assert_eq!((all.from, all.to), (Some(Millis(1_795_910_400_000)), Some(Millis(1_796_083_200_000))));
+        assert_eq!((all.group_by, all.agent), (vec![Dimension::Task, Dimension::Model], text("team/coder")));
+        assert_eq!(usage(Parameters::default()).unwrap().group_by, [Dimension::Plan]);
+        for wrong in [
+            Parameters { by: text("secret"), ..Parameters::default() },
+            Parameters { by: text(""), ..Parameters::default() },
+            Parameters { from: text("yesterday"), ..Parameters::default() },
+            Parameters { agent: text("a/b/c"), ..Parameters::default() },
+            Parameters { plan: text("A"), ..Parameters::default() },
+            Parameters { format: text("xml"), ..Parameters::default() },
+            Parameters { month: text("2026-11"), ..Parameters::default() },
+        ] {
+            assert!(usage(wrong.clone()).is_err(), "{wrong:?}");
+        }
+        let month = |month: &str| {
+            let query = Parameters { month: text(month), ..Parameters::default() };
+            ReadRequest::parse("/v1/namespaces/team/budgets", &query).is_ok()
+        };
+        assert_eq!(["2026-11", "2026-13", "2026-1", "26-11-1"].map(month), [true, false, false, false]);
     }
 
     #[test]

@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use enact_domain::record::Kind;
+use enact_domain::time::Millis;
+use enact_domain::usage;
 use enact_embed::Embedder;
 use enact_store::{Embedding, ErrorClass, Query, Revision, RevisionSelector, Store, StoreError};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::timeout;
@@ -123,6 +126,16 @@ impl Reading {
                 // Truncated only now, because hidden documents must not use up the limit.
                 related.truncate(*limit as usize);
                 Ok(json(&json!({ "related": related })))
+            }
+            Resource::Usage(usage) => {
+                let query = usage.query(namespace, Millis(Timestamp::now().as_millisecond()));
+                let rows = read(Box::pin(self.store.usage(tenant, &query)).await)?;
+                Ok(usage.answer(&query, &rows))
+            }
+            Resource::Budgets { plan, month } => {
+                let month = month.clone().unwrap_or_else(|| usage::month(Millis(Timestamp::now().as_millisecond())));
+                let found = Box::pin(self.store.budgets(tenant, namespace, plan.as_deref(), &month)).await;
+                Ok(json(&json!({ "month": month, "budgets": read(found)? })))
             }
             Resource::Search { text, kinds, limit } => {
                 let query = Query {

@@ -262,6 +262,88 @@ comment on table enact.search_items is
     'Principles, requirements, criteria, stories, decisions and tasks of the current documents. The operator replaces the items of a '
     'document at each revision. Read by the server (search, related documents) and by the operator (related specifications).';
 
+create table enact.model_requests (
+    tenant_id           enact.tenant not null,
+    request_id          uuid not null,
+    requested_at        timestamptz not null,
+    namespace           enact.namespace not null,
+    -- Empty for a request that belongs to no plan or task.
+    plan                text not null check (octet_length(plan) <= 253),
+    plan_uid            text not null check (octet_length(plan_uid) <= 128),
+    task                text not null check (octet_length(task) <= 253),
+    task_uid            text not null check (octet_length(task_uid) <= 128),
+    attempt             integer not null check (attempt >= 0),
+    agent               text not null check (octet_length(agent) <= 512),
+    provider            text not null check (octet_length(provider) <= 512),
+    model               text not null check (octet_length(model) <= 256),
+    input_tokens        bigint not null check (input_tokens >= 0),
+    cached_input_tokens bigint not null check (cached_input_tokens >= 0),
+    cache_write_tokens  bigint not null check (cache_write_tokens >= 0),
+    output_tokens       bigint not null check (output_tokens >= 0),
+    reasoning_tokens    bigint not null check (reasoning_tokens >= 0),
+    cost_micro_usd      bigint check (cost_micro_usd >= 0),
+    outcome             text check (octet_length(outcome) between 1 and 64),
+    self_reported       boolean not null,
+    http_status         integer,
+    first_byte_ms       bigint,
+    duration_ms         bigint,
+    primary key (tenant_id, request_id)
+);
+create index model_requests_by_time on enact.model_requests (tenant_id, requested_at);
+create index model_requests_of_plan on enact.model_requests (tenant_id, plan_uid);
+create index model_requests_open on enact.model_requests (tenant_id, requested_at) where outcome is null;
+comment on table enact.model_requests is
+    'Usage records: each model request of an agent. Written by the gateway when a request starts and again when it ends, and by the operator '
+    'for agents that report their own usage. Read by the server (usage).';
+comment on column enact.model_requests.outcome is 'How the request ended; null while it runs.';
+comment on column enact.model_requests.output_tokens is
+    'The tokens and the cost are estimates that the budgets reserve while the request runs, and afterwards what it used.';
+comment on column enact.model_requests.cost_micro_usd is 'Null if the price of the model is unknown.';
+
+create table enact.budgets (
+    tenant_id               enact.tenant not null,
+    -- The order of bytes is the order in which every transaction locks rows, so that transactions do not deadlock.
+    scope                   text collate "C" not null check (octet_length(scope) between 1 and 768),
+    limit_tokens            bigint check (limit_tokens >= 0),
+    limit_cost_micro_usd    bigint check (limit_cost_micro_usd >= 0),
+    spent_input             bigint not null default 0,
+    spent_cached_input      bigint not null default 0,
+    spent_cache_write       bigint not null default 0,
+    spent_output            bigint not null default 0,
+    spent_reasoning         bigint not null default 0,
+    spent_cost_micro_usd    bigint not null default 0,
+    unpriced_tokens         bigint not null default 0,
+    reserved_input          bigint not null default 0,
+    reserved_cached_input   bigint not null default 0,
+    reserved_cache_write    bigint not null default 0,
+    reserved_output         bigint not null default 0,
+    reserved_cost_micro_usd bigint not null default 0,
+    updated_at              timestamptz not null default clock_timestamp(),
+    primary key (tenant_id, scope)
+)
+-- Each request updates its budgets twice. With free space in the pages, an update needs no entry in the index.
+with (fillfactor = 50);
+comment on table enact.budgets is
+    'Limits, and what is spent and reserved, of each tenant and agent by month, and of each plan, task and attempt. The operator writes the '
+    'limits. The gateway writes the rest in the transaction of the request. Read by the gateway (admission of requests), by the operator '
+    '(before it starts attempts) and by the server (usage).';
+comment on column enact.budgets.unpriced_tokens is 'The part of the spent tokens that has no known price and is not in the spent cost.';
+
+create table enact.refusals (
+    tenant_id  enact.tenant not null,
+    task_uid   enact.uid not null,
+    attempt    integer not null check (attempt >= 0),
+    reason     text not null check (octet_length(reason) between 1 and 64),
+    message    text not null check (octet_length(message) <= 32768),
+    reset_at   timestamptz,
+    refused_at timestamptz not null default clock_timestamp(),
+    primary key (tenant_id, task_uid, attempt)
+);
+comment on table enact.refusals is
+    'Why the gateway refuses further model requests of an attempt. Written by the gateway. Read by the gateway for the runner, which stops '
+    'the agent, and by the operator.';
+comment on column enact.refusals.reset_at is 'When requests can succeed again, if it is known.';
+
 -- The subquery makes current_setting an InitPlan, which Postgres evaluates once per statement instead of once per row. Without a tenant it
 -- returns null or the empty string; no row has such a tenant_id.
 do $$
@@ -269,7 +351,7 @@ declare
     name text;
 begin
     foreach name in array array['tenants', 'contents', 'revisions', 'findings', 'plans', 'tasks', 'attempts', 'results', 'approvals',
-                                'audit', 'outbox', 'search_items']
+                                'audit', 'outbox', 'search_items', 'model_requests', 'budgets', 'refusals']
     loop
         execute format('alter table enact.%I enable row level security, force row level security', name);
         execute format('create policy tenant on enact.%I '
@@ -283,5 +365,6 @@ grant usage on schema enact to enact_app;
 grant select, insert on all tables in schema enact to enact_app;
 revoke insert on enact.migrations from enact_app;
 revoke select on enact.outbox from enact_app;
-grant update on enact.tenants, enact.plans, enact.tasks, enact.attempts to enact_app;
+grant update on enact.tenants, enact.plans, enact.tasks, enact.attempts, enact.model_requests, enact.budgets, enact.refusals
+    to enact_app;
 grant delete on enact.search_items to enact_app;

@@ -20,6 +20,7 @@ mod sanitise;
 mod search;
 mod session;
 mod store;
+mod usage;
 
 pub use config::Config;
 pub use contents::{Findings, MAX_CONTENT_BYTES};
@@ -31,3 +32,6 @@ pub use results::{Delivery, DeliveryOutcome};
 pub use revisions::{Revision, RevisionApproval, RevisionSelector};
 pub use search::{Embedding, Hit, IndexOutcome, Item, ItemKind, Matched, PendingText, Query, Related};
 pub use store::Store;
+pub use usage::{
+    BudgetRow, Dimension, ModelRequest, Opened, Outcome, Refusal, Settlement, UsageFilter, UsageQuery, UsageRow,
+};

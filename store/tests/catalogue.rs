@@ -25,7 +25,7 @@ async fn every_table_forces_row_level_security() {
     .fetch_all(&mut connection)
     .await
     .unwrap();
-    assert!(rows.len() >= 12, "{} tables", rows.len());
+    assert!(rows.len() >= 15, "{} tables", rows.len());
     for row in rows {
         let name: String = row.get("name");
         assert!(row.get::<bool, _>("forced"), "{name} forces row-level security");
@@ -91,10 +91,13 @@ async fn the_application_has_minimal_rights() {
             "approvals: select insert",
             "attempts: select insert update",
             "audit: select insert",
+            "budgets: select insert update",
             "contents: select insert",
             "findings: select insert",
+            "model_requests: select insert update",
             "outbox: insert",
             "plans: select insert update",
+            "refusals: select insert update",
             "results: select insert",
             "revisions: select insert",
             "search_embeddings: select insert update delete",

@@ -1,7 +1,11 @@
 //! Answers of enact-server, with the fields that this tool uses. `docs/reference/server.md` describes them.
 
+use std::collections::BTreeMap;
+
+use enact_domain::usage::{Balance, Charge, Scope};
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 /// A page of revisions, newest first.
 #[derive(Clone, Debug, Deserialize)]
@@ -91,4 +95,62 @@ pub struct Related {
     pub name: String,
     /// Similarity from 0 to 1.
     pub score: f64,
+}
+
+/// The usage of a namespace.
+#[derive(Clone, Debug, Deserialize)]
+pub struct UsageReport {
+    /// The first time that is included, in milliseconds since 1970.
+    pub from: i64,
+    /// The first time that is not included any more.
+    pub to: i64,
+    /// The dimensions of the rows.
+    pub by: Vec<String>,
+    pub rows: Vec<UsageRow>,
+}
+
+/// Usage of the requests with the same values of the dimensions.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageRow {
+    pub requests: u64,
+    /// Number of requests that run.
+    pub running: u64,
+    /// Number of requests whose usage is an estimate.
+    pub estimated: u64,
+    /// Number of requests whose usage the agent reported itself.
+    pub self_reported: u64,
+    pub charge: Charge,
+    /// The part of the tokens whose price is unknown.
+    pub unpriced_tokens: u64,
+    /// The part that belongs to attempts that failed.
+    pub discarded: Charge,
+    /// The values of the dimensions by their names.
+    #[serde(flatten)]
+    pub values: BTreeMap<String, Value>,
+}
+
+impl UsageRow {
+    /// Returns the value of a dimension; empty if the row has none.
+    pub fn value(&self, dimension: &str) -> String {
+        match self.values.get(dimension) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Number(number)) => number.to_string(),
+            _ => String::new(),
+        }
+    }
+}
+
+/// The budgets that concern a namespace.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Budgets {
+    pub budgets: Vec<Budget>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Budget {
+    pub scope: Scope,
+    /// Name of the object that the budget belongs to.
+    pub name: String,
+    pub balance: Balance,
 }

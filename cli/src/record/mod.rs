@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::timeout;
 
-pub use answers::{Finding, Findings, Hit, Page, Related, Revision};
+pub use answers::{Budget, Budgets, Finding, Findings, Hit, Page, Related, Revision, UsageReport, UsageRow};
 
 use crate::cluster::{Cluster, api_error};
 use crate::server::ServerAddress;
@@ -120,11 +120,29 @@ impl Record {
         Ok(found.map(|found| found.related).unwrap_or_default())
     }
 
+    /// Reads the usage of the namespace as JSON or CSV. `parameters` are those of the server.
+    pub async fn usage(&self, parameters: &[(&str, String)]) -> Result<Vec<u8>> {
+        self.required(&format!("usage{}", query(parameters))).await
+    }
+
+    /// Reads the budgets that concern the namespace, as JSON.
+    pub async fn budgets(&self, plan: Option<&str>) -> Result<Vec<u8>> {
+        let parameters: Vec<_> = plan.map(|plan| ("plan", plan.to_owned())).into_iter().collect();
+        self.required(&format!("budgets{}", query(&parameters))).await
+    }
+
+    async fn required(&self, path: &str) -> Result<Vec<u8>> {
+        self.get(path).await?.with_context(|| {
+            format!(
+                "the server has no usage of namespace {}; check that a Tenant contains the namespace, and that the server has the version of this tool",
+                self.namespace
+            )
+        })
+    }
+
     async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>> {
         let Some(bytes) = self.get(path).await? else { return Ok(None) };
-        serde_json::from_slice(&bytes)
-            .map(Some)
-            .context("this tool cannot parse the answer of the server; use the version of the server")
+        parse(&bytes).map(Some)
     }
 
     /// Reads a path of the namespace; none if the server answers 404.
@@ -152,6 +170,19 @@ impl Record {
         }
         Err(refusal(status, from_server, response.body()))
     }
+}
+
+/// Parses an answer of the server.
+pub fn parse<T: DeserializeOwned>(answer: &[u8]) -> Result<T> {
+    serde_json::from_slice(answer)
+        .context("this tool cannot parse the answer of the server; use the version of the server")
+}
+
+/// Returns the parameters as the end of a URL.
+fn query(parameters: &[(&str, String)]) -> String {
+    let encoded = |(name, value): &(&str, String)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC));
+    let parameters: Vec<String> = parameters.iter().map(encoded).collect();
+    if parameters.is_empty() { String::new() } else { format!("?{}", parameters.join("&")) }
 }
 
 /// Returns whether the answer is a problem (RFC 9457) of enact-server. The API server answers with a Status instead.

@@ -4,6 +4,7 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 pub mod proxy;
+pub mod usage;
 
 use std::path::Path;
 use std::str::FromStr;

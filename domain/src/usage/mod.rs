@@ -1,0 +1,18 @@
+//! Model usage: tokens, prices, and the budgets that limit them.
+//!
+//! Money is in micro-USD: millionths of a US dollar. All arithmetic saturates, since tokens are reported by model servers, which are not
+//! trusted.
+
+mod admission;
+mod balance;
+mod price;
+mod scope;
+mod share;
+mod tokens;
+
+pub use admission::{Demand, admit};
+pub use balance::{Balance, Limit};
+pub use price::{Price, price};
+pub use scope::{Scope, day, month};
+pub use share::share;
+pub use tokens::{Charge, Tokens};

@@ -1,0 +1,19 @@
+//! Usage records of model requests, and the budgets that they count for.
+//!
+//! A request is opened before it is sent to the model, which reserves its estimate in all its budgets, and settled when it has ended, which
+//! replaces the estimate by what was used. Both are idempotent by the ID of the request.
+//!
+//! Transactions that lock several rows lock rows of `model_requests` before those of `budgets`, and both in the order of their keys.
+
+mod budgets;
+mod model;
+mod open;
+mod query;
+mod refusals;
+mod requirements;
+mod settle;
+
+pub use budgets::BudgetRow;
+pub use model::{ModelRequest, Opened, Outcome, Settlement};
+pub use query::{Dimension, UsageFilter, UsageQuery, UsageRow};
+pub use refusals::Refusal;

@@ -1,0 +1,284 @@
+//! The usage of a tenant, by any dimension.
+
+use std::collections::BTreeSet;
+
+use enact_domain::time::Millis;
+use enact_domain::usage::{Charge, Tokens};
+use serde::Serialize;
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
+use super::model::{Outcome, unsigned};
+use super::requirements::{Requirements, split};
+use crate::error::StoreError;
+use crate::session::Session;
+use crate::store::Store;
+
+/// Most rows of one answer.
+const MAX_ROWS: i64 = 10_000;
+
+/// What usage can be grouped by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, EnumString, IntoStaticStr, VariantArray)]
+#[serde(rename_all = "camelCase")]
+#[strum(serialize_all = "camelCase")]
+pub enum Dimension {
+    Namespace,
+    Plan,
+    Task,
+    Attempt,
+    Requirement,
+    Agent,
+    Provider,
+    Model,
+    Day,
+}
+
+impl Dimension {
+    /// Every dimension.
+    pub const ALL: &'static [Self] = Self::VARIANTS;
+
+    /// Returns the name of the dimension in queries.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// Returns the dimensions without which this one means nothing: tasks of two plans can have the same name.
+    fn within(self) -> &'static [Self] {
+        match self {
+            Self::Attempt => &[Self::Namespace, Self::Plan, Self::Task],
+            Self::Task | Self::Requirement => &[Self::Namespace, Self::Plan],
+            Self::Plan => &[Self::Namespace],
+            _ => &[],
+        }
+    }
+}
+
+/// The requests that a query selects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsageFilter {
+    pub namespace: Option<String>,
+    /// Name of a Plan.
+    pub plan: Option<String>,
+    /// `<namespace>/<name>` of an Agent.
+    pub agent: Option<String>,
+}
+
+/// A question about usage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageQuery {
+    /// The first time that is included.
+    pub from: Millis,
+    /// The first time that is not included any more.
+    pub to: Millis,
+    pub group_by: Vec<Dimension>,
+    pub filter: UsageFilter,
+}
+
+impl UsageQuery {
+    /// Returns the dimensions of the answer: those that are asked for, with those that they need.
+    pub fn dimensions(&self) -> BTreeSet<Dimension> {
+        let with_parents = |dimension: &Dimension| dimension.within().iter().copied().chain([*dimension]);
+        self.group_by.iter().flat_map(with_parents).collect()
+    }
+}
+
+/// Usage of the requests with the same values of the dimensions. The values of other dimensions are none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageRow {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// A requirement of the task. A task with several requirements is divided equally among them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requirement: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub day: Option<String>,
+    /// Number of requests that have ended.
+    pub requests: u64,
+    /// Number of requests that run. Their usage is not known yet.
+    pub running: u64,
+    /// Number of ended requests whose usage is an estimate.
+    pub estimated: u64,
+    /// Number of ended requests whose usage the agent reported itself.
+    pub self_reported: u64,
+    /// What the ended requests used.
+    pub charge: Charge,
+    /// The part of the tokens whose price is unknown, so that `charge` has no cost for it.
+    pub unpriced_tokens: u64,
+    /// The part of `charge` that belongs to attempts that failed.
+    pub discarded: Charge,
+}
+
+impl UsageRow {
+    /// Returns the value of a dimension.
+    pub fn value(&self, dimension: Dimension) -> Option<String> {
+        match dimension {
+            Dimension::Namespace => self.namespace.clone(),
+            Dimension::Plan => self.plan.clone(),
+            Dimension::Task => self.task.clone(),
+            Dimension::Attempt => self.attempt.map(|attempt| attempt.to_string()),
+            Dimension::Requirement => self.requirement.clone(),
+            Dimension::Agent => self.agent.clone(),
+            Dimension::Provider => self.provider.clone(),
+            Dimension::Model => self.model.clone(),
+            Dimension::Day => self.day.clone(),
+        }
+    }
+}
+
+/// A group as the database returns it, by plan and task as well if requirements are wanted.
+pub(super) struct Group {
+    pub plan_uid: Option<String>,
+    /// Name of the Task object.
+    pub task: Option<String>,
+    pub row: UsageRow,
+}
+
+impl Store {
+    /// Returns the usage of a tenant, with the highest cost first.
+    ///
+    /// # Errors
+    /// If the query selects more groups than an answer can have, or Postgres does not answer.
+    pub async fn usage(&self, tenant: &str, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
+        let dimensions = query.dimensions();
+        let by_requirement = dimensions.contains(&Dimension::Requirement);
+        let mut rows = self
+            .transaction("read usage", tenant, async |session: &mut Session| {
+                let groups = groups(session, tenant, query, &dimensions).await?;
+                if !by_requirement {
+                    return Ok(groups.into_iter().map(|group| group.row).collect::<Vec<_>>());
+                }
+                let requirements = Requirements::read(session, tenant, &groups).await?;
+                Ok(split(&groups, &requirements))
+            })
+            .await?;
+        if i64::try_from(rows.len()).unwrap_or(i64::MAX) > MAX_ROWS {
+            return Err(StoreError::Invalid {
+                what: "usage",
+                problem: format!(
+                    "has more than {MAX_ROWS} rows; ask for a shorter time, one plan, or fewer dimensions"
+                ),
+            });
+        }
+        let weight = |row: &UsageRow| (row.charge.cost_micro_usd, row.charge.tokens.total());
+        rows.sort_by_key(|row| std::cmp::Reverse(weight(row)));
+        Ok(rows)
+    }
+}
+
+/// Returns the groups that the query selects, one more than an answer can have at most.
+async fn groups(
+    session: &mut Session,
+    tenant: &str,
+    query: &UsageQuery,
+    dimensions: &BTreeSet<Dimension>,
+) -> Result<Vec<Group>, sqlx::Error> {
+    let names: Vec<String> = dimensions.iter().map(|dimension| dimension.as_str().to_owned()).collect();
+    let rows = sqlx::query!(
+        r#"with request as (
+            select case when 'namespace' = any($2::text[]) then r.namespace end as namespace,
+                   case when 'plan' = any($2) then r.plan end as plan,
+                   case when 'requirement' = any($2) then r.plan_uid end as plan_uid,
+                   case when 'task' = any($2) or 'requirement' = any($2) then r.task end as task,
+                   case when 'attempt' = any($2) then r.attempt end as attempt,
+                   case when 'agent' = any($2) then r.agent end as agent,
+                   case when 'provider' = any($2) then r.provider end as provider,
+                   case when 'model' = any($2) then r.model end as model,
+                   case when 'day' = any($2) then to_char(r.requested_at at time zone 'UTC', 'YYYY-MM-DD') end as day,
+                   r.outcome is not null as ended, r.outcome = $8 as estimated, r.self_reported, a.failure is not null as discarded,
+                   r.input_tokens, r.cached_input_tokens, r.cache_write_tokens, r.output_tokens, r.reasoning_tokens, r.cost_micro_usd
+            from enact.model_requests r left join enact.attempts a
+                on a.tenant_id = r.tenant_id and a.subject_uid = r.task_uid and a.number = r.attempt
+            where r.tenant_id = $1 and r.requested_at >= to_timestamp($3::bigint / 1000.0)
+                and r.requested_at < to_timestamp($4::bigint / 1000.0) and ($5::text is null or r.namespace = $5)
+                and ($6::text is null or r.plan = $6) and ($7::text is null or r.agent = $7)
+        )
+        select namespace, plan, plan_uid, task, attempt, agent, provider, model, day,
+               count(*) filter (where ended) as "requests!", count(*) filter (where not ended) as "running!",
+               count(*) filter (where estimated) as "estimated!", count(*) filter (where ended and self_reported) as "self_reported!",
+               coalesce(sum(input_tokens) filter (where ended), 0)::bigint as "input!",
+               coalesce(sum(cached_input_tokens) filter (where ended), 0)::bigint as "cached_input!",
+               coalesce(sum(cache_write_tokens) filter (where ended), 0)::bigint as "cache_write!",
+               coalesce(sum(output_tokens) filter (where ended), 0)::bigint as "output!",
+               coalesce(sum(reasoning_tokens) filter (where ended), 0)::bigint as "reasoning!",
+               sum(cost_micro_usd) filter (where ended)::bigint as cost,
+               coalesce(sum(input_tokens + cached_input_tokens + cache_write_tokens + output_tokens)
+                   filter (where ended and cost_micro_usd is null), 0)::bigint as "unpriced!",
+               coalesce(sum(input_tokens) filter (where ended and discarded), 0)::bigint as "discarded_input!",
+               coalesce(sum(cached_input_tokens) filter (where ended and discarded), 0)::bigint as "discarded_cached_input!",
+               coalesce(sum(cache_write_tokens) filter (where ended and discarded), 0)::bigint as "discarded_cache_write!",
+               coalesce(sum(output_tokens) filter (where ended and discarded), 0)::bigint as "discarded_output!",
+               coalesce(sum(reasoning_tokens) filter (where ended and discarded), 0)::bigint as "discarded_reasoning!",
+               sum(cost_micro_usd) filter (where ended and discarded)::bigint as discarded_cost
+        from request
+        group by namespace, plan, plan_uid, task, attempt, agent, provider, model, day
+        order by namespace, plan, plan_uid, task, attempt, agent, provider, model, day
+        limit $9"#,
+        tenant,
+        &names,
+        query.from.0,
+        query.to.0,
+        query.filter.namespace.as_deref(),
+        query.filter.plan.as_deref(),
+        query.filter.agent.as_deref(),
+        Outcome::Estimated.as_str(),
+        MAX_ROWS + 1,
+    )
+    .fetch_all(session.statement())
+    .await?;
+    let by_task = dimensions.contains(&Dimension::Task);
+    Ok(rows
+        .into_iter()
+        .map(|row| Group {
+            plan_uid: row.plan_uid,
+            row: UsageRow {
+                namespace: row.namespace,
+                plan: row.plan,
+                task: row.task.clone().filter(|_| by_task),
+                attempt: row.attempt.map(i32::unsigned_abs),
+                requirement: None,
+                agent: row.agent,
+                provider: row.provider,
+                model: row.model,
+                day: row.day,
+                requests: unsigned(row.requests),
+                running: unsigned(row.running),
+                estimated: unsigned(row.estimated),
+                self_reported: unsigned(row.self_reported),
+                charge: Charge {
+                    tokens: Tokens {
+                        input: unsigned(row.input),
+                        cached_input: unsigned(row.cached_input),
+                        cache_write: unsigned(row.cache_write),
+                        output: unsigned(row.output),
+                        reasoning: unsigned(row.reasoning),
+                    },
+                    cost_micro_usd: row.cost.map(unsigned),
+                },
+                unpriced_tokens: unsigned(row.unpriced),
+                discarded: Charge {
+                    tokens: Tokens {
+                        input: unsigned(row.discarded_input),
+                        cached_input: unsigned(row.discarded_cached_input),
+                        cache_write: unsigned(row.discarded_cache_write),
+                        output: unsigned(row.discarded_output),
+                        reasoning: unsigned(row.discarded_reasoning),
+                    },
+                    cost_micro_usd: row.discarded_cost.map(unsigned),
+                },
+            },
+            task: row.task,
+        })
+        .collect())
+}
