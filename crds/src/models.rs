@@ -82,7 +82,7 @@ pub fn check<P: Borrow<ModelProviderSpec>>(
     spec: &AgentSpec,
     provider: impl Fn(&str) -> Resolved<P>,
 ) -> Vec<(usize, ModelProblem)> {
-    let mut expected = spec.adapter.capabilities().api.map(|api| ExpectedApi::OfAdapter(spec.adapter, api));
+    let mut expected = spec.capabilities().api.map(|api| ExpectedApi::OfAdapter(spec.adapter, api));
     let mut problems = Vec::new();
     for (index, reference) in spec.models.iter().enumerate() {
         let name = || reference.provider.clone();

@@ -113,7 +113,12 @@ pub fn agent(spec: &AgentSpec) -> Vec<FieldError> {
         let reference = variable.secret_key_ref.as_ref();
         errors.extend(reference.and_then(|r| secret(&format!("spec.env[{i}].secretKeyRef"), &r.name)));
     }
-    let able = spec.adapter.capabilities();
+    if let Err(problem) = spec.definition() {
+        // Nothing is known about what the adapter can do.
+        errors.push(FieldError::new("spec.custom", problem));
+        return errors;
+    }
+    let able = spec.capabilities();
     let adapter = spec.adapter.as_str();
     // The schema refuses these fields for scripts and recorded work.
     if !able.gateway && !spec.models.is_empty() {
