@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use enact_crds::approval::{Subject, SubjectKind};
+use enact_crds::convert;
 use enact_domain::{assignment, names};
 
 use crate::server::ServerAddress;
@@ -55,8 +56,9 @@ pub enum Command {
     #[command(visible_alias = "st")]
     Status(Status),
     /// Approve the current content of a Constitution, Specification or Plan
-    Approve(Decide),
+    Approve(Approve),
     /// Reject the current content of a Constitution, Specification or Plan
+    #[command(after_help = "Example: kubectl enact reject specification/shop --comment 'FR-003 cannot be tested'")]
     Reject(Decide),
     /// List the revisions of a document with author, date, reason and decisions
     History(History),
@@ -81,6 +83,8 @@ pub enum Command {
     },
     /// Show tokens and cost of model requests, and budgets
     Usage(Usage),
+    /// Print the prompt that the agent of a task gets
+    Prompt(Prompt),
     /// Print the logs of an attempt
     Logs(Logs),
     /// Open a shell beside the running agent of a task
@@ -196,9 +200,24 @@ pub struct Status {
     pub expand: bool,
 }
 
-/// Approve or reject the current content of an object
+/// Approve the current content of an object
 #[derive(Args, Debug)]
-#[command(after_help = "Example: kubectl enact approve specification/shop --comment 'as discussed'")]
+#[command(
+    after_help = "Examples:\n  kubectl enact approve specification/shop --comment 'as discussed'\n  kubectl enact approve plan/shop --budget 12.50"
+)]
+pub struct Approve {
+    #[command(flatten)]
+    pub decide: Decide,
+    /// For a plan: the maximum that its agents may spend on models, in US dollars
+    #[arg(long, value_name = "USD", value_parser = usd)]
+    pub budget: Option<String>,
+    /// For a plan: the maximum number of tokens that its agents may use
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=1_000_000_000_000))]
+    pub token_budget: Option<u64>,
+}
+
+// Approve contains these arguments: a doc comment here would replace its help.
+#[derive(Args, Debug)]
 pub struct Decide {
     /// constitution/NAME, specification/NAME or plan/NAME
     #[arg(value_name = "KIND/NAME", value_parser = subject)]
@@ -400,6 +419,33 @@ pub struct Logs {
     /// Wait for the attempt to start and follow its logs
     #[arg(short, long)]
     pub follow: bool,
+    /// Print the events of a coding agent in its own format instead of readable lines
+    #[arg(long)]
+    pub raw: bool,
+}
+
+/// Print the prompt that the agent of a task gets
+///
+/// With --tasks, the prompt is made from documents alone and needs no cluster.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  kubectl enact prompt shop/T004\n  kubectl enact prompt shop/T004 --attempt 2\n  \
+    kubectl enact prompt --tasks specs/001-cart/tasks.md --spec specs/001-cart/spec.md T004")]
+pub struct Prompt {
+    /// PLAN/TASKID, or TASKID with --tasks
+    #[arg(value_name = "TASK")]
+    pub task: String,
+    /// Print the prompt that this attempt got, from its pod
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "tasks")]
+    pub attempt: Option<u32>,
+    /// Document with the tasks (tasks.md)
+    #[arg(long, value_name = "FILE")]
+    pub tasks: Option<PathBuf>,
+    /// Document with the specification (spec.md)
+    #[arg(long, value_name = "FILE", requires = "tasks")]
+    pub spec: Option<PathBuf>,
+    /// Document with the constitution (constitution.md)
+    #[arg(long, value_name = "FILE", requires = "tasks")]
+    pub constitution: Option<PathBuf>,
 }
 
 /// Open a shell beside the running agent of a task
@@ -476,6 +522,13 @@ fn secret_name(text: &str) -> Result<String, String> {
     } else {
         Err("the name of a Secret must have 1 to 253 of a-z, 0-9, - and ., and start and end with a letter or digit"
             .into())
+    }
+}
+
+fn usd(text: &str) -> Result<String, String> {
+    match convert::micro_usd(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("it must be a decimal number with at most six decimal places, such as 12.50".into()),
     }
 }
 

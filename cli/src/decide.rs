@@ -4,8 +4,9 @@ use std::io;
 
 use anyhow::{Context as _, Result, bail};
 use enact_crds::approval::{ApprovalSpec, Choice, Subject, SubjectKind};
-use enact_crds::common::ApprovalPolicy;
+use enact_crds::common::{ApprovalPolicy, Budget};
 use enact_crds::document::{Finding, Source};
+use enact_crds::plan::Execution;
 use enact_crds::{Approval, Constitution, Plan, Specification, convert};
 use enact_domain::approval::{self, Decision, Verdict, evaluate};
 use enact_domain::names::ANNOTATION_AUTHOR;
@@ -14,13 +15,13 @@ use jiff::Timestamp;
 use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::{Resource, ResourceExt as _};
 
-use crate::args::Decide;
+use crate::args::{Approve, Decide};
 use crate::cluster::{Cluster, api_error};
 use crate::history::{difference, planned, recorded, short};
 use crate::record::Record;
 use crate::subject::{handle, title};
 use crate::terminal::{self, Paint, note};
-use crate::text::one_line;
+use crate::text::{amount, one_line};
 
 /// Most findings to show.
 const MAX_FINDINGS: usize = 5;
@@ -38,15 +39,31 @@ struct Content {
     policy: ApprovalPolicy,
     summary: String,
     source: Option<Source>,
+    /// For a plan: the budgets in its spec.
+    budgets: Vec<String>,
     findings: Vec<Finding>,
 }
 
-/// Shows the content, asks for confirmation, and creates an Approval.
-pub async fn run(cluster: &Cluster, options: &Decide, choice: Choice) -> Result<()> {
-    let comment = options.comment.clone().unwrap_or_default();
-    if choice == Choice::Reject && comment.trim().is_empty() {
+/// Approves the content of an object.
+pub async fn approve(cluster: &Cluster, options: &Approve) -> Result<()> {
+    let budget = (options.budget.is_some() || options.token_budget.is_some())
+        .then(|| Budget { tokens: options.token_budget, usd: options.budget.clone() });
+    if budget.is_some() && options.decide.subject.kind != SubjectKind::Plan {
+        bail!("only the approval of a Plan can have a budget; omit --budget and --token-budget");
+    }
+    decide(cluster, &options.decide, Choice::Approve, budget).await
+}
+
+/// Rejects the content of an object.
+pub async fn reject(cluster: &Cluster, options: &Decide) -> Result<()> {
+    if options.comment.as_deref().unwrap_or_default().trim().is_empty() {
         bail!("a rejection needs --comment: tell the author what to change");
     }
+    decide(cluster, options, Choice::Reject, None).await
+}
+
+/// Shows the content, asks for confirmation, and creates an Approval.
+async fn decide(cluster: &Cluster, options: &Decide, choice: Choice, budget: Option<Budget>) -> Result<()> {
     let content = read(cluster, &options.subject).await?;
     let subject = title(&options.subject);
     let Some(digest) = content.digest.clone() else {
@@ -70,8 +87,12 @@ pub async fn run(cluster: &Cluster, options: &Decide, choice: Choice) -> Result<
     let changes = Box::pin(changes(cluster, &options.subject, &content, &digest)).await;
     terminal::note_text(&format!("{}\n", changes.trim_end()));
     note(&approval_state(cluster, &options.subject, &content, &digest).await);
-    let verb = if choice == Choice::Approve { "Approve" } else { "Reject" };
-    if !options.yes && !terminal::confirm(&format!("{verb} this content?"))? {
+    let question = match (choice, &budget) {
+        (Choice::Reject, _) => "Reject this content?".to_owned(),
+        (Choice::Approve, None) => "Approve this content?".to_owned(),
+        (Choice::Approve, Some(budget)) => format!("Approve this content with a budget of {}?", amount(budget)),
+    };
+    if !options.yes && !terminal::confirm(&question)? {
         bail!("the decision was not confirmed; nothing was changed");
     }
     let approval = Approval {
@@ -81,7 +102,14 @@ pub async fn run(cluster: &Cluster, options: &Decide, choice: Choice) -> Result<
             ..ObjectMeta::default()
         },
         // The webhook stamps `by` from the request.
-        spec: ApprovalSpec { subject: options.subject.clone(), digest, decision: choice, comment, by: None },
+        spec: ApprovalSpec {
+            subject: options.subject.clone(),
+            digest,
+            decision: choice,
+            comment: options.comment.clone().unwrap_or_default(),
+            budget,
+            by: None,
+        },
         status: None,
     };
     let created = cluster
@@ -106,6 +134,7 @@ fn card(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -
     if let Some(author) = &content.author {
         lines.push(format!("  by {}", one_line(author)));
     }
+    lines.extend(content.budgets.iter().map(|budget| format!("  {budget}")));
     for finding in content.findings.iter().take(MAX_FINDINGS) {
         let Finding { line, severity, message, remedy, .. } = finding;
         lines.push(format!("  line {line}: {}", one_line(&format!("{severity:?}: {message}; {remedy}"))));
@@ -239,6 +268,7 @@ fn constitution(constitution: Constitution) -> Content {
         policy: constitution.spec.approval,
         summary: format!("{version}{} principles", status.principles),
         source: Some(constitution.spec.source),
+        budgets: Vec::new(),
         findings: status.top_findings,
     }
 }
@@ -261,6 +291,7 @@ fn specification(specification: Specification) -> Content {
             status.open_questions
         ),
         source: specification.spec.source,
+        budgets: Vec::new(),
         findings: status.top_findings,
     }
 }
@@ -283,6 +314,19 @@ fn plan(plan: Plan) -> Content {
         policy: spec.approval,
         summary: format!("{tasks} by Agent {}{repository}{specification}", spec.agent_ref.name),
         source: spec.source,
+        budgets: budgets(&spec.execution),
         findings: status.top_findings,
     }
+}
+
+/// Returns a line for each budget of a plan.
+fn budgets(execution: &Execution) -> Vec<String> {
+    let all = [
+        ("the plan", &execution.budget),
+        ("each task", &execution.task_budget),
+        ("each attempt", &execution.attempt_budget),
+    ];
+    all.into_iter()
+        .filter_map(|(what, budget)| Some(format!("budget of {what}: {}", amount(budget.as_ref()?))))
+        .collect()
 }

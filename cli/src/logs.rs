@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _};
 use anyhow::{Result, bail};
 use enact_crds::task::Phase;
 use enact_crds::{Plan, Task};
+use enact_domain::agents::events::RAW_PREFIX;
 use enact_domain::names::{INTEGRATION, LABEL_TENANT, integration_pod_name, pod_name};
 use futures::AsyncReadExt as _;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
@@ -126,7 +127,7 @@ pub async fn run(cluster: &Cluster, options: &Logs) -> Result<()> {
             terminal::note(&format!("── {container}"));
         }
         // Containers run one after the other: if one has not started, those after it have not started either.
-        if !print(&api, &name, container, options.follow).await? {
+        if !print(&api, &name, container, options).await? {
             break;
         }
     }
@@ -168,7 +169,8 @@ fn containers(pod: &Pod) -> Vec<String> {
 }
 
 /// Prints the log of a container. Returns whether the container has started.
-async fn print(api: &Api<Pod>, pod: &str, container: &str, follow: bool) -> Result<bool> {
+async fn print(api: &Api<Pod>, pod: &str, container: &str, options: &Logs) -> Result<bool> {
+    let follow = options.follow;
     if follow {
         // The wait also ends when the pod is deleted or over: a container after a failed one never starts.
         let started = |found: Option<&Pod>| found.is_none_or(|found| has_started(found, container) || is_over(found));
@@ -184,15 +186,75 @@ async fn print(api: &Api<Pod>, pod: &str, container: &str, follow: bool) -> Resu
     let mut chunk = vec![0; 16 * 1024];
     // A file gets every byte. A terminal gets no control characters, because an agent chooses what it prints.
     let mut filter = io::stdout().is_terminal().then(LogFilter::default);
+    let mut lines = RawLines::new(options.raw);
     loop {
         let count = stream.read(&mut chunk).await?;
+        let shown = if count == 0 { lines.finish() } else { lines.push(&chunk[..count]) };
+        match &mut filter {
+            Some(filter) => terminal::print(&filter.push(&shown))?,
+            None => terminal::print_bytes(&shown)?,
+        }
         if count == 0 {
             return Ok(true);
         }
-        match &mut filter {
-            Some(filter) => terminal::print(&filter.push(&chunk[..count]))?,
-            None => terminal::print_bytes(&chunk[..count])?,
+    }
+}
+
+/// Separates the lines that a coding agent itself printed, which the runner marks, from the readable ones.
+#[derive(Debug)]
+struct RawLines {
+    /// Show the marked lines, and not the others.
+    raw: bool,
+    /// The start of a line that may be marked.
+    start: Vec<u8>,
+    line: Line,
+}
+
+/// What is known about the line that is being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    /// Its start may be the mark.
+    Undecided,
+    Shown,
+    Hidden,
+}
+
+impl RawLines {
+    fn new(raw: bool) -> Self {
+        Self { raw, start: Vec::new(), line: Line::Undecided }
+    }
+
+    /// Returns what is shown of the next bytes. Marks are removed.
+    fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mark = RAW_PREFIX.as_bytes();
+        let mut shown = Vec::with_capacity(bytes.len());
+        for byte in bytes {
+            match self.line {
+                Line::Undecided => {
+                    self.start.push(*byte);
+                    if self.start == mark {
+                        self.line = if self.raw { Line::Shown } else { Line::Hidden };
+                        self.start.clear();
+                    } else if !mark.starts_with(&self.start) {
+                        self.line = if self.raw { Line::Hidden } else { Line::Shown };
+                        let start = std::mem::take(&mut self.start);
+                        shown.extend(if self.raw { Vec::new() } else { start });
+                    }
+                }
+                Line::Shown => shown.push(*byte),
+                Line::Hidden => {}
+            }
+            if *byte == b'\n' {
+                self.line = Line::Undecided;
+            }
         }
+        shown
+    }
+
+    /// Returns what is shown of a line without an end.
+    fn finish(&mut self) -> Vec<u8> {
+        let start = std::mem::take(&mut self.start);
+        if self.raw { Vec::new() } else { start }
     }
 }
 
@@ -211,4 +273,24 @@ fn has_started(pod: &Pod, container: &str) -> bool {
 fn is_over(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marked_lines_are_separated() {
+        let log = b"enact-runner: cloning\nenact-raw: {\"a\":1}\nmessage  hi\nenact-raw\n\nenact-raw: {}\nenact-r";
+        for (raw, expected) in
+            [(false, "enact-runner: cloning\nmessage  hi\nenact-raw\n\nenact-r"), (true, "{\"a\":1}\n{}\n")]
+        {
+            for size in 1..=log.len() {
+                let mut lines = RawLines::new(raw);
+                let mut shown: Vec<u8> = log.chunks(size).flat_map(|chunk| lines.push(chunk)).collect();
+                shown.extend(lines.finish());
+                assert_eq!(String::from_utf8_lossy(&shown), expected, "{raw} {size}");
+            }
+        }
+    }
 }

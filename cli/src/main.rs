@@ -13,6 +13,7 @@ mod edit;
 mod history;
 mod import;
 mod logs;
+mod prompt;
 mod record;
 mod search;
 mod server;
@@ -49,8 +50,8 @@ async fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Import(import) => import::run(&import, target.namespace.as_deref()),
         Command::Status(options) => status::run(&cluster().await?, &options).await,
-        Command::Approve(options) => Box::pin(decide::run(&cluster().await?, &options, Choice::Approve)).await,
-        Command::Reject(options) => Box::pin(decide::run(&cluster().await?, &options, Choice::Reject)).await,
+        Command::Approve(options) => Box::pin(decide::approve(&cluster().await?, &options)).await,
+        Command::Reject(options) => Box::pin(decide::reject(&cluster().await?, &options)).await,
         Command::History(options) => Box::pin(history::history(&cluster().await?, &options)).await,
         Command::Show(options) => Box::pin(history::show(&cluster().await?, &options)).await,
         Command::Diff(options) => Box::pin(history::diff(&cluster().await?, &options)).await,
@@ -61,6 +62,10 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Related(options) => Box::pin(search::related(&cluster().await?, &options)).await,
         Command::Impact { constitution } => search::impact(&cluster().await?, &constitution).await,
         Command::Usage(options) => Box::pin(usage::run(&cluster().await?, &options)).await,
+        Command::Prompt(options) => match &options.tasks {
+            Some(tasks) => prompt::offline(&options, tasks),
+            None => Box::pin(prompt::run(&cluster().await?, &options)).await,
+        },
         Command::Logs(options) => Box::pin(logs::run(&cluster().await?, &options)).await,
         Command::Attach(options) => attach::run(&cluster().await?, target, &options).await,
         Command::Retry(options) => control::retry(&cluster().await?, &options.target).await,

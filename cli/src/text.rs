@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use enact_crds::common::Budget;
 use jiff::SignedDuration;
 use unicode_width::UnicodeWidthStr as _;
 
@@ -68,6 +69,13 @@ pub fn align(rows: &mut [Vec<String>]) {
             row[column] = pad(&row[column], widest + 2);
         }
     }
+}
+
+/// Formats a budget or an amount of usage: `12.50 USD and 1000 tokens`.
+pub fn amount(budget: &Budget) -> String {
+    let usd = budget.usd.as_ref().map(|usd| format!("{} USD", one_line(usd)));
+    let tokens = budget.tokens.map(|tokens| format!("{tokens} tokens"));
+    usd.into_iter().chain(tokens).collect::<Vec<_>>().join(" and ")
 }
 
 /// Lists the first `most` names and the number of the others.

@@ -169,6 +169,27 @@ fn approval_is_bound_to_the_shown_content() {
 }
 
 #[test]
+fn approval_of_a_plan_can_have_a_budget() {
+    let api = Fake::start(|request| match request.line().strip_prefix("GET ") {
+        Some(path) if path.ends_with("/plans/shop") => {
+            Answer::Ok(plan("Pending", json!({ "spec": { "execution": { "attemptBudget": { "usd": "2.00" } } } })))
+        }
+        Some(_) => Answer::Failure(404, "not found"),
+        None => Answer::Ok(request.body.clone()),
+    });
+    let ran = api.enact(&["approve", "plan/shop", "--yes", "--budget", "12.50", "--token-budget", "1000000"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stderr.contains("budget of each attempt: 2.00 USD"), "{}", ran.stderr);
+    let writes = api.writes();
+    assert_eq!(writes[0].body["spec"]["budget"], json!({ "usd": "12.50", "tokens": 1_000_000 }));
+    let ran = api.enact(&["approve", "spec/shop", "--yes", "--budget", "12.50"]);
+    assert!(ran.code == Some(1) && ran.stderr.contains("only the approval of a Plan"), "{}", ran.stderr);
+    for wrong in [["--budget", "much"], ["--token-budget", "-1"]] {
+        assert_eq!(api.enact(&[&["approve", "plan/shop"][..], &wrong].concat()).code, Some(2));
+    }
+}
+
+#[test]
 fn decision_needs_confirmation_and_the_right_digest() {
     let api = Fake::start(approvals);
     for (arguments, message) in [

@@ -269,7 +269,7 @@ fn slug(heading: &str) -> String {
 
 #[test]
 fn every_end_of_an_attempt_is_explained() {
-    let source = fs::read_to_string(root().join("domain/src/assignment.rs")).unwrap();
+    let source = fs::read_to_string(root().join("domain/src/reason.rs")).unwrap();
     let page = fs::read_to_string(root().join("docs/guide/troubleshooting.md")).unwrap();
     let variants = source.split("pub enum Reason {").nth(1).and_then(|rest| rest.split("\n}").next()).unwrap();
     let names = variants.lines().filter_map(|line| line.trim().strip_suffix(','));

@@ -1,10 +1,15 @@
 //! Agent: how one coding agent runs.
 
+use std::borrow::Cow;
+
+use enact_domain::agents::builtin;
+use enact_domain::agents::definition::AdapterDefinition;
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::common::{Budget, Condition, LocalRef, Resources};
+use crate::provider::Api;
 
 /// How one coding agent runs.
 #[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -28,6 +33,7 @@ use crate::common::{Budget, Condition, LocalRef, Resources};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
     validation = Rule::new("self.adapter != 'Replay' || has(self.replay)").message("the adapter Replay requires the field replay"),
+    validation = Rule::new("(self.adapter == 'Custom') == has(self.custom)").message("the adapter Custom requires the field custom, and no other adapter has it"),
     validation = Rule::new("!(self.adapter in ['Command', 'Replay']) || !(has(self.instructions) || has(self.mcpServers) || has(self.maxTurns))").message("instructions, mcpServers and maxTurns are for coding agents; remove them, or choose another adapter"),
     validation = Rule::new("self.adapter != 'Replay' || !has(self.models)").message("the adapter Replay uses no model; remove models"),
 )]
@@ -39,6 +45,10 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
+    /// For the adapter Custom: how the agent is run, in the form of the built-in adapters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_object")]
+    pub custom: Option<serde_json::Value>,
     /// Models of the agent. It asks for the first one; when its provider fails before it has answered, the model gateway sends the request to
     /// the next one. All providers must have the same API. Without models, the agent cannot use the model gateway, and its own report of its
     /// usage is recorded.
@@ -79,6 +89,47 @@ pub struct AgentSpec {
     pub resources: Resources,
 }
 
+impl AgentSpec {
+    /// Returns whether its attempts use models, whose usage is recorded.
+    pub fn uses_models(&self) -> bool {
+        self.adapter.is_coding_agent() || !self.models.is_empty()
+    }
+
+    /// Returns the definition of a coding agent's adapter; none for scripts and recorded work.
+    ///
+    /// # Errors
+    /// If the definition in `custom` is invalid; the message is for a person.
+    pub fn definition(&self) -> Result<Option<Cow<'static, AdapterDefinition>>, String> {
+        // Not a typed field: a reader of all Agents must not fail because one of them is invalid.
+        let Some(custom) = self.custom.as_ref().filter(|_| self.adapter == Adapter::Custom) else {
+            return Ok(builtin::find(self.adapter.as_str()).map(Cow::Borrowed));
+        };
+        let definition: AdapterDefinition =
+            serde_json::from_value(custom.clone()).map_err(|error| error.to_string())?;
+        definition.check()?;
+        Ok(Some(Cow::Owned(definition)))
+    }
+
+    /// Returns what the adapter can do; nothing if its definition is invalid.
+    pub fn capabilities(&self) -> Capabilities {
+        match self.definition().ok().flatten() {
+            Some(definition) => Capabilities {
+                gateway: definition.api.is_some(),
+                api: definition.api.map(Api::from),
+                mcp: definition.capabilities.mcp,
+                turn_limit: definition.capabilities.turn_limit,
+            },
+            // A script gets the address and the token of the gateway in its environment, and may speak any API.
+            None => Capabilities { gateway: self.adapter == Adapter::Command, ..Capabilities::default() },
+        }
+    }
+}
+
+/// Returns the schema of an object with any fields: the definition of an adapter is checked by the webhook and the operator.
+fn any_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+}
+
 /// Kinds of agents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema, strum::IntoStaticStr)]
 pub enum Adapter {
@@ -102,6 +153,8 @@ pub enum Adapter {
     Cursor,
     /// Cognition's Devin CLI. Written from its documentation and not verified.
     Devin,
+    /// Any other coding agent, which the field custom describes.
+    Custom,
 }
 
 impl Adapter {
@@ -114,6 +167,19 @@ impl Adapter {
     pub fn as_str(self) -> &'static str {
         self.into()
     }
+}
+
+/// What an adapter can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Whether it can use the model gateway, which `spec.models` requires.
+    pub gateway: bool,
+    /// API of the gateway that it speaks; none if it speaks no particular one.
+    pub api: Option<Api>,
+    /// Whether it can use MCP servers.
+    pub mcp: bool,
+    /// Whether it can limit the number of turns.
+    pub turn_limit: bool,
 }
 
 /// A model of a provider.

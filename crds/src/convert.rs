@@ -1,9 +1,10 @@
 //! Between the API's types and the domain's.
 
+use enact_domain::usage::Limit;
 use enact_domain::{analysis, approval, assignment, attempt, condition, plan as scheduling, rules};
 use k8s_openapi::jiff::Timestamp;
 
-use crate::common::{ApprovalPolicy, Condition, Gate, RetryPolicy, Time};
+use crate::common::{ApprovalPolicy, Budget, Condition, Gate, RetryPolicy, Time};
 use crate::{approval as api, document, plan, task};
 
 pub use enact_domain::time::Millis;
@@ -21,6 +22,50 @@ pub fn time(millis: Millis) -> Time {
 /// Returns `millis` as a Kubernetes time, rounded up to whole seconds, so that a wait until then is never too short.
 pub fn time_not_before(millis: Millis) -> Time {
     time(Millis(millis.0.saturating_add(999)))
+}
+
+/// Millionths in one.
+const MICRO: u64 = 1_000_000;
+
+/// Reads an amount of US dollars, such as `12.50`, as micro-USD; none if it is not a decimal number with at most six decimal places, or is
+/// too large.
+pub fn micro_usd(text: &str) -> Option<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) || fraction.len() > 6 {
+        return None;
+    }
+    let fraction: u64 = format!("{fraction:0<6}").parse().ok()?;
+    whole.parse::<u64>().ok()?.checked_mul(MICRO)?.checked_add(fraction)
+}
+
+/// Returns micro-USD as an amount of US dollars with at least two decimal places: `12.50`.
+pub fn usd(micro_usd: u64) -> String {
+    let mut text = format!("{}.{:06}", micro_usd / MICRO, micro_usd % MICRO);
+    let zeros = text.len() - text.trim_end_matches('0').len();
+    text.truncate(text.len() - zeros.min(4));
+    text
+}
+
+/// Converts a budget. An amount that cannot be read, which the schema refuses, is a limit of zero: a damaged budget must not allow
+/// everything.
+pub fn limit(budget: &Budget) -> Limit {
+    Limit { tokens: budget.tokens, cost_micro_usd: budget.usd.as_deref().map(|usd| micro_usd(usd).unwrap_or_default()) }
+}
+
+/// Returns what remained of the budgets of a task; none if nothing was limited.
+pub fn remaining(limit: &Limit) -> Option<task::RemainingBudget> {
+    budget(limit).map(|Budget { tokens, usd }| task::RemainingBudget { tokens, usd })
+}
+
+/// Reads what remained of the budgets of a task.
+pub fn remaining_limit(remaining: &task::RemainingBudget) -> Limit {
+    limit(&Budget { tokens: remaining.tokens, usd: remaining.usd.clone() })
+}
+
+/// Returns the budget with these limits; none if there are none.
+pub fn budget(limit: &Limit) -> Option<Budget> {
+    (!limit.is_unlimited()).then(|| Budget { tokens: limit.tokens, usd: limit.cost_micro_usd.map(usd) })
 }
 
 impl From<&ApprovalPolicy> for approval::Policy {
@@ -224,6 +269,40 @@ pub use attempt::PodView;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts() {
+        for (text, micro) in
+            [("0", 0), ("12.50", 12_500_000), ("0.000001", 1), ("3", 3_000_000), ("18446744073709.551615", u64::MAX)]
+        {
+            assert_eq!(micro_usd(text), Some(micro), "{text}");
+            assert_eq!(micro_usd(&usd(micro)), Some(micro), "{}", usd(micro));
+        }
+        for wrong in [
+            "",
+            ".5",
+            "5.",
+            "-1",
+            "+1",
+            "1e3",
+            "1,5",
+            "0.0000001",
+            "18446744073709.551616",
+            "99999999999999999999",
+            "1.+5",
+        ] {
+            assert_eq!(micro_usd(wrong), None, "{wrong}");
+        }
+        assert_eq!([0, 1, 12_500_000, 1_230_000, 10_000_000].map(usd), ["0.00", "0.000001", "12.50", "1.23", "10.00"]);
+    }
+
+    #[test]
+    fn a_budget_keeps_its_limits() {
+        let all = Budget { tokens: Some(5), usd: Some("12.50".into()) };
+        assert_eq!(budget(&limit(&all)), Some(all));
+        assert_eq!(limit(&Budget { tokens: None, usd: Some("much".into()) }).cost_micro_usd, Some(0));
+        assert_eq!(budget(&Limit::default()), None);
+    }
 
     #[test]
     fn nothing_is_due_before_its_time() {

@@ -10,6 +10,7 @@
 )]
 
 pub mod agent;
+pub mod agent_run;
 pub mod approval;
 pub mod chain;
 pub mod common;
@@ -18,7 +19,9 @@ pub mod constitution;
 pub mod convert;
 pub mod document;
 pub mod identity;
+pub mod models;
 pub mod plan;
+pub mod prompt;
 pub mod provider;
 pub mod specification;
 pub mod subject;

@@ -330,6 +330,9 @@ pub struct PlanUsage {
     /// Cost in US dollars, as a decimal number. Requests to models without a known price are not included.
     #[serde(default)]
     pub usd: String,
+    /// The part that requests in progress have reserved, in addition to what was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<Budget>,
     /// The budget that applies: the smaller one of the plan's and of its Approvals'.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,

@@ -1,5 +1,6 @@
 //! ModelProvider: an endpoint that serves models.
 
+use enact_domain::agents::definition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -54,8 +55,19 @@ pub struct ModelProviderSpec {
     pub share_with: Option<Sharing>,
 }
 
+impl ModelProviderSpec {
+    /// Returns whether agents may use the model.
+    pub fn allows(&self, model: &str) -> bool {
+        let matches = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(prefix) => model.starts_with(prefix),
+            None => model == pattern,
+        };
+        self.models.is_empty() || self.models.iter().any(matches)
+    }
+}
+
 /// APIs of endpoints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema, strum::IntoStaticStr)]
 pub enum Api {
     /// Anthropic's Messages.
     Anthropic,
@@ -63,6 +75,23 @@ pub enum Api {
     OpenAi,
     /// Google's Gemini.
     Gemini,
+}
+
+impl From<definition::Api> for Api {
+    fn from(api: definition::Api) -> Self {
+        match api {
+            definition::Api::Anthropic => Self::Anthropic,
+            definition::Api::OpenAi => Self::OpenAi,
+            definition::Api::Gemini => Self::Gemini,
+        }
+    }
+}
+
+impl Api {
+    /// Returns the name, as in the spec of a ModelProvider.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// Prices of models, in US dollars per million tokens, as decimal numbers: `3.00`.

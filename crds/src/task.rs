@@ -146,6 +146,9 @@ pub struct TaskStatus {
     /// Earliest time of the next attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Time>,
+    /// If the last attempt ended because of a budget: the least that remained of the budgets then. The next attempt starts when more remains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining_budget: Option<RemainingBudget>,
     /// Commit with the work of the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
@@ -171,6 +174,18 @@ pub struct TaskStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+/// What remained of the budgets of a task: the least of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RemainingBudget {
+    /// Number of tokens, if a budget limits them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// Amount in US dollars, as a decimal number, if a budget limits it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usd: Option<String>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]

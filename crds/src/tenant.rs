@@ -175,4 +175,23 @@ pub struct TenantStatus {
     /// Number of running attempts.
     #[serde(default)]
     pub running_attempts: u32,
+    /// Use of models in this month, while the tenant has a monthly budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<TenantUsage>,
+}
+
+/// Use of models by a tenant in one month.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantUsage {
+    /// Month in UTC: `2026-11`.
+    pub month: String,
+    /// Tokens used.
+    #[serde(default)]
+    pub tokens: u64,
+    /// Cost in US dollars, as a decimal number. Requests to models without a known price are not included.
+    #[serde(default)]
+    pub usd: String,
+    /// The monthly budget.
+    pub budget: Budget,
 }

@@ -6,12 +6,15 @@ use std::net::IpAddr;
 
 use enact_domain::assignment::{check_ref, check_url};
 use enact_domain::document_job::check_path;
-use enact_domain::names::{self, DEFAULT_TENANT};
+use enact_domain::names::{self, DEFAULT_TENANT, MODEL_KEYS_SECRET};
+use url::Url;
 
 use crate::agent::is_image;
+use crate::common::LocalRef;
 use crate::document::GitSource;
 use crate::plan::Workspace;
 use crate::tenant::Egress;
+use crate::{AgentSpec, ModelProviderSpec, convert};
 
 /// Field selector of Plans that may still start something; a Plan without a status is one of them. A Tenant keeps a namespace while it has
 /// one.
@@ -68,7 +71,28 @@ pub fn workspace(workspace: &Workspace) -> Vec<FieldError> {
         )),
         _ => {}
     }
+    for (field, secret) in [
+        ("spec.workspace.credentialsSecretRef", &workspace.credentials_secret_ref),
+        (CREDENTIALS, &integration.credentials_secret_ref),
+    ] {
+        errors.extend(credentials(field, secret.as_ref()));
+    }
     errors
+}
+
+/// Checks that a reference to a Secret does not name the keys of model providers: the Secret would be mounted into a pod.
+pub fn secret(field: &str, name: &str) -> Option<FieldError> {
+    (name == MODEL_KEYS_SECRET).then(|| {
+        let message = format!(
+            "{MODEL_KEYS_SECRET} contains the keys of model providers, which no pod may read; name another Secret. An agent gets a token \
+             for the model gateway instead of a key"
+        );
+        FieldError::new(format!("{field}.name"), message)
+    })
+}
+
+fn credentials(field: &str, reference: Option<&LocalRef>) -> Option<FieldError> {
+    secret(field, &reference?.name)
 }
 
 /// Checks the names that Git gets from a document's source at `field`.
@@ -76,7 +100,115 @@ pub fn git_source(field: &str, git: &GitSource) -> Vec<FieldError> {
     let checks =
         [("url", check_url(&git.url)), ("revision", check_ref(&git.revision)), ("path", check_path(&git.path))];
     let failed = checks.into_iter().filter_map(|(name, check)| Some((name, check.err()?)));
-    failed.map(|(name, error)| FieldError::new(format!("{field}.{name}"), error)).collect()
+    let mut errors: Vec<FieldError> =
+        failed.map(|(name, error)| FieldError::new(format!("{field}.{name}"), error)).collect();
+    errors.extend(credentials(&format!("{field}.credentialsSecretRef"), git.credentials_secret_ref.as_ref()));
+    errors
+}
+
+/// Checks an Agent: its image, that it names no key of a model provider, and that its adapter can do what the spec demands.
+pub fn agent(spec: &AgentSpec) -> Vec<FieldError> {
+    let mut errors: Vec<FieldError> = spec.image.as_deref().and_then(image).into_iter().collect();
+    for (i, variable) in spec.env.iter().enumerate() {
+        let reference = variable.secret_key_ref.as_ref();
+        errors.extend(reference.and_then(|r| secret(&format!("spec.env[{i}].secretKeyRef"), &r.name)));
+    }
+    if let Err(problem) = spec.definition() {
+        // Nothing is known about what the adapter can do.
+        errors.push(FieldError::new("spec.custom", problem));
+        return errors;
+    }
+    let able = spec.capabilities();
+    let adapter = spec.adapter.as_str();
+    // The schema refuses these fields for scripts and recorded work.
+    if !able.gateway && !spec.models.is_empty() {
+        let message = format!(
+            "the adapter {adapter} cannot use the model gateway; remove models, and give the agent its own credential in env"
+        );
+        errors.push(FieldError::new("spec.models", message));
+    }
+    if !able.mcp && !spec.mcp_servers.is_empty() {
+        errors.push(FieldError::new(
+            "spec.mcpServers",
+            format!("the adapter {adapter} cannot use MCP servers; remove them"),
+        ));
+    }
+    if !able.turn_limit && spec.max_turns.is_some() {
+        let message = format!(
+            "the adapter {adapter} cannot limit turns; remove maxTurns, and limit the attempt by timeoutSeconds or by a budget"
+        );
+        errors.push(FieldError::new("spec.maxTurns", message));
+    }
+    errors
+}
+
+/// Checks a ModelProvider; `in_installation` says whether it is in the namespace of the installation.
+pub fn provider(spec: &ModelProviderSpec, in_installation: bool) -> Vec<FieldError> {
+    let mut errors: Vec<FieldError> = base_url(&spec.base_url).into_iter().collect();
+    for (i, pattern) in spec.models.iter().enumerate() {
+        errors.extend(model_pattern(&format!("spec.models[{i}]"), pattern));
+    }
+    for (i, price) in spec.prices.iter().enumerate() {
+        let field = format!("spec.prices[{i}]");
+        errors.extend(model_pattern(&format!("{field}.model"), &price.model));
+        let prices = [
+            ("input", Some(&price.input)),
+            ("output", Some(&price.output)),
+            ("cachedInput", price.cached_input.as_ref()),
+            ("cacheWrite", price.cache_write.as_ref()),
+        ];
+        for (name, text) in prices {
+            if let Some(text) = text.filter(|text| convert::micro_usd(text).is_none()) {
+                let message = format!(
+                    "`{}` is not an amount of US dollars; write a decimal number such as 3.00, with at most six decimal places",
+                    text.escape_debug()
+                );
+                errors.push(FieldError::new(format!("{field}.{name}"), message));
+            }
+        }
+        if spec.prices[..i].iter().any(|other| other.model == price.model) {
+            let message = format!("`{}` has a price already; remove one of them", price.model.escape_debug());
+            errors.push(FieldError::new(format!("{field}.model"), message));
+        }
+    }
+    if spec.share_with.is_some() && !in_installation {
+        let message = "only a ModelProvider in the namespace of the installation can be shared; remove shareWith";
+        errors.push(FieldError::new("spec.shareWith", message));
+    }
+    errors
+}
+
+/// Checks the form of a provider's URL. The gateway decides which addresses it may connect to.
+fn base_url(text: &str) -> Option<FieldError> {
+    let problem = || {
+        // The parser removes some of these characters, and reads `\\` as `/`.
+        if text.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\') {
+            return Some("contains a character that a URL cannot have");
+        }
+        let Ok(url) = Url::parse(text) else { return Some("is not a URL") };
+        if !matches!(url.scheme(), "http" | "https") {
+            Some("must start with https:// or http://")
+        } else if !url.username().is_empty() || url.password().is_some() {
+            Some("must not contain a credential; name a key in spec.key")
+        } else if url.query().is_some() || url.fragment().is_some() {
+            Some("must have neither a query nor a fragment")
+        } else {
+            None
+        }
+    };
+    problem().map(|problem| {
+        // A possible credential is not repeated.
+        FieldError::new("spec.baseUrl", format!("{problem}; write a URL such as https://api.example.org"))
+    })
+}
+
+fn model_pattern(field: &str, pattern: &str) -> Option<FieldError> {
+    let stem = pattern.strip_suffix('*').unwrap_or(pattern);
+    let wrong = stem.contains('*') || stem.chars().any(|c| c.is_control() || c.is_whitespace());
+    wrong.then(|| {
+        let message = format!("`{}` must be a name, or a prefix that ends with `*`", pattern.escape_debug());
+        FieldError::new(field, message)
+    })
 }
 
 /// Checks the form of an Agent's `spec.image`.
@@ -151,7 +283,96 @@ pub fn namespace(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+
+    fn fields(errors: Vec<FieldError>) -> Vec<String> {
+        errors.into_iter().map(|error| error.field).collect()
+    }
+
+    #[test]
+    fn no_reference_names_the_keys_of_providers() {
+        let agent_spec = json!({"adapter": "Command", "env": [
+            {"name": "A", "secretKeyRef": {"name": "own", "key": "a"}},
+            {"name": "B", "secretKeyRef": {"name": "enact-model-keys", "key": "a"}},
+        ]});
+        assert_eq!(fields(agent(&serde_json::from_value(agent_spec).unwrap())), ["spec.env[1].secretKeyRef.name"]);
+        let keys = json!({"name": "enact-model-keys"});
+        let both = json!({"url": "https://git.example.org/a", "credentialsSecretRef": keys,
+            "integration": {"credentialsSecretRef": keys}});
+        let errors = fields(workspace(&serde_json::from_value(both).unwrap()));
+        for field in ["credentialsSecretRef.name", "integration.credentialsSecretRef.name"] {
+            assert!(errors.contains(&format!("spec.workspace.{field}")), "{errors:?}");
+        }
+        let git = json!({"url": "https://git.example.org/a", "path": "a.md", "credentialsSecretRef": keys});
+        let errors = git_source("spec.source.git", &serde_json::from_value(git).unwrap());
+        assert_eq!(fields(errors), ["spec.source.git.credentialsSecretRef.name"]);
+    }
+
+    #[test]
+    fn an_adapter_can_do_what_its_agent_demands() {
+        let refused = |adapter: &str| {
+            let servers = json!([{"name": "docs", "url": "https://docs.example.org"}]);
+            let models = json!([{"provider": "a", "model": "b"}]);
+            let spec = json!({"adapter": adapter, "models": models, "maxTurns": 9, "mcpServers": servers});
+            fields(agent(&serde_json::from_value(spec).unwrap()))
+        };
+        for adapter in ["ClaudeCode", "GeminiCli", "QwenCode"] {
+            assert_eq!(refused(adapter), [""; 0], "{adapter}");
+        }
+        for adapter in ["Codex", "OpenCode", "Copilot"] {
+            assert_eq!(refused(adapter), ["spec.maxTurns"], "{adapter}");
+        }
+        for adapter in ["Cursor", "Devin"] {
+            assert_eq!(refused(adapter), ["spec.models", "spec.mcpServers", "spec.maxTurns"], "{adapter}");
+        }
+    }
+
+    #[test]
+    fn providers() {
+        let spec = |fields: &Value| {
+            let mut spec = json!({"api": "OpenAi", "baseUrl": "http://vllm.models.svc:8000/v1"});
+            spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            serde_json::from_value::<ModelProviderSpec>(spec).unwrap()
+        };
+        let price = json!({"model": "qwen*", "input": "0.5", "output": "2", "cachedInput": "0.05"});
+        let good = spec(&json!({"models": ["qwen3-coder", "gpt-*", "*"], "prices": [price]}));
+        assert_eq!(provider(&good, false), []);
+        for url in [
+            "https://",
+            "http:///v1",
+            "ftp://a.example.org",
+            "https://user:secret@a.example.org",
+            "https://a.example.org?key=secret",
+            "https://a.example.org#a",
+            "https://a.exa\nmple.org",
+            "https:\\\\a.example.org",
+            "https://a b",
+            "https://a:99999",
+            "a.example.org",
+        ] {
+            let errors = provider(&spec(&json!({"baseUrl": url})), false);
+            assert_eq!(fields(errors.clone()), ["spec.baseUrl"], "{url}");
+            assert!(!errors[0].message.contains("secret"), "{}", errors[0]);
+        }
+        let wrong = json!({"models": ["a*b", "a b"], "shareWith": {"allTenants": true}, "prices": [
+            price, price, {"model": "x", "input": "1e3", "output": "-1", "cacheWrite": "1.1234567"},
+        ]});
+        assert_eq!(
+            fields(provider(&spec(&wrong), false)),
+            [
+                "spec.models[0]",
+                "spec.models[1]",
+                "spec.prices[1].model",
+                "spec.prices[2].input",
+                "spec.prices[2].output",
+                "spec.prices[2].cacheWrite",
+                "spec.shareWith"
+            ]
+        );
+        assert_eq!(provider(&spec(&json!({"shareWith": {"tenants": ["acme"]}})), true), []);
+    }
 
     #[test]
     fn address_ranges() {

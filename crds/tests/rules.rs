@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Task, Tenant, all};
+use enact_crds::{Agent, Approval, Constitution, ModelProvider, Plan, Specification, Task, Tenant, all};
 use kube::CustomResourceExt as _;
 use kube_cel::{ValidationErrors, Validator};
 use serde_json::{Value, json};
@@ -24,6 +24,7 @@ fn messages(kind: &str, old: Option<&Value>, new: &Value) -> BTreeSet<String> {
         "Agent" => check!(Agent),
         "Approval" => check!(Approval),
         "Constitution" => check!(Constitution),
+        "ModelProvider" => check!(ModelProvider),
         "Plan" => check!(Plan),
         "Specification" => check!(Specification),
         "Task" => check!(Task),
@@ -48,6 +49,7 @@ fn good(kind: &str) -> Value {
             "subject": {"kind": "Plan", "name": "shop"}, "digest": "sha256:0", "decision": "Approve"
         }),
         "Constitution" | "Specification" => json!({"source": {"inline": "# A"}}),
+        "ModelProvider" => json!({"api": "OpenAi", "baseUrl": "https://api.example.org", "key": "openai"}),
         "Plan" => json!({"agentRef": {"name": "scribe"}, "tasks": [{"id": "T001", "title": "One"}]}),
         "Task" => json!({"planRef": {"name": "shop"}, "id": "T001", "title": "One", "dependsOn": ["T000"]}),
         "Tenant" => json!({"namespaces": ["team-a"]}),
@@ -71,6 +73,9 @@ fn with(kind: &str, fields: &Value) -> Value {
 /// What a rule refuses: its kind, the words of its message, and the fields that differ from the good spec.
 fn refused() -> Vec<(&'static str, &'static str, Value)> {
     let env = |var: Value| json!({"env": [var]});
+    let mcp = |server: Value| json!({"adapter": "ClaudeCode", "mcpServers": [server]});
+    let replay =
+        |models: Value| json!({"adapter": "Replay", "replay": {"configMapRef": {"name": "a"}}, "models": models});
     let egress = |to: Value| json!({"isolation": {"egress": [to]}});
     let (git, workspace) = ("https://git/shop", |fields: Value| json!({"workspace": fields}));
     let key = json!({"name": "llm", "key": "token"});
@@ -79,6 +84,25 @@ fn refused() -> Vec<(&'static str, &'static str, Value)> {
         ("Agent", "exactly one of value and secretKeyRef", env(json!({"name": "A"}))),
         ("Agent", "exactly one of value and secretKeyRef", env(json!({"name": "A", "value": "", "secretKeyRef": key}))),
         ("Agent", "start with ENACT_ are reserved", env(json!({"name": "ENACT_X", "value": "1"}))),
+        ("Agent", "are for coding agents", json!({"maxTurns": 5})),
+        ("Agent", "are for coding agents", json!({"instructions": "Be brief."})),
+        ("Agent", "Replay uses no model", replay(json!([{"provider": "claude", "model": "claude-5"}]))),
+        ("Agent", "exactly one of command and url", mcp(json!({"name": "docs"}))),
+        ("Agent", "exactly one of command and url", mcp(json!({"name": "docs", "command": ["a"], "url": "https://a"}))),
+        ("Agent", "must start with https:// or http://", mcp(json!({"name": "docs", "url": "file:///a"}))),
+        ("Agent", "set tokens, usd or both", json!({"monthlyBudget": {}})),
+        ("Approval", "set tokens, usd or both", json!({"budget": {}})),
+        ("Approval", "only the approval of a Plan", json!({"budget": {"tokens": 5}, "decision": "Reject"})),
+        (
+            "Approval",
+            "only the approval of a Plan",
+            json!({"budget": {"tokens": 5}, "subject": {"kind": "Specification", "name": "shop"}}),
+        ),
+        ("ModelProvider", "must start with https:// or http://", json!({"baseUrl": "ftp://example.org"})),
+        ("ModelProvider", "must not contain a credential", json!({"baseUrl": "https://me:key@example.org"})),
+        ("ModelProvider", "must not contain a credential", json!({"baseUrl": "https://example.org?key=a"})),
+        ("Plan", "set tokens, usd or both", json!({"execution": {"attemptBudget": {}}})),
+        ("Tenant", "set tokens, usd or both", json!({"monthlyBudget": {}})),
         ("Constitution", "exactly one of inline, configMapKeyRef and git", json!({"source": {}})),
         (
             "Specification",
@@ -157,6 +181,8 @@ fn accepted() -> Vec<(&'static str, Value)> {
         ("Agent", json!({"adapter": "Replay", "replay": {"configMapRef": {"name": "work"}}})),
         ("Agent", json!({"env": [{"name": "A", "value": ""}, {"name": "B", "secretKeyRef": key}]})),
         ("Agent", json!({"env": [{"name": "MY_ENACT_X", "value": "1"}]})),
+        ("Agent", json!({"adapter": "Codex", "maxTurns": 5, "mcpServers": [{"name": "docs", "command": ["a"]}]})),
+        ("Approval", json!({"budget": {"usd": "12.50"}})),
         ("Constitution", json!({"source": {"configMapKeyRef": {"name": "a", "key": "b"}}})),
         ("Specification", json!({"source": null, "request": "A cart"})),
         ("Specification", from_git(&json!({"path": ".specify/..a/b.md"}))),

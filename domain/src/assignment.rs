@@ -8,8 +8,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::agents::run::AgentRun;
 use crate::digest::Digest;
 use crate::text::{truncate, truncated};
+
+pub use crate::reason::Reason;
 
 /// Environment variable that contains the assignment.
 pub const ASSIGNMENT_ENV: &str = "ENACT_ASSIGNMENT";
@@ -118,6 +121,8 @@ pub struct TaskWork {
 pub enum Adapter {
     /// `/bin/sh -e` runs this script in the working tree.
     Command { script: String },
+    /// A coding agent runs with the prompt of the task.
+    Agent(Box<AgentRun>),
     /// Recorded work is applied: `<task id>.patch` (an mbox for `git am`) and `<task id>.transcript` in the replay volume.
     Replay {},
 }
@@ -168,66 +173,6 @@ pub struct IntegrationWork {
     pub gates: Vec<Gate>,
 }
 
-/// The reason for the result of an attempt, used as the reason of conditions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, strum::IntoStaticStr)]
-pub enum Reason {
-    /// The work is done, and its gates passed.
-    Succeeded,
-    /// The agent or script exited with an error.
-    AgentFailed,
-    /// A gate's command failed.
-    GateFailed,
-    /// Branches do not merge; the files are in `conflicts`.
-    MergeConflict,
-    /// An output is larger than allowed, or its name is invalid.
-    OutputTooLarge,
-    /// Recorded work is missing for this task, or does not apply.
-    ReplayFailed,
-    /// The repository does not contain the file at the revision.
-    PathNotFound,
-    /// The document is not a regular file, is too large, or is not text.
-    DocumentRefused,
-    /// The assignment cannot be read or carried out.
-    InvalidAssignment,
-    /// The repository cannot be reached.
-    RepositoryUnreachable,
-    /// The repository refused the credential.
-    RepositoryDenied,
-    /// The revision does not exist in the repository.
-    RevisionNotFound,
-    /// A branch to be merged does not contain the verified commit, or no longer exists.
-    WorkNotFound,
-    /// The push was refused.
-    PushRejected,
-    /// The result could not be delivered to the server.
-    DeliveryFailed,
-    /// The attempt took longer than its time limit.
-    DeadlineExceeded,
-    /// The attempt was asked to stop.
-    Cancelled,
-    /// The container was killed for using more memory than its limit.
-    OutOfMemory,
-    /// The container was killed by a signal that Enact did not send.
-    Killed,
-    /// The pod was evicted, preempted or its node shut down.
-    Evicted,
-    /// The image cannot be pulled.
-    ImagePullFailed,
-    /// The container cannot be created (a Secret or ConfigMap is missing, a field is refused).
-    ContainerConfigError,
-    /// The node or the pod disappeared before it ended, and no result was delivered.
-    Lost,
-    /// The container ended without a readable report.
-    NoReport,
-}
-
-impl Reason {
-    /// Returns the name in conditions and in the record.
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-}
-
 /// The short result: the termination message of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -269,14 +214,18 @@ impl Report {
     }
 }
 
-/// The usage that an agent reports about itself.
+/// The usage of an attempt: what the gateway counted, or what the agent reports about itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Usage {
-    /// Tokens read.
+    /// Tokens read, without those from the provider's cache.
     pub input_tokens: u64,
-    /// Tokens written.
+    /// Tokens read from the provider's cache.
+    pub cached_input_tokens: u64,
+    /// Tokens written, including those of the model's reasoning.
     pub output_tokens: u64,
+    /// Tokens of the model's reasoning.
+    pub reasoning_tokens: u64,
     /// Price in millionths of a US dollar.
     pub cost_micro_usd: u64,
 }
@@ -297,7 +246,8 @@ pub struct AttemptResult {
     /// Number of the attempt; must be the pod's own.
     pub attempt: u32,
     pub report: Report,
-    /// Output of the agent; only the last part if it is long.
+    /// Output of the agent; only the last part if it is long. A coding agent's is one [`AgentEvent`](crate::agents::events::AgentEvent) as
+    /// JSON a line.
     #[serde(default)]
     pub transcript: String,
     #[serde(default)]

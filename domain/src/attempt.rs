@@ -136,6 +136,11 @@ pub fn class_of(reason: Reason) -> FailureClass {
     match reason {
         Reason::Succeeded
         | Reason::AgentFailed
+        | Reason::AgentCrashed
+        | Reason::NothingDone
+        | Reason::Refused
+        | Reason::TurnLimit
+        | Reason::BudgetExceeded
         | Reason::GateFailed
         | Reason::MergeConflict
         | Reason::OutputTooLarge
@@ -151,9 +156,12 @@ pub fn class_of(reason: Reason) -> FailureClass {
         | Reason::InvalidAssignment
         | Reason::RevisionNotFound
         | Reason::WorkNotFound
+        | Reason::CredentialRejected
         | Reason::RepositoryDenied => FailureClass::Invalid,
         Reason::RepositoryUnreachable
         | Reason::DeliveryFailed
+        | Reason::RateLimited
+        | Reason::ProviderQuota
         | Reason::Evicted
         | Reason::ImagePullFailed
         | Reason::ContainerConfigError => FailureClass::Infrastructure,
@@ -231,7 +239,11 @@ fn failed(pod: &PodView) -> AttemptState {
     let left = match report_of(pod) {
         // The kernel killed a child of the runner; the runner only saw a signal or an exit code.
         Ok(report)
-            if out_of_memory && matches!(report.reason, Reason::Killed | Reason::AgentFailed | Reason::GateFailed) =>
+            if out_of_memory
+                && matches!(
+                    report.reason,
+                    Reason::Killed | Reason::AgentFailed | Reason::AgentCrashed | Reason::GateFailed
+                ) =>
         {
             let message = Report::new(Reason::OutOfMemory, format!("{OUT_OF_MEMORY}: {}", report.message)).message;
             return failure(Report { reason: Reason::OutOfMemory, message, ..report });

@@ -3,6 +3,7 @@
 //! The crate does not read a clock, a file, a socket or a random number: time is an argument ([`time::Millis`]), and every function
 //! returns the same result for the same input. Controllers observe the cluster, call this crate to decide, and apply the decision.
 
+pub mod agents;
 pub mod analysis;
 pub mod approval;
 pub mod assignment;
@@ -15,6 +16,7 @@ pub mod graph;
 pub mod names;
 pub mod plan;
 pub mod push;
+pub mod reason;
 pub mod record;
 pub mod report;
 pub mod revisions;

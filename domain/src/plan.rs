@@ -10,11 +10,23 @@ use crate::assignment::{Reason, Report};
 use crate::attempt::{AttemptState, FailureClass, class_of, may_have_worked};
 use crate::graph::{Graph, NodeId, PerNode};
 use crate::time::Millis;
+use crate::usage::Limit;
+
+mod budgets;
+mod state;
+
+pub use budgets::{Budgets, Funding, Shortage};
+use state::state_of;
+pub use state::{Counts, PlanState};
 
 /// Seconds that a pod may wait on its node for its image or its container before the attempt counts as failed.
 pub const STUCK_SECONDS: u32 = 120;
 /// Seconds after the request to delete a pod before a pod that has not ended counts as lost.
 pub const LOST_SECONDS: u32 = 120;
+/// Seconds after which budgets are checked again while an attempt waits for one: usage that was reserved may not have been needed.
+const BUDGET_SECONDS: u32 = 30;
+/// Seconds to wait for the reset of a provider's quota when its time is unknown.
+const QUOTA_SECONDS: u32 = 900;
 
 /// Reaction of a plan to the failure of one of its tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -158,6 +170,20 @@ pub struct Node {
     pub external_effect: bool,
     /// A node of higher priority starts first.
     pub priority: i32,
+    /// The budgets that its attempts use.
+    pub funding: Funding,
+}
+
+impl Node {
+    /// Returns the report of an attempt that has ended, but whose end the status does not show yet.
+    pub fn end_report(&self) -> Option<&Report> {
+        match &self.current {
+            CurrentAttempt::Pod { state: AttemptState::Succeeded(report), .. }
+            | CurrentAttempt::Pod { state: AttemptState::Failed { report, .. }, .. } => Some(report),
+            CurrentAttempt::Absent { delivered, .. } => delivered.as_ref(),
+            CurrentAttempt::Pod { .. } | CurrentAttempt::None => None,
+        }
+    }
 }
 
 /// One change that a decision makes.
@@ -204,56 +230,13 @@ pub enum NextStep {
     Finish(TaskPhase),
     /// Another attempt follows, not before this time.
     Retry(Millis),
-}
-
-/// Number of nodes in each phase.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub total: u32,
-    pub pending: u32,
-    pub running: u32,
-    pub succeeded: u32,
-    /// Nodes in phase `Failed` or `Unknown`.
-    pub failed: u32,
-    pub cancelled: u32,
-    /// Attempts that failed.
-    pub retries: u32,
-}
-
-impl Counts {
-    /// Counts phases.
-    pub fn of<'a>(phases: impl IntoIterator<Item = &'a TaskPhase>, retries: u32) -> Self {
-        let mut counts = Self { retries, ..Self::default() };
-        for phase in phases {
-            counts.total += 1;
-            *match phase {
-                TaskPhase::Pending => &mut counts.pending,
-                TaskPhase::Running => &mut counts.running,
-                TaskPhase::Succeeded => &mut counts.succeeded,
-                TaskPhase::Failed | TaskPhase::Unknown => &mut counts.failed,
-                TaskPhase::Cancelled => &mut counts.cancelled,
-            } += 1;
-        }
-        counts
-    }
-}
-
-/// State of the plan after the actions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PlanState {
-    /// An attempt runs, or will start.
-    Running,
-    /// No attempt runs, and none starts until the plan is resumed.
-    Suspended,
-    Succeeded,
-    /// A node failed, and no further attempt can start.
-    Failed,
-    /// Stopped on request.
-    Cancelled,
-    /// The time limit was reached, and everything is stopped.
-    DeadlineExceeded,
-    /// No attempt can start until a person finds out what became of one.
-    Unknown,
+    /// The attempt lacked a budget or a quota, and another one follows when there is more of it. The end does not count as a failure.
+    Park {
+        /// Earliest time of the next attempt.
+        until: Millis,
+        /// For a budget: the least that remained of the node's budgets. The next attempt waits until there is more.
+        remaining: Option<Limit>,
+    },
 }
 
 /// Next actions of a plan, and its state after them.
@@ -270,14 +253,24 @@ pub struct Decision {
     pub requeue_at: Option<Millis>,
     /// Number of attempts that only lack a free slot.
     pub waiting_for_slots: u32,
+    /// The nodes that could start but for a budget, in the order in which they would start.
+    pub unfunded: Vec<(NodeId, Shortage)>,
 }
 
-/// Decides what a plan does next. `free_slots` is the number of attempts that the tenant's limit allows; the plan's own limit is applied
-/// here.
-pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, free_slots: u32, now: Millis) -> Decision {
+/// What a plan's attempts share with those of other plans.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shared {
+    /// Number of attempts that the tenant's limit allows; the plan's own limit is applied by [`decide`].
+    pub free_slots: u32,
+    pub budgets: Budgets,
+}
+
+/// Decides what a plan does next.
+pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, shared: &Shared, now: Millis) -> Decision {
     let expired = policy.deadline.is_some_and(|d| now >= d);
     let stop = policy.cancelled || expired;
-    let mut scheduler = Scheduler { now, stop, expired, actions: Vec::new(), requeue_at: None };
+    let budgets = &shared.budgets;
+    let mut scheduler = Scheduler { now, stop, expired, budgets, actions: Vec::new(), requeue_at: None };
     let mut phases = graph.per_node(|_| TaskPhase::Pending);
     let mut ready = Vec::new();
     let mut redone = false;
@@ -313,13 +306,7 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, free_slots:
     // Among equal priorities, the longest remaining path starts first, since it delays the plan most. The id makes the order
     // deterministic.
     ready.sort_by_key(|&id| (Reverse(nodes[id].priority), Reverse(graph.remaining(id)), id));
-    let running = phases.values().filter(|p| **p == TaskPhase::Running).count();
-    let free = (policy.parallelism as usize).saturating_sub(running).min(free_slots as usize);
-    let waiting = ready.len().saturating_sub(free);
-    for &node in ready.iter().take(free) {
-        scheduler.actions.push(Action::Start { node, attempt: nodes[node].attempts + 1 });
-        phases[node] = TaskPhase::Running;
-    }
+    let (waiting, unfunded) = scheduler.start(policy, shared, nodes, &ready, &mut phases);
     // A node that is only created now starts in a later decision, so the plan must not count as finished yet.
     let waits = scheduler.requeue_at.is_some() || waiting > 0 || (!stop && nodes.values().any(|n| !n.exists));
     let state = state_of(policy, expired, halted, waits, graph, &phases);
@@ -333,7 +320,8 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, free_slots:
         phases,
         actions: scheduler.actions,
         requeue_at: scheduler.requeue_at,
-        waiting_for_slots: u32::try_from(waiting).unwrap_or(u32::MAX),
+        waiting_for_slots: waiting,
+        unfunded,
     }
 }
 
@@ -343,15 +331,16 @@ fn is_released(graph: &Graph, phases: &PerNode<TaskPhase>, id: NodeId) -> bool {
 }
 
 /// The actions that one visit of all nodes collects.
-struct Scheduler {
+struct Scheduler<'a> {
     now: Millis,
     stop: bool,
     expired: bool,
+    budgets: &'a Budgets,
     actions: Vec<Action>,
     requeue_at: Option<Millis>,
 }
 
-impl Scheduler {
+impl Scheduler<'_> {
     /// Advances one node as far as possible without a new attempt, and returns its phase after that.
     fn advance(&mut self, id: NodeId, node: &Node, released: bool) -> TaskPhase {
         let finished = node.phase.is_finished();
@@ -494,7 +483,7 @@ impl Scheduler {
         self.actions.push(Action::End { node: id, attempt: node.attempts, failure, report, next, delete_pod });
         match next {
             NextStep::Finish(phase) => phase,
-            NextStep::Retry(at) => {
+            NextStep::Retry(at) | NextStep::Park { until: at, .. } => {
                 self.requeue(at);
                 TaskPhase::Pending
             }
@@ -506,6 +495,18 @@ impl Scheduler {
         // The effect may have happened already, and a retry would repeat it, so a person decides.
         if outside && node.external_effect && may_have_worked(reason) {
             return NextStep::Finish(TaskPhase::Unknown);
+        }
+        match reason {
+            Reason::BudgetExceeded => {
+                let remaining = Some(self.budgets.least(&node.funding));
+                return NextStep::Park { until: self.now.plus_seconds(BUDGET_SECONDS), remaining };
+            }
+            Reason::ProviderQuota => {
+                let soonest = self.now.plus_seconds(BUDGET_SECONDS);
+                let until = node.funding.quota_reset.unwrap_or(self.now.plus_seconds(QUOTA_SECONDS)).max(soonest);
+                return NextStep::Park { until, remaining: None };
+            }
+            _ => {}
         }
         let (so_far, limit) = match class {
             FailureClass::Invalid => return NextStep::Finish(TaskPhase::Failed),
@@ -519,6 +520,41 @@ impl Scheduler {
             return NextStep::Finish(TaskPhase::Failed);
         }
         NextStep::Retry(self.now.plus_seconds(node.retry.wait_seconds(so_far + 1)))
+    }
+
+    /// Starts attempts at the `ready` nodes, in this order, as far as slots and budgets allow. Returns the number of nodes that only lack a
+    /// slot, and the nodes that lack a budget.
+    fn start(
+        &mut self,
+        policy: &Policy,
+        shared: &Shared,
+        nodes: &PerNode<Node>,
+        ready: &[NodeId],
+        phases: &mut PerNode<TaskPhase>,
+    ) -> (u32, Vec<(NodeId, Shortage)>) {
+        let running = phases.values().filter(|p| **p == TaskPhase::Running).count();
+        let running = u32::try_from(running).unwrap_or(u32::MAX);
+        let mut free = policy.parallelism.saturating_sub(running).min(shared.free_slots);
+        let mut budgets = shared.budgets.clone();
+        let (mut waiting, mut unfunded) = (0, Vec::new());
+        for &node in ready {
+            let funding = &nodes[node].funding;
+            if let Err(shortage) = budgets.check(funding) {
+                unfunded.push((node, shortage));
+            } else if free == 0 {
+                waiting += 1;
+            } else {
+                free -= 1;
+                budgets.reserve(funding);
+                self.actions.push(Action::Start { node, attempt: nodes[node].attempts + 1 });
+                phases[node] = TaskPhase::Running;
+            }
+        }
+        if !unfunded.is_empty() {
+            // No event announces that usage was released.
+            self.requeue(self.now.plus_seconds(BUDGET_SECONDS));
+        }
+        (waiting, unfunded)
     }
 
     fn stop_reason(&self) -> Reason {
@@ -545,41 +581,4 @@ impl Scheduler {
     fn requeue(&mut self, at: Millis) {
         self.requeue_at = Some(self.requeue_at.map_or(at, |earlier| earlier.min(at)));
     }
-}
-
-fn state_of(
-    policy: &Policy,
-    expired: bool,
-    halted: bool,
-    waits: bool,
-    graph: &Graph,
-    phases: &PerNode<TaskPhase>,
-) -> PlanState {
-    let any = |phase| phases.values().any(|p| *p == phase);
-    // An attempt that still runs must end before the plan does.
-    if any(TaskPhase::Running) {
-        return PlanState::Running;
-    }
-    if phases.values().all(|p| *p == TaskPhase::Succeeded) {
-        return PlanState::Succeeded;
-    }
-    if expired {
-        return PlanState::DeadlineExceeded;
-    }
-    if policy.cancelled {
-        return PlanState::Cancelled;
-    }
-    // Whether a pending node can still start.
-    let open =
-        !halted && phases.iter().any(|(id, phase)| *phase == TaskPhase::Pending && is_released(graph, phases, id));
-    if open && policy.suspended {
-        return PlanState::Suspended;
-    }
-    if open || (waits && !halted) {
-        return PlanState::Running;
-    }
-    if any(TaskPhase::Unknown) {
-        return PlanState::Unknown;
-    }
-    if any(TaskPhase::Failed) { PlanState::Failed } else { PlanState::Cancelled }
 }

@@ -23,6 +23,7 @@ pub enum Kind {
     Specification,
     Plan,
     Task,
+    ModelProvider,
     Agent,
     Approval,
 }

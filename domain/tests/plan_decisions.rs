@@ -5,9 +5,16 @@ use enact_domain::attempt::{AttemptState, ContainerView, FailureClass, PodView, 
 use enact_domain::graph::NodeId::Task;
 use enact_domain::graph::{Graph, PerNode};
 use enact_domain::plan::{
-    Action, Counts, CurrentAttempt, Decision, NextStep, Node, PlanState, Policy, Request, TaskPhase, decide,
+    self, Action, Budgets, Counts, CurrentAttempt, Decision, Funding, NextStep, Node, PlanState, Policy, Request,
+    Shared, Shortage, TaskPhase,
 };
 use enact_domain::time::Millis;
+use enact_domain::usage::Limit;
+
+/// Decides without budgets.
+fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, free_slots: u32, now: Millis) -> Decision {
+    plan::decide(policy, graph, nodes, &Shared { free_slots, budgets: Budgets::default() }, now)
+}
 
 fn report(reason: Reason) -> AttemptState {
     match reason {
@@ -280,4 +287,89 @@ fn a_held_task_waits_while_others_continue() {
     (nodes.tasks[1].phase, nodes.tasks[1].attempts) = (TaskPhase::Succeeded, 1);
     let waits = decide(&policy(), &graph, &nodes, 9, Millis(5));
     assert_eq!((waits.actions, waits.state), (vec![], PlanState::Running), "it is not the end");
+}
+
+fn tokens(tokens: u64) -> Limit {
+    Limit { tokens: Some(tokens), cost_micro_usd: None }
+}
+
+/// Returns tasks that share one budget, and reserve ten tokens for each attempt.
+fn funded(n: usize) -> (Graph, PerNode<Node>) {
+    let ids: Vec<String> = (0..n).map(|i| format!("T{i:03}")).collect();
+    let graph = Graph::build(ids.iter().map(|id| (id.as_str(), Vec::new()))).expect("no edges");
+    let mut nodes = existing(n);
+    for node in &mut nodes.tasks {
+        node.funding = Funding { budgets: vec![0], attempt: tokens(10), ..Funding::default() };
+    }
+    (graph, nodes)
+}
+
+fn decide_with(remaining: u64, free_slots: u32, graph: &Graph, nodes: &PerNode<Node>, now: Millis) -> Decision {
+    let shared = Shared { free_slots, budgets: Budgets::new(vec![tokens(remaining)]) };
+    plan::decide(&policy(), graph, nodes, &shared, now)
+}
+
+#[test]
+fn concurrent_starts_share_a_budget() {
+    let (graph, mut nodes) = funded(4);
+    let decision = decide_with(29, 9, &graph, &nodes, Millis(5));
+    let starts = decision.actions.iter().filter(|a| matches!(a, Action::Start { .. })).count();
+    assert_eq!(starts, 2, "{:?}", decision.actions);
+    assert_eq!(decision.unfunded, [(Task(2), Shortage::Budget(0)), (Task(3), Shortage::Budget(0))]);
+    assert_eq!((decision.waiting_for_slots, decision.requeue_at), (0, Some(Millis(30_005))));
+
+    nodes.tasks[3].funding = Funding::default();
+    let decision = decide_with(0, 9, &graph, &nodes, Millis(5));
+    assert_eq!(decision.actions, [Action::Start { node: Task(3), attempt: 1 }], "it uses no model");
+    assert_eq!(decision.state, PlanState::Running);
+
+    nodes.tasks[3].phase = TaskPhase::Succeeded;
+    let decision = decide_with(0, 9, &graph, &nodes, Millis(5));
+    assert_eq!((decision.actions, decision.state), (vec![], PlanState::Running), "the plan waits for its budget");
+    let decision = decide_with(99, 1, &graph, &nodes, Millis(5));
+    assert_eq!((decision.actions.len(), decision.waiting_for_slots, decision.unfunded), (1, 2, vec![]));
+}
+
+#[test]
+fn an_exceeded_budget_is_no_failure() {
+    let (graph, mut nodes) = funded(1);
+    let node = &mut nodes.tasks[0];
+    node.attempts = 1;
+    node.current = CurrentAttempt::Pod { state: report(Reason::BudgetExceeded), created: Millis(0), deleting: None };
+    let decision = decide_with(3, 9, &graph, &nodes, Millis(0));
+    let Action::End { next, .. } = &decision.actions[0] else { panic!("{:?}", decision.actions) };
+    assert_eq!(*next, NextStep::Park { until: Millis(30_000), remaining: Some(tokens(3)) });
+    assert_eq!((decision.state, decision.phases.tasks[0]), (PlanState::Running, TaskPhase::Pending));
+
+    let node = &mut nodes.tasks[0];
+    node.current = CurrentAttempt::None;
+    node.retry_at = Some(Millis(30_000));
+    node.funding.attempt = Limit::default();
+    node.funding.parked = Some(tokens(3));
+    let early = decide_with(9, 9, &graph, &nodes, Millis(29_999));
+    assert_eq!((early.actions, early.unfunded), (vec![], vec![]));
+    let same = decide_with(3, 9, &graph, &nodes, Millis(30_000));
+    assert_eq!((same.actions, same.unfunded), (vec![], vec![(Task(0), Shortage::Unchanged)]));
+    let raised = decide_with(4, 9, &graph, &nodes, Millis(30_000));
+    assert_eq!(raised.actions, [Action::Start { node: Task(0), attempt: 2 }]);
+}
+
+#[test]
+fn an_exhausted_quota_waits_for_its_reset() {
+    let (graph, mut nodes) = funded(1);
+    nodes.tasks[0].attempts = 1;
+    nodes.tasks[0].current =
+        CurrentAttempt::Pod { state: report(Reason::ProviderQuota), created: Millis(0), deleting: None };
+    let mut until = |reset: Option<i64>| {
+        nodes.tasks[0].funding.quota_reset = reset.map(Millis);
+        let decision = decide_with(99, 9, &graph, &nodes, Millis(0));
+        match decision.actions.as_slice() {
+            [Action::End { next: NextStep::Park { until, remaining: None }, .. }] => until.0,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((until(None), until(Some(3_600_000)), until(Some(1))), (900_000, 3_600_000, 30_000));
+    nodes.tasks[0].external_effect = true;
+    let decision = decide_with(99, 9, &graph, &nodes, Millis(0));
+    assert_eq!(decision.state, PlanState::Unknown, "its effect may have happened");
 }

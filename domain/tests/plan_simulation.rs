@@ -26,7 +26,8 @@ use enact_domain::assignment::{Reason, Report};
 use enact_domain::attempt::{AttemptState, FailureClass, class_of};
 use enact_domain::graph::{Graph, NodeId, PerNode};
 use enact_domain::plan::{
-    Action, Decision, NextStep, Node, OnFailure, PlanState, Policy, ReportedState, Request, Retry, TaskPhase, decide,
+    Action, Budgets, Decision, NextStep, Node, OnFailure, PlanState, Policy, ReportedState, Request, Retry, Shared,
+    TaskPhase, decide,
 };
 use enact_domain::time::Millis;
 use proptest::prelude::*;
@@ -111,7 +112,8 @@ impl<'a> Run<'a> {
         }
         let graph = self.graph.clone();
         let nodes = graph.per_node(|node| self.tasks[node].observe());
-        let mut decision = decide(&self.policy, &self.graph, &nodes, self.free_slots, self.now);
+        let shared = Shared { free_slots: self.free_slots, budgets: Budgets::default() };
+        let mut decision = decide(&self.policy, &self.graph, &nodes, &shared, self.now);
         self.check(&decision, &nodes);
         decision.actions.sort_by_key(|action| match action {
             Action::End { .. } | Action::Close { .. } | Action::Reopen(_) => 0,
@@ -177,13 +179,14 @@ impl<'a> Run<'a> {
                 task.ends.insert(*attempt, *failure);
                 task.status.attempts = *attempt;
                 match failure {
+                    _ if matches!(next, NextStep::Park { .. }) => {}
                     Some(FailureClass::Task | FailureClass::Invalid) => task.status.failures += 1,
                     Some(_) => task.status.infrastructure_failures += 1,
                     None => {}
                 }
                 (task.status.phase, task.status.retry_at) = match next {
                     NextStep::Finish(phase) => (*phase, None),
-                    NextStep::Retry(at) => (TaskPhase::Pending, Some(*at)),
+                    NextStep::Retry(at) | NextStep::Park { until: at, .. } => (TaskPhase::Pending, Some(*at)),
                 };
             }
             Action::Close { node, phase, .. } => {
@@ -361,7 +364,7 @@ impl<'a> Run<'a> {
         }
         let (i, number) = alive[self.chance.of(alive.len()).unwrap_or(0)];
         let delivers = self.chance.strikes(2);
-        let what = self.chance.of(18).unwrap_or(0);
+        let what = self.chance.of(20).unwrap_or(0);
         let now = self.now;
         let task = &mut self.tasks[i];
         let begun = task.begun.contains(&number);
@@ -395,6 +398,8 @@ impl<'a> Run<'a> {
                 self.moments += 1;
                 task.finished.insert(number, self.moments);
             }
+            17 if works => self.end(i, number, Reason::BudgetExceeded, delivers),
+            18 if works => self.end(i, number, Reason::ProviderQuota, delivers),
             _ => drop(task.pods.remove(&number)),
         }
     }

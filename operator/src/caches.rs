@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Tenant};
+use enact_crds::{Agent, Approval, Constitution, ModelProvider, Plan, Specification, Tenant};
 use enact_domain::names::LABEL_TENANT;
 use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt as _};
@@ -15,6 +15,7 @@ pub struct Caches {
     pub constitutions: Store<Constitution>,
     pub specifications: Store<Specification>,
     pub plans: Store<Plan>,
+    pub providers: Store<ModelProvider>,
     pub agents: Store<Agent>,
     pub approvals: Store<Approval>,
     /// All namespaces, from the watch of the tenant controller and from the responses to its own writes.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use enact_crds::Tenant;
+use enact_crds::models::{self, Resolved};
+use enact_crds::{ModelProviderSpec, Tenant};
 use enact_domain::condition::STALLED;
 use enact_domain::names::DEFAULT_TENANT;
 use enact_domain::record::Record;
@@ -19,6 +20,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::initial_sync::InitialSync;
 use crate::metrics::Metrics;
+use crate::monthly_budgets::MonthlyBudgets;
 use crate::record_store::RecordStore;
 use crate::references::References;
 
@@ -50,6 +52,7 @@ pub struct Context {
     pub initial_sync: InitialSync,
     /// Which object refers to which, and the queues of all controllers.
     pub references: References,
+    pub monthly_budgets: MonthlyBudgets,
 }
 
 /// The tenant that owns a namespace, with the settings that a reconcile needs.
@@ -93,6 +96,12 @@ impl Context {
         // The namespaces of the installation's default tenant carry no label.
         let default = self.config.default_tenant_namespaces.iter().any(|n| n == namespace);
         default.then(|| Membership { tenant: DEFAULT_TENANT.into(), parallelism: u32::MAX, runtime_class: None })
+    }
+
+    /// Returns the ModelProvider that a name refers to in a namespace of `tenant`.
+    pub fn provider(&self, namespace: &str, tenant: &str, name: &str) -> Resolved<ModelProviderSpec> {
+        let spec = |namespace: &str| lookup(&self.caches.providers, namespace, name).map(|found| found.spec.clone());
+        models::resolve(spec(namespace), spec(&self.config.namespace), tenant)
     }
 
     /// Returns whether no tenant owns `namespace` yet, but a Tenant lists it and is about to set it up. A reconcile in such a namespace

@@ -17,7 +17,9 @@ use crate::documents::document_cache::DocumentCache;
 use crate::index::Index;
 use crate::initial_sync::InitialSync;
 use crate::metrics::Metrics;
+use crate::monthly_budgets::MonthlyBudgets;
 use crate::plan::limiter::ConcurrencyLimiter;
+use crate::plan::reservations::Reservations;
 use crate::plan::runtime::Runtimes;
 use crate::record_store::RecordStore;
 use crate::references::{References, Requeued};
@@ -40,7 +42,7 @@ pub struct Environment {
 
 /// The contexts of all controllers.
 pub struct Contexts {
-    /// The context of the Agent and Approval controllers, which need no other.
+    /// The context of the ModelProvider, Agent and Approval controllers, which need no other.
     pub common: Arc<Context>,
     pub tenants: Arc<tenant::Context>,
     pub documents: Arc<documents::Context>,
@@ -84,6 +86,7 @@ impl Contexts {
             caches,
             initial_sync,
             references,
+            monthly_budgets: MonthlyBudgets::default(),
         });
         let (search, dependents) = (Arc::new(search), Arc::new(Dependents::default()));
         let limiter = Arc::new(ConcurrencyLimiter::default());
@@ -103,6 +106,7 @@ impl Contexts {
             runtimes: Runtimes::default(),
             index,
             limiter,
+            reservations: Reservations::default(),
             document_cache,
             dependents,
             sourcing: sourcing.clone(),

@@ -16,6 +16,7 @@ use enact_domain::condition::READY;
 use enact_domain::names;
 use enact_domain::plan::ReportedState;
 use enact_domain::time::Millis;
+use enact_domain::usage::Limit;
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt as _};
 use kube::runtime::reflector::ObjectRef;
@@ -42,6 +43,8 @@ pub struct TaskEntry {
     pub infrastructure_failures: u32,
     /// Earliest time of the next attempt.
     pub retry_at: Option<Millis>,
+    /// What remained of the budgets when the last attempt ended because of one.
+    pub parked: Option<Limit>,
     /// The branch and commit of a task that succeeded in a plan with a workspace.
     pub work: Option<VerifiedCommit>,
     /// State of the attempt in progress, as the status shows it.
@@ -333,6 +336,7 @@ impl TaskEntry {
             failures: status.map_or(0, |s| s.failures),
             infrastructure_failures: status.map_or(0, |s| s.infrastructure_failures),
             retry_at: status.and_then(|s| s.retry_at.as_ref()).map(convert::millis),
+            parked: status.and_then(|s| s.remaining_budget.as_ref()).map(convert::remaining_limit),
             work: status.and_then(|s| Some(VerifiedCommit { branch: s.branch.clone()?, commit: s.commit.clone()? })),
             reported: reported_state(ready.map(|c| c.reason.as_str())),
             outputs: status.map(|s| s.outputs.clone()).unwrap_or_default(),

@@ -3,7 +3,8 @@
 use enact_domain::digest::Digest;
 use enact_domain::record::{Record, RecordedAttempt};
 use enact_domain::time::Millis;
-use enact_store::{Recorder, Store, StoreError};
+use enact_domain::usage::{Balance, Charge, Limit, Scope};
+use enact_store::{ModelRequest, Recorder, Refusal, Store, StoreError};
 use futures::future::BoxFuture;
 
 /// The records that controllers write, and those that they read again.
@@ -24,6 +25,36 @@ pub trait RecordStore: Send + Sync {
 
     /// Records a tenant.
     fn tenant<'a>(&'a self, tenant: &'a str, uid: &'a str, at: Millis) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Sets the limits that the model gateway enforces.
+    fn set_budgets<'a>(
+        &'a self,
+        tenant: &'a str,
+        budgets: &'a [(Scope, Limit)],
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Returns the balance of each scope.
+    fn balances<'a>(
+        &'a self,
+        tenant: &'a str,
+        scopes: &'a [Scope],
+    ) -> BoxFuture<'a, Result<Vec<(Scope, Balance)>, StoreError>>;
+
+    /// Returns why the gateway refused requests of an attempt, if it did.
+    fn refusal<'a>(
+        &'a self,
+        tenant: &'a str,
+        task_uid: &'a str,
+        attempt: u32,
+    ) -> BoxFuture<'a, Result<Option<Refusal>, StoreError>>;
+
+    /// Records the usage that an agent reports itself. A repetition has no effect.
+    fn report_usage<'a>(
+        &'a self,
+        tenant: &'a str,
+        request: ModelRequest,
+        charge: Charge,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
 /// The record store in Postgres.
@@ -57,5 +88,39 @@ impl RecordStore for PostgresRecordStore {
 
     fn tenant<'a>(&'a self, tenant: &'a str, uid: &'a str, at: Millis) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(self.store.upsert_tenant(tenant, uid, at))
+    }
+
+    fn set_budgets<'a>(
+        &'a self,
+        tenant: &'a str,
+        budgets: &'a [(Scope, Limit)],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.store.set_budgets(tenant, budgets))
+    }
+
+    fn balances<'a>(
+        &'a self,
+        tenant: &'a str,
+        scopes: &'a [Scope],
+    ) -> BoxFuture<'a, Result<Vec<(Scope, Balance)>, StoreError>> {
+        Box::pin(self.store.balances(tenant, scopes))
+    }
+
+    fn refusal<'a>(
+        &'a self,
+        tenant: &'a str,
+        task_uid: &'a str,
+        attempt: u32,
+    ) -> BoxFuture<'a, Result<Option<Refusal>, StoreError>> {
+        Box::pin(self.store.refusal(tenant, task_uid, attempt))
+    }
+
+    fn report_usage<'a>(
+        &'a self,
+        tenant: &'a str,
+        request: ModelRequest,
+        charge: Charge,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { self.store.report_usage(tenant, &request, &charge).await })
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Tenant};
+use enact_crds::{Agent, Approval, Constitution, ModelProvider, Plan, Specification, Tenant};
 use futures::channel::mpsc;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -153,7 +153,9 @@ pub struct References {
     pub specifications: Referrers<Specification>,
     /// References to ConfigMaps, Constitutions, Specifications, Agents and the namespace.
     pub plans: Referrers<Plan>,
-    /// References to ConfigMaps and the namespace.
+    /// References to the namespace.
+    pub providers: Referrers<ModelProvider>,
+    /// References to ConfigMaps, ModelProviders and the namespace.
     pub agents: Referrers<Agent>,
     /// References to their subjects and the namespace.
     pub approvals: Referrers<Approval>,
@@ -165,6 +167,7 @@ pub struct Requeued {
     pub constitutions: mpsc::UnboundedReceiver<ObjectRef<Constitution>>,
     pub specifications: mpsc::UnboundedReceiver<ObjectRef<Specification>>,
     pub plans: mpsc::UnboundedReceiver<ObjectRef<Plan>>,
+    pub providers: mpsc::UnboundedReceiver<ObjectRef<ModelProvider>>,
     pub agents: mpsc::UnboundedReceiver<ObjectRef<Agent>>,
     pub approvals: mpsc::UnboundedReceiver<ObjectRef<Approval>>,
 }
@@ -176,6 +179,7 @@ impl References {
         let (constitutions, requeued_constitutions) = Referrers::new(caches.constitutions.clone());
         let (specifications, requeued_specifications) = Referrers::new(caches.specifications.clone());
         let (plans, requeued_plans) = Referrers::new(caches.plans.clone());
+        let (providers, requeued_providers) = Referrers::new(caches.providers.clone());
         let (agents, requeued_agents) = Referrers::new(caches.agents.clone());
         let (approvals, requeued_approvals) = Referrers::new(caches.approvals.clone());
         let requeued = Requeued {
@@ -183,10 +187,11 @@ impl References {
             constitutions: requeued_constitutions,
             specifications: requeued_specifications,
             plans: requeued_plans,
+            providers: requeued_providers,
             agents: requeued_agents,
             approvals: requeued_approvals,
         };
-        (Self { tenants, constitutions, specifications, plans, agents, approvals }, requeued)
+        (Self { tenants, constitutions, specifications, plans, providers, agents, approvals }, requeued)
     }
 
     /// Requeues every object that depends on a target that changed.
@@ -200,6 +205,7 @@ impl References {
         self.constitutions.requeue_referrers(target);
         self.specifications.requeue_referrers(target);
         self.plans.requeue_referrers(target);
+        self.providers.requeue_referrers(target);
         self.agents.requeue_referrers(target);
         self.approvals.requeue_referrers(target);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Tenant};
+use enact_crds::{Agent, Approval, Constitution, ModelProvider, Plan, Specification, Tenant};
 use enact_embed::Embedder;
 use enact_service::health::{self, Health};
 use enact_service::http;
@@ -31,7 +31,7 @@ use crate::record_store::{PostgresRecordStore, RecordStore};
 use crate::search::{self, IndexJob, PostgresIndex, SearchIndex};
 use crate::sourcing::{self, push};
 use crate::tenant::objects::ObjectKind;
-use crate::{agent, approval, documents, plan, tenant, watch};
+use crate::{agent, approval, documents, plan, provider, tenant, watch};
 
 /// The readiness check of Postgres. A process that cannot reach it is alive, but does no work.
 const POSTGRES: &str = "postgres";
@@ -135,6 +135,7 @@ struct Controllers {
     constitutions: Controller<Constitution>,
     specifications: Controller<Specification>,
     plans: Controller<Plan>,
+    providers: Controller<ModelProvider>,
     agents: Controller<Agent>,
     approvals: Controller<Approval>,
 }
@@ -149,7 +150,8 @@ impl Controllers {
         let tenants = sync.controller(Api::<Tenant>::all(client.clone()));
         let constitutions = sync.controller_with(Api::all(client.clone()), report_deletions(deletions.clone()));
         let specifications = sync.controller_with(Api::all(client.clone()), report_deletions(deletions.clone()));
-        let plans = sync.controller_with(Api::all(client.clone()), report_deletions(deletions));
+        let plans = sync.controller_with(Api::all(client.clone()), report_deletions(deletions.clone()));
+        let providers = sync.controller_with(Api::all(client.clone()), report_deletions(deletions));
         let agents = sync.controller(Api::<Agent>::all(client.clone()));
         // The index handles the events of this watch after the cache, so that a requeued subject finds the change in the cache.
         let approvals = sync.controller_with(Api::all(client.clone()), move |event| approval_index.handle(event));
@@ -158,6 +160,7 @@ impl Controllers {
             constitutions: constitutions.store(),
             specifications: specifications.store(),
             plans: plans.store(),
+            providers: providers.store(),
             agents: agents.store(),
             approvals: approvals.store(),
             namespaces: MetadataCache::default(),
@@ -173,6 +176,7 @@ impl Controllers {
             constitutions: constitutions.reconcile_on(requeued.constitutions).reconcile_on(subjects.constitutions),
             specifications: specifications.reconcile_on(requeued.specifications).reconcile_on(subjects.specifications),
             plans: plans.reconcile_on(requeued.plans).reconcile_on(subjects.plans).reconcile_on(queues.plans),
+            providers: providers.reconcile_on(requeued.providers),
             agents: agents.reconcile_on(requeued.agents),
             approvals: approvals.reconcile_on(requeued.approvals),
         };
@@ -203,6 +207,8 @@ impl Controllers {
             documents::reconcile(object, documents.clone())
         }));
         set.spawn(drive(self.plans, common(), stop(), move |plan| plan::reconcile(plan, plans.clone())));
+        let ctx = common();
+        set.spawn(drive(self.providers, common(), stop(), move |object| provider::reconcile(object, ctx.clone())));
         let ctx = common();
         set.spawn(drive(self.agents, common(), stop(), move |agent| agent::reconcile(agent, ctx.clone())));
         let ctx = common();

@@ -56,6 +56,15 @@ impl Environment {
     pub(crate) fn set(&mut self, name: &str, value: impl Into<OsString>) {
         self.0.insert(name.into(), value.into());
     }
+
+    /// Returns the value of a variable, if it is text.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(std::ffi::OsStr::new(name)).and_then(|value| value.to_str())
+    }
+
+    pub(crate) fn variables(&self) -> &BTreeMap<OsString, OsString> {
+        &self.0
+    }
 }
 
 /// A script with its working directory and environment.
@@ -112,6 +121,7 @@ impl ScriptRun {
             End::Exited(code) => fail(reason, format!("exited with {code}")),
             End::Signalled(signal) => fail(Reason::Killed, format!("was killed by signal {signal}")),
             End::TimedOut => fail(reason, "exceeded its time limit".into()),
+            End::Stopped => fail(reason, "was stopped".into()),
         }
     }
 
@@ -145,7 +155,7 @@ pub(crate) fn run_gates(
 }
 
 /// Returns how many processes of this container the kernel has killed because memory ran out; 0 if the counter cannot be read.
-fn out_of_memory_kills() -> u64 {
+pub(crate) fn out_of_memory_kills() -> u64 {
     let counters = std::fs::read_to_string(MEMORY_EVENTS).unwrap_or_default();
     let count = counters.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());
     count.unwrap_or_default()

@@ -30,6 +30,7 @@ pub(crate) fn run(step: &Step, supervisor: &mut Supervisor, settings: &Settings)
     // that the delivered result, the report and the exit code agree.
     let outcome = if supervisor.cancelled() { Err(Failure::cancelled()) } else { outcome };
     let mut report = outcome.unwrap_or_else(Failure::into_report);
+    report.usage = evidence.usage;
     // Before the delivery and the termination message, which both contain the report.
     supervisor.secrets().redact_report(&mut report);
     // Without a server, the termination message is the only result.

@@ -104,7 +104,7 @@ pub(crate) fn deliver_result(
 /// # Errors
 /// A message for a person.
 pub(crate) fn deliver(supervisor: &mut Supervisor, settings: &Settings, payload: &Payload) -> Result<(), String> {
-    let agent = agent();
+    let agent = agent(REQUEST_TIMEOUT);
     let begun = Instant::now();
     let mut backoff = BACKOFF.build();
     loop {
@@ -133,9 +133,10 @@ fn pause(supervisor: &mut Supervisor, wait: Duration) {
     }
 }
 
-fn agent() -> ureq::Agent {
+/// Returns an HTTP client for requests with a token, which last at most `timeout`.
+pub(crate) fn agent(timeout: Duration) -> ureq::Agent {
     let config = ureq::Agent::config_builder()
-        .timeout_global(Some(REQUEST_TIMEOUT))
+        .timeout_global(Some(timeout))
         .http_status_as_error(false)
         // A redirect or a proxy would receive the token. The body of a refusal is read, so a status is not an error.
         .max_redirects(0)

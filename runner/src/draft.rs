@@ -8,11 +8,13 @@ use enact_domain::assignment::{Adapter, Reason};
 use enact_domain::document_job::{DraftWork, MAX_DOCUMENT_BYTES};
 
 use crate::agent::{Environment, MAX_TRANSCRIPT, Script};
+use crate::coding_agent;
 use crate::document::{self, Document};
 use crate::failure::Failure;
 use crate::git::Identity;
 use crate::log::log;
 use crate::process::Supervisor;
+use crate::report::Evidence;
 use crate::settings::Settings;
 use crate::workspace::WorkspaceLayout;
 
@@ -34,6 +36,17 @@ pub(crate) fn run(supervisor: &mut Supervisor, settings: &Settings, work: &Draft
             environment.set("ENACT_DOCUMENT_FILE", &file);
             let script = Script { text: script, tree: &layout.tree, environment: &environment };
             script.run(supervisor, MAX_TRANSCRIPT)?.check("the script", Reason::AgentFailed)?;
+        }
+        Adapter::Agent(run) => {
+            let mut environment = Environment::new(&layout, &Identity::agent(&work.agent));
+            environment.set("ENACT_ATTEMPT", work.attempt.to_string());
+            environment.set("ENACT_DOCUMENT_FILE", &file);
+            let identity = format!("{}/{}", work.name, work.attempt);
+            let (id, prompt) = (&work.name, &work.prompt);
+            let agent =
+                coding_agent::Work { settings, layout: &layout, environment: &environment, run, id, prompt, identity };
+            // `read` below requires the document, so that nothing else has to show that the agent did something.
+            agent.execute(supervisor, &mut Evidence::default())?.check(true, true)?;
         }
         Adapter::Replay {} => replay(&settings.replay_dir, work, &file)?,
     }

@@ -17,11 +17,13 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// Files with merge conflicts.
     pub(crate) conflicts: Vec<String>,
+    /// The commit with the work that was done, if it was pushed.
+    pub(crate) commit: Option<String>,
 }
 
 impl Failure {
     pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), conflicts: Vec::new() }
+        Self { reason, message: message.into(), conflicts: Vec::new(), commit: None }
     }
 
     pub(crate) fn cancelled() -> Self {
@@ -49,7 +51,7 @@ impl Failure {
     }
 
     pub(crate) fn into_report(self) -> Report {
-        Report { conflicts: self.conflicts, ..Report::new(self.reason, self.message) }
+        Report { conflicts: self.conflicts, commit: self.commit, ..Report::new(self.reason, self.message) }
     }
 }
 

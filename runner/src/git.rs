@@ -225,7 +225,7 @@ impl<'a> Git<'a> {
             End::Cancelled => return Err(Failure::cancelled()),
             End::TimedOut => return Ok(None),
             End::Exited(code) => Some(code),
-            End::Signalled(_) => None,
+            End::Signalled(_) | End::Stopped => None,
         };
         Ok(Some(Output { code, stdout: stdout.into_bytes(), stderr: stderr.into_text() }))
     }

@@ -12,6 +12,7 @@ mod agent;
 mod args;
 mod attempt;
 mod capture;
+mod coding_agent;
 mod credential;
 mod delivery;
 mod document;

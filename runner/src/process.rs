@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -33,20 +33,48 @@ pub(crate) enum End {
     Signalled(i32),
     /// The child exceeded its time limit and the runner stopped it.
     TimedOut,
+    /// A [`Stopper`] stopped the child.
+    Stopped,
     /// The runner was asked to stop and stopped the child.
     Cancelled,
 }
 
+/// A message to the loop in [`Supervisor::run`].
+enum Notice {
+    Signal(i32),
+    /// Stop the child with this number.
+    Stop(u64),
+}
+
+/// Stops one child, from another thread.
+#[derive(Clone)]
+pub(crate) struct Stopper {
+    sender: Sender<Notice>,
+    child: u64,
+}
+
+impl Stopper {
+    /// Asks for the stop. It has no effect after the child has ended.
+    pub(crate) fn stop(&self) {
+        // The receiver lives as long as the supervisor, which runs until the process ends.
+        let _ = self.sender.send(Notice::Stop(self.child));
+    }
+}
+
 /// The parent of every process in the container.
 pub(crate) struct Supervisor {
-    signals: Receiver<i32>,
+    notices: Receiver<Notice>,
+    sender: Sender<Notice>,
+    /// Number of children so far.
+    children: u64,
+    started: Instant,
     cancelled: bool,
     secrets: Arc<Secrets>,
 }
 
 /// The stop of a child that is under way.
 struct Stopping {
-    /// Outcome of the child: `TimedOut` or `Cancelled`.
+    /// Outcome of the child: `TimedOut`, `Stopped` or `Cancelled`.
     end: End,
     /// Time of SIGKILL to the process group; none after it was sent.
     kill_at: Option<Instant>,
@@ -61,15 +89,27 @@ impl Supervisor {
         // PID 1 adopts orphans anyway. Outside a container (on a developer's machine, in tests) this call has the same effect.
         set_child_subreaper(Some(rustix::process::getpid()))?;
         let mut incoming = Signals::new([SIGTERM, SIGINT, SIGCHLD])?;
-        let (sender, signals) = channel();
+        let (sender, notices) = channel();
+        let signals = sender.clone();
         std::thread::spawn(move || {
             for signal in incoming.forever() {
-                if sender.send(signal).is_err() {
+                if signals.send(Notice::Signal(signal)).is_err() {
                     break;
                 }
             }
         });
-        Ok(Self { signals, cancelled: false, secrets: Arc::new(secrets) })
+        let started = Instant::now();
+        Ok(Self { notices, sender, children: 0, started, cancelled: false, secrets: Arc::new(secrets) })
+    }
+
+    /// Returns the time since the start of the runner.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Returns a handle that stops the next child.
+    pub(crate) fn stopper(&self) -> Stopper {
+        Stopper { sender: self.sender.clone(), child: self.children + 1 }
     }
 
     pub(crate) fn secrets(&self) -> &Arc<Secrets> {
@@ -78,18 +118,23 @@ impl Supervisor {
 
     /// Returns whether the runner was asked to stop.
     pub(crate) fn cancelled(&mut self) -> bool {
-        while let Ok(signal) = self.signals.try_recv() {
-            self.cancelled |= signal != SIGCHLD;
+        while let Ok(notice) = self.notices.try_recv() {
+            self.note(&notice);
         }
         self.cancelled
+    }
+
+    /// Remembers a request to stop that arrives while no child runs.
+    fn note(&mut self, notice: &Notice) {
+        self.cancelled |= matches!(notice, Notice::Signal(signal) if *signal != SIGCHLD);
     }
 
     /// Waits for `time` or until the runner is asked to stop.
     pub(crate) fn pause(&mut self, time: Duration) {
         let until = Instant::now() + time;
         while !self.cancelled {
-            match self.signals.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(signal) => self.cancelled |= signal != SIGCHLD,
+            match self.notices.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(notice) => self.note(&notice),
                 Err(_) => break,
             }
         }
@@ -104,6 +149,7 @@ impl Supervisor {
         if self.cancelled() {
             return Ok(End::Cancelled);
         }
+        self.children += 1;
         let child = command.process_group(0).stdin(Stdio::null()).spawn()?;
         // The command owns the write ends of the output pipes. Their readers see the end of the output only when all of them are closed.
         drop(command);
@@ -127,14 +173,19 @@ impl Supervisor {
             }
             // The next deadline is the time limit, or SIGKILL during a stop.
             let next = stopping.as_ref().map_or(deadline, |s| s.kill_at);
-            match (self.next_signal(next), &mut stopping) {
-                (Some(SIGCHLD), _) => {}
-                (Some(_), None) => {
+            match (self.next_notice(next), &mut stopping) {
+                (Some(Notice::Signal(SIGCHLD)), _) => {}
+                (Some(Notice::Signal(_)), None) => {
                     self.cancelled = true;
                     stopping = Some(Stopping::begin(group, End::Cancelled)?);
                 }
                 // A request to stop during another stop does not change its outcome or deadline.
-                (Some(_), Some(_)) => self.cancelled = true,
+                (Some(Notice::Signal(_)), Some(_)) => self.cancelled = true,
+                (Some(Notice::Stop(child)), None) if child == self.children => {
+                    stopping = Some(Stopping::begin(group, End::Stopped)?);
+                }
+                // The child is stopped already, or the request was for an earlier one.
+                (Some(Notice::Stop(_)), _) => {}
                 (None, None) => stopping = Some(Stopping::begin(group, End::TimedOut)?),
                 (None, Some(stopping)) => {
                     stopping.kill_at = None;
@@ -144,11 +195,11 @@ impl Supervisor {
         }
     }
 
-    /// Returns the next signal; none if `until` comes first.
-    fn next_signal(&self, until: Option<Instant>) -> Option<i32> {
+    /// Returns the next notice; none if `until` comes first.
+    fn next_notice(&self, until: Option<Instant>) -> Option<Notice> {
         match until {
-            Some(until) => self.signals.recv_timeout(until.saturating_duration_since(Instant::now())).ok(),
-            None => self.signals.recv().ok(),
+            Some(until) => self.notices.recv_timeout(until.saturating_duration_since(Instant::now())).ok(),
+            None => self.notices.recv().ok(),
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use enact_domain::assignment::{AttemptResult, GateResult, MAX_REPORT_BYTES, MAX_RESULT_BYTES, Reason, Report, exit};
+use enact_domain::assignment::{
+    AttemptResult, GateResult, MAX_REPORT_BYTES, MAX_RESULT_BYTES, Reason, Report, Usage, exit,
+};
 use enact_domain::attempt::{FailureClass, class_of};
 use enact_domain::text::truncate;
 
@@ -13,6 +15,7 @@ use crate::log::log;
 pub(crate) struct Evidence {
     pub(crate) transcript: String,
     pub(crate) gates: Vec<GateResult>,
+    pub(crate) usage: Usage,
 }
 
 /// Writes the report to the termination log, which the kubelet reads.

@@ -236,7 +236,7 @@ fn merge(git: &mut Git, branch: &str, commit: &str) -> Result<(), Failure> {
         _ => format!("branch `{branch}` conflicts with the branches merged before it in {count} file(s): {named}"),
     };
     let message = if count == 0 { explain(&head, &output.all()) } else { head };
-    Err(Failure { reason: Reason::MergeConflict, message, conflicts })
+    Err(Failure { conflicts, ..Failure::new(Reason::MergeConflict, message) })
 }
 
 /// Returns the files with conflicts in the index.

@@ -17,19 +17,28 @@ const MIN_BYTES: usize = 6;
 const CREDENTIAL_KEYS: [&str; 2] = ["password", "ssh-privatekey"];
 
 /// The secrets that are mounted into this container.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Secrets {
     /// Sorted by length, the longest first: of two values with the same start, the longer one must be tried first.
     values: Vec<Vec<u8>>,
+    /// The bytes with which a value starts.
+    starts: [bool; 256],
+}
+
+impl Default for Secrets {
+    fn default() -> Self {
+        Self { values: Vec::new(), starts: [false; 256] }
+    }
 }
 
 impl Secrets {
-    /// Loads the Git credential, the token, and the Agent's variables that come from Secrets.
+    /// Loads the Git credential, the tokens, and the Agent's variables that come from Secrets.
     pub(crate) fn load(settings: &Settings) -> Self {
         let read = |path: &Path| std::fs::read(path).unwrap_or_default();
         let mut values: Vec<Vec<u8>> =
             CREDENTIAL_KEYS.iter().map(|key| read(&settings.git_credentials_dir.join(key))).collect();
         values.push(read(&settings.token_file));
+        values.push(read(&settings.gateway_token_file));
         let passed = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with(AGENT_SECRET_PREFIX));
         values.extend(passed.map(|(_, value)| value.into_encoded_bytes()));
         Self::new(values.iter().map(Vec::as_slice))
@@ -42,7 +51,11 @@ impl Secrets {
             lines.map(<[u8]>::trim_ascii).filter(|line| line.len() >= MIN_BYTES).map(<[u8]>::to_vec).collect();
         values.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         values.dedup();
-        Self { values }
+        let mut starts = [false; 256];
+        for value in &values {
+            starts[usize::from(value[0])] = true;
+        }
+        Self { values, starts }
     }
 
     /// Takes the start of `pending` and redacts it. Bytes that may be the start of a secret stay in `pending`, unless this chunk is the
@@ -51,6 +64,13 @@ impl Secrets {
         let mut redacted = Vec::with_capacity(pending.len());
         let mut at = 0;
         while at < pending.len() {
+            // Most bytes start no secret, and an agent may print a lot.
+            let ordinary = pending[at..].iter().take_while(|byte| !self.starts[usize::from(**byte)]).count();
+            redacted.extend_from_slice(&pending[at..at + ordinary]);
+            at += ordinary;
+            if at == pending.len() {
+                break;
+            }
             let rest = &pending[at..];
             // A match of a shorter value waits, too, while the bytes may still become a longer value.
             let matches = |value: &&Vec<u8>| rest.starts_with(value) || (!last && value.starts_with(rest));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use enact_domain::agents::run::AgentRun;
 use enact_domain::assignment::{Adapter, Assignment, GitWork, Reason, Report, TaskWork};
 
 use crate::agent::{Environment, MAX_TRANSCRIPT, Script, run_gates};
@@ -13,10 +14,11 @@ use crate::git::{Git, Identity, PLAN_FIELDS};
 use crate::log::log;
 use crate::process::Supervisor;
 use crate::report::Evidence;
+use crate::repository::Checkout;
 use crate::settings::Settings;
 use crate::text::one_line;
 use crate::workspace::WorkspaceLayout;
-use crate::{outputs, repository};
+use crate::{coding_agent, outputs, repository};
 
 /// Most characters in the first line of a commit message.
 const MAX_SUBJECT: usize = 200;
@@ -39,13 +41,21 @@ pub(crate) fn run(
         let attempt = Attempt { settings, assignment, task, work, layout: &layout, environment: &environment };
         attempt.in_repository(&mut git, evidence)?
     } else {
-        let Adapter::Command { script } = &task.adapter else {
-            return Err(Failure::new(
-                Reason::InvalidAssignment,
-                "the adapter Replay needs a repository; set spec.workspace of the Plan",
-            ));
-        };
-        run_script(supervisor, script, &layout, &environment, evidence)?;
+        match &task.adapter {
+            Adapter::Command { script } => run_script(supervisor, script, &layout, &environment, evidence)?,
+            Adapter::Agent(run) => {
+                let work = agent_work(settings, assignment, task, run, &layout, &environment);
+                let ended = work.execute(supervisor, evidence)?;
+                // Without a repository, files are no result.
+                ended.check(false, coding_agent::is_directory_with_files(&layout.outputs))?;
+            }
+            Adapter::Replay {} => {
+                return Err(Failure::new(
+                    Reason::InvalidAssignment,
+                    "the adapter Replay needs a repository; set spec.workspace of the Plan",
+                ));
+            }
+        }
         let outputs = outputs::read(&layout.outputs)?;
         // After the outputs are read, so that a gate cannot change them.
         run_gates(supervisor, &task.gates, &layout.tree, &environment, &mut evidence.gates)?;
@@ -74,12 +84,17 @@ impl Attempt<'_> {
         let checkout = repository::prepare(git, work, None)?;
         // The merges above are commits of Enact. The commits from here on are those of the agent.
         git.act_as(Identity::agent(&task.agent));
-        match &task.adapter {
-            Adapter::Command { script } => run_script(git.supervisor, script, self.layout, self.environment, evidence)?,
-            Adapter::Replay {} => self.replay(git, evidence)?,
-        }
-        let trailers = trailers(self.assignment, task);
-        let commit = repository::commit(git, &checkout, &message(self.assignment, task), &trailers)?;
+        let commit = match &task.adapter {
+            Adapter::Command { script } => {
+                run_script(git.supervisor, script, self.layout, self.environment, evidence)?;
+                self.commit(git, &checkout)?
+            }
+            Adapter::Replay {} => {
+                self.replay(git, evidence)?;
+                self.commit(git, &checkout)?
+            }
+            Adapter::Agent(run) => self.run_agent(git, &checkout, run, evidence)?,
+        };
         let outputs = outputs::read(&self.layout.outputs)?;
         // After commit and outputs, so that a gate can change neither.
         run_gates(git.supervisor, &task.gates, &self.layout.tree, self.environment, &mut evidence.gates)?;
@@ -89,6 +104,38 @@ impl Attempt<'_> {
         let commit = repository::push_work(git, work, &checkout, commit)?;
         log(&format!("pushed {commit} to {}", work.branch));
         Ok((Some(commit), outputs))
+    }
+
+    fn commit(&self, git: &mut Git, checkout: &Checkout) -> Result<String, Failure> {
+        let trailers = trailers(self.assignment, self.task);
+        repository::commit(git, checkout, &message(self.assignment, self.task), &trailers)
+    }
+
+    /// Runs a coding agent and commits its work. If the agent fails, the work that it has done is pushed, and the failure names its commit.
+    fn run_agent(
+        &self,
+        git: &mut Git,
+        checkout: &Checkout,
+        run: &AgentRun,
+        evidence: &mut Evidence,
+    ) -> Result<String, Failure> {
+        let work = agent_work(self.settings, self.assignment, self.task, run, self.layout, self.environment);
+        let ended = work.execute(git.supervisor, evidence)?;
+        let committed = self.commit(git, checkout);
+        let changed = committed.as_ref().is_ok_and(|commit| *commit != checkout.base);
+        let outputs = coding_agent::is_directory_with_files(&self.layout.outputs);
+        // A tree that cannot be committed is a failure of its own, unless the agent failed before.
+        let Err(mut failure) = ended.check(changed || committed.is_err(), outputs) else { return committed };
+        if let (true, Ok(commit)) = (changed, committed) {
+            match repository::push_work(git, self.work, checkout, commit) {
+                Ok(commit) => {
+                    log(&format!("pushed the unfinished work {commit} to {}", self.work.branch));
+                    failure.commit = Some(commit);
+                }
+                Err(problem) => log(&format!("the unfinished work could not be pushed: {}", problem.message)),
+            }
+        }
+        Err(failure)
     }
 
     /// Applies recorded work.
@@ -131,6 +178,18 @@ fn run_script(
     // The result of a failed attempt has a transcript, too.
     evidence.transcript = run.output;
     checked
+}
+
+fn agent_work<'a>(
+    settings: &'a Settings,
+    assignment: &'a Assignment,
+    task: &'a TaskWork,
+    run: &'a AgentRun,
+    layout: &'a WorkspaceLayout,
+    environment: &'a Environment,
+) -> coding_agent::Work<'a> {
+    let identity = format!("{}/{}", assignment.subject_uid, assignment.attempt);
+    coding_agent::Work { settings, layout, environment, run, id: &task.id, prompt: &task.prompt, identity }
 }
 
 fn environment(layout: &WorkspaceLayout, assignment: &Assignment, task: &TaskWork) -> Environment {

@@ -125,6 +125,7 @@ pub fn plural(kind: Kind) -> &'static str {
         Kind::Specification => "specifications",
         Kind::Plan => "plans",
         Kind::Task => "tasks",
+        Kind::ModelProvider => "modelproviders",
         Kind::Agent => "agents",
         Kind::Approval => "approvals",
     }

@@ -30,7 +30,7 @@ fn findings(tenant: &str, subject: Subject, content: &str) -> Record {
 /// Returns a record of every kind.
 fn everything(tenant: &str) -> Vec<Record> {
     let mut report = done();
-    report.usage = Usage { input_tokens: 10, output_tokens: 20, cost_micro_usd: u64::MAX };
+    report.usage = Usage { input_tokens: 10, output_tokens: 20, cost_micro_usd: u64::MAX, ..Usage::default() };
     vec![
         revision(tenant, subject(Kind::Plan, "p"), "the plan"),
         findings(tenant, subject(Kind::Plan, "p"), "the plan"),
@@ -81,7 +81,10 @@ async fn recording_twice_changes_nothing() {
     assert_eq!(database.number("select count(*) from audit where plan_uid = 'uid-p'").await, 9);
     let attempts = store.recorded_attempts("a", "uid-p").await.unwrap();
     let usage = attempts.iter().filter_map(|attempt| attempt.report.as_ref()).map(|report| report.usage).next_back();
-    assert_eq!(usage, Some(Usage { input_tokens: 10, output_tokens: 20, cost_micro_usd: u64::MAX }));
+    assert_eq!(
+        usage,
+        Some(Usage { input_tokens: 10, output_tokens: 20, cost_micro_usd: u64::MAX, ..Usage::default() })
+    );
 }
 
 #[tokio::test]

@@ -35,6 +35,8 @@ struct State {
     /// Every request, as `METHOD path`.
     requests: Vec<String>,
     writes: Vec<String>,
+    /// The reasons of the Events.
+    events: Vec<String>,
     refusals: Vec<(String, u16, String)>,
     /// Requests with a late answer, as `METHOD resource`, with their delay. Their effect is immediate.
     late: Vec<(String, Duration)>,
@@ -139,6 +141,11 @@ impl FakeApi {
         std::mem::take(&mut self.state.lock().unwrap().writes)
     }
 
+    /// Returns the reasons of the Events so far.
+    pub fn events(&self) -> Vec<String> {
+        self.state.lock().unwrap().events.clone()
+    }
+
     /// Returns every request so far, as `METHOD path`.
     pub fn requests(&self) -> Vec<String> {
         self.state.lock().unwrap().requests.clone()
@@ -161,8 +168,9 @@ impl FakeApi {
         state.requests.push(format!("{method} {}", uri.path()));
         let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
         let target = Target::of(uri.path());
-        // Events are accepted and not stored.
+        // Of Events, only the reasons are stored.
         if target.resource == "events" {
+            state.events.extend(body["reason"].as_str().map(str::to_owned));
             return (StatusCode::CREATED, body);
         }
         if *method == Method::GET {

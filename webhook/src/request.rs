@@ -21,7 +21,7 @@ fn handling_fields(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Constitution | Kind::Specification => &["suspend", "approval"],
         Kind::Plan => &["suspend", "cancel", "execution", "approval"],
-        Kind::Tenant | Kind::Task | Kind::Agent | Kind::Approval => &[],
+        Kind::Tenant | Kind::Task | Kind::ModelProvider | Kind::Agent | Kind::Approval => &[],
     }
 }
 

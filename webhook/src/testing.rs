@@ -5,6 +5,7 @@ pub mod https;
 
 use std::collections::HashMap;
 
+use enact_crds::ModelProviderSpec;
 use enact_crds::chain::ChainLink;
 use enact_crds::common::NamespacedRef;
 use enact_crds::subject::ApprovalSubject;
@@ -35,6 +36,8 @@ pub struct FakeLookup {
     pub constitutions: HashMap<String, (Vec<Rule>, Option<String>)>,
     /// The constitutions that Tenants name, by namespace.
     pub tenant_constitutions: HashMap<String, NamespacedRef>,
+    /// ModelProviders, by `namespace/name`.
+    pub providers: HashMap<String, ModelProviderSpec>,
     pub broken: bool,
 }
 
@@ -96,6 +99,10 @@ impl Lookup for FakeLookup {
 
     async fn tenant_constitution(&self, namespace: &str) -> Result<Option<NamespacedRef>, LookupError> {
         self.up(self.tenant_constitutions.get(namespace).cloned())
+    }
+
+    async fn provider(&self, namespace: &str, name: &str) -> Result<Option<ModelProviderSpec>, LookupError> {
+        self.up(self.providers.get(&format!("{namespace}/{name}")).cloned())
     }
 
     async fn exists(&self, kind: Kind, namespace: &str, name: &str) -> Result<bool, LookupError> {

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use enact_crds::approval::{ApprovalSpec, Choice, Person, Subject, SubjectKind};
-use enact_crds::common::{ApprovalPolicy, Condition, FindingPolicy, LocalRef, Time};
+use enact_crds::common::{ApprovalPolicy, Budget, Condition, FindingPolicy, LocalRef, Time};
 use enact_crds::document::{Finding, Severity};
-use enact_crds::plan::{self, Integration, IntegrationStatus, PlanStatus, TaskCounts, Workspace};
+use enact_crds::plan::{self, Integration, IntegrationStatus, PlanStatus, PlanUsage, TaskCounts, Workspace};
 use enact_crds::specification::SpecificationStatus;
 use enact_crds::task::{Phase, TaskStatus, TaskTemplate};
 use enact_crds::{Approval, Plan, PlanSpec, Specification, SpecificationSpec, Task, TaskSpec};
@@ -147,6 +147,7 @@ fn approval(kind: SubjectKind, name: &str, digest: &str, user: &str) -> Arc<Appr
         digest: digest.into(),
         decision: Choice::Approve,
         comment: String::new(),
+        budget: None,
         by: Some(Person { user: user.into(), groups: vec!["leads".into()] }),
     };
     Arc::new(Approval::new(&format!("{name}-{user}"), spec))
@@ -180,6 +181,21 @@ Running: 2 of 7 tasks done, 1 running
 │  └─ ○ Pending   T007         Sweep up  waits for T003, T004, T005, T006
 └─ Integration  ○ Pending   into plan/door";
     assert_eq!(shown(&snapshot(), 120, Length::Whole), wanted);
+}
+
+#[test]
+fn tree_shows_the_use_of_models() {
+    let mut snapshot = snapshot();
+    let mut line = |usage: PlanUsage| {
+        snapshot.plan.status.as_mut().unwrap().usage = Some(usage);
+        let shown = shown(&snapshot, 120, Length::Whole);
+        shown.lines().find(|line| line.starts_with("Models")).map(str::to_owned).unwrap()
+    };
+    let mut usage = PlanUsage { tokens: 120_000, usd: "4.20".into(), ..PlanUsage::default() };
+    assert_eq!(line(usage.clone()), "Models  4.20 USD and 120000 tokens spent");
+    usage.reserved = Some(Budget { tokens: None, usd: Some("0.30".into()) });
+    usage.budget = Some(Budget { tokens: None, usd: Some("10.00".into()) });
+    assert_eq!(line(usage), "Models  4.20 USD and 120000 tokens spent, 0.30 USD reserved, 5.80 USD of 10.00 USD left");
 }
 
 #[test]

@@ -3,19 +3,20 @@
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Effects, Style};
-use enact_crds::common::Time;
-use enact_crds::plan;
+use enact_crds::common::{Budget, Time};
 use enact_crds::task::Phase;
+use enact_crds::{convert, plan};
 use enact_domain::approval::{Requirement, Verdict};
 use enact_domain::digest::Digest;
 use enact_domain::names;
+use enact_domain::usage::Limit;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::display::{Display, Length};
 use super::snapshot::{ApprovalState, Row, Snapshot};
 use crate::terminal::{BAD, WARNING};
-use crate::text::{elapsed, fit, one_line, pad, some, width};
+use crate::text::{amount, elapsed, fit, one_line, pad, some, width};
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const BUSY: Style = AnsiColor::Cyan.on_default().bold();
@@ -116,12 +117,39 @@ fn heading(snapshot: &Snapshot, rows: &[Row<'_>], now: Timestamp, display: Displ
         lines.push(subject("specification", &specification.name_any(), &approval, display));
     }
     lines.push(subject("plan", &plan.name_any(), &snapshot.plan_approval(now), display));
+    lines.extend(status.usage.as_ref().map(|usage| models(usage, display)));
     let unfinished = status.phase != plan::Phase::Succeeded;
     if let Some(ready) = snapshot.ready().filter(|ready| unfinished && ready.status != "True") {
         let style = if snapshot.outcome().is_some() { BAD } else { FAINT };
         lines.push(display.line().add(style, &format!("{}: {}", ready.reason, one_line(&ready.message))).end());
     }
     lines
+}
+
+/// Returns the line about the use of models.
+fn models(usage: &plan::PlanUsage, display: Display) -> String {
+    let all = Budget { tokens: Some(usage.tokens), usd: Some(usage.usd.clone()) };
+    let mut text = format!("{} spent", amount(&all));
+    if let Some(reserved) = &usage.reserved {
+        let _ = write!(text, ", {} reserved", amount(reserved));
+    }
+    let Some(budget) = &usage.budget else { return display.line().plain("Models  ").add(FAINT, &text).end() };
+    let (limit, spent) = (convert::limit(budget), convert::micro_usd(&usage.usd).unwrap_or_default());
+    let left = Limit {
+        tokens: limit.tokens.map(|limit| limit.saturating_sub(usage.tokens)),
+        cost_micro_usd: limit.cost_micro_usd.map(|limit| limit.saturating_sub(spent)),
+    };
+    let _ = write!(
+        text,
+        ", {} of {} left",
+        convert::budget(&left).as_ref().map(amount).unwrap_or_default(),
+        amount(budget)
+    );
+    let style = match (left.tokens, left.cost_micro_usd) {
+        (Some(0), _) | (_, Some(0)) => WARNING,
+        _ => FAINT,
+    };
+    display.line().plain("Models  ").add(style, &text).end()
 }
 
 /// Returns the progress bar and the counts.
@@ -239,7 +267,9 @@ fn detail(row: &Row<'_>, now: Timestamp) -> String {
     match (row.phase, ready) {
         (Phase::Succeeded | Phase::Running, _) => String::new(),
         (Phase::Pending, Some((reason, message))) if row.attempts > 0 => {
-            let again = row.retry_at.map(|at| at.0.duration_since(now).as_secs().max(0));
+            // A budget decides when the next attempt starts, not the time.
+            let again =
+                row.retry_at.filter(|_| reason != "BudgetExceeded").map(|at| at.0.duration_since(now).as_secs().max(0));
             let again = again.map_or_else(String::new, |seconds| format!("next attempt in {seconds}s, "));
             format!("{again}{reason}: {message}")
         }

@@ -1,8 +1,8 @@
 //! Decide: the readiness of an Agent, as far as it is known before a pod starts. Secrets are not checked: the operator has no permission to
 //! read them.
 
-use enact_crds::AgentSpec;
-use enact_crds::validation;
+use enact_crds::models::ModelProblem;
+use enact_crds::{AgentSpec, validation};
 use enact_domain::condition::Readiness;
 
 /// The ConfigMap with the recorded work that an Agent replays.
@@ -31,13 +31,25 @@ impl Recorded {
     }
 }
 
-pub fn decide(spec: &AgentSpec, in_tenant: bool, recorded: &Recorded) -> Readiness {
+/// Returns the readiness of an Agent. `problem` is the first problem with its models.
+pub fn decide(
+    spec: &AgentSpec,
+    in_tenant: bool,
+    recorded: &Recorded,
+    problem: Option<&(usize, ModelProblem)>,
+) -> Readiness {
     if !in_tenant {
         let message = "the namespace belongs to no tenant; add it to spec.namespaces of a Tenant, or move the object to one of its namespaces";
         return Readiness::stalled("NotInTenant", message);
     }
-    if let Some(error) = spec.image.as_deref().and_then(validation::image) {
-        return Readiness::stalled("InvalidImage", error.to_string());
+    // The webhook refuses these, unless it was down.
+    if let Some(error) = validation::agent(spec).into_iter().next() {
+        let reason = if error.field == "spec.image" { "InvalidImage" } else { "InvalidAgent" };
+        return Readiness::stalled(reason, error.to_string());
+    }
+    if let Some((index, problem)) = problem {
+        let message = format!("spec.models[{index}]: {problem}");
+        return Readiness::stalled(problem.reason(), message);
     }
     let field = "spec.replay.configMapRef";
     match recorded {
@@ -62,10 +74,9 @@ mod tests {
     #[test]
     fn every_state_has_its_reason() {
         let spec = |image: Option<&str>| serde_json::from_value(json!({"adapter": "Command", "image": image})).unwrap();
-        let shown = |image, in_tenant, recorded: &Recorded| {
-            let Readiness { progress, reason, message } = decide(&spec(image), in_tenant, recorded);
-            format!("{progress:?} {reason}: {message}\n")
-        };
+        let readiness = |Readiness { progress, reason, message }| format!("{progress:?} {reason}: {message}\n");
+        let shown = |image, in_tenant, recorded: &Recorded| readiness(decide(&spec(image), in_tenant, recorded, None));
+        let unable = json!({"adapter": "Codex", "maxTurns": 3});
         insta::assert_snapshot!(
             [
                 shown(None, true, &Recorded::None),
@@ -74,6 +85,7 @@ mod tests {
                 shown(Some("https://ghcr.io/a\nb"), true, &Recorded::None),
                 shown(None, true, &Recorded::new("work", None)),
                 shown(None, true, &Recorded::new("work", Some(vec!["README".into()]))),
+                readiness(decide(&serde_json::from_value(unable).unwrap(), true, &Recorded::None, None)),
             ]
             .concat()
         );

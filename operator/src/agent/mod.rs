@@ -4,8 +4,9 @@ pub mod decide;
 
 use std::sync::Arc;
 
-use enact_crds::{Agent, AgentStatus};
+use enact_crds::{Agent, AgentStatus, ModelProvider, convert, models};
 use enact_domain::condition::Progress;
+use enact_domain::usage::Scope;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 use kube::api::Api;
@@ -20,7 +21,7 @@ use crate::references::Target;
 /// Reconciles an Agent.
 ///
 /// # Errors
-/// When the API server fails.
+/// When the API server or the record store fails.
 pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, Error> {
     if object.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
@@ -31,7 +32,8 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
     let namespace = object.namespace().unwrap_or_default();
     let recorded = object.spec.replay.as_ref().map(|r| r.config_map_ref.name.as_str());
     let map = recorded.map(|name| Target::config_map(&namespace, name));
-    ctx.references.agents.set(&object, map.into_iter().chain([Target::namespace(&namespace)]));
+    let targets = map.into_iter().chain(providers(&ctx, &object, &namespace)).chain([Target::namespace(&namespace)]);
+    ctx.references.agents.set(&object, targets);
     if ctx.is_being_set_up(&namespace) {
         return Ok(Action::requeue(RESYNC));
     }
@@ -39,8 +41,10 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
         Some(name) => decide::Recorded::new(name, keys(&ctx, &namespace, name).await?),
         None => decide::Recorded::None,
     };
-    let in_tenant = ctx.tenant_of(&namespace).is_some();
-    let readiness = decide::decide(&object.spec, in_tenant, &recorded);
+    let tenant = ctx.tenant_of(&namespace).map(|member| member.tenant);
+    let problems =
+        models::check(&object.spec, |name| ctx.provider(&namespace, tenant.as_deref().unwrap_or_default(), name));
+    let readiness = decide::decide(&object.spec, tenant.is_some(), &recorded, problems.first());
     let api = Api::<Agent>::namespaced(ctx.client.clone(), &namespace);
     let old = object.status.as_ref().map_or(&[][..], |s| &s.conditions);
     let status = AgentStatus {
@@ -52,7 +56,20 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
     if is_transition && readiness.progress == Progress::Stalled {
         ctx.event(&*object, EventType::Warning, &readiness.reason, readiness.message).await;
     }
+    if let Some(tenant) = tenant.filter(|_| object.spec.uses_models()) {
+        // After the status, which does not depend on Postgres.
+        let limit = object.spec.monthly_budget.as_ref().map(convert::limit).unwrap_or_default();
+        let scope = |month| Scope::Agent { namespace: namespace.clone(), name: object.name_any(), month };
+        ctx.monthly_budgets.write(&*ctx.record_store, &tenant, limit, ctx.now(), scope).await?;
+    }
     Ok(Action::requeue(RESYNC))
+}
+
+/// Returns the ModelProviders that the names in an Agent can refer to: a provider in its own namespace precedes that of the installation.
+fn providers(ctx: &Context, object: &Agent, namespace: &str) -> Vec<Target> {
+    let namespaces = [namespace, &ctx.config.namespace];
+    let names = object.spec.models.iter().map(|model| &model.provider);
+    names.flat_map(|name| namespaces.map(|namespace| Target::new::<ModelProvider>(namespace, name))).collect()
 }
 
 /// Returns the keys of a ConfigMap; none if it does not exist.

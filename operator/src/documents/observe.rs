@@ -1,5 +1,7 @@
 //! Observe: everything outside the object that a decision depends on.
 
+use std::sync::Arc;
+
 use enact_crds::approval::SubjectKind;
 use enact_crds::{Approval, convert};
 use enact_domain::approval::{Decision, Policy};
@@ -68,11 +70,21 @@ pub async fn observe<D: Document>(
 
 /// Returns people's decisions on a document or plan. An Approval requeues its subject only after the cache shows it.
 pub fn decisions(ctx: &crate::context::Context, namespace: &str, kind: SubjectKind, name: &str) -> Vec<Decision> {
+    approvals_of(ctx, namespace, kind, name).iter().filter_map(|a| convert::decision(a)).collect()
+}
+
+/// Returns the Approvals of a document or plan.
+pub fn approvals_of(
+    ctx: &crate::context::Context,
+    namespace: &str,
+    kind: SubjectKind,
+    name: &str,
+) -> Vec<Arc<Approval>> {
     let about = |a: &Approval| {
         a.spec.subject.kind == kind
             && a.spec.subject.name == name
             && a.metadata.namespace.as_deref() == Some(namespace)
             && a.metadata.deletion_timestamp.is_none()
     };
-    ctx.caches.approvals.state_filter(about).iter().filter_map(|a| convert::decision(a)).collect()
+    ctx.caches.approvals.state_filter(about)
 }

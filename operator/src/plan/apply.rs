@@ -7,7 +7,7 @@ use enact_crds::{Task, convert};
 use enact_domain::assignment::{Reason, Report};
 use enact_domain::graph::NodeId;
 use enact_domain::names;
-use enact_domain::plan::{Action, NextStep, TaskPhase};
+use enact_domain::plan::{Action, TaskPhase};
 use enact_domain::time::Millis;
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
@@ -320,18 +320,14 @@ fn running(old: IntegrationStatus, attempt: u32, unschedulable: Option<&str>) ->
 
 /// Returns the status of the integration whose attempt ended.
 fn integrated(observed: &Observed, old: IntegrationStatus, end: &status::End) -> IntegrationStatus {
-    let (failures, infrastructure_failures) =
-        status::add_failure(old.failures, old.infrastructure_failures, end.failure);
-    let (phase, retry_at) = match end.next {
-        NextStep::Finish(phase) => (phase, None),
-        NextStep::Retry(at) => (TaskPhase::Pending, Some(convert::time_not_before(at))),
-    };
+    let (failures, infrastructure_failures) = end.add_failure((old.failures, old.infrastructure_failures));
+    let (phase, retry_at) = end.following();
     IntegrationStatus {
         phase: phase.into(),
         attempts: end.attempt,
         failures,
         infrastructure_failures,
-        retry_at,
+        retry_at: retry_at.map(convert::time_not_before),
         branch: observed.plan.spec.workspace.as_ref().map(|w| observed.target_branch(w)),
         commit: end.report.commit.clone(),
         conflicts: end.report.conflicts.clone(),

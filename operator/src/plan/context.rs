@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::limiter::ConcurrencyLimiter;
+use super::reservations::Reservations;
 use super::runtime::Runtimes;
 use crate::documents::dependents::Dependents;
 use crate::documents::document_cache::DocumentCache;
@@ -17,6 +18,7 @@ pub struct Context {
     /// Tasks and pods by plan.
     pub index: Arc<Index>,
     pub limiter: Arc<ConcurrencyLimiter>,
+    pub reservations: Reservations,
     pub document_cache: Arc<DocumentCache>,
     pub dependents: Arc<Dependents>,
     pub sourcing: Arc<sourcing::Context>,

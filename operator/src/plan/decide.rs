@@ -5,14 +5,15 @@ use enact_domain::assignment::Report;
 use enact_domain::condition::Readiness;
 use enact_domain::graph::{NodeId, PerNode};
 use enact_domain::names;
-use enact_domain::plan::{self as scheduler, Action, Counts, Decision, Node, PlanState, Request, TaskPhase};
+use enact_domain::plan::{self as scheduler, Action, Counts, Decision, Node, PlanState, Request, Shared, TaskPhase};
 use enact_domain::record::{Kind, Subject};
 use enact_domain::time::Millis;
 
+use super::budgets::PlanBudgets;
 use super::context::Context;
-use super::nodes::nodes;
 use super::observed::{Choice, Loaded, Observed};
-use super::runtime::OpenAttempts;
+use super::reservations::Amount;
+use super::shortage::Waiting;
 use super::validate::Valid;
 use crate::error::Error;
 use crate::index::{PodEntry, TaskEntry};
@@ -27,6 +28,9 @@ pub struct Decided<'a> {
     pub loaded: &'a Loaded,
     pub valid: &'a Valid,
     pub nodes: PerNode<Node>,
+    pub budgets: &'a PlanBudgets,
+    /// What was reserved of each budget before this decision.
+    pub reserved: Vec<Amount>,
     pub decision: Decision,
     /// Whether actions are left for the next reconcile.
     pub unfinished: bool,
@@ -44,20 +48,26 @@ pub fn decide<'a>(
     observed: &'a Observed,
     loaded: &'a Loaded,
     valid: &'a Valid,
-    attempts: &OpenAttempts,
+    nodes: PerNode<Node>,
+    budgets: &'a PlanBudgets,
 ) -> Decided<'a> {
     let member = &valid.member;
     // No event arrives for a pod on a node that does not respond: its slot becomes free by time.
     ctx.limiter.expire(&member.tenant, observed.now);
     let free_slots = ctx.limiter.free_slots(&member.tenant, member.parallelism);
-    let nodes = nodes(observed, valid, attempts);
-    let mut decision = scheduler::decide(&valid.policy, &valid.graph, &nodes, free_slots, observed.now);
-    let unfinished = decision.actions.len() > MAX_ACTIONS;
-    decision.actions.sort_by_key(rank);
-    // Before slots are reserved: a start that is cut off here must not occupy one.
-    decision.actions.truncate(MAX_ACTIONS);
-    let decided = Decided { observed, loaded, valid, nodes, decision, unfinished };
-    decided.reserve_slots(ctx, free_slots)
+    ctx.reservations.replace(&member.tenant, &observed.uid, |others| {
+        let reserved = budgets.reserved(&nodes, others);
+        let shared = Shared { free_slots, budgets: budgets.remaining(&reserved) };
+        let mut decision = scheduler::decide(&valid.policy, &valid.graph, &nodes, &shared, observed.now);
+        let unfinished = decision.actions.len() > MAX_ACTIONS;
+        decision.actions.sort_by_key(rank);
+        // Before slots are reserved: a start that is cut off here must not occupy one.
+        decision.actions.truncate(MAX_ACTIONS);
+        let decided = Decided { observed, loaded, valid, nodes, budgets, reserved, decision, unfinished };
+        let decided = decided.reserve_slots(ctx, free_slots);
+        let shared = budgets.shared_reservations(&decided.nodes, &decided.decision.phases);
+        (decided, shared)
+    })
 }
 
 /// Returns the position of an action: ends first, because they free slots and release dependents; then starts, then creations.
@@ -115,6 +125,21 @@ impl Decided<'_> {
             Action::Start { node, attempt } => Some((*node, *attempt)),
             _ => None,
         })
+    }
+}
+
+/// The attempts that run.
+impl Decided<'_> {
+    /// Returns the nodes at which a new attempt starts.
+    pub fn new_starts(&self) -> impl Iterator<Item = NodeId> {
+        self.starts().filter(|(node, attempt)| *attempt > self.nodes[*node].attempts).map(|(node, _)| node)
+    }
+
+    /// Returns the number of the attempt that runs after this decision.
+    pub fn running_attempt(&self, node: NodeId) -> Option<u32> {
+        let started = self.starts().find(|(n, _)| *n == node).map(|(_, attempt)| attempt);
+        let Node { current, attempts, .. } = &self.nodes[node];
+        started.or_else(|| (!matches!(current, scheduler::CurrentAttempt::None)).then_some(*attempts))
     }
 }
 
@@ -252,6 +277,17 @@ impl Decided<'_> {
                 let message = format!("suspended: {progress}; resume with `kubectl enact resume`");
                 (so_far, Readiness::reconciling("Suspended", message))
             }
+            PlanState::Running if let Some(message) = self.shortage() => {
+                let message = format!("{message}; {progress}");
+                // While others run, the plan makes progress, and may even need nothing more.
+                let idle = self.task_counts().running == 0 && self.decision.waiting_for_slots == 0;
+                let readiness = if idle {
+                    Readiness::stalled("BudgetExceeded", message)
+                } else {
+                    Readiness::reconciling("BudgetExceeded", message)
+                };
+                (so_far, readiness)
+            }
             PlanState::Running if self.decision.phases.tasks.iter().all(|p| *p == TaskPhase::Succeeded) => {
                 let message = "the work of the tasks is being merged, checked and published";
                 (Phase::Integrating, Readiness::reconciling("Integrating", message))
@@ -268,6 +304,24 @@ impl Decided<'_> {
 
     fn phase_so_far(&self) -> Phase {
         if self.observed.started().is_some() { Phase::Running } else { Phase::Pending }
+    }
+
+    /// Returns the message about the budget that tasks wait for.
+    fn shortage(&self) -> Option<String> {
+        let started = self.budgets.reserved_by(&self.nodes, self.new_starts());
+        let mut reserved = self.reserved.clone();
+        for (reserved, (scope, _)) in reserved.iter_mut().zip(&self.budgets.limits) {
+            reserved.add(started.get(scope).unwrap_or(&Amount::default()));
+        }
+        let waiting = Waiting {
+            observed: self.observed,
+            tenant: &self.valid.member.tenant,
+            budgets: self.budgets,
+            nodes: &self.nodes,
+            unfunded: &self.decision.unfunded,
+            reserved,
+        };
+        waiting.message()
     }
 
     /// Returns the message about the choice that a person has to make before stale tasks start.

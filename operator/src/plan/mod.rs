@@ -1,19 +1,24 @@
 //! The Plan controller: creates a plan's tasks, runs their attempts, and integrates their work.
 //!
-//! A reconcile is a sequence of steps, each with typed inputs and outputs: [`observe`] → [`validate`] → [`decide`] → [`record`] → [`apply`]
-//! → [`status`]. Steps return values; only [`reconcile`] writes the plan's [`runtime`].
+//! A reconcile is a sequence of steps, each with typed inputs and outputs: [`observe`] → [`validate`] → [`budgets`] → [`decide`] →
+//! [`record`] → [`apply`] → [`status`]. Steps return values; only [`reconcile`] writes the plan's [`runtime`].
 
 mod apply;
 mod assign;
+mod budgets;
 pub mod context;
 mod decide;
 mod evaluate;
 pub mod limiter;
+mod limits;
 mod nodes;
 mod observe;
 mod observed;
 mod record;
+pub mod reservations;
 pub mod runtime;
+mod self_reported;
+mod shortage;
 mod staleness;
 mod status;
 mod validate;
@@ -44,6 +49,7 @@ pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Err
     if plan.metadata.deletion_timestamp.is_some() {
         // Kubernetes deletes the tasks and pods by their owner references. The watch of pods frees their slots.
         ctx.runtimes.forget(&uid);
+        ctx.reservations.forget(&uid);
         return Ok(Action::await_change());
     }
     // With incomplete caches, an existing pod would seem to be lost, and a namespace to have no tenant.
@@ -93,7 +99,9 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
 
     // From the record and the pods, not from the statuses alone: these do not show an attempt that has just started.
     runtime.attempts = nodes::open_attempts(ctx, observed, &valid, &runtime.attempts).await?;
-    let decided = decide::decide(ctx, observed, &loaded, &valid, &runtime.attempts);
+    let mut nodes = nodes::nodes(observed, &valid, &runtime.attempts);
+    let budgets = budgets::read(ctx, observed, &valid, &mut nodes, &runtime.budgets).await?;
+    let decided = decide::decide(ctx, observed, &loaded, &valid, nodes, &budgets);
 
     let recorded = match record::record(ctx, &decided).await {
         Ok(recorded) => recorded,
@@ -103,6 +111,7 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
             return Err(error);
         }
     };
+    runtime.budgets = recorded.budgets.clone();
 
     let mut applied = apply::apply(ctx, &decided, recorded).await;
     // Before the status is written: if that fails, the next reconcile still knows which pods exist.
@@ -119,7 +128,9 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
         return Ok(Action::requeue(Duration::ZERO));
     }
     let resync = (!decided.phase().is_finished()).then_some(resync);
-    let times = [decided.decision.requeue_at, applied.requeue_at, written.requeue_at, observed.cleanup_at(), resync];
+    let usage_at = budgets.read_again_at(&decided.decision.phases);
+    let times =
+        [decided.decision.requeue_at, applied.requeue_at, written.requeue_at, observed.cleanup_at(), usage_at, resync];
     Ok(requeue(now, times))
 }
 

@@ -7,8 +7,9 @@ use enact_crds::task::Phase;
 use enact_domain::attempt::classify;
 use enact_domain::graph::{NodeId, PerNode};
 use enact_domain::names;
-use enact_domain::plan::{CurrentAttempt, Node, ReportedState, Request, TaskPhase};
+use enact_domain::plan::{CurrentAttempt, Funding, Node, ReportedState, Request, TaskPhase};
 use enact_domain::time::Millis;
+use enact_domain::usage::Limit;
 
 use super::context::Context;
 use super::observed::Observed;
@@ -145,6 +146,8 @@ fn node(rules: &Node, status: &NodeStatus, pod: Option<&PodEntry>, open: Option<
         retry: rules.retry,
         external_effect: rules.external_effect,
         priority: rules.priority,
+        // The rest follows from the budgets, which are read later.
+        funding: Funding { parked: status.parked, ..Funding::default() },
     }
 }
 
@@ -155,6 +158,7 @@ struct NodeStatus {
     failures: u32,
     infrastructure_failures: u32,
     retry_at: Option<Millis>,
+    parked: Option<Limit>,
     reported: ReportedState,
     request: Request,
     held: bool,
@@ -183,6 +187,7 @@ impl NodeStatus {
                 failures: task.failures,
                 infrastructure_failures: task.infrastructure_failures,
                 retry_at: task.retry_at,
+                parked: task.parked,
                 reported: task.reported,
                 request: request(task.rerun.as_ref(), task.observed_rerun.as_ref(), task.observed_redo.as_deref()),
                 held,
@@ -196,6 +201,8 @@ impl NodeStatus {
             failures: status.failures,
             infrastructure_failures: status.infrastructure_failures,
             retry_at: status.retry_at.as_ref().map(convert::millis),
+            // The integration uses no model.
+            parked: None,
             reported: reported_state(status.reason.as_deref()),
             request: request(rerun, status.observed_rerun.as_ref(), status.observed_redo.as_deref()),
             held,

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use enact_crds::approval::SubjectKind;
-use enact_crds::{Agent, Plan, Specification};
+use enact_crds::models::{self, ModelProblem};
+use enact_crds::{Agent, Approval, Plan, Specification, convert};
 use enact_domain::approval::Decision;
 use enact_domain::digest::Digest;
 use enact_domain::names;
+use enact_domain::usage::Limit;
 use kube::ResourceExt as _;
 
 use super::context::Context;
@@ -15,7 +17,7 @@ use super::observed::{Content, Documents, Loaded, Observed, StartedFor};
 use crate::context::lookup;
 use crate::documents::constitution_chain::{Chain, chain_of_specification};
 use crate::documents::effective_constitution;
-use crate::documents::observe::decisions as decisions_on;
+use crate::documents::observe::{approvals_of, decisions as decisions_on};
 use crate::error::Error;
 use crate::references::Target;
 use crate::sourcing::{self, Subject};
@@ -26,12 +28,16 @@ pub fn observe(ctx: &Context, plan: Arc<Plan>) -> Observed {
     let uid = plan.uid().unwrap_or_default();
     // The references are set before the objects are read: a change in between requeues the plan.
     ctx.references.plans.set(&plan, targets(ctx, &plan, &namespace));
+    let (member, agents) = (ctx.tenant_of(&namespace), agents(ctx, &plan, &namespace));
+    let tenant = member.as_ref().map_or("", |member| member.tenant.as_str());
     Observed {
         now: ctx.now(),
         children: ctx.index.children(&uid),
-        member: ctx.tenant_of(&namespace),
         specification: specification(ctx, &plan, &namespace),
-        agents: agents(ctx, &plan, &namespace),
+        model_problems: model_problems(ctx, &namespace, tenant, &agents),
+        caps: caps(ctx, &plan, &namespace, &agents),
+        member,
+        agents,
         decisions: decisions(ctx, &plan, &namespace),
         author: plan.annotations().get(names::ANNOTATION_AUTHOR).cloned(),
         namespace,
@@ -79,6 +85,32 @@ fn agents(ctx: &Context, plan: &Plan, namespace: &str) -> HashMap<String, Arc<Ag
         }
     }
     agents
+}
+
+/// Returns the first problem with the models of each agent. A change of a ModelProvider reconciles the Agent, which requeues the plan.
+fn model_problems(
+    ctx: &Context,
+    namespace: &str,
+    tenant: &str,
+    agents: &HashMap<String, Arc<Agent>>,
+) -> HashMap<String, (usize, ModelProblem)> {
+    let problem =
+        |agent: &Agent| models::check(&agent.spec, |name| ctx.provider(namespace, tenant, name)).into_iter().next();
+    agents.iter().filter_map(|(name, agent)| Some((name.clone(), problem(agent)?))).collect()
+}
+
+/// Returns the Approvals with a budget. They are looked up only for a plan that uses models, because that visits all Approvals.
+fn caps(ctx: &Context, plan: &Plan, namespace: &str, agents: &HashMap<String, Arc<Agent>>) -> Vec<(Decision, Limit)> {
+    let finished = plan.status.as_ref().is_some_and(|s| s.phase.is_finished());
+    if finished || !agents.values().any(|agent| agent.spec.uses_models()) {
+        return Vec::new();
+    }
+    let approvals = approvals_of(ctx, namespace, SubjectKind::Plan, &plan.name_any());
+    let cap = |approval: &Arc<Approval>| {
+        let budget = convert::limit(approval.spec.budget.as_ref()?);
+        Some((convert::decision(approval)?, budget))
+    };
+    approvals.iter().filter_map(cap).collect()
 }
 
 fn agent_names(plan: &Plan) -> impl Iterator<Item = &str> {

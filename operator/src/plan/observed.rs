@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use enact_crds::compile::{self, Compiled};
 use enact_crds::document::SourceStatus;
+use enact_crds::models::ModelProblem;
 use enact_crds::plan::{Cleanup, Phase, PlanStatus, Workspace};
 use enact_crds::task::TaskTemplate;
 use enact_crds::{Agent, Plan, PlanSpec, Specification, convert};
@@ -14,6 +15,7 @@ use enact_domain::digest::Digest;
 use enact_domain::names;
 use enact_domain::record::{Kind, Subject};
 use enact_domain::time::Millis;
+use enact_domain::usage::Limit;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 use serde::Deserialize;
@@ -81,6 +83,10 @@ pub struct Observed {
     /// People's decisions on the plan; empty when the plan needs none.
     pub decisions: Vec<Decision>,
     pub author: Option<String>,
+    /// Approvals of the plan that limit its budget.
+    pub caps: Vec<(Decision, Limit)>,
+    /// The first problem with the models of each agent that has one.
+    pub model_problems: HashMap<String, (usize, ModelProblem)>,
 }
 
 /// The data about a plan that the reconcile loads with requests to the API server and to the record.

@@ -4,27 +4,35 @@ use enact_domain::graph::NodeId;
 use enact_domain::plan::{Action, NextStep, TaskPhase};
 use enact_domain::record::{Event, Record, Subject, TaskRef, failure_kind};
 
+use super::budgets::KnownBudgets;
 use super::context::Context;
 use super::decide::Decided;
+use super::limits;
 use crate::context::ACTOR;
 use crate::error::Error;
 use crate::search;
 
 /// Proof that a decision is in the record. Only [`record`] makes it, and `apply` demands it.
-pub struct Recorded(());
+pub struct Recorded {
+    /// The budgets, whose limits are written.
+    pub budgets: KnownBudgets,
+    _made_by_record: (),
+}
 
 /// Writes a decision to the record. A repetition of the same records has no effect.
 ///
 /// # Errors
 /// When the record cannot be written.
 pub async fn record(ctx: &Context, decided: &Decided<'_>) -> Result<Recorded, Error> {
+    // Before the pods exist: the gateway enforces the limits from the first request on.
+    let budgets = limits::write(ctx, decided).await?;
     ctx.record(records(decided)).await?;
     let valid = decided.valid;
     // After the record, so that search finds only recorded content. It never waits: a full queue postpones the document.
     ctx.search.offer(&valid.member.tenant, decided.observed.subject(), valid.content.digest.as_str(), || {
         search::of_plan(&decided.observed.plan.spec.decisions, &valid.content.compiled.tasks)
     });
-    Ok(Recorded(()))
+    Ok(Recorded { budgets, _made_by_record: () })
 }
 
 /// Returns the records of a decision, in the order of its actions.

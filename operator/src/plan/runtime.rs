@@ -12,6 +12,7 @@ use kube::ResourceExt as _;
 use kube::runtime::reflector::Store;
 use parking_lot::Mutex;
 
+use super::budgets::KnownBudgets;
 use super::validate::Cache;
 use crate::metadata_cache::version;
 
@@ -23,6 +24,7 @@ const FIRST_SWEEP: usize = 64;
 pub struct Runtime {
     pub cache: Cache,
     pub attempts: OpenAttempts,
+    pub budgets: KnownBudgets,
     pub last_write: LastWrite,
 }
 
@@ -61,6 +63,8 @@ impl OpenAttempts {
 pub struct LastWrite {
     /// Time of the last change of the status by a decision.
     pub at: Option<Millis>,
+    /// Time of the last change of the usage in the status.
+    pub usage_at: Option<Millis>,
     /// The `resourceVersion` and the status after the last write.
     pub result: Option<(u64, PlanStatus)>,
 }

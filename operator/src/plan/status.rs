@@ -16,6 +16,7 @@ use super::evaluate::{Evaluation, coverage};
 use super::observed::{Choice, Content, Loaded, Observed};
 use super::runtime::LastWrite;
 use super::validate::Blocked;
+use crate::budget_thresholds::Threshold;
 use crate::documents::findings;
 use crate::error::Error;
 use crate::metadata_cache::version;
@@ -24,6 +25,8 @@ use crate::references::Target;
 
 /// Shortest time between two writes that only differ in their counts, in seconds.
 const COALESCE_SECONDS: u32 = 1;
+/// Shortest time between two changes of the usage, in seconds.
+const USAGE_SECONDS: u32 = 10;
 
 /// The result of writing a status.
 pub struct Written {
@@ -44,13 +47,15 @@ pub async fn write(
 ) -> Result<Written, Error> {
     let observed = decided.observed;
     let old = observed.status();
-    let new = applied_status(decided, applied, &old);
+    let mut new = applied_status(decided, applied, &old);
+    set_usage(&mut new, decided, &old, last);
     // A change of counts or messages alone may wait. The fields below affect other objects or the next decision: they are written at once.
     let urgent = old.phase != new.phase
         || applied.integration.is_some()
         || old.observed_generation != new.observed_generation
         || old.specification_digest != new.specification_digest
         || old.stale.is_some() != new.stale.is_some()
+        || old.usage != new.usage
         || old.conditions.iter().map(|c| &c.reason).ne(new.conditions.iter().map(|c| &c.reason));
     if let (false, Some(at)) = (urgent, last.at) {
         let due = at.plus_seconds(COALESCE_SECONDS);
@@ -64,8 +69,11 @@ pub async fn write(
     if patched.reason_changed || old.phase != new.phase {
         publish_event(ctx, observed, &new).await;
     }
+    warn_of_budget(ctx, observed, &old, &new).await;
     let at = if old == new { last.at } else { Some(observed.now) };
-    Ok(Written { last_write: LastWrite { at, result: patched.result.or(last.result.clone()) }, requeue_at: None })
+    let usage_at = if old.usage == new.usage { last.usage_at } else { Some(observed.now) };
+    let last_write = LastWrite { at, usage_at, result: patched.result.or(last.result.clone()) };
+    Ok(Written { last_write, requeue_at: None })
 }
 
 /// Writes the reason why a plan cannot run.
@@ -100,7 +108,7 @@ pub async fn write_blocked(
     if patched.reason_changed && blocked.readiness.progress == enact_domain::condition::Progress::Stalled {
         publish_warning(ctx, observed, &blocked.readiness).await;
     }
-    Ok(LastWrite { at: last.at, result: patched.result.or(last.result.clone()) })
+    Ok(LastWrite { result: patched.result.or(last.result.clone()), ..last.clone() })
 }
 
 /// Writes to the status that no decision is made while the record cannot be written.
@@ -128,7 +136,7 @@ pub async fn write_record_failure(
     if patched.reason_changed {
         publish_warning(ctx, observed, &readiness).await;
     }
-    Ok(LastWrite { at: last.at, result: patched.result.or(last.result.clone()) })
+    Ok(LastWrite { result: patched.result.or(last.result.clone()), ..last.clone() })
 }
 
 /// Returns the status of a plan after a decision was applied.
@@ -167,6 +175,32 @@ fn applied_status(decided: &Decided, applied: &Applied, old: &PlanStatus) -> Pla
     }
     new.conditions = patch::conditions(observed.plan.as_ref(), &old.conditions, outcome.readiness.conditions(), now);
     new
+}
+
+/// Sets the usage of the plan. It changes with each request to a model, so it is written from time to time, and at the end.
+fn set_usage(new: &mut PlanStatus, decided: &Decided, old: &PlanStatus, last: &LastWrite) {
+    let observed = decided.observed;
+    let Some(usage) = decided.budgets.usage(observed) else { return };
+    let same_budget = old.usage.as_ref().is_some_and(|old| old.budget == usage.budget);
+    let is_due = last.usage_at.is_none_or(|at| observed.now >= at.plus_seconds(USAGE_SECONDS));
+    if is_due || !same_budget || new.phase.is_finished() {
+        new.usage = Some(usage);
+    }
+}
+
+/// Publishes an Event when the usage in the status has passed a threshold of the budget.
+async fn warn_of_budget(ctx: &Context, observed: &Observed, old: &PlanStatus, new: &PlanStatus) {
+    let passed = |status: &PlanStatus| {
+        let usage = status.usage.as_ref()?;
+        Threshold::of(usage.tokens, &usage.usd, usage.budget.as_ref()?)
+    };
+    let (Some(threshold), Some(usage)) = (passed(new), new.usage.as_ref()) else { return };
+    if passed(old) < Some(threshold)
+        && let Some(budget) = &usage.budget
+    {
+        let note = threshold.note("the plan", usage.tokens, &usage.usd, budget);
+        ctx.event(observed.plan.as_ref(), EventType::Warning, threshold.reason(), note).await;
+    }
 }
 
 /// Sets the evaluation of a plan that has not started. A started plan keeps the evaluation of its start.
@@ -252,7 +286,7 @@ async fn publish_warning(ctx: &Context, observed: &Observed, readiness: &Readine
 
 async fn publish_event(ctx: &Context, observed: &Observed, new: &PlanStatus) {
     let Some(ready) = new.conditions.first() else { return };
-    let refused = ["NameTaken", "QuotaExceeded", "NotAdmitted"].contains(&ready.reason.as_str());
+    let refused = ["NameTaken", "QuotaExceeded", "NotAdmitted", "BudgetExceeded"].contains(&ready.reason.as_str());
     let type_ = if refused || new.phase == Phase::Failed { EventType::Warning } else { EventType::Normal };
     ctx.event(observed.plan.as_ref(), type_, &ready.reason, ready.message.clone()).await;
 }

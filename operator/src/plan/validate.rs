@@ -312,6 +312,14 @@ fn check_agents(observed: &Observed, tasks: &[TaskTemplate]) -> Result<(), Readi
             let message = format!("task {}: there is no Agent {name} in this namespace; create it", task.id);
             return Err(Readiness::reconciling("AgentNotFound", message));
         };
+        if let Some(error) = validation::agent(&agent.spec).into_iter().next() {
+            let message = format!("task {}: Agent {name}: {error}", task.id);
+            return Err(Readiness::stalled("AgentNotReady", message));
+        }
+        if let Some((index, problem)) = observed.model_problems.get(name) {
+            let message = format!("task {}: Agent {name}: spec.models[{index}]: {problem}", task.id);
+            return Err(Readiness::reconciling("AgentNotReady", message));
+        }
         pod::adapter(name, &agent.spec, task.script.as_deref())
             .map_err(|why| Readiness::stalled("InvalidPlan", format!("task {}: {why}", task.id)))?;
         let reads = |var: &&EnvVar| var.secret_key_ref.as_ref().is_some_and(|key| Some(&key.name) == integrator);

@@ -409,6 +409,7 @@ pub fn adapter(agent_name: &str, agent: &AgentSpec, script: Option<&str>) -> Res
                     "Agent {agent_name} runs scripts, but neither the Agent nor the task has a script; set script in one of them"
                 )
             }),
+        adapter => Err(format!("Agent {agent_name} has the adapter {}, which this operator cannot run", adapter.as_str())),
     }
 }
 

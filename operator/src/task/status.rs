@@ -37,11 +37,12 @@ pub struct End<'a> {
 
 /// Returns the patch for the end of an attempt. `failures` are the task failures and the infrastructure failures so far.
 pub fn ended(failures: (u32, u32), end: &End, now: Millis) -> Value {
-    let (failures, infrastructure_failures) = add_failure(failures.0, failures.1, end.failure);
+    let (failures, infrastructure_failures) = end.add_failure(failures);
     let succeeded = end.failure.is_none();
-    let (phase, retry_at) = match end.next {
-        NextStep::Finish(phase) => (phase, None),
-        NextStep::Retry(at) => (TaskPhase::Pending, Some(at)),
+    let (phase, retry_at) = end.following();
+    let remaining = match end.next {
+        NextStep::Park { remaining, .. } => remaining,
+        NextStep::Finish(_) | NextStep::Retry(_) => None,
     };
     json!({
         "phase": Phase::from(phase),
@@ -49,6 +50,7 @@ pub fn ended(failures: (u32, u32), end: &End, now: Millis) -> Value {
         "failures": nonzero(failures),
         "infrastructureFailures": nonzero(infrastructure_failures),
         "retryAt": retry_at.map(convert::time_not_before),
+        "remainingBudget": remaining.as_ref().and_then(convert::remaining),
         "startedAt": end.started.map(convert::time),
         "finishedAt": phase.is_finished().then(|| convert::time(now)),
         "commit": end.report.commit.as_deref().filter(|_| succeeded),
@@ -58,12 +60,24 @@ pub fn ended(failures: (u32, u32), end: &End, now: Millis) -> Value {
     })
 }
 
-/// Returns the task failures and the infrastructure failures after one more end.
-pub fn add_failure(failures: u32, infrastructure_failures: u32, failure: Option<FailureClass>) -> (u32, u32) {
-    match failure {
-        None => (failures, infrastructure_failures),
-        Some(FailureClass::Task | FailureClass::Invalid) => (failures + 1, infrastructure_failures),
-        Some(FailureClass::Infrastructure | FailureClass::Unknown) => (failures, infrastructure_failures + 1),
+impl End<'_> {
+    /// Returns the task failures and the infrastructure failures after this end.
+    pub fn add_failure(&self, (failures, infrastructure_failures): (u32, u32)) -> (u32, u32) {
+        match self.failure {
+            // A lack of budget or quota is not a failure of the work.
+            _ if matches!(self.next, NextStep::Park { .. }) => (failures, infrastructure_failures),
+            None => (failures, infrastructure_failures),
+            Some(FailureClass::Task | FailureClass::Invalid) => (failures + 1, infrastructure_failures),
+            Some(FailureClass::Infrastructure | FailureClass::Unknown) => (failures, infrastructure_failures + 1),
+        }
+    }
+
+    /// Returns the phase after this end, and the earliest time of the next attempt.
+    pub fn following(&self) -> (TaskPhase, Option<Millis>) {
+        match self.next {
+            NextStep::Finish(phase) => (phase, None),
+            NextStep::Retry(at) | NextStep::Park { until: at, .. } => (TaskPhase::Pending, Some(at)),
+        }
     }
 }
 
@@ -72,6 +86,16 @@ pub fn message(phase: TaskPhase, attempt: u32, report: &Report) -> String {
     let message = &report.message;
     match phase {
         TaskPhase::Succeeded => format!("attempt {attempt} succeeded"),
+        TaskPhase::Pending | TaskPhase::Running if report.reason == Reason::BudgetExceeded => {
+            format!(
+                "attempt {attempt} was stopped, and another attempt follows when more remains of the budget: {message}"
+            )
+        }
+        TaskPhase::Pending | TaskPhase::Running if report.reason == Reason::ProviderQuota => {
+            format!(
+                "attempt {attempt} was stopped, and another attempt follows after the reset of the quota: {message}"
+            )
+        }
         TaskPhase::Pending | TaskPhase::Running => {
             format!("attempt {attempt} failed, and another attempt follows: {message}")
         }
@@ -117,6 +141,7 @@ pub fn closed(phase: TaskPhase, reason: Reason, now: Millis) -> Value {
         "phase": Phase::from(phase),
         "finishedAt": convert::time(now),
         "retryAt": null,
+        "remainingBudget": null,
         "conditions": convert::conditions(&[], readiness.conditions(), None, now),
     })
 }
@@ -143,6 +168,7 @@ pub fn running(attempt: u32, since: Millis, why_unschedulable: Option<&str>, now
         "phase": Phase::Running,
         "attempts": attempt,
         "retryAt": null,
+        "remainingBudget": null,
         "startedAt": convert::time(since),
         "conditions": convert::conditions(&[], readiness.conditions(), None, now),
     })
@@ -161,6 +187,7 @@ pub fn reopened(rerun: Option<&str>, redo: Option<&str>, now: Millis) -> Value {
         "failures": null,
         "infrastructureFailures": null,
         "retryAt": null,
+        "remainingBudget": null,
         "finishedAt": null,
         "commit": null,
         "branch": null,
@@ -180,6 +207,8 @@ fn nonzero(n: u32) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use enact_domain::usage::Limit;
+
     use super::*;
 
     const NOW: Millis = Millis(1_767_225_600_000);
@@ -197,10 +226,14 @@ mod tests {
         let gate = report(Reason::GateFailed, "gate test exited with 1");
         let lost = report(Reason::Lost, "the node was lost");
         let stopped = report(Reason::Cancelled, "the attempt was stopped before its end");
+        let stopped_by_budget = report(Reason::BudgetExceeded, "the budget of the plan is used up");
+        let left = Limit { tokens: None, cost_micro_usd: Some(250_000) };
+        let parked = NextStep::Park { until: NOW.plus_seconds(30), remaining: Some(left) };
         insta::assert_yaml_snapshot!(json!({
             "succeeded": ended((1, 0), &end(&done, None, NextStep::Finish(TaskPhase::Succeeded)), NOW),
             "tried again": ended((1, 0), &end(&gate, Some(FailureClass::Task), NextStep::Retry(NOW.plus_seconds(5))), NOW),
             "failed": ended((1, 0), &end(&gate, Some(FailureClass::Task), NextStep::Finish(TaskPhase::Failed)), NOW),
+            "without budget": ended((1, 0), &end(&stopped_by_budget, Some(FailureClass::Task), parked), NOW),
             "of unknown end": ended((1, 0), &end(&lost, Some(FailureClass::Unknown), NextStep::Finish(TaskPhase::Unknown)), NOW),
             "stopped": ended((1, 0), &end(&stopped, Some(FailureClass::Task), NextStep::Finish(TaskPhase::Cancelled)), NOW),
             "closed": closed(TaskPhase::Cancelled, Reason::DeadlineExceeded, NOW),

@@ -17,7 +17,8 @@ pub mod watches;
 
 use std::sync::Arc;
 
-use enact_crds::Tenant;
+use enact_crds::{Tenant, convert};
+use enact_domain::usage::Scope;
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 
@@ -61,6 +62,11 @@ pub async fn reconcile(object: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action,
     // After a failure too, so that a person sees it. The error is returned after that, for the retry.
     status::write(&object, &ctx, &seen, &decision, result.as_ref().err()).await?;
     result?;
+    if seen.deleting.is_none() {
+        let limit = object.spec.monthly_budget.as_ref().map(convert::limit).unwrap_or_default();
+        let store = &*ctx.record_store;
+        ctx.monthly_budgets.write(store, &seen.tenant, limit, seen.now, |month| Scope::Tenant { month }).await?;
+    }
     if is_transition {
         // Plans and documents in a namespace wait until it is set up.
         object.spec.namespaces.iter().for_each(|name| ctx.references.changed_for_members(&Target::namespace(name)));

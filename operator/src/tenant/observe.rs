@@ -6,6 +6,7 @@ use enact_crds::validation::UNFINISHED_PLANS;
 use enact_crds::{Plan, Tenant};
 use enact_domain::names::LABEL_TENANT;
 use enact_domain::time::Millis;
+use enact_domain::usage::{Balance, Scope, month};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
@@ -34,6 +35,8 @@ pub struct Observed {
     pub active_plans: u32,
     /// Number of running attempts.
     pub running_attempts: u32,
+    /// Its use of models in this month; none without a monthly budget, or while the record store is unavailable.
+    pub usage: Option<Balance>,
 }
 
 /// One namespace of a Tenant.
@@ -103,6 +106,7 @@ pub async fn observe(object: &Tenant, ctx: &Context) -> Result<Observed, Error> 
         has_finalizer: object.finalizers().iter().any(|f| f == FINALIZER),
         active_plans: u32::try_from(active).unwrap_or(u32::MAX),
         running_attempts: ctx.limiter.running(&tenant),
+        usage: usage(object, ctx).await,
         namespaces,
         tenant,
     })
@@ -146,6 +150,20 @@ async fn unfinished(ctx: &Context, namespace: &str) -> Result<Vec<String>, Error
     let some = ListParams::default().fields(UNFINISHED_PLANS).limit(MAX_NAMES);
     let found = api.list_metadata(&some).await.map_err(Error::kube(format!("list the Plans of {namespace}")))?;
     Ok(found.items.iter().map(kube::ResourceExt::name_any).collect())
+}
+
+/// Returns the use of models in this month.
+async fn usage(object: &Tenant, ctx: &Context) -> Option<Balance> {
+    object.spec.monthly_budget.as_ref()?;
+    let scope = Scope::Tenant { month: month(ctx.now()) };
+    match ctx.record_store.balances(&object.name_any(), &[scope]).await {
+        Ok(balances) => balances.into_iter().next().map(|(_, balance)| balance),
+        Err(error) => {
+            // The usage only informs people: without it, the namespaces are still set up.
+            tracing::warn!(tenant = object.name_any(), %error, "cannot read the usage of the tenant");
+            None
+        }
+    }
 }
 
 /// Returns the label of a tenant's namespaces.

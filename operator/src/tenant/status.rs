@@ -1,8 +1,10 @@
 //! Status: writes a Tenant's status.
 
-use enact_crds::{Tenant, TenantStatus};
+use enact_crds::tenant::TenantUsage;
+use enact_crds::{Tenant, TenantStatus, convert};
 use enact_domain::condition::{Progress, READY, Readiness};
 use enact_domain::time::Millis;
+use enact_domain::usage::month;
 use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::events::EventType;
@@ -10,6 +12,7 @@ use kube::runtime::events::EventType;
 use super::context::Context;
 use super::decide::Decision;
 use super::observe::Observed;
+use crate::budget_thresholds::Threshold;
 use crate::error::Error;
 use crate::patch;
 
@@ -40,6 +43,32 @@ fn status(object: &Tenant, seen: &Observed, decision: &Decision, failure: Option
         namespaces,
         active_plans: seen.active_plans,
         running_attempts: seen.running_attempts,
+        usage: usage(object, &old, seen),
+    }
+}
+
+/// Returns the use of models in this month; the last known one while the record store is unavailable.
+fn usage(object: &Tenant, old: &TenantStatus, seen: &Observed) -> Option<TenantUsage> {
+    let budget = object.spec.monthly_budget.clone()?;
+    let Some(balance) = &seen.usage else { return old.usage.clone() };
+    Some(TenantUsage {
+        month: month(seen.now),
+        tokens: balance.spent.tokens.total(),
+        usd: convert::usd(balance.spent.known_cost()),
+        budget,
+    })
+}
+
+/// Publishes an Event when the usage in the status has passed a threshold of the monthly budget.
+async fn warn_of_budget(object: &Tenant, ctx: &Context, new: &TenantStatus) {
+    let passed = |usage: &TenantUsage| Threshold::of(usage.tokens, &usage.usd, &usage.budget);
+    let Some(usage) = &new.usage else { return };
+    let old = object.status.as_ref().and_then(|status| status.usage.as_ref());
+    let before = old.filter(|old| old.month == usage.month).and_then(passed);
+    if let Some(threshold) = passed(usage).filter(|now| before < Some(*now)) {
+        let whose = format!("Tenant {} for {}", object.name_any(), usage.month);
+        let note = threshold.note(&whose, usage.tokens, &usage.usd, &usage.budget);
+        ctx.event(object, EventType::Warning, threshold.reason(), note).await;
     }
 }
 
@@ -59,8 +88,12 @@ pub async fn write(
     let uid = object.uid().unwrap_or_default();
     // Counts change with each attempt. Everything else is written at once.
     let counts_only = object.status.as_ref().is_some_and(|old| {
-        let counted =
-            TenantStatus { active_plans: new.active_plans, running_attempts: new.running_attempts, ..old.clone() };
+        let counted = TenantStatus {
+            active_plans: new.active_plans,
+            running_attempts: new.running_attempts,
+            usage: new.usage.clone(),
+            ..old.clone()
+        };
         counted == new
     });
     if counts_only && ctx.cluster.written(&uid).is_some_and(|at| now < at.plus_seconds(COALESCE_SECONDS)) {
@@ -69,6 +102,7 @@ pub async fn write(
     let api = Api::<Tenant>::all(ctx.client.clone());
     if patch::status(ctx, &api, object, object.status.as_ref(), &new).await?.is_some() {
         ctx.cluster.set_written(&uid, Some(now));
+        warn_of_budget(object, ctx, &new).await;
         let Some(ready) = new.conditions.first().filter(|ready| reason_of(object) != Some(&ready.reason)) else {
             return Ok(());
         };

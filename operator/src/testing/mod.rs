@@ -1,15 +1,17 @@
 //! Shared test support: settings, an API server in memory, a record store in memory, and the contexts of the controllers over both.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::Parser as _;
-use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Tenant};
+use enact_crds::{Agent, Approval, Constitution, ModelProvider, Plan, Specification, Tenant};
 use enact_domain::digest::Digest;
 use enact_domain::record::{Event as Happened, Record, RecordedAttempt};
 use enact_domain::time::Millis;
-use enact_store::StoreError;
+use enact_domain::usage::{Balance, Charge, Limit, Scope};
+use enact_store::{ModelRequest, Refusal, StoreError};
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::future::{self, BoxFuture};
 use futures::{Stream, stream};
@@ -64,6 +66,16 @@ pub struct InMemoryRecordStore {
     pub attempts: Mutex<Vec<RecordedAttempt>>,
     /// Documents that pods delivered.
     pub documents: Mutex<Vec<Vec<u8>>>,
+    /// Limits of budgets, in the order in which they were written.
+    pub limits: Mutex<Vec<(Scope, Limit)>>,
+    /// What is spent and reserved.
+    pub balances: Mutex<HashMap<Scope, Balance>>,
+    /// Number of times that balances were read.
+    pub balance_reads: AtomicUsize,
+    /// The time at which a provider's quota is reset, for all attempts.
+    pub quota_reset: Mutex<Option<Millis>>,
+    /// Usage that agents reported themselves.
+    pub reported: Mutex<Vec<(ModelRequest, Charge)>>,
     pub down: AtomicBool,
 }
 
@@ -126,6 +138,43 @@ impl RecordStore for InMemoryRecordStore {
     fn tenant<'a>(&'a self, _: &'a str, _: &'a str, _: Millis) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(future::ready(self.reach(|| ())))
     }
+
+    fn set_budgets<'a>(&'a self, _: &'a str, budgets: &'a [(Scope, Limit)]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(future::ready(self.reach(|| self.limits.lock().unwrap().extend(budgets.iter().cloned()))))
+    }
+
+    fn balances<'a>(
+        &'a self,
+        _: &'a str,
+        scopes: &'a [Scope],
+    ) -> BoxFuture<'a, Result<Vec<(Scope, Balance)>, StoreError>> {
+        Box::pin(future::ready(self.reach(|| {
+            self.balance_reads.fetch_add(1, Ordering::Relaxed);
+            let known = self.balances.lock().unwrap();
+            scopes.iter().map(|scope| (scope.clone(), known.get(scope).copied().unwrap_or_default())).collect()
+        })))
+    }
+
+    fn refusal<'a>(&'a self, _: &'a str, _: &'a str, _: u32) -> BoxFuture<'a, Result<Option<Refusal>, StoreError>> {
+        Box::pin(future::ready(self.reach(|| {
+            let reset_at = *self.quota_reset.lock().unwrap();
+            Some(Refusal { reason: "ProviderQuota".into(), message: "the quota is used up".into(), reset_at })
+        })))
+    }
+
+    fn report_usage<'a>(
+        &'a self,
+        _: &'a str,
+        request: ModelRequest,
+        charge: Charge,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(future::ready(self.reach(|| {
+            let mut reported = self.reported.lock().unwrap();
+            if reported.iter().all(|(known, _)| known.id != request.id) {
+                reported.push((request, charge));
+            }
+        })))
+    }
 }
 
 /// The contexts of all controllers over a fake API server, a record store in memory and a clock that tests set.
@@ -143,6 +192,7 @@ pub struct Bench {
     approvals: Writer<Approval>,
     plans: Writer<Plan>,
     agents: Writer<Agent>,
+    providers: Writer<ModelProvider>,
     /// Documents that were offered to the search index.
     pub index_jobs: tokio::sync::mpsc::Receiver<IndexJob>,
 }
@@ -158,6 +208,7 @@ impl Bench {
         let (plans, plans_writer) = listed::<Plan>();
         let (agents, agents_writer) = listed::<Agent>();
         let (approvals, approvals_writer) = listed::<Approval>();
+        let (providers, providers_writer) = listed::<ModelProvider>();
         let namespaces = MetadataCache::default();
         let time = Arc::new(AtomicI64::new(START));
         let clock = time.clone();
@@ -167,7 +218,7 @@ impl Bench {
             config: config(),
             record_store: record_store.clone(),
             metrics: Metrics::new().unwrap(),
-            caches: Caches { tenants, constitutions, specifications, plans, agents, approvals, namespaces },
+            caches: Caches { tenants, constitutions, specifications, plans, providers, agents, approvals, namespaces },
             initial_sync: InitialSync::default(),
         });
         contexts.plans.index.follow_tasks(empty_list()).await;
@@ -190,6 +241,7 @@ impl Bench {
             approvals: approvals_writer,
             plans: plans_writer,
             agents: agents_writer,
+            providers: providers_writer,
             index_jobs: queues.index_jobs,
         }
     }
@@ -202,6 +254,30 @@ impl Bench {
     /// Returns the names of the specifications that were requeued since the last call.
     pub fn requeued_specifications(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.requeued.specifications.try_recv().ok()).map(|object| object.name).collect()
+    }
+
+    /// Returns the names of the agents that were requeued since the last call.
+    pub fn requeued_agents(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.requeued.agents.try_recv().ok()).map(|object| object.name).collect()
+    }
+
+    /// Adds a ModelProvider to the cache.
+    pub fn add_provider(&mut self, provider: &Value) {
+        self.providers.apply_watcher_event(&Event::Apply(serde_json::from_value(provider.clone()).unwrap()));
+    }
+
+    /// Reconciles a ModelProvider once, as the API server has it now.
+    pub async fn provider(&mut self, name: &str) -> Result<Action, Error> {
+        let provider: ModelProvider = serde_json::from_value(self.api.get(&format!("modelproviders/{name}"))).unwrap();
+        self.providers.apply_watcher_event(&Event::Apply(provider.clone()));
+        crate::provider::reconcile(Arc::new(provider), self.contexts.common.clone()).await
+    }
+
+    /// Reconciles an Agent once, as the API server has it now.
+    pub async fn reconcile_agent(&mut self, name: &str) -> Result<Action, Error> {
+        let agent: Agent = serde_json::from_value(self.api.get(&format!("agents/{name}"))).unwrap();
+        self.agents.apply_watcher_event(&Event::Apply(agent.clone()));
+        crate::agent::reconcile(Arc::new(agent), self.contexts.common.clone()).await
     }
 
     /// Adds a Constitution to the cache.

@@ -228,6 +228,7 @@ impl Pod {
         pod.write("git/username", "bot");
         pod.write("git/password", "secret\n");
         pod.write("token", "a.b.c\n");
+        pod.write("gateway-token", "gateway.token.value\n");
         pod
     }
 
@@ -289,6 +290,7 @@ impl Pod {
             .env(ASSIGNMENT_ENV, assignment.unwrap())
             .env("ENACT_WORK_DIR", self.path("work"))
             .env("ENACT_TOKEN_FILE", self.path("token"))
+            .env("ENACT_GATEWAY_TOKEN_FILE", self.path("gateway-token"))
             .env("ENACT_GIT_CREDENTIALS_DIR", self.path("git"))
             .env("ENACT_REPLAY_DIR", self.path("replay"))
             .env("ENACT_HANDOVER_DIR", self.path("handover"))

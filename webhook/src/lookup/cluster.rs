@@ -6,7 +6,7 @@ use enact_crds::chain::ChainLink;
 use enact_crds::common::NamespacedRef;
 use enact_crds::subject::{Approvable, ApprovalSubject};
 use enact_crds::validation::UNFINISHED_PLANS;
-use enact_crds::{Constitution, Plan, Specification, Tenant};
+use enact_crds::{Constitution, ModelProvider, ModelProviderSpec, Plan, Specification, Tenant};
 use enact_domain::names::{DEFAULT_TENANT, GROUP};
 use enact_domain::record::Kind;
 use futures::future::try_join_all;
@@ -95,7 +95,7 @@ impl Lookup for ClusterLookup {
             Kind::Constitution => self.subject::<Constitution>(namespace, name).await,
             Kind::Specification => self.subject::<Specification>(namespace, name).await,
             Kind::Plan => self.subject::<Plan>(namespace, name).await,
-            Kind::Tenant | Kind::Task | Kind::Agent | Kind::Approval => Ok(None),
+            Kind::Tenant | Kind::Task | Kind::ModelProvider | Kind::Agent | Kind::Approval => Ok(None),
         }
     }
 
@@ -120,6 +120,10 @@ impl Lookup for ClusterLookup {
         // later.
         let owns = |t: &Tenant| tenant.as_ref().is_some_and(|tenant| *tenant == t.name_any());
         Ok(self.tenants.find(owns).and_then(|tenant| tenant.spec.constitution_ref.clone()))
+    }
+
+    async fn provider(&self, namespace: &str, name: &str) -> Result<Option<ModelProviderSpec>, LookupError> {
+        Ok(self.get::<ModelProvider>(namespace, name).await?.map(|provider| provider.spec))
     }
 
     async fn exists(&self, kind: Kind, namespace: &str, name: &str) -> Result<bool, LookupError> {

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use enact_crds::ModelProviderSpec;
 use enact_crds::chain::ChainLink;
 use enact_crds::common::NamespacedRef;
 use enact_crds::subject::ApprovalSubject;
@@ -59,6 +60,12 @@ pub trait Lookup: Send + Sync {
         &self,
         namespace: &str,
     ) -> impl Future<Output = Result<Option<NamespacedRef>, LookupError>> + Send;
+    /// Returns the spec of a ModelProvider; none when the object does not exist.
+    fn provider(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<ModelProviderSpec>, LookupError>> + Send;
     /// Returns whether an object of a namespaced kind exists.
     fn exists(&self, kind: Kind, namespace: &str, name: &str)
     -> impl Future<Output = Result<bool, LookupError>> + Send;

@@ -7,6 +7,7 @@ mod constitution_chain;
 mod document;
 mod namespace;
 mod plan;
+mod provider;
 mod reference;
 mod specification;
 mod task;
@@ -14,7 +15,9 @@ mod tenancy;
 mod tenant;
 mod validator;
 
-use enact_crds::{AgentSpec, ApprovalSpec, ConstitutionSpec, PlanSpec, SpecificationSpec, TaskSpec, TenantSpec};
+use enact_crds::{
+    AgentSpec, ApprovalSpec, ConstitutionSpec, ModelProviderSpec, PlanSpec, SpecificationSpec, TaskSpec, TenantSpec,
+};
 use enact_domain::record::Kind;
 use kube::core::admission::Operation;
 use serde::de::DeserializeOwned;
@@ -78,6 +81,7 @@ impl<L: Lookup> Validator<L> {
             Kind::Constitution => self.spec::<ConstitutionSpec>(request).await,
             Kind::Specification => self.spec::<SpecificationSpec>(request).await,
             Kind::Plan => self.spec::<PlanSpec>(request).await,
+            Kind::ModelProvider => self.spec::<ModelProviderSpec>(request).await,
             Kind::Agent => self.spec::<AgentSpec>(request).await,
             Kind::Approval => self.spec::<ApprovalSpec>(request).await,
             Kind::Tenant => Ok(Vec::new()),

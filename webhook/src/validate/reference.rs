@@ -19,7 +19,8 @@ const HINT: Duration = Duration::from_secs(1);
 /// Refuses a new object whose name cannot be a label value, because labels of its children hold it, or whose name no reference can hold.
 pub(super) fn own_name(request: &Request) -> Result<(), Denial> {
     let name = request.name();
-    let referred = matches!(request.kind(), Some(Kind::Constitution | Kind::Specification | Kind::Agent));
+    let referred =
+        matches!(request.kind(), Some(Kind::Constitution | Kind::Specification | Kind::ModelProvider | Kind::Agent));
     let message = if request.operation() != &Operation::Create {
         return Ok(());
     } else if name.len() > MAX_LABEL {
@@ -34,8 +35,13 @@ pub(super) fn own_name(request: &Request) -> Result<(), Denial> {
 
 /// Checks a reference to an Enact object.
 pub(super) fn check(field: &str, kind: Kind, reference: &LocalRef) -> Option<Cause> {
-    let problem = problem(&reference.name, is_label(&reference.name), &format!("the {}", kind.as_str()), MAX_LABEL);
-    problem.map(|p| Cause::new(format!("{field}.name"), p))
+    check_name(&format!("{field}.name"), kind, &reference.name)
+}
+
+/// Checks the name of an Enact object in a field.
+pub(super) fn check_name(field: &str, kind: Kind, name: &str) -> Option<Cause> {
+    let problem = problem(name, is_label(name), &format!("the {}", kind.as_str()), MAX_LABEL);
+    problem.map(|p| Cause::new(field, p))
 }
 
 /// Checks a reference to a Secret or ConfigMap.

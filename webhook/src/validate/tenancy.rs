@@ -11,9 +11,16 @@ use crate::lookup::Lookup;
 use crate::request::{Request, annotation, has_author};
 
 impl<L: Lookup> Validator<L> {
-    /// Refuses an object outside every tenant's namespaces, and one whose label names another tenant.
+    /// Refuses an object outside every tenant's namespaces, and one whose label names another tenant. A ModelProvider may be in the namespace
+    /// of the installation, which shares it with tenants.
     pub(super) async fn tenancy(&self, request: &Request) -> Result<(), Denial> {
         let namespace = request.namespace();
+        if request.kind() == Some(Kind::ModelProvider)
+            && self.is_installation(namespace)
+            && request.tenant_label().is_none()
+        {
+            return Ok(());
+        }
         let Some(tenant) = self.lookup.tenant_of(namespace).await? else {
             let message = format!(
                 "namespace {namespace} belongs to no tenant; add it to spec.namespaces of a Tenant, or to defaultTenant.namespaces in the \

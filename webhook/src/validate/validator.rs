@@ -32,4 +32,9 @@ impl<L> Validator<L> {
     pub(super) fn is_operator(&self, request: &Request) -> bool {
         !self.settings.operator_user.is_empty() && request.user() == self.settings.operator_user
     }
+
+    /// Returns whether the installation is in this namespace.
+    pub(super) fn is_installation(&self, namespace: &str) -> bool {
+        namespace == self.settings.namespace
+    }
 }

@@ -1,0 +1,93 @@
+//! The prompt of a task, made from the objects of the API: operator and CLI both use this module, so that a person sees what an agent gets.
+
+use std::collections::BTreeMap;
+
+use enact_domain::agents::prompt::{self, PreviousFailure, PromptInput};
+use enact_domain::drafting::EffectiveConstitution;
+use enact_domain::rules::Decision;
+use enact_domain::speckit::spec::Spec;
+
+use crate::convert;
+use crate::plan::PlanSpec;
+use crate::task::TaskTemplate;
+
+/// What a prompt is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources<'a> {
+    pub plan: &'a PlanSpec,
+    pub task: &'a TaskTemplate,
+    /// The specification of the plan, parsed.
+    pub specification: Option<&'a Spec>,
+    pub effective: EffectiveConstitution<'a>,
+    /// Outputs of the tasks that this one depends on: task id → name → value.
+    pub inputs: Option<&'a BTreeMap<String, BTreeMap<String, String>>>,
+    pub previous: Option<PreviousFailure<'a>>,
+}
+
+/// Returns the prompt of a task.
+pub fn render(sources: &Sources) -> String {
+    let Sources { plan, task, specification, effective, inputs, previous } = *sources;
+    let decisions: Vec<Decision> = plan.decisions.iter().map(decision).collect();
+    prompt::render(&PromptInput {
+        id: &task.id,
+        title: &task.title,
+        text: task.prompt.as_deref().unwrap_or_default(),
+        story: task.story.as_deref(),
+        requirements: &task.requirements,
+        specification,
+        effective,
+        decisions: &decisions,
+        inputs,
+        gates: &convert::gates(&task.gates),
+        plan_gates: &convert::gates(&plan.gates),
+        previous,
+    })
+}
+
+fn decision(of: &crate::plan::PlanDecision) -> Decision {
+    Decision {
+        title: of.title.clone(),
+        decision: of.decision.clone(),
+        rationale: of.rationale.clone(),
+        alternatives: of.alternatives.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::common::Gate;
+    use crate::plan::PlanDecision;
+
+    #[test]
+    fn has_the_parts_of_plan_and_task() {
+        let gate = |name: &str| Gate { name: name.into(), script: format!("run {name}") };
+        let plan = PlanSpec {
+            decisions: vec![PlanDecision {
+                title: "Store".into(),
+                decision: "SQLite".into(),
+                ..PlanDecision::default()
+            }],
+            gates: vec![gate("whole")],
+            ..PlanSpec::default()
+        };
+        let task = TaskTemplate {
+            id: "T004".into(),
+            title: "Limit the cart".into(),
+            gates: vec![gate("unit")],
+            ..TaskTemplate::default()
+        };
+        let sources = Sources {
+            plan: &plan,
+            task: &task,
+            specification: None,
+            effective: EffectiveConstitution::default(),
+            inputs: None,
+            previous: None,
+        };
+        let text = render(&sources);
+        for part in ["T004: Limit the cart", "Store: SQLite", "unit (after this task)", "whole (after all tasks)"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What the end of an agent's process means.
+
+use std::sync::LazyLock;
+
+use regex::{Regex, RegexSet};
+
+use super::definition::{AdapterDefinition, End, compiled};
+use super::stream::Summary;
+use crate::reason::Reason;
+
+/// Patterns of errors that all agents have in common: they quote the answer of the model provider. They apply after the rules of the
+/// adapter, in this order.
+const COMMON: [(&str, Reason); 5] = [
+    (
+        r"insufficient_quota|quota (?:is )?exceeded|exceeded your (?:current )?quota|credit balance is too low|out of credits|\b402\b",
+        Reason::ProviderQuota,
+    ),
+    (
+        r"\b401\b|unauthorized|unauthenticated|invalid[ _-](?:x-)?api[ _-]key|authentication_error|api key not valid|incorrect api key",
+        Reason::CredentialRejected,
+    ),
+    (r"\b429\b|rate[ _-]?limit|too many requests|resource_exhausted", Reason::RateLimited),
+    (r"max(?:imum)?[ _-](?:session[ _-])?turns", Reason::TurnLimit),
+    (r"\brefusal\b|content_filter|violat\w+ (?:our|the) (?:usage )?polic", Reason::Refused),
+];
+
+static COMMON_PATTERNS: LazyLock<RegexSet> = LazyLock::new(|| {
+    let patterns = COMMON.iter().map(|(pattern, _)| format!("(?i){pattern}"));
+    // Constants: a test checks that they compile.
+    RegexSet::new(patterns).unwrap_or_default()
+});
+
+/// The end of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// The process exited with this code.
+    Code(i32),
+    /// A signal that the runner did not send killed the process.
+    Signal(i32),
+}
+
+/// What is known after the process of an agent has ended on its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome<'a> {
+    pub exit: Exit,
+    pub summary: &'a Summary,
+    /// End of standard error.
+    pub stderr: &'a str,
+    /// The working tree or its history differs from its start.
+    pub changed: bool,
+    /// The agent wrote an output.
+    pub outputs: bool,
+}
+
+/// Returns whether the agent succeeded.
+///
+/// Exit code 0 alone never means success: an agent that may not use its tools, or that only announces what it is about to do, exits with 0.
+/// The agent succeeded if it exited with 0, no event states a failure, and it left a change or an output. A task that changes nothing on
+/// purpose writes an output; the prompt says so.
+///
+/// # Errors
+/// The reason and a message for a person, which may quote the agent.
+pub fn classify(definition: &AdapterDefinition, outcome: &Outcome) -> Result<(), (Reason, String)> {
+    let (title, summary) = (&definition.title, outcome.summary);
+    let how = match outcome.exit {
+        Exit::Signal(signal) => {
+            return Err((Reason::AgentCrashed, explained(outcome, format!("{title} was killed by signal {signal}"))));
+        }
+        Exit::Code(code) => format!("{title} exited with {code}"),
+    };
+    let failed = outcome.exit != Exit::Code(0) || summary.end == Some(End::Failed) || summary.reason.is_some();
+    if failed {
+        let reason = summary.reason.or_else(|| by_rules(definition, outcome)).unwrap_or(match summary.end {
+            None if definition.events.requires_end => Reason::AgentCrashed,
+            _ => Reason::AgentFailed,
+        });
+        return Err((reason, explained(outcome, how)));
+    }
+    if summary.end.is_none() && definition.events.requires_end {
+        let how =
+            format!("{how} without the event that ends a session; the image may have another version of the program");
+        return Err((Reason::AgentCrashed, explained(outcome, how)));
+    }
+    if !outcome.changed && !outcome.outputs {
+        let how = format!("{title} exited with 0, but changed no file and wrote no output");
+        return Err((Reason::NothingDone, with_detail(how, &summary.last_message)));
+    }
+    Ok(())
+}
+
+fn by_rules(definition: &AdapterDefinition, outcome: &Outcome) -> Option<Reason> {
+    let texts = [outcome.summary.errors.as_str(), outcome.stderr];
+    let code = match outcome.exit {
+        Exit::Code(code) => Some(code),
+        Exit::Signal(_) => None,
+    };
+    let found = |pattern: &Regex| texts.iter().any(|text| pattern.is_match(text));
+    let own = definition.failures.iter().find(|rule| {
+        rule.exit_code.is_none_or(|wanted| Some(wanted) == code)
+            // A definition is checked before it is used, so that every pattern compiles.
+            && rule.pattern.as_ref().is_none_or(|pattern| compiled(pattern).is_ok_and(|pattern| found(&pattern)))
+    });
+    own.map(|rule| rule.reason).or_else(|| {
+        let first = texts.iter().filter_map(|text| COMMON_PATTERNS.matches(text).into_iter().next()).min();
+        first.map(|index| COMMON[index].1)
+    })
+}
+
+fn explained(outcome: &Outcome, how: String) -> String {
+    let errors = outcome.summary.errors.trim();
+    with_detail(how, if errors.is_empty() { outcome.stderr } else { errors })
+}
+
+/// Returns a message with the end of a text.
+fn with_detail(message: String, detail: &str) -> String {
+    const MOST: usize = 600;
+    let detail = detail.trim();
+    let detail = &detail[detail.ceil_char_boundary(detail.len().saturating_sub(MOST))..];
+    if detail.is_empty() { message } else { format!("{message}: {detail}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agents::builtin;
+
+    fn claude() -> &'static AdapterDefinition {
+        builtin::find("ClaudeCode").unwrap()
+    }
+
+    fn reason(exit: Exit, summary: &Summary, stderr: &str, changed: bool) -> Option<Reason> {
+        let outcome = Outcome { exit, summary, stderr, changed, outputs: false };
+        classify(claude(), &outcome).err().map(|(reason, _)| reason)
+    }
+
+    #[test]
+    fn common_patterns_compile() {
+        assert_eq!(COMMON_PATTERNS.len(), COMMON.len());
+    }
+
+    #[test]
+    fn success_needs_an_end_and_work() {
+        let ended = Summary { end: Some(End::Completed), ..Summary::default() };
+        assert_eq!(reason(Exit::Code(0), &ended, "", true), None);
+        assert_eq!(reason(Exit::Code(0), &ended, "", false), Some(Reason::NothingDone));
+        assert_eq!(reason(Exit::Code(0), &Summary::default(), "", true), Some(Reason::AgentCrashed));
+        let failed = Summary { end: Some(End::Failed), ..Summary::default() };
+        assert_eq!(reason(Exit::Code(0), &failed, "", true), Some(Reason::AgentFailed));
+        assert_eq!(reason(Exit::Code(1), &ended, "", true), Some(Reason::AgentFailed));
+        assert_eq!(reason(Exit::Signal(11), &ended, "", true), Some(Reason::AgentCrashed));
+    }
+
+    #[test]
+    fn texts_of_errors_give_the_reason() {
+        for (text, expected) in [
+            ("API Error: 401 {\"type\":\"authentication_error\"}", Reason::CredentialRejected),
+            ("429 Too Many Requests", Reason::RateLimited),
+            ("You exceeded your current quota (429)", Reason::ProviderQuota),
+            ("Reached maximum turns", Reason::TurnLimit),
+            ("stop_reason: refusal", Reason::Refused),
+            ("TypeError: x is not a function", Reason::AgentFailed),
+        ] {
+            let summary = Summary { end: Some(End::Failed), errors: text.into(), ..Summary::default() };
+            assert_eq!(reason(Exit::Code(1), &summary, "", true), Some(expected), "{text}");
+            let crashed = if expected == Reason::AgentFailed { Reason::AgentCrashed } else { expected };
+            assert_eq!(reason(Exit::Code(1), &Summary::default(), text, true), Some(crashed), "{text}");
+        }
+    }
+
+    /// Checks that a model cannot choose the reason by what it writes.
+    #[test]
+    fn messages_of_the_model_are_not_errors() {
+        let summary = Summary { end: Some(End::Failed), last_message: "401 unauthorized".into(), ..Summary::default() };
+        assert_eq!(reason(Exit::Code(1), &summary, "", true), Some(Reason::AgentFailed));
+    }
+}

@@ -1,0 +1,69 @@
+//! The run of a coding agent, as a part of an assignment.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::builtin;
+use super::definition::{AdapterDefinition, Demands};
+use super::mcp::McpServer;
+
+/// One run of a coding agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentRun {
+    /// Name of a built-in adapter; empty if `custom` is set.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub adapter: String,
+    /// Definition of the adapter `Custom`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom: Option<AdapterDefinition>,
+    /// Name of the model; none for the default of the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Base URL of the model gateway; none for an agent that uses the service of its vendor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway_url: Option<String>,
+    /// Instructions for all tasks of the Agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mcp_servers: Vec<McpServer>,
+    /// Maximum number of requests to the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_turns: Option<u32>,
+    /// Time limit of the attempt, in seconds: the one of the pod. The runner stops the agent a little earlier, so that its work is pushed.
+    pub timeout_seconds: u32,
+    /// ID of the session to resume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+}
+
+impl AgentRun {
+    /// Returns the definition of the adapter, checked.
+    ///
+    /// # Errors
+    /// If there is no such adapter, its definition is invalid, or it cannot honour what is asked of it.
+    pub fn definition(&self) -> Result<Cow<'_, AdapterDefinition>, String> {
+        let definition = match &self.custom {
+            Some(custom) => {
+                custom.check()?;
+                Cow::Borrowed(custom)
+            }
+            None => Cow::Borrowed(
+                builtin::find(&self.adapter)
+                    .ok_or_else(|| format!("there is no adapter `{}`", self.adapter.escape_debug()))?,
+            ),
+        };
+        let demands = Demands {
+            api: None,
+            mcp_servers: !self.mcp_servers.is_empty(),
+            max_turns: self.max_turns.is_some(),
+            resume: self.session.is_some(),
+        };
+        match definition.conflicts(&demands).into_iter().next() {
+            Some(conflict) => Err(conflict),
+            None => Ok(definition),
+        }
+    }
+}

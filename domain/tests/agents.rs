@@ -1,0 +1,226 @@
+//! The built-in adapters: their definitions, and what they start.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+use std::fs;
+use std::path::Path;
+
+use enact_domain::agents::builtin;
+use enact_domain::agents::definition::{AdapterDefinition, Api, Demands, Place};
+use enact_domain::agents::mcp::{McpServer, NamedValue};
+use enact_domain::agents::render::{Start, Values, render};
+use enact_domain::agents::run::AgentRun;
+use serde_json::{Value, json};
+
+const NAMES: [&str; 8] = ["ClaudeCode", "Codex", "GeminiCli", "QwenCode", "OpenCode", "Copilot", "Cursor", "Devin"];
+
+/// A run that uses everything that the adapter can do.
+fn full(adapter: &AdapterDefinition) -> AgentRun {
+    let can = adapter.capabilities;
+    let tracker = McpServer {
+        name: "tracker".into(),
+        url: Some("https://mcp.example.com".into()),
+        headers: vec![NamedValue { name: "Authorization".into(), from_env: Some("TRACKER".into()), value: None }],
+        ..McpServer::default()
+    };
+    let docs = McpServer { name: "docs".into(), command: vec!["docs".into(), "-r".into()], ..McpServer::default() };
+    AgentRun {
+        adapter: adapter.name.clone(),
+        model: Some("a/model-1".into()),
+        gateway_url: adapter.api.map(|_| "http://gateway:8090/".into()),
+        instructions: Some("Be \"brief\".\nAlways.".into()),
+        mcp_servers: if can.mcp { vec![tracker, docs] } else { Vec::new() },
+        max_turns: can.turn_limit.then_some(9),
+        timeout_seconds: 600,
+        ..AgentRun::default()
+    }
+}
+
+fn start(adapter: &AdapterDefinition, run: &AgentRun, prompt: &str) -> Start {
+    let values = Values {
+        run,
+        token: Some("to{ken}"),
+        task_id: "T004",
+        prompt,
+        prompt_file: "/work/prompt.md",
+        home: "/work/home",
+        tree: "/work/tree",
+        temporary: "/work/tmp",
+        new_session: "00000000-0000-8000-8000-000000000001",
+    };
+    render(adapter, &values, &|name| (name == "TRACKER").then(|| "Bearer secret".into())).unwrap()
+}
+
+#[test]
+fn every_file_is_a_definition() {
+    let names: Vec<&str> = builtin::all().iter().map(|adapter| adapter.name.as_str()).collect();
+    assert_eq!(names, NAMES, "a file that is missing here is not valid");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/agents/adapters");
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        builtin::parse(&fs::read_to_string(&path).unwrap())
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+    assert_eq!(
+        fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/agents/adapters")).unwrap().count(),
+        NAMES.len()
+    );
+}
+
+#[test]
+fn values_reach_the_program_as_one_argument_each() {
+    let prompt = "- do {model} $(id) `id` \"x\"\nand more";
+    for adapter in builtin::all() {
+        let run = full(adapter);
+        let started = start(adapter, &run, prompt);
+        assert!(started.argv.contains(&format!("\n{prompt}")), "{}: {:?}", adapter.name, started.argv);
+        assert!(started.files.iter().all(|file| file.place == Place::Home), "{}", adapter.name);
+        let everything = format!("{started:?}");
+        assert!(!everything.contains("{model}\"") && !everything.contains("{token}"), "{}: {everything}", adapter.name);
+        if adapter.api.is_some() {
+            assert!(everything.contains("to{ken}") && everything.contains("http://gateway:8090"), "{}", adapter.name);
+            assert!(
+                !started.argv.iter().any(|argument| argument.contains("to{ken}")),
+                "{}: a token in the arguments",
+                adapter.name
+            );
+            assert!(everything.contains("Always."), "{} does not use the instructions", adapter.name);
+        }
+        if adapter.capabilities.mcp {
+            assert!(
+                everything.contains("Bearer secret") && everything.contains("docs"),
+                "{}: {everything}",
+                adapter.name
+            );
+        }
+        if adapter.capabilities.turn_limit {
+            assert!(everything.contains('9'), "{}", adapter.name);
+        }
+        if adapter.capabilities.resume {
+            let resumed = AgentRun { session: Some("s-77".into()), ..run };
+            let resumed = start(adapter, &resumed, "go on");
+            assert!(
+                resumed.argv.iter().any(|argument| argument.contains("s-77")),
+                "{}: {:?}",
+                adapter.name,
+                resumed.argv
+            );
+        }
+    }
+}
+
+#[test]
+fn a_part_without_a_value_is_left_out() {
+    for adapter in builtin::all() {
+        let run = AgentRun { adapter: adapter.name.clone(), timeout_seconds: 1, ..AgentRun::default() };
+        let started = start(adapter, &run, "go");
+        let everything = format!("{started:?}");
+        assert!(!everything.contains("to{ken}") && !everything.contains("enact\\\""), "{}: {everything}", adapter.name);
+    }
+    let claude = builtin::find("ClaudeCode").unwrap();
+    let run = AgentRun { adapter: "ClaudeCode".into(), timeout_seconds: 1, ..AgentRun::default() };
+    let started = start(claude, &run, "go");
+    assert!(
+        !started.argv.iter().any(|argument| argument == "--model" || argument == "--mcp-config"),
+        "{:?}",
+        started.argv
+    );
+    assert_eq!(started.files, []);
+}
+
+#[test]
+fn settings_are_valid_json_and_toml() {
+    let content = |name: &str, path: &str| {
+        let adapter = builtin::find(name).unwrap();
+        let files = start(adapter, &full(adapter), "go").files;
+        files.into_iter().find(|file| file.path == path).unwrap().content
+    };
+    let opencode: Value = serde_json::from_str(&content("OpenCode", ".config/opencode/opencode.json")).unwrap();
+    assert_eq!(opencode["model"], "enact/a/model-1");
+    assert_eq!(opencode["provider"]["enact"]["models"]["a/model-1"]["name"], "a/model-1");
+    assert_eq!(opencode["mcp"]["docs"]["command"], json!(["docs", "-r"]));
+    assert_eq!(opencode["instructions"], json!(["/work/home/.config/opencode/enact.md"]));
+    let gemini: Value = serde_json::from_str(&content("GeminiCli", ".gemini/settings.json")).unwrap();
+    assert_eq!(gemini["model"]["maxSessionTurns"], 9);
+    assert_eq!(gemini["mcpServers"]["tracker"]["headers"]["Authorization"], "Bearer secret");
+    insta::assert_snapshot!(content("Codex", ".codex/config.toml"));
+}
+
+#[test]
+fn conflicts_are_named() {
+    let codex = builtin::find("Codex").unwrap();
+    let demands = Demands { api: Some(Api::Anthropic), max_turns: true, ..Demands::default() };
+    let found = codex.conflicts(&demands);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].contains("OpenAi") && found[1].contains("remove maxTurns"), "{found:?}");
+    assert_eq!(
+        codex.conflicts(&Demands { api: Some(Api::OpenAi), mcp_servers: true, resume: true, max_turns: false }),
+        [""; 0]
+    );
+    let devin = builtin::find("Devin").unwrap();
+    assert_eq!(devin.conflicts(&Demands { api: Some(Api::OpenAi), ..Demands::default() }).len(), 1);
+}
+
+#[test]
+fn invalid_definitions_are_refused() {
+    let good =
+        "name: X\ntitle: X\ncapabilities: {streaming: true}\ncommand: [[x, \"{prompt}\"]]\nevents: {format: Text}\n";
+    builtin::parse(good).unwrap();
+    for (from, to, words) in [
+        ("{prompt}", "{promt}", "no variable `promt`"),
+        ("{prompt}", "{", "without its `}`"),
+        ("[[x, \"{prompt}\"]]", "[]", "begins with the program"),
+        ("streaming: true", "streaming: true, resume: true", "must be false"),
+        ("events: {format: Text}", "events: {format: Text, rules: [{message: text}]}", "JSON Pointer"),
+        (
+            "events: {format: Text}",
+            "events: {format: Text}\nfailures: [{pattern: \"(\", reason: RateLimited}]",
+            "is invalid",
+        ),
+        (
+            "events: {format: Text}",
+            "events: {format: Text}\nfailures: [{pattern: \"(a{900}){900}\", reason: RateLimited}]",
+            "is invalid",
+        ),
+        ("events: {format: Text}", "events: {format: Text}\nfiles: [{path: ../x, text: x}]", "must be relative"),
+        (
+            "events: {format: Text}",
+            "events: {format: Text}\nfiles: [{path: .git/config, place: Tree, text: x}]",
+            "must not be in .git",
+        ),
+        ("events: {format: Text}", "events: {format: Text}\nfiles: [{path: x, as: home, text: x}]", "another meaning"),
+        ("events: {format: Text}", "events: {format: Text}\nenv: {ENACT_X: x}", "ENACT_"),
+        ("title: X", "title: X\nshell: true", "unknown field"),
+    ] {
+        let error = builtin::parse(&good.replace(from, to)).unwrap_err();
+        assert!(error.contains(words), "{to}: {error}");
+    }
+}
+
+/// Checks the table in the guide.
+#[test]
+fn the_guide_lists_every_adapter() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide/agents.md")).unwrap();
+    let table: String = builtin::all().iter().map(row).collect();
+    assert!(page.contains(&table), "docs/guide/agents.md must have these rows:\n{table}");
+}
+
+fn row(adapter: &AdapterDefinition) -> String {
+    let can = adapter.capabilities;
+    let yes = |value: bool| if value { "yes" } else { "" };
+    let api: &str = adapter.api.map_or("its vendor's", Into::into);
+    let files: Vec<String> = adapter.context_files.iter().map(|name| format!("`{name}`")).collect();
+    let cells = [
+        format!("`{}`", adapter.name),
+        adapter.title.clone(),
+        adapter.verified.clone().unwrap_or_else(|| "**unverified**".into()),
+        api.to_owned(),
+        yes(can.streaming).to_owned(),
+        yes(can.resume).to_owned(),
+        yes(can.mcp).to_owned(),
+        yes(can.turn_limit).to_owned(),
+        yes(can.usage).to_owned(),
+        files.join(", "),
+    ];
+    format!("| {} |\n", cells.join(" | ").replace("  ", " "))
+}

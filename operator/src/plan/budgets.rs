@@ -1,0 +1,291 @@
+//! Budgets: what the tasks of a plan may still use of models.
+//!
+//! The gateway counts each request in Postgres and refuses those that exceed a limit, so no budget is exceeded whatever happens here. This
+//! step only keeps attempts from starting that would be refused. The limits are written in `limits.rs`.
+
+use std::collections::HashMap;
+
+use enact_crds::convert;
+use enact_crds::plan::PlanUsage;
+use enact_domain::approval::{self, Choice, check_decision};
+use enact_domain::assignment::Reason;
+use enact_domain::graph::{NodeId, PerNode};
+use enact_domain::plan::{Budgets, CurrentAttempt, Node, TaskPhase};
+use enact_domain::time::Millis;
+use enact_domain::usage::{Balance, Limit, Scope, month};
+
+use super::context::Context;
+use super::observed::Observed;
+use super::reservations::{Amount, Reserved};
+use super::self_reported;
+use super::validate::Valid;
+use crate::error::Error;
+
+/// Seconds for which balances are used again while a budget applies.
+const FRESH_SECONDS: u32 = 2;
+/// Seconds between two readings of the usage while attempts run.
+const USAGE_SECONDS: u32 = 10;
+
+/// What is kept of a plan's budgets between reconciles.
+#[derive(Clone, Debug, Default)]
+pub struct KnownBudgets {
+    balances: HashMap<Scope, Balance>,
+    /// Time at which the balances were read.
+    read_at: Option<Millis>,
+    /// The limits that were last written.
+    pub written: HashMap<Scope, Limit>,
+}
+
+/// The budgets of a plan in one reconcile.
+#[derive(Debug, Default)]
+pub struct PlanBudgets {
+    /// The budgets with a limit; the index is that in a node's funding.
+    pub limits: Vec<(Scope, Limit)>,
+    /// The limit of the plan, which its own budget and its Approvals set.
+    pub plan: Limit,
+    /// The limits of each task and of each attempt.
+    pub task: Limit,
+    pub attempt: Limit,
+    /// The UIDs of the Tasks that use models and are not finished.
+    pub metered: HashMap<NodeId, String>,
+    pub known: KnownBudgets,
+}
+
+/// Reads the balances of the budgets that apply to the plan, and adds the budgets to its `nodes`. A plan that uses no models costs nothing
+/// here.
+///
+/// # Errors
+/// When the record cannot be read.
+pub async fn read(
+    ctx: &Context,
+    observed: &Observed,
+    valid: &Valid,
+    nodes: &mut PerNode<Node>,
+    known: &KnownBudgets,
+) -> Result<PlanBudgets, Error> {
+    if !observed.agents.values().any(|agent| agent.spec.uses_models()) {
+        return Ok(PlanBudgets::default());
+    }
+    let mut budgets = PlanBudgets::of(ctx, observed, valid, nodes);
+    budgets.known = known.clone();
+    let tenant = &valid.member.tenant;
+    for (&id, uid) in &budgets.metered {
+        if let Some((request, charge)) = self_reported::usage(observed, valid, id, &nodes[id], uid) {
+            // Before the balances are read, so that they contain it.
+            ctx.record_store.report_usage(tenant, request, charge).await?;
+        }
+    }
+    let scopes = budgets.scopes(observed, nodes);
+    if budgets.needs_reading(observed.now, nodes, &scopes) {
+        let balances = ctx.record_store.balances(tenant, &scopes).await?;
+        budgets.known.balances = balances.into_iter().collect();
+        budgets.known.read_at = Some(observed.now);
+    }
+    for (&id, uid) in &budgets.metered {
+        nodes[id].funding.attempt = budgets.attempt;
+        nodes[id].funding.last_attempt = budgets.left_of_attempt(uid, nodes[id].attempts);
+        if nodes[id].end_report().is_some_and(|report| report.reason == Reason::ProviderQuota) {
+            let refusal = ctx.record_store.refusal(tenant, uid, nodes[id].attempts).await?;
+            nodes[id].funding.quota_reset = refusal.and_then(|refusal| refusal.reset_at);
+        }
+    }
+    Ok(budgets)
+}
+
+/// Returns the limit of the plan: the lower one of its own budget and of those of its valid Approvals.
+fn limit_of_plan(observed: &Observed, valid: &Valid) -> Limit {
+    let own = observed.plan.spec.execution.budget.as_ref().map(convert::limit).unwrap_or_default();
+    let status = observed.status();
+    let findings = valid.evaluation.as_ref().map_or(&status.top_findings, |evaluation| &evaluation.findings);
+    let content = approval::Content {
+        digest: valid.content.digest.clone(),
+        author: observed.author.clone(),
+        // Who may decide can depend on the findings. A started plan keeps those of its start.
+        worst: convert::worst_of(findings),
+    };
+    let policy: approval::Policy = (&observed.plan.spec.approval).into();
+    let accepted = observed.caps.iter().filter(|(decision, _)| {
+        // An Approval expires before the start only: its budget stays.
+        let at = decision.at.unwrap_or(observed.now);
+        decision.choice == Choice::Approve && check_decision(&policy, &content, decision, at).is_ok()
+    });
+    accepted.fold(own, |limit, (_, budget)| limit.lower(*budget))
+}
+
+fn has_ended(node: &Node) -> bool {
+    node.end_report().is_some()
+}
+
+/// Returns whether an attempt of the node is in progress.
+fn is_running(node: &Node) -> bool {
+    !matches!(node.current, CurrentAttempt::None) && !has_ended(node)
+}
+
+impl PlanBudgets {
+    /// Returns the budgets that apply, without their balances, and adds their indices to the nodes.
+    fn of(ctx: &Context, observed: &Observed, valid: &Valid, nodes: &mut PerNode<Node>) -> Self {
+        let execution = &observed.plan.spec.execution;
+        let limit = |budget: &Option<_>| budget.as_ref().map(convert::limit).unwrap_or_default();
+        let month = month(observed.now);
+        let tenant = ctx.tenant(&valid.member.tenant).map(|t| limit(&t.spec.monthly_budget)).unwrap_or_default();
+        let mut budgets = Self {
+            plan: limit_of_plan(observed, valid),
+            task: limit(&execution.task_budget),
+            attempt: limit(&execution.attempt_budget),
+            ..Self::default()
+        };
+        let compiled = &valid.content.compiled;
+        let mut indices: HashMap<Scope, usize> = HashMap::new();
+        for (i, task) in compiled.tasks.iter().enumerate() {
+            let (name, id) = (observed.agent_of(task), NodeId::Task(i));
+            let agent = observed.agents.get(name).map(|agent| &agent.spec).filter(|agent| agent.uses_models());
+            // A Task that does not exist yet starts in a later reconcile.
+            let entry = observed.children.tasks.get(&compiled.names[i]);
+            let (Some(agent), Some(entry), false) = (agent, entry, nodes[id].phase.is_finished()) else { continue };
+            let of_agent =
+                Scope::Agent { namespace: observed.namespace.clone(), name: name.to_owned(), month: month.clone() };
+            let scopes = [
+                (Scope::Tenant { month: month.clone() }, tenant),
+                (of_agent, limit(&agent.monthly_budget)),
+                (Scope::Plan { uid: observed.uid.clone() }, budgets.plan),
+                (Scope::Task { uid: entry.uid.clone() }, budgets.task),
+            ];
+            for (scope, limit) in scopes.into_iter().filter(|(_, limit)| !limit.is_unlimited()) {
+                let index = *indices.entry(scope.clone()).or_insert_with(|| {
+                    budgets.limits.push((scope, limit));
+                    budgets.limits.len() - 1
+                });
+                nodes[id].funding.budgets.push(index);
+            }
+            budgets.metered.insert(id, entry.uid.clone());
+        }
+        budgets
+    }
+
+    /// Returns the scopes whose balances a decision depends on. That of the plan is also shown in its status.
+    fn scopes(&self, observed: &Observed, nodes: &PerNode<Node>) -> Vec<Scope> {
+        let plan = Scope::Plan { uid: observed.uid.clone() };
+        let limited = self.limits.iter().map(|(scope, _)| scope.clone()).filter(|scope| *scope != plan);
+        let mut scopes: Vec<Scope> = limited.chain([plan.clone()]).collect();
+        if !self.attempt.is_unlimited() {
+            let open =
+                |id: &NodeId| is_running(&nodes[*id]) || has_ended(&nodes[*id]) || nodes[*id].funding.parked.is_some();
+            let open = self.metered.iter().filter(|(id, _)| open(id));
+            scopes.extend(open.map(|(id, uid)| Scope::Attempt { uid: uid.clone(), number: nodes[*id].attempts }));
+        }
+        scopes
+    }
+
+    fn needs_reading(&self, now: Millis, nodes: &PerNode<Node>, scopes: &[Scope]) -> bool {
+        let metered = || self.metered.keys().map(|id| &nodes[*id]);
+        if self.metered.is_empty() {
+            return false;
+        }
+        let Some(read_at) = self.known.read_at else { return true };
+        // The usage of an attempt that has ended is complete, and must be in the status of the plan that it ends.
+        if metered().any(has_ended) || scopes.iter().any(|scope| !self.known.balances.contains_key(scope)) {
+            return true;
+        }
+        let age = if self.limits.is_empty() { USAGE_SECONDS } else { FRESH_SECONDS };
+        now >= read_at.plus_seconds(age) && (!self.limits.is_empty() || metered().any(is_running))
+    }
+
+    /// Returns the balance of a scope as it was last read.
+    pub fn balance(&self, scope: &Scope) -> Balance {
+        self.known.balances.get(scope).copied().unwrap_or_default()
+    }
+
+    /// Returns what remains of the budget of an attempt.
+    fn left_of_attempt(&self, uid: &str, number: u32) -> Limit {
+        let spent = self.balance(&Scope::Attempt { uid: uid.to_owned(), number }).spent;
+        let left = Amount::left(&self.attempt, &spent);
+        Limit {
+            tokens: self.attempt.tokens.map(|_| left.tokens),
+            cost_micro_usd: self.attempt.cost_micro_usd.map(|_| left.cost_micro_usd),
+        }
+    }
+
+    /// Returns what is reserved of each budget by running attempts and their requests. `others` returns the reservations of other plans.
+    pub fn reserved(&self, nodes: &PerNode<Node>, others: &dyn Fn(&Scope) -> Amount) -> Vec<Amount> {
+        let own = self.reserved_by(nodes, self.metered.keys().copied().filter(|id| is_running(&nodes[*id])));
+        let reserved = self.limits.iter().map(|(scope, _)| {
+            let mut attempts = others(scope);
+            attempts.add(own.get(scope).unwrap_or(&Amount::default()));
+            let requests = self.balance(scope).reserved;
+            // Requests in progress have reserved parts of what their attempts have reserved.
+            Amount {
+                tokens: attempts.tokens.max(requests.tokens.total()),
+                cost_micro_usd: attempts.cost_micro_usd.max(requests.known_cost()),
+            }
+        });
+        reserved.collect()
+    }
+
+    /// Returns what remains of each budget after all that is spent and reserved.
+    pub fn remaining(&self, reserved: &[Amount]) -> Budgets {
+        let remaining = self.limits.iter().zip(reserved).map(|((scope, limit), reserved)| {
+            let spent = self.balance(scope).spent;
+            let left = |limit: u64, spent: u64, reserved: u64| limit.saturating_sub(spent).saturating_sub(reserved);
+            Limit {
+                tokens: limit.tokens.map(|limit| left(limit, spent.tokens.total(), reserved.tokens)),
+                cost_micro_usd: limit
+                    .cost_micro_usd
+                    .map(|limit| left(limit, spent.known_cost(), reserved.cost_micro_usd)),
+            }
+        });
+        Budgets::new(remaining.collect())
+    }
+
+    /// Returns what attempts at these nodes reserve of each budget: the rest of their own budgets.
+    pub fn reserved_by(&self, nodes: &PerNode<Node>, ids: impl Iterator<Item = NodeId>) -> Reserved {
+        let mut reserved = Reserved::new();
+        for id in ids {
+            let Some(uid) = self.metered.get(&id) else { continue };
+            // A new attempt has spent nothing: its number is not that of the last one.
+            let number = if is_running(&nodes[id]) { nodes[id].attempts } else { nodes[id].attempts + 1 };
+            let spent = self.balance(&Scope::Attempt { uid: uid.clone(), number }).spent;
+            let amount = Amount::left(&self.attempt, &spent);
+            for &index in &nodes[id].funding.budgets {
+                reserved.entry(self.limits[index].0.clone()).or_default().add(&amount);
+            }
+        }
+        reserved
+    }
+
+    /// Returns what the plan's attempts reserve of budgets that other plans share, after a decision.
+    pub fn shared_reservations(&self, nodes: &PerNode<Node>, phases: &PerNode<TaskPhase>) -> Reserved {
+        if self.attempt.is_unlimited() {
+            return Reserved::new();
+        }
+        let running = self.metered.keys().copied().filter(|id| phases[*id] == TaskPhase::Running);
+        let mut reserved = self.reserved_by(nodes, running);
+        reserved.retain(|scope, _| matches!(scope, Scope::Tenant { .. } | Scope::Agent { .. }));
+        reserved
+    }
+
+    /// Returns the time at which the usage is read again; none while no attempt uses models.
+    pub fn read_again_at(&self, phases: &PerNode<TaskPhase>) -> Option<Millis> {
+        let running = self.metered.keys().any(|id| phases[*id] == TaskPhase::Running);
+        self.known.read_at.filter(|_| running).map(|at| at.plus_seconds(USAGE_SECONDS))
+    }
+
+    /// Returns the usage of the plan for its status; none if it has neither used models nor a budget.
+    pub fn usage(&self, observed: &Observed) -> Option<PlanUsage> {
+        let balance = self.known.balances.get(&Scope::Plan { uid: observed.uid.clone() })?;
+        let (tokens, cost) = (balance.spent.tokens.total(), balance.spent.known_cost());
+        let reserved = Limit {
+            tokens: Some(balance.reserved.tokens.total()).filter(|tokens| *tokens > 0),
+            cost_micro_usd: Some(balance.reserved.known_cost()).filter(|cost| *cost > 0),
+        };
+        let usage = PlanUsage {
+            tokens,
+            usd: convert::usd(cost),
+            reserved: convert::budget(&reserved),
+            budget: convert::budget(&self.plan),
+        };
+        (tokens > 0 || reserved.tokens.is_some() || usage.budget.is_some()).then_some(usage)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+//! What the model gateway says about the attempt: whether it refuses further requests, and the usage.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use enact_domain::assignment::{Reason, Usage};
+use enact_domain::text::truncated;
+use serde::Deserialize;
+use ureq::http::header;
+
+use crate::delivery;
+use crate::failure::Failure;
+use crate::log::log;
+use crate::process::Stopper;
+
+/// Time between two requests.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Time limit for one request.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Most bytes of an answer.
+const MAX_ANSWER: u64 = 16 << 10;
+/// Most bytes of a message.
+const MAX_MESSAGE: usize = 600;
+/// Number of requests for the answer after the agent has ended.
+const LAST_REQUESTS: u32 = 3;
+
+/// The gateway, as the pod reaches it.
+pub(super) struct Gateway {
+    url: String,
+    token_file: PathBuf,
+}
+
+/// The reason why the gateway refuses the requests of the attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) reason: Reason,
+    pub(super) message: String,
+}
+
+/// The last answer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Answer {
+    pub(super) refusal: Option<Refusal>,
+    pub(super) usage: Option<Usage>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Body {
+    refusal: Option<RefusalBody>,
+    #[serde(default)]
+    usage: Option<Usage>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RefusalBody {
+    reason: String,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    reset_at: Option<String>,
+}
+
+impl Gateway {
+    pub(super) fn new(url: &str, token_file: &Path) -> Self {
+        Self { url: format!("{}/enact/v1/attempt", url.trim_end_matches('/')), token_file: token_file.to_owned() }
+    }
+
+    /// Returns the token, which is the key that the agent uses for its model.
+    pub(super) fn token(&self) -> Result<String, Failure> {
+        let token = std::fs::read_to_string(&self.token_file);
+        let token = token.map_err(|error| Failure::volume(&self.token_file, &error))?;
+        Ok(token.trim().to_owned())
+    }
+
+    /// Asks again and again in another thread, and stops the agent when the gateway refuses its requests.
+    pub(super) fn watch(self, stopper: Stopper) -> Watch {
+        let (ended, notice) = channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let client = delivery::agent(TIMEOUT);
+            let mut last = Answer::default();
+            let mut reachable = true;
+            while matches!(notice.recv_timeout(INTERVAL), Err(RecvTimeoutError::Timeout)) {
+                match self.ask(&client) {
+                    Ok(answer) => (last, reachable) = (answer, true),
+                    Err(problem) if reachable => {
+                        log(&format!("the gateway does not answer: {problem}"));
+                        reachable = false;
+                    }
+                    Err(_) => {}
+                }
+                if let Some(refusal) = &last.refusal {
+                    log(&format!("the gateway refuses requests ({}); stopping the agent", refusal.reason.as_str()));
+                    stopper.stop();
+                    break;
+                }
+            }
+            // Waits for the end of the agent: until then, requests may still be counted.
+            let _ = notice.recv();
+            (0..LAST_REQUESTS).find_map(|_| self.ask(&client).ok()).map_or(last.clone(), |answer| Answer {
+                refusal: answer.refusal.or(last.refusal),
+                usage: answer.usage.or(last.usage),
+            })
+        });
+        Watch { ended, thread }
+    }
+
+    fn ask(&self, client: &ureq::Agent) -> Result<Answer, String> {
+        let token = std::fs::read_to_string(&self.token_file).map_err(|error| error.to_string())?;
+        let request = client.get(&self.url).header(header::AUTHORIZATION, format!("Bearer {}", token.trim()));
+        let mut response = request.call().map_err(|error| error.to_string())?;
+        if !response.status().is_success() {
+            return Err(response.status().to_string());
+        }
+        let text = response.body_mut().with_config().limit(MAX_ANSWER).read_to_string();
+        let body: Body =
+            serde_json::from_str(&text.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
+        Ok(Answer { refusal: body.refusal.and_then(refusal), usage: body.usage })
+    }
+}
+
+/// Returns a refusal that ends the attempt; none for one that only concerns a request.
+fn refusal(body: RefusalBody) -> Option<Refusal> {
+    let reason: Reason = serde_json::from_value(body.reason.into()).ok()?;
+    let ends = matches!(
+        reason,
+        Reason::BudgetExceeded | Reason::ProviderQuota | Reason::RateLimited | Reason::CredentialRejected
+    );
+    let message = truncated(&body.message, MAX_MESSAGE);
+    let until = body.reset_at.map(|time| format!(" (until {})", truncated(&time, 40))).unwrap_or_default();
+    ends.then(|| Refusal { reason, message: format!("the gateway refused a request: {message}{until}") })
+}
+
+/// The thread that asks the gateway.
+pub(super) struct Watch {
+    ended: Sender<()>,
+    thread: JoinHandle<Answer>,
+}
+
+impl Watch {
+    /// Ends the thread and returns the last answer. Call it after the agent has ended.
+    pub(super) fn finish(self) -> Answer {
+        let _ = self.ended.send(());
+        drop(self.ended);
+        self.thread.join().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_some_refusals_end_an_attempt() {
+        let of = |reason: &str| {
+            refusal(RefusalBody {
+                reason: reason.into(),
+                message: "m".into(),
+                reset_at: Some("2026-12-01T00:00:00Z".into()),
+            })
+        };
+        let budget = of("BudgetExceeded").unwrap();
+        assert_eq!(budget.reason, Reason::BudgetExceeded);
+        assert_eq!(budget.message, "the gateway refused a request: m (until 2026-12-01T00:00:00Z)");
+        assert_eq!((of("ModelNotAllowed"), of("Succeeded"), of("")), (None, None, None));
+    }
+}

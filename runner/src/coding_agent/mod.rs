@@ -1,0 +1,200 @@
+//! Runs a coding agent: writes its files, starts it, shows what it does, and stops it when the gateway refuses its requests.
+
+mod files;
+mod gateway;
+mod output;
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use enact_domain::agents::classify::{self, Exit, Outcome};
+use enact_domain::agents::definition::AdapterDefinition;
+use enact_domain::agents::render::{self, Values};
+use enact_domain::agents::run::AgentRun;
+use enact_domain::agents::stream::{EventReader, Summary};
+use enact_domain::assignment::Reason;
+use enact_domain::digest::Digest;
+
+use crate::agent::{Environment, out_of_memory_kills};
+use crate::failure::Failure;
+use crate::log::log;
+use crate::process::{End, Supervisor};
+use crate::report::Evidence;
+use crate::settings::Settings;
+use crate::workspace::WorkspaceLayout;
+
+use self::gateway::{Gateway, Refusal};
+use self::output::Output;
+
+/// Part of the time limit of the attempt that is left for commit, gates and push.
+const RESERVE: u32 = 10;
+/// Least and most of that part.
+const MIN_RESERVE: Duration = Duration::from_secs(5);
+const MAX_RESERVE: Duration = Duration::from_mins(2);
+
+/// What an agent works on.
+pub(crate) struct Work<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) layout: &'a WorkspaceLayout,
+    pub(crate) environment: &'a Environment,
+    pub(crate) run: &'a AgentRun,
+    /// Id of the task, or name of the document.
+    pub(crate) id: &'a str,
+    pub(crate) prompt: &'a str,
+    /// Text that no other attempt has, from which the ID of the session is made.
+    pub(crate) identity: String,
+}
+
+/// An agent that has ended.
+pub(crate) struct Ended {
+    definition: AdapterDefinition,
+    end: End,
+    out_of_memory: bool,
+    summary: Summary,
+    stderr: String,
+    refusal: Option<Refusal>,
+    flooded: bool,
+}
+
+impl Work<'_> {
+    /// Runs the agent to its end. The result says nothing about success; [`Ended::check`] does.
+    pub(crate) fn execute(&self, supervisor: &mut Supervisor, evidence: &mut Evidence) -> Result<Ended, Failure> {
+        let invalid = |problem: String| Failure::new(Reason::InvalidAssignment, problem);
+        let definition = self.run.definition().map_err(invalid)?.into_owned();
+        let gateway = self.run.gateway_url.as_deref().map(|url| Gateway::new(url, &self.settings.gateway_token_file));
+        let token = gateway.as_ref().map(Gateway::token).transpose()?;
+        let start = self.render(&definition, token.as_deref()).map_err(invalid)?;
+        let written = files::write(&start.files, self.layout)?;
+        let command = self.command(&start)?;
+        log(&format!(
+            "starting {}, model {}",
+            definition.title,
+            self.run.model.as_deref().unwrap_or("of its own choice")
+        ));
+
+        let stopper = supervisor.stopper();
+        let reader = EventReader::new(definition.events.clone(), self.run.session.is_some());
+        let program = &start.argv[0];
+        let failed = |error| Failure::program(program, &error);
+        let (command, output) =
+            Output::follow(command, reader, Arc::clone(supervisor.secrets()), stopper.clone()).map_err(failed)?;
+        let watch = gateway.map(|gateway| gateway.watch(stopper));
+        // The counter is that of the container and only grows, so only an increase during this run counts.
+        let killed_before = out_of_memory_kills();
+        let end = supervisor.run(command, Some(self.limit(supervisor)));
+        let answer = watch.map(gateway::Watch::finish).unwrap_or_default();
+        let report = definition.events.report_file.as_ref().map(|path| self.layout.home.join(path));
+        let seen = output.finish(report.as_deref());
+        evidence.transcript = seen.transcript;
+        evidence.usage = answer.usage.or(seen.summary.usage).unwrap_or_default();
+        written.remove();
+        Ok(Ended {
+            definition,
+            end: end.map_err(failed)?,
+            out_of_memory: out_of_memory_kills() > killed_before,
+            summary: seen.summary,
+            stderr: seen.stderr,
+            refusal: answer.refusal,
+            flooded: seen.flooded,
+        })
+    }
+
+    fn render(&self, definition: &AdapterDefinition, token: Option<&str>) -> Result<render::Start, String> {
+        let [home, tree, temporary, prompt_file] =
+            [&self.layout.home, &self.layout.tree, &self.layout.temporary, &self.layout.prompt]
+                .map(|path| path.to_string_lossy());
+        let values = Values {
+            run: self.run,
+            token,
+            task_id: self.id,
+            prompt: self.prompt,
+            prompt_file: &prompt_file,
+            home: &home,
+            tree: &tree,
+            temporary: &temporary,
+            new_session: &session_id(&self.identity),
+        };
+        render::render(definition, &values, &|name| self.environment.get(name).map(str::to_owned))
+    }
+
+    fn command(&self, start: &render::Start) -> Result<Command, Failure> {
+        let Some((program, arguments)) = start.argv.split_first() else {
+            return Err(Failure::new(Reason::InvalidAssignment, "the adapter has no command"));
+        };
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(&self.layout.tree).env_clear();
+        // The variables of the Agent come last, so that its author can change a setting of the adapter.
+        command.envs(start.env.iter().map(|(name, value)| (name, value))).envs(self.environment.variables());
+        Ok(command)
+    }
+
+    /// Returns the time limit of the agent: what is left of the attempt's, without the time for what comes after the agent.
+    fn limit(&self, supervisor: &Supervisor) -> Duration {
+        let whole = Duration::from_secs(self.run.timeout_seconds.into());
+        let reserve = (whole / RESERVE).clamp(MIN_RESERVE, MAX_RESERVE);
+        whole.saturating_sub(reserve).saturating_sub(supervisor.elapsed()).max(Duration::from_secs(1))
+    }
+}
+
+impl Ended {
+    /// Returns whether the agent succeeded. `changed`: it changed a file; `outputs`: it wrote an output.
+    pub(crate) fn check(&self, changed: bool, outputs: bool) -> Result<(), Failure> {
+        let fail = |reason, message: String| Err(Failure::new(reason, message));
+        let title = &self.definition.title;
+        // A refusal comes before the exit code: the model did not answer a request, so that the work is not complete.
+        if let (Some(refusal), false) = (&self.refusal, self.end == End::Cancelled) {
+            return fail(refusal.reason, refusal.message.clone());
+        }
+        let exit = match self.end {
+            End::Cancelled => return Err(Failure::cancelled()),
+            _ if self.out_of_memory => {
+                let message = format!(
+                    "{title} was killed because it used more memory than the container's limit; raise resources.memory"
+                );
+                return fail(Reason::OutOfMemory, message);
+            }
+            End::Stopped | End::Exited(_) | End::Signalled(_) if self.flooded => {
+                let limit = output::MAX_OUTPUT >> 20;
+                return fail(Reason::AgentFailed, format!("{title} printed more than {limit} MiB and was stopped"));
+            }
+            End::Stopped => return fail(Reason::AgentFailed, format!("{title} was stopped")),
+            End::TimedOut => {
+                let message = format!(
+                    "{title} did not finish within the time limit, less the time to commit its work; raise timeoutSeconds or divide the task"
+                );
+                return fail(Reason::DeadlineExceeded, message);
+            }
+            End::Exited(code) => Exit::Code(code),
+            End::Signalled(signal) => Exit::Signal(signal),
+        };
+        let outcome = Outcome { exit, summary: &self.summary, stderr: &self.stderr, changed, outputs };
+        classify::classify(&self.definition, &outcome).or_else(|(reason, message)| fail(reason, message))
+    }
+}
+
+/// Returns whether `path` is a directory that is not empty.
+pub(crate) fn is_directory_with_files(path: &Path) -> bool {
+    std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+/// Returns a UUID (version 8) for the session of an attempt.
+fn session_id(identity: &str) -> String {
+    let digest = Digest::of_bytes(identity.as_bytes()).to_string();
+    let hex = digest.rsplit(':').next().unwrap_or_default();
+    format!("{}-{}-8{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn session_ids_are_uuids() {
+        let id = session_id("uid/1");
+        let lengths: Vec<usize> = id.split('-').map(str::len).collect();
+        assert_eq!(lengths, [8, 4, 4, 4, 12]);
+        assert_ne!(id, session_id("uid/2"));
+    }
+}
