@@ -81,6 +81,9 @@ pub enum Command {
     },
     /// Print the logs of an attempt
     Logs(Logs),
+    /// Open a shell beside the running agent of a task
+    #[command(after_help = "Examples:\n  kubectl enact attach shop/T003\n  kubectl enact attach shop/T003 -- git status")]
+    Attach(Attach),
     /// Retry a failed task, a failed integration, or everything that failed in a plan
     Retry(Retry),
     /// Repeat the tasks of a plan that are stale after a new revision of its specification
@@ -353,6 +356,22 @@ pub struct Logs {
     /// Wait for the attempt to start and follow its logs
     #[arg(short, long)]
     pub follow: bool,
+}
+
+/// Open a shell beside the running agent of a task
+///
+/// Runs `kubectl exec` in the container of the agent, with its user and environment. You need the right to create pods/exec.
+#[derive(Args, Debug)]
+pub struct Attach {
+    /// PLAN/TASKID, or the name of a Task
+    #[arg(value_name = "TASK")]
+    pub task: String,
+    /// Number of the attempt [default: the last attempt]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub attempt: Option<u32>,
+    /// Command to run instead of a shell
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
 }
 
 /// Retry failed work

@@ -20,7 +20,7 @@ use crate::terminal;
 use crate::text::{LogFilter, one_line};
 
 /// A task or an integration.
-struct Work {
+pub(crate) struct Work {
     /// `T003` or `the integration`, for messages.
     label: String,
     /// Name of the Task, or of the Plan for an integration.
@@ -65,7 +65,7 @@ impl Work {
         }
     }
 
-    fn pod(&self, attempt: u32) -> String {
+    pub(crate) fn pod(&self, attempt: u32) -> String {
         if self.is_integration { integration_pod_name(&self.name, attempt) } else { pod_name(&self.name, attempt) }
     }
 
@@ -75,7 +75,7 @@ impl Work {
     }
 
     /// Explains why an attempt has no pod.
-    fn no_pod(&self, attempt: u32) -> String {
+    pub(crate) fn no_pod(&self, attempt: u32) -> String {
         let (pod, label) = (self.pod(attempt), &self.label);
         if attempt > self.attempts {
             return format!(
@@ -134,7 +134,7 @@ pub async fn run(cluster: &Cluster, options: &Logs) -> Result<()> {
 }
 
 /// Returns the number of the last attempt and its pod. A pod may exist before the status counts its attempt.
-async fn last(api: &Api<Pod>, work: &Work) -> Result<(u32, Option<Pod>)> {
+pub(crate) async fn last(api: &Api<Pod>, work: &Work) -> Result<(u32, Option<Pod>)> {
     let next = work.attempts + 1;
     if work.phase == Phase::Pending {
         let pod = api.get_opt(&work.pod(next)).await.map_err(api_error)?;
@@ -146,7 +146,7 @@ async fn last(api: &Api<Pod>, work: &Work) -> Result<(u32, Option<Pod>)> {
     Ok((attempt, api.get_opt(&work.pod(attempt)).await.map_err(api_error)?))
 }
 
-async fn find(cluster: &Cluster, target: &str) -> Result<Work> {
+pub(crate) async fn find(cluster: &Cluster, target: &str) -> Result<Work> {
     match Target::parse(target) {
         Target::TaskOfPlan(plan, id) if id == INTEGRATION => Ok(Work::of_integration(&cluster.get(&plan).await?)),
         Target::TaskOfPlan(plan, id) => Ok(Work::of_task(&task_of(cluster, &plan, &id).await?)),

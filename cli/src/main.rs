@@ -3,6 +3,7 @@
 //! As `kubectl-enact` on the PATH, it is the kubectl plugin `kubectl enact`.
 
 mod args;
+mod attach;
 mod clarify;
 mod cluster;
 mod control;
@@ -59,6 +60,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Related(options) => Box::pin(search::related(&cluster().await?, &options)).await,
         Command::Impact { constitution } => search::impact(&cluster().await?, &constitution).await,
         Command::Logs(options) => Box::pin(logs::run(&cluster().await?, &options)).await,
+        Command::Attach(options) => attach::run(&cluster().await?, target, &options).await,
         Command::Retry(options) => control::retry(&cluster().await?, &options.target).await,
         Command::Redo(options) => control::decide_stale(&cluster().await?, &options, ANNOTATION_REDO).await,
         Command::Keep(options) => control::decide_stale(&cluster().await?, &options, ANNOTATION_KEEP).await,

@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{Condition, LocalRef, Resources};
+use crate::common::{Budget, Condition, LocalRef, Resources};
 
 /// How one coding agent runs.
 #[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -19,13 +19,18 @@ use crate::common::{Condition, LocalRef, Resources};
     category = "enact",
     doc = "How one coding agent runs.",
     printcolumn(name = "Adapter", type_ = "string", json_path = ".spec.adapter"),
+    printcolumn(name = "Model", type_ = "string", json_path = ".spec.models[0].model"),
     printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", priority = 1),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("self.adapter != 'Replay' || has(self.replay)").message("the adapter Replay requires the field replay"))]
+#[x_kube(
+    validation = Rule::new("self.adapter != 'Replay' || has(self.replay)").message("the adapter Replay requires the field replay"),
+    validation = Rule::new("!(self.adapter in ['Command', 'Replay']) || !(has(self.instructions) || has(self.mcpServers) || has(self.maxTurns))").message("instructions, mcpServers and maxTurns are for coding agents; remove them, or choose another adapter"),
+    validation = Rule::new("self.adapter != 'Replay' || !has(self.models)").message("the adapter Replay uses no model; remove models"),
+)]
 pub struct AgentSpec {
     /// Adapter that runs the agent.
     pub adapter: Adapter,
@@ -34,6 +39,28 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
+    /// Models of the agent. It asks for the first one; when its provider fails before it has answered, the model gateway sends the request to
+    /// the next one. All providers must have the same API. Without models, the agent cannot use the model gateway, and its own report of its
+    /// usage is recorded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub models: Vec<ModelRef>,
+    /// For coding agents: instructions in addition to those of each task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32_768))]
+    pub instructions: Option<String>,
+    /// For coding agents: MCP servers that the agent may use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[schemars(length(max = 16))]
+    pub mcp_servers: Vec<McpServer>,
+    /// For coding agents that can limit it: maximum number of turns of one attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub max_turns: Option<u32>,
+    /// Budget of a calendar month (UTC) for all attempts of this agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monthly_budget: Option<Budget>,
     /// For the adapter Command: the script that `/bin/sh -e` runs for tasks without a script. The file named by `ENACT_PROMPT_FILE` contains
     /// the prompt of the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,12 +80,71 @@ pub struct AgentSpec {
 }
 
 /// Kinds of agents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema, strum::IntoStaticStr)]
 pub enum Adapter {
     /// A shell script.
     Command,
     /// Recorded work of another agent, played back.
     Replay,
+    /// Anthropic's Claude Code.
+    ClaudeCode,
+    /// OpenAI's Codex.
+    Codex,
+    /// Google's Gemini CLI.
+    GeminiCli,
+    /// Alibaba's Qwen Code.
+    QwenCode,
+    /// OpenCode.
+    OpenCode,
+    /// GitHub's Copilot CLI.
+    Copilot,
+    /// Cursor's CLI. Written from its documentation and not verified.
+    Cursor,
+    /// Cognition's Devin CLI. Written from its documentation and not verified.
+    Devin,
+}
+
+impl Adapter {
+    /// Returns whether the adapter runs a coding agent, which needs a model, instead of a script or recorded work.
+    pub fn is_coding_agent(self) -> bool {
+        !matches!(self, Self::Command | Self::Replay)
+    }
+
+    /// Returns the name, as in the spec of an Agent.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// A model of a provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ModelRef {
+    /// Name of a ModelProvider in the same namespace, or of one that the installation shares with the tenant.
+    #[schemars(length(min = 1, max = 253))]
+    pub provider: String,
+    /// Name of the model, as the provider knows it.
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$"))]
+    pub model: String,
+}
+
+/// An MCP server: a program in the agent's image (`command`), or a server (`url`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.command) != has(self.url)").message("set exactly one of command and url"))]
+pub struct McpServer {
+    /// Name of the server, which is a part of the names of its tools.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Program and arguments. It gets the environment of the agent, and its credentials from there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 1024)))]
+    pub command: Vec<String>,
+    /// URL of a server with the transport Streamable HTTP. The network policy of the tenant must allow it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 8, max = 2048))]
+    #[x_kube(validation = Rule::new("self.startsWith('https://') || self.startsWith('http://')").message("must start with https:// or http://"))]
+    pub url: Option<String>,
 }
 
 /// Recorded work: `<task id>.patch` (an mbox for `git am`) and `<task id>.transcript`.

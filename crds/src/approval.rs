@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::Condition;
+use crate::common::{Budget, Condition};
 
 /// A person's decision on one subject at one content digest. Immutable.
 #[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -29,7 +29,10 @@ use crate::common::Condition;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("self == oldSelf").message("an Approval is immutable; create another one"))]
+#[x_kube(
+    validation = Rule::new("self == oldSelf").message("an Approval is immutable; create another one"),
+    validation = Rule::new("!has(self.budget) || (self.subject.kind == 'Plan' && self.decision == 'Approve')").message("only the approval of a Plan can have a budget"),
+)]
 pub struct ApprovalSpec {
     /// Object that the decision is about.
     pub subject: Subject,
@@ -42,6 +45,9 @@ pub struct ApprovalSpec {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 4096))]
     pub comment: String,
+    /// For a Plan: the maximum that it may use. Of several Approvals, the smallest budget applies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
     /// User who decided. The webhook sets it from the user of the request and replaces the value of the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Person>,

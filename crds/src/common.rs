@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -142,6 +143,22 @@ pub struct Resources {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)?(k|M|G|T|Ki|Mi|Gi|Ti)?$"), length(max = 20))]
     pub ephemeral_storage: Option<String>,
+}
+
+/// A limit on the use of models. With both fields, the first one that is reached counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.tokens) || has(self.usd)").message("set tokens, usd or both"))]
+pub struct Budget {
+    /// Maximum number of tokens: input, cached input and output together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000_000_000_i64))]
+    pub tokens: Option<u64>,
+    /// Maximum cost in US dollars, as a decimal number: `12.50`. Requests to models without a known price cost nothing here; limit their
+    /// tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9]{1,9}(\.[0-9]{1,6})?$"), length(max = 16))]
+    pub usd: Option<String>,
 }
 
 /// A command that must succeed before work is accepted.

@@ -18,6 +18,7 @@ pub mod constitution;
 pub mod convert;
 pub mod document;
 pub mod plan;
+pub mod provider;
 pub mod specification;
 pub mod subject;
 pub mod task;
@@ -28,6 +29,7 @@ pub use agent::{Agent, AgentSpec, AgentStatus};
 pub use approval::{Approval, ApprovalSpec, ApprovalStatus};
 pub use constitution::{Constitution, ConstitutionSpec, ConstitutionStatus};
 pub use plan::{Plan, PlanSpec, PlanStatus};
+pub use provider::{ModelProvider, ModelProviderSpec, ModelProviderStatus};
 pub use specification::{Specification, SpecificationSpec, SpecificationStatus};
 pub use task::{Task, TaskSpec, TaskStatus};
 pub use tenant::{Tenant, TenantSpec, TenantStatus};
@@ -43,6 +45,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         Specification::crd(),
         Plan::crd(),
         Task::crd(),
+        ModelProvider::crd(),
         Agent::crd(),
         Approval::crd(),
     ]

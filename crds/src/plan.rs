@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{ApprovalPolicy, Condition, Gate, LocalRef, Resources, RetryPolicy, Time, default_revision};
+use crate::common::{ApprovalPolicy, Budget, Condition, Gate, LocalRef, Resources, RetryPolicy, Time, default_revision};
 use crate::document::{Finding, Source, SourceStatus};
 use crate::task::TaskTemplate;
 
@@ -161,6 +161,15 @@ pub struct Execution {
     #[serde(default = "default_timeout")]
     #[schemars(range(min = 1, max = 604_800))]
     pub timeout_seconds: u32,
+    /// Budget of the whole plan. A budget in an Approval of the plan limits it too. It can be raised while the plan runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+    /// Budget of all attempts at one task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_budget: Option<Budget>,
+    /// Budget of one attempt. It is reserved before the attempt starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt_budget: Option<Budget>,
     /// Compute resources of pods whose task and agent name none.
     #[serde(default)]
     pub resources: Resources,
@@ -182,6 +191,9 @@ impl Default for Execution {
             priority: 0,
             retry: RetryPolicy::default(),
             timeout_seconds: default_timeout(),
+            budget: None,
+            task_budget: None,
+            attempt_budget: None,
             resources: Resources::default(),
             cleanup: Cleanup::default(),
             pod_ttl_seconds: default_pod_ttl(),
@@ -286,6 +298,9 @@ pub struct PlanStatus {
     /// Time when the plan finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
+    /// Use of models by the plan, while it has a budget or when it has used any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<PlanUsage>,
     /// State of the integration: merging, checking and publishing the work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub integration: Option<IntegrationStatus>,
@@ -301,6 +316,21 @@ pub struct PlanStatus {
     /// Findings of tasks.md, and violated rules of the constitution; at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub top_findings: Vec<Finding>,
+}
+
+/// Use of models by a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanUsage {
+    /// Tokens used.
+    #[serde(default)]
+    pub tokens: u64,
+    /// Cost in US dollars, as a decimal number. Requests to models without a known price are not included.
+    #[serde(default)]
+    pub usd: String,
+    /// The budget that applies: the smaller one of the plan's and of its Approvals'.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]

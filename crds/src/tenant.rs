@@ -4,7 +4,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{Condition, NamespacedRef};
+use crate::common::{Budget, Condition, NamespacedRef};
+use crate::provider::RateLimits;
 
 /// A team or customer that owns namespaces of the cluster and is isolated from all other tenants.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -47,6 +48,12 @@ pub struct TenantSpec {
     /// Resource quota of each of its namespaces.
     #[serde(default)]
     pub quota: Quota,
+    /// Budget of a calendar month (UTC) for all its plans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monthly_budget: Option<Budget>,
+    /// Limits on requests to models, over all its agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_limits: Option<RateLimits>,
     /// Isolation of its pods.
     #[serde(default)]
     pub isolation: Isolation,
@@ -110,7 +117,7 @@ pub struct Isolation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub runtime_class_name: Option<String>,
-    /// Destinations that its pods may connect to, in addition to cluster DNS and the Enact server. All other egress is denied, so that Git
+    /// Destinations that its pods may connect to, in addition to cluster DNS, the Enact server and the model gateway. All other egress is denied, so that Git
     /// servers must be listed here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]

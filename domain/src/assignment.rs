@@ -17,6 +17,9 @@ pub const ASSIGNMENT_ENV: &str = "ENACT_ASSIGNMENT";
 pub const AGENT_ENV_PREFIX: &str = "ENACT_ENV_";
 /// Prefix of variables whose values come from Secrets. The runner redacts these values in everything that it prints, stores and reports.
 pub const AGENT_SECRET_PREFIX: &str = "ENACT_SECRET_";
+/// Header with the key with which a runner delivers its result. It registers the digest of the key before it starts the agent, which can
+/// read the token of the pod, but not the memory of the runner.
+pub const RUNNER_KEY_HEADER: &str = "x-enact-runner-key";
 /// Largest assignment as JSON, in bytes: the limit of Linux for one string of an environment.
 pub const MAX_ASSIGNMENT_BYTES: usize = 128 * 1024 - 64;
 /// Largest termination message that the kubelet keeps, in bytes.
@@ -44,6 +47,8 @@ pub mod exit {
 pub mod paths {
     /// Projected token for the server.
     pub const TOKEN: &str = "/var/run/enact/token/token";
+    /// Projected token for the model gateway.
+    pub const GATEWAY_TOKEN: &str = "/var/run/enact/token/gateway-token";
     /// Git credentials: `username` and `password`, or `ssh-privatekey` (and `known_hosts`).
     pub const GIT_CREDENTIALS: &str = "/var/run/enact/git";
     /// Recorded work for the adapter `replay`.

@@ -37,8 +37,14 @@ pub const ROLE_FETCH: &str = "fetch";
 pub const ROLE_DRAFT: &str = "draft";
 /// The value of [`LABEL_TASK`] on integration pods. Not a possible Task name, which starts with its plan's.
 pub const INTEGRATION: &str = "integration";
-/// Audience of the only token in an agent's pod.
+/// Annotation on Pods of tasks whose agent uses models: the Agent, as `<name>`, or `<namespace>/<name>` for one of another namespace.
+pub const ANNOTATION_AGENT: &str = "enact.dev/agent";
+/// Audience of the token with which a pod delivers its result.
 pub const RESULT_AUDIENCE: &str = "enact-server";
+/// Audience of the token with which an agent uses the model gateway.
+pub const GATEWAY_AUDIENCE: &str = "enact-gateway";
+/// Name of the Secret in a namespace that contains the keys of its model providers. Only the model gateway reads it.
+pub const MODEL_KEYS_SECRET: &str = "enact-model-keys";
 /// Name of the Secret in a namespace that authenticates the push webhooks of a Git host.
 pub const PUSH_SECRET: &str = "enact-push";
 /// Name of the ServiceAccount, and of its Role, in the namespaces of a tenant. People read the record with tokens of this account.

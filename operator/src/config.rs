@@ -37,6 +37,12 @@ pub struct Config {
     /// Base URL at which pods reach enact-server. Without it, results are kept only in the pods' termination messages.
     #[arg(long, env = "ENACT_SERVER_URL")]
     pub server_url: Option<String>,
+    /// Base URL at which pods reach the model gateway. Without it, agents with models are not ready.
+    #[arg(long, env = "ENACT_GATEWAY_URL")]
+    pub gateway_url: Option<String>,
+    /// Images of coding agents whose Agent names none, `adapter=image` separated by commas.
+    #[arg(long, env = "ENACT_ADAPTER_IMAGES", value_delimiter = ',')]
+    pub adapter_images: Vec<String>,
     /// Image of agent pods whose Agent names none; it must contain Git, Python and the runner.
     #[arg(long, env = "ENACT_AGENT_IMAGE")]
     pub agent_image: String,
@@ -64,6 +70,14 @@ pub struct Config {
     /// Seconds after which the leader lease expires without renewal.
     #[arg(long, env = "ENACT_LEASE_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u16).range(3..=300))]
     pub lease_seconds: u16,
+    /// Labels of the model gateway's pods, `key=value` separated by commas; tenants' pods may connect to them.
+    #[arg(
+        long,
+        env = "ENACT_GATEWAY_POD_LABELS",
+        value_delimiter = ',',
+        default_value = "app.kubernetes.io/part-of=enact,app.kubernetes.io/component=gateway"
+    )]
+    pub gateway_pod_labels: Vec<String>,
     /// Labels of enact-server's pods, `key=value` separated by commas; tenants' pods may connect to them.
     #[arg(
         long,
@@ -103,9 +117,18 @@ pub struct Migrate {
 }
 
 impl Config {
-    /// Returns the port of enact-server, if one is configured.
-    pub fn server_port(&self) -> Option<u16> {
-        url::Url::parse(self.server_url.as_deref()?).ok()?.port_or_known_default()
+    /// Returns the services that tenants' pods may connect to: their port, and the labels of their pods.
+    pub fn services(&self) -> Vec<(u16, Vec<(&str, &str)>)> {
+        let services =
+            [(&self.server_url, &self.server_pod_labels), (&self.gateway_url, &self.gateway_pod_labels)];
+        let port = |url: &str| url::Url::parse(url).ok()?.port_or_known_default();
+        let labels = |pairs: &'_ [String]| pairs.iter().filter_map(|pair| pair.split_once('=')).collect();
+        services.into_iter().filter_map(|(url, pairs)| Some((port(url.as_deref()?)?, labels(pairs)))).collect()
+    }
+
+    /// Returns the image for pods of an adapter whose Agent names none.
+    pub fn image_of(&self, adapter: &str) -> Option<&str> {
+        self.adapter_images.iter().filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == adapter).map(|(_, image)| image)
     }
 
     /// Returns Service and namespace of enact-server, if its URL is `http://<service>.<namespace>.svc…`.
@@ -117,11 +140,6 @@ impl Config {
             }
             _ => None,
         }
-    }
-
-    /// Returns the labels of enact-server's pods.
-    pub fn server_labels(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.server_pod_labels.iter().filter_map(|pair| pair.split_once('='))
     }
 }
 

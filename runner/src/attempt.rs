@@ -5,6 +5,7 @@ use std::time::Instant;
 use enact_domain::assignment::{Assignment, AttemptResult, Reason, Report, Work};
 
 use crate::args::Step;
+use crate::delivery::RunnerKey;
 use crate::failure::Failure;
 use crate::log::log;
 use crate::process::Supervisor;
@@ -17,6 +18,10 @@ pub(crate) fn run(step: &Step, supervisor: &mut Supervisor, settings: &Settings)
     let begun = Instant::now();
     let assignment = match settings::assignment() {
         Ok(assignment) => assignment,
+        Err(failure) => return failure.into_report(),
+    };
+    let key = match register(step, supervisor, settings, &assignment) {
+        Ok(key) => key,
         Err(failure) => return failure.into_report(),
     };
     let mut evidence = Evidence::default();
@@ -39,10 +44,25 @@ pub(crate) fn run(step: &Step, supervisor: &mut Supervisor, settings: &Settings)
         gates: evidence.gates,
         duration_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
     };
-    match delivery::deliver_result(supervisor, settings, &assignment, server, result) {
+    match delivery::deliver_result(supervisor, settings, &assignment, server, key.as_ref(), result) {
         Ok(()) => report,
         Err(problem) => undelivered(report, &problem),
     }
+}
+
+/// Registers a key for the delivery of a task's result, before its agent starts. The containers of an integration that run the agents'
+/// code have no token, so that they need no key.
+fn register(
+    step: &Step,
+    supervisor: &mut Supervisor,
+    settings: &Settings,
+    assignment: &Assignment,
+) -> Result<Option<RunnerKey>, Failure> {
+    let Some(server) = assignment.server_url.as_deref().filter(|_| matches!(step, Step::Task)) else { return Ok(None) };
+    let failed = |why: String| Failure::new(Reason::DeliveryFailed, format!("the work has not begun: {why}"));
+    let key = RunnerKey::new().map_err(|error| failed(format!("the kernel has no random bytes: {error}")))?;
+    delivery::register(supervisor, settings, assignment, server, &key).map_err(failed)?;
+    Ok(Some(key))
 }
 
 fn work(

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use enact_domain::assignment::{Assignment, AttemptResult};
+use enact_domain::assignment::{Assignment, AttemptResult, RUNNER_KEY_HEADER};
+use enact_domain::digest::Digest;
 use ureq::http::{StatusCode, header};
 
 use crate::log::log;
@@ -43,6 +44,41 @@ pub(crate) struct Payload<'a> {
     pub(crate) url: String,
     pub(crate) media_type: &'static str,
     pub(crate) body: &'a [u8],
+    /// The key that proves to the server that the runner, not the agent, delivers.
+    pub(crate) key: Option<&'a RunnerKey>,
+}
+
+/// The key with which this process delivers its result. It exists only in the memory of the runner, which the agent cannot read.
+pub(crate) struct RunnerKey(String);
+
+impl RunnerKey {
+    /// Returns a new random key.
+    ///
+    /// # Errors
+    /// When the kernel has no random bytes.
+    pub(crate) fn new() -> std::io::Result<Self> {
+        let mut bytes = [0; 32];
+        std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes)?;
+        Ok(Self(hex::encode(bytes)))
+    }
+}
+
+/// Registers the digest of `key` for an attempt. The agent must not be started before.
+///
+/// # Errors
+/// A message for a person.
+pub(crate) fn register(
+    supervisor: &mut Supervisor,
+    settings: &Settings,
+    assignment: &Assignment,
+    server: &str,
+    key: &RunnerKey,
+) -> Result<(), String> {
+    let (server, subject) = (server.trim_end_matches('/'), &assignment.subject_uid);
+    let url = format!("{server}/v1/attempts/{subject}/{}/runner", assignment.attempt);
+    let digest = Digest::of_bytes(key.0.as_bytes());
+    let body = digest.as_str().as_bytes();
+    deliver(supervisor, settings, &Payload { url, media_type: "text/plain", body, key: None })
 }
 
 /// Delivers the result of an attempt.
@@ -54,12 +90,13 @@ pub(crate) fn deliver_result(
     settings: &Settings,
     assignment: &Assignment,
     server: &str,
+    key: Option<&RunnerKey>,
     result: AttemptResult,
 ) -> Result<(), String> {
     let (server, subject) = (server.trim_end_matches('/'), &assignment.subject_uid);
     let url = format!("{server}/v1/attempts/{subject}/{}/result", assignment.attempt);
     let body = result_json(result);
-    deliver(supervisor, settings, &Payload { url, media_type: "application/json", body: body.as_bytes() })
+    deliver(supervisor, settings, &Payload { url, media_type: "application/json", body: body.as_bytes(), key })
 }
 
 /// Sends `payload` until the server accepts it, refuses it, or the time limit is over.
@@ -111,10 +148,14 @@ fn post(agent: &ureq::Agent, payload: &Payload, token: &Path) -> Result<(), Requ
     // Every request reads the file again: the kubelet replaces the token before it expires.
     let token = std::fs::read_to_string(token)
         .map_err(|error| RequestError::Permanent(format!("the token {} cannot be read: {error}", token.display())))?;
-    let mut response = agent
+    let mut request = agent
         .post(&payload.url)
         .header(header::AUTHORIZATION, format!("Bearer {}", token.trim()))
-        .header(header::CONTENT_TYPE, payload.media_type)
+        .header(header::CONTENT_TYPE, payload.media_type);
+    if let Some(key) = payload.key {
+        request = request.header(RUNNER_KEY_HEADER, &key.0);
+    }
+    let mut response = request
         .send(payload.body)
         .map_err(|error| RequestError::Transient { message: error.to_string(), retry_after: None })?;
     let status = response.status();

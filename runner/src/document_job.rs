@@ -43,7 +43,7 @@ fn upload(
     content: &[u8],
 ) -> Result<Digest, Failure> {
     let url = format!("{}/v1/documents/{}", job.server_url.trim_end_matches('/'), job.subject_uid);
-    let payload = delivery::Payload { url, media_type: "text/markdown", body: content };
+    let payload = delivery::Payload { url, media_type: "text/markdown", body: content, key: None };
     delivery::deliver(supervisor, settings, &payload).map_err(|problem| {
         Failure::new(Reason::DeliveryFailed, format!("the document could not be delivered: {problem}"))
     })?;

@@ -45,6 +45,21 @@ fn script_becomes_commit_branch_and_result() {
 }
 
 #[test]
+fn result_has_the_key_that_was_registered_before_the_agent_ran() {
+    let server = EnactServer::start(&[]);
+    let pod = Pod::task(&GitServer::start(), "env; cat /proc/1/environ /proc/$PPID/environ 2>&1 || true").with_server(&server);
+    let ended = pod.run("task");
+    let registrations = server.registrations.lock().unwrap();
+    let [registration] = registrations.as_slice() else { panic!("{} registrations", registrations.len()) };
+    assert_eq!(registration.path, "/v1/attempts/task-uid/1/runner");
+    let requests = server.requests.lock().unwrap();
+    let key = requests[0].header("x-enact-runner-key");
+    let digest = enact_domain::digest::Digest::of_bytes(key.as_bytes());
+    assert_eq!(registration.body, digest.as_str().as_bytes());
+    assert!(!ended.log.contains(key) && key.len() == 64, "the agent does not see the key");
+}
+
+#[test]
 fn merges_branches_and_passes_outputs_of_dependencies() {
     let git = GitServer::start();
     git.commit("enact/shop-5f0c1a2b/t000-1", &[("a.txt", "a")]);

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Buf;
-use enact_domain::assignment::{AttemptResult, MAX_RESULT_BYTES};
-use enact_store::{Delivery, DeliveryOutcome, ErrorClass, Store, StoreError};
+use enact_domain::assignment::{AttemptResult, MAX_RESULT_BYTES, RUNNER_KEY_HEADER};
+use enact_domain::digest::Digest;
+use enact_store::{Delivery, DeliveryOutcome, ErrorClass, Registration, Store, StoreError};
 use futures::Stream;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
@@ -20,6 +21,9 @@ use crate::limiter::RequestLimiter;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
 use crate::token::Token;
+
+/// Largest key of a runner, and largest digest of one, in bytes.
+const MAX_KEY_BYTES: usize = 128;
 
 /// Time limits for the steps of a request. The runner gives up after 15 s.
 #[derive(Clone, Copy, Debug)]
@@ -98,12 +102,7 @@ impl Intake {
         S: Stream<Item = Result<B, E>> + Unpin,
         B: Buf,
     {
-        let path = path.ok_or_else(|| {
-            Problem::new(
-                ProblemKind::NotFound,
-                "the path must be /v1/attempts/<UID of the Task or Plan>/<attempt, from 1>/result",
-            )
-        })?;
+        let path = path.ok_or_else(|| no_attempt("result"))?;
         // Cheap checks come first. The body is read only after the sender is identified and has a slot.
         check_headers(headers, "application/json", MAX_RESULT_BYTES)?;
         let token = Token::of(headers)?;
@@ -118,7 +117,52 @@ impl Intake {
         // The body names subject and attempt again, and the store writes those of the body.
         check_subject(&pod, "body", &result.subject_uid, result.attempt)?;
         result.report.enforce_limits().map_err(|error| Problem::new(ProblemKind::Malformed, error.to_string()))?;
-        self.store(pod, result).await
+        let key = runner_key(headers)?;
+        self.store(pod, key, result).await
+    }
+
+    /// Registers the key with which the runner of an attempt will deliver its result. The body is the digest of the key.
+    pub async fn register<S, B, E>(&self, path: Option<AttemptPath>, headers: HeaderMap, body: S) -> Response
+    where
+        S: Stream<Item = Result<B, E>> + Unpin,
+        B: Buf,
+    {
+        let mut body = Body::new(body);
+        let outcome = self.register_runner(path.as_ref(), &headers, &mut body).await;
+        if outcome.is_err() {
+            body.discard().await;
+        }
+        outcome.map_or_else(Reply::into_response, |()| StatusCode::NO_CONTENT.into_response())
+    }
+
+    async fn register_runner<S, B, E>(
+        &self,
+        path: Option<&AttemptPath>,
+        headers: &HeaderMap,
+        body: &mut Body<S>,
+    ) -> Result<(), Problem>
+    where
+        S: Stream<Item = Result<B, E>> + Unpin,
+        B: Buf,
+    {
+        let path = path.ok_or_else(|| no_attempt("runner"))?;
+        check_headers(headers, "text/plain", MAX_KEY_BYTES)?;
+        let token = Token::of(headers)?;
+        let pod = self.within(self.cluster.attempt_pod(&token)).await?;
+        check_subject(&pod, "path", &path.subject_uid, path.attempt)?;
+        let _slot = self.limiter.authenticated(&pod.tenant).await?;
+        let bytes = body.read(MAX_KEY_BYTES, self.times.body).await?;
+        let digest = String::from_utf8(bytes).map(Digest::from).ok().filter(Digest::is_valid).ok_or_else(|| {
+            Problem::new(ProblemKind::Malformed, "the body must be the digest of the key: `sha256:<64 hex digits>`")
+        })?;
+        let registered = self.store.register_runner(&pod.tenant, &pod.subject_uid, pod.attempt, &digest).await;
+        match registered.map_err(|error| unstored(&error))? {
+            Registration::Accepted => Ok(()),
+            Registration::Refused => Err(Problem::new(
+                ProblemKind::NotTheRunner,
+                "the runner of this attempt has registered another key, or the attempt has ended",
+            )),
+        }
     }
 
     /// Waits for the API server to identify a sender.
@@ -127,12 +171,21 @@ impl Intake {
         in_time(self.times.identify, "pod", answer).await
     }
 
-    async fn store(&self, pod: AttemptPod, result: AttemptResult) -> Result<Accepted, Problem> {
+    async fn store(
+        &self,
+        pod: AttemptPod,
+        runner_key: Option<Digest>,
+        result: AttemptResult,
+    ) -> Result<Accepted, Problem> {
         let attempt = result.attempt;
         let AttemptPod { tenant, namespace, pod_uid, plan_uid, .. } = pod;
-        match self.store.deliver(Delivery { tenant, namespace, pod_uid, plan_uid, result }).await {
+        match self.store.deliver(Delivery { tenant, namespace, pod_uid, plan_uid, runner_key, result }).await {
             Ok(DeliveryOutcome::Stored) => Ok(Accepted::Stored),
             Ok(DeliveryOutcome::AlreadyThere) => Ok(Accepted::AlreadyThere),
+            Ok(DeliveryOutcome::Forged) => Err(Problem::new(
+                ProblemKind::NotTheRunner,
+                format!("send the header {RUNNER_KEY_HEADER} with the key that the runner registered for attempt {attempt}"),
+            )),
             Ok(DeliveryOutcome::Stale) => Err(Problem::new(
                 ProblemKind::StaleAttempt,
                 format!(
@@ -169,6 +222,22 @@ impl Reply for Accepted {
         let body = serde_json::json!({ "outcome": self.as_str() });
         warp::reply::with_status(warp::reply::json(&body), status).into_response()
     }
+}
+
+/// Returns the digest of the runner's key in the headers.
+fn runner_key(headers: &HeaderMap) -> Result<Option<Digest>, Problem> {
+    let Some(value) = headers.get(RUNNER_KEY_HEADER) else { return Ok(None) };
+    let key = value.as_bytes();
+    if key.is_empty() || key.len() > MAX_KEY_BYTES {
+        return Err(Problem::new(ProblemKind::Malformed, format!("the header {RUNNER_KEY_HEADER} must hold a key")));
+    }
+    Ok(Some(Digest::of_bytes(key)))
+}
+
+/// Returns the problem of a path that names no attempt.
+fn no_attempt(resource: &str) -> Problem {
+    let path = format!("/v1/attempts/<UID of the Task or Plan>/<attempt, from 1>/{resource}");
+    Problem::new(ProblemKind::NotFound, format!("the path must be {path}"))
 }
 
 /// Checks the headers: the media type must be `wanted`, and the body must have at most `limit` bytes.

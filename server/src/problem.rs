@@ -12,6 +12,8 @@ pub enum ProblemKind {
     TokenRefused,
     /// The pod works on another object than the request names.
     SubjectMismatch,
+    /// The request is not from the runner of the attempt.
+    NotTheRunner,
     /// RBAC does not allow the reader to get it.
     Forbidden,
     /// A part of the path or a query parameter is invalid.
@@ -37,10 +39,11 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Malformed,
         Self::TokenRefused,
         Self::SubjectMismatch,
+        Self::NotTheRunner,
         Self::Forbidden,
         Self::BadParameter,
         Self::NotFound,
@@ -60,6 +63,7 @@ impl ProblemKind {
             Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The body cannot be read"),
             Self::TokenRefused => (StatusCode::UNAUTHORIZED, "token-refused", "The token or signature is not accepted"),
             Self::SubjectMismatch => (StatusCode::FORBIDDEN, "subject-mismatch", "The pod does not work on this"),
+            Self::NotTheRunner => (StatusCode::FORBIDDEN, "not-the-runner", "Only the runner of the attempt may do this"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The reader may not read this"),
             Self::BadParameter => (StatusCode::BAD_REQUEST, "bad-parameter", "A parameter is invalid"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),

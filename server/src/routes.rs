@@ -26,6 +26,7 @@ use crate::reading::Reading;
 pub fn deliveries(intake: Arc<Intake>) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone {
     let (metrics, unrouted) = (intake.metrics.clone(), intake.metrics.clone());
     let document = document(Arc::clone(&intake));
+    let runner = runner(Arc::clone(&intake));
     let result = path!("v1" / "attempts" / String / String / "result")
         .and(warp::post())
         .and(header::headers_cloned())
@@ -38,7 +39,23 @@ pub fn deliveries(intake: Arc<Intake>) -> impl Filter<Extract = (Response,), Err
                 observed(&metrics, "result", delivered).await
             }
         });
-    result.or(document).unify().or_else(move |rejection| refused(unrouted.clone(), rejection, &Method::POST))
+    result.or(document).unify().or(runner).unify().or_else(move |rejection| refused(unrouted.clone(), rejection, &Method::POST))
+}
+
+/// Returns the route for the registration of runners.
+fn runner(intake: Arc<Intake>) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone {
+    path!("v1" / "attempts" / String / String / "runner")
+        .and(warp::post())
+        .and(header::headers_cloned())
+        .and(body::stream())
+        .then(move |subject: String, attempt: String, headers, body| {
+            let intake = Arc::clone(&intake);
+            async move {
+                let path = AttemptPath::parse(&subject, &attempt);
+                let registered = Box::pin(intake.register(path, headers, body));
+                observed(&intake.metrics, "runner", registered).await
+            }
+        })
 }
 
 /// Returns the route for documents.

@@ -218,3 +218,25 @@ async fn a_hundred_pods_at_once() {
     assert_eq!(database.number("select count(*) from results where not stale").await, 100);
     assert_eq!(server.metric("enact_server_deliveries_total{outcome=\"stored\"}").await, 100);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_with_the_pods_token_cannot_deliver() {
+    let (database, _api, server) = scene().await;
+    let register = |key: &[u8]| {
+        let digest = enact_domain::digest::Digest::of_bytes(key);
+        Request::post(&format!("/v1/attempts/{SUBJECT}/1/runner"))
+            .body(digest.as_str().as_bytes())
+            .header("authorization", "Bearer token")
+            .header("content-type", "text/plain")
+    };
+    assert_eq!(server.send(&register(b"the runner's key")).await.status, 204);
+    let body = serde_json::to_vec(&result(SUBJECT, 1)).unwrap();
+    let forged = delivery(SUBJECT, 1, "token", &body);
+    server.send(&forged).await.assert_problem(403, "not-the-runner", "x-enact-runner-key");
+    let guessed = forged.header("x-enact-runner-key", "a guess");
+    server.send(&guessed).await.assert_problem(403, "not-the-runner", "x-enact-runner-key");
+    server.send(&register(b"the agent's key")).await.assert_problem(403, "not-the-runner", "another key");
+    assert_eq!(database.number("select count(*) from results").await, 0);
+    let ours = delivery(SUBJECT, 1, "token", &body).header("x-enact-runner-key", "the runner's key");
+    assert_eq!(server.send(&ours).await.status, 201);
+}

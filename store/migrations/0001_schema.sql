@@ -139,6 +139,7 @@ create table enact.attempts (
     finished_at    timestamptz,
     failure        text check (octet_length(failure) between 1 and 64),
     report         jsonb,
+    runner_key     text check (runner_key ~ '^sha256:[0-9a-f]{64}$'),
     primary key (tenant_id, subject_uid, number),
     check ((finished_at is null) = (report is null)),
     check (failure is null or finished_at is not null)
@@ -147,6 +148,9 @@ create index attempts_of_plan on enact.attempts (tenant_id, plan_uid);
 comment on table enact.attempts is
     'Attempts at tasks and integrations. Written by the operator before it creates the pod, and once when the attempt ends. Read by the '
     'operator after a restart, so that it starts no attempt twice, and by the server''s delivery to reject stale results.';
+comment on column enact.attempts.runner_key is
+    'Digest of the key that the runner of the attempt registered with the server before it started the agent. Only a result with this key '
+    'is accepted: the agent can read the token of the pod, but not the memory of the runner.';
 comment on column enact.attempts.report is 'The final report, with the tokens and the cost that the agent reported.';
 
 create table enact.results (

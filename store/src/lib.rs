@@ -27,7 +27,7 @@ pub use error::{ErrorClass, StoreError};
 pub use migrate::{AppLogin, migrate};
 pub use pushes::PushListener;
 pub use recorder::{Flusher, Recorder};
-pub use results::{Delivery, DeliveryOutcome};
+pub use results::{Delivery, DeliveryOutcome, Registration};
 pub use revisions::{Revision, RevisionApproval, RevisionSelector};
 pub use search::{Embedding, Hit, IndexOutcome, Item, ItemKind, Matched, PendingText, Query, Related};
 pub use store::Store;

@@ -1,6 +1,7 @@
 //! Results that pods deliver to the server.
 
 use enact_domain::assignment::AttemptResult;
+use enact_domain::digest::Digest;
 
 use crate::error::StoreError;
 use crate::sanitise::sanitise_result;
@@ -16,6 +17,8 @@ pub struct Delivery {
     pub namespace: String,
     pub pod_uid: String,
     pub plan_uid: String,
+    /// Digest of the runner's key that came with the result.
+    pub runner_key: Option<Digest>,
     pub result: AttemptResult,
 }
 
@@ -28,15 +31,53 @@ pub enum DeliveryOutcome {
     AlreadyThere,
     /// The attempt no longer counts: a newer one has started, or it is recorded as failed. The result is stored as evidence.
     Stale,
+    /// The runner of the attempt has registered another key: the result is not from the runner. Nothing is stored.
+    Forged,
+}
+
+/// The outcome of the registration of a runner's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// The attempt has this key now, or had it before.
+    Accepted,
+    /// The attempt has another key, or it has ended.
+    Refused,
 }
 
 impl Store {
+    /// Registers the digest of the key with which the runner of an attempt will deliver its result. The first key counts.
+    ///
+    /// # Errors
+    /// If it cannot be written. The same key can then be registered again.
+    pub async fn register_runner(
+        &self,
+        tenant: &str,
+        subject_uid: &str,
+        attempt: u32,
+        key: &Digest,
+    ) -> Result<Registration, StoreError> {
+        self.transaction("register the runner of an attempt", tenant, async |session: &mut Session| {
+            let updated = sqlx::query!(
+                "update enact.attempts set runner_key = $4 where tenant_id = $1 and subject_uid = $2 and number = $3::bigint \
+                 and finished_at is null and coalesce(runner_key, $4) = $4",
+                tenant,
+                subject_uid,
+                i64::from(attempt),
+                key.as_str(),
+            )
+            .execute(session.statement())
+            .await?;
+            Ok(if updated.rows_affected() == 1 { Registration::Accepted } else { Registration::Refused })
+        })
+        .await
+    }
+
     /// Stores the result that a pod delivered, if it is the first one of its attempt. A late result does not change a recorded decision.
     ///
     /// # Errors
     /// If it cannot be written. The same result can then be delivered again.
     pub async fn deliver(&self, delivery: Delivery) -> Result<DeliveryOutcome, StoreError> {
-        let Delivery { tenant, namespace, pod_uid, plan_uid, mut result } = delivery;
+        let Delivery { tenant, namespace, pod_uid, plan_uid, runner_key, mut result } = delivery;
         sanitise_result(&mut result);
         let report = serde_json::to_value(&result.report).map_err(StoreError::unreadable("the report"))?;
         let gates = serde_json::to_value(&result.gates).map_err(StoreError::unreadable("the results of the gates"))?;
@@ -44,7 +85,7 @@ impl Store {
             // Locking the attempt's row orders this against the statement that records the attempt's end, so that both agree on `stale`.
             let row = sqlx::query!(
                 r#"with attempt as (
-                    select name, failure from enact.attempts
+                    select name, failure, runner_key is not null and runner_key is distinct from $11 as forged from enact.attempts
                     where tenant_id = $1 and subject_uid = $2 and number = $3::bigint
                     for no key update
                 ), stored as (
@@ -53,6 +94,7 @@ impl Store {
                     select $1, $2, $3::bigint, $4, $5, $6, $7, $8, $9, $10,
                         exists (select from attempt where failure is not null)
                         or exists (select from enact.attempts where tenant_id = $1 and subject_uid = $2 and number > $3::bigint)
+                    where not exists (select from attempt where forged)
                     on conflict (tenant_id, subject_uid, number) do nothing
                     returning stale, received_at
                 ), entry as (
@@ -69,7 +111,7 @@ impl Store {
                         (tenant_id, at, actor, event, kind, namespace, name, subject_uid, plan_uid, payload)
                     select tenant_id, at, actor, event, kind, namespace, name, subject_uid, plan_uid, details from entry
                 )
-                select exists (select from stored) as "new!",
+                select exists (select from stored) as "new!", exists (select from attempt where forged) as "forged!",
                        coalesce((select stale from stored),
                                 (select stale from enact.results where tenant_id = $1 and subject_uid = $2 and number = $3::bigint),
                                 false) as "stale!""#,
@@ -83,10 +125,12 @@ impl Store {
                 result.transcript,
                 gates,
                 i64::try_from(result.duration_ms).unwrap_or(i64::MAX),
+                runner_key.as_ref().map(Digest::as_str),
             )
             .fetch_one(session.statement())
             .await?;
             Ok(match row {
+                row if row.forged => DeliveryOutcome::Forged,
                 // First, since a stale result can be new or a repetition.
                 row if row.stale => DeliveryOutcome::Stale,
                 row if row.new => DeliveryOutcome::Stored,

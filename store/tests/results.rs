@@ -3,7 +3,8 @@
 mod support;
 
 use enact_domain::assignment::{AttemptResult, GateResult, MAX_RESULT_BYTES, Reason, Report};
-use enact_store::{Delivery, DeliveryOutcome, ErrorClass, Store};
+use enact_domain::digest::Digest;
+use enact_store::{Delivery, DeliveryOutcome, ErrorClass, Registration, Store};
 use support::{Database, done, end, start};
 use tokio::task::JoinSet;
 
@@ -13,6 +14,7 @@ fn delivery(task: &str, attempt: u32, message: &str) -> Delivery {
         namespace: "team".into(),
         pod_uid: format!("pod-{task}-{attempt}"),
         plan_uid: "uid-p".into(),
+        runner_key: None,
         result: AttemptResult {
             subject_uid: format!("uid-{task}"),
             attempt,
@@ -147,4 +149,26 @@ async fn a_report_of_a_newer_release_is_an_error() {
     sqlx::query(newer).execute(&mut database.superuser().await).await.unwrap();
     let error = store.recorded_attempts("a", "uid-p").await.expect_err("nobody knows whether the work was done");
     assert_eq!((error.category(), error.class()), ("unreadable", ErrorClass::Permanent), "{error}");
+}
+
+#[tokio::test]
+async fn only_the_registered_runner_delivers() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    let (ours, others) = (Digest::of_bytes(b"runner"), Digest::of_bytes(b"agent"));
+    let register = async |key: &Digest| store.register_runner("a", "uid-t", 1, key).await.unwrap();
+    assert_eq!(register(&ours).await, Registration::Refused, "the attempt is not recorded yet");
+    store.record(vec![start("a", "t", 1)]).await.unwrap();
+    assert_eq!(register(&ours).await, Registration::Accepted);
+    assert_eq!(register(&ours).await, Registration::Accepted, "a repetition has no effect");
+    assert_eq!(register(&others).await, Registration::Refused);
+    let with = |key: Option<&Digest>| Delivery { runner_key: key.cloned(), ..delivery("t", 1, "done") };
+    let rows = database.rows().await;
+    for forged in [None, Some(&others)] {
+        assert_eq!(store.deliver(with(forged)).await.unwrap(), DeliveryOutcome::Forged);
+    }
+    assert_eq!(database.rows().await, rows, "a forged result leaves no trace");
+    assert_eq!(store.deliver(with(Some(&ours))).await.unwrap(), DeliveryOutcome::Stored);
+    store.record(vec![end("a", "t", 1, None, done())]).await.unwrap();
+    assert_eq!(register(&ours).await, Registration::Refused, "the attempt has ended");
 }

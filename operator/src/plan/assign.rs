@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use enact_crds::AgentSpec;
 use enact_crds::common::Resources;
 use enact_crds::convert;
 use enact_crds::plan::Workspace;
@@ -63,10 +64,12 @@ fn task_pod(ctx: &Context, decided: &Decided, task: usize, attempt: u32, name: S
         name,
         namespace: observed.namespace.clone(),
         labels: labels(decided, task_name, TASK, attempt),
+        gateway_agent: uses_gateway(ctx, agent).then(|| agent_name.to_owned()),
         owner,
         assignment: pod::assignment_json(&assignment(ctx, decided, &entry.uid, attempt, git, Work::Task(work)))?,
         timeout_seconds: template.timeout_seconds.unwrap_or(spec.execution.timeout_seconds),
         resources: [template.resources.as_ref().unwrap_or(&NONE), &agent.resources, &spec.execution.resources],
+        default_resources: pod::DefaultResources::of(agent.adapter),
     };
     Ok(pod::for_agent(&frame, TASK, agent, workspace.and_then(|w| w.credentials_secret_ref.as_ref())))
 }
@@ -85,13 +88,20 @@ fn integration_pod(ctx: &Context, decided: &Decided, attempt: u32, name: String)
         name,
         namespace: observed.namespace.clone(),
         labels: labels(decided, names::INTEGRATION, names::INTEGRATION, attempt),
+        gateway_agent: None,
         owner: build::controlled_by(observed.plan.as_ref()),
         assignment: pod::assignment_json(&assignment(ctx, decided, &observed.uid, attempt, Some(git), work))?,
         timeout_seconds: spec.execution.timeout_seconds,
         resources: [&NONE, &NONE, &spec.execution.resources],
+        default_resources: pod::DefaultResources::SCRIPT,
     };
     let integration = workspace.integration.credentials_secret_ref.as_ref();
     Ok(pod::for_integration(&frame, workspace.credentials_secret_ref.as_ref(), integration))
+}
+
+/// Returns whether the agent's pods get a token for the model gateway.
+fn uses_gateway(ctx: &Context, agent: &AgentSpec) -> bool {
+    !agent.models.is_empty() && ctx.config.gateway_url.is_some()
 }
 
 fn labels(decided: &Decided, task: &str, role: &str, attempt: u32) -> Vec<(&'static str, String)> {

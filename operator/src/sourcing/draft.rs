@@ -251,10 +251,12 @@ impl DraftReconcile<'_> {
                 (names::LABEL_ROLE, JobRole::Draft.as_str().to_owned()),
                 (names::LABEL_ATTEMPT, attempt.to_string()),
             ],
+            gateway_agent: None,
             owner: self.subject.owner.clone(),
             assignment: assignment.map_err(|report| failed(report.message))?,
             timeout_seconds: drafting.timeout_seconds,
             resources: [&NO_RESOURCES, &agent.spec.resources, &NO_RESOURCES],
+            default_resources: pod::DefaultResources::of(agent.spec.adapter),
         };
         Ok(pod::for_agent(&frame, JobRole::Draft.as_str(), &agent.spec, None))
     }

@@ -304,10 +304,12 @@ impl GitReconcile<'_> {
             name,
             namespace: self.subject.namespace.clone(),
             labels: vec![(names::LABEL_ROLE, JobRole::Fetch.as_str().to_owned())],
+            gateway_agent: None,
             owner: self.subject.owner.clone(),
             assignment: pod::document_job_json(&job).map_err(|report| report.message)?,
             timeout_seconds: TIMEOUT_SECONDS,
             resources: [&NO_RESOURCES; 3],
+            default_resources: pod::DefaultResources::SCRIPT,
         };
         Ok(pod::for_fetch(&frame, git.credentials_secret_ref.as_ref()))
     }

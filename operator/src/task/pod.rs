@@ -32,6 +32,8 @@ use crate::context::Membership;
 const UID: i64 = 10_001;
 /// Lifetime of the token for the server, in seconds; the kubelet renews it.
 const TOKEN_SECONDS: i64 = 3600;
+/// Seconds for which the token for the model gateway is valid after the time limit of the attempt.
+const GATEWAY_TOKEN_MARGIN_SECONDS: i64 = 600;
 /// Seconds between SIGTERM and SIGKILL. The runner gives its agent ten of them.
 const GRACE_SECONDS: i64 = 30;
 /// Path of the runner in a pod whose Agent has its own image.
@@ -47,6 +49,8 @@ pub struct Frame<'a> {
     pub namespace: String,
     /// Labels without the tenant's.
     pub labels: Vec<(&'static str, String)>,
+    /// For the pod of an agent that uses models: the value of [`names::ANNOTATION_AGENT`]. The pod gets a token for the model gateway.
+    pub gateway_agent: Option<String>,
     /// Controller of the pod.
     pub owner: OwnerReference,
     /// JSON from [`assignment_json`] or [`document_job_json`].
@@ -55,6 +59,28 @@ pub struct Frame<'a> {
     pub timeout_seconds: u32,
     /// Compute resources; the first entry that has a value decides.
     pub resources: [&'a Resources; 3],
+    /// Compute resources when no entry has a value.
+    pub default_resources: DefaultResources,
+}
+
+/// Compute resources of a pod when nobody names any.
+#[derive(Clone, Copy, Debug)]
+pub struct DefaultResources {
+    cpu: &'static str,
+    memory: &'static str,
+    storage: &'static str,
+}
+
+impl DefaultResources {
+    /// For scripts, integrations and document jobs.
+    pub const SCRIPT: Self = Self { cpu: "50m", memory: "256Mi", storage: "1Gi" };
+    /// For coding agents. The largest of the known ones needs 600 MiB of memory, and builds and tests need some more.
+    const CODING_AGENT: Self = Self { cpu: "250m", memory: "2Gi", storage: "4Gi" };
+
+    /// Returns the defaults for an adapter.
+    pub fn of(adapter: Kind) -> Self {
+        if adapter.is_coding_agent() { Self::CODING_AGENT } else { Self::SCRIPT }
+    }
 }
 
 /// Returns the assignment of an attempt as JSON.
@@ -97,7 +123,7 @@ fn bounded_json(assignment: &impl Serialize, too_large: impl FnOnce(usize) -> St
 
 /// Builds the pod of an agent; `step` is the argument of its runner.
 pub fn for_agent(frame: &Frame, step: &str, agent: &AgentSpec, credentials: Option<&LocalRef>) -> Pod {
-    let mut volumes = vec![scratch("work", frame), scratch("tmp", frame), token()];
+    let mut volumes = vec![scratch("work", frame), scratch("tmp", frame), token(frame)];
     let mut mounts = vec![mount("work", paths::WORK), mount("tmp", "/tmp"), read_only("token", &parent(paths::TOKEN))];
     if let Some(secret) = credentials {
         volumes.push(secret_volume("git", secret));
@@ -108,8 +134,9 @@ pub fn for_agent(frame: &Frame, step: &str, agent: &AgentSpec, credentials: Opti
         mounts.push(read_only("replay", paths::REPLAY));
     }
     let mut init = Vec::new();
-    let image = agent.image.as_deref().unwrap_or(&frame.config.agent_image);
-    let runner = if agent.image.is_some() {
+    let own_image = agent.image.as_deref().or_else(|| frame.config.image_of(agent.adapter.as_str()));
+    let image = own_image.unwrap_or(&frame.config.agent_image);
+    let runner = if own_image.is_some() {
         volumes.push(scratch("runner", frame));
         mounts.push(read_only("runner", INJECTED));
         let from = frame.config.runner_image.as_deref().unwrap_or(&frame.config.agent_image);
@@ -128,7 +155,7 @@ pub fn for_agent(frame: &Frame, step: &str, agent: &AgentSpec, credentials: Opti
 
 /// Builds the pod that reads a document from a repository.
 pub fn for_fetch(frame: &Frame, credentials: Option<&LocalRef>) -> Pod {
-    let mut volumes = vec![scratch("work", frame), scratch("tmp", frame), token()];
+    let mut volumes = vec![scratch("work", frame), scratch("tmp", frame), token(frame)];
     let mut mounts = vec![mount("work", paths::WORK), mount("tmp", "/tmp"), read_only("token", &parent(paths::TOKEN))];
     if let Some(secret) = credentials {
         volumes.push(secret_volume("git", secret));
@@ -145,7 +172,7 @@ pub fn for_fetch(frame: &Frame, credentials: Option<&LocalRef>) -> Pod {
 pub fn for_integration(frame: &Frame, tasks: Option<&LocalRef>, integration: Option<&LocalRef>) -> Pod {
     let image = &frame.config.agent_image;
     let mut volumes = ["work", "tmp", "publish", "publish-tmp", "handover"].map(|name| scratch(name, frame)).to_vec();
-    volumes.push(token());
+    volumes.push(token(frame));
     let env = vec![assignment_var(frame)];
     let step = |name: &str, mounts: Vec<VolumeMount>| {
         let mut step = container(frame, name, image, mounts);
@@ -205,6 +232,10 @@ fn pod(frame: &Frame, init: Vec<Container>, main: Container, volumes: Vec<Volume
             name: Some(frame.name.clone()),
             namespace: Some(frame.namespace.clone()),
             labels: Some(labels.collect()),
+            annotations: frame
+                .gateway_agent
+                .as_ref()
+                .map(|agent| BTreeMap::from([(names::ANNOTATION_AGENT.to_owned(), agent.clone())])),
             owner_references: Some(vec![frame.owner.clone()]),
             ..ObjectMeta::default()
         },
@@ -241,7 +272,7 @@ fn container(frame: &Frame, name: &str, image: &str, mounts: Vec<VolumeMount>) -
         name: name.into(),
         image: Some(image.into()),
         volume_mounts: Some(mounts),
-        resources: Some(resources(&frame.resources)),
+        resources: Some(resources(frame)),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
             read_only_root_filesystem: Some(true),
@@ -252,15 +283,16 @@ fn container(frame: &Frame, name: &str, image: &str, mounts: Vec<VolumeMount>) -
     }
 }
 
-fn resources(wanted: &[&Resources]) -> ResourceRequirements {
-    let pick = |field: fn(&Resources) -> &Option<String>, last: &str| {
-        Quantity(wanted.iter().find_map(|r| field(r).clone()).unwrap_or_else(|| last.to_owned()))
+fn resources(frame: &Frame) -> ResourceRequirements {
+    let pick = |field: fn(&Resources) -> &Option<String>, default: &str| {
+        Quantity(frame.resources.iter().find_map(|r| field(r).clone()).unwrap_or_else(|| default.to_owned()))
     };
-    let memory = pick(|r| &r.memory, "256Mi");
-    let storage = pick(|r| &r.ephemeral_storage, "1Gi");
+    let DefaultResources { cpu, memory, storage } = frame.default_resources;
+    let memory = pick(|r| &r.memory, memory);
+    let storage = pick(|r| &r.ephemeral_storage, storage);
     ResourceRequirements {
         requests: Some(BTreeMap::from([
-            ("cpu".into(), pick(|r| &r.cpu, "50m")),
+            ("cpu".into(), pick(|r| &r.cpu, cpu)),
             ("memory".into(), memory.clone()),
             ("ephemeral-storage".into(), Quantity("64Mi".into())),
         ])),
@@ -287,7 +319,8 @@ fn tolerations(config: &Config) -> Option<Vec<Toleration>> {
 }
 
 fn scratch(name: &str, frame: &Frame) -> Volume {
-    let limit = frame.resources.iter().find_map(|r| r.ephemeral_storage.clone()).unwrap_or_else(|| "1Gi".into());
+    let named = frame.resources.iter().find_map(|r| r.ephemeral_storage.clone());
+    let limit = named.unwrap_or_else(|| frame.default_resources.storage.into());
     Volume {
         name: name.into(),
         empty_dir: Some(EmptyDirVolumeSource { size_limit: Some(Quantity(limit)), medium: None }),
@@ -295,20 +328,25 @@ fn scratch(name: &str, frame: &Frame) -> Volume {
     }
 }
 
-fn token() -> Volume {
+/// Returns the volume with the pod's tokens: one for enact-server, and one for the model gateway if the agent uses models.
+fn token(frame: &Frame) -> Volume {
+    let projected = |audience: &str, path: &str, seconds: i64| VolumeProjection {
+        service_account_token: Some(ServiceAccountTokenProjection {
+            audience: Some(audience.into()),
+            expiration_seconds: Some(seconds),
+            path: path.into(),
+        }),
+        ..VolumeProjection::default()
+    };
+    let mut sources = vec![projected(names::RESULT_AUDIENCE, file_name(paths::TOKEN), TOKEN_SECONDS)];
+    if frame.gateway_agent.is_some() {
+        // The agent reads it once, at its start, so that it must be valid until the attempt ends. It is valid only while the pod exists.
+        let seconds = i64::from(frame.timeout_seconds) + GATEWAY_TOKEN_MARGIN_SECONDS;
+        sources.push(projected(names::GATEWAY_AUDIENCE, file_name(paths::GATEWAY_TOKEN), seconds.max(600)));
+    }
     Volume {
         name: "token".into(),
-        projected: Some(ProjectedVolumeSource {
-            default_mode: Some(0o440),
-            sources: Some(vec![VolumeProjection {
-                service_account_token: Some(ServiceAccountTokenProjection {
-                    audience: Some(names::RESULT_AUDIENCE.into()),
-                    expiration_seconds: Some(TOKEN_SECONDS),
-                    path: "token".into(),
-                }),
-                ..VolumeProjection::default()
-            }]),
-        }),
+        projected: Some(ProjectedVolumeSource { default_mode: Some(0o440), sources: Some(sources) }),
         ..Volume::default()
     }
 }
@@ -346,6 +384,10 @@ fn mount(name: &str, path: &str) -> VolumeMount {
 
 fn read_only(name: &str, path: &str) -> VolumeMount {
     VolumeMount { read_only: Some(true), ..mount(name, path) }
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(_, name)| name)
 }
 
 fn parent(path: &str) -> String {

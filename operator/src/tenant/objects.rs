@@ -240,11 +240,11 @@ fn network_policy(egress: &[Egress], config: &Config) -> Value {
         "" => json!({ "ports": dns_ports }),
         name => json!({ "ports": dns_ports, "to": [namespace(name)] }),
     }];
-    if let Some(server) = config.server_port() {
+    for (service_port, labels) in config.services() {
         let mut to = namespace(&config.namespace);
-        let labels: Map<String, Value> = config.server_labels().map(|(k, v)| (k.to_owned(), v.into())).collect();
+        let labels: Map<String, Value> = labels.into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect();
         to["podSelector"] = json!({ "matchLabels": labels });
-        rules.push(json!({ "ports": [port("TCP", server.into())], "to": [to] }));
+        rules.push(json!({ "ports": [port("TCP", service_port.into())], "to": [to] }));
     }
     rules.extend(egress.iter().map(|place| {
         let to = match (&place.cidr, &place.namespace) {

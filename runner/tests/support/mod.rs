@@ -147,24 +147,32 @@ fn backend(root: &Path, request: &Request) -> Vec<u8> {
     response(status, &headers, &output[end + 4..])
 }
 
-/// The Enact server. It returns the answers of `start` in order, and then 204.
+/// The Enact server. It accepts every registration of a runner. To other requests, it returns the answers of `start` in order, and then
+/// 204.
 #[derive(Clone)]
 pub struct EnactServer {
     pub url: String,
+    /// Registrations of runners.
+    pub registrations: Arc<Mutex<Vec<Request>>>,
+    /// All other requests.
     pub requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl EnactServer {
     pub fn start(answers: &[&'static str]) -> Self {
-        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (registrations, requests) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
         let answers = Mutex::new(answers.iter().copied().collect::<VecDeque<_>>());
-        let seen = Arc::clone(&requests);
+        let (registered, seen) = (Arc::clone(&registrations), Arc::clone(&requests));
         let url = serve(move |request| {
+            if request.path.ends_with("/runner") {
+                registered.lock().unwrap().push(request);
+                return response("204 No Content", &[], b"");
+            }
             seen.lock().unwrap().push(request);
             let status = answers.lock().unwrap().pop_front().unwrap_or("204 No Content");
             response(status, &[("retry-after", "0")], br#"{"detail":"said the test"}"#)
         });
-        Self { url, requests }
+        Self { url, registrations, requests }
     }
 
     /// Returns the result that arrived last.

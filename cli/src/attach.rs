@@ -1,0 +1,88 @@
+//! `attach`: a shell in the pod of a running attempt.
+
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use anyhow::{Result, anyhow, bail};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+
+use crate::args::{Attach, Target};
+use crate::cluster::{Cluster, api_error};
+use crate::logs;
+
+/// Container of the agent in the pod of a task.
+const AGENT: &str = "agent";
+
+/// Replaces this process by `kubectl exec`, which asks the API server for `create` on `pods/exec`.
+///
+/// # Errors
+/// When the attempt does not run, or kubectl cannot be started.
+pub async fn run(cluster: &Cluster, target: &Target, options: &Attach) -> Result<()> {
+    let work = logs::find(cluster, &options.task).await?;
+    let api: Api<Pod> = cluster.api();
+    let (attempt, pod) = match options.attempt {
+        Some(attempt) => (attempt, api.get_opt(&work.pod(attempt)).await.map_err(api_error)?),
+        None => logs::last(&api, &work).await?,
+    };
+    let name = work.pod(attempt);
+    let Some(pod) = pod else { bail!(work.no_pod(attempt)) };
+    if !is_running(&pod) {
+        bail!("the agent of pod {name} is not running; `kubectl enact logs {}` shows what it did", options.task);
+    }
+    let error = Command::new("kubectl").args(arguments(&cluster.namespace, target, &name, &options.command)).exec();
+    Err(anyhow!("cannot run kubectl, which opens the shell: {error}; install kubectl and put it on the PATH"))
+}
+
+fn is_running(pod: &Pod) -> bool {
+    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    let agent = statuses.into_iter().flatten().find(|status| status.name == AGENT);
+    agent.and_then(|status| status.state.as_ref()).is_some_and(|state| state.running.is_some())
+}
+
+/// Returns the arguments of kubectl, with the cluster and user that this command was given.
+fn arguments(namespace: &str, target: &Target, pod: &str, command: &[String]) -> Vec<String> {
+    let mut arguments = vec![format!("--namespace={namespace}")];
+    arguments.extend(target.context.iter().map(|context| format!("--context={context}")));
+    arguments.extend(target.kubeconfig.iter().map(|file| format!("--kubeconfig={}", file.display())));
+    arguments.extend(target.as_user.iter().map(|user| format!("--as={user}")));
+    arguments.extend(target.as_group.iter().map(|group| format!("--as-group={group}")));
+    arguments.extend(["exec", "--stdin", "--tty", pod, "--container", AGENT, "--"].map(String::from));
+    if command.is_empty() {
+        arguments.extend(["/bin/sh", "-c", "cd /work/tree 2>/dev/null; exec /bin/sh"].map(String::from));
+    } else {
+        arguments.extend_from_slice(command);
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kubectl_uses_the_same_cluster_and_user() {
+        let target = Target {
+            context: Some("staging".into()),
+            as_user: Some("ann".into()),
+            as_group: vec!["leads".into()],
+            ..Target::default()
+        };
+        let arguments = arguments("shop", &target, "shop-t004-1", &["git".into(), "status".into()]);
+        assert_eq!(
+            arguments.join(" "),
+            "--namespace=shop --context=staging --as=ann --as-group=leads exec --stdin --tty shop-t004-1 --container agent -- git status"
+        );
+    }
+
+    #[test]
+    fn only_a_running_agent_has_a_shell() {
+        let pod = |state: serde_json::Value| -> Pod {
+            let status = serde_json::json!({"name": "agent", "image": "a", "imageID": "a", "ready": true, "restartCount": 0, "state": state});
+            serde_json::from_value(serde_json::json!({"status": {"containerStatuses": [status]}})).unwrap()
+        };
+        assert!(is_running(&pod(serde_json::json!({"running": {}}))));
+        assert!(!is_running(&pod(serde_json::json!({"terminated": {"exitCode": 0}}))));
+        assert!(!is_running(&Pod::default()));
+    }
+}
