@@ -5,8 +5,10 @@
 
 mod command;
 pub mod documents;
+mod feature;
 pub mod git;
 pub mod installation;
+pub mod models;
 pub mod people;
 mod report;
 mod stage;
