@@ -10,6 +10,7 @@ pub mod git;
 pub mod installation;
 pub mod models;
 pub mod people;
+pub mod places;
 mod report;
 mod stage;
 mod wait;
