@@ -167,16 +167,18 @@ pub struct CodingAgent {
     pub model: &'static str,
     /// The last part of the image's name.
     pub image: &'static str,
+    /// The memory of its pods: what it was seen to use, with a margin.
+    pub memory: &'static str,
 }
 
 /// The coding agents that are verified.
 pub const CODING_AGENTS: [CodingAgent; 6] = [
-    CodingAgent { adapter: "ClaudeCode", api: "Anthropic", model: "claude-sonnet-4-5", image: "agent-claude-code" },
-    CodingAgent { adapter: "Codex", api: "OpenAi", model: "gpt-5-codex", image: "agent-codex" },
-    CodingAgent { adapter: "GeminiCli", api: "Gemini", model: "gemini-2.5-pro", image: "agent-gemini-cli" },
-    CodingAgent { adapter: "QwenCode", api: "OpenAi", model: "qwen3-coder", image: "agent-qwen-code" },
-    CodingAgent { adapter: "OpenCode", api: "OpenAi", model: "gpt-5", image: "agent-opencode" },
-    CodingAgent { adapter: "Copilot", api: "OpenAi", model: "gpt-5", image: "agent-copilot" },
+    CodingAgent { adapter: "ClaudeCode", api: "Anthropic", model: "claude-sonnet-4-5", image: "agent-claude-code", memory: "768Mi" },
+    CodingAgent { adapter: "Codex", api: "OpenAi", model: "gpt-5-codex", image: "agent-codex", memory: "512Mi" },
+    CodingAgent { adapter: "GeminiCli", api: "Gemini", model: "gemini-2.5-pro", image: "agent-gemini-cli", memory: "768Mi" },
+    CodingAgent { adapter: "QwenCode", api: "OpenAi", model: "qwen3-coder", image: "agent-qwen-code", memory: "1Gi" },
+    CodingAgent { adapter: "OpenCode", api: "OpenAi", model: "gpt-5", image: "agent-opencode", memory: "1536Mi" },
+    CodingAgent { adapter: "Copilot", api: "OpenAi", model: "gpt-5", image: "agent-copilot", memory: "1Gi" },
 ];
 
 /// Returns a verified coding agent.
@@ -191,14 +193,14 @@ pub fn coding_agent(adapter: &str) -> CodingAgent {
 impl CodingAgent {
     /// Returns the manifests of the Agent `coder` and of the ModelProvider `scripted`, with the key that the namespace's Secret has.
     pub fn manifests(self, url: &str) -> String {
-        let Self { adapter, api, model, image } = self;
+        let Self { adapter, api, model, image, memory } = self;
         let version = env!("CARGO_PKG_VERSION");
         format!(
             "{}---\n{}---\n\
              apiVersion: enact.dev/v1alpha1\nkind: Agent\nmetadata: {{name: coder}}\nspec:\n  adapter: {adapter}\n  \
              image: ghcr.io/enact-dev/{image}:{version}\n  models: [{{provider: scripted, model: {model}}}]\n  \
              env: [{{name: PYTHONDONTWRITEBYTECODE, value: '1'}}]\n  \
-             resources: {{cpu: 100m, memory: 1Gi, ephemeralStorage: 1Gi}}\n---\n",
+             resources: {{cpu: 50m, memory: {memory}, ephemeralStorage: 1Gi}}\n---\n",
             keys(KEY),
             provider("scripted", api, url),
         )

@@ -41,6 +41,11 @@ fn by_default(name: &str) -> bool {
     name != MODEL && agents::agent_of(name).is_none()
 }
 
+/// Returns the names of the images of coding agents.
+pub(crate) fn agents() -> impl Iterator<Item = &'static str> {
+    IMAGES.iter().map(|(name, _)| *name).filter(|name| agents::agent_of(name).is_some())
+}
+
 /// Builds the images
 #[derive(Args)]
 pub(crate) struct Build {
