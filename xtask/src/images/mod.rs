@@ -175,6 +175,12 @@ mod tests {
     }
 
     #[test]
+    fn every_folder_of_an_agent_is_an_image() {
+        let of_folders: Vec<String> = agents::names().iter().map(|name| format!("agent-{name}")).collect();
+        assert_eq!(agents().collect::<Vec<_>>(), of_folders);
+    }
+
+    #[test]
     fn a_load_command_needs_a_placeholder() {
         let error = load_one_with("true", Path::new("/a.tar")).unwrap_err();
         assert!(error.to_string().contains("{}"), "{error}");
