@@ -138,26 +138,17 @@ fn a_provider_of_a_tenant_cannot_name_private_addresses() {
             "http://enact-server.enact-system.svc:8080",
         ];
         stage.apply(&keys("scripted")).await?;
-        let refused = r#"
-status, text = chat()
-assert status != 200 and status >= 400, (status, text)
-assert "healthz" not in text and "metrics" not in text, text
-"#;
+        // A target that was reached would have answered, which the message would say.
+        let refused = "status, text = chat()\nassert status == 502 and 'answered' not in text, (status, text)\n";
+        let mut objects = keys("scripted");
         let mut tasks = String::new();
         for (number, target) in TARGETS.into_iter().enumerate() {
-            let (name, agent_name) = (format!("private-{number}"), format!("attacker-{number}"));
-            // The webhook may refuse what it can see in the URL. The gateway refuses the rest.
-            if let Err(error) = stage.apply(&provider(&name, "OpenAi", target)).await {
-                println!("{target} is refused at admission: {error:#}");
-                continue;
-            }
-            stage.apply(&agent(&agent_name, &name)).await?;
-            tasks += &task(&format!("TARGET{number}"), &format!("      agentRef: {{name: {agent_name}}}\n"), refused);
+            let (provider_name, name) = (format!("private-{number}"), format!("attacker-{number}"));
+            objects += &format!("---\n{}---\n{}", provider(&provider_name, "OpenAi", target), agent(&name, &provider_name));
+            tasks += &task(&format!("TARGET{number}"), &format!("      agentRef: {{name: {name}}}\n"), refused);
         }
-        ensure!(!tasks.is_empty(), "a name cannot be refused at admission, because it is not resolved there");
-        let last = tasks.matches("TARGET").count();
-        println!("{last} targets are left for the gateway");
-        stage.apply(&format!("{}{}", agent("attacker", "private-1"), plan("", &tasks))).await?;
+        stage.apply(&objects).await?;
+        stage.apply(&plan("", &tasks).replace("{name: attacker}", "{name: attacker-0}")).await?;
         succeeds(&stage).await.map(drop)
     });
 }
@@ -236,7 +227,6 @@ fn an_injected_instruction_has_only_the_rights_of_the_pod() {
         let of_logs = printed.iter().find(|(place, _)| *place == "the pods' logs").context("no logs")?;
         ensure!(of_logs.1.contains("credential:"), "the agent did not print its credential: {}", of_logs.1);
         for (place, text) in &printed {
-            // The header of a token that Kubernetes signs, as it begins.
             ensure!(!text.contains("credential: eyJ"), "the credential is in {place}");
         }
         stage.bill_equals(&done, &server, "attacks", "injection").await.map(drop)

@@ -147,9 +147,11 @@ impl Store {
         }
         let mut build = self.buildah();
         build.args(["build", "--quiet", "--layers", "--pull-never", "--file"]).arg(&image.containerfile);
-        let packages = agents::agent_of(&image.name).map(|agent| agents::packages(agent, &self.folder)).transpose()?;
-        if let Some(packages) = &packages {
-            build.arg("--build-context").arg(format!("packages={}", packages.path().display()));
+        let agent = agents::agent_of(&image.name);
+        let packages = agent.map(|agent| agents::packages(agent, &self.folder)).transpose()?;
+        if let (Some(agent), Some(packages)) = (agent, &packages) {
+            build.arg(format!("--build-arg=AGENT={agent}"));
+            build.arg(format!("--build-context=packages={}", packages.path().display()));
         }
         let replaced = self.image_id(name);
         build.args(["--tag", name]).arg(context.path()).read()?;
