@@ -1,6 +1,6 @@
 //! The environment of agents, and the redaction of secrets in their output.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, ensure};
 use enact_crds::plan::Phase;
 use enact_domain::digest::Digest;
 use enact_domain::names;
