@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The crates, dependencies first, and the crates that each may depend on.
-const CRATES: [(&str, &[&str]); 14] = [
+const CRATES: [(&str, &[&str]); 15] = [
     ("enact-domain", &[]),
     ("enact-crds", &["enact-domain"]),
     ("enact-store", &["enact-domain", "enact-crds"]),
@@ -23,6 +23,7 @@ const CRATES: [(&str, &[&str]); 14] = [
     ("enact-cli", &["enact-domain", "enact-crds"]),
     ("enact-e2e", &["enact-domain", "enact-crds"]),
     ("enact-bench", &["enact-domain", "enact-crds", "enact-store"]),
+    ("enact-modelsim", &[]),
     ("xtask", &[]),
 ];
 
