@@ -9,8 +9,13 @@ use crate::{REQUEST_TIMEOUT, Stage, program, run};
 
 pub const NAMESPACE: &str = "enact-system";
 pub const RELEASE: &str = "enact";
-pub const WORKLOADS: [&str; 4] =
-    ["statefulset/enact-postgres", "deployment/enact-operator", "deployment/enact-server", "deployment/enact-webhook"];
+pub const WORKLOADS: [&str; 5] = [
+    "statefulset/enact-postgres",
+    "deployment/enact-gateway",
+    "deployment/enact-operator",
+    "deployment/enact-server",
+    "deployment/enact-webhook",
+];
 /// The timeout for the start of a component.
 const STARTING: &str = "--timeout=240s";
 

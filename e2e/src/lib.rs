@@ -5,9 +5,12 @@
 
 mod command;
 pub mod documents;
+mod feature;
 pub mod git;
 pub mod installation;
+pub mod models;
 pub mod people;
+pub mod places;
 mod report;
 mod stage;
 mod wait;

@@ -8,7 +8,8 @@ use enact_crds::common::Condition;
 use enact_crds::plan::Phase;
 use enact_crds::{Plan, Task, Tenant};
 use futures::{StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Service};
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PropagationPolicy, WatchEvent,
 };
@@ -24,6 +25,9 @@ use crate::wait::{Answer, PATIENCE, until};
 
 /// The field manager of the tests.
 const MANAGER: &str = "enact-e2e";
+
+/// The namespace of the model servers of all tests. The installation allows model providers in it, although their addresses are private.
+pub(crate) const MODELS: &str = "e2e-models";
 
 /// A tenant and a namespace for one test, both of the same name.
 #[derive(Clone)]
@@ -66,11 +70,26 @@ impl Stage {
         plans.delete_collection(&background, &ListParams::default()).await?;
         let tenants: Api<Tenant> = Api::all(self.client.clone());
         gone(&tenants, &self.name).await.context("the tenant is not deleted")?;
+        self.clear_model_server().await.context("the model server is not deleted")?;
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         for name in [self.name.clone(), format!("{}-git", self.name)] {
             gone(&namespaces, &name).await.with_context(|| format!("namespace {name} is not deleted"))?;
         }
         Ok(())
+    }
+
+    /// Deletes the model server of this stage, and waits until its pod does not exist any more.
+    pub(crate) async fn clear_model_server(&self) -> Result<()> {
+        gone(&Api::<Deployment>::namespaced(self.client.clone(), MODELS), &self.name).await?;
+        gone(&Api::<Service>::namespaced(self.client.clone(), MODELS), &self.name).await?;
+        gone(&Api::<ConfigMap>::namespaced(self.client.clone(), MODELS), &self.name).await?;
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), MODELS);
+        let of_server = ListParams::default().labels(&format!("app.kubernetes.io/name={}", self.name));
+        until("the end of the model server", PATIENCE, || async {
+            let left = pods.list(&of_server).await?.items.len();
+            Ok(if left == 0 { Answer::Yes(()) } else { Answer::NotYet(format!("{left} pods are left")) })
+        })
+        .await
     }
 
     /// Deletes the rows of an earlier run: a document's history includes all objects with its name.

@@ -12,7 +12,8 @@ use crate::cmd::{self, CommandExt, cmd};
 use crate::dirs;
 
 /// The programs that go into images.
-pub(crate) const NAMES: [&str; 5] = ["enact", "enact-operator", "enact-runner", "enact-server", "enact-webhook"];
+pub(crate) const NAMES: [&str; 6] =
+    ["enact", "enact-gateway", "enact-operator", "enact-runner", "enact-server", "enact-webhook"];
 
 /// A line of the output of `cargo build --message-format=json`.
 #[derive(Deserialize)]

@@ -17,7 +17,7 @@ use crate::{apt, charts, cluster, dirs, parallel, postgres, tools};
 /// Runs all checks, and installs what they need
 #[derive(Args)]
 pub(crate) struct Test {
-    /// Run only these steps; default: all
+    /// Run only these steps; default: all but agents
     #[arg(value_enum)]
     steps: Vec<Step>,
 
@@ -45,14 +45,36 @@ enum Step {
     Charts,
     /// Run the tests on a real cluster: installation, plans with real pods, faults, upgrade
     Cluster,
+    /// Run each coding agent in pods of a real cluster, with a scripted model. Builds images of 3 GB, so it runs only when it is named
+    Agents,
 }
+
+/// The tests of `e2e/` that run together, each with what it needs in the cluster.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Suite {
+    Usual,
+    Agents,
+}
+
+/// The test program of the suite [`Suite::Agents`].
+const AGENTS: &str = "agents";
+/// The coding agent of the usual tests: the fastest one, which also needs the least memory.
+const USUAL_AGENT: &str = "agent-codex";
+
+/// Helm's flags for the tests.
+const FLAGS: [&str; 3] = [
+    "--set=server.pushes.enabled=true",
+    // The model servers of the tests, which are Services and therefore have private addresses.
+    "--set=gateway.allowedPrivateHosts={*.e2e-models.svc}",
+    "--set=networkPolicy.modelPorts={443,8080}",
+];
 
 /// Runs the steps until one fails.
 pub(crate) fn run(test: &Test) -> Result<()> {
-    let steps = if test.steps.is_empty() { Step::value_variants() } else { &test.steps };
+    let named = |step: &Step| if test.steps.is_empty() { *step != Step::Agents } else { test.steps.contains(step) };
     let mut times = Vec::new();
     let mut failure = None;
-    for step in steps {
+    for step in Step::value_variants().iter().filter(|step| named(step)) {
         println!("\n=== {step:?}");
         let began = Instant::now();
         let result = step.run(test);
@@ -83,7 +105,8 @@ impl Step {
             Self::Deny => deny(),
             Self::Unit => unit(),
             Self::Charts => charts::check(),
-            Self::Cluster => on_cluster(test),
+            Self::Cluster => on_cluster(test, Suite::Usual),
+            Self::Agents => on_cluster(test, Suite::Agents),
         }
     }
 }
@@ -112,11 +135,11 @@ fn unit() -> Result<()> {
 }
 
 /// Starts a cluster, installs the release, and runs the tests of `e2e/`.
-fn on_cluster(test: &Test) -> Result<()> {
+fn on_cluster(test: &Test, suite: Suite) -> Result<()> {
     let was_there = cluster::default_kubeconfig().is_ok();
     let up = || cluster::up(&cluster::Options::default());
     let ((), archives) = parallel::both(up, || images::archives(&[], Profile::WithTests))?;
-    let result = tests_on_cluster(test, archives);
+    let result = tests_on_cluster(test, suite, archives);
     // A cluster that this command started is deleted even if the tests failed. A cluster that existed before is kept.
     if !was_there && !test.keep {
         cluster::down()?;
@@ -124,19 +147,25 @@ fn on_cluster(test: &Test) -> Result<()> {
     result
 }
 
-fn tests_on_cluster(test: &Test, archives: Vec<Archive>) -> Result<()> {
+fn tests_on_cluster(test: &Test, suite: Suite, archives: Vec<Archive>) -> Result<()> {
     let kube = Kube::own()?;
     let images = install::deliver_images(&kube, &Delivery::default(), archives)?;
     images::check_push(&images.archives).context("images cannot be pushed")?;
-    install::helm(&kube, &images, &["--set=server.pushes.enabled=true"])?;
-    // The installation deletes images that it does not use, so this one is loaded afterwards.
-    let model = Images::load(images::archives(&["minilm".to_owned()], Profile::WithTests)?)?.name("minilm")?;
+    install::helm(&kube, &images, &FLAGS)?;
+    // The installation deletes images that it does not use, so these are loaded afterwards.
+    let more: Vec<String> = match suite {
+        Suite::Usual => vec!["minilm".to_owned(), USUAL_AGENT.to_owned()],
+        Suite::Agents => images::agents().map(str::to_owned).collect(),
+    };
+    let more = Images::load(images::archives(&more, Profile::WithTests)?)?;
+    let model = more.name("minilm").ok();
     let mut programs = e2e_programs()?;
+    programs.retain(|(name, _)| (name == AGENTS) == (suite == Suite::Agents));
     // A disturbed installation could make the other tests fail, so the tests that disturb it run last.
     programs.sort_by_key(|(name, _)| (disturbs(name), name.clone()));
     for (name, program) in programs {
         let began = Instant::now();
-        run_tests(&name, &program, &model, test.filter.as_deref())
+        run_tests(&name, &program, model.as_deref(), test.filter.as_deref())
             .with_context(|| format!("the tests `{name}` failed"))?;
         println!("--- {name} took {:.0} s", began.elapsed().as_secs_f32());
     }
@@ -152,15 +181,16 @@ fn disturbs(name: &str) -> u8 {
     }
 }
 
-fn run_tests(name: &str, program: &Path, model: &str, filter: Option<&str>) -> Result<()> {
+fn run_tests(name: &str, program: &Path, model: Option<&str>, filter: Option<&str>) -> Result<()> {
     let tools = tools::cluster()?;
-    let threads = if disturbs(name) > 0 { "1" } else { "4" };
+    // Each test of the coding agents already runs several of them, which need a gigabyte of memory each.
+    let threads = if disturbs(name) > 0 || name == AGENTS { "1" } else { "4" };
     let mut run = cmd(program, filter);
     run.args(["--test-threads", threads]);
     run.current_dir(dirs::workspace().join("e2e"));
     run.env("KUBECONFIG", cluster::default_kubeconfig()?);
     run.env("ENACT_E2E_BIN", dirs::workspace().join("dist"));
-    run.env("ENACT_E2E_MODEL", model);
+    run.envs(model.map(|model| ("ENACT_E2E_MODEL", model)));
     run.env("ENACT_E2E_HELM", tools.join("helm"));
     run.env("ENACT_E2E_KUBECTL", tools.join("kubectl"));
     run.show()

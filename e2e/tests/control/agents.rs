@@ -1,12 +1,13 @@
 //! The environment of agents, and the redaction of secrets in their output.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, ensure};
 use enact_crds::plan::Phase;
 use enact_domain::digest::Digest;
 use enact_domain::names;
 use enact_e2e::git::Git;
+use enact_e2e::places::places;
 use enact_e2e::work::scripted_plan;
-use enact_e2e::{PATIENCE, Stage, condition, describe, on_stage, program, run};
+use enact_e2e::{PATIENCE, condition, describe, on_stage};
 
 #[test]
 fn an_agent_with_an_image_of_its_own_gets_the_runner() {
@@ -165,27 +166,4 @@ spec:
         ensure!(stage.attempts(&plan)?.len() == 2);
         Ok(())
     });
-}
-
-/// Returns all texts about a stage, except for its Secrets.
-fn places(stage: &Stage) -> Result<Vec<(&'static str, String)>> {
-    let kubectl = |args: &[&str]| run(program("kubectl")?.args(args));
-    let kinds =
-        "pods,events,configmaps,serviceaccounts,agents.enact.dev,plans.enact.dev,tasks.enact.dev,approvals.enact.dev";
-    let name = stage.name.as_str();
-    let dump =
-        "PGPASSWORD=$POSTGRES_PASSWORD exec pg_dump --host=127.0.0.1 --username=enact --data-only --schema=enact enact";
-    let of_pods = ["logs", "--namespace", name, "--selector", names::LABEL_PLAN, "--all-containers", "--tail=-1"];
-    let release = "app.kubernetes.io/part-of=enact";
-    let of_release =
-        ["logs", "--namespace", "enact-system", "--selector", release, "--all-containers", "--tail=-1", "--since=30m"];
-    Ok(vec![
-        ("objects", kubectl(&["get", kinds, "--namespace", name, "--output", "json"])?),
-        ("the pods' logs", kubectl(&of_pods)?),
-        ("the logs of Enact", kubectl(&of_release)?),
-        (
-            "the record",
-            kubectl(&["exec", "--namespace", "enact-system", "statefulset/enact-postgres", "--", "sh", "-c", dump])?,
-        ),
-    ])
 }

@@ -1,26 +1,23 @@
-//! `cargo xtask demo`: installs Enact in a cluster and runs the example until its product is built, with the commands of a user.
+//! `cargo xtask demo`: installs Enact in a cluster and runs an example until its product is built, with the commands of a user.
 
+mod coder;
 mod own;
 mod show;
-
-use std::fs;
-use std::time::Instant;
+mod steps;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
 
+use self::coder::Session;
 use self::own::{GIT_NAMESPACE, SHOP, TENANT};
+use self::steps::{Clock, DEVELOPER, approve, example, until_finished};
 use crate::binaries::Profile;
 use crate::cmd::{CommandExt, cmd};
 use crate::images::{self, archive};
 use crate::install::{self, Delivery, Images};
 use crate::kube::Kube;
-use crate::{apt, cluster, dirs, parallel, random};
-
-/// The users of the demonstration, as kubectl's flags: one writes, the other one approves.
-const DEVELOPER: [&str; 2] = ["--as=dana", "--as-group=developers"];
-const LEAD: [&str; 2] = ["--as=lee", "--as-group=leads"];
+use crate::{apt, cluster, parallel, random};
 
 /// Runs the demonstration: installs Enact, applies a constitution, a specification and a plan, approves them, and shows the progress
 #[derive(Args)]
@@ -31,6 +28,15 @@ pub(crate) struct Demo {
 
     #[command(flatten)]
     delivery: Delivery,
+
+    /// Let a coding agent build a Spec Kit feature of fourteen tasks. It uses a model if the environment has a key (`ANTHROPIC_API_KEY` for
+    /// claude-code, `GEMINI_API_KEY` for gemini-cli, else `OPENAI_API_KEY`), and a scripted model server otherwise
+    #[arg(long, value_name = "NAME", value_parser = coder::CODERS.map(|coder| coder.name))]
+    agent: Option<String>,
+
+    /// Model of the coding agent, as its provider calls it; by default one that the agent knows
+    #[arg(long, value_name = "NAME", requires = "agent")]
+    agent_model: Option<String>,
 
     /// Build the programs with the sentence model for search by meaning, which takes minutes longer
     #[arg(long)]
@@ -46,10 +52,17 @@ pub(crate) fn run(demo: &Demo) -> Result<()> {
     if demo.down {
         return down(demo);
     }
-    let clock = Clock(Instant::now());
+    let session = demo.agent.as_deref().map(|name| Session::of(name, demo.agent_model.as_deref())).transpose()?;
+    let clock = Clock::start();
     clock.step("Starting a Kubernetes cluster, and building the images");
     let profile = if demo.model { Profile::Development } else { Profile::WithoutModel };
-    let build_images = || images::archives(&[], profile);
+    let build_images = || {
+        let mut archives = images::archives(&[], profile)?;
+        if let Some(session) = &session {
+            archives.extend(images::archives(&[session.coder.image()], profile)?);
+        }
+        Ok(archives)
+    };
     let (kube, archives) = if let Some(context) = &demo.context {
         let kube = Kube::of_context(context)?;
         own::claim(&kube)?;
@@ -61,25 +74,32 @@ pub(crate) fn run(demo: &Demo) -> Result<()> {
     // An earlier demonstration may have left a finished plan, which would not run again.
     clear(&kube)?;
     clock.step("Installing Enact and its Postgres with Helm");
-    install::helm(&kube, &images, &[])?;
+    install::helm(&kube, &images, if session.is_some() { &coder::FLAGS } else { &[] })?;
     clock.step("Creating a Git server and the tenant `acme`");
     git_server(&kube, &images)?;
     tenant(&kube)?;
+    match &session {
+        Some(session) => session.run(&kube, &images, &clock)?,
+        None => shop(&kube, &images, &clock)?,
+    }
+    let plan = if session.is_some() { coder::PLAN } else { SHOP };
+    println!("\nThe demonstration took {:.0} s. {}", clock.seconds(), show::look_further(&kube, plan));
+    Ok(())
+}
+
+/// Builds the example's product, with agents that need no model.
+fn shop(kube: &Kube, images: &Images, clock: &Clock) -> Result<()> {
     clock.step("The developer dana applies the constitution, the specification and the plan");
     for file in ["10-agents", "11-recorded-work", "20-constitution", "30-specification", "40-plan"] {
         kube.apply(&example(&format!("{file}.yaml"))?, &DEVELOPER).with_context(|| format!("cannot apply {file}"))?;
     }
     clock.step("The lead lee approves the specification and the plan");
-    approve(&kube, "specification")?;
-    approve(&kube, "plan")?;
+    approve(kube, "specification", SHOP)?;
+    approve(kube, "plan", SHOP)?;
     clock.step("The plan runs");
-    kube.enact(["status", SHOP, "--namespace", SHOP, "--until-finished"])
-        .show()
-        .context("the plan did not succeed; the reason is in the lines above")?;
+    until_finished(kube, SHOP)?;
     clock.step("The result");
-    show::outcome(&kube, &images)?;
-    println!("\nThe demonstration took {:.0} s. {}", clock.0.elapsed().as_secs_f32(), show::look_further(&kube));
-    Ok(())
+    show::outcome(kube, images, show::SHOP_PRODUCT)
 }
 
 fn start_cluster() -> Result<Kube> {
@@ -89,28 +109,13 @@ fn start_cluster() -> Result<Kube> {
     Ok(kube)
 }
 
-/// A clock that prints each step with the time since the start.
-struct Clock(Instant);
-
-impl Clock {
-    fn step(&self, what: &str) {
-        println!("\n=== {what} (after {:.0} s)", self.0.elapsed().as_secs_f32());
-    }
-}
-
-fn example(file: &str) -> Result<String> {
-    let path = dirs::workspace().join("examples").join(file);
-    fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
-}
-
 /// Deletes the objects of an earlier run, so that all steps are shown again. The release is kept.
 fn clear(kube: &Kube) -> Result<()> {
     if kube.kubectl(["get", "crd", "plans.enact.dev"]).succeeds() {
         own::clear_shop(kube)?;
     }
-    kube.kubectl(["delete", "deployment", "git-server", "--namespace", GIT_NAMESPACE, "--ignore-not-found"])
-        .read()
-        .map(drop)
+    let servers = ["delete", "deployment", "git-server", "model-server", "--namespace", GIT_NAMESPACE];
+    kube.kubectl(servers).arg("--ignore-not-found").read().map(drop)
 }
 
 /// Creates a Git server with two users: agents push to their own branches, the integrator to every branch.
@@ -146,15 +151,6 @@ fn tenant(kube: &Kube) -> Result<()> {
     kube.apply(&own::labelled(kube, &example("00-tenant.yaml")?)?, &[])?;
     kube.wait("default", &format!("tenant/{TENANT}"), "condition=Ready", 180)
         .context("the tenant does not become ready")
-}
-
-/// Approves as the lead, after the operator has read the object.
-fn approve(kube: &Kube, kind: &str) -> Result<()> {
-    let object = format!("{kind}/{SHOP}");
-    kube.wait(SHOP, &object, "jsonpath={.status.digest}", 60)
-        .with_context(|| format!("the operator has not read {object}"))?;
-    let mut approve = kube.enact(["approve", &object, "--namespace", SHOP, "--yes", "--comment", "as discussed"]);
-    approve.args(LEAD).show()
 }
 
 /// Deletes the demonstration.

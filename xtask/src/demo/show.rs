@@ -8,8 +8,8 @@ use crate::cmd::CommandExt;
 use crate::install::{Images, NAMESPACE};
 use crate::kube::Kube;
 
-/// The script of a pod with the agent image that uses the published branch.
-const PRODUCT: &str = r#"
+/// The script of a pod with the agent image that uses the published branch of the shop.
+pub(super) const SHOP_PRODUCT: &str = r#"
 git clone --quiet --branch plan/shop http://git-server:8080/shop.git /tmp/shop
 cd /tmp/shop
 echo "--- the commits of the branch plan/shop, without the merges"
@@ -38,9 +38,9 @@ select to_char(at, 'HH24:MI:SS') as at, actor, event, kind, name, key from enact
 where tenant_id = 'acme' order by id desc limit 12;
 commit;";
 
-/// Prints the result of the plan.
-pub(super) fn outcome(kube: &Kube, images: &Images) -> Result<()> {
-    println!("{}", product(kube, &images.name("agent")?)?);
+/// Prints the result of the plan. The script uses its product.
+pub(super) fn outcome(kube: &Kube, images: &Images, script: &str) -> Result<()> {
+    println!("{}", product(kube, &images.name("agent")?, script)?);
     println!(
         "--- the record of the tenant {TENANT} in Postgres: the number of rows, and the last audit entries, newest first"
     );
@@ -51,7 +51,7 @@ pub(super) fn outcome(kube: &Kube, images: &Images) -> Result<()> {
 }
 
 /// Clones the published branch in a pod, runs the product's tests, and returns the output of the pod.
-fn product(kube: &Kube, image: &str) -> Result<String> {
+fn product(kube: &Kube, image: &str, script: &str) -> Result<String> {
     const POD: &str = "product";
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -63,7 +63,7 @@ fn product(kube: &Kube, image: &str) -> Result<String> {
                 "runAsNonRoot": true, "runAsUser": 10001, "seccompProfile": { "type": "RuntimeDefault" },
             },
             "containers": [{
-                "name": POD, "image": image, "command": ["/bin/sh", "-ec", PRODUCT],
+                "name": POD, "image": image, "command": ["/bin/sh", "-ec", script],
                 "env": [{ "name": "HOME", "value": "/tmp" }],
                 "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
             }],
@@ -84,7 +84,7 @@ fn product(kube: &Kube, image: &str) -> Result<String> {
 }
 
 /// Returns commands for further inspection.
-pub(super) fn look_further(kube: &Kube) -> String {
+pub(super) fn look_further(kube: &Kube, plan: &str) -> String {
     let (flag, kubectl) = (kube.flag(), kube.kubectl_in_words());
     let (reach, or) = match kube.kubeconfig() {
         Some(path) => {
@@ -92,13 +92,14 @@ pub(super) fn look_further(kube: &Kube) -> String {
         }
         None => Default::default(),
     };
+    let note = if plan == SHOP { " # fails on purpose, and is retried" } else { "" };
     format!(
         "To inspect the result:
   {reach}export PATH=\"$PWD/dist:$PATH\"
-  kubectl enact{flag} status {SHOP} --namespace {SHOP}{or}
-  kubectl enact{flag} logs {SHOP}/T003 --attempt 1 --namespace {SHOP} # fails on purpose, and is retried
+  kubectl enact{flag} status {plan} --namespace {SHOP}{or}
+  kubectl enact{flag} logs {plan}/T003 --attempt 1 --namespace {SHOP}{note}
   {kubectl} get enact --namespace {SHOP}
-  {kubectl} describe plan {SHOP} --namespace {SHOP}
+  {kubectl} describe plan {plan} --namespace {SHOP}
 To delete the demonstration: cargo xtask demo{flag} --down"
     )
 }
@@ -111,7 +112,7 @@ mod tests {
 
     #[test]
     fn commands_name_the_context() {
-        let text = look_further(&Kube::pretended(PathBuf::from("/opt/kubectl"), PathBuf::from("/opt/helm")));
+        let text = look_further(&Kube::pretended(PathBuf::from("/opt/kubectl"), PathBuf::from("/opt/helm")), SHOP);
         for line in
             text.lines().filter(|line| ["enact", "kubectl", "xtask demo"].iter().any(|word| line.contains(word)))
         {

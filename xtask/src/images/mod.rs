@@ -3,6 +3,7 @@
 //! No Docker and no registry is needed: `mmdebstrap` creates the base image of the Containerfiles, `buildah` builds on it, and the result
 //! is an OCI archive that containerd, kind or k3d can load.
 
+mod agents;
 pub(crate) mod archive;
 pub(crate) mod store;
 
@@ -20,13 +21,35 @@ use crate::cmd::{CommandExt, cmd};
 use crate::{binaries, cluster, parallel};
 
 /// The images, and the programs in their build context. An image without programs has the Containerfile's folder as its context.
-const IMAGES: [(&str, &[&str]); 5] =
-    [("enact", &binaries::NAMES), ("agent", &["enact-runner"]), ("postgres", &[]), ("git-server", &[]), (MODEL, &[])];
+const IMAGES: [(&str, &[&str]); 12] = [
+    ("enact", &binaries::NAMES),
+    ("agent", &["enact-runner"]),
+    ("postgres", &[]),
+    ("git-server", &[]),
+    ("modelsim", &["enact-modelsim"]),
+    (MODEL, &[]),
+    ("agent-claude-code", &[]),
+    ("agent-codex", &[]),
+    ("agent-copilot", &[]),
+    ("agent-gemini-cli", &[]),
+    ("agent-opencode", &[]),
+    ("agent-qwen-code", &[]),
+];
+
+/// Returns whether an image is built when none is named. Coding agents and the sentence model are large and rarely change.
+fn by_default(name: &str) -> bool {
+    name != MODEL && agents::agent_of(name).is_none()
+}
+
+/// Returns the names of the images of coding agents.
+pub(crate) fn agents() -> impl Iterator<Item = &'static str> {
+    IMAGES.iter().map(|(name, _)| *name).filter(|name| agents::agent_of(name).is_some())
+}
 
 /// Builds the images
 #[derive(Args)]
 pub(crate) struct Build {
-    /// Build only these images: enact, agent, postgres, git-server, minilm; by default all but minilm
+    /// Build only these images; by default all but minilm and the coding agents (agent-…)
     #[arg(value_name = "IMAGE", value_parser = IMAGES.map(|(name, _)| name))]
     only: Vec<String>,
 
@@ -70,8 +93,8 @@ pub(crate) fn run(build: &Build) -> Result<()> {
 
 /// Builds the images named in `only`, or the default images if it is empty.
 pub(crate) fn archives(only: &[String], profile: Profile) -> Result<Vec<Archive>> {
-    let by_default = |name: &str| only.is_empty() && name != MODEL;
-    let chosen = IMAGES.iter().filter(|(name, _)| by_default(name) || only.iter().any(|wanted| wanted == name));
+    let is_chosen = |name: &str| if only.is_empty() { by_default(name) } else { only.iter().any(|wanted| wanted == name) };
+    let chosen = IMAGES.iter().filter(|(name, _)| is_chosen(name));
     let chosen: Vec<_> = chosen.collect();
     let mut programs: Vec<&str> = chosen.iter().flat_map(|(_, programs)| programs.iter().copied()).collect();
     programs.sort_unstable();
@@ -139,16 +162,22 @@ mod tests {
 
     #[test]
     fn containerfiles_copy_the_programs_of_their_context() {
-        for (name, programs) in IMAGES {
+        for (name, programs) in IMAGES.iter().filter(|(_, programs)| !programs.is_empty()) {
             let file = dirs::workspace().join("images").join(name).join("Containerfile");
             let text = fs::read_to_string(&file).unwrap();
-            for program in programs {
+            for program in *programs {
                 assert!(
                     text.lines().any(|line| line.starts_with("COPY ") && line.contains(program)),
                     "{name}: {program}"
                 );
             }
         }
+    }
+
+    #[test]
+    fn every_folder_of_an_agent_is_an_image() {
+        let of_folders: Vec<String> = agents::names().iter().map(|name| format!("agent-{name}")).collect();
+        assert_eq!(agents().collect::<Vec<_>>(), of_folders);
     }
 
     #[test]

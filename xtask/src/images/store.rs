@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use super::agents;
 use super::archive::{Archive, REGISTRY, VERSION, carries, content_tag, is_digest, under_names};
 use crate::cmd::{CommandExt, cmd};
 use crate::digest::Inputs;
@@ -25,7 +26,7 @@ pub(super) const MODEL: &str = "minilm";
 struct Image {
     name: String,
     containerfile: PathBuf,
-    /// The build context.
+    /// The build context. For a coding agent, the files that determine its packages.
     files: Vec<PathBuf>,
 }
 
@@ -85,14 +86,18 @@ impl Store {
     /// Returns the archive of one of our images with `programs` from `dist/`.
     pub(super) fn archive_of(&self, name: &str, programs: &[&str]) -> Result<Archive> {
         let folder = dirs::workspace().join("images").join(name);
+        let mut containerfile = folder.join("Containerfile");
         let files = if name == MODEL {
             model::files()?
+        } else if let Some(agent) = agents::agent_of(name) {
+            containerfile = agents::containerfile();
+            agents::inputs(agent)
         } else if programs.is_empty() {
             files_in(&folder)?
         } else {
             programs.iter().map(|program| dirs::workspace().join("dist").join(program)).collect()
         };
-        let image = Image { name: name.to_owned(), containerfile: folder.join("Containerfile"), files };
+        let image = Image { name: name.to_owned(), containerfile, files };
         let digest = image.digest()?;
         let names = [VERSION, "dev", &content_tag(&digest)].map(|tag| format!("{REGISTRY}/{name}:{tag}"));
         let path = self.archive(&image, &digest, &names)?;
@@ -142,6 +147,12 @@ impl Store {
         }
         let mut build = self.buildah();
         build.args(["build", "--quiet", "--layers", "--pull-never", "--file"]).arg(&image.containerfile);
+        let agent = agents::agent_of(&image.name);
+        let packages = agent.map(|agent| agents::packages(agent, &self.folder)).transpose()?;
+        if let (Some(agent), Some(packages)) = (agent, &packages) {
+            build.arg(format!("--build-arg=AGENT={agent}"));
+            build.arg(format!("--build-context=packages={}", packages.path().display()));
+        }
         let replaced = self.image_id(name);
         build.args(["--tag", name]).arg(context.path()).read()?;
         if let Some(old) = replaced.filter(|old| self.image_id(name).as_ref() != Some(old)) {

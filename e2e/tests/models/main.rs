@@ -1,0 +1,7 @@
+//! A real coding agent in pods, with models behind the gateway. The agents of the other adapters run in `cargo xtask test agents`.
+
+mod attacks;
+mod budgets;
+mod ends;
+mod feature;
+mod providers;
