@@ -6,7 +6,7 @@
 //! Gateway and model server are processes of their own, so that the memory of the gateway is seen. `--target name=url` adds another proxy
 //! for the same model server, whose URL the program prints; `--wait` gives time to start it.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program for developers")]
+#![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "a program for developers, and measurements are not exact")]
 
 #[path = "../tests/support/cluster.rs"]
 mod cluster;
@@ -78,9 +78,9 @@ enum Role {
 async fn main() {
     rustls::crypto::ring::default_provider().install_default().unwrap();
     let args = Args::parse();
-    match args.role {
-        Some(Role::Model { first_byte_ms, event_ms }) => model(first_byte_ms, event_ms).await,
-        Some(Role::Gateway { model, database_url, attempts }) => gateway(&model, &database_url, attempts).await,
+    match &args.role {
+        Some(Role::Model { first_byte_ms, event_ms }) => model(*first_byte_ms, *event_ms).await,
+        Some(Role::Gateway { model, database_url, attempts }) => gateway(model, database_url, *attempts).await,
         None => measure(&args).await,
     }
 }
@@ -197,10 +197,10 @@ async fn measure(args: &Args) {
 /// Creates the schema and a login, with budgets that are far from used up, and returns the URL of the login.
 async fn database(superuser: &str) -> String {
     assert!(!superuser.is_empty(), "set ENACT_TEST_DATABASE_URL");
-    let login = AppLogin { name: "enact_latency".into(), password: "latency".into() };
+    let login = AppLogin { user: "enact_latency".into(), password: "latency".into() };
     migrate(superuser, Some(&login)).await.unwrap();
     let mut url = url::Url::parse(superuser).unwrap();
-    url.set_username(&login.name).unwrap();
+    url.set_username(&login.user).unwrap();
     url.set_password(Some(&login.password)).unwrap();
     let store = Store::connect(&enact_store::Config::new(url.as_str())).unwrap();
     let limit = Limit { tokens: Some(1_000_000_000_000), cost_micro_usd: Some(1_000_000_000_000) };
@@ -259,7 +259,7 @@ async fn run(args: &Args, base: &str, time: Duration) -> Vec<f64> {
     times
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index within the bounds of the list")]
 fn percentile(sorted: &[f64], percent: f64) -> f64 {
     let at = (percent / 100.0 * sorted.len() as f64) as usize;
     sorted[at.min(sorted.len() - 1)]
