@@ -1,5 +1,7 @@
 //! `enact-runner task` with a coding agent: a script that behaves like one, and a gateway that answers about the attempt.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 mod support;
 
 use std::fs;

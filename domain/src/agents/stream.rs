@@ -141,7 +141,10 @@ impl EventReader {
         if document.len() <= MAX_DOCUMENT {
             match serde_json::from_slice::<Value>(&document) {
                 Ok(Value::Array(values)) => {
-                    return values.iter().take(MAX_EVENTS).for_each(|value| self.read_event(value, events));
+                    for value in values.iter().take(MAX_EVENTS) {
+                        self.read_event(value, events);
+                    }
+                    return;
                 }
                 Ok(value) => return self.read_event(&value, events),
                 Err(_) => {}
@@ -297,10 +300,10 @@ impl EventReader {
 }
 
 /// Returns US dollars as millionths; nothing for a number that is not a price.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
 fn micro(usd: f64) -> u64 {
     // More than any attempt can cost; the limit also excludes infinity.
     const MOST: f64 = 1e9;
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
     if (0.0..=MOST).contains(&usd) { (usd * 1e6).round() as u64 } else { 0 }
 }
 
