@@ -45,7 +45,8 @@ impl Stage {
     fn every_task_has_one_attempt(&self, plan: &Plan) -> Result<()> {
         let attempts = self.attempts(plan)?;
         // One for each task, and the integration.
-        let once = attempts.iter().all(|a| a.number == 1 && a.reason == "Succeeded") && attempts.len() == TASKS as usize + 1;
+        let once =
+            attempts.iter().all(|a| a.number == 1 && a.reason == "Succeeded") && attempts.len() == TASKS as usize + 1;
         ensure!(once, "not each task had one attempt: {attempts:#?}");
         Ok(())
     }

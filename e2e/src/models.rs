@@ -173,9 +173,21 @@ pub struct CodingAgent {
 
 /// The coding agents that are verified.
 pub const CODING_AGENTS: [CodingAgent; 6] = [
-    CodingAgent { adapter: "ClaudeCode", api: "Anthropic", model: "claude-sonnet-4-5", image: "agent-claude-code", memory: "768Mi" },
+    CodingAgent {
+        adapter: "ClaudeCode",
+        api: "Anthropic",
+        model: "claude-sonnet-4-5",
+        image: "agent-claude-code",
+        memory: "768Mi",
+    },
     CodingAgent { adapter: "Codex", api: "OpenAi", model: "gpt-5-codex", image: "agent-codex", memory: "512Mi" },
-    CodingAgent { adapter: "GeminiCli", api: "Gemini", model: "gemini-2.5-pro", image: "agent-gemini-cli", memory: "768Mi" },
+    CodingAgent {
+        adapter: "GeminiCli",
+        api: "Gemini",
+        model: "gemini-2.5-pro",
+        image: "agent-gemini-cli",
+        memory: "768Mi",
+    },
     CodingAgent { adapter: "QwenCode", api: "OpenAi", model: "qwen3-coder", image: "agent-qwen-code", memory: "1Gi" },
     CodingAgent { adapter: "OpenCode", api: "OpenAi", model: "gpt-5", image: "agent-opencode", memory: "1536Mi" },
     CodingAgent { adapter: "Copilot", api: "OpenAi", model: "gpt-5", image: "agent-copilot", memory: "1Gi" },

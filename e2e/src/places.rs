@@ -11,8 +11,7 @@ use crate::{Stage, program, run};
 /// If they cannot be read.
 pub fn places(stage: &Stage) -> Result<Vec<(&'static str, String)>> {
     let kubectl = |args: &[&str]| run(program("kubectl")?.args(args));
-    let kinds =
-        "pods,events,configmaps,serviceaccounts,agents.enact.dev,modelproviders.enact.dev,plans.enact.dev,tasks.enact.dev,approvals.enact.dev";
+    let kinds = "pods,events,configmaps,serviceaccounts,agents.enact.dev,modelproviders.enact.dev,plans.enact.dev,tasks.enact.dev,approvals.enact.dev";
     let name = stage.name.as_str();
     let dump =
         "PGPASSWORD=$POSTGRES_PASSWORD exec pg_dump --host=127.0.0.1 --username=enact --data-only --schema=enact enact";

@@ -27,7 +27,9 @@ fn agent(name: &str, provider: &str) -> String {
 /// Returns a task that runs a Python script after [`PROBE`]. `more` are further fields.
 fn task(id: &str, more: &str, script: &str) -> String {
     let script: String = format!("{PROBE}\n{script}").lines().map(|line| format!("        {line}\n")).collect();
-    format!("    - id: {id}\n      title: Attack\n{more}      script: |\n        python3 - <<'END_OF_PROBE'\n{script}        END_OF_PROBE\n")
+    format!(
+        "    - id: {id}\n      title: Attack\n{more}      script: |\n        python3 - <<'END_OF_PROBE'\n{script}        END_OF_PROBE\n"
+    )
 }
 
 fn plan(workspace: &str, tasks: &str) -> String {
@@ -46,7 +48,12 @@ fn a_credential_is_valid_for_the_models_of_its_agent_only() {
     on_stage("rights", |stage| async move {
         let server = ModelServer::start(&stage, &[ENDS]).await?;
         let url = server.url("ends", "rights");
-        let objects = format!("{}---\n{}---\n{}", keys("scripted"), provider("scripted", "OpenAi", &url), agent("attacker", "scripted"));
+        let objects = format!(
+            "{}---\n{}---\n{}",
+            keys("scripted"),
+            provider("scripted", "OpenAi", &url),
+            agent("attacker", "scripted")
+        );
         let models = r#"
 assert chat()[0] == 200, chat()
 for model in ["gpt-4", "*", "", "../../v1/models", "gpt-5/../../x", "http://169.254.169.254/", "x" * 5000]:
@@ -86,7 +93,12 @@ try:
 except OSError:
     pass
 ";
-        let tasks = [task("MODELS", "", models), task("CREDENTIALS", "", credentials), task("PROTOCOL", "", protocol), task("SLOW", "", slow)];
+        let tasks = [
+            task("MODELS", "", models),
+            task("CREDENTIALS", "", credentials),
+            task("PROTOCOL", "", protocol),
+            task("SLOW", "", slow),
+        ];
         stage.apply(&format!("{objects}{}", plan("", &tasks.concat()))).await?;
         let done = succeeds(&stage).await?;
         // Only the request that was allowed is in the bill.
@@ -102,7 +114,12 @@ fn a_credential_ends_with_its_attempt() {
         let git = Git::start(&stage, &[("README.md", "work")]).await?;
         let server = ModelServer::start(&stage, &[ENDS]).await?;
         let url = server.url("ends", "replayed");
-        let objects = format!("{}---\n{}---\n{}", keys("scripted"), provider("scripted", "OpenAi", &url), agent("attacker", "scripted"));
+        let objects = format!(
+            "{}---\n{}---\n{}",
+            keys("scripted"),
+            provider("scripted", "OpenAi", &url),
+            agent("attacker", "scripted")
+        );
         let leak = r#"
 assert chat()[0] == 200
 open("leaked", "w").write(base64.b64encode(TOKEN.encode()).decode())
@@ -144,7 +161,8 @@ fn a_provider_of_a_tenant_cannot_name_private_addresses() {
         let mut tasks = String::new();
         for (number, target) in TARGETS.into_iter().enumerate() {
             let (provider_name, name) = (format!("private-{number}"), format!("attacker-{number}"));
-            objects += &format!("---\n{}---\n{}", provider(&provider_name, "OpenAi", target), agent(&name, &provider_name));
+            objects +=
+                &format!("---\n{}---\n{}", provider(&provider_name, "OpenAi", target), agent(&name, &provider_name));
             tasks += &task(&format!("TARGET{number}"), &format!("      agentRef: {{name: {name}}}\n"), refused);
         }
         stage.apply(&objects).await?;
@@ -158,7 +176,12 @@ fn an_endless_answer_is_cut_and_the_gateway_serves_others() {
     on_stage("huge", |stage| async move {
         let server = ModelServer::start(&stage, &[ATTACKS]).await?;
         let url = server.url("attacks", "huge");
-        let objects = format!("{}---\n{}---\n{}", keys("scripted"), provider("scripted", "OpenAi", &url), agent("attacker", "scripted"));
+        let objects = format!(
+            "{}---\n{}---\n{}",
+            keys("scripted"),
+            provider("scripted", "OpenAi", &url),
+            agent("attacker", "scripted")
+        );
         let huge = r#"
 size, complete = drain(request(prompt="huge", stream=True))
 assert not complete and size < 1 << 30, (size, complete)

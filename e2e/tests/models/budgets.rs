@@ -66,7 +66,9 @@ fn concurrent_agents_do_not_exceed_a_budget_together() {
         let server = ModelServer::start(&stage, &[SCENARIO]).await?;
         stage.apply(&coding_agent("Codex").manifests(&server.url("budgets", "shared"))).await?;
         let tasks: Vec<String> = (1..=4).map(|n| format!("{{id: MANY{n}, title: Work}}")).collect();
-        stage.apply(&plan(&git, "parallelism: 4, onFailure: Continue, budget: {tokens: 200000}", &tasks.join(", "))).await?;
+        stage
+            .apply(&plan(&git, "parallelism: 4, onFailure: Continue, budget: {tokens: 200000}", &tasks.join(", ")))
+            .await?;
         stage.plan_reason("costly", "BudgetExceeded").await.context("the plan does not wait for its budget")?;
         let plan = stage.api::<enact_crds::Plan>().get("costly").await?;
         let tokens = stage.bill(&plan).await?.tokens;

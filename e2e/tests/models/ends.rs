@@ -111,7 +111,10 @@ fn a_model_server_that_fails_ends_the_attempt() {
         stage.apply(&plan(&git, &["GARBAGE", "TRUNCATES"], 300)).await?;
         let plan = stage.finished("ends", Phase::Failed, Duration::from_mins(10)).await?;
         let found = reasons(&stage, &plan)?;
-        ensure!(found.len() == 2 && found.values().all(|reason| reason == "AgentCrashed" || reason == "AgentFailed"), "{found:#?}");
+        ensure!(
+            found.len() == 2 && found.values().all(|reason| reason == "AgentCrashed" || reason == "AgentFailed"),
+            "{found:#?}"
+        );
         // Nobody knows what an answer without figures has used. It is recorded, and no request stays open.
         stage.bill(&plan).await.map(drop)
     });

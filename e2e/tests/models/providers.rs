@@ -84,7 +84,8 @@ fn a_second_provider_takes_over() {
         let CodingAgent { api, model, .. } = agent;
         let second = provider("second", api, &server.url("ends", "second"));
         let models = format!("models: [{{provider: scripted, model: {model}}}]");
-        let both = format!("models: [{{provider: scripted, model: {model}}}, {{provider: second, model: other-model}}]");
+        let both =
+            format!("models: [{{provider: scripted, model: {model}}}, {{provider: second, model: other-model}}]");
         let manifests = agent.manifests(&server.url("quota", "first")).replace(&models, &both);
         ensure!(manifests.contains("second"), "the Agent has one model: {manifests}");
         stage.apply(&format!("{second}---\n{manifests}")).await?;

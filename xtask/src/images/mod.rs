@@ -93,7 +93,8 @@ pub(crate) fn run(build: &Build) -> Result<()> {
 
 /// Builds the images named in `only`, or the default images if it is empty.
 pub(crate) fn archives(only: &[String], profile: Profile) -> Result<Vec<Archive>> {
-    let is_chosen = |name: &str| if only.is_empty() { by_default(name) } else { only.iter().any(|wanted| wanted == name) };
+    let is_chosen =
+        |name: &str| if only.is_empty() { by_default(name) } else { only.iter().any(|wanted| wanted == name) };
     let chosen = IMAGES.iter().filter(|(name, _)| is_chosen(name));
     let chosen: Vec<_> = chosen.collect();
     let mut programs: Vec<&str> = chosen.iter().flat_map(|(_, programs)| programs.iter().copied()).collect();
