@@ -26,7 +26,6 @@ mod usage;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use enact_crds::approval::Choice;
 use enact_domain::names::{ANNOTATION_KEEP, ANNOTATION_REDO};
 
 use args::{Cli, Command};

@@ -99,6 +99,7 @@ fn the_shop_is_built() {
             let worked = match agent.spec.adapter {
                 Adapter::Command => tree.script(&task.id, attempt, task.script.as_deref().expect("a script"), &inputs),
                 Adapter::Replay => tree.apply(&recorded.data.as_ref().unwrap()[&format!("{}.patch", task.id)]),
+                adapter => panic!("the example must work without a model, and {} needs one", adapter.as_str()),
             };
             let checked = worked.and_then(|()| {
                 tree.commit(&task.title);

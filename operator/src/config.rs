@@ -118,12 +118,14 @@ pub struct Migrate {
 
 impl Config {
     /// Returns the services that tenants' pods may connect to: their port, and the labels of their pods.
-    pub fn services(&self) -> Vec<(u16, Vec<(&str, &str)>)> {
+    pub fn services<'a>(&'a self) -> Vec<(u16, Vec<(&'a str, &'a str)>)> {
         let services =
             [(&self.server_url, &self.server_pod_labels), (&self.gateway_url, &self.gateway_pod_labels)];
-        let port = |url: &str| url::Url::parse(url).ok()?.port_or_known_default();
-        let labels = |pairs: &'_ [String]| pairs.iter().filter_map(|pair| pair.split_once('=')).collect();
-        services.into_iter().filter_map(|(url, pairs)| Some((port(url.as_deref()?)?, labels(pairs)))).collect()
+        let service = |(url, labels): (&'a Option<String>, &'a Vec<String>)| {
+            let port = url::Url::parse(url.as_deref()?).ok()?.port_or_known_default()?;
+            Some((port, labels.iter().filter_map(|pair| pair.split_once('=')).collect()))
+        };
+        services.into_iter().filter_map(service).collect()
     }
 
     /// Returns the image for pods of an adapter whose Agent names none.

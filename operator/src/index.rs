@@ -51,7 +51,7 @@ pub struct TaskEntry {
     pub reported: ReportedState,
     /// Values for the dependents of the task.
     pub outputs: Outputs,
-    /// Reason and message of a task in phase Failed or Unknown.
+    /// Reason and message of the last attempt, if it failed.
     pub failure: Option<(String, String)>,
     /// Value of the annotation that requests another attempt.
     pub rerun: Option<String>,
@@ -327,7 +327,12 @@ impl TaskEntry {
     pub fn of(task: &Task) -> Self {
         let status = task.status.as_ref();
         let ready = status.and_then(|s| s.conditions.iter().find(|c| c.type_ == READY));
-        let failed = status.is_some_and(|s| matches!(s.phase, Phase::Failed | Phase::Unknown));
+        let failed = status.is_some_and(|s| match s.phase {
+            Phase::Failed | Phase::Unknown => true,
+            // Another attempt follows, which must know why the last one failed.
+            Phase::Pending => s.attempts > 0,
+            Phase::Running | Phase::Succeeded | Phase::Cancelled => false,
+        });
         Self {
             uid: task.uid().unwrap_or_default(),
             version: version(task),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::fence;
-use crate::assignment::{Gate, Reason};
+use crate::assignment::Gate;
 use crate::drafting::EffectiveConstitution;
 use crate::rules::{Decision, Rule, Scope, Strength};
 use crate::speckit::constitution::Constitution;
@@ -65,7 +65,8 @@ pub struct PromptInput<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct PreviousFailure<'a> {
     pub attempt: u32,
-    pub reason: Reason,
+    /// Reason of its condition.
+    pub reason: &'a str,
     pub message: &'a str,
 }
 
@@ -81,7 +82,6 @@ pub fn render(input: &PromptInput) -> String {
     inputs(&mut prompt, input.inputs);
     gates(&mut prompt, input);
     if let Some(PreviousFailure { attempt, reason, message }) = input.previous {
-        let reason = reason.as_str();
         let _ = writeln!(
             prompt,
             "\n## Attempt {attempt} failed: {reason}\n\nIts message is below. Do not make the same mistake.\n"
@@ -240,7 +240,7 @@ mod tests {
             gates: &gates,
             previous: Some(PreviousFailure {
                 attempt: 1,
-                reason: Reason::GateFailed,
+                reason: "GateFailed",
                 message: "gate `tests` exited with 1",
             }),
             ..PromptInput::default()

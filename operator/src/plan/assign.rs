@@ -8,11 +8,14 @@ use std::collections::BTreeMap;
 
 use enact_crds::AgentSpec;
 use enact_crds::common::Resources;
-use enact_crds::convert;
+use enact_crds::{convert, prompt};
 use enact_crds::plan::Workspace;
 use enact_domain::assignment::{Assignment, GitWork, IntegrationWork, Reason, Report, TaskWork, VerifiedCommit, Work};
+use enact_domain::agents::prompt::PreviousFailure;
+use enact_domain::drafting::EffectiveConstitution;
 use enact_domain::graph::NodeId;
 use enact_domain::names;
+use enact_domain::rules::Program;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::context::Context;
@@ -41,14 +44,17 @@ fn task_pod(ctx: &Context, decided: &Decided, task: usize, attempt: u32, name: S
     let entry = decided.task_entry(node).ok_or_else(|| invalid("the Task was deleted"))?;
     let agent_name = observed.agent_of(template);
     let agent = &observed.agents.get(agent_name).ok_or_else(|| invalid("the Agent was deleted"))?.spec;
-    let adapter = pod::adapter(agent_name, agent, template.script.as_deref()).map_err(|why| invalid(&why))?;
+    let timeout_seconds = template.timeout_seconds.unwrap_or(spec.execution.timeout_seconds);
+    let gateway_url = ctx.config.gateway_url.as_deref();
+    let adapter = pod::adapter(agent_name, agent, template.script.as_deref(), gateway_url, timeout_seconds);
+    let inputs = inputs(decided, node);
     let work = TaskWork {
         id: template.id.clone(),
         title: template.title.clone(),
-        prompt: template.prompt.clone().unwrap_or_else(|| template.title.clone()),
-        adapter,
+        prompt: task_prompt(decided, task, agent, &inputs),
+        adapter: adapter.map_err(|why| invalid(&why))?,
         agent: agent_name.to_owned(),
-        inputs: inputs(decided, node),
+        inputs,
         gates: convert::gates(&template.gates),
     };
     let workspace = spec.workspace.as_ref();
@@ -67,11 +73,49 @@ fn task_pod(ctx: &Context, decided: &Decided, task: usize, attempt: u32, name: S
         gateway_agent: uses_gateway(ctx, agent).then(|| agent_name.to_owned()),
         owner,
         assignment: pod::assignment_json(&assignment(ctx, decided, &entry.uid, attempt, git, Work::Task(work)))?,
-        timeout_seconds: template.timeout_seconds.unwrap_or(spec.execution.timeout_seconds),
+        timeout_seconds,
         resources: [template.resources.as_ref().unwrap_or(&NONE), &agent.resources, &spec.execution.resources],
         default_resources: pod::DefaultResources::of(agent.adapter),
     };
     Ok(pod::for_agent(&frame, TASK, agent, workspace.and_then(|w| w.credentials_secret_ref.as_ref())))
+}
+
+/// Returns the prompt of a task. A coding agent gets the documents too; a script gets the text of the task.
+fn task_prompt(
+    decided: &Decided,
+    task: usize,
+    agent: &AgentSpec,
+    inputs: &BTreeMap<String, BTreeMap<String, String>>,
+) -> String {
+    let template = &decided.valid.content.compiled.tasks[task];
+    let documents = decided.loaded.documents.for_prompts.as_ref();
+    let Some(documents) = documents.filter(|_| agent.adapter.is_coding_agent()) else {
+        return template.prompt.clone().unwrap_or_else(|| template.title.clone());
+    };
+    let constitutions: Vec<_> = documents.constitution.texts.iter().map(|text| &text.parsed.model).collect();
+    let rules: Vec<_> = documents.constitution.programs.iter().map(Program::rule).collect();
+    let previous = previous_failure(decided, NodeId::Task(task));
+    prompt::render(&prompt::Sources {
+        plan: &decided.observed.plan.spec,
+        task: template,
+        specification: documents.specification.as_ref().map(|text| &text.parsed.model),
+        effective: EffectiveConstitution { constitutions: &constitutions, rules: &rules },
+        inputs: Some(inputs),
+        previous: previous.as_ref().map(|(attempt, reason, message)| PreviousFailure {
+            attempt: *attempt,
+            reason,
+            message,
+        }),
+    })
+}
+
+/// Returns number, reason and message of the last attempt, if it failed.
+fn previous_failure(decided: &Decided, node: NodeId) -> Option<(u32, String, String)> {
+    if let Some((attempt, report)) = decided.ended(node) {
+        return Some((attempt, report.reason.as_str().to_owned(), report.message.clone()));
+    }
+    let (reason, message) = decided.task_entry(node)?.failure.clone()?;
+    Some((decided.nodes[node].attempts, reason, message))
 }
 
 fn integration_pod(ctx: &Context, decided: &Decided, attempt: u32, name: String) -> Result<Pod, Report> {

@@ -36,6 +36,13 @@ pub struct KnownBudgets {
     pub written: HashMap<Scope, Limit>,
 }
 
+impl KnownBudgets {
+    /// Returns the budgets with these limits as the last ones that were written.
+    pub fn with_written(self, limits: Vec<(Scope, Limit)>) -> Self {
+        Self { written: limits.into_iter().collect(), ..self }
+    }
+}
+
 /// The budgets of a plan in one reconcile.
 #[derive(Debug, Default)]
 pub struct PlanBudgets {

@@ -21,7 +21,7 @@ pub async fn write(ctx: &Context, decided: &Decided<'_>) -> Result<KnownBudgets,
     if !changed.is_empty() {
         ctx.record_store.set_budgets(&decided.valid.member.tenant, &changed).await?;
     }
-    Ok(KnownBudgets { written: wanted.into_iter().collect(), ..known.clone() })
+    Ok(known.clone().with_written(wanted))
 }
 
 /// Returns the limits of the plan, and of the tasks and attempts that run or start. A limit that was removed is still written once.

@@ -13,7 +13,7 @@ use enact_domain::usage::Limit;
 use kube::ResourceExt as _;
 
 use super::context::Context;
-use super::observed::{Content, Documents, Loaded, Observed, StartedFor};
+use super::observed::{Content, Documents, Loaded, Observed, PromptDocuments, StartedFor};
 use crate::context::lookup;
 use crate::documents::constitution_chain::{Chain, chain_of_specification};
 use crate::documents::effective_constitution;
@@ -216,5 +216,22 @@ async fn documents(ctx: &Context, observed: &Observed) -> Result<Documents, Erro
         let text = ctx.document_cache.specification_of(&member.tenant, &pinned.into()).await?;
         documents.started_for = text.map_or(StartedFor::Unrecorded, StartedFor::Older);
     }
+    if !observed.phase().is_finished() && observed.agents.values().any(|a| a.spec.adapter.is_coding_agent()) {
+        documents.for_prompts = Some(prompt_documents(ctx, observed, &member.tenant).await?);
+    }
     Ok(documents)
+}
+
+/// Loads the documents for prompts. The document cache has them after the first time.
+async fn prompt_documents(ctx: &Context, observed: &Observed, tenant: &str) -> Result<PromptDocuments, Error> {
+    let pinned = observed.status().specification_digest;
+    let digest = pinned.or_else(|| observed.approved_specification().map(str::to_owned)).map(Digest::from);
+    let specification = match digest {
+        Some(digest) => ctx.document_cache.specification_of(tenant, &digest).await?,
+        None => None,
+    };
+    let chain = chain_of_specification(ctx, &observed.namespace, observed.specification.as_deref());
+    // A constitution that is being amended keeps no started plan from running: prompts then do without it.
+    let constitution = effective_constitution::load(ctx, &ctx.document_cache, &chain).await?.unwrap_or_default();
+    Ok(PromptDocuments { specification, constitution })
 }

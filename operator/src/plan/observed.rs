@@ -114,6 +114,16 @@ pub struct Documents {
     pub constitution: Option<Result<EffectiveConstitution, Readiness>>,
     /// The revision of the specification that the plan was started for.
     pub started_for: StartedFor,
+    /// The documents for the prompts of coding agents; none for a plan without any.
+    pub for_prompts: Option<PromptDocuments>,
+}
+
+/// The documents from which the prompts of coding agents are made.
+#[derive(Debug)]
+pub struct PromptDocuments {
+    /// The specification that the plan was, or will be, started for.
+    pub specification: Option<Arc<SpecificationText>>,
+    pub constitution: EffectiveConstitution,
 }
 
 /// The revision of the specification that a plan was started for.

@@ -320,7 +320,7 @@ fn check_agents(observed: &Observed, tasks: &[TaskTemplate]) -> Result<(), Readi
             let message = format!("task {}: Agent {name}: spec.models[{index}]: {problem}", task.id);
             return Err(Readiness::reconciling("AgentNotReady", message));
         }
-        pod::adapter(name, &agent.spec, task.script.as_deref())
+        pod::adapter(name, &agent.spec, task.script.as_deref(), None, 0)
             .map_err(|why| Readiness::stalled("InvalidPlan", format!("task {}: {why}", task.id)))?;
         let reads = |var: &&EnvVar| var.secret_key_ref.as_ref().is_some_and(|key| Some(&key.name) == integrator);
         if let Some(var) = agent.spec.env.iter().find(reads) {

@@ -225,6 +225,12 @@ impl DraftReconcile<'_> {
             return Err(Readiness::reconciling("AgentNotFound", why));
         };
         let failed = |why: String| Readiness::stalled(FAILED, why);
+        if !agent.spec.models.is_empty() {
+            return Err(failed(format!(
+                "Agent {name} uses the model gateway, which serves only the tasks of plans; name an Agent without models, whose \
+                 credential is in its env"
+            )));
+        }
         let mut job = DocumentJob {
             subject_uid: self.subject.uid.clone(),
             server_url: server_url(self.ctx).map_err(failed)?,
@@ -232,7 +238,7 @@ impl DraftReconcile<'_> {
                 name: self.subject.name.clone(),
                 attempt,
                 prompt: self.prompt(draft, document),
-                adapter: pod::adapter(name, &agent.spec, None).map_err(failed)?,
+                adapter: pod::adapter(name, &agent.spec, None, None, drafting.timeout_seconds).map_err(failed)?,
                 agent: name.clone(),
             }),
         };

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use enact_crds::agent::{Adapter as Kind, AgentSpec, EnvVar as AgentVar};
+use enact_crds::agent_run::agent_run;
 use enact_crds::common::{LocalRef, Resources};
 use enact_domain::assignment::{
     self, AGENT_ENV_PREFIX, AGENT_SECRET_PREFIX, ASSIGNMENT_ENV, Assignment, MAX_ASSIGNMENT_BYTES, Reason, Report,
@@ -394,23 +395,30 @@ fn parent(path: &str) -> String {
     path.rsplit_once('/').map_or(path, |(dir, _)| dir).to_owned()
 }
 
-/// Returns the adapter with which the runner runs an agent's task.
+/// Returns the adapter with which the runner runs an agent's task. A coding agent with models uses the gateway at `gateway_url`, and an
+/// attempt may take `timeout_seconds`.
 ///
 /// # Errors
 /// A message for a condition of the plan.
-pub fn adapter(agent_name: &str, agent: &AgentSpec, script: Option<&str>) -> Result<assignment::Adapter, String> {
-    match agent.adapter {
-        Kind::Replay => Ok(assignment::Adapter::Replay {}),
-        Kind::Command => script
-            .or(agent.script.as_deref())
-            .map(|script| assignment::Adapter::Command { script: script.to_owned() })
-            .ok_or_else(|| {
-                format!(
-                    "Agent {agent_name} runs scripts, but neither the Agent nor the task has a script; set script in one of them"
-                )
-            }),
-        adapter => Err(format!("Agent {agent_name} has the adapter {}, which this operator cannot run", adapter.as_str())),
+pub fn adapter(
+    agent_name: &str,
+    agent: &AgentSpec,
+    script: Option<&str>,
+    gateway_url: Option<&str>,
+    timeout_seconds: u32,
+) -> Result<assignment::Adapter, String> {
+    if let Some(run) = agent_run(agent, gateway_url, timeout_seconds)? {
+        return Ok(assignment::Adapter::Agent(Box::new(run)));
     }
+    if agent.adapter == Kind::Replay {
+        return Ok(assignment::Adapter::Replay {});
+    }
+    let script = script.or(agent.script.as_deref()).ok_or_else(|| {
+        format!(
+            "Agent {agent_name} runs scripts, but neither the Agent nor the task has a script; set script in one of them"
+        )
+    })?;
+    Ok(assignment::Adapter::Command { script: script.to_owned() })
 }
 
 #[cfg(test)]
