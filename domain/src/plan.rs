@@ -13,11 +13,15 @@ use crate::time::Millis;
 use crate::usage::Limit;
 
 mod budgets;
+mod node;
+mod policy;
 mod state;
 
 pub use budgets::{Budgets, Funding, Shortage};
-use state::state_of;
+pub use node::{CurrentAttempt, Node, ReportedState, Request, TaskPhase};
+pub use policy::{OnFailure, Policy, Retry};
 pub use state::{Counts, PlanState};
+use state::{is_released, state_of};
 
 /// Seconds that a pod may wait on its node for its image or its container before the attempt counts as failed.
 pub const STUCK_SECONDS: u32 = 120;
@@ -27,164 +31,6 @@ pub const LOST_SECONDS: u32 = 120;
 const BUDGET_SECONDS: u32 = 30;
 /// Seconds to wait for the reset of a provider's quota when its time is unknown.
 const QUOTA_SECONDS: u32 = 900;
-
-/// Reaction of a plan to the failure of one of its tasks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnFailure {
-    /// Start no new attempt; running attempts continue.
-    #[default]
-    Halt,
-    /// Continue with every task that does not depend on the failed one.
-    Continue,
-}
-
-/// Rules for the whole plan.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
-    /// Maximum number of attempts at once.
-    pub parallelism: u32,
-    pub on_failure: OnFailure,
-    /// Start no new attempt.
-    pub suspended: bool,
-    /// Stop everything.
-    pub cancelled: bool,
-    /// Time at which everything is stopped.
-    pub deadline: Option<Millis>,
-}
-
-/// Limits and delays of the attempts that follow a failed one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retry {
-    /// Maximum number of further attempts after task failures.
-    pub limit: u32,
-    /// Maximum number of further attempts after infrastructure failures.
-    pub infrastructure_limit: u32,
-    /// Seconds before the first further attempt; doubled each time.
-    pub backoff_seconds: u32,
-    /// Longest wait, in seconds.
-    pub max_backoff_seconds: u32,
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self { limit: 0, infrastructure_limit: 3, backoff_seconds: 5, max_backoff_seconds: 300 }
-    }
-}
-
-impl Retry {
-    /// Returns the seconds to wait after the `n`th failure, counted from 1.
-    pub fn wait_seconds(&self, n: u32) -> u32 {
-        let factor = 1u32.checked_shl(n.saturating_sub(1).min(31)).unwrap_or(u32::MAX);
-        self.backoff_seconds.saturating_mul(factor).min(self.max_backoff_seconds)
-    }
-}
-
-/// Phase of a node, as its status stores it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum TaskPhase {
-    /// Waits for its dependencies, for a free slot, or for its next attempt.
-    #[default]
-    Pending,
-    /// An attempt is in progress.
-    Running,
-    Succeeded,
-    /// No further attempt follows.
-    Failed,
-    /// Stopped on request, or by the plan's deadline.
-    Cancelled,
-    /// It is unknown how much of the work was done, and a repetition may do harm; a person must decide.
-    Unknown,
-}
-
-impl TaskPhase {
-    /// Returns whether the phase only changes when a person requests another attempt.
-    pub fn is_finished(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled | Self::Unknown)
-    }
-}
-
-/// The attempt of a node that is in progress, as far as it is known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum CurrentAttempt {
-    /// No attempt is in progress.
-    #[default]
-    None,
-    /// The attempt is recorded as started, and it has no pod.
-    Absent {
-        /// Whether the operator has seen its pod. If so, the pod is lost; otherwise it was perhaps never created.
-        seen: bool,
-        /// The report that the pod delivered to the record.
-        delivered: Option<Report>,
-    },
-    /// The attempt has a pod.
-    Pod {
-        state: AttemptState,
-        /// Creation time of the pod.
-        created: Millis,
-        /// Time of the request to delete the pod.
-        deleting: Option<Millis>,
-    },
-}
-
-/// State of the attempt in progress, as the status of the node reports it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ReportedState {
-    #[default]
-    Running,
-    /// The attempt waits for a node of the cluster.
-    Unschedulable,
-}
-
-/// Request of a person for a node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Request {
-    #[default]
-    None,
-    /// Another attempt, if the node is finished without success.
-    Rerun,
-    /// A repetition of its work, also after success, because the specification has changed. A node in phase `Unknown` ignores it.
-    Redo,
-}
-
-/// State of a node: of a task, or of the integration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Node {
-    /// Whether its object exists.
-    pub exists: bool,
-    pub phase: TaskPhase,
-    /// Number of the last attempt that was started.
-    pub attempts: u32,
-    /// Task failures since the node was last opened.
-    pub failures: u32,
-    /// Infrastructure failures since then.
-    pub infrastructure_failures: u32,
-    /// Earliest time of the next attempt.
-    pub retry_at: Option<Millis>,
-    pub current: CurrentAttempt,
-    pub reported: ReportedState,
-    pub retry: Retry,
-    pub request: Request,
-    /// Whether a person must decide about the node before an attempt starts.
-    pub held: bool,
-    /// Whether its work has an effect outside the workspace. Such work is repeated only if it certainly had not begun.
-    pub external_effect: bool,
-    /// A node of higher priority starts first.
-    pub priority: i32,
-    /// The budgets that its attempts use.
-    pub funding: Funding,
-}
-
-impl Node {
-    /// Returns the report of an attempt that has ended, but whose end the status does not show yet.
-    pub fn end_report(&self) -> Option<&Report> {
-        match &self.current {
-            CurrentAttempt::Pod { state: AttemptState::Succeeded(report), .. }
-            | CurrentAttempt::Pod { state: AttemptState::Failed { report, .. }, .. } => Some(report),
-            CurrentAttempt::Absent { delivered, .. } => delivered.as_ref(),
-            CurrentAttempt::Pod { .. } | CurrentAttempt::None => None,
-        }
-    }
-}
 
 /// One change that a decision makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -323,11 +169,6 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, shared: &Sh
         waiting_for_slots: waiting,
         unfunded,
     }
-}
-
-/// Returns whether every task that a node waits for has succeeded.
-fn is_released(graph: &Graph, phases: &PerNode<TaskPhase>, id: NodeId) -> bool {
-    graph.dependencies(id).iter().all(|&d| phases.tasks[d] == TaskPhase::Succeeded)
 }
 
 /// The actions that one visit of all nodes collects.

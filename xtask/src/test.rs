@@ -155,7 +155,7 @@ fn tests_on_cluster(test: &Test, suite: Suite, archives: Vec<Archive>) -> Result
     // The installation deletes images that it does not use, so these are loaded afterwards.
     let more: Vec<String> = match suite {
         Suite::Usual => vec!["minilm".to_owned(), USUAL_AGENT.to_owned()],
-        Suite::Agents => images::agents().map(str::to_owned).collect(),
+        Suite::Agents => images::agent_images().map(str::to_owned).collect(),
     };
     let more = Images::load(images::archives(&more, Profile::WithTests)?)?;
     let model = more.name("minilm").ok();

@@ -1,7 +1,8 @@
 //! The state of a plan that follows from the phases of its nodes.
 
-use super::{Policy, TaskPhase, is_released};
-use crate::graph::{Graph, PerNode};
+use super::node::TaskPhase;
+use super::policy::Policy;
+use crate::graph::{Graph, NodeId, PerNode};
 
 /// Number of nodes in each phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +52,11 @@ pub enum PlanState {
     DeadlineExceeded,
     /// No attempt can start until a person finds out what became of one.
     Unknown,
+}
+
+/// Returns whether every task that a node waits for has succeeded.
+pub(super) fn is_released(graph: &Graph, phases: &PerNode<TaskPhase>, id: NodeId) -> bool {
+    graph.dependencies(id).iter().all(|&d| phases.tasks[d] == TaskPhase::Succeeded)
 }
 
 /// Returns the state of a plan. `waits` says whether a node can still start although no attempt runs.

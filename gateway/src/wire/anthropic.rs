@@ -5,9 +5,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::denial::{Denial, DenialKind};
-use crate::wire::Requested;
 use crate::wire::document::Document;
-use crate::wire::usage::Usage;
+use crate::wire::reported::Usage;
+use crate::wire::request::Requested;
 
 /// Reads a request of `/v1/messages`.
 pub(super) fn read(document: &Document<'_>) -> Result<Requested, Denial> {

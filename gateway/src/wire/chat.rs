@@ -7,9 +7,9 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::denial::{Denial, DenialKind};
-use crate::wire::Requested;
 use crate::wire::document::Document;
-use crate::wire::usage::Usage;
+use crate::wire::reported::Usage;
+use crate::wire::request::Requested;
 
 /// Reads a request of `/v1/chat/completions`.
 pub(super) fn read(document: &Document<'_>) -> Result<Requested, Denial> {

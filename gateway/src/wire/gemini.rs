@@ -6,9 +6,9 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 
 use crate::denial::{Denial, DenialKind};
-use crate::wire::Requested;
 use crate::wire::document::Document;
-use crate::wire::usage::Usage;
+use crate::wire::reported::Usage;
+use crate::wire::request::Requested;
 
 /// Reads a request of `generateContent` or `streamGenerateContent`. The path names the model and whether it is a stream.
 pub(super) fn read(document: &Document<'_>) -> Result<Requested, Denial> {

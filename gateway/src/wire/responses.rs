@@ -4,9 +4,9 @@ use enact_domain::usage::Tokens;
 use serde::Deserialize;
 
 use crate::denial::{Denial, DenialKind};
-use crate::wire::Requested;
 use crate::wire::document::Document;
-use crate::wire::usage::Usage;
+use crate::wire::reported::Usage;
+use crate::wire::request::Requested;
 
 /// Reads a request of `/v1/responses`.
 pub(super) fn read(document: &Document<'_>) -> Result<Requested, Denial> {

@@ -2,40 +2,16 @@
 
 use enact_domain::usage::Tokens;
 
-use crate::wire::Format;
+use crate::wire::format::Format;
+use crate::wire::reported::Usage;
 use crate::wire::sse::Events;
 
 /// Largest answer without a stream whose usage is read, in bytes.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
-/// Largest number of tokens that is believed. It keeps sums far from an overflow.
-const MAX_TOKENS: u64 = 1_000_000_000;
 /// Bytes of a stream, or of another answer, that count as one token when no usage is reported. An event with one token of text has about a
 /// hundred bytes.
 const STREAM_BYTES_PER_TOKEN: u64 = 32;
 const BYTES_PER_TOKEN: u64 = 3;
-
-/// The usage that was reported so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    pub tokens: Option<Tokens>,
-    /// Whether the report covers the whole answer.
-    pub is_final: bool,
-}
-
-impl Usage {
-    /// Sets the tokens that a server reported.
-    pub(super) fn set(&mut self, tokens: Tokens, is_final: bool) {
-        let bounded = |count: u64| count.min(MAX_TOKENS);
-        self.tokens = Some(Tokens {
-            input: bounded(tokens.input),
-            cached_input: bounded(tokens.cached_input),
-            cache_write: bounded(tokens.cache_write),
-            output: bounded(tokens.output),
-            reasoning: bounded(tokens.reasoning),
-        });
-        self.is_final |= is_final;
-    }
-}
 
 /// What a whole answer, or its beginning, used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +99,7 @@ impl UsageReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::reported::MAX_TOKENS;
 
     const ESTIMATE: Tokens = Tokens { input: 500, cached_input: 0, cache_write: 0, output: 1000, reasoning: 0 };
     const CHAT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"usage\"},\"finish_reason\":null}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":4}}\n\ndata: [DONE]\n\n";

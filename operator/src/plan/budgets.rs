@@ -15,6 +15,7 @@ use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Limit, Scope, month};
 
 use super::context::Context;
+use super::known_budgets::KnownBudgets;
 use super::observed::Observed;
 use super::reservations::{Amount, Reserved};
 use super::self_reported;
@@ -25,23 +26,6 @@ use crate::error::Error;
 const FRESH_SECONDS: u32 = 2;
 /// Seconds between two readings of the usage while attempts run.
 const USAGE_SECONDS: u32 = 10;
-
-/// What is kept of a plan's budgets between reconciles.
-#[derive(Clone, Debug, Default)]
-pub struct KnownBudgets {
-    balances: HashMap<Scope, Balance>,
-    /// Time at which the balances were read.
-    read_at: Option<Millis>,
-    /// The limits that were last written.
-    pub written: HashMap<Scope, Limit>,
-}
-
-impl KnownBudgets {
-    /// Returns the budgets with these limits as the last ones that were written.
-    pub fn with_written(self, limits: Vec<(Scope, Limit)>) -> Self {
-        Self { written: limits.into_iter().collect(), ..self }
-    }
-}
 
 /// The budgets of a plan in one reconcile.
 #[derive(Debug, Default)]

@@ -3,9 +3,9 @@
 use enact_domain::plan::TaskPhase;
 use enact_domain::usage::{Limit, Scope};
 
-use super::budgets::KnownBudgets;
 use super::context::Context;
 use super::decide::Decided;
+use super::known_budgets::KnownBudgets;
 use crate::error::Error;
 
 /// Writes the limits that changed since they were last written, before the attempts that they limit start. Returns the budgets with the

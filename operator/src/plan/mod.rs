@@ -9,6 +9,7 @@ mod budgets;
 pub mod context;
 mod decide;
 mod evaluate;
+mod known_budgets;
 pub mod limiter;
 mod limits;
 mod nodes;

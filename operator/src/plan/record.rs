@@ -4,9 +4,9 @@ use enact_domain::graph::NodeId;
 use enact_domain::plan::{Action, NextStep, TaskPhase};
 use enact_domain::record::{Event, Record, Subject, TaskRef, failure_kind};
 
-use super::budgets::KnownBudgets;
 use super::context::Context;
 use super::decide::Decided;
+use super::known_budgets::KnownBudgets;
 use super::limits;
 use crate::context::ACTOR;
 use crate::error::Error;

@@ -12,7 +12,7 @@ use kube::ResourceExt as _;
 use kube::runtime::reflector::Store;
 use parking_lot::Mutex;
 
-use super::budgets::KnownBudgets;
+use super::known_budgets::KnownBudgets;
 use super::validate::Cache;
 use crate::metadata_cache::version;
 

@@ -12,9 +12,11 @@ mod open;
 mod query;
 mod refusals;
 mod requirements;
+mod rows;
 mod settle;
 
 pub use budgets::BudgetRow;
 pub use model::{ModelRequest, Opened, Outcome, Settlement};
-pub use query::{Dimension, UsageFilter, UsageQuery, UsageRow};
+pub use query::{UsageFilter, UsageQuery};
 pub use refusals::Refusal;
+pub use rows::{Dimension, UsageRow};

@@ -6,7 +6,7 @@ use enact_domain::names::task_name;
 use enact_domain::record::Kind;
 use enact_domain::usage::share;
 
-use super::query::{Group, UsageRow};
+use super::rows::{Group, UsageRow};
 use crate::session::Session;
 
 /// The requirement of usage that belongs to no requirement.

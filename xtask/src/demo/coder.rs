@@ -207,7 +207,7 @@ mod tests {
     fn every_coder_has_an_image() {
         let mut names: Vec<String> = CODERS.iter().map(Coder::image).collect();
         names.sort();
-        assert_eq!(names, images::agents().collect::<Vec<_>>());
+        assert_eq!(names, images::agent_images().collect::<Vec<_>>());
     }
 
     #[test]

@@ -42,7 +42,7 @@ fn by_default(name: &str) -> bool {
 }
 
 /// Returns the names of the images of coding agents.
-pub(crate) fn agents() -> impl Iterator<Item = &'static str> {
+pub(crate) fn agent_images() -> impl Iterator<Item = &'static str> {
     IMAGES.iter().map(|(name, _)| *name).filter(|name| agents::agent_of(name).is_some())
 }
 
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn every_folder_of_an_agent_is_an_image() {
         let of_folders: Vec<String> = agents::names().iter().map(|name| format!("agent-{name}")).collect();
-        assert_eq!(agents().collect::<Vec<_>>(), of_folders);
+        assert_eq!(agent_images().collect::<Vec<_>>(), of_folders);
     }
 
     #[test]

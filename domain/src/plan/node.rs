@@ -1,0 +1,114 @@
+//! The state of a node, from which the scheduler decides.
+
+use super::budgets::Funding;
+use super::policy::Retry;
+use crate::assignment::Report;
+use crate::attempt::AttemptState;
+use crate::time::Millis;
+
+/// Phase of a node, as its status stores it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TaskPhase {
+    /// Waits for its dependencies, for a free slot, or for its next attempt.
+    #[default]
+    Pending,
+    /// An attempt is in progress.
+    Running,
+    Succeeded,
+    /// No further attempt follows.
+    Failed,
+    /// Stopped on request, or by the plan's deadline.
+    Cancelled,
+    /// It is unknown how much of the work was done, and a repetition may do harm; a person must decide.
+    Unknown,
+}
+
+impl TaskPhase {
+    /// Returns whether the phase only changes when a person requests another attempt.
+    pub fn is_finished(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled | Self::Unknown)
+    }
+}
+
+/// The attempt of a node that is in progress, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CurrentAttempt {
+    /// No attempt is in progress.
+    #[default]
+    None,
+    /// The attempt is recorded as started, and it has no pod.
+    Absent {
+        /// Whether the operator has seen its pod. If so, the pod is lost; otherwise it was perhaps never created.
+        seen: bool,
+        /// The report that the pod delivered to the record.
+        delivered: Option<Report>,
+    },
+    /// The attempt has a pod.
+    Pod {
+        state: AttemptState,
+        /// Creation time of the pod.
+        created: Millis,
+        /// Time of the request to delete the pod.
+        deleting: Option<Millis>,
+    },
+}
+
+/// State of the attempt in progress, as the status of the node reports it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReportedState {
+    #[default]
+    Running,
+    /// The attempt waits for a node of the cluster.
+    Unschedulable,
+}
+
+/// Request of a person for a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Request {
+    #[default]
+    None,
+    /// Another attempt, if the node is finished without success.
+    Rerun,
+    /// A repetition of its work, also after success, because the specification has changed. A node in phase `Unknown` ignores it.
+    Redo,
+}
+
+/// State of a node: of a task, or of the integration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Whether its object exists.
+    pub exists: bool,
+    pub phase: TaskPhase,
+    /// Number of the last attempt that was started.
+    pub attempts: u32,
+    /// Task failures since the node was last opened.
+    pub failures: u32,
+    /// Infrastructure failures since then.
+    pub infrastructure_failures: u32,
+    /// Earliest time of the next attempt.
+    pub retry_at: Option<Millis>,
+    pub current: CurrentAttempt,
+    pub reported: ReportedState,
+    pub retry: Retry,
+    pub request: Request,
+    /// Whether a person must decide about the node before an attempt starts.
+    pub held: bool,
+    /// Whether its work has an effect outside the workspace. Such work is repeated only if it certainly had not begun.
+    pub external_effect: bool,
+    /// A node of higher priority starts first.
+    pub priority: i32,
+    /// The budgets that its attempts use.
+    pub funding: Funding,
+}
+
+impl Node {
+    /// Returns the report of an attempt that has ended, but whose end the status does not show yet.
+    pub fn end_report(&self) -> Option<&Report> {
+        match &self.current {
+            CurrentAttempt::Pod { state: AttemptState::Succeeded(report), .. }
+            | CurrentAttempt::Pod { state: AttemptState::Failed { report, .. }, .. } => Some(report),
+            CurrentAttempt::Absent { delivered, .. } => delivered.as_ref(),
+            CurrentAttempt::Pod { .. } | CurrentAttempt::None => None,
+        }
+    }
+}
