@@ -181,7 +181,8 @@ fn approval_of_a_plan_can_have_a_budget() {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stderr.contains("budget of each attempt: 2.00 USD"), "{}", ran.stderr);
     let writes = api.writes();
-    assert_eq!(writes[0].body["spec"]["budget"], json!({ "usd": "12.50", "tokens": 1_000_000 }));
+    let approval = writes.iter().find(|write| write.path.ends_with("/approvals")).expect("an Approval");
+    assert_eq!(approval.body["spec"]["budget"], json!({ "usd": "12.50", "tokens": 1_000_000 }));
     let ran = api.enact(&["approve", "spec/shop", "--yes", "--budget", "12.50"]);
     assert!(ran.code == Some(1) && ran.stderr.contains("only the approval of a Plan"), "{}", ran.stderr);
     for wrong in [["--budget", "much"], ["--token-budget", "-1"]] {

@@ -186,7 +186,10 @@ fn base_url(text: &str) -> Option<FieldError> {
             return Some("contains a character that a URL cannot have");
         }
         let Ok(url) = Url::parse(text) else { return Some("is not a URL") };
-        if !matches!(url.scheme(), "http" | "https") {
+        if text.contains(":///") {
+            // The parser would take the first component of the path for the host.
+            Some("has no host")
+        } else if !matches!(url.scheme(), "http" | "https") {
             Some("must start with https:// or http://")
         } else if !url.username().is_empty() || url.password().is_some() {
             Some("must not contain a credential; name a key in spec.key")

@@ -76,7 +76,10 @@ fn every_kind_keeps_to_the_conventions() {
         let conditions = &status["conditions"];
         assert_eq!(conditions["x-kubernetes-list-type"], "map", "{name}");
         assert_eq!(conditions["x-kubernetes-list-map-keys"], serde_json::json!(["type"]), "{name}");
-        assert!(schema.to_string().find("x-kubernetes-preserve-unknown-fields").is_none(), "{name} takes anything");
+        let mut checked = schema.clone();
+        // The webhook and the operator parse the definition of an adapter, with messages that a schema could not give.
+        checked["properties"]["spec"]["properties"]["custom"].take();
+        assert!(!checked.to_string().contains("x-kubernetes-preserve-unknown-fields"), "{name} takes anything");
     }
     let all = short_names.len();
     short_names.sort();
@@ -91,7 +94,7 @@ fn every_column_shows_a_field_that_exists() {
         for column in crd.spec.versions[0].additional_printer_columns.iter().flatten() {
             // `.status.conditions[?(@.type=='Ready')].reason` shows a field of each item.
             let mut at = &schema;
-            let shown = column.json_path.replace("[?(@.type=='Ready')]", "");
+            let shown = column.json_path.replace("[?(@.type=='Ready')]", "").replace("[0]", "");
             for field in shown.trim_start_matches('.').split('.') {
                 at = if at["items"].is_object() { &at["items"]["properties"][field] } else { &at["properties"][field] };
                 // The API server knows metadata without a schema.

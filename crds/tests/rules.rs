@@ -84,6 +84,8 @@ fn refused() -> Vec<(&'static str, &'static str, Value)> {
         ("Agent", "exactly one of value and secretKeyRef", env(json!({"name": "A"}))),
         ("Agent", "exactly one of value and secretKeyRef", env(json!({"name": "A", "value": "", "secretKeyRef": key}))),
         ("Agent", "start with ENACT_ are reserved", env(json!({"name": "ENACT_X", "value": "1"}))),
+        ("Agent", "requires the field custom", json!({"adapter": "Custom"})),
+        ("Agent", "requires the field custom", json!({"custom": {"name": "Own"}})),
         ("Agent", "are for coding agents", json!({"maxTurns": 5})),
         ("Agent", "are for coding agents", json!({"instructions": "Be brief."})),
         ("Agent", "Replay uses no model", replay(json!([{"provider": "claude", "model": "claude-5"}]))),

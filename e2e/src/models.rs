@@ -82,7 +82,7 @@ impl ModelServer {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": MODELS}});
         stage.apply(&format!("{namespace}\n---\n{scenarios}\n")).await?;
         let manifest = MANIFEST
-            .replace("enact-models", MODELS)
+            .replace(": enact-models", &format!(": {MODELS}"))
             .replace("name: model-server", &format!("name: {name}"))
             .replace("configMap: {name: scenarios}", &format!("configMap: {{name: {name}}}"))
             .replace(&format!("value: {KEY}"), &format!("value: {key}"));

@@ -6,7 +6,11 @@
 //! Gateway and model server are processes of their own, so that the memory of the gateway is seen. `--target name=url` adds another proxy
 //! for the same model server, whose URL the program prints; `--wait` gives time to start it.
 
-#![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "a program for developers, and measurements are not exact")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    reason = "a program for developers, and measurements are not exact"
+)]
 
 #[path = "../tests/support/cluster.rs"]
 mod cluster;

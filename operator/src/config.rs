@@ -119,8 +119,7 @@ pub struct Migrate {
 impl Config {
     /// Returns the services that tenants' pods may connect to: their port, and the labels of their pods.
     pub fn services<'a>(&'a self) -> Vec<(u16, Vec<(&'a str, &'a str)>)> {
-        let services =
-            [(&self.server_url, &self.server_pod_labels), (&self.gateway_url, &self.gateway_pod_labels)];
+        let services = [(&self.server_url, &self.server_pod_labels), (&self.gateway_url, &self.gateway_pod_labels)];
         let service = |(url, labels): (&'a Option<String>, &'a Vec<String>)| {
             let port = url::Url::parse(url.as_deref()?).ok()?.port_or_known_default()?;
             Some((port, labels.iter().filter_map(|pair| pair.split_once('=')).collect()))
@@ -130,7 +129,11 @@ impl Config {
 
     /// Returns the image for pods of an adapter whose Agent names none.
     pub fn image_of(&self, adapter: &str) -> Option<&str> {
-        self.adapter_images.iter().filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == adapter).map(|(_, image)| image)
+        self.adapter_images
+            .iter()
+            .filter_map(|pair| pair.split_once('='))
+            .find(|(name, _)| *name == adapter)
+            .map(|(_, image)| image)
     }
 
     /// Returns Service and namespace of enact-server, if its URL is `http://<service>.<namespace>.svc…`.

@@ -110,7 +110,9 @@ fn refused_result_fails_without_retry() {
 #[test]
 fn stop_request_shortens_delivery() {
     let git = GitServer::start();
-    let pod = Pod::task(&git, "touch x").with(|a| a.server_url = Some("http://127.0.0.1:1".into()));
+    // The server accepts the registration of the runner, and no delivery.
+    let server = EnactServer::start(&["503 Service Unavailable"; 64]);
+    let pod = Pod::task(&git, "touch x").with_server(&server);
     let container = pod.start("task");
     eventually("the work is pushed", || git.tip("enact/shop-5f0c1a2b/t001-1").is_some());
     terminate(&container);

@@ -47,7 +47,8 @@ fn script_becomes_commit_branch_and_result() {
 #[test]
 fn result_has_the_key_that_was_registered_before_the_agent_ran() {
     let server = EnactServer::start(&[]);
-    let pod = Pod::task(&GitServer::start(), "env; cat /proc/1/environ /proc/$PPID/environ 2>&1 || true").with_server(&server);
+    let pod = Pod::task(&GitServer::start(), "env; cat /proc/1/environ /proc/$PPID/environ 2>&1 || true")
+        .with_server(&server);
     let ended = pod.run("task");
     let registrations = server.registrations.lock().unwrap();
     let [registration] = registrations.as_slice() else { panic!("{} registrations", registrations.len()) };

@@ -122,7 +122,7 @@ impl Intake {
     }
 
     /// Registers the key with which the runner of an attempt will deliver its result. The body is the digest of the key.
-    pub async fn register<S, B, E>(&self, path: Option<AttemptPath>, headers: HeaderMap, body: S) -> Response
+    pub async fn admit_runner<S, B, E>(&self, path: Option<AttemptPath>, headers: HeaderMap, body: S) -> Response
     where
         S: Stream<Item = Result<B, E>> + Unpin,
         B: Buf,
@@ -184,7 +184,9 @@ impl Intake {
             Ok(DeliveryOutcome::AlreadyThere) => Ok(Accepted::AlreadyThere),
             Ok(DeliveryOutcome::Forged) => Err(Problem::new(
                 ProblemKind::NotTheRunner,
-                format!("send the header {RUNNER_KEY_HEADER} with the key that the runner registered for attempt {attempt}"),
+                format!(
+                    "send the header {RUNNER_KEY_HEADER} with the key that the runner registered for attempt {attempt}"
+                ),
             )),
             Ok(DeliveryOutcome::Stale) => Err(Problem::new(
                 ProblemKind::StaleAttempt,

@@ -63,7 +63,9 @@ impl ProblemKind {
             Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The body cannot be read"),
             Self::TokenRefused => (StatusCode::UNAUTHORIZED, "token-refused", "The token or signature is not accepted"),
             Self::SubjectMismatch => (StatusCode::FORBIDDEN, "subject-mismatch", "The pod does not work on this"),
-            Self::NotTheRunner => (StatusCode::FORBIDDEN, "not-the-runner", "Only the runner of the attempt may do this"),
+            Self::NotTheRunner => {
+                (StatusCode::FORBIDDEN, "not-the-runner", "Only the runner of the attempt may do this")
+            }
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The reader may not read this"),
             Self::BadParameter => (StatusCode::BAD_REQUEST, "bad-parameter", "A parameter is invalid"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),

@@ -39,7 +39,12 @@ pub fn deliveries(intake: Arc<Intake>) -> impl Filter<Extract = (Response,), Err
                 observed(&metrics, "result", delivered).await
             }
         });
-    result.or(document).unify().or(runner).unify().or_else(move |rejection| refused(unrouted.clone(), rejection, &Method::POST))
+    result
+        .or(document)
+        .unify()
+        .or(runner)
+        .unify()
+        .or_else(move |rejection| refused(unrouted.clone(), rejection, &Method::POST))
 }
 
 /// Returns the route for the registration of runners.
@@ -52,7 +57,7 @@ fn runner(intake: Arc<Intake>) -> impl Filter<Extract = (Response,), Error = Rej
             let intake = Arc::clone(&intake);
             async move {
                 let path = AttemptPath::parse(&subject, &attempt);
-                let registered = Box::pin(intake.register(path, headers, body));
+                let registered = Box::pin(intake.admit_runner(path, headers, body));
                 observed(&intake.metrics, "runner", registered).await
             }
         })

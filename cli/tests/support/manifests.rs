@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "not every test uses all of it")]
 
-use enact_crds::{Agent, Approval, Constitution, Plan, Specification, Tenant};
+use enact_crds::{Agent, Approval, Constitution, ModelProvider, Plan, Specification, Tenant};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::Resource;
@@ -54,6 +54,7 @@ impl Manifests {
 fn check(object: &Value) -> Result<(), String> {
     match object["kind"].as_str() {
         Some("Tenant") => same::<Tenant>(object),
+        Some("ModelProvider") => same::<ModelProvider>(object),
         Some("Agent") => same::<Agent>(object),
         Some("Constitution") => same::<Constitution>(object),
         Some("Specification") => same::<Specification>(object),

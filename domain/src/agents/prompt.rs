@@ -238,11 +238,7 @@ mod tests {
             decisions: &decisions,
             inputs: Some(&inputs),
             gates: &gates,
-            previous: Some(PreviousFailure {
-                attempt: 1,
-                reason: "GateFailed",
-                message: "gate `tests` exited with 1",
-            }),
+            previous: Some(PreviousFailure { attempt: 1, reason: "GateFailed", message: "gate `tests` exited with 1" }),
             ..PromptInput::default()
         };
         insta::assert_snapshot!(render(&input));

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use enact_crds::AgentSpec;
 use enact_crds::common::Resources;
-use enact_crds::{convert, prompt};
 use enact_crds::plan::Workspace;
-use enact_domain::assignment::{Assignment, GitWork, IntegrationWork, Reason, Report, TaskWork, VerifiedCommit, Work};
+use enact_crds::{convert, prompt};
 use enact_domain::agents::prompt::PreviousFailure;
+use enact_domain::assignment::{Assignment, GitWork, IntegrationWork, Reason, Report, TaskWork, VerifiedCommit, Work};
 use enact_domain::drafting::EffectiveConstitution;
 use enact_domain::graph::NodeId;
 use enact_domain::names;

@@ -130,16 +130,28 @@ fn gates_have_neither_token_nor_handover() {
 
 #[test]
 fn only_agents_with_models_get_a_token_for_the_gateway() {
-    let agent: AgentSpec = serde_json::from_value(json!({"adapter": "Codex", "models": [{"provider": "p", "model": "m"}]})).unwrap();
+    let agent: AgentSpec =
+        serde_json::from_value(json!({"adapter": "Codex", "models": [{"provider": "p", "model": "m"}]})).unwrap();
     let assignment = integration(0);
     let audiences = |agent_name: Option<&str>| -> Vec<(String, i64)> {
         let pod = framed(&assignment, |frame| {
-            let frame = Frame { gateway_agent: agent_name.map(str::to_owned), labels: frame.labels.clone(), name: frame.name.clone(), namespace: frame.namespace.clone(), owner: frame.owner.clone(), assignment: frame.assignment.clone(), ..*frame };
+            let frame = Frame {
+                gateway_agent: agent_name.map(str::to_owned),
+                labels: frame.labels.clone(),
+                name: frame.name.clone(),
+                namespace: frame.namespace.clone(),
+                owner: frame.owner.clone(),
+                assignment: frame.assignment.clone(),
+                ..*frame
+            };
             for_agent(&frame, "task", &agent, None)
         });
         let volumes = pod.spec.unwrap().volumes.unwrap();
         let sources = volumes.into_iter().filter_map(|v| v.projected?.sources).flatten();
-        sources.filter_map(|s| s.service_account_token).map(|t| (t.audience.unwrap(), t.expiration_seconds.unwrap())).collect()
+        sources
+            .filter_map(|s| s.service_account_token)
+            .map(|t| (t.audience.unwrap(), t.expiration_seconds.unwrap()))
+            .collect()
     };
     assert_eq!(audiences(None), [("enact-server".to_owned(), 3600)]);
     assert_eq!(audiences(Some("coder")), [("enact-server".to_owned(), 3600), ("enact-gateway".to_owned(), 660)]);
