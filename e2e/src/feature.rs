@@ -74,7 +74,7 @@ fn published(git: &Git) -> Result<()> {
     for file in ["textreport/__main__.py", "textreport/reading.py", "tests/test_main.py", "README.md", ".gitignore"] {
         ensure!(files.lines().any(|found| found == file), "{file} is not published: {files}");
     }
-    let unexpected = files.lines().find(|file| file.ends_with(".pyc") || file.starts_with(".enact"));
+    let unexpected = files.lines().find(|file| file.contains("__pycache__") || file.starts_with(".enact"));
     ensure!(unexpected.is_none(), "{unexpected:?} is published");
     ensure!(git.git(&["show", &format!("{branch}:MEASURED.md")])?.starts_with("SC-001: 1 MB in "));
     // Settings that adapters write for their agents are no part of the work.

@@ -47,7 +47,8 @@ struct Summary {
 #[derive(Deserialize)]
 struct Run {
     scenario: String,
-    run: String,
+    #[serde(rename = "run")]
+    id: String,
     totals: Totals,
 }
 
@@ -106,7 +107,7 @@ impl ModelServer {
         let path = format!("/api/v1/namespaces/{MODELS}/services/{}:8080/proxy/_served", self.name);
         let answer = run(program("kubectl")?.args([REQUEST_TIMEOUT, "get", "--raw", &path]))?;
         let summary: Summary = serde_json::from_str(&answer).with_context(|| format!("the summary {answer}"))?;
-        let found = summary.runs.into_iter().find(|r| r.scenario == scenario && r.run == of_run);
+        let found = summary.runs.into_iter().find(|r| r.scenario == scenario && r.id == of_run);
         Ok(found.map_or_else(Bill::default, |r| Bill { requests: r.totals.completed, tokens: r.totals.usage }))
     }
 }
@@ -149,9 +150,9 @@ impl Stage {
     /// If there is a difference, with both bills.
     pub async fn bill_equals(&self, plan: &Plan, server: &ModelServer, scenario: &str, run: &str) -> Result<Bill> {
         let recorded = self.bill(plan).await?;
-        let served = server.served(scenario, run)?;
-        ensure!(served.requests > 0, "the model server served nothing to {scenario}/{run}");
-        ensure!(recorded == served, "the record has {recorded:?}, the model server served {served:?}");
+        let expected = server.served(scenario, run)?;
+        ensure!(expected.requests > 0, "the model server served nothing to {scenario}/{run}");
+        ensure!(recorded == expected, "the record has {recorded:?}, the model server served {expected:?}");
         Ok(recorded)
     }
 }

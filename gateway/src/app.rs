@@ -41,9 +41,9 @@ const FLUSH: Duration = Duration::from_secs(10);
 const LIMITS: Limits = Limits {
     connections: 0,
     handshake: Duration::from_secs(10),
-    headers: Duration::from_secs(60),
+    headers: Duration::from_mins(1),
     age: Duration::MAX,
-    shutdown: Duration::from_secs(120),
+    shutdown: Duration::from_mins(2),
     http2: true,
 };
 

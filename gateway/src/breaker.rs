@@ -9,9 +9,9 @@ use tokio::time::Instant;
 /// Failures in a row that open the circuit of a provider.
 const FAILURES: u32 = 5;
 /// Time for which a circuit is open at first, and at most. It doubles while the provider fails.
-const OPEN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(120));
+const OPEN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(2));
 /// Longest pause that is honoured. A provider that asks for more is asked again after it.
-const MAX_PAUSE: Duration = Duration::from_secs(3600);
+const MAX_PAUSE: Duration = Duration::from_hours(1);
 /// Most entries; those without effect are removed when there are more.
 const CAPACITY: usize = 4096;
 

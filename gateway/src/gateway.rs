@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use enact_crds::convert;
 use enact_crds::identity::AgentPod;
 use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Charge, Scope};
@@ -397,7 +398,8 @@ fn exceeded(scope: &Scope, balance: &Balance) -> String {
         text += &format!(" {} of {limit} tokens are used or reserved;", balance.used_tokens());
     }
     if let Some(limit) = balance.limit.cost_micro_usd {
-        text += &format!(" {} of {limit} micro-USD are used or reserved;", balance.used_cost());
+        let [used, limit] = [balance.used_cost(), limit].map(convert::usd);
+        text += &format!(" {used} of {limit} USD are used or reserved;");
     }
     text + " the budget must be raised before the task can continue"
 }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use crate::denial::{Denial, DenialKind};
 
 /// Time for which keys are cached: a new key is used after at most this time.
-const FRESH: Duration = Duration::from_secs(60);
+const FRESH: Duration = Duration::from_mins(1);
 /// The same for a Secret that does not exist.
 const MISSING: Duration = Duration::from_secs(5);
 /// Shortest time between two look-ups after a provider refused a key.

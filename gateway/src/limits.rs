@@ -13,7 +13,7 @@ use tokio::time::Instant;
 const BURST: f64 = 0.25;
 const MINUTE: f64 = 60.0;
 /// Time without requests after which a tenant gets no share of a key.
-const ACTIVE: Duration = Duration::from_secs(60);
+const ACTIVE: Duration = Duration::from_mins(1);
 /// Most buckets; those that are full are removed when there are more.
 const CAPACITY: usize = 16_384;
 

@@ -38,7 +38,7 @@ impl Threshold {
 
     /// Returns the note of the Event; `whose` is `the plan` or a tenant and month.
     pub fn note(self, whose: &str, tokens: u64, usd: &str, budget: &Budget) -> String {
-        let used = match self {
+        let share = match self {
             Self::Low => "at least 80 % of the budget",
             Self::Exhausted => "the whole budget",
         };
@@ -46,7 +46,7 @@ impl Threshold {
             tokens: budget.tokens.map(|_| tokens),
             usd: budget.usd.as_ref().map(|_| usd.to_owned()),
         });
-        format!("{used} of {whose} is spent: {spent} of {}", describe(budget))
+        format!("{share} of {whose} is spent: {spent} of {}", describe(budget))
     }
 }
 

@@ -15,7 +15,10 @@ async fn scene(database: &Database) -> Store {
     let store = database.store();
     let mut lost = done();
     lost.message = "lost".into();
-    store.record(vec![start("a", "t1", 1), end("a", "t1", 1, Some("Task"), lost), start("a", "t1", 2)]).await.unwrap();
+    store
+        .record(vec![start("a", "t1", 1), end("a", "t1", 1, Some("Task"), lost), start("a", "t1", 2)])
+        .await
+        .expect("Postgres accepts the scene");
     let second = ModelRequest { attempt: 2, ..request(2, "t1") };
     let other = ModelRequest {
         model: "llama".into(),
@@ -26,7 +29,7 @@ async fn scene(database: &Database) -> Store {
     };
     let elsewhere = ModelRequest { namespace: "elsewhere".into(), plan_uid: "uid-x".into(), ..request(5, "t9") };
     let requests = [request(1, "t1"), second, other, request(4, "t3"), elsewhere, request(6, "t3")];
-    store.open_requests("a", &requests).await.unwrap();
+    store.open_requests("a", &requests).await.expect("Postgres accepts the scene");
     let settled = [
         settlement(1, charge(100, 10, 1000)),
         settlement(2, charge(200, 20, 2000)),
@@ -34,7 +37,7 @@ async fn scene(database: &Database) -> Store {
         settlement(4, charge(1, 2, 30)),
         settlement(5, charge(9, 9, 9)),
     ];
-    store.settle_requests("a", &settled).await.unwrap();
+    store.settle_requests("a", &settled).await.expect("Postgres accepts the scene");
     store
 }
 

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 
 use super::balance::Balance;
 use super::scope::Scope;
@@ -16,7 +17,10 @@ pub struct Demand {
 /// for each request none, or the scope that refuses it with the balance at this time.
 ///
 /// A scope without a balance has no limit.
-pub fn admit(balances: &mut HashMap<Scope, Balance>, demands: &[Demand]) -> Vec<Option<(Scope, Balance)>> {
+pub fn admit<S: BuildHasher>(
+    balances: &mut HashMap<Scope, Balance, S>,
+    demands: &[Demand],
+) -> Vec<Option<(Scope, Balance)>> {
     demands
         .iter()
         .map(|demand| {

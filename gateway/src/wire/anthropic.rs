@@ -37,6 +37,7 @@ struct Message {
 
 /// `input_tokens` excludes what was read from the cache or written to it.
 #[derive(Deserialize)]
+#[allow(clippy::struct_field_names, reason = "the names of the format")]
 struct Counts {
     input_tokens: Option<u64>,
     cache_read_input_tokens: Option<u64>,

@@ -49,6 +49,7 @@ struct Candidate {
 /// `promptTokenCount` includes what was read from the cache; `candidatesTokenCount` excludes thoughts.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(clippy::struct_field_names, reason = "the names of the format")]
 struct Counts {
     prompt_token_count: Option<u64>,
     cached_content_token_count: Option<u64>,

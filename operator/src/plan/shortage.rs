@@ -38,12 +38,12 @@ impl Waiting<'_> {
         let reserved = index.and_then(|index| self.reserved.get(index).copied()).unwrap_or_default();
         let waiting = self.unfunded.len();
         let tasks = if waiting == 1 { "1 task waits".to_owned() } else { format!("{waiting} tasks wait") };
-        let reserves = match (&scope, convert::budget(&self.budgets.attempt)) {
+        let each_attempt = match (&scope, convert::budget(&self.budgets.attempt)) {
             (Scope::Attempt { .. }, _) | (_, None) => String::new(),
             (_, Some(budget)) => format!("; each attempt reserves {}", budget_thresholds::describe(&budget)),
         };
         let used = describe_use(&limit, &spent, reserved);
-        Some(format!("{tasks} for {}: {used}{reserves}; {}", self.name(&scope), self.remedy(&scope)))
+        Some(format!("{tasks} for {}: {used}{each_attempt}; {}", self.name(&scope), self.remedy(&scope)))
     }
 
     /// Returns the index of the budget of a node of which the greatest part is spent: that one has refused the last request. None if it is

@@ -37,6 +37,7 @@ pub struct ModelRequest {
 
 /// The outcome of opening a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "it lives as long as the beginning of a request")]
 pub enum Opened {
     Accepted,
     /// A budget does not allow the request.

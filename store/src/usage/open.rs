@@ -163,13 +163,11 @@ fn decide<'r>(
             if !new {
                 return Opened::Duplicate;
             }
-            match refusals.next().flatten() {
-                Some((scope, balance)) => Opened::Refused { scope, balance },
-                None => {
-                    accepted.push(request);
-                    Opened::Accepted
-                }
+            if let Some((scope, balance)) = refusals.next().flatten() {
+                return Opened::Refused { scope, balance };
             }
+            accepted.push(request);
+            Opened::Accepted
         })
         .collect();
     (outcomes, accepted)
