@@ -117,7 +117,7 @@ mod tests {
 
     use super::*;
 
-    fn provider(spec: Value) -> ModelProviderSpec {
+    fn provider(spec: &Value) -> ModelProviderSpec {
         let mut all = json!({"api": "Anthropic", "baseUrl": "https://api.example.org"});
         all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
         serde_json::from_value(all).unwrap()
@@ -126,8 +126,8 @@ mod tests {
     fn problems(adapter: &str, models: &Value) -> Vec<String> {
         let spec: AgentSpec = serde_json::from_value(json!({"adapter": adapter, "models": models})).unwrap();
         let known = |name: &str| match name {
-            "claude" => Resolved::Found(provider(json!({"models": ["claude-*", "haiku"]}))),
-            "openai" => Resolved::Found(provider(json!({"api": "OpenAi"}))),
+            "claude" => Resolved::Found(provider(&json!({"models": ["claude-*", "haiku"]}))),
+            "openai" => Resolved::Found(provider(&json!({"api": "OpenAi"}))),
             "private" => Resolved::NotShared,
             _ => Resolved::NotFound,
         };
@@ -160,8 +160,8 @@ mod tests {
 
     #[test]
     fn the_own_namespace_comes_first() {
-        let own = provider(json!({}));
-        let to = |tenants: Value| provider(json!({"key": "k", "shareWith": tenants}));
+        let own = provider(&json!({}));
+        let to = |tenants: Value| provider(&json!({"key": "k", "shareWith": tenants}));
         let shared = to(json!({"tenants": ["acme"]}));
         assert_eq!(resolve(Some(own.clone()), Some(shared.clone()), "acme"), Resolved::Found(own.clone()));
         assert_eq!(resolve(None, Some(shared.clone()), "acme"), Resolved::Found(shared.clone()));

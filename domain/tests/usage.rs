@@ -116,7 +116,9 @@ proptest! {
         let parts = share(&charge, count);
         prop_assert_eq!(parts.len(), count);
         let mut sum = Charge::default();
-        parts.iter().for_each(|part| sum.add(part));
+        for part in &parts {
+            sum.add(part);
+        }
         prop_assert_eq!(sum, charge);
     }
 

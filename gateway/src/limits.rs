@@ -163,33 +163,33 @@ mod tests {
     }
 
     /// Takes requests until the limit refuses one.
-    fn burst(limiter: &Limiter, tenant: &str, limited: &[Limited]) -> usize {
-        (0..1000).take_while(|_| limiter.take(tenant, limited, 10).is_ok()).count()
+    fn burst(limiter: &Limiter, tenant: &str, holders: &[Limited]) -> usize {
+        (0..1000).take_while(|_| limiter.take(tenant, holders, 10).is_ok()).count()
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_minute_allows_its_limit() {
-        let (limiter, limited) = (Limiter::new(1), key(Some(120), None));
-        let mut passed = burst(&limiter, "a", &limited);
+        let (limiter, holders) = (Limiter::new(1), key(Some(120), None));
+        let mut passed = burst(&limiter, "a", &holders);
         assert_eq!(passed, 30, "a quarter at once");
-        let wait = limiter.take("a", &limited, 10).unwrap_err();
+        let wait = limiter.take("a", &holders, 10).unwrap_err();
         assert!(wait <= Duration::from_millis(500), "{wait:?}");
         for _ in 0..60 {
             tokio::time::advance(Duration::from_secs(1)).await;
-            passed += burst(&limiter, "a", &limited);
+            passed += burst(&limiter, "a", &holders);
         }
         assert!((140..=152).contains(&passed), "{passed}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn tenants_share_a_key() {
-        let (limiter, limited) = (Limiter::new(1), key(Some(400), None));
-        assert_eq!(burst(&limiter, "a", &limited), 100, "alone, a tenant gets all");
+        let (limiter, holders) = (Limiter::new(1), key(Some(400), None));
+        assert_eq!(burst(&limiter, "a", &holders), 100, "alone, a tenant gets all");
         let (mut a, mut b) = (0, 0);
         for _ in 0..60 {
             tokio::time::advance(Duration::from_secs(1)).await;
-            a += burst(&limiter, "a", &limited);
-            b += burst(&limiter, "b", &limited);
+            a += burst(&limiter, "a", &holders);
+            b += burst(&limiter, "b", &holders);
         }
         assert!(b >= 150 && a >= 150, "{a} {b}");
     }
@@ -201,11 +201,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn unused_tokens_are_put_back() {
-        let (limiter, limited) = (Limiter::new(1), key(None, Some(4000)));
-        limiter.take("a", &limited, 5000).unwrap();
-        assert!(limiter.take("a", &limited, 10).is_err(), "a large request passes once");
-        limiter.put_back("a", &limited, 4900);
-        limiter.take("a", &limited, 900).unwrap();
+        let (limiter, holders) = (Limiter::new(1), key(None, Some(4000)));
+        limiter.take("a", &holders, 5000).unwrap();
+        assert!(limiter.take("a", &holders, 10).is_err(), "a large request passes once");
+        limiter.put_back("a", &holders, 4900);
+        limiter.take("a", &holders, 900).unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use support::{Gateway, TOKEN, read};
 
-const SCENARIO: &str = r#"
+const SCENARIO: &str = r"
 name: bill
 models: [m]
 pace: {eventBytes: 7}
@@ -16,7 +16,7 @@ otherwise:
   thoughts: It is a short question.
   text: The answer is a rather long text, so that the stream has many events.
   usage: {input: 1201, cachedInput: 803, output: 97, reasoning: 13}
-"#;
+";
 
 #[tokio::test]
 async fn equals_what_was_served() {
@@ -61,12 +61,12 @@ async fn equals_what_was_served() {
     for settled in gateway.ledger.settled() {
         billed.add(&settled.settlement.charge.tokens);
     }
-    let served = server.served("run-1");
+    let run = server.served("run-1");
     let mut total = Usage::default();
-    for answer in &served.answers {
+    for answer in &run.answers {
         total.add(answer.usage);
     }
-    assert!(served.answers.len() > requests.len());
+    assert!(run.answers.len() > requests.len());
     assert_eq!(
         (billed.input, billed.cached_input, billed.cache_write, billed.output),
         (total.input, total.cached_input, total.cache_write, total.output)

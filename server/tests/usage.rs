@@ -15,7 +15,10 @@ use support::{Server, http};
 async fn scene() -> (Database, Api, Server) {
     let database = Database::migrated().await;
     let store = database.store();
-    store.set_budgets("acme", &[(plan(), money(5000)), (tenant("2026-11"), Limit::default())]).await.unwrap();
+    store
+        .set_budgets("acme", &[(plan(), money(5000)), (tenant("2026-11"), Limit::default())])
+        .await
+        .expect("Postgres accepts the scene");
     let mut shop = subject(Kind::Plan, "shop");
     shop.uid = "uid-p".into();
     let event = Event::Transition {
@@ -25,14 +28,14 @@ async fn scene() -> (Database, Api, Server) {
         message: String::new(),
         task: None,
     };
-    store.record(vec![record("acme", shop, 1, event)]).await.unwrap();
+    store.record(vec![record("acme", shop, 1, event)]).await.expect("Postgres accepts the scene");
     let mut local = request(2, "t2");
     local.model = "=llama".into();
-    store.open_requests("acme", &[request(1, "t1"), local]).await.unwrap();
+    store.open_requests("acme", &[request(1, "t1"), local]).await.expect("Postgres accepts the scene");
     store
         .settle_requests("acme", &[settlement(1, charge(100, 20, 1_500_000)), settlement(2, charge(7, 8, None))])
         .await
-        .unwrap();
+        .expect("Postgres accepts the scene");
     let mut cluster = FakeCluster::default();
     for (namespace, owner) in [("team", "acme"), ("elsewhere", "other")] {
         cluster.namespaces.insert(namespace.into(), json!({ "enact.dev/tenant": owner }));

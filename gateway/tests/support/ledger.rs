@@ -92,12 +92,12 @@ impl Ledger for MemoryLedger {
             let demands: Vec<Demand> =
                 requests.iter().map(|request| Demand { scopes: scopes(request), estimate: request.estimate }).collect();
             let refused = admit(&mut state.balances, &demands);
-            let opened = refused.into_iter().zip(requests).map(|(refused, request)| match refused {
-                Some((scope, balance)) => Opened::Refused { scope, balance },
-                None => {
-                    assert!(state.open.insert(request.id, request.clone()).is_none());
-                    Opened::Accepted
+            let opened = refused.into_iter().zip(requests).map(|(refused, request)| {
+                if let Some((scope, balance)) = refused {
+                    return Opened::Refused { scope, balance };
                 }
+                assert!(state.open.insert(request.id, request.clone()).is_none());
+                Opened::Accepted
             });
             Ok(opened.collect())
         })

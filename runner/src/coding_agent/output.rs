@@ -304,7 +304,7 @@ mod tests {
         let mut raw = RawLines::default();
         // Nothing is printed above the limit.
         let mut written = MAX_RAW + 1;
-        raw.push(&[b'x'; 100_000], &mut written);
+        raw.push(&vec![b'x'; 100_000], &mut written);
         assert_eq!(raw.pending.len(), MAX_RAW_LINE);
         raw.push(b"y\nz", &mut written);
         assert_eq!(raw.pending, b"z");
