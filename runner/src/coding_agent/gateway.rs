@@ -51,7 +51,26 @@ pub(super) struct Answer {
 struct Body {
     refusal: Option<RefusalBody>,
     #[serde(default)]
-    usage: Option<Usage>,
+    usage: Option<UsageBody>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct UsageBody {
+    input_tokens: u64,
+    cached_input_tokens: u64,
+    output_tokens: u64,
+    reasoning_tokens: u64,
+    /// None when the price of a model is not known, and before the first request.
+    cost_micro_usd: Option<u64>,
+}
+
+impl From<UsageBody> for Usage {
+    fn from(body: UsageBody) -> Self {
+        let UsageBody { input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, cost_micro_usd } = body;
+        let cost_micro_usd = cost_micro_usd.unwrap_or_default();
+        Self { input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, cost_micro_usd }
+    }
 }
 
 #[derive(Deserialize)]
@@ -116,10 +135,14 @@ impl Gateway {
             return Err(response.status().to_string());
         }
         let text = response.body_mut().with_config().limit(MAX_ANSWER).read_to_string();
-        let body: Body =
-            serde_json::from_str(&text.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
-        Ok(Answer { refusal: body.refusal.and_then(refusal), usage: body.usage })
+        answer(&text.map_err(|error| error.to_string())?)
     }
+}
+
+/// Reads an answer of the gateway.
+fn answer(text: &str) -> Result<Answer, String> {
+    let body: Body = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    Ok(Answer { refusal: body.refusal.and_then(refusal), usage: body.usage.map(Usage::from) })
 }
 
 /// Returns a refusal that ends the attempt; none for one that only concerns a request.
@@ -152,6 +175,15 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refusal_of_the_first_request_is_read() {
+        let text = r#"{"refusal": {"reason": "CredentialRejected", "message": "no key", "resetAt": null},
+                       "usage": {"inputTokens": 0, "cacheWriteTokens": 0, "outputTokens": 0, "costMicroUsd": null}}"#;
+        let answer = answer(text).unwrap();
+        assert_eq!(answer.refusal.map(|refusal| refusal.reason), Some(Reason::CredentialRejected));
+        assert_eq!(answer.usage, Some(Usage::default()));
+    }
 
     #[test]
     fn only_some_refusals_end_an_attempt() {
