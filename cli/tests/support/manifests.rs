@@ -3,7 +3,8 @@
 #![allow(dead_code, reason = "not every test uses all of it")]
 
 use enact_crds::{Agent, Approval, Constitution, ModelProvider, Plan, Specification, Tenant};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::Resource;
 use serde::de::DeserializeOwned;
@@ -61,6 +62,10 @@ fn check(object: &Value) -> Result<(), String> {
         Some("Plan") => same::<Plan>(object),
         Some("Approval") => same::<Approval>(object),
         Some("ConfigMap") => same::<ConfigMap>(object),
+        Some("Deployment") => same::<Deployment>(object),
+        Some("Service") => same::<Service>(object),
+        Some("Secret") => same::<Secret>(object),
+        Some("Namespace") => same::<Namespace>(object),
         Some("Ingress") => same::<Ingress>(object),
         other => Err(format!("unexpected kind {other:?}")),
     }
