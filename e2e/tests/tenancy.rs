@@ -92,7 +92,7 @@ fn a_tenants_own_objects_are_not_changed() {
             egress[1..3].iter().all(|rule| rule["to"][0]["podSelector"]["matchLabels"].is_object()),
             "egress to the whole installation: {policy}"
         );
-        ensure!(egress[2]["ports"] == json!([{"protocol": "TCP", "port": 8080}]), "{policy}");
+        ensure!(egress[3]["ports"] == json!([{"protocol": "TCP", "port": 8080}]), "{policy}");
 
         let binding = stage.api::<RoleBinding>().get(OWNER).await?;
         let subjects = binding.subjects.clone().unwrap_or_default();
