@@ -399,7 +399,7 @@ fn kept() -> Result<String> {
         kubectl(&["get", "customresourcedefinitions", "--selector=app.kubernetes.io/part-of=enact", path])?;
     let volume = kubectl(&["get", "persistentvolumeclaims", path])?;
     let secret = kubectl(&["get", "secret", "enact-postgres", "--output=jsonpath={.metadata.uid} {.data}"])?;
-    ensure!(definitions.lines().count() == 7 && volume.lines().count() == 1, "{definitions}{volume}");
+    ensure!(definitions.lines().count() == 8 && volume.lines().count() == 1, "{definitions}{volume}");
     Ok(format!("{definitions}{volume}{}", enact_domain::digest::Digest::of_bytes(secret.as_bytes()).as_str()))
 }
 
