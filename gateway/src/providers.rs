@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use enact_crds::convert::micro_usd;
 use enact_crds::identity::AgentPod;
 use enact_crds::provider::{Api as ProviderApi, RateLimits};
 use enact_crds::{Agent, ModelProvider};
@@ -167,17 +168,6 @@ fn candidate(found: &ModelProvider, model: &str, installation: &str, at: Millis)
 /// Returns whether a name, or a prefix that ends with `*`, matches a model.
 fn matches(pattern: &str, model: &str) -> bool {
     pattern.strip_suffix('*').map_or(pattern == model, |prefix| model.starts_with(prefix))
-}
-
-/// Parses a decimal number of US dollars with at most six decimals.
-fn micro_usd(text: &str) -> Option<u64> {
-    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |part: &str| part.bytes().all(|c| c.is_ascii_digit());
-    if whole.is_empty() || decimals.len() > 6 || !digits(whole) || !digits(decimals) {
-        return None;
-    }
-    let decimals: u64 = format!("{decimals:0<6}").parse().ok()?;
-    whole.parse::<u64>().ok()?.checked_mul(1_000_000)?.checked_add(decimals)
 }
 
 /// Orders the candidates for a request: those with the requested model first, and then the others, which replace them when they fail.

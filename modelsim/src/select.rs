@@ -89,7 +89,7 @@ fn step(rule: &Rule, results: usize) -> Answer {
         }
         done -= step.calls.len();
     }
-    // Also an agent that was told nothing more to do gets an answer.
+    // An agent without further work gets an answer, too.
     let last = rule.steps.last().filter(|step| step.calls.is_empty());
     last.cloned().unwrap_or_else(|| Answer { text: Some("Done.".to_owned()), ..Answer::default() })
 }
