@@ -58,12 +58,13 @@ pub struct ModelProviderSpec {
 impl ModelProviderSpec {
     /// Returns whether agents may use the model.
     pub fn allows(&self, model: &str) -> bool {
-        let matches = |pattern: &String| match pattern.strip_suffix('*') {
-            Some(prefix) => model.starts_with(prefix),
-            None => model == pattern,
-        };
-        self.models.is_empty() || self.models.iter().any(matches)
+        self.models.is_empty() || self.models.iter().any(|pattern| is_model(pattern, model))
     }
+}
+
+/// Returns whether `pattern`, a name or a prefix that ends with `*`, includes `model`.
+pub fn is_model(pattern: &str, model: &str) -> bool {
+    pattern.strip_suffix('*').map_or(pattern == model, |prefix| model.starts_with(prefix))
 }
 
 /// APIs of endpoints.

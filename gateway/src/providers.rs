@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use enact_crds::convert::micro_usd;
 use enact_crds::identity::AgentPod;
-use enact_crds::provider::{Api as ProviderApi, RateLimits};
+use enact_crds::provider::{Api as ProviderApi, RateLimits, is_model};
 use enact_crds::{Agent, ModelProvider};
 use enact_domain::time::Millis;
 use enact_domain::usage::{Price, Tokens, price};
@@ -140,10 +140,10 @@ impl Catalogue {
 fn candidate(found: &ModelProvider, model: &str, installation: &str, at: Millis) -> Option<Candidate> {
     let namespace = found.metadata.namespace.clone().unwrap_or_default();
     let spec = &found.spec;
-    if !spec.models.is_empty() && !spec.models.iter().any(|pattern| matches(pattern, model)) {
+    if !spec.allows(model) {
         return None;
     }
-    let own = spec.prices.iter().find(|price| matches(&price.model, model)).and_then(|own| {
+    let own = spec.prices.iter().find(|price| is_model(&price.model, model)).and_then(|own| {
         let or_input = |text: &Option<String>| text.as_deref().map_or_else(|| micro_usd(&own.input), micro_usd);
         Some(Price {
             input: micro_usd(&own.input)?,
@@ -163,11 +163,6 @@ fn candidate(found: &ModelProvider, model: &str, installation: &str, at: Millis)
     };
     let pricing = Pricing { own, model: model.to_owned(), at };
     Some(Candidate { provider: Arc::new(provider), model: model.to_owned(), pricing })
-}
-
-/// Returns whether a name, or a prefix that ends with `*`, matches a model.
-fn matches(pattern: &str, model: &str) -> bool {
-    pattern.strip_suffix('*').map_or(pattern == model, |prefix| model.starts_with(prefix))
 }
 
 /// Orders the candidates for a request: those with the requested model first, and then the others, which replace them when they fail.
@@ -271,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_pattern_is_a_name_or_a_prefix() {
-        assert!(matches("gpt-5", "gpt-5") && !matches("gpt-5", "gpt-5-mini"));
-        assert!(matches("gpt-5*", "gpt-5-mini") && matches("*", "x") && !matches("gpt*", "claude"));
+        assert!(is_model("gpt-5", "gpt-5") && !is_model("gpt-5", "gpt-5-mini"));
+        assert!(is_model("gpt-5*", "gpt-5-mini") && is_model("*", "x") && !is_model("gpt*", "claude"));
     }
 }
