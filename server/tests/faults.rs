@@ -107,6 +107,8 @@ async fn bodies_that_break_off_are_forgotten() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delivery_under_way_is_answered_after_the_stop() {
     let (database, api, server) = scene().await;
+    // Before its first check of Postgres the server is not ready either.
+    server.ready(200).await;
     let body = serde_json::to_vec(&result(SUBJECT, 1)).unwrap();
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(&delivery(SUBJECT, 1, "token", b"").head(body.len())).await.unwrap();
