@@ -73,7 +73,9 @@ fn values_reach_the_program_as_one_argument_each() {
     for adapter in builtin::all() {
         let run = full(adapter);
         let started = start(adapter, &run, prompt);
-        assert!(started.argv.contains(&format!("\n{prompt}")), "{}: {:?}", adapter.name, started.argv);
+        let given = format!("\n{prompt}");
+        let input = started.standard_input.as_ref() == Some(&given);
+        assert_ne!(started.argv.contains(&given), input, "{}: {started:?}", adapter.name);
         assert!(started.files.iter().all(|file| file.place == Place::Home), "{}", adapter.name);
         let everything = format!("{started:?}");
         assert!(!everything.contains("{model}\"") && !everything.contains("{token}"), "{}: {everything}", adapter.name);
@@ -128,6 +130,17 @@ fn a_part_without_a_value_is_left_out() {
     assert_eq!(started.files, []);
 }
 
+/// `opencode run` puts a message with spaces among its arguments between quotation marks.
+#[test]
+fn opencode_reads_its_prompt_from_standard_input() {
+    let adapter = builtin::find("OpenCode").unwrap();
+    for session in [None, Some("s-77".to_owned())] {
+        let started = start(adapter, &AgentRun { session, ..full(adapter) }, "say \"hello\" twice");
+        assert_eq!(started.standard_input.as_deref(), Some("say \"hello\" twice"));
+        assert!(!started.argv.iter().any(|argument| argument.contains("hello")), "{:?}", started.argv);
+    }
+}
+
 #[test]
 fn settings_are_valid_json_and_toml() {
     let content = |name: &str, path: &str| {
@@ -169,6 +182,7 @@ fn invalid_definitions_are_refused() {
     for (from, to, words) in [
         ("{prompt}", "{promt}", "no variable `promt`"),
         ("{prompt}", "{", "without its `}`"),
+        ("title: X", "title: X\nstandardInput: \"{promt}\"", "no variable `promt`"),
         ("[[x, \"{prompt}\"]]", "[]", "begins with the program"),
         ("streaming: true", "streaming: true, resume: true", "must be false"),
         ("events: {format: Text}", "events: {format: Text, rules: [{message: text}]}", "JSON Pointer"),

@@ -144,13 +144,26 @@ impl Supervisor {
     ///
     /// # Errors
     /// When it cannot be started or waited for.
-    pub(crate) fn run(&mut self, mut command: Command, limit: Option<Duration>) -> io::Result<End> {
+    pub(crate) fn run(&mut self, command: Command, limit: Option<Duration>) -> io::Result<End> {
+        self.run_with_input(command, Stdio::null(), limit)
+    }
+
+    /// Runs `command` as [`run`](Self::run) does, with `input` as its standard input.
+    ///
+    /// # Errors
+    /// When it cannot be started or waited for.
+    pub(crate) fn run_with_input(
+        &mut self,
+        mut command: Command,
+        input: Stdio,
+        limit: Option<Duration>,
+    ) -> io::Result<End> {
         // A request to stop may have arrived since the previous child ended.
         if self.cancelled() {
             return Ok(End::Cancelled);
         }
         self.children += 1;
-        let child = command.process_group(0).stdin(Stdio::null()).spawn()?;
+        let child = command.process_group(0).stdin(input).spawn()?;
         // The command owns the write ends of the output pipes. Their readers see the end of the output only when all of them are closed.
         drop(command);
         let group = Pid::from_child(&child);

@@ -55,6 +55,10 @@ pub struct AdapterDefinition {
     /// Groups of arguments that resume a session.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resume: Vec<Vec<String>>,
+    /// Text on the standard input of the program; without it, the standard input is empty. It suits a program that changes a prompt among
+    /// its arguments, or takes only a short one there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standard_input: Option<String>,
     /// Environment variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
@@ -367,7 +371,8 @@ impl AdapterDefinition {
         }
         let known = |name: &str| VARIABLES.contains(&name) || own.contains(name);
         let mut used = BTreeSet::new();
-        for text in self.command.iter().chain(&self.resume).flatten().chain(self.env.values()) {
+        let groups = self.command.iter().chain(&self.resume).flatten();
+        for text in groups.chain(self.env.values()).chain(&self.standard_input) {
             used.extend(template::variables(text)?);
         }
         for file in &self.files {

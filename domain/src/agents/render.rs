@@ -31,6 +31,8 @@ pub struct Start {
     /// Program and arguments.
     pub argv: Vec<String>,
     pub env: Vec<(String, String)>,
+    /// Text on the standard input; none for an empty one.
+    pub standard_input: Option<String>,
     pub files: Vec<RenderedFile>,
 }
 
@@ -84,7 +86,8 @@ pub fn render(
     if argv.iter().chain(env.iter().map(|(_, value)| value)).any(|text| text.contains('\0')) {
         return Err("an argument or variable contains a NUL character".into());
     }
-    Ok(Start { argv, env, files })
+    let standard_input = definition.standard_input.as_ref().map(|text| template::text(text, &variables)).transpose()?;
+    Ok(Start { argv, env, standard_input: standard_input.flatten(), files })
 }
 
 fn variables(

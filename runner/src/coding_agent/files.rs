@@ -1,6 +1,6 @@
 //! The files of an adapter.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,9 @@ use enact_domain::agents::render::RenderedFile;
 use crate::failure::Failure;
 use crate::log::log;
 use crate::workspace::WorkspaceLayout;
+
+/// Name of the file with the agent's standard input, in the work directory.
+const STANDARD_INPUT: &str = "standard-input";
 
 /// The files that were written into the working tree.
 pub(super) struct Written(Vec<PathBuf>);
@@ -45,6 +48,13 @@ pub(super) fn write(files: &[RenderedFile], layout: &WorkspaceLayout) -> Result<
         }
     }
     Ok(Written(written))
+}
+
+/// Writes the text of the agent's standard input into a file and opens it. A pipe would need a thread that writes while the agent reads.
+pub(super) fn standard_input(text: &str, layout: &WorkspaceLayout) -> Result<File, Failure> {
+    let path = layout.root.join(STANDARD_INPUT);
+    let opened = create(&layout.root, &path, text).and_then(|()| File::open(&path));
+    opened.map_err(|error| Failure::volume(&path, &error))
 }
 
 fn create(base: &Path, path: &Path, content: &str) -> io::Result<()> {

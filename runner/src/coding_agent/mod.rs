@@ -5,7 +5,7 @@ mod gateway;
 mod output;
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +68,10 @@ impl Work<'_> {
         let start = self.render(&definition, token.as_deref()).map_err(invalid)?;
         let written = files::write(&start.files, self.layout)?;
         let command = self.command(&start)?;
+        let input: Stdio = match &start.standard_input {
+            Some(text) => files::standard_input(text, self.layout)?.into(),
+            None => Stdio::null(),
+        };
         log(&format!(
             "starting {}, model {}",
             definition.title,
@@ -83,7 +87,7 @@ impl Work<'_> {
         let watch = gateway.map(|gateway| gateway.watch(stopper));
         // The counter is that of the container and only grows, so only an increase during this run counts.
         let killed_before = out_of_memory_kills();
-        let end = supervisor.run(command, Some(self.limit(supervisor)));
+        let end = supervisor.run_with_input(command, input, Some(self.limit(supervisor)));
         let answer = watch.map(gateway::Watch::finish).unwrap_or_default();
         let report = definition.events.report_file.as_ref().map(|path| self.layout.home.join(path));
         let seen = output.finish(report.as_deref());
