@@ -31,6 +31,7 @@ use crate::providers::Catalogue;
 use crate::routes::Routes;
 use crate::service::Agents;
 use crate::upstream::Upstream;
+use crate::waiting::Waiting;
 
 const CHECKS: [&str; 3] = ["postgres", "api-server", "model-providers"];
 /// Time limit of one operation in Postgres.
@@ -115,6 +116,7 @@ impl App {
                 agent: limits(settings.agent_requests_per_minute, settings.agent_tokens_per_minute),
             },
             breakers: Breakers::default(),
+            waiting: Waiting::default(),
             metrics,
             patience: overrides.patience,
             relays: TaskTracker::new(),

@@ -63,7 +63,8 @@ impl DenialKind {
         matches!(self, Self::RateLimited | Self::ProviderUnavailable | Self::Busy | Self::Unavailable | Self::Timeout)
     }
 
-    /// Returns whether the attempt cannot continue, so that the runner must stop the agent.
+    /// Returns whether the attempt cannot continue, so that the runner must stop the agent. It also stops after requests that were
+    /// [`RateLimited`](Self::RateLimited) for long.
     pub fn ends_attempt(self) -> bool {
         matches!(self, Self::BudgetExceeded | Self::CredentialRejected | Self::ProviderQuota)
     }

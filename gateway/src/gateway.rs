@@ -33,6 +33,7 @@ use crate::target::{self, Action};
 use crate::ticket::Ticket;
 use crate::upstream::Upstream;
 use crate::verdict::{Verdict, conclude, judge, seconds};
+use crate::waiting::{AttemptKey, Waiting};
 use crate::wire::document::Document;
 use crate::wire::usage::{Form, UsageReader};
 use crate::wire::{Format, Requested};
@@ -48,12 +49,19 @@ pub struct Patience {
     pub body: Duration,
     /// Longest wait for the head of a provider's answer. Without a stream, it is the time of the whole answer.
     pub head: Duration,
+    /// Longest time that an agent may try without an answer, because providers or limits allow no request. Then its attempt ends.
+    pub limited: Duration,
     pub relay: RelayLimits,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { body: Duration::from_mins(1), head: Duration::from_mins(10), relay: RelayLimits::default() }
+        Self {
+            body: Duration::from_mins(1),
+            head: Duration::from_mins(10),
+            limited: Duration::from_mins(2),
+            relay: RelayLimits::default(),
+        }
     }
 }
 
@@ -76,6 +84,7 @@ pub struct Gateway {
     pub limiter: Arc<Limiter>,
     pub common_limits: CommonLimits,
     pub breakers: Breakers,
+    pub waiting: Waiting,
     pub metrics: Metrics,
     pub patience: Patience,
     /// The tasks that pass answers on.
@@ -115,7 +124,10 @@ impl Gateway {
         let mut denials = Vec::new();
         for candidate in &candidates {
             match self.attempt(call, &document, candidate).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.waiting.answered(&attempt_key(&call.pod));
+                    return Ok(answer);
+                }
                 Err(Outcomes::Denied(denial)) => {
                     self.record_refusal(&call.pod, &denial).await;
                     return Err(denial);
@@ -360,14 +372,15 @@ impl Gateway {
 
     /// Records why an attempt cannot continue, so that its runner stops the agent.
     async fn record_refusal(&self, pod: &AgentPod, denial: &Denial) {
-        if !denial.kind.ends_attempt() {
+        let waits = || self.waiting.refused(attempt_key(pod), self.patience.limited);
+        if !denial.kind.ends_attempt() && !(denial.kind == DenialKind::RateLimited && waits()) {
             return;
         }
-        let refusal = Refusal {
-            reason: denial.kind.as_str().to_owned(),
-            message: denial.message.clone(),
-            reset_at: denial.reset_at,
-        };
+        let mut message = denial.message.clone();
+        if denial.kind == DenialKind::RateLimited {
+            message += &format!("; the agent got no answer for {} s", self.patience.limited.as_secs());
+        }
+        let refusal = Refusal { reason: denial.kind.as_str().to_owned(), message, reset_at: denial.reset_at };
         let attempt = &pod.attempt;
         let recorded = self.ledger.record_refusal(&attempt.tenant, &attempt.subject_uid, attempt.attempt, &refusal);
         if let Err(error) = recorded.await {
@@ -375,6 +388,10 @@ impl Gateway {
             tracing::warn!(%error, reason = refusal.reason, "cannot record why an attempt cannot continue");
         }
     }
+}
+
+fn attempt_key(pod: &AgentPod) -> AttemptKey {
+    (pod.attempt.subject_uid.clone(), pod.attempt.attempt)
 }
 
 /// Waits for a reservation.

@@ -29,4 +29,5 @@ pub mod target;
 pub mod ticket;
 pub mod upstream;
 pub mod verdict;
+pub mod waiting;
 pub mod wire;

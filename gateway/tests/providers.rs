@@ -82,6 +82,28 @@ async fn used_up_quotas_end_the_attempt() {
     assert!((7_000_000..=7_200_000).contains(&reset), "{reset}");
 }
 
+/// Some agents try again for as long as they run.
+#[tokio::test]
+async fn a_limit_ends_an_attempt_that_gets_no_answer_for_long() {
+    let patience = Patience { limited: Duration::from_secs(1), ..Patience::default() };
+    let gateway = Gateway::start_with(Overrides { patience, headers: None }, |_| {}).await;
+    let limited = || Answer::json(429, &json!({})).header("retry-after", "60");
+    gateway.provider.answer("p", limited());
+    gateway.provider.answer("q", limited());
+    assert_eq!(gateway.chat("m").await.0, 429);
+    assert_eq!(gateway.ledger.refusal("uid-task-coder"), None, "the agent may try again");
+    eventually("the attempt ends", async || {
+        let (status, body) = gateway.chat("m").await;
+        assert_eq!(status, 429, "{body}");
+        gateway.ledger.refusal("uid-task-coder").is_some_and(|refusal| {
+            assert!(refusal.message.ends_with("; the agent got no answer for 1 s"), "{}", refusal.message);
+            refusal.reason == "RateLimited"
+        })
+    })
+    .await;
+    assert_eq!(gateway.provider.seen().len(), 2, "each provider is asked once");
+}
+
 #[tokio::test]
 async fn a_refused_or_missing_key_ends_the_attempt() {
     let gateway = Gateway::start().await;

@@ -186,6 +186,16 @@ fn refusal_by_the_gateway_stops_the_agent() {
 }
 
 #[test]
+fn agent_that_tries_again_without_end_is_stopped_with_the_reason_of_the_gateway() {
+    let (url, _) = gateway(r#"{"refusal":{"reason":"RateLimited","message":"wait"},"usage":null}"#);
+    // A program that ignores SIGTERM while it waits for its next try, as some do.
+    let scene = Scene::new("trap '' TERM; begin; while :; do sleep 0.1; done").agent(|run| run.gateway_url = Some(url));
+    let ended = scene.run();
+    assert_eq!((ended.code, ended.report.reason), (Some(75), Reason::RateLimited), "{}", ended.log);
+    assert!(ended.report.message.contains("the gateway refused a request: wait"), "{}", ended.report.message);
+}
+
+#[test]
 fn agent_that_never_stops_is_stopped_before_the_deadline_of_the_pod() {
     let scene = Scene::new("begin; echo half > half.txt; while :; do sleep 0.1; done");
     let scene = scene.agent(|run| run.timeout_seconds = 7);

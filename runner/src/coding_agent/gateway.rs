@@ -197,6 +197,9 @@ mod tests {
         let budget = of("BudgetExceeded").unwrap();
         assert_eq!(budget.reason, Reason::BudgetExceeded);
         assert_eq!(budget.message, "the gateway refused a request: m (until 2026-12-01T00:00:00Z)");
+        for reason in ["ProviderQuota", "RateLimited", "CredentialRejected"] {
+            assert_eq!(of(reason).map(|refusal| refusal.reason.as_str().to_owned()).as_deref(), Some(reason));
+        }
         assert_eq!((of("ModelNotAllowed"), of("Succeeded"), of("")), (None, None, None));
     }
 }
