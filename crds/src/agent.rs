@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use enact_domain::agents::builtin;
 use enact_domain::agents::definition::AdapterDefinition;
+use enact_domain::agents::mcp::credential_variable;
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -59,7 +60,7 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32_768))]
     pub instructions: Option<String>,
-    /// For coding agents: MCP servers that the agent may use.
+    /// For coding agents: MCP servers that the agent may use. Their credentials are in env and headers of the server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[schemars(length(max = 16))]
@@ -108,6 +109,24 @@ impl AgentSpec {
             serde_json::from_value(custom.clone()).map_err(|error| error.to_string())?;
         definition.check()?;
         Ok(Some(Cow::Owned(definition)))
+    }
+
+    /// Returns the keys of Secrets that the pods of the agent read, with the fields that name them.
+    pub fn secret_keys(&self) -> Vec<(String, &SecretKey)> {
+        let mut keys = Vec::new();
+        for (i, variable) in self.env.iter().enumerate() {
+            keys.extend(variable.secret_key_ref.as_ref().map(|key| (format!("spec.env[{i}].secretKeyRef"), key)));
+        }
+        for (i, server) in self.mcp_servers.iter().enumerate() {
+            let field = |list: &str, j: usize| format!("spec.mcpServers[{i}].{list}[{j}].secretKeyRef");
+            for (j, variable) in server.env.iter().enumerate() {
+                keys.extend(variable.secret_key_ref.as_ref().map(|key| (field("env", j), key)));
+            }
+            for (j, header) in server.headers.iter().enumerate() {
+                keys.extend(header.secret_key_ref.as_ref().map(|key| (field("headers", j), key)));
+            }
+        }
+        keys
     }
 
     /// Returns what the adapter can do; nothing if its definition is invalid.
@@ -197,12 +216,16 @@ pub struct ModelRef {
 /// An MCP server: a program in the agent's image (`command`), or a server (`url`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("has(self.command) != has(self.url)").message("set exactly one of command and url"))]
+#[x_kube(
+    validation = Rule::new("has(self.command) != has(self.url)").message("set exactly one of command and url"),
+    validation = Rule::new("!has(self.env) || has(self.command)").message("only a server with a command has env; set headers"),
+    validation = Rule::new("!has(self.headers) || has(self.url)").message("only a server with a url has headers; set env"),
+)]
 pub struct McpServer {
     /// Name of the server, which is a part of the names of its tools.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// Program and arguments. It gets the environment of the agent, and its credentials from there.
+    /// Program and arguments of a server that the agent starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 1024)))]
     pub command: Vec<String>,
@@ -211,6 +234,43 @@ pub struct McpServer {
     #[schemars(length(min = 8, max = 2048))]
     #[x_kube(validation = Rule::new("self.startsWith('https://') || self.startsWith('http://')").message("must start with https:// or http://"))]
     pub url: Option<String>,
+    /// Environment variables of the command. The agent itself does not get them. A value of a Secret is never in the assignment, in the
+    /// status or in the record, and it is redacted in logs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[schemars(length(max = 16))]
+    pub env: Vec<EnvVar>,
+    /// Headers of the requests to the URL, for example Authorization.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[schemars(length(max = 16))]
+    pub headers: Vec<Header>,
+}
+
+impl McpServer {
+    /// Returns the variables of the pod with the credentials of the server, and the keys of Secrets with their values.
+    pub fn credentials(&self) -> impl Iterator<Item = (String, &SecretKey)> {
+        let env = self.env.iter().map(|variable| (&variable.name, variable.secret_key_ref.as_ref()));
+        let headers = self.headers.iter().map(|header| (&header.name, header.secret_key_ref.as_ref()));
+        env.chain(headers).filter_map(|(name, key)| Some((credential_variable(&self.name, name), key?)))
+    }
+}
+
+/// One header of a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.value) != has(self.secretKeyRef)").message("set exactly one of value and secretKeyRef"))]
+pub struct Header {
+    /// Name of the header.
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9-]*$"))]
+    pub name: String,
+    /// Value of the header. Everybody who may read the Agent can read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096), regex(pattern = r"^[^\r\n]*$"))]
+    pub value: Option<String>,
+    /// Key of a Secret in the same namespace that contains the whole value, for example `Bearer` and the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_key_ref: Option<SecretKey>,
 }
 
 /// Recorded work: `<task id>.patch` (an mbox for `git am`) and `<task id>.transcript`.

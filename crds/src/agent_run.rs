@@ -35,8 +35,15 @@ fn mcp_server(server: &McpServer) -> mcp::McpServer {
         name: server.name.clone(),
         command: server.command.clone(),
         url: server.url.clone(),
-        ..mcp::McpServer::default()
+        env: server.env.iter().map(|v| named_value(server, &v.name, v.value.as_ref())).collect(),
+        headers: server.headers.iter().map(|h| named_value(server, &h.name, h.value.as_ref())).collect(),
     }
+}
+
+/// Returns a value of a server, or the name of the pod's variable with the value of a Secret.
+fn named_value(server: &McpServer, name: &str, value: Option<&String>) -> mcp::NamedValue {
+    let from_env = value.is_none().then(|| mcp::credential_variable(&server.name, name));
+    mcp::NamedValue { name: name.to_owned(), value: value.cloned(), from_env }
 }
 
 #[cfg(test)]
@@ -61,6 +68,33 @@ mod tests {
         assert_eq!(run.gateway_url.as_deref(), Some("http://gateway:8090"));
         assert_eq!((run.mcp_servers.len(), run.timeout_seconds), (1, 60));
         run.definition().unwrap();
+    }
+
+    #[test]
+    fn credentials_of_mcp_servers_are_variables_of_the_pod() {
+        let spec = spec(json!({"adapter": "Codex", "mcpServers": [
+            {"name": "docs", "command": ["docs"], "env": [
+                {"name": "MODE", "value": "fast"}, {"name": "TOKEN", "secretKeyRef": {"name": "docs", "key": "t"}}]},
+            {"name": "tracker", "url": "https://mcp.example.com", "headers": [
+                {"name": "Authorization", "secretKeyRef": {"name": "tracker", "key": "t"}}]},
+        ]}));
+        let run = agent_run(&spec, None, 60).unwrap().unwrap();
+        for server in &run.mcp_servers {
+            server.check().unwrap();
+        }
+        let value = |name: &str, value: Option<&str>, from_env: Option<&str>| mcp::NamedValue {
+            name: name.into(),
+            value: value.map(str::to_owned),
+            from_env: from_env.map(str::to_owned),
+        };
+        let env = [value("MODE", Some("fast"), None), value("TOKEN", None, Some("ENACT_MCP_docs.TOKEN"))];
+        assert_eq!(run.mcp_servers[0].env, env);
+        let headers = [value("Authorization", None, Some("ENACT_MCP_tracker.Authorization"))];
+        assert_eq!(run.mcp_servers[1].headers, headers);
+        let credentials = spec.mcp_servers.iter().flat_map(McpServer::credentials);
+        let credentials: Vec<(String, &str)> = credentials.map(|(name, key)| (name, key.name.as_str())).collect();
+        let expected = [("ENACT_MCP_docs.TOKEN", "docs"), ("ENACT_MCP_tracker.Authorization", "tracker")];
+        assert_eq!(credentials, expected.map(|(name, secret)| (name.to_owned(), secret)));
     }
 
     #[test]

@@ -109,10 +109,7 @@ pub fn git_source(field: &str, git: &GitSource) -> Vec<FieldError> {
 /// Checks an Agent: its image, that it names no key of a model provider, and that its adapter can do what the spec demands.
 pub fn agent(spec: &AgentSpec) -> Vec<FieldError> {
     let mut errors: Vec<FieldError> = spec.image.as_deref().and_then(image).into_iter().collect();
-    for (i, variable) in spec.env.iter().enumerate() {
-        let reference = variable.secret_key_ref.as_ref();
-        errors.extend(reference.and_then(|r| secret(&format!("spec.env[{i}].secretKeyRef"), &r.name)));
-    }
+    errors.extend(spec.secret_keys().into_iter().filter_map(|(field, key)| secret(&field, &key.name)));
     if let Err(problem) = spec.definition() {
         // Nothing is known about what the adapter can do.
         errors.push(FieldError::new("spec.custom", problem));
@@ -301,6 +298,14 @@ mod tests {
             {"name": "B", "secretKeyRef": {"name": "enact-model-keys", "key": "a"}},
         ]});
         assert_eq!(fields(agent(&serde_json::from_value(agent_spec).unwrap())), ["spec.env[1].secretKeyRef.name"]);
+        let value = json!([{"name": "A", "value": "a"}, {"name": "B", "secretKeyRef": {"name": "enact-model-keys", "key": "a"}}]);
+        let agent_spec = json!({"adapter": "Codex", "mcpServers": [
+            {"name": "a", "command": ["a"], "env": value}, {"name": "b", "url": "https://b", "headers": value},
+        ]});
+        assert_eq!(
+            fields(agent(&serde_json::from_value(agent_spec).unwrap())),
+            ["spec.mcpServers[0].env[1].secretKeyRef.name", "spec.mcpServers[1].headers[1].secretKeyRef.name"]
+        );
         let keys = json!({"name": "enact-model-keys"});
         let both = json!({"url": "https://git.example.org/a", "credentialsSecretRef": keys,
             "integration": {"credentialsSecretRef": keys}});

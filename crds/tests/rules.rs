@@ -92,6 +92,28 @@ fn refused() -> Vec<(&'static str, &'static str, Value)> {
         ("Agent", "exactly one of command and url", mcp(json!({"name": "docs"}))),
         ("Agent", "exactly one of command and url", mcp(json!({"name": "docs", "command": ["a"], "url": "https://a"}))),
         ("Agent", "must start with https:// or http://", mcp(json!({"name": "docs", "url": "file:///a"}))),
+        (
+            "Agent",
+            "exactly one of value and secretKeyRef",
+            mcp(json!({"name": "docs", "command": ["a"], "env": [{"name": "A"}]})),
+        ),
+        (
+            "Agent",
+            "exactly one of value and secretKeyRef",
+            mcp(
+                json!({"name": "docs", "url": "https://a", "headers": [{"name": "A", "value": "a", "secretKeyRef": key}]}),
+            ),
+        ),
+        (
+            "Agent",
+            "only a server with a command has env",
+            mcp(json!({"name": "docs", "url": "https://a", "env": [{"name": "A", "value": "a"}]})),
+        ),
+        (
+            "Agent",
+            "only a server with a url has headers",
+            mcp(json!({"name": "docs", "command": ["a"], "headers": [{"name": "A", "value": "a"}]})),
+        ),
         ("Agent", "set tokens, usd or both", json!({"monthlyBudget": {}})),
         ("Approval", "set tokens, usd or both", json!({"budget": {}})),
         ("Approval", "only the approval of a Plan", json!({"budget": {"tokens": 5}, "decision": "Reject"})),
@@ -184,6 +206,13 @@ fn accepted() -> Vec<(&'static str, Value)> {
         ("Agent", json!({"env": [{"name": "A", "value": ""}, {"name": "B", "secretKeyRef": key}]})),
         ("Agent", json!({"env": [{"name": "MY_ENACT_X", "value": "1"}]})),
         ("Agent", json!({"adapter": "Codex", "maxTurns": 5, "mcpServers": [{"name": "docs", "command": ["a"]}]})),
+        (
+            "Agent",
+            json!({"adapter": "Codex", "mcpServers": [
+                {"name": "docs", "command": ["a"], "env": [{"name": "A", "secretKeyRef": key}]},
+                {"name": "b", "url": "https://b", "headers": [{"name": "X-A", "value": "a"}, {"name": "B", "secretKeyRef": key}]},
+            ]}),
+        ),
         ("Approval", json!({"budget": {"usd": "12.50"}})),
         ("Constitution", json!({"source": {"configMapKeyRef": {"name": "a", "key": "b"}}})),
         ("Specification", json!({"source": null, "request": "A cart"})),

@@ -7,12 +7,17 @@ use std::path::Path;
 
 use enact_domain::agents::builtin;
 use enact_domain::agents::definition::{AdapterDefinition, Api, Demands, Place};
-use enact_domain::agents::mcp::{McpServer, NamedValue};
+use enact_domain::agents::mcp::{McpServer, NamedValue, credential_variable};
 use enact_domain::agents::render::{Start, Values, render};
 use enact_domain::agents::run::AgentRun;
 use serde_json::{Value, json};
 
 const NAMES: [&str; 8] = ["ClaudeCode", "Codex", "GeminiCli", "QwenCode", "OpenCode", "Copilot", "Cursor", "Devin"];
+
+/// A value of a Secret.
+fn from_env(server: &str, name: &str) -> NamedValue {
+    NamedValue { name: name.into(), from_env: Some(credential_variable(server, name)), value: None }
+}
 
 /// A run that uses everything that the adapter can do.
 fn full(adapter: &AdapterDefinition) -> AgentRun {
@@ -20,10 +25,18 @@ fn full(adapter: &AdapterDefinition) -> AgentRun {
     let tracker = McpServer {
         name: "tracker".into(),
         url: Some("https://mcp.example.com".into()),
-        headers: vec![NamedValue { name: "Authorization".into(), from_env: Some("TRACKER".into()), value: None }],
+        headers: vec![from_env("tracker", "Authorization")],
         ..McpServer::default()
     };
-    let docs = McpServer { name: "docs".into(), command: vec!["docs".into(), "-r".into()], ..McpServer::default() };
+    let docs = McpServer {
+        name: "docs".into(),
+        command: vec!["docs".into(), "-r".into()],
+        env: vec![
+            NamedValue { name: "MODE".into(), value: Some("fast".into()), from_env: None },
+            from_env("docs", "TOKEN"),
+        ],
+        ..McpServer::default()
+    };
     AgentRun {
         adapter: adapter.name.clone(),
         model: Some("a/model-1".into()),
@@ -36,8 +49,13 @@ fn full(adapter: &AdapterDefinition) -> AgentRun {
     }
 }
 
-fn start(adapter: &AdapterDefinition, run: &AgentRun, prompt: &str) -> Start {
-    let values = Values {
+fn credential(variable: &str) -> Option<String> {
+    let values = [("ENACT_MCP_tracker.Authorization", "Bearer secret"), ("ENACT_MCP_docs.TOKEN", "to \"ken\"")];
+    values.iter().find(|(name, _)| *name == variable).map(|(_, value)| (*value).to_owned())
+}
+
+fn values<'a>(run: &'a AgentRun, prompt: &'a str) -> Values<'a> {
+    Values {
         run,
         token: Some("to{ken}"),
         task_id: "T004",
@@ -47,8 +65,11 @@ fn start(adapter: &AdapterDefinition, run: &AgentRun, prompt: &str) -> Start {
         tree: "/work/tree",
         temporary: "/work/tmp",
         new_session: "00000000-0000-8000-8000-000000000001",
-    };
-    render(adapter, &values, &|name| (name == "TRACKER").then(|| "Bearer secret".into())).unwrap()
+    }
+}
+
+fn start(adapter: &AdapterDefinition, run: &AgentRun, prompt: &str) -> Start {
+    render(adapter, &values(run, prompt), &credential).unwrap()
 }
 
 #[test]
@@ -157,6 +178,63 @@ fn settings_are_valid_json_and_toml() {
     assert_eq!(gemini["model"]["maxSessionTurns"], 9);
     assert_eq!(gemini["mcpServers"]["tracker"]["headers"]["Authorization"], "Bearer secret");
     insta::assert_snapshot!(content("Codex", ".codex/config.toml"));
+}
+
+/// Where each program has the headers of a remote server and the variables of a local one.
+#[test]
+fn credentials_of_mcp_servers_reach_every_program() {
+    let env = json!({"MODE": "fast", "TOKEN": "to \"ken\""});
+    let headers = json!({"Authorization": "Bearer secret"});
+    for (name, path, servers, variables, header_key) in [
+        ("ClaudeCode", ".enact/mcp.json", "mcpServers", "env", "headers"),
+        ("Codex", ".codex/config.toml", "mcp_servers", "env", "http_headers"),
+        ("GeminiCli", ".gemini/settings.json", "mcpServers", "env", "headers"),
+        ("QwenCode", ".enact/mcp.json", "mcpServers", "env", "headers"),
+        ("OpenCode", ".config/opencode/opencode.json", "mcp", "environment", "headers"),
+        ("Copilot", ".enact/mcp.json", "mcpServers", "env", "headers"),
+    ] {
+        let adapter = builtin::find(name).unwrap();
+        let started = start(adapter, &full(adapter), "go");
+        let content = &started.files.iter().find(|file| file.path == path).unwrap().content;
+        let settings: Value = match path.ends_with(".toml") {
+            true => toml::from_str(content).unwrap(),
+            false => serde_json::from_str(content).unwrap(),
+        };
+        assert_eq!(settings[servers]["docs"][variables], env, "{name}");
+        assert_eq!(settings[servers]["tracker"][header_key], headers, "{name}");
+        let elsewhere = format!("{:?} {:?} {:?}", started.argv, started.env, started.standard_input);
+        assert!(!elsewhere.contains("secret") && !elsewhere.contains("ken\\\""), "{name}: {elsewhere}");
+    }
+}
+
+#[test]
+fn mcp_servers_are_checked() {
+    let adapter = builtin::find("ClaudeCode").unwrap();
+    let good = McpServer { name: "docs".into(), command: vec!["docs".into()], ..McpServer::default() };
+    good.check().unwrap();
+    let named = |value: Option<&str>, variable: Option<&str>| {
+        vec![NamedValue { name: "A".into(), value: value.map(Into::into), from_env: variable.map(Into::into) }]
+    };
+    for (server, words) in [
+        (McpServer { name: "Docs".into(), ..good.clone() }, "not a name"),
+        (McpServer { command: Vec::new(), ..good.clone() }, "exactly one of command and url"),
+        (McpServer { headers: named(Some("a"), None), ..good.clone() }, "headers with url only"),
+        (McpServer { env: named(None, None), ..good.clone() }, "exactly one of value and fromEnv"),
+        (
+            McpServer { env: named(Some("a"), Some("ENACT_MCP_docs.A")), ..good.clone() },
+            "exactly one of value and fromEnv",
+        ),
+        // The assignment must not be a way to the other variables of the pod.
+        (McpServer { env: named(None, Some("ENACT_ASSIGNMENT")), ..good.clone() }, "begins with ENACT_MCP_"),
+    ] {
+        let error = server.check().unwrap_err();
+        assert!(error.contains(words), "{words}: {error}");
+    }
+    let missing = McpServer { env: named(None, Some("ENACT_MCP_docs.A")), ..good };
+    let run = AgentRun { mcp_servers: vec![missing], ..full(adapter) };
+    let values = values(&run, "go");
+    let error = render(adapter, &values, &credential).unwrap_err();
+    assert!(error.contains("`ENACT_MCP_docs.A`, which the pod does not have"), "{error}");
 }
 
 #[test]

@@ -57,11 +57,6 @@ impl Environment {
         self.0.insert(name.into(), value.into());
     }
 
-    /// Returns the value of a variable, if it is text.
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(std::ffi::OsStr::new(name)).and_then(|value| value.to_str())
-    }
-
     pub(crate) fn variables(&self) -> &BTreeMap<OsString, OsString> {
         &self.0
     }

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use enact_domain::assignment::{AGENT_SECRET_PREFIX, Report};
+use enact_domain::assignment::{AGENT_SECRET_PREFIX, MCP_SECRET_PREFIX, Report};
 
 use crate::settings::Settings;
 
@@ -32,15 +32,22 @@ impl Default for Secrets {
 }
 
 impl Secrets {
-    /// Loads the Git credential, the tokens, and the Agent's variables that come from Secrets.
+    /// Loads the Git credential, the tokens, and the variables of the Agent and of its MCP servers that come from Secrets.
     pub(crate) fn load(settings: &Settings) -> Self {
         let read = |path: &Path| std::fs::read(path).unwrap_or_default();
         let mut values: Vec<Vec<u8>> =
             CREDENTIAL_KEYS.iter().map(|key| read(&settings.git_credentials_dir.join(key))).collect();
         values.push(read(&settings.token_file));
         values.push(read(&settings.gateway_token_file));
-        let passed = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with(AGENT_SECRET_PREFIX));
-        values.extend(passed.map(|(_, value)| value.into_encoded_bytes()));
+        for (name, value) in std::env::vars_os() {
+            let (name, value) = (name.to_string_lossy(), value.into_encoded_bytes());
+            if name.starts_with(MCP_SECRET_PREFIX) {
+                values.extend(token_of(&value).map(<[u8]>::to_vec));
+            } else if !name.starts_with(AGENT_SECRET_PREFIX) {
+                continue;
+            }
+            values.push(value);
+        }
         Self::new(values.iter().map(Vec::as_slice))
     }
 
@@ -102,9 +109,21 @@ impl Secrets {
     }
 }
 
+/// Returns the token of an Authorization header such as `Bearer <token>`: a program may print it without the scheme.
+fn token_of(header: &[u8]) -> Option<&[u8]> {
+    let space = header.iter().position(|byte| *byte == b' ')?;
+    Some(&header[space + 1..])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_header_has_a_token() {
+        assert_eq!(token_of(b"Bearer hunter22"), Some(&b"hunter22"[..]));
+        assert_eq!(token_of(b"hunter22"), None);
+    }
 
     fn secrets(values: &[&str]) -> Secrets {
         Secrets::new(values.iter().map(|value| value.as_bytes()))

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use enact_domain::agents::builtin;
 use enact_domain::agents::definition::{FileTemplate, Place};
 use enact_domain::agents::events::{AgentEvent, RAW_PREFIX};
+use enact_domain::agents::mcp::{McpServer, NamedValue};
 use enact_domain::agents::run::AgentRun;
 use enact_domain::assignment::{Adapter, Reason};
 
@@ -267,6 +268,61 @@ fn standard_input_has_the_text_of_the_adapter() {
 
     let ended = Scene::new("begin; cat > seen.txt; echo x > x; end").run();
     assert_eq!(ended.code, Some(0), "the standard input is empty: {}", ended.log);
+}
+
+#[test]
+fn credentials_of_mcp_servers_are_in_the_configuration_alone() {
+    let server = EnactServer::start(&[]);
+    let scene = Scene::new(
+        r#"begin; cat "$HOME/.enact/mcp.json"; env | grep -c ENACT_MCP > count.txt
+        message "the token is $(grep -o 'canary-[a-z0-9]*' "$HOME/.enact/mcp.json" | head -n 1)"; end"#,
+    );
+    let value = |name: &str, variable: &str| NamedValue {
+        name: name.into(),
+        from_env: Some(variable.into()),
+        ..NamedValue::default()
+    };
+    let scene = scene.agent(|run| {
+        let tracker = McpServer {
+            name: "tracker".into(),
+            url: Some("https://mcp.example.com".into()),
+            headers: vec![value("Authorization", "ENACT_MCP_tracker.Authorization")],
+            ..McpServer::default()
+        };
+        let docs = McpServer {
+            name: "docs".into(),
+            command: vec!["docs".into()],
+            env: vec![value("TOKEN", "ENACT_MCP_docs.TOKEN")],
+            ..McpServer::default()
+        };
+        run.mcp_servers = vec![tracker, docs];
+    });
+    let pod = scene.pod.with_server(&server);
+    let pod = pod.with_environment("ENACT_MCP_tracker.Authorization", "Bearer canary-1f3a\n");
+    let pod = pod.with_environment("ENACT_MCP_docs.TOKEN", "canary-7c2e");
+    let ended = pod.run("task");
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(scene.git.git(&["show", &format!("{BRANCH}:count.txt")]), "0");
+    assert!(
+        ended.log.contains("\"Authorization\": \"***\"") && ended.log.contains("the token is ***"),
+        "{}",
+        ended.log
+    );
+    let result = server.result();
+    for text in [&ended.log, &result.transcript, &format!("{result:?}")] {
+        assert!(!text.contains("canary"), "{text}");
+    }
+    assert!(!pod.path("work/home/.enact/mcp.json").exists(), "HOME keeps no credential");
+
+    let ended = Scene::new("end")
+        .agent(|run| {
+            let headers = vec![value("Authorization", "ENACT_MCP_tracker.Authorization")];
+            let url = Some("https://mcp.example.com".into());
+            run.mcp_servers = vec![McpServer { name: "tracker".into(), url, headers, ..McpServer::default() }];
+        })
+        .run();
+    assert_eq!(ended.report.reason, Reason::InvalidAssignment, "{}", ended.log);
+    assert!(ended.report.message.contains("which the pod does not have"), "{}", ended.report.message);
 }
 
 #[test]

@@ -1,10 +1,12 @@
-//! MCP servers of an Agent. The object has no credential: a value can come from a variable of the Agent, which comes from a Secret.
+//! MCP servers of an Agent. Neither the object nor the assignment has a credential: a value can come from a variable of the pod, which comes
+//! from a Secret.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::definition::McpTemplates;
 use super::template::{self, Variables};
+use crate::assignment::MCP_SECRET_PREFIX;
 use crate::names::is_label;
 
 /// A server that offers tools to an agent by the Model Context Protocol.
@@ -26,7 +28,7 @@ pub struct McpServer {
     pub headers: Vec<NamedValue>,
 }
 
-/// A value, or the name of the variable of the Agent that has it.
+/// A value, or the name of the variable of the pod that has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NamedValue {
@@ -35,6 +37,12 @@ pub struct NamedValue {
     pub value: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_env: Option<String>,
+}
+
+/// Returns the name of the variable of the pod that has a credential: the value of a header or of a variable of an MCP server, which has
+/// either headers or variables.
+pub fn credential_variable(server: &str, name: &str) -> String {
+    format!("{MCP_SECRET_PREFIX}{server}.{name}")
 }
 
 impl McpServer {
@@ -53,10 +61,13 @@ impl McpServer {
         if self.url.as_ref().is_some_and(|url| !url.starts_with("https://") && !url.starts_with("http://")) {
             return Err(format!("the URL of the MCP server {name} must begin with https:// or http://"));
         }
-        let invalid = |entry: &&NamedValue| entry.name.is_empty() || entry.value.is_some() == entry.from_env.is_some();
-        match self.env.iter().chain(&self.headers).find(invalid) {
+        let unused = if self.url.is_some() { &self.env } else { &self.headers };
+        if !unused.is_empty() {
+            return Err(format!("the MCP server {name} must have env with command only, and headers with url only"));
+        }
+        match self.env.iter().chain(&self.headers).find(|entry| !entry.is_valid()) {
             Some(entry) => Err(format!(
-                "`{}` of the MCP server {name} must have a name and exactly one of value and fromEnv",
+                "`{}` of the MCP server {name} must have a name and exactly one of value and fromEnv, a variable that begins with {MCP_SECRET_PREFIX}",
                 entry.name.escape_debug()
             )),
             None => Ok(()),
@@ -64,8 +75,16 @@ impl McpServer {
     }
 }
 
+impl NamedValue {
+    fn is_valid(&self) -> bool {
+        // The other variables of the pod are not for MCP servers.
+        let from_env = self.from_env.as_ref().map(|variable| variable.starts_with(MCP_SECRET_PREFIX));
+        !self.name.is_empty() && self.value.is_some() != from_env.is_some() && from_env != Some(false)
+    }
+}
+
 /// Returns the servers in the form of an agent's configuration: an object with one entry for each server. `lookup` returns the value of a
-/// variable of the Agent.
+/// variable of the pod.
 ///
 /// # Errors
 /// If a server is invalid or a variable does not exist.
@@ -105,7 +124,7 @@ fn variables(server: &McpServer, lookup: &dyn Fn(&str) -> Option<String>) -> Res
                     let from = from.as_deref().unwrap_or_default();
                     lookup(from).ok_or_else(|| {
                         format!(
-                            "the MCP server {} uses the variable `{from}`, which spec.env does not set",
+                            "the MCP server {} uses the variable `{from}`, which the pod does not have",
                             server.name
                         )
                     })?

@@ -45,7 +45,7 @@ pub struct RenderedFile {
     pub content: String,
 }
 
-/// Renders a definition. `lookup` returns the value of a variable of the Agent.
+/// Renders a definition. `lookup` returns the value of a variable of the pod.
 ///
 /// # Errors
 /// A message for a person.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use enact_crds::agent::EnvVar;
 use enact_crds::document::Finding;
 use enact_crds::plan::Workspace;
 use enact_crds::task::TaskTemplate;
@@ -322,12 +321,11 @@ fn check_agents(observed: &Observed, tasks: &[TaskTemplate]) -> Result<(), Readi
         }
         pod::adapter(name, &agent.spec, task.script.as_deref(), None, 0)
             .map_err(|why| Readiness::stalled("InvalidPlan", format!("task {}: {why}", task.id)))?;
-        let reads = |var: &&EnvVar| var.secret_key_ref.as_ref().is_some_and(|key| Some(&key.name) == integrator);
-        if let Some(var) = agent.spec.env.iter().find(reads) {
+        if let Some((field, _)) = agent.spec.secret_keys().iter().find(|(_, key)| Some(&key.name) == integrator) {
             let message = format!(
-                "task {}: Agent {name} reads its variable {} from the Secret of spec.workspace.integration, which only the integration \
-                 pod may use; name another Secret in one of them",
-                task.id, var.name
+                "task {}: {field} of Agent {name} is the Secret of spec.workspace.integration, which only the integration pod may use; \
+                 name another Secret in one of them",
+                task.id
             );
             return Err(Readiness::stalled("InvalidWorkspace", message));
         }

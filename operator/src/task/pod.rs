@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use enact_crds::agent::{Adapter as Kind, AgentSpec, EnvVar as AgentVar};
+use enact_crds::agent::{Adapter as Kind, AgentSpec, EnvVar as AgentVar, McpServer, SecretKey};
 use enact_crds::agent_run::agent_run;
 use enact_crds::common::{LocalRef, Resources};
 use enact_domain::assignment::{
@@ -150,7 +150,9 @@ pub fn for_agent(frame: &Frame, step: &str, agent: &AgentSpec, credentials: Opti
     };
     let mut main = container(frame, "agent", image, mounts);
     main.command = Some(vec![runner, step.into()]);
-    main.env = Some([vec![assignment_var(frame)], agent.env.iter().map(agent_var).collect()].concat());
+    let credentials = agent.mcp_servers.iter().flat_map(McpServer::credentials);
+    let env = agent.env.iter().map(agent_var).chain(credentials.map(|(name, key)| secret_var(name, key)));
+    main.env = Some([assignment_var(frame)].into_iter().chain(env).collect());
     pod(frame, init, main, volumes)
 }
 
@@ -209,15 +211,20 @@ fn assignment_var(frame: &Frame) -> EnvVar {
 
 fn agent_var(var: &AgentVar) -> EnvVar {
     // The runner removes the prefix for the agent: an Agent cannot set variables of the runner itself.
-    let prefix = if var.secret_key_ref.is_some() { AGENT_SECRET_PREFIX } else { AGENT_ENV_PREFIX };
-    EnvVar {
-        name: format!("{prefix}{}", var.name),
-        value: var.value.as_deref().map(escape),
-        value_from: var.secret_key_ref.as_ref().map(|key| EnvVarSource {
-            secret_key_ref: Some(SecretKeySelector { name: key.name.clone(), key: key.key.clone(), optional: None }),
-            ..EnvVarSource::default()
-        }),
+    match &var.secret_key_ref {
+        Some(key) => secret_var(format!("{AGENT_SECRET_PREFIX}{}", var.name), key),
+        None => EnvVar {
+            name: format!("{AGENT_ENV_PREFIX}{}", var.name),
+            value: var.value.as_deref().map(escape),
+            value_from: None,
+        },
     }
+}
+
+fn secret_var(name: String, key: &SecretKey) -> EnvVar {
+    let selector = SecretKeySelector { name: key.name.clone(), key: key.key.clone(), optional: None };
+    let source = EnvVarSource { secret_key_ref: Some(selector), ..EnvVarSource::default() };
+    EnvVar { name, value: None, value_from: Some(source) }
 }
 
 /// Escapes a value for the kubelet, which expands `$(NAME)` and turns `$$` into `$`.

@@ -15,11 +15,11 @@ use crate::workspace::WorkspaceLayout;
 /// Name of the file with the agent's standard input, in the work directory.
 const STANDARD_INPUT: &str = "standard-input";
 
-/// The files that were written into the working tree.
+/// The files that were written.
 pub(super) struct Written(Vec<PathBuf>);
 
 impl Written {
-    /// Removes them, so that they are not committed.
+    /// Removes them: those in the working tree must not be committed, and those in HOME may contain credentials.
     pub(super) fn remove(&self) {
         for path in &self.0 {
             // The agent may have removed or replaced it.
@@ -44,8 +44,8 @@ pub(super) fn write(files: &[RenderedFile], layout: &WorkspaceLayout) -> Result<
         create(base, &path, &file.content).map_err(|error| Failure::volume(&path, &error))?;
         if in_tree {
             exclude(&layout.tree, &file.path).map_err(|error| Failure::volume(&path, &error))?;
-            written.push(path);
         }
+        written.push(path);
     }
     Ok(Written(written))
 }

@@ -120,7 +120,7 @@ impl Work<'_> {
             temporary: &temporary,
             new_session: &session_id(&self.identity),
         };
-        render::render(definition, &values, &|name| self.environment.get(name).map(str::to_owned))
+        render::render(definition, &values, &credential)
     }
 
     fn command(&self, start: &render::Start) -> Result<Command, Failure> {
@@ -181,6 +181,11 @@ impl Ended {
 /// Returns whether `path` is a directory that is not empty.
 pub(crate) fn is_directory_with_files(path: &Path) -> bool {
     std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+/// Returns the value of a variable of the pod. Files of Secrets often end with a line end, which no header or variable may have.
+fn credential(name: &str) -> Option<String> {
+    Some(std::env::var(name).ok()?.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// Returns a UUID (version 8) for the session of an attempt.

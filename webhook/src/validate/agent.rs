@@ -22,11 +22,7 @@ impl<L: Lookup> Validate<AgentSpec> for Validator<L> {
                 &replay.config_map_ref.name,
             ));
         }
-        for (i, variable) in spec.env.iter().enumerate() {
-            let Some(secret) = &variable.secret_key_ref else {
-                continue;
-            };
-            let field = format!("spec.env[{i}].secretKeyRef");
+        for (field, secret) in spec.secret_keys() {
             causes.extend(reference::check_object(&field, "Secret", &secret.name));
             causes.extend(reference::check_key(&field, &secret.key));
         }

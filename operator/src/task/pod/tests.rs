@@ -109,6 +109,20 @@ fn the_integrations_credential_is_in_reach_of_its_last_step_alone() {
     assert_eq!(of_integration(None, Some(&integrator))["merge"], BTreeSet::new());
 }
 
+#[test]
+fn credentials_of_mcp_servers_are_not_variables_of_the_agent() {
+    let agent: AgentSpec = serde_json::from_value(json!({
+        "adapter": "Codex", "env": [{"name": "KEY", "secretKeyRef": {"name": "llm", "key": "token"}}],
+        "mcpServers": [{"name": "tracker", "url": "https://mcp.example.com", "headers": [
+            {"name": "Authorization", "secretKeyRef": {"name": "tracker", "key": "t"}}, {"name": "X-Mode", "value": "fast"}]}],
+    }))
+    .unwrap();
+    let pod = framed(&integration(0), |frame| for_agent(frame, "task", &agent, None));
+    assert_eq!(secrets(&pod), holders(&[("agent", &["llm", "tracker"])]));
+    let names = pod.spec.unwrap().containers.remove(0).env.unwrap().into_iter().map(|var| var.name);
+    assert_eq!(names.collect::<Vec<_>>(), ["ENACT_ASSIGNMENT", "ENACT_SECRET_KEY", "ENACT_MCP_tracker.Authorization"]);
+}
+
 /// Gates run what agents wrote: they share no volume with a step that holds a credential but the working tree, and have no token.
 #[test]
 fn gates_have_neither_token_nor_handover() {
