@@ -25,6 +25,7 @@ use crate::provider::Api;
     category = "enact",
     doc = "How one coding agent runs.",
     printcolumn(name = "Adapter", type_ = "string", json_path = ".spec.adapter"),
+    printcolumn(name = "Verified", type_ = "boolean", json_path = ".status.adapter.verified"),
     printcolumn(name = "Model", type_ = "string", json_path = ".spec.models[0].model"),
     printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", priority = 1),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
@@ -35,7 +36,7 @@ use crate::provider::Api;
 #[x_kube(
     validation = Rule::new("self.adapter != 'Replay' || has(self.replay)").message("the adapter Replay requires the field replay"),
     validation = Rule::new("(self.adapter == 'Custom') == has(self.custom)").message("the adapter Custom requires the field custom, and no other adapter has it"),
-    validation = Rule::new("!(self.adapter in ['Command', 'Replay']) || !(has(self.instructions) || has(self.mcpServers) || has(self.maxTurns))").message("instructions, mcpServers and maxTurns are for coding agents; remove them, or choose another adapter"),
+    validation = Rule::new("!(self.adapter in ['Command', 'Replay']) || !(has(self.instructions) || has(self.mcpServers) || has(self.skills) || has(self.maxTurns))").message("instructions, mcpServers, skills and maxTurns are for coding agents; remove them, or choose another adapter"),
     validation = Rule::new("self.adapter != 'Replay' || !has(self.models)").message("the adapter Replay uses no model; remove models"),
 )]
 pub struct AgentSpec {
@@ -65,6 +66,12 @@ pub struct AgentSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[schemars(length(max = 16))]
     pub mcp_servers: Vec<McpServer>,
+    /// For coding agents that can use them: skills, which the agent reads when a task needs them. They are copied into the agent's HOME, never
+    /// into the repository.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[schemars(length(max = 16))]
+    pub skills: Vec<Skill>,
     /// For coding agents that can limit it: maximum number of turns of one attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000))]
@@ -111,6 +118,13 @@ impl AgentSpec {
         Ok(Some(Cow::Owned(definition)))
     }
 
+    /// Returns what is known about the adapter; none for scripts and recorded work.
+    pub fn adapter_status(&self) -> Option<AdapterStatus> {
+        // The author of a custom definition can write any version into it.
+        let version = builtin::find(self.adapter.as_str()).and_then(|definition| definition.verified.clone());
+        self.adapter.is_coding_agent().then_some(AdapterStatus { verified: version.is_some(), version })
+    }
+
     /// Returns the keys of Secrets that the pods of the agent read, with the fields that name them.
     pub fn secret_keys(&self) -> Vec<(String, &SecretKey)> {
         let mut keys = Vec::new();
@@ -136,6 +150,7 @@ impl AgentSpec {
                 gateway: definition.api.is_some(),
                 api: definition.api.map(Api::from),
                 mcp: definition.capabilities.mcp,
+                skills: definition.capabilities.skills,
                 turn_limit: definition.capabilities.turn_limit,
             },
             // A script gets the address and the token of the gateway in its environment, and may speak any API.
@@ -197,6 +212,8 @@ pub struct Capabilities {
     pub api: Option<Api>,
     /// Whether it can use MCP servers.
     pub mcp: bool,
+    /// Whether it can use skills.
+    pub skills: bool,
     /// Whether it can limit the number of turns.
     pub turn_limit: bool,
 }
@@ -273,6 +290,17 @@ pub struct Header {
     pub secret_key_ref: Option<SecretKey>,
 }
 
+/// A skill: a folder with the file `SKILL.md` and files that it refers to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Skill {
+    /// Name of the folder, and of the skill in the frontmatter of its `SKILL.md`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]+(-[a-z0-9]+)*$"))]
+    pub name: String,
+    /// ConfigMap with one key for each file. It must have the key `SKILL.md`.
+    pub config_map_ref: LocalRef,
+}
+
 /// Recorded work: `<task id>.patch` (an mbox for `git am`) and `<task id>.transcript`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -318,6 +346,18 @@ pub fn is_image(text: &str) -> bool {
     starts_well && text.chars().all(allowed) && !text.contains("//") && !text.ends_with(['/', ':', '@'])
 }
 
+/// What is known about the adapter of a coding agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AdapterStatus {
+    /// Whether Enact's tests run the adapter with the real program. Other adapters are written from the documentation of the program, or by
+    /// the author of the Agent.
+    pub verified: bool,
+    /// Version of the program in these tests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
 /// What the operator observed of an agent.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -325,6 +365,9 @@ pub struct AgentStatus {
     /// Generation of the object that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// For coding agents: what is known about the adapter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<AdapterStatus>,
     /// Conditions Ready, Reconciling and Stalled, with kstatus semantics.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -334,6 +377,22 @@ pub struct AgentStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_adapters_with_a_version_are_verified() {
+        let status = |adapter: Adapter| {
+            let spec =
+                AgentSpec { adapter, ..serde_json::from_value(serde_json::json!({"adapter": "Codex"})).unwrap() };
+            spec.adapter_status().map(|status| (status.verified, status.version.is_some()))
+        };
+        for adapter in [Adapter::ClaudeCode, Adapter::Codex, Adapter::GeminiCli, Adapter::QwenCode, Adapter::OpenCode] {
+            assert_eq!(status(adapter), Some((true, true)), "{adapter:?}");
+        }
+        for adapter in [Adapter::Cursor, Adapter::Devin, Adapter::Custom] {
+            assert_eq!(status(adapter), Some((false, false)), "{adapter:?}");
+        }
+        assert_eq!((status(Adapter::Command), status(Adapter::Replay)), (None, None));
+    }
 
     #[test]
     fn images() {

@@ -24,6 +24,7 @@ pub fn agent_run(
         gateway_url: gateway_url.filter(|_| !spec.models.is_empty()).map(str::to_owned),
         instructions: spec.instructions.clone(),
         mcp_servers: spec.mcp_servers.iter().map(mcp_server).collect(),
+        skills: spec.skills.iter().map(|skill| skill.name.clone()).collect(),
         max_turns: spec.max_turns,
         timeout_seconds,
         session: None,

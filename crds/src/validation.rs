@@ -130,6 +130,11 @@ pub fn agent(spec: &AgentSpec) -> Vec<FieldError> {
             format!("the adapter {adapter} cannot use MCP servers; remove them"),
         ));
     }
+    if !able.skills && !spec.skills.is_empty() {
+        let message =
+            format!("the adapter {adapter} cannot use skills; remove them, or write what they say into instructions");
+        errors.push(FieldError::new("spec.skills", message));
+    }
     if !able.turn_limit && spec.max_turns.is_some() {
         let message = format!(
             "the adapter {adapter} cannot limit turns; remove maxTurns, and limit the attempt by timeoutSeconds or by a budget"
@@ -323,7 +328,9 @@ mod tests {
         let refused = |adapter: &str| {
             let servers = json!([{"name": "docs", "url": "https://docs.example.org"}]);
             let models = json!([{"provider": "a", "model": "b"}]);
-            let spec = json!({"adapter": adapter, "models": models, "maxTurns": 9, "mcpServers": servers});
+            let skills = json!([{"name": "review", "configMapRef": {"name": "review"}}]);
+            let spec =
+                json!({"adapter": adapter, "models": models, "maxTurns": 9, "mcpServers": servers, "skills": skills});
             fields(agent(&serde_json::from_value(spec).unwrap()))
         };
         for adapter in ["ClaudeCode", "GeminiCli", "QwenCode"] {
@@ -333,7 +340,11 @@ mod tests {
             assert_eq!(refused(adapter), ["spec.maxTurns"], "{adapter}");
         }
         for adapter in ["Cursor", "Devin"] {
-            assert_eq!(refused(adapter), ["spec.models", "spec.mcpServers", "spec.maxTurns"], "{adapter}");
+            assert_eq!(
+                refused(adapter),
+                ["spec.models", "spec.mcpServers", "spec.skills", "spec.maxTurns"],
+                "{adapter}"
+            );
         }
     }
 

@@ -59,6 +59,8 @@ pub mod paths {
     pub const GIT_CREDENTIALS: &str = "/var/run/enact/git";
     /// Recorded work for the adapter `replay`.
     pub const REPLAY: &str = "/var/run/enact/replay";
+    /// Skills of the agent: one folder for each.
+    pub const SKILLS: &str = "/var/run/enact/skills";
     /// Scratch space: HOME, the clone, the prompt.
     pub const WORK: &str = "/work";
     /// Files that one step of an integration passes to the next. The containers of gates do not mount this path.

@@ -43,6 +43,7 @@ fn full(adapter: &AdapterDefinition) -> AgentRun {
         gateway_url: adapter.api.map(|_| "http://gateway:8090/".into()),
         instructions: Some("Be \"brief\".\nAlways.".into()),
         mcp_servers: if can.mcp { vec![tracker, docs] } else { Vec::new() },
+        skills: if can.skills { vec!["review".into()] } else { Vec::new() },
         max_turns: can.turn_limit.then_some(9),
         timeout_seconds: 600,
         ..AgentRun::default()
@@ -196,10 +197,8 @@ fn credentials_of_mcp_servers_reach_every_program() {
         let adapter = builtin::find(name).unwrap();
         let started = start(adapter, &full(adapter), "go");
         let content = &started.files.iter().find(|file| file.path == path).unwrap().content;
-        let settings: Value = match path.ends_with(".toml") {
-            true => toml::from_str(content).unwrap(),
-            false => serde_json::from_str(content).unwrap(),
-        };
+        let settings: Value =
+            if name == "Codex" { toml::from_str(content).unwrap() } else { serde_json::from_str(content).unwrap() };
         assert_eq!(settings[servers]["docs"][variables], env, "{name}");
         assert_eq!(settings[servers]["tracker"][header_key], headers, "{name}");
         let elsewhere = format!("{:?} {:?} {:?}", started.argv, started.env, started.standard_input);
@@ -245,11 +244,21 @@ fn conflicts_are_named() {
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[0].contains("OpenAi") && found[1].contains("remove maxTurns"), "{found:?}");
     assert_eq!(
-        codex.conflicts(&Demands { api: Some(Api::OpenAi), mcp_servers: true, resume: true, max_turns: false }),
+        codex.conflicts(&Demands {
+            api: Some(Api::OpenAi),
+            mcp_servers: true,
+            skills: true,
+            resume: true,
+            max_turns: false
+        }),
         [""; 0]
     );
     let devin = builtin::find("Devin").unwrap();
     assert_eq!(devin.conflicts(&Demands { api: Some(Api::OpenAi), ..Demands::default() }).len(), 1);
+    let found = devin.conflicts(&Demands { skills: true, ..Demands::default() });
+    assert_eq!(found, ["the adapter Devin cannot use skills; remove skills"]);
+    let run = AgentRun { adapter: "Codex".into(), skills: vec!["../review".into()], ..AgentRun::default() };
+    assert!(run.definition().unwrap_err().contains("not a name of a skill"));
 }
 
 #[test]
@@ -283,6 +292,8 @@ fn invalid_definitions_are_refused() {
         ("events: {format: Text}", "events: {format: Text}\nfiles: [{path: x, as: home, text: x}]", "another meaning"),
         ("events: {format: Text}", "events: {format: Text}\nenv: {ENACT_X: x}", "ENACT_"),
         ("title: X", "title: X\nshell: true", "unknown field"),
+        ("title: X", "title: X\nskills: .x/skills", "must be true"),
+        ("streaming: true", "streaming: true, skills: true}\nskills: ../x\nfailures: []\nenv: {", "must be relative"),
     ] {
         let error = builtin::parse(&good.replace(from, to)).unwrap_err();
         assert!(error.contains(words), "{to}: {error}");
@@ -310,6 +321,7 @@ fn row(adapter: &AdapterDefinition) -> String {
         yes(can.streaming).to_owned(),
         yes(can.resume).to_owned(),
         yes(can.mcp).to_owned(),
+        yes(can.skills).to_owned(),
         yes(can.turn_limit).to_owned(),
         yes(can.usage).to_owned(),
         files.join(", "),

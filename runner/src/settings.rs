@@ -31,6 +31,9 @@ pub(crate) struct Settings {
     /// Directory of recorded work for the adapter `Replay`
     #[arg(long, env = "ENACT_REPLAY_DIR", default_value = paths::REPLAY)]
     pub(crate) replay_dir: PathBuf,
+    /// Directory of the agent's skills: one folder for each
+    #[arg(long, env = "ENACT_SKILLS_DIR", default_value = paths::SKILLS)]
+    pub(crate) skills_dir: PathBuf,
     /// Directory that `merge` and `publish` share; it is not mounted in `gate`
     #[arg(long, env = "ENACT_HANDOVER_DIR", default_value = paths::HANDOVER)]
     pub(crate) handover_dir: PathBuf,

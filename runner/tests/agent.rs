@@ -5,7 +5,8 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -323,6 +324,38 @@ fn credentials_of_mcp_servers_are_in_the_configuration_alone() {
         .run();
     assert_eq!(ended.report.reason, Reason::InvalidAssignment, "{}", ended.log);
     assert!(ended.report.message.contains("which the pod does not have"), "{}", ended.report.message);
+}
+
+#[test]
+fn skills_are_in_the_home_directory_while_the_agent_runs() {
+    let scene = Scene::new(
+        "begin; cd \"$HOME/.claude/skills\"; ls review > \"$OLDPWD/seen.txt\"; cat review/SKILL.md review/terms.md >> \"$OLDPWD/seen.txt\"
+        ./review/check.sh >> \"$OLDPWD/seen.txt\"; end",
+    );
+    let scene = scene.agent(|run| run.skills = vec!["review".into()]);
+    // As the kubelet mounts a ConfigMap.
+    let volume = scene.pod.path("skills/review");
+    fs::create_dir_all(volume.join("..2026_01_01")).unwrap();
+    for (name, content) in
+        [("SKILL.md", "the skill\n"), ("terms.md", "the terms\n"), ("check.sh", "#!/bin/sh\necho checked\n")]
+    {
+        fs::write(volume.join("..2026_01_01").join(name), content).unwrap();
+        symlink(Path::new("..data").join(name), volume.join(name)).unwrap();
+    }
+    symlink("..2026_01_01", volume.join("..data")).unwrap();
+    let ended = scene.run();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    let seen = scene.git.git(&["show", &format!("{BRANCH}:seen.txt")]);
+    assert_eq!(seen, "SKILL.md\ncheck.sh\nterms.md\nthe skill\nthe terms\nchecked");
+    assert_eq!(scene.git.git(&["ls-tree", "--name-only", BRANCH]), "README.md\nseen.txt");
+    assert!(
+        !scene.pod.path("work/home/.claude/skills/review").exists(),
+        "it would stay after its removal from the Agent"
+    );
+
+    let ended = Scene::new("end").agent(|run| run.skills = vec!["missing".into()]).run();
+    assert_eq!((ended.code, ended.report.reason), (Some(75), Reason::ContainerConfigError), "{}", ended.log);
+    assert!(ended.report.message.contains("the skill missing"), "{}", ended.report.message);
 }
 
 #[test]

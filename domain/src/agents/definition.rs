@@ -68,6 +68,10 @@ pub struct AdapterDefinition {
     /// Form of MCP servers in the configuration of the program; none if it cannot use any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp: Option<McpTemplates>,
+    /// Folder in the home directory in which the program looks for skills: one folder for each, with the file `SKILL.md`. None if it has no
+    /// skills.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skills: Option<String>,
     /// Names of the files in a repository that the program reads on its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub context_files: Vec<String>,
@@ -96,6 +100,8 @@ pub struct Capabilities {
     pub resume: bool,
     /// Uses MCP servers.
     pub mcp: bool,
+    /// Uses skills.
+    pub skills: bool,
     /// Stops after a number of turns.
     pub turn_limit: bool,
     /// Reports its own usage.
@@ -294,6 +300,7 @@ pub struct Demands {
     /// API of the models' providers; none without models.
     pub api: Option<Api>,
     pub mcp_servers: bool,
+    pub skills: bool,
     pub max_turns: bool,
     pub resume: bool,
 }
@@ -318,6 +325,7 @@ impl AdapterDefinition {
         let can = self.capabilities;
         for (asked, has, what, field) in [
             (demands.mcp_servers, can.mcp, "use MCP servers", "mcpServers"),
+            (demands.skills, can.skills, "use skills", "skills"),
             (demands.max_turns, can.turn_limit, "limit its turns", "maxTurns"),
             (demands.resume, can.resume, "resume a session", "resume"),
         ] {
@@ -348,6 +356,9 @@ impl AdapterDefinition {
     }
 
     fn check_files(&self) -> Result<(), String> {
+        if let Some(path) = self.skills.as_ref().filter(|path| !is_relative(path)) {
+            return Err(format!("the path `{}` must be relative, without `..`", path.escape_debug()));
+        }
         for file in &self.files {
             let contents = [file.text.is_some(), file.json.is_some(), file.toml.is_some()];
             if contents.into_iter().filter(|set| *set).count() != 1 {
@@ -438,6 +449,7 @@ impl AdapterDefinition {
             (can.streaming, self.events.format != StreamFormat::Json, "streaming: events come while the agent works"),
             (can.resume, !self.resume.is_empty(), "resume: it has arguments to resume a session"),
             (can.mcp, self.mcp.is_some() && uses("mcpServers"), "mcp: it has templates for MCP servers and uses them"),
+            (can.skills, self.skills.is_some(), "skills: it has the folder of the skills"),
             (can.turn_limit, uses("maxTurns"), "turnLimit: it uses the variable maxTurns"),
             (can.usage, self.events.rules.iter().any(|rule| rule.usage.is_some()), "usage: an event has usage"),
         ] {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::builtin;
 use super::definition::{AdapterDefinition, Demands};
 use super::mcp::McpServer;
+use crate::names::is_label;
 
 /// One run of a coding agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,9 @@ pub struct AgentRun {
     pub instructions: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mcp_servers: Vec<McpServer>,
+    /// Names of the skills. Their files are below [`paths::SKILLS`](crate::assignment::paths::SKILLS).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skills: Vec<String>,
     /// Maximum number of requests to the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_turns: Option<u32>,
@@ -55,9 +59,14 @@ impl AgentRun {
                     .ok_or_else(|| format!("there is no adapter `{}`", self.adapter.escape_debug()))?,
             ),
         };
+        // The names become parts of paths.
+        if let Some(name) = self.skills.iter().find(|name| !is_label(name)) {
+            return Err(format!("`{}` is not a name of a skill: use a-z, 0-9 and -", name.escape_debug()));
+        }
         let demands = Demands {
             api: None,
             mcp_servers: !self.mcp_servers.is_empty(),
+            skills: !self.skills.is_empty(),
             max_turns: self.max_turns.is_some(),
             resume: self.session.is_some(),
         };

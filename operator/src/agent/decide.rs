@@ -1,6 +1,7 @@
 //! Decide: the readiness of an Agent, as far as it is known before a pod starts. Secrets are not checked: the operator has no permission to
 //! read them.
 
+use enact_crds::agent::Skill;
 use enact_crds::models::ModelProblem;
 use enact_crds::{AgentSpec, validation};
 use enact_domain::condition::Readiness;
@@ -31,12 +32,23 @@ impl Recorded {
     }
 }
 
-/// Returns the readiness of an Agent. `problem` is the first problem with its models.
+/// Returns the problem with a skill, whose ConfigMap has these `keys`; none if the ConfigMap does not exist.
+pub fn skill_problem(index: usize, skill: &Skill, keys: Option<&[String]>) -> Option<String> {
+    let (field, name) = (format!("spec.skills[{index}].configMapRef"), &skill.config_map_ref.name);
+    match keys {
+        None => Some(format!("{field}: there is no ConfigMap {name} in this namespace; create it")),
+        Some(keys) if keys.iter().any(|key| key == "SKILL.md") => None,
+        Some(_) => Some(format!("{field}: ConfigMap {name} has no key SKILL.md; add the skill's description")),
+    }
+}
+
+/// Returns the readiness of an Agent. `problem` is the first problem with its models, `skill` the first one with its skills.
 pub fn decide(
     spec: &AgentSpec,
     in_tenant: bool,
     recorded: &Recorded,
     problem: Option<&(usize, ModelProblem)>,
+    skill: Option<String>,
 ) -> Readiness {
     if !in_tenant {
         let message = "the namespace belongs to no tenant; add it to spec.namespaces of a Tenant, or move the object to one of its namespaces";
@@ -61,7 +73,10 @@ pub fn decide(
             "SourceMissing",
             format!("{field}: ConfigMap {name} has no key `<task id>.patch`; add recorded work"),
         ),
-        Recorded::Found | Recorded::None => Readiness::ready("Valid", "the agent can be used"),
+        Recorded::Found | Recorded::None => match skill {
+            Some(message) => Readiness::stalled("SourceMissing", message),
+            None => Readiness::ready("Valid", "the agent can be used"),
+        },
     }
 }
 
@@ -75,7 +90,15 @@ mod tests {
     fn every_state_has_its_reason() {
         let spec = |image: Option<&str>| serde_json::from_value(json!({"adapter": "Command", "image": image})).unwrap();
         let readiness = |Readiness { progress, reason, message }| format!("{progress:?} {reason}: {message}\n");
-        let shown = |image, in_tenant, recorded: &Recorded| readiness(decide(&spec(image), in_tenant, recorded, None));
+        let shown =
+            |image, in_tenant, recorded: &Recorded| readiness(decide(&spec(image), in_tenant, recorded, None, None));
+        let with_skill =
+            json!({"adapter": "Codex", "skills": [{"name": "review", "configMapRef": {"name": "team-review"}}]});
+        let with_skill: AgentSpec = serde_json::from_value(with_skill).unwrap();
+        let skill = |keys: Option<&[String]>| {
+            let problem = skill_problem(0, &with_skill.skills[0], keys);
+            readiness(decide(&with_skill, true, &Recorded::None, None, problem))
+        };
         let unable = json!({"adapter": "Codex", "maxTurns": 3});
         insta::assert_snapshot!(
             [
@@ -85,7 +108,10 @@ mod tests {
                 shown(Some("https://ghcr.io/a\nb"), true, &Recorded::None),
                 shown(None, true, &Recorded::new("work", None)),
                 shown(None, true, &Recorded::new("work", Some(vec!["README".into()]))),
-                readiness(decide(&serde_json::from_value(unable).unwrap(), true, &Recorded::None, None)),
+                readiness(decide(&serde_json::from_value(unable).unwrap(), true, &Recorded::None, None, None)),
+                skill(None),
+                skill(Some(&["README.md".into()])),
+                skill(Some(&["SKILL.md".into()])),
             ]
             .concat()
         );

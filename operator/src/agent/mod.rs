@@ -31,8 +31,9 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
     ctx.references.changed(&Target::of(&*object));
     let namespace = object.namespace().unwrap_or_default();
     let recorded = object.spec.replay.as_ref().map(|r| r.config_map_ref.name.as_str());
-    let map = recorded.map(|name| Target::config_map(&namespace, name));
-    let targets = map.into_iter().chain(providers(&ctx, &object, &namespace)).chain([Target::namespace(&namespace)]);
+    let skills = object.spec.skills.iter().map(|skill| skill.config_map_ref.name.as_str());
+    let maps = recorded.into_iter().chain(skills).map(|name| Target::config_map(&namespace, name));
+    let targets = maps.chain(providers(&ctx, &object, &namespace)).chain([Target::namespace(&namespace)]);
     ctx.references.agents.set(&object, targets);
     if ctx.is_being_set_up(&namespace) {
         return Ok(Action::requeue(RESYNC));
@@ -41,14 +42,16 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
         Some(name) => decide::Recorded::new(name, keys(&ctx, &namespace, name).await?),
         None => decide::Recorded::None,
     };
+    let skill = skill_problem(&ctx, &object, &namespace).await?;
     let tenant = ctx.tenant_of(&namespace).map(|member| member.tenant);
     let problems =
         models::check(&object.spec, |name| ctx.provider(&namespace, tenant.as_deref().unwrap_or_default(), name));
-    let readiness = decide::decide(&object.spec, tenant.is_some(), &recorded, problems.first());
+    let readiness = decide::decide(&object.spec, tenant.is_some(), &recorded, problems.first(), skill);
     let api = Api::<Agent>::namespaced(ctx.client.clone(), &namespace);
     let old = object.status.as_ref().map_or(&[][..], |s| &s.conditions);
     let status = AgentStatus {
         observed_generation: object.metadata.generation,
+        adapter: object.spec.adapter_status(),
         conditions: patch::conditions(&*object, old, readiness.conditions(), ctx.now()),
     };
     let is_transition = !old.iter().any(|c| c.reason == readiness.reason);
@@ -70,6 +73,17 @@ fn providers(ctx: &Context, object: &Agent, namespace: &str) -> Vec<Target> {
     let namespaces = [namespace, &ctx.config.namespace];
     let names = object.spec.models.iter().map(|model| &model.provider);
     names.flat_map(|name| namespaces.map(|namespace| Target::new::<ModelProvider>(namespace, name))).collect()
+}
+
+/// Returns the first problem with the skills of an Agent.
+async fn skill_problem(ctx: &Context, object: &Agent, namespace: &str) -> Result<Option<String>, Error> {
+    for (index, skill) in object.spec.skills.iter().enumerate() {
+        let keys = keys(ctx, namespace, &skill.config_map_ref.name).await?;
+        if let Some(problem) = decide::skill_problem(index, skill, keys.as_deref()) {
+            return Ok(Some(problem));
+        }
+    }
+    Ok(None)
 }
 
 /// Returns the keys of a ConfigMap; none if it does not exist.

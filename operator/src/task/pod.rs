@@ -134,6 +134,11 @@ pub fn for_agent(frame: &Frame, step: &str, agent: &AgentSpec, credentials: Opti
         volumes.push(config_map("replay", &replay.config_map_ref));
         mounts.push(read_only("replay", paths::REPLAY));
     }
+    for (i, skill) in agent.skills.iter().enumerate() {
+        let volume = format!("skill-{i}");
+        volumes.push(config_map(&volume, &skill.config_map_ref));
+        mounts.push(read_only(&volume, &format!("{}/{}", paths::SKILLS, skill.name)));
+    }
     let mut init = Vec::new();
     let own_image = agent.image.as_deref().or_else(|| frame.config.image_of(agent.adapter.as_str()));
     let image = own_image.unwrap_or(&frame.config.agent_image);

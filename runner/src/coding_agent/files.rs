@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use enact_domain::agents::definition::Place;
 use enact_domain::agents::render::RenderedFile;
+use enact_domain::assignment::Reason;
 
 use crate::failure::Failure;
 use crate::log::log;
@@ -15,7 +16,10 @@ use crate::workspace::WorkspaceLayout;
 /// Name of the file with the agent's standard input, in the work directory.
 const STANDARD_INPUT: &str = "standard-input";
 
-/// The files that were written.
+/// The file that each skill must have.
+const SKILL_FILE: &str = "SKILL.md";
+
+/// The files that were written, and the folders of skills.
 pub(super) struct Written(Vec<PathBuf>);
 
 impl Written {
@@ -23,10 +27,34 @@ impl Written {
     pub(super) fn remove(&self) {
         for path in &self.0 {
             // The agent may have removed or replaced it.
-            if path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
-                let _ = fs::remove_file(path);
+            match path.symlink_metadata() {
+                Ok(metadata) if metadata.is_file() => drop(fs::remove_file(path)),
+                Ok(metadata) if metadata.is_dir() => drop(fs::remove_dir_all(path)),
+                _ => {}
             }
         }
+    }
+
+    /// Copies skills from their volumes into `into`, a path below HOME. It replaces a skill of the image that has the same name.
+    pub(super) fn add_skills(
+        &mut self,
+        names: &[String],
+        volumes: &Path,
+        into: &str,
+        layout: &WorkspaceLayout,
+    ) -> Result<(), Failure> {
+        for name in names {
+            let (from, to) = (volumes.join(name), layout.home.join(into).join(name));
+            copy_skill(&from, &to, &layout.home).map_err(|error| Failure::volume(&to, &error))?;
+            if !to.join(SKILL_FILE).is_file() {
+                let message = format!(
+                    "the ConfigMap of the skill {name} does not exist, or has no key {SKILL_FILE}; see spec.skills of the Agent"
+                );
+                return Err(Failure::new(Reason::ContainerConfigError, message));
+            }
+            self.0.push(to);
+        }
+        Ok(())
     }
 }
 
@@ -41,7 +69,7 @@ pub(super) fn write(files: &[RenderedFile], layout: &WorkspaceLayout) -> Result<
             log(&format!("the repository has its own {}", file.path));
             continue;
         }
-        create(base, &path, &file.content).map_err(|error| Failure::volume(&path, &error))?;
+        create(base, &path, file.content.as_bytes(), 0o600).map_err(|error| Failure::volume(&path, &error))?;
         if in_tree {
             exclude(&layout.tree, &file.path).map_err(|error| Failure::volume(&path, &error))?;
         }
@@ -50,14 +78,39 @@ pub(super) fn write(files: &[RenderedFile], layout: &WorkspaceLayout) -> Result<
     Ok(Written(written))
 }
 
+/// Copies the files of a ConfigMap's volume. They are links into a hidden folder, which the kubelet replaces when the ConfigMap changes.
+fn copy_skill(from: &Path, to: &Path, home: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let entries = match fs::read_dir(from) {
+        Ok(entries) => entries,
+        // The volume of a ConfigMap that does not exist.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let name = entry?.file_name();
+        let file = from.join(&name);
+        if !name.as_encoded_bytes().starts_with(b"..") && file.is_file() {
+            let content = fs::read(file)?;
+            // A ConfigMap has no file modes.
+            let mode = if content.starts_with(b"#!") { 0o700 } else { 0o600 };
+            create(home, &to.join(name), &content, mode)?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes the text of the agent's standard input into a file and opens it. A pipe would need a thread that writes while the agent reads.
 pub(super) fn standard_input(text: &str, layout: &WorkspaceLayout) -> Result<File, Failure> {
     let path = layout.root.join(STANDARD_INPUT);
-    let opened = create(&layout.root, &path, text).and_then(|()| File::open(&path));
+    let opened = create(&layout.root, &path, text.as_bytes(), 0o600).and_then(|()| File::open(&path));
     opened.map_err(|error| Failure::volume(&path, &error))
 }
 
-fn create(base: &Path, path: &Path, content: &str) -> io::Result<()> {
+fn create(base: &Path, path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let parent = path.parent().unwrap_or(base);
     fs::create_dir_all(parent)?;
     // A link in the repository could lead elsewhere.
@@ -68,9 +121,9 @@ fn create(base: &Path, path: &Path, content: &str) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    // It may contain the token.
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(content.as_bytes())
+    // It may contain the token: no mode lets others read it.
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(content)
 }
 
 /// Hides a file from Git, for commits that the agent makes.

@@ -66,7 +66,10 @@ impl Work<'_> {
         let gateway = self.run.gateway_url.as_deref().map(|url| Gateway::new(url, &self.settings.gateway_token_file));
         let token = gateway.as_ref().map(Gateway::token).transpose()?;
         let start = self.render(&definition, token.as_deref()).map_err(invalid)?;
-        let written = files::write(&start.files, self.layout)?;
+        let mut written = files::write(&start.files, self.layout)?;
+        if let Some(folder) = &definition.skills {
+            written.add_skills(&self.run.skills, &self.settings.skills_dir, folder, self.layout)?;
+        }
         let command = self.command(&start)?;
         let input: Stdio = match &start.standard_input {
             Some(text) => files::standard_input(text, self.layout)?.into(),

@@ -293,6 +293,7 @@ impl Pod {
             .env("ENACT_GATEWAY_TOKEN_FILE", self.path("gateway-token"))
             .env("ENACT_GIT_CREDENTIALS_DIR", self.path("git"))
             .env("ENACT_REPLAY_DIR", self.path("replay"))
+            .env("ENACT_SKILLS_DIR", self.path("skills"))
             .env("ENACT_HANDOVER_DIR", self.path("handover"))
             .env("ENACT_TERMINATION_LOG", self.path("report"))
             .envs(self.environment.iter().map(|(name, value)| (name, value)))

@@ -22,6 +22,10 @@ impl<L: Lookup> Validate<AgentSpec> for Validator<L> {
                 &replay.config_map_ref.name,
             ));
         }
+        for (i, skill) in spec.skills.iter().enumerate() {
+            let field = format!("spec.skills[{i}].configMapRef");
+            causes.extend(reference::check_object(&field, "ConfigMap", &skill.config_map_ref.name));
+        }
         for (field, secret) in spec.secret_keys() {
             causes.extend(reference::check_object(&field, "Secret", &secret.name));
             causes.extend(reference::check_key(&field, &secret.key));
