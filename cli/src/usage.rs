@@ -11,6 +11,8 @@ use crate::record::{self, Budget, Budgets, Record, UsageReport, UsageRow};
 use crate::terminal::{self, BAD, Paint, WARNING, note};
 use crate::text::{align, one_line, safe};
 
+/// Mark of rows with usage that the agent has reported itself.
+const SELF_REPORTED: &str = "*";
 /// Width of the bar that shows how much of a budget is used.
 const BAR: usize = 10;
 
@@ -86,8 +88,9 @@ fn usage_table(report: &UsageReport) -> Vec<String> {
         let values = dimensions.iter().map(|name| one_line(&row.value(name)));
         // A text that is empty would look like a shift of the columns.
         let values = values.map(|value| if value.is_empty() { "(none)".to_owned() } else { value });
+        let mark = if row.self_reported > 0 { SELF_REPORTED } else { "" };
         values
-            .chain([row.requests.to_string()])
+            .chain([format!("{}{mark}", row.requests)])
             .chain(amounts(&row.charge, row.unpriced_tokens, &row.discarded))
             .collect()
     }));
@@ -153,7 +156,10 @@ fn remarks(rows: &[UsageRow]) -> Vec<String> {
     for (count, text) in [
         (sum(|row| row.running), "requests run; their usage is not included yet"),
         (sum(|row| row.estimated), "requests have an estimated usage, because their gateway stopped before they ended"),
-        (sum(|row| row.self_reported), "entries are reported by the agent itself and not measured by the gateway"),
+        (
+            sum(|row| row.self_reported),
+            "entries, in the rows with a *, are reported by the agent itself and not measured by the gateway",
+        ),
     ] {
         if count > 0 {
             remarks.push(format!("{count} {text}"));

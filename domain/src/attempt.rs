@@ -157,6 +157,7 @@ pub fn class_of(reason: Reason) -> FailureClass {
         | Reason::RevisionNotFound
         | Reason::WorkNotFound
         | Reason::CredentialRejected
+        | Reason::ModelNotFound
         | Reason::RepositoryDenied => FailureClass::Invalid,
         Reason::RepositoryUnreachable
         | Reason::DeliveryFailed

@@ -23,6 +23,8 @@ pub enum Reason {
     ProviderQuota,
     /// The model provider or the gateway refused the credential.
     CredentialRejected,
+    /// The model provider does not know the model, or the gateway does not allow it to the Agent.
+    ModelNotFound,
     /// A budget is used up.
     BudgetExceeded,
     /// A gate's command failed.

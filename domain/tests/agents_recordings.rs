@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use enact_domain::agents::builtin;
 use enact_domain::agents::classify::{Exit, Outcome, classify};
 use enact_domain::agents::definition::{AdapterDefinition, End, EventFormat, StreamFormat};
-use enact_domain::agents::events::AgentEvent;
-use enact_domain::agents::stream::{EventReader, Summary};
+use enact_domain::agents::events::{AgentEvent, MAX_EVENT_TEXT};
+use enact_domain::agents::stream::{EventReader, MAX_EVENTS, Summary};
 use enact_domain::assignment::{Reason, Usage};
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
 /// The adapters with a recording, and the exit code of the program when the provider answered 401.
 const RECORDED: [(&str, &str, i32); 6] = [
@@ -137,6 +138,71 @@ proptest! {
     ) {
         check(&builtin::all()[adapter].events, json.as_bytes(), size)?;
     }
+}
+
+proptest! {
+    // Each case reads megabytes.
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Events whose texts, lists and numbers are as large as an agent likes.
+    #[test]
+    fn every_output_is_bounded(
+        values in prop_oneof![0usize..50, Just(10_500)], text in "[a-z\"\\\\\u{0}\u{e4}]{0,20}", repeat in 0usize..600, number in any::<i64>(),
+        adapter in 0usize..8, form in 0u8..3, lines in 1usize..3,
+    ) {
+        let format = builtin::all()[adapter].events.clone();
+        let form = [StreamFormat::JsonLines, StreamFormat::Json, StreamFormat::Text][usize::from(form)];
+        let text = text.repeat(repeat);
+        for value in large_events(&text, values, number) {
+            let line = format!("{value}\n");
+            let output = if form == StreamFormat::Json { format!("[{}]", vec![line; lines].join(",")) } else { line.repeat(lines) };
+            bounded(&EventFormat { format: form, ..format.clone() }, output.as_bytes())?;
+        }
+    }
+}
+
+/// Returns events of all programs with a large text, a large list and a large number.
+fn large_events(text: &str, values: usize, number: i64) -> Vec<Value> {
+    let contents =
+        |kind: &str| vec![json!({"type": kind, "text": "x", "name": "Bash", "input": {"command": "x"}}); values];
+    vec![
+        json!({"type": "assistant", "message": {"content": contents("text")}}),
+        json!({"type": "assistant", "message": {"content": contents("tool_use")}}),
+        json!({"type": "message", "role": "assistant", "delta": true, "content": text}),
+        json!({"type": "system", "subtype": "init", "session_id": text}),
+        json!({"type": "tool_use", "tool_name": text, "parameters": {"a": text}, "part": {"tool": text, "state": {"input": text}}}),
+        json!({"type": "error", "message": text, "error": {"data": {"message": text, "statusCode": number}}}),
+        json!({"type": "item.completed", "item": {"type": "file_change", "changes": vec![json!({"path": "x"}); values]}}),
+        json!({"type": "result", "is_error": true, "result": text, "errors": vec![text; values.min(50)], "total_cost_usd": number,
+            "usage": {"input_tokens": number, "output_tokens": number, "cache_read_input_tokens": number}}),
+        json!({"type": "turn.completed", "usage": {"input_tokens": number, "cached_input_tokens": number}}),
+        json!({"modelMetrics": vec![json!({"usage": {"inputTokens": number, "outputTokens": number}}); values]}),
+    ]
+}
+
+/// Checks the limits of what is kept of an output.
+fn bounded(format: &EventFormat, output: &[u8]) -> Result<(), TestCaseError> {
+    let mut reader = EventReader::new(format.clone(), false);
+    let mut batches = vec![reader.push(output), reader.push_report(output)];
+    let (last, summary) = reader.finish();
+    batches.push(last);
+    for events in &batches {
+        prop_assert!(events.len() <= MAX_EVENTS + 1, "{} events", events.len());
+        for event in events {
+            let size = serde_json::to_value(event)
+                .unwrap()
+                .as_object()
+                .unwrap()
+                .values()
+                .filter_map(Value::as_str)
+                .map(str::len)
+                .max();
+            prop_assert!(size <= Some(MAX_EVENT_TEXT), "{size:?}");
+        }
+    }
+    prop_assert!(summary.errors.len() <= 16 << 10 && summary.last_message.len() <= MAX_EVENT_TEXT);
+    prop_assert!(summary.session.is_none_or(|session| session.len() <= MAX_EVENT_TEXT));
+    Ok(())
 }
 
 /// Checks that the events do not depend on the chunks.

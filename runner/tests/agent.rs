@@ -141,6 +141,12 @@ fn exit_0_without_work_is_no_success() {
     assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::NothingDone), "{}", ended.log);
     assert!(ended.report.message.contains("I will write the cart."), "{}", ended.report.message);
 
+    // Files outside the working tree are no work.
+    let ended =
+        Scene::new("begin; echo x > \"$HOME/cart.txt\"; echo x > \"$TMPDIR/cart.txt\"; echo x > ../cart.txt; end")
+            .run();
+    assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::NothingDone), "{}", ended.log);
+
     let ended = Scene::new("begin; echo 'the cart exists' > \"$ENACT_OUTPUT_DIR/no-change\"; end").run();
     assert_eq!((ended.code, ended.report.reason), (Some(0), Reason::Succeeded), "{}", ended.log);
 }
@@ -149,6 +155,7 @@ fn exit_0_without_work_is_no_success() {
 fn failures_have_their_reasons() {
     for (script, code, reason) in [
         ("begin; fail 'API Error: 401 unauthorized'", 78, Reason::CredentialRejected),
+        ("begin; fail 'API Error: 404 not_found_error, model: claude-9'", 78, Reason::ModelNotFound),
         ("begin; fail 'API Error: 429 rate_limit_error'", 75, Reason::RateLimited),
         ("begin; fail 'You exceeded your current quota'", 75, Reason::ProviderQuota),
         ("begin; echo x > x; fail 'something else'", 1, Reason::AgentFailed),

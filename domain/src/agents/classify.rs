@@ -10,7 +10,7 @@ use crate::reason::Reason;
 
 /// Patterns of errors that all agents have in common: they quote the answer of the model provider. They apply after the rules of the
 /// adapter, in this order.
-const COMMON: [(&str, Reason); 5] = [
+const COMMON: [(&str, Reason); 6] = [
     (
         r"insufficient_quota|quota (?:is )?exceeded|exceeded your (?:current )?quota|credit balance is too low|out of credits|\b402\b",
         Reason::ProviderQuota,
@@ -18,6 +18,10 @@ const COMMON: [(&str, Reason); 5] = [
     (
         r"\b401\b|unauthorized|unauthenticated|invalid[ _-](?:x-)?api[ _-]key|authentication_error|api key not valid|incorrect api key",
         Reason::CredentialRejected,
+    ),
+    (
+        r"model_?not_?(?:found|allowed)|\bmodels?[ /:]{1,2}[`'\x22]?[\w./:@-]+[`'\x22]? (?:does not exist|(?:is )?not found)|\bnot_found_error\b",
+        Reason::ModelNotFound,
     ),
     (r"\b429\b|rate[ _-]?limit|too many requests|resource_exhausted", Reason::RateLimited),
     (r"max(?:imum)?[ _-](?:session[ _-])?turns", Reason::TurnLimit),
@@ -155,6 +159,16 @@ mod tests {
         for (text, expected) in [
             ("API Error: 401 {\"type\":\"authentication_error\"}", Reason::CredentialRejected),
             ("429 Too Many Requests", Reason::RateLimited),
+            ("403 ModelNotAllowed: the Agent shop/coder does not list the model `x`", Reason::ModelNotFound),
+            ("The model `gpt-9` does not exist or you do not have access to it.", Reason::ModelNotFound),
+            ("models/gemini-9 is not found for API version v1beta", Reason::ModelNotFound),
+            (
+                r#"404 {"type":"error","error":{"type":"not_found_error","message":"model: claude-9"}}"#,
+                Reason::ModelNotFound,
+            ),
+            (r#"model "qwen9" not found, try pulling it first"#, Reason::ModelNotFound),
+            ("ModuleNotFoundError: No module named 'models'", Reason::AgentFailed),
+            ("the file models/cart.rs was not found", Reason::AgentFailed),
             ("You exceeded your current quota (429)", Reason::ProviderQuota),
             ("Reached maximum turns", Reason::TurnLimit),
             ("stop_reason: refusal", Reason::Refused),

@@ -12,8 +12,8 @@ use crate::text::truncate;
 const MAX_LINE: usize = 1 << 20;
 /// Maximum size of the only JSON value of an output, in bytes.
 const MAX_DOCUMENT: usize = 8 << 20;
-/// Maximum number of events from one line or of one JSON value.
-const MAX_EVENTS: usize = 10_000;
+/// Maximum number of events that one call returns; further ones are left out.
+pub const MAX_EVENTS: usize = 10_000;
 /// Maximum size of all texts about errors together, in bytes.
 const MAX_ERRORS: usize = 16 << 10;
 
@@ -266,7 +266,9 @@ impl EventReader {
         if !self.partial.is_empty() {
             let text = bounded(std::mem::take(&mut self.partial));
             self.summary.last_message.clone_from(&text);
-            events.push(AgentEvent::Message { text });
+            if events.len() < MAX_EVENTS {
+                events.push(AgentEvent::Message { text });
+            }
         }
     }
 
