@@ -261,8 +261,8 @@ fn files_of_an_adapter_are_neither_committed_nor_replace_files_of_the_repository
 #[test]
 fn standard_input_has_the_text_of_the_adapter() {
     // The program ends without having read all of it, which is more than a pipe holds.
-    let scene = Scene::new("begin; head -c 100000 > seen.txt; end");
-    let long = "y".repeat(200_000);
+    let scene = Scene::new("begin; head -c 50000 > seen.txt; end");
+    let long = "y".repeat(100_000);
     let mut custom = builtin::find("ClaudeCode").unwrap().clone();
     custom.standard_input = Some("{instructions}".into());
     let scene = scene.agent(|run| {
@@ -272,7 +272,7 @@ fn standard_input_has_the_text_of_the_adapter() {
     });
     let ended = scene.run();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
-    assert_eq!(scene.git.git(&["show", &format!("{BRANCH}:seen.txt")]), "y".repeat(100_000));
+    assert_eq!(scene.git.git(&["show", &format!("{BRANCH}:seen.txt")]), "y".repeat(50_000));
 
     let ended = Scene::new("begin; cat > seen.txt; echo x > x; end").run();
     assert_eq!(ended.code, Some(0), "the standard input is empty: {}", ended.log);
