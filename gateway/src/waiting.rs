@@ -11,6 +11,8 @@ use tokio::time::Instant;
 
 /// Refusals without an answer in between that can end an attempt. Fewer say nothing about the requests to other replicas.
 const REFUSALS: u32 = 4;
+/// Time without a request after which a series ends: longer than any pause that an agent is asked for.
+const GAP: Duration = Duration::from_mins(10);
 /// Most attempts; those that have not asked for long are removed when there are more.
 const CAPACITY: usize = 4096;
 
@@ -35,10 +37,10 @@ impl Waiting {
         let now = Instant::now();
         let mut attempts = self.0.lock();
         if attempts.len() >= CAPACITY {
-            attempts.retain(|_, series| now - series.last < patience);
+            attempts.retain(|_, series| now - series.last < GAP);
         }
         let series = attempts.entry(attempt).or_insert(Series { since: now, last: now, refusals: 0 });
-        if now - series.last >= patience {
+        if now - series.last >= GAP {
             // The agent did other work in between.
             *series = Series { since: now, last: now, refusals: 0 };
         }
@@ -84,7 +86,7 @@ mod tests {
         let waiting = Waiting::default();
         for _ in 0..10 {
             assert!(!waiting.refused(key("a"), PATIENCE));
-            advance(PATIENCE).await;
+            advance(GAP).await;
         }
     }
 
@@ -94,7 +96,7 @@ mod tests {
         for number in 0..CAPACITY {
             waiting.refused(key(&number.to_string()), PATIENCE);
         }
-        advance(PATIENCE).await;
+        advance(GAP).await;
         waiting.refused(key("new"), PATIENCE);
         assert_eq!(waiting.0.lock().len(), 1);
     }
