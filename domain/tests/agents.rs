@@ -45,6 +45,7 @@ fn full(adapter: &AdapterDefinition) -> AgentRun {
         mcp_servers: if can.mcp { vec![tracker, docs] } else { Vec::new() },
         skills: if can.skills { vec!["review".into()] } else { Vec::new() },
         max_turns: can.turn_limit.then_some(9),
+        max_cost_micro_usd: can.own_budget.then_some(2_500_000),
         timeout_seconds: 600,
         ..AgentRun::default()
     }
@@ -120,6 +121,7 @@ fn values_reach_the_program_as_one_argument_each() {
         if adapter.capabilities.turn_limit {
             assert!(everything.contains('9'), "{}", adapter.name);
         }
+        assert_eq!(started.argv.iter().any(|argument| argument == "2.500000"), adapter.capabilities.own_budget);
         if adapter.capabilities.resume {
             let resumed = AgentRun { session: Some("s-77".into()), ..run };
             let resumed = start(adapter, &resumed, "go on");
@@ -323,6 +325,7 @@ fn row(adapter: &AdapterDefinition) -> String {
         yes(can.mcp).to_owned(),
         yes(can.skills).to_owned(),
         yes(can.turn_limit).to_owned(),
+        yes(can.own_budget).to_owned(),
         yes(can.usage).to_owned(),
         files.join(", "),
     ];

@@ -94,6 +94,17 @@ fn numbers_for_the_whole_session_do_not_count_after_a_resume() {
 }
 
 #[test]
+fn claude_code_reports_its_own_budget() {
+    let adapter = builtin::find("ClaudeCode").unwrap();
+    let mut reader = EventReader::new(adapter.events.clone(), false);
+    reader
+        .push(b"{\"type\":\"result\",\"subtype\":\"error_max_budget_usd\",\"is_error\":true,\"total_cost_usd\":2.6}\n");
+    let (_, summary) = reader.finish();
+    assert_eq!(summary.usage.unwrap().cost_micro_usd, 2_600_000);
+    assert_eq!(classify(adapter, &outcome(&summary, 1, true)).unwrap_err().0, Reason::BudgetExceeded);
+}
+
+#[test]
 fn a_json_document_at_the_end_is_read() {
     let mut format = builtin::find("ClaudeCode").unwrap().events.clone();
     format.format = StreamFormat::Json;

@@ -13,10 +13,11 @@ use super::template;
 use crate::reason::Reason;
 
 /// The variables of templates.
-pub const VARIABLES: [&str; 13] = [
+pub const VARIABLES: [&str; 14] = [
     "gateway",
     "home",
     "instructions",
+    "maxCostUsd",
     "maxTurns",
     "mcpServers",
     "model",
@@ -104,6 +105,8 @@ pub struct Capabilities {
     pub skills: bool,
     /// Stops after a number of turns.
     pub turn_limit: bool,
+    /// Stops at a cost that it counts itself.
+    pub own_budget: bool,
     /// Reports its own usage.
     pub usage: bool,
 }
@@ -451,6 +454,7 @@ impl AdapterDefinition {
             (can.mcp, self.mcp.is_some() && uses("mcpServers"), "mcp: it has templates for MCP servers and uses them"),
             (can.skills, self.skills.is_some(), "skills: it has the folder of the skills"),
             (can.turn_limit, uses("maxTurns"), "turnLimit: it uses the variable maxTurns"),
+            (can.own_budget, uses("maxCostUsd"), "ownBudget: it uses the variable maxCostUsd"),
             (can.usage, self.events.rules.iter().any(|rule| rule.usage.is_some()), "usage: an event has usage"),
         ] {
             if stated != real {

@@ -102,6 +102,8 @@ fn variables(
     set("token", values.token.filter(|_| run.gateway_url.is_some()).map(|token| json!(token)));
     set("model", run.model.as_ref().map(|model| json!(model)));
     set("instructions", run.instructions.as_ref().map(|text| json!(text)));
+    let usd = |micro: u64| format!("{}.{:06}", micro / 1_000_000, micro % 1_000_000);
+    set("maxCostUsd", run.max_cost_micro_usd.map(|micro| json!(usd(micro))));
     set("maxTurns", run.max_turns.map(|turns| json!(turns)));
     set("taskId", Some(json!(values.task_id)));
     set("promptFile", Some(json!(values.prompt_file)));

@@ -36,6 +36,9 @@ pub struct AgentRun {
     /// Maximum number of requests to the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_turns: Option<u32>,
+    /// Largest cost in millionths of a US dollar, for an agent that stops itself: no gateway counts what it uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_cost_micro_usd: Option<u64>,
     /// Time limit of the attempt, in seconds: the one of the pod. The runner stops the agent a little earlier, so that its work is pushed.
     pub timeout_seconds: u32,
     /// ID of the session to resume.

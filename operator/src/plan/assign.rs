@@ -11,7 +11,9 @@ use enact_crds::common::Resources;
 use enact_crds::plan::Workspace;
 use enact_crds::{convert, prompt};
 use enact_domain::agents::prompt::PreviousFailure;
-use enact_domain::assignment::{Assignment, GitWork, IntegrationWork, Reason, Report, TaskWork, VerifiedCommit, Work};
+use enact_domain::assignment::{
+    Adapter, Assignment, GitWork, IntegrationWork, Reason, Report, TaskWork, VerifiedCommit, Work,
+};
 use enact_domain::drafting::EffectiveConstitution;
 use enact_domain::graph::NodeId;
 use enact_domain::names;
@@ -47,12 +49,20 @@ fn task_pod(ctx: &Context, decided: &Decided, task: usize, attempt: u32, name: S
     let timeout_seconds = template.timeout_seconds.unwrap_or(spec.execution.timeout_seconds);
     let gateway_url = ctx.config.gateway_url.as_deref();
     let adapter = pod::adapter(agent_name, agent, template.script.as_deref(), gateway_url, timeout_seconds);
+    let mut adapter = adapter.map_err(|why| invalid(&why))?;
+    if let Adapter::Agent(run) = &mut adapter
+        && run.gateway_url.is_none()
+    {
+        // No gateway enforces the budget of the attempt. The agent does, if it can.
+        let budget = spec.execution.attempt_budget.as_ref().map(convert::limit);
+        run.max_cost_micro_usd = budget.and_then(|limit| limit.cost_micro_usd);
+    }
     let inputs = inputs(decided, node);
     let work = TaskWork {
         id: template.id.clone(),
         title: template.title.clone(),
         prompt: task_prompt(decided, task, agent, &inputs),
-        adapter: adapter.map_err(|why| invalid(&why))?,
+        adapter,
         agent: agent_name.to_owned(),
         inputs,
         gates: convert::gates(&template.gates),
