@@ -205,6 +205,7 @@ impl Adapter {
 
 /// What an adapter can do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an independent capability")]
 pub struct Capabilities {
     /// Whether it can use the model gateway, which `spec.models` requires.
     pub gateway: bool,
