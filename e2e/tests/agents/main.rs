@@ -130,3 +130,42 @@ fn settings_reach_every_program() {
         Ok(())
     });
 }
+
+/// Programs that try again for minutes after 429 do not keep their pods: the gateway ends their attempts.
+#[test]
+fn programs_that_try_again_without_end_are_stopped() {
+    const LIMITED: &str = "name: limited\nmodels: [scripted]\notherwise:\n  fault: {error: {status: 429}}\n";
+    on_stage("limited", |stage| async move {
+        let git = Git::start(&stage, &[("README.md", "work")]).await?;
+        let server = ModelServer::start(&stage, &[LIMITED]).await?;
+        stage
+            .apply(&format!("{}---\n{}", keys(KEY), provider("openai", "OpenAi", &server.url("limited", "all"))))
+            .await?;
+        let adapters = ["QwenCode", "OpenCode"];
+        let agents = adapters.map(|adapter| {
+            let CodingAgent { image, model, memory, .. } = coding_agent(adapter);
+            format!(
+                "apiVersion: enact.dev/v1alpha1\nkind: Agent\nmetadata: {{name: {}}}\nspec:\n  adapter: {adapter}\n  \
+                 image: ghcr.io/enact-dev/{image}:{}\n  models: [{{provider: openai, model: {model}}}]\n  \
+                 resources: {{cpu: 50m, memory: {memory}, ephemeralStorage: 1Gi}}\n---\n",
+                adapter.to_lowercase(),
+                env!("CARGO_PKG_VERSION")
+            )
+        });
+        let tasks = adapters.map(|adapter| {
+            format!("    - {{id: {adapter}, title: Write, agentRef: {{name: {}}}}}\n", adapter.to_lowercase())
+        });
+        let plan = format!(
+            "apiVersion: enact.dev/v1alpha1\nkind: Plan\nmetadata: {{name: limited}}\nspec:\n  agentRef: {{name: qwencode}}\n  \
+             execution: {{onFailure: Continue, retry: {{limit: 0, infrastructureLimit: 0}}}}\n{}  tasks:\n{}",
+            git.workspace(),
+            tasks.concat()
+        );
+        stage.apply(&plan).await?;
+        let plan = stage.finished("limited", Phase::Failed, Duration::from_mins(8)).await?;
+        let attempts = stage.attempts(&plan)?;
+        let limited = attempts.iter().all(|attempt| attempt.reason == "RateLimited");
+        ensure!(attempts.len() == 2 && limited, "{attempts:#?}");
+        Ok(())
+    });
+}
