@@ -128,7 +128,11 @@ async fn groups(
                    case when 'provider' = any($2) then r.provider end as provider,
                    case when 'model' = any($2) then r.model end as model,
                    case when 'day' = any($2) then to_char(r.requested_at at time zone 'UTC', 'YYYY-MM-DD') end as day,
-                   r.outcome is not null as ended, r.outcome = $8 as estimated, r.self_reported, a.failure is not null as discarded,
+                   r.outcome is not null as ended, r.outcome = $8 as estimated, r.self_reported,
+                   a.failure is not null or exists (
+                       select from enact.attempts later
+                       where later.tenant_id = r.tenant_id and later.subject_uid = r.task_uid and later.number > r.attempt
+                   ) as discarded,
                    r.input_tokens, r.cached_input_tokens, r.cache_write_tokens, r.output_tokens, r.reasoning_tokens, r.cost_micro_usd
             from enact.model_requests r left join enact.attempts a
                 on a.tenant_id = r.tenant_id and a.subject_uid = r.task_uid and a.number = r.attempt
