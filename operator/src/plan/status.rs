@@ -66,14 +66,14 @@ pub async fn write(
             return Ok(Written { last_write: last.clone(), requeue_at: (old != new).then_some(due) });
         }
     }
+    if new.phase.is_finished() && !old.phase.is_finished() {
+        // Its tasks are samples for the next estimates. Before the status, which can cause the next plan, and after the record.
+        ctx.history.forget(&decided.valid.member.tenant);
+    }
     // No other controller writes this status, and `observed` contains the last write even if the cache is older.
     let patched = patch_status(ctx, observed, &new).await?;
     if patched.reason_changed || old.phase != new.phase {
         publish_event(ctx, observed, &new).await;
-    }
-    if new.phase.is_finished() && !old.phase.is_finished() {
-        // Its tasks are samples for the next estimates.
-        ctx.history.forget(&decided.valid.member.tenant);
     }
     warn_of_budget(ctx, observed, &old, &new).await;
     let at = if old == new { last.at } else { Some(observed.now) };

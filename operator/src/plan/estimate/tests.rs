@@ -16,10 +16,10 @@ async fn bench() -> Bench {
         "spec": {"api": "Anthropic", "baseUrl": "https://api.example.org"},
     }));
     let models = json!([{"provider": "claude", "model": "claude-5"}]);
-    bench.agent_with("coder", json!({"adapter": "ClaudeCode", "models": models}));
-    bench.agent_with("twin", json!({"adapter": "ClaudeCode", "models": models}));
+    bench.agent_with("coder", json!({"adapter": "Command", "models": models}));
+    bench.agent_with("twin", json!({"adapter": "Command", "models": models}));
     bench.agent("scripts");
-    let task = |id: &str| json!({"id": id, "title": "A"});
+    let task = |id: &str| json!({"id": id, "title": "A", "script": "true"});
     bench.api.put(
         "plans/p",
         json!({
