@@ -59,7 +59,7 @@ pub async fn approve(cluster: &Cluster, options: &Approve) -> Result<()> {
     if !matches!(cap, Cap::Open) && options.decide.subject.kind != SubjectKind::Plan {
         bail!("only the approval of a Plan can have a budget; omit --budget, --token-budget and --estimate");
     }
-    decide(cluster, &options.decide, Choice::Approve, cap).await
+    decide(cluster, &options.decide, Choice::Approve, &cap).await
 }
 
 /// The budget of an Approval, as the command line gives it.
@@ -109,11 +109,11 @@ pub async fn reject(cluster: &Cluster, options: &Decide) -> Result<()> {
     if options.comment.as_deref().unwrap_or_default().trim().is_empty() {
         bail!("a rejection needs --comment: tell the author what to change");
     }
-    decide(cluster, options, Choice::Reject, Cap::Open).await
+    decide(cluster, options, Choice::Reject, &Cap::Open).await
 }
 
 /// Shows the content, asks for confirmation, and creates an Approval.
-async fn decide(cluster: &Cluster, options: &Decide, choice: Choice, cap: Cap) -> Result<()> {
+async fn decide(cluster: &Cluster, options: &Decide, choice: Choice, cap: &Cap) -> Result<()> {
     let content = read(cluster, &options.subject).await?;
     let subject = title(&options.subject);
     let Some(digest) = content.digest.clone() else {

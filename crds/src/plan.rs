@@ -346,7 +346,7 @@ pub struct PlanEstimate {
     /// Which finished tasks the least certain part is made from.
     #[serde(default)]
     pub basis: EstimateBasis,
-    /// When the plan has finished: by how many percent its cost was above the expected one, or its tokens if no cost was expected. Negative
+    /// When the plan has succeeded: by how many percent its cost was above the expected one, or its tokens if no cost was expected. Negative
     /// if it was below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_percent: Option<i64>,

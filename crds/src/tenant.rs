@@ -24,7 +24,7 @@ use crate::provider::RateLimits;
     printcolumn(name = "Running", type_ = "integer", json_path = ".status.runningAttempts"),
     printcolumn(name = "Parallelism", type_ = "integer", json_path = ".spec.parallelism"),
     printcolumn(name = "Spent", type_ = "string", json_path = ".status.usage.usd"),
-    printcolumn(name = "Budget", type_ = "string", json_path = ".status.usage.budget.usd"),
+    printcolumn(name = "Remaining", type_ = "string", json_path = ".status.usage.remaining.usd"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")

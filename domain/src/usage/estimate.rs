@@ -88,7 +88,7 @@ pub struct Work<'a> {
 /// fewer than [`MIN_SAMPLES`]; else of all the tenant's Agents that use models. The bounds of tokens and cost hold for at least four of five
 /// plans whose tasks are like the samples and independent of each other. The duration is that of a simulated run without waiting for people
 /// or for other plans, and without the integration; its bounds are runs in which every task takes the lower or the upper quartile.
-pub fn estimate(samples: &[Sample], work: &Work<'_>) -> Estimate {
+pub fn estimate<'a>(samples: &'a [Sample], work: &Work<'_>) -> Estimate {
     let mut pools: BTreeMap<&Worker, Option<Pool<'_>>> = BTreeMap::new();
     let mut counts: BTreeMap<&Worker, u64> = BTreeMap::new();
     for worker in &work.workers {
@@ -97,7 +97,7 @@ pub fn estimate(samples: &[Sample], work: &Work<'_>) -> Estimate {
     }
     let (pools, counts) = (&pools, &counts);
     let metered = || counts.iter().filter(|(worker, _)| worker.metered);
-    let sum = |amounts: fn(&Pool<'_>) -> Vec<u64>| {
+    let sum = |amounts: fn(&Pool<'a>) -> Vec<u64>| {
         let part = |(worker, count): (&&Worker, &u64)| Sum::of(*count, &amounts(pools[*worker].as_ref()?));
         let parts: Option<Vec<Sum>> = metered().map(part).collect();
         parts.map(|parts| Sum::total(&parts))

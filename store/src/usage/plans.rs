@@ -10,7 +10,7 @@ use crate::store::Store;
 /// Most plans whose tasks are read: the ones with the newest transitions.
 const MAX_PLANS: i64 = 50;
 /// Most attempts that are read of one plan.
-const MAX_ATTEMPTS: i64 = 500;
+const MAX_ATTEMPTS: i64 = 200;
 
 /// A task that has succeeded, with all its attempts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct Discarded {
 }
 
 impl Store {
-    /// Returns the tasks of the tenant's newest plans that have succeeded, in no particular order: at most 500 attempts of 50 plans.
+    /// Returns the tasks of the tenant's newest plans that have succeeded, in no particular order: at most 200 attempts of each of 50 plans.
     pub async fn finished_tasks(&self, tenant: &str) -> Result<Vec<FinishedTask>, StoreError> {
         let rows = self
             .transaction("read finished tasks", tenant, async |session: &mut Session| {
