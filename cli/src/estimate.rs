@@ -52,9 +52,9 @@ pub fn error(estimate: &PlanEstimate) -> Option<String> {
     })
 }
 
-/// Compares the estimate of a plan with what it has spent; none without an estimate.
+/// Compares the estimate of a plan with what it has spent; none without an estimate, and if that is unknown.
 pub fn compare(status: &PlanStatus) -> Option<String> {
-    let estimate = status.estimate.as_ref()?;
+    let estimate = status.estimate.as_ref().filter(|estimate| estimate.basis != EstimateBasis::Unknown)?;
     let spent = status.usage.as_ref().map_or_else(
         || "nothing spent".to_owned(),
         |usage| format!("spent {} USD and {} tokens", one_line(&usage.usd), usage.tokens),
@@ -105,6 +105,8 @@ mod tests {
         assert!(text.ends_with("; spent 1.80 USD and 1200 tokens, 50 % more than expected"), "{text}");
         assert_eq!(error(&with(Some(-20))).as_deref(), Some("20 % less than expected"));
         assert_eq!((error(&with(Some(0))).as_deref(), error(&with(None))), (Some("as much as expected"), None));
+        let unknown = PlanEstimate { basis: EstimateBasis::Unknown, ..PlanEstimate::default() };
+        assert_eq!(compare(&PlanStatus { estimate: Some(unknown), ..PlanStatus::default() }), None);
         assert_eq!(compare(&PlanStatus::default()), None);
     }
 }

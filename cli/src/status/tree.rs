@@ -117,7 +117,10 @@ fn heading(snapshot: &Snapshot, rows: &[Row<'_>], now: Timestamp, display: Displ
         lines.push(subject("specification", &specification.name_any(), &approval, display));
     }
     lines.push(subject("plan", &plan.name_any(), &snapshot.plan_approval(now), display));
-    lines.extend(status.estimate.as_ref().map(|estimate| estimated(estimate, display)));
+    // A plan that runs without an estimate will not get one.
+    let is_useful =
+        |estimate: &&plan::PlanEstimate| status.started_at.is_none() || estimate.basis != plan::EstimateBasis::Unknown;
+    lines.extend(status.estimate.as_ref().filter(is_useful).map(|estimate| estimated(estimate, display)));
     lines.extend(status.usage.as_ref().map(|usage| models(usage, display)));
     let unfinished = status.phase != plan::Phase::Succeeded;
     if let Some(ready) = snapshot.ready().filter(|ready| unfinished && ready.status != "True") {

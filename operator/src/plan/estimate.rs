@@ -13,7 +13,8 @@ pub fn worker(key: String, agent: &AgentSpec) -> Worker {
     Worker { agent: key, model: format!("{}{model}", agent.adapter.as_str()), metered: agent.uses_models() }
 }
 
-/// Returns the estimate of a plan, rounded so that it changes only when it matters. None if an agent does not exist.
+/// Returns the estimate of a plan, rounded so that it changes only when it matters. None if an agent
+/// does not exist, and if no task uses models.
 pub fn estimate(observed: &Observed, content: &Content, history: &[Sample]) -> Option<PlanEstimate> {
     let compiled = &content.compiled;
     let of_tenant = observed.member.as_ref().map_or(u32::MAX, |member| member.parallelism);
@@ -21,9 +22,14 @@ pub fn estimate(observed: &Observed, content: &Content, history: &[Sample]) -> O
         let name = observed.agent_of(task);
         Some(worker(format!("{}/{name}", observed.namespace), &observed.agents.get(name)?.spec))
     });
+    let workers: Vec<Worker> = workers.collect::<Option<_>>()?;
+    // The plan's own agent may have no task.
+    if !workers.iter().any(|worker| worker.metered) {
+        return None;
+    }
     let work = Work {
         graph: &compiled.graph,
-        workers: workers.collect::<Option<_>>()?,
+        workers,
         priorities: compiled.tasks.iter().map(|task| task.priority).collect(),
         parallelism: observed.plan.spec.execution.parallelism.min(of_tenant),
     };
