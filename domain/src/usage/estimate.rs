@@ -89,28 +89,43 @@ pub struct Work<'a> {
 /// plans whose tasks are like the samples and independent of each other. The duration is that of a simulated run without waiting for people
 /// or for other plans, and without the integration; its bounds are runs in which every task takes the lower or the upper quartile.
 pub fn estimate<'a>(samples: &'a [Sample], work: &Work<'_>) -> Estimate {
-    let mut pools: BTreeMap<&Worker, Option<Pool<'_>>> = BTreeMap::new();
-    let mut counts: BTreeMap<&Worker, u64> = BTreeMap::new();
+    let mut pools: BTreeMap<&Worker, Option<Pool<'a>>> = BTreeMap::new();
     for worker in &work.workers {
         pools.entry(worker).or_insert_with(|| Pool::of(samples, worker));
-        *counts.entry(worker).or_default() += 1;
     }
-    let (pools, counts) = (&pools, &counts);
-    let metered = || counts.iter().filter(|(worker, _)| worker.metered);
-    let sum = |amounts: fn(&Pool<'a>) -> Vec<u64>| {
-        let part = |(worker, count): (&&Worker, &u64)| Sum::of(*count, &amounts(pools[*worker].as_ref()?));
-        let parts: Option<Vec<Sum>> = metered().map(part).collect();
-        parts.map(|parts| Sum::total(&parts))
+    let Some(groups) = groups(work, &pools) else {
+        let known = samples.iter().filter(|sample| sample.worker.metered).count();
+        return Estimate { samples: known, basis: Basis::Unknown, ..Estimate::default() };
     };
-    let used = || metered().map(|(worker, _)| pools[*worker].as_ref());
-    let known = samples.iter().filter(|sample| sample.worker.metered).count();
+    let sum = |amounts: fn(&Pool<'a>) -> Vec<u64>| {
+        let parts = groups.iter().map(|(count, pool)| Sum::of(*count, &amounts(pool)));
+        Some(Sum::total(&parts.collect::<Option<Vec<Sum>>>()?))
+    };
     Estimate {
         tokens: sum(Pool::tokens),
         cost_micro_usd: sum(Pool::costs),
-        seconds: duration(work, pools),
-        samples: used().map(|pool| pool.map_or(known, |pool| pool.samples.len())).min().unwrap_or(0),
-        basis: used().map(|pool| pool.map_or(Basis::Unknown, |pool| pool.basis)).max().unwrap_or_default(),
+        seconds: duration(work, &pools),
+        samples: groups.iter().map(|(_, pool)| pool.samples.len()).min().unwrap_or(0),
+        basis: groups.iter().map(|(_, pool)| pool.basis).max().unwrap_or_default(),
     }
+}
+
+/// Counts the tasks that use models by the samples that they share; none if there are no samples for one of them.
+fn groups<'p, 'a>(
+    work: &'p Work<'_>,
+    pools: &'p BTreeMap<&Worker, Option<Pool<'a>>>,
+) -> Option<Vec<(u64, &'p Pool<'a>)>> {
+    let mut groups: BTreeMap<(Basis, &str), (u64, &Pool<'a>)> = BTreeMap::new();
+    for worker in work.workers.iter().filter(|worker| worker.metered) {
+        let pool = pools[worker].as_ref()?;
+        let shared = match pool.basis {
+            Basis::Agent => worker.agent.as_str(),
+            Basis::Model => worker.model.as_str(),
+            Basis::Tenant | Basis::Unknown => "",
+        };
+        groups.entry((pool.basis, shared)).or_insert((0, pool)).0 += 1;
+    }
+    Some(groups.into_values().collect())
 }
 
 /// The samples for tasks of one agent.
@@ -331,6 +346,16 @@ mod tests {
         assert_eq!((of_model.tokens.unwrap().expected, of_model.basis), (200, Basis::Model));
         let scripts = samples(&worker("shop/scripts", "Command"), &[1; 9]);
         assert_eq!(estimate(&scripts, &work(&graph, &coder, 1)).basis, Basis::Unknown, "scripts use no models");
+    }
+
+    #[test]
+    fn agents_with_the_same_samples_share_their_error() {
+        let (one, two) = (worker("shop/one", "Codex/gpt-5"), worker("shop/two", "ClaudeCode/opus"));
+        let others = samples(&worker("other/agent", "QwenCode/qwen3"), &[10, 20, 30, 40, 50]);
+        let graph = graph(&[("a", &[]), ("b", &[])]);
+        let mut mixed = work(&graph, &one, 2);
+        mixed.workers[1] = two;
+        assert_eq!(estimate(&others, &mixed), estimate(&others, &work(&graph, &one, 2)));
     }
 
     #[test]
