@@ -206,12 +206,15 @@ pub struct Status {
     /// Show every task of a large plan [default: fold tasks that are done or have not started]
     #[arg(long, requires = "plan", conflicts_with_all = ["watch", "until_finished"])]
     pub expand: bool,
+    /// Show what each task has spent of models, and what is reserved and left of its budget, from the record
+    #[arg(long, requires = "plan", conflicts_with_all = ["watch", "until_finished"])]
+    pub usage: bool,
 }
 
 /// Approve the current content of an object
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  kubectl enact approve specification/shop --comment 'as discussed'\n  kubectl enact approve plan/shop --budget 12.50"
+    after_help = "Examples:\n  kubectl enact approve specification/shop --comment 'as discussed'\n  kubectl enact approve plan/shop --budget 12.50\n  kubectl enact approve plan/shop --estimate"
 )]
 pub struct Approve {
     #[command(flatten)]
@@ -222,6 +225,9 @@ pub struct Approve {
     /// For a plan: the maximum number of tokens that its agents may use
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=1_000_000_000_000))]
     pub token_budget: Option<u64>,
+    /// For a plan: limit it to the upper bound of its estimate [default: a question on a terminal]
+    #[arg(long, conflicts_with_all = ["budget", "token_budget"])]
+    pub estimate: bool,
 }
 
 // Approve contains these arguments: a doc comment here would replace its help.

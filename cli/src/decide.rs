@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use enact_crds::approval::{ApprovalSpec, Choice, Subject, SubjectKind};
 use enact_crds::common::{ApprovalPolicy, Budget};
 use enact_crds::document::{Finding, Source};
-use enact_crds::plan::Execution;
+use enact_crds::plan::{Execution, PlanEstimate};
 use enact_crds::{Approval, Constitution, Plan, Specification, convert};
 use enact_domain::approval::{self, Decision, Verdict, evaluate};
 use enact_domain::names::ANNOTATION_AUTHOR;
@@ -17,6 +17,7 @@ use kube::{Resource, ResourceExt as _};
 
 use crate::args::{Approve, Decide};
 use crate::cluster::{Cluster, api_error};
+use crate::estimate;
 use crate::history::{difference, planned, recorded, short};
 use crate::record::Record;
 use crate::subject::{handle, title};
@@ -41,17 +42,66 @@ struct Content {
     source: Option<Source>,
     /// For a plan: the budgets in its spec.
     budgets: Vec<String>,
+    /// For a plan whose agents use models.
+    estimate: Option<PlanEstimate>,
     findings: Vec<Finding>,
 }
 
 /// Approves the content of an object.
 pub async fn approve(cluster: &Cluster, options: &Approve) -> Result<()> {
-    let budget = (options.budget.is_some() || options.token_budget.is_some())
-        .then(|| Budget { tokens: options.token_budget, usd: options.budget.clone() });
-    if budget.is_some() && options.decide.subject.kind != SubjectKind::Plan {
-        bail!("only the approval of a Plan can have a budget; omit --budget and --token-budget");
+    let cap = if options.estimate {
+        Cap::Estimate
+    } else if options.budget.is_some() || options.token_budget.is_some() {
+        Cap::Budget(Budget { tokens: options.token_budget, usd: options.budget.clone() })
+    } else {
+        Cap::Open
+    };
+    if !matches!(cap, Cap::Open) && options.decide.subject.kind != SubjectKind::Plan {
+        bail!("only the approval of a Plan can have a budget; omit --budget, --token-budget and --estimate");
     }
-    decide(cluster, &options.decide, Choice::Approve, budget).await
+    decide(cluster, &options.decide, Choice::Approve, &cap).await
+}
+
+/// The budget of an Approval, as the command line gives it.
+enum Cap {
+    /// None is given. A person on a terminal is asked.
+    Open,
+    Budget(Budget),
+    /// The upper bound of the plan's estimate.
+    Estimate,
+}
+
+impl Cap {
+    /// Returns the budget.
+    ///
+    /// # Errors
+    /// When the plan has no estimate that could be the budget.
+    fn budget(&self, content: &Content, subject: &str) -> Result<Option<Budget>> {
+        match self {
+            Self::Open => Ok(None),
+            Self::Budget(budget) => Ok(Some(budget.clone())),
+            Self::Estimate => match content.estimate.as_ref().and_then(convert::cap) {
+                Some(cap) => Ok(Some(cap)),
+                None => bail!(
+                    "{subject} has no estimate whose upper bound could be its budget{}; use --budget or --token-budget",
+                    content
+                        .estimate
+                        .as_ref()
+                        .map_or_else(String::new, |known| format!(": it is {}", estimate::describe(known)))
+                ),
+            },
+        }
+    }
+
+    /// Asks a person on a terminal whether the upper bound of the estimate is the budget, if the command line gives none.
+    fn propose(&self, content: &Content, options: &Decide) -> Result<Option<Budget>> {
+        let cap = content.estimate.as_ref().and_then(convert::cap);
+        let Some(cap) = cap.filter(|_| matches!(self, Self::Open) && !options.yes && terminal::is_interactive()) else {
+            return Ok(None);
+        };
+        let question = format!("Limit the plan to {}, the upper bound of its estimate?", amount(&cap));
+        Ok(terminal::confirm(&question)?.then_some(cap))
+    }
 }
 
 /// Rejects the content of an object.
@@ -59,11 +109,11 @@ pub async fn reject(cluster: &Cluster, options: &Decide) -> Result<()> {
     if options.comment.as_deref().unwrap_or_default().trim().is_empty() {
         bail!("a rejection needs --comment: tell the author what to change");
     }
-    decide(cluster, options, Choice::Reject, None).await
+    decide(cluster, options, Choice::Reject, &Cap::Open).await
 }
 
 /// Shows the content, asks for confirmation, and creates an Approval.
-async fn decide(cluster: &Cluster, options: &Decide, choice: Choice, budget: Option<Budget>) -> Result<()> {
+async fn decide(cluster: &Cluster, options: &Decide, choice: Choice, cap: &Cap) -> Result<()> {
     let content = read(cluster, &options.subject).await?;
     let subject = title(&options.subject);
     let Some(digest) = content.digest.clone() else {
@@ -80,6 +130,7 @@ async fn decide(cluster: &Cluster, options: &Decide, choice: Choice, budget: Opt
     if let Some(wanted) = options.digest.as_ref().filter(|wanted| !digest.starts_with(wanted.as_str())) {
         bail!("the content of {subject} is now {digest}, not {wanted}; review the new content");
     }
+    let budget = cap.budget(&content, &subject)?;
     note(&format!("{subject} in namespace {}: {}", cluster.namespace, content.summary));
     for line in card(cluster, &options.subject, &content, &digest) {
         note(&line);
@@ -87,6 +138,10 @@ async fn decide(cluster: &Cluster, options: &Decide, choice: Choice, budget: Opt
     let changes = Box::pin(changes(cluster, &options.subject, &content, &digest)).await;
     terminal::note_text(&format!("{}\n", changes.trim_end()));
     note(&approval_state(cluster, &options.subject, &content, &digest).await);
+    let budget = match choice {
+        Choice::Approve if budget.is_none() => cap.propose(&content, options)?,
+        _ => budget,
+    };
     let question = match (choice, &budget) {
         (Choice::Reject, _) => "Reject this content?".to_owned(),
         (Choice::Approve, None) => "Approve this content?".to_owned(),
@@ -134,6 +189,7 @@ fn card(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -
     if let Some(author) = &content.author {
         lines.push(format!("  by {}", one_line(author)));
     }
+    lines.extend(content.estimate.iter().map(|estimate| format!("  estimate: {}", estimate::describe(estimate))));
     lines.extend(content.budgets.iter().map(|budget| format!("  {budget}")));
     for finding in content.findings.iter().take(MAX_FINDINGS) {
         let Finding { line, severity, message, remedy, .. } = finding;
@@ -269,6 +325,7 @@ fn constitution(constitution: Constitution) -> Content {
         summary: format!("{version}{} principles", status.principles),
         source: Some(constitution.spec.source),
         budgets: Vec::new(),
+        estimate: None,
         findings: status.top_findings,
     }
 }
@@ -292,6 +349,7 @@ fn specification(specification: Specification) -> Content {
         ),
         source: specification.spec.source,
         budgets: Vec::new(),
+        estimate: None,
         findings: status.top_findings,
     }
 }
@@ -315,6 +373,7 @@ fn plan(plan: Plan) -> Content {
         summary: format!("{tasks} by Agent {}{repository}{specification}", spec.agent_ref.name),
         source: spec.source,
         budgets: budgets(&spec.execution),
+        estimate: status.estimate,
         findings: status.top_findings,
     }
 }

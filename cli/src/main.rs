@@ -10,6 +10,7 @@ mod control;
 mod decide;
 mod document;
 mod edit;
+mod estimate;
 mod history;
 mod import;
 mod logs;

@@ -93,12 +93,17 @@ pub fn print_line(line: &str) -> Result<()> {
     print(&format!("{}\n", safe(line)))
 }
 
+/// Returns whether a person can answer questions.
+pub fn is_interactive() -> bool {
+    io::stdin().is_terminal()
+}
+
 /// Asks a yes-or-no question on the terminal.
 ///
 /// # Errors
 /// When standard input is not a terminal. Scripts use `--yes` instead.
 pub fn confirm(question: &str) -> Result<bool> {
-    if !io::stdin().is_terminal() {
+    if !is_interactive() {
         bail!("standard input is not a terminal, so nobody can answer `{question}`; add --yes to confirm");
     }
     // The question goes to standard error, so that the output in a pipe contains only the result.

@@ -1,12 +1,17 @@
 //! `usage`: tokens and cost of model requests, and budgets.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
+use enact_crds::Plan;
 use enact_domain::usage::{Charge, Scope};
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use crate::args::{Usage, UsageOutput};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, api_error};
+use crate::estimate;
 use crate::record::{self, Budget, Budgets, Record, UsageReport, UsageRow};
 use crate::terminal::{self, BAD, Paint, WARNING, note};
 use crate::text::{align, one_line, safe};
@@ -31,9 +36,65 @@ pub async fn run(cluster: &Cluster, options: &Usage) -> Result<()> {
         UsageOutput::Table => {
             let report: UsageReport = record::parse(&usage)?;
             let budgets: Budgets = record::parse(&record.budgets(options.plan.as_deref()).await?)?;
-            print_tables(&report, &budgets.budgets, &cluster.namespace)
+            print_tables(&report, &budgets.budgets, &cluster.namespace)?;
+            if let Some(plan) = &options.plan {
+                print_estimate(cluster, plan).await?;
+            }
+            Ok(())
         }
     }
+}
+
+/// Prints what was expected of a plan and what it has spent, if the plan still exists.
+async fn print_estimate(cluster: &Cluster, name: &str) -> Result<()> {
+    let plan = match cluster.api::<Plan>().get_opt(name).await {
+        Ok(plan) => plan,
+        // The report above is complete without it.
+        Err(error) => {
+            note(&format!("the estimate of Plan {name} cannot be read: {:#}", api_error(error)));
+            return Ok(());
+        }
+    };
+    match plan.and_then(|plan| plan.status).as_ref().and_then(estimate::compare) {
+        Some(compared) => terminal::print_line(&format!("\nPlan {name}: {compared}")),
+        None => Ok(()),
+    }
+}
+
+/// Returns what each task of a plan has used, and what is reserved and left of its budget, by the name of the Task.
+pub async fn by_task(cluster: &Cluster, plan: &Plan) -> Result<BTreeMap<String, String>> {
+    let name = plan.name_any();
+    // A Plan of the same name may have existed before.
+    let from = plan.creation_timestamp().map(|at| ("from", at.0.to_string()));
+    let parameters: Vec<_> = [("by", "task".to_owned()), ("plan", name.clone())].into_iter().chain(from).collect();
+    let record = Record::open(cluster).await?;
+    let report: UsageReport = record::parse(&record.usage(&parameters).await?)?;
+    let budgets: Budgets = record::parse(&record.budgets(Some(&name)).await?)?;
+    Ok(task_lines(&report, &budgets.budgets))
+}
+
+fn task_lines(report: &UsageReport, budgets: &[Budget]) -> BTreeMap<String, String> {
+    let mut lines: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for row in &report.rows {
+        let spent =
+            format!("{}, {} tokens", cost(&row.charge, row.unpriced_tokens), grouped(row.charge.tokens.total()));
+        let discarded =
+            (row.discarded.tokens.total() > 0).then(|| format!("{} discarded", discarded_part(&row.discarded)));
+        lines.entry(row.value("task")).or_default().extend([spent].into_iter().chain(discarded));
+    }
+    for Budget { name, balance, .. } in budgets.iter().filter(|budget| matches!(budget.scope, Scope::Task { .. })) {
+        let tokens = |tokens: u64| format!("{} tokens", grouped(tokens));
+        let (cost, reserved) = (balance.reserved.known_cost(), balance.reserved.tokens.total());
+        let reserved = if cost > 0 { Some(usd(cost)) } else { (reserved > 0).then(|| tokens(reserved)) };
+        let left = balance.remaining_cost().map(usd).into_iter().chain(balance.remaining_tokens().map(tokens));
+        let parts = reserved.map(|reserved| format!("{reserved} reserved")).into_iter();
+        lines.entry(name.clone()).or_default().extend(parts.chain(left.map(|left| format!("{left} left"))));
+    }
+    lines
+        .into_iter()
+        .map(|(name, parts)| (name, one_line(&parts.join(", "))))
+        .filter(|(_, line)| !line.is_empty())
+        .collect()
 }
 
 /// Returns the parameters of the request.
@@ -280,6 +341,34 @@ mod tests {
         assert_eq!(cost(&charge(5, Some(2_000_000)), 3), "> $2.0000");
         assert_eq!(cost(&charge(0, None), 0), "-");
         assert_eq!(discarded_part(&charge(1500, None)), "1,500 tokens");
+    }
+
+    #[test]
+    fn tasks_show_what_is_spent_reserved_and_left() {
+        let row = |task: &str, charge, discarded| UsageRow {
+            requests: 1,
+            running: 0,
+            estimated: 0,
+            self_reported: 0,
+            charge,
+            unpriced_tokens: 0,
+            discarded,
+            values: BTreeMap::from([("task".to_owned(), json!(task))]),
+        };
+        let rows = vec![
+            row("shop-t1", charge(1200, Some(30_000)), charge(200, Some(5000))),
+            row("shop-t2", charge(7, Some(100)), Charge::default()),
+        ];
+        let report = UsageReport { from: 0, to: 0, by: vec!["task".into()], rows };
+        let limit = Limit { tokens: Some(2000), cost_micro_usd: None };
+        let balance =
+            Balance { limit, spent: charge(1200, Some(30_000)), reserved: charge(300, Some(200)), unpriced_tokens: 0 };
+        let budget = |scope, name: &str| Budget { scope, name: name.into(), balance };
+        let budgets =
+            [budget(Scope::Task { uid: "u".into() }, "shop-t1"), budget(Scope::Plan { uid: "p".into() }, "shop-t2")];
+        let lines = task_lines(&report, &budgets);
+        assert_eq!(lines["shop-t1"], "$0.0300, 1,200 tokens, $0.0050 discarded, $0.0002 reserved, 500 tokens left");
+        assert_eq!((lines["shop-t2"].as_str(), lines.len()), ("$0.0001, 7 tokens", 2), "the plan is not a task");
     }
 
     #[test]

@@ -191,6 +191,43 @@ fn approval_of_a_plan_can_have_a_budget() {
 }
 
 #[test]
+fn an_estimate_can_be_the_budget() {
+    let estimate = json!({
+        "usd": { "low": "0.90", "expected": "1.20", "high": "1.60" }, "durationSeconds": { "low": 60, "expected": 90, "high": 90 },
+        "samples": 7, "basis": "Agent",
+    });
+    let serve = |estimate: Value| {
+        Fake::start(move |request| match request.line().strip_prefix("GET ") {
+            Some(path) if path.ends_with("/plans/shop") => {
+                Answer::Ok(plan("Pending", json!({ "status": { "estimate": estimate } })))
+            }
+            Some(_) => Answer::Failure(404, "not found"),
+            None => Answer::Ok(request.body.clone()),
+        })
+    };
+    let api = serve(estimate);
+    let ran = api.enact(&["approve", "plan/shop", "--yes", "--estimate"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let shown = "estimate: 1.20 USD (0.90 to 1.60), 1m30s (1m00s to 1m30s), from 7 finished tasks of the same agents\n";
+    assert!(ran.stderr.contains(shown), "{}", ran.stderr);
+    let budgets = || -> Vec<Value> {
+        let writes = api.writes();
+        let approvals = writes.iter().filter(|write| write.path.ends_with("/approvals"));
+        approvals.map(|write| write.body["spec"]["budget"].clone()).collect()
+    };
+    assert_eq!(budgets(), [json!({ "usd": "1.60" })]);
+    let ran = api.enact(&["approve", "plan/shop", "--yes"]);
+    assert_eq!((ran.code, budgets().last()), (Some(0), Some(&Value::Null)), "without the flag there is no limit");
+    let unknown = serve(json!({ "samples": 2, "basis": "Unknown" }));
+    let ran = unknown.enact(&["approve", "plan/shop", "--yes", "--estimate"]);
+    assert_eq!((ran.code, unknown.writes().len()), (Some(1), 0));
+    assert!(ran.stderr.contains("it is unknown: the record has 2 finished tasks"), "{}", ran.stderr);
+    assert_eq!(api.enact(&["approve", "plan/shop", "--estimate", "--budget", "1"]).code, Some(2));
+    let ran = api.enact(&["approve", "spec/shop", "--yes", "--estimate"]);
+    assert!(ran.code == Some(1) && ran.stderr.contains("only the approval of a Plan"), "{}", ran.stderr);
+}
+
+#[test]
 fn decision_needs_confirmation_and_the_right_digest() {
     let api = Fake::start(approvals);
     for (arguments, message) in [

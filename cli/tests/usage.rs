@@ -165,3 +165,67 @@ fn an_unknown_dimension_is_an_error() {
     assert_eq!(ran.code, Some(2));
     assert!(ran.stderr.contains("requirement"), "it lists the dimensions: {}", ran.stderr);
 }
+
+/// Answers as `answer`, for a plan with an estimate and one task.
+fn estimated(request: &Request) -> Answer {
+    const ENACT: &str = "/apis/enact.dev/v1alpha1/namespaces/demo";
+    let list = |kind: &str, items: &[Value]| {
+        Answer::Ok(json!({
+            "apiVersion": "enact.dev/v1alpha1", "kind": format!("{kind}List"), "metadata": { "resourceVersion": "9" }, "items": items,
+        }))
+    };
+    let object = |kind: &str, name: &str, spec: Value, status: Value| {
+        json!({
+            "apiVersion": "enact.dev/v1alpha1", "kind": kind, "spec": spec, "status": status,
+            "metadata": { "name": name, "namespace": "demo", "creationTimestamp": "2026-11-03T10:00:00Z" },
+        })
+    };
+    let path = request.path.strip_prefix(ENACT).unwrap_or_default();
+    match (request.method.as_str(), path) {
+        ("GET", "/plans/shop") => {
+            let usd = json!({ "low": "0.90", "expected": "1.20", "high": "1.60" });
+            let status = json!({
+                "phase": "Succeeded", "usage": { "tokens": 900, "usd": "1.50" },
+                "estimate": { "usd": usd, "samples": 7, "basis": "Agent", "errorPercent": 25 },
+            });
+            Answer::Ok(object("Plan", "shop", json!({ "agentRef": { "name": "coder" } }), status))
+        }
+        ("GET", "/tasks") => {
+            let spec = json!({ "planRef": { "name": "shop" }, "id": "T001", "title": "Sell" });
+            list("Task", &[object("Task", "shop-t001", spec, json!({ "phase": "Succeeded", "attempts": 2 }))])
+        }
+        ("GET", "/approvals") => list("Approval", &[]),
+        _ if request.path.ends_with("/usage") && request.parameter("by") == "task" => {
+            let mut of_task = row("claude", &charge(800, 0, 100, Some(1_500_000)), 0, &charge(50, 0, 0, Some(100_000)));
+            of_task["task"] = json!("shop-t001");
+            Answer::Ok(json!({ "from": 0, "to": 1, "by": ["namespace", "plan", "task"], "rows": [of_task] }))
+        }
+        _ => answer(request),
+    }
+}
+
+#[test]
+fn a_report_on_a_plan_compares_its_estimate() {
+    let api = Fake::start(estimated);
+    let ran = api.enact(&["usage", "--plan", "shop"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let last = "Plan shop: estimated 1.20 USD (0.90 to 1.60), duration unknown, from 7 finished tasks of the same agents; \
+                spent 1.50 USD and 900 tokens, 25 % more than expected\n";
+    assert!(ran.stdout.ends_with(last), "{}", ran.stdout);
+}
+
+#[test]
+fn a_tree_can_show_the_usage_of_tasks() {
+    let api = Fake::start(estimated);
+    let ran = api.enact(&["status", "shop", "--usage"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let task = ran.stdout.lines().find(|line| line.contains("T001")).unwrap_or_default();
+    assert!(task.contains("$1.5000, 900 tokens, $0.1000 discarded; attempt 2"), "{}", ran.stdout);
+    let seen = api.seen();
+    let asked = seen.iter().find(|request| request.path.ends_with("/usage")).expect("the usage is read");
+    assert_eq!((asked.parameter("plan"), asked.parameter("from")), ("shop", "2026-11-03T10:00:00Z"));
+    let plain = Fake::start(estimated);
+    let ran = plain.enact(&["status", "shop"]);
+    assert!(ran.code == Some(0) && !ran.stdout.contains("$1.5000"), "{}", ran.stdout);
+    assert!(plain.seen().iter().all(|request| !request.path.contains("/proxy/")), "without the flag nothing is asked");
+}

@@ -1,6 +1,6 @@
 //! Between the API's types and the domain's.
 
-use enact_domain::usage::Limit;
+use enact_domain::usage::{Balance, Basis, Estimate, Limit, Range, deviation_percent};
 use enact_domain::{analysis, approval, assignment, attempt, condition, plan as scheduling, rules};
 use k8s_openapi::jiff::Timestamp;
 
@@ -66,6 +66,60 @@ pub fn remaining_limit(remaining: &task::RemainingBudget) -> Limit {
 /// Returns the budget with these limits; none if there are none.
 pub fn budget(limit: &Limit) -> Option<Budget> {
     (!limit.is_unlimited()).then(|| Budget { tokens: limit.tokens, usd: limit.cost_micro_usd.map(usd) })
+}
+
+/// Returns what is reserved in a balance; none if nothing is.
+pub fn reserved(balance: &Balance) -> Option<Budget> {
+    budget(&Limit {
+        tokens: Some(balance.reserved.tokens.total()).filter(|tokens| *tokens > 0),
+        cost_micro_usd: Some(balance.reserved.known_cost()).filter(|cost| *cost > 0),
+    })
+}
+
+/// Returns what is left of the limits of a balance; none without limits.
+pub fn left(balance: &Balance) -> Option<Budget> {
+    budget(&Limit { tokens: balance.remaining_tokens(), cost_micro_usd: balance.remaining_cost() })
+}
+
+/// Returns the upper bound of an estimate as a budget: of its cost, or of its tokens if no cost is expected. None if neither is known.
+pub fn cap(estimate: &plan::PlanEstimate) -> Option<Budget> {
+    let usd = estimate.usd.as_ref().map(|range| &range.high).filter(|usd| micro_usd(usd).is_some_and(|usd| usd > 0));
+    if let Some(usd) = usd {
+        return Some(Budget { tokens: None, usd: Some(usd.clone()) });
+    }
+    // A budget of zero would stop the first request.
+    let tokens = estimate.tokens.as_ref().map(|range| range.high).filter(|tokens| *tokens > 0)?;
+    Some(Budget { tokens: Some(tokens), usd: None })
+}
+
+/// Returns by how many percent the use of models was above the expected cost, or the expected tokens if no cost was expected.
+pub fn error_percent(estimate: &plan::PlanEstimate, usage: &plan::PlanUsage) -> Option<i64> {
+    let cost = estimate.usd.as_ref().and_then(|range| micro_usd(&range.expected)).filter(|cost| *cost > 0);
+    match cost {
+        Some(expected) => deviation_percent(expected, micro_usd(&usage.usd)?),
+        None => deviation_percent(estimate.tokens.as_ref()?.expected, usage.tokens),
+    }
+}
+
+impl From<&Estimate> for plan::PlanEstimate {
+    fn from(estimate: &Estimate) -> Self {
+        let number = |range: Range| plan::NumberRange { low: range.low, expected: range.expected, high: range.high };
+        let amount =
+            |range: Range| plan::UsdRange { low: usd(range.low), expected: usd(range.expected), high: usd(range.high) };
+        Self {
+            usd: estimate.cost_micro_usd.map(amount),
+            tokens: estimate.tokens.map(number),
+            duration_seconds: estimate.seconds.map(number),
+            samples: u32::try_from(estimate.samples).unwrap_or(u32::MAX),
+            basis: match estimate.basis {
+                Basis::Agent => plan::EstimateBasis::Agent,
+                Basis::Model => plan::EstimateBasis::Model,
+                Basis::Tenant => plan::EstimateBasis::Tenant,
+                Basis::Unknown => plan::EstimateBasis::Unknown,
+            },
+            error_percent: None,
+        }
+    }
 }
 
 impl From<&ApprovalPolicy> for approval::Policy {
@@ -302,6 +356,31 @@ mod tests {
         assert_eq!(budget(&limit(&all)), Some(all));
         assert_eq!(limit(&Budget { tokens: None, usd: Some("much".into()) }).cost_micro_usd, Some(0));
         assert_eq!(budget(&Limit::default()), None);
+    }
+
+    #[test]
+    fn the_upper_bound_of_an_estimate_is_a_cap() {
+        let range = |high| Some(Range { low: 0, expected: high / 2, high });
+        let estimate = |cost_micro_usd, tokens| {
+            plan::PlanEstimate::from(&Estimate { cost_micro_usd, tokens, ..Estimate::default() })
+        };
+        let budget = |tokens, usd: Option<&str>| Some(Budget { tokens, usd: usd.map(str::to_owned) });
+        assert_eq!(cap(&estimate(range(2_500_000), range(700))), budget(None, Some("2.50")));
+        assert_eq!(cap(&estimate(None, range(700))), budget(Some(700), None));
+        assert_eq!(cap(&estimate(range(0), range(700))), budget(Some(700), None), "a budget of zero allows nothing");
+        assert_eq!(cap(&estimate(None, None)), None);
+    }
+
+    #[test]
+    fn the_error_is_that_of_the_cost() {
+        let range = |expected| Some(Range { low: 0, expected, high: expected });
+        let estimate = |cost_micro_usd, tokens| {
+            plan::PlanEstimate::from(&Estimate { cost_micro_usd, tokens, ..Estimate::default() })
+        };
+        let usage = plan::PlanUsage { tokens: 150, usd: "1.10".into(), ..plan::PlanUsage::default() };
+        assert_eq!(error_percent(&estimate(range(1_000_000), range(100)), &usage), Some(10));
+        assert_eq!(error_percent(&estimate(None, range(100)), &usage), Some(50));
+        assert_eq!(error_percent(&estimate(None, None), &usage), None);
     }
 
     #[test]

@@ -23,6 +23,8 @@ use crate::provider::RateLimits;
     printcolumn(name = "Namespaces", type_ = "integer", json_path = ".status.namespaces"),
     printcolumn(name = "Running", type_ = "integer", json_path = ".status.runningAttempts"),
     printcolumn(name = "Parallelism", type_ = "integer", json_path = ".spec.parallelism"),
+    printcolumn(name = "Spent", type_ = "string", json_path = ".status.usage.usd"),
+    printcolumn(name = "Remaining", type_ = "string", json_path = ".status.usage.remaining.usd"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
@@ -192,6 +194,12 @@ pub struct TenantUsage {
     /// Cost in US dollars, as a decimal number. Requests to models without a known price are not included.
     #[serde(default)]
     pub usd: String,
+    /// The part that requests in progress have reserved, in addition to what was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<Budget>,
     /// The monthly budget.
     pub budget: Budget,
+    /// The part of the budget that is neither used nor reserved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<Budget>,
 }

@@ -18,6 +18,7 @@ use crate::index::Index;
 use crate::initial_sync::InitialSync;
 use crate::metrics::Metrics;
 use crate::monthly_budgets::MonthlyBudgets;
+use crate::plan::history::History;
 use crate::plan::limiter::ConcurrencyLimiter;
 use crate::plan::reservations::Reservations;
 use crate::plan::runtime::Runtimes;
@@ -107,6 +108,7 @@ impl Contexts {
             index,
             limiter,
             reservations: Reservations::default(),
+            history: History::default(),
             document_cache,
             dependents,
             sourcing: sourcing.clone(),

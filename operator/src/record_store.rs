@@ -4,7 +4,7 @@ use enact_domain::digest::Digest;
 use enact_domain::record::{Record, RecordedAttempt};
 use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Charge, Limit, Scope};
-use enact_store::{ModelRequest, Recorder, Refusal, Store, StoreError};
+use enact_store::{Discarded, FinishedTask, ModelRequest, Recorder, Refusal, Store, StoreError};
 use futures::future::BoxFuture;
 
 /// The records that controllers write, and those that they read again.
@@ -39,6 +39,12 @@ pub trait RecordStore: Send + Sync {
         tenant: &'a str,
         scopes: &'a [Scope],
     ) -> BoxFuture<'a, Result<Vec<(Scope, Balance)>, StoreError>>;
+
+    /// Returns tasks of the tenant's newest plans that have succeeded.
+    fn finished_tasks<'a>(&'a self, tenant: &'a str) -> BoxFuture<'a, Result<Vec<FinishedTask>, StoreError>>;
+
+    /// Returns what the attempts of a plan used whose work is discarded.
+    fn discarded<'a>(&'a self, tenant: &'a str, plan_uid: &'a str) -> BoxFuture<'a, Result<Discarded, StoreError>>;
 
     /// Returns why the gateway refused requests of an attempt, if it did.
     fn refusal<'a>(
@@ -104,6 +110,14 @@ impl RecordStore for PostgresRecordStore {
         scopes: &'a [Scope],
     ) -> BoxFuture<'a, Result<Vec<(Scope, Balance)>, StoreError>> {
         Box::pin(self.store.balances(tenant, scopes))
+    }
+
+    fn finished_tasks<'a>(&'a self, tenant: &'a str) -> BoxFuture<'a, Result<Vec<FinishedTask>, StoreError>> {
+        Box::pin(self.store.finished_tasks(tenant))
+    }
+
+    fn discarded<'a>(&'a self, tenant: &'a str, plan_uid: &'a str) -> BoxFuture<'a, Result<Discarded, StoreError>> {
+        Box::pin(self.store.discarded(tenant, plan_uid))
     }
 
     fn refusal<'a>(

@@ -5,7 +5,7 @@ mod support;
 use enact_domain::record::{Event, Kind};
 use enact_domain::time::Millis;
 use enact_domain::usage::Charge;
-use enact_store::{Dimension, ModelRequest, Store, UsageFilter, UsageQuery, UsageRow};
+use enact_store::{Dimension, Discarded, FinishedTask, ModelRequest, Store, UsageFilter, UsageQuery, UsageRow};
 use serde_json::json;
 use support::usage::*;
 use support::{Database, done, end, plan_transition, record, revision, start, subject};
@@ -94,6 +94,53 @@ async fn the_parts_of_usage_are_shown() {
     store.report_usage("a", &request(7, "t3"), &charge(1, 1, None)).await.unwrap();
     let all = store.usage("a", &query(&[])).await.unwrap();
     assert_eq!((all[0].requests, all[0].running, all[0].estimated, all[0].self_reported), (6, 0, 1, 1));
+}
+
+#[tokio::test]
+async fn finished_tasks_have_the_usage_of_all_attempts() {
+    let database = Database::migrated().await;
+    let store = scene(&database).await;
+    let mut started = plan_transition("a", "shop", "Running", 1);
+    started.subject.uid = "uid-p".into();
+    let ends = vec![
+        started,
+        end("a", "t1", 2, None, done()),
+        start("a", "t2", 1),
+        end("a", "t2", 1, None, done()),
+        start("a", "t3", 1),
+        end("a", "t3", 1, Some("Task"), done()),
+        // A script.
+        start("a", "t4", 1),
+        end("a", "t4", 1, None, done()),
+        start("a", "t5", 1),
+    ];
+    store.record(ends).await.unwrap();
+    let mut tasks = store.finished_tasks("a").await.unwrap();
+    tasks.sort_by_key(|task| task.tokens);
+    let task =
+        |tokens, cost_micro_usd, seconds| FinishedTask { agent: "team/coder".into(), tokens, cost_micro_usd, seconds };
+    // Each attempt took half a second. The price of t2 is unknown; t3 failed and t5 runs.
+    assert_eq!(tasks, [task(0, Some(0), 1), task(15, None, 1), task(330, Some(3000), 1)]);
+    assert_eq!(store.finished_tasks("b").await.unwrap(), [], "another tenant");
+}
+
+#[tokio::test]
+async fn discarded_usage_is_that_of_failed_and_replaced_attempts() {
+    let database = Database::migrated().await;
+    let store = scene(&database).await;
+    let discarded = async || {
+        let discarded = store.discarded("a", "uid-p").await.unwrap();
+        (discarded.tokens, discarded.cost_micro_usd)
+    };
+    assert_eq!(discarded().await, (110, 1000), "the first attempt at t1 failed");
+    // t3 has succeeded and is repeated for a newer specification.
+    store.record(vec![start("a", "t3", 1), end("a", "t3", 1, None, done())]).await.unwrap();
+    assert_eq!(discarded().await, (110, 1000));
+    store.record(vec![start("a", "t3", 2)]).await.unwrap();
+    assert_eq!(discarded().await, (113, 1030));
+    let usage = store.usage("a", &query(&[])).await.unwrap();
+    assert_eq!((usage[0].discarded.tokens.total(), usage[0].discarded.known_cost()), (113, 1030), "the report agrees");
+    assert_eq!(store.discarded("b", "uid-p").await.unwrap(), Discarded::default(), "another tenant");
 }
 
 #[tokio::test]

@@ -123,7 +123,7 @@ pub struct UsageRow {
     pub charge: Charge,
     /// The part of the tokens whose price is unknown.
     pub unpriced_tokens: u64,
-    /// The part that belongs to attempts that failed.
+    /// The part that belongs to attempts that failed, or that a later attempt replaced.
     pub discarded: Charge,
     /// The values of the dimensions by their names.
     #[serde(flatten)]

@@ -22,7 +22,7 @@ use self::display::{Display, Length};
 use self::snapshot::Snapshot;
 use crate::args::Status;
 use crate::cluster::{Cluster, api_error};
-use crate::terminal;
+use crate::{terminal, usage};
 
 /// Most lines of a tree that is not folded.
 const MAX_LINES: usize = 200;
@@ -35,7 +35,10 @@ pub async fn run(cluster: &Cluster, options: &Status) -> Result<()> {
     if options.watch || options.until_finished {
         return watch::run(cluster, name, options.until_finished).await;
     }
-    let snapshot = Snapshot::fetch(cluster, name).await?;
+    let mut snapshot = Snapshot::fetch(cluster, name).await?;
+    if options.usage {
+        snapshot.usage = usage::by_task(cluster, &snapshot.plan).await?;
+    }
     let length = if options.expand { Length::Whole } else { Length::Folded(MAX_LINES) };
     let lines = tree::render(&snapshot, Timestamp::now(), Display { length, ..Display::of_terminal() });
     print(&lines)

@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub tasks: Vec<Arc<Task>>,
     /// All Approvals in the namespace.
     pub approvals: Vec<Arc<Approval>>,
+    /// What tasks have used of models, by the name of the Task; empty unless it was asked for.
+    pub usage: BTreeMap<String, String>,
 }
 
 /// The state of one task.
@@ -51,6 +53,8 @@ pub struct Row<'a> {
     pub ready: Option<&'a Condition>,
     /// IDs of unfinished dependencies.
     pub waits_for: Vec<&'a str>,
+    /// What its attempts have used of models, if that was asked for.
+    pub usage: Option<&'a str>,
 }
 
 /// The approval of an object.
@@ -86,7 +90,7 @@ impl Snapshot {
         };
         let tasks = tasks.items.into_iter().map(Arc::new).collect();
         let approvals = approvals.items.into_iter().map(Arc::new).collect();
-        Ok(Self { plan, specification, tasks, approvals })
+        Ok(Self { plan, specification, tasks, approvals, usage: BTreeMap::new() })
     }
 
     /// Returns every task in the order of the plan, including tasks without a Task object.
@@ -101,7 +105,22 @@ impl Snapshot {
         }
         let done: BTreeSet<&str> =
             objects.iter().filter(|(_, task)| phase_of(task) == Phase::Succeeded).map(|(id, _)| *id).collect();
-        works.into_iter().map(|work| row(work, objects.get(work.id.as_str()).copied(), &done)).collect()
+        works.into_iter().map(|work| self.row(work, objects.get(work.id.as_str()).copied(), &done)).collect()
+    }
+
+    fn row<'a>(&'a self, work: &'a TaskTemplate, object: Option<&'a Task>, done: &BTreeSet<&str>) -> Row<'a> {
+        let status = object.and_then(|task| task.status.as_ref());
+        Row {
+            work,
+            phase: status.map(|status| status.phase).unwrap_or_default(),
+            attempts: status.map(|status| status.attempts).unwrap_or_default(),
+            started: status.and_then(|status| status.started_at.as_ref()),
+            finished: status.and_then(|status| status.finished_at.as_ref()),
+            retry_at: status.and_then(|status| status.retry_at.as_ref()),
+            ready: status.and_then(|status| condition(&status.conditions, READY)),
+            waits_for: work.depends_on.iter().map(String::as_str).filter(|id| !done.contains(id)).collect(),
+            usage: object.and_then(|task| self.usage.get(&task.name_any())).map(String::as_str),
+        }
     }
 
     pub fn plan_approval(&self, now: Timestamp) -> ApprovalState {
@@ -189,18 +208,4 @@ pub fn phase_of(task: &Task) -> Phase {
 /// Returns the condition of a type.
 pub fn condition<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.type_ == type_)
-}
-
-fn row<'a>(work: &'a TaskTemplate, object: Option<&'a Task>, done: &BTreeSet<&str>) -> Row<'a> {
-    let status = object.and_then(|task| task.status.as_ref());
-    Row {
-        work,
-        phase: status.map(|status| status.phase).unwrap_or_default(),
-        attempts: status.map(|status| status.attempts).unwrap_or_default(),
-        started: status.and_then(|status| status.started_at.as_ref()),
-        finished: status.and_then(|status| status.finished_at.as_ref()),
-        retry_at: status.and_then(|status| status.retry_at.as_ref()),
-        ready: status.and_then(|status| condition(&status.conditions, READY)),
-        waits_for: work.depends_on.iter().map(String::as_str).filter(|id| !done.contains(id)).collect(),
-    }
 }

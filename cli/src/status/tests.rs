@@ -5,7 +5,10 @@ use std::sync::Arc;
 use enact_crds::approval::{ApprovalSpec, Choice, Person, Subject, SubjectKind};
 use enact_crds::common::{ApprovalPolicy, Budget, Condition, FindingPolicy, LocalRef, Time};
 use enact_crds::document::{Finding, Severity};
-use enact_crds::plan::{self, Integration, IntegrationStatus, PlanStatus, PlanUsage, TaskCounts, Workspace};
+use enact_crds::plan::{
+    self, Discarded, Integration, IntegrationStatus, PlanEstimate, PlanStatus, PlanUsage, TaskCounts, UsdRange,
+    Workspace,
+};
 use enact_crds::specification::SpecificationStatus;
 use enact_crds::task::{Phase, TaskStatus, TaskTemplate};
 use enact_crds::{Approval, Plan, PlanSpec, Specification, SpecificationSpec, Task, TaskSpec};
@@ -138,7 +141,7 @@ fn snapshot() -> Snapshot {
         approval(SubjectKind::Plan, "door", PLAN_DIGEST, "lee"),
         approval(SubjectKind::Plan, "door", SPEC_DIGEST, "kim"),
     ];
-    Snapshot { plan, specification: Some(specification), tasks, approvals }
+    Snapshot { plan, specification: Some(specification), tasks, approvals, ..Snapshot::default() }
 }
 
 fn approval(kind: SubjectKind, name: &str, digest: &str, user: &str) -> Arc<Approval> {
@@ -195,7 +198,33 @@ fn tree_shows_the_use_of_models() {
     assert_eq!(line(usage.clone()), "Models  4.20 USD and 120000 tokens spent");
     usage.reserved = Some(Budget { tokens: None, usd: Some("0.30".into()) });
     usage.budget = Some(Budget { tokens: None, usd: Some("10.00".into()) });
-    assert_eq!(line(usage), "Models  4.20 USD and 120000 tokens spent, 0.30 USD reserved, 5.80 USD of 10.00 USD left");
+    usage.remaining = Some(Budget { tokens: None, usd: Some("5.50".into()) });
+    usage.budget_set_by = vec!["Approval door-x7 by lee".into()];
+    assert_eq!(
+        line(usage.clone()),
+        "Models  4.20 USD and 120000 tokens spent, 0.30 USD reserved, 5.50 USD of 10.00 USD left, set by Approval door-x7 by lee"
+    );
+    usage.discarded = Some(Discarded { tokens: 900, usd: "0.10".into() });
+    let start = "Models  4.20 USD and 120000 tokens spent (0.10 USD and 900 tokens discarded), 0.30 USD reserved";
+    assert!(line(usage).starts_with(start));
+}
+
+#[test]
+fn tree_shows_the_estimate_and_the_usage_of_tasks() {
+    let mut snapshot = snapshot();
+    let usd = UsdRange { low: "0.90".into(), expected: "1.20".into(), high: "1.60".into() };
+    snapshot.plan.status.as_mut().unwrap().estimate =
+        Some(PlanEstimate { usd: Some(usd), samples: 9, error_percent: Some(25), ..PlanEstimate::default() });
+    snapshot.usage.insert("door-T002".into(), "$0.4000, 900 tokens".into());
+    snapshot.usage.insert("door-T003".into(), "$0.1000, 50 tokens".into());
+    let shown = shown(&snapshot, 160, Length::Whole);
+    let line = |part: &str| shown.lines().find(|line| line.contains(part)).unwrap_or_default().to_owned();
+    assert_eq!(
+        line("Estimate"),
+        "Estimate  1.20 USD (0.90 to 1.60), duration unknown, from 9 finished tasks of the same agents; it used 25 % more than expected"
+    );
+    assert!(line("T002").ends_with("$0.4000, 900 tokens"), "{shown}");
+    assert!(line("T003").ends_with("$0.1000, 50 tokens; attempt 2"), "{shown}");
 }
 
 #[test]

@@ -9,12 +9,12 @@ use enact_crds::{convert, plan};
 use enact_domain::approval::{Requirement, Verdict};
 use enact_domain::digest::Digest;
 use enact_domain::names;
-use enact_domain::usage::Limit;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::display::{Display, Length};
 use super::snapshot::{ApprovalState, Row, Snapshot};
+use crate::estimate;
 use crate::terminal::{BAD, WARNING};
 use crate::text::{amount, elapsed, fit, one_line, pad, some, width};
 
@@ -117,6 +117,10 @@ fn heading(snapshot: &Snapshot, rows: &[Row<'_>], now: Timestamp, display: Displ
         lines.push(subject("specification", &specification.name_any(), &approval, display));
     }
     lines.push(subject("plan", &plan.name_any(), &snapshot.plan_approval(now), display));
+    // A plan that runs without an estimate will not get one.
+    let is_useful =
+        |estimate: &&plan::PlanEstimate| status.started_at.is_none() || estimate.basis != plan::EstimateBasis::Unknown;
+    lines.extend(status.estimate.as_ref().filter(is_useful).map(|estimate| estimated(estimate, display)));
     lines.extend(status.usage.as_ref().map(|usage| models(usage, display)));
     let unfinished = status.phase != plan::Phase::Succeeded;
     if let Some(ready) = snapshot.ready().filter(|ready| unfinished && ready.status != "True") {
@@ -126,25 +130,31 @@ fn heading(snapshot: &Snapshot, rows: &[Row<'_>], now: Timestamp, display: Displ
     lines
 }
 
+/// Returns the line about the estimate.
+fn estimated(estimate: &plan::PlanEstimate, display: Display) -> String {
+    let error = estimate::error(estimate).map_or_else(String::new, |error| format!("; it used {error}"));
+    display.line().plain("Estimate  ").add(FAINT, &format!("{}{error}", estimate::describe(estimate))).end()
+}
+
 /// Returns the line about the use of models.
 fn models(usage: &plan::PlanUsage, display: Display) -> String {
     let all = Budget { tokens: Some(usage.tokens), usd: Some(usage.usd.clone()) };
     let mut text = format!("{} spent", amount(&all));
+    if let Some(plan::Discarded { tokens, usd }) = &usage.discarded {
+        let discarded = Budget { tokens: Some(*tokens), usd: Some(usd.clone()) };
+        let _ = write!(text, " ({} discarded)", amount(&discarded));
+    }
     if let Some(reserved) = &usage.reserved {
         let _ = write!(text, ", {} reserved", amount(reserved));
     }
-    let Some(budget) = &usage.budget else { return display.line().plain("Models  ").add(FAINT, &text).end() };
-    let (limit, spent) = (convert::limit(budget), convert::micro_usd(&usage.usd).unwrap_or_default());
-    let left = Limit {
-        tokens: limit.tokens.map(|limit| limit.saturating_sub(usage.tokens)),
-        cost_micro_usd: limit.cost_micro_usd.map(|limit| limit.saturating_sub(spent)),
+    let (Some(budget), Some(remaining)) = (&usage.budget, &usage.remaining) else {
+        return display.line().plain("Models  ").add(FAINT, &text).end();
     };
-    let _ = write!(
-        text,
-        ", {} of {} left",
-        convert::budget(&left).as_ref().map(amount).unwrap_or_default(),
-        amount(budget)
-    );
+    let _ = write!(text, ", {} of {} left", amount(remaining), amount(budget));
+    if !usage.budget_set_by.is_empty() {
+        let _ = write!(text, ", set by {}", one_line(&usage.budget_set_by.join(" and ")));
+    }
+    let left = convert::limit(remaining);
     let style = match (left.tokens, left.cost_micro_usd) {
         (Some(0), _) | (_, Some(0)) => WARNING,
         _ => FAINT,
@@ -251,6 +261,9 @@ fn task(row: &Row<'_>, ids: usize, prefix: &str, now: Timestamp, display: Displa
     if row.attempts > 1 {
         let attempt = format!("attempt {}", row.attempts);
         detail = if detail.is_empty() { attempt } else { format!("{attempt}: {detail}") };
+    }
+    if let Some(usage) = row.usage {
+        detail = if detail.is_empty() { usage.to_owned() } else { format!("{usage}; {detail}") };
     }
     // The reason is more important than the end of the title, but at least half of the line is for the title.
     let room = line.room();

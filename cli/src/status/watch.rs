@@ -1,5 +1,6 @@
 //! Watches a plan: redraws the tree on a terminal, prints one line per change otherwise.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io::{self, IsTerminal as _};
 use std::pin::pin;
@@ -108,6 +109,8 @@ impl View {
             specification: self.specification.state().first().map(|specification| specification.as_ref().clone()),
             tasks: self.tasks.state(),
             approvals: self.approvals.state(),
+            // Each reading would be a request to the server.
+            usage: BTreeMap::new(),
         })
     }
 }

@@ -5,6 +5,7 @@
 
 mod admission;
 mod balance;
+mod estimate;
 mod price;
 mod scope;
 mod share;
@@ -12,6 +13,7 @@ mod tokens;
 
 pub use admission::{Demand, admit};
 pub use balance::{Balance, Limit};
+pub use estimate::{Basis, Estimate, MIN_SAMPLES, Range, Sample, Work, Worker, deviation_percent, estimate};
 pub use price::{Price, price};
 pub use scope::{Scope, day, month};
 pub use share::share;

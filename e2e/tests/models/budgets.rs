@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use enact_crds::plan::Phase;
+use enact_crds::plan::{EstimateBasis, Phase};
 use enact_e2e::git::Git;
 use enact_e2e::models::{ModelServer, coding_agent};
 use enact_e2e::{Answer, PATIENCE, Stage, condition, on_stage, until};
@@ -74,6 +74,56 @@ fn concurrent_agents_do_not_exceed_a_budget_together() {
         let tokens = stage.bill(&plan).await?.tokens;
         let total = tokens.input + tokens.cached_input + tokens.output;
         ensure!(total <= 200_000, "{total} tokens were used of 200000");
+        Ok(())
+    });
+}
+
+#[test]
+fn the_approved_estimate_limits_the_plan() {
+    on_stage("estimate", |stage| async move {
+        let git = Git::start(&stage, &[("README.md", "work")]).await?;
+        let server = ModelServer::start(&stage, &[SCENARIO]).await?;
+        stage.apply(&coding_agent("Codex").manifests(&server.url("budgets", "estimate"))).await?;
+        let costly = plan(&git, "", "{id: COSTLY, title: Write two files}") + "  approval: {required: 1}\n";
+        // A plan without a history states that it has none, and no number.
+        stage.apply(&costly.replacen("{name: costly}", "{name: early}", 1)).await?;
+        let early = stage.plan_reason("early", "WaitingForApproval").await?.status.and_then(|status| status.estimate);
+        let unknown = early.context("the plan has no estimate")?;
+        ensure!(unknown.basis == EstimateBasis::Unknown && unknown.usd.is_none(), "{unknown:?}");
+        let refused = stage.enact(&["approve", "plan/early", "--yes", "--estimate"]);
+        ensure!(refused.is_err(), "an unknown estimate became a budget: {refused:?}");
+
+        let known: Vec<String> = (1..=5).map(|n| format!("{{id: KNOWN{n}, title: Write a file}}")).collect();
+        let history = plan(&git, "parallelism: 3", &known.join(", "));
+        stage.apply(&history.replacen("{name: costly}", "{name: history}", 1)).await?;
+        stage.finished("history", Phase::Succeeded, Duration::from_mins(6)).await?;
+
+        stage.apply(&costly).await?;
+        let waiting = stage.plan_reason("costly", "WaitingForApproval").await?.status.unwrap_or_default();
+        let estimate = waiting.estimate.context("the plan has no estimate")?;
+        ensure!((estimate.samples, estimate.basis) == (5, EstimateBasis::Agent), "{estimate:?}");
+        let cap = estimate.usd.context("the estimate has no cost")?.high;
+        ensure!(estimate.duration_seconds.is_some_and(|seconds| seconds.expected > 0), "the duration is unknown");
+        stage.enact(&["approve", "plan/costly", "--yes", "--estimate"])?;
+
+        // COSTLY needs more answers than each of the earlier tasks.
+        parked(&stage, "COSTLY", "BudgetExceeded").await?;
+        let stopped = stage.plan_reason("costly", "BudgetExceeded").await?;
+        let usage = stopped.status.clone().unwrap_or_default().usage.context("the plan shows no usage")?;
+        ensure!(usage.budget.and_then(|budget| budget.usd).as_deref() == Some(cap.as_str()), "the cap is not {cap}");
+        ensure!(
+            usage.budget_set_by.len() == 1 && usage.budget_set_by[0].starts_with("Approval costly-"),
+            "{:?}",
+            usage.budget_set_by
+        );
+        let tokens = stage.bill(&stopped).await?.tokens;
+        let limit = enact_crds::convert::micro_usd(&cap).context("the cap is no amount")?;
+        let cost = tokens.input + 4 * tokens.output;
+        ensure!(cost <= limit + 100_000, "the plan used {cost} micro-dollars of {limit}");
+        let tree = stage.enact(&["status", "costly", "--usage"])?;
+        ensure!(tree.contains("Estimate") && tree.contains("set by Approval costly-"), "{tree}");
+        let report = stage.enact(&["usage", "--plan", "costly"])?;
+        ensure!(report.contains("Plan costly: estimated"), "{report}");
         Ok(())
     });
 }

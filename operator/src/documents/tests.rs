@@ -217,6 +217,32 @@ async fn inherited_rules_cannot_be_loosened() {
 }
 
 #[tokio::test]
+async fn an_impact_counts_the_tasks_of_a_new_plan() {
+    let mut bench = Bench::new().await;
+    bench.agent("scripts");
+    bench.tenant_with("team", json!({"namespaces": ["ns"], "constitutionRef": {"namespace": "ns", "name": "base"}}));
+    constitution(&bench, "ns", "base", &json!({}));
+    bench.constitution("base").await.unwrap();
+    bench.settle().await;
+    let task = |id: &str| json!({"id": id, "title": "t", "script": "true"});
+    bench.api.put(
+        "plans/p",
+        json!({
+            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan", "metadata": {"name": "p", "namespace": "ns", "generation": 1},
+            "spec": {"agentRef": {"name": "scripts"}, "suspend": true, "tasks": [task("T001"), task("T002")]},
+        }),
+    );
+    bench.plan("p").await.unwrap();
+    assert_eq!(status(&bench, "plans/p")["tasks"]["total"], 2);
+    // The constitution reconciles before the watch delivers this status.
+    bench.settle().await;
+    bench.plan("p").await.unwrap();
+    bench.settle().await;
+    let impact = status(&bench, "constitutions/base")["impact"].clone();
+    assert_eq!((&impact["plans"], &impact["tasks"]), (&json!(1), &json!(2)));
+}
+
+#[tokio::test]
 async fn overlapping_specifications_get_findings() {
     let mut bench = Bench::new().await;
     specification(&bench, "keys", &json!({}));

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use enact_crds::convert;
 use enact_crds::plan::PlanUsage;
-use enact_domain::approval::{self, Choice, check_decision};
+use enact_domain::approval::{self, Choice, Decision, check_decision};
 use enact_domain::assignment::Reason;
 use enact_domain::graph::{NodeId, PerNode};
 use enact_domain::plan::{Budgets, CurrentAttempt, Node, TaskPhase};
@@ -34,6 +34,7 @@ pub struct PlanBudgets {
     pub limits: Vec<(Scope, Limit)>,
     /// The limit of the plan, which its own budget and its Approvals set.
     pub plan: Limit,
+    pub plan_set_by: Vec<String>,
     /// The limits of each task and of each attempt.
     pub task: Limit,
     pub attempt: Limit,
@@ -54,7 +55,7 @@ pub async fn read(
     nodes: &mut PerNode<Node>,
     known: &KnownBudgets,
 ) -> Result<PlanBudgets, Error> {
-    if !observed.agents.values().any(|agent| agent.spec.uses_models()) {
+    if !observed.uses_models() {
         return Ok(PlanBudgets::default());
     }
     let mut budgets = PlanBudgets::of(ctx, observed, valid, nodes);
@@ -83,8 +84,16 @@ pub async fn read(
     Ok(budgets)
 }
 
+/// The limit of a plan, and what sets it.
+#[derive(Debug, Default)]
+pub struct PlanLimit {
+    pub limit: Limit,
+    /// `spec.execution.budget`, or Approvals with the people who decided.
+    pub set_by: Vec<String>,
+}
+
 /// Returns the limit of the plan: the lower one of its own budget and of those of its valid Approvals.
-fn limit_of_plan(observed: &Observed, valid: &Valid) -> Limit {
+fn limit_of_plan(observed: &Observed, valid: &Valid) -> PlanLimit {
     let own = observed.plan.spec.execution.budget.as_ref().map(convert::limit).unwrap_or_default();
     let status = observed.status();
     let findings = valid.evaluation.as_ref().map_or(&status.top_findings, |evaluation| &evaluation.findings);
@@ -100,7 +109,18 @@ fn limit_of_plan(observed: &Observed, valid: &Valid) -> Limit {
         let at = decision.at.unwrap_or(observed.now);
         decision.choice == Choice::Approve && check_decision(&policy, &content, decision, at).is_ok()
     });
-    accepted.fold(own, |limit, (_, budget)| limit.lower(*budget))
+    let named =
+        |(decision, budget): &(Decision, Limit)| (format!("Approval {} by {}", decision.name, decision.user), *budget);
+    let limits: Vec<(String, Limit)> =
+        [("spec.execution.budget".to_owned(), own)].into_iter().chain(accepted.map(named)).collect();
+    let limit = limits.iter().fold(Limit::default(), |lowest, (_, limit)| lowest.lower(*limit));
+    // The first one that has the lowest amount, for each unit.
+    let tokens = limits.iter().find(|(_, one)| limit.tokens.is_some() && one.tokens == limit.tokens);
+    let cost =
+        limits.iter().find(|(_, one)| limit.cost_micro_usd.is_some() && one.cost_micro_usd == limit.cost_micro_usd);
+    let mut set_by: Vec<String> = cost.into_iter().chain(tokens).map(|(name, _)| name.clone()).collect();
+    set_by.dedup();
+    PlanLimit { limit, set_by }
 }
 
 fn has_ended(node: &Node) -> bool {
@@ -119,8 +139,10 @@ impl PlanBudgets {
         let limit = |budget: &Option<_>| budget.as_ref().map(convert::limit).unwrap_or_default();
         let month = month(observed.now);
         let tenant = ctx.tenant(&valid.member.tenant).map(|t| limit(&t.spec.monthly_budget)).unwrap_or_default();
+        let PlanLimit { limit: of_plan, set_by: plan_set_by } = limit_of_plan(observed, valid);
         let mut budgets = Self {
-            plan: limit_of_plan(observed, valid),
+            plan: of_plan,
+            plan_set_by,
             task: limit(&execution.task_budget),
             attempt: limit(&execution.attempt_budget),
             ..Self::default()
@@ -260,21 +282,20 @@ impl PlanBudgets {
         self.known.read_at.filter(|_| running).map(|at| at.plus_seconds(USAGE_SECONDS))
     }
 
-    /// Returns the usage of the plan for its status; none if it has neither used models nor a budget.
+    /// Returns the usage of the plan for its status, without the discarded part; none if it has neither used models nor a budget.
     pub fn usage(&self, observed: &Observed) -> Option<PlanUsage> {
         let balance = self.known.balances.get(&Scope::Plan { uid: observed.uid.clone() })?;
-        let (tokens, cost) = (balance.spent.tokens.total(), balance.spent.known_cost());
-        let reserved = Limit {
-            tokens: Some(balance.reserved.tokens.total()).filter(|tokens| *tokens > 0),
-            cost_micro_usd: Some(balance.reserved.known_cost()).filter(|cost| *cost > 0),
-        };
+        let tokens = balance.spent.tokens.total();
         let usage = PlanUsage {
             tokens,
-            usd: convert::usd(cost),
-            reserved: convert::budget(&reserved),
+            usd: convert::usd(balance.spent.known_cost()),
+            reserved: convert::reserved(balance),
             budget: convert::budget(&self.plan),
+            budget_set_by: self.plan_set_by.clone(),
+            remaining: convert::left(&Balance { limit: self.plan, ..*balance }),
+            discarded: None,
         };
-        (tokens > 0 || reserved.tokens.is_some() || usage.budget.is_some()).then_some(usage)
+        (tokens > 0 || usage.reserved.is_some() || usage.budget.is_some()).then_some(usage)
     }
 }
 

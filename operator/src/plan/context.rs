@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::history::History;
 use super::limiter::ConcurrencyLimiter;
 use super::reservations::Reservations;
 use super::runtime::Runtimes;
@@ -19,6 +20,7 @@ pub struct Context {
     pub index: Arc<Index>,
     pub limiter: Arc<ConcurrencyLimiter>,
     pub reservations: Reservations,
+    pub history: History,
     pub document_cache: Arc<DocumentCache>,
     pub dependents: Arc<Dependents>,
     pub sourcing: Arc<sourcing::Context>,

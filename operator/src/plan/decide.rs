@@ -135,6 +135,20 @@ impl Decided<'_> {
         self.starts().filter(|(node, attempt)| *attempt > self.nodes[*node].attempts).map(|(node, _)| node)
     }
 
+    /// Returns whether this decision ends an attempt that failed.
+    pub fn ends_with_failure(&self) -> bool {
+        self.decision.actions.iter().any(|action| matches!(action, Action::End { failure: Some(_), .. }))
+    }
+
+    /// Returns whether the plan has, or had, attempts whose work is not a part of its result.
+    pub fn has_discarded(&self) -> bool {
+        let has_failed = |node: &Node| node.attempts > 1 || node.failures > 0 || node.infrastructure_failures > 0;
+        let without_success = |phase: &TaskPhase| phase.is_finished() && *phase != TaskPhase::Succeeded;
+        self.ends_with_failure()
+            || self.nodes.tasks.iter().any(has_failed)
+            || self.decision.phases.tasks.iter().any(without_success)
+    }
+
     /// Returns the number of the attempt that runs after this decision.
     pub fn running_attempt(&self, node: NodeId) -> Option<u32> {
         let started = self.starts().find(|(n, _)| *n == node).map(|(_, attempt)| attempt);

@@ -8,7 +8,9 @@ mod assign;
 mod budgets;
 pub mod context;
 mod decide;
+mod estimate;
 mod evaluate;
+pub mod history;
 mod known_budgets;
 pub mod limiter;
 mod limits;
@@ -58,9 +60,9 @@ pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Err
     let runtime = ctx.runtimes.of(&uid, &ctx.caches.plans);
     // A controller never reconciles the same object twice at the same time: nothing else waits for this lock.
     let mut runtime = runtime.lock().await;
-    let observed = observe::observe(&ctx, runtime.last_write.newest(plan));
+    let observed = observe::observe(&ctx, runtime.last_write.newest(plan.clone()));
     // Before the early returns: a plan that has just finished must be removed from the impact of its constitutions.
-    observe::report_to_constitutions(&ctx, &observed);
+    observe::report_to_constitutions(&ctx, &observed, &plan);
     if observed.is_settled(runtime.cache.harmless()) {
         apply::clean_up(&ctx, &observed).await?;
         return Ok(requeue(observed.now, [observed.cleanup_at()]));

@@ -9,10 +9,12 @@ use enact_crds::{Agent, Approval, Plan, Specification, convert};
 use enact_domain::approval::Decision;
 use enact_domain::digest::Digest;
 use enact_domain::names;
-use enact_domain::usage::Limit;
+use enact_domain::usage::{Limit, Sample, Worker};
+use enact_store::FinishedTask;
 use kube::ResourceExt as _;
 
 use super::context::Context;
+use super::estimate;
 use super::observed::{Content, Documents, Loaded, Observed, PromptDocuments, StartedFor};
 use crate::context::lookup;
 use crate::documents::constitution_chain::{Chain, chain_of_specification};
@@ -110,7 +112,10 @@ fn caps(ctx: &Context, plan: &Plan, namespace: &str, agents: &HashMap<String, Ar
         let budget = convert::limit(approval.spec.budget.as_ref()?);
         Some((convert::decision(approval)?, budget))
     };
-    approvals.iter().filter_map(cap).collect()
+    let mut caps: Vec<(Decision, Limit)> = approvals.iter().filter_map(cap).collect();
+    // The cache has no order, and the status names the first that applies.
+    caps.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
+    caps
 }
 
 fn agent_names(plan: &Plan) -> impl Iterator<Item = &str> {
@@ -126,17 +131,20 @@ fn decisions(ctx: &Context, plan: &Plan, namespace: &str) -> Vec<Decision> {
     decisions_on(ctx, namespace, SubjectKind::Plan, &plan.name_any())
 }
 
-/// Requeues the constitutions that govern an unfinished plan when they do not count it yet, or no longer do.
-pub fn report_to_constitutions(ctx: &Context, observed: &Observed) {
+/// Requeues the constitutions that govern an unfinished plan when they do not count it and its tasks yet, or no longer do. `cached` is the
+/// plan as the cache shows it.
+pub fn report_to_constitutions(ctx: &Context, observed: &Observed, cached: &Plan) {
     let key = (observed.namespace.clone(), observed.name());
-    let finished = observed.phase().is_finished();
+    // Not the status that was last written: the constitutions count what the cache shows, and would miss what it does not show yet.
+    let (finished, tasks) = cached.status.as_ref().map(|s| (s.phase.is_finished(), s.tasks.total)).unwrap_or_default();
     let governing = if finished {
         std::collections::BTreeSet::new()
     } else {
         chain_of_specification(ctx, &observed.namespace, observed.specification.as_deref()).keys().collect()
     };
     // The constitutions count the plans that they govern in their status. `update` returns none when nothing changed.
-    for constitution in ctx.dependents.plan_constitutions.update(&key, governing, &finished.to_string()) {
+    let counted = format!("{finished} {tasks}");
+    for constitution in ctx.dependents.plan_constitutions.update(&key, governing, &counted) {
         ctx.references.constitutions.requeue_key(&constitution);
     }
 }
@@ -157,6 +165,7 @@ pub async fn load(ctx: &Context, observed: &Observed, cached: Option<Arc<Content
         ..Loaded::default()
     };
     if observed.started().is_none() {
+        let loaded = Loaded { history: history(ctx, observed).await, ..loaded };
         return document(ctx, observed, loaded).await;
     }
     let approved = observed.status().approved_digest.map(Digest::from);
@@ -194,6 +203,36 @@ async fn document(ctx: &Context, observed: &Observed, loaded: Loaded) -> Result<
         source: sourced.status,
         source_requeue_at: sourced.requeue_at,
         ..loaded
+    })
+}
+
+/// Loads the finished tasks from which a plan that uses models is estimated.
+async fn history(ctx: &Context, observed: &Observed) -> Option<Vec<Sample>> {
+    let member = observed.member.as_ref().filter(|_| observed.uses_models())?;
+    match ctx.history.tasks(&*ctx.record_store, &member.tenant, observed.now).await {
+        Ok(tasks) => Some(tasks.iter().filter_map(|task| sample(ctx, task)).collect()),
+        Err(error) => {
+            // The estimate only informs people: it keeps no plan from running.
+            tracing::warn!(plan = observed.name(), namespace = observed.namespace, %error, "cannot read finished tasks");
+            None
+        }
+    }
+}
+
+/// Returns a finished task as a sample; none if its agent uses models and nothing of that is recorded.
+fn sample(ctx: &Context, task: &FinishedTask) -> Option<Sample> {
+    let (namespace, name) = task.agent.split_once('/')?;
+    let agent = lookup(&ctx.caches.agents, namespace, name);
+    let worker = match &agent {
+        Some(agent) => estimate::worker(task.agent.clone(), &agent.spec),
+        // Of a deleted Agent, only its tasks tell whether it used models.
+        None => Worker { agent: task.agent.clone(), model: String::new(), metered: task.tokens > 0 },
+    };
+    (!worker.metered || task.tokens > 0).then(|| Sample {
+        worker,
+        tokens: task.tokens,
+        cost_micro_usd: task.cost_micro_usd,
+        seconds: task.seconds,
     })
 }
 

@@ -15,7 +15,7 @@ use enact_domain::digest::Digest;
 use enact_domain::names;
 use enact_domain::record::{Kind, Subject};
 use enact_domain::time::Millis;
-use enact_domain::usage::Limit;
+use enact_domain::usage::{Limit, Sample};
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 use serde::Deserialize;
@@ -103,6 +103,8 @@ pub struct Loaded {
     /// Time of the next poll of the source.
     pub source_requeue_at: Option<Millis>,
     pub documents: Documents,
+    /// Finished tasks of the tenant, for the estimate of a plan that has not started and uses models. None while the record is unavailable.
+    pub history: Option<Vec<Sample>>,
 }
 
 /// The documents that a plan is evaluated against. They are not loaded while a plan runs for an unchanged specification.
@@ -182,6 +184,11 @@ impl Observed {
     /// Returns the value of an annotation of the plan.
     pub fn annotation(&self, key: &str) -> Option<&String> {
         self.plan.annotations().get(key)
+    }
+
+    /// Returns whether an agent of the plan uses models.
+    pub fn uses_models(&self) -> bool {
+        self.agents.values().any(|agent| agent.spec.uses_models())
     }
 
     /// Returns the name of the agent of a task.

@@ -1,6 +1,6 @@
 //! Status: builds the status of a plan from what was applied, and writes it when it has changed.
 
-use enact_crds::plan::{Phase, PlanStatus, TaskCounts};
+use enact_crds::plan::{Discarded, Phase, PlanStatus, PlanUsage, TaskCounts};
 use enact_crds::{Plan, convert};
 use enact_domain::analysis::Category;
 use enact_domain::condition::Readiness;
@@ -12,6 +12,7 @@ use kube::runtime::events::EventType;
 use super::apply::Applied;
 use super::context::Context;
 use super::decide::Decided;
+use super::estimate;
 use super::evaluate::{Evaluation, coverage};
 use super::observed::{Choice, Content, Loaded, Observed};
 use super::runtime::LastWrite;
@@ -48,7 +49,8 @@ pub async fn write(
     let observed = decided.observed;
     let old = observed.status();
     let mut new = applied_status(decided, applied, &old);
-    set_usage(&mut new, decided, &old, last);
+    set_usage(ctx, &mut new, decided, &old, last).await;
+    set_error(&mut new);
     // A change of counts or messages alone may wait. The fields below affect other objects or the next decision: they are written at once.
     let urgent = old.phase != new.phase
         || applied.integration.is_some()
@@ -63,6 +65,10 @@ pub async fn write(
             // Nothing is lost: the next reconcile computes the same counts from the tasks.
             return Ok(Written { last_write: last.clone(), requeue_at: (old != new).then_some(due) });
         }
+    }
+    if new.phase.is_finished() && !old.phase.is_finished() {
+        // Its tasks are samples for the next estimates. Before the status, which can cause the next plan, and after the record.
+        ctx.history.forget(&decided.valid.member.tenant);
     }
     // No other controller writes this status, and `observed` contains the last write even if the cache is older.
     let patched = patch_status(ctx, observed, &new).await?;
@@ -96,6 +102,7 @@ pub async fn write_blocked(
     if observed.started().is_none() {
         set_evaluation(&mut new, blocked.evaluation.as_deref());
         if let Some(content) = &blocked.content {
+            set_estimate(&mut new, observed, loaded, content);
             let total = u32::try_from(content.compiled.tasks.len()).unwrap_or(u32::MAX);
             new.tasks = TaskCounts { total, pending: total, ..TaskCounts::default() };
             new.critical_path = critical_path(content);
@@ -172,20 +179,57 @@ fn applied_status(decided: &Decided, applied: &Applied, old: &PlanStatus) -> Pla
     }
     if observed.started().is_none() {
         set_evaluation(&mut new, valid.evaluation.as_deref());
+        set_estimate(&mut new, observed, decided.loaded, &valid.content);
     }
     new.conditions = patch::conditions(observed.plan.as_ref(), &old.conditions, outcome.readiness.conditions(), now);
     new
 }
 
-/// Sets the usage of the plan. It changes with each request to a model, so it is written from time to time, and at the end.
-fn set_usage(new: &mut PlanStatus, decided: &Decided, old: &PlanStatus, last: &LastWrite) {
+/// Sets the usage of the plan. It changes with each request to a model, so it is written from time to time, when an attempt has failed, and
+/// at the end.
+async fn set_usage(ctx: &Context, new: &mut PlanStatus, decided: &Decided<'_>, old: &PlanStatus, last: &LastWrite) {
     let observed = decided.observed;
-    let Some(usage) = decided.budgets.usage(observed) else { return };
-    let same_budget = old.usage.as_ref().is_some_and(|old| old.budget == usage.budget);
+    let Some(mut usage) = decided.budgets.usage(observed) else { return };
+    let same_budget = |old: &PlanUsage| old.budget == usage.budget && old.budget_set_by == usage.budget_set_by;
+    let same_budget = old.usage.as_ref().is_some_and(same_budget);
     let is_due = last.usage_at.is_none_or(|at| observed.now >= at.plus_seconds(USAGE_SECONDS));
-    if is_due || !same_budget || new.phase.is_finished() {
-        new.usage = Some(usage);
+    let has_failure = decided.ends_with_failure();
+    let finishes = new.phase.is_finished() && !old.phase.is_finished();
+    if !is_due && !has_failure && same_budget && !new.phase.is_finished() {
+        return;
     }
+    usage.discarded = old.usage.as_ref().and_then(|old| old.discarded.clone());
+    let same_amount = old.usage.as_ref().is_some_and(|old| (old.tokens, &old.usd) == (usage.tokens, &usage.usd));
+    if decided.has_discarded() && (has_failure || finishes || !same_amount) {
+        // The record has the ends of this decision: the record step was before.
+        match ctx.record_store.discarded(&decided.valid.member.tenant, &observed.uid).await {
+            Ok(discarded) => usage.discarded = discarded_usage(&discarded),
+            // It only informs people, and is read again when more is used.
+            Err(error) => tracing::warn!(plan = observed.name(), %error, "cannot read the discarded usage"),
+        }
+    }
+    new.usage = Some(usage);
+}
+
+fn discarded_usage(discarded: &enact_store::Discarded) -> Option<Discarded> {
+    let (tokens, cost) = (discarded.tokens, discarded.cost_micro_usd);
+    (tokens > 0 || cost > 0).then(|| Discarded { tokens, usd: convert::usd(cost) })
+}
+
+/// Sets the estimate of a plan that has not started. A started plan keeps the one that its approvers saw.
+fn set_estimate(new: &mut PlanStatus, observed: &Observed, loaded: &Loaded, content: &Content) {
+    if !observed.uses_models() {
+        new.estimate = None;
+    } else if let Some(history) = &loaded.history {
+        new.estimate = estimate::estimate(observed, content, history);
+    }
+}
+
+/// Sets how far the estimate of a plan that has succeeded was from its usage. A plan that failed did only a part of its work.
+fn set_error(new: &mut PlanStatus) {
+    let Some(estimate) = &mut new.estimate else { return };
+    let usage = new.usage.as_ref().filter(|_| new.phase == Phase::Succeeded);
+    estimate.error_percent = usage.and_then(|usage| convert::error_percent(estimate, usage));
 }
 
 /// Publishes an Event when the usage in the status has passed a threshold of the budget.

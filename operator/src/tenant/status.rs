@@ -4,7 +4,7 @@ use enact_crds::tenant::TenantUsage;
 use enact_crds::{Tenant, TenantStatus, convert};
 use enact_domain::condition::{Progress, READY, Readiness};
 use enact_domain::time::Millis;
-use enact_domain::usage::month;
+use enact_domain::usage::{Balance, month};
 use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::events::EventType;
@@ -55,6 +55,9 @@ fn usage(object: &Tenant, old: &TenantStatus, seen: &Observed) -> Option<TenantU
         month: month(seen.now),
         tokens: balance.spent.tokens.total(),
         usd: convert::usd(balance.spent.known_cost()),
+        reserved: convert::reserved(balance),
+        // The limit of the record may still be the one before the last change of the spec.
+        remaining: convert::left(&Balance { limit: convert::limit(&budget), ..*balance }),
         budget,
     })
 }

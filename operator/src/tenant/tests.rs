@@ -1,5 +1,6 @@
 //! Tenants against an API server in memory.
 
+use enact_domain::usage::{Balance, Charge, Scope, Tokens};
 use futures::stream;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::DynamicObject;
@@ -227,6 +228,21 @@ async fn former_default_namespace_loses_reader_objects() {
     stands(&bench, "former", &json!({}));
     super::default::reconcile(&bench.contexts.tenants).await.unwrap();
     assert_eq!(bench.api.writes(), ["DELETE serviceaccounts/enact-reader"], "the one in `former`");
+}
+
+#[tokio::test]
+async fn shows_what_is_left_of_the_monthly_budget() {
+    let mut bench = bench().await;
+    bench.api.change("tenants/acme", &json!({"spec": {"monthlyBudget": {"usd": "5.00"}}}));
+    let charge = |cost| Charge { tokens: Tokens { output: 7, ..Tokens::default() }, cost_micro_usd: Some(cost) };
+    let balance = Balance { spent: charge(1_500_000), reserved: charge(250_000), ..Balance::default() };
+    bench.record_store.balances.lock().unwrap().insert(Scope::Tenant { month: "2026-01".into() }, balance);
+    bench.tenant("acme").await.unwrap();
+    let expected = json!({
+        "month": "2026-01", "tokens": 7, "usd": "1.50", "reserved": {"tokens": 7, "usd": "0.25"}, "budget": {"usd": "5.00"},
+        "remaining": {"usd": "3.25"},
+    });
+    assert_eq!(bench.api.get("tenants/acme")["status"]["usage"], expected);
 }
 
 /// Delivers an object by its watch, as the API server has it now.

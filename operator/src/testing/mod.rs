@@ -11,7 +11,7 @@ use enact_domain::digest::Digest;
 use enact_domain::record::{Event as Happened, Record, RecordedAttempt};
 use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Charge, Limit, Scope};
-use enact_store::{ModelRequest, Refusal, StoreError};
+use enact_store::{Discarded, FinishedTask, ModelRequest, Refusal, StoreError};
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::future::{self, BoxFuture};
 use futures::{Stream, stream};
@@ -72,6 +72,12 @@ pub struct InMemoryRecordStore {
     pub balances: Mutex<HashMap<Scope, Balance>>,
     /// Number of times that balances were read.
     pub balance_reads: AtomicUsize,
+    /// Tasks that have succeeded.
+    pub finished_tasks: Mutex<Vec<FinishedTask>>,
+    /// Number of times that they were read.
+    pub history_reads: AtomicUsize,
+    /// What attempts used whose work is discarded.
+    pub discarded: Mutex<Discarded>,
     /// The time at which a provider's quota is reset, for all attempts.
     pub quota_reset: Mutex<Option<Millis>>,
     /// Usage that agents reported themselves.
@@ -153,6 +159,17 @@ impl RecordStore for InMemoryRecordStore {
             let known = self.balances.lock().unwrap();
             scopes.iter().map(|scope| (scope.clone(), known.get(scope).copied().unwrap_or_default())).collect()
         })))
+    }
+
+    fn finished_tasks<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<FinishedTask>, StoreError>> {
+        Box::pin(future::ready(self.reach(|| {
+            self.history_reads.fetch_add(1, Ordering::Relaxed);
+            self.finished_tasks.lock().unwrap().clone()
+        })))
+    }
+
+    fn discarded<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Discarded, StoreError>> {
+        Box::pin(future::ready(self.reach(|| *self.discarded.lock().unwrap())))
     }
 
     fn refusal<'a>(&'a self, _: &'a str, _: &'a str, _: u32) -> BoxFuture<'a, Result<Option<Refusal>, StoreError>> {

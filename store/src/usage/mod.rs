@@ -9,6 +9,7 @@
 mod budgets;
 mod model;
 mod open;
+mod plans;
 mod query;
 mod refusals;
 mod requirements;
@@ -17,6 +18,7 @@ mod settle;
 
 pub use budgets::BudgetRow;
 pub use model::{ModelRequest, Opened, Outcome, Settlement};
+pub use plans::{Discarded, FinishedTask};
 pub use query::{UsageFilter, UsageQuery};
 pub use refusals::Refusal;
 pub use rows::{Dimension, UsageRow};

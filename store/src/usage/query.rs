@@ -118,7 +118,10 @@ async fn groups(
     let names: Vec<String> = dimensions.iter().map(|dimension| dimension.as_str().to_owned()).collect();
     let rows = sqlx::query_as!(
         Row,
-        r#"with request as (
+        r#"with attempt as (
+            select subject_uid, number, failure is not null or number < max(number) over (partition by subject_uid) as discarded
+            from enact.attempts where tenant_id = $1 and ($5::text is null or namespace = $5)
+        ), request as (
             select case when 'namespace' = any($2::text[]) then r.namespace end as namespace,
                    case when 'plan' = any($2) then r.plan end as plan,
                    case when 'requirement' = any($2) then r.plan_uid end as plan_uid,
@@ -128,10 +131,9 @@ async fn groups(
                    case when 'provider' = any($2) then r.provider end as provider,
                    case when 'model' = any($2) then r.model end as model,
                    case when 'day' = any($2) then to_char(r.requested_at at time zone 'UTC', 'YYYY-MM-DD') end as day,
-                   r.outcome is not null as ended, r.outcome = $8 as estimated, r.self_reported, a.failure is not null as discarded,
+                   r.outcome is not null as ended, r.outcome = $8 as estimated, r.self_reported, a.discarded,
                    r.input_tokens, r.cached_input_tokens, r.cache_write_tokens, r.output_tokens, r.reasoning_tokens, r.cost_micro_usd
-            from enact.model_requests r left join enact.attempts a
-                on a.tenant_id = r.tenant_id and a.subject_uid = r.task_uid and a.number = r.attempt
+            from enact.model_requests r left join attempt a on a.subject_uid = r.task_uid and a.number = r.attempt
             where r.tenant_id = $1 and r.requested_at >= to_timestamp($3::bigint / 1000.0)
                 and r.requested_at < to_timestamp($4::bigint / 1000.0) and ($5::text is null or r.namespace = $5)
                 and ($6::text is null or r.plan = $6) and ($7::text is null or r.agent = $7)

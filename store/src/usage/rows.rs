@@ -75,7 +75,7 @@ pub struct UsageRow {
     pub charge: Charge,
     /// The part of the tokens whose price is unknown, so that `charge` has no cost for it.
     pub unpriced_tokens: u64,
-    /// The part of `charge` that belongs to attempts that failed.
+    /// The part of `charge` that belongs to attempts that failed, or that a later attempt at the same task replaced.
     pub discarded: Charge,
 }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use enact_domain::usage::{Balance, Charge, Limit, Scope, Tokens};
+use enact_store::Discarded;
 use serde_json::{Value, json};
 
 use crate::testing::Bench;
@@ -140,7 +141,10 @@ async fn a_task_without_budget_waits_until_it_is_raised() {
     }
     let plan = bench.api.get("plans/p");
     assert_eq!((&plan["status"]["phase"], ready(&bench).0.as_str()), (&json!("Running"), "BudgetExceeded"));
-    assert_eq!(plan["status"]["usage"], json!({"tokens": 9500, "usd": "0.95", "budget": usd("1.00")}));
+    let usage = json!({
+        "tokens": 9500, "usd": "0.95", "budget": usd("1.00"), "budgetSetBy": ["spec.execution.budget"], "remaining": usd("0.05"),
+    });
+    assert_eq!(plan["status"]["usage"], usage);
     insta::assert_snapshot!(ready(&bench).1);
     bench.api.writes();
     bench.pass(40);
@@ -219,6 +223,8 @@ async fn the_lowest_approved_budget_applies() {
     bench.plan("p").await.unwrap();
     let limits = bench.record_store.limits.lock().unwrap().clone();
     assert_eq!(limits, [(plan_scope(&bench, "p"), cents(200))]);
+    let usage = bench.api.get("plans/p")["status"]["usage"].clone();
+    assert_eq!((&usage["budget"], &usage["budgetSetBy"]), (&usd("2.00"), &json!(["Approval lee by lee"])));
     bench.pass(3);
     spend(&bench, plan_scope(&bench, "p"), 200);
     stop(&bench, "p-t001-1", "BudgetExceeded").await;
@@ -282,6 +288,30 @@ async fn usage_is_read_and_written_from_time_to_time() {
         "complete at the end"
     );
     assert_eq!(bench.record_store.limits.lock().unwrap().len(), 0, "no budget, no limit");
+}
+
+#[tokio::test]
+async fn the_usage_of_failed_attempts_is_discarded() {
+    let mut bench = bench(2, json!({"onFailure": "Continue"})).await;
+    bench.plan("p").await.unwrap();
+    bench.plan("p").await.unwrap();
+    spend(&bench, plan_scope(&bench, "p"), 9);
+    *bench.record_store.discarded.lock().unwrap() = Discarded { tokens: 700, cost_micro_usd: 70_000 };
+    bench.pass(12);
+    bench.plan("p").await.unwrap();
+    let discarded = |bench: &Bench| bench.api.get("plans/p")["status"]["usage"]["discarded"].clone();
+    assert_eq!(discarded(&bench), Value::Null, "no attempt has failed, so nothing was read");
+    bench.fail("p-t001-1", "no such file").await;
+    bench.plan("p").await.unwrap();
+    assert_eq!(discarded(&bench), json!({"tokens": 700, "usd": "0.07"}), "at once");
+    *bench.record_store.discarded.lock().unwrap() = Discarded { tokens: 800, cost_micro_usd: 80_000 };
+    bench.pass(12);
+    bench.plan("p").await.unwrap();
+    assert_eq!(discarded(&bench)["tokens"], 700, "no more was used");
+    bench.succeed("p-t002-1").await;
+    bench.plan("p").await.unwrap();
+    let status = bench.api.get("plans/p")["status"].clone();
+    assert_eq!((&status["phase"], &status["usage"]["discarded"]["usd"]), (&json!("Failed"), &json!("0.08")));
 }
 
 #[tokio::test]

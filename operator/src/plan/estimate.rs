@@ -1,0 +1,40 @@
+//! Estimate: the expected use of models and duration of a plan that has not started.
+
+use enact_crds::AgentSpec;
+use enact_crds::plan::PlanEstimate;
+use enact_domain::usage::{self, Sample, Work, Worker};
+
+use super::observed::{Content, Observed};
+
+/// Returns an agent as the estimate distinguishes it; `key` is `<namespace>/<name>`.
+pub fn worker(key: String, agent: &AgentSpec) -> Worker {
+    // The first model is the usual one. The others are used when its provider fails.
+    let model = agent.models.first().map_or_else(String::new, |model| format!("/{}", model.model));
+    Worker { agent: key, model: format!("{}{model}", agent.adapter.as_str()), metered: agent.uses_models() }
+}
+
+/// Returns the estimate of a plan, rounded so that it changes only when it matters. None if an agent
+/// does not exist, and if no task uses models.
+pub fn estimate(observed: &Observed, content: &Content, history: &[Sample]) -> Option<PlanEstimate> {
+    let compiled = &content.compiled;
+    let of_tenant = observed.member.as_ref().map_or(u32::MAX, |member| member.parallelism);
+    let workers = compiled.tasks.iter().map(|task| {
+        let name = observed.agent_of(task);
+        Some(worker(format!("{}/{name}", observed.namespace), &observed.agents.get(name)?.spec))
+    });
+    let workers: Vec<Worker> = workers.collect::<Option<_>>()?;
+    // The plan's own agent may have no task.
+    if !workers.iter().any(|worker| worker.metered) {
+        return None;
+    }
+    let work = Work {
+        graph: &compiled.graph,
+        workers,
+        priorities: compiled.tasks.iter().map(|task| task.priority).collect(),
+        parallelism: observed.plan.spec.execution.parallelism.min(of_tenant),
+    };
+    Some((&usage::estimate(history, &work).rounded()).into())
+}
+
+#[cfg(test)]
+mod tests;
