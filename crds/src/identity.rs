@@ -5,7 +5,7 @@ use enact_domain::names::{
     ANNOTATION_AGENT, DEFAULT_TENANT, GROUP, INTEGRATION, LABEL_ATTEMPT, LABEL_PLAN, LABEL_PLAN_UID, LABEL_ROLE,
     LABEL_TASK, LABEL_TENANT,
 };
-use k8s_openapi::api::authentication::v1::{TokenReviewStatus, UserInfo};
+use k8s_openapi::api::authentication::v1::UserInfo;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 /// Keys of the API server's answer about a token that is bound to a pod.
@@ -42,13 +42,6 @@ pub struct AgentPod {
     pub task: String,
     /// Namespace and name of the Agent.
     pub agent: (String, String),
-}
-
-/// Returns the user of a token that the API server accepts for `audience`.
-pub fn accepted_user(status: TokenReviewStatus, audience: &str) -> Option<UserInfo> {
-    // An authenticator without support for audiences accepts every token and lists no audience.
-    let listed = status.audiences.unwrap_or_default().iter().any(|accepted| accepted == audience);
-    (status.authenticated == Some(true) && listed).then(|| status.user.unwrap_or_default())
 }
 
 /// Returns the pod that the token of `user` is bound to.

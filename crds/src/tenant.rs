@@ -51,7 +51,7 @@ pub struct TenantSpec {
     /// Budget of a calendar month (UTC) for all its plans.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monthly_budget: Option<Budget>,
-    /// Limits on requests to models, over all its agents.
+    /// Limits on requests to models, over all its agents. A field that is not set has the default of the installation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_limits: Option<RateLimits>,
     /// Isolation of its pods.

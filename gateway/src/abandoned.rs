@@ -3,15 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use enact_crds::Tenant;
 use enact_domain::names::DEFAULT_TENANT;
 use enact_domain::time::Millis;
-use kube::api::ListParams;
-use kube::{Api, Client};
 use tokio::time::sleep;
 
 use crate::cluster::Cluster;
-use crate::gateway::now;
+use crate::gateway::{Gateway, now};
 use crate::ledger::Ledger;
 
 /// Time between two rounds.
@@ -20,27 +17,23 @@ const PAUSE: Duration = Duration::from_mins(5);
 const AGE: Duration = Duration::from_mins(45);
 
 /// Books the estimates of abandoned requests of all tenants, again and again. Replicas may do it at the same time.
-pub async fn run(client: Client, cluster: Cluster, ledger: Arc<dyn Ledger>) {
+pub async fn run(cluster: Cluster, gateway: Arc<Gateway>) {
     loop {
-        match tenants(&client, &cluster).await {
-            Ok(tenants) => {
-                for tenant in tenants {
-                    settle(&tenant, ledger.as_ref()).await;
+        match gateway.catalogue.ready().await {
+            Ok(()) => {
+                for tenant in tenants(&cluster, &gateway) {
+                    settle(&tenant, gateway.ledger.as_ref()).await;
                 }
             }
-            Err(error) => tracing::warn!(%error, "cannot list the tenants, to settle their abandoned requests"),
+            Err(why) => tracing::warn!(why, "cannot settle the abandoned requests of tenants"),
         }
         sleep(PAUSE).await;
     }
 }
 
-async fn tenants(client: &Client, cluster: &Cluster) -> kube::Result<Vec<String>> {
-    let listed = Api::<Tenant>::all(client.clone()).list_metadata(&ListParams::default()).await?;
-    let mut names: Vec<String> = listed.items.iter().map(kube::ResourceExt::name_any).collect();
-    if cluster.has_default_tenant() {
-        names.push(DEFAULT_TENANT.to_owned());
-    }
-    Ok(names)
+fn tenants(cluster: &Cluster, gateway: &Gateway) -> Vec<String> {
+    let default = cluster.has_default_tenant().then(|| DEFAULT_TENANT.to_owned());
+    gateway.catalogue.tenants().into_iter().chain(default).collect()
 }
 
 async fn settle(tenant: &str, ledger: &dyn Ledger) {

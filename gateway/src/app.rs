@@ -52,7 +52,6 @@ const LIMITS: Limits = Limits {
 pub struct App {
     http: TcpListener,
     health_http: TcpListener,
-    client: Client,
     cluster: Cluster,
     store: Option<Store>,
     gateway: Arc<Gateway>,
@@ -124,7 +123,6 @@ impl App {
         Ok(Self {
             http: listen(settings.listen).await?,
             health_http: listen(settings.health_listen).await?,
-            client,
             cluster,
             store: None,
             routes: Arc::new(Routes::new(Arc::clone(&gateway), u64::from(settings.request_memory) << 20)),
@@ -157,11 +155,11 @@ impl App {
         tracing::info!(%agents, health = %probes, "listening");
         let health = Health::new(CHECKS);
         self.check(&health);
-        let Self { http, health_http, client, cluster, store, gateway, routes, limits, end, tasks } = self;
+        let Self { http, health_http, cluster, store, gateway, routes, limits, end, tasks } = self;
         let metrics = &gateway.metrics;
         let (registry, open) = (metrics.registry.clone(), metrics.health_connections.clone());
         tasks.spawn(health::serve(health_http, health.clone(), registry, open, end.clone()));
-        let settling = abandoned::run(client, cluster, Arc::clone(&gateway.ledger));
+        let settling = abandoned::run(cluster, Arc::clone(&gateway));
         tasks.spawn(end.clone().run_until_cancelled_owned(settling));
         let shutdown = {
             let stop = stop.clone();

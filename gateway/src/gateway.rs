@@ -24,7 +24,7 @@ use crate::denial::{Denial, DenialKind};
 use crate::identity::Identifier;
 use crate::keys::Keys;
 use crate::ledger::Ledger;
-use crate::limits::{Holder, Limited as LimitedHolder, Limiter};
+use crate::limits::{Holder, Limited as LimitedHolder, Limiter, lower, or_default};
 use crate::metering::{Metering, Reservation};
 use crate::metrics::Metrics;
 use crate::providers::{Candidate, Catalogue, select};
@@ -65,7 +65,7 @@ impl Default for Patience {
     }
 }
 
-/// Limits on each tenant and each agent, for all of them the same.
+/// Limits of the installation: of a tenant that has none of its own, and of every agent.
 #[derive(Clone, Debug, Default)]
 pub struct CommonLimits {
     pub tenant: enact_crds::provider::RateLimits,
@@ -158,9 +158,9 @@ impl Gateway {
         let request = target::request(provider, &url, &call.headers, key.as_deref(), body).map_err(Outcomes::Next)?;
         let limited = self.limits(call, candidate);
         let tokens = call.requested.estimate(call.body.len());
-        self.limiter.take(&call.pod.attempt.tenant, &limited, tokens.total()).map_err(|wait| {
-            let why = "a limit on requests or tokens per minute is reached";
-            Outcomes::Next(Denial::new(DenialKind::RateLimited, why).retry_after(seconds(wait)))
+        self.limiter.take(&call.pod.attempt.tenant, &limited, tokens.total()).map_err(|reached| {
+            let denial = Denial::new(DenialKind::RateLimited, reached.to_string());
+            Outcomes::Next(denial.retry_after(seconds(reached.wait)))
         })?;
         if call.action == Action::CountTokens {
             self.limiter.put_back(&call.pod.attempt.tenant, &limited, tokens.total());
@@ -200,10 +200,10 @@ impl Gateway {
     /// Returns the limits that apply to a request.
     fn limits(&self, call: &Call, candidate: &Candidate) -> Vec<LimitedHolder> {
         let (namespace, name) = call.pod.agent.clone();
-        let mut limited = vec![
-            (Holder::Tenant(call.pod.attempt.tenant.clone()), self.common_limits.tenant.clone()),
-            (Holder::Agent(namespace, name), self.common_limits.agent.clone()),
-        ];
+        let tenant = call.pod.attempt.tenant.clone();
+        let of_tenant = or_default(self.catalogue.tenant_limits(&tenant), &self.common_limits.tenant);
+        let of_agent = lower(self.catalogue.agent_limits(&namespace, &name), &self.common_limits.agent);
+        let mut limited = vec![(Holder::Tenant(tenant), of_tenant), (Holder::Agent(namespace, name), of_agent)];
         limited.extend(candidate.provider.limits.clone().map(|limits| (Holder::Key(candidate.provider.id()), limits)));
         limited
     }
