@@ -235,7 +235,7 @@ impl Gateway {
             task: pod.task.clone(),
             task_uid: pod.attempt.subject_uid.clone(),
             attempt: pod.attempt.attempt,
-            agent: format!("{}/{}", pod.agent.0, pod.agent.1),
+            agent: pod.agent_id(),
             provider: candidate.provider.id(),
             model: candidate.model.clone(),
             estimate,

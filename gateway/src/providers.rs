@@ -116,7 +116,8 @@ impl Catalogue {
             }
         };
         timeout(PATIENCE, listed).await.map_err(|_| {
-            "Agents, ModelProviders and Tenants are not listed yet; check that the gateway's ClusterRole allows it".to_owned()
+            "Agents, ModelProviders and Tenants are not listed yet; check that the gateway's ClusterRole allows it"
+                .to_owned()
         })
     }
 

@@ -2,6 +2,8 @@
 
 mod attacks;
 mod budgets;
+mod drafts;
 mod ends;
 mod feature;
+mod limits;
 mod providers;

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use enact_domain::time::Millis;
-use enact_domain::usage::{Balance, Charge, Demand, Limit, Scope, admit, month};
+use enact_domain::usage::{Balance, Charge, Demand, Limit, Scope, admit};
 use enact_gateway::ledger::Ledger;
 use enact_store::{ModelRequest, Opened, Refusal, Settlement, StoreError};
 use futures::future::BoxFuture;
@@ -59,17 +59,6 @@ impl MemoryLedger {
     }
 }
 
-fn scopes(request: &ModelRequest) -> Vec<Scope> {
-    let (namespace, name) = request.agent.split_once('/').unwrap();
-    vec![
-        Scope::Attempt { uid: request.task_uid.clone(), number: request.attempt },
-        Scope::Task { uid: request.task_uid.clone() },
-        Scope::Plan { uid: request.plan_uid.clone() },
-        Scope::Agent { namespace: namespace.into(), name: name.into(), month: month(request.at) },
-        Scope::Tenant { month: month(request.at) },
-    ]
-}
-
 fn subtract(from: &mut Charge, less: &Charge) {
     from.tokens.input -= less.tokens.input;
     from.tokens.output -= less.tokens.output;
@@ -89,8 +78,10 @@ impl Ledger for MemoryLedger {
                 gate.acquire().await.unwrap().forget();
             }
             let mut state = self.state.lock().unwrap();
-            let demands: Vec<Demand> =
-                requests.iter().map(|request| Demand { scopes: scopes(request), estimate: request.estimate }).collect();
+            let demands: Vec<Demand> = requests
+                .iter()
+                .map(|request| Demand { scopes: request.scopes(), estimate: request.estimate })
+                .collect();
             let refused = admit(&mut state.balances, &demands);
             let opened = refused.into_iter().zip(requests).map(|(refused, request)| {
                 if let Some((scope, balance)) = refused {
@@ -110,7 +101,7 @@ impl Ledger for MemoryLedger {
             for settlement in settlements {
                 // As in Postgres: a settlement of an unknown request has no effect.
                 let Some(request) = state.open.remove(&settlement.id) else { continue };
-                for scope in scopes(&request) {
+                for scope in request.scopes() {
                     let balance = state.balances.entry(scope).or_default();
                     subtract(&mut balance.reserved, &request.estimate);
                     balance.spent.add(&settlement.charge);
