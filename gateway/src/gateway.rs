@@ -359,6 +359,7 @@ impl Gateway {
 
     fn count_failure(&self, id: &str) {
         if self.breakers.failed(id) {
+            self.metrics.circuit_openings.inc();
             tracing::warn!(provider = id, "a provider fails again and again; it gets no requests for a while");
         }
     }

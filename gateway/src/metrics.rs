@@ -16,6 +16,8 @@ pub struct Metrics {
     pub denials: IntCounterVec,
     /// `enact_gateway_upstream_requests_total{outcome}`: requests to providers.
     pub upstream: IntCounterVec,
+    /// `enact_gateway_circuit_openings_total`: how often a provider failed again and again, and got no requests for a while.
+    pub circuit_openings: IntCounter,
     /// `enact_gateway_settlements_total{outcome}`.
     pub settlements: IntCounterVec,
     /// `enact_gateway_tokens_total{kind}`.
@@ -68,6 +70,10 @@ impl Metrics {
             requests: counters("requests_total", "Requests of agents by route and status.", &["route", "status"])?,
             denials,
             upstream: counters("upstream_requests_total", "Requests to providers by outcome.", &["outcome"])?,
+            circuit_openings: counter(
+                "circuit_openings_total",
+                "How often a provider failed several times in a row and got no requests for a while.",
+            )?,
             settlements: counters("settlements_total", "Settled requests by outcome.", &["outcome"])?,
             tokens: counters("tokens_total", "Tokens by kind.", &["kind"])?,
             cost: counter(
