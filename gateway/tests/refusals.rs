@@ -48,7 +48,15 @@ async fn a_token_is_valid_while_its_pod_runs() {
 #[tokio::test]
 async fn a_draft_is_metered_for_its_agent_and_stopped_by_its_budget() {
     let gateway = Gateway::start().await;
-    gateway.cluster.draft("token-draft", "coder");
+    gateway.cluster.pod("token-draft", "coder");
+    let owner = json!([{
+        "apiVersion": "enact.dev/v1alpha1", "kind": "Specification", "name": "cart", "uid": "uid-cart", "controller": true,
+    }]);
+    let labels = json!({
+        "enact.dev/role": "draft", "enact.dev/plan": null, "enact.dev/plan-uid": null, "enact.dev/task": null,
+    });
+    let metadata = json!({ "labels": labels, "ownerReferences": owner });
+    gateway.cluster.api.change("pods/pod-token-draft", &json!({ "metadata": metadata }));
     gateway.provider.answer("p", answered(90, 60));
     let ask = async || read(gateway.send("token-draft", "/v1/chat/completions", &chat("m")).await).await;
     assert_eq!(ask().await.0, 200);

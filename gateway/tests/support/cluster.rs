@@ -82,19 +82,6 @@ impl Cluster {
         self.tokens.lock().unwrap().insert(token.into(), pod);
     }
 
-    /// Adds a running pod with this token, in which this Agent drafts a Specification.
-    pub fn draft(&self, token: &str, agent: &str) {
-        self.pod(token, agent);
-        let of_plan = ["enact.dev/plan", "enact.dev/plan-uid", "enact.dev/task"];
-        let mut labels: serde_json::Map<_, _> = of_plan.map(|key| (key.to_owned(), Value::Null)).into_iter().collect();
-        labels.insert("enact.dev/role".to_owned(), "draft".into());
-        let owner = json!([{
-            "apiVersion": "enact.dev/v1alpha1", "kind": "Specification", "name": "cart", "uid": "uid-cart", "controller": true,
-        }]);
-        let metadata = json!({ "labels": labels, "ownerReferences": owner });
-        self.api.change(&format!("pods/pod-{token}"), &json!({ "metadata": metadata }));
-    }
-
     /// Returns a client of this server.
     pub fn client(&self) -> Client {
         let (tokens, inner) = (Arc::clone(&self.tokens), self.api.client());
