@@ -34,7 +34,7 @@
 //! mkdir -p /tmp/bifrost && cat > /tmp/bifrost/config.json <<END
 //! {"config_store": {"enabled": false}, "logs_store": {"enabled": false}, "client": {"enable_logging": false, "initial_pool_size": 500},
 //!  "providers": {"openai": {
-//!    "network_config": {"base_url": "http://127.0.0.1:9100/bench/run", "allow_private_network": true},
+//!    "network_config": {"base_url": "http://127.0.0.1:9100/bench/run"},
 //!    "concurrency_and_buffer_size": {"concurrency": 400, "buffer_size": 1000},
 //!    "keys": [{"name": "bench", "value": "benchmark", "models": ["*"], "weight": 1}]}}}
 //! END
@@ -47,7 +47,7 @@
 //!   --target "bifrost=http://127.0.0.1:9102/v1,model=openai/scripted,pid=$(pgrep -x bifrost-http)"
 //! ```
 //!
-//! Check each of them with one request first: a target that answers anything but 200 ends the measurement with what it says.
+//! Their settings can change with their versions. Check each with one request first: a target that answers anything but 200 ends the measurement with what it says.
 
 #![allow(
     clippy::unwrap_used,

@@ -28,6 +28,7 @@ use crate::limits::Limiter;
 use crate::metering::Metering;
 use crate::metrics::Metrics;
 use crate::providers::Catalogue;
+use crate::request_log::RequestLogs;
 use crate::routes::Routes;
 use crate::service::Agents;
 use crate::upstream::Upstream;
@@ -107,6 +108,7 @@ impl App {
             keys: Keys::new(client.clone()),
             upstream: Upstream::new(AllowedHosts::new(&settings.allowed_private_hosts))?,
             metering: Metering::new(Arc::clone(&ledger), metrics.clone()),
+            request_logs: RequestLogs::new(Arc::clone(&ledger), metrics.clone()),
             budgets: Budgets::new(Arc::clone(&ledger)),
             ledger,
             limiter: Arc::new(Limiter::new(settings.replicas)),
@@ -174,7 +176,7 @@ impl App {
         // Every connection has ended, and with it every answer. What they used is written before the connections to Postgres close.
         gateway.relays.close();
         gateway.relays.wait().await;
-        gateway.metering.flush(FLUSH).await;
+        tokio::join!(gateway.metering.flush(FLUSH), gateway.request_logs.flush(FLUSH));
         end.cancel();
         tasks.close();
         tasks.wait().await;

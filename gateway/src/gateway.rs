@@ -29,6 +29,7 @@ use crate::metering::{Metering, Reservation};
 use crate::metrics::Metrics;
 use crate::providers::{Candidate, Catalogue, select};
 use crate::relay::{Body, Relay, RelayLimits, full};
+use crate::request_log::{Recording, RequestLogs};
 use crate::target::{self, Action};
 use crate::ticket::Ticket;
 use crate::upstream::Upstream;
@@ -80,6 +81,7 @@ pub struct Gateway {
     pub upstream: Upstream,
     pub ledger: Arc<dyn Ledger>,
     pub metering: Metering,
+    pub request_logs: RequestLogs,
     pub budgets: Budgets,
     pub limiter: Arc<Limiter>,
     pub common_limits: CommonLimits,
@@ -168,6 +170,8 @@ impl Gateway {
         }
         let estimate = Charge { tokens, cost_micro_usd: candidate.pricing.cost(&tokens) };
         let (mut ticket, reservation) = self.open(call, candidate, estimate, limited);
+        let logging = self.catalogue.request_logging(&call.pod.attempt.tenant);
+        ticket.recording = logging.map(|logging| Box::new(Recording::begin(&logging, &call.body, key.clone(), now())));
         // Far from all limits, the reservation is made while the provider works; else it decides whether the provider gets the request.
         let is_far = self.budgets.are_far(&call.pod, &estimate, now());
         let reservation = if is_far {
@@ -254,6 +258,8 @@ impl Gateway {
             begun: Instant::now(),
             first_byte: None,
             status: 0,
+            recording: None,
+            request_logs: self.request_logs.clone(),
             is_sent: false,
             is_settled: false,
         };
@@ -261,9 +267,12 @@ impl Gateway {
     }
 
     /// Passes an answer on to the client.
-    fn relay(&self, call: &Call, answer: Response<Incoming>, ticket: Ticket) -> Response<Body> {
+    fn relay(&self, call: &Call, answer: Response<Incoming>, mut ticket: Ticket) -> Response<Body> {
         let (parts, incoming) = answer.into_parts();
         let form = form(&parts.headers);
+        if let Some(recording) = &mut ticket.recording {
+            recording.answered(form);
+        }
         let relay = Relay {
             incoming,
             reader: UsageReader::new(call.format, form),

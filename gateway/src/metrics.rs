@@ -34,6 +34,8 @@ pub struct Metrics {
     pub ledger_failures: IntCounterVec,
     /// `enact_gateway_unsettled_requests`: requests whose settlement waits for Postgres.
     pub unsettled: IntGauge,
+    /// `enact_gateway_request_logs_total{outcome}`: recorded texts of requests.
+    pub request_logs: IntCounterVec,
     /// `enact_gateway_streams`: answers in progress.
     pub streams: IntGauge,
     /// `enact_gateway_connections`: open connections of agents.
@@ -90,6 +92,7 @@ impl Metrics {
             ledger_seconds: histogram("ledger_seconds", "Time to write usage to Postgres.", "operation", &ledger)?,
             ledger_failures: counters("ledger_failures_total", "Failed writes of usage.", &["operation"])?,
             unsettled: gauge("unsettled_requests", "Requests whose settlement waits for Postgres.")?,
+            request_logs: counters("request_logs_total", "Recorded texts of requests by outcome.", &["outcome"])?,
             streams: gauge("streams", "Answers in progress.")?,
             connections: gauge("connections", "Open connections of agents.")?,
             health_connections: gauge("health_connections", "Open connections of probes.")?,

@@ -8,6 +8,7 @@ use enact_crds::convert::micro_usd;
 use enact_crds::identity::AgentPod;
 use enact_crds::models::{Resolved, resolve};
 use enact_crds::provider::{Api as ProviderApi, ModelProviderSpec, RateLimits, is_model};
+use enact_crds::tenant::RequestLogging;
 use enact_crds::{Agent, ModelProvider, Tenant};
 use enact_domain::time::Millis;
 use enact_domain::usage::{Price, Tokens, price};
@@ -147,6 +148,11 @@ impl Catalogue {
     pub fn tenant_limits(&self, tenant: &str) -> RateLimits {
         let found = self.tenants.get(&ObjectRef::new(tenant));
         found.and_then(|tenant| tenant.spec.model_limits.clone()).unwrap_or_default()
+    }
+
+    /// Returns how the texts of a Tenant's requests are recorded; none if they are not.
+    pub fn request_logging(&self, tenant: &str) -> Option<RequestLogging> {
+        self.tenants.get(&ObjectRef::new(tenant))?.spec.request_logging.clone()
     }
 
     /// Returns the limits per minute that an Agent has; none for one without.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Charge, Demand, Limit, Scope, admit};
 use enact_gateway::ledger::Ledger;
-use enact_store::{ModelRequest, Opened, Refusal, Settlement, StoreError};
+use enact_store::{ModelRequest, Opened, Refusal, RequestLog, Settlement, StoreError};
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -33,6 +33,7 @@ struct State {
     open: HashMap<Uuid, ModelRequest>,
     settled: Vec<Settled>,
     refusals: HashMap<(String, u32), Refusal>,
+    logs: Vec<RequestLog>,
 }
 
 impl MemoryLedger {
@@ -48,6 +49,10 @@ impl MemoryLedger {
     /// Returns the number of requests that are reserved and not settled.
     pub fn open_count(&self) -> usize {
         self.state.lock().unwrap().open.len()
+    }
+
+    pub fn logs(&self) -> Vec<RequestLog> {
+        self.state.lock().unwrap().logs.clone()
     }
 
     pub fn refusal(&self, task_uid: &str) -> Option<Refusal> {
@@ -113,6 +118,18 @@ impl Ledger for MemoryLedger {
     }
 
     fn settle_abandoned<'a>(&'a self, _: &'a str, _: Millis) -> BoxFuture<'a, Result<u64, StoreError>> {
+        Box::pin(async { Ok(0) })
+    }
+
+    fn log_requests<'a>(&'a self, _: &'a str, logs: &'a [RequestLog]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.check()?;
+            self.state.lock().unwrap().logs.extend_from_slice(logs);
+            Ok(())
+        })
+    }
+
+    fn delete_expired_logs<'a>(&'a self, _: &'a str, _: Millis) -> BoxFuture<'a, Result<u64, StoreError>> {
         Box::pin(async { Ok(0) })
     }
 
