@@ -159,8 +159,8 @@ impl Resource {
             Self::Search { kinds, .. } => kinds,
             // Usage belongs to plans.
             Self::Usage(_) | Self::Budgets { .. } => return vec![Kind::Plan],
-            // The texts have prompts, files and answers: what a reader of these three kinds could read in objects, logs and branches.
-            Self::Requests { .. } => return vec![Kind::Plan, Kind::Task, Kind::Specification],
+            // The texts quote the documents, and those of drafts belong to no plan.
+            Self::Requests { .. } => return vec![Kind::Plan, Kind::Specification],
             _ => return self.object().map(|object| object.kind).into_iter().collect(),
         };
         let searched = if kinds.is_empty() { ItemKind::ALL.as_slice() } else { kinds };
@@ -458,7 +458,7 @@ mod tests {
         let text = |text: &str| Some(text.to_owned());
         let found = requests(Parameters { task: text("shop-t001"), agent: text("coder"), ..Parameters::default() });
         let found = found.unwrap();
-        assert_eq!(found.kinds(), [Kind::Plan, Kind::Task, Kind::Specification]);
+        assert_eq!(found.kinds(), [Kind::Plan, Kind::Specification]);
         let filter = RequestLogFilter {
             namespace: "team".into(),
             plan: None,
