@@ -12,8 +12,23 @@ pub const REDACTED: &str = "[redacted]";
 /// Shortest known value that is replaced, in bytes. A shorter one occurs in ordinary text.
 const MIN_KNOWN_BYTES: usize = 6;
 
-/// Keys of well-known services, by their prefixes, and JSON Web Tokens. Before one is no letter or digit, except in an escape such as `\n`.
-const KEYS: &str = r"(^|[^A-Za-z0-9]|\\[nrt])(?:sk-[A-Za-z0-9_-]{16,}|[rs]k_(?:live|test)_[A-Za-z0-9]{16,}|AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9._-]{16,}|gh[oprsu]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}|xox[abeoprs]-[A-Za-z0-9-]{10,}|(?:AKIA|ASIA)[A-Z0-9]{16}|hf_[A-Za-z0-9]{20,}|npm_[A-Za-z0-9]{30,}|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?)";
+/// Keys of well-known services, by their prefixes, and JSON Web Tokens.
+const KEYS: [&str; 12] = [
+    "sk-[A-Za-z0-9_-]{16,}",
+    "[rs]k_(?:live|test)_[A-Za-z0-9]{16,}",
+    "AIza[A-Za-z0-9_-]{30,}",
+    r"ya29\.[A-Za-z0-9._-]{16,}",
+    "gh[oprsu]_[A-Za-z0-9]{20,}",
+    "github_pat_[A-Za-z0-9_]{20,}",
+    "glpat-[A-Za-z0-9_-]{16,}",
+    "xox[abeoprs]-[A-Za-z0-9-]{10,}",
+    "(?:AKIA|ASIA)[A-Z0-9]{16}",
+    "hf_[A-Za-z0-9]{20,}",
+    "npm_[A-Za-z0-9]{30,}",
+    r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?",
+];
+/// What is before a key: no letter or digit, except in an escape such as `\n`.
+const BEFORE_KEY: &str = r"(^|[^A-Za-z0-9]|\\[nrt])";
 /// A value after a name such as `API_KEY=` or `"password":`.
 const ASSIGNED: &str = r#"(?i)((?:api_?-?key|access_?-?key|token|secret|passw(?:or)?d|authorization)[\\"']*\s*[:=]\s*[\\"']*(?:bearer\s+|basic\s+)?)[^\s\\"',;]{8,}"#;
 /// The password in a URL.
@@ -24,10 +39,11 @@ const PRIVATE_KEY: &str = r"(?s)-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----.*?(?:---
 const PRIVATE_KEY_END: &str = r"(?s)^.*-----END [A-Z ]{0,32}PRIVATE KEY-----";
 
 static PATTERNS: LazyLock<[(Regex, String); 5]> = LazyLock::new(|| {
+    let keys = format!("{BEFORE_KEY}(?:{})", KEYS.join("|"));
     [
         (PRIVATE_KEY, REDACTED.to_owned()),
         (PRIVATE_KEY_END, REDACTED.to_owned()),
-        (KEYS, format!("${{1}}{REDACTED}")),
+        (keys.as_str(), format!("${{1}}{REDACTED}")),
         (IN_URL, format!("${{1}}{REDACTED}@")),
         (ASSIGNED, format!("${{1}}{REDACTED}")),
     ]

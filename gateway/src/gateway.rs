@@ -205,8 +205,8 @@ impl Gateway {
     fn limits(&self, call: &Call, candidate: &Candidate) -> Vec<LimitedHolder> {
         let (namespace, name) = call.pod.agent.clone();
         let tenant = call.pod.attempt.tenant.clone();
-        let of_tenant = or_default(self.catalogue.tenant_limits(&tenant), &self.common_limits.tenant);
-        let of_agent = lower(self.catalogue.agent_limits(&namespace, &name), &self.common_limits.agent);
+        let of_tenant = or_default(&self.catalogue.tenant_limits(&tenant), &self.common_limits.tenant);
+        let of_agent = lower(&self.catalogue.agent_limits(&namespace, &name), &self.common_limits.agent);
         let mut limited = vec![(Holder::Tenant(tenant), of_tenant), (Holder::Agent(namespace, name), of_agent)];
         limited.extend(candidate.provider.limits.clone().map(|limits| (Holder::Key(candidate.provider.id()), limits)));
         limited

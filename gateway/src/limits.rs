@@ -81,7 +81,7 @@ impl fmt::Display for Reached {
 }
 
 /// Returns the limits of a tenant: its own, or else those of the installation.
-pub fn or_default(own: RateLimits, default: &RateLimits) -> RateLimits {
+pub fn or_default(own: &RateLimits, default: &RateLimits) -> RateLimits {
     RateLimits {
         requests_per_minute: own.requests_per_minute.or(default.requests_per_minute),
         tokens_per_minute: own.tokens_per_minute.or(default.tokens_per_minute),
@@ -89,7 +89,7 @@ pub fn or_default(own: RateLimits, default: &RateLimits) -> RateLimits {
 }
 
 /// Returns the limits of an agent: the lower of its own and those of the installation, since a tenant writes its own.
-pub fn lower(own: RateLimits, most: &RateLimits) -> RateLimits {
+pub fn lower(own: &RateLimits, most: &RateLimits) -> RateLimits {
     fn least<T: Ord + Copy>(a: Option<T>, b: Option<T>) -> Option<T> {
         a.into_iter().chain(b).min()
     }
@@ -249,9 +249,9 @@ mod tests {
     #[test]
     fn own_limits_and_those_of_the_installation() {
         let (own, installation) = (limits(Some(9), None), limits(Some(5), Some(100)));
-        assert_eq!(or_default(own.clone(), &installation), limits(Some(9), Some(100)));
-        assert_eq!(lower(own, &installation), limits(Some(5), Some(100)));
-        assert_eq!(lower(limits(Some(2), Some(7)), &limits(None, None)), limits(Some(2), Some(7)));
+        assert_eq!(or_default(&own, &installation), limits(Some(9), Some(100)));
+        assert_eq!(lower(&own, &installation), limits(Some(5), Some(100)));
+        assert_eq!(lower(&limits(Some(2), Some(7)), &limits(None, None)), limits(Some(2), Some(7)));
     }
 
     #[tokio::test(start_paused = true)]

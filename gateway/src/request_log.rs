@@ -198,7 +198,7 @@ impl RequestLogs {
         while let Some(batch) = self.next() {
             let size: usize = batch.iter().map(|(_, _, recording)| recording.size()).sum();
             // Redaction takes milliseconds, for which no other task may wait.
-            let redacted = tokio::task::spawn_blocking(|| {
+            let redacted = tokio::task::spawn_blocking(move || {
                 let mut logs: BTreeMap<String, Vec<RequestLog>> = BTreeMap::new();
                 for (tenant, id, recording) in batch {
                     logs.entry(tenant).or_default().push(recording.log(id));

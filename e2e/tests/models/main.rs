@@ -7,3 +7,4 @@ mod ends;
 mod feature;
 mod limits;
 mod providers;
+mod request_log;

@@ -164,9 +164,9 @@ impl Store {
                     tenant,
                     now.0,
                     filter.namespace,
-                    filter.plan,
-                    filter.task,
-                    filter.agent,
+                    filter.plan.as_deref(),
+                    filter.task.as_deref(),
+                    filter.agent.as_deref(),
                     i64::from(limit),
                 )
                 .fetch_all(session.statement())
