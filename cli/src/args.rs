@@ -9,10 +9,10 @@ use enact_crds::approval::Subject;
 
 use crate::server::ServerAddress;
 
-pub use parse::DocumentName;
+pub use parse::{DocumentName, PlanOrTask};
 use parse::{
-    answer, digest, document, git_revision, git_url, object_name, plan_name, recorded_revision, revision, secret_name,
-    specification, subject, target_branch, usd,
+    answer, digest, document, git_revision, git_url, object_name, plan_name, plan_or_task, recorded_revision, revision,
+    secret_name, specification, subject, target_branch, usd,
 };
 
 mod parse;
@@ -89,6 +89,8 @@ pub enum Command {
     },
     /// Show tokens and cost of model requests, and budgets
     Usage(Usage),
+    /// Print what agents sent to models and what they got, for tenants with request logging
+    Requests(Requests),
     /// Print the prompt that the agent of a task gets
     Prompt(Prompt),
     /// Print the logs of an attempt
@@ -407,6 +409,36 @@ pub enum UsageOutput {
     /// Usage as comma-separated values
     Csv,
     /// Usage and budgets as JSON
+    Json,
+}
+
+/// Print what agents sent to models and what they got, for tenants with request logging
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  kubectl enact requests shop/T003\n  kubectl enact requests --agent coder --limit 1 -o json"
+)]
+pub struct Requests {
+    /// PLAN or PLAN/TASKID [default: all requests of the namespace]
+    #[arg(value_name = "TARGET", value_parser = plan_or_task)]
+    pub target: Option<PlanOrTask>,
+    /// Only this Agent: a name, or NAMESPACE/NAME
+    #[arg(long, value_name = "NAME")]
+    pub agent: Option<String>,
+    /// Print at most this number of requests, the newest ones
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub limit: u32,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: RequestsOutput,
+}
+
+/// A form of the texts of requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum RequestsOutput {
+    /// Readable texts, the newest last
+    #[default]
+    Text,
+    /// JSON, the newest first
     Json,
 }
 

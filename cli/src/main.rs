@@ -16,6 +16,7 @@ mod import;
 mod logs;
 mod prompt;
 mod record;
+mod requests;
 mod search;
 mod server;
 mod status;
@@ -62,6 +63,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Related(options) => Box::pin(search::related(&cluster().await?, &options)).await,
         Command::Impact { constitution } => search::impact(&cluster().await?, &constitution).await,
         Command::Usage(options) => Box::pin(usage::run(&cluster().await?, &options)).await,
+        Command::Requests(options) => Box::pin(requests::run(&cluster().await?, &options)).await,
         Command::Prompt(options) => match &options.tasks {
             Some(tasks) => prompt::offline(&options, tasks),
             None => Box::pin(prompt::run(&cluster().await?, &options)).await,

@@ -10,7 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::common::{Budget, Condition, LocalRef, Resources};
-use crate::provider::Api;
+use crate::provider::{Api, RateLimits};
 
 /// How one coding agent runs.
 #[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -37,6 +37,7 @@ use crate::provider::Api;
     validation = Rule::new("self.adapter != 'Replay' || has(self.replay)").message("the adapter Replay requires the field replay"),
     validation = Rule::new("(self.adapter == 'Custom') == has(self.custom)").message("the adapter Custom requires the field custom, and no other adapter has it"),
     validation = Rule::new("!(self.adapter in ['Command', 'Replay']) || !(has(self.instructions) || has(self.mcpServers) || has(self.skills) || has(self.maxTurns))").message("instructions, mcpServers, skills and maxTurns are for coding agents; remove them, or choose another adapter"),
+    validation = Rule::new("has(self.models) || !has(self.limits)").message("limits are for requests to the model gateway; name models, or remove limits"),
     validation = Rule::new("self.adapter != 'Replay' || !has(self.models)").message("the adapter Replay uses no model; remove models"),
 )]
 pub struct AgentSpec {
@@ -79,6 +80,9 @@ pub struct AgentSpec {
     /// Budget of a calendar month (UTC) for all attempts of this agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monthly_budget: Option<Budget>,
+    /// Limits on requests to models, over all attempts of this agent that run. The tenant's limits and those of the provider apply too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<RateLimits>,
     /// For the adapter Command: the script that `/bin/sh -e` runs for tasks without a script. The file named by `ENACT_PROMPT_FILE` contains
     /// the prompt of the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]

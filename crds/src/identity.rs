@@ -3,9 +3,9 @@
 
 use enact_domain::names::{
     ANNOTATION_AGENT, DEFAULT_TENANT, GROUP, INTEGRATION, LABEL_ATTEMPT, LABEL_PLAN, LABEL_PLAN_UID, LABEL_ROLE,
-    LABEL_TASK, LABEL_TENANT,
+    LABEL_TASK, LABEL_TENANT, ROLE_DRAFT,
 };
-use k8s_openapi::api::authentication::v1::{TokenReviewStatus, UserInfo};
+use k8s_openapi::api::authentication::v1::UserInfo;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 /// Keys of the API server's answer about a token that is bound to a pod.
@@ -34,21 +34,25 @@ pub struct AttemptPod {
     pub attempt: u32,
 }
 
-/// The agent of an attempt's pod, and the names under which its usage is recorded.
+/// The agent of a pod, and the names under which its usage is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentPod {
+    /// For the draft of a document, which belongs to no plan, `plan_uid` is empty and `subject_uid` is the UID of the pod: the attempts of
+    /// a document are counted from 1 again when its request changes.
     pub attempt: AttemptPod,
+    /// Name of the Plan; empty for the draft of a document.
     pub plan: String,
+    /// Name of the Task; empty for the draft of a document.
     pub task: String,
     /// Namespace and name of the Agent.
     pub agent: (String, String),
 }
 
-/// Returns the user of a token that the API server accepts for `audience`.
-pub fn accepted_user(status: TokenReviewStatus, audience: &str) -> Option<UserInfo> {
-    // An authenticator without support for audiences accepts every token and lists no audience.
-    let listed = status.audiences.unwrap_or_default().iter().any(|accepted| accepted == audience);
-    (status.authenticated == Some(true) && listed).then(|| status.user.unwrap_or_default())
+impl AgentPod {
+    /// Returns the Agent as `<namespace>/<name>`.
+    pub fn agent_id(&self) -> String {
+        format!("{}/{}", self.agent.0, self.agent.1)
+    }
 }
 
 /// Returns the pod that the token of `user` is bound to.
@@ -87,10 +91,7 @@ pub fn attempt_pod(
 ) -> Result<AttemptPod, String> {
     let tenant = tenant_of_pod(&bound, pod, namespace, default_namespaces)?;
     let plan_uid = label(pod, LABEL_PLAN_UID).ok_or_else(|| missing(LABEL_PLAN_UID))?;
-    let attempt = label(pod, LABEL_ATTEMPT)
-        .and_then(|text| text.parse().ok())
-        .filter(|number: &u32| *number > 0)
-        .ok_or_else(|| missing(LABEL_ATTEMPT))?;
+    let attempt = attempt_number(pod)?;
     let is_integration = label(pod, LABEL_ROLE) == Some(INTEGRATION);
     let kind = if is_integration { "Plan" } else { "Task" };
     let owner = controller(pod, &[kind]).ok_or_else(|| missing(&format!("{kind} as its controller")))?;
@@ -109,24 +110,52 @@ pub fn attempt_pod(
     })
 }
 
-/// Returns the agent of `pod`, with the checks of [`attempt_pod`].
+/// Returns the draft of a document that `pod` works on, with the checks of [`attempt_pod`].
+fn draft_pod(
+    bound: BoundPod,
+    pod: &ObjectMeta,
+    namespace: &ObjectMeta,
+    default_namespaces: &[String],
+) -> Result<AttemptPod, String> {
+    let tenant = tenant_of_pod(&bound, pod, namespace, default_namespaces)?.to_owned();
+    controller(pod, &["Specification"]).ok_or_else(|| missing("Specification as its controller"))?;
+    Ok(AttemptPod {
+        tenant,
+        namespace: bound.namespace,
+        pod: bound.name,
+        subject_uid: bound.uid.clone(),
+        pod_uid: bound.uid,
+        plan_uid: String::new(),
+        attempt: attempt_number(pod)?,
+    })
+}
+
+fn attempt_number(pod: &ObjectMeta) -> Result<u32, String> {
+    let number = label(pod, LABEL_ATTEMPT).and_then(|text| text.parse().ok()).filter(|number: &u32| *number > 0);
+    number.ok_or_else(|| missing(LABEL_ATTEMPT))
+}
+
+/// Returns the agent of `pod`, which works on an attempt or on the draft of a document, with the checks of [`attempt_pod`].
 ///
 /// # Errors
-/// When the pod is not one of an attempt, or its agent uses no models.
+/// When it does not work on one of these, or its agent uses no models.
 pub fn agent_pod(
     bound: BoundPod,
     pod: &ObjectMeta,
     namespace: &ObjectMeta,
     default_namespaces: &[String],
 ) -> Result<AgentPod, String> {
-    let attempt = attempt_pod(bound, pod, namespace, default_namespaces)?;
+    let is_draft = label(pod, LABEL_ROLE) == Some(ROLE_DRAFT);
+    let identify = if is_draft { draft_pod } else { attempt_pod };
+    let attempt = identify(bound, pod, namespace, default_namespaces)?;
     let named = |key: &str| label(pod, key).map(str::to_owned).ok_or_else(|| missing(key));
+    let (plan, task) = if is_draft { (String::new(), String::new()) } else { (named(LABEL_PLAN)?, named(LABEL_TASK)?) };
     let agent = pod.annotations.as_ref().and_then(|all| all.get(ANNOTATION_AGENT)).filter(|name| !name.is_empty());
     let agent =
         agent.ok_or_else(|| format!("the pod's agent uses no models: it has no annotation {ANNOTATION_AGENT}"))?;
     let (agent_namespace, name) = agent.split_once('/').unwrap_or((&attempt.namespace, agent));
     let agent = (agent_namespace.to_owned(), name.to_owned());
-    Ok(AgentPod { plan: named(LABEL_PLAN)?, task: named(LABEL_TASK)?, agent, attempt })
+    Ok(AgentPod { plan, task, agent, attempt })
 }
 
 /// Returns the tenant of a pod, if the token was made for this pod.
@@ -217,6 +246,30 @@ mod tests {
         let namespace =
             ObjectMeta { labels: Some([(LABEL_TENANT.to_owned(), "acme".to_owned())].into()), ..ObjectMeta::default() };
         agent_pod(bound, pod, &namespace, &[])
+    }
+
+    #[test]
+    fn a_draft_belongs_to_no_plan() {
+        let mut draft = pod(Some("claude"));
+        draft.labels = Some(
+            [(LABEL_TENANT, "acme"), (LABEL_ROLE, ROLE_DRAFT), (LABEL_ATTEMPT, "1")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+        );
+        assert!(identify(&draft).unwrap_err().contains("Specification"), "a Task owns it");
+        let owner = &mut draft.owner_references.as_mut().unwrap()[0];
+        (owner.kind, owner.uid) = ("Specification".into(), "spec-uid".into());
+        let found = identify(&draft).unwrap();
+        assert_eq!((found.plan.as_str(), found.task.as_str(), found.attempt.plan_uid.as_str()), ("", "", ""));
+        assert_eq!((found.attempt.subject_uid.as_str(), found.attempt.attempt), ("pod-uid", 1));
+        assert_eq!(found.agent_id(), "team/claude");
+        // It is not an attempt, so that the server takes no result from it.
+        let bound = BoundPod { namespace: "team".into(), name: "draft".into(), uid: "pod-uid".into() };
+        let namespace =
+            ObjectMeta { labels: Some([(LABEL_TENANT.to_owned(), "acme".to_owned())].into()), ..ObjectMeta::default() };
+        assert!(attempt_pod(bound, &draft, &namespace, &[]).unwrap_err().contains(LABEL_PLAN_UID));
+        draft.labels.as_mut().unwrap().insert(LABEL_TENANT.to_owned(), "other".to_owned());
+        assert!(identify(&draft).unwrap_err().contains(LABEL_TENANT));
     }
 
     #[test]

@@ -53,9 +53,12 @@ pub struct TenantSpec {
     /// Budget of a calendar month (UTC) for all its plans.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monthly_budget: Option<Budget>,
-    /// Limits on requests to models, over all its agents.
+    /// Limits on requests to models, over all its agents. A field that is not set has the default of the installation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_limits: Option<RateLimits>,
+    /// Recording of what its agents send to models and what they get as answers. Default: nothing of it is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_logging: Option<RequestLogging>,
     /// Isolation of its pods.
     #[serde(default)]
     pub isolation: Isolation,
@@ -80,6 +83,29 @@ pub struct Owners {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
     pub groups: Vec<String>,
+}
+
+/// Recording of the texts of model requests and of their answers, without credentials of known forms.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RequestLogging {
+    /// Maximum size of the recorded text of a request, and of that of an answer, in bytes. The middle of a longer request and the end of a
+    /// longer answer are left out. Default: 32768.
+    #[serde(default = "default_log_bytes")]
+    #[schemars(range(min = 1024, max = 262_144))]
+    pub max_bytes: u32,
+    /// Days after which the texts are deleted. Default: 7.
+    #[serde(default = "default_log_days")]
+    #[schemars(range(min = 1, max = 90))]
+    pub retention_days: u32,
+}
+
+fn default_log_bytes() -> u32 {
+    32_768
+}
+
+fn default_log_days() -> u32 {
+    7
 }
 
 /// Resource quota of a namespace. Each field becomes an entry of a ResourceQuota.

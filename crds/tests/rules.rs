@@ -87,6 +87,7 @@ fn refused() -> Vec<(&'static str, &'static str, Value)> {
         ("Agent", "requires the field custom", json!({"adapter": "Custom"})),
         ("Agent", "requires the field custom", json!({"custom": {"name": "Own"}})),
         ("Agent", "are for coding agents", json!({"maxTurns": 5})),
+        ("Agent", "limits are for requests to the model gateway", json!({"limits": {"requestsPerMinute": 5}})),
         ("Agent", "are for coding agents", json!({"instructions": "Be brief."})),
         ("Agent", "are for coding agents", json!({"skills": [{"name": "review", "configMapRef": {"name": "review"}}]})),
         ("Agent", "Replay uses no model", replay(json!([{"provider": "claude", "model": "claude-5"}]))),

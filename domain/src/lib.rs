@@ -18,6 +18,7 @@ pub mod plan;
 pub mod push;
 pub mod reason;
 pub mod record;
+pub mod redaction;
 pub mod report;
 pub mod revisions;
 pub mod rules;

@@ -37,7 +37,7 @@ pub const ROLE_FETCH: &str = "fetch";
 pub const ROLE_DRAFT: &str = "draft";
 /// The value of [`LABEL_TASK`] on integration pods. Not a possible Task name, which starts with its plan's.
 pub const INTEGRATION: &str = "integration";
-/// Annotation on Pods of tasks whose agent uses models: the Agent, as `<name>`, or `<namespace>/<name>` for one of another namespace.
+/// Annotation on Pods of tasks and drafts whose agent uses models: the Agent, as `<name>`, or `<namespace>/<name>` for one of another namespace.
 pub const ANNOTATION_AGENT: &str = "enact.dev/agent";
 /// Audience of the token with which a pod delivers its result.
 pub const RESULT_AUDIENCE: &str = "enact-server";

@@ -1,10 +1,53 @@
 //! Measures the time that the gateway adds to the first byte of an answer, at many concurrent streams: the same requests go to a scripted
-//! model server directly and through a gateway with metering and budgets, and both are compared.
+//! model server directly, through a gateway with metering and budgets, and through other proxies, one after the other.
 //!
-//! `ENACT_TEST_DATABASE_URL=$(cargo xtask postgres up) cargo run --release -p enact-gateway --example latency`
+//! ```sh
+//! export ENACT_TEST_DATABASE_URL=$(cargo xtask postgres up)
+//! cargo run --release -p enact-gateway --example latency
+//! ```
 //!
-//! Gateway and model server are processes of their own, so that the memory of the gateway is seen. `--target name=url` adds another proxy
-//! for the same model server, whose URL the program prints; `--wait` gives time to start it.
+//! Gateway and model server are processes of their own, so that the memory of the gateway is seen. It includes the API server in memory with
+//! which this program replaces a cluster.
+//!
+//! # Other proxies
+//!
+//! `--target NAME=URL` measures another proxy in the same run; `/chat/completions` is added to its URL. `,model=NAME` after it replaces the
+//! name of the model, and `,pid=PID` shows the memory of a process. The proxies need the model server at a known address, which
+//! `--model-listen` gives; they may be started before it.
+//!
+//! LiteLLM (PyPI), in two processes:
+//!
+//! ```sh
+//! python3 -m venv /tmp/litellm && /tmp/litellm/bin/pip install 'litellm[proxy]'
+//! cat > /tmp/litellm.yaml <<END
+//! model_list:
+//!   - model_name: scripted
+//!     litellm_params:
+//!       {model: openai/scripted, api_base: "http://127.0.0.1:9100/bench/run/v1", api_key: benchmark}
+//! END
+//! /tmp/litellm/bin/litellm --config /tmp/litellm.yaml --host 127.0.0.1 --port 9101 --num_workers 2 &
+//! ```
+//!
+//! Bifrost (npm; it downloads a program that is written in Go), without its stores, so that it neither logs requests nor keeps budgets:
+//!
+//! ```sh
+//! mkdir -p /tmp/bifrost && cat > /tmp/bifrost/config.json <<END
+//! {"config_store": {"enabled": false}, "logs_store": {"enabled": false}, "client": {"enable_logging": false, "initial_pool_size": 500},
+//!  "providers": {"openai": {
+//!    "network_config": {"base_url": "http://127.0.0.1:9100/bench/run"},
+//!    "concurrency_and_buffer_size": {"concurrency": 400, "buffer_size": 1000},
+//!    "keys": [{"name": "bench", "value": "benchmark", "models": ["*"], "weight": 1}]}}}
+//! END
+//! npx -y @maximhq/bifrost -app-dir /tmp/bifrost -host 127.0.0.1 -port 9102 &
+//! ```
+//!
+//! ```sh
+//! cargo run --release -p enact-gateway --example latency -- --model-listen 127.0.0.1:9100 \
+//!   --target "litellm=http://127.0.0.1:9101/v1,pid=$(pgrep -of /tmp/litellm/bin/litellm)" \
+//!   --target "bifrost=http://127.0.0.1:9102/v1,model=openai/scripted,pid=$(pgrep -x bifrost-http)"
+//! ```
+//!
+//! Their settings can change with their versions. Check each with one request first: a target that answers anything but 200 ends the measurement with what it says.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,6 +61,7 @@ mod cluster;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -39,6 +83,8 @@ use tokio_util::sync::CancellationToken;
 /// The key of the provider, which the fake cluster's Secret contains.
 const KEY: &str = "benchmark";
 const LOCAL: &str = "127.0.0.1:0";
+
+type HttpClient = Client<HttpConnector, Full<Bytes>>;
 
 #[derive(Parser)]
 struct Args {
@@ -62,18 +108,58 @@ struct Args {
     /// Milliseconds between two events, of which an answer has about 20.
     #[arg(long, default_value_t = 50)]
     event_ms: u64,
-    /// Another proxy to measure, as `name=base URL`, with the path of Chat Completions added.
+    /// Address of the model server.
+    #[arg(long, default_value = LOCAL)]
+    model_listen: SocketAddr,
+    /// Another proxy to measure, as `NAME=URL[,model=NAME][,pid=PID]`.
     #[arg(long)]
-    target: Vec<String>,
-    /// Seconds to wait before the measurement.
-    #[arg(long, default_value_t = 0)]
-    wait: u64,
+    target: Vec<Target>,
+}
+
+/// What is measured.
+#[derive(Clone, Debug)]
+struct Target {
+    name: String,
+    /// Base URL, without the path of Chat Completions.
+    url: String,
+    model: String,
+    /// Process whose memory is shown.
+    pid: Option<u32>,
+}
+
+impl Target {
+    fn new(name: &str, url: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            url: url.trim_end_matches('/').to_owned(),
+            model: "scripted".to_owned(),
+            pid: None,
+        }
+    }
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.split(',');
+        let (name, url) = parts.next().and_then(|part| part.split_once('=')).ok_or("write NAME=URL")?;
+        let mut target = Self::new(name, url);
+        for part in parts {
+            match part.split_once('=') {
+                Some(("model", model)) => model.clone_into(&mut target.model),
+                Some(("pid", pid)) => target.pid = Some(pid.parse().map_err(|_| "a pid is one number".to_owned())?),
+                _ => return Err(format!("{part} is neither model=NAME nor pid=PID")),
+            }
+        }
+        Ok(target)
+    }
 }
 
 #[derive(Subcommand)]
 enum Role {
     /// The model server, as a child of the measurement.
-    Model { first_byte_ms: u64, event_ms: u64 },
+    Model { listen: SocketAddr, first_byte_ms: u64, event_ms: u64 },
     /// The gateway, as a child of the measurement.
     Gateway { model: String, database_url: String, attempts: usize },
 }
@@ -83,20 +169,20 @@ async fn main() {
     rustls::crypto::ring::default_provider().install_default().unwrap();
     let args = Args::parse();
     match &args.role {
-        Some(Role::Model { first_byte_ms, event_ms }) => model(*first_byte_ms, *event_ms).await,
+        Some(Role::Model { listen, first_byte_ms, event_ms }) => model(*listen, *first_byte_ms, *event_ms).await,
         Some(Role::Gateway { model, database_url, attempts }) => gateway(model, database_url, *attempts).await,
         None => measure(&args).await,
     }
 }
 
-async fn model(first_byte_ms: u64, event_ms: u64) {
+async fn model(listen: SocketAddr, first_byte_ms: u64, event_ms: u64) {
     let scenario = json!({
         "name": "bench", "pace": { "firstByteMs": first_byte_ms, "eventMs": event_ms, "eventBytes": 20 },
         "otherwise": { "text": "x".repeat(400), "usage": { "input": 1000, "output": 100 } },
     });
     let scenario = Scenario::parse(&scenario.to_string()).unwrap();
     let config = Config { scenarios: vec![scenario], ..Config::default() };
-    let server = Server::start(LOCAL.parse().unwrap(), config).await.unwrap();
+    let server = Server::start(listen, config).await.unwrap();
     println!("{}", server.address());
     std::future::pending::<()>().await;
 }
@@ -106,7 +192,12 @@ async fn gateway(model: &str, database_url: &str, attempts: usize) {
     cluster.provider("p", "OpenAi", &format!("http://{model}/bench/run"));
     cluster.agent("coder", &[("p", "scripted")]);
     for attempt in 0..attempts {
-        cluster.pod(&format!("token-{attempt}"), "coder");
+        let token = format!("token-{attempt}");
+        cluster.pod(&token, "coder");
+        // Attempts at different tasks of one plan, which share the budgets of plan, agent and tenant.
+        let mut owner = cluster.api.get(&format!("pods/pod-{token}"))["metadata"]["ownerReferences"].clone();
+        owner[0]["uid"] = format!("uid-task-{attempt}").into();
+        cluster.api.change(&format!("pods/pod-{token}"), &json!({ "metadata": { "ownerReferences": owner } }));
     }
     let local: SocketAddr = LOCAL.parse().unwrap();
     let settings = Settings {
@@ -145,13 +236,13 @@ impl Process {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
         Self { child, address: address.trim().to_owned() }
     }
+}
 
-    /// Returns the largest resident memory so far, in MiB.
-    fn peak_mib(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
-    }
+/// Returns the largest resident memory of a process so far, in MiB.
+fn peak_mib(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
 impl Drop for Process {
@@ -163,39 +254,38 @@ impl Drop for Process {
 
 async fn measure(args: &Args) {
     let database_url = database(&args.database_url).await;
-    let model = Process::start(&["model", &args.first_byte_ms.to_string(), &args.event_ms.to_string()]);
+    let [listen, first_byte, event] =
+        [args.model_listen.to_string(), args.first_byte_ms.to_string(), args.event_ms.to_string()];
+    let model = Process::start(&["model", &listen, &first_byte, &event]);
     let gateway = Process::start(&["gateway", &model.address, &database_url, &args.attempts.to_string()]);
-    let direct = format!("http://{}/bench/run/v1", model.address);
-    println!("model server: {direct}");
-    tokio::time::sleep(Duration::from_secs(args.wait)).await;
-    let mut targets =
-        vec![("direct".to_owned(), direct), ("gateway".to_owned(), format!("http://{}/v1", gateway.address))];
-    targets.extend(args.target.iter().map(|target| {
-        let (name, url) = target.split_once('=').unwrap();
-        (name.to_owned(), url.trim_end_matches('/').to_owned())
-    }));
-    println!("{} streams, first byte after {} ms, {} s each", args.streams, args.first_byte_ms, args.seconds);
-    let mut direct = Vec::new();
-    for (name, url) in targets {
+    let direct = Target::new("direct", &format!("http://{}/bench/run/v1", model.address));
+    let own = Target::new("gateway", &format!("http://{}/v1", gateway.address));
+    let own = Target { pid: Some(gateway.child.id()), ..own };
+    println!("{} streams, first byte after {first_byte} ms, {} s each", args.streams, args.seconds);
+    let mut direct_times = None;
+    for target in [direct, own].iter().chain(&args.target) {
+        let client = client(args);
         // The first requests open connections, and look up identities and balances.
-        run(args, &url, Duration::from_secs(3)).await;
-        let times = run(args, &url, Duration::from_secs(args.seconds)).await;
-        let percentiles: Vec<f64> = [50.0, 90.0, 99.0].iter().map(|p| percentile(&times, *p)).collect();
-        if direct.is_empty() {
-            direct.clone_from(&percentiles);
-        }
-        let added: Vec<String> =
-            percentiles.iter().zip(&direct).map(|(time, direct)| format!("{:+.2}", time - direct)).collect();
+        run(args, &client, target, Duration::from_secs(3)).await;
+        let times = run(args, &client, target, Duration::from_secs(args.seconds)).await;
+        let percentiles = [50.0, 90.0, 99.0].map(|percent| percentile(&times, percent));
+        let direct = *direct_times.get_or_insert(percentiles);
+        let [p50, p90, p99] = percentiles;
+        let added = [p50 - direct[0], p90 - direct[1], p99 - direct[2]].map(|added| format!("{added:+.2}")).join(" ");
+        let memory = target.pid.map(|pid| format!("  peak memory {:.1} MiB", peak_mib(pid))).unwrap_or_default();
         println!(
-            "{name:10} requests {:6}  first byte p50 {:8.2}  p90 {:8.2}  p99 {:8.2} ms  added {} ms",
+            "{:10} requests {:6}  first byte p50 {p50:8.2}  p90 {p90:8.2}  p99 {p99:8.2} ms  added {added} ms{memory}",
+            target.name,
             times.len(),
-            percentiles[0],
-            percentiles[1],
-            percentiles[2],
-            added.join(" "),
         );
     }
-    println!("peak memory of the gateway: {:.1} MiB", gateway.peak_mib());
+}
+
+/// Returns a client that keeps a connection for each stream.
+fn client(args: &Args) -> HttpClient {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    Client::builder(TokioExecutor::new()).pool_max_idle_per_host(args.streams).build(connector)
 }
 
 /// Creates the schema and a login, with budgets that are far from used up, and returns the URL of the login.
@@ -216,16 +306,13 @@ async fn database(superuser: &str) -> String {
 }
 
 /// Sends requests over all streams, and returns the sorted times to the first byte in milliseconds.
-async fn run(args: &Args, base: &str, time: Duration) -> Vec<f64> {
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    let client: Client<_, Full<Bytes>> =
-        Client::builder(TokioExecutor::new()).pool_max_idle_per_host(args.streams).build(connector);
+async fn run(args: &Args, client: &HttpClient, target: &Target, time: Duration) -> Vec<f64> {
     let body: Value = json!({
-        "model": "scripted", "stream": true, "max_tokens": 1000,
+        "model": target.model, "stream": true, "max_tokens": 1000,
         "messages": [{ "role": "user", "content": "word ".repeat(4000) }],
     });
-    let (url, body, end) = (format!("{base}/chat/completions"), Bytes::from(body.to_string()), Instant::now() + time);
+    let url = format!("{}/chat/completions", target.url);
+    let (body, end) = (Bytes::from(body.to_string()), Instant::now() + time);
     let streams = (0..args.streams).map(|stream| {
         let (client, url, body) = (client.clone(), url.clone(), body.clone());
         let token = format!("Bearer token-{}", stream % args.attempts);
@@ -243,8 +330,12 @@ async fn run(args: &Args, base: &str, time: Duration) -> Vec<f64> {
                     .unwrap();
                 let begun = Instant::now();
                 let response = client.request(request).await.unwrap();
-                assert_eq!(response.status(), 200);
+                let status = response.status();
                 let mut body = response.into_body();
+                if status != 200 {
+                    let text = body.collect().await.unwrap().to_bytes();
+                    panic!("{url} answers {status}: {}", String::from_utf8_lossy(&text));
+                }
                 let first = body.frame().await;
                 times.push(begun.elapsed().as_secs_f64() * 1000.0);
                 assert!(first.unwrap().is_ok());

@@ -28,6 +28,7 @@ use crate::limits::Limiter;
 use crate::metering::Metering;
 use crate::metrics::Metrics;
 use crate::providers::Catalogue;
+use crate::request_log::RequestLogs;
 use crate::routes::Routes;
 use crate::service::Agents;
 use crate::upstream::Upstream;
@@ -52,7 +53,6 @@ const LIMITS: Limits = Limits {
 pub struct App {
     http: TcpListener,
     health_http: TcpListener,
-    client: Client,
     cluster: Cluster,
     store: Option<Store>,
     gateway: Arc<Gateway>,
@@ -108,6 +108,7 @@ impl App {
             keys: Keys::new(client.clone()),
             upstream: Upstream::new(AllowedHosts::new(&settings.allowed_private_hosts))?,
             metering: Metering::new(Arc::clone(&ledger), metrics.clone()),
+            request_logs: RequestLogs::new(Arc::clone(&ledger), metrics.clone()),
             budgets: Budgets::new(Arc::clone(&ledger)),
             ledger,
             limiter: Arc::new(Limiter::new(settings.replicas)),
@@ -124,7 +125,6 @@ impl App {
         Ok(Self {
             http: listen(settings.listen).await?,
             health_http: listen(settings.health_listen).await?,
-            client,
             cluster,
             store: None,
             routes: Arc::new(Routes::new(Arc::clone(&gateway), u64::from(settings.request_memory) << 20)),
@@ -157,11 +157,11 @@ impl App {
         tracing::info!(%agents, health = %probes, "listening");
         let health = Health::new(CHECKS);
         self.check(&health);
-        let Self { http, health_http, client, cluster, store, gateway, routes, limits, end, tasks } = self;
+        let Self { http, health_http, cluster, store, gateway, routes, limits, end, tasks } = self;
         let metrics = &gateway.metrics;
         let (registry, open) = (metrics.registry.clone(), metrics.health_connections.clone());
         tasks.spawn(health::serve(health_http, health.clone(), registry, open, end.clone()));
-        let settling = abandoned::run(client, cluster, Arc::clone(&gateway.ledger));
+        let settling = abandoned::run(cluster, Arc::clone(&gateway));
         tasks.spawn(end.clone().run_until_cancelled_owned(settling));
         let shutdown = {
             let stop = stop.clone();
@@ -176,7 +176,7 @@ impl App {
         // Every connection has ended, and with it every answer. What they used is written before the connections to Postgres close.
         gateway.relays.close();
         gateway.relays.wait().await;
-        gateway.metering.flush(FLUSH).await;
+        tokio::join!(gateway.metering.flush(FLUSH), gateway.request_logs.flush(FLUSH));
         end.cancel();
         tasks.close();
         tasks.wait().await;

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use enact_crds::identity::AgentPod;
+use enact_crds::identity::{AgentPod, AttemptPod};
 use enact_domain::time::Millis;
-use enact_domain::usage::{Balance, Charge, Scope, month};
+use enact_domain::usage::{Balance, Charge, Scope};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -23,14 +23,8 @@ const CAPACITY: usize = 16_384;
 
 /// Returns the scopes whose budgets limit an attempt.
 pub fn scopes(pod: &AgentPod, at: Millis) -> Vec<Scope> {
-    let (namespace, name) = pod.agent.clone();
-    vec![
-        Scope::Attempt { uid: pod.attempt.subject_uid.clone(), number: pod.attempt.attempt },
-        Scope::Task { uid: pod.attempt.subject_uid.clone() },
-        Scope::Plan { uid: pod.attempt.plan_uid.clone() },
-        Scope::Agent { namespace, name, month: month(at) },
-        Scope::Tenant { month: month(at) },
-    ]
+    let AttemptPod { subject_uid, attempt, plan_uid, .. } = &pod.attempt;
+    Scope::of_request(subject_uid, *attempt, plan_uid, &pod.agent_id(), at)
 }
 
 /// Cached distances of attempts from their limits. Clones share them.

@@ -1,11 +1,9 @@
 //! Requests to the API server.
 
-use enact_crds::identity::{AgentPod, accepted_user, agent_pod, bound_pod};
+use enact_crds::identity::{AgentPod, agent_pod, bound_pod};
 use enact_domain::names::GATEWAY_AUDIENCE;
-use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use enact_service::api_server::{may_review_tokens, user_of_token};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::api::PostParams;
 use kube::{Api, Client};
 
 use crate::credential::Token;
@@ -39,25 +37,7 @@ impl Cluster {
     /// # Errors
     /// When one of these is not the case; the message is for a person.
     pub async fn ready(&self) -> Result<(), String> {
-        let review = SelfSubjectAccessReview {
-            spec: SelfSubjectAccessReviewSpec {
-                resource_attributes: Some(ResourceAttributes {
-                    group: Some("authentication.k8s.io".into()),
-                    resource: Some("tokenreviews".into()),
-                    verb: Some("create".into()),
-                    ..ResourceAttributes::default()
-                }),
-                ..SelfSubjectAccessReviewSpec::default()
-            },
-            ..SelfSubjectAccessReview::default()
-        };
-        let api: Api<SelfSubjectAccessReview> = Api::all(self.client.clone());
-        // Every account may review its own rights, so a failure of this request means that the API server does not answer.
-        let answer = api.create(&PostParams::default(), &review).await.map_err(|error| error.to_string())?;
-        if answer.status.is_some_and(|status| status.allowed) {
-            return Ok(());
-        }
-        Err("this service account may not create tokenreviews; bind it to the gateway's ClusterRole".into())
+        may_review_tokens(&self.client).await
     }
 
     /// Identifies the pod of a token, and the agent that runs in it.
@@ -65,28 +45,12 @@ impl Cluster {
     /// # Errors
     /// When the token is not accepted, its pod runs no agent or has ended, or the API server does not answer.
     pub async fn agent_pod(&self, token: &Token) -> Result<AgentPod, Denial> {
-        let doing = "check a token";
-        let review = TokenReview {
-            spec: TokenReviewSpec {
-                token: Some(token.expose().to_owned()),
-                audiences: Some(vec![GATEWAY_AUDIENCE.into()]),
-            },
-            ..TokenReview::default()
-        };
-        let body = serde_json::to_vec(&review).map_err(|error| unavailable(doing, &error))?;
-        let request = http::Request::post("/apis/authentication.k8s.io/v1/tokenreviews")
-            .header(http::header::CONTENT_TYPE, "application/json")
-            .body(body)
-            .map_err(|error| unavailable(doing, &error))?;
-        // The answer is read as text: kube logs an answer that it cannot parse, and the token is in it.
-        let text = self.client.request_text(request).await.map_err(|error| unavailable(doing, &error))?;
-        let review: TokenReview =
-            serde_json::from_str(&text).map_err(|_| unavailable(doing, &"its answer is not a TokenReview"))?;
-        let Some(user) = accepted_user(review.status.unwrap_or_default(), GATEWAY_AUDIENCE) else {
+        let user = user_of_token(&self.client, token.expose(), GATEWAY_AUDIENCE).await;
+        let user = user.map_err(|error| unavailable("check a token", &error))?.ok_or_else(|| {
             let why =
                 format!("the API server does not accept the token for the audience {GATEWAY_AUDIENCE}; {ACCEPTED}");
-            return Err(refused(why));
-        };
+            refused(why)
+        })?;
         let bound = bound_pod(&user).map_err(refused)?;
         // Read from the API server, not from a cache: a pod that has ended may use no model any more.
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &bound.namespace);

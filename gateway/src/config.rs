@@ -54,16 +54,16 @@ pub struct Settings {
     /// Number of replicas of the gateway. Each one applies its part of all limits per minute.
     #[arg(long, env = "ENACT_REPLICAS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub replicas: u32,
-    /// Most requests per minute of one tenant.
+    /// Most requests per minute of one tenant whose spec.modelLimits names none.
     #[arg(long, env = "ENACT_TENANT_REQUESTS_PER_MINUTE")]
     pub tenant_requests_per_minute: Option<u32>,
-    /// Most tokens per minute of one tenant.
+    /// Most tokens per minute of one tenant whose spec.modelLimits names none.
     #[arg(long, env = "ENACT_TENANT_TOKENS_PER_MINUTE")]
     pub tenant_tokens_per_minute: Option<u64>,
-    /// Most requests per minute of one Agent.
+    /// Most requests per minute of one Agent. Its spec.limits can be lower.
     #[arg(long, env = "ENACT_AGENT_REQUESTS_PER_MINUTE")]
     pub agent_requests_per_minute: Option<u32>,
-    /// Most tokens per minute of one Agent.
+    /// Most tokens per minute of one Agent. Its spec.limits can be lower.
     #[arg(long, env = "ENACT_AGENT_TOKENS_PER_MINUTE")]
     pub agent_tokens_per_minute: Option<u64>,
     /// Seconds for which running answers may continue when the gateway stops. The grace period of its pod must be longer.

@@ -24,11 +24,12 @@ use crate::denial::{Denial, DenialKind};
 use crate::identity::Identifier;
 use crate::keys::Keys;
 use crate::ledger::Ledger;
-use crate::limits::{Holder, Limited as LimitedHolder, Limiter};
+use crate::limits::{Holder, Limited as LimitedHolder, Limiter, lower, or_default};
 use crate::metering::{Metering, Reservation};
 use crate::metrics::Metrics;
 use crate::providers::{Candidate, Catalogue, select};
 use crate::relay::{Body, Relay, RelayLimits, full};
+use crate::request_log::{Recording, RequestLogs};
 use crate::target::{self, Action};
 use crate::ticket::Ticket;
 use crate::upstream::Upstream;
@@ -65,7 +66,7 @@ impl Default for Patience {
     }
 }
 
-/// Limits on each tenant and each agent, for all of them the same.
+/// Limits of the installation: of a tenant that has none of its own, and of every agent.
 #[derive(Clone, Debug, Default)]
 pub struct CommonLimits {
     pub tenant: enact_crds::provider::RateLimits,
@@ -80,6 +81,7 @@ pub struct Gateway {
     pub upstream: Upstream,
     pub ledger: Arc<dyn Ledger>,
     pub metering: Metering,
+    pub request_logs: RequestLogs,
     pub budgets: Budgets,
     pub limiter: Arc<Limiter>,
     pub common_limits: CommonLimits,
@@ -158,9 +160,9 @@ impl Gateway {
         let request = target::request(provider, &url, &call.headers, key.as_deref(), body).map_err(Outcomes::Next)?;
         let limited = self.limits(call, candidate);
         let tokens = call.requested.estimate(call.body.len());
-        self.limiter.take(&call.pod.attempt.tenant, &limited, tokens.total()).map_err(|wait| {
-            let why = "a limit on requests or tokens per minute is reached";
-            Outcomes::Next(Denial::new(DenialKind::RateLimited, why).retry_after(seconds(wait)))
+        self.limiter.take(&call.pod.attempt.tenant, &limited, tokens.total()).map_err(|reached| {
+            let denial = Denial::new(DenialKind::RateLimited, reached.to_string());
+            Outcomes::Next(denial.retry_after(seconds(reached.wait)))
         })?;
         if call.action == Action::CountTokens {
             self.limiter.put_back(&call.pod.attempt.tenant, &limited, tokens.total());
@@ -168,6 +170,8 @@ impl Gateway {
         }
         let estimate = Charge { tokens, cost_micro_usd: candidate.pricing.cost(&tokens) };
         let (mut ticket, reservation) = self.open(call, candidate, estimate, limited);
+        let logging = self.catalogue.request_logging(&call.pod.attempt.tenant);
+        ticket.recording = logging.map(|logging| Box::new(Recording::begin(&logging, &call.body, key.clone(), now())));
         // Far from all limits, the reservation is made while the provider works; else it decides whether the provider gets the request.
         let is_far = self.budgets.are_far(&call.pod, &estimate, now());
         let reservation = if is_far {
@@ -200,10 +204,10 @@ impl Gateway {
     /// Returns the limits that apply to a request.
     fn limits(&self, call: &Call, candidate: &Candidate) -> Vec<LimitedHolder> {
         let (namespace, name) = call.pod.agent.clone();
-        let mut limited = vec![
-            (Holder::Tenant(call.pod.attempt.tenant.clone()), self.common_limits.tenant.clone()),
-            (Holder::Agent(namespace, name), self.common_limits.agent.clone()),
-        ];
+        let tenant = call.pod.attempt.tenant.clone();
+        let of_tenant = or_default(&self.catalogue.tenant_limits(&tenant), &self.common_limits.tenant);
+        let of_agent = lower(&self.catalogue.agent_limits(&namespace, &name), &self.common_limits.agent);
+        let mut limited = vec![(Holder::Tenant(tenant), of_tenant), (Holder::Agent(namespace, name), of_agent)];
         limited.extend(candidate.provider.limits.clone().map(|limits| (Holder::Key(candidate.provider.id()), limits)));
         limited
     }
@@ -235,7 +239,7 @@ impl Gateway {
             task: pod.task.clone(),
             task_uid: pod.attempt.subject_uid.clone(),
             attempt: pod.attempt.attempt,
-            agent: format!("{}/{}", pod.agent.0, pod.agent.1),
+            agent: pod.agent_id(),
             provider: candidate.provider.id(),
             model: candidate.model.clone(),
             estimate,
@@ -254,6 +258,8 @@ impl Gateway {
             begun: Instant::now(),
             first_byte: None,
             status: 0,
+            recording: None,
+            request_logs: self.request_logs.clone(),
             is_sent: false,
             is_settled: false,
         };
@@ -261,9 +267,12 @@ impl Gateway {
     }
 
     /// Passes an answer on to the client.
-    fn relay(&self, call: &Call, answer: Response<Incoming>, ticket: Ticket) -> Response<Body> {
+    fn relay(&self, call: &Call, answer: Response<Incoming>, mut ticket: Ticket) -> Response<Body> {
         let (parts, incoming) = answer.into_parts();
         let form = form(&parts.headers);
+        if let Some(recording) = &mut ticket.recording {
+            recording.answered(form);
+        }
         let relay = Relay {
             incoming,
             reader: UsageReader::new(call.format, form),
@@ -359,6 +368,7 @@ impl Gateway {
 
     fn count_failure(&self, id: &str) {
         if self.breakers.failed(id) {
+            self.metrics.circuit_openings.inc();
             tracing::warn!(provider = id, "a provider fails again and again; it gets no requests for a while");
         }
     }

@@ -2,7 +2,7 @@
 
 use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Scope};
-use enact_store::{ModelRequest, Opened, Refusal, Settlement, Store, StoreError};
+use enact_store::{ModelRequest, Opened, Refusal, RequestLog, Settlement, Store, StoreError};
 use futures::future::BoxFuture;
 
 /// The usage record. [`Store`] is the one of programs; tests have one in memory.
@@ -19,6 +19,12 @@ pub trait Ledger: Send + Sync {
 
     /// Books the estimates of requests that were opened before `before` and whose gateway died.
     fn settle_abandoned<'a>(&'a self, tenant: &'a str, before: Millis) -> BoxFuture<'a, Result<u64, StoreError>>;
+
+    /// Records the texts of requests and answers.
+    fn log_requests<'a>(&'a self, tenant: &'a str, logs: &'a [RequestLog]) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Deletes the texts whose time has come.
+    fn delete_expired_logs<'a>(&'a self, tenant: &'a str, now: Millis) -> BoxFuture<'a, Result<u64, StoreError>>;
 
     fn balances<'a>(
         &'a self,
@@ -58,6 +64,14 @@ impl Ledger for Store {
 
     fn settle_abandoned<'a>(&'a self, tenant: &'a str, before: Millis) -> BoxFuture<'a, Result<u64, StoreError>> {
         Box::pin(self.settle_abandoned(tenant, before))
+    }
+
+    fn log_requests<'a>(&'a self, tenant: &'a str, logs: &'a [RequestLog]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.log_requests(tenant, logs))
+    }
+
+    fn delete_expired_logs<'a>(&'a self, tenant: &'a str, now: Millis) -> BoxFuture<'a, Result<u64, StoreError>> {
+        Box::pin(self.delete_expired_logs(tenant, now))
     }
 
     fn balances<'a>(

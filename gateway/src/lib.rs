@@ -23,6 +23,7 @@ pub mod metering;
 pub mod metrics;
 pub mod providers;
 pub mod relay;
+pub mod request_log;
 pub mod routes;
 pub mod service;
 pub mod target;

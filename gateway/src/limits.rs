@@ -2,6 +2,7 @@
 //! part of them.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::Hash;
 use std::time::Duration;
 
@@ -46,10 +47,56 @@ struct State {
     active: HashMap<String, HashMap<String, Instant>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display)]
+#[strum(serialize_all = "lowercase")]
 enum Unit {
     Requests,
     Tokens,
+}
+
+/// A limit that is reached; of several, the one with the longest wait.
+#[derive(Debug)]
+pub struct Reached {
+    /// Time until it allows the request.
+    pub wait: Duration,
+    holder: Holder,
+    unit: Unit,
+}
+
+/// Writes which limit it is, for the agent.
+impl fmt::Display for Reached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = self.unit;
+        match &self.holder {
+            Holder::Tenant(_) => write!(f, "the tenant's limit of {unit} per minute is reached"),
+            Holder::Agent(namespace, name) => {
+                write!(f, "the limit of {unit} per minute of the Agent {namespace}/{name} is reached")
+            }
+            Holder::Key(key) => write!(f, "the limit of {unit} per minute of the ModelProvider {key} is reached"),
+            Holder::Share(key, _) => {
+                write!(f, "the tenant's share of the {unit} per minute of the ModelProvider {key} is used up")
+            }
+        }
+    }
+}
+
+/// Returns the limits of a tenant: its own, or else those of the installation.
+pub fn or_default(own: &RateLimits, default: &RateLimits) -> RateLimits {
+    RateLimits {
+        requests_per_minute: own.requests_per_minute.or(default.requests_per_minute),
+        tokens_per_minute: own.tokens_per_minute.or(default.tokens_per_minute),
+    }
+}
+
+/// Returns the limits of an agent: the lower of its own and those of the installation, since a tenant writes its own.
+pub fn lower(own: &RateLimits, most: &RateLimits) -> RateLimits {
+    fn least<T: Ord + Copy>(a: Option<T>, b: Option<T>) -> Option<T> {
+        a.into_iter().chain(b).min()
+    }
+    RateLimits {
+        requests_per_minute: least(own.requests_per_minute, most.requests_per_minute),
+        tokens_per_minute: least(own.tokens_per_minute, most.tokens_per_minute),
+    }
 }
 
 /// A token bucket. Its level may be negative: a request that is larger than the bucket passes when the bucket is full.
@@ -66,8 +113,8 @@ impl Limiter {
     /// Takes one request with this estimate from all limits, or from none.
     ///
     /// # Errors
-    /// When a limit is reached, with the time until it allows the request.
-    pub fn take(&self, tenant: &str, limited: &[Limited], tokens: u64) -> Result<(), Duration> {
+    /// When a limit is reached.
+    pub fn take(&self, tenant: &str, limited: &[Limited], tokens: u64) -> Result<(), Reached> {
         let now = Instant::now();
         let mut state = self.state.lock();
         let mut rates = Vec::new();
@@ -85,15 +132,19 @@ impl Limiter {
         if state.buckets.len() >= CAPACITY {
             state.buckets.retain(|_, bucket| now.duration_since(bucket.at).as_secs_f64() < MINUTE);
         }
-        let mut wait: f64 = 0.0;
+        let (mut wait, mut reached) = (0.0_f64, None);
         for ((holder, unit), per_minute) in &rates {
             let bucket = state.buckets.entry((holder.clone(), *unit)).or_insert(Bucket { level: f64::MAX, at: now });
             bucket.refill(*per_minute, now);
             let wanted = amount(*unit, tokens).min(capacity(*per_minute));
-            wait = wait.max((wanted - bucket.level) * MINUTE / per_minute);
+            let needed = (wanted - bucket.level) * MINUTE / per_minute;
+            if needed > wait {
+                (wait, reached) = (needed, Some((holder, *unit)));
+            }
         }
-        if wait > 0.0 {
-            return Err(Duration::from_secs_f64(wait.min(MINUTE * 60.0)));
+        if let Some((holder, unit)) = reached {
+            let wait = Duration::from_secs_f64(wait.min(MINUTE * 60.0));
+            return Err(Reached { wait, holder: holder.clone(), unit });
         }
         for ((holder, unit), _) in rates {
             if let Some(bucket) = state.buckets.get_mut(&(holder, unit)) {
@@ -172,8 +223,9 @@ mod tests {
         let (limiter, holders) = (Limiter::new(1), key(Some(120), None));
         let mut passed = burst(&limiter, "a", &holders);
         assert_eq!(passed, 30, "a quarter at once");
-        let wait = limiter.take("a", &holders, 10).unwrap_err();
-        assert!(wait <= Duration::from_millis(500), "{wait:?}");
+        let reached = limiter.take("a", &holders, 10).unwrap_err();
+        assert!(reached.wait <= Duration::from_millis(500), "{reached:?}");
+        assert_eq!(reached.to_string(), "the limit of requests per minute of the ModelProvider team/p is reached");
         for _ in 0..60 {
             tokio::time::advance(Duration::from_secs(1)).await;
             passed += burst(&limiter, "a", &holders);
@@ -192,6 +244,14 @@ mod tests {
             b += burst(&limiter, "b", &holders);
         }
         assert!(b >= 150 && a >= 150, "{a} {b}");
+    }
+
+    #[test]
+    fn own_limits_and_those_of_the_installation() {
+        let (own, installation) = (limits(Some(9), None), limits(Some(5), Some(100)));
+        assert_eq!(or_default(&own, &installation), limits(Some(9), Some(100)));
+        assert_eq!(lower(&own, &installation), limits(Some(5), Some(100)));
+        assert_eq!(lower(&limits(Some(2), Some(7)), &limits(None, None)), limits(Some(2), Some(7)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,6 +16,8 @@ pub struct Metrics {
     pub denials: IntCounterVec,
     /// `enact_gateway_upstream_requests_total{outcome}`: requests to providers.
     pub upstream: IntCounterVec,
+    /// `enact_gateway_circuit_openings_total`: how often a provider failed again and again, and got no requests for a while.
+    pub circuit_openings: IntCounter,
     /// `enact_gateway_settlements_total{outcome}`.
     pub settlements: IntCounterVec,
     /// `enact_gateway_tokens_total{kind}`.
@@ -32,6 +34,8 @@ pub struct Metrics {
     pub ledger_failures: IntCounterVec,
     /// `enact_gateway_unsettled_requests`: requests whose settlement waits for Postgres.
     pub unsettled: IntGauge,
+    /// `enact_gateway_request_logs_total{outcome}`: recorded texts of requests.
+    pub request_logs: IntCounterVec,
     /// `enact_gateway_streams`: answers in progress.
     pub streams: IntGauge,
     /// `enact_gateway_connections`: open connections of agents.
@@ -68,6 +72,10 @@ impl Metrics {
             requests: counters("requests_total", "Requests of agents by route and status.", &["route", "status"])?,
             denials,
             upstream: counters("upstream_requests_total", "Requests to providers by outcome.", &["outcome"])?,
+            circuit_openings: counter(
+                "circuit_openings_total",
+                "How often a provider failed several times in a row and got no requests for a while.",
+            )?,
             settlements: counters("settlements_total", "Settled requests by outcome.", &["outcome"])?,
             tokens: counters("tokens_total", "Tokens by kind.", &["kind"])?,
             cost: counter(
@@ -84,6 +92,7 @@ impl Metrics {
             ledger_seconds: histogram("ledger_seconds", "Time to write usage to Postgres.", "operation", &ledger)?,
             ledger_failures: counters("ledger_failures_total", "Failed writes of usage.", &["operation"])?,
             unsettled: gauge("unsettled_requests", "Requests whose settlement waits for Postgres.")?,
+            request_logs: counters("request_logs_total", "Recorded texts of requests by outcome.", &["outcome"])?,
             streams: gauge("streams", "Answers in progress.")?,
             connections: gauge("connections", "Open connections of agents.")?,
             health_connections: gauge("health_connections", "Open connections of probes.")?,

@@ -1,12 +1,15 @@
-//! Agents and model providers: caches that watches keep current, and the upstreams of an agent's models.
+//! Agents, model providers and tenants: caches that watches keep current, and the upstreams of an agent's models.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use enact_crds::convert::micro_usd;
 use enact_crds::identity::AgentPod;
-use enact_crds::provider::{Api as ProviderApi, RateLimits, is_model};
-use enact_crds::{Agent, ModelProvider};
+use enact_crds::models::{Resolved, resolve};
+use enact_crds::provider::{Api as ProviderApi, ModelProviderSpec, RateLimits, is_model};
+use enact_crds::tenant::RequestLogging;
+use enact_crds::{Agent, ModelProvider, Tenant};
 use enact_domain::time::Millis;
 use enact_domain::usage::{Price, Tokens, price};
 use futures::StreamExt as _;
@@ -73,24 +76,36 @@ impl Pricing {
     }
 }
 
-/// The Agents and ModelProviders of the cluster.
+/// A ModelProvider of the cache, as [`resolve`] reads it.
+struct Cached(Arc<ModelProvider>);
+
+impl Borrow<ModelProviderSpec> for Cached {
+    fn borrow(&self) -> &ModelProviderSpec {
+        &self.0.spec
+    }
+}
+
+/// The Agents, ModelProviders and Tenants of the cluster.
 pub struct Catalogue {
     agents: Store<Agent>,
     providers: Store<ModelProvider>,
+    tenants: Store<Tenant>,
     /// Namespace whose ModelProviders can be shared.
     installation: String,
-    listed: [watch::Receiver<bool>; 2],
+    listed: [watch::Receiver<bool>; 3],
 }
 
 impl Catalogue {
-    /// Starts to watch Agents and ModelProviders, until `end`.
+    /// Starts to watch Agents, ModelProviders and Tenants, until `end`.
     pub fn watch(client: &Client, installation: &str, tasks: &TaskTracker, end: &CancellationToken) -> Self {
         let (agents, agents_listed) = reflected::<Agent>(client, "Agent", tasks, end);
         let (providers, providers_listed) = reflected::<ModelProvider>(client, "ModelProvider", tasks, end);
-        Self { agents, providers, installation: installation.to_owned(), listed: [agents_listed, providers_listed] }
+        let (tenants, tenants_listed) = reflected::<Tenant>(client, "Tenant", tasks, end);
+        let listed = [agents_listed, providers_listed, tenants_listed];
+        Self { agents, providers, tenants, installation: installation.to_owned(), listed }
     }
 
-    /// Checks that both kinds were listed.
+    /// Checks that all kinds were listed.
     ///
     /// # Errors
     /// When one was not; the message is for a person.
@@ -102,7 +117,8 @@ impl Catalogue {
             }
         };
         timeout(PATIENCE, listed).await.map_err(|_| {
-            "Agents and ModelProviders are not listed yet; check that the gateway's ClusterRole allows it".to_owned()
+            "Agents, ModelProviders and Tenants are not listed yet; check that the gateway's ClusterRole allows it"
+                .to_owned()
         })
     }
 
@@ -123,17 +139,36 @@ impl Catalogue {
         Ok(models.filter_map(|entry| self.candidate(pod, &entry.provider, &entry.model, at)).collect())
     }
 
+    /// Returns the names of all Tenants.
+    pub fn tenants(&self) -> Vec<String> {
+        self.tenants.state().iter().filter_map(|tenant| tenant.metadata.name.clone()).collect()
+    }
+
+    /// Returns the limits per minute that a Tenant has; none for one without.
+    pub fn tenant_limits(&self, tenant: &str) -> RateLimits {
+        let found = self.tenants.get(&ObjectRef::new(tenant));
+        found.and_then(|tenant| tenant.spec.model_limits.clone()).unwrap_or_default()
+    }
+
+    /// Returns how the texts of a Tenant's requests are recorded; none if they are not.
+    pub fn request_logging(&self, tenant: &str) -> Option<RequestLogging> {
+        self.tenants.get(&ObjectRef::new(tenant))?.spec.request_logging.clone()
+    }
+
+    /// Returns the limits per minute that an Agent has; none for one without.
+    pub fn agent_limits(&self, namespace: &str, name: &str) -> RateLimits {
+        let found = self.agents.get(&ObjectRef::new(name).within(namespace));
+        found.and_then(|agent| agent.spec.limits.clone()).unwrap_or_default()
+    }
+
     /// Returns the candidate for one model of an agent; none when its provider is missing, is not shared, or does not allow the model.
     fn candidate(&self, pod: &AgentPod, provider: &str, model: &str, at: Millis) -> Option<Candidate> {
         let (agent_namespace, _) = &pod.agent;
-        let own = self.providers.get(&ObjectRef::new(provider).within(agent_namespace));
-        let found = own.or_else(|| {
-            let shared = self.providers.get(&ObjectRef::new(provider).within(&self.installation))?;
-            let is_shared =
-                shared.spec.share_with.as_ref().is_some_and(|sharing| sharing.includes(&pod.attempt.tenant));
-            is_shared.then_some(shared)
-        })?;
-        candidate(&found, model, &self.installation, at)
+        let named = |namespace: &str| self.providers.get(&ObjectRef::new(provider).within(namespace)).map(Cached);
+        match resolve(named(agent_namespace), named(&self.installation), &pod.attempt.tenant) {
+            Resolved::Found(Cached(found)) => candidate(&found, model, &self.installation, at),
+            Resolved::NotShared | Resolved::NotFound => None,
+        }
     }
 }
 

@@ -121,6 +121,9 @@ impl Relay {
             }
             left -= length;
             self.reader.feed(&data);
+            if let Some(recording) = &mut self.ticket.recording {
+                recording.feed(&data);
+            }
             let data = if self.hides_usage { filter.feed(&data, is_usage_event) } else { data };
             if let Err(end) = self.send(sender, data).await {
                 return end;

@@ -27,7 +27,7 @@ const ANSWER_HEADERS: [&str; 7] = [
 const PARAMETERS: [&str; 2] = ["alt=sse", "beta=true"];
 /// Version of Anthropic's API for clients that name none.
 const ANTHROPIC_VERSION: (&str, &str) = ("anthropic-version", "2023-06-01");
-/// Characters of a model's name in a path, besides letters and digits.
+/// Characters of a model's name that are escaped in a path: all except letters, digits and these.
 const MODEL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What a request asks a model for.

@@ -12,6 +12,7 @@ use crate::limits::{Limited, Limiter};
 use crate::metering::Metering;
 use crate::metrics::Metrics;
 use crate::providers::Pricing;
+use crate::request_log::{Recording, RequestLogs};
 
 /// A request that is recorded. When it is dropped without a settlement, the client has left before the provider answered.
 pub struct Ticket {
@@ -26,6 +27,9 @@ pub struct Ticket {
     pub begun: Instant,
     pub first_byte: Option<Duration>,
     pub status: u16,
+    /// The texts of the request and its answer, if the tenant wants them.
+    pub recording: Option<Box<Recording>>,
+    pub request_logs: RequestLogs,
     /// Whether the request was sent to the provider, which then charges for it.
     pub is_sent: bool,
     pub is_settled: bool,
@@ -50,6 +54,9 @@ impl Ticket {
             duration_ms: millis(self.begun.elapsed()),
         };
         self.metering.settle(&self.tenant, settlement);
+        if let Some(recording) = self.recording.take().filter(|_| self.is_sent) {
+            self.request_logs.write(&self.tenant, self.id, *recording);
+        }
     }
 
     /// Books nothing: no reservation was made.

@@ -46,6 +46,34 @@ async fn a_token_is_valid_while_its_pod_runs() {
 }
 
 #[tokio::test]
+async fn a_draft_is_metered_for_its_agent_and_stopped_by_its_budget() {
+    let gateway = Gateway::start().await;
+    gateway.cluster.pod("token-draft", "coder");
+    let owner = json!([{
+        "apiVersion": "enact.dev/v1alpha1", "kind": "Specification", "name": "cart", "uid": "uid-cart", "controller": true,
+    }]);
+    let labels = json!({
+        "enact.dev/role": "draft", "enact.dev/plan": null, "enact.dev/plan-uid": null, "enact.dev/task": null,
+    });
+    let metadata = json!({ "labels": labels, "ownerReferences": owner });
+    gateway.cluster.api.change("pods/pod-token-draft", &json!({ "metadata": metadata }));
+    gateway.provider.answer("p", answered(90, 60));
+    let ask = async || read(gateway.send("token-draft", "/v1/chat/completions", &chat("m")).await).await;
+    assert_eq!(ask().await.0, 200);
+    let request = gateway.settled(1).await.remove(0).request;
+    assert_eq!((request.plan.as_str(), request.plan_uid.as_str(), request.task.as_str()), ("", "", ""));
+    assert_eq!((request.agent.as_str(), request.task_uid.as_str()), ("team/coder", "uid-pod-token-draft"));
+    let month = enact_domain::usage::month(enact_gateway::gateway::now());
+    gateway.ledger.limit(Scope::Agent { namespace: "team".into(), name: "coder".into(), month }, 200);
+    let (status, body) = ask().await;
+    assert_eq!((status, body.contains("BudgetExceeded")), (403, true), "{body}");
+    assert_eq!(gateway.ledger.refusal("uid-pod-token-draft").unwrap().reason, "BudgetExceeded");
+    let (status, body) = support::get_as(gateway.address, "/enact/v1/attempt", "token-draft").await;
+    assert!(status == 200 && body.contains("\"BudgetExceeded\"") && body.contains("\"inputTokens\":90"), "{body}");
+    assert!(gateway.ledger.refusal("uid-task-coder").is_none(), "another attempt of the agent has not asked");
+}
+
+#[tokio::test]
 async fn a_used_up_budget_ends_the_attempt() {
     let gateway = Gateway::start().await;
     gateway.ledger.limit(plan(), 200);

@@ -2,7 +2,7 @@
 
 use enact_domain::names::{is_label, is_subdomain};
 use enact_domain::record::Kind;
-use enact_store::{Dimension, ItemKind, RevisionSelector};
+use enact_store::{Dimension, ItemKind, RequestLogFilter, RevisionSelector};
 use serde::Deserialize;
 
 use crate::access::plural;
@@ -15,6 +15,8 @@ const DOCUMENTS: [Kind; 3] = [Kind::Constitution, Kind::Specification, Kind::Pla
 const PAGE: (u32, u32) = (50, 20);
 /// Most hits of a search, and the default.
 const HITS: (u32, u32) = (50, 10);
+/// Most texts of requests in one answer, and the default. Each can have half a MiB.
+const REQUESTS: (u32, u32) = (20, 10);
 /// Longest text of a search, in bytes.
 const MAX_QUERY_BYTES: usize = 2 << 10;
 /// Most digits of a revision's number; more are the prefix of a digest.
@@ -40,6 +42,8 @@ pub struct Parameters {
     pub by: Option<String>,
     /// Name of a Plan.
     pub plan: Option<String>,
+    /// Name of a Task.
+    pub task: Option<String>,
     /// Name of an Agent, or `<namespace>/<name>`.
     pub agent: Option<String>,
     /// `json` or `csv`.
@@ -58,6 +62,7 @@ impl Parameters {
             ("to", &self.to),
             ("by", &self.by),
             ("plan", &self.plan),
+            ("task", &self.task),
             ("agent", &self.agent),
             ("format", &self.format),
             ("month", &self.month),
@@ -109,6 +114,8 @@ pub enum Resource {
     },
     /// The usage of the namespace.
     Usage(UsageRequest),
+    /// The texts of model requests and answers, newest first.
+    Requests { filter: RequestLogFilter, limit: u32 },
     /// The budgets that concern the namespace.
     Budgets {
         /// The plan whose tasks are wanted.
@@ -129,6 +136,7 @@ impl Resource {
             Self::Related { .. } => "related",
             Self::Search { .. } => "search",
             Self::Usage(_) => "usage",
+            Self::Requests { .. } => "requests",
             Self::Budgets { .. } => "budgets",
         }
     }
@@ -141,7 +149,7 @@ impl Resource {
             | Self::Content { of, .. }
             | Self::Findings { of, .. }
             | Self::Related { of, .. } => Some(of),
-            Self::Search { .. } | Self::Usage(_) | Self::Budgets { .. } => None,
+            Self::Search { .. } | Self::Usage(_) | Self::Requests { .. } | Self::Budgets { .. } => None,
         }
     }
 
@@ -151,6 +159,8 @@ impl Resource {
             Self::Search { kinds, .. } => kinds,
             // Usage belongs to plans.
             Self::Usage(_) | Self::Budgets { .. } => return vec![Kind::Plan],
+            // The texts quote the documents, and those of drafts belong to no plan.
+            Self::Requests { .. } => return vec![Kind::Plan, Kind::Specification],
             _ => return self.object().map(|object| object.kind).into_iter().collect(),
         };
         let searched = if kinds.is_empty() { ItemKind::ALL.as_slice() } else { kinds };
@@ -182,6 +192,7 @@ impl ReadRequest {
         let resource = match rest {
             ["search"] => search(query)?,
             ["usage"] => Resource::Usage(usage(namespace, query)?),
+            ["requests"] => requests(namespace, query)?,
             ["budgets"] => Resource::Budgets { plan: plan(query)?, month: month(query)? },
             [kind, name, "related"] => {
                 Resource::Related { of: object_name(kind, name)?, limit: bounded(query.limit, HITS)? }
@@ -202,6 +213,7 @@ impl Resource {
             Self::Related { .. } => &["limit"],
             Self::Search { .. } => &["limit", "q", "kind"],
             Self::Usage(_) => &["from", "to", "by", "plan", "agent", "format"],
+            Self::Requests { .. } => &["limit", "plan", "task", "agent"],
             Self::Budgets { .. } => &["plan", "month"],
             _ => &[],
         };
@@ -235,15 +247,33 @@ fn search(query: &Parameters) -> Result<Resource, Problem> {
     Ok(Resource::Search { text, kinds, limit: bounded(query.limit, HITS)? })
 }
 
-fn usage(namespace: &str, query: &Parameters) -> Result<UsageRequest, Problem> {
-    let by = query.by.as_deref().unwrap_or("plan");
-    let group_by =
-        by.split(',').map(|word| word.trim().parse().map_err(|_| bad_dimension())).collect::<Result<_, _>>()?;
+/// Returns the Agent of a query as `<namespace>/<name>`.
+fn agent(namespace: &str, query: &Parameters) -> Result<Option<String>, Problem> {
     let agent = query.agent.as_ref().map(|agent| {
         let agent = if agent.contains('/') { agent.clone() } else { format!("{namespace}/{agent}") };
         let valid = agent.split_once('/').is_some_and(|(namespace, name)| is_label(namespace) && is_subdomain(name));
         if valid { Ok(agent) } else { Err(bad("agent must be the name of an Agent, or NAMESPACE/NAME")) }
     });
+    agent.transpose()
+}
+
+fn requests(namespace: &str, query: &Parameters) -> Result<Resource, Problem> {
+    if query.task.as_ref().is_some_and(|task| !is_subdomain(task)) {
+        return Err(bad("task must be the name of a Task"));
+    }
+    let filter = RequestLogFilter {
+        namespace: namespace.to_owned(),
+        plan: plan(query)?,
+        task: query.task.clone(),
+        agent: agent(namespace, query)?,
+    };
+    Ok(Resource::Requests { filter, limit: bounded(query.limit, REQUESTS)? })
+}
+
+fn usage(namespace: &str, query: &Parameters) -> Result<UsageRequest, Problem> {
+    let by = query.by.as_deref().unwrap_or("plan");
+    let group_by =
+        by.split(',').map(|word| word.trim().parse().map_err(|_| bad_dimension())).collect::<Result<_, _>>()?;
     let bad_time =
         |name| bad(format!("{name} must be a day such as 2026-11-30, or a time such as 2026-11-30T12:00:00Z"));
     let csv = match query.format.as_deref() {
@@ -256,7 +286,7 @@ fn usage(namespace: &str, query: &Parameters) -> Result<UsageRequest, Problem> {
         to: query.to.as_deref().map(|text| end_time(text).ok_or_else(|| bad_time("to"))).transpose()?,
         group_by,
         plan: plan(query)?,
-        agent: agent.transpose()?,
+        agent: agent(namespace, query)?,
         csv,
     })
 }
@@ -418,6 +448,31 @@ mod tests {
             ReadRequest::parse("/v1/namespaces/team/budgets", &query).is_ok()
         };
         assert_eq!(["2026-11", "2026-13", "2026-1", "26-11-1"].map(month), [true, false, false, false]);
+    }
+
+    #[test]
+    fn texts_of_requests_need_more_rights_than_usage() {
+        let requests = |query: Parameters| {
+            ReadRequest::parse("/v1/namespaces/team/requests", &query).map(|request| request.resource)
+        };
+        let text = |text: &str| Some(text.to_owned());
+        let found = requests(Parameters { task: text("shop-t001"), agent: text("coder"), ..Parameters::default() });
+        let found = found.unwrap();
+        assert_eq!(found.kinds(), [Kind::Plan, Kind::Specification]);
+        let filter = RequestLogFilter {
+            namespace: "team".into(),
+            plan: None,
+            task: text("shop-t001"),
+            agent: text("team/coder"),
+        };
+        assert_eq!(found, Resource::Requests { filter, limit: 10 });
+        for wrong in [
+            Parameters { task: text("A B"), ..Parameters::default() },
+            Parameters { limit: Some(21), ..Parameters::default() },
+            Parameters { by: text("task"), ..Parameters::default() },
+        ] {
+            assert!(requests(wrong.clone()).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -132,6 +132,11 @@ impl Reading {
                 let rows = read(Box::pin(self.store.usage(tenant, &query)).await)?;
                 Ok(usage.answer(&query, &rows))
             }
+            Resource::Requests { filter, limit } => {
+                let now = Millis(Timestamp::now().as_millisecond());
+                let found = read(Box::pin(self.store.logged_requests(tenant, filter, now, *limit)).await)?;
+                Ok(json(&json!({ "requests": found })))
+            }
             Resource::Budgets { plan, month } => {
                 let month = month.clone().unwrap_or_else(|| usage::month(Millis(Timestamp::now().as_millisecond())));
                 let found = Box::pin(self.store.budgets(tenant, namespace, plan.as_deref(), &month)).await;

@@ -3,6 +3,7 @@
 mod support;
 
 use enact_domain::record::{Event, Kind};
+use enact_domain::time::Millis;
 use enact_domain::usage::Limit;
 use serde_json::{Value, json};
 use support::api::{Api, FakeCluster};
@@ -41,6 +42,7 @@ async fn scene() -> (Database, Api, Server) {
         cluster.namespaces.insert(namespace.into(), json!({ "enact.dev/tenant": owner }));
     }
     cluster.reader("reader", "team", &["plans"]);
+    cluster.reader("auditor", "team", &["plans", "specifications"]);
     cluster.reader("elsewhere", "elsewhere", &["plans"]);
     let api = Api::start(cluster).await;
     let server = Server::start(&database.config().url, &api).await;
@@ -121,4 +123,31 @@ async fn wrong_parameters_are_refused() {
     assert_eq!(server.metric(metric).await, 1);
     let posted = http::send(server.readings, &http::Request::new("POST", "/v1/namespaces/team/usage")).await;
     posted.assert_problem(405, "method-not-allowed", "only GET");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn texts_of_requests_are_for_those_who_may_read_plans_and_specifications() {
+    let (database, _api, server) = scene().await;
+    let log = |id: u128, seconds: u32| enact_store::RequestLog {
+        id: uuid::Uuid::from_u128(id),
+        expires_at: Millis(4_000_000_000_000).plus_seconds(seconds),
+        request: format!("question {id}"),
+        request_bytes: 10,
+        answer: "answer".into(),
+        answer_bytes: 6,
+    };
+    database.store().log_requests("acme", &[log(1, 0), log(2, 0)]).await.expect("Postgres accepts the texts");
+    let all = server.read("auditor", "team/requests?plan=shop").await.json();
+    let texts: Vec<&Value> = all["requests"].as_array().unwrap().iter().map(|found| &found["request"]).collect();
+    assert_eq!(texts, [&json!("question 2"), &json!("question 1")]);
+    let one = server.read("auditor", "team/requests?task=shop-t1&limit=5").await.json();
+    let found = &one["requests"][0];
+    assert_eq!(
+        (&found["task"], &found["attempt"], &found["model"]),
+        (&json!("shop-t1"), &json!(1), &json!("claude-sonnet-4-5"))
+    );
+    assert_eq!((&found["charge"]["costMicroUsd"], &found["answer"]), (&json!(1_500_000), &json!("answer")));
+    assert_eq!(one["requests"].as_array().unwrap().len(), 1);
+    server.read("reader", "team/requests").await.assert_problem(403, "forbidden", "specifications");
+    server.read("elsewhere", "team/requests").await.assert_problem(403, "forbidden", "plans");
 }

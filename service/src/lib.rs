@@ -1,7 +1,9 @@
-//! Shared parts of the long-running programs of Enact: start and signals, configuration, logs, HTTP, health and metrics.
+//! Shared parts of the long-running programs of Enact: start and signals, configuration, logs, HTTP, health, metrics, and requests to the
+//! API server.
 //!
-//! This crate does not depend on Kubernetes, Postgres or the domain.
+//! This crate does not depend on Postgres or the domain.
 
+pub mod api_server;
 pub mod config;
 pub mod health;
 pub mod http;

@@ -348,6 +348,22 @@ comment on table enact.refusals is
     'the agent, and by the operator.';
 comment on column enact.refusals.reset_at is 'When requests can succeed again, if it is known.';
 
+create table enact.request_logs (
+    tenant_id     enact.tenant not null,
+    request_id    uuid not null,
+    expires_at    timestamptz not null,
+    request       text not null check (octet_length(request) <= 1048576),
+    request_bytes bigint not null check (request_bytes >= 0),
+    answer        text not null check (octet_length(answer) <= 1048576),
+    answer_bytes  bigint not null check (answer_bytes >= 0),
+    primary key (tenant_id, request_id)
+);
+create index request_logs_by_expiry on enact.request_logs (tenant_id, expires_at);
+comment on table enact.request_logs is
+    'Texts of model requests and answers without credentials of known forms, for tenants with request logging. Written by the gateway, which '
+    'also deletes them after their retention. Read by the server (requests).';
+comment on column enact.request_logs.request_bytes is 'The size of the whole request, of which the text can be a part. The same for the answer.';
+
 -- The subquery makes current_setting an InitPlan, which Postgres evaluates once per statement instead of once per row. Without a tenant it
 -- returns null or the empty string; no row has such a tenant_id.
 do $$
@@ -355,7 +371,7 @@ declare
     name text;
 begin
     foreach name in array array['tenants', 'contents', 'revisions', 'findings', 'plans', 'tasks', 'attempts', 'results', 'approvals',
-                                'audit', 'outbox', 'search_items', 'model_requests', 'budgets', 'refusals']
+                                'audit', 'outbox', 'search_items', 'model_requests', 'budgets', 'refusals', 'request_logs']
     loop
         execute format('alter table enact.%I enable row level security, force row level security', name);
         execute format('create policy tenant on enact.%I '
@@ -371,4 +387,4 @@ revoke insert on enact.migrations from enact_app;
 revoke select on enact.outbox from enact_app;
 grant update on enact.tenants, enact.plans, enact.tasks, enact.attempts, enact.model_requests, enact.budgets, enact.refusals
     to enact_app;
-grant delete on enact.search_items to enact_app;
+grant delete on enact.search_items, enact.request_logs to enact_app;

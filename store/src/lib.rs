@@ -33,6 +33,6 @@ pub use revisions::{Revision, RevisionApproval, RevisionSelector};
 pub use search::{Embedding, Hit, IndexOutcome, Item, ItemKind, Matched, PendingText, Query, Related};
 pub use store::Store;
 pub use usage::{
-    BudgetRow, Dimension, Discarded, FinishedTask, ModelRequest, Opened, Outcome, Refusal, Settlement, UsageFilter,
-    UsageQuery, UsageRow,
+    BudgetRow, Dimension, Discarded, FinishedTask, LoggedRequest, ModelRequest, Opened, Outcome, Refusal, RequestLog,
+    RequestLogFilter, Settlement, UsageFilter, UsageQuery, UsageRow,
 };

@@ -281,6 +281,32 @@ async fn the_latest_refusal_counts() {
 }
 
 #[tokio::test]
+async fn a_draft_counts_for_its_agent_and_tenant() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    store.set_budgets("a", &[(agent("2026-11"), tokens(25))]).await.unwrap();
+    // Two pods of drafts; the UID of the pod is in the place of the Task's.
+    let draft = |id, pod: &str| enact_store::ModelRequest {
+        plan: String::new(),
+        plan_uid: String::new(),
+        task: String::new(),
+        ..request(id, pod)
+    };
+    let opened = store.open_requests("a", &[draft(1, "pod-1"), draft(2, "pod-2"), draft(3, "pod-2")]).await.unwrap();
+    assert_eq!(opened[..2], [Opened::Accepted, Opened::Accepted]);
+    assert!(matches!(&opened[2], Opened::Refused { scope, .. } if *scope == agent("2026-11")), "{opened:?}");
+    store.settle_requests("a", &[settlement(1, charge(1, 2, 30))]).await.unwrap();
+    assert_eq!(balance(&store, attempt("pod-1")).await.spent, charge(1, 2, 30), "what its runner reads");
+    assert_eq!(balance(&store, tenant("2026-11")).await.spent, charge(1, 2, 30));
+    assert_eq!(balance(&store, tenant("2026-11")).await.reserved, charge(4, 6, 100));
+    assert_eq!(balance(&store, plan()).await, Balance::default());
+    // A refusal stops only the runner of this pod.
+    let refusal = Refusal { reason: "BudgetExceeded".into(), message: "m".into(), reset_at: None };
+    store.record_refusal("a", "uid-pod-2", 1, &refusal).await.unwrap();
+    assert_eq!(store.refusal("a", "uid-pod-1", 1).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn a_batch_takes_few_round_trips() {
     let database = Database::migrated().await;
     let store = database.store();

@@ -98,6 +98,7 @@ async fn the_application_has_minimal_rights() {
             "outbox: insert",
             "plans: select insert update",
             "refusals: select insert update",
+            "request_logs: select insert delete",
             "results: select insert",
             "revisions: select insert",
             "search_embeddings: select insert update delete",

@@ -63,6 +63,7 @@ async fn recording_twice_changes_nothing() {
         ("outbox", 10),
         ("plans", 1),
         ("refusals", 0),
+        ("request_logs", 0),
         ("results", 0),
         ("revisions", 1),
         ("search_embeddings", 0),

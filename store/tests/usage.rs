@@ -5,10 +5,13 @@ mod support;
 use enact_domain::record::{Event, Kind};
 use enact_domain::time::Millis;
 use enact_domain::usage::Charge;
-use enact_store::{Dimension, Discarded, FinishedTask, ModelRequest, Store, UsageFilter, UsageQuery, UsageRow};
+use enact_store::{
+    Dimension, Discarded, FinishedTask, ModelRequest, RequestLog, RequestLogFilter, Store, UsageFilter, UsageQuery, UsageRow,
+};
 use serde_json::json;
 use support::usage::*;
 use support::{Database, done, end, plan_transition, record, revision, start, subject};
+use uuid::Uuid;
 
 /// Opens and settles requests of three tasks: `t1` with a failed and a running attempt, `t2` with another model of unknown price, and `t3`.
 async fn scene(database: &Database) -> Store {
@@ -230,4 +233,51 @@ async fn budgets_of_a_namespace_have_names() {
     let of_task = budgets.iter().find(|budget| budget.name == "shop-t1").unwrap();
     assert_eq!((of_task.balance.limit, of_task.balance.spent.tokens.total()), (tokens(400), 330));
     assert_eq!(store.budgets("b", "team", None, "2026-11").await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn texts_of_requests_are_read_until_they_expire() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    let other = enact_store::ModelRequest { namespace: "elsewhere".into(), ..request(3, "t3") };
+    store.open_requests("a", &[request(1, "t1"), request(2, "t2"), other]).await.unwrap();
+    store.settle_requests("a", &[settlement(1, charge(5, 6, 70))]).await.unwrap();
+    let log = |id: u128, days: u32| RequestLog {
+        id: Uuid::from_u128(id),
+        expires_at: NOW.plus_seconds(days * 86_400),
+        request: format!("question {id}\0"),
+        request_bytes: 1000,
+        answer: "answer".into(),
+        answer_bytes: 6,
+    };
+    let logs = [log(1, 1), log(2, 7), log(3, 7)];
+    for _ in 0..2 {
+        store.log_requests("a", &logs).await.unwrap();
+    }
+    let of = |task: Option<&str>| RequestLogFilter {
+        namespace: "team".into(),
+        task: task.map(str::to_owned),
+        ..RequestLogFilter::default()
+    };
+    let read = async |tenant: &str, filter: RequestLogFilter, now, limit| -> Vec<String> {
+        let found = store.logged_requests(tenant, &filter, now, limit).await.unwrap();
+        found.into_iter().map(|found| found.request).collect()
+    };
+    assert_eq!(read("a", of(None), NOW, 10).await, ["question 2", "question 1"], "newest first, and of one namespace");
+    assert_eq!(read("a", of(None), NOW, 1).await, ["question 2"]);
+    assert_eq!(read("a", of(Some("shop-t1")), NOW, 10).await, ["question 1"]);
+    assert_eq!(read("b", of(None), NOW, 10).await, [""; 0], "another tenant");
+    let first = store.logged_requests("a", &of(Some("shop-t1")), NOW, 10).await.unwrap().remove(0);
+    assert_eq!(
+        (first.outcome.as_deref(), first.charge, first.request_bytes),
+        (Some("Completed"), charge(5, 6, 70), 1000)
+    );
+
+    let later = NOW.plus_seconds(2 * 86_400);
+    assert_eq!(read("a", of(None), later, 10).await, ["question 2"], "what has expired is not shown");
+    assert_eq!(store.delete_expired_logs("b", later).await.unwrap(), 0);
+    assert_eq!(store.delete_expired_logs("a", later).await.unwrap(), 1);
+    assert_eq!(store.delete_expired_logs("a", later).await.unwrap(), 0);
+    assert_eq!(database.number("select count(*) from request_logs").await, 2);
+    assert_eq!(database.number("select count(*) from model_requests").await, 3, "the usage stays");
 }

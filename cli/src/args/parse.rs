@@ -12,6 +12,14 @@ pub struct DocumentName {
     pub revision: Option<String>,
 }
 
+/// A Plan, or one of its tasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanOrTask {
+    pub plan: String,
+    /// Id of the task.
+    pub task: Option<String>,
+}
+
 pub(super) fn object_name(text: &str) -> Result<String, String> {
     if names::is_label(text) {
         Ok(text.to_owned())
@@ -105,6 +113,14 @@ pub(super) fn plan_name(text: &str) -> Result<String, String> {
     } else {
         Err("the name of a Plan is a prefix of the names of its Tasks: it must have 1 to 52 of a-z, 0-9 and -, and start with a letter".into())
     }
+}
+
+pub(super) fn plan_or_task(text: &str) -> Result<PlanOrTask, String> {
+    let (plan, task) = text.split_once('/').map_or((text, None), |(plan, task)| (plan, Some(task.to_owned())));
+    if task.as_ref().is_some_and(String::is_empty) {
+        return Err("it must be PLAN or PLAN/TASKID".into());
+    }
+    Ok(PlanOrTask { plan: plan_name(plan)?, task })
 }
 
 pub(super) fn git_url(text: &str) -> Result<String, String> {

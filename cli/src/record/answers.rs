@@ -109,6 +109,34 @@ pub struct UsageReport {
     pub rows: Vec<UsageRow>,
 }
 
+/// Texts of model requests, newest first.
+#[derive(Clone, Debug, Deserialize)]
+pub struct LoggedRequests {
+    pub requests: Vec<LoggedRequest>,
+}
+
+/// A model request and its answer.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoggedRequest {
+    /// Milliseconds since 1970.
+    pub at: i64,
+    /// Name of the Task; empty for the draft of a document.
+    pub task: String,
+    pub attempt: u32,
+    pub agent: String,
+    pub provider: String,
+    pub model: String,
+    /// How it ended; none while it runs.
+    pub outcome: Option<String>,
+    pub http_status: Option<i32>,
+    pub charge: Charge,
+    pub request: String,
+    pub request_bytes: u64,
+    pub answer: String,
+    pub answer_bytes: u64,
+}
+
 /// Usage of the requests with the same values of the dimensions.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

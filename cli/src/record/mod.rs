@@ -21,7 +21,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::timeout;
 
-pub use answers::{Budget, Budgets, Finding, Findings, Hit, Page, Related, Revision, UsageReport, UsageRow};
+pub use answers::{
+    Budget, Budgets, Finding, Findings, Hit, LoggedRequest, LoggedRequests, Page, Related, Revision, UsageReport,
+    UsageRow,
+};
 
 use crate::cluster::{Cluster, api_error};
 use crate::server::ServerAddress;
@@ -129,6 +132,11 @@ impl Record {
     pub async fn budgets(&self, plan: Option<&str>) -> Result<Vec<u8>> {
         let parameters: Vec<_> = plan.map(|plan| ("plan", plan.to_owned())).into_iter().collect();
         self.required(&format!("budgets{}", query(&parameters))).await
+    }
+
+    /// Reads the texts of model requests, as JSON. `parameters` are those of the server.
+    pub async fn requests(&self, parameters: &[(&str, String)]) -> Result<Vec<u8>> {
+        self.required(&format!("requests{}", query(parameters))).await
     }
 
     async fn required(&self, path: &str) -> Result<Vec<u8>> {

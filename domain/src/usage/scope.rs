@@ -32,6 +32,26 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// Returns the scopes that a request of an agent counts for, from the narrowest to the widest. `subject_uid` is the UID of the Task, and
+    /// `agent` is `<namespace>/<name>`. A UID that is empty has no scope: the request belongs to no task, or to no plan.
+    pub fn of_request(subject_uid: &str, attempt: u32, plan_uid: &str, agent: &str, at: Millis) -> Vec<Self> {
+        let month = month(at);
+        let mut scopes = Vec::with_capacity(5);
+        if !subject_uid.is_empty() {
+            scopes.push(Self::Attempt { uid: subject_uid.to_owned(), number: attempt });
+            scopes.push(Self::Task { uid: subject_uid.to_owned() });
+        }
+        if !plan_uid.is_empty() {
+            scopes.push(Self::Plan { uid: plan_uid.to_owned() });
+        }
+        if let Some((namespace, name)) = agent.split_once('/') {
+            let (namespace, name) = (namespace.to_owned(), name.to_owned());
+            scopes.push(Self::Agent { namespace, name, month: month.clone() });
+        }
+        scopes.push(Self::Tenant { month });
+        scopes
+    }
+
     /// Returns the text that identifies the scope in the database. [`Scope::from_str`] reads it.
     pub fn key(&self) -> String {
         self.to_string()
@@ -130,6 +150,17 @@ mod tests {
         for wrong in ["", "tenant", "tenant/a/b", "attempt/a", "attempt/a/x", "agent/a/b", "model/x"] {
             assert!(wrong.parse::<Scope>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_request_counts_for_what_it_belongs_to() {
+        let keys = |subject: &str, plan: &str| -> Vec<String> {
+            Scope::of_request(subject, 2, plan, "team/coder", Millis(0)).iter().map(Scope::key).collect()
+        };
+        let month = ["agent/team/coder/1970-01", "tenant/1970-01"];
+        assert_eq!(keys("t", "p"), [&["attempt/t/2", "task/t", "plan/p"][..], &month].concat());
+        assert_eq!(keys("draft-pod", ""), [&["attempt/draft-pod/2", "task/draft-pod"][..], &month].concat());
+        assert_eq!(keys("", ""), month);
     }
 
     #[test]

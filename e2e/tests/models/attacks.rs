@@ -17,22 +17,26 @@ const ATTACKS: &str = include_str!("attacks.yaml");
 const PROBE: &str = include_str!("probe.py");
 
 /// Returns the manifest of an agent that runs scripts and may use the model `gpt-5` of a provider.
-fn agent(name: &str, provider: &str) -> String {
+pub(crate) fn agent(name: &str, provider: &str) -> String {
     format!(
         "apiVersion: enact.dev/v1alpha1\nkind: Agent\nmetadata: {{name: {name}}}\nspec:\n  adapter: Command\n  \
          models: [{{provider: {provider}, model: gpt-5}}]\n  resources: {{cpu: 10m, memory: 128Mi, ephemeralStorage: 64Mi}}\n---\n"
     )
 }
 
-/// Returns a task that runs a Python script after [`PROBE`]. `more` are further fields.
-fn task(id: &str, more: &str, script: &str) -> String {
-    let script: String = format!("{PROBE}\n{script}").lines().map(|line| format!("        {line}\n")).collect();
-    format!(
-        "    - id: {id}\n      title: Attack\n{more}      script: |\n        python3 - <<'END_OF_PROBE'\n{script}        END_OF_PROBE\n"
-    )
+/// Returns the lines of a shell script that runs a Python script after [`PROBE`], with an indentation.
+pub(crate) fn probe(indentation: &str, script: &str) -> String {
+    let lines = format!("python3 - <<'END_OF_PROBE'\n{PROBE}\n{script}\nEND_OF_PROBE");
+    lines.lines().map(|line| format!("{indentation}{line}\n")).collect()
 }
 
-fn plan(workspace: &str, tasks: &str) -> String {
+/// Returns a task that runs a Python script after [`PROBE`]. `more` are further fields.
+pub(crate) fn task(id: &str, more: &str, script: &str) -> String {
+    let script = probe("        ", script);
+    format!("    - id: {id}\n      title: Attack\n{more}      script: |\n{script}")
+}
+
+pub(crate) fn plan(workspace: &str, tasks: &str) -> String {
     format!(
         "apiVersion: enact.dev/v1alpha1\nkind: Plan\nmetadata: {{name: attack}}\nspec:\n  agentRef: {{name: attacker}}\n  \
          execution: {{timeoutSeconds: 300, onFailure: Continue, retry: {{limit: 0}}}}\n{workspace}  tasks:\n{tasks}"

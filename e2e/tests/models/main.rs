@@ -2,6 +2,9 @@
 
 mod attacks;
 mod budgets;
+mod drafts;
 mod ends;
 mod feature;
+mod limits;
 mod providers;
+mod request_log;

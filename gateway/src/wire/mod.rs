@@ -9,6 +9,7 @@ mod reported;
 mod request;
 pub mod responses;
 pub mod sse;
+pub mod text;
 pub mod usage;
 
 pub use format::Format;

@@ -5,9 +5,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use enact_domain::time::Millis;
-use enact_domain::usage::{Balance, Charge, Demand, Limit, Scope, admit, month};
+use enact_domain::usage::{Balance, Charge, Demand, Limit, Scope, admit};
 use enact_gateway::ledger::Ledger;
-use enact_store::{ModelRequest, Opened, Refusal, Settlement, StoreError};
+use enact_store::{ModelRequest, Opened, Refusal, RequestLog, Settlement, StoreError};
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -33,6 +33,7 @@ struct State {
     open: HashMap<Uuid, ModelRequest>,
     settled: Vec<Settled>,
     refusals: HashMap<(String, u32), Refusal>,
+    logs: Vec<RequestLog>,
 }
 
 impl MemoryLedger {
@@ -50,6 +51,10 @@ impl MemoryLedger {
         self.state.lock().unwrap().open.len()
     }
 
+    pub fn logs(&self) -> Vec<RequestLog> {
+        self.state.lock().unwrap().logs.clone()
+    }
+
     pub fn refusal(&self, task_uid: &str) -> Option<Refusal> {
         self.state.lock().unwrap().refusals.get(&(task_uid.to_owned(), 1)).cloned()
     }
@@ -57,17 +62,6 @@ impl MemoryLedger {
     fn check(&self) -> Result<(), StoreError> {
         if self.is_down.load(Ordering::Relaxed) { Err(StoreError::Closed) } else { Ok(()) }
     }
-}
-
-fn scopes(request: &ModelRequest) -> Vec<Scope> {
-    let (namespace, name) = request.agent.split_once('/').unwrap();
-    vec![
-        Scope::Attempt { uid: request.task_uid.clone(), number: request.attempt },
-        Scope::Task { uid: request.task_uid.clone() },
-        Scope::Plan { uid: request.plan_uid.clone() },
-        Scope::Agent { namespace: namespace.into(), name: name.into(), month: month(request.at) },
-        Scope::Tenant { month: month(request.at) },
-    ]
 }
 
 fn subtract(from: &mut Charge, less: &Charge) {
@@ -89,8 +83,10 @@ impl Ledger for MemoryLedger {
                 gate.acquire().await.unwrap().forget();
             }
             let mut state = self.state.lock().unwrap();
-            let demands: Vec<Demand> =
-                requests.iter().map(|request| Demand { scopes: scopes(request), estimate: request.estimate }).collect();
+            let demands: Vec<Demand> = requests
+                .iter()
+                .map(|request| Demand { scopes: request.scopes(), estimate: request.estimate })
+                .collect();
             let refused = admit(&mut state.balances, &demands);
             let opened = refused.into_iter().zip(requests).map(|(refused, request)| {
                 if let Some((scope, balance)) = refused {
@@ -110,7 +106,7 @@ impl Ledger for MemoryLedger {
             for settlement in settlements {
                 // As in Postgres: a settlement of an unknown request has no effect.
                 let Some(request) = state.open.remove(&settlement.id) else { continue };
-                for scope in scopes(&request) {
+                for scope in request.scopes() {
                     let balance = state.balances.entry(scope).or_default();
                     subtract(&mut balance.reserved, &request.estimate);
                     balance.spent.add(&settlement.charge);
@@ -122,6 +118,18 @@ impl Ledger for MemoryLedger {
     }
 
     fn settle_abandoned<'a>(&'a self, _: &'a str, _: Millis) -> BoxFuture<'a, Result<u64, StoreError>> {
+        Box::pin(async { Ok(0) })
+    }
+
+    fn log_requests<'a>(&'a self, _: &'a str, logs: &'a [RequestLog]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.check()?;
+            self.state.lock().unwrap().logs.extend_from_slice(logs);
+            Ok(())
+        })
+    }
+
+    fn delete_expired_logs<'a>(&'a self, _: &'a str, _: Millis) -> BoxFuture<'a, Result<u64, StoreError>> {
         Box::pin(async { Ok(0) })
     }
 

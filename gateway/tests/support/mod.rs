@@ -162,6 +162,12 @@ pub async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     read(client().request(request).await.unwrap()).await
 }
 
+/// Does the same as [`get`] with a token.
+pub async fn get_as(address: SocketAddr, path: &str, token: &str) -> (u16, String) {
+    let request = Request::get(format!("http://{address}{path}")).header("authorization", format!("Bearer {token}"));
+    read(client().request(request.body(Full::default()).unwrap()).await.unwrap()).await
+}
+
 /// Waits for a condition, for at most a minute.
 pub async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
     let waited = tokio::time::timeout(Duration::from_mins(1), async {

@@ -80,7 +80,7 @@ fn task_pod(ctx: &Context, decided: &Decided, task: usize, attempt: u32, name: S
         name,
         namespace: observed.namespace.clone(),
         labels: labels(decided, task_name, TASK, attempt),
-        gateway_agent: uses_gateway(ctx, agent).then(|| agent_name.to_owned()),
+        gateway_agent: pod::gateway_agent(&ctx.config, agent_name, agent),
         owner,
         assignment: pod::assignment_json(&assignment(ctx, decided, &entry.uid, attempt, git, Work::Task(work)))?,
         timeout_seconds,
@@ -151,11 +151,6 @@ fn integration_pod(ctx: &Context, decided: &Decided, attempt: u32, name: String)
     };
     let integration = workspace.integration.credentials_secret_ref.as_ref();
     Ok(pod::for_integration(&frame, workspace.credentials_secret_ref.as_ref(), integration))
-}
-
-/// Returns whether the agent's pods get a token for the model gateway.
-fn uses_gateway(ctx: &Context, agent: &AgentSpec) -> bool {
-    !agent.models.is_empty() && ctx.config.gateway_url.is_some()
 }
 
 fn labels(decided: &Decided, task: &str, role: &str, attempt: u32) -> Vec<(&'static str, String)> {

@@ -3,8 +3,8 @@
 //! An attempt counts as soon as its pod is created. The pod of the last attempt stays until the next one starts: its result goes into the
 //! next prompt.
 
-use enact_crds::convert;
 use enact_crds::specification::DraftStatus;
+use enact_crds::{convert, models, validation};
 use enact_domain::assignment::Report;
 use enact_domain::condition::{Progress, Readiness};
 use enact_domain::digest::Digest;
@@ -36,6 +36,8 @@ const BACKOFF_SECONDS: u32 = 10;
 const MAX_BACKOFF_SECONDS: u32 = 300;
 /// The reason while attempts continue.
 const DRAFTING: &str = "Drafting";
+/// The reason while the agent cannot be used.
+const AGENT_NOT_READY: &str = "AgentNotReady";
 /// The reason after the last attempt.
 const FAILED: &str = "DraftFailed";
 
@@ -225,12 +227,16 @@ impl DraftReconcile<'_> {
             return Err(Readiness::reconciling("AgentNotFound", why));
         };
         let failed = |why: String| Readiness::stalled(FAILED, why);
-        if !agent.spec.models.is_empty() {
-            return Err(failed(format!(
-                "Agent {name} uses the model gateway, which serves only the tasks of plans; name an Agent without models, whose \
-                 credential is in its env"
-            )));
+        if let Some(error) = validation::agent(&agent.spec).into_iter().next() {
+            let why = format!("spec.drafting.agentRef: Agent {name}: {error}");
+            return Err(Readiness::stalled(AGENT_NOT_READY, why));
         }
+        let providers = |provider: &str| self.ctx.provider(&self.subject.namespace, &self.member.tenant, provider);
+        if let Some((index, problem)) = models::check(&agent.spec, providers).into_iter().next() {
+            let why = format!("spec.drafting.agentRef: Agent {name}: spec.models[{index}]: {problem}");
+            return Err(Readiness::reconciling(AGENT_NOT_READY, why));
+        }
+        let gateway_url = self.ctx.config.gateway_url.as_deref();
         let mut job = DocumentJob {
             subject_uid: self.subject.uid.clone(),
             server_url: server_url(self.ctx).map_err(failed)?,
@@ -238,7 +244,8 @@ impl DraftReconcile<'_> {
                 name: self.subject.name.clone(),
                 attempt,
                 prompt: self.prompt(draft, document),
-                adapter: pod::adapter(name, &agent.spec, None, None, drafting.timeout_seconds).map_err(failed)?,
+                adapter: pod::adapter(name, &agent.spec, None, gateway_url, drafting.timeout_seconds)
+                    .map_err(failed)?,
                 agent: name.clone(),
             }),
         };
@@ -257,7 +264,7 @@ impl DraftReconcile<'_> {
                 (names::LABEL_ROLE, JobRole::Draft.as_str().to_owned()),
                 (names::LABEL_ATTEMPT, attempt.to_string()),
             ],
-            gateway_agent: None,
+            gateway_agent: pod::gateway_agent(&self.ctx.config, name, &agent.spec),
             owner: self.subject.owner.clone(),
             assignment: assignment.map_err(|report| failed(report.message))?,
             timeout_seconds: drafting.timeout_seconds,

@@ -407,6 +407,11 @@ fn parent(path: &str) -> String {
     path.rsplit_once('/').map_or(path, |(dir, _)| dir).to_owned()
 }
 
+/// Returns [`Frame::gateway_agent`] of the pods of an Agent in their namespace.
+pub fn gateway_agent(config: &Config, name: &str, agent: &AgentSpec) -> Option<String> {
+    (!agent.models.is_empty() && config.gateway_url.is_some()).then(|| name.to_owned())
+}
+
 /// Returns the adapter with which the runner runs an agent's task. A coding agent with models uses the gateway at `gateway_url`, and an
 /// attempt may take `timeout_seconds`.
 ///

@@ -217,6 +217,11 @@ pub struct Bench {
 impl Bench {
     /// Returns contexts whose caches are filled, and empty.
     pub async fn new() -> Self {
+        Self::with_config(config()).await
+    }
+
+    /// Does the same as [`Self::new`], with other settings.
+    pub async fn with_config(config: Config) -> Self {
         let api = FakeApi::default();
         let record_store = Arc::new(InMemoryRecordStore::default());
         let (tenants, tenants_writer) = listed::<Tenant>();
@@ -232,7 +237,7 @@ impl Bench {
         let (contexts, queues) = Contexts::new(Environment {
             clock: Box::new(move || Millis(clock.load(Ordering::Relaxed))),
             client: api.client(),
-            config: config(),
+            config,
             record_store: record_store.clone(),
             metrics: Metrics::new().unwrap(),
             caches: Caches { tenants, constitutions, specifications, plans, providers, agents, approvals, namespaces },

@@ -7,6 +7,7 @@
 //! their keys. Requests are inserted after the budgets are locked, which waits only for a transaction that has locked the same budgets.
 
 mod budgets;
+mod logs;
 mod model;
 mod open;
 mod plans;
@@ -17,6 +18,7 @@ mod rows;
 mod settle;
 
 pub use budgets::BudgetRow;
+pub use logs::{LoggedRequest, RequestLog, RequestLogFilter};
 pub use model::{ModelRequest, Opened, Outcome, Settlement};
 pub use plans::{Discarded, FinishedTask};
 pub use query::{UsageFilter, UsageQuery};

@@ -1,5 +1,5 @@
 use enact_domain::time::Millis;
-use enact_domain::usage::{Balance, Charge, Scope, Tokens, month};
+use enact_domain::usage::{Balance, Charge, Scope, Tokens};
 use serde::Serialize;
 use strum::{EnumString, IntoStaticStr};
 use uuid::Uuid;
@@ -25,6 +25,7 @@ pub struct ModelRequest {
     pub plan_uid: String,
     /// Name of the Task object.
     pub task: String,
+    /// UID of the Task. For a draft of a document, which belongs to no plan, it is the UID of the pod.
     pub task_uid: String,
     pub attempt: u32,
     /// `<namespace>/<name>` of the Agent.
@@ -81,8 +82,8 @@ pub struct Settlement {
 
 impl ModelRequest {
     /// Returns the scopes that the request counts for, from the narrowest to the widest.
-    pub(super) fn scopes(&self) -> Vec<Scope> {
-        scopes(&self.task_uid, self.attempt, &self.plan_uid, &self.agent, self.at)
+    pub fn scopes(&self) -> Vec<Scope> {
+        Scope::of_request(&self.task_uid, self.attempt, &self.plan_uid, &self.agent, self.at)
     }
 
     /// Returns the request with texts that Postgres accepts and an estimate within the bounds.
@@ -103,25 +104,6 @@ impl ModelRequest {
         request.estimate = bounded(&request.estimate);
         request
     }
-}
-
-/// Returns the scopes that a request counts for, from the narrowest to the widest.
-pub(super) fn scopes(task_uid: &str, attempt: u32, plan_uid: &str, agent: &str, at: Millis) -> Vec<Scope> {
-    let month = month(at);
-    let mut scopes = Vec::with_capacity(5);
-    if !task_uid.is_empty() {
-        scopes.push(Scope::Attempt { uid: task_uid.to_owned(), number: attempt });
-        scopes.push(Scope::Task { uid: task_uid.to_owned() });
-    }
-    if !plan_uid.is_empty() {
-        scopes.push(Scope::Plan { uid: plan_uid.to_owned() });
-    }
-    if let Some((namespace, name)) = agent.split_once('/') {
-        let (namespace, name) = (namespace.to_owned(), name.to_owned());
-        scopes.push(Scope::Agent { namespace, name, month: month.clone() });
-    }
-    scopes.push(Scope::Tenant { month });
-    scopes
 }
 
 /// Returns the charge with amounts that the counters can hold.

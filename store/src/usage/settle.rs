@@ -7,7 +7,7 @@ use enact_domain::usage::Scope;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::model::{Amounts, Outcome, Settlement, scopes};
+use super::model::{Amounts, Outcome, Settlement};
 use crate::error::StoreError;
 use crate::session::Session;
 use crate::store::Store;
@@ -165,7 +165,7 @@ async fn book(
     for open in open {
         let Some(settled) = settle(open) else { continue };
         let attempt = open.attempt.unsigned_abs();
-        for scope in scopes(&open.task_uid, attempt, &open.plan_uid, &open.agent, Millis(open.at)) {
+        for scope in Scope::of_request(&open.task_uid, attempt, &open.plan_uid, &open.agent, Millis(open.at)) {
             change(&mut changes, &scope, open, &settled.amounts);
         }
         rows.push(settled);

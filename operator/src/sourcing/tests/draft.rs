@@ -119,6 +119,40 @@ async fn draft_waits_for_its_agent() {
 }
 
 #[tokio::test]
+async fn an_agent_with_models_drafts_through_the_gateway() {
+    let mut scene = Scene::drafting().await;
+    let gateway_url = Some("http://enact-gateway.enact-system.svc:8090".to_owned());
+    scene.bench = Bench::with_config(Config { gateway_url: gateway_url.clone(), ..config() }).await;
+    let models = json!([{"provider": "claude", "model": "claude-5"}]);
+    scene.bench.agent_with("scribe", json!({"adapter": "ClaudeCode", "models": models}));
+    let missing = scene.poll().await.bytes.unwrap_err();
+    assert_eq!((missing.progress, &*missing.reason), (Progress::Reconciling, "AgentNotReady"));
+    assert!(missing.message.contains("spec.models[0]: there is no ModelProvider claude"), "{}", missing.message);
+    scene.bench.add_provider(&json!({
+        "apiVersion": "enact.dev/v1alpha1", "kind": "ModelProvider", "metadata": {"name": "claude", "namespace": "ns"},
+        "spec": {"api": "Anthropic", "baseUrl": "https://api.example.org"},
+    }));
+    scene.poll().await;
+    let pod = scene.pod();
+    assert_eq!(pod["metadata"]["annotations"]["enact.dev/agent"], "scribe");
+    let volumes = pod["spec"]["volumes"].as_array().unwrap();
+    let token = volumes.iter().find(|volume| volume["name"] == "token").unwrap();
+    assert_eq!(token["projected"]["sources"][1]["serviceAccountToken"]["audience"], "enact-gateway");
+    let Adapter::Agent(run) = scene.drafts().adapter else { panic!("a coding agent was expected") };
+    assert_eq!((run.gateway_url, run.model.as_deref()), (gateway_url, Some("claude-5")));
+}
+
+#[tokio::test]
+async fn an_agent_that_names_the_model_keys_drafts_nothing() {
+    let mut scene = Scene::drafting().await;
+    let env = json!([{"name": "A", "secretKeyRef": {"name": "enact-model-keys", "key": "k"}}]);
+    scene.bench.agent_with("scribe", json!({"adapter": "Command", "script": "true", "env": env}));
+    let refused = scene.poll().await.bytes.unwrap_err();
+    assert_eq!((refused.progress, &*refused.reason), (Progress::Stalled, "AgentNotReady"));
+    assert_eq!(scene.pods(), 0);
+}
+
+#[tokio::test]
 async fn prompt_contains_the_effective_constitution() {
     let mut scene = Scene::drafting().await;
     scene.object.spec.constitution_ref = Some(LocalRef { name: "shop".into() });

@@ -6,7 +6,7 @@ mod git;
 use enact_crds::Specification;
 use enact_crds::common::LocalRef;
 use enact_crds::specification::DraftStatus;
-use enact_domain::assignment::ASSIGNMENT_ENV;
+use enact_domain::assignment::{ASSIGNMENT_ENV, Adapter};
 use enact_domain::condition::Progress;
 use enact_domain::digest::Digest;
 use enact_domain::document_job::{DocumentJob, DocumentWork, DraftWork, FetchWork};
@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 
 use super::sourced::jittered;
 use super::*;
-use crate::testing::Bench;
+use crate::config::Config;
+use crate::testing::{Bench, config};
 
 const GOOD: &str = "# Feature Specification: Cart\n\n## User Scenarios & Testing\n\n### User Story 1 - Fill it (Priority: P1)\n\nText.\n\n\
                     ## Requirements\n\n- **FR-001**: The cart MUST hold 100 articles.\n";
